@@ -1,0 +1,189 @@
+//! What a layer above a balancer may ask of it: whom a call reached, and another one next time.
+
+use std::sync::Arc;
+
+use tower_service::Service;
+
+use crate::member::Member;
+
+/// A service that chooses one of several endpoints for each call.
+///
+/// Implemented by [`Balance`](crate::balance::Balance), and passed through by every layer of this
+/// crate that may stand above it. It is what lets a
+/// [`FailoverLayer`](crate::failover::FailoverLayer) send the next attempt elsewhere.
+///
+/// Implement it, and [`Chooses`], for a layer of yours that stands between the two.
+///
+/// # Example
+/// ```
+/// use tower_upstream::{Choose, Tried};
+///
+/// fn again<S: Choose<Req>, Req>(service: &mut S, request: Req, tried: &Tried) -> S::Choosing {
+///     service.call_avoiding(request, tried)
+/// }
+/// ```
+pub trait Choose<Req>: Service<Req> + Chooses {
+    /// The response, and whom it comes from.
+    type Choosing: Future<Output = Result<Self::Response, Self::Error>> + Chosen;
+
+    /// Like `call`, but chooses one of the endpoints that were not tried, while there is one.
+    fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing;
+}
+
+/// A service that chooses, whatever the request. See [`Choose`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not choose an endpoint, so a `FailoverLayer` cannot stand above it",
+    label = "between `FailoverLayer` and `BalanceLayer` only layers that pass `Choose` on can stand",
+    note = "put a timeout for each attempt into `Attempts::timeout`, and other layers above \
+            `FailoverLayer` or below `BalanceLayer`",
+    note = "a single client has no other endpoint: retry with `tower::retry`"
+)]
+pub trait Chooses {
+    /// Whether an endpoint can be chosen that is not among `tried`.
+    fn has_untried(&self, tried: &Tried) -> bool;
+}
+
+/// The response future of a service that chooses.
+pub trait Chosen {
+    /// The member that the call went to, or waits for; `None` if it got to none.
+    ///
+    /// Stays readable after the future has finished.
+    fn chosen(&self) -> Option<&Arc<Member>>;
+
+    /// Whether the call was not handed to the endpoint's service yet.
+    fn is_unsent(&self) -> bool;
+}
+
+/// The members that a call has tried.
+///
+/// ```
+/// use tower_upstream::{Endpoint, Member, Tried};
+/// let member = Member::new("a:1".parse::<Endpoint>()?);
+/// let mut tried = Tried::default();
+/// tried.insert(member.clone());
+/// assert!(tried.contains(&member));
+/// # Ok::<(), tower_upstream::Error>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Tried {
+    // One word, and nothing on the heap before the first failure.
+    members: Option<Arc<Vec<Arc<Member>>>>,
+}
+
+impl Tried {
+    /// Notes that `member` was tried.
+    pub fn insert(&mut self, member: Arc<Member>) {
+        if !self.contains(&member) {
+            Arc::make_mut(self.members.get_or_insert_default()).push(member);
+        }
+    }
+
+    /// Whether `member` was tried.
+    #[inline]
+    pub fn contains(&self, member: &Member) -> bool {
+        match &self.members {
+            None => false,
+            Some(members) => members.iter().any(|tried| std::ptr::eq(&**tried, member)),
+        }
+    }
+
+    /// Whether none was tried.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.members.is_none()
+    }
+
+    /// How many were tried.
+    pub fn len(&self) -> usize {
+        self.members.as_ref().map_or(0, |members| members.len())
+    }
+}
+
+#[cfg(feature = "tower")]
+pub use either::EitherChoosing;
+
+#[cfg(feature = "tower")]
+mod either {
+    use std::{
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use pin_project_lite::pin_project;
+    use tower::util::Either;
+
+    use super::*;
+
+    pin_project! {
+        /// The response of one of two services that choose. Made for [`tower::util::Either`].
+        #[project = EitherProj]
+        #[derive(Debug)]
+        #[allow(missing_docs, reason = "the fields are the futures themselves")]
+        pub enum EitherChoosing<A, B> {
+            /// Of the left one.
+            Left { #[pin] future: A },
+            /// Of the right one.
+            Right { #[pin] future: B },
+        }
+    }
+
+    impl<A, B, T> Future for EitherChoosing<A, B>
+    where
+        A: Future<Output = T>,
+        B: Future<Output = T>,
+    {
+        type Output = T;
+
+        fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+            match self.project() {
+                EitherProj::Left { future } => future.poll(cx),
+                EitherProj::Right { future } => future.poll(cx),
+            }
+        }
+    }
+
+    impl<A: Chosen, B: Chosen> Chosen for EitherChoosing<A, B> {
+        fn chosen(&self) -> Option<&Arc<Member>> {
+            match self {
+                Self::Left { future } => future.chosen(),
+                Self::Right { future } => future.chosen(),
+            }
+        }
+
+        fn is_unsent(&self) -> bool {
+            match self {
+                Self::Left { future } => future.is_unsent(),
+                Self::Right { future } => future.is_unsent(),
+            }
+        }
+    }
+
+    impl<A: Chooses, B: Chooses> Chooses for Either<A, B> {
+        fn has_untried(&self, tried: &Tried) -> bool {
+            match self {
+                Self::Left(left) => left.has_untried(tried),
+                Self::Right(right) => right.has_untried(tried),
+            }
+        }
+    }
+
+    impl<A, B, Req> Choose<Req> for Either<A, B>
+    where
+        A: Choose<Req>,
+        B: Choose<Req, Response = A::Response, Error = A::Error>,
+        Self: Service<Req, Response = A::Response, Error = A::Error>,
+    {
+        type Choosing = EitherChoosing<A::Choosing, B::Choosing>;
+
+        fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing {
+            match self {
+                Self::Left(left) => EitherChoosing::Left {
+                    future: left.call_avoiding(request, tried),
+                },
+                Self::Right(right) => EitherChoosing::Right {
+                    future: right.call_avoiding(request, tried),
+                },
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! What makes the service for one member of a set.
+
+use std::{fmt, sync::Arc};
+
+use tower_layer::Layer;
+
+use crate::{endpoint::Endpoint, member::Member, outcome::TypeName};
+
+/// Makes the service for one endpoint of a balanced set.
+///
+/// Below a [`BalanceLayer`](crate::balance::BalanceLayer) every layer is a connector. Each guard of
+/// this crate is one by itself: around what the inner connector makes, it makes a guard of its own
+/// kind with a state of its own, bound to that member. Clients become connectors through
+/// [`connect_fn`], layers of other crates through [`EachLayer`].
+///
+/// A connector never blocks and cannot fail: what may be wrong with an address was refused when the
+/// [`Endpoint`] was made, and connecting happens on first use. It is called only by the background
+/// task of the set, so inside a tokio runtime.
+///
+/// # Example
+/// ```
+/// use std::{convert::Infallible, sync::Arc};
+/// use tower::service_fn;
+/// use tower_upstream::{Connect, Endpoint, Member, connect_fn};
+///
+/// let connector = connect_fn(|endpoint: &Endpoint| {
+///     let host = endpoint.address().host().to_owned();
+///     service_fn(move |_: ()| std::future::ready(Ok::<_, Infallible>(host.clone())))
+/// });
+/// let member = Member::new("http://10.0.0.1:8080".parse::<Endpoint>()?);
+/// let service = connector.connect(&member);
+/// # let _ = service;
+/// # Ok::<(), tower_upstream::Error>(())
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a connector, so it cannot stand below a `BalanceLayer`",
+    label = "this makes one service, not one for each endpoint",
+    note = "wrap a client in `connect_fn(|endpoint| ..)`",
+    note = "wrap a layer of another crate in `EachLayer::new(..)`"
+)]
+pub trait Connect {
+    /// The service for one endpoint. A balancer needs it to be `Clone + Send + Sync + 'static`.
+    type Service;
+
+    /// Makes it.
+    fn connect(&self, member: &Arc<Member>) -> Self::Service;
+}
+
+/// Makes a connector of a function from an endpoint to a service.
+///
+/// ```
+/// use tower_upstream::{Endpoint, connect_fn};
+/// # #[derive(Clone)] struct Client(String);
+/// let connector = connect_fn(|endpoint: &Endpoint| Client(endpoint.address().to_string()));
+/// # let _ = connector;
+/// ```
+pub fn connect_fn<F, S>(connect: F) -> ConnectFn<F>
+where
+    F: Fn(&Endpoint) -> S,
+{
+    ConnectFn { connect }
+}
+
+/// A connector made of a function. See [`connect_fn`].
+#[derive(Clone, Copy)]
+pub struct ConnectFn<F> {
+    connect: F,
+}
+
+impl<F, S> Connect for ConnectFn<F>
+where
+    F: Fn(&Endpoint) -> S,
+{
+    type Service = S;
+
+    fn connect(&self, member: &Arc<Member>) -> S {
+        (self.connect)(&member.endpoint())
+    }
+}
+
+impl<F> fmt::Debug for ConnectFn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ConnectFn")
+            .field(&TypeName::<F>::new())
+            .finish()
+    }
+}
+
+/// Puts a layer of another crate below a balancer: around the service of each endpoint.
+///
+/// The layer is applied once for each endpoint, so what it holds is each endpoint's own:
+/// `EachLayer::new(ConcurrencyLimitLayer::new(10))` is ten calls at once *for each* endpoint.
+///
+/// # Example
+/// ```
+/// use std::time::Duration;
+/// use tower::{ServiceBuilder, timeout::TimeoutLayer};
+/// use tower_upstream::{EachLayer, Endpoint, connect_fn};
+/// # #[derive(Clone)] struct Client;
+/// let connector = ServiceBuilder::new()
+///     .layer(EachLayer::new(TimeoutLayer::new(Duration::from_secs(1))))
+///     .service(connect_fn(|_: &Endpoint| Client));
+/// # let _ = connector;
+/// ```
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EachLayer<L> {
+    layer: L,
+}
+
+impl<L> EachLayer<L> {
+    /// Applies `layer` to the service of each endpoint.
+    pub const fn new(layer: L) -> Self {
+        Self { layer }
+    }
+}
+
+impl<L: Clone, C> Layer<C> for EachLayer<L> {
+    type Service = Each<L, C>;
+
+    fn layer(&self, inner: C) -> Self::Service {
+        Each {
+            layer: self.layer.clone(),
+            inner,
+        }
+    }
+}
+
+/// The connector of an [`EachLayer`].
+#[derive(Debug, Clone, Copy)]
+pub struct Each<L, C> {
+    layer: L,
+    inner: C,
+}
+
+impl<L, C> Connect for Each<L, C>
+where
+    C: Connect,
+    L: Layer<C::Service>,
+{
+    type Service = L::Service;
+
+    fn connect(&self, member: &Arc<Member>) -> Self::Service {
+        self.layer.layer(self.inner.connect(member))
+    }
+}
+
+#[cfg(feature = "tower")]
+impl<A, B> Connect for tower::util::Either<A, B>
+where
+    A: Connect,
+    B: Connect,
+{
+    type Service = tower::util::Either<A::Service, B::Service>;
+
+    fn connect(&self, member: &Arc<Member>) -> Self::Service {
+        match self {
+            Self::Left(left) => tower::util::Either::Left(left.connect(member)),
+            Self::Right(right) => tower::util::Either::Right(right.connect(member)),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+use std::{cmp::Ordering, sync::Arc};
+
+use crate::endpoint::Endpoint;
+
+/// What a set has that the set before it had not.
+///
+/// ```
+/// use tower_upstream::{Endpoint, discover::{Difference, EndpointSet, diff}};
+/// let set = |names: &[&str]| {
+///     let endpoints = names.iter().map(|name| name.parse::<Endpoint>().unwrap());
+///     EndpointSet::new(endpoints, "").unwrap()
+/// };
+/// let (old, new) = (set(&["a:1", "b:1"]), set(&["b:1", "c:1"]));
+/// let changes: Vec<_> = diff(&old, &new).collect();
+/// assert!(matches!(&changes[..], [Difference::Remove(a), Difference::Insert(c)]
+///     if a.key() == "a:1" && c.key() == "c:1"));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Difference<'a> {
+    /// New, or at another address than before: connect to it.
+    Insert(&'a Arc<Endpoint>),
+    /// At the same address, but with another weight, status or the like: keep the connection.
+    Update(&'a Arc<Endpoint>),
+    /// Gone.
+    Remove(&'a Arc<Endpoint>),
+}
+
+/// Compares two sets that are ordered by key, in one pass.
+///
+/// See [`Difference`] for an example.
+pub fn diff<'a>(
+    old: &'a [Arc<Endpoint>],
+    new: &'a [Arc<Endpoint>],
+) -> impl Iterator<Item = Difference<'a>> {
+    let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
+    std::iter::from_fn(move || {
+        loop {
+            let order = match (old.peek(), new.peek()) {
+                (None, None) => return None,
+                (Some(_), None) => Ordering::Less,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(was), Some(is)) => was.key().cmp(is.key()),
+            };
+            match order {
+                Ordering::Less => return old.next().map(Difference::Remove),
+                Ordering::Greater => return new.next().map(Difference::Insert),
+                Ordering::Equal => {
+                    let (was, is) = (old.next()?, new.next()?);
+                    if was.address() != is.address() {
+                        return Some(Difference::Insert(is));
+                    }
+                    if was != is {
+                        return Some(Difference::Update(is));
+                    }
+                }
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Keys `a` to `f`, each absent or with an address and a weight.
+    fn sets() -> impl Strategy<Value = Vec<Arc<Endpoint>>> {
+        prop::collection::btree_map("[a-f]", (1_u16..3, 1_u32..3), 0..6).prop_map(|entries| {
+            entries
+                .into_iter()
+                .map(|(key, (port, weight))| {
+                    let endpoint = Endpoint::new(format!("h:{port}")).unwrap();
+                    Arc::new(endpoint.with_key(key).with_weight(weight))
+                })
+                .collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn applying_the_difference_gives_the_new_set(old in sets(), new in sets()) {
+            let mut result: BTreeMap<_, _> =
+                old.iter().map(|endpoint| (endpoint.key().to_owned(), endpoint.clone())).collect();
+            for change in diff(&old, &new) {
+                match change {
+                    Difference::Insert(endpoint) => {
+                        let before = result.insert(endpoint.key().into(), endpoint.clone());
+                        prop_assert!(before.is_none_or(|b| b.address() != endpoint.address()));
+                    }
+                    Difference::Update(endpoint) => {
+                        let before = result.insert(endpoint.key().into(), endpoint.clone());
+                        let before = before.unwrap();
+                        prop_assert_eq!(before.address(), endpoint.address());
+                        prop_assert_ne!(before, endpoint.clone());
+                    }
+                    Difference::Remove(endpoint) => {
+                        prop_assert!(result.remove(endpoint.key()).is_some());
+                    }
+                }
+            }
+            prop_assert_eq!(result.into_values().collect::<Vec<_>>(), new);
+        }
+    }
+}

@@ -1,0 +1,54 @@
+use futures_util::stream;
+
+use super::{Discover, EndpointSet};
+use crate::{endpoint::Endpoint, error::Error};
+
+/// A list of endpoints that never changes.
+///
+/// Takes addresses as text, [`Endpoint`]s, or anything else that can become one.
+///
+/// # Errors
+/// `InvalidConfig` for an address that cannot be used, or one that is named twice. An empty list is
+/// no error here: the calls will say `NoEndpoints`.
+///
+/// # Example
+/// ```
+/// use tower_upstream::discover;
+/// let endpoints = discover::fixed(["http://10.0.0.1:8080", "http://10.0.0.2:8080"])?;
+/// # let _ = endpoints;
+/// # Ok::<(), tower_upstream::Error>(())
+/// ```
+pub fn fixed<I, E>(endpoints: I) -> Result<Fixed, Error>
+where
+    I: IntoIterator<Item = E>,
+    E: TryInto<Endpoint>,
+    Error: From<E::Error>,
+{
+    let endpoints = endpoints
+        .into_iter()
+        .map(TryInto::try_into)
+        .collect::<Result<Vec<_>, E::Error>>()?;
+    Ok(Fixed {
+        set: EndpointSet::new(endpoints, "fixed")?,
+    })
+}
+
+/// A list of endpoints that never changes. Made by [`fixed`].
+#[derive(Debug, Clone)]
+pub struct Fixed {
+    set: EndpointSet,
+}
+
+impl Discover for Fixed {
+    type Stream = stream::Iter<std::option::IntoIter<EndpointSet>>;
+
+    fn discover(&self) -> Self::Stream {
+        stream::iter(Some(self.set.clone()))
+    }
+}
+
+impl From<std::convert::Infallible> for Error {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}

@@ -1,0 +1,186 @@
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures_core::Stream;
+use futures_util::stream::{self, BoxStream, StreamExt};
+use tokio::sync::watch;
+
+use super::{Discover, EndpointSet};
+use crate::{endpoint::Endpoint, error::Error};
+
+/// A list of endpoints that this program changes while running.
+///
+/// Clones are handles to one list. Each change reaches every balancer over it; changes that come
+/// faster than a balancer takes them are taken together.
+///
+/// # Example
+/// ```
+/// use tower_upstream::{Endpoint, discover::Memory};
+///
+/// let endpoints = Memory::new(["http://10.0.0.1:8080"])?;
+/// endpoints.insert("http://10.0.0.2:8080")?;
+/// endpoints.insert("http://10.0.0.1:8080".parse::<Endpoint>()?.with_weight(2))?;
+/// endpoints.remove("http://10.0.0.2:8080");
+/// assert_eq!(endpoints.snapshot().len(), 1);
+/// # Ok::<(), tower_upstream::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Memory {
+    set: Arc<watch::Sender<EndpointSet>>,
+}
+
+impl Memory {
+    /// Begins with `endpoints`.
+    ///
+    /// # Errors
+    /// `InvalidConfig` for an address that cannot be used, or one that is named twice.
+    pub fn new<I, E>(endpoints: I) -> Result<Self, Error>
+    where
+        I: IntoIterator<Item = E>,
+        E: TryInto<Endpoint>,
+        Error: From<E::Error>,
+    {
+        let endpoints = endpoints
+            .into_iter()
+            .map(TryInto::try_into)
+            .collect::<Result<Vec<_>, E::Error>>()?;
+        let set = EndpointSet::new(endpoints, "0")?;
+        Ok(Self {
+            set: Arc::new(watch::Sender::new(set)),
+        })
+    }
+
+    /// Adds an endpoint, or replaces the one with its key.
+    ///
+    /// # Errors
+    /// `InvalidConfig` for an address that cannot be used.
+    pub fn insert<E>(&self, endpoint: E) -> Result<(), Error>
+    where
+        E: TryInto<Endpoint>,
+        Error: From<E::Error>,
+    {
+        let endpoint = Arc::new(endpoint.try_into()?);
+        self.change(|endpoints| {
+            endpoints.retain(|other| other.key() != endpoint.key());
+            endpoints.push(endpoint);
+        });
+        Ok(())
+    }
+
+    /// Removes the endpoint with `key`. `false`: there was none.
+    ///
+    /// Calls that it has in flight finish.
+    pub fn remove(&self, key: &str) -> bool {
+        let mut removed = false;
+        self.change(|endpoints| {
+            let before = endpoints.len();
+            endpoints.retain(|endpoint| endpoint.key() != key);
+            removed = endpoints.len() < before;
+        });
+        removed
+    }
+
+    /// Replaces the whole list.
+    ///
+    /// # Errors
+    /// `InvalidConfig` if two endpoints have the same key; then the list stays as it was.
+    pub fn replace(&self, endpoints: impl IntoIterator<Item = Endpoint>) -> Result<(), Error> {
+        let endpoints = EndpointSet::new(endpoints, "")?;
+        self.change(|current| *current = endpoints.to_vec());
+        Ok(())
+    }
+
+    /// The list as it is now.
+    pub fn snapshot(&self) -> EndpointSet {
+        self.set.borrow().clone()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Vec<Arc<Endpoint>>)) {
+        self.set.send_modify(|set| {
+            let mut endpoints = set.to_vec();
+            change(&mut endpoints);
+            let revision = set
+                .revision()
+                .parse::<u64>()
+                .map_or(0, |revision| revision + 1);
+            // Cannot fail: each change keeps the keys distinct.
+            if let Ok(changed) = EndpointSet::new(endpoints, revision.to_string()) {
+                *set = changed;
+            }
+        });
+    }
+}
+
+impl Discover for Memory {
+    type Stream = MemoryStream;
+
+    fn discover(&self) -> MemoryStream {
+        let sets = stream::unfold(
+            (self.set.subscribe(), true),
+            |(mut watch, first)| async move {
+                if !first {
+                    // The last handle is gone: the set stays as it is.
+                    watch.changed().await.ok()?;
+                }
+                let set = watch.borrow_and_update().clone();
+                Some((set, (watch, false)))
+            },
+        );
+        MemoryStream { sets: sets.boxed() }
+    }
+}
+
+/// The sets of a [`Memory`].
+pub struct MemoryStream {
+    sets: BoxStream<'static, EndpointSet>,
+}
+
+impl Stream for MemoryStream {
+    type Item = EndpointSet;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<EndpointSet>> {
+        self.sets.poll_next_unpin(cx)
+    }
+}
+
+impl std::fmt::Debug for MemoryStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MemoryStream").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn changes_come_in_order_and_are_taken_together() {
+        let memory = Memory::new(["a:1"]).unwrap();
+        let mut sets = memory.discover();
+        assert_eq!(sets.next().await.unwrap().len(), 1);
+        memory.insert("b:1").unwrap();
+        memory.insert("c:1").unwrap();
+        let set = sets.next().await.unwrap();
+        assert_eq!((set.len(), set.revision()), (3, "2"));
+        drop(memory);
+        assert!(sets.next().await.is_none());
+    }
+
+    #[test]
+    fn a_mistake_loses_nothing() {
+        let memory = Memory::new(["a:1"]).unwrap();
+        let twice = [Endpoint::new("b:1").unwrap(), Endpoint::new("b:1").unwrap()];
+        assert!(
+            memory
+                .replace(twice)
+                .unwrap_err()
+                .to_string()
+                .contains("`b:1`")
+        );
+        assert!(memory.insert("nonsense").is_err());
+        assert_eq!(memory.snapshot()[0].key(), "a:1");
+    }
+}

@@ -1,0 +1,219 @@
+//! From tower's change stream, and to it.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    convert::Infallible,
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use futures_core::{Stream, TryStream};
+use futures_util::stream::BoxStream;
+use pin_project_lite::pin_project;
+use tower::discover::Change;
+
+use super::{Difference, Discover, EndpointSet, diff};
+use crate::{endpoint::Endpoint, member::Member, outcome::TypeName};
+
+/// A [`Discover`] made of streams of tower's [`Change`]s.
+///
+/// Changes that are ready together become one set. The key of the change becomes the key of the
+/// endpoint. An error of the stream is logged, and the last set stays; tower's own balancer would
+/// die of it. A stream that answers a thousand times with nothing else has ended.
+///
+/// # Example
+/// ```
+/// use std::convert::Infallible;
+/// use futures::{executor::block_on, stream::{self, StreamExt}};
+/// use tower::discover::Change;
+/// use tower_upstream::{Endpoint, discover::{Discover, FromChanges}};
+///
+/// let source = FromChanges::new(|| {
+///     let endpoint: Endpoint = "http://10.0.0.1:8080".parse().expect("a good address");
+///     stream::iter([Ok::<_, Infallible>(Change::Insert("one", endpoint))])
+/// });
+/// let set = block_on(source.discover().next()).expect("one set");
+/// assert_eq!(set[0].key(), "one");
+/// ```
+pub struct FromChanges<F> {
+    make: F,
+}
+
+impl<F> FromChanges<F> {
+    /// `make` begins a new stream, which tells all there is from the start.
+    pub const fn new(make: F) -> Self {
+        Self { make }
+    }
+}
+
+impl<F, S, K, E> Discover for FromChanges<F>
+where
+    F: Fn() -> S + Send + Sync + 'static,
+    S: TryStream<Ok = Change<K, Endpoint>, Error = E>
+        + Stream<Item = Result<Change<K, Endpoint>, E>>
+        + Send
+        + 'static,
+    K: fmt::Display + 'static,
+    E: fmt::Display + 'static,
+{
+    type Stream = Sets<S>;
+
+    fn discover(&self) -> Sets<S> {
+        Sets {
+            changes: (self.make)(),
+            endpoints: BTreeMap::new(),
+            revision: 0,
+            changed: false,
+        }
+    }
+}
+
+impl<F> fmt::Debug for FromChanges<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FromChanges")
+            .field(&TypeName::<F>::new())
+            .finish()
+    }
+}
+
+pin_project! {
+    /// The sets of a [`FromChanges`].
+    pub struct Sets<S> {
+        #[pin]
+        changes: S,
+        endpoints: BTreeMap<String, Arc<Endpoint>>,
+        revision: u64,
+        changed: bool,
+    }
+}
+
+impl<S, K, E> Stream for Sets<S>
+where
+    S: Stream<Item = Result<Change<K, Endpoint>, E>>,
+    K: fmt::Display,
+    E: fmt::Display,
+{
+    type Item = EndpointSet;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<EndpointSet>> {
+        /// Changes taken together at most, so that a source that never rests is heard.
+        const TOGETHER: usize = 1_024;
+        let mut this = self.project();
+        for _ in 0..TOGETHER {
+            match this.changes.as_mut().poll_next(cx) {
+                Poll::Ready(Some(Ok(Change::Insert(key, endpoint)))) => {
+                    let key = key.to_string();
+                    let endpoint = Arc::new(endpoint.with_key(&*key));
+                    this.endpoints.insert(key, endpoint);
+                    *this.changed = true;
+                }
+                Poll::Ready(Some(Ok(Change::Remove(key)))) => {
+                    *this.changed |= this.endpoints.remove(&key.to_string()).is_some();
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    tracing::warn!(%error, "discovery failed; the last endpoints stay in use");
+                }
+                Poll::Ready(None) if !*this.changed => return Poll::Ready(None),
+                Poll::Pending if !*this.changed => return Poll::Pending,
+                Poll::Ready(None) | Poll::Pending => break,
+            }
+        }
+        if !std::mem::take(this.changed) {
+            // Errors and nothing else, as often as it was asked: that is no source any more.
+            return Poll::Ready(None);
+        }
+        *this.revision += 1;
+        let endpoints = this.endpoints.values().cloned();
+        // Cannot fail: a map has each key once.
+        Poll::Ready(EndpointSet::new(endpoints, this.revision.to_string()).ok())
+    }
+}
+
+impl<S> fmt::Debug for Sets<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sets")
+            .field("endpoints", &self.endpoints.keys())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Any source of endpoints as tower's change stream, which is a `tower::discover::Discover`.
+///
+/// Use it to feed tower's own balancers. An endpoint whose weight or metadata changed is not
+/// inserted anew; one whose address changed is.
+///
+/// # Example
+/// ```
+/// use futures::{executor::block_on, stream::StreamExt};
+/// use tower::discover::Change;
+/// use tower_upstream::{Endpoint, connect_fn, discover::{self, ToChanges}};
+///
+/// let source = discover::fixed(["http://10.0.0.1:8080"])?;
+/// let mut changes = ToChanges::new(&source, connect_fn(|endpoint: &Endpoint| endpoint.weight()));
+/// let change = block_on(changes.next());
+/// assert!(matches!(change, Some(Ok(Change::Insert(key, 1))) if key.ends_with(":8080")));
+/// # Ok::<(), tower_upstream::Error>(())
+/// ```
+pub struct ToChanges<C> {
+    sets: BoxStream<'static, EndpointSet>,
+    connect: C,
+    current: Option<EndpointSet>,
+    waiting: VecDeque<Change<String, Arc<Endpoint>>>,
+}
+
+impl<C: crate::connect::Connect> ToChanges<C> {
+    /// Watches `source`, and lets `connect` make the service of each endpoint.
+    pub fn new<D: Discover>(source: &D, connect: C) -> Self {
+        Self {
+            sets: Box::pin(source.discover()),
+            connect,
+            current: None,
+            waiting: VecDeque::new(),
+        }
+    }
+}
+
+impl<C> Stream for ToChanges<C>
+where
+    C: crate::connect::Connect + Unpin,
+{
+    type Item = Result<Change<String, C::Service>, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            match self.waiting.pop_front() {
+                Some(Change::Insert(key, endpoint)) => {
+                    let service = self.connect.connect(&Member::new((*endpoint).clone()));
+                    return Poll::Ready(Some(Ok(Change::Insert(key, service))));
+                }
+                Some(Change::Remove(key)) => return Poll::Ready(Some(Ok(Change::Remove(key)))),
+                None => {}
+            }
+            let Some(next) = ready!(self.sets.as_mut().poll_next(cx)) else {
+                return Poll::Ready(None);
+            };
+            let before: &[Arc<Endpoint>] = self.current.as_deref().unwrap_or_default();
+            let changes: Vec<_> = diff(before, &next)
+                .filter_map(|change| match change {
+                    Difference::Insert(endpoint) => {
+                        Some(Change::Insert(endpoint.key().to_owned(), endpoint.clone()))
+                    }
+                    Difference::Remove(endpoint) => Some(Change::Remove(endpoint.key().to_owned())),
+                    Difference::Update(_) => None,
+                })
+                .collect();
+            self.waiting.extend(changes);
+            self.current = Some(next);
+        }
+    }
+}
+
+impl<C> fmt::Debug for ToChanges<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ToChanges")
+            .field("current", &self.current)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,488 @@
+//! One error for everything that this crate refuses or fails at.
+
+use std::{any::Any, error::Error as StdError, fmt, num::NonZeroU64, sync::Arc, time::Duration};
+
+use crate::time::{self, Instant};
+
+/// Any error, boxed: what tower's layers that refuse answer with.
+pub type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// A call that was refused, or that failed.
+///
+/// The error is opaque: ask it, do not match it. Whatever the order of the layers, and however
+/// many there are, a stack of this crate has this one error type.
+///
+/// # What to ask
+/// * [`kind`](Self::kind) for what happened, [`code`](Self::code) for the stable code of it.
+/// * [`is_refused`](Self::is_refused): a guard said no. The call was never sent, and says nothing
+///   about any endpoint.
+/// * [`is_unsent`](Self::is_unsent): repeating the call is safe, whatever it does.
+/// * [`retry_after`](Self::retry_after): when to come back, where that is known.
+/// * [`endpoint`](Self::endpoint), [`attempts`](Self::attempts), [`history`](Self::history): the
+///   way it took.
+///
+/// An error of the inner service that is not one of ours is [`Kind::Service`]; the original is
+/// what [`source`](StdError::source) returns, and can be downcast.
+///
+/// A refusal allocates nothing. Two machine words, cheap to clone.
+///
+/// # Example
+/// ```
+/// use tower_upstream::{Error, Kind};
+///
+/// fn status(error: &Error) -> u16 {
+///     match error.kind() {
+///         Kind::RateLimited => 429,
+///         _ if error.is_refused() => 503,
+///         Kind::Timeout => 504,
+///         _ => 502,
+///     }
+/// }
+/// # let error = "http://".parse::<tower_upstream::Endpoint>().unwrap_err();
+/// # assert_eq!(status(&error), 502);
+/// ```
+#[derive(Clone)]
+pub struct Error {
+    /// Eight bits of kind and flags, and 56 of the moment to come back (see [`Word`]). One word,
+    /// since `Result`s of this type travel through every layer.
+    word: NonZeroU64,
+    rest: Option<Arc<Rest>>,
+}
+
+/// What is rarely needed.
+#[derive(Debug, Default, Clone)]
+struct Rest {
+    endpoint: Option<Arc<str>>,
+    message: Option<Box<str>>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
+    attempts: u32,
+    duration: Option<Duration>,
+    history: Box<[Error]>,
+}
+
+/// What happened. See [`Error::kind`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The upstream has no endpoints: discovery reports none.
+    NoEndpoints = 1,
+    /// There are endpoints, but none may be, or could be, used.
+    AllEndpointsDown,
+    /// A circuit breaker is open; or, above a balancer, only breakers bar the endpoints.
+    CircuitOpen,
+    /// A rate limit is spent.
+    RateLimited,
+    /// A health gate is shut, or a health check failed.
+    Unhealthy,
+    /// A deadline passed.
+    Timeout,
+    /// The endpoint could not be reached, or the connection broke.
+    Connection,
+    /// The endpoint answered something that is not an answer of its protocol, or too much of it.
+    Transport,
+    /// The plugin answered with an error of its own.
+    Plugin,
+    /// An error of an inner service that is not ours.
+    Service,
+    /// Several attempts failed. [`Error::history`] has the error of each.
+    RetryExhausted,
+    /// An address, a config or a request that cannot work.
+    InvalidConfig,
+    /// The service cannot run: there is no runtime for its background task.
+    Unavailable,
+}
+
+impl Kind {
+    /// A stable name, such as `CIRCUIT_OPEN`.
+    ///
+    /// ```
+    /// assert_eq!(tower_upstream::Kind::CircuitOpen.as_str(), "CIRCUIT_OPEN");
+    /// ```
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoEndpoints => "NO_ENDPOINTS",
+            Self::AllEndpointsDown => "ALL_ENDPOINTS_DOWN",
+            Self::CircuitOpen => "CIRCUIT_OPEN",
+            Self::RateLimited => "RATE_LIMITED",
+            Self::Unhealthy => "HEALTH_CHECK_FAILED",
+            Self::Timeout => "TIMEOUT",
+            Self::Connection => "CONNECTION_ERROR",
+            Self::Transport => "TRANSPORT_ERROR",
+            Self::Plugin => "PLUGIN_ERROR",
+            Self::Service => "SERVICE_ERROR",
+            Self::RetryExhausted => "RETRY_EXHAUSTED",
+            Self::InvalidConfig => "INVALID_CONFIG",
+            Self::Unavailable => "SERVICE_UNAVAILABLE",
+        }
+    }
+
+    const fn code(self) -> &'static str {
+        match self {
+            Self::NoEndpoints | Self::AllEndpointsDown => "LOADBALANCER_1701",
+            Self::CircuitOpen => "CIRCUIT_1401",
+            Self::RateLimited => "RATELIMIT_1501",
+            Self::Unhealthy => "HEALTH_1601",
+            Self::Timeout => "PLUGIN_1204",
+            Self::Connection => "PLUGIN_1205",
+            Self::Transport => "TRANSPORT_1301",
+            Self::Plugin | Self::Service | Self::RetryExhausted => "PLUGIN_1203",
+            Self::InvalidConfig => "CONFIG_1703",
+            Self::Unavailable => "REGISTRY_1901",
+        }
+    }
+
+    const fn text(self) -> &'static str {
+        match self {
+            Self::NoEndpoints => "no endpoints: discovery reports none for this upstream",
+            Self::AllEndpointsDown => "all endpoints are down",
+            Self::CircuitOpen => "circuit breaker is open",
+            Self::RateLimited => "rate limit exceeded",
+            Self::Unhealthy => "the endpoint is unhealthy",
+            Self::Timeout => "the deadline passed",
+            Self::Connection => "connection failed",
+            Self::Transport => "the answer is not valid",
+            Self::Plugin => "plugin error",
+            Self::Service => "the service failed",
+            Self::RetryExhausted => "all attempts failed",
+            Self::InvalidConfig => "invalid configuration",
+            Self::Unavailable => "no runtime: the first call must be made inside a tokio runtime",
+        }
+    }
+
+    const ALL: [Self; 13] = [
+        Self::NoEndpoints,
+        Self::AllEndpointsDown,
+        Self::CircuitOpen,
+        Self::RateLimited,
+        Self::Unhealthy,
+        Self::Timeout,
+        Self::Connection,
+        Self::Transport,
+        Self::Plugin,
+        Self::Service,
+        Self::RetryExhausted,
+        Self::InvalidConfig,
+        Self::Unavailable,
+    ];
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The layout of [`Error::word`]: bits 0–3 kind, 4 refused, 5 unsent, 6 timed; from bit 8 on the
+/// moment to come back, as signed nanoseconds from the process base (416 days both ways).
+struct Word;
+
+impl Word {
+    const KIND: u64 = 0b1111;
+    const REFUSED: u64 = 1 << 4;
+    const UNSENT: u64 = 1 << 5;
+    const TIMED: u64 = 1 << 6;
+    const TIME_SHIFT: u32 = 8;
+    const TIME_MAX: i64 = (1 << 55) - 1;
+}
+
+impl Error {
+    const fn from_word(word: u64) -> Self {
+        // A kind is never zero, so the word is not.
+        match NonZeroU64::new(word) {
+            Some(word) => Self { word, rest: None },
+            None => Self {
+                word: NonZeroU64::MIN,
+                rest: None,
+            },
+        }
+    }
+
+    /// A failure: something was, or may have been, sent.
+    pub(crate) const fn failed(kind: Kind) -> Self {
+        Self::from_word(kind as u64)
+    }
+
+    /// A failure before anything was sent.
+    pub(crate) const fn unsent(kind: Kind) -> Self {
+        Self::from_word(kind as u64 | Word::UNSENT)
+    }
+
+    /// A guard of ours said no.
+    #[inline]
+    pub(crate) const fn refused(kind: Kind) -> Self {
+        Self::from_word(kind as u64 | Word::UNSENT | Word::REFUSED)
+    }
+
+    /// Come back at `instant`.
+    pub(crate) fn retry_at(mut self, instant: Instant) -> Self {
+        let stamp = time::stamp(instant).clamp(-Word::TIME_MAX, Word::TIME_MAX);
+        let low = self.word.get() & ((1 << Word::TIME_SHIFT) - 1);
+        self.word |= low | Word::TIMED | ((stamp as u64) << Word::TIME_SHIFT);
+        self
+    }
+
+    pub(crate) fn at_endpoint(mut self, key: &Arc<str>) -> Self {
+        self.rest_mut().endpoint = Some(key.clone());
+        self
+    }
+
+    pub(crate) fn message(mut self, message: impl Into<Box<str>>) -> Self {
+        self.rest_mut().message = Some(message.into());
+        self
+    }
+
+    pub(crate) fn caused_by(mut self, source: impl Into<BoxError>) -> Self {
+        self.rest_mut().source = Some(Arc::from(source.into()));
+        self
+    }
+
+    /// Notes the way that a call took. What was noted nearer to the endpoint stays.
+    pub(crate) fn after_attempts(mut self, attempts: u32, duration: Duration) -> Self {
+        let rest = self.rest_mut();
+        rest.attempts = attempts;
+        rest.duration = Some(duration);
+        self
+    }
+
+    /// `last` after other attempts failed too.
+    pub(crate) fn exhausted(earlier: Vec<Self>, last: Self) -> Self {
+        let mut error = Self::failed(Kind::RetryExhausted);
+        if earlier.iter().chain([&last]).all(Self::is_unsent) {
+            error.word |= Word::UNSENT;
+        }
+        if let Some(at) = last.retry_instant() {
+            error = error.retry_at(at);
+        }
+        let rest = error.rest_mut();
+        rest.endpoint = last.endpoint_key().cloned();
+        rest.source = Some(Arc::new(last.clone()));
+        rest.history = earlier.into_iter().chain([last]).collect();
+        error
+    }
+
+    fn rest_mut(&mut self) -> &mut Rest {
+        Arc::make_mut(self.rest.get_or_insert_default())
+    }
+
+    /// Takes the error of an inner service as it is, where it is one of ours, also out of a
+    /// [`BoxError`]; wraps it as [`Kind::Service`] where it is not.
+    ///
+    /// ```
+    /// use tower_upstream::{BoxError, Error, Kind};
+    /// let boxed: BoxError = "connection reset".into();
+    /// assert_eq!(Error::from_service(boxed).kind(), Kind::Service);
+    /// ```
+    #[inline]
+    pub fn from_service<E: Into<BoxError> + 'static>(error: E) -> Self {
+        // Looked at before it is boxed: a refusal that passes through a layer costs no allocation.
+        let mut error = Some(error);
+        if let Some(ours) = (&mut error as &mut dyn Any).downcast_mut::<Option<Self>>() {
+            if let Some(ours) = ours.take() {
+                return ours;
+            }
+        }
+        match error {
+            Some(error) => Self::from_box(error.into()),
+            None => Self::failed(Kind::Service),
+        }
+    }
+
+    fn from_box(error: BoxError) -> Self {
+        match error.downcast::<Self>() {
+            Ok(ours) => *ours,
+            Err(error) => Self::failed(Kind::Service).caused_by(error),
+        }
+    }
+
+    /// The error of ours in `error`, which may be one, or a [`BoxError`] with one inside.
+    pub(crate) fn find<E: 'static>(error: &E) -> Option<&Self> {
+        let error = error as &dyn Any;
+        error.downcast_ref::<Self>().or_else(|| {
+            error
+                .downcast_ref::<BoxError>()
+                .and_then(|e| e.downcast_ref::<Self>())
+        })
+    }
+
+    /// What happened.
+    pub fn kind(&self) -> Kind {
+        let index = (self.word.get() & Word::KIND) as usize;
+        Kind::ALL
+            .get(index.wrapping_sub(1))
+            .copied()
+            .unwrap_or(Kind::Service)
+    }
+
+    /// A stable code, such as `CIRCUIT_1401`: those of the Go plugin manager that this crate
+    /// replaces, so that dashboards and alerts stay.
+    pub fn code(&self) -> &'static str {
+        self.kind().code()
+    }
+
+    /// A guard turned this call away: it was never sent, and is no evidence against an endpoint.
+    /// Come back after [`retry_after`](Self::retry_after), or shed the load.
+    pub fn is_refused(&self) -> bool {
+        self.word.get() & Word::REFUSED != 0
+    }
+
+    /// Nothing reached an endpoint, so repeating the call is safe whatever the call does.
+    pub fn is_unsent(&self) -> bool {
+        self.word.get() & Word::UNSENT != 0
+    }
+
+    /// A deadline passed: of the whole call, of an attempt, or of a connection being made.
+    /// If it happens often, raise the timeout or look for the slow endpoint.
+    pub fn is_timeout(&self) -> bool {
+        self.kind() == Kind::Timeout
+            || (self.kind() == Kind::RetryExhausted
+                && self.history().last().is_some_and(Self::is_timeout))
+    }
+
+    /// How long to wait before it is worth trying again, from now on; zero once that moment has
+    /// passed, `None` where it is not known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_instant()
+            .map(|at| at.saturating_duration_since(time::now()))
+    }
+
+    pub(crate) fn retry_instant(&self) -> Option<Instant> {
+        (self.word.get() & Word::TIMED != 0)
+            .then(|| time::at_stamp(self.word.get() as i64 >> Word::TIME_SHIFT))
+    }
+
+    /// The key of the endpoint that refused or failed.
+    pub fn endpoint(&self) -> Option<&str> {
+        self.endpoint_key().map(|key| &**key)
+    }
+
+    pub(crate) fn endpoint_key(&self) -> Option<&Arc<str>> {
+        self.rest.as_ref()?.endpoint.as_ref()
+    }
+
+    /// How many attempts reached for an endpoint; 0 where none did, or where nobody counted.
+    pub fn attempts(&self) -> u32 {
+        self.rest.as_ref().map_or(0, |rest| rest.attempts)
+    }
+
+    /// How long the call took with all its attempts and waits, where that was measured.
+    pub fn duration(&self) -> Option<Duration> {
+        self.rest.as_ref()?.duration
+    }
+
+    /// The error of each attempt in order, where there were several.
+    pub fn history(&self) -> &[Self] {
+        self.rest.as_ref().map_or(&[], |rest| &rest.history)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}] ", self.code())?;
+        match self.rest.as_ref().and_then(|rest| rest.message.as_deref()) {
+            Some(message) => f.write_str(message)?,
+            None => f.write_str(self.kind().text())?,
+        }
+        if let Some(endpoint) = self.endpoint() {
+            write!(f, " (endpoint `{endpoint}`)")?;
+        }
+        if self.attempts() > 1 {
+            write!(f, " after {} attempts", self.attempts())?;
+        }
+        if let Some(after) = self.retry_after() {
+            write!(f, "; retry after {after:?}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Error");
+        debug
+            .field("kind", &self.kind())
+            .field("refused", &self.is_refused());
+        debug
+            .field("unsent", &self.is_unsent())
+            .field("retry_after", &self.retry_after());
+        if let Some(rest) = &self.rest {
+            debug
+                .field("endpoint", &rest.endpoint)
+                .field("message", &rest.message);
+            debug
+                .field("attempts", &rest.attempts)
+                .field("duration", &rest.duration);
+            debug.field("source", &rest.source);
+        }
+        debug.finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        let source: &(dyn StdError + 'static) = &**self.rest.as_ref()?.source.as_ref()?;
+        Some(source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_survives_the_word() {
+        for kind in Kind::ALL {
+            for error in [
+                Error::failed(kind),
+                Error::unsent(kind),
+                Error::refused(kind),
+            ] {
+                assert_eq!(error.kind(), kind);
+                let timed = error.clone().retry_at(time::now() + Duration::from_secs(5));
+                assert_eq!(
+                    (timed.kind(), timed.is_refused()),
+                    (kind, error.is_refused())
+                );
+                assert_eq!(timed.is_unsent(), error.is_unsent());
+            }
+        }
+        assert_eq!(size_of::<Error>(), 16);
+        assert_eq!(size_of::<Result<u64, Error>>(), 16);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_moment_is_kept_not_the_wait() {
+        let error = Error::refused(Kind::RateLimited)
+            .retry_at(time::now() + Duration::from_nanos(1_500_000_001));
+        assert_eq!(
+            error.retry_after(),
+            Some(Duration::from_nanos(1_500_000_001))
+        );
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(error.retry_after(), Some(Duration::from_nanos(500_000_001)));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(error.retry_after(), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn an_absurd_moment_is_clamped() {
+        let far = time::later(time::now(), Duration::MAX);
+        let wait = Error::refused(Kind::CircuitOpen)
+            .retry_at(far)
+            .retry_after();
+        assert!(wait.is_some_and(|wait| wait > Duration::from_secs(86_400 * 400)));
+    }
+
+    #[test]
+    fn ours_pass_through_and_others_are_wrapped() {
+        let ours = Error::refused(Kind::CircuitOpen);
+        assert!(Error::from_service(ours.clone()).is_refused());
+        assert!(Error::from_service(BoxError::from(ours)).is_refused());
+        let other = Error::from_service(std::io::Error::other("reset"));
+        assert_eq!(other.kind(), Kind::Service);
+        let source = other
+            .source()
+            .and_then(|source| source.downcast_ref::<std::io::Error>());
+        assert!(source.is_some());
+    }
+}

@@ -1,0 +1,133 @@
+//! The only place that reads a clock.
+//!
+//! Two clocks, for two needs. Deadlines, timers and errors use tokio's [`Instant`], which a test
+//! can pause. A guard that needs the time on every call uses a [`Clock`], which counts nanoseconds
+//! since it was made: the time stamp counter of the processor where there is one, and tokio's
+//! clock with the feature `test-util`.
+
+use std::{sync::OnceLock, time::Duration};
+
+pub(crate) use tokio::time::Instant;
+
+/// Thirty years, tokio's own idea of "never".
+const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
+
+/// The present, for paths that are not hot: this read costs about 23 ns.
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// `after` from `start`; an absurd wait becomes thirty years instead of an overflow.
+pub(crate) fn later(start: Instant, after: Duration) -> Instant {
+    start.checked_add(after.min(FAR)).unwrap_or(start)
+}
+
+/// Whole nanoseconds, saturating: 584 years.
+pub(crate) fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Nanoseconds from a fixed moment of this process to `instant`, negative before it. Lets a
+/// moment be kept in a few bits.
+pub(crate) fn stamp(instant: Instant) -> i64 {
+    let base = process_base();
+    match instant.checked_duration_since(base) {
+        Some(since) => i64::try_from(since.as_nanos()).unwrap_or(i64::MAX),
+        None => -i64::try_from((base - instant).as_nanos()).unwrap_or(i64::MAX),
+    }
+}
+
+/// The moment that [`stamp`] was taken of.
+pub(crate) fn at_stamp(stamp: i64) -> Instant {
+    let distance = Duration::from_nanos(stamp.unsigned_abs());
+    let base = process_base();
+    if stamp < 0 {
+        base.checked_sub(distance).unwrap_or(base)
+    } else {
+        later(base, distance)
+    }
+}
+
+fn process_base() -> Instant {
+    static BASE: OnceLock<Instant> = OnceLock::new();
+    *BASE.get_or_init(Instant::now)
+}
+
+/// Counts nanoseconds since it was made. Belongs to one state, never to the process, so that
+/// two tests with paused clocks do not share a base.
+#[derive(Clone)]
+pub(crate) struct Clock {
+    base: Instant,
+    #[cfg(not(any(test, feature = "test-util")))]
+    counter: (quanta::Clock, u64),
+}
+
+impl Clock {
+    pub(crate) fn new() -> Self {
+        #[cfg(not(any(test, feature = "test-util")))]
+        let counter = {
+            let clock = quanta::Clock::new();
+            let start = clock.raw();
+            (clock, start)
+        };
+        Self {
+            base: Instant::now(),
+            #[cfg(not(any(test, feature = "test-util")))]
+            counter,
+        }
+    }
+
+    /// Nanoseconds since this clock was made.
+    #[inline]
+    pub(crate) fn nanos(&self) -> u64 {
+        #[cfg(not(any(test, feature = "test-util")))]
+        {
+            let (clock, start) = &self.counter;
+            clock.delta_as_nanos(*start, clock.raw())
+        }
+        #[cfg(any(test, feature = "test-util"))]
+        nanos(Instant::now().saturating_duration_since(self.base))
+    }
+
+    /// The moment `nanos` after this clock was made.
+    pub(crate) fn instant(&self, nanos: u64) -> Instant {
+        later(self.base, Duration::from_nanos(nanos))
+    }
+}
+
+impl std::fmt::Debug for Clock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Clock").field("base", &self.base).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_keeps_the_moment_on_both_sides_of_the_base() {
+        let base = process_base();
+        for offset in [0, 1, 1_000_000_007] {
+            let after = base + Duration::from_nanos(offset);
+            assert_eq!(at_stamp(stamp(after)), after);
+            if let Some(before) = base.checked_sub(Duration::from_nanos(offset)) {
+                assert_eq!(at_stamp(stamp(before)), before);
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_clock_follows_a_paused_one() {
+        let clock = Clock::new();
+        tokio::time::advance(Duration::from_millis(1_500)).await;
+        assert_eq!(clock.nanos(), 1_500_000_000);
+        assert_eq!(clock.instant(clock.nanos()), now());
+    }
+
+    #[test]
+    fn an_absurd_wait_is_thirty_years() {
+        let start = now();
+        assert_eq!(later(start, Duration::MAX), start + FAR);
+    }
+}
