@@ -187,7 +187,7 @@ impl Word {
 }
 
 impl Error {
-    const fn from_word(word: u64) -> Self {
+    pub(crate) const fn from_word(word: u64) -> Self {
         // A kind is never zero, so the word is not.
         match NonZeroU64::new(word) {
             Some(word) => Self { word, rest: None },
@@ -196,6 +196,17 @@ impl Error {
                 rest: None,
             },
         }
+    }
+
+    /// The word of an error without anything else, to keep in an atomic.
+    pub(crate) fn word(&self) -> u64 {
+        self.word.get()
+    }
+
+    /// This error with another word.
+    pub(crate) fn with_word(mut self, word: u64) -> Self {
+        self.word = Self::from_word(word).word;
+        self
     }
 
     /// A failure: something was, or may have been, sent.
@@ -242,6 +253,15 @@ impl Error {
         let rest = self.rest_mut();
         rest.attempts = attempts;
         rest.duration = Some(duration);
+        self
+    }
+
+    /// Notes the errors of earlier attempts.
+    pub(crate) fn with_history(mut self, earlier: Vec<Self>) -> Self {
+        if !earlier.iter().all(Self::is_unsent) {
+            self.word = Self::from_word(self.word.get() & !Word::UNSENT).word;
+        }
+        self.rest_mut().history = earlier.into();
         self
     }
 

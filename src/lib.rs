@@ -4,13 +4,18 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 // The way of a request, in its order.
+pub mod balance;
 mod budget;
 mod choose;
 mod connect;
 pub mod discover;
 mod endpoint;
+pub mod failover;
 mod member;
 pub mod replay;
+
+// What guards one endpoint, or a whole upstream.
+pub mod breaker;
 
 // How a call leaves the house, and how it enters a plugin's.
 mod call;
@@ -25,12 +30,15 @@ mod time;
 pub use self::choose::EitherChoosing;
 
 pub use self::{
+    balance::{BalanceLayer, LeastRequest},
+    breaker::{CircuitBreakerConfig, CircuitBreakerLayer},
     budget::Budget,
     call::{Call, Reply},
     choose::{Choose, Chooses, Chosen, Tried},
     connect::{Connect, ConnectFn, Each, EachLayer, connect_fn},
     endpoint::{Address, Endpoint, Locality, Status},
     error::{BoxError, Error, Kind},
+    failover::{Attempts, FailoverLayer},
     member::{InFlight, Member, Reason, Veto},
     outcome::{Classify, ErrIsFailure, Outcome},
     replay::Replay,

@@ -228,7 +228,26 @@ impl Member {
 
     /// Counts a call as in flight until the guard drops.
     pub fn begin(self: &Arc<Self>) -> InFlight {
-        InFlight::begin(self.clone())
+        self.take_off();
+        InFlight(self.clone())
+    }
+
+    /// Counts a call as in flight, until [`land`](Self::land).
+    #[inline]
+    pub(crate) fn take_off(&self) {
+        // Relaxed: a count that others only estimate by.
+        self.hot.calls.fetch_add(BEGUN + 1, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn land(&self) {
+        self.hot.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Nanoseconds since this member was made.
+    #[inline]
+    pub(crate) fn nanos(&self) -> u64 {
+        self.clock.nanos()
     }
 
     /// Takes a sample of the latency of a call that went well.
@@ -260,11 +279,6 @@ impl Member {
                 let new = peak_ewma(old, now.wrapping_sub(at), micros.max(1));
                 (!only_worse || new > old).then_some(u64::from(new) << 32 | u64::from(now))
             });
-    }
-
-    /// When the first of the bits in `mask` that have an end is due.
-    pub(crate) fn signal(&self) -> &Arc<Signal> {
-        &self.signal
     }
 
     fn set_bits(&self, bits: u64, on: bool) {
@@ -446,13 +460,6 @@ impl fmt::Debug for Veto {
 pub struct InFlight(Arc<Member>);
 
 impl InFlight {
-    #[inline]
-    pub(crate) fn begin(member: Arc<Member>) -> Self {
-        // Relaxed: a count that others only estimate by.
-        member.hot.calls.fetch_add(BEGUN + 1, Ordering::Relaxed);
-        Self(member)
-    }
-
     /// The member.
     #[inline]
     pub fn member(&self) -> &Arc<Member> {
@@ -463,7 +470,7 @@ impl InFlight {
 impl Drop for InFlight {
     #[inline]
     fn drop(&mut self) {
-        self.0.hot.calls.fetch_sub(1, Ordering::Relaxed);
+        self.0.land();
     }
 }
 
@@ -600,7 +607,7 @@ mod tests {
         let start = time::now();
         veto.raise_until(start + Duration::from_secs(1));
         veto.raise_until(start + Duration::from_secs(3));
-        let signal = member.signal();
+        let signal = &member.signal;
         assert_eq!(
             signal.clear_due(start + Duration::from_secs(2)),
             veto_end(start)

@@ -10,6 +10,8 @@ use std::{
     task::Waker,
 };
 
+use arc_swap::ArcSwapOption;
+
 /// Locks even if a holder panicked: what we keep under locks is whole after every statement.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -47,81 +49,188 @@ pub(crate) fn thread_number() -> usize {
         .unwrap_or(0)
 }
 
-/// State that is read by all and written by few, in one `Lease` per group of threads.
+/// State that is read by all and written by few, reached through one [`Lease`] per group of
+/// threads. This is a handle to it; clones are handles to the same state.
 ///
 /// A single `Arc` that every call clones is a counter that all processors write to, and costs
-/// four fifths of the throughput of a layer that does nothing else. So the state is reached
-/// through several `Arc`s, one for each group of threads; each has counters of its own.
-#[derive(Debug)]
+/// four fifths of the throughput of a layer that does nothing else. So there are several `Arc`s,
+/// one for each group of threads, each with counters of its own, and a call clones the one of its
+/// thread.
+///
+/// The leases know each other, which is a cycle. It is cut when the last handle drops.
 pub(crate) struct Leases<T, L> {
-    leases: Box<[Arc<Lease<T, L>>]>,
+    lease: Arc<Lease<T, L>>,
 }
 
-#[derive(Debug)]
 pub(crate) struct Lease<T, L> {
-    /// What this group of threads writes.
-    pub(crate) local: Padded<L>,
-    /// What all read. Behind padding on both sides, so that nobody's counters invalidate it.
-    core: Padded<(Arc<T>, usize)>,
-    siblings: Padded<std::sync::OnceLock<Box<[Weak<Self>]>>>,
+    local: Padded<Local<L>>,
+    /// What all read, away from what anybody writes.
+    shared: Padded<Shared<T, L>>,
+}
+
+/// What one group of threads writes.
+struct Local<L> {
+    counters: L,
+    handles: AtomicUsize,
+}
+
+struct Shared<T, L> {
+    core: Arc<T>,
+    index: usize,
+    shards: usize,
+    /// All leases, this one included; `None` where it is the only one, and after the cut.
+    siblings: ArcSwapOption<Box<[Arc<Lease<T, L>>]>>,
+    cut: Arc<Mutex<()>>,
 }
 
 impl<T, L: Default> Leases<T, L> {
     pub(crate) fn new(core: T, shards: usize) -> Self {
-        let core = Arc::new(core);
-        let leases: Box<[_]> = (0..shards.max(1))
-            .map(|index| {
-                Arc::new(Lease {
-                    local: Padded::default(),
-                    core: Padded((core.clone(), index)),
-                    siblings: Padded::default(),
-                })
+        let (core, cut) = (Arc::new(core), Arc::default());
+        let lease = |index| {
+            Arc::new(Lease {
+                local: Padded(Local {
+                    counters: L::default(),
+                    handles: AtomicUsize::new(0),
+                }),
+                shared: Padded(Shared {
+                    core: core.clone(),
+                    index,
+                    shards: shards.max(1),
+                    siblings: ArcSwapOption::empty(),
+                    cut: Arc::clone(&cut),
+                }),
             })
-            .collect();
-        let siblings: Vec<_> = leases.iter().map(Arc::downgrade).collect();
+        };
+        let leases: Box<[_]> = (0..shards.max(1)).map(lease).collect();
+        let first = leases[0].clone();
         if leases.len() > 1 {
-            for lease in &leases {
-                let _ = lease.siblings.set(siblings.clone().into_boxed_slice());
+            let siblings = Arc::new(leases);
+            for lease in siblings.iter() {
+                lease.shared.siblings.store(Some(siblings.clone()));
             }
         }
-        Self { leases }
+        Self::of(first)
     }
 }
 
 impl<T, L> Leases<T, L> {
-    /// The lease of the thread that asks.
+    /// A handle made of a lease.
+    pub(crate) fn of(lease: Arc<Lease<T, L>>) -> Self {
+        if lease.is_sharded() {
+            // Relaxed: if this comes while the last other handle goes, the cycle may be cut under
+            // it. Then every take gives this lease, until this handle is gone too.
+            lease.local.handles.fetch_add(1, Ordering::Relaxed);
+        }
+        Self { lease }
+    }
+
+    /// The lease of the thread that asks, for the time of a call.
+    #[inline]
     pub(crate) fn take(&self) -> Arc<Lease<T, L>> {
-        self.leases[thread_number() % self.leases.len()].clone()
+        self.lease.take()
     }
 
+    #[inline]
     pub(crate) fn core(&self) -> &Arc<T> {
-        &self.leases[0].core.0.0
+        &self.lease.shared.core
     }
 
-    pub(crate) fn locals(&self) -> impl Iterator<Item = &L> {
-        self.leases.iter().map(|lease| &lease.local.0)
+    /// The counters of the thread that made this handle.
+    #[inline]
+    pub(crate) fn local(&self) -> &L {
+        &self.lease.local.counters
+    }
+
+    /// What `count` is over all threads.
+    pub(crate) fn sum(&self, count: impl Fn(&L) -> u64) -> u64 {
+        self.lease.sum(count)
+    }
+
+    pub(crate) fn downgrade(&self) -> Weak<Lease<T, L>> {
+        Arc::downgrade(&self.lease)
+    }
+
+    pub(crate) fn upgrade(lease: &Weak<Lease<T, L>>) -> Option<Self> {
+        lease.upgrade().map(Self::of)
+    }
+}
+
+impl<T, L> Clone for Leases<T, L> {
+    #[inline]
+    fn clone(&self) -> Self {
+        Self::of(self.lease.take())
+    }
+}
+
+impl<T, L> Drop for Leases<T, L> {
+    #[inline]
+    fn drop(&mut self) {
+        // AcqRel: whoever cuts must come after all that the other handles did.
+        if self.lease.is_sharded() && self.lease.local.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.lease.cut_if_last();
+        }
     }
 }
 
 impl<T, L> Lease<T, L> {
     #[inline]
     pub(crate) fn core(&self) -> &Arc<T> {
-        &self.core.0.0
+        &self.shared.core
     }
 
-    /// The lease of the thread that asks; this one, where its own is gone.
     #[inline]
-    pub(crate) fn take(self: &Arc<Self>) -> Arc<Self> {
-        match self.siblings.get() {
-            None => self.clone(),
-            Some(siblings) => {
-                let index = thread_number() % siblings.len();
-                if index == self.core.0.1 {
-                    self.clone()
-                } else {
-                    siblings[index].upgrade().unwrap_or_else(|| self.clone())
-                }
-            }
+    pub(crate) fn local(&self) -> &L {
+        &self.local.counters
+    }
+
+    #[inline]
+    fn is_sharded(&self) -> bool {
+        self.shared.shards > 1
+    }
+
+    #[inline]
+    fn take(self: &Arc<Self>) -> Arc<Self> {
+        if !self.is_sharded() {
+            return self.clone();
+        }
+        let index = thread_number() % self.shared.shards;
+        if index == self.shared.index {
+            return self.clone();
+        }
+        self.shared
+            .siblings
+            .load()
+            .as_deref()
+            .map_or_else(|| self.clone(), |all| all[index].clone())
+    }
+
+    pub(crate) fn sum(&self, count: impl Fn(&L) -> u64) -> u64 {
+        match self.shared.siblings.load().as_deref() {
+            None => count(&self.local.counters),
+            Some(siblings) => siblings
+                .iter()
+                .map(|lease| count(&lease.local.counters))
+                .sum(),
+        }
+    }
+
+    /// The last handle of this lease has dropped. If it was the last of all, nobody can take a
+    /// lease any more, and the cycle goes.
+    #[cold]
+    fn cut_if_last(&self) {
+        // Two last handles of two leases may come at once: the lock makes one of them the later,
+        // which sees both counts at zero.
+        let _one_at_a_time = lock(&self.shared.cut);
+        let Some(siblings) = self.shared.siblings.load_full() else {
+            return;
+        };
+        if siblings
+            .iter()
+            .all(|lease| lease.local.handles.load(Ordering::Acquire) == 0)
+        {
+            siblings
+                .iter()
+                .for_each(|lease| lease.shared.siblings.store(None));
         }
     }
 }
@@ -306,19 +415,33 @@ mod tests {
 
     #[test]
     fn each_thread_has_its_lease_and_all_the_core() {
-        let leases = Arc::new(Leases::<u32, AtomicUsize>::new(7, 4));
-        let first = leases.take();
+        let leases = Leases::<u32, AtomicUsize>::new(7, 4);
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
-                    let mine = first.take();
+                    let mine = leases.take();
                     assert_eq!(**mine.core(), 7);
-                    mine.local.fetch_add(1, Ordering::Relaxed);
+                    mine.local().fetch_add(1, Ordering::Relaxed);
                 });
             }
         });
-        let total: usize = leases.locals().map(|n| n.load(Ordering::Relaxed)).sum();
-        assert_eq!(total, 8);
+        assert_eq!(leases.sum(|n| n.load(Ordering::Relaxed) as u64), 8);
+    }
+
+    #[test]
+    fn the_last_handle_takes_the_state_with_it() {
+        for _ in 0..200 {
+            let leases = Leases::<u32, AtomicUsize>::new(7, 4);
+            let core = Arc::downgrade(leases.core());
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    let mine = leases.clone();
+                    scope.spawn(move || drop((mine.clone(), mine.take(), mine)));
+                }
+                drop(leases);
+            });
+            assert_eq!(core.strong_count(), 0);
+        }
     }
 
     #[test]

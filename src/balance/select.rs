@@ -1,0 +1,194 @@
+//! Who may be chosen: a pure rule over the standing of each member.
+
+use std::collections::BTreeMap;
+
+use crate::{error::Kind, member::Reason};
+
+/// What the rule looks at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Standing {
+    pub(super) word: u64,
+    pub(super) tier: u32,
+    pub(super) weight: u32,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Selection {
+    /// The indices of those that may be chosen, in order.
+    pub(super) candidates: Vec<u32>,
+    pub(super) panic: bool,
+    /// What to say where there are none.
+    pub(super) verdict: Kind,
+}
+
+const EXCLUDED: u64 = Reason::Draining.bits() | Reason::Disabled.bits();
+
+/// Selects the candidates; see [`super`] for the rule in words.
+pub(super) fn select(standings: &[Standing], panic_threshold: u8) -> Selection {
+    let mut tiers: BTreeMap<u32, Tier> = BTreeMap::new();
+    for (index, standing) in (0..).zip(standings) {
+        tiers.entry(standing.tier).or_default().add(index, standing);
+    }
+    let threshold = u64::from(panic_threshold);
+    let sound = tiers.values_mut().find(|tier| {
+        let eligible = tier.eligible.len() as u64;
+        eligible > 0 && eligible * 100 >= threshold * tier.total
+    });
+    let (candidates, panic) = match sound {
+        Some(tier) => (std::mem::take(&mut tier.eligible), false),
+        None if threshold > 0 => {
+            let tier = tiers.values_mut().find(|tier| !tier.in_panic.is_empty());
+            (
+                tier.map(|tier| std::mem::take(&mut tier.in_panic))
+                    .unwrap_or_default(),
+                true,
+            )
+        }
+        None => (Vec::new(), false),
+    };
+    let panic = panic
+        && candidates
+            .iter()
+            .any(|&index| standings[index as usize].word & Reason::IN_SNAPSHOT != 0);
+    Selection {
+        candidates: weighted(candidates, standings),
+        panic,
+        verdict: verdict(standings),
+    }
+}
+
+#[derive(Default)]
+struct Tier {
+    /// All but those that are meant to get nothing.
+    total: u64,
+    eligible: Vec<u32>,
+    in_panic: Vec<u32>,
+}
+
+impl Tier {
+    fn add(&mut self, index: u32, standing: &Standing) {
+        let barred = standing.word & Reason::IN_SNAPSHOT;
+        if barred & EXCLUDED == 0 {
+            self.total += 1;
+        }
+        if barred == 0 {
+            self.eligible.push(index);
+        }
+        if barred & !Reason::OVERLOOKED_IN_PANIC == 0 {
+            self.in_panic.push(index);
+        }
+    }
+}
+
+/// Without those of weight 0, unless that would leave nobody.
+fn weighted(mut candidates: Vec<u32>, standings: &[Standing]) -> Vec<u32> {
+    let has_weight = |&index: &u32| standings[index as usize].weight > 0;
+    if candidates.iter().any(has_weight) {
+        candidates.retain(has_weight);
+    }
+    candidates
+}
+
+fn verdict(standings: &[Standing]) -> Kind {
+    let mut wanted = standings
+        .iter()
+        .filter(|standing| standing.word & EXCLUDED == 0)
+        .peekable();
+    if standings.is_empty() {
+        Kind::NoEndpoints
+    } else if wanted.peek().is_some()
+        && wanted.all(|standing| standing.word & Reason::CircuitOpen.bits() != 0)
+    {
+        Kind::CircuitOpen
+    } else {
+        Kind::AllEndpointsDown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const OK: u64 = 0;
+    const SICK: u64 = 1;
+    const OPEN: u64 = 1 << 16;
+    const BUSY: u64 = 1 << 32;
+    const DRAINING: u64 = Reason::Draining.bits();
+
+    fn selected(standings: &[(u64, u32, u32)], threshold: u8) -> Selection {
+        let standings: Vec<_> = standings
+            .iter()
+            .map(|&(word, tier, weight)| Standing { word, tier, weight })
+            .collect();
+        select(&standings, threshold)
+    }
+
+    fn alike(words: &[u64]) -> Selection {
+        selected(
+            &words.iter().map(|&word| (word, 0, 1)).collect::<Vec<_>>(),
+            50,
+        )
+    }
+
+    #[test]
+    fn those_that_nothing_bars() {
+        assert_eq!(alike(&[OK, SICK, OK, BUSY]).candidates, [0, 2, 3]);
+        assert_eq!(alike(&[OK, OPEN, DRAINING]).candidates, [0]);
+    }
+
+    #[test]
+    fn a_panic_ignores_health_and_nothing_else() {
+        let panic = alike(&[OK, SICK, SICK, OPEN, DRAINING]);
+        assert_eq!((panic.candidates, panic.panic), (vec![0, 1, 2], true));
+        let half = alike(&[OK, SICK]);
+        assert_eq!((half.candidates, half.panic), (vec![0], false));
+        assert!(selected(&[(SICK, 0, 1)], 0).candidates.is_empty());
+    }
+
+    #[test]
+    fn a_draining_member_does_not_count_towards_a_panic() {
+        assert_eq!(alike(&[OK, SICK, DRAINING, DRAINING]).candidates, [0]);
+    }
+
+    #[test]
+    fn the_next_tier_comes_before_a_panic() {
+        let tiers = selected(&[(SICK, 0, 1), (SICK, 0, 1), (OK, 1, 1)], 50);
+        assert_eq!((tiers.candidates, tiers.panic), (vec![2], false));
+    }
+
+    #[test]
+    fn weight_zero_gets_nothing_unless_all_have_it() {
+        assert_eq!(selected(&[(OK, 0, 0), (OK, 0, 2)], 50).candidates, [1]);
+        assert_eq!(selected(&[(OK, 0, 0), (SICK, 0, 2)], 50).candidates, [0]);
+    }
+
+    #[test]
+    fn the_verdict_says_what_bars_them() {
+        assert_eq!(alike(&[]).verdict, Kind::NoEndpoints);
+        assert_eq!(alike(&[OPEN, OPEN, DRAINING]).verdict, Kind::CircuitOpen);
+        assert_eq!(alike(&[OPEN, SICK]).verdict, Kind::AllEndpointsDown);
+        assert_eq!(alike(&[DRAINING]).verdict, Kind::AllEndpointsDown);
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_that_is_excluded_or_open_is_ever_chosen(
+            standings in prop::collection::vec(
+                (prop::sample::select(vec![OK, SICK, OPEN, BUSY, DRAINING, SICK | OPEN]), 0_u32..3, 0_u32..3),
+                0..12,
+            ),
+            threshold in 0_u8..=100,
+        ) {
+            let selection = selected(&standings, threshold);
+            for &index in &selection.candidates {
+                let (word, ..) = standings[index as usize];
+                prop_assert_eq!(word & (OPEN | DRAINING), 0);
+                prop_assert!(word & SICK == 0 || selection.panic);
+            }
+            let any_sound = standings.iter().any(|&(word, ..)| word & !BUSY == OK);
+            prop_assert!(!any_sound || !selection.candidates.is_empty());
+        }
+    }
+}

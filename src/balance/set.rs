@@ -1,0 +1,246 @@
+//! What the calls and the task of one set share.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicU8, Ordering},
+    },
+};
+
+use arc_swap::ArcSwap;
+use tokio::runtime::Handle;
+
+use super::{BalanceConfig, Strategy, strategy::Candidates};
+use crate::{
+    choose::Tried,
+    error::{Error, Kind},
+    member::{Member, Signal},
+    sync::{WaitList, lock},
+    time::Instant,
+};
+
+/// What all calls over one set share.
+pub(super) struct Set<S, P: Strategy> {
+    pub(super) snapshot: ArcSwap<Snapshot<S, P::Table>>,
+    pub(super) strategy: P,
+    pub(super) config: BalanceConfig,
+    status: AtomicU8,
+    /// Calls and services that wait for a snapshot, or for the status to change.
+    pub(super) waiting: WaitList,
+    pub(super) signal: Arc<Signal>,
+    /// Services that said they are dead, for the task.
+    pub(super) dead: Mutex<Vec<Dead>>,
+    running: Mutex<bool>,
+    start: Box<dyn Start<S, P>>,
+}
+
+/// The members that a call may choose from, at one moment.
+pub(super) struct Snapshot<S, T> {
+    pub(super) version: u64,
+    /// The candidates, ordered by key.
+    pub(super) members: Box<[Arc<Member>]>,
+    /// Where the service of each candidate stands in `services`.
+    pub(super) index: Box<[u32]>,
+    /// One for each member of the set, and shared by snapshots until one is connected.
+    pub(super) services: Arc<[Connected<S>]>,
+    /// All members of the set, ordered by key.
+    pub(super) all: Arc<[Arc<Member>]>,
+    pub(super) table: T,
+    /// The bits of a member's word that bar it: less of them in a panic.
+    pub(super) bars: u64,
+    pub(super) verdict: Verdict,
+}
+
+/// A service, and which connection of its member it is.
+#[derive(Clone)]
+pub(super) struct Connected<S> {
+    pub(super) service: S,
+    pub(super) number: u64,
+}
+
+/// A service whose `poll_ready` failed.
+pub(super) struct Dead {
+    pub(super) member: Arc<Member>,
+    pub(super) number: u64,
+}
+
+/// Why there are no candidates, and when that may be over.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Verdict {
+    pub(super) kind: Kind,
+    pub(super) retry_at: Option<Instant>,
+}
+
+impl Verdict {
+    #[cold]
+    pub(super) fn error(self) -> Error {
+        let error = Error::refused(self.kind);
+        match self.retry_at {
+            Some(at) => error.retry_at(at),
+            None => error,
+        }
+    }
+}
+
+impl<S, T> Snapshot<S, T> {
+    #[inline]
+    pub(super) fn candidates<'a>(&'a self, tried: &'a Tried) -> Candidates<'a> {
+        Candidates::new(&self.members, self.bars, tried)
+    }
+
+    #[inline]
+    pub(super) fn service(&self, candidate: usize) -> Option<&Connected<S>> {
+        self.services.get(*self.index.get(candidate)? as usize)
+    }
+}
+
+/// Whether there is somebody to choose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Status {
+    /// Nobody yet, or not for long.
+    Waiting,
+    Up,
+    /// Nobody for so long that calls fail at once.
+    FailFast,
+}
+
+/// Starts the task of a set. Knows the connector and the source, so that the set need not.
+pub(super) trait Start<S, P: Strategy>: Send + Sync {
+    fn task(&self, set: Weak<Set<S, P>>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+}
+
+impl<S, P> Set<S, P>
+where
+    S: Send + Sync + 'static,
+    P: Strategy,
+{
+    pub(super) fn new(
+        strategy: P,
+        config: BalanceConfig,
+        start: Box<dyn Start<S, P>>,
+    ) -> Arc<Self> {
+        let table = strategy.table(&[], None);
+        let nobody = Snapshot {
+            version: 0,
+            members: Box::default(),
+            index: Box::default(),
+            services: Arc::new([]),
+            all: Arc::new([]),
+            table,
+            bars: u64::MAX,
+            verdict: Verdict {
+                kind: Kind::NoEndpoints,
+                retry_at: None,
+            },
+        };
+        Arc::new(Self {
+            snapshot: ArcSwap::from_pointee(nobody),
+            strategy,
+            config: config.clamped(),
+            status: AtomicU8::new(Status::Waiting as u8),
+            waiting: WaitList::default(),
+            signal: Arc::default(),
+            dead: Mutex::default(),
+            running: Mutex::new(false),
+            start,
+        })
+    }
+
+    #[inline]
+    pub(super) fn is_up(&self) -> bool {
+        // Acquire with the Release in `set_status`: who sees it up finds the snapshot.
+        self.status.load(Ordering::Acquire) == Status::Up as u8
+    }
+
+    pub(super) fn is_failing_fast(&self) -> bool {
+        self.status.load(Ordering::Acquire) == Status::FailFast as u8
+    }
+
+    pub(super) fn set_status(&self, status: Status) {
+        self.status.store(status as u8, Ordering::Release);
+    }
+
+    /// Starts the task if it does not run.
+    ///
+    /// # Errors
+    /// `Unavailable` outside a runtime.
+    #[cold]
+    pub(super) fn ensure_running(self: &Arc<Self>) -> Result<(), Error> {
+        let mut running = lock(&self.running);
+        if *running {
+            return Ok(());
+        }
+        let runtime = Handle::try_current().map_err(|_| Error::refused(Kind::Unavailable))?;
+        *running = true;
+        drop(running);
+        // Made here and moved into the task, so that it drops even if the runtime ends before the
+        // task is polled for the first time.
+        let mark = Running {
+            set: Arc::downgrade(self),
+        };
+        let task = self.start.task(Arc::downgrade(self));
+        runtime.spawn(async move {
+            let _mark = mark;
+            task.await;
+        });
+        Ok(())
+    }
+
+    pub(super) fn report_dead(&self, member: Arc<Member>, number: u64) {
+        let mut dead = lock(&self.dead);
+        let known = dead
+            .iter()
+            .any(|dead| dead.number == number && Arc::ptr_eq(&dead.member, &member));
+        if !known {
+            dead.push(Dead { member, number });
+            drop(dead);
+            self.signal.notify();
+        }
+    }
+}
+
+/// The task lives as long as this.
+struct Running<S, P>
+where
+    S: Send + Sync + 'static,
+    P: Strategy,
+{
+    set: Weak<Set<S, P>>,
+}
+
+impl<S, P> Drop for Running<S, P>
+where
+    S: Send + Sync + 'static,
+    P: Strategy,
+{
+    fn drop(&mut self) {
+        if let Some(set) = self.set.upgrade() {
+            // Whoever comes next, or waits now, starts it again.
+            *lock(&set.running) = false;
+            set.set_status(Status::Waiting);
+            set.waiting.wake_all();
+        }
+    }
+}
+
+/// The last handle is gone: the task finds nobody to work for.
+impl<S, P: Strategy> Drop for Set<S, P> {
+    fn drop(&mut self) {
+        self.signal.notify();
+    }
+}
+
+impl<S, P: Strategy> fmt::Debug for Set<S, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let snapshot = self.snapshot.load();
+        f.debug_struct("Set")
+            .field("version", &snapshot.version)
+            .field("candidates", &snapshot.members.len())
+            .field("members", &snapshot.all)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,170 @@
+//! Which of the candidates gets a call.
+
+mod least_request;
+mod random;
+mod round_robin;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+pub use self::{
+    least_request::LeastRequest,
+    random::Random,
+    round_robin::{RoundRobin, RoundRobinTable},
+};
+
+use crate::{choose::Tried, endpoint::Endpoint, member::Member};
+
+/// How to choose, apart from the request: what the task of a set prepares.
+///
+/// Implement this and [`Pick`] for a strategy of yours.
+///
+/// # Example
+/// The first candidate in the order of keys that is free, as a leader would be chosen.
+/// ```
+/// use std::sync::Arc;
+/// use tower_upstream::{Member, balance::{Candidates, Pick, Strategy}};
+///
+/// #[derive(Clone)]
+/// struct First;
+///
+/// impl Strategy for First {
+///     type Table = ();
+///     fn table(&self, _: &[Arc<Member>], _: Option<&()>) {}
+/// }
+///
+/// impl<Req> Pick<Req> for First {
+///     fn pick(&self, _: &(), candidates: Candidates<'_>, _: &Req) -> Option<usize> {
+///         (0..candidates.len()).find(|&index| candidates.is_free(index))
+///     }
+/// }
+/// ```
+pub trait Strategy: Send + Sync + 'static {
+    /// What a choice needs that depends on the members alone, such as a ring or a table.
+    type Table: Send + Sync + 'static;
+
+    /// Prepares the table for `members`, which are ordered by key. Runs on the task of the set, once
+    /// for each snapshot; `before` is the table of the last one.
+    fn table(&self, members: &[Arc<Member>], before: Option<&Self::Table>) -> Self::Table;
+}
+
+/// How to choose for one request.
+pub trait Pick<Req: ?Sized>: Strategy {
+    /// The index of the candidate to call; `None` if none is [free](Candidates::is_free).
+    ///
+    /// Runs on the path of each call: it must not block, and should not allocate. Candidates that
+    /// are not free should be passed over; one chosen all the same is waited for.
+    fn pick(&self, table: &Self::Table, candidates: Candidates<'_>, request: &Req)
+    -> Option<usize>;
+}
+
+/// The members that may be chosen, ordered by key.
+#[derive(Clone, Copy)]
+pub struct Candidates<'a> {
+    members: &'a [Arc<Member>],
+    /// The bits of a member's word that bar it.
+    bars: u64,
+    tried: &'a Tried,
+}
+
+impl<'a> Candidates<'a> {
+    #[inline]
+    pub(crate) fn new(members: &'a [Arc<Member>], bars: u64, tried: &'a Tried) -> Self {
+        Self {
+            members,
+            bars,
+            tried,
+        }
+    }
+
+    /// How many there are.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Whether there are none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Whether the one at `index` was not tried for this call, and nothing has barred it since the
+    /// snapshot was made. `false` beyond the end.
+    #[inline]
+    pub fn is_free(&self, index: usize) -> bool {
+        self.members
+            .get(index)
+            .is_some_and(|member| member.word() & self.bars == 0 && !self.tried.contains(member))
+    }
+
+    /// What is known of the one at `index`.
+    #[inline]
+    pub fn get(&self, index: usize) -> Option<Candidate<'a>> {
+        self.members.get(index).map(|member| Candidate { member })
+    }
+
+    /// Those that are free, from `start` on and around, with their indices.
+    pub fn free_from(&self, start: usize) -> impl Iterator<Item = usize> + use<'a> {
+        let (this, len) = (*self, self.len());
+        let start = start.checked_rem(len).unwrap_or(0);
+        (start..len)
+            .chain(0..start)
+            .filter(move |&index| this.is_free(index))
+    }
+}
+
+impl fmt::Debug for Candidates<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.members).finish()
+    }
+}
+
+/// What a strategy may know of a member.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate<'a> {
+    member: &'a Arc<Member>,
+}
+
+impl Candidate<'_> {
+    /// Calls in flight.
+    #[inline]
+    pub fn load(&self) -> u32 {
+        self.member.in_flight()
+    }
+
+    /// See [`Member::latency`].
+    pub fn latency(&self) -> Option<Duration> {
+        self.member.latency()
+    }
+
+    /// How long it has been in the set.
+    pub fn age(&self) -> Duration {
+        self.member.age()
+    }
+
+    /// Its share of the load, relative to the others.
+    #[inline]
+    pub fn weight(&self) -> u32 {
+        self.member.weight()
+    }
+
+    /// Its group.
+    pub fn tier(&self) -> u32 {
+        self.member.tier()
+    }
+
+    /// The value that the endpoint reported of itself.
+    pub fn reported(&self) -> Option<f64> {
+        self.member.reported()
+    }
+
+    /// Its identity.
+    pub fn key(&self) -> &str {
+        self.member.key()
+    }
+
+    /// What discovery says of it.
+    pub fn endpoint(&self) -> Arc<Endpoint> {
+        self.member.endpoint()
+    }
+}

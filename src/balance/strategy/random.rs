@@ -1,0 +1,40 @@
+use std::sync::Arc;
+
+use super::{Candidates, Pick, Strategy};
+use crate::{member::Member, sync::random_below};
+
+/// Any of them, with the same chance.
+///
+/// Use it where load says nothing, such as for calls that are done when they are sent. Weights are
+/// not looked at.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Random {}
+
+impl Random {
+    /// One choice.
+    pub const fn new() -> Self {
+        Self {}
+    }
+}
+
+impl Strategy for Random {
+    type Table = ();
+
+    fn table(&self, _: &[Arc<Member>], _: Option<&()>) {}
+}
+
+impl<Req: ?Sized> Pick<Req> for Random {
+    #[inline]
+    fn pick(&self, _: &(), candidates: Candidates<'_>, _: &Req) -> Option<usize> {
+        let len = u32::try_from(candidates.len())
+            .ok()
+            .filter(|&len| len > 0)?;
+        let index = random_below(len) as usize;
+        if candidates.is_free(index) {
+            return Some(index);
+        }
+        // From another random place, so that the neighbour of one that is barred does not get
+        // twice the calls.
+        candidates.free_from(random_below(len) as usize).next()
+    }
+}

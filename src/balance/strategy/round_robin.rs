@@ -1,0 +1,53 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use super::{Candidates, Pick, Strategy};
+use crate::member::Member;
+
+/// One after the other, in the order of their keys.
+///
+/// Use it where calls cost the same and endpoints are alike; [`LeastRequest`](super::LeastRequest)
+/// is better wherever one may be slow. Weights are not looked at. One that cannot be used is passed
+/// over, and the next gets its turn too.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RoundRobin {}
+
+impl RoundRobin {
+    /// Starts with the first.
+    pub const fn new() -> Self {
+        Self {}
+    }
+}
+
+/// Whose turn it is.
+#[derive(Debug, Default)]
+pub struct RoundRobinTable {
+    next: AtomicUsize,
+}
+
+impl Strategy for RoundRobin {
+    type Table = RoundRobinTable;
+
+    /// The turn goes on where it was.
+    fn table(&self, _: &[Arc<Member>], before: Option<&RoundRobinTable>) -> RoundRobinTable {
+        let next = before.map_or(0, |before| before.next.load(Ordering::Relaxed));
+        RoundRobinTable {
+            next: AtomicUsize::new(next),
+        }
+    }
+}
+
+impl<Req: ?Sized> Pick<Req> for RoundRobin {
+    #[inline]
+    fn pick(&self, table: &RoundRobinTable, candidates: Candidates<'_>, _: &Req) -> Option<usize> {
+        // Relaxed: each turn is given out once, and nothing else hangs on it.
+        let turn = table.next.fetch_add(1, Ordering::Relaxed);
+        let index = turn.checked_rem(candidates.len())?;
+        if candidates.is_free(index) {
+            return Some(index);
+        }
+        candidates.free_from(index).next()
+    }
+}

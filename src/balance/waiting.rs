@@ -1,0 +1,286 @@
+//! A call whose first choice was not ready: it waits for several, and takes whichever is first.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::Sleep;
+use tower_service::Service;
+
+use super::{
+    Pick, Strategy,
+    set::{Connected, Set, Snapshot},
+};
+use crate::{
+    choose::Tried,
+    error::{BoxError, Error, Kind},
+    member::Member,
+    sync::WaitKey,
+    time,
+};
+
+/// How many more are waited for at a time, and how long until then.
+const STEP: usize = 3;
+const STEP_AFTER: Duration = Duration::from_millis(10);
+
+/// The wait of one call. Dropping it leaves nothing behind but connections that are being made.
+pub(super) struct Waiting<S, P: Strategy> {
+    set: Arc<Set<S, P>>,
+    contenders: Vec<Contender<S>>,
+    tried: Tried,
+    /// Of the snapshot that the contenders are of.
+    version: u64,
+    key: WaitKey,
+    widen: Pin<Box<Sleep>>,
+    /// Whether there is anybody left to widen to.
+    widening: bool,
+    end: Pin<Box<Sleep>>,
+    last_error: Option<Error>,
+}
+
+struct Contender<S> {
+    member: Arc<Member>,
+    connected: Connected<S>,
+    /// Its service said it is dead.
+    dead: bool,
+}
+
+/// The one that was ready first.
+pub(super) struct Won<S> {
+    pub(super) member: Arc<Member>,
+    pub(super) service: S,
+}
+
+impl<S, P> Waiting<S, P>
+where
+    S: Clone + Send + Sync + 'static,
+    P: Strategy,
+{
+    /// Begins with `first`, which was not ready, or is dead of an error.
+    pub(super) fn new(
+        set: Arc<Set<S, P>>,
+        tried: Tried,
+        first: Option<(Arc<Member>, Connected<S>)>,
+        died: Option<Error>,
+    ) -> Self {
+        let start = time::now();
+        let end = time::later(start, set.config.fail_fast_after);
+        let mut contenders = Vec::new();
+        if let Some((member, connected)) = first {
+            contenders.push(Contender {
+                member,
+                connected,
+                dead: false,
+            });
+        }
+        Self {
+            version: set.snapshot.load().version,
+            set,
+            contenders,
+            tried,
+            key: WaitKey::default(),
+            widen: Box::pin(tokio::time::sleep_until(time::later(start, STEP_AFTER))),
+            widening: true,
+            end: Box::pin(tokio::time::sleep_until(end)),
+            last_error: died,
+        }
+    }
+
+    /// Ready with the service that was ready first; it is the very value that said so.
+    ///
+    /// # Errors
+    /// A refusal that says why there is nobody, or that nobody got ready in time.
+    pub(super) fn poll<Req>(
+        &mut self,
+        request: &Req,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Won<S>, Error>>
+    where
+        S: Service<Req>,
+        S::Error: Into<BoxError> + 'static,
+        P: Pick<Req>,
+    {
+        // Before looking: what changes from here on wakes this task.
+        self.set.waiting.wait(&mut self.key, cx.waker());
+        if !self.set.is_up() {
+            if let Err(error) = self.set.ensure_running() {
+                return Poll::Ready(Err(error));
+            }
+        }
+        let snapshot = self.set.snapshot.load_full();
+        if snapshot.version != self.version {
+            self.version = snapshot.version;
+            self.keep_those_in(&snapshot);
+            self.widen_to(&snapshot, request);
+        }
+        loop {
+            if let Some(won) = self.poll_contenders(cx) {
+                return Poll::Ready(Ok(won));
+            }
+            let nobody_left = self.contenders.iter().all(|contender| contender.dead);
+            let due = self.widening && self.widen.as_mut().poll(cx).is_ready();
+            if !(due || nobody_left) {
+                break;
+            }
+            let next = time::later(time::now(), STEP_AFTER);
+            self.widen.as_mut().reset(next);
+            if !self.widen_to(&snapshot, request) {
+                break;
+            }
+        }
+        if snapshot.members.is_empty() && self.set.is_failing_fast() {
+            return Poll::Ready(Err(self.explain(snapshot.verdict.error())));
+        }
+        if self.end.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(self.too_late(&snapshot)));
+        }
+        Poll::Pending
+    }
+
+    fn poll_contenders<Req>(&mut self, cx: &mut Context<'_>) -> Option<Won<S>>
+    where
+        S: Service<Req>,
+        S::Error: Into<BoxError> + 'static,
+    {
+        for index in 0..self.contenders.len() {
+            let contender = &mut self.contenders[index];
+            if contender.dead {
+                continue;
+            }
+            match contender.connected.service.poll_ready(cx) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(())) => {
+                    let Contender {
+                        member, connected, ..
+                    } = self.contenders.swap_remove(index);
+                    return Some(Won {
+                        member,
+                        service: connected.service,
+                    });
+                }
+                Poll::Ready(Err(error)) => {
+                    contender.dead = true;
+                    let (member, number) = (contender.member.clone(), contender.connected.number);
+                    let error = Error::from_service(error).at_endpoint(member.shared_key());
+                    self.last_error = Some(error);
+                    self.set.report_dead(member, number);
+                }
+            }
+        }
+        None
+    }
+
+    /// A new snapshot: who is no candidate any more, or was connected anew, is waited for no more.
+    fn keep_those_in(&mut self, snapshot: &Snapshot<S, P::Table>) {
+        self.widening = true;
+        self.contenders.retain(|contender| {
+            let key = contender.member.key();
+            let found = snapshot
+                .members
+                .binary_search_by(|member| member.key().cmp(key));
+            found
+                .ok()
+                .and_then(|index| snapshot.service(index))
+                .is_some_and(|connected| connected.number == contender.connected.number)
+        });
+    }
+
+    /// Waits for up to [`STEP`] more. `false` if there are no more.
+    fn widen_to<Req>(&mut self, snapshot: &Snapshot<S, P::Table>, request: &Req) -> bool
+    where
+        P: Pick<Req>,
+    {
+        let mut added = false;
+        for _ in 0..STEP {
+            let Some(index) = self.next_choice(snapshot, request) else {
+                self.widening = false;
+                break;
+            };
+            let (Some(member), Some(connected)) =
+                (snapshot.members.get(index), snapshot.service(index))
+            else {
+                break;
+            };
+            let contender = Contender {
+                member: member.clone(),
+                connected: connected.clone(),
+                dead: false,
+            };
+            self.contenders.push(contender);
+            added = true;
+        }
+        added
+    }
+
+    /// First whom the strategy chooses among the others; then those that are busy, since their
+    /// services know when they are not; and if that leaves nobody, those tried for this call.
+    fn next_choice<Req>(&self, snapshot: &Snapshot<S, P::Table>, request: &Req) -> Option<usize>
+    where
+        P: Pick<Req>,
+    {
+        let mut passed_over = self.tried.clone();
+        for contender in &self.contenders {
+            passed_over.insert(contender.member.clone());
+        }
+        let chosen =
+            self.set
+                .strategy
+                .pick(&snapshot.table, snapshot.candidates(&passed_over), request);
+        let waited_for = |member: &Arc<Member>| {
+            self.contenders
+                .iter()
+                .any(|c| Arc::ptr_eq(&c.member, member))
+        };
+        chosen
+            .filter(|&index| {
+                snapshot
+                    .members
+                    .get(index)
+                    .is_some_and(|m| !passed_over.contains(m))
+            })
+            .or_else(|| {
+                snapshot
+                    .members
+                    .iter()
+                    .position(|m| !passed_over.contains(m))
+            })
+            .or_else(|| {
+                let nobody = self.contenders.iter().all(|contender| contender.dead);
+                snapshot
+                    .members
+                    .iter()
+                    .position(|m| nobody && !waited_for(m))
+            })
+    }
+
+    #[cold]
+    fn too_late(&mut self, snapshot: &Snapshot<S, P::Table>) -> Error {
+        let verdict = snapshot.verdict;
+        let error = if snapshot.members.is_empty() {
+            verdict.error()
+        } else {
+            Error::refused(Kind::AllEndpointsDown).message(format!(
+                "none of {} endpoints got ready within `fail_fast_after`, {:?}",
+                self.contenders.len(),
+                self.set.config.fail_fast_after
+            ))
+        };
+        self.explain(error)
+    }
+
+    fn explain(&mut self, error: Error) -> Error {
+        match self.last_error.take() {
+            Some(cause) => error.caused_by(cause),
+            None => error,
+        }
+    }
+}
+
+impl<S, P: Strategy> Drop for Waiting<S, P> {
+    fn drop(&mut self) {
+        self.set.waiting.leave(&mut self.key);
+    }
+}

@@ -1,0 +1,516 @@
+//! One circuit: the word that decides, and what follows from a transition.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    },
+};
+
+use super::{
+    CircuitBreakerConfig, CircuitState,
+    state::{Admission, Ticket, Word},
+};
+use crate::{
+    error::{Error, Kind},
+    member::{Member, Reason, Veto},
+    outcome::Outcome,
+    sync::{self, Lease, Leases, WaitList, lock},
+    time::{self, Instant},
+};
+
+/// A handle to a circuit, with counters for the thread.
+pub(super) type Shared = Leases<Circuit, Counts>;
+
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    successes: AtomicU64,
+    failures: AtomicU64,
+    ignored: AtomicU64,
+    pub(super) refused: AtomicU64,
+}
+
+pub(super) struct Circuit {
+    word: AtomicU64,
+    policy: Arc<Policy>,
+    /// Where the circuit is one endpoint's.
+    bound: Option<Bound>,
+    /// When an open circuit becomes half-open, as a stamp.
+    until: AtomicI64,
+    /// The word of the refusal while open; it says when to come back.
+    refusal: AtomicU64,
+    /// Nobody will wake this circuit when its time has come, so who asks looks at the clock.
+    unattended: AtomicBool,
+    last_probe: AtomicI64,
+    last_failure: AtomicI64,
+    /// Calls that had finished when the current generation began.
+    finished_before: AtomicU64,
+    waiting: WaitList,
+    /// Which generation the vetoes and the timer show.
+    shown: Mutex<u64>,
+}
+
+/// What ties a circuit to one member.
+struct Bound {
+    open: Veto,
+    busy: Veto,
+    /// A refusal that names the endpoint, made once.
+    refusal: Error,
+}
+
+/// What the circuits of one layer value have in common.
+#[derive(Debug)]
+pub(super) struct Policy {
+    pub(super) config: CircuitBreakerConfig,
+    members: Mutex<HashMap<Arc<str>, MemberCircuit>>,
+}
+
+#[derive(Debug)]
+struct MemberCircuit {
+    member: Weak<Member>,
+    circuit: Weak<Lease<Circuit, Counts>>,
+}
+
+impl Policy {
+    pub(super) fn new(config: CircuitBreakerConfig) -> Arc<Self> {
+        Arc::new(Self {
+            config: config.clamped(),
+            members: Mutex::default(),
+        })
+    }
+
+    /// A circuit that stands alone.
+    pub(super) fn circuit(self: &Arc<Self>) -> Shared {
+        Shared::new(Circuit::new(self.clone(), None), sync::shards())
+    }
+
+    /// The circuit of `member`: the one it has, if its service is only connected anew.
+    pub(super) fn circuit_of(self: &Arc<Self>, member: &Arc<Member>) -> Shared {
+        let mut members = lock(&self.members);
+        if let Some(known) = members.get(member.key()) {
+            if std::ptr::eq(known.member.as_ptr(), &**member) {
+                if let Some(circuit) = Shared::upgrade(&known.circuit) {
+                    return circuit;
+                }
+            }
+        }
+        if members.len() == members.capacity() {
+            members.retain(|_, known| known.circuit.strong_count() > 0);
+        }
+        // One lease: each call already touches the member, which all threads share.
+        let circuit = Shared::new(Circuit::new(self.clone(), Some(member)), 1);
+        let known = MemberCircuit {
+            member: Arc::downgrade(member),
+            circuit: circuit.downgrade(),
+        };
+        members.insert(member.shared_key().clone(), known);
+        circuit
+    }
+
+    pub(super) fn find(&self, key: &str) -> Option<Shared> {
+        Shared::upgrade(&lock(&self.members).get(key)?.circuit)
+    }
+}
+
+impl Circuit {
+    fn new(policy: Arc<Policy>, member: Option<&Arc<Member>>) -> Self {
+        let word = if policy.config.enabled {
+            Word::closed()
+        } else {
+            Word::disabled()
+        };
+        let refusal = Error::refused(Kind::CircuitOpen);
+        let bound = member.map(|member| Bound {
+            open: member.veto(Reason::CircuitOpen),
+            busy: member.veto(Reason::Busy),
+            refusal: refusal.clone().at_endpoint(member.shared_key()),
+        });
+        Self {
+            word: AtomicU64::new(word.0),
+            // Who stands below a balancer is passed over while open, and looks at the clock on
+            // the rare occasion that it is asked all the same.
+            unattended: AtomicBool::new(bound.is_some()),
+            bound,
+            policy,
+            until: AtomicI64::new(0),
+            refusal: AtomicU64::new(refusal.word()),
+            last_probe: AtomicI64::new(0),
+            last_failure: AtomicI64::new(i64::MIN),
+            finished_before: AtomicU64::new(0),
+            waiting: WaitList::default(),
+            shown: Mutex::new(0),
+        }
+    }
+
+    pub(super) fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
+    pub(super) fn is_bound(&self) -> bool {
+        self.bound.is_some()
+    }
+
+    pub(super) fn waiting(&self) -> &WaitList {
+        &self.waiting
+    }
+
+    #[inline]
+    pub(super) fn word(&self) -> Word {
+        // Acquire with the Release of a transition: who sees it sees when it ends, too.
+        Word(self.word.load(Ordering::Acquire))
+    }
+
+    /// Until when it is open.
+    pub(super) fn until(&self) -> Instant {
+        time::at_stamp(self.until.load(Ordering::Relaxed))
+    }
+
+    /// When the clock brings the next transition; `None` if only a call or a hand can.
+    pub(super) fn due(&self) -> Option<Instant> {
+        match self.word().state() {
+            CircuitState::Open => Some(self.until()),
+            CircuitState::HalfOpen => Some(self.probes_end()),
+            _ => None,
+        }
+    }
+
+    /// When the probe that began last is late.
+    fn probes_end(&self) -> Instant {
+        let last = time::at_stamp(self.last_probe.load(Ordering::Relaxed));
+        time::later(last, self.policy.config.probe_timeout)
+    }
+
+    #[inline]
+    pub(super) fn refusal(&self) -> Error {
+        let word = self.refusal.load(Ordering::Relaxed);
+        match &self.bound {
+            None => Error::from_word(word),
+            Some(bound) => bound.refusal.clone().with_word(word),
+        }
+    }
+
+    /// Whether calls pass, once those whose time has come have had their effect.
+    pub(super) fn is_passing(this: &Shared) -> bool {
+        let circuit = this.core();
+        let word = circuit.word();
+        word.is_passing() || {
+            Self::catch_up(this, word);
+            !matches!(
+                circuit.word().admit(circuit.policy.config.probes),
+                Admission::Refuse
+            )
+        }
+    }
+
+    /// A place for one call, or `None`.
+    #[inline]
+    pub(super) fn admit(this: &Shared) -> Option<Ticket> {
+        let word = this.core().word();
+        match word.admit(0) {
+            Admission::Pass(ticket) => Some(ticket),
+            _ => Self::admit_probe(this, word),
+        }
+    }
+
+    #[cold]
+    fn admit_probe(this: &Shared, word: Word) -> Option<Ticket> {
+        let circuit = this.core();
+        Self::catch_up(this, word);
+        loop {
+            let word = circuit.word();
+            match word.admit(circuit.policy.config.probes) {
+                Admission::Pass(ticket) => return Some(ticket),
+                Admission::Refuse => return None,
+                Admission::Probe(next, ticket) => {
+                    if circuit.replace(word, next) {
+                        let now = time::stamp(time::now());
+                        circuit.last_probe.store(now, Ordering::Relaxed);
+                        Self::show(this);
+                        return Some(ticket);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Does what the clock says is due, where nobody else does.
+    #[cold]
+    fn catch_up(this: &Shared, word: Word) {
+        let circuit = this.core();
+        match word.state() {
+            CircuitState::Open if circuit.unattended.load(Ordering::Acquire) => {
+                if time::now() >= circuit.until() {
+                    Self::half_open(this, word);
+                }
+            }
+            CircuitState::HalfOpen if word.taken() >= u64::from(circuit.policy.config.probes) => {
+                // Probes that are not even polled any more: their own timers do not run.
+                if time::now() >= circuit.probes_end() {
+                    Self::turn(this, word, word.forced(CircuitState::Open));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn half_open(this: &Shared, word: Word) {
+        Self::turn(this, word, word.forced(CircuitState::HalfOpen));
+    }
+
+    fn replace(&self, old: Word, new: Word) -> bool {
+        // AcqRel: publishes what was stored for the new state, and sees what the old one had.
+        self.word
+            .compare_exchange(old.0, new.0, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+
+    /// Goes from `old` to `new`, another generation, unless somebody was faster.
+    fn turn(this: &Shared, old: Word, new: Word) -> bool {
+        let circuit = this.core();
+        let refusal = Error::refused(Kind::CircuitOpen);
+        let refusal = if new.state() == CircuitState::Open {
+            let until = time::later(time::now(), circuit.policy.config.open_for);
+            circuit.until.store(time::stamp(until), Ordering::Relaxed);
+            refusal.retry_at(until)
+        } else {
+            refusal
+        };
+        // Before the word: whoever sees it open finds these.
+        circuit.refusal.store(refusal.word(), Ordering::Relaxed);
+        circuit
+            .finished_before
+            .store(Self::finished(this), Ordering::Relaxed);
+        let turned = circuit.replace(old, new);
+        if turned {
+            tracing::debug!(endpoint = circuit.key(), from = %old.state(), to = %new.state(), "circuit breaker");
+            Self::show(this);
+        }
+        turned
+    }
+
+    /// Makes vetoes, timer and waiters follow the word. Whoever comes last shows the last word,
+    /// in whatever order transitions got here.
+    fn show(this: &Shared) {
+        let circuit = this.core();
+        let mut shown = lock(&circuit.shown);
+        let word = circuit.word();
+        let turned = *shown != word.generation();
+        *shown = word.generation();
+        if let Some(bound) = &circuit.bound {
+            match word.state() {
+                CircuitState::Open if turned => bound.open.raise_until(circuit.until()),
+                CircuitState::Open => {}
+                CircuitState::ForcedOpen => bound.open.raise(),
+                _ => bound.open.clear(),
+            }
+            let full = word.state() == CircuitState::HalfOpen
+                && word.taken() >= u64::from(circuit.policy.config.probes);
+            if full {
+                bound.busy.raise()
+            } else {
+                bound.busy.clear()
+            }
+        } else if turned && word.state() == CircuitState::Open {
+            Self::set_timer(this, word);
+        }
+        drop(shown);
+        circuit.waiting.wake_all();
+    }
+
+    /// Lets a task make the circuit half-open in time. It holds the circuit weakly. Without a
+    /// runtime, and when the runtime ends before the time comes, calls look at the clock instead.
+    fn set_timer(this: &Shared, word: Word) {
+        struct Attended(Weak<Lease<Circuit, Counts>>);
+
+        impl Drop for Attended {
+            fn drop(&mut self) {
+                if let Some(lease) = self.0.upgrade() {
+                    lease.core().unattended.store(true, Ordering::Release);
+                    lease.core().waiting.wake_all();
+                }
+            }
+        }
+
+        let circuit = this.core();
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            circuit.unattended.store(true, Ordering::Release);
+            return;
+        };
+        circuit.unattended.store(false, Ordering::Release);
+        let (until, attended) = (circuit.until(), Attended(this.downgrade()));
+        runtime.spawn(async move {
+            tokio::time::sleep_until(until).await;
+            if let Some(this) = Shared::upgrade(&attended.0) {
+                if this.core().word() == word {
+                    Self::half_open(&this, word);
+                }
+            }
+        });
+    }
+
+    pub(super) fn force(this: &Shared, state: CircuitState) {
+        while {
+            let word = this.core().word();
+            !Self::turn(this, word, word.forced(state))
+        } {}
+    }
+
+    pub(super) fn state(this: &Shared) -> CircuitState {
+        let word = this.core().word();
+        let circuit = this.core();
+        if word.state() == CircuitState::Open && time::now() >= circuit.until() {
+            CircuitState::HalfOpen
+        } else {
+            word.state()
+        }
+    }
+
+    pub(super) fn key(&self) -> Option<&str> {
+        self.bound.as_ref().map(|bound| bound.open.member().key())
+    }
+
+    pub(super) fn last_failure(&self) -> Option<Instant> {
+        let stamp = self.last_failure.load(Ordering::Relaxed);
+        (stamp != i64::MIN).then(|| time::at_stamp(stamp))
+    }
+
+    pub(super) fn failures(this: &Shared) -> u64 {
+        this.sum(|counts| counts.failures.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn successes(this: &Shared) -> u64 {
+        this.sum(|counts| counts.successes.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn ignored(this: &Shared) -> u64 {
+        this.sum(|counts| counts.ignored.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn refused(this: &Shared) -> u64 {
+        this.sum(|counts| counts.refused.load(Ordering::Relaxed))
+    }
+
+    fn finished(this: &Shared) -> u64 {
+        this.sum(Counts::finished)
+    }
+}
+
+impl Counts {
+    fn finished(&self) -> u64 {
+        self.successes.load(Ordering::Relaxed)
+            + self.failures.load(Ordering::Relaxed)
+            + self.ignored.load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for Circuit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Circuit")
+            .field("endpoint", &self.key())
+            .field("word", &self.word())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The right to make one call. Settles exactly once: with the call's outcome or, when dropped, as
+/// [`Outcome::Ignored`], so that a cancelled probe gives its place back.
+pub(super) struct Admitted {
+    lease: Option<Arc<Lease<Circuit, Counts>>>,
+    ticket: Ticket,
+}
+
+impl Admitted {
+    #[inline]
+    pub(super) fn new(shared: &Shared, ticket: Ticket) -> Self {
+        Self {
+            lease: Some(shared.take()),
+            ticket,
+        }
+    }
+
+    pub(super) fn is_probe(&self) -> bool {
+        self.ticket.is_probe() && self.lease.is_some()
+    }
+
+    pub(super) fn is_current(&self) -> bool {
+        self.lease
+            .as_ref()
+            .is_some_and(|lease| lease.core().word().generation() == self.ticket.0 & !(1 << 63))
+    }
+
+    pub(super) fn probe_timeout(&self) -> Option<std::time::Duration> {
+        Some(self.lease.as_ref()?.core().policy.config.probe_timeout)
+    }
+
+    #[inline]
+    pub(super) fn settle(&mut self, outcome: Outcome) {
+        let Some(lease) = self.lease.take() else {
+            return;
+        };
+        let counts = lease.local();
+        // Relaxed: totals.
+        match outcome {
+            Outcome::Success | Outcome::Slow => counts.successes.fetch_add(1, Ordering::Relaxed),
+            Outcome::Ignored => counts.ignored.fetch_add(1, Ordering::Relaxed),
+            _ => counts.failures.fetch_add(1, Ordering::Relaxed),
+        };
+        // Relaxed: if the word is changing just now, this call may as well have ended before.
+        let quiet = Word(lease.core().word.load(Ordering::Relaxed)).is_quiet();
+        if !quiet || outcome.is_failure() {
+            Self::settle_slowly(lease, self.ticket, outcome);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn settle_slowly(lease: Arc<Lease<Circuit, Counts>>, ticket: Ticket, outcome: Outcome) {
+        let Some(this) = Shared::upgrade(&Arc::downgrade(&lease)) else {
+            return;
+        };
+        let circuit = this.core();
+        if outcome.is_failure() {
+            circuit
+                .last_failure
+                .store(time::stamp(time::now()), Ordering::Relaxed);
+        }
+        loop {
+            let word = circuit.word();
+            let calls = || {
+                let before = circuit.finished_before.load(Ordering::Relaxed);
+                Circuit::finished(&this).saturating_sub(before)
+            };
+            let next = word.settle(ticket, outcome, calls, &circuit.policy.config);
+            let settled = if next == word {
+                true
+            } else if next.generation() != word.generation() {
+                Circuit::turn(&this, word, next)
+            } else {
+                let replaced = circuit.replace(word, next);
+                if replaced && word.state() == CircuitState::HalfOpen {
+                    Circuit::show(&this);
+                }
+                replaced
+            };
+            if settled {
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Admitted {
+    #[inline]
+    fn drop(&mut self) {
+        self.settle(Outcome::Ignored);
+    }
+}
+
+impl fmt::Debug for Admitted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admitted")
+            .field("probe", &self.is_probe())
+            .finish_non_exhaustive()
+    }
+}

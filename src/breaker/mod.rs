@@ -1,0 +1,43 @@
+//! Stops calling what keeps failing.
+//!
+//! # When to use
+//! Below a [`BalanceLayer`](crate::balance::BalanceLayer), so that each endpoint has a circuit of
+//! its own: while it is open the balancer passes the endpoint over. Over a single client it is the
+//! one circuit of that client, and refuses with [`Kind::CircuitOpen`](crate::Kind::CircuitOpen).
+//! Against an endpoint that is slow rather than failing, prefer a strategy that reads the load.
+//!
+//! # How it works
+//! ```text
+//!             `failures` in a row, of at least `min_calls`
+//!   ┌────────┐ ─────────────────────────────────────────► ┌──────┐
+//!   │ closed │                                            │ open │ ◄─┐
+//!   └────────┘ ◄──────────────┐              `open_for`   └──────┘   │
+//!                             │                 passed │             │ any failure, or a
+//!            `successes`      │                        ▼             │ probe past
+//!                             │                  ┌───────────┐       │ `probe_timeout`
+//!                             └───────────────── │ half-open │ ──────┘
+//!                                                └───────────┘
+//!                                           `probes` calls at once
+//! ```
+//! Each transition begins a new generation. The result of a call that was admitted in an older one
+//! changes nothing but totals, so an answer that comes late neither closes a circuit nor opens it.
+//! A call that is dropped counts as neither good nor bad, and gives its probe place back.
+//!
+//! An open circuit becomes half-open when its time has come, also without traffic.
+
+mod circuit;
+mod config;
+mod future;
+mod handle;
+mod layer;
+mod service;
+mod state;
+
+pub use self::{
+    config::CircuitBreakerConfig,
+    future::ResponseFuture,
+    handle::{CircuitBreakerHandle, CircuitBreakerStats},
+    layer::CircuitBreakerLayer,
+    service::CircuitBreaker,
+    state::CircuitState,
+};

@@ -1,0 +1,231 @@
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll},
+};
+
+use tokio::time::Sleep;
+use tower_service::Service;
+
+use super::{
+    ResponseFuture,
+    circuit::{Admitted, Circuit, Shared},
+};
+use crate::{
+    choose::{Choose, Chooses, Tried},
+    connect::Connect,
+    error::{BoxError, Error},
+    member::Member,
+    outcome::{Classify, ErrIsFailure},
+    sync::WaitKey,
+};
+
+/// Stops calling what keeps failing. Made by a
+/// [`CircuitBreakerLayer`](super::CircuitBreakerLayer).
+///
+/// # Readiness
+/// Open, it is ready at once and refuses the call, whatever the inner service does. Below a
+/// balancer it is pending instead until the circuit lets a call through, and takes a half-open
+/// place when it says ready; dropped without a call, it gives that back.
+pub struct CircuitBreaker<S, C = ErrIsFailure> {
+    inner: S,
+    shared: Shared,
+    classify: C,
+    /// `poll_ready` decided to refuse, so `call` will.
+    refuses: bool,
+    /// What is seldom needed, so that a clone is small.
+    seldom: Option<Box<Seldom>>,
+}
+
+#[derive(Default)]
+struct Seldom {
+    /// A half-open place, taken by `poll_ready` below a balancer.
+    place: Option<Admitted>,
+    waits: WaitKey,
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S, C> CircuitBreaker<S, C> {
+    pub(super) fn new(inner: S, shared: Shared, classify: C) -> Self {
+        Self {
+            inner,
+            shared,
+            classify,
+            refuses: false,
+            seldom: None,
+        }
+    }
+
+    /// Below a balancer: takes a place, or waits for one.
+    #[cold]
+    fn poll_place(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let seldom = self.seldom.get_or_insert_default();
+        if seldom.place.as_ref().is_some_and(Admitted::is_current) {
+            return Poll::Ready(());
+        }
+        seldom.place = None;
+        let circuit = self.shared.core();
+        for registered in [false, true] {
+            if let Some(ticket) = Circuit::admit(&self.shared) {
+                circuit.waiting().leave(&mut seldom.waits);
+                if ticket.is_probe() {
+                    seldom.place = Some(Admitted::new(&self.shared, ticket));
+                }
+                return Poll::Ready(());
+            }
+            if !registered {
+                circuit.waiting().wait(&mut seldom.waits, cx.waker());
+            }
+        }
+        // Woken by the next transition, or when the clock brings one.
+        if let Some(due) = circuit.due() {
+            let sleep = match &mut seldom.sleep {
+                Some(sleep) => {
+                    sleep.as_mut().reset(due);
+                    sleep
+                }
+                None => seldom.sleep.insert(Box::pin(tokio::time::sleep_until(due))),
+            };
+            if sleep.as_mut().poll(cx).is_ready() {
+                cx.waker().wake_by_ref();
+            }
+        }
+        Poll::Pending
+    }
+
+    #[inline]
+    fn poll_admission(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        if self.shared.core().word().is_passing() {
+            return Poll::Ready(true);
+        }
+        if self.shared.core().is_bound() {
+            self.poll_place(cx).map(|()| true)
+        } else {
+            Poll::Ready(Circuit::is_passing(&self.shared))
+        }
+    }
+
+    #[inline]
+    fn admit(&mut self) -> Option<Admitted> {
+        let place = self.seldom.as_mut().and_then(|seldom| seldom.place.take());
+        if let Some(place) = place.filter(Admitted::is_current) {
+            return Some(place);
+        }
+        let ticket = if std::mem::take(&mut self.refuses) {
+            None
+        } else {
+            Circuit::admit(&self.shared)
+        };
+        if ticket.is_none() {
+            // Relaxed: a total.
+            self.shared.local().refused.fetch_add(1, Ordering::Relaxed);
+        }
+        Some(Admitted::new(&self.shared, ticket?))
+    }
+}
+
+impl<S, C, Req> Service<Req> for CircuitBreaker<S, C>
+where
+    S: Service<Req>,
+    S::Error: Into<BoxError> + 'static,
+    C: Classify<S::Response, S::Error> + Clone,
+{
+    type Response = S::Response;
+    type Error = Error;
+    type Future = ResponseFuture<S::Future, C>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        match self.poll_admission(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(false) => {
+                self.refuses = true;
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(true) => {
+                self.refuses = false;
+                self.inner.poll_ready(cx).map_err(Error::from_service)
+            }
+        }
+    }
+
+    #[inline]
+    fn call(&mut self, request: Req) -> Self::Future {
+        match self.admit() {
+            Some(admitted) => {
+                ResponseFuture::new(self.inner.call(request), self.classify.clone(), admitted)
+            }
+            None => ResponseFuture::refused(self.shared.core().refusal(), self.classify.clone()),
+        }
+    }
+}
+
+impl<S, C> Connect for CircuitBreaker<S, C>
+where
+    S: Connect,
+    C: Clone,
+{
+    type Service = CircuitBreaker<S::Service, C>;
+
+    fn connect(&self, member: &Arc<Member>) -> Self::Service {
+        let shared = self.shared.core().policy().circuit_of(member);
+        CircuitBreaker::new(self.inner.connect(member), shared, self.classify.clone())
+    }
+}
+
+impl<S: Chooses, C> Chooses for CircuitBreaker<S, C> {
+    fn has_untried(&self, tried: &Tried) -> bool {
+        self.inner.has_untried(tried)
+    }
+}
+
+impl<S, C, Req> Choose<Req> for CircuitBreaker<S, C>
+where
+    S: Choose<Req>,
+    S::Error: Into<BoxError> + 'static,
+    C: Classify<S::Response, S::Error> + Clone,
+{
+    type Choosing = ResponseFuture<S::Choosing, C>;
+
+    #[inline]
+    fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing {
+        match self.admit() {
+            Some(admitted) => {
+                let inner = self.inner.call_avoiding(request, tried);
+                ResponseFuture::new(inner, self.classify.clone(), admitted)
+            }
+            None => ResponseFuture::refused(self.shared.core().refusal(), self.classify.clone()),
+        }
+    }
+}
+
+/// A clone starts unready: it shares the circuit, and neither a decision nor a place.
+impl<S: Clone, C: Clone> Clone for CircuitBreaker<S, C> {
+    #[inline]
+    fn clone(&self) -> Self {
+        Self::new(
+            self.inner.clone(),
+            self.shared.clone(),
+            self.classify.clone(),
+        )
+    }
+}
+
+impl<S, C> Drop for CircuitBreaker<S, C> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(seldom) = &mut self.seldom {
+            self.shared.core().waiting().leave(&mut seldom.waits);
+        }
+    }
+}
+
+impl<S: fmt::Debug, C> fmt::Debug for CircuitBreaker<S, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CircuitBreaker")
+            .field("state", &Circuit::state(&self.shared))
+            .field("inner", &self.inner)
+            .finish()
+    }
+}

@@ -1,0 +1,449 @@
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use pin_project_lite::pin_project;
+use tokio::time::Sleep;
+
+use super::{
+    rule::{Failed, Next, Progress, next},
+    service::Policy,
+};
+use crate::{
+    choose::{Choose, Chosen, Tried},
+    error::{BoxError, Error, Kind},
+    outcome::{Classify, Outcome},
+    replay::ReplayPolicy,
+    sync::random_fraction,
+    time::{self, Instant},
+};
+
+pin_project! {
+    /// The response of a [`Failover`](super::Failover).
+    ///
+    /// Dropping it drops the attempt that runs, and no other follows.
+    pub struct ResponseFuture<S, R, C, Req>
+    where
+        S: Choose<Req>,
+    {
+        #[pin]
+        state: State<S::Choosing>,
+        again: Option<Again<S, Req>>,
+        policy: Arc<Policy<R, C>>,
+        times: Times,
+        // Made when the first attempt fails, or has to wait where there is a limit.
+        course: Option<Box<Course<Req>>>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F> {
+        Calling { #[pin] inner: F },
+        // Between two attempts.
+        Between,
+    }
+}
+
+/// What another attempt is made of.
+struct Again<S, Req> {
+    service: S,
+    spare: Option<Req>,
+}
+
+/// In whole words, beside which nothing is moved: a stamp each, and a flag.
+struct Times {
+    /// When the call was first pending; `NEVER` before.
+    began: i64,
+    /// The deadline of the request; `NEVER` without one.
+    deadline: i64,
+    idempotent: u64,
+}
+
+const NEVER: i64 = i64::MAX;
+
+/// The course of a call that was not done at once.
+struct Course<Req> {
+    start: Instant,
+    /// Attempts begun, without those that were refused.
+    made: u32,
+    tried: Tried,
+    errors: Vec<Error>,
+    request: Option<Req>,
+    end: Option<Pin<Box<Sleep>>>,
+    attempt: Option<Pin<Box<Sleep>>>,
+    wait: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S, R, C, Req> ResponseFuture<S, R, C, Req>
+where
+    S: Choose<Req>,
+{
+    #[inline]
+    pub(super) fn new(
+        inner: S::Choosing,
+        again: Option<(S, Req)>,
+        idempotent: bool,
+        deadline: Option<Instant>,
+        policy: Arc<Policy<R, C>>,
+    ) -> Self {
+        let times = Times {
+            began: NEVER,
+            deadline: deadline.map_or(NEVER, time::stamp),
+            idempotent: u64::from(idempotent),
+        };
+        let again = again.map(|(service, spare)| Again {
+            service,
+            spare: Some(spare),
+        });
+        Self {
+            state: State::Calling { inner },
+            again,
+            policy,
+            times,
+            course: None,
+        }
+    }
+}
+
+impl<S, R, C, Req> Future for ResponseFuture<S, R, C, Req>
+where
+    S: Choose<Req>,
+    S::Error: Into<BoxError> + 'static,
+    R: ReplayPolicy<Req>,
+    C: Classify<S::Response, S::Error>,
+{
+    type Output = Result<S::Response, Error>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            let StateProj::Calling { mut inner } = this.state.as_mut().project() else {
+                let Some(course) = this.course else {
+                    return Poll::Pending;
+                };
+                match course.poll_between(this.again, cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Ready(Ok(inner)) => {
+                        this.state.set(State::Calling { inner });
+                        continue;
+                    }
+                }
+            };
+            let failure = match inner.as_mut().poll(cx) {
+                Poll::Ready(Ok(response)) => match this.policy.classify.classify(Ok(&response)) {
+                    Outcome::Failure => Failure::answer(response, None),
+                    Outcome::Overload { retry_after } => Failure::answer(response, retry_after),
+                    _ => return Poll::Ready(Ok(response)),
+                },
+                Poll::Ready(Err(error)) => Failure::Error(Error::from_service(error)),
+                Poll::Pending => {
+                    this.times.begin();
+                    if !has_limit(this.policy, this.times) {
+                        return Poll::Pending;
+                    }
+                    let course = this.course.get_or_insert_with(|| Course::new(this.times));
+                    match course.poll_limits(this.policy, this.times, &*inner, cx) {
+                        Poll::Pending => return Poll::Pending,
+                        Poll::Ready(Late::Call(error)) => return Poll::Ready(Err(error)),
+                        Poll::Ready(Late::Attempt(error)) => Failure::Error(error),
+                    }
+                }
+            };
+            let course = this.course.get_or_insert_with(|| Course::new(this.times));
+            match course.fail(failure, this.policy, this.times, &*inner, this.again) {
+                Some(result) => return Poll::Ready(result),
+                None => this.state.set(State::Between),
+            }
+        }
+    }
+}
+
+impl Times {
+    #[inline]
+    fn begin(&mut self) {
+        if self.began == NEVER {
+            self.began = time::stamp(time::now());
+        }
+    }
+}
+
+#[inline]
+fn has_limit<R, C>(policy: &Policy<R, C>, times: &Times) -> bool {
+    times.deadline != NEVER
+        || policy.attempts.overall.is_some()
+        || policy.attempts.timeout.is_some()
+}
+
+/// Why an attempt is not the last word.
+enum Failure<Res> {
+    Error(Error),
+    /// An answer that the rule holds for a failure; given to the caller if no better one comes.
+    Answer(Res, Option<Duration>),
+}
+
+impl<Res> Failure<Res> {
+    #[cold]
+    fn answer(response: Res, retry_after: Option<Duration>) -> Self {
+        Self::Answer(response, retry_after)
+    }
+}
+
+/// What took too long.
+enum Late {
+    Call(Error),
+    Attempt(Error),
+}
+
+impl<Req> Course<Req> {
+    #[cold]
+    fn new(times: &Times) -> Box<Self> {
+        let start = match times.began {
+            NEVER => time::now(),
+            began => time::at_stamp(began),
+        };
+        Box::new(Self {
+            start,
+            made: 1,
+            tried: Tried::default(),
+            errors: Vec::new(),
+            request: None,
+            end: None,
+            attempt: None,
+            wait: None,
+        })
+    }
+
+    /// Ready when the call, or this attempt of it, has taken too long.
+    fn poll_limits<R, C, F: Chosen>(
+        &mut self,
+        policy: &Policy<R, C>,
+        times: &Times,
+        inner: &F,
+        cx: &mut Context<'_>,
+    ) -> Poll<Late> {
+        if self.end.is_none() {
+            self.end = self.end_of_call(policy, times).map(sleep_until);
+        }
+        if let (None, Some(timeout)) = (&self.attempt, policy.attempts.timeout) {
+            self.attempt = Some(sleep_until(time::later(time::now(), timeout)));
+        }
+        let late = |kind: &str, limit: Duration| {
+            let error = if inner.is_unsent() {
+                Error::unsent
+            } else {
+                Error::failed
+            };
+            let error = error(Kind::Timeout).message(format!("{kind} took longer than {limit:?}"));
+            match inner.chosen() {
+                Some(member) => error.at_endpoint(member.shared_key()),
+                None => error,
+            }
+        };
+        if self.poll_end(cx).is_ready() {
+            let error = late(
+                "the call",
+                time::now().saturating_duration_since(self.start),
+            );
+            return Poll::Ready(Late::Call(self.give_up(error)));
+        }
+        let Some(attempt) = &mut self.attempt else {
+            return Poll::Pending;
+        };
+        attempt.as_mut().poll(cx).map(|()| {
+            let timeout = policy.attempts.timeout.unwrap_or_default();
+            Late::Attempt(late("the attempt", timeout))
+        })
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.end {
+            Some(end) => end.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    fn end_of_call<R, C>(&self, policy: &Policy<R, C>, times: &Times) -> Option<Instant> {
+        let overall = policy
+            .attempts
+            .overall
+            .map(|overall| time::later(self.start, overall));
+        let deadline = (times.deadline != NEVER).then(|| time::at_stamp(times.deadline));
+        match (overall, deadline) {
+            (Some(overall), Some(deadline)) => Some(overall.min(deadline)),
+            (overall, deadline) => overall.or(deadline),
+        }
+    }
+
+    /// An attempt has failed. `None`: another one follows.
+    #[cold]
+    fn fail<R, C, S, Res>(
+        &mut self,
+        failure: Failure<Res>,
+        policy: &Policy<R, C>,
+        times: &Times,
+        inner: &S::Choosing,
+        again: &mut Option<Again<S, Req>>,
+    ) -> Option<Result<Res, Error>>
+    where
+        S: Choose<Req>,
+        R: ReplayPolicy<Req>,
+    {
+        let chosen = inner.chosen().cloned();
+        let failed = match &failure {
+            Failure::Error(error) => Failed {
+                kind: error.kind(),
+                refused: error.is_refused(),
+                unsent: error.is_unsent(),
+                chose: chosen.is_some(),
+                again: chosen
+                    .as_ref()
+                    .is_some_and(|member| self.tried.contains(member)),
+                retry_after: error.retry_after(),
+            },
+            Failure::Answer(_, retry_after) => Failed {
+                kind: Kind::Service,
+                refused: false,
+                unsent: false,
+                chose: chosen.is_some(),
+                again: false,
+                retry_after: *retry_after,
+            },
+        };
+        if let Some(member) = chosen {
+            self.tried.insert(member);
+        }
+        let next = match again {
+            Some(Again {
+                service,
+                spare: Some(_),
+            }) => {
+                let progress = Progress {
+                    made: self.made,
+                    idempotent: times.idempotent != 0,
+                    untried: service.has_untried(&self.tried),
+                    left: self
+                        .end_of_call(policy, times)
+                        .map(|end| end.saturating_duration_since(time::now())),
+                };
+                next(failed, progress, &policy.attempts, random_fraction())
+            }
+            _ => Next::Stop,
+        };
+        let wait = match next {
+            Next::Elsewhere => Some(Duration::ZERO),
+            Next::After(wait) if policy.budget.withdraw() => {
+                self.made += 1;
+                Some(wait)
+            }
+            _ => None,
+        };
+        match (wait, failure) {
+            (Some(wait), failure) => {
+                if let Failure::Error(error) = failure {
+                    self.errors.push(error);
+                }
+                self.prepare(wait, policy, times, again);
+                None
+            }
+            (None, Failure::Error(error)) => Some(Err(self.give_up(error))),
+            (None, Failure::Answer(response, _)) => Some(Ok(response)),
+        }
+    }
+
+    fn prepare<R, C, S>(
+        &mut self,
+        wait: Duration,
+        policy: &Policy<R, C>,
+        times: &Times,
+        again: &mut Option<Again<S, Req>>,
+    ) where
+        R: ReplayPolicy<Req>,
+    {
+        self.request = again.as_mut().and_then(|again| again.spare.take());
+        if let (Some(again), Some(request)) = (again, &mut self.request) {
+            again.spare = policy.replay.replay(request);
+            policy.replay.begin_attempt(request, self.made);
+        }
+        self.wait = (!wait.is_zero()).then(|| sleep_until(time::later(time::now(), wait)));
+        self.attempt = None;
+        if self.end.is_none() {
+            self.end = self.end_of_call(policy, times).map(sleep_until);
+        }
+    }
+
+    /// Ready with the next attempt.
+    fn poll_between<S>(
+        &mut self,
+        again: &mut Option<Again<S, Req>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<S::Choosing, Error>>
+    where
+        S: Choose<Req>,
+        S::Error: Into<BoxError> + 'static,
+    {
+        if self.poll_end(cx).is_ready() {
+            let message = format!(
+                "the call took longer than {:?}",
+                time::now().saturating_duration_since(self.start)
+            );
+            let unsent = self.errors.iter().all(Error::is_unsent);
+            let error = if unsent { Error::unsent } else { Error::failed };
+            let error = error(Kind::Timeout).message(message);
+            return Poll::Ready(Err(self.give_up(error)));
+        }
+        if let Some(wait) = &mut self.wait {
+            std::task::ready!(wait.as_mut().poll(cx));
+            self.wait = None;
+        }
+        let Some(again) = again else {
+            return Poll::Pending;
+        };
+        match std::task::ready!(again.service.poll_ready(cx)) {
+            Err(error) => Poll::Ready(Err(self.give_up(Error::from_service(error)))),
+            Ok(()) => match self.request.take() {
+                Some(request) => Poll::Ready(Ok(again.service.call_avoiding(request, &self.tried))),
+                None => Poll::Pending,
+            },
+        }
+    }
+
+    /// The last word, with the way that led to it. A refusal from above stays as it is.
+    fn give_up(&mut self, last: Error) -> Error {
+        let earlier = std::mem::take(&mut self.errors);
+        if earlier.is_empty() && last.is_refused() {
+            return last;
+        }
+        let duration = time::now().saturating_duration_since(self.start);
+        let error = match last.kind() {
+            _ if earlier.is_empty() => last,
+            Kind::Timeout => last.with_history(earlier),
+            _ => Error::exhausted(earlier, last),
+        };
+        error.after_attempts(self.made, duration)
+    }
+}
+
+fn sleep_until(at: Instant) -> Pin<Box<Sleep>> {
+    Box::pin(tokio::time::sleep_until(at))
+}
+
+impl<S, R, C, Req> fmt::Debug for ResponseFuture<S, R, C, Req>
+where
+    S: Choose<Req>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture")
+            .field(
+                "attempts",
+                &self.course.as_ref().map_or(1, |course| course.made),
+            )
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,139 @@
+use std::{fmt, sync::Arc};
+
+use tower_layer::Layer;
+
+use super::{Attempts, Failover, service::Policy};
+use crate::{
+    budget::Budget,
+    choose::Chooses,
+    outcome::{ErrIsFailure, TypeName},
+    replay::{ByReplay, ReplayFn},
+};
+
+/// Tries another endpoint when one fails.
+///
+/// The budget belongs to the layer value: all services that it and its clones make share it.
+///
+/// # Example
+/// ```
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+/// use tower_upstream::{
+///     BoxError, Call, Endpoint, Reply,
+///     balance::{BalanceLayer, RoundRobin},
+///     connect_fn, discover,
+///     failover::{Attempts, FailoverLayer},
+/// };
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
+/// let service = ServiceBuilder::new()
+///     .layer(FailoverLayer::new(Attempts::up_to(2)))
+///     .layer(BalanceLayer::new(discover::fixed(["bad:1", "good:1"])?, RoundRobin::default()))
+///     .service(connect_fn(|endpoint: &Endpoint| {
+///         let good = endpoint.address().host() == "good";
+///         service_fn(move |call: Call<u32>| async move {
+///             if good { Ok(Reply::new(call.into_body())) } else { Err(BoxError::from("broken")) }
+///         })
+///     }));
+///
+/// let reply = service.oneshot(Call::new(7).idempotent()).await?;
+/// assert_eq!(reply.into_body(), 7);
+/// # Ok(()) }
+/// ```
+pub struct FailoverLayer<R = ByReplay, C = ErrIsFailure> {
+    policy: Arc<Policy<R, C>>,
+}
+
+impl FailoverLayer {
+    /// Every `Err` is a failure, and requests say themselves whether they may be repeated. Values
+    /// out of range become the nearest sane ones; see [`Attempts::validate`].
+    pub fn new(attempts: Attempts) -> Self {
+        let policy = Policy {
+            attempts: attempts.clamped(),
+            budget: Budget::default(),
+            replay: ByReplay,
+            classify: ErrIsFailure,
+        };
+        Self {
+            policy: Arc::new(policy),
+        }
+    }
+}
+
+impl<R: Clone, C: Clone> FailoverLayer<R, C> {
+    /// Sets the budget, which may be shared with other layers.
+    #[must_use]
+    pub fn with_budget(self, budget: Budget) -> Self {
+        let policy = Policy {
+            budget,
+            ..Policy::clone(&self.policy)
+        };
+        Self {
+            policy: Arc::new(policy),
+        }
+    }
+
+    /// Lets `copy` make the copies of requests: `Some` of those that may be sent twice.
+    pub fn with_replay<F>(self, copy: F) -> FailoverLayer<ReplayFn<F>, C> {
+        let Policy {
+            attempts,
+            budget,
+            classify,
+            ..
+        } = Policy::clone(&self.policy);
+        let policy = Policy {
+            attempts,
+            budget,
+            replay: ReplayFn::new(copy),
+            classify,
+        };
+        FailoverLayer {
+            policy: Arc::new(policy),
+        }
+    }
+
+    /// Lets `classify` judge the answers: a [`Classify`](crate::Classify), such as a closure. An
+    /// answer that is a failure is treated like an error; the last one is given to the caller.
+    pub fn with_classify<D>(self, classify: D) -> FailoverLayer<R, D> {
+        let Policy {
+            attempts,
+            budget,
+            replay,
+            ..
+        } = Policy::clone(&self.policy);
+        FailoverLayer {
+            policy: Arc::new(Policy {
+                attempts,
+                budget,
+                replay,
+                classify,
+            }),
+        }
+    }
+}
+
+impl<S: Chooses, R, C> Layer<S> for FailoverLayer<R, C> {
+    type Service = Failover<S, R, C>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Failover::new(inner, self.policy.clone())
+    }
+}
+
+impl<R, C> Clone for FailoverLayer<R, C> {
+    fn clone(&self) -> Self {
+        Self {
+            policy: self.policy.clone(),
+        }
+    }
+}
+
+impl<R, C> fmt::Debug for FailoverLayer<R, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FailoverLayer")
+            .field("attempts", &self.policy.attempts)
+            .field("budget", &self.policy.budget)
+            .field("replay", &TypeName::<R>::new())
+            .field("classify", &TypeName::<C>::new())
+            .finish()
+    }
+}

@@ -1,0 +1,96 @@
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tower_service::Service;
+
+use super::{Attempts, ResponseFuture};
+use crate::{
+    budget::Budget,
+    choose::{Choose, Tried},
+    error::{BoxError, Error},
+    outcome::{Classify, ErrIsFailure},
+    replay::{ByReplay, ReplayPolicy},
+};
+
+/// What the services of one layer value have in common.
+#[derive(Debug, Clone)]
+pub(super) struct Policy<R, C> {
+    pub(super) attempts: Attempts,
+    pub(super) budget: Budget,
+    pub(super) replay: R,
+    pub(super) classify: C,
+}
+
+/// Tries another endpoint when one fails. Made by a [`FailoverLayer`](super::FailoverLayer).
+///
+/// # Errors
+/// The error of the only attempt, or `RetryExhausted` with the error of each. `Timeout` past the
+/// deadline. All but refusals say how many attempts were made and how long it took.
+pub struct Failover<S, R = ByReplay, C = ErrIsFailure> {
+    inner: S,
+    policy: Arc<Policy<R, C>>,
+}
+
+impl<S, R, C> Failover<S, R, C> {
+    pub(super) fn new(inner: S, policy: Arc<Policy<R, C>>) -> Self {
+        Self { inner, policy }
+    }
+}
+
+impl<S, R, C, Req> Service<Req> for Failover<S, R, C>
+where
+    S: Choose<Req> + Clone,
+    S::Error: Into<BoxError> + 'static,
+    R: ReplayPolicy<Req>,
+    C: Classify<S::Response, S::Error>,
+{
+    type Response = S::Response;
+    type Error = Error;
+    type Future = ResponseFuture<S, R, C, Req>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx).map_err(Error::from_service)
+    }
+
+    #[inline]
+    fn call(&mut self, mut request: Req) -> Self::Future {
+        let policy = &self.policy;
+        policy.budget.deposit();
+        // A copy only where it can be of use.
+        let copy = if policy.attempts.max > 1 {
+            policy.replay.replay(&request)
+        } else {
+            None
+        };
+        let deadline = policy.replay.deadline(&request);
+        let idempotent = policy.replay.is_idempotent(&request);
+        policy.replay.begin_attempt(&mut request, 1);
+        let again = copy.map(|copy| (self.inner.clone(), copy));
+        let inner = self.inner.call_avoiding(request, &Tried::default());
+        ResponseFuture::new(inner, again, idempotent, deadline, self.policy.clone())
+    }
+}
+
+impl<S: Clone, R, C> Clone for Failover<S, R, C> {
+    #[inline]
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            policy: self.policy.clone(),
+        }
+    }
+}
+
+impl<S: fmt::Debug, R, C> fmt::Debug for Failover<S, R, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Failover")
+            .field("attempts", &self.policy.attempts)
+            .field("budget", &self.policy.budget)
+            .field("inner", &self.inner)
+            .finish()
+    }
+}
