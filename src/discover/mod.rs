@@ -51,7 +51,7 @@ pub use self::tower::{FromChanges, ToChanges};
 ///     type Stream = stream::Iter<std::option::IntoIter<EndpointSet>>;
 ///
 ///     fn discover(&self) -> Self::Stream {
-///         let endpoint = "http://127.0.0.1:8080".parse().expect("a good address");
+///         let endpoint: tower_upstream::Endpoint = "http://127.0.0.1:8080".parse().expect("a good address");
 ///         stream::iter(EndpointSet::new([endpoint], "1").ok())
 ///     }
 /// }
