@@ -12,10 +12,15 @@ mod endpoint;
 mod member;
 pub mod replay;
 
+// What guards one endpoint, or a whole upstream.
+mod guard;
+pub mod limit;
+
 // How a call leaves the house, and how it enters a plugin's.
 mod call;
 
 // Shared words; these know nothing of the house.
+mod duration;
 mod error;
 mod outcome;
 mod sync;
@@ -31,6 +36,7 @@ pub use self::{
     connect::{Connect, ConnectFn, Each, EachLayer, connect_fn},
     endpoint::{Address, Endpoint, Locality, Status},
     error::{BoxError, Error, Kind},
+    limit::{Quota, RateLimitLayer},
     member::{InFlight, Member, Reason, Veto},
     outcome::{Classify, ErrIsFailure, Outcome},
     replay::Replay,
