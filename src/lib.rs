@@ -14,12 +14,14 @@ pub mod replay;
 
 // What guards one endpoint, or a whole upstream.
 mod guard;
+pub mod health;
 pub mod limit;
 
 // How a call leaves the house, and how it enters a plugin's.
 mod call;
 
 // Shared words; these know nothing of the house.
+#[cfg(feature = "serde")]
 mod duration;
 mod error;
 mod outcome;
@@ -28,6 +30,8 @@ mod time;
 
 #[cfg(feature = "tower")]
 pub use self::choose::EitherChoosing;
+#[cfg(feature = "http")]
+pub use self::health::HttpCheck;
 
 pub use self::{
     budget::Budget,
@@ -36,6 +40,7 @@ pub use self::{
     connect::{Connect, ConnectFn, Each, EachLayer, connect_fn},
     endpoint::{Address, Endpoint, Locality, Status},
     error::{BoxError, Error, Kind},
+    health::HealthGateLayer,
     limit::{Quota, RateLimitLayer},
     member::{InFlight, Member, Reason, Veto},
     outcome::{Classify, ErrIsFailure, Outcome},

@@ -1,5 +1,6 @@
 #![cfg(feature = "test-util")]
 //! What a rate limit promises.
+#![allow(clippy::unwrap_used)]
 
 use std::{
     convert::Infallible,
