@@ -1,4 +1,4 @@
-//! Everything between a request and one of many upstreams, as `tower` layers.
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -16,18 +16,40 @@ pub mod replay;
 
 // What guards one endpoint, or a whole upstream.
 pub mod breaker;
+mod guard;
+pub mod health;
+pub mod limit;
 
 // How a call leaves the house, and how it enters a plugin's.
 mod call;
+#[cfg(feature = "http")]
+mod plugin;
+#[cfg(feature = "http")]
+pub mod serve;
+#[cfg(feature = "http")]
+pub mod track;
+#[cfg(feature = "http")]
+pub mod transport;
 
 // Shared words; these know nothing of the house.
+#[cfg(feature = "serde")]
+mod duration;
 mod error;
 mod outcome;
 mod sync;
 mod time;
+#[cfg(feature = "http")]
+mod wire;
 
 #[cfg(feature = "tower")]
 pub use self::choose::EitherChoosing;
+
+#[cfg(feature = "http")]
+pub use self::{
+    health::HttpCheck,
+    outcome::HttpClassify,
+    plugin::{HealthStatus, PluginInfo, PluginStatus},
+};
 
 pub use self::{
     balance::{BalanceLayer, LeastRequest},
@@ -39,6 +61,8 @@ pub use self::{
     endpoint::{Address, Endpoint, Locality, Status},
     error::{BoxError, Error, Kind},
     failover::{Attempts, FailoverLayer},
+    health::HealthGateLayer,
+    limit::{Quota, RateLimitLayer},
     member::{InFlight, Member, Reason, Veto},
     outcome::{Classify, ErrIsFailure, Outcome},
     replay::Replay,
