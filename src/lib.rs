@@ -14,15 +14,31 @@ pub mod replay;
 
 // How a call leaves the house, and how it enters a plugin's.
 mod call;
+#[cfg(feature = "http")]
+mod plugin;
+#[cfg(feature = "http")]
+pub mod serve;
+#[cfg(feature = "http")]
+pub mod track;
+#[cfg(feature = "http")]
+pub mod transport;
 
 // Shared words; these know nothing of the house.
 mod error;
 mod outcome;
 mod sync;
 mod time;
+#[cfg(feature = "http")]
+mod wire;
 
 #[cfg(feature = "tower")]
 pub use self::choose::EitherChoosing;
+
+#[cfg(feature = "http")]
+pub use self::{
+    outcome::HttpClassify,
+    plugin::{HealthStatus, PluginInfo, PluginStatus},
+};
 
 pub use self::{
     budget::Budget,
