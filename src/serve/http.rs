@@ -1,6 +1,7 @@
 //! Serves a plugin over HTTP.
 
 use std::{
+    borrow::Cow,
     convert::Infallible,
     fmt,
     future::{Ready, ready as at_once},
@@ -281,7 +282,6 @@ where
     U: Serialize,
     F: Future<Output = HealthStatus>,
     B: Body,
-    B::Error: Into<BoxError>,
 {
     type Output = Result<Response<Full<Bytes>>, Infallible>;
 
@@ -301,7 +301,7 @@ where
                             call: Some(call),
                             plugin,
                         },
-                        (Err(response), _) => State::answered(response),
+                        (Err((status, text)), _) => State::answered(refusal(status, &text)),
                         (Ok(_), None) => return Poll::Pending,
                     }
                 }
@@ -353,31 +353,31 @@ impl<S: Service<Call<T>>, T, F, B> fmt::Debug for ServeFuture<S, T, F, B> {
     }
 }
 
-/// The call in a request; or the answer to what is none.
+/// The call in a request; or what to say to one that holds none.
 fn read<T, E>(
     body: Result<Bytes, Cut<E>>,
     parts: Option<Parts>,
-) -> Result<Call<T>, Response<Full<Bytes>>>
+) -> Result<Call<T>, (StatusCode, Cow<'static, str>)>
 where
     T: DeserializeOwned,
-    E: Into<BoxError>,
 {
     let body = body.map_err(|cut| match cut {
-        Cut::TooLong => refusal(
+        Cut::TooLong => (
             StatusCode::PAYLOAD_TOO_LARGE,
-            "the body is longer than this plugin reads (`max_request_bytes`)",
+            "the body is longer than this plugin reads (`max_request_bytes`)".into(),
         ),
         // The caller is gone, or will be told what it did.
-        Cut::Broken(_) => refusal(StatusCode::BAD_REQUEST, "the body broke off"),
+        Cut::Broken(_) => (StatusCode::BAD_REQUEST, "the body broke off".into()),
     })?;
     let header_id = parts
         .as_ref()
         .and_then(|parts| parts.headers.get("x-request-id")?.to_str().ok());
     parse(&String::from_utf8_lossy(&body), header_id).map_err(|problem| {
-        refusal(
-            StatusCode::BAD_REQUEST,
-            &format!("this is no call: {problem}"),
-        )
+        let problem = format!(
+            "this is no call: {}",
+            wire::start(&problem.to_string(), 1_024)
+        );
+        (StatusCode::BAD_REQUEST, problem.into())
     })
 }
 
@@ -489,4 +489,33 @@ fn respond(status: StatusCode, body: Vec<u8>) -> Response<Full<Bytes>> {
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn answer(error: Error) -> (StatusCode, Option<HeaderValue>, String) {
+        use http_body_util::BodyExt;
+        let response = failure(error.into(), "r-1");
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        (parts.status, parts.headers.get(RETRY_AFTER).cloned(), text)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_has_a_status_and_a_failure_has_not() {
+        let soon = time::now() + Duration::from_millis(1_500);
+        let (status, wait, text) = answer(Error::refused(Kind::RateLimited).retry_at(soon)).await;
+        assert_eq!((status.as_u16(), wait), (429, Some(HeaderValue::from(2))));
+        assert!(text.contains("rate limit exceeded") && text.contains(r#""request_id":"r-1""#));
+        let (status, wait, _) = answer(Error::refused(Kind::CircuitOpen)).await;
+        assert_eq!((status.as_u16(), wait), (503, None));
+        // One that came from elsewhere is the plugin's failure, not our refusal.
+        let (status, wait, _) = answer(Error::failed(Kind::RateLimited).retry_at(soon)).await;
+        assert_eq!((status.as_u16(), wait), (200, None));
+        let (_, _, text) = answer(Error::failed(Kind::Service).caused_by("no rates")).await;
+        assert_eq!(text, r#"{"error":"no rates","request_id":"r-1"}"#);
+    }
 }

@@ -279,7 +279,7 @@ mod tests {
             ("[::1]:80", "/v1", "http://[::1]:80/v1"),
             ("http://a:1/api", "a:443", "http://a:1/api"),
             ("http://a:1", "*", "http://a:1/"),
-            ("http://a:1/api", "?x=1", "http://a:1/api/?x=1"),
+            ("http://a:1/api", "http://b?x=1", "http://a:1/api/?x=1"),
         ] {
             assert_eq!(written(address, uri), expected, "{address} {uri}");
         }

@@ -9,6 +9,8 @@ mod headers;
 mod json;
 mod time;
 
+use std::borrow::Cow;
+
 pub(crate) use self::{
     duration::{config as duration_config, go_duration, nanoseconds, parse_go_duration},
     envelope::{Answer, Pairs, Question, zero_value},
@@ -20,3 +22,15 @@ pub(crate) use self::{
 
 /// How much a body may hold, unless a config says otherwise.
 pub(crate) const MAX_BODY: usize = 16 << 20;
+
+/// The first `most` bytes of a text, or a little less.
+pub(crate) fn start(text: &str, most: usize) -> Cow<'_, str> {
+    if text.len() <= most {
+        return Cow::Borrowed(text);
+    }
+    let end = (0..=most)
+        .rev()
+        .find(|&at| text.is_char_boundary(at))
+        .unwrap_or(0);
+    Cow::Owned(format!("{}…", &text[..end]))
+}

@@ -49,7 +49,7 @@ fn decode<Res: DeserializeOwned>(text: &str) -> Result<Reply<Res>, Error> {
         wire::members(text, ["data", "error", "request_id", "metadata"]).map_err(undecodable)?;
     let error: String = wire::value(error).map_err(undecodable)?;
     if !error.is_empty() {
-        let message = format!("plugin error: {}", start(&error, MAX_TEXT));
+        let message = format!("plugin error: {}", wire::start(&error, MAX_TEXT));
         return Err(Error::failed(Kind::Plugin).message(message));
     }
     let data = match data.filter(|data| data.get() != "null") {
@@ -109,8 +109,8 @@ pub(super) fn said(received: &Received, limit: usize) -> Option<String> {
                 .find(|said| !said.is_empty())
         });
     let said = match said {
-        Some(said) => start(&said, MAX_TEXT).into_owned(),
-        None => start(text.trim(), 200).escape_debug().to_string(),
+        Some(said) => wire::start(&said, MAX_TEXT).into_owned(),
+        None => wire::start(text.trim(), 200).escape_debug().to_string(),
     };
     (!said.is_empty()).then_some(said)
 }
@@ -127,12 +127,12 @@ pub(super) fn unzip(headers: &HeaderMap, body: Bytes, limit: usize) -> Result<By
         let encoding = text(encoding);
         return Err(undecodable(format!(
             "its encoding is `{}`, not gzip",
-            start(&encoding, 64)
+            wire::start(&encoding, 64)
         )));
     }
     let mut unzipped = Vec::new();
     MultiGzDecoder::new(&body[..])
-        .take(limit as u64 + 1)
+        .take((limit as u64).saturating_add(1))
         .read_to_end(&mut unzipped)
         .map_err(undecodable)?;
     if unzipped.len() > limit {
@@ -147,20 +147,8 @@ pub(super) fn undecodable(problem: impl ToString) -> Error {
     let problem = problem.to_string();
     Error::failed(Kind::Transport).message(format!(
         "failed to decode response: {}",
-        start(&problem, MAX_TEXT)
+        wire::start(&problem, MAX_TEXT)
     ))
-}
-
-/// The first `most` bytes of a text, or a little less.
-fn start(text: &str, most: usize) -> Cow<'_, str> {
-    if text.len() <= most {
-        return Cow::Borrowed(text);
-    }
-    let end = (0..=most)
-        .rev()
-        .find(|&at| text.is_char_boundary(at))
-        .unwrap_or(0);
-    Cow::Owned(format!("{}…", &text[..end]))
 }
 
 #[cfg(test)]
@@ -222,7 +210,7 @@ mod tests {
         #[test]
         fn no_text_panics(text in "\\PC{0,60}|[\\[\\]{}\":,a-z0-9\\\\]{0,60}") {
             let _ = decode::<serde_json::Value>(&text);
-            let _ = start(&text, text.len() / 2);
+            let _ = wire::start(&text, text.len() / 2);
         }
     }
 }

@@ -326,20 +326,15 @@ fn below(address: &Address, name: &str) -> String {
 
 /// The URL, if this transport can reach it.
 fn usable(url: &str) -> Result<Uri, Error> {
-    let uri: Uri = url.parse().map_err(|error| {
-        unusable(format!(
-            "cannot use the URL `{}`: {error}",
-            url.escape_debug()
-        ))
-    })?;
-    match uri.scheme_str() {
-        Some("http") => Ok(uri),
-        scheme => Err(unusable(format!(
-            "the HTTP transport cannot reach `{url}`: it speaks `http` without TLS, not `{}`; use \
-             an `http` address, or `OriginLayer` over a client that speaks it",
-            scheme.unwrap_or("unix")
-        ))),
+    let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+    if !scheme.eq_ignore_ascii_case("http") {
+        return Err(unusable(format!(
+            "the HTTP transport cannot reach `{url}`: it speaks `http` without TLS, not \
+             `{scheme}`; use an `http` address, or `OriginLayer` over a client that speaks it"
+        )));
     }
+    url.parse()
+        .map_err(|error| unusable(format!("cannot use the URL `{url}`: {error}")))
 }
 
 fn request(method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Request<Bytes> {
