@@ -682,18 +682,41 @@ async fn what_was_not_sent_in_time_is_never_sent() {
     );
 }
 
-#[tokio::test(start_paused = true)]
+/// A host that does not answer, since its queue is full of those who wait to be let in.
+async fn unanswering() -> (SocketAddr, tokio::net::TcpListener, Vec<TcpStream>) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    while let Ok(stream) = timeout(Duration::from_millis(100), TcpStream::connect(address)).await {
+        waiting.push(stream.unwrap());
+    }
+    (address, listener, waiting)
+}
+
+#[tokio::test]
 async fn connecting_has_a_time_of_its_own() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let service = connect::<Gross>(listener.local_addr().unwrap());
-    let mut waiting = tokio_test::task::spawn(service.oneshot(Call::new(1)));
-    assert!(waiting.poll().is_pending());
-    // The clock moves without the network being looked at.
-    let _ = tokio_test::task::spawn(tokio::time::advance(Duration::from_secs(6))).poll();
-    let std::task::Poll::Ready(result) = waiting.poll() else {
-        panic!("it waits on");
-    };
-    assert_error(result, Kind::Timeout, true, "within 5s (`connect_timeout`)");
+    let (address, _listener, _waiting) = unanswering().await;
+    tokio::time::pause();
+    let start = tokio::time::Instant::now();
+    let result = connect::<Gross>(address).oneshot(Call::new(1)).await;
+    assert_error(
+        result,
+        Kind::Timeout,
+        true,
+        "cannot connect within 5s (`connect_timeout`)",
+    );
+    assert_eq!(start.elapsed().as_secs(), 5);
+    // The other bounds hold while connecting too.
+    let hasty = Call::new(1).with_timeout(Duration::from_secs(2));
+    let result = connect::<Gross>(address).oneshot(hasty).await;
+    assert_error(
+        result,
+        Kind::Timeout,
+        true,
+        "before the deadline of the call",
+    );
 }
 
 #[tokio::test]

@@ -171,12 +171,7 @@ impl Target {
                 if self.base.is_empty() {
                     return Ok(asked.clone());
                 }
-                let slash = if asked.as_str().starts_with('/') {
-                    ""
-                } else {
-                    "/"
-                };
-                PathAndQuery::try_from(format!("{}{slash}{asked}", self.base)).map_err(unusable)
+                PathAndQuery::try_from(format!("{}{asked}", self.base)).map_err(unusable)
             }
             _ if self.base.is_empty() => Ok(PathAndQuery::from_static("/")),
             _ => PathAndQuery::try_from(&*self.base).map_err(unusable),
@@ -280,6 +275,7 @@ mod tests {
             ("http://a:1/api", "a:443", "http://a:1/api"),
             ("http://a:1", "*", "http://a:1/"),
             ("http://a:1/api", "http://b?x=1", "http://a:1/api/?x=1"),
+            ("http://a:1", "http://b?x=1", "http://a:1/?x=1"),
         ] {
             assert_eq!(written(address, uri), expected, "{address} {uri}");
         }

@@ -47,35 +47,32 @@ impl Service<Uri> for Dial {
         Dialing {
             // Boxed since hyper asks for a future that can be moved; one box for each connection.
             inner: Box::pin(tokio::time::timeout(self.timeout, self.inner.call(uri))),
-            timeout: self.timeout,
         }
     }
 }
 
 pub(super) struct Dialing {
     inner: Pin<Box<Timeout<<HttpConnector as Service<Uri>>::Future>>>,
-    timeout: Duration,
 }
 
 impl Future for Dialing {
     type Output = Result<TokioIo<TcpStream>, BoxError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let timeout = self.timeout;
         self.inner.as_mut().poll(cx).map(|result| match result {
             Ok(connected) => connected.map_err(Into::into),
-            Err(_) => Err(TookTooLong(timeout).into()),
+            Err(_) => Err(TookTooLong.into()),
         })
     }
 }
 
-/// Connecting took too long.
+/// Connecting took longer than the `connect_timeout`.
 #[derive(Debug)]
-pub(super) struct TookTooLong(Duration);
+pub(super) struct TookTooLong;
 
 impl fmt::Display for TookTooLong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no connection within {:?} (`connect_timeout`)", self.0)
+        f.write_str("no connection in time")
     }
 }
 

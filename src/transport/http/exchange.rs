@@ -204,12 +204,14 @@ fn broken(error: legacy::Error, begun: bool, config: &HttpConfig) -> Error {
             || cause
                 .downcast_ref::<io::Error>()
                 .is_some_and(|e| e.kind() == io::ErrorKind::TimedOut);
-        new(if late {
-            Kind::Timeout
+        if late {
+            new(Kind::Timeout).message(format!(
+                "HTTP request failed: cannot connect within {:?} (`connect_timeout`)",
+                config.connect_timeout
+            ))
         } else {
-            Kind::Connection
-        })
-        .message(format!("HTTP request failed: cannot connect: {cause}"))
+            new(Kind::Connection).message(format!("HTTP request failed: cannot connect: {cause}"))
+        }
     } else if protocol.is_some_and(is_too_large) {
         new(Kind::Transport).message(format!(
             "failed to decode response: its head has more than {} bytes (`max_header_bytes`) or \
