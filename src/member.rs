@@ -460,6 +460,14 @@ impl fmt::Debug for Veto {
 pub struct InFlight(Arc<Member>);
 
 impl InFlight {
+    /// Keeps counting a call that was begun already, when its first guard drops.
+    #[cfg(feature = "http")]
+    pub(crate) fn go_on(member: Arc<Member>) -> Self {
+        // Relaxed: a count that others only estimate by.
+        member.hot.calls.fetch_add(1, Ordering::Relaxed);
+        Self(member)
+    }
+
     /// The member.
     #[inline]
     pub fn member(&self) -> &Arc<Member> {

@@ -1,6 +1,12 @@
 //! The verdict on one finished call.
 
+#[cfg(feature = "http")]
+mod http;
+
 use std::{fmt, time::Duration};
+
+#[cfg(feature = "http")]
+pub use self::http::HttpClassify;
 
 use crate::error::Error;
 

@@ -1,5 +1,11 @@
 //! One error for everything that this crate refuses or fails at.
 
+#[cfg(feature = "http")]
+mod http;
+
+#[cfg(feature = "http")]
+pub(crate) use self::http::{causes, root};
+
 use std::{any::Any, error::Error as StdError, fmt, num::NonZeroU64, sync::Arc, time::Duration};
 
 use crate::time::{self, Instant};

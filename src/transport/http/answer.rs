@@ -1,0 +1,216 @@
+//! What an answer means.
+
+use std::{borrow::Cow, io::Read};
+
+use bytes::Bytes;
+use flate2::read::MultiGzDecoder;
+use http::{HeaderMap, StatusCode, header::CONTENT_ENCODING};
+use serde::de::DeserializeOwned;
+
+use super::exchange::Received;
+use crate::{
+    call::Reply,
+    error::{Error, Kind},
+    plugin::PluginInfo,
+    time, wire,
+};
+
+/// How much of a text from elsewhere goes into an error.
+const MAX_TEXT: usize = 1_024;
+
+/// The reply in `received`; or the error in it, or that it is.
+pub(super) fn read<Res: DeserializeOwned>(
+    received: Received,
+    limit: usize,
+) -> Result<Reply<Res>, Error> {
+    if !received.parts.status.is_success() {
+        return Err(refused(&received, limit));
+    }
+    let body = unzip(&received.parts.headers, received.body, limit)?;
+    decode(&text(&body))
+}
+
+/// What the plugin tells of itself.
+pub(super) fn info(received: Received, limit: usize) -> Result<PluginInfo, Error> {
+    if !received.parts.status.is_success() {
+        return Err(refused(&received, limit));
+    }
+    let body = unzip(&received.parts.headers, received.body, limit)?;
+    PluginInfo::read(&text(&body)).map_err(undecodable)
+}
+
+/// Bytes that are no UTF-8 become U+FFFD, as in Go.
+pub(super) fn text(body: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(body)
+}
+
+fn decode<Res: DeserializeOwned>(text: &str) -> Result<Reply<Res>, Error> {
+    let [data, error, request_id, metadata] =
+        wire::members(text, ["data", "error", "request_id", "metadata"]).map_err(undecodable)?;
+    let error: String = wire::value(error).map_err(undecodable)?;
+    if !error.is_empty() {
+        let message = format!("plugin error: {}", wire::start(&error, MAX_TEXT));
+        return Err(Error::failed(Kind::Plugin).message(message));
+    }
+    let data = match data.filter(|data| data.get() != "null") {
+        Some(data) => serde_json::from_str(data.get()).map_err(undecodable)?,
+        None => wire::zero_value()
+            .ok_or_else(|| undecodable("it has no `data`, and the type has no zero value"))?,
+    };
+    let request_id: String = wire::value(request_id).map_err(undecodable)?;
+    let metadata: wire::Pairs = wire::value(metadata).map_err(undecodable)?;
+    let reply = Reply::new(data).with_request_id(request_id);
+    Ok(metadata
+        .0
+        .into_iter()
+        .fold(reply, |reply, (key, value)| reply.with_metadata(key, value)))
+}
+
+/// What a status outside of 2xx means, with what the plugin says about it.
+fn refused(received: &Received, limit: usize) -> Error {
+    let status = received.parts.status;
+    let mut message = format!("HTTP request failed with status {}", status.as_u16());
+    if status.is_redirection() {
+        message.push_str(", and redirects are not followed: use the address that it leads to");
+    } else if let Some(said) = said(received, limit) {
+        message.push_str(": ");
+        message.push_str(&said);
+    }
+    let error = Error::failed(kind_of(status)).message(message);
+    match status {
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            match wire::retry_after(&received.parts.headers) {
+                Some(wait) => error.retry_at(time::later(time::now(), wait)),
+                None => error,
+            }
+        }
+        _ => error,
+    }
+}
+
+fn kind_of(status: StatusCode) -> Kind {
+    match status.as_u16() {
+        429 => Kind::RateLimited,
+        502..=504 => Kind::Transport,
+        400..=599 => Kind::Plugin,
+        _ => Kind::Transport,
+    }
+}
+
+/// The plugin's own error, or the start of what it sent.
+pub(super) fn said(received: &Received, limit: usize) -> Option<String> {
+    let body = unzip(&received.parts.headers, received.body.clone(), limit).ok()?;
+    let text = text(&body);
+    let said = wire::members(&text, ["error", "message"])
+        .ok()
+        .and_then(|raws| {
+            raws.into_iter()
+                .filter_map(|raw| wire::value::<String>(raw).ok())
+                .find(|said| !said.is_empty())
+        });
+    let said = match said {
+        Some(said) => wire::start(&said, MAX_TEXT).into_owned(),
+        None => wire::start(text.trim(), 200).escape_debug().to_string(),
+    };
+    (!said.is_empty()).then_some(said)
+}
+
+/// Decompresses what came compressed, to at most `limit` bytes.
+pub(super) fn unzip(headers: &HeaderMap, body: Bytes, limit: usize) -> Result<Bytes, Error> {
+    let encoding = headers
+        .get(CONTENT_ENCODING)
+        .map_or(&b""[..], |value| value.as_bytes());
+    if encoding.is_empty() || encoding.eq_ignore_ascii_case(b"identity") {
+        return Ok(body);
+    }
+    if !encoding.eq_ignore_ascii_case(b"gzip") && !encoding.eq_ignore_ascii_case(b"x-gzip") {
+        let encoding = text(encoding);
+        return Err(undecodable(format!(
+            "its encoding is `{}`, not gzip",
+            wire::start(&encoding, 64)
+        )));
+    }
+    let mut unzipped = Vec::new();
+    MultiGzDecoder::new(&body[..])
+        .take((limit as u64).saturating_add(1))
+        .read_to_end(&mut unzipped)
+        .map_err(undecodable)?;
+    if unzipped.len() > limit {
+        return Err(undecodable(format!(
+            "its body has more than {limit} bytes after decompression (`max_response_bytes`)"
+        )));
+    }
+    Ok(unzipped.into())
+}
+
+pub(super) fn undecodable(problem: impl ToString) -> Error {
+    let problem = problem.to_string();
+    Error::failed(Kind::Transport).message(format!(
+        "failed to decode response: {}",
+        wire::start(&problem, MAX_TEXT)
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn reading_is_lenient_where_go_is() {
+        let gross = |text: &str| decode::<u64>(text).map(Reply::into_body);
+        for (text, value) in [
+            (r#"{"data":7}"#, 7),
+            (r#"  {"DATA":7,"Request_ID":"x"}  trailing {"#, 7),
+            (r#"{"data":1,"data":7,"unknown":[{}]}"#, 7),
+            (
+                r#"{"data":7,"error":"","metadata":null,"request_id":null}"#,
+                7,
+            ),
+            (r#"{"data":null}"#, 0),
+            ("{}", 0),
+            ("null", 0),
+        ] {
+            assert_eq!(gross(text).ok(), Some(value), "{text}");
+        }
+        for text in [
+            "",
+            "7",
+            "[]",
+            "{",
+            r#"{"data":"x"}"#,
+            r#"{"error":5}"#,
+            r#"{"data":7"#,
+        ] {
+            let error = gross(text).unwrap_err();
+            assert_eq!(error.kind(), Kind::Transport, "{text}");
+            assert!(
+                error.to_string().contains("failed to decode response: "),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_error_is_looked_at_before_the_data() {
+        let error = decode::<u64>(r#"{"data":"nonsense","error":"unknown country"}"#).unwrap_err();
+        assert_eq!(error.kind(), Kind::Plugin);
+        assert!(error.to_string().contains("plugin error: unknown country"));
+        let long = format!(r#"{{"error":"{}"}}"#, "é".repeat(100_000));
+        assert!(decode::<u64>(&long).unwrap_err().to_string().len() < 2_000);
+    }
+
+    #[test]
+    fn an_error_about_data_does_not_repeat_all_of_it() {
+        let long = format!(r#"{{"data":"{}"}}"#, "x".repeat(100_000));
+        assert!(decode::<u64>(&long).unwrap_err().to_string().len() < 2_000);
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "\\PC{0,60}|[\\[\\]{}\":,a-z0-9\\\\]{0,60}") {
+            let _ = decode::<serde_json::Value>(&text);
+            let _ = wire::start(&text, text.len() / 2);
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Reaches an upstream in one way: the connectors that stand at the end of a stack.
+//!
+//! | connector | requests | for |
+//! |---|---|---|
+//! | [`HttpTransport`] | [`Call`](crate::Call) | plugins that speak JSON over HTTP |
+//! | [`OriginLayer`] over any HTTP client | `http::Request` | services, replicas, proxies |
+//! | [`connect_fn`](crate::connect_fn) | anything | a client that knows its own target |
+
+mod http;
+mod origin;
+
+pub use self::{
+    http::{HttpConfig, HttpFuture, HttpService, HttpTransport},
+    origin::{Origin, OriginFuture, OriginLayer},
+};

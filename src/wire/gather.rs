@@ -1,0 +1,74 @@
+//! Reads a body into memory, up to a limit.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http_body::Body;
+use pin_project_lite::pin_project;
+
+pin_project! {
+    /// A body being read. What came so far stays readable after an error.
+    pub(crate) struct Gather<B> {
+        #[pin]
+        body: B,
+        bytes: BytesMut,
+        limit: usize,
+    }
+}
+
+/// Why a body was not read to its end.
+#[derive(Debug)]
+pub(crate) enum Cut<E> {
+    /// It is longer than the limit.
+    TooLong,
+    /// It broke off.
+    Broken(E),
+}
+
+impl<B: Body> Gather<B> {
+    pub(crate) fn new(body: B, limit: usize) -> Self {
+        Self {
+            body,
+            bytes: BytesMut::new(),
+            limit,
+        }
+    }
+
+    /// Reads on. Nothing beyond the limit is kept, and a body that says that it is longer is not
+    /// read at all.
+    pub(crate) fn poll_gather(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Bytes, Cut<B::Error>>> {
+        let mut this = self.project();
+        let rest = (*this.limit - this.bytes.len()) as u64;
+        if this.body.size_hint().lower() > rest {
+            return Poll::Ready(Err(Cut::TooLong));
+        }
+        loop {
+            match ready!(this.body.as_mut().poll_frame(cx)) {
+                None => return Poll::Ready(Ok(std::mem::take(this.bytes).freeze())),
+                Some(Err(error)) => return Poll::Ready(Err(Cut::Broken(error))),
+                Some(Ok(frame)) => {
+                    let Ok(data) = frame.into_data() else {
+                        continue;
+                    };
+                    let room = *this.limit - this.bytes.len();
+                    let fits = data.remaining() <= room;
+                    this.bytes.put(data.take(room));
+                    if !fits {
+                        return Poll::Ready(Err(Cut::TooLong));
+                    }
+                }
+            }
+        }
+    }
+
+    /// What came so far.
+    pub(crate) fn so_far(self: Pin<&mut Self>) -> Bytes {
+        std::mem::take(self.project().bytes).freeze()
+    }
+}

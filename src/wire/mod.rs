@@ -1,0 +1,36 @@
+//! How things are written on the wire to plugins: the JSON, the durations and the times of the Go
+//! plugin manager that this crate stands in for. What both ends need is here, so that neither
+//! imports the other.
+
+mod duration;
+mod envelope;
+mod gather;
+mod headers;
+mod json;
+mod time;
+
+use std::borrow::Cow;
+
+pub(crate) use self::{
+    duration::{config as duration_config, go_duration, nanoseconds, parse_go_duration},
+    envelope::{Answer, Pairs, Question, zero_value},
+    gather::{Cut, Gather},
+    headers::{retry_after, retry_after_value},
+    json::{members, to_json, value},
+    time::{parse_http_date, parse_rfc3339, rfc3339, system_time},
+};
+
+/// How much a body may hold, unless a config says otherwise.
+pub(crate) const MAX_BODY: usize = 16 << 20;
+
+/// The first `most` bytes of a text, or a little less.
+pub(crate) fn start(text: &str, most: usize) -> Cow<'_, str> {
+    if text.len() <= most {
+        return Cow::Borrowed(text);
+    }
+    let end = (0..=most)
+        .rev()
+        .find(|&at| text.is_char_boundary(at))
+        .unwrap_or(0);
+    Cow::Owned(format!("{}…", &text[..end]))
+}
