@@ -88,11 +88,6 @@ impl Clock {
         #[cfg(any(test, feature = "test-util"))]
         nanos(Instant::now().saturating_duration_since(self.base))
     }
-
-    /// The moment `nanos` after this clock was made.
-    pub(crate) fn instant(&self, nanos: u64) -> Instant {
-        later(self.base, Duration::from_nanos(nanos))
-    }
 }
 
 impl std::fmt::Debug for Clock {
@@ -122,7 +117,6 @@ mod tests {
         let clock = Clock::new();
         tokio::time::advance(Duration::from_millis(1_500)).await;
         assert_eq!(clock.nanos(), 1_500_000_000);
-        assert_eq!(clock.instant(clock.nanos()), now());
     }
 
     #[test]

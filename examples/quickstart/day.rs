@@ -13,7 +13,8 @@ use crate::{
     stack::{self, TaxRequest},
 };
 
-const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+const ANY_PORT: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 /// The turns of the day, each at its percentage of it.
 const TURNS: [(u32, Turn); 9] = [
@@ -49,7 +50,7 @@ struct Town {
     graves: BTreeMap<&'static str, SocketAddr>,
 }
 
-pub async fn live(options: Options) -> Result<ExitCode, BoxError> {
+pub(crate) async fn live(options: Options) -> Result<ExitCode, BoxError> {
     let mut report = Report::new(options.json);
     let mut town = Town {
         endpoints: Memory::new(Vec::<Endpoint>::new())?,
@@ -69,10 +70,13 @@ pub async fn live(options: Options) -> Result<ExitCode, BoxError> {
     let (sender, mut done) = mpsc::unbounded_channel();
     let load = load::send(stack.plugins, options.rate, options.length(), sender);
     let load = tokio::spawn(load);
-    let mut second = tokio::time::interval_at(start + Duration::from_secs(1), Duration::from_secs(1));
+    let mut second =
+        tokio::time::interval_at(start + Duration::from_secs(1), Duration::from_secs(1));
     let mut turns = TURNS.into_iter().peekable();
     loop {
-        let next_turn = turns.peek().map(|(percent, _)| start + options.length() * *percent / 100);
+        let next_turn = turns
+            .peek()
+            .map(|(percent, _)| start + options.length() * *percent / 100);
         tokio::select! {
             biased;
             () = sleep_until(next_turn), if next_turn.is_some() => {
@@ -93,7 +97,11 @@ pub async fn live(options: Options) -> Result<ExitCode, BoxError> {
     for plugin in town.plugins.into_values() {
         plugin.stop().await?;
     }
-    Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if all_well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 async fn sleep_until(at: Option<Instant>) {
@@ -112,7 +120,9 @@ impl Town {
     }
 
     fn plugin(&mut self, name: &str) -> Result<&mut Plugin, BoxError> {
-        self.plugins.get_mut(name).ok_or_else(|| format!("there is no {name}").into())
+        self.plugins
+            .get_mut(name)
+            .ok_or_else(|| format!("there is no {name}").into())
     }
 
     /// Lets it happen, and says what did.
@@ -133,7 +143,8 @@ impl Town {
             }
             Turn::ComeBack(name) => {
                 let address = self.graves.remove(name).ok_or("nobody to come back")?;
-                self.plugins.insert(name, Plugin::start(name, address).await?);
+                self.plugins
+                    .insert(name, Plugin::start(name, address).await?);
                 Ok(format!("{name} is back at {address}"))
             }
             Turn::Fail(name) => {

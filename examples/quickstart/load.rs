@@ -12,19 +12,19 @@ use tower_upstream::{Call, Error, Reply};
 use crate::stack::{Plugins, TaxReply, TaxRequest};
 
 /// How one call ended.
-pub struct Done {
+pub(crate) struct Done {
     /// From when it was due, so that a call that started late counts as slow.
-    pub latency: Duration,
-    pub result: Result<Good, Error>,
+    pub(crate) latency: Duration,
+    pub(crate) result: Result<Good, Error>,
 }
 
-pub struct Good {
-    pub endpoint: String,
-    pub attempts: u32,
+pub(crate) struct Good {
+    pub(crate) endpoint: String,
+    pub(crate) attempts: u32,
 }
 
 /// Sends `rate` calls a second for `length`, and tells of each.
-pub async fn send(
+pub(crate) async fn send(
     plugins: impl Plugins,
     rate: u32,
     length: Duration,
@@ -46,19 +46,17 @@ pub async fn send(
     }
 }
 
-async fn call(
-    plugins: impl Plugins,
-    number: u64,
-    due: Instant,
-    done: mpsc::UnboundedSender<Done>,
-) {
+async fn call(plugins: impl Plugins, number: u64, due: Instant, done: mpsc::UnboundedSender<Done>) {
     let net = 100 + number % 1_000;
     // Idempotent: a tax is what it is, however often one asks.
     let call = Call::new(TaxRequest { net })
         .with_timeout(Duration::from_secs(10))
         .idempotent();
     let result = plugins.oneshot(call).await.map(|reply| check(net, reply));
-    let _ = done.send(Done { latency: due.elapsed(), result });
+    let _ = done.send(Done {
+        latency: due.elapsed(),
+        result,
+    });
 }
 
 /// A wrong answer would be worse than none.

@@ -10,10 +10,7 @@ use std::{
     time::Duration,
 };
 
-use hyper_util::{
-    rt::TokioIo,
-    service::TowerToHyperService,
-};
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::TcpListener,
@@ -25,7 +22,7 @@ use tower_upstream::{BoxError, Call, PluginInfo, Reply, serve};
 use crate::stack::{TaxReply, TaxRequest};
 
 /// A running plugin, as its parent sees it. Dropping it kills the process.
-pub struct Plugin {
+pub(crate) struct Plugin {
     address: SocketAddr,
     child: Child,
     orders: ChildStdin,
@@ -33,7 +30,7 @@ pub struct Plugin {
 
 impl Plugin {
     /// Starts a plugin at `address`; port 0 takes any that is free.
-    pub async fn start(name: &'static str, address: SocketAddr) -> Result<Self, BoxError> {
+    pub(crate) async fn start(name: &'static str, address: SocketAddr) -> Result<Self, BoxError> {
         let mut child = Command::new(std::env::current_exe()?)
             .args(["plugin", name, &address.to_string()])
             .stdin(Stdio::piped())
@@ -44,22 +41,28 @@ impl Plugin {
         let answers = child.stdout.take().ok_or("the plugin has no stdout")?;
         let mut lines = BufReader::new(answers).lines();
         let line = tokio::time::timeout(Duration::from_secs(10), lines.next_line()).await??;
-        let address = line.ok_or_else(|| format!("{name} ended before it listened"))?.parse()?;
-        Ok(Self { address, child, orders })
+        let address = line
+            .ok_or_else(|| format!("{name} ended before it listened"))?
+            .parse()?;
+        Ok(Self {
+            address,
+            child,
+            orders,
+        })
     }
 
     /// The address as an endpoint.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// Takes `delay_ms` for each call from now on.
-    pub async fn slow(&mut self, delay_ms: u32) -> Result<(), BoxError> {
+    pub(crate) async fn slow(&mut self, delay_ms: u32) -> Result<(), BoxError> {
         self.order(&format!("slow {delay_ms}\n")).await
     }
 
     /// Answers each call with a 503 at once, or works again.
-    pub async fn failing(&mut self, failing: bool) -> Result<(), BoxError> {
+    pub(crate) async fn failing(&mut self, failing: bool) -> Result<(), BoxError> {
         self.order(if failing { "fail\n" } else { "work\n" }).await
     }
 
@@ -69,14 +72,16 @@ impl Plugin {
     }
 
     /// SIGKILL: no goodbye to anybody.
-    pub async fn kill(mut self) -> Result<SocketAddr, BoxError> {
+    pub(crate) async fn kill(mut self) -> Result<SocketAddr, BoxError> {
         self.child.kill().await?;
         Ok(self.address)
     }
 
     /// Closes its orders, upon which it ends.
-    pub async fn stop(self) -> Result<(), BoxError> {
-        let Self { mut child, orders, .. } = self;
+    pub(crate) async fn stop(self) -> Result<(), BoxError> {
+        let Self {
+            mut child, orders, ..
+        } = self;
         drop(orders);
         tokio::time::timeout(Duration::from_secs(10), child.wait()).await??;
         Ok(())
@@ -91,19 +96,24 @@ struct Mood {
 }
 
 /// The main function of the child: serves until its standard input ends.
-pub async fn serve(mut args: impl Iterator<Item = String>) -> Result<ExitCode, BoxError> {
+pub(crate) async fn serve(mut args: impl Iterator<Item = String>) -> Result<ExitCode, BoxError> {
     let name = args.next().ok_or("plugin: no name")?;
     let address: SocketAddr = args.next().ok_or("plugin: no address")?.parse()?;
     let listener = TcpListener::bind(address).await?;
     println!("{}", listener.local_addr()?);
 
-    let mood = Arc::new(Mood { delay_ms: AtomicU32::new(1), ..Mood::default() });
+    let mood = Arc::new(Mood {
+        delay_ms: AtomicU32::new(1),
+        ..Mood::default()
+    });
     tokio::spawn(accept(listener, name, mood.clone()));
     let mut orders = BufReader::new(tokio::io::stdin()).lines();
     while let Some(order) = orders.next_line().await? {
         match order.split_once(' ') {
             Some(("slow", delay_ms)) => mood.delay_ms.store(delay_ms.parse()?, Ordering::Relaxed),
-            _ => mood.failing.store(u8::from(order == "fail"), Ordering::Relaxed),
+            _ => mood
+                .failing
+                .store(u8::from(order == "fail"), Ordering::Relaxed),
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -111,8 +121,10 @@ pub async fn serve(mut args: impl Iterator<Item = String>) -> Result<ExitCode, B
 
 async fn accept(listener: TcpListener, name: String, mood: Arc<Mood>) {
     let failing = mood.clone();
-    let plugin = serve::http(service_fn(move |call: Call<TaxRequest>| tax(mood.clone(), call)))
-        .info(PluginInfo::new(name, "1.0.0"));
+    let plugin = serve::http(service_fn(move |call: Call<TaxRequest>| {
+        tax(mood.clone(), call)
+    }))
+    .info(PluginInfo::new(name, "1.0.0"));
     // Failing means failing at the door, with a status, as a proxy in front of it would.
     let server = service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let (plugin, failing) = (plugin.clone(), failing.failing.load(Ordering::Relaxed) != 0);
@@ -127,8 +139,10 @@ async fn accept(listener: TcpListener, name: String, mood: Arc<Mood>) {
     });
     while let Ok((stream, _)) = listener.accept().await {
         let _ = stream.set_nodelay(true);
-        let connection = hyper::server::conn::http1::Builder::new()
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(server.clone()));
+        let connection = hyper::server::conn::http1::Builder::new().serve_connection(
+            TokioIo::new(stream),
+            TowerToHyperService::new(server.clone()),
+        );
         tokio::spawn(connection);
     }
 }
@@ -136,5 +150,7 @@ async fn accept(listener: TcpListener, name: String, mood: Arc<Mood>) {
 async fn tax(mood: Arc<Mood>, call: Call<TaxRequest>) -> Result<Reply<TaxReply>, BoxError> {
     let delay = Duration::from_millis(mood.delay_ms.load(Ordering::Relaxed).into());
     tokio::time::sleep(delay).await;
-    Ok(Reply::new(TaxReply { gross: call.body().net * 122 / 100 }))
+    Ok(Reply::new(TaxReply {
+        gross: call.body().net * 122 / 100,
+    }))
 }

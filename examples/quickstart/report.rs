@@ -11,7 +11,7 @@ use tower_upstream::{balance::BalanceHandle, breaker::CircuitBreakerLayer};
 use crate::load::Done;
 
 #[derive(Default)]
-pub struct Report {
+pub(crate) struct Report {
     quiet: bool,
     /// Lines of the table that stands on the terminal.
     drawn: usize,
@@ -27,32 +27,39 @@ pub struct Report {
 }
 
 impl Report {
-    pub fn new(quiet: bool) -> Self {
-        Self { quiet, ..Self::default() }
+    pub(crate) fn new(quiet: bool) -> Self {
+        Self {
+            quiet,
+            ..Self::default()
+        }
     }
 
-    pub fn name(&mut self, key: String, name: &'static str) {
+    pub(crate) fn name(&mut self, key: String, name: &'static str) {
         self.names.insert(key, name);
     }
 
-    pub fn add(&mut self, done: Done) {
+    pub(crate) fn add(&mut self, done: Done) {
         match done.result {
             Ok(good) => {
                 self.failovers += u64::from(good.attempts > 1);
                 *self.answered.entry(good.endpoint.clone()).or_default() += 1;
-                self.second.entry(good.endpoint).or_default().push(done.latency);
+                self.second
+                    .entry(good.endpoint)
+                    .or_default()
+                    .push(done.latency);
             }
             Err(error) => {
                 self.failed += 1;
                 self.refused += u64::from(error.is_refused());
-                self.first_error.get_or_insert_with(|| format!("{error}: {error:?}"));
+                self.first_error
+                    .get_or_insert_with(|| format!("{error}: {error:?}"));
             }
         }
         self.latencies.push(done.latency);
     }
 
     /// Tells what happens now.
-    pub fn event(&mut self, at: Duration, what: &str) {
+    pub(crate) fn event(&mut self, at: Duration, what: &str) {
         if !self.quiet {
             self.erase();
             println!("{:>5.1} s  {what}", at.as_secs_f64());
@@ -60,7 +67,12 @@ impl Report {
     }
 
     /// Shows the second that has passed.
-    pub fn table(&mut self, at: Duration, members: &BalanceHandle, breakers: &CircuitBreakerLayer) {
+    pub(crate) fn table(
+        &mut self,
+        at: Duration,
+        members: &BalanceHandle,
+        breakers: &CircuitBreakerLayer,
+    ) {
         let mut second = std::mem::take(&mut self.second);
         if self.quiet {
             return;
@@ -82,9 +94,14 @@ impl Report {
             latencies.sort_unstable();
             let share = 100.0 * latencies.len() as f64 / calls.max(1) as f64;
             let reasons: Vec<_> = member.reasons().map(|reason| reason.to_string()).collect();
-            let eligibility =
-                if reasons.is_empty() { "eligible".to_owned() } else { reasons.join(", ") };
-            let breaker = breakers.handle_for(member.key()).map(|handle| handle.state().to_string());
+            let eligibility = if reasons.is_empty() {
+                "eligible".to_owned()
+            } else {
+                reasons.join(", ")
+            };
+            let breaker = breakers
+                .handle_for(member.key())
+                .map(|handle| handle.state().to_string());
             lines.push(format!(
                 "         {:<8} {:>5.1}% {:>9} {:>9} {:>9}  {:<14} {}",
                 self.names.get(member.key()).copied().unwrap_or("?"),
@@ -104,7 +121,11 @@ impl Report {
             self.refused
         ));
         self.erase();
-        self.drawn = if std::io::stdout().is_terminal() { lines.len() } else { 0 };
+        self.drawn = if std::io::stdout().is_terminal() {
+            lines.len()
+        } else {
+            0
+        };
         println!("{}", lines.join("\n"));
     }
 
@@ -118,7 +139,7 @@ impl Report {
     }
 
     /// Prints the totals. `true` if no call failed.
-    pub fn finish(&mut self, json: bool) -> bool {
+    pub(crate) fn finish(&mut self, json: bool) -> bool {
         self.latencies.sort_unstable();
         let at = |share| percentile(&self.latencies, share);
         if json {
@@ -161,7 +182,10 @@ impl Report {
 
 fn percentile(sorted: &[Duration], share: f64) -> Duration {
     let index = (sorted.len() as f64 * share) as usize;
-    sorted.get(index.min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
+    sorted
+        .get(index.min(sorted.len().saturating_sub(1)))
+        .copied()
+        .unwrap_or_default()
 }
 
 fn millis(duration: Duration) -> String {

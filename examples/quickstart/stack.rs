@@ -16,17 +16,17 @@ use tower_upstream::{
 };
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct TaxRequest {
-    pub net: u64,
+pub(crate) struct TaxRequest {
+    pub(crate) net: u64,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct TaxReply {
-    pub gross: u64,
+pub(crate) struct TaxReply {
+    pub(crate) gross: u64,
 }
 
 /// What a `tower::Service` of ours looks like to its callers.
-pub trait Plugins:
+pub(crate) trait Plugins:
     Service<
         Call<TaxRequest>,
         Response = Reply<TaxReply>,
@@ -52,14 +52,14 @@ impl<S> Plugins for S where
 {
 }
 
-pub struct Stack<S> {
-    pub plugins: S,
+pub(crate) struct Stack<S> {
+    pub(crate) plugins: S,
     /// For the table: who is there, and what bars them.
-    pub members: BalanceHandle,
-    pub breakers: CircuitBreakerLayer,
+    pub(crate) members: BalanceHandle,
+    pub(crate) breakers: CircuitBreakerLayer,
 }
 
-pub fn build(endpoints: Memory) -> Stack<impl Plugins> {
+pub(crate) fn build(endpoints: Memory) -> Stack<impl Plugins> {
     let breakers = CircuitBreakerLayer::new(
         CircuitBreakerConfig::default().with_open_for(Duration::from_secs(2)),
     );
@@ -69,7 +69,10 @@ pub fn build(endpoints: Memory) -> Stack<impl Plugins> {
 
     let balance = ServiceBuilder::new()
         .layer(BalanceLayer::new(endpoints, LeastRequest::default())) // chooses one
-        .layer(HealthGateLayer::with_config(HttpCheck::get("/health"), health)) // a gate for each
+        .layer(HealthGateLayer::with_config(
+            HttpCheck::get("/health"),
+            health,
+        )) // a gate for each
         .layer(breakers.clone()) // and a breaker for each
         .service(HttpTransport::<TaxRequest, TaxReply>::new());
 
@@ -78,5 +81,9 @@ pub fn build(endpoints: Memory) -> Stack<impl Plugins> {
         .layer(RateLimitLayer::new(Quota::per_second(10_000).burst(2_000))) // one quota for all
         .layer(FailoverLayer::new(Attempts::up_to(3))) // another endpoint, while there is one
         .service(balance);
-    Stack { plugins, members, breakers }
+    Stack {
+        plugins,
+        members,
+        breakers,
+    }
 }
