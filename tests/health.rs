@@ -104,6 +104,15 @@ impl Switch {
             .ok_or("switched off")
     }
 
+    /// Waits for a check, and half a second more: from here on, n seconds are n checks.
+    async fn between_checks(&self) {
+        let before = self.asked();
+        while self.asked() == before {
+            sleep(Duration::from_millis(1)).await;
+        }
+        sleep(SECOND / 2).await;
+    }
+
     fn upstream(&self, config: HealthConfig) -> HealthGateLayer {
         let switch = self.clone();
         HealthGateLayer::with_config(check_upstream(move || ready(switch.ask())), config)
@@ -122,6 +131,7 @@ async fn a_gate_above_refuses_after_three_failures_and_opens_after_two_successes
     let upstream = Upstream::default();
     let gate = layer.layer(upstream.clone());
     assert_eq!(call(&gate).await.unwrap(), 7);
+    switch.between_checks().await;
     sleep(SECOND * 5).await;
     switch.turn(false);
     let mut failed = 0;
@@ -163,8 +173,9 @@ async fn rise_and_fall_are_as_set() {
     let switch = Switch::new();
     let layer = switch.upstream(every_second().with_fall(1).with_rise(4));
     let gate = layer.layer(Upstream::default());
-    switch.turn(false);
     call(&gate).await.unwrap();
+    switch.between_checks().await;
+    switch.turn(false);
     sleep(SECOND).await;
     assert!(call(&gate).await.is_err());
     switch.turn(true);
@@ -179,8 +190,9 @@ async fn the_first_refusal_stands_though_the_gate_opens_before_the_call() {
     let switch = Switch::new();
     let layer = switch.upstream(every_second().with_fall(1).with_rise(1));
     let mut gate = layer.layer(Upstream::default());
-    switch.turn(false);
     call(&gate).await.unwrap();
+    switch.between_checks().await;
+    switch.turn(false);
     sleep(SECOND).await;
     gate.ready().await.unwrap();
     switch.turn(true);
@@ -199,6 +211,7 @@ async fn a_gate_below_bars_its_member_and_lets_every_call_pass() {
     let layer = switch.each(every_second());
     let member = member("a");
     let gate = connect(&layer, &member);
+    switch.between_checks().await;
     switch.turn(false);
     sleep(SECOND * 3).await;
     assert_eq!(member.reasons().collect::<Vec<_>>(), [Reason::Unhealthy]);
@@ -225,6 +238,7 @@ async fn a_member_that_is_connected_anew_keeps_its_state_and_is_checked_once() {
     let layer = switch.each(every_second());
     let member = member("a");
     let first = connect(&layer, &member);
+    switch.between_checks().await;
     switch.turn(false);
     sleep(SECOND * 3).await;
     let second = connect(&layer, &member);
@@ -247,7 +261,7 @@ async fn what_is_unhealthy_is_checked_more_often() {
     let layer = switch.upstream(config);
     let gate = layer.layer(Upstream::default());
     call(&gate).await.unwrap();
-    sleep(SECOND * 10).await;
+    switch.between_checks().await;
     let asked = switch.asked();
     sleep(SECOND * 20).await;
     assert_eq!(switch.asked() - asked, 2);
@@ -270,22 +284,24 @@ async fn the_first_checks_are_spread_and_all_are_jittered() {
     });
     let config = HealthConfig::default().with_interval(SECOND * 10);
     let layer = HealthGateLayer::with_config(check, config);
-    let members: Vec<_> = (0..200).map(|index| member(format!("m{index}"))).collect();
+    let members: Vec<_> = (0..1_000)
+        .map(|index| member(format!("m{index}")))
+        .collect();
     let began = Instant::now();
     let gates: Vec<_> = members
         .iter()
         .map(|member| connect(&layer, member))
         .collect();
-    sleep(SECOND * 10).await;
+    sleep(SECOND * 10 + Duration::from_millis(2)).await;
     {
         let moments = moments.lock().unwrap();
         let checked: HashSet<_> = moments.iter().map(|(key, _)| key.clone()).collect();
-        assert_eq!(checked.len(), 200, "each within the first interval");
+        assert_eq!(checked.len(), 1_000, "each within the first interval");
         for second in 0..10 {
             let within = moments
                 .iter()
                 .filter(|(_, at)| (*at - began).as_secs() == second);
-            assert!((5..=40).contains(&within.count()), "spread evenly");
+            assert!((50..=160).contains(&within.count()), "spread evenly");
         }
     }
     sleep(SECOND * 90).await;
@@ -442,7 +458,8 @@ async fn the_task_ends_with_the_last_gate_and_begins_again_with_the_next() {
         "not before its first use"
     );
     call(&gate).await.unwrap();
-    sleep(SECOND * 3).await;
+    switch.between_checks().await;
+    sleep(SECOND * 2).await;
     assert_eq!((switch.asked(), tasks()), (3, before + 1));
     drop(gate);
     tokio::task::yield_now().await;
@@ -452,7 +469,8 @@ async fn the_task_ends_with_the_last_gate_and_begins_again_with_the_next() {
     assert_eq!(layer.handle().state().checks, 3, "what was found is kept");
     let again = layer.layer(Upstream::default());
     call(&again).await.unwrap();
-    sleep(SECOND * 3).await;
+    switch.between_checks().await;
+    sleep(SECOND * 2).await;
     assert_eq!((switch.asked(), tasks()), (6, before + 1));
     drop(again);
 }
@@ -463,6 +481,7 @@ async fn members_that_left_are_forgotten() {
     let layer = switch.each(every_second());
     let keep = member("keep");
     let kept = connect(&layer, &keep);
+    switch.between_checks().await;
     for round in 0..50 {
         let gates: Vec<_> = (0..20)
             .map(|index| connect(&layer, &member(format!("{round}/{index}"))))
@@ -499,7 +518,8 @@ fn without_a_runtime_there_is_an_error_and_a_runtime_that_ended_is_replaced() {
     for round in 1..=3 {
         runtime().block_on(async {
             call(&gate).await.unwrap();
-            sleep(SECOND * 3).await;
+            switch.between_checks().await;
+            sleep(SECOND * 2).await;
         });
         assert_eq!(switch.asked(), round * 3);
     }
@@ -515,7 +535,8 @@ fn without_a_runtime_there_is_an_error_and_a_runtime_that_ended_is_replaced() {
     drop(short);
     runtime().block_on(async {
         call(&gate).await.unwrap();
-        sleep(SECOND * 3).await;
+        switch.between_checks().await;
+        sleep(SECOND * 2).await;
     });
     assert_eq!(switch.asked(), 3);
 }
@@ -543,9 +564,10 @@ async fn what_one_layer_value_makes_shares_its_state_and_a_fresh_one_does_not() 
     for gate in &gates {
         call(gate).await.unwrap();
     }
+    switch.between_checks().await;
     switch.turn(false);
     sleep(SECOND * 3).await;
-    assert_eq!(switch.asked(), 3, "one task for both");
+    assert_eq!(switch.asked(), 4, "one task for both");
     for gate in &gates {
         assert!(call(gate).await.is_err());
     }
@@ -585,12 +607,13 @@ async fn the_go_defaults() {
     let switch = Switch::new();
     let layer = switch.upstream(HealthConfig::go());
     let gate = layer.layer(Upstream::default());
-    switch.turn(false);
     call(&gate).await.unwrap();
+    switch.between_checks().await;
+    switch.turn(false);
     sleep(SECOND * 30).await;
-    assert_eq!((switch.asked(), layer.handle().is_healthy()), (2, true));
+    assert_eq!((switch.asked(), layer.handle().is_healthy()), (3, true));
     sleep(SECOND * 15).await;
-    assert_eq!((switch.asked(), layer.handle().is_healthy()), (3, false));
+    assert_eq!((switch.asked(), layer.handle().is_healthy()), (4, false));
     drop(gate);
 }
 
@@ -655,6 +678,7 @@ async fn a_choice_passes_through() {
     gate.ready().await.unwrap();
     let choosing = gate.call_avoiding(1, &Tried::default());
     assert!(choosing.chosen().is_some() && !choosing.is_unsent());
+    switch.between_checks().await;
     switch.turn(false);
     sleep(SECOND).await;
     gate.ready().await.unwrap();

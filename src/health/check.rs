@@ -13,7 +13,8 @@ use crate::{
 /// ```
 /// use tower_upstream::health::Verdict;
 /// assert_eq!(Verdict::from(true), Verdict::Healthy);
-/// assert_eq!(Verdict::from(Err("no disk")), Verdict::Unhealthy("no disk".into()));
+/// let found = Err::<(), _>("no disk");
+/// assert_eq!(Verdict::from(found), Verdict::Unhealthy("no disk".into()));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -198,12 +199,11 @@ impl<F> fmt::Debug for CheckUpstream<F> {
 /// use tower::service_fn;
 /// use tower_upstream::{Endpoint, HealthGateLayer, health::CheckService};
 ///
-/// let ping = service_fn(async |endpoint: Arc<Endpoint>| {
+/// let ping = service_fn(|endpoint: Arc<Endpoint>| async move {
 ///     tokio::net::TcpStream::connect(endpoint.address().authority()).await
 /// });
-/// # fn check<T>(_: T) {}
-/// # check(|| HealthGateLayer::new(CheckService::new(tower::service_fn(|_: Arc<Endpoint>| std::future::ready(Ok::<_, std::io::Error>(()))))));
-/// # let _ = ping;
+/// let layer = HealthGateLayer::new(CheckService::new(ping));
+/// # let _ = layer;
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct CheckService<S> {
