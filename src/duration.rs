@@ -87,6 +87,32 @@ pub(crate) mod serde {
     }
 }
 
+/// The same for a duration that may be missing.
+pub(crate) mod option {
+    use std::time::Duration;
+
+    use ::serde::{Deserialize, Deserializer, Serializer};
+
+    #[derive(Deserialize)]
+    struct Written(#[serde(with = "super::serde")] Duration);
+
+    pub(crate) fn serialize<S: Serializer>(
+        value: &Option<Duration>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => super::serde::serialize(value, to),
+            None => to.serialize_none(),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<Written>::deserialize(from)?.map(|Written(duration)| duration))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,10 +11,13 @@ use crate::error::{Error, Kind};
 /// assert!(config.validate().is_ok());
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct BalanceConfig {
     /// How long a call waits for an endpoint to be there and ready before it fails unsent. Once
     /// there has been none for as long, calls fail at once. Default 1 s, at most a day.
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub fail_fast_after: Duration,
     /// In percent, 0 to 100. Where the share of members that may be used is below this, health is
     /// ignored. Default 50; 0 never ignores it.

@@ -14,6 +14,8 @@ use crate::error::{Error, Kind};
 /// assert!(config.validate().is_ok());
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct CircuitBreakerConfig {
     /// Whether it ever opens. A disabled one lets every call through, and counts. Default `true`.
@@ -23,6 +25,7 @@ pub struct CircuitBreakerConfig {
     /// Calls that must have finished since it closed before it opens. Default 0: no minimum.
     pub min_calls: u32,
     /// How long it stays open, from a millisecond to a day. Default 5 s.
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub open_for: Duration,
     /// Calls at once while half-open, from 1 to 65,535. Default 4.
     pub probes: u32,
@@ -30,6 +33,7 @@ pub struct CircuitBreakerConfig {
     pub successes: u32,
     /// After which a probe counts as failed though it has not finished, from a millisecond to a
     /// day. The call itself goes on. Default 30 s.
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub probe_timeout: Duration,
 }
 

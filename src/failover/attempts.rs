@@ -13,18 +13,24 @@ use crate::error::{Error, Kind};
 /// assert!(attempts.validate().is_ok());
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Attempts {
     /// Attempts in all, from 1 to 64. Default 3.
     pub max: u32,
     /// How long each attempt may take, from a millisecond. Default: as long as the call.
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration::option"))]
     pub timeout: Option<Duration>,
     /// How long the call may take with all its attempts and waits, from a millisecond. The deadline
     /// of a request counts too. Default: no limit.
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration::option"))]
     pub overall: Option<Duration>,
     /// The longest wait before the third attempt; doubled for each further one. Default 50 ms.
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub backoff: Duration,
     /// The longest wait of all, at most an hour. Default 10 s.
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub max_backoff: Duration,
 }
 

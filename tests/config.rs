@@ -1,0 +1,96 @@
+//! Configs as data: every key is read, a wrong one is named, and what is written is read again.
+#![cfg(feature = "serde")]
+
+use std::{fmt::Debug, time::Duration};
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
+use tower_upstream::{
+    Attempts, CircuitBreakerConfig, balance::BalanceConfig, health::HealthConfig,
+    limit::RateLimitConfig,
+};
+
+/// Reads `value`, which must set every key, and checks that an unknown key is refused by its name.
+fn read<T>(value: serde_json::Value) -> T
+where
+    T: Serialize + DeserializeOwned + Default + PartialEq + Debug,
+{
+    let config: T = serde_json::from_value(value.clone()).unwrap();
+    let defaults = serde_json::to_value(T::default()).unwrap();
+    for (key, default) in defaults.as_object().unwrap() {
+        let given = value.get(key).unwrap_or_else(|| panic!("{key} is not tried"));
+        assert_ne!(given, default, "{key} is tried with its default");
+        // Alone, each key changes exactly itself.
+        let alone: T = serde_json::from_value(json!({ key: given })).unwrap();
+        assert_ne!(alone, T::default(), "{key} has no effect");
+    }
+    let again: T = serde_json::from_value(serde_json::to_value(&config).unwrap()).unwrap();
+    assert_eq!(again, config);
+    let unknown = serde_json::from_value::<T>(json!({ "no_such_key": 1 })).unwrap_err();
+    assert!(unknown.to_string().contains("no_such_key"), "{unknown}");
+    config
+}
+
+#[test]
+fn circuit_breaker() {
+    let config: CircuitBreakerConfig = read(json!({
+        "enabled": false,
+        "failures": 7,
+        "min_calls": 20,
+        "open_for": "1m30s",
+        "probes": 3,
+        "successes": 5,
+        "probe_timeout": 2_000_000_000_u64,
+    }));
+    assert_eq!(config.open_for, Duration::from_secs(90));
+    assert_eq!(config.probe_timeout, Duration::from_secs(2));
+}
+
+#[test]
+fn balance() {
+    let config: BalanceConfig = read(json!({ "fail_fast_after": "250ms", "panic_threshold": 30 }));
+    assert_eq!(config.fail_fast_after, Duration::from_millis(250));
+}
+
+#[test]
+fn attempts() {
+    let config: Attempts = read(json!({
+        "max": 5,
+        "timeout": "1s",
+        "overall": "5s",
+        "backoff": "10ms",
+        "max_backoff": "1s",
+    }));
+    assert_eq!(config.timeout, Some(Duration::from_secs(1)));
+    let none: Attempts = serde_json::from_value(json!({ "timeout": null })).unwrap();
+    assert_eq!(none.timeout, None);
+}
+
+#[test]
+fn health() {
+    let config: HealthConfig = read(json!({
+        "interval": "10s",
+        "interval_unhealthy": "2s",
+        "timeout": "500ms",
+        "rise": 4,
+        "fall": 5,
+        "parallel": 20,
+        "jitter": 0.2,
+    }));
+    assert_eq!(config.timeout, Duration::from_millis(500));
+}
+
+#[test]
+fn rate_limit() {
+    let config: RateLimitConfig = read(json!({ "requests_per_second": 100.5, "burst": 7 }));
+    assert_eq!(config.burst, 7);
+}
+
+#[test]
+fn a_duration_that_is_none_is_refused_with_what_to_write() {
+    for wrong in [json!("soon"), json!(-5), json!("5")] {
+        let error = serde_json::from_value::<BalanceConfig>(json!({ "fail_fast_after": wrong }));
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("1m30s") || error.contains("negative"), "{error}");
+    }
+}
