@@ -1,6 +1,6 @@
 //! `HttpTransport` against servers of which every byte is known.
 #![cfg(feature = "http")]
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{
     collections::BTreeMap,
@@ -888,6 +888,13 @@ async fn an_absurd_timeout_is_no_timeout() {
     let call = Call::new(1).with_timeout(Duration::MAX);
     let service = connect_with::<u8, Gross>(absurd, answering(gzipped(b"{}")).await);
     assert!(service.oneshot(call).await.is_ok());
+}
+
+#[test]
+fn without_a_runtime_there_is_an_error_not_a_panic() {
+    let mut service = connect::<Gross>("127.0.0.1:9");
+    let result = futures::executor::block_on(tower::Service::call(&mut service, Call::new(1)));
+    assert_error(result, Kind::Unavailable, true, "runtime");
 }
 
 #[test]

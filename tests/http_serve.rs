@@ -1,6 +1,6 @@
 //! A plugin served over HTTP, behind axum and behind hyper, and called by our own transport.
 #![cfg(feature = "http")]
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{
     convert::Infallible,

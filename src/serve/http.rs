@@ -83,7 +83,7 @@ fn always_healthy() -> Ready<HealthStatus> {
     at_once(HealthStatus::healthy())
 }
 
-/// A plugin, served over HTTP. See [`http`].
+/// A plugin, served over HTTP. See [`http()`].
 pub struct HttpServe<S, T, H = fn() -> Ready<HealthStatus>> {
     plugin: S,
     health: H,
