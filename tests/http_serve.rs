@@ -228,6 +228,10 @@ async fn health_and_info_are_told_even_while_the_plugin_is_not_ready() {
         body.starts_with(r#"{"status":1,"message":"OK","last_check":"20"#),
         "{body}"
     );
+    assert_eq!(
+        answer(served.clone(), with("HEAD", "/health")).await.0,
+        StatusCode::OK
+    );
     for (verdict, expected) in [
         (PluginStatus::Degraded, 200),
         (PluginStatus::Unhealthy, 503),
