@@ -1,6 +1,6 @@
 //! `HttpTransport` against servers of which every byte is known.
 #![cfg(feature = "http")]
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{
     collections::BTreeMap,
@@ -476,36 +476,38 @@ async fn a_body_beyond_the_limit_is_not_read() {
         limit,
     );
 
-    // One hundred MiB in chunks, and how much of it could be written.
-    let written = Arc::new(AtomicUsize::new(0));
-    let (count, (over, ended)) = (written.clone(), oneshot::channel());
-    let over = Arc::new(std::sync::Mutex::new(Some(over)));
-    let address = server(move |mut stream| {
-        let (count, over) = (count.clone(), over.clone());
-        async move {
-            read_request(&mut stream).await;
-            let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-            stream.write_all(head.as_bytes()).await.unwrap();
-            let chunk = [b"10000\r\n".as_slice(), &[b' '; 0x10000], b"\r\n"].concat();
-            for _ in 0..1_600 {
-                if stream.write_all(&chunk).await.is_err() {
-                    break;
-                }
-                count.fetch_add(chunk.len(), Ordering::Relaxed);
-            }
-            let _ = over.lock().unwrap().take().unwrap().send(());
+    let (result, written) = flooded("200 OK", small()).await;
+    assert_error(result, Kind::Transport, false, limit);
+    // What the two socket buffers hold.
+    assert!(written < 12 << 20, "{written}");
+    // Of an error only the start is read, whatever the limit.
+    let (result, written) = flooded("500 X", HttpConfig::default()).await;
+    assert_error(result, Kind::Plugin, false, "status 500");
+    assert!(written < 12 << 20, "{written}");
+}
+
+/// A call that is answered by a hundred MiB in chunks, and how many bytes of it could be written.
+async fn flooded(status: &'static str, config: HttpConfig) -> (Result<Reply<Gross>, Error>, usize) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let flood = async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        read_request(&mut stream).await;
+        let head = format!("HTTP/1.1 {status}\r\nTransfer-Encoding: chunked\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let chunk = [b"10000\r\n".as_slice(), &[b' '; 0x10000], b"\r\n"].concat();
+        let mut written = 0;
+        while written < 100 << 20 && stream.write_all(&chunk).await.is_ok() {
+            written += chunk.len();
         }
-    })
-    .await;
-    assert_error(
-        call_with(small(), address).await,
-        Kind::Transport,
-        false,
-        limit,
-    );
-    timeout(PATIENCE, ended).await.unwrap().unwrap();
-    // The rest is what the two socket buffers hold.
-    assert!(written.load(Ordering::Relaxed) < 20 << 20);
+        written
+    };
+    let written = tokio::spawn(flood);
+    let result = call_with(config, address).await;
+    let written = timeout(PATIENCE, written)
+        .await
+        .expect("it is still being read");
+    (result, written.unwrap())
 }
 
 #[tokio::test]
@@ -888,6 +890,13 @@ async fn an_absurd_timeout_is_no_timeout() {
     let call = Call::new(1).with_timeout(Duration::MAX);
     let service = connect_with::<u8, Gross>(absurd, answering(gzipped(b"{}")).await);
     assert!(service.oneshot(call).await.is_ok());
+}
+
+#[test]
+fn without_a_runtime_there_is_an_error_not_a_panic() {
+    let mut service = connect::<Gross>("127.0.0.1:9");
+    let result = futures::executor::block_on(tower::Service::call(&mut service, Call::new(1)));
+    assert_error(result, Kind::Unavailable, true, "runtime");
 }
 
 #[test]

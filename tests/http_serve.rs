@@ -1,6 +1,6 @@
 //! A plugin served over HTTP, behind axum and behind hyper, and called by our own transport.
 #![cfg(feature = "http")]
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::{
     convert::Infallible,
@@ -227,6 +227,10 @@ async fn health_and_info_are_told_even_while_the_plugin_is_not_ready() {
     assert!(
         body.starts_with(r#"{"status":1,"message":"OK","last_check":"20"#),
         "{body}"
+    );
+    assert_eq!(
+        answer(served.clone(), with("HEAD", "/health")).await.0,
+        StatusCode::OK
     );
     for (verdict, expected) in [
         (PluginStatus::Degraded, 200),

@@ -72,3 +72,40 @@ impl<B: Body> Gather<B> {
         std::mem::take(self.project().bytes).freeze()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::{executor::block_on, future::poll_fn, stream};
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn gather(chunks: Vec<Vec<u8>>, limit: usize) -> Result<Bytes, (Cut<()>, Bytes)> {
+        let frames = chunks
+            .into_iter()
+            .map(|chunk| Ok::<_, ()>(Frame::data(Bytes::from(chunk))));
+        let mut gather = Box::pin(Gather::new(StreamBody::new(stream::iter(frames)), limit));
+        block_on(poll_fn(|cx| gather.as_mut().poll_gather(cx)))
+            .map_err(|cut| (cut, gather.as_mut().so_far()))
+    }
+
+    proptest! {
+        #[test]
+        fn all_of_it_or_just_the_limit(
+            chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..9), 0..9),
+            limit in 0_usize..40,
+        ) {
+            let whole = chunks.concat();
+            match gather(chunks, limit) {
+                Ok(body) => prop_assert!(body == whole && whole.len() <= limit),
+                Err((Cut::TooLong, start)) => {
+                    prop_assert!(whole.len() > limit);
+                    prop_assert_eq!(&start[..], &whole[..limit]);
+                }
+                Err((Cut::Broken(()), _)) => prop_assert!(false),
+            }
+        }
+    }
+}

@@ -195,6 +195,10 @@ mod tests {
             parse_rfc3339("2025-09-20T15:30:00.5+02:00"),
             Some((1_758_375_000, 500_000_000))
         );
+        assert_eq!(
+            parse_rfc3339("2016-12-31T23:59:60Z"),
+            parse_rfc3339("2017-01-01T00:00:00Z")
+        );
         let date = parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT");
         assert_eq!(date, time(784_111_777, 0));
     }

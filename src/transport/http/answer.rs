@@ -11,7 +11,7 @@ use super::exchange::Received;
 use crate::{
     call::Reply,
     error::{Error, Kind},
-    plugin::PluginInfo,
+    plugin::{HealthStatus, PluginInfo},
     time, wire,
 };
 
@@ -30,6 +30,23 @@ pub(super) fn read<Res: DeserializeOwned>(
     decode(&text(&body))
 }
 
+/// How the plugin does, by its own word where it gives one.
+pub(super) fn health(received: &Received, limit: usize) -> HealthStatus {
+    let status = received.parts.status;
+    if !status.is_success() {
+        let mut message = format!("Health check failed with status {}", status.as_u16());
+        if let Some(said) = said(received, limit) {
+            message.push_str(": ");
+            message.push_str(&said);
+        }
+        return HealthStatus::unhealthy(message);
+    }
+    unzip(&received.parts.headers, received.body.clone(), limit)
+        .ok()
+        .and_then(|body| HealthStatus::read(&text(&body)))
+        .unwrap_or_else(HealthStatus::healthy)
+}
+
 /// What the plugin tells of itself.
 pub(super) fn info(received: Received, limit: usize) -> Result<PluginInfo, Error> {
     if !received.parts.status.is_success() {
@@ -40,7 +57,7 @@ pub(super) fn info(received: Received, limit: usize) -> Result<PluginInfo, Error
 }
 
 /// Bytes that are no UTF-8 become U+FFFD, as in Go.
-pub(super) fn text(body: &[u8]) -> Cow<'_, str> {
+fn text(body: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(body)
 }
 
@@ -98,7 +115,7 @@ fn kind_of(status: StatusCode) -> Kind {
 }
 
 /// The plugin's own error, or the start of what it sent.
-pub(super) fn said(received: &Received, limit: usize) -> Option<String> {
+fn said(received: &Received, limit: usize) -> Option<String> {
     let body = unzip(&received.parts.headers, received.body.clone(), limit).ok()?;
     let text = text(&body);
     let said = wire::members(&text, ["error", "message"])
@@ -116,7 +133,7 @@ pub(super) fn said(received: &Received, limit: usize) -> Option<String> {
 }
 
 /// Decompresses what came compressed, to at most `limit` bytes.
-pub(super) fn unzip(headers: &HeaderMap, body: Bytes, limit: usize) -> Result<Bytes, Error> {
+fn unzip(headers: &HeaderMap, body: Bytes, limit: usize) -> Result<Bytes, Error> {
     let encoding = headers
         .get(CONTENT_ENCODING)
         .map_or(&b""[..], |value| value.as_bytes());
@@ -143,7 +160,7 @@ pub(super) fn unzip(headers: &HeaderMap, body: Bytes, limit: usize) -> Result<By
     Ok(unzipped.into())
 }
 
-pub(super) fn undecodable(problem: impl ToString) -> Error {
+fn undecodable(problem: impl ToString) -> Error {
     let problem = problem.to_string();
     Error::failed(Kind::Transport).message(format!(
         "failed to decode response: {}",

@@ -39,8 +39,10 @@ pin_project! {
     pub(super) struct Exchange {
         #[pin]
         state: State,
+        // Made at the first poll, which is inside a runtime; a call need not be.
         #[pin]
-        timer: Sleep,
+        timer: Option<Sleep>,
+        until: Instant,
         sending: Sending,
         config: Arc<HttpConfig>,
         // The deadline of the call comes before the timeout of the config.
@@ -81,7 +83,8 @@ impl Exchange {
             state: State::Requested {
                 response: client.request(request),
             },
-            timer: tokio::time::sleep_until(deadline.unwrap_or(by_config).min(by_config)),
+            timer: None,
+            until: deadline.unwrap_or(by_config).min(by_config),
             sending,
             config: config.clone(),
             by_deadline,
@@ -93,10 +96,19 @@ impl Future for Exchange {
     type Output = Result<Received, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.as_mut().project();
+        if this.timer.is_none() {
+            if tokio::runtime::Handle::try_current().is_err() {
+                return Poll::Ready(Err(Error::unsent(Kind::Unavailable)));
+            }
+            this.timer.set(Some(tokio::time::sleep_until(*this.until)));
+        }
         let result = match self.as_mut().poll_answer(cx) {
             Poll::Ready(result) => result,
             Poll::Pending => {
-                ready!(self.as_mut().project().timer.poll(cx));
+                if let Some(timer) = self.as_mut().project().timer.as_pin_mut() {
+                    ready!(timer.poll(cx));
+                }
                 self.as_mut().out_of_time()
             }
         };

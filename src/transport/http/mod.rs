@@ -5,6 +5,7 @@ mod config;
 mod dial;
 mod exchange;
 mod outgoing;
+mod request;
 mod service;
 
 use std::{fmt, marker::PhantomData, sync::Arc};

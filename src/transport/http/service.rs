@@ -7,13 +7,7 @@ use std::{
     time::SystemTime,
 };
 
-use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
-    header::{
-        ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRAILER, TRANSFER_ENCODING, USER_AGENT,
-    },
-};
+use http::Uri;
 use hyper_util::{
     client::legacy::Client,
     rt::{TokioExecutor, TokioTimer},
@@ -28,15 +22,14 @@ use super::{
     dial::Dial,
     exchange::{Exchange, Received},
     outgoing::Outgoing,
+    request::Target,
 };
 use crate::{
     call::{Call, Reply},
-    endpoint::Address,
-    error::{Error, Kind},
+    error::Error,
     member::Member,
     plugin::{HealthStatus, PluginInfo},
     time,
-    wire::{Question, go_duration, to_json},
 };
 
 /// A plugin that is reached over HTTP. Made by [`HttpTransport`](super::HttpTransport), and by
@@ -65,14 +58,6 @@ pub struct HttpService<Req, Res> {
     types: PhantomData<fn(Req) -> Res>,
 }
 
-struct Target {
-    key: Arc<str>,
-    address: Address,
-    /// Or why calls cannot be sent there.
-    uri: Result<Uri, Error>,
-    config: Arc<HttpConfig>,
-}
-
 impl<Req, Res> HttpService<Req, Res> {
     pub(super) fn new(member: &Arc<Member>, config: Arc<HttpConfig>) -> Self {
         let client = Client::builder(TokioExecutor::new())
@@ -83,16 +68,9 @@ impl<Req, Res> HttpService<Req, Res> {
             // Go writes `X-Request-Id`, and some servers compare bytes.
             .http1_title_case_headers(true)
             .build(Dial::new(config.connect_timeout));
-        let address = member.endpoint().address().clone();
-        let target = Target {
-            key: member.shared_key().clone(),
-            uri: usable(&absolute(&address)),
-            address,
-            config,
-        };
         Self {
             client,
-            target: Arc::new(target),
+            target: Arc::new(Target::new(member, config)),
             types: PhantomData,
         }
     }
@@ -112,7 +90,7 @@ impl<Req, Res> HttpService<Req, Res> {
                 Err(error) => {
                     HealthStatus::unhealthy(format!("Health check request failed: {error}"))
                 }
-                Ok(received) => self.target.read_health(&received),
+                Ok(received) => answer::health(&received, self.target.config.max_response_bytes),
             },
         };
         health.checked_at(
@@ -124,12 +102,10 @@ impl<Req, Res> HttpService<Req, Res> {
     /// Asks the plugin who it is: a `GET` of `info` below the endpoint.
     ///
     /// # Errors
-    /// Those of a call. A plugin that does not tell answers 404, which is [`Kind::Plugin`].
+    /// Those of a call. A plugin that does not tell answers 404, which is [`Kind::Plugin`](crate::Kind::Plugin).
     pub async fn info(&self) -> Result<PluginInfo, Error> {
         let info = async {
-            let received = self
-                .get(usable(&below(&self.target.address, "info"))?)
-                .await?;
+            let received = self.get(self.target.info_uri()?).await?;
             answer::info(received, self.target.config.max_response_bytes)
         };
         info.await
@@ -137,38 +113,13 @@ impl<Req, Res> HttpService<Req, Res> {
     }
 
     async fn get(&self, uri: Uri) -> Result<Received, Error> {
-        let request = request(Method::GET, uri, self.target.headers(), Bytes::new());
+        let request = self.target.get(uri);
         let exchange = Exchange::begin(&self.client, request, None, &self.target.config);
         let received = match exchange {
             Ok(exchange) => exchange.await,
             Err(error) => Err(error),
         };
         received.map_err(|error| error.at_endpoint(&self.target.key))
-    }
-}
-
-impl<Req: Serialize, Res> HttpService<Req, Res> {
-    fn begin(&self, call: &Call<Req>) -> Result<Exchange, Error> {
-        let uri = self.target.uri.clone()?;
-        let id = call.id();
-        let question = Question {
-            data: call.body(),
-            request_id: &id,
-            timeout: go_duration(call.timeout().unwrap_or_default()),
-            headers: call.headers(),
-            metadata: call.metadata(),
-        };
-        let body = to_json(&question)
-            .map_err(|error| unusable(format!("cannot write the call as JSON: {error}")))?;
-        let mut headers = self.target.headers();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(
-            HeaderName::from_static("x-request-id"),
-            header_value("X-Request-Id", &id)?,
-        );
-        add_headers(&mut headers, call)?;
-        let request = request(Method::POST, uri, headers, body.into());
-        Exchange::begin(&self.client, request, call.deadline(), &self.target.config)
     }
 }
 
@@ -186,7 +137,10 @@ where
     }
 
     fn call(&mut self, call: Call<Req>) -> HttpFuture<Res> {
-        let state = match self.begin(&call) {
+        let begun = self.target.post(&call).and_then(|request| {
+            Exchange::begin(&self.client, request, call.deadline(), &self.target.config)
+        });
+        let state = match begun {
             Ok(exchange) => State::Exchanging { exchange },
             Err(error) => State::Unsent { error: Some(error) },
         };
@@ -269,110 +223,4 @@ impl<Res> fmt::Debug for HttpFuture<Res> {
             .field("call", &self.call)
             .finish_non_exhaustive()
     }
-}
-
-impl Target {
-    fn headers(&self) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        headers.insert(USER_AGENT, HeaderValue::from_static("go-plugins/1.0"));
-        if self.config.compression {
-            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
-        }
-        headers
-    }
-
-    fn health_uri(&self) -> Result<Uri, Error> {
-        match self.config.health_path.as_str() {
-            "" => usable(&below(&self.address, "health")),
-            url if url.contains("://") => usable(url),
-            path if path.starts_with('/') => {
-                let address = absolute(&self.address);
-                let root = &address[..address.len() - self.address.path().len()];
-                usable(&format!("{root}{path}"))
-            }
-            path => usable(&below(&self.address, path)),
-        }
-    }
-
-    fn read_health(&self, received: &Received) -> HealthStatus {
-        let status = received.parts.status;
-        let limit = self.config.max_response_bytes;
-        if !status.is_success() {
-            let mut message = format!("Health check failed with status {}", status.as_u16());
-            if let Some(said) = answer::said(received, limit) {
-                message.push_str(": ");
-                message.push_str(&said);
-            }
-            return HealthStatus::unhealthy(message);
-        }
-        answer::unzip(&received.parts.headers, received.body.clone(), limit)
-            .ok()
-            .and_then(|body| HealthStatus::read(&answer::text(&body)))
-            .unwrap_or_else(HealthStatus::healthy)
-    }
-}
-
-/// The address as a URL. Without a scheme it is one of HTTP.
-fn absolute(address: &Address) -> String {
-    match address.scheme() {
-        Some(_) => address.as_str().to_owned(),
-        None => format!("http://{address}"),
-    }
-}
-
-fn below(address: &Address, name: &str) -> String {
-    format!("{}/{name}", absolute(address).trim_end_matches('/'))
-}
-
-/// The URL, if this transport can reach it.
-fn usable(url: &str) -> Result<Uri, Error> {
-    let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
-    if !scheme.eq_ignore_ascii_case("http") {
-        return Err(unusable(format!(
-            "the HTTP transport cannot reach `{url}`: it speaks `http` without TLS, not \
-             `{scheme}`; use an `http` address, or `OriginLayer` over a client that speaks it"
-        )));
-    }
-    url.parse()
-        .map_err(|error| unusable(format!("cannot use the URL `{url}`: {error}")))
-}
-
-fn request(method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Request<Bytes> {
-    let mut request = Request::new(body);
-    *request.method_mut() = method;
-    *request.uri_mut() = uri;
-    *request.headers_mut() = headers;
-    request
-}
-
-/// Adds the headers of the call, except those that say how the body is sent.
-fn add_headers<Req>(headers: &mut HeaderMap, call: &Call<Req>) -> Result<(), Error> {
-    for (name, value) in call.headers() {
-        let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
-            let name: String = name.escape_debug().take(64).collect();
-            unusable(format!(
-                "the call has a header whose name cannot be sent: `{name}`"
-            ))
-        })?;
-        if [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER].contains(&parsed) {
-            continue;
-        }
-        let mut value = header_value(name, value)?;
-        value.set_sensitive(true);
-        headers.insert(parsed, value);
-    }
-    Ok(())
-}
-
-/// Names the header, never the value, which may be a secret.
-fn header_value(name: &str, value: &str) -> Result<HeaderValue, Error> {
-    HeaderValue::from_bytes(value.as_bytes()).map_err(|_| {
-        unusable(format!(
-            "the header `{name}` holds a control character, so it cannot be sent"
-        ))
-    })
-}
-
-fn unusable(problem: String) -> Error {
-    Error::unsent(Kind::InvalidConfig).message(problem)
 }

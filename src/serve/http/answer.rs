@@ -1,0 +1,123 @@
+//! What a response says.
+
+use ::http::{
+    HeaderValue, Response, StatusCode,
+    header::{CONTENT_TYPE, RETRY_AFTER},
+};
+use bytes::Bytes;
+use http_body_util::Full;
+use serde::Serialize;
+
+use crate::{
+    call::Reply,
+    error::{BoxError, Error, Kind},
+    wire::{self, Answer, to_json},
+};
+
+pub(super) fn success<U: Serialize>(reply: &Reply<U>, id: &str) -> Response<Full<Bytes>> {
+    let answer = Answer {
+        data: Some(reply.body()),
+        error: "",
+        request_id: if reply.request_id().is_empty() {
+            id
+        } else {
+            reply.request_id()
+        },
+        metadata: reply.metadata(),
+    };
+    match to_json(&answer) {
+        Ok(body) => respond(StatusCode::OK, body),
+        Err(error) => {
+            let text = format!("cannot write the answer as JSON: {error}");
+            error_response(StatusCode::OK, &text, id)
+        }
+    }
+}
+
+pub(super) fn failure(error: BoxError, id: &str) -> Response<Full<Bytes>> {
+    let Some(ours) = error.downcast_ref::<Error>() else {
+        return error_response(StatusCode::OK, &error.to_string(), id);
+    };
+    let text = match (ours.kind(), std::error::Error::source(ours)) {
+        (Kind::Service, Some(source)) => source.to_string(),
+        _ => ours.to_string(),
+    };
+    if !ours.is_refused() {
+        return error_response(StatusCode::OK, &text, id);
+    }
+    let mut response = error_response(ours.http_status(), &text, id);
+    if let Some(wait) = ours.retry_after() {
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, wire::retry_after_value(wait));
+    }
+    response
+}
+
+pub(super) fn refusal(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
+    error_response(status, text, "")
+}
+
+fn error_response(status: StatusCode, text: &str, request_id: &str) -> Response<Full<Bytes>> {
+    let answer = Answer::<()> {
+        data: None,
+        // An empty text would be no error at all.
+        error: if text.is_empty() {
+            "the plugin failed, and does not say why"
+        } else {
+            text
+        },
+        request_id,
+        metadata: &Default::default(),
+    };
+    json(status, &answer)
+}
+
+pub(super) fn json<V: Serialize>(status: StatusCode, value: &V) -> Response<Full<Bytes>> {
+    match to_json(value) {
+        Ok(body) => respond(status, body),
+        // Texts and numbers of ours; they can be written.
+        Err(_) => respond(StatusCode::INTERNAL_SERVER_ERROR, Vec::new()),
+    }
+}
+
+fn respond(status: StatusCode, body: Vec<u8>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::time;
+
+    async fn answer(error: Error) -> (StatusCode, Option<HeaderValue>, String) {
+        use http_body_util::BodyExt;
+        let response = failure(error.into(), "r-1");
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        (parts.status, parts.headers.get(RETRY_AFTER).cloned(), text)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_has_a_status_and_a_failure_has_not() {
+        let soon = time::now() + Duration::from_millis(1_500);
+        let (status, wait, text) = answer(Error::refused(Kind::RateLimited).retry_at(soon)).await;
+        assert_eq!((status.as_u16(), wait), (429, Some(HeaderValue::from(2))));
+        assert!(text.contains("rate limit exceeded") && text.contains(r#""request_id":"r-1""#));
+        let (status, wait, _) = answer(Error::refused(Kind::CircuitOpen)).await;
+        assert_eq!((status.as_u16(), wait), (503, None));
+        // One that came from elsewhere is the plugin's failure, not our refusal.
+        let (status, wait, _) = answer(Error::failed(Kind::RateLimited).retry_at(soon)).await;
+        assert_eq!((status.as_u16(), wait), (200, None));
+        let (_, _, text) = answer(Error::failed(Kind::Service).caused_by("no rates")).await;
+        assert_eq!(text, r#"{"error":"no rates","request_id":"r-1"}"#);
+    }
+}

@@ -1,0 +1,161 @@
+//! Where requests go, and what is in them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
+    header::{
+        ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRAILER, TRANSFER_ENCODING, USER_AGENT,
+    },
+};
+use serde::Serialize;
+
+use super::config::HttpConfig;
+use crate::{
+    call::Call,
+    endpoint::Address,
+    error::{Error, Kind},
+    member::Member,
+    wire::{Question, go_duration, to_json},
+};
+
+/// The endpoint of a service, and how to reach it.
+pub(super) struct Target {
+    pub(super) key: Arc<str>,
+    pub(super) address: Address,
+    /// Or why calls cannot be sent there.
+    uri: Result<Uri, Error>,
+    pub(super) config: Arc<HttpConfig>,
+}
+
+impl Target {
+    pub(super) fn new(member: &Member, config: Arc<HttpConfig>) -> Self {
+        let address = member.endpoint().address().clone();
+        Self {
+            key: member.shared_key().clone(),
+            uri: usable(&absolute(&address)),
+            address,
+            config,
+        }
+    }
+
+    /// The request of a call.
+    pub(super) fn post<Req: Serialize>(&self, call: &Call<Req>) -> Result<Request<Bytes>, Error> {
+        let uri = self.uri.clone()?;
+        let id = call.id();
+        let question = Question {
+            data: call.body(),
+            request_id: &id,
+            timeout: go_duration(call.timeout().unwrap_or_default()),
+            headers: call.headers(),
+            metadata: call.metadata(),
+        };
+        let body = to_json(&question)
+            .map_err(|error| unusable(format!("cannot write the call as JSON: {error}")))?;
+        let mut headers = self.headers();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(
+            HeaderName::from_static("x-request-id"),
+            header_value("X-Request-Id", &id)?,
+        );
+        add_headers(&mut headers, call)?;
+        Ok(request(Method::POST, uri, headers, body.into()))
+    }
+
+    /// The request for what is there.
+    pub(super) fn get(&self, uri: Uri) -> Request<Bytes> {
+        request(Method::GET, uri, self.headers(), Bytes::new())
+    }
+
+    pub(super) fn info_uri(&self) -> Result<Uri, Error> {
+        usable(&below(&self.address, "info"))
+    }
+
+    fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(USER_AGENT, HeaderValue::from_static("go-plugins/1.0"));
+        if self.config.compression {
+            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        headers
+    }
+
+    pub(super) fn health_uri(&self) -> Result<Uri, Error> {
+        match self.config.health_path.as_str() {
+            "" => usable(&below(&self.address, "health")),
+            url if url.contains("://") => usable(url),
+            path if path.starts_with('/') => {
+                let address = absolute(&self.address);
+                let root = &address[..address.len() - self.address.path().len()];
+                usable(&format!("{root}{path}"))
+            }
+            path => usable(&below(&self.address, path)),
+        }
+    }
+}
+
+/// The address as a URL. Without a scheme it is one of HTTP.
+fn absolute(address: &Address) -> String {
+    match address.scheme() {
+        Some(_) => address.as_str().to_owned(),
+        None => format!("http://{address}"),
+    }
+}
+
+fn below(address: &Address, name: &str) -> String {
+    format!("{}/{name}", absolute(address).trim_end_matches('/'))
+}
+
+/// The URL, if this transport can reach it.
+fn usable(url: &str) -> Result<Uri, Error> {
+    let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+    if !scheme.eq_ignore_ascii_case("http") {
+        return Err(unusable(format!(
+            "the HTTP transport cannot reach `{url}`: it speaks `http` without TLS, not \
+             `{scheme}`; use an `http` address, or `OriginLayer` over a client that speaks it"
+        )));
+    }
+    url.parse()
+        .map_err(|error| unusable(format!("cannot use the URL `{url}`: {error}")))
+}
+
+fn request(method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Request<Bytes> {
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    request
+}
+
+/// Adds the headers of the call, except those that say how the body is sent.
+fn add_headers<Req>(headers: &mut HeaderMap, call: &Call<Req>) -> Result<(), Error> {
+    for (name, value) in call.headers() {
+        let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
+            let name: String = name.escape_debug().take(64).collect();
+            unusable(format!(
+                "the call has a header whose name cannot be sent: `{name}`"
+            ))
+        })?;
+        if [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER].contains(&parsed) {
+            continue;
+        }
+        let mut value = header_value(name, value)?;
+        value.set_sensitive(true);
+        headers.insert(parsed, value);
+    }
+    Ok(())
+}
+
+/// Names the header, never the value, which may be a secret.
+fn header_value(name: &str, value: &str) -> Result<HeaderValue, Error> {
+    HeaderValue::from_bytes(value.as_bytes()).map_err(|_| {
+        unusable(format!(
+            "the header `{name}` holds a control character, so it cannot be sent"
+        ))
+    })
+}
+
+fn unusable(problem: String) -> Error {
+    Error::unsent(Kind::InvalidConfig).message(problem)
+}
