@@ -43,13 +43,8 @@ type Plugins = BoxCloneSyncService<Call<TaxRequest>, Reply<TaxReply>, Error>;
 fn plugins(addresses: &[String]) -> Result<Plugins, Error> {
     let stack = ServiceBuilder::new()
         .layer(RateLimitLayer::new(Quota::per_second(5).burst(5)))
-        .layer(FailoverLayer::new(
-            Attempts::up_to(3).overall(Duration::from_secs(2)),
-        ))
-        .layer(BalanceLayer::new(
-            discover::fixed(addresses)?,
-            LeastRequest::default(),
-        ))
+        .layer(FailoverLayer::new(Attempts::up_to(3).overall(Duration::from_secs(2))))
+        .layer(BalanceLayer::new(discover::fixed(addresses)?, LeastRequest::default()))
         .layer(CircuitBreakerLayer::new(CircuitBreakerConfig::default()))
         .service(HttpTransport::<TaxRequest, TaxReply>::new());
     Ok(BoxCloneSyncService::new(stack))
@@ -93,9 +88,7 @@ async fn main() -> Result<(), BoxError> {
 
     // A plugin that doubles as the only endpoint.
     let plugin = service_fn(|call: Call<TaxRequest>| async move {
-        Ok::<_, BoxError>(Reply::new(TaxReply {
-            gross: call.body().net * 122 / 100,
-        }))
+        Ok::<_, BoxError>(Reply::new(TaxReply { gross: call.body().net * 122 / 100 }))
     });
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = format!("http://{}", listener.local_addr()?);

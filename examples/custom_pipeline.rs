@@ -38,10 +38,7 @@ impl<S> Layer<S> for CountLayer {
     type Service = Count<S>;
 
     fn layer(&self, inner: S) -> Count<S> {
-        Count {
-            inner,
-            calls: self.calls.clone(),
-        }
+        Count { inner, calls: self.calls.clone() }
     }
 }
 

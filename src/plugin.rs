@@ -41,11 +41,7 @@ pub struct PluginInfo {
 impl PluginInfo {
     /// A plugin of this name and version.
     pub fn new(name: impl Into<String>, version: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            version: version.into(),
-            ..Self::default()
-        }
+        Self { name: name.into(), version: version.into(), ..Self::default() }
     }
 
     /// Says what it is for.
@@ -79,14 +75,7 @@ impl PluginInfo {
     pub(crate) fn read(text: &str) -> Result<Self, serde_json::Error> {
         let [name, version, description, author, capabilities, metadata] = wire::members(
             text,
-            [
-                "name",
-                "version",
-                "description",
-                "author",
-                "capabilities",
-                "metadata",
-            ],
+            ["name", "version", "description", "author", "capabilities", "metadata"],
         )?;
         Ok(Self {
             name: wire::value(name)?,
@@ -118,7 +107,7 @@ pub struct HealthStatus {
     #[serde(serialize_with = "write_time")]
     pub last_check: Option<SystemTime>,
     /// How long looking took.
-    #[serde(serialize_with = "wire::nanoseconds")]
+    #[serde(serialize_with = "crate::duration::nanoseconds")]
     pub response_time: Duration,
     /// Anything else.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -128,10 +117,7 @@ pub struct HealthStatus {
 impl HealthStatus {
     /// This verdict, without a time.
     pub fn new(status: PluginStatus) -> Self {
-        Self {
-            status,
-            ..Self::default()
-        }
+        Self { status, ..Self::default() }
     }
 
     /// All well.
@@ -169,17 +155,9 @@ impl HealthStatus {
     /// Reads what a plugin says, and nothing into what it does not say: `status` may be a number
     /// or its name, and a member of another type than ours is overlooked.
     pub(crate) fn read(text: &str) -> Option<Self> {
-        let [status, message, last_check, response_time, metadata] = wire::members(
-            text,
-            [
-                "status",
-                "message",
-                "last_check",
-                "response_time",
-                "metadata",
-            ],
-        )
-        .ok()?;
+        let [status, message, last_check, response_time, metadata] =
+            wire::members(text, ["status", "message", "last_check", "response_time", "metadata"])
+                .ok()?;
         let status = status?.get();
         let status = match serde_json::from_str::<i64>(status) {
             Ok(number) => PluginStatus::from_number(number),
@@ -219,13 +197,8 @@ pub enum PluginStatus {
 }
 
 impl PluginStatus {
-    const ALL: [Self; 5] = [
-        Self::Unknown,
-        Self::Healthy,
-        Self::Degraded,
-        Self::Unhealthy,
-        Self::Offline,
-    ];
+    const ALL: [Self; 5] =
+        [Self::Unknown, Self::Healthy, Self::Degraded, Self::Unhealthy, Self::Offline];
 
     /// Whether calls make sense: healthy or degraded.
     pub fn is_usable(self) -> bool {
@@ -251,9 +224,7 @@ impl PluginStatus {
     }
 
     fn from_name(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|status| status.as_str().eq_ignore_ascii_case(name))
+        Self::ALL.into_iter().find(|status| status.as_str().eq_ignore_ascii_case(name))
     }
 }
 
@@ -285,24 +256,15 @@ mod tests {
         assert_eq!(HealthStatus::read(&text), Some(health));
         let info = PluginInfo::new("tax", "2.1.0").with_capability("vat");
         let text = String::from_utf8(wire::to_json(&info).unwrap()).unwrap();
-        assert_eq!(
-            text,
-            r#"{"name":"tax","version":"2.1.0","capabilities":["vat"]}"#
-        );
+        assert_eq!(text, r#"{"name":"tax","version":"2.1.0","capabilities":["vat"]}"#);
         assert_eq!(PluginInfo::read(&text).unwrap(), info);
     }
 
     #[test]
     fn a_status_is_read_as_a_number_or_a_name() {
         let status = |text: &str| HealthStatus::read(text).map(|health| health.status);
-        assert_eq!(
-            status(r#"{"STATUS":"Degraded","checks":[]}"#),
-            Some(PluginStatus::Degraded)
-        );
-        assert_eq!(
-            status(r#"{"status":4,"message":7}"#),
-            Some(PluginStatus::Offline)
-        );
+        assert_eq!(status(r#"{"STATUS":"Degraded","checks":[]}"#), Some(PluginStatus::Degraded));
+        assert_eq!(status(r#"{"status":4,"message":7}"#), Some(PluginStatus::Offline));
         assert_eq!(status(r#"{"status":9}"#), Some(PluginStatus::Unknown));
         assert_eq!(status(r#"{"status":"fine"}"#), None);
         assert_eq!(status("{}"), None);

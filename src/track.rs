@@ -55,10 +55,7 @@ impl<S> Layer<S> for TrackLayer {
     type Service = Track<S>;
 
     fn layer(&self, inner: S) -> Track<S> {
-        Track {
-            inner,
-            member: None,
-        }
+        Track { inner, member: None }
     }
 }
 
@@ -73,10 +70,7 @@ impl<C: Connect> Connect for Track<C> {
     type Service = Track<C::Service>;
 
     fn connect(&self, member: &Arc<Member>) -> Self::Service {
-        Track {
-            inner: self.inner.connect(member),
-            member: Some(member.clone()),
-        }
+        Track { inner: self.inner.connect(member), member: Some(member.clone()) }
     }
 }
 
@@ -96,10 +90,7 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        TrackFuture {
-            inner: self.inner.call(request),
-            member: self.member.clone(),
-        }
+        TrackFuture { inner: self.inner.call(request), member: self.member.clone() }
     }
 }
 
@@ -126,9 +117,7 @@ where
         let response = ready!(this.inner.poll(cx))?;
         let member = this.member.take();
         Poll::Ready(Ok(response.map(|body| TrackedBody {
-            in_flight: member
-                .filter(|_| !body.is_end_stream())
-                .map(InFlight::go_on),
+            in_flight: member.filter(|_| !body.is_end_stream()).map(InFlight::go_on),
             body,
         })))
     }
@@ -176,17 +165,12 @@ impl<B: Body> Body for TrackedBody<B> {
 impl<B: Default> Default for TrackedBody<B> {
     /// A body that belongs to no call.
     fn default() -> Self {
-        Self {
-            body: B::default(),
-            in_flight: None,
-        }
+        Self { body: B::default(), in_flight: None }
     }
 }
 
 impl<B> fmt::Debug for TrackedBody<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TrackedBody")
-            .field("in_flight", &self.in_flight)
-            .finish_non_exhaustive()
+        f.debug_struct("TrackedBody").field("in_flight", &self.in_flight).finish_non_exhaustive()
     }
 }

@@ -1,5 +1,6 @@
 //! Configs as data: every key is read, a wrong one is named, and what is written is read again.
 #![cfg(feature = "serde")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
 use std::{fmt::Debug, time::Duration};
 
@@ -78,6 +79,22 @@ fn health() {
         "jitter": 0.2,
     }));
     assert_eq!(config.timeout, Duration::from_millis(500));
+}
+
+#[cfg(feature = "http")]
+#[test]
+fn http() {
+    let config: tower_upstream::transport::HttpConfig = read(json!({
+        "request_timeout": "10s",
+        "connect_timeout": "1s",
+        "idle_timeout": "1m",
+        "max_idle_connections": 7,
+        "max_response_bytes": 1_000,
+        "max_header_bytes": 10_000,
+        "compression": false,
+        "health_path": "/healthz",
+    }));
+    assert_eq!(config.idle_timeout, Duration::from_secs(60));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The stack among its neighbours: tonic, axum, hyper and tower take it as it is.
 #![cfg(feature = "http")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
 use std::{convert::Infallible, time::Duration};
 
@@ -46,16 +47,12 @@ async fn serve(router: Router) -> String {
 #[tokio::test]
 async fn a_generated_tonic_client_over_the_whole_stack_of_lazy_channels() {
     let (reporter, health) = tonic_health::server::health_reporter();
-    reporter
-        .set_service_status("tax", tonic_health::ServingStatus::Serving)
-        .await;
+    reporter.set_service_status("tax", tonic_health::ServingStatus::Serving).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     let incoming = tonic::transport::server::TcpIncoming::from(listener);
     tokio::spawn(
-        tonic::transport::Server::builder()
-            .add_service(health)
-            .serve_with_incoming(incoming),
+        tonic::transport::Server::builder().add_service(health).serve_with_incoming(incoming),
     );
 
     // The other endpoint refuses connections: what is unsent goes elsewhere.
@@ -64,9 +61,7 @@ async fn a_generated_tonic_client_over_the_whole_stack_of_lazy_channels() {
         .layer(RateLimitLayer::new(Quota::per_second(1_000)))
         .layer(FailoverLayer::new(Attempts::up_to(3)))
         .layer(BalanceLayer::new(endpoints, LeastRequest::default()))
-        .layer(HealthGateLayer::new(check_fn(|_| async {
-            Verdict::Healthy
-        })))
+        .layer(HealthGateLayer::new(check_fn(|_| async { Verdict::Healthy })))
         .layer(breaker())
         .layer(TrackLayer::new())
         .service(connect_fn(|endpoint: &Endpoint| {
@@ -79,9 +74,7 @@ async fn a_generated_tonic_client_over_the_whole_stack_of_lazy_channels() {
     let mut client = HealthClient::new(is_service::<_, http::Request<tonic::body::Body>>(stack));
     let mut served = 0;
     for _ in 0..20 {
-        let request = HealthCheckRequest {
-            service: "tax".into(),
-        };
+        let request = HealthCheckRequest { service: "tax".into() };
         served += u32::from(client.check(request).await.is_ok());
     }
     // A streaming body is not copied, so the first calls to the dead endpoint fail; then its
@@ -93,12 +86,9 @@ async fn a_generated_tonic_client_over_the_whole_stack_of_lazy_channels() {
 async fn an_axum_router_takes_our_layers_behind_its_error_handler() {
     let limit = RateLimitLayer::new(Quota::per_minute(60).burst(2));
     let errors = HandleErrorLayer::new(|error: Error| async move { error.into_response::<Body>() });
-    let router: Router = Router::new().route("/", get(|| async { "hello" })).layer(
-        ServiceBuilder::new()
-            .layer(errors)
-            .layer(limit.clone())
-            .layer(breaker()),
-    );
+    let router: Router = Router::new()
+        .route("/", get(|| async { "hello" }))
+        .layer(ServiceBuilder::new().layer(errors).layer(limit.clone()).layer(breaker()));
     let mut statuses = Vec::new();
     for _ in 0..3 {
         let request = http::Request::get("/").body(Body::empty()).unwrap();
@@ -145,33 +135,25 @@ async fn hyper_serves_a_stack() {
     });
     let client: Client<HttpConnector, Full<Bytes>> =
         Client::builder(TokioExecutor::new()).build_http();
-    let response = client
-        .get(format!("http://{address}/").parse().unwrap())
-        .await
-        .unwrap();
-    assert_eq!(
-        response.into_body().collect().await.unwrap().to_bytes(),
-        "hello"
-    );
+    let response = client.get(format!("http://{address}/").parse().unwrap()).await.unwrap();
+    assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "hello");
 }
 
 #[tokio::test]
 async fn any_http_client_is_a_transport_below_an_origin_layer() {
     let who =
         |name: &'static str| Router::new().route("/api/who", get(move || async move { name }));
-    let endpoints = [
-        format!("{}/api/", serve(who("one")).await),
-        format!("{}/api/", serve(who("two")).await),
-    ];
+    let endpoints =
+        [format!("{}/api/", serve(who("one")).await), format!("{}/api/", serve(who("two")).await)];
     let client: Client<HttpConnector, Full<Bytes>> =
         Client::builder(TokioExecutor::new()).build_http();
     let stack = ServiceBuilder::new()
-        .layer(FailoverLayer::new(Attempts::up_to(2)).with_classify(HttpClassify::default()))
+        .layer(FailoverLayer::new(Attempts::up_to(2)).with_classify(HttpClassify))
         .layer(BalanceLayer::new(
             discover::fixed(endpoints).unwrap(),
             tower_upstream::balance::RoundRobin::default(),
         ))
-        .layer(breaker().with_classify(HttpClassify::default()))
+        .layer(breaker().with_classify(HttpClassify))
         .layer(TrackLayer::new())
         .layer(OriginLayer::new())
         .service(connect_fn(move |_: &Endpoint| client.clone()));
@@ -208,8 +190,5 @@ async fn tower_passes_our_error_on_in_its_box() {
         .layer(layer)
         .service(service_fn(|(): ()| async { Ok::<_, BoxError>(()) }));
     let error = Error::from_service(stack.oneshot(()).await.unwrap_err());
-    assert_eq!(
-        (error.kind(), error.is_refused()),
-        (Kind::CircuitOpen, true)
-    );
+    assert_eq!((error.kind(), error.is_refused()), (Kind::CircuitOpen, true));
 }

@@ -1,5 +1,6 @@
 //! Each example runs, and says what its text promises.
 #![cfg(feature = "http")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
 use std::{path::PathBuf, process::Command};
 
@@ -7,15 +8,12 @@ use std::{path::PathBuf, process::Command};
 fn run(name: &str, args: &[&str]) -> String {
     let test = std::env::current_exe().unwrap();
     let built: PathBuf = test.ancestors().nth(2).unwrap().join("examples").join(name);
-    let output = Command::new(&built)
-        .args(args)
-        .output()
-        .unwrap_or_else(|error| {
-            panic!(
-                "{}: {error}; build it with `cargo build --examples --all-features`",
-                built.display()
-            )
-        });
+    let output = Command::new(&built).args(args).output().unwrap_or_else(|error| {
+        panic!(
+            "{}: {error}; build it with `cargo build --examples --all-features`",
+            built.display()
+        )
+    });
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{name} failed:\n{text}\n{errors}");
@@ -28,23 +26,16 @@ fn axum_gateway_refuses_beyond_its_quota() {
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines.len(), 6, "{text}");
     assert!(
-        lines[..5]
-            .iter()
-            .all(|line| line.contains("200 OK") && line.contains(r#"{"gross":122}"#))
+        lines[..5].iter().all(|line| line.contains("200 OK") && line.contains(r#"{"gross":122}"#))
     );
-    assert!(
-        lines[5].contains("429") && lines[5].contains(r#"Some("1")"#),
-        "{text}"
-    );
+    assert!(lines[5].contains("429") && lines[5].contains(r#"Some("1")"#), "{text}");
 }
 
 #[test]
 fn custom_pipeline_gets_every_answer() {
     let text = run("custom_pipeline", &[]);
     assert_eq!(
-        text.lines()
-            .filter(|line| line.starts_with("hello you, says"))
-            .count(),
+        text.lines().filter(|line| line.starts_with("hello you, says")).count(),
         20,
         "{text}"
     );
@@ -53,29 +44,14 @@ fn custom_pipeline_gets_every_answer() {
 
 #[test]
 fn quickstart_loses_no_call() {
-    let text = run(
-        "quickstart",
-        &["--rate", "200", "--seconds", "10", "--json"],
-    );
+    let text = run("quickstart", &["--rate", "200", "--seconds", "10", "--json"]);
     let report: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(report["calls"], 2_000, "{text}");
-    assert_eq!(
-        (&report["failed"], &report["refused"]),
-        (&0.into(), &0.into()),
-        "{text}"
-    );
-    assert!(
-        report["p99_ms"].is_number() && report["p999_ms"].is_number(),
-        "{text}"
-    );
+    assert_eq!((&report["failed"], &report["refused"]), (&0.into(), &0.into()), "{text}");
+    assert!(report["p99_ms"].is_number() && report["p999_ms"].is_number(), "{text}");
     let endpoints = report["endpoints"].as_object().unwrap();
     assert_eq!(endpoints.len(), 4, "{text}");
-    assert!(
-        endpoints
-            .values()
-            .all(|answered| answered.as_u64() > Some(0)),
-        "{text}"
-    );
+    assert!(endpoints.values().all(|answered| answered.as_u64() > Some(0)), "{text}");
 }
 
 #[test]

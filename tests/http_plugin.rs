@@ -93,16 +93,11 @@ async fn read_request(stream: &mut TcpStream) -> (String, String) {
     let length = head
         .lines()
         .find_map(|line| {
-            line.to_ascii_lowercase()
-                .strip_prefix("content-length: ")
-                .map(str::to_owned)
+            line.to_ascii_lowercase().strip_prefix("content-length: ").map(str::to_owned)
         })
         .map_or(0, |length| length.parse().unwrap());
     while bytes.len() < end + length {
-        assert!(
-            stream.read_buf(&mut bytes).await.unwrap() > 0,
-            "half a request"
-        );
+        assert!(stream.read_buf(&mut bytes).await.unwrap() > 0, "half a request");
     }
     assert_eq!(bytes.len(), end + length, "more than the body");
     (head, String::from_utf8(bytes[end..].to_vec()).unwrap())
@@ -115,9 +110,7 @@ fn config(change: impl FnOnce(&mut HttpConfig)) -> HttpConfig {
 }
 
 fn connect_with<Req, Res>(config: HttpConfig, address: impl ToString) -> HttpService<Req, Res> {
-    let endpoint = Endpoint::new(address.to_string())
-        .unwrap()
-        .with_key("tax-1");
+    let endpoint = Endpoint::new(address.to_string()).unwrap().with_key("tax-1");
     HttpTransport::with_config(config).connect(&Member::new(endpoint))
 }
 
@@ -131,9 +124,7 @@ async fn call(address: SocketAddr) -> Result<Reply<Gross>, Error> {
 
 async fn call_with(config: HttpConfig, address: SocketAddr) -> Result<Reply<Gross>, Error> {
     let service = connect_with::<u8, Gross>(config, address);
-    timeout(PATIENCE, service.oneshot(Call::new(7).with_id("r-1")))
-        .await
-        .expect("it hangs")
+    timeout(PATIENCE, service.oneshot(Call::new(7).with_id("r-1"))).await.expect("it hangs")
 }
 
 /// The error of a call, which must name the endpoint and say `part`.
@@ -164,14 +155,11 @@ async fn the_request_is_byte_for_byte_that_of_go() {
     .await;
     let service =
         connect_with::<Tax, Gross>(HttpConfig::default(), format!("http://{address}/rpc/tax"));
-    let call = Call::new(Tax {
-        net: 1_200,
-        country: "IT",
-    })
-    .with_id("req_1758362400000000123")
-    .with_timeout(Duration::from_secs(90))
-    .with_header("X-Tenant", "blue")
-    .with_metadata("trace", "t-9");
+    let call = Call::new(Tax { net: 1_200, country: "IT" })
+        .with_id("req_1758362400000000123")
+        .with_timeout(Duration::from_secs(90))
+        .with_header("X-Tenant", "blue")
+        .with_metadata("trace", "t-9");
     let reply = service.oneshot(call).await.unwrap();
     assert_eq!(reply.body().gross, 1_464);
     assert_eq!(reply.request_id(), "req_1758362400000000123");
@@ -222,11 +210,8 @@ async fn request_of<Req: Serialize + 'static>(
 
 #[tokio::test]
 async fn what_is_empty_is_left_out_except_the_first_three() {
-    let (head, body) = request_of(
-        config(|c| c.compression = false),
-        Call::new(None::<u8>).with_id(""),
-    )
-    .await;
+    let (head, body) =
+        request_of(config(|c| c.compression = false), Call::new(None::<u8>).with_id("")).await;
     assert_eq!(body, r#"{"data":null,"request_id":"","timeout":"0s"}"#);
     assert!(head.starts_with("POST / HTTP/1.1\r\n"));
     assert!(head.contains("X-Request-Id: \r\n"));
@@ -254,15 +239,8 @@ async fn headers_of_the_call_win_but_do_not_touch_the_framing() {
 #[tokio::test]
 async fn a_header_that_cannot_be_sent_is_named_and_its_value_is_not() {
     let service = connect::<Gross>("127.0.0.1:9");
-    for (name, value) in [
-        ("X-Good", "secret\r\nX-Bad: 1"),
-        ("X Bad", "secret"),
-        ("", "secret"),
-    ] {
-        let result = service
-            .clone()
-            .oneshot(Call::new(1).with_header(name, value))
-            .await;
+    for (name, value) in [("X-Good", "secret\r\nX-Bad: 1"), ("X Bad", "secret"), ("", "secret")] {
+        let result = service.clone().oneshot(Call::new(1).with_header(name, value)).await;
         let error = result.as_ref().unwrap_err().to_string();
         assert!(!error.contains("secret"), "{error}");
         assert_error(result, Kind::InvalidConfig, true, name);
@@ -283,27 +261,16 @@ async fn an_address_that_needs_tls_or_a_socket_says_what_to_do() {
 async fn a_call_that_cannot_be_written_is_not_sent() {
     let bad = BTreeMap::from([((1, 2), 3)]);
     let service = connect_with::<_, Gross>(HttpConfig::default(), "127.0.0.1:9");
-    assert_error(
-        service.oneshot(Call::new(bad)).await,
-        Kind::InvalidConfig,
-        true,
-        "JSON",
-    );
+    assert_error(service.oneshot(Call::new(bad)).await, Kind::InvalidConfig, true, "JSON");
 }
 
 #[tokio::test]
 async fn answers_are_read_as_leniently_as_go_reads_them() {
     for (body, gross) in [
         (r#"{"data":{"gross":5}}"#, 5),
-        (
-            r#"{"DATA":{"gross":5},"Unknown":[1,{}],"request_id":"another"}"#,
-            5,
-        ),
+        (r#"{"DATA":{"gross":5},"Unknown":[1,{}],"request_id":"another"}"#, 5),
         (r#"{"data":{"gross":1},"data":{"gross":5}}"#, 5),
-        (
-            "{\"data\":{\"gross\":5}}\n{\"data\":{\"gross\":6}} rubbish",
-            5,
-        ),
+        ("{\"data\":{\"gross\":5}}\n{\"data\":{\"gross\":6}} rubbish", 5),
         (r#"{"data":null,"error":null,"metadata":null}"#, 0),
         ("{}", 0),
     ] {
@@ -316,21 +283,13 @@ async fn answers_are_read_as_leniently_as_go_reads_them() {
     let html = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n{\"data\":{\"gross\":5}}";
     assert_eq!(call(answering(html).await).await.unwrap().body().gross, 5);
     let binary = b"HTTP/1.1 200 OK\r\n\r\n{\"data\":{\"gross\":5},\"request_id\":\"\xff\"}";
-    assert_eq!(
-        call(answering(*binary).await).await.unwrap().request_id(),
-        "\u{fffd}"
-    );
+    assert_eq!(call(answering(*binary).await).await.unwrap().request_id(), "\u{fffd}");
 }
 
 #[tokio::test]
 async fn the_plugins_own_error_is_one() {
     let address = answering(ok(r#"{"error":"unknown country","request_id":"r"}"#)).await;
-    assert_error(
-        call(address).await,
-        Kind::Plugin,
-        false,
-        "plugin error: unknown country",
-    );
+    assert_error(call(address).await, Kind::Plugin, false, "plugin error: unknown country");
 }
 
 #[tokio::test]
@@ -353,28 +312,15 @@ async fn a_status_tells_the_kind_and_the_body_tells_more() {
         };
         let failed = format!("HTTP request failed with status {status}");
         let result = call(answering(answer(r#"{"error":"no rates"}"#)).await).await;
-        let with_text = if status == 302 {
-            failed.clone()
-        } else {
-            format!("{failed}: no rates")
-        };
+        let with_text = if status == 302 { failed.clone() } else { format!("{failed}: no rates") };
         assert_error(result, kind, false, &with_text);
-        assert_error(
-            call(answering(answer("")).await).await,
-            kind,
-            false,
-            &failed,
-        );
+        assert_error(call(answering(answer("")).await).await, kind, false, &failed);
         let result = call(answering(answer("<h1>no\nrates")).await).await;
         assert_error(
             result,
             kind,
             false,
-            if status == 302 {
-                "redirects"
-            } else {
-                r"<h1>no\nrates"
-            },
+            if status == 302 { "redirects" } else { r"<h1>no\nrates" },
         );
         let endless = format!("HTTP/1.1 {status} X\r\n\r\n{}", "x".repeat(1 << 20));
         assert_error(call(answering(endless).await).await, kind, false, &failed);
@@ -388,9 +334,7 @@ async fn an_endpoint_that_asks_to_be_left_alone_is_heard() {
     for (status, wait) in [(503, Some(7)), (429, Some(7)), (500, None)] {
         let answer = format!("HTTP/1.1 {status} X\r\nRetry-After: 7\r\n\r\n");
         let error = call(answering(answer).await).await.unwrap_err();
-        let rounded = error
-            .retry_after()
-            .map(|wait| (wait.as_secs_f64()).ceil() as u64);
+        let rounded = error.retry_after().map(|wait| (wait.as_secs_f64()).ceil() as u64);
         assert_eq!(rounded, wait, "{error}");
     }
 }
@@ -398,41 +342,13 @@ async fn an_endpoint_that_asks_to_be_left_alone_is_heard() {
 #[tokio::test]
 async fn what_is_no_answer_is_an_error() {
     for (answer, kind, part) in [
-        (
-            "SSH-2.0-OpenSSH_9.6\r\n",
-            Kind::Transport,
-            "failed to decode response",
-        ),
-        (
-            "\0\u{1}\u{2}garbage\r\n\r\n",
-            Kind::Transport,
-            "failed to decode response",
-        ),
-        (
-            "HTTP/1.1 200 OK\r\n\r\n",
-            Kind::Transport,
-            "failed to decode response",
-        ),
-        (
-            "HTTP/1.1 204 No Content\r\n\r\n",
-            Kind::Transport,
-            "failed to decode response",
-        ),
-        (
-            "HTTP/1.1 200 OK\r\n\r\n<html>",
-            Kind::Transport,
-            "failed to decode response",
-        ),
-        (
-            "HTTP/1.1 200 OK\r\n\r\n{\"data\":",
-            Kind::Transport,
-            "failed to decode response",
-        ),
-        (
-            "HTTP/1.1 200 OK\r\nContent-Encoding: br\r\n\r\n{}",
-            Kind::Transport,
-            "`br`, not gzip",
-        ),
+        ("SSH-2.0-OpenSSH_9.6\r\n", Kind::Transport, "failed to decode response"),
+        ("\0\u{1}\u{2}garbage\r\n\r\n", Kind::Transport, "failed to decode response"),
+        ("HTTP/1.1 200 OK\r\n\r\n", Kind::Transport, "failed to decode response"),
+        ("HTTP/1.1 204 No Content\r\n\r\n", Kind::Transport, "failed to decode response"),
+        ("HTTP/1.1 200 OK\r\n\r\n<html>", Kind::Transport, "failed to decode response"),
+        ("HTTP/1.1 200 OK\r\n\r\n{\"data\":", Kind::Transport, "failed to decode response"),
+        ("HTTP/1.1 200 OK\r\nContent-Encoding: br\r\n\r\n{}", Kind::Transport, "`br`, not gzip"),
         (
             "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n{}",
             Kind::Transport,
@@ -443,21 +359,13 @@ async fn what_is_no_answer_is_an_error() {
             Kind::Transport,
             "failed to decode response",
         ),
-        (
-            "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"data\":",
-            Kind::Connection,
-            "broke off",
-        ),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"data\":", Kind::Connection, "broke off"),
         (
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{\"d",
             Kind::Connection,
             "broke off",
         ),
-        (
-            "HTTP/1.1 200 OK\r\nX-He",
-            Kind::Connection,
-            "HTTP request failed",
-        ),
+        ("HTTP/1.1 200 OK\r\nX-He", Kind::Connection, "HTTP request failed"),
         ("", Kind::Connection, "HTTP request failed"),
     ] {
         assert_error(call(answering(answer).await).await, kind, false, part);
@@ -469,12 +377,7 @@ async fn a_body_beyond_the_limit_is_not_read() {
     let small = || config(|c| c.max_response_bytes = 100_000);
     let answer = "HTTP/1.1 200 OK\r\nContent-Length: 104857600\r\n\r\n";
     let limit = "100000 bytes (`max_response_bytes`)";
-    assert_error(
-        call_with(small(), answering(answer).await).await,
-        Kind::Transport,
-        false,
-        limit,
-    );
+    assert_error(call_with(small(), answering(answer).await).await, Kind::Transport, false, limit);
 
     let (result, written) = flooded("200 OK", small()).await;
     assert_error(result, Kind::Transport, false, limit);
@@ -504,9 +407,7 @@ async fn flooded(status: &'static str, config: HttpConfig) -> (Result<Reply<Gros
     };
     let written = tokio::spawn(flood);
     let result = call_with(config, address).await;
-    let written = timeout(PATIENCE, written)
-        .await
-        .expect("it is still being read");
+    let written = timeout(PATIENCE, written).await.expect("it is still being read");
     (result, written.unwrap())
 }
 
@@ -515,10 +416,7 @@ async fn a_body_of_just_the_limit_is_read() {
     let body = r#"{"data":{"gross":5}}"#;
     for (limit, fits) in [(body.len(), true), (body.len() - 1, false)] {
         let config = config(|c| c.max_response_bytes = limit);
-        assert_eq!(
-            call_with(config, answering(ok(body)).await).await.is_ok(),
-            fits
-        );
+        assert_eq!(call_with(config, answering(ok(body)).await).await.is_ok(), fits);
     }
 }
 
@@ -538,12 +436,7 @@ async fn a_head_without_end_is_not_read() {
         false,
         "8192 bytes (`max_header_bytes`)",
     );
-    assert_error(
-        call(address).await,
-        Kind::Transport,
-        false,
-        "65536 bytes (`max_header_bytes`)",
-    );
+    assert_error(call(address).await, Kind::Transport, false, "65536 bytes (`max_header_bytes`)");
 }
 
 fn gzip(body: &[u8]) -> Vec<u8> {
@@ -568,12 +461,7 @@ async fn gzip_is_undone_and_a_bomb_does_not_go_off() {
     let bomb = gzipped(&vec![b' '; 20 << 20]);
     assert!(bomb.len() < 100_000);
     let result = call(answering(bomb).await).await;
-    assert_error(
-        result,
-        Kind::Transport,
-        false,
-        "16777216 bytes after decompression",
-    );
+    assert_error(result, Kind::Transport, false, "16777216 bytes after decompression");
 }
 
 #[tokio::test]
@@ -611,17 +499,9 @@ async fn stalling(
 async fn an_answer_that_never_ends_runs_out_of_time() {
     for (answer, kind, part) in [
         ("", Kind::Timeout, "within 30s (`request_timeout`)"),
-        (
-            "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"da",
-            Kind::Timeout,
-            "`request_timeout`",
-        ),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"da", Kind::Timeout, "`request_timeout`"),
         ("HTTP/1.1 200 OK\r\nX-", Kind::Timeout, "`request_timeout`"),
-        (
-            "HTTP/1.1 500 X\r\nContent-Length: 99\r\n\r\nhalf",
-            Kind::Plugin,
-            "status 500: half",
-        ),
+        ("HTTP/1.1 500 X\r\nContent-Length: 99\r\n\r\nhalf", Kind::Plugin, "status 500: half"),
     ] {
         let (address, begun, closed) = stalling(answer).await;
         let service = connect::<Gross>(address);
@@ -631,10 +511,7 @@ async fn an_answer_that_never_ends_runs_out_of_time() {
         let result = waiting.await.unwrap();
         tokio::time::resume();
         assert_error(result, kind, false, part);
-        timeout(PATIENCE, closed)
-            .await
-            .expect("the exchange goes on")
-            .unwrap();
+        timeout(PATIENCE, closed).await.expect("the exchange goes on").unwrap();
     }
 }
 
@@ -648,12 +525,7 @@ async fn the_deadline_of_the_call_bounds_it_too() {
     let start = tokio::time::Instant::now();
     let result = waiting.await.unwrap();
     assert!(start.elapsed() <= Duration::from_secs(11));
-    assert_error(
-        result,
-        Kind::Timeout,
-        false,
-        "before the deadline of the call",
-    );
+    assert_error(result, Kind::Timeout, false, "before the deadline of the call");
 
     let late = Call::new(1).with_timeout(Duration::ZERO);
     let result = connect::<Gross>(address).oneshot(late).await;
@@ -677,11 +549,7 @@ async fn what_was_not_sent_in_time_is_never_sent() {
     assert_error(result, Kind::Timeout, true, "`request_timeout`");
     drop(waiting);
     let (mut stream, _) = listener.accept().await.unwrap();
-    assert_eq!(
-        stream.read(&mut [0; 64]).await.unwrap(),
-        0,
-        "something was sent"
-    );
+    assert_eq!(stream.read(&mut [0; 64]).await.unwrap(), 0, "something was sent");
 }
 
 /// A host that does not answer, since its queue is full of those who wait to be let in.
@@ -703,22 +571,12 @@ async fn connecting_has_a_time_of_its_own() {
     tokio::time::pause();
     let start = tokio::time::Instant::now();
     let result = connect::<Gross>(address).oneshot(Call::new(1)).await;
-    assert_error(
-        result,
-        Kind::Timeout,
-        true,
-        "cannot connect within 5s (`connect_timeout`)",
-    );
+    assert_error(result, Kind::Timeout, true, "cannot connect within 5s (`connect_timeout`)");
     assert_eq!(start.elapsed().as_secs(), 5);
     // The other bounds hold while connecting too.
     let hasty = Call::new(1).with_timeout(Duration::from_secs(2));
     let result = connect::<Gross>(address).oneshot(hasty).await;
-    assert_error(
-        result,
-        Kind::Timeout,
-        true,
-        "before the deadline of the call",
-    );
+    assert_error(result, Kind::Timeout, true, "before the deadline of the call");
 }
 
 #[tokio::test]
@@ -727,10 +585,7 @@ async fn a_dropped_call_closes_its_exchange() {
     let waiting = tokio::spawn(connect::<Gross>(address).oneshot(Call::new(1)));
     timeout(PATIENCE, begun).await.unwrap().unwrap();
     waiting.abort();
-    timeout(PATIENCE, closed)
-        .await
-        .expect("the exchange goes on")
-        .unwrap();
+    timeout(PATIENCE, closed).await.expect("the exchange goes on").unwrap();
     // Before its first poll it never was one.
     let mut service = connect::<Gross>(address);
     drop(tower::Service::call(&mut service, Call::new(1)));
@@ -766,10 +621,7 @@ async fn echoing_paths(status: u16) -> SocketAddr {
         let (head, _) = read_request(&mut stream).await;
         let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
         let body = format!("{{\"message\":\"{path}\",\"status\":2,\"name\":\"{path}\"}}");
-        let answer = format!(
-            "HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
+        let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         assert!(head.starts_with("GET "));
         stream.write_all(answer.as_bytes()).await.unwrap();
     })
@@ -791,10 +643,7 @@ async fn health_is_asked_below_the_endpoint_or_where_the_config_says() {
         let config = config(|c| c.health_path = path);
         let service = connect_with::<u8, Gross>(config, format!("http://{address}{base}"));
         let health = service.health().await;
-        assert_eq!(
-            (health.status, health.message.as_str()),
-            (PluginStatus::Degraded, asked)
-        );
+        assert_eq!((health.status, health.message.as_str()), (PluginStatus::Degraded, asked));
         assert!(health.last_check.is_some() && health.response_time > Duration::ZERO);
         if path_is_default(&service) {
             let info = service.info().await.unwrap();
@@ -811,10 +660,7 @@ fn path_is_default<Req, Res>(service: &HttpService<Req, Res>) -> bool {
 async fn ill_health_says_why() {
     let health = |address: SocketAddr| async move { connect::<Gross>(address).health().await };
     let healthy = health(answering("HTTP/1.1 204 X\r\n\r\n").await).await;
-    assert_eq!(
-        (healthy.status, healthy.message.as_str()),
-        (PluginStatus::Healthy, "OK")
-    );
+    assert_eq!((healthy.status, healthy.message.as_str()), (PluginStatus::Healthy, "OK"));
     let ill = health(answering("HTTP/1.1 503 X\r\n\r\n").await).await;
     assert_eq!(ill.message, "Health check failed with status 503");
     let ill = health(echoing_paths(503).await).await;
@@ -822,25 +668,11 @@ async fn ill_health_says_why() {
     assert_eq!(ill.message, "Health check failed with status 503: /health");
     let dead = connect::<Gross>("127.0.0.1:1").health().await;
     assert_eq!(dead.status, PluginStatus::Unhealthy);
-    assert!(
-        dead.message.starts_with("Health check request failed: "),
-        "{}",
-        dead.message
-    );
+    assert!(dead.message.starts_with("Health check request failed: "), "{}", dead.message);
     let unusable = connect::<Gross>("https://a").health().await;
-    assert!(
-        unusable
-            .message
-            .starts_with("Failed to create health check request: ")
-    );
-    let error = connect::<Gross>(echoing_paths(404).await)
-        .info()
-        .await
-        .unwrap_err();
-    assert_eq!(
-        (error.kind(), error.endpoint()),
-        (Kind::Plugin, Some("tax-1"))
-    );
+    assert!(unusable.message.starts_with("Failed to create health check request: "));
+    let error = connect::<Gross>(echoing_paths(404).await).info().await.unwrap_err();
+    assert_eq!((error.kind(), error.endpoint()), (Kind::Plugin, Some("tax-1")));
 }
 
 #[test]
@@ -855,10 +687,7 @@ fn a_config_is_clamped_and_refuses_what_it_does_not_know() {
     let used = transport.config();
     assert_eq!(used.request_timeout, Duration::from_secs(86_400 * 365 * 30));
     assert_eq!(used.connect_timeout, Duration::from_secs(5));
-    assert_eq!(
-        (used.max_header_bytes, used.max_response_bytes),
-        (16 << 20, 16 << 20)
-    );
+    assert_eq!((used.max_header_bytes, used.max_response_bytes), (16 << 20, 16 << 20));
 
     let read = |text: &str| serde_json::from_str::<HttpConfig>(text);
     let config =
@@ -870,11 +699,9 @@ fn a_config_is_clamped_and_refuses_what_it_does_not_know() {
     let text = serde_json::to_string(&config).unwrap();
     assert!(text.contains(r#""request_timeout":"1m30s""#), "{text}");
     assert_eq!(read(&text).unwrap(), config);
-    for bad in [
-        r#"{"request_timout":1}"#,
-        r#"{"request_timeout":-1}"#,
-        r#"{"request_timeout":"90"}"#,
-    ] {
+    for bad in
+        [r#"{"request_timout":1}"#, r#"{"request_timeout":-1}"#, r#"{"request_timeout":"90"}"#]
+    {
         assert!(read(bad).is_err(), "{bad}");
     }
 }

@@ -43,13 +43,9 @@ async fn tax(call: Call<Tax>) -> Result<Reply<Gross>, std::io::Error> {
         0 => Err(std::io::Error::other("nothing to tax")),
         1 => Err(std::io::Error::other("")),
         net => {
-            let gross = Gross {
-                gross: net * 122 / 100,
-            };
+            let gross = Gross { gross: net * 122 / 100 };
             let told = format!("{:?} {:?}", call.headers(), call.metadata());
-            let left = call
-                .timeout()
-                .is_some_and(|left| left <= Duration::from_secs(90));
+            let left = call.timeout().is_some_and(|left| left <= Duration::from_secs(90));
             Ok(Reply::new(gross)
                 .with_metadata("told", told)
                 .with_metadata("timed", left.to_string()))
@@ -63,25 +59,15 @@ where
 {
     let (parts, body) = service.oneshot(request).await.unwrap().into_parts();
     let body = body.collect().await.unwrap().to_bytes();
-    (
-        parts.status,
-        parts.headers,
-        String::from_utf8(body.to_vec()).unwrap(),
-    )
+    (parts.status, parts.headers, String::from_utf8(body.to_vec()).unwrap())
 }
 
 fn post(body: impl Into<Bytes>) -> Request<Full<Bytes>> {
-    Request::post("/rpc/tax")
-        .body(Full::new(body.into()))
-        .unwrap()
+    Request::post("/rpc/tax").body(Full::new(body.into())).unwrap()
 }
 
 fn with(method: &str, path: &str) -> Request<Full<Bytes>> {
-    Request::builder()
-        .method(method)
-        .uri(path)
-        .body(Full::default())
-        .unwrap()
+    Request::builder().method(method).uri(path).body(Full::default()).unwrap()
 }
 
 #[tokio::test]
@@ -99,11 +85,8 @@ async fn an_answer_is_byte_for_byte_that_of_go() {
         body,
         r#"{"data":{"gross":1464},"request_id":"r-1","metadata":{"timed":"true","told":"{\"X-Tenant\": \"blue\"} {\"trace\": \"t-9\"}"}}"#
     );
-    let (status, _, body) = answer(
-        served.clone(),
-        post(r#"{"data":{"net":0},"request_id":"r-2"}"#),
-    )
-    .await;
+    let (status, _, body) =
+        answer(served.clone(), post(r#"{"data":{"net":0},"request_id":"r-2"}"#)).await;
     assert_eq!(status, StatusCode::OK);
     assert_eq!(body, r#"{"error":"nothing to tax","request_id":"r-2"}"#);
     // Without a text it must still be an error.
@@ -119,17 +102,12 @@ async fn calls_are_read_as_leniently_as_go_reads_them() {
     });
     let served = serve::http(seen);
     for (body, expected) in [
-        (
-            r#"{"DATA":5,"Request_Id":"a","timeout":"0s","x":1} rubbish"#,
-            "Some(5) a None",
-        ),
+        (r#"{"DATA":5,"Request_Id":"a","timeout":"0s","x":1} rubbish"#, "Some(5) a None"),
         (r#"{"request_id":"a"}"#, "None a None"),
         ("{}", "None from-header None"),
     ] {
         let mut request = post(body);
-        request
-            .headers_mut()
-            .insert("x-request-id", "from-header".parse().unwrap());
+        request.headers_mut().insert("x-request-id", "from-header".parse().unwrap());
         let (_, _, body) = answer(served.clone(), request).await;
         assert!(body.contains(&format!(r#""data":"{expected}""#)), "{body}");
     }
@@ -140,13 +118,9 @@ async fn calls_are_read_as_leniently_as_go_reads_them() {
 #[tokio::test]
 async fn what_is_no_call_is_told_so() {
     let served = serve::http(service_fn(tax)).max_request_bytes(100);
-    for body in [
-        "",
-        "7",
-        "{\"data\":{\"net\":\"x\"}}",
-        "{}",
-        "{\"data\":{\"net\":1},\"timeout\":\"soon\"}",
-    ] {
+    for body in
+        ["", "7", "{\"data\":{\"net\":\"x\"}}", "{}", "{\"data\":{\"net\":1},\"timeout\":\"soon\"}"]
+    {
         let (status, _, text) = answer(served.clone(), post(body)).await;
         assert_eq!(status, StatusCode::BAD_REQUEST, "{body}");
         assert!(text.starts_with(r#"{"error":"this is no call: "#), "{text}");
@@ -155,24 +129,13 @@ async fn what_is_no_call_is_told_so() {
     assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
     assert!(text.contains("max_request_bytes"));
     let mut encoded = post("{}");
-    encoded
-        .headers_mut()
-        .insert("content-encoding", "gzip".parse().unwrap());
-    assert_eq!(
-        answer(served.clone(), encoded).await.0,
-        StatusCode::UNSUPPORTED_MEDIA_TYPE
-    );
-    assert_eq!(
-        answer(served.clone(), with("GET", "/")).await.0,
-        StatusCode::NOT_FOUND
-    );
+    encoded.headers_mut().insert("content-encoding", "gzip".parse().unwrap());
+    assert_eq!(answer(served.clone(), encoded).await.0, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(answer(served.clone(), with("GET", "/")).await.0, StatusCode::NOT_FOUND);
     let (status, headers, _) = answer(served, with("PUT", "/")).await;
     assert_eq!(
         (status, &headers["allow"]),
-        (
-            StatusCode::METHOD_NOT_ALLOWED,
-            &"GET, HEAD, POST".parse().unwrap()
-        )
+        (StatusCode::METHOD_NOT_ALLOWED, &"GET, HEAD, POST".parse().unwrap())
     );
 }
 
@@ -187,17 +150,11 @@ async fn a_body_that_streams_beyond_the_limit_or_breaks_off_is_not_read_on() {
     });
     let body = Box::pin(http_body_util::StreamBody::new(endless));
     let request = Request::post("/").body(body).unwrap();
-    assert_eq!(
-        answer(served.clone(), request).await.0,
-        StatusCode::PAYLOAD_TOO_LARGE
-    );
+    assert_eq!(answer(served.clone(), request).await.0, StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(pulled.load(Ordering::Relaxed), 3);
-    let broken = futures::stream::iter([Err::<http_body::Frame<Bytes>, _>(std::io::Error::other(
-        "reset",
-    ))]);
-    let request = Request::post("/")
-        .body(http_body_util::StreamBody::new(broken))
-        .unwrap();
+    let broken =
+        futures::stream::iter([Err::<http_body::Frame<Bytes>, _>(std::io::Error::other("reset"))]);
+    let request = Request::post("/").body(http_body_util::StreamBody::new(broken)).unwrap();
     assert_eq!(answer(served, request).await.0, StatusCode::BAD_REQUEST);
 }
 
@@ -218,29 +175,18 @@ async fn health_and_info_are_told_even_while_the_plugin_is_not_ready() {
     }
     let served = serve::http(NeverReady).info(PluginInfo::new("tax", "2.1.0"));
     let (status, _, body) = answer(served.clone(), with("GET", "/rpc/info")).await;
-    assert_eq!(
-        (status, body.as_str()),
-        (StatusCode::OK, r#"{"name":"tax","version":"2.1.0"}"#)
-    );
+    assert_eq!((status, body.as_str()), (StatusCode::OK, r#"{"name":"tax","version":"2.1.0"}"#));
     let (status, _, body) = answer(served.clone(), with("GET", "/health")).await;
     assert_eq!(status, StatusCode::OK);
-    assert!(
-        body.starts_with(r#"{"status":1,"message":"OK","last_check":"20"#),
-        "{body}"
-    );
-    assert_eq!(
-        answer(served.clone(), with("HEAD", "/health")).await.0,
-        StatusCode::OK
-    );
+    assert!(body.starts_with(r#"{"status":1,"message":"OK","last_check":"20"#), "{body}");
+    assert_eq!(answer(served.clone(), with("HEAD", "/health")).await.0, StatusCode::OK);
     for (verdict, expected) in [
         (PluginStatus::Degraded, 200),
         (PluginStatus::Unhealthy, 503),
         (PluginStatus::Offline, 503),
         (PluginStatus::Unknown, 503),
     ] {
-        let served = served
-            .clone()
-            .health(move || async move { HealthStatus::new(verdict) });
+        let served = served.clone().health(move || async move { HealthStatus::new(verdict) });
         assert_eq!(answer(served, with("GET", "/health")).await.0, expected);
     }
     let mut waiting = tokio_test::task::spawn(served.oneshot(post(r#"{"data":1}"#)));
@@ -256,10 +202,7 @@ struct Lawful {
 
 impl Clone for Lawful {
     fn clone(&self) -> Self {
-        Self {
-            ready: false,
-            in_use: self.in_use.clone(),
-        }
+        Self { ready: false, in_use: self.in_use.clone() }
     }
 }
 
@@ -282,10 +225,7 @@ impl Service<Call<u8>> for Lawful {
     }
 
     fn call(&mut self, call: Call<u8>) -> Self::Future {
-        assert!(
-            std::mem::take(&mut self.ready),
-            "called before it was ready"
-        );
+        assert!(std::mem::take(&mut self.ready), "called before it was ready");
         self.in_use.store(true, Ordering::Relaxed);
         let using = Using(self.in_use.clone());
         Box::pin(async move {
@@ -301,14 +241,8 @@ impl Service<Call<u8>> for Lawful {
 #[tokio::test]
 async fn the_value_that_said_ready_is_called_and_a_dropped_call_is_over() {
     let in_use = Arc::new(AtomicBool::new(false));
-    let served = serve::http(Lawful {
-        ready: false,
-        in_use: in_use.clone(),
-    });
-    assert_eq!(
-        answer(served.clone(), post(r#"{"data":7}"#)).await.0,
-        StatusCode::OK
-    );
+    let served = serve::http(Lawful { ready: false, in_use: in_use.clone() });
+    assert_eq!(answer(served.clone(), post(r#"{"data":7}"#)).await.0, StatusCode::OK);
     drop(served.clone().oneshot(post(r#"{"data":0}"#)));
     assert!(!in_use.load(Ordering::Relaxed));
     let mut waiting = tokio_test::task::spawn(served.oneshot(post(r#"{"data":0}"#)));
@@ -330,19 +264,12 @@ async fn round_trip(address: SocketAddr) {
     assert_eq!(reply.request_id(), "r-<é>\u{2028}");
     assert_eq!(reply.metadata()["timed"], "true");
     assert!(reply.metadata()["told"].contains("t-9"));
-    let error = plugin
-        .clone()
-        .oneshot(Call::new(Tax { net: 0 }))
-        .await
-        .unwrap_err();
+    let error = plugin.clone().oneshot(Call::new(Tax { net: 0 })).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Plugin);
     assert!(error.to_string().contains("plugin error: nothing to tax"));
     assert_eq!(plugin.info().await.unwrap(), info());
     let health = plugin.health().await;
-    assert_eq!(
-        (health.status, health.message.as_str()),
-        (PluginStatus::Degraded, "cold")
-    );
+    assert_eq!((health.status, health.message.as_str()), (PluginStatus::Degraded, "cold"));
 }
 
 fn info() -> PluginInfo {
@@ -360,9 +287,8 @@ async fn cold() -> HealthStatus {
 #[tokio::test]
 async fn it_mounts_in_axum() {
     let served = serve::http(service_fn(tax)).info(info()).health(cold);
-    let app: axum::Router = axum::Router::new()
-        .route_service("/other", served.clone())
-        .fallback_service(served);
+    let app: axum::Router =
+        axum::Router::new().route_service("/other", served.clone()).fallback_service(served);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, app).await });
@@ -404,22 +330,10 @@ mod origin {
         let response = connector.connect(&member).oneshot(request).await.unwrap();
         assert_eq!(response.status(), 200);
 
-        let gone = TcpListener::bind("127.0.0.1:0")
-            .await
-            .unwrap()
-            .local_addr()
-            .unwrap();
+        let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let member = Member::new(Endpoint::new(gone.to_string()).unwrap().with_key("gone"));
-        let error = connector
-            .connect(&member)
-            .oneshot(with("GET", "/"))
-            .await
-            .unwrap_err();
-        assert_eq!(
-            (error.kind(), error.is_unsent()),
-            (Kind::Connection, true),
-            "{error}"
-        );
+        let error = connector.connect(&member).oneshot(with("GET", "/")).await.unwrap_err();
+        assert_eq!((error.kind(), error.is_unsent()), (Kind::Connection, true), "{error}");
         assert_eq!(error.endpoint(), Some("gone"));
     }
 
@@ -431,9 +345,7 @@ mod origin {
                 _ => Ok(request.uri().to_string()),
             }
         });
-        let service = tower::ServiceBuilder::new()
-            .layer(OriginLayer::new())
-            .service(echo);
+        let service = tower::ServiceBuilder::new().layer(OriginLayer::new()).service(echo);
         let get = |uri: &str| Request::get(uri).body(()).unwrap();
         assert_eq!(service.clone().oneshot(get("/v1")).await.unwrap(), "/v1");
         let error = service.oneshot(get("/fail")).await.unwrap_err();
@@ -443,15 +355,8 @@ mod origin {
             .layer(OriginLayer::new())
             .service(connect_fn(move |_: &Endpoint| echo));
         let socket = Member::new(Endpoint::new("unix:/run/a.sock").unwrap());
-        let error = connector
-            .connect(&socket)
-            .oneshot(get("/v1"))
-            .await
-            .unwrap_err();
-        assert_eq!(
-            (error.kind(), error.is_unsent()),
-            (Kind::InvalidConfig, true)
-        );
+        let error = connector.connect(&socket).oneshot(get("/v1")).await.unwrap_err();
+        assert_eq!((error.kind(), error.is_unsent()), (Kind::InvalidConfig, true));
     }
 }
 
@@ -485,12 +390,12 @@ mod track {
     fn answering<B: Body + 'static>(
         body: impl Fn() -> B + Clone + Send + 'static,
     ) -> Track<impl Connect<Service: Service<(), Response = Response<B>, Error = Infallible>>> {
-        tower::ServiceBuilder::new()
-            .layer(TrackLayer::new())
-            .service(connect_fn(move |_: &Endpoint| {
+        tower::ServiceBuilder::new().layer(TrackLayer::new()).service(connect_fn(
+            move |_: &Endpoint| {
                 let body = body.clone();
                 service_fn(move |()| std::future::ready(Ok::<_, Infallible>(Response::new(body()))))
-            }))
+            },
+        ))
     }
 
     fn slow(frames: fn() -> Frames) -> impl Fn() -> Slow + Clone + Send + 'static {
@@ -512,11 +417,7 @@ mod track {
         }));
         let begun = member.begin();
         let response = connector.connect(&member).oneshot(()).await.unwrap();
-        assert_eq!(
-            member.in_flight(),
-            2,
-            "before the balancer gives up its own"
-        );
+        assert_eq!(member.in_flight(), 2, "before the balancer gives up its own");
         drop(begun);
         let mut body = response.into_body();
         for _ in 0..2 {
@@ -524,11 +425,7 @@ mod track {
             assert_eq!(member.in_flight(), 1);
         }
         assert!(body.frame().await.is_none());
-        assert_eq!(
-            (member.in_flight(), member.calls()),
-            (0, 1),
-            "one call, not two"
-        );
+        assert_eq!((member.in_flight(), member.calls()), (0, 1), "one call, not two");
     }
 
     #[tokio::test]
@@ -539,11 +436,7 @@ mod track {
         ];
         for frames in over {
             let member = member();
-            let mut response = answering(slow(frames))
-                .connect(&member)
-                .oneshot(())
-                .await
-                .unwrap();
+            let mut response = answering(slow(frames)).connect(&member).oneshot(()).await.unwrap();
             assert_eq!(member.in_flight(), 1);
             let _ = response.frame().await;
             assert_eq!(member.in_flight(), 0);
@@ -574,9 +467,8 @@ mod track {
 
     #[tokio::test]
     async fn without_a_member_nothing_is_counted() {
-        let service = tower::ServiceBuilder::new()
-            .layer(TrackLayer::new())
-            .service(service_fn(|()| async {
+        let service =
+            tower::ServiceBuilder::new().layer(TrackLayer::new()).service(service_fn(|()| async {
                 Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"x"))))
             }));
         let body = service.oneshot(()).await.unwrap().into_body();

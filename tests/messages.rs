@@ -2,6 +2,7 @@
 //!
 //! Checks a small crate that makes each of them, and looks for the sentences that help. Not a
 //! snapshot: other words of the compiler may change.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
 use std::{fs, path::Path, process::Command};
 
@@ -45,9 +46,7 @@ pub fn mistake() {
 /// What `cargo check` says to a crate of this source.
 fn check(name: &str, source: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
-        .join("messages")
-        .join(name);
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("messages").join(name);
     fs::create_dir_all(folder.join("src")).unwrap();
     fs::write(folder.join("src/lib.rs"), source).unwrap();
     let manifest = format!(
@@ -79,10 +78,7 @@ fn the_compiler_says_what_to_do() {
     assert!(below.contains("EachLayer::new"), "{below}");
 
     let between = check("between", LAYER_OF_ANOTHER_CRATE_BETWEEN);
-    assert!(
-        between.contains("Timeout<Balance<Client, LeastRequest>>"),
-        "{between}"
-    );
+    assert!(between.contains("Timeout<Balance<Client, LeastRequest>>"), "{between}");
     assert!(between.contains("does not choose an endpoint"), "{between}");
     assert!(between.contains("Attempts::timeout"), "{between}");
 }

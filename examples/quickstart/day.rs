@@ -74,9 +74,7 @@ pub(crate) async fn live(options: Options) -> Result<ExitCode, BoxError> {
         tokio::time::interval_at(start + Duration::from_secs(1), Duration::from_secs(1));
     let mut turns = TURNS.into_iter().peekable();
     loop {
-        let next_turn = turns
-            .peek()
-            .map(|(percent, _)| start + options.length() * *percent / 100);
+        let next_turn = turns.peek().map(|(percent, _)| start + options.length() * *percent / 100);
         tokio::select! {
             biased;
             () = sleep_until(next_turn), if next_turn.is_some() => {
@@ -97,11 +95,7 @@ pub(crate) async fn live(options: Options) -> Result<ExitCode, BoxError> {
     for plugin in town.plugins.into_values() {
         plugin.stop().await?;
     }
-    Ok(if all_well {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(if all_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn sleep_until(at: Option<Instant>) {
@@ -120,9 +114,7 @@ impl Town {
     }
 
     fn plugin(&mut self, name: &str) -> Result<&mut Plugin, BoxError> {
-        self.plugins
-            .get_mut(name)
-            .ok_or_else(|| format!("there is no {name}").into())
+        self.plugins.get_mut(name).ok_or_else(|| format!("there is no {name}").into())
     }
 
     /// Lets it happen, and says what did.
@@ -143,8 +135,7 @@ impl Town {
             }
             Turn::ComeBack(name) => {
                 let address = self.graves.remove(name).ok_or("nobody to come back")?;
-                self.plugins
-                    .insert(name, Plugin::start(name, address).await?);
+                self.plugins.insert(name, Plugin::start(name, address).await?);
                 Ok(format!("{name} is back at {address}"))
             }
             Turn::Fail(name) => {

@@ -49,21 +49,13 @@ pub(crate) async fn send(
 async fn call(plugins: impl Plugins, number: u64, due: Instant, done: mpsc::UnboundedSender<Done>) {
     let net = 100 + number % 1_000;
     // Idempotent: a tax is what it is, however often one asks.
-    let call = Call::new(TaxRequest { net })
-        .with_timeout(Duration::from_secs(10))
-        .idempotent();
+    let call = Call::new(TaxRequest { net }).with_timeout(Duration::from_secs(10)).idempotent();
     let result = plugins.oneshot(call).await.map(|reply| check(net, reply));
-    let _ = done.send(Done {
-        latency: due.elapsed(),
-        result,
-    });
+    let _ = done.send(Done { latency: due.elapsed(), result });
 }
 
 /// A wrong answer would be worse than none.
 fn check(net: u64, reply: Reply<TaxReply>) -> Good {
     assert_eq!(reply.body().gross, net * 122 / 100, "a wrong answer");
-    Good {
-        endpoint: reply.endpoint().unwrap_or_default().to_owned(),
-        attempts: reply.attempts(),
-    }
+    Good { endpoint: reply.endpoint().unwrap_or_default().to_owned(), attempts: reply.attempts() }
 }

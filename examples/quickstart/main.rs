@@ -35,17 +35,11 @@ const USAGE: &str = "usage: quickstart [--rate CALLS_PER_SECOND] [--seconds SECO
 
 impl Options {
     fn parse(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut options = Self {
-            rate: 2_000,
-            seconds: 20,
-            json: false,
-        };
+        let mut options = Self { rate: 2_000, seconds: 20, json: false };
         while let Some(arg) = args.next() {
             let mut number = |range: std::ops::RangeInclusive<u32>| {
                 let text = args.next().ok_or_else(|| format!("{arg} takes a number"))?;
-                let number = text
-                    .parse()
-                    .map_err(|_| format!("{arg} {text}: not a number"))?;
+                let number = text.parse().map_err(|_| format!("{arg} {text}: not a number"))?;
                 match range.contains(&number) {
                     true => Ok(number),
                     false => Err(format!("{arg} takes {} to {}", range.start(), range.end())),
@@ -89,8 +83,5 @@ fn main() -> ExitCode {
 }
 
 fn run(main: impl Future<Output = Result<ExitCode, BoxError>>) -> Result<ExitCode, BoxError> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?
-        .block_on(main)
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(main)
 }

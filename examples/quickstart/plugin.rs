@@ -41,14 +41,8 @@ impl Plugin {
         let answers = child.stdout.take().ok_or("the plugin has no stdout")?;
         let mut lines = BufReader::new(answers).lines();
         let line = tokio::time::timeout(Duration::from_secs(10), lines.next_line()).await??;
-        let address = line
-            .ok_or_else(|| format!("{name} ended before it listened"))?
-            .parse()?;
-        Ok(Self {
-            address,
-            child,
-            orders,
-        })
+        let address = line.ok_or_else(|| format!("{name} ended before it listened"))?.parse()?;
+        Ok(Self { address, child, orders })
     }
 
     /// The address as an endpoint.
@@ -79,9 +73,7 @@ impl Plugin {
 
     /// Closes its orders, upon which it ends.
     pub(crate) async fn stop(self) -> Result<(), BoxError> {
-        let Self {
-            mut child, orders, ..
-        } = self;
+        let Self { mut child, orders, .. } = self;
         drop(orders);
         tokio::time::timeout(Duration::from_secs(10), child.wait()).await??;
         Ok(())
@@ -102,18 +94,13 @@ pub(crate) async fn serve(mut args: impl Iterator<Item = String>) -> Result<Exit
     let listener = TcpListener::bind(address).await?;
     println!("{}", listener.local_addr()?);
 
-    let mood = Arc::new(Mood {
-        delay_ms: AtomicU32::new(1),
-        ..Mood::default()
-    });
+    let mood = Arc::new(Mood { delay_ms: AtomicU32::new(1), ..Mood::default() });
     tokio::spawn(accept(listener, name, mood.clone()));
     let mut orders = BufReader::new(tokio::io::stdin()).lines();
     while let Some(order) = orders.next_line().await? {
         match order.split_once(' ') {
             Some(("slow", delay_ms)) => mood.delay_ms.store(delay_ms.parse()?, Ordering::Relaxed),
-            _ => mood
-                .failing
-                .store(u8::from(order == "fail"), Ordering::Relaxed),
+            _ => mood.failing.store(u8::from(order == "fail"), Ordering::Relaxed),
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -121,10 +108,8 @@ pub(crate) async fn serve(mut args: impl Iterator<Item = String>) -> Result<Exit
 
 async fn accept(listener: TcpListener, name: String, mood: Arc<Mood>) {
     let failing = mood.clone();
-    let plugin = serve::http(service_fn(move |call: Call<TaxRequest>| {
-        tax(mood.clone(), call)
-    }))
-    .info(PluginInfo::new(name, "1.0.0"));
+    let plugin = serve::http(service_fn(move |call: Call<TaxRequest>| tax(mood.clone(), call)))
+        .info(PluginInfo::new(name, "1.0.0"));
     // Failing means failing at the door, with a status, as a proxy in front of it would.
     let server = service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let (plugin, failing) = (plugin.clone(), failing.failing.load(Ordering::Relaxed) != 0);
@@ -139,10 +124,8 @@ async fn accept(listener: TcpListener, name: String, mood: Arc<Mood>) {
     });
     while let Ok((stream, _)) = listener.accept().await {
         let _ = stream.set_nodelay(true);
-        let connection = hyper::server::conn::http1::Builder::new().serve_connection(
-            TokioIo::new(stream),
-            TowerToHyperService::new(server.clone()),
-        );
+        let connection = hyper::server::conn::http1::Builder::new()
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(server.clone()));
         tokio::spawn(connection);
     }
 }
@@ -150,7 +133,5 @@ async fn accept(listener: TcpListener, name: String, mood: Arc<Mood>) {
 async fn tax(mood: Arc<Mood>, call: Call<TaxRequest>) -> Result<Reply<TaxReply>, BoxError> {
     let delay = Duration::from_millis(mood.delay_ms.load(Ordering::Relaxed).into());
     tokio::time::sleep(delay).await;
-    Ok(Reply::new(TaxReply {
-        gross: call.body().net * 122 / 100,
-    }))
+    Ok(Reply::new(TaxReply { gross: call.body().net * 122 / 100 }))
 }

@@ -28,10 +28,7 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn new(quiet: bool) -> Self {
-        Self {
-            quiet,
-            ..Self::default()
-        }
+        Self { quiet, ..Self::default() }
     }
 
     pub(crate) fn name(&mut self, key: String, name: &'static str) {
@@ -43,16 +40,12 @@ impl Report {
             Ok(good) => {
                 self.failovers += u64::from(good.attempts > 1);
                 *self.answered.entry(good.endpoint.clone()).or_default() += 1;
-                self.second
-                    .entry(good.endpoint)
-                    .or_default()
-                    .push(done.latency);
+                self.second.entry(good.endpoint).or_default().push(done.latency);
             }
             Err(error) => {
                 self.failed += 1;
                 self.refused += u64::from(error.is_refused());
-                self.first_error
-                    .get_or_insert_with(|| format!("{error}: {error:?}"));
+                self.first_error.get_or_insert_with(|| format!("{error}: {error:?}"));
             }
         }
         self.latencies.push(done.latency);
@@ -94,14 +87,10 @@ impl Report {
             latencies.sort_unstable();
             let share = 100.0 * latencies.len() as f64 / calls.max(1) as f64;
             let reasons: Vec<_> = member.reasons().map(|reason| reason.to_string()).collect();
-            let eligibility = if reasons.is_empty() {
-                "eligible".to_owned()
-            } else {
-                reasons.join(", ")
-            };
-            let breaker = breakers
-                .handle_for(member.key())
-                .map(|handle| handle.state().to_string());
+            let eligibility =
+                if reasons.is_empty() { "eligible".to_owned() } else { reasons.join(", ") };
+            let breaker =
+                breakers.handle_for(member.key()).map(|handle| handle.state().to_string());
             lines.push(format!(
                 "         {:<8} {:>5.1}% {:>9} {:>9} {:>9}  {:<14} {}",
                 self.names.get(member.key()).copied().unwrap_or("?"),
@@ -121,11 +110,7 @@ impl Report {
             self.refused
         ));
         self.erase();
-        self.drawn = if std::io::stdout().is_terminal() {
-            lines.len()
-        } else {
-            0
-        };
+        self.drawn = if std::io::stdout().is_terminal() { lines.len() } else { 0 };
         println!("{}", lines.join("\n"));
     }
 
@@ -182,10 +167,7 @@ impl Report {
 
 fn percentile(sorted: &[Duration], share: f64) -> Duration {
     let index = (sorted.len() as f64 * share) as usize;
-    sorted
-        .get(index.min(sorted.len().saturating_sub(1)))
-        .copied()
-        .unwrap_or_default()
+    sorted.get(index.min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
 }
 
 fn millis(duration: Duration) -> String {

@@ -69,10 +69,7 @@ pub(crate) fn build(endpoints: Memory) -> Stack<impl Plugins> {
 
     let balance = ServiceBuilder::new()
         .layer(BalanceLayer::new(endpoints, LeastRequest::default())) // chooses one
-        .layer(HealthGateLayer::with_config(
-            HttpCheck::get("/health"),
-            health,
-        )) // a gate for each
+        .layer(HealthGateLayer::with_config(HttpCheck::get("/health"), health)) // a gate for each
         .layer(breakers.clone()) // and a breaker for each
         .service(HttpTransport::<TaxRequest, TaxReply>::new());
 
@@ -81,9 +78,5 @@ pub(crate) fn build(endpoints: Memory) -> Stack<impl Plugins> {
         .layer(RateLimitLayer::new(Quota::per_second(10_000).burst(2_000))) // one quota for all
         .layer(FailoverLayer::new(Attempts::up_to(3))) // another endpoint, while there is one
         .service(balance);
-    Stack {
-        plugins,
-        members,
-        breakers,
-    }
+    Stack { plugins, members, breakers }
 }

@@ -75,14 +75,7 @@ where
         };
         let seldom = (!tried.is_empty()).then(|| Box::new(Seldom::Tried(tried.clone())));
         let (request, set) = (Some(request), Some(set));
-        Self {
-            state: State::Choosing,
-            flight,
-            service,
-            request,
-            set,
-            seldom,
-        }
+        Self { state: State::Choosing, flight, service, request, set, seldom }
     }
 
     #[cold]
@@ -197,10 +190,7 @@ where
         None => Some(Tried::default()),
     };
     if let Some(tried) = tried {
-        let first = flight
-            .as_ref()
-            .map(|flight| flight.member.clone())
-            .zip(first);
+        let first = flight.as_ref().map(|flight| flight.member.clone()).zip(first);
         let waiting = Waiting::new(set.clone(), tried, first, died);
         *seldom = Some(Box::new(Seldom::Waiting(waiting)));
     }
@@ -211,9 +201,7 @@ where
         Poll::Pending => Poll::Pending,
         Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
         Poll::Ready(Ok(Won { member, service })) => {
-            let is_first = flight
-                .as_ref()
-                .is_some_and(|f| Arc::ptr_eq(&f.member, &member));
+            let is_first = flight.as_ref().is_some_and(|f| Arc::ptr_eq(&f.member, &member));
             if !is_first {
                 *flight = Some(Flight::begin(member));
             }
@@ -264,10 +252,7 @@ impl Flight {
     #[inline]
     fn begin(member: Arc<Member>) -> Self {
         member.take_off();
-        Self {
-            member,
-            began: NOT_YET,
-        }
+        Self { member, began: NOT_YET }
     }
 
     #[inline]

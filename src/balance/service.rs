@@ -40,10 +40,7 @@ where
     P: Strategy,
 {
     pub(super) fn new(set: Arc<Set<S, P>>) -> Self {
-        Self {
-            set,
-            waits: WaitKey::default(),
-        }
+        Self { set, waits: WaitKey::default() }
     }
 
     /// Looks at the set. Does not keep it alive.
@@ -51,10 +48,8 @@ where
         let set = Arc::downgrade(&self.set);
         BalanceHandle {
             members: Arc::new(move || {
-                set.upgrade().map_or_else(
-                    || Arc::new([]) as Arc<[_]>,
-                    |set| set.snapshot.load().all.clone(),
-                )
+                set.upgrade()
+                    .map_or_else(|| Arc::new([]) as Arc<[_]>, |set| set.snapshot.load().all.clone())
             }),
         }
     }
@@ -87,10 +82,7 @@ where
             }
         }
         let snapshot = self.set.snapshot.load();
-        let chosen = self
-            .set
-            .strategy
-            .pick(&snapshot.table, snapshot.candidates(tried), &request);
+        let chosen = self.set.strategy.pick(&snapshot.table, snapshot.candidates(tried), &request);
         let first = chosen.and_then(|index| {
             let member = snapshot.members.get(index)?.clone();
             let connected: Connected<S> = snapshot.service(index)?.clone();
@@ -159,10 +151,7 @@ where
 impl<S, P: Strategy> Clone for Balance<S, P> {
     #[inline]
     fn clone(&self) -> Self {
-        Self {
-            set: self.set.clone(),
-            waits: WaitKey::default(),
-        }
+        Self { set: self.set.clone(), waits: WaitKey::default() }
     }
 }
 
@@ -209,8 +198,6 @@ impl BalanceHandle {
 
 impl fmt::Debug for BalanceHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("BalanceHandle")
-            .field(&self.members())
-            .finish()
+        f.debug_tuple("BalanceHandle").field(&self.members()).finish()
     }
 }

@@ -65,11 +65,7 @@ where
 /// The members of the last run, if the runtime of that has ended: they keep what is known of them.
 fn known<S, P: Strategy>(set: &Set<S, P>) -> BTreeMap<Arc<str>, Arc<Member>> {
     let snapshot = set.snapshot.load();
-    snapshot
-        .all
-        .iter()
-        .map(|member| (member.shared_key().clone(), member.clone()))
-        .collect()
+    snapshot.all.iter().map(|member| (member.shared_key().clone(), member.clone())).collect()
 }
 
 struct Task<Sets, C, S> {
@@ -179,10 +175,7 @@ where
                     entry
                 }
                 _ => {
-                    let known = self
-                        .known
-                        .remove(endpoint.key())
-                        .filter(|m| same_address(m));
+                    let known = self.known.remove(endpoint.key()).filter(|m| same_address(m));
                     let member = match known {
                         Some(member) => {
                             member.update(endpoint.clone());
@@ -197,50 +190,29 @@ where
         }
         self.known.clear();
         self.collect_services();
-        tracing::debug!(
-            revision = endpoints.revision(),
-            endpoints = endpoints.len(),
-            "endpoints"
-        );
+        tracing::debug!(revision = endpoints.revision(), endpoints = endpoints.len(), "endpoints");
     }
 
     fn enter(&mut self, member: Arc<Member>) -> Entry<S> {
         let connected = self.connect(&member);
         let dead = member.veto(Reason::Ejected);
-        Entry {
-            member,
-            connected,
-            connected_at: time::now(),
-            dead,
-            deaths: 0,
-            connect_at: None,
-        }
+        Entry { member, connected, connected_at: time::now(), dead, deaths: 0, connect_at: None }
     }
 
     fn connect(&mut self, member: &Arc<Member>) -> Connected<S> {
         self.number += 1;
-        Connected {
-            service: self.connect.connect(member),
-            number: self.number,
-        }
+        Connected { service: self.connect.connect(member), number: self.number }
     }
 
     fn collect_services(&mut self) {
-        self.services = self
-            .entries
-            .iter()
-            .map(|entry| entry.connected.clone())
-            .collect();
+        self.services = self.entries.iter().map(|entry| entry.connected.clone()).collect();
     }
 
     /// Bars members whose service died, and sets when to connect them anew.
     fn bury(&mut self, dead: Vec<Dead>) {
         let now = time::now();
         for Dead { member, number } in dead {
-            let found = self
-                .entries
-                .iter_mut()
-                .find(|entry| Arc::ptr_eq(&entry.member, &member));
+            let found = self.entries.iter_mut().find(|entry| Arc::ptr_eq(&entry.member, &member));
             let Some(entry) = found.filter(|entry| entry.connected.number == number) else {
                 continue;
             };
@@ -252,11 +224,7 @@ where
                 entry.deaths = entry.deaths.saturating_add(1);
                 entry.connect_at = Some(time::later(now, wait));
                 entry.dead.raise();
-                tracing::debug!(
-                    endpoint = member.key(),
-                    ?wait,
-                    "service is dead; connecting anew"
-                );
+                tracing::debug!(endpoint = member.key(), ?wait, "service is dead; connecting anew");
             }
         }
     }
@@ -304,16 +272,10 @@ where
             .collect();
         let selection = select(&standings, set.config.panic_threshold);
         let before = set.snapshot.load();
-        let all: Arc<[Arc<Member>]> = self
-            .entries
-            .iter()
-            .map(|entry| entry.member.clone())
-            .collect();
-        let members: Box<[Arc<Member>]> = selection
-            .candidates
-            .iter()
-            .map(|&index| all[index as usize].clone())
-            .collect();
+        let all: Arc<[Arc<Member>]> =
+            self.entries.iter().map(|entry| entry.member.clone()).collect();
+        let members: Box<[Arc<Member>]> =
+            selection.candidates.iter().map(|&index| all[index as usize].clone()).collect();
         let table = set.strategy.table(&members, Some(&before.table));
         let retry_at = match selection.verdict {
             Kind::CircuitOpen => set.signal.earliest(Reason::CircuitOpen),
@@ -333,15 +295,8 @@ where
             services: self.services.clone(),
             all,
             table,
-            bars: if selection.panic {
-                !Reason::OVERLOOKED_IN_PANIC
-            } else {
-                u64::MAX
-            },
-            verdict: Verdict {
-                kind: selection.verdict,
-                retry_at,
-            },
+            bars: if selection.panic { !Reason::OVERLOOKED_IN_PANIC } else { u64::MAX },
+            verdict: Verdict { kind: selection.verdict, retry_at },
         };
         drop(before);
         set.snapshot.store(Arc::new(snapshot));
@@ -374,9 +329,7 @@ fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
 fn wait_after(deaths: u32) -> Duration {
     match deaths {
         0 => Duration::ZERO,
-        _ => FIRST_WAIT
-            .saturating_mul(1 << (deaths - 1).min(16))
-            .min(LONGEST_WAIT),
+        _ => FIRST_WAIT.saturating_mul(1 << (deaths - 1).min(16)).min(LONGEST_WAIT),
     }
 }
 
@@ -386,9 +339,7 @@ mod tests {
 
     #[test]
     fn the_first_time_at_once_then_longer_and_longer() {
-        let waits: Vec<_> = (0..5)
-            .map(|deaths| wait_after(deaths).as_millis())
-            .collect();
+        let waits: Vec<_> = (0..5).map(|deaths| wait_after(deaths).as_millis()).collect();
         assert_eq!(waits, [0, 100, 200, 400, 800]);
         assert_eq!(wait_after(u32::MAX), LONGEST_WAIT);
     }

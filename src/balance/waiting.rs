@@ -70,11 +70,7 @@ where
         let end = time::later(start, set.config.fail_fast_after);
         let mut contenders = Vec::new();
         if let Some((member, connected)) = first {
-            contenders.push(Contender {
-                member,
-                connected,
-                dead: false,
-            });
+            contenders.push(Contender { member, connected, dead: false });
         }
         Self {
             version: set.snapshot.load().version,
@@ -153,13 +149,8 @@ where
             match contender.connected.service.poll_ready(cx) {
                 Poll::Pending => {}
                 Poll::Ready(Ok(())) => {
-                    let Contender {
-                        member, connected, ..
-                    } = self.contenders.swap_remove(index);
-                    return Some(Won {
-                        member,
-                        service: connected.service,
-                    });
+                    let Contender { member, connected, .. } = self.contenders.swap_remove(index);
+                    return Some(Won { member, service: connected.service });
                 }
                 Poll::Ready(Err(error)) => {
                     contender.dead = true;
@@ -178,9 +169,7 @@ where
         self.widening = true;
         self.contenders.retain(|contender| {
             let key = contender.member.key();
-            let found = snapshot
-                .members
-                .binary_search_by(|member| member.key().cmp(key));
+            let found = snapshot.members.binary_search_by(|member| member.key().cmp(key));
             found
                 .ok()
                 .and_then(|index| snapshot.service(index))
@@ -204,11 +193,8 @@ where
             else {
                 break;
             };
-            let contender = Contender {
-                member: member.clone(),
-                connected: connected.clone(),
-                dead: false,
-            };
+            let contender =
+                Contender { member: member.clone(), connected: connected.clone(), dead: false };
             self.contenders.push(contender);
             added = true;
         }
@@ -226,33 +212,15 @@ where
             passed_over.insert(contender.member.clone());
         }
         let chosen =
-            self.set
-                .strategy
-                .pick(&snapshot.table, snapshot.candidates(&passed_over), request);
-        let waited_for = |member: &Arc<Member>| {
-            self.contenders
-                .iter()
-                .any(|c| Arc::ptr_eq(&c.member, member))
-        };
+            self.set.strategy.pick(&snapshot.table, snapshot.candidates(&passed_over), request);
+        let waited_for =
+            |member: &Arc<Member>| self.contenders.iter().any(|c| Arc::ptr_eq(&c.member, member));
         chosen
-            .filter(|&index| {
-                snapshot
-                    .members
-                    .get(index)
-                    .is_some_and(|m| !passed_over.contains(m))
-            })
-            .or_else(|| {
-                snapshot
-                    .members
-                    .iter()
-                    .position(|m| !passed_over.contains(m))
-            })
+            .filter(|&index| snapshot.members.get(index).is_some_and(|m| !passed_over.contains(m)))
+            .or_else(|| snapshot.members.iter().position(|m| !passed_over.contains(m)))
             .or_else(|| {
                 let nobody = self.contenders.iter().all(|contender| contender.dead);
-                snapshot
-                    .members
-                    .iter()
-                    .position(|m| nobody && !waited_for(m))
+                snapshot.members.iter().position(|m| nobody && !waited_for(m))
             })
     }
 

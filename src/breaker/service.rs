@@ -48,13 +48,7 @@ struct Seldom {
 
 impl<S, C> CircuitBreaker<S, C> {
     pub(super) fn new(inner: S, shared: Shared, classify: C) -> Self {
-        Self {
-            inner,
-            shared,
-            classify,
-            refuses: false,
-            seldom: None,
-        }
+        Self { inner, shared, classify, refuses: false, seldom: None }
     }
 
     /// Below a balancer: takes a place, or waits for one.
@@ -112,11 +106,8 @@ impl<S, C> CircuitBreaker<S, C> {
         if let Some(place) = place.filter(Admitted::is_current) {
             return Some(place);
         }
-        let ticket = if std::mem::take(&mut self.refuses) {
-            None
-        } else {
-            Circuit::admit(&self.shared)
-        };
+        let ticket =
+            if std::mem::take(&mut self.refuses) { None } else { Circuit::admit(&self.shared) };
         if ticket.is_none() {
             // Relaxed: a total.
             self.shared.local().refused.fetch_add(1, Ordering::Relaxed);
@@ -204,11 +195,7 @@ where
 impl<S: Clone, C: Clone> Clone for CircuitBreaker<S, C> {
     #[inline]
     fn clone(&self) -> Self {
-        Self::new(
-            self.inner.clone(),
-            self.shared.clone(),
-            self.classify.clone(),
-        )
+        Self::new(self.inner.clone(), self.shared.clone(), self.classify.clone())
     }
 }
 

@@ -61,20 +61,13 @@ where
     type Stream = Sets<S>;
 
     fn discover(&self) -> Sets<S> {
-        Sets {
-            changes: (self.make)(),
-            endpoints: BTreeMap::new(),
-            revision: 0,
-            changed: false,
-        }
+        Sets { changes: (self.make)(), endpoints: BTreeMap::new(), revision: 0, changed: false }
     }
 }
 
 impl<F> fmt::Debug for FromChanges<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("FromChanges")
-            .field(&TypeName::<F>::new())
-            .finish()
+        f.debug_tuple("FromChanges").field(&TypeName::<F>::new()).finish()
     }
 }
 
@@ -133,9 +126,7 @@ where
 
 impl<S> fmt::Debug for Sets<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sets")
-            .field("endpoints", &self.endpoints.keys())
-            .finish_non_exhaustive()
+        f.debug_struct("Sets").field("endpoints", &self.endpoints.keys()).finish_non_exhaustive()
     }
 }
 
@@ -166,12 +157,7 @@ pub struct ToChanges<C> {
 impl<C: crate::connect::Connect> ToChanges<C> {
     /// Watches `source`, and lets `connect` make the service of each endpoint.
     pub fn new<D: Discover>(source: &D, connect: C) -> Self {
-        Self {
-            sets: Box::pin(source.discover()),
-            connect,
-            current: None,
-            waiting: VecDeque::new(),
-        }
+        Self { sets: Box::pin(source.discover()), connect, current: None, waiting: VecDeque::new() }
     }
 }
 
@@ -212,8 +198,6 @@ where
 
 impl<C> fmt::Debug for ToChanges<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ToChanges")
-            .field("current", &self.current)
-            .finish_non_exhaustive()
+        f.debug_struct("ToChanges").field("current", &self.current).finish_non_exhaustive()
     }
 }

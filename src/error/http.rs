@@ -36,10 +36,7 @@ impl Error {
         let mut response = Response::new(body.into());
         *response.status_mut() = self.http_status();
         let headers = response.headers_mut();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("text/plain; charset=utf-8"),
-        );
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
         if let Some(wait) = self.retry_after() {
             headers.insert(RETRY_AFTER, wire::retry_after_value(wait));
         }
@@ -60,10 +57,9 @@ impl Error {
                 StatusCode::BAD_GATEWAY
             }
             // What the last attempt says, since it is the latest news.
-            Kind::RetryExhausted => self
-                .history()
-                .last()
-                .map_or(StatusCode::BAD_GATEWAY, Self::http_status),
+            Kind::RetryExhausted => {
+                self.history().last().map_or(StatusCode::BAD_GATEWAY, Self::http_status)
+            }
             Kind::InvalidConfig => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -102,10 +98,7 @@ mod tests {
         assert_eq!(status(Error::failed(Kind::Service)), 502);
         assert_eq!(status(Error::unsent(Kind::InvalidConfig)), 500);
         let attempts = vec![Error::failed(Kind::Connection)];
-        assert_eq!(
-            status(Error::exhausted(attempts, Error::failed(Kind::Timeout))),
-            504
-        );
+        assert_eq!(status(Error::exhausted(attempts, Error::failed(Kind::Timeout))), 504);
     }
 
     #[tokio::test(start_paused = true)]

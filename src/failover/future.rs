@@ -96,17 +96,8 @@ where
             deadline: deadline.map_or(NEVER, time::stamp),
             idempotent: u64::from(idempotent),
         };
-        let again = again.map(|(service, spare)| Again {
-            service,
-            spare: Some(spare),
-        });
-        Self {
-            state: State::Calling { inner },
-            again,
-            policy,
-            times,
-            course: None,
-        }
+        let again = again.map(|(service, spare)| Again { service, spare: Some(spare) });
+        Self { state: State::Calling { inner }, again, policy, times, course: None }
     }
 }
 
@@ -235,11 +226,7 @@ impl<Req> Course<Req> {
             self.attempt = Some(sleep_until(time::later(time::now(), timeout)));
         }
         let late = |kind: &str, limit: Duration| {
-            let error = if inner.is_unsent() {
-                Error::unsent
-            } else {
-                Error::failed
-            };
+            let error = if inner.is_unsent() { Error::unsent } else { Error::failed };
             let error = error(Kind::Timeout).message(format!("{kind} took longer than {limit:?}"));
             match inner.chosen() {
                 Some(member) => error.at_endpoint(member.shared_key()),
@@ -247,10 +234,7 @@ impl<Req> Course<Req> {
             }
         };
         if self.poll_end(cx).is_ready() {
-            let error = late(
-                "the call",
-                time::now().saturating_duration_since(self.start),
-            );
+            let error = late("the call", time::now().saturating_duration_since(self.start));
             return Poll::Ready(Late::Call(self.give_up(error)));
         }
         let Some(attempt) = &mut self.attempt else {
@@ -270,10 +254,7 @@ impl<Req> Course<Req> {
     }
 
     fn end_of_call<R, C>(&self, policy: &Policy<R, C>, times: &Times) -> Option<Instant> {
-        let overall = policy
-            .attempts
-            .overall
-            .map(|overall| time::later(self.start, overall));
+        let overall = policy.attempts.overall.map(|overall| time::later(self.start, overall));
         let deadline = (times.deadline != NEVER).then(|| time::at_stamp(times.deadline));
         match (overall, deadline) {
             (Some(overall), Some(deadline)) => Some(overall.min(deadline)),
@@ -302,9 +283,7 @@ impl<Req> Course<Req> {
                 refused: error.is_refused(),
                 unsent: error.is_unsent(),
                 chose: chosen.is_some(),
-                again: chosen
-                    .as_ref()
-                    .is_some_and(|member| self.tried.contains(member)),
+                again: chosen.as_ref().is_some_and(|member| self.tried.contains(member)),
                 retry_after: error.retry_after(),
             },
             Failure::Answer(_, retry_after) => Failed {
@@ -320,10 +299,7 @@ impl<Req> Course<Req> {
             self.tried.insert(member);
         }
         let next = match again {
-            Some(Again {
-                service,
-                spare: Some(_),
-            }) => {
+            Some(Again { service, spare: Some(_) }) => {
                 let progress = Progress {
                     made: self.made,
                     idempotent: times.idempotent != 0,
@@ -440,10 +416,7 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture")
-            .field(
-                "attempts",
-                &self.course.as_ref().map_or(1, |course| course.made),
-            )
+            .field("attempts", &self.course.as_ref().map_or(1, |course| course.made))
             .finish_non_exhaustive()
     }
 }

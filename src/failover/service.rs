@@ -61,11 +61,7 @@ where
         let policy = &self.policy;
         policy.budget.deposit();
         // A copy only where it can be of use.
-        let copy = if policy.attempts.max > 1 {
-            policy.replay.replay(&request)
-        } else {
-            None
-        };
+        let copy = if policy.attempts.max > 1 { policy.replay.replay(&request) } else { None };
         let deadline = policy.replay.deadline(&request);
         let idempotent = policy.replay.is_idempotent(&request);
         policy.replay.begin_attempt(&mut request, 1);
@@ -78,10 +74,7 @@ where
 impl<S: Clone, R, C> Clone for Failover<S, R, C> {
     #[inline]
     fn clone(&self) -> Self {
-        Self {
-            inner: self.inner.clone(),
-            policy: self.policy.clone(),
-        }
+        Self { inner: self.inner.clone(), policy: self.policy.clone() }
     }
 }
 

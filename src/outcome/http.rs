@@ -24,9 +24,9 @@ impl<B, E> Classify<Response<B>, E> for HttpClassify {
             return Outcome::Failure;
         };
         match response.status() {
-            StatusCode::TOO_MANY_REQUESTS => Outcome::Overload {
-                retry_after: wire::retry_after(response.headers()),
-            },
+            StatusCode::TOO_MANY_REQUESTS => {
+                Outcome::Overload { retry_after: wire::retry_after(response.headers()) }
+            }
             StatusCode::SERVICE_UNAVAILABLE => match wire::retry_after(response.headers()) {
                 None => Outcome::Failure,
                 retry_after => Outcome::Overload { retry_after },

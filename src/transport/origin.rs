@@ -63,10 +63,7 @@ impl<S> Layer<S> for OriginLayer {
     type Service = Origin<S>;
 
     fn layer(&self, inner: S) -> Origin<S> {
-        Origin {
-            inner,
-            target: None,
-        }
+        Origin { inner, target: None }
     }
 }
 
@@ -93,10 +90,7 @@ impl<C: Connect> Connect for Origin<C> {
         let endpoint = member.endpoint();
         Origin {
             inner: self.inner.connect(member),
-            target: Some(Arc::new(Target::new(
-                member.shared_key(),
-                endpoint.address(),
-            ))),
+            target: Some(Arc::new(Target::new(member.shared_key(), endpoint.address()))),
         }
     }
 }
@@ -112,9 +106,7 @@ where
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let target = &self.target;
-        self.inner
-            .poll_ready(cx)
-            .map_err(|error| failed(error, target.as_deref()))
+        self.inner.poll_ready(cx).map_err(|error| failed(error, target.as_deref()))
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
@@ -123,18 +115,13 @@ where
                 Ok(uri) => *request.uri_mut() = uri,
                 Err(error) => {
                     return OriginFuture {
-                        state: State::Unsent {
-                            error: Some(error.at_endpoint(&target.key)),
-                        },
+                        state: State::Unsent { error: Some(error.at_endpoint(&target.key)) },
                     };
                 }
             }
         }
         OriginFuture {
-            state: State::Called {
-                future: self.inner.call(request),
-                target: self.target.clone(),
-            },
+            state: State::Called { future: self.inner.call(request), target: self.target.clone() },
         }
     }
 }
@@ -181,9 +168,7 @@ impl Target {
 
 fn unusable(error: impl Into<BoxError> + fmt::Display) -> Error {
     let message = format!("the address and the path of the request make no URL: {error}");
-    Error::unsent(Kind::InvalidConfig)
-        .message(message)
-        .caused_by(error)
+    Error::unsent(Kind::InvalidConfig).message(message).caused_by(error)
 }
 
 /// The error of the client, as ours.
@@ -284,9 +269,7 @@ mod tests {
     #[test]
     fn a_socket_has_no_origin() {
         let address: Address = "unix:/run/a.sock".parse().unwrap();
-        let error = Target::new(&"a".into(), &address)
-            .uri_of(&Uri::from_static("/"))
-            .unwrap_err();
+        let error = Target::new(&"a".into(), &address).uri_of(&Uri::from_static("/")).unwrap_err();
         assert!(error.is_unsent() && error.kind() == Kind::InvalidConfig);
     }
 }

@@ -107,17 +107,8 @@ mod tests {
             let all: BTreeMap<String, u8> = (0..n).map(|i| (i.to_string(), 0)).collect();
             serde_json::to_string(&all).unwrap().replace(":0", ":\"x\"")
         };
-        assert_eq!(
-            serde_json::from_str::<Pairs>(&pairs(1_024))
-                .unwrap()
-                .0
-                .len(),
-            1_024
-        );
+        assert_eq!(serde_json::from_str::<Pairs>(&pairs(1_024)).unwrap().0.len(), 1_024);
         assert!(serde_json::from_str::<Pairs>(&pairs(1_025)).is_err());
-        assert_eq!(
-            serde_json::from_str::<Pairs>(r#"{"a":null}"#).unwrap().0["a"],
-            ""
-        );
+        assert_eq!(serde_json::from_str::<Pairs>(r#"{"a":null}"#).unwrap().0["a"], "");
     }
 }

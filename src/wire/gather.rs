@@ -30,11 +30,7 @@ pub(crate) enum Cut<E> {
 
 impl<B: Body> Gather<B> {
     pub(crate) fn new(body: B, limit: usize) -> Self {
-        Self {
-            body,
-            bytes: BytesMut::new(),
-            limit,
-        }
+        Self { body, bytes: BytesMut::new(), limit }
     }
 
     /// Reads on. Nothing beyond the limit is kept, and a body that says that it is longer is not
@@ -83,9 +79,7 @@ mod tests {
     use super::*;
 
     fn gather(chunks: Vec<Vec<u8>>, limit: usize) -> Result<Bytes, (Cut<()>, Bytes)> {
-        let frames = chunks
-            .into_iter()
-            .map(|chunk| Ok::<_, ()>(Frame::data(Bytes::from(chunk))));
+        let frames = chunks.into_iter().map(|chunk| Ok::<_, ()>(Frame::data(Bytes::from(chunk))));
         let mut gather = Box::pin(Gather::new(StreamBody::new(stream::iter(frames)), limit));
         block_on(poll_fn(|cx| gather.as_mut().poll_gather(cx)))
             .map_err(|cut| (cut, gather.as_mut().so_far()))

@@ -35,10 +35,7 @@ mod tests {
     fn seconds_dates_and_nonsense() {
         assert_eq!(asked("7"), Some(Duration::from_secs(7)));
         assert_eq!(asked("0"), Some(Duration::ZERO));
-        assert_eq!(
-            asked("99999999999999999999999"),
-            Some(Duration::from_secs(u64::MAX))
-        );
+        assert_eq!(asked("99999999999999999999999"), Some(Duration::from_secs(u64::MAX)));
         assert_eq!(asked("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
         assert!(
             asked("Fri, 31 Dec 9999 23:59:59 GMT")

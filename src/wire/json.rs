@@ -153,10 +153,7 @@ impl Visitor<'_> for Name<'_> {
     }
 
     fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
-        Ok(self
-            .0
-            .iter()
-            .position(|name| name.eq_ignore_ascii_case(key)))
+        Ok(self.0.iter().position(|name| name.eq_ignore_ascii_case(key)))
     }
 }
 

@@ -2,7 +2,6 @@
 //! plugin manager that this crate stands in for. What both ends need is here, so that neither
 //! imports the other.
 
-mod duration;
 mod envelope;
 mod gather;
 mod headers;
@@ -12,7 +11,6 @@ mod time;
 use std::borrow::Cow;
 
 pub(crate) use self::{
-    duration::{config as duration_config, go_duration, nanoseconds, parse_go_duration},
     envelope::{Answer, Pairs, Question, zero_value},
     gather::{Cut, Gather},
     headers::{retry_after, retry_after_value},
@@ -28,9 +26,6 @@ pub(crate) fn start(text: &str, most: usize) -> Cow<'_, str> {
     if text.len() <= most {
         return Cow::Borrowed(text);
     }
-    let end = (0..=most)
-        .rev()
-        .find(|&at| text.is_char_boundary(at))
-        .unwrap_or(0);
+    let end = (0..=most).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
     Cow::Owned(format!("{}…", &text[..end]))
 }

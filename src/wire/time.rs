@@ -37,11 +37,7 @@ pub(crate) fn parse_rfc3339(text: &str) -> Option<(i64, u32)> {
         None => (0, rest),
         Some(rest) => {
             let end = rest.find(|c: char| !c.is_ascii_digit())?;
-            let digits: String = rest[..end]
-                .chars()
-                .chain("000000000".chars())
-                .take(9)
-                .collect();
+            let digits: String = rest[..end].chars().chain("000000000".chars()).take(9).collect();
             (digits.parse().ok().filter(|_| end > 0)?, &rest[end..])
         }
     };
@@ -54,12 +50,7 @@ pub(crate) fn parse_rfc3339(text: &str) -> Option<(i64, u32)> {
     let days = days_to(year, month, day)?;
     // A leap second is the second after.
     let in_day = hour < 24 && minute < 60 && second <= 60;
-    in_day.then(|| {
-        (
-            days * DAY + hour * 3_600 + minute * 60 + second - offset,
-            nanos,
-        )
-    })
+    in_day.then(|| (days * DAY + hour * 3_600 + minute * 60 + second - offset, nanos))
 }
 
 fn offset(zone: &str) -> Option<i64> {
@@ -70,9 +61,8 @@ fn offset(zone: &str) -> Option<i64> {
 /// The moment of a preferred `HTTP-date` (RFC 9110 §5.6.7), such as
 /// `Sun, 06 Nov 1994 08:49:37 GMT`.
 pub(crate) fn parse_http_date(text: &str) -> Option<SystemTime> {
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let mut words = text.split_once(", ")?.1.split(' ');
     let [day] = numbers(words.next()?, ' ', [2])?;
     let month = words.next()?;
@@ -103,10 +93,7 @@ pub(crate) fn system_time((seconds, nanos): (i64, u32)) -> Option<SystemTime> {
 
 fn since_1970(time: SystemTime) -> (i64, u32) {
     let (seconds, nanos) = match time.duration_since(UNIX_EPOCH) {
-        Ok(after) => (
-            i64::try_from(after.as_secs()).unwrap_or(i64::MAX),
-            after.subsec_nanos(),
-        ),
+        Ok(after) => (i64::try_from(after.as_secs()).unwrap_or(i64::MAX), after.subsec_nanos()),
         Err(before) => {
             let before = before.duration();
             let seconds = -i64::try_from(before.as_secs()).unwrap_or(i64::MAX);
@@ -164,11 +151,7 @@ fn date_of(days: i64) -> (i64, i64, i64) {
     let of_year = day - (365 * year + year / 4 - year / 100);
     let shifted = (5 * of_year + 2) / 153;
     let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     (era * 400 + year + i64::from(month <= 2), month, day)
 }
 
@@ -182,23 +165,14 @@ mod tests {
         let time = |seconds, nanos| system_time((seconds, nanos));
         assert_eq!(rfc3339(None), "0001-01-01T00:00:00Z");
         assert_eq!(rfc3339(time(0, 0)), "1970-01-01T00:00:00Z");
-        assert_eq!(
-            rfc3339(time(951_782_400, 250_000_000)),
-            "2000-02-29T00:00:00.25Z"
-        );
+        assert_eq!(rfc3339(time(951_782_400, 250_000_000)), "2000-02-29T00:00:00.25Z");
         assert_eq!(rfc3339(time(-1, 0)), "1969-12-31T23:59:59Z");
-        assert_eq!(
-            parse_rfc3339("0001-01-01T00:00:00Z").map(system_time),
-            Some(None)
-        );
+        assert_eq!(parse_rfc3339("0001-01-01T00:00:00Z").map(system_time), Some(None));
         assert_eq!(
             parse_rfc3339("2025-09-20T15:30:00.5+02:00"),
             Some((1_758_375_000, 500_000_000))
         );
-        assert_eq!(
-            parse_rfc3339("2016-12-31T23:59:60Z"),
-            parse_rfc3339("2017-01-01T00:00:00Z")
-        );
+        assert_eq!(parse_rfc3339("2016-12-31T23:59:60Z"), parse_rfc3339("2017-01-01T00:00:00Z"));
         let date = parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT");
         assert_eq!(date, time(784_111_777, 0));
     }
@@ -218,11 +192,7 @@ mod tests {
         ] {
             assert_eq!(parse_rfc3339(text), None, "{text}");
         }
-        for text in [
-            "",
-            "Sun, 6 Nov 1994 08:49:37 GMT",
-            "Sun, 06 Nov 1994 08:49:37 UTC",
-        ] {
+        for text in ["", "Sun, 6 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 UTC"] {
             assert_eq!(parse_http_date(text), None, "{text}");
         }
     }

@@ -18,11 +18,7 @@ pub(super) fn success<U: Serialize>(reply: &Reply<U>, id: &str) -> Response<Full
     let answer = Answer {
         data: Some(reply.body()),
         error: "",
-        request_id: if reply.request_id().is_empty() {
-            id
-        } else {
-            reply.request_id()
-        },
+        request_id: if reply.request_id().is_empty() { id } else { reply.request_id() },
         metadata: reply.metadata(),
     };
     match to_json(&answer) {
@@ -47,9 +43,7 @@ pub(super) fn failure(error: BoxError, id: &str) -> Response<Full<Bytes>> {
     }
     let mut response = error_response(ours.http_status(), &text, id);
     if let Some(wait) = ours.retry_after() {
-        response
-            .headers_mut()
-            .insert(RETRY_AFTER, wire::retry_after_value(wait));
+        response.headers_mut().insert(RETRY_AFTER, wire::retry_after_value(wait));
     }
     response
 }
@@ -62,11 +56,7 @@ fn error_response(status: StatusCode, text: &str, request_id: &str) -> Response<
     let answer = Answer::<()> {
         data: None,
         // An empty text would be no error at all.
-        error: if text.is_empty() {
-            "the plugin failed, and does not say why"
-        } else {
-            text
-        },
+        error: if text.is_empty() { "the plugin failed, and does not say why" } else { text },
         request_id,
         metadata: &Default::default(),
     };
@@ -84,9 +74,7 @@ pub(super) fn json<V: Serialize>(status: StatusCode, value: &V) -> Response<Full
 fn respond(status: StatusCode, body: Vec<u8>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 

@@ -70,27 +70,18 @@ impl<S: Service<Call<T>>, T, F, B: Body> ServeFuture<S, T, F, B> {
 
     /// Waits for a verdict.
     pub(super) fn check(health: F) -> Self {
-        Self {
-            state: State::Checking {
-                health,
-                start: time::now(),
-            },
-        }
+        Self { state: State::Checking { health, start: time::now() } }
     }
 
     /// Waits for nothing.
     pub(super) fn answered(response: Response<Full<Bytes>>) -> Self {
-        Self {
-            state: State::answered(response),
-        }
+        Self { state: State::answered(response) }
     }
 }
 
 impl<S: Service<Call<T>>, T, F, B> State<S, T, F, B> {
     fn answered(response: Response<Full<Bytes>>) -> Self {
-        Self::Answered {
-            response: Some(response),
-        }
+        Self::Answered { response: Some(response) }
     }
 }
 
@@ -109,18 +100,12 @@ where
         let mut state = self.project().state;
         loop {
             let next = match state.as_mut().project() {
-                StateProj::Reading {
-                    body,
-                    parts,
-                    plugin,
-                } => {
+                StateProj::Reading { body, parts, plugin } => {
                     let result = ready!(body.poll_gather(cx));
                     match (read(result, parts.take()), plugin.take()) {
-                        (Ok(call), Some(plugin)) => State::Readying {
-                            id: call.id().into_owned(),
-                            call: Some(call),
-                            plugin,
-                        },
+                        (Ok(call), Some(plugin)) => {
+                            State::Readying { id: call.id().into_owned(), call: Some(call), plugin }
+                        }
                         (Err((status, text)), _) => State::answered(refusal(status, &text)),
                         (Ok(_), None) => return Poll::Pending,
                     }

@@ -69,10 +69,7 @@ pub fn http<S, T>(plugin: S) -> HttpServe<S, T> {
     HttpServe {
         plugin,
         health: always_healthy,
-        about: Arc::new(About {
-            info: PluginInfo::default(),
-            max_request_bytes: wire::MAX_BODY,
-        }),
+        about: Arc::new(About { info: PluginInfo::default(), max_request_bytes: wire::MAX_BODY }),
         types: PhantomData,
     }
 }
@@ -122,12 +119,7 @@ impl<S, T, H> HttpServe<S, T, H> {
         G: Fn() -> F,
         F: Future<Output = HealthStatus>,
     {
-        HttpServe {
-            plugin: self.plugin,
-            health,
-            about: self.about,
-            types: PhantomData,
-        }
+        HttpServe { plugin: self.plugin, health, about: self.about, types: PhantomData }
     }
 
     /// How many bytes a body may have. Default 16 MiB. More is answered by 413, and not read.

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use super::answer::refusal;
 use crate::{
     call::Call,
+    duration::parse_go_duration,
     error::BoxError,
     wire::{self, Cut},
 };
@@ -41,9 +42,7 @@ pub(super) fn route(parts: &Parts) -> Route {
         )),
         _ => {
             let mut response = refusal(StatusCode::METHOD_NOT_ALLOWED, "calls are a POST");
-            response
-                .headers_mut()
-                .insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST"));
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD, POST"));
             Route::Nowhere(response)
         }
     }
@@ -72,23 +71,17 @@ where
         // The caller is gone, or will be told what it did.
         Cut::Broken(_) => (StatusCode::BAD_REQUEST, "the body broke off".into()),
     })?;
-    let header_id = parts
-        .as_ref()
-        .and_then(|parts| parts.headers.get("x-request-id")?.to_str().ok());
+    let header_id =
+        parts.as_ref().and_then(|parts| parts.headers.get("x-request-id")?.to_str().ok());
     parse(&String::from_utf8_lossy(&body), header_id).map_err(|problem| {
-        let problem = format!(
-            "this is no call: {}",
-            wire::start(&problem.to_string(), 1_024)
-        );
+        let problem = format!("this is no call: {}", wire::start(&problem.to_string(), 1_024));
         (StatusCode::BAD_REQUEST, problem.into())
     })
 }
 
 fn parse<T: DeserializeOwned>(text: &str, header_id: Option<&str>) -> Result<Call<T>, BoxError> {
-    let [data, request_id, timeout, headers, metadata] = wire::members(
-        text,
-        ["data", "request_id", "timeout", "headers", "metadata"],
-    )?;
+    let [data, request_id, timeout, headers, metadata] =
+        wire::members(text, ["data", "request_id", "timeout", "headers", "metadata"])?;
     let data = match data.filter(|data| data.get() != "null") {
         Some(data) => serde_json::from_str(data.get())?,
         None => wire::zero_value().ok_or("it has no `data`")?,
@@ -102,8 +95,8 @@ fn parse<T: DeserializeOwned>(text: &str, header_id: Option<&str>) -> Result<Cal
     }
     let timeout: String = wire::value(timeout)?;
     if !timeout.is_empty() {
-        let timeout = wire::parse_go_duration(&timeout)
-            .ok_or("its `timeout` is no duration such as `1m30s`")?;
+        let timeout =
+            parse_go_duration(&timeout).ok_or("its `timeout` is no duration such as `1m30s`")?;
         // Go writes "0s" where none is set.
         if timeout > Duration::ZERO {
             call = call.with_timeout(timeout);

@@ -77,10 +77,7 @@ fn decode<Res: DeserializeOwned>(text: &str) -> Result<Reply<Res>, Error> {
     let request_id: String = wire::value(request_id).map_err(undecodable)?;
     let metadata: wire::Pairs = wire::value(metadata).map_err(undecodable)?;
     let reply = Reply::new(data).with_request_id(request_id);
-    Ok(metadata
-        .0
-        .into_iter()
-        .fold(reply, |reply, (key, value)| reply.with_metadata(key, value)))
+    Ok(metadata.0.into_iter().fold(reply, |reply, (key, value)| reply.with_metadata(key, value)))
 }
 
 /// What a status outside of 2xx means, with what the plugin says about it.
@@ -118,13 +115,11 @@ fn kind_of(status: StatusCode) -> Kind {
 fn said(received: &Received, limit: usize) -> Option<String> {
     let body = unzip(&received.parts.headers, received.body.clone(), limit).ok()?;
     let text = text(&body);
-    let said = wire::members(&text, ["error", "message"])
-        .ok()
-        .and_then(|raws| {
-            raws.into_iter()
-                .filter_map(|raw| wire::value::<String>(raw).ok())
-                .find(|said| !said.is_empty())
-        });
+    let said = wire::members(&text, ["error", "message"]).ok().and_then(|raws| {
+        raws.into_iter()
+            .filter_map(|raw| wire::value::<String>(raw).ok())
+            .find(|said| !said.is_empty())
+    });
     let said = match said {
         Some(said) => wire::start(&said, MAX_TEXT).into_owned(),
         None => wire::start(text.trim(), 200).escape_debug().to_string(),
@@ -134,9 +129,7 @@ fn said(received: &Received, limit: usize) -> Option<String> {
 
 /// Decompresses what came compressed, to at most `limit` bytes.
 fn unzip(headers: &HeaderMap, body: Bytes, limit: usize) -> Result<Bytes, Error> {
-    let encoding = headers
-        .get(CONTENT_ENCODING)
-        .map_or(&b""[..], |value| value.as_bytes());
+    let encoding = headers.get(CONTENT_ENCODING).map_or(&b""[..], |value| value.as_bytes());
     if encoding.is_empty() || encoding.eq_ignore_ascii_case(b"identity") {
         return Ok(body);
     }
@@ -162,10 +155,8 @@ fn unzip(headers: &HeaderMap, body: Bytes, limit: usize) -> Result<Bytes, Error>
 
 fn undecodable(problem: impl ToString) -> Error {
     let problem = problem.to_string();
-    Error::failed(Kind::Transport).message(format!(
-        "failed to decode response: {}",
-        wire::start(&problem, MAX_TEXT)
-    ))
+    Error::failed(Kind::Transport)
+        .message(format!("failed to decode response: {}", wire::start(&problem, MAX_TEXT)))
 }
 
 #[cfg(test)]
@@ -180,31 +171,17 @@ mod tests {
             (r#"{"data":7}"#, 7),
             (r#"  {"DATA":7,"Request_ID":"x"}  trailing {"#, 7),
             (r#"{"data":1,"data":7,"unknown":[{}]}"#, 7),
-            (
-                r#"{"data":7,"error":"","metadata":null,"request_id":null}"#,
-                7,
-            ),
+            (r#"{"data":7,"error":"","metadata":null,"request_id":null}"#, 7),
             (r#"{"data":null}"#, 0),
             ("{}", 0),
             ("null", 0),
         ] {
             assert_eq!(gross(text).ok(), Some(value), "{text}");
         }
-        for text in [
-            "",
-            "7",
-            "[]",
-            "{",
-            r#"{"data":"x"}"#,
-            r#"{"error":5}"#,
-            r#"{"data":7"#,
-        ] {
+        for text in ["", "7", "[]", "{", r#"{"data":"x"}"#, r#"{"error":5}"#, r#"{"data":7"#] {
             let error = gross(text).unwrap_err();
             assert_eq!(error.kind(), Kind::Transport, "{text}");
-            assert!(
-                error.to_string().contains("failed to decode response: "),
-                "{error}"
-            );
+            assert!(error.to_string().contains("failed to decode response: "), "{error}");
         }
     }
 

@@ -2,7 +2,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::wire;
+use crate::{
+    error::{Error, Kind},
+    wire,
+};
 
 /// How to reach plugins over HTTP.
 ///
@@ -23,13 +26,13 @@ use crate::wire;
 pub struct HttpConfig {
     /// How long one exchange may take, from the first attempt to connect to the last byte of the
     /// answer. Default 30 s. The deadline of a call bounds it further.
-    #[serde(with = "wire::duration_config")]
+    #[serde(with = "crate::duration::serde")]
     pub request_timeout: Duration,
     /// How long finding and connecting to the host may take. Default 5 s.
-    #[serde(with = "wire::duration_config")]
+    #[serde(with = "crate::duration::serde")]
     pub connect_timeout: Duration,
     /// How long a connection is kept without use. Default 90 s.
-    #[serde(with = "wire::duration_config")]
+    #[serde(with = "crate::duration::serde")]
     pub idle_timeout: Duration,
     /// How many connections are kept without use, for each member. Default 64. Zero keeps none,
     /// so that every call connects anew.
@@ -63,7 +66,43 @@ impl Default for HttpConfig {
     }
 }
 
+const HEADER_BYTES: std::ops::RangeInclusive<usize> = 8 << 10..=16 << 20;
+
 impl HttpConfig {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// `InvalidConfig` that names all mistakes at once. A transport built of such a config takes
+    /// the default instead of a zero, and otherwise the nearest sane value.
+    pub fn validate(&self) -> Result<(), Error> {
+        let mut mistakes = Vec::new();
+        for (name, value) in [
+            ("request_timeout", self.request_timeout),
+            ("connect_timeout", self.connect_timeout),
+            ("idle_timeout", self.idle_timeout),
+        ] {
+            if value.is_zero() {
+                mistakes.push(format!("`{name}` is zero, but must be longer"));
+            }
+        }
+        if self.max_response_bytes == 0 {
+            mistakes.push("`max_response_bytes` is 0, but must be more".to_owned());
+        }
+        if !HEADER_BYTES.contains(&self.max_header_bytes) {
+            mistakes.push(format!(
+                "`max_header_bytes` is {}, but must be from {} to {}",
+                self.max_header_bytes,
+                HEADER_BYTES.start(),
+                HEADER_BYTES.end()
+            ));
+        }
+        if mistakes.is_empty() {
+            return Ok(());
+        }
+        let message = format!("http: {}", mistakes.join("; "));
+        Err(Error::unsent(Kind::InvalidConfig).message(message))
+    }
+
     pub(super) fn clamped(mut self) -> Self {
         const FOR_EVER: Duration = Duration::from_secs(86_400 * 365 * 30);
         let default = Self::default();
@@ -72,11 +111,7 @@ impl HttpConfig {
             (&mut self.connect_timeout, default.connect_timeout),
             (&mut self.idle_timeout, default.idle_timeout),
         ] {
-            *duration = if duration.is_zero() {
-                default
-            } else {
-                (*duration).min(FOR_EVER)
-            };
+            *duration = if duration.is_zero() { default } else { (*duration).min(FOR_EVER) };
         }
         for (size, default) in [
             (&mut self.max_response_bytes, default.max_response_bytes),
@@ -86,7 +121,37 @@ impl HttpConfig {
                 *size = default;
             }
         }
-        self.max_header_bytes = self.max_header_bytes.clamp(8 << 10, 16 << 20);
+        self.max_header_bytes =
+            self.max_header_bytes.clamp(*HEADER_BYTES.start(), *HEADER_BYTES.end());
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mistake_is_named_and_clamping_leaves_none() {
+        let absurd = HttpConfig {
+            request_timeout: Duration::ZERO,
+            connect_timeout: Duration::ZERO,
+            idle_timeout: Duration::ZERO,
+            max_response_bytes: 0,
+            max_header_bytes: usize::MAX,
+            ..HttpConfig::default()
+        };
+        let text = absurd.validate().unwrap_err().to_string();
+        for name in [
+            "request_timeout",
+            "connect_timeout",
+            "idle_timeout",
+            "max_response_bytes",
+            "max_header_bytes",
+        ] {
+            assert!(text.contains(name), "{text}");
+        }
+        assert!(absurd.clamped().validate().is_ok());
+        assert!(HttpConfig::default().validate().is_ok());
     }
 }

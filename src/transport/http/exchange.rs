@@ -80,9 +80,7 @@ impl Exchange {
         let sending = Sending::default();
         let request = request.map(|bytes| Outgoing::new(bytes, sending.clone()));
         Ok(Self {
-            state: State::Requested {
-                response: client.request(request),
-            },
+            state: State::Requested { response: client.request(request) },
             timer: None,
             until: deadline.unwrap_or(by_config).min(by_config),
             sending,
@@ -138,10 +136,7 @@ impl Exchange {
                             this.config.max_response_bytes.min(MAX_ERROR_BODY)
                         };
                         let body = Gather::new(body, limit);
-                        this.state.set(State::Reading {
-                            parts: Some(parts),
-                            body,
-                        });
+                        this.state.set(State::Reading { parts: Some(parts), body });
                     }
                 },
                 StateProj::Reading { parts, mut body } => {
@@ -152,10 +147,9 @@ impl Exchange {
                     return Poll::Ready(match result {
                         Ok(body) => Ok(Received { parts, body }),
                         // The status alone is an error, and a better one.
-                        Err(_) if !parts.status.is_success() => Ok(Received {
-                            parts,
-                            body: body.so_far(),
-                        }),
+                        Err(_) if !parts.status.is_success() => {
+                            Ok(Received { parts, body: body.so_far() })
+                        }
                         Err(Cut::TooLong) => Err(too_long(this.config)),
                         Err(Cut::Broken(error)) => Err(broken_body(error)),
                     });
@@ -169,10 +163,7 @@ impl Exchange {
         let mut this = self.project();
         if let StateProj::Reading { parts, body } = this.state.as_mut().project() {
             if let Some(parts) = parts.take_if(|parts| !parts.status.is_success()) {
-                return Ok(Received {
-                    parts,
-                    body: body.so_far(),
-                });
+                return Ok(Received { parts, body: body.so_far() });
             }
         }
         let error = if this.sending.give_up() {
@@ -201,11 +192,7 @@ fn too_long(config: &HttpConfig) -> Error {
 /// What it means that there is no answer.
 fn broken(error: legacy::Error, begun: bool, config: &HttpConfig) -> Error {
     let new = |kind| {
-        if begun {
-            Error::failed(kind)
-        } else {
-            Error::unsent(kind)
-        }
+        if begun { Error::failed(kind) } else { Error::unsent(kind) }
     };
     let cause = root(&error);
     let protocol = causes(&error)
@@ -242,17 +229,13 @@ fn broken_body(error: hyper::Error) -> Error {
     let cause = root(&error);
     let nonsense = error.is_parse()
         || cause.downcast_ref::<io::Error>().is_some_and(|e| {
-            matches!(
-                e.kind(),
-                io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData
-            )
+            matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
         });
     let outcome = if nonsense {
         Error::failed(Kind::Transport).message(format!("failed to decode response: {cause}"))
     } else {
-        Error::failed(Kind::Connection).message(format!(
-            "HTTP request failed: the answer broke off: {cause}"
-        ))
+        Error::failed(Kind::Connection)
+            .message(format!("HTTP request failed: the answer broke off: {cause}"))
     };
     outcome.caused_by(error)
 }

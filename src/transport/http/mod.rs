@@ -70,10 +70,7 @@ impl<Req, Res> HttpTransport<Req, Res> {
 
     /// With this config. What is out of range is clamped; see [`HttpConfig`].
     pub fn with_config(config: HttpConfig) -> Self {
-        Self {
-            config: Arc::new(config.clamped()),
-            types: PhantomData,
-        }
+        Self { config: Arc::new(config.clamped()), types: PhantomData }
     }
 
     /// The config, as it is used.
@@ -98,17 +95,12 @@ impl<Req, Res> Default for HttpTransport<Req, Res> {
 
 impl<Req, Res> Clone for HttpTransport<Req, Res> {
     fn clone(&self) -> Self {
-        Self {
-            config: self.config.clone(),
-            types: PhantomData,
-        }
+        Self { config: self.config.clone(), types: PhantomData }
     }
 }
 
 impl<Req, Res> fmt::Debug for HttpTransport<Req, Res> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpTransport")
-            .field("config", &self.config)
-            .finish()
+        f.debug_struct("HttpTransport").field("config", &self.config).finish()
     }
 }

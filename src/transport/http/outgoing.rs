@@ -39,10 +39,7 @@ impl Sending {
     }
 
     fn decide(&self, wanted: u8) -> u8 {
-        match self
-            .0
-            .compare_exchange(WAITING, wanted, Ordering::AcqRel, Ordering::Acquire)
-        {
+        match self.0.compare_exchange(WAITING, wanted, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => wanted,
             Err(decided) => decided,
         }

@@ -14,10 +14,11 @@ use serde::Serialize;
 use super::config::HttpConfig;
 use crate::{
     call::Call,
+    duration::go_duration,
     endpoint::Address,
     error::{Error, Kind},
     member::Member,
-    wire::{Question, go_duration, to_json},
+    wire::{Question, to_json},
 };
 
 /// The endpoint of a service, and how to reach it.
@@ -32,12 +33,7 @@ pub(super) struct Target {
 impl Target {
     pub(super) fn new(member: &Member, config: Arc<HttpConfig>) -> Self {
         let address = member.endpoint().address().clone();
-        Self {
-            key: member.shared_key().clone(),
-            uri: usable(&absolute(&address)),
-            address,
-            config,
-        }
+        Self { key: member.shared_key().clone(), uri: usable(&absolute(&address)), address, config }
     }
 
     /// The request of a call.
@@ -55,10 +51,7 @@ impl Target {
             .map_err(|error| unusable(format!("cannot write the call as JSON: {error}")))?;
         let mut headers = self.headers();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(
-            HeaderName::from_static("x-request-id"),
-            header_value("X-Request-Id", &id)?,
-        );
+        headers.insert(HeaderName::from_static("x-request-id"), header_value("X-Request-Id", &id)?);
         add_headers(&mut headers, call)?;
         Ok(request(Method::POST, uri, headers, body.into()))
     }
@@ -116,8 +109,7 @@ fn usable(url: &str) -> Result<Uri, Error> {
              `{scheme}`; use an `http` address, or `OriginLayer` over a client that speaks it"
         )));
     }
-    url.parse()
-        .map_err(|error| unusable(format!("cannot use the URL `{url}`: {error}")))
+    url.parse().map_err(|error| unusable(format!("cannot use the URL `{url}`: {error}")))
 }
 
 fn request(method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Request<Bytes> {
@@ -133,9 +125,7 @@ fn add_headers<Req>(headers: &mut HeaderMap, call: &Call<Req>) -> Result<(), Err
     for (name, value) in call.headers() {
         let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
             let name: String = name.escape_debug().take(64).collect();
-            unusable(format!(
-                "the call has a header whose name cannot be sent: `{name}`"
-            ))
+            unusable(format!("the call has a header whose name cannot be sent: `{name}`"))
         })?;
         if [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER].contains(&parsed) {
             continue;
@@ -150,9 +140,7 @@ fn add_headers<Req>(headers: &mut HeaderMap, call: &Call<Req>) -> Result<(), Err
 /// Names the header, never the value, which may be a secret.
 fn header_value(name: &str, value: &str) -> Result<HeaderValue, Error> {
     HeaderValue::from_bytes(value.as_bytes()).map_err(|_| {
-        unusable(format!(
-            "the header `{name}` holds a control character, so it cannot be sent"
-        ))
+        unusable(format!("the header `{name}` holds a control character, so it cannot be sent"))
     })
 }
 

@@ -68,11 +68,7 @@ impl<Req, Res> HttpService<Req, Res> {
             // Go writes `X-Request-Id`, and some servers compare bytes.
             .http1_title_case_headers(true)
             .build(Dial::new(config.connect_timeout));
-        Self {
-            client,
-            target: Arc::new(Target::new(member, config)),
-            types: PhantomData,
-        }
+        Self { client, target: Arc::new(Target::new(member, config)), types: PhantomData }
     }
 
     /// Asks the plugin how it does: a `GET` of [`HttpConfig::health_path`].
@@ -93,10 +89,7 @@ impl<Req, Res> HttpService<Req, Res> {
                 Ok(received) => answer::health(&received, self.target.config.max_response_bytes),
             },
         };
-        health.checked_at(
-            SystemTime::now(),
-            time::now().saturating_duration_since(start),
-        )
+        health.checked_at(SystemTime::now(), time::now().saturating_duration_since(start))
     }
 
     /// Asks the plugin who it is: a `GET` of `info` below the endpoint.
@@ -108,8 +101,7 @@ impl<Req, Res> HttpService<Req, Res> {
             let received = self.get(self.target.info_uri()?).await?;
             answer::info(received, self.target.config.max_response_bytes)
         };
-        info.await
-            .map_err(|error| error.at_endpoint(&self.target.key))
+        info.await.map_err(|error| error.at_endpoint(&self.target.key))
     }
 
     async fn get(&self, uri: Uri) -> Result<Received, Error> {
@@ -144,22 +136,13 @@ where
             Ok(exchange) => State::Exchanging { exchange },
             Err(error) => State::Unsent { error: Some(error) },
         };
-        HttpFuture {
-            state,
-            call: call.map(drop),
-            target: self.target.clone(),
-            types: PhantomData,
-        }
+        HttpFuture { state, call: call.map(drop), target: self.target.clone(), types: PhantomData }
     }
 }
 
 impl<Req, Res> Clone for HttpService<Req, Res> {
     fn clone(&self) -> Self {
-        Self {
-            client: self.client.clone(),
-            target: self.target.clone(),
-            types: PhantomData,
-        }
+        Self { client: self.client.clone(), target: self.target.clone(), types: PhantomData }
     }
 }
 
