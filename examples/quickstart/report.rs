@@ -140,9 +140,9 @@ impl Report {
                     "failed": self.failed,
                     "refused": self.refused,
                     "failovers": self.failovers,
-                    "p50_ms": at(0.5).as_secs_f64() * 1e3,
-                    "p99_ms": at(0.99).as_secs_f64() * 1e3,
-                    "p999_ms": at(0.999).as_secs_f64() * 1e3,
+                    "p50_ms": rounded(at(0.5)),
+                    "p99_ms": rounded(at(0.99)),
+                    "p999_ms": rounded(at(0.999)),
                     "endpoints": endpoints,
                 })
             );
@@ -172,4 +172,9 @@ fn percentile(sorted: &[Duration], share: f64) -> Duration {
 
 fn millis(duration: Duration) -> String {
     format!("{:.2} ms", duration.as_secs_f64() * 1e3)
+}
+
+/// In milliseconds, to the microsecond.
+fn rounded(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
 }

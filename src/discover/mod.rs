@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`fixed`] | a list that never changes |
 //! | [`Memory`] | a list that this program changes while running |
-//! | [`FromChanges`] | a `tower::discover::Discover`, with the feature `tower` |
+//! | `FromChanges` | a `tower::discover::Discover`, with the feature `tower` |
 //!
 //! [`diff`] tells two sets apart, and `ToChanges` (feature `tower`) turns any source into the
 //! change stream of tower.

@@ -45,7 +45,7 @@ impl<T, E: Into<BoxError> + 'static> From<Result<T, E>> for Verdict {
 
 /// Finds out how an endpoint is.
 ///
-/// Implemented by [`HttpCheck`](crate::HttpCheck), by closures through [`check_fn`] and
+/// Implemented by `HttpCheck`, by closures through [`check_fn`] and
 /// [`check_upstream`], and by services through [`CheckService`].
 ///
 /// Checks run side by side in one task, so a check must not block the thread. One that panics has

@@ -21,7 +21,7 @@
 //! use inside a tokio runtime, ends with the last gate, and starts again if its runtime ended.
 //! Everything counts as healthy until a check says otherwise.
 //!
-//! [`HttpCheck`](crate::HttpCheck) (feature `http`) asks a path, [`check_fn`] a closure,
+//! `HttpCheck` (feature `http`) asks a path, [`check_fn`] a closure,
 //! [`CheckService`] any service; or implement [`Check`].
 
 mod check;
