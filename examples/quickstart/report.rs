@@ -13,8 +13,8 @@ use crate::load::Done;
 #[derive(Default)]
 pub(crate) struct Report {
     quiet: bool,
-    /// Lines of the table that stands on the terminal.
-    drawn: usize,
+    /// The table that stands on the terminal, where there is one.
+    table: Vec<String>,
     /// Names of the endpoints, by key.
     names: BTreeMap<String, &'static str>,
     second: BTreeMap<String, Vec<Duration>>,
@@ -56,6 +56,7 @@ impl Report {
         if !self.quiet {
             self.erase();
             println!("{:>5.1} s  {what}", at.as_secs_f64());
+            self.draw();
         }
     }
 
@@ -82,7 +83,9 @@ impl Report {
             "eligibility",
             "breaker"
         )];
-        for member in members.members().iter() {
+        let mut members = members.members().to_vec();
+        members.sort_by_key(|member| self.names.get(member.key()));
+        for member in members {
             let mut latencies = second.remove(member.key()).unwrap_or_default();
             latencies.sort_unstable();
             let share = 100.0 * latencies.len() as f64 / calls.max(1) as f64;
@@ -110,17 +113,24 @@ impl Report {
             self.refused
         ));
         self.erase();
-        self.drawn = if std::io::stdout().is_terminal() { lines.len() } else { 0 };
-        println!("{}", lines.join("\n"));
+        if std::io::stdout().is_terminal() {
+            self.table = lines;
+            self.draw();
+        } else {
+            println!("{}", lines.join("\n"));
+        }
     }
 
-    /// On a terminal the next table takes the place of the last.
-    fn erase(&mut self) {
-        if self.drawn > 0 {
-            print!("\x1b[{}A\x1b[J", self.drawn);
-            let _ = std::io::stdout().flush();
-            self.drawn = 0;
+    /// On a terminal the next table takes the place of the last, below all events.
+    fn erase(&self) {
+        if !self.table.is_empty() {
+            print!("\x1b[{}A\x1b[J", self.table.len());
         }
+    }
+
+    fn draw(&self) {
+        self.table.iter().for_each(|line| println!("{line}"));
+        let _ = std::io::stdout().flush();
     }
 
     /// Prints the totals. `true` if no call failed.
