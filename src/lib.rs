@@ -16,11 +16,14 @@ pub mod replay;
 
 // What guards one endpoint, or a whole upstream.
 pub mod breaker;
+mod guard;
+pub mod limit;
 
 // How a call leaves the house, and how it enters a plugin's.
 mod call;
 
 // Shared words; these know nothing of the house.
+mod duration;
 mod error;
 mod outcome;
 mod sync;
@@ -39,6 +42,7 @@ pub use self::{
     endpoint::{Address, Endpoint, Locality, Status},
     error::{BoxError, Error, Kind},
     failover::{Attempts, FailoverLayer},
+    limit::{Quota, RateLimitLayer},
     member::{InFlight, Member, Reason, Veto},
     outcome::{Classify, ErrIsFailure, Outcome},
     replay::Replay,
