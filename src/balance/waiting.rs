@@ -69,11 +69,17 @@ where
         let start = time::now();
         let end = time::later(start, set.config.fail_fast_after);
         let mut contenders = Vec::new();
+        let mut last_error = None;
         if let Some((member, connected)) = first {
+            let dead = died.is_some();
+            if let Some(error) = died {
+                set.report_dead(member.clone(), connected.number);
+                last_error = Some(error.at_endpoint(member.shared_key()));
+            }
             contenders.push(Contender {
                 member,
                 connected,
-                dead: false,
+                dead,
             });
         }
         Self {
@@ -85,7 +91,7 @@ where
             widen: Box::pin(tokio::time::sleep_until(time::later(start, STEP_AFTER))),
             widening: true,
             end: Box::pin(tokio::time::sleep_until(end)),
-            last_error: died,
+            last_error,
         }
     }
 

@@ -136,7 +136,7 @@ pub(crate) async fn call<S: Service<u64>>(service: &mut S, calls: u64) -> u64 {
         let Ok(service) = service.ready().await else {
             break;
         };
-        let outcome = service.call(black_box(number)).await;
+        let outcome = black_box(service.call(black_box(number)).await);
         successes += u64::from(outcome.is_ok());
     }
     successes
