@@ -77,6 +77,7 @@ struct Local<L> {
 struct Shared<T, L> {
     core: Arc<T>,
     index: usize,
+    /// A power of two, so that finding one's lease takes no division.
     shards: usize,
     /// All leases, this one included; `None` where it is the only one, and after the cut.
     siblings: ArcSwapOption<Box<[Arc<Lease<T, L>>]>>,
@@ -84,7 +85,9 @@ struct Shared<T, L> {
 }
 
 impl<T, L: Default> Leases<T, L> {
+    /// As many shards as asked for, or up to twice as many.
     pub(crate) fn new(core: T, shards: usize) -> Self {
+        let shards = shards.max(1).next_power_of_two();
         let (core, cut) = (Arc::new(core), Arc::default());
         let lease = |index| {
             Arc::new(Lease {
@@ -95,13 +98,13 @@ impl<T, L: Default> Leases<T, L> {
                 shared: Padded(Shared {
                     core: core.clone(),
                     index,
-                    shards: shards.max(1),
+                    shards,
                     siblings: ArcSwapOption::empty(),
                     cut: Arc::clone(&cut),
                 }),
             })
         };
-        let leases: Box<[_]> = (0..shards.max(1)).map(lease).collect();
+        let leases: Box<[_]> = (0..shards).map(lease).collect();
         let first = leases[0].clone();
         if leases.len() > 1 {
             let siblings = Arc::new(leases);
@@ -193,10 +196,16 @@ impl<T, L> Lease<T, L> {
         if !self.is_sharded() {
             return self.clone();
         }
-        let index = thread_number() % self.shared.shards;
+        let index = thread_number() & (self.shared.shards - 1);
         if index == self.shared.index {
             return self.clone();
         }
+        self.take_other(index)
+    }
+
+    /// For a handle that was made on another thread.
+    #[inline(never)]
+    fn take_other(self: &Arc<Self>, index: usize) -> Arc<Self> {
         self.shared
             .siblings
             .load()

@@ -272,10 +272,16 @@ impl Flight {
     #[inline]
     fn land(&mut self) {
         if self.began != NOT_YET {
-            self.member.observe(self.elapsed());
+            self.observe();
         }
         self.began = LANDED;
         self.member.land();
+    }
+
+    // Out of line, so that a call that is ready at once carries no clock with it.
+    #[inline(never)]
+    fn observe(&self) {
+        self.member.observe(self.elapsed());
     }
 
     #[cold]
@@ -286,17 +292,21 @@ impl Flight {
         self.began = LANDED;
         self.member.land();
     }
+
+    #[cold]
+    fn abandon(&self) {
+        if self.began != NOT_YET {
+            self.member.observe_abandoned(self.elapsed());
+        }
+        self.member.land();
+    }
 }
 
 impl Drop for Flight {
     #[inline]
     fn drop(&mut self) {
-        if self.began == LANDED {
-            return;
+        if self.began != LANDED {
+            self.abandon();
         }
-        if self.began != NOT_YET {
-            self.member.observe_abandoned(self.elapsed());
-        }
-        self.member.land();
     }
 }

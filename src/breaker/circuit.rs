@@ -192,16 +192,25 @@ impl Circuit {
     }
 
     /// Whether calls pass, once those whose time has come have had their effect.
+    #[inline]
     pub(super) fn is_passing(this: &Shared) -> bool {
         let circuit = this.core();
         let word = circuit.word();
-        word.is_passing() || {
-            Self::catch_up(this, word);
-            !matches!(
-                circuit.word().admit(circuit.policy.config.probes),
-                Admission::Refuse
-            )
+        if word.is_open() && !circuit.unattended.load(Ordering::Acquire) {
+            // Somebody else will end that: no need to look at the clock.
+            return false;
         }
+        word.is_passing() || Self::is_passing_now(this, word)
+    }
+
+    #[cold]
+    fn is_passing_now(this: &Shared, word: Word) -> bool {
+        Self::catch_up(this, word);
+        let circuit = this.core();
+        !matches!(
+            circuit.word().admit(circuit.policy.config.probes),
+            Admission::Refuse
+        )
     }
 
     /// A place for one call, or `None`.
@@ -417,11 +426,21 @@ impl fmt::Debug for Circuit {
 /// The right to make one call. Settles exactly once: with the call's outcome or, when dropped, as
 /// [`Outcome::Ignored`], so that a cancelled probe gives its place back.
 pub(super) struct Admitted {
+    /// `None` once it is settled, and for a call that was refused.
     lease: Option<Arc<Lease<Circuit, Counts>>>,
     ticket: Ticket,
 }
 
 impl Admitted {
+    /// Nothing to settle.
+    #[inline]
+    pub(super) fn nothing() -> Self {
+        Self {
+            lease: None,
+            ticket: Ticket(0),
+        }
+    }
+
     #[inline]
     pub(super) fn new(shared: &Shared, ticket: Ticket) -> Self {
         Self {
@@ -464,6 +483,11 @@ impl Admitted {
     }
 
     #[cold]
+    fn abandon(&mut self) {
+        self.settle(Outcome::Ignored);
+    }
+
+    #[cold]
     #[inline(never)]
     fn settle_slowly(lease: Arc<Lease<Circuit, Counts>>, ticket: Ticket, outcome: Outcome) {
         let Some(this) = Shared::upgrade(&Arc::downgrade(&lease)) else {
@@ -503,7 +527,9 @@ impl Admitted {
 impl Drop for Admitted {
     #[inline]
     fn drop(&mut self) {
-        self.settle(Outcome::Ignored);
+        if self.lease.is_some() {
+            self.abandon();
+        }
     }
 }
 

@@ -25,7 +25,7 @@ pin_project! {
         state: State<F>,
         classify: C,
         // Beside the state, not in it: what lives in an enum is moved about.
-        admitted: Option<Admitted>,
+        admitted: Admitted,
         // Runs only for a probe that has to wait.
         probe: Option<Pin<Box<Sleep>>>,
     }
@@ -46,7 +46,7 @@ impl<F, C> ResponseFuture<F, C> {
         Self {
             state,
             classify,
-            admitted: Some(admitted),
+            admitted,
             probe: None,
         }
     }
@@ -57,7 +57,7 @@ impl<F, C> ResponseFuture<F, C> {
         Self {
             state,
             classify,
-            admitted: None,
+            admitted: Admitted::nothing(),
             probe: None,
         }
     }
@@ -77,16 +77,12 @@ where
         match this.state.project() {
             StateProj::Calling { inner } => {
                 let Poll::Ready(result) = inner.poll(cx) else {
-                    if let Some(admitted) = this.admitted {
-                        if admitted.is_probe() {
-                            time_probe(admitted, this.probe, cx);
-                        }
+                    if this.admitted.is_probe() {
+                        time_probe(this.admitted, this.probe, cx);
                     }
                     return Poll::Pending;
                 };
-                if let Some(admitted) = this.admitted {
-                    admitted.settle(judge(this.classify, &result));
-                }
+                this.admitted.settle(judge(this.classify, &result));
                 Poll::Ready(result.map_err(Error::from_service))
             }
             StateProj::Refused { error } => match error.take() {
