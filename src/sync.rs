@@ -34,19 +34,25 @@ impl<T> Deref for Padded<T> {
 /// A small number of this thread, given in the order in which threads first ask.
 #[inline]
 pub(crate) fn thread_number() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
         static NUMBER: Cell<usize> = const { Cell::new(usize::MAX) };
     }
-    NUMBER
-        .try_with(|number| {
-            if number.get() == usize::MAX {
-                // Relaxed: only the count itself matters.
-                number.set(NEXT.fetch_add(1, Ordering::Relaxed));
-            }
-            number.get()
-        })
-        .unwrap_or(0)
+
+    #[cold]
+    fn next_number() -> usize {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        // Relaxed: only the count itself matters.
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let _ = NUMBER.try_with(|known| known.set(number));
+        number
+    }
+
+    let known = NUMBER.try_with(Cell::get).unwrap_or(0);
+    if known == usize::MAX {
+        next_number()
+    } else {
+        known
+    }
 }
 
 /// State that is read by all and written by few, reached through one [`Lease`] per group of

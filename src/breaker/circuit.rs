@@ -214,7 +214,6 @@ impl Circuit {
     }
 
     /// A place for one call, or `None`.
-    #[inline]
     pub(super) fn admit(this: &Shared) -> Option<Ticket> {
         let word = this.core().word();
         match word.admit(0) {

@@ -151,9 +151,15 @@ impl Word {
         matches!(self.0 & STATE, CLOSED | FORCED_CLOSED)
     }
 
+    /// For a call that passes without a place of its own.
+    #[inline]
+    pub(super) fn ticket(self) -> Ticket {
+        Ticket(self.generation())
+    }
+
     #[inline]
     pub(super) fn admit(self, probes: u32) -> Admission {
-        let ticket = self.generation();
+        let Ticket(ticket) = self.ticket();
         match self.0 & STATE {
             CLOSED | FORCED_CLOSED => Admission::Pass(Ticket(ticket)),
             HALF_OPEN if self.taken() < u64::from(probes) => Admission::Probe(
