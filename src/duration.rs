@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Reads `1m30s`, `1.5s`, `250ms`, as Go writes them. No sign; the units are h, m, s, ms, us, µs, ns.
-pub(crate) fn parse(text: &str) -> Result<Duration, String> {
+fn parse(text: &str) -> Result<Duration, String> {
     let problem = || format!("`{text}` is not a duration; write it like `1m30s` or `250ms`");
     if text == "0" {
         return Ok(Duration::ZERO);
@@ -49,7 +49,6 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
 }
 
 /// For `#[serde(with = ..)]`.
-#[cfg(feature = "serde")]
 pub(crate) mod serde {
     use std::{fmt, time::Duration};
 

@@ -1,5 +1,6 @@
 #![cfg(feature = "test-util")]
 //! What a rate limit promises.
+#![allow(clippy::unwrap_used)]
 
 use std::{
     convert::Infallible,
@@ -274,6 +275,54 @@ async fn each_member_has_its_quota_and_keeps_it_while_it_lives() {
     assert!(layer.handle_for("a").is_none());
     assert!(layer.handle_for("b").is_some());
     assert_eq!(layer.handle().remaining(), 1);
+}
+
+#[test]
+fn threads_never_reserve_more_than_there_are() {
+    let day = Quota::new(1, SECOND * 86_400).burst(500);
+    let layer = RateLimitLayer::new(day);
+    let member = member("a");
+    let service = below(&layer, &member);
+    let passed = AtomicUsize::new(0);
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let (mut service, passed) = (service.clone(), &passed);
+            scope.spawn(move || {
+                for round in 0..1_000 {
+                    let mut cx = Context::from_waker(std::task::Waker::noop());
+                    if service.poll_ready(&mut cx).is_pending() {
+                        continue;
+                    }
+                    if (round + thread) % 3 == 0 {
+                        // Not called after all.
+                        service = service.clone();
+                    } else {
+                        let mut call = task::spawn(service.call(Call::new(0)));
+                        let answer = assert_ready!(call.poll());
+                        passed.fetch_add(usize::from(answer.is_ok()), Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    let left = layer.handle_for("a").unwrap().remaining() as usize;
+    assert_eq!(passed.into_inner() + left, 500);
+    let mut service = service;
+    assert!(
+        service.poll_ready(&mut cx).is_ready(),
+        "without a runtime the call refuses"
+    );
+    assert!(assert_ready!(task::spawn(service.call(Call::new(0))).poll()).is_err() || left > 0);
+}
+
+#[test]
+fn without_a_runtime_nobody_waits() {
+    let (layer, service, _) = waiting(quota(), SECOND);
+    assert!(assert_ready!(start(&service, 0).poll()).is_ok());
+    let refused = assert_ready!(start(&service, 1).poll()).unwrap_err();
+    assert!(refused.is_refused());
+    assert_eq!(layer.handle().waiting(), 0);
 }
 
 // Waiting.

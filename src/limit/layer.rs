@@ -82,6 +82,8 @@ impl RateLimitLayer {
     /// memory allows. The request and a clone of the inner service wait with them; that clone is
     /// made ready when its turn has come.
     ///
+    /// Outside a tokio runtime there is nothing to wait with, and a call is refused instead.
+    ///
     /// Below a balancer this means that calls wait for the endpoint that was chosen, rather than
     /// go to another one.
     ///

@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Sleep, sleep_until};
+use tokio::{
+    runtime::Handle,
+    time::{Sleep, sleep_until},
+};
 
 use super::{
     config::Quota,
@@ -177,6 +180,10 @@ impl State {
         if self.queue.is_empty() && self.take().is_ok() {
             return Ok(None);
         }
+        if Handle::try_current().is_err() {
+            // Nothing to wait with.
+            return Err(self.refuse(self.wait_for_one()));
+        }
         let until = until();
         let ticket = Ticket::draw(self, |ahead| {
             let wait = Duration::from_nanos(self.wait(ahead.saturating_add(1)));
@@ -233,6 +240,10 @@ impl Permit {
         };
         loop {
             let mut reserved = reserve(&self.state, at);
+            if reserved.is_err() && self.waiting.is_none() && Handle::try_current().is_err() {
+                // Nothing to wait with, so `spend` decides.
+                return Poll::Ready(());
+            }
             if reserved.is_err() {
                 let waiting = self.waiting.get_or_insert_with(|| {
                     Box::new(Waiting {
@@ -295,22 +306,23 @@ impl Permit {
 /// Holds a token back for one who is ready to call. If there is none: the nanoseconds until there
 /// is, should all that are held be spent.
 fn reserve(state: &State, at: &AtMember) -> Result<(), u64> {
+    let now = state.clock.nanos();
+    let fits = |held: u64| {
+        let tat = state.tat.load(Ordering::Relaxed);
+        match state.rule.wait(tat, now, held.saturating_add(1)) {
+            0 => Ok(()),
+            wait => Err(wait),
+        }
+    };
     // Looked at first, so that a refusal writes nothing.
-    let held = at.held.load(Ordering::Relaxed);
-    let wait = state.wait(held.saturating_add(1));
-    if wait > 0 {
-        return Err(wait);
-    }
+    fits(at.held.load(Ordering::Relaxed))?;
     // Acquire: see `Permit::spend`. Counting first and looking then makes of two who come at once
-    // at most one too few, never one too many.
-    let held = at.held.fetch_add(1, Ordering::Acquire);
-    let wait = state.wait(held.saturating_add(1));
-    if wait > 0 {
+    // at most one too few, never one too many. The time is that of before, which is on the same
+    // side.
+    fits(at.held.fetch_add(1, Ordering::Acquire)).inspect_err(|_| {
         at.held.fetch_sub(1, Ordering::Release);
         at.returned.wake_all();
-        return Err(wait);
-    }
-    Ok(())
+    })
 }
 
 impl Drop for Permit {
