@@ -5,11 +5,12 @@ use std::{future::Future, time::Duration};
 use tower::{Service, ServiceBuilder};
 use tower_upstream::{
     Attempts, BalanceLayer, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint, Error,
-    FailoverLayer, Kind, LeastRequest, Quota, RateLimitLayer,
+    FailoverLayer, HealthGateLayer, Kind, LeastRequest, Quota, RateLimitLayer,
     balance::{BalanceConfig, Pick, Random, RoundRobin, Strategy},
     breaker::CircuitBreaker,
     connect_fn,
     discover::{self, Fixed},
+    health::{HealthConfig, HealthGate, check_fn, check_upstream},
 };
 
 use crate::{
@@ -27,6 +28,15 @@ pub(crate) fn all() -> Vec<Case> {
             let once = Quota::new(1, Duration::from_secs(86_400));
             ServiceBuilder::new()
                 .layer(RateLimitLayer::new(once))
+                .service(Inner)
+        }),
+        Case::ok("gate/healthy", gate).at_most(4.0),
+        Case::refused("gate/unhealthy", Kind::Unhealthy, || {
+            let mut config = HealthConfig::default();
+            (config.interval, config.fall) = (Duration::from_millis(1), 1);
+            let check = check_upstream(|| async { false });
+            ServiceBuilder::new()
+                .layer(HealthGateLayer::with_config(check, config))
                 .service(Inner)
         }),
         Case::ok("balance/least-request/10", || {
@@ -87,6 +97,12 @@ fn open_breaker() -> CircuitBreaker<Broken> {
         .service(Broken)
 }
 
+pub(crate) fn gate() -> HealthGate<Inner> {
+    ServiceBuilder::new()
+        .layer(HealthGateLayer::new(check_upstream(|| async { true })))
+        .service(Inner)
+}
+
 pub(crate) fn limit()
 -> ServiceBuilder<tower::layer::util::Stack<RateLimitLayer, tower::layer::util::Identity>> {
     // Faster than the loop, so that there is always a token.
@@ -112,6 +128,7 @@ pub(crate) fn stack()
     limit()
         .layer(FailoverLayer::new(Attempts::up_to(3)).with_replay(|n: &u64| Some(*n)))
         .layer(BalanceLayer::new(endpoints(10), LeastRequest::new()))
+        .layer(HealthGateLayer::new(check_fn(|_| async { true })))
         .layer(CircuitBreakerLayer::new(CircuitBreakerConfig::default()))
         .service(connect_fn(|_: &Endpoint| Inner))
 }

@@ -3,7 +3,7 @@
 use tower_upstream::LeastRequest;
 
 use crate::{
-    cases::{balance, breaker, limit, stack},
+    cases::{balance, breaker, gate, limit, stack},
     floors::{SharedCas, SharedTwoChoices},
     harness::Crowd,
     services::Inner,
@@ -13,6 +13,7 @@ pub(crate) fn all() -> Vec<Crowd> {
     vec![
         Crowd::new("contended/bare", || Inner),
         Crowd::new("contended/breaker", breaker),
+        Crowd::new("contended/gate", gate),
         Crowd::new("contended/limit", || limit().service(Inner)),
         Crowd::new("contended/floor: one shared CAS", SharedCas::new),
         Crowd::new("contended/balance/10", || balance(10, LeastRequest::new())),

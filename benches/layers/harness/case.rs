@@ -99,7 +99,8 @@ where
     fn warm_up(&mut self, refusal: Option<Kind>) {
         let service = &mut self.service;
         self.runtime.block_on(async {
-            for _ in 0..100_000 {
+            let start = Instant::now();
+            while start.elapsed() < Duration::from_secs(10) {
                 let outcome = match service.ready().await {
                     Ok(service) => service.call(0).await,
                     Err(error) => Err(error),
