@@ -63,8 +63,8 @@ where
     #[cold]
     fn poll_somebody(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for registered in [false, true] {
-            // Without a runtime the call says so.
-            if self.set.ensure_running().is_err() || self.set.is_up() || self.set.is_failing_fast()
+            // Who fails fast has a task. Without a runtime the call says so.
+            if self.set.is_failing_fast() || self.set.ensure_running().is_err() || self.set.is_up()
             {
                 self.set.waiting.leave(&mut self.waits);
                 return Poll::Ready(());
@@ -140,11 +140,10 @@ where
     /// Nobody to choose: for long already, or may the call wait?
     #[cold]
     fn check(&self) -> Result<(), Error> {
-        self.set.ensure_running()?;
         if self.set.is_failing_fast() {
             return Err(self.set.snapshot.load().verdict.error());
         }
-        Ok(())
+        self.set.ensure_running()
     }
 }
 

@@ -107,8 +107,11 @@ impl<S, C> CircuitBreaker<S, C> {
     /// The right to make one call; none if it is refused.
     #[inline]
     fn admit(&mut self) -> Option<Admitted> {
+        if std::mem::take(&mut self.refuses) {
+            return None;
+        }
         let word = self.shared.core().word();
-        if word.is_passing() && !self.refuses && self.seldom.is_none() {
+        if word.is_passing() && self.seldom.is_none() {
             return Some(Admitted::new(&self.shared, word.ticket()));
         }
         self.admit_seldom()
@@ -116,9 +119,6 @@ impl<S, C> CircuitBreaker<S, C> {
 
     #[inline(never)]
     fn admit_seldom(&mut self) -> Option<Admitted> {
-        if std::mem::take(&mut self.refuses) {
-            return None;
-        }
         let place = self.seldom.as_mut().and_then(|seldom| seldom.place.take());
         if let Some(place) = place.filter(Admitted::is_current) {
             return Some(place);
