@@ -351,6 +351,13 @@ impl Circuit {
     }
 
     pub(super) fn force(this: &Shared, state: CircuitState) {
+        // One that is switched off stays so, also when what was forced ends.
+        let state = match state {
+            CircuitState::Closed if !this.core().policy.config.enabled => {
+                CircuitState::ForcedClosed
+            }
+            state => state,
+        };
         while {
             let word = this.core().word();
             !Self::turn(this, word, word.forced(state))
