@@ -339,12 +339,12 @@ async fn what_is_forced_stays() {
 #[tokio::test(start_paused = true)]
 async fn what_is_switched_off_never_opens_by_itself() {
     let it = alone(config().with_enabled(false));
-    for _ in 0..2 {
+    for refused in 0..2 {
         it.calls(Answer::Fails, 20).await;
-        assert_eq!(it.handle.stats().refused, 0);
+        assert_eq!(it.handle.stats().refused, refused);
         it.handle.auto();
         it.calls(Answer::Fails, 20).await;
-        assert_eq!(it.handle.stats().refused, 0, "`auto` switched it on");
+        assert_eq!(it.handle.stats().refused, refused, "switched on");
         it.handle.force_open();
         assert!(it.call().await.unwrap_err().is_refused());
         it.handle.reset();
