@@ -7,6 +7,7 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
+use tokio::runtime::Handle;
 use tower_service::Service;
 
 use super::{
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     choose::{Chosen, Tried},
-    error::{BoxError, Error},
+    error::{BoxError, Error, Kind},
     member::Member,
     outcome::is_refusal,
 };
@@ -197,6 +198,10 @@ where
         None => Some(Tried::default()),
     };
     if let Some(tried) = tried {
+        // It takes timers to wait.
+        if Handle::try_current().is_err() {
+            return Poll::Ready(Err(Error::refused(Kind::Unavailable)));
+        }
         let first = flight
             .as_ref()
             .map(|flight| flight.member.clone())

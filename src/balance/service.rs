@@ -82,9 +82,11 @@ where
         P: Pick<Req>,
     {
         if !self.set.is_up() {
-            if let Err(error) = self.check() {
-                return ResponseFuture::refused(error);
-            }
+            // What the last snapshot has may be of a runtime that died: the call waits for the next.
+            return match self.check() {
+                Ok(()) => ResponseFuture::new(self.set.clone(), request, None, tried),
+                Err(error) => ResponseFuture::refused(error),
+            };
         }
         let snapshot = self.set.snapshot.load();
         let chosen = self

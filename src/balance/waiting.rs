@@ -69,11 +69,15 @@ where
         let start = time::now();
         let end = time::later(start, set.config.fail_fast_after);
         let mut contenders = Vec::new();
+        let dead = died.is_some();
         if let Some((member, connected)) = first {
+            if dead {
+                set.report_dead(member.clone(), connected.number);
+            }
             contenders.push(Contender {
                 member,
                 connected,
-                dead: false,
+                dead,
             });
         }
         Self {
@@ -193,6 +197,10 @@ where
     where
         P: Pick<Req>,
     {
+        // Without a task the snapshot is of the past, and so may be its connections.
+        if !self.set.is_up() {
+            return false;
+        }
         let mut added = false;
         for _ in 0..STEP {
             let Some(index) = self.next_choice(snapshot, request) else {
