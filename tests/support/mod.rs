@@ -1,5 +1,5 @@
 //! An inner service that breaks when it is used against the contract, and a farm of such.
-#![allow(dead_code)]
+#![allow(dead_code, unreachable_pub)]
 
 use std::{
     collections::BTreeMap,
