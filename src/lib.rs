@@ -16,11 +16,16 @@ pub mod replay;
 
 // What guards one endpoint, or a whole upstream.
 pub mod breaker;
+mod guard;
+pub mod health;
+pub mod limit;
 
 // How a call leaves the house, and how it enters a plugin's.
 mod call;
 
 // Shared words; these know nothing of the house.
+#[cfg(feature = "serde")]
+mod duration;
 mod error;
 mod outcome;
 mod sync;
@@ -28,6 +33,8 @@ mod time;
 
 #[cfg(feature = "tower")]
 pub use self::choose::EitherChoosing;
+#[cfg(feature = "http")]
+pub use self::health::HttpCheck;
 
 pub use self::{
     balance::{BalanceLayer, LeastRequest},
@@ -39,6 +46,8 @@ pub use self::{
     endpoint::{Address, Endpoint, Locality, Status},
     error::{BoxError, Error, Kind},
     failover::{Attempts, FailoverLayer},
+    health::HealthGateLayer,
+    limit::{Quota, RateLimitLayer},
     member::{InFlight, Member, Reason, Veto},
     outcome::{Classify, ErrIsFailure, Outcome},
     replay::Replay,

@@ -1,0 +1,259 @@
+use std::{borrow::Cow, fmt, pin::Pin, sync::Arc};
+
+use tower_service::Service;
+
+use crate::{
+    endpoint::Endpoint,
+    error::BoxError,
+    outcome::{TypeName, is_refusal},
+};
+
+/// What one check found.
+///
+/// ```
+/// use tower_upstream::health::Verdict;
+/// assert_eq!(Verdict::from(true), Verdict::Healthy);
+/// let found = Err::<(), _>("no disk");
+/// assert_eq!(Verdict::from(found), Verdict::Unhealthy("no disk".into()));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// All well.
+    Healthy,
+    /// Not well, and why.
+    Unhealthy(Cow<'static, str>),
+    /// There was no check, so nothing is counted.
+    Skipped,
+}
+
+impl From<bool> for Verdict {
+    fn from(healthy: bool) -> Self {
+        if healthy {
+            Self::Healthy
+        } else {
+            Self::Unhealthy("the check says no".into())
+        }
+    }
+}
+
+/// `Ok` is healthy, `Err` is not; but a refusal of this crate's own guards says nothing.
+impl<T, E: Into<BoxError> + 'static> From<Result<T, E>> for Verdict {
+    fn from(result: Result<T, E>) -> Self {
+        match result {
+            Ok(_) => Self::Healthy,
+            Err(error) if is_refusal(&error) => Self::Skipped,
+            Err(error) => Self::Unhealthy(error.into().to_string().into()),
+        }
+    }
+}
+
+/// Finds out how an endpoint is.
+///
+/// Implemented by [`HttpCheck`](crate::HttpCheck), by closures through [`check_fn`] and
+/// [`check_upstream`], and by services through [`CheckService`].
+///
+/// Checks run side by side in one task, so a check must not block the thread. One that panics has
+/// failed. One that takes longer than the timeout has failed, and is dropped.
+///
+/// # Example
+/// ```
+/// use std::{net::ToSocketAddrs, sync::Arc};
+/// use tower_upstream::{Endpoint, health::{Check, Verdict}};
+///
+/// /// Whether the endpoint takes connections.
+/// struct Connects;
+///
+/// impl Check for Connects {
+///     async fn check(&self, endpoint: Option<Arc<Endpoint>>) -> Verdict {
+///         match endpoint {
+///             Some(endpoint) => {
+///                 let address = endpoint.address().authority().to_owned();
+///                 tokio::net::TcpStream::connect(address).await.into()
+///             }
+///             None => Verdict::Skipped,
+///         }
+///     }
+/// }
+/// ```
+pub trait Check: Send + Sync + 'static {
+    /// Checks `endpoint`; `None` where the gate stands above a balancer or over a single client.
+    fn check(&self, endpoint: Option<Arc<Endpoint>>) -> impl Future<Output = Verdict> + Send;
+
+    /// Why this check can never work for `endpoint`, and what to do about it; by default it can.
+    ///
+    /// If there is something, nothing is checked, and every call through that gate is refused with
+    /// it.
+    fn problem(&self, endpoint: Option<&Endpoint>) -> Option<String> {
+        let _ = endpoint;
+        None
+    }
+}
+
+const NO_ENDPOINT: &str = "this health check needs an endpoint, so it can only stand below a \
+                           balancer; use `check_upstream(|| ..)` here";
+
+/// Checks each endpoint with a closure. For a gate below a balancer.
+///
+/// The closure may answer a [`Verdict`], a `bool` or a `Result`.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tower_upstream::{Endpoint, HealthGateLayer, health::check_fn};
+///
+/// let layer = HealthGateLayer::new(check_fn(|endpoint: Arc<Endpoint>| async move {
+///     tokio::net::TcpStream::connect(endpoint.address().authority()).await
+/// }));
+/// # let _ = layer;
+/// ```
+pub fn check_fn<F, R, V>(check: F) -> CheckFn<F>
+where
+    F: Fn(Arc<Endpoint>) -> R + Send + Sync + 'static,
+    R: Future<Output = V> + Send,
+    V: Into<Verdict>,
+{
+    CheckFn { check }
+}
+
+/// A check made of a closure. See [`check_fn`].
+#[derive(Clone, Copy)]
+pub struct CheckFn<F> {
+    check: F,
+}
+
+impl<F, R, V> Check for CheckFn<F>
+where
+    F: Fn(Arc<Endpoint>) -> R + Send + Sync + 'static,
+    R: Future<Output = V> + Send,
+    V: Into<Verdict>,
+{
+    async fn check(&self, endpoint: Option<Arc<Endpoint>>) -> Verdict {
+        match endpoint {
+            Some(endpoint) => (self.check)(endpoint).await.into(),
+            None => Verdict::Skipped,
+        }
+    }
+
+    fn problem(&self, endpoint: Option<&Endpoint>) -> Option<String> {
+        endpoint.is_none().then(|| NO_ENDPOINT.to_owned())
+    }
+}
+
+impl<F> fmt::Debug for CheckFn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CheckFn")
+            .field(&TypeName::<F>::new())
+            .finish()
+    }
+}
+
+/// Checks an upstream as a whole with a closure. For a gate above a balancer or over a single
+/// client.
+///
+/// ```
+/// use tower_upstream::{HealthGateLayer, health::check_upstream};
+/// # async fn ping() -> Result<(), std::io::Error> { Ok(()) }
+/// let layer = HealthGateLayer::new(check_upstream(|| async { ping().await }));
+/// # let _ = layer;
+/// ```
+pub fn check_upstream<F, R, V>(check: F) -> CheckUpstream<F>
+where
+    F: Fn() -> R + Send + Sync + 'static,
+    R: Future<Output = V> + Send,
+    V: Into<Verdict>,
+{
+    CheckUpstream { check }
+}
+
+/// A check of an upstream as a whole. See [`check_upstream`].
+#[derive(Clone, Copy)]
+pub struct CheckUpstream<F> {
+    check: F,
+}
+
+impl<F, R, V> Check for CheckUpstream<F>
+where
+    F: Fn() -> R + Send + Sync + 'static,
+    R: Future<Output = V> + Send,
+    V: Into<Verdict>,
+{
+    async fn check(&self, _: Option<Arc<Endpoint>>) -> Verdict {
+        (self.check)().await.into()
+    }
+}
+
+impl<F> fmt::Debug for CheckUpstream<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CheckUpstream")
+            .field(&TypeName::<F>::new())
+            .finish()
+    }
+}
+
+/// Checks each endpoint with a service: `Ok` is healthy, `Err` is not. For a gate below a
+/// balancer.
+///
+/// Put timeouts, retries or credentials around the service as around any other.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tower::service_fn;
+/// use tower_upstream::{Endpoint, HealthGateLayer, health::CheckService};
+///
+/// let ping = service_fn(|endpoint: Arc<Endpoint>| async move {
+///     tokio::net::TcpStream::connect(endpoint.address().authority()).await
+/// });
+/// let layer = HealthGateLayer::new(CheckService::new(ping));
+/// # let _ = layer;
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct CheckService<S> {
+    service: S,
+}
+
+impl<S> CheckService<S> {
+    /// Each check is one call to a clone of `service`.
+    pub const fn new(service: S) -> Self {
+        Self { service }
+    }
+}
+
+impl<S> Check for CheckService<S>
+where
+    S: Service<Arc<Endpoint>> + Clone + Send + Sync + 'static,
+    S::Future: Send,
+    S::Response: Send,
+    S::Error: Into<BoxError> + Send + 'static,
+{
+    async fn check(&self, endpoint: Option<Arc<Endpoint>>) -> Verdict {
+        let Some(endpoint) = endpoint else {
+            return Verdict::Skipped;
+        };
+        let mut service = self.service.clone();
+        match std::future::poll_fn(|cx| service.poll_ready(cx)).await {
+            Ok(()) => service.call(endpoint).await.into(),
+            Err(error) => Err::<(), _>(error).into(),
+        }
+    }
+
+    fn problem(&self, endpoint: Option<&Endpoint>) -> Option<String> {
+        endpoint.is_none().then(|| NO_ENDPOINT.to_owned())
+    }
+}
+
+pub(super) type Checking = Pin<Box<dyn Future<Output = Verdict> + Send>>;
+
+/// A check whose type is forgotten, so that a gate is one type whatever checks it.
+pub(super) trait AnyCheck: Send + Sync {
+    fn begin(self: Arc<Self>, endpoint: Option<Arc<Endpoint>>) -> Checking;
+    fn problem_with(&self, endpoint: Option<&Endpoint>) -> Option<String>;
+}
+
+impl<C: Check> AnyCheck for C {
+    fn begin(self: Arc<Self>, endpoint: Option<Arc<Endpoint>>) -> Checking {
+        Box::pin(async move { self.check(endpoint).await })
+    }
+
+    fn problem_with(&self, endpoint: Option<&Endpoint>) -> Option<String> {
+        self.problem(endpoint)
+    }
+}

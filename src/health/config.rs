@@ -1,0 +1,228 @@
+use std::time::Duration;
+
+use crate::error::{Error, Kind};
+
+/// How often to check, and how many results in a row count.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_upstream::health::HealthConfig;
+///
+/// let config = HealthConfig::default()
+///     .with_interval(Duration::from_secs(10))
+///     .with_fall(2);
+/// assert!(config.validate().is_ok());
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[non_exhaustive]
+pub struct HealthConfig {
+    /// From the start of one check of a healthy endpoint to the start of the next, from a
+    /// millisecond to a day. Default 5 s. A check that takes longer skips what it missed.
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
+    pub interval: Duration,
+    /// The same while it is unhealthy. Default 1 s.
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
+    pub interval_unhealthy: Duration,
+    /// After which a check has failed, from a millisecond to a day. Default 2 s.
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
+    pub timeout: Duration,
+    /// Successes in a row that make it healthy, from 1. Default 2.
+    pub rise: u32,
+    /// Failures in a row that make it unhealthy, from 1. Default 3.
+    pub fall: u32,
+    /// How many checks run at once, from 1 to 10,000. Default 10. Those beyond wait their turn.
+    pub parallel: usize,
+    /// By which part of the interval each check may come earlier or later, from 0 to 1. Default
+    /// 0.1, so that the checks of many clients do not come together.
+    pub jitter: f64,
+}
+
+const MIN_TIME: Duration = Duration::from_millis(1);
+const MAX_TIME: Duration = Duration::from_secs(86_400);
+const MAX_PARALLEL: usize = 10_000;
+
+impl Default for HealthConfig {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(5),
+            interval_unhealthy: Duration::from_secs(1),
+            timeout: Duration::from_secs(2),
+            rise: 2,
+            fall: 3,
+            parallel: 10,
+            jitter: 0.1,
+        }
+    }
+}
+
+impl HealthConfig {
+    /// The defaults of the Go plugin manager: every 15 s, whatever the state, with 5 s for each
+    /// check and no jitter.
+    pub fn go() -> Self {
+        Self {
+            interval: Duration::from_secs(15),
+            interval_unhealthy: Duration::from_secs(15),
+            timeout: Duration::from_secs(5),
+            jitter: 0.0,
+            ..Self::default()
+        }
+    }
+
+    /// Sets [`interval`](Self::interval).
+    #[must_use]
+    pub fn with_interval(mut self, interval: Duration) -> Self {
+        self.interval = interval;
+        self
+    }
+
+    /// Sets [`interval_unhealthy`](Self::interval_unhealthy).
+    #[must_use]
+    pub fn with_interval_unhealthy(mut self, interval: Duration) -> Self {
+        self.interval_unhealthy = interval;
+        self
+    }
+
+    /// Sets [`timeout`](Self::timeout).
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets [`rise`](Self::rise).
+    #[must_use]
+    pub fn with_rise(mut self, rise: u32) -> Self {
+        self.rise = rise;
+        self
+    }
+
+    /// Sets [`fall`](Self::fall).
+    #[must_use]
+    pub fn with_fall(mut self, fall: u32) -> Self {
+        self.fall = fall;
+        self
+    }
+
+    /// Sets [`parallel`](Self::parallel).
+    #[must_use]
+    pub fn with_parallel(mut self, parallel: usize) -> Self {
+        self.parallel = parallel;
+        self
+    }
+
+    /// Sets [`jitter`](Self::jitter).
+    #[must_use]
+    pub fn with_jitter(mut self, jitter: f64) -> Self {
+        self.jitter = jitter;
+        self
+    }
+
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// `InvalidConfig` that names all mistakes at once. A layer built of such a config takes the
+    /// nearest sane values instead.
+    pub fn validate(&self) -> Result<(), Error> {
+        let mut mistakes = Vec::new();
+        for (name, value) in [
+            ("interval", self.interval),
+            ("interval_unhealthy", self.interval_unhealthy),
+            ("timeout", self.timeout),
+        ] {
+            if !(MIN_TIME..=MAX_TIME).contains(&value) {
+                mistakes.push(format!(
+                    "`{name}` is {value:?}, but must be from 1 ms to a day"
+                ));
+            }
+        }
+        for (name, value) in [("rise", self.rise), ("fall", self.fall)] {
+            if value == 0 {
+                mistakes.push(format!("`{name}` is 0, but must be at least 1"));
+            }
+        }
+        let parallel = self.parallel;
+        if !(1..=MAX_PARALLEL).contains(&parallel) {
+            mistakes.push(format!(
+                "`parallel` is {parallel}, but must be from 1 to {MAX_PARALLEL}"
+            ));
+        }
+        if !(0.0..=1.0).contains(&self.jitter) {
+            mistakes.push(format!(
+                "`jitter` is {}, but must be from 0 to 1",
+                self.jitter
+            ));
+        }
+        if mistakes.is_empty() {
+            return Ok(());
+        }
+        let text = format!("health: {}", mistakes.join("; "));
+        Err(Error::unsent(Kind::InvalidConfig).message(text))
+    }
+
+    /// The nearest sane values.
+    pub(super) fn clamped(mut self) -> Self {
+        for time in [
+            &mut self.interval,
+            &mut self.interval_unhealthy,
+            &mut self.timeout,
+        ] {
+            *time = (*time).clamp(MIN_TIME, MAX_TIME);
+        }
+        self.rise = self.rise.max(1);
+        self.fall = self.fall.max(1);
+        self.parallel = self.parallel.clamp(1, MAX_PARALLEL);
+        self.jitter = if self.jitter.is_nan() {
+            0.0
+        } else {
+            self.jitter.clamp(0.0, 1.0)
+        };
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mistake_is_named_and_clamping_leaves_none() {
+        let absurd = HealthConfig::default()
+            .with_interval(Duration::ZERO)
+            .with_interval_unhealthy(Duration::MAX)
+            .with_timeout(Duration::ZERO)
+            .with_rise(0)
+            .with_fall(0)
+            .with_parallel(0)
+            .with_jitter(f64::NAN);
+        let text = absurd.validate().unwrap_err().to_string();
+        for name in [
+            "`interval`",
+            "interval_unhealthy",
+            "timeout",
+            "rise",
+            "fall",
+            "parallel",
+            "jitter",
+        ] {
+            assert!(text.contains(name), "{text}");
+        }
+        assert!(absurd.clamped().validate().is_ok());
+        assert!(HealthConfig::go().validate().is_ok());
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn durations_are_text_or_nanoseconds_and_unknown_keys_are_named() {
+        let text = r#"{"interval": "1m30s", "timeout": 1500000000, "fall": 5}"#;
+        let config: HealthConfig = serde_json::from_str(text).unwrap();
+        let expected = HealthConfig::default()
+            .with_interval(Duration::from_secs(90))
+            .with_timeout(Duration::from_millis(1_500))
+            .with_fall(5);
+        assert_eq!(config, expected);
+        let error = serde_json::from_str::<HealthConfig>(r#"{"intervall": 1}"#).unwrap_err();
+        assert!(error.to_string().contains("intervall"));
+    }
+}

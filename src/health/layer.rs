@@ -1,0 +1,84 @@
+use std::{fmt, sync::Arc};
+
+use tower_layer::Layer;
+
+use super::{
+    check::Check, config::HealthConfig, handle::HealthHandle, service::HealthGate, watch::Policy,
+};
+
+/// Checks endpoints in the background, and keeps calls away from those that are not well.
+///
+/// Below a balancer each endpoint has a gate of its own, which makes it ineligible while it is
+/// unhealthy. Above a balancer, or over a single client, there is one gate for all that this layer
+/// value and its clones make; while it is shut, calls are refused with
+/// [`Kind::Unhealthy`](crate::Kind::Unhealthy).
+///
+/// # Example
+/// ```
+/// use std::convert::Infallible;
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+/// use tower_upstream::{HealthGateLayer, health::check_upstream};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let client = ServiceBuilder::new()
+///     .layer(HealthGateLayer::new(check_upstream(|| async { true })))
+///     .service(service_fn(async |name: &str| Ok::<_, Infallible>(format!("hello {name}"))));
+/// assert_eq!(client.oneshot("you").await.unwrap(), "hello you");
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct HealthGateLayer {
+    policy: Arc<Policy>,
+}
+
+impl HealthGateLayer {
+    /// Checks with `check`, by the defaults of [`HealthConfig`].
+    pub fn new(check: impl Check) -> Self {
+        Self::with_config(check, HealthConfig::default())
+    }
+
+    /// Checks with `check`, by `config`. Values out of range become the nearest sane ones.
+    pub fn with_config(check: impl Check, config: HealthConfig) -> Self {
+        Self {
+            policy: Policy::new(config, Arc::new(check)),
+        }
+    }
+
+    /// The same check and config, with a state and a background task of its own.
+    #[must_use]
+    pub fn fresh(&self) -> Self {
+        let (config, check) = (self.policy.config.clone(), self.policy.check.clone());
+        Self {
+            policy: Policy::new(config, check),
+        }
+    }
+
+    /// A view of the gate above a balancer, or without one.
+    pub fn handle(&self) -> HealthHandle {
+        HealthHandle::new(self.policy.alone.clone())
+    }
+
+    /// A view of the gate of the endpoint with this key below a balancer, while it is in the set.
+    pub fn handle_for(&self, key: &str) -> Option<HealthHandle> {
+        let watch = self.policy.members.get(key)?;
+        Some(HealthHandle::new(watch.record().clone()))
+    }
+}
+
+impl<S> Layer<S> for HealthGateLayer {
+    type Service = HealthGate<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        HealthGate::new(inner, self.policy.watch())
+    }
+}
+
+impl fmt::Debug for HealthGateLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HealthGateLayer")
+            .field("config", &self.policy.config)
+            .field("state", &self.policy.alone.state())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,47 @@
+//! Asks each endpoint how it is, and keeps calls away from those that are not well.
+//!
+//! # When to use
+//! Below a [`BalanceLayer`](crate::balance::BalanceLayer): each endpoint is checked, and the
+//! balancer passes over those that fail, except in a panic. Above a balancer, or over a single
+//! client, one check speaks for the whole upstream, and while it fails calls are refused with
+//! [`Kind::Unhealthy`](crate::Kind::Unhealthy). To learn from the calls themselves, use a circuit
+//! breaker or outlier ejection, also beside this.
+//!
+//! # How it works
+//! ```text
+//!  prober ── every `interval`, `parallel` at once ──► check ──► verdict
+//!                                                                  │
+//!          `fall` failures in a row                                ▼
+//!  healthy ───────────────────────► unhealthy           counts in a row, one rule
+//!          ◄───────────────────────
+//!          `rise` successes in a row
+//! ```
+//! One background task checks all that one layer value made, each at its own time: spread over
+//! the interval at first, and then a little earlier or later each time. It is started by the first
+//! use inside a tokio runtime, ends with the last gate, and starts again if its runtime ended.
+//! Everything counts as healthy until a check says otherwise.
+//!
+//! [`HttpCheck`](crate::HttpCheck) (feature `http`) asks a path, [`check_fn`] a closure,
+//! [`CheckService`] any service; or implement [`Check`].
+
+mod check;
+mod config;
+mod handle;
+#[cfg(feature = "http")]
+mod http;
+mod layer;
+mod prober;
+mod rule;
+mod service;
+mod watch;
+
+#[cfg(feature = "http")]
+pub use self::http::HttpCheck;
+pub use self::{
+    check::{Check, CheckFn, CheckService, CheckUpstream, Verdict, check_fn, check_upstream},
+    config::HealthConfig,
+    handle::{HealthHandle, HealthState},
+    layer::HealthGateLayer,
+    service::HealthGate,
+};
+pub use crate::guard::ResponseFuture;

@@ -1,0 +1,149 @@
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tower_service::Service;
+
+use super::{
+    prober,
+    watch::{IDLE, MISUSED, UNHEALTHY, Watch},
+};
+use crate::{
+    choose::{Choose, Chooses, Tried},
+    connect::Connect,
+    error::{BoxError, Error, Kind},
+    guard::ResponseFuture,
+    member::Member,
+};
+
+/// The service of a [`HealthGateLayer`](super::HealthGateLayer), and its connector.
+///
+/// Above a balancer, or alone, it is ready without asking the inner service while it is shut, and
+/// refuses. Below a balancer it lets every call pass: the balancer knows, and may use an unhealthy
+/// member in a panic.
+pub struct HealthGate<S> {
+    inner: S,
+    watch: Arc<Watch>,
+    /// Why the next call is refused, as `poll_ready` found; 0 if it is not.
+    refusal: u32,
+}
+
+/// A refusal beside those that are bits of the watch's word.
+const NO_RUNTIME: u32 = 1 << 31;
+
+impl<S> HealthGate<S> {
+    pub(super) fn new(inner: S, watch: Arc<Watch>) -> Self {
+        Self {
+            inner,
+            watch,
+            refusal: 0,
+        }
+    }
+
+    /// Why to refuse, where the word says that something is to be done.
+    #[cold]
+    fn look(&self) -> u32 {
+        if self.watch.word() & MISUSED != 0 {
+            return MISUSED;
+        }
+        let idle = self.watch.word() & IDLE != 0;
+        let unchecked = idle && !prober::enlist(&self.watch);
+        match self.watch.member() {
+            // The veto does the work; and what stands above says that there is no runtime.
+            Some(_) => 0,
+            None if unchecked => NO_RUNTIME,
+            None => self.watch.word() & UNHEALTHY,
+        }
+    }
+
+    #[cold]
+    fn refuse(&self) -> Error {
+        match self.refusal {
+            MISUSED => self.watch.problem(),
+            NO_RUNTIME => Error::unsent(Kind::Unavailable),
+            _ => Error::refused(Kind::Unhealthy),
+        }
+    }
+}
+
+/// A clone starts unready.
+impl<S: Clone> Clone for HealthGate<S> {
+    fn clone(&self) -> Self {
+        Self::new(self.inner.clone(), self.watch.clone())
+    }
+}
+
+impl<S: Connect> Connect for HealthGate<S> {
+    type Service = HealthGate<S::Service>;
+
+    fn connect(&self, member: &Arc<Member>) -> Self::Service {
+        let watch = self.watch.policy.watch_member(member);
+        let gate = HealthGate::new(self.inner.connect(member), watch);
+        if gate.watch.word() != 0 {
+            gate.look();
+        }
+        gate
+    }
+}
+
+impl<S, Req> Service<Req> for HealthGate<S>
+where
+    S: Service<Req>,
+    S::Error: Into<BoxError> + 'static,
+{
+    type Response = S::Response;
+    type Error = Error;
+    type Future = ResponseFuture<S::Future>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.refusal = match self.watch.word() {
+            0 => 0,
+            _ => self.look(),
+        };
+        if self.refusal != 0 {
+            return Poll::Ready(Ok(()));
+        }
+        self.inner.poll_ready(cx).map_err(Error::from_service)
+    }
+
+    #[inline]
+    fn call(&mut self, request: Req) -> Self::Future {
+        match self.refusal {
+            0 => ResponseFuture::called(self.inner.call(request)),
+            _ => ResponseFuture::refused(self.refuse()),
+        }
+    }
+}
+
+impl<S, Req> Choose<Req> for HealthGate<S>
+where
+    S: Choose<Req>,
+    S::Error: Into<BoxError> + 'static,
+{
+    type Choosing = ResponseFuture<S::Choosing>;
+
+    fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing {
+        match self.refusal {
+            0 => ResponseFuture::called(self.inner.call_avoiding(request, tried)),
+            _ => ResponseFuture::refused(self.refuse()),
+        }
+    }
+}
+
+impl<S: Chooses> Chooses for HealthGate<S> {
+    fn has_untried(&self, tried: &Tried) -> bool {
+        self.inner.has_untried(tried)
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for HealthGate<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HealthGate")
+            .field("inner", &self.inner)
+            .field("watch", &self.watch)
+            .finish_non_exhaustive()
+    }
+}

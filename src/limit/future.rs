@@ -1,0 +1,204 @@
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep_until};
+use tower_service::Service;
+
+use super::queue::Ticket;
+use crate::{
+    choose::{Chosen, Tried},
+    error::{BoxError, Error},
+    guard::ResponseFuture,
+    member::Member,
+    time::{self, Instant},
+};
+
+/// How much later than its moment a timer of tokio may fire, and one to spare: those in front are
+/// given the time to take their turn first.
+const TIMER_GRAIN: Duration = Duration::from_millis(2);
+
+pin_project! {
+    /// The response of a [`RateLimit`](super::RateLimit) that lets calls wait.
+    ///
+    /// Cancel safe: dropping it gives up the turn and takes no token, unless the call was made.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct WaitFuture<S, Req, F> {
+        #[pin]
+        state: State<S, Req, F>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<S, Req, F> {
+        /// Waits for its turn.
+        Waiting { waiting: Box<Waiting<S, Req, F>> },
+        Settled { #[pin] response: ResponseFuture<F> },
+    }
+}
+
+/// A call before its turn. On the heap, since it is about to sleep anyway.
+struct Waiting<S, Req, F> {
+    // First, so that the next in turn is woken last of all when this drops.
+    inner: S,
+    request: Option<Req>,
+    tried: Tried,
+    call: fn(&mut S, Req, &Tried) -> F,
+    /// When to give up.
+    until: Instant,
+    sleep: Pin<Box<Sleep>>,
+    ticket: Ticket,
+}
+
+impl<S, Req, F> WaitFuture<S, Req, F> {
+    #[inline]
+    pub(super) fn called(inner: F) -> Self {
+        Self::settled(ResponseFuture::called(inner))
+    }
+
+    pub(super) fn refused(error: Error) -> Self {
+        Self::settled(ResponseFuture::refused(error))
+    }
+
+    #[inline]
+    fn settled(response: ResponseFuture<F>) -> Self {
+        Self {
+            state: State::Settled { response },
+        }
+    }
+
+    pub(super) fn waiting(
+        ticket: Ticket,
+        until: Instant,
+        inner: S,
+        request: Req,
+        tried: Tried,
+        call: fn(&mut S, Req, &Tried) -> F,
+    ) -> Self {
+        let until = time::later(until, TIMER_GRAIN);
+        let waiting = Box::new(Waiting {
+            inner,
+            request: Some(request),
+            tried,
+            call,
+            until,
+            sleep: Box::pin(sleep_until(until)),
+            ticket,
+        });
+        Self {
+            state: State::Waiting { waiting },
+        }
+    }
+}
+
+impl<S, Req, F> Waiting<S, Req, F>
+where
+    S: Service<Req>,
+    S::Error: Into<BoxError> + 'static,
+{
+    /// Ready with a token, and with the inner service ready; or with why not.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        loop {
+            let due = if self.ticket.is_first(cx.waker()) {
+                match self.poll_token(cx)? {
+                    Some(due) => due,
+                    None => return Poll::Ready(Ok(())),
+                }
+            } else {
+                // Only to give up, should those in front not be polled any more.
+                self.until
+            };
+            if self.sleep.deadline() != due {
+                self.sleep.as_mut().reset(due);
+            }
+            ready!(self.sleep.as_mut().poll(cx));
+            if time::now() >= self.until {
+                let state = self.ticket.state();
+                return Poll::Ready(Err(state.refuse(state.wait_for_one())));
+            }
+        }
+    }
+
+    /// Being the first: takes a token once there is one and the inner service is ready. `None`:
+    /// taken; else when to look again, at the latest.
+    fn poll_token(&mut self, cx: &mut Context<'_>) -> Result<Option<Instant>, Error> {
+        let state = self.ticket.state();
+        let mut wait = state.wait_for_one();
+        if wait == 0 {
+            // The token is taken last, so there is nothing to give back if this drops.
+            match self.inner.poll_ready(cx) {
+                Poll::Pending => return Ok(Some(self.until)),
+                Poll::Ready(ready) => ready.map_err(Error::from_service)?,
+            }
+            match state.take() {
+                Ok(()) => return Ok(None),
+                Err(taken) => wait = taken,
+            }
+        }
+        let due = time::later(time::now(), Duration::from_nanos(wait));
+        Ok(Some(due.min(self.until)))
+    }
+}
+
+impl<S, Req, F, T, E> Future for WaitFuture<S, Req, F>
+where
+    S: Service<Req>,
+    S::Error: Into<BoxError> + 'static,
+    F: Future<Output = Result<T, E>>,
+    E: Into<BoxError> + 'static,
+{
+    type Output = Result<T, Error>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        if let StateProj::Waiting { waiting } = state.as_mut().project() {
+            let turn = ready!(waiting.poll_turn(cx));
+            let response = match (turn, waiting.request.take()) {
+                (Ok(()), Some(request)) => {
+                    let call = waiting.call;
+                    ResponseFuture::called(call(&mut waiting.inner, request, &waiting.tried))
+                }
+                (Err(error), _) => ResponseFuture::refused(error),
+                // The inner `call` panicked, and somebody polls on.
+                (Ok(()), None) => ResponseFuture::refused(waiting.ticket.state().refuse(0)),
+            };
+            state.set(State::Settled { response });
+        }
+        match state.project() {
+            StateProj::Settled { response } => response.poll(cx),
+            StateProj::Waiting { .. } => Poll::Pending,
+        }
+    }
+}
+
+impl<S, Req, F: Chosen> Chosen for WaitFuture<S, Req, F> {
+    fn chosen(&self) -> Option<&Arc<Member>> {
+        match &self.state {
+            State::Settled { response } => response.chosen(),
+            State::Waiting { .. } => None,
+        }
+    }
+
+    fn is_unsent(&self) -> bool {
+        match &self.state {
+            State::Settled { response } => response.is_unsent(),
+            State::Waiting { .. } => true,
+        }
+    }
+}
+
+impl<S, Req, F> fmt::Debug for WaitFuture<S, Req, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let waits = matches!(self.state, State::Waiting { .. });
+        f.debug_struct("WaitFuture")
+            .field("waits", &waits)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,267 @@
+//! The generic cell rate algorithm (ITU-T I.371), pure: a state and the time in, a decision out.
+//!
+//! The state is one number, the theoretical arrival time (TAT): when the bucket will be full
+//! again. A cell moves it on by one interval, and conforms while it stays within the tolerance.
+
+use std::time::Duration;
+
+/// One interval per cell, and a tolerance of `burst` of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Gcra {
+    interval: u64,
+    tolerance: u64,
+}
+
+/// What to do with a cell, or several.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Decision {
+    /// Let it pass, and keep `new_tat`.
+    Allowed { new_tat: u64 },
+    /// Turn it away, and keep the state as it is. After exactly so many nanoseconds it conforms.
+    Refused { retry_after: u64 },
+}
+
+/// So many cells at once never conform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NeverFits {
+    pub(super) cells: u32,
+    pub(super) burst: u32,
+}
+
+/// Nanoseconds per cell, rounded up so that a quota is never exceeded; `None` where there is no
+/// rate: no cells, or no time.
+pub(super) const fn interval(cells: u32, per: Duration) -> Option<u64> {
+    if cells == 0 || per.is_zero() {
+        return None;
+    }
+    let nanos = per.as_nanos().div_ceil(cells as u128);
+    if nanos > u64::MAX as u128 {
+        Some(u64::MAX)
+    } else {
+        Some(nanos as u64)
+    }
+}
+
+impl Gcra {
+    /// Values are taken as they come, but for zero, which becomes one.
+    pub(super) fn new(interval: u64, burst: u32) -> Self {
+        let interval = interval.max(1);
+        Self {
+            interval,
+            tolerance: interval.saturating_mul(u64::from(burst.max(1))),
+        }
+    }
+
+    /// How many cells fit at once.
+    pub(super) fn burst(&self) -> u32 {
+        u32::try_from(self.tolerance / self.interval).unwrap_or(u32::MAX)
+    }
+
+    /// Decides on `cells` that come together.
+    #[inline]
+    pub(super) fn decide(&self, tat: u64, now: u64, cells: u32) -> Result<Decision, NeverFits> {
+        let burst = self.burst();
+        if cells > burst {
+            return Err(NeverFits { cells, burst });
+        }
+        Ok(self.decide_fitting(tat, now, u64::from(cells)))
+    }
+
+    /// Decides on one cell, which always fits into a bucket.
+    #[inline]
+    pub(super) fn decide_one(&self, tat: u64, now: u64) -> Decision {
+        self.decide_fitting(tat, now, 1)
+    }
+
+    #[inline]
+    fn decide_fitting(&self, tat: u64, now: u64, cells: u64) -> Decision {
+        match self.wait(tat, now, cells) {
+            0 => Decision::Allowed {
+                new_tat: self.after(tat, now, cells),
+            },
+            retry_after => Decision::Refused { retry_after },
+        }
+    }
+
+    /// How long until the last of `cells` conforms, if they take their turns as soon as they can;
+    /// so there may be more of them than fit at once.
+    #[inline]
+    pub(super) fn wait(&self, tat: u64, now: u64, cells: u64) -> u64 {
+        self.after(tat, now, cells)
+            .saturating_sub(now.saturating_add(self.tolerance))
+    }
+
+    /// The state after `cells` passed.
+    #[inline]
+    pub(super) fn after(&self, tat: u64, now: u64, cells: u64) -> u64 {
+        tat.max(now)
+            .saturating_add(self.interval.saturating_mul(cells))
+    }
+
+    /// How many cells would pass now.
+    pub(super) fn remaining(&self, tat: u64, now: u64) -> u32 {
+        let free = self.tolerance.saturating_sub(tat.saturating_sub(now));
+        u32::try_from(free / self.interval).unwrap_or(u32::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    const MILLI: u64 = 1_000_000;
+
+    /// The rule with a state, as a limiter has it.
+    struct Bucket {
+        rule: Gcra,
+        tat: u64,
+    }
+
+    impl Bucket {
+        fn take(&mut self, now: u64, cells: u32) -> Result<Option<u64>, NeverFits> {
+            Ok(match self.rule.decide(self.tat, now, cells)? {
+                Decision::Allowed { new_tat } => {
+                    self.tat = new_tat;
+                    None
+                }
+                Decision::Refused { retry_after } => Some(retry_after),
+            })
+        }
+    }
+
+    fn vectors() -> Value {
+        serde_json::from_str(include_str!("../../tests/vectors/gcra.json")).unwrap()
+    }
+
+    fn number(value: &Value) -> u64 {
+        value.as_u64().unwrap()
+    }
+
+    #[test]
+    fn throttled_s_table() {
+        let vectors = vectors();
+        let steps = vectors["cases"]["throttled_table_limit5_1_per_s"]
+            .as_array()
+            .unwrap();
+        assert_eq!(steps.len(), 16);
+        let mut bucket = Bucket {
+            rule: Gcra::new(1_000 * MILLI, 5),
+            tat: 0,
+        };
+        for step in steps {
+            let now = number(&step["t_ms"]) * MILLI;
+            let taken = bucket.take(now, number(&step["volume"]) as u32);
+            let expect = &step["expect"];
+            let retry = expect["retry_after_ms"].as_u64().map(|ms| ms * MILLI);
+            assert_eq!(
+                expect["limited"].as_bool().unwrap(),
+                taken != Ok(None),
+                "{step}"
+            );
+            assert_eq!(taken.unwrap_or(None), retry, "{step}");
+            let remaining = u64::from(bucket.rule.remaining(bucket.tat, now));
+            assert_eq!(remaining, number(&expect["remaining"]), "{step}");
+            let reset = bucket.tat.saturating_sub(now);
+            assert_eq!(reset, number(&expect["reset_after_ms"]) * MILLI, "{step}");
+        }
+    }
+
+    #[test]
+    fn governor_s_cases() {
+        let vectors = vectors();
+        let cases = vectors["cases"]["governor"].as_array().unwrap();
+        assert_eq!(cases.len(), 8);
+        for case in cases {
+            let interval = number(&case["period_ms"]) * MILLI;
+            let burst = number(&case["burst"]) as u32;
+            let mut bucket = Bucket {
+                rule: Gcra::new(interval, burst),
+                tat: 0,
+            };
+            let Some(steps) = case["steps"].as_array() else {
+                // The one case that is a rule.
+                assert_eq!(case["expect"], "all 20 conform");
+                let mut now = 0;
+                for _ in 0..20 {
+                    now += MILLI;
+                    if let Some(wait) = bucket.take(now, 1).unwrap() {
+                        now += wait;
+                        assert_eq!(bucket.take(now, 1), Ok(None));
+                    }
+                }
+                continue;
+            };
+            for step in steps {
+                let now = number(&step["t_ms"]) * MILLI;
+                let got = match bucket.take(now, number(&step["n"]) as u32) {
+                    Ok(None) => "ok",
+                    Ok(Some(_)) => "not_until",
+                    Err(_) => "insufficient_capacity",
+                };
+                assert_eq!(step["expect"], got, "{}: {step}", case["name"]);
+            }
+        }
+    }
+
+    #[test]
+    fn rates_become_intervals() {
+        let vectors = vectors();
+        let rates = vectors["cases"]["rates"].as_array().unwrap();
+        assert_eq!(rates.len(), 6);
+        for rate in rates {
+            let text = rate["rate"].as_str().unwrap();
+            let expect = number(&rate["period_ms"]) * MILLI;
+            let given = |cells, secs| interval(cells, Duration::from_secs(secs));
+            match text {
+                "24 per day" => assert_eq!(given(24, 86_400), Some(expect)),
+                "6 per hour" => assert_eq!(given(6, 3_600), Some(expect)),
+                "6 per minute" => assert_eq!(given(6, 60), Some(expect)),
+                "6 per 2 minutes" => assert_eq!(given(6, 120), Some(expect)),
+                "5 per second" => assert_eq!(given(5, 1), Some(expect)),
+                "0 per any period or any per zero period" => {
+                    assert_eq!((given(0, 1), given(1, 0)), (None, None));
+                }
+                other => panic!("no test for `{other}`"),
+            }
+        }
+        assert_eq!(interval(3, Duration::from_secs(1)), Some(333_333_334));
+        assert_eq!(interval(1, Duration::MAX), Some(u64::MAX));
+    }
+
+    proptest! {
+        /// A token bucket in fractions of a token, counted in whole nanoseconds.
+        #[test]
+        fn it_is_a_token_bucket(
+            interval in 1..50_u64,
+            burst in 1..8_u32,
+            steps in prop::collection::vec((0..60_u64, 0..10_u32), 1..200),
+        ) {
+            let mut bucket = Bucket { rule: Gcra::new(interval, burst), tat: 0 };
+            let full = interval * u64::from(burst);
+            let (mut now, mut tokens) = (0, full);
+            for (passed, cells) in steps {
+                now += passed;
+                tokens = full.min(tokens + passed);
+                let cost = interval * u64::from(cells);
+                prop_assert_eq!(u64::from(bucket.rule.remaining(bucket.tat, now)), tokens / interval);
+                match bucket.take(now, cells) {
+                    Ok(None) => {
+                        prop_assert!(cost <= tokens);
+                        tokens -= cost;
+                    }
+                    Ok(Some(wait)) => prop_assert_eq!(wait, cost - tokens),
+                    Err(_) => prop_assert!(cells > burst),
+                }
+            }
+        }
+
+        #[test]
+        fn nothing_overflows(interval: u64, burst: u32, tat: u64, now: u64, cells: u32) {
+            let rule = Gcra::new(interval, burst);
+            let _ = rule.decide(tat, now, cells);
+            let _ = (rule.wait(tat, now, u64::MAX), rule.remaining(tat, now));
+        }
+    }
+}
