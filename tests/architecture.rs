@@ -13,7 +13,10 @@ const WORDS: &[&str] = &["error", "outcome", "sync", "time", "duration"];
 const TABLE: &[(&str, &[&str])] = &[
     // The way of a request.
     ("failover", &["choose", "budget", "replay", "member"]),
-    ("balance", &["discover", "member", "connect", "choose", "endpoint"]),
+    (
+        "balance",
+        &["discover", "member", "connect", "choose", "endpoint"],
+    ),
     ("discover", &["endpoint", "member", "connect"]),
     ("endpoint", &[]),
     ("member", &["endpoint"]),
@@ -23,9 +26,18 @@ const TABLE: &[(&str, &[&str])] = &[
     ("replay", &[]),
     // Guards.
     ("guard", &["member", "choose", "endpoint"]),
-    ("breaker", &["member", "connect", "choose", "replay", "endpoint", "guard"]),
-    ("health", &["member", "connect", "choose", "replay", "endpoint", "guard"]),
-    ("limit", &["member", "connect", "choose", "replay", "endpoint", "guard"]),
+    (
+        "breaker",
+        &["member", "connect", "choose", "replay", "endpoint", "guard"],
+    ),
+    (
+        "health",
+        &["member", "connect", "choose", "replay", "endpoint", "guard"],
+    ),
+    (
+        "limit",
+        &["member", "connect", "choose", "replay", "endpoint", "guard"],
+    ),
     // How a call leaves the house, and how it enters a plugin's.
     ("call", &["replay"]),
     ("transport", &["endpoint", "call", "member", "connect"]),
@@ -79,7 +91,8 @@ fn only_time_reads_a_clock() {
         for (index, line) in without_comments(&text).lines().enumerate() {
             for clock in ["Instant::now", "std::time::Instant", "quanta", ".elapsed()"] {
                 // A method of ours may be called so; a clock's is recognised by its type above.
-                let ours = clock == ".elapsed()" && (line.contains("self.") || line.contains("call."));
+                let ours =
+                    clock == ".elapsed()" && (line.contains("self.") || line.contains("call."));
                 assert!(
                     !line.contains(clock) || ours,
                     "{}:{}: `{clock}` outside `time.rs`",
@@ -107,8 +120,13 @@ use super::call::Private;
         pub(in crate::balance) fn g() {}
     "#;
     let names: BTreeSet<_> = imports(text, 2).into_iter().map(|(_, name)| name).collect();
-    let expected = ["breaker", "budget", "endpoint", "error", "member", "replay", "time"];
-    assert!(expected.iter().all(|name| names.contains(*name)), "{names:?}");
+    let expected = [
+        "breaker", "budget", "endpoint", "error", "member", "replay", "time",
+    ];
+    assert!(
+        expected.iter().all(|name| names.contains(*name)),
+        "{names:?}"
+    );
     for comment in ["health", "limit", "serve", "call"] {
         assert!(!names.contains(comment), "{names:?}");
     }
@@ -122,13 +140,21 @@ fn sources() -> Vec<(String, PathBuf, String)> {
     assert!(files.len() > 20, "the sources were not found");
     files
         .into_iter()
-        .filter(|file| file.file_name().is_some_and(|name| name != "lib.rs") || file.parent() != Some(&src))
+        .filter(|file| {
+            file.file_name().is_some_and(|name| name != "lib.rs") || file.parent() != Some(&src)
+        })
         .map(|file| {
             let inside = file.strip_prefix(&src).unwrap();
             let module = inside.components().next().unwrap().as_os_str();
             let module = module.to_str().unwrap().trim_end_matches(".rs").to_owned();
             let text = fs::read_to_string(&file).unwrap();
-            (module, file.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().into(), text)
+            (
+                module,
+                file.strip_prefix(env!("CARGO_MANIFEST_DIR"))
+                    .unwrap()
+                    .into(),
+                text,
+            )
         })
         .collect()
 }

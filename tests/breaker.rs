@@ -241,7 +241,11 @@ async fn a_probe_that_hangs_counts_as_failed_and_may_still_answer() {
     let failures = it.handle.stats().failures;
     assert_eq!(hung.await.unwrap().unwrap(), "a:1");
     let stats = it.handle.stats();
-    assert_eq!((stats.failures, stats.successes), (failures, 0), "counted twice");
+    assert_eq!(
+        (stats.failures, stats.successes),
+        (failures, 0),
+        "counted twice"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -294,7 +298,10 @@ async fn results_of_an_older_generation_change_only_totals() {
     assert_ready_err!(before[4].poll());
     assert_eq!(it.handle.state(), CircuitState::Closed);
     let stats = it.handle.stats();
-    assert_eq!(stats.requests, stats.successes + stats.failures + stats.ignored);
+    assert_eq!(
+        stats.requests,
+        stats.successes + stats.failures + stats.ignored
+    );
     assert_eq!((stats.successes, stats.failures, stats.ignored), (4, 8, 3));
 }
 
@@ -321,7 +328,10 @@ async fn what_is_forced_stays() {
     sleep(secs(86_400)).await;
     assert_eq!(it.handle.state(), CircuitState::ForcedOpen);
     let error = it.call().await.unwrap_err();
-    assert_eq!((error.kind(), error.retry_after()), (Kind::CircuitOpen, None));
+    assert_eq!(
+        (error.kind(), error.retry_after()),
+        (Kind::CircuitOpen, None)
+    );
     it.handle.force_closed();
     it.calls(Answer::Fails, 20).await;
     assert_eq!(it.handle.state(), CircuitState::ForcedClosed);
@@ -435,7 +445,10 @@ async fn below_a_balancer_each_endpoint_has_a_circuit_and_an_open_one_is_passed_
         service.clone().oneshot(Ask::new(1)).await.unwrap();
     }
     assert_eq!(farm.get("a:1").calls(), 5);
-    assert_eq!(layer.handle_for("a:1").unwrap().state(), CircuitState::Closed);
+    assert_eq!(
+        layer.handle_for("a:1").unwrap().state(),
+        CircuitState::Closed
+    );
     let _ = service.handle();
     drop(service);
     settle().await;
@@ -466,7 +479,10 @@ async fn a_probe_below_a_balancer_that_nobody_polls_bars_the_endpoint_for_a_time
         service.clone().oneshot(Ask::new(1)).await.unwrap();
         sleep(secs(6)).await;
     }
-    assert_eq!(layer.handle_for("a:1").unwrap().state(), CircuitState::Closed);
+    assert_eq!(
+        layer.handle_for("a:1").unwrap().state(),
+        CircuitState::Closed
+    );
     drop(calls);
 }
 

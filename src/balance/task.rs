@@ -324,15 +324,19 @@ where
         let standings: Vec<_> = self
             .entries
             .iter()
-            .map(|Entry { member, connected, .. }| Standing {
-                // Not even in a panic: there is nothing to call.
-                word: match connected {
-                    Some(_) => member.word(),
-                    None => member.word() | Reason::Disabled.bits(),
+            .map(
+                |Entry {
+                     member, connected, ..
+                 }| Standing {
+                    // Not even in a panic: there is nothing to call.
+                    word: match connected {
+                        Some(_) => member.word(),
+                        None => member.word() | Reason::Disabled.bits(),
+                    },
+                    tier: member.tier(),
+                    weight: member.weight(),
                 },
-                tier: member.tier(),
-                weight: member.weight(),
-            })
+            )
             .collect();
         let selection = select(&standings, set.config.panic_threshold);
         let before = set.snapshot.load();

@@ -303,7 +303,8 @@ impl Future for Running {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if self.done {
-            self.inner.violated("a response was polled after it was done");
+            self.inner
+                .violated("a response was polled after it was done");
         }
         let good = match &mut self.end {
             End::Now(good) => *good,
