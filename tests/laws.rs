@@ -474,7 +474,7 @@ async fn law_2_an_idle_layer_rests<S: Stack>(made: Made<S>) {
     let idle = made.service.clone();
     settle().await;
     let (polls, connects) = (made.farm.polls(), made.farm.connects());
-    sleep(secs(600)).await;
+    sleep(secs(60)).await;
     assert_eq!((made.farm.polls(), made.farm.connects()), (polls, connects));
     idle.oneshot(Ask::new(1)).await.unwrap();
     ready.call(Ask::new(1)).await.unwrap();
