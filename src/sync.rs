@@ -280,22 +280,25 @@ impl WaitList {
     /// Lists `waker`, or replaces the one listed under `key` before. Look at the condition once
     /// more afterwards: it may have been met in between.
     pub(crate) fn wait(&self, key: &mut WaitKey, waker: &Waker) {
+        // Wakers are cloned and dropped outside the lock: what they do is not ours.
+        let mut waker = waker.clone();
         let mut waiters = lock(&self.state);
         if let WaitKey(Some((round, slot))) = *key {
             if round == waiters.round {
                 if let Some(Some(listed)) = waiters.slots.get_mut(slot) {
-                    listed.clone_from(waker);
+                    std::mem::swap(listed, &mut waker);
+                    drop(waiters);
                     return;
                 }
             }
         }
         let slot = match waiters.free.pop() {
             Some(slot) => {
-                waiters.slots[slot] = Some(waker.clone());
+                waiters.slots[slot] = Some(waker);
                 slot
             }
             None => {
-                waiters.slots.push(Some(waker.clone()));
+                waiters.slots.push(Some(waker));
                 waiters.slots.len() - 1
             }
         };
@@ -313,10 +316,16 @@ impl WaitList {
             return;
         };
         let mut waiters = lock(&self.state);
-        if round == waiters.round && waiters.slots.get_mut(slot).and_then(Option::take).is_some() {
+        if round != waiters.round {
+            return;
+        }
+        let listed = waiters.slots.get_mut(slot).and_then(Option::take);
+        if listed.is_some() {
             waiters.free.push(slot);
             self.count.fetch_sub(1, Ordering::Relaxed);
         }
+        // Before the waker, which may do as it likes when it drops.
+        drop(waiters);
     }
 
     /// Wakes all that wait. The wakers run after the lock is released.

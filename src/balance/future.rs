@@ -7,6 +7,7 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
+use tokio::runtime::Handle;
 use tower_service::Service;
 
 use super::{
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     choose::{Chosen, Tried},
-    error::{BoxError, Error},
+    error::{BoxError, Error, Kind},
     member::Member,
     outcome::is_refusal,
 };
@@ -184,6 +185,10 @@ impl<S, P: Strategy, Req> Unsent<S, P, Req> {
         let waiting = match &mut self.waiting {
             Some(waiting) => waiting,
             none => {
+                // It takes timers to wait.
+                if Handle::try_current().is_err() {
+                    return Poll::Ready(Err(Error::refused(Kind::Unavailable)));
+                }
                 let member = flight.as_ref().map(|flight| flight.member.clone());
                 let first = member.zip(self.first.take());
                 let (set, tried) = (self.set.clone(), self.tried.clone());

@@ -86,9 +86,11 @@ where
         P: Pick<Req>,
     {
         if !self.set.is_up() {
-            if let Err(error) = self.check() {
-                return ResponseFuture::refused(error);
-            }
+            // What the last snapshot has may be of a runtime that died: the call waits for the next.
+            return match self.check() {
+                Ok(()) => self.wait(request, tried, None, None),
+                Err(error) => ResponseFuture::refused(error),
+            };
         }
         let Some((flight, mut first)) = self.choose(&request, tried) else {
             return self.wait(request, tried, None, None);

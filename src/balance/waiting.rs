@@ -199,6 +199,10 @@ where
     where
         P: Pick<Req>,
     {
+        // Without a task the snapshot is of the past, and so may be its connections.
+        if !self.set.is_up() {
+            return false;
+        }
         let mut added = false;
         for _ in 0..STEP {
             let Some(index) = self.next_choice(snapshot, request) else {

@@ -232,9 +232,10 @@ impl Circuit {
                 Admission::Pass(ticket) => return Some(ticket),
                 Admission::Refuse => return None,
                 Admission::Probe(next, ticket) => {
+                    // Before the word: whoever finds all places taken takes them back past this.
+                    let now = time::stamp(time::now());
+                    circuit.last_probe.store(now, Ordering::Relaxed);
                     if circuit.replace(word, next) {
-                        let now = time::stamp(time::now());
-                        circuit.last_probe.store(now, Ordering::Relaxed);
                         Self::show(this);
                         return Some(ticket);
                     }
@@ -316,7 +317,9 @@ impl Circuit {
             let full = word.state() == CircuitState::HalfOpen
                 && word.taken() >= u64::from(circuit.policy.config.probes);
             if full {
-                bound.busy.raise()
+                // Not for good: nobody may poll the probes any more, and nobody asks a circuit
+                // that is passed over.
+                bound.busy.raise_until(circuit.probes_end())
             } else {
                 bound.busy.clear()
             }
@@ -359,6 +362,13 @@ impl Circuit {
     }
 
     pub(super) fn force(this: &Shared, state: CircuitState) {
+        // One that is switched off stays so, also when what was forced ends.
+        let state = match state {
+            CircuitState::Closed if !this.core().policy.config.enabled => {
+                CircuitState::ForcedClosed
+            }
+            state => state,
+        };
         while {
             let word = this.core().word();
             !Self::turn(this, word, word.forced(state))

@@ -96,7 +96,8 @@ where
 /// A probe that hangs counts as failed past its time. The call goes on.
 #[cold]
 fn time_probe(admitted: &mut Admitted, sleep: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) {
-    if sleep.is_none() {
+    // Without a runtime there are no timers: the next call that asks looks at the clock.
+    if sleep.is_none() && tokio::runtime::Handle::try_current().is_ok() {
         *sleep = admitted
             .probe_timeout()
             .map(|timeout| Box::pin(tokio::time::sleep(timeout)));

@@ -144,7 +144,11 @@ where
                     let course = this.course.get_or_insert_with(|| Course::new(this.times));
                     match course.poll_limits(policy, this.times, &*inner, cx) {
                         Poll::Pending => return Poll::Pending,
-                        Poll::Ready(Late::Call(error)) => return Poll::Ready(Err(error)),
+                        Poll::Ready(Late::Call(error)) => {
+                            // Whoever keeps this future does not keep the attempt.
+                            this.state.set(State::Between);
+                            return Poll::Ready(Err(error));
+                        }
                         Poll::Ready(Late::Attempt(error)) => Failure::Error(error),
                     }
                 }
@@ -245,7 +249,7 @@ impl<S, Req> Course<S, Req> {
                 "the call",
                 time::now().saturating_duration_since(self.start),
             );
-            return Poll::Ready(Late::Call(self.give_up(error)));
+            return Poll::Ready(Late::Call(self.too_late(error)));
         }
         let Some(attempt) = &mut self.attempt else {
             return Poll::Pending;
@@ -385,7 +389,7 @@ impl<S, Req> Course<S, Req> {
             let unsent = self.errors.iter().all(Error::is_unsent);
             let error = if unsent { Error::unsent } else { Error::failed };
             let error = error(Kind::Timeout).message(message);
-            return Poll::Ready(Err(self.give_up(error)));
+            return Poll::Ready(Err(self.too_late(error)));
         }
         if let Some(wait) = &mut self.wait {
             std::task::ready!(wait.as_mut().poll(cx));
@@ -409,12 +413,25 @@ impl<S, Req> Course<S, Req> {
         if earlier.is_empty() && last.is_refused() {
             return last;
         }
+        self.noted(if earlier.is_empty() {
+            last
+        } else {
+            Error::exhausted(earlier, last)
+        })
+    }
+
+    /// The deadline of the whole call has passed, whatever the last attempt would have said.
+    fn too_late(&mut self, error: Error) -> Error {
+        let earlier = std::mem::take(&mut self.errors);
+        self.noted(if earlier.is_empty() {
+            error
+        } else {
+            error.with_history(earlier)
+        })
+    }
+
+    fn noted(&self, error: Error) -> Error {
         let duration = time::now().saturating_duration_since(self.start);
-        let error = match last.kind() {
-            _ if earlier.is_empty() => last,
-            Kind::Timeout => last.with_history(earlier),
-            _ => Error::exhausted(earlier, last),
-        };
         error.after_attempts(self.made, duration)
     }
 }
