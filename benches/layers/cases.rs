@@ -14,6 +14,7 @@ use tower_upstream::{
 };
 
 use crate::{
+    floors::{HeldCount, SharedCas, SharedTwoChoices},
     harness::Case,
     services::{Broken, Inner},
 };
@@ -21,8 +22,10 @@ use crate::{
 pub(crate) fn all() -> Vec<Case> {
     vec![
         Case::ok("bare", || Inner),
+        Case::ok("floor: an Arc and a count", HeldCount::new),
         Case::ok("breaker/closed", breaker).at_most(14.0),
         Case::refused("breaker/open", Kind::CircuitOpen, open_breaker).at_most(16.0),
+        Case::ok("floor: a clock and a CAS", SharedCas::new),
         Case::ok("limit/allowed", || limit().service(Inner)).at_most(12.0),
         Case::refused("limit/refused", Kind::RateLimited, || {
             let once = Quota::new(1, Duration::from_secs(86_400));
@@ -39,6 +42,7 @@ pub(crate) fn all() -> Vec<Case> {
                 .layer(HealthGateLayer::with_config(check, config))
                 .service(Inner)
         }),
+        Case::ok("floor: two choices", || SharedTwoChoices::new(10)),
         Case::ok("balance/least-request/10", || {
             balance(10, LeastRequest::new())
         })

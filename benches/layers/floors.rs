@@ -80,6 +80,52 @@ impl Service<u64> for SharedCas {
     }
 }
 
+/// A call that takes an `Arc` along and counts itself when it is done, on one thread.
+#[derive(Clone)]
+pub(crate) struct HeldCount {
+    count: Arc<Padded<AtomicU64>>,
+}
+
+impl HeldCount {
+    pub(crate) fn new() -> Self {
+        Self {
+            count: Arc::new(Padded(AtomicU64::new(0))),
+        }
+    }
+}
+
+impl Service<u64> for HeldCount {
+    type Response = u64;
+    type Error = Infallible;
+    type Future = Held;
+
+    #[inline]
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    #[inline]
+    fn call(&mut self, request: u64) -> Held {
+        let count = self.count.clone();
+        Held { count, request }
+    }
+}
+
+pub(crate) struct Held {
+    count: Arc<Padded<AtomicU64>>,
+    request: u64,
+}
+
+impl Future for Held {
+    type Output = Result<u64, Infallible>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        self.count.0.fetch_add(1, Ordering::Relaxed);
+        Poll::Ready(Ok(self.request))
+    }
+}
+
 /// The less loaded of two that are drawn, with a counter of calls in flight for each.
 #[derive(Clone)]
 pub(crate) struct SharedTwoChoices {
