@@ -14,12 +14,11 @@
 //!
 //! Never with the feature `test-util`: it makes the crate read a slower clock.
 #![allow(
-    clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    missing_docs,
     reason = "a benchmark that is set up wrongly shall stop"
 )]
+#![allow(clippy::disallowed_types, reason = "what is measured is real time")]
 
 mod cases;
 mod crowds;
