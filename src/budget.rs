@@ -52,11 +52,7 @@ impl Budget {
     /// Retries for `ratio` of the calls (0 to 10), at least `floor` a second (up to 1,000,000), and
     /// up to `capacity` (1 to 1,000,000) at once after a quiet time. Values beyond are clamped.
     pub fn new(ratio: f64, floor: u32, capacity: u32) -> Self {
-        let ratio = if ratio.is_nan() {
-            0.0
-        } else {
-            ratio.clamp(0.0, 10.0)
-        };
+        let ratio = if ratio.is_nan() { 0.0 } else { ratio.clamp(0.0, 10.0) };
         let capacity = i64::from(capacity.clamp(1, 1_000_000)) * TOKEN;
         Self {
             shared: Arc::new(Shared {
@@ -88,12 +84,10 @@ impl Budget {
     pub fn withdraw(&self) -> bool {
         self.pay_floor();
         let shared = &*self.shared;
-        let taken = shared
-            .tokens
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tokens| {
-                let tokens = tokens.min(shared.capacity);
-                (tokens >= TOKEN).then_some(tokens - TOKEN)
-            });
+        let taken = shared.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tokens| {
+            let tokens = tokens.min(shared.capacity);
+            (tokens >= TOKEN).then_some(tokens - TOKEN)
+        });
         taken.is_ok()
     }
 
@@ -104,31 +98,23 @@ impl Budget {
         }
         let now = shared.clock.nanos();
         // Relaxed: whoever moves the mark pays for exactly the time it moved it by.
-        let moved = shared
-            .paid_until
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |until| {
-                let due = now.saturating_sub(until) / shared.floor_interval;
-                (due > 0).then(|| until + due * shared.floor_interval)
-            });
+        let moved = shared.paid_until.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |until| {
+            let due = now.saturating_sub(until) / shared.floor_interval;
+            (due > 0).then(|| until + due * shared.floor_interval)
+        });
         if let Ok(until) = moved {
             let due = now.saturating_sub(until) / shared.floor_interval;
             let tokens = i64::try_from(due).unwrap_or(i64::MAX).saturating_mul(TOKEN);
-            let _ = shared
-                .tokens
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| {
-                    Some(old.saturating_add(tokens).min(shared.capacity))
-                });
+            let _ = shared.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| {
+                Some(old.saturating_add(tokens).min(shared.capacity))
+            });
         }
     }
 
     /// How many retries it would pay for now.
     pub fn available(&self) -> u32 {
         self.pay_floor();
-        let tokens = self
-            .shared
-            .tokens
-            .load(Ordering::Relaxed)
-            .min(self.shared.capacity);
+        let tokens = self.shared.tokens.load(Ordering::Relaxed).min(self.shared.capacity);
         u32::try_from(tokens / TOKEN).unwrap_or(0)
     }
 }
@@ -142,9 +128,7 @@ impl Default for Budget {
 
 impl fmt::Debug for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Budget")
-            .field("available", &self.available())
-            .finish_non_exhaustive()
+        f.debug_struct("Budget").field("available", &self.available()).finish_non_exhaustive()
     }
 }
 

@@ -117,11 +117,7 @@ impl<T> Call<T> {
 
     /// The request id.
     pub fn id(&self) -> Cow<'_, str> {
-        match self
-            .context
-            .as_ref()
-            .and_then(|context| context.id.as_deref())
-        {
+        match self.context.as_ref().and_then(|context| context.id.as_deref()) {
             Some(id) => Cow::Borrowed(id),
             None => Cow::Owned(format!("req_{}", self.number)),
         }
@@ -158,24 +154,19 @@ impl<T> Call<T> {
 
     /// The timeout that the plugin is told: as it was set, or what is left until the deadline.
     pub fn timeout(&self) -> Option<Duration> {
-        self.timeout
-            .or_else(|| Some(self.deadline?.saturating_duration_since(time::now())))
+        self.timeout.or_else(|| Some(self.deadline?.saturating_duration_since(time::now())))
     }
 
     /// The headers, sorted by name.
     pub fn headers(&self) -> &BTreeMap<String, String> {
         static NONE: BTreeMap<String, String> = BTreeMap::new();
-        self.context
-            .as_ref()
-            .map_or(&NONE, |context| &context.headers)
+        self.context.as_ref().map_or(&NONE, |context| &context.headers)
     }
 
     /// The metadata, sorted by key.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         static NONE: BTreeMap<String, String> = BTreeMap::new();
-        self.context
-            .as_ref()
-            .map_or(&NONE, |context| &context.metadata)
+        self.context.as_ref().map_or(&NONE, |context| &context.metadata)
     }
 
     /// Which attempt this is, from 1.
@@ -198,19 +189,13 @@ fn call_number(created: Instant) -> u64 {
     static BASE: OnceLock<(Instant, u64)> = OnceLock::new();
     static LAST: AtomicU64 = AtomicU64::new(0);
     let &(base, base_nanos) = BASE.get_or_init(|| {
-        let since_1970 = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         (created, time::nanos(since_1970))
     });
     let number = base_nanos + time::nanos(created.saturating_duration_since(base));
     // Relaxed: only that no two get the same number matters, and `fetch_max` sees to it.
     let last = LAST.fetch_max(number, Ordering::Relaxed);
-    if last < number {
-        number
-    } else {
-        LAST.fetch_add(1, Ordering::Relaxed) + 1
-    }
+    if last < number { number } else { LAST.fetch_add(1, Ordering::Relaxed) + 1 }
 }
 
 impl<T: Clone> Replay for Call<T> {
@@ -342,9 +327,7 @@ mod tests {
 
     #[test]
     fn ids_are_unique() {
-        let mut ids: Vec<_> = (0..10_000)
-            .map(|_| Call::new(()).id().into_owned())
-            .collect();
+        let mut ids: Vec<_> = (0..10_000).map(|_| Call::new(()).id().into_owned()).collect();
         ids.sort();
         ids.dedup();
         assert_eq!(ids.len(), 10_000);
@@ -354,9 +337,6 @@ mod tests {
     fn values_of_headers_stay_out_of_debug() {
         let call = Call::new(1).with_header("Authorization", "Bearer abc");
         let shown = format!("{call:?}");
-        assert!(
-            shown.contains("Authorization") && !shown.contains("abc"),
-            "{shown}"
-        );
+        assert!(shown.contains("Authorization") && !shown.contains("abc"), "{shown}");
     }
 }

@@ -177,12 +177,12 @@ mod either {
 
         fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing {
             match self {
-                Self::Left(left) => EitherChoosing::Left {
-                    future: left.call_avoiding(request, tried),
-                },
-                Self::Right(right) => EitherChoosing::Right {
-                    future: right.call_avoiding(request, tried),
-                },
+                Self::Left(left) => {
+                    EitherChoosing::Left { future: left.call_avoiding(request, tried) }
+                }
+                Self::Right(right) => {
+                    EitherChoosing::Right { future: right.call_avoiding(request, tried) }
+                }
             }
         }
     }

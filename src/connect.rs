@@ -80,9 +80,7 @@ where
 
 impl<F> fmt::Debug for ConnectFn<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ConnectFn")
-            .field(&TypeName::<F>::new())
-            .finish()
+        f.debug_tuple("ConnectFn").field(&TypeName::<F>::new()).finish()
     }
 }
 
@@ -118,10 +116,7 @@ impl<L: Clone, C> Layer<C> for EachLayer<L> {
     type Service = Each<L, C>;
 
     fn layer(&self, inner: C) -> Self::Service {
-        Each {
-            layer: self.layer.clone(),
-            inner,
-        }
+        Each { layer: self.layer.clone(), inner }
     }
 }
 

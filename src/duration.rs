@@ -14,13 +14,9 @@ fn parse(text: &str) -> Result<Duration, String> {
     let mut nanos = 0_u128;
     let mut rest = text;
     while !rest.is_empty() {
-        let end = rest
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .ok_or_else(problem)?;
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(problem)?;
         let (number, tail) = rest.split_at(end);
-        let end = tail
-            .find(|c: char| c.is_ascii_digit() || c == '.')
-            .unwrap_or(tail.len());
+        let end = tail.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(end);
         let unit: u128 = match unit {
             "h" => 3_600_000_000_000,
@@ -43,9 +39,7 @@ fn parse(text: &str) -> Result<Duration, String> {
         nanos += digits(whole)? * unit + digits(fraction)? * unit / scale;
         rest = tail;
     }
-    u64::try_from(nanos)
-        .map(Duration::from_nanos)
-        .map_err(|_| problem())
+    u64::try_from(nanos).map(Duration::from_nanos).map_err(|_| problem())
 }
 
 /// For `#[serde(with = ..)]`.

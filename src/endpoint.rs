@@ -263,10 +263,7 @@ impl Address {
 
     /// Such as `http`; `None` for `host:port`.
     pub fn scheme(&self) -> Option<&str> {
-        self.text
-            .split_once(':')
-            .filter(|_| self.authority.0 > 0)
-            .map(|(scheme, _)| scheme)
+        self.text.split_once(':').filter(|_| self.authority.0 > 0).map(|(scheme, _)| scheme)
     }
 
     /// Host and port as they were written; empty for `unix:`.
@@ -277,14 +274,9 @@ impl Address {
     /// The host, without the brackets of an IPv6 address.
     pub fn host(&self) -> &str {
         let authority = self.authority();
-        match authority
-            .strip_prefix('[')
-            .and_then(|rest| rest.split_once(']'))
-        {
+        match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((host, _)) => host,
-            None => authority
-                .split_once(':')
-                .map_or(authority, |(host, _)| host),
+            None => authority.split_once(':').map_or(authority, |(host, _)| host),
         }
     }
 
@@ -341,37 +333,25 @@ fn parse(text: &str) -> Result<Address, &'static str> {
             return Err("a socket path must be absolute");
         }
         let start = text.len() - path.len();
-        return Ok(Address {
-            text: text.into(),
-            authority: (start, start),
-            port: None,
-        });
+        return Ok(Address { text: text.into(), authority: (start, start), port: None });
     }
     let start = match text.split_once("://") {
         Some((scheme, _)) if is_scheme(scheme) => scheme.len() + 3,
         Some(_) => return Err("its scheme is not a word of letters, digits, `+`, `-` and `.`"),
         None => 0,
     };
-    let end = text[start..]
-        .find(['/', '?', '#'])
-        .map_or(text.len(), |length| start + length);
+    let end = text[start..].find(['/', '?', '#']).map_or(text.len(), |length| start + length);
     let port = parse_authority(&text[start..end])?;
     if start == 0 && port.is_none() {
         return Err("it has neither a scheme nor a port");
     }
     check_path(&text[end..])?;
-    Ok(Address {
-        text: text.into(),
-        authority: (start, end),
-        port,
-    })
+    Ok(Address { text: text.into(), authority: (start, end), port })
 }
 
 fn is_scheme(scheme: &str) -> bool {
     scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
+        && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
 }
 
 fn parse_authority(authority: &str) -> Result<Option<u16>, &'static str> {
@@ -380,14 +360,10 @@ fn parse_authority(authority: &str) -> Result<Option<u16>, &'static str> {
     }
     let port = if let Some(rest) = authority.strip_prefix('[') {
         let (host, port) = rest.split_once(']').ok_or("a `]` is missing")?;
-        host.parse::<Ipv6Addr>()
-            .map_err(|_| "between `[` and `]` stands no IPv6 address")?;
+        host.parse::<Ipv6Addr>().map_err(|_| "between `[` and `]` stands no IPv6 address")?;
         match port {
             "" => None,
-            port => Some(
-                port.strip_prefix(':')
-                    .ok_or("after `]` only a port may follow")?,
-            ),
+            port => Some(port.strip_prefix(':').ok_or("after `]` only a port may follow")?),
         }
     } else {
         let (host, port) = match authority.split_once(':') {
@@ -398,9 +374,7 @@ fn parse_authority(authority: &str) -> Result<Option<u16>, &'static str> {
             return Err("it has no host");
         }
         if host.len() > 253
-            || !host
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+            || !host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
         {
             return Err("its host is no name of letters, digits, `-`, `.` and `_`");
         }
@@ -421,9 +395,7 @@ fn check_path(path: &str) -> Result<(), &'static str> {
     let bytes = path.as_bytes();
     for (index, &byte) in bytes.iter().enumerate() {
         let escaped = || {
-            bytes
-                .get(index + 1..index + 3)
-                .is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
+            bytes.get(index + 1..index + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
         };
         match byte {
             b'?' | b'#' => return Err("it has a query or a fragment"),
@@ -466,13 +438,7 @@ mod tests {
             assert!(error.to_string().contains(part), "{text}: {error}");
             assert!(!error.to_string().contains("secret"));
         }
-        assert!(
-            Endpoint::new("x".repeat(4_000))
-                .unwrap_err()
-                .to_string()
-                .len()
-                < 400
-        );
+        assert!(Endpoint::new("x".repeat(4_000)).unwrap_err().to_string().len() < 400);
     }
 
     #[test]

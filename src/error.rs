@@ -191,10 +191,7 @@ impl Error {
         // A kind is never zero, so the word is not.
         match NonZeroU64::new(word) {
             Some(word) => Self { word, rest: None },
-            None => Self {
-                word: NonZeroU64::MIN,
-                rest: None,
-            },
+            None => Self { word: NonZeroU64::MIN, rest: None },
         }
     }
 
@@ -322,20 +319,15 @@ impl Error {
     /// The error of ours in `error`, which may be one, or a [`BoxError`] with one inside.
     pub(crate) fn find<E: 'static>(error: &E) -> Option<&Self> {
         let error = error as &dyn Any;
-        error.downcast_ref::<Self>().or_else(|| {
-            error
-                .downcast_ref::<BoxError>()
-                .and_then(|e| e.downcast_ref::<Self>())
-        })
+        error
+            .downcast_ref::<Self>()
+            .or_else(|| error.downcast_ref::<BoxError>().and_then(|e| e.downcast_ref::<Self>()))
     }
 
     /// What happened.
     pub fn kind(&self) -> Kind {
         let index = (self.word.get() & Word::KIND) as usize;
-        Kind::ALL
-            .get(index.wrapping_sub(1))
-            .copied()
-            .unwrap_or(Kind::Service)
+        Kind::ALL.get(index.wrapping_sub(1)).copied().unwrap_or(Kind::Service)
     }
 
     /// A stable code, such as `CIRCUIT_1401`: those of the Go plugin manager that this crate
@@ -366,8 +358,7 @@ impl Error {
     /// How long to wait before it is worth trying again, from now on; zero once that moment has
     /// passed, `None` where it is not known.
     pub fn retry_after(&self) -> Option<Duration> {
-        self.retry_instant()
-            .map(|at| at.saturating_duration_since(time::now()))
+        self.retry_instant().map(|at| at.saturating_duration_since(time::now()))
     }
 
     pub(crate) fn retry_instant(&self) -> Option<Instant> {
@@ -423,19 +414,11 @@ impl fmt::Display for Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Error");
-        debug
-            .field("kind", &self.kind())
-            .field("refused", &self.is_refused());
-        debug
-            .field("unsent", &self.is_unsent())
-            .field("retry_after", &self.retry_after());
+        debug.field("kind", &self.kind()).field("refused", &self.is_refused());
+        debug.field("unsent", &self.is_unsent()).field("retry_after", &self.retry_after());
         if let Some(rest) = &self.rest {
-            debug
-                .field("endpoint", &rest.endpoint)
-                .field("message", &rest.message);
-            debug
-                .field("attempts", &rest.attempts)
-                .field("duration", &rest.duration);
+            debug.field("endpoint", &rest.endpoint).field("message", &rest.message);
+            debug.field("attempts", &rest.attempts).field("duration", &rest.duration);
             debug.field("source", &rest.source);
         }
         debug.finish()
@@ -456,17 +439,10 @@ mod tests {
     #[test]
     fn every_kind_survives_the_word() {
         for kind in Kind::ALL {
-            for error in [
-                Error::failed(kind),
-                Error::unsent(kind),
-                Error::refused(kind),
-            ] {
+            for error in [Error::failed(kind), Error::unsent(kind), Error::refused(kind)] {
                 assert_eq!(error.kind(), kind);
                 let timed = error.clone().retry_at(time::now() + Duration::from_secs(5));
-                assert_eq!(
-                    (timed.kind(), timed.is_refused()),
-                    (kind, error.is_refused())
-                );
+                assert_eq!((timed.kind(), timed.is_refused()), (kind, error.is_refused()));
                 assert_eq!(timed.is_unsent(), error.is_unsent());
             }
         }
@@ -478,10 +454,7 @@ mod tests {
     async fn the_moment_is_kept_not_the_wait() {
         let error = Error::refused(Kind::RateLimited)
             .retry_at(time::now() + Duration::from_nanos(1_500_000_001));
-        assert_eq!(
-            error.retry_after(),
-            Some(Duration::from_nanos(1_500_000_001))
-        );
+        assert_eq!(error.retry_after(), Some(Duration::from_nanos(1_500_000_001)));
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(error.retry_after(), Some(Duration::from_nanos(500_000_001)));
         tokio::time::advance(Duration::from_secs(1)).await;
@@ -491,9 +464,7 @@ mod tests {
     #[test]
     fn an_absurd_moment_is_clamped() {
         let far = time::later(time::now(), Duration::MAX);
-        let wait = Error::refused(Kind::CircuitOpen)
-            .retry_at(far)
-            .retry_after();
+        let wait = Error::refused(Kind::CircuitOpen).retry_at(far).retry_after();
         assert!(wait.is_some_and(|wait| wait > Duration::from_secs(86_400 * 400)));
     }
 
@@ -504,9 +475,7 @@ mod tests {
         assert!(Error::from_service(BoxError::from(ours)).is_refused());
         let other = Error::from_service(std::io::Error::other("reset"));
         assert_eq!(other.kind(), Kind::Service);
-        let source = other
-            .source()
-            .and_then(|source| source.downcast_ref::<std::io::Error>());
+        let source = other.source().and_then(|source| source.downcast_ref::<std::io::Error>());
         assert!(source.is_some());
     }
 }

@@ -40,16 +40,12 @@ pin_project! {
 impl<F> ResponseFuture<F> {
     #[inline]
     pub(crate) fn called(inner: F) -> Self {
-        Self {
-            state: State::Called { inner },
-        }
+        Self { state: State::Called { inner } }
     }
 
     #[inline]
     pub(crate) fn refused(error: Error) -> Self {
-        Self {
-            state: State::Refused { error },
-        }
+        Self { state: State::Refused { error } }
     }
 }
 
@@ -103,12 +99,7 @@ struct Guards<T> {
 
 impl<T> Default for ByMember<T> {
     fn default() -> Self {
-        Self {
-            guards: Mutex::new(Guards {
-                map: HashMap::new(),
-                sweep_at: 16,
-            }),
-        }
+        Self { guards: Mutex::new(Guards { map: HashMap::new(), sweep_at: 16 }) }
     }
 }
 
@@ -168,11 +159,7 @@ mod tests {
         let (one, other) = (member(1), member(1));
         let (first, second) = (make(&one), make(&other));
         assert!(Arc::ptr_eq(&first, &make(&one)) && !Arc::ptr_eq(&first, &second));
-        assert!(
-            guards
-                .get("a:1")
-                .is_some_and(|of| Arc::ptr_eq(&*of, &other))
-        );
+        assert!(guards.get("a:1").is_some_and(|of| Arc::ptr_eq(&*of, &other)));
         assert!(guards.get("a:2").is_none());
         for port in 2..2_000 {
             drop(make(&member(port)));

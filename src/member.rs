@@ -115,10 +115,7 @@ impl Member {
         let warned = u32::from(endpoint.status() == Status::Warning);
         let tier = endpoint.priority().saturating_mul(2).saturating_add(warned);
         self.hot.tier.store(tier, Ordering::Relaxed);
-        self.set_bits(
-            bit::DISCOVERED_CRITICAL,
-            endpoint.status() == Status::Critical,
-        );
+        self.set_bits(bit::DISCOVERED_CRITICAL, endpoint.status() == Status::Critical);
         self.set_bits(bit::DRAINING, endpoint.is_draining());
         self.endpoint.store(endpoint);
     }
@@ -198,9 +195,7 @@ impl Member {
     /// What bars it, each reason once.
     pub fn reasons(&self) -> impl Iterator<Item = Reason> + use<> {
         let word = self.word();
-        Reason::ALL
-            .into_iter()
-            .filter(move |reason| word & reason.bits() != 0)
+        Reason::ALL.into_iter().filter(move |reason| word & reason.bits() != 0)
     }
 
     #[inline]
@@ -213,17 +208,12 @@ impl Member {
     pub fn veto(self: &Arc<Self>, reason: Reason) -> Veto {
         let mut bit = 0;
         // Relaxed: the bits that are given out are only counted here.
-        let _ = self
-            .taken
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
-                let free = reason.bits() & !taken & !bit::DISCOVERED;
-                bit = free & free.wrapping_neg();
-                (bit != 0).then_some(taken | bit)
-            });
-        Veto {
-            member: self.clone(),
-            bit,
-        }
+        let _ = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
+            let free = reason.bits() & !taken & !bit::DISCOVERED;
+            bit = free & free.wrapping_neg();
+            (bit != 0).then_some(taken | bit)
+        });
+        Veto { member: self.clone(), bit }
     }
 
     /// Counts a call as in flight until the guard drops.
@@ -271,14 +261,11 @@ impl Member {
         let micros = u32::try_from(latency.as_micros()).unwrap_or(u32::MAX);
         let now = (self.clock.nanos() / 1_000_000) as u32;
         // Relaxed: the word is whole by itself.
-        let _ = self
-            .hot
-            .latency
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
-                let (old, at) = ((word >> 32) as u32, word as u32);
-                let new = peak_ewma(old, now.wrapping_sub(at), micros.max(1));
-                (!only_worse || new > old).then_some(u64::from(new) << 32 | u64::from(now))
-            });
+        let _ = self.hot.latency.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+            let (old, at) = ((word >> 32) as u32, word as u32);
+            let new = peak_ewma(old, now.wrapping_sub(at), micros.max(1));
+            (!only_worse || new > old).then_some(u64::from(new) << 32 | u64::from(now))
+        });
     }
 
     fn set_bits(&self, bits: u64, on: bool) {
@@ -514,10 +501,7 @@ impl Signal {
 
     fn remember(&self, member: &Arc<Member>, bit: u64, at: Instant) {
         let key = (Arc::as_ptr(member) as usize, bit);
-        let due = Due {
-            member: Arc::downgrade(member),
-            at,
-        };
+        let due = Due { member: Arc::downgrade(member), at };
         lock(&self.due).insert(key, due);
         // The task may sleep until a later end.
         self.notify();
@@ -558,9 +542,7 @@ impl Signal {
 
 impl fmt::Debug for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Signal")
-            .field("changed", &self.changed)
-            .finish_non_exhaustive()
+        f.debug_struct("Signal").field("changed", &self.changed).finish_non_exhaustive()
     }
 }
 
@@ -575,10 +557,7 @@ mod tests {
     #[test]
     fn guards_of_one_kind_do_not_clear_each_others_bit() {
         let member = member();
-        let (one, two) = (
-            member.veto(Reason::CircuitOpen),
-            member.veto(Reason::CircuitOpen),
-        );
+        let (one, two) = (member.veto(Reason::CircuitOpen), member.veto(Reason::CircuitOpen));
         one.raise();
         two.raise();
         one.clear();
@@ -608,10 +587,7 @@ mod tests {
         veto.raise_until(start + Duration::from_secs(1));
         veto.raise_until(start + Duration::from_secs(3));
         let signal = &member.signal;
-        assert_eq!(
-            signal.clear_due(start + Duration::from_secs(2)),
-            veto_end(start)
-        );
+        assert_eq!(signal.clear_due(start + Duration::from_secs(2)), veto_end(start));
         assert!(veto.is_raised());
         assert_eq!(signal.earliest(Reason::CircuitOpen), veto_end(start));
         assert_eq!(signal.clear_due(start + Duration::from_secs(3)), None);

@@ -125,9 +125,7 @@ where
 
 impl<F> fmt::Debug for ReplayFn<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ReplayFn")
-            .field(&TypeName::<F>::new())
-            .finish()
+        f.debug_tuple("ReplayFn").field(&TypeName::<F>::new()).finish()
     }
 }
 
@@ -197,9 +195,7 @@ mod http {
         }
 
         fn deadline(&self) -> Option<Instant> {
-            self.extensions()
-                .get::<Deadline>()
-                .map(|deadline| deadline.0)
+            self.extensions().get::<Deadline>().map(|deadline| deadline.0)
         }
 
         fn begin_attempt(&mut self, number: u32) {
@@ -213,9 +209,7 @@ mod http {
     fn copy_body<B: 'static>(body: &B) -> Option<B> {
         fn copy_as<T: Clone + 'static, B: 'static>(body: &dyn Any) -> Option<B> {
             let mut copy = Some(body.downcast_ref::<T>()?.clone());
-            (&mut copy as &mut dyn Any)
-                .downcast_mut::<Option<B>>()?
-                .take()
+            (&mut copy as &mut dyn Any).downcast_mut::<Option<B>>()?.take()
         }
         copy_as::<Full<Bytes>, B>(body)
             .or_else(|| copy_as::<Empty<Bytes>, B>(body))

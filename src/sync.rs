@@ -48,11 +48,7 @@ pub(crate) fn thread_number() -> usize {
     }
 
     let known = NUMBER.try_with(Cell::get).unwrap_or(0);
-    if known == usize::MAX {
-        next_number()
-    } else {
-        known
-    }
+    if known == usize::MAX { next_number() } else { known }
 }
 
 /// State that is read by all and written by few, reached through one [`Lease`] per group of
@@ -97,10 +93,7 @@ impl<T, L: Default> Leases<T, L> {
         let (core, cut) = (Arc::new(core), Arc::default());
         let lease = |index| {
             Arc::new(Lease {
-                local: Padded(Local {
-                    counters: L::default(),
-                    handles: AtomicUsize::new(0),
-                }),
+                local: Padded(Local { counters: L::default(), handles: AtomicUsize::new(0) }),
                 shared: Padded(Shared {
                     core: core.clone(),
                     index,
@@ -222,10 +215,7 @@ impl<T, L> Lease<T, L> {
     pub(crate) fn sum(&self, count: impl Fn(&L) -> u64) -> u64 {
         match self.shared.siblings.load().as_deref() {
             None => count(&self.local.counters),
-            Some(siblings) => siblings
-                .iter()
-                .map(|lease| count(&lease.local.counters))
-                .sum(),
+            Some(siblings) => siblings.iter().map(|lease| count(&lease.local.counters)).sum(),
         }
     }
 
@@ -239,13 +229,8 @@ impl<T, L> Lease<T, L> {
         let Some(siblings) = self.shared.siblings.load_full() else {
             return;
         };
-        if siblings
-            .iter()
-            .all(|lease| lease.local.handles.load(Ordering::Acquire) == 0)
-        {
-            siblings
-                .iter()
-                .for_each(|lease| lease.shared.siblings.store(None));
+        if siblings.iter().all(|lease| lease.local.handles.load(Ordering::Acquire) == 0) {
+            siblings.iter().for_each(|lease| lease.shared.siblings.store(None));
         }
     }
 }

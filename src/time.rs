@@ -41,11 +41,7 @@ pub(crate) fn stamp(instant: Instant) -> i64 {
 pub(crate) fn at_stamp(stamp: i64) -> Instant {
     let distance = Duration::from_nanos(stamp.unsigned_abs());
     let base = process_base();
-    if stamp < 0 {
-        base.checked_sub(distance).unwrap_or(base)
-    } else {
-        later(base, distance)
-    }
+    if stamp < 0 { base.checked_sub(distance).unwrap_or(base) } else { later(base, distance) }
 }
 
 fn process_base() -> Instant {

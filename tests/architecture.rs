@@ -13,10 +13,7 @@ const WORDS: &[&str] = &["error", "outcome", "sync", "time", "duration"];
 const TABLE: &[(&str, &[&str])] = &[
     // The way of a request.
     ("failover", &["choose", "budget", "replay", "member"]),
-    (
-        "balance",
-        &["discover", "member", "connect", "choose", "endpoint"],
-    ),
+    ("balance", &["discover", "member", "connect", "choose", "endpoint"]),
     ("discover", &["endpoint", "member", "connect"]),
     ("endpoint", &[]),
     ("member", &["endpoint"]),
@@ -26,18 +23,9 @@ const TABLE: &[(&str, &[&str])] = &[
     ("replay", &[]),
     // Guards.
     ("guard", &["member", "choose", "endpoint"]),
-    (
-        "breaker",
-        &["member", "connect", "choose", "replay", "endpoint", "guard"],
-    ),
-    (
-        "health",
-        &["member", "connect", "choose", "replay", "endpoint", "guard"],
-    ),
-    (
-        "limit",
-        &["member", "connect", "choose", "replay", "endpoint", "guard"],
-    ),
+    ("breaker", &["member", "connect", "choose", "replay", "endpoint", "guard"]),
+    ("health", &["member", "connect", "choose", "replay", "endpoint", "guard"]),
+    ("limit", &["member", "connect", "choose", "replay", "endpoint", "guard"]),
     // How a call leaves the house, and how it enters a plugin's.
     ("call", &["replay"]),
     ("transport", &["endpoint", "call", "member", "connect"]),
@@ -55,10 +43,7 @@ fn every_module_imports_only_what_the_table_allows() {
     let mut mistakes = Vec::new();
     for (module, file, text) in sources() {
         let Some((_, allowed)) = TABLE.iter().find(|(name, _)| *name == module) else {
-            mistakes.push(format!(
-                "`{module}` ({}): add it to the table",
-                file.display()
-            ));
+            mistakes.push(format!("`{module}` ({}): add it to the table", file.display()));
             continue;
         };
         let depth = depth(&file);
@@ -120,13 +105,8 @@ use super::call::Private;
         pub(in crate::balance) fn g() {}
     "#;
     let names: BTreeSet<_> = imports(text, 2).into_iter().map(|(_, name)| name).collect();
-    let expected = [
-        "breaker", "budget", "endpoint", "error", "member", "replay", "time",
-    ];
-    assert!(
-        expected.iter().all(|name| names.contains(*name)),
-        "{names:?}"
-    );
+    let expected = ["breaker", "budget", "endpoint", "error", "member", "replay", "time"];
+    assert!(expected.iter().all(|name| names.contains(*name)), "{names:?}");
     for comment in ["health", "limit", "serve", "call"] {
         assert!(!names.contains(comment), "{names:?}");
     }
@@ -148,13 +128,7 @@ fn sources() -> Vec<(String, PathBuf, String)> {
             let module = inside.components().next().unwrap().as_os_str();
             let module = module.to_str().unwrap().trim_end_matches(".rs").to_owned();
             let text = fs::read_to_string(&file).unwrap();
-            (
-                module,
-                file.strip_prefix(env!("CARGO_MANIFEST_DIR"))
-                    .unwrap()
-                    .into(),
-                text,
-            )
+            (module, file.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().into(), text)
         })
         .collect()
 }
@@ -255,7 +229,5 @@ fn group_names(group: &str) -> BTreeMap<String, usize> {
 }
 
 fn word(text: &str) -> String {
-    text.chars()
-        .take_while(|c| c.is_alphanumeric() || *c == '_')
-        .collect()
+    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
 }

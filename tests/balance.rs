@@ -33,17 +33,13 @@ fn over<P: Strategy + Clone>(
     endpoints: impl Discover,
     strategy: P,
 ) -> Balance<Probe, P> {
-    ServiceBuilder::new()
-        .layer(BalanceLayer::new(endpoints, strategy))
-        .service(farm.clone())
+    ServiceBuilder::new().layer(BalanceLayer::new(endpoints, strategy)).service(farm.clone())
 }
 
 /// Endpoints `a:1` to `d:1`, and the rest of the alphabet.
 fn farm(count: u8) -> (Farm, Memory) {
     let farm = Farm::default();
-    let keys: Vec<String> = (0..count)
-        .map(|n| format!("{}:1", char::from(b'a' + n)))
-        .collect();
+    let keys: Vec<String> = (0..count).map(|n| format!("{}:1", char::from(b'a' + n))).collect();
     keys.iter().for_each(|key| drop(farm.get(key)));
     (farm, Memory::new(&keys).unwrap())
 }
@@ -78,10 +74,7 @@ async fn round_robin_takes_turns() {
     let (farm, endpoints) = farm(4);
     let service = over(&farm, endpoints, RoundRobin::new());
     let counts = counts(&service, 400).await;
-    assert!(
-        counts.values().all(|&n| n == 100) && counts.len() == 4,
-        "{counts:?}"
-    );
+    assert!(counts.values().all(|&n| n == 100) && counts.len() == 4, "{counts:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -90,10 +83,7 @@ async fn random_and_two_choices_spread_evenly_where_there_is_no_load() {
     let random = over(&farm, endpoints.clone(), Random::new());
     let least = over(&farm, endpoints, LeastRequest::new());
     for counts in [counts(&random, 4_000).await, counts(&least, 4_000).await] {
-        assert!(
-            counts.values().all(|n| (800..1_200).contains(n)),
-            "{counts:?}"
-        );
+        assert!(counts.values().all(|n| (800..1_200).contains(n)), "{counts:?}");
     }
 }
 
@@ -116,13 +106,7 @@ async fn two_choices_even_out_the_load() {
         assert_eq!(member.in_flight() as usize, inner.running());
     }
     calls.clear();
-    assert!(
-        service
-            .handle()
-            .members()
-            .iter()
-            .all(|m| m.in_flight() == 0)
-    );
+    assert!(service.handle().members().iter().all(|m| m.in_flight() == 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -148,20 +132,12 @@ async fn three_of_four_stuck_hold_no_call_up() {
     for stuck in [["a:1", "b:1", "c:1"], ["b:1", "c:1", "d:1"]] {
         let (farm, endpoints) = farm(4);
         let service = over(&farm, endpoints, LeastRequest::new());
-        stuck
-            .iter()
-            .for_each(|key| farm.get(key).is(Readiness::Pending));
+        stuck.iter().for_each(|key| farm.get(key).is(Readiness::Pending));
         let start = Instant::now();
         let calls = join_all((0..50).map(|_| call(&service))).await;
         assert!(calls.iter().all(Result::is_ok));
         assert!(start.elapsed() <= ms(30), "{:?}", start.elapsed());
-        assert!(
-            service
-                .handle()
-                .members()
-                .iter()
-                .all(|m| m.in_flight() == 0)
-        );
+        assert!(service.handle().members().iter().all(|m| m.in_flight() == 0));
         assert_eq!(farm.violations(), 0);
     }
 }
@@ -171,9 +147,7 @@ async fn oneshot_with_the_only_clone_completes_elsewhere() {
     let (farm, endpoints) = farm(2);
     let service = over(&farm, endpoints, RoundRobin::new());
     farm.get("a:1").is(Readiness::Pending);
-    let answer = timeout(ms(100), service.oneshot(Ask::new(1)))
-        .await
-        .unwrap();
+    let answer = timeout(ms(100), service.oneshot(Ask::new(1))).await.unwrap();
     assert_eq!(answer.unwrap(), "b:1");
     // A future that waits keeps the set at work: here the new endpoint is its way out.
     let (farm, endpoints) = self::farm(1);
@@ -202,13 +176,7 @@ async fn widening_is_bounded_and_the_wait_too() {
     // Each contender is polled when the task is, and once more when there are more.
     let inner_polls = farm.polls() - before;
     assert!(inner_polls <= 12 * 20, "{inner_polls}");
-    assert!(
-        service
-            .handle()
-            .members()
-            .iter()
-            .all(|m| m.in_flight() == 0)
-    );
+    assert!(service.handle().members().iter().all(|m| m.in_flight() == 0));
     assert_eq!(farm.calls(), 1);
 }
 
@@ -271,10 +239,7 @@ impl Discover for Hand {
 
     fn discover(&self) -> HandStream {
         let next = self.make.lock().unwrap().pop();
-        HandStream(
-            next.unwrap_or_else(|| stream::pending().boxed()),
-            self.polls.clone(),
-        )
+        HandStream(next.unwrap_or_else(|| stream::pending().boxed()), self.polls.clone())
     }
 }
 
@@ -293,15 +258,8 @@ fn set(keys: &[&str]) -> EndpointSet {
 
 #[tokio::test(start_paused = true)]
 async fn a_source_that_says_nothing_is_an_empty_one() {
-    let service = over(
-        &Farm::default(),
-        Hand::new(stream::pending()),
-        LeastRequest::new(),
-    );
-    let error = timeout(secs(3), call(&service))
-        .await
-        .expect("hangs")
-        .unwrap_err();
+    let service = over(&Farm::default(), Hand::new(stream::pending()), LeastRequest::new());
+    let error = timeout(secs(3), call(&service)).await.expect("hangs").unwrap_err();
     assert_eq!(error.kind(), Kind::NoEndpoints);
     let at = Instant::now();
     assert_eq!(call(&service).await.unwrap_err().kind(), Kind::NoEndpoints);
@@ -311,9 +269,8 @@ async fn a_source_that_says_nothing_is_an_empty_one() {
 #[tokio::test(start_paused = true)]
 async fn the_end_of_discovery_freezes_the_last_set() {
     // `unfold` panics when it is asked again after its end, as a source may.
-    let sets = stream::unfold(0, |n| async move {
-        (n < 2).then(|| (set(&["a:1", "b:1"][..=n]), n + 1))
-    });
+    let sets =
+        stream::unfold(0, |n| async move { (n < 2).then(|| (set(&["a:1", "b:1"][..=n]), n + 1)) });
     let farm = Farm::default();
     let hand = Hand::new(sets);
     let service = over(&farm, hand.clone(), RoundRobin::new());
@@ -331,25 +288,17 @@ async fn all_down_is_said_at_once_after_a_while() {
     endpoints.replace(draining).unwrap();
     let service = over(&farm, endpoints.clone(), LeastRequest::new());
     let start = Instant::now();
-    assert_eq!(
-        call(&service).await.unwrap_err().kind(),
-        Kind::AllEndpointsDown
-    );
+    assert_eq!(call(&service).await.unwrap_err().kind(), Kind::AllEndpointsDown);
     assert!(start.elapsed() >= secs(1));
     let at = Instant::now();
-    assert_eq!(
-        call(&service).await.unwrap_err().kind(),
-        Kind::AllEndpointsDown
-    );
+    assert_eq!(call(&service).await.unwrap_err().kind(), Kind::AllEndpointsDown);
     assert_eq!((at.elapsed(), farm.calls(), farm.polls()), (ms(0), 0, 0));
 }
 
 #[tokio::test(start_paused = true)]
 async fn all_circuits_open_says_when_the_first_closes_and_touches_nobody() {
     let (farm, endpoints) = farm(2);
-    let config = CircuitBreakerConfig::default()
-        .with_failures(1)
-        .with_open_for(secs(60));
+    let config = CircuitBreakerConfig::default().with_failures(1).with_open_for(secs(60));
     let service = ServiceBuilder::new()
         .layer(BalanceLayer::new(endpoints, RoundRobin::new()))
         .layer(CircuitBreakerLayer::new(config))
@@ -362,16 +311,10 @@ async fn all_circuits_open_says_when_the_first_closes_and_touches_nobody() {
     let (calls, polls) = (farm.calls(), farm.polls());
     let at = Instant::now();
     let error = call(&service).await.unwrap_err();
-    assert_eq!(
-        (error.kind(), error.is_refused()),
-        (Kind::CircuitOpen, true)
-    );
+    assert_eq!((error.kind(), error.is_refused()), (Kind::CircuitOpen, true));
     let wait = error.retry_after().unwrap();
     assert!((secs(44)..=secs(45)).contains(&wait), "{wait:?}");
-    assert_eq!(
-        (farm.calls(), farm.polls(), at.elapsed()),
-        (calls, polls, ms(0))
-    );
+    assert_eq!((farm.calls(), farm.polls(), at.elapsed()), (calls, polls, ms(0)));
     farm.answers(Answer::Good);
     sleep(wait + ms(1)).await;
     assert_eq!(call(&service).await.unwrap(), "a:1");
@@ -474,13 +417,7 @@ async fn a_strategy_that_panics_for_one_set_is_asked_again_without_haste() {
     let unlucky = tokio::spawn(service.clone().oneshot(Ask::new(13)));
     assert!(unlucky.await.unwrap_err().is_panic());
     call(&service).await.unwrap();
-    assert!(
-        service
-            .handle()
-            .members()
-            .iter()
-            .all(|m| m.in_flight() == 0)
-    );
+    assert!(service.handle().members().iter().all(|m| m.in_flight() == 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -526,9 +463,7 @@ async fn below_the_panic_threshold_health_is_ignored_and_nothing_else() {
 #[tokio::test(start_paused = true)]
 async fn a_threshold_of_zero_never_ignores_health() {
     let (farm, endpoints) = farm(2);
-    let config = BalanceConfig::default()
-        .with_panic_threshold(0)
-        .with_fail_fast_after(ms(50));
+    let config = BalanceConfig::default().with_panic_threshold(0).with_fail_fast_after(ms(50));
     let service = ServiceBuilder::new()
         .layer(BalanceLayer::new(endpoints, RoundRobin::new()).with_config(config))
         .service(farm.clone());
@@ -538,10 +473,7 @@ async fn a_threshold_of_zero_never_ignores_health() {
     vetoes.iter().for_each(|veto| veto.raise());
     settle().await;
     let start = Instant::now();
-    assert_eq!(
-        call(&service).await.unwrap_err().kind(),
-        Kind::AllEndpointsDown
-    );
+    assert_eq!(call(&service).await.unwrap_err().kind(), Kind::AllEndpointsDown);
     assert!((ms(48)..=ms(52)).contains(&start.elapsed()));
 }
 
@@ -553,10 +485,7 @@ async fn a_busy_member_is_passed_over_at_once_and_waited_for_if_there_is_no_othe
     let members = service.handle().members();
     let one = members[0].veto(Reason::Busy);
     one.raise();
-    assert_eq!(
-        counts(&service, 10).await.keys().collect::<Vec<_>>(),
-        ["b:1"]
-    );
+    assert_eq!(counts(&service, 10).await.keys().collect::<Vec<_>>(), ["b:1"]);
     let other = members[1].veto(Reason::Busy);
     other.raise();
     call(&service).await.unwrap();
@@ -569,23 +498,16 @@ async fn what_is_known_of_a_member_survives_changes_of_the_set() {
     let (farm, endpoints) = farm(2);
     let service = over(&farm, endpoints.clone(), RoundRobin::new());
     farm.answers(Answer::ByHand);
-    let mut flights: Vec<_> = (0..4)
-        .map(|_| task::spawn(service.clone().oneshot(Ask::new(1))))
-        .collect();
-    flights
-        .iter_mut()
-        .for_each(|call| assert_pending!(call.poll()));
+    let mut flights: Vec<_> =
+        (0..4).map(|_| task::spawn(service.clone().oneshot(Ask::new(1)))).collect();
+    flights.iter_mut().for_each(|call| assert_pending!(call.poll()));
     settle().await;
-    flights
-        .iter_mut()
-        .for_each(|call| assert_pending!(call.poll()));
+    flights.iter_mut().for_each(|call| assert_pending!(call.poll()));
     let before = member(&service, "a:1");
     assert_eq!((before.in_flight(), before.calls()), (2, 2));
     for change in 0..20 {
         let endpoint = Endpoint::new("a:1").unwrap().with_weight(change + 1);
-        endpoints
-            .insert(endpoint.with_metadata("n", change.to_string()))
-            .unwrap();
+        endpoints.insert(endpoint.with_metadata("n", change.to_string())).unwrap();
         endpoints.insert(&*format!("x:{}", change + 1)).unwrap();
         settle().await;
         endpoints.remove(&format!("x:{}", change + 1));
@@ -593,10 +515,7 @@ async fn what_is_known_of_a_member_survives_changes_of_the_set() {
     }
     let after = member(&service, "a:1");
     assert!(Arc::ptr_eq(&before, &after));
-    assert_eq!(
-        (after.in_flight(), after.calls(), after.weight()),
-        (2, 2, 20)
-    );
+    assert_eq!((after.in_flight(), after.calls(), after.weight()), (2, 2, 20));
     assert_eq!(after.endpoint().metadata()["n"], "19");
     assert_eq!(farm.get("a:1").connects(), 1, "it is not connected anew");
     for key in ["a:1", "b:1"] {
@@ -631,18 +550,14 @@ async fn who_is_removed_finishes_what_it_has_and_goes() {
     let (farm, endpoints) = farm(2);
     let service = over(&farm, endpoints.clone(), RoundRobin::new());
     farm.answers(Answer::GoodAfter(secs(5)));
-    let calls: Vec<_> = (0..2)
-        .map(|_| tokio::spawn(service.clone().oneshot(Ask::new(1))))
-        .collect();
+    let calls: Vec<_> =
+        (0..2).map(|_| tokio::spawn(service.clone().oneshot(Ask::new(1)))).collect();
     settle().await;
     let gone = Arc::downgrade(&member(&service, "a:1"));
     endpoints.remove("a:1");
     settle().await;
     farm.answers(Answer::Good);
-    assert_eq!(
-        counts(&service, 10).await.keys().collect::<Vec<_>>(),
-        ["b:1"]
-    );
+    assert_eq!(counts(&service, 10).await.keys().collect::<Vec<_>>(), ["b:1"]);
     for call in calls {
         call.await.unwrap().unwrap();
     }
@@ -655,17 +570,10 @@ async fn draining_and_critical_are_taken_from_discovery() {
     let (farm, endpoints) = farm(3);
     let service = over(&farm, endpoints.clone(), RoundRobin::new());
     call(&service).await.unwrap();
-    endpoints
-        .insert(Endpoint::new("a:1").unwrap().with_draining(true))
-        .unwrap();
-    endpoints
-        .insert(Endpoint::new("b:1").unwrap().with_status(Status::Critical))
-        .unwrap();
+    endpoints.insert(Endpoint::new("a:1").unwrap().with_draining(true)).unwrap();
+    endpoints.insert(Endpoint::new("b:1").unwrap().with_status(Status::Critical)).unwrap();
     settle().await;
-    assert_eq!(
-        counts(&service, 10).await.keys().collect::<Vec<_>>(),
-        ["c:1"]
-    );
+    assert_eq!(counts(&service, 10).await.keys().collect::<Vec<_>>(), ["c:1"]);
     endpoints.insert("a:1").unwrap();
     endpoints.insert("b:1").unwrap();
     settle().await;
@@ -676,21 +584,13 @@ async fn draining_and_critical_are_taken_from_discovery() {
 #[tokio::test(start_paused = true)]
 async fn a_lower_priority_comes_first() {
     let (farm, endpoints) = farm(2);
-    endpoints
-        .insert(Endpoint::new("z:1").unwrap().with_priority(1))
-        .unwrap();
+    endpoints.insert(Endpoint::new("z:1").unwrap().with_priority(1)).unwrap();
     let service = over(&farm, endpoints.clone(), RoundRobin::new());
-    assert_eq!(
-        counts(&service, 10).await.keys().collect::<Vec<_>>(),
-        ["a:1", "b:1"]
-    );
+    assert_eq!(counts(&service, 10).await.keys().collect::<Vec<_>>(), ["a:1", "b:1"]);
     endpoints.remove("a:1");
     endpoints.remove("b:1");
     settle().await;
-    assert_eq!(
-        counts(&service, 10).await.keys().collect::<Vec<_>>(),
-        ["z:1"]
-    );
+    assert_eq!(counts(&service, 10).await.keys().collect::<Vec<_>>(), ["z:1"]);
 }
 
 // The task.
@@ -700,12 +600,10 @@ fn traced(keys: &[&str]) -> (Hand, std::sync::Weak<()>) {
     let trace = Arc::new(());
     let weak = Arc::downgrade(&trace);
     let first = set(keys);
-    let sets = stream::iter([first])
-        .chain(stream::pending())
-        .map(move |set| {
-            let _ = &trace;
-            set
-        });
+    let sets = stream::iter([first]).chain(stream::pending()).map(move |set| {
+        let _ = &trace;
+        set
+    });
     (Hand::new(sets), weak)
 }
 
@@ -754,27 +652,18 @@ async fn an_idle_set_does_nothing() {
     settle().await;
     let before = (farm.polls(), farm.connects(), hand.polls.load(SeqCst));
     sleep(secs(86_400)).await;
-    assert_eq!(
-        (farm.polls(), farm.connects(), hand.polls.load(SeqCst)),
-        before
-    );
+    assert_eq!((farm.polls(), farm.connects(), hand.polls.load(SeqCst)), before);
     drop(service);
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .unwrap()
+    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
 }
 
 #[test]
 fn a_set_whose_runtime_died_starts_again_and_remembers() {
     let (farm, endpoints) = farm(2);
-    let config = CircuitBreakerConfig::default()
-        .with_failures(1)
-        .with_open_for(secs(86_400));
+    let config = CircuitBreakerConfig::default().with_failures(1).with_open_for(secs(86_400));
     let layer = CircuitBreakerLayer::new(config);
     let service = ServiceBuilder::new()
         .layer(BalanceLayer::new(endpoints, RoundRobin::new()))
@@ -789,11 +678,7 @@ fn a_set_whose_runtime_died_starts_again_and_remembers() {
     assert_eq!(members[0].calls(), 1);
     runtime().block_on(async {
         for _ in 0..4 {
-            assert_eq!(
-                call(&service).await.unwrap(),
-                "b:1",
-                "the circuit of a is open"
-            );
+            assert_eq!(call(&service).await.unwrap(), "b:1", "the circuit of a is open");
         }
         assert!(Arc::ptr_eq(&members[0], &service.handle().members()[0]));
         assert_eq!(farm.get("b:1").connects(), 2, "connected in this runtime");
@@ -856,10 +741,7 @@ fn a_stale_connection_is_not_waited_for_after_a_restart() {
         tower_upstream::connect_fn(move |_: &Endpoint| Bound(alive.lock().unwrap().clone()))
     };
     let service = ServiceBuilder::new()
-        .layer(BalanceLayer::new(
-            discover::fixed(["a:1"]).unwrap(),
-            RoundRobin::new(),
-        ))
+        .layer(BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), RoundRobin::new()))
         .service(connect);
     let first = runtime();
     // Stuck from the start, so that a call comes to wait for it.
@@ -946,10 +828,8 @@ mod with_tower {
 
     use super::*;
 
-    fn receiver<T: Send + 'static>() -> (
-        mpsc::UnboundedSender<T>,
-        Arc<Mutex<Option<mpsc::UnboundedReceiver<T>>>>,
-    ) {
+    fn receiver<T: Send + 'static>()
+    -> (mpsc::UnboundedSender<T>, Arc<Mutex<Option<mpsc::UnboundedReceiver<T>>>>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         (sender, Arc::new(Mutex::new(Some(receiver))))
     }
@@ -970,20 +850,14 @@ mod with_tower {
         sender.send(Ok(Change::Insert(1, at("a:1")))).unwrap();
         sender.send(Err("a hiccup")).unwrap();
         sender.send(Ok(Change::Insert(2, at("b:1")))).unwrap();
-        assert_eq!(
-            counts(&service, 10).await.keys().collect::<Vec<_>>(),
-            ["1", "2"]
-        );
+        assert_eq!(counts(&service, 10).await.keys().collect::<Vec<_>>(), ["1", "2"]);
         sender.send(Ok(Change::Remove(1))).unwrap();
         settle().await;
         assert_eq!(counts(&service, 10).await.keys().collect::<Vec<_>>(), ["2"]);
         sender.send(Ok(Change::Insert(3, at("c:1")))).unwrap();
         drop(sender);
         sleep(secs(60)).await;
-        assert_eq!(
-            counts(&service, 10).await.keys().collect::<Vec<_>>(),
-            ["2", "3"]
-        );
+        assert_eq!(counts(&service, 10).await.keys().collect::<Vec<_>>(), ["2", "3"]);
         assert_eq!(farm.connects(), 3);
     }
 
@@ -1020,48 +894,24 @@ mod with_tower {
         let mut balance = tower::balance::p2c::Balance::new(changes);
         let mut seen = BTreeMap::<String, usize>::new();
         for _ in 0..50 {
-            let answer = balance
-                .ready()
-                .await
-                .unwrap()
-                .call(Ask::new(1))
-                .await
-                .unwrap();
+            let answer = balance.ready().await.unwrap().call(Ask::new(1)).await.unwrap();
             *seen.entry(answer).or_default() += 1;
         }
         assert_eq!(seen.len(), 2);
-        endpoints
-            .insert(Endpoint::new("a:1").unwrap().with_weight(7))
-            .unwrap();
+        endpoints.insert(Endpoint::new("a:1").unwrap().with_weight(7)).unwrap();
         endpoints.insert("c:1").unwrap();
         endpoints.remove("b:1");
         seen.clear();
         for _ in 0..50 {
-            let answer = balance
-                .ready()
-                .await
-                .unwrap()
-                .call(Ask::new(1))
-                .await
-                .unwrap();
+            let answer = balance.ready().await.unwrap().call(Ask::new(1)).await.unwrap();
             *seen.entry(answer).or_default() += 1;
         }
         assert_eq!(seen.keys().collect::<Vec<_>>(), ["a:1", "c:1"]);
-        assert_eq!(
-            farm.get("a:1").connects(),
-            1,
-            "a weight is no new connection"
-        );
+        assert_eq!(farm.get("a:1").connects(), 1, "a weight is no new connection");
         // The source goes; tower asks it again and again all the same.
         drop(endpoints);
         for _ in 0..10 {
-            balance
-                .ready()
-                .await
-                .unwrap()
-                .call(Ask::new(1))
-                .await
-                .unwrap();
+            balance.ready().await.unwrap().call(Ask::new(1)).await.unwrap();
         }
     }
 

@@ -46,11 +46,7 @@ struct Alone {
 fn alone(config: CircuitBreakerConfig) -> Alone {
     let inner = Inner::new("a:1");
     let layer = CircuitBreakerLayer::new(config);
-    Alone {
-        service: layer.layer(inner.service()),
-        handle: layer.handle(),
-        inner,
-    }
+    Alone { service: layer.layer(inner.service()), handle: layer.handle(), inner }
 }
 
 impl Alone {
@@ -122,10 +118,7 @@ async fn open_it_refuses_without_touching_the_inner_and_says_when_to_come_back()
     let error = assert_ready_err!(call.poll());
     assert_eq!(error.kind(), Kind::CircuitOpen);
     assert!(error.is_refused() && error.is_unsent() && error.endpoint().is_none());
-    assert_eq!(
-        error.retry_after(),
-        Some(OPEN_FOR - Duration::from_nanos(1_234_567_891))
-    );
+    assert_eq!(error.retry_after(), Some(OPEN_FOR - Duration::from_nanos(1_234_567_891)));
     assert_eq!((it.inner.polls(), it.inner.calls()), (polls, calls));
     assert_eq!(it.handle.stats().refused, 1);
 }
@@ -149,9 +142,8 @@ async fn half_open_it_lets_so_many_calls_pass_at_once() {
     it.trip().await;
     half_open().await;
     it.inner.answers(Answer::ByHand);
-    let mut calls: Vec<_> = (0..100)
-        .map(|_| task::spawn(it.service.clone().oneshot(Ask::new(1))))
-        .collect();
+    let mut calls: Vec<_> =
+        (0..100).map(|_| task::spawn(it.service.clone().oneshot(Ask::new(1)))).collect();
     let refused = calls
         .iter_mut()
         .filter_map(|call| match call.poll() {
@@ -241,11 +233,7 @@ async fn a_probe_that_hangs_counts_as_failed_and_may_still_answer() {
     let failures = it.handle.stats().failures;
     assert_eq!(hung.await.unwrap().unwrap(), "a:1");
     let stats = it.handle.stats();
-    assert_eq!(
-        (stats.failures, stats.successes),
-        (failures, 0),
-        "counted twice"
-    );
+    assert_eq!((stats.failures, stats.successes), (failures, 0), "counted twice");
 }
 
 #[tokio::test(start_paused = true)]
@@ -298,10 +286,7 @@ async fn results_of_an_older_generation_change_only_totals() {
     assert_ready_err!(before[4].poll());
     assert_eq!(it.handle.state(), CircuitState::Closed);
     let stats = it.handle.stats();
-    assert_eq!(
-        stats.requests,
-        stats.successes + stats.failures + stats.ignored
-    );
+    assert_eq!(stats.requests, stats.successes + stats.failures + stats.ignored);
     assert_eq!((stats.successes, stats.failures, stats.ignored), (4, 8, 3));
 }
 
@@ -328,10 +313,7 @@ async fn what_is_forced_stays() {
     sleep(secs(86_400)).await;
     assert_eq!(it.handle.state(), CircuitState::ForcedOpen);
     let error = it.call().await.unwrap_err();
-    assert_eq!(
-        (error.kind(), error.retry_after()),
-        (Kind::CircuitOpen, None)
-    );
+    assert_eq!((error.kind(), error.retry_after()), (Kind::CircuitOpen, None));
     it.handle.force_closed();
     it.calls(Answer::Fails, 20).await;
     assert_eq!(it.handle.state(), CircuitState::ForcedClosed);
@@ -368,10 +350,7 @@ async fn the_circuit_is_the_layers_and_a_fresh_layer_has_its_own() {
     let layer = CircuitBreakerLayer::new(config());
     let inner = Inner::new("a:1");
     inner.answers(Answer::Fails);
-    let services = [
-        layer.layer(inner.service()),
-        layer.clone().layer(inner.service()),
-    ];
+    let services = [layer.layer(inner.service()), layer.clone().layer(inner.service())];
     let fresh = layer.fresh();
     let other = fresh.layer(inner.service());
     for service in [&services[0], &services[1], &services[0]] {
@@ -414,10 +393,7 @@ fn below(keys: &[&str], config: CircuitBreakerConfig) -> (Farm, CircuitBreakerLa
     keys.iter().for_each(|key| drop(farm.get(key)));
     let layer = CircuitBreakerLayer::new(config);
     let service = ServiceBuilder::new()
-        .layer(BalanceLayer::new(
-            discover::fixed(keys.iter().copied()).unwrap(),
-            RoundRobin::new(),
-        ))
+        .layer(BalanceLayer::new(discover::fixed(keys.iter().copied()).unwrap(), RoundRobin::new()))
         .layer(layer.clone())
         .service(farm.clone());
     (farm, layer, service)
@@ -445,10 +421,7 @@ async fn below_a_balancer_each_endpoint_has_a_circuit_and_an_open_one_is_passed_
         service.clone().oneshot(Ask::new(1)).await.unwrap();
     }
     assert_eq!(farm.get("a:1").calls(), 5);
-    assert_eq!(
-        layer.handle_for("a:1").unwrap().state(),
-        CircuitState::Closed
-    );
+    assert_eq!(layer.handle_for("a:1").unwrap().state(), CircuitState::Closed);
     let _ = service.handle();
     drop(service);
     settle().await;
@@ -468,9 +441,8 @@ async fn a_probe_below_a_balancer_that_nobody_polls_bars_the_endpoint_for_a_time
     farm.get("a:1").answers(Answer::Never);
     half_open().await;
     // The probe goes out, is polled once, and then forgotten by whoever holds it.
-    let mut calls: Vec<_> = (0..2)
-        .map(|_| task::spawn(service.clone().oneshot(Ask::new(1))))
-        .collect();
+    let mut calls: Vec<_> =
+        (0..2).map(|_| task::spawn(service.clone().oneshot(Ask::new(1)))).collect();
     let pending = calls.iter_mut().map(|call| call.poll().is_pending());
     assert_eq!(pending.filter(|&pending| pending).count(), 1);
     farm.get("a:1").answers(Answer::Good);
@@ -479,10 +451,7 @@ async fn a_probe_below_a_balancer_that_nobody_polls_bars_the_endpoint_for_a_time
         service.clone().oneshot(Ask::new(1)).await.unwrap();
         sleep(secs(6)).await;
     }
-    assert_eq!(
-        layer.handle_for("a:1").unwrap().state(),
-        CircuitState::Closed
-    );
+    assert_eq!(layer.handle_for("a:1").unwrap().state(), CircuitState::Closed);
     drop(calls);
 }
 
@@ -586,10 +555,7 @@ fn a_runtime_that_dies_while_it_is_open_does_not_keep_it_open() {
             .unwrap()
     };
     // Paused in this runtime only for the trip; the next one goes on from its own present.
-    let first = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let first = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     first.block_on(async {
         inner.answers(Answer::Fails);
         for _ in 0..3 {

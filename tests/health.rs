@@ -41,10 +41,7 @@ impl Service<u32> for Upstream {
     }
 
     fn call(&mut self, number: u32) -> Self::Future {
-        assert!(
-            std::mem::take(&mut self.ready),
-            "called without being ready"
-        );
+        assert!(std::mem::take(&mut self.ready), "called without being ready");
         ready(Ok(number))
     }
 }
@@ -54,17 +51,12 @@ fn member(key: impl Into<Arc<str>>) -> Arc<Member> {
 }
 
 fn connect(layer: &HealthGateLayer, member: &Arc<Member>) -> HealthGate<Upstream> {
-    layer
-        .layer(connect_fn(|_: &Endpoint| Upstream::default()))
-        .connect(member)
+    layer.layer(connect_fn(|_: &Endpoint| Upstream::default())).connect(member)
 }
 
 /// A check every second, on time.
 fn every_second() -> HealthConfig {
-    HealthConfig::default()
-        .with_interval(SECOND)
-        .with_interval_unhealthy(SECOND)
-        .with_jitter(0.0)
+    HealthConfig::default().with_interval(SECOND).with_interval_unhealthy(SECOND).with_jitter(0.0)
 }
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -82,10 +74,7 @@ struct Switch {
 
 impl Switch {
     fn new() -> Self {
-        Self {
-            well: Arc::new(AtomicBool::new(true)),
-            asked: Arc::default(),
-        }
+        Self { well: Arc::new(AtomicBool::new(true)), asked: Arc::default() }
     }
 
     fn turn(&self, well: bool) {
@@ -98,10 +87,7 @@ impl Switch {
 
     fn ask(&self) -> Result<(), &'static str> {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        self.well
-            .load(Ordering::Relaxed)
-            .then_some(())
-            .ok_or("switched off")
+        self.well.load(Ordering::Relaxed).then_some(()).ok_or("switched off")
     }
 
     /// Waits for a check, and half a second more: from here on, n seconds are n checks.
@@ -143,16 +129,9 @@ async fn a_gate_above_refuses_after_three_failures_and_opens_after_two_successes
 
     let polls = upstream.polls.load(Ordering::Relaxed);
     let refused = call(&gate).await.unwrap_err();
-    assert_eq!(
-        (refused.kind(), refused.code()),
-        (Kind::Unhealthy, "HEALTH_1601")
-    );
+    assert_eq!((refused.kind(), refused.code()), (Kind::Unhealthy, "HEALTH_1601"));
     assert!(refused.is_refused() && refused.is_unsent());
-    assert_eq!(
-        upstream.polls.load(Ordering::Relaxed),
-        polls,
-        "the inner is not even asked"
-    );
+    assert_eq!(upstream.polls.load(Ordering::Relaxed), polls, "the inner is not even asked");
 
     switch.turn(true);
     sleep(SECOND).await;
@@ -160,10 +139,7 @@ async fn a_gate_above_refuses_after_three_failures_and_opens_after_two_successes
     sleep(SECOND).await;
     assert_eq!(call(&gate).await.unwrap(), 7);
     let state = layer.handle().state();
-    assert_eq!(
-        (state.failed, state.last_error.as_deref()),
-        (3, Some("switched off"))
-    );
+    assert_eq!((state.failed, state.last_error.as_deref()), (3, Some("switched off")));
     assert_eq!(state.last_latency, Some(Duration::ZERO));
     assert!(state.checks >= 10 && state.lasting <= SECOND);
 }
@@ -198,10 +174,7 @@ async fn the_first_refusal_stands_though_the_gate_opens_before_the_call() {
     switch.turn(true);
     sleep(SECOND).await;
     assert!(layer.handle().is_healthy());
-    assert!(
-        gate.call(1).await.is_err(),
-        "its inner service is not ready"
-    );
+    assert!(gate.call(1).await.is_err(), "its inner service is not ready");
     assert_eq!(gate.ready().await.unwrap().call(2).await.unwrap(), 2);
 }
 
@@ -225,10 +198,7 @@ async fn a_gate_below_bars_its_member_and_lets_every_call_pass() {
     assert!(!member.is_eligible());
     let handle = layer.handle_for("a").unwrap();
     drop(gate);
-    assert!(
-        member.is_eligible(),
-        "a veto ends with its gate, whatever the handles"
-    );
+    assert!(member.is_eligible(), "a veto ends with its gate, whatever the handles");
     assert!(layer.handle_for("a").is_none() && !handle.is_healthy());
 }
 
@@ -277,48 +247,33 @@ async fn the_first_checks_are_spread_and_all_are_jittered() {
     let moments = Arc::new(Mutex::new(Vec::<(Arc<str>, Instant)>::new()));
     let seen = moments.clone();
     let check = check_fn(move |endpoint: Arc<Endpoint>| {
-        seen.lock()
-            .unwrap()
-            .push((endpoint.key().into(), Instant::now()));
+        seen.lock().unwrap().push((endpoint.key().into(), Instant::now()));
         ready(true)
     });
     let config = HealthConfig::default().with_interval(SECOND * 10);
     let layer = HealthGateLayer::with_config(check, config);
-    let members: Vec<_> = (0..1_000)
-        .map(|index| member(format!("m{index}")))
-        .collect();
+    let members: Vec<_> = (0..1_000).map(|index| member(format!("m{index}"))).collect();
     let began = Instant::now();
-    let gates: Vec<_> = members
-        .iter()
-        .map(|member| connect(&layer, member))
-        .collect();
+    let gates: Vec<_> = members.iter().map(|member| connect(&layer, member)).collect();
     sleep(SECOND * 10 + Duration::from_millis(2)).await;
     {
         let moments = moments.lock().unwrap();
         let checked: HashSet<_> = moments.iter().map(|(key, _)| key.clone()).collect();
         assert_eq!(checked.len(), 1_000, "each within the first interval");
         for second in 0..10 {
-            let within = moments
-                .iter()
-                .filter(|(_, at)| (*at - began).as_secs() == second);
+            let within = moments.iter().filter(|(_, at)| (*at - began).as_secs() == second);
             assert!((50..=160).contains(&within.count()), "spread evenly");
         }
     }
     sleep(SECOND * 90).await;
     let moments = moments.lock().unwrap();
-    let of_one: Vec<_> = moments
-        .iter()
-        .filter(|(key, _)| &**key == "m7")
-        .map(|(_, at)| *at)
-        .collect();
+    let of_one: Vec<_> =
+        moments.iter().filter(|(key, _)| &**key == "m7").map(|(_, at)| *at).collect();
     let gaps: Vec<_> = of_one.windows(2).map(|pair| pair[1] - pair[0]).collect();
     assert!(gaps.len() >= 8);
     let near = |gap: &Duration| (8_900..=11_100).contains(&gap.as_millis());
     assert!(gaps.iter().all(near), "{gaps:?}");
-    assert!(
-        gaps.iter().any(|gap| gap.as_millis().abs_diff(10_000) > 20),
-        "{gaps:?}"
-    );
+    assert!(gaps.iter().any(|gap| gap.as_millis().abs_diff(10_000) > 20), "{gaps:?}");
     drop(gates);
 }
 
@@ -337,10 +292,7 @@ async fn at_most_so_many_run_at_once_and_who_waits_keeps_its_turn() {
     });
     let layer = HealthGateLayer::with_config(check, every_second().with_parallel(3));
     let members: Vec<_> = (0..12).map(|index| member(format!("m{index}"))).collect();
-    let gates: Vec<_> = members
-        .iter()
-        .map(|member| connect(&layer, member))
-        .collect();
+    let gates: Vec<_> = members.iter().map(|member| connect(&layer, member)).collect();
     sleep(SECOND * 41).await;
     assert_eq!(most.load(Ordering::Relaxed), 3);
     // 3 a second for 12 members: every four seconds.
@@ -367,11 +319,7 @@ async fn a_check_that_hangs_has_failed_after_the_timeout_and_skips_its_own_ticks
     let state = layer.handle_for("hangs").unwrap().state();
     assert_eq!(state.last_error.as_deref(), Some("no answer within 3s"));
     assert_eq!(state.last_latency, Some(SECOND * 3));
-    assert!(
-        (9..=10).contains(&state.checks),
-        "every fourth tick: {}",
-        state.checks
-    );
+    assert!((9..=10).contains(&state.checks), "every fourth tick: {}", state.checks);
     assert!(layer.handle_for("well").unwrap().state().checks >= 40);
     assert!(!hangs.is_eligible() && well.is_eligible());
     drop(gates);
@@ -390,10 +338,7 @@ async fn a_check_that_panics_has_failed_and_the_others_go_on() {
     let members = ["at once", "later", "well"].map(member);
     let gates = members.each_ref().map(|member| connect(&layer, member));
     sleep(SECOND * 5).await;
-    assert_eq!(
-        members.each_ref().map(|member| member.is_eligible()),
-        [false, false, true]
-    );
+    assert_eq!(members.each_ref().map(|member| member.is_eligible()), [false, false, true]);
     let state = layer.handle_for("later").unwrap().state();
     assert_eq!(state.last_error.as_deref(), Some("the check panicked"));
     assert!(state.checks >= 4);
@@ -410,9 +355,7 @@ async fn skipped_checks_and_refusals_of_ours_count_for_nothing() {
     assert_eq!(layer.handle().state().checks, 0);
 
     let limited = tower_upstream::RateLimitLayer::new(tower_upstream::Quota::per_minute(1));
-    let ping = limited.layer(service_fn(|_: Arc<Endpoint>| {
-        ready(Ok::<_, Infallible>(()))
-    }));
+    let ping = limited.layer(service_fn(|_: Arc<Endpoint>| ready(Ok::<_, Infallible>(()))));
     let layer = HealthGateLayer::with_config(CheckService::new(ping), every_second());
     let member = member("a");
     let gate = connect(&layer, &member);
@@ -444,19 +387,11 @@ async fn a_service_is_a_check() {
 async fn the_task_ends_with_the_last_gate_and_begins_again_with_the_next() {
     let switch = Switch::new();
     let layer = switch.upstream(every_second());
-    let tasks = || {
-        tokio::runtime::Handle::current()
-            .metrics()
-            .num_alive_tasks()
-    };
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let before = tasks();
     let gate = layer.layer(Upstream::default());
     sleep(SECOND * 3).await;
-    assert_eq!(
-        (switch.asked(), tasks()),
-        (0, before),
-        "not before its first use"
-    );
+    assert_eq!((switch.asked(), tasks()), (0, before), "not before its first use");
     call(&gate).await.unwrap();
     switch.between_checks().await;
     sleep(SECOND * 2).await;
@@ -483,9 +418,8 @@ async fn members_that_left_are_forgotten() {
     let kept = connect(&layer, &keep);
     switch.between_checks().await;
     for round in 0..50 {
-        let gates: Vec<_> = (0..20)
-            .map(|index| connect(&layer, &member(format!("{round}/{index}"))))
-            .collect();
+        let gates: Vec<_> =
+            (0..20).map(|index| connect(&layer, &member(format!("{round}/{index}")))).collect();
         sleep(SECOND).await;
         drop(gates);
     }
@@ -547,20 +481,14 @@ async fn a_check_that_needs_an_endpoint_refuses_every_call_above() {
     let gate = layer.layer(Upstream::default());
     let error = call(&gate).await.unwrap_err();
     assert_eq!(error.kind(), Kind::InvalidConfig);
-    assert!(
-        error.is_unsent() && error.to_string().contains("check_upstream"),
-        "{error}"
-    );
+    assert!(error.is_unsent() && error.to_string().contains("check_upstream"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_one_layer_value_makes_shares_its_state_and_a_fresh_one_does_not() {
     let switch = Switch::new();
     let layer = switch.upstream(every_second());
-    let gates = [
-        layer.layer(Upstream::default()),
-        layer.clone().layer(Upstream::default()),
-    ];
+    let gates = [layer.layer(Upstream::default()), layer.clone().layer(Upstream::default())];
     for gate in &gates {
         call(gate).await.unwrap();
     }
@@ -589,13 +517,8 @@ async fn ten_thousand_are_checked_on_time() {
     });
     let layer = HealthGateLayer::with_config(check, every_second());
     let connector = layer.layer(connect_fn(|_: &Endpoint| Upstream::default()));
-    let members: Vec<_> = (0..10_000)
-        .map(|index| member(format!("m{index}")))
-        .collect();
-    let gates: Vec<_> = members
-        .iter()
-        .map(|member| connector.connect(member))
-        .collect();
+    let members: Vec<_> = (0..10_000).map(|index| member(format!("m{index}"))).collect();
+    let gates: Vec<_> = members.iter().map(|member| connector.connect(member)).collect();
     sleep(SECOND * 3 + Duration::from_millis(5)).await;
     let asked = asked.load(Ordering::Relaxed);
     assert!((29_900..=30_100).contains(&asked), "{asked}");
@@ -750,9 +673,7 @@ mod http {
                 "HTTP/1.1 {status} X\r\nlocation: {location}\r\nretry-after: 1\r\n\r\n"
             ))
             .await;
-            let verdict = HttpCheck::get("/health")
-                .check(Some(endpoint.clone()))
-                .await;
+            let verdict = HttpCheck::get("/health").check(Some(endpoint.clone())).await;
             let expected = match healthy {
                 true => Verdict::Healthy,
                 false => Verdict::Unhealthy(format!("unhealthy status code: {status}").into()),
@@ -772,9 +693,7 @@ mod http {
     #[tokio::test]
     async fn other_statuses_can_be_expected_and_headers_sent() {
         let (endpoint, heads) = serve("HTTP/1.1 301 X\r\n\r\n").await;
-        let check = HttpCheck::get("health")
-            .expect(200..=299)
-            .header("x-key", "abc");
+        let check = HttpCheck::get("health").expect(200..=299).header("x-key", "abc");
         let verdict = check.check(Some(endpoint)).await;
         assert_ne!(verdict, Verdict::Healthy);
         assert!(heads.lock().unwrap()[0].contains("x-key: abc\r\n"));
@@ -785,11 +704,7 @@ mod http {
         for answer in [
             b"garbage\r\n\r\n".to_vec(),
             Vec::new(),
-            b"HTTP/1.1 200 OK\r\nx: "
-                .iter()
-                .copied()
-                .chain([b'a'; 100_000])
-                .collect(),
+            b"HTTP/1.1 200 OK\r\nx: ".iter().copied().chain([b'a'; 100_000]).collect(),
         ] {
             let (endpoint, _) = serve(answer).await;
             match HttpCheck::get("/").check(Some(endpoint)).await {
@@ -800,10 +715,7 @@ mod http {
             }
         }
         let gone = Arc::new(Endpoint::new("http://127.0.0.1:1").unwrap());
-        assert!(matches!(
-            HttpCheck::get("/").check(Some(gone)).await,
-            Verdict::Unhealthy(_)
-        ));
+        assert!(matches!(HttpCheck::get("/").check(Some(gone)).await, Verdict::Unhealthy(_)));
     }
 
     #[tokio::test]
@@ -811,10 +723,7 @@ mod http {
         let mut answer = b"HTTP/1.1 200 OK\r\ncontent-length: 9000000000\r\n\r\n".to_vec();
         answer.resize(4_000_000, b'x');
         let (endpoint, _) = serve(answer).await;
-        assert_eq!(
-            HttpCheck::get("/").check(Some(endpoint)).await,
-            Verdict::Healthy
-        );
+        assert_eq!(HttpCheck::get("/").check(Some(endpoint)).await, Verdict::Healthy);
     }
 
     /// On a paused clock, which runs ahead to the timeout as soon as all wait.
@@ -851,10 +760,7 @@ mod http {
         let member = Member::new(Endpoint::new("https://a").unwrap());
         let gate = connect(&HealthGateLayer::new(HttpCheck::get("/health")), &member);
         let error = call(&gate).await.unwrap_err();
-        assert_eq!(
-            (error.kind(), error.endpoint()),
-            (Kind::InvalidConfig, Some("https://a"))
-        );
+        assert_eq!((error.kind(), error.endpoint()), (Kind::InvalidConfig, Some("https://a")));
         assert!(member.is_eligible());
     }
 }

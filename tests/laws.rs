@@ -147,14 +147,8 @@ fn failover() -> FailoverLayer {
 macro_rules! alone {
     ($layer:expr) => {{
         let farm = farm();
-        let service = ServiceBuilder::new()
-            .layer($layer)
-            .service(farm.get("a:1").service());
-        Made {
-            farm,
-            service,
-            set: None,
-        }
+        let service = ServiceBuilder::new().layer($layer).service(farm.get("a:1").service());
+        Made { farm, service, set: None }
     }};
 }
 
@@ -409,13 +403,7 @@ async fn law_1_called_only_when_ready_and_once<S: Stack>(made: Made<S>) {
     let mut service = made.service.clone();
     for _ in 0..10 {
         let mut clone = service.ready().await.unwrap().clone();
-        clone
-            .ready()
-            .await
-            .unwrap()
-            .call(Ask::new(1))
-            .await
-            .unwrap();
+        clone.ready().await.unwrap().call(Ask::new(1)).await.unwrap();
         service.call(Ask::new(1)).await.unwrap();
     }
     // Ready twice, called once.
@@ -444,26 +432,18 @@ async fn law_1_called_only_when_ready_and_once<S: Stack>(made: Made<S>) {
 async fn law_2_pending_leaves_a_waker<S: Stack>(made: Made<S>) {
     made.call().await.unwrap();
     made.farm.is(Readiness::Pending);
-    let calls: Vec<_> = (0..5)
-        .map(|n| tokio::spawn(made.service.clone().oneshot(Ask::new(n))))
-        .collect();
+    let calls: Vec<_> =
+        (0..5).map(|n| tokio::spawn(made.service.clone().oneshot(Ask::new(n)))).collect();
     sleep(ms(100)).await;
     made.farm.is(Readiness::Ready);
     let start = Instant::now();
     for call in calls {
-        timeout(secs(1), call)
-            .await
-            .expect("nobody woke it")
-            .unwrap()
-            .unwrap();
+        timeout(secs(1), call).await.expect("nobody woke it").unwrap().unwrap();
     }
     assert!(start.elapsed() <= ms(2), "{:?}", start.elapsed());
     // The answer wakes, too.
     made.farm.answers(Answer::GoodAfter(ms(100)));
-    timeout(ms(200), made.call())
-        .await
-        .expect("nobody woke it")
-        .unwrap();
+    timeout(ms(200), made.call()).await.expect("nobody woke it").unwrap();
     made.assert_nothing_left();
 }
 
@@ -547,13 +527,7 @@ async fn law_4_a_clone_is_unready_and_readiness_reserves_nothing<S: Stack>(made:
     made.call().await.unwrap();
     // A clone of a ready one is not: it asks for itself. The probe panics otherwise.
     let mut clone = held[0].clone();
-    clone
-        .ready()
-        .await
-        .unwrap()
-        .call(Ask::new(1))
-        .await
-        .unwrap();
+    clone.ready().await.unwrap().call(Ask::new(1)).await.unwrap();
     held[0].call(Ask::new(1)).await.unwrap();
     drop(held);
     made.assert_nothing_left();
@@ -620,18 +594,12 @@ async fn law_10_debug_says_something<S: Stack>(made: Made<S>) {
 /// A half-open place, in both places of the guard.
 #[tokio::test(start_paused = true)]
 async fn law_7_a_cancelled_probe_gives_its_place_back_below_a_balancer() {
-    let config = CircuitBreakerConfig::default()
-        .with_failures(1)
-        .with_probes(1)
-        .with_successes(1);
+    let config = CircuitBreakerConfig::default().with_failures(1).with_probes(1).with_successes(1);
     let layer = CircuitBreakerLayer::new(config);
     let farm = Farm::default();
     let a = farm.get("a:1");
     let service = ServiceBuilder::new()
-        .layer(BalanceLayer::new(
-            discover::fixed(["a:1"]).unwrap(),
-            RoundRobin::new(),
-        ))
+        .layer(BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), RoundRobin::new()))
         .layer(layer.clone())
         .service(farm.clone());
     a.answers(Answer::Fails);
@@ -659,17 +627,12 @@ async fn law_7_a_cancelled_probe_gives_its_place_back_below_a_balancer() {
 
 #[tokio::test(start_paused = true)]
 async fn law_8_a_result_from_before_a_trip_does_not_close_it_below_a_balancer() {
-    let config = CircuitBreakerConfig::default()
-        .with_failures(1)
-        .with_successes(1);
+    let config = CircuitBreakerConfig::default().with_failures(1).with_successes(1);
     let layer = CircuitBreakerLayer::new(config);
     let farm = Farm::default();
     let a = farm.get("a:1");
     let service = ServiceBuilder::new()
-        .layer(BalanceLayer::new(
-            discover::fixed(["a:1"]).unwrap(),
-            RoundRobin::new(),
-        ))
+        .layer(BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), RoundRobin::new()))
         .layer(layer.clone())
         .service(farm.clone());
     a.answers(Answer::GoodAfter(secs(6)));
@@ -689,9 +652,7 @@ async fn law_9_a_rule_that_panics_leaves_the_circuit_whole() {
         Ok(_) => Outcome::Success,
         Err(_) => panic!("the rule of a user panics"),
     };
-    let config = CircuitBreakerConfig::default()
-        .with_failures(1)
-        .with_probes(1);
+    let config = CircuitBreakerConfig::default().with_failures(1).with_probes(1);
     let layer = CircuitBreakerLayer::new(config).with_classify(rule);
     let farm = farm();
     let service = layer.layer(farm.get("a:1").service());

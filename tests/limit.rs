@@ -53,10 +53,7 @@ impl Service<Call<u32>> for Upstream {
     }
 
     fn call(&mut self, call: Call<u32>) -> Self::Future {
-        assert!(
-            std::mem::take(&mut self.ready),
-            "called without being ready"
-        );
+        assert!(std::mem::take(&mut self.ready), "called without being ready");
         let number = call.into_body();
         self.calls.lock().unwrap().push(number);
         ready(Ok(number))
@@ -88,10 +85,7 @@ async fn ten_a_second_with_a_burst_of_twenty() {
         call(&service, number).await.unwrap();
     }
     let refused = call(&service, 20).await.unwrap_err();
-    assert_eq!(
-        (refused.kind(), refused.code()),
-        (Kind::RateLimited, "RATELIMIT_1501")
-    );
+    assert_eq!((refused.kind(), refused.code()), (Kind::RateLimited, "RATELIMIT_1501"));
     assert!(refused.is_refused() && refused.is_unsent());
     assert_eq!(refused.endpoint(), None);
     assert_eq!(refused.retry_after(), Some(Duration::from_millis(100)));
@@ -106,11 +100,7 @@ async fn coming_back_exactly_when_told_works() {
     let service = RateLimitLayer::new(Quota::per_second(3).burst(1)).layer(Upstream::default());
     call(&service, 0).await.unwrap();
     for number in 1..10 {
-        let wait = call(&service, number)
-            .await
-            .unwrap_err()
-            .retry_after()
-            .unwrap();
+        let wait = call(&service, number).await.unwrap_err().retry_after().unwrap();
         advance(wait - Duration::from_nanos(1)).await;
         assert!(call(&service, number).await.is_err());
         advance(Duration::from_nanos(1)).await;
@@ -121,10 +111,7 @@ async fn coming_back_exactly_when_told_works() {
 #[tokio::test(start_paused = true)]
 async fn what_one_layer_value_makes_shares_its_tokens_and_fresh_ones_do_not() {
     let layer = RateLimitLayer::new(Quota::per_second(1).burst(3));
-    let (one, two) = (
-        layer.layer(Upstream::default()),
-        layer.clone().layer(Upstream::default()),
-    );
+    let (one, two) = (layer.layer(Upstream::default()), layer.clone().layer(Upstream::default()));
     let other = layer.fresh().layer(Upstream::default());
     call(&one, 0).await.unwrap();
     call(&two, 1).await.unwrap();
@@ -144,23 +131,11 @@ async fn a_dropped_readiness_above_takes_nothing_and_a_refused_one_can_be_called
         service.clone().ready().await.unwrap();
     }
     assert_eq!(layer.handle().remaining(), 1);
-    service
-        .ready()
-        .await
-        .unwrap()
-        .call(Call::new(0))
-        .await
-        .unwrap();
+    service.ready().await.unwrap().call(Call::new(0)).await.unwrap();
     let refused = service.ready().await.unwrap().call(Call::new(1)).await;
     assert!(refused.is_err());
     advance(SECOND).await;
-    service
-        .ready()
-        .await
-        .unwrap()
-        .call(Call::new(2))
-        .await
-        .unwrap();
+    service.ready().await.unwrap().call(Call::new(2)).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -196,9 +171,7 @@ fn threads_never_take_more_than_there_are() {
 // Below a balancer.
 
 fn below(layer: &RateLimitLayer, member: &Arc<Member>) -> RateLimit<Upstream> {
-    layer
-        .layer(connect_fn(|_: &Endpoint| Upstream::default()))
-        .connect(member)
+    layer.layer(connect_fn(|_: &Endpoint| Upstream::default())).connect(member)
 }
 
 fn poll_ready(service: &mut task::Spawn<RateLimit<Upstream>>) -> Poll<Result<(), Error>> {
@@ -209,13 +182,7 @@ fn poll_ready(service: &mut task::Spawn<RateLimit<Upstream>>) -> Poll<Result<(),
 async fn a_member_whose_quota_is_spent_is_pending_until_there_is_a_token() {
     let (layer, member) = (RateLimitLayer::new(quota()), member("a"));
     let mut service = below(&layer, &member);
-    service
-        .ready()
-        .await
-        .unwrap()
-        .call(Call::new(0))
-        .await
-        .unwrap();
+    service.ready().await.unwrap().call(Call::new(0)).await.unwrap();
     assert!(member.is_eligible(), "a limit sets no veto");
     let mut next = task::spawn(service.clone());
     assert_pending!(poll_ready(&mut next));
@@ -309,10 +276,7 @@ fn threads_never_reserve_more_than_there_are() {
     let left = layer.handle_for("a").unwrap().remaining() as usize;
     assert_eq!(passed.into_inner() + left, 500);
     let mut service = service;
-    assert!(
-        service.poll_ready(&mut cx).is_ready(),
-        "without a runtime the call refuses"
-    );
+    assert!(service.poll_ready(&mut cx).is_ready(), "without a runtime the call refuses");
     assert!(assert_ready!(task::spawn(service.call(Call::new(0))).poll()).is_err() || left > 0);
 }
 
@@ -347,9 +311,7 @@ fn start(service: &Waiting, number: u32) -> task::Spawn<<Waiting as Service<Call
 async fn turns_are_taken_in_the_order_of_the_calls() {
     let (layer, service, upstream) = waiting(quota(), SECOND * 10);
     let began = Instant::now();
-    let calls: Vec<_> = (0..6)
-        .map(|number| start(&service, number).into_inner())
-        .collect();
+    let calls: Vec<_> = (0..6).map(|number| start(&service, number).into_inner()).collect();
     assert_eq!(layer.handle().waiting(), 5);
     // Polled in the opposite order.
     let tasks: Vec<_> = calls.into_iter().rev().map(tokio::spawn).collect();
@@ -357,10 +319,7 @@ async fn turns_are_taken_in_the_order_of_the_calls() {
         task.await.unwrap().unwrap();
         let waited = began.elapsed();
         let turn = SECOND * index as u32;
-        assert!(
-            waited >= turn && waited <= turn + Duration::from_millis(2),
-            "{waited:?}"
-        );
+        assert!(waited >= turn && waited <= turn + Duration::from_millis(2), "{waited:?}");
     }
     assert_eq!(upstream.calls(), [0, 1, 2, 3, 4, 5]);
     assert_eq!(layer.handle().waiting(), 0);
@@ -399,9 +358,7 @@ async fn who_drops_out_lets_the_next_move_up() {
         assert_pending!(calls[1].poll());
         advance(SECOND).await;
         assert_ready_ok!(calls[1].poll());
-        let expected: Vec<_> = (0..=3)
-            .filter(|&number| number != gone as u32 + 1)
-            .collect();
+        let expected: Vec<_> = (0..=3).filter(|&number| number != gone as u32 + 1).collect();
         assert_eq!(upstream.calls(), expected);
     }
 }
@@ -427,10 +384,7 @@ async fn what_cannot_be_in_time_is_refused_at_once() {
     let refused = start(&service, 3).await.unwrap_err();
     assert_eq!(refused.retry_after(), Some(SECOND * 3));
     assert!(refused.is_refused());
-    assert_eq!(
-        (began.elapsed(), layer.handle().waiting()),
-        (Duration::ZERO, 2)
-    );
+    assert_eq!((began.elapsed(), layer.handle().waiting()), (Duration::ZERO, 2));
     assert_eq!(upstream.calls(), [0]);
 }
 
@@ -466,10 +420,7 @@ async fn an_idle_waiter_is_polled_a_bounded_number_of_times() {
     advance(SECOND * 59).await;
     assert!(calls.iter().all(|call| !call.is_woken()));
     advance(SECOND * 2).await;
-    assert_eq!(
-        calls.iter().map(|call| call.is_woken()).collect::<Vec<_>>(),
-        [true, false, false]
-    );
+    assert_eq!(calls.iter().map(|call| call.is_woken()).collect::<Vec<_>>(), [true, false, false]);
     // One poll each to be ready above; none while waiting.
     assert_eq!(upstream.polls.load(Ordering::Relaxed), before + 3);
 }
@@ -485,10 +436,7 @@ async fn the_inner_service_is_made_ready_after_the_turn_came_and_no_token_is_los
     assert_pending!(call.poll());
     assert_eq!(layer.handle().remaining(), 1);
     drop(call);
-    assert_eq!(
-        (layer.handle().remaining(), layer.handle().waiting()),
-        (1, 0)
-    );
+    assert_eq!((layer.handle().remaining(), layer.handle().waiting()), (1, 0));
     upstream.shut.store(0, Ordering::Relaxed);
     start(&service, 2).await.unwrap();
     assert_eq!(upstream.calls(), [0, 2]);
@@ -509,9 +457,8 @@ async fn a_call_dropped_before_its_first_poll_takes_no_turn() {
 async fn many_who_wait_go_at_the_rate_in_any_window() {
     let (_, service, upstream) = waiting(Quota::per_second(1_000).burst(10), SECOND);
     let began = Instant::now();
-    let tasks: Vec<_> = (0..500)
-        .map(|number| tokio::spawn(start(&service, number).into_inner()))
-        .collect();
+    let tasks: Vec<_> =
+        (0..500).map(|number| tokio::spawn(start(&service, number).into_inner())).collect();
     sleep(Duration::from_millis(100)).await;
     let done = upstream.calls().len();
     assert!((105..=110).contains(&done), "{done}");
@@ -580,9 +527,7 @@ async fn a_choice_passes_through_in_both_modes() {
     let member = member("a");
     let mut tried = Tried::default();
     let mut refusing = RateLimitLayer::new(quota()).layer(Chooser(member.clone()));
-    let mut waits = RateLimitLayer::new(quota())
-        .wait(SECOND)
-        .layer(Chooser(member.clone()));
+    let mut waits = RateLimitLayer::new(quota()).wait(SECOND).layer(Chooser(member.clone()));
     assert!(Chooses::has_untried(&waits, &tried) && Chooses::has_untried(&refusing, &tried));
     tried.insert(member.clone());
     assert!(!Chooses::has_untried(&waits, &tried));

@@ -29,32 +29,21 @@ pub(crate) fn all() -> Vec<Case> {
         Case::ok("limit/allowed", || limit().service(Inner)).at_most(12.0),
         Case::refused("limit/refused", Kind::RateLimited, || {
             let once = Quota::new(1, Duration::from_secs(86_400));
-            ServiceBuilder::new()
-                .layer(RateLimitLayer::new(once))
-                .service(Inner)
+            ServiceBuilder::new().layer(RateLimitLayer::new(once)).service(Inner)
         }),
         Case::ok("gate/healthy", gate).at_most(4.0),
         Case::refused("gate/unhealthy", Kind::Unhealthy, || {
             let mut config = HealthConfig::default();
             (config.interval, config.fall) = (Duration::from_millis(1), 1);
             let check = check_upstream(|| async { false });
-            ServiceBuilder::new()
-                .layer(HealthGateLayer::with_config(check, config))
-                .service(Inner)
+            ServiceBuilder::new().layer(HealthGateLayer::with_config(check, config)).service(Inner)
         }),
         Case::ok("floor: two choices", || SharedTwoChoices::new(10)),
-        Case::ok("balance/least-request/10", || {
-            balance(10, LeastRequest::new())
-        })
-        .at_most(30.0),
-        Case::ok("balance/least-request/1000", || {
-            balance(1_000, LeastRequest::new())
-        })
-        .at_most(35.0),
-        Case::ok("balance/least-request/10000", || {
-            balance(10_000, LeastRequest::new())
-        })
-        .at_most(45.0),
+        Case::ok("balance/least-request/10", || balance(10, LeastRequest::new())).at_most(30.0),
+        Case::ok("balance/least-request/1000", || balance(1_000, LeastRequest::new()))
+            .at_most(35.0),
+        Case::ok("balance/least-request/10000", || balance(10_000, LeastRequest::new()))
+            .at_most(45.0),
         Case::ok("balance/round-robin/10", || balance(10, RoundRobin::new())),
         Case::ok("balance/random/10", || balance(10, Random::new())),
         Case::ok("balance+breaker/10", || {
@@ -96,9 +85,7 @@ pub(crate) fn breaker() -> CircuitBreaker<Inner> {
 
 /// Opens with the first calls, and stays so.
 fn open_breaker() -> CircuitBreaker<Broken> {
-    ServiceBuilder::new()
-        .layer(CircuitBreakerLayer::new(open_long()))
-        .service(Broken)
+    ServiceBuilder::new().layer(CircuitBreakerLayer::new(open_long())).service(Broken)
 }
 
 pub(crate) fn gate() -> HealthGate<Inner> {

@@ -17,9 +17,7 @@ pub(crate) fn all() -> Vec<Crowd> {
         Crowd::new("contended/limit", || limit().service(Inner)),
         Crowd::new("contended/floor: one shared CAS", SharedCas::new),
         Crowd::new("contended/balance/10", || balance(10, LeastRequest::new())),
-        Crowd::new("contended/floor: two choices over shared Arcs", || {
-            SharedTwoChoices::new(10)
-        }),
+        Crowd::new("contended/floor: two choices over shared Arcs", || SharedTwoChoices::new(10)),
         Crowd::new("contended/stack", stack),
     ]
 }

@@ -33,14 +33,8 @@ impl SharedCas {
     pub(crate) fn new() -> Self {
         let clock = quanta::Clock::new();
         let (start, arrival) = (clock.raw(), Padded(AtomicU64::new(0)));
-        let shared = Shared {
-            clock,
-            start,
-            arrival,
-        };
-        Self {
-            shared: Arc::new(shared),
-        }
+        let shared = Shared { clock, start, arrival };
+        Self { shared: Arc::new(shared) }
     }
 }
 
@@ -56,11 +50,7 @@ impl Service<u64> for SharedCas {
 
     #[inline]
     fn call(&mut self, request: u64) -> Self::Future {
-        let Shared {
-            clock,
-            start,
-            arrival,
-        } = &*self.shared;
+        let Shared { clock, start, arrival } = &*self.shared;
         let now = clock.delta_as_nanos(*start, clock.raw());
         let mut seen = arrival.0.load(Ordering::Relaxed);
         loop {
@@ -69,9 +59,7 @@ impl Service<u64> for SharedCas {
                 return ready(Err("spent"));
             }
             let moved =
-                arrival
-                    .0
-                    .compare_exchange_weak(seen, next, Ordering::Relaxed, Ordering::Relaxed);
+                arrival.0.compare_exchange_weak(seen, next, Ordering::Relaxed, Ordering::Relaxed);
             match moved {
                 Ok(_) => return ready(Ok(request)),
                 Err(newer) => seen = newer,
@@ -88,9 +76,7 @@ pub(crate) struct HeldCount {
 
 impl HeldCount {
     pub(crate) fn new() -> Self {
-        Self {
-            count: Arc::new(Padded(AtomicU64::new(0))),
-        }
+        Self { count: Arc::new(Padded(AtomicU64::new(0))) }
     }
 }
 
@@ -135,9 +121,7 @@ pub(crate) struct SharedTwoChoices {
 impl SharedTwoChoices {
     pub(crate) fn new(members: usize) -> Self {
         let counter = |_| Arc::new(Padded(AtomicU32::new(0)));
-        Self {
-            counters: (0..members).map(counter).collect(),
-        }
+        Self { counters: (0..members).map(counter).collect() }
     }
 }
 

@@ -23,10 +23,7 @@ pub struct BalanceConfig {
 
 impl Default for BalanceConfig {
     fn default() -> Self {
-        Self {
-            fail_fast_after: Duration::from_secs(1),
-            panic_threshold: 50,
-        }
+        Self { fail_fast_after: Duration::from_secs(1), panic_threshold: 50 }
     }
 }
 
@@ -86,15 +83,9 @@ mod tests {
 
     #[test]
     fn every_mistake_is_named_and_clamping_leaves_none() {
-        let absurd = BalanceConfig {
-            fail_fast_after: Duration::MAX,
-            panic_threshold: 101,
-        };
+        let absurd = BalanceConfig { fail_fast_after: Duration::MAX, panic_threshold: 101 };
         let text = absurd.validate().unwrap_err().to_string();
-        assert!(
-            text.contains("fail_fast_after") && text.contains("panic_threshold"),
-            "{text}"
-        );
+        assert!(text.contains("fail_fast_after") && text.contains("panic_threshold"), "{text}");
         assert!(absurd.clamped().validate().is_ok());
     }
 }

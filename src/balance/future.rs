@@ -58,28 +58,16 @@ where
 {
     #[inline]
     pub(super) fn calling(flight: Flight, inner: S::Future) -> Self {
-        Self {
-            state: State::Calling { inner },
-            flight: Some(flight),
-            unsent: None,
-        }
+        Self { state: State::Calling { inner }, flight: Some(flight), unsent: None }
     }
 
     pub(super) fn choosing(flight: Option<Flight>, unsent: Unsent<S, P, Req>) -> Self {
-        Self {
-            state: State::Choosing,
-            flight,
-            unsent: Some(Box::new(unsent)),
-        }
+        Self { state: State::Choosing, flight, unsent: Some(Box::new(unsent)) }
     }
 
     #[cold]
     pub(super) fn refused(error: Error) -> Self {
-        Self {
-            state: State::Refused { error: Some(error) },
-            flight: None,
-            unsent: None,
-        }
+        Self { state: State::Refused { error: Some(error) }, flight: None, unsent: None }
     }
 }
 
@@ -155,14 +143,7 @@ impl<S, P: Strategy, Req> Unsent<S, P, Req> {
         first: Option<Connected<S>>,
         died: Option<Error>,
     ) -> Self {
-        Self {
-            set,
-            request: Some(request),
-            tried,
-            first,
-            died,
-            waiting: None,
-        }
+        Self { set, request: Some(request), tried, first, died, waiting: None }
     }
 
     /// Waits until one of the candidates is ready, and calls it. From then on its load counts
@@ -195,13 +176,8 @@ impl<S, P: Strategy, Req> Unsent<S, P, Req> {
                 none.insert(Waiting::new(set, tried, first, self.died.take()))
             }
         };
-        let Won {
-            member,
-            mut service,
-        } = ready!(waiting.poll(request, cx))?;
-        let is_first = flight
-            .as_ref()
-            .is_some_and(|flight| Arc::ptr_eq(&flight.member, &member));
+        let Won { member, mut service } = ready!(waiting.poll(request, cx))?;
+        let is_first = flight.as_ref().is_some_and(|flight| Arc::ptr_eq(&flight.member, &member));
         if !is_first {
             *flight = Some(Flight::begin(&member));
         }
@@ -254,10 +230,7 @@ impl Flight {
     #[inline]
     pub(super) fn begin(member: &Arc<Member>) -> Self {
         member.take_off();
-        Self {
-            member: member.clone(),
-            began: NOT_YET,
-        }
+        Self { member: member.clone(), began: NOT_YET }
     }
 
     #[inline]

@@ -43,11 +43,7 @@ pub struct BalanceLayer<D, P> {
 impl<D: Discover, P: Strategy> BalanceLayer<D, P> {
     /// Balances over what `discover` finds, as `strategy` chooses.
     pub fn new(discover: D, strategy: P) -> Self {
-        Self {
-            discover: Arc::new(discover),
-            strategy,
-            config: BalanceConfig::default(),
-        }
+        Self { discover: Arc::new(discover), strategy, config: BalanceConfig::default() }
     }
 
     /// Sets what happens when endpoints are missing. Values out of range become the nearest sane
@@ -69,15 +65,8 @@ where
     type Service = Balance<C::Service, P>;
 
     fn layer(&self, connect: C) -> Self::Service {
-        let starter = Starter {
-            discover: self.discover.clone(),
-            connect: Arc::new(connect),
-        };
-        Balance::new(Set::new(
-            self.strategy.clone(),
-            self.config.clone(),
-            Box::new(starter),
-        ))
+        let starter = Starter { discover: self.discover.clone(), connect: Arc::new(connect) };
+        Balance::new(Set::new(self.strategy.clone(), self.config.clone(), Box::new(starter)))
     }
 }
 

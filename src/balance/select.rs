@@ -38,11 +38,7 @@ pub(super) fn select(standings: &[Standing], panic_threshold: u8) -> Selection {
         Some(tier) => (std::mem::take(&mut tier.eligible), false),
         None if threshold > 0 => {
             let tier = tiers.values_mut().find(|tier| !tier.in_panic.is_empty());
-            (
-                tier.map(|tier| std::mem::take(&mut tier.in_panic))
-                    .unwrap_or_default(),
-                true,
-            )
+            (tier.map(|tier| std::mem::take(&mut tier.in_panic)).unwrap_or_default(), true)
         }
         None => (Vec::new(), false),
     };
@@ -50,11 +46,7 @@ pub(super) fn select(standings: &[Standing], panic_threshold: u8) -> Selection {
         && candidates
             .iter()
             .any(|&index| standings[index as usize].word & Reason::IN_SNAPSHOT != 0);
-    Selection {
-        candidates: weighted(candidates, standings),
-        panic,
-        verdict: verdict(standings),
-    }
+    Selection { candidates: weighted(candidates, standings), panic, verdict: verdict(standings) }
 }
 
 #[derive(Default)]
@@ -90,10 +82,7 @@ fn weighted(mut candidates: Vec<u32>, standings: &[Standing]) -> Vec<u32> {
 }
 
 fn verdict(standings: &[Standing]) -> Kind {
-    let mut wanted = standings
-        .iter()
-        .filter(|standing| standing.word & EXCLUDED == 0)
-        .peekable();
+    let mut wanted = standings.iter().filter(|standing| standing.word & EXCLUDED == 0).peekable();
     if standings.is_empty() {
         Kind::NoEndpoints
     } else if wanted.peek().is_some()
@@ -118,18 +107,13 @@ mod tests {
     const DRAINING: u64 = Reason::Draining.bits();
 
     fn selected(standings: &[(u64, u32, u32)], threshold: u8) -> Selection {
-        let standings: Vec<_> = standings
-            .iter()
-            .map(|&(word, tier, weight)| Standing { word, tier, weight })
-            .collect();
+        let standings: Vec<_> =
+            standings.iter().map(|&(word, tier, weight)| Standing { word, tier, weight }).collect();
         select(&standings, threshold)
     }
 
     fn alike(words: &[u64]) -> Selection {
-        selected(
-            &words.iter().map(|&word| (word, 0, 1)).collect::<Vec<_>>(),
-            50,
-        )
+        selected(&words.iter().map(|&word| (word, 0, 1)).collect::<Vec<_>>(), 50)
     }
 
     #[test]

@@ -41,10 +41,7 @@ where
     P: Strategy,
 {
     pub(super) fn new(set: Arc<Set<S, P>>) -> Self {
-        Self {
-            set,
-            waits: WaitKey::default(),
-        }
+        Self { set, waits: WaitKey::default() }
     }
 
     /// Looks at the set. Does not keep it alive.
@@ -52,10 +49,8 @@ where
         let set = Arc::downgrade(&self.set);
         BalanceHandle {
             members: Arc::new(move || {
-                set.upgrade().map_or_else(
-                    || Arc::new([]) as Arc<[_]>,
-                    |set| set.snapshot.load().all.clone(),
-                )
+                set.upgrade()
+                    .map_or_else(|| Arc::new([]) as Arc<[_]>, |set| set.snapshot.load().all.clone())
             }),
         }
     }
@@ -96,10 +91,7 @@ where
             return self.wait(request, tried, None, None);
         };
         // Nobody to wake: who waits asks again, with a waker.
-        match first
-            .service
-            .poll_ready(&mut Context::from_waker(Waker::noop()))
-        {
+        match first.service.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => ResponseFuture::calling(flight, first.service.call(request)),
             Poll::Pending => self.wait(request, tried, Some((flight, first)), None),
             Poll::Ready(Err(error)) => {
@@ -198,10 +190,7 @@ where
 impl<S, P: Strategy> Clone for Balance<S, P> {
     #[inline]
     fn clone(&self) -> Self {
-        Self {
-            set: self.set.clone(),
-            waits: WaitKey::default(),
-        }
+        Self { set: self.set.clone(), waits: WaitKey::default() }
     }
 }
 
@@ -248,8 +237,6 @@ impl BalanceHandle {
 
 impl fmt::Debug for BalanceHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("BalanceHandle")
-            .field(&self.members())
-            .finish()
+        f.debug_tuple("BalanceHandle").field(&self.members()).finish()
     }
 }

@@ -132,10 +132,7 @@ where
             all: Arc::new([]),
             table,
             bars: u64::MAX,
-            verdict: Verdict {
-                kind: Kind::NoEndpoints,
-                retry_at: None,
-            },
+            verdict: Verdict { kind: Kind::NoEndpoints, retry_at: None },
         };
         Arc::new(Self {
             snapshot: ArcSwap::from_pointee(nobody),
@@ -179,9 +176,7 @@ where
         drop(running);
         // Made here and moved into the task, so that it drops even if the runtime ends before the
         // task is polled for the first time.
-        let mark = Running {
-            set: Arc::downgrade(self),
-        };
+        let mark = Running { set: Arc::downgrade(self) };
         let task = self.start.task(Arc::downgrade(self));
         runtime.spawn(async move {
             let _mark = mark;
@@ -192,9 +187,8 @@ where
 
     pub(super) fn report_dead(&self, member: Arc<Member>, number: u64) {
         let mut dead = lock(&self.dead);
-        let known = dead
-            .iter()
-            .any(|dead| dead.number == number && Arc::ptr_eq(&dead.member, &member));
+        let known =
+            dead.iter().any(|dead| dead.number == number && Arc::ptr_eq(&dead.member, &member));
         if !known {
             dead.push(Dead { member, number });
             drop(dead);

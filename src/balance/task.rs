@@ -214,11 +214,7 @@ where
             self.entries.push(entry);
         }
         self.collect_services();
-        tracing::debug!(
-            revision = endpoints.revision(),
-            endpoints = endpoints.len(),
-            "endpoints"
-        );
+        tracing::debug!(revision = endpoints.revision(), endpoints = endpoints.len(), "endpoints");
     }
 
     fn enter(&mut self, member: Arc<Member>) -> Entry<S> {
@@ -242,10 +238,7 @@ where
     fn connect(&mut self, member: &Arc<Member>) -> Option<Connected<S>> {
         self.number += 1;
         match catch_unwind(AssertUnwindSafe(|| self.connect.connect(member))) {
-            Ok(service) => Some(Connected {
-                service,
-                number: self.number,
-            }),
+            Ok(service) => Some(Connected { service, number: self.number }),
             Err(_) => {
                 tracing::error!(endpoint = member.key(), "the connector panicked");
                 None
@@ -270,10 +263,7 @@ where
     fn bury(&mut self, dead: Vec<Dead>) {
         let now = time::now();
         for Dead { member, number } in dead {
-            let found = self
-                .entries
-                .iter_mut()
-                .find(|entry| Arc::ptr_eq(&entry.member, &member));
+            let found = self.entries.iter_mut().find(|entry| Arc::ptr_eq(&entry.member, &member));
             let is_current = |connected: &Connected<S>| connected.number == number;
             if let Some(entry) = found.filter(|e| e.connected.as_ref().is_some_and(is_current)) {
                 if entry.connect_at.is_none() {
@@ -324,32 +314,22 @@ where
         let standings: Vec<_> = self
             .entries
             .iter()
-            .map(
-                |Entry {
-                     member, connected, ..
-                 }| Standing {
-                    // Not even in a panic: there is nothing to call.
-                    word: match connected {
-                        Some(_) => member.word(),
-                        None => member.word() | Reason::Disabled.bits(),
-                    },
-                    tier: member.tier(),
-                    weight: member.weight(),
+            .map(|Entry { member, connected, .. }| Standing {
+                // Not even in a panic: there is nothing to call.
+                word: match connected {
+                    Some(_) => member.word(),
+                    None => member.word() | Reason::Disabled.bits(),
                 },
-            )
+                tier: member.tier(),
+                weight: member.weight(),
+            })
             .collect();
         let selection = select(&standings, set.config.panic_threshold);
         let before = set.snapshot.load();
-        let all: Arc<[Arc<Member>]> = self
-            .entries
-            .iter()
-            .map(|entry| entry.member.clone())
-            .collect();
-        let members: Box<[Arc<Member>]> = selection
-            .candidates
-            .iter()
-            .map(|&index| all[index as usize].clone())
-            .collect();
+        let all: Arc<[Arc<Member>]> =
+            self.entries.iter().map(|entry| entry.member.clone()).collect();
+        let members: Box<[Arc<Member>]> =
+            selection.candidates.iter().map(|&index| all[index as usize].clone()).collect();
         let table = set.strategy.table(&members, Some(&before.table));
         let retry_at = match selection.verdict {
             Kind::CircuitOpen => set.signal.earliest(Reason::CircuitOpen),
@@ -373,15 +353,8 @@ where
             services: self.services.clone(),
             all,
             table,
-            bars: if selection.panic {
-                !Reason::OVERLOOKED_IN_PANIC
-            } else {
-                u64::MAX
-            },
-            verdict: Verdict {
-                kind: selection.verdict,
-                retry_at,
-            },
+            bars: if selection.panic { !Reason::OVERLOOKED_IN_PANIC } else { u64::MAX },
+            verdict: Verdict { kind: selection.verdict, retry_at },
         };
         drop(before);
         set.snapshot.store(Arc::new(snapshot));
@@ -433,9 +406,7 @@ fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
 fn wait_after(deaths: u32) -> Duration {
     match deaths {
         0 => Duration::ZERO,
-        _ => FIRST_WAIT
-            .saturating_mul(1 << (deaths - 1).min(16))
-            .min(LONGEST_WAIT),
+        _ => FIRST_WAIT.saturating_mul(1 << (deaths - 1).min(16)).min(LONGEST_WAIT),
     }
 }
 
@@ -445,9 +416,7 @@ mod tests {
 
     #[test]
     fn the_first_time_at_once_then_longer_and_longer() {
-        let waits: Vec<_> = (0..5)
-            .map(|deaths| wait_after(deaths).as_millis())
-            .collect();
+        let waits: Vec<_> = (0..5).map(|deaths| wait_after(deaths).as_millis()).collect();
         assert_eq!(waits, [0, 100, 200, 400, 800]);
         assert_eq!(wait_after(u32::MAX), LONGEST_WAIT);
     }

@@ -76,11 +76,7 @@ where
                 set.report_dead(member.clone(), connected.number);
                 last_error = Some(error.at_endpoint(member.shared_key()));
             }
-            contenders.push(Contender {
-                member,
-                connected,
-                dead,
-            });
+            contenders.push(Contender { member, connected, dead });
         }
         Self {
             version: set.snapshot.load().version,
@@ -159,13 +155,8 @@ where
             match contender.connected.service.poll_ready(cx) {
                 Poll::Pending => {}
                 Poll::Ready(Ok(())) => {
-                    let Contender {
-                        member, connected, ..
-                    } = self.contenders.swap_remove(index);
-                    return Some(Won {
-                        member,
-                        service: connected.service,
-                    });
+                    let Contender { member, connected, .. } = self.contenders.swap_remove(index);
+                    return Some(Won { member, service: connected.service });
                 }
                 Poll::Ready(Err(error)) => {
                     contender.dead = true;
@@ -184,9 +175,7 @@ where
         self.widening = true;
         self.contenders.retain(|contender| {
             let key = contender.member.key();
-            let found = snapshot
-                .members
-                .binary_search_by(|member| member.key().cmp(key));
+            let found = snapshot.members.binary_search_by(|member| member.key().cmp(key));
             found
                 .ok()
                 .and_then(|index| snapshot.service(index))
@@ -214,11 +203,8 @@ where
             else {
                 break;
             };
-            let contender = Contender {
-                member: member.clone(),
-                connected: connected.clone(),
-                dead: false,
-            };
+            let contender =
+                Contender { member: member.clone(), connected: connected.clone(), dead: false };
             self.contenders.push(contender);
             added = true;
         }
@@ -236,33 +222,15 @@ where
             passed_over.insert(contender.member.clone());
         }
         let chosen =
-            self.set
-                .strategy
-                .pick(&snapshot.table, snapshot.candidates(&passed_over), request);
-        let waited_for = |member: &Arc<Member>| {
-            self.contenders
-                .iter()
-                .any(|c| Arc::ptr_eq(&c.member, member))
-        };
+            self.set.strategy.pick(&snapshot.table, snapshot.candidates(&passed_over), request);
+        let waited_for =
+            |member: &Arc<Member>| self.contenders.iter().any(|c| Arc::ptr_eq(&c.member, member));
         chosen
-            .filter(|&index| {
-                snapshot
-                    .members
-                    .get(index)
-                    .is_some_and(|m| !passed_over.contains(m))
-            })
-            .or_else(|| {
-                snapshot
-                    .members
-                    .iter()
-                    .position(|m| !passed_over.contains(m))
-            })
+            .filter(|&index| snapshot.members.get(index).is_some_and(|m| !passed_over.contains(m)))
+            .or_else(|| snapshot.members.iter().position(|m| !passed_over.contains(m)))
             .or_else(|| {
                 let nobody = self.contenders.iter().all(|contender| contender.dead);
-                snapshot
-                    .members
-                    .iter()
-                    .position(|m| nobody && !waited_for(m))
+                snapshot.members.iter().position(|m| nobody && !waited_for(m))
             })
     }
 

@@ -75,10 +75,7 @@ struct MemberCircuit {
 
 impl Policy {
     pub(super) fn new(config: CircuitBreakerConfig) -> Arc<Self> {
-        Arc::new(Self {
-            config: config.clamped(),
-            members: Mutex::default(),
-        })
+        Arc::new(Self { config: config.clamped(), members: Mutex::default() })
     }
 
     /// A circuit that stands alone.
@@ -101,10 +98,7 @@ impl Policy {
         }
         // One lease: each call already touches the member, which all threads share.
         let circuit = Shared::new(Circuit::new(self.clone(), Some(member)), 1);
-        let known = MemberCircuit {
-            member: Arc::downgrade(member),
-            circuit: circuit.downgrade(),
-        };
+        let known = MemberCircuit { member: Arc::downgrade(member), circuit: circuit.downgrade() };
         members.insert(member.shared_key().clone(), known);
         circuit
     }
@@ -116,11 +110,7 @@ impl Policy {
 
 impl Circuit {
     fn new(policy: Arc<Policy>, member: Option<&Arc<Member>>) -> Self {
-        let word = if policy.config.enabled {
-            Word::closed()
-        } else {
-            Word::disabled()
-        };
+        let word = if policy.config.enabled { Word::closed() } else { Word::disabled() };
         let refusal = Error::refused(Kind::CircuitOpen);
         let bound = member.map(|member| Bound {
             open: member.veto(Reason::CircuitOpen),
@@ -207,10 +197,7 @@ impl Circuit {
     fn is_passing_now(this: &Shared, word: Word) -> bool {
         Self::catch_up(this, word);
         let circuit = this.core();
-        !matches!(
-            circuit.word().admit(circuit.policy.config.probes),
-            Admission::Refuse
-        )
+        !matches!(circuit.word().admit(circuit.policy.config.probes), Admission::Refuse)
     }
 
     /// A place for one call, or `None`.
@@ -270,9 +257,7 @@ impl Circuit {
 
     fn replace(&self, old: Word, new: Word) -> bool {
         // AcqRel: publishes what was stored for the new state, and sees what the old one had.
-        self.word
-            .compare_exchange(old.0, new.0, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
+        self.word.compare_exchange(old.0, new.0, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// Goes from `old` to `new`, another generation, unless somebody was faster.
@@ -288,9 +273,7 @@ impl Circuit {
         };
         // Before the word: whoever sees it open finds these.
         circuit.refusal.store(refusal.word(), Ordering::Relaxed);
-        circuit
-            .finished_before
-            .store(Self::finished(this), Ordering::Relaxed);
+        circuit.finished_before.store(Self::finished(this), Ordering::Relaxed);
         let turned = circuit.replace(old, new);
         if turned {
             tracing::debug!(endpoint = circuit.key(), from = %old.state(), to = %new.state(), "circuit breaker");
@@ -444,18 +427,12 @@ impl Admitted {
     /// Nothing to settle.
     #[inline]
     pub(super) fn nothing() -> Self {
-        Self {
-            lease: None,
-            ticket: Ticket(0),
-        }
+        Self { lease: None, ticket: Ticket(0) }
     }
 
     #[inline]
     pub(super) fn new(shared: &Shared, ticket: Ticket) -> Self {
-        Self {
-            lease: Some(shared.take()),
-            ticket,
-        }
+        Self { lease: Some(shared.take()), ticket }
     }
 
     pub(super) fn is_probe(&self) -> bool {
@@ -504,9 +481,7 @@ impl Admitted {
         };
         let circuit = this.core();
         if outcome.is_failure() {
-            circuit
-                .last_failure
-                .store(time::stamp(time::now()), Ordering::Relaxed);
+            circuit.last_failure.store(time::stamp(time::now()), Ordering::Relaxed);
         }
         loop {
             let word = circuit.word();
@@ -544,8 +519,6 @@ impl Drop for Admitted {
 
 impl fmt::Debug for Admitted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Admitted")
-            .field("probe", &self.is_probe())
-            .finish_non_exhaustive()
+        f.debug_struct("Admitted").field("probe", &self.is_probe()).finish_non_exhaustive()
     }
 }

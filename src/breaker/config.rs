@@ -55,12 +55,7 @@ impl CircuitBreakerConfig {
     /// The defaults of the Go plugin manager: five failures of at least three calls, 30 s, and two
     /// probes.
     pub fn go() -> Self {
-        Self {
-            min_calls: 3,
-            open_for: Duration::from_secs(30),
-            probes: 2,
-            ..Self::default()
-        }
+        Self { min_calls: 3, open_for: Duration::from_secs(30), probes: 2, ..Self::default() }
     }
 
     /// Sets [`enabled`](Self::enabled).
@@ -119,25 +114,16 @@ impl CircuitBreakerConfig {
     /// nearest sane values instead.
     pub fn validate(&self) -> Result<(), Error> {
         let mut mistakes = Vec::new();
-        for (name, value) in [
-            ("failures", self.failures),
-            ("probes", self.probes),
-            ("successes", self.successes),
-        ] {
+        for (name, value) in
+            [("failures", self.failures), ("probes", self.probes), ("successes", self.successes)]
+        {
             if !(1..=MAX_COUNT).contains(&value) {
-                mistakes.push(format!(
-                    "`{name}` is {value}, but must be from 1 to {MAX_COUNT}"
-                ));
+                mistakes.push(format!("`{name}` is {value}, but must be from 1 to {MAX_COUNT}"));
             }
         }
-        for (name, value) in [
-            ("open_for", self.open_for),
-            ("probe_timeout", self.probe_timeout),
-        ] {
+        for (name, value) in [("open_for", self.open_for), ("probe_timeout", self.probe_timeout)] {
             if !(MIN_TIME..=MAX_TIME).contains(&value) {
-                mistakes.push(format!(
-                    "`{name}` is {value:?}, but must be from 1 ms to a day"
-                ));
+                mistakes.push(format!("`{name}` is {value:?}, but must be from 1 ms to a day"));
             }
         }
         if mistakes.is_empty() {
@@ -172,13 +158,7 @@ mod tests {
             .with_open_for(Duration::ZERO)
             .with_probe_timeout(Duration::MAX);
         let text = absurd.validate().unwrap_err().to_string();
-        for name in [
-            "failures",
-            "probes",
-            "successes",
-            "open_for",
-            "probe_timeout",
-        ] {
+        for name in ["failures", "probes", "successes", "open_for", "probe_timeout"] {
             assert!(text.contains(name), "{text}");
         }
         assert!(absurd.clamped().validate().is_ok());

@@ -43,23 +43,13 @@ impl<F, C> ResponseFuture<F, C> {
     #[inline]
     pub(super) fn new(inner: F, classify: C, admitted: Admitted) -> Self {
         let state = State::Calling { inner };
-        Self {
-            state,
-            classify,
-            admitted,
-            probe: None,
-        }
+        Self { state, classify, admitted, probe: None }
     }
 
     #[inline]
     pub(super) fn refused(error: Error, classify: C) -> Self {
         let state = State::Refused { error: Some(error) };
-        Self {
-            state,
-            classify,
-            admitted: Admitted::nothing(),
-            probe: None,
-        }
+        Self { state, classify, admitted: Admitted::nothing(), probe: None }
     }
 }
 
@@ -98,9 +88,7 @@ where
 fn time_probe(admitted: &mut Admitted, sleep: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) {
     // Without a runtime there are no timers: the next call that asks looks at the clock.
     if sleep.is_none() && tokio::runtime::Handle::try_current().is_ok() {
-        *sleep = admitted
-            .probe_timeout()
-            .map(|timeout| Box::pin(tokio::time::sleep(timeout)));
+        *sleep = admitted.probe_timeout().map(|timeout| Box::pin(tokio::time::sleep(timeout)));
     }
     let late = match sleep {
         Some(sleep) => sleep.as_mut().poll(cx),
@@ -130,8 +118,6 @@ impl<F: Chosen, C> Chosen for ResponseFuture<F, C> {
 
 impl<F, C> fmt::Debug for ResponseFuture<F, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture")
-            .field("admitted", &self.admitted)
-            .finish_non_exhaustive()
+        f.debug_struct("ResponseFuture").field("admitted", &self.admitted).finish_non_exhaustive()
     }
 }

@@ -59,10 +59,8 @@ impl CircuitBreakerHandle {
 
     /// What the circuit has seen. The counts are not of one instant.
     pub fn stats(&self) -> CircuitBreakerStats {
-        let (successes, failures) = (
-            Circuit::successes(&self.shared),
-            Circuit::failures(&self.shared),
-        );
+        let (successes, failures) =
+            (Circuit::successes(&self.shared), Circuit::failures(&self.shared));
         let ignored = Circuit::ignored(&self.shared);
         CircuitBreakerStats {
             state: self.state(),
@@ -87,10 +85,7 @@ impl CircuitBreakerHandle {
 
     /// Ends what was forced: closed, with nothing held against it. No effect if nothing was.
     pub fn auto(&self) {
-        if matches!(
-            self.state(),
-            CircuitState::ForcedOpen | CircuitState::ForcedClosed
-        ) {
+        if matches!(self.state(), CircuitState::ForcedOpen | CircuitState::ForcedClosed) {
             self.reset();
         }
     }
@@ -103,8 +98,6 @@ impl CircuitBreakerHandle {
 
 impl fmt::Debug for CircuitBreakerHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("CircuitBreakerHandle")
-            .field(&self.stats())
-            .finish()
+        f.debug_tuple("CircuitBreakerHandle").field(&self.stats()).finish()
     }
 }

@@ -34,10 +34,7 @@ impl CircuitBreakerLayer {
     /// Every `Err` is a failure. Values out of range become the nearest sane ones; see
     /// [`CircuitBreakerConfig::validate`].
     pub fn new(config: CircuitBreakerConfig) -> Self {
-        Self {
-            shared: Policy::new(config).circuit(),
-            classify: ErrIsFailure,
-        }
+        Self { shared: Policy::new(config).circuit(), classify: ErrIsFailure }
     }
 }
 
@@ -50,10 +47,7 @@ impl Default for CircuitBreakerLayer {
 impl<C> CircuitBreakerLayer<C> {
     /// Lets `classify` judge the calls: a [`Classify`](crate::Classify), such as a closure.
     pub fn with_classify<D>(self, classify: D) -> CircuitBreakerLayer<D> {
-        CircuitBreakerLayer {
-            shared: self.shared,
-            classify,
-        }
+        CircuitBreakerLayer { shared: self.shared, classify }
     }
 
     /// The same settings, with a circuit of its own.
@@ -63,10 +57,7 @@ impl<C> CircuitBreakerLayer<C> {
         C: Clone,
     {
         let config = self.shared.core().policy().config.clone();
-        Self {
-            shared: Policy::new(config).circuit(),
-            classify: self.classify.clone(),
-        }
+        Self { shared: Policy::new(config).circuit(), classify: self.classify.clone() }
     }
 
     /// The circuit that the services of this layer share.
@@ -76,11 +67,7 @@ impl<C> CircuitBreakerLayer<C> {
 
     /// The circuit of the endpoint with `key`, where this layer stands below a balancer.
     pub fn handle_for(&self, key: &str) -> Option<CircuitBreakerHandle> {
-        self.shared
-            .core()
-            .policy()
-            .find(key)
-            .map(CircuitBreakerHandle::new)
+        self.shared.core().policy().find(key).map(CircuitBreakerHandle::new)
     }
 }
 

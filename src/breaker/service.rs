@@ -48,13 +48,7 @@ struct Seldom {
 
 impl<S, C> CircuitBreaker<S, C> {
     pub(super) fn new(inner: S, shared: Shared, classify: C) -> Self {
-        Self {
-            inner,
-            shared,
-            classify,
-            refuses: false,
-            seldom: None,
-        }
+        Self { inner, shared, classify, refuses: false, seldom: None }
     }
 
     /// Below a balancer: takes a place, or waits for one.
@@ -218,11 +212,7 @@ where
 impl<S: Clone, C: Clone> Clone for CircuitBreaker<S, C> {
     #[inline]
     fn clone(&self) -> Self {
-        Self::new(
-            self.inner.clone(),
-            self.shared.clone(),
-            self.classify.clone(),
-        )
+        Self::new(self.inner.clone(), self.shared.clone(), self.classify.clone())
     }
 }
 

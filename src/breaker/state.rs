@@ -187,11 +187,7 @@ impl Word {
                 let failures = (self.taken() + 1).min(COUNT);
                 let trips = failures >= u64::from(config.failures)
                     && (config.min_calls == 0 || calls() >= u64::from(config.min_calls));
-                if trips {
-                    self.next(OPEN)
-                } else {
-                    self.with(failures, 0)
-                }
+                if trips { self.next(OPEN) } else { self.with(failures, 0) }
             }
             (HALF_OPEN, _) if !ticket.is_probe() => self,
             (HALF_OPEN, Outcome::Success | Outcome::Slow) => {
@@ -353,10 +349,7 @@ mod tests {
 
     #[test]
     fn a_count_that_is_full_stays_full() {
-        let config = CircuitBreakerConfig {
-            min_calls: u32::MAX,
-            ..Default::default()
-        };
+        let config = CircuitBreakerConfig { min_calls: u32::MAX, ..Default::default() };
         let mut word = Word::closed().with(COUNT, 0);
         word = word.settle(Ticket(0), Outcome::Failure, || 0, &config);
         assert_eq!((word.taken(), word.generation()), (COUNT, 0));

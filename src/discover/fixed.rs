@@ -24,13 +24,9 @@ where
     E: TryInto<Endpoint>,
     Error: From<E::Error>,
 {
-    let endpoints = endpoints
-        .into_iter()
-        .map(TryInto::try_into)
-        .collect::<Result<Vec<_>, E::Error>>()?;
-    Ok(Fixed {
-        set: EndpointSet::new(endpoints, "fixed")?,
-    })
+    let endpoints =
+        endpoints.into_iter().map(TryInto::try_into).collect::<Result<Vec<_>, E::Error>>()?;
+    Ok(Fixed { set: EndpointSet::new(endpoints, "fixed")? })
 }
 
 /// A list of endpoints that never changes. Made by [`fixed`].

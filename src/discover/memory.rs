@@ -43,14 +43,10 @@ impl Memory {
         E: TryInto<Endpoint>,
         Error: From<E::Error>,
     {
-        let endpoints = endpoints
-            .into_iter()
-            .map(TryInto::try_into)
-            .collect::<Result<Vec<_>, E::Error>>()?;
+        let endpoints =
+            endpoints.into_iter().map(TryInto::try_into).collect::<Result<Vec<_>, E::Error>>()?;
         let set = EndpointSet::new(endpoints, "0")?;
-        Ok(Self {
-            set: Arc::new(watch::Sender::new(set)),
-        })
+        Ok(Self { set: Arc::new(watch::Sender::new(set)) })
     }
 
     /// Adds an endpoint, or replaces the one with its key.
@@ -102,10 +98,7 @@ impl Memory {
         self.set.send_modify(|set| {
             let mut endpoints = set.to_vec();
             change(&mut endpoints);
-            let revision = set
-                .revision()
-                .parse::<u64>()
-                .map_or(0, |revision| revision + 1);
+            let revision = set.revision().parse::<u64>().map_or(0, |revision| revision + 1);
             // Cannot fail: each change keeps the keys distinct.
             if let Ok(changed) = EndpointSet::new(endpoints, revision.to_string()) {
                 *set = changed;
@@ -118,17 +111,14 @@ impl Discover for Memory {
     type Stream = MemoryStream;
 
     fn discover(&self) -> MemoryStream {
-        let sets = stream::unfold(
-            (self.set.subscribe(), true),
-            |(mut watch, first)| async move {
-                if !first {
-                    // The last handle is gone: the set stays as it is.
-                    watch.changed().await.ok()?;
-                }
-                let set = watch.borrow_and_update().clone();
-                Some((set, (watch, false)))
-            },
-        );
+        let sets = stream::unfold((self.set.subscribe(), true), |(mut watch, first)| async move {
+            if !first {
+                // The last handle is gone: the set stays as it is.
+                watch.changed().await.ok()?;
+            }
+            let set = watch.borrow_and_update().clone();
+            Some((set, (watch, false)))
+        });
         MemoryStream { sets: sets.boxed() }
     }
 }
@@ -173,13 +163,7 @@ mod tests {
     fn a_mistake_loses_nothing() {
         let memory = Memory::new(["a:1"]).unwrap();
         let twice = [Endpoint::new("b:1").unwrap(), Endpoint::new("b:1").unwrap()];
-        assert!(
-            memory
-                .replace(twice)
-                .unwrap_err()
-                .to_string()
-                .contains("`b:1`")
-        );
+        assert!(memory.replace(twice).unwrap_err().to_string().contains("`b:1`"));
         assert!(memory.insert("nonsense").is_err());
         assert_eq!(memory.snapshot()[0].key(), "a:1");
     }

@@ -36,10 +36,7 @@ impl EndpointSet {
         let mut endpoints: Vec<Arc<Endpoint>> = endpoints.into_iter().map(Into::into).collect();
         endpoints.sort_by(|a, b| a.key().cmp(b.key()));
         let mut keys = HashSet::new();
-        if let Some(twice) = endpoints
-            .iter()
-            .find(|endpoint| !keys.insert(endpoint.key()))
-        {
+        if let Some(twice) = endpoints.iter().find(|endpoint| !keys.insert(endpoint.key())) {
             return Err(Error::unsent(Kind::InvalidConfig).message(format!(
                 "two endpoints have the key `{}`; give each a key of its own with \
                  `Endpoint::with_key`, or name the address once",
@@ -65,10 +62,7 @@ impl EndpointSet {
 
     /// The endpoint with `key`.
     pub fn get(&self, key: &str) -> Option<&Arc<Endpoint>> {
-        let index = self
-            .endpoints
-            .binary_search_by(|endpoint| endpoint.key().cmp(key))
-            .ok()?;
+        let index = self.endpoints.binary_search_by(|endpoint| endpoint.key().cmp(key)).ok()?;
         self.endpoints.get(index)
     }
 }

@@ -73,9 +73,7 @@ where
 
 impl<F> fmt::Debug for FromChanges<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("FromChanges")
-            .field(&TypeName::<F>::new())
-            .finish()
+        f.debug_tuple("FromChanges").field(&TypeName::<F>::new()).finish()
     }
 }
 
@@ -134,9 +132,7 @@ where
 
 impl<S> fmt::Debug for Sets<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sets")
-            .field("endpoints", &self.endpoints.keys())
-            .finish_non_exhaustive()
+        f.debug_struct("Sets").field("endpoints", &self.endpoints.keys()).finish_non_exhaustive()
     }
 }
 
@@ -214,8 +210,6 @@ where
 
 impl<C> fmt::Debug for ToChanges<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ToChanges")
-            .field("current", &self.current)
-            .finish_non_exhaustive()
+        f.debug_struct("ToChanges").field("current", &self.current).finish_non_exhaustive()
     }
 }

@@ -80,10 +80,7 @@ impl Attempts {
     pub fn validate(&self) -> Result<(), Error> {
         let mut mistakes = Vec::new();
         if !(1..=MAX_ATTEMPTS).contains(&self.max) {
-            mistakes.push(format!(
-                "`max` is {}, but must be from 1 to {MAX_ATTEMPTS}",
-                self.max
-            ));
+            mistakes.push(format!("`max` is {}, but must be from 1 to {MAX_ATTEMPTS}", self.max));
         }
         for (name, value) in [("timeout", self.timeout), ("overall", self.overall)] {
             if let Some(value) = value.filter(|&value| value < MIN_TIME) {
@@ -92,9 +89,7 @@ impl Attempts {
         }
         for (name, value) in [("backoff", self.backoff), ("max_backoff", self.max_backoff)] {
             if value > HOUR {
-                mistakes.push(format!(
-                    "`{name}` is {value:?}, but must be at most an hour"
-                ));
+                mistakes.push(format!("`{name}` is {value:?}, but must be at most an hour"));
             }
         }
         if mistakes.is_empty() {
@@ -125,13 +120,7 @@ mod tests {
             .overall(Duration::ZERO)
             .backoff(Duration::MAX, Duration::MAX);
         let text = absurd.validate().unwrap_err().to_string();
-        for name in [
-            "`max`",
-            "`timeout`",
-            "`overall`",
-            "`backoff`",
-            "`max_backoff`",
-        ] {
+        for name in ["`max`", "`timeout`", "`overall`", "`backoff`", "`max_backoff`"] {
             assert!(text.contains(name), "{text}");
         }
         assert!(absurd.clamped().validate().is_ok());

@@ -92,13 +92,7 @@ where
             deadline: deadline.map_or(NEVER, time::stamp),
             idempotent: u64::from(idempotent),
         };
-        Self {
-            state: State::Calling { inner },
-            spare,
-            shared,
-            times,
-            course: None,
-        }
+        Self { state: State::Calling { inner }, spare, shared, times, course: None }
     }
 }
 
@@ -233,11 +227,7 @@ impl<S, Req> Course<S, Req> {
             self.attempt = Some(sleep_until(time::later(time::now(), timeout)));
         }
         let late = |kind: &str, limit: Duration| {
-            let error = if inner.is_unsent() {
-                Error::unsent
-            } else {
-                Error::failed
-            };
+            let error = if inner.is_unsent() { Error::unsent } else { Error::failed };
             let error = error(Kind::Timeout).message(format!("{kind} took longer than {limit:?}"));
             match inner.chosen() {
                 Some(member) => error.at_endpoint(member.shared_key()),
@@ -245,10 +235,7 @@ impl<S, Req> Course<S, Req> {
             }
         };
         if self.poll_end(cx).is_ready() {
-            let error = late(
-                "the call",
-                time::now().saturating_duration_since(self.start),
-            );
+            let error = late("the call", time::now().saturating_duration_since(self.start));
             return Poll::Ready(Late::Call(self.too_late(error)));
         }
         let Some(attempt) = &mut self.attempt else {
@@ -268,10 +255,7 @@ impl<S, Req> Course<S, Req> {
     }
 
     fn end_of_call<R, C>(&self, policy: &Policy<R, C>, times: &Times) -> Option<Instant> {
-        let overall = policy
-            .attempts
-            .overall
-            .map(|overall| time::later(self.start, overall));
+        let overall = policy.attempts.overall.map(|overall| time::later(self.start, overall));
         let deadline = (times.deadline != NEVER).then(|| time::at_stamp(times.deadline));
         match (overall, deadline) {
             (Some(overall), Some(deadline)) => Some(overall.min(deadline)),
@@ -301,9 +285,7 @@ impl<S, Req> Course<S, Req> {
                 refused: error.is_refused(),
                 unsent: error.is_unsent(),
                 chose: chosen.is_some(),
-                again: chosen
-                    .as_ref()
-                    .is_some_and(|member| self.tried.contains(member)),
+                again: chosen.as_ref().is_some_and(|member| self.tried.contains(member)),
                 retry_after: error.retry_after(),
             },
             Failure::Answer(_, retry_after) => Failed {
@@ -344,8 +326,7 @@ impl<S, Req> Course<S, Req> {
                 if let Failure::Error(error) = failure {
                     self.errors.push(error);
                 }
-                self.service
-                    .get_or_insert_with(|| shared.core().service.clone());
+                self.service.get_or_insert_with(|| shared.core().service.clone());
                 self.prepare(wait, policy, times, spare);
                 None
             }
@@ -413,21 +394,13 @@ impl<S, Req> Course<S, Req> {
         if earlier.is_empty() && last.is_refused() {
             return last;
         }
-        self.noted(if earlier.is_empty() {
-            last
-        } else {
-            Error::exhausted(earlier, last)
-        })
+        self.noted(if earlier.is_empty() { last } else { Error::exhausted(earlier, last) })
     }
 
     /// The deadline of the whole call has passed, whatever the last attempt would have said.
     fn too_late(&mut self, error: Error) -> Error {
         let earlier = std::mem::take(&mut self.errors);
-        self.noted(if earlier.is_empty() {
-            error
-        } else {
-            error.with_history(earlier)
-        })
+        self.noted(if earlier.is_empty() { error } else { error.with_history(earlier) })
     }
 
     fn noted(&self, error: Error) -> Error {
@@ -446,10 +419,7 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture")
-            .field(
-                "attempts",
-                &self.course.as_ref().map_or(1, |course| course.made),
-            )
+            .field("attempts", &self.course.as_ref().map_or(1, |course| course.made))
             .finish_non_exhaustive()
     }
 }

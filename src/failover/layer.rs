@@ -53,9 +53,7 @@ impl FailoverLayer {
             replay: ByReplay,
             classify: ErrIsFailure,
         };
-        Self {
-            policy: Arc::new(policy),
-        }
+        Self { policy: Arc::new(policy) }
     }
 }
 
@@ -63,51 +61,22 @@ impl<R: Clone, C: Clone> FailoverLayer<R, C> {
     /// Sets the budget, which may be shared with other layers.
     #[must_use]
     pub fn with_budget(self, budget: Budget) -> Self {
-        let policy = Policy {
-            budget,
-            ..Policy::clone(&self.policy)
-        };
-        Self {
-            policy: Arc::new(policy),
-        }
+        let policy = Policy { budget, ..Policy::clone(&self.policy) };
+        Self { policy: Arc::new(policy) }
     }
 
     /// Lets `copy` make the copies of requests: `Some` of those that may be sent twice.
     pub fn with_replay<F>(self, copy: F) -> FailoverLayer<ReplayFn<F>, C> {
-        let Policy {
-            attempts,
-            budget,
-            classify,
-            ..
-        } = Policy::clone(&self.policy);
-        let policy = Policy {
-            attempts,
-            budget,
-            replay: ReplayFn::new(copy),
-            classify,
-        };
-        FailoverLayer {
-            policy: Arc::new(policy),
-        }
+        let Policy { attempts, budget, classify, .. } = Policy::clone(&self.policy);
+        let policy = Policy { attempts, budget, replay: ReplayFn::new(copy), classify };
+        FailoverLayer { policy: Arc::new(policy) }
     }
 
     /// Lets `classify` judge the answers: a [`Classify`](crate::Classify), such as a closure. An
     /// answer that is a failure is treated like an error; the last one is given to the caller.
     pub fn with_classify<D>(self, classify: D) -> FailoverLayer<R, D> {
-        let Policy {
-            attempts,
-            budget,
-            replay,
-            ..
-        } = Policy::clone(&self.policy);
-        FailoverLayer {
-            policy: Arc::new(Policy {
-                attempts,
-                budget,
-                replay,
-                classify,
-            }),
-        }
+        let Policy { attempts, budget, replay, .. } = Policy::clone(&self.policy);
+        FailoverLayer { policy: Arc::new(Policy { attempts, budget, replay, classify }) }
     }
 }
 
@@ -121,9 +90,7 @@ impl<S: Chooses + Clone, R, C> Layer<S> for FailoverLayer<R, C> {
 
 impl<R, C> Clone for FailoverLayer<R, C> {
     fn clone(&self) -> Self {
-        Self {
-            policy: self.policy.clone(),
-        }
+        Self { policy: self.policy.clone() }
     }
 }
 

@@ -46,11 +46,7 @@ pub(super) enum Next {
 pub(super) fn next(failed: Failed, progress: Progress, attempts: &Attempts, jitter: f64) -> Next {
     if failed.refused {
         let elsewhere = failed.chose && !failed.again && progress.untried;
-        return if elsewhere {
-            Next::Elsewhere
-        } else {
-            Next::Stop
-        };
+        return if elsewhere { Next::Elsewhere } else { Next::Stop };
     }
     let safe = failed.unsent || progress.idempotent;
     if !failed.chose || !safe || progress.made >= attempts.max || is_same_anywhere(failed.kind) {
@@ -72,10 +68,7 @@ pub(super) fn next(failed: Failed, progress: Progress, attempts: &Attempts, jitt
 fn backoff(made: u32, attempts: &Attempts) -> Duration {
     match made {
         0 | 1 => Duration::ZERO,
-        _ => attempts
-            .backoff
-            .saturating_mul(1 << (made - 2).min(30))
-            .min(attempts.max_backoff),
+        _ => attempts.backoff.saturating_mul(1 << (made - 2).min(30)).min(attempts.max_backoff),
     }
 }
 
@@ -95,12 +88,7 @@ mod tests {
         again: false,
         retry_after: None,
     };
-    const FIRST: Progress = Progress {
-        made: 1,
-        idempotent: true,
-        untried: true,
-        left: None,
-    };
+    const FIRST: Progress = Progress { made: 1, idempotent: true, untried: true, left: None };
 
     fn decide(failed: Failed, progress: Progress) -> Next {
         next(failed, progress, &Attempts::up_to(4), 0.5)
@@ -109,24 +97,15 @@ mod tests {
     #[test]
     fn another_endpoint_at_once_then_after_a_growing_wait() {
         let waits = [1, 2, 3].map(|made| decide(BROKEN, Progress { made, ..FIRST }));
-        assert_eq!(
-            waits,
-            [0, 25, 50].map(|ms| Next::After(Duration::from_millis(ms)))
-        );
+        assert_eq!(waits, [0, 25, 50].map(|ms| Next::After(Duration::from_millis(ms))));
         assert_eq!(decide(BROKEN, Progress { made: 4, ..FIRST }), Next::Stop);
     }
 
     #[test]
     fn only_what_is_safe() {
-        let once = Progress {
-            idempotent: false,
-            ..FIRST
-        };
+        let once = Progress { idempotent: false, ..FIRST };
         assert_eq!(decide(BROKEN, once), Next::Stop);
-        let unsent = Failed {
-            unsent: true,
-            ..BROKEN
-        };
+        let unsent = Failed { unsent: true, ..BROKEN };
         assert_eq!(decide(unsent, once), Next::After(Duration::ZERO));
         for kind in [Kind::Plugin, Kind::InvalidConfig] {
             assert_eq!(decide(Failed { kind, ..BROKEN }, FIRST), Next::Stop);
@@ -135,67 +114,23 @@ mod tests {
 
     #[test]
     fn a_refusal_goes_elsewhere_once_each_and_never_from_above() {
-        let refused = Failed {
-            refused: true,
-            unsent: true,
-            kind: Kind::RateLimited,
-            ..BROKEN
-        };
+        let refused = Failed { refused: true, unsent: true, kind: Kind::RateLimited, ..BROKEN };
         let late = Progress { made: 64, ..FIRST };
         assert_eq!(decide(refused, late), Next::Elsewhere);
-        assert_eq!(
-            decide(
-                Failed {
-                    again: true,
-                    ..refused
-                },
-                FIRST
-            ),
-            Next::Stop
-        );
-        assert_eq!(
-            decide(
-                Failed {
-                    chose: false,
-                    ..refused
-                },
-                FIRST
-            ),
-            Next::Stop
-        );
-        assert_eq!(
-            decide(
-                refused,
-                Progress {
-                    untried: false,
-                    ..FIRST
-                }
-            ),
-            Next::Stop
-        );
+        assert_eq!(decide(Failed { again: true, ..refused }, FIRST), Next::Stop);
+        assert_eq!(decide(Failed { chose: false, ..refused }, FIRST), Next::Stop);
+        assert_eq!(decide(refused, Progress { untried: false, ..FIRST }), Next::Stop);
     }
 
     #[test]
     fn the_same_endpoint_gets_the_time_it_asked_for_if_there_is_time() {
         let retry_after = Some(Duration::from_secs(2));
-        let busy = Failed {
-            retry_after,
-            ..BROKEN
-        };
-        let alone = Progress {
-            untried: false,
-            ..FIRST
-        };
+        let busy = Failed { retry_after, ..BROKEN };
+        let alone = Progress { untried: false, ..FIRST };
         assert_eq!(decide(busy, alone), Next::After(Duration::from_secs(2)));
         assert_eq!(decide(busy, FIRST), Next::After(Duration::ZERO));
-        assert_eq!(
-            decide(BROKEN, alone),
-            Next::After(Duration::from_millis(25))
-        );
-        let hurried = Progress {
-            left: Some(Duration::from_secs(1)),
-            ..alone
-        };
+        assert_eq!(decide(BROKEN, alone), Next::After(Duration::from_millis(25)));
+        let hurried = Progress { left: Some(Duration::from_secs(1)), ..alone };
         assert_eq!(decide(busy, hurried), Next::Stop);
     }
 

@@ -48,10 +48,7 @@ pub(super) type Held<S, R, C> = Arc<Lease<Shared<S, R, C>, ()>>;
 impl<S: Clone, R, C> Failover<S, R, C> {
     pub(super) fn new(inner: S, policy: Arc<Policy<R, C>>) -> Self {
         let service = inner.clone();
-        Self {
-            inner,
-            shared: Leases::new(Shared { policy, service }, sync::shards()),
-        }
+        Self { inner, shared: Leases::new(Shared { policy, service }, sync::shards()) }
     }
 }
 
@@ -76,11 +73,7 @@ where
         let policy = &self.shared.core().policy;
         policy.budget.deposit();
         // A copy only where it can be of use.
-        let copy = if policy.attempts.max > 1 {
-            policy.replay.replay(&request)
-        } else {
-            None
-        };
+        let copy = if policy.attempts.max > 1 { policy.replay.replay(&request) } else { None };
         let deadline = policy.replay.deadline(&request);
         let idempotent = policy.replay.is_idempotent(&request);
         policy.replay.begin_attempt(&mut request, 1);
@@ -92,10 +85,7 @@ where
 impl<S: Clone, R, C> Clone for Failover<S, R, C> {
     #[inline]
     fn clone(&self) -> Self {
-        Self {
-            inner: self.inner.clone(),
-            shared: self.shared.clone(),
-        }
+        Self { inner: self.inner.clone(), shared: self.shared.clone() }
     }
 }
 

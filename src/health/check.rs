@@ -28,11 +28,7 @@ pub enum Verdict {
 
 impl From<bool> for Verdict {
     fn from(healthy: bool) -> Self {
-        if healthy {
-            Self::Healthy
-        } else {
-            Self::Unhealthy("the check says no".into())
-        }
+        if healthy { Self::Healthy } else { Self::Unhealthy("the check says no".into()) }
     }
 }
 
@@ -140,9 +136,7 @@ where
 
 impl<F> fmt::Debug for CheckFn<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("CheckFn")
-            .field(&TypeName::<F>::new())
-            .finish()
+        f.debug_tuple("CheckFn").field(&TypeName::<F>::new()).finish()
     }
 }
 
@@ -183,9 +177,7 @@ where
 
 impl<F> fmt::Debug for CheckUpstream<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("CheckUpstream")
-            .field(&TypeName::<F>::new())
-            .finish()
+        f.debug_tuple("CheckUpstream").field(&TypeName::<F>::new()).finish()
     }
 }
 

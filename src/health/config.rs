@@ -132,9 +132,7 @@ impl HealthConfig {
             ("timeout", self.timeout),
         ] {
             if !(MIN_TIME..=MAX_TIME).contains(&value) {
-                mistakes.push(format!(
-                    "`{name}` is {value:?}, but must be from 1 ms to a day"
-                ));
+                mistakes.push(format!("`{name}` is {value:?}, but must be from 1 ms to a day"));
             }
         }
         for (name, value) in [("rise", self.rise), ("fall", self.fall)] {
@@ -144,15 +142,11 @@ impl HealthConfig {
         }
         let parallel = self.parallel;
         if !(1..=MAX_PARALLEL).contains(&parallel) {
-            mistakes.push(format!(
-                "`parallel` is {parallel}, but must be from 1 to {MAX_PARALLEL}"
-            ));
+            mistakes
+                .push(format!("`parallel` is {parallel}, but must be from 1 to {MAX_PARALLEL}"));
         }
         if !(0.0..=1.0).contains(&self.jitter) {
-            mistakes.push(format!(
-                "`jitter` is {}, but must be from 0 to 1",
-                self.jitter
-            ));
+            mistakes.push(format!("`jitter` is {}, but must be from 0 to 1", self.jitter));
         }
         if mistakes.is_empty() {
             return Ok(());
@@ -163,21 +157,13 @@ impl HealthConfig {
 
     /// The nearest sane values.
     pub(super) fn clamped(mut self) -> Self {
-        for time in [
-            &mut self.interval,
-            &mut self.interval_unhealthy,
-            &mut self.timeout,
-        ] {
+        for time in [&mut self.interval, &mut self.interval_unhealthy, &mut self.timeout] {
             *time = (*time).clamp(MIN_TIME, MAX_TIME);
         }
         self.rise = self.rise.max(1);
         self.fall = self.fall.max(1);
         self.parallel = self.parallel.clamp(1, MAX_PARALLEL);
-        self.jitter = if self.jitter.is_nan() {
-            0.0
-        } else {
-            self.jitter.clamp(0.0, 1.0)
-        };
+        self.jitter = if self.jitter.is_nan() { 0.0 } else { self.jitter.clamp(0.0, 1.0) };
         self
     }
 }
@@ -197,15 +183,9 @@ mod tests {
             .with_parallel(0)
             .with_jitter(f64::NAN);
         let text = absurd.validate().unwrap_err().to_string();
-        for name in [
-            "`interval`",
-            "interval_unhealthy",
-            "timeout",
-            "rise",
-            "fall",
-            "parallel",
-            "jitter",
-        ] {
+        for name in
+            ["`interval`", "interval_unhealthy", "timeout", "rise", "fall", "parallel", "jitter"]
+        {
             assert!(text.contains(name), "{text}");
         }
         assert!(absurd.clamped().validate().is_ok());

@@ -74,12 +74,7 @@ impl HttpCheck {
                 (Target::Path(String::new()), Some(mistake))
             }
         };
-        Self {
-            target,
-            expected: 200..=399,
-            headers: HeaderMap::new(),
-            mistake,
-        }
+        Self { target, expected: 200..=399, headers: HeaderMap::new(), mistake }
     }
 
     /// Sets which statuses are healthy. Default 200 to 399.
@@ -151,10 +146,8 @@ async fn exchange(
     stream: TcpStream,
     request: Request<Empty<Bytes>>,
 ) -> Result<Response<Incoming>, BoxError> {
-    let (mut sender, connection) = http1::Builder::new()
-        .max_buf_size(MAX_HEAD)
-        .handshake(TokioIo::new(stream))
-        .await?;
+    let (mut sender, connection) =
+        http1::Builder::new().max_buf_size(MAX_HEAD).handshake(TokioIo::new(stream)).await?;
     let response = pin!(sender.send_request(request));
     match select(response, pin!(connection)).await {
         Either::Left((response, _)) => Ok(response?),
@@ -247,24 +240,14 @@ mod tests {
     #[test]
     fn a_path_is_below_the_endpoint_s_and_a_url_is_verbatim() {
         let expect = |host: &str, port, authority: &str, path: &str| {
-            (
-                (host.to_owned(), port),
-                authority.to_owned(),
-                path.to_owned(),
-            )
+            ((host.to_owned(), port), authority.to_owned(), path.to_owned())
         };
-        assert_eq!(
-            asked("health", "http://a/base/"),
-            expect("a", 80, "a", "/base/health")
-        );
+        assert_eq!(asked("health", "http://a/base/"), expect("a", 80, "a", "/base/health"));
         assert_eq!(
             asked("/health?full=1", "http://[::1]:8080"),
             expect("::1", 8080, "[::1]:8080", "/health?full=1")
         );
-        assert_eq!(
-            asked("/", "10.0.0.1:81"),
-            expect("10.0.0.1", 81, "10.0.0.1:81", "/")
-        );
+        assert_eq!(asked("/", "10.0.0.1:81"), expect("10.0.0.1", 81, "10.0.0.1:81", "/"));
         assert_eq!(
             asked("http://[::2]:1/x//y", "http://a/base"),
             expect("::2", 1, "[::2]:1", "/x//y")
@@ -284,23 +267,15 @@ mod tests {
         let none = HttpCheck::get("/").expect(300..=200);
         assert!(problem(none).contains("no status"));
         let path = HttpCheck::get("/health");
-        assert!(
-            path.problem(None)
-                .is_some_and(|text| text.contains("absolute URL"))
-        );
+        assert!(path.problem(None).is_some_and(|text| text.contains("absolute URL")));
         let unix: Endpoint = "unix:/run/a".parse().unwrap();
-        assert!(
-            path.problem(Some(&unix))
-                .is_some_and(|text| text.contains("`unix`"))
-        );
+        assert!(path.problem(Some(&unix)).is_some_and(|text| text.contains("`unix`")));
         assert_eq!(HttpCheck::get("http://a").problem(None), None);
     }
 
     #[test]
     fn what_is_sent_has_the_fixed_agent_and_the_given_headers() {
-        let check = HttpCheck::get("http://a")
-            .header("Host", "b")
-            .header("X-Key", "abc");
+        let check = HttpCheck::get("http://a").header("Host", "b").header("X-Key", "abc");
         let (_, request) = check.request(None).unwrap();
         assert_eq!(request.headers()[HOST], "b");
         assert_eq!(request.headers()["x-key"], "abc");

@@ -40,18 +40,14 @@ impl HealthGateLayer {
 
     /// Checks with `check`, by `config`. Values out of range become the nearest sane ones.
     pub fn with_config(check: impl Check, config: HealthConfig) -> Self {
-        Self {
-            policy: Policy::new(config, Arc::new(check)),
-        }
+        Self { policy: Policy::new(config, Arc::new(check)) }
     }
 
     /// The same check and config, with a state and a background task of its own.
     #[must_use]
     pub fn fresh(&self) -> Self {
         let (config, check) = (self.policy.config.clone(), self.policy.check.clone());
-        Self {
-            policy: Policy::new(config, check),
-        }
+        Self { policy: Policy::new(config, check) }
     }
 
     /// A view of the gate above a balancer, or without one.

@@ -103,13 +103,7 @@ struct Finished {
 
 impl Schedule {
     fn new(policy: Arc<Policy>) -> Self {
-        Self {
-            policy,
-            watches: Vec::new(),
-            free: Vec::new(),
-            due: BinaryHeap::new(),
-            over: false,
-        }
+        Self { policy, watches: Vec::new(), free: Vec::new(), due: BinaryHeap::new(), over: false }
     }
 
     async fn run(mut self) {
@@ -138,11 +132,7 @@ impl Schedule {
                 }
                 let wakes = changed.as_mut().poll(cx).is_ready()
                     || (next.is_some() && sleep.as_mut().poll(cx).is_ready());
-                if wakes {
-                    Poll::Ready(None)
-                } else {
-                    Poll::Pending
-                }
+                if wakes { Poll::Ready(None) } else { Poll::Pending }
             })
             .await;
             if let Some(finished) = finished {
@@ -205,21 +195,13 @@ impl Schedule {
                     Ok(Err(_)) => Verdict::Unhealthy("the check panicked".into()),
                     Err(_) => Verdict::Unhealthy(format!("no answer within {limit:?}").into()),
                 };
-                Finished {
-                    index,
-                    began: now,
-                    verdict,
-                }
+                Finished { index, began: now, verdict }
             });
         }
     }
 
     fn settle(&mut self, finished: Finished) {
-        let Finished {
-            index,
-            began,
-            verdict,
-        } = finished;
+        let Finished { index, began, verdict } = finished;
         let Some(watch) = self.watches[index].upgrade() else {
             self.free.push(index);
             return;
@@ -227,14 +209,10 @@ impl Schedule {
         let now = time::now();
         watch.settle(verdict, now.saturating_duration_since(began));
         let config = &self.policy.config;
-        let interval = if watch.word() & UNHEALTHY == 0 {
-            config.interval
-        } else {
-            config.interval_unhealthy
-        };
+        let interval =
+            if watch.word() & UNHEALTHY == 0 { config.interval } else { config.interval_unhealthy };
         let interval = jittered(interval, config.jitter, random_fraction());
-        self.due
-            .push(Reverse((next_due(began, interval, now), index)));
+        self.due.push(Reverse((next_due(began, interval, now), index)));
     }
 }
 
@@ -258,9 +236,7 @@ impl Drop for Schedule {
 
 /// An interval, up to `jitter` of it longer or shorter; `random` is from 0 to 1.
 fn jittered(interval: Duration, jitter: f64, random: f64) -> Duration {
-    interval
-        .mul_f64(1.0 + jitter * (2.0 * random - 1.0))
-        .max(Duration::from_millis(1))
+    interval.mul_f64(1.0 + jitter * (2.0 * random - 1.0)).max(Duration::from_millis(1))
 }
 
 /// When to check again what was checked from `began` to `now`: in whole intervals from the start,

@@ -17,20 +17,13 @@ pub(super) struct Counts {
 
 impl Default for Counts {
     fn default() -> Self {
-        Self {
-            healthy: true,
-            successes: 0,
-            failures: 0,
-        }
+        Self { healthy: true, successes: 0, failures: 0 }
     }
 }
 
 impl Rule {
     pub(super) fn new(rise: u32, fall: u32) -> Self {
-        Self {
-            rise: rise.max(1),
-            fall: fall.max(1),
-        }
+        Self { rise: rise.max(1), fall: fall.max(1) }
     }
 
     /// Counts one result, and tells whether the state changed. A change resets no count: only an

@@ -35,11 +35,7 @@ const NO_RUNTIME: u32 = 1 << 31;
 
 impl<S> HealthGate<S> {
     pub(super) fn new(inner: S, watch: Arc<Watch>) -> Self {
-        Self {
-            inner,
-            watch,
-            refusal: 0,
-        }
+        Self { inner, watch, refusal: 0 }
     }
 
     /// Why to refuse, where the word says that something is to be done.

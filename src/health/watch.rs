@@ -106,13 +106,7 @@ impl Watch {
             (None, false) => IDLE | UNHEALTHY,
         };
         policy.queue.watch_begins();
-        Self {
-            word: AtomicU32::new(word),
-            record,
-            veto,
-            problem,
-            policy: policy.clone(),
-        }
+        Self { word: AtomicU32::new(word), record, veto, problem, policy: policy.clone() }
     }
 
     #[inline]

@@ -105,10 +105,7 @@ pub struct RateLimitConfig {
 
 impl Default for RateLimitConfig {
     fn default() -> Self {
-        Self {
-            requests_per_second: 10.0,
-            burst: 20,
-        }
+        Self { requests_per_second: 10.0, burst: 20 }
     }
 }
 
@@ -163,10 +160,7 @@ mod tests {
     #[test]
     fn absurd_quotas_become_the_nearest_sane_ones() {
         let quota = |interval, burst| Quota { interval, burst };
-        assert_eq!(
-            Quota::new(0, Duration::from_secs(1)),
-            quota(1_000_000_000, 1)
-        );
+        assert_eq!(Quota::new(0, Duration::from_secs(1)), quota(1_000_000_000, 1));
         assert_eq!(Quota::new(5, Duration::ZERO), quota(1, 5));
         assert_eq!(Quota::new(1, Duration::MAX), quota(MAX_INTERVAL, 1));
         assert_eq!(Quota::per_minute(6).burst(0), quota(10_000_000_000, 1));
@@ -176,18 +170,12 @@ mod tests {
 
     #[test]
     fn a_config_is_a_quota_and_names_its_mistakes() {
-        let config = |requests_per_second, burst| RateLimitConfig {
-            requests_per_second,
-            burst,
-        };
+        let config = |requests_per_second, burst| RateLimitConfig { requests_per_second, burst };
         assert_eq!(config(10.0, 20).quota(), Quota::per_second(10).burst(20));
         assert_eq!(config(0.5, 1).quota().interval, 2_000_000_000);
         for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             let text = config(rate, 0).validate().unwrap_err().to_string();
-            assert!(
-                text.contains("requests_per_second") && text.contains("burst"),
-                "{text}"
-            );
+            assert!(text.contains("requests_per_second") && text.contains("burst"), "{text}");
             assert!((1..=MAX_INTERVAL).contains(&config(rate, 0).quota().interval));
         }
     }

@@ -68,9 +68,7 @@ impl<S, Req, F> WaitFuture<S, Req, F> {
 
     #[inline]
     fn settled(response: ResponseFuture<F>) -> Self {
-        Self {
-            state: State::Settled { response },
-        }
+        Self { state: State::Settled { response } }
     }
 
     pub(super) fn waiting(
@@ -91,9 +89,7 @@ impl<S, Req, F> WaitFuture<S, Req, F> {
             sleep: Box::pin(sleep_until(until)),
             ticket,
         });
-        Self {
-            state: State::Waiting { waiting },
-        }
+        Self { state: State::Waiting { waiting } }
     }
 }
 
@@ -197,8 +193,6 @@ impl<S, Req, F: Chosen> Chosen for WaitFuture<S, Req, F> {
 impl<S, Req, F> fmt::Debug for WaitFuture<S, Req, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let waits = matches!(self.state, State::Waiting { .. });
-        f.debug_struct("WaitFuture")
-            .field("waits", &waits)
-            .finish_non_exhaustive()
+        f.debug_struct("WaitFuture").field("waits", &waits).finish_non_exhaustive()
     }
 }

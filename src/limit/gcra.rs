@@ -35,21 +35,14 @@ pub(super) const fn interval(cells: u32, per: Duration) -> Option<u64> {
         return None;
     }
     let nanos = per.as_nanos().div_ceil(cells as u128);
-    if nanos > u64::MAX as u128 {
-        Some(u64::MAX)
-    } else {
-        Some(nanos as u64)
-    }
+    if nanos > u64::MAX as u128 { Some(u64::MAX) } else { Some(nanos as u64) }
 }
 
 impl Gcra {
     /// Values are taken as they come, but for zero, which becomes one.
     pub(super) fn new(interval: u64, burst: u32) -> Self {
         let interval = interval.max(1);
-        Self {
-            interval,
-            tolerance: interval.saturating_mul(u64::from(burst.max(1))),
-        }
+        Self { interval, tolerance: interval.saturating_mul(u64::from(burst.max(1))) }
     }
 
     /// How many cells fit at once.
@@ -76,9 +69,7 @@ impl Gcra {
     #[inline]
     fn decide_fitting(&self, tat: u64, now: u64, cells: u64) -> Decision {
         match self.wait(tat, now, cells) {
-            0 => Decision::Allowed {
-                new_tat: self.after(tat, now, cells),
-            },
+            0 => Decision::Allowed { new_tat: self.after(tat, now, cells) },
             retry_after => Decision::Refused { retry_after },
         }
     }
@@ -87,15 +78,13 @@ impl Gcra {
     /// so there may be more of them than fit at once.
     #[inline]
     pub(super) fn wait(&self, tat: u64, now: u64, cells: u64) -> u64 {
-        self.after(tat, now, cells)
-            .saturating_sub(now.saturating_add(self.tolerance))
+        self.after(tat, now, cells).saturating_sub(now.saturating_add(self.tolerance))
     }
 
     /// The state after `cells` passed.
     #[inline]
     pub(super) fn after(&self, tat: u64, now: u64, cells: u64) -> u64 {
-        tat.max(now)
-            .saturating_add(self.interval.saturating_mul(cells))
+        tat.max(now).saturating_add(self.interval.saturating_mul(cells))
     }
 
     /// How many cells would pass now.
@@ -142,24 +131,15 @@ mod tests {
     #[test]
     fn throttled_s_table() {
         let vectors = vectors();
-        let steps = vectors["cases"]["throttled_table_limit5_1_per_s"]
-            .as_array()
-            .unwrap();
+        let steps = vectors["cases"]["throttled_table_limit5_1_per_s"].as_array().unwrap();
         assert_eq!(steps.len(), 16);
-        let mut bucket = Bucket {
-            rule: Gcra::new(1_000 * MILLI, 5),
-            tat: 0,
-        };
+        let mut bucket = Bucket { rule: Gcra::new(1_000 * MILLI, 5), tat: 0 };
         for step in steps {
             let now = number(&step["t_ms"]) * MILLI;
             let taken = bucket.take(now, number(&step["volume"]) as u32);
             let expect = &step["expect"];
             let retry = expect["retry_after_ms"].as_u64().map(|ms| ms * MILLI);
-            assert_eq!(
-                expect["limited"].as_bool().unwrap(),
-                taken != Ok(None),
-                "{step}"
-            );
+            assert_eq!(expect["limited"].as_bool().unwrap(), taken != Ok(None), "{step}");
             assert_eq!(taken.unwrap_or(None), retry, "{step}");
             let remaining = u64::from(bucket.rule.remaining(bucket.tat, now));
             assert_eq!(remaining, number(&expect["remaining"]), "{step}");
@@ -176,10 +156,7 @@ mod tests {
         for case in cases {
             let interval = number(&case["period_ms"]) * MILLI;
             let burst = number(&case["burst"]) as u32;
-            let mut bucket = Bucket {
-                rule: Gcra::new(interval, burst),
-                tat: 0,
-            };
+            let mut bucket = Bucket { rule: Gcra::new(interval, burst), tat: 0 };
             let Some(steps) = case["steps"].as_array() else {
                 // The one case that is a rule.
                 assert_eq!(case["expect"], "all 20 conform");

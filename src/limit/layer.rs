@@ -60,10 +60,7 @@ impl RateLimitLayer {
     /// Below a balancer nothing is refused: an endpoint whose quota is spent is not ready, and the
     /// balancer takes another.
     pub fn new(quota: Quota) -> Self {
-        Self {
-            state: Arc::new(State::new(quota)),
-            mode: Refuse,
-        }
+        Self { state: Arc::new(State::new(quota)), mode: Refuse }
     }
 
     /// The same from a config. Values out of range become the nearest sane ones.
@@ -96,10 +93,7 @@ impl RateLimitLayer {
     /// ```
     #[must_use]
     pub fn wait(self, max: Duration) -> RateLimitLayer<Wait> {
-        RateLimitLayer {
-            state: self.state,
-            mode: Wait { max },
-        }
+        RateLimitLayer { state: self.state, mode: Wait { max } }
     }
 }
 
@@ -110,10 +104,7 @@ impl<M> RateLimitLayer<M> {
     where
         M: Clone,
     {
-        Self {
-            state: Arc::new(State::new(self.state.quota())),
-            mode: self.mode.clone(),
-        }
+        Self { state: Arc::new(State::new(self.state.quota())), mode: self.mode.clone() }
     }
 
     /// A view of the quota above a balancer, or without one.

@@ -58,10 +58,7 @@ impl Ticket {
         waiters.next += 1;
         waiters.by_number.insert(number, None);
         state.queue.length.fetch_add(1, Ordering::Relaxed);
-        Ok(Self {
-            state: state.clone(),
-            number,
-        })
+        Ok(Self { state: state.clone(), number })
     }
 
     pub(super) fn state(&self) -> &Arc<State> {

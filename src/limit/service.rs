@@ -30,11 +30,7 @@ pub struct RateLimit<S, M = Refuse> {
 
 impl<S, M> RateLimit<S, M> {
     pub(super) fn new(inner: S, state: Arc<State>, mode: M) -> Self {
-        Self {
-            inner,
-            permit: Permit::new(state),
-            mode,
-        }
+        Self { inner, permit: Permit::new(state), mode }
     }
 }
 
@@ -124,9 +120,7 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        self.enter(request, &Tried::default(), |inner, request, _| {
-            inner.call(request)
-        })
+        self.enter(request, &Tried::default(), |inner, request, _| inner.call(request))
     }
 }
 
@@ -139,9 +133,7 @@ where
     type Choosing = WaitFuture<S, Req, S::Choosing>;
 
     fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing {
-        self.enter(request, tried, |inner, request, tried| {
-            inner.call_avoiding(request, tried)
-        })
+        self.enter(request, tried, |inner, request, tried| inner.call_avoiding(request, tried))
     }
 }
 

@@ -153,10 +153,7 @@ impl State {
 
     pub(super) fn remaining(&self) -> u32 {
         let tat = self.tat.load(Ordering::Relaxed);
-        let held = self
-            .member
-            .as_ref()
-            .map_or(0, |at| at.held.load(Ordering::Relaxed));
+        let held = self.member.as_ref().map_or(0, |at| at.held.load(Ordering::Relaxed));
         self.rule
             .remaining(tat, self.clock.nanos())
             .saturating_sub(u32::try_from(held).unwrap_or(u32::MAX))
@@ -188,11 +185,7 @@ impl State {
         let ticket = Ticket::draw(self, |ahead| {
             let wait = Duration::from_nanos(self.wait(ahead.saturating_add(1)));
             let turn = time::later(time::now(), wait);
-            if turn > until {
-                Err(self.refuse_until(turn))
-            } else {
-                Ok(())
-            }
+            if turn > until { Err(self.refuse_until(turn)) } else { Ok(()) }
         })?;
         Ok(Some((ticket, until)))
     }
@@ -214,11 +207,7 @@ struct Waiting {
 
 impl Permit {
     pub(super) fn new(state: Arc<State>) -> Self {
-        Self {
-            state,
-            held: 0,
-            waiting: None,
-        }
+        Self { state, held: 0, waiting: None }
     }
 
     pub(super) fn state(&self) -> &Arc<State> {
@@ -288,12 +277,9 @@ impl Permit {
                 }
                 self.held = 0;
                 let now = self.state.clock.nanos();
-                let _ = self
-                    .state
-                    .tat
-                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tat| {
-                        Some(self.state.rule.after(tat, now, 1))
-                    });
+                let _ = self.state.tat.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tat| {
+                    Some(self.state.rule.after(tat, now, 1))
+                });
                 // Release, with the Acquire of `reserve`: who no longer sees the token held sees
                 // it spent.
                 at.held.fetch_sub(1, Ordering::Release);

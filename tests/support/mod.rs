@@ -32,20 +32,12 @@ pub struct Ask {
 
 impl Ask {
     pub fn new(number: u32) -> Self {
-        Self {
-            number,
-            idempotent: true,
-            deadline: None,
-            attempt: 0,
-        }
+        Self { number, idempotent: true, deadline: None, attempt: 0 }
     }
 
     /// May only be sent once.
     pub fn once(number: u32) -> Self {
-        Self {
-            idempotent: false,
-            ..Self::new(number)
-        }
+        Self { idempotent: false, ..Self::new(number) }
     }
 
     pub fn until(mut self, deadline: Instant) -> Self {
@@ -144,11 +136,7 @@ impl Inner {
 
     pub fn service(self: &Arc<Self>) -> Probe {
         self.services.fetch_add(1, SeqCst);
-        Probe {
-            inner: self.clone(),
-            ready: false,
-            dead: false,
-        }
+        Probe { inner: self.clone(), ready: false, dead: false }
     }
 
     pub fn answers(&self, answer: Answer) {
@@ -275,11 +263,7 @@ impl Service<Ask> for Probe {
         if !matches!(state.answer, Answer::ByHand) {
             state.by_hand.push(None);
         }
-        Running {
-            inner: self.inner.clone(),
-            end,
-            done: false,
-        }
+        Running { inner: self.inner.clone(), end, done: false }
     }
 }
 
@@ -303,8 +287,7 @@ impl Future for Running {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if self.done {
-            self.inner
-                .violated("a response was polled after it was done");
+            self.inner.violated("a response was polled after it was done");
         }
         let good = match &mut self.end {
             End::Now(good) => *good,
@@ -321,11 +304,7 @@ impl Future for Running {
             },
         };
         self.done = true;
-        Poll::Ready(if good {
-            Ok(self.inner.key.clone())
-        } else {
-            Err("broken".into())
-        })
+        Poll::Ready(if good { Ok(self.inner.key.clone()) } else { Err("broken".into()) })
     }
 }
 
@@ -347,10 +326,7 @@ pub struct Farm {
 impl Farm {
     pub fn get(&self, key: &str) -> Arc<Inner> {
         let mut by_key = self.by_key.lock().unwrap();
-        by_key
-            .entry(key.to_owned())
-            .or_insert_with(|| Inner::new(key))
-            .clone()
+        by_key.entry(key.to_owned()).or_insert_with(|| Inner::new(key)).clone()
     }
 
     pub fn all(&self) -> Vec<Arc<Inner>> {
@@ -374,17 +350,11 @@ impl Farm {
     }
 
     pub fn services(&self) -> usize {
-        self.all()
-            .iter()
-            .map(|inner| inner.services.load(SeqCst))
-            .sum()
+        self.all().iter().map(|inner| inner.services.load(SeqCst)).sum()
     }
 
     pub fn violations(&self) -> usize {
-        self.all()
-            .iter()
-            .map(|inner| inner.violations.load(SeqCst))
-            .sum()
+        self.all().iter().map(|inner| inner.violations.load(SeqCst)).sum()
     }
 
     pub fn answers(&self, answer: Answer) {
@@ -421,10 +391,7 @@ pub struct Counted<F> {
 
 pub fn counted<F: Future>(future: F) -> (Counted<F>, Arc<AtomicUsize>) {
     let polls = Arc::new(AtomicUsize::new(0));
-    let counted = Counted {
-        future: Box::pin(future),
-        polls: polls.clone(),
-    };
+    let counted = Counted { future: Box::pin(future), polls: polls.clone() };
     (counted, polls)
 }
 

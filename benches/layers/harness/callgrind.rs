@@ -20,11 +20,7 @@ pub(crate) fn instructions_per_call(case: &str) -> Option<f64> {
 fn total(case: &str, calls: u64) -> Option<u64> {
     let out = env::temp_dir().join(format!("callgrind.layers.{}", std::process::id()));
     let status = Command::new("valgrind")
-        .args([
-            "--tool=callgrind",
-            "--quiet",
-            "--toggle-collect=*callgrind*window*",
-        ])
+        .args(["--tool=callgrind", "--quiet", "--toggle-collect=*callgrind*window*"])
         .arg(format!("--callgrind-out-file={}", out.display()))
         .arg(env::current_exe().ok()?)
         .args([CASE, case, &calls.to_string()])

@@ -65,11 +65,7 @@ impl Case {
             stack.warm_up(refusal);
             Box::new(stack) as Box<dyn Subject>
         };
-        Self {
-            name,
-            target: None,
-            prepare: Box::new(prepare),
-        }
+        Self { name, target: None, prepare: Box::new(prepare) }
     }
 
     /// How many nanoseconds over the bare loop it may take.
@@ -120,11 +116,7 @@ where
     S: Service<u64, Error: Into<BoxError> + 'static>,
 {
     fn run(&mut self, calls: u64) {
-        let Self {
-            runtime,
-            service,
-            succeeds,
-        } = self;
+        let Self { runtime, service, succeeds } = self;
         let successes = runtime.block_on(task::unconstrained(call(service, calls)));
         assert_eq!(successes, if *succeeds { calls } else { 0 });
     }
@@ -148,10 +140,8 @@ pub(crate) async fn call<S: Service<u64>>(service: &mut S, calls: u64) -> u64 {
 pub(crate) fn nanos_per_call(subjects: &mut [Box<dyn Subject>]) -> Vec<f64> {
     const ROUNDS: usize = 41;
     const SAMPLE: Duration = Duration::from_millis(2);
-    let calls: Vec<u64> = subjects
-        .iter_mut()
-        .map(|subject| calls_in(SAMPLE, subject.as_mut()))
-        .collect();
+    let calls: Vec<u64> =
+        subjects.iter_mut().map(|subject| calls_in(SAMPLE, subject.as_mut())).collect();
     let mut samples = vec![Vec::with_capacity(ROUNDS); subjects.len()];
     for round in 0..ROUNDS {
         for turn in 0..subjects.len() {

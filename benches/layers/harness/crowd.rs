@@ -47,10 +47,7 @@ impl Crowd {
             sample(TASKS);
             Box::new(sample) as Sampler
         };
-        Self {
-            name,
-            prepare: Box::new(prepare),
-        }
+        Self { name, prepare: Box::new(prepare) }
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -104,9 +101,8 @@ pub(crate) fn throughput(crowds: &[&Crowd]) -> Vec<CrowdRow> {
             let (used, start) = (processor_time(), Instant::now());
             together[index].push(samplers[index](TASKS));
             let used = processor_time().zip(used).map(|(now, then)| now - then);
-            processors[index] += used.map_or(f64::NAN, |used| {
-                used / start.elapsed().as_secs_f64() / ROUNDS as f64
-            });
+            processors[index] +=
+                used.map_or(f64::NAN, |used| used / start.elapsed().as_secs_f64() / ROUNDS as f64);
         }
     }
     let rows = crowds.iter().zip(alone).zip(together).zip(processors);

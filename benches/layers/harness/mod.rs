@@ -60,10 +60,7 @@ fn measure(cases: &[Case], crowds: &[Crowd], options: &Options) {
     report::cases(&rows, options);
     drop(subjects);
 
-    let chosen: Vec<&Crowd> = crowds
-        .iter()
-        .filter(|crowd| options.wants(crowd.name()))
-        .collect();
+    let chosen: Vec<&Crowd> = crowds.iter().filter(|crowd| options.wants(crowd.name())).collect();
     let rows: Vec<CrowdRow> = crowd::throughput(&chosen);
     report::crowds(&rows, options);
 }

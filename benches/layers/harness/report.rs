@@ -44,9 +44,8 @@ pub(crate) fn cases(rows: &[CaseRow], options: &Options) {
             let missed = if row.over_bare > target { "!" } else { "" };
             format!("{missed}{target:.0}")
         });
-        let instructions = row
-            .instructions
-            .map_or(String::new(), |instructions| format!("{instructions:.0}"));
+        let instructions =
+            row.instructions.map_or(String::new(), |instructions| format!("{instructions:.0}"));
         println!(
             "{:<32} {:>9.1} {:>10.1} {target:>9} {:>7.2} {instructions:>13}",
             row.name, row.nanos, row.over_bare, row.allocations

@@ -80,9 +80,7 @@ mod tests {
 
     fn members(weights: &[u32]) -> Vec<Arc<Member>> {
         let endpoints = weights.iter().enumerate().map(|(index, &weight)| {
-            Endpoint::new(format!("h:{}", index + 1))
-                .unwrap()
-                .with_weight(weight)
+            Endpoint::new(format!("h:{}", index + 1)).unwrap().with_weight(weight)
         });
         endpoints.map(Member::new).collect()
     }
@@ -138,16 +136,10 @@ mod tests {
         tried.insert(members[2].clone());
         for _ in 0..100 {
             let candidates = Candidates::new(&members, u64::MAX, &tried);
-            assert_eq!(
-                Pick::<()>::pick(&LeastRequest::new(), &(), candidates, &()),
-                Some(3)
-            );
+            assert_eq!(Pick::<()>::pick(&LeastRequest::new(), &(), candidates, &()), Some(3));
         }
         tried.insert(members[3].clone());
         let candidates = Candidates::new(&members, u64::MAX, &tried);
-        assert_eq!(
-            Pick::<()>::pick(&LeastRequest::new(), &(), candidates, &()),
-            None
-        );
+        assert_eq!(Pick::<()>::pick(&LeastRequest::new(), &(), candidates, &()), None);
     }
 }

@@ -69,11 +69,7 @@ pub struct Candidates<'a> {
 impl<'a> Candidates<'a> {
     #[inline]
     pub(crate) fn new(members: &'a [Arc<Member>], bars: u64, tried: &'a Tried) -> Self {
-        Self {
-            members,
-            bars,
-            tried,
-        }
+        Self { members, bars, tried }
     }
 
     /// How many there are.
@@ -107,9 +103,7 @@ impl<'a> Candidates<'a> {
     pub fn free_from(&self, start: usize) -> impl Iterator<Item = usize> + use<'a> {
         let (this, len) = (*self, self.len());
         let start = start.checked_rem(len).unwrap_or(0);
-        (start..len)
-            .chain(0..start)
-            .filter(move |&index| this.is_free(index))
+        (start..len).chain(0..start).filter(move |&index| this.is_free(index))
     }
 }
 

@@ -33,9 +33,7 @@ impl Strategy for RoundRobin {
     /// The turn goes on where it was.
     fn table(&self, _: &[Arc<Member>], before: Option<&RoundRobinTable>) -> RoundRobinTable {
         let next = before.map_or(0, |before| before.next.load(Ordering::Relaxed));
-        RoundRobinTable {
-            next: AtomicUsize::new(next),
-        }
+        RoundRobinTable { next: AtomicUsize::new(next) }
     }
 }
 
