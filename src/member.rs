@@ -523,20 +523,20 @@ impl Signal {
     pub(crate) fn clear_due(&self, now: Instant) -> Option<Instant> {
         let mut over = Vec::new();
         let mut next = None;
-        lock(&self.due).retain(|&(_, bit), due| {
+        let mut all = lock(&self.due);
+        all.retain(|&(_, bit), due| {
             if due.at <= now {
-                over.push((due.member.clone(), bit));
+                // Under the lock: a veto that is raised anew just now is so after this.
+                over.extend(due.member.upgrade().inspect(|m| m.set_bits(bit, false)));
                 false
             } else {
                 next = Some(next.map_or(due.at, |next: Instant| next.min(due.at)));
                 due.member.strong_count() > 0
             }
         });
-        for (member, bit) in over {
-            if let Some(member) = member.upgrade() {
-                member.set_bits(bit, false);
-            }
-        }
+        drop(all);
+        // Members are dropped without the lock.
+        drop(over);
         next
     }
 

@@ -34,19 +34,21 @@ impl<T> Deref for Padded<T> {
 /// A small number of this thread, given in the order in which threads first ask.
 #[inline]
 pub(crate) fn thread_number() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
         static NUMBER: Cell<usize> = const { Cell::new(usize::MAX) };
     }
-    NUMBER
-        .try_with(|number| {
-            if number.get() == usize::MAX {
-                // Relaxed: only the count itself matters.
-                number.set(NEXT.fetch_add(1, Ordering::Relaxed));
-            }
-            number.get()
-        })
-        .unwrap_or(0)
+
+    #[cold]
+    fn next_number() -> usize {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        // Relaxed: only the count itself matters.
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let _ = NUMBER.try_with(|known| known.set(number));
+        number
+    }
+
+    let known = NUMBER.try_with(Cell::get).unwrap_or(0);
+    if known == usize::MAX { next_number() } else { known }
 }
 
 /// State that is read by all and written by few, reached through one [`Lease`] per group of
@@ -77,6 +79,7 @@ struct Local<L> {
 struct Shared<T, L> {
     core: Arc<T>,
     index: usize,
+    /// A power of two, so that finding one's lease takes no division.
     shards: usize,
     /// All leases, this one included; `None` where it is the only one, and after the cut.
     siblings: ArcSwapOption<Box<[Arc<Lease<T, L>>]>>,
@@ -84,7 +87,9 @@ struct Shared<T, L> {
 }
 
 impl<T, L: Default> Leases<T, L> {
+    /// As many shards as asked for, or up to twice as many.
     pub(crate) fn new(core: T, shards: usize) -> Self {
+        let shards = shards.max(1).next_power_of_two();
         let (core, cut) = (Arc::new(core), Arc::default());
         let lease = |index| {
             Arc::new(Lease {
@@ -92,13 +97,13 @@ impl<T, L: Default> Leases<T, L> {
                 shared: Padded(Shared {
                     core: core.clone(),
                     index,
-                    shards: shards.max(1),
+                    shards,
                     siblings: ArcSwapOption::empty(),
                     cut: Arc::clone(&cut),
                 }),
             })
         };
-        let leases: Box<[_]> = (0..shards.max(1)).map(lease).collect();
+        let leases: Box<[_]> = (0..shards).map(lease).collect();
         let first = leases[0].clone();
         if leases.len() > 1 {
             let siblings = Arc::new(leases);
@@ -190,10 +195,16 @@ impl<T, L> Lease<T, L> {
         if !self.is_sharded() {
             return self.clone();
         }
-        let index = thread_number() % self.shared.shards;
+        let index = thread_number() & (self.shared.shards - 1);
         if index == self.shared.index {
             return self.clone();
         }
+        self.take_other(index)
+    }
+
+    /// For a handle that was made on another thread.
+    #[inline(never)]
+    fn take_other(self: &Arc<Self>, index: usize) -> Arc<Self> {
         self.shared
             .siblings
             .load()
@@ -254,22 +265,25 @@ impl WaitList {
     /// Lists `waker`, or replaces the one listed under `key` before. Look at the condition once
     /// more afterwards: it may have been met in between.
     pub(crate) fn wait(&self, key: &mut WaitKey, waker: &Waker) {
+        // Wakers are cloned and dropped outside the lock: what they do is not ours.
+        let mut waker = waker.clone();
         let mut waiters = lock(&self.state);
         if let WaitKey(Some((round, slot))) = *key {
             if round == waiters.round {
                 if let Some(Some(listed)) = waiters.slots.get_mut(slot) {
-                    listed.clone_from(waker);
+                    std::mem::swap(listed, &mut waker);
+                    drop(waiters);
                     return;
                 }
             }
         }
         let slot = match waiters.free.pop() {
             Some(slot) => {
-                waiters.slots[slot] = Some(waker.clone());
+                waiters.slots[slot] = Some(waker);
                 slot
             }
             None => {
-                waiters.slots.push(Some(waker.clone()));
+                waiters.slots.push(Some(waker));
                 waiters.slots.len() - 1
             }
         };
@@ -287,10 +301,16 @@ impl WaitList {
             return;
         };
         let mut waiters = lock(&self.state);
-        if round == waiters.round && waiters.slots.get_mut(slot).and_then(Option::take).is_some() {
+        if round != waiters.round {
+            return;
+        }
+        let listed = waiters.slots.get_mut(slot).and_then(Option::take);
+        if listed.is_some() {
             waiters.free.push(slot);
             self.count.fetch_sub(1, Ordering::Relaxed);
         }
+        // Before the waker, which may do as it likes when it drops.
+        drop(waiters);
     }
 
     /// Wakes all that wait. The wakers run after the lock is released.

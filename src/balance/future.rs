@@ -2,11 +2,12 @@ use std::{
     fmt,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use pin_project_lite::pin_project;
+use tokio::runtime::Handle;
 use tower_service::Service;
 
 use super::{
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     choose::{Chosen, Tried},
-    error::{BoxError, Error},
+    error::{BoxError, Error, Kind},
     member::Member,
     outcome::is_refusal,
 };
@@ -24,8 +25,9 @@ use crate::{
 pin_project! {
     /// The response of a [`Balance`](super::Balance).
     ///
-    /// It drives the service that it chose to readiness, then calls it. Dropping it at any point
-    /// takes the call out of what is in flight.
+    /// Where the service that was chosen was ready, it has been called already. Where it was not,
+    /// this drives it and others to readiness, then calls the first that is. Dropping it at any
+    /// point takes the call out of what is in flight.
     pub struct ResponseFuture<S, P, Req>
     where
         S: Service<Req>,
@@ -35,26 +37,18 @@ pin_project! {
         state: State<S::Future>,
         // These stand beside the state, not in it: what lives in an enum is moved about.
         flight: Option<Flight>,
-        service: Option<Connected<S>>,
-        request: Option<Req>,
-        set: Option<Arc<Set<S, P>>>,
-        seldom: Option<Box<Seldom<S, P>>>,
+        unsent: Option<Box<Unsent<S, P, Req>>>,
     }
 }
 
 pin_project! {
     #[project = StateProj]
     enum State<F> {
-        // The service is not ready yet, and the request is still here.
+        // No service is ready yet, and the request is still here.
         Choosing,
         Calling { #[pin] inner: F },
         Refused { error: Option<Error> },
     }
-}
-
-enum Seldom<S, P: Strategy> {
-    Tried(Tried),
-    Waiting(Waiting<S, P>),
 }
 
 impl<S, P, Req> ResponseFuture<S, P, Req>
@@ -63,31 +57,17 @@ where
     P: Strategy,
 {
     #[inline]
-    pub(super) fn new(
-        set: Arc<Set<S, P>>,
-        request: Req,
-        first: Option<(Arc<Member>, Connected<S>)>,
-        tried: &Tried,
-    ) -> Self {
-        let (flight, service) = match first {
-            Some((member, connected)) => (Some(Flight::begin(member)), Some(connected)),
-            None => (None, None),
-        };
-        let seldom = (!tried.is_empty()).then(|| Box::new(Seldom::Tried(tried.clone())));
-        let (request, set) = (Some(request), Some(set));
-        Self { state: State::Choosing, flight, service, request, set, seldom }
+    pub(super) fn calling(flight: Flight, inner: S::Future) -> Self {
+        Self { state: State::Calling { inner }, flight: Some(flight), unsent: None }
+    }
+
+    pub(super) fn choosing(flight: Option<Flight>, unsent: Unsent<S, P, Req>) -> Self {
+        Self { state: State::Choosing, flight, unsent: Some(Box::new(unsent)) }
     }
 
     #[cold]
     pub(super) fn refused(error: Error) -> Self {
-        Self {
-            state: State::Refused { error: Some(error) },
-            flight: None,
-            service: None,
-            request: None,
-            set: None,
-            seldom: None,
-        }
+        Self { state: State::Refused { error: Some(error) }, flight: None, unsent: None }
     }
 }
 
@@ -120,42 +100,17 @@ where
                     return Poll::Ready(result.map_err(Error::from_service));
                 }
                 StateProj::Choosing => {
-                    // Ready at once, as it is nearly always.
-                    let mut died = None;
-                    if let Some(connected) = this.service.as_mut() {
-                        match connected.service.poll_ready(cx) {
-                            Poll::Ready(Ok(())) => {
-                                if let Some(request) = this.request.take() {
-                                    let inner = connected.service.call(request);
-                                    this.state.set(State::Calling { inner });
-                                    *this.service = None;
-                                    continue;
-                                }
-                            }
-                            Poll::Ready(Err(error)) => died = Some(Error::from_service(error)),
-                            Poll::Pending => {}
-                        }
-                    }
-                    let (Some(set), Some(request)) = (this.set.as_ref(), this.request.as_ref())
-                    else {
+                    let Some(unsent) = this.unsent else {
                         return Poll::Pending;
                     };
-                    let first = (this.service.take(), died);
-                    let chosen = choose(set, request, first, this.flight, this.seldom, cx);
-                    match chosen {
-                        Poll::Pending => return Poll::Pending,
-                        Poll::Ready(Err(error)) => {
+                    match ready!(unsent.poll_send(this.flight, cx)) {
+                        Ok(inner) => this.state.set(State::Calling { inner }),
+                        Err(error) => {
                             *this.flight = None;
                             return Poll::Ready(Err(error));
                         }
-                        Poll::Ready(Ok(mut service)) => {
-                            if let Some(request) = this.request.take() {
-                                let inner = service.call(request);
-                                this.state.set(State::Calling { inner });
-                                *this.seldom = None;
-                            }
-                        }
                     }
+                    *this.unsent = None;
                 }
                 StateProj::Refused { error } => {
                     return match error.take() {
@@ -168,44 +123,67 @@ where
     }
 }
 
-/// Waits until one of the candidates is ready. Its load counts from then on instead of the first's.
-#[cold]
-#[inline(never)]
-fn choose<S, P, Req>(
-    set: &Arc<Set<S, P>>,
-    request: &Req,
-    (first, died): (Option<Connected<S>>, Option<Error>),
-    flight: &mut Option<Flight>,
-    seldom: &mut Option<Box<Seldom<S, P>>>,
-    cx: &mut Context<'_>,
-) -> Poll<Result<S, Error>>
-where
-    S: Service<Req> + Clone + Send + Sync + 'static,
-    S::Error: Into<BoxError> + 'static,
-    P: Pick<Req>,
-{
-    let tried = match seldom.as_deref() {
-        Some(Seldom::Waiting(_)) => None,
-        Some(Seldom::Tried(tried)) => Some(tried.clone()),
-        None => Some(Tried::default()),
-    };
-    if let Some(tried) = tried {
-        let first = flight.as_ref().map(|flight| flight.member.clone()).zip(first);
-        let waiting = Waiting::new(set.clone(), tried, first, died);
-        *seldom = Some(Box::new(Seldom::Waiting(waiting)));
+/// A call for which no service was ready.
+pub(super) struct Unsent<S, P: Strategy, Req> {
+    set: Arc<Set<S, P>>,
+    request: Option<Req>,
+    tried: Tried,
+    /// Who was chosen first, until it is one of those who are waited for.
+    first: Option<Connected<S>>,
+    /// Of what the first one's service died.
+    died: Option<Error>,
+    waiting: Option<Waiting<S, P>>,
+}
+
+impl<S, P: Strategy, Req> Unsent<S, P, Req> {
+    pub(super) fn new(
+        set: Arc<Set<S, P>>,
+        request: Req,
+        tried: Tried,
+        first: Option<Connected<S>>,
+        died: Option<Error>,
+    ) -> Self {
+        Self { set, request: Some(request), tried, first, died, waiting: None }
     }
-    let Some(Seldom::Waiting(waiting)) = seldom.as_deref_mut() else {
-        return Poll::Pending;
-    };
-    match waiting.poll(request, cx) {
-        Poll::Pending => Poll::Pending,
-        Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-        Poll::Ready(Ok(Won { member, service })) => {
-            let is_first = flight.as_ref().is_some_and(|f| Arc::ptr_eq(&f.member, &member));
-            if !is_first {
-                *flight = Some(Flight::begin(member));
+
+    /// Waits until one of the candidates is ready, and calls it. From then on its load counts
+    /// instead of the first's.
+    #[cold]
+    #[inline(never)]
+    fn poll_send(
+        &mut self,
+        flight: &mut Option<Flight>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<S::Future, Error>>
+    where
+        S: Service<Req> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError> + 'static,
+        P: Pick<Req>,
+    {
+        let Some(request) = &self.request else {
+            return Poll::Pending;
+        };
+        let waiting = match &mut self.waiting {
+            Some(waiting) => waiting,
+            none => {
+                // It takes timers to wait.
+                if Handle::try_current().is_err() {
+                    return Poll::Ready(Err(Error::refused(Kind::Unavailable)));
+                }
+                let member = flight.as_ref().map(|flight| flight.member.clone());
+                let first = member.zip(self.first.take());
+                let (set, tried) = (self.set.clone(), self.tried.clone());
+                none.insert(Waiting::new(set, tried, first, self.died.take()))
             }
-            Poll::Ready(Ok(service))
+        };
+        let Won { member, mut service } = ready!(waiting.poll(request, cx))?;
+        let is_first = flight.as_ref().is_some_and(|flight| Arc::ptr_eq(&flight.member, &member));
+        if !is_first {
+            *flight = Some(Flight::begin(&member));
+        }
+        match self.request.take() {
+            Some(request) => Poll::Ready(Ok(service.call(request))),
+            None => Poll::Pending,
         }
     }
 }
@@ -238,7 +216,7 @@ where
 }
 
 /// A call in flight on a member. The member stays readable when it has landed.
-struct Flight {
+pub(super) struct Flight {
     member: Arc<Member>,
     /// When the call was first pending, in nanoseconds of the member's clock.
     began: u64,
@@ -250,9 +228,9 @@ const LANDED: u64 = u64::MAX;
 
 impl Flight {
     #[inline]
-    fn begin(member: Arc<Member>) -> Self {
+    pub(super) fn begin(member: &Arc<Member>) -> Self {
         member.take_off();
-        Self { member, began: NOT_YET }
+        Self { member: member.clone(), began: NOT_YET }
     }
 
     #[inline]
@@ -272,10 +250,16 @@ impl Flight {
     #[inline]
     fn land(&mut self) {
         if self.began != NOT_YET {
-            self.member.observe(self.elapsed());
+            self.observe();
         }
         self.began = LANDED;
         self.member.land();
+    }
+
+    // Out of line, so that a call that is ready at once carries no clock with it.
+    #[inline(never)]
+    fn observe(&self) {
+        self.member.observe(self.elapsed());
     }
 
     #[cold]
@@ -286,17 +270,21 @@ impl Flight {
         self.began = LANDED;
         self.member.land();
     }
+
+    #[cold]
+    fn abandon(&self) {
+        if self.began != NOT_YET {
+            self.member.observe_abandoned(self.elapsed());
+        }
+        self.member.land();
+    }
 }
 
 impl Drop for Flight {
     #[inline]
     fn drop(&mut self) {
-        if self.began == LANDED {
-            return;
+        if self.began != LANDED {
+            self.abandon();
         }
-        if self.began != NOT_YET {
-            self.member.observe_abandoned(self.elapsed());
-        }
-        self.member.land();
     }
 }

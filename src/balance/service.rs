@@ -1,13 +1,14 @@
 use std::{
     fmt,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use tower_service::Service;
 
 use super::{
     Pick, ResponseFuture, Strategy,
+    future::{Flight, Unsent},
     set::{Connected, Set},
 };
 use crate::{
@@ -57,8 +58,8 @@ where
     #[cold]
     fn poll_somebody(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for registered in [false, true] {
-            // Without a runtime the call says so.
-            if self.set.ensure_running().is_err() || self.set.is_up() || self.set.is_failing_fast()
+            // Who fails fast has a task. Without a runtime the call says so.
+            if self.set.is_failing_fast() || self.set.ensure_running().is_err() || self.set.is_up()
             {
                 self.set.waiting.leave(&mut self.waits);
                 return Poll::Ready(());
@@ -70,35 +71,73 @@ where
         Poll::Pending
     }
 
+    /// Chooses, and calls at once if the service that was chosen is ready, as it nearly always is.
+    /// Then the response holds nothing but that call. If not, the response waits.
     #[inline]
     fn dispatch<Req>(&self, request: Req, tried: &Tried) -> ResponseFuture<S, P, Req>
     where
         S: Service<Req>,
+        S::Error: Into<BoxError> + 'static,
         P: Pick<Req>,
     {
         if !self.set.is_up() {
-            if let Err(error) = self.check() {
-                return ResponseFuture::refused(error);
+            // What the last snapshot has may be of a runtime that died: the call waits for the next.
+            return match self.check() {
+                Ok(()) => self.wait(request, tried, None, None),
+                Err(error) => ResponseFuture::refused(error),
+            };
+        }
+        let Some((flight, mut first)) = self.choose(&request, tried) else {
+            return self.wait(request, tried, None, None);
+        };
+        // Nobody to wake: who waits asks again, with a waker.
+        match first.service.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => ResponseFuture::calling(flight, first.service.call(request)),
+            Poll::Pending => self.wait(request, tried, Some((flight, first)), None),
+            Poll::Ready(Err(error)) => {
+                let died = Some(Error::from_service(error));
+                self.wait(request, tried, Some((flight, first)), died)
             }
         }
+    }
+
+    #[inline]
+    fn choose<Req>(&self, request: &Req, tried: &Tried) -> Option<(Flight, Connected<S>)>
+    where
+        P: Pick<Req>,
+    {
         let snapshot = self.set.snapshot.load();
-        let chosen = self.set.strategy.pick(&snapshot.table, snapshot.candidates(tried), &request);
-        let first = chosen.and_then(|index| {
-            let member = snapshot.members.get(index)?.clone();
-            let connected: Connected<S> = snapshot.service(index)?.clone();
-            Some((member, connected))
-        });
-        ResponseFuture::new(self.set.clone(), request, first, tried)
+        let candidates = snapshot.candidates(tried);
+        let strategy = &self.set.strategy;
+        let index = strategy.pick(&snapshot.table, candidates, request)?;
+        let connected = snapshot.service(index)?.clone();
+        Some((Flight::begin(snapshot.members.get(index)?), connected))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn wait<Req>(
+        &self,
+        request: Req,
+        tried: &Tried,
+        first: Option<(Flight, Connected<S>)>,
+        died: Option<Error>,
+    ) -> ResponseFuture<S, P, Req>
+    where
+        S: Service<Req>,
+    {
+        let (flight, first) = first.unzip();
+        let unsent = Unsent::new(self.set.clone(), request, tried.clone(), first, died);
+        ResponseFuture::choosing(flight, unsent)
     }
 
     /// Nobody to choose: for long already, or may the call wait?
     #[cold]
     fn check(&self) -> Result<(), Error> {
-        self.set.ensure_running()?;
         if self.set.is_failing_fast() {
             return Err(self.set.snapshot.load().verdict.error());
         }
-        Ok(())
+        self.set.ensure_running()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{Arc, Weak},
     task::{Context, Poll},
@@ -10,6 +11,7 @@ use std::{
 };
 
 use futures_core::Stream;
+use futures_util::{FutureExt, StreamExt};
 use tokio::time::Sleep;
 
 use super::{
@@ -46,36 +48,50 @@ where
     fn task(&self, set: Weak<Set<S, P>>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let (discover, connect) = (self.discover.clone(), self.connect.clone());
         Box::pin(async move {
-            let Some(this) = set.upgrade() else { return };
-            let task = Task {
-                sets: Some(Box::pin(discover.discover())),
-                connect,
-                known: known(&this),
-                entries: Vec::new(),
-                services: Arc::new([]),
-                number: 0,
-                down_since: Some(time::now()),
-            };
-            drop(this);
-            task.run(set).await;
+            // A source or a strategy that panics ends a run, and nothing else.
+            let mut panics = 0;
+            loop {
+                let began = time::now();
+                let run = async {
+                    let task = Task {
+                        sets: Some(Box::pin(discover.discover().fuse())),
+                        connect: connect.clone(),
+                        entries: Vec::new(),
+                        services: Arc::new([]),
+                        slots: Vec::new(),
+                        number: 0,
+                        down_since: Some(time::now()),
+                    };
+                    task.run(set.clone()).await;
+                };
+                if AssertUnwindSafe(run).catch_unwind().await.is_ok() {
+                    return;
+                }
+                let Some(this) = set.upgrade() else { return };
+                if !this.is_up() {
+                    this.set_status(Status::FailFast);
+                    this.waiting.wake_all();
+                }
+                drop(this);
+                let ran = time::now().saturating_duration_since(began);
+                panics = if ran >= LONGEST_WAIT { 1 } else { panics + 1 };
+                let wait = wait_after(panics);
+                tracing::error!(?wait, "a source of endpoints or a strategy panicked");
+                tokio::time::sleep(wait).await;
+            }
         })
     }
-}
-
-/// The members of the last run, if the runtime of that has ended: they keep what is known of them.
-fn known<S, P: Strategy>(set: &Set<S, P>) -> BTreeMap<Arc<str>, Arc<Member>> {
-    let snapshot = set.snapshot.load();
-    snapshot.all.iter().map(|member| (member.shared_key().clone(), member.clone())).collect()
 }
 
 struct Task<Sets, C, S> {
     /// `None` once the source has ended: the set stays as it is.
     sets: Option<Pin<Box<Sets>>>,
     connect: Arc<C>,
-    known: BTreeMap<Arc<str>, Arc<Member>>,
     /// Ordered by key.
     entries: Vec<Entry<S>>,
     services: Arc<[Connected<S>]>,
+    /// Where the service of each entry stands in `services`, if it has one.
+    slots: Vec<Option<u32>>,
     /// Of the last connection.
     number: u64,
     down_since: Option<Instant>,
@@ -83,7 +99,8 @@ struct Task<Sets, C, S> {
 
 struct Entry<S> {
     member: Arc<Member>,
-    connected: Connected<S>,
+    /// `None` if its connector panicked.
+    connected: Option<Connected<S>>,
     connected_at: Instant,
     /// Bars the member while its service is dead.
     dead: Veto,
@@ -108,7 +125,10 @@ where
         let Some(signal) = set.upgrade().map(|set| set.signal.clone()) else {
             return;
         };
-        let mut timer: Option<Pin<Box<Sleep>>> = None;
+        let Some(next) = set.upgrade().map(|set| self.resume(&set)) else {
+            return;
+        };
+        let mut timer: Option<Pin<Box<Sleep>>> = next.map(sleep_until);
         loop {
             let event = poll_fn(|cx| {
                 signal.register(cx.waker());
@@ -139,11 +159,26 @@ where
             }
             self.bury(std::mem::take(&mut *lock(&set.dead)));
             let next = self.publish(&set);
-            timer = next.map(|at| Box::pin(tokio::time::sleep_until(at)));
+            timer = next.map(sleep_until);
             drop(set);
             // Changes that never cease must not keep a worker thread.
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Goes on with the members of the last run, if the runtime of that has ended. They keep what
+    /// is known of them, and are connected in this one.
+    fn resume<P: Strategy>(&mut self, set: &Arc<Set<S, P>>) -> Option<Instant> {
+        let last = set.snapshot.load_full();
+        // So that no connection of this run is taken for one of the last.
+        let numbers = last.services.iter().map(|connected| connected.number);
+        self.number = numbers.max().unwrap_or(0);
+        for member in last.all.iter() {
+            let entry = self.enter(member.clone());
+            self.entries.push(entry);
+        }
+        self.collect_services();
+        self.publish(set)
     }
 
     fn poll_sets(&mut self, cx: &mut Context<'_>) -> Option<Event> {
@@ -174,21 +209,10 @@ where
                     entry.member.update(endpoint.clone());
                     entry
                 }
-                _ => {
-                    let known = self.known.remove(endpoint.key()).filter(|m| same_address(m));
-                    let member = match known {
-                        Some(member) => {
-                            member.update(endpoint.clone());
-                            member
-                        }
-                        None => Member::in_set(endpoint.clone(), set.signal.clone()),
-                    };
-                    self.enter(member)
-                }
+                _ => self.enter(Member::in_set(endpoint.clone(), set.signal.clone())),
             };
             self.entries.push(entry);
         }
-        self.known.clear();
         self.collect_services();
         tracing::debug!(revision = endpoints.revision(), endpoints = endpoints.len(), "endpoints");
     }
@@ -196,16 +220,43 @@ where
     fn enter(&mut self, member: Arc<Member>) -> Entry<S> {
         let connected = self.connect(&member);
         let dead = member.veto(Reason::Ejected);
-        Entry { member, connected, connected_at: time::now(), dead, deaths: 0, connect_at: None }
+        let mut entry = Entry {
+            member,
+            connected,
+            connected_at: time::now(),
+            dead,
+            deaths: 0,
+            connect_at: None,
+        };
+        if entry.connected.is_none() {
+            entry.bury(time::now());
+        }
+        entry
     }
 
-    fn connect(&mut self, member: &Arc<Member>) -> Connected<S> {
+    /// `None` if the connector panicked: that is the trouble of this member alone.
+    fn connect(&mut self, member: &Arc<Member>) -> Option<Connected<S>> {
         self.number += 1;
-        Connected { service: self.connect.connect(member), number: self.number }
+        match catch_unwind(AssertUnwindSafe(|| self.connect.connect(member))) {
+            Ok(service) => Some(Connected { service, number: self.number }),
+            Err(_) => {
+                tracing::error!(endpoint = member.key(), "the connector panicked");
+                None
+            }
+        }
     }
 
     fn collect_services(&mut self) {
-        self.services = self.entries.iter().map(|entry| entry.connected.clone()).collect();
+        let connected = self.entries.iter().map(|entry| entry.connected.clone());
+        let mut next = 0..;
+        self.slots.clear();
+        self.services = connected
+            .inspect(|connected| {
+                let slot = connected.as_ref().and_then(|_| next.next());
+                self.slots.push(slot);
+            })
+            .flatten()
+            .collect();
     }
 
     /// Bars members whose service died, and sets when to connect them anew.
@@ -213,18 +264,11 @@ where
         let now = time::now();
         for Dead { member, number } in dead {
             let found = self.entries.iter_mut().find(|entry| Arc::ptr_eq(&entry.member, &member));
-            let Some(entry) = found.filter(|entry| entry.connected.number == number) else {
-                continue;
-            };
-            if entry.connect_at.is_none() {
-                if now.saturating_duration_since(entry.connected_at) >= LONGEST_WAIT {
-                    entry.deaths = 0;
+            let is_current = |connected: &Connected<S>| connected.number == number;
+            if let Some(entry) = found.filter(|e| e.connected.as_ref().is_some_and(is_current)) {
+                if entry.connect_at.is_none() {
+                    entry.bury(now);
                 }
-                let wait = wait_after(entry.deaths).mul_f64(0.5 + 0.5 * random_fraction());
-                entry.deaths = entry.deaths.saturating_add(1);
-                entry.connect_at = Some(time::later(now, wait));
-                entry.dead.raise();
-                tracing::debug!(endpoint = member.key(), ?wait, "service is dead; connecting anew");
             }
         }
     }
@@ -238,15 +282,21 @@ where
                 continue;
             };
             if at > now {
-                next = Some(next.map_or(at, |next| next.min(at)));
+                next = earlier(next, Some(at));
                 continue;
             }
             let member = self.entries[index].member.clone();
             let connected = self.connect(&member);
             let entry = &mut self.entries[index];
-            (entry.connected, entry.connected_at, entry.connect_at) = (connected, now, None);
-            entry.dead.clear();
-            changed = true;
+            (entry.connected_at, entry.connect_at) = (now, None);
+            if connected.is_some() {
+                entry.connected = connected;
+                entry.dead.clear();
+                changed = true;
+            } else {
+                entry.bury(now);
+                next = earlier(next, entry.connect_at);
+            }
         }
         if changed {
             self.collect_services();
@@ -264,8 +314,12 @@ where
         let standings: Vec<_> = self
             .entries
             .iter()
-            .map(|Entry { member, .. }| Standing {
-                word: member.word(),
+            .map(|Entry { member, connected, .. }| Standing {
+                // Not even in a panic: there is nothing to call.
+                word: match connected {
+                    Some(_) => member.word(),
+                    None => member.word() | Reason::Disabled.bits(),
+                },
                 tier: member.tier(),
                 weight: member.weight(),
             })
@@ -291,7 +345,11 @@ where
         let snapshot = Snapshot {
             version: before.version + 1,
             members,
-            index: selection.candidates.into_boxed_slice(),
+            index: selection
+                .candidates
+                .iter()
+                .filter_map(|&index| self.slots[index as usize])
+                .collect(),
             services: self.services.clone(),
             all,
             table,
@@ -317,6 +375,25 @@ where
         set.waiting.wake_all();
         next
     }
+}
+
+impl<S> Entry<S> {
+    /// Bars the member until it is connected anew.
+    fn bury(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.connected_at) >= LONGEST_WAIT {
+            self.deaths = 0;
+        }
+        let wait = wait_after(self.deaths).mul_f64(0.5 + 0.5 * random_fraction());
+        self.deaths = self.deaths.saturating_add(1);
+        self.connect_at = Some(time::later(now, wait));
+        self.dead.raise();
+        let endpoint = self.member.key();
+        tracing::debug!(endpoint, ?wait, "service is dead; connecting anew");
+    }
+}
+
+fn sleep_until(at: Instant) -> Pin<Box<Sleep>> {
+    Box::pin(tokio::time::sleep_until(at))
 }
 
 fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {

@@ -69,8 +69,14 @@ where
         let start = time::now();
         let end = time::later(start, set.config.fail_fast_after);
         let mut contenders = Vec::new();
+        let mut last_error = None;
         if let Some((member, connected)) = first {
-            contenders.push(Contender { member, connected, dead: false });
+            let dead = died.is_some();
+            if let Some(error) = died {
+                set.report_dead(member.clone(), connected.number);
+                last_error = Some(error.at_endpoint(member.shared_key()));
+            }
+            contenders.push(Contender { member, connected, dead });
         }
         Self {
             version: set.snapshot.load().version,
@@ -81,7 +87,7 @@ where
             widen: Box::pin(tokio::time::sleep_until(time::later(start, STEP_AFTER))),
             widening: true,
             end: Box::pin(tokio::time::sleep_until(end)),
-            last_error: died,
+            last_error,
         }
     }
 
@@ -182,6 +188,10 @@ where
     where
         P: Pick<Req>,
     {
+        // Without a task the snapshot is of the past, and so may be its connections.
+        if !self.set.is_up() {
+            return false;
+        }
         let mut added = false;
         for _ in 0..STEP {
             let Some(index) = self.next_choice(snapshot, request) else {

@@ -182,17 +182,25 @@ impl Circuit {
     }
 
     /// Whether calls pass, once those whose time has come have had their effect.
+    #[inline]
     pub(super) fn is_passing(this: &Shared) -> bool {
         let circuit = this.core();
         let word = circuit.word();
-        word.is_passing() || {
-            Self::catch_up(this, word);
-            !matches!(circuit.word().admit(circuit.policy.config.probes), Admission::Refuse)
+        if word.is_open() && !circuit.unattended.load(Ordering::Acquire) {
+            // Somebody else will end that: no need to look at the clock.
+            return false;
         }
+        word.is_passing() || Self::is_passing_now(this, word)
+    }
+
+    #[cold]
+    fn is_passing_now(this: &Shared, word: Word) -> bool {
+        Self::catch_up(this, word);
+        let circuit = this.core();
+        !matches!(circuit.word().admit(circuit.policy.config.probes), Admission::Refuse)
     }
 
     /// A place for one call, or `None`.
-    #[inline]
     pub(super) fn admit(this: &Shared) -> Option<Ticket> {
         let word = this.core().word();
         match word.admit(0) {
@@ -211,9 +219,10 @@ impl Circuit {
                 Admission::Pass(ticket) => return Some(ticket),
                 Admission::Refuse => return None,
                 Admission::Probe(next, ticket) => {
+                    // Before the word: whoever finds all places taken takes them back past this.
+                    let now = time::stamp(time::now());
+                    circuit.last_probe.store(now, Ordering::Relaxed);
                     if circuit.replace(word, next) {
-                        let now = time::stamp(time::now());
-                        circuit.last_probe.store(now, Ordering::Relaxed);
                         Self::show(this);
                         return Some(ticket);
                     }
@@ -290,7 +299,13 @@ impl Circuit {
             }
             let full = word.state() == CircuitState::HalfOpen
                 && word.taken() >= u64::from(circuit.policy.config.probes);
-            if full { bound.busy.raise() } else { bound.busy.clear() }
+            if full {
+                // Not for good: nobody may poll the probes any more, and nobody asks a circuit
+                // that is passed over.
+                bound.busy.raise_until(circuit.probes_end())
+            } else {
+                bound.busy.clear()
+            }
         } else if turned && word.state() == CircuitState::Open {
             Self::set_timer(this, word);
         }
@@ -330,6 +345,13 @@ impl Circuit {
     }
 
     pub(super) fn force(this: &Shared, state: CircuitState) {
+        // One that is switched off stays so, also when what was forced ends.
+        let state = match state {
+            CircuitState::Closed if !this.core().policy.config.enabled => {
+                CircuitState::ForcedClosed
+            }
+            state => state,
+        };
         while {
             let word = this.core().word();
             !Self::turn(this, word, word.forced(state))
@@ -396,11 +418,18 @@ impl fmt::Debug for Circuit {
 /// The right to make one call. Settles exactly once: with the call's outcome or, when dropped, as
 /// [`Outcome::Ignored`], so that a cancelled probe gives its place back.
 pub(super) struct Admitted {
+    /// `None` once it is settled, and for a call that was refused.
     lease: Option<Arc<Lease<Circuit, Counts>>>,
     ticket: Ticket,
 }
 
 impl Admitted {
+    /// Nothing to settle.
+    #[inline]
+    pub(super) fn nothing() -> Self {
+        Self { lease: None, ticket: Ticket(0) }
+    }
+
     #[inline]
     pub(super) fn new(shared: &Shared, ticket: Ticket) -> Self {
         Self { lease: Some(shared.take()), ticket }
@@ -437,6 +466,11 @@ impl Admitted {
         if !quiet || outcome.is_failure() {
             Self::settle_slowly(lease, self.ticket, outcome);
         }
+    }
+
+    #[cold]
+    fn abandon(&mut self) {
+        self.settle(Outcome::Ignored);
     }
 
     #[cold]
@@ -477,7 +511,9 @@ impl Admitted {
 impl Drop for Admitted {
     #[inline]
     fn drop(&mut self) {
-        self.settle(Outcome::Ignored);
+        if self.lease.is_some() {
+            self.abandon();
+        }
     }
 }
 

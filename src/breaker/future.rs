@@ -25,7 +25,7 @@ pin_project! {
         state: State<F>,
         classify: C,
         // Beside the state, not in it: what lives in an enum is moved about.
-        admitted: Option<Admitted>,
+        admitted: Admitted,
         // Runs only for a probe that has to wait.
         probe: Option<Pin<Box<Sleep>>>,
     }
@@ -43,13 +43,13 @@ impl<F, C> ResponseFuture<F, C> {
     #[inline]
     pub(super) fn new(inner: F, classify: C, admitted: Admitted) -> Self {
         let state = State::Calling { inner };
-        Self { state, classify, admitted: Some(admitted), probe: None }
+        Self { state, classify, admitted, probe: None }
     }
 
     #[inline]
     pub(super) fn refused(error: Error, classify: C) -> Self {
         let state = State::Refused { error: Some(error) };
-        Self { state, classify, admitted: None, probe: None }
+        Self { state, classify, admitted: Admitted::nothing(), probe: None }
     }
 }
 
@@ -67,16 +67,12 @@ where
         match this.state.project() {
             StateProj::Calling { inner } => {
                 let Poll::Ready(result) = inner.poll(cx) else {
-                    if let Some(admitted) = this.admitted {
-                        if admitted.is_probe() {
-                            time_probe(admitted, this.probe, cx);
-                        }
+                    if this.admitted.is_probe() {
+                        time_probe(this.admitted, this.probe, cx);
                     }
                     return Poll::Pending;
                 };
-                if let Some(admitted) = this.admitted {
-                    admitted.settle(judge(this.classify, &result));
-                }
+                this.admitted.settle(judge(this.classify, &result));
                 Poll::Ready(result.map_err(Error::from_service))
             }
             StateProj::Refused { error } => match error.take() {
@@ -90,7 +86,8 @@ where
 /// A probe that hangs counts as failed past its time. The call goes on.
 #[cold]
 fn time_probe(admitted: &mut Admitted, sleep: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) {
-    if sleep.is_none() {
+    // Without a runtime there are no timers: the next call that asks looks at the clock.
+    if sleep.is_none() && tokio::runtime::Handle::try_current().is_ok() {
         *sleep = admitted.probe_timeout().map(|timeout| Box::pin(tokio::time::sleep(timeout)));
     }
     let late = match sleep {

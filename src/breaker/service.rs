@@ -88,11 +88,9 @@ impl<S, C> CircuitBreaker<S, C> {
         Poll::Pending
     }
 
-    #[inline]
+    /// Not closed: may a call pass all the same?
+    #[inline(never)]
     fn poll_admission(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        if self.shared.core().word().is_passing() {
-            return Poll::Ready(true);
-        }
         if self.shared.core().is_bound() {
             self.poll_place(cx).map(|()| true)
         } else {
@@ -100,19 +98,33 @@ impl<S, C> CircuitBreaker<S, C> {
         }
     }
 
+    /// The right to make one call; none if it is refused.
     #[inline]
     fn admit(&mut self) -> Option<Admitted> {
+        if std::mem::take(&mut self.refuses) {
+            return None;
+        }
+        let word = self.shared.core().word();
+        if word.is_passing() && self.seldom.is_none() {
+            return Some(Admitted::new(&self.shared, word.ticket()));
+        }
+        self.admit_seldom()
+    }
+
+    #[inline(never)]
+    fn admit_seldom(&mut self) -> Option<Admitted> {
         let place = self.seldom.as_mut().and_then(|seldom| seldom.place.take());
         if let Some(place) = place.filter(Admitted::is_current) {
             return Some(place);
         }
-        let ticket =
-            if std::mem::take(&mut self.refuses) { None } else { Circuit::admit(&self.shared) };
-        if ticket.is_none() {
-            // Relaxed: a total.
-            self.shared.local().refused.fetch_add(1, Ordering::Relaxed);
-        }
-        Some(Admitted::new(&self.shared, ticket?))
+        Some(Admitted::new(&self.shared, Circuit::admit(&self.shared)?))
+    }
+
+    #[inline(never)]
+    fn refusal(&self) -> Error {
+        // Relaxed: a total.
+        self.shared.local().refused.fetch_add(1, Ordering::Relaxed);
+        self.shared.core().refusal()
     }
 }
 
@@ -128,7 +140,12 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        match self.poll_admission(cx) {
+        let admission = if self.shared.core().word().is_passing() {
+            Poll::Ready(true)
+        } else {
+            self.poll_admission(cx)
+        };
+        match admission {
             Poll::Pending => Poll::Pending,
             Poll::Ready(false) => {
                 self.refuses = true;
@@ -147,7 +164,7 @@ where
             Some(admitted) => {
                 ResponseFuture::new(self.inner.call(request), self.classify.clone(), admitted)
             }
-            None => ResponseFuture::refused(self.shared.core().refusal(), self.classify.clone()),
+            None => ResponseFuture::refused(self.refusal(), self.classify.clone()),
         }
     }
 }
@@ -186,7 +203,7 @@ where
                 let inner = self.inner.call_avoiding(request, tried);
                 ResponseFuture::new(inner, self.classify.clone(), admitted)
             }
-            None => ResponseFuture::refused(self.shared.core().refusal(), self.classify.clone()),
+            None => ResponseFuture::refused(self.refusal(), self.classify.clone()),
         }
     }
 }

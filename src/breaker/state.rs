@@ -139,15 +139,27 @@ impl Word {
         self.0 & (STATE | COUNT << TAKEN_SHIFT) == CLOSED
     }
 
+    /// Whether it is open for a time.
+    #[inline]
+    pub(super) fn is_open(self) -> bool {
+        self.0 & STATE == OPEN
+    }
+
     /// Whether calls pass without a place of their own.
     #[inline]
     pub(super) fn is_passing(self) -> bool {
         matches!(self.0 & STATE, CLOSED | FORCED_CLOSED)
     }
 
+    /// For a call that passes without a place of its own.
+    #[inline]
+    pub(super) fn ticket(self) -> Ticket {
+        Ticket(self.generation())
+    }
+
     #[inline]
     pub(super) fn admit(self, probes: u32) -> Admission {
-        let ticket = self.generation();
+        let Ticket(ticket) = self.ticket();
         match self.0 & STATE {
             CLOSED | FORCED_CLOSED => Admission::Pass(Ticket(ticket)),
             HALF_OPEN if self.taken() < u64::from(probes) => Admission::Probe(

@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures_core::{Stream, TryStream};
-use futures_util::stream::BoxStream;
+use futures_util::stream::{BoxStream, Fuse, StreamExt};
 use pin_project_lite::pin_project;
 use tower::discover::Change;
 
@@ -61,7 +61,13 @@ where
     type Stream = Sets<S>;
 
     fn discover(&self) -> Sets<S> {
-        Sets { changes: (self.make)(), endpoints: BTreeMap::new(), revision: 0, changed: false }
+        Sets {
+            // Its end is seen twice: with the last changes, and alone.
+            changes: (self.make)().fuse(),
+            endpoints: BTreeMap::new(),
+            revision: 0,
+            changed: false,
+        }
     }
 }
 
@@ -75,7 +81,7 @@ pin_project! {
     /// The sets of a [`FromChanges`].
     pub struct Sets<S> {
         #[pin]
-        changes: S,
+        changes: Fuse<S>,
         endpoints: BTreeMap<String, Arc<Endpoint>>,
         revision: u64,
         changed: bool,
@@ -157,7 +163,13 @@ pub struct ToChanges<C> {
 impl<C: crate::connect::Connect> ToChanges<C> {
     /// Watches `source`, and lets `connect` make the service of each endpoint.
     pub fn new<D: Discover>(source: &D, connect: C) -> Self {
-        Self { sets: Box::pin(source.discover()), connect, current: None, waiting: VecDeque::new() }
+        Self {
+            // Tower's balancers ask again after the end.
+            sets: Box::pin(source.discover().fuse()),
+            connect,
+            current: None,
+            waiting: VecDeque::new(),
+        }
     }
 }
 

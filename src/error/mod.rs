@@ -274,6 +274,10 @@ impl Error {
         if earlier.iter().chain([&last]).all(Self::is_unsent) {
             error.word |= Word::UNSENT;
         }
+        // Nothing but refusals is one, and no evidence for whoever stands above.
+        if earlier.iter().chain([&last]).all(Self::is_refused) {
+            error.word |= Word::REFUSED;
+        }
         if let Some(at) = last.retry_instant() {
             error = error.retry_at(at);
         }

@@ -1,7 +1,6 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -11,7 +10,7 @@ use tokio::time::Sleep;
 
 use super::{
     rule::{Failed, Next, Progress, next},
-    service::Policy,
+    service::{Held, Policy},
 };
 use crate::{
     choose::{Choose, Chosen, Tried},
@@ -32,11 +31,12 @@ pin_project! {
     {
         #[pin]
         state: State<S::Choosing>,
-        again: Option<Again<S, Req>>,
-        policy: Arc<Policy<R, C>>,
+        // A copy of the request, where it could be made and may be needed.
+        spare: Option<Req>,
+        shared: Held<S, R, C>,
         times: Times,
         // Made when the first attempt fails, or has to wait where there is a limit.
-        course: Option<Box<Course<Req>>>,
+        course: Option<Box<Course<S, Req>>>,
     }
 }
 
@@ -47,12 +47,6 @@ pin_project! {
         // Between two attempts.
         Between,
     }
-}
-
-/// What another attempt is made of.
-struct Again<S, Req> {
-    service: S,
-    spare: Option<Req>,
 }
 
 /// In whole words, beside which nothing is moved: a stamp each, and a flag.
@@ -67,8 +61,10 @@ struct Times {
 const NEVER: i64 = i64::MAX;
 
 /// The course of a call that was not done at once.
-struct Course<Req> {
+struct Course<S, Req> {
     start: Instant,
+    /// Who makes the next attempt; from the first failure on.
+    service: Option<S>,
     /// Attempts begun, without those that were refused.
     made: u32,
     tried: Tried,
@@ -86,24 +82,23 @@ where
     #[inline]
     pub(super) fn new(
         inner: S::Choosing,
-        again: Option<(S, Req)>,
+        spare: Option<Req>,
         idempotent: bool,
         deadline: Option<Instant>,
-        policy: Arc<Policy<R, C>>,
+        shared: Held<S, R, C>,
     ) -> Self {
         let times = Times {
             began: NEVER,
             deadline: deadline.map_or(NEVER, time::stamp),
             idempotent: u64::from(idempotent),
         };
-        let again = again.map(|(service, spare)| Again { service, spare: Some(spare) });
-        Self { state: State::Calling { inner }, again, policy, times, course: None }
+        Self { state: State::Calling { inner }, spare, shared, times, course: None }
     }
 }
 
 impl<S, R, C, Req> Future for ResponseFuture<S, R, C, Req>
 where
-    S: Choose<Req>,
+    S: Choose<Req> + Clone,
     S::Error: Into<BoxError> + 'static,
     R: ReplayPolicy<Req>,
     C: Classify<S::Response, S::Error>,
@@ -113,12 +108,13 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
+        let policy = &*this.shared.core().policy;
         loop {
             let StateProj::Calling { mut inner } = this.state.as_mut().project() else {
                 let Some(course) = this.course else {
                     return Poll::Pending;
                 };
-                match course.poll_between(this.again, cx) {
+                match course.poll_between(cx) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                     Poll::Ready(Ok(inner)) => {
@@ -128,7 +124,7 @@ where
                 }
             };
             let failure = match inner.as_mut().poll(cx) {
-                Poll::Ready(Ok(response)) => match this.policy.classify.classify(Ok(&response)) {
+                Poll::Ready(Ok(response)) => match policy.classify.classify(Ok(&response)) {
                     Outcome::Failure => Failure::answer(response, None),
                     Outcome::Overload { retry_after } => Failure::answer(response, retry_after),
                     _ => return Poll::Ready(Ok(response)),
@@ -136,19 +132,23 @@ where
                 Poll::Ready(Err(error)) => Failure::Error(Error::from_service(error)),
                 Poll::Pending => {
                     this.times.begin();
-                    if !has_limit(this.policy, this.times) {
+                    if !has_limit(policy, this.times) {
                         return Poll::Pending;
                     }
                     let course = this.course.get_or_insert_with(|| Course::new(this.times));
-                    match course.poll_limits(this.policy, this.times, &*inner, cx) {
+                    match course.poll_limits(policy, this.times, &*inner, cx) {
                         Poll::Pending => return Poll::Pending,
-                        Poll::Ready(Late::Call(error)) => return Poll::Ready(Err(error)),
+                        Poll::Ready(Late::Call(error)) => {
+                            // Whoever keeps this future does not keep the attempt.
+                            this.state.set(State::Between);
+                            return Poll::Ready(Err(error));
+                        }
                         Poll::Ready(Late::Attempt(error)) => Failure::Error(error),
                     }
                 }
             };
             let course = this.course.get_or_insert_with(|| Course::new(this.times));
-            match course.fail(failure, this.policy, this.times, &*inner, this.again) {
+            match course.fail(failure, this.shared, this.times, &*inner, this.spare) {
                 Some(result) => return Poll::Ready(result),
                 None => this.state.set(State::Between),
             }
@@ -192,7 +192,7 @@ enum Late {
     Attempt(Error),
 }
 
-impl<Req> Course<Req> {
+impl<S, Req> Course<S, Req> {
     #[cold]
     fn new(times: &Times) -> Box<Self> {
         let start = match times.began {
@@ -201,6 +201,7 @@ impl<Req> Course<Req> {
         };
         Box::new(Self {
             start,
+            service: None,
             made: 1,
             tried: Tried::default(),
             errors: Vec::new(),
@@ -235,7 +236,7 @@ impl<Req> Course<Req> {
         };
         if self.poll_end(cx).is_ready() {
             let error = late("the call", time::now().saturating_duration_since(self.start));
-            return Poll::Ready(Late::Call(self.give_up(error)));
+            return Poll::Ready(Late::Call(self.too_late(error)));
         }
         let Some(attempt) = &mut self.attempt else {
             return Poll::Pending;
@@ -264,18 +265,19 @@ impl<Req> Course<Req> {
 
     /// An attempt has failed. `None`: another one follows.
     #[cold]
-    fn fail<R, C, S, Res>(
+    fn fail<R, C, Res>(
         &mut self,
         failure: Failure<Res>,
-        policy: &Policy<R, C>,
+        shared: &Held<S, R, C>,
         times: &Times,
         inner: &S::Choosing,
-        again: &mut Option<Again<S, Req>>,
+        spare: &mut Option<Req>,
     ) -> Option<Result<Res, Error>>
     where
-        S: Choose<Req>,
+        S: Choose<Req> + Clone,
         R: ReplayPolicy<Req>,
     {
+        let policy = &*shared.core().policy;
         let chosen = inner.chosen().cloned();
         let failed = match &failure {
             Failure::Error(error) => Failed {
@@ -298,19 +300,18 @@ impl<Req> Course<Req> {
         if let Some(member) = chosen {
             self.tried.insert(member);
         }
-        let next = match again {
-            Some(Again { service, spare: Some(_) }) => {
-                let progress = Progress {
-                    made: self.made,
-                    idempotent: times.idempotent != 0,
-                    untried: service.has_untried(&self.tried),
-                    left: self
-                        .end_of_call(policy, times)
-                        .map(|end| end.saturating_duration_since(time::now())),
-                };
-                next(failed, progress, &policy.attempts, random_fraction())
-            }
-            _ => Next::Stop,
+        let next = if spare.is_some() {
+            let progress = Progress {
+                made: self.made,
+                idempotent: times.idempotent != 0,
+                untried: shared.core().service.has_untried(&self.tried),
+                left: self
+                    .end_of_call(policy, times)
+                    .map(|end| end.saturating_duration_since(time::now())),
+            };
+            next(failed, progress, &policy.attempts, random_fraction())
+        } else {
+            Next::Stop
         };
         let wait = match next {
             Next::Elsewhere => Some(Duration::ZERO),
@@ -325,7 +326,8 @@ impl<Req> Course<Req> {
                 if let Failure::Error(error) = failure {
                     self.errors.push(error);
                 }
-                self.prepare(wait, policy, times, again);
+                self.service.get_or_insert_with(|| shared.core().service.clone());
+                self.prepare(wait, policy, times, spare);
                 None
             }
             (None, Failure::Error(error)) => Some(Err(self.give_up(error))),
@@ -333,18 +335,18 @@ impl<Req> Course<Req> {
         }
     }
 
-    fn prepare<R, C, S>(
+    fn prepare<R, C>(
         &mut self,
         wait: Duration,
         policy: &Policy<R, C>,
         times: &Times,
-        again: &mut Option<Again<S, Req>>,
+        spare: &mut Option<Req>,
     ) where
         R: ReplayPolicy<Req>,
     {
-        self.request = again.as_mut().and_then(|again| again.spare.take());
-        if let (Some(again), Some(request)) = (again, &mut self.request) {
-            again.spare = policy.replay.replay(request);
+        self.request = spare.take();
+        if let Some(request) = &mut self.request {
+            *spare = policy.replay.replay(request);
             policy.replay.begin_attempt(request, self.made);
         }
         self.wait = (!wait.is_zero()).then(|| sleep_until(time::later(time::now(), wait)));
@@ -355,11 +357,7 @@ impl<Req> Course<Req> {
     }
 
     /// Ready with the next attempt.
-    fn poll_between<S>(
-        &mut self,
-        again: &mut Option<Again<S, Req>>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<S::Choosing, Error>>
+    fn poll_between(&mut self, cx: &mut Context<'_>) -> Poll<Result<S::Choosing, Error>>
     where
         S: Choose<Req>,
         S::Error: Into<BoxError> + 'static,
@@ -372,19 +370,19 @@ impl<Req> Course<Req> {
             let unsent = self.errors.iter().all(Error::is_unsent);
             let error = if unsent { Error::unsent } else { Error::failed };
             let error = error(Kind::Timeout).message(message);
-            return Poll::Ready(Err(self.give_up(error)));
+            return Poll::Ready(Err(self.too_late(error)));
         }
         if let Some(wait) = &mut self.wait {
             std::task::ready!(wait.as_mut().poll(cx));
             self.wait = None;
         }
-        let Some(again) = again else {
+        let Some(service) = &mut self.service else {
             return Poll::Pending;
         };
-        match std::task::ready!(again.service.poll_ready(cx)) {
+        match std::task::ready!(service.poll_ready(cx)) {
             Err(error) => Poll::Ready(Err(self.give_up(Error::from_service(error)))),
             Ok(()) => match self.request.take() {
-                Some(request) => Poll::Ready(Ok(again.service.call_avoiding(request, &self.tried))),
+                Some(request) => Poll::Ready(Ok(service.call_avoiding(request, &self.tried))),
                 None => Poll::Pending,
             },
         }
@@ -396,12 +394,17 @@ impl<Req> Course<Req> {
         if earlier.is_empty() && last.is_refused() {
             return last;
         }
+        self.noted(if earlier.is_empty() { last } else { Error::exhausted(earlier, last) })
+    }
+
+    /// The deadline of the whole call has passed, whatever the last attempt would have said.
+    fn too_late(&mut self, error: Error) -> Error {
+        let earlier = std::mem::take(&mut self.errors);
+        self.noted(if earlier.is_empty() { error } else { error.with_history(earlier) })
+    }
+
+    fn noted(&self, error: Error) -> Error {
         let duration = time::now().saturating_duration_since(self.start);
-        let error = match last.kind() {
-            _ if earlier.is_empty() => last,
-            Kind::Timeout => last.with_history(earlier),
-            _ => Error::exhausted(earlier, last),
-        };
         error.after_attempts(self.made, duration)
     }
 }

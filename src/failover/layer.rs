@@ -80,7 +80,7 @@ impl<R: Clone, C: Clone> FailoverLayer<R, C> {
     }
 }
 
-impl<S: Chooses, R, C> Layer<S> for FailoverLayer<R, C> {
+impl<S: Chooses + Clone, R, C> Layer<S> for FailoverLayer<R, C> {
     type Service = Failover<S, R, C>;
 
     fn layer(&self, inner: S) -> Self::Service {

@@ -13,6 +13,7 @@ use crate::{
     error::{BoxError, Error},
     outcome::{Classify, ErrIsFailure},
     replay::{ByReplay, ReplayPolicy},
+    sync::{self, Lease, Leases},
 };
 
 /// What the services of one layer value have in common.
@@ -31,12 +32,23 @@ pub(super) struct Policy<R, C> {
 /// deadline. All but refusals say how many attempts were made and how long it took.
 pub struct Failover<S, R = ByReplay, C = ErrIsFailure> {
     inner: S,
-    policy: Arc<Policy<R, C>>,
+    shared: Leases<Shared<S, R, C>, ()>,
 }
 
-impl<S, R, C> Failover<S, R, C> {
+/// What a call takes along for the case that it fails.
+pub(super) struct Shared<S, R, C> {
+    pub(super) policy: Arc<Policy<R, C>>,
+    /// Never made ready or called itself: the next attempt is made by a clone.
+    pub(super) service: S,
+}
+
+/// [`Shared`], as a call holds it.
+pub(super) type Held<S, R, C> = Arc<Lease<Shared<S, R, C>, ()>>;
+
+impl<S: Clone, R, C> Failover<S, R, C> {
     pub(super) fn new(inner: S, policy: Arc<Policy<R, C>>) -> Self {
-        Self { inner, policy }
+        let service = inner.clone();
+        Self { inner, shared: Leases::new(Shared { policy, service }, sync::shards()) }
     }
 }
 
@@ -58,31 +70,30 @@ where
 
     #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
-        let policy = &self.policy;
+        let policy = &self.shared.core().policy;
         policy.budget.deposit();
         // A copy only where it can be of use.
         let copy = if policy.attempts.max > 1 { policy.replay.replay(&request) } else { None };
         let deadline = policy.replay.deadline(&request);
         let idempotent = policy.replay.is_idempotent(&request);
         policy.replay.begin_attempt(&mut request, 1);
-        let again = copy.map(|copy| (self.inner.clone(), copy));
         let inner = self.inner.call_avoiding(request, &Tried::default());
-        ResponseFuture::new(inner, again, idempotent, deadline, self.policy.clone())
+        ResponseFuture::new(inner, copy, idempotent, deadline, self.shared.take())
     }
 }
 
 impl<S: Clone, R, C> Clone for Failover<S, R, C> {
     #[inline]
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), policy: self.policy.clone() }
+        Self { inner: self.inner.clone(), shared: self.shared.clone() }
     }
 }
 
 impl<S: fmt::Debug, R, C> fmt::Debug for Failover<S, R, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Failover")
-            .field("attempts", &self.policy.attempts)
-            .field("budget", &self.policy.budget)
+            .field("attempts", &self.shared.core().policy.attempts)
+            .field("budget", &self.shared.core().policy.budget)
             .field("inner", &self.inner)
             .finish()
     }

@@ -1,0 +1,138 @@
+//! One task that calls one stack, over and over.
+
+use std::{future::Future, time::Duration};
+
+use tower::{Service, ServiceBuilder};
+use tower_upstream::{
+    Attempts, BalanceLayer, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint, Error,
+    FailoverLayer, HealthGateLayer, Kind, LeastRequest, Quota, RateLimitLayer,
+    balance::{BalanceConfig, Pick, Random, RoundRobin, Strategy},
+    breaker::CircuitBreaker,
+    connect_fn,
+    discover::{self, Fixed},
+    health::{HealthConfig, HealthGate, check_fn, check_upstream},
+};
+
+use crate::{
+    floors::{HeldCount, SharedCas, SharedTwoChoices},
+    harness::Case,
+    services::{Broken, Inner},
+};
+
+pub(crate) fn all() -> Vec<Case> {
+    vec![
+        Case::ok("bare", || Inner),
+        Case::ok("floor: an Arc and a count", HeldCount::new),
+        Case::ok("breaker/closed", breaker).at_most(14.0),
+        Case::refused("breaker/open", Kind::CircuitOpen, open_breaker).at_most(16.0),
+        Case::ok("floor: a clock and a CAS", SharedCas::new),
+        Case::ok("limit/allowed", || limit().service(Inner)).at_most(12.0),
+        Case::refused("limit/refused", Kind::RateLimited, || {
+            let once = Quota::new(1, Duration::from_secs(86_400));
+            ServiceBuilder::new().layer(RateLimitLayer::new(once)).service(Inner)
+        }),
+        Case::ok("gate/healthy", gate).at_most(4.0),
+        Case::refused("gate/unhealthy", Kind::Unhealthy, || {
+            let mut config = HealthConfig::default();
+            (config.interval, config.fall) = (Duration::from_millis(1), 1);
+            let check = check_upstream(|| async { false });
+            ServiceBuilder::new().layer(HealthGateLayer::with_config(check, config)).service(Inner)
+        }),
+        Case::ok("floor: two choices", || SharedTwoChoices::new(10)),
+        Case::ok("balance/least-request/10", || balance(10, LeastRequest::new())).at_most(30.0),
+        Case::ok("balance/least-request/1000", || balance(1_000, LeastRequest::new()))
+            .at_most(35.0),
+        Case::ok("balance/least-request/10000", || balance(10_000, LeastRequest::new()))
+            .at_most(45.0),
+        Case::ok("balance/round-robin/10", || balance(10, RoundRobin::new())),
+        Case::ok("balance/random/10", || balance(10, Random::new())),
+        Case::ok("balance+breaker/10", || {
+            ServiceBuilder::new()
+                .layer(BalanceLayer::new(endpoints(10), LeastRequest::new()))
+                .layer(CircuitBreakerLayer::new(CircuitBreakerConfig::default()))
+                .service(connect_fn(|_: &Endpoint| Inner))
+        }),
+        Case::ok("failover(3)+balance/10", || {
+            ServiceBuilder::new()
+                .layer(FailoverLayer::new(Attempts::up_to(3)).with_replay(|n: &u64| Some(*n)))
+                .layer(BalanceLayer::new(endpoints(10), LeastRequest::new()))
+                .service(connect_fn(|_: &Endpoint| Inner))
+        }),
+        Case::ok("stack/10", stack).at_most(100.0),
+        Case::refused("balance/no-endpoints", Kind::NoEndpoints, || {
+            ServiceBuilder::new()
+                .layer(
+                    BalanceLayer::new(endpoints(0), LeastRequest::new()).with_config(fail_fast()),
+                )
+                .service(connect_fn(|_: &Endpoint| Inner))
+        }),
+        Case::refused("balance+breaker/all-open", Kind::CircuitOpen, || {
+            ServiceBuilder::new()
+                .layer(
+                    BalanceLayer::new(endpoints(10), LeastRequest::new()).with_config(fail_fast()),
+                )
+                .layer(CircuitBreakerLayer::new(open_long()))
+                .service(connect_fn(|_: &Endpoint| Broken))
+        }),
+    ]
+}
+
+pub(crate) fn breaker() -> CircuitBreaker<Inner> {
+    ServiceBuilder::new()
+        .layer(CircuitBreakerLayer::new(CircuitBreakerConfig::default()))
+        .service(Inner)
+}
+
+/// Opens with the first calls, and stays so.
+fn open_breaker() -> CircuitBreaker<Broken> {
+    ServiceBuilder::new().layer(CircuitBreakerLayer::new(open_long())).service(Broken)
+}
+
+pub(crate) fn gate() -> HealthGate<Inner> {
+    ServiceBuilder::new()
+        .layer(HealthGateLayer::new(check_upstream(|| async { true })))
+        .service(Inner)
+}
+
+pub(crate) fn limit()
+-> ServiceBuilder<tower::layer::util::Stack<RateLimitLayer, tower::layer::util::Identity>> {
+    // Faster than the loop, so that there is always a token.
+    let plenty = Quota::per_second(1_000_000_000);
+    ServiceBuilder::new().layer(RateLimitLayer::new(plenty))
+}
+
+pub(crate) fn balance<P>(
+    members: usize,
+    strategy: P,
+) -> impl Service<u64, Response = u64, Error = Error, Future: Future + Send> + Clone + Send + 'static
+where
+    P: Strategy + Pick<u64> + Clone,
+{
+    ServiceBuilder::new()
+        .layer(BalanceLayer::new(endpoints(members), strategy))
+        .service(connect_fn(|_: &Endpoint| Inner))
+}
+
+/// All that a request to one of several upstreams may pass.
+pub(crate) fn stack()
+-> impl Service<u64, Response = u64, Error = Error, Future: Send> + Clone + Send + 'static {
+    limit()
+        .layer(FailoverLayer::new(Attempts::up_to(3)).with_replay(|n: &u64| Some(*n)))
+        .layer(BalanceLayer::new(endpoints(10), LeastRequest::new()))
+        .layer(HealthGateLayer::new(check_fn(|_| async { true })))
+        .layer(CircuitBreakerLayer::new(CircuitBreakerConfig::default()))
+        .service(connect_fn(|_: &Endpoint| Inner))
+}
+
+fn endpoints(count: usize) -> Fixed {
+    let hosts = (0..count).map(|n| format!("http://10.{}.{}.1:80", n / 256, n % 256));
+    discover::fixed(hosts).expect("addresses")
+}
+
+fn fail_fast() -> BalanceConfig {
+    BalanceConfig::default().with_fail_fast_after(Duration::from_millis(1))
+}
+
+fn open_long() -> CircuitBreakerConfig {
+    CircuitBreakerConfig::default().with_open_for(Duration::from_secs(3_600))
+}

@@ -1,0 +1,23 @@
+//! Many tasks on two threads that call clones of one stack.
+
+use tower_upstream::LeastRequest;
+
+use crate::{
+    cases::{balance, breaker, gate, limit, stack},
+    floors::{SharedCas, SharedTwoChoices},
+    harness::Crowd,
+    services::Inner,
+};
+
+pub(crate) fn all() -> Vec<Crowd> {
+    vec![
+        Crowd::new("contended/bare", || Inner),
+        Crowd::new("contended/breaker", breaker),
+        Crowd::new("contended/gate", gate),
+        Crowd::new("contended/limit", || limit().service(Inner)),
+        Crowd::new("contended/floor: one shared CAS", SharedCas::new),
+        Crowd::new("contended/balance/10", || balance(10, LeastRequest::new())),
+        Crowd::new("contended/floor: two choices over shared Arcs", || SharedTwoChoices::new(10)),
+        Crowd::new("contended/stack", stack),
+    ]
+}
