@@ -48,7 +48,12 @@ async fn call<S>(service: &S) -> Result<String, Error>
 where
     S: Service<Ask, Response = String, Error = Error> + Clone,
 {
-    service.clone().oneshot(Ask::new(1)).await
+    // So that what is never woken fails rather than hangs.
+    let call = service.clone().oneshot(Ask::new(1));
+    match tokio::runtime::Handle::try_current() {
+        Ok(_) => timeout(secs(3_600), call).await.expect("a call hangs"),
+        Err(_) => call.await,
+    }
 }
 
 async fn counts<S>(service: &S, calls: usize) -> BTreeMap<String, usize>
@@ -199,7 +204,8 @@ async fn an_empty_set_is_waited_for_and_then_fails_at_once() {
     let (farm, endpoints) = farm(0);
     let mut service = over(&farm, endpoints.clone(), LeastRequest::new());
     let start = Instant::now();
-    service.ready().await.unwrap();
+    let ready = timeout(secs(60), service.ready()).await;
+    ready.expect("nobody woke it").unwrap();
     assert!((secs(1)..=secs(1) + ms(2)).contains(&start.elapsed()));
     let at = Instant::now();
     let error = service.call(Ask::new(1)).await.unwrap_err();
@@ -760,6 +766,28 @@ fn a_stale_connection_is_not_waited_for_after_a_restart() {
         waits.await.unwrap().expect("the new connection is ready");
         assert!(start.elapsed() < ms(50), "{:?}", start.elapsed());
     });
+}
+
+#[test]
+fn what_was_ready_in_a_runtime_that_died_calls_no_connection_of_then() {
+    let connections = AtomicUsize::new(0);
+    let connect = tower_upstream::connect_fn(move |_: &Endpoint| {
+        let number = connections.fetch_add(1, SeqCst);
+        tower::service_fn(move |_: Ask| std::future::ready(Ok::<_, Error>(number.to_string())))
+    });
+    let service = ServiceBuilder::new()
+        .layer(BalanceLayer::new(
+            discover::fixed(["a:1"]).unwrap(),
+            RoundRobin::new(),
+        ))
+        .service(connect);
+    let mut ready = service.clone();
+    runtime().block_on(async {
+        assert_eq!(call(&service).await.unwrap(), "0");
+        Service::<Ask>::poll_ready(&mut ready, &mut Context::from_waker(Waker::noop()))
+    });
+    let answer = runtime().block_on(async { ready.call(Ask::new(1)).await });
+    assert_eq!(answer.unwrap(), "1");
 }
 
 #[test]

@@ -189,6 +189,19 @@ async fn the_overall_deadline_ends_it_and_leaves_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_two_deadlines_the_earlier_counts() {
+    for (overall, deadline) in [(1, 3), (3, 1)] {
+        let it = stack(2, Attempts::up_to(2).overall(secs(overall)));
+        it.farm.answers(Answer::Never);
+        let start = Instant::now();
+        let ask = Ask::new(1).until(start + secs(deadline));
+        let error = it.send(ask).await.unwrap_err();
+        assert!((secs(1)..=secs(1) + ms(3)).contains(&start.elapsed()));
+        assert_eq!((error.kind(), error.attempts()), (Kind::Timeout, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_attempt_begins_that_could_not_end_in_time() {
     let it = stack(1, Attempts::up_to(5).overall(ms(500)).backoff(secs(3_600), secs(3_600)));
     it.farm.answers(Answer::FailsAfter(ms(100)));
