@@ -51,12 +51,13 @@ impl<S, C> CircuitBreaker<S, C> {
         Self { inner, shared, classify, refuses: false, seldom: None }
     }
 
-    /// Below a balancer: takes a place, or waits for one.
+    /// Below a balancer: takes a place, or waits for one. Without a runtime there is nothing to
+    /// wait with, and it is `false`.
     #[cold]
-    fn poll_place(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_place(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let seldom = self.seldom.get_or_insert_default();
         if seldom.place.as_ref().is_some_and(Admitted::is_current) {
-            return Poll::Ready(());
+            return Poll::Ready(true);
         }
         seldom.place = None;
         let circuit = self.shared.core();
@@ -66,7 +67,7 @@ impl<S, C> CircuitBreaker<S, C> {
                 if ticket.is_probe() {
                     seldom.place = Some(Admitted::new(&self.shared, ticket));
                 }
-                return Poll::Ready(());
+                return Poll::Ready(true);
             }
             if !registered {
                 circuit.waiting().wait(&mut seldom.waits, cx.waker());
@@ -74,6 +75,10 @@ impl<S, C> CircuitBreaker<S, C> {
         }
         // Woken by the next transition, or when the clock brings one.
         if let Some(due) = circuit.due() {
+            if tokio::runtime::Handle::try_current().is_err() {
+                circuit.waiting().leave(&mut seldom.waits);
+                return Poll::Ready(false);
+            }
             let sleep = match &mut seldom.sleep {
                 Some(sleep) => {
                     sleep.as_mut().reset(due);
@@ -92,7 +97,7 @@ impl<S, C> CircuitBreaker<S, C> {
     #[inline(never)]
     fn poll_admission(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         if self.shared.core().is_bound() {
-            self.poll_place(cx).map(|()| true)
+            self.poll_place(cx)
         } else {
             Poll::Ready(Circuit::is_passing(&self.shared))
         }
