@@ -1,4 +1,5 @@
 //! Who may import whom. The table is part of the design: change it only with a reason.
+#![allow(clippy::unwrap_used)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

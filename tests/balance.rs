@@ -784,7 +784,8 @@ fn what_was_ready_in_a_runtime_that_died_calls_no_connection_of_then() {
     let mut ready = service.clone();
     runtime().block_on(async {
         assert_eq!(call(&service).await.unwrap(), "0");
-        Service::<Ask>::poll_ready(&mut ready, &mut Context::from_waker(Waker::noop()))
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(Service::<Ask>::poll_ready(&mut ready, &mut cx).is_ready());
     });
     let answer = runtime().block_on(async { ready.call(Ask::new(1)).await });
     assert_eq!(answer.unwrap(), "1");

@@ -543,6 +543,24 @@ fn without_a_runtime_the_clock_alone_reopens_it() {
 }
 
 #[test]
+fn without_a_runtime_one_below_a_balancer_refuses_since_it_cannot_wait() {
+    let layer = CircuitBreakerLayer::new(config().with_failures(1));
+    let member = Member::new(Endpoint::new("a:1").unwrap());
+    let inner = Inner::new("a:1");
+    let connect = tower_upstream::connect_fn({
+        let inner = inner.clone();
+        move |_: &Endpoint| inner.service()
+    });
+    let service = layer.layer(connect).connect(&member);
+    let call = || futures::executor::block_on(service.clone().oneshot(Ask::new(1)));
+    inner.answers(Answer::Fails);
+    assert!(!call().unwrap_err().is_refused());
+    let error = call().unwrap_err();
+    assert_eq!((error.kind(), inner.calls()), (Kind::CircuitOpen, 1));
+    assert!(error.retry_after().is_some() && error.endpoint() == Some("a:1"));
+}
+
+#[test]
 fn a_runtime_that_dies_while_it_is_open_does_not_keep_it_open() {
     let layer = CircuitBreakerLayer::new(config());
     let inner = Inner::new("a:1");
