@@ -70,6 +70,8 @@ pub(crate) struct Lease<T, L> {
     shared: Padded<Shared<T, L>>,
 }
 
+type Siblings<T, L> = Box<[Arc<Lease<T, L>>]>;
+
 /// What one group of threads writes.
 struct Local<L> {
     counters: L,
@@ -82,7 +84,7 @@ struct Shared<T, L> {
     /// A power of two, so that finding one's lease takes no division.
     shards: usize,
     /// All leases, this one included; `None` where it is the only one, and after the cut.
-    siblings: ArcSwapOption<Box<[Arc<Lease<T, L>>]>>,
+    siblings: ArcSwapOption<Siblings<T, L>>,
     cut: Arc<Mutex<()>>,
 }
 
@@ -90,19 +92,8 @@ impl<T, L: Default> Leases<T, L> {
     /// As many shards as asked for, or up to twice as many.
     pub(crate) fn new(core: T, shards: usize) -> Self {
         let shards = shards.max(1).next_power_of_two();
-        let (core, cut) = (Arc::new(core), Arc::default());
-        let lease = |index| {
-            Arc::new(Lease {
-                local: Padded(Local { counters: L::default(), handles: AtomicUsize::new(0) }),
-                shared: Padded(Shared {
-                    core: core.clone(),
-                    index,
-                    shards,
-                    siblings: ArcSwapOption::empty(),
-                    cut: Arc::clone(&cut),
-                }),
-            })
-        };
+        let (core, cut) = (Arc::new(core), Arc::<Mutex<()>>::default());
+        let lease = |index| Arc::new(Lease::new(core.clone(), index, shards, cut.clone()));
         let leases: Box<[_]> = (0..shards).map(lease).collect();
         let first = leases[0].clone();
         if leases.len() > 1 {
@@ -112,6 +103,20 @@ impl<T, L: Default> Leases<T, L> {
             }
         }
         Self::of(first)
+    }
+}
+
+impl<T, L: Default> Lease<T, L> {
+    /// The only lease of a state.
+    pub(crate) fn single(core: T) -> Self {
+        Self::new(Arc::new(core), 0, 1, Arc::default())
+    }
+
+    fn new(core: Arc<T>, index: usize, shards: usize, cut: Arc<Mutex<()>>) -> Self {
+        let local = Local { counters: L::default(), handles: AtomicUsize::new(0) };
+        let siblings = ArcSwapOption::empty();
+        let shared = Shared { core, index, shards, siblings, cut };
+        Self { local: Padded(local), shared: Padded(shared) }
     }
 }
 

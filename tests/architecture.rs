@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Know nothing of the house, and so may be imported by all of it.
-const WORDS: &[&str] = &["error", "outcome", "sync", "time", "duration"];
+const WORDS: &[&str] = &["error", "outcome", "sync", "time", "duration", "wire"];
 
 /// Each module, and what it may import beside [`WORDS`] and itself.
 const TABLE: &[(&str, &[&str])] = &[
@@ -29,14 +29,17 @@ const TABLE: &[(&str, &[&str])] = &[
     ("limit", &["member", "connect", "choose", "replay", "endpoint", "guard"]),
     // How a call leaves the house, and how it enters a plugin's.
     ("call", &["replay"]),
-    ("transport", &["endpoint", "call", "member", "connect"]),
-    ("serve", &["endpoint", "call", "member", "connect"]),
+    ("plugin", &[]),
+    ("track", &["member", "connect"]),
+    ("transport", &["endpoint", "call", "member", "connect", "plugin"]),
+    ("serve", &["endpoint", "call", "member", "connect", "plugin"]),
     // Shared words know each other, and nobody else.
     ("error", &[]),
     ("outcome", &[]),
     ("sync", &[]),
     ("time", &[]),
     ("duration", &[]),
+    ("wire", &[]),
 ];
 
 #[test]

@@ -776,10 +776,7 @@ fn what_was_ready_in_a_runtime_that_died_calls_no_connection_of_then() {
         tower::service_fn(move |_: Ask| std::future::ready(Ok::<_, Error>(number.to_string())))
     });
     let service = ServiceBuilder::new()
-        .layer(BalanceLayer::new(
-            discover::fixed(["a:1"]).unwrap(),
-            RoundRobin::new(),
-        ))
+        .layer(BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), RoundRobin::new()))
         .service(connect);
     let mut ready = service.clone();
     runtime().block_on(async {
@@ -857,8 +854,9 @@ mod with_tower {
 
     use super::*;
 
-    fn receiver<T: Send + 'static>()
-    -> (mpsc::UnboundedSender<T>, Arc<Mutex<Option<mpsc::UnboundedReceiver<T>>>>) {
+    type Receiver<T> = Arc<Mutex<Option<mpsc::UnboundedReceiver<T>>>>;
+
+    fn receiver<T: Send + 'static>() -> (mpsc::UnboundedSender<T>, Receiver<T>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         (sender, Arc::new(Mutex::new(Some(receiver))))
     }

@@ -32,9 +32,7 @@ struct Stack<S = Failover<Balance<Probe, RoundRobin>>> {
 
 fn farm(count: u8) -> (Farm, Memory) {
     let farm = Farm::default();
-    let keys: Vec<String> = (0..count)
-        .map(|n| format!("{}:1", char::from(b'a' + n)))
-        .collect();
+    let keys: Vec<String> = (0..count).map(|n| format!("{}:1", char::from(b'a' + n))).collect();
     keys.iter().for_each(|key| drop(farm.get(key)));
     (farm, Memory::new(&keys).unwrap())
 }
@@ -47,9 +45,7 @@ fn stack(count: u8, attempts: Attempts) -> Stack {
         farm,
         endpoints,
         handle: balance.handle(),
-        service: FailoverLayer::new(attempts)
-            .with_budget(budget.clone())
-            .layer(balance),
+        service: FailoverLayer::new(attempts).with_budget(budget.clone()).layer(balance),
         budget,
     }
 }
@@ -132,10 +128,7 @@ async fn what_is_not_idempotent_is_sent_once_unless_it_was_not_sent() {
     assert_eq!((error.kind(), error.is_unsent()), (Kind::Timeout, false));
     assert_eq!(it.farm.calls(), 1);
     // Nobody was ready in the time of the attempt: nothing was sent, and it may go again.
-    let it = stack(
-        1,
-        Attempts::up_to(3).timeout(ms(50)).backoff(ms(100), ms(100)),
-    );
+    let it = stack(1, Attempts::up_to(3).timeout(ms(50)).backoff(ms(100), ms(100)));
     it.send(Ask::once(0)).await.unwrap();
     it.farm.is(Readiness::Pending);
     let farm = it.farm.clone();
@@ -176,39 +169,18 @@ async fn a_hung_attempt_goes_elsewhere_in_its_time() {
 async fn the_overall_deadline_ends_it_and_leaves_nothing() {
     for by_request in [false, true] {
         let attempts = Attempts::up_to(5).timeout(ms(300)).backoff(ms(1), ms(1));
-        let it = stack(
-            5,
-            if by_request {
-                attempts
-            } else {
-                attempts.overall(secs(1))
-            },
-        );
+        let it = stack(5, if by_request { attempts } else { attempts.overall(secs(1)) });
         it.farm.answers(Answer::Never);
         let start = Instant::now();
-        let ask = if by_request {
-            Ask::new(1).until(start + secs(1))
-        } else {
-            Ask::new(1)
-        };
+        let ask = if by_request { Ask::new(1).until(start + secs(1)) } else { Ask::new(1) };
         // Held on to after it is done, as `join_all` does.
         let mut service = it.service.clone();
         let mut call = task::spawn(service.ready().await.unwrap().call(ask));
-        let error = std::future::poll_fn(|cx| call.enter(|_, f| f.poll(cx)))
-            .await
-            .unwrap_err();
-        assert!(
-            (secs(1)..=secs(1) + ms(3)).contains(&start.elapsed()),
-            "{:?}",
-            start.elapsed()
-        );
+        let error = std::future::poll_fn(|cx| call.enter(|_, f| f.poll(cx))).await.unwrap_err();
+        assert!((secs(1)..=secs(1) + ms(3)).contains(&start.elapsed()), "{:?}", start.elapsed());
         assert_eq!((error.kind(), error.attempts()), (Kind::Timeout, 4));
         assert_eq!(error.history().len(), 3);
-        assert_eq!(
-            (it.farm.running(), it.in_flight()),
-            (0, 0),
-            "the attempt runs on"
-        );
+        assert_eq!((it.farm.running(), it.in_flight()), (0, 0), "the attempt runs on");
         let calls = it.farm.calls();
         sleep(secs(60)).await;
         assert_eq!(it.farm.calls(), calls);
@@ -231,12 +203,7 @@ async fn of_two_deadlines_the_earlier_counts() {
 
 #[tokio::test(start_paused = true)]
 async fn no_attempt_begins_that_could_not_end_in_time() {
-    let it = stack(
-        1,
-        Attempts::up_to(5)
-            .overall(ms(500))
-            .backoff(secs(3_600), secs(3_600)),
-    );
+    let it = stack(1, Attempts::up_to(5).overall(ms(500)).backoff(secs(3_600), secs(3_600)));
     it.farm.answers(Answer::FailsAfter(ms(100)));
     let start = Instant::now();
     let error = it.send(Ask::new(1)).await.unwrap_err();
@@ -264,11 +231,7 @@ async fn a_dropped_call_stops_everything() {
     let calls = it.farm.calls();
     waits.abort();
     sleep(secs(60)).await;
-    assert!(
-        it.farm.calls() <= calls + 1,
-        "{} after {calls}",
-        it.farm.calls()
-    );
+    assert!(it.farm.calls() <= calls + 1, "{} after {calls}", it.farm.calls());
     assert_eq!(it.in_flight(), 0);
     // Before its first poll.
     let mut service = it.service.clone();
@@ -295,11 +258,7 @@ fn guarded(
     refusing.handle().force_open();
     let connect = connect_fn(move |endpoint: &Endpoint| {
         let refuses = inner.get(endpoint.key()).asks().is_empty() && endpoint.weight() == 7;
-        let guard = if refuses {
-            refusing.clone()
-        } else {
-            guard.fresh()
-        };
+        let guard = if refuses { refusing.clone() } else { guard.fresh() };
         guard.layer(inner.get(endpoint.key()).service())
     });
     let balance = BalanceLayer::new(endpoints.clone(), RoundRobin::new()).layer(connect);
@@ -328,11 +287,7 @@ async fn a_refusal_from_below_goes_elsewhere_once_each_and_for_free() {
     it.endpoints.insert("e:1").unwrap();
     assert_eq!(it.send(Ask::once(1)).await.unwrap(), "e:1");
     assert_eq!(it.budget.available(), 100);
-    assert_eq!(
-        it.farm.get("e:1").asks()[0].attempt,
-        1,
-        "refusals are no attempts"
-    );
+    assert_eq!(it.farm.get("e:1").asks()[0].attempt, 1, "refusals are no attempts");
     // All refuse: each is asked once, and it is a refusal in the end.
     it.endpoints.remove("e:1");
     settle().await;
@@ -372,10 +327,7 @@ async fn a_refusal_from_above_is_final() {
     let error = service.clone().oneshot(Ask::new(1)).await.unwrap_err();
     assert_eq!(error.kind(), Kind::CircuitOpen);
     assert!(error.is_refused() && error.history().is_empty());
-    assert_eq!(
-        (between.handle().stats().refused, budget.available()),
-        (1, 100)
-    );
+    assert_eq!((between.handle().stats().refused, budget.available()), (1, 100));
     // `Choose` passes through it: attempts go to different endpoints.
     between.handle().auto();
     farm.answers(Answer::Fails);
@@ -395,10 +347,7 @@ async fn nobody_to_choose_is_final() {
         .service(farm);
     let start = Instant::now();
     let error = service.clone().oneshot(Ask::new(1)).await.unwrap_err();
-    assert_eq!(
-        (error.kind(), error.is_refused()),
-        (Kind::NoEndpoints, true)
-    );
+    assert_eq!((error.kind(), error.is_refused()), (Kind::NoEndpoints, true));
     assert!(start.elapsed() <= ms(102));
 }
 
@@ -453,9 +402,7 @@ async fn a_busy_endpoint_is_given_the_time_it_asks_for() {
     let overloaded = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let seen = overloaded.clone();
     let rule = move |_: Result<&String, &Error>| match seen.fetch_add(1, SeqCst) {
-        0 => Outcome::Overload {
-            retry_after: Some(secs(3)),
-        },
+        0 => Outcome::Overload { retry_after: Some(secs(3)) },
         _ => Outcome::Success,
     };
     let service = ServiceBuilder::new()
@@ -477,9 +424,7 @@ async fn a_rule_that_panics_takes_its_call_along_and_nothing_else() {
     };
     let balance = BalanceLayer::new(endpoints, RoundRobin::new()).layer(farm.clone());
     let handle = balance.handle();
-    let service = FailoverLayer::new(Attempts::up_to(3))
-        .with_classify(rule)
-        .layer(balance);
+    let service = FailoverLayer::new(Attempts::up_to(3)).with_classify(rule).layer(balance);
     let unlucky = tokio::spawn(service.clone().oneshot(Ask::new(1)));
     assert!(unlucky.await.unwrap_err().is_panic());
     assert_eq!(service.oneshot(Ask::new(1)).await.unwrap(), "b:1");
@@ -533,28 +478,14 @@ async fn a_body_that_streams_is_sent_once() {
     }
     let (_, endpoints) = farm(3);
     let calls = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let streaming: http::Request<Streaming> = http::Request::get("http://x/")
-        .body(StreamBody::new(futures::stream::empty()))
-        .unwrap();
-    let error = failing(endpoints.clone(), calls.clone())
-        .oneshot(streaming)
-        .await
-        .unwrap_err();
+    let streaming: http::Request<Streaming> =
+        http::Request::get("http://x/").body(StreamBody::new(futures::stream::empty())).unwrap();
+    let error = failing(endpoints.clone(), calls.clone()).oneshot(streaming).await.unwrap_err();
     assert_eq!((error.kind(), calls.swap(0, SeqCst)), (Kind::Service, 1));
-    let full = http::Request::get("http://x/")
-        .body(Full::new(bytes::Bytes::new()))
-        .unwrap();
-    failing(endpoints.clone(), calls.clone())
-        .oneshot(full)
-        .await
-        .unwrap_err();
+    let full = http::Request::get("http://x/").body(Full::new(bytes::Bytes::new())).unwrap();
+    failing(endpoints.clone(), calls.clone()).oneshot(full).await.unwrap_err();
     assert_eq!(calls.swap(0, SeqCst), 3);
-    let post = http::Request::post("http://x/")
-        .body(Full::new(bytes::Bytes::new()))
-        .unwrap();
-    failing(endpoints, calls.clone())
-        .oneshot(post)
-        .await
-        .unwrap_err();
+    let post = http::Request::post("http://x/").body(Full::new(bytes::Bytes::new())).unwrap();
+    failing(endpoints, calls.clone()).oneshot(post).await.unwrap_err();
     assert_eq!(calls.load(SeqCst), 1);
 }

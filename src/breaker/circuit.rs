@@ -1,7 +1,6 @@
 //! One circuit: the word that decides, and what follows from a transition.
 
 use std::{
-    collections::HashMap,
     fmt,
     sync::{
         Arc, Mutex, Weak,
@@ -15,6 +14,7 @@ use super::{
 };
 use crate::{
     error::{Error, Kind},
+    guard::ByMember,
     member::{Member, Reason, Veto},
     outcome::Outcome,
     sync::{self, Lease, Leases, WaitList, lock},
@@ -61,21 +61,14 @@ struct Bound {
 }
 
 /// What the circuits of one layer value have in common.
-#[derive(Debug)]
 pub(super) struct Policy {
     pub(super) config: CircuitBreakerConfig,
-    members: Mutex<HashMap<Arc<str>, MemberCircuit>>,
-}
-
-#[derive(Debug)]
-struct MemberCircuit {
-    member: Weak<Member>,
-    circuit: Weak<Lease<Circuit, Counts>>,
+    members: ByMember<Lease<Circuit, Counts>>,
 }
 
 impl Policy {
     pub(super) fn new(config: CircuitBreakerConfig) -> Arc<Self> {
-        Arc::new(Self { config: config.clamped(), members: Mutex::default() })
+        Arc::new(Self { config: config.clamped(), members: ByMember::default() })
     }
 
     /// A circuit that stands alone.
@@ -85,26 +78,17 @@ impl Policy {
 
     /// The circuit of `member`: the one it has, if its service is only connected anew.
     pub(super) fn circuit_of(self: &Arc<Self>, member: &Arc<Member>) -> Shared {
-        let mut members = lock(&self.members);
-        if let Some(known) = members.get(member.key()) {
-            if std::ptr::eq(known.member.as_ptr(), &**member) {
-                if let Some(circuit) = Shared::upgrade(&known.circuit) {
-                    return circuit;
-                }
-            }
-        }
-        if members.len() == members.capacity() {
-            members.retain(|_, known| known.circuit.strong_count() > 0);
-        }
         // One lease: each call already touches the member, which all threads share.
-        let circuit = Shared::new(Circuit::new(self.clone(), Some(member)), 1);
-        let known = MemberCircuit { member: Arc::downgrade(member), circuit: circuit.downgrade() };
-        members.insert(member.shared_key().clone(), known);
-        circuit
+        let lease = self.members.get_or_insert(
+            member,
+            |lease| lease.core().is_of(member),
+            || Lease::single(Circuit::new(self.clone(), Some(member))),
+        );
+        Shared::of(lease)
     }
 
     pub(super) fn find(&self, key: &str) -> Option<Shared> {
-        Shared::upgrade(&lock(&self.members).get(key)?.circuit)
+        self.members.get(key).map(Shared::of)
     }
 }
 
@@ -136,6 +120,10 @@ impl Circuit {
 
     pub(super) fn policy(&self) -> &Arc<Policy> {
         &self.policy
+    }
+
+    fn is_of(&self, member: &Arc<Member>) -> bool {
+        self.bound.as_ref().is_some_and(|bound| Arc::ptr_eq(bound.open.member(), member))
     }
 
     pub(super) fn is_bound(&self) -> bool {
@@ -235,19 +223,17 @@ impl Circuit {
     #[cold]
     fn catch_up(this: &Shared, word: Word) {
         let circuit = this.core();
-        match word.state() {
+        let is_full = || word.taken() >= u64::from(circuit.policy.config.probes);
+        let (end, next) = match word.state() {
             CircuitState::Open if circuit.unattended.load(Ordering::Acquire) => {
-                if time::now() >= circuit.until() {
-                    Self::half_open(this, word);
-                }
+                (circuit.until(), CircuitState::HalfOpen)
             }
-            CircuitState::HalfOpen if word.taken() >= u64::from(circuit.policy.config.probes) => {
-                // Probes that are not even polled any more: their own timers do not run.
-                if time::now() >= circuit.probes_end() {
-                    Self::turn(this, word, word.forced(CircuitState::Open));
-                }
-            }
-            _ => {}
+            // Probes that are not even polled any more: their own timers do not run.
+            CircuitState::HalfOpen if is_full() => (circuit.probes_end(), CircuitState::Open),
+            _ => return,
+        };
+        if time::now() >= end {
+            Self::turn(this, word, word.forced(next));
         }
     }
 

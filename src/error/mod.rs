@@ -180,7 +180,7 @@ impl fmt::Display for Kind {
 }
 
 /// The layout of [`Error::word`]: bits 0–3 kind, 4 refused, 5 unsent, 6 timed; from bit 8 on the
-/// moment to come back, as signed nanoseconds from the process base (416 days both ways).
+/// moment to come back: the low 56 bits of its stamp, which reach 416 days both ways from now.
 struct Word;
 
 impl Word {
@@ -189,7 +189,6 @@ impl Word {
     const UNSENT: u64 = 1 << 5;
     const TIMED: u64 = 1 << 6;
     const TIME_SHIFT: u32 = 8;
-    const TIME_MAX: i64 = (1 << 55) - 1;
 }
 
 impl Error {
@@ -228,11 +227,11 @@ impl Error {
         Self::from_word(kind as u64 | Word::UNSENT | Word::REFUSED)
     }
 
-    /// Come back at `instant`.
+    /// Come back at `instant`, which is at most a year from now.
     pub(crate) fn retry_at(mut self, instant: Instant) -> Self {
-        let stamp = time::stamp(instant).clamp(-Word::TIME_MAX, Word::TIME_MAX);
         let low = self.word.get() & ((1 << Word::TIME_SHIFT) - 1);
-        self.word |= low | Word::TIMED | ((stamp as u64) << Word::TIME_SHIFT);
+        let stamp = (time::stamp(instant) as u64) << Word::TIME_SHIFT;
+        self.word = Self::from_word(low | Word::TIMED | stamp).word;
         self
     }
 
@@ -368,8 +367,13 @@ impl Error {
     }
 
     pub(crate) fn retry_instant(&self) -> Option<Instant> {
-        (self.word.get() & Word::TIMED != 0)
-            .then(|| time::at_stamp(self.word.get() as i64 >> Word::TIME_SHIFT))
+        (self.word.get() & Word::TIMED != 0).then(|| {
+            // The word has the low bits of the stamp, so it is the nearest such moment to now:
+            // a process may run for years.
+            let now = time::stamp(time::now());
+            let ahead = (self.word.get() >> Word::TIME_SHIFT).wrapping_sub(now as u64);
+            time::at_stamp(now + ((ahead << Word::TIME_SHIFT) as i64 >> Word::TIME_SHIFT))
+        })
     }
 
     /// The key of the endpoint that refused or failed.
@@ -467,11 +471,17 @@ mod tests {
         assert_eq!(error.retry_after(), Some(Duration::ZERO));
     }
 
-    #[test]
-    fn an_absurd_moment_is_clamped() {
-        let far = time::later(time::now(), Duration::MAX);
-        let wait = Error::refused(Kind::CircuitOpen).retry_at(far).retry_after();
-        assert!(wait.is_some_and(|wait| wait > Duration::from_secs(86_400 * 400)));
+    #[tokio::test(start_paused = true)]
+    async fn a_process_may_run_for_years() {
+        tokio::time::advance(Duration::from_secs(86_400 * 3_000)).await;
+        let error = Error::refused(Kind::CircuitOpen);
+        for wait in [Duration::ZERO, Duration::from_nanos(7), Duration::from_secs(86_400 * 365)] {
+            let error = error.clone().retry_at(time::now() + wait);
+            assert_eq!(error.retry_after(), Some(wait));
+        }
+        let error = error.retry_at(time::now() + Duration::from_secs(5));
+        tokio::time::advance(Duration::from_secs(86_400)).await;
+        assert_eq!(error.retry_after(), Some(Duration::ZERO));
     }
 
     #[test]

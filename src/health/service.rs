@@ -58,7 +58,7 @@ impl<S> HealthGate<S> {
     fn refuse(&self) -> Error {
         match self.refusal {
             MISUSED => self.watch.problem(),
-            NO_RUNTIME => Error::unsent(Kind::Unavailable),
+            NO_RUNTIME => Error::refused(Kind::Unavailable),
             _ => Error::refused(Kind::Unhealthy),
         }
     }

@@ -1,6 +1,6 @@
 //! What an answer means.
 
-use std::{borrow::Cow, io::Read};
+use std::{borrow::Cow, io::Read, time::Duration};
 
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
@@ -14,6 +14,9 @@ use crate::{
     plugin::{HealthStatus, PluginInfo},
     time, wire,
 };
+
+/// The longest wait that is believed.
+const YEAR: Duration = Duration::from_secs(86_400 * 365);
 
 /// How much of a text from elsewhere goes into an error.
 const MAX_TEXT: usize = 1_024;
@@ -94,7 +97,7 @@ fn refused(received: &Received, limit: usize) -> Error {
     match status {
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
             match wire::retry_after(&received.parts.headers) {
-                Some(wait) => error.retry_at(time::later(time::now(), wait)),
+                Some(wait) => error.retry_at(time::later(time::now(), wait.min(YEAR))),
                 None => error,
             }
         }
