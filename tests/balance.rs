@@ -1,5 +1,5 @@
-#![cfg(feature = "test-util")]
 //! What a balancer promises, with services that get stuck, die and fail.
+#![cfg(feature = "test-util")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;

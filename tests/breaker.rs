@@ -1,5 +1,5 @@
-#![cfg(feature = "test-util")]
 //! What a circuit breaker promises, with services that run and a clock that is paused.
+#![cfg(feature = "test-util")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;

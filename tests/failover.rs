@@ -1,5 +1,5 @@
-#![cfg(feature = "test-util")]
 //! What failing over promises.
+#![cfg(feature = "test-util")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;

@@ -1,5 +1,5 @@
-#![cfg(feature = "test-util")]
 //! What a health gate promises.
+#![cfg(feature = "test-util")]
 #![allow(clippy::unwrap_used)]
 
 use std::{

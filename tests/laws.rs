@@ -1,8 +1,8 @@
-#![cfg(feature = "test-util")]
 //! The laws that every layer keeps, run over each of them in each of its places.
 //!
 //! A new guard is one line in `guards!` and a function that makes it and can shut it; a new way to
 //! put layers together is one line in `stacks!`.
+#![cfg(feature = "test-util")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;

@@ -1,5 +1,5 @@
-#![cfg(feature = "test-util")]
 //! What a rate limit promises.
+#![cfg(feature = "test-util")]
 #![allow(clippy::unwrap_used)]
 
 use std::{
