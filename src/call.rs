@@ -18,8 +18,8 @@ use crate::{
 
 /// A typed request to a plugin, with its context.
 ///
-/// Not idempotent unless [`idempotent`](Self::idempotent) says so: then it is repeated elsewhere
-/// only if nothing can have reached a plugin.
+/// It may be repeated elsewhere only if nothing can have reached a plugin, unless
+/// [`idempotent`](Self::idempotent) says that repeating does no harm.
 ///
 /// # Example
 /// ```

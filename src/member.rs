@@ -481,8 +481,15 @@ impl fmt::Debug for InFlight {
 pub(crate) struct Signal {
     changed: AtomicBool,
     task: AtomicWaker,
+    due: Mutex<Dues>,
+}
+
+#[derive(Default)]
+struct Dues {
     /// By member and bit, so that a veto raised again replaces its end.
-    due: Mutex<HashMap<(usize, u64), Due>>,
+    ends: HashMap<(usize, u64), Due>,
+    /// The first end that the task knows of.
+    known: Option<Instant>,
 }
 
 struct Due {
@@ -510,21 +517,26 @@ impl Signal {
     fn remember(&self, member: &Arc<Member>, bit: u64, at: Instant) {
         let key = (Arc::as_ptr(member) as usize, bit);
         let due = Due { member: Arc::downgrade(member), at };
-        lock(&self.due).insert(key, due);
-        // The task may sleep until a later end.
-        self.notify();
+        let mut dues = lock(&self.due);
+        dues.ends.insert(key, due);
+        let is_first = dues.known.is_none_or(|known| at < known);
+        drop(dues);
+        if is_first {
+            // The task sleeps until a later end.
+            self.notify();
+        }
     }
 
     fn forget(&self, member: &Arc<Member>, bit: u64) {
-        lock(&self.due).remove(&(Arc::as_ptr(member) as usize, bit));
+        lock(&self.due).ends.remove(&(Arc::as_ptr(member) as usize, bit));
     }
 
     /// Clears the vetoes that end by `now`, and tells when the next one does.
     pub(crate) fn clear_due(&self, now: Instant) -> Option<Instant> {
         let mut over = Vec::new();
         let mut next = None;
-        let mut all = lock(&self.due);
-        all.retain(|&(_, bit), due| {
+        let mut dues = lock(&self.due);
+        dues.ends.retain(|&(_, bit), due| {
             if due.at <= now {
                 // Under the lock: a veto that is raised anew just now is so after this.
                 over.extend(due.member.upgrade().inspect(|m| m.set_bits(bit, false)));
@@ -534,7 +546,8 @@ impl Signal {
                 due.member.strong_count() > 0
             }
         });
-        drop(all);
+        dues.known = next;
+        drop(dues);
         // Members are dropped without the lock.
         drop(over);
         next
@@ -542,8 +555,8 @@ impl Signal {
 
     /// When the first veto for `reason` ends.
     pub(crate) fn earliest(&self, reason: Reason) -> Option<Instant> {
-        let due = lock(&self.due);
-        let of_reason = due.iter().filter(|((_, bit), _)| bit & reason.bits() != 0);
+        let dues = lock(&self.due);
+        let of_reason = dues.ends.iter().filter(|((_, bit), _)| bit & reason.bits() != 0);
         of_reason.map(|(_, due)| due.at).min()
     }
 }

@@ -4,7 +4,7 @@ use std::{
     cell::Cell,
     ops::Deref,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering, fence},
     },
     task::Waker,
@@ -151,14 +151,6 @@ impl<T, L> Leases<T, L> {
     /// What `count` is over all threads.
     pub(crate) fn sum(&self, count: impl Fn(&L) -> u64) -> u64 {
         self.lease.sum(count)
-    }
-
-    pub(crate) fn downgrade(&self) -> Weak<Lease<T, L>> {
-        Arc::downgrade(&self.lease)
-    }
-
-    pub(crate) fn upgrade(lease: &Weak<Lease<T, L>>) -> Option<Self> {
-        lease.upgrade().map(Self::of)
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
     choose::{Chosen, Tried},
     error::{BoxError, Error, Kind},
     member::Member,
-    outcome::is_refusal,
+    outcome::{is_answer, is_evidence},
 };
 
 pin_project! {
@@ -94,7 +94,8 @@ where
                     if let Some(flight) = this.flight {
                         match &result {
                             Ok(_) => flight.land(),
-                            Err(error) => flight.fail(is_refusal(error)),
+                            Err(error) if is_answer(error) => flight.land(),
+                            Err(error) => flight.fail(is_evidence(error)),
                         }
                     }
                     return Poll::Ready(result.map_err(Error::from_service));
@@ -263,8 +264,8 @@ impl Flight {
     }
 
     #[cold]
-    fn fail(&mut self, refused: bool) {
-        if !refused {
+    fn fail(&mut self, is_evidence: bool) {
+        if is_evidence {
             self.member.observe_failure(self.elapsed());
         }
         self.began = LANDED;

@@ -213,9 +213,12 @@ where
 {
     fn drop(&mut self) {
         if let Some(set) = self.set.upgrade() {
-            // Whoever comes next, or waits now, starts it again.
-            *lock(&set.running) = false;
+            // Whoever comes next, or waits now, starts it again. The status first, so that it does
+            // not overwrite what the next task says.
+            let mut running = lock(&set.running);
             set.set_status(Status::Waiting);
+            *running = false;
+            drop(running);
             set.waiting.wake_all();
         }
     }

@@ -151,7 +151,10 @@ where
             let mut endpoints = None;
             match event {
                 Event::Endpoints(new) => endpoints = Some(new),
-                Event::SourceEnded => self.sets = None,
+                Event::SourceEnded => {
+                    tracing::debug!("discovery has ended; the last endpoints stay in use");
+                    self.sets = None;
+                }
                 Event::Signal | Event::Due => {}
             }
             if let Some(endpoints) = endpoints {
@@ -308,8 +311,12 @@ where
     fn publish<P: Strategy>(&mut self, set: &Arc<Set<S, P>>) -> Option<Instant> {
         let now = time::now();
         let mut next = earlier(self.connect_due(now), set.signal.clear_due(now));
-        // All that was changed up to here is in what follows.
+        // All that was changed up to here is in what follows; but not who died since the dead
+        // were buried.
         set.signal.take();
+        if !lock(&set.dead).is_empty() {
+            set.signal.notify();
+        }
 
         let standings: Vec<_> = self
             .entries

@@ -3,8 +3,8 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, Weak,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
 };
 
@@ -18,7 +18,7 @@ use crate::{
     member::{Member, Reason, Veto},
     outcome::Outcome,
     sync::{self, Lease, Leases, WaitList, lock},
-    time::{self, Instant},
+    time::{self, Clock, Instant},
 };
 
 /// A handle to a circuit, with counters for the thread.
@@ -39,16 +39,15 @@ pub(super) struct Circuit {
     bound: Option<Bound>,
     /// When an open circuit becomes half-open, as a stamp.
     until: AtomicI64,
-    /// The word of the refusal while open; it says when to come back.
-    refusal: AtomicU64,
-    /// Nobody will wake this circuit when its time has come, so who asks looks at the clock.
-    unattended: AtomicBool,
+    /// The same in nanoseconds of `clock`, which costs less to read: each refusal does.
+    due: AtomicU64,
+    clock: Clock,
     last_probe: AtomicI64,
     last_failure: AtomicI64,
     /// Calls that had finished when the current generation began.
     finished_before: AtomicU64,
     waiting: WaitList,
-    /// Which generation the vetoes and the timer show.
+    /// Which generation the vetoes show.
     shown: Mutex<u64>,
 }
 
@@ -103,13 +102,11 @@ impl Circuit {
         });
         Self {
             word: AtomicU64::new(word.0),
-            // Who stands below a balancer is passed over while open, and looks at the clock on
-            // the rare occasion that it is asked all the same.
-            unattended: AtomicBool::new(bound.is_some()),
             bound,
             policy,
             until: AtomicI64::new(0),
-            refusal: AtomicU64::new(refusal.word()),
+            due: AtomicU64::new(0),
+            clock: Clock::new(),
             last_probe: AtomicI64::new(0),
             last_failure: AtomicI64::new(i64::MIN),
             finished_before: AtomicU64::new(0),
@@ -154,18 +151,29 @@ impl Circuit {
         }
     }
 
+    /// Whether it has been open for long enough. Callers sleep by another clock than this counter,
+    /// so near the end that one decides.
+    fn is_over(&self) -> bool {
+        let left = self.due.load(Ordering::Relaxed).saturating_sub(self.clock.nanos());
+        left <= time::nanos(self.policy.config.open_for) >> 10 && time::now() >= self.until()
+    }
+
     /// When the probe that began last is late.
     fn probes_end(&self) -> Instant {
         let last = time::at_stamp(self.last_probe.load(Ordering::Relaxed));
         time::later(last, self.policy.config.probe_timeout)
     }
 
+    /// Says no. While open, it says when to come back.
     #[inline]
     pub(super) fn refusal(&self) -> Error {
-        let word = self.refusal.load(Ordering::Relaxed);
-        match &self.bound {
-            None => Error::from_word(word),
-            Some(bound) => bound.refusal.clone().with_word(word),
+        let refusal = match &self.bound {
+            None => Error::refused(Kind::CircuitOpen),
+            Some(bound) => bound.refusal.clone(),
+        };
+        match self.word().state() {
+            CircuitState::Open => refusal.retry_at_stamp(self.until.load(Ordering::Relaxed)),
+            _ => refusal,
         }
     }
 
@@ -174,10 +182,6 @@ impl Circuit {
     pub(super) fn is_passing(this: &Shared) -> bool {
         let circuit = this.core();
         let word = circuit.word();
-        if word.is_open() && !circuit.unattended.load(Ordering::Acquire) {
-            // Somebody else will end that: no need to look at the clock.
-            return false;
-        }
         word.is_passing() || Self::is_passing_now(this, word)
     }
 
@@ -219,26 +223,23 @@ impl Circuit {
         }
     }
 
-    /// Does what the clock says is due, where nobody else does.
+    /// Does what the clock says is due. Nothing else does, for a circuit that stands alone: a task
+    /// would come a moment late, and refuse who comes in time.
     #[cold]
     fn catch_up(this: &Shared, word: Word) {
         let circuit = this.core();
         let is_full = || word.taken() >= u64::from(circuit.policy.config.probes);
-        let (end, next) = match word.state() {
-            CircuitState::Open if circuit.unattended.load(Ordering::Acquire) => {
-                (circuit.until(), CircuitState::HalfOpen)
-            }
+        let (due, next) = match word.state() {
+            CircuitState::Open => (circuit.is_over(), CircuitState::HalfOpen),
             // Probes that are not even polled any more: their own timers do not run.
-            CircuitState::HalfOpen if is_full() => (circuit.probes_end(), CircuitState::Open),
+            CircuitState::HalfOpen if is_full() => {
+                (time::now() >= circuit.probes_end(), CircuitState::Open)
+            }
             _ => return,
         };
-        if time::now() >= end {
+        if due {
             Self::turn(this, word, word.forced(next));
         }
-    }
-
-    fn half_open(this: &Shared, word: Word) {
-        Self::turn(this, word, word.forced(CircuitState::HalfOpen));
     }
 
     fn replace(&self, old: Word, new: Word) -> bool {
@@ -249,16 +250,14 @@ impl Circuit {
     /// Goes from `old` to `new`, another generation, unless somebody was faster.
     fn turn(this: &Shared, old: Word, new: Word) -> bool {
         let circuit = this.core();
-        let refusal = Error::refused(Kind::CircuitOpen);
-        let refusal = if new.state() == CircuitState::Open {
+        // Before the word: whoever sees it open finds until when. Of several that come at once all
+        // mean the same moment.
+        if new.state() == CircuitState::Open {
             let until = time::later(time::now(), circuit.policy.config.open_for);
             circuit.until.store(time::stamp(until), Ordering::Relaxed);
-            refusal.retry_at(until)
-        } else {
-            refusal
-        };
-        // Before the word: whoever sees it open finds these.
-        circuit.refusal.store(refusal.word(), Ordering::Relaxed);
+            let due = circuit.clock.nanos() + time::nanos(circuit.policy.config.open_for);
+            circuit.due.store(due, Ordering::Relaxed);
+        }
         circuit.finished_before.store(Self::finished(this), Ordering::Relaxed);
         let turned = circuit.replace(old, new);
         if turned {
@@ -268,7 +267,7 @@ impl Circuit {
         turned
     }
 
-    /// Makes vetoes, timer and waiters follow the word. Whoever comes last shows the last word,
+    /// Makes vetoes and waiters follow the word. Whoever comes last shows the last word,
     /// in whatever order transitions got here.
     fn show(this: &Shared) {
         let circuit = this.core();
@@ -292,42 +291,9 @@ impl Circuit {
             } else {
                 bound.busy.clear()
             }
-        } else if turned && word.state() == CircuitState::Open {
-            Self::set_timer(this, word);
         }
         drop(shown);
         circuit.waiting.wake_all();
-    }
-
-    /// Lets a task make the circuit half-open in time. It holds the circuit weakly. Without a
-    /// runtime, and when the runtime ends before the time comes, calls look at the clock instead.
-    fn set_timer(this: &Shared, word: Word) {
-        struct Attended(Weak<Lease<Circuit, Counts>>);
-
-        impl Drop for Attended {
-            fn drop(&mut self) {
-                if let Some(lease) = self.0.upgrade() {
-                    lease.core().unattended.store(true, Ordering::Release);
-                    lease.core().waiting.wake_all();
-                }
-            }
-        }
-
-        let circuit = this.core();
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            circuit.unattended.store(true, Ordering::Release);
-            return;
-        };
-        circuit.unattended.store(false, Ordering::Release);
-        let (until, attended) = (circuit.until(), Attended(this.downgrade()));
-        runtime.spawn(async move {
-            tokio::time::sleep_until(until).await;
-            if let Some(this) = Shared::upgrade(&attended.0) {
-                if this.core().word() == word {
-                    Self::half_open(&this, word);
-                }
-            }
-        });
     }
 
     pub(super) fn force(this: &Shared, state: CircuitState) {
@@ -454,6 +420,13 @@ impl Admitted {
         }
     }
 
+    /// Gives a place back that was not used: no call, so nothing to count.
+    pub(super) fn give_back(mut self) {
+        if let Some(lease) = self.lease.take() {
+            Self::settle_slowly(lease, self.ticket, Outcome::Ignored);
+        }
+    }
+
     #[cold]
     fn abandon(&mut self) {
         self.settle(Outcome::Ignored);
@@ -462,9 +435,7 @@ impl Admitted {
     #[cold]
     #[inline(never)]
     fn settle_slowly(lease: Arc<Lease<Circuit, Counts>>, ticket: Ticket, outcome: Outcome) {
-        let Some(this) = Shared::upgrade(&Arc::downgrade(&lease)) else {
-            return;
-        };
+        let this = Shared::of(lease);
         let circuit = this.core();
         if outcome.is_failure() {
             circuit.last_failure.store(time::stamp(time::now()), Ordering::Relaxed);

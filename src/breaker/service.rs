@@ -59,7 +59,9 @@ impl<S, C> CircuitBreaker<S, C> {
         if seldom.place.as_ref().is_some_and(Admitted::is_current) {
             return Poll::Ready(true);
         }
-        seldom.place = None;
+        if let Some(old) = seldom.place.take() {
+            old.give_back();
+        }
         let circuit = self.shared.core();
         for registered in [false, true] {
             if let Some(ticket) = Circuit::admit(&self.shared) {
@@ -226,6 +228,9 @@ impl<S, C> Drop for CircuitBreaker<S, C> {
     fn drop(&mut self) {
         if let Some(seldom) = &mut self.seldom {
             self.shared.core().waiting().leave(&mut seldom.waits);
+            if let Some(place) = seldom.place.take() {
+                place.give_back();
+            }
         }
     }
 }

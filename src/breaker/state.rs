@@ -133,16 +133,10 @@ impl Word {
         })
     }
 
-    /// Closed with no failure: nothing to decide, and a success has nothing to clear.
+    /// Closed with no failure, or for good: nothing to decide, and a success has nothing to clear.
     #[inline]
     pub(super) fn is_quiet(self) -> bool {
-        self.0 & (STATE | COUNT << TAKEN_SHIFT) == CLOSED
-    }
-
-    /// Whether it is open for a time.
-    #[inline]
-    pub(super) fn is_open(self) -> bool {
-        self.0 & STATE == OPEN
+        self.0 & (STATE | COUNT << TAKEN_SHIFT) == CLOSED || self.0 & STATE == FORCED_CLOSED
     }
 
     /// Whether calls pass without a place of their own.

@@ -179,8 +179,9 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The layout of [`Error::word`]: bits 0–3 kind, 4 refused, 5 unsent, 6 timed; from bit 8 on the
-/// moment to come back: the low 56 bits of its stamp, which reach 416 days both ways from now.
+/// The layout of [`Error::word`]: bits 0–3 kind, 4 refused, 5 unsent, 6 timed, 7 blameless; from
+/// bit 8 on the moment to come back: the low 56 bits of its stamp, which reach 416 days both ways
+/// from now.
 struct Word;
 
 impl Word {
@@ -188,6 +189,7 @@ impl Word {
     const REFUSED: u64 = 1 << 4;
     const UNSENT: u64 = 1 << 5;
     const TIMED: u64 = 1 << 6;
+    const BLAMELESS: u64 = 1 << 7;
     const TIME_SHIFT: u32 = 8;
 }
 
@@ -200,17 +202,6 @@ impl Error {
         }
     }
 
-    /// The word of an error without anything else, to keep in an atomic.
-    pub(crate) fn word(&self) -> u64 {
-        self.word.get()
-    }
-
-    /// This error with another word.
-    pub(crate) fn with_word(mut self, word: u64) -> Self {
-        self.word = Self::from_word(word).word;
-        self
-    }
-
     /// A failure: something was, or may have been, sent.
     pub(crate) const fn failed(kind: Kind) -> Self {
         Self::from_word(kind as u64)
@@ -221,6 +212,12 @@ impl Error {
         Self::from_word(kind as u64 | Word::UNSENT)
     }
 
+    /// A failure before anything was sent that says nothing about an endpoint: a caller's mistake,
+    /// or a deadline that had passed already.
+    pub(crate) const fn blameless(kind: Kind) -> Self {
+        Self::from_word(kind as u64 | Word::UNSENT | Word::BLAMELESS)
+    }
+
     /// A guard of ours said no.
     #[inline]
     pub(crate) const fn refused(kind: Kind) -> Self {
@@ -228,11 +225,23 @@ impl Error {
     }
 
     /// Come back at `instant`, which is at most a year from now.
-    pub(crate) fn retry_at(mut self, instant: Instant) -> Self {
+    pub(crate) fn retry_at(self, instant: Instant) -> Self {
+        self.retry_at_stamp(time::stamp(instant))
+    }
+
+    /// The same for a moment that was kept as a stamp.
+    #[inline]
+    pub(crate) fn retry_at_stamp(mut self, stamp: i64) -> Self {
         let low = self.word.get() & ((1 << Word::TIME_SHIFT) - 1);
-        let stamp = (time::stamp(instant) as u64) << Word::TIME_SHIFT;
+        let stamp = (stamp as u64) << Word::TIME_SHIFT;
         self.word = Self::from_word(low | Word::TIMED | stamp).word;
         self
+    }
+
+    /// Come back `wait` after `now`; an absurd wait is told as a year.
+    pub(crate) fn retry_in(self, now: Instant, wait: Duration) -> Self {
+        const YEAR: Duration = Duration::from_secs(86_400 * 365);
+        self.retry_at(time::later(now, wait.min(YEAR)))
     }
 
     pub(crate) fn at_endpoint(mut self, key: &Arc<str>) -> Self {
@@ -277,7 +286,10 @@ impl Error {
         if earlier.iter().chain([&last]).all(Self::is_refused) {
             error.word |= Word::REFUSED;
         }
-        if let Some(at) = last.retry_instant() {
+        // Where all refused, the first to be free again is who matters.
+        let first = earlier.iter().filter(|_| error.is_refused());
+        let at = first.chain([&last]).filter_map(Self::retry_instant).min();
+        if let Some(at) = at {
             error = error.retry_at(at);
         }
         let rest = error.rest_mut();
@@ -366,6 +378,13 @@ impl Error {
         self.retry_instant().map(|at| at.saturating_duration_since(time::now()))
     }
 
+    /// Whether this says anything about an endpoint. A refusal does not, nor a mistake of the
+    /// caller, nor a program that is not set up.
+    pub(crate) fn is_evidence(&self) -> bool {
+        let blameless = self.word.get() & (Word::REFUSED | Word::BLAMELESS) != 0;
+        !blameless && !matches!(self.kind(), Kind::InvalidConfig | Kind::Unavailable)
+    }
+
     pub(crate) fn retry_instant(&self) -> Option<Instant> {
         (self.word.get() & Word::TIMED != 0).then(|| {
             // The word has the low bits of the stamp, so it is the nearest such moment to now:
@@ -413,6 +432,9 @@ impl fmt::Display for Error {
         }
         if self.attempts() > 1 {
             write!(f, " after {} attempts", self.attempts())?;
+        }
+        if let (Kind::RetryExhausted, Some(last)) = (self.kind(), self.history().last()) {
+            write!(f, ", the last: {last}")?;
         }
         if let Some(after) = self.retry_after() {
             write!(f, "; retry after {after:?}")?;

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     choose::{Choose, Chosen, Tried},
     error::{BoxError, Error, Kind},
-    outcome::{Classify, Outcome},
+    outcome::{Classify, Outcome, is_answer, is_refusal},
     replay::ReplayPolicy,
     sync::random_fraction,
     time::{self, Instant},
@@ -70,9 +70,9 @@ struct Course<S, Req> {
     tried: Tried,
     errors: Vec<Error>,
     request: Option<Req>,
-    end: Option<Pin<Box<Sleep>>>,
-    attempt: Option<Pin<Box<Sleep>>>,
-    wait: Option<Pin<Box<Sleep>>>,
+    end: Option<Timer>,
+    attempt: Option<Timer>,
+    wait: Option<Timer>,
 }
 
 impl<S, R, C, Req> ResponseFuture<S, R, C, Req>
@@ -129,7 +129,14 @@ where
                     Outcome::Overload { retry_after } => Failure::answer(response, retry_after),
                     _ => return Poll::Ready(Ok(response)),
                 },
-                Poll::Ready(Err(error)) => Failure::Error(Error::from_service(error)),
+                Poll::Ready(Err(error)) => {
+                    // A refusal is not for the rule to judge: it goes elsewhere, for free.
+                    let is_final = !is_refusal(&error)
+                        && !is_answer(&error)
+                        && !policy.classify.classify(Err(&error)).is_failure();
+                    let error = Error::from_service(error);
+                    if is_final { Failure::Final(error) } else { Failure::Error(error) }
+                }
                 Poll::Pending => {
                     this.times.begin();
                     if !has_limit(policy, this.times) {
@@ -139,7 +146,6 @@ where
                     match course.poll_limits(policy, this.times, &*inner, cx) {
                         Poll::Pending => return Poll::Pending,
                         Poll::Ready(Late::Call(error)) => {
-                            // Whoever keeps this future does not keep the attempt.
                             this.state.set(State::Between);
                             return Poll::Ready(Err(error));
                         }
@@ -149,7 +155,11 @@ where
             };
             let course = this.course.get_or_insert_with(|| Course::new(this.times));
             match course.fail(failure, this.shared, this.times, &*inner, this.spare) {
-                Some(result) => return Poll::Ready(result),
+                // Whoever keeps this future does not keep the attempt, which may have hung.
+                Some(result) => {
+                    this.state.set(State::Between);
+                    return Poll::Ready(result);
+                }
                 None => this.state.set(State::Between),
             }
         }
@@ -175,7 +185,10 @@ fn has_limit<R, C>(policy: &Policy<R, C>, times: &Times) -> bool {
 /// Why an attempt is not the last word.
 enum Failure<Res> {
     Error(Error),
-    /// An answer that the rule holds for a failure; given to the caller if no better one comes.
+    /// An error that the rule does not hold for a failure: another attempt would not help.
+    Final(Error),
+    /// An answer that the rule holds for a failure. The caller gets the last one, unless a later
+    /// attempt ends in an error.
     Answer(Res, Option<Duration>),
 }
 
@@ -221,10 +234,10 @@ impl<S, Req> Course<S, Req> {
         cx: &mut Context<'_>,
     ) -> Poll<Late> {
         if self.end.is_none() {
-            self.end = self.end_of_call(policy, times).map(sleep_until);
+            self.end = self.end_of_call(policy, times).map(Timer::at);
         }
         if let (None, Some(timeout)) = (&self.attempt, policy.attempts.timeout) {
-            self.attempt = Some(sleep_until(time::later(time::now(), timeout)));
+            self.attempt = Some(Timer::at(time::later(time::now(), timeout)));
         }
         let late = |kind: &str, limit: Duration| {
             let error = if inner.is_unsent() { Error::unsent } else { Error::failed };
@@ -241,7 +254,7 @@ impl<S, Req> Course<S, Req> {
         let Some(attempt) = &mut self.attempt else {
             return Poll::Pending;
         };
-        attempt.as_mut().poll(cx).map(|()| {
+        attempt.poll(cx).map(|()| {
             let timeout = policy.attempts.timeout.unwrap_or_default();
             Late::Attempt(late("the attempt", timeout))
         })
@@ -249,7 +262,7 @@ impl<S, Req> Course<S, Req> {
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.end {
-            Some(end) => end.as_mut().poll(cx),
+            Some(end) => end.poll(cx),
             None => Poll::Pending,
         }
     }
@@ -280,7 +293,7 @@ impl<S, Req> Course<S, Req> {
         let policy = &*shared.core().policy;
         let chosen = inner.chosen().cloned();
         let failed = match &failure {
-            Failure::Error(error) => Failed {
+            Failure::Error(error) | Failure::Final(error) => Failed {
                 kind: error.kind(),
                 refused: error.is_refused(),
                 unsent: error.is_unsent(),
@@ -297,10 +310,11 @@ impl<S, Req> Course<S, Req> {
                 retry_after: *retry_after,
             },
         };
-        if let Some(member) = chosen {
-            self.tried.insert(member);
+        if let Some(member) = &chosen {
+            self.tried.insert(member.clone());
         }
-        let next = if spare.is_some() {
+        let is_final = matches!(failure, Failure::Final(_));
+        let next = if spare.is_some() && !is_final {
             let progress = Progress {
                 made: self.made,
                 idempotent: times.idempotent != 0,
@@ -323,14 +337,23 @@ impl<S, Req> Course<S, Req> {
         };
         match (wait, failure) {
             (Some(wait), failure) => {
-                if let Failure::Error(error) = failure {
-                    self.errors.push(error);
-                }
+                self.errors.push(match failure {
+                    Failure::Error(error) | Failure::Final(error) => error,
+                    // It was sent, so whatever comes of the call is not unsent.
+                    Failure::Answer(..) => {
+                        let error =
+                            Error::failed(Kind::Service).message("the answer was judged a failure");
+                        match &chosen {
+                            Some(member) => error.at_endpoint(member.shared_key()),
+                            None => error,
+                        }
+                    }
+                });
                 self.service.get_or_insert_with(|| shared.core().service.clone());
                 self.prepare(wait, policy, times, spare);
                 None
             }
-            (None, Failure::Error(error)) => Some(Err(self.give_up(error))),
+            (None, Failure::Error(error) | Failure::Final(error)) => Some(Err(self.give_up(error))),
             (None, Failure::Answer(response, _)) => Some(Ok(response)),
         }
     }
@@ -349,10 +372,10 @@ impl<S, Req> Course<S, Req> {
             *spare = policy.replay.replay(request);
             policy.replay.begin_attempt(request, self.made);
         }
-        self.wait = (!wait.is_zero()).then(|| sleep_until(time::later(time::now(), wait)));
+        self.wait = (!wait.is_zero()).then(|| Timer::at(time::later(time::now(), wait)));
         self.attempt = None;
         if self.end.is_none() {
-            self.end = self.end_of_call(policy, times).map(sleep_until);
+            self.end = self.end_of_call(policy, times).map(Timer::at);
         }
     }
 
@@ -373,7 +396,10 @@ impl<S, Req> Course<S, Req> {
             return Poll::Ready(Err(self.too_late(error)));
         }
         if let Some(wait) = &mut self.wait {
-            std::task::ready!(wait.as_mut().poll(cx));
+            // Nobody would wake this without a runtime, so then it does not wait.
+            if let Timer::Sleep(_) = wait {
+                std::task::ready!(wait.poll(cx));
+            }
             self.wait = None;
         }
         let Some(service) = &mut self.service else {
@@ -409,8 +435,28 @@ impl<S, Req> Course<S, Req> {
     }
 }
 
-fn sleep_until(at: Instant) -> Pin<Box<Sleep>> {
-    Box::pin(tokio::time::sleep_until(at))
+/// A moment to wait for. Outside a runtime there is nothing to wait with: then whoever polls looks
+/// whether it has come.
+enum Timer {
+    Sleep(Pin<Box<Sleep>>),
+    Clock(Instant),
+}
+
+impl Timer {
+    fn at(at: Instant) -> Self {
+        match tokio::runtime::Handle::try_current() {
+            Ok(_) => Self::Sleep(Box::pin(tokio::time::sleep_until(at))),
+            Err(_) => Self::Clock(at),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Sleep(sleep) => sleep.as_mut().poll(cx),
+            Self::Clock(at) if time::now() >= *at => Poll::Ready(()),
+            Self::Clock(_) => Poll::Pending,
+        }
+    }
 }
 
 impl<S, R, C, Req> fmt::Debug for ResponseFuture<S, R, C, Req>

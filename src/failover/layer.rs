@@ -14,6 +14,9 @@ use crate::{
 ///
 /// The budget belongs to the layer value: all services that it and its clones make share it.
 ///
+/// Requests implement [`Replay`](crate::Replay), as [`Call`](crate::Call) and `http::Request` do; for
+/// others there is [`with_replay`](Self::with_replay).
+///
 /// # Example
 /// ```
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
@@ -66,14 +69,30 @@ impl<R: Clone, C: Clone> FailoverLayer<R, C> {
     }
 
     /// Lets `copy` make the copies of requests: `Some` of those that may be sent twice.
+    ///
+    /// For requests that do not implement [`Replay`](crate::Replay). Deadlines are read from those
+    /// that do, so there are none here but [`Attempts::overall`].
     pub fn with_replay<F>(self, copy: F) -> FailoverLayer<ReplayFn<F>, C> {
         let Policy { attempts, budget, classify, .. } = Policy::clone(&self.policy);
         let policy = Policy { attempts, budget, replay: ReplayFn::new(copy), classify };
         FailoverLayer { policy: Arc::new(policy) }
     }
 
-    /// Lets `classify` judge the answers: a [`Classify`](crate::Classify), such as a closure. An
-    /// answer that is a failure is treated like an error; the last one is given to the caller.
+    /// Lets `classify` judge the calls: a [`Classify`](crate::Classify), such as a closure. An
+    /// answer that is a failure is treated like an error; the caller gets the last one, unless a
+    /// later attempt ends in an error. An error that is no failure is given to the caller at once.
+    ///
+    /// Write the type of the closure's argument, or the compiler cannot tell it:
+    /// ```
+    /// use tower_upstream::{Attempts, Error, FailoverLayer, Outcome};
+    /// let layer = FailoverLayer::new(Attempts::up_to(3)).with_classify(
+    ///     |result: Result<&u16, &Error>| match result {
+    ///         Ok(500..) | Err(_) => Outcome::Failure,
+    ///         Ok(_) => Outcome::Success,
+    ///     },
+    /// );
+    /// # let _ = layer;
+    /// ```
     pub fn with_classify<D>(self, classify: D) -> FailoverLayer<R, D> {
         let Policy { attempts, budget, replay, .. } = Policy::clone(&self.policy);
         FailoverLayer { policy: Arc::new(Policy { attempts, budget, replay, classify }) }

@@ -8,7 +8,7 @@ use std::{fmt, time::Duration};
 #[cfg(feature = "http")]
 pub use self::http::HttpClassify;
 
-use crate::error::Error;
+use crate::error::{Error, Kind};
 
 /// The verdict on one finished call, as a guard counts it.
 ///
@@ -72,6 +72,10 @@ where
 
 /// Every `Err` is a failure, every answer a success. The default of all layers.
 ///
+/// An error that a plugin answered with ([`Kind::Plugin`](crate::Kind::Plugin)) is an answer: it
+/// did its work, and found the call wrong. Else one caller's bad input would open the circuits of
+/// all.
+///
 /// ```
 /// use tower_upstream::{Classify, ErrIsFailure, Outcome};
 /// assert_eq!(ErrIsFailure.classify(Ok::<_, &()>(&503)), Outcome::Success);
@@ -79,18 +83,19 @@ where
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ErrIsFailure;
 
-impl<Res, Err> Classify<Res, Err> for ErrIsFailure {
+impl<Res, Err: 'static> Classify<Res, Err> for ErrIsFailure {
     #[inline]
     fn classify(&self, result: Result<&Res, &Err>) -> Outcome {
         match result {
             Ok(_) => Outcome::Success,
+            Err(error) if is_answer(error) => Outcome::Success,
             Err(_) => Outcome::Failure,
         }
     }
 }
 
 /// Judges by the rule, except for what is no evidence whatever the rule says: our refusals, and
-/// what never reached an endpoint for want of one.
+/// what was not sent for a reason that is not the endpoint's.
 #[inline]
 pub(crate) fn judge<C, Res, Err>(classify: &C, result: &Result<Res, Err>) -> Outcome
 where
@@ -99,9 +104,19 @@ where
 {
     match result {
         Ok(response) => classify.classify(Ok(response)),
-        Err(error) if Error::find(error).is_some_and(Error::is_refused) => Outcome::Ignored,
+        Err(error) if !is_evidence(error) => Outcome::Ignored,
         Err(error) => classify.classify(Err(error)),
     }
+}
+
+/// Whether `error` may say something about an endpoint.
+pub(crate) fn is_evidence<E: 'static>(error: &E) -> bool {
+    Error::find(error).is_none_or(Error::is_evidence)
+}
+
+/// Whether `error` is what a plugin answered.
+pub(crate) fn is_answer<E: 'static>(error: &E) -> bool {
+    Error::find(error).is_some_and(|error| error.kind() == Kind::Plugin)
 }
 
 /// Whether `error` is a refusal of ours.
@@ -127,7 +142,7 @@ impl<T> fmt::Debug for TypeName<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{BoxError, Kind};
+    use crate::error::BoxError;
 
     #[test]
     fn a_refusal_is_ignored_whatever_the_rule_says() {
@@ -136,5 +151,15 @@ mod tests {
         let failure: Result<(), BoxError> = Err("broken".into());
         assert_eq!(judge(&all_bad, &refusal), Outcome::Ignored);
         assert_eq!(judge(&all_bad, &failure), Outcome::Failure);
+        let mistake: Result<(), BoxError> = Err(Error::blameless(Kind::Timeout).into());
+        assert_eq!(judge(&all_bad, &mistake), Outcome::Ignored);
+    }
+
+    #[test]
+    fn what_a_plugin_answered_is_an_answer() {
+        let wrong: Result<(), Error> = Err(Error::failed(Kind::Plugin));
+        assert_eq!(judge(&ErrIsFailure, &wrong), Outcome::Success);
+        let broken: Result<(), Error> = Err(Error::failed(Kind::Connection));
+        assert_eq!(judge(&ErrIsFailure, &broken), Outcome::Failure);
     }
 }

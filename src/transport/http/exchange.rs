@@ -72,7 +72,7 @@ impl Exchange {
     ) -> Result<Self, Error> {
         let now = time::now();
         if deadline.is_some_and(|deadline| deadline <= now) {
-            return Err(Error::unsent(Kind::Timeout)
+            return Err(Error::blameless(Kind::Timeout)
                 .message("the deadline of the call passed before it was sent"));
         }
         let by_config = time::later(now, config.request_timeout);
