@@ -31,6 +31,19 @@ pub trait Choose<Req>: Service<Req> + Chooses {
 }
 
 /// A service that chooses, whatever the request. See [`Choose`].
+///
+/// ```
+/// use tower_upstream::{Chooses, Tried};
+///
+/// /// A layer of one's own that may stand between a failover and a balancer.
+/// struct Mine<S>(S);
+///
+/// impl<S: Chooses> Chooses for Mine<S> {
+///     fn has_untried(&self, tried: &Tried) -> bool {
+///         self.0.has_untried(tried)
+///     }
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not choose an endpoint, so a `FailoverLayer` cannot stand above it",
     label = "between `FailoverLayer` and `BalanceLayer` only layers that pass `Choose` on can stand",
@@ -44,6 +57,13 @@ pub trait Chooses {
 }
 
 /// The response future of a service that chooses.
+///
+/// ```
+/// use tower_upstream::Chosen;
+/// fn who<F: Chosen>(future: &F) -> Option<&str> {
+///     future.chosen().map(|member| member.key())
+/// }
+/// ```
 pub trait Chosen {
     /// The member that the call went to, or waits for; `None` if it got to none.
     ///

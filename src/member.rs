@@ -385,6 +385,19 @@ impl fmt::Display for Reason {
 /// A member has 16 bits for health, circuits and places each, and fewer for the rest. A guard that
 /// comes when all are taken gets a veto without effect: it must refuse in `call`, as guards do
 /// anyway.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_upstream::{Endpoint, Member, Reason};
+///
+/// let member = Member::new("a:1".parse::<Endpoint>()?);
+/// let veto = member.veto(Reason::Disabled);
+/// veto.raise_until(tokio::time::Instant::now() + Duration::from_secs(5));
+/// assert_eq!(member.reasons().collect::<Vec<_>>(), [Reason::Disabled]);
+/// veto.clear();
+/// assert!(member.is_eligible());
+/// # Ok::<(), tower_upstream::Error>(())
+/// ```
 pub struct Veto {
     member: Arc<Member>,
     bit: u64,
@@ -443,7 +456,17 @@ impl fmt::Debug for Veto {
     }
 }
 
-/// A call in flight on a member, until this drops.
+/// A call in flight on a member, until this drops. Made by [`Member::begin`].
+///
+/// ```
+/// use tower_upstream::{Endpoint, Member};
+/// let member = Member::new("a:1".parse::<Endpoint>()?);
+/// let call = member.begin();
+/// assert_eq!(member.in_flight(), 1);
+/// drop(call);
+/// assert_eq!(member.in_flight(), 0);
+/// # Ok::<(), tower_upstream::Error>(())
+/// ```
 pub struct InFlight(Arc<Member>);
 
 impl InFlight {

@@ -17,6 +17,10 @@
 //! keeps its request and waits for others too: three more every 10 ms, until it waits for all that
 //! may be chosen, and it takes whichever is ready first. A stuck endpoint holds nobody up.
 //!
+//! A call waits for `fail_fast_after` (1 s) at most, and knows of no deadline of the request: a
+//! [`FailoverLayer`](crate::failover::FailoverLayer) above does. So the call that finds the last
+//! endpoint barred waits that long; once there has been nobody for as long, calls fail at once.
+//!
 //! Failures never remove an endpoint; only discovery does. A service whose `poll_ready` fails is
 //! dead, and connected anew by the task with backoff. State of a member survives all of this.
 //!

@@ -28,6 +28,12 @@ pub struct CircuitBreakerHandle {
 }
 
 /// What a circuit has seen.
+///
+/// ```
+/// use tower_upstream::CircuitBreakerLayer;
+/// let stats = CircuitBreakerLayer::default().handle().stats();
+/// assert_eq!((stats.requests, stats.refused), (0, 0));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CircuitBreakerStats {

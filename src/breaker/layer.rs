@@ -45,7 +45,20 @@ impl Default for CircuitBreakerLayer {
 }
 
 impl<C> CircuitBreakerLayer<C> {
-    /// Lets `classify` judge the calls: a [`Classify`](crate::Classify), such as a closure.
+    /// Lets `classify` judge the calls: a [`Classify`](crate::Classify), such as a closure, or
+    /// `HttpClassify` for HTTP responses.
+    ///
+    /// Write the type of the closure's argument, or the compiler cannot tell it:
+    /// ```
+    /// use tower_upstream::{CircuitBreakerLayer, Outcome};
+    /// let layer = CircuitBreakerLayer::default().with_classify(
+    ///     |result: Result<&u16, &std::io::Error>| match result {
+    ///         Ok(500..) | Err(_) => Outcome::Failure,
+    ///         Ok(_) => Outcome::Success,
+    ///     },
+    /// );
+    /// # let _ = layer;
+    /// ```
     pub fn with_classify<D>(self, classify: D) -> CircuitBreakerLayer<D> {
         CircuitBreakerLayer { shared: self.shared, classify }
     }
@@ -60,12 +73,15 @@ impl<C> CircuitBreakerLayer<C> {
         Self { shared: Policy::new(config).circuit(), classify: self.classify.clone() }
     }
 
-    /// The circuit that the services of this layer share.
+    /// The circuit that the services of this layer share above a balancer, or without one. Below a
+    /// balancer nothing uses it: see [`handle_for`](Self::handle_for).
     pub fn handle(&self) -> CircuitBreakerHandle {
         CircuitBreakerHandle::new(self.shared.clone())
     }
 
-    /// The circuit of the endpoint with `key`, where this layer stands below a balancer.
+    /// The circuit of the endpoint with `key`, where this layer stands below a balancer: from the
+    /// first call on, while the endpoint is in the set. Where several sets share the layer, the one
+    /// that came last.
     pub fn handle_for(&self, key: &str) -> Option<CircuitBreakerHandle> {
         self.shared.core().policy().find(key).map(CircuitBreakerHandle::new)
     }

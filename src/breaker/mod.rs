@@ -24,6 +24,12 @@
 //! A call that is dropped counts as neither good nor bad, and gives its probe place back.
 //!
 //! An open circuit becomes half-open when its time has come, also without traffic.
+//!
+//! # What counts
+//! By default every `Err` is a failure, except what a plugin answered, what a guard of this crate
+//! refused, and what was never sent for the caller's own reason. An HTTP response is an answer
+//! whatever its status: give [`with_classify`](CircuitBreakerLayer::with_classify) an
+//! `HttpClassify`.
 
 mod circuit;
 mod config;

@@ -15,6 +15,13 @@ use crate::{
 ///
 /// Weights count once there is load to compare; where calls rarely overlap, the draw decides and
 /// all get the same share.
+///
+/// ```
+/// use tower_upstream::{balance::{BalanceLayer, LeastRequest}, discover};
+/// let layer = BalanceLayer::new(discover::fixed(["a:1", "b:1"])?, LeastRequest::new());
+/// # let _ = layer;
+/// # Ok::<(), tower_upstream::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LeastRequest {}
 

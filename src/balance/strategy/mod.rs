@@ -16,7 +16,8 @@ use crate::{choose::Tried, endpoint::Endpoint, member::Member};
 
 /// How to choose, apart from the request: what the task of a set prepares.
 ///
-/// Implement this and [`Pick`] for a strategy of yours.
+/// Implement this and [`Pick`] for a strategy of yours, and `Clone`, which
+/// [`BalanceLayer`](super::BalanceLayer) asks for.
 ///
 /// # Example
 /// The first candidate in the order of keys that is free, as a leader would be chosen.
@@ -42,22 +43,26 @@ pub trait Strategy: Send + Sync + 'static {
     /// What a choice needs that depends on the members alone, such as a ring or a table.
     type Table: Send + Sync + 'static;
 
-    /// Prepares the table for `members`, which are ordered by key. Runs on the task of the set, once
-    /// for each snapshot; `before` is the table of the last one.
+    /// Prepares the table for `members`: those that may be chosen, ordered by key. Their indices are
+    /// those of the [`Candidates`] that [`Pick::pick`] gets.
+    ///
+    /// Runs on the task of the set, once for each snapshot: so also when a circuit opens or closes.
+    /// `before` is the table of the last one. The first is made of no members, when the set is.
     fn table(&self, members: &[Arc<Member>], before: Option<&Self::Table>) -> Self::Table;
 }
 
-/// How to choose for one request.
+/// How to choose for one request. [`Strategy`] has an example.
 pub trait Pick<Req: ?Sized>: Strategy {
     /// The index of the candidate to call; `None` if none is [free](Candidates::is_free).
     ///
-    /// Runs on the path of each call: it must not block, and should not allocate. Candidates that
+    /// Runs on the path of each call: it must not block, and should not allocate. There may be no
+    /// candidates. Candidates that
     /// are not free should be passed over; one chosen all the same is waited for.
     fn pick(&self, table: &Self::Table, candidates: Candidates<'_>, request: &Req)
     -> Option<usize>;
 }
 
-/// The members that may be chosen, ordered by key.
+/// The members that may be chosen, ordered by key. [`Strategy`] has an example.
 #[derive(Clone, Copy)]
 pub struct Candidates<'a> {
     members: &'a [Arc<Member>],
@@ -114,6 +119,17 @@ impl fmt::Debug for Candidates<'_> {
 }
 
 /// What a strategy may know of a member.
+///
+/// ```
+/// use tower_upstream::balance::Candidates;
+///
+/// /// The one that has been idle, or waits for least, by its latency.
+/// fn cost(candidates: &Candidates<'_>, index: usize) -> Option<u128> {
+///     let candidate = candidates.get(index)?;
+///     let latency = candidate.latency().unwrap_or_default();
+///     Some(latency.as_micros() * u128::from(candidate.load() + 1))
+/// }
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Candidate<'a> {
     member: &'a Arc<Member>,

@@ -7,6 +7,13 @@ use crate::{member::Member, sync::random_below};
 ///
 /// Use it where load says nothing, such as for calls that are done when they are sent. Weights are
 /// not looked at.
+///
+/// ```
+/// use tower_upstream::{balance::{BalanceLayer, Random}, discover};
+/// let layer = BalanceLayer::new(discover::fixed(["a:1", "b:1"])?, Random::new());
+/// # let _ = layer;
+/// # Ok::<(), tower_upstream::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Random {}
 

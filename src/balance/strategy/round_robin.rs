@@ -11,6 +11,13 @@ use crate::member::Member;
 /// Use it where calls cost the same and endpoints are alike; [`LeastRequest`](super::LeastRequest)
 /// is better wherever one may be slow. Weights are not looked at. One that cannot be used is passed
 /// over, and the next gets its turn too.
+///
+/// ```
+/// use tower_upstream::{balance::{BalanceLayer, RoundRobin}, discover};
+/// let layer = BalanceLayer::new(discover::fixed(["a:1", "b:1"])?, RoundRobin::new());
+/// # let _ = layer;
+/// # Ok::<(), tower_upstream::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RoundRobin {}
 
