@@ -2,11 +2,15 @@
 
 use std::{
     fmt,
+    pin::Pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
+    task::{Context, Wake, Waker},
 };
+
+use tokio::time::Sleep;
 
 use super::{
     CircuitBreakerConfig, CircuitState,
@@ -18,7 +22,7 @@ use crate::{
     member::{Member, Reason, Veto},
     outcome::Outcome,
     sync::{self, Lease, Leases, WaitList, lock},
-    time::{self, Clock, Instant},
+    time::{self, Instant},
 };
 
 /// A handle to a circuit, with counters for the thread.
@@ -39,16 +43,35 @@ pub(super) struct Circuit {
     bound: Option<Bound>,
     /// When an open circuit becomes half-open, as a stamp.
     until: AtomicI64,
-    /// The same in nanoseconds of `clock`, which costs less to read: each refusal does.
-    due: AtomicU64,
-    clock: Clock,
+    alarm: Arc<Alarm>,
     last_probe: AtomicI64,
     last_failure: AtomicI64,
     /// Calls that had finished when the current generation began.
     finished_before: AtomicU64,
     waiting: WaitList,
-    /// Which generation the vetoes show.
-    shown: Mutex<u64>,
+    shown: Mutex<Shown>,
+}
+
+#[derive(Default)]
+struct Shown {
+    /// Which generation the vetoes and the alarm are of.
+    generation: u64,
+    /// What rings the alarm of a circuit that stands alone.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// Rings when an open circuit may be due, so that refusals before need not look at the clock.
+///
+/// It is the very waker of the timer, not a task that is woken: whoever slept until the same moment
+/// finds that it has rung. It may ring early, and does when its runtime ends; the clock decides.
+struct Alarm {
+    rung: AtomicBool,
+}
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.rung.store(true, Ordering::Release);
+    }
 }
 
 /// What ties a circuit to one member.
@@ -105,13 +128,12 @@ impl Circuit {
             bound,
             policy,
             until: AtomicI64::new(0),
-            due: AtomicU64::new(0),
-            clock: Clock::new(),
+            alarm: Arc::new(Alarm { rung: AtomicBool::new(true) }),
             last_probe: AtomicI64::new(0),
             last_failure: AtomicI64::new(i64::MIN),
             finished_before: AtomicU64::new(0),
             waiting: WaitList::default(),
-            shown: Mutex::new(0),
+            shown: Mutex::default(),
         }
     }
 
@@ -151,11 +173,11 @@ impl Circuit {
         }
     }
 
-    /// Whether it has been open for long enough. Callers sleep by another clock than this counter,
-    /// so near the end that one decides.
+    /// Whether it has been open for long enough. Reads the clock only once the alarm has rung.
+    #[inline]
     fn is_over(&self) -> bool {
-        let left = self.due.load(Ordering::Relaxed).saturating_sub(self.clock.nanos());
-        left <= time::nanos(self.policy.config.open_for) >> 10 && time::now() >= self.until()
+        // Acquire with the Release of the alarm: the clock is read after it rang.
+        self.alarm.rung.load(Ordering::Acquire) && time::now() >= self.until()
     }
 
     /// When the probe that began last is late.
@@ -182,6 +204,9 @@ impl Circuit {
     pub(super) fn is_passing(this: &Shared) -> bool {
         let circuit = this.core();
         let word = circuit.word();
+        if word.is_open() && !circuit.is_over() {
+            return false;
+        }
         word.is_passing() || Self::is_passing_now(this, word)
     }
 
@@ -223,8 +248,7 @@ impl Circuit {
         }
     }
 
-    /// Does what the clock says is due. Nothing else does, for a circuit that stands alone: a task
-    /// would come a moment late, and refuse who comes in time.
+    /// Does what the clock says is due. Nothing else does, for a circuit that stands alone.
     #[cold]
     fn catch_up(this: &Shared, word: Word) {
         let circuit = this.core();
@@ -255,8 +279,6 @@ impl Circuit {
         if new.state() == CircuitState::Open {
             let until = time::later(time::now(), circuit.policy.config.open_for);
             circuit.until.store(time::stamp(until), Ordering::Relaxed);
-            let due = circuit.clock.nanos() + time::nanos(circuit.policy.config.open_for);
-            circuit.due.store(due, Ordering::Relaxed);
         }
         circuit.finished_before.store(Self::finished(this), Ordering::Relaxed);
         let turned = circuit.replace(old, new);
@@ -273,8 +295,8 @@ impl Circuit {
         let circuit = this.core();
         let mut shown = lock(&circuit.shown);
         let word = circuit.word();
-        let turned = *shown != word.generation();
-        *shown = word.generation();
+        let turned = shown.generation != word.generation();
+        shown.generation = word.generation();
         if let Some(bound) = &circuit.bound {
             match word.state() {
                 CircuitState::Open if turned => bound.open.raise_until(circuit.until()),
@@ -291,9 +313,28 @@ impl Circuit {
             } else {
                 bound.busy.clear()
             }
+        } else if turned {
+            shown.timer = match word.state() {
+                CircuitState::Open => circuit.set_alarm(),
+                _ => None,
+            };
         }
         drop(shown);
         circuit.waiting.wake_all();
+    }
+
+    /// Without a runtime it has rung from the start.
+    fn set_alarm(&self) -> Option<Pin<Box<Sleep>>> {
+        let in_runtime = tokio::runtime::Handle::try_current().is_ok();
+        self.alarm.rung.store(!in_runtime, Ordering::Release);
+        in_runtime.then(|| {
+            let mut timer = Box::pin(tokio::time::sleep_until(self.until()));
+            let waker = Waker::from(self.alarm.clone());
+            if timer.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
+                self.alarm.rung.store(true, Ordering::Release);
+            }
+            timer
+        })
     }
 
     pub(super) fn force(this: &Shared, state: CircuitState) {

@@ -139,6 +139,11 @@ impl Word {
         self.0 & (STATE | COUNT << TAKEN_SHIFT) == CLOSED || self.0 & STATE == FORCED_CLOSED
     }
 
+    #[inline]
+    pub(super) fn is_open(self) -> bool {
+        self.0 & STATE == OPEN
+    }
+
     /// Whether calls pass without a place of their own.
     #[inline]
     pub(super) fn is_passing(self) -> bool {
