@@ -299,10 +299,13 @@ async fn a_status_tells_the_kind_and_the_body_tells_more() {
         (400, Kind::Plugin),
         (404, Kind::Plugin),
         (429, Kind::RateLimited),
-        (500, Kind::Plugin),
+        (499, Kind::Plugin),
+        (500, Kind::Transport),
+        (501, Kind::Transport),
         (502, Kind::Transport),
         (503, Kind::Transport),
         (504, Kind::Transport),
+        (599, Kind::Transport),
     ] {
         let answer = |body: &str| {
             format!(
@@ -385,7 +388,7 @@ async fn a_body_beyond_the_limit_is_not_read() {
     assert!(written < 12 << 20, "{written}");
     // Of an error only the start is read, whatever the limit.
     let (result, written) = flooded("500 X", HttpConfig::default()).await;
-    assert_error(result, Kind::Plugin, false, "status 500");
+    assert_error(result, Kind::Transport, false, "status 500");
     assert!(written < 12 << 20, "{written}");
 }
 
@@ -501,7 +504,7 @@ async fn an_answer_that_never_ends_runs_out_of_time() {
         ("", Kind::Timeout, "within 30s (`request_timeout`)"),
         ("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"da", Kind::Timeout, "`request_timeout`"),
         ("HTTP/1.1 200 OK\r\nX-", Kind::Timeout, "`request_timeout`"),
-        ("HTTP/1.1 500 X\r\nContent-Length: 99\r\n\r\nhalf", Kind::Plugin, "status 500: half"),
+        ("HTTP/1.1 500 X\r\nContent-Length: 99\r\n\r\nhalf", Kind::Transport, "status 500: half"),
     ] {
         let (address, begun, closed) = stalling(answer).await;
         let service = connect::<Gross>(address);
