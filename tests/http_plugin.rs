@@ -660,6 +660,24 @@ fn path_is_default<Req, Res>(service: &HttpService<Req, Res>) -> bool {
 }
 
 #[tokio::test]
+async fn a_user_name_in_the_health_path_is_refused_and_never_shown() {
+    for path in
+        ["http://user:hunter2@127.0.0.1:9/h", "ftp://user:hunter2@a/h", "http://u:hun/ter2@a"]
+    {
+        let config = config(|c| c.health_path = path.into());
+        let transport = format!("{:?}", HttpTransport::<u8, u8>::with_config(config.clone()));
+        let service = connect_with::<u8, u8>(config, "http://127.0.0.1:9");
+        let health = service.health().await;
+        assert!(!health.status.is_usable());
+        let shown = format!("{service:?} {transport} {} {health:?}", health.message);
+        assert!(!shown.contains("hun") && !shown.contains("ter2"), "{shown}");
+        if path.ends_with("9/h") {
+            assert!(health.message.contains("user name"), "{}", health.message);
+        }
+    }
+}
+
+#[tokio::test]
 async fn ill_health_says_why() {
     let health = |address: SocketAddr| async move { connect::<Gross>(address).health().await };
     let healthy = health(answering("HTTP/1.1 204 X\r\n\r\n").await).await;
