@@ -466,7 +466,9 @@ async fn who_watches_one_that_leaves_watches_the_one_before_it() {
 
 /// Drops a call when it is dropped itself, which is allowed to wakers, and would never end under
 /// the lock of the queue.
-struct Nosy(Mutex<Option<task::Spawn<<Waiting as Service<Call<u32>>>::Future>>>);
+struct Nosy {
+    _call: Mutex<task::Spawn<<Waiting as Service<Call<u32>>>::Future>>,
+}
 
 impl std::task::Wake for Nosy {
     fn wake(self: Arc<Self>) {}
@@ -477,8 +479,8 @@ async fn wakers_are_dropped_outside_the_lock() {
     let (layer, service, _) = waiting(quota(), SECOND * 10);
     start(&service, 0).await.unwrap();
     let nosy = || {
-        let call = Mutex::new(Some(start(&service, 9)));
-        std::task::Waker::from(Arc::new(Nosy(call)))
+        let _call = Mutex::new(start(&service, 9));
+        std::task::Waker::from(Arc::new(Nosy { _call }))
     };
     let mut call = Box::pin(start(&service, 1).into_inner());
     for _ in 0..3 {
