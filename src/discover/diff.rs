@@ -28,9 +28,9 @@ pub enum Difference<'a> {
 /// Compares two sets that are ordered by key, in one pass.
 ///
 /// ```
-/// use tower_upstream::discover::{Difference, EndpointSet, diff};
-/// let old = EndpointSet::new(["a:1".parse()?], "1")?;
-/// let new = EndpointSet::new(["a:1".parse()?, "b:1".parse()?], "2")?;
+/// use tower_upstream::{Endpoint, discover::{Difference, EndpointSet, diff}};
+/// let old = EndpointSet::new([Endpoint::new("a:1")?], "1")?;
+/// let new = EndpointSet::new([Endpoint::new("a:1")?, Endpoint::new("b:1")?], "2")?;
 /// assert!(matches!(diff(&old, &new).next(), Some(Difference::Insert(b)) if b.key() == "b:1"));
 /// # Ok::<(), tower_upstream::Error>(())
 /// ```
