@@ -314,6 +314,17 @@ impl fmt::Display for Address {
     }
 }
 
+/// A URL as it may be shown: without what stands before an `@`, since it may be a secret.
+#[cfg(feature = "http")]
+pub(crate) fn without_user(url: &str) -> std::borrow::Cow<'_, str> {
+    let Some((user, host)) = url.rsplit_once('@') else {
+        return url.into();
+    };
+    // To the last `@`, wherever it is: a password may hold anything, if by mistake.
+    let scheme = user.find("://").map_or("", |at| &user[..at + 3]);
+    format!("{scheme}…@{host}").into()
+}
+
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.text, f)
@@ -450,6 +461,21 @@ mod tests {
         assert_eq!(address("unix:///run/p.sock").path(), "/run/p.sock");
         assert_eq!(address("unix:/run/p.sock").scheme(), Some("unix"));
         assert_eq!(address("http://a/b%20c").path(), "/b%20c");
+    }
+
+    #[cfg(feature = "http")]
+    #[test]
+    fn a_shown_url_has_no_user() {
+        for (url, shown) in [
+            ("http://user:secret@a/b", "http://…@a/b"),
+            ("http://user:se/cr@et@a/b", "http://…@a/b"),
+            ("user:secret@a/b", "…@a/b"),
+            ("http://a:1/b", "http://a:1/b"),
+            ("/health", "/health"),
+            ("", ""),
+        ] {
+            assert_eq!(without_user(url), shown);
+        }
     }
 
     proptest! {

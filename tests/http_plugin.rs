@@ -299,10 +299,13 @@ async fn a_status_tells_the_kind_and_the_body_tells_more() {
         (400, Kind::Plugin),
         (404, Kind::Plugin),
         (429, Kind::RateLimited),
-        (500, Kind::Plugin),
+        (499, Kind::Plugin),
+        (500, Kind::Transport),
+        (501, Kind::Transport),
         (502, Kind::Transport),
         (503, Kind::Transport),
         (504, Kind::Transport),
+        (599, Kind::Transport),
     ] {
         let answer = |body: &str| {
             format!(
@@ -385,7 +388,7 @@ async fn a_body_beyond_the_limit_is_not_read() {
     assert!(written < 12 << 20, "{written}");
     // Of an error only the start is read, whatever the limit.
     let (result, written) = flooded("500 X", HttpConfig::default()).await;
-    assert_error(result, Kind::Plugin, false, "status 500");
+    assert_error(result, Kind::Transport, false, "status 500");
     assert!(written < 12 << 20, "{written}");
 }
 
@@ -501,7 +504,7 @@ async fn an_answer_that_never_ends_runs_out_of_time() {
         ("", Kind::Timeout, "within 30s (`request_timeout`)"),
         ("HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{\"da", Kind::Timeout, "`request_timeout`"),
         ("HTTP/1.1 200 OK\r\nX-", Kind::Timeout, "`request_timeout`"),
-        ("HTTP/1.1 500 X\r\nContent-Length: 99\r\n\r\nhalf", Kind::Plugin, "status 500: half"),
+        ("HTTP/1.1 500 X\r\nContent-Length: 99\r\n\r\nhalf", Kind::Transport, "status 500: half"),
     ] {
         let (address, begun, closed) = stalling(answer).await;
         let service = connect::<Gross>(address);
@@ -654,6 +657,24 @@ async fn health_is_asked_below_the_endpoint_or_where_the_config_says() {
 
 fn path_is_default<Req, Res>(service: &HttpService<Req, Res>) -> bool {
     format!("{service:?}").contains("health_path: \"\"")
+}
+
+#[tokio::test]
+async fn a_user_name_in_the_health_path_is_refused_and_never_shown() {
+    for path in
+        ["http://user:hunter2@127.0.0.1:9/h", "ftp://user:hunter2@a/h", "http://u:hun/ter2@a"]
+    {
+        let config = config(|c| c.health_path = path.into());
+        let transport = format!("{:?}", HttpTransport::<u8, u8>::with_config(config.clone()));
+        let service = connect_with::<u8, u8>(config, "http://127.0.0.1:9");
+        let health = service.health().await;
+        assert!(!health.status.is_usable());
+        let shown = format!("{service:?} {transport} {} {health:?}", health.message);
+        assert!(!shown.contains("hun") && !shown.contains("ter2"), "{shown}");
+        if path.ends_with("9/h") {
+            assert!(health.message.contains("user name"), "{}", health.message);
+        }
+    }
 }
 
 #[tokio::test]

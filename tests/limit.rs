@@ -217,6 +217,42 @@ async fn a_reserved_token_comes_back_and_wakes_who_waits_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_handle_takes_nothing_that_is_reserved() {
+    let layer = RateLimitLayer::new(Quota::new(2, SECOND * 2_000).burst(2));
+    let member = member("a");
+    let (mut one, mut two) =
+        (task::spawn(below(&layer, &member)), task::spawn(below(&layer, &member)));
+    let handle = layer.handle_for("a").unwrap();
+    assert_ready_ok!(poll_ready(&mut one));
+    assert_ready_ok!(poll_ready(&mut two));
+    assert_eq!(handle.remaining(), 0);
+    // The moment when both that are held are spent and regained.
+    assert_eq!(handle.take(2).unwrap_err().retry_after(), Some(SECOND * 2_000));
+    assert_eq!(handle.take(1).unwrap_err().retry_after(), Some(SECOND * 1_000));
+    drop(two);
+    handle.take(1).unwrap();
+    assert!(handle.take(1).is_err());
+    assert_ready!(task::spawn(one.enter(|_, mut one| one.call(Call::new(1)))).poll()).unwrap();
+    assert_eq!(handle.remaining(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_may_wait_takes_nothing_that_is_reserved() {
+    let layer = RateLimitLayer::new(quota());
+    let member = member("a");
+    let mut held = task::spawn(below(&layer, &member));
+    assert_ready_ok!(poll_ready(&mut held));
+    let connector =
+        layer.clone().wait(SECOND * 10).layer(connect_fn(|_: &Endpoint| Upstream::default()));
+    let mut waiting = connector.connect(&member);
+    let mut call = task::spawn(waiting.ready().await.unwrap().call(Call::new(1)));
+    assert_pending!(call.poll());
+    assert_ready!(task::spawn(held.enter(|_, mut held| held.call(Call::new(2)))).poll()).unwrap();
+    advance(SECOND * 2).await;
+    assert_ready_ok!(call.poll());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_token_held_for_long_adds_nothing_to_the_burst() {
     let (layer, member) = (RateLimitLayer::new(quota()), member("a"));
     let mut held = below(&layer, &member);
@@ -368,11 +404,98 @@ async fn a_waiter_that_is_never_polled_holds_nobody_up_for_ever() {
     let (layer, service, _) = waiting(quota(), SECOND * 3);
     start(&service, 0).await.unwrap();
     let asleep = start(&service, 1);
-    let refused = start(&service, 2).await.unwrap_err();
-    assert_eq!(refused.kind(), Kind::RateLimited);
-    drop(asleep);
+    let began = Instant::now();
+    start(&service, 2).await.unwrap();
+    // As long as the one before may wait, and what timers are late.
+    assert!((3_000..=3_003).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
     assert_eq!(layer.handle().waiting(), 0);
-    start(&service, 3).await.unwrap();
+    // It comes too late, and takes nobody's turn or token.
+    advance(SECOND * 5).await;
+    assert_eq!(layer.handle().remaining(), 1);
+    assert_eq!(asleep.into_inner().await.unwrap_err().kind(), Kind::RateLimited);
+    assert_eq!((layer.handle().remaining(), layer.handle().waiting()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_behind_who_are_never_polled_get_their_turn_at_the_rate() {
+    let (layer, service, upstream) = waiting(Quota::per_second(1_000).burst(1), SECOND / 20);
+    start(&service, 0).await.unwrap();
+    let _asleep = (start(&service, 1), start(&service, 2));
+    for number in 3..8 {
+        sleep(SECOND / 10).await;
+        start(&service, number).await.unwrap();
+    }
+    assert_eq!(upstream.calls(), [0, 3, 4, 5, 6, 7]);
+    assert_eq!(layer.handle().waiting(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_in_the_middle_who_is_never_polled_delays_those_behind_until_its_end_only() {
+    let (_, service, upstream) = waiting(quota(), SECOND * 10);
+    start(&service, 0).await.unwrap();
+    let began = Instant::now();
+    let first = tokio::spawn(start(&service, 1).into_inner());
+    // With an end of its own: the deadline.
+    let mut clone = service.clone();
+    let ready = clone.ready().await.unwrap();
+    let asleep = ready.call(Call::new(2).with_timeout(SECOND * 4));
+    let behind = tokio::spawn(start(&service, 3).into_inner());
+    first.await.unwrap().unwrap();
+    behind.await.unwrap().unwrap();
+    assert!((4_000..=4_003).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+    assert_eq!(upstream.calls(), [0, 1, 3]);
+    drop(asleep);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_watches_one_that_leaves_watches_the_one_before_it() {
+    let (_, service, upstream) = waiting(quota(), SECOND * 10);
+    start(&service, 0).await.unwrap();
+    let began = Instant::now();
+    let mut clone = service.clone();
+    let asleep = clone.ready().await.unwrap().call(Call::new(1).with_timeout(SECOND * 4));
+    let between = tokio::spawn(start(&service, 2).into_inner());
+    let behind = tokio::spawn(start(&service, 3).into_inner());
+    sleep(SECOND).await;
+    between.abort();
+    behind.await.unwrap().unwrap();
+    assert!((4_000..=4_003).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+    assert_eq!(upstream.calls(), [0, 3]);
+    drop(asleep);
+}
+
+/// Drops a call when it is dropped itself, which is allowed to wakers, and would never end under
+/// the lock of the queue.
+struct Nosy {
+    _call: Mutex<task::Spawn<<Waiting as Service<Call<u32>>>::Future>>,
+}
+
+impl std::task::Wake for Nosy {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn wakers_are_dropped_outside_the_lock() {
+    let (layer, service, _) = waiting(quota(), SECOND * 10);
+    start(&service, 0).await.unwrap();
+    let nosy = || {
+        let _call = Mutex::new(start(&service, 9));
+        std::task::Waker::from(Arc::new(Nosy { _call }))
+    };
+    let mut call = Box::pin(start(&service, 1).into_inner());
+    for _ in 0..3 {
+        // The waker of before is replaced.
+        let waker = nosy();
+        assert_pending!(call.as_mut().poll(&mut Context::from_waker(&waker)));
+    }
+    drop(call);
+    assert_eq!(layer.handle().waiting(), 0);
+    // And one that has expired.
+    let mut call = Box::pin(start(&service, 1).into_inner());
+    assert_pending!(call.as_mut().poll(&mut Context::from_waker(&nosy())));
+    advance(SECOND * 20).await;
+    start(&service, 2).await.unwrap();
+    assert_eq!(layer.handle().waiting(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -55,7 +55,7 @@ impl Plugin {
         self.order(&format!("slow {delay_ms}\n")).await
     }
 
-    /// Answers each call with a 503 at once, or works again.
+    /// Answers each call with a 500 at once, or works again.
     pub(crate) async fn failing(&mut self, failing: bool) -> Result<(), BoxError> {
         self.order(if failing { "fail\n" } else { "work\n" }).await
     }
@@ -110,13 +110,13 @@ async fn accept(listener: TcpListener, name: String, mood: Arc<Mood>) {
     let failing = mood.clone();
     let plugin = serve::http(service_fn(move |call: Call<TaxRequest>| tax(mood.clone(), call)))
         .info(PluginInfo::new(name, "1.0.0"));
-    // Failing means failing at the door, with a status, as a proxy in front of it would.
+    // Failing means failing at the door, with a status, as a server whose handler panics.
     let server = service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let (plugin, failing) = (plugin.clone(), failing.failing.load(Ordering::Relaxed) != 0);
         async move {
             if failing && request.method() == http::Method::POST {
                 let mut response = http::Response::default();
-                *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
+                *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
                 return Ok(response);
             }
             plugin.oneshot(request).await

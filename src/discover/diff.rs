@@ -27,7 +27,13 @@ pub enum Difference<'a> {
 
 /// Compares two sets that are ordered by key, in one pass.
 ///
-/// See [`Difference`] for an example.
+/// ```
+/// use tower_upstream::{Endpoint, discover::{Difference, EndpointSet, diff}};
+/// let old = EndpointSet::new([Endpoint::new("a:1")?], "1")?;
+/// let new = EndpointSet::new([Endpoint::new("a:1")?, Endpoint::new("b:1")?], "2")?;
+/// assert!(matches!(diff(&old, &new).next(), Some(Difference::Insert(b)) if b.key() == "b:1"));
+/// # Ok::<(), tower_upstream::Error>(())
+/// ```
 pub fn diff<'a>(
     old: &'a [Arc<Endpoint>],
     new: &'a [Arc<Endpoint>],

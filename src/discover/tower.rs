@@ -21,7 +21,8 @@ use crate::{endpoint::Endpoint, member::Member, outcome::TypeName};
 ///
 /// Changes that are ready together become one set. The key of the change becomes the key of the
 /// endpoint. An error of the stream is logged, and the last set stays; tower's own balancer would
-/// die of it. A stream that answers a thousand times with nothing else has ended.
+/// die of it. A stream that answers with a
+/// thousand errors in a row, without a pause, has ended; that is logged too.
 ///
 /// # Example
 /// ```
@@ -67,6 +68,7 @@ where
             endpoints: BTreeMap::new(),
             revision: 0,
             changed: false,
+            errors: 0,
         }
     }
 }
@@ -85,6 +87,8 @@ pin_project! {
         endpoints: BTreeMap<String, Arc<Endpoint>>,
         revision: u64,
         changed: bool,
+        // In a row, without a pause.
+        errors: usize,
     }
 }
 
@@ -97,31 +101,55 @@ where
     type Item = EndpointSet;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<EndpointSet>> {
-        /// Changes taken together at most, so that a source that never rests is heard.
+        /// Changes taken together at most, so that a source that never rests is heard, and lets
+        /// others run.
         const TOGETHER: usize = 1_024;
+        /// After so many errors in a row, without a pause, there is no source any more.
+        const MAX_ERRORS: usize = 1_024;
         let mut this = self.project();
         for _ in 0..TOGETHER {
+            if *this.errors >= MAX_ERRORS {
+                break;
+            }
             match this.changes.as_mut().poll_next(cx) {
                 Poll::Ready(Some(Ok(Change::Insert(key, endpoint)))) => {
+                    *this.errors = 0;
                     let key = key.to_string();
                     let endpoint = Arc::new(endpoint.with_key(&*key));
                     this.endpoints.insert(key, endpoint);
                     *this.changed = true;
                 }
                 Poll::Ready(Some(Ok(Change::Remove(key)))) => {
+                    *this.errors = 0;
                     *this.changed |= this.endpoints.remove(&key.to_string()).is_some();
                 }
                 Poll::Ready(Some(Err(error))) => {
+                    *this.errors += 1;
                     tracing::warn!(%error, "discovery failed; the last endpoints stay in use");
                 }
                 Poll::Ready(None) if !*this.changed => return Poll::Ready(None),
-                Poll::Pending if !*this.changed => return Poll::Pending,
-                Poll::Ready(None) | Poll::Pending => break,
+                Poll::Ready(None) => break,
+                Poll::Pending => {
+                    // A source that waits before it tries again is in trouble, not over.
+                    *this.errors = 0;
+                    if *this.changed {
+                        break;
+                    }
+                    return Poll::Pending;
+                }
             }
         }
         if !std::mem::take(this.changed) {
-            // Errors and nothing else, as often as it was asked: that is no source any more.
-            return Poll::Ready(None);
+            if *this.errors >= MAX_ERRORS {
+                tracing::warn!(
+                    errors = MAX_ERRORS,
+                    "discovery ended after so many errors in a row; the last endpoints stay in use"
+                );
+                return Poll::Ready(None);
+            }
+            // Changes that changed nothing. There may be more, and nobody else would wake us.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
         *this.revision += 1;
         let endpoints = this.endpoints.values().cloned();
@@ -211,5 +239,68 @@ where
 impl<C> fmt::Debug for ToChanges<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ToChanges").field("current", &self.current).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{FutureExt, stream};
+
+    use super::*;
+
+    type Changed = Result<Change<String, Endpoint>, &'static str>;
+
+    fn sets(changes: Vec<Changed>) -> Sets<impl Stream<Item = Changed>> {
+        let changes = std::sync::Mutex::new(Some(changes));
+        FromChanges::new(move || {
+            let changes = crate::sync::lock(&changes).take().unwrap_or_default();
+            stream::iter(changes).chain(stream::pending())
+        })
+        .discover()
+    }
+
+    fn insert() -> Changed {
+        Ok(Change::Insert("one".into(), "a:1".parse().unwrap()))
+    }
+
+    fn removes(count: usize) -> impl Iterator<Item = Changed> {
+        (0..count).map(|number| Ok(Change::Remove(number.to_string())))
+    }
+
+    #[tokio::test]
+    async fn changes_that_change_nothing_end_nothing() {
+        let mut sets = sets(removes(5_000).chain([insert()]).collect());
+        assert_eq!(sets.next().await.map(|set| set.len()), Some(1));
+        assert!(sets.next().now_or_never().is_none());
+    }
+
+    #[tokio::test]
+    async fn only_errors_in_a_row_end_it() {
+        let errors = |count| (0..count).map(|_| Err("lost"));
+        let mut few: Vec<_> = errors(1_023).chain(removes(1)).chain(errors(1_023)).collect();
+        few.push(insert());
+        assert_eq!(sets(few).next().await.map(|set| set.len()), Some(1));
+        let mut sets = sets([insert()].into_iter().chain(errors(1_024)).collect());
+        assert_eq!(sets.next().await.map(|set| set.len()), Some(1));
+        assert!(sets.next().await.is_none());
+    }
+
+    #[test]
+    fn a_source_may_fail_for_long_if_it_pauses() {
+        let mut pause = false;
+        let changes = stream::poll_fn(move |cx: &mut Context<'_>| {
+            pause = !pause;
+            if pause {
+                return Poll::Ready(Some(Changed::Err("lost")));
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        });
+        let changes = std::sync::Mutex::new(Some(changes));
+        let source = FromChanges::new(move || crate::sync::lock(&changes).take().unwrap());
+        let mut sets = source.discover();
+        for _ in 0..3_000 {
+            assert!(sets.next().now_or_never().is_none());
+        }
     }
 }

@@ -418,6 +418,18 @@ impl Error {
     pub fn history(&self) -> &[Self] {
         self.rest.as_ref().map_or(&[], |rest| &rest.history)
     }
+
+    /// What happened, to tell strangers: without endpoint and source. Of messages only that of a
+    /// plugin, which is meant for its callers.
+    #[cfg(feature = "http")]
+    pub(crate) fn summary(&self) -> String {
+        let message = self.rest.as_ref().and_then(|rest| rest.message.as_deref());
+        let text = match (self.kind(), message) {
+            (Kind::Plugin, Some(message)) => message,
+            (kind, _) => kind.text(),
+        };
+        format!("[{}] {text}", self.code())
+    }
 }
 
 impl fmt::Display for Error {

@@ -16,6 +16,19 @@ pub struct HealthHandle {
 }
 
 /// What the checks of one endpoint found so far. See [`HealthHandle::state`].
+///
+/// ```
+/// use tower_upstream::health::{HealthGateLayer, HealthState, check_upstream};
+///
+/// fn report(state: &HealthState) -> String {
+///     match &state.last_error {
+///         Some(why) if !state.healthy => format!("down for {:?}: {why}", state.lasting),
+///         _ => format!("up, {} of {} checks failed", state.failed, state.checks),
+///     }
+/// }
+/// let state = HealthGateLayer::new(check_upstream(|| async { true })).handle().state();
+/// assert_eq!(report(&state), "up, 0 of 0 checks failed");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HealthState {

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 use super::check::{Check, Verdict};
 use crate::{
-    endpoint::{Address, Endpoint},
+    endpoint::{Address, Endpoint, without_user},
     error::BoxError,
 };
 
@@ -48,7 +48,7 @@ pub struct HttpCheck {
     mistake: Option<String>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 enum Target {
     /// Below the path of the endpoint.
     Path(String),
@@ -66,7 +66,7 @@ impl HttpCheck {
         let (target, mistake) = match parse_target(target) {
             Ok(target) => (target, None),
             Err(problem) => {
-                let shown: String = target.escape_debug().take(64).collect();
+                let shown: String = without_user(target).escape_debug().take(64).collect();
                 let mistake = format!(
                     "cannot check health at `{shown}`: {problem}; write `/path`, or \
                      `http://host:port/path`"
@@ -164,6 +164,13 @@ fn parse_target(target: &str) -> Result<Target, &'static str> {
         }
         match url.authority() {
             Some(authority) if authority.as_str().contains('@') => Err("it holds a user name"),
+            // The parser takes any text for a port.
+            Some(authority)
+                if authority.port_u16().is_none()
+                    && authority.as_str().trim_end_matches(':') != authority.host() =>
+            {
+                Err("its port is not a number up to 65535")
+            }
             Some(authority) if !authority.host().is_empty() => Ok(Target::Url(url)),
             _ => Err("it has no host"),
         }
@@ -199,8 +206,9 @@ impl Check for HttpCheck {
         match (&self.target, endpoint) {
             (Target::Url(_), _) => None,
             (Target::Path(path), None) => Some(format!(
-                "a health check of the path `{path}` needs an endpoint; here, above a balancer, \
-                 give an absolute URL, or a closure with `check_upstream`"
+                "a health check of the path `{}` needs an endpoint; here, above a balancer, give \
+                 an absolute URL, or a closure with `check_upstream`",
+                without_user(path)
             )),
             (Target::Path(_), Some(endpoint)) => match endpoint.address().scheme() {
                 None | Some("http") => None,
@@ -209,6 +217,15 @@ impl Check for HttpCheck {
                      that can, or give an `http://` URL"
                 )),
             },
+        }
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => write!(f, "{:?}", without_user(path)),
+            Self::Url(url) => write!(f, "{:?}", without_user(&url.to_string())),
         }
     }
 }
@@ -261,6 +278,16 @@ mod tests {
         let problem = |check: HttpCheck| check.problem(Some(&endpoint)).unwrap_or_default();
         assert!(problem(HttpCheck::get("https://a/")).contains("only `http`"));
         assert!(problem(HttpCheck::get("http://user@a/")).contains("user name"));
+        for target in ["http://user:secret@a/", "ftp://user:secret@a", "http://user:sec/ret@a"] {
+            let check = HttpCheck::get(target);
+            assert!(!format!("{check:?} {}", problem(check.clone())).contains("sec"), "{target}");
+        }
+        let path = HttpCheck::get("user:secret@a/health");
+        let shown = format!("{path:?} {:?}", path.problem(None));
+        assert!(shown.contains("a/health") && !shown.contains("secret"), "{shown}");
+        assert!(problem(HttpCheck::get("http://a:b/")).contains("port"));
+        assert!(problem(HttpCheck::get("http://a:65536")).contains("port"));
+        assert_eq!(HttpCheck::get("http://[::1]:/").problem(None), None);
         assert!(problem(HttpCheck::get("/a b")).contains("not a path"));
         assert!(problem(HttpCheck::get("/").header("x", "a\nsecret")).contains("header"));
         #[allow(clippy::reversed_empty_ranges)]

@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep_until};
 use tower_service::Service;
 
-use super::queue::Ticket;
+use super::queue::{Ticket, Turn};
 use crate::{
     choose::{Chosen, Tried},
     error::{BoxError, Error},
@@ -18,10 +18,6 @@ use crate::{
     member::Member,
     time::{self, Instant},
 };
-
-/// How much later than its moment a timer of tokio may fire, and one to spare: those in front are
-/// given the time to take their turn first.
-const TIMER_GRAIN: Duration = Duration::from_millis(2);
 
 pin_project! {
     /// The response of a [`RateLimit`](super::RateLimit) that lets calls wait.
@@ -50,8 +46,6 @@ struct Waiting<S, Req, F> {
     request: Option<Req>,
     tried: Tried,
     call: fn(&mut S, Req, &Tried) -> F,
-    /// When to give up.
-    until: Instant,
     sleep: Pin<Box<Sleep>>,
     ticket: Ticket,
 }
@@ -73,20 +67,17 @@ impl<S, Req, F> WaitFuture<S, Req, F> {
 
     pub(super) fn waiting(
         ticket: Ticket,
-        until: Instant,
         inner: S,
         request: Req,
         tried: Tried,
         call: fn(&mut S, Req, &Tried) -> F,
     ) -> Self {
-        let until = time::later(until, TIMER_GRAIN);
         let waiting = Box::new(Waiting {
             inner,
             request: Some(request),
             tried,
             call,
-            until,
-            sleep: Box::pin(sleep_until(until)),
+            sleep: Box::pin(sleep_until(ticket.until())),
             ticket,
         });
         Self { state: State::Waiting { waiting } }
@@ -101,24 +92,28 @@ where
     /// Ready with a token, and with the inner service ready; or with why not.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
-            let due = if self.ticket.is_first(cx.waker()) {
-                match self.poll_token(cx)? {
+            let due = match self.ticket.turn(cx.waker()) {
+                Turn::Now => match self.poll_token(cx)? {
                     Some(due) => due,
                     None => return Poll::Ready(Ok(())),
-                }
-            } else {
-                // Only to give up, should those in front not be polled any more.
-                self.until
+                },
+                // To move up, should the one before not be polled any more; or to give up.
+                Turn::After(end) => end.min(self.ticket.until()),
+                Turn::Missed => return Poll::Ready(Err(self.give_up())),
             };
             if self.sleep.deadline() != due {
                 self.sleep.as_mut().reset(due);
             }
             ready!(self.sleep.as_mut().poll(cx));
-            if time::now() >= self.until {
-                let state = self.ticket.state();
-                return Poll::Ready(Err(state.refuse(state.wait_for_one())));
+            if time::now() >= self.ticket.until() {
+                return Poll::Ready(Err(self.give_up()));
             }
         }
+    }
+
+    fn give_up(&self) -> Error {
+        let state = self.ticket.state();
+        state.refuse(state.wait_for_one())
     }
 
     /// Being the first: takes a token once there is one and the inner service is ready. `None`:
@@ -129,7 +124,7 @@ where
         if wait == 0 {
             // The token is taken last, so there is nothing to give back if this drops.
             match self.inner.poll_ready(cx) {
-                Poll::Pending => return Ok(Some(self.until)),
+                Poll::Pending => return Ok(Some(self.ticket.until())),
                 Poll::Ready(ready) => ready.map_err(Error::from_service)?,
             }
             match state.take() {
@@ -138,7 +133,7 @@ where
             }
         }
         let due = time::later(time::now(), Duration::from_nanos(wait));
-        Ok(Some(due.min(self.until)))
+        Ok(Some(due.min(self.ticket.until())))
     }
 }
 

@@ -50,24 +50,15 @@ impl Gcra {
         u32::try_from(self.tolerance / self.interval).unwrap_or(u32::MAX)
     }
 
-    /// Decides on `cells` that come together.
-    #[inline]
-    pub(super) fn decide(&self, tat: u64, now: u64, cells: u32) -> Result<Decision, NeverFits> {
+    /// The number of `cells` that come together, if they ever fit.
+    pub(super) fn fitting(&self, cells: u32) -> Result<u64, NeverFits> {
         let burst = self.burst();
-        if cells > burst {
-            return Err(NeverFits { cells, burst });
-        }
-        Ok(self.decide_fitting(tat, now, u64::from(cells)))
+        if cells > burst { Err(NeverFits { cells, burst }) } else { Ok(u64::from(cells)) }
     }
 
-    /// Decides on one cell, which always fits into a bucket.
+    /// Decides on `cells` that come together; more than fit at once are refused for ever.
     #[inline]
-    pub(super) fn decide_one(&self, tat: u64, now: u64) -> Decision {
-        self.decide_fitting(tat, now, 1)
-    }
-
-    #[inline]
-    fn decide_fitting(&self, tat: u64, now: u64, cells: u64) -> Decision {
+    pub(super) fn decide(&self, tat: u64, now: u64, cells: u64) -> Decision {
         match self.wait(tat, now, cells) {
             0 => Decision::Allowed { new_tat: self.after(tat, now, cells) },
             retry_after => Decision::Refused { retry_after },
@@ -110,7 +101,8 @@ mod tests {
 
     impl Bucket {
         fn take(&mut self, now: u64, cells: u32) -> Result<Option<u64>, NeverFits> {
-            Ok(match self.rule.decide(self.tat, now, cells)? {
+            let cells = self.rule.fitting(cells)?;
+            Ok(match self.rule.decide(self.tat, now, cells) {
                 Decision::Allowed { new_tat } => {
                     self.tat = new_tat;
                     None
@@ -237,7 +229,7 @@ mod tests {
         #[test]
         fn nothing_overflows(interval: u64, burst: u32, tat: u64, now: u64, cells: u32) {
             let rule = Gcra::new(interval, burst);
-            let _ = rule.decide(tat, now, cells);
+            let _ = rule.decide(tat, now, cells.into());
             let _ = (rule.wait(tat, now, u64::MAX), rule.remaining(tat, now));
         }
     }

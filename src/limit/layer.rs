@@ -43,11 +43,33 @@ pub struct RateLimitLayer<M = Refuse> {
 }
 
 /// A call beyond the quota is refused at once. See [`RateLimitLayer::new`].
+///
+/// ```
+/// use tower_upstream::{Quota, limit::{RateLimitLayer, Refuse}};
+///
+/// struct Limits {
+///     api: RateLimitLayer<Refuse>,
+/// }
+/// let limits = Limits { api: RateLimitLayer::new(Quota::per_second(100)) };
+/// # let _ = limits.api;
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct Refuse;
 
 /// A call beyond the quota waits for its turn. See [`RateLimitLayer::wait`].
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_upstream::{Quota, limit::{RateLimitLayer, Wait}};
+///
+/// struct Limits {
+///     batch: RateLimitLayer<Wait>,
+/// }
+/// let quota = RateLimitLayer::new(Quota::per_second(5));
+/// let limits = Limits { batch: quota.wait(Duration::from_secs(60)) };
+/// # let _ = limits.batch;
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Wait {
     pub(super) max: Duration,
@@ -72,7 +94,8 @@ impl RateLimitLayer {
     ///
     /// A call waits at most `max`, and never past its [deadline](crate::Replay::deadline): one
     /// whose turn would come later is refused at once. Turns are taken in the order of the calls.
-    /// A call that is dropped while it waits lets the next move up. Timers are a millisecond
+    /// A call that is dropped while it waits lets the next move up, and so does one that is not
+    /// polled, once its time is over. Timers are a millisecond
     /// coarse, so a call may wait up to two more.
     ///
     /// As many calls wait as get their turn within `max`, so keep `max` times the rate to what

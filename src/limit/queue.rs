@@ -1,16 +1,24 @@
 //! Calls that wait for their turn, in the order in which they came.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     task::Waker,
+    time::Duration,
 };
 
 use super::state::State;
-use crate::sync::lock;
+use crate::{
+    sync::lock,
+    time::{self, Instant},
+};
+
+/// How much later than its moment a timer of tokio may fire, and one to spare: those in front are
+/// given the time to take their turn first.
+const TIMER_GRAIN: Duration = Duration::from_millis(2);
 
 #[derive(Debug, Default)]
 pub(super) struct Queue {
@@ -21,9 +29,18 @@ pub(super) struct Queue {
 
 #[derive(Debug, Default)]
 struct Waiters {
-    /// By the number of the ticket; the waker is there after the first poll.
-    by_number: BTreeMap<u64, Option<Waker>>,
+    /// By the number of the ticket.
+    by_number: BTreeMap<u64, Waiter>,
+    /// The same by when they give up: one that is not polled cannot leave by itself.
+    by_end: BTreeSet<(Instant, u64)>,
     next: u64,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    until: Instant,
+    /// There after the first poll.
+    waker: Option<Waker>,
 }
 
 impl Queue {
@@ -36,59 +53,124 @@ impl Queue {
     pub(super) fn len(&self) -> usize {
         self.length.load(Ordering::Relaxed)
     }
+
+    fn note_length(&self, waiters: &Waiters) {
+        self.length.store(waiters.by_number.len(), Ordering::Relaxed);
+    }
 }
 
-/// A place in the queue. Dropping it gives the place up, and wakes the next in turn if this was
-/// the first.
+impl Waiters {
+    fn insert(&mut self, until: Instant) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        self.by_number.insert(number, Waiter { until, waker: None });
+        self.by_end.insert((until, number));
+        number
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Waiter> {
+        let waiter = self.by_number.remove(&number)?;
+        self.by_end.remove(&(waiter.until, number));
+        Some(waiter)
+    }
+
+    /// Takes out one whose time is over, unless it is `own`, which is alive and asks.
+    fn expire_one(&mut self, now: Instant, own: Option<u64>) -> Option<Waiter> {
+        let &(until, number) = self.by_end.first()?;
+        if until > now || own == Some(number) {
+            return None;
+        }
+        self.remove(number)
+    }
+}
+
+/// Where a ticket stands in the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It is the first.
+    Now,
+    /// Another is before it, which gives up at this time. Look again then, at the latest.
+    After(Instant),
+    /// It was not polled in its time, so those behind it moved up.
+    Missed,
+}
+
+/// A place in the queue. Dropping it gives the place up, and wakes the next behind it.
 #[derive(Debug)]
 pub(super) struct Ticket {
     state: Arc<State>,
     number: u64,
+    until: Instant,
 }
 
 impl Ticket {
-    /// Asks `may_wait` whether it is worth it behind so many others, and queues if so.
+    /// Asks `may_wait` whether it is worth it behind so many others, and queues until `until` if
+    /// so.
     pub(super) fn draw<E>(
         state: &Arc<State>,
+        until: Instant,
         may_wait: impl FnOnce(u64) -> Result<(), E>,
     ) -> Result<Self, E> {
+        let (now, until) = (time::now(), time::later(until, TIMER_GRAIN));
+        // Before the lock, so that they drop after it: what wakers do is not ours.
+        let mut expired = Vec::new();
         let mut waiters = lock(&state.queue.waiters);
-        may_wait(waiters.by_number.len() as u64)?;
-        let number = waiters.next;
-        waiters.next += 1;
-        waiters.by_number.insert(number, None);
-        state.queue.length.fetch_add(1, Ordering::Relaxed);
-        Ok(Self { state: state.clone(), number })
+        while let Some(waiter) = waiters.expire_one(now, None) {
+            expired.push(waiter);
+        }
+        let drawn = may_wait(waiters.by_number.len() as u64).map(|()| waiters.insert(until));
+        state.queue.note_length(&waiters);
+        drop(waiters);
+        Ok(Self { state: state.clone(), number: drawn?, until })
     }
 
     pub(super) fn state(&self) -> &Arc<State> {
         &self.state
     }
 
-    /// Whether it is this one's turn. If not, `waker` is woken when it is.
-    pub(super) fn is_first(&self, waker: &Waker) -> bool {
+    /// When to give up: as drawn, and what timers are late.
+    pub(super) fn until(&self) -> Instant {
+        self.until
+    }
+
+    /// Whether it is this one's turn. If not, `waker` is woken when that may have changed, but for
+    /// the time of the one before running out.
+    pub(super) fn turn(&self, waker: &Waker) -> Turn {
+        let now = time::now();
+        // As in `draw`; so the waker is cloned here, too.
+        let mut expired = Vec::new();
+        let mut waker = Some(waker.clone());
         let mut waiters = lock(&self.state.queue.waiters);
-        let first = waiters.by_number.keys().next() == Some(&self.number);
-        if let Some(listed) = waiters.by_number.get_mut(&self.number) {
-            match listed {
-                Some(listed) => listed.clone_from(waker),
-                None => *listed = Some(waker.clone()),
-            }
+        while let Some(waiter) = waiters.expire_one(now, Some(self.number)) {
+            expired.push(waiter);
         }
-        first
+        self.state.queue.note_length(&waiters);
+        let Some(listed) = waiters.by_number.get_mut(&self.number) else {
+            drop(waiters);
+            return Turn::Missed;
+        };
+        std::mem::swap(&mut listed.waker, &mut waker);
+        let before = waiters.by_number.range(..self.number).next_back();
+        let turn = before.map_or(Turn::Now, |(_, before)| Turn::After(before.until));
+        drop(waiters);
+        turn
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let next = {
+        let (own, next) = {
             let mut waiters = lock(&self.state.queue.waiters);
-            let first = waiters.by_number.keys().next() == Some(&self.number);
-            waiters.by_number.remove(&self.number);
-            self.state.queue.length.fetch_sub(1, Ordering::Relaxed);
-            let next = waiters.by_number.values().next().filter(|_| first);
-            next.and_then(Clone::clone)
+            let own = waiters.remove(self.number);
+            self.state.queue.note_length(&waiters);
+            // It is the first now, or has another before it to watch. Its waker is taken, not
+            // cloned: it lists itself again when it looks.
+            let behind = waiters.by_number.range_mut(self.number..).next();
+            let next = behind.and_then(|(_, behind)| behind.waker.take());
+            // Who was expired has told nobody; those behind look by themselves.
+            (own, next)
         };
+        drop(own);
         if let Some(next) = next {
             next.wake();
         }

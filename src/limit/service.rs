@@ -158,10 +158,10 @@ impl<S> RateLimit<S, Wait> {
         };
         match self.permit.state().enter(until) {
             Ok(None) => WaitFuture::called(call(&mut self.inner, request, tried)),
-            Ok(Some((ticket, until))) => {
+            Ok(Some(ticket)) => {
                 // A clone that is not ready: nothing of the inner service is kept while waiting.
                 let inner = self.inner.clone();
-                WaitFuture::waiting(ticket, until, inner, request, tried.clone(), call)
+                WaitFuture::waiting(ticket, inner, request, tried.clone(), call)
             }
             Err(refusal) => WaitFuture::refused(refusal),
         }

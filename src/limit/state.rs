@@ -94,11 +94,41 @@ impl State {
     /// Takes a token. If there is none: the nanoseconds until there is.
     #[inline]
     pub(super) fn take(&self) -> Result<(), u64> {
+        self.take_fitting(1)
+    }
+
+    /// Takes several tokens, or none.
+    pub(super) fn take_many(&self, cells: u32) -> Result<(), Error> {
+        match self.rule.fitting(cells) {
+            Ok(cells) => self.take_fitting(cells).map_err(|wait| self.refuse(wait)),
+            Err(never) => Err(Error::unsent(Kind::InvalidConfig).message(format!(
+                "{} tokens at once never fit: the burst is {}; raise `burst`, or take fewer",
+                never.cells, never.burst
+            ))),
+        }
+    }
+
+    /// Takes as many as fit into a bucket. Where tokens may be reserved, these are reserved too,
+    /// so that nobody takes what another holds.
+    #[inline]
+    fn take_fitting(&self, cells: u64) -> Result<(), u64> {
+        match &self.member {
+            None => self.take_unheld(cells),
+            Some(at) => {
+                reserve(self, at, cells)?;
+                spend_reserved(self, at, cells);
+                Ok(())
+            }
+        }
+    }
+
+    #[inline]
+    fn take_unheld(&self, cells: u64) -> Result<(), u64> {
         let now = self.clock.nanos();
         // Relaxed, all three: the number is the whole state, and publishes nothing else.
         let mut tat = self.tat.load(Ordering::Relaxed);
         loop {
-            match self.rule.decide_one(tat, now) {
+            match self.rule.decide(tat, now, cells) {
                 Decision::Allowed { new_tat } => match self.tat.compare_exchange_weak(
                     tat,
                     new_tat,
@@ -114,36 +144,16 @@ impl State {
         }
     }
 
-    /// Takes several tokens, or none.
-    pub(super) fn take_many(&self, cells: u32) -> Result<(), Error> {
-        let now = self.clock.nanos();
-        let mut tat = self.tat.load(Ordering::Relaxed);
-        loop {
-            match self.rule.decide(tat, now, cells) {
-                Ok(Decision::Allowed { new_tat }) => match self.tat.compare_exchange_weak(
-                    tat,
-                    new_tat,
-                    Ordering::Relaxed,
-                    Ordering::Relaxed,
-                ) {
-                    Ok(_) => return Ok(()),
-                    Err(seen) => tat = seen,
-                },
-                Ok(Decision::Refused { retry_after }) => return Err(self.refuse(retry_after)),
-                Err(never) => {
-                    return Err(Error::unsent(Kind::InvalidConfig).message(format!(
-                        "{} tokens at once never fit: the burst is {}; raise `burst`, or take fewer",
-                        never.cells, never.burst
-                    )));
-                }
-            }
-        }
+    /// Tokens that are reserved below a balancer.
+    fn held(&self) -> u64 {
+        self.member.as_ref().map_or(0, |at| at.held.load(Ordering::Relaxed))
     }
 
-    /// Nanoseconds until the last of `calls` that wait gets a token.
+    /// Nanoseconds until the last of `calls` that wait gets a token, should all that are reserved
+    /// be spent.
     fn wait(&self, calls: u64) -> u64 {
         let tat = self.tat.load(Ordering::Relaxed);
-        self.rule.wait(tat, self.clock.nanos(), calls)
+        self.rule.wait(tat, self.clock.nanos(), self.held().saturating_add(calls))
     }
 
     /// Nanoseconds until there is a token; zero if there is one.
@@ -153,10 +163,8 @@ impl State {
 
     pub(super) fn remaining(&self) -> u32 {
         let tat = self.tat.load(Ordering::Relaxed);
-        let held = self.member.as_ref().map_or(0, |at| at.held.load(Ordering::Relaxed));
-        self.rule
-            .remaining(tat, self.clock.nanos())
-            .saturating_sub(u32::try_from(held).unwrap_or(u32::MAX))
+        let held = u32::try_from(self.held()).unwrap_or(u32::MAX);
+        self.rule.remaining(tat, self.clock.nanos()).saturating_sub(held)
     }
 
     /// Says no, and when to come back.
@@ -173,7 +181,7 @@ impl State {
     pub(super) fn enter(
         self: &Arc<Self>,
         until: impl FnOnce() -> Instant,
-    ) -> Result<Option<(Ticket, Instant)>, Error> {
+    ) -> Result<Option<Ticket>, Error> {
         if self.queue.is_empty() && self.take().is_ok() {
             return Ok(None);
         }
@@ -182,12 +190,12 @@ impl State {
             return Err(self.refuse(self.wait_for_one()));
         }
         let until = until();
-        let ticket = Ticket::draw(self, |ahead| {
+        let ticket = Ticket::draw(self, until, |ahead| {
             let wait = Duration::from_nanos(self.wait(ahead.saturating_add(1)));
             let turn = time::later(time::now(), wait);
             if turn > until { Err(self.refuse_until(turn)) } else { Ok(()) }
         })?;
-        Ok(Some((ticket, until)))
+        Ok(Some(ticket))
     }
 }
 
@@ -228,7 +236,7 @@ impl Permit {
             return Poll::Ready(());
         };
         loop {
-            let mut reserved = reserve(&self.state, at);
+            let mut reserved = reserve(&self.state, at, 1);
             if reserved.is_err() && self.waiting.is_none() && Handle::try_current().is_err() {
                 // Nothing to wait with, so `spend` decides.
                 return Poll::Ready(());
@@ -242,7 +250,7 @@ impl Permit {
                 });
                 at.returned.wait(&mut waiting.key, cx.waker());
                 // Once more: one may have come back before we were listed.
-                reserved = reserve(&self.state, at);
+                reserved = reserve(&self.state, at, 1);
             }
             match (reserved, &mut self.waiting) {
                 (Ok(()), _) => {
@@ -273,42 +281,46 @@ impl Permit {
             Some(at) => {
                 if self.held == 0 {
                     // Called without being ready. Then there is one now, or there is none.
-                    reserve(&self.state, at).map_err(|wait| self.state.refuse(wait))?;
+                    reserve(&self.state, at, 1).map_err(|wait| self.state.refuse(wait))?;
                 }
                 self.held = 0;
-                let now = self.state.clock.nanos();
-                let _ = self.state.tat.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tat| {
-                    Some(self.state.rule.after(tat, now, 1))
-                });
-                // Release, with the Acquire of `reserve`: who no longer sees the token held sees
-                // it spent.
-                at.held.fetch_sub(1, Ordering::Release);
+                spend_reserved(&self.state, at, 1);
                 Ok(())
             }
         }
     }
 }
 
-/// Holds a token back for one who is ready to call. If there is none: the nanoseconds until there
-/// is, should all that are held be spent.
-fn reserve(state: &State, at: &AtMember) -> Result<(), u64> {
+/// Holds tokens back for one who is ready to call. If there are none: the nanoseconds until there
+/// are, should all that are held be spent.
+fn reserve(state: &State, at: &AtMember, cells: u64) -> Result<(), u64> {
     let now = state.clock.nanos();
     let fits = |held: u64| {
         let tat = state.tat.load(Ordering::Relaxed);
-        match state.rule.wait(tat, now, held.saturating_add(1)) {
+        match state.rule.wait(tat, now, held.saturating_add(cells)) {
             0 => Ok(()),
             wait => Err(wait),
         }
     };
     // Looked at first, so that a refusal writes nothing.
     fits(at.held.load(Ordering::Relaxed))?;
-    // Acquire: see `Permit::spend`. Counting first and looking then makes of two who come at once
+    // Acquire: see `spend_reserved`. Counting first and looking then makes of two who come at once
     // at most one too few, never one too many. The time is that of before, which is on the same
     // side.
-    fits(at.held.fetch_add(1, Ordering::Acquire)).inspect_err(|_| {
-        at.held.fetch_sub(1, Ordering::Release);
+    fits(at.held.fetch_add(cells, Ordering::Acquire)).inspect_err(|_| {
+        at.held.fetch_sub(cells, Ordering::Release);
         at.returned.wake_all();
     })
+}
+
+#[inline]
+fn spend_reserved(state: &State, at: &AtMember, cells: u64) {
+    let now = state.clock.nanos();
+    let _ = state.tat.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tat| {
+        Some(state.rule.after(tat, now, cells))
+    });
+    // Release, with the Acquire of `reserve`: who no longer sees the tokens held sees them spent.
+    at.held.fetch_sub(cells, Ordering::Release);
 }
 
 impl Drop for Permit {

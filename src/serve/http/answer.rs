@@ -36,7 +36,8 @@ pub(super) fn failure(error: BoxError, id: &str) -> Response<Full<Bytes>> {
     };
     let text = match (ours.kind(), std::error::Error::source(ours)) {
         (Kind::Service, Some(source)) => source.to_string(),
-        _ => ours.to_string(),
+        // Where the plugin's endpoints are is its own business.
+        _ => ours.summary(),
     };
     if !ours.is_refused() {
         return error_response(StatusCode::OK, &text, id);
@@ -92,6 +93,25 @@ mod tests {
         let body = body.collect().await.unwrap().to_bytes();
         let text = String::from_utf8(body.to_vec()).unwrap();
         (parts.status, parts.headers.get(RETRY_AFTER).cloned(), text)
+    }
+
+    #[tokio::test]
+    async fn an_error_of_ours_says_what_and_not_where() {
+        let secret = |error: Error| {
+            error.message("secret").caused_by("secret").at_endpoint(&"http://secret:1".into())
+        };
+        for kind in [Kind::Connection, Kind::Timeout, Kind::InvalidConfig, Kind::AllEndpointsDown] {
+            for error in [Error::refused(kind), Error::failed(kind)] {
+                let text = format!("{{\"error\":\"{}\",\"request_id\":\"r-1\"}}", error.summary());
+                assert_eq!(answer(secret(error)).await.2, text);
+            }
+        }
+        let last = secret(Error::failed(Kind::Connection));
+        let (_, _, text) = answer(Error::exhausted(vec![last.clone()], last)).await;
+        assert!(text.contains("all attempts failed") && !text.contains("secret"), "{text}");
+        let plugin = Error::failed(Kind::Plugin).message("plugin error: unknown country");
+        let (_, _, text) = answer(plugin.at_endpoint(&"http://secret:1".into())).await;
+        assert!(text.contains("unknown country") && !text.contains("secret"), "{text}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -41,7 +41,8 @@ use crate::{
 /// | another `GET` | 404 |
 /// | another method | 405 |
 ///
-/// An error of the plugin is an answer of 200 with its text in `error`, as Go plugins answer it. A
+/// An error of the plugin is an answer of 200 with its text in `error`, as Go plugins answer it. Of
+/// an error of this crate it is only the code and what it stands for: no endpoint, no cause. A
 /// refusal of this crate's guards is 429 for a rate limit and 503 otherwise, with `Retry-After`
 /// rounded up. A body that is no call is 400; one over
 /// [`max_request_bytes`](HttpServe::max_request_bytes) is 413; one that is encoded is 415.

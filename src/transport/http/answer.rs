@@ -105,11 +105,11 @@ fn refused(received: &Received, limit: usize) -> Error {
     }
 }
 
+/// A 5xx tells of the endpoint, so another may do better; a 4xx tells of the call.
 fn kind_of(status: StatusCode) -> Kind {
     match status.as_u16() {
         429 => Kind::RateLimited,
-        502..=504 => Kind::Transport,
-        400..=599 => Kind::Plugin,
+        400..=499 => Kind::Plugin,
         _ => Kind::Transport,
     }
 }

@@ -1,8 +1,9 @@
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    endpoint::without_user,
     error::{Error, Kind},
     wire,
 };
@@ -20,7 +21,7 @@ use crate::{
 /// config.request_timeout = Duration::from_secs(10);
 /// # let _ = config;
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct HttpConfig {
@@ -47,7 +48,7 @@ pub struct HttpConfig {
     pub compression: bool,
     /// What [`HttpService::health`](super::HttpService::health) asks. Empty, the default, is
     /// `health` below the endpoint. A path with a leading `/` starts at the root of the host, one
-    /// without at the endpoint; a whole URL is used as it is.
+    /// without at the endpoint; a whole URL is used as it is, and must not hold a user name.
     pub health_path: String,
 }
 
@@ -73,7 +74,8 @@ impl HttpConfig {
     ///
     /// # Errors
     /// `InvalidConfig` that names all mistakes at once. A transport built of such a config takes
-    /// the default instead of a zero, and otherwise the nearest sane value.
+    /// the default instead of a zero, and otherwise the nearest sane value; but a `health_path`
+    /// with a user name is not asked, and says so as ill health.
     pub fn validate(&self) -> Result<(), Error> {
         let mut mistakes = Vec::new();
         for (name, value) in [
@@ -94,6 +96,12 @@ impl HttpConfig {
                 self.max_header_bytes,
                 HEADER_BYTES.start(),
                 HEADER_BYTES.end()
+            ));
+        }
+        if has_user(&self.health_path) {
+            mistakes.push(format!(
+                "`health_path` is `{}`, but must not hold a user name",
+                without_user(&self.health_path)
             ));
         }
         if mistakes.is_empty() {
@@ -127,9 +135,43 @@ impl HttpConfig {
     }
 }
 
+/// Whether the authority of a URL holds more than a host and a port.
+pub(super) fn has_user(url: &str) -> bool {
+    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
+}
+
+/// Without a secret that was written into `health_path`.
+impl fmt::Debug for HttpConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpConfig")
+            .field("request_timeout", &self.request_timeout)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("idle_timeout", &self.idle_timeout)
+            .field("max_idle_connections", &self.max_idle_connections)
+            .field("max_response_bytes", &self.max_response_bytes)
+            .field("max_header_bytes", &self.max_header_bytes)
+            .field("compression", &self.compression)
+            .field("health_path", &without_user(&self.health_path))
+            .finish()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_user_name_is_refused_and_never_shown() {
+        let with = |path: &str| HttpConfig { health_path: path.into(), ..HttpConfig::default() };
+        let config = with("http://user:secret@a/health");
+        let text = format!("{} {config:?}", config.validate().unwrap_err());
+        assert!(text.contains("user name") && text.contains("a/health"), "{text}");
+        assert!(!text.contains("secret"), "{text}");
+        for path in ["/a@b", "http://a/b@c", "http://a?b@c", "a@b"] {
+            assert!(with(path).validate().is_ok(), "{path}");
+        }
+    }
 
     #[test]
     fn every_mistake_is_named_and_clamping_leaves_none() {

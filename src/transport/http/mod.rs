@@ -35,9 +35,9 @@ use crate::{connect::Connect, member::Member};
 ///
 /// | what happened | kind | |
 /// |---|---|---|
-/// | `error` in the object, a status of 4xx, 500, or another of 5xx | `Plugin` | the plugin spoke: again brings nothing |
+/// | `error` in the object, or a status of 4xx | `Plugin` | the plugin spoke: again brings nothing |
 /// | status 429 | `RateLimited` | the plugin's limit, not one of ours: not a refusal; `Retry-After` kept |
-/// | status 502, 503, 504 | `Transport` | worth another endpoint, if idempotent; `Retry-After` kept |
+/// | a status of 5xx | `Transport` | worth another endpoint, if idempotent; `Retry-After` of a 503 kept |
 /// | another status, or not an answer of the protocol, or too much of it | `Transport` | |
 /// | no connection | `Connection`, or `Timeout` after `connect_timeout` | unsent |
 /// | connection broke later | `Connection` | |

@@ -1,6 +1,6 @@
 //! Where requests go, and what is in them.
 
-use std::sync::Arc;
+use std::{fmt::Display, sync::Arc};
 
 use bytes::Bytes;
 use http::{
@@ -11,11 +11,11 @@ use http::{
 };
 use serde::Serialize;
 
-use super::config::HttpConfig;
+use super::config::{HttpConfig, has_user};
 use crate::{
     call::Call,
     duration::go_duration,
-    endpoint::Address,
+    endpoint::{Address, without_user},
     error::{Error, Kind},
     member::Member,
     wire::{Question, to_json},
@@ -102,14 +102,21 @@ fn below(address: &Address, name: &str) -> String {
 
 /// The URL, if this transport can reach it.
 fn usable(url: &str) -> Result<Uri, Error> {
-    let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+    let shown = without_user(url);
+    let scheme = shown.split_once(':').map_or("", |(scheme, _)| scheme);
     if !scheme.eq_ignore_ascii_case("http") {
         return Err(unusable(format!(
-            "the HTTP transport cannot reach `{url}`: it speaks `http` without TLS, not \
+            "the HTTP transport cannot reach `{shown}`: it speaks `http` without TLS, not \
              `{scheme}`; use an `http` address, or `OriginLayer` over a client that speaks it"
         )));
     }
-    url.parse().map_err(|error| unusable(format!("cannot use the URL `{url}`: {error}")))
+    let problem =
+        |problem: &dyn Display| unusable(format!("cannot use the URL `{shown}`: {problem}"));
+    let uri: Uri = url.parse().map_err(|error| problem(&error))?;
+    if has_user(url) {
+        return Err(problem(&"it holds a user name, which is not sent"));
+    }
+    Ok(uri)
 }
 
 fn request(method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Request<Bytes> {
