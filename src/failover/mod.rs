@@ -14,6 +14,9 @@
 //! down. A refusal of a guard below the balancer goes to the next endpoint for free, once each; one
 //! from above the balancer is final, and so are errors that would be the same anywhere, such as
 //! [`Kind::Plugin`](crate::Kind::Plugin).
+//!
+//! An HTTP response is an answer whatever its status: give
+//! [`with_classify`](FailoverLayer::with_classify) an `HttpClassify`, and a 500 is tried elsewhere.
 
 mod attempts;
 mod future;

@@ -80,7 +80,8 @@ impl RateLimitLayer {
     /// moment from which on there is a token again.
     ///
     /// Below a balancer nothing is refused: an endpoint whose quota is spent is not ready, and the
-    /// balancer takes another.
+    /// balancer takes another. Where all are spent, it waits for the first to be ready again, for as
+    /// long as its `fail_fast_after` says, and then answers `AllEndpointsDown`.
     pub fn new(quota: Quota) -> Self {
         Self { state: Arc::new(State::new(quota)), mode: Refuse }
     }
@@ -95,8 +96,11 @@ impl RateLimitLayer {
     /// A call waits at most `max`, and never past its [deadline](crate::Replay::deadline): one
     /// whose turn would come later is refused at once. Turns are taken in the order of the calls.
     /// A call that is dropped while it waits lets the next move up, and so does one that is not
-    /// polled, once its time is over. Timers are a millisecond
-    /// coarse, so a call may wait up to two more.
+    /// polled, once its time is over. Timers are a millisecond coarse, so a call may wait up to two
+    /// more.
+    ///
+    /// The request must implement [`Replay`](crate::Replay), which tells its deadline, as
+    /// [`Call`](crate::Call) and `http::Request` do; for a type of yours that is a few lines.
     ///
     /// As many calls wait as get their turn within `max`, so keep `max` times the rate to what
     /// memory allows. The request and a clone of the inner service wait with them; that clone is
@@ -135,7 +139,8 @@ impl<M> RateLimitLayer<M> {
         RateLimitHandle::new(self.state.clone())
     }
 
-    /// A view of the quota of the endpoint with this key below a balancer, while it is in the set.
+    /// A view of the quota of the endpoint with this key below a balancer: from the first call on,
+    /// while it is in the set.
     pub fn handle_for(&self, key: &str) -> Option<RateLimitHandle> {
         self.state.members.get(key).map(RateLimitHandle::new)
     }

@@ -170,11 +170,11 @@ impl State {
     /// Says no, and when to come back.
     #[cold]
     pub(super) fn refuse(&self, retry_after: u64) -> Error {
-        self.refuse_until(time::later(time::now(), Duration::from_nanos(retry_after)))
+        self.refuse_from(time::now(), Duration::from_nanos(retry_after))
     }
 
-    fn refuse_until(&self, at: Instant) -> Error {
-        self.refusal.clone().retry_at(at)
+    fn refuse_from(&self, now: Instant, retry_after: Duration) -> Error {
+        self.refusal.clone().retry_in(now, retry_after)
     }
 
     /// Lets a call pass, queues it if it will get its turn by `until`, or refuses it.
@@ -191,9 +191,9 @@ impl State {
         }
         let until = until();
         let ticket = Ticket::draw(self, until, |ahead| {
+            let now = time::now();
             let wait = Duration::from_nanos(self.wait(ahead.saturating_add(1)));
-            let turn = time::later(time::now(), wait);
-            if turn > until { Err(self.refuse_until(turn)) } else { Ok(()) }
+            if time::later(now, wait) > until { Err(self.refuse_from(now, wait)) } else { Ok(()) }
         })?;
         Ok(Some(ticket))
     }

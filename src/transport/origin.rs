@@ -36,18 +36,27 @@ use crate::{
 /// [`Error::from_service`]. Over a service, without a member, requests pass as they are.
 ///
 /// # Example
+/// A status is an answer, so the breaker and the failover are told which of them are failures.
 /// ```no_run
 /// use bytes::Bytes;
 /// use http_body_util::Full;
 /// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 /// use tower::ServiceBuilder;
-/// use tower_upstream::{Endpoint, connect_fn, transport::OriginLayer};
+/// use tower_upstream::{
+///     Attempts, BalanceLayer, CircuitBreakerLayer, Endpoint, FailoverLayer, HttpClassify,
+///     LeastRequest, connect_fn, discover, transport::OriginLayer,
+/// };
 ///
 /// let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
-/// let connector = ServiceBuilder::new()
+/// let endpoints = discover::fixed(["http://10.0.0.1:8080/api", "http://10.0.0.2:8080/api"])?;
+/// let stack = ServiceBuilder::new()
+///     .layer(FailoverLayer::new(Attempts::up_to(3)).with_classify(HttpClassify))
+///     .layer(BalanceLayer::new(endpoints, LeastRequest::new()))
+///     .layer(CircuitBreakerLayer::default().with_classify(HttpClassify))
 ///     .layer(OriginLayer::new())
 ///     .service(connect_fn(move |_: &Endpoint| client.clone()));
-/// # let _ = connector;
+/// # let _ = stack;
+/// # Ok::<(), tower_upstream::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OriginLayer(());

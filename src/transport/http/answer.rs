@@ -1,6 +1,6 @@
 //! What an answer means.
 
-use std::{borrow::Cow, io::Read, time::Duration};
+use std::{borrow::Cow, io::Read};
 
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
@@ -14,9 +14,6 @@ use crate::{
     plugin::{HealthStatus, PluginInfo},
     time, wire,
 };
-
-/// The longest wait that is believed.
-const YEAR: Duration = Duration::from_secs(86_400 * 365);
 
 /// How much of a text from elsewhere goes into an error.
 const MAX_TEXT: usize = 1_024;
@@ -97,7 +94,7 @@ fn refused(received: &Received, limit: usize) -> Error {
     match status {
         StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
             match wire::retry_after(&received.parts.headers) {
-                Some(wait) => error.retry_at(time::later(time::now(), wait.min(YEAR))),
+                Some(wait) => error.retry_in(time::now(), wait),
                 None => error,
             }
         }
