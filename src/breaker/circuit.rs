@@ -20,7 +20,6 @@ use crate::{
     error::{Error, Kind},
     guard::ByMember,
     member::{Member, Reason, Veto},
-    outcome::Outcome,
     sync::{self, Lease, Leases, WaitList, lock},
     time::{self, Instant},
 };
@@ -30,14 +29,14 @@ pub(super) type Shared = Leases<Circuit, Counts>;
 
 #[derive(Debug, Default)]
 pub(super) struct Counts {
-    successes: AtomicU64,
-    failures: AtomicU64,
-    ignored: AtomicU64,
+    pub(super) successes: AtomicU64,
+    pub(super) failures: AtomicU64,
+    pub(super) ignored: AtomicU64,
     pub(super) refused: AtomicU64,
 }
 
 pub(super) struct Circuit {
-    word: AtomicU64,
+    pub(super) word: AtomicU64,
     policy: Arc<Policy>,
     /// Where the circuit is one endpoint's.
     bound: Option<Bound>,
@@ -45,9 +44,9 @@ pub(super) struct Circuit {
     until: AtomicI64,
     alarm: Arc<Alarm>,
     last_probe: AtomicI64,
-    last_failure: AtomicI64,
+    pub(super) last_failure: AtomicI64,
     /// Calls that had finished when the current generation began.
-    finished_before: AtomicU64,
+    pub(super) finished_before: AtomicU64,
     waiting: WaitList,
     shown: Mutex<Shown>,
 }
@@ -266,13 +265,13 @@ impl Circuit {
         }
     }
 
-    fn replace(&self, old: Word, new: Word) -> bool {
+    pub(super) fn replace(&self, old: Word, new: Word) -> bool {
         // AcqRel: publishes what was stored for the new state, and sees what the old one had.
         self.word.compare_exchange(old.0, new.0, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// Goes from `old` to `new`, another generation, unless somebody was faster.
-    fn turn(this: &Shared, old: Word, new: Word) -> bool {
+    pub(super) fn turn(this: &Shared, old: Word, new: Word) -> bool {
         let circuit = this.core();
         // Before the word: whoever sees it open finds until when. Of several that come at once all
         // mean the same moment.
@@ -291,7 +290,7 @@ impl Circuit {
 
     /// Makes vetoes and waiters follow the word. Whoever comes last shows the last word,
     /// in whatever order transitions got here.
-    fn show(this: &Shared) {
+    pub(super) fn show(this: &Shared) {
         let circuit = this.core();
         let mut shown = lock(&circuit.shown);
         let word = circuit.word();
@@ -386,7 +385,7 @@ impl Circuit {
         this.sum(|counts| counts.refused.load(Ordering::Relaxed))
     }
 
-    fn finished(this: &Shared) -> u64 {
+    pub(super) fn finished(this: &Shared) -> u64 {
         this.sum(Counts::finished)
     }
 }
@@ -405,118 +404,5 @@ impl fmt::Debug for Circuit {
             .field("endpoint", &self.key())
             .field("word", &self.word())
             .finish_non_exhaustive()
-    }
-}
-
-/// The right to make one call. Settles exactly once: with the call's outcome or, when dropped, as
-/// [`Outcome::Ignored`], so that a cancelled probe gives its place back.
-pub(super) struct Admitted {
-    /// `None` once it is settled, and for a call that was refused.
-    lease: Option<Arc<Lease<Circuit, Counts>>>,
-    ticket: Ticket,
-}
-
-impl Admitted {
-    /// Nothing to settle.
-    #[inline]
-    pub(super) fn nothing() -> Self {
-        Self { lease: None, ticket: Ticket(0) }
-    }
-
-    #[inline]
-    pub(super) fn new(shared: &Shared, ticket: Ticket) -> Self {
-        Self { lease: Some(shared.take()), ticket }
-    }
-
-    pub(super) fn is_probe(&self) -> bool {
-        self.ticket.is_probe() && self.lease.is_some()
-    }
-
-    pub(super) fn is_current(&self) -> bool {
-        self.lease
-            .as_ref()
-            .is_some_and(|lease| lease.core().word().generation() == self.ticket.0 & !(1 << 63))
-    }
-
-    pub(super) fn probe_timeout(&self) -> Option<std::time::Duration> {
-        Some(self.lease.as_ref()?.core().policy.config.probe_timeout)
-    }
-
-    #[inline]
-    pub(super) fn settle(&mut self, outcome: Outcome) {
-        let Some(lease) = self.lease.take() else {
-            return;
-        };
-        let counts = lease.local();
-        // Relaxed: totals.
-        match outcome {
-            Outcome::Success | Outcome::Slow => counts.successes.fetch_add(1, Ordering::Relaxed),
-            Outcome::Ignored => counts.ignored.fetch_add(1, Ordering::Relaxed),
-            _ => counts.failures.fetch_add(1, Ordering::Relaxed),
-        };
-        // Relaxed: if the word is changing just now, this call may as well have ended before.
-        let quiet = Word(lease.core().word.load(Ordering::Relaxed)).is_quiet();
-        if !quiet || outcome.is_failure() {
-            Self::settle_slowly(lease, self.ticket, outcome);
-        }
-    }
-
-    /// Gives a place back that was not used: no call, so nothing to count.
-    pub(super) fn give_back(mut self) {
-        if let Some(lease) = self.lease.take() {
-            Self::settle_slowly(lease, self.ticket, Outcome::Ignored);
-        }
-    }
-
-    #[cold]
-    fn abandon(&mut self) {
-        self.settle(Outcome::Ignored);
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn settle_slowly(lease: Arc<Lease<Circuit, Counts>>, ticket: Ticket, outcome: Outcome) {
-        let this = Shared::of(lease);
-        let circuit = this.core();
-        if outcome.is_failure() {
-            circuit.last_failure.store(time::stamp(time::now()), Ordering::Relaxed);
-        }
-        loop {
-            let word = circuit.word();
-            let calls = || {
-                let before = circuit.finished_before.load(Ordering::Relaxed);
-                Circuit::finished(&this).saturating_sub(before)
-            };
-            let next = word.settle(ticket, outcome, calls, &circuit.policy.config);
-            let settled = if next == word {
-                true
-            } else if next.generation() != word.generation() {
-                Circuit::turn(&this, word, next)
-            } else {
-                let replaced = circuit.replace(word, next);
-                if replaced && word.state() == CircuitState::HalfOpen {
-                    Circuit::show(&this);
-                }
-                replaced
-            };
-            if settled {
-                return;
-            }
-        }
-    }
-}
-
-impl Drop for Admitted {
-    #[inline]
-    fn drop(&mut self) {
-        if self.lease.is_some() {
-            self.abandon();
-        }
-    }
-}
-
-impl fmt::Debug for Admitted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Admitted").field("probe", &self.is_probe()).finish_non_exhaustive()
     }
 }

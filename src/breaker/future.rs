@@ -8,7 +8,7 @@ use std::{
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 
-use super::circuit::Admitted;
+use super::admitted::Admitted;
 use crate::{
     choose::Chosen,
     error::{BoxError, Error},

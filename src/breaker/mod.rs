@@ -31,6 +31,7 @@
 //! whatever its status: give [`with_classify`](CircuitBreakerLayer::with_classify) an
 //! `HttpClassify`.
 
+mod admitted;
 mod circuit;
 mod config;
 mod future;

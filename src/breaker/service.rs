@@ -10,7 +10,8 @@ use tower_service::Service;
 
 use super::{
     ResponseFuture,
-    circuit::{Admitted, Circuit, Shared},
+    admitted::Admitted,
+    circuit::{Circuit, Shared},
 };
 use crate::{
     choose::{Choose, Chooses, Tried},

@@ -6,7 +6,11 @@ mod http;
 #[cfg(feature = "http")]
 pub(crate) use self::http::{causes, root};
 
+mod kind;
+
 use std::{any::Any, error::Error as StdError, fmt, num::NonZeroU64, sync::Arc, time::Duration};
+
+pub use self::kind::Kind;
 
 use crate::time::{self, Instant};
 
@@ -66,119 +70,6 @@ struct Rest {
     history: Box<[Error]>,
 }
 
-/// What happened. See [`Error::kind`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-#[non_exhaustive]
-pub enum Kind {
-    /// The upstream has no endpoints: discovery reports none.
-    NoEndpoints = 1,
-    /// There are endpoints, but none may be, or could be, used.
-    AllEndpointsDown,
-    /// A circuit breaker is open; or, above a balancer, only breakers bar the endpoints.
-    CircuitOpen,
-    /// A rate limit is spent.
-    RateLimited,
-    /// A health gate is shut, or a health check failed.
-    Unhealthy,
-    /// A deadline passed.
-    Timeout,
-    /// The endpoint could not be reached, or the connection broke.
-    Connection,
-    /// The endpoint answered something that is not an answer of its protocol, or too much of it.
-    Transport,
-    /// The plugin answered with an error of its own.
-    Plugin,
-    /// An error of an inner service that is not ours.
-    Service,
-    /// Several attempts failed. [`Error::history`] has the error of each.
-    RetryExhausted,
-    /// An address, a config or a request that cannot work.
-    InvalidConfig,
-    /// The service cannot run: there is no runtime for its background task.
-    Unavailable,
-}
-
-impl Kind {
-    /// A stable name, such as `CIRCUIT_OPEN`.
-    ///
-    /// ```
-    /// assert_eq!(tower_upstream::Kind::CircuitOpen.as_str(), "CIRCUIT_OPEN");
-    /// ```
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NoEndpoints => "NO_ENDPOINTS",
-            Self::AllEndpointsDown => "ALL_ENDPOINTS_DOWN",
-            Self::CircuitOpen => "CIRCUIT_OPEN",
-            Self::RateLimited => "RATE_LIMITED",
-            Self::Unhealthy => "HEALTH_CHECK_FAILED",
-            Self::Timeout => "TIMEOUT",
-            Self::Connection => "CONNECTION_ERROR",
-            Self::Transport => "TRANSPORT_ERROR",
-            Self::Plugin => "PLUGIN_ERROR",
-            Self::Service => "SERVICE_ERROR",
-            Self::RetryExhausted => "RETRY_EXHAUSTED",
-            Self::InvalidConfig => "INVALID_CONFIG",
-            Self::Unavailable => "SERVICE_UNAVAILABLE",
-        }
-    }
-
-    const fn code(self) -> &'static str {
-        match self {
-            Self::NoEndpoints | Self::AllEndpointsDown => "LOADBALANCER_1701",
-            Self::CircuitOpen => "CIRCUIT_1401",
-            Self::RateLimited => "RATELIMIT_1501",
-            Self::Unhealthy => "HEALTH_1601",
-            Self::Timeout => "PLUGIN_1204",
-            Self::Connection => "PLUGIN_1205",
-            Self::Transport => "TRANSPORT_1301",
-            Self::Plugin | Self::Service | Self::RetryExhausted => "PLUGIN_1203",
-            Self::InvalidConfig => "CONFIG_1703",
-            Self::Unavailable => "REGISTRY_1901",
-        }
-    }
-
-    const fn text(self) -> &'static str {
-        match self {
-            Self::NoEndpoints => "no endpoints: discovery reports none for this upstream",
-            Self::AllEndpointsDown => "all endpoints are down",
-            Self::CircuitOpen => "circuit breaker is open",
-            Self::RateLimited => "rate limit exceeded",
-            Self::Unhealthy => "the endpoint is unhealthy",
-            Self::Timeout => "the deadline passed",
-            Self::Connection => "connection failed",
-            Self::Transport => "the answer is not valid",
-            Self::Plugin => "plugin error",
-            Self::Service => "the service failed",
-            Self::RetryExhausted => "all attempts failed",
-            Self::InvalidConfig => "invalid configuration",
-            Self::Unavailable => "no runtime: the first call must be made inside a tokio runtime",
-        }
-    }
-
-    const ALL: [Self; 13] = [
-        Self::NoEndpoints,
-        Self::AllEndpointsDown,
-        Self::CircuitOpen,
-        Self::RateLimited,
-        Self::Unhealthy,
-        Self::Timeout,
-        Self::Connection,
-        Self::Transport,
-        Self::Plugin,
-        Self::Service,
-        Self::RetryExhausted,
-        Self::InvalidConfig,
-        Self::Unavailable,
-    ];
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 /// The layout of [`Error::word`]: bits 0–3 kind, 4 refused, 5 unsent, 6 timed, 7 blameless; from
 /// bit 8 on the moment to come back: the low 56 bits of its stamp, which reach 416 days both ways
 /// from now.
@@ -214,6 +105,7 @@ impl Error {
 
     /// A failure before anything was sent that says nothing about an endpoint: a caller's mistake,
     /// or a deadline that had passed already.
+    #[cfg(any(test, feature = "http"))]
     pub(crate) const fn blameless(kind: Kind) -> Self {
         Self::from_word(kind as u64 | Word::UNSENT | Word::BLAMELESS)
     }

@@ -19,6 +19,7 @@
 //! [`with_classify`](FailoverLayer::with_classify) an `HttpClassify`, and a 500 is tried elsewhere.
 
 mod attempts;
+mod course;
 mod future;
 mod layer;
 mod rule;

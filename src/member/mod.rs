@@ -3,24 +3,28 @@
 //! A [`Member`] lives in an `Arc` and survives every rebuild of the set, so counts, verdicts and
 //! estimates are never lost to an update. Requests touch only the few words in [`Hot`].
 
+mod signal;
+mod veto;
+
 use std::{
-    collections::HashMap,
     fmt,
     sync::{
-        Arc, Mutex, Weak,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use futures_util::task::AtomicWaker;
 
+use self::veto::bit;
 use crate::{
     endpoint::{Endpoint, Status},
-    sync::lock,
     time::{self, Clock, Instant},
 };
+
+pub(crate) use self::signal::Signal;
+pub use self::veto::{Reason, Veto};
 
 /// An endpoint in a running set.
 ///
@@ -305,157 +309,6 @@ fn peak_ewma(old: u32, elapsed_millis: u32, sample: u32) -> u32 {
     (f64::from(old) * weight + f64::from(sample) * (1.0 - weight)).round() as u32
 }
 
-/// Why a member is not eligible.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Reason {
-    /// A health check says so, or discovery does. Ignored in a panic.
-    Unhealthy,
-    /// A circuit breaker is open.
-    CircuitOpen,
-    /// A guard has no place free just now, such as for another probe. Seen by requests at once,
-    /// without a new snapshot.
-    Busy,
-    /// It does much worse than the others. Ignored in a panic.
-    Ejected,
-    /// It finishes what it has and gets nothing new.
-    Draining,
-    /// Somebody switched it off.
-    Disabled,
-}
-
-mod bit {
-    //! The layout of the eligibility word.
-    pub(super) const UNHEALTHY: u64 = 0xffff | DISCOVERED_CRITICAL;
-    pub(super) const CIRCUIT_OPEN: u64 = 0xffff << 16;
-    pub(super) const BUSY: u64 = 0xffff << 32;
-    pub(super) const EJECTED: u64 = 0xf << 48;
-    pub(super) const DISABLED: u64 = 0xf << 52;
-    pub(super) const DRAINING: u64 = 1 << 56;
-    pub(super) const DISCOVERED_CRITICAL: u64 = 1 << 57;
-    /// Set from what discovery says, so nobody may take them.
-    pub(super) const DISCOVERED: u64 = DISCOVERED_CRITICAL;
-    /// A change of these makes a new snapshot.
-    pub(super) const SLOW: u64 = !BUSY;
-}
-
-impl Reason {
-    const ALL: [Self; 6] = [
-        Self::Unhealthy,
-        Self::CircuitOpen,
-        Self::Busy,
-        Self::Ejected,
-        Self::Draining,
-        Self::Disabled,
-    ];
-
-    /// What a panic overlooks.
-    pub(crate) const OVERLOOKED_IN_PANIC: u64 = bit::UNHEALTHY | bit::EJECTED;
-
-    /// What takes a member out of the snapshot, rather than only out of a choice.
-    pub(crate) const IN_SNAPSHOT: u64 = bit::SLOW;
-
-    pub(crate) const fn bits(self) -> u64 {
-        match self {
-            Self::Unhealthy => bit::UNHEALTHY,
-            Self::CircuitOpen => bit::CIRCUIT_OPEN,
-            Self::Busy => bit::BUSY,
-            Self::Ejected => bit::EJECTED,
-            Self::Draining => bit::DRAINING,
-            Self::Disabled => bit::DISABLED,
-        }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unhealthy => "unhealthy",
-            Self::CircuitOpen => "circuit open",
-            Self::Busy => "busy",
-            Self::Ejected => "ejected",
-            Self::Draining => "draining",
-            Self::Disabled => "disabled",
-        })
-    }
-}
-
-/// The right of one guard to bar one member. Clear when made; dropping it clears it.
-///
-/// A member has 16 bits for health, circuits and places each, and fewer for the rest. A guard that
-/// comes when all are taken gets a veto without effect: it must refuse in `call`, as guards do
-/// anyway.
-///
-/// ```
-/// use std::time::Duration;
-/// use tower_upstream::{Endpoint, Member, Reason};
-///
-/// let member = Member::new("a:1".parse::<Endpoint>()?);
-/// let veto = member.veto(Reason::Disabled);
-/// veto.raise_until(tokio::time::Instant::now() + Duration::from_secs(5));
-/// assert_eq!(member.reasons().collect::<Vec<_>>(), [Reason::Disabled]);
-/// veto.clear();
-/// assert!(member.is_eligible());
-/// # Ok::<(), tower_upstream::Error>(())
-/// ```
-pub struct Veto {
-    member: Arc<Member>,
-    bit: u64,
-}
-
-impl Veto {
-    /// Bars the member until [`clear`](Self::clear).
-    pub fn raise(&self) {
-        if self.bit != 0 {
-            self.member.signal.forget(&self.member, self.bit);
-            self.member.set_bits(self.bit, true);
-        }
-    }
-
-    /// Bars the member until `at`, when the task of its set clears the bit.
-    pub fn raise_until(&self, at: Instant) {
-        if self.bit != 0 {
-            self.member.signal.remember(&self.member, self.bit, at);
-            self.member.set_bits(self.bit, true);
-        }
-    }
-
-    /// Bars it no longer.
-    pub fn clear(&self) {
-        if self.bit != 0 {
-            self.member.signal.forget(&self.member, self.bit);
-            self.member.set_bits(self.bit, false);
-        }
-    }
-
-    /// Whether it bars the member just now.
-    #[inline]
-    pub fn is_raised(&self) -> bool {
-        self.member.word() & self.bit != 0
-    }
-
-    /// The member that this veto is about.
-    pub fn member(&self) -> &Arc<Member> {
-        &self.member
-    }
-}
-
-impl Drop for Veto {
-    fn drop(&mut self) {
-        self.clear();
-        self.member.taken.fetch_and(!self.bit, Ordering::Relaxed);
-    }
-}
-
-impl fmt::Debug for Veto {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Veto")
-            .field("member", &self.member.key)
-            .field("raised", &self.is_raised())
-            .finish()
-    }
-}
-
 /// A call in flight on a member, until this drops. Made by [`Member::begin`].
 ///
 /// ```
@@ -498,152 +351,12 @@ impl fmt::Debug for InFlight {
     }
 }
 
-/// What the members of a set tell the task of the set: that something changed, and which vetoes
-/// end when.
-#[derive(Default)]
-pub(crate) struct Signal {
-    changed: AtomicBool,
-    task: AtomicWaker,
-    due: Mutex<Dues>,
-}
-
-#[derive(Default)]
-struct Dues {
-    /// By member and bit, so that a veto raised again replaces its end.
-    ends: HashMap<(usize, u64), Due>,
-    /// The first end that the task knows of.
-    known: Option<Instant>,
-}
-
-struct Due {
-    member: Weak<Member>,
-    at: Instant,
-}
-
-impl Signal {
-    pub(crate) fn notify(&self) {
-        // Release with the Acquire in `take`: the task sees what was changed before.
-        self.changed.store(true, Ordering::Release);
-        self.task.wake();
-    }
-
-    /// Whether something changed since the last time this was asked.
-    pub(crate) fn take(&self) -> bool {
-        self.changed.swap(false, Ordering::Acquire)
-    }
-
-    /// Whom to wake on a change. Register before looking.
-    pub(crate) fn register(&self, waker: &std::task::Waker) {
-        self.task.register(waker);
-    }
-
-    fn remember(&self, member: &Arc<Member>, bit: u64, at: Instant) {
-        let key = (Arc::as_ptr(member) as usize, bit);
-        let due = Due { member: Arc::downgrade(member), at };
-        let mut dues = lock(&self.due);
-        dues.ends.insert(key, due);
-        let is_first = dues.known.is_none_or(|known| at < known);
-        drop(dues);
-        if is_first {
-            // The task sleeps until a later end.
-            self.notify();
-        }
-    }
-
-    fn forget(&self, member: &Arc<Member>, bit: u64) {
-        lock(&self.due).ends.remove(&(Arc::as_ptr(member) as usize, bit));
-    }
-
-    /// Clears the vetoes that end by `now`, and tells when the next one does.
-    pub(crate) fn clear_due(&self, now: Instant) -> Option<Instant> {
-        let mut over = Vec::new();
-        let mut next = None;
-        let mut dues = lock(&self.due);
-        dues.ends.retain(|&(_, bit), due| {
-            if due.at <= now {
-                // Under the lock: a veto that is raised anew just now is so after this.
-                over.extend(due.member.upgrade().inspect(|m| m.set_bits(bit, false)));
-                false
-            } else {
-                next = Some(next.map_or(due.at, |next: Instant| next.min(due.at)));
-                due.member.strong_count() > 0
-            }
-        });
-        dues.known = next;
-        drop(dues);
-        // Members are dropped without the lock.
-        drop(over);
-        next
-    }
-
-    /// When the first veto for `reason` ends.
-    pub(crate) fn earliest(&self, reason: Reason) -> Option<Instant> {
-        let dues = lock(&self.due);
-        let of_reason = dues.ends.iter().filter(|((_, bit), _)| bit & reason.bits() != 0);
-        of_reason.map(|(_, due)| due.at).min()
-    }
-}
-
-impl fmt::Debug for Signal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Signal").field("changed", &self.changed).finish_non_exhaustive()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn member() -> Arc<Member> {
         Member::new(Endpoint::new("a:1").unwrap())
-    }
-
-    #[test]
-    fn guards_of_one_kind_do_not_clear_each_others_bit() {
-        let member = member();
-        let (one, two) = (member.veto(Reason::CircuitOpen), member.veto(Reason::CircuitOpen));
-        one.raise();
-        two.raise();
-        one.clear();
-        assert!(!member.is_eligible());
-        drop(two);
-        assert!(member.is_eligible());
-    }
-
-    #[test]
-    fn a_veto_too_many_has_no_effect_and_a_place_given_back_is_given_again() {
-        let member = member();
-        let mut vetoes: Vec<_> = (0..16).map(|_| member.veto(Reason::Busy)).collect();
-        let late = member.veto(Reason::Busy);
-        late.raise();
-        assert!(member.is_eligible());
-        vetoes.pop();
-        let veto = member.veto(Reason::Busy);
-        veto.raise();
-        assert_eq!(member.reasons().collect::<Vec<_>>(), [Reason::Busy]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_raised_until_a_time_ends_then_and_the_last_word_counts() {
-        let member = member();
-        let veto = member.veto(Reason::CircuitOpen);
-        let start = time::now();
-        veto.raise_until(start + Duration::from_secs(1));
-        veto.raise_until(start + Duration::from_secs(3));
-        let signal = &member.signal;
-        assert_eq!(signal.clear_due(start + Duration::from_secs(2)), veto_end(start));
-        assert!(veto.is_raised());
-        assert_eq!(signal.earliest(Reason::CircuitOpen), veto_end(start));
-        assert_eq!(signal.clear_due(start + Duration::from_secs(3)), None);
-        assert!(!veto.is_raised());
-        veto.raise_until(start + Duration::from_secs(4));
-        veto.raise();
-        signal.clear_due(start + Duration::from_secs(9));
-        assert!(veto.is_raised(), "raised for good");
-    }
-
-    fn veto_end(start: Instant) -> Option<Instant> {
-        Some(start + Duration::from_secs(3))
     }
 
     #[test]

@@ -1,0 +1,340 @@
+//! The course of a call that was not done at once: its attempts, and the time it has.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::time::Sleep;
+
+use super::{
+    rule::{Failed, Next, Progress, next},
+    service::{Held, Policy},
+};
+use crate::{
+    choose::{Choose, Chosen, Tried},
+    error::{BoxError, Error, Kind},
+    replay::ReplayPolicy,
+    sync::random_fraction,
+    time::{self, Instant},
+};
+
+/// In whole words, beside which nothing is moved: a stamp each, and a flag.
+pub(super) struct Times {
+    /// When the call was first pending; `NEVER` before.
+    pub(super) began: i64,
+    /// The deadline of the request; `NEVER` without one.
+    pub(super) deadline: i64,
+    pub(super) idempotent: u64,
+}
+
+pub(super) const NEVER: i64 = i64::MAX;
+
+/// The course of a call that was not done at once.
+pub(super) struct Course<S, Req> {
+    start: Instant,
+    /// Who makes the next attempt; from the first failure on.
+    service: Option<S>,
+    /// Attempts begun, without those that were refused.
+    pub(super) made: u32,
+    tried: Tried,
+    errors: Vec<Error>,
+    request: Option<Req>,
+    end: Option<Timer>,
+    attempt: Option<Timer>,
+    wait: Option<Timer>,
+}
+
+impl Times {
+    #[inline]
+    pub(super) fn begin(&mut self) {
+        if self.began == NEVER {
+            self.began = time::stamp(time::now());
+        }
+    }
+}
+
+#[inline]
+pub(super) fn has_limit<R, C>(policy: &Policy<R, C>, times: &Times) -> bool {
+    times.deadline != NEVER
+        || policy.attempts.overall.is_some()
+        || policy.attempts.timeout.is_some()
+}
+
+/// Why an attempt is not the last word.
+pub(super) enum Failure<Res> {
+    Error(Error),
+    /// An error that the rule does not hold for a failure: another attempt would not help.
+    Final(Error),
+    /// An answer that the rule holds for a failure. The caller gets the last one, unless a later
+    /// attempt ends in an error.
+    Answer(Res, Option<Duration>),
+}
+
+impl<Res> Failure<Res> {
+    #[cold]
+    pub(super) fn answer(response: Res, retry_after: Option<Duration>) -> Self {
+        Self::Answer(response, retry_after)
+    }
+}
+
+/// What took too long.
+pub(super) enum Late {
+    Call(Error),
+    Attempt(Error),
+}
+
+impl<S, Req> Course<S, Req> {
+    #[cold]
+    pub(super) fn new(times: &Times) -> Box<Self> {
+        let start = match times.began {
+            NEVER => time::now(),
+            began => time::at_stamp(began),
+        };
+        Box::new(Self {
+            start,
+            service: None,
+            made: 1,
+            tried: Tried::default(),
+            errors: Vec::new(),
+            request: None,
+            end: None,
+            attempt: None,
+            wait: None,
+        })
+    }
+
+    /// Ready when the call, or this attempt of it, has taken too long.
+    pub(super) fn poll_limits<R, C, F: Chosen>(
+        &mut self,
+        policy: &Policy<R, C>,
+        times: &Times,
+        inner: &F,
+        cx: &mut Context<'_>,
+    ) -> Poll<Late> {
+        if self.end.is_none() {
+            self.end = self.end_of_call(policy, times).map(Timer::at);
+        }
+        if let (None, Some(timeout)) = (&self.attempt, policy.attempts.timeout) {
+            self.attempt = Some(Timer::at(time::later(time::now(), timeout)));
+        }
+        let late = |kind: &str, limit: Duration| {
+            let error = if inner.is_unsent() { Error::unsent } else { Error::failed };
+            let error = error(Kind::Timeout).message(format!("{kind} took longer than {limit:?}"));
+            match inner.chosen() {
+                Some(member) => error.at_endpoint(member.shared_key()),
+                None => error,
+            }
+        };
+        if self.poll_end(cx).is_ready() {
+            let error = late("the call", time::now().saturating_duration_since(self.start));
+            return Poll::Ready(Late::Call(self.too_late(error)));
+        }
+        let Some(attempt) = &mut self.attempt else {
+            return Poll::Pending;
+        };
+        attempt.poll(cx).map(|()| {
+            let timeout = policy.attempts.timeout.unwrap_or_default();
+            Late::Attempt(late("the attempt", timeout))
+        })
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.end {
+            Some(end) => end.poll(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    fn end_of_call<R, C>(&self, policy: &Policy<R, C>, times: &Times) -> Option<Instant> {
+        let overall = policy.attempts.overall.map(|overall| time::later(self.start, overall));
+        let deadline = (times.deadline != NEVER).then(|| time::at_stamp(times.deadline));
+        match (overall, deadline) {
+            (Some(overall), Some(deadline)) => Some(overall.min(deadline)),
+            (overall, deadline) => overall.or(deadline),
+        }
+    }
+
+    /// An attempt has failed. `None`: another one follows.
+    #[cold]
+    pub(super) fn fail<R, C, Res>(
+        &mut self,
+        failure: Failure<Res>,
+        shared: &Held<S, R, C>,
+        times: &Times,
+        inner: &S::Choosing,
+        spare: &mut Option<Req>,
+    ) -> Option<Result<Res, Error>>
+    where
+        S: Choose<Req> + Clone,
+        R: ReplayPolicy<Req>,
+    {
+        let policy = &*shared.core().policy;
+        let chosen = inner.chosen().cloned();
+        let failed = match &failure {
+            Failure::Error(error) | Failure::Final(error) => Failed {
+                kind: error.kind(),
+                refused: error.is_refused(),
+                unsent: error.is_unsent(),
+                chose: chosen.is_some(),
+                again: chosen.as_ref().is_some_and(|member| self.tried.contains(member)),
+                retry_after: error.retry_after(),
+            },
+            Failure::Answer(_, retry_after) => Failed {
+                kind: Kind::Service,
+                refused: false,
+                unsent: false,
+                chose: chosen.is_some(),
+                again: false,
+                retry_after: *retry_after,
+            },
+        };
+        if let Some(member) = &chosen {
+            self.tried.insert(member.clone());
+        }
+        let is_final = matches!(failure, Failure::Final(_));
+        let next = if spare.is_some() && !is_final {
+            let progress = Progress {
+                made: self.made,
+                idempotent: times.idempotent != 0,
+                untried: shared.core().service.has_untried(&self.tried),
+                left: self
+                    .end_of_call(policy, times)
+                    .map(|end| end.saturating_duration_since(time::now())),
+            };
+            next(failed, progress, &policy.attempts, random_fraction())
+        } else {
+            Next::Stop
+        };
+        let wait = match next {
+            Next::Elsewhere => Some(Duration::ZERO),
+            Next::After(wait) if policy.budget.withdraw() => {
+                self.made += 1;
+                Some(wait)
+            }
+            _ => None,
+        };
+        match (wait, failure) {
+            (Some(wait), failure) => {
+                self.errors.push(match failure {
+                    Failure::Error(error) | Failure::Final(error) => error,
+                    // It was sent, so whatever comes of the call is not unsent.
+                    Failure::Answer(..) => {
+                        let error =
+                            Error::failed(Kind::Service).message("the answer was judged a failure");
+                        match &chosen {
+                            Some(member) => error.at_endpoint(member.shared_key()),
+                            None => error,
+                        }
+                    }
+                });
+                self.service.get_or_insert_with(|| shared.core().service.clone());
+                self.prepare(wait, policy, times, spare);
+                None
+            }
+            (None, Failure::Error(error) | Failure::Final(error)) => Some(Err(self.give_up(error))),
+            (None, Failure::Answer(response, _)) => Some(Ok(response)),
+        }
+    }
+
+    fn prepare<R, C>(
+        &mut self,
+        wait: Duration,
+        policy: &Policy<R, C>,
+        times: &Times,
+        spare: &mut Option<Req>,
+    ) where
+        R: ReplayPolicy<Req>,
+    {
+        self.request = spare.take();
+        if let Some(request) = &mut self.request {
+            *spare = policy.replay.replay(request);
+            policy.replay.begin_attempt(request, self.made);
+        }
+        self.wait = (!wait.is_zero()).then(|| Timer::at(time::later(time::now(), wait)));
+        self.attempt = None;
+        if self.end.is_none() {
+            self.end = self.end_of_call(policy, times).map(Timer::at);
+        }
+    }
+
+    /// Ready with the next attempt.
+    pub(super) fn poll_between(&mut self, cx: &mut Context<'_>) -> Poll<Result<S::Choosing, Error>>
+    where
+        S: Choose<Req>,
+        S::Error: Into<BoxError> + 'static,
+    {
+        if self.poll_end(cx).is_ready() {
+            let message = format!(
+                "the call took longer than {:?}",
+                time::now().saturating_duration_since(self.start)
+            );
+            let unsent = self.errors.iter().all(Error::is_unsent);
+            let error = if unsent { Error::unsent } else { Error::failed };
+            let error = error(Kind::Timeout).message(message);
+            return Poll::Ready(Err(self.too_late(error)));
+        }
+        if let Some(wait) = &mut self.wait {
+            // Nobody would wake this without a runtime, so then it does not wait.
+            if let Timer::Sleep(_) = wait {
+                ready!(wait.poll(cx));
+            }
+            self.wait = None;
+        }
+        let Some(service) = &mut self.service else {
+            return Poll::Pending;
+        };
+        match ready!(service.poll_ready(cx)) {
+            Err(error) => Poll::Ready(Err(self.give_up(Error::from_service(error)))),
+            Ok(()) => match self.request.take() {
+                Some(request) => Poll::Ready(Ok(service.call_avoiding(request, &self.tried))),
+                None => Poll::Pending,
+            },
+        }
+    }
+
+    /// The last word, with the way that led to it. A refusal from above stays as it is.
+    fn give_up(&mut self, last: Error) -> Error {
+        let earlier = std::mem::take(&mut self.errors);
+        if earlier.is_empty() && last.is_refused() {
+            return last;
+        }
+        self.noted(if earlier.is_empty() { last } else { Error::exhausted(earlier, last) })
+    }
+
+    /// The deadline of the whole call has passed, whatever the last attempt would have said.
+    fn too_late(&mut self, error: Error) -> Error {
+        let earlier = std::mem::take(&mut self.errors);
+        self.noted(if earlier.is_empty() { error } else { error.with_history(earlier) })
+    }
+
+    fn noted(&self, error: Error) -> Error {
+        let duration = time::now().saturating_duration_since(self.start);
+        error.after_attempts(self.made, duration)
+    }
+}
+
+/// A moment to wait for. Outside a runtime there is nothing to wait with: then whoever polls looks
+/// whether it has come.
+enum Timer {
+    Sleep(Pin<Box<Sleep>>),
+    Clock(Instant),
+}
+
+impl Timer {
+    fn at(at: Instant) -> Self {
+        match tokio::runtime::Handle::try_current() {
+            Ok(_) => Self::Sleep(Box::pin(tokio::time::sleep_until(at))),
+            Err(_) => Self::Clock(at),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Sleep(sleep) => sleep.as_mut().poll(cx),
+            Self::Clock(at) if time::now() >= *at => Poll::Ready(()),
+            Self::Clock(_) => Poll::Pending,
+        }
+    }
+}
