@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// What happened. See [`Error::kind`].
+/// What happened. See [`Error::kind`](super::Error::kind).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 #[non_exhaustive]
@@ -25,7 +25,7 @@ pub enum Kind {
     Plugin,
     /// An error of an inner service that is not ours.
     Service,
-    /// Several attempts failed. [`Error::history`] has the error of each.
+    /// Several attempts failed. [`Error::history`](super::Error::history) has the error of each.
     RetryExhausted,
     /// An address, a config or a request that cannot work.
     InvalidConfig,
