@@ -1,4 +1,9 @@
-#![doc = include_str!("../README.md")]
+// The example of the README needs `http`.
+#![cfg_attr(feature = "http", doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(feature = "http"),
+    doc = "Everything between a request and one of many upstreams, as `tower` layers."
+)]
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
