@@ -1,35 +1,13 @@
-//! So many calls in a time, and no more.
+//! So many calls in a time, or so many at once, and no more.
 //!
 //! # When to use
-//! Above a [`BalanceLayer`](crate::balance::BalanceLayer), or over a single client, for a quota of
-//! the whole upstream: a call beyond it is refused with
-//! [`Kind::RateLimited`](crate::Kind::RateLimited) and the moment to come back, or waits for its
-//! turn ([`RateLimitLayer::wait`]). Below a balancer, for a quota of each endpoint: while it is
-//! spent the balancer passes the endpoint over. Against too many calls *at once*, use
-//! `tower::limit::ConcurrencyLimitLayer`.
-//!
-//! # How it works
-//! The generic cell rate algorithm, which is a token bucket in one number: it holds `burst` tokens
-//! at most, starts full, gets one per interval, evenly, and each call takes one. No task and no
-//! timer while nobody waits.
-//!
-//! The quota belongs to the layer value: what it and its clones make shares it. It is one
-//! process's; a quota over several processes needs a server.
+//! | against | use |
+//! |---|---|
+//! | too many calls in a time | [`RateLimitLayer`] |
 
-mod config;
-mod future;
-mod gcra;
-mod handle;
-mod layer;
-mod queue;
-mod service;
-mod state;
+mod rate;
 
-pub use self::{
-    config::{Quota, RateLimitConfig},
-    future::WaitFuture,
-    handle::RateLimitHandle,
-    layer::{RateLimitLayer, Refuse, Wait},
-    service::RateLimit,
+pub use self::rate::{
+    Quota, RateLimit, RateLimitConfig, RateLimitHandle, RateLimitLayer, Refuse, ResponseFuture,
+    Wait, WaitFuture,
 };
-pub use crate::guard::ResponseFuture;

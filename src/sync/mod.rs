@@ -1,5 +1,7 @@
 //! Small pieces for state that many tasks share.
 
+pub(crate) mod atomic;
+mod events;
 mod leases;
 mod random;
 mod wait_list;
@@ -14,6 +16,7 @@ use std::{
 };
 
 pub(crate) use self::{
+    events::Events,
     leases::{Lease, Leases},
     random::{random, random_below, random_fraction, scale},
     wait_list::{WaitKey, WaitList},

@@ -1,12 +1,6 @@
-use std::{
-    sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering, fence},
-    },
-    task::Waker,
-};
+use std::task::Waker;
 
-use super::lock;
+use super::atomic::{AtomicUsize, Mutex, Ordering, fence, lock};
 
 /// Tasks that wait for something, each listed once however often it is polled.
 #[derive(Debug, Default)]
@@ -99,9 +93,43 @@ impl WaitList {
     }
 }
 
+#[cfg(all(test, upstream_loom))]
+mod loom_models {
+    use std::{sync::Arc, task::Wake};
+
+    use super::*;
+    use loom::{sync::atomic::AtomicBool, thread};
+
+    struct Flag(AtomicBool);
+
+    impl Wake for Flag {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Who finds the condition unmet after it was listed is woken by whoever meets it.
+    #[test]
+    fn loom_no_wake_up_is_lost() {
+        loom::model(|| {
+            let shared = Arc::new((WaitList::default(), AtomicBool::new(false)));
+            let other = shared.clone();
+            let meets = thread::spawn(move || {
+                other.1.store(true, Ordering::Relaxed);
+                other.0.wake_all();
+            });
+            let flag = Arc::new(Flag(AtomicBool::new(false)));
+            let mut key = WaitKey::default();
+            shared.0.wait(&mut key, &Waker::from(flag.clone()));
+            let met = shared.1.load(Ordering::Relaxed);
+            meets.join().unwrap();
+            assert!(met || flag.0.load(Ordering::SeqCst));
+        });
+    }
+}
+
 #[cfg(test)]
 mod tests {
-
     use super::*;
     use std::{sync::Arc, task::Wake};
 

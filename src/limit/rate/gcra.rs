@@ -113,7 +113,7 @@ mod tests {
     }
 
     fn vectors() -> Value {
-        serde_json::from_str(include_str!("../../tests/vectors/gcra.json")).unwrap()
+        serde_json::from_str(include_str!("../../../tests/vectors/gcra.json")).unwrap()
     }
 
     fn number(value: &Value) -> u64 {
