@@ -5,7 +5,7 @@ use std::{
 
 use super::{
     circuit::{Circuit, Shared},
-    counts::Counts,
+    counts::{Counted, Counts},
     machine::Ended,
     word::Ticket,
 };
@@ -79,14 +79,14 @@ impl Admitted {
         };
         let circuit = lease.core();
         let slow = self.began != 0 && self.took(circuit, circuit.slow_after());
-        let only_counts = circuit.word_relaxed().only_counts(self.ticket);
-        if outcome == Outcome::Success && !slow && only_counts {
-            if lease.local().count_good() {
-                Self::look(lease);
+        if outcome == Outcome::Success && !slow && !self.ticket.is_probe() {
+            match lease.local().count_good(self.ticket) {
+                Counted::Yes => return,
+                Counted::Look => return Self::look(&lease),
+                Counted::Late => {}
             }
-        } else {
-            Self::settle_slowly(lease, self.ticket, outcome, slow);
         }
+        Self::settle_slowly(&lease, self.ticket, outcome, slow);
     }
 
     /// Gives a place back that was not used: no call, so nothing to count.
@@ -101,22 +101,22 @@ impl Admitted {
     /// Moves good calls into the window, and plans when to do so next.
     #[cold]
     #[inline(never)]
-    fn look(lease: Arc<Lease<Circuit, Counts>>) {
-        let shared = Shared::of(lease.clone());
-        let circuit = lease.core();
-        match circuit.bucket_length() {
-            None => lease.local().plan(None),
-            Some(length) => {
-                lease.local().plan(Some(circuit.nanos() / length));
-                Circuit::apply(&shared, |machine, now| machine.look(1, now));
+    fn look(lease: &Arc<Lease<Circuit, Counts>>) {
+        let is_full = lease.local().is_full();
+        let pace = Circuit::apply(&Shared::of(lease.clone()), |machine, now| {
+            machine.look(1, now);
+            if is_full {
+                machine.renew(now);
             }
-        }
+            machine.pace(now)
+        });
+        lease.local().plan(pace);
     }
 
     #[cold]
     #[inline(never)]
     fn settle_slowly(
-        lease: Arc<Lease<Circuit, Counts>>,
+        lease: &Arc<Lease<Circuit, Counts>>,
         ticket: Ticket,
         outcome: Outcome,
         slow: bool,

@@ -33,17 +33,13 @@ impl fmt::Display for CircuitState {
     }
 }
 
-/// The state and what goes with it: bits 0–2 the state, 3 whether good calls must be told of one by
-/// one, from 8 on the generation.
-///
-/// The states in which calls pass come first, so that one comparison finds them.
+/// The state, in bits 0–2, and from 8 on the generation. The states in which calls pass come first, so that one comparison finds them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Word(pub(super) u64);
 
 const STATE: u64 = 0b111;
 const LAST_PASSING: u64 = 2;
 const OPEN: u64 = 3;
-const WATCHING: u64 = 1 << 3;
 const PROBE: u64 = 1 << 4;
 const GENERATION_SHIFT: u32 = 8;
 
@@ -58,7 +54,7 @@ const STATES: [CircuitState; 6] = [
 ];
 
 impl Word {
-    pub(super) fn new(state: CircuitState, generation: u64, watching: bool) -> Self {
+    pub(super) fn new(state: CircuitState, generation: u64) -> Self {
         let state = match state {
             CircuitState::Closed => 0,
             CircuitState::Disabled => 1,
@@ -67,7 +63,7 @@ impl Word {
             CircuitState::HalfOpen => 4,
             CircuitState::ForcedOpen => 5,
         };
-        Self(state | if watching { WATCHING } else { 0 } | generation << GENERATION_SHIFT)
+        Self(state | generation << GENERATION_SHIFT)
     }
 
     pub(super) fn state(self) -> CircuitState {
@@ -96,14 +92,7 @@ impl Word {
     /// For a call that passes without a place of its own.
     #[inline]
     pub(super) fn ticket(self) -> Ticket {
-        Ticket(self.0 & !WATCHING)
-    }
-
-    /// Whether a good call with `ticket` need only be counted: nothing has changed since it was let
-    /// through, and nothing waits for it.
-    #[inline]
-    pub(super) fn only_counts(self, ticket: Ticket) -> bool {
-        self.0 == ticket.0
+        Ticket(self.0)
     }
 }
 
@@ -132,6 +121,7 @@ impl Ticket {
         self.0 & PROBE != 0
     }
 
+    #[inline]
     pub(super) fn generation(self) -> u64 {
         self.0 >> GENERATION_SHIFT
     }
@@ -144,26 +134,23 @@ mod tests {
     #[test]
     fn a_word_keeps_what_it_is_made_of() {
         for state in STATES {
-            for watching in [false, true] {
-                let word = Word::new(state, 7, watching);
-                assert_eq!((word.state(), word.generation()), (state, 7));
-                assert_eq!((word.ticket().generation(), word.ticket().is_probe()), (7, false));
-                assert_eq!(word.only_counts(word.ticket()), !watching);
-                let passes = matches!(
-                    state,
-                    CircuitState::Closed | CircuitState::Disabled | CircuitState::MetricsOnly
-                );
-                assert_eq!(word.is_passing(), passes);
-                assert_eq!(word.is_open(), state == CircuitState::Open);
-            }
+            let word = Word::new(state, 7);
+            assert_eq!((word.state(), word.generation()), (state, 7));
+            assert_eq!((word.ticket().generation(), word.ticket().is_probe()), (7, false));
+            let passes = matches!(
+                state,
+                CircuitState::Closed | CircuitState::Disabled | CircuitState::MetricsOnly
+            );
+            assert_eq!(word.is_passing(), passes);
+            assert_eq!(word.is_open(), state == CircuitState::Open);
         }
-        assert!(!Word::new(CircuitState::Closed, 8, false).only_counts(Ticket::probe(8)));
+        assert!(Ticket::probe(8).is_probe() && Ticket::probe(8).generation() == 8);
     }
 
     #[test]
     fn a_generation_that_wraps_is_still_another_one() {
         let last = u64::MAX >> GENERATION_SHIFT;
         assert_eq!(Word::next_generation(last), 0);
-        assert_eq!(Word::new(CircuitState::Open, last, true).generation(), last);
+        assert_eq!(Word::new(CircuitState::Open, last).generation(), last);
     }
 }
