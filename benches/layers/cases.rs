@@ -7,7 +7,7 @@ use tower_upstream::{
     Attempts, BalanceLayer, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint, Error,
     FailoverLayer, HealthGateLayer, Kind, LeastRequest, Quota, RateLimitLayer,
     balance::{BalanceConfig, Pick, Random, RoundRobin, Strategy},
-    breaker::CircuitBreaker,
+    breaker::{CircuitBreaker, Window},
     connect_fn,
     discover::{self, Fixed},
     health::{HealthConfig, HealthGate, check_fn, check_upstream},
@@ -23,7 +23,13 @@ pub(crate) fn all() -> Vec<Case> {
     vec![
         Case::ok("bare", || Inner),
         Case::ok("floor: an Arc and a count", HeldCount::new),
-        Case::ok("breaker/closed", breaker).at_most(14.0),
+        Case::ok("breaker/closed", || breaker_with(CircuitBreakerConfig::consecutive(5)))
+            .at_most(14.0),
+        Case::ok("breaker/closed, of 100 calls", || {
+            breaker_with(CircuitBreakerConfig::default().with_window(Window::Calls(100)))
+        })
+        .at_most(14.0),
+        Case::ok("breaker/closed, of 10 s", breaker).at_most(14.0),
         Case::refused("breaker/open", Kind::CircuitOpen, open_breaker).at_most(16.0),
         Case::ok("floor: a clock and a CAS", SharedCas::new),
         Case::ok("limit/allowed", || limit().service(Inner)).at_most(12.0),
@@ -78,9 +84,11 @@ pub(crate) fn all() -> Vec<Case> {
 }
 
 pub(crate) fn breaker() -> CircuitBreaker<Inner> {
-    ServiceBuilder::new()
-        .layer(CircuitBreakerLayer::new(CircuitBreakerConfig::default()))
-        .service(Inner)
+    breaker_with(CircuitBreakerConfig::default())
+}
+
+fn breaker_with(config: CircuitBreakerConfig) -> CircuitBreaker<Inner> {
+    ServiceBuilder::new().layer(CircuitBreakerLayer::new(config)).service(Inner)
 }
 
 /// Opens with the first calls, and stays so.
@@ -134,5 +142,6 @@ fn fail_fast() -> BalanceConfig {
 }
 
 fn open_long() -> CircuitBreakerConfig {
-    CircuitBreakerConfig::default().with_open_for(Duration::from_secs(3_600))
+    let hour = Duration::from_secs(3_600);
+    CircuitBreakerConfig::default().with_open_for(hour).with_max_open_for(hour)
 }

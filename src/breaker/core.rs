@@ -143,10 +143,10 @@ mod loom_models {
             let ticket = shared.core.word().ticket();
             let other = shared.clone();
             let ends = thread::spawn(move || {
-                let late = other.counts.count_good(ticket) == Counted::Late;
+                let late = other.counts.count_good(ticket) == Counted::No;
                 let next = other.core.word().ticket();
                 let again = other.counts.count_good(next);
-                (late, next.generation(), again != Counted::Late)
+                (late, next.generation(), again != Counted::No)
             });
             shared.apply(1, Machine::reset);
             let (late, generation, counted) = ends.join().unwrap();

@@ -1,6 +1,6 @@
 //! What one group of threads counts of a circuit.
 
-use super::word::Ticket;
+use super::word::{TAG_SHIFT, Ticket};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Counters that only their own threads write, but for a turn of the circuit. All Relaxed: they
@@ -24,7 +24,6 @@ pub(super) struct Counts {
     pub(super) refused: AtomicU64,
 }
 
-const TAG_SHIFT: u32 = 44;
 const COUNT: u64 = (1 << TAG_SHIFT) - 1;
 /// Looked at in any case, so that the number never grows into the tag.
 const FULL: u64 = COUNT / 2;
@@ -35,8 +34,8 @@ pub(super) enum Counted {
     Yes,
     /// It is time to look at the clock, too.
     Look,
-    /// It is of another generation, and was not counted.
-    Late,
+    /// Not here: it must be told of.
+    No,
 }
 
 /// A bucket is looked at about so many times, however many calls it gets: good calls that are not in
@@ -45,14 +44,18 @@ const LOOKS_PER_BUCKET: u64 = 64;
 const LONGEST_STRIDE: u64 = 255;
 
 impl Counts {
+    /// Counts a good call, unless it is a probe's, which has to be told of, or late.
     #[inline]
     pub(super) fn count_good(&self, ticket: Ticket) -> Counted {
-        let tag = ticket.generation() << TAG_SHIFT;
+        if ticket.is_probe() {
+            return Counted::No;
+        }
+        let tag = ticket.tag();
         let mut now = self.good.load(Ordering::Relaxed);
         loop {
             let count = now ^ tag;
             if count > COUNT {
-                return Counted::Late;
+                return Counted::No;
             }
             match self.good.compare_exchange_weak(
                 now,
@@ -158,7 +161,7 @@ mod tests {
         assert_eq!(counts.good(), 1_001_129);
         counts.turn(1);
         assert_eq!((counts.good(), counts.all_good()), (0, 1_001_129));
-        assert_eq!(counts.count_good(ticket), Counted::Late);
+        assert_eq!(counts.count_good(ticket), Counted::No);
         counts.plan(Pace::Each);
         assert_eq!(counts.count_good(Word::new(CircuitState::Closed, 1).ticket()), Counted::Look);
     }

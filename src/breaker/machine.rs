@@ -226,7 +226,7 @@ impl Machine {
     /// A call has ended; `None` if it says nothing. Whether it was of this generation: else nothing
     /// happened.
     pub(super) fn settle(&mut self, ticket: Ticket, ended: Option<Ended>, now: Now) -> bool {
-        if ticket.generation() != self.generation {
+        if !ticket.is_of(self.generation) {
             return false;
         }
         match self.state {

@@ -40,7 +40,6 @@ pub(super) struct Word(pub(super) u64);
 const STATE: u64 = 0b111;
 const LAST_PASSING: u64 = 2;
 const OPEN: u64 = 3;
-const PROBE: u64 = 1 << 4;
 const GENERATION_SHIFT: u32 = 8;
 
 /// In the order of their numbers.
@@ -92,7 +91,7 @@ impl Word {
     /// For a call that passes without a place of its own.
     #[inline]
     pub(super) fn ticket(self) -> Ticket {
-        Ticket(self.0)
+        Ticket::new(self.generation())
     }
 }
 
@@ -105,15 +104,28 @@ impl fmt::Debug for Word {
     }
 }
 
-/// The right to make one call: the word that let it through.
+/// The right to make one call, and how it stands with it: from bit 44 on the low bits of the
+/// generation that let it through, 43 whether it is a probe, below that when it first had to wait.
+///
+/// One word, since it stands in every future. A call that outlives a million generations is taken
+/// for one of its own again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ticket(u64);
+
+pub(super) const TAG_SHIFT: u32 = 44;
+const PROBE: u64 = 1 << 43;
+const BEGAN: u64 = PROBE - 1;
 
 impl Ticket {
     pub(super) const NONE: Self = Self(0);
 
+    #[inline]
+    pub(super) fn new(generation: u64) -> Self {
+        Self(generation << TAG_SHIFT)
+    }
+
     pub(super) fn probe(generation: u64) -> Self {
-        Self(PROBE | 4 | generation << GENERATION_SHIFT)
+        Self(PROBE | generation << TAG_SHIFT)
     }
 
     #[inline]
@@ -121,9 +133,38 @@ impl Ticket {
         self.0 & PROBE != 0
     }
 
+    /// What is the same in all tickets of a generation.
     #[inline]
-    pub(super) fn generation(self) -> u64 {
-        self.0 >> GENERATION_SHIFT
+    pub(super) fn tag(self) -> u64 {
+        self.0 & !(PROBE | BEGAN)
+    }
+
+    #[inline]
+    pub(super) fn is_of(self, generation: u64) -> bool {
+        self.tag() == generation << TAG_SHIFT
+    }
+
+    /// Whether it has had to wait.
+    #[inline]
+    pub(super) fn has_begun(self) -> bool {
+        self.0 & BEGAN != 0
+    }
+
+    /// It had to wait at this time; `None` if nobody wants to know when.
+    pub(super) fn begin(&mut self, nanos: Option<u64>) {
+        // Microseconds, of which 43 bits hold a hundred days: durations, not times, are asked for.
+        let began = nanos.map_or(BEGAN, |nanos| (nanos / 1_000) % (BEGAN - 1) + 1);
+        self.0 = self.0 & !BEGAN | began;
+    }
+
+    /// Nanoseconds since it first had to wait; `None` if that was not noted.
+    pub(super) fn since_begin(self, nanos: u64) -> Option<u64> {
+        let began = self.0 & BEGAN;
+        if began == 0 || began == BEGAN {
+            return None;
+        }
+        let now = (nanos / 1_000) % (BEGAN - 1) + 1;
+        Some((now + (BEGAN - 1) - began) % (BEGAN - 1) * 1_000)
     }
 }
 
@@ -136,7 +177,7 @@ mod tests {
         for state in STATES {
             let word = Word::new(state, 7);
             assert_eq!((word.state(), word.generation()), (state, 7));
-            assert_eq!((word.ticket().generation(), word.ticket().is_probe()), (7, false));
+            assert!(word.ticket().is_of(7) && !word.ticket().is_probe());
             let passes = matches!(
                 state,
                 CircuitState::Closed | CircuitState::Disabled | CircuitState::MetricsOnly
@@ -144,7 +185,25 @@ mod tests {
             assert_eq!(word.is_passing(), passes);
             assert_eq!(word.is_open(), state == CircuitState::Open);
         }
-        assert!(Ticket::probe(8).is_probe() && Ticket::probe(8).generation() == 8);
+        assert!(Ticket::probe(8).is_probe() && Ticket::probe(8).is_of(8));
+    }
+
+    #[test]
+    fn a_ticket_knows_how_long_ago_it_had_to_wait() {
+        let second = 1_000_000_000;
+        for start in [0, 1, 999, 7 * second, 101 * 86_400 * second, u64::MAX - 10 * second] {
+            for mut ticket in [Ticket::new(3), Ticket::probe(u64::MAX >> 20)] {
+                let before = (ticket.tag(), ticket.is_probe());
+                assert_eq!((ticket.has_begun(), ticket.since_begin(start)), (false, None));
+                ticket.begin(Some(start));
+                assert!(ticket.has_begun());
+                let start = start / 1_000 * 1_000;
+                assert_eq!(ticket.since_begin(start + 5 * second), Some(5 * second));
+                assert_eq!((ticket.tag(), ticket.is_probe()), before);
+                ticket.begin(None);
+                assert_eq!((ticket.has_begun(), ticket.since_begin(start)), (true, None));
+            }
+        }
     }
 
     #[test]
