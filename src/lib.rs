@@ -10,7 +10,7 @@
 
 // The way of a request, in its order.
 pub mod balance;
-mod budget;
+pub mod budget;
 mod choose;
 mod connect;
 pub mod discover;
