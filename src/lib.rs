@@ -18,6 +18,8 @@ mod endpoint;
 pub mod failover;
 mod member;
 pub mod replay;
+#[cfg(feature = "tower")]
+pub mod retry;
 
 // What guards one endpoint, or a whole upstream.
 pub mod breaker;

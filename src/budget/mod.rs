@@ -235,18 +235,29 @@ impl Drop for Permit {
     }
 }
 
-/// A call that runs. See [`Budget::running`].
+/// A call that runs. See [`Budget::running`]. The default is one that nobody counts.
+#[derive(Default)]
 #[must_use = "the call counts as running while this is held"]
 pub struct Running {
     rule: Option<Arc<Rule>>,
 }
 
+impl Running {
+    /// The call is over, though this is kept.
+    #[inline]
+    pub fn end(&mut self) {
+        if let Some(rule) = self.rule.take() {
+            if let Rule::Concurrent(rule) = &*rule {
+                rule.end();
+            }
+        }
+    }
+}
+
 impl Drop for Running {
     #[inline]
     fn drop(&mut self) {
-        if let Some(Rule::Concurrent(rule)) = self.rule.as_deref() {
-            rule.end();
-        }
+        self.end();
     }
 }
 

@@ -46,8 +46,7 @@ async fn retry_budgets() {
                 let budget = Budget::with_config(&config);
                 let calls: Vec<_> =
                     (0..number(&case["active"])).map(|_| budget.running()).collect();
-                let retries: Vec<_> =
-                    std::iter::from_fn(|| budget.retry(Cause::Failure)).collect();
+                let retries: Vec<_> = std::iter::from_fn(|| budget.retry(Cause::Failure)).collect();
                 let allowed = number(&case["expect_allowed_concurrent_retries"]);
                 assert_eq!(retries.len() as u64, allowed, "{name}");
                 drop((calls, retries));
@@ -55,8 +54,7 @@ async fn retry_budgets() {
             }
             "constant" => {
                 let infinite = name.starts_with("infinite");
-                let config =
-                    if infinite { BudgetConfig::Unlimited } else { BudgetConfig::Empty };
+                let config = if infinite { BudgetConfig::Unlimited } else { BudgetConfig::Empty };
                 let budget = Budget::with_config(&config);
                 for key in ["balance", "after_deposit_balance"] {
                     // Finagle calls 100 what is without end.
