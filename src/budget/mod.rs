@@ -142,6 +142,17 @@ impl Budget {
         }
     }
 
+    /// A call begins: [`deposit`](Self::deposit) and [`running`](Self::running) in one look.
+    #[inline]
+    pub(crate) fn begin(&self) -> Running {
+        if let Rule::Bucket(bucket, _) = &*self.rule {
+            bucket.deposit();
+            return Running::default();
+        }
+        self.deposit();
+        self.running()
+    }
+
     /// Counts a call as running, for the rule that asks for it, until what it returns is dropped.
     #[inline]
     pub fn running(&self) -> Running {
@@ -246,10 +257,15 @@ impl Running {
     /// The call is over, though this is kept.
     #[inline]
     pub fn end(&mut self) {
-        if let Some(rule) = self.rule.take() {
-            if let Rule::Concurrent(rule) = &*rule {
-                rule.end();
-            }
+        if self.rule.is_some() {
+            self.end_counted();
+        }
+    }
+
+    #[cold]
+    fn end_counted(&mut self) {
+        if let Some(Rule::Concurrent(rule)) = self.rule.take().as_deref() {
+            rule.end();
         }
     }
 }

@@ -65,8 +65,7 @@ mod loom_models {
     #[test]
     fn loom_of_two_who_can_be_paid_once_one_is() {
         loom::model(|| {
-            let mut config = StandardBudget::default();
-            config.capacity = 20;
+            let config = StandardBudget { capacity: 20, ..StandardBudget::default() };
             let standard = Arc::new(Standard::new(config));
             let other = standard.clone();
             let theirs = thread::spawn(move || other.withdraw(Cause::Failure));
@@ -97,8 +96,7 @@ mod tests {
             capacity in 14_u32..200,
             events in prop::collection::vec(0_u8..4, 0..300),
         ) {
-            let mut config = StandardBudget::default();
-            config.capacity = capacity;
+            let config = StandardBudget { capacity, ..StandardBudget::default() };
             let standard = Standard::new(config);
             let mut tokens = capacity;
             for event in events {

@@ -248,15 +248,15 @@ mod tests {
 
     #[test]
     fn a_rule_of_outcomes_says_which_answers_are_tried_again() {
-        let wait = Some(Duration::from_secs(3));
+        let wait = Duration::from_secs(3);
         let rule = ByOutcome::new(move |result: Result<&u16, &()>| match result {
             Ok(500) => Outcome::Failure,
-            Ok(503) => Outcome::Overload { retry_after: wait },
+            Ok(503) => Outcome::Overload { retry_after: Some(wait) },
             Ok(_) => Outcome::Slow,
             Err(()) => Outcome::Ignored,
         });
         assert_eq!(rule.judge(Ok(&500)), Verdict::FAILED);
-        assert_eq!(rule.judge(Ok(&503)), Verdict::OVERLOADED.after(wait.unwrap()));
+        assert_eq!(rule.judge(Ok(&503)), Verdict::OVERLOADED.after(wait));
         assert_eq!(rule.judge(Ok(&200)), Verdict::WELL);
         assert_eq!(rule.judge(Err(&())), Verdict::FINAL);
     }

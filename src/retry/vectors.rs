@@ -27,9 +27,10 @@ fn cases() -> Vec<Value> {
 }
 
 fn throttle(case: &Value) -> Budget {
-    let mut config = ThrottleBudget::default();
-    config.max_tokens = case["max_tokens"].as_u64().unwrap() as u32;
-    config.token_ratio = case["token_ratio"].as_f64().unwrap();
+    let config = ThrottleBudget {
+        max_tokens: case["max_tokens"].as_u64().unwrap() as u32,
+        token_ratio: case["token_ratio"].as_f64().unwrap(),
+    };
     Budget::with_config(&BudgetConfig::Throttle(config))
 }
 
