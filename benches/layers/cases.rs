@@ -20,6 +20,14 @@ use crate::{
 };
 
 pub(crate) fn all() -> Vec<Case> {
+    #[allow(unused_mut, reason = "without `tower` there is nothing to add")]
+    let mut cases = of_layers();
+    #[cfg(feature = "tower")]
+    cases.push(Case::ok("retry/with budget", retry).at_most(15.0));
+    cases
+}
+
+fn of_layers() -> Vec<Case> {
     vec![
         Case::ok("bare", || Inner),
         Case::ok("floor: an Arc and a count", HeldCount::new),
@@ -89,6 +97,14 @@ pub(crate) fn breaker() -> CircuitBreaker<Inner> {
 
 fn breaker_with(config: CircuitBreakerConfig) -> CircuitBreaker<Inner> {
     ServiceBuilder::new().layer(CircuitBreakerLayer::new(config)).service(Inner)
+}
+
+/// Of tower, with our policy and its default budget.
+#[cfg(feature = "tower")]
+fn retry() -> impl Service<u64, Response = u64, Error = std::convert::Infallible> {
+    use tower_upstream::retry::{RetryConfig, RetryPolicy};
+    let policy = RetryPolicy::new(RetryConfig::up_to(3)).with_replay(|n: &u64| Some(*n));
+    ServiceBuilder::new().layer(tower::retry::RetryLayer::new(policy)).service(Inner)
 }
 
 /// Opens with the first calls, and stays so.
