@@ -580,7 +580,7 @@ async fn a_full_endpoint_is_passed_over_and_each_has_its_own_limit() {
         )
         .layer(layer.clone())
         .service(farm.clone());
-    farm.answers(Answer::GoodAfter(ms(100)));
+    ["a:1", "b:1"].iter().for_each(|key| farm.get(key).answers(Answer::GoodAfter(ms(100))));
     let call = |number| tokio::spawn(service.clone().oneshot(Ask::new(number)));
     let calls: Vec<_> = (0..8).map(call).collect();
     let began = Instant::now();

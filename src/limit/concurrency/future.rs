@@ -50,7 +50,8 @@ where
 {
     type Output = Result<T, Error>;
 
-    #[inline]
+    // Out of line, the result goes through memory, which costs more than a refusal itself.
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let result = ready!(this.response.poll(cx));

@@ -16,6 +16,7 @@ impl Place {
         Self(Some(state))
     }
 
+    #[inline]
     pub(super) fn is_there(&self) -> bool {
         self.0.is_some()
     }
@@ -26,12 +27,20 @@ impl Place {
             state.leave();
         }
     }
+
+    // Out of line, so that a call that is done carries this only once.
+    #[inline(never)]
+    fn abandon(&mut self) {
+        self.give_back();
+    }
 }
 
 impl Drop for Place {
     #[inline]
     fn drop(&mut self) {
-        self.give_back();
+        if self.is_there() {
+            self.abandon();
+        }
     }
 }
 

@@ -48,6 +48,21 @@ impl<S, M> ConcurrencyLimit<S, M> {
         self.state.enter()
     }
 
+    // Out of line, since above a balancer it is never needed.
+    #[inline(never)]
+    fn poll_ready_below<Req>(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>>
+    where
+        S: Service<Req>,
+        S::Error: Into<BoxError> + 'static,
+    {
+        ready!(self.poll_place(cx));
+        let ready = self.inner.poll_ready(cx);
+        if !matches!(ready, Poll::Ready(Ok(()))) {
+            self.place.give_back();
+        }
+        ready.map_err(Error::from_service)
+    }
+
     /// Below a balancer: reserves a place, or queues for one.
     fn poll_place(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.place.is_there() {
@@ -132,15 +147,10 @@ where
     /// kept while the inner service is not ready, nor is that asked while there is no place.
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if !self.state.is_bound() {
-            return self.inner.poll_ready(cx).map_err(Error::from_service);
+        if self.state.is_bound() {
+            return self.poll_ready_below(cx);
         }
-        ready!(self.poll_place(cx));
-        let ready = self.inner.poll_ready(cx);
-        if !matches!(ready, Poll::Ready(Ok(()))) {
-            self.place.give_back();
-        }
-        ready.map_err(Error::from_service)
+        self.inner.poll_ready(cx).map_err(Error::from_service)
     }
 
     #[inline]
