@@ -16,8 +16,8 @@
 //!
 //! Below a balancer a full endpoint is *pending*, and no [`Veto`](crate::Veto) bars it: near the
 //! limit that would change with every call, and each change would be news for all. A call that draws
-//! a full endpoint asks others at the balancer's next step; which one it draws is the strategy's
-//! choice, and least request avoids those that are full by itself.
+//! a full endpoint asks others at the balancer's next step, ten milliseconds later; least request
+//! seldom draws one, since it takes the less loaded of two.
 //!
 //! The limit belongs to the layer value: what it and its clones make shares it.
 

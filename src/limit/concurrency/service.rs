@@ -91,6 +91,7 @@ impl<S, M> ConcurrencyLimit<S, M> {
                         return Poll::Ready(());
                     }
                     Entry::Waits(ticket) => self.ticket.insert(Box::new(ticket)),
+                    // Never, with so many.
                     Entry::Full => return Poll::Ready(()),
                 },
             };
@@ -143,8 +144,9 @@ where
     type Future = PlaceFuture<S::Future>;
 
     /// Ready as the inner service is. Below a balancer also pending while there is no place; the
-    /// place is then reserved, and given back if this value is dropped instead of called. It is not
-    /// kept while the inner service is not ready, nor is that asked while there is no place.
+    /// place is then reserved, and given back if this value is dropped instead of called. So is one
+    /// whose turn has come, whether it is polled again or not. No place is kept while the inner
+    /// service is not ready, nor is that asked while there is no place.
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if self.state.is_bound() {

@@ -177,23 +177,24 @@ impl State {
         }
     }
 
-    /// Gives free places to those who wait, in order. Wakes them outside the lock.
+    /// Gives free places to those who wait, in order.
     #[cold]
     fn call_next(&self) {
-        while let Some(waker) = self.call_one() {
-            if let Some(waker) = waker {
+        while let Some(called) = self.call_one() {
+            if let Some(waker) = called {
+                // Outside the lock.
                 waker.wake();
             }
         }
     }
 
-    /// Gives a free place to the first who waits, if there is both.
+    /// Gives a free place to the first who waits, if there is both, and tells how to wake it.
     fn call_one(&self) -> Option<Option<Waker>> {
         let mut queue = lock(&self.queue);
-        let others = queue.len().checked_sub(1)?;
+        let behind = queue.len().checked_sub(1)?;
         let mut word = self.word();
         loop {
-            match self.replace(word, word.enter()?.with_queue(others > 0)) {
+            match self.replace(word, word.enter()?.with_queue(behind > 0)) {
                 Ok(()) => return Some(queue.call_first()),
                 Err(newer) => word = newer,
             }
