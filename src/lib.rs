@@ -69,7 +69,7 @@ pub use self::{
     error::{BoxError, Error, Kind},
     failover::{Attempts, FailoverLayer},
     health::HealthGateLayer,
-    limit::{Quota, RateLimitLayer},
+    limit::{ConcurrencyLimitLayer, Quota, RateLimitLayer},
     member::{InFlight, Member, Reason, Veto},
     outcome::{Classify, ErrIsFailure, Outcome},
     replay::Replay,

@@ -7,8 +7,10 @@ use std::{fmt::Debug, time::Duration};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use tower_upstream::{
-    Attempts, CircuitBreakerConfig, balance::BalanceConfig, health::HealthConfig,
-    limit::RateLimitConfig,
+    Attempts, CircuitBreakerConfig,
+    balance::BalanceConfig,
+    health::HealthConfig,
+    limit::{ConcurrencyLimitConfig, RateLimitConfig},
 };
 
 /// Reads `value`, which must set every key, and checks that an unknown key is refused by its name.
@@ -111,6 +113,12 @@ fn http() {
 fn rate_limit() {
     let config: RateLimitConfig = read(json!({ "requests_per_second": 100.5, "burst": 7 }));
     assert_eq!(config.burst, 7);
+}
+
+#[test]
+fn concurrency_limit() {
+    let config: ConcurrencyLimitConfig = read(json!({ "max": 50, "pending": 0 }));
+    assert_eq!((config.max, config.pending), (50, 0));
 }
 
 #[test]

@@ -2,15 +2,16 @@
 
 use std::{future::Future, time::Duration};
 
-use tower::{Service, ServiceBuilder};
+use tower::{Layer, Service, ServiceBuilder};
 use tower_upstream::{
-    Attempts, BalanceLayer, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint, Error,
-    FailoverLayer, HealthGateLayer, Kind, LeastRequest, Quota, RateLimitLayer,
+    Attempts, BalanceLayer, CircuitBreakerConfig, CircuitBreakerLayer, ConcurrencyLimitLayer,
+    Endpoint, Error, FailoverLayer, HealthGateLayer, Kind, LeastRequest, Quota, RateLimitLayer,
     balance::{BalanceConfig, Pick, Random, RoundRobin, Strategy},
     breaker::{CircuitBreaker, Window},
     connect_fn,
     discover::{self, Fixed},
     health::{HealthConfig, HealthGate, check_fn, check_upstream},
+    limit::ConcurrencyLimit,
 };
 
 use crate::{
@@ -45,6 +46,15 @@ fn of_layers() -> Vec<Case> {
             let once = Quota::new(1, Duration::from_secs(86_400));
             ServiceBuilder::new().layer(RateLimitLayer::new(once)).service(Inner)
         }),
+        Case::ok("tower's ConcurrencyLimit", || tower::limit::ConcurrencyLimit::new(Inner, 1_024)),
+        Case::ok("concurrency/allowed", concurrency).at_most(14.0),
+        Case::refused("concurrency/refused", Kind::Overloaded, || {
+            let layer = ConcurrencyLimitLayer::new(1);
+            // For good.
+            std::mem::forget(layer.handle().take());
+            layer.layer(Inner)
+        })
+        .at_most(6.0),
         Case::ok("gate/healthy", gate).at_most(4.0),
         Case::refused("gate/unhealthy", Kind::Unhealthy, || {
             let mut config = HealthConfig::default();
@@ -110,6 +120,10 @@ fn retry() -> impl Service<u64, Response = u64, Error = std::convert::Infallible
 /// Opens with the first calls, and stays so.
 fn open_breaker() -> CircuitBreaker<Broken> {
     ServiceBuilder::new().layer(CircuitBreakerLayer::new(open_long())).service(Broken)
+}
+
+pub(crate) fn concurrency() -> ConcurrencyLimit<Inner> {
+    ConcurrencyLimitLayer::default().layer(Inner)
 }
 
 pub(crate) fn gate() -> HealthGate<Inner> {

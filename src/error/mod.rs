@@ -250,7 +250,8 @@ impl Error {
     }
 
     /// A stable code, such as `CIRCUIT_1401`: those of the Go plugin manager that this crate
-    /// replaces, so that dashboards and alerts stay.
+    /// replaces, so that dashboards and alerts stay. Only `RATELIMIT_1502` it does not know: it has
+    /// no limit of calls at once.
     pub fn code(&self) -> &'static str {
         self.kind().code()
     }
