@@ -136,6 +136,12 @@ impl<T> ByMember<T> {
         guard
     }
 
+    /// All that live.
+    pub(crate) fn live(&self) -> Vec<Arc<T>> {
+        let all: Vec<_> = lock(&self.guards).map.values().flatten().cloned().collect();
+        all.into_iter().filter_map(|guard| guard.upgrade()).collect()
+    }
+
     /// Copied out, so that the last reference to a guard never drops under the lock.
     fn all(&self, key: &str) -> Vec<Arc<T>> {
         let of_key = lock(&self.guards).map.get(key).cloned();

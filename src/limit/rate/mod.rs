@@ -16,20 +16,39 @@
 //! The quota belongs to the layer value: what it and its clones make shares it. It is one
 //! process's; a quota over several processes needs a server.
 
+mod bucket;
 mod config;
+mod cost;
 mod future;
 mod gcra;
 mod handle;
 mod layer;
+mod live_rules;
+mod permit;
 mod queue;
+mod quota;
+mod quotas;
+mod refund;
 mod service;
 mod state;
 
+#[cfg(feature = "http")]
+pub(super) use self::quotas::Standing;
 pub use self::{
-    config::{Quota, RateLimitConfig},
+    config::RateLimitConfig,
+    cost::{Cost, PerCall},
     future::WaitFuture,
     handle::RateLimitHandle,
-    layer::{RateLimitLayer, Refuse, Wait},
+    layer::{Leased, RateLimitLayer, Refund, Refuse, Wait},
+    quota::Quota,
+    quotas::Quotas,
+    refund::RefundFuture,
     service::RateLimit,
+};
+pub(super) use self::{
+    gcra::Decision,
+    live_rules::LiveRules,
+    quotas::{MOST, Rules, Tats},
+    state::{never, refuse_at},
 };
 pub use crate::guard::ResponseFuture;
