@@ -5,10 +5,24 @@
 //! |---|---|
 //! | too many calls in a time | [`RateLimitLayer`] |
 //! | too many calls of one caller in a time | [`RateLimitLayer::by_key`] |
+#![cfg_attr(
+    feature = "http",
+    doc = "| ... of one client address | [`ClientIp`] |",
+    doc = "| a server that must tell its clients | [`AnswerLayer`] |"
+)]
 
+#[cfg(feature = "http")]
+mod answer;
+#[cfg(feature = "http")]
+mod client_ip;
 mod keyed;
 mod rate;
 
+#[cfg(feature = "http")]
+pub use self::{
+    answer::{Answer, AnswerFuture, AnswerLayer, NoFields, Reports},
+    client_ip::ClientIp,
+};
 pub use self::{
     keyed::{Key, KeyedRateLimit, KeyedRateLimitHandle, KeyedRateLimitLayer},
     rate::{

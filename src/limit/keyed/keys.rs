@@ -92,7 +92,7 @@ impl Keys {
         let taken = match &self.table {
             Tables::One(table) if self.rules.is_one() => {
                 let rule = self.rules.first();
-                table.change(hash, |&[tat]| match rule.decide(tat, now, cells) {
+                table.change(hash, now, |&[tat]| match rule.decide(tat, now, cells) {
                     Decision::Allowed { new_tat } => Ok([new_tat]),
                     Decision::Refused { retry_after } => Err(retry_after),
                 })
@@ -100,7 +100,7 @@ impl Keys {
             Tables::One(_) => Ok(()),
             Tables::Several(table) => {
                 let rules = self.rules.load();
-                table.change(hash, |tats| rules.decide(tats, now, cells))
+                table.change(hash, now, |tats| rules.decide(tats, now, cells))
             }
         };
         taken.map_err(|wait| rate::refuse_at(&self.refusal, &self.anchor, now, wait))

@@ -62,6 +62,22 @@ impl<K, C> KeyedRateLimitLayer<K, C> {
         Self { keys: Arc::new(Keys::new(self.keys.quotas(), max_keys)), ..self }
     }
 
+    /// The same quotas and tokens, found by another key: for services whose requests differ, but
+    /// whose callers are the same.
+    ///
+    /// ```
+    /// use tower_upstream::{Call, Quota, RateLimitLayer};
+    /// let names = RateLimitLayer::new(Quota::per_second(10))
+    ///     .by_key(|call: &Call<String>| call.body().clone());
+    /// let tenants = names.clone()
+    ///     .with_key(|call: &Call<u32>| call.headers().get("x-tenant").cloned());
+    /// # let _ = (names, tenants);
+    /// ```
+    #[must_use]
+    pub fn with_key<L>(self, key: L) -> KeyedRateLimitLayer<L, C> {
+        KeyedRateLimitLayer { keys: self.keys, key, cost: self.cost }
+    }
+
     /// Lets a call take more tokens than one, or none. See
     /// [`RateLimitLayer::cost`](super::super::RateLimitLayer::cost).
     #[must_use]

@@ -3,7 +3,7 @@
 use crate::sync::atomic::{AtomicU64, Ordering, fence, give_way};
 
 /// How many keys a set holds. With one number for each, that and the version fill 120 of the 128
-/// bytes that a processor fetches at once.
+/// bytes that a processor fetches in two lines.
 const WAYS: usize = 7;
 
 /// One set for so many of the keys that the table is made for. If so many owe at once, 2 in 100 find
@@ -27,8 +27,15 @@ pub(super) struct Table<const N: usize> {
 #[repr(C, align(128))]
 struct Set<const N: usize> {
     version: AtomicU64,
-    hashes: [AtomicU64; WAYS],
-    owing: [[AtomicU64; N]; WAYS],
+    places: [Place<N>; WAYS],
+}
+
+/// The two belong together: mostly, the line that has the hash is all that is fetched.
+#[derive(Debug)]
+#[repr(C)]
+struct Place<const N: usize> {
+    hash: AtomicU64,
+    owing: [AtomicU64; N],
 }
 
 impl<const N: usize> Table<N> {
@@ -51,16 +58,17 @@ impl<const N: usize> Table<N> {
     /// What the key owes.
     #[inline]
     pub(super) fn read(&self, hash: u64) -> [u64; N] {
-        let never: Result<(), _> = self.change(hash, |owing| Err(*owing));
+        let never: Result<(), _> = self.change(hash, 0, |owing| Err(*owing));
         never.err().unwrap_or([0; N])
     }
 
-    /// Lets `decide` say what the key owes from now on, or that nothing changes. It may be asked
+    /// Lets `decide` say what the key owes from `now` on, or that nothing changes. It may be asked
     /// several times.
     #[inline]
     pub(super) fn change<E>(
         &self,
         hash: u64,
+        now: u64,
         decide: impl Fn(&[u64; N]) -> Result<[u64; N], E>,
     ) -> Result<(), E> {
         let set = self.set(hash);
@@ -75,7 +83,7 @@ impl<const N: usize> Table<N> {
                     Ok(owes) => {
                         // If nobody wrote since, what was decided on still holds.
                         if let Some(writing) = set.write(version) {
-                            writing.put(place.unwrap_or_else(|| set.freest()), hash, owes);
+                            writing.put(place.unwrap_or_else(|| set.freest(now)), hash, owes);
                             return Ok(());
                         }
                     }
@@ -96,7 +104,7 @@ impl<const N: usize> Table<N> {
 
     /// Forgets the key.
     pub(super) fn clear(&self, hash: u64) {
-        let _: Result<(), ()> = self.change(hash, |_| Ok([0; N]));
+        let _: Result<(), ()> = self.change(hash, 0, |_| Ok([0; N]));
     }
 
     /// Changes what each key owes.
@@ -107,7 +115,7 @@ impl<const N: usize> Table<N> {
                 let version = set.version.load(Ordering::Relaxed);
                 if let Some(writing) = (version % 2 == 0).then(|| set.write(version)).flatten() {
                     for place in 0..WAYS {
-                        let hash = set.hashes[place].load(Ordering::Relaxed);
+                        let hash = set.places[place].hash.load(Ordering::Relaxed);
                         writing.put(place, hash, to(set.load(place)));
                     }
                     break;
@@ -129,8 +137,10 @@ impl<const N: usize> Set<N> {
     fn new() -> Self {
         Self {
             version: AtomicU64::new(0),
-            hashes: std::array::from_fn(|_| AtomicU64::new(0)),
-            owing: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))),
+            places: std::array::from_fn(|_| Place {
+                hash: AtomicU64::new(0),
+                owing: std::array::from_fn(|_| AtomicU64::new(0)),
+            }),
         }
     }
 
@@ -139,12 +149,12 @@ impl<const N: usize> Set<N> {
 
     #[inline]
     fn find(&self, hash: u64) -> Option<usize> {
-        self.hashes.iter().position(|of| of.load(Ordering::Relaxed) == hash)
+        self.places.iter().position(|place| place.hash.load(Ordering::Relaxed) == hash)
     }
 
     #[inline]
     fn load(&self, place: usize) -> [u64; N] {
-        std::array::from_fn(|index| self.owing[place][index].load(Ordering::Relaxed))
+        std::array::from_fn(|index| self.places[place].owing[index].load(Ordering::Relaxed))
     }
 
     /// When the key at this place is as good as forgotten.
@@ -152,10 +162,12 @@ impl<const N: usize> Set<N> {
         self.load(place).into_iter().max().unwrap_or(0)
     }
 
-    /// The place of the key that owes least: nothing, mostly. If all owe, a flood of new keys takes
-    /// the places of its own, and never that of one who has spent its quota.
-    fn freest(&self) -> usize {
-        (0..WAYS).min_by_key(|&place| self.owes_until(place)).unwrap_or(0)
+    /// The first place whose key owes nothing; else that of the key that owes least, so that a flood
+    /// of new keys takes the places of its own, and never that of one who has spent its quota.
+    #[inline(never)]
+    fn freest(&self, now: u64) -> usize {
+        let owes = |place: &usize| self.owes_until(*place).saturating_sub(now);
+        (0..WAYS).min_by_key(owes).unwrap_or(0)
     }
 
     #[inline]
@@ -178,8 +190,9 @@ struct Writing<'a, const N: usize> {
 impl<const N: usize> Writing<'_, N> {
     #[inline]
     fn put(&self, place: usize, hash: u64, owes: [u64; N]) {
-        self.set.hashes[place].store(hash, Ordering::Relaxed);
-        for (number, owes) in self.set.owing[place].iter().zip(owes) {
+        let place = &self.set.places[place];
+        place.hash.store(hash, Ordering::Relaxed);
+        for (number, owes) in place.owing.iter().zip(owes) {
             number.store(owes, Ordering::Relaxed);
         }
     }
@@ -203,7 +216,7 @@ mod loom_models {
     /// One of two tokens, at one moment. The key is given at `hash`.
     fn take(table: &Table<1>, hash: u64, burst: u32) -> bool {
         let rule = Quota::per_second(10_000_000).burst(burst).rule();
-        let taken = table.change(hash, |&[tat]| match rule.decide(tat, 1_000, 1) {
+        let taken = table.change(hash, 1_000, |&[tat]| match rule.decide(tat, 1_000, 1) {
             Decision::Allowed { new_tat } => Ok([new_tat]),
             Decision::Refused { .. } => Err(()),
         });
@@ -248,7 +261,7 @@ mod tests {
     use crate::sync::random;
 
     fn owe<const N: usize>(table: &Table<N>, hash: u64, until: u64) {
-        table.change(hash, |_| Ok::<_, ()>([until; N])).unwrap();
+        table.change(hash, 0, |_| Ok::<_, ()>([until; N])).unwrap();
     }
 
     #[test]
