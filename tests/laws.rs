@@ -116,6 +116,10 @@ fn limit() -> (RateLimitLayer, Shut) {
     (layer, Box::new(shut))
 }
 
+fn several() -> RateLimitLayer {
+    RateLimitLayer::new([Quota::per_minute(1).burst(1_000), Quota::per_second(1).burst(2_000)])
+}
+
 /// The empty key stands for the upstream.
 #[derive(Clone, Default)]
 struct Sick(Arc<Mutex<BTreeSet<String>>>);
@@ -369,6 +373,13 @@ stacks! {
     all_guards_above = over_balance!(ServiceBuilder::new().layer(limit().0).layer(gate().0).layer(failover()).layer(breaker().0).into_inner(), none());
     a_limit_that_waits = over_balance!(limit().0.wait(secs(1)), none());
     a_limit_that_waits_below = over_balance!(none(), limit().0.wait(secs(1)));
+    a_limit_with_refunds = over_balance!(limit().0.refund_unsent(), none());
+    a_limit_with_refunds_below = over_balance!(none(), limit().0.refund_unsent());
+    a_limit_with_leases = over_balance!(limit().0.lease(), none());
+    a_limit_with_costs_below = over_balance!(none(), limit().0.cost(|_: &Ask| 2));
+    a_limit_by_key = over_balance!(limit().0.by_key(|_: &Ask| "all").max_keys(100), none());
+    a_limit_by_key_below = over_balance!(none(), limit().0.by_key(|_: &Ask| "all").max_keys(100));
+    several_quotas = over_balance!(several(), several());
 }
 
 fn shareable<T: Debug + Send + Sync + 'static>(it: &T) {

@@ -54,7 +54,8 @@ async fn every_answer_of_an_axum_server_says_how_it_stands() {
 #[tokio::test(start_paused = true)]
 async fn each_client_is_told_of_its_own_quota() {
     let client = ClientIp::new(|extensions| extensions.get::<IpAddr>().copied());
-    let limit = RateLimitLayer::new(Quota::per_minute(5)).by_key(client.trust(["10.0.0.0/8"]).unwrap());
+    let limit =
+        RateLimitLayer::new(Quota::per_minute(5)).by_key(client.trust(["10.0.0.0/8"]).unwrap());
     let app: Router = Router::new().route("/", get(async || "hello")).layer(
         ServiceBuilder::new()
             .layer(AnswerLayer::with_fields("client", limit.clone()))

@@ -83,10 +83,10 @@ async fn several_quotas_and_costs_hold_for_each_key() {
 #[tokio::test(start_paused = true)]
 async fn below_a_balancer_there_is_one_table_for_all_and_the_refusal_comes_from_the_call() {
     let layer = by_number(day(3));
-    let connector = layer.layer(connect_fn(|_: &Endpoint| {
-        service_fn(async |_: Call<u32>| Ok::<_, Infallible>(()))
-    }));
-    let member = |key: &str| Member::new(Endpoint::new("http://10.0.0.1:80").unwrap().with_key(key));
+    let connector = layer
+        .layer(connect_fn(|_: &Endpoint| service_fn(async |_: Call<u32>| Ok::<_, Infallible>(()))));
+    let member =
+        |key: &str| Member::new(Endpoint::new("http://10.0.0.1:80").unwrap().with_key(key));
     let (a, b) = (member("a"), member("b"));
     let (one, two) = (connector.connect(&a), connector.connect(&b));
     for service in [&one, &two, &one] {

@@ -403,7 +403,8 @@ proptest! {
 async fn new_settings_keep_the_share_that_is_used_here_and_at_every_endpoint() {
     let layer = RateLimitLayer::new(Quota::per_minute(10));
     let connector = layer.layer(connect_fn(|_: &Endpoint| Upstream::default()));
-    let member = |key: &str| Member::new(Endpoint::new("http://10.0.0.1:80").unwrap().with_key(key));
+    let member =
+        |key: &str| Member::new(Endpoint::new("http://10.0.0.1:80").unwrap().with_key(key));
     let (a, b, c) = (member("a"), member("b"), member("c"));
     let (one, _two) = (connector.connect(&a), connector.connect(&b));
     call(&one, 0).await.unwrap();

@@ -236,6 +236,36 @@ mod loom_models {
         });
     }
 
+    /// A key that is taken of while another wants its place is there once, or not at all.
+    #[test]
+    fn loom_a_place_belongs_to_one_key() {
+        loom::model(|| {
+            let table = Arc::new(Table::<1>::new(1));
+            // The first owes least, so its place is the one to be given away.
+            for key in 1..=7 {
+                assert!(take(&table, key, 5));
+                assert!(key == 1 || take(&table, key, 5));
+            }
+            let other = table.clone();
+            let thread = thread::spawn(move || take(&other, 8, 1));
+            let taken = take(&table, 1, 2);
+            assert!(taken && thread.join().unwrap());
+            let set = table.set(0);
+            let places = |key: u64| {
+                let of = |place: &usize| set.places[*place].hash.load(Ordering::Relaxed) == key;
+                (0..WAYS).filter(of).collect::<Vec<_>>()
+            };
+            assert!(places(1).len() <= 1 && places(8).len() <= 1);
+            // Nobody has paid for another.
+            for (key, tokens) in [(1, 2), (8, 1)] {
+                for place in places(key) {
+                    assert!(set.load(place)[0] <= 1_000 + 100 * tokens);
+                }
+            }
+            assert!((2..=7).all(|key| places(key).len() == 1 || places(1).len() == 1));
+        });
+    }
+
     /// A key that has spent its quota stays while others come into a full set.
     #[test]
     fn loom_who_owes_most_is_not_put_out_by_others() {

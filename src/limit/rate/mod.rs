@@ -8,6 +8,14 @@
 //! spent the balancer passes the endpoint over. Against too many calls *at once*, use
 //! `tower::limit::ConcurrencyLimitLayer`.
 //!
+//! | where | use |
+//! |---|---|
+//! | a second and a minute, say, have a quota of their own | an array for [`RateLimitLayer::new`] |
+//! | calls are not worth the same | [`RateLimitLayer::cost`] |
+//! | what was never sent must not count | [`RateLimitLayer::refund_unsent`] |
+//! | many threads call through clones that live long | [`RateLimitLayer::lease`] |
+//! | each caller has its own quota | [`RateLimitLayer::by_key`] |
+//!
 //! # How it works
 //! The generic cell rate algorithm, which is a token bucket in one number: it holds `burst` tokens
 //! at most, starts full, gets one per interval, evenly, and each call takes one. No task and no
