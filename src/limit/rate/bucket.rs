@@ -110,51 +110,55 @@ impl Bucket {
     #[inline(never)]
     fn take_of_all(&self, now: u64, cells: u64) -> Result<(), u64> {
         // Looked at first, so that a refusal takes no lock.
-        match self.wait(now, cells) {
-            0 => self.take_under(&lock(&self.book), now, cells).map(drop),
-            wait => Err(wait),
-        }
+        self.wait_free(now, cells)?;
+        self.take_under(&lock(&self.book), now, cells).map(drop)
     }
 
     /// Takes of all quotas, while others of several wait.
-    fn take_under(&self, _: &Book, now: u64, cells: u64) -> Result<Tats, u64> {
-        let rules = self.rules.load();
-        if let [_] = rules.each() {
+    fn take_under(&self, book: &Book, now: u64, cells: u64) -> Result<Tats, u64> {
+        if self.rules.is_one() {
             let mut taken = [0; MOST];
             taken[0] = self.take_of_one(now, cells)?;
             return Ok(taken);
         }
-        rules.decide(&self.load(), now, cells).map(|_| self.add(&rules, now, cells))
+        self.wait_free(now, cells).map(|()| self.spend_under(book, now, cells))
     }
 
     /// Spends tokens that were reserved, so that nothing is left to decide.
     pub(in crate::limit) fn spend(&self, now: u64, cells: u64) {
-        self.add(&self.rules.load(), now, cells);
+        if self.rules.is_one() {
+            change(&self.tats.0[0], |tat| self.rules.first().after(tat, now, cells));
+        } else {
+            self.spend_under(&lock(&self.book), now, cells);
+        }
     }
 
-    fn add(&self, rules: &Rules, now: u64, cells: u64) -> Tats {
-        let mut after = [0; MOST];
-        for (index, rule) in rules.each().iter().enumerate() {
-            after[index] = change(&self.tats.0[index], |tat| rule.after(tat, now, cells));
+    fn spend_under(&self, _: &Book, now: u64, cells: u64) -> Tats {
+        let rules = self.rules.load();
+        if let [rule] = rules.each() {
+            // Of one quota others take without the lock.
+            let mut after = [0; MOST];
+            after[0] = change(&self.tats.0[0], |tat| rule.after(tat, now, cells));
+            return after;
+        }
+        let after = rules.after(&self.load(), now, cells);
+        for (tat, after) in self.tats.0.iter().zip(after) {
+            tat.store(after, Ordering::Relaxed);
         }
         after
     }
 
     /// [`take`](Self::take) for tokens that may come back.
     pub(in crate::limit) fn take_refundable(&self, now: u64, cells: u64) -> Result<Receipt, u64> {
-        match self.wait(now, cells) {
-            0 => {
-                let book = lock(&self.book);
-                self.take_under(&book, now, cells).map(|taken| book.receipt(taken))
-            }
-            wait => Err(wait),
-        }
+        self.wait_free(now, cells)?;
+        let book = lock(&self.book);
+        self.take_under(&book, now, cells).map(|taken| book.receipt(taken))
     }
 
     /// [`spend`](Self::spend) for tokens that may come back.
     pub(in crate::limit) fn spend_refundable(&self, now: u64, cells: u64) -> Receipt {
         let book = lock(&self.book);
-        book.receipt(self.add(&self.rules.load(), now, cells))
+        book.receipt(self.spend_under(&book, now, cells))
     }
 
     /// Gives back `cells` of those that `receipt` is for, as far as the bucket did not get them back
@@ -196,6 +200,13 @@ impl Bucket {
     /// Nanoseconds until the last of `cells` gets its token.
     pub(in crate::limit) fn wait(&self, now: u64, cells: u64) -> u64 {
         self.rules.load().wait(&self.load(), now, cells)
+    }
+
+    fn wait_free(&self, now: u64, cells: u64) -> Result<(), u64> {
+        match self.wait(now, cells) {
+            0 => Ok(()),
+            wait => Err(wait),
+        }
     }
 
     pub(in crate::limit) fn remaining(&self, now: u64) -> u32 {
