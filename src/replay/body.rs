@@ -190,18 +190,22 @@ impl Lent<'_> {
         };
         // Asked outside the lock: it is another's code.
         let (over, rest) = (source.is_end_stream(), source.size_hint());
+        let problem = match &frame {
+            Poll::Ready(Some(Err(error))) => Some(error.to_string()),
+            _ => None,
+        };
         let mut state = lock(self.state);
         let forgotten = match &frame {
             Poll::Ready(Some(Ok(frame))) => state.keep(frame, wanted, self.turn),
             _ => Vec::new(),
         };
-        let done = match &frame {
-            Poll::Pending => state.put_back(source, rest),
-            Poll::Ready(Some(Ok(frame))) if !over && !frame.is_trailers() => {
+        let done = match (&frame, problem) {
+            (_, Some(problem)) => state.fail(source, &problem),
+            (Poll::Pending, _) => state.put_back(source, rest),
+            (Poll::Ready(Some(Ok(frame))), _) if !over && !frame.is_trailers() => {
                 state.put_back(source, rest)
             }
-            Poll::Ready(Some(Err(error))) => state.fail(source, &error.to_string()),
-            Poll::Ready(_) => state.end(source),
+            _ => state.end(source),
         };
         let is_ours = state.is_turn_of(self.turn);
         let waker = if is_ours {
