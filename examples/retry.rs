@@ -5,16 +5,15 @@
 use std::{
     convert::Infallible,
     sync::atomic::{AtomicU32, Ordering},
-    time::Instant,
 };
 
 use axum::{Router, body::Body, http::StatusCode, response::IntoResponse, routing::put};
 use futures::stream;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::Instant};
 use tower::{ServiceBuilder, ServiceExt, retry::RetryLayer};
 use tower_upstream::{
-    BoxError,
+    BoxError, Budget,
     replay::{ReplayBody, ReplayBodyLayer},
     retry::{ByStatus, RetryConfig, RetryPolicy},
 };
