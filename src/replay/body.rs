@@ -192,14 +192,15 @@ impl Lent<'_> {
         wanted: bool,
         cx: &mut Context<'_>,
     ) -> Result<Poll<Option<Frame<Bytes>>>, BoxError> {
-        let Some(source) = self.source.take() else {
-            return Ok(Poll::Ready(None));
-        };
-        // Asked outside the lock: it is another's code.
-        let (over, rest) = (source.is_end_stream(), source.size_hint());
+        // Asked outside the lock, and while a panic still gives the source back: it is another's
+        // code.
+        let asked = self.source.as_ref().map(|source| (source.is_end_stream(), source.size_hint()));
         let problem = match &frame {
             Poll::Ready(Some(Err(error))) => Some(error.to_string()),
             _ => None,
+        };
+        let (Some(source), Some((over, rest))) = (self.source.take(), asked) else {
+            return Ok(Poll::Ready(None));
         };
         let mut state = lock(self.state);
         let forgotten = match &frame {
