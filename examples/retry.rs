@@ -24,9 +24,7 @@ async fn main() -> Result<(), BoxError> {
     let address = format!("http://{}/", listener.local_addr()?);
     let server = tokio::spawn(axum::serve(listener, busy()).into_future());
 
-    let budget = Budget::default();
-    let policy =
-        RetryPolicy::new(RetryConfig::up_to(3)).with_judge(ByStatus).with_budget(budget.clone());
+    let policy = RetryPolicy::new(RetryConfig::up_to(3)).with_judge(ByStatus);
     let client = ServiceBuilder::new()
         .layer(ReplayBodyLayer::new())
         .layer(RetryLayer::new(policy))

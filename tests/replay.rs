@@ -264,6 +264,34 @@ async fn a_body_that_panics_leaves_an_error() {
     assert!(read_all(copy).await.unwrap_err().contains("panicked"));
 }
 
+/// Panics when it is asked how much is left after its first chunk.
+struct Unsure(bool);
+
+impl Body for Unsure {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.0 = true;
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"abc")))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.0 { panic!("the hint of a user panics") } else { SizeHint::default() }
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_panics_later_leaves_an_error_too() {
+    let body = ReplayBody::new(Unsure(false));
+    let copy = body.replay().unwrap();
+    assert!(tokio::spawn(read_all(body)).await.unwrap_err().is_panic());
+    assert!(read_all(copy).await.unwrap_err().contains("panicked"));
+}
+
 #[derive(Default)]
 struct Flag(AtomicBool);
 
