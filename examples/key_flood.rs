@@ -4,8 +4,9 @@
 //! cargo run --release --example key_flood
 //! ```
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::{BoxError, Call, Quota, RateLimitLayer};
 
