@@ -136,10 +136,10 @@ impl<T> ByMember<T> {
         guard
     }
 
-    /// All live guards.
-    pub(crate) fn all_live(&self) -> Vec<Arc<T>> {
+    /// All that live.
+    pub(crate) fn live(&self) -> Vec<Arc<T>> {
         let all: Vec<_> = lock(&self.guards).map.values().flatten().cloned().collect();
-        all.iter().filter_map(Weak::upgrade).collect()
+        all.into_iter().filter_map(|guard| guard.upgrade()).collect()
     }
 
     /// Copied out, so that the last reference to a guard never drops under the lock.

@@ -10,7 +10,7 @@
 
 // The way of a request, in its order.
 pub mod balance;
-mod budget;
+pub mod budget;
 mod choose;
 mod connect;
 pub mod discover;
@@ -18,6 +18,8 @@ mod endpoint;
 pub mod failover;
 mod member;
 pub mod replay;
+#[cfg(feature = "tower")]
+pub mod retry;
 
 // What guards one endpoint, or a whole upstream.
 pub mod breaker;

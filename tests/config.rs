@@ -39,14 +39,24 @@ fn circuit_breaker() {
     let config: CircuitBreakerConfig = read(json!({
         "enabled": false,
         "failures": 7,
-        "min_calls": 20,
+        "failures_min_calls": 9,
+        "failure_ratio": 0.25,
+        "slow_ratio": 0.75,
+        "slow_after": "3s",
+        "window": { "calls": 50 },
+        "min_calls": 10,
+        "cancelled": "ignored",
         "open_for": "1m30s",
+        "open_growth": 2.0,
+        "max_open_for": "5m0s",
+        "open_jitter": 0.3,
         "probes": 3,
         "successes": 5,
-        "probe_timeout": 2_000_000_000_u64,
+        "probe_failures": 2,
+        "half_open_for": 2_000_000_000_u64,
     }));
     assert_eq!(config.open_for, Duration::from_secs(90));
-    assert_eq!(config.probe_timeout, Duration::from_secs(2));
+    assert_eq!(config.half_open_for, Duration::from_secs(2));
 }
 
 #[test]
@@ -118,4 +128,33 @@ fn a_duration_that_is_none_is_refused_with_what_to_write() {
         let error = error.unwrap_err().to_string();
         assert!(error.contains("1m30s") || error.contains("negative"), "{error}");
     }
+}
+
+#[cfg(feature = "tower")]
+#[test]
+fn retry() {
+    use tower_upstream::retry::{Jitter, RetryConfig};
+
+    let config: RetryConfig = read(json!({
+        "attempts": 5,
+        "initial_interval": "20ms",
+        "max_interval": "2s",
+        "multiplier": 1.5,
+        "jitter": "decorrelated",
+        "overall": "30s",
+        "max_retry_after": "1m",
+    }));
+    assert_eq!((config.attempts, config.jitter), (5, Jitter::Decorrelated));
+}
+
+#[test]
+fn budgets() {
+    use tower_upstream::budget::{ConcurrentBudget, ShareBudget, StandardBudget, ThrottleBudget};
+
+    let share: ShareBudget =
+        read(json!({ "ratio": 0.6, "floor": 3, "capacity": 50, "ttl": "10s" }));
+    assert_eq!(share.ttl, Some(Duration::from_secs(10)));
+    read::<ThrottleBudget>(json!({ "max_tokens": 10, "token_ratio": 0.5 }));
+    read::<StandardBudget>(json!({ "capacity": 100, "cost": 10, "overload_cost": 2 }));
+    read::<ConcurrentBudget>(json!({ "percent": 10.0, "min": 1 }));
 }

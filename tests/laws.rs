@@ -91,7 +91,7 @@ fn endpoints() -> Fixed {
 type Shut = Box<dyn Fn(Option<&str>)>;
 
 fn breaker() -> (CircuitBreakerLayer, Shut) {
-    let layer = CircuitBreakerLayer::new(CircuitBreakerConfig::default().with_failures(60_000));
+    let layer = CircuitBreakerLayer::new(CircuitBreakerConfig::consecutive(60_000));
     let handles = layer.clone();
     let shut = move |key: Option<&str>| {
         let handle = match key {
@@ -128,6 +128,10 @@ fn crowd() -> (ConcurrencyLimitLayer, Shut) {
         taken.lock().unwrap().push(handle.take().unwrap());
     };
     (layer, Box::new(shut))
+}
+
+fn several() -> RateLimitLayer {
+    RateLimitLayer::new([Quota::per_minute(1).burst(1_000), Quota::per_second(1).burst(2_000)])
 }
 
 /// The empty key stands for the upstream.
@@ -392,6 +396,13 @@ stacks! {
     two_at_once_for_each = over_balance!(none(), ConcurrencyLimitLayer::new(2));
     a_limit_that_waits = over_balance!(limit().0.wait(secs(1)), none());
     a_limit_that_waits_below = over_balance!(none(), limit().0.wait(secs(1)));
+    a_limit_with_refunds = over_balance!(limit().0.refund_unsent(), none());
+    a_limit_with_refunds_below = over_balance!(none(), limit().0.refund_unsent());
+    a_limit_with_leases = over_balance!(limit().0.lease(), none());
+    a_limit_with_costs_below = over_balance!(none(), limit().0.cost(|_: &Ask| 2));
+    a_limit_by_key = over_balance!(limit().0.by_key(|_: &Ask| "all").max_keys(100), none());
+    a_limit_by_key_below = over_balance!(none(), limit().0.by_key(|_: &Ask| "all").max_keys(100));
+    several_quotas = over_balance!(several(), several());
 }
 
 fn shareable<T: Debug + Send + Sync + 'static>(it: &T) {
@@ -617,7 +628,7 @@ async fn law_10_debug_says_something<S: Stack>(made: Made<S>) {
 /// A half-open place, in both places of the guard.
 #[tokio::test(start_paused = true)]
 async fn law_7_a_cancelled_probe_gives_its_place_back_below_a_balancer() {
-    let config = CircuitBreakerConfig::default().with_failures(1).with_probes(1).with_successes(1);
+    let config = CircuitBreakerConfig::consecutive(1).with_probes(1).with_successes(1);
     let layer = CircuitBreakerLayer::new(config);
     let farm = Farm::default();
     let a = farm.get("a:1");
@@ -650,7 +661,7 @@ async fn law_7_a_cancelled_probe_gives_its_place_back_below_a_balancer() {
 
 #[tokio::test(start_paused = true)]
 async fn law_8_a_result_from_before_a_trip_does_not_close_it_below_a_balancer() {
-    let config = CircuitBreakerConfig::default().with_failures(1).with_successes(1);
+    let config = CircuitBreakerConfig::consecutive(1).with_successes(1);
     let layer = CircuitBreakerLayer::new(config);
     let farm = Farm::default();
     let a = farm.get("a:1");

@@ -7,11 +7,11 @@ use tower_upstream::{
     Attempts, BalanceLayer, CircuitBreakerConfig, CircuitBreakerLayer, ConcurrencyLimitLayer,
     Endpoint, Error, FailoverLayer, HealthGateLayer, Kind, LeastRequest, Quota, RateLimitLayer,
     balance::{BalanceConfig, Pick, Random, RoundRobin, Strategy},
-    breaker::CircuitBreaker,
+    breaker::{CircuitBreaker, Window},
     connect_fn,
     discover::{self, Fixed},
     health::{HealthConfig, HealthGate, check_fn, check_upstream},
-    limit::ConcurrencyLimit,
+    limit::{ConcurrencyLimit, Leased, RateLimit},
 };
 
 use crate::{
@@ -21,10 +21,24 @@ use crate::{
 };
 
 pub(crate) fn all() -> Vec<Case> {
+    #[allow(unused_mut, reason = "without `tower` there is nothing to add")]
+    let mut cases = of_layers();
+    #[cfg(feature = "tower")]
+    cases.push(Case::ok("retry/with budget", retry).at_most(15.0));
+    cases
+}
+
+fn of_layers() -> Vec<Case> {
     vec![
         Case::ok("bare", || Inner),
         Case::ok("floor: an Arc and a count", HeldCount::new),
-        Case::ok("breaker/closed", breaker).at_most(14.0),
+        Case::ok("breaker/closed", || breaker_with(CircuitBreakerConfig::consecutive(5)))
+            .at_most(14.0),
+        Case::ok("breaker/closed, of 100 calls", || {
+            breaker_with(CircuitBreakerConfig::default().with_window(Window::Calls(100)))
+        })
+        .at_most(14.0),
+        Case::ok("breaker/closed, of 10 s", breaker).at_most(14.0),
         Case::refused("breaker/open", Kind::CircuitOpen, open_breaker).at_most(16.0),
         Case::ok("floor: a clock and a CAS", SharedCas::new),
         Case::ok("limit/allowed", || limit().service(Inner)).at_most(12.0),
@@ -41,6 +55,27 @@ pub(crate) fn all() -> Vec<Case> {
             layer.layer(Inner)
         })
         .at_most(6.0),
+        Case::ok("limit/several", || {
+            let quotas = [PLENTY, Quota::per_minute(u32::MAX)];
+            ServiceBuilder::new().layer(RateLimitLayer::new(quotas)).service(Inner)
+        }),
+        Case::ok("limit/refundable", || {
+            ServiceBuilder::new().layer(RateLimitLayer::new(PLENTY).refund_unsent()).service(Inner)
+        }),
+        Case::ok("limit/leased", leased).at_most(12.0),
+        Case::ok("limit/keyed 100k allowed", keyed).at_most(40.0),
+        Case::refused("limit/keyed 100k refused", Kind::RateLimited, || {
+            let once = Quota::new(1, Duration::from_secs(86_400));
+            // Those that are in the table to stay.
+            let layer = RateLimitLayer::new(once).by_key(|_: &u64| 0_u64).max_keys(KEYS as usize);
+            let handle = layer.handle();
+            (0..KEYS).for_each(|key| drop(handle.take(&key, 1)));
+            let owing: Vec<u64> = (0..KEYS).filter(|key| handle.remaining(key) == 0).collect();
+            ServiceBuilder::new()
+                .layer(layer.with_key(move |n: &u64| owing[*n as usize % owing.len()]))
+                .service(Inner)
+        })
+        .at_most(35.0),
         Case::ok("gate/healthy", gate).at_most(4.0),
         Case::refused("gate/unhealthy", Kind::Unhealthy, || {
             let mut config = HealthConfig::default();
@@ -88,9 +123,19 @@ pub(crate) fn all() -> Vec<Case> {
 }
 
 pub(crate) fn breaker() -> CircuitBreaker<Inner> {
-    ServiceBuilder::new()
-        .layer(CircuitBreakerLayer::new(CircuitBreakerConfig::default()))
-        .service(Inner)
+    breaker_with(CircuitBreakerConfig::default())
+}
+
+fn breaker_with(config: CircuitBreakerConfig) -> CircuitBreaker<Inner> {
+    ServiceBuilder::new().layer(CircuitBreakerLayer::new(config)).service(Inner)
+}
+
+/// Of tower, with our policy and its default budget.
+#[cfg(feature = "tower")]
+fn retry() -> impl Service<u64, Response = u64, Error = std::convert::Infallible> {
+    use tower_upstream::retry::{RetryConfig, RetryPolicy};
+    let policy = RetryPolicy::new(RetryConfig::up_to(3)).with_replay(|n: &u64| Some(*n));
+    ServiceBuilder::new().layer(tower::retry::RetryLayer::new(policy)).service(Inner)
 }
 
 /// Opens with the first calls, and stays so.
@@ -108,11 +153,24 @@ pub(crate) fn gate() -> HealthGate<Inner> {
         .service(Inner)
 }
 
+/// Faster than the loop, so that there is always a token.
+const PLENTY: Quota = Quota::per_second(1_000_000_000);
+
+const KEYS: u64 = 100_000;
+
+pub(crate) fn leased() -> RateLimit<Inner, Leased> {
+    ServiceBuilder::new().layer(RateLimitLayer::new(PLENTY).lease()).service(Inner)
+}
+
+pub(crate) fn keyed()
+-> impl Service<u64, Response = u64, Error = Error, Future: Send> + Clone + Send + 'static {
+    let layer = RateLimitLayer::new(PLENTY).by_key(|n: &u64| *n % KEYS);
+    ServiceBuilder::new().layer(layer).service(Inner)
+}
+
 pub(crate) fn limit()
 -> ServiceBuilder<tower::layer::util::Stack<RateLimitLayer, tower::layer::util::Identity>> {
-    // Faster than the loop, so that there is always a token.
-    let plenty = Quota::per_second(1_000_000_000);
-    ServiceBuilder::new().layer(RateLimitLayer::new(plenty))
+    ServiceBuilder::new().layer(RateLimitLayer::new(PLENTY))
 }
 
 pub(crate) fn balance<P>(
@@ -148,5 +206,6 @@ fn fail_fast() -> BalanceConfig {
 }
 
 fn open_long() -> CircuitBreakerConfig {
-    CircuitBreakerConfig::default().with_open_for(Duration::from_secs(3_600))
+    let hour = Duration::from_secs(3_600);
+    CircuitBreakerConfig::default().with_open_for(hour).with_max_open_for(hour)
 }

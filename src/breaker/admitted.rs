@@ -1,19 +1,19 @@
 use std::{
     fmt,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
 };
 
 use super::{
-    CircuitState,
-    circuit::{Circuit, Counts, Shared},
-    state::{Ticket, Word},
+    circuit::{Circuit, Shared},
+    counts::{Counted, Counts},
+    machine::Ended,
+    word::Ticket,
 };
 use crate::{outcome::Outcome, sync::Lease, time};
 
 /// The right to make one call. Settles exactly once: with the call's outcome or, when dropped, as
-/// [`Outcome::Ignored`], so that a cancelled probe gives its place back.
-pub(super) struct Admitted {
+/// the config says of cancelled calls, so that a cancelled probe gives its place back.
+pub struct Admitted {
     /// `None` once it is settled, and for a call that was refused.
     lease: Option<Arc<Lease<Circuit, Counts>>>,
     ticket: Ticket,
@@ -23,7 +23,7 @@ impl Admitted {
     /// Nothing to settle.
     #[inline]
     pub(super) fn nothing() -> Self {
-        Self { lease: None, ticket: Ticket(0) }
+        Self { lease: None, ticket: Ticket::NONE }
     }
 
     #[inline]
@@ -31,80 +31,154 @@ impl Admitted {
         Self { lease: Some(shared.take()), ticket }
     }
 
-    pub(super) fn is_probe(&self) -> bool {
-        self.ticket.is_probe() && self.lease.is_some()
-    }
-
+    /// Whether its circuit is still in the generation that let it through.
     pub(super) fn is_current(&self) -> bool {
-        self.lease
-            .as_ref()
-            .is_some_and(|lease| lease.core().word().generation() == self.ticket.0 & !(1 << 63))
+        let generation = |lease: &Arc<Lease<_, _>>| Circuit::word(lease.core()).generation();
+        self.lease.as_ref().is_some_and(|lease| self.ticket.is_of(generation(lease)))
     }
 
-    pub(super) fn probe_timeout(&self) -> Option<Duration> {
-        Some(self.lease.as_ref()?.core().policy().config.probe_timeout)
-    }
-
+    /// The call is on its way, and not done at once.
     #[inline]
+    pub(super) fn has_to_wait(&mut self) {
+        if !self.ticket.has_begun() {
+            self.begin();
+        }
+    }
+
+    #[inline(never)]
+    fn begin(&mut self) {
+        let Some(lease) = &self.lease else {
+            return;
+        };
+        let circuit = lease.core();
+        let is_timed = |after: u64| after != 0 && after != u64::MAX;
+        let matters = is_timed(circuit.slow_after()) || is_timed(circuit.cancelled_after());
+        self.ticket.begin(matters.then(|| circuit.clock.nanos()));
+    }
+
+    /// Whether the call took at least `after` nanoseconds. Reads a clock only if that matters.
+    fn took(&self, circuit: &Circuit, after: u64) -> bool {
+        match after {
+            u64::MAX => false,
+            0 => self.ticket.has_begun(),
+            after if self.ticket.has_begun() => {
+                let took = self.ticket.since_begin(circuit.clock.nanos());
+                took.is_some_and(|took| took >= after)
+            }
+            _ => false,
+        }
+    }
+
+    #[inline(always)]
     pub(super) fn settle(&mut self, outcome: Outcome) {
         let Some(lease) = self.lease.take() else {
             return;
         };
-        let counts = lease.local();
-        // Relaxed: totals.
-        match outcome {
-            Outcome::Success | Outcome::Slow => counts.successes.fetch_add(1, Ordering::Relaxed),
-            Outcome::Ignored => counts.ignored.fetch_add(1, Ordering::Relaxed),
-            _ => counts.failures.fetch_add(1, Ordering::Relaxed),
-        };
-        // Relaxed: if the word is changing just now, this call may as well have ended before.
-        let quiet = Word(lease.core().word.load(Ordering::Relaxed)).is_quiet();
-        if !quiet || outcome.is_failure() {
-            Self::settle_slowly(lease, self.ticket, outcome);
+        // A call that was done at once cannot have been slow.
+        if matches!(outcome, Outcome::Success) && !self.ticket.has_begun() {
+            match lease.local().count_good(self.ticket) {
+                Counted::Yes => {}
+                counted => self.settle_good(&lease, counted),
+            }
+        } else {
+            self.settle_seldom(&lease, outcome);
+        }
+    }
+
+    #[inline(never)]
+    fn settle_seldom(&self, lease: &Arc<Lease<Circuit, Counts>>, outcome: Outcome) {
+        let circuit = lease.core();
+        let slow = self.took(circuit, circuit.slow_after());
+        if matches!(outcome, Outcome::Success) && !slow {
+            self.settle_good(lease, lease.local().count_good(self.ticket));
+        } else {
+            Self::settle_slowly(lease, self.ticket, outcome, slow);
+        }
+    }
+
+    #[inline(never)]
+    fn settle_good(&self, lease: &Arc<Lease<Circuit, Counts>>, counted: Counted) {
+        match counted {
+            Counted::Yes => {}
+            Counted::Look => Self::look(lease),
+            Counted::No => Self::settle_slowly(lease, self.ticket, Outcome::Success, false),
         }
     }
 
     /// Gives a place back that was not used: no call, so nothing to count.
     pub(super) fn give_back(mut self) {
         if let Some(lease) = self.lease.take() {
-            Self::settle_slowly(lease, self.ticket, Outcome::Ignored);
+            let shared = Shared::of(lease);
+            let ticket = self.ticket;
+            Circuit::apply(&shared, |machine, now| machine.settle(ticket, None, now));
         }
     }
 
+    /// Moves good calls into the window, and plans when to do so next.
     #[cold]
-    fn abandon(&mut self) {
-        self.settle(Outcome::Ignored);
+    #[inline(never)]
+    fn look(lease: &Arc<Lease<Circuit, Counts>>) {
+        let is_full = lease.local().is_full();
+        let pace = Circuit::apply(&Shared::of(lease.clone()), |machine, now| {
+            machine.look(1, now);
+            if is_full {
+                machine.renew(now);
+            }
+            machine.pace(now)
+        });
+        lease.local().plan(pace);
     }
 
     #[cold]
     #[inline(never)]
-    fn settle_slowly(lease: Arc<Lease<Circuit, Counts>>, ticket: Ticket, outcome: Outcome) {
-        let this = Shared::of(lease);
-        let circuit = this.core();
-        if outcome.is_failure() {
-            circuit.last_failure.store(time::stamp(time::now()), Ordering::Relaxed);
-        }
-        loop {
-            let word = circuit.word();
-            let calls = || {
-                let before = circuit.finished_before.load(Ordering::Relaxed);
-                Circuit::finished(&this).saturating_sub(before)
-            };
-            let next = word.settle(ticket, outcome, calls, &circuit.policy().config);
-            let settled = if next == word {
-                true
-            } else if next.generation() != word.generation() {
-                Circuit::turn(&this, word, next)
-            } else {
-                let replaced = circuit.replace(word, next);
-                if replaced && word.state() == CircuitState::HalfOpen {
-                    Circuit::show(&this);
-                }
-                replaced
-            };
-            if settled {
-                return;
+    fn settle_slowly(
+        lease: &Arc<Lease<Circuit, Counts>>,
+        ticket: Ticket,
+        outcome: Outcome,
+        slow: bool,
+    ) {
+        let shared = Shared::of(lease.clone());
+        let counts = lease.local();
+        let slow = slow || outcome == Outcome::Slow;
+        let failed = |retry_after| Some(Ended { failed: true, slow, retry_after });
+        let ended = match outcome {
+            Outcome::Success | Outcome::Slow => {
+                counts.good_otherwise.fetch_add(1, Ordering::Relaxed);
+                Some(Ended { failed: false, slow, retry_after: None })
             }
+            Outcome::Failure => failed(None),
+            Outcome::Overload { retry_after } => failed(retry_after),
+            Outcome::Ignored => {
+                counts.ignored.fetch_add(1, Ordering::Relaxed);
+                None
+            }
+        };
+        if ended.is_some_and(|ended| ended.failed) {
+            counts.failures.fetch_add(1, Ordering::Relaxed);
+            lease.core().last_failure.store(time::stamp(time::now()), Ordering::Relaxed);
+        }
+        if slow {
+            counts.slow.fetch_add(1, Ordering::Relaxed);
+        }
+        Circuit::apply(&shared, |machine, now| machine.settle(ticket, ended, now));
+    }
+
+    /// The call panicked.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn panicked(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            Self::settle_slowly(&lease, self.ticket, Outcome::Failure, false);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn abandon(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            let failed = self.took(lease.core(), lease.core().cancelled_after());
+            let outcome = if failed { Outcome::Failure } else { Outcome::Ignored };
+            Self::settle_slowly(&lease, self.ticket, outcome, false);
         }
     }
 }
@@ -120,6 +194,6 @@ impl Drop for Admitted {
 
 impl fmt::Debug for Admitted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Admitted").field("probe", &self.is_probe()).finish_non_exhaustive()
+        f.debug_struct("Admitted").field("probe", &self.ticket.is_probe()).finish_non_exhaustive()
     }
 }

@@ -6,28 +6,25 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
-use tokio::time::Sleep;
 
-use super::admitted::Admitted;
+use super::{admitted::Admitted, settle::Settle};
 use crate::{
     choose::Chosen,
     error::{BoxError, Error},
     member::Member,
-    outcome::{Classify, Outcome, judge},
 };
 
 pin_project! {
     /// The response of a [`CircuitBreaker`](super::CircuitBreaker).
     ///
-    /// Dropping it before it is done counts as neither good nor bad, and gives a probe place back.
+    /// Dropping it before it is done gives a probe place back, and counts as
+    /// [`CircuitBreakerConfig::cancelled`](super::CircuitBreakerConfig::cancelled) says.
     pub struct ResponseFuture<F, C> {
         #[pin]
         state: State<F>,
-        classify: C,
+        settle: C,
         // Beside the state, not in it: what lives in an enum is moved about.
         admitted: Admitted,
-        // Runs only for a probe that has to wait.
-        probe: Option<Pin<Box<Sleep>>>,
     }
 }
 
@@ -41,15 +38,15 @@ pin_project! {
 
 impl<F, C> ResponseFuture<F, C> {
     #[inline]
-    pub(super) fn new(inner: F, classify: C, admitted: Admitted) -> Self {
+    pub(super) fn new(inner: F, settle: C, admitted: Admitted) -> Self {
         let state = State::Calling { inner };
-        Self { state, classify, admitted, probe: None }
+        Self { state, settle, admitted }
     }
 
     #[inline]
-    pub(super) fn refused(error: Error, classify: C) -> Self {
+    pub(super) fn refused(error: Error, settle: C) -> Self {
         let state = State::Refused { error: Some(error) };
-        Self { state, classify, admitted: Admitted::nothing(), probe: None }
+        Self { state, settle, admitted: Admitted::nothing() }
     }
 }
 
@@ -57,23 +54,24 @@ impl<F, C, Res, Err> Future for ResponseFuture<F, C>
 where
     F: Future<Output = Result<Res, Err>>,
     Err: Into<BoxError> + 'static,
-    C: Classify<Res, Err>,
+    C: Settle<Res, Err>,
 {
-    type Output = Result<Res, Error>;
+    type Output = Result<C::Response, Error>;
 
-    #[inline]
+    // It is small, but for what is never run, and the compiler counts that in.
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         match this.state.project() {
             StateProj::Calling { inner } => {
-                let Poll::Ready(result) = inner.poll(cx) else {
-                    if this.admitted.is_probe() {
-                        time_probe(this.admitted, this.probe, cx);
-                    }
+                let panics = IfPanics(this.admitted);
+                let polled = inner.poll(cx);
+                std::mem::forget(panics);
+                let Poll::Ready(result) = polled else {
+                    this.admitted.has_to_wait();
                     return Poll::Pending;
                 };
-                this.admitted.settle(judge(this.classify, &result));
-                Poll::Ready(result.map_err(Error::from_service))
+                Poll::Ready(this.settle.settle(this.admitted, result).map_err(Error::from_service))
             }
             StateProj::Refused { error } => match error.take() {
                 Some(error) => Poll::Ready(Err(error)),
@@ -83,20 +81,12 @@ where
     }
 }
 
-/// A probe that hangs counts as failed past its time. The call goes on.
-#[cold]
-fn time_probe(admitted: &mut Admitted, sleep: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) {
-    // Without a runtime there are no timers: the next call that asks looks at the clock.
-    if sleep.is_none() && tokio::runtime::Handle::try_current().is_ok() {
-        *sleep = admitted.probe_timeout().map(|timeout| Box::pin(tokio::time::sleep(timeout)));
-    }
-    let late = match sleep {
-        Some(sleep) => sleep.as_mut().poll(cx),
-        None => Poll::Pending,
-    };
-    if late.is_ready() {
-        admitted.settle(Outcome::Failure);
-        *sleep = None;
+/// Dropped only while unwinding: a call that panics has failed.
+struct IfPanics<'a>(&'a mut Admitted);
+
+impl Drop for IfPanics<'_> {
+    fn drop(&mut self) {
+        self.0.panicked();
     }
 }
 

@@ -152,10 +152,10 @@ impl Error {
     }
 
     /// Notes the way that a call took. What was noted nearer to the endpoint stays.
-    pub(crate) fn after_attempts(mut self, attempts: u32, duration: Duration) -> Self {
+    pub(crate) fn after_attempts(mut self, attempts: u32, duration: Option<Duration>) -> Self {
         let rest = self.rest_mut();
         rest.attempts = attempts;
-        rest.duration = Some(duration);
+        rest.duration = duration;
         self
     }
 
@@ -231,6 +231,16 @@ impl Error {
         error
             .downcast_ref::<Self>()
             .or_else(|| error.downcast_ref::<BoxError>().and_then(|e| e.downcast_ref::<Self>()))
+    }
+
+    /// The same, to be changed.
+    #[cfg(feature = "tower")]
+    pub(crate) fn find_mut<E: 'static>(error: &mut E) -> Option<&mut Self> {
+        let error = error as &mut dyn Any;
+        if error.is::<Self>() {
+            return error.downcast_mut();
+        }
+        error.downcast_mut::<BoxError>().and_then(|error| error.downcast_mut())
     }
 
     /// What happened.

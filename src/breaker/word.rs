@@ -1,0 +1,215 @@
+//! What a call reads of a circuit, and takes along: one word each.
+
+use std::fmt;
+
+/// The state of a circuit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CircuitState {
+    /// Calls pass and are counted.
+    Closed,
+    /// Calls are refused for a time.
+    Open,
+    /// A few calls pass, to see whether it works again.
+    HalfOpen,
+    /// Calls are refused until somebody says otherwise.
+    ForcedOpen,
+    /// Calls pass whatever comes of them, until somebody says otherwise. Only totals are counted.
+    Disabled,
+    /// Calls pass and are counted, and it never opens, until somebody says otherwise.
+    MetricsOnly,
+}
+
+impl fmt::Display for CircuitState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half-open",
+            Self::ForcedOpen => "forced open",
+            Self::Disabled => "disabled",
+            Self::MetricsOnly => "metrics only",
+        })
+    }
+}
+
+/// The state, in bits 0–2, and from 8 on the generation. The states in which calls pass come first, so that one comparison finds them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Word(pub(super) u64);
+
+const STATE: u64 = 0b111;
+const LAST_PASSING: u64 = 2;
+const OPEN: u64 = 3;
+const GENERATION_SHIFT: u32 = 8;
+
+/// In the order of their numbers.
+const STATES: [CircuitState; 6] = [
+    CircuitState::Closed,
+    CircuitState::Disabled,
+    CircuitState::MetricsOnly,
+    CircuitState::Open,
+    CircuitState::HalfOpen,
+    CircuitState::ForcedOpen,
+];
+
+impl Word {
+    pub(super) fn new(state: CircuitState, generation: u64) -> Self {
+        let state = match state {
+            CircuitState::Closed => 0,
+            CircuitState::Disabled => 1,
+            CircuitState::MetricsOnly => LAST_PASSING,
+            CircuitState::Open => OPEN,
+            CircuitState::HalfOpen => 4,
+            CircuitState::ForcedOpen => 5,
+        };
+        Self(state | generation << GENERATION_SHIFT)
+    }
+
+    pub(super) fn state(self) -> CircuitState {
+        STATES.get((self.0 & STATE) as usize).copied().unwrap_or(CircuitState::Closed)
+    }
+
+    pub(super) fn generation(self) -> u64 {
+        self.0 >> GENERATION_SHIFT
+    }
+
+    pub(super) const fn next_generation(generation: u64) -> u64 {
+        (generation + 1) & (u64::MAX >> GENERATION_SHIFT)
+    }
+
+    /// Whether calls pass without a place of their own.
+    #[inline]
+    pub(super) fn is_passing(self) -> bool {
+        self.0 & STATE <= LAST_PASSING
+    }
+
+    #[inline]
+    pub(super) fn is_open(self) -> bool {
+        self.0 & STATE == OPEN
+    }
+
+    /// For a call that passes without a place of its own.
+    #[inline]
+    pub(super) fn ticket(self) -> Ticket {
+        Ticket::new(self.generation())
+    }
+}
+
+impl fmt::Debug for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Word")
+            .field("state", &self.state())
+            .field("generation", &self.generation())
+            .finish()
+    }
+}
+
+/// The right to make one call, and how it stands with it: from bit 44 on the low bits of the
+/// generation that let it through, 43 whether it is a probe, below that when it first had to wait.
+///
+/// One word, since it stands in every future. A call that outlives a million generations is taken
+/// for one of its own again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ticket(u64);
+
+pub(super) const TAG_SHIFT: u32 = 44;
+const PROBE: u64 = 1 << 43;
+const BEGAN: u64 = PROBE - 1;
+
+impl Ticket {
+    pub(super) const NONE: Self = Self(0);
+
+    #[inline]
+    pub(super) fn new(generation: u64) -> Self {
+        Self(generation << TAG_SHIFT)
+    }
+
+    pub(super) fn probe(generation: u64) -> Self {
+        Self(PROBE | generation << TAG_SHIFT)
+    }
+
+    #[inline]
+    pub(super) fn is_probe(self) -> bool {
+        self.0 & PROBE != 0
+    }
+
+    /// What is the same in all tickets of a generation.
+    #[inline]
+    pub(super) fn tag(self) -> u64 {
+        self.0 & !(PROBE | BEGAN)
+    }
+
+    #[inline]
+    pub(super) fn is_of(self, generation: u64) -> bool {
+        self.tag() == generation << TAG_SHIFT
+    }
+
+    /// Whether it has had to wait.
+    #[inline]
+    pub(super) fn has_begun(self) -> bool {
+        self.0 & BEGAN != 0
+    }
+
+    /// It had to wait at this time; `None` if nobody wants to know when.
+    pub(super) fn begin(&mut self, nanos: Option<u64>) {
+        // Microseconds, of which 43 bits hold a hundred days: durations, not times, are asked for.
+        let began = nanos.map_or(BEGAN, |nanos| (nanos / 1_000) % (BEGAN - 1) + 1);
+        self.0 = self.0 & !BEGAN | began;
+    }
+
+    /// Nanoseconds since it first had to wait; `None` if that was not noted.
+    pub(super) fn since_begin(self, nanos: u64) -> Option<u64> {
+        let began = self.0 & BEGAN;
+        if began == 0 || began == BEGAN {
+            return None;
+        }
+        let now = (nanos / 1_000) % (BEGAN - 1) + 1;
+        Some((now + (BEGAN - 1) - began) % (BEGAN - 1) * 1_000)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_keeps_what_it_is_made_of() {
+        for state in STATES {
+            let word = Word::new(state, 7);
+            assert_eq!((word.state(), word.generation()), (state, 7));
+            assert!(word.ticket().is_of(7) && !word.ticket().is_probe());
+            let passes = matches!(
+                state,
+                CircuitState::Closed | CircuitState::Disabled | CircuitState::MetricsOnly
+            );
+            assert_eq!(word.is_passing(), passes);
+            assert_eq!(word.is_open(), state == CircuitState::Open);
+        }
+        assert!(Ticket::probe(8).is_probe() && Ticket::probe(8).is_of(8));
+    }
+
+    #[test]
+    fn a_ticket_knows_how_long_ago_it_had_to_wait() {
+        let second = 1_000_000_000;
+        for start in [0, 1, 999, 7 * second, 101 * 86_400 * second, u64::MAX - 10 * second] {
+            for mut ticket in [Ticket::new(3), Ticket::probe(u64::MAX >> 20)] {
+                let before = (ticket.tag(), ticket.is_probe());
+                assert_eq!((ticket.has_begun(), ticket.since_begin(start)), (false, None));
+                ticket.begin(Some(start));
+                assert!(ticket.has_begun());
+                let start = start / 1_000 * 1_000;
+                assert_eq!(ticket.since_begin(start + 5 * second), Some(5 * second));
+                assert_eq!((ticket.tag(), ticket.is_probe()), before);
+                ticket.begin(None);
+                assert_eq!((ticket.has_begun(), ticket.since_begin(start)), (true, None));
+            }
+        }
+    }
+
+    #[test]
+    fn a_generation_that_wraps_is_still_another_one() {
+        let last = u64::MAX >> GENERATION_SHIFT;
+        assert_eq!(Word::next_generation(last), 0);
+        assert_eq!(Word::new(CircuitState::Open, last).generation(), last);
+    }
+}
