@@ -12,9 +12,9 @@
 //! | a token is lost when a service that is ready is dropped | `limit`: `a_reserved_token_comes_back_and_wakes_who_waits_for_it`; `laws`: `law_3_readiness_that_is_dropped_below_gives_back` |
 //! | all who wait are woken for one token, and race for it | `limit`: `an_idle_waiter_is_polled_a_bounded_number_of_times`; `concurrency`: `one_who_waits_is_polled_seldom` |
 //! | a refusal does not say when to come back | `limit`: `coming_back_exactly_when_told_works` |
-//! | a call from before a trip closes a half-open circuit | `breaker`: `results_of_an_older_generation_change_only_totals`; `laws`: `law_8_…` |
+//! | a call from before a trip closes a half-open circuit | `breaker`: `results_of_an_older_generation_change_only_totals`; `laws`: `law_8_a_result_from_before_a_trip_does_not_close_it_below_a_balancer` |
 //! | half-open lets everybody through | `breaker`: `half_open_it_lets_so_many_calls_pass_at_once` |
-//! | a cancelled probe holds its place for ever | `laws`: `law_7_…`; `breaker`: `a_cancelled_probe_gives_its_place_back` |
+//! | a cancelled probe holds its place for ever | `laws`: `law_7_a_cancelled_probe_gives_its_place_back_below_a_balancer`; `breaker`: `a_cancelled_probe_gives_its_place_back` |
 //! | repeating sleeps, and spends its budget, before an open circuit | `failover`: `a_refusal_from_above_is_final`; `laws`: `law_6_a_refusal_from_above_the_balancer_costs_no_budget` |
 //! | what was forced open half-opens by itself | `breaker`: `what_is_forced_stays` |
 //! | health checks are a picker, and no layer | `health`: `a_gate_above_refuses_after_three_failures_and_opens_after_two_successes` |
@@ -36,7 +36,7 @@ use std::{
 
 use futures::future::join_all;
 use support::{Answer, Ask, Farm, Inner, Probe, Readiness, counted, ms, secs, settle};
-use tokio::time::{advance, sleep};
+use tokio::time::sleep;
 use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task};
 use tower::{
     Layer, Service, ServiceBuilder, ServiceExt, limit::ConcurrencyLimit, service_fn,
@@ -105,7 +105,7 @@ async fn an_idle_clone_holds_no_permit() {
     let inner = Inner::new("a:1");
     inner.answers(Answer::Fails);
     half_open.layer(inner.service()).oneshot(Ask::new(1)).await.unwrap_err();
-    sleep(secs(6)).await;
+    sleep(secs(9)).await;
     assert_eq!(half_open.handle().state(), CircuitState::HalfOpen);
     idle_clones_of(half_open).await;
 }
@@ -280,7 +280,7 @@ async fn what_is_called_counts_before_it_is_polled() {
     let (places, tokens, circuit) = (one_at_once(), one_a_second(), breaker());
     inner.answers(Answer::Fails);
     circuit.layer(inner.service()).oneshot(Ask::new(0)).await.unwrap_err();
-    sleep(secs(6)).await;
+    sleep(secs(9)).await;
     inner.answers(Answer::Good);
 
     fn twice<S: Service<Ask, Error = Error> + Clone>(service: &S) -> (S::Future, S::Future) {
@@ -368,21 +368,26 @@ async fn a_refusal_is_an_http_answer_that_says_when_to_come_back() {
     inner.answers(Answer::Fails);
     circuit.layer(inner.service()).oneshot(Ask::new(0)).await.unwrap_err();
     tokens.handle().take(1).unwrap();
-    advance(ms(100)).await;
+    sleep(ms(100)).await;
     let _permit = places.handle().take().unwrap();
-    async fn answer<S: Service<Ask, Response = String, Error = Error>>(
-        service: S,
-    ) -> (u16, Option<String>) {
+    async fn answer<S>(service: S) -> (u16, Option<String>, Option<std::time::Duration>)
+    where
+        S: Service<Ask, Response = String, Error = Error>,
+    {
         let error = service.oneshot(Ask::new(1)).await.unwrap_err();
+        let wait = error.retry_after();
         let response = error.into_response::<String>();
-        let wait = response.headers().get("retry-after");
-        (response.status().as_u16(), wait.map(|wait| wait.to_str().unwrap().to_owned()))
+        let told = response.headers().get("retry-after");
+        let told = told.map(|told| told.to_str().unwrap().to_owned());
+        (response.status().as_u16(), told, wait)
     }
-    let seconds = |wait: &str| Some(wait.to_owned());
-    assert_eq!(answer(tokens.layer(inner.service())).await, (429, seconds("1")));
-    assert_eq!(answer(circuit.layer(inner.service())).await, (503, seconds("5")));
+    let (status, told, wait) = answer(tokens.layer(inner.service())).await;
+    assert_eq!((status, told.as_deref(), wait), (429, Some("1"), Some(ms(900))));
+    let (status, told, wait) = answer(circuit.layer(inner.service())).await;
+    let seconds = wait.unwrap().as_secs_f64().ceil().to_string();
+    assert_eq!((status, told), (503, Some(seconds)));
     // When one of those in flight ends nobody knows.
-    assert_eq!(answer(places.layer(inner.service())).await, (503, None));
+    assert_eq!(answer(places.layer(inner.service())).await, (503, None, None));
 }
 
 // What a guard asks of a service.
