@@ -28,8 +28,7 @@ pub(crate) fn all() -> Vec<Workload> {
                 floor(),
                 Contender::peer("failsafe, 5 in a row")
                     .both(Good, || Failsafe::new(Inner, in_a_row())),
-                Contender::peer("tower-resilience, 5 in a row")
-                    .both(Good, || resilience_in_a_row()),
+                Contender::peer("tower-resilience, 5 in a row").both(Good, resilience_in_a_row),
                 Contender::ours("tower-upstream, 5 in a row").both(Good, ours_in_a_row),
             ],
         },

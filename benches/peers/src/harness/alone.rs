@@ -10,7 +10,7 @@ use tokio::{runtime, task};
 use tower::{Service, ServiceExt};
 
 use super::{
-    Contender, Options, Role, Row, Workload, allocations, clock,
+    Contender, Options, Role, Row, Workload, allocations, callgrind, clock,
     report::{Alone, Figures},
 };
 use crate::traffic::Traffic;
@@ -135,6 +135,9 @@ pub(super) fn measure(workload: &Workload, options: &Options) -> Vec<Row> {
                 nanos: *figures,
                 over_bare,
                 allocations: allocations::per_call(subject),
+                instructions: (options.instructions && !contender.keeps_records)
+                    .then(|| callgrind::instructions_per_call(&contender.case(workload.name)))
+                    .flatten(),
                 records: contender.keeps_records.then_some(records),
             },
         )

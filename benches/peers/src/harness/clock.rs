@@ -1,6 +1,9 @@
 //! What time the processors spent, on us and on others.
 
-use std::{fs, time::Instant};
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -44,6 +47,26 @@ impl Usage {
         let ours = process() - self.process;
         let all = busy().zip(self.all).map_or(ours, |(now, then)| now - then);
         Used { by_us: ours / time, by_others: ((all - ours) / time).max(0.0) }
+    }
+}
+
+impl Used {
+    pub(super) fn is_quiet(self) -> bool {
+        self.by_others < 0.3
+    }
+}
+
+/// Sleeps until others leave us the processors, or until `patience`, of which it takes, is at an
+/// end.
+pub(super) fn wait_for_quiet(patience: &mut Duration) {
+    const LOOK: Duration = Duration::from_millis(100);
+    while !patience.is_zero() {
+        let usage = Usage::begin();
+        thread::sleep(LOOK);
+        *patience = patience.saturating_sub(LOOK);
+        if usage.end().is_quiet() {
+            return;
+        }
     }
 }
 

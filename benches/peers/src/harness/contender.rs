@@ -26,6 +26,32 @@ pub(crate) struct Contender {
     pub(super) together: Option<Box<dyn Fn() -> Box<dyn Sampler>>>,
 }
 
+/// One contender for one workload, as callgrind runs it.
+pub(super) struct Case {
+    name: String,
+    prepare: Box<dyn Fn() -> Box<dyn Subject>>,
+}
+
+impl Workload {
+    pub(super) fn into_cases(self) -> impl Iterator<Item = Case> {
+        let workload = self.name;
+        self.contenders.into_iter().filter_map(move |contender| {
+            let name = contender.case(workload);
+            Some(Case { name, prepare: contender.alone? })
+        })
+    }
+}
+
+impl Case {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn prepare(&self) -> Box<dyn Subject> {
+        (self.prepare)()
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     /// The loop and the inner service.
@@ -62,6 +88,11 @@ impl Contender {
 
     pub(crate) fn ours(name: &'static str) -> Self {
         Self::new(name, Role::Ours)
+    }
+
+    /// The name of the [`Case`].
+    pub(super) fn case(&self, workload: &str) -> String {
+        format!("{workload}: {}", self.name)
     }
 
     fn new(name: &'static str, role: Role) -> Self {

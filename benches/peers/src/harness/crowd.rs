@@ -4,19 +4,19 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
 
-use tokio::{runtime, task};
+use tokio::{runtime, task, time::timeout_at};
 use tower::Service;
 
 use super::{
     Contender, Options, Role, Row, Workload,
     alone::{RECORDS, call, in_ten_seconds, open},
-    clock::{Usage, Used},
+    clock::{self, Usage, Used},
     report::{Figures, Together},
 };
 use crate::traffic::Traffic;
@@ -28,17 +28,26 @@ pub(super) const TASKS: u64 = 64;
 const LOOK: u64 = 100;
 const YIELD: u64 = 1_000;
 
+/// How long to wait for a task that has a hundred calls to make at most.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Each task begins elsewhere in the traffic.
 const STRIDE: u64 = 1_500;
 
 /// A stack that many tasks call.
 pub(super) trait Sampler {
-    /// Calls for so long; answers how many calls there were, and in what time. Panics if a call
-    /// comes to something else than it must.
-    fn sample(&mut self, time: Duration) -> (u64, Duration);
+    /// Calls for so long. Panics if a call comes to something else than it must.
+    fn sample(&mut self, time: Duration) -> Sample;
 
     /// Makes so many calls.
     fn fill(&mut self, calls: u64);
+}
+
+pub(super) struct Sample {
+    calls: u64,
+    time: Duration,
+    /// Tasks that nobody woke any more.
+    hung: u64,
 }
 
 struct Shared<T, S> {
@@ -70,12 +79,14 @@ where
     T: Traffic,
     S: Service<T::Request, Response = T::Response, Future: Send> + Clone + Send + 'static,
 {
-    fn sample(&mut self, time: Duration) -> (u64, Duration) {
+    fn sample(&mut self, time: Duration) -> Sample {
         let over = Arc::new(AtomicBool::new(false));
         let traffic = self.traffic;
         let spawn = |task: u64| {
             let (over, service) = (over.clone(), self.service.clone());
-            self.runtime.spawn(task::unconstrained(async move {
+            let done = Arc::new(AtomicU64::new(0));
+            let counter = done.clone();
+            let task = self.runtime.spawn(task::unconstrained(async move {
                 // Again, so that the clone is made where it is used.
                 let mut service = service.clone();
                 let mut calls = 0;
@@ -84,25 +95,36 @@ where
                     let successes = call(&mut service, traffic, first, LOOK).await;
                     assert_eq!(successes, traffic.successes(LOOK));
                     calls += LOOK;
+                    counter.store(calls, Ordering::Relaxed);
                     if calls % YIELD == 0 {
                         task::yield_now().await;
                     }
                 }
-                calls
-            }))
+            }));
+            (task, done)
         };
         let start = Instant::now();
         let tasks: Vec<_> = (0..TASKS).map(spawn).collect();
         thread::sleep(time);
         over.store(true, Ordering::Relaxed);
-        let calls = self.runtime.block_on(async {
-            let mut calls = 0;
-            for task in tasks {
-                calls += task.await.expect("every call comes to what it must");
+        let mut sample = Sample { calls: 0, time, hung: 0 };
+        self.runtime.block_on(async {
+            let patience = tokio::time::Instant::now() + PATIENCE;
+            for (mut task, done) in tasks {
+                match timeout_at(patience, &mut task).await {
+                    Ok(ended) => ended.expect("every call comes to what it must"),
+                    Err(_) => {
+                        task.abort();
+                        sample.hung += 1;
+                    }
+                }
+                sample.calls += done.load(Ordering::Relaxed);
             }
-            calls
         });
-        (calls, start.elapsed())
+        if sample.hung == 0 {
+            sample.time = start.elapsed();
+        }
+        sample
     }
 
     fn fill(&mut self, calls: u64) {
@@ -119,6 +141,7 @@ struct Entrant<'a> {
     kept: Vec<(f64, Used)>,
     disturbed: Vec<(f64, Used)>,
     records: u64,
+    hung: u64,
 }
 
 impl<'a> Entrant<'a> {
@@ -128,7 +151,7 @@ impl<'a> Entrant<'a> {
             sampler.fill(RECORDS);
         }
         let (runs, kept, disturbed) = (VecDeque::new(), Vec::new(), Vec::new());
-        let mut entrant = Self { contender, sampler, runs, kept, disturbed, records: 0 };
+        let mut entrant = Self { contender, sampler, runs, kept, disturbed, records: 0, hung: 0 };
         // To warm up.
         entrant.run(time);
         Some(entrant)
@@ -136,21 +159,24 @@ impl<'a> Entrant<'a> {
 
     fn run(&mut self, time: Duration) -> (f64, Used) {
         let usage = Usage::begin();
-        let (calls, time) = self.sampler.sample(time);
+        let Sample { calls, time, hung } = self.sampler.sample(time);
         let used = usage.end();
         self.runs.push_back((Instant::now(), calls));
+        self.hung += hung;
         (calls as f64 / time.as_secs_f64() / 1e6, used)
     }
 
-    /// Keeps the sample unless others took the processors away, and then tries again a few times.
-    fn run_undisturbed(&mut self, time: Duration) {
+    /// Keeps the sample unless others took the processors away; then waits for them to be done,
+    /// and tries again a few times.
+    fn run_undisturbed(&mut self, time: Duration, patience: &mut Duration) {
         const TRIES: usize = 4;
         for _ in 0..TRIES {
             let (mops, used) = self.run(time);
-            if used.by_us > 1.8 || used.by_others < 0.3 {
+            if used.by_us > 1.8 || used.is_quiet() {
                 return self.kept.push((mops, used));
             }
             self.disturbed.push((mops, used));
+            clock::wait_for_quiet(patience);
         }
     }
 }
@@ -164,10 +190,11 @@ pub(super) fn measure(workload: &Workload, options: &Options) -> Vec<Row> {
         .filter_map(|contender| Entrant::new(contender, effort.sample))
         .collect();
     let count = entrants.len();
+    let mut patience = effort.patience;
     for round in 0..effort.rounds {
         for turn in 0..count {
             let entrant = &mut entrants[(round + turn) % count];
-            entrant.run_undisturbed(effort.sample);
+            entrant.run_undisturbed(effort.sample, &mut patience);
             if round == effort.rounds / 2 {
                 entrant.records = in_ten_seconds(&entrant.runs);
             }
@@ -202,6 +229,7 @@ pub(super) fn measure(workload: &Workload, options: &Options) -> Vec<Row> {
                 mops,
                 processors,
                 is_quiet,
+                hung: entrant.hung,
                 records: contender.keeps_records.then_some(entrant.records),
             },
         )

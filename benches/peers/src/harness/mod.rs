@@ -3,6 +3,8 @@
 #[path = "../../../layers/harness/allocations.rs"]
 mod allocations;
 mod alone;
+#[path = "../../../layers/harness/callgrind.rs"]
+mod callgrind;
 mod clock;
 mod contender;
 mod crowd;
@@ -14,13 +16,17 @@ pub(crate) use self::contender::{Contender, Workload};
 
 use self::{
     alone::Subject,
-    contender::Role,
+    contender::{Case, Role},
     options::Options,
     report::{Report, Row},
 };
 
 pub(crate) fn run(workloads: Vec<Workload>) {
     let options = Options::from_args();
+    if let Some((case, calls)) = &options.under_callgrind {
+        let cases: Vec<Case> = workloads.into_iter().flat_map(Workload::into_cases).collect();
+        return callgrind::child(&cases, case, *calls);
+    }
     let mut report = Report::new(&options);
     let chosen = workloads.iter().filter(|workload| options.wants(workload.name));
     for workload in chosen {

@@ -28,6 +28,7 @@ pub(super) struct Alone {
     pub(super) nanos: Figures,
     pub(super) over_bare: f64,
     pub(super) allocations: f64,
+    pub(super) instructions: Option<f64>,
     pub(super) records: Option<u64>,
 }
 
@@ -36,6 +37,7 @@ pub(super) struct Together {
     pub(super) mops: Figures,
     pub(super) processors: f64,
     pub(super) is_quiet: bool,
+    pub(super) hung: u64,
     pub(super) records: Option<u64>,
 }
 
@@ -78,6 +80,7 @@ impl Row {
                 "ns_over_bare": round(alone.over_bare),
                 "spread": round(alone.nanos.spread),
                 "allocs": round(alone.allocations),
+                "instructions": alone.instructions.map(f64::round),
                 "records": alone.records,
             }),
             Measured::Together(together) => json!({
@@ -87,6 +90,7 @@ impl Row {
                 "spread": round(together.mops.spread),
                 "cpus": round(together.processors),
                 "quiet": together.is_quiet,
+                "hung": together.hung,
                 "records": together.records,
             }),
         };
@@ -109,21 +113,30 @@ impl Row {
         };
         let records = records.map_or(String::new(), |records| format!("   {records} records"));
         match &self.figures {
-            Measured::Alone(alone) => println!(
-                "  {name:<58} {:>9.1} {:>9.1} {:>9.1} {:>5.0} % {:>6.2}{records}",
-                alone.nanos.median,
-                alone.over_bare,
-                alone.nanos.min,
-                alone.nanos.spread * 100.0,
-                alone.allocations,
-            ),
-            Measured::Together(together) => println!(
-                "  {name:<58} {:>9.3} {:>25.0} % {:>6.2}{}{records}",
-                together.mops.median,
-                together.mops.spread * 100.0,
-                together.processors,
-                if together.is_quiet { "" } else { "   disturbed" },
-            ),
+            Measured::Alone(alone) => {
+                let instructions = alone.instructions.map_or(String::new(), |n| format!("{n:.0}"));
+                println!(
+                    "  {name:<58} {:>9.1} {:>9.1} {:>9.1} {:>5.0} % {:>6.2} {instructions:>8}{records}",
+                    alone.nanos.median,
+                    alone.over_bare,
+                    alone.nanos.min,
+                    alone.nanos.spread * 100.0,
+                    alone.allocations,
+                );
+            }
+            Measured::Together(together) => {
+                let disturbed = if together.is_quiet { "" } else { "   disturbed" };
+                let hung = match together.hung {
+                    0 => String::new(),
+                    hung => format!("   {hung} tasks hung"),
+                };
+                println!(
+                    "  {name:<58} {:>9.3} {:>25.0} % {:>6.2}{disturbed}{records}{hung}",
+                    together.mops.median,
+                    together.mops.spread * 100.0,
+                    together.processors,
+                );
+            }
         }
     }
 }
@@ -151,8 +164,8 @@ impl Report {
         let tasks = if is_alone { 1 } else { TASKS };
         if !self.json && is_alone {
             println!(
-                "\n{:<60} {:>9} {:>9} {:>9} {:>7} {:>6}",
-                workload, "ns", "over bare", "least", "spread", "allocs"
+                "\n{:<60} {:>9} {:>9} {:>9} {:>7} {:>6} {:>8}",
+                workload, "ns", "over bare", "least", "spread", "allocs", "instr."
             );
         } else if !self.json {
             let title = format!("{workload}, {TASKS} tasks, {WORKERS} workers");
