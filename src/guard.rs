@@ -109,6 +109,12 @@ impl<T> ByMember<T> {
         self.all(key).into_iter().next_back()
     }
 
+    /// All live guards.
+    pub(crate) fn live(&self) -> Vec<Arc<T>> {
+        let guards = lock(&self.guards);
+        guards.map.values().flatten().filter_map(Weak::upgrade).collect()
+    }
+
     /// The live guard of `member`, which `is_its` knows, or a new one.
     pub(crate) fn get_or_insert(
         &self,

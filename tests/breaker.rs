@@ -24,12 +24,14 @@ use tower_upstream::{
 const OPEN_FOR: Duration = secs(5);
 
 fn config() -> CircuitBreakerConfig {
-    CircuitBreakerConfig::default()
-        .with_failures(3)
+    CircuitBreakerConfig::consecutive(3)
         .with_open_for(OPEN_FOR)
+        .with_open_growth(1.0)
+        .with_open_jitter(0.0)
         .with_probes(2)
         .with_successes(2)
-        .with_probe_timeout(secs(30))
+        .with_probe_failures(0)
+        .with_slow_after(secs(60))
 }
 
 /// Until the timer of an open circuit has run.
@@ -89,15 +91,18 @@ async fn so_many_failures_in_a_row_open_it_and_a_success_starts_anew() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn not_before_min_calls_have_finished_since_it_closed() {
-    let it = alone(config().with_min_calls(10));
+async fn failures_in_a_row_count_only_with_enough_calls_in_the_window() {
+    let it = alone(config().with_failures_min_calls(10));
     it.calls(Answer::Good, 4).await;
     it.calls(Answer::Fails, 5).await;
     assert_eq!(it.handle.state(), CircuitState::Closed);
     it.calls(Answer::Fails, 1).await;
     assert_eq!(it.handle.state(), CircuitState::Open);
-    // The calls of the last time count no more.
+    // The calls of the last time count no more, and neither do those of long ago.
     it.handle.reset();
+    it.calls(Answer::Fails, 9).await;
+    assert_eq!(it.handle.state(), CircuitState::Closed);
+    sleep(secs(11)).await;
     it.calls(Answer::Fails, 9).await;
     assert_eq!(it.handle.state(), CircuitState::Closed);
     it.calls(Answer::Fails, 1).await;
@@ -221,7 +226,7 @@ async fn readiness_alone_holds_no_place_where_it_stands_alone() {
 
 #[tokio::test(start_paused = true)]
 async fn a_probe_that_hangs_counts_as_failed_and_may_still_answer() {
-    let it = alone(config().with_probe_timeout(secs(2)));
+    let it = alone(config().with_half_open_for(secs(2)));
     it.trip().await;
     half_open().await;
     it.inner.answers(Answer::GoodAfter(secs(10)));
@@ -233,12 +238,12 @@ async fn a_probe_that_hangs_counts_as_failed_and_may_still_answer() {
     let failures = it.handle.stats().failures;
     assert_eq!(hung.await.unwrap().unwrap(), "a:1");
     let stats = it.handle.stats();
-    assert_eq!((stats.failures, stats.successes), (failures, 0), "counted twice");
+    assert_eq!((stats.failures, stats.successes), (failures, 1), "in totals, as what it is");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_probe_that_nobody_polls_is_timed_out_all_the_same() {
-    let it = alone(config().with_probes(1).with_probe_timeout(secs(2)));
+    let it = alone(config().with_probes(1).with_half_open_for(secs(2)));
     it.trip().await;
     half_open().await;
     it.inner.answers(Answer::Good);
@@ -314,9 +319,9 @@ async fn what_is_forced_stays() {
     assert_eq!(it.handle.state(), CircuitState::ForcedOpen);
     let error = it.call().await.unwrap_err();
     assert_eq!((error.kind(), error.retry_after()), (Kind::CircuitOpen, None));
-    it.handle.force_closed();
+    it.handle.disable();
     it.calls(Answer::Fails, 20).await;
-    assert_eq!(it.handle.state(), CircuitState::ForcedClosed);
+    assert_eq!(it.handle.state(), CircuitState::Disabled);
     assert_eq!(it.handle.stats().failures, 20);
     it.handle.auto();
     assert_eq!(it.handle.state(), CircuitState::Closed);
@@ -340,7 +345,7 @@ async fn what_is_switched_off_never_opens_by_itself() {
         it.handle.force_open();
         assert!(it.call().await.unwrap_err().is_refused());
         it.handle.reset();
-        it.handle.force_closed();
+        it.handle.disable();
         it.handle.auto();
     }
 }
@@ -431,7 +436,7 @@ async fn below_a_balancer_each_endpoint_has_a_circuit_and_an_open_one_is_passed_
 
 #[tokio::test(start_paused = true)]
 async fn a_probe_below_a_balancer_that_nobody_polls_bars_the_endpoint_for_a_time_only() {
-    let config = config().with_probes(1).with_probe_timeout(secs(2));
+    let config = config().with_probes(1).with_half_open_for(secs(2));
     let (farm, layer, service) = below(&["a:1", "b:1"], config);
     farm.get("a:1").answers(Answer::Fails);
     for _ in 0..8 {
@@ -518,7 +523,7 @@ async fn waiting_for_an_open_circuit_below_a_balancer_ends_in_time_with_few_poll
 
 #[test]
 fn without_a_runtime_the_clock_alone_reopens_it() {
-    let layer = CircuitBreakerLayer::new(config().with_open_for(ms(20)).with_probe_timeout(ms(20)));
+    let layer = CircuitBreakerLayer::new(config().with_open_for(ms(20)).with_half_open_for(ms(20)));
     let inner = Inner::new("a:1");
     let service = layer.layer(inner.service());
     let call = || futures::executor::block_on(service.clone().oneshot(Ask::new(1)));

@@ -37,14 +37,24 @@ fn circuit_breaker() {
     let config: CircuitBreakerConfig = read(json!({
         "enabled": false,
         "failures": 7,
-        "min_calls": 20,
+        "failures_min_calls": 9,
+        "failure_ratio": 0.25,
+        "slow_ratio": 0.75,
+        "slow_after": "3s",
+        "window": { "calls": 50 },
+        "min_calls": 10,
+        "cancelled": "ignored",
         "open_for": "1m30s",
+        "open_growth": 2.0,
+        "max_open_for": "5m0s",
+        "open_jitter": 0.3,
         "probes": 3,
         "successes": 5,
-        "probe_timeout": 2_000_000_000_u64,
+        "probe_failures": 2,
+        "half_open_for": 2_000_000_000_u64,
     }));
     assert_eq!(config.open_for, Duration::from_secs(90));
-    assert_eq!(config.probe_timeout, Duration::from_secs(2));
+    assert_eq!(config.half_open_for, Duration::from_secs(2));
 }
 
 #[test]

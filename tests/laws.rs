@@ -91,7 +91,7 @@ fn endpoints() -> Fixed {
 type Shut = Box<dyn Fn(Option<&str>)>;
 
 fn breaker() -> (CircuitBreakerLayer, Shut) {
-    let layer = CircuitBreakerLayer::new(CircuitBreakerConfig::default().with_failures(60_000));
+    let layer = CircuitBreakerLayer::new(CircuitBreakerConfig::consecutive(60_000));
     let handles = layer.clone();
     let shut = move |key: Option<&str>| {
         let handle = match key {
@@ -594,7 +594,7 @@ async fn law_10_debug_says_something<S: Stack>(made: Made<S>) {
 /// A half-open place, in both places of the guard.
 #[tokio::test(start_paused = true)]
 async fn law_7_a_cancelled_probe_gives_its_place_back_below_a_balancer() {
-    let config = CircuitBreakerConfig::default().with_failures(1).with_probes(1).with_successes(1);
+    let config = CircuitBreakerConfig::consecutive(1).with_probes(1).with_successes(1);
     let layer = CircuitBreakerLayer::new(config);
     let farm = Farm::default();
     let a = farm.get("a:1");
@@ -627,7 +627,7 @@ async fn law_7_a_cancelled_probe_gives_its_place_back_below_a_balancer() {
 
 #[tokio::test(start_paused = true)]
 async fn law_8_a_result_from_before_a_trip_does_not_close_it_below_a_balancer() {
-    let config = CircuitBreakerConfig::default().with_failures(1).with_successes(1);
+    let config = CircuitBreakerConfig::consecutive(1).with_successes(1);
     let layer = CircuitBreakerLayer::new(config);
     let farm = Farm::default();
     let a = farm.get("a:1");

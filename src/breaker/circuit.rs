@@ -1,4 +1,4 @@
-//! One circuit: the word that decides, and what follows from a transition.
+//! One circuit: its core, and what follows from a transition.
 
 use std::{
     fmt,
@@ -8,45 +8,45 @@ use std::{
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     task::{Context, Wake, Waker},
+    time::Duration,
 };
 
 use tokio::time::Sleep;
 
 use super::{
-    CircuitBreakerConfig, CircuitState,
-    state::{Admission, Ticket, Word},
+    CircuitState, Transition,
+    config::{Cancelled, CircuitBreakerConfig},
+    core::Core,
+    counts::Counts,
+    machine::{Machine, Now},
+    policy::Policy,
+    word::{Ticket, Word},
 };
 use crate::{
     error::{Error, Kind},
-    guard::ByMember,
     member::{Member, Reason, Veto},
-    sync::{self, Lease, Leases, WaitList, lock},
-    time::{self, Instant},
+    sync::{Leases, WaitList, lock, random_fraction},
+    time::{self, Clock, Instant},
 };
 
 /// A handle to a circuit, with counters for the thread.
 pub(super) type Shared = Leases<Circuit, Counts>;
 
-#[derive(Debug, Default)]
-pub(super) struct Counts {
-    pub(super) successes: AtomicU64,
-    pub(super) failures: AtomicU64,
-    pub(super) ignored: AtomicU64,
-    pub(super) refused: AtomicU64,
-}
-
 pub(super) struct Circuit {
-    pub(super) word: AtomicU64,
+    core: Core,
+    /// Nanoseconds after which a call is slow, or a dropped one has failed; `u64::MAX` for never.
+    slow_after: AtomicU64,
+    cancelled_after: AtomicU64,
+    /// When an open circuit becomes half-open, as a stamp.
+    until: AtomicI64,
+    pub(super) last_failure: AtomicI64,
+    alarm: Arc<Alarm>,
     policy: Arc<Policy>,
     /// Where the circuit is one endpoint's.
     bound: Option<Bound>,
-    /// When an open circuit becomes half-open, as a stamp.
-    until: AtomicI64,
-    alarm: Arc<Alarm>,
-    last_probe: AtomicI64,
-    pub(super) last_failure: AtomicI64,
-    /// Calls that had finished when the current generation began.
-    pub(super) finished_before: AtomicU64,
+    /// What the times of the machine count from, and the durations of calls.
+    base: Instant,
+    pub(super) clock: Clock,
     waiting: WaitList,
     shown: Mutex<Shown>,
 }
@@ -73,6 +73,8 @@ impl Wake for Alarm {
     }
 }
 
+const TIMER_GRAIN: Duration = Duration::from_millis(1);
+
 /// What ties a circuit to one member.
 struct Bound {
     open: Veto,
@@ -81,66 +83,66 @@ struct Bound {
     refusal: Error,
 }
 
-/// What the circuits of one layer value have in common.
-pub(super) struct Policy {
-    pub(super) config: CircuitBreakerConfig,
-    members: ByMember<Lease<Circuit, Counts>>,
-}
-
-impl Policy {
-    pub(super) fn new(config: CircuitBreakerConfig) -> Arc<Self> {
-        Arc::new(Self { config: config.clamped(), members: ByMember::default() })
-    }
-
-    /// A circuit that stands alone.
-    pub(super) fn circuit(self: &Arc<Self>) -> Shared {
-        Shared::new(Circuit::new(self.clone(), None), sync::shards())
-    }
-
-    /// The circuit of `member`: the one it has, if its service is only connected anew.
-    pub(super) fn circuit_of(self: &Arc<Self>, member: &Arc<Member>) -> Shared {
-        // One lease: each call already touches the member, which all threads share.
-        let lease = self.members.get_or_insert(
-            member,
-            |lease| lease.core().is_of(member),
-            || Lease::single(Circuit::new(self.clone(), Some(member))),
-        );
-        Shared::of(lease)
-    }
-
-    pub(super) fn find(&self, key: &str) -> Option<Shared> {
-        self.members.get(key).map(Shared::of)
-    }
-}
-
 impl Circuit {
-    fn new(policy: Arc<Policy>, member: Option<&Arc<Member>>) -> Self {
-        let word = if policy.config.enabled { Word::closed() } else { Word::disabled() };
+    pub(super) fn new(policy: Arc<Policy>, member: Option<&Arc<Member>>) -> Self {
         let refusal = Error::refused(Kind::CircuitOpen);
         let bound = member.map(|member| Bound {
             open: member.veto(Reason::CircuitOpen),
             busy: member.veto(Reason::Busy),
             refusal: refusal.clone().at_endpoint(member.shared_key()),
         });
-        Self {
-            word: AtomicU64::new(word.0),
+        let now = Now { nanos: 0, good: 0, random: 0.0 };
+        let machine = Machine::new((**policy.config.load()).clone(), now);
+        let circuit = Self {
+            slow_after: AtomicU64::new(0),
+            cancelled_after: AtomicU64::new(0),
+            until: AtomicI64::new(0),
+            last_failure: AtomicI64::new(i64::MIN),
+            alarm: Arc::new(Alarm { rung: AtomicBool::new(true) }),
             bound,
             policy,
-            until: AtomicI64::new(0),
-            alarm: Arc::new(Alarm { rung: AtomicBool::new(true) }),
-            last_probe: AtomicI64::new(0),
-            last_failure: AtomicI64::new(i64::MIN),
-            finished_before: AtomicU64::new(0),
+            base: time::now(),
+            clock: Clock::new(),
             waiting: WaitList::default(),
             shown: Mutex::default(),
-        }
+            core: Core::new(machine, now),
+        };
+        circuit.core.read(|machine| circuit.set_times(machine.config()));
+        circuit
+    }
+
+    /// What calls read of the settings.
+    fn set_times(&self, config: &CircuitBreakerConfig) {
+        let slow_after = time::nanos(config.slow_after);
+        let of_results = if config.slow_ratio.is_some() { slow_after } else { u64::MAX };
+        let of_cancelled = match config.cancelled {
+            Cancelled::Ignored => u64::MAX,
+            Cancelled::Failure => 0,
+            Cancelled::FailureIfSlow => slow_after,
+        };
+        // Relaxed: a call that begins meanwhile may go by either.
+        self.slow_after.store(of_results, Ordering::Relaxed);
+        self.cancelled_after.store(of_cancelled, Ordering::Relaxed);
+    }
+
+    pub(super) fn slow_after(&self) -> u64 {
+        self.slow_after.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn cancelled_after(&self) -> u64 {
+        self.cancelled_after.load(Ordering::Relaxed)
+    }
+
+    /// Closed: nothing is lost with it but counts.
+    pub(super) fn is_forgettable(&self) -> bool {
+        self.word().state() == CircuitState::Closed
     }
 
     pub(super) fn policy(&self) -> &Arc<Policy> {
         &self.policy
     }
 
-    fn is_of(&self, member: &Arc<Member>) -> bool {
+    pub(super) fn is_of(&self, member: &Arc<Member>) -> bool {
         self.bound.as_ref().is_some_and(|bound| Arc::ptr_eq(bound.open.member(), member))
     }
 
@@ -154,35 +156,32 @@ impl Circuit {
 
     #[inline]
     pub(super) fn word(&self) -> Word {
-        // Acquire with the Release of a transition: who sees it sees when it ends, too.
-        Word(self.word.load(Ordering::Acquire))
+        self.core.word()
     }
 
-    /// Until when it is open.
-    pub(super) fn until(&self) -> Instant {
+    #[inline]
+    pub(super) fn word_relaxed(&self) -> Word {
+        self.core.word_relaxed()
+    }
+
+    fn until(&self) -> Instant {
         time::at_stamp(self.until.load(Ordering::Relaxed))
+    }
+
+    fn at(&self, nanos: u64) -> Instant {
+        time::later(self.base, Duration::from_nanos(nanos))
     }
 
     /// When the clock brings the next transition; `None` if only a call or a hand can.
     pub(super) fn due(&self) -> Option<Instant> {
-        match self.word().state() {
-            CircuitState::Open => Some(self.until()),
-            CircuitState::HalfOpen => Some(self.probes_end()),
-            _ => None,
-        }
+        self.core.read(Machine::due).map(|due| self.at(due))
     }
 
     /// Whether it has been open for long enough. Reads the clock only once the alarm has rung.
     #[inline]
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         // Acquire with the Release of the alarm: the clock is read after it rang.
         self.alarm.rung.load(Ordering::Acquire) && time::now() >= self.until()
-    }
-
-    /// When the probe that began last is late.
-    fn probes_end(&self) -> Instant {
-        let last = time::at_stamp(self.last_probe.load(Ordering::Relaxed));
-        time::later(last, self.policy.config.probe_timeout)
     }
 
     /// Says no. While open, it says when to come back.
@@ -192,9 +191,10 @@ impl Circuit {
             None => Error::refused(Kind::CircuitOpen),
             Some(bound) => bound.refusal.clone(),
         };
-        match self.word().state() {
-            CircuitState::Open => refusal.retry_at_stamp(self.until.load(Ordering::Relaxed)),
-            _ => refusal,
+        if self.word().is_open() {
+            refusal.retry_at_stamp(self.until.load(Ordering::Relaxed))
+        } else {
+            refusal
         }
     }
 
@@ -206,116 +206,84 @@ impl Circuit {
         if word.is_open() && !circuit.is_over() {
             return false;
         }
-        word.is_passing() || Self::is_passing_now(this, word)
-    }
-
-    #[cold]
-    fn is_passing_now(this: &Shared, word: Word) -> bool {
-        Self::catch_up(this, word);
-        let circuit = this.core();
-        !matches!(circuit.word().admit(circuit.policy.config.probes), Admission::Refuse)
+        word.is_passing() || Self::apply(this, Machine::would_admit)
     }
 
     /// A place for one call, or `None`.
+    #[inline]
     pub(super) fn admit(this: &Shared) -> Option<Ticket> {
         let word = this.core().word();
-        match word.admit(0) {
-            Admission::Pass(ticket) => Some(ticket),
-            _ => Self::admit_probe(this, word),
+        if word.is_passing() {
+            return Some(word.ticket());
         }
+        if word.is_open() && !this.core().is_over() {
+            return None;
+        }
+        Self::apply(this, Machine::admit)
     }
 
-    #[cold]
-    fn admit_probe(this: &Shared, word: Word) -> Option<Ticket> {
+    /// Runs a rule, and has the world follow: first the word, then vetoes and waiters, then whoever
+    /// listens, outside of all locks.
+    #[inline(never)]
+    pub(super) fn apply<R>(this: &Shared, rule: impl FnOnce(&mut Machine, Now) -> R) -> R {
         let circuit = this.core();
-        Self::catch_up(this, word);
-        loop {
-            let word = circuit.word();
-            match word.admit(circuit.policy.config.probes) {
-                Admission::Pass(ticket) => return Some(ticket),
-                Admission::Refuse => return None,
-                Admission::Probe(next, ticket) => {
-                    // Before the word: whoever finds all places taken takes them back past this.
-                    let now = time::stamp(time::now());
-                    circuit.last_probe.store(now, Ordering::Relaxed);
-                    if circuit.replace(word, next) {
-                        Self::show(this);
-                        return Some(ticket);
-                    }
+        let now = || Now {
+            nanos: time::nanos(time::now().saturating_duration_since(circuit.base)),
+            good: this.sum(Counts::good),
+            random: random_fraction(),
+        };
+        let (result, change) = circuit.core.apply(now, rule, |machine, change| {
+            if change.turned {
+                let until = time::stamp(circuit.at(machine.until()));
+                circuit.until.store(until, Ordering::Relaxed);
+                if change.from != change.to {
+                    circuit.policy.events.note(Transition::new(circuit.key(), change));
                 }
             }
-        }
-    }
-
-    /// Does what the clock says is due. Nothing else does, for a circuit that stands alone.
-    #[cold]
-    fn catch_up(this: &Shared, word: Word) {
-        let circuit = this.core();
-        let is_full = || word.taken() >= u64::from(circuit.policy.config.probes);
-        let (due, next) = match word.state() {
-            CircuitState::Open => (circuit.is_over(), CircuitState::HalfOpen),
-            // Probes that are not even polled any more: their own timers do not run.
-            CircuitState::HalfOpen if is_full() => {
-                (time::now() >= circuit.probes_end(), CircuitState::Open)
-            }
-            _ => return,
-        };
-        if due {
-            Self::turn(this, word, word.forced(next));
-        }
-    }
-
-    pub(super) fn replace(&self, old: Word, new: Word) -> bool {
-        // AcqRel: publishes what was stored for the new state, and sees what the old one had.
-        self.word.compare_exchange(old.0, new.0, Ordering::AcqRel, Ordering::Acquire).is_ok()
-    }
-
-    /// Goes from `old` to `new`, another generation, unless somebody was faster.
-    pub(super) fn turn(this: &Shared, old: Word, new: Word) -> bool {
-        let circuit = this.core();
-        // Before the word: whoever sees it open finds until when. Of several that come at once all
-        // mean the same moment.
-        if new.state() == CircuitState::Open {
-            let until = time::later(time::now(), circuit.policy.config.open_for);
-            circuit.until.store(time::stamp(until), Ordering::Relaxed);
-        }
-        circuit.finished_before.store(Self::finished(this), Ordering::Relaxed);
-        let turned = circuit.replace(old, new);
-        if turned {
-            tracing::debug!(endpoint = circuit.key(), from = %old.state(), to = %new.state(), "circuit breaker");
+        });
+        if change.shows() {
             Self::show(this);
         }
-        turned
+        if change.turned {
+            tracing::debug!(
+                endpoint = circuit.key().map(|key| &**key),
+                from = %change.from,
+                to = %change.to,
+                "circuit breaker"
+            );
+            circuit.policy.events.deliver();
+        }
+        result
     }
 
-    /// Makes vetoes and waiters follow the word. Whoever comes last shows the last word,
-    /// in whatever order transitions got here.
-    pub(super) fn show(this: &Shared) {
+    /// Makes vetoes and waiters follow. Whoever comes last shows the last state, in whatever order
+    /// transitions got here.
+    fn show(this: &Shared) {
         let circuit = this.core();
         let mut shown = lock(&circuit.shown);
-        let word = circuit.word();
-        let turned = shown.generation != word.generation();
-        shown.generation = word.generation();
+        let (state, generation, is_full, due) = circuit.core.read(|machine| {
+            (machine.state(), machine.generation(), machine.is_full(), machine.due())
+        });
+        let turned = shown.generation != generation;
+        shown.generation = generation;
+        let due = due.map(|due| circuit.at(due));
         if let Some(bound) = &circuit.bound {
-            match word.state() {
-                CircuitState::Open if turned => bound.open.raise_until(circuit.until()),
-                CircuitState::Open => {}
-                CircuitState::ForcedOpen => bound.open.raise(),
+            match (state, due) {
+                (CircuitState::Open, Some(until)) if turned => bound.open.raise_until(until),
+                (CircuitState::Open, _) => {}
+                (CircuitState::ForcedOpen, _) => bound.open.raise(),
                 _ => bound.open.clear(),
             }
-            let full = word.state() == CircuitState::HalfOpen
-                && word.taken() >= u64::from(circuit.policy.config.probes);
-            if full {
+            match due.filter(|_| state == CircuitState::HalfOpen && is_full) {
                 // Not for good: nobody may poll the probes any more, and nobody asks a circuit
                 // that is passed over.
-                bound.busy.raise_until(circuit.probes_end())
-            } else {
-                bound.busy.clear()
+                Some(end) => bound.busy.raise_until(end),
+                None => bound.busy.clear(),
             }
         } else if turned {
-            shown.timer = match word.state() {
-                CircuitState::Open => circuit.set_alarm(),
-                _ => None,
+            shown.timer = match due.filter(|_| state == CircuitState::Open) {
+                Some(until) => circuit.set_alarm(until),
+                None => None,
             };
         }
         drop(shown);
@@ -323,11 +291,14 @@ impl Circuit {
     }
 
     /// Without a runtime it has rung from the start.
-    fn set_alarm(&self) -> Option<Pin<Box<Sleep>>> {
+    fn set_alarm(&self, until: Instant) -> Option<Pin<Box<Sleep>>> {
         let in_runtime = tokio::runtime::Handle::try_current().is_ok();
         self.alarm.rung.store(!in_runtime, Ordering::Release);
         in_runtime.then(|| {
-            let mut timer = Box::pin(tokio::time::sleep_until(self.until()));
+            // Timers are a millisecond coarse, and who comes at that very moment shall find that it
+            // has rung.
+            let early = until.checked_sub(TIMER_GRAIN).unwrap_or(until);
+            let mut timer = Box::pin(tokio::time::sleep_until(early));
             let waker = Waker::from(self.alarm.clone());
             if timer.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
                 self.alarm.rung.store(true, Ordering::Release);
@@ -336,32 +307,16 @@ impl Circuit {
         })
     }
 
-    pub(super) fn force(this: &Shared, state: CircuitState) {
-        // One that is switched off stays so, also when what was forced ends.
-        let state = match state {
-            CircuitState::Closed if !this.core().policy.config.enabled => {
-                CircuitState::ForcedClosed
-            }
-            state => state,
-        };
-        while {
-            let word = this.core().word();
-            !Self::turn(this, word, word.forced(state))
-        } {}
+    /// New settings, from this moment on.
+    pub(super) fn update(this: &Shared, config: &CircuitBreakerConfig) {
+        Self::apply(this, |machine, now| machine.update(config.clone(), now));
+        this.core().set_times(config);
+        // All look at the clock with their next call, and find their stride anew.
+        this.sum(Counts::look_soon);
     }
 
-    pub(super) fn state(this: &Shared) -> CircuitState {
-        let word = this.core().word();
-        let circuit = this.core();
-        if word.state() == CircuitState::Open && time::now() >= circuit.until() {
-            CircuitState::HalfOpen
-        } else {
-            word.state()
-        }
-    }
-
-    pub(super) fn key(&self) -> Option<&str> {
-        self.bound.as_ref().map(|bound| bound.open.member().key())
+    pub(super) fn key(&self) -> Option<&Arc<str>> {
+        self.bound.as_ref().map(|bound| bound.open.member().shared_key())
     }
 
     pub(super) fn last_failure(&self) -> Option<Instant> {
@@ -369,32 +324,18 @@ impl Circuit {
         (stamp != i64::MIN).then(|| time::at_stamp(stamp))
     }
 
-    pub(super) fn failures(this: &Shared) -> u64 {
-        this.sum(|counts| counts.failures.load(Ordering::Relaxed))
+    /// How long a bucket of the window is, where there are buckets.
+    pub(super) fn bucket_length(&self) -> Option<u64> {
+        self.core.read(|machine| match machine.config().window {
+            super::config::Window::Time(time) if machine.config().needs_window() => {
+                Some((time::nanos(time) / 10).max(1))
+            }
+            _ => None,
+        })
     }
 
-    pub(super) fn successes(this: &Shared) -> u64 {
-        this.sum(|counts| counts.successes.load(Ordering::Relaxed))
-    }
-
-    pub(super) fn ignored(this: &Shared) -> u64 {
-        this.sum(|counts| counts.ignored.load(Ordering::Relaxed))
-    }
-
-    pub(super) fn refused(this: &Shared) -> u64 {
-        this.sum(|counts| counts.refused.load(Ordering::Relaxed))
-    }
-
-    pub(super) fn finished(this: &Shared) -> u64 {
-        this.sum(Counts::finished)
-    }
-}
-
-impl Counts {
-    fn finished(&self) -> u64 {
-        self.successes.load(Ordering::Relaxed)
-            + self.failures.load(Ordering::Relaxed)
-            + self.ignored.load(Ordering::Relaxed)
+    pub(super) fn nanos(&self) -> u64 {
+        time::nanos(time::now().saturating_duration_since(self.base))
     }
 }
 

@@ -4,111 +4,197 @@ use crate::error::{Error, Kind};
 
 /// When a circuit opens, for how long, and what closes it.
 ///
+/// Of the rules that are on, any one opens it.
+///
+/// The names of the Go plugin manager are read too: `failure_threshold`, `recovery_timeout`,
+/// `min_request_threshold`, `success_threshold` and `half_open_max_calls`.
+///
 /// ```
 /// use std::time::Duration;
-/// use tower_upstream::breaker::CircuitBreakerConfig;
+/// use tower_upstream::breaker::{CircuitBreakerConfig, Window};
 ///
+/// // Opens when half of the last hundred calls failed, or five in a row.
 /// let config = CircuitBreakerConfig::default()
-///     .with_failures(3)
+///     .with_window(Window::Calls(100))
+///     .with_failure_ratio(0.5)
+///     .with_failures(5)
 ///     .with_open_for(Duration::from_secs(10));
 /// assert!(config.validate().is_ok());
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct CircuitBreakerConfig {
     /// Whether it ever opens. A disabled one lets every call through, and counts. Default `true`.
     pub enabled: bool,
-    /// Failures in a row that open it, from 1 to 65,535. Default 5.
+    /// Failures in a row that open it; 0 switches this rule off. Default 5.
+    #[cfg_attr(feature = "serde", serde(alias = "failure_threshold"))]
     pub failures: u32,
-    /// Calls that must have finished since it closed before it opens. Default 0: no minimum.
+    /// Calls that the window must hold before [`failures`](Self::failures) counts. Default 0.
+    #[cfg_attr(feature = "serde", serde(alias = "min_request_threshold"))]
+    pub failures_min_calls: u32,
+    /// The share of failed calls in the window that opens it, above 0 and up to 1; `None` switches
+    /// this rule off. Default 0.5.
+    pub failure_ratio: Option<f64>,
+    /// The share of slow calls in the window that opens it, likewise. Default `None`.
+    pub slow_ratio: Option<f64>,
+    /// A call that takes as long is slow, from a millisecond to a day. Default 5 s.
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
+    pub slow_after: Duration,
+    /// What the ratios are of. Default: the last 10 s.
+    pub window: Window,
+    /// Calls that the window must hold before a ratio counts; more than a window of calls holds is
+    /// as many as it holds. Default 20.
     pub min_calls: u32,
-    /// How long it stays open, from a millisecond to a day. Default 5 s.
-    #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
+    /// What a call is that is dropped before it is done. Default
+    /// [`FailureIfSlow`](Cancelled::FailureIfSlow).
+    pub cancelled: Cancelled,
+    /// How long it stays open the first time, from a millisecond to a day. Default 5 s.
+    #[cfg_attr(
+        feature = "serde",
+        serde(with = "crate::duration::serde", alias = "recovery_timeout")
+    )]
     pub open_for: Duration,
-    /// Calls at once while half-open, from 1 to 65,535. Default 4.
-    pub probes: u32,
-    /// Good calls while half-open that close it, from 1 to 65,535. Default 2.
-    pub successes: u32,
-    /// After which a probe counts as failed though it has not finished, from a millisecond to a
-    /// day. The call itself goes on. Default 30 s.
+    /// By what that grows each time it opens again without having closed, from 1 to 100. Default
+    /// 1.5.
+    pub open_growth: f64,
+    /// The longest it stays open, whatever has it grow: up to a day. Default 60 s.
+    ///
+    /// A failure that says when to come back (`Retry-After`, gRPC pushback) keeps the circuit open
+    /// until then, but no longer than this.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
-    pub probe_timeout: Duration,
+    pub max_open_for: Duration,
+    /// By which part of it the time may be shorter or longer, at random, from 0 to 1, so that many
+    /// clients do not come back at once. Default 0.1.
+    pub open_jitter: f64,
+    /// Calls at once while half-open, from 1 to 65,535. Default 4.
+    #[cfg_attr(feature = "serde", serde(alias = "half_open_max_calls"))]
+    pub probes: u32,
+    /// Good calls while half-open that close it, from 1 to 65,535. Default 3.
+    #[cfg_attr(feature = "serde", serde(alias = "success_threshold"))]
+    pub successes: u32,
+    /// Failures while half-open that it bears; one more opens it again. Default 1.
+    ///
+    /// With [`successes`](Self::successes) this is a window of its own: of the first
+    /// `successes + probe_failures` calls so many must be good.
+    pub probe_failures: u32,
+    /// How long a half-open circuit waits for the calls it let through, counted from the last of
+    /// them, or from the last that ended; from a millisecond to a day. Then it opens again: a call
+    /// that is stuck cannot hold it. Default 30 s.
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
+    pub half_open_for: Duration,
+}
+
+/// What the ratios of a circuit are of.
+///
+/// In a config: `{"calls": 100}` or `{"time": "10s"}`.
+///
+/// ```
+/// use tower_upstream::breaker::{CircuitBreakerConfig, Window};
+/// let config = CircuitBreakerConfig::default().with_window(Window::Calls(50));
+/// # let _ = config;
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum Window {
+    /// The last so many calls, from 1 to 65,536. Two bits each.
+    Calls(u32),
+    /// The calls of the last so long, from 10 ms to a day: it slides on in tenths.
+    Time(#[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))] Duration),
+}
+
+/// What a call is that is dropped before it is done.
+///
+/// A timeout outside of the breaker, a caller that hangs up and the slower of two hedged calls all
+/// look the same from here: the call is dropped.
+///
+/// ```
+/// use tower_upstream::breaker::{Cancelled, CircuitBreakerConfig};
+/// let config = CircuitBreakerConfig::default().with_cancelled(Cancelled::Failure);
+/// # let _ = config;
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum Cancelled {
+    /// It says nothing.
+    Ignored,
+    /// It failed.
+    Failure,
+    /// It failed if it had been on its way for
+    /// [`slow_after`](CircuitBreakerConfig::slow_after), else it says nothing.
+    #[default]
+    FailureIfSlow,
 }
 
 const MIN_TIME: Duration = Duration::from_millis(1);
+const MIN_WINDOW: Duration = Duration::from_millis(10);
 const MAX_TIME: Duration = Duration::from_secs(86_400);
 const MAX_COUNT: u32 = u16::MAX as u32;
+const MAX_WINDOW: u32 = 65_536;
+const MAX_GROWTH: f64 = 100.0;
 
 impl Default for CircuitBreakerConfig {
     fn default() -> Self {
         Self {
             enabled: true,
             failures: 5,
-            min_calls: 0,
+            failures_min_calls: 0,
+            failure_ratio: Some(0.5),
+            slow_ratio: None,
+            slow_after: Duration::from_secs(5),
+            window: Window::Time(Duration::from_secs(10)),
+            min_calls: 20,
+            cancelled: Cancelled::default(),
             open_for: Duration::from_secs(5),
+            open_growth: 1.5,
+            max_open_for: Duration::from_secs(60),
+            open_jitter: 0.1,
             probes: 4,
-            successes: 2,
-            probe_timeout: Duration::from_secs(30),
+            successes: 3,
+            probe_failures: 1,
+            half_open_for: Duration::from_secs(30),
         }
     }
 }
 
 impl CircuitBreakerConfig {
-    /// The defaults of the Go plugin manager: five failures of at least three calls, 30 s, and two
-    /// probes.
+    /// What the Go plugin manager documents: five failures in a row of at least three calls, 30 s
+    /// each time, two probes that must both be good, and no ratio.
     pub fn go() -> Self {
-        Self { min_calls: 3, open_for: Duration::from_secs(30), probes: 2, ..Self::default() }
+        Self {
+            failures_min_calls: 3,
+            failure_ratio: None,
+            open_for: Duration::from_secs(30),
+            open_growth: 1.0,
+            open_jitter: 0.0,
+            probes: 2,
+            successes: 2,
+            probe_failures: 0,
+            ..Self::default()
+        }
     }
 
-    /// Sets [`enabled`](Self::enabled).
-    #[must_use]
-    pub fn with_enabled(mut self, enabled: bool) -> Self {
-        self.enabled = enabled;
-        self
+    /// Failures in a row alone: no window, and so the least work.
+    pub fn consecutive(failures: u32) -> Self {
+        Self { failures, failure_ratio: None, ..Self::default() }
     }
 
-    /// Sets [`failures`](Self::failures).
-    #[must_use]
-    pub fn with_failures(mut self, failures: u32) -> Self {
-        self.failures = failures;
-        self
+    /// Whether any rule looks at the window.
+    pub(super) fn needs_window(&self) -> bool {
+        let ratios = self.failure_ratio.is_some() || self.slow_ratio.is_some();
+        ratios || (self.failures > 0 && self.failures_min_calls > 0)
     }
 
-    /// Sets [`min_calls`](Self::min_calls).
-    #[must_use]
-    pub fn with_min_calls(mut self, min_calls: u32) -> Self {
-        self.min_calls = min_calls;
-        self
-    }
-
-    /// Sets [`open_for`](Self::open_for).
-    #[must_use]
-    pub fn with_open_for(mut self, open_for: Duration) -> Self {
-        self.open_for = open_for;
-        self
-    }
-
-    /// Sets [`probes`](Self::probes).
-    #[must_use]
-    pub fn with_probes(mut self, probes: u32) -> Self {
-        self.probes = probes;
-        self
-    }
-
-    /// Sets [`successes`](Self::successes).
-    #[must_use]
-    pub fn with_successes(mut self, successes: u32) -> Self {
-        self.successes = successes;
-        self
-    }
-
-    /// Sets [`probe_timeout`](Self::probe_timeout).
-    #[must_use]
-    pub fn with_probe_timeout(mut self, probe_timeout: Duration) -> Self {
-        self.probe_timeout = probe_timeout;
-        self
+    /// How many calls the window must hold before a ratio counts.
+    pub(super) fn min_calls(&self) -> u64 {
+        let most = match self.window {
+            Window::Calls(calls) => calls,
+            Window::Time(_) => u32::MAX,
+        };
+        u64::from(self.min_calls.clamp(1, most))
     }
 
     /// Checks every value.
@@ -118,17 +204,64 @@ impl CircuitBreakerConfig {
     /// nearest sane values instead.
     pub fn validate(&self) -> Result<(), Error> {
         let mut mistakes = Vec::new();
-        for (name, value) in
-            [("failures", self.failures), ("probes", self.probes), ("successes", self.successes)]
-        {
+        for (name, value) in [("probes", self.probes), ("successes", self.successes)] {
             if !(1..=MAX_COUNT).contains(&value) {
                 mistakes.push(format!("`{name}` is {value}, but must be from 1 to {MAX_COUNT}"));
             }
         }
-        for (name, value) in [("open_for", self.open_for), ("probe_timeout", self.probe_timeout)] {
+        for (name, value) in [("failures", self.failures), ("probe_failures", self.probe_failures)]
+        {
+            if value > MAX_COUNT {
+                mistakes.push(format!("`{name}` is {value}, but must be at most {MAX_COUNT}"));
+            }
+        }
+        for (name, value) in
+            [("failure_ratio", self.failure_ratio), ("slow_ratio", self.slow_ratio)]
+        {
+            if value.is_some_and(|ratio| !(ratio > 0.0 && ratio <= 1.0)) {
+                let value = value.unwrap_or_default();
+                mistakes.push(format!(
+                    "`{name}` is {value}, but must be above 0 and at most 1, or none"
+                ));
+            }
+        }
+        for (name, value) in [
+            ("slow_after", self.slow_after),
+            ("open_for", self.open_for),
+            ("half_open_for", self.half_open_for),
+        ] {
             if !(MIN_TIME..=MAX_TIME).contains(&value) {
                 mistakes.push(format!("`{name}` is {value:?}, but must be from 1 ms to a day"));
             }
+        }
+        if !(self.open_for..=MAX_TIME.max(self.open_for)).contains(&self.max_open_for) {
+            mistakes.push(format!(
+                "`max_open_for` is {:?}, but must be from `open_for` to a day",
+                self.max_open_for
+            ));
+        }
+        if !(1.0..=MAX_GROWTH).contains(&self.open_growth) {
+            let value = self.open_growth;
+            mistakes.push(format!("`open_growth` is {value}, but must be from 1 to {MAX_GROWTH}"));
+        }
+        if !(0.0..=1.0).contains(&self.open_jitter) {
+            mistakes
+                .push(format!("`open_jitter` is {}, but must be from 0 to 1", self.open_jitter));
+        }
+        match self.window {
+            Window::Calls(calls) if !(1..=MAX_WINDOW).contains(&calls) => mistakes
+                .push(format!("`window` is {calls} calls, but must be from 1 to {MAX_WINDOW}")),
+            Window::Time(time) if !(MIN_WINDOW..=MAX_TIME).contains(&time) => {
+                mistakes.push(format!("`window` is {time:?}, but must be from 10 ms to a day"))
+            }
+            _ => {}
+        }
+        if self.enabled && self.failures == 0 && !self.has_ratio() {
+            mistakes.push(
+                "no rule is on: set `failures`, `failure_ratio` or `slow_ratio`, or set `enabled` to \
+                 false"
+                    .to_owned(),
+            );
         }
         if mistakes.is_empty() {
             return Ok(());
@@ -137,16 +270,72 @@ impl CircuitBreakerConfig {
             .message(format!("circuit breaker: {}", mistakes.join("; "))))
     }
 
+    fn has_ratio(&self) -> bool {
+        self.failure_ratio.is_some() || self.slow_ratio.is_some()
+    }
+
     /// The nearest sane values.
     pub(super) fn clamped(mut self) -> Self {
-        for count in [&mut self.failures, &mut self.probes, &mut self.successes] {
-            *count = (*count).clamp(1, MAX_COUNT);
+        self.probes = self.probes.clamp(1, MAX_COUNT);
+        self.successes = self.successes.clamp(1, MAX_COUNT);
+        self.failures = self.failures.min(MAX_COUNT);
+        self.probe_failures = self.probe_failures.min(MAX_COUNT);
+        for ratio in [&mut self.failure_ratio, &mut self.slow_ratio] {
+            *ratio = ratio.filter(|ratio| *ratio > 0.0).map(|ratio| ratio.min(1.0));
         }
-        for time in [&mut self.open_for, &mut self.probe_timeout] {
+        for time in [&mut self.slow_after, &mut self.open_for, &mut self.half_open_for] {
             *time = (*time).clamp(MIN_TIME, MAX_TIME);
         }
+        self.max_open_for = self.max_open_for.clamp(self.open_for, MAX_TIME);
+        let sane = |value: f64, least: f64, most: f64| {
+            if value.is_nan() { least } else { value.clamp(least, most) }
+        };
+        self.open_growth = sane(self.open_growth, 1.0, MAX_GROWTH);
+        self.open_jitter = sane(self.open_jitter, 0.0, 1.0);
+        self.window = match self.window {
+            Window::Calls(calls) => Window::Calls(calls.clamp(1, MAX_WINDOW)),
+            Window::Time(time) => Window::Time(time.clamp(MIN_WINDOW, MAX_TIME)),
+        };
+        self.enabled &= self.failures > 0 || self.has_ratio();
         self
     }
+}
+
+macro_rules! setters {
+    ($($(#[$doc:meta])* $setter:ident => $field:ident: $type:ty $(, $wrap:expr)?;)*) => {
+        impl CircuitBreakerConfig {
+            $(
+                #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
+                #[must_use]
+                pub fn $setter(mut self, $field: $type) -> Self {
+                    self.$field = setters!(@wrap $field $($wrap)?);
+                    self
+                }
+            )*
+        }
+    };
+    (@wrap $field:ident) => { $field };
+    (@wrap $field:ident $wrap:expr) => { $wrap($field) };
+}
+
+setters! {
+    with_enabled => enabled: bool;
+    with_failures => failures: u32;
+    with_failures_min_calls => failures_min_calls: u32;
+    with_failure_ratio => failure_ratio: impl Into<Option<f64>>, Into::into;
+    with_slow_ratio => slow_ratio: impl Into<Option<f64>>, Into::into;
+    with_slow_after => slow_after: Duration;
+    with_window => window: Window;
+    with_min_calls => min_calls: u32;
+    with_cancelled => cancelled: Cancelled;
+    with_open_for => open_for: Duration;
+    with_open_growth => open_growth: f64;
+    with_max_open_for => max_open_for: Duration;
+    with_open_jitter => open_jitter: f64;
+    with_probes => probes: u32;
+    with_successes => successes: u32;
+    with_probe_failures => probe_failures: u32;
+    with_half_open_for => half_open_for: Duration;
 }
 
 #[cfg(test)]
@@ -156,16 +345,67 @@ mod tests {
     #[test]
     fn every_mistake_is_named_and_clamping_leaves_none() {
         let absurd = CircuitBreakerConfig::default()
-            .with_failures(0)
+            .with_failures(70_000)
+            .with_failure_ratio(1.5)
+            .with_slow_ratio(f64::NAN)
+            .with_slow_after(Duration::ZERO)
+            .with_window(Window::Calls(0))
+            .with_open_for(Duration::MAX)
+            .with_open_growth(0.5)
+            .with_max_open_for(Duration::ZERO)
+            .with_open_jitter(2.0)
             .with_probes(100_000)
             .with_successes(0)
-            .with_open_for(Duration::ZERO)
-            .with_probe_timeout(Duration::MAX);
+            .with_probe_failures(u32::MAX)
+            .with_half_open_for(Duration::ZERO);
         let text = absurd.validate().unwrap_err().to_string();
-        for name in ["failures", "probes", "successes", "open_for", "probe_timeout"] {
-            assert!(text.contains(name), "{text}");
+        for name in [
+            "`failures`",
+            "failure_ratio",
+            "slow_ratio",
+            "slow_after",
+            "window",
+            "`open_for`",
+            "open_growth",
+            "max_open_for",
+            "open_jitter",
+            "probes",
+            "successes",
+            "probe_failures",
+            "half_open_for",
+        ] {
+            assert!(text.contains(name), "{name} in {text}");
         }
-        assert!(absurd.clamped().validate().is_ok());
+        assert_eq!(absurd.clamped().validate().map_err(|error| error.to_string()), Ok(()));
         assert!(CircuitBreakerConfig::go().validate().is_ok());
+        assert!(CircuitBreakerConfig::default().validate().is_ok());
+        let no_rule =
+            CircuitBreakerConfig { failure_ratio: None, failures: 0, ..Default::default() };
+        assert!(no_rule.validate().unwrap_err().to_string().contains("no rule"));
+        assert!(!no_rule.clamped().enabled);
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn the_names_of_go_are_read_and_unknown_keys_are_named() {
+        let go = r#"{
+            "enabled": true, "failure_threshold": 3, "recovery_timeout": 30000000000,
+            "min_request_threshold": 4, "success_threshold": 6, "half_open_max_calls": 7
+        }"#;
+        let config: CircuitBreakerConfig = serde_json::from_str(go).unwrap();
+        let expected = CircuitBreakerConfig::default()
+            .with_failures(3)
+            .with_open_for(Duration::from_secs(30))
+            .with_failures_min_calls(4)
+            .with_successes(6)
+            .with_probes(7);
+        assert_eq!(config, expected);
+        let ours = r#"{"window": {"time": "1m30s"}, "cancelled": "failure", "slow_ratio": 0.9}"#;
+        let config: CircuitBreakerConfig = serde_json::from_str(ours).unwrap();
+        assert_eq!(config.window, Window::Time(Duration::from_secs(90)));
+        assert_eq!((config.cancelled, config.slow_ratio), (Cancelled::Failure, Some(0.9)));
+        for wrong in [r#"{"failure": 1}"#, r#"{"failures": 1, "failure_threshold": 1}"#] {
+            assert!(serde_json::from_str::<CircuitBreakerConfig>(wrong).is_err(), "{wrong}");
+        }
     }
 }

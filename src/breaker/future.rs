@@ -6,7 +6,6 @@ use std::{
 };
 
 use pin_project_lite::pin_project;
-use tokio::time::Sleep;
 
 use super::admitted::Admitted;
 use crate::{
@@ -19,15 +18,14 @@ use crate::{
 pin_project! {
     /// The response of a [`CircuitBreaker`](super::CircuitBreaker).
     ///
-    /// Dropping it before it is done counts as neither good nor bad, and gives a probe place back.
+    /// Dropping it before it is done gives a probe place back, and counts as
+    /// [`CircuitBreakerConfig::cancelled`](super::CircuitBreakerConfig::cancelled) says.
     pub struct ResponseFuture<F, C> {
         #[pin]
         state: State<F>,
         classify: C,
         // Beside the state, not in it: what lives in an enum is moved about.
         admitted: Admitted,
-        // Runs only for a probe that has to wait.
-        probe: Option<Pin<Box<Sleep>>>,
     }
 }
 
@@ -43,13 +41,13 @@ impl<F, C> ResponseFuture<F, C> {
     #[inline]
     pub(super) fn new(inner: F, classify: C, admitted: Admitted) -> Self {
         let state = State::Calling { inner };
-        Self { state, classify, admitted, probe: None }
+        Self { state, classify, admitted }
     }
 
     #[inline]
     pub(super) fn refused(error: Error, classify: C) -> Self {
         let state = State::Refused { error: Some(error) };
-        Self { state, classify, admitted: Admitted::nothing(), probe: None }
+        Self { state, classify, admitted: Admitted::nothing() }
     }
 }
 
@@ -66,10 +64,11 @@ where
         let this = self.project();
         match this.state.project() {
             StateProj::Calling { inner } => {
-                let Poll::Ready(result) = inner.poll(cx) else {
-                    if this.admitted.is_probe() {
-                        time_probe(this.admitted, this.probe, cx);
-                    }
+                let panics = IfPanics(this.admitted);
+                let polled = inner.poll(cx);
+                std::mem::forget(panics);
+                let Poll::Ready(result) = polled else {
+                    this.admitted.has_to_wait();
                     return Poll::Pending;
                 };
                 this.admitted.settle(judge(this.classify, &result));
@@ -83,20 +82,12 @@ where
     }
 }
 
-/// A probe that hangs counts as failed past its time. The call goes on.
-#[cold]
-fn time_probe(admitted: &mut Admitted, sleep: &mut Option<Pin<Box<Sleep>>>, cx: &mut Context<'_>) {
-    // Without a runtime there are no timers: the next call that asks looks at the clock.
-    if sleep.is_none() && tokio::runtime::Handle::try_current().is_ok() {
-        *sleep = admitted.probe_timeout().map(|timeout| Box::pin(tokio::time::sleep(timeout)));
-    }
-    let late = match sleep {
-        Some(sleep) => sleep.as_mut().poll(cx),
-        None => Poll::Pending,
-    };
-    if late.is_ready() {
-        admitted.settle(Outcome::Failure);
-        *sleep = None;
+/// Dropped only while unwinding: a call that panics has failed.
+struct IfPanics<'a>(&'a mut Admitted);
+
+impl Drop for IfPanics<'_> {
+    fn drop(&mut self) {
+        self.0.settle(Outcome::Failure);
     }
 }
 

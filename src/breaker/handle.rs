@@ -1,15 +1,17 @@
-use std::fmt;
+use std::{fmt, sync::atomic::Ordering};
 
 use super::{
-    CircuitState,
+    CircuitBreakerConfig, CircuitState,
     circuit::{Circuit, Shared},
+    counts::Counts,
+    machine::Machine,
 };
-use crate::time::Instant;
+use crate::{error::Error, time::Instant};
 
-/// Looks at one circuit, and controls it. Cheap to clone, and never blocks: usable from `Drop` and
-/// from an admin page.
+/// Looks at one circuit, and controls it. Cheap to clone, and never waits for more than a few
+/// instructions of another thread: usable from `Drop` and from an admin page.
 ///
-/// What is forced stays so until [`auto`](Self::auto) or [`reset`](Self::reset).
+/// What is set by hand stays so until [`auto`](Self::auto) or [`reset`](Self::reset).
 ///
 /// # Example
 /// ```
@@ -25,6 +27,8 @@ use crate::time::Instant;
 #[derive(Clone)]
 pub struct CircuitBreakerHandle {
     shared: Shared,
+    /// Whether this is the circuit of a layer, whose settings are those of all its circuits.
+    of_layer: bool,
 }
 
 /// What a circuit has seen.
@@ -32,7 +36,7 @@ pub struct CircuitBreakerHandle {
 /// ```
 /// use tower_upstream::CircuitBreakerLayer;
 /// let stats = CircuitBreakerLayer::default().handle().stats();
-/// assert_eq!((stats.requests, stats.refused), (0, 0));
+/// assert_eq!((stats.requests, stats.refused, stats.window.calls), (0, 0, 0));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -47,58 +51,144 @@ pub struct CircuitBreakerStats {
     pub failures: u64,
     /// Those that say nothing: cancelled, or refused further down.
     pub ignored: u64,
+    /// Those of the successes and failures that were slow. Counted only where a rule needs it.
+    pub slow: u64,
     /// Calls that were refused.
     pub refused: u64,
+    /// Failures in a row just now.
+    pub failures_in_a_row: u32,
+    /// What the rules look at just now. Empty where none does.
+    pub window: WindowStats,
+    /// How often it opened.
+    pub opened: u64,
+    /// How often it would have, while it only measured.
+    pub would_have_opened: u64,
     /// When a call last failed.
     pub last_failure: Option<Instant>,
+    /// When the clock brings the next transition: an open circuit becomes half-open, or a half-open
+    /// one that does not decide opens again.
+    pub next_transition: Option<Instant>,
+}
+
+/// What the window of a circuit holds.
+///
+/// ```
+/// use tower_upstream::CircuitBreakerLayer;
+/// let window = CircuitBreakerLayer::default().handle().stats().window;
+/// assert_eq!(window.failures as f64 / window.calls.max(1) as f64, 0.0);
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WindowStats {
+    /// Calls in it.
+    pub calls: u64,
+    /// Those that failed.
+    pub failures: u64,
+    /// Those that were slow.
+    pub slow: u64,
 }
 
 impl CircuitBreakerHandle {
-    pub(super) fn new(shared: Shared) -> Self {
-        Self { shared }
+    pub(super) fn new(shared: Shared, of_layer: bool) -> Self {
+        Self { shared, of_layer }
     }
 
     /// The state. An open circuit whose time has come is half-open.
     pub fn state(&self) -> CircuitState {
-        Circuit::state(&self.shared)
+        let word = self.shared.core().word();
+        if word.is_passing() {
+            return word.state();
+        }
+        Circuit::apply(&self.shared, |machine, now| {
+            machine.tick(now);
+            machine.state()
+        })
     }
 
     /// What the circuit has seen. The counts are not of one instant.
     pub fn stats(&self) -> CircuitBreakerStats {
-        let (successes, failures) =
-            (Circuit::successes(&self.shared), Circuit::failures(&self.shared));
-        let ignored = Circuit::ignored(&self.shared);
+        let circuit = self.shared.core();
+        let sum = |count: fn(&Counts) -> u64| self.shared.sum(count);
+        // Relaxed: totals.
+        let failures = sum(|counts| counts.failures.load(Ordering::Relaxed));
+        let ignored = sum(|counts| counts.ignored.load(Ordering::Relaxed));
+        let successes = sum(Counts::all_good);
+        let (state, tally, in_a_row, opened, would_have_opened) =
+            Circuit::apply(&self.shared, |machine, now| {
+                machine.tick(now);
+                let tally = machine.tally(now);
+                let (opened, would) = (machine.opened, machine.would_have_opened);
+                (machine.state(), tally, machine.in_a_row(), opened, would)
+            });
         CircuitBreakerStats {
-            state: self.state(),
+            state,
             requests: successes + failures + ignored,
             successes,
             failures,
             ignored,
-            refused: Circuit::refused(&self.shared),
-            last_failure: self.shared.core().last_failure(),
+            slow: sum(|counts| counts.slow.load(Ordering::Relaxed)),
+            refused: sum(|counts| counts.refused.load(Ordering::Relaxed)),
+            failures_in_a_row: in_a_row,
+            window: WindowStats { calls: tally.calls, failures: tally.failures, slow: tally.slow },
+            opened,
+            would_have_opened,
+            last_failure: circuit.last_failure(),
+            next_transition: circuit.due(),
         }
+    }
+
+    /// Gives new settings, in place: what was counted stays as far as it fits, and so does the
+    /// state. From [`CircuitBreakerLayer::handle`](super::CircuitBreakerLayer::handle) they are for
+    /// all circuits of the layer, those of endpoints and keys and those to come included; from
+    /// [`handle_for`](super::CircuitBreakerLayer::handle_for) for this endpoint alone.
+    ///
+    /// A window of another kind starts empty. An open circuit stays open until the time it had.
+    ///
+    /// # Errors
+    /// `InvalidConfig` that names all mistakes at once; then nothing changes.
+    pub fn update(&self, config: &CircuitBreakerConfig) -> Result<(), Error> {
+        if self.of_layer {
+            return self.shared.core().policy().update(config, &self.shared);
+        }
+        config.validate()?;
+        Circuit::update(&self.shared, &config.clone().clamped());
+        Ok(())
     }
 
     /// Refuses every call from now on.
     pub fn force_open(&self) {
-        Circuit::force(&self.shared, CircuitState::ForcedOpen);
+        self.force(CircuitState::ForcedOpen);
     }
 
-    /// Lets every call through from now on, and still counts.
-    pub fn force_closed(&self) {
-        Circuit::force(&self.shared, CircuitState::ForcedClosed);
+    /// Lets every call through from now on, and counts only totals.
+    pub fn disable(&self) {
+        self.force(CircuitState::Disabled);
     }
 
-    /// Ends what was forced: closed, with nothing held against it. No effect if nothing was.
+    /// Lets every call through from now on and counts as ever, so that
+    /// [`would_have_opened`](CircuitBreakerStats::would_have_opened) tells what it would have done.
+    pub fn metrics_only(&self) {
+        self.force(CircuitState::MetricsOnly);
+    }
+
+    fn force(&self, state: CircuitState) {
+        Circuit::apply(&self.shared, |machine, now| machine.force(state, now));
+    }
+
+    /// Ends what was set by hand: closed, with nothing held against it. No effect if nothing was.
     pub fn auto(&self) {
-        if matches!(self.state(), CircuitState::ForcedOpen | CircuitState::ForcedClosed) {
-            self.reset();
-        }
+        Circuit::apply(&self.shared, |machine, now| {
+            let by_hand =
+                [CircuitState::ForcedOpen, CircuitState::Disabled, CircuitState::MetricsOnly];
+            if by_hand.contains(&machine.state()) {
+                machine.reset(now);
+            }
+        });
     }
 
     /// Closes the circuit, with nothing held against it. Totals stay.
     pub fn reset(&self) {
-        Circuit::force(&self.shared, CircuitState::Closed);
+        Circuit::apply(&self.shared, Machine::reset);
     }
 }
 

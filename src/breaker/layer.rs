@@ -1,10 +1,12 @@
-use std::fmt;
+use std::{fmt, hash::Hash, sync::Arc};
 
 use tower_layer::Layer;
 
 use super::{
-    CircuitBreaker, CircuitBreakerConfig, CircuitBreakerHandle,
-    circuit::{Policy, Shared},
+    CircuitBreaker, CircuitBreakerConfig, CircuitBreakerHandle, KeyedCircuitBreakerLayer,
+    Transition,
+    circuit::Shared,
+    policy::{Listener, Policy},
 };
 use crate::outcome::{ErrIsFailure, TypeName};
 
@@ -28,13 +30,14 @@ use crate::outcome::{ErrIsFailure, TypeName};
 pub struct CircuitBreakerLayer<C = ErrIsFailure> {
     shared: Shared,
     classify: C,
+    listener: Option<Listener>,
 }
 
 impl CircuitBreakerLayer {
     /// Every `Err` is a failure. Values out of range become the nearest sane ones; see
     /// [`CircuitBreakerConfig::validate`].
     pub fn new(config: CircuitBreakerConfig) -> Self {
-        Self { shared: Policy::new(config).circuit(), classify: ErrIsFailure }
+        Self { shared: Policy::new(config, None).circuit(), classify: ErrIsFailure, listener: None }
     }
 }
 
@@ -60,7 +63,7 @@ impl<C> CircuitBreakerLayer<C> {
     /// # let _ = layer;
     /// ```
     pub fn with_classify<D>(self, classify: D) -> CircuitBreakerLayer<D> {
-        CircuitBreakerLayer { shared: self.shared, classify }
+        CircuitBreakerLayer { shared: self.shared, classify, listener: self.listener }
     }
 
     /// The same settings, with a circuit of its own.
@@ -69,21 +72,60 @@ impl<C> CircuitBreakerLayer<C> {
     where
         C: Clone,
     {
-        let config = self.shared.core().policy().config.clone();
-        Self { shared: Policy::new(config).circuit(), classify: self.classify.clone() }
+        let listener = self.listener.clone();
+        let shared = Policy::new(self.config(), listener.clone()).circuit();
+        Self { shared, classify: self.classify.clone(), listener }
+    }
+
+    /// Tells `listener` of every transition of every circuit of this layer, one after the other and
+    /// in order. The state is visible before, and no lock is held: a listener may use handles.
+    ///
+    /// It runs where the transition happens, in a call or a handle, so it should not block. One that
+    /// panics is told of the next transition all the same; to one that is slow others leave their
+    /// transitions, up to 1,024.
+    ///
+    /// Set it before the layer is used: it begins with circuits of its own.
+    #[must_use]
+    pub fn on_transition(self, listener: impl Fn(Transition) + Send + Sync + 'static) -> Self {
+        let listener: Option<Listener> = Some(Arc::new(listener));
+        let shared = Policy::new(self.config(), listener.clone()).circuit();
+        Self { shared, classify: self.classify, listener }
+    }
+
+    /// A circuit for each key of a request, such as its host, tenant or route, at most 10,000; see
+    /// [`KeyedCircuitBreakerLayer`].
+    ///
+    /// ```
+    /// use tower_upstream::CircuitBreakerLayer;
+    /// let layer = CircuitBreakerLayer::default()
+    ///     .by_key(|request: &http::Request<String>| request.uri().host().map(str::to_owned))
+    ///     .max_keys(500);
+    /// # let _ = layer;
+    /// ```
+    pub fn by_key<Req, K, F>(self, key: F) -> KeyedCircuitBreakerLayer<K, F, C>
+    where
+        F: Fn(&Req) -> K,
+        K: Hash,
+    {
+        KeyedCircuitBreakerLayer::new(self.shared.core().policy().clone(), key, self.classify)
+    }
+
+    fn config(&self) -> CircuitBreakerConfig {
+        (**self.shared.core().policy().config.load()).clone()
     }
 
     /// The circuit that the services of this layer share above a balancer, or without one. Below a
     /// balancer nothing uses it: see [`handle_for`](Self::handle_for).
     pub fn handle(&self) -> CircuitBreakerHandle {
-        CircuitBreakerHandle::new(self.shared.clone())
+        CircuitBreakerHandle::new(self.shared.clone(), true)
     }
 
     /// The circuit of the endpoint with `key`, where this layer stands below a balancer: from the
     /// first call on, while the endpoint is in the set. Where several sets share the layer, the one
     /// that came last.
     pub fn handle_for(&self, key: &str) -> Option<CircuitBreakerHandle> {
-        self.shared.core().policy().find(key).map(CircuitBreakerHandle::new)
+        let circuit = self.shared.core().policy().find(key)?;
+        Some(CircuitBreakerHandle::new(circuit, false))
     }
 }
 
@@ -98,7 +140,7 @@ impl<S, C: Clone> Layer<S> for CircuitBreakerLayer<C> {
 impl<C> fmt::Debug for CircuitBreakerLayer<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CircuitBreakerLayer")
-            .field("config", &self.shared.core().policy().config)
+            .field("config", &self.config())
             .field("classify", &TypeName::<C>::new())
             .finish()
     }

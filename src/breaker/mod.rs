@@ -34,17 +34,28 @@
 mod admitted;
 mod circuit;
 mod config;
+mod core;
+mod counts;
 mod future;
 mod handle;
+mod keyed;
+mod keys;
 mod layer;
+mod machine;
+#[cfg(test)]
+mod machine_tests;
+mod policy;
 mod service;
-mod state;
+mod window;
+mod word;
 
 pub use self::{
-    config::CircuitBreakerConfig,
+    config::{Cancelled, CircuitBreakerConfig, Window},
     future::ResponseFuture,
-    handle::{CircuitBreakerHandle, CircuitBreakerStats},
+    handle::{CircuitBreakerHandle, CircuitBreakerStats, WindowStats},
+    keyed::{KeyedCircuitBreaker, KeyedCircuitBreakerLayer},
     layer::CircuitBreakerLayer,
+    policy::Transition,
     service::CircuitBreaker,
-    state::CircuitState,
+    word::CircuitState,
 };

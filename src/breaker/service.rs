@@ -1,7 +1,7 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -130,8 +130,7 @@ impl<S, C> CircuitBreaker<S, C> {
 
     #[inline(never)]
     fn refusal(&self) -> Error {
-        // Relaxed: a total.
-        self.shared.local().refused.fetch_add(1, Ordering::Relaxed);
+        self.shared.local().count_refused();
         self.shared.core().refusal()
     }
 }
@@ -239,7 +238,7 @@ impl<S, C> Drop for CircuitBreaker<S, C> {
 impl<S: fmt::Debug, C> fmt::Debug for CircuitBreaker<S, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CircuitBreaker")
-            .field("state", &Circuit::state(&self.shared))
+            .field("state", &self.shared.core().word().state())
             .field("inner", &self.inner)
             .finish()
     }

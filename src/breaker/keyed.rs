@@ -1,0 +1,230 @@
+use std::{
+    fmt,
+    hash::Hash,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{
+    CircuitBreakerConfig, CircuitBreakerHandle, ResponseFuture,
+    admitted::Admitted,
+    circuit::{Circuit, Shared},
+    keys::Keys,
+    policy::Policy,
+};
+use crate::{
+    choose::{Choose, Chooses, Tried},
+    connect::Connect,
+    error::{BoxError, Error},
+    member::Member,
+    outcome::{Classify, ErrIsFailure, TypeName},
+};
+
+/// Puts a [`KeyedCircuitBreaker`] around a service: a circuit for each key of a request, such as its
+/// host, tenant or route. Made by [`CircuitBreakerLayer::by_key`](super::CircuitBreakerLayer::by_key).
+///
+/// The circuits belong to the layer value: all that it and its clones make share them, also below a
+/// balancer. There a keyed circuit knows nothing of endpoints: it refuses in `call`, and the balancer
+/// passes over nobody.
+///
+/// # Bounds
+/// At most [`max_keys`](Self::max_keys) circuits. For a new key beyond, the one that was used longest
+/// ago goes, of a few that are closed and have no call on its way; what it had counted is forgotten.
+/// Where all of those are open or in use, the new key shares one more circuit with all keys that find
+/// no place. So a flood of keys costs neither memory nor an open circuit.
+///
+/// # Example
+/// ```
+/// use tower::{ServiceBuilder, service_fn};
+/// use tower_upstream::{BoxError, CircuitBreakerLayer};
+///
+/// let layer = CircuitBreakerLayer::default().by_key(|tenant: &u32| *tenant).max_keys(1_000);
+/// let service = ServiceBuilder::new()
+///     .layer(layer.clone())
+///     .service(service_fn(async |tenant: u32| Ok::<_, BoxError>(tenant)));
+/// assert!(layer.handle_for(&7).is_none());
+/// # let _ = service;
+/// ```
+pub struct KeyedCircuitBreakerLayer<K, F, C = ErrIsFailure> {
+    keys: Arc<Keys<K>>,
+    key: F,
+    classify: C,
+}
+
+const DEFAULT_MAX_KEYS: usize = 10_000;
+
+impl<K: Hash, F, C> KeyedCircuitBreakerLayer<K, F, C> {
+    pub(super) fn new(policy: Arc<Policy>, key: F, classify: C) -> Self {
+        Self { keys: Arc::new(Keys::new(policy, DEFAULT_MAX_KEYS)), key, classify }
+    }
+
+    /// How many keys have a circuit of their own, from 1 to 1,000,000. Default 10,000. A circuit takes
+    /// about a kilobyte; a window of calls two bits more for each.
+    ///
+    /// Set it before the layer is used: it begins with no circuits.
+    #[must_use]
+    pub fn max_keys(self, max: usize) -> Self {
+        let keys = Keys::new(self.keys.policy().clone(), max.clamp(1, 1_000_000));
+        Self { keys: Arc::new(keys), ..self }
+    }
+
+    /// How many keys have a circuit of their own now.
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether no key has.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The circuit of `key`, if it has one.
+    pub fn handle_for(&self, key: &K) -> Option<CircuitBreakerHandle> {
+        let circuit = self.keys.find(key)?;
+        Some(CircuitBreakerHandle::new(circuit, false))
+    }
+
+    /// Gives new settings to all circuits, and to those to come; see
+    /// [`CircuitBreakerHandle::update`].
+    ///
+    /// # Errors
+    /// `InvalidConfig` that names all mistakes at once; then nothing changes.
+    pub fn update(&self, config: &CircuitBreakerConfig) -> Result<(), Error> {
+        self.keys.update(config)
+    }
+}
+
+impl<S, K, F: Clone, C: Clone> Layer<S> for KeyedCircuitBreakerLayer<K, F, C> {
+    type Service = KeyedCircuitBreaker<S, K, F, C>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let Self { keys, key, classify } = self.clone();
+        KeyedCircuitBreaker { inner, keys, key, classify }
+    }
+}
+
+impl<K, F: Clone, C: Clone> Clone for KeyedCircuitBreakerLayer<K, F, C> {
+    fn clone(&self) -> Self {
+        let (key, classify) = (self.key.clone(), self.classify.clone());
+        Self { keys: self.keys.clone(), key, classify }
+    }
+}
+
+impl<K, F, C> fmt::Debug for KeyedCircuitBreakerLayer<K, F, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyedCircuitBreakerLayer")
+            .field("keys", &self.keys)
+            .field("key", &TypeName::<F>::new())
+            .field("classify", &TypeName::<C>::new())
+            .finish()
+    }
+}
+
+/// Stops calling what keeps failing, for each key by itself. Made by a
+/// [`KeyedCircuitBreakerLayer`].
+pub struct KeyedCircuitBreaker<S, K, F, C = ErrIsFailure> {
+    inner: S,
+    keys: Arc<Keys<K>>,
+    key: F,
+    classify: C,
+}
+
+impl<S, K: Hash, F, C: Clone> KeyedCircuitBreaker<S, K, F, C> {
+    fn guard<R, G>(&mut self, request: R, call: impl FnOnce(&mut S, R) -> G) -> ResponseFuture<G, C>
+    where
+        F: Fn(&R) -> K,
+    {
+        let shared = self.keys.get(&(self.key)(&request));
+        let classify = self.classify.clone();
+        match Circuit::admit(&shared) {
+            Some(ticket) => {
+                let admitted = Admitted::new(&shared, ticket);
+                ResponseFuture::new(call(&mut self.inner, request), classify, admitted)
+            }
+            None => ResponseFuture::refused(refusal(&shared), classify),
+        }
+    }
+}
+
+#[inline(never)]
+fn refusal(shared: &Shared) -> Error {
+    shared.local().count_refused();
+    shared.core().refusal()
+}
+
+impl<S, K, F, C, Req> Service<Req> for KeyedCircuitBreaker<S, K, F, C>
+where
+    S: Service<Req>,
+    S::Error: Into<BoxError> + 'static,
+    F: Fn(&Req) -> K,
+    K: Hash,
+    C: Classify<S::Response, S::Error> + Clone,
+{
+    type Response = S::Response;
+    type Error = Error;
+    type Future = ResponseFuture<S::Future, C>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx).map_err(Error::from_service)
+    }
+
+    #[inline]
+    fn call(&mut self, request: Req) -> Self::Future {
+        self.guard(request, |inner, request| inner.call(request))
+    }
+}
+
+impl<S: Connect, K, F: Clone, C: Clone> Connect for KeyedCircuitBreaker<S, K, F, C> {
+    type Service = KeyedCircuitBreaker<S::Service, K, F, C>;
+
+    fn connect(&self, member: &Arc<Member>) -> Self::Service {
+        KeyedCircuitBreaker {
+            inner: self.inner.connect(member),
+            keys: self.keys.clone(),
+            key: self.key.clone(),
+            classify: self.classify.clone(),
+        }
+    }
+}
+
+impl<S: Chooses, K, F, C> Chooses for KeyedCircuitBreaker<S, K, F, C> {
+    fn has_untried(&self, tried: &Tried) -> bool {
+        self.inner.has_untried(tried)
+    }
+}
+
+impl<S, K, F, C, Req> Choose<Req> for KeyedCircuitBreaker<S, K, F, C>
+where
+    S: Choose<Req>,
+    S::Error: Into<BoxError> + 'static,
+    F: Fn(&Req) -> K,
+    K: Hash,
+    C: Classify<S::Response, S::Error> + Clone,
+{
+    type Choosing = ResponseFuture<S::Choosing, C>;
+
+    fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing {
+        self.guard(request, |inner, request| inner.call_avoiding(request, tried))
+    }
+}
+
+impl<S: Clone, K, F: Clone, C: Clone> Clone for KeyedCircuitBreaker<S, K, F, C> {
+    fn clone(&self) -> Self {
+        let Self { inner, keys, key, classify } = self;
+        let (inner, key, classify) = (inner.clone(), key.clone(), classify.clone());
+        Self { inner, keys: keys.clone(), key, classify }
+    }
+}
+
+impl<S: fmt::Debug, K, F, C> fmt::Debug for KeyedCircuitBreaker<S, K, F, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyedCircuitBreaker")
+            .field("inner", &self.inner)
+            .field("keys", &self.keys)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,160 @@
+//! The circuits of keys: bounded, and found by the hash of the key.
+
+use std::{
+    fmt,
+    hash::{BuildHasher, Hash, RandomState},
+    marker::PhantomData,
+    sync::Arc,
+};
+
+use super::{
+    CircuitBreakerConfig,
+    circuit::{Circuit, Shared},
+    counts::Counts,
+    policy::Policy,
+};
+use crate::{
+    error::Error,
+    sync::{
+        Lease, Padded,
+        atomic::{Mutex, lock},
+    },
+};
+
+/// A key is known by 64 bits of its hash, with a seed that nobody can guess: that any two of a
+/// million keys share a circuit has a chance of three in a hundred million.
+pub(super) struct Keys<K> {
+    policy: Arc<Policy>,
+    hasher: RandomState,
+    shelves: Box<[Padded<Mutex<Shelf>>]>,
+    /// For keys that find no place.
+    others: Kept,
+    keys: PhantomData<fn(K)>,
+}
+
+type Kept = Arc<Lease<Circuit, Counts>>;
+
+/// The circuits of a part of all keys, with the one used last at the end.
+#[derive(Default)]
+struct Shelf {
+    circuits: Vec<(u64, Kept)>,
+    most: usize,
+}
+
+/// So few for each lock that all can be looked at.
+const MOST_PER_SHELF: usize = 16;
+
+impl<K> Keys<K> {
+    pub(super) fn new(policy: Arc<Policy>, max: usize) -> Self {
+        let shelves = max.div_ceil(MOST_PER_SHELF);
+        let shelf = |index: usize| {
+            // As even as it gets, and `max` in all.
+            let most = max * (index + 1) / shelves - max * index / shelves;
+            Padded(Mutex::new(Shelf { circuits: Vec::new(), most }))
+        };
+        Self {
+            others: Arc::new(Lease::single(Circuit::new(policy.clone(), None))),
+            hasher: RandomState::new(),
+            shelves: (0..shelves).map(shelf).collect(),
+            policy,
+            keys: PhantomData,
+        }
+    }
+
+    pub(super) fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
+    fn place(&self, key: &K) -> (u64, &Mutex<Shelf>)
+    where
+        K: Hash,
+    {
+        let hash = self.hasher.hash_one(key);
+        let index = u128::from(hash) * self.shelves.len() as u128 >> 64;
+        (hash, &self.shelves[index as usize].0)
+    }
+
+    /// The circuit of `key`, or a new one.
+    pub(super) fn get(&self, key: &K) -> Shared
+    where
+        K: Hash,
+    {
+        let (hash, shelf) = self.place(key);
+        let mut evicted = None;
+        let circuit = {
+            let mut shelf = lock(shelf);
+            match shelf.find(hash) {
+                Some(circuit) => circuit,
+                None => {
+                    evicted = shelf.make_room();
+                    let new = || Arc::new(Lease::single(Circuit::new(self.policy.clone(), None)));
+                    shelf.put(hash, new).unwrap_or_else(|| self.others.clone())
+                }
+            }
+        };
+        // It has a timer and wakers, which are not dropped under a lock.
+        drop(evicted);
+        Shared::of(circuit)
+    }
+
+    pub(super) fn find(&self, key: &K) -> Option<Shared>
+    where
+        K: Hash,
+    {
+        let (hash, shelf) = self.place(key);
+        lock(shelf).find(hash).map(Shared::of)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.shelves.iter().map(|shelf| lock(shelf).circuits.len()).sum()
+    }
+
+    pub(super) fn update(&self, config: &CircuitBreakerConfig) -> Result<(), Error> {
+        self.policy.update(config, &Shared::of(self.others.clone()))?;
+        for shelf in &self.shelves {
+            let circuits: Vec<_> =
+                lock(shelf).circuits.iter().map(|(_, circuit)| circuit.clone()).collect();
+            for circuit in circuits {
+                Circuit::update(&Shared::of(circuit), &config.clone().clamped());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Shelf {
+    fn find(&mut self, hash: u64) -> Option<Kept> {
+        let at = self.circuits.iter().rposition(|(of, _)| *of == hash)?;
+        let last = self.circuits.len() - 1;
+        if at != last {
+            self.circuits[at..].rotate_left(1);
+        }
+        Some(self.circuits[last].1.clone())
+    }
+
+    /// Takes out the circuit that is needed least, if there is no room and it is needed by nobody.
+    fn make_room(&mut self) -> Option<Kept> {
+        if self.circuits.len() < self.most {
+            return None;
+        }
+        // Used by nobody: only the shelf holds it, and only with the lock can that change.
+        let is_idle = |kept: &Kept| Arc::strong_count(kept) == 1 && kept.core().is_forgettable();
+        let at = self.circuits.iter().position(|(_, kept)| is_idle(kept))?;
+        Some(self.circuits.remove(at).1)
+    }
+
+    fn put(&mut self, hash: u64, new: impl FnOnce() -> Kept) -> Option<Kept> {
+        if self.circuits.len() >= self.most {
+            return None;
+        }
+        let circuit = new();
+        self.circuits.push((hash, circuit.clone()));
+        Some(circuit)
+    }
+}
+
+impl<K> fmt::Debug for Keys<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys").field("len", &self.len()).finish_non_exhaustive()
+    }
+}

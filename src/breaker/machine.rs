@@ -1,0 +1,341 @@
+//! The rules of a circuit, pure: what happened and when in, the state out. No clock, no lock.
+
+use std::time::Duration;
+
+use super::{
+    CircuitBreakerConfig, CircuitState,
+    window::{Tally, Window},
+    word::{Ticket, Word},
+};
+use crate::time::nanos;
+
+/// A circuit, without what makes it fast: every call that may change it goes through here, but good
+/// calls of a closed circuit are only counted outside, and told of as a sum.
+#[derive(Debug)]
+pub(super) struct Machine {
+    config: CircuitBreakerConfig,
+    state: CircuitState,
+    generation: u64,
+    /// Only where a rule looks at it.
+    window: Option<Window>,
+    /// Failures in a row.
+    in_a_row: u32,
+    /// The good calls of all time that are in the window already.
+    seen: u64,
+    /// How often in a row it opened without having closed in between.
+    openings: u32,
+    /// Until when it is open.
+    until: u64,
+    trial: Trial,
+    /// Whether a circuit that only measures would be open.
+    would_be_open: bool,
+    /// How often it opened, or would have.
+    pub(super) opened: u64,
+    pub(super) would_have_opened: u64,
+}
+
+/// What a half-open circuit has found out.
+#[derive(Debug, Default)]
+struct Trial {
+    /// When the last call was let through, or ended.
+    moved: u64,
+    in_flight: u32,
+    good: u32,
+    bad: u32,
+}
+
+/// What comes from outside.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Now {
+    /// Nanoseconds since the circuit was made.
+    pub(super) nanos: u64,
+    /// Good calls of all time.
+    pub(super) good: u64,
+    /// From 0 up to 1.
+    pub(super) random: f64,
+}
+
+/// How a call ended that says something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ended {
+    pub(super) failed: bool,
+    pub(super) slow: bool,
+    pub(super) retry_after: Option<Duration>,
+}
+
+/// Whether a rule is met.
+pub(super) fn trips(config: &CircuitBreakerConfig, in_a_row: u32, tally: Option<Tally>) -> bool {
+    let tally = tally.unwrap_or_default();
+    let failures_trip = config.failures > 0
+        && in_a_row >= config.failures
+        && tally.calls >= u64::from(config.failures_min_calls);
+    let reaches = |part: u64, ratio: Option<f64>| {
+        ratio.is_some_and(|ratio| part as f64 / tally.calls as f64 >= ratio)
+    };
+    failures_trip
+        || (tally.calls >= config.min_calls()
+            && (reaches(tally.failures, config.failure_ratio)
+                || reaches(tally.slow, config.slow_ratio)))
+}
+
+/// How long to stay open, having been opened `again` times since it last closed.
+fn wait(config: &CircuitBreakerConfig, again: u32, random: f64, asked: Option<Duration>) -> u64 {
+    let most = nanos(config.max_open_for) as f64;
+    let grown = nanos(config.open_for) as f64 * config.open_growth.powf(f64::from(again));
+    let jitter = 1.0 + config.open_jitter * (2.0 * random - 1.0);
+    let own = grown.min(most) * jitter;
+    let asked = asked.map_or(0.0, |asked| nanos(asked) as f64);
+    own.max(asked).clamp(1e6, most) as u64
+}
+
+impl Machine {
+    pub(super) fn new(config: CircuitBreakerConfig, now: Now) -> Self {
+        let state = if config.enabled { CircuitState::Closed } else { CircuitState::Disabled };
+        let window = config.needs_window().then(|| Window::new(config.window, now.nanos));
+        Self {
+            config,
+            state,
+            generation: 0,
+            window,
+            in_a_row: 0,
+            seen: now.good,
+            openings: 0,
+            until: 0,
+            trial: Trial::default(),
+            would_be_open: false,
+            opened: 0,
+            would_have_opened: 0,
+        }
+    }
+
+    pub(super) fn config(&self) -> &CircuitBreakerConfig {
+        &self.config
+    }
+
+    pub(super) fn state(&self) -> CircuitState {
+        self.state
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub(super) fn until(&self) -> u64 {
+        self.until
+    }
+
+    pub(super) fn in_a_row(&self) -> u32 {
+        self.in_a_row
+    }
+
+    /// What calls that pass go by.
+    pub(super) fn word(&mut self, now: Now) -> Word {
+        Word::new(self.state, self.generation, self.is_watching(now))
+    }
+
+    /// Whether the next good call may open it: it makes the window count that has failures in it.
+    fn is_watching(&mut self, now: Now) -> bool {
+        let counts = matches!(self.state, CircuitState::Closed | CircuitState::MetricsOnly);
+        let least = self.config.min_calls();
+        counts
+            && self.window.as_mut().is_some_and(|window| {
+                let tally = window.tally(now.nanos);
+                tally.calls < least && (tally.failures > 0 || tally.slow > 0)
+            })
+    }
+
+    /// What the window holds.
+    pub(super) fn tally(&mut self, now: Now) -> Tally {
+        self.catch_up(now, 0);
+        self.window.as_mut().map(|window| window.tally(now.nanos)).unwrap_or_default()
+    }
+
+    /// Half-open: whether all places are taken.
+    pub(super) fn is_full(&self) -> bool {
+        let trial = &self.trial;
+        let all = self.config.successes + self.config.probe_failures;
+        trial.in_flight >= self.config.probes || trial.in_flight + trial.good + trial.bad >= all
+    }
+
+    /// When time alone brings the next transition.
+    pub(super) fn due(&self) -> Option<u64> {
+        match self.state {
+            CircuitState::Open => Some(self.until),
+            CircuitState::HalfOpen => {
+                let most = nanos(self.config.half_open_for);
+                (self.trial.in_flight > 0).then(|| self.trial.moved.saturating_add(most))
+            }
+            _ => None,
+        }
+    }
+
+    /// Does what time has brought.
+    pub(super) fn tick(&mut self, now: Now) {
+        if self.due().is_some_and(|due| now.nanos >= due) {
+            match self.state {
+                CircuitState::Open => self.turn(CircuitState::HalfOpen, now),
+                _ => self.open(now, None),
+            }
+        }
+    }
+
+    /// A place for one call, or `None`.
+    pub(super) fn admit(&mut self, now: Now) -> Option<Ticket> {
+        self.tick(now);
+        match self.state {
+            CircuitState::HalfOpen if !self.is_full() => {
+                self.trial.moved = now.nanos;
+                self.trial.in_flight += 1;
+                Some(Ticket::probe(self.generation))
+            }
+            CircuitState::Open | CircuitState::HalfOpen | CircuitState::ForcedOpen => None,
+            _ => Some(self.word(now).ticket()),
+        }
+    }
+
+    /// Whether a call would get a place.
+    pub(super) fn would_admit(&mut self, now: Now) -> bool {
+        self.tick(now);
+        match self.state {
+            CircuitState::HalfOpen => !self.is_full(),
+            state => !matches!(state, CircuitState::Open | CircuitState::ForcedOpen),
+        }
+    }
+
+    /// A call has ended; `None` if it says nothing. Whether it was of this generation: else nothing
+    /// happened.
+    pub(super) fn settle(&mut self, ticket: Ticket, ended: Option<Ended>, now: Now) -> bool {
+        if ticket.generation() != self.generation {
+            return false;
+        }
+        match self.state {
+            CircuitState::Closed | CircuitState::MetricsOnly => self.count(ended, 0, now),
+            CircuitState::HalfOpen if ticket.is_probe() => self.try_out(ended, now),
+            _ => {}
+        }
+        true
+    }
+
+    /// Good calls alone have ended, `own` of them just now.
+    pub(super) fn look(&mut self, own: u64, now: Now) {
+        let counts = matches!(self.state, CircuitState::Closed | CircuitState::MetricsOnly);
+        if counts && now.good != self.seen {
+            self.count(None, own, now);
+        }
+    }
+
+    fn count(&mut self, ended: Option<Ended>, own: u64, now: Now) {
+        self.catch_up(now, own);
+        if let Some(Ended { failed, slow, .. }) = ended {
+            self.in_a_row = if failed { self.in_a_row.saturating_add(1) } else { 0 };
+            if let Some(window) = &mut self.window {
+                window.add(failed, slow, now.nanos);
+            }
+        }
+        let tally = self.window.as_mut().map(|window| window.tally(now.nanos));
+        let trips = trips(&self.config, self.in_a_row, tally);
+        if self.state == CircuitState::MetricsOnly {
+            self.would_have_opened += u64::from(trips && !self.would_be_open);
+            self.would_be_open = trips;
+        } else if trips {
+            self.open(now, ended.and_then(|ended| ended.retry_after));
+        }
+    }
+
+    /// Puts into the window what was only counted.
+    fn catch_up(&mut self, now: Now, own: u64) {
+        let good = now.good.wrapping_sub(self.seen);
+        self.seen = now.good;
+        if good == 0 {
+            return;
+        }
+        self.in_a_row = 0;
+        if let Some(window) = &mut self.window {
+            let own = own.min(good);
+            window.add_good(good - own, own, now.nanos);
+        }
+    }
+
+    fn try_out(&mut self, ended: Option<Ended>, now: Now) {
+        self.trial.in_flight = self.trial.in_flight.saturating_sub(1);
+        self.trial.moved = now.nanos;
+        let Some(ended) = ended else {
+            return;
+        };
+        // A slow answer is as bad as none where slowness opens it.
+        if ended.failed || (ended.slow && self.config.slow_ratio.is_some()) {
+            self.trial.bad += 1;
+            if self.trial.bad > self.config.probe_failures {
+                self.open(now, ended.retry_after);
+            }
+        } else {
+            self.trial.good += 1;
+            if self.trial.good >= self.config.successes {
+                self.openings = 0;
+                self.turn(CircuitState::Closed, now);
+            }
+        }
+    }
+
+    /// Opens without a call that failed.
+    #[cfg(test)]
+    pub(super) fn trip(&mut self, now: Now) {
+        self.open(now, None);
+    }
+
+    fn open(&mut self, now: Now, asked: Option<Duration>) {
+        let wait = wait(&self.config, self.openings, now.random, asked);
+        self.openings = self.openings.saturating_add(1);
+        self.opened += 1;
+        self.until = now.nanos.saturating_add(wait);
+        self.turn(CircuitState::Open, now);
+    }
+
+    /// Into a state by hand. Nothing happens if it is in it.
+    pub(super) fn force(&mut self, state: CircuitState, now: Now) {
+        if state != self.state {
+            self.openings = 0;
+            self.turn(state, now);
+        }
+    }
+
+    /// Closed, with nothing held against it; or off, if that is what the config says.
+    pub(super) fn reset(&mut self, now: Now) {
+        self.openings = 0;
+        let on = self.config.enabled;
+        self.turn(if on { CircuitState::Closed } else { CircuitState::Disabled }, now);
+    }
+
+    fn turn(&mut self, state: CircuitState, now: Now) {
+        self.state = state;
+        self.generation = Word::next_generation(self.generation);
+        self.seen = now.good;
+        self.in_a_row = 0;
+        self.trial = Trial::default();
+        self.would_be_open = false;
+        // What opened it can be looked at while it is open.
+        if let Some(window) = self.window.as_mut().filter(|_| state != CircuitState::Open) {
+            window.clear(now.nanos);
+        }
+    }
+
+    /// New settings. What was counted stays, as far as it fits; so does the time it is open until.
+    pub(super) fn update(&mut self, config: CircuitBreakerConfig, now: Now) {
+        self.catch_up(now, 0);
+        let (was_on, is_on) = (self.config.enabled, config.enabled);
+        self.config = config;
+        match &mut self.window {
+            Some(window) if self.config.needs_window() => {
+                window.resize(self.config.window, now.nanos);
+            }
+            window => {
+                let needed = self.config.needs_window();
+                *window = needed.then(|| Window::new(self.config.window, now.nanos));
+            }
+        }
+        let by_hand = matches!(self.state, CircuitState::ForcedOpen | CircuitState::MetricsOnly);
+        if was_on != is_on && !by_hand {
+            self.reset(now);
+        }
+    }
+}

@@ -1,0 +1,708 @@
+//! The machine against a naive model, and against the cases of others.
+
+use proptest::prelude::*;
+use serde_json::Value;
+
+use super::{
+    CircuitBreakerConfig, CircuitState, Window,
+    machine::{Ended, Machine, Now},
+    word::Ticket,
+};
+use std::time::Duration;
+
+const SECOND: u64 = 1_000_000_000;
+const GOOD: Ended = Ended { failed: false, slow: false, retry_after: None };
+const BAD: Ended = Ended { failed: true, slow: false, retry_after: None };
+
+/// A machine with a clock, which tells of good calls as a circuit does: as a sum, where it may.
+struct Circuit {
+    machine: Machine,
+    now: u64,
+    good: u64,
+    places: Vec<Ticket>,
+    refused: u64,
+}
+
+impl Circuit {
+    fn new(config: CircuitBreakerConfig) -> Self {
+        config.validate().unwrap();
+        let now = Now { nanos: 0, good: 0, random: 0.5 };
+        let machine = Machine::new(config, now);
+        Self { machine, now: 0, good: 0, places: Vec::new(), refused: 0 }
+    }
+
+    fn now(&self) -> Now {
+        Now { nanos: self.now, good: self.good, random: 0.5 }
+    }
+
+    fn acquire(&mut self) -> bool {
+        match self.machine.admit(self.now()) {
+            Some(ticket) => self.places.push(ticket),
+            None => self.refused += 1,
+        }
+        self.machine.would_admit(self.now());
+        self.refused == 0 || !self.places.is_empty()
+    }
+
+    /// One call from start to end; whether it was let through.
+    fn call(&mut self, ended: Option<Ended>) -> bool {
+        let now = self.now();
+        let place = match self.places.pop() {
+            Some(place) => Some(place),
+            None => self.machine.admit(now),
+        };
+        let Some(ticket) = place else {
+            self.refused += 1;
+            return false;
+        };
+        self.ends(ticket, ended);
+        true
+    }
+
+    fn ends(&mut self, ticket: Ticket, ended: Option<Ended>) {
+        let word = self.machine.word(self.now());
+        if ended == Some(GOOD) && word.only_counts(ticket) {
+            self.good += 1;
+        } else {
+            self.machine.settle(ticket, ended, self.now());
+        }
+    }
+
+    fn state(&mut self) -> CircuitState {
+        let now = self.now();
+        self.machine.tick(now);
+        self.machine.state()
+    }
+}
+
+// The model: every call with its time and generation, all rules by counting anew.
+
+#[derive(Debug, Clone)]
+struct Model {
+    config: CircuitBreakerConfig,
+    state: CircuitState,
+    generation: u64,
+    /// Calls of this generation: when, failed, slow.
+    calls: Vec<(u64, bool, bool)>,
+    openings: i32,
+    until: u64,
+    moved: u64,
+    out: usize,
+}
+
+impl Model {
+    fn turn(&mut self, state: CircuitState) {
+        (self.state, self.out) = (state, 0);
+        self.generation += 1;
+        self.calls.clear();
+    }
+
+    fn open(&mut self, now: u64, asked: u64) {
+        let grown =
+            self.config.open_for.as_secs_f64() * self.config.open_growth.powi(self.openings);
+        let own = (grown.min(self.config.max_open_for.as_secs_f64()) * 1e9) as u64;
+        self.until = now + own.max(asked.min(self.config.max_open_for.as_nanos() as u64));
+        self.openings += 1;
+        self.turn(CircuitState::Open);
+    }
+
+    fn inside(&self, now: u64) -> Vec<(u64, bool, bool)> {
+        match self.config.window {
+            Window::Calls(size) => {
+                let from = self.calls.len().saturating_sub(size as usize);
+                self.calls[from..].to_vec()
+            }
+            Window::Time(time) => {
+                let bucket = time.as_nanos() as u64 / 10;
+                let inside = |call: &&(u64, bool, bool)| call.0 / bucket + 10 > now / bucket;
+                self.calls.iter().filter(inside).copied().collect()
+            }
+        }
+    }
+
+    fn tick(&mut self, now: u64) {
+        let half_open_for = self.config.half_open_for.as_nanos() as u64;
+        match self.state {
+            CircuitState::Open if now >= self.until => self.turn(CircuitState::HalfOpen),
+            CircuitState::HalfOpen if self.out > 0 && now >= self.moved + half_open_for => {
+                self.open(now, 0);
+            }
+            _ => {}
+        }
+    }
+
+    fn admit(&mut self, now: u64) -> Option<u64> {
+        self.tick(now);
+        match self.state {
+            CircuitState::Closed => Some(self.generation),
+            CircuitState::HalfOpen => {
+                let all = (self.config.successes + self.config.probe_failures) as usize;
+                let free = self.out < self.config.probes as usize;
+                (free && self.out + self.calls.len() < all).then(|| {
+                    self.moved = now;
+                    self.out += 1;
+                    self.generation
+                })
+            }
+            _ => None,
+        }
+    }
+
+    fn end(&mut self, generation: u64, ended: Option<Ended>, now: u64) {
+        if generation != self.generation {
+            return;
+        }
+        (self.out, self.moved) = (self.out.saturating_sub(1), now);
+        let Some(Ended { failed, slow, retry_after }) = ended else {
+            return;
+        };
+        let asked = retry_after.map_or(0, |asked| asked.as_nanos() as u64);
+        self.calls.push((now, failed, slow));
+        let config = &self.config;
+        if self.state == CircuitState::HalfOpen {
+            let is_bad =
+                |call: &&(_, bool, bool)| call.1 || (call.2 && config.slow_ratio.is_some());
+            let bad = self.calls.iter().filter(is_bad).count();
+            if bad > config.probe_failures as usize {
+                self.open(now, asked);
+            } else if self.calls.len() - bad >= config.successes as usize {
+                self.openings = 0;
+                self.turn(CircuitState::Closed);
+            }
+            return;
+        }
+        let in_a_row = self.calls.iter().rev().take_while(|call| call.1).count();
+        let inside = self.inside(now);
+        let share = |part: usize| part as f64 / inside.len() as f64;
+        let failed = share(inside.iter().filter(|call| call.1).count());
+        let slow = share(inside.iter().filter(|call| call.2).count());
+        let least = match config.window {
+            Window::Calls(size) => config.min_calls.clamp(1, size),
+            Window::Time(_) => config.min_calls.max(1),
+        };
+        let by_row = config.failures > 0
+            && in_a_row >= config.failures as usize
+            && inside.len() >= config.failures_min_calls as usize;
+        let by_ratio = inside.len() >= least as usize
+            && (config.failure_ratio.is_some_and(|ratio| failed >= ratio)
+                || config.slow_ratio.is_some_and(|ratio| slow >= ratio));
+        if by_row || by_ratio {
+            self.open(now, asked);
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Admit,
+    End(usize, Option<Ended>),
+    Pass(u64),
+    Reset,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let ended = prop_oneof![
+        4 => Just(Some(GOOD)),
+        1 => Just(Some(Ended { slow: true, ..GOOD })),
+        3 => Just(Some(BAD)),
+        1 => Just(Some(Ended { slow: true, ..BAD })),
+        1 => (0_u64..30).prop_map(|s| Some(Ended { retry_after: Some(Duration::from_secs(s)), ..BAD })),
+        1 => Just(None),
+    ];
+    let step = prop_oneof![
+        6 => Just(Step::Admit),
+        6 => (any::<usize>(), ended).prop_map(|(index, ended)| Step::End(index, ended)),
+        3 => (0_u64..4 * SECOND).prop_map(Step::Pass),
+        1 => Just(Step::Reset),
+    ];
+    prop::collection::vec(step, 0..150)
+}
+
+fn configs() -> impl Strategy<Value = CircuitBreakerConfig> {
+    let window = prop_oneof![
+        (1_u32..12).prop_map(Window::Calls),
+        (1_u64..12).prop_map(|s| Window::Time(Duration::from_secs(s))),
+    ];
+    let ratio = || prop::option::of(prop_oneof![Just(0.25), Just(0.5), Just(1.0)]);
+    let places = (1_u32..4, 1_u32..4, 0_u32..3);
+    (0_u32..5, 0_u32..6, ratio(), ratio(), window, 0_u32..9, places, 1_u64..12).prop_map(
+        |(
+            failures,
+            failures_min_calls,
+            failure_ratio,
+            slow_ratio,
+            window,
+            min_calls,
+            places,
+            half,
+        )| {
+            CircuitBreakerConfig {
+                failures: if failure_ratio.or(slow_ratio).is_none() {
+                    failures.max(1)
+                } else {
+                    failures
+                },
+                failures_min_calls,
+                failure_ratio,
+                slow_ratio,
+                window,
+                min_calls,
+                probes: places.0,
+                successes: places.1,
+                probe_failures: places.2,
+                open_for: Duration::from_secs(4),
+                max_open_for: Duration::from_secs(10),
+                open_jitter: 0.0,
+                half_open_for: Duration::from_secs(half),
+                ..CircuitBreakerConfig::default()
+            }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn the_machine_and_the_model_never_differ(config in configs(), steps in steps()) {
+        let mut circuit = Circuit::new(config.clone());
+        let mut model = Model {
+            config, state: CircuitState::Closed, generation: 0, calls: Vec::new(), openings: 0,
+            until: 0, moved: 0, out: 0,
+        };
+        let mut out = Vec::new();
+        for step in steps {
+            let now = circuit.now;
+            match step {
+                Step::Admit => {
+                    let admitted = circuit.machine.admit(circuit.now());
+                    let expected = model.admit(now);
+                    prop_assert_eq!(admitted.map(Ticket::generation), expected);
+                    out.extend(admitted);
+                }
+                Step::End(index, ended) if !out.is_empty() => {
+                    let ticket = out.swap_remove(index % out.len());
+                    model.end(ticket.generation(), ended, now);
+                    circuit.ends(ticket, ended);
+                    // At a low rate each good call looks at the clock; a window of calls does not
+                    // care when anybody looks.
+                    let is_timed = matches!(model.config.window, Window::Time(_));
+                    if is_timed || index % 3 == 0 {
+                        circuit.machine.look(1, circuit.now());
+                    }
+                }
+                Step::End(..) => {}
+                Step::Pass(nanos) => circuit.now += nanos,
+                Step::Reset => {
+                    circuit.machine.reset(circuit.now());
+                    model.openings = 0;
+                    model.turn(CircuitState::Closed);
+                }
+            }
+            prop_assert_eq!(circuit.machine.state(), model.state);
+            prop_assert_eq!(circuit.machine.generation(), model.generation);
+            if model.state == CircuitState::Open {
+                prop_assert_eq!(circuit.machine.until(), model.until);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_wait_grows_up_to_its_cap_and_closing_starts_anew() {
+    let config = CircuitBreakerConfig::consecutive(1)
+        .with_open_for(Duration::from_secs(10))
+        .with_open_growth(2.0)
+        .with_max_open_for(Duration::from_secs(30))
+        .with_open_jitter(0.0)
+        .with_successes(1)
+        .with_probe_failures(0);
+    let mut circuit = Circuit::new(config);
+    let opens_for = |circuit: &mut Circuit, ended| {
+        assert!(circuit.call(Some(ended)));
+        let wait = circuit.machine.until() - circuit.now;
+        circuit.now += wait;
+        assert_eq!(circuit.state(), CircuitState::HalfOpen);
+        wait / SECOND
+    };
+    let waits: Vec<_> = (0..4).map(|_| opens_for(&mut circuit, BAD)).collect();
+    assert_eq!(waits, [10, 20, 30, 30]);
+    assert!(circuit.call(Some(GOOD)));
+    assert_eq!(opens_for(&mut circuit, BAD), 10);
+    // A failure that says when to come back lengthens it, up to the cap, and shortens nothing.
+    for (asked, expected) in [(25, 25), (86_400, 30), (1, 30)] {
+        let asked = Some(Duration::from_secs(asked));
+        assert_eq!(opens_for(&mut circuit, Ended { retry_after: asked, ..BAD }), expected);
+    }
+}
+
+#[test]
+fn jitter_goes_both_ways() {
+    let config = CircuitBreakerConfig::consecutive(1).with_open_jitter(0.2);
+    for (random, millis) in [(0.0, 4_000), (0.5, 5_000), (0.75, 5_500)] {
+        let now = Now { nanos: 0, good: 0, random };
+        let mut machine = Machine::new(config.clone(), now);
+        let ticket = machine.admit(now).unwrap();
+        machine.settle(ticket, Some(BAD), now);
+        assert_eq!(machine.until() / 1_000_000, millis);
+    }
+}
+
+#[test]
+fn new_settings_keep_what_was_counted() {
+    let config = CircuitBreakerConfig::default()
+        .with_failures(0)
+        .with_window(Window::Calls(10))
+        .with_min_calls(8)
+        .with_open_jitter(0.0);
+    let mut circuit = Circuit::new(config.clone());
+    for ended in [BAD, BAD, BAD, GOOD, GOOD, GOOD] {
+        circuit.call(Some(ended));
+    }
+    let now = circuit.now();
+    circuit.machine.update(config.clone().with_window(Window::Calls(20)).with_min_calls(7), now);
+    let held = circuit.machine.tally(now);
+    assert_eq!((held.calls, held.failures), (6, 3));
+    circuit.call(Some(BAD));
+    assert_eq!(circuit.state(), CircuitState::Open);
+    // Open until the time it had, whatever `open_for` is now; switched off, it lets all pass.
+    let until = circuit.machine.until();
+    circuit.machine.update(config.clone().with_open_for(Duration::from_secs(50)), circuit.now());
+    assert_eq!((circuit.machine.until(), circuit.state()), (until, CircuitState::Open));
+    circuit.machine.update(config.with_enabled(false), circuit.now());
+    assert_eq!(circuit.state(), CircuitState::Disabled);
+}
+
+// The cases of resilience4j.
+
+fn state(name: &str) -> CircuitState {
+    match name {
+        "CLOSED" => CircuitState::Closed,
+        "OPEN" => CircuitState::Open,
+        "HALF_OPEN" => CircuitState::HalfOpen,
+        "FORCED_OPEN" => CircuitState::ForcedOpen,
+        "DISABLED" => CircuitState::Disabled,
+        "METRICS_ONLY" => CircuitState::MetricsOnly,
+        other => panic!("no state `{other}`"),
+    }
+}
+
+/// Its suite's config: half of the last 20 s failed or slow, of five calls; four places, of which
+/// fewer than half may fail.
+fn resilience4j() -> CircuitBreakerConfig {
+    CircuitBreakerConfig::default()
+        .with_failures(0)
+        .with_failure_ratio(0.5)
+        .with_slow_ratio(0.5)
+        .with_slow_after(Duration::from_secs(4))
+        .with_window(Window::Time(Duration::from_secs(20)))
+        .with_min_calls(5)
+        .with_open_for(Duration::from_secs(5))
+        .with_open_growth(1.0)
+        .with_open_jitter(0.0)
+        .with_probes(4)
+        .with_successes(3)
+        .with_probe_failures(1)
+        .with_half_open_for(Duration::from_secs(1))
+}
+
+impl Circuit {
+    fn outcome(&self, arg: &Value) -> Option<Ended> {
+        let (name, seconds) = match arg {
+            Value::Array(pair) => (pair[0].as_str().unwrap(), pair[1].as_f64().unwrap()),
+            name => (name.as_str().unwrap(), 0.0),
+        };
+        let slow = seconds >= self.machine.config().slow_after.as_secs_f64();
+        match name {
+            "S" => Some(Ended { slow, ..GOOD }),
+            "F" => Some(Ended { slow, ..BAD }),
+            "I" | "X" => None,
+            other => panic!("no outcome `{other}`"),
+        }
+    }
+
+    /// By hand, also into states that only time and calls lead to here.
+    fn transition(&mut self, to: CircuitState) {
+        let now = self.now();
+        match to {
+            CircuitState::Open => self.machine.trip(now),
+            CircuitState::HalfOpen => {
+                self.now = self.machine.until();
+                assert_eq!(self.state(), CircuitState::HalfOpen);
+            }
+            other => self.machine.force(other, now),
+        }
+    }
+
+    fn step(&mut self, step: &Value) -> Option<bool> {
+        match step["op"].as_str().unwrap() {
+            "call" => {
+                let ended = self.outcome(&step["arg"]);
+                self.call(ended);
+                None
+            }
+            "acquire" => {
+                let refused = self.refused;
+                self.acquire();
+                Some(self.refused == refused)
+            }
+            "release" => {
+                let place = self.places.pop().unwrap();
+                self.ends(place, None);
+                None
+            }
+            "advance_s" => {
+                self.now += (step["arg"].as_f64().unwrap() * 1e9) as u64;
+                None
+            }
+            "transition" => {
+                self.transition(state(step["arg"].as_str().unwrap()));
+                None
+            }
+            other => panic!("no step `{other}`"),
+        }
+    }
+}
+
+/// Where we differ on purpose, what is seen here instead. The reasons are in the docs of
+/// [`CircuitBreakerConfig`] and [`super::CircuitBreakerStats`]: a half-open circuit decides as soon
+/// as the result is certain, not with the last of its calls; what is not permitted is a total, not
+/// reset by a transition; time alone makes a circuit half-open.
+fn differs(case: &str, step: usize, field: &str) -> Option<Value> {
+    let seen = match (case, step, field) {
+        ("open for 5 s, then half open on the next permission", 5, "not_permitted") => {
+            Value::from(2)
+        }
+        ("half open: F F S F goes back to open at 75 percent", 4, "state") => "OPEN".into(),
+        ("half open: slow slow slow fast goes back to open at slow rate 75", _, "state") => {
+            "OPEN".into()
+        }
+        ("half open: an ignored result returns its permit", 7, "state") => "CLOSED".into(),
+        ("half open: an ignored result returns its permit", 9, "state") => "CLOSED".into(),
+        ("half open: an ignored result returns its permit", 9, "buffered") => 0.into(),
+        ("half open: an ignored result returns its permit", 11, "buffered") => 1.into(),
+        ("half open: four ignored results change nothing, four successes close", 15, "state") => {
+            "CLOSED".into()
+        }
+        (
+            "half open: four ignored results change nothing, four successes close",
+            17,
+            "buffered",
+        ) => 1.into(),
+        _ => return None,
+    };
+    Some(seen)
+}
+
+#[test]
+fn resilience4j_s_cases() {
+    let vectors: Value =
+        serde_json::from_str(include_str!("../../tests/vectors/resilience4j_circuit_breaker.json"))
+            .unwrap();
+    let cases = vectors["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 19);
+    for case in cases {
+        let name = case["name"].as_str().unwrap();
+        let Some(steps) = case["steps"].as_array() else {
+            resilience4j_rule(case);
+            continue;
+        };
+        let config = match case["config_override"]["wait_open"].as_str() {
+            None => resilience4j(),
+            Some("exponential 5 s x1.5") => {
+                resilience4j().with_open_growth(1.5).with_window(Window::Calls(5))
+            }
+            Some(other) => panic!("no config `{other}`"),
+        };
+        let mut circuit = Circuit::new(config);
+        for (index, step) in steps.iter().enumerate() {
+            let result = circuit.step(step);
+            let expected = &step["expect"];
+            let now = circuit.now();
+            // A circuit that nobody asks is still open there, and here too: by the machine.
+            let state_now = circuit.machine.state();
+            let tally = circuit.machine.tally(now);
+            let rate = |part: u64| {
+                let least = circuit.machine.config().min_calls();
+                let of = tally.calls as f64;
+                if tally.calls < least { -1.0 } else { (100.0 * part as f64 / of).round() }
+            };
+            let seen = |field: &str| -> Value {
+                match field {
+                    "state" => format!("{state_now:?}").into(),
+                    "result" => result.into(),
+                    "not_permitted" => circuit.refused.into(),
+                    "buffered" => tally.calls.into(),
+                    "failed" => tally.failures.into(),
+                    "successful" => (tally.calls - tally.failures).into(),
+                    "slow" => tally.slow.into(),
+                    "failure_rate" => (rate(tally.failures) as i64).into(),
+                    "slow_rate" => (rate(tally.slow) as i64).into(),
+                    other => panic!("no field `{other}`"),
+                }
+            };
+            for (field, value) in expected.as_object().into_iter().flatten() {
+                let value = differs(name, index, field).unwrap_or_else(|| value.clone());
+                let value = match field.as_str() {
+                    "state" => format!("{:?}", state(value.as_str().unwrap())).into(),
+                    _ => value,
+                };
+                assert_eq!(seen(field), value, "{name}, step {index}, {field}: {step}");
+            }
+        }
+    }
+}
+
+/// The cases that are given in words.
+fn resilience4j_rule(case: &Value) {
+    let mut circuit = Circuit::new(resilience4j());
+    match case["name"].as_str().unwrap() {
+        // There is no way to ask for it.
+        "closed to half open is an illegal transition" => {
+            assert!(circuit.call(Some(BAD)));
+            assert_eq!(circuit.state(), CircuitState::Closed);
+        }
+        "transition to the same state is allowed and emits no event" => {
+            circuit.machine.force(CircuitState::ForcedOpen, circuit.now());
+            let generation = circuit.machine.generation();
+            circuit.machine.force(CircuitState::ForcedOpen, circuit.now());
+            assert_eq!(circuit.machine.generation(), generation);
+        }
+        // Only while a call is out: a half-open circuit that nobody calls has found out nothing. To close it without a good call is no choice here.
+        "half open longer than max_wait_half_open (1 s) moves to OPEN, or to CLOSED if so configured" =>
+        {
+            circuit.transition(CircuitState::Open);
+            circuit.transition(CircuitState::HalfOpen);
+            circuit.now += 100 * SECOND;
+            assert_eq!(circuit.state(), CircuitState::HalfOpen);
+            assert!(circuit.acquire());
+            circuit.now += SECOND - 1;
+            assert_eq!(circuit.state(), CircuitState::HalfOpen);
+            circuit.now += 1;
+            assert_eq!(circuit.state(), CircuitState::Open);
+        }
+        other => panic!("no test for `{other}`"),
+    }
+}
+
+// The cases of gobreaker.
+
+fn gobreaker(case: &Value) -> CircuitBreakerConfig {
+    let config = &case["config"];
+    let seconds = |name: &str| Duration::from_secs(config[name].as_u64().unwrap());
+    let base = CircuitBreakerConfig::go()
+        .with_failures_min_calls(0)
+        .with_open_for(seconds("timeout_s"))
+        .with_max_open_for(Duration::from_secs(90))
+        .with_probes(config["max_requests"].as_u64().unwrap() as u32)
+        .with_successes(config["max_requests"].as_u64().unwrap() as u32);
+    match config["trip"].as_str().unwrap() {
+        "consecutive_failures > 5" => base.with_failures(6),
+        "valid requests >= 3 and failures/valid >= 0.6" => base
+            .with_failures(0)
+            .with_failure_ratio(0.6)
+            .with_min_calls(3)
+            .with_window(Window::Time(seconds("interval_s"))),
+        other => panic!("no rule `{other}`"),
+    }
+}
+
+#[test]
+fn gobreaker_s_cases() {
+    let vectors: Value =
+        serde_json::from_str(include_str!("../../tests/vectors/gobreaker.json")).unwrap();
+    let cases = vectors["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 6);
+    for case in cases {
+        let name = case["name"].as_str().unwrap();
+        match case["steps"].as_array() {
+            Some(steps) => gobreaker_steps(case, steps),
+            None => gobreaker_rule(name, case),
+        }
+    }
+}
+
+fn gobreaker_steps(case: &Value, steps: &[Value]) {
+    let mut circuit = Circuit::new(gobreaker(case));
+    // There the counters are all reset each 30 s, here the window slides: at the 31st second the
+    // last success is still in it, and the next two failures of four calls are half, not two thirds.
+    // From there on the circuit is opened by one failure more.
+    let slides = steps.iter().position(|step| {
+        step["arg"] == serde_json::json!(["S", "F"]) && step.get("expect_admitted").is_none()
+    });
+    for (index, step) in steps.iter().enumerate() {
+        if step["op"] == "advance_s" {
+            circuit.now += (step["arg"].as_f64().unwrap() * 1e9).round() as u64;
+        } else {
+            let admitted: Vec<_> = step["arg"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|arg| {
+                    let ended = circuit.outcome(arg);
+                    circuit.state();
+                    Value::from(circuit.call(ended))
+                })
+                .collect();
+            if let Some(expected) = step["expect_admitted"].as_array() {
+                assert_eq!(&admitted, expected, "{step}");
+            }
+        }
+        if Some(index) == slides {
+            assert_eq!(circuit.state(), CircuitState::Closed);
+            let held = circuit.machine.tally(circuit.now());
+            assert_eq!((held.calls, held.failures), (4, 2));
+            circuit.call(Some(BAD));
+        }
+        let seen = circuit.state();
+        let expected = &step["expect"];
+        if let Some(name) = expected["state"].as_str() {
+            assert_eq!(seen, state(name), "{}: {step}", case["name"]);
+        }
+        if let Some(in_a_row) = expected["consecutive_failures"].as_u64() {
+            circuit.machine.look(0, circuit.now());
+            assert_eq!(u64::from(circuit.machine.in_a_row()), in_a_row, "{step}");
+        }
+    }
+}
+
+fn gobreaker_rule(name: &str, case: &Value) {
+    match name {
+        "half open admits max_requests at once, the next is refused while the third is still running" =>
+        {
+            let mut circuit = Circuit::new(gobreaker(case));
+            circuit.transition(CircuitState::Open);
+            circuit.transition(CircuitState::HalfOpen);
+            assert!(circuit.call(Some(GOOD)) && circuit.call(Some(GOOD)));
+            let third = circuit.machine.admit(circuit.now()).unwrap();
+            assert!(circuit.machine.admit(circuit.now()).is_none(), "a fourth");
+            circuit.ends(third, Some(GOOD));
+            assert_eq!(circuit.state(), CircuitState::Closed);
+        }
+        "rolling window of ten 3 s buckets: trips at 14 failures of 23 (0.6087)" => {
+            let config = gobreaker(case);
+            let tally = |calls, failures| super::window::Tally { calls, failures, slow: 0 };
+            assert!(super::machine::trips(&config, 0, Some(tally(23, 14))));
+            assert!(!super::machine::trips(&config, 0, Some(tally(22, 13))));
+            let Window::Time(window) = config.window else { panic!("{config:?}") };
+            assert_eq!(window / 10, Duration::from_secs(3));
+        }
+        "a result that started before the counters were reset is ignored (generation)" => {
+            let mut circuit = Circuit::new(resilience4j());
+            let old = circuit.machine.admit(circuit.now()).unwrap();
+            circuit.machine.reset(circuit.now());
+            circuit.ends(old, Some(BAD));
+            circuit.ends(old, Some(GOOD));
+            assert_eq!(circuit.machine.tally(circuit.now()).calls, 0);
+        }
+        // Shown with a service that panics, in tests/breaker.rs: the call ends as a failure.
+        "a panic counts as one failure" => {
+            let mut circuit = Circuit::new(resilience4j());
+            circuit.call(Some(BAD));
+            let held = circuit.machine.tally(circuit.now());
+            assert_eq!(held.calls, case["expect"]["requests"].as_u64().unwrap());
+            assert_eq!(held.failures, case["expect"]["failures"].as_u64().unwrap());
+        }
+        other => panic!("no test for `{other}`"),
+    }
+}

@@ -1,0 +1,497 @@
+//! The windows that ratios are of, pure: what happened and when in, counts out.
+
+use std::time::Duration;
+
+use super::config;
+use crate::time::nanos;
+
+/// What happened lately.
+#[derive(Debug)]
+pub(super) enum Window {
+    Calls(Ring),
+    Time(Buckets),
+}
+
+/// What a window holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) calls: u64,
+    pub(super) failures: u64,
+    pub(super) slow: u64,
+}
+
+impl Window {
+    pub(super) fn new(window: config::Window, now: u64) -> Self {
+        match window {
+            config::Window::Calls(calls) => Self::Calls(Ring::new(calls as usize)),
+            config::Window::Time(time) => Self::Time(Buckets::new(time, now)),
+        }
+    }
+
+    /// Calls that went well: some between the last time that anything was added and now, and some
+    /// just now.
+    pub(super) fn add_good(&mut self, earlier: u64, just_now: u64, now: u64) {
+        match self {
+            Self::Calls(ring) => ring.push_good(earlier + just_now),
+            Self::Time(buckets) => {
+                buckets.spread_good(earlier, now);
+                buckets.add(just_now, false, false, now);
+            }
+        }
+    }
+
+    /// One call that ended now.
+    pub(super) fn add(&mut self, failed: bool, slow: bool, now: u64) {
+        match self {
+            Self::Calls(ring) => ring.push(failed, slow),
+            Self::Time(buckets) => buckets.add(1, failed, slow, now),
+        }
+    }
+
+    pub(super) fn tally(&mut self, now: u64) -> Tally {
+        match self {
+            Self::Calls(ring) => ring.tally,
+            Self::Time(buckets) => buckets.tally(now),
+        }
+    }
+
+    /// Nothing has happened.
+    pub(super) fn clear(&mut self, now: u64) {
+        match self {
+            Self::Calls(ring) => *ring = Ring::new(ring.size),
+            Self::Time(buckets) => {
+                *buckets = Buckets { length: buckets.length, ..Buckets::empty(now) }
+            }
+        }
+    }
+
+    /// Another size of the same kind keeps what fits; another kind starts empty.
+    pub(super) fn resize(&mut self, window: config::Window, now: u64) {
+        match (self, window) {
+            (Self::Calls(ring), config::Window::Calls(calls)) => ring.resize(calls as usize),
+            (Self::Time(buckets), config::Window::Time(time)) => buckets.resize(time, now),
+            (this, window) => *this = Self::new(window, now),
+        }
+    }
+}
+
+/// The last so many calls: two bits for each.
+#[derive(Debug)]
+pub(super) struct Ring {
+    size: usize,
+    /// Where the next call goes: over the oldest, once the ring is full.
+    next: usize,
+    failed: Box<[u64]>,
+    slow: Box<[u64]>,
+    tally: Tally,
+}
+
+impl Ring {
+    fn new(size: usize) -> Self {
+        let words = size.div_ceil(64);
+        Self {
+            size,
+            next: 0,
+            failed: vec![0; words].into(),
+            slow: vec![0; words].into(),
+            tally: Tally::default(),
+        }
+    }
+
+    fn push(&mut self, failed: bool, slow: bool) {
+        let (word, bit) = (self.next / 64, self.next % 64);
+        self.push_good(1);
+        self.failed[word] |= u64::from(failed) << bit;
+        self.slow[word] |= u64::from(slow) << bit;
+        self.tally.failures += u64::from(failed);
+        self.tally.slow += u64::from(slow);
+    }
+
+    /// Writes good calls over the oldest, a word at a time.
+    fn push_good(&mut self, calls: u64) {
+        let size = self.size as u64;
+        self.tally.calls = (self.tally.calls + calls.min(size)).min(size);
+        let mut left = calls.min(size) as usize;
+        while left > 0 {
+            let (word, bit) = (self.next / 64, self.next % 64);
+            let here = left.min(64 - bit).min(self.size - self.next);
+            let mask = (u64::MAX >> (64 - here)) << bit;
+            self.tally.failures -= u64::from((self.failed[word] & mask).count_ones());
+            self.tally.slow -= u64::from((self.slow[word] & mask).count_ones());
+            self.failed[word] &= !mask;
+            self.slow[word] &= !mask;
+            self.next = (self.next + here) % self.size;
+            left -= here;
+        }
+    }
+
+    fn resize(&mut self, size: usize) {
+        if size == self.size {
+            return;
+        }
+        let held = self.tally.calls as usize;
+        let mut resized = Self::new(size);
+        for age in (0..held.min(size)).rev() {
+            let at = (self.next + self.size - 1 - age) % self.size;
+            let is_set = |bits: &[u64]| bits[at / 64] >> (at % 64) & 1 == 1;
+            resized.push(is_set(&self.failed), is_set(&self.slow));
+        }
+        *self = resized;
+    }
+}
+
+const BUCKETS: u64 = 10;
+
+/// The calls of a time, in ten buckets that are used again when their time has come.
+#[derive(Debug)]
+pub(super) struct Buckets {
+    /// Nanoseconds for each bucket.
+    length: u64,
+    /// Up to when all calls are counted. Never goes back, whoever comes late with an older time.
+    seen: u64,
+    buckets: [Bucket; BUCKETS as usize],
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Bucket {
+    /// Which of all buckets there ever were.
+    number: u64,
+    tally: Tally,
+}
+
+impl Buckets {
+    fn new(time: Duration, now: u64) -> Self {
+        Self { length: (nanos(time) / BUCKETS).max(1), ..Self::empty(now) }
+    }
+
+    fn empty(now: u64) -> Self {
+        Self { length: 1, seen: now, buckets: [Bucket::default(); BUCKETS as usize] }
+    }
+
+    fn bucket(&mut self, number: u64) -> &mut Tally {
+        let bucket = &mut self.buckets[(number % BUCKETS) as usize];
+        if bucket.number != number {
+            *bucket = Bucket { number, tally: Tally::default() };
+        }
+        &mut bucket.tally
+    }
+
+    fn add(&mut self, calls: u64, failed: bool, slow: bool, now: u64) {
+        self.seen = self.seen.max(now);
+        let tally = self.bucket(self.seen / self.length);
+        tally.calls += calls;
+        tally.failures += u64::from(failed);
+        tally.slow += u64::from(slow);
+    }
+
+    /// Evenly over the time in which they came, since nobody looked at a clock for each.
+    fn spread_good(&mut self, calls: u64, now: u64) {
+        let (from, to) = (self.seen, self.seen.max(now));
+        let (first, last) = (from / self.length, to / self.length);
+        self.seen = to;
+        if first == last {
+            self.bucket(last).calls += calls;
+            return;
+        }
+        let before = |moment: u64| {
+            let share = u128::from(calls) * u128::from(moment.clamp(from, to) - from);
+            (share / u128::from(to - from)) as u64
+        };
+        for number in first.max((last + 1).saturating_sub(BUCKETS))..=last {
+            let start = number * self.length;
+            let here = before(start.saturating_add(self.length)) - before(start);
+            self.bucket(number).calls += here;
+        }
+    }
+
+    fn tally(&mut self, now: u64) -> Tally {
+        let last = self.seen.max(now) / self.length;
+        let is_inside = |bucket: &&Bucket| bucket.number + BUCKETS > last;
+        self.buckets.iter().filter(is_inside).fold(Tally::default(), |sum, bucket| Tally {
+            calls: sum.calls + bucket.tally.calls,
+            failures: sum.failures + bucket.tally.failures,
+            slow: sum.slow + bucket.tally.slow,
+        })
+    }
+
+    /// Each bucket goes where its end falls now.
+    fn resize(&mut self, time: Duration, now: u64) {
+        let mut resized = Self::new(time, self.seen.max(now));
+        if resized.length == self.length {
+            return;
+        }
+        let last = resized.seen / resized.length;
+        let mut old = self.buckets;
+        old.sort_by_key(|bucket| bucket.number);
+        for Bucket { number, tally } in old {
+            let end = (number + 1).saturating_mul(self.length).min(resized.seen);
+            let number = end / resized.length;
+            if tally.calls > 0 && number + BUCKETS > last {
+                let sum = resized.bucket(number);
+                sum.calls += tally.calls;
+                sum.failures += tally.failures;
+                sum.slow += tally.slow;
+            }
+        }
+        *self = resized;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    const MILLI: u64 = 1_000_000;
+
+    fn window(size: config::Window) -> Window {
+        Window::new(size, 0)
+    }
+
+    proptest! {
+        /// A ring is a queue of the last so many.
+        #[test]
+        fn a_ring_holds_the_last_calls(
+            size in 1_usize..150,
+            calls in prop::collection::vec((0_u64..200, any::<bool>(), any::<bool>()), 0..60),
+            resized in 1_usize..150,
+        ) {
+            let mut ring = Ring::new(size);
+            let mut model = VecDeque::new();
+            let check = |ring: &Ring, model: &VecDeque<(bool, bool)>| {
+                let failures = model.iter().filter(|call| call.0).count() as u64;
+                let slow = model.iter().filter(|call| call.1).count() as u64;
+                assert_eq!(ring.tally, Tally { calls: model.len() as u64, failures, slow });
+            };
+            for (good, failed, slow) in calls {
+                ring.push_good(good);
+                ring.push(failed, slow);
+                model.extend(std::iter::repeat_n((false, false), good as usize));
+                model.push_back((failed, slow));
+                model.drain(..model.len().saturating_sub(size));
+                check(&ring, &model);
+            }
+            ring.resize(resized);
+            model.drain(..model.len().saturating_sub(resized));
+            check(&ring, &model);
+            ring.push(true, false);
+            model.push_back((true, false));
+            model.drain(..model.len().saturating_sub(resized));
+            check(&ring, &model);
+        }
+
+        /// Buckets hold what is younger than nine tenths, nothing older than the whole, and of what
+        /// lies between all of one bucket or none.
+        #[test]
+        fn buckets_slide(
+            steps in prop::collection::vec((0_u64..400, any::<bool>(), any::<bool>()), 1..80),
+        ) {
+            let mut buckets = Buckets::new(Duration::from_nanos(1_000), 0);
+            let (mut now, mut all) = (0, Vec::new());
+            for (passed, failed, slow) in steps {
+                now += passed;
+                buckets.add(1, failed, slow, now);
+                all.push((now, failed, slow));
+                let inside = all.iter().filter(|call| call.0 / 100 + 10 > now / 100);
+                let expected = inside.fold(Tally::default(), |sum, call| Tally {
+                    calls: sum.calls + 1,
+                    failures: sum.failures + u64::from(call.1),
+                    slow: sum.slow + u64::from(call.2),
+                });
+                prop_assert_eq!(buckets.tally(now), expected);
+            }
+        }
+
+        /// Whatever is spread, nothing is invented, and nothing lost that is still inside.
+        #[test]
+        fn what_is_spread_adds_up(
+            calls in 0_u64..10_000, from in 0_u64..3_000, passed in 0_u64..5_000,
+        ) {
+            let mut buckets = Buckets::new(Duration::from_nanos(1_000), from);
+            buckets.spread_good(calls, from + passed);
+            let held = buckets.tally(from + passed).calls;
+            prop_assert!(held <= calls);
+            if passed <= 900 {
+                prop_assert_eq!(held, calls);
+            } else {
+                // A whole window of an even stream, to a bucket.
+                let even = calls * 900 / passed;
+                prop_assert!(held + 1 >= even.min(calls), "{held} of {calls}, at least {even}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_comes_late_with_an_older_time_erases_nothing() {
+        let mut buckets = Buckets::new(Duration::from_nanos(1_000), 0);
+        buckets.add(1, true, false, 2_050);
+        buckets.add(1, true, false, 1_049);
+        assert_eq!(buckets.tally(2_050).failures, 2);
+    }
+
+    #[test]
+    fn a_longer_window_keeps_what_it_has() {
+        let time = |nanos| config::Window::Time(Duration::from_nanos(nanos));
+        for (resized, held) in [(5_000, 3), (1_000, 3), (200, 1)] {
+            let mut buckets = window(time(1_000));
+            for now in [150, 450, 950] {
+                buckets.add(true, false, now);
+            }
+            buckets.resize(time(resized), 1_000);
+            assert_eq!(buckets.tally(1_000).failures, held);
+            buckets.resize(config::Window::Calls(3), 1_000);
+            assert_eq!(buckets.tally(1_000), Tally::default());
+        }
+    }
+
+    /// The cases of resilience4j and linkerd2-proxy.
+    #[test]
+    fn the_vectors() {
+        let vectors: Value =
+            serde_json::from_str(include_str!("../../tests/vectors/sliding_windows.json")).unwrap();
+        let cases = vectors["cases"].as_array().unwrap();
+        let run = cases.iter().map(|case| match case["kind"].as_str().unwrap() {
+            "count" => count(case),
+            "time" => time(case),
+            "linkerd_ring" => linkerd(case),
+            "rule" => rule(case),
+            other => panic!("no test for the kind `{other}`"),
+        });
+        assert_eq!(run.count(), 17);
+    }
+
+    fn outcome(text: &str) -> (bool, bool) {
+        match text {
+            "S" => (false, false),
+            "E" => (true, false),
+            "SS" => (false, true),
+            "SE" => (true, true),
+            other => panic!("no outcome `{other}`"),
+        }
+    }
+
+    fn compare(tally: Tally, expected: &Value) {
+        for (name, value) in
+            [("total", tally.calls), ("failed", tally.failures), ("slow", tally.slow)]
+        {
+            if let Some(number) = expected[name].as_u64() {
+                assert_eq!(value, number, "{name} of {expected}");
+            }
+        }
+        let rates = [("failure_rate", tally.failures), ("slow_rate", tally.slow)];
+        for (name, part) in rates {
+            if let Some(rate) = expected[name].as_f64() {
+                assert!(
+                    (100.0 * part as f64 / tally.calls as f64 - rate).abs() < 1e-3,
+                    "{expected}"
+                );
+            }
+        }
+    }
+
+    fn count(case: &Value) {
+        let mut ring = window(config::Window::Calls(case["size"].as_u64().unwrap() as u32));
+        let Some(steps) = case["steps"].as_array() else {
+            // Given in words: one slow success, one slow failure, three successes.
+            for text in ["SS", "SE", "S", "S", "S"] {
+                let (failed, slow) = outcome(text);
+                ring.add(failed, slow, 0);
+            }
+            let expected = &case["expect"];
+            compare(ring.tally(0), expected);
+            let tally = ring.tally(0);
+            assert_eq!(tally.calls - tally.failures, expected["successful"].as_u64().unwrap());
+            return;
+        };
+        for step in steps {
+            let (failed, slow) = outcome(step["outcome"].as_str().unwrap());
+            ring.add(failed, slow, 0);
+            compare(ring.tally(0), step);
+        }
+    }
+
+    fn time(case: &Value) {
+        let size = Duration::from_secs(case["size_s"].as_u64().unwrap());
+        let mut buckets = window(config::Window::Time(size));
+        let mut now = 0;
+        for step in case["steps"].as_array().unwrap() {
+            now += (step["advance_s"].as_f64().unwrap() * 1e9) as u64;
+            if let Some(text) = step["outcome"].as_str() {
+                let (failed, slow) = outcome(text);
+                buckets.add(failed, slow, now);
+            }
+            compare(buckets.tally(now), step);
+        }
+    }
+
+    /// There a share of successes below the threshold trips, here a share of failures that reaches
+    /// it: the smallest step beyond what is left to one.
+    fn linkerd(case: &Value) {
+        let size = Duration::from_secs(case["window_s"].as_u64().unwrap());
+        let mut ring = window(config::Window::Time(size));
+        let mut now = 0;
+        for step in case["steps"].as_array().unwrap() {
+            match step["op"].as_str().unwrap() {
+                "record" => {
+                    now = (step["t_s"].as_f64().unwrap() * 1e9) as u64;
+                    ring.add(!step["ok"].as_bool().unwrap(), false, now);
+                }
+                "ratio" => {
+                    let tally = ring.tally(now);
+                    let good = (tally.calls - tally.failures) as f64 / tally.calls as f64;
+                    match step["expect"].as_f64() {
+                        Some(expected) => assert!((good - expected).abs() < 1e-9, "{step}"),
+                        None => assert_eq!(tally.calls, 0),
+                    }
+                }
+                "should_trip" => {
+                    let threshold = step["threshold"].as_f64().unwrap();
+                    let config = config::CircuitBreakerConfig {
+                        failures: 0,
+                        failure_ratio: Some((1.0 - threshold + 1e-9).min(1.0)),
+                        min_calls: u32::try_from(step["min_requests"].as_u64().unwrap())
+                            .unwrap_or(u32::MAX),
+                        ..Default::default()
+                    };
+                    let trips = super::super::machine::trips(&config, 0, Some(ring.tally(now)));
+                    assert_eq!(
+                        trips,
+                        step["expect"].as_bool().unwrap(),
+                        "{}: {step}",
+                        case["name"]
+                    );
+                }
+                other => panic!("no step `{other}`"),
+            }
+        }
+    }
+
+    fn rule(case: &Value) {
+        if let Some(cases) = case["cases"].as_array() {
+            for case in cases {
+                let given = |unit: &str, scale: u64| Some(case[unit].as_u64()? * scale * MILLI);
+                let asked = given("window_s", 1_000).or(given("window_ms", 1)).unwrap();
+                let realized = given("realized_s", 1_000).or(given("realized_ms", 1)).unwrap();
+                let config = config::CircuitBreakerConfig::default()
+                    .with_window(config::Window::Time(Duration::from_nanos(asked)))
+                    .clamped();
+                assert_eq!(config.window, config::Window::Time(Duration::from_nanos(realized)));
+            }
+            return;
+        }
+        // Sixty days between two calls, with buckets of a millisecond: given in words.
+        let mut buckets = window(config::Window::Time(Duration::from_millis(10)));
+        let days = 60 * 86_400_000 * MILLI;
+        buckets.add(false, false, 0);
+        buckets.add(false, false, days);
+        buckets.add(false, false, days + MILLI);
+        let totals = &case["expect"]["totals"];
+        assert_eq!(buckets.tally(days + MILLI).calls, totals[0].as_u64().unwrap());
+        buckets.add(false, false, days + 2 * MILLI);
+        assert_eq!(buckets.tally(days + 2 * MILLI).calls, totals[1].as_u64().unwrap());
+    }
+}
