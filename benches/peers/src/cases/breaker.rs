@@ -7,7 +7,8 @@ use recloser::Recloser as Circuit;
 use tower::{Layer, ServiceBuilder, buffer::Buffer};
 use tower_resilience_circuitbreaker as resilience;
 use tower_upstream::{
-    CircuitBreakerConfig, CircuitBreakerLayer, breaker::CircuitBreaker as OurCircuitBreaker,
+    CircuitBreakerConfig, CircuitBreakerLayer,
+    breaker::{CircuitBreaker as OurCircuitBreaker, Window},
 };
 
 use super::DAY;
@@ -57,6 +58,8 @@ pub(crate) fn all() -> Vec<Workload> {
                 Contender::peer("tower-circuitbreaker, 100 calls")
                     .alone(Refused, || old_100().layer(Inner)),
                 Contender::ours("tower-upstream, 5 in a row").both(Refused, ours_in_a_row),
+                Contender::ours("tower-upstream, 100 calls")
+                    .both(Refused, || ours_in_window(Window::Calls(100))),
             ],
         },
         Workload {
@@ -94,6 +97,8 @@ where
         Contender::peer("tower-circuitbreaker, 100 calls (does not slide)")
             .alone(traffic, || old_100().layer(Inner))
             .together(traffic, || Buffer::new(old_100().layer(Inner), 1_024)),
+        Contender::ours("tower-upstream, 100 calls")
+            .both(traffic, || ours_in_window(Window::Calls(100))),
     ]
 }
 
@@ -106,11 +111,27 @@ where
         Contender::peer("failsafe, 10 s (a moving average)")
             .both(traffic, || Failsafe::new(Inner, moving_average())),
         Contender::peer("tower-resilience, 10 s").both(traffic, resilience_10_s).keeps_records(),
+        Contender::ours("tower-upstream, 10 s")
+            .both(traffic, || ours_in_window(Window::Time(Duration::from_secs(10)))),
     ]
 }
 
 fn ours_in_a_row() -> OurCircuitBreaker<Inner> {
-    let config = CircuitBreakerConfig::default().with_failures(5).with_open_for(DAY);
+    ours(CircuitBreakerConfig::consecutive(5))
+}
+
+fn ours_in_window(window: Window) -> OurCircuitBreaker<Inner> {
+    let config = CircuitBreakerConfig::default()
+        .with_failures(0)
+        .with_failure_ratio(0.5)
+        .with_window(window)
+        .with_min_calls(100);
+    ours(config)
+}
+
+fn ours(config: CircuitBreakerConfig) -> OurCircuitBreaker<Inner> {
+    let config = config.with_open_for(DAY).with_max_open_for(DAY).with_open_jitter(0.0);
+    config.validate().expect("a config");
     ServiceBuilder::new().layer(CircuitBreakerLayer::new(config)).service(Inner)
 }
 
