@@ -87,7 +87,8 @@ impl<F> fmt::Debug for ConnectFn<F> {
 /// Puts a layer of another crate below a balancer: around the service of each endpoint.
 ///
 /// The layer is applied once for each endpoint, so what it holds is each endpoint's own:
-/// `EachLayer::new(ConcurrencyLimitLayer::new(10))` is ten calls at once *for each* endpoint.
+/// `EachLayer::new(BufferLayer::new(10))` is a buffer of ten *for each* endpoint. The guards of this
+/// crate need it not: below a balancer they are connectors by themselves.
 ///
 /// # Example
 /// ```

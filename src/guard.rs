@@ -142,6 +142,12 @@ impl<T> ByMember<T> {
         guard
     }
 
+    /// All live guards.
+    pub(crate) fn all_live(&self) -> Vec<Arc<T>> {
+        let all: Vec<_> = lock(&self.guards).map.values().flatten().cloned().collect();
+        all.iter().filter_map(Weak::upgrade).collect()
+    }
+
     /// Copied out, so that the last reference to a guard never drops under the lock.
     fn all(&self, key: &str) -> Vec<Arc<T>> {
         let of_key = lock(&self.guards).map.get(key).cloned();

@@ -10,7 +10,7 @@
 
 // The way of a request, in its order.
 pub mod balance;
-mod budget;
+pub mod budget;
 mod choose;
 mod connect;
 pub mod discover;
@@ -18,6 +18,8 @@ mod endpoint;
 pub mod failover;
 mod member;
 pub mod replay;
+#[cfg(feature = "tower")]
+pub mod retry;
 
 // What guards one endpoint, or a whole upstream.
 pub mod breaker;
@@ -67,7 +69,7 @@ pub use self::{
     error::{BoxError, Error, Kind},
     failover::{Attempts, FailoverLayer},
     health::HealthGateLayer,
-    limit::{Quota, RateLimitLayer},
+    limit::{ConcurrencyLimitLayer, Quota, RateLimitLayer},
     member::{InFlight, Member, Reason, Veto},
     outcome::{Classify, ErrIsFailure, Outcome},
     replay::Replay,

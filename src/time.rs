@@ -5,9 +5,16 @@
 //! since it was made: the time stamp counter of the processor where there is one, and tokio's
 //! clock with the feature `test-util`.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    pin::Pin,
+    sync::OnceLock,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 pub(crate) use tokio::time::Instant;
+
+use tokio::time::Sleep;
 
 /// Thirty years, tokio's own idea of "never".
 const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
@@ -47,6 +54,36 @@ pub(crate) fn at_stamp(stamp: i64) -> Instant {
 fn process_base() -> Instant {
     static BASE: OnceLock<Instant> = OnceLock::new();
     *BASE.get_or_init(Instant::now)
+}
+
+/// A moment to wait for. Outside a runtime there is nothing to wait with: then whoever polls looks
+/// whether it has come.
+#[derive(Debug)]
+pub(crate) enum Timer {
+    Sleep(Pin<Box<Sleep>>),
+    Clock(Instant),
+}
+
+impl Timer {
+    pub(crate) fn at(at: Instant) -> Self {
+        match tokio::runtime::Handle::try_current() {
+            Ok(_) => Self::Sleep(Box::pin(tokio::time::sleep_until(at))),
+            Err(_) => Self::Clock(at),
+        }
+    }
+
+    /// Whether it wakes who polled it.
+    pub(crate) fn can_wake(&self) -> bool {
+        matches!(self, Self::Sleep(_))
+    }
+
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Sleep(sleep) => sleep.as_mut().poll(cx),
+            Self::Clock(at) if now() >= *at => Poll::Ready(()),
+            Self::Clock(_) => Poll::Pending,
+        }
+    }
 }
 
 /// Counts nanoseconds since it was made. Belongs to one state, never to the process, so that

@@ -14,6 +14,7 @@ const WORDS: &[&str] = &["error", "outcome", "sync", "time", "duration", "wire"]
 const TABLE: &[(&str, &[&str])] = &[
     // The way of a request.
     ("failover", &["choose", "budget", "replay", "member"]),
+    ("retry", &["budget", "replay"]),
     ("balance", &["discover", "member", "connect", "choose", "endpoint"]),
     ("discover", &["endpoint", "member", "connect"]),
     ("endpoint", &[]),

@@ -7,8 +7,10 @@ use std::{fmt::Debug, time::Duration};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use tower_upstream::{
-    Attempts, CircuitBreakerConfig, balance::BalanceConfig, health::HealthConfig,
-    limit::RateLimitConfig,
+    Attempts, CircuitBreakerConfig,
+    balance::BalanceConfig,
+    health::HealthConfig,
+    limit::{ConcurrencyLimitConfig, RateLimitConfig},
 };
 
 /// Reads `value`, which must set every key, and checks that an unknown key is refused by its name.
@@ -114,10 +116,45 @@ fn rate_limit() {
 }
 
 #[test]
+fn concurrency_limit() {
+    let config: ConcurrencyLimitConfig = read(json!({ "max": 50, "pending": 0 }));
+    assert_eq!((config.max, config.pending), (50, 0));
+}
+
+#[test]
 fn a_duration_that_is_none_is_refused_with_what_to_write() {
     for wrong in [json!("soon"), json!(-5), json!("5")] {
         let error = serde_json::from_value::<BalanceConfig>(json!({ "fail_fast_after": wrong }));
         let error = error.unwrap_err().to_string();
         assert!(error.contains("1m30s") || error.contains("negative"), "{error}");
     }
+}
+
+#[cfg(feature = "tower")]
+#[test]
+fn retry() {
+    use tower_upstream::retry::{Jitter, RetryConfig};
+
+    let config: RetryConfig = read(json!({
+        "attempts": 5,
+        "initial_interval": "20ms",
+        "max_interval": "2s",
+        "multiplier": 1.5,
+        "jitter": "decorrelated",
+        "overall": "30s",
+        "max_retry_after": "1m",
+    }));
+    assert_eq!((config.attempts, config.jitter), (5, Jitter::Decorrelated));
+}
+
+#[test]
+fn budgets() {
+    use tower_upstream::budget::{ConcurrentBudget, ShareBudget, StandardBudget, ThrottleBudget};
+
+    let share: ShareBudget =
+        read(json!({ "ratio": 0.6, "floor": 3, "capacity": 50, "ttl": "10s" }));
+    assert_eq!(share.ttl, Some(Duration::from_secs(10)));
+    read::<ThrottleBudget>(json!({ "max_tokens": 10, "token_ratio": 0.5 }));
+    read::<StandardBudget>(json!({ "capacity": 100, "cost": 10, "overload_cost": 2 }));
+    read::<ConcurrentBudget>(json!({ "percent": 10.0, "min": 1 }));
 }

@@ -20,6 +20,7 @@ use tower_upstream::{
     Error, FailoverLayer, HealthGateLayer, HttpClassify, Kind, LeastRequest, Quota, RateLimitLayer,
     Reply, connect_fn, discover,
     health::{Verdict, check_fn},
+    replay::{Idempotent, ReplayBody, ReplayBodyLayer},
     track::TrackLayer,
     transport::OriginLayer,
 };
@@ -80,6 +81,40 @@ async fn a_generated_tonic_client_over_the_whole_stack_of_lazy_channels() {
     // A streaming body is not copied, so the first calls to the dead endpoint fail; then its
     // breaker opens.
     assert!(served >= 10, "{served}");
+}
+
+#[tokio::test]
+async fn calls_of_a_generated_tonic_client_go_elsewhere_with_their_bodies() {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_service_status("tax", tonic_health::ServingStatus::Serving).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let incoming = tonic::transport::server::TcpIncoming::from(listener);
+    tokio::spawn(
+        tonic::transport::Server::builder().add_service(health).serve_with_incoming(incoming),
+    );
+    let endpoints = discover::fixed([address.as_str(), "http://127.0.0.1:9"]).unwrap();
+    let stack = ServiceBuilder::new()
+        .layer(ReplayBodyLayer::new())
+        .map_request(|mut request: http::Request<ReplayBody>| {
+            request.extensions_mut().insert(Idempotent);
+            request
+        })
+        .layer(FailoverLayer::new(Attempts::up_to(3)).with_classify(HttpClassify))
+        .layer(BalanceLayer::new(endpoints, tower_upstream::balance::RoundRobin::default()))
+        .service(connect_fn(|endpoint: &Endpoint| {
+            let uri: http::Uri = endpoint.address().as_str().parse().unwrap();
+            ServiceBuilder::new()
+                .map_request(|request: http::Request<ReplayBody>| {
+                    request.map(tonic::body::Body::new)
+                })
+                .service(tonic::transport::Channel::builder(uri).connect_lazy())
+        }));
+    let mut client = HealthClient::new(stack);
+    for _ in 0..10 {
+        let request = HealthCheckRequest { service: "tax".into() };
+        client.check(request).await.unwrap();
+    }
 }
 
 #[tokio::test]

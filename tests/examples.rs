@@ -42,6 +42,14 @@ fn custom_pipeline_gets_every_answer() {
     assert!(!text.contains("says stuck"), "{text}");
 }
 
+#[cfg(feature = "tower")]
+#[test]
+fn retry_sends_the_whole_body_again_when_it_is_asked_to() {
+    let text = run("retry", &[]);
+    assert!(text.starts_with("200 OK after 1 s"), "{text}");
+    assert!(text.contains("got `one body that streams`"), "{text}");
+}
+
 #[test]
 fn quickstart_loses_no_call() {
     let text = run("quickstart", &["--rate", "200", "--seconds", "10", "--json"]);

@@ -17,6 +17,7 @@ use tower_upstream::{
     Attempts, BoxError, Budget, Call, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint, Error,
     FailoverLayer, Kind, Outcome,
     balance::{Balance, BalanceConfig, BalanceHandle, BalanceLayer, RoundRobin},
+    budget::{BudgetConfig, ConcurrentBudget, StandardBudget, ThrottleBudget},
     connect_fn,
     discover::Memory,
     failover::Failover,
@@ -237,6 +238,90 @@ async fn a_dropped_call_stops_everything() {
     let mut service = it.service.clone();
     drop(service.ready().await.unwrap().call(Ask::new(1)));
     assert_eq!((it.farm.running(), it.in_flight()), (0, 0));
+}
+
+// Budgets that look at how attempts end.
+
+fn with_rule(count: u8, attempts: Attempts, rule: BudgetConfig) -> Stack {
+    let (farm, endpoints) = farm(count);
+    let budget = Budget::with_config(&rule);
+    let balance = BalanceLayer::new(endpoints.clone(), RoundRobin::new()).layer(farm.clone());
+    let handle = balance.handle();
+    let service = FailoverLayer::new(attempts).with_budget(budget.clone()).layer(balance);
+    Stack { farm, endpoints, budget, handle, service }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttle_sees_every_attempt_but_no_refusal() {
+    let mut throttle = ThrottleBudget::default();
+    (throttle.max_tokens, throttle.token_ratio) = (10, 1.0);
+    let rule = BudgetConfig::Throttle(throttle);
+    let it = with_rule(9, Attempts::up_to(9).backoff(ms(1), ms(1)), rule);
+    it.farm.answers(Answer::Fails);
+    it.send(Ask::new(1)).await.unwrap_err();
+    assert_eq!((it.farm.calls(), it.budget.available()), (5, 0));
+    it.farm.answers(Answer::Good);
+    for _ in 0..3 {
+        it.send(Ask::new(1)).await.unwrap();
+    }
+    assert_eq!(it.budget.available(), 2);
+    // Whom nobody could choose did not fail.
+    for key in (b'a'..=b'i').map(|n| format!("{}:1", char::from(n))) {
+        it.endpoints.remove(&key);
+    }
+    sleep(secs(2)).await;
+    assert!(it.send(Ask::new(1)).await.unwrap_err().is_refused());
+    assert_eq!(it.budget.available(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quota_is_given_back_by_attempts_that_go_well_elsewhere() {
+    let mut standard = StandardBudget::default();
+    standard.capacity = 28;
+    let it = with_rule(2, Attempts::up_to(2), BudgetConfig::Standard(standard));
+    it.farm.get("a:1").answers(Answer::Fails);
+    for _ in 0..9 {
+        assert_eq!(it.send(Ask::new(1)).await.unwrap(), "b:1");
+        assert_eq!(it.budget.available(), 2);
+    }
+    it.farm.answers(Answer::Fails);
+    for left in [1, 0, 0] {
+        it.send(Ask::new(1)).await.unwrap_err();
+        assert_eq!(it.budget.available(), left);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_share_of_what_runs_is_given_back_however_it_ends() {
+    let mut share = ConcurrentBudget::default();
+    (share.percent, share.min) = (50.0, 0);
+    let it = with_rule(2, Attempts::up_to(3), BudgetConfig::Concurrent(share));
+    it.farm.answers(Answer::Never);
+    let mut calls: Vec<_> =
+        (0..4).map(|_| task::spawn(it.service.clone().oneshot(Ask::new(1)))).collect();
+    calls.iter_mut().for_each(|call| assert_pending!(call.poll()));
+    settle().await;
+    calls.iter_mut().for_each(|call| assert_pending!(call.poll()));
+    assert_eq!(it.budget.available(), 2);
+    // The fifth may try again, and its second attempt hangs.
+    it.farm.get("a:1").answers(Answer::Fails);
+    let mut fifth = task::spawn(it.service.clone().oneshot(Ask::new(1)));
+    assert_pending!(fifth.poll());
+    assert_eq!(it.budget.available(), 1);
+    drop(fifth);
+    assert_eq!(it.budget.available(), 2);
+    drop(calls);
+    assert_eq!(it.budget.available(), 0);
+    // What is over does not run, though it is kept.
+    it.farm.answers(Answer::Good);
+    let mut service = it.service.clone();
+    let mut over: Vec<_> = Vec::new();
+    for _ in 0..4 {
+        let mut call = task::spawn(service.ready().await.unwrap().call(Ask::new(1)));
+        std::future::poll_fn(|cx| call.enter(|_, f| f.poll(cx))).await.unwrap();
+        over.push(call);
+    }
+    assert_eq!(it.budget.available(), 0);
 }
 
 // Refusals.

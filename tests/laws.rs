@@ -20,9 +20,9 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_test::{assert_ready_ok, task};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, util::MapErrLayer};
 use tower_upstream::{
-    Attempts, BoxError, Budget, CircuitBreakerConfig, CircuitBreakerLayer, Connect, EachLayer,
-    Endpoint, Error, FailoverLayer, HealthGateLayer, Kind, LeastRequest, Member, Outcome, Quota,
-    RateLimitLayer,
+    Attempts, BoxError, Budget, CircuitBreakerConfig, CircuitBreakerLayer, ConcurrencyLimitLayer,
+    Connect, EachLayer, Endpoint, Error, FailoverLayer, HealthGateLayer, Kind, LeastRequest,
+    Member, Outcome, Quota, RateLimitLayer,
     balance::{BalanceHandle, BalanceLayer, RoundRobin},
     discover::{self, Fixed},
     health::{Check, HealthConfig, Verdict},
@@ -116,6 +116,20 @@ fn limit() -> (RateLimitLayer, Shut) {
     (layer, Box::new(shut))
 }
 
+fn crowd() -> (ConcurrencyLimitLayer, Shut) {
+    let layer = ConcurrencyLimitLayer::new(1_000);
+    let (handles, taken) = (layer.clone(), Mutex::new(Vec::new()));
+    let shut = move |key: Option<&str>| {
+        let handle = match key {
+            None => handles.handle(),
+            Some(key) => handles.handle_for(key).unwrap(),
+        };
+        handle.set_max(1);
+        taken.lock().unwrap().push(handle.take().unwrap());
+    };
+    (layer, Box::new(shut))
+}
+
 /// The empty key stands for the upstream.
 #[derive(Clone, Default)]
 struct Sick(Arc<Mutex<BTreeSet<String>>>);
@@ -136,6 +150,10 @@ fn gate() -> (HealthGateLayer, Shut) {
         sick.0.lock().unwrap().insert(key.unwrap_or("").to_owned());
     };
     (layer, Box::new(shut))
+}
+
+fn four_at_once() -> ConcurrencyLimitLayer<tower_upstream::limit::Wait> {
+    ConcurrencyLimitLayer::new(4).wait(secs(10))
 }
 
 fn failover() -> FailoverLayer {
@@ -292,8 +310,9 @@ macro_rules! guards {
                 for _ in 0..30 {
                     made.call().await.unwrap();
                 }
-                // A limit sets no veto: who draws it first waits a step before others are asked.
-                let most = if stringify!($guard) == "limit" { ms(30 * 11) } else { ms(0) };
+                // Limits set no veto: who draws one first waits a step before others are asked.
+                let sets_none = ["limit", "crowd"].contains(&stringify!($guard));
+                let most = if sets_none { ms(30 * 11) } else { ms(0) };
                 assert!(start.elapsed() <= most, "{:?}", start.elapsed());
                 assert_eq!(made.farm.get("a:1").calls(), calls);
                 made.assert_nothing_left();
@@ -358,6 +377,7 @@ macro_rules! guards {
 guards! {
     breaker;
     limit;
+    crowd;
     gate;
 }
 
@@ -367,6 +387,9 @@ stacks! {
     failover_with_limits = over_balance!(FailoverLayer::new(Attempts::up_to(3).timeout(secs(5)).overall(secs(8))), none());
     all_guards_below = over_balance!(none(), ServiceBuilder::new().layer(gate().0).layer(breaker().0).layer(limit().0).into_inner());
     all_guards_above = over_balance!(ServiceBuilder::new().layer(limit().0).layer(gate().0).layer(failover()).layer(breaker().0).into_inner(), none());
+    four_at_once_above = over_balance!(four_at_once(), none());
+    four_at_once_below = over_balance!(none(), four_at_once());
+    two_at_once_for_each = over_balance!(none(), ConcurrencyLimitLayer::new(2));
     a_limit_that_waits = over_balance!(limit().0.wait(secs(1)), none());
     a_limit_that_waits_below = over_balance!(none(), limit().0.wait(secs(1)));
 }
@@ -386,7 +409,7 @@ async fn refuses<S: Stack>(made: Made<S>, shut: &dyn Fn(Option<&str>)) {
         assert_ready_ok!(task::spawn(()).enter(|cx, _| service.poll_ready(cx)));
         let error = service.call(Ask::new(1)).await.unwrap_err();
         assert!(error.is_refused() && error.is_unsent(), "{error:?}");
-        let kinds = [Kind::CircuitOpen, Kind::RateLimited, Kind::Unhealthy];
+        let kinds = [Kind::CircuitOpen, Kind::RateLimited, Kind::Overloaded, Kind::Unhealthy];
         assert!(kinds.contains(&error.kind()) && error.endpoint().is_none());
     }
     assert_eq!((made.farm.calls(), start.elapsed()), (calls, ms(0)));

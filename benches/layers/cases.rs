@@ -2,15 +2,16 @@
 
 use std::{future::Future, time::Duration};
 
-use tower::{Service, ServiceBuilder};
+use tower::{Layer, Service, ServiceBuilder};
 use tower_upstream::{
-    Attempts, BalanceLayer, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint, Error,
-    FailoverLayer, HealthGateLayer, Kind, LeastRequest, Quota, RateLimitLayer,
+    Attempts, BalanceLayer, CircuitBreakerConfig, CircuitBreakerLayer, ConcurrencyLimitLayer,
+    Endpoint, Error, FailoverLayer, HealthGateLayer, Kind, LeastRequest, Quota, RateLimitLayer,
     balance::{BalanceConfig, Pick, Random, RoundRobin, Strategy},
-    breaker::CircuitBreaker,
+    breaker::{CircuitBreaker, Window},
     connect_fn,
     discover::{self, Fixed},
     health::{HealthConfig, HealthGate, check_fn, check_upstream},
+    limit::ConcurrencyLimit,
 };
 
 use crate::{
@@ -20,10 +21,24 @@ use crate::{
 };
 
 pub(crate) fn all() -> Vec<Case> {
+    #[allow(unused_mut, reason = "without `tower` there is nothing to add")]
+    let mut cases = of_layers();
+    #[cfg(feature = "tower")]
+    cases.push(Case::ok("retry/with budget", retry).at_most(15.0));
+    cases
+}
+
+fn of_layers() -> Vec<Case> {
     vec![
         Case::ok("bare", || Inner),
         Case::ok("floor: an Arc and a count", HeldCount::new),
-        Case::ok("breaker/closed", breaker).at_most(14.0),
+        Case::ok("breaker/closed", || breaker_with(CircuitBreakerConfig::consecutive(5)))
+            .at_most(14.0),
+        Case::ok("breaker/closed, of 100 calls", || {
+            breaker_with(CircuitBreakerConfig::default().with_window(Window::Calls(100)))
+        })
+        .at_most(14.0),
+        Case::ok("breaker/closed, of 10 s", breaker).at_most(14.0),
         Case::refused("breaker/open", Kind::CircuitOpen, open_breaker).at_most(16.0),
         Case::ok("floor: a clock and a CAS", SharedCas::new),
         Case::ok("limit/allowed", || limit().service(Inner)).at_most(12.0),
@@ -31,6 +46,15 @@ pub(crate) fn all() -> Vec<Case> {
             let once = Quota::new(1, Duration::from_secs(86_400));
             ServiceBuilder::new().layer(RateLimitLayer::new(once)).service(Inner)
         }),
+        Case::ok("tower's ConcurrencyLimit", || tower::limit::ConcurrencyLimit::new(Inner, 1_024)),
+        Case::ok("concurrency/allowed", concurrency).at_most(14.0),
+        Case::refused("concurrency/refused", Kind::Overloaded, || {
+            let layer = ConcurrencyLimitLayer::new(1);
+            // For good.
+            std::mem::forget(layer.handle().take());
+            layer.layer(Inner)
+        })
+        .at_most(6.0),
         Case::ok("gate/healthy", gate).at_most(4.0),
         Case::refused("gate/unhealthy", Kind::Unhealthy, || {
             let mut config = HealthConfig::default();
@@ -78,14 +102,28 @@ pub(crate) fn all() -> Vec<Case> {
 }
 
 pub(crate) fn breaker() -> CircuitBreaker<Inner> {
-    ServiceBuilder::new()
-        .layer(CircuitBreakerLayer::new(CircuitBreakerConfig::default()))
-        .service(Inner)
+    breaker_with(CircuitBreakerConfig::default())
+}
+
+fn breaker_with(config: CircuitBreakerConfig) -> CircuitBreaker<Inner> {
+    ServiceBuilder::new().layer(CircuitBreakerLayer::new(config)).service(Inner)
+}
+
+/// Of tower, with our policy and its default budget.
+#[cfg(feature = "tower")]
+fn retry() -> impl Service<u64, Response = u64, Error = std::convert::Infallible> {
+    use tower_upstream::retry::{RetryConfig, RetryPolicy};
+    let policy = RetryPolicy::new(RetryConfig::up_to(3)).with_replay(|n: &u64| Some(*n));
+    ServiceBuilder::new().layer(tower::retry::RetryLayer::new(policy)).service(Inner)
 }
 
 /// Opens with the first calls, and stays so.
 fn open_breaker() -> CircuitBreaker<Broken> {
     ServiceBuilder::new().layer(CircuitBreakerLayer::new(open_long())).service(Broken)
+}
+
+pub(crate) fn concurrency() -> ConcurrencyLimit<Inner> {
+    ConcurrencyLimitLayer::default().layer(Inner)
 }
 
 pub(crate) fn gate() -> HealthGate<Inner> {
@@ -134,5 +172,6 @@ fn fail_fast() -> BalanceConfig {
 }
 
 fn open_long() -> CircuitBreakerConfig {
-    CircuitBreakerConfig::default().with_open_for(Duration::from_secs(3_600))
+    let hour = Duration::from_secs(3_600);
+    CircuitBreakerConfig::default().with_open_for(hour).with_max_open_for(hour)
 }

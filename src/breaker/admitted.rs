@@ -5,7 +5,7 @@ use std::{
 
 use super::{
     circuit::{Circuit, Shared},
-    counts::Counts,
+    counts::{Counted, Counts},
     machine::Ended,
     word::Ticket,
 };
@@ -17,75 +17,91 @@ pub(super) struct Admitted {
     /// `None` once it is settled, and for a call that was refused.
     lease: Option<Arc<Lease<Circuit, Counts>>>,
     ticket: Ticket,
-    /// By the clock of the circuit, and one more, when the call first had to wait; 0 while it had not,
-    /// `NOT_TIMED` if nobody wants to know.
-    began: u64,
 }
-
-const NOT_TIMED: u64 = u64::MAX;
 
 impl Admitted {
     /// Nothing to settle.
     #[inline]
     pub(super) fn nothing() -> Self {
-        Self { lease: None, ticket: Ticket::NONE, began: 0 }
+        Self { lease: None, ticket: Ticket::NONE }
     }
 
     #[inline]
     pub(super) fn new(shared: &Shared, ticket: Ticket) -> Self {
-        Self { lease: Some(shared.take()), ticket, began: 0 }
+        Self { lease: Some(shared.take()), ticket }
     }
 
     /// Whether its circuit is still in the generation that let it through.
     pub(super) fn is_current(&self) -> bool {
         let generation = |lease: &Arc<Lease<_, _>>| Circuit::word(lease.core()).generation();
-        self.lease.as_ref().map(generation) == Some(self.ticket.generation())
+        self.lease.as_ref().is_some_and(|lease| self.ticket.is_of(generation(lease)))
     }
 
     /// The call is on its way, and not done at once.
     #[inline]
     pub(super) fn has_to_wait(&mut self) {
-        if self.began == 0 {
-            self.note_begin();
+        if !self.ticket.has_begun() {
+            self.begin();
         }
     }
 
     #[inline(never)]
-    fn note_begin(&mut self) {
-        self.began = NOT_TIMED;
-        if let Some(lease) = &self.lease {
-            let circuit = lease.core();
-            let is_timed = |after: u64| after != 0 && after != u64::MAX;
-            if is_timed(circuit.slow_after()) || is_timed(circuit.cancelled_after()) {
-                self.began = circuit.clock.nanos() + 1;
-            }
-        }
+    fn begin(&mut self) {
+        let Some(lease) = &self.lease else {
+            return;
+        };
+        let circuit = lease.core();
+        let is_timed = |after: u64| after != 0 && after != u64::MAX;
+        let matters = is_timed(circuit.slow_after()) || is_timed(circuit.cancelled_after());
+        self.ticket.begin(matters.then(|| circuit.clock.nanos()));
     }
 
     /// Whether the call took at least `after` nanoseconds. Reads a clock only if that matters.
     fn took(&self, circuit: &Circuit, after: u64) -> bool {
-        match (after, self.began) {
-            (u64::MAX, _) | (_, 0) => false,
-            (0, _) => true,
-            (_, NOT_TIMED) => false,
-            (after, began) => (circuit.clock.nanos() + 1).saturating_sub(began) >= after,
+        match after {
+            u64::MAX => false,
+            0 => self.ticket.has_begun(),
+            after if self.ticket.has_begun() => {
+                let took = self.ticket.since_begin(circuit.clock.nanos());
+                took.is_some_and(|took| took >= after)
+            }
+            _ => false,
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn settle(&mut self, outcome: Outcome) {
         let Some(lease) = self.lease.take() else {
             return;
         };
-        let circuit = lease.core();
-        let slow = self.began != 0 && self.took(circuit, circuit.slow_after());
-        let only_counts = circuit.word_relaxed().only_counts(self.ticket);
-        if outcome == Outcome::Success && !slow && only_counts {
-            if lease.local().count_good() {
-                Self::look(lease);
+        // A call that was done at once cannot have been slow.
+        if matches!(outcome, Outcome::Success) && !self.ticket.has_begun() {
+            match lease.local().count_good(self.ticket) {
+                Counted::Yes => {}
+                counted => self.settle_good(&lease, counted),
             }
         } else {
+            self.settle_seldom(&lease, outcome);
+        }
+    }
+
+    #[inline(never)]
+    fn settle_seldom(&self, lease: &Arc<Lease<Circuit, Counts>>, outcome: Outcome) {
+        let circuit = lease.core();
+        let slow = self.took(circuit, circuit.slow_after());
+        if matches!(outcome, Outcome::Success) && !slow {
+            self.settle_good(lease, lease.local().count_good(self.ticket));
+        } else {
             Self::settle_slowly(lease, self.ticket, outcome, slow);
+        }
+    }
+
+    #[inline(never)]
+    fn settle_good(&self, lease: &Arc<Lease<Circuit, Counts>>, counted: Counted) {
+        match counted {
+            Counted::Yes => {}
+            Counted::Look => Self::look(lease),
+            Counted::No => Self::settle_slowly(lease, self.ticket, Outcome::Success, false),
         }
     }
 
@@ -101,22 +117,22 @@ impl Admitted {
     /// Moves good calls into the window, and plans when to do so next.
     #[cold]
     #[inline(never)]
-    fn look(lease: Arc<Lease<Circuit, Counts>>) {
-        let shared = Shared::of(lease.clone());
-        let circuit = lease.core();
-        match circuit.bucket_length() {
-            None => lease.local().plan(None),
-            Some(length) => {
-                lease.local().plan(Some(circuit.nanos() / length));
-                Circuit::apply(&shared, |machine, now| machine.look(1, now));
+    fn look(lease: &Arc<Lease<Circuit, Counts>>) {
+        let is_full = lease.local().is_full();
+        let pace = Circuit::apply(&Shared::of(lease.clone()), |machine, now| {
+            machine.look(1, now);
+            if is_full {
+                machine.renew(now);
             }
-        }
+            machine.pace(now)
+        });
+        lease.local().plan(pace);
     }
 
     #[cold]
     #[inline(never)]
     fn settle_slowly(
-        lease: Arc<Lease<Circuit, Counts>>,
+        lease: &Arc<Lease<Circuit, Counts>>,
         ticket: Ticket,
         outcome: Outcome,
         slow: bool,
@@ -147,15 +163,23 @@ impl Admitted {
         Circuit::apply(&shared, |machine, now| machine.settle(ticket, ended, now));
     }
 
+    /// The call panicked.
     #[cold]
+    #[inline(never)]
+    pub(super) fn panicked(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            Self::settle_slowly(&lease, self.ticket, Outcome::Failure, false);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
     fn abandon(&mut self) {
-        let outcome = match &self.lease {
-            Some(lease) if self.took(lease.core(), lease.core().cancelled_after()) => {
-                Outcome::Failure
-            }
-            _ => Outcome::Ignored,
-        };
-        self.settle(outcome);
+        if let Some(lease) = self.lease.take() {
+            let failed = self.took(lease.core(), lease.core().cancelled_after());
+            let outcome = if failed { Outcome::Failure } else { Outcome::Ignored };
+            Self::settle_slowly(&lease, self.ticket, outcome, false);
+        }
     }
 }
 

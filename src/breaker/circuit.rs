@@ -91,8 +91,7 @@ impl Circuit {
             busy: member.veto(Reason::Busy),
             refusal: refusal.clone().at_endpoint(member.shared_key()),
         });
-        let now = Now { nanos: 0, good: 0, random: 0.0 };
-        let machine = Machine::new((**policy.config.load()).clone(), now);
+        let machine = Machine::new((**policy.config.load()).clone(), 0);
         let circuit = Self {
             slow_after: AtomicU64::new(0),
             cancelled_after: AtomicU64::new(0),
@@ -105,7 +104,7 @@ impl Circuit {
             clock: Clock::new(),
             waiting: WaitList::default(),
             shown: Mutex::default(),
-            core: Core::new(machine, now),
+            core: Core::new(machine),
         };
         circuit.core.read(|machine| circuit.set_times(machine.config()));
         circuit
@@ -157,11 +156,6 @@ impl Circuit {
     #[inline]
     pub(super) fn word(&self) -> Word {
         self.core.word()
-    }
-
-    #[inline]
-    pub(super) fn word_relaxed(&self) -> Word {
-        self.core.word_relaxed()
     }
 
     fn until(&self) -> Instant {
@@ -227,13 +221,18 @@ impl Circuit {
     #[inline(never)]
     pub(super) fn apply<R>(this: &Shared, rule: impl FnOnce(&mut Machine, Now) -> R) -> R {
         let circuit = this.core();
-        let now = || Now {
+        let now = |generation| Now {
             nanos: time::nanos(time::now().saturating_duration_since(circuit.base)),
             good: this.sum(Counts::good),
+            generation,
             random: random_fraction(),
         };
-        let (result, change) = circuit.core.apply(now, rule, |machine, change| {
+        let (result, change) = circuit.core.apply(now, rule, |machine, change, now| {
+            if machine.begins_to_watch(now) {
+                this.each(Counts::look_soon);
+            }
             if change.turned {
+                this.each(|counts| counts.turn(change.generation));
                 let until = time::stamp(circuit.at(machine.until()));
                 circuit.until.store(until, Ordering::Relaxed);
                 if change.from != change.to {
@@ -312,7 +311,7 @@ impl Circuit {
         Self::apply(this, |machine, now| machine.update(config.clone(), now));
         this.core().set_times(config);
         // All look at the clock with their next call, and find their stride anew.
-        this.sum(Counts::look_soon);
+        this.each(Counts::look_soon);
     }
 
     pub(super) fn key(&self) -> Option<&Arc<str>> {
@@ -322,20 +321,6 @@ impl Circuit {
     pub(super) fn last_failure(&self) -> Option<Instant> {
         let stamp = self.last_failure.load(Ordering::Relaxed);
         (stamp != i64::MIN).then(|| time::at_stamp(stamp))
-    }
-
-    /// How long a bucket of the window is, where there are buckets.
-    pub(super) fn bucket_length(&self) -> Option<u64> {
-        self.core.read(|machine| match machine.config().window {
-            super::config::Window::Time(time) if machine.config().needs_window() => {
-                Some((time::nanos(time) / 10).max(1))
-            }
-            _ => None,
-        })
-    }
-
-    pub(super) fn nanos(&self) -> u64 {
-        time::nanos(time::now().saturating_duration_since(self.base))
     }
 }
 

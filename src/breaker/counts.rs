@@ -1,23 +1,41 @@
 //! What one group of threads counts of a circuit.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use super::word::{TAG_SHIFT, Ticket};
+use crate::sync::atomic::{AtomicU64, Ordering};
 
-/// Counters that only their own threads write. All Relaxed: they are totals, and publish nothing.
+/// Counters that only their own threads write, but for a turn of the circuit. All Relaxed: they
+/// publish nothing.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
-    /// Good calls of the generation that let them through. What the window is told of as a sum.
+    /// Good calls of this generation, which the window is told of as a sum: their number, and above
+    /// [`TAG_SHIFT`] the generation. So one that was let through in another generation is never
+    /// among them, whenever it ends.
     good: AtomicU64,
     /// At how many of them somebody looks at the clock, and moves them into the window.
     look_at: AtomicU64,
     /// The last bucket that was looked at, and how many good calls there were when it began.
     bucket: AtomicU64,
     bucket_began: AtomicU64,
-    /// Good calls that were told of one by one: slow ones, and those of older generations.
+    /// Good calls that were told of one by one, and those of older generations.
     pub(super) good_otherwise: AtomicU64,
     pub(super) slow: AtomicU64,
     pub(super) failures: AtomicU64,
     pub(super) ignored: AtomicU64,
     pub(super) refused: AtomicU64,
+}
+
+const COUNT: u64 = (1 << TAG_SHIFT) - 1;
+/// Looked at in any case, so that the number never grows into the tag.
+const FULL: u64 = COUNT / 2;
+
+/// What became of a good call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Counted {
+    Yes,
+    /// It is time to look at the clock, too.
+    Look,
+    /// Not here: it must be told of.
+    No,
 }
 
 /// A bucket is looked at about so many times, however many calls it gets: good calls that are not in
@@ -26,59 +44,107 @@ const LOOKS_PER_BUCKET: u64 = 64;
 const LONGEST_STRIDE: u64 = 255;
 
 impl Counts {
-    /// Counts a good call; whether it is time to look at the clock.
+    /// Counts a good call, unless it is a probe's, which has to be told of, or late.
     #[inline]
-    pub(super) fn count_good(&self) -> bool {
-        self.good.fetch_add(1, Ordering::Relaxed) >= self.look_at.load(Ordering::Relaxed)
+    pub(super) fn count_good(&self, ticket: Ticket) -> Counted {
+        if ticket.is_probe() {
+            return Counted::No;
+        }
+        let tag = ticket.tag();
+        let mut now = self.good.load(Ordering::Relaxed);
+        loop {
+            let count = now ^ tag;
+            if count > COUNT {
+                return Counted::No;
+            }
+            match self.good.compare_exchange_weak(
+                now,
+                now + 1,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) if count >= self.look_at.load(Ordering::Relaxed) => return Counted::Look,
+                Ok(_) => return Counted::Yes,
+                Err(seen) => now = seen,
+            }
+        }
     }
 
     pub(super) fn count_refused(&self) {
         self.refused.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Good calls of this generation.
     pub(super) fn good(&self) -> u64 {
-        self.good.load(Ordering::Relaxed)
+        self.good.load(Ordering::Relaxed) & COUNT
     }
 
     pub(super) fn all_good(&self) -> u64 {
         self.good() + self.good_otherwise.load(Ordering::Relaxed)
     }
 
-    /// When to look next, having looked now, in the bucket with this number; `None` if nobody needs
-    /// to know when a good call was.
-    pub(super) fn plan(&self, bucket: Option<u64>) {
-        let good = self.good();
-        let Some(bucket) = bucket else {
-            self.look_at.store(u64::MAX, Ordering::Relaxed);
-            return;
-        };
-        if self.bucket.swap(bucket, Ordering::Relaxed) != bucket {
-            self.bucket_began.store(good, Ordering::Relaxed);
-        }
-        let in_bucket = good.saturating_sub(self.bucket_began.load(Ordering::Relaxed));
-        let stride = (in_bucket / LOOKS_PER_BUCKET).min(LONGEST_STRIDE);
-        self.look_at.store(good + stride, Ordering::Relaxed);
+    /// A generation begins. Before the word tells of it, so that whoever is let through by it finds
+    /// its tag here.
+    pub(super) fn turn(&self, generation: u64) {
+        let before = self.good.swap(generation << TAG_SHIFT, Ordering::Relaxed) & COUNT;
+        self.good_otherwise.fetch_add(before, Ordering::Relaxed);
+        self.bucket_began.store(0, Ordering::Relaxed);
+        self.look_soon();
     }
 
-    /// The next good call looks. A sum of nothing.
-    pub(super) fn look_soon(&self) -> u64 {
-        self.look_at.store(0, Ordering::Relaxed);
-        0
+    /// When to look next, having looked now.
+    pub(super) fn plan(&self, pace: Pace) {
+        let good = self.good();
+        let next = match pace {
+            Pace::Each => 0,
+            Pace::Never => FULL,
+            Pace::Bucket(bucket) => {
+                if self.bucket.swap(bucket, Ordering::Relaxed) != bucket {
+                    self.bucket_began.store(good, Ordering::Relaxed);
+                }
+                let in_bucket = good.saturating_sub(self.bucket_began.load(Ordering::Relaxed));
+                (good + (in_bucket / LOOKS_PER_BUCKET).min(LONGEST_STRIDE)).min(FULL)
+            }
+        };
+        self.look_at.store(next, Ordering::Relaxed);
     }
+
+    /// Whether the number is about to be too large for its place.
+    pub(super) fn is_full(&self) -> bool {
+        self.good() >= FULL
+    }
+
+    /// The next good call looks.
+    pub(super) fn look_soon(&self) {
+        self.look_at.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Which good calls look at the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// Each may open the circuit.
+    Each,
+    /// So many in each bucket of the window: the number of this one.
+    Bucket(u64),
+    /// Nobody needs to know when a good call was.
+    Never,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::breaker::{CircuitState, word::Word};
 
     #[test]
     fn at_a_low_rate_every_call_looks_and_at_a_high_one_few() {
         let counts = Counts::default();
+        let ticket = Word::new(CircuitState::Closed, 0).ticket();
         let looks = |calls: u64, bucket| {
             let looks = (0..calls).filter(|_| {
-                let looks = counts.count_good();
+                let looks = counts.count_good(ticket) == Counted::Look;
                 if looks {
-                    counts.plan(Some(bucket));
+                    counts.plan(Pace::Bucket(bucket));
                 }
                 looks
             });
@@ -88,10 +154,24 @@ mod tests {
         assert_eq!(looks(64, 2), 64);
         let many = looks(1_000_000, 3);
         assert!((3_900..4_600).contains(&many), "{many}");
-        counts.plan(None);
+        counts.plan(Pace::Never);
         assert_eq!(looks(1_000, 3), 0);
         counts.look_soon();
         assert_eq!(looks(1, 4), 1);
         assert_eq!(counts.good(), 1_001_129);
+        counts.turn(1);
+        assert_eq!((counts.good(), counts.all_good()), (0, 1_001_129));
+        assert_eq!(counts.count_good(ticket), Counted::No);
+        counts.plan(Pace::Each);
+        assert_eq!(counts.count_good(Word::new(CircuitState::Closed, 1).ticket()), Counted::Look);
+    }
+
+    #[test]
+    fn a_number_that_is_full_is_looked_at() {
+        let counts = Counts::default();
+        counts.good.store(FULL, Ordering::Relaxed);
+        counts.plan(Pace::Never);
+        let ticket = Word::new(CircuitState::Closed, 0).ticket();
+        assert!(counts.is_full() && counts.count_good(ticket) == Counted::Look);
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     choose::Chosen,
     error::{BoxError, Error},
     member::Member,
-    outcome::{Classify, Outcome, judge},
+    outcome::{Classify, judge},
 };
 
 pin_project! {
@@ -59,7 +59,8 @@ where
 {
     type Output = Result<Res, Error>;
 
-    #[inline]
+    // It is small, but for what is never run, and the compiler counts that in.
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         match this.state.project() {
@@ -87,7 +88,7 @@ struct IfPanics<'a>(&'a mut Admitted);
 
 impl Drop for IfPanics<'_> {
     fn drop(&mut self) {
-        self.0.settle(Outcome::Failure);
+        self.0.panicked();
     }
 }
 

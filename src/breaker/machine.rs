@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{
     CircuitBreakerConfig, CircuitState,
+    counts::Pace,
     window::{Tally, Window},
     word::{Ticket, Word},
 };
@@ -20,13 +21,15 @@ pub(super) struct Machine {
     window: Option<Window>,
     /// Failures in a row.
     in_a_row: u32,
-    /// The good calls of all time that are in the window already.
+    /// The good calls of this generation that are in the window already.
     seen: u64,
     /// How often in a row it opened without having closed in between.
     openings: u32,
     /// Until when it is open.
     until: u64,
     trial: Trial,
+    /// Whether good calls are looked at one by one.
+    watches: bool,
     /// Whether a circuit that only measures would be open.
     would_be_open: bool,
     /// How often it opened, or would have.
@@ -49,8 +52,9 @@ struct Trial {
 pub(super) struct Now {
     /// Nanoseconds since the circuit was made.
     pub(super) nanos: u64,
-    /// Good calls of all time.
+    /// Good calls of the generation that it is in when this is told.
     pub(super) good: u64,
+    pub(super) generation: u64,
     /// From 0 up to 1.
     pub(super) random: f64,
 }
@@ -89,19 +93,20 @@ fn wait(config: &CircuitBreakerConfig, again: u32, random: f64, asked: Option<Du
 }
 
 impl Machine {
-    pub(super) fn new(config: CircuitBreakerConfig, now: Now) -> Self {
+    pub(super) fn new(config: CircuitBreakerConfig, now: u64) -> Self {
         let state = if config.enabled { CircuitState::Closed } else { CircuitState::Disabled };
-        let window = config.needs_window().then(|| Window::new(config.window, now.nanos));
+        let window = config.needs_window().then(|| Window::new(config.window, now));
         Self {
             config,
             state,
             generation: 0,
             window,
             in_a_row: 0,
-            seen: now.good,
+            seen: 0,
             openings: 0,
             until: 0,
             trial: Trial::default(),
+            watches: false,
             would_be_open: false,
             opened: 0,
             would_have_opened: 0,
@@ -128,13 +133,29 @@ impl Machine {
         self.in_a_row
     }
 
-    /// What calls that pass go by.
-    pub(super) fn word(&mut self, now: Now) -> Word {
-        Word::new(self.state, self.generation, self.is_watching(now))
+    /// What calls go by.
+    pub(super) fn word(&self) -> Word {
+        Word::new(self.state, self.generation)
+    }
+
+    /// Whether good calls must be looked at one by one from now on.
+    pub(super) fn begins_to_watch(&mut self, now: Now) -> bool {
+        let watched = self.watches;
+        self.watches = self.is_decisive(now);
+        self.watches && !watched
+    }
+
+    /// Which good calls must look at the clock.
+    pub(super) fn pace(&self, now: Now) -> Pace {
+        match (&self.window, self.watches) {
+            (Some(_), true) => Pace::Each,
+            (Some(Window::Time(buckets)), false) => Pace::Bucket(buckets.number(now.nanos)),
+            _ => Pace::Never,
+        }
     }
 
     /// Whether the next good call may open it: it makes the window count that has failures in it.
-    fn is_watching(&mut self, now: Now) -> bool {
+    fn is_decisive(&mut self, now: Now) -> bool {
         let counts = matches!(self.state, CircuitState::Closed | CircuitState::MetricsOnly);
         let least = self.config.min_calls();
         counts
@@ -189,7 +210,7 @@ impl Machine {
                 Some(Ticket::probe(self.generation))
             }
             CircuitState::Open | CircuitState::HalfOpen | CircuitState::ForcedOpen => None,
-            _ => Some(self.word(now).ticket()),
+            _ => Some(self.word().ticket()),
         }
     }
 
@@ -205,7 +226,7 @@ impl Machine {
     /// A call has ended; `None` if it says nothing. Whether it was of this generation: else nothing
     /// happened.
     pub(super) fn settle(&mut self, ticket: Ticket, ended: Option<Ended>, now: Now) -> bool {
-        if ticket.generation() != self.generation {
+        if !ticket.is_of(self.generation) {
             return false;
         }
         match self.state {
@@ -218,14 +239,17 @@ impl Machine {
 
     /// Good calls alone have ended, `own` of them just now.
     pub(super) fn look(&mut self, own: u64, now: Now) {
-        let counts = matches!(self.state, CircuitState::Closed | CircuitState::MetricsOnly);
-        if counts && now.good != self.seen {
+        if matches!(self.state, CircuitState::Closed | CircuitState::MetricsOnly) {
             self.count(None, own, now);
         }
     }
 
     fn count(&mut self, ended: Option<Ended>, own: u64, now: Now) {
-        self.catch_up(now, own);
+        let news = self.catch_up(now, own);
+        // Time alone, which takes calls out of the window, opens nothing.
+        if !news && ended.is_none() {
+            return;
+        }
         if let Some(Ended { failed, slow, .. }) = ended {
             self.in_a_row = if failed { self.in_a_row.saturating_add(1) } else { 0 };
             if let Some(window) = &mut self.window {
@@ -242,18 +266,19 @@ impl Machine {
         }
     }
 
-    /// Puts into the window what was only counted.
-    fn catch_up(&mut self, now: Now, own: u64) {
-        let good = now.good.wrapping_sub(self.seen);
-        self.seen = now.good;
-        if good == 0 {
-            return;
+    /// Puts into the window what was only counted, if anything was.
+    fn catch_up(&mut self, now: Now, own: u64) -> bool {
+        let good = now.good.saturating_sub(self.seen);
+        if good == 0 || now.generation != self.generation {
+            return false;
         }
+        self.seen = now.good;
         self.in_a_row = 0;
         if let Some(window) = &mut self.window {
             let own = own.min(good);
             window.add_good(good - own, own, now.nanos);
         }
+        true
     }
 
     fn try_out(&mut self, ended: Option<Ended>, now: Now) {
@@ -309,7 +334,7 @@ impl Machine {
     fn turn(&mut self, state: CircuitState, now: Now) {
         self.state = state;
         self.generation = Word::next_generation(self.generation);
-        self.seen = now.good;
+        self.seen = 0;
         self.in_a_row = 0;
         self.trial = Trial::default();
         self.would_be_open = false;
@@ -317,6 +342,13 @@ impl Machine {
         if let Some(window) = self.window.as_mut().filter(|_| state != CircuitState::Open) {
             window.clear(now.nanos);
         }
+    }
+
+    /// Another generation in which nothing else has changed.
+    pub(super) fn renew(&mut self, now: Now) {
+        self.catch_up(now, 0);
+        self.generation = Word::next_generation(self.generation);
+        self.seen = 0;
     }
 
     /// New settings. What was counted stays, as far as it fits; so does the time it is open until.

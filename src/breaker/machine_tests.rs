@@ -1,14 +1,17 @@
 //! The machine against a naive model, and against the cases of others.
 
+use std::time::Duration;
+
 use proptest::prelude::*;
 use serde_json::Value;
 
 use super::{
     CircuitBreakerConfig, CircuitState, Window,
+    counts::Pace,
     machine::{Ended, Machine, Now},
+    window::Tally,
     word::Ticket,
 };
-use std::time::Duration;
 
 const SECOND: u64 = 1_000_000_000;
 const GOOD: Ended = Ended { failed: false, slow: false, retry_after: None };
@@ -26,32 +29,40 @@ struct Circuit {
 impl Circuit {
     fn new(config: CircuitBreakerConfig) -> Self {
         config.validate().unwrap();
-        let now = Now { nanos: 0, good: 0, random: 0.5 };
-        let machine = Machine::new(config, now);
+        let machine = Machine::new(config, 0);
         Self { machine, now: 0, good: 0, places: Vec::new(), refused: 0 }
     }
 
-    fn now(&self) -> Now {
-        Now { nanos: self.now, good: self.good, random: 0.5 }
+    /// Runs a rule, with what a circuit does before and after.
+    fn apply<R>(&mut self, rule: impl FnOnce(&mut Machine, Now) -> R) -> R {
+        let before = self.machine.generation();
+        let now = Now { nanos: self.now, good: self.good, generation: before, random: 0.5 };
+        let result = rule(&mut self.machine, now);
+        if self.machine.generation() != before {
+            self.good = 0;
+        }
+        self.machine.begins_to_watch(now);
+        result
     }
 
+    fn admit(&mut self) -> Option<Ticket> {
+        let would = self.apply(Machine::would_admit);
+        let ticket = self.apply(Machine::admit);
+        assert_eq!(ticket.is_some(), would);
+        ticket
+    }
+
+    /// Whether there was a place.
     fn acquire(&mut self) -> bool {
-        match self.machine.admit(self.now()) {
-            Some(ticket) => self.places.push(ticket),
-            None => self.refused += 1,
-        }
-        self.machine.would_admit(self.now());
-        self.refused == 0 || !self.places.is_empty()
+        let place = self.admit();
+        self.refused += u64::from(place.is_none());
+        self.places.extend(place);
+        place.is_some()
     }
 
     /// One call from start to end; whether it was let through.
     fn call(&mut self, ended: Option<Ended>) -> bool {
-        let now = self.now();
-        let place = match self.places.pop() {
-            Some(place) => Some(place),
-            None => self.machine.admit(now),
-        };
-        let Some(ticket) = place else {
+        let Some(ticket) = self.places.pop().or_else(|| self.admit()) else {
             self.refused += 1;
             return false;
         };
@@ -60,17 +71,27 @@ impl Circuit {
     }
 
     fn ends(&mut self, ticket: Ticket, ended: Option<Ended>) {
-        let word = self.machine.word(self.now());
-        if ended == Some(GOOD) && word.only_counts(ticket) {
+        let is_current = ticket.is_of(self.machine.generation());
+        if ended == Some(GOOD) && !ticket.is_probe() && is_current {
             self.good += 1;
+            if self.apply(|machine, now| machine.pace(now)) == Pace::Each {
+                self.look();
+            }
         } else {
-            self.machine.settle(ticket, ended, self.now());
+            self.apply(|machine, now| machine.settle(ticket, ended, now));
         }
     }
 
+    fn look(&mut self) {
+        self.apply(|machine, now| machine.look(1, now));
+    }
+
+    fn tally(&mut self) -> Tally {
+        self.apply(Machine::tally)
+    }
+
     fn state(&mut self) -> CircuitState {
-        let now = self.now();
-        self.machine.tick(now);
+        self.apply(Machine::tick);
         self.machine.state()
     }
 }
@@ -275,26 +296,26 @@ proptest! {
             let now = circuit.now;
             match step {
                 Step::Admit => {
-                    let admitted = circuit.machine.admit(circuit.now());
+                    let admitted = circuit.admit();
                     let expected = model.admit(now);
-                    prop_assert_eq!(admitted.map(Ticket::generation), expected);
+                    prop_assert_eq!(admitted.map(Ticket::tag), expected.map(|generation| Ticket::new(generation).tag()));
                     out.extend(admitted);
                 }
                 Step::End(index, ended) if !out.is_empty() => {
                     let ticket = out.swap_remove(index % out.len());
-                    model.end(ticket.generation(), ended, now);
+                    model.end(ticket.tag() >> 44, ended, now);
                     circuit.ends(ticket, ended);
                     // At a low rate each good call looks at the clock; a window of calls does not
                     // care when anybody looks.
                     let is_timed = matches!(model.config.window, Window::Time(_));
                     if is_timed || index % 3 == 0 {
-                        circuit.machine.look(1, circuit.now());
+                        circuit.look();
                     }
                 }
                 Step::End(..) => {}
                 Step::Pass(nanos) => circuit.now += nanos,
                 Step::Reset => {
-                    circuit.machine.reset(circuit.now());
+                    circuit.apply(Machine::reset);
                     model.openings = 0;
                     model.turn(CircuitState::Closed);
                 }
@@ -340,8 +361,8 @@ fn the_wait_grows_up_to_its_cap_and_closing_starts_anew() {
 fn jitter_goes_both_ways() {
     let config = CircuitBreakerConfig::consecutive(1).with_open_jitter(0.2);
     for (random, millis) in [(0.0, 4_000), (0.5, 5_000), (0.75, 5_500)] {
-        let now = Now { nanos: 0, good: 0, random };
-        let mut machine = Machine::new(config.clone(), now);
+        let now = Now { nanos: 0, good: 0, generation: 0, random };
+        let mut machine = Machine::new(config.clone(), 0);
         let ticket = machine.admit(now).unwrap();
         machine.settle(ticket, Some(BAD), now);
         assert_eq!(machine.until() / 1_000_000, millis);
@@ -359,17 +380,20 @@ fn new_settings_keep_what_was_counted() {
     for ended in [BAD, BAD, BAD, GOOD, GOOD, GOOD] {
         circuit.call(Some(ended));
     }
-    let now = circuit.now();
-    circuit.machine.update(config.clone().with_window(Window::Calls(20)).with_min_calls(7), now);
-    let held = circuit.machine.tally(now);
+    circuit.apply(|machine, now| {
+        machine.update(config.clone().with_window(Window::Calls(20)).with_min_calls(7), now)
+    });
+    let held = circuit.tally();
     assert_eq!((held.calls, held.failures), (6, 3));
     circuit.call(Some(BAD));
     assert_eq!(circuit.state(), CircuitState::Open);
     // Open until the time it had, whatever `open_for` is now; switched off, it lets all pass.
     let until = circuit.machine.until();
-    circuit.machine.update(config.clone().with_open_for(Duration::from_secs(50)), circuit.now());
+    circuit.apply(|machine, now| {
+        machine.update(config.clone().with_open_for(Duration::from_secs(50)), now)
+    });
     assert_eq!((circuit.machine.until(), circuit.state()), (until, CircuitState::Open));
-    circuit.machine.update(config.with_enabled(false), circuit.now());
+    circuit.apply(|machine, now| machine.update(config.with_enabled(false), now));
     assert_eq!(circuit.state(), CircuitState::Disabled);
 }
 
@@ -423,14 +447,13 @@ impl Circuit {
 
     /// By hand, also into states that only time and calls lead to here.
     fn transition(&mut self, to: CircuitState) {
-        let now = self.now();
         match to {
-            CircuitState::Open => self.machine.trip(now),
+            CircuitState::Open => self.apply(Machine::trip),
             CircuitState::HalfOpen => {
                 self.now = self.machine.until();
                 assert_eq!(self.state(), CircuitState::HalfOpen);
             }
-            other => self.machine.force(other, now),
+            other => self.apply(|machine, now| machine.force(other, now)),
         }
     }
 
@@ -442,9 +465,8 @@ impl Circuit {
                 None
             }
             "acquire" => {
-                let refused = self.refused;
-                self.acquire();
-                Some(self.refused == refused)
+                let result = self.acquire();
+                Some(result)
             }
             "release" => {
                 let place = self.places.pop().unwrap();
@@ -518,10 +540,9 @@ fn resilience4j_s_cases() {
         for (index, step) in steps.iter().enumerate() {
             let result = circuit.step(step);
             let expected = &step["expect"];
-            let now = circuit.now();
             // A circuit that nobody asks is still open there, and here too: by the machine.
             let state_now = circuit.machine.state();
-            let tally = circuit.machine.tally(now);
+            let tally = circuit.tally();
             let rate = |part: u64| {
                 let least = circuit.machine.config().min_calls();
                 let of = tally.calls as f64;
@@ -563,9 +584,9 @@ fn resilience4j_rule(case: &Value) {
             assert_eq!(circuit.state(), CircuitState::Closed);
         }
         "transition to the same state is allowed and emits no event" => {
-            circuit.machine.force(CircuitState::ForcedOpen, circuit.now());
+            circuit.apply(|machine, now| machine.force(CircuitState::ForcedOpen, now));
             let generation = circuit.machine.generation();
-            circuit.machine.force(CircuitState::ForcedOpen, circuit.now());
+            circuit.apply(|machine, now| machine.force(CircuitState::ForcedOpen, now));
             assert_eq!(circuit.machine.generation(), generation);
         }
         // Only while a call is out: a half-open circuit that nobody calls has found out nothing. To close it without a good call is no choice here.
@@ -650,7 +671,7 @@ fn gobreaker_steps(case: &Value, steps: &[Value]) {
         }
         if Some(index) == slides {
             assert_eq!(circuit.state(), CircuitState::Closed);
-            let held = circuit.machine.tally(circuit.now());
+            let held = circuit.tally();
             assert_eq!((held.calls, held.failures), (4, 2));
             circuit.call(Some(BAD));
         }
@@ -660,7 +681,7 @@ fn gobreaker_steps(case: &Value, steps: &[Value]) {
             assert_eq!(seen, state(name), "{}: {step}", case["name"]);
         }
         if let Some(in_a_row) = expected["consecutive_failures"].as_u64() {
-            circuit.machine.look(0, circuit.now());
+            circuit.tally();
             assert_eq!(u64::from(circuit.machine.in_a_row()), in_a_row, "{step}");
         }
     }
@@ -674,14 +695,14 @@ fn gobreaker_rule(name: &str, case: &Value) {
             circuit.transition(CircuitState::Open);
             circuit.transition(CircuitState::HalfOpen);
             assert!(circuit.call(Some(GOOD)) && circuit.call(Some(GOOD)));
-            let third = circuit.machine.admit(circuit.now()).unwrap();
-            assert!(circuit.machine.admit(circuit.now()).is_none(), "a fourth");
+            let third = circuit.admit().unwrap();
+            assert!(circuit.admit().is_none(), "a fourth");
             circuit.ends(third, Some(GOOD));
             assert_eq!(circuit.state(), CircuitState::Closed);
         }
         "rolling window of ten 3 s buckets: trips at 14 failures of 23 (0.6087)" => {
             let config = gobreaker(case);
-            let tally = |calls, failures| super::window::Tally { calls, failures, slow: 0 };
+            let tally = |calls, failures| Tally { calls, failures, slow: 0 };
             assert!(super::machine::trips(&config, 0, Some(tally(23, 14))));
             assert!(!super::machine::trips(&config, 0, Some(tally(22, 13))));
             let Window::Time(window) = config.window else { panic!("{config:?}") };
@@ -689,17 +710,17 @@ fn gobreaker_rule(name: &str, case: &Value) {
         }
         "a result that started before the counters were reset is ignored (generation)" => {
             let mut circuit = Circuit::new(resilience4j());
-            let old = circuit.machine.admit(circuit.now()).unwrap();
-            circuit.machine.reset(circuit.now());
+            let old = circuit.admit().unwrap();
+            circuit.apply(Machine::reset);
             circuit.ends(old, Some(BAD));
             circuit.ends(old, Some(GOOD));
-            assert_eq!(circuit.machine.tally(circuit.now()).calls, 0);
+            assert_eq!(circuit.tally().calls, 0);
         }
         // Shown with a service that panics, in tests/breaker.rs: the call ends as a failure.
         "a panic counts as one failure" => {
             let mut circuit = Circuit::new(resilience4j());
             circuit.call(Some(BAD));
-            let held = circuit.machine.tally(circuit.now());
+            let held = circuit.tally();
             assert_eq!(held.calls, case["expect"]["requests"].as_u64().unwrap());
             assert_eq!(held.failures, case["expect"]["failures"].as_u64().unwrap());
         }

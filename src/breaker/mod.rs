@@ -8,20 +8,27 @@
 //!
 //! # How it works
 //! ```text
-//!             `failures` in a row, of at least `min_calls`
+//!             `failures` in a row, or
+//!             `failure_ratio` or `slow_ratio` of the `window`
 //!   ┌────────┐ ─────────────────────────────────────────► ┌──────┐
 //!   │ closed │                                            │ open │ ◄─┐
-//!   └────────┘ ◄──────────────┐              `open_for`   └──────┘   │
-//!                             │                 passed │             │ any failure, or a
-//!            `successes`      │                        ▼             │ probe past
-//!                             │                  ┌───────────┐       │ `probe_timeout`
+//!   └────────┘ ◄──────────────┐              `open_for`,  └──────┘   │ more than
+//!                             │          then ever longer │          │ `probe_failures`, or
+//!            `successes`      │                           ▼          │ one that is stuck for
+//!                             │                  ┌───────────┐       │ `half_open_for`
 //!                             └───────────────── │ half-open │ ──────┘
 //!                                                └───────────┘
 //!                                           `probes` calls at once
 //! ```
+//! A [`Window`] of calls is a ring that forgets the oldest with each new one; a window of time is ten
+//! buckets. A ratio counts as soon as the window holds `min_calls`, full or not, and opens the circuit
+//! when it is reached, not only when it is passed. While half-open neither window counts: of the first
+//! `successes + probe_failures` calls so many must be good, and it decides as soon as that is certain.
+//!
 //! Each transition begins a new generation. The result of a call that was admitted in an older one
-//! changes nothing but totals, so an answer that comes late neither closes a circuit nor opens it.
-//! A call that is dropped counts as neither good nor bad, and gives its probe place back.
+//! changes nothing but totals, so an answer that comes late neither closes a circuit nor opens it. A
+//! call that is dropped gives its probe place back, and counts as
+//! [`cancelled`](CircuitBreakerConfig::cancelled) says; one that panics has failed.
 //!
 //! An open circuit becomes half-open when its time has come, also without traffic.
 //!
@@ -30,6 +37,13 @@
 //! refused, and what was never sent for the caller's own reason. An HTTP response is an answer
 //! whatever its status: give [`with_classify`](CircuitBreakerLayer::with_classify) an
 //! `HttpClassify`.
+//!
+//! # What it costs
+//! A good call of a closed circuit writes one counter, of its own thread where the circuit stands
+//! alone, and reads no clock but for a few in each bucket of a window of time: good calls are held back
+//! there, at most one in 64 of a bucket, and at most 255 for each processor, until one of them or a
+//! failure moves all into the window. A failure takes a short lock. Calls are timed only where it
+//! matters whether they are slow, and only those that are not done at once.
 
 mod admitted;
 mod circuit;

@@ -168,6 +168,11 @@ impl Buckets {
         Self { length: 1, seen: now, buckets: [Bucket::default(); BUCKETS as usize] }
     }
 
+    /// Of the bucket that is filled now.
+    pub(super) fn number(&self, now: u64) -> u64 {
+        now / self.length
+    }
+
     fn bucket(&mut self, number: u64) -> &mut Tally {
         let bucket = &mut self.buckets[(number % BUCKETS) as usize];
         if bucket.number != number {

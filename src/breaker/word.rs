@@ -33,18 +33,13 @@ impl fmt::Display for CircuitState {
     }
 }
 
-/// The state and what goes with it: bits 0–2 the state, 3 whether good calls must be told of one by
-/// one, from 8 on the generation.
-///
-/// The states in which calls pass come first, so that one comparison finds them.
+/// The state, in bits 0–2, and from 8 on the generation. The states in which calls pass come first, so that one comparison finds them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Word(pub(super) u64);
 
 const STATE: u64 = 0b111;
 const LAST_PASSING: u64 = 2;
 const OPEN: u64 = 3;
-const WATCHING: u64 = 1 << 3;
-const PROBE: u64 = 1 << 4;
 const GENERATION_SHIFT: u32 = 8;
 
 /// In the order of their numbers.
@@ -58,7 +53,7 @@ const STATES: [CircuitState; 6] = [
 ];
 
 impl Word {
-    pub(super) fn new(state: CircuitState, generation: u64, watching: bool) -> Self {
+    pub(super) fn new(state: CircuitState, generation: u64) -> Self {
         let state = match state {
             CircuitState::Closed => 0,
             CircuitState::Disabled => 1,
@@ -67,7 +62,7 @@ impl Word {
             CircuitState::HalfOpen => 4,
             CircuitState::ForcedOpen => 5,
         };
-        Self(state | if watching { WATCHING } else { 0 } | generation << GENERATION_SHIFT)
+        Self(state | generation << GENERATION_SHIFT)
     }
 
     pub(super) fn state(self) -> CircuitState {
@@ -96,14 +91,7 @@ impl Word {
     /// For a call that passes without a place of its own.
     #[inline]
     pub(super) fn ticket(self) -> Ticket {
-        Ticket(self.0 & !WATCHING)
-    }
-
-    /// Whether a good call with `ticket` need only be counted: nothing has changed since it was let
-    /// through, and nothing waits for it.
-    #[inline]
-    pub(super) fn only_counts(self, ticket: Ticket) -> bool {
-        self.0 == ticket.0
+        Ticket::new(self.generation())
     }
 }
 
@@ -116,15 +104,28 @@ impl fmt::Debug for Word {
     }
 }
 
-/// The right to make one call: the word that let it through.
+/// The right to make one call, and how it stands with it: from bit 44 on the low bits of the
+/// generation that let it through, 43 whether it is a probe, below that when it first had to wait.
+///
+/// One word, since it stands in every future. A call that outlives a million generations is taken
+/// for one of its own again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Ticket(u64);
+
+pub(super) const TAG_SHIFT: u32 = 44;
+const PROBE: u64 = 1 << 43;
+const BEGAN: u64 = PROBE - 1;
 
 impl Ticket {
     pub(super) const NONE: Self = Self(0);
 
+    #[inline]
+    pub(super) fn new(generation: u64) -> Self {
+        Self(generation << TAG_SHIFT)
+    }
+
     pub(super) fn probe(generation: u64) -> Self {
-        Self(PROBE | 4 | generation << GENERATION_SHIFT)
+        Self(PROBE | generation << TAG_SHIFT)
     }
 
     #[inline]
@@ -132,8 +133,38 @@ impl Ticket {
         self.0 & PROBE != 0
     }
 
-    pub(super) fn generation(self) -> u64 {
-        self.0 >> GENERATION_SHIFT
+    /// What is the same in all tickets of a generation.
+    #[inline]
+    pub(super) fn tag(self) -> u64 {
+        self.0 & !(PROBE | BEGAN)
+    }
+
+    #[inline]
+    pub(super) fn is_of(self, generation: u64) -> bool {
+        self.tag() == generation << TAG_SHIFT
+    }
+
+    /// Whether it has had to wait.
+    #[inline]
+    pub(super) fn has_begun(self) -> bool {
+        self.0 & BEGAN != 0
+    }
+
+    /// It had to wait at this time; `None` if nobody wants to know when.
+    pub(super) fn begin(&mut self, nanos: Option<u64>) {
+        // Microseconds, of which 43 bits hold a hundred days: durations, not times, are asked for.
+        let began = nanos.map_or(BEGAN, |nanos| (nanos / 1_000) % (BEGAN - 1) + 1);
+        self.0 = self.0 & !BEGAN | began;
+    }
+
+    /// Nanoseconds since it first had to wait; `None` if that was not noted.
+    pub(super) fn since_begin(self, nanos: u64) -> Option<u64> {
+        let began = self.0 & BEGAN;
+        if began == 0 || began == BEGAN {
+            return None;
+        }
+        let now = (nanos / 1_000) % (BEGAN - 1) + 1;
+        Some((now + (BEGAN - 1) - began) % (BEGAN - 1) * 1_000)
     }
 }
 
@@ -144,26 +175,41 @@ mod tests {
     #[test]
     fn a_word_keeps_what_it_is_made_of() {
         for state in STATES {
-            for watching in [false, true] {
-                let word = Word::new(state, 7, watching);
-                assert_eq!((word.state(), word.generation()), (state, 7));
-                assert_eq!((word.ticket().generation(), word.ticket().is_probe()), (7, false));
-                assert_eq!(word.only_counts(word.ticket()), !watching);
-                let passes = matches!(
-                    state,
-                    CircuitState::Closed | CircuitState::Disabled | CircuitState::MetricsOnly
-                );
-                assert_eq!(word.is_passing(), passes);
-                assert_eq!(word.is_open(), state == CircuitState::Open);
+            let word = Word::new(state, 7);
+            assert_eq!((word.state(), word.generation()), (state, 7));
+            assert!(word.ticket().is_of(7) && !word.ticket().is_probe());
+            let passes = matches!(
+                state,
+                CircuitState::Closed | CircuitState::Disabled | CircuitState::MetricsOnly
+            );
+            assert_eq!(word.is_passing(), passes);
+            assert_eq!(word.is_open(), state == CircuitState::Open);
+        }
+        assert!(Ticket::probe(8).is_probe() && Ticket::probe(8).is_of(8));
+    }
+
+    #[test]
+    fn a_ticket_knows_how_long_ago_it_had_to_wait() {
+        let second = 1_000_000_000;
+        for start in [0, 1, 999, 7 * second, 101 * 86_400 * second, u64::MAX - 10 * second] {
+            for mut ticket in [Ticket::new(3), Ticket::probe(u64::MAX >> 20)] {
+                let before = (ticket.tag(), ticket.is_probe());
+                assert_eq!((ticket.has_begun(), ticket.since_begin(start)), (false, None));
+                ticket.begin(Some(start));
+                assert!(ticket.has_begun());
+                let start = start / 1_000 * 1_000;
+                assert_eq!(ticket.since_begin(start + 5 * second), Some(5 * second));
+                assert_eq!((ticket.tag(), ticket.is_probe()), before);
+                ticket.begin(None);
+                assert_eq!((ticket.has_begun(), ticket.since_begin(start)), (true, None));
             }
         }
-        assert!(!Word::new(CircuitState::Closed, 8, false).only_counts(Ticket::probe(8)));
     }
 
     #[test]
     fn a_generation_that_wraps_is_still_another_one() {
         let last = u64::MAX >> GENERATION_SHIFT;
         assert_eq!(Word::next_generation(last), 0);
-        assert_eq!(Word::new(CircuitState::Open, last, true).generation(), last);
+        assert_eq!(Word::new(CircuitState::Open, last).generation(), last);
     }
 }

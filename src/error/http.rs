@@ -50,6 +50,7 @@ impl Error {
             Kind::NoEndpoints
             | Kind::AllEndpointsDown
             | Kind::CircuitOpen
+            | Kind::Overloaded
             | Kind::Unhealthy
             | Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,
@@ -92,6 +93,7 @@ mod tests {
     fn each_kind_has_its_status() {
         assert_eq!(status(Error::refused(Kind::RateLimited)), 429);
         assert_eq!(status(Error::refused(Kind::CircuitOpen)), 503);
+        assert_eq!(status(Error::refused(Kind::Overloaded)), 503);
         assert_eq!(status(Error::refused(Kind::Timeout)), 503);
         assert_eq!(status(Error::unsent(Kind::NoEndpoints)), 503);
         assert_eq!(status(Error::failed(Kind::Timeout)), 504);

@@ -13,6 +13,8 @@ pub enum Kind {
     CircuitOpen,
     /// A rate limit is spent.
     RateLimited,
+    /// Too many calls at once: a concurrency limit is full.
+    Overloaded,
     /// A health gate is shut, or a health check failed.
     Unhealthy,
     /// A deadline passed.
@@ -45,6 +47,7 @@ impl Kind {
             Self::AllEndpointsDown => "ALL_ENDPOINTS_DOWN",
             Self::CircuitOpen => "CIRCUIT_OPEN",
             Self::RateLimited => "RATE_LIMITED",
+            Self::Overloaded => "OVERLOADED",
             Self::Unhealthy => "HEALTH_CHECK_FAILED",
             Self::Timeout => "TIMEOUT",
             Self::Connection => "CONNECTION_ERROR",
@@ -62,6 +65,7 @@ impl Kind {
             Self::NoEndpoints | Self::AllEndpointsDown => "LOADBALANCER_1701",
             Self::CircuitOpen => "CIRCUIT_1401",
             Self::RateLimited => "RATELIMIT_1501",
+            Self::Overloaded => "RATELIMIT_1502",
             Self::Unhealthy => "HEALTH_1601",
             Self::Timeout => "PLUGIN_1204",
             Self::Connection => "PLUGIN_1205",
@@ -78,6 +82,7 @@ impl Kind {
             Self::AllEndpointsDown => "all endpoints are down",
             Self::CircuitOpen => "circuit breaker is open",
             Self::RateLimited => "rate limit exceeded",
+            Self::Overloaded => "too many calls at once",
             Self::Unhealthy => "the endpoint is unhealthy",
             Self::Timeout => "the deadline passed",
             Self::Connection => "connection failed",
@@ -90,11 +95,12 @@ impl Kind {
         }
     }
 
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 14] = [
         Self::NoEndpoints,
         Self::AllEndpointsDown,
         Self::CircuitOpen,
         Self::RateLimited,
+        Self::Overloaded,
         Self::Unhealthy,
         Self::Timeout,
         Self::Connection,

@@ -152,10 +152,10 @@ impl Error {
     }
 
     /// Notes the way that a call took. What was noted nearer to the endpoint stays.
-    pub(crate) fn after_attempts(mut self, attempts: u32, duration: Duration) -> Self {
+    pub(crate) fn after_attempts(mut self, attempts: u32, duration: Option<Duration>) -> Self {
         let rest = self.rest_mut();
         rest.attempts = attempts;
-        rest.duration = Some(duration);
+        rest.duration = duration;
         self
     }
 
@@ -233,6 +233,16 @@ impl Error {
             .or_else(|| error.downcast_ref::<BoxError>().and_then(|e| e.downcast_ref::<Self>()))
     }
 
+    /// The same, to be changed.
+    #[cfg(feature = "tower")]
+    pub(crate) fn find_mut<E: 'static>(error: &mut E) -> Option<&mut Self> {
+        let error = error as &mut dyn Any;
+        if error.is::<Self>() {
+            return error.downcast_mut();
+        }
+        error.downcast_mut::<BoxError>().and_then(|error| error.downcast_mut())
+    }
+
     /// What happened.
     pub fn kind(&self) -> Kind {
         let index = (self.word.get() & Word::KIND) as usize;
@@ -240,7 +250,8 @@ impl Error {
     }
 
     /// A stable code, such as `CIRCUIT_1401`: those of the Go plugin manager that this crate
-    /// replaces, so that dashboards and alerts stay.
+    /// replaces, so that dashboards and alerts stay. Only `RATELIMIT_1502` it does not know: it has
+    /// no limit of calls at once.
     pub fn code(&self) -> &'static str {
         self.kind().code()
     }

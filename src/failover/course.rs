@@ -1,23 +1,22 @@
 //! The course of a call that was not done at once: its attempts, and the time it has.
 
 use std::{
-    pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
-
-use tokio::time::Sleep;
 
 use super::{
     rule::{Failed, Next, Progress, next},
     service::{Held, Policy},
 };
 use crate::{
+    budget::{Budget, Cause, Permit},
     choose::{Choose, Chosen, Tried},
     error::{BoxError, Error, Kind},
+    outcome::Outcome,
     replay::ReplayPolicy,
     sync::random_fraction,
-    time::{self, Instant},
+    time::{self, Instant, Timer},
 };
 
 /// In whole words, beside which nothing is moved: a stamp each, and a flag.
@@ -44,6 +43,8 @@ pub(super) struct Course<S, Req> {
     end: Option<Timer>,
     attempt: Option<Timer>,
     wait: Option<Timer>,
+    /// The right to make the attempt that runs or is waited for, if it is not the first.
+    permit: Option<Permit>,
 }
 
 impl Times {
@@ -69,13 +70,24 @@ pub(super) enum Failure<Res> {
     Final(Error),
     /// An answer that the rule holds for a failure. The caller gets the last one, unless a later
     /// attempt ends in an error.
-    Answer(Res, Option<Duration>),
+    Answer(Res, Outcome),
 }
 
 impl<Res> Failure<Res> {
     #[cold]
-    pub(super) fn answer(response: Res, retry_after: Option<Duration>) -> Self {
-        Self::Answer(response, retry_after)
+    pub(super) fn answer(response: Res, outcome: Outcome) -> Self {
+        Self::Answer(response, outcome)
+    }
+
+    /// Why another attempt is to be made.
+    fn cause(&self) -> Cause {
+        let overloaded = match self {
+            Self::Error(error) | Self::Final(error) => {
+                error.is_timeout() || error.kind() == Kind::RateLimited
+            }
+            Self::Answer(_, outcome) => matches!(outcome, Outcome::Overload { .. }),
+        };
+        if overloaded { Cause::Overload } else { Cause::Failure }
     }
 }
 
@@ -102,6 +114,7 @@ impl<S, Req> Course<S, Req> {
             end: None,
             attempt: None,
             wait: None,
+            permit: None,
         })
     }
 
@@ -181,20 +194,30 @@ impl<S, Req> Course<S, Req> {
                 again: chosen.as_ref().is_some_and(|member| self.tried.contains(member)),
                 retry_after: error.retry_after(),
             },
-            Failure::Answer(_, retry_after) => Failed {
+            Failure::Answer(_, outcome) => Failed {
                 kind: Kind::Service,
                 refused: false,
                 unsent: false,
                 chose: chosen.is_some(),
                 again: false,
-                retry_after: *retry_after,
+                retry_after: match outcome {
+                    Outcome::Overload { retry_after } => *retry_after,
+                    _ => None,
+                },
             },
         };
+        // The attempt is over, so it is no retry that runs.
+        self.permit = None;
         if let Some(member) = &chosen {
             self.tried.insert(member.clone());
         }
         let is_final = matches!(failure, Failure::Final(_));
-        let next = if spare.is_some() && !is_final {
+        if !is_final && !failed.refused {
+            policy.budget.failure();
+        }
+        // A copy whose body turned out too long to be kept is none.
+        let whole = spare.as_ref().is_some_and(|spare| policy.replay.is_whole(spare));
+        let next = if whole && !is_final {
             let progress = Progress {
                 made: self.made,
                 idempotent: times.idempotent != 0,
@@ -209,11 +232,14 @@ impl<S, Req> Course<S, Req> {
         };
         let wait = match next {
             Next::Elsewhere => Some(Duration::ZERO),
-            Next::After(wait) if policy.budget.withdraw() => {
-                self.made += 1;
-                Some(wait)
+            Next::After(wait) => {
+                self.permit = policy.budget.retry(failure.cause());
+                self.permit.is_some().then(|| {
+                    self.made += 1;
+                    wait
+                })
             }
-            _ => None,
+            Next::Stop => None,
         };
         match (wait, failure) {
             (Some(wait), failure) => {
@@ -277,7 +303,7 @@ impl<S, Req> Course<S, Req> {
         }
         if let Some(wait) = &mut self.wait {
             // Nobody would wake this without a runtime, so then it does not wait.
-            if let Timer::Sleep(_) = wait {
+            if wait.can_wake() {
                 ready!(wait.poll(cx));
             }
             self.wait = None;
@@ -291,6 +317,14 @@ impl<S, Req> Course<S, Req> {
                 Some(request) => Poll::Ready(Ok(service.call_avoiding(request, &self.tried))),
                 None => Poll::Pending,
             },
+        }
+    }
+
+    /// The attempt that ran went well.
+    pub(super) fn succeed(&mut self, budget: &Budget) {
+        match self.permit.take() {
+            Some(permit) => permit.succeed(),
+            None => budget.success(),
         }
     }
 
@@ -311,30 +345,6 @@ impl<S, Req> Course<S, Req> {
 
     fn noted(&self, error: Error) -> Error {
         let duration = time::now().saturating_duration_since(self.start);
-        error.after_attempts(self.made, duration)
-    }
-}
-
-/// A moment to wait for. Outside a runtime there is nothing to wait with: then whoever polls looks
-/// whether it has come.
-enum Timer {
-    Sleep(Pin<Box<Sleep>>),
-    Clock(Instant),
-}
-
-impl Timer {
-    fn at(at: Instant) -> Self {
-        match tokio::runtime::Handle::try_current() {
-            Ok(_) => Self::Sleep(Box::pin(tokio::time::sleep_until(at))),
-            Err(_) => Self::Clock(at),
-        }
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self {
-            Self::Sleep(sleep) => sleep.as_mut().poll(cx),
-            Self::Clock(at) if time::now() >= *at => Poll::Ready(()),
-            Self::Clock(_) => Poll::Pending,
-        }
+        error.after_attempts(self.made, Some(duration))
     }
 }

@@ -11,6 +11,7 @@ use super::{
     service::Held,
 };
 use crate::{
+    budget::Running,
     choose::Choose,
     error::{BoxError, Error},
     outcome::{Classify, Outcome, is_answer, is_refusal},
@@ -31,6 +32,7 @@ pin_project! {
         // A copy of the request, where it could be made and may be needed.
         spare: Option<Req>,
         shared: Held<S, R, C>,
+        running: Running,
         times: Times,
         // Made when the first attempt fails, or has to wait where there is a limit.
         course: Option<Box<Course<S, Req>>>,
@@ -57,13 +59,14 @@ where
         idempotent: bool,
         deadline: Option<Instant>,
         shared: Held<S, R, C>,
+        running: Running,
     ) -> Self {
         let times = Times {
             began: NEVER,
             deadline: deadline.map_or(NEVER, time::stamp),
             idempotent: u64::from(idempotent),
         };
-        Self { state: State::Calling { inner }, spare, shared, times, course: None }
+        Self { state: State::Calling { inner }, spare, shared, running, times, course: None }
     }
 }
 
@@ -87,7 +90,10 @@ where
                 };
                 match course.poll_between(cx) {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Ready(Err(error)) => {
+                        this.running.end();
+                        return Poll::Ready(Err(error));
+                    }
                     Poll::Ready(Ok(inner)) => {
                         this.state.set(State::Calling { inner });
                         continue;
@@ -96,9 +102,17 @@ where
             };
             let failure = match inner.as_mut().poll(cx) {
                 Poll::Ready(Ok(response)) => match policy.classify.classify(Ok(&response)) {
-                    Outcome::Failure => Failure::answer(response, None),
-                    Outcome::Overload { retry_after } => Failure::answer(response, retry_after),
-                    _ => return Poll::Ready(Ok(response)),
+                    outcome @ (Outcome::Failure | Outcome::Overload { .. }) => {
+                        Failure::answer(response, outcome)
+                    }
+                    _ => {
+                        match this.course {
+                            Some(course) => course.succeed(&policy.budget),
+                            None => policy.budget.success(),
+                        }
+                        this.running.end();
+                        return Poll::Ready(Ok(response));
+                    }
                 },
                 Poll::Ready(Err(error)) => {
                     // A refusal is not for the rule to judge: it goes elsewhere, for free.
@@ -117,6 +131,7 @@ where
                     match course.poll_limits(policy, this.times, &*inner, cx) {
                         Poll::Pending => return Poll::Pending,
                         Poll::Ready(Late::Call(error)) => {
+                            this.running.end();
                             this.state.set(State::Between);
                             return Poll::Ready(Err(error));
                         }
@@ -128,6 +143,7 @@ where
             match course.fail(failure, this.shared, this.times, &*inner, this.spare) {
                 // Whoever keeps this future does not keep the attempt, which may have hung.
                 Some(result) => {
+                    this.running.end();
                     this.state.set(State::Between);
                     return Poll::Ready(result);
                 }

@@ -71,14 +71,14 @@ where
     #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
         let policy = &self.shared.core().policy;
-        policy.budget.deposit();
+        let running = policy.budget.begin();
         // A copy only where it can be of use.
         let copy = if policy.attempts.max > 1 { policy.replay.replay(&request) } else { None };
         let deadline = policy.replay.deadline(&request);
         let idempotent = policy.replay.is_idempotent(&request);
         policy.replay.begin_attempt(&mut request, 1);
         let inner = self.inner.call_avoiding(request, &Tried::default());
-        ResponseFuture::new(inner, copy, idempotent, deadline, self.shared.take())
+        ResponseFuture::new(inner, copy, idempotent, deadline, self.shared.take(), running)
     }
 }
 

@@ -4,9 +4,15 @@
 //! | against | use |
 //! |---|---|
 //! | too many calls in a time | [`RateLimitLayer`] |
+//! | too many calls at once | [`ConcurrencyLimitLayer`] |
 
+mod concurrency;
 mod rate;
 
+pub use self::concurrency::{
+    ConcurrencyLimit, ConcurrencyLimitConfig, ConcurrencyLimitHandle, ConcurrencyLimitLayer,
+    Permit, PlaceFuture, QueueFuture,
+};
 pub use self::rate::{
     Quota, RateLimit, RateLimitConfig, RateLimitHandle, RateLimitLayer, Refuse, ResponseFuture,
     Wait, WaitFuture,

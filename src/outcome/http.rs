@@ -3,12 +3,17 @@
 use http::{Response, StatusCode};
 
 use super::{Classify, Outcome};
-use crate::wire;
+use crate::wire::{self, Pushback};
 
-/// Judges HTTP responses by their status.
+/// Judges HTTP responses by their status, and gRPC answers that consist of a head by theirs.
 ///
 /// 429, and 503 with a `Retry-After`, are [`Outcome::Overload`]; every other 5xx and every `Err` is
-/// a failure; the rest is a success, since 4xx is the caller's mistake.
+/// a failure; the rest is a success, since 4xx is the caller's mistake. Where a `RateLimit` says
+/// that nothing remains, its reset stands in for a `Retry-After`.
+///
+/// Of gRPC, `RESOURCE_EXHAUSTED` is an overload, with the pushback for a wait; `UNKNOWN`,
+/// `DEADLINE_EXCEEDED`, `INTERNAL`, `UNAVAILABLE` and `DATA_LOSS` are failures; `CANCELLED` says
+/// nothing; the rest are the caller's mistakes. A status in trailers comes too late for a verdict.
 ///
 /// ```
 /// use tower_upstream::{Classify, HttpClassify, Outcome};
@@ -23,16 +28,27 @@ impl<B, E> Classify<Response<B>, E> for HttpClassify {
         let Ok(response) = result else {
             return Outcome::Failure;
         };
-        match response.status() {
+        let (status, headers) = (response.status(), response.headers());
+        match status {
             StatusCode::TOO_MANY_REQUESTS => {
-                Outcome::Overload { retry_after: wire::retry_after(response.headers()) }
+                Outcome::Overload { retry_after: wire::retry_after(status, headers) }
             }
-            StatusCode::SERVICE_UNAVAILABLE => match wire::retry_after(response.headers()) {
+            StatusCode::SERVICE_UNAVAILABLE => match wire::retry_after(status, headers) {
                 None => Outcome::Failure,
                 retry_after => Outcome::Overload { retry_after },
             },
             status if status.is_server_error() => Outcome::Failure,
-            _ => Outcome::Success,
+            _ => match wire::grpc_status(headers) {
+                Some(1) => Outcome::Ignored,
+                Some(2 | 4 | 13 | 14 | 15) => Outcome::Failure,
+                Some(8) => Outcome::Overload {
+                    retry_after: match wire::pushback(headers) {
+                        Some(Pushback::After(wait)) => Some(wait),
+                        Some(Pushback::Never) | None => None,
+                    },
+                },
+                _ => Outcome::Success,
+            },
         }
     }
 }
@@ -43,28 +59,52 @@ mod tests {
 
     use super::*;
 
+    fn verdict(status: u16, headers: &[(&str, &str)]) -> Outcome {
+        let mut response = Response::builder().status(status);
+        for (name, value) in headers {
+            response = response.header(*name, *value);
+        }
+        HttpClassify.classify(Ok::<_, &()>(&response.body(()).unwrap()))
+    }
+
+    fn overload(millis: Option<u64>) -> Outcome {
+        Outcome::Overload { retry_after: millis.map(Duration::from_millis) }
+    }
+
     #[test]
     fn the_status_is_the_verdict() {
-        let verdict = |status: u16, retry_after: Option<&str>| {
-            let mut response = Response::builder().status(status);
-            if let Some(wait) = retry_after {
-                response = response.header("retry-after", wait);
-            }
-            HttpClassify.classify(Ok::<_, &()>(&response.body(()).unwrap()))
-        };
-        let overload = |seconds: Option<u64>| Outcome::Overload {
-            retry_after: seconds.map(Duration::from_secs),
-        };
-        assert_eq!(verdict(200, None), Outcome::Success);
-        assert_eq!(verdict(404, Some("3")), Outcome::Success);
-        assert_eq!(verdict(429, None), overload(None));
-        assert_eq!(verdict(429, Some("3")), overload(Some(3)));
-        assert_eq!(verdict(503, None), Outcome::Failure);
-        assert_eq!(verdict(503, Some("soon")), Outcome::Failure);
-        assert_eq!(verdict(503, Some("3")), overload(Some(3)));
-        assert_eq!(verdict(500, Some("3")), Outcome::Failure);
-        assert_eq!(verdict(599, None), Outcome::Failure);
+        let after = |wait| [("retry-after", wait)];
+        assert_eq!(verdict(200, &[]), Outcome::Success);
+        assert_eq!(verdict(404, &after("3")), Outcome::Success);
+        assert_eq!(verdict(429, &[]), overload(None));
+        assert_eq!(verdict(429, &after("3")), overload(Some(3_000)));
+        assert_eq!(verdict(429, &[("ratelimit", "a;r=0;t=9")]), overload(Some(9_000)));
+        assert_eq!(verdict(503, &[]), Outcome::Failure);
+        assert_eq!(verdict(503, &after("soon")), Outcome::Failure);
+        assert_eq!(verdict(503, &after("3")), overload(Some(3_000)));
+        assert_eq!(verdict(500, &after("3")), Outcome::Failure);
+        assert_eq!(verdict(599, &[]), Outcome::Failure);
         let result: Result<&Response<()>, &()> = Err(&());
         assert_eq!(HttpClassify.classify(result), Outcome::Failure);
+    }
+
+    #[test]
+    fn of_grpc_the_status_in_the_head_is_the_verdict() {
+        let grpc = |status: &str, pushback: Option<&str>| {
+            let mut headers = vec![("content-type", "application/grpc"), ("grpc-status", status)];
+            headers.extend(pushback.map(|wait| ("grpc-retry-pushback-ms", wait)));
+            verdict(200, &headers)
+        };
+        for good in ["0", "3", "5", "6", "7", "9", "10", "11", "12", "16"] {
+            assert_eq!(grpc(good, None), Outcome::Success, "{good}");
+        }
+        for bad in ["2", "4", "13", "14", "15", "nonsense"] {
+            assert_eq!(grpc(bad, None), Outcome::Failure, "{bad}");
+        }
+        assert_eq!(grpc("1", None), Outcome::Ignored);
+        assert_eq!(grpc("8", None), overload(None));
+        assert_eq!(grpc("8", Some("250")), overload(Some(250)));
+        assert_eq!(grpc("8", Some("-1")), overload(None));
+        assert_eq!(verdict(200, &[("grpc-status", "14")]), Outcome::Success);
     }
 }

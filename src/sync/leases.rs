@@ -104,6 +104,14 @@ impl<T, L> Leases<T, L> {
         &self.lease.local.counters
     }
 
+    /// Shows `to` the counters of all threads.
+    pub(crate) fn each(&self, to: impl Fn(&L)) {
+        self.sum(|counters| {
+            to(counters);
+            0
+        });
+    }
+
     /// What `count` is over all threads.
     pub(crate) fn sum(&self, count: impl Fn(&L) -> u64) -> u64 {
         self.lease.sum(count)

@@ -2,17 +2,80 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, HeaderValue, header::RETRY_AFTER};
+use http::{
+    HeaderMap, HeaderValue, StatusCode,
+    header::{CONTENT_TYPE, DATE, RETRY_AFTER},
+};
 
-/// How long `Retry-After` asks to wait, as seconds or as a date.
-pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+use super::rate_limit;
+
+/// No endpoint is left alone for longer than this because it asked for it.
+pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
+
+/// How long the sender of a 429 or 503 asks to be left alone, at most a day: `Retry-After`, or the
+/// reset of a `RateLimit` with nothing remaining. With any other status they mean nothing.
+pub(crate) fn retry_after(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
+    retry_after_at(status, headers, SystemTime::now(), MAX_RETRY_AFTER)
+}
+
+fn retry_after_at(
+    status: StatusCode,
+    headers: &HeaderMap,
+    now: SystemTime,
+    cap: Duration,
+) -> Option<Duration> {
+    if !matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        return None;
+    }
+    let asked = match headers.get(RETRY_AFTER) {
+        Some(value) => delay(value, headers, now),
+        None => None,
+    };
+    Some(asked.or_else(|| rate_limit::exhausted_for(headers))?.min(cap))
+}
+
+/// Seconds, or a date, which is one of the sender's clock where it tells that.
+fn delay(value: &HeaderValue, headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = value.to_str().ok()?.trim();
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        // More digits than a number holds is for ever, and a bound is put on that elsewhere.
+        // More digits than a number holds is for ever.
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
     }
-    let date = super::parse_http_date(text)?;
-    Some(date.duration_since(SystemTime::now()).unwrap_or_default())
+    let date = |text: &str| httpdate::parse_http_date(text).ok();
+    let sent = headers.get(DATE).and_then(|value| date(value.to_str().ok()?.trim()));
+    Some(date(text)?.duration_since(sent.unwrap_or(now)).unwrap_or_default())
+}
+
+/// What `grpc-retry-pushback-ms` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pushback {
+    /// Try again after this.
+    After(Duration),
+    /// Do not try again: it is below zero, or nothing that can be read (gRFC A6).
+    Never,
+}
+
+/// The wish of a gRPC server, at most a day.
+pub(crate) fn pushback(headers: &HeaderMap) -> Option<Pushback> {
+    let value = headers.get("grpc-retry-pushback-ms")?;
+    let millis = value.to_str().ok().and_then(|text| text.trim().parse::<u32>().ok());
+    Some(match millis {
+        Some(millis) => Pushback::After(Duration::from_millis(millis.into()).min(MAX_RETRY_AFTER)),
+        None => Pushback::Never,
+    })
+}
+
+/// The status of a gRPC answer that has it in its head. `None`: it is not gRPC, or goes on. What
+/// cannot be read is `UNKNOWN`, 2.
+pub(crate) fn grpc_status(headers: &HeaderMap) -> Option<u32> {
+    let kind = headers.get(CONTENT_TYPE)?.as_bytes();
+    let rest = kind.strip_prefix(b"application/grpc")?;
+    // Not `application/grpc-web`, whose status is in the body.
+    if !matches!(rest.first(), None | Some(b'+' | b';' | b' ')) {
+        return None;
+    }
+    let status = headers.get("grpc-status")?;
+    Some(status.to_str().ok().and_then(|status| status.parse().ok()).unwrap_or(2))
 }
 
 /// A `Retry-After` of whole seconds, rounded up: who comes back early is refused again.
@@ -23,26 +86,112 @@ pub(crate) fn retry_after_value(wait: Duration) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{parse_rfc3339, system_time};
     use super::*;
+    use serde_json::Value;
 
     fn asked(value: &str) -> Option<Duration> {
         let mut headers = HeaderMap::new();
         headers.insert(RETRY_AFTER, HeaderValue::from_str(value).unwrap());
-        retry_after(&headers)
+        retry_after(StatusCode::TOO_MANY_REQUESTS, &headers)
+    }
+
+    fn headers(pairs: &[(&'static str, Option<&str>)]) -> HeaderMap {
+        let given = pairs.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
+        given.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    /// The items of `RateLimit` fields are run in [`rate_limit`].
+    #[test]
+    fn retry_after_ratelimit_headers() {
+        let text = include_str!("../../tests/vectors/retry_after_ratelimit_headers.json");
+        let vectors: Value = serde_json::from_str(text).unwrap();
+        let cases = vectors["cases"].as_array().unwrap();
+        let mut run = 0;
+        for case in cases {
+            let cap = Duration::from_secs_f64(case["cap_s"].as_f64().unwrap_or(300.0));
+            let expect = case["expect_s"].as_f64().map(Duration::from_secs_f64);
+            match case["kind"].as_str() {
+                Some("retry_after") => {
+                    let now = case["now"].as_str().and_then(parse_rfc3339).and_then(system_time);
+                    let status = case["status"].as_u64().unwrap() as u16;
+                    let found = retry_after_at(
+                        StatusCode::from_u16(status).unwrap(),
+                        &headers(&[("retry-after", case["value"].as_str())]),
+                        now.unwrap_or_else(SystemTime::now),
+                        cap,
+                    );
+                    assert_eq!(found, expect, "{case}");
+                }
+                Some("grpc_pushback") => {
+                    let value = case["value"].as_str();
+                    let found = pushback(&headers(&[("grpc-retry-pushback-ms", value)]));
+                    let wait = match found {
+                        Some(Pushback::After(wait)) => Some(wait.min(cap)),
+                        Some(Pushback::Never) | None => None,
+                    };
+                    assert_eq!(wait, expect, "{case}");
+                    let refuses = value.is_some() && expect.is_none();
+                    assert_eq!(found == Some(Pushback::Never), refuses, "{case}");
+                }
+                _ if case.get("expect_wait_s").is_some() => {
+                    let headers = headers(&[
+                        ("retry-after", case["retry_after"].as_str()),
+                        ("date", case["date"].as_str()),
+                        ("ratelimit", case["ratelimit"].as_str()),
+                    ]);
+                    let found = retry_after(StatusCode::TOO_MANY_REQUESTS, &headers);
+                    assert_eq!(found.map(|wait| wait.as_secs()), case["expect_wait_s"].as_u64());
+                }
+                _ => continue,
+            }
+            run += 1;
+        }
+        assert_eq!((run, cases.len()), (22, 30));
     }
 
     #[test]
     fn seconds_dates_and_nonsense() {
         assert_eq!(asked("7"), Some(Duration::from_secs(7)));
         assert_eq!(asked("0"), Some(Duration::ZERO));
-        assert_eq!(asked("99999999999999999999999"), Some(Duration::from_secs(u64::MAX)));
+        assert_eq!(asked("99999999999999999999999"), Some(MAX_RETRY_AFTER));
         assert_eq!(asked("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
-        assert!(
-            asked("Fri, 31 Dec 9999 23:59:59 GMT")
-                .is_some_and(|wait| wait > Duration::from_secs(1))
-        );
+        assert_eq!(asked("Fri, 31 Dec 9999 23:59:59 GMT"), Some(MAX_RETRY_AFTER));
         for nonsense in ["", "-1", "1.5", "soon"] {
             assert_eq!(asked(nonsense), None, "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn a_date_is_one_of_the_senders_clock() {
+        let headers = headers(&[
+            ("retry-after", Some("Mon, 05 Aug 2019 09:27:05 GMT")),
+            ("date", Some("Mon, 05 Aug 2019 09:27:00 GMT")),
+            ("ratelimit", Some("default;r=0;t=50")),
+        ]);
+        let found = retry_after(StatusCode::SERVICE_UNAVAILABLE, &headers);
+        assert_eq!(found, Some(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn a_spent_quota_stands_in_for_what_is_missing() {
+        let headers = headers(&[("ratelimit", Some("default;r=0;t=50"))]);
+        let found = |status| retry_after(status, &headers);
+        assert_eq!(found(StatusCode::TOO_MANY_REQUESTS), Some(Duration::from_secs(50)));
+        assert_eq!(found(StatusCode::OK), None);
+    }
+
+    #[test]
+    fn a_status_of_grpc_is_only_read_of_grpc() {
+        let status = |kind, status| {
+            grpc_status(&headers(&[("content-type", Some(kind)), ("grpc-status", status)]))
+        };
+        assert_eq!(status("application/grpc", Some("14")), Some(14));
+        assert_eq!(status("application/grpc+proto", Some("0")), Some(0));
+        assert_eq!(status("application/grpc", Some("soon")), Some(2));
+        assert_eq!(status("application/grpc", None), None);
+        for kind in ["application/grpc-web", "application/json"] {
+            assert_eq!(status(kind, Some("14")), None, "{kind}");
         }
     }
 

@@ -6,6 +6,7 @@ mod envelope;
 mod gather;
 mod headers;
 mod json;
+mod rate_limit;
 mod time;
 
 use std::borrow::Cow;
@@ -13,9 +14,9 @@ use std::borrow::Cow;
 pub(crate) use self::{
     envelope::{Answer, Pairs, Question, zero_value},
     gather::{Cut, Gather},
-    headers::{retry_after, retry_after_value},
+    headers::{Pushback, grpc_status, pushback, retry_after, retry_after_value},
     json::{members, to_json, value},
-    time::{parse_http_date, parse_rfc3339, rfc3339, system_time},
+    time::{parse_rfc3339, rfc3339, system_time},
 };
 
 /// How much a body may hold, unless a config says otherwise.

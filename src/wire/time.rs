@@ -1,4 +1,4 @@
-//! Moments of the calendar: RFC 3339, and the date of HTTP headers.
+//! Moments of the calendar, as RFC 3339 writes them.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -56,25 +56,6 @@ pub(crate) fn parse_rfc3339(text: &str) -> Option<(i64, u32)> {
 fn offset(zone: &str) -> Option<i64> {
     let [hours, minutes] = numbers(zone, ':', [2, 2])?;
     (hours < 24 && minutes < 60).then_some(hours * 3_600 + minutes * 60)
-}
-
-/// The moment of a preferred `HTTP-date` (RFC 9110 §5.6.7), such as
-/// `Sun, 06 Nov 1994 08:49:37 GMT`.
-pub(crate) fn parse_http_date(text: &str) -> Option<SystemTime> {
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let mut words = text.split_once(", ")?.1.split(' ');
-    let [day] = numbers(words.next()?, ' ', [2])?;
-    let month = words.next()?;
-    let month = MONTHS.iter().position(|name| *name == month)? as i64 + 1;
-    let [year] = numbers(words.next()?, ' ', [4])?;
-    let [hour, minute, second] = numbers(words.next()?, ':', [2, 2, 2])?;
-    let in_day = hour < 24 && minute < 60 && second <= 60;
-    if words.next() != Some("GMT") || words.next().is_some() || !in_day {
-        return None;
-    }
-    let days = days_to(year, month, day)?;
-    system_time((days * DAY + hour * 3_600 + minute * 60 + second, 0))
 }
 
 /// The moment as the platform keeps it; `None` for Go's zero time, and where it cannot be kept.
@@ -173,8 +154,6 @@ mod tests {
             Some((1_758_375_000, 500_000_000))
         );
         assert_eq!(parse_rfc3339("2016-12-31T23:59:60Z"), parse_rfc3339("2017-01-01T00:00:00Z"));
-        let date = parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT");
-        assert_eq!(date, time(784_111_777, 0));
     }
 
     #[test]
@@ -192,9 +171,6 @@ mod tests {
         ] {
             assert_eq!(parse_rfc3339(text), None, "{text}");
         }
-        for text in ["", "Sun, 6 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 UTC"] {
-            assert_eq!(parse_http_date(text), None, "{text}");
-        }
     }
 
     proptest! {
@@ -206,7 +182,7 @@ mod tests {
 
         #[test]
         fn no_text_panics(text in "[-0-9T:.Z+]{0,40}|\\PC{0,30}") {
-            let _ = (parse_rfc3339(&text), parse_http_date(&text));
+            let _ = parse_rfc3339(&text);
         }
     }
 }

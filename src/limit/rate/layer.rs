@@ -72,7 +72,7 @@ pub struct Refuse;
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Wait {
-    pub(super) max: Duration,
+    pub(in crate::limit) max: Duration,
 }
 
 impl RateLimitLayer {

@@ -91,14 +91,9 @@ fn refused(received: &Received, limit: usize) -> Error {
         message.push_str(&said);
     }
     let error = Error::failed(kind_of(status)).message(message);
-    match status {
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-            match wire::retry_after(&received.parts.headers) {
-                Some(wait) => error.retry_in(time::now(), wait),
-                None => error,
-            }
-        }
-        _ => error,
+    match wire::retry_after(status, &received.parts.headers) {
+        Some(wait) => error.retry_in(time::now(), wait),
+        None => error,
     }
 }
 

@@ -1,0 +1,179 @@
+//! A bank of tokens that calls and time fill. No clock but for a retry.
+
+use super::{TOKEN, thousandths};
+use crate::sync::{
+    Padded,
+    atomic::{AtomicU64, Ordering},
+};
+
+/// It starts full. Each call puts in a part of a token, `floor` tokens come in each second, and
+/// each retry takes one.
+pub(super) struct Bucket {
+    /// What a call puts in, and how much there is room for, in thousandths.
+    deposit: u64,
+    capacity: u64,
+    /// Nanoseconds for one token of the floor; 0 for none.
+    floor_interval: u64,
+    tokens: Padded<AtomicU64>,
+    /// Up to when the floor was paid out.
+    paid_until: AtomicU64,
+}
+
+impl Bucket {
+    pub(super) fn new(ratio: f64, floor: u32, capacity: u32) -> Self {
+        let capacity = u64::from(capacity.clamp(1, 1_000_000)) * TOKEN;
+        Self {
+            deposit: thousandths(ratio),
+            capacity,
+            floor_interval: match floor.min(1_000_000) {
+                0 => 0,
+                floor => 1_000_000_000 / u64::from(floor),
+            },
+            tokens: Padded(AtomicU64::new(capacity)),
+            paid_until: AtomicU64::new(0),
+        }
+    }
+
+    #[inline]
+    pub(super) fn deposit(&self) {
+        // Relaxed, here and below: tokens are only counted. Two calls that both see room may
+        // overfill by less than ten tokens each; `withdraw` cuts that off.
+        if self.tokens.load(Ordering::Relaxed) < self.capacity {
+            self.tokens.fetch_add(self.deposit, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn withdraw(&self, now: u64) -> bool {
+        self.pay_floor(now);
+        let taken = self.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tokens| {
+            tokens.min(self.capacity).checked_sub(TOKEN)
+        });
+        taken.is_ok()
+    }
+
+    pub(super) fn available(&self, now: u64) -> u32 {
+        self.pay_floor(now);
+        let tokens = self.tokens.load(Ordering::Relaxed).min(self.capacity);
+        u32::try_from(tokens / TOKEN).unwrap_or(u32::MAX)
+    }
+
+    fn pay_floor(&self, now: u64) {
+        if self.floor_interval == 0 {
+            return;
+        }
+        // Whoever moves the mark pays for exactly the time it moved it by.
+        let due = |until: u64| now.saturating_sub(until) / self.floor_interval;
+        let moved = self.paid_until.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |until| {
+            (due(until) > 0).then(|| until + due(until) * self.floor_interval)
+        });
+        if let Ok(until) = moved {
+            let paid = due(until).saturating_mul(TOKEN);
+            let _ = self.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tokens| {
+                Some(tokens.saturating_add(paid).min(self.capacity))
+            });
+        }
+    }
+}
+
+#[cfg(all(test, upstream_loom))]
+mod loom_models {
+    use std::sync::Arc;
+
+    use super::*;
+    use loom::thread;
+
+    #[test]
+    fn loom_of_two_who_want_the_last_token_one_gets_it() {
+        loom::model(|| {
+            let bucket = Arc::new(Bucket::new(1.0, 0, 1));
+            let other = bucket.clone();
+            let theirs = thread::spawn(move || other.withdraw(0));
+            let ours = bucket.withdraw(0);
+            assert!(ours ^ theirs.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn loom_the_floor_is_paid_once() {
+        loom::model(|| {
+            let bucket = Arc::new(Bucket::new(0.0, 1, 2));
+            assert!(bucket.withdraw(0) && bucket.withdraw(0));
+            let other = bucket.clone();
+            let theirs = thread::spawn(move || other.withdraw(1_000_000_000));
+            let ours = bucket.withdraw(1_000_000_000);
+            // Who comes while the other pays may find nothing yet; nobody finds it twice.
+            let got = u32::from(ours) + u32::from(theirs.join().unwrap());
+            assert_eq!(got + bucket.available(1_000_000_000), 1);
+        });
+    }
+}
+
+#[cfg(all(test, not(upstream_loom)))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn the_floor_is_paid_once_and_no_more_than_fits() {
+        let bucket = Bucket::new(0.0, 10, 3);
+        while bucket.withdraw(0) {}
+        assert_eq!(bucket.available(SECOND / 4), 2);
+        assert_eq!(bucket.available(SECOND / 4), 2);
+        assert_eq!(bucket.available(SECOND * 3 / 10), 3);
+        assert_eq!(bucket.available(3_600 * SECOND), 3);
+    }
+
+    #[test]
+    fn absurd_values_are_clamped() {
+        assert_eq!(Bucket::new(f64::NAN, u32::MAX, 0).available(0), 1);
+        assert_eq!(Bucket::new(f64::INFINITY, 0, u32::MAX).available(0), 1_000_000);
+    }
+
+    #[test]
+    fn retries_are_a_share_of_the_calls_exactly() {
+        // 0.6 is where a share that is kept as a whole number of calls per retry goes wrong.
+        for (ratio, retries) in [(0.2, 200), (0.6, 600), (0.9, 900), (1.0, 1_000)] {
+            let bucket = Bucket::new(ratio, 0, 10);
+            while bucket.withdraw(0) {}
+            let made = (0..1_000).filter(|_| {
+                bucket.deposit();
+                bucket.withdraw(0)
+            });
+            assert_eq!(made.count(), retries, "{ratio}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_bucket_is_a_count_with_a_lid(
+            thousandth in 0_u32..2_000,
+            floor in 0_u32..50,
+            capacity in 1_u32..20,
+            steps in prop::collection::vec((0_u8..2, 0_u64..300), 1..200),
+        ) {
+            let bucket = Bucket::new(f64::from(thousandth) / 1_000.0, floor, capacity);
+            let (mut tokens, mut now, mut paid) = (u64::from(capacity) * 1_000, 0_u64, 0_u64);
+            for (what, wait_ms) in steps {
+                now += wait_ms * 1_000_000;
+                if what == 0 {
+                    bucket.deposit();
+                    if tokens < u64::from(capacity) * 1_000 {
+                        tokens += u64::from(thousandth);
+                    }
+                    continue;
+                }
+                // A token each time a whole interval has passed.
+                if let Some(interval) = SECOND.checked_div(u64::from(floor)) {
+                    while paid + interval <= now {
+                        (paid, tokens) = (paid + interval, tokens + 1_000);
+                    }
+                }
+                tokens = tokens.min(u64::from(capacity) * 1_000);
+                prop_assert_eq!(bucket.withdraw(now), tokens >= 1_000);
+                tokens -= if tokens >= 1_000 { 1_000 } else { 0 };
+            }
+        }
+    }
+}

@@ -1,0 +1,262 @@
+use std::time::Duration;
+
+use crate::error::{Error, Kind};
+
+/// The rule of a [`Budget`](crate::Budget), and its numbers. See [the table](crate::budget).
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_upstream::{Budget, budget::{BudgetConfig, ShareBudget}};
+///
+/// let mut share = ShareBudget::default();
+/// share.ttl = Some(Duration::from_secs(10));
+/// let config = BudgetConfig::Share(share);
+/// config.validate()?;
+/// assert_eq!(Budget::with_config(&config).available(), 100);
+/// # Ok::<(), tower_upstream::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(tag = "rule", rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum BudgetConfig {
+    /// A share of the calls, and a few a second. The default.
+    Share(ShareBudget),
+    /// All, while fewer than half of the attempts fail.
+    Throttle(ThrottleBudget),
+    /// Paid from a bank that successes fill.
+    Standard(StandardBudget),
+    /// A share of the calls that run at this moment.
+    Concurrent(ConcurrentBudget),
+    /// No retries.
+    Empty,
+    /// No limit.
+    Unlimited,
+}
+
+/// Retries are a share of the calls, and a few a second.
+///
+/// Without [`ttl`](Self::ttl) it is a bank of tokens that begins full: each call puts in `ratio`
+/// of a token, `floor` tokens come in each second, each retry takes one. With it, calls and retries
+/// are counted over the last `ttl`, and a reserve of `floor` times `ttl` is always there: Finagle's
+/// `RetryBudget`. Where `ratio` and `floor` are zero there are no retries.
+///
+/// ```
+/// let share = tower_upstream::budget::ShareBudget::default();
+/// assert_eq!((share.ratio, share.floor, share.capacity, share.ttl), (0.2, 10, 100, None));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[non_exhaustive]
+pub struct ShareBudget {
+    /// Retries for each call, from 0 to 10, to a thousandth. Default 0.2.
+    pub ratio: f64,
+    /// Retries a second that there are anyway, at most 1,000,000. Default 10.
+    pub floor: u32,
+    /// Retries at once after a good time, from 1 to 1,000,000. With a `ttl`, at least its reserve.
+    /// Default 100.
+    pub capacity: u32,
+    /// How long a call counts, from 1 s to 60 s. Default: as long as the bank holds its share.
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration::option"))]
+    pub ttl: Option<Duration>,
+}
+
+/// gRPC's retry throttling (gRFC A6): a failure costs a token, a success brings `token_ratio` of
+/// one, and there are retries while there are more than half of `max_tokens`.
+///
+/// ```
+/// let throttle = tower_upstream::budget::ThrottleBudget::default();
+/// assert_eq!((throttle.max_tokens, throttle.token_ratio), (100, 0.1));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[non_exhaustive]
+pub struct ThrottleBudget {
+    /// From 1 to 1,000. Default 100.
+    pub max_tokens: u32,
+    /// From 0.001 to 10, to a thousandth. Default 0.1.
+    pub token_ratio: f64,
+}
+
+/// The "standard" retry quota of the AWS SDKs: a retry costs tokens, and gives them back if it goes
+/// well; a call that goes well at once brings one.
+///
+/// ```
+/// let standard = tower_upstream::budget::StandardBudget::default();
+/// assert_eq!((standard.capacity, standard.cost, standard.overload_cost), (500, 14, 5));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[non_exhaustive]
+pub struct StandardBudget {
+    /// How many tokens there are at most, and at first, from 1 to 1,000,000. Default 500.
+    pub capacity: u32,
+    /// What a retry costs, from 1 to 1,000,000. Default 14.
+    pub cost: u32,
+    /// What it costs after an overload or a timeout, from 1 to 1,000,000. Default 5.
+    pub overload_cost: u32,
+}
+
+/// Envoy's retry budget: retries at once are at most a share of the calls that run, or a few. A
+/// retry counts from the decision on, its backoff included.
+///
+/// ```
+/// let concurrent = tower_upstream::budget::ConcurrentBudget::default();
+/// assert_eq!((concurrent.percent, concurrent.min), (20.0, 3));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[non_exhaustive]
+pub struct ConcurrentBudget {
+    /// Percent of the calls that run, from 0 to 100. Default 20.
+    pub percent: f64,
+    /// Retries at once that there may be anyway, at most 1,000,000. Default 3.
+    pub min: u32,
+}
+
+const MANY: u32 = 1_000_000;
+
+impl Default for BudgetConfig {
+    fn default() -> Self {
+        Self::Share(ShareBudget::default())
+    }
+}
+
+impl Default for ShareBudget {
+    fn default() -> Self {
+        Self { ratio: 0.2, floor: 10, capacity: 100, ttl: None }
+    }
+}
+
+impl Default for ThrottleBudget {
+    fn default() -> Self {
+        Self { max_tokens: 100, token_ratio: 0.1 }
+    }
+}
+
+impl Default for StandardBudget {
+    fn default() -> Self {
+        Self { capacity: 500, cost: 14, overload_cost: 5 }
+    }
+}
+
+impl Default for ConcurrentBudget {
+    fn default() -> Self {
+        Self { percent: 20.0, min: 3 }
+    }
+}
+
+impl StandardBudget {
+    pub(super) fn clamped(mut self) -> Self {
+        for count in [&mut self.capacity, &mut self.cost, &mut self.overload_cost] {
+            *count = (*count).clamp(1, MANY);
+        }
+        self
+    }
+}
+
+impl BudgetConfig {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// `InvalidConfig` that names all mistakes at once. A budget built of such values takes the
+    /// nearest sane ones instead.
+    pub fn validate(&self) -> Result<(), Error> {
+        let mut mistakes = Vec::new();
+        let mut count = |name, value: u32, least: u32, most: u32| {
+            if !(least..=most).contains(&value) {
+                mistakes.push(format!("`{name}` is {value}, but must be from {least} to {most}"));
+            }
+        };
+        let mut share = None;
+        match *self {
+            Self::Share(ShareBudget { ratio, floor, capacity, ttl }) => {
+                count("floor", floor, 0, MANY);
+                count("capacity", capacity, 1, MANY);
+                share = Some(("ratio", ratio, 0.0, 10.0));
+                let (least, most) = (Duration::from_secs(1), Duration::from_secs(60));
+                if let Some(ttl) = ttl.filter(|ttl| !(least..=most).contains(ttl)) {
+                    mistakes.push(format!("`ttl` is {ttl:?}, but must be from 1 s to 60 s"));
+                }
+            }
+            Self::Throttle(ThrottleBudget { max_tokens, token_ratio }) => {
+                count("max_tokens", max_tokens, 1, 1_000);
+                share = Some(("token_ratio", token_ratio, 0.001, 10.0));
+            }
+            Self::Standard(StandardBudget { capacity, cost, overload_cost }) => {
+                count("capacity", capacity, 1, MANY);
+                count("cost", cost, 1, MANY);
+                count("overload_cost", overload_cost, 1, MANY);
+            }
+            Self::Concurrent(ConcurrentBudget { percent, min }) => {
+                count("min", min, 0, MANY);
+                share = Some(("percent", percent, 0.0, 100.0));
+            }
+            Self::Empty | Self::Unlimited => {}
+        }
+        if let Some((name, value, least, most)) = share {
+            if !(least..=most).contains(&value) {
+                mistakes.push(format!("`{name}` is {value}, but must be from {least} to {most}"));
+            }
+        }
+        if mistakes.is_empty() {
+            return Ok(());
+        }
+        let message = format!("retry budget: {}", mistakes.join("; "));
+        Err(Error::unsent(Kind::InvalidConfig).message(message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mistake_is_named() {
+        let all = [
+            (
+                BudgetConfig::Share(ShareBudget {
+                    ratio: -1.0,
+                    floor: u32::MAX,
+                    capacity: 0,
+                    ttl: Some(Duration::from_secs(61)),
+                }),
+                &["`ratio`", "`floor`", "`capacity`", "`ttl`"][..],
+            ),
+            (
+                BudgetConfig::Throttle(ThrottleBudget { max_tokens: 0, token_ratio: f64::NAN }),
+                &["`max_tokens`", "`token_ratio`"],
+            ),
+            (
+                BudgetConfig::Standard(StandardBudget { capacity: 0, cost: 0, overload_cost: 0 }),
+                &["`capacity`", "`cost`", "`overload_cost`"],
+            ),
+            (
+                BudgetConfig::Concurrent(ConcurrentBudget { percent: 101.0, min: u32::MAX }),
+                &["`percent`", "`min`"],
+            ),
+        ];
+        for (config, names) in all {
+            let text = config.validate().unwrap_err().to_string();
+            assert!(names.iter().all(|name| text.contains(name)), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_right() {
+        for config in [
+            BudgetConfig::default(),
+            BudgetConfig::Throttle(ThrottleBudget::default()),
+            BudgetConfig::Standard(StandardBudget::default()),
+            BudgetConfig::Concurrent(ConcurrentBudget::default()),
+            BudgetConfig::Empty,
+            BudgetConfig::Unlimited,
+        ] {
+            assert!(config.validate().is_ok());
+        }
+    }
+}

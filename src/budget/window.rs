@@ -1,0 +1,313 @@
+//! Finagle's retry budget: what calls put in is worth something for a while.
+
+use std::time::Duration;
+
+use super::{TOKEN, thousandths};
+use crate::{
+    sync::{
+        Padded,
+        atomic::{AtomicU64, Ordering},
+    },
+    time,
+};
+
+/// In how many steps what was put in expires.
+const SLOTS: usize = if cfg!(all(test, upstream_loom)) { 2 } else { 10 };
+
+/// Each call puts in a part of a token, each retry takes one, and either counts for the time to
+/// live. Beside that there is a reserve that is always there: so many retries a second, for that
+/// time.
+///
+/// What came and went is counted in slots, one for each tenth of the time. The balance is the
+/// reserve and the sum of the slots that are not over, in a word of its own, so that to look and to
+/// take is one step. Whoever comes first after a slot is over takes what it holds out of the
+/// balance.
+pub(super) struct Window {
+    deposit: u64,
+    capacity: i64,
+    /// Nanoseconds of a slot.
+    tick: u64,
+    /// An `i64`. It is below zero where a token was spent just while it expired.
+    balance: Padded<AtomicU64>,
+    /// The last tick for which all that was over has been taken out.
+    swept: AtomicU64,
+    slots: [Slot; SLOTS],
+}
+
+/// The number of the tick that it counts for, and in the low half what came less what went, in
+/// thousandths, as an `i32`.
+struct Slot(AtomicU64);
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Held {
+    tick: u32,
+    net: i32,
+}
+
+impl Held {
+    fn of(word: u64) -> Self {
+        Self { tick: (word >> 32) as u32, net: word as u32 as i32 }
+    }
+
+    fn word(self) -> u64 {
+        u64::from(self.tick) << 32 | u64::from(self.net as u32)
+    }
+
+    /// Whether it still counts at `tick`.
+    fn is_over(self, tick: u64) -> bool {
+        tick.saturating_sub(self.tick.into()) >= SLOTS as u64
+    }
+}
+
+impl Window {
+    pub(super) fn new(ratio: f64, floor: u32, capacity: u32, ttl: Duration) -> Self {
+        const MOST: u64 = 1_000_000;
+        let ttl = ttl.clamp(Duration::from_secs(1), Duration::from_secs(60));
+        let reserve = (u128::from(floor) * ttl.as_millis() / 1_000).min(MOST.into()) as u64;
+        let capacity = u64::from(capacity).clamp(1, MOST).max(reserve);
+        Self {
+            deposit: thousandths(ratio),
+            capacity: (capacity * TOKEN) as i64,
+            tick: (time::nanos(ttl) / SLOTS as u64).max(1),
+            balance: Padded(AtomicU64::new(reserve * TOKEN)),
+            swept: AtomicU64::new(0),
+            slots: std::array::from_fn(|_| Slot(AtomicU64::new(0))),
+        }
+    }
+
+    #[inline]
+    pub(super) fn deposit(&self, now: u64) {
+        let tick = self.sweep(now);
+        // Relaxed, here and below: tokens are only counted, and each word by itself says all that
+        // is to be known of it.
+        if self.balance() < self.capacity && self.count(tick, self.deposit as i32) {
+            self.balance.fetch_add(self.deposit, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn withdraw(&self, now: u64) -> bool {
+        let tick = self.sweep(now);
+        let taken = self.balance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |balance| {
+            ((balance as i64) >= TOKEN as i64).then(|| balance.wrapping_sub(TOKEN))
+        });
+        if taken.is_err() {
+            return false;
+        }
+        if !self.count(tick, -(TOKEN as i32)) {
+            // It took so long to get here that it would be over by now.
+            self.balance.fetch_add(TOKEN, Ordering::Relaxed);
+        }
+        true
+    }
+
+    pub(super) fn available(&self, now: u64) -> u32 {
+        self.sweep(now);
+        u32::try_from(self.balance() / TOKEN as i64).unwrap_or(0)
+    }
+
+    fn balance(&self) -> i64 {
+        self.balance.load(Ordering::Relaxed) as i64
+    }
+
+    /// Takes out of the balance what is over, once for each tick. Gives the tick.
+    #[inline]
+    fn sweep(&self, now: u64) -> u64 {
+        let tick = now / self.tick;
+        if self.swept.load(Ordering::Relaxed) < tick {
+            self.take_out(tick);
+        }
+        tick
+    }
+
+    #[cold]
+    fn take_out(&self, tick: u64) {
+        for slot in &self.slots {
+            // Whoever empties a slot takes its tokens out, and nobody else does.
+            let emptied = slot.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+                let held = Held::of(word);
+                (held.net != 0 && held.is_over(tick)).then(|| Held { net: 0, ..held }.word())
+            });
+            if let Ok(word) = emptied {
+                self.expire(Held::of(word));
+            }
+        }
+        // After the slots: who finds it done finds them empty, or being emptied.
+        self.swept.fetch_max(tick, Ordering::Relaxed);
+    }
+
+    /// Counts in the slot of `tick`. Not if that has been taken for a later one.
+    fn count(&self, tick: u64, amount: i32) -> bool {
+        let slot = &self.slots[(tick % SLOTS as u64) as usize];
+        let mut over = None;
+        let counted = slot.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
+            let held = Held::of(word);
+            over = None;
+            let now = Held { tick: tick as u32, net: amount };
+            match u64::from(held.tick).cmp(&tick) {
+                std::cmp::Ordering::Greater => None,
+                std::cmp::Ordering::Equal => {
+                    Some(Held { net: held.net.saturating_add(amount), ..held }.word())
+                }
+                std::cmp::Ordering::Less => {
+                    over = Some(held);
+                    Some(now.word())
+                }
+            }
+        });
+        if let (Ok(_), Some(over)) = (counted, over) {
+            self.expire(over);
+        }
+        counted.is_ok()
+    }
+
+    fn expire(&self, held: Held) {
+        // Wrapping is how a negative number is added to an unsigned word.
+        self.balance.fetch_sub(i64::from(held.net) as u64, Ordering::Relaxed);
+    }
+}
+
+#[cfg(all(test, upstream_loom))]
+mod loom_models {
+    use std::sync::Arc;
+
+    use super::*;
+    use loom::thread;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    /// The balance is what the slots hold: nothing was made of nothing, and nothing was lost.
+    fn assert_whole(window: &Window, reserve: i64) {
+        let held: i64 = window
+            .slots
+            .iter()
+            .map(|slot| i64::from(Held::of(slot.0.load(Ordering::Relaxed)).net))
+            .sum();
+        assert_eq!(window.balance(), reserve * TOKEN as i64 + held);
+    }
+
+    #[test]
+    fn loom_of_two_who_want_the_last_token_one_gets_it() {
+        loom::model(|| {
+            let window = Arc::new(Window::new(0.0, 1, 1, Duration::from_secs(1)));
+            let other = window.clone();
+            let theirs = thread::spawn(move || other.withdraw(0));
+            let ours = window.withdraw(0);
+            assert!(ours ^ theirs.join().unwrap());
+            assert_whole(&window, 1);
+        });
+    }
+
+    #[test]
+    fn loom_what_expires_while_calls_come_is_taken_out_once() {
+        loom::model(|| {
+            let window = Arc::new(Window::new(1.0, 0, 10, Duration::from_secs(1)));
+            window.deposit(0);
+            let other = window.clone();
+            // One second on, what came at first is over.
+            let thread = thread::spawn(move || other.deposit(SECOND));
+            window.deposit(SECOND);
+            thread.join().unwrap();
+            assert_whole(&window, 0);
+            assert_eq!(window.available(SECOND), 2);
+        });
+    }
+
+    #[test]
+    fn loom_of_what_expires_at_most_what_was_there_is_spent() {
+        loom::model(|| {
+            let window = Arc::new(Window::new(1.0, 0, 10, Duration::from_secs(1)));
+            window.deposit(0);
+            let other = window.clone();
+            let thread = thread::spawn(move || u32::from(other.withdraw(SECOND)));
+            let ours = u32::from(window.withdraw(0));
+            assert!(ours + thread.join().unwrap() <= 1);
+            assert_whole(&window, 0);
+        });
+    }
+}
+
+#[cfg(all(test, not(upstream_loom)))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn a_slot_is_a_word_both_ways() {
+        for held in [
+            Held { tick: 0, net: 0 },
+            Held { tick: u32::MAX, net: -1 },
+            Held { tick: 7, net: i32::MIN },
+        ] {
+            assert_eq!(Held::of(held.word()), held);
+        }
+    }
+
+    #[test]
+    fn what_was_put_in_is_gone_after_its_time_and_so_is_what_was_spent() {
+        let window = Window::new(1.0, 1, 100, Duration::from_secs(10));
+        (0..50).for_each(|_| window.deposit(0));
+        assert_eq!(window.available(9 * SECOND), 60);
+        assert_eq!(window.available(10 * SECOND), 10);
+        while window.withdraw(10 * SECOND) {}
+        assert_eq!(window.available(19 * SECOND), 0);
+        assert_eq!(window.available(20 * SECOND), 10);
+        assert_eq!(window.available(1_000_000 * SECOND), 10);
+    }
+
+    #[test]
+    fn it_holds_what_it_may_and_is_filled_again_as_it_expires() {
+        let window = Window::new(1.0, 0, 5, Duration::from_secs(1));
+        for second in 0..20 {
+            (0..50).for_each(|_| window.deposit(second * SECOND / 2));
+            assert_eq!(window.available(second * SECOND / 2), 5, "{second}");
+        }
+    }
+
+    #[test]
+    fn absurd_values_are_clamped() {
+        let window = Window::new(f64::NAN, u32::MAX, 0, Duration::MAX);
+        assert_eq!(window.available(0), 1_000_000);
+        assert!(window.withdraw(u64::MAX));
+        assert_eq!(Window::new(1.0, 10, 1, Duration::ZERO).available(0), 10);
+    }
+
+    proptest! {
+        #[test]
+        fn a_window_is_the_sum_of_what_is_not_over(
+            thousandth in 0_i64..2_000,
+            floor in 0_u32..5,
+            ttl_s in 1_u64..5,
+            steps in prop::collection::vec((0_u8..3, 0_u64..400), 1..300),
+        ) {
+            let ttl = Duration::from_secs(ttl_s);
+            let window = Window::new(thousandth as f64 / 1_000.0, floor, 1_000_000, ttl);
+            let reserve = i64::from(floor) * ttl_s as i64 * 1_000;
+            let mut events: Vec<(u64, i64)> = Vec::new();
+            let mut now = 0;
+            for (what, wait_ms) in steps {
+                now += wait_ms * 1_000_000;
+                let tick = now / (ttl_s * SECOND / 10);
+                events.retain(|(at, _)| tick - at < 10);
+                let balance = reserve + events.iter().map(|(_, amount)| amount).sum::<i64>();
+                match what {
+                    0 => {
+                        prop_assert_eq!(window.withdraw(now), balance >= 1_000);
+                        if balance >= 1_000 {
+                            events.push((tick, -1_000));
+                        }
+                    }
+                    1 => {
+                        window.deposit(now);
+                        events.push((tick, thousandth));
+                    }
+                    _ => {
+                        let expect = u32::try_from(balance / 1_000).unwrap_or(0);
+                        prop_assert_eq!(window.available(now), expect);
+                    }
+                }
+            }
+        }
+    }
+}

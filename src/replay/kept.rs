@@ -1,0 +1,215 @@
+//! What has passed of a body, and who reads the rest: the state that copies share.
+
+use std::{mem, pin::Pin, sync::Arc, task::Waker};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+
+use crate::error::BoxError;
+
+/// What the chunks come from.
+pub(super) type Source = Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>;
+
+/// More chunks than this are not kept, however small they are.
+const MAX_CHUNKS: usize = 4_096;
+
+pub(super) struct State {
+    cap: usize,
+    /// All that has passed, or nothing where it was too much.
+    kept: Vec<Bytes>,
+    kept_bytes: usize,
+    /// All that has passed was kept.
+    complete: bool,
+    trailers: Option<HeaderMap>,
+    rest: Rest,
+    /// How much the source has left, as far as it says.
+    hint: SizeHint,
+    /// Whose turn it is to read the rest, and who waits for it.
+    turn: u64,
+    waker: Option<Waker>,
+}
+
+enum Rest {
+    Here(Source),
+    /// Somebody polls it at this moment.
+    Lent,
+    Ended,
+    Failed(Arc<str>),
+}
+
+/// What a copy gets next.
+pub(super) enum Part {
+    Data(Bytes),
+    Trailers(HeaderMap),
+    End,
+    Error(BoxError),
+    /// The source, to be polled and given back.
+    Source(Source),
+    /// Another one polls it, and wakes this one.
+    Lent,
+}
+
+impl State {
+    pub(super) fn new(source: Source, cap: usize) -> Self {
+        let (over, hint) = (source.is_end_stream(), source.size_hint());
+        Self {
+            cap,
+            kept: Vec::new(),
+            kept_bytes: 0,
+            complete: true,
+            trailers: None,
+            rest: if over { Rest::Ended } else { Rest::Here(source) },
+            hint,
+            turn: 0,
+            waker: None,
+        }
+    }
+
+    /// Whether a copy can be given from start to end, as far as is known.
+    pub(super) fn may_fit(&self) -> bool {
+        let left = match self.rest {
+            Rest::Failed(_) => return false,
+            Rest::Ended => 0,
+            Rest::Here(_) | Rest::Lent => self.hint.lower(),
+        };
+        self.complete && (self.kept_bytes as u64).saturating_add(left) <= self.cap as u64
+    }
+
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.kept_bytes
+    }
+
+    /// Gives the turn to the one who asks, unless the rest would be of no use to it; and who is to
+    /// be told that it is not its turn any more.
+    pub(super) fn next_turn(&mut self) -> (u64, Option<Waker>) {
+        if !self.complete {
+            return (0, None);
+        }
+        self.turn += 1;
+        (self.turn, self.waker.take())
+    }
+
+    pub(super) fn is_turn_of(&self, turn: u64) -> bool {
+        self.turn == turn
+    }
+
+    /// Whether who has given so many chunks needs the source for more, and has missed nothing.
+    pub(super) fn is_left(&self, chunks: usize) -> bool {
+        let is_read_up = self.complete && chunks >= self.kept.len();
+        is_read_up && matches!(self.rest, Rest::Here(_) | Rest::Lent)
+    }
+
+    pub(super) fn part(
+        &mut self,
+        turn: u64,
+        chunks: usize,
+        gave_trailers: bool,
+        waker: &Waker,
+    ) -> Part {
+        if !self.complete && self.turn != turn {
+            return Part::Error("the body was too long to be kept, and was sent already".into());
+        }
+        if let Some(chunk) = self.kept.get(chunks) {
+            return Part::Data(chunk.clone());
+        }
+        match &self.rest {
+            Rest::Ended => match &self.trailers {
+                Some(trailers) if !gave_trailers => Part::Trailers(trailers.clone()),
+                _ => Part::End,
+            },
+            Rest::Failed(text) => Part::Error(text.to_string().into()),
+            _ if self.turn != turn => Part::Error("a later attempt has taken over the body".into()),
+            Rest::Lent => {
+                self.waker = Some(waker.clone());
+                Part::Lent
+            }
+            Rest::Here(_) => match mem::replace(&mut self.rest, Rest::Lent) {
+                Rest::Here(source) => Part::Source(source),
+                _ => Part::End,
+            },
+        }
+    }
+
+    /// Keeps what has passed, if it is wanted and fits. Gives what is of no use any more.
+    pub(super) fn keep(&mut self, frame: &Frame<Bytes>, wanted: bool, turn: u64) -> Vec<Bytes> {
+        if let Some(trailers) = frame.trailers_ref() {
+            self.trailers = Some(trailers.clone());
+        }
+        let Some(chunk) = frame.data_ref().filter(|chunk| self.complete && !chunk.is_empty())
+        else {
+            return Vec::new();
+        };
+        let fits = self.kept_bytes + chunk.len() <= self.cap && self.kept.len() < MAX_CHUNKS;
+        if wanted && fits {
+            self.kept_bytes += chunk.len();
+            self.kept.push(chunk.clone());
+            return Vec::new();
+        }
+        self.complete = false;
+        self.kept_bytes = 0;
+        if self.turn != turn {
+            // Who has taken over would miss this chunk: it is nobody's turn any more.
+            self.turn = u64::MAX;
+        }
+        mem::take(&mut self.kept)
+    }
+
+    /// There is more to come. Like those below, it gives what must not be dropped under a lock.
+    pub(super) fn put_back(&mut self, source: Source, hint: SizeHint) -> Option<Source> {
+        self.rest = Rest::Here(source);
+        self.hint = hint;
+        None
+    }
+
+    pub(super) fn end(&mut self, source: Source) -> Option<Source> {
+        self.rest = Rest::Ended;
+        Some(source)
+    }
+
+    pub(super) fn fail(&mut self, source: Source, text: &str) -> Option<Source> {
+        self.rest = Rest::Failed(text.into());
+        Some(source)
+    }
+
+    /// Notes who is to be told when another one takes over.
+    pub(super) fn wait(&mut self, waker: &Waker) -> Option<Waker> {
+        self.waker.replace(waker.clone())
+    }
+
+    pub(super) fn waiting(&mut self) -> Option<Waker> {
+        self.waker.take()
+    }
+
+    /// Whether who has given so much has given all.
+    pub(super) fn is_over(&self, turn: u64, chunks: usize, gave_trailers: bool) -> bool {
+        let is_one_who_has_all = self.complete || self.turn == turn;
+        is_one_who_has_all
+            && matches!(self.rest, Rest::Ended)
+            && (!self.complete || chunks >= self.kept.len())
+            && (gave_trailers || self.trailers.is_none())
+    }
+
+    /// How much there is for who has given so many bytes.
+    pub(super) fn size_hint(&self, turn: u64, bytes: u64) -> SizeHint {
+        if !self.complete && self.turn != turn {
+            return SizeHint::default();
+        }
+        let again = match self.complete {
+            true => (self.kept_bytes as u64).saturating_sub(bytes),
+            false => 0,
+        };
+        let mut hint = SizeHint::default();
+        match self.rest {
+            Rest::Failed(_) => {}
+            Rest::Ended => hint.set_exact(again),
+            Rest::Here(_) | Rest::Lent => {
+                if let Some(upper) = self.hint.upper() {
+                    hint.set_upper(upper.saturating_add(again));
+                }
+                hint.set_lower(self.hint.lower().saturating_add(again));
+            }
+        }
+        hint
+    }
+}

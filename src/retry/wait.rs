@@ -1,0 +1,33 @@
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use crate::time::{self, Timer};
+
+/// The wait before a retry. Dropping it ends the call.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct Wait {
+    timer: Option<Timer>,
+}
+
+impl Wait {
+    pub(super) fn of(wait: Duration) -> Self {
+        let timer = (!wait.is_zero()).then(|| Timer::at(time::later(time::now(), wait)));
+        Self { timer }
+    }
+}
+
+impl Future for Wait {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.timer {
+            Some(timer) if timer.can_wake() => timer.poll(cx),
+            // Nobody would wake this without a runtime, so then it does not wait.
+            _ => Poll::Ready(()),
+        }
+    }
+}
