@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use tower::{
-    Layer, ServiceBuilder, buffer::Buffer, limit::RateLimit, limit::rate::Rate, load_shed::LoadShed,
+    Layer, Service, ServiceBuilder, buffer::Buffer, limit::RateLimit, limit::rate::Rate, load_shed::LoadShed,
 };
 use tower_governor::{
     GovernorError, GovernorLayer, governor::GovernorConfigBuilder, key_extractor::KeyExtractor,
 };
 use tower_resilience_ratelimiter::{RateLimiter, RateLimiterLayer, WindowType};
 use tower_upstream::{
-    Quota, RateLimitLayer,
+    Error, Quota, RateLimitLayer,
     limit::{RateLimit as OurRateLimit, Refuse},
 };
 
@@ -42,6 +42,9 @@ pub(crate) fn all() -> Vec<Workload> {
                 Contender::peer("tower-resilience, sliding counter")
                     .both(Good, || resilience_plenty(WindowType::SlidingCounter)),
                 Contender::ours("tower-upstream").both(Good, || ours(Quota::per_second(PLENTY))),
+                Contender::ours("tower-upstream, leased").both(Good, || {
+                    RateLimitLayer::new(Quota::per_second(PLENTY)).lease().layer(Inner)
+                }),
             ],
         },
         Workload {
@@ -70,6 +73,8 @@ pub(crate) fn all() -> Vec<Workload> {
                     .both(Keys, || KeyedGovernor::new(Inner, governor_plenty())),
                 Contender::peer("tower_governor (http)")
                     .both(Http(Keys), || tower_governor(AtHand, plenty())),
+                Contender::ours("tower-upstream")
+                    .both(Keys, || ours_by_key(Quota::per_second(PLENTY))),
             ],
         },
         Workload {
@@ -81,6 +86,8 @@ pub(crate) fn all() -> Vec<Workload> {
                     .both(KeysRefused, || KeyedGovernor::new(Inner, governor_once())),
                 Contender::peer("tower_governor (http)")
                     .both(Http(KeysRefused), || tower_governor(AtHand, once())),
+                Contender::ours("tower-upstream")
+                    .both(KeysRefused, || ours_by_key(Quota::new(1, DAY))),
             ],
         },
     ]
@@ -88,6 +95,13 @@ pub(crate) fn all() -> Vec<Workload> {
 
 fn ours(quota: Quota) -> OurRateLimit<Inner, Refuse> {
     ServiceBuilder::new().layer(RateLimitLayer::new(quota)).service(Inner)
+}
+
+/// The request is its own key. With room for many more keys, so that none is forgotten.
+fn ours_by_key(
+    quota: Quota,
+) -> impl Service<u64, Response = u64, Error = Error, Future: Send> + Clone + Send + 'static {
+    RateLimitLayer::new(quota).by_key(|key: &u64| *key).max_keys(2_000_000).layer(Inner)
 }
 
 fn tower_plenty() -> RateLimit<Inner> {

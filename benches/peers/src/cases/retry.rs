@@ -14,6 +14,7 @@ use tower::{
     },
 };
 use tower_resilience_retry::{RetryBudget, RetryBudgetBuilder, RetryLayer};
+use tower_upstream::retry::{RetryConfig, RetryPolicy};
 
 use crate::{
     harness::{Contender, Workload},
@@ -33,6 +34,10 @@ pub(crate) fn all() -> Vec<Workload> {
                 .both(Good, || resilience(RetryBudgetBuilder::new().token_bucket().build())),
             Contender::peer("tower-resilience, AIMD")
                 .both(Good, || resilience(RetryBudgetBuilder::new().aimd().build())),
+            Contender::ours("tower-upstream, token bucket").both(Good, || {
+                let policy = RetryPolicy::new(RetryConfig::up_to(3));
+                Retry::new(policy.with_replay(|request: &u64| Some(*request)), Inner)
+            }),
         ],
     }]
 }
