@@ -109,12 +109,6 @@ impl<T> ByMember<T> {
         self.all(key).into_iter().next_back()
     }
 
-    /// All live guards.
-    pub(crate) fn live(&self) -> Vec<Arc<T>> {
-        let guards = lock(&self.guards);
-        guards.map.values().flatten().filter_map(Weak::upgrade).collect()
-    }
-
     /// The live guard of `member`, which `is_its` knows, or a new one.
     pub(crate) fn get_or_insert(
         &self,
@@ -142,10 +136,10 @@ impl<T> ByMember<T> {
         guard
     }
 
-    /// All live guards.
-    pub(crate) fn all_live(&self) -> Vec<Arc<T>> {
+    /// All that live.
+    pub(crate) fn live(&self) -> Vec<Arc<T>> {
         let all: Vec<_> = lock(&self.guards).map.values().flatten().cloned().collect();
-        all.iter().filter_map(Weak::upgrade).collect()
+        all.into_iter().filter_map(|guard| guard.upgrade()).collect()
     }
 
     /// Copied out, so that the last reference to a guard never drops under the lock.

@@ -7,7 +7,10 @@
 
 use std::{
     pin::Pin,
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -126,6 +129,46 @@ impl Clock {
     }
 }
 
+/// Ties a [`Clock`] to [`stamp`]: tells the present as a stamp without reading another clock.
+///
+/// The two drift apart, by some microseconds a second at worst, so they are compared anew before
+/// that amounts to anything.
+#[derive(Debug)]
+pub(crate) struct Anchor {
+    compared: AtomicU64,
+    /// What to add to the nanoseconds of the clock.
+    offset: AtomicI64,
+}
+
+impl Anchor {
+    /// Sixteen milliseconds.
+    const MAX_AGE: u64 = 1 << 24;
+
+    pub(crate) const fn new() -> Self {
+        // So long ago that it is compared at once.
+        let compared = AtomicU64::new(u64::MAX - Self::MAX_AGE);
+        Self { compared, offset: AtomicI64::new(0) }
+    }
+
+    /// The stamp of the present, which the clock calls `nanos`.
+    #[inline]
+    pub(crate) fn stamp(&self, nanos: u64) -> i64 {
+        // Relaxed: an offset of before, or of somebody else, is as good.
+        if nanos.wrapping_sub(self.compared.load(Ordering::Relaxed)) > Self::MAX_AGE {
+            return self.compare(nanos);
+        }
+        self.offset.load(Ordering::Relaxed).wrapping_add(nanos as i64)
+    }
+
+    #[cold]
+    fn compare(&self, nanos: u64) -> i64 {
+        let stamp = stamp(now());
+        self.offset.store(stamp.wrapping_sub(nanos as i64), Ordering::Relaxed);
+        self.compared.store(nanos, Ordering::Relaxed);
+        stamp
+    }
+}
+
 impl std::fmt::Debug for Clock {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Clock").field("base", &self.base).finish()
@@ -153,6 +196,15 @@ mod tests {
         let clock = Clock::new();
         tokio::time::advance(Duration::from_millis(1_500)).await;
         assert_eq!(clock.nanos(), 1_500_000_000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_anchor_knows_the_stamp_of_the_present() {
+        let (clock, anchor) = (Clock::new(), Anchor::new());
+        for wait in [0, 1, 1_000_000, 15_000_000, 1_000_000_000_000] {
+            tokio::time::advance(Duration::from_nanos(wait)).await;
+            assert_eq!(anchor.stamp(clock.nanos()), stamp(now()));
+        }
     }
 
     #[test]

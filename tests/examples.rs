@@ -51,6 +51,16 @@ fn retry_sends_the_whole_body_again_when_it_is_asked_to() {
 }
 
 #[test]
+fn key_flood_keeps_memory_flat() {
+    let text = run("key_flood", &[]);
+    assert!(text.contains("the key that had spent its quota is refused still"), "{text}");
+    assert!(text.contains("another 1000000 keys"), "{text}");
+    // A megabyte is what a runtime may do on its own.
+    let grown = text.lines().find_map(|line| line.strip_prefix("grown by KiB: "));
+    assert!(grown.is_some_and(|grown| grown.parse::<i64>().unwrap() <= 1_024), "{text}");
+}
+
+#[test]
 fn quickstart_loses_no_call() {
     let text = run("quickstart", &["--rate", "200", "--seconds", "10", "--json"]);
     let report: serde_json::Value = serde_json::from_str(&text).unwrap();

@@ -130,6 +130,10 @@ fn crowd() -> (ConcurrencyLimitLayer, Shut) {
     (layer, Box::new(shut))
 }
 
+fn several() -> RateLimitLayer {
+    RateLimitLayer::new([Quota::per_minute(1).burst(1_000), Quota::per_second(1).burst(2_000)])
+}
+
 /// The empty key stands for the upstream.
 #[derive(Clone, Default)]
 struct Sick(Arc<Mutex<BTreeSet<String>>>);
@@ -392,6 +396,13 @@ stacks! {
     two_at_once_for_each = over_balance!(none(), ConcurrencyLimitLayer::new(2));
     a_limit_that_waits = over_balance!(limit().0.wait(secs(1)), none());
     a_limit_that_waits_below = over_balance!(none(), limit().0.wait(secs(1)));
+    a_limit_with_refunds = over_balance!(limit().0.refund_unsent(), none());
+    a_limit_with_refunds_below = over_balance!(none(), limit().0.refund_unsent());
+    a_limit_with_leases = over_balance!(limit().0.lease(), none());
+    a_limit_with_costs_below = over_balance!(none(), limit().0.cost(|_: &Ask| 2));
+    a_limit_by_key = over_balance!(limit().0.by_key(|_: &Ask| "all").max_keys(100), none());
+    a_limit_by_key_below = over_balance!(none(), limit().0.by_key(|_: &Ask| "all").max_keys(100));
+    several_quotas = over_balance!(several(), several());
 }
 
 fn shareable<T: Debug + Send + Sync + 'static>(it: &T) {

@@ -11,7 +11,7 @@ use tower_upstream::{
     connect_fn,
     discover::{self, Fixed},
     health::{HealthConfig, HealthGate, check_fn, check_upstream},
-    limit::ConcurrencyLimit,
+    limit::{ConcurrencyLimit, Leased, RateLimit},
 };
 
 use crate::{
@@ -55,6 +55,27 @@ fn of_layers() -> Vec<Case> {
             layer.layer(Inner)
         })
         .at_most(6.0),
+        Case::ok("limit/several", || {
+            let quotas = [PLENTY, Quota::per_minute(u32::MAX)];
+            ServiceBuilder::new().layer(RateLimitLayer::new(quotas)).service(Inner)
+        }),
+        Case::ok("limit/refundable", || {
+            ServiceBuilder::new().layer(RateLimitLayer::new(PLENTY).refund_unsent()).service(Inner)
+        }),
+        Case::ok("limit/leased", leased).at_most(12.0),
+        Case::ok("limit/keyed 100k allowed", keyed).at_most(40.0),
+        Case::refused("limit/keyed 100k refused", Kind::RateLimited, || {
+            let once = Quota::new(1, Duration::from_secs(86_400));
+            // Those that are in the table to stay.
+            let layer = RateLimitLayer::new(once).by_key(|_: &u64| 0_u64).max_keys(KEYS as usize);
+            let handle = layer.handle();
+            (0..KEYS).for_each(|key| drop(handle.take(&key, 1)));
+            let owing: Vec<u64> = (0..KEYS).filter(|key| handle.remaining(key) == 0).collect();
+            ServiceBuilder::new()
+                .layer(layer.with_key(move |n: &u64| owing[*n as usize % owing.len()]))
+                .service(Inner)
+        })
+        .at_most(35.0),
         Case::ok("gate/healthy", gate).at_most(4.0),
         Case::refused("gate/unhealthy", Kind::Unhealthy, || {
             let mut config = HealthConfig::default();
@@ -132,11 +153,24 @@ pub(crate) fn gate() -> HealthGate<Inner> {
         .service(Inner)
 }
 
+/// Faster than the loop, so that there is always a token.
+const PLENTY: Quota = Quota::per_second(1_000_000_000);
+
+const KEYS: u64 = 100_000;
+
+pub(crate) fn leased() -> RateLimit<Inner, Leased> {
+    ServiceBuilder::new().layer(RateLimitLayer::new(PLENTY).lease()).service(Inner)
+}
+
+pub(crate) fn keyed()
+-> impl Service<u64, Response = u64, Error = Error, Future: Send> + Clone + Send + 'static {
+    let layer = RateLimitLayer::new(PLENTY).by_key(|n: &u64| *n % KEYS);
+    ServiceBuilder::new().layer(layer).service(Inner)
+}
+
 pub(crate) fn limit()
 -> ServiceBuilder<tower::layer::util::Stack<RateLimitLayer, tower::layer::util::Identity>> {
-    // Faster than the loop, so that there is always a token.
-    let plenty = Quota::per_second(1_000_000_000);
-    ServiceBuilder::new().layer(RateLimitLayer::new(plenty))
+    ServiceBuilder::new().layer(RateLimitLayer::new(PLENTY))
 }
 
 pub(crate) fn balance<P>(

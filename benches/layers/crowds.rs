@@ -3,7 +3,7 @@
 use tower_upstream::LeastRequest;
 
 use crate::{
-    cases::{balance, breaker, concurrency, gate, limit, stack},
+    cases::{balance, breaker, concurrency, gate, keyed, leased, limit, stack},
     floors::{SharedCas, SharedTwoChoices},
     harness::Crowd,
     services::Inner,
@@ -19,6 +19,8 @@ pub(crate) fn all() -> Vec<Crowd> {
         Crowd::new("contended/tower's ConcurrencyLimit", || {
             tower::limit::ConcurrencyLimit::new(Inner, 1_024)
         }),
+        Crowd::new("contended/limit leased", leased),
+        Crowd::new("contended/limit keyed 100k", keyed),
         Crowd::new("contended/floor: one shared CAS", SharedCas::new),
         Crowd::new("contended/balance/10", || balance(10, LeastRequest::new())),
         Crowd::new("contended/floor: two choices over shared Arcs", || SharedTwoChoices::new(10)),

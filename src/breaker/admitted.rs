@@ -13,7 +13,7 @@ use crate::{outcome::Outcome, sync::Lease, time};
 
 /// The right to make one call. Settles exactly once: with the call's outcome or, when dropped, as
 /// the config says of cancelled calls, so that a cancelled probe gives its place back.
-pub(super) struct Admitted {
+pub struct Admitted {
     /// `None` once it is settled, and for a call that was refused.
     lease: Option<Arc<Lease<Circuit, Counts>>>,
     ticket: Ticket,

@@ -7,12 +7,11 @@ use std::{
 
 use pin_project_lite::pin_project;
 
-use super::admitted::Admitted;
+use super::{admitted::Admitted, settle::Settle};
 use crate::{
     choose::Chosen,
     error::{BoxError, Error},
     member::Member,
-    outcome::{Classify, judge},
 };
 
 pin_project! {
@@ -23,7 +22,7 @@ pin_project! {
     pub struct ResponseFuture<F, C> {
         #[pin]
         state: State<F>,
-        classify: C,
+        settle: C,
         // Beside the state, not in it: what lives in an enum is moved about.
         admitted: Admitted,
     }
@@ -39,15 +38,15 @@ pin_project! {
 
 impl<F, C> ResponseFuture<F, C> {
     #[inline]
-    pub(super) fn new(inner: F, classify: C, admitted: Admitted) -> Self {
+    pub(super) fn new(inner: F, settle: C, admitted: Admitted) -> Self {
         let state = State::Calling { inner };
-        Self { state, classify, admitted }
+        Self { state, settle, admitted }
     }
 
     #[inline]
-    pub(super) fn refused(error: Error, classify: C) -> Self {
+    pub(super) fn refused(error: Error, settle: C) -> Self {
         let state = State::Refused { error: Some(error) };
-        Self { state, classify, admitted: Admitted::nothing() }
+        Self { state, settle, admitted: Admitted::nothing() }
     }
 }
 
@@ -55,9 +54,9 @@ impl<F, C, Res, Err> Future for ResponseFuture<F, C>
 where
     F: Future<Output = Result<Res, Err>>,
     Err: Into<BoxError> + 'static,
-    C: Classify<Res, Err>,
+    C: Settle<Res, Err>,
 {
-    type Output = Result<Res, Error>;
+    type Output = Result<C::Response, Error>;
 
     // It is small, but for what is never run, and the compiler counts that in.
     #[inline(always)]
@@ -72,8 +71,7 @@ where
                     this.admitted.has_to_wait();
                     return Poll::Pending;
                 };
-                this.admitted.settle(judge(this.classify, &result));
-                Poll::Ready(result.map_err(Error::from_service))
+                Poll::Ready(this.settle.settle(this.admitted, result).map_err(Error::from_service))
             }
             StateProj::Refused { error } => match error.take() {
                 Some(error) => Poll::Ready(Err(error)),

@@ -9,7 +9,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
-    CircuitBreakerConfig, CircuitBreakerHandle, ResponseFuture,
+    AtResponse, CircuitBreakerConfig, CircuitBreakerHandle, ResponseFuture, Settle,
     admitted::Admitted,
     circuit::{Circuit, Shared},
     keys::Keys,
@@ -20,7 +20,7 @@ use crate::{
     connect::Connect,
     error::{BoxError, Error},
     member::Member,
-    outcome::{Classify, ErrIsFailure, TypeName},
+    outcome::TypeName,
 };
 
 /// Puts a [`KeyedCircuitBreaker`] around a service: a circuit for each key of a request, such as its
@@ -48,17 +48,17 @@ use crate::{
 /// assert!(layer.handle_for(&7).is_none());
 /// # let _ = service;
 /// ```
-pub struct KeyedCircuitBreakerLayer<K, F, C = ErrIsFailure> {
+pub struct KeyedCircuitBreakerLayer<K, F, C = AtResponse> {
     keys: Arc<Keys<K>>,
     key: F,
-    classify: C,
+    settle: C,
 }
 
 const DEFAULT_MAX_KEYS: usize = 10_000;
 
 impl<K: Hash, F, C> KeyedCircuitBreakerLayer<K, F, C> {
-    pub(super) fn new(policy: Arc<Policy>, key: F, classify: C) -> Self {
-        Self { keys: Arc::new(Keys::new(policy, DEFAULT_MAX_KEYS)), key, classify }
+    pub(super) fn new(policy: Arc<Policy>, key: F, settle: C) -> Self {
+        Self { keys: Arc::new(Keys::new(policy, DEFAULT_MAX_KEYS)), key, settle }
     }
 
     /// How many keys have a circuit of their own, from 1 to 1,000,000. Default 10,000. A circuit takes
@@ -101,15 +101,15 @@ impl<S, K, F: Clone, C: Clone> Layer<S> for KeyedCircuitBreakerLayer<K, F, C> {
     type Service = KeyedCircuitBreaker<S, K, F, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let Self { keys, key, classify } = self.clone();
-        KeyedCircuitBreaker { inner, keys, key, classify }
+        let Self { keys, key, settle } = self.clone();
+        KeyedCircuitBreaker { inner, keys, key, settle }
     }
 }
 
 impl<K, F: Clone, C: Clone> Clone for KeyedCircuitBreakerLayer<K, F, C> {
     fn clone(&self) -> Self {
-        let (key, classify) = (self.key.clone(), self.classify.clone());
-        Self { keys: self.keys.clone(), key, classify }
+        let (key, settle) = (self.key.clone(), self.settle.clone());
+        Self { keys: self.keys.clone(), key, settle }
     }
 }
 
@@ -118,18 +118,18 @@ impl<K, F, C> fmt::Debug for KeyedCircuitBreakerLayer<K, F, C> {
         f.debug_struct("KeyedCircuitBreakerLayer")
             .field("keys", &self.keys)
             .field("key", &TypeName::<F>::new())
-            .field("classify", &TypeName::<C>::new())
+            .field("settle", &TypeName::<C>::new())
             .finish()
     }
 }
 
 /// Stops calling what keeps failing, for each key by itself. Made by a
 /// [`KeyedCircuitBreakerLayer`].
-pub struct KeyedCircuitBreaker<S, K, F, C = ErrIsFailure> {
+pub struct KeyedCircuitBreaker<S, K, F, C = AtResponse> {
     inner: S,
     keys: Arc<Keys<K>>,
     key: F,
-    classify: C,
+    settle: C,
 }
 
 impl<S, K: Hash, F, C: Clone> KeyedCircuitBreaker<S, K, F, C> {
@@ -138,13 +138,13 @@ impl<S, K: Hash, F, C: Clone> KeyedCircuitBreaker<S, K, F, C> {
         F: Fn(&R) -> K,
     {
         let shared = self.keys.get(&(self.key)(&request));
-        let classify = self.classify.clone();
+        let settle = self.settle.clone();
         match Circuit::admit(&shared) {
             Some(ticket) => {
                 let admitted = Admitted::new(&shared, ticket);
-                ResponseFuture::new(call(&mut self.inner, request), classify, admitted)
+                ResponseFuture::new(call(&mut self.inner, request), settle, admitted)
             }
-            None => ResponseFuture::refused(refusal(&shared), classify),
+            None => ResponseFuture::refused(refusal(&shared), settle),
         }
     }
 }
@@ -161,9 +161,9 @@ where
     S::Error: Into<BoxError> + 'static,
     F: Fn(&Req) -> K,
     K: Hash,
-    C: Classify<S::Response, S::Error> + Clone,
+    C: Settle<S::Response, S::Error> + Clone,
 {
-    type Response = S::Response;
+    type Response = C::Response;
     type Error = Error;
     type Future = ResponseFuture<S::Future, C>;
 
@@ -186,7 +186,7 @@ impl<S: Connect, K, F: Clone, C: Clone> Connect for KeyedCircuitBreaker<S, K, F,
             inner: self.inner.connect(member),
             keys: self.keys.clone(),
             key: self.key.clone(),
-            classify: self.classify.clone(),
+            settle: self.settle.clone(),
         }
     }
 }
@@ -203,7 +203,7 @@ where
     S::Error: Into<BoxError> + 'static,
     F: Fn(&Req) -> K,
     K: Hash,
-    C: Classify<S::Response, S::Error> + Clone,
+    C: Settle<S::Response, S::Error> + Clone,
 {
     type Choosing = ResponseFuture<S::Choosing, C>;
 
@@ -214,9 +214,9 @@ where
 
 impl<S: Clone, K, F: Clone, C: Clone> Clone for KeyedCircuitBreaker<S, K, F, C> {
     fn clone(&self) -> Self {
-        let Self { inner, keys, key, classify } = self;
-        let (inner, key, classify) = (inner.clone(), key.clone(), classify.clone());
-        Self { inner, keys: keys.clone(), key, classify }
+        let Self { inner, keys, key, settle } = self;
+        let (inner, key, settle) = (inner.clone(), key.clone(), settle.clone());
+        Self { inner, keys: keys.clone(), key, settle }
     }
 }
 

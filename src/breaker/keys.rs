@@ -70,7 +70,7 @@ impl<K> Keys<K> {
         K: Hash,
     {
         let hash = self.hasher.hash_one(key);
-        let index = u128::from(hash) * self.shelves.len() as u128 >> 64;
+        let index = (u128::from(hash) * self.shelves.len() as u128) >> 64;
         (hash, &self.shelves[index as usize].0)
     }
 

@@ -2,13 +2,15 @@ use std::{fmt, hash::Hash, sync::Arc};
 
 use tower_layer::Layer;
 
+#[cfg(feature = "http")]
+use super::AtBodyEnd;
 use super::{
-    CircuitBreaker, CircuitBreakerConfig, CircuitBreakerHandle, KeyedCircuitBreakerLayer,
-    Transition,
+    AtResponse, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerHandle,
+    KeyedCircuitBreakerLayer, Transition,
     circuit::Shared,
     policy::{Listener, Policy},
 };
-use crate::outcome::{ErrIsFailure, TypeName};
+use crate::outcome::TypeName;
 
 /// Puts a [`CircuitBreaker`] around a service, or around the service of each endpoint.
 ///
@@ -27,9 +29,9 @@ use crate::outcome::{ErrIsFailure, TypeName};
 /// # let _ = service;
 /// ```
 #[derive(Clone)]
-pub struct CircuitBreakerLayer<C = ErrIsFailure> {
+pub struct CircuitBreakerLayer<C = AtResponse> {
     shared: Shared,
-    classify: C,
+    settle: C,
     listener: Option<Listener>,
 }
 
@@ -37,7 +39,11 @@ impl CircuitBreakerLayer {
     /// Every `Err` is a failure. Values out of range become the nearest sane ones; see
     /// [`CircuitBreakerConfig::validate`].
     pub fn new(config: CircuitBreakerConfig) -> Self {
-        Self { shared: Policy::new(config, None).circuit(), classify: ErrIsFailure, listener: None }
+        Self {
+            shared: Policy::new(config, None).circuit(),
+            settle: AtResponse::default(),
+            listener: None,
+        }
     }
 }
 
@@ -62,8 +68,23 @@ impl<C> CircuitBreakerLayer<C> {
     /// );
     /// # let _ = layer;
     /// ```
-    pub fn with_classify<D>(self, classify: D) -> CircuitBreakerLayer<D> {
-        CircuitBreakerLayer { shared: self.shared, classify, listener: self.listener }
+    pub fn with_classify<D>(self, classify: D) -> CircuitBreakerLayer<AtResponse<D>> {
+        let settle = AtResponse { classify };
+        CircuitBreakerLayer { shared: self.shared, settle, listener: self.listener }
+    }
+
+    /// Lets HTTP calls end with the body of their response, and be judged then; see [`AtBodyEnd`].
+    /// `head` judges the head of a response, as in [`with_classify`](Self::with_classify).
+    ///
+    /// ```
+    /// use tower_upstream::{CircuitBreakerLayer, HttpClassify};
+    /// let layer = CircuitBreakerLayer::default().until_body_end(HttpClassify);
+    /// # let _ = layer;
+    /// ```
+    #[cfg(feature = "http")]
+    pub fn until_body_end<D>(self, head: D) -> CircuitBreakerLayer<AtBodyEnd<D>> {
+        let settle = AtBodyEnd { head };
+        CircuitBreakerLayer { shared: self.shared, settle, listener: self.listener }
     }
 
     /// The same settings, with a circuit of its own.
@@ -74,7 +95,7 @@ impl<C> CircuitBreakerLayer<C> {
     {
         let listener = self.listener.clone();
         let shared = Policy::new(self.config(), listener.clone()).circuit();
-        Self { shared, classify: self.classify.clone(), listener }
+        Self { shared, settle: self.settle.clone(), listener }
     }
 
     /// Tells `listener` of every transition of every circuit of this layer, one after the other and
@@ -89,7 +110,7 @@ impl<C> CircuitBreakerLayer<C> {
     pub fn on_transition(self, listener: impl Fn(Transition) + Send + Sync + 'static) -> Self {
         let listener: Option<Listener> = Some(Arc::new(listener));
         let shared = Policy::new(self.config(), listener.clone()).circuit();
-        Self { shared, classify: self.classify, listener }
+        Self { shared, settle: self.settle, listener }
     }
 
     /// A circuit for each key of a request, such as its host, tenant or route, at most 10,000; see
@@ -107,7 +128,7 @@ impl<C> CircuitBreakerLayer<C> {
         F: Fn(&Req) -> K,
         K: Hash,
     {
-        KeyedCircuitBreakerLayer::new(self.shared.core().policy().clone(), key, self.classify)
+        KeyedCircuitBreakerLayer::new(self.shared.core().policy().clone(), key, self.settle)
     }
 
     fn config(&self) -> CircuitBreakerConfig {
@@ -133,7 +154,7 @@ impl<S, C: Clone> Layer<S> for CircuitBreakerLayer<C> {
     type Service = CircuitBreaker<S, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        CircuitBreaker::new(inner, self.shared.clone(), self.classify.clone())
+        CircuitBreaker::new(inner, self.shared.clone(), self.settle.clone())
     }
 }
 
@@ -141,7 +162,7 @@ impl<C> fmt::Debug for CircuitBreakerLayer<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CircuitBreakerLayer")
             .field("config", &self.config())
-            .field("classify", &TypeName::<C>::new())
+            .field("settle", &TypeName::<C>::new())
             .finish()
     }
 }

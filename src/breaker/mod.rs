@@ -36,7 +36,7 @@
 //! By default every `Err` is a failure, except what a plugin answered, what a guard of this crate
 //! refused, and what was never sent for the caller's own reason. An HTTP response is an answer
 //! whatever its status: give [`with_classify`](CircuitBreakerLayer::with_classify) an
-//! `HttpClassify`.
+//! `HttpClassify`, or use `until_body_end` where only the end of the body tells.
 //!
 //! # What it costs
 //! A good call of a closed circuit writes one counter, of its own thread where the circuit stands
@@ -46,6 +46,8 @@
 //! matters whether they are slow, and only those that are not done at once.
 
 mod admitted;
+#[cfg(feature = "http")]
+mod body;
 mod circuit;
 mod config;
 mod core;
@@ -60,9 +62,12 @@ mod machine;
 mod machine_tests;
 mod policy;
 mod service;
+mod settle;
 mod window;
 mod word;
 
+#[cfg(feature = "http")]
+pub use self::body::{AtBodyEnd, JudgedBody};
 pub use self::{
     config::{Cancelled, CircuitBreakerConfig, Window},
     future::ResponseFuture,
@@ -71,5 +76,6 @@ pub use self::{
     layer::CircuitBreakerLayer,
     policy::Transition,
     service::CircuitBreaker,
+    settle::{AtResponse, Settle},
     word::CircuitState,
 };

@@ -9,7 +9,7 @@ use tokio::time::Sleep;
 use tower_service::Service;
 
 use super::{
-    ResponseFuture,
+    AtResponse, ResponseFuture, Settle,
     admitted::Admitted,
     circuit::{Circuit, Shared},
 };
@@ -18,7 +18,6 @@ use crate::{
     connect::Connect,
     error::{BoxError, Error},
     member::Member,
-    outcome::{Classify, ErrIsFailure},
     sync::WaitKey,
 };
 
@@ -29,10 +28,10 @@ use crate::{
 /// Open, it is ready at once and refuses the call, whatever the inner service does. Below a
 /// balancer it is pending instead until the circuit lets a call through, and takes a half-open
 /// place when it says ready; dropped without a call, it gives that back.
-pub struct CircuitBreaker<S, C = ErrIsFailure> {
+pub struct CircuitBreaker<S, C = AtResponse> {
     inner: S,
     shared: Shared,
-    classify: C,
+    settle: C,
     /// `poll_ready` decided to refuse, so `call` will.
     refuses: bool,
     /// What is seldom needed, so that a clone is small.
@@ -48,8 +47,8 @@ struct Seldom {
 }
 
 impl<S, C> CircuitBreaker<S, C> {
-    pub(super) fn new(inner: S, shared: Shared, classify: C) -> Self {
-        Self { inner, shared, classify, refuses: false, seldom: None }
+    pub(super) fn new(inner: S, shared: Shared, settle: C) -> Self {
+        Self { inner, shared, settle, refuses: false, seldom: None }
     }
 
     /// Below a balancer: takes a place, or waits for one. Without a runtime there is nothing to
@@ -139,9 +138,9 @@ impl<S, C, Req> Service<Req> for CircuitBreaker<S, C>
 where
     S: Service<Req>,
     S::Error: Into<BoxError> + 'static,
-    C: Classify<S::Response, S::Error> + Clone,
+    C: Settle<S::Response, S::Error> + Clone,
 {
-    type Response = S::Response;
+    type Response = C::Response;
     type Error = Error;
     type Future = ResponseFuture<S::Future, C>;
 
@@ -169,9 +168,9 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         match self.admit() {
             Some(admitted) => {
-                ResponseFuture::new(self.inner.call(request), self.classify.clone(), admitted)
+                ResponseFuture::new(self.inner.call(request), self.settle.clone(), admitted)
             }
-            None => ResponseFuture::refused(self.refusal(), self.classify.clone()),
+            None => ResponseFuture::refused(self.refusal(), self.settle.clone()),
         }
     }
 }
@@ -185,7 +184,7 @@ where
 
     fn connect(&self, member: &Arc<Member>) -> Self::Service {
         let shared = self.shared.core().policy().circuit_of(member);
-        CircuitBreaker::new(self.inner.connect(member), shared, self.classify.clone())
+        CircuitBreaker::new(self.inner.connect(member), shared, self.settle.clone())
     }
 }
 
@@ -199,7 +198,7 @@ impl<S, C, Req> Choose<Req> for CircuitBreaker<S, C>
 where
     S: Choose<Req>,
     S::Error: Into<BoxError> + 'static,
-    C: Classify<S::Response, S::Error> + Clone,
+    C: Settle<S::Response, S::Error> + Clone,
 {
     type Choosing = ResponseFuture<S::Choosing, C>;
 
@@ -208,9 +207,9 @@ where
         match self.admit() {
             Some(admitted) => {
                 let inner = self.inner.call_avoiding(request, tried);
-                ResponseFuture::new(inner, self.classify.clone(), admitted)
+                ResponseFuture::new(inner, self.settle.clone(), admitted)
             }
-            None => ResponseFuture::refused(self.refusal(), self.classify.clone()),
+            None => ResponseFuture::refused(self.refusal(), self.settle.clone()),
         }
     }
 }
@@ -219,7 +218,7 @@ where
 impl<S: Clone, C: Clone> Clone for CircuitBreaker<S, C> {
     #[inline]
     fn clone(&self) -> Self {
-        Self::new(self.inner.clone(), self.shared.clone(), self.classify.clone())
+        Self::new(self.inner.clone(), self.shared.clone(), self.settle.clone())
     }
 }
 

@@ -149,7 +149,7 @@ pub(super) struct Buckets {
     length: u64,
     /// Up to when all calls are counted. Never goes back, whoever comes late with an older time.
     seen: u64,
-    buckets: [Bucket; BUCKETS as usize],
+    buckets: Box<[Bucket; BUCKETS as usize]>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -165,7 +165,7 @@ impl Buckets {
     }
 
     fn empty(now: u64) -> Self {
-        Self { length: 1, seen: now, buckets: [Bucket::default(); BUCKETS as usize] }
+        Self { length: 1, seen: now, buckets: Box::default() }
     }
 
     /// Of the bucket that is filled now.
@@ -226,9 +226,9 @@ impl Buckets {
             return;
         }
         let last = resized.seen / resized.length;
-        let mut old = self.buckets;
+        let mut old = self.buckets.clone();
         old.sort_by_key(|bucket| bucket.number);
-        for Bucket { number, tally } in old {
+        for Bucket { number, tally } in *old {
             let end = (number + 1).saturating_mul(self.length).min(resized.seen);
             let number = end / resized.length;
             if tally.calls > 0 && number + BUCKETS > last {

@@ -32,8 +32,7 @@ impl Error {
     /// assert_eq!(response.body(), "[CONFIG_1703] invalid configuration");
     /// ```
     pub fn into_response<B: From<String>>(self) -> http::Response<B> {
-        let body = format!("[{}] {}", self.code(), self.kind().text());
-        let mut response = Response::new(body.into());
+        let mut response = Response::new(self.public_text().into());
         *response.status_mut() = self.http_status();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -41,6 +40,11 @@ impl Error {
             headers.insert(RETRY_AFTER, wire::retry_after_value(wait));
         }
         response
+    }
+
+    /// What everybody may know.
+    pub(crate) fn public_text(&self) -> String {
+        format!("[{}] {}", self.code(), self.kind().text())
     }
 
     pub(crate) fn http_status(&self) -> StatusCode {

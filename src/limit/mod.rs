@@ -4,16 +4,35 @@
 //! | against | use |
 //! |---|---|
 //! | too many calls in a time | [`RateLimitLayer`] |
+//! | too many calls of one caller in a time | [`RateLimitLayer::by_key`] |
 //! | too many calls at once | [`ConcurrencyLimitLayer`] |
+#![cfg_attr(
+    feature = "http",
+    doc = "| ... of one client address | [`ClientIp`] |",
+    doc = "| a server that must tell its clients | [`AnswerLayer`] |"
+)]
 
+#[cfg(feature = "http")]
+mod answer;
+#[cfg(feature = "http")]
+mod client_ip;
 mod concurrency;
+mod keyed;
 mod rate;
 
-pub use self::concurrency::{
-    ConcurrencyLimit, ConcurrencyLimitConfig, ConcurrencyLimitHandle, ConcurrencyLimitLayer,
-    Permit, PlaceFuture, QueueFuture,
+#[cfg(feature = "http")]
+pub use self::{
+    answer::{Answer, AnswerFuture, AnswerLayer, NoFields, Reports},
+    client_ip::ClientIp,
 };
-pub use self::rate::{
-    Quota, RateLimit, RateLimitConfig, RateLimitHandle, RateLimitLayer, Refuse, ResponseFuture,
-    Wait, WaitFuture,
+pub use self::{
+    concurrency::{
+        ConcurrencyLimit, ConcurrencyLimitConfig, ConcurrencyLimitHandle, ConcurrencyLimitLayer,
+        Permit, PlaceFuture, QueueFuture,
+    },
+    keyed::{Key, KeyedRateLimit, KeyedRateLimitHandle, KeyedRateLimitLayer},
+    rate::{
+        Cost, Leased, PerCall, Quota, Quotas, RateLimit, RateLimitConfig, RateLimitHandle,
+        RateLimitLayer, Refund, RefundFuture, Refuse, ResponseFuture, Wait, WaitFuture,
+    },
 };

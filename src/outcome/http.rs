@@ -1,6 +1,6 @@
 //! A verdict by the status of an HTTP response.
 
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 
 use super::{Classify, Outcome};
 use crate::wire::{self, Pushback};
@@ -13,7 +13,8 @@ use crate::wire::{self, Pushback};
 ///
 /// Of gRPC, `RESOURCE_EXHAUSTED` is an overload, with the pushback for a wait; `UNKNOWN`,
 /// `DEADLINE_EXCEEDED`, `INTERNAL`, `UNAVAILABLE` and `DATA_LOSS` are failures; `CANCELLED` says
-/// nothing; the rest are the caller's mistakes. A status in trailers comes too late for a verdict.
+/// nothing; the rest are the caller's mistakes. A status in trailers comes too late for
+/// this verdict: circuits wait for it with `breaker::AtBodyEnd`.
 ///
 /// ```
 /// use tower_upstream::{Classify, HttpClassify, Outcome};
@@ -39,17 +40,25 @@ impl<B, E> Classify<Response<B>, E> for HttpClassify {
             },
             status if status.is_server_error() => Outcome::Failure,
             _ => match wire::grpc_status(headers) {
-                Some(1) => Outcome::Ignored,
-                Some(2 | 4 | 13 | 14 | 15) => Outcome::Failure,
-                Some(8) => Outcome::Overload {
-                    retry_after: match wire::pushback(headers) {
-                        Some(Pushback::After(wait)) => Some(wait),
-                        Some(Pushback::Never) | None => None,
-                    },
-                },
-                _ => Outcome::Success,
+                Some(status) => of_grpc(status, headers),
+                None => Outcome::Success,
             },
         }
+    }
+}
+
+/// The verdict of a gRPC status, which may come with a pushback.
+pub(crate) fn of_grpc(status: u32, headers: &HeaderMap) -> Outcome {
+    match status {
+        1 => Outcome::Ignored,
+        2 | 4 | 13 | 14 | 15 => Outcome::Failure,
+        8 => Outcome::Overload {
+            retry_after: match wire::pushback(headers) {
+                Some(Pushback::After(wait)) => Some(wait),
+                Some(Pushback::Never) | None => None,
+            },
+        },
+        _ => Outcome::Success,
     }
 }
 

@@ -7,6 +7,8 @@ use std::{fmt, time::Duration};
 
 #[cfg(feature = "http")]
 pub use self::http::HttpClassify;
+#[cfg(feature = "http")]
+pub(crate) use self::http::of_grpc;
 
 use crate::error::{Error, Kind};
 

@@ -148,9 +148,11 @@ pub(super) fn of_error<E: 'static>(error: &E) -> Verdict {
         Kind::Plugin | Kind::InvalidConfig | Kind::Unavailable | Kind::RetryExhausted => {
             return Verdict::FINAL;
         }
-        Kind::RateLimited | Kind::CircuitOpen | Kind::Unhealthy | Kind::Timeout => {
-            Verdict::OVERLOADED
-        }
+        Kind::RateLimited
+        | Kind::Overloaded
+        | Kind::CircuitOpen
+        | Kind::Unhealthy
+        | Kind::Timeout => Verdict::OVERLOADED,
         Kind::NoEndpoints
         | Kind::AllEndpointsDown
         | Kind::Connection

@@ -21,3 +21,14 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 #[cfg(not(all(test, upstream_loom)))]
 pub(crate) use super::lock;
+
+/// Lets others go first, for the `round`-th time: at once if they are about to be done, and as the
+/// scheduler sees fit if one of them was interrupted.
+#[cfg(all(test, upstream_loom))]
+pub(crate) fn give_way(_: u32) {
+    loom::thread::yield_now();
+}
+#[cfg(not(all(test, upstream_loom)))]
+pub(crate) fn give_way(round: u32) {
+    if round < 64 { std::hint::spin_loop() } else { std::thread::yield_now() }
+}

@@ -68,13 +68,20 @@ pub(crate) fn pushback(headers: &HeaderMap) -> Option<Pushback> {
 /// The status of a gRPC answer that has it in its head. `None`: it is not gRPC, or goes on. What
 /// cannot be read is `UNKNOWN`, 2.
 pub(crate) fn grpc_status(headers: &HeaderMap) -> Option<u32> {
-    let kind = headers.get(CONTENT_TYPE)?.as_bytes();
-    let rest = kind.strip_prefix(b"application/grpc")?;
-    // Not `application/grpc-web`, whose status is in the body.
-    if !matches!(rest.first(), None | Some(b'+' | b';' | b' ')) {
-        return None;
-    }
-    let status = headers.get("grpc-status")?;
+    if is_grpc(headers) { grpc_trailer(headers) } else { None }
+}
+
+/// Whether this is the head of a gRPC answer: not `application/grpc-web`, whose status is in the
+/// body.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+    let rest = kind.and_then(|kind| kind.strip_prefix(b"application/grpc"));
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
+}
+
+/// The status in the trailers of a gRPC answer.
+pub(crate) fn grpc_trailer(trailers: &HeaderMap) -> Option<u32> {
+    let status = trailers.get("grpc-status")?;
     Some(status.to_str().ok().and_then(|status| status.parse().ok()).unwrap_or(2))
 }
 

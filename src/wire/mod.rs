@@ -14,7 +14,9 @@ use std::borrow::Cow;
 pub(crate) use self::{
     envelope::{Answer, Pairs, Question, zero_value},
     gather::{Cut, Gather},
-    headers::{Pushback, grpc_status, pushback, retry_after, retry_after_value},
+    headers::{
+        Pushback, grpc_status, grpc_trailer, is_grpc, pushback, retry_after, retry_after_value,
+    },
     json::{members, to_json, value},
     time::{parse_rfc3339, rfc3339, system_time},
 };

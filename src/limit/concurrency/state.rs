@@ -160,7 +160,7 @@ impl State {
         // Of two updates at once, one is the last everywhere.
         let mut current = lock(&self.config);
         current.clone_from(config);
-        let members = self.members.all_live();
+        let members = self.members.live();
         let all = || members.iter().map(|member| &**member).chain([self]);
         for state in all() {
             state.most_pending.store(config.pending as usize, Ordering::Relaxed);

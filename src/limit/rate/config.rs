@@ -1,85 +1,14 @@
 use std::time::Duration;
 
-use super::gcra::{self, Gcra};
+use super::{
+    quota::{MAX_INTERVAL, Quota},
+    quotas::Quotas,
+};
 use crate::error::{Error, Kind};
 
-/// How many calls in what time, and how many at once.
-///
-/// Calls come in evenly: of 60 a minute the next one may go a second after the last, unless there
-/// are tokens left over from a quiet time, of which `burst` are kept at most.
-///
-/// # Example
-/// ```
-/// use std::time::Duration;
-/// use tower_upstream::Quota;
-///
-/// const API: Quota = Quota::per_second(1_000).burst(200);
-/// let slow = Quota::new(5, Duration::from_secs(3_600)).burst(1);
-/// # let _ = (API, slow);
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Quota {
-    /// Nanoseconds per call.
-    interval: u64,
-    burst: u32,
-}
-
-/// A year for one call is the slowest.
-const MAX_INTERVAL: u64 = 365 * 86_400 * 1_000_000_000;
-
-/// So that sums of times stay far from the end of their range.
-const MAX_TOLERANCE: u64 = u64::MAX / 4;
-
-impl Quota {
-    /// `calls` in any time of length `per`, and as many at once.
-    ///
-    /// Zero calls become one, and zero time a nanosecond for each call. The slowest is a call a
-    /// year. For no calls at all, take the endpoint out instead.
-    pub const fn new(calls: u32, per: Duration) -> Self {
-        let calls = if calls == 0 { 1 } else { calls };
-        let interval = match gcra::interval(calls, per) {
-            None => 1,
-            Some(interval) if interval > MAX_INTERVAL => MAX_INTERVAL,
-            Some(interval) => interval,
-        };
-        Self::clamped(interval, calls)
-    }
-
-    /// `calls` a second, and as many at once. See [`new`](Self::new).
-    pub const fn per_second(calls: u32) -> Self {
-        Self::new(calls, Duration::from_secs(1))
-    }
-
-    /// `calls` a minute, and as many at once. See [`new`](Self::new).
-    pub const fn per_minute(calls: u32) -> Self {
-        Self::new(calls, Duration::from_secs(60))
-    }
-
-    /// How many calls may come at once after a quiet time. Default: all of the quota. Zero becomes
-    /// one.
-    #[must_use]
-    pub const fn burst(self, burst: u32) -> Self {
-        Self::clamped(self.interval, burst)
-    }
-
-    const fn clamped(interval: u64, burst: u32) -> Self {
-        let most = MAX_TOLERANCE / interval;
-        let burst = if burst == 0 {
-            1
-        } else if burst as u64 > most {
-            most as u32
-        } else {
-            burst
-        };
-        Self { interval, burst }
-    }
-
-    pub(super) fn rule(self) -> Gcra {
-        Gcra::new(self.interval, self.burst)
-    }
-}
-
 /// A [`Quota`] as a config has it.
+///
+/// The names of Go configs are read too: `burst_size` is `burst`.
 ///
 /// ```
 /// use tower_upstream::limit::{RateLimitConfig, RateLimitLayer};
@@ -97,19 +26,43 @@ impl Quota {
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct RateLimitConfig {
-    /// How many calls a second; a fraction is fine. Default 10.
+    /// Whether there is a limit. Without one every call passes, and takes nothing. Default `true`.
+    pub enabled: bool,
+    /// How many calls in a [`time_window`](Self::time_window), so a second unless that is changed;
+    /// a fraction is fine. Default 10.
     pub requests_per_second: f64,
     /// How many calls at once after a quiet time, from 1. Default 20.
+    #[cfg_attr(feature = "serde", serde(alias = "burst_size"))]
     pub burst: u32,
+    /// The time that `requests_per_second` is for. Calls come in evenly over it. Default 1 s.
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
+    pub time_window: Duration,
 }
 
 impl Default for RateLimitConfig {
     fn default() -> Self {
-        Self { requests_per_second: 10.0, burst: 20 }
+        Self {
+            enabled: true,
+            requests_per_second: 10.0,
+            burst: 20,
+            time_window: Duration::from_secs(1),
+        }
     }
 }
 
 impl RateLimitConfig {
+    /// The defaults of the Go plugin manager: the same numbers, but not enabled.
+    ///
+    /// ```
+    /// use tower_upstream::limit::{RateLimitConfig, RateLimitLayer};
+    /// let off = RateLimitLayer::with_config(&RateLimitConfig::go()).handle();
+    /// off.take(1_000)?;
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    pub fn go() -> Self {
+        Self { enabled: false, ..Self::default() }
+    }
+
     /// Checks every value.
     ///
     /// # Errors
@@ -126,6 +79,9 @@ impl RateLimitConfig {
         if self.burst == 0 {
             mistakes.push("`burst` is 0, but must be at least 1".to_owned());
         }
+        if self.time_window.is_zero() {
+            mistakes.push("`time_window` is 0, but must be longer".to_owned());
+        }
         if mistakes.is_empty() {
             return Ok(());
         }
@@ -133,11 +89,11 @@ impl RateLimitConfig {
         Err(Error::unsent(Kind::InvalidConfig).message(text))
     }
 
-    /// The quota. What is out of range becomes the nearest sane value: between a call a year and
-    /// one a nanosecond.
+    /// The quota, whether it is enabled or not. What is out of range becomes the nearest sane value:
+    /// between a call a year and one a nanosecond.
     pub fn quota(&self) -> Quota {
         // A cast of a float saturates, and a NaN becomes zero.
-        let interval = (1e9 / self.requests_per_second).ceil();
+        let interval = (self.time_window.as_secs_f64() * 1e9 / self.requests_per_second).ceil();
         let interval = if self.requests_per_second > 0.0 {
             (interval as u64).clamp(1, MAX_INTERVAL)
         } else {
@@ -147,9 +103,10 @@ impl RateLimitConfig {
     }
 }
 
-impl From<&RateLimitConfig> for Quota {
+/// None where it is not enabled.
+impl From<&RateLimitConfig> for Quotas {
     fn from(config: &RateLimitConfig) -> Self {
-        config.quota()
+        if config.enabled { config.quota().into() } else { Self::none() }
     }
 }
 
@@ -157,36 +114,50 @@ impl From<&RateLimitConfig> for Quota {
 mod tests {
     use super::*;
 
-    #[test]
-    fn absurd_quotas_become_the_nearest_sane_ones() {
-        let quota = |interval, burst| Quota { interval, burst };
-        assert_eq!(Quota::new(0, Duration::from_secs(1)), quota(1_000_000_000, 1));
-        assert_eq!(Quota::new(5, Duration::ZERO), quota(1, 5));
-        assert_eq!(Quota::new(1, Duration::MAX), quota(MAX_INTERVAL, 1));
-        assert_eq!(Quota::per_minute(6).burst(0), quota(10_000_000_000, 1));
-        let wide = Quota::new(1, Duration::MAX).burst(u32::MAX);
-        assert_eq!(u64::from(wide.burst), MAX_TOLERANCE / MAX_INTERVAL);
+    fn config(requests_per_second: f64, burst: u32) -> RateLimitConfig {
+        RateLimitConfig { requests_per_second, burst, ..RateLimitConfig::default() }
     }
 
     #[test]
     fn a_config_is_a_quota_and_names_its_mistakes() {
-        let config = |requests_per_second, burst| RateLimitConfig { requests_per_second, burst };
         assert_eq!(config(10.0, 20).quota(), Quota::per_second(10).burst(20));
-        assert_eq!(config(0.5, 1).quota().interval, 2_000_000_000);
+        assert_eq!(config(0.5, 1).quota(), Quota::new(1, Duration::from_secs(2)));
         for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-            let text = config(rate, 0).validate().unwrap_err().to_string();
-            assert!(text.contains("requests_per_second") && text.contains("burst"), "{text}");
-            assert!((1..=MAX_INTERVAL).contains(&config(rate, 0).quota().interval));
+            let mut config = config(rate, 0);
+            config.time_window = Duration::ZERO;
+            let text = config.validate().unwrap_err().to_string();
+            for name in ["requests_per_second", "burst", "time_window"] {
+                assert!(text.contains(name), "{text}");
+            }
+            // Whatever it is, it is a quota.
+            assert!(config.quota().rule().burst() >= 1);
         }
+    }
+
+    #[test]
+    fn the_rate_is_for_the_window_and_what_is_off_is_no_limit() {
+        let mut hourly = config(5.0, 2);
+        hourly.time_window = Duration::from_secs(3_600);
+        let quota = Quota::new(5, hourly.time_window).burst(2);
+        assert_eq!(Quotas::from(&hourly), quota.into());
+        hourly.enabled = false;
+        assert_eq!(Quotas::from(&hourly), Quotas::none());
+        assert_eq!(Quotas::from(&RateLimitConfig::go()), Quotas::none());
+        assert_eq!(RateLimitConfig::go().quota(), RateLimitConfig::default().quota());
     }
 
     #[cfg(feature = "serde")]
     #[test]
-    fn a_config_is_read_and_unknown_keys_are_named() {
-        let config: RateLimitConfig =
-            serde_json::from_str(r#"{"requests_per_second": 2}"#).unwrap();
-        assert_eq!((config.requests_per_second, config.burst), (2.0, 20));
-        let error = serde_json::from_str::<RateLimitConfig>(r#"{"time_window": 1}"#).unwrap_err();
-        assert!(error.to_string().contains("time_window"));
+    fn a_config_is_read_by_both_sets_of_names_and_unknown_keys_are_named() {
+        let read = |text: &str| serde_json::from_str::<RateLimitConfig>(text);
+        let ours = read(r#"{"requests_per_second": 2, "burst": 3, "time_window": "1m"}"#).unwrap();
+        assert_eq!(ours.quota(), Quota::per_minute(2).burst(3));
+        let go =
+            r#"{"enabled":true,"requests_per_second":2,"burst_size":3,"time_window":60000000000}"#;
+        assert_eq!(read(go).unwrap(), ours);
+        assert_eq!(read(&serde_json::to_string(&ours).unwrap()).unwrap(), ours);
+        assert!(read(r#"{"burst": 1, "burst_size": 2}"#).is_err());
+        let error = read(r#"{"window": 1}"#).unwrap_err();
+        assert!(error.to_string().contains("window"));
     }
 }

@@ -113,21 +113,23 @@ where
 
     fn give_up(&self) -> Error {
         let state = self.ticket.state();
-        state.refuse(state.wait_for_one())
+        state.refuse(state.wait(self.ticket.cells()))
     }
 
-    /// Being the first: takes a token once there is one and the inner service is ready. `None`:
+    /// Being the first: takes its tokens once they are there and the inner service is ready. `None`:
     /// taken; else when to look again, at the latest.
     fn poll_token(&mut self, cx: &mut Context<'_>) -> Result<Option<Instant>, Error> {
-        let state = self.ticket.state();
-        let mut wait = state.wait_for_one();
+        let (state, cells) = (self.ticket.state(), self.ticket.cells());
+        // The quota may be another since, and so small that they never fit.
+        state.fitting(u32::try_from(cells).unwrap_or(u32::MAX))?;
+        let mut wait = state.wait(cells);
         if wait == 0 {
             // The token is taken last, so there is nothing to give back if this drops.
             match self.inner.poll_ready(cx) {
                 Poll::Pending => return Ok(Some(self.ticket.until())),
                 Poll::Ready(ready) => ready.map_err(Error::from_service)?,
             }
-            match state.take() {
+            match state.take(cells) {
                 Ok(()) => return Ok(None),
                 Err(taken) => wait = taken,
             }

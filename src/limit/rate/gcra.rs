@@ -7,14 +7,14 @@ use std::time::Duration;
 
 /// One interval per cell, and a tolerance of `burst` of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Gcra {
+pub(in crate::limit) struct Gcra {
     interval: u64,
     tolerance: u64,
 }
 
 /// What to do with a cell, or several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Decision {
+pub(in crate::limit) enum Decision {
     /// Let it pass, and keep `new_tat`.
     Allowed { new_tat: u64 },
     /// Turn it away, and keep the state as it is. After exactly so many nanoseconds it conforms.
@@ -23,14 +23,14 @@ pub(super) enum Decision {
 
 /// So many cells at once never conform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct NeverFits {
-    pub(super) cells: u32,
-    pub(super) burst: u32,
+pub(in crate::limit) struct NeverFits {
+    pub(in crate::limit) cells: u32,
+    pub(in crate::limit) burst: u32,
 }
 
 /// Nanoseconds per cell, rounded up so that a quota is never exceeded; `None` where there is no
 /// rate: no cells, or no time.
-pub(super) const fn interval(cells: u32, per: Duration) -> Option<u64> {
+pub(in crate::limit) const fn interval(cells: u32, per: Duration) -> Option<u64> {
     if cells == 0 || per.is_zero() {
         return None;
     }
@@ -40,25 +40,29 @@ pub(super) const fn interval(cells: u32, per: Duration) -> Option<u64> {
 
 impl Gcra {
     /// Values are taken as they come, but for zero, which becomes one.
-    pub(super) fn new(interval: u64, burst: u32) -> Self {
+    pub(in crate::limit) fn new(interval: u64, burst: u32) -> Self {
         let interval = interval.max(1);
         Self { interval, tolerance: interval.saturating_mul(u64::from(burst.max(1))) }
     }
 
     /// How many cells fit at once.
-    pub(super) fn burst(&self) -> u32 {
+    pub(in crate::limit) fn burst(&self) -> u32 {
         u32::try_from(self.tolerance / self.interval).unwrap_or(u32::MAX)
     }
 
     /// The number of `cells` that come together, if they ever fit.
-    pub(super) fn fitting(&self, cells: u32) -> Result<u64, NeverFits> {
-        let burst = self.burst();
-        if cells > burst { Err(NeverFits { cells, burst }) } else { Ok(u64::from(cells)) }
+    #[inline]
+    pub(in crate::limit) fn fitting(&self, cells: u32) -> Result<u64, NeverFits> {
+        // A product, since this is asked on hot paths and a quotient takes ten times as long.
+        if self.interval.saturating_mul(u64::from(cells)) > self.tolerance {
+            return Err(NeverFits { cells, burst: self.burst() });
+        }
+        Ok(u64::from(cells))
     }
 
     /// Decides on `cells` that come together; more than fit at once are refused for ever.
     #[inline]
-    pub(super) fn decide(&self, tat: u64, now: u64, cells: u64) -> Decision {
+    pub(in crate::limit) fn decide(&self, tat: u64, now: u64, cells: u64) -> Decision {
         match self.wait(tat, now, cells) {
             0 => Decision::Allowed { new_tat: self.after(tat, now, cells) },
             retry_after => Decision::Refused { retry_after },
@@ -68,18 +72,45 @@ impl Gcra {
     /// How long until the last of `cells` conforms, if they take their turns as soon as they can;
     /// so there may be more of them than fit at once.
     #[inline]
-    pub(super) fn wait(&self, tat: u64, now: u64, cells: u64) -> u64 {
+    pub(in crate::limit) fn wait(&self, tat: u64, now: u64, cells: u64) -> u64 {
         self.after(tat, now, cells).saturating_sub(now.saturating_add(self.tolerance))
     }
 
     /// The state after `cells` passed.
     #[inline]
-    pub(super) fn after(&self, tat: u64, now: u64, cells: u64) -> u64 {
+    pub(in crate::limit) fn after(&self, tat: u64, now: u64, cells: u64) -> u64 {
         tat.max(now).saturating_add(self.interval.saturating_mul(cells))
     }
 
+    /// How much of the state is given back for `cells` that never came to anything.
+    ///
+    /// `position` is the state that taking them led to, less what was given back since. They stand
+    /// for the last part of the time before it, and what of that has passed is used up: the bucket
+    /// got its tokens back by itself. So the state never falls below what it would be had they
+    /// never been taken, nor below `now`.
+    pub(in crate::limit) fn refund(&self, position: u64, now: u64, cells: u64) -> u64 {
+        position.saturating_sub(now).min(self.interval.saturating_mul(cells))
+    }
+
+    /// The state under this rule in which the same share of the bucket is used as in `tat` under
+    /// `before`.
+    pub(in crate::limit) fn rescale(&self, before: &Self, tat: u64, now: u64) -> u64 {
+        let used = u128::from(tat.saturating_sub(now)) * u128::from(self.tolerance);
+        let used = used.div_ceil(u128::from(before.tolerance.max(1)));
+        now.saturating_add(u64::try_from(used).unwrap_or(u64::MAX))
+    }
+
+    /// Nanoseconds per cell, and how many of them fit.
+    pub(in crate::limit) fn parts(&self) -> (u64, u64) {
+        (self.interval, self.tolerance)
+    }
+
+    pub(in crate::limit) fn of_parts((interval, tolerance): (u64, u64)) -> Self {
+        Self { interval, tolerance }
+    }
+
     /// How many cells would pass now.
-    pub(super) fn remaining(&self, tat: u64, now: u64) -> u32 {
+    pub(in crate::limit) fn remaining(&self, tat: u64, now: u64) -> u32 {
         let free = self.tolerance.saturating_sub(tat.saturating_sub(now));
         u32::try_from(free / self.interval).unwrap_or(u32::MAX)
     }

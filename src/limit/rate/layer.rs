@@ -1,17 +1,17 @@
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
 use super::{
-    config::{Quota, RateLimitConfig},
-    handle::RateLimitHandle,
-    service::RateLimit,
-    state::State,
+    config::RateLimitConfig, cost::PerCall, handle::RateLimitHandle, quotas::Quotas,
+    service::RateLimit, state::State,
 };
+use crate::limit::KeyedRateLimitLayer;
 
 /// Lets so many calls pass in a time.
 ///
-/// `M` is what becomes of a call beyond the quota: [`Refuse`], the default, or [`Wait`].
+/// `M` is what becomes of a call beyond the quota: [`Refuse`], the default, or [`Wait`]; or
+/// [`Refund`] or [`Leased`], which refuse too. `C` is the [`Cost`](super::Cost) of a call.
 ///
 /// Above a balancer, or over a single client, there is one quota for all that this layer value and
 /// its clones make. Below a balancer each endpoint has a quota of its own.
@@ -36,10 +36,11 @@ use super::{
 /// assert!(refused.retry_after().is_some());
 /// # }
 /// ```
-#[derive(Debug, Clone)]
-pub struct RateLimitLayer<M = Refuse> {
+#[derive(Clone)]
+pub struct RateLimitLayer<M = Refuse, C = PerCall> {
     state: Arc<State>,
     mode: M,
+    cost: C,
 }
 
 /// A call beyond the quota is refused at once. See [`RateLimitLayer::new`].
@@ -75,29 +76,68 @@ pub struct Wait {
     pub(in crate::limit) max: Duration,
 }
 
+/// A call beyond the quota is refused, and a token comes back if its call was never sent. See
+/// [`RateLimitLayer::refund_unsent`].
+///
+/// ```
+/// use tower_upstream::{Quota, limit::{RateLimitLayer, Refund}};
+///
+/// struct Limits {
+///     paid: RateLimitLayer<Refund>,
+/// }
+/// let limits = Limits { paid: RateLimitLayer::new(Quota::per_minute(60)).refund_unsent() };
+/// # let _ = limits.paid;
+/// ```
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct Refund;
+
+/// A call beyond the quota is refused, and each clone takes tokens in advance. See
+/// [`RateLimitLayer::lease`].
+///
+/// ```
+/// use tower_upstream::{Quota, limit::{Leased, RateLimitLayer}};
+///
+/// struct Limits {
+///     busy: RateLimitLayer<Leased>,
+/// }
+/// let limits = Limits { busy: RateLimitLayer::new(Quota::per_second(100_000)).lease() };
+/// # let _ = limits.busy;
+/// ```
+#[derive(Debug, Clone, Copy, Default)]
+#[non_exhaustive]
+pub struct Leased;
+
 impl RateLimitLayer {
-    /// Refuses what is beyond `quota` with [`Kind::RateLimited`](crate::Kind::RateLimited) and the
-    /// moment from which on there is a token again.
+    /// Refuses what is beyond the quota with [`Kind::RateLimited`](crate::Kind::RateLimited) and the
+    /// moment from which on there is a token again. Several quotas, as an array of up to four, all
+    /// hold: a call takes a token of each, or none.
     ///
     /// Below a balancer nothing is refused: an endpoint whose quota is spent is not ready, and the
     /// balancer takes another. Where all are spent, it waits for the first to be ready again, for as
-    /// long as its `fail_fast_after` says, and then answers `AllEndpointsDown`.
-    pub fn new(quota: Quota) -> Self {
-        Self { state: Arc::new(State::new(quota)), mode: Refuse }
+    /// long as its `fail_fast_after` says, and then answers `AllEndpointsDown`. There, a call of a
+    /// [cost](Self::cost) above one finds out in `call` whether there are enough tokens, and is
+    /// refused if not.
+    pub fn new(quotas: impl Into<Quotas>) -> Self {
+        let state = Arc::new(State::new(quotas.into(), false));
+        Self { state, mode: Refuse, cost: PerCall }
     }
 
     /// The same from a config. Values out of range become the nearest sane ones.
     pub fn with_config(config: &RateLimitConfig) -> Self {
-        Self::new(config.quota())
+        Self::new(config)
     }
+}
 
+impl<C> RateLimitLayer<Refuse, C> {
     /// Lets a call wait for its turn instead, in its response future.
     ///
     /// A call waits at most `max`, and never past its [deadline](crate::Replay::deadline): one
-    /// whose turn would come later is refused at once. Turns are taken in the order of the calls.
+    /// whose turn would come later is refused at once. Turns are taken in the order of the calls,
+    /// whatever they cost.
     /// A call that is dropped while it waits lets the next move up, and so does one that is not
     /// polled, once its time is over. Timers are a millisecond coarse, so a call may wait up to two
-    /// more.
+    /// more. Nothing is taken before the call is made.
     ///
     /// The request must implement [`Replay`](crate::Replay), which tells its deadline, as
     /// [`Call`](crate::Call) and `http::Request` do; for a type of yours that is a few lines.
@@ -119,19 +159,100 @@ impl RateLimitLayer {
     /// # let _ = layer;
     /// ```
     #[must_use]
-    pub fn wait(self, max: Duration) -> RateLimitLayer<Wait> {
-        RateLimitLayer { state: self.state, mode: Wait { max } }
+    pub fn wait(self, max: Duration) -> RateLimitLayer<Wait, C> {
+        RateLimitLayer { state: self.state, mode: Wait { max }, cost: self.cost }
+    }
+
+    /// Gives the tokens of a call back that never reached an endpoint: its future was dropped before
+    /// the first poll, or its error [is unsent](crate::Error::is_unsent), such as the refusal of a
+    /// guard below, or a connection that could not be made. Once; and not if the future was dropped
+    /// halfway, since the call may have been sent.
+    ///
+    /// What the bucket got back by itself meanwhile does not come back again, so this never adds to
+    /// the quota.
+    ///
+    /// Not the default, since the future then has to hold the quota (a shared counter, 4 to 16 ns),
+    /// and taking and giving back go through a lock.
+    ///
+    /// # Example
+    /// ```
+    /// use tower_upstream::{Quota, RateLimitLayer};
+    /// let layer = RateLimitLayer::new(Quota::per_minute(60)).refund_unsent();
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn refund_unsent(self) -> RateLimitLayer<Refund, C> {
+        RateLimitLayer { state: self.state, mode: Refund, cost: self.cost }
+    }
+
+    /// Lets each clone of the service take 1/64 of the burst in advance, so that most calls write
+    /// nothing that others read: for a quota that many threads take of, through clones that live
+    /// for long. A clone for each call costs more with it than without.
+    ///
+    /// The quota holds all the same: in no window are there more calls than it admits. To that end
+    /// a clone may keep what it took no longer than the bucket takes to refill as much, and the
+    /// burst that all share is less by one such part, of which `remaining` tells; and by what others
+    /// hold a call may be refused a moment early. What is left when a clone drops comes back.
+    ///
+    /// Without effect where the burst is below 128, and below a balancer. The tokens are the
+    /// layer's own from here on: a clone made before this shares none.
+    ///
+    /// # Example
+    /// ```
+    /// use tower_upstream::{Quota, RateLimitLayer};
+    /// let layer = RateLimitLayer::new(Quota::per_second(64_000)).lease();
+    /// assert_eq!(layer.handle().remaining(), 63_000);
+    /// ```
+    #[must_use]
+    pub fn lease(self) -> RateLimitLayer<Leased, C> {
+        let state = Arc::new(State::new(self.state.bucket.quotas(), true));
+        RateLimitLayer { state, mode: Leased, cost: self.cost }
+    }
+
+    /// A quota for each key, such as a tenant or a client's address, instead of one for all.
+    ///
+    /// `key` is a closure over the request that answers anything that can be hashed, or a
+    /// [`Key`](crate::limit::Key). Of the keys nothing is kept but a hash and the tokens, in a table
+    /// of fixed size: see [`KeyedRateLimitLayer`].
+    ///
+    /// # Example
+    /// ```
+    /// use tower_upstream::{Call, Quota, RateLimitLayer};
+    /// let layer = RateLimitLayer::new(Quota::per_second(10))
+    ///     .by_key(|call: &Call<u32>| call.headers().get("x-tenant").cloned());
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn by_key<K>(self, key: K) -> KeyedRateLimitLayer<K, C> {
+        KeyedRateLimitLayer::new(self.state.bucket.quotas(), key, self.cost)
     }
 }
 
-impl<M> RateLimitLayer<M> {
+impl<M, C> RateLimitLayer<M, C> {
+    /// Lets a call take more tokens than one, or none: a [`Cost`](super::Cost), such as a closure
+    /// over the request, whose type must be written.
+    ///
+    /// # Example
+    /// ```
+    /// use tower_upstream::{Call, Quota, RateLimitLayer};
+    /// let layer = RateLimitLayer::new(Quota::per_second(1_000).burst(100))
+    ///     .cost(|call: &Call<String>| if call.body().is_empty() { 0 } else { 10 });
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn cost<D>(self, cost: D) -> RateLimitLayer<M, D> {
+        RateLimitLayer { state: self.state, mode: self.mode, cost }
+    }
+
     /// The same quota, with tokens of its own.
     #[must_use]
     pub fn fresh(&self) -> Self
     where
         M: Clone,
+        C: Clone,
     {
-        Self { state: Arc::new(State::new(self.state.quota())), mode: self.mode.clone() }
+        let state = Arc::new(self.state.fresh());
+        Self { state, mode: self.mode.clone(), cost: self.cost.clone() }
     }
 
     /// A view of the quota above a balancer, or without one.
@@ -146,10 +267,19 @@ impl<M> RateLimitLayer<M> {
     }
 }
 
-impl<S, M: Clone> Layer<S> for RateLimitLayer<M> {
-    type Service = RateLimit<S, M>;
+impl<S, M: Clone, C: Clone> Layer<S> for RateLimitLayer<M, C> {
+    type Service = RateLimit<S, M, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RateLimit::new(inner, self.state.clone(), self.mode.clone())
+        RateLimit::new(inner, self.state.clone(), self.mode.clone(), self.cost.clone())
+    }
+}
+
+impl<M: fmt::Debug, C> fmt::Debug for RateLimitLayer<M, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimitLayer")
+            .field("state", &self.state)
+            .field("mode", &self.mode)
+            .finish_non_exhaustive()
     }
 }

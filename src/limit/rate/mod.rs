@@ -8,6 +8,14 @@
 //! spent the balancer passes the endpoint over. Against too many calls *at once*, use
 //! `tower::limit::ConcurrencyLimitLayer`.
 //!
+//! | where | use |
+//! |---|---|
+//! | a second and a minute, say, have a quota of their own | an array for [`RateLimitLayer::new`] |
+//! | calls are not worth the same | [`RateLimitLayer::cost`] |
+//! | what was never sent must not count | [`RateLimitLayer::refund_unsent`] |
+//! | many threads call through clones that live long | [`RateLimitLayer::lease`] |
+//! | each caller has its own quota | [`RateLimitLayer::by_key`] |
+//!
 //! # How it works
 //! The generic cell rate algorithm, which is a token bucket in one number: it holds `burst` tokens
 //! at most, starts full, gets one per interval, evenly, and each call takes one. No task and no
@@ -16,20 +24,39 @@
 //! The quota belongs to the layer value: what it and its clones make shares it. It is one
 //! process's; a quota over several processes needs a server.
 
+mod bucket;
 mod config;
+mod cost;
 mod future;
 mod gcra;
 mod handle;
 mod layer;
+mod live_rules;
+mod permit;
 mod queue;
+mod quota;
+mod quotas;
+mod refund;
 mod service;
 mod state;
 
+#[cfg(feature = "http")]
+pub(super) use self::quotas::Standing;
 pub use self::{
-    config::{Quota, RateLimitConfig},
+    config::RateLimitConfig,
+    cost::{Cost, PerCall},
     future::WaitFuture,
     handle::RateLimitHandle,
-    layer::{RateLimitLayer, Refuse, Wait},
+    layer::{Leased, RateLimitLayer, Refund, Refuse, Wait},
+    quota::Quota,
+    quotas::Quotas,
+    refund::RefundFuture,
     service::RateLimit,
+};
+pub(super) use self::{
+    gcra::Decision,
+    live_rules::LiveRules,
+    quotas::{MOST, Rules, Tats},
+    state::{never, refuse_at},
 };
 pub use crate::guard::ResponseFuture;

@@ -2,17 +2,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     task::Waker,
     time::Duration,
 };
 
 use super::state::State;
 use crate::{
-    sync::lock,
+    sync::atomic::{AtomicUsize, Mutex, Ordering, lock},
     time::{self, Instant},
 };
 
@@ -34,11 +31,14 @@ struct Waiters {
     /// The same by when they give up: one that is not polled cannot leave by itself.
     by_end: BTreeSet<(Instant, u64)>,
     next: u64,
+    /// The tokens that all of them wait for.
+    cells: u64,
 }
 
 #[derive(Debug)]
 struct Waiter {
     until: Instant,
+    cells: u64,
     /// There after the first poll.
     waker: Option<Waker>,
 }
@@ -54,16 +54,31 @@ impl Queue {
         self.length.load(Ordering::Relaxed)
     }
 
+    /// Lets the first look again: what it waits for may come sooner, or later.
+    pub(super) fn wake_first(&self) {
+        if self.is_empty() {
+            return;
+        }
+        let first = {
+            let mut waiters = lock(&self.waiters);
+            waiters.by_number.values_mut().next().and_then(|first| first.waker.take())
+        };
+        if let Some(first) = first {
+            first.wake();
+        }
+    }
+
     fn note_length(&self, waiters: &Waiters) {
         self.length.store(waiters.by_number.len(), Ordering::Relaxed);
     }
 }
 
 impl Waiters {
-    fn insert(&mut self, until: Instant) -> u64 {
+    fn insert(&mut self, cells: u64, until: Instant) -> u64 {
         let number = self.next;
         self.next += 1;
-        self.by_number.insert(number, Waiter { until, waker: None });
+        self.cells = self.cells.saturating_add(cells);
+        self.by_number.insert(number, Waiter { until, cells, waker: None });
         self.by_end.insert((until, number));
         number
     }
@@ -71,6 +86,7 @@ impl Waiters {
     fn remove(&mut self, number: u64) -> Option<Waiter> {
         let waiter = self.by_number.remove(&number)?;
         self.by_end.remove(&(waiter.until, number));
+        self.cells = self.cells.saturating_sub(waiter.cells);
         Some(waiter)
     }
 
@@ -100,14 +116,16 @@ pub(super) enum Turn {
 pub(super) struct Ticket {
     state: Arc<State>,
     number: u64,
+    cells: u64,
     until: Instant,
 }
 
 impl Ticket {
-    /// Asks `may_wait` whether it is worth it behind so many others, and queues until `until` if
-    /// so.
+    /// Asks `may_wait` whether it is worth it behind those who wait for so many tokens, and queues
+    /// for `cells` until `until` if so.
     pub(super) fn draw<E>(
         state: &Arc<State>,
+        cells: u64,
         until: Instant,
         may_wait: impl FnOnce(u64) -> Result<(), E>,
     ) -> Result<Self, E> {
@@ -118,14 +136,19 @@ impl Ticket {
         while let Some(waiter) = waiters.expire_one(now, None) {
             expired.push(waiter);
         }
-        let drawn = may_wait(waiters.by_number.len() as u64).map(|()| waiters.insert(until));
+        let drawn = may_wait(waiters.cells).map(|()| waiters.insert(cells, until));
         state.queue.note_length(&waiters);
         drop(waiters);
-        Ok(Self { state: state.clone(), number: drawn?, until })
+        Ok(Self { state: state.clone(), number: drawn?, cells, until })
     }
 
     pub(super) fn state(&self) -> &Arc<State> {
         &self.state
+    }
+
+    /// The tokens that it is for.
+    pub(super) fn cells(&self) -> u64 {
+        self.cells
     }
 
     /// When to give up: as drawn, and what timers are late.
@@ -174,5 +197,40 @@ impl Drop for Ticket {
         if let Some(next) = next {
             next.wake();
         }
+    }
+}
+
+#[cfg(all(test, upstream_loom))]
+mod loom_models {
+    use std::task::Wake;
+
+    use super::{super::quota::Quota, *};
+    use loom::{sync::atomic::AtomicBool, thread};
+
+    struct Flag(AtomicBool);
+
+    impl Wake for Flag {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Who stands behind one that drops out is the first when it looks, or is woken to look.
+    #[test]
+    fn loom_a_first_that_drops_out_never_strands_the_second() {
+        let until = time::later(time::now(), Duration::from_secs(3_600));
+        loom::model(move || {
+            let quota = Quota::new(1, Duration::from_secs(3_600)).burst(1);
+            let state = Arc::new(State::new(quota.into(), false));
+            let draw = || Ticket::draw(&state, 1, until, |_| Ok::<_, ()>(())).unwrap();
+            let (first, second) = (draw(), draw());
+            let leaves = thread::spawn(move || drop(first));
+            let flag = Arc::new(Flag(AtomicBool::new(false)));
+            let turn = second.turn(&Waker::from(flag.clone()));
+            leaves.join().unwrap();
+            assert!(turn == Turn::Now || flag.0.load(Ordering::SeqCst));
+            assert_eq!(second.turn(Waker::noop()), Turn::Now);
+            assert_eq!(state.queue.len(), 1);
+        });
     }
 }

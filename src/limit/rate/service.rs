@@ -7,9 +7,12 @@ use std::{
 use tower_service::Service;
 
 use super::{
+    cost::{Cost, PerCall},
     future::WaitFuture,
-    layer::{Refuse, Wait},
-    state::{Permit, State},
+    layer::{Leased, Refund, Refuse, Wait},
+    permit::Permit,
+    refund::RefundFuture,
+    state::State,
 };
 use crate::{
     choose::{Choose, Chooses, Tried},
@@ -22,91 +25,128 @@ use crate::{
 };
 
 /// The service of a [`RateLimitLayer`](super::RateLimitLayer), and its connector.
-pub struct RateLimit<S, M = Refuse> {
+pub struct RateLimit<S, M = Refuse, C = PerCall> {
     inner: S,
     permit: Permit,
     mode: M,
+    cost: C,
 }
 
-impl<S, M> RateLimit<S, M> {
-    pub(super) fn new(inner: S, state: Arc<State>, mode: M) -> Self {
-        Self { inner, permit: Permit::new(state), mode }
+impl<S, M, C> RateLimit<S, M, C> {
+    pub(super) fn new(inner: S, state: Arc<State>, mode: M, cost: C) -> Self {
+        Self { inner, permit: Permit::new(state), mode, cost }
     }
 }
 
 /// A clone starts without a token.
-impl<S: Clone, M: Clone> Clone for RateLimit<S, M> {
+impl<S: Clone, M: Clone, C: Clone> Clone for RateLimit<S, M, C> {
     fn clone(&self) -> Self {
         let state = self.permit.state().clone();
-        Self::new(self.inner.clone(), state, self.mode.clone())
+        Self::new(self.inner.clone(), state, self.mode.clone(), self.cost.clone())
     }
 }
 
-impl<S, M> Connect for RateLimit<S, M>
+impl<S, M, C> Connect for RateLimit<S, M, C>
 where
     S: Connect,
     M: Clone,
+    C: Clone,
 {
-    type Service = RateLimit<S::Service, M>;
+    type Service = RateLimit<S::Service, M, C>;
 
     fn connect(&self, member: &Arc<Member>) -> Self::Service {
         let state = self.permit.state().of_member(member);
-        RateLimit::new(self.inner.connect(member), state, self.mode.clone())
+        RateLimit::new(self.inner.connect(member), state, self.mode.clone(), self.cost.clone())
     }
 }
 
-impl<S, Req> Service<Req> for RateLimit<S, Refuse>
-where
-    S: Service<Req>,
-    S::Error: Into<BoxError> + 'static,
-{
-    type Response = S::Response;
-    type Error = Error;
-    type Future = ResponseFuture<S::Future>;
-
-    /// Ready as the inner service is. Below a balancer also pending while there is no token; the
-    /// token is then reserved, and given back if this value is dropped instead of called.
-    #[inline]
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        ready!(self.inner.poll_ready(cx)).map_err(Error::from_service)?;
-        self.permit.poll_reserve(cx).map(Ok)
-    }
-
-    #[inline]
-    fn call(&mut self, request: Req) -> Self::Future {
-        match self.permit.spend() {
-            Ok(()) => ResponseFuture::called(self.inner.call(request)),
-            Err(refusal) => ResponseFuture::refused(refusal),
-        }
-    }
-}
-
-impl<S, Req> Choose<Req> for RateLimit<S, Refuse>
-where
-    S: Choose<Req>,
-    S::Error: Into<BoxError> + 'static,
-{
-    type Choosing = ResponseFuture<S::Choosing>;
-
-    fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing {
-        match self.permit.spend() {
-            Ok(()) => ResponseFuture::called(self.inner.call_avoiding(request, tried)),
-            Err(refusal) => ResponseFuture::refused(refusal),
-        }
-    }
-}
-
-impl<S: Chooses, M> Chooses for RateLimit<S, M> {
+impl<S: Chooses, M, C> Chooses for RateLimit<S, M, C> {
     fn has_untried(&self, tried: &Tried) -> bool {
         self.inner.has_untried(tried)
     }
 }
 
-impl<S, Req> Service<Req> for RateLimit<S, Wait>
+/// The modes that refuse: what they answer with, and how they come by a token.
+macro_rules! refusing {
+    ($mode:ty, $future:ident, |$permit:ident, $cells:ident| $spend:expr, |$call:ident, $spent:ident| $called:expr) => {
+        impl<S, Req, C> Service<Req> for RateLimit<S, $mode, C>
+        where
+            S: Service<Req>,
+            S::Error: Into<BoxError> + 'static,
+            C: Cost<Req>,
+        {
+            type Response = S::Response;
+            type Error = Error;
+            type Future = $future<S::Future>;
+
+            /// Ready as the inner service is. Below a balancer also pending while there is no
+            /// token; the token is then reserved, and given back if this value is dropped instead
+            /// of called.
+            #[inline]
+            fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+                ready!(self.inner.poll_ready(cx)).map_err(Error::from_service)?;
+                self.permit.poll_reserve(cx).map(Ok)
+            }
+
+            #[inline]
+            fn call(&mut self, request: Req) -> Self::Future {
+                let ($permit, $cells) = (&mut self.permit, self.cost.of(&request));
+                match $spend {
+                    Ok($spent) => {
+                        let $call = self.inner.call(request);
+                        $called
+                    }
+                    Err(refusal) => $future::refused(refusal),
+                }
+            }
+        }
+
+        impl<S, Req, C> Choose<Req> for RateLimit<S, $mode, C>
+        where
+            S: Choose<Req>,
+            S::Error: Into<BoxError> + 'static,
+            C: Cost<Req>,
+        {
+            type Choosing = $future<S::Choosing>;
+
+            fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing {
+                let ($permit, $cells) = (&mut self.permit, self.cost.of(&request));
+                match $spend {
+                    Ok($spent) => {
+                        let $call = self.inner.call_avoiding(request, tried);
+                        $called
+                    }
+                    Err(refusal) => $future::refused(refusal),
+                }
+            }
+        }
+    };
+}
+
+refusing! {
+    Refuse, ResponseFuture,
+    |permit, cells| permit.spend(cells),
+    |call, _spent| ResponseFuture::called(call)
+}
+
+refusing! {
+    Leased, ResponseFuture,
+    |permit, cells| permit.spend_leased(cells),
+    |call, _spent| ResponseFuture::called(call)
+}
+
+refusing! {
+    Refund, RefundFuture,
+    |permit, cells| permit.spend_refundable(cells),
+    |call, spent| RefundFuture::called(call, spent)
+}
+
+impl<S, Req, C> Service<Req> for RateLimit<S, Wait, C>
 where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError> + 'static,
     Req: Replay,
+    C: Cost<Req>,
 {
     type Response = S::Response;
     type Error = Error;
@@ -124,11 +164,12 @@ where
     }
 }
 
-impl<S, Req> Choose<Req> for RateLimit<S, Wait>
+impl<S, Req, C> Choose<Req> for RateLimit<S, Wait, C>
 where
     S: Choose<Req> + Clone,
     S::Error: Into<BoxError> + 'static,
     Req: Replay,
+    C: Cost<Req>,
 {
     type Choosing = WaitFuture<S, Req, S::Choosing>;
 
@@ -137,7 +178,7 @@ where
     }
 }
 
-impl<S> RateLimit<S, Wait> {
+impl<S, C> RateLimit<S, Wait, C> {
     #[inline]
     fn enter<Req, F>(
         &mut self,
@@ -148,6 +189,7 @@ impl<S> RateLimit<S, Wait> {
     where
         S: Service<Req> + Clone,
         Req: Replay,
+        C: Cost<Req>,
     {
         let until = || {
             let longest = time::later(time::now(), self.mode.max);
@@ -156,7 +198,9 @@ impl<S> RateLimit<S, Wait> {
                 None => longest,
             }
         };
-        match self.permit.state().enter(until) {
+        let state = self.permit.state();
+        let cells = state.fitting(self.cost.of(&request));
+        match cells.and_then(|cells| state.enter(cells, until)) {
             Ok(None) => WaitFuture::called(call(&mut self.inner, request, tried)),
             Ok(Some(ticket)) => {
                 // A clone that is not ready: nothing of the inner service is kept while waiting.
@@ -168,12 +212,12 @@ impl<S> RateLimit<S, Wait> {
     }
 }
 
-impl<S: fmt::Debug, M: fmt::Debug> fmt::Debug for RateLimit<S, M> {
+impl<S: fmt::Debug, M: fmt::Debug, C> fmt::Debug for RateLimit<S, M, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RateLimit")
             .field("inner", &self.inner)
             .field("state", self.permit.state())
             .field("mode", &self.mode)
-            .finish()
+            .finish_non_exhaustive()
     }
 }

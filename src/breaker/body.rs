@@ -1,0 +1,132 @@
+//! Circuits that wait for the end of a response body.
+
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use http::Response;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use super::{admitted::Admitted, settle::Settle};
+use crate::{
+    outcome::{Classify, HttpClassify, Outcome, judge, of_grpc},
+    wire,
+};
+
+/// Judges HTTP calls by the end of their response body: for streams, long downloads, and gRPC, whose
+/// status is in the trailers.
+///
+/// `C` judges the head, and what it holds for a failure is one at once. Else the call goes on until
+/// its body ends: a body that breaks is a failure, and so is a gRPC answer without a status; a gRPC
+/// status in the trailers is judged as [`HttpClassify`] does. A half-open place is held until then. A
+/// body that is dropped before its end is a cancelled call; see
+/// [`cancelled`](super::CircuitBreakerConfig::cancelled). Whether a call was slow is a matter of its
+/// head.
+///
+/// To count such a call as in flight as long, put a `TrackLayer` below the balancer as well.
+///
+/// # Example
+/// ```
+/// use tower_upstream::{CircuitBreakerLayer, HttpClassify, breaker::AtBodyEnd};
+/// let layer: CircuitBreakerLayer<AtBodyEnd<HttpClassify>> =
+///     CircuitBreakerLayer::default().until_body_end(HttpClassify);
+/// # let _ = layer;
+/// ```
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AtBodyEnd<C = HttpClassify> {
+    pub(super) head: C,
+}
+
+impl<C, B, Err> Settle<Response<B>, Err> for AtBodyEnd<C>
+where
+    C: Classify<Response<B>, Err>,
+    B: Body,
+    Err: 'static,
+{
+    type Response = Response<JudgedBody<B>>;
+
+    fn settle(
+        &self,
+        admitted: &mut Admitted,
+        result: Result<Response<B>, Err>,
+    ) -> Result<Self::Response, Err> {
+        let outcome = judge(&self.head, &result);
+        let goes_on = match &result {
+            Ok(response) => outcome == Outcome::Success && !response.body().is_end_stream(),
+            Err(_) => false,
+        };
+        if !goes_on {
+            admitted.settle(outcome);
+        }
+        let rest = std::mem::replace(admitted, Admitted::nothing());
+        result.map(|response| {
+            let is_grpc = wire::is_grpc(response.headers());
+            response.map(|body| JudgedBody { body, call: Some(rest), is_grpc })
+        })
+    }
+}
+
+pin_project! {
+    /// A response body that tells a circuit how it ended. See [`AtBodyEnd`].
+    pub struct JudgedBody<B> {
+        #[pin]
+        body: B,
+        // Settled, or dropped before, which is cancelled.
+        call: Option<Admitted>,
+        is_grpc: bool,
+    }
+}
+
+impl<B: Body> Body for JudgedBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let mut this = self.project();
+        let frame = ready!(this.body.as_mut().poll_frame(cx));
+        let without_status = if *this.is_grpc { Outcome::Failure } else { Outcome::Success };
+        let end = match &frame {
+            Some(Err(_)) => Some(Outcome::Failure),
+            Some(Ok(frame)) => match frame.trailers_ref() {
+                Some(trailers) => Some(match wire::grpc_trailer(trailers) {
+                    Some(status) if *this.is_grpc => of_grpc(status, trailers),
+                    _ => without_status,
+                }),
+                // Who reads to the last frame need not ask for the `None` after it.
+                None => this.body.is_end_stream().then_some(without_status),
+            },
+            None => Some(without_status),
+        };
+        if let (Some(outcome), Some(mut call)) = (end, end.and_then(|_| this.call.take())) {
+            call.settle(outcome);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl<B: Default> Default for JudgedBody<B> {
+    /// A body that belongs to no call.
+    fn default() -> Self {
+        Self { body: B::default(), call: None, is_grpc: false }
+    }
+}
+
+impl<B> fmt::Debug for JudgedBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JudgedBody").field("call", &self.call).finish_non_exhaustive()
+    }
+}

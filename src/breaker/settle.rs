@@ -1,0 +1,50 @@
+//! When a call has ended for its circuit.
+
+use super::admitted::Admitted;
+use crate::outcome::{Classify, ErrIsFailure, judge};
+
+/// Tells a circuit how a call ended: [`AtResponse`], or with the body of its response (`AtBodyEnd`).
+///
+/// Only this crate can implement it.
+pub trait Settle<Res, Err>: Sized {
+    /// The response, as the circuit hands it on.
+    type Response;
+
+    #[doc(hidden)]
+    fn settle(
+        &self,
+        admitted: &mut Admitted,
+        result: Result<Res, Err>,
+    ) -> Result<Self::Response, Err>;
+}
+
+/// A call has ended when its response is there, and `C` judges it. The default; see
+/// [`CircuitBreakerLayer::with_classify`](super::CircuitBreakerLayer::with_classify).
+///
+/// ```
+/// use tower_upstream::{CircuitBreakerLayer, HttpClassify, breaker::AtResponse};
+///
+/// struct Guards {
+///     circuit: CircuitBreakerLayer<AtResponse<HttpClassify>>,
+/// }
+/// let guards = Guards { circuit: CircuitBreakerLayer::default().with_classify(HttpClassify) };
+/// # let _ = guards.circuit;
+/// ```
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AtResponse<C = ErrIsFailure> {
+    pub(super) classify: C,
+}
+
+impl<C, Res, Err> Settle<Res, Err> for AtResponse<C>
+where
+    C: Classify<Res, Err>,
+    Err: 'static,
+{
+    type Response = Res;
+
+    #[inline(always)]
+    fn settle(&self, admitted: &mut Admitted, result: Result<Res, Err>) -> Result<Res, Err> {
+        admitted.settle(judge(&self.classify, &result));
+        result
+    }
+}

@@ -1,0 +1,93 @@
+use std::{
+    convert::Infallible,
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use http::{HeaderValue, Request, Response, header::CONTENT_TYPE};
+use pin_project_lite::pin_project;
+
+use super::{AnswerLayer, Reports, reports::Tells, responses};
+use crate::error::{BoxError, Error};
+
+pin_project! {
+    /// The response of an [`Answer`](super::Answer).
+    ///
+    /// Dropping it only drops the inner call.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct AnswerFuture<F, L> {
+        asked: Asked<L>,
+        #[pin]
+        state: State<F>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State<F> {
+        Called { #[pin] inner: F },
+        Failed { error: Error },
+    }
+}
+
+/// What of a request its answer depends on.
+pub(super) struct Asked<L> {
+    layer: Arc<AnswerLayer<L>>,
+    note: u64,
+    /// The content type, if it is gRPC.
+    grpc: Option<HeaderValue>,
+}
+
+impl<L> Asked<L> {
+    pub(super) fn new<B>(request: &Request<B>, layer: Arc<AnswerLayer<L>>) -> Self
+    where
+        L: Reports<Request<B>>,
+    {
+        let content = request.headers().get(CONTENT_TYPE);
+        let grpc = content.filter(|of| of.as_bytes().starts_with(b"application/grpc")).cloned();
+        Self { note: layer.limit.note(request), layer, grpc }
+    }
+}
+
+impl<F, L> AnswerFuture<F, L> {
+    pub(super) fn called(asked: Asked<L>, inner: F) -> Self {
+        Self { asked, state: State::Called { inner } }
+    }
+
+    pub(super) fn failed(asked: Asked<L>, error: Error) -> Self {
+        Self { asked, state: State::Failed { error } }
+    }
+}
+
+impl<F, L, B, E> Future for AnswerFuture<F, L>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+    E: Into<BoxError> + 'static,
+    L: Tells,
+    B: Default,
+{
+    type Output = Result<Response<B>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let result = match this.state.project() {
+            StateProj::Called { inner } => ready!(inner.poll(cx)).map_err(Error::from_service),
+            StateProj::Failed { error } => Err(error.clone()),
+        };
+        let mut response = result.unwrap_or_else(|error| match &this.asked.grpc {
+            Some(content) => responses::grpc(&error, content),
+            None => responses::http(&error),
+        });
+        let Asked { layer, note, .. } = this.asked;
+        layer.limit.tell(&layer.name, *note, response.headers_mut());
+        Poll::Ready(Ok(response))
+    }
+}
+
+impl<F, L> fmt::Debug for AnswerFuture<F, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AnswerFuture").finish_non_exhaustive()
+    }
+}

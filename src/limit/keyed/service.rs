@@ -1,0 +1,115 @@
+use std::{
+    fmt,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use tower_service::Service;
+
+use super::{key::Key, keys::Keys};
+use crate::{
+    choose::{Choose, Chooses, Tried},
+    connect::Connect,
+    error::{BoxError, Error},
+    guard::ResponseFuture,
+    limit::rate::{Cost, PerCall},
+    member::Member,
+};
+
+/// The service of a [`KeyedRateLimitLayer`](super::KeyedRateLimitLayer), and its connector.
+///
+/// Reserves nothing: whether a call passes depends on its key, so it is decided in `call`.
+#[derive(Clone)]
+pub struct KeyedRateLimit<S, K, C = PerCall> {
+    inner: S,
+    keys: Arc<Keys>,
+    key: K,
+    cost: C,
+}
+
+impl<S, K, C> KeyedRateLimit<S, K, C> {
+    pub(super) fn new(inner: S, keys: Arc<Keys>, key: K, cost: C) -> Self {
+        Self { inner, keys, key, cost }
+    }
+
+    #[inline]
+    fn admit<Req>(&self, request: &Req) -> Result<(), Error>
+    where
+        K: Key<Req>,
+        C: Cost<Req>,
+    {
+        self.keys.take(self.keys.hash_of(&self.key, request), self.cost.of(request))
+    }
+}
+
+impl<S, K, C> Connect for KeyedRateLimit<S, K, C>
+where
+    S: Connect,
+    K: Clone,
+    C: Clone,
+{
+    type Service = KeyedRateLimit<S::Service, K, C>;
+
+    fn connect(&self, member: &Arc<Member>) -> Self::Service {
+        let inner = self.inner.connect(member);
+        KeyedRateLimit::new(inner, self.keys.clone(), self.key.clone(), self.cost.clone())
+    }
+}
+
+impl<S, Req, K, C> Service<Req> for KeyedRateLimit<S, K, C>
+where
+    S: Service<Req>,
+    S::Error: Into<BoxError> + 'static,
+    K: Key<Req>,
+    C: Cost<Req>,
+{
+    type Response = S::Response;
+    type Error = Error;
+    type Future = ResponseFuture<S::Future>;
+
+    /// Ready as the inner service is.
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx).map_err(Error::from_service)
+    }
+
+    #[inline]
+    fn call(&mut self, request: Req) -> Self::Future {
+        match self.admit(&request) {
+            Ok(()) => ResponseFuture::called(self.inner.call(request)),
+            Err(refusal) => ResponseFuture::refused(refusal),
+        }
+    }
+}
+
+impl<S, Req, K, C> Choose<Req> for KeyedRateLimit<S, K, C>
+where
+    S: Choose<Req>,
+    S::Error: Into<BoxError> + 'static,
+    K: Key<Req>,
+    C: Cost<Req>,
+{
+    type Choosing = ResponseFuture<S::Choosing>;
+
+    fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing {
+        match self.admit(&request) {
+            Ok(()) => ResponseFuture::called(self.inner.call_avoiding(request, tried)),
+            Err(refusal) => ResponseFuture::refused(refusal),
+        }
+    }
+}
+
+impl<S: Chooses, K, C> Chooses for KeyedRateLimit<S, K, C> {
+    fn has_untried(&self, tried: &Tried) -> bool {
+        self.inner.has_untried(tried)
+    }
+}
+
+impl<S: fmt::Debug, K, C> fmt::Debug for KeyedRateLimit<S, K, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyedRateLimit")
+            .field("inner", &self.inner)
+            .field("keys", &self.keys)
+            .finish_non_exhaustive()
+    }
+}

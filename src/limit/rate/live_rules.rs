@@ -1,0 +1,63 @@
+use super::{
+    gcra::Gcra,
+    quotas::{MOST, Rules},
+};
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// [`Rules`] that are read on every call, and may be replaced.
+///
+/// Relaxed, and one number at a time: a call that is decided while they are replaced may see some
+/// of both, and is then one call that either, or the mix, let pass.
+#[derive(Debug)]
+pub(in crate::limit) struct LiveRules {
+    count: AtomicUsize,
+    each: [Live; MOST],
+}
+
+#[derive(Debug)]
+struct Live {
+    interval: AtomicU64,
+    tolerance: AtomicU64,
+}
+
+impl LiveRules {
+    pub(in crate::limit) fn new(rules: &Rules) -> Self {
+        let live = |_| Live { interval: AtomicU64::new(1), tolerance: AtomicU64::new(1) };
+        let these = Self { count: AtomicUsize::new(0), each: std::array::from_fn(live) };
+        these.store(rules);
+        these
+    }
+
+    #[inline]
+    pub(in crate::limit) fn is_one(&self) -> bool {
+        self.count.load(Ordering::Relaxed) == 1
+    }
+
+    /// The first of them, which counts if there is any.
+    #[inline]
+    pub(in crate::limit) fn first(&self) -> Gcra {
+        self.each[0].load()
+    }
+
+    pub(in crate::limit) fn load(&self) -> Rules {
+        let count = self.count.load(Ordering::Relaxed);
+        self.each.iter().take(count).map(Live::load).collect()
+    }
+
+    pub(in crate::limit) fn store(&self, rules: &Rules) {
+        for (live, rule) in self.each.iter().zip(rules.each()) {
+            let (interval, tolerance) = rule.parts();
+            live.interval.store(interval, Ordering::Relaxed);
+            live.tolerance.store(tolerance, Ordering::Relaxed);
+        }
+        self.count.store(rules.each().len(), Ordering::Relaxed);
+    }
+}
+
+impl Live {
+    #[inline]
+    fn load(&self) -> Gcra {
+        let load = |part: &AtomicU64| part.load(Ordering::Relaxed);
+        Gcra::of_parts((load(&self.interval), load(&self.tolerance)))
+    }
+}

@@ -1,0 +1,224 @@
+//! The right of one service value to make one call.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    runtime::Handle,
+    time::{Sleep, sleep_until},
+};
+
+use super::{
+    bucket::{Lease, Receipt},
+    state::{AtMember, State},
+};
+use crate::{error::Error, sync::WaitKey, time};
+
+/// Above a balancer a call is decided on by `spend` alone; below it, a token is reserved first, and
+/// given back when this drops.
+pub(super) struct Permit {
+    state: Arc<State>,
+    /// Whether a token is reserved. A word, since it stands beside others in a hot place.
+    held: usize,
+    waiting: Option<Box<Waiting>>,
+    lease: Option<Box<Lease>>,
+}
+
+struct Waiting {
+    sleep: Pin<Box<Sleep>>,
+    key: WaitKey,
+}
+
+impl Permit {
+    pub(super) fn new(state: Arc<State>) -> Self {
+        Self { state, held: 0, waiting: None, lease: None }
+    }
+
+    pub(super) fn state(&self) -> &Arc<State> {
+        &self.state
+    }
+
+    /// Reserves a token below a balancer; above one, there is nothing to wait for.
+    #[inline]
+    pub(super) fn poll_reserve(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &self.state.member {
+            Some(_) if self.held == 0 => self.poll_token(cx),
+            _ => Poll::Ready(()),
+        }
+    }
+
+    fn poll_token(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(at) = &self.state.member else {
+            return Poll::Ready(());
+        };
+        loop {
+            let mut reserved = self.state.reserve(at, 1);
+            if reserved.is_err() && self.waiting.is_none() && Handle::try_current().is_err() {
+                // Nothing to wait with, so `spend` decides.
+                return Poll::Ready(());
+            }
+            if reserved.is_err() {
+                let waiting = self.waiting.get_or_insert_with(|| {
+                    Box::new(Waiting {
+                        sleep: Box::pin(sleep_until(time::now())),
+                        key: WaitKey::default(),
+                    })
+                });
+                at.returned.wait(&mut waiting.key, cx.waker());
+                // Once more: one may have come back before we were listed.
+                reserved = self.state.reserve(at, 1);
+            }
+            match (reserved, &mut self.waiting) {
+                (Ok(()), _) => {
+                    self.held = 1;
+                    if let Some(mut waiting) = self.waiting.take() {
+                        at.returned.leave(&mut waiting.key);
+                    }
+                    return Poll::Ready(());
+                }
+                (Err(wait), Some(waiting)) => {
+                    // From now on, not from the start of our clock: the two drift apart.
+                    let due = time::later(time::now(), Duration::from_nanos(wait));
+                    waiting.sleep.as_mut().reset(due);
+                    if waiting.sleep.as_mut().poll(cx).is_pending() {
+                        return Poll::Pending;
+                    }
+                }
+                (Err(_), None) => {}
+            }
+        }
+    }
+
+    /// Spends tokens that are there, the reserved one among them.
+    #[inline]
+    pub(super) fn spend(&mut self, cells: u32) -> Result<(), Error> {
+        let cells = self.state.fitting(cells)?;
+        if cells == 0 {
+            return Ok(());
+        }
+        match &self.state.member {
+            None => {
+                let now = self.state.now();
+                let taken = self.state.bucket.take(now, cells);
+                taken.map_err(|wait| self.state.refuse_at(now, wait))
+            }
+            Some(at) => {
+                top_up(&self.state, at, &mut self.held, cells)?;
+                self.state.spend_reserved(at, cells);
+                Ok(())
+            }
+        }
+    }
+
+    /// The same for tokens that may come back. None where nothing was taken.
+    pub(super) fn spend_refundable(&mut self, cells: u32) -> Result<Option<Spent>, Error> {
+        let cells = self.state.fitting(cells)?;
+        if cells == 0 {
+            return Ok(None);
+        }
+        let state = &self.state;
+        let receipt = match &state.member {
+            None => {
+                let taken = state.bucket.take_refundable(state.now(), cells);
+                taken.map_err(|wait| state.refuse(wait))?
+            }
+            Some(at) => {
+                top_up(state, at, &mut self.held, cells)?;
+                let receipt = state.bucket.spend_refundable(state.now(), cells);
+                state.release(at, cells);
+                receipt
+            }
+        };
+        Ok(Some(Spent { state: state.clone(), receipt, cells }))
+    }
+
+    /// The same of the tokens that this value has leased, or is going to lease. Below a balancer
+    /// there are none: there, tokens are reserved one by one.
+    #[inline]
+    pub(super) fn spend_leased(&mut self, cells: u32) -> Result<(), Error> {
+        if self.state.member.is_some() || cells == 0 {
+            return self.spend(cells);
+        }
+        let (now, tokens) = (self.state.now(), u64::from(cells));
+        if let Some(lease) = &mut self.lease {
+            if lease.tokens >= tokens && now < lease.until {
+                lease.tokens -= tokens;
+                return Ok(());
+            }
+        }
+        self.lease_more(cells, now)
+    }
+
+    #[inline(never)]
+    fn lease_more(&mut self, cells: u32, now: u64) -> Result<(), Error> {
+        self.give_back_lease();
+        let cells = self.state.fitting(cells)?;
+        match self.state.bucket.lease(now, cells) {
+            Ok(Some(lease)) => match &mut self.lease {
+                Some(place) => **place = lease,
+                place => *place = Some(Box::new(lease)),
+            },
+            Ok(None) => {}
+            Err(wait) => return Err(self.state.refuse(wait)),
+        }
+        Ok(())
+    }
+
+    fn give_back_lease(&mut self) {
+        let Some(lease) = &mut self.lease else {
+            return;
+        };
+        let tokens = std::mem::take(&mut lease.tokens);
+        if tokens > 0 {
+            self.state.bucket.refund(&lease.receipt, self.state.now(), tokens);
+        }
+    }
+}
+
+/// Reserves what is missing to `cells` beside those `held`. Who was not ready holds none: then
+/// there are enough now, or there are not.
+fn top_up(state: &State, at: &AtMember, held: &mut usize, cells: u64) -> Result<(), Error> {
+    let missing = cells.saturating_sub(*held as u64);
+    if missing > 0 {
+        state.reserve(at, missing).map_err(|wait| state.refuse(wait))?;
+    }
+    *held = 0;
+    Ok(())
+}
+
+impl Drop for Permit {
+    #[inline]
+    fn drop(&mut self) {
+        if self.held == 0 && self.waiting.is_none() && self.lease.is_none() {
+            return;
+        }
+        self.give_back_lease();
+        if let Some(at) = &self.state.member {
+            if let Some(waiting) = &mut self.waiting {
+                at.returned.leave(&mut waiting.key);
+            }
+            if self.held > 0 {
+                self.state.release(at, 1);
+                at.returned.wake_all();
+            }
+        }
+    }
+}
+
+/// Tokens that a call took and that may come back, once.
+pub(super) struct Spent {
+    state: Arc<State>,
+    receipt: Receipt,
+    cells: u64,
+}
+
+impl Spent {
+    pub(super) fn refund(self) {
+        self.state.bucket.refund(&self.receipt, self.state.now(), self.cells);
+        self.state.tokens_came_back();
+    }
+}

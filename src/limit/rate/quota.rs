@@ -1,0 +1,144 @@
+use std::time::Duration;
+
+use super::{
+    gcra::{self, Gcra},
+    quotas::Quotas,
+};
+
+/// How many calls in what time, and how many at once.
+///
+/// Calls come in evenly: of 60 a minute the next one may go a second after the last, unless there
+/// are tokens left over from a quiet time, of which `burst` are kept at most.
+///
+/// # Example
+/// ```
+/// use std::time::Duration;
+/// use tower_upstream::Quota;
+///
+/// const API: Quota = Quota::per_second(1_000).burst(200);
+/// let slow = Quota::new(5, Duration::from_secs(3_600)).burst(1);
+/// # let _ = (API, slow);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// Nanoseconds per call.
+    interval: u64,
+    burst: u32,
+}
+
+/// A year for one call is the slowest.
+pub(super) const MAX_INTERVAL: u64 = 365 * 86_400 * 1_000_000_000;
+
+/// So that sums of times stay far from the end of their range.
+const MAX_TOLERANCE: u64 = u64::MAX / 4;
+
+impl Quota {
+    /// `calls` in any time of length `per`, and as many at once.
+    ///
+    /// Zero calls become one, and zero time a nanosecond for each call. The slowest is a call a
+    /// year. For no calls at all, take the endpoint out instead.
+    pub const fn new(calls: u32, per: Duration) -> Self {
+        let calls = if calls == 0 { 1 } else { calls };
+        let interval = match gcra::interval(calls, per) {
+            None => 1,
+            Some(interval) if interval > MAX_INTERVAL => MAX_INTERVAL,
+            Some(interval) => interval,
+        };
+        Self::clamped(interval, calls)
+    }
+
+    /// `calls` a second, and as many at once. See [`new`](Self::new).
+    pub const fn per_second(calls: u32) -> Self {
+        Self::new(calls, Duration::from_secs(1))
+    }
+
+    /// `calls` a minute, and as many at once. See [`new`](Self::new).
+    pub const fn per_minute(calls: u32) -> Self {
+        Self::new(calls, Duration::from_secs(60))
+    }
+
+    /// How many calls may come at once after a quiet time. Default: all of the quota. Zero becomes
+    /// one.
+    #[must_use]
+    pub const fn burst(self, burst: u32) -> Self {
+        Self::clamped(self.interval, burst)
+    }
+
+    pub(super) const fn clamped(interval: u64, burst: u32) -> Self {
+        let most = MAX_TOLERANCE / interval;
+        let burst = if burst == 0 {
+            1
+        } else if burst as u64 > most {
+            most as u32
+        } else {
+            burst
+        };
+        Self { interval, burst }
+    }
+
+    pub(in crate::limit) fn rule(self) -> Gcra {
+        Gcra::new(self.interval, self.burst)
+    }
+
+    /// The rule with so many tokens of the burst set aside.
+    pub(super) fn rule_without(self, aside: u64) -> Gcra {
+        let aside = u32::try_from(aside).unwrap_or(u32::MAX);
+        Gcra::new(self.interval, self.burst.saturating_sub(aside))
+    }
+
+    /// As a client is told of it: so many calls in so many seconds.
+    #[cfg(feature = "http")]
+    pub(in crate::limit) fn calls_in_seconds(self) -> (u64, u64) {
+        const SECOND: u128 = 1_000_000_000;
+        // The time that the burst takes to come back is the window. In whole seconds there may go
+        // more into it.
+        let refill = u128::from(self.interval) * u128::from(self.burst);
+        let seconds = refill.div_ceil(SECOND);
+        let calls = (seconds * SECOND / u128::from(self.interval)).max(self.burst.into());
+        (calls as u64, seconds as u64)
+    }
+}
+
+impl Quotas {
+    /// How many tokens a clone may lease at once: 1/64 of the smallest burst, or none, where that
+    /// would be a single one.
+    pub(super) fn lease(&self) -> u64 {
+        let share = self.iter().map(|quota| u64::from(quota.burst / 64)).min().unwrap_or(0);
+        if share > 1 { share } else { 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn absurd_quotas_become_the_nearest_sane_ones() {
+        let quota = |interval, burst| Quota { interval, burst };
+        assert_eq!(Quota::new(0, Duration::from_secs(1)), quota(1_000_000_000, 1));
+        assert_eq!(Quota::new(5, Duration::ZERO), quota(1, 5));
+        assert_eq!(Quota::new(1, Duration::MAX), quota(MAX_INTERVAL, 1));
+        assert_eq!(Quota::per_minute(6).burst(0), quota(10_000_000_000, 1));
+        let wide = Quota::new(1, Duration::MAX).burst(u32::MAX);
+        assert_eq!(u64::from(wide.burst), MAX_TOLERANCE / MAX_INTERVAL);
+    }
+
+    #[test]
+    fn a_lease_is_a_sixty_fourth_of_the_smallest_burst_or_none() {
+        let lease = |burst| Quotas::from(Quota::per_second(10).burst(burst)).lease();
+        assert_eq!([lease(1), lease(127), lease(128), lease(6_400)], [0, 0, 2, 100]);
+        let both = [Quota::per_second(128), Quota::per_second(6_400)];
+        assert_eq!(Quotas::from(both).lease(), 2);
+        assert_eq!(Quotas::none().lease(), 0);
+    }
+
+    #[cfg(feature = "http")]
+    #[test]
+    fn a_client_is_told_of_whole_seconds() {
+        let told = Quota::calls_in_seconds;
+        assert_eq!(told(Quota::per_minute(100)), (100, 60));
+        assert_eq!(told(Quota::per_second(1_000).burst(200)), (1_000, 1));
+        assert_eq!(told(Quota::per_second(10).burst(20)), (20, 2));
+        assert_eq!(told(Quota::new(1, Duration::MAX)), (1, 31_536_000));
+    }
+}

@@ -1,0 +1,144 @@
+//! What clients are told of a limit.
+#![cfg(all(feature = "test-util", feature = "http"))]
+#![allow(clippy::unwrap_used)]
+
+use std::{convert::Infallible, net::IpAddr, time::Duration};
+
+use axum::{Router, body::Body, routing::get};
+use http::{Request, Response, StatusCode, header::CONTENT_TYPE};
+use tokio::time::advance;
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_upstream::{
+    BoxError, CircuitBreakerConfig, CircuitBreakerLayer, Quota, RateLimitLayer,
+    limit::{AnswerLayer, ClientIp},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn field<'a, B>(response: &'a Response<B>, name: &str) -> Option<&'a str> {
+    response.headers().get(name).map(|value| value.to_str().unwrap())
+}
+
+fn get_root() -> Request<Body> {
+    Request::get("/").body(Body::empty()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_answer_of_an_axum_server_says_how_it_stands() {
+    let limit = RateLimitLayer::new(Quota::per_minute(100).burst(2));
+    let app: Router = Router::new().route("/", get(async || "hello")).layer(
+        ServiceBuilder::new()
+            .layer(AnswerLayer::with_fields("a\"p\\i", limit.clone()))
+            .layer(limit.clone()),
+    );
+    let call = async || app.clone().oneshot(get_root()).await.unwrap();
+    let first = call().await;
+    assert_eq!(first.status(), StatusCode::OK);
+    assert_eq!(field(&first, "ratelimit-policy"), Some("\"api\";q=3;w=2"));
+    assert_eq!(field(&first, "ratelimit"), Some("\"api\";r=1;t=1"));
+    assert_eq!(field(&first, "retry-after"), None);
+    call().await;
+    let refused = call().await;
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(field(&refused, "ratelimit"), Some("\"api\";r=0;t=2"));
+    assert_eq!(field(&refused, "retry-after"), Some("1"), "0.6 s, rounded up");
+    advance(SECOND).await;
+    assert_eq!(call().await.status(), StatusCode::OK);
+    limit.handle().set([Quota::per_second(10), Quota::per_minute(100)]);
+    let both = call().await;
+    let policies = "\"api\";q=10;w=1, \"api-2\";q=100;w=60";
+    assert_eq!(field(&both, "ratelimit-policy"), Some(policies));
+    assert!(field(&both, "ratelimit").unwrap().contains(", \"api-2\";r=99;t="));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_client_is_told_of_its_own_quota() {
+    let client = ClientIp::new(|extensions| extensions.get::<IpAddr>().copied());
+    let limit =
+        RateLimitLayer::new(Quota::per_minute(5)).by_key(client.trust(["10.0.0.0/8"]).unwrap());
+    let app: Router = Router::new().route("/", get(async || "hello")).layer(
+        ServiceBuilder::new()
+            .layer(AnswerLayer::with_fields("client", limit.clone()))
+            .layer(limit.clone()),
+    );
+    let call = async |peer: [u8; 4], forwarded: &str| {
+        let mut request = get_root();
+        request.extensions_mut().insert(IpAddr::from(peer));
+        request.headers_mut().insert("x-forwarded-for", forwarded.parse().unwrap());
+        let response = app.clone().oneshot(request).await.unwrap();
+        field(&response, "ratelimit").unwrap().to_owned()
+    };
+    assert_eq!(call([198, 51, 100, 1], "203.0.113.9").await, "\"client\";r=4;t=12");
+    assert_eq!(call([198, 51, 100, 1], "203.0.113.10").await, "\"client\";r=3;t=24");
+    assert_eq!(call([10, 1, 1, 1], "6.6.6.6, 203.0.113.9").await, "\"client\";r=4;t=12");
+    assert_eq!(call([10, 2, 2, 2], "7.7.7.7, 203.0.113.9").await, "\"client\";r=3;t=24");
+    let known = Some(IpAddr::from([203, 0, 113, 9]));
+    assert_eq!(limit.handle().remaining(&known), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grpc_client_gets_trailers_only() {
+    let limit = RateLimitLayer::new(Quota::per_second(1).burst(1));
+    let service = ServiceBuilder::new().layer(AnswerLayer::new()).layer(limit).service(service_fn(
+        async |_: Request<()>| Ok::<_, Infallible>(Response::new(String::from("message"))),
+    ));
+    let call = async |content: &'static str| {
+        let request = Request::post("/a.B/C").header(CONTENT_TYPE, content).body(()).unwrap();
+        service.clone().oneshot(request).await.unwrap()
+    };
+    assert_eq!(field(&call("application/grpc+proto").await, "grpc-status"), None);
+    advance(Duration::from_nanos(999_100_000)).await;
+    let refused = call("application/grpc+proto").await;
+    assert_eq!((refused.status(), refused.body().as_str()), (StatusCode::OK, ""));
+    assert_eq!(field(&refused, "content-type"), Some("application/grpc+proto"));
+    assert_eq!(field(&refused, "grpc-status"), Some("8"));
+    assert_eq!(field(&refused, "grpc-message"), Some("[RATELIMIT_1501] rate limit exceeded"));
+    assert_eq!(field(&refused, "grpc-retry-pushback-ms"), Some("1"), "0.9 ms, rounded up");
+    assert_eq!(field(&refused, "ratelimit"), None);
+    let refused = call("application/json").await;
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(field(&refused, "grpc-status"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_errors_are_answers_too() {
+    let breaker = CircuitBreakerLayer::new(CircuitBreakerConfig::default());
+    let service = ServiceBuilder::new().layer(AnswerLayer::new()).layer(breaker.clone()).service(
+        service_fn(async |_: Request<()>| Err::<Response<String>, BoxError>("broken".into())),
+    );
+    let call = async || service.clone().oneshot(Request::new(())).await.unwrap();
+    assert_eq!(call().await.status(), StatusCode::BAD_GATEWAY);
+    breaker.handle().force_open();
+    assert_eq!(call().await.status(), StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_service_is_answered_for_and_not_asked_again() {
+    #[derive(Clone, Default)]
+    struct Dead(u32);
+
+    impl Service<Request<()>> for Dead {
+        type Response = Response<String>;
+        type Error = BoxError;
+        type Future = std::future::Ready<Result<Response<String>, BoxError>>;
+
+        fn poll_ready(
+            &mut self,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Result<(), BoxError>> {
+            self.0 += 1;
+            assert_eq!(self.0, 1, "asked again");
+            std::task::Poll::Ready(Err("dead".into()))
+        }
+
+        fn call(&mut self, _: Request<()>) -> Self::Future {
+            unreachable!("called without being ready")
+        }
+    }
+
+    let mut service = AnswerLayer::new().layer(Dead::default());
+    for _ in 0..3 {
+        let answer = service.ready().await.unwrap().call(Request::new(())).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
+    }
+}
