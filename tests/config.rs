@@ -111,8 +111,13 @@ fn http() {
 
 #[test]
 fn rate_limit() {
-    let config: RateLimitConfig = read(json!({ "requests_per_second": 100.5, "burst": 7 }));
-    assert_eq!(config.burst, 7);
+    let config: RateLimitConfig = read(json!({
+        "enabled": false,
+        "requests_per_second": 100.5,
+        "burst": 7,
+        "time_window": "1m0s",
+    }));
+    assert_eq!((config.burst, config.time_window), (7, Duration::from_secs(60)));
 }
 
 #[test]
