@@ -76,7 +76,7 @@ pub(crate) fn all() -> Vec<Workload> {
                 Contender::peer("tower_governor (http)")
                     .both(Http(Keys), || tower_governor(AtHand, plenty())),
                 Contender::ours("tower-upstream")
-                    .both(Keys, || ours_by_key(Quota::per_second(PLENTY))),
+                    .both(Keys, || ours_by_key(Quota::per_second(PLENTY), 100_000)),
             ],
         },
         Workload {
@@ -89,7 +89,7 @@ pub(crate) fn all() -> Vec<Workload> {
                 Contender::peer("tower_governor (http)")
                     .both(Http(KeysRefused), || tower_governor(AtHand, once())),
                 Contender::ours("tower-upstream")
-                    .both(KeysRefused, || ours_by_key(Quota::new(1, DAY))),
+                    .both(KeysRefused, || ours_by_key(Quota::new(1, DAY), 1_000_000)),
             ],
         },
     ]
@@ -99,11 +99,12 @@ fn ours(quota: Quota) -> OurRateLimit<Inner, Refuse> {
     ServiceBuilder::new().layer(RateLimitLayer::new(quota)).service(Inner)
 }
 
-/// The request is its own key. With room for many more keys, so that none is forgotten.
+/// The request is its own key. To be refused for sure, a key needs more room than the default has.
 fn ours_by_key(
     quota: Quota,
+    room: usize,
 ) -> impl Service<u64, Response = u64, Error = Error, Future: Send> + Clone + Send + 'static {
-    RateLimitLayer::new(quota).by_key(|key: &u64| *key).max_keys(2_000_000).layer(Inner)
+    RateLimitLayer::new(quota).by_key(|key: &u64| *key).max_keys(room).layer(Inner)
 }
 
 fn tower_plenty() -> RateLimit<Inner> {
