@@ -26,7 +26,7 @@ async fn main() -> Result<(), BoxError> {
     let greedy = u64::MAX;
     table.take(&greedy, 2)?;
 
-    let start = tokio::time::Instant::now();
+    let start = Instant::now();
     for key in 0..KEYS {
         service.ready().await?.call(Call::new(key)).await?;
     }
