@@ -27,7 +27,6 @@ pub mod limit;
 
 // How a call leaves the house, and how it enters a plugin's.
 mod call;
-#[cfg(feature = "http")]
 mod plugin;
 #[cfg(feature = "http")]
 pub mod serve;
@@ -53,7 +52,7 @@ pub use self::choose::EitherChoosing;
 pub use self::{
     health::HttpCheck,
     outcome::HttpClassify,
-    plugin::{HealthStatus, PluginInfo, PluginStatus},
+    plugin::PluginInfo,
 };
 
 pub use self::{
@@ -70,5 +69,6 @@ pub use self::{
     limit::{Quota, RateLimitLayer},
     member::{InFlight, Member, Reason, Veto},
     outcome::{Classify, ErrIsFailure, Outcome},
+    plugin::{HealthStatus, PluginHealth, PluginStatus},
     replay::Replay,
 };

@@ -30,18 +30,30 @@ mod handle;
 #[cfg(feature = "http")]
 mod http;
 mod layer;
+mod monitor;
+mod plugin;
+mod probe;
 mod prober;
+mod record;
+mod roster;
 mod rule;
 mod service;
+#[cfg(feature = "http")]
+mod tcp;
+mod tell;
 mod watch;
 
 #[cfg(feature = "http")]
-pub use self::http::HttpCheck;
+pub use self::{http::HttpCheck, tcp::TcpCheck};
 pub use self::{
     check::{Check, CheckFn, CheckService, CheckUpstream, Verdict, check_fn, check_upstream},
-    config::HealthConfig,
+    config::{HealthConfig, Initial},
     handle::{HealthHandle, HealthState},
     layer::HealthGateLayer,
+    monitor::{HealthMonitor, HealthRound},
+    plugin::PluginCheck,
+    probe::{Checked, RetryChecks},
     service::HealthGate,
+    tell::HealthySet,
 };
 pub use crate::guard::ResponseFuture;

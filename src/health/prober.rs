@@ -2,14 +2,10 @@
 
 use std::{
     cmp::Reverse,
-    collections::BinaryHeap,
+    collections::{BinaryHeap, HashMap},
     future::poll_fn,
-    panic::AssertUnwindSafe,
     pin::pin,
-    sync::{
-        Arc, Mutex, Weak,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Weak},
     task::Poll,
     time::Duration,
 };
@@ -17,102 +13,165 @@ use std::{
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
 use tokio::{
     runtime::Handle,
-    sync::Notify,
-    time::{sleep_until, timeout},
+    task::{spawn_blocking, yield_now},
+    time::sleep_until,
 };
 
 use super::{
     check::Verdict,
-    watch::{IDLE, Policy, UNHEALTHY, Watch},
+    config::HealthConfig,
+    probe::probe,
+    record::Record,
+    roster::Orders,
+    watch::{IDLE, Policy, Watch},
 };
 use crate::{
-    sync::{lock, random_fraction},
+    sync::random_fraction,
     time::{self, Instant},
 };
-
-/// How gates and the task find each other.
-#[derive(Debug, Default)]
-pub(super) struct Queue {
-    state: Mutex<QueueState>,
-    /// How many watches live.
-    watches: AtomicUsize,
-    /// Wakes the task: somebody came, or the last one left.
-    changed: Notify,
-}
-
-#[derive(Debug, Default)]
-struct QueueState {
-    running: bool,
-    fresh: Vec<Weak<Watch>>,
-}
-
-impl Queue {
-    pub(super) fn watch_begins(&self) {
-        self.watches.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn watch_ends(&self) {
-        // Release, with the Acquire of the task: who sees none left sees all they did.
-        if self.watches.fetch_sub(1, Ordering::Release) == 1 {
-            self.changed.notify_one();
-        }
-    }
-}
 
 /// Has `watch` checked from now on. `false`: there is no runtime to do it in.
 pub(super) fn enlist(watch: &Arc<Watch>) -> bool {
     let Ok(runtime) = Handle::try_current() else {
         return false;
     };
-    let queue = &watch.policy.queue;
-    let starts = {
-        let mut state = lock(&queue.state);
-        if !watch.clear(IDLE) {
-            return true;
-        }
-        state.fresh.push(Arc::downgrade(watch));
-        !std::mem::replace(&mut state.running, true)
-    };
-    if starts {
-        // Made here and moved into the task, so that it drops, and says that nobody runs any
-        // more, even if the runtime ends before the first poll.
-        let schedule = Schedule::new(watch.policy.clone());
-        drop(runtime.spawn(schedule.run()));
-    } else {
-        queue.changed.notify_one();
+    watch.clear(IDLE);
+    if let Some(run) = watch.policy.roster.enlist(watch) {
+        spawn(&runtime, watch.policy.clone(), run);
     }
     true
 }
 
-/// Who is checked when.
-struct Schedule {
+/// Lets checks run again, if they were stopped.
+pub(super) fn start(policy: &Arc<Policy>) {
+    if let Some(run) = policy.roster.start() {
+        match Handle::try_current() {
+            Ok(runtime) => spawn(&runtime, policy.clone(), run),
+            // The next use inside a runtime starts them.
+            Err(_) => idle(policy.roster.abandon()),
+        }
+    }
+    policy.enlist_all();
+}
+
+fn spawn(runtime: &Handle, policy: Arc<Policy>, run: u64) {
+    // Made here and moved into the task, so that it drops, and says that nobody runs any more,
+    // even if the runtime ends before the first poll.
+    let prober = Prober { policy, run, over: false };
+    drop(runtime.spawn(prober.run()));
+}
+
+fn idle(watches: Vec<Weak<Watch>>) {
+    for watch in watches.iter().filter_map(Weak::upgrade) {
+        watch.set(IDLE);
+    }
+}
+
+struct Prober {
     policy: Arc<Policy>,
-    watches: Vec<Weak<Watch>>,
-    free: Vec<usize>,
-    /// The next check of each that is not being checked; the earliest on top.
-    due: BinaryHeap<Reverse<(Instant, usize)>>,
-    /// Ended because nobody is left.
+    run: u64,
+    /// Ended by order.
     over: bool,
 }
 
+impl Prober {
+    async fn run(mut self) {
+        loop {
+            let stopped = Schedule::new(self.policy.clone(), self.run).run().await;
+            let next = if stopped { self.policy.roster.end_run() } else { None };
+            match next {
+                Some(run) => self.run = run,
+                None => break,
+            }
+        }
+        self.over = true;
+    }
+}
+
+/// The runtime ended, or a check panicked while it was dropped. The next use starts another task.
+impl Drop for Prober {
+    fn drop(&mut self) {
+        if !self.over {
+            idle(self.policy.roster.abandon());
+        }
+    }
+}
+
+/// So many checks at most between two looks at other tasks.
+const BUSY: usize = 64;
+
+/// Who is checked when, in one run.
+struct Schedule {
+    policy: Arc<Policy>,
+    run: u64,
+    slots: HashMap<u64, Slot>,
+    /// The earliest on top. An entry that is not what its slot says is void.
+    due: BinaryHeap<Reverse<(Instant, u64)>>,
+    round: Option<Round>,
+}
+
+struct Slot {
+    watch: Weak<Watch>,
+    /// When the last check was due.
+    last: Option<Instant>,
+    /// When the next one is; `None` while one runs, and where checks are off.
+    due: Option<Instant>,
+    checking: bool,
+    /// A round waits for a check that has not begun.
+    owed: bool,
+}
+
+/// A round at once: it is done when each that was there at its begin has been checked by a check
+/// that began after that, or has left.
+struct Round {
+    left: usize,
+    changed: usize,
+}
+
 struct Finished {
-    index: usize,
-    began: Instant,
+    number: u64,
+    due: Instant,
     verdict: Verdict,
+    latency: Duration,
+    in_round: bool,
 }
 
 impl Schedule {
-    fn new(policy: Arc<Policy>) -> Self {
-        Self { policy, watches: Vec::new(), free: Vec::new(), due: BinaryHeap::new(), over: false }
+    fn new(policy: Arc<Policy>, run: u64) -> Self {
+        let (slots, due) = (HashMap::new(), BinaryHeap::new());
+        let mut schedule = Self { policy, run, slots, due, round: None };
+        let enlisted = schedule.policy.roster.enlisted();
+        schedule.take_in(enlisted);
+        schedule
     }
 
-    async fn run(mut self) {
+    /// `true`: the run was stopped. `false`: nobody is left.
+    async fn run(mut self) -> bool {
         let policy = self.policy.clone();
-        let parallel = policy.config.parallel;
         let mut checks = FuturesUnordered::new();
         let mut sleep = pin!(sleep_until(time::now()));
-        while self.take_fresh() {
+        let mut busy = 0;
+        loop {
+            match policy.roster.orders(self.run) {
+                Orders::Stop => return true,
+                Orders::End { news } => {
+                    self.tell(news);
+                    return false;
+                }
+                Orders::GoOn { arrivals, departures, replan, round, news } => {
+                    departures.into_iter().for_each(|number| self.let_go(number));
+                    self.take_in(arrivals);
+                    if replan {
+                        self.replan();
+                    }
+                    if round {
+                        self.begin_round();
+                    }
+                    self.tell(news);
+                }
+            }
             let now = time::now();
+            let parallel = policy.roster.config().parallel;
             // Those that are due and find no place stay on the heap, the longest waiting on top.
             while checks.len() < parallel {
                 match self.begin_due(now) {
@@ -125,113 +184,190 @@ impl Schedule {
             if let Some(at) = next {
                 sleep.as_mut().reset(at);
             }
-            let mut changed = pin!(policy.queue.changed.notified());
+            let mut woken = pin!(policy.roster.woken());
             let finished = poll_fn(|cx| {
                 if let Poll::Ready(Some(finished)) = checks.poll_next_unpin(cx) {
                     return Poll::Ready(Some(finished));
                 }
-                let wakes = changed.as_mut().poll(cx).is_ready()
+                let wakes = woken.as_mut().poll(cx).is_ready()
                     || (next.is_some() && sleep.as_mut().poll(cx).is_ready());
                 if wakes { Poll::Ready(None) } else { Poll::Pending }
             })
             .await;
-            if let Some(finished) = finished {
-                self.settle(finished);
+            // What is ready together is told together.
+            let mut finished = finished;
+            while let Some(one) = finished {
+                self.settle(one);
+                busy += 1;
+                finished = checks.next().now_or_never().flatten();
+            }
+            // Checks that never wait must not keep a worker thread.
+            if busy >= BUSY {
+                busy = 0;
+                yield_now().await;
             }
         }
     }
 
-    /// Takes over who came. `false`: nobody is left, and the task is over.
-    fn take_fresh(&mut self) -> bool {
-        let queue = &self.policy.queue;
-        let fresh = {
-            let mut state = lock(&queue.state);
-            if queue.watches.load(Ordering::Acquire) == 0 {
-                // Under the lock, so that whoever comes next starts another task.
-                state.running = false;
-                state.fresh.clear();
-                self.over = true;
-                return false;
-            }
-            std::mem::take(&mut state.fresh)
-        };
+    fn take_in(&mut self, arrivals: Vec<(u64, Weak<Watch>)>) {
         let now = time::now();
-        for watch in fresh {
-            let index = match self.free.pop() {
-                Some(index) => {
-                    self.watches[index] = watch;
-                    index
-                }
-                None => {
-                    self.watches.push(watch);
-                    self.watches.len() - 1
-                }
+        for (number, watch) in arrivals {
+            let Some(record) = watch.upgrade().map(|watch| watch.record.clone()) else {
+                continue;
             };
+            let slot = Slot { watch, last: None, due: None, checking: false, owed: false };
+            self.slots.insert(number, slot);
             // Spread over the interval, since all of a set come at once.
-            let first = self.policy.config.interval.mul_f64(random_fraction());
-            self.due.push(Reverse((now + first, index)));
+            let first = first_due(&record, now);
+            self.schedule(number, first);
         }
-        true
+    }
+
+    fn schedule(&mut self, number: u64, due: Option<Instant>) {
+        if let Some(slot) = self.slots.get_mut(&number) {
+            slot.due = due;
+            self.due.extend(due.map(|at| Reverse((at, number))));
+        }
+    }
+
+    fn let_go(&mut self, number: u64) {
+        let slot = self.slots.remove(&number);
+        if slot.is_some_and(|slot| slot.owed) {
+            self.count_in_round(false);
+        }
+    }
+
+    /// Puts all that wait at their time by the intervals that hold now.
+    fn replan(&mut self) {
+        let now = time::now();
+        self.due.clear();
+        for (&number, slot) in &mut self.slots {
+            let Some(record) = slot.watch.upgrade().map(|watch| watch.record.clone()) else {
+                continue;
+            };
+            if slot.checking {
+                continue;
+            }
+            let config = record.config();
+            if !config.enabled && std::mem::take(&mut slot.owed) {
+                if let Some(round) = &mut self.round {
+                    round.left -= 1;
+                }
+            }
+            slot.due = match slot.last {
+                _ if !config.enabled => None,
+                _ if slot.owed => Some(now),
+                // What would be late is spread, as the first checks are.
+                Some(last) => {
+                    let next = time::later(last, interval(&record, &config));
+                    if next > now { Some(next) } else { first_due(&record, now) }
+                }
+                None => first_due(&record, now).map(|first| slot.due.map_or(first, |due| due.min(first))),
+            };
+            self.due.extend(slot.due.map(|at| Reverse((at, number))));
+        }
+        self.end_round_if_done();
+    }
+
+    fn begin_round(&mut self) {
+        let now = time::now();
+        let mut round = Round { left: 0, changed: 0 };
+        for (&number, slot) in &mut self.slots {
+            let on = slot.watch.upgrade().is_some_and(|watch| watch.record.config().enabled);
+            if on {
+                slot.owed = true;
+                round.left += 1;
+                if !slot.checking {
+                    slot.due = Some(now);
+                    self.due.push(Reverse((now, number)));
+                }
+            }
+        }
+        self.round = Some(round);
+        self.end_round_if_done();
+    }
+
+    fn count_in_round(&mut self, changed: bool) {
+        if let Some(round) = &mut self.round {
+            round.left -= 1;
+            round.changed += usize::from(changed);
+        }
+        self.end_round_if_done();
+    }
+
+    fn end_round_if_done(&mut self) {
+        if let Some(round) = self.round.take_if(|round| round.left == 0) {
+            self.policy.roster.end_round(round.changed);
+        }
     }
 
     /// Begins the check of the one that has been due for longest.
     fn begin_due(&mut self, now: Instant) -> Option<impl Future<Output = Finished> + Send + use<>> {
         loop {
-            let &Reverse((at, index)) = self.due.peek()?;
+            let &Reverse((at, number)) = self.due.peek()?;
             if at > now {
                 return None;
             }
             self.due.pop();
-            let Some(watch) = self.watches[index].upgrade() else {
-                self.free.push(index);
+            let Some(slot) = self.slots.get_mut(&number).filter(|slot| slot.due == Some(at)) else {
                 continue;
             };
-            let (check, limit) = (self.policy.check.clone(), self.policy.config.timeout);
+            // One that has gone is let go as soon as the roster says so.
+            let Some(watch) = slot.watch.upgrade() else {
+                continue;
+            };
+            (slot.due, slot.last, slot.checking) = (None, Some(at), true);
+            let in_round = std::mem::take(&mut slot.owed);
+            let (check, limit) = (self.policy.check.clone(), watch.record.config().timeout);
             let endpoint = watch.member().map(|member| member.endpoint());
             return Some(async move {
-                let check = AssertUnwindSafe(async move { check.begin(endpoint).await });
-                let verdict = match timeout(limit, check.catch_unwind()).await {
-                    Ok(Ok(verdict)) => verdict,
-                    Ok(Err(_)) => Verdict::Unhealthy("the check panicked".into()),
-                    Err(_) => Verdict::Unhealthy(format!("no answer within {limit:?}").into()),
-                };
-                Finished { index, began: now, verdict }
+                let (verdict, latency) = probe(check, endpoint, limit).await;
+                Finished { number, due: at, verdict, latency, in_round }
             });
         }
     }
 
     fn settle(&mut self, finished: Finished) {
-        let Finished { index, began, verdict } = finished;
-        let Some(watch) = self.watches[index].upgrade() else {
-            self.free.push(index);
+        let Finished { number, due, verdict, latency, in_round } = finished;
+        let watch = self.slots.get(&number).and_then(|slot| slot.watch.upgrade());
+        let changed = watch.as_ref().is_some_and(|watch| watch.settle(verdict, latency));
+        if in_round {
+            self.count_in_round(changed);
+        }
+        let (Some(slot), Some(watch)) = (self.slots.get_mut(&number), watch) else {
             return;
         };
-        let now = time::now();
-        watch.settle(verdict, now.saturating_duration_since(began));
-        let config = &self.policy.config;
-        let interval =
-            if watch.word() & UNHEALTHY == 0 { config.interval } else { config.interval_unhealthy };
-        let interval = jittered(interval, config.jitter, random_fraction());
-        self.due.push(Reverse((next_due(began, interval, now), index)));
+        slot.checking = false;
+        let (now, config) = (time::now(), watch.record.config());
+        let next = match config.enabled {
+            false => None,
+            true if slot.owed => Some(now),
+            true => Some(next_due(due, interval(&watch.record, &config), now)),
+        };
+        self.schedule(number, next);
+    }
+
+    /// Lets the listener know, where it cannot hold up the checks.
+    fn tell(&self, news: bool) {
+        if news && self.policy.teller.listener.is_some() {
+            self.policy.teller.note(self.run);
+            let policy = self.policy.clone();
+            drop(spawn_blocking(move || policy.teller.deliver()));
+        }
     }
 }
 
-/// The runtime ended, or a check panicked while it was dropped. The next use starts another task.
-impl Drop for Schedule {
-    fn drop(&mut self) {
-        if self.over {
-            return;
-        }
-        let mut left = std::mem::take(&mut self.watches);
-        {
-            let mut state = lock(&self.policy.queue.state);
-            state.running = false;
-            left.append(&mut state.fresh);
-        }
-        for watch in left.iter().filter_map(Weak::upgrade) {
-            watch.set(IDLE);
-        }
-    }
+/// The next interval of this target.
+fn interval(record: &Record, config: &HealthConfig) -> Duration {
+    let interval = if record.is_settled() { config.interval } else { config.interval_unhealthy };
+    jittered(interval, config.jitter, random_fraction())
+}
+
+/// When to check for the first time: anywhere within an interval.
+fn first_due(record: &Record, now: Instant) -> Option<Instant> {
+    let config = record.config();
+    let within = if record.is_settled() { config.interval } else { config.interval_unhealthy };
+    config.enabled.then(|| now + within.mul_f64(random_fraction()))
 }
 
 /// An interval, up to `jitter` of it longer or shorter; `random` is from 0 to 1.
@@ -239,10 +375,10 @@ fn jittered(interval: Duration, jitter: f64, random: f64) -> Duration {
     interval.mul_f64(1.0 + jitter * (2.0 * random - 1.0)).max(Duration::from_millis(1))
 }
 
-/// When to check again what was checked from `began` to `now`: in whole intervals from the start,
-/// so a slow one skips those that it missed.
-fn next_due(began: Instant, interval: Duration, now: Instant) -> Instant {
-    let next = began + interval;
+/// When to check again what was due at `last` and is done `now`: in whole intervals, so a slow one
+/// skips those that it missed, and a little delay does not add up.
+fn next_due(last: Instant, interval: Duration, now: Instant) -> Instant {
+    let next = last + interval;
     match now.checked_duration_since(next) {
         None => next,
         Some(late) => {

@@ -1,4 +1,4 @@
-//! What is checked, what is known of it, and who is told.
+//! What is checked while a gate needs it, and who is told.
 
 use std::{
     fmt,
@@ -12,42 +12,45 @@ use std::{
 use super::{
     check::{AnyCheck, Verdict},
     config::HealthConfig,
-    handle::HealthState,
-    prober::Queue,
-    rule::{Counts, Rule},
+    prober,
+    record::Record,
+    roster::{Name, Roster},
+    tell::{Listener, Teller},
 };
 use crate::{
     error::{Error, Kind},
     guard::ByMember,
     member::{Member, Reason, Veto},
     sync::lock,
-    time::{self, Instant},
 };
-
-/// A reason of a check is kept up to this length.
-const MAX_REASON: usize = 256;
 
 /// What one layer value owns: all its gates share it.
 pub(super) struct Policy {
-    pub(super) config: HealthConfig,
     pub(super) check: Arc<dyn AnyCheck>,
     /// Above a balancer, or without one. Outlives the gates, so that a stack built anew for each
     /// connection does not forget.
     pub(super) alone: Arc<Record>,
     watch_alone: Mutex<Weak<Watch>>,
     pub(super) members: ByMember<Watch>,
-    pub(super) queue: Queue,
+    pub(super) roster: Arc<Roster>,
+    pub(super) teller: Teller,
 }
 
 impl Policy {
-    pub(super) fn new(config: HealthConfig, check: Arc<dyn AnyCheck>) -> Arc<Self> {
+    pub(super) fn new(
+        config: HealthConfig,
+        check: Arc<dyn AnyCheck>,
+        listener: Option<Listener>,
+    ) -> Arc<Self> {
+        let config = Arc::new(config.clamped());
+        let roster = Arc::new(Roster::new(config.clone()));
         Arc::new(Self {
-            config: config.clamped(),
             check,
-            alone: Arc::default(),
+            alone: Record::new(config, None),
             watch_alone: Mutex::default(),
             members: ByMember::default(),
-            queue: Queue::default(),
+            teller: Teller::new(listener, &roster),
+            roster,
         })
     }
 
@@ -64,20 +67,65 @@ impl Policy {
     /// The watch over `member`: the same as before, if it still lives.
     pub(super) fn watch_member(self: &Arc<Self>, member: &Arc<Member>) -> Arc<Watch> {
         let is_its = |watch: &Watch| {
-            let of = watch.veto.as_ref().map(Veto::member);
+            let of = watch.member();
             of.is_some_and(|of| Arc::ptr_eq(of, member))
         };
         self.members.get_or_insert(member, is_its, || {
-            Watch::new(self, Arc::default(), Some(member.veto(Reason::Unhealthy)))
+            let record = Record::new(HealthConfig::default().into(), Some(member.clone()));
+            Watch::new(self, record, Some(member.veto(Reason::Unhealthy)))
         })
+    }
+
+    /// The watch that keeps `record`, while there is one.
+    fn watch_of(&self, record: &Arc<Record>) -> Option<Arc<Watch>> {
+        let mut watches = match &record.member {
+            Some(member) => self.members.all(member.key()),
+            None => lock(&self.watch_alone).upgrade().into_iter().collect(),
+        };
+        watches.retain(|watch| Arc::ptr_eq(&watch.record, record));
+        watches.pop()
+    }
+
+    /// Goes on by `config` with all that is checked, and with what will be.
+    pub(super) fn update(&self, config: HealthConfig) {
+        let records = self.roster.set_config(Arc::new(config), &self.alone);
+        records.iter().for_each(|record| self.follow(record));
+        self.roster.replan();
+    }
+
+    /// Goes on by `config` with one target.
+    pub(super) fn update_one(&self, record: &Arc<Record>, config: HealthConfig) {
+        record.set_config(Arc::new(config));
+        self.follow(record);
+        self.roster.replan();
+    }
+
+    fn follow(&self, record: &Arc<Record>) {
+        if let Some(watch) = self.watch_of(record) {
+            watch.follow();
+            if record.config().enabled && watch.problem.is_none() {
+                watch.set(IDLE);
+                prober::enlist(&watch);
+            }
+        }
+    }
+
+    /// Has all checked whose gates were not used yet.
+    pub(super) fn enlist_all(&self) {
+        for watch in self.roster.idle().iter().filter_map(|record| self.watch_of(record)) {
+            if watch.word() & IDLE != 0 {
+                prober::enlist(&watch);
+            }
+        }
     }
 }
 
 /// Something that is checked while a gate needs it. The prober knows it weakly.
 pub(super) struct Watch {
-    /// Why a gate has to look closer. Zero: healthy, and being checked.
+    /// Why a gate has to look closer. Zero: open, and being checked if it is to be.
     word: AtomicU32,
-    record: Arc<Record>,
+    pub(super) name: Name,
+    pub(super) record: Arc<Record>,
     veto: Option<Veto>,
     /// Why it can never be checked.
     problem: Option<Error>,
@@ -94,19 +142,25 @@ impl Watch {
         let endpoint = veto.as_ref().map(|veto| veto.member().endpoint());
         let problem = policy.check.problem_with(endpoint.as_deref());
         let problem = problem.map(|problem| {
+            record.set_problem(problem.clone());
             let error = Error::refused(Kind::InvalidConfig).message(problem);
             match &veto {
                 Some(veto) => error.at_endpoint(veto.member().shared_key()),
                 None => error,
             }
         });
-        let word = match (&problem, record.is_healthy()) {
-            (Some(_), _) => MISUSED,
-            (None, true) => IDLE,
-            (None, false) => IDLE | UNHEALTHY,
+        let idle = if record.config().enabled { IDLE } else { 0 };
+        let name = policy.roster.enter(&record);
+        let watch = Self {
+            word: AtomicU32::new(idle),
+            name,
+            record,
+            veto,
+            problem,
+            policy: policy.clone(),
         };
-        policy.queue.watch_begins();
-        Self { word: AtomicU32::new(word), record, veto, problem, policy: policy.clone() }
+        watch.follow();
+        watch
     }
 
     #[inline]
@@ -119,17 +173,12 @@ impl Watch {
         self.word.fetch_or(bits, Ordering::Relaxed);
     }
 
-    /// Clears `bits`, and tells whether all were set.
-    pub(super) fn clear(&self, bits: u32) -> bool {
-        self.word.fetch_and(!bits, Ordering::Relaxed) & bits == bits
+    pub(super) fn clear(&self, bits: u32) {
+        self.word.fetch_and(!bits, Ordering::Relaxed);
     }
 
     pub(super) fn member(&self) -> Option<&Arc<Member>> {
         self.veto.as_ref().map(Veto::member)
-    }
-
-    pub(super) fn record(&self) -> &Arc<Record> {
-        &self.record
     }
 
     pub(super) fn problem(&self) -> Error {
@@ -137,33 +186,52 @@ impl Watch {
         problem.unwrap_or(Error::refused(Kind::InvalidConfig))
     }
 
-    /// Counts one verdict, and tells everyone if it changes the state.
-    pub(super) fn settle(&self, verdict: Verdict, latency: Duration) {
-        let config = &self.policy.config;
-        let rule = Rule::new(config.rise, config.fall);
-        let Some(healthy) = self.record.count(rule, verdict, latency) else {
-            return;
-        };
-        let endpoint = self.member().map_or("", |member| member.key());
-        if healthy {
-            self.clear(UNHEALTHY);
-            tracing::info!(endpoint, "healthy again");
-        } else {
-            self.set(UNHEALTHY);
-            let reason = self.record.state().last_error.unwrap_or_default();
-            tracing::warn!(endpoint, reason, "unhealthy");
+    /// Counts one verdict, and tells everyone if that opens the gate or shuts it.
+    pub(super) fn settle(&self, verdict: Verdict, latency: Duration) -> bool {
+        let changed = self.record.count(verdict, latency);
+        if let Some(open) = changed {
+            self.follow();
+            let endpoint = self.record.key();
+            if open {
+                tracing::info!(endpoint, "healthy again");
+            } else {
+                let reason = self.record.state().last_error.unwrap_or_default();
+                tracing::warn!(endpoint, reason, "unhealthy");
+            }
         }
-        match &self.veto {
-            Some(veto) if healthy => veto.clear(),
-            Some(veto) => veto.raise(),
-            None => {}
+        self.policy.roster.attended(&self.name);
+        changed.is_some()
+    }
+
+    /// Opens or shuts the gate, as the record says.
+    fn follow(&self) {
+        // Of several that follow at once, each looks again after it wrote; so the last to write
+        // has seen the last word.
+        loop {
+            let (enabled, open) = (self.record.config().enabled, self.record.is_open());
+            if self.problem.is_some() && enabled {
+                // The member stays eligible: every call through here says what is wrong.
+                self.clear(IDLE);
+                self.set(MISUSED);
+            } else {
+                self.clear(if enabled { MISUSED } else { MISUSED | IDLE });
+                if open { self.clear(UNHEALTHY) } else { self.set(UNHEALTHY) }
+                match &self.veto {
+                    Some(veto) if open => veto.clear(),
+                    Some(veto) => veto.raise(),
+                    None => {}
+                }
+            }
+            if (self.record.config().enabled, self.record.is_open()) == (enabled, open) {
+                return;
+            }
         }
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.policy.queue.watch_ends();
+        self.policy.roster.leave(&self.name);
     }
 }
 
@@ -177,76 +245,5 @@ impl fmt::Debug for Watch {
             .field("state", &self.record.state())
             .field("checked", &(self.word() & (IDLE | MISUSED) == 0))
             .finish()
-    }
-}
-
-/// What the checks of one thing found so far.
-#[derive(Debug, Default)]
-pub(super) struct Record {
-    found: Mutex<Found>,
-}
-
-#[derive(Debug)]
-struct Found {
-    counts: Counts,
-    checks: u64,
-    failed: u64,
-    last_error: Option<String>,
-    last_latency: Option<Duration>,
-    since: Instant,
-}
-
-impl Default for Found {
-    fn default() -> Self {
-        Self {
-            counts: Counts::default(),
-            checks: 0,
-            failed: 0,
-            last_error: None,
-            last_latency: None,
-            since: time::now(),
-        }
-    }
-}
-
-impl Record {
-    fn is_healthy(&self) -> bool {
-        lock(&self.found).counts.healthy
-    }
-
-    /// Counts one verdict. `Some`: the state changed to this.
-    fn count(&self, rule: Rule, verdict: Verdict, latency: Duration) -> Option<bool> {
-        let error = match verdict {
-            Verdict::Skipped => return None,
-            Verdict::Healthy => None,
-            Verdict::Unhealthy(reason) => Some(reason.chars().take(MAX_REASON).collect()),
-        };
-        let mut found = lock(&self.found);
-        found.checks += 1;
-        found.last_latency = Some(latency);
-        let success = error.is_none();
-        if let Some(error) = error {
-            found.failed += 1;
-            found.last_error = Some(error);
-        }
-        let changed = rule.record(&mut found.counts, success);
-        if changed {
-            found.since = time::now();
-        }
-        changed.then_some(found.counts.healthy)
-    }
-
-    pub(super) fn state(&self) -> HealthState {
-        let found = lock(&self.found);
-        HealthState {
-            healthy: found.counts.healthy,
-            successes: found.counts.successes,
-            failures: found.counts.failures,
-            checks: found.checks,
-            failed: found.failed,
-            last_error: found.last_error.clone(),
-            last_latency: found.last_latency,
-            lasting: time::now().saturating_duration_since(found.since),
-        }
     }
 }
