@@ -181,7 +181,7 @@ impl HealthMonitor {
     }
 
     /// Lets checks run again after a [`stop`](Self::stop), from the first round on. What they found
-    /// before is kept. Without a stop, has those checked whose gates were not used yet.
+    /// before is kept. Also has those checked that were connected outside of a runtime.
     ///
     /// Inside a tokio runtime they run in that; otherwise with the next use of a gate in one.
     pub fn start(&self) {

@@ -119,6 +119,8 @@ struct Slot {
     checking: bool,
     /// A round waits for a check that has not begun.
     owed: bool,
+    /// A round waits for the check that runs.
+    in_round: bool,
 }
 
 /// A round at once: it is done when each that was there at its begin has been checked by a check
@@ -133,7 +135,6 @@ struct Finished {
     due: Instant,
     verdict: Verdict,
     latency: Duration,
-    in_round: bool,
 }
 
 impl Schedule {
@@ -215,7 +216,14 @@ impl Schedule {
             let Some(record) = watch.upgrade().map(|watch| watch.record.clone()) else {
                 continue;
             };
-            let slot = Slot { watch, last: None, due: None, checking: false, owed: false };
+            let slot = Slot {
+                watch,
+                last: None,
+                due: None,
+                checking: false,
+                owed: false,
+                in_round: false,
+            };
             self.slots.insert(number, slot);
             // Spread over the interval, since all of a set come at once.
             let first = first_due(&record, now);
@@ -232,7 +240,7 @@ impl Schedule {
 
     fn let_go(&mut self, number: u64) {
         let slot = self.slots.remove(&number);
-        if slot.is_some_and(|slot| slot.owed) {
+        if slot.is_some_and(|slot| slot.owed || slot.in_round) {
             self.count_in_round(false);
         }
     }
@@ -317,26 +325,26 @@ impl Schedule {
                 continue;
             };
             (slot.due, slot.last, slot.checking) = (None, Some(at), true);
-            let in_round = std::mem::take(&mut slot.owed);
+            slot.in_round = std::mem::take(&mut slot.owed);
             let (check, limit) = (self.policy.check.clone(), watch.record.config().timeout);
             let endpoint = watch.member().map(|member| member.endpoint());
             return Some(async move {
                 let (verdict, latency) = probe(check, endpoint, limit).await;
-                Finished { number, due: at, verdict, latency, in_round }
+                Finished { number, due: at, verdict, latency }
             });
         }
     }
 
     fn settle(&mut self, finished: Finished) {
-        let Finished { number, due, verdict, latency, in_round } = finished;
-        let watch = self.slots.get(&number).and_then(|slot| slot.watch.upgrade());
-        let changed = watch.as_ref().is_some_and(|watch| watch.settle(verdict, latency));
-        if in_round {
-            self.count_in_round(changed);
-        }
-        let (Some(slot), Some(watch)) = (self.slots.get_mut(&number), watch) else {
+        let Finished { number, due, verdict, latency } = finished;
+        // One that has left was let go, or will be.
+        let Some(slot) = self.slots.get_mut(&number) else {
             return;
         };
+        let Some(watch) = slot.watch.upgrade() else {
+            return;
+        };
+        let changed = watch.settle(verdict, latency);
         slot.checking = false;
         let (now, config) = (time::now(), watch.record.config());
         let next = match config.enabled {
@@ -344,7 +352,11 @@ impl Schedule {
             true if slot.owed => Some(now),
             true => Some(next_due(due, interval(&watch.record, &config), now)),
         };
+        let was_in_round = std::mem::take(&mut slot.in_round);
         self.schedule(number, next);
+        if was_in_round {
+            self.count_in_round(changed);
+        }
     }
 
     /// Lets the listener know, where it cannot hold up the checks.

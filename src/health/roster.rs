@@ -168,11 +168,12 @@ impl Roster {
         drop(state);
     }
 
-    /// Those whose gates were not used yet.
+    /// Members that are not to be checked yet: they were connected outside of a runtime.
     pub(super) fn idle(&self) -> Vec<Arc<Record>> {
         let state = lock(&self.state);
         let idle = state.targets.values().filter(|target| target.watch.is_none());
-        idle.map(|target| target.record.clone()).collect()
+        let members = idle.filter(|target| target.record.member.is_some());
+        members.map(|target| target.record.clone()).collect()
     }
 
     // What the prober does.
@@ -422,6 +423,11 @@ impl Roster {
 }
 
 impl Target {
+    /// The connector of a balanced set is a gate too, but no call goes through it.
+    fn is_used(&self) -> bool {
+        self.record.member.is_some() || self.watch.is_some()
+    }
+
     fn note_open(&mut self, news: &mut News) {
         let open = self.record.is_open();
         news.fresh |= std::mem::replace(&mut self.open, open) != open;
@@ -429,8 +435,9 @@ impl Target {
 }
 
 impl State {
+    /// The newest target of each key that is in use.
     fn newest(&self) -> impl Iterator<Item = &Target> {
-        let mut targets = self.targets.iter().peekable();
+        let mut targets = self.targets.iter().filter(|(_, target)| target.is_used()).peekable();
         std::iter::from_fn(move || {
             loop {
                 let (name, target) = targets.next()?;

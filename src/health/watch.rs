@@ -104,13 +104,16 @@ impl Policy {
         if let Some(watch) = self.watch_of(record) {
             watch.follow();
             if record.config().enabled && watch.problem.is_none() {
+                // The next use finds out whether it is checked already; a member need not wait.
                 watch.set(IDLE);
-                prober::enlist(&watch);
+                if record.member.is_some() {
+                    prober::enlist(&watch);
+                }
             }
         }
     }
 
-    /// Has all checked whose gates were not used yet.
+    /// Has all members checked that are not yet.
     pub(super) fn enlist_all(&self) {
         for watch in self.roster.idle().iter().filter_map(|record| self.watch_of(record)) {
             if watch.word() & IDLE != 0 {
@@ -245,5 +248,113 @@ impl fmt::Debug for Watch {
             .field("state", &self.record.state())
             .field("checked", &(self.word() & (IDLE | MISUSED) == 0))
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        endpoint::Endpoint,
+        health::{check::check_upstream, config::Initial},
+    };
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// Enters, or gets another address and so is another.
+        Enter(u8),
+        Leave(u8),
+        Result(u8, Verdict),
+        Config { rise: u32, fall: u32 },
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let key = 0..4_u8;
+        let verdict = prop_oneof![
+            3 => Just(Verdict::Healthy),
+            1 => Just(Verdict::Degraded("cold".into())),
+            4 => Just(Verdict::Unhealthy("ill".into())),
+            1 => Just(Verdict::Skipped),
+        ];
+        prop_oneof![
+            1 => key.clone().prop_map(Step::Enter),
+            1 => key.clone().prop_map(Step::Leave),
+            8 => (key, verdict).prop_map(|(key, verdict)| Step::Result(key, verdict)),
+            1 => (1..4_u32, 1..4_u32).prop_map(|(rise, fall)| Step::Config { rise, fall }),
+        ]
+    }
+
+    /// All results since it entered, and what was held of it after each.
+    #[derive(Default)]
+    struct Model {
+        results: Vec<bool>,
+        healthy: bool,
+    }
+
+    proptest! {
+        /// What the gates, the members and the roster say is what a model says that keeps the
+        /// whole history of each target and counts it anew.
+        #[test]
+        fn a_set_is_what_its_history_says(steps in prop::collection::vec(step(), 0..200)) {
+            let check = Arc::new(check_upstream(|| async { true }));
+            let mut config = HealthConfig::default().with_initial(Initial::Healthy);
+            let policy = Policy::new(config.clone(), check, None);
+            let mut watches = BTreeMap::<u8, Arc<Watch>>::new();
+            let mut models = BTreeMap::<u8, Model>::new();
+            for (port, step) in steps.into_iter().enumerate() {
+                match step {
+                    Step::Enter(key) => {
+                        let endpoint = Endpoint::new(format!("a:{}", port + 1)).unwrap();
+                        let member = Member::new(endpoint.with_key(key.to_string()));
+                        watches.insert(key, policy.watch_member(&member));
+                        models.insert(key, Model { healthy: true, ..Model::default() });
+                    }
+                    Step::Leave(key) => {
+                        watches.remove(&key);
+                        models.remove(&key);
+                    }
+                    Step::Result(key, verdict) => {
+                        let Some(watch) = watches.get(&key) else { continue };
+                        let model = models.get_mut(&key).unwrap();
+                        let changed = watch.settle(verdict.clone(), Duration::ZERO);
+                        let success = match verdict {
+                            Verdict::Skipped => {
+                                prop_assert!(!changed);
+                                continue;
+                            }
+                            Verdict::Unhealthy(_) => false,
+                            _ => true,
+                        };
+                        model.results.push(success);
+                        let same = model.results.iter().rev().take_while(|&&r| r == success);
+                        let needed = if success { config.rise } else { config.fall };
+                        let flips = success != model.healthy && same.count() >= needed as usize;
+                        model.healthy ^= flips;
+                        prop_assert_eq!(changed, flips);
+                    }
+                    Step::Config { rise, fall } => {
+                        config = config.with_rise(rise).with_fall(fall);
+                        policy.update(config.clone());
+                    }
+                }
+                let expected: Vec<_> =
+                    models.iter().filter(|(_, model)| model.healthy).map(|(key, _)| *key).collect();
+                let set = policy.roster.healthy_set();
+                let healthy: Vec<u8> =
+                    set.endpoints.iter().map(|endpoint| endpoint.key().parse().unwrap()).collect();
+                prop_assert_eq!(&healthy, &expected);
+                prop_assert_eq!((set.healthy, set.total), (expected.len(), models.len()));
+                for (key, watch) in &watches {
+                    let (state, model) = (watch.record.state(), &models[key]);
+                    prop_assert_eq!(state.checks as usize, model.results.len());
+                    prop_assert_eq!(watch.member().unwrap().is_eligible(), model.healthy);
+                    prop_assert_eq!(watch.word() & UNHEALTHY == 0, model.healthy);
+                }
+            }
+        }
     }
 }
