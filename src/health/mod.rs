@@ -37,6 +37,7 @@ mod prober;
 mod record;
 mod roster;
 mod rule;
+mod schedule;
 mod service;
 #[cfg(feature = "http")]
 mod tcp;
