@@ -12,9 +12,10 @@ use std::{
     env,
     error::Error,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use tokio::time::Instant;
 use tower::Layer;
 use tower_upstream::{
     Connect, Endpoint, HealthGateLayer, Member, connect_fn,

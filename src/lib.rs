@@ -49,11 +49,7 @@ mod wire;
 pub use self::choose::EitherChoosing;
 
 #[cfg(feature = "http")]
-pub use self::{
-    health::HttpCheck,
-    outcome::HttpClassify,
-    plugin::PluginInfo,
-};
+pub use self::{health::HttpCheck, outcome::HttpClassify, plugin::PluginInfo};
 
 pub use self::{
     balance::{BalanceLayer, LeastRequest},

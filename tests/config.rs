@@ -7,7 +7,9 @@ use std::{fmt::Debug, time::Duration};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use tower_upstream::{
-    Attempts, CircuitBreakerConfig, balance::BalanceConfig, health::{HealthConfig, RetryChecks},
+    Attempts, CircuitBreakerConfig,
+    balance::BalanceConfig,
+    health::{HealthConfig, RetryChecks},
     limit::RateLimitConfig,
 };
 
@@ -82,8 +84,7 @@ fn health() {
         "tell_first_round": false,
     }));
     assert_eq!(config.timeout, Duration::from_millis(500));
-    let retry: RetryChecks =
-        read(json!({ "max_retries": 3, "initial": "1s", "max": "3s" }));
+    let retry: RetryChecks = read(json!({ "max_retries": 3, "initial": "1s", "max": "3s" }));
     assert_eq!(retry.max, Duration::from_secs(3));
 
     // As Go's manager writes it.

@@ -78,7 +78,11 @@ impl Drop for Running {
 impl World {
     fn is(&self, key: &str, well: bool) {
         let mut ill = self.0.ill.lock().unwrap();
-        if well { ill.remove(key) } else { ill.insert(key.to_owned()) };
+        if well {
+            ill.remove(key)
+        } else {
+            ill.insert(key.to_owned())
+        };
     }
 
     fn takes(&self, key: &str, time: Duration) {
@@ -126,10 +130,9 @@ async fn a_check_that_is_asked_for_counts_for_nothing() {
     let gate = connect(&layer, "a");
     world.is("a", false);
     world.takes("a", SECOND);
-    for checked in [
-        monitor.check(Some(endpoint("a"))).await,
-        layer.handle_for("a").unwrap().check().await,
-    ] {
+    for checked in
+        [monitor.check(Some(endpoint("a"))).await, layer.handle_for("a").unwrap().check().await]
+    {
         assert_eq!(checked.verdict, Verdict::Unhealthy("ill".into()));
         assert_eq!(checked.latency, SECOND);
         assert_eq!(checked.endpoint.unwrap().key(), "a");
@@ -413,6 +416,37 @@ async fn a_stop_cancels_what_runs_and_a_start_goes_on() {
     assert_eq!(tasks(), before);
 }
 
+#[test]
+fn what_was_begun_outside_of_a_runtime_is_checked_in_the_next() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().start_paused(true).build().unwrap()
+    };
+    let (world, layer, monitor) = made(seldom());
+    let gate = connect(&layer, "a");
+    monitor.start();
+    assert!(!monitor.is_running());
+    let mut rounds = 0;
+    for starts_outside in [false, true, true] {
+        let round = runtime().block_on(async {
+            let round = monitor.force_check().await;
+            if starts_outside {
+                monitor.stop().await;
+            }
+            round
+        });
+        rounds += 1;
+        assert_eq!((round.unwrap().total, world.asked()), (1, rounds));
+        assert!(!monitor.is_running(), "the runtime has ended, or checks were stopped");
+        if starts_outside {
+            monitor.start();
+            assert!(!monitor.is_running(), "there is nothing to run in");
+        }
+    }
+    futures::executor::block_on(monitor.stop());
+    drop(gate);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stop_ends_who_waits_for_a_round() {
     let (world, layer, monitor) = made(seldom());
@@ -464,7 +498,9 @@ async fn starts_and_stops_from_many_tasks_leave_one_loop_or_none() {
                 match (number + round) % 3 {
                     0 => monitor.start(),
                     1 => monitor.stop().await,
-                    _ => drop(monitor.force_check().await),
+                    _ => {
+                        let _ = monitor.force_check().await;
+                    }
                 }
             }
         })
@@ -619,18 +655,19 @@ async fn a_listener_that_panics_is_told_again_and_checks_go_on() {
 /// On the real clock, since a thread that blocks holds a paused one.
 #[tokio::test]
 async fn a_slow_listener_holds_up_no_check_and_hears_the_latest() {
-    let (enter, leave) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(())));
+    let (enter, stuck) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let (entered, gate, noted) = (enter.clone(), leave.clone(), seen.clone());
+    let (entered, held, noted) = (enter.clone(), stuck.clone(), seen.clone());
     let world = World::default();
     let layer = HealthGateLayer::with_config(world.clone(), seldom()).on_change(move |set| {
         assert_eq!(entered.fetch_add(1, SeqCst) - noted.lock().unwrap().len(), 0, "twice at once");
-        drop(gate.lock());
+        while held.load(SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         noted.lock().unwrap().push(set.healthy);
     });
     let monitor = layer.monitor();
     let gates: Vec<_> = (0..5).map(|index| connect(&layer, &format!("m{index}"))).collect();
-    let stuck = leave.lock().unwrap();
     monitor.force_check().await;
     while enter.load(SeqCst) == 0 {
         tokio::task::yield_now().await;
@@ -640,14 +677,14 @@ async fn a_slow_listener_holds_up_no_check_and_hears_the_latest() {
         assert_eq!(monitor.force_check().await.unwrap().healthy, 4 - index);
     }
     assert_eq!(enter.load(SeqCst), 1, "it is still told of the first");
-    drop(stuck);
+    stuck.store(false, SeqCst);
     while seen.lock().unwrap().len() < 2 {
         sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(*seen.lock().unwrap(), [5, 0]);
 
     // A stop waits for it, but not for ever.
-    let stuck = leave.lock().unwrap();
+    stuck.store(true, SeqCst);
     world.is("m0", true);
     monitor.force_check().await;
     while enter.load(SeqCst) < 3 {
@@ -657,7 +694,7 @@ async fn a_slow_listener_holds_up_no_check_and_hears_the_latest() {
     monitor.stop().await;
     let took = began.elapsed();
     assert!((SECOND..SECOND * 2).contains(&took), "{took:?}");
-    drop(stuck);
+    stuck.store(false, SeqCst);
     monitor.stop().await;
     let calls = enter.load(SeqCst);
     drop(gates);

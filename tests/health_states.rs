@@ -14,8 +14,9 @@ use tokio::time::{Instant, sleep};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::{
     Connect, Endpoint, HealthGateLayer, HealthStatus, Kind, LeastRequest, Member, PluginHealth,
-    PluginStatus, connect_fn,
+    PluginStatus,
     balance::BalanceLayer,
+    connect_fn,
     discover::Memory,
     health::{
         Check, HealthConfig, HealthGate, HealthState, Initial, PluginCheck, Verdict, check_fn,
@@ -134,7 +135,8 @@ async fn haproxy_rise_fall() {
         }
     }
     let out_of_scope = [("on_error", 7), ("observe", 1), ("agent", 1), ("slowstart", 5)];
-    let expected = BTreeMap::from_iter([("checks", 7), ("rule", 1)].into_iter().chain(out_of_scope));
+    let expected =
+        BTreeMap::from_iter([("checks", 7), ("rule", 1)].into_iter().chain(out_of_scope));
     assert_eq!(kinds, expected);
 }
 
@@ -289,7 +291,8 @@ async fn a_doubt_is_settled_soon() {
     assert!(at[0] <= 60_000);
     // While nothing is known: within a second, and each second until there is a result.
     for initial in [Initial::FirstResult, Initial::Unhealthy] {
-        let at = moments(config.clone().with_initial(initial), Script::default(), SECOND * 10).await;
+        let at =
+            moments(config.clone().with_initial(initial), Script::default(), SECOND * 10).await;
         assert!(at.len() >= 10 && at[0] <= 1_000, "{initial:?}: {at:?}");
     }
 }
@@ -408,8 +411,7 @@ async fn without_checks_every_gate_is_open() {
 
 #[test]
 fn without_checks_no_runtime_is_needed() {
-    let layer =
-        HealthGateLayer::with_config(ill_check(), every_second().with_enabled(false));
+    let layer = HealthGateLayer::with_config(ill_check(), every_second().with_enabled(false));
     let mut gate = layer.layer(service_fn(async |(): ()| Ok::<_, Infallible>(7)));
     let answer = futures::executor::block_on(async {
         Service::<()>::call(gate.ready().await.unwrap(), ()).await

@@ -3,13 +3,8 @@ use std::{fmt, sync::Arc};
 use tower_layer::Layer;
 
 use super::{
-    check::Check,
-    config::HealthConfig,
-    handle::HealthHandle,
-    monitor::HealthMonitor,
-    service::HealthGate,
-    tell::HealthySet,
-    watch::Policy,
+    check::Check, config::HealthConfig, handle::HealthHandle, monitor::HealthMonitor,
+    service::HealthGate, tell::HealthySet, watch::Policy,
 };
 
 /// Checks endpoints in the background, and keeps calls away from those that are not well.

@@ -2,11 +2,7 @@ use std::{fmt, sync::Arc};
 
 use super::check::{Check, NO_ENDPOINT, Verdict};
 use crate::{
-    connect::Connect,
-    endpoint::Endpoint,
-    member::Member,
-    outcome::TypeName,
-    plugin::PluginHealth,
+    connect::Connect, endpoint::Endpoint, member::Member, outcome::TypeName, plugin::PluginHealth,
 };
 
 /// Asks each plugin how it does, by its own health operation. For a gate below a balancer.

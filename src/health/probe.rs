@@ -1,11 +1,6 @@
 //! One check, within its time; and many at once, and one again and again.
 
-use std::{
-    collections::HashMap,
-    panic::AssertUnwindSafe,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::{FutureExt, StreamExt, stream};
 use tokio::time::{sleep, timeout, timeout_at};
@@ -61,11 +56,7 @@ pub struct RetryChecks {
 
 impl Default for RetryChecks {
     fn default() -> Self {
-        Self {
-            max_retries: 5,
-            initial: Duration::from_millis(500),
-            max: Duration::from_secs(8),
-        }
+        Self { max_retries: 5, initial: Duration::from_millis(500), max: Duration::from_secs(8) }
     }
 }
 

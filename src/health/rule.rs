@@ -127,11 +127,7 @@ mod tests {
     }
 
     fn initial() -> impl Strategy<Value = Initial> {
-        prop_oneof![
-            Just(Initial::Healthy),
-            Just(Initial::Unhealthy),
-            Just(Initial::FirstResult)
-        ]
+        prop_oneof![Just(Initial::Healthy), Just(Initial::Unhealthy), Just(Initial::FirstResult)]
     }
 
     proptest! {

@@ -31,6 +31,8 @@ use crate::{
 
 /// So many checks at most between two looks at other tasks.
 const BUSY: usize = 64;
+/// Void entries of the heap are borne up to so many.
+const SWEEP: usize = 64;
 
 /// What the task does from a start to a stop.
 pub(super) struct Schedule {
@@ -84,6 +86,7 @@ impl Schedule {
         let mut checks = FuturesUnordered::new();
         let mut sleep = pin!(sleep_until(time::now()));
         let mut busy = 0;
+        let mut parallel;
         loop {
             match policy.roster.orders(self.run) {
                 Orders::Stop => return true,
@@ -91,7 +94,8 @@ impl Schedule {
                     self.tell(news);
                     return false;
                 }
-                Orders::GoOn { arrivals, departures, replan, round, news } => {
+                Orders::GoOn { arrivals, departures, replan, round, news, parallel: places } => {
+                    parallel = places;
                     departures.into_iter().for_each(|number| self.let_go(number));
                     self.take_in(arrivals);
                     if replan {
@@ -103,8 +107,8 @@ impl Schedule {
                     self.tell(news);
                 }
             }
+            self.sweep();
             let now = time::now();
-            let parallel = policy.roster.config().parallel;
             // Those that are due and find no place stay on the heap, the longest waiting on top.
             while checks.len() < parallel {
                 match self.begin_due(now) {
@@ -170,6 +174,16 @@ impl Schedule {
         }
     }
 
+    /// Drops void entries where there are more of them than others. A constant share of what made
+    /// them.
+    fn sweep(&mut self) {
+        if self.due.len() > 2 * self.slots.len() + SWEEP {
+            let dues = self.slots.iter();
+            self.due =
+                dues.filter_map(|(&number, slot)| Some(Reverse((slot.due?, number)))).collect();
+        }
+    }
+
     fn let_go(&mut self, number: u64) {
         let slot = self.slots.remove(&number);
         if slot.is_some_and(|slot| slot.owed || slot.in_round) {
@@ -202,7 +216,8 @@ impl Schedule {
                     let next = time::later(last, interval(&record, &config));
                     if next > now { Some(next) } else { first_due(&record, now) }
                 }
-                None => first_due(&record, now).map(|first| slot.due.map_or(first, |due| due.min(first))),
+                None => first_due(&record, now)
+                    .map(|first| slot.due.map_or(first, |due| due.min(first))),
             };
             self.due.extend(slot.due.map(|at| Reverse((at, number))));
         }
@@ -336,6 +351,7 @@ fn next_due(last: Instant, interval: Duration, now: Instant) -> Instant {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{endpoint::Endpoint, health::check::check_upstream, member::Member};
 
     #[test]
     fn a_slow_check_skips_what_it_missed() {
@@ -345,6 +361,28 @@ mod tests {
         assert_eq!(next(9), ms(10));
         assert_eq!(next(10), ms(20));
         assert_eq!(next(35), ms(40));
+    }
+
+    #[test]
+    fn rounds_and_comers_and_goers_cost_no_memory() {
+        let check = Arc::new(check_upstream(|| async { true }));
+        let config = HealthConfig::default().with_interval(Duration::from_secs(86_400));
+        let policy = Policy::new(config, check, None);
+        let mut schedule = Schedule::new(policy.clone(), 0);
+        let watch = |key: usize| {
+            let endpoint = Endpoint::new("a:1").unwrap().with_key(key.to_string());
+            policy.watch_member(&Member::new(endpoint))
+        };
+        let stays: Vec<_> = (0..10).map(watch).collect();
+        schedule.take_in(stays.iter().map(|it| (it.name.1, Arc::downgrade(it))).collect());
+        for key in 0..1_000 {
+            let comes = watch(100 + key);
+            schedule.take_in(vec![(comes.name.1, Arc::downgrade(&comes))]);
+            schedule.begin_round();
+            schedule.let_go(comes.name.1);
+            schedule.sweep();
+            assert!(schedule.due.len() <= 2 * 11 + SWEEP && schedule.slots.len() == 10);
+        }
     }
 
     #[test]

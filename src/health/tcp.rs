@@ -96,7 +96,9 @@ mod tests {
     #[test]
     fn the_peer_is_the_endpoint_s_or_as_given() {
         let peer = |check: &TcpCheck, endpoint: &str| {
-            check.peer(Some(&endpoint.parse().unwrap())).map(|(host, port)| format!("{host} {port}"))
+            check
+                .peer(Some(&endpoint.parse().unwrap()))
+                .map(|(host, port)| format!("{host} {port}"))
         };
         let each = TcpCheck::new();
         assert_eq!(peer(&each, "http://[::1]:8080/x").unwrap(), "::1 8080");

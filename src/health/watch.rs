@@ -218,7 +218,11 @@ impl Watch {
                 self.set(MISUSED);
             } else {
                 self.clear(if enabled { MISUSED } else { MISUSED | IDLE });
-                if open { self.clear(UNHEALTHY) } else { self.set(UNHEALTHY) }
+                if open {
+                    self.clear(UNHEALTHY)
+                } else {
+                    self.set(UNHEALTHY)
+                }
                 match &self.veto {
                     Some(veto) if open => veto.clear(),
                     Some(veto) => veto.raise(),
@@ -269,7 +273,10 @@ mod tests {
         Enter(u8),
         Leave(u8),
         Result(u8, Verdict),
-        Config { rise: u32, fall: u32 },
+        Config {
+            rise: u32,
+            fall: u32,
+        },
     }
 
     fn step() -> impl Strategy<Value = Step> {

@@ -286,10 +286,7 @@ mod tests {
         for one in [&ill, &gone] {
             assert_eq!(
                 overall(&[one, &cold, one]),
-                (
-                    PluginStatus::Unhealthy,
-                    format!("Issues detected: {0}; cold; {0}", one.message)
-                )
+                (PluginStatus::Unhealthy, format!("Issues detected: {0}; cold; {0}", one.message))
             );
         }
         let many = vec![&ill; 10_000];

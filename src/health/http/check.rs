@@ -160,8 +160,7 @@ impl HttpCheck {
 
     fn request(&self, place: &Place) -> Result<Request<Full<Bytes>>, BoxError> {
         let body = Full::new(self.body.clone());
-        let mut request =
-            Request::builder().method(&self.method).uri(&place.path).body(body)?;
+        let mut request = Request::builder().method(&self.method).uri(&place.path).body(body)?;
         let headers = request.headers_mut();
         headers.insert(HOST, HeaderValue::from_str(&place.authority)?);
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));

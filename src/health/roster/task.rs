@@ -17,13 +17,13 @@ pub(in crate::health) enum Orders {
         round: bool,
         /// There is something to tell.
         news: bool,
+        /// So many checks at once.
+        parallel: usize,
     },
     /// The run is over: give up what is being checked, and say so.
     Stop,
     /// Nobody is left.
-    End {
-        news: bool,
-    },
+    End { news: bool },
 }
 
 impl Roster {
@@ -60,6 +60,7 @@ impl Roster {
             replan: std::mem::take(&mut state.task.replan),
             round,
             news,
+            parallel: state.config.parallel,
         }
     }
 
