@@ -352,21 +352,22 @@ async fn the_first_round_can_be_waited_for() {
     let gates: Vec<_> = (0..20).map(|index| connect(&layer, &format!("m{index}"))).collect();
     assert!(!monitor.wait_first_round(SECOND).await);
     let began = Instant::now();
-    assert!(monitor.wait_first_round(SECOND * 10).await);
+    assert!(monitor.wait_first_round(SECOND * 11).await);
     assert!(began.elapsed() <= SECOND * 9 + Duration::from_millis(10));
     assert_eq!(world.0.asked.lock().unwrap().iter().collect::<BTreeSet<_>>().len(), 20);
     assert!(monitor.wait_first_round(Duration::ZERO).await, "it stays so");
     monitor.stop().await;
     assert!(!monitor.wait_first_round(SECOND).await, "until the next start");
     monitor.start();
-    assert!(monitor.wait_first_round(SECOND * 10).await);
+    // The last of them may be due just at the end of the interval.
+    assert!(monitor.wait_first_round(SECOND * 11).await);
     drop(gates);
 
     // One that can only be skipped has had its turn, and one that is not checked has none.
     let skips = check_fn(async |_| Verdict::Skipped);
     let layer = HealthGateLayer::with_config(skips, every_second());
     let gate = connect(&layer, "a");
-    assert!(layer.monitor().wait_first_round(SECOND * 2).await);
+    assert!(layer.monitor().wait_first_round(SECOND * 3).await);
     drop(gate);
 }
 
