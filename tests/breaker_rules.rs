@@ -158,9 +158,8 @@ async fn slow_calls_open_it_though_they_go_well() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rule_may_say_that_a_call_was_slow() {
-    let layer = CircuitBreakerLayer::new(
-        ratio(Window::Calls(10)).with_slow_ratio(0.5).with_min_calls(2),
-    );
+    let layer =
+        CircuitBreakerLayer::new(ratio(Window::Calls(10)).with_slow_ratio(0.5).with_min_calls(2));
     let layer = layer.with_classify(|_: Result<&u32, &BoxError>| Outcome::Slow);
     let service = layer.layer(service_fn(async |n: u32| Ok::<_, BoxError>(n)));
     for n in 0..2 {
@@ -474,7 +473,9 @@ async fn the_key_that_was_used_longest_ago_makes_room() {
 async fn below_a_balancer_a_keyed_circuit_refuses_in_call_and_bars_nobody() {
     let layer = CircuitBreakerLayer::new(CircuitBreakerConfig::consecutive(1)).by_key(|_: &Ask| 0);
     let farm = Farm::default();
-    ["a:1", "b:1"].map(|key| farm.get(key).answers(Answer::Fails));
+    for key in ["a:1", "b:1"] {
+        farm.get(key).answers(Answer::Fails);
+    }
     let set = BalanceLayer::new(discover::fixed(["a:1", "b:1"]).unwrap(), RoundRobin::new());
     let service = ServiceBuilder::new().layer(set).layer(layer.clone()).service(farm.clone());
     assert!(!service.clone().oneshot(Ask::new(1)).await.unwrap_err().is_refused());

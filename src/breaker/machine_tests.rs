@@ -395,10 +395,8 @@ fn jitter_is_there_at_the_cap_too_and_leaves_a_millisecond() {
 
 #[test]
 fn good_calls_are_looked_at_one_by_one_only_while_one_of_them_may_open_it() {
-    let config = CircuitBreakerConfig::default()
-        .with_failures(3)
-        .with_failure_ratio(1.0)
-        .with_min_calls(4);
+    let config =
+        CircuitBreakerConfig::default().with_failures(3).with_failure_ratio(1.0).with_min_calls(4);
     let mut circuit = Circuit::new(config.clone().with_window(Window::Calls(10)));
     let pace = |circuit: &mut Circuit| circuit.apply(|machine, now| machine.pace(now));
     assert_eq!(pace(&mut circuit), Pace::Never);
