@@ -407,7 +407,9 @@ async fn a_flood_of_keys_costs_no_memory_and_no_open_circuit() {
 async fn below_a_balancer_a_keyed_circuit_refuses_in_call_and_bars_nobody() {
     let layer = CircuitBreakerLayer::new(CircuitBreakerConfig::consecutive(1)).by_key(|_: &Ask| 0);
     let farm = Farm::default();
-    ["a:1", "b:1"].map(|key| farm.get(key).answers(Answer::Fails));
+    for key in ["a:1", "b:1"] {
+        farm.get(key).answers(Answer::Fails);
+    }
     let set = BalanceLayer::new(discover::fixed(["a:1", "b:1"]).unwrap(), RoundRobin::new());
     let service = ServiceBuilder::new().layer(set).layer(layer.clone()).service(farm.clone());
     assert!(!service.clone().oneshot(Ask::new(1)).await.unwrap_err().is_refused());
