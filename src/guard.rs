@@ -62,7 +62,7 @@ where
             StateProj::Called { inner } => {
                 Poll::Ready(ready!(inner.poll(cx)).map_err(Error::from_service))
             }
-            StateProj::Refused { error } => Poll::Ready(Err(error.clone())),
+            StateProj::Refused { error } => Poll::Ready(Err(error.take())),
         }
     }
 }

@@ -347,6 +347,30 @@ async fn a_clone_takes_in_advance_and_what_it_did_not_use_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn all_clones_together_hold_an_eighth_of_the_burst_at_most() {
+    let layer = RateLimitLayer::new(Quota::per_second(6_400)).lease();
+    let handle = layer.handle();
+    let mut clones: Vec<_> = (0..100).map(|_| layer.layer(Upstream::default())).collect();
+    let mut left = vec![handle.remaining()];
+    for clone in &mut clones {
+        clone.ready().await.unwrap().call(Call::new(1)).await.unwrap();
+        left.push(handle.remaining());
+    }
+    assert_eq!(left[..4], [6_300, 6_200, 6_113, 6_036], "each takes an eighth of what is left");
+    // The last ones find nothing to lease, and take the one token that they need.
+    assert!((5_400..5_500).contains(&left[100]), "{left:?}");
+    drop(clones);
+    assert_eq!(handle.remaining(), 6_200);
+    // Who leases again has given back before.
+    let mut one = layer.layer(Upstream::default());
+    for _ in 0..100 {
+        advance(SECOND).await;
+        one.ready().await.unwrap().call(Call::new(1)).await.unwrap();
+        assert_eq!(handle.remaining(), 6_200);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_small_quota_and_an_endpoint_lease_nothing() {
     let layer = RateLimitLayer::new(Quota::per_second(100)).lease();
     call(&layer.layer(Upstream::default()), 1).await.unwrap();

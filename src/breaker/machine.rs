@@ -154,11 +154,15 @@ impl Machine {
         }
     }
 
+    /// Whether the window is told of calls.
+    fn is_counting(&self) -> bool {
+        matches!(self.state, CircuitState::Closed | CircuitState::MetricsOnly)
+    }
+
     /// Whether the next good call may open it: it makes the window count that has failures in it.
     fn is_decisive(&mut self, now: Now) -> bool {
-        let counts = matches!(self.state, CircuitState::Closed | CircuitState::MetricsOnly);
         let least = self.config.min_calls();
-        counts
+        self.is_counting()
             && self.window.as_mut().is_some_and(|window| {
                 let tally = window.tally(now.nanos);
                 tally.calls < least && (tally.failures > 0 || tally.slow > 0)
@@ -239,7 +243,7 @@ impl Machine {
 
     /// Good calls alone have ended, `own` of them just now.
     pub(super) fn look(&mut self, own: u64, now: Now) {
-        if matches!(self.state, CircuitState::Closed | CircuitState::MetricsOnly) {
+        if self.is_counting() {
             self.count(None, own, now);
         }
     }
@@ -274,7 +278,8 @@ impl Machine {
         }
         self.seen = now.good;
         self.in_a_row = 0;
-        if let Some(window) = &mut self.window {
+        let counts = self.is_counting();
+        if let Some(window) = self.window.as_mut().filter(|_| counts) {
             let own = own.min(good);
             window.add_good(good - own, own, now.nanos);
         }

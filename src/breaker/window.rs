@@ -226,9 +226,7 @@ impl Buckets {
             return;
         }
         let last = resized.seen / resized.length;
-        let mut old = self.buckets.clone();
-        old.sort_by_key(|bucket| bucket.number);
-        for Bucket { number, tally } in *old {
+        for Bucket { number, tally } in *self.buckets {
             let end = (number + 1).saturating_mul(self.length).min(resized.seen);
             let number = end / resized.length;
             if tally.calls > 0 && number + BUCKETS > last {
@@ -336,6 +334,35 @@ mod tests {
         buckets.add(1, true, false, 2_050);
         buckets.add(1, true, false, 1_049);
         assert_eq!(buckets.tally(2_050).failures, 2);
+        // Nor does it bring anything back.
+        buckets.add(1, true, false, 3_550);
+        assert_eq!((buckets.tally(2_050).failures, buckets.tally(3_550).failures), (1, 1));
+        buckets.resize(Duration::from_nanos(500), 1_049);
+        assert_eq!(buckets.tally(3_550).failures, 1);
+    }
+
+    #[test]
+    fn what_is_spread_over_months_is_spread_over_ten_buckets() {
+        let mut buckets = Buckets::new(Duration::from_millis(10), 0);
+        let months = 60 * 86_400_000 * MILLI;
+        buckets.spread_good(600 * 86_400_000, months);
+        assert_eq!(buckets.tally(months).calls, 90);
+    }
+
+    /// So a call costs as much whether ten thousand are in it or none: there is nothing else to look
+    /// at.
+    #[test]
+    fn a_window_of_time_is_ten_sums_whatever_it_holds() {
+        let mut it = Buckets::new(Duration::from_nanos(1_000), 0);
+        for call in 0..10_000 {
+            it.add(1, call % 2 == 0, false, call / 10);
+        }
+        let Buckets { length: 100, seen: 999, buckets } = &it else {
+            panic!("{it:?}");
+        };
+        assert!(buckets.iter().all(|bucket| bucket.tally.calls == 1_000));
+        assert_eq!(size_of_val(&**buckets), 10 * (size_of::<Tally>() + size_of::<u64>()));
+        assert_eq!(it.tally(999), Tally { calls: 10_000, failures: 5_000, slow: 0 });
     }
 
     #[test]
@@ -344,13 +371,36 @@ mod tests {
         for (resized, held) in [(5_000, 3), (1_000, 3), (200, 1)] {
             let mut buckets = window(time(1_000));
             for now in [150, 450, 950] {
-                buckets.add(true, false, now);
+                buckets.add(true, true, now);
             }
             buckets.resize(time(resized), 1_000);
-            assert_eq!(buckets.tally(1_000).failures, held);
+            let tally = buckets.tally(1_000);
+            assert_eq!((tally.failures, tally.slow), (held, held));
             buckets.resize(config::Window::Calls(3), 1_000);
             assert_eq!(buckets.tally(1_000), Tally::default());
         }
+    }
+
+    #[test]
+    fn in_a_shorter_window_calls_are_as_old_as_the_end_of_their_bucket() {
+        let resized = |calls: &[u64], time, now| {
+            let mut buckets = Buckets::new(Duration::from_nanos(1_000), 0);
+            calls.iter().for_each(|&call| buckets.add(1, true, false, call));
+            buckets.resize(Duration::from_nanos(time), now);
+            buckets
+        };
+        let held = |mut buckets: Buckets, now| buckets.tally(now).failures;
+        assert_eq!(held(resized(&[910], 100, 1_000), 1_000), 1);
+        assert_eq!(held(resized(&[910], 100, 1_000), 1_099), 1);
+        assert_eq!(held(resized(&[910], 100, 1_000), 1_100), 0);
+        // No younger than the present.
+        assert_eq!(held(resized(&[910], 100, 910), 1_009), 1);
+        assert_eq!(held(resized(&[910], 100, 910), 1_010), 0);
+        // What is too old takes the place of nothing younger.
+        assert_eq!(held(resized(&[950, 1_050], 50, 1_050), 1_050), 1);
+        // The same length changes nothing.
+        assert_eq!(held(resized(&[150], 1_000, 200), 1_099), 1);
+        assert_eq!(held(resized(&[150], 1_000, 200), 1_100), 0);
     }
 
     /// The cases of resilience4j and linkerd2-proxy.

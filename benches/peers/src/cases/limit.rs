@@ -43,8 +43,7 @@ pub(crate) fn all() -> Vec<Workload> {
                 Contender::peer("tower-resilience, sliding counter")
                     .both(Good, || resilience_plenty(WindowType::SlidingCounter)),
                 Contender::ours("tower-upstream").both(Good, || ours(Quota::per_second(PLENTY))),
-                // Not together: 64 clones hold 64 times 1/64 of the burst, and one may find none left.
-                Contender::ours("tower-upstream, leased").alone(Good, || {
+                Contender::ours("tower-upstream, leased").both(Good, || {
                     RateLimitLayer::new(Quota::per_second(PLENTY)).lease().layer(Inner)
                 }),
             ],
@@ -76,7 +75,7 @@ pub(crate) fn all() -> Vec<Workload> {
                 Contender::peer("tower_governor (http)")
                     .both(Http(Keys), || tower_governor(AtHand, plenty())),
                 Contender::ours("tower-upstream")
-                    .both(Keys, || ours_by_key(Quota::per_second(PLENTY), 100_000)),
+                    .both(Keys, || ours_by_key(Quota::per_second(PLENTY))),
             ],
         },
         Workload {
@@ -89,7 +88,7 @@ pub(crate) fn all() -> Vec<Workload> {
                 Contender::peer("tower_governor (http)")
                     .both(Http(KeysRefused), || tower_governor(AtHand, once())),
                 Contender::ours("tower-upstream")
-                    .both(KeysRefused, || ours_by_key(Quota::new(1, DAY), 1_000_000)),
+                    .both(KeysRefused, || ours_by_key(Quota::new(1, DAY))),
             ],
         },
     ]
@@ -99,12 +98,11 @@ fn ours(quota: Quota) -> OurRateLimit<Inner, Refuse> {
     ServiceBuilder::new().layer(RateLimitLayer::new(quota)).service(Inner)
 }
 
-/// The request is its own key. To be refused for sure, a key needs more room than the default has.
+/// The request is its own key. So much room that not one of a hundred thousand is forgotten.
 fn ours_by_key(
     quota: Quota,
-    room: usize,
 ) -> impl Service<u64, Response = u64, Error = Error, Future: Send> + Clone + Send + 'static {
-    RateLimitLayer::new(quota).by_key(|key: &u64| *key).max_keys(room).layer(Inner)
+    RateLimitLayer::new(quota).by_key(|key: &u64| *key).max_keys(131_072).layer(Inner)
 }
 
 fn tower_plenty() -> RateLimit<Inner> {
