@@ -220,9 +220,7 @@ impl<const N: usize> Set<N> {
     /// while there is more than the last place, or no less room; without any, where less is owed.
     fn is_roomier(&self, other: &Self, now: u64) -> bool {
         match (self.room(now), other.room(now)) {
-            (0, 0) => {
-                self.owes_until(self.freest()) <= other.owes_until(other.freest())
-            }
+            (0, 0) => self.owes_until(self.freest()) <= other.owes_until(other.freest()),
             (here, there) => here > 1 || here >= there,
         }
     }
@@ -307,9 +305,8 @@ mod loom_models {
 
     /// Keys whose first set of two is the one, and whose second set is given.
     fn keys(table: &Table<1>, second: usize) -> impl Iterator<Item = u64> + '_ {
-        let is_second = move |key: &u64| {
-            std::ptr::eq(table.second_set(*key), &raw const table.sets[second])
-        };
+        let is_second =
+            move |key: &u64| std::ptr::eq(table.second_set(*key), &raw const table.sets[second]);
         (1..).filter(is_second)
     }
 

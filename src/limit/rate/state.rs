@@ -195,7 +195,6 @@ impl State {
         self.refusal.clone().retry_at_stamp(free_at(&self.anchor, self.now(), retry_after))
     }
 
-
     /// Lets a call pass, queues it if it will get its turn by `until`, or refuses it.
     pub(super) fn enter(
         self: &Arc<Self>,
