@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::{BoxError, Call, Quota, RateLimitLayer};
 
@@ -25,7 +26,7 @@ async fn main() -> Result<(), BoxError> {
     let greedy = u64::MAX;
     table.take(&greedy, 2)?;
 
-    let start = tokio::time::Instant::now();
+    let start = Instant::now();
     for key in 0..KEYS {
         service.ready().await?.call(Call::new(key)).await?;
     }

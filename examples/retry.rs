@@ -5,13 +5,12 @@
 use std::{
     convert::Infallible,
     sync::atomic::{AtomicU32, Ordering},
-    time::Instant,
 };
 
 use axum::{Router, body::Body, http::StatusCode, response::IntoResponse, routing::put};
 use futures::stream;
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::Instant};
 use tower::{ServiceBuilder, ServiceExt, retry::RetryLayer};
 use tower_upstream::{
     BoxError,
@@ -25,9 +24,7 @@ async fn main() -> Result<(), BoxError> {
     let address = format!("http://{}/", listener.local_addr()?);
     let server = tokio::spawn(axum::serve(listener, busy()).into_future());
 
-    let budget = Budget::default();
-    let policy =
-        RetryPolicy::new(RetryConfig::up_to(3)).with_judge(ByStatus).with_budget(budget.clone());
+    let policy = RetryPolicy::new(RetryConfig::up_to(3)).with_judge(ByStatus);
     let client = ServiceBuilder::new()
         .layer(ReplayBodyLayer::new())
         .layer(RetryLayer::new(policy))

@@ -304,7 +304,7 @@ async fn all_down_is_said_at_once_after_a_while() {
 #[tokio::test(start_paused = true)]
 async fn all_circuits_open_says_when_the_first_closes_and_touches_nobody() {
     let (farm, endpoints) = farm(2);
-    let config = CircuitBreakerConfig::default().with_failures(1).with_open_for(secs(60));
+    let config = CircuitBreakerConfig::consecutive(1).with_open_for(secs(60)).with_open_jitter(0.0);
     let service = ServiceBuilder::new()
         .layer(BalanceLayer::new(endpoints, RoundRobin::new()))
         .layer(CircuitBreakerLayer::new(config))
@@ -669,7 +669,7 @@ fn runtime() -> tokio::runtime::Runtime {
 #[test]
 fn a_set_whose_runtime_died_starts_again_and_remembers() {
     let (farm, endpoints) = farm(2);
-    let config = CircuitBreakerConfig::default().with_failures(1).with_open_for(secs(86_400));
+    let config = CircuitBreakerConfig::consecutive(1).with_open_for(secs(86_400));
     let layer = CircuitBreakerLayer::new(config);
     let service = ServiceBuilder::new()
         .layer(BalanceLayer::new(endpoints, RoundRobin::new()))

@@ -324,6 +324,23 @@ async fn a_share_of_what_runs_is_given_back_however_it_ends() {
     assert_eq!(it.budget.available(), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_place_is_given_back_when_the_time_is_over() {
+    let mut share = ConcurrentBudget::default();
+    (share.percent, share.min) = (0.0, 1);
+    let attempts = Attempts::up_to(3).overall(ms(50));
+    let it = with_rule(2, attempts, BudgetConfig::Concurrent(share));
+    it.farm.get("a:1").answers(Answer::Fails);
+    it.farm.get("b:1").answers(Answer::Never);
+    let mut service = it.service.clone();
+    let mut call = task::spawn(service.ready().await.unwrap().call(Ask::new(1)));
+    assert_pending!(call.poll());
+    assert_eq!((it.farm.calls(), it.budget.available()), (2, 0));
+    let error = std::future::poll_fn(|cx| call.enter(|_, f| f.poll(cx))).await.unwrap_err();
+    assert_eq!((error.kind(), it.budget.available()), (Kind::Timeout, 1));
+    drop(call);
+}
+
 // Refusals.
 
 fn guarded(

@@ -219,8 +219,11 @@ async fn exactly_the_cap_is_kept() {
 async fn what_is_known_to_be_too_long_is_never_kept() {
     let body = ReplayBody::with_cap(Script::chunks(&["abc", "def"]).known(), 5);
     assert!(body.replay().is_none());
+    let mut body = body;
     assert_eq!(body.size_hint().exact(), Some(6));
-    assert_eq!(read_all(body).await.unwrap().0, b"abcdef");
+    read(&mut body, 1).await.unwrap();
+    assert_eq!(body.size_hint().exact(), Some(3));
+    assert_eq!(read_all(body).await.unwrap().0, b"def");
     let body = ReplayBody::with_cap(Script::chunks(&["abc", "de"]).known(), 5);
     assert!(body.replay().is_some());
 }
@@ -256,6 +259,34 @@ async fn an_error_is_passed_on_and_no_copy_is_sent_after_it() {
 #[tokio::test]
 async fn a_body_that_panics_leaves_an_error() {
     let body = ReplayBody::new(Script::new([data("abc"), Step::Panic]));
+    let copy = body.replay().unwrap();
+    assert!(tokio::spawn(read_all(body)).await.unwrap_err().is_panic());
+    assert!(read_all(copy).await.unwrap_err().contains("panicked"));
+}
+
+/// Panics when it is asked how much is left after its first chunk.
+struct Unsure(bool);
+
+impl Body for Unsure {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        self.0 = true;
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"abc")))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.0 { panic!("the hint of a user panics") } else { SizeHint::default() }
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_panics_later_leaves_an_error_too() {
+    let body = ReplayBody::new(Unsure(false));
     let copy = body.replay().unwrap();
     assert!(tokio::spawn(read_all(body)).await.unwrap_err().is_panic());
     assert!(read_all(copy).await.unwrap_err().contains("panicked"));
@@ -315,6 +346,25 @@ async fn who_comes_last_takes_over_and_who_waited_is_told() {
     sender.lock().unwrap().1.take().unwrap().wake();
     assert!(woken.0.load(SeqCst), "the waker is not that of who reads");
     assert!(matches!(poll(&mut second, &woken), Poll::Ready(Some(Ok(_)))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_takes_over_while_another_reads_gets_the_whole() {
+    let steps: Vec<Step> = (0..50).flat_map(|_| [data("abc"), Step::Pending]).collect();
+    for _ in 0..300 {
+        let first = ReplayBody::new(Script::new(steps.clone()));
+        let mut second = Request::put("/").body(first.replay().unwrap()).unwrap();
+        let reading = tokio::spawn(read_all(first));
+        tokio::task::yield_now().await;
+        second.begin_attempt(2);
+        let whole = tokio::spawn(read_all(second.into_body())).await.unwrap().unwrap();
+        assert_eq!(whole.0.len(), 150);
+        // The other one had all of it, or was told.
+        match reading.await.unwrap() {
+            Ok((bytes, _)) => assert_eq!(bytes.len(), 150),
+            Err(error) => assert!(error.contains("later attempt"), "{error}"),
+        }
+    }
 }
 
 #[tokio::test]

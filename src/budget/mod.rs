@@ -10,8 +10,8 @@
 //! | [`StandardBudget`] | paid from a bank that successes fill, as in the AWS SDKs | never |
 //! | [`ConcurrentBudget`] | a share of the calls that run at this moment, as Envoy counts | never |
 //!
-//! Each of them is lock-free, is charged when a retry is decided, before its backoff, and is only
-//! read by a call that goes well while it is full.
+//! Each of them is lock-free, and is charged when a retry is decided, before its backoff. A call
+//! that goes well while the budget is full only reads it; but for the last, which counts each call.
 
 mod bucket;
 mod concurrent;

@@ -54,7 +54,7 @@ impl Throttle {
         self.tokens.load(Ordering::Relaxed) as f64 / TOKEN as f64
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, any(upstream_loom, all(feature = "http", feature = "tower"))))]
     pub(super) fn set(&self, tokens: f64) {
         self.tokens.store((tokens * TOKEN as f64) as u64, Ordering::Relaxed);
     }

@@ -131,6 +131,8 @@ fn grpc_retry_throttle() {
     assert_eq!(run, 2);
 }
 
+/// For the cases that `retry` runs.
+#[cfg(all(feature = "http", feature = "tower"))]
 impl Budget {
     /// The tokens of a throttle.
     pub(crate) fn tokens(&self) -> f64 {

@@ -222,6 +222,9 @@ mod loom_models {
             let ours = u32::from(window.withdraw(0));
             assert!(ours + thread.join().unwrap() <= 1);
             assert_whole(&window, 0);
+            // What came late is taken out when its slot is used again.
+            window.deposit(SECOND);
+            assert_whole(&window, 0);
         });
     }
 }
@@ -254,6 +257,19 @@ mod tests {
         assert_eq!(window.available(19 * SECOND), 0);
         assert_eq!(window.available(20 * SECOND), 10);
         assert_eq!(window.available(1_000_000 * SECOND), 10);
+    }
+
+    #[test]
+    fn what_comes_late_is_taken_out_when_its_slot_is_used_again() {
+        let window = Window::new(1.0, 0, 100, Duration::from_secs(10));
+        assert_eq!(window.available(10 * SECOND), 0);
+        // From a thread that looked at the clock ten seconds ago.
+        window.deposit(0);
+        window.deposit(10 * SECOND);
+        assert_eq!(window.available(10 * SECOND), 1);
+        // Later than that it counts for nothing.
+        window.deposit(0);
+        assert_eq!(window.available(10 * SECOND), 1);
     }
 
     #[test]

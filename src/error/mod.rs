@@ -136,6 +136,12 @@ impl Error {
         self.retry_at(time::later(now, wait.min(YEAR)))
     }
 
+    /// Moves the error out without counting references, and leaves a bare one of its kind.
+    #[inline(always)]
+    pub(crate) fn take(&mut self) -> Self {
+        Self { word: self.word, rest: self.rest.take() }
+    }
+
     pub(crate) fn at_endpoint(mut self, key: &Arc<str>) -> Self {
         self.rest_mut().endpoint = Some(key.clone());
         self

@@ -330,6 +330,7 @@ impl<S, Req> Course<S, Req> {
 
     /// The last word, with the way that led to it. A refusal from above stays as it is.
     fn give_up(&mut self, last: Error) -> Error {
+        self.permit = None;
         let earlier = std::mem::take(&mut self.errors);
         if earlier.is_empty() && last.is_refused() {
             return last;
@@ -339,6 +340,7 @@ impl<S, Req> Course<S, Req> {
 
     /// The deadline of the whole call has passed, whatever the last attempt would have said.
     fn too_late(&mut self, error: Error) -> Error {
+        self.permit = None;
         let earlier = std::mem::take(&mut self.errors);
         self.noted(if earlier.is_empty() { error } else { error.with_history(earlier) })
     }

@@ -2,7 +2,8 @@
 //!
 //! # When to use
 //! Above a [`BalanceLayer`](crate::balance::BalanceLayer), with only layers of this crate in
-//! between. A single client has no other endpoint: retry with `tower::retry` there.
+//! between. A single client has no other endpoint: retry there, with `tower::retry` and the
+//! `RetryPolicy` of this crate (feature `tower`).
 //!
 //! # How it works
 //! Each attempt goes to an endpoint that this call has not tried, while there is one. The first

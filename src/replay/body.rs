@@ -35,7 +35,7 @@ use crate::{error::BoxError, sync::lock};
 /// use tower_upstream::replay::ReplayBody;
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
-/// let body = ReplayBody::new(Full::from("hello"));
+/// let body = ReplayBody::new(Full::<bytes::Bytes>::from("hello"));
 /// let copy = body.replay().unwrap();
 /// assert_eq!(body.collect().await.unwrap().to_bytes(), "hello");
 /// assert_eq!(copy.collect().await.unwrap().to_bytes(), "hello");
@@ -43,7 +43,8 @@ use crate::{error::BoxError, sync::lock};
 /// ```
 pub struct ReplayBody {
     state: Arc<Mutex<State>>,
-    /// Since when it is its turn to read the rest; 0 before.
+    /// Whose turn it was when this was made, and since when it is its own; 0 before.
+    made: u64,
     turn: u64,
     /// How many of the kept chunks, and how many bytes of them, it gave.
     chunks: usize,
@@ -69,18 +70,18 @@ impl ReplayBody {
         B: Body<Error: Into<BoxError>> + Send + 'static,
     {
         let state = State::new(Box::pin(Plain { body }), cap);
-        Self::of(Arc::new(Mutex::new(state)))
+        Self::of(Arc::new(Mutex::new(state)), 0)
     }
 
-    fn of(state: Arc<Mutex<State>>) -> Self {
-        Self { state, turn: 0, chunks: 0, bytes: 0, gave_trailers: false }
+    fn of(state: Arc<Mutex<State>>, made: u64) -> Self {
+        Self { state, made, turn: 0, chunks: 0, bytes: 0, gave_trailers: false }
     }
 
     /// A copy that begins at the start. `None` where something has passed that was not kept, or
     /// where the body is known to be too long, or failed.
     pub fn replay(&self) -> Option<Self> {
-        let may_fit = lock(&self.state).may_fit();
-        may_fit.then(|| Self::of(self.state.clone()))
+        let state = lock(&self.state);
+        state.may_fit().then(|| Self::of(self.state.clone(), state.turn()))
     }
 
     /// Whether it can be given from the start to the end, as far as is known.
@@ -88,9 +89,10 @@ impl ReplayBody {
         lock(&self.state).may_fit()
     }
 
-    /// Makes it the one that reads the rest, before it is first polled.
+    /// Makes it the one that reads the rest, before it is first polled. Those made before it get
+    /// no turn any more.
     pub(super) fn claim(&mut self) {
-        let (turn, waiting) = lock(&self.state).next_turn();
+        let (turn, waiting) = lock(&self.state).claim();
         self.turn = turn;
         if let Some(waker) = waiting {
             waker.wake();
@@ -99,11 +101,16 @@ impl ReplayBody {
 
     /// What was kept and not given yet, or whether the source can be polled.
     fn next_part(&mut self, cx: &mut Context<'_>) -> Part {
-        if self.turn == 0 && lock(&self.state).is_left(self.chunks) {
-            self.claim();
-        }
         let mut state = lock(&self.state);
+        let mut waiting = None;
+        if self.turn == 0 && state.may_begin(self.made, self.chunks) {
+            (self.turn, waiting) = state.next_turn();
+        }
         let part = state.part(self.turn, self.chunks, self.gave_trailers, cx.waker());
+        drop(state);
+        if let Some(waker) = waiting {
+            waker.wake();
+        }
         match &part {
             Part::Data(chunk) => {
                 self.chunks += 1;
@@ -185,23 +192,28 @@ impl Lent<'_> {
         wanted: bool,
         cx: &mut Context<'_>,
     ) -> Result<Poll<Option<Frame<Bytes>>>, BoxError> {
-        let Some(source) = self.source.take() else {
+        // Asked outside the lock, and while a panic still gives the source back: it is another's
+        // code.
+        let asked = self.source.as_ref().map(|source| (source.is_end_stream(), source.size_hint()));
+        let problem = match &frame {
+            Poll::Ready(Some(Err(error))) => Some(error.to_string()),
+            _ => None,
+        };
+        let (Some(source), Some((over, rest))) = (self.source.take(), asked) else {
             return Ok(Poll::Ready(None));
         };
-        // Asked outside the lock: it is another's code.
-        let (over, rest) = (source.is_end_stream(), source.size_hint());
         let mut state = lock(self.state);
         let forgotten = match &frame {
             Poll::Ready(Some(Ok(frame))) => state.keep(frame, wanted, self.turn),
             _ => Vec::new(),
         };
-        let done = match &frame {
-            Poll::Pending => state.put_back(source, rest),
-            Poll::Ready(Some(Ok(frame))) if !over && !frame.is_trailers() => {
+        let done = match (&frame, problem) {
+            (_, Some(problem)) => state.fail(source, &problem),
+            (Poll::Pending, _) => state.put_back(source, rest),
+            (Poll::Ready(Some(Ok(frame))), _) if !over && !frame.is_trailers() => {
                 state.put_back(source, rest)
             }
-            Poll::Ready(Some(Err(error))) => state.fail(source, &error.to_string()),
-            Poll::Ready(_) => state.end(source),
+            _ => state.end(source),
         };
         let is_ours = state.is_turn_of(self.turn);
         let waker = if is_ours {

@@ -28,6 +28,8 @@ pub(super) struct State {
     /// Whose turn it is to read the rest, and who waits for it.
     turn: u64,
     waker: Option<Waker>,
+    /// The last turn that was claimed for an attempt.
+    claimed: u64,
 }
 
 enum Rest {
@@ -63,6 +65,7 @@ impl State {
             hint,
             turn: 0,
             waker: None,
+            claimed: 0,
         }
     }
 
@@ -94,10 +97,22 @@ impl State {
         self.turn == turn
     }
 
-    /// Whether who has given so many chunks needs the source for more, and has missed nothing.
-    pub(super) fn is_left(&self, chunks: usize) -> bool {
-        let is_read_up = self.complete && chunks >= self.kept.len();
-        is_read_up && matches!(self.rest, Rest::Here(_) | Rest::Lent)
+    /// The same for an attempt that is to be made: those that were made before it come too late.
+    pub(super) fn claim(&mut self) -> (u64, Option<Waker>) {
+        let (turn, waiting) = self.next_turn();
+        self.claimed = self.claimed.max(turn);
+        (turn, waiting)
+    }
+
+    pub(super) fn turn(&self) -> u64 {
+        self.turn
+    }
+
+    /// Whether who was made at the turn `made` may take one: it has given all that was kept, there
+    /// is more, and no attempt was begun since.
+    pub(super) fn may_begin(&self, made: u64, chunks: usize) -> bool {
+        let is_more = matches!(self.rest, Rest::Here(_) | Rest::Lent);
+        self.claimed <= made && is_more && chunks >= self.kept.len()
     }
 
     pub(super) fn part(

@@ -1,4 +1,7 @@
 //! What failing over and waiting may ask of a request.
+//!
+//! With the feature `http`, requests whose body is held in memory are copied as they are. One that
+//! streams is sent once, unless a `ReplayBodyLayer` keeps what passes.
 
 #[cfg(feature = "http")]
 mod body;

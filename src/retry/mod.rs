@@ -9,7 +9,7 @@
 //! as long as each of these agrees:
 //!
 //! * the rule that judges how an attempt ended, [`Judge`]: by the kind of our errors, by status
-//!   of HTTP and gRPC ([`ByStatus`]), or by a [`Classify`](crate::Classify) of yours;
+//!   of HTTP and gRPC (`ByStatus`, feature `http`), or by a [`Classify`](crate::Classify) of yours;
 //! * the request, [`Replay`](crate::Replay): it can be copied, and is idempotent, or the attempt
 //!   was [unsent](crate::Error::is_unsent);
 //! * the deadline, that of the request and [`RetryConfig::overall`]: a wait that would end after
@@ -26,7 +26,7 @@
 //! | you have | use |
 //! |---|---|
 //! | one client, requests that are `Clone` or implement `Replay` | this |
-//! | bodies that stream | this, below a [`ReplayBodyLayer`](crate::replay::ReplayBodyLayer) |
+//! | bodies that stream | this, below a `ReplayBodyLayer` (feature `http`) |
 //! | several endpoints | [`FailoverLayer`](crate::failover::FailoverLayer) |
 //! | a time limit for each attempt | a `tower::timeout::TimeoutLayer` below the retry |
 

@@ -28,6 +28,9 @@ use crate::{
 /// The budget belongs to the policy: its clones, and so all services of one layer, share it. What
 /// a call takes along until it fails is a few words; nothing is allocated before.
 ///
+/// tower asks it nothing of a call whose request could not be copied: such a call puts its share
+/// into the budget, and how it ends is not counted.
+///
 /// # Example
 /// ```
 /// use tower::{ServiceBuilder, ServiceExt, retry::RetryLayer, service_fn};
@@ -110,8 +113,9 @@ impl<R: Clone, J: Clone> RetryPolicy<R, J> {
         RetryPolicy::of(Shared { config, budget, replay: ReplayFn::new(copy), judge })
     }
 
-    /// Lets `judge` say which results are tried again, such as
-    /// [`ByStatus`](crate::retry::ByStatus), or a closure.
+    /// Lets `judge` say which results are tried again: a [`Judge`], such as `ByStatus` (feature
+    /// `http`), or a closure. Write the type of the closure's argument, or the compiler cannot
+    /// tell it.
     pub fn with_judge<K>(self, judge: K) -> RetryPolicy<R, K> {
         let Shared { config, budget, replay, .. } = Shared::clone(&self.shared);
         RetryPolicy::of(Shared { config, budget, replay, judge })

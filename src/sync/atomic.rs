@@ -6,12 +6,12 @@
 #[cfg(all(test, upstream_loom))]
 pub(crate) use loom::sync::{
     Mutex, MutexGuard,
-    atomic::{AtomicU64, AtomicUsize, Ordering, fence},
+    atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
 };
 #[cfg(not(all(test, upstream_loom)))]
 pub(crate) use std::sync::{
     Mutex,
-    atomic::{AtomicU64, AtomicUsize, Ordering, fence},
+    atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
 };
 
 /// As [`lock`](super::lock).

@@ -24,7 +24,6 @@ pub(super) struct Keys {
     quotas: Mutex<Quotas>,
     table: Tables,
     max_keys: usize,
-    refusal: Error,
 }
 
 /// One number for a key where there is one quota, which is the case to be fast in.
@@ -52,7 +51,6 @@ impl Keys {
                 Tables::One(Table::new(max_keys))
             },
             max_keys,
-            refusal: Error::refused(Kind::RateLimited),
         }
     }
 
@@ -103,7 +101,10 @@ impl Keys {
                 table.change(hash, now, |tats| rules.decide(tats, now, cells))
             }
         };
-        taken.map_err(|wait| rate::refuse_at(&self.refusal, &self.anchor, now, wait))
+        match taken {
+            Ok(()) => Ok(()),
+            Err(wait) => Err(rate::refusal(&self.anchor, now, wait)),
+        }
     }
 
     /// How many tokens that is; none where nothing is to be taken.

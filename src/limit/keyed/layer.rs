@@ -17,6 +17,9 @@ use crate::limit::rate::{PerCall, Quotas};
 /// cleaning: whoever has all its tokens back is forgotten by itself. If more than that owe at once,
 /// those are forgotten who owe least, so a flood of keys frees nobody who has spent its quota.
 ///
+/// Of a key the table keeps its place and 32 bits of a seeded hash, so by chance one new key in a
+/// billion shares the quota of another; which one, nobody can foresee.
+///
 /// What is beyond the quota of a key is refused; nobody waits.
 ///
 /// # Example
@@ -52,11 +55,13 @@ impl<K, C> KeyedRateLimitLayer<K, C> {
         Self { keys: Arc::new(Keys::new(quotas, MAX_KEYS)), key, cost }
     }
 
-    /// How many keys may owe tokens at once before some are forgotten early: 2 of 100 are at this
-    /// number, and more beyond it. Default 100,000; from 1 to 2^24 (16,777,216).
+    /// How many keys may owe tokens at once before some are forgotten early: at this number 4 in a
+    /// million are, at three quarters of it none in ten million, at twice the number 2 in 100.
+    /// Default 100,000; from 1 to 2^24 (16,777,216).
     ///
     /// The table takes 32 bytes for each, or 96 with several quotas: 3.2 MB by default, at once and
-    /// for good. Set it while building: the tokens are the layer's own from here on.
+    /// for good. A call reads one cache line of it, or two. Set it while building: the tokens are the
+    /// layer's own from here on.
     #[must_use]
     pub fn max_keys(self, max_keys: usize) -> Self {
         Self { keys: Arc::new(Keys::new(self.keys.quotas(), max_keys)), ..self }

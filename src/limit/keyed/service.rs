@@ -73,7 +73,8 @@ where
         self.inner.poll_ready(cx).map_err(Error::from_service)
     }
 
-    #[inline]
+    // Always: see `RateLimit`.
+    #[inline(always)]
     fn call(&mut self, request: Req) -> Self::Future {
         match self.admit(&request) {
             Ok(()) => ResponseFuture::called(self.inner.call(request)),

@@ -10,6 +10,9 @@ use crate::sync::{
     atomic::{AtomicU64, Mutex, Ordering, lock},
 };
 
+/// A lease is so small a part of all that may be leased, and that of the burst.
+const LEASES: u64 = 8;
+
 /// With one quota a take is one compare-and-swap. Several are taken under a lock, since all of them
 /// allow a call or none does; who is refused takes it in neither case, and writes nothing.
 ///
@@ -21,6 +24,8 @@ pub(in crate::limit) struct Bucket {
     rules: LiveRules,
     /// Whether there are leases; see [`lease`](Self::lease).
     leased: bool,
+    /// The tokens of all leases, those that were spent since included.
+    lent: AtomicU64,
     tats: Padded<[AtomicU64; MOST]>,
     book: Mutex<Book>,
 }
@@ -47,6 +52,8 @@ pub(in crate::limit) struct Receipt {
 #[derive(Debug, Clone, Copy)]
 pub(in crate::limit) struct Lease {
     pub(in crate::limit) tokens: u64,
+    /// How many there were at first.
+    lent: u64,
     /// From then on they are worth nothing.
     pub(in crate::limit) until: u64,
     pub(in crate::limit) receipt: Receipt,
@@ -59,6 +66,7 @@ impl Bucket {
         Self {
             rules: LiveRules::new(&rules_of(&quotas, leased)),
             leased,
+            lent: AtomicU64::new(0),
             tats: Padded(std::array::from_fn(|_| AtomicU64::new(0))),
             book: Mutex::new(book),
         }
@@ -79,15 +87,18 @@ impl Bucket {
     }
 
     /// Takes `cells` that fit, or none. If there are none: the nanoseconds until there are.
-    #[inline]
+    #[inline(always)]
     pub(in crate::limit) fn take(&self, now: u64, cells: u64) -> Result<(), u64> {
         if self.rules.is_one() {
-            return self.take_of_one(now, cells).map(drop);
+            return match self.take_of_one(now, cells) {
+                Ok(_) => Ok(()),
+                Err(wait) => Err(wait),
+            };
         }
         self.take_of_all(now, cells)
     }
 
-    #[inline]
+    #[inline(always)]
     fn take_of_one(&self, now: u64, cells: u64) -> Result<u64, u64> {
         let tats = &self.tats.0[0];
         let mut tat = tats.load(Ordering::Relaxed);
@@ -138,7 +149,7 @@ impl Bucket {
         if let [rule] = rules.each() {
             // Of one quota others take without the lock.
             let mut after = [0; MOST];
-            after[0] = change(&self.tats.0[0], |tat| rule.after(tat, now, cells));
+            after[0] = change(&self.tats.0[0], |tat| rule.after(tat, now, cells)).1;
             return after;
         }
         let after = rules.after(&self.load(), now, cells);
@@ -183,18 +194,39 @@ impl Bucket {
     /// For let a lease be of `k` tokens and live as long as the bucket takes to refill `k`. The calls
     /// of a window took their tokens in it or in the life of a lease before it; the rule, whose burst
     /// is `k` less than the quota's, lets through `burst - k`, what the window brings, and the `k`
-    /// that a lease's life brings.
+    /// that a lease's life brings. That holds for those that are smaller, too.
+    ///
+    /// All leases together are an eighth of the burst at most: each is an eighth of what of it is
+    /// not lent. So the first gets 1/64 of the burst; `n` clones that lease again and again get
+    /// `1 / (7 + n)` of that eighth each.
     pub(in crate::limit) fn lease(&self, now: u64, cells: u64) -> Result<Option<Lease>, u64> {
-        let most = lock(&self.book).quotas.lease();
+        let lent = if self.leased { self.lend() } else { 0 };
         let rules = self.rules.load();
-        let life = rules.each().iter().map(|rule| rule.parts().0.saturating_mul(most)).min();
-        if let (Some(life), true) = (life, self.leased && most > cells) {
-            if let Ok(receipt) = self.take_refundable(now, most) {
+        let life = rules.each().iter().map(|rule| rule.parts().0.saturating_mul(lent)).min();
+        if let (Some(life), true) = (life, lent > cells) {
+            if let Ok(receipt) = self.take_refundable(now, lent) {
                 let until = now.saturating_add(life);
-                return Ok(Some(Lease { tokens: most - cells, until, receipt }));
+                return Ok(Some(Lease { tokens: lent - cells, lent, until, receipt }));
             }
         }
+        self.lent.fetch_sub(lent, Ordering::Relaxed);
         self.take(now, cells).map(|()| None)
+    }
+
+    /// How many tokens may be leased, which are on record from here on.
+    fn lend(&self) -> u64 {
+        let all = LEASES * lock(&self.book).quotas.lease();
+        let part = |lent: u64| all.saturating_sub(lent) / LEASES;
+        part(change(&self.lent, |lent| lent + part(lent)).0)
+    }
+
+    /// Gives back what is left, once.
+    pub(in crate::limit) fn end_lease(&self, lease: &mut Lease, now: u64) {
+        self.lent.fetch_sub(std::mem::take(&mut lease.lent), Ordering::Relaxed);
+        let tokens = std::mem::take(&mut lease.tokens);
+        if tokens > 0 {
+            self.refund(&lease.receipt, now, tokens);
+        }
     }
 
     /// Nanoseconds until the last of `cells` gets its token.
@@ -246,11 +278,11 @@ fn rules_of(quotas: &Quotas, leased: bool) -> Rules {
     quotas.iter().map(|quota| quota.rule_without(aside)).collect()
 }
 
-/// What it came to.
-fn change(number: &AtomicU64, to: impl Fn(u64) -> u64) -> u64 {
+/// What it was, and what it came to.
+fn change(number: &AtomicU64, to: impl Fn(u64) -> u64) -> (u64, u64) {
     let changed = number.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| Some(to(now)));
     let (Ok(before) | Err(before)) = changed;
-    to(before)
+    (before, to(before))
 }
 
 impl Book {
@@ -306,5 +338,68 @@ mod loom_models {
             assert_eq!(bucket.remaining(0), 1);
             assert!(bucket.take(0, 1).is_ok() && bucket.take(0, 1).is_err());
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{super::quota::Quota, *};
+    use proptest::prelude::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+        /// What is given back never makes more of what was not: the calls that came to something
+        /// keep to the quotas.
+        #[test]
+        fn what_comes_back_adds_nothing_to_the_quota(
+            burst in 1..8_u32,
+            steps in prop::collection::vec((0..25_u64, 1..4_u32, any::<bool>(), 0..6_usize), 1..150),
+        ) {
+            const INTERVALS: [u64; 2] = [10, 7];
+            let quotas = INTERVALS
+                .map(|interval| Quota::new(1, Duration::from_nanos(interval)).burst(burst));
+            for several in [false, true] {
+                let quotas = if several { quotas.into() } else { quotas[0].into() };
+                let bucket = Bucket::new(quotas, false);
+                let (mut now, mut open, mut calls) = (0, Vec::new(), Vec::new());
+                for &(passed, cells, comes_back, which) in &steps {
+                    now += passed;
+                    let cells = u64::from(cells.min(burst));
+                    if comes_back {
+                        open.extend(bucket.take_refundable(now, cells).ok().zip(Some(cells)));
+                    } else if bucket.take(now, cells).is_ok() {
+                        calls.push((now, cells));
+                    }
+                    if which < open.len() {
+                        let (receipt, cells) = open.remove(which);
+                        bucket.refund(&receipt, now, cells);
+                    }
+                }
+                // In any window: the burst, and what the time between brings.
+                for (first, &(from, _)) in calls.iter().enumerate() {
+                    let mut sum = 0;
+                    for &(to, cells) in &calls[first..] {
+                        sum += cells;
+                        let most = u64::from(burst) + (to - from) / INTERVALS[0];
+                        prop_assert!(sum <= most, "{sum} from {from} to {to}, {several}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_comes_back_at_once_was_never_taken() {
+        let quotas = [Quota::per_second(1).burst(5), Quota::per_minute(1).burst(9)];
+        let bucket = Bucket::new(quotas.into(), false);
+        bucket.take(7, 2).unwrap();
+        let before = bucket.load();
+        let receipt = bucket.take_refundable(7, 3).unwrap();
+        assert_eq!(bucket.remaining(7), 0);
+        bucket.refund(&receipt, 7, 3);
+        assert_eq!(bucket.load(), before);
     }
 }

@@ -189,6 +189,10 @@ impl<C> RateLimitLayer<Refuse, C> {
     /// nothing that others read: for a quota that many threads take of, through clones that live
     /// for long. A clone for each call costs more with it than without.
     ///
+    /// All clones together hold an eighth of the burst at most, so one takes less, the more of them
+    /// there are: each an eighth of what of it is left. A clone that made a call and then none keeps
+    /// its part of that eighth until it drops; the tokens come back to all others before.
+    ///
     /// The quota holds all the same: in no window are there more calls than it admits. To that end
     /// a clone may keep what it took no longer than the bucket takes to refill as much, and the
     /// burst that all share is less by one such part, of which `remaining` tells; and by what others

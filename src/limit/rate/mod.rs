@@ -57,6 +57,6 @@ pub(super) use self::{
     gcra::Decision,
     live_rules::LiveRules,
     quotas::{MOST, Rules, Tats},
-    state::{never, refuse_at},
+    state::{never, refusal},
 };
 pub use crate::guard::ResponseFuture;

@@ -229,51 +229,6 @@ mod tests {
             }
         }
 
-        /// What is given back never makes more of what was not: the calls that were made keep to
-        /// the quota as if the others had never come.
-        #[test]
-        fn what_is_given_back_was_never_taken_and_no_more(
-            interval in 1..20_u64,
-            burst in 1..8_u32,
-            steps in prop::collection::vec((0..25_u64, 0..4_u32, any::<bool>(), 0..6_usize), 1..150),
-        ) {
-            let rule = Gcra::new(interval, burst);
-            let (mut tat, mut refunded, mut now) = (0, 0, 0);
-            let mut open: Vec<(u64, u64)> = Vec::new();
-            // The calls that came to something, as a rule of their own would count them, each at
-            // the time when it was taken.
-            let mut calls: Vec<(u64, u64)> = Vec::new();
-            let mut lost: Vec<(u64, u64, u64)> = Vec::new();
-            for (passed, cells, comes_back, which) in steps {
-                now += passed;
-                let cells = u64::from(cells.min(burst));
-                if rule.wait(tat, now, cells) == 0 && cells > 0 {
-                    tat = rule.after(tat, now, cells);
-                    if comes_back {
-                        open.push((tat + refunded, cells));
-                        lost.push((tat + refunded, now, cells));
-                    } else {
-                        calls.push((now, cells));
-                    }
-                } else if which < open.len() {
-                    let (position, cells) = open.remove(which);
-                    let back = rule.refund(position - refunded.min(position), now, cells);
-                    prop_assert!(back <= interval * cells);
-                    refunded += back;
-                    tat -= back;
-                }
-            }
-            // In any window: no more than the burst and what the time between brings.
-            for from in 0..calls.len() {
-                let mut sum = 0;
-                for &(at, cells) in &calls[from..] {
-                    sum += cells;
-                    let brings = (at - calls[from].0) / interval;
-                    prop_assert!(sum <= u64::from(burst) + brings + 1, "{sum} until {at}");
-                }
-            }
-        }
-
         #[test]
         fn rescaling_keeps_the_share_and_never_gives_more(
             before in (1..1_000_u64, 1..100_u32),

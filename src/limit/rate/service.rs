@@ -88,7 +88,8 @@ macro_rules! refusing {
                 self.permit.poll_reserve(cx).map(Ok)
             }
 
-            #[inline]
+            // Always: a future that is returned in memory is read before it is there.
+            #[inline(always)]
             fn call(&mut self, request: Req) -> Self::Future {
                 let ($permit, $cells) = (&mut self.permit, self.cost.of(&request));
                 match $spend {

@@ -107,6 +107,20 @@ impl State {
         self.bucket.fitting(cells).map_err(never)
     }
 
+    /// Takes the tokens of a call, or refuses it, where none are reserved.
+    #[inline(always)]
+    pub(super) fn spend(&self, cells: u32) -> Result<(), Error> {
+        let cells = self.fitting(cells)?;
+        if cells == 0 {
+            return Ok(());
+        }
+        let now = self.now();
+        match self.bucket.take(now, cells) {
+            Ok(()) => Ok(()),
+            Err(wait) => Err(refusal(&self.anchor, now, wait)),
+        }
+    }
+
     /// Takes as many as fit into a bucket. Where tokens may be reserved, these are reserved too,
     /// so that nobody takes what another holds.
     #[inline]
@@ -178,14 +192,9 @@ impl State {
     /// Says no, and when to come back.
     #[cold]
     pub(super) fn refuse(&self, retry_after: u64) -> Error {
-        self.refuse_at(self.now(), retry_after)
+        self.refusal.clone().retry_at_stamp(free_at(&self.anchor, self.now(), retry_after))
     }
 
-    /// The same where the time is known.
-    #[inline]
-    pub(super) fn refuse_at(&self, now: u64, retry_after: u64) -> Error {
-        refuse_at(&self.refusal, &self.anchor, now, retry_after)
-    }
 
     /// Lets a call pass, queues it if it will get its turn by `until`, or refuses it.
     pub(super) fn enter(
@@ -210,17 +219,19 @@ impl State {
     }
 }
 
-/// `refusal`, with the moment to come back: at most a year after `now`.
-#[inline]
-pub(in crate::limit) fn refuse_at(
-    refusal: &Error,
-    anchor: &Anchor,
-    now: u64,
-    retry_after: u64,
-) -> Error {
+/// The refusal where there is no endpoint to name: made on the spot, since a copy would ask whether
+/// there is anything to share.
+#[inline(always)]
+pub(in crate::limit) fn refusal(anchor: &Anchor, now: u64, retry_after: u64) -> Error {
+    Error::refused(Kind::RateLimited).retry_at_stamp(free_at(anchor, now, retry_after))
+}
+
+/// The stamp of the moment to come back: at most a year after `now`.
+#[inline(always)]
+fn free_at(anchor: &Anchor, now: u64, retry_after: u64) -> i64 {
     const YEAR: u64 = 365 * 86_400 * 1_000_000_000;
-    let stamp = anchor.stamp(now).saturating_add(retry_after.min(YEAR) as i64);
-    refusal.clone().retry_at_stamp(stamp)
+    // Both are far from the end of their range, and an error keeps the low bits only.
+    anchor.stamp(now).wrapping_add(retry_after.min(YEAR) as i64)
 }
 
 /// So many tokens never fit.
