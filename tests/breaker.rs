@@ -546,6 +546,7 @@ async fn who_is_ready_below_a_balancer_calls_with_its_own_place() {
     ready.ready().await.unwrap();
     let mut waits = task::spawn(other.ready());
     assert_pending!(waits.poll());
+    assert!(!waits.is_woken(), "it rests");
     let call = ready.call(Ask::new(1));
     assert!(!waits.is_woken(), "no place was free in between");
     drop(call);
