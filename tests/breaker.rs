@@ -522,18 +522,41 @@ async fn waiting_for_an_open_circuit_below_a_balancer_ends_in_time_with_few_poll
     assert!(polls.load(SeqCst) <= 4, "{polls:?}");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_place_of_before_is_worth_nothing_below_a_balancer() {
-    let layer = CircuitBreakerLayer::new(config());
+/// One of an endpoint's connections, half-open.
+async fn half_open_below(
+    layer: &CircuitBreakerLayer,
+    farm: &Farm,
+) -> (Arc<Member>, CircuitBreaker<Probe>) {
     let member = Member::new(Endpoint::new("a:1").unwrap());
-    let farm = Farm::default();
     let service = layer.layer(farm.clone()).connect(&member);
     farm.get("a:1").answers(Answer::Fails);
     for _ in 0..3 {
         service.clone().oneshot(Ask::new(1)).await.unwrap_err();
     }
     half_open().await;
-    let mut late = service.clone();
+    (member, service)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_ready_below_a_balancer_calls_with_its_own_place() {
+    let (layer, farm) = (CircuitBreakerLayer::new(config().with_probes(1)), Farm::default());
+    let (_, service) = half_open_below(&layer, &farm).await;
+    farm.get("a:1").answers(Answer::ByHand);
+    let (mut ready, mut other) = (service.clone(), service);
+    ready.ready().await.unwrap();
+    let mut waits = task::spawn(other.ready());
+    assert_pending!(waits.poll());
+    assert!(!waits.is_woken(), "it rests");
+    let call = ready.call(Ask::new(1));
+    assert!(!waits.is_woken(), "no place was free in between");
+    drop(call);
+    assert!(waits.is_woken());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_of_before_is_worth_nothing_below_a_balancer() {
+    let (layer, farm) = (CircuitBreakerLayer::new(config()), Farm::default());
+    let (member, mut late) = half_open_below(&layer, &farm).await;
     late.ready().await.unwrap();
     assert!(member.is_eligible(), "there is another place");
     let handle = layer.handle_for("a:1").unwrap();

@@ -92,6 +92,8 @@ fn who_comes_late_with_an_older_time_erases_nothing() {
     buckets.add(1, true, false, 2_050);
     buckets.add(1, true, false, 1_049);
     assert_eq!(buckets.tally(2_050).failures, 2);
+    buckets.spread_good(3, 1_049);
+    assert_eq!((buckets.tally(2_050).calls, buckets.tally(2_050).failures), (5, 2));
     // Nor does it bring anything back.
     buckets.add(1, true, false, 3_550);
     assert_eq!((buckets.tally(2_050).failures, buckets.tally(3_550).failures), (1, 1));
