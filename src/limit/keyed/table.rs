@@ -340,7 +340,7 @@ mod loom_models {
                 let key = keys(&table, 1).next().unwrap();
                 let other = table.clone();
                 // Of a rate so slow that there is one token in all.
-                let take = |table: &Table<1>, now| {
+                let take = move |table: &Table<1>, now| {
                     table.change(key, now, |&[tat]| if tat == 0 { Ok([9_999]) } else { Err(()) })
                 };
                 let thread = thread::spawn(move || take(&other, later).is_ok());

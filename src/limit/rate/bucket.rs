@@ -1,7 +1,7 @@
 //! The tokens of one or several quotas, that many take of at once. Time is passed in.
 
 use super::{
-    gcra::{Decision, NeverFits},
+    gcra::NeverFits,
     live_rules::LiveRules,
     quotas::{MOST, Quotas, Rules, Tats},
 };
@@ -103,17 +103,15 @@ impl Bucket {
         let tats = &self.tats.0[0];
         let mut tat = tats.load(Ordering::Relaxed);
         loop {
-            match self.rules.first().decide(tat, now, cells) {
-                Decision::Allowed { new_tat } => match tats.compare_exchange_weak(
-                    tat,
-                    new_tat,
-                    Ordering::Relaxed,
-                    Ordering::Relaxed,
-                ) {
-                    Ok(_) => return Ok(new_tat),
-                    Err(seen) => tat = seen,
-                },
-                Decision::Refused { retry_after } => return Err(retry_after),
+            let rule = self.rules.first();
+            let wait = rule.wait(tat, now, cells);
+            if wait > 0 {
+                return Err(wait);
+            }
+            let new = rule.after(tat, now, cells);
+            match tats.compare_exchange_weak(tat, new, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Ok(new),
+                Err(seen) => tat = seen,
             }
         }
     }

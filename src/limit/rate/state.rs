@@ -33,6 +33,18 @@ pub(super) struct State {
     pub(super) members: ByMember<State>,
 }
 
+/// There are no tokens.
+#[derive(Debug)]
+pub(super) enum No {
+    /// Not until so many nanoseconds after `now`, which is yet to be told; to nobody but a caller,
+    /// since there is no endpoint.
+    Until {
+        now: u64,
+        wait: u64,
+    },
+    Told(Error),
+}
+
 /// What there is only below a balancer, where a token is reserved by `poll_ready`.
 pub(super) struct AtMember {
     member: Arc<Member>,
@@ -107,17 +119,26 @@ impl State {
         self.bucket.fitting(cells).map_err(never)
     }
 
-    /// Takes the tokens of a call, or refuses it, where none are reserved.
+    /// Takes the tokens of a call where none are reserved.
     #[inline(always)]
-    pub(super) fn spend(&self, cells: u32) -> Result<(), Error> {
-        let cells = self.fitting(cells)?;
+    pub(super) fn spend(&self, cells: u32) -> Result<(), No> {
+        let cells = self.fitting(cells).map_err(No::Told)?;
         if cells == 0 {
             return Ok(());
         }
         let now = self.now();
         match self.bucket.take(now, cells) {
             Ok(()) => Ok(()),
-            Err(wait) => Err(refusal(&self.anchor, now, wait)),
+            Err(wait) => Err(No::Until { now, wait }),
+        }
+    }
+
+    /// What a call is answered with that got no tokens.
+    #[inline(always)]
+    pub(super) fn refusal(&self, no: No) -> Error {
+        match no {
+            No::Until { now, wait } => refusal(&self.anchor, now, wait),
+            No::Told(error) => error,
         }
     }
 
