@@ -36,11 +36,10 @@ pub(super) struct State {
 /// There are no tokens.
 #[derive(Debug)]
 pub(super) enum No {
-    /// Not until so many nanoseconds after `now`, which is yet to be told; to nobody but a caller,
-    /// since there is no endpoint.
+    /// Not until `free`, which the caller is yet to be told.
     Until {
+        free: u64,
         now: u64,
-        wait: u64,
     },
     Told(Error),
 }
@@ -122,14 +121,24 @@ impl State {
     /// Takes the tokens of a call where none are reserved.
     #[inline(always)]
     pub(super) fn spend(&self, cells: u32) -> Result<(), No> {
-        let cells = self.fitting(cells).map_err(No::Told)?;
-        if cells == 0 {
-            return Ok(());
+        if cells == 1 && self.bucket.has_one_quota() {
+            let now = self.now();
+            return match self.bucket.take_one(now) {
+                Ok(()) => Ok(()),
+                Err(free) => Err(No::Until { free, now }),
+            };
         }
-        let now = self.now();
-        match self.bucket.take(now, cells) {
+        match self.spend_several(cells) {
             Ok(()) => Ok(()),
-            Err(wait) => Err(No::Until { now, wait }),
+            Err(error) => Err(No::Told(error)),
+        }
+    }
+
+    #[inline(never)]
+    fn spend_several(&self, cells: u32) -> Result<(), Error> {
+        match self.fitting(cells)? {
+            0 => Ok(()),
+            cells => self.take(cells).map_err(|wait| self.refuse(wait)),
         }
     }
 
@@ -137,7 +146,11 @@ impl State {
     #[inline(always)]
     pub(super) fn refusal(&self, no: No) -> Error {
         match no {
-            No::Until { now, wait } => refusal(&self.anchor, now, wait),
+            // Made on the spot: a copy would ask whether there is anything to share. Of a single
+            // token the moment is a year away at most.
+            No::Until { free, now } => {
+                Error::refused(Kind::RateLimited).retry_at_stamp(self.anchor.stamp_of(free, now))
+            }
             No::Told(error) => error,
         }
     }
@@ -216,7 +229,6 @@ impl State {
         self.refusal.clone().retry_at_stamp(free_at(&self.anchor, self.now(), retry_after))
     }
 
-
     /// Lets a call pass, queues it if it will get its turn by `until`, or refuses it.
     pub(super) fn enter(
         self: &Arc<Self>,
@@ -240,19 +252,11 @@ impl State {
     }
 }
 
-/// The refusal where there is no endpoint to name: made on the spot, since a copy would ask whether
-/// there is anything to share.
-#[inline(always)]
-pub(in crate::limit) fn refusal(anchor: &Anchor, now: u64, retry_after: u64) -> Error {
-    Error::refused(Kind::RateLimited).retry_at_stamp(free_at(anchor, now, retry_after))
-}
-
 /// The stamp of the moment to come back: at most a year after `now`.
-#[inline(always)]
-fn free_at(anchor: &Anchor, now: u64, retry_after: u64) -> i64 {
+#[inline]
+pub(in crate::limit) fn free_at(anchor: &Anchor, now: u64, retry_after: u64) -> i64 {
     const YEAR: u64 = 365 * 86_400 * 1_000_000_000;
-    // Both are far from the end of their range, and an error keeps the low bits only.
-    anchor.stamp(now).wrapping_add(retry_after.min(YEAR) as i64)
+    anchor.stamp_of(now.saturating_add(retry_after.min(YEAR)), now)
 }
 
 /// So many tokens never fit.
