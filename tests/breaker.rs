@@ -17,7 +17,7 @@ use tower_upstream::{
     BoxError, CircuitBreakerConfig, CircuitBreakerLayer, Connect, Endpoint, Error, Kind, Member,
     Outcome,
     balance::{BalanceLayer, RoundRobin},
-    breaker::{CircuitBreaker, CircuitBreakerHandle, CircuitState},
+    breaker::{CircuitBreaker, CircuitBreakerHandle, CircuitState, Window},
     discover,
 };
 
@@ -103,10 +103,22 @@ async fn failures_in_a_row_count_only_with_enough_calls_in_the_window() {
     it.calls(Answer::Fails, 9).await;
     assert_eq!(it.handle.state(), CircuitState::Closed);
     sleep(secs(11)).await;
-    it.calls(Answer::Fails, 9).await;
+    it.calls(Answer::Good, 1).await;
+    it.calls(Answer::Fails, 8).await;
     assert_eq!(it.handle.state(), CircuitState::Closed);
     it.calls(Answer::Fails, 1).await;
     assert_eq!(it.handle.state(), CircuitState::Open);
+    // As many failures in a row are enough, however seldom they come and however small the window.
+    for window in [Window::Calls(5), Window::Time(secs(1))] {
+        let it = alone(config().with_failures_min_calls(10).with_window(window));
+        for _ in 0..9 {
+            it.calls(Answer::Fails, 1).await;
+            sleep(secs(5)).await;
+        }
+        assert_eq!(it.handle.state(), CircuitState::Closed);
+        it.calls(Answer::Fails, 1).await;
+        assert_eq!(it.handle.state(), CircuitState::Open);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -38,6 +38,7 @@ where
 fn circuit_breaker() {
     let config: CircuitBreakerConfig = read(json!({
         "enabled": false,
+        "metrics_only": true,
         "failures": 7,
         "failures_min_calls": 9,
         "failure_ratio": 0.25,

@@ -157,16 +157,37 @@ impl Admitted {
             counts.failures.fetch_add(1, Ordering::Relaxed);
             lease.core().last_failure.store(time::stamp(time::now()), Ordering::Relaxed);
         }
-        if slow {
+        if ended.is_some_and(|ended| ended.slow) {
             counts.slow.fetch_add(1, Ordering::Relaxed);
         }
         Circuit::apply(&shared, |machine, now| machine.settle(ticket, ended, now));
     }
 
+    /// The head of the response is there, and its body goes on: from now on time is no matter. Whether
+    /// it was slow.
+    #[cfg(feature = "http")]
+    pub(super) fn goes_on(&mut self) -> bool {
+        let slow = self.lease.as_ref().is_some_and(|lease| {
+            let circuit = lease.core();
+            self.took(circuit, circuit.slow_after())
+        });
+        self.ticket.begin(None);
+        slow
+    }
+
+    /// Makes the call; if that panics it has failed.
+    #[inline(always)]
+    pub(super) fn call<R>(mut self, call: impl FnOnce() -> R) -> (R, Self) {
+        let panics = IfPanics(&mut self);
+        let called = call();
+        std::mem::forget(panics);
+        (called, self)
+    }
+
     /// The call panicked.
     #[cold]
     #[inline(never)]
-    pub(super) fn panicked(&mut self) {
+    fn panicked(&mut self) {
         if let Some(lease) = self.lease.take() {
             Self::settle_slowly(&lease, self.ticket, Outcome::Failure, false);
         }
@@ -180,6 +201,15 @@ impl Admitted {
             let outcome = if failed { Outcome::Failure } else { Outcome::Ignored };
             Self::settle_slowly(&lease, self.ticket, outcome, false);
         }
+    }
+}
+
+/// Dropped only while unwinding: a call that panics has failed.
+pub(super) struct IfPanics<'a>(pub(super) &'a mut Admitted);
+
+impl Drop for IfPanics<'_> {
+    fn drop(&mut self) {
+        self.0.panicked();
     }
 }
 
@@ -207,18 +237,19 @@ mod tests {
     fn good_calls_look_seldom_and_before_their_number_is_full() {
         let config = CircuitBreakerConfig::default().with_window(Window::Calls(100));
         let shared = Policy::new(config, None).circuit();
+        let mine = shared.take();
         let good_call = || {
             let ticket = Circuit::admit(&shared).unwrap();
             Admitted::new(&shared, ticket).settle(Outcome::Success);
         };
         good_call();
         let ticket = shared.core().word().ticket();
-        assert_eq!(shared.local().count_good(ticket), Counted::Yes);
-        shared.local().fill();
+        assert_eq!(mine.local().count_good(ticket), Counted::Yes);
+        mine.local().fill();
         good_call();
         let word = shared.core().word();
         assert_eq!((word.state(), word.generation()), (CircuitState::Closed, 1));
-        assert_eq!(shared.local().good(), 0);
+        assert_eq!(mine.local().good(), 0);
         assert_eq!(Circuit::apply(&shared, |machine, now| machine.tally(now)).calls, 100);
     }
 }

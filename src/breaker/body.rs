@@ -21,10 +21,12 @@ use crate::{
 ///
 /// `C` judges the head, and what it holds for a failure is one at once. Else the call goes on until
 /// its body ends: a body that breaks is a failure, and so is a gRPC answer without a status; a gRPC
-/// status in the trailers is judged as [`HttpClassify`] does. A half-open place is held until then. A
-/// body that is dropped before its end is a cancelled call; see
-/// [`cancelled`](super::CircuitBreakerConfig::cancelled). Whether a call was slow is a matter of its
-/// head.
+/// status in the trailers is judged as [`HttpClassify`] does. A half-open place is held until then.
+///
+/// Time is a matter of the head alone: a stream may be open for hours. So whether a call was slow is
+/// known with its head, and a body that is dropped before its end says nothing, however long it was
+/// open, unless [`cancelled`](super::CircuitBreakerConfig::cancelled) is
+/// [`Failure`](super::Cancelled::Failure).
 ///
 /// To count such a call as in flight as long, put a `TrackLayer` below the balancer as well.
 ///
@@ -61,10 +63,13 @@ where
         if !goes_on {
             admitted.settle(outcome);
         }
-        let rest = std::mem::replace(admitted, Admitted::nothing());
+        let slow = goes_on && admitted.goes_on();
+        let call = std::mem::replace(admitted, Admitted::nothing());
         result.map(|response| {
-            let is_grpc = wire::is_grpc(response.headers());
-            response.map(|body| JudgedBody { body, call: Some(rest), is_grpc })
+            // One that has its status in the head owes none.
+            let headers = response.headers();
+            let owes_status = wire::is_grpc(headers) && wire::grpc_status(headers).is_none();
+            response.map(|body| JudgedBody { body, call: Some(call), owes_status, slow })
         })
     }
 }
@@ -76,7 +81,8 @@ pin_project! {
         body: B,
         // Settled, or dropped before, which is cancelled.
         call: Option<Admitted>,
-        is_grpc: bool,
+        owes_status: bool,
+        slow: bool,
     }
 }
 
@@ -90,12 +96,19 @@ impl<B: Body> Body for JudgedBody<B> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
         let frame = ready!(this.body.as_mut().poll_frame(cx));
-        let without_status = if *this.is_grpc { Outcome::Failure } else { Outcome::Success };
+        let without_status = match (*this.owes_status, *this.slow) {
+            (true, _) => Outcome::Failure,
+            (false, true) => Outcome::Slow,
+            (false, false) => Outcome::Success,
+        };
         let end = match &frame {
             Some(Err(_)) => Some(Outcome::Failure),
             Some(Ok(frame)) => match frame.trailers_ref() {
                 Some(trailers) => Some(match wire::grpc_trailer(trailers) {
-                    Some(status) if *this.is_grpc => of_grpc(status, trailers),
+                    Some(status) if *this.owes_status => match of_grpc(status, trailers) {
+                        Outcome::Success if *this.slow => Outcome::Slow,
+                        outcome => outcome,
+                    },
                     _ => without_status,
                 }),
                 // Who reads to the last frame need not ask for the `None` after it.
@@ -121,7 +134,7 @@ impl<B: Body> Body for JudgedBody<B> {
 impl<B: Default> Default for JudgedBody<B> {
     /// A body that belongs to no call.
     fn default() -> Self {
-        Self { body: B::default(), call: None, is_grpc: false }
+        Self { body: B::default(), call: None, owes_status: false, slow: false }
     }
 }
 

@@ -2,21 +2,17 @@
 
 use std::{
     fmt,
-    pin::Pin,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
-    task::{Context, Wake, Waker},
     time::Duration,
 };
-
-use tokio::time::Sleep;
 
 use super::{
     CircuitState, Transition,
     config::{Cancelled, CircuitBreakerConfig},
-    core::Core,
+    core::{Change, Core},
     counts::Counts,
     machine::{Machine, Now},
     policy::Policy,
@@ -40,7 +36,8 @@ pub(super) struct Circuit {
     /// When an open circuit becomes half-open, as a stamp.
     until: AtomicI64,
     pub(super) last_failure: AtomicI64,
-    alarm: Arc<Alarm>,
+    /// Up to when refusals need not ask the machine, by the clock of the circuit.
+    surely_open_until: AtomicU64,
     policy: Arc<Policy>,
     /// Where the circuit is one endpoint's.
     bound: Option<Bound>,
@@ -48,32 +45,12 @@ pub(super) struct Circuit {
     base: Instant,
     pub(super) clock: Clock,
     waiting: WaitList,
-    shown: Mutex<Shown>,
+    /// Which generation the vetoes are of.
+    shown: Mutex<u64>,
 }
 
-#[derive(Default)]
-struct Shown {
-    /// Which generation the vetoes and the alarm are of.
-    generation: u64,
-    /// What rings the alarm of a circuit that stands alone.
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-/// Rings when an open circuit may be due, so that refusals before need not look at the clock.
-///
-/// It is the very waker of the timer, not a task that is woken: whoever slept until the same moment
-/// finds that it has rung. It may ring early, and does when its runtime ends; the clock decides.
-struct Alarm {
-    rung: AtomicBool,
-}
-
-impl Wake for Alarm {
-    fn wake(self: Arc<Self>) {
-        self.rung.store(true, Ordering::Release);
-    }
-}
-
-const TIMER_GRAIN: Duration = Duration::from_millis(1);
+/// In nanoseconds. See [`Circuit::may_be_over`].
+const EARLY: u64 = 1_000_000;
 
 /// What ties a circuit to one member.
 struct Bound {
@@ -91,13 +68,14 @@ impl Circuit {
             busy: member.veto(Reason::Busy),
             refusal: refusal.clone().at_endpoint(member.shared_key()),
         });
-        let machine = Machine::new((**policy.config.load()).clone(), 0);
+        let settings = policy.settings();
+        let machine = Machine::new(settings.config.clone(), settings.version);
         let circuit = Self {
             slow_after: AtomicU64::new(0),
             cancelled_after: AtomicU64::new(0),
             until: AtomicI64::new(0),
             last_failure: AtomicI64::new(i64::MIN),
-            alarm: Arc::new(Alarm { rung: AtomicBool::new(true) }),
+            surely_open_until: AtomicU64::new(0),
             bound,
             policy,
             base: time::now(),
@@ -132,9 +110,15 @@ impl Circuit {
         self.cancelled_after.load(Ordering::Relaxed)
     }
 
-    /// Closed: nothing is lost with it but counts.
+    /// Whether little is lost with it.
     pub(super) fn is_forgettable(&self) -> bool {
-        self.word().state() == CircuitState::Closed
+        let now = time::nanos(time::now().saturating_duration_since(self.base));
+        self.core.read(|machine| machine.is_forgettable(now))
+    }
+
+    /// Which settings it has.
+    pub(super) fn version(&self) -> u64 {
+        self.core.read(Machine::version)
     }
 
     pub(super) fn policy(&self) -> &Arc<Policy> {
@@ -158,10 +142,6 @@ impl Circuit {
         self.core.word()
     }
 
-    fn until(&self) -> Instant {
-        time::at_stamp(self.until.load(Ordering::Relaxed))
-    }
-
     fn at(&self, nanos: u64) -> Instant {
         time::later(self.base, Duration::from_nanos(nanos))
     }
@@ -171,11 +151,11 @@ impl Circuit {
         self.core.read(Machine::due).map(|due| self.at(due))
     }
 
-    /// Whether it has been open for long enough. Reads the clock only once the alarm has rung.
+    /// Whether an open circuit may be due. A millisecond early, since two clocks never agree; then
+    /// the machine is asked.
     #[inline]
-    pub(super) fn is_over(&self) -> bool {
-        // Acquire with the Release of the alarm: the clock is read after it rang.
-        self.alarm.rung.load(Ordering::Acquire) && time::now() >= self.until()
+    pub(super) fn may_be_over(&self) -> bool {
+        self.clock.nanos() >= self.surely_open_until.load(Ordering::Relaxed)
     }
 
     /// Says no. While open, it says when to come back.
@@ -197,7 +177,7 @@ impl Circuit {
     pub(super) fn is_passing(this: &Shared) -> bool {
         let circuit = this.core();
         let word = circuit.word();
-        if word.is_open() && !circuit.is_over() {
+        if word.is_open() && !circuit.may_be_over() {
             return false;
         }
         word.is_passing() || Self::apply(this, Machine::would_admit)
@@ -210,7 +190,7 @@ impl Circuit {
         if word.is_passing() {
             return Some(word.ticket());
         }
-        if word.is_open() && !this.core().is_over() {
+        if word.is_open() && !this.core().may_be_over() {
             return None;
         }
         Self::apply(this, Machine::admit)
@@ -227,7 +207,7 @@ impl Circuit {
             generation,
             random: random_fraction(),
         };
-        let (result, change) = circuit.core.apply(now, rule, |machine, change, now| {
+        let publish = |machine: &mut Machine, change: Change, now: Now| {
             if machine.begins_to_watch(now) {
                 this.each(Counts::look_soon);
             }
@@ -235,11 +215,17 @@ impl Circuit {
                 this.each(|counts| counts.turn(change.generation));
                 let until = time::stamp(circuit.at(machine.until()));
                 circuit.until.store(until, Ordering::Relaxed);
-                if change.from != change.to {
-                    circuit.policy.events.note(Transition::new(circuit.key(), change));
-                }
+                let wait = machine.until().saturating_sub(now.nanos).saturating_sub(EARLY);
+                let surely = circuit.clock.nanos().saturating_add(wait);
+                circuit.surely_open_until.store(surely, Ordering::Relaxed);
             }
-        });
+        };
+        let note = |change: Change| {
+            if change.from != change.to {
+                circuit.policy.events.note(Transition::new(circuit.key(), change));
+            }
+        };
+        let (result, change) = circuit.core.apply(now, rule, publish, note);
         if change.shows() {
             Self::show(this);
         }
@@ -263,8 +249,7 @@ impl Circuit {
         let (state, generation, is_full, due) = circuit.core.read(|machine| {
             (machine.state(), machine.generation(), machine.is_full(), machine.due())
         });
-        let turned = shown.generation != generation;
-        shown.generation = generation;
+        let turned = std::mem::replace(&mut *shown, generation) != generation;
         let due = due.map(|due| circuit.at(due));
         if let Some(bound) = &circuit.bound {
             match (state, due) {
@@ -279,11 +264,6 @@ impl Circuit {
                 Some(end) => bound.busy.raise_until(end),
                 None => bound.busy.clear(),
             }
-        } else if turned {
-            shown.timer = match due.filter(|_| state == CircuitState::Open) {
-                Some(until) => circuit.set_alarm(until),
-                None => None,
-            };
         }
         drop(shown);
         // Who waits and asks once more in vain shall not wake itself by that.
@@ -292,27 +272,12 @@ impl Circuit {
         }
     }
 
-    /// Without a runtime it has rung from the start.
-    fn set_alarm(&self, until: Instant) -> Option<Pin<Box<Sleep>>> {
-        let in_runtime = tokio::runtime::Handle::try_current().is_ok();
-        self.alarm.rung.store(!in_runtime, Ordering::Release);
-        in_runtime.then(|| {
-            // Timers are a millisecond coarse, and who comes at that very moment shall find that it
-            // has rung.
-            let early = until.checked_sub(TIMER_GRAIN).unwrap_or(until);
-            let mut timer = Box::pin(tokio::time::sleep_until(early));
-            let waker = Waker::from(self.alarm.clone());
-            if timer.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
-                self.alarm.rung.store(true, Ordering::Release);
-            }
-            timer
-        })
-    }
-
     /// New settings, from this moment on.
-    pub(super) fn update(this: &Shared, config: &CircuitBreakerConfig) {
-        Self::apply(this, |machine, now| machine.update(config.clone(), now));
-        this.core().set_times(config);
+    pub(super) fn update(this: &Shared, config: &CircuitBreakerConfig, version: u64) {
+        Self::apply(this, |machine, now| {
+            machine.update(config.clone(), version, now);
+            this.core().set_times(machine.config());
+        });
         // All look at the clock with their next call, and find their stride anew.
         this.each(Counts::look_soon);
     }

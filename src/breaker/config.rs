@@ -26,10 +26,14 @@ use std::time::Duration;
 pub struct CircuitBreakerConfig {
     /// Whether it ever opens. A disabled one lets every call through, and counts. Default `true`.
     pub enabled: bool,
+    /// Whether it only measures: every call passes, and the statistics say how often it would have
+    /// opened. For a trial of new rules, at each endpoint or key. Default `false`.
+    pub metrics_only: bool,
     /// Failures in a row that open it; 0 switches this rule off. Default 5.
     #[cfg_attr(feature = "serde", serde(alias = "failure_threshold"))]
     pub failures: u32,
-    /// Calls that the window must hold before [`failures`](Self::failures) counts. Default 0.
+    /// Calls that the window must hold before [`failures`](Self::failures) counts, or as many
+    /// failures in a row, however long they took. Default 0.
     #[cfg_attr(feature = "serde", serde(alias = "min_request_threshold"))]
     pub failures_min_calls: u32,
     /// The share of failed calls in the window that opens it, above 0 and up to 1; `None` switches
@@ -57,7 +61,8 @@ pub struct CircuitBreakerConfig {
     /// By what that grows each time it opens again without having closed, from 1 to 100. Default
     /// 1.5.
     pub open_growth: f64,
-    /// The longest it stays open, whatever has it grow: up to a day. Default 60 s.
+    /// The longest it stays open, whatever has it grow: up to a day; at least `open_for` in any case.
+    /// Default 60 s.
     ///
     /// A failure that says when to come back (`Retry-After`, gRPC pushback) keeps the circuit open
     /// until then, but no longer than this.
@@ -131,6 +136,7 @@ impl Default for CircuitBreakerConfig {
     fn default() -> Self {
         Self {
             enabled: true,
+            metrics_only: false,
             failures: 5,
             failures_min_calls: 0,
             failure_ratio: Some(0.5),
@@ -208,6 +214,7 @@ macro_rules! setters {
 
 setters! {
     with_enabled => enabled: bool;
+    with_metrics_only => metrics_only: bool;
     with_failures => failures: u32;
     with_failures_min_calls => failures_min_calls: u32;
     with_failure_ratio => failure_ratio: impl Into<Option<f64>>, Into::into;

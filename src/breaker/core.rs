@@ -44,12 +44,14 @@ impl Core {
     /// Runs a rule, and lets everybody see what came of it before the lock is released.
     ///
     /// `now` is asked under the lock, so that the sums of good calls never go back from one rule to
-    /// the next. So is `publish`, which stores what goes with the word, before it.
+    /// the next. So is `publish`, which stores what goes with the word, before it; and `note`, which
+    /// tells of it, after it.
     pub(super) fn apply<R>(
         &self,
         now: impl FnOnce(u64) -> Now,
         rule: impl FnOnce(&mut Machine, Now) -> R,
         publish: impl FnOnce(&mut Machine, Change, Now),
+        note: impl FnOnce(Change),
     ) -> (R, Change) {
         let mut machine = lock(&self.machine);
         let (from, generation) = (machine.state(), machine.generation());
@@ -64,6 +66,7 @@ impl Core {
         publish(&mut machine, change, now);
         if change.turned {
             self.word.store(machine.word().0, Ordering::Release);
+            note(change);
         }
         (result, change)
     }
@@ -106,7 +109,7 @@ mod loom_models {
                     self.counts.turn(machine.generation());
                 }
             };
-            self.core.apply(now, rule, publish).0
+            self.core.apply(now, rule, publish, |_| {}).0
         }
 
         fn fails(&self, ticket: Ticket, nanos: u64) -> bool {

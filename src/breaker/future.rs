@@ -7,7 +7,10 @@ use std::{
 
 use pin_project_lite::pin_project;
 
-use super::{admitted::Admitted, settle::Settle};
+use super::{
+    admitted::{Admitted, IfPanics},
+    settle::Settle,
+};
 use crate::{
     choose::Chosen,
     error::{BoxError, Error},
@@ -78,15 +81,6 @@ where
                 None => Poll::Pending,
             },
         }
-    }
-}
-
-/// Dropped only while unwinding: a call that panics has failed.
-struct IfPanics<'a>(&'a mut Admitted);
-
-impl Drop for IfPanics<'_> {
-    fn drop(&mut self) {
-        self.0.panicked();
     }
 }
 

@@ -151,7 +151,8 @@ impl CircuitBreakerHandle {
             return self.shared.core().policy().update(config, &self.shared);
         }
         config.validate()?;
-        Circuit::update(&self.shared, &config.clone().clamped());
+        let version = self.shared.core().version();
+        Circuit::update(&self.shared, &config.clone().clamped(), version);
         Ok(())
     }
 
@@ -167,6 +168,9 @@ impl CircuitBreakerHandle {
 
     /// Lets every call through from now on and counts as ever, so that
     /// [`would_have_opened`](CircuitBreakerStats::would_have_opened) tells what it would have done.
+    ///
+    /// Of this circuit alone. For those of all endpoints or keys:
+    /// [`CircuitBreakerConfig::metrics_only`].
     pub fn metrics_only(&self) {
         self.force(CircuitState::MetricsOnly);
     }
@@ -178,9 +182,7 @@ impl CircuitBreakerHandle {
     /// Ends what was set by hand: closed, with nothing held against it. No effect if nothing was.
     pub fn auto(&self) {
         Circuit::apply(&self.shared, |machine, now| {
-            let by_hand =
-                [CircuitState::ForcedOpen, CircuitState::Disabled, CircuitState::MetricsOnly];
-            if by_hand.contains(&machine.state()) {
+            if machine.is_by_hand() {
                 machine.reset(now);
             }
         });
@@ -194,6 +196,8 @@ impl CircuitBreakerHandle {
 
 impl fmt::Debug for CircuitBreakerHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("CircuitBreakerHandle").field(&self.stats()).finish()
+        // Not by `state`, which would have transitions happen.
+        let state = self.shared.core().word().state();
+        f.debug_struct("CircuitBreakerHandle").field("state", &state).finish_non_exhaustive()
     }
 }

@@ -1,6 +1,7 @@
 use std::{
     fmt,
     hash::Hash,
+    marker::PhantomData,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -32,9 +33,10 @@ use crate::{
 ///
 /// # Bounds
 /// At most [`max_keys`](Self::max_keys) circuits. For a new key beyond, the one that was used longest
-/// ago goes, of a few that are closed and have no call on its way; what it had counted is forgotten.
-/// Where all of those are open or in use, the new key shares one more circuit with all keys that find
-/// no place. So a flood of keys costs neither memory nor an open circuit.
+/// ago goes, of a few that have no call on its way and are closed, or have been open for their time;
+/// what it had counted is forgotten. Where all of those are open or in use, the new key shares one
+/// more circuit with all keys that find no place: [`handle_for_others`](Self::handle_for_others). So a
+/// flood of keys costs neither memory nor a circuit that is open.
 ///
 /// # Example
 /// ```
@@ -49,7 +51,8 @@ use crate::{
 /// # let _ = service;
 /// ```
 pub struct KeyedCircuitBreakerLayer<K, F, C = AtResponse> {
-    keys: Arc<Keys<K>>,
+    keys: Arc<Keys>,
+    of: PhantomData<fn(&K)>,
     key: F,
     settle: C,
 }
@@ -58,7 +61,7 @@ const DEFAULT_MAX_KEYS: usize = 10_000;
 
 impl<K: Hash, F, C> KeyedCircuitBreakerLayer<K, F, C> {
     pub(super) fn new(policy: Arc<Policy>, key: F, settle: C) -> Self {
-        Self { keys: Arc::new(Keys::new(policy, DEFAULT_MAX_KEYS)), key, settle }
+        Self { keys: Keys::new(policy, DEFAULT_MAX_KEYS), of: PhantomData, key, settle }
     }
 
     /// How many keys have a circuit of their own, from 1 to 1,000,000. Default 10,000. A circuit takes
@@ -68,7 +71,7 @@ impl<K: Hash, F, C> KeyedCircuitBreakerLayer<K, F, C> {
     #[must_use]
     pub fn max_keys(self, max: usize) -> Self {
         let keys = Keys::new(self.keys.policy().clone(), max.clamp(1, 1_000_000));
-        Self { keys: Arc::new(keys), ..self }
+        Self { keys, ..self }
     }
 
     /// How many keys have a circuit of their own now.
@@ -87,6 +90,23 @@ impl<K: Hash, F, C> KeyedCircuitBreakerLayer<K, F, C> {
         Some(CircuitBreakerHandle::new(circuit, false))
     }
 
+    /// The circuit that all keys share which find no place.
+    pub fn handle_for_others(&self) -> CircuitBreakerHandle {
+        CircuitBreakerHandle::new(self.keys.others(), false)
+    }
+
+    /// The same settings, with circuits of its own.
+    #[must_use]
+    pub fn fresh(&self) -> Self
+    where
+        F: Clone,
+        C: Clone,
+    {
+        let policy = self.keys.policy().fresh();
+        let keys = Keys::new(policy, self.keys.most());
+        Self { keys, of: PhantomData, key: self.key.clone(), settle: self.settle.clone() }
+    }
+
     /// Gives new settings to all circuits, and to those to come; see
     /// [`CircuitBreakerHandle::update`].
     ///
@@ -101,15 +121,15 @@ impl<S, K, F: Clone, C: Clone> Layer<S> for KeyedCircuitBreakerLayer<K, F, C> {
     type Service = KeyedCircuitBreaker<S, K, F, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let Self { keys, key, settle } = self.clone();
-        KeyedCircuitBreaker { inner, keys, key, settle }
+        let Self { keys, of, key, settle } = self.clone();
+        KeyedCircuitBreaker { inner, keys, of, key, settle }
     }
 }
 
 impl<K, F: Clone, C: Clone> Clone for KeyedCircuitBreakerLayer<K, F, C> {
     fn clone(&self) -> Self {
         let (key, settle) = (self.key.clone(), self.settle.clone());
-        Self { keys: self.keys.clone(), key, settle }
+        Self { keys: self.keys.clone(), of: PhantomData, key, settle }
     }
 }
 
@@ -127,7 +147,8 @@ impl<K, F, C> fmt::Debug for KeyedCircuitBreakerLayer<K, F, C> {
 /// [`KeyedCircuitBreakerLayer`].
 pub struct KeyedCircuitBreaker<S, K, F, C = AtResponse> {
     inner: S,
-    keys: Arc<Keys<K>>,
+    keys: Arc<Keys>,
+    of: PhantomData<fn(&K)>,
     key: F,
     settle: C,
 }
@@ -142,7 +163,8 @@ impl<S, K: Hash, F, C: Clone> KeyedCircuitBreaker<S, K, F, C> {
         match Circuit::admit(&shared) {
             Some(ticket) => {
                 let admitted = Admitted::new(&shared, ticket);
-                ResponseFuture::new(call(&mut self.inner, request), settle, admitted)
+                let (inner, admitted) = admitted.call(|| call(&mut self.inner, request));
+                ResponseFuture::new(inner, settle, admitted)
             }
             None => ResponseFuture::refused(refusal(&shared), settle),
         }
@@ -185,6 +207,7 @@ impl<S: Connect, K, F: Clone, C: Clone> Connect for KeyedCircuitBreaker<S, K, F,
         KeyedCircuitBreaker {
             inner: self.inner.connect(member),
             keys: self.keys.clone(),
+            of: PhantomData,
             key: self.key.clone(),
             settle: self.settle.clone(),
         }
@@ -214,9 +237,9 @@ where
 
 impl<S: Clone, K, F: Clone, C: Clone> Clone for KeyedCircuitBreaker<S, K, F, C> {
     fn clone(&self) -> Self {
-        let Self { inner, keys, key, settle } = self;
+        let Self { inner, keys, of, key, settle } = self;
         let (inner, key, settle) = (inner.clone(), key.clone(), settle.clone());
-        Self { inner, keys: keys.clone(), key, settle }
+        Self { inner, keys: keys.clone(), of: *of, key, settle }
     }
 }
 

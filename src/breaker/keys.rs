@@ -3,15 +3,14 @@
 use std::{
     fmt,
     hash::{BuildHasher, Hash, RandomState},
-    marker::PhantomData,
-    sync::Arc,
+    sync::{Arc, Weak},
 };
 
 use super::{
     CircuitBreakerConfig,
     circuit::{Circuit, Shared},
     counts::Counts,
-    policy::Policy,
+    policy::{Circuits, Policy},
 };
 use crate::{
     error::Error,
@@ -23,13 +22,12 @@ use crate::{
 
 /// A key is known by 64 bits of its hash, with a seed that nobody can guess: that any two of a
 /// million keys share a circuit has a chance of three in a hundred million.
-pub(super) struct Keys<K> {
+pub(super) struct Keys {
     policy: Arc<Policy>,
     hasher: RandomState,
     shelves: Box<[Padded<Mutex<Shelf>>]>,
     /// For keys that find no place.
     others: Kept,
-    keys: PhantomData<fn(K)>,
 }
 
 type Kept = Arc<Lease<Circuit, Counts>>;
@@ -44,49 +42,54 @@ struct Shelf {
 /// So few for each lock that all can be looked at.
 const MOST_PER_SHELF: usize = 16;
 
-impl<K> Keys<K> {
-    pub(super) fn new(policy: Arc<Policy>, max: usize) -> Self {
+impl Keys {
+    pub(super) fn new(policy: Arc<Policy>, max: usize) -> Arc<Self> {
         let shelves = max.div_ceil(MOST_PER_SHELF);
         let shelf = |index: usize| {
             // As even as it gets, and `max` in all.
             let most = max * (index + 1) / shelves - max * index / shelves;
             Padded(Mutex::new(Shelf { circuits: Vec::new(), most }))
         };
-        Self {
+        let keys = Arc::new(Self {
             others: Arc::new(Lease::single(Circuit::new(policy.clone(), None))),
             hasher: RandomState::new(),
             shelves: (0..shelves).map(shelf).collect(),
             policy,
-            keys: PhantomData,
-        }
+        });
+        let circuits: Weak<Self> = Arc::downgrade(&keys);
+        keys.policy.knows(circuits);
+        keys
+    }
+
+    pub(super) fn most(&self) -> usize {
+        self.shelves.iter().map(|shelf| lock(shelf).most).sum()
+    }
+
+    pub(super) fn others(&self) -> Shared {
+        Shared::of(self.others.clone())
     }
 
     pub(super) fn policy(&self) -> &Arc<Policy> {
         &self.policy
     }
 
-    fn place(&self, key: &K) -> (u64, &Mutex<Shelf>)
-    where
-        K: Hash,
-    {
+    fn place(&self, key: &impl Hash) -> (u64, &Mutex<Shelf>) {
         let hash = self.hasher.hash_one(key);
         let index = (u128::from(hash) * self.shelves.len() as u128) >> 64;
         (hash, &self.shelves[index as usize].0)
     }
 
     /// The circuit of `key`, or a new one.
-    pub(super) fn get(&self, key: &K) -> Shared
-    where
-        K: Hash,
-    {
+    pub(super) fn get(&self, key: &impl Hash) -> Shared {
         let (hash, shelf) = self.place(key);
-        let mut evicted = None;
+        let (mut evicted, mut is_new) = (None, false);
         let circuit = {
             let mut shelf = lock(shelf);
             match shelf.find(hash) {
                 Some(circuit) => circuit,
                 None => {
                     evicted = shelf.make_room();
+                    is_new = true;
                     let new = || Arc::new(Lease::single(Circuit::new(self.policy.clone(), None)));
                     shelf.put(hash, new).unwrap_or_else(|| self.others.clone())
                 }
@@ -94,15 +97,16 @@ impl<K> Keys<K> {
         };
         // It has a timer and wakers, which are not dropped under a lock.
         drop(evicted);
-        Shared::of(circuit)
+        let shared = Shared::of(circuit);
+        if is_new {
+            self.policy.catch_up(&shared);
+        }
+        shared
     }
 
-    pub(super) fn find(&self, key: &K) -> Option<Shared>
-    where
-        K: Hash,
-    {
+    pub(super) fn find(&self, key: &impl Hash) -> Option<Shared> {
         let (hash, shelf) = self.place(key);
-        lock(shelf).find(hash).map(Shared::of)
+        lock(shelf).peek(hash).map(Shared::of)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -110,15 +114,17 @@ impl<K> Keys<K> {
     }
 
     pub(super) fn update(&self, config: &CircuitBreakerConfig) -> Result<(), Error> {
-        self.policy.update(config, &Shared::of(self.others.clone()))?;
-        for shelf in &self.shelves {
-            let circuits: Vec<_> =
-                lock(shelf).circuits.iter().map(|(_, circuit)| circuit.clone()).collect();
-            for circuit in circuits {
-                Circuit::update(&Shared::of(circuit), &config.clone().clamped());
-            }
-        }
-        Ok(())
+        self.policy.update(config, &self.others())
+    }
+}
+
+impl Circuits for Keys {
+    fn live(&self) -> Vec<Shared> {
+        let of_shelf = |shelf: &Padded<Mutex<Shelf>>| -> Vec<Kept> {
+            lock(shelf).circuits.iter().map(|(_, kept)| kept.clone()).collect()
+        };
+        let kept = self.shelves.iter().flat_map(of_shelf).chain([self.others.clone()]);
+        kept.map(Shared::of).collect()
     }
 }
 
@@ -132,14 +138,26 @@ impl Shelf {
         Some(self.circuits[last].1.clone())
     }
 
+    /// As it is, so that who only looks keeps nothing alive.
+    fn peek(&self, hash: u64) -> Option<Kept> {
+        let (_, kept) = self.circuits.iter().find(|(of, _)| *of == hash)?;
+        Some(kept.clone())
+    }
+
     /// Takes out the circuit that is needed least, if there is no room and it is needed by nobody.
     fn make_room(&mut self) -> Option<Kept> {
         if self.circuits.len() < self.most {
             return None;
         }
-        // Used by nobody: only the shelf holds it, and only with the lock can that change.
+        // Used by nobody: only the shelf holds it, and only with the lock can that change. First those
+        // that are closed.
         let is_idle = |kept: &Kept| Arc::strong_count(kept) == 1 && kept.core().is_forgettable();
-        let at = self.circuits.iter().position(|(_, kept)| is_idle(kept))?;
+        let is_closed = |kept: &Kept| kept.core().word().is_passing() && is_idle(kept);
+        let closed = self.circuits.iter().position(|(_, kept)| is_closed(kept));
+        let at = match closed {
+            Some(at) => at,
+            None => self.circuits.iter().position(|(_, kept)| is_idle(kept))?,
+        };
         Some(self.circuits.remove(at).1)
     }
 
@@ -153,7 +171,7 @@ impl Shelf {
     }
 }
 
-impl<K> fmt::Debug for Keys<K> {
+impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keys").field("len", &self.len()).finish_non_exhaustive()
     }

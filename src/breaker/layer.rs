@@ -132,7 +132,7 @@ impl<C> CircuitBreakerLayer<C> {
     }
 
     fn config(&self) -> CircuitBreakerConfig {
-        (**self.shared.core().policy().config.load()).clone()
+        self.shared.core().policy().settings().config.clone()
     }
 
     /// The circuit that the services of this layer share above a balancer, or without one. Below a

@@ -29,6 +29,10 @@ pub(super) struct Machine {
     /// Until when it is open.
     until: u64,
     trial: Trial,
+    /// Whether somebody put it into its state, and not a rule.
+    by_hand: bool,
+    /// Which settings these are.
+    version: u64,
     /// Whether good calls are looked at one by one.
     watches: bool,
     /// Whether a circuit that only measures would be open.
@@ -41,7 +45,7 @@ pub(super) struct Machine {
 /// What a half-open circuit has found out.
 #[derive(Debug, Default)]
 struct Trial {
-    /// When the last call was let through, or ended.
+    /// Since when calls are out, or when the last of them ended that said something.
     moved: u64,
     in_flight: u32,
     good: u32,
@@ -68,10 +72,19 @@ pub(super) struct Ended {
     pub(super) retry_after: Option<Duration>,
 }
 
+/// The state in which a circuit is when nothing has happened.
+fn rest(config: &CircuitBreakerConfig) -> CircuitState {
+    match (config.enabled, config.metrics_only) {
+        (false, _) => CircuitState::Disabled,
+        (true, true) => CircuitState::MetricsOnly,
+        (true, false) => CircuitState::Closed,
+    }
+}
+
 impl Machine {
-    pub(super) fn new(config: CircuitBreakerConfig, now: u64) -> Self {
-        let state = if config.enabled { CircuitState::Closed } else { CircuitState::Disabled };
-        let window = config.needs_window().then(|| Window::new(config.window, now));
+    pub(super) fn new(config: CircuitBreakerConfig, version: u64) -> Self {
+        let state = rest(&config);
+        let window = config.needs_window().then(|| Window::new(config.window, 0));
         Self {
             config,
             state,
@@ -82,6 +95,8 @@ impl Machine {
             openings: 0,
             until: 0,
             trial: Trial::default(),
+            by_hand: false,
+            version,
             watches: false,
             would_be_open: false,
             opened: 0,
@@ -103,6 +118,25 @@ impl Machine {
 
     pub(super) fn until(&self) -> u64 {
         self.until
+    }
+
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    pub(super) fn is_by_hand(&self) -> bool {
+        self.by_hand
+    }
+
+    /// Whether it may be forgotten: nobody keeps it, and it holds nothing against anybody that is
+    /// not over.
+    pub(super) fn is_forgettable(&self, now: u64) -> bool {
+        match self.state {
+            CircuitState::Closed | CircuitState::Disabled => !self.by_hand,
+            CircuitState::Open => now >= self.until,
+            CircuitState::HalfOpen => self.trial.in_flight == 0,
+            _ => false,
+        }
     }
 
     pub(super) fn in_a_row(&self) -> u32 {
@@ -185,7 +219,9 @@ impl Machine {
         self.tick(now);
         match self.state {
             CircuitState::HalfOpen if !self.is_full() => {
-                self.trial.moved = now.nanos;
+                if self.trial.in_flight == 0 {
+                    self.trial.moved = now.nanos;
+                }
                 self.trial.in_flight += 1;
                 Some(Ticket::probe(self.generation))
             }
@@ -264,10 +300,10 @@ impl Machine {
 
     fn try_out(&mut self, ended: Option<Ended>, now: Now) {
         self.trial.in_flight = self.trial.in_flight.saturating_sub(1);
-        self.trial.moved = now.nanos;
         let Some(ended) = ended else {
             return;
         };
+        self.trial.moved = now.nanos;
         // A slow answer is as bad as none where slowness opens it.
         if ended.failed || (ended.slow && self.config.slow_ratio.is_some()) {
             self.trial.bad += 1;
@@ -297,19 +333,20 @@ impl Machine {
         self.turn(CircuitState::Open, now);
     }
 
-    /// Into a state by hand. Nothing happens if it is in it.
+    /// Into a state by hand, to stay. Nothing happens if it is in it.
     pub(super) fn force(&mut self, state: CircuitState, now: Now) {
+        self.by_hand = true;
         if state != self.state {
             self.openings = 0;
             self.turn(state, now);
         }
     }
 
-    /// Closed, with nothing held against it; or off, if that is what the config says.
+    /// As the config says, with nothing held against it.
     pub(super) fn reset(&mut self, now: Now) {
+        self.by_hand = false;
         self.openings = 0;
-        let on = self.config.enabled;
-        self.turn(if on { CircuitState::Closed } else { CircuitState::Disabled }, now);
+        self.turn(rest(&self.config), now);
     }
 
     fn turn(&mut self, state: CircuitState, now: Now) {
@@ -333,9 +370,15 @@ impl Machine {
     }
 
     /// New settings. What was counted stays, as far as it fits; so does the time it is open until.
-    pub(super) fn update(&mut self, config: CircuitBreakerConfig, now: Now) {
+    ///
+    /// Of two that come at once the one with the higher version stays, in every circuit.
+    pub(super) fn update(&mut self, config: CircuitBreakerConfig, version: u64, now: Now) {
+        if version < self.version {
+            return;
+        }
+        self.version = version;
         self.catch_up(now, 0);
-        let (was_on, is_on) = (self.config.enabled, config.enabled);
+        let (before, after) = (rest(&self.config), rest(&config));
         self.config = config;
         match &mut self.window {
             Some(window) if self.config.needs_window() => {
@@ -346,9 +389,11 @@ impl Machine {
                 *window = needed.then(|| Window::new(self.config.window, now.nanos));
             }
         }
-        let by_hand = matches!(self.state, CircuitState::ForcedOpen | CircuitState::MetricsOnly);
-        if was_on != is_on && !by_hand {
+        if before != after && !self.by_hand {
             self.reset(now);
+        } else if self.state == CircuitState::HalfOpen {
+            // What was found out under other rules may never decide under these.
+            self.turn(CircuitState::HalfOpen, now);
         }
     }
 }

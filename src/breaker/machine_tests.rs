@@ -166,7 +166,9 @@ impl Model {
                 let all = (self.config.successes + self.config.probe_failures) as usize;
                 let free = self.out < self.config.probes as usize;
                 (free && self.out + self.calls.len() < all).then(|| {
-                    self.moved = now;
+                    if self.out == 0 {
+                        self.moved = now;
+                    }
                     self.out += 1;
                     self.generation
                 })
@@ -179,10 +181,11 @@ impl Model {
         if generation != self.generation {
             return;
         }
-        (self.out, self.moved) = (self.out.saturating_sub(1), now);
+        self.out = self.out.saturating_sub(1);
         let Some(Ended { failed, slow, retry_after }) = ended else {
             return;
         };
+        self.moved = now;
         let asked = retry_after.map_or(0, |asked| asked.as_nanos() as u64);
         self.calls.push((now, failed, slow));
         let config = &self.config;
@@ -209,7 +212,7 @@ impl Model {
         };
         let by_row = config.failures > 0
             && in_a_row >= config.failures as usize
-            && inside.len() >= config.failures_min_calls as usize;
+            && inside.len().max(in_a_row) >= config.failures_min_calls as usize;
         let by_ratio = inside.len() >= least as usize
             && (config.failure_ratio.is_some_and(|ratio| failed >= ratio)
                 || config.slow_ratio.is_some_and(|ratio| slow >= ratio));
@@ -490,7 +493,7 @@ fn what_begins_late_counts_from_then_on() {
     let calls = CircuitBreakerConfig::default().with_window(Window::Calls(100));
     let mut circuit = Circuit::new(calls);
     (circuit.now, circuit.good) = (100 * SECOND, 5);
-    circuit.apply(|machine, now| machine.update(CircuitBreakerConfig::default(), now));
+    circuit.apply(|machine, now| machine.update(CircuitBreakerConfig::default(), 0, now));
     assert_eq!(circuit.tally(), Tally::default());
     assert_eq!(ten_good_in_a_second(&mut circuit), 10);
 }
@@ -542,7 +545,7 @@ fn new_settings_keep_what_was_counted() {
         circuit.call(Some(ended));
     }
     circuit.apply(|machine, now| {
-        machine.update(config.clone().with_window(Window::Calls(20)).with_min_calls(7), now)
+        machine.update(config.clone().with_window(Window::Calls(20)).with_min_calls(7), 0, now)
     });
     let held = circuit.tally();
     assert_eq!((held.calls, held.failures), (6, 3));
@@ -550,7 +553,7 @@ fn new_settings_keep_what_was_counted() {
     smaller.calls(BAD, 2);
     smaller.calls(GOOD, 5);
     smaller.apply(|machine, now| {
-        machine.update(config.clone().with_window(Window::Calls(6)), now);
+        machine.update(config.clone().with_window(Window::Calls(6)), 0, now);
     });
     assert_eq!((smaller.tally().calls, smaller.tally().failures), (6, 1));
     circuit.call(Some(BAD));
@@ -558,16 +561,16 @@ fn new_settings_keep_what_was_counted() {
     // Open until the time it had, whatever `open_for` is now; switched off, it lets all pass.
     let until = circuit.machine.until();
     circuit.apply(|machine, now| {
-        machine.update(config.clone().with_open_for(Duration::from_secs(50)), now)
+        machine.update(config.clone().with_open_for(Duration::from_secs(50)), 0, now)
     });
     assert_eq!((circuit.machine.until(), circuit.state()), (until, CircuitState::Open));
-    circuit.apply(|machine, now| machine.update(config.clone().with_enabled(false), now));
+    circuit.apply(|machine, now| machine.update(config.clone().with_enabled(false), 0, now));
     assert_eq!(circuit.state(), CircuitState::Disabled);
-    circuit.apply(|machine, now| machine.update(config.clone(), now));
+    circuit.apply(|machine, now| machine.update(config.clone(), 0, now));
     assert_eq!(circuit.state(), CircuitState::Closed);
     // What is forced stays.
     circuit.apply(|machine, now| machine.force(CircuitState::ForcedOpen, now));
-    circuit.apply(|machine, now| machine.update(config.with_enabled(false), now));
+    circuit.apply(|machine, now| machine.update(config.with_enabled(false), 0, now));
     assert_eq!(circuit.state(), CircuitState::ForcedOpen);
 }
 

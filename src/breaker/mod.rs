@@ -30,6 +30,10 @@
 //! call that is dropped gives its probe place back, and counts as
 //! [`cancelled`](CircuitBreakerConfig::cancelled) says; one that panics has failed.
 //!
+//! A timeout that stands *outside* a breaker drops the call, and by default that is a failure only
+//! after `slow_after`. Put the timeout below the breaker, set `slow_after` under it, or set `cancelled`
+//! to [`Cancelled::Failure`]; else an endpoint that hangs for ever is never held against.
+//!
 //! An open circuit becomes half-open when its time has come, also without traffic.
 //!
 //! # What counts

@@ -1,6 +1,6 @@
 //! What the circuits of one layer value have in common.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 
 use arc_swap::ArcSwap;
 
@@ -14,16 +14,29 @@ use crate::{
     error::Error,
     guard::ByMember,
     member::Member,
-    sync::{self, Events, Lease},
+    sync::{self, Events, Lease, lock},
     time::{self, Instant},
 };
 
 pub(super) type Listener = Arc<dyn Fn(Transition) + Send + Sync>;
 
 pub(super) struct Policy {
-    pub(super) config: ArcSwap<CircuitBreakerConfig>,
+    settings: ArcSwap<Settings>,
     pub(super) events: Events<Transition>,
     members: ByMember<Lease<Circuit, Counts>>,
+    others: Mutex<Vec<Weak<dyn Circuits>>>,
+}
+
+/// Of two settings the one with the higher version is the newer.
+#[derive(Debug, Default)]
+pub(super) struct Settings {
+    pub(super) config: CircuitBreakerConfig,
+    pub(super) version: u64,
+}
+
+/// Circuits that are not those of members.
+pub(super) trait Circuits: Send + Sync {
+    fn live(&self) -> Vec<Shared>;
 }
 
 /// A circuit went from one state to another.
@@ -38,7 +51,8 @@ pub(super) struct Policy {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Transition {
-    /// The key of the endpoint, where the circuit is one endpoint's.
+    /// The key of the endpoint, where the circuit is one endpoint's. Of circuits by key there is none:
+    /// they do not keep their keys.
     pub endpoint: Option<Arc<str>>,
     /// The state that it left.
     pub from: CircuitState,
@@ -46,7 +60,7 @@ pub struct Transition {
     pub to: CircuitState,
     /// When.
     pub at: Instant,
-    /// How many transitions this circuit has behind it, this one included.
+    /// Which state of this circuit it is, counted from when it was made; also a reset counts.
     pub generation: u64,
 }
 
@@ -60,10 +74,20 @@ impl Transition {
 impl Policy {
     pub(super) fn new(config: CircuitBreakerConfig, listener: Option<Listener>) -> Arc<Self> {
         Arc::new(Self {
-            config: ArcSwap::from_pointee(config.clamped()),
+            settings: ArcSwap::from_pointee(Settings { config: config.clamped(), version: 0 }),
             events: Events::new(listener),
             members: ByMember::default(),
+            others: Mutex::default(),
         })
+    }
+
+    /// The same settings and listener, with no circuits yet.
+    pub(super) fn fresh(&self) -> Arc<Self> {
+        Self::new(self.settings().config.clone(), self.events.listener())
+    }
+
+    pub(super) fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
     }
 
     /// A circuit that stands alone.
@@ -79,22 +103,45 @@ impl Policy {
             |lease| lease.core().is_of(member),
             || Lease::single(Circuit::new(self.clone(), Some(member))),
         );
-        Shared::of(lease)
+        let shared = Shared::of(lease);
+        self.catch_up(&shared);
+        shared
+    }
+
+    /// For a circuit that may have been made while new settings were given to all that were known.
+    pub(super) fn catch_up(&self, circuit: &Shared) {
+        let settings = self.settings();
+        if circuit.core().version() < settings.version {
+            Circuit::update(circuit, &settings.config, settings.version);
+        }
     }
 
     pub(super) fn find(&self, key: &str) -> Option<Shared> {
         self.members.get(key).map(Shared::of)
     }
 
-    /// New settings for all circuits that there are, and those to come.
+    /// Gives settings to these, too, while they live.
+    pub(super) fn knows(&self, circuits: Weak<dyn Circuits>) {
+        let mut others = lock(&self.others);
+        others.retain(|of| of.strong_count() > 0);
+        others.push(circuits);
+    }
+
+    /// New settings for `own`, all circuits that there are, and those to come. Of two that come at
+    /// once one wins, and wins everywhere.
     pub(super) fn update(&self, config: &CircuitBreakerConfig, own: &Shared) -> Result<(), Error> {
         config.validate()?;
         let config = config.clone().clamped();
         // First those to come, so that none is missed.
-        self.config.store(Arc::new(config.clone()));
-        Circuit::update(own, &config);
-        for lease in self.members.live() {
-            Circuit::update(&Shared::of(lease), &config);
+        let before = self
+            .settings
+            .rcu(|settings| Settings { config: config.clone(), version: settings.version + 1 });
+        let version = before.version + 1;
+        let others: Vec<_> = lock(&self.others).iter().filter_map(Weak::upgrade).collect();
+        let members = self.members.live().into_iter().map(Shared::of);
+        let others = others.iter().flat_map(|circuits| circuits.live());
+        for circuit in members.chain(others).chain([own.clone()]) {
+            Circuit::update(&circuit, &config, version);
         }
         Ok(())
     }

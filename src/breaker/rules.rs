@@ -10,7 +10,7 @@ pub(super) fn trips(config: &CircuitBreakerConfig, in_a_row: u32, tally: Option<
     let tally = tally.unwrap_or_default();
     let failures_trip = config.failures > 0
         && in_a_row >= config.failures
-        && tally.calls >= u64::from(config.failures_min_calls);
+        && tally.calls.max(in_a_row.into()) >= u64::from(config.failures_min_calls);
     let reaches = |part: u64, ratio: Option<f64>| {
         ratio.is_some_and(|ratio| part as f64 / tally.calls as f64 >= ratio)
     };

@@ -169,7 +169,8 @@ where
     fn call(&mut self, request: Req) -> Self::Future {
         match self.admit() {
             Some(admitted) => {
-                ResponseFuture::new(self.inner.call(request), self.settle.clone(), admitted)
+                let (inner, admitted) = admitted.call(|| self.inner.call(request));
+                ResponseFuture::new(inner, self.settle.clone(), admitted)
             }
             None => ResponseFuture::refused(self.refusal(), self.settle.clone()),
         }
@@ -207,7 +208,7 @@ where
     fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing {
         match self.admit() {
             Some(admitted) => {
-                let inner = self.inner.call_avoiding(request, tried);
+                let (inner, admitted) = admitted.call(|| self.inner.call_avoiding(request, tried));
                 ResponseFuture::new(inner, self.settle.clone(), admitted)
             }
             None => ResponseFuture::refused(self.refusal(), self.settle.clone()),

@@ -30,6 +30,10 @@ impl<E> Events<E> {
         Self { listener, queue: Mutex::new(queue) }
     }
 
+    pub(crate) fn listener(&self) -> Option<Arc<dyn Fn(E) + Send + Sync>> {
+        self.listener.clone()
+    }
+
     /// Notes an event, if anybody listens.
     pub(crate) fn note(&self, event: E) {
         if self.listener.is_none() {
@@ -40,7 +44,9 @@ impl<E> Events<E> {
         queue.events.push_back(event);
         // Dropped outside the lock: it may be of the user's types.
         drop(queue);
-        drop(oldest);
+        if oldest.is_some() {
+            tracing::warn!("a listener is too slow: an event is lost");
+        }
     }
 
     /// Tells the listener what was noted. A listener that panics is told of the next event all the
