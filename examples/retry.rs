@@ -13,7 +13,7 @@ use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tokio::{net::TcpListener, time::Instant};
 use tower::{ServiceBuilder, ServiceExt, retry::RetryLayer};
 use tower_upstream::{
-    BoxError, Budget,
+    BoxError,
     replay::{ReplayBody, ReplayBodyLayer},
     retry::{ByStatus, RetryConfig, RetryPolicy},
 };

@@ -142,8 +142,9 @@ impl<T> ByMember<T> {
         all.into_iter().filter_map(|guard| guard.upgrade()).collect()
     }
 
-    /// Copied out, so that the last reference to a guard never drops under the lock.
-    fn all(&self, key: &str) -> Vec<Arc<T>> {
+    /// The live guards of `key`, the oldest first. Copied out, so that the last reference to a
+    /// guard never drops under the lock.
+    pub(crate) fn all(&self, key: &str) -> Vec<Arc<T>> {
         let of_key = lock(&self.guards).map.get(key).cloned();
         let of_key = of_key.into_iter().flatten();
         of_key.filter_map(|guard| guard.upgrade()).collect()

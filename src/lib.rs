@@ -29,7 +29,6 @@ pub mod limit;
 
 // How a call leaves the house, and how it enters a plugin's.
 mod call;
-#[cfg(feature = "http")]
 mod plugin;
 #[cfg(feature = "http")]
 pub mod serve;
@@ -52,11 +51,7 @@ mod wire;
 pub use self::choose::EitherChoosing;
 
 #[cfg(feature = "http")]
-pub use self::{
-    health::HttpCheck,
-    outcome::HttpClassify,
-    plugin::{HealthStatus, PluginInfo, PluginStatus},
-};
+pub use self::{health::HttpCheck, outcome::HttpClassify, plugin::PluginInfo};
 
 pub use self::{
     balance::{BalanceLayer, LeastRequest},
@@ -72,5 +67,6 @@ pub use self::{
     limit::{ConcurrencyLimitLayer, Quota, RateLimitLayer},
     member::{InFlight, Member, Reason, Veto},
     outcome::{Classify, ErrIsFailure, Outcome},
+    plugin::{HealthStatus, PluginHealth, PluginStatus},
     replay::Replay,
 };

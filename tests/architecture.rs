@@ -26,7 +26,8 @@ const TABLE: &[(&str, &[&str])] = &[
     // Guards.
     ("guard", &["member", "choose", "endpoint"]),
     ("breaker", &["member", "connect", "choose", "replay", "endpoint", "guard"]),
-    ("health", &["member", "connect", "choose", "replay", "endpoint", "guard"]),
+    // It tells its verdicts in the words of a plugin, and asks one for its own.
+    ("health", &["member", "connect", "choose", "replay", "endpoint", "guard", "plugin"]),
     ("limit", &["member", "connect", "choose", "replay", "endpoint", "guard"]),
     // How a call leaves the house, and how it enters a plugin's.
     ("call", &["replay"]),

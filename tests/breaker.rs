@@ -491,6 +491,9 @@ async fn a_place_taken_by_readiness_below_a_balancer_is_given_back() {
         service.clone().oneshot(Ask::new(1)).await.unwrap();
     }
     assert!(member.is_eligible());
+    // No call was cancelled in all this.
+    let handle = layer.handle_for("a:1").unwrap();
+    assert_eq!((handle.stats().successes, handle.stats().ignored), (2, 0));
     let error = {
         layer.handle_for("a:1").unwrap().force_open();
         let mut late = service.clone();
@@ -519,6 +522,67 @@ async fn waiting_for_an_open_circuit_below_a_balancer_ends_in_time_with_few_poll
     assert!(polls.load(SeqCst) <= 4, "{polls:?}");
 }
 
+/// One of an endpoint's connections, half-open.
+async fn half_open_below(
+    layer: &CircuitBreakerLayer,
+    farm: &Farm,
+) -> (Arc<Member>, CircuitBreaker<Probe>) {
+    let member = Member::new(Endpoint::new("a:1").unwrap());
+    let service = layer.layer(farm.clone()).connect(&member);
+    farm.get("a:1").answers(Answer::Fails);
+    for _ in 0..3 {
+        service.clone().oneshot(Ask::new(1)).await.unwrap_err();
+    }
+    half_open().await;
+    (member, service)
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_ready_below_a_balancer_calls_with_its_own_place() {
+    let (layer, farm) = (CircuitBreakerLayer::new(config().with_probes(1)), Farm::default());
+    let (_, service) = half_open_below(&layer, &farm).await;
+    farm.get("a:1").answers(Answer::ByHand);
+    let (mut ready, mut other) = (service.clone(), service);
+    ready.ready().await.unwrap();
+    let mut waits = task::spawn(other.ready());
+    assert_pending!(waits.poll());
+    assert!(!waits.is_woken(), "it rests");
+    let call = ready.call(Ask::new(1));
+    assert!(!waits.is_woken(), "no place was free in between");
+    drop(call);
+    assert!(waits.is_woken());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_of_before_is_worth_nothing_below_a_balancer() {
+    let (layer, farm) = (CircuitBreakerLayer::new(config()), Farm::default());
+    let (member, mut late) = half_open_below(&layer, &farm).await;
+    late.ready().await.unwrap();
+    assert!(member.is_eligible(), "there is another place");
+    let handle = layer.handle_for("a:1").unwrap();
+    handle.force_open();
+    assert!(late.call(Ask::new(1)).await.unwrap_err().is_refused());
+    let stats = handle.stats();
+    assert_eq!((stats.refused, stats.requests, farm.get("a:1").calls()), (1, 3, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_circuit_is_one_members_and_not_its_keys() {
+    let layer = CircuitBreakerLayer::new(config().with_failures(1));
+    let farm = Farm::default();
+    let connects = layer.layer(farm.clone());
+    let member = || Member::new(Endpoint::new("a:1").unwrap());
+    let (before, after) = (member(), member());
+    farm.get("a:1").answers(Answer::Fails);
+    let first = connects.connect(&before);
+    first.clone().oneshot(Ask::new(1)).await.unwrap_err();
+    let again = connects.connect(&before);
+    assert!(format!("{again:?}").contains("Open"), "the same, only connected anew");
+    let other = connects.connect(&after);
+    assert!(format!("{other:?}").contains("Closed"));
+    assert!(!before.is_eligible() && after.is_eligible());
+}
+
 // Without a runtime.
 
 #[test]
@@ -533,17 +597,16 @@ fn without_a_runtime_the_clock_alone_reopens_it() {
     }
     assert!(call().unwrap_err().is_refused());
     // There is no clock to pause here. This waits for the time, and proves nothing by it.
-    while layer.handle().state() == CircuitState::Open {
+    inner.answers(Answer::Good);
+    while call().is_err() {
         std::thread::yield_now();
     }
     // A probe that has to wait finds no timer, and must not panic for it.
     inner.answers(Answer::ByHand);
     let mut waits = task::spawn(service.clone().oneshot(Ask::new(1)));
     assert_pending!(waits.poll());
-    inner.finish(3, true);
+    inner.finish(4, true);
     assert_ready_ok!(waits.poll());
-    inner.answers(Answer::Good);
-    call().unwrap();
     assert_eq!(layer.handle().state(), CircuitState::Closed);
 }
 

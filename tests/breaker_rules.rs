@@ -111,6 +111,13 @@ async fn so_few_calls_prove_nothing_but_enough_need_not_fill_the_window() {
     // The tenth call opens it, though it went well.
     it.calls(Answer::Good, 1).await;
     assert_eq!(it.handle.state(), CircuitState::Open);
+    // Also where no good call was looked at one by one before.
+    let it = alone(ratio(Window::Calls(1_000)).with_min_calls(10));
+    it.calls(Answer::Good, 2).await;
+    it.calls(Answer::Fails, 7).await;
+    assert_eq!(it.handle.state(), CircuitState::Closed);
+    it.calls(Answer::Good, 1).await;
+    assert_eq!(it.handle.state(), CircuitState::Open);
     // More than a window holds is as many as it holds.
     let it = alone(ratio(Window::Calls(5)).with_min_calls(1_000));
     assert_eq!(it.failures_to_open().await, 5);
@@ -130,7 +137,7 @@ async fn whichever_rule_is_met_first_opens_it() {
 
 #[tokio::test(start_paused = true)]
 async fn slow_calls_open_it_though_they_go_well() {
-    let slow = ratio(Window::Calls(10)).with_failure_ratio(None);
+    let slow = ratio(Window::Calls(10)).with_failure_ratio(None).with_cancelled(Cancelled::Ignored);
     let it = alone(slow.with_slow_ratio(0.5).with_slow_after(secs(1)).with_min_calls(4));
     it.calls(Answer::GoodAfter(ms(999)), 4).await;
     it.calls(Answer::GoodAfter(secs(1)), 3).await;
@@ -143,6 +150,23 @@ async fn slow_calls_open_it_though_they_go_well() {
     sleep(secs(5)).await;
     it.calls(Answer::GoodAfter(secs(2)), 2).await;
     assert_eq!(it.handle.state(), CircuitState::Open);
+    // Nobody looks at a clock where no rule asks.
+    let it = alone(ratio(Window::Calls(10)).with_slow_after(secs(1)));
+    it.calls(Answer::GoodAfter(secs(1)), 3).await;
+    assert_eq!((it.handle.stats().slow, it.window()), (0, (3, 0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rule_may_say_that_a_call_was_slow() {
+    let layer =
+        CircuitBreakerLayer::new(ratio(Window::Calls(10)).with_slow_ratio(0.5).with_min_calls(2));
+    let layer = layer.with_classify(|_: Result<&u32, &BoxError>| Outcome::Slow);
+    let service = layer.layer(service_fn(async |n: u32| Ok::<_, BoxError>(n)));
+    for n in 0..2 {
+        service.clone().oneshot(n).await.unwrap();
+    }
+    let stats = layer.handle().stats();
+    assert_eq!((stats.state, stats.slow, stats.successes), (CircuitState::Open, 2, 2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -212,7 +236,7 @@ async fn a_failure_that_says_when_to_come_back_is_believed_up_to_the_cap() {
 async fn a_timeout_outside_is_seen_as_the_policy_says() {
     let tries = async |cancelled, patience: Duration| {
         let it = alone(
-            CircuitBreakerConfig::consecutive(3).with_cancelled(cancelled).with_slow_after(secs(1)),
+            CircuitBreakerConfig::consecutive(9).with_cancelled(cancelled).with_slow_after(secs(1)),
         );
         it.inner.answers(Answer::Never);
         for _ in 0..3 {
@@ -223,7 +247,7 @@ async fn a_timeout_outside_is_seen_as_the_policy_says() {
         let mut service = it.service.clone();
         let _ = service.ready().await.map(|service| drop(service.call(Ask::new(1))));
         let stats = it.handle.stats();
-        assert_eq!(stats.failures + stats.ignored + stats.refused, 4);
+        assert_eq!((stats.failures + stats.ignored, stats.refused), (4, 0));
         stats.failures
     };
     assert_eq!(tries(Cancelled::FailureIfSlow, secs(1)).await, 3);
@@ -260,6 +284,11 @@ async fn measuring_only_it_lets_all_pass_and_says_what_it_would_have_done() {
     assert_eq!(it.window(), (10, 0));
     it.handle.auto();
     assert_eq!(it.failures_to_open().await, 4);
+    // A good call may be the one that would have, too.
+    it.handle.metrics_only();
+    it.calls(Answer::Fails, 3).await;
+    it.calls(Answer::Good, 1).await;
+    assert_eq!(it.handle.stats().would_have_opened, 4);
 }
 
 #[tokio::test(start_paused = true)]
@@ -296,6 +325,21 @@ async fn new_settings_hold_from_the_next_call_on_and_keep_what_was_counted() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_slow_and_what_counts_can_be_set_anew() {
+    let it = alone(ratio(Window::Calls(100)).with_slow_after(secs(60)));
+    it.calls(Answer::Good, 100).await;
+    // Another kind of window looks at the clock again.
+    it.handle.update(&ratio(Window::Time(secs(10)))).unwrap();
+    it.calls(Answer::Good, 10).await;
+    sleep(secs(20)).await;
+    assert!(it.window().0 <= 1, "{:?}", it.window());
+    let slow = ratio(Window::Calls(10)).with_slow_ratio(0.5).with_slow_after(secs(1));
+    it.handle.update(&slow.with_min_calls(2)).unwrap();
+    it.calls(Answer::GoodAfter(secs(1)), 2).await;
+    assert_eq!(it.handle.state(), CircuitState::Open);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_listens_is_told_in_order_after_the_state_is_visible_and_outside_of_locks() {
     type Seen = Arc<Mutex<Vec<(CircuitState, CircuitState, CircuitState)>>>;
     let (seen, handle) = (Seen::default(), Arc::new(Mutex::new(None::<CircuitBreakerHandle>)));
@@ -319,6 +363,8 @@ async fn who_listens_is_told_in_order_after_the_state_is_visible_and_outside_of_
     sleep(secs(5)).await;
     inner.answers(Answer::Good);
     service.clone().oneshot(Ask::new(1)).await.unwrap();
+    // What changes no state is no transition.
+    layer.handle().reset();
     layer.handle().force_open();
     layer.handle().force_open();
     use CircuitState::{Closed, ForcedOpen, HalfOpen, MetricsOnly, Open};
@@ -378,18 +424,23 @@ async fn a_flood_of_keys_costs_no_memory_and_no_open_circuit() {
     let config = CircuitBreakerConfig::consecutive(1)
         .with_open_for(secs(3_600))
         .with_max_open_for(secs(3_600));
-    let layer = CircuitBreakerLayer::new(config).by_key(|n: &u64| *n).max_keys(64);
+    let layer = CircuitBreakerLayer::new(config.clone()).by_key(|n: &u64| *n).max_keys(50);
     let mut service = layer.layer(service_fn(seven));
     // One that is in use stays, as do those that are open.
     let running = service.ready().await.unwrap().call(1);
     for n in [7, 14, 21] {
         let _ = service.clone().oneshot(n).await;
     }
+    // So does one that somebody has set.
+    service.clone().oneshot(2).await.unwrap();
+    layer.handle_for(&2_u64).unwrap().metrics_only();
     for n in (1_000_000..1_100_000_u64).filter(|n| n % 7 != 0) {
         service.ready().await.unwrap().call(n).await.unwrap();
-        assert!(layer.len() <= 64);
+        assert!(layer.len() <= 50);
     }
-    assert!(layer.handle_for(&1_u64).is_some());
+    assert_eq!(layer.len(), 50);
+    assert!(layer.handle_for(&1_u64).is_some() && layer.handle_for(&1_099_999_u64).is_some());
+    assert_eq!(layer.handle_for(&2_u64).unwrap().state(), CircuitState::MetricsOnly);
     for n in [7, 14, 21] {
         assert_eq!(layer.handle_for(&n).unwrap().state(), CircuitState::Open, "{n}");
     }
@@ -398,9 +449,23 @@ async fn a_flood_of_keys_costs_no_memory_and_no_open_circuit() {
     for n in (1..10_000_u64).map(|n| n * 7) {
         let _ = service.clone().oneshot(n).await;
     }
-    assert!(layer.len() <= 64);
-    let refusal = service.oneshot(700_007 * 11).await.unwrap_err();
+    assert_eq!(layer.len(), 50);
+    let refusal = service.clone().oneshot(700_007 * 11).await.unwrap_err();
     assert!(refusal.is_refused(), "the circuit of all others is open");
+    // New settings are theirs, too.
+    layer.update(&config.with_enabled(false)).unwrap();
+    assert!(!service.oneshot(700_007 * 11).await.unwrap_err().is_refused());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_key_that_was_used_longest_ago_makes_room() {
+    let layer = CircuitBreakerLayer::default().by_key(|n: &u64| *n).max_keys(4);
+    let service = layer.layer(service_fn(seven));
+    for n in [1, 2, 3, 4, 1, 5, 6] {
+        service.clone().oneshot(n).await.unwrap();
+    }
+    let known = |n: &u64| layer.handle_for(n).is_some();
+    assert_eq!((1..7).filter(known).collect::<Vec<_>>(), [1, 4, 5, 6]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use serde_json::json;
 use tower_upstream::{
     Attempts, CircuitBreakerConfig,
     balance::BalanceConfig,
-    health::HealthConfig,
+    health::{HealthConfig, RetryChecks},
     limit::{ConcurrencyLimitConfig, RateLimitConfig},
 };
 
@@ -82,15 +82,31 @@ fn attempts() {
 #[test]
 fn health() {
     let config: HealthConfig = read(json!({
+        "enabled": false,
         "interval": "10s",
         "interval_unhealthy": "2s",
         "timeout": "500ms",
         "rise": 4,
         "fall": 5,
+        "initial": "first_result",
         "parallel": 20,
         "jitter": 0.2,
+        "tell_first_round": false,
     }));
     assert_eq!(config.timeout, Duration::from_millis(500));
+    let retry: RetryChecks = read(json!({ "max_retries": 3, "initial": "1s", "max": "3s" }));
+    assert_eq!(retry.max, Duration::from_secs(3));
+
+    // As Go's manager writes it.
+    let config: HealthConfig = serde_json::from_value(json!({
+        "enabled": true,
+        "interval": 30_000_000_000_u64,
+        "timeout": 5_000_000_000_u64,
+        "failure_limit": 3,
+    }))
+    .unwrap();
+    let expected = HealthConfig::default().with_interval(Duration::from_secs(30));
+    assert_eq!(config, expected.with_timeout(Duration::from_secs(5)));
 }
 
 #[cfg(feature = "http")]

@@ -73,6 +73,17 @@ fn quickstart_loses_no_call() {
 }
 
 #[test]
+fn ten_thousand_checks_are_done_on_time() {
+    let text = run("ten_thousand_checks", &["10000", "1000", "2"]);
+    let line = text.lines().find_map(|line| line.strip_prefix("checks: ")).expect(&text);
+    let numbers: Vec<u64> = line.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let (done, due) = (numbers[0], numbers[1]);
+    assert!(text.contains("first round: true"), "{text}");
+    // How late is left to whoever runs it on a quiet machine.
+    assert!((19_000..=21_000).contains(&due) && done.abs_diff(due) <= due / 50, "{text}");
+}
+
+#[test]
 fn quickstart_says_how_to_call_it() {
     let test = std::env::current_exe().unwrap();
     let built = test.ancestors().nth(2).unwrap().join("examples/quickstart");

@@ -1,24 +1,61 @@
 //! What users of other crates ran into, one test for each: here it does not happen.
 //!
-//! What another test proves already is named in this table instead.
+//! What another test proves already is named in this table instead, by its file or module; `peers` is
+//! this file. What is no matter of guards is named as such.
 //!
 //! | what goes wrong elsewhere | proved by |
 //! |---|---|
-//! | a layer calls a clone that was not made ready | `laws`: `law_1_called_only_when_ready_and_once`, over every layer |
-//! | one service that died takes a whole set along | `balance`: `a_dead_service_is_connected_anew_and_the_call_goes_elsewhere` |
-//! | an endpoint that is slow to get ready is driven by new requests only | `laws`: `law_2_pending_leaves_a_waker`; `balance`: `three_of_four_stuck_hold_no_call_up` |
-//! | an open circuit comes back with the next request only | `breaker`: `it_becomes_half_open_in_time_and_without_traffic` |
+//! | *Readiness* | |
+//! | a clone that is ready and idle keeps a place from the others | `peers`: `an_idle_clone_holds_no_permit` |
+//! | a layer calls a clone that was not made ready, or panics if it is | `laws`: `law_1_called_only_when_ready_and_once`, over every layer; `peers`: `a_call_without_readiness_panics_nowhere` |
+//! | one error of readiness kills all clones | `peers`: `an_error_of_readiness_is_that_of_one_value` |
+//! | clones that wait for one timer or one future are not all woken | `peers`: `every_clone_that_waits_is_woken` |
+//! | permission is asked for at the first poll, not by the call | `peers`: `what_is_called_counts_before_it_is_polled` |
 //! | a barred endpoint is polled in a busy loop until it comes back | `laws`: `law_2_an_idle_layer_rests`; `breaker`: `waiting_for_an_open_circuit_below_a_balancer_ends_in_time_with_few_polls` |
-//! | a token is lost when a service that is ready is dropped | `limit`: `a_reserved_token_comes_back_and_wakes_who_waits_for_it`; `laws`: `law_3_readiness_that_is_dropped_below_gives_back` |
-//! | all who wait are woken for one token, and race for it | `limit`: `an_idle_waiter_is_polled_a_bounded_number_of_times`; `concurrency`: `one_who_waits_is_polled_seldom` |
+//! | *Limits* | |
+//! | a token is lost when a service that is ready, or a call that was not sent, is dropped | `limit`: `a_reserved_token_comes_back_and_wakes_who_waits_for_it`; `limit_tokens`: `a_call_dropped_before_its_first_poll_gives_its_tokens_back`; `laws`: `law_3_readiness_that_is_dropped_below_gives_back` |
+//! | who waits for a token holds what others could use | `peers`: `who_waits_holds_nothing_of_the_service_below` |
+//! | all who wait are woken for one token, and race for it | `limit`: `an_idle_waiter_is_polled_a_bounded_number_of_times`; `concurrency`: `one_who_waits_is_polled_seldom`; `peers`: `two_thousand_who_wait_are_polled_a_few_times_each` |
 //! | a refusal does not say when to come back | `limit`: `coming_back_exactly_when_told_works` |
-//! | a call from before a trip closes a half-open circuit | `breaker`: `results_of_an_older_generation_change_only_totals`; `laws`: `law_8_a_result_from_before_a_trip_does_not_close_it_below_a_balancer` |
-//! | half-open lets everybody through | `breaker`: `half_open_it_lets_so_many_calls_pass_at_once` |
-//! | a cancelled probe holds its place for ever | `laws`: `law_7_a_cancelled_probe_gives_its_place_back_below_a_balancer`; `breaker`: `a_cancelled_probe_gives_its_place_back` |
-//! | repeating sleeps, and spends its budget, before an open circuit | `failover`: `a_refusal_from_above_is_final`; `laws`: `law_6_a_refusal_from_above_the_balancer_costs_no_budget` |
-//! | what was forced open half-opens by itself | `breaker`: `what_is_forced_stays` |
-//! | health checks are a picker, and no layer | `health`: `a_gate_above_refuses_after_three_failures_and_opens_after_two_successes` |
+//! | a limit takes the program down when its clock goes back | `limit::rate::gcra`: `nothing_overflows` |
+//! | there is one limit for all keys, or memory for each that ever came | `limit_keyed`: `each_key_has_its_quota`, `a_flood_of_keys_takes_no_memory_and_frees_nobody` |
 //! | one limit for each route or connection, so none for all | `ecosystem`: `a_layer_value_is_one_policy_however_often_axum_applies_it` |
+//! | a limit that adapts itself grows unused, and never forgets the best time it saw | not a guard: none here adapts itself. Whoever decides sets it: `concurrency`: `a_lower_limit_holds_at_once_and_forgets_no_place_twice` |
+//! | *Circuits* | |
+//! | a window of the last calls holds all since the last transition, and after many good ones never opens | `breaker_rules`: `a_window_of_calls_slides_however_many_went_before`; `breaker::window`: `a_ring_holds_the_last_calls` |
+//! | the least number of calls has no effect below the size of the window | `breaker_rules`: `so_few_calls_prove_nothing_but_enough_need_not_fill_the_window` |
+//! | a call costs more the more are in the window | `breaker::window`: `a_window_of_time_is_ten_sums_whatever_it_holds`; `breaker::counts`: `at_a_low_rate_every_call_looks_and_at_a_high_one_few` |
+//! | what a timeout further out cancels, the loser of a race and who hangs up are not seen | `breaker_rules`: `a_timeout_outside_is_seen_as_the_policy_says`; `peers`: `a_call_that_is_cancelled_from_outside_is_seen_and_leaks_nothing` |
+//! | a call from before a trip closes a half-open circuit | `breaker`: `results_of_an_older_generation_change_only_totals`; `laws`: `law_8_a_result_from_before_a_trip_does_not_close_it_below_a_balancer` |
+//! | an open circuit comes back with the next request only | `breaker`: `it_becomes_half_open_in_time_and_without_traffic` |
+//! | half-open lets everybody through | `breaker`: `half_open_it_lets_so_many_calls_pass_at_once` |
+//! | half-open, probes slide out of the window and their places are never free again | `breaker_rules`: `half_open_has_a_window_of_its_own`; `breaker`: `a_probe_that_nobody_polls_is_timed_out_all_the_same` |
+//! | a cancelled probe holds its place for ever | `laws`: `law_7_a_cancelled_probe_gives_its_place_back_below_a_balancer`; `breaker`: `a_cancelled_probe_gives_its_place_back` |
+//! | one bad probe opens it whatever the others say | `breaker_rules`: `half_open_has_a_window_of_its_own` |
+//! | it is open for the same time each time, for all clients | `breaker_rules`: `each_opening_in_a_row_lasts_longer_up_to_a_cap`; `breaker::machine_tests`: `jitter_goes_both_ways` |
+//! | what was forced open half-opens by itself | `breaker`: `what_is_forced_stays` |
+//! | control waits for a lock | `peers`: `guards_are_controlled_from_drop_and_without_a_runtime` |
+//! | a listener runs under the lock and sees the state of before | `breaker_rules`: `who_listens_is_told_in_order_after_the_state_is_visible_and_outside_of_locks` |
+//! | there is one circuit for all hosts | `breaker_rules`: `each_key_has_a_circuit_of_its_own`, `a_flood_of_keys_costs_no_memory_and_no_open_circuit`; `breaker`: `below_a_balancer_each_endpoint_has_a_circuit_and_an_open_one_is_passed_over` |
+//! | a stream that breaks has gone well | `breaker_body`: `the_end_of_the_body_is_the_verdict` |
+//! | a clock that goes back stops it, or brings back what is over | `breaker::machine_tests`: `a_clock_that_goes_back_harms_nothing`; `breaker::window`: `who_comes_late_with_an_older_time_erases_nothing` |
+//! | repeating sleeps, and spends its budget, before an open circuit | `retry`: `a_refusal_costs_neither_time_nor_budget`; `failover`: `a_refusal_from_above_is_final`; `laws`: `law_6_a_refusal_from_above_the_balancer_costs_no_budget` |
+//! | the gauge of a state that is left stays up | not a guard: nothing here exports gauges, and a state is one value: `breaker_rules`: `who_listens_is_told_in_order_after_the_state_is_visible_and_outside_of_locks` |
+//! | *Health* | |
+//! | health checks are a picker, and no layer | `health`: `a_gate_above_refuses_after_three_failures_and_opens_after_two_successes`, `a_gate_below_bars_its_member_and_lets_every_call_pass` |
+//! | *All of them* | |
+//! | a refusal has no way to HTTP and gRPC | `peers`: `a_refusal_is_an_http_answer_that_says_when_to_come_back`, `a_refusal_is_a_grpc_status_that_says_when_to_come_back`; `limit_http`: `every_answer_of_an_axum_server_says_how_it_stands`, `a_grpc_client_gets_trailers_only` |
+//! | futures are boxed, and services must be `Clone + Send + 'static` | `peers`: `futures_have_names_and_are_no_boxes`, `a_service_needs_neither_clone_nor_send_nor_static` |
+//! | there is no config to read | `config`: `circuit_breaker`, `rate_limit`, `concurrency_limit`, `health`, `retry`, `budgets` |
+//! | settings hold until the next start | `breaker_rules`: `new_settings_hold_from_the_next_call_on_and_keep_what_was_counted`; `limit_tokens`: `new_settings_keep_the_share_that_is_used_here_and_at_every_endpoint`; `concurrency`: `an_update_keeps_calls_and_waiters_and_a_wrong_one_changes_nothing` |
+//! | there is nothing to find endpoints with, and no transport | not a guard: `balance`: `what_is_known_of_a_member_survives_changes_of_the_set` |
+//! | *Balancing* | |
+//! | one service that died takes a whole set along | not a guard: `balance`: `a_dead_service_is_connected_anew_and_the_call_goes_elsewhere` |
+//! | a place in a list that has changed is called as if it were ready | not a guard: `balance`: `whoever_gets_ready_first_is_called_and_only_that_value`, `who_is_removed_finishes_what_it_has_and_goes` |
+//! | an endpoint that is slow to get ready is driven by new requests only | not a guard: `laws`: `law_2_pending_leaves_a_waker`; `balance`: `three_of_four_stuck_hold_no_call_up` |
+//! | reading a load writes it, under a lock | not a guard: a load changes when calls begin and end: `balance`: `two_choices_even_out_the_load` |
+//! | random choice is a fixed rotation, and all must be ready for one to be called | not a guard: `balance`: `random_and_two_choices_spread_evenly_where_there_is_no_load`, `three_of_four_stuck_hold_no_call_up` |
+//! | a set in which every weight is 0 panics | not a guard: `balance::select`: `weight_zero_gets_nothing_unless_all_have_it` |
 #![cfg(feature = "test-util")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -390,6 +427,38 @@ async fn a_refusal_is_an_http_answer_that_says_when_to_come_back() {
     assert_eq!(answer(places.layer(inner.service())).await, (503, None, None));
 }
 
+/// Elsewhere a gRPC client is told nothing it can read, or the wrong code.
+#[cfg(feature = "http")]
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_a_grpc_status_that_says_when_to_come_back() {
+    use http::{Request, Response, header::CONTENT_TYPE};
+
+    fn request() -> Request<()> {
+        Request::post("/a.B/C").header(CONTENT_TYPE, "application/grpc").body(()).unwrap()
+    }
+    let good = || service_fn(async |_: Request<()>| Ok::<_, BoxError>(Response::new(())));
+    let bad = service_fn(async |_: Request<()>| Err::<Response<()>, BoxError>("broken".into()));
+    let (tokens, places, circuit) = (one_a_second(), one_at_once(), breaker());
+    circuit.layer(bad).oneshot(request()).await.unwrap_err();
+    tokens.handle().take(1).unwrap();
+    sleep(ms(100)).await;
+    let _permit = places.handle().take().unwrap();
+    async fn answer<S>(service: S) -> (String, Option<u64>)
+    where
+        S: Service<Request<()>, Response = Response<()>, Error = Error>,
+    {
+        let answer = limit::AnswerLayer::new().layer(service).oneshot(request()).await.unwrap();
+        let field = |name| answer.headers().get(name).map(|value| value.to_str().unwrap());
+        let pushback = field("grpc-retry-pushback-ms").map(|millis| millis.parse().unwrap());
+        (field("grpc-status").unwrap().to_owned(), pushback)
+    }
+    assert_eq!(answer(tokens.layer(good())).await, ("8".to_owned(), Some(900)));
+    let (status, pushback) = answer(circuit.layer(good())).await;
+    assert_eq!(status, "14");
+    assert!((4_400..=5_400).contains(&pushback.unwrap()), "{pushback:?}");
+    assert_eq!(answer(places.layer(good())).await, ("14".to_owned(), None));
+}
+
 // What a guard asks of a service.
 
 /// Elsewhere futures are boxed, so each call allocates and its type cannot be named.
@@ -461,4 +530,32 @@ async fn a_service_needs_neither_clone_nor_send_nor_static() {
         assert_eq!(service.ready().await.unwrap().call(&text).await.unwrap(), text);
     }
     assert_eq!(calls.get(), 2);
+}
+
+/// The table above names nothing that is not there.
+#[test]
+fn every_test_of_the_table_is_there() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |file: &str| {
+        let of_module = root.join("src").join(file.replace("::", "/")).with_extension("rs");
+        let of_tests = root.join("tests").join(file).with_extension("rs");
+        std::fs::read_to_string(if file.contains("::") { of_module } else { of_tests }).unwrap()
+    };
+    let mut names = 0;
+    for row in include_str!("peers.rs").lines().filter(|line| line.starts_with("//! |")) {
+        let Some((_, proof)) = row.trim_end_matches(" |").rsplit_once(" | ") else {
+            continue;
+        };
+        let mut tests = String::new();
+        let mut parts = proof.split('`').skip(1);
+        while let Some(name) = parts.next() {
+            if parts.next().is_some_and(|after| after.starts_with(':')) {
+                tests = read(name);
+            } else {
+                assert!(tests.contains(&format!("fn {name}")), "{name}");
+                names += 1;
+            }
+        }
+    }
+    assert!(names > 60, "{names}");
 }

@@ -197,3 +197,28 @@ impl fmt::Debug for Admitted {
         f.debug_struct("Admitted").field("probe", &self.ticket.is_probe()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::breaker::{CircuitBreakerConfig, CircuitState, Window, policy::Policy};
+
+    #[test]
+    fn good_calls_look_seldom_and_before_their_number_is_full() {
+        let config = CircuitBreakerConfig::default().with_window(Window::Calls(100));
+        let shared = Policy::new(config, None).circuit();
+        let good_call = || {
+            let ticket = Circuit::admit(&shared).unwrap();
+            Admitted::new(&shared, ticket).settle(Outcome::Success);
+        };
+        good_call();
+        let ticket = shared.core().word().ticket();
+        assert_eq!(shared.local().count_good(ticket), Counted::Yes);
+        shared.local().fill();
+        good_call();
+        let word = shared.core().word();
+        assert_eq!((word.state(), word.generation()), (CircuitState::Closed, 1));
+        assert_eq!(shared.local().good(), 0);
+        assert_eq!(Circuit::apply(&shared, |machine, now| machine.tally(now)).calls, 100);
+    }
+}

@@ -286,7 +286,10 @@ impl Circuit {
             };
         }
         drop(shown);
-        circuit.waiting.wake_all();
+        // Who waits and asks once more in vain shall not wake itself by that.
+        if turned || !is_full {
+            circuit.waiting.wake_all();
+        }
     }
 
     /// Without a runtime it has rung from the start.

@@ -114,6 +114,12 @@ impl Counts {
         self.good() >= FULL
     }
 
+    /// As if so many calls had gone well that the number must not grow any more.
+    #[cfg(test)]
+    pub(super) fn fill(&self) {
+        self.good.fetch_add(FULL - self.good(), Ordering::Relaxed);
+    }
+
     /// The next good call looks.
     pub(super) fn look_soon(&self) {
         self.look_at.store(0, Ordering::Relaxed);
@@ -167,9 +173,31 @@ mod tests {
     }
 
     #[test]
+    fn a_turn_begins_the_stride_anew() {
+        let counts = Counts::default();
+        let looks = |generation, bucket| {
+            let ticket = Word::new(CircuitState::Closed, generation).ticket();
+            let looks = (0..100_000).filter(|_| {
+                let looks = counts.count_good(ticket) == Counted::Look;
+                if looks {
+                    counts.plan(Pace::Bucket(bucket));
+                }
+                looks
+            });
+            looks.count()
+        };
+        looks(0, 1);
+        looks(0, 2);
+        counts.turn(1);
+        assert!(looks(1, 2) < 1_000);
+        counts.turn(2);
+        assert_eq!(counts.count_good(Word::new(CircuitState::Closed, 2).ticket()), Counted::Look);
+    }
+
+    #[test]
     fn a_number_that_is_full_is_looked_at() {
         let counts = Counts::default();
-        counts.good.store(FULL, Ordering::Relaxed);
+        counts.fill();
         counts.plan(Pace::Never);
         let ticket = Word::new(CircuitState::Closed, 0).ticket();
         assert!(counts.is_full() && counts.count_good(ticket) == Counted::Look);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{
     CircuitBreakerConfig, CircuitState,
     counts::Pace,
+    rules,
     window::{Tally, Window},
     word::{Ticket, Word},
 };
@@ -65,31 +66,6 @@ pub(super) struct Ended {
     pub(super) failed: bool,
     pub(super) slow: bool,
     pub(super) retry_after: Option<Duration>,
-}
-
-/// Whether a rule is met.
-pub(super) fn trips(config: &CircuitBreakerConfig, in_a_row: u32, tally: Option<Tally>) -> bool {
-    let tally = tally.unwrap_or_default();
-    let failures_trip = config.failures > 0
-        && in_a_row >= config.failures
-        && tally.calls >= u64::from(config.failures_min_calls);
-    let reaches = |part: u64, ratio: Option<f64>| {
-        ratio.is_some_and(|ratio| part as f64 / tally.calls as f64 >= ratio)
-    };
-    failures_trip
-        || (tally.calls >= config.min_calls()
-            && (reaches(tally.failures, config.failure_ratio)
-                || reaches(tally.slow, config.slow_ratio)))
-}
-
-/// How long to stay open, having been opened `again` times since it last closed.
-fn wait(config: &CircuitBreakerConfig, again: u32, random: f64, asked: Option<Duration>) -> u64 {
-    let most = nanos(config.max_open_for) as f64;
-    let grown = nanos(config.open_for) as f64 * config.open_growth.powf(f64::from(again));
-    let jitter = 1.0 + config.open_jitter * (2.0 * random - 1.0);
-    let own = grown.min(most) * jitter;
-    let asked = asked.map_or(0.0, |asked| nanos(asked) as f64);
-    own.max(asked).clamp(1e6, most) as u64
 }
 
 impl Machine {
@@ -154,11 +130,15 @@ impl Machine {
         }
     }
 
+    /// Whether the window is told of calls.
+    fn is_counting(&self) -> bool {
+        matches!(self.state, CircuitState::Closed | CircuitState::MetricsOnly)
+    }
+
     /// Whether the next good call may open it: it makes the window count that has failures in it.
     fn is_decisive(&mut self, now: Now) -> bool {
-        let counts = matches!(self.state, CircuitState::Closed | CircuitState::MetricsOnly);
         let least = self.config.min_calls();
-        counts
+        self.is_counting()
             && self.window.as_mut().is_some_and(|window| {
                 let tally = window.tally(now.nanos);
                 tally.calls < least && (tally.failures > 0 || tally.slow > 0)
@@ -239,7 +219,7 @@ impl Machine {
 
     /// Good calls alone have ended, `own` of them just now.
     pub(super) fn look(&mut self, own: u64, now: Now) {
-        if matches!(self.state, CircuitState::Closed | CircuitState::MetricsOnly) {
+        if self.is_counting() {
             self.count(None, own, now);
         }
     }
@@ -257,7 +237,7 @@ impl Machine {
             }
         }
         let tally = self.window.as_mut().map(|window| window.tally(now.nanos));
-        let trips = trips(&self.config, self.in_a_row, tally);
+        let trips = rules::trips(&self.config, self.in_a_row, tally);
         if self.state == CircuitState::MetricsOnly {
             self.would_have_opened += u64::from(trips && !self.would_be_open);
             self.would_be_open = trips;
@@ -274,7 +254,8 @@ impl Machine {
         }
         self.seen = now.good;
         self.in_a_row = 0;
-        if let Some(window) = &mut self.window {
+        let counts = self.is_counting();
+        if let Some(window) = self.window.as_mut().filter(|_| counts) {
             let own = own.min(good);
             window.add_good(good - own, own, now.nanos);
         }
@@ -309,7 +290,7 @@ impl Machine {
     }
 
     fn open(&mut self, now: Now, asked: Option<Duration>) {
-        let wait = wait(&self.config, self.openings, now.random, asked);
+        let wait = rules::wait(&self.config, self.openings, now.random, asked);
         self.openings = self.openings.saturating_add(1);
         self.opened += 1;
         self.until = now.nanos.saturating_add(wait);

@@ -70,6 +70,12 @@ impl Circuit {
         true
     }
 
+    fn calls(&mut self, ended: Ended, times: usize) {
+        for _ in 0..times {
+            assert!(self.call(Some(ended)));
+        }
+    }
+
     fn ends(&mut self, ticket: Ticket, ended: Option<Ended>) {
         let is_current = ticket.is_of(self.machine.generation());
         if ended == Some(GOOD) && !ticket.is_probe() && is_current {
@@ -370,6 +376,161 @@ fn jitter_goes_both_ways() {
 }
 
 #[test]
+fn jitter_is_there_at_the_cap_too_and_leaves_a_millisecond() {
+    let config = |open_for, jitter| {
+        CircuitBreakerConfig::consecutive(1)
+            .with_open_for(Duration::from_millis(open_for))
+            .with_open_growth(100.0)
+            .with_max_open_for(Duration::from_secs(10))
+            .with_open_jitter(jitter)
+    };
+    for (config, millis) in [(config(9_000, 0.2), 8_000), (config(1, 1.0), 1)] {
+        let mut machine = Machine::new(config, 0);
+        let now = Now { nanos: 0, good: 0, generation: 0, random: 0.0 };
+        machine.trip(now);
+        machine.trip(now);
+        assert_eq!(machine.until() / 1_000_000, millis);
+    }
+}
+
+#[test]
+fn good_calls_are_looked_at_one_by_one_only_while_one_of_them_may_open_it() {
+    let config =
+        CircuitBreakerConfig::default().with_failures(3).with_failure_ratio(1.0).with_min_calls(4);
+    let mut circuit = Circuit::new(config.clone().with_window(Window::Calls(10)));
+    let pace = |circuit: &mut Circuit| circuit.apply(|machine, now| machine.pace(now));
+    assert_eq!(pace(&mut circuit), Pace::Never);
+    circuit.call(Some(BAD));
+    assert_eq!(pace(&mut circuit), Pace::Each);
+    circuit.call(Some(GOOD));
+    circuit.call(Some(BAD));
+    assert_eq!(pace(&mut circuit), Pace::Each);
+    circuit.call(Some(GOOD));
+    assert_eq!(pace(&mut circuit), Pace::Never, "there are enough");
+    circuit.apply(|machine, now| machine.force(CircuitState::MetricsOnly, now));
+    circuit.call(Some(BAD));
+    assert_eq!(pace(&mut circuit), Pace::Each);
+    circuit.apply(Machine::reset);
+    circuit.calls(BAD, 3);
+    assert_eq!((circuit.state(), pace(&mut circuit)), (CircuitState::Open, Pace::Never));
+    // A window of time asks when they were, but not of each.
+    let mut circuit = Circuit::new(config.with_window(Window::Time(Duration::from_secs(10))));
+    circuit.now = 7 * SECOND;
+    assert_eq!(pace(&mut circuit), Pace::Bucket(7));
+}
+
+#[test]
+fn good_calls_of_before_are_in_no_window_of_after() {
+    let mut circuit = Circuit::new(CircuitBreakerConfig::default());
+    circuit.calls(GOOD, 5);
+    let held = circuit.apply(|machine, now| {
+        machine.force(CircuitState::MetricsOnly, now);
+        machine.tally(now).calls
+    });
+    assert_eq!(held, 0);
+    // Nor of what only counts totals.
+    circuit.apply(|machine, now| machine.force(CircuitState::Disabled, now));
+    circuit.call(Some(BAD));
+    circuit.calls(GOOD, 5);
+    circuit.look();
+    assert_eq!(circuit.tally(), Tally::default());
+}
+
+#[test]
+fn another_generation_of_the_same_state_keeps_what_was_counted() {
+    let mut circuit = Circuit::new(CircuitBreakerConfig::default());
+    circuit.calls(GOOD, 5);
+    circuit.apply(Machine::renew);
+    circuit.calls(GOOD, 2);
+    assert_eq!((circuit.tally().calls, circuit.state()), (7, CircuitState::Closed));
+}
+
+#[test]
+fn good_calls_that_nobody_looked_at_were_evenly_before_but_for_ones_own() {
+    let held_later = |end: fn(&mut Circuit)| {
+        let mut circuit = Circuit::new(CircuitBreakerConfig::default());
+        (circuit.now, circuit.good) = (9 * SECOND, 2);
+        end(&mut circuit);
+        circuit.now = 15 * SECOND;
+        circuit.tally().calls
+    };
+    assert_eq!(held_later(|circuit| circuit.calls(BAD, 1)), 2);
+    assert_eq!(held_later(Circuit::look), 2);
+    assert_eq!(held_later(|circuit| _ = circuit.tally()), 1);
+}
+
+#[test]
+fn time_alone_opens_nothing() {
+    let mut circuit = Circuit::new(CircuitBreakerConfig::default().with_min_calls(1));
+    circuit.calls(GOOD, 4);
+    circuit.look();
+    circuit.now = 5 * SECOND;
+    circuit.calls(BAD, 3);
+    circuit.now = 10 * SECOND;
+    circuit.look();
+    circuit.call(None);
+    let tally = circuit.tally();
+    assert_eq!((circuit.state(), tally.calls, tally.failures), (CircuitState::Closed, 3, 3));
+    circuit.calls(BAD, 1);
+    assert_eq!(circuit.state(), CircuitState::Open);
+}
+
+#[test]
+fn what_begins_late_counts_from_then_on() {
+    let ten_good_in_a_second = |circuit: &mut Circuit| {
+        circuit.now += SECOND;
+        circuit.good += 10;
+        circuit.tally().calls
+    };
+    let mut circuit = Circuit::new(CircuitBreakerConfig::default());
+    circuit.now = 100 * SECOND;
+    circuit.apply(Machine::reset);
+    assert_eq!(ten_good_in_a_second(&mut circuit), 10);
+    // A window of another kind begins with nothing, not even with what it was not told of yet.
+    let calls = CircuitBreakerConfig::default().with_window(Window::Calls(100));
+    let mut circuit = Circuit::new(calls);
+    (circuit.now, circuit.good) = (100 * SECOND, 5);
+    circuit.apply(|machine, now| machine.update(CircuitBreakerConfig::default(), now));
+    assert_eq!(circuit.tally(), Tally::default());
+    assert_eq!(ten_good_in_a_second(&mut circuit), 10);
+}
+
+#[test]
+fn measuring_begins_anew_each_time() {
+    let mut circuit = Circuit::new(CircuitBreakerConfig::consecutive(1));
+    for times in 1..4 {
+        circuit.apply(|machine, now| machine.force(CircuitState::MetricsOnly, now));
+        circuit.calls(BAD, 2);
+        assert_eq!(circuit.machine.would_have_opened, times);
+        circuit.apply(Machine::reset);
+    }
+}
+
+proptest! {
+    /// It is late then, for as long as the clock was put back; but nothing is lost or overflows.
+    #[test]
+    fn a_clock_that_goes_back_harms_nothing(
+        config in configs(),
+        steps in prop::collection::vec((0_u64..100 * SECOND, any::<bool>()), 0..60),
+    ) {
+        let mut circuit = Circuit::new(config);
+        let mut last = 0;
+        for (now, is_good) in steps {
+            circuit.now = now;
+            last = last.max(now);
+            circuit.call(Some(if is_good { GOOD } else { BAD }));
+            circuit.look();
+            let tally = circuit.tally();
+            prop_assert!(tally.failures <= tally.calls && tally.calls <= 60);
+        }
+        circuit.now = last + 10 * SECOND;
+        prop_assert_ne!(circuit.state(), CircuitState::Open);
+        circuit.now += 10 * SECOND;
+        prop_assert!(circuit.call(Some(GOOD)));
+    }
+}
+
+#[test]
 fn new_settings_keep_what_was_counted() {
     let config = CircuitBreakerConfig::default()
         .with_failures(0)
@@ -385,6 +546,13 @@ fn new_settings_keep_what_was_counted() {
     });
     let held = circuit.tally();
     assert_eq!((held.calls, held.failures), (6, 3));
+    let mut smaller = Circuit::new(config.clone());
+    smaller.calls(BAD, 2);
+    smaller.calls(GOOD, 5);
+    smaller.apply(|machine, now| {
+        machine.update(config.clone().with_window(Window::Calls(6)), now);
+    });
+    assert_eq!((smaller.tally().calls, smaller.tally().failures), (6, 1));
     circuit.call(Some(BAD));
     assert_eq!(circuit.state(), CircuitState::Open);
     // Open until the time it had, whatever `open_for` is now; switched off, it lets all pass.
@@ -393,8 +561,14 @@ fn new_settings_keep_what_was_counted() {
         machine.update(config.clone().with_open_for(Duration::from_secs(50)), now)
     });
     assert_eq!((circuit.machine.until(), circuit.state()), (until, CircuitState::Open));
-    circuit.apply(|machine, now| machine.update(config.with_enabled(false), now));
+    circuit.apply(|machine, now| machine.update(config.clone().with_enabled(false), now));
     assert_eq!(circuit.state(), CircuitState::Disabled);
+    circuit.apply(|machine, now| machine.update(config.clone(), now));
+    assert_eq!(circuit.state(), CircuitState::Closed);
+    // What is forced stays.
+    circuit.apply(|machine, now| machine.force(CircuitState::ForcedOpen, now));
+    circuit.apply(|machine, now| machine.update(config.with_enabled(false), now));
+    assert_eq!(circuit.state(), CircuitState::ForcedOpen);
 }
 
 // The cases of resilience4j.
@@ -703,8 +877,8 @@ fn gobreaker_rule(name: &str, case: &Value) {
         "rolling window of ten 3 s buckets: trips at 14 failures of 23 (0.6087)" => {
             let config = gobreaker(case);
             let tally = |calls, failures| Tally { calls, failures, slow: 0 };
-            assert!(super::machine::trips(&config, 0, Some(tally(23, 14))));
-            assert!(!super::machine::trips(&config, 0, Some(tally(22, 13))));
+            assert!(super::rules::trips(&config, 0, Some(tally(23, 14))));
+            assert!(!super::rules::trips(&config, 0, Some(tally(22, 13))));
             let Window::Time(window) = config.window else { panic!("{config:?}") };
             assert_eq!(window / 10, Duration::from_secs(3));
         }

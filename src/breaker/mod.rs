@@ -48,6 +48,7 @@
 mod admitted;
 #[cfg(feature = "http")]
 mod body;
+mod bounds;
 mod circuit;
 mod config;
 mod core;
@@ -61,6 +62,7 @@ mod machine;
 #[cfg(test)]
 mod machine_tests;
 mod policy;
+mod rules;
 mod service;
 mod settle;
 mod window;

@@ -120,9 +120,10 @@ impl<S, C> CircuitBreaker<S, C> {
 
     #[inline(never)]
     fn admit_seldom(&mut self) -> Option<Admitted> {
-        let place = self.seldom.as_mut().and_then(|seldom| seldom.place.take());
-        if let Some(place) = place.filter(Admitted::is_current) {
-            return Some(place);
+        match self.seldom.as_mut().and_then(|seldom| seldom.place.take()) {
+            Some(place) if place.is_current() => return Some(place),
+            Some(old) => old.give_back(),
+            None => {}
         }
         Some(Admitted::new(&self.shared, Circuit::admit(&self.shared)?))
     }

@@ -178,6 +178,7 @@ mod tests {
             let word = Word::new(state, 7);
             assert_eq!((word.state(), word.generation()), (state, 7));
             assert!(word.ticket().is_of(7) && !word.ticket().is_probe());
+            assert!(!word.ticket().is_of(6) && !word.ticket().is_of(8));
             let passes = matches!(
                 state,
                 CircuitState::Closed | CircuitState::Disabled | CircuitState::MetricsOnly
@@ -191,7 +192,8 @@ mod tests {
     #[test]
     fn a_ticket_knows_how_long_ago_it_had_to_wait() {
         let second = 1_000_000_000;
-        for start in [0, 1, 999, 7 * second, 101 * 86_400 * second, u64::MAX - 10 * second] {
+        let half = ((1 << 42) - 1) * 1_000;
+        for start in [0, 1, 999, 7 * second, half, 101 * 86_400 * second, u64::MAX - 10 * second] {
             for mut ticket in [Ticket::new(3), Ticket::probe(u64::MAX >> 20)] {
                 let before = (ticket.tag(), ticket.is_probe());
                 assert_eq!((ticket.has_begun(), ticket.since_begin(start)), (false, None));
@@ -200,6 +202,8 @@ mod tests {
                 let start = start / 1_000 * 1_000;
                 assert_eq!(ticket.since_begin(start + 5 * second), Some(5 * second));
                 assert_eq!((ticket.tag(), ticket.is_probe()), before);
+                ticket.begin(Some(start + second));
+                assert_eq!(ticket.since_begin(start + 5 * second), Some(4 * second));
                 ticket.begin(None);
                 assert_eq!((ticket.has_begun(), ticket.since_begin(start)), (true, None));
             }

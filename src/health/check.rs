@@ -6,6 +6,7 @@ use crate::{
     endpoint::Endpoint,
     error::BoxError,
     outcome::{TypeName, is_refusal},
+    plugin::{HealthStatus, PluginStatus},
 };
 
 /// What one check found.
@@ -20,6 +21,8 @@ use crate::{
 pub enum Verdict {
     /// All well.
     Healthy,
+    /// It works, but not as it should, and why: a success, with a word for whoever asks.
+    Degraded(Cow<'static, str>),
     /// Not well, and why.
     Unhealthy(Cow<'static, str>),
     /// There was no check, so nothing is counted.
@@ -43,9 +46,23 @@ impl<T, E: Into<BoxError> + 'static> From<Result<T, E>> for Verdict {
     }
 }
 
+/// Healthy and degraded as it says, unhealthy or offline is unhealthy; unknown says nothing.
+impl From<HealthStatus> for Verdict {
+    fn from(health: HealthStatus) -> Self {
+        match health.status {
+            PluginStatus::Healthy => Self::Healthy,
+            PluginStatus::Degraded => Self::Degraded(health.message.into()),
+            PluginStatus::Unhealthy | PluginStatus::Offline => {
+                Self::Unhealthy(health.message.into())
+            }
+            PluginStatus::Unknown => Self::Skipped,
+        }
+    }
+}
+
 /// Finds out how an endpoint is.
 ///
-/// Implemented by `HttpCheck`, by closures through [`check_fn`] and
+/// Implemented by `HttpCheck`, `TcpCheck` and [`PluginCheck`](super::PluginCheck), by closures through [`check_fn`] and
 /// [`check_upstream`], and by services through [`CheckService`].
 ///
 /// Checks run side by side in one task, so a check must not block the thread. One that panics has
@@ -85,12 +102,12 @@ pub trait Check: Send + Sync + 'static {
     }
 }
 
-const NO_ENDPOINT: &str = "this health check needs an endpoint, so it can only stand below a \
+pub(super) const NO_ENDPOINT: &str = "this health check needs an endpoint, so it can only stand below a \
                            balancer; use `check_upstream(|| ..)` here";
 
 /// Checks each endpoint with a closure. For a gate below a balancer.
 ///
-/// The closure may answer a [`Verdict`], a `bool` or a `Result`.
+/// The closure may answer a [`Verdict`], a `bool`, a `Result` or a [`HealthStatus`].
 ///
 /// ```
 /// use std::sync::Arc;

@@ -2,6 +2,30 @@ use std::time::Duration;
 
 use crate::error::{Error, Kind};
 
+/// What holds before the first check.
+///
+/// ```
+/// use tower_upstream::health::{HealthConfig, Initial};
+/// let config = HealthConfig::default().with_initial(Initial::Unhealthy);
+/// assert_ne!(config.initial, Initial::default());
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Initial {
+    /// Healthy, until `fall` checks failed: a start, or a new endpoint, refuses no call. The
+    /// default.
+    #[default]
+    Healthy,
+    /// Unhealthy, until `rise` checks succeeded: for endpoints that are announced before they are
+    /// ready. Until then calls are refused, or go elsewhere.
+    Unhealthy,
+    /// Calls pass until the first check, and that one decides; from then on `rise` and `fall` do.
+    #[cfg_attr(feature = "serde", serde(alias = "first_result_decides"))]
+    FirstResult,
+}
+
 /// How often to check, and how many results in a row count.
 ///
 /// ```
@@ -18,11 +42,14 @@ use crate::error::{Error, Kind};
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct HealthConfig {
+    /// Whether to check at all. Default true. Without checks every gate is open.
+    pub enabled: bool,
     /// From the start of one check of a healthy endpoint to the start of the next, from a
     /// millisecond to a day. Default 5 s. A check that takes longer skips what it missed.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub interval: Duration,
-    /// The same while it is unhealthy. Default 1 s.
+    /// The same while it is unhealthy, while nothing is known of it, and after a failure, so that
+    /// a doubt is settled soon. Default 1 s.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub interval_unhealthy: Duration,
     /// After which a check has failed, from a millisecond to a day. Default 2 s.
@@ -30,13 +57,22 @@ pub struct HealthConfig {
     pub timeout: Duration,
     /// Successes in a row that make it healthy, from 1. Default 2.
     pub rise: u32,
-    /// Failures in a row that make it unhealthy, from 1. Default 3.
+    /// Failures in a row that make it unhealthy, from 1. Default 3. Go's name is `failure_limit`.
+    #[cfg_attr(feature = "serde", serde(alias = "failure_limit"))]
     pub fall: u32,
-    /// How many checks run at once, from 1 to 10,000. Default 10. Those beyond wait their turn.
+    /// What holds before the first check. Default healthy.
+    pub initial: Initial,
+    /// How many checks of one layer run at once, from 1 to 10,000. Default 10. Those beyond wait
+    /// their turn, so allow as many as there are endpoints, times the part of the interval that a
+    /// slow check takes.
     pub parallel: usize,
     /// By which part of the interval each check may come earlier or later, from 0 to 1. Default
     /// 0.1, so that the checks of many clients do not come together.
     pub jitter: f64,
+    /// Whether a listener is told of the healthy set once every target was checked, even if that
+    /// changed nothing. Default true. See
+    /// [`on_change`](crate::health::HealthGateLayer::on_change).
+    pub tell_first_round: bool,
 }
 
 const MIN_TIME: Duration = Duration::from_millis(1);
@@ -46,13 +82,16 @@ const MAX_PARALLEL: usize = 10_000;
 impl Default for HealthConfig {
     fn default() -> Self {
         Self {
+            enabled: true,
             interval: Duration::from_secs(5),
             interval_unhealthy: Duration::from_secs(1),
             timeout: Duration::from_secs(2),
             rise: 2,
             fall: 3,
+            initial: Initial::Healthy,
             parallel: 10,
             jitter: 0.1,
+            tell_first_round: true,
         }
     }
 }
@@ -68,6 +107,13 @@ impl HealthConfig {
             jitter: 0.0,
             ..Self::default()
         }
+    }
+
+    /// Sets [`enabled`](Self::enabled).
+    #[must_use]
+    pub fn with_enabled(mut self, enabled: bool) -> Self {
+        self.enabled = enabled;
+        self
     }
 
     /// Sets [`interval`](Self::interval).
@@ -105,6 +151,13 @@ impl HealthConfig {
         self
     }
 
+    /// Sets [`initial`](Self::initial).
+    #[must_use]
+    pub fn with_initial(mut self, initial: Initial) -> Self {
+        self.initial = initial;
+        self
+    }
+
     /// Sets [`parallel`](Self::parallel).
     #[must_use]
     pub fn with_parallel(mut self, parallel: usize) -> Self {
@@ -116,6 +169,13 @@ impl HealthConfig {
     #[must_use]
     pub fn with_jitter(mut self, jitter: f64) -> Self {
         self.jitter = jitter;
+        self
+    }
+
+    /// Sets [`tell_first_round`](Self::tell_first_round).
+    #[must_use]
+    pub fn with_tell_first_round(mut self, tell: bool) -> Self {
+        self.tell_first_round = tell;
         self
     }
 
@@ -202,6 +262,11 @@ mod tests {
             .with_timeout(Duration::from_millis(1_500))
             .with_fall(5);
         assert_eq!(config, expected);
+        let text = r#"{"enabled": false, "failure_limit": 4, "initial": "first_result_decides"}"#;
+        let config: HealthConfig = serde_json::from_str(text).unwrap();
+        assert_eq!((config.enabled, config.fall, config.initial), (false, 4, Initial::FirstResult));
+        let twice = r#"{"failure_limit": 4, "fall": 3}"#;
+        assert!(serde_json::from_str::<HealthConfig>(twice).is_err());
         let error = serde_json::from_str::<HealthConfig>(r#"{"intervall": 1}"#).unwrap_err();
         assert!(error.to_string().contains("intervall"));
     }

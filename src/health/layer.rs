@@ -3,7 +3,8 @@ use std::{fmt, sync::Arc};
 use tower_layer::Layer;
 
 use super::{
-    check::Check, config::HealthConfig, handle::HealthHandle, service::HealthGate, watch::Policy,
+    check::Check, config::HealthConfig, handle::HealthHandle, monitor::HealthMonitor,
+    service::HealthGate, tell::HealthySet, watch::Policy,
 };
 
 /// Checks endpoints in the background, and keeps calls away from those that are not well.
@@ -40,25 +41,60 @@ impl HealthGateLayer {
 
     /// Checks with `check`, by `config`. Values out of range become the nearest sane ones.
     pub fn with_config(check: impl Check, config: HealthConfig) -> Self {
-        Self { policy: Policy::new(config, Arc::new(check)) }
+        Self { policy: Policy::new(config, Arc::new(check), None) }
     }
 
-    /// The same check and config, with a state and a background task of its own.
+    /// Tells `listener` who is healthy, whenever that has changed: a target became healthy or
+    /// unhealthy, came or left, also the last one; and once when each was checked for the first
+    /// time, unless the [config](HealthConfig::tell_first_round) says otherwise. Before that it is
+    /// told nothing.
+    ///
+    /// Changes of one moment are told together, in order and never twice at once. The listener runs
+    /// where it may block, and holds up no check; one that is slow is told the latest, and one that
+    /// panics is called the next time. Gates open and shut without waiting for it.
+    ///
+    /// The result has a state of its own, as [`fresh`](Self::fresh): call this before the layer is
+    /// used. The last listener replaces the one before.
+    ///
+    /// # Example
+    /// ```
+    /// use tower_upstream::{HealthGateLayer, health::check_upstream};
+    /// let layer = HealthGateLayer::new(check_upstream(|| async { true }))
+    ///     .on_change(|set| println!("{} of {} are healthy", set.healthy, set.total));
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn on_change(self, listener: impl Fn(&HealthySet) + Send + Sync + 'static) -> Self {
+        let (config, check) = (self.policy.roster.config(), self.policy.check.clone());
+        let listener = Arc::new(listener);
+        Self { policy: Policy::new(config.as_ref().clone(), check, Some(listener)) }
+    }
+
+    /// The same check, config and listener, with a state and a background task of its own.
     #[must_use]
     pub fn fresh(&self) -> Self {
-        let (config, check) = (self.policy.config.clone(), self.policy.check.clone());
-        Self { policy: Policy::new(config, check) }
+        let (config, check) = (self.policy.roster.config(), self.policy.check.clone());
+        let listener = self.policy.teller.listener.clone();
+        Self { policy: Policy::new(config.as_ref().clone(), check, listener) }
+    }
+
+    /// Looks at all that this layer value checks, and controls the checks.
+    pub fn monitor(&self) -> HealthMonitor {
+        HealthMonitor::new(self.policy.clone())
     }
 
     /// A view of the gate above a balancer, or without one.
+    ///
+    /// Its [`update`](HealthHandle::update) is for all gates of this layer, also those below a
+    /// balancer.
     pub fn handle(&self) -> HealthHandle {
-        HealthHandle::new(self.policy.alone.clone())
+        HealthHandle::new(self.policy.clone(), self.policy.alone.clone())
     }
 
     /// A view of the gate of the endpoint with this key below a balancer, while it is in the set.
     pub fn handle_for(&self, key: &str) -> Option<HealthHandle> {
         let watch = self.policy.members.get(key)?;
-        Some(HealthHandle::new(watch.record().clone()))
+        Some(HealthHandle::new(self.policy.clone(), watch.record.clone()))
     }
 }
 
@@ -73,7 +109,7 @@ impl<S> Layer<S> for HealthGateLayer {
 impl fmt::Debug for HealthGateLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HealthGateLayer")
-            .field("config", &self.policy.config)
+            .field("config", &self.policy.roster.config())
             .field("state", &self.policy.alone.state())
             .finish_non_exhaustive()
     }

@@ -7,6 +7,20 @@
 //! [`Kind::Unhealthy`](crate::Kind::Unhealthy). To learn from the calls themselves, use a circuit
 //! breaker or outlier ejection, also beside this.
 //!
+//! | to ask | use |
+//! |---|---|
+//! | a path over HTTP/1.1 | `HttpCheck` (feature `http`) |
+//! | whether a port takes connections | `TcpCheck` (feature `http`) |
+//! | a plugin, by its own health operation | [`PluginCheck`] |
+//! | anything else | [`check_fn`], [`CheckService`], or [`Check`] for a type of yours |
+//! | an upstream as a whole | [`check_upstream`], or a check with a URL or an address of its own |
+//!
+//! | to | use |
+//! |---|---|
+//! | look at one target, or change its settings | [`HealthHandle`] |
+//! | check something now, wait for it, force a round, stop | [`HealthMonitor`] |
+//! | hear of who is healthy | [`HealthGateLayer::on_change`] |
+//!
 //! # How it works
 //! ```text
 //!  prober ── every `interval`, `parallel` at once ──► check ──► verdict
@@ -17,12 +31,20 @@
 //!          `rise` successes in a row
 //! ```
 //! One background task checks all that one layer value made, each at its own time: spread over
-//! the interval at first, and then a little earlier or later each time. It is started by the first
-//! use inside a tokio runtime, ends with the last gate, and starts again if its runtime ended.
-//! Everything counts as healthy until a check says otherwise.
+//! the interval at first, and then a little earlier or later each time. A slow target delays only
+//! itself, as long as there are places in `parallel`. What is unhealthy, unknown or in doubt is
+//! asked every `interval_unhealthy`. The task is started by the first use inside a tokio runtime,
+//! ends with the last gate, and starts again if its runtime ended.
 //!
-//! `HttpCheck` (feature `http`) asks a path, [`check_fn`] a closure,
-//! [`CheckService`] any service; or implement [`Check`].
+//! Until a check says otherwise, [`Initial`] says what holds: healthy, by default. An endpoint
+//! whose address changes begins anew; one of which discovery tells something else does not. When
+//! the gate of a member opens again, [`Member::recovered_at`](crate::Member::recovered_at) says
+//! since when.
+//!
+//! # What it is not
+//! A verdict of a check is kept apart from what calls say: an open circuit or an ejection is
+//! another reason to pass over a member, and a failed call counts for no check. There are no
+//! agents that tell weights, and no ramp of the load after a recovery: the mark for one is there.
 
 mod check;
 mod config;
@@ -30,18 +52,31 @@ mod handle;
 #[cfg(feature = "http")]
 mod http;
 mod layer;
+mod monitor;
+mod plugin;
+mod probe;
 mod prober;
+mod record;
+mod roster;
 mod rule;
+mod schedule;
 mod service;
+#[cfg(feature = "http")]
+mod tcp;
+mod tell;
 mod watch;
 
-#[cfg(feature = "http")]
-pub use self::http::HttpCheck;
 pub use self::{
     check::{Check, CheckFn, CheckService, CheckUpstream, Verdict, check_fn, check_upstream},
-    config::HealthConfig,
+    config::{HealthConfig, Initial},
     handle::{HealthHandle, HealthState},
     layer::HealthGateLayer,
+    monitor::{HealthMonitor, HealthRound},
+    plugin::PluginCheck,
+    probe::{Checked, RetryChecks},
     service::HealthGate,
+    tell::HealthySet,
 };
+#[cfg(feature = "http")]
+pub use self::{http::HttpCheck, tcp::TcpCheck};
 pub use crate::guard::ResponseFuture;

@@ -1,4 +1,4 @@
-//! What is checked, what is known of it, and who is told.
+//! What is checked while a gate needs it, and who is told.
 
 use std::{
     fmt,
@@ -12,42 +12,45 @@ use std::{
 use super::{
     check::{AnyCheck, Verdict},
     config::HealthConfig,
-    handle::HealthState,
-    prober::Queue,
-    rule::{Counts, Rule},
+    prober,
+    record::Record,
+    roster::{Name, Roster},
+    tell::{Listener, Teller},
 };
 use crate::{
     error::{Error, Kind},
     guard::ByMember,
     member::{Member, Reason, Veto},
     sync::lock,
-    time::{self, Instant},
 };
-
-/// A reason of a check is kept up to this length.
-const MAX_REASON: usize = 256;
 
 /// What one layer value owns: all its gates share it.
 pub(super) struct Policy {
-    pub(super) config: HealthConfig,
     pub(super) check: Arc<dyn AnyCheck>,
     /// Above a balancer, or without one. Outlives the gates, so that a stack built anew for each
     /// connection does not forget.
     pub(super) alone: Arc<Record>,
     watch_alone: Mutex<Weak<Watch>>,
     pub(super) members: ByMember<Watch>,
-    pub(super) queue: Queue,
+    pub(super) roster: Arc<Roster>,
+    pub(super) teller: Teller,
 }
 
 impl Policy {
-    pub(super) fn new(config: HealthConfig, check: Arc<dyn AnyCheck>) -> Arc<Self> {
+    pub(super) fn new(
+        config: HealthConfig,
+        check: Arc<dyn AnyCheck>,
+        listener: Option<Listener>,
+    ) -> Arc<Self> {
+        let config = Arc::new(config.clamped());
+        let roster = Arc::new(Roster::new(config.clone()));
         Arc::new(Self {
-            config: config.clamped(),
             check,
-            alone: Arc::default(),
+            alone: Record::new(config, None),
             watch_alone: Mutex::default(),
             members: ByMember::default(),
-            queue: Queue::default(),
+            teller: Teller::new(listener, &roster),
+            roster,
         })
     }
 
@@ -64,20 +67,68 @@ impl Policy {
     /// The watch over `member`: the same as before, if it still lives.
     pub(super) fn watch_member(self: &Arc<Self>, member: &Arc<Member>) -> Arc<Watch> {
         let is_its = |watch: &Watch| {
-            let of = watch.veto.as_ref().map(Veto::member);
+            let of = watch.member();
             of.is_some_and(|of| Arc::ptr_eq(of, member))
         };
         self.members.get_or_insert(member, is_its, || {
-            Watch::new(self, Arc::default(), Some(member.veto(Reason::Unhealthy)))
+            let record = Record::new(HealthConfig::default().into(), Some(member.clone()));
+            Watch::new(self, record, Some(member.veto(Reason::Unhealthy)))
         })
+    }
+
+    /// The watch that keeps `record`, while there is one.
+    fn watch_of(&self, record: &Arc<Record>) -> Option<Arc<Watch>> {
+        let mut watches = match &record.member {
+            Some(member) => self.members.all(member.key()),
+            None => lock(&self.watch_alone).upgrade().into_iter().collect(),
+        };
+        watches.retain(|watch| Arc::ptr_eq(&watch.record, record));
+        watches.pop()
+    }
+
+    /// Goes on by `config` with all that is checked, and with what will be.
+    pub(super) fn update(&self, config: HealthConfig) {
+        let records = self.roster.set_config(Arc::new(config), &self.alone);
+        records.iter().for_each(|record| self.follow(record));
+        self.roster.replan();
+    }
+
+    /// Goes on by `config` with one target.
+    pub(super) fn update_one(&self, record: &Arc<Record>, config: HealthConfig) {
+        record.set_config(Arc::new(config));
+        self.follow(record);
+        self.roster.replan();
+    }
+
+    fn follow(&self, record: &Arc<Record>) {
+        if let Some(watch) = self.watch_of(record) {
+            watch.follow();
+            if record.config().enabled && watch.problem.is_none() {
+                // The next use finds out whether it is checked already; a member need not wait.
+                watch.set(IDLE);
+                if record.member.is_some() {
+                    prober::enlist(&watch);
+                }
+            }
+        }
+    }
+
+    /// Has all members checked that are not yet.
+    pub(super) fn enlist_all(&self) {
+        for watch in self.roster.idle().iter().filter_map(|record| self.watch_of(record)) {
+            if watch.word() & IDLE != 0 {
+                prober::enlist(&watch);
+            }
+        }
     }
 }
 
 /// Something that is checked while a gate needs it. The prober knows it weakly.
 pub(super) struct Watch {
-    /// Why a gate has to look closer. Zero: healthy, and being checked.
+    /// Why a gate has to look closer. Zero: open, and being checked if it is to be.
     word: AtomicU32,
-    record: Arc<Record>,
+    pub(super) name: Name,
+    pub(super) record: Arc<Record>,
     veto: Option<Veto>,
     /// Why it can never be checked.
     problem: Option<Error>,
@@ -94,19 +145,25 @@ impl Watch {
         let endpoint = veto.as_ref().map(|veto| veto.member().endpoint());
         let problem = policy.check.problem_with(endpoint.as_deref());
         let problem = problem.map(|problem| {
+            record.set_problem(problem.clone());
             let error = Error::refused(Kind::InvalidConfig).message(problem);
             match &veto {
                 Some(veto) => error.at_endpoint(veto.member().shared_key()),
                 None => error,
             }
         });
-        let word = match (&problem, record.is_healthy()) {
-            (Some(_), _) => MISUSED,
-            (None, true) => IDLE,
-            (None, false) => IDLE | UNHEALTHY,
+        let idle = if record.config().enabled { IDLE } else { 0 };
+        let name = policy.roster.enter(&record);
+        let watch = Self {
+            word: AtomicU32::new(idle),
+            name,
+            record,
+            veto,
+            problem,
+            policy: policy.clone(),
         };
-        policy.queue.watch_begins();
-        Self { word: AtomicU32::new(word), record, veto, problem, policy: policy.clone() }
+        watch.follow();
+        watch
     }
 
     #[inline]
@@ -119,17 +176,12 @@ impl Watch {
         self.word.fetch_or(bits, Ordering::Relaxed);
     }
 
-    /// Clears `bits`, and tells whether all were set.
-    pub(super) fn clear(&self, bits: u32) -> bool {
-        self.word.fetch_and(!bits, Ordering::Relaxed) & bits == bits
+    pub(super) fn clear(&self, bits: u32) {
+        self.word.fetch_and(!bits, Ordering::Relaxed);
     }
 
     pub(super) fn member(&self) -> Option<&Arc<Member>> {
         self.veto.as_ref().map(Veto::member)
-    }
-
-    pub(super) fn record(&self) -> &Arc<Record> {
-        &self.record
     }
 
     pub(super) fn problem(&self) -> Error {
@@ -137,33 +189,56 @@ impl Watch {
         problem.unwrap_or(Error::refused(Kind::InvalidConfig))
     }
 
-    /// Counts one verdict, and tells everyone if it changes the state.
-    pub(super) fn settle(&self, verdict: Verdict, latency: Duration) {
-        let config = &self.policy.config;
-        let rule = Rule::new(config.rise, config.fall);
-        let Some(healthy) = self.record.count(rule, verdict, latency) else {
-            return;
-        };
-        let endpoint = self.member().map_or("", |member| member.key());
-        if healthy {
-            self.clear(UNHEALTHY);
-            tracing::info!(endpoint, "healthy again");
-        } else {
-            self.set(UNHEALTHY);
-            let reason = self.record.state().last_error.unwrap_or_default();
-            tracing::warn!(endpoint, reason, "unhealthy");
+    /// Counts one verdict, and tells everyone if that opens the gate or shuts it.
+    pub(super) fn settle(&self, verdict: Verdict, latency: Duration) -> bool {
+        let changed = self.record.count(verdict, latency);
+        if let Some(open) = changed {
+            self.follow();
+            let endpoint = self.record.key();
+            if open {
+                tracing::info!(endpoint, "healthy again");
+            } else {
+                let reason = self.record.state().last_error.unwrap_or_default();
+                tracing::warn!(endpoint, reason, "unhealthy");
+            }
         }
-        match &self.veto {
-            Some(veto) if healthy => veto.clear(),
-            Some(veto) => veto.raise(),
-            None => {}
+        self.policy.roster.attended(&self.name);
+        changed.is_some()
+    }
+
+    /// Opens or shuts the gate, as the record says.
+    fn follow(&self) {
+        // Of several that follow at once, each looks again after it wrote; so the last to write
+        // has seen the last word.
+        loop {
+            let (enabled, open) = (self.record.config().enabled, self.record.is_open());
+            if self.problem.is_some() && enabled {
+                // The member stays eligible: every call through here says what is wrong.
+                self.clear(IDLE);
+                self.set(MISUSED);
+            } else {
+                self.clear(if enabled { MISUSED } else { MISUSED | IDLE });
+                if open {
+                    self.clear(UNHEALTHY)
+                } else {
+                    self.set(UNHEALTHY)
+                }
+                match &self.veto {
+                    Some(veto) if open => veto.clear(),
+                    Some(veto) => veto.raise(),
+                    None => {}
+                }
+            }
+            if (self.record.config().enabled, self.record.is_open()) == (enabled, open) {
+                return;
+            }
         }
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.policy.queue.watch_ends();
+        self.policy.roster.leave(&self.name);
     }
 }
 
@@ -180,73 +255,113 @@ impl fmt::Debug for Watch {
     }
 }
 
-/// What the checks of one thing found so far.
-#[derive(Debug, Default)]
-pub(super) struct Record {
-    found: Mutex<Found>,
-}
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
 
-#[derive(Debug)]
-struct Found {
-    counts: Counts,
-    checks: u64,
-    failed: u64,
-    last_error: Option<String>,
-    last_latency: Option<Duration>,
-    since: Instant,
-}
+    use proptest::prelude::*;
 
-impl Default for Found {
-    fn default() -> Self {
-        Self {
-            counts: Counts::default(),
-            checks: 0,
-            failed: 0,
-            last_error: None,
-            last_latency: None,
-            since: time::now(),
-        }
-    }
-}
+    use super::*;
+    use crate::{
+        endpoint::Endpoint,
+        health::{check::check_upstream, config::Initial},
+    };
 
-impl Record {
-    fn is_healthy(&self) -> bool {
-        lock(&self.found).counts.healthy
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// Enters, or gets another address and so is another.
+        Enter(u8),
+        Leave(u8),
+        Result(u8, Verdict),
+        Config {
+            rise: u32,
+            fall: u32,
+        },
     }
 
-    /// Counts one verdict. `Some`: the state changed to this.
-    fn count(&self, rule: Rule, verdict: Verdict, latency: Duration) -> Option<bool> {
-        let error = match verdict {
-            Verdict::Skipped => return None,
-            Verdict::Healthy => None,
-            Verdict::Unhealthy(reason) => Some(reason.chars().take(MAX_REASON).collect()),
-        };
-        let mut found = lock(&self.found);
-        found.checks += 1;
-        found.last_latency = Some(latency);
-        let success = error.is_none();
-        if let Some(error) = error {
-            found.failed += 1;
-            found.last_error = Some(error);
-        }
-        let changed = rule.record(&mut found.counts, success);
-        if changed {
-            found.since = time::now();
-        }
-        changed.then_some(found.counts.healthy)
+    fn step() -> impl Strategy<Value = Step> {
+        let key = 0..4_u8;
+        let verdict = prop_oneof![
+            3 => Just(Verdict::Healthy),
+            1 => Just(Verdict::Degraded("cold".into())),
+            4 => Just(Verdict::Unhealthy("ill".into())),
+            1 => Just(Verdict::Skipped),
+        ];
+        prop_oneof![
+            1 => key.clone().prop_map(Step::Enter),
+            1 => key.clone().prop_map(Step::Leave),
+            8 => (key, verdict).prop_map(|(key, verdict)| Step::Result(key, verdict)),
+            1 => (1..4_u32, 1..4_u32).prop_map(|(rise, fall)| Step::Config { rise, fall }),
+        ]
     }
 
-    pub(super) fn state(&self) -> HealthState {
-        let found = lock(&self.found);
-        HealthState {
-            healthy: found.counts.healthy,
-            successes: found.counts.successes,
-            failures: found.counts.failures,
-            checks: found.checks,
-            failed: found.failed,
-            last_error: found.last_error.clone(),
-            last_latency: found.last_latency,
-            lasting: time::now().saturating_duration_since(found.since),
+    /// All results since it entered, and what was held of it after each.
+    #[derive(Default)]
+    struct Model {
+        results: Vec<bool>,
+        healthy: bool,
+    }
+
+    proptest! {
+        /// What the gates, the members and the roster say is what a model says that keeps the
+        /// whole history of each target and counts it anew.
+        #[test]
+        fn a_set_is_what_its_history_says(steps in prop::collection::vec(step(), 0..200)) {
+            let check = Arc::new(check_upstream(|| async { true }));
+            let mut config = HealthConfig::default().with_initial(Initial::Healthy);
+            let policy = Policy::new(config.clone(), check, None);
+            let mut watches = BTreeMap::<u8, Arc<Watch>>::new();
+            let mut models = BTreeMap::<u8, Model>::new();
+            for (port, step) in steps.into_iter().enumerate() {
+                match step {
+                    Step::Enter(key) => {
+                        let endpoint = Endpoint::new(format!("a:{}", port + 1)).unwrap();
+                        let member = Member::new(endpoint.with_key(key.to_string()));
+                        watches.insert(key, policy.watch_member(&member));
+                        models.insert(key, Model { healthy: true, ..Model::default() });
+                    }
+                    Step::Leave(key) => {
+                        watches.remove(&key);
+                        models.remove(&key);
+                    }
+                    Step::Result(key, verdict) => {
+                        let Some(watch) = watches.get(&key) else { continue };
+                        let model = models.get_mut(&key).unwrap();
+                        let changed = watch.settle(verdict.clone(), Duration::ZERO);
+                        let success = match verdict {
+                            Verdict::Skipped => {
+                                prop_assert!(!changed);
+                                continue;
+                            }
+                            Verdict::Unhealthy(_) => false,
+                            _ => true,
+                        };
+                        model.results.push(success);
+                        let same = model.results.iter().rev().take_while(|&&r| r == success);
+                        let needed = if success { config.rise } else { config.fall };
+                        let flips = success != model.healthy && same.count() >= needed as usize;
+                        model.healthy ^= flips;
+                        prop_assert_eq!(changed, flips);
+                    }
+                    Step::Config { rise, fall } => {
+                        config = config.with_rise(rise).with_fall(fall);
+                        policy.update(config.clone());
+                    }
+                }
+                let expected: Vec<_> =
+                    models.iter().filter(|(_, model)| model.healthy).map(|(key, _)| *key).collect();
+                let set = policy.roster.healthy_set();
+                let healthy: Vec<u8> =
+                    set.endpoints.iter().map(|endpoint| endpoint.key().parse().unwrap()).collect();
+                prop_assert_eq!(&healthy, &expected);
+                prop_assert_eq!((set.healthy, set.total), (expected.len(), models.len()));
+                for (key, watch) in &watches {
+                    let (state, model) = (watch.record.state(), &models[key]);
+                    prop_assert_eq!(state.checks as usize, model.results.len());
+                    prop_assert_eq!(watch.member().unwrap().is_eligible(), model.healthy);
+                    prop_assert_eq!(watch.word() & UNHEALTHY == 0, model.healthy);
+                }
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -55,6 +55,8 @@ pub struct Member {
     /// The bits of `hot.word` that somebody holds.
     taken: AtomicU64,
     failures: AtomicU64,
+    /// The stamp of the last recovery, or `NEVER`.
+    recovered: AtomicI64,
     signal: Arc<Signal>,
 }
 
@@ -70,6 +72,9 @@ struct Hot {
     weight: AtomicU32,
     tier: AtomicU32,
 }
+
+/// No recovery yet.
+const NEVER: i64 = i64::MIN;
 
 const FLIGHT: u64 = (1 << 24) - 1;
 const BEGUN: u64 = 1 << 24;
@@ -106,6 +111,7 @@ impl Member {
             clock,
             taken: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            recovered: AtomicI64::new(NEVER),
             signal,
         });
         member.update(endpoint);
@@ -177,6 +183,22 @@ impl Member {
     /// How long it has been in the set.
     pub fn age(&self) -> Duration {
         time::now().saturating_duration_since(self.since)
+    }
+
+    /// When a health check last found it well again after it was unhealthy: from then on a slow
+    /// start ramps up. `None` if it never was unhealthy.
+    pub fn recovered_at(&self) -> Option<Instant> {
+        // Relaxed: the bit that is cleared afterwards publishes it.
+        match self.recovered.load(Ordering::Relaxed) {
+            NEVER => None,
+            stamp => Some(time::at_stamp(stamp)),
+        }
+    }
+
+    /// Notes that it is well again. Before the veto is cleared, so that whoever sees it eligible
+    /// sees this too.
+    pub(crate) fn recover(&self, now: Instant) {
+        self.recovered.store(time::stamp(now).max(NEVER + 1), Ordering::Relaxed);
     }
 
     /// The value that the endpoint reported of itself, such as its utilisation.

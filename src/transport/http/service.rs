@@ -28,7 +28,7 @@ use crate::{
     call::{Call, Reply},
     error::Error,
     member::Member,
-    plugin::{HealthStatus, PluginInfo},
+    plugin::{HealthStatus, PluginHealth, PluginInfo},
     time,
 };
 
@@ -137,6 +137,13 @@ where
             Err(error) => State::Unsent { error: Some(error) },
         };
         HttpFuture { state, call: call.map(drop), target: self.target.clone(), types: PhantomData }
+    }
+}
+
+/// As [`HttpService::health`].
+impl<Req, Res> PluginHealth for HttpService<Req, Res> {
+    async fn health(&self) -> HealthStatus {
+        Self::health(self).await
     }
 }
 

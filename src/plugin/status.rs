@@ -1,116 +1,39 @@
-//! What a plugin tells of itself.
-
 use std::{
     collections::BTreeMap,
     fmt,
     time::{Duration, SystemTime},
 };
 
+#[cfg(feature = "http")]
 use serde::{Serialize, Serializer};
 
+#[cfg(feature = "http")]
 use crate::wire;
 
-/// What a plugin tells of itself: who it is, and what it can do.
-///
-/// ```
-/// use tower_upstream::PluginInfo;
-/// let info = PluginInfo::new("tax", "2.1.0").with_capability("vat");
-/// assert_eq!(info.capabilities, ["vat"]);
-/// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct PluginInfo {
-    /// Its name.
-    pub name: String,
-    /// Its version, such as `2.1.0`.
-    pub version: String,
-    /// What it is for.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub description: String,
-    /// Who wrote it.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub author: String,
-    /// What it can do.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub capabilities: Vec<String>,
-    /// Anything else.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub metadata: BTreeMap<String, String>,
-}
-
-impl PluginInfo {
-    /// A plugin of this name and version.
-    pub fn new(name: impl Into<String>, version: impl Into<String>) -> Self {
-        Self { name: name.into(), version: version.into(), ..Self::default() }
-    }
-
-    /// Says what it is for.
-    #[must_use]
-    pub fn with_description(mut self, description: impl Into<String>) -> Self {
-        self.description = description.into();
-        self
-    }
-
-    /// Says who wrote it.
-    #[must_use]
-    pub fn with_author(mut self, author: impl Into<String>) -> Self {
-        self.author = author.into();
-        self
-    }
-
-    /// Adds something it can do.
-    #[must_use]
-    pub fn with_capability(mut self, capability: impl Into<String>) -> Self {
-        self.capabilities.push(capability.into());
-        self
-    }
-
-    /// Adds a pair of metadata, or replaces the value.
-    #[must_use]
-    pub fn with_metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.metadata.insert(key.into(), value.into());
-        self
-    }
-
-    pub(crate) fn read(text: &str) -> Result<Self, serde_json::Error> {
-        let [name, version, description, author, capabilities, metadata] = wire::members(
-            text,
-            ["name", "version", "description", "author", "capabilities", "metadata"],
-        )?;
-        Ok(Self {
-            name: wire::value(name)?,
-            version: wire::value(version)?,
-            description: wire::value(description)?,
-            author: wire::value(author)?,
-            capabilities: wire::value(capabilities)?,
-            metadata: wire::value::<wire::Pairs>(metadata)?.0,
-        })
-    }
-}
-
-/// How a plugin does.
+/// How a plugin does, or an endpoint.
 ///
 /// ```
 /// use tower_upstream::{HealthStatus, PluginStatus};
 /// let health = HealthStatus::new(PluginStatus::Degraded).with_message("cache is cold");
 /// assert!(health.status.is_usable());
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "http", derive(Serialize))]
 #[non_exhaustive]
 pub struct HealthStatus {
     /// The verdict.
     pub status: PluginStatus,
     /// What there is to say about it.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[cfg_attr(feature = "http", serde(skip_serializing_if = "String::is_empty"))]
     pub message: String,
     /// When it was looked at; `None` if never.
-    #[serde(serialize_with = "write_time")]
+    #[cfg_attr(feature = "http", serde(serialize_with = "write_time"))]
     pub last_check: Option<SystemTime>,
     /// How long looking took.
-    #[serde(serialize_with = "crate::duration::nanoseconds")]
+    #[cfg_attr(feature = "http", serde(serialize_with = "crate::duration::nanoseconds"))]
     pub response_time: Duration,
     /// Anything else.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(feature = "http", serde(skip_serializing_if = "BTreeMap::is_empty"))]
     pub metadata: BTreeMap<String, String>,
 }
 
@@ -152,8 +75,53 @@ impl HealthStatus {
         self
     }
 
+    /// What many are together.
+    ///
+    /// Unhealthy if one of them is unhealthy or offline; else degraded if one is; else healthy,
+    /// also where there are none, or nobody looked yet. The message is `All components healthy`, or
+    /// `Issues detected: ` and what all those say that are not well, the first 32 of them.
+    ///
+    /// ```
+    /// use tower_upstream::{HealthStatus, PluginStatus};
+    ///
+    /// let cold = HealthStatus::new(PluginStatus::Degraded).with_message("cache is cold");
+    /// let gone = HealthStatus::unhealthy("no route");
+    /// let all = HealthStatus::overall([&HealthStatus::healthy(), &cold, &gone]);
+    /// assert_eq!(all.status, PluginStatus::Unhealthy);
+    /// assert_eq!(all.message, "Issues detected: cache is cold; no route");
+    /// ```
+    pub fn overall<'a>(parts: impl IntoIterator<Item = &'a Self>) -> Self {
+        /// So that the message of a large set can be read, and is bounded.
+        const MAX_ISSUES: usize = 32;
+        let (mut status, mut messages, mut issues) = (PluginStatus::Healthy, Vec::new(), 0);
+        for part in parts {
+            match part.status {
+                PluginStatus::Unknown | PluginStatus::Healthy => continue,
+                PluginStatus::Degraded if status == PluginStatus::Unhealthy => {}
+                PluginStatus::Degraded => status = PluginStatus::Degraded,
+                PluginStatus::Unhealthy | PluginStatus::Offline => {
+                    status = PluginStatus::Unhealthy;
+                }
+            }
+            issues += 1;
+            if issues <= MAX_ISSUES {
+                messages.push(&*part.message);
+            }
+        }
+        let message = match issues {
+            0 => "All components healthy".to_owned(),
+            1..=MAX_ISSUES => format!("Issues detected: {}", messages.join("; ")),
+            _ => {
+                let more = issues - MAX_ISSUES;
+                format!("Issues detected: {}; and {more} more", messages.join("; "))
+            }
+        };
+        Self::new(status).with_message(message)
+    }
+
     /// Reads what a plugin says, and nothing into what it does not say: `status` may be a number
     /// or its name, and a member of another type than ours is overlooked.
+    #[cfg(feature = "http")]
     pub(crate) fn read(text: &str) -> Option<Self> {
         let [status, message, last_check, response_time, metadata] =
             wire::members(text, ["status", "message", "last_check", "response_time", "metadata"])
@@ -175,11 +143,36 @@ impl HealthStatus {
     }
 }
 
+#[cfg(feature = "http")]
 fn write_time<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&wire::rfc3339(*time))
 }
 
-/// A verdict on a plugin. On the wire it is a number.
+/// A service that can be asked how it does, beside its calls.
+///
+/// Every transport's is one; implement it for a service of yours to have it checked by
+/// [`PluginCheck`](crate::health::PluginCheck).
+///
+/// ```
+/// use tower_upstream::{HealthStatus, PluginHealth};
+///
+/// struct Cache { entries: usize }
+///
+/// impl PluginHealth for Cache {
+///     async fn health(&self) -> HealthStatus {
+///         match self.entries {
+///             0 => HealthStatus::unhealthy("empty"),
+///             _ => HealthStatus::healthy(),
+///         }
+///     }
+/// }
+/// ```
+pub trait PluginHealth {
+    /// Asks. May be dropped at any point.
+    fn health(&self) -> impl Future<Output = HealthStatus> + Send;
+}
+
+/// A verdict on a plugin, or an endpoint. On the wire it is a number.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PluginStatus {
@@ -197,6 +190,7 @@ pub enum PluginStatus {
 }
 
 impl PluginStatus {
+    #[cfg(feature = "http")]
     const ALL: [Self; 5] =
         [Self::Unknown, Self::Healthy, Self::Degraded, Self::Unhealthy, Self::Offline];
 
@@ -216,6 +210,7 @@ impl PluginStatus {
         }
     }
 
+    #[cfg(feature = "http")]
     fn from_number(number: i64) -> Self {
         usize::try_from(number)
             .ok()
@@ -223,6 +218,7 @@ impl PluginStatus {
             .unwrap_or_default()
     }
 
+    #[cfg(feature = "http")]
     fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str().eq_ignore_ascii_case(name))
     }
@@ -234,6 +230,7 @@ impl fmt::Display for PluginStatus {
     }
 }
 
+#[cfg(feature = "http")]
 impl Serialize for PluginStatus {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u8(*self as u8)
@@ -244,6 +241,7 @@ impl Serialize for PluginStatus {
 mod tests {
     use super::*;
 
+    #[cfg(feature = "http")]
     #[test]
     fn what_is_written_is_what_go_writes() {
         let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_758_375_000_500);
@@ -254,12 +252,9 @@ mod tests {
             r#"{"status":1,"message":"OK","last_check":"2025-09-20T13:30:00.5Z","response_time":4000000}"#
         );
         assert_eq!(HealthStatus::read(&text), Some(health));
-        let info = PluginInfo::new("tax", "2.1.0").with_capability("vat");
-        let text = String::from_utf8(wire::to_json(&info).unwrap()).unwrap();
-        assert_eq!(text, r#"{"name":"tax","version":"2.1.0","capabilities":["vat"]}"#);
-        assert_eq!(PluginInfo::read(&text).unwrap(), info);
     }
 
+    #[cfg(feature = "http")]
     #[test]
     fn a_status_is_read_as_a_number_or_a_name() {
         let status = |text: &str| HealthStatus::read(text).map(|health| health.status);
@@ -269,5 +264,33 @@ mod tests {
         assert_eq!(status(r#"{"status":"fine"}"#), None);
         assert_eq!(status("{}"), None);
         assert_eq!(status("OK"), None);
+    }
+
+    #[test]
+    fn the_worst_counts_and_no_message_is_lost() {
+        let of = |status, message: &str| HealthStatus::new(status).with_message(message);
+        let unknown = HealthStatus::default();
+        let cold = of(PluginStatus::Degraded, "cold");
+        let (ill, gone) = (HealthStatus::unhealthy("ill"), of(PluginStatus::Offline, "gone"));
+        let overall = |parts: &[&HealthStatus]| {
+            let all = HealthStatus::overall(parts.iter().copied());
+            (all.status, all.message)
+        };
+        let well = (PluginStatus::Healthy, "All components healthy".to_owned());
+        assert_eq!(overall(&[]), well);
+        assert_eq!(overall(&[&unknown, &HealthStatus::healthy()]), well);
+        assert_eq!(
+            overall(&[&cold, &unknown]),
+            (PluginStatus::Degraded, "Issues detected: cold".to_owned())
+        );
+        for one in [&ill, &gone] {
+            assert_eq!(
+                overall(&[one, &cold, one]),
+                (PluginStatus::Unhealthy, format!("Issues detected: {0}; cold; {0}", one.message))
+            );
+        }
+        let many = vec![&ill; 10_000];
+        let (_, message) = overall(&many);
+        assert!(message.ends_with("ill; and 9968 more") && message.len() < 500, "{message}");
     }
 }
