@@ -68,6 +68,28 @@ fn who_owes_most_stays_in_either_of_two_sets() {
     assert_eq!(table.owing(0), 2 * WAYS);
 }
 
+#[test]
+fn where_both_sets_are_full_the_one_that_owes_less_makes_room() {
+    let table = Table::<1>::new(3);
+    // Keys by their first and second set.
+    let keys = |first: usize, second: usize| {
+        let is = move |table: &Table<1>, hash: u64| {
+            std::ptr::eq(table.set(hash), &raw const table.sets[first])
+                && std::ptr::eq(table.second_set(hash), &raw const table.sets[second])
+        };
+        let table = &table;
+        (1..).map(move |key: u64| key | (first as u64) << 63).filter(move |&key| is(table, key))
+    };
+    let spent: Vec<u64> = keys(0, 0).take(WAYS).collect();
+    spent.iter().for_each(|&key| owe(&table, key, 1_000));
+    keys(1, 1).take(WAYS).for_each(|key| owe(&table, key, 20));
+    for new in keys(0, 1).take(20).chain(keys(1, 0).take(20)) {
+        owe(&table, new, 20);
+        assert!(spent.iter().all(|&key| table.read(key) == [1_000]));
+        assert_eq!(table.read(new), [20]);
+    }
+}
+
 proptest! {
     /// So few that no set is ever full: then nobody is forgotten, whichever set a key went to.
     #[test]
