@@ -199,7 +199,7 @@ macro_rules! setters {
     ($($(#[$doc:meta])* $setter:ident => $field:ident: $type:ty $(, $wrap:expr)?;)*) => {
         impl CircuitBreakerConfig {
             $(
-                #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
+                #[doc = concat!("Sets [`", stringify!($field), "`](field@Self::", stringify!($field), ").")]
                 #[must_use]
                 pub fn $setter(mut self, $field: $type) -> Self {
                     self.$field = setters!(@wrap $field $($wrap)?);

@@ -16,9 +16,9 @@
 mod answer;
 #[cfg(feature = "http")]
 mod client_ip;
-mod concurrency;
-mod keyed;
-mod rate;
+pub mod concurrency;
+pub mod keyed;
+pub mod rate;
 
 #[cfg(feature = "http")]
 pub use self::{

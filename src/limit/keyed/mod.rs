@@ -2,7 +2,7 @@
 //!
 //! # When to use
 //! Where one caller must not take what is meant for others: a quota for each tenant, API key or
-//! client address ([`ClientIp`](super::ClientIp), with the feature `http`). Above a balancer, or in a
+//! client address (`ClientIp`, with the feature `http`). Above a balancer, or in a
 //! server; below a balancer it works too, but there is one table for all endpoints, so a key that is
 //! refused at one is refused at the next.
 //!
