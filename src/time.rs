@@ -153,8 +153,9 @@ impl Anchor {
     /// The stamp of the present, which the clock calls `nanos`.
     #[inline]
     pub(crate) fn stamp(&self, nanos: u64) -> i64 {
-        // Relaxed: an offset of before, or of somebody else, is as good.
-        if nanos.wrapping_sub(self.compared.load(Ordering::Relaxed)) > Self::MAX_AGE {
+        // Acquire, with the Release of `compare`: who sees that it was compared sees the offset of
+        // then, or a later one.
+        if nanos.wrapping_sub(self.compared.load(Ordering::Acquire)) > Self::MAX_AGE {
             return self.compare(nanos);
         }
         self.offset.load(Ordering::Relaxed).wrapping_add(nanos as i64)
@@ -164,7 +165,7 @@ impl Anchor {
     fn compare(&self, nanos: u64) -> i64 {
         let stamp = stamp(now());
         self.offset.store(stamp.wrapping_sub(nanos as i64), Ordering::Relaxed);
-        self.compared.store(nanos, Ordering::Relaxed);
+        self.compared.store(nanos, Ordering::Release);
         stamp
     }
 }
