@@ -153,8 +153,9 @@ impl Anchor {
     /// The stamp of any moment as the clock would tell it, which now tells `now`.
     #[inline(always)]
     pub(crate) fn stamp_of(&self, moment: u64, now: u64) -> i64 {
-        // Relaxed: an offset of before, or of somebody else, is as good.
-        let offset = if now.wrapping_sub(self.compared.load(Ordering::Relaxed)) > Self::MAX_AGE {
+        // Acquire, with the Release of `compare`: who sees that it was compared sees the offset of
+        // then, or a later one.
+        let offset = if now.wrapping_sub(self.compared.load(Ordering::Acquire)) > Self::MAX_AGE {
             self.compare(now)
         } else {
             self.offset.load(Ordering::Relaxed)
@@ -166,7 +167,7 @@ impl Anchor {
     fn compare(&self, nanos: u64) -> i64 {
         let offset = stamp(now()).wrapping_sub(nanos as i64);
         self.offset.store(offset, Ordering::Relaxed);
-        self.compared.store(nanos, Ordering::Relaxed);
+        self.compared.store(nanos, Ordering::Release);
         offset
     }
 }

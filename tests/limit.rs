@@ -512,6 +512,25 @@ async fn what_cannot_be_in_time_is_refused_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_more_wait_than_may_however_fast_it_goes() {
+    const MOST: usize = 65_536;
+    let (layer, service, _) = waiting(Quota::per_second(100_000).burst(1), SECOND * 60);
+    start(&service, 0).await.unwrap();
+    let mut calls: Vec<_> = (0..MOST).map(|_| start(&service, 1)).collect();
+    assert_eq!(layer.handle().waiting(), MOST);
+    let refused = start(&service, 2).await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::RateLimited);
+    assert!(refused.is_refused() && refused.retry_after().is_some());
+    calls.pop();
+    assert_pending!(start(&service, 3).poll());
+    calls.push(start(&service, 4));
+    assert!(start(&service, 5).await.is_err());
+    // Those whose time is over make room.
+    advance(SECOND * 61).await;
+    start(&service, 6).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn nobody_waits_past_a_deadline() {
     let (layer, service, _) = waiting(quota(), SECOND * 60);
     start(&service, 0).await.unwrap();
@@ -574,6 +593,10 @@ async fn a_call_dropped_before_its_first_poll_takes_no_turn() {
     let began = Instant::now();
     start(&service, 2).await.unwrap();
     assert!(began.elapsed() <= SECOND + Duration::from_millis(2));
+    // Who need not wait is called at once, and so has its token before the first poll.
+    advance(SECOND).await;
+    drop(start(&service, 3));
+    assert_eq!(layer.handle().remaining(), 0);
 }
 
 #[tokio::test(start_paused = true)]

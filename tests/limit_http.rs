@@ -9,7 +9,8 @@ use http::{Request, Response, StatusCode, header::CONTENT_TYPE};
 use tokio::time::advance;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::{
-    BoxError, CircuitBreakerConfig, CircuitBreakerLayer, Quota, RateLimitLayer,
+    BoxError, CircuitBreakerConfig, CircuitBreakerLayer, ConcurrencyLimitLayer, Quota,
+    RateLimitLayer,
     limit::{AnswerLayer, ClientIp},
 };
 
@@ -98,6 +99,20 @@ async fn a_grpc_client_gets_trailers_only() {
     let refused = call("application/json").await;
     assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
     assert_eq!(field(&refused, "grpc-status"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_many_at_once_is_exhausted_over_grpc_and_unavailable_over_http() {
+    let limit = ConcurrencyLimitLayer::new(1);
+    let _place = limit.handle().take().unwrap();
+    let service = ServiceBuilder::new().layer(AnswerLayer::new()).layer(limit).service(service_fn(
+        async |_: Request<()>| Ok::<_, Infallible>(Response::new(String::new())),
+    ));
+    let request = Request::post("/").header(CONTENT_TYPE, "application/grpc").body(()).unwrap();
+    let refused = service.clone().oneshot(request).await.unwrap();
+    assert_eq!(field(&refused, "grpc-status"), Some("8"));
+    let refused = service.oneshot(Request::new(())).await.unwrap();
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
 }
 
 #[tokio::test(start_paused = true)]

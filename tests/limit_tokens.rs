@@ -18,7 +18,7 @@ use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
 use tower::{Layer, Service, ServiceExt};
 use tower_upstream::{
     Call, Connect, Endpoint, Error, Kind, Member, Quota, RateLimitLayer, connect_fn,
-    limit::{Quotas, RateLimitConfig},
+    limit::{Quotas, RateLimitConfig, RateLimitHandle},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -506,6 +506,27 @@ async fn what_is_not_enabled_is_no_limit_until_it_is() {
     assert!(call(&service, 20).await.is_err());
     layer.handle().set(Quotas::none());
     call(&service, 20).await.unwrap();
+}
+
+#[test]
+fn of_two_settings_at_once_one_is_the_last_everywhere() {
+    let layer = RateLimitLayer::new(Quota::per_minute(1));
+    let connector = layer.layer(connect_fn(|_: &Endpoint| Upstream::default()));
+    let keys: Vec<_> = (0..30).map(|number| number.to_string()).collect();
+    let member =
+        |key: &str| Member::new(Endpoint::new("http://10.0.0.1:80").unwrap().with_key(key));
+    let _services: Vec<_> = keys.iter().map(|key| connector.connect(&member(key))).collect();
+    let burst = |handle: RateLimitHandle| handle.peek(3).is_ok();
+    for _ in 0..300 {
+        std::thread::scope(|scope| {
+            for burst in [2, 3] {
+                let handle = layer.handle();
+                scope.spawn(move || handle.set(Quota::per_minute(60).burst(burst)));
+            }
+        });
+        let all = burst(layer.handle());
+        assert!(keys.iter().all(|key| burst(layer.handle_for(key).unwrap()) == all));
+    }
 }
 
 #[test]

@@ -63,6 +63,9 @@ where
 
     /// Also trusts the proxies of these networks, such as `10.0.0.0/8`, `fd00::/8` or `192.0.2.1`.
     ///
+    /// The IPv4 addresses in IPv6 ones are IPv4 addresses here, too: `::ffff:10.0.0.0/104` is
+    /// `10.0.0.0/8`.
+    ///
     /// Each of them must write the field, and no client may have an address among them.
     ///
     /// # Errors
@@ -80,7 +83,10 @@ where
             }
         }
         if !mistakes.is_empty() {
-            let text = format!("no networks such as `10.0.0.0/8`: {}", mistakes.join(", "));
+            let text = format!(
+                "no networks such as `10.0.0.0/8` or `::ffff:10.0.0.0/104`: {}",
+                mistakes.join(", ")
+            );
             return Err(Error::unsent(Kind::InvalidConfig).message(text));
         }
         self.trusted = trusted.into();
@@ -166,12 +172,15 @@ struct Network {
 impl Network {
     fn parse(text: &str) -> Option<Self> {
         let (address, bits) = match text.split_once('/') {
-            Some((address, bits)) => (address, Some(bits.parse().ok()?)),
+            Some((address, bits)) => (address, Some(bits.parse::<u8>().ok()?)),
             None => (text, None),
         };
-        let address: IpAddr = address.parse().ok()?;
+        let written: IpAddr = address.parse().ok()?;
+        // As addresses are when they are looked for. The bits before an IPv4 one are no part of it.
+        let address = written.to_canonical();
+        let before = if address == written { 0 } else { 96 };
         let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = bits.unwrap_or(most);
+        let bits = bits.map_or(Some(most), |bits| bits.checked_sub(before))?;
         (bits <= most).then_some(Self { address, bits })
     }
 
@@ -301,6 +310,21 @@ mod tests {
     }
 
     #[test]
+    fn an_ipv4_network_in_an_ipv6_one_is_that_network() {
+        let of = |network: &str, peer: &str| {
+            let client = client().trust([network]).unwrap();
+            client.of(&request(peer, X_FORWARDED_FOR, &["203.0.113.9"])).unwrap().to_string()
+        };
+        for peer in ["172.16.9.9", "::ffff:172.16.9.9"] {
+            assert_eq!(of("::ffff:172.16.0.0/108", peer), "203.0.113.9");
+            assert_eq!(of("::ffff:172.16.9.9", peer), "203.0.113.9");
+            assert_eq!(of("::ffff:0:0/96", peer), "203.0.113.9");
+            assert_eq!(of("::ffff:172.16.9.8", peer), "172.16.9.9");
+            assert_eq!(of("::ffff:172.32.0.0/108", peer), "172.16.9.9");
+        }
+    }
+
+    #[test]
     fn forwarded_is_read_instead_where_the_proxies_write_it() {
         let of = |line: &str| {
             let mut request = request("10.1.1.1", FORWARDED, &[line]);
@@ -324,6 +348,9 @@ mod tests {
         let mistakes = client().trust(["10.0.0.0/8", "10.0.0.0/33", "nowhere"]).unwrap_err();
         let text = mistakes.to_string();
         assert!(text.contains("10.0.0.0/33") && text.contains("nowhere"), "{text}");
+        let mistakes = client().trust(["::ffff:10.0.0.0/8", "::ffff:10.0.0.0/95"]).unwrap_err();
+        let text = mistakes.to_string();
+        assert!(text.contains("/8`") && text.contains("/95`"), "{text}");
         let all = client().trust(["0.0.0.0/0"]).unwrap().v6_prefix(200);
         let walked = all.of(&request("1.1.1.1", X_FORWARDED_FOR, &["2001:db8::9, 2.2.2.2"]));
         assert_eq!(walked.unwrap().to_string(), "2001:db8::9");

@@ -29,8 +29,8 @@ use crate::error::{BoxError, Error};
 ///
 /// | the request is | a refusal is |
 /// |---|---|
-/// | HTTP | 429 for a limit, else as [`Error::into_response`](crate::Error::into_response) says, with `Retry-After` and no body |
-/// | gRPC, by its `content-type` | 200 with `grpc-status` 8 (`RESOURCE_EXHAUSTED`) for a limit, 4 for a deadline, else 14 or 2; `grpc-message`, and `grpc-retry-pushback-ms` |
+/// | HTTP | 429 for a rate limit, 503 for too many calls at once, else as [`Error::into_response`](crate::Error::into_response) says, with `Retry-After` and no body |
+/// | gRPC, by its `content-type` | 200 with `grpc-status` 8 (`RESOURCE_EXHAUSTED`) for either limit, 4 for a deadline, else 14 or 2; `grpc-message`, and `grpc-retry-pushback-ms` |
 ///
 /// With [`with_fields`](Self::with_fields) every response, refusal or not, has the fields of
 /// draft-ietf-httpapi-ratelimit-headers:

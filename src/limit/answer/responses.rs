@@ -47,7 +47,7 @@ fn grpc_status(error: &Error) -> u16 {
     const INTERNAL: u16 = 13;
     const UNAVAILABLE: u16 = 14;
     match error.kind() {
-        Kind::RateLimited => RESOURCE_EXHAUSTED,
+        Kind::RateLimited | Kind::Overloaded => RESOURCE_EXHAUSTED,
         Kind::Timeout => DEADLINE_EXCEEDED,
         Kind::InvalidConfig => INTERNAL,
         // What the last attempt says, since it is the latest news.
@@ -64,6 +64,7 @@ mod tests {
     #[test]
     fn each_kind_has_its_code() {
         assert_eq!(grpc_status(&Error::refused(Kind::RateLimited)), 8);
+        assert_eq!(grpc_status(&Error::refused(Kind::Overloaded)), 8);
         assert_eq!(grpc_status(&Error::refused(Kind::CircuitOpen)), 14);
         assert_eq!(grpc_status(&Error::failed(Kind::Timeout)), 4);
         assert_eq!(grpc_status(&Error::failed(Kind::Service)), 2);

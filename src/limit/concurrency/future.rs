@@ -24,7 +24,8 @@ pin_project! {
     /// Cancel safe: the call's place is given back when this is done, or dropped.
     #[must_use = "futures do nothing unless polled"]
     pub struct PlaceFuture<F> {
-        // First, so that what the call holds is gone when another takes its place.
+        // First, so that what a dropped call holds is gone when another takes its place. A call that
+        // is done gives its place back at once, though what is left of it lives until this drops.
         #[pin]
         response: ResponseFuture<F>,
         place: Place,

@@ -80,6 +80,12 @@ impl Bucket {
         self.leased
     }
 
+    /// Whether there is no quota, so that nothing is taken, and nothing need be locked.
+    #[inline]
+    pub(in crate::limit) fn is_off(&self) -> bool {
+        self.rules.is_none()
+    }
+
     #[inline]
     pub(in crate::limit) fn fitting(&self, cells: u32) -> Result<u64, NeverFits> {
         // One always fits.
@@ -136,6 +142,9 @@ impl Bucket {
 
     #[inline(never)]
     fn take_of_all(&self, now: u64, cells: u64) -> Result<(), u64> {
+        if self.is_off() {
+            return Ok(());
+        }
         // Looked at first, so that a refusal takes no lock.
         self.wait_free(now, cells)?;
         self.take_under(&lock(&self.book), now, cells).map(drop)
@@ -155,7 +164,7 @@ impl Bucket {
     pub(in crate::limit) fn spend(&self, now: u64, cells: u64) {
         if self.rules.is_one() {
             change(&self.tats.0[0], |tat| self.rules.first().after(tat, now, cells));
-        } else {
+        } else if !self.is_off() {
             self.spend_under(&lock(&self.book), now, cells);
         }
     }
@@ -216,7 +225,7 @@ impl Bucket {
     /// not lent. So the first gets 1/64 of the burst; `n` clones that lease again and again get
     /// `1 / (7 + n)` of that eighth each.
     pub(in crate::limit) fn lease(&self, now: u64, cells: u64) -> Result<Option<Lease>, u64> {
-        let lent = if self.leased { self.lend() } else { 0 };
+        let lent = if self.leased && !self.is_off() { self.lend() } else { 0 };
         let rules = self.rules.load();
         let life = rules.each().iter().map(|rule| rule.parts().0.saturating_mul(lent)).min();
         if let (Some(life), true) = (life, lent > cells) {
@@ -359,7 +368,11 @@ mod loom_models {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{
+        sync::{Arc, mpsc},
+        thread,
+        time::Duration,
+    };
 
     use super::{super::quota::Quota, *};
     use proptest::prelude::*;
@@ -405,6 +418,24 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn without_quotas_nothing_is_locked() {
+        let bucket = Arc::new(Bucket::new(Quotas::none(), true));
+        let held = lock(&bucket.book);
+        let (done, ends) = mpsc::channel();
+        let other = bucket.clone();
+        let takes = thread::spawn(move || {
+            other.take(0, 1).unwrap();
+            other.spend(0, 1);
+            assert!(other.lease(0, 1).unwrap().is_none());
+            done.send(()).unwrap();
+        });
+        let ended = ends.recv_timeout(Duration::from_secs(10));
+        drop(held);
+        takes.join().unwrap();
+        ended.unwrap();
     }
 
     #[test]

@@ -43,7 +43,8 @@ pub struct RateLimitLayer<M = Refuse, C = PerCall> {
     cost: C,
 }
 
-/// A call beyond the quota is refused at once. See [`RateLimitLayer::new`].
+/// A call that is too many is refused at once: one beyond the quota, or one that finds no place. See
+/// [`RateLimitLayer::new`] and [`ConcurrencyLimitLayer::new`](super::super::ConcurrencyLimitLayer::new).
 ///
 /// ```
 /// use tower_upstream::{Quota, limit::{RateLimitLayer, Refuse}};
@@ -58,7 +59,8 @@ pub struct RateLimitLayer<M = Refuse, C = PerCall> {
 #[non_exhaustive]
 pub struct Refuse;
 
-/// A call beyond the quota waits for its turn. See [`RateLimitLayer::wait`].
+/// A call that is too many waits for its turn: for a token, or for a place. See
+/// [`RateLimitLayer::wait`] and [`ConcurrencyLimitLayer::wait`](super::super::ConcurrencyLimitLayer::wait).
 ///
 /// ```
 /// use std::time::Duration;
@@ -137,14 +139,18 @@ impl<C> RateLimitLayer<Refuse, C> {
     /// whatever they cost.
     /// A call that is dropped while it waits lets the next move up, and so does one that is not
     /// polled, once its time is over. Timers are a millisecond coarse, so a call may wait up to two
-    /// more. Nothing is taken before the call is made.
+    /// more.
+    ///
+    /// A call takes its token when it is made: one that waits, when its turn has come; one that need
+    /// not wait, at once, so its token is spent even if the future is dropped before its first poll.
     ///
     /// The request must implement [`Replay`](crate::Replay), which tells its deadline, as
     /// [`Call`](crate::Call) and `http::Request` do; for a type of yours that is a few lines.
     ///
-    /// As many calls wait as get their turn within `max`, so keep `max` times the rate to what
-    /// memory allows. The request and a clone of the inner service wait with them; that clone is
-    /// made ready when its turn has come.
+    /// As many calls wait as get their turn within `max`, but never more than 65,536 for one quota;
+    /// one more is refused at once. Where requests are large, keep `max` times the rate to what
+    /// memory allows: the request and a clone of the inner service wait with each. That clone is made
+    /// ready when its turn has come.
     ///
     /// Outside a tokio runtime there is nothing to wait with, and a call is refused instead.
     ///
@@ -167,6 +173,11 @@ impl<C> RateLimitLayer<Refuse, C> {
     /// the first poll, or its error [is unsent](crate::Error::is_unsent), such as the refusal of a
     /// guard below, or a connection that could not be made. Once; and not if the future was dropped
     /// halfway, since the call may have been sent.
+    ///
+    /// A future that was not polled counts as not sent, which holds for services that do their work
+    /// in their futures, as most do. One below that sends in `call` already, such as tower's
+    /// `Buffer` or one that spawns a task, has sent the call, and the token comes back all the same:
+    /// there, use [`new`](Self::new) alone where calls must not exceed the quota.
     ///
     /// What the bucket got back by itself meanwhile does not come back again, so this never adds to
     /// the quota.

@@ -33,6 +33,12 @@ impl LiveRules {
         self.count.load(Ordering::Relaxed) == 1
     }
 
+    /// No limit.
+    #[inline]
+    pub(in crate::limit) fn is_none(&self) -> bool {
+        self.count.load(Ordering::Relaxed) == 0
+    }
+
     /// The first of them, which counts if there is any.
     #[inline]
     pub(in crate::limit) fn first(&self) -> Gcra {

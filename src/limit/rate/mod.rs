@@ -6,7 +6,7 @@
 //! [`Kind::RateLimited`](crate::Kind::RateLimited) and the moment to come back, or waits for its
 //! turn ([`RateLimitLayer::wait`]). Below a balancer, for a quota of each endpoint: while it is
 //! spent the balancer passes the endpoint over. Against too many calls *at once*, use
-//! `tower::limit::ConcurrencyLimitLayer`.
+//! [`ConcurrencyLimitLayer`](super::ConcurrencyLimitLayer).
 //!
 //! | where | use |
 //! |---|---|

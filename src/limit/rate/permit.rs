@@ -121,6 +121,7 @@ impl Permit {
         }
         let state = &self.state;
         let receipt = match &state.member {
+            None if state.bucket.is_off() => return Ok(None),
             None => {
                 let taken = state.bucket.take_refundable(state.now(), cells);
                 taken.map_err(|wait| state.refuse(wait))?

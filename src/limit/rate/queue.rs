@@ -17,6 +17,9 @@ use crate::{
 /// given the time to take their turn first.
 const TIMER_GRAIN: Duration = Duration::from_millis(2);
 
+/// However fast they get their turn: each keeps its request in memory.
+pub(super) const MOST_WAITING: usize = 65_536;
+
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     waiters: Mutex<Waiters>,
@@ -41,6 +44,13 @@ struct Waiter {
     cells: u64,
     /// There after the first poll.
     waker: Option<Waker>,
+}
+
+/// Those who wait before one that comes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ahead {
+    pub(super) calls: usize,
+    pub(super) cells: u64,
 }
 
 impl Queue {
@@ -121,13 +131,13 @@ pub(super) struct Ticket {
 }
 
 impl Ticket {
-    /// Asks `may_wait` whether it is worth it behind those who wait for so many tokens, and queues
-    /// for `cells` until `until` if so.
+    /// Asks `may_wait` whether it may, and whether it is worth it, behind those who wait already, and
+    /// queues for `cells` until `until` if so.
     pub(super) fn draw<E>(
         state: &Arc<State>,
         cells: u64,
         until: Instant,
-        may_wait: impl FnOnce(u64) -> Result<(), E>,
+        may_wait: impl FnOnce(Ahead) -> Result<(), E>,
     ) -> Result<Self, E> {
         let (now, until) = (time::now(), time::later(until, TIMER_GRAIN));
         // Before the lock, so that they drop after it: what wakers do is not ours.
@@ -136,7 +146,8 @@ impl Ticket {
         while let Some(waiter) = waiters.expire_one(now, None) {
             expired.push(waiter);
         }
-        let drawn = may_wait(waiters.cells).map(|()| waiters.insert(cells, until));
+        let ahead = Ahead { calls: waiters.by_number.len(), cells: waiters.cells };
+        let drawn = may_wait(ahead).map(|()| waiters.insert(cells, until));
         state.queue.note_length(&waiters);
         drop(waiters);
         Ok(Self { state: state.clone(), number: drawn?, cells, until })

@@ -20,7 +20,8 @@ pin_project! {
     /// were never sent.
     ///
     /// Dropping it before its first poll gives them back; later it does not, since the call may have
-    /// been sent.
+    /// been sent. See [`refund_unsent`](super::RateLimitLayer::refund_unsent) for services that send
+    /// before the first poll.
     #[must_use = "futures do nothing unless polled"]
     pub struct RefundFuture<F> {
         #[pin]

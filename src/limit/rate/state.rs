@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 use super::{
     bucket::Bucket,
     gcra::NeverFits,
-    queue::{Queue, Ticket},
+    queue::{MOST_WAITING, Queue, Ticket},
     quotas::Quotas,
 };
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
     member::Member,
     sync::{
         WaitList,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, Mutex, Ordering, lock},
     },
     time::{self, Anchor, Clock, Instant},
 };
@@ -31,6 +31,8 @@ pub(super) struct State {
     pub(super) member: Option<AtMember>,
     /// Of the connector; empty below it.
     pub(super) members: ByMember<State>,
+    /// Held while the quotas change here and at all members, or a member comes.
+    changes: Mutex<()>,
 }
 
 /// There are no tokens.
@@ -70,22 +72,17 @@ impl State {
             let of = state.member.as_ref().map(|at| &at.member);
             of.is_some_and(|of| Arc::ptr_eq(of, member))
         };
-        let quotas = self.bucket.quotas();
-        let state = self.members.get_or_insert(member, is_its, || {
+        // Held until the new one is listed, so that new quotas pass none by.
+        let _changes = lock(&self.changes);
+        self.members.get_or_insert(member, is_its, || {
             let refusal = Error::refused(Kind::RateLimited).at_endpoint(member.shared_key());
             let at = AtMember {
                 member: member.clone(),
                 held: AtomicU64::new(0),
                 returned: WaitList::default(),
             };
-            Self::build(Bucket::new(quotas, false), refusal, Some(at))
-        });
-        // Set meanwhile, and perhaps before this one was listed.
-        let newer = self.bucket.quotas();
-        if newer != quotas {
-            state.set(newer);
-        }
-        state
+            Self::build(Bucket::new(self.bucket.quotas(), false), refusal, Some(at))
+        })
     }
 
     fn build(bucket: Bucket, refusal: Error, member: Option<AtMember>) -> Self {
@@ -97,14 +94,20 @@ impl State {
             refusal,
             member,
             members: ByMember::default(),
+            changes: Mutex::new(()),
         }
     }
 
     /// Other quotas, here and for every member.
     pub(super) fn set(&self, quotas: Quotas) {
-        self.bucket.set(quotas, self.now());
-        self.tokens_came_back();
-        self.members.live().iter().for_each(|state| state.set(quotas));
+        // Of two changes at once, one is the last everywhere.
+        let changes = lock(&self.changes);
+        let members = self.members.live();
+        let all = || members.iter().map(|member| &**member).chain([self]);
+        all().for_each(|state| state.bucket.set(quotas, state.now()));
+        // Before the wakers, which may do as they like.
+        drop(changes);
+        all().for_each(Self::tokens_came_back);
     }
 
     #[inline]
@@ -244,9 +247,12 @@ impl State {
         }
         let until = until();
         let ticket = Ticket::draw(self, cells, until, |ahead| {
-            let wait = self.wait(ahead.saturating_add(cells));
+            let wait = self.wait(ahead.cells.saturating_add(cells));
             let turn = time::later(time::now(), Duration::from_nanos(wait));
-            if turn > until { Err(self.refuse(wait)) } else { Ok(()) }
+            if ahead.calls >= MOST_WAITING || turn > until {
+                return Err(self.refuse(wait));
+            }
+            Ok(())
         })?;
         Ok(Some(ticket))
     }
