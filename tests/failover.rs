@@ -375,9 +375,7 @@ async fn callers_mistakes_cost_a_throttle_nothing() {
         .layer(BalanceLayer::new(endpoints, RoundRobin::new()))
         .service(connect_fn(move |_: &Endpoint| {
             let mistake = mistake.clone();
-            tower::service_fn(move |_: Ask| {
-                std::future::ready(Err::<String, _>(mistake.clone()))
-            })
+            tower::service_fn(move |_: Ask| std::future::ready(Err::<String, _>(mistake.clone())))
         }));
     let before = budget.available();
     for _ in 0..10 {
@@ -604,9 +602,8 @@ async fn a_busy_endpoint_is_given_the_time_it_asks_for() {
 async fn nobody_waits_for_a_day_because_an_endpoint_asks_for_it() {
     for (asked, most, calls) in [(86_400, 5, 1), (6, 5, 1), (6, 6, 2)] {
         let (farm, endpoints) = farm(1);
-        let busy = move |_: Result<&String, &Error>| Outcome::Overload {
-            retry_after: Some(secs(asked)),
-        };
+        let busy =
+            move |_: Result<&String, &Error>| Outcome::Overload { retry_after: Some(secs(asked)) };
         let attempts = Attempts::up_to(2).max_retry_after(secs(most));
         let service = ServiceBuilder::new()
             .layer(FailoverLayer::new(attempts).with_classify(busy))

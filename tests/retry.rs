@@ -309,6 +309,15 @@ async fn each_call_puts_its_share_in_once() {
     assert_eq!(budget.available(), 0);
     service.oneshot(Ask::new(1)).await.unwrap_err();
     assert_eq!(inner.calls(), 4 + 3 + 2);
+    // Not those that a guard turned away.
+    while budget.withdraw() {}
+    let (service, circuit) =
+        guarded(&inner, RetryPolicy::new(config(3)).with_budget(budget.clone()));
+    circuit.handle().force_open();
+    for _ in 0..100 {
+        service.clone().oneshot(Ask::new(1)).await.unwrap_err();
+    }
+    assert_eq!(budget.available(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -535,7 +544,10 @@ fn a_budget_is_read_by_its_rule() {
 async fn a_pushback_of_never_is_heard_by_every_rule() {
     use tower_upstream::{HttpClassify, replay::Idempotent, retry::ByStatus};
 
-    async fn calls<J>(status: u16, policy: RetryPolicy<tower_upstream::replay::ByReplay, J>) -> usize
+    async fn calls<J>(
+        status: u16,
+        policy: RetryPolicy<tower_upstream::replay::ByReplay, J>,
+    ) -> usize
     where
         J: tower_upstream::retry::Judge<::http::Response<()>, Error>,
     {

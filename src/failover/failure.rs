@@ -87,3 +87,43 @@ impl<Res> Failure<Res> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(failure: &Failure<()>) -> Failed {
+        failure.seen(None, false)
+    }
+
+    #[test]
+    fn the_cause_is_that_there_is_too_much_to_do_or_another() {
+        let cause = |kind| Failure::<()>::Error(Error::failed(kind)).cause();
+        for kind in
+            [Kind::Timeout, Kind::RateLimited, Kind::Overloaded, Kind::CircuitOpen, Kind::Unhealthy]
+        {
+            assert_eq!(cause(kind), Cause::Overload, "{kind}");
+        }
+        for kind in [Kind::Connection, Kind::Service, Kind::Transport] {
+            assert_eq!(cause(kind), Cause::Failure, "{kind}");
+        }
+        let answer = |outcome| Failure::answer((), outcome, false).cause();
+        assert_eq!(answer(Outcome::Overload { retry_after: None }), Cause::Overload);
+        assert_eq!(answer(Outcome::Failure), Cause::Failure);
+    }
+
+    #[test]
+    fn what_says_nothing_against_an_endpoint_is_no_failure() {
+        let broken = Error::failed(Kind::Connection);
+        assert!(seen(&Failure::Error(broken.clone())).is_failure());
+        assert!(!seen(&Failure::Final(broken)).is_failure());
+        for kind in [Kind::Plugin, Kind::InvalidConfig, Kind::Unavailable] {
+            assert!(!seen(&Failure::Error(Error::failed(kind))).is_failure(), "{kind}");
+        }
+        let blameless = Error::blameless(Kind::Timeout);
+        assert!(!seen(&Failure::Error(blameless)).is_failure());
+        assert!(!seen(&Failure::Error(Error::refused(Kind::RateLimited))).is_failure());
+        let answer = seen(&Failure::answer((), Outcome::Failure, true));
+        assert!(answer.is_failure() && answer.last && !answer.unsent);
+    }
+}

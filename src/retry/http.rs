@@ -45,9 +45,7 @@ fn of_head(status: StatusCode, headers: &HeaderMap, pushed_back: bool) -> Verdic
         (_, Some(wait)) => Verdict::OVERLOADED.after(wait),
         (StatusCode::TOO_MANY_REQUESTS, None) => says_when(pushed_back),
         (
-            StatusCode::BAD_GATEWAY
-            | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::GATEWAY_TIMEOUT,
+            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT,
             None,
         ) => Verdict::FAILED,
         (status, None) if status.is_server_error() => Verdict::FINAL,
