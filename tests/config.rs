@@ -74,7 +74,9 @@ fn attempts() {
         "overall": "5s",
         "backoff": "10ms",
         "max_backoff": "1s",
+        "max_retry_after": "3s",
     }));
+    assert_eq!(config.max_retry_after, Duration::from_secs(3));
     assert_eq!(config.timeout, Some(Duration::from_secs(1)));
     let none: Attempts = serde_json::from_value(json!({ "timeout": null })).unwrap();
     assert_eq!(none.timeout, None);

@@ -341,17 +341,98 @@ async fn a_place_is_given_back_when_the_time_is_over() {
     drop(call);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_a_retry_paid_goes_with_it_past_a_refusal() {
+    let standard = StandardBudget::default().with_capacity(28);
+    let share = ConcurrentBudget::default().with_percent(0.0).with_min(1);
+    // How many retries are left while the retry runs, and when it has gone well.
+    for (rule, during, after) in
+        [(BudgetConfig::Standard(standard), 1, 2), (BudgetConfig::Concurrent(share), 0, 1)]
+    {
+        let (mut it, _) = guarded(0, Attempts::up_to(3), Budget::with_config(&rule));
+        it.endpoints.insert("a:1").unwrap();
+        it.endpoints.insert(refusing("b:1")).unwrap();
+        it.endpoints.insert("c:1").unwrap();
+        it.farm.get("a:1").answers(Answer::Fails);
+        it.farm.get("c:1").answers(Answer::GoodAfter(secs(1)));
+        let call = tokio::spawn(it.service.ready().await.unwrap().call(Ask::new(1)));
+        sleep(ms(500)).await;
+        assert_eq!((it.farm.get("a:1").calls(), it.farm.get("c:1").calls()), (1, 1));
+        assert_eq!(it.budget.available(), during, "{rule:?}");
+        assert_eq!(call.await.unwrap().unwrap(), "c:1");
+        assert_eq!(it.budget.available(), after, "{rule:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_mistakes_cost_a_throttle_nothing() {
+    let throttle = ThrottleBudget::default().with_max_tokens(10);
+    let budget = Budget::with_config(&BudgetConfig::Throttle(throttle));
+    let (_, endpoints) = farm(1);
+    let mistake: Error = "nonsense".parse::<Endpoint>().unwrap_err();
+    let service = ServiceBuilder::new()
+        .layer(FailoverLayer::new(Attempts::up_to(2)).with_budget(budget.clone()))
+        .layer(BalanceLayer::new(endpoints, RoundRobin::new()))
+        .service(connect_fn(move |_: &Endpoint| {
+            let mistake = mistake.clone();
+            tower::service_fn(move |_: Ask| std::future::ready(Err::<String, _>(mistake.clone())))
+        }));
+    let before = budget.available();
+    for _ in 0..10 {
+        service.clone().oneshot(Ask::new(1)).await.unwrap_err();
+    }
+    assert_eq!(budget.available(), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_puts_its_share_in_once_when_it_was_sent() {
+    let (farm, endpoints) = farm(2);
+    let budget = Budget::new(0.25, 0, 100);
+    while budget.withdraw() {}
+    let circuit = CircuitBreakerLayer::new(CircuitBreakerConfig::default());
+    let service = ServiceBuilder::new()
+        .layer(FailoverLayer::new(Attempts::up_to(2).overall(secs(1))).with_budget(budget.clone()))
+        .layer(circuit.clone())
+        .layer(BalanceLayer::new(endpoints, RoundRobin::new()))
+        .service(farm.clone());
+    let send = async |answer, ask: Ask| {
+        farm.answers(answer);
+        service.clone().oneshot(ask).await.is_ok()
+    };
+    circuit.handle().force_open();
+    for _ in 0..100 {
+        assert!(!send(Answer::Good, Ask::new(1)).await);
+    }
+    assert_eq!(budget.available(), 0, "nothing was sent");
+    circuit.handle().auto();
+    assert!(send(Answer::Good, Ask::new(1)).await);
+    assert!(!send(Answer::Fails, Ask::once(1)).await);
+    assert!(!send(Answer::Never, Ask::new(1)).await, "its time is over");
+    assert_eq!(budget.available(), 0);
+    assert!(send(Answer::Good, Ask::new(1)).await);
+    assert_eq!(budget.available(), 1);
+    // A retry is no further call: the fourth of the next ones makes it whole.
+    farm.get("a:1").answers(Answer::Fails);
+    farm.get("b:1").answers(Answer::Fails);
+    service.clone().oneshot(Ask::new(1)).await.unwrap_err();
+    assert_eq!(budget.available(), 0);
+    for whole in [0, 0, 1] {
+        assert!(send(Answer::Good, Ask::new(1)).await);
+        assert_eq!(budget.available(), whole);
+    }
+}
+
 // Refusals.
 
 fn guarded(
     count: u8,
     attempts: Attempts,
+    budget: Budget,
 ) -> (
     Stack<impl Service<Ask, Response = String, Error = Error, Future: Send> + Clone>,
     CircuitBreakerLayer,
 ) {
     let (farm, endpoints) = farm(count);
-    let budget = Budget::new(0.0, 0, 100);
     // Refuses in `call`, and says so by no veto, as a keyed guard does.
     let layer = CircuitBreakerLayer::new(CircuitBreakerConfig::default());
     let guard = layer.clone();
@@ -382,7 +463,7 @@ fn refusing(key: &str) -> Endpoint {
 #[tokio::test(start_paused = true)]
 async fn a_refusal_from_below_goes_elsewhere_once_each_and_for_free() {
     // More refusals than attempts, and a request that may be sent only once.
-    let (it, _) = guarded(0, Attempts::up_to(2));
+    let (it, _) = guarded(0, Attempts::up_to(2), Budget::new(0.0, 0, 100));
     for key in ["a:1", "b:1", "c:1", "d:1"] {
         it.endpoints.insert(refusing(key)).unwrap();
     }
@@ -401,7 +482,7 @@ async fn a_refusal_from_below_goes_elsewhere_once_each_and_for_free() {
 
 #[tokio::test(start_paused = true)]
 async fn what_all_refuse_is_no_failure_for_a_breaker_above() {
-    let (it, _) = guarded(0, Attempts::up_to(2));
+    let (it, _) = guarded(0, Attempts::up_to(2), Budget::new(0.0, 0, 100));
     for key in ["a:1", "b:1"] {
         it.endpoints.insert(refusing(key)).unwrap();
     }
@@ -518,6 +599,48 @@ async fn a_busy_endpoint_is_given_the_time_it_asks_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nobody_waits_for_a_day_because_an_endpoint_asks_for_it() {
+    for (asked, most, calls) in [(86_400, 5, 1), (6, 5, 1), (6, 6, 2)] {
+        let (farm, endpoints) = farm(1);
+        let busy =
+            move |_: Result<&String, &Error>| Outcome::Overload { retry_after: Some(secs(asked)) };
+        let attempts = Attempts::up_to(2).max_retry_after(secs(most));
+        let service = ServiceBuilder::new()
+            .layer(FailoverLayer::new(attempts).with_classify(busy))
+            .layer(BalanceLayer::new(endpoints, RoundRobin::new()))
+            .service(farm.clone());
+        let start = Instant::now();
+        // The answer is handed up as it is.
+        assert_eq!(service.oneshot(Ask::new(1)).await.unwrap(), "a:1");
+        assert_eq!(farm.calls(), calls);
+        let waited = if calls == 1 { 0 } else { asked };
+        assert!((secs(waited)..=secs(waited) + ms(2)).contains(&start.elapsed()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_copy_is_made_for_which_there_is_no_use() {
+    for (endpoints, attempts, copies) in [(1, 1, 0), (1, 2, 1), (1, 3, 2), (2, 2, 1)] {
+        let (farm, endpoints) = farm(endpoints);
+        farm.answers(Answer::Fails);
+        let made = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = made.clone();
+        let copy = move |ask: &Ask| {
+            counted.fetch_add(1, SeqCst);
+            Some(ask.clone())
+        };
+        let service = ServiceBuilder::new()
+            .layer(FailoverLayer::new(Attempts::up_to(attempts)).with_replay(copy))
+            .layer(BalanceLayer::new(endpoints, RoundRobin::new()))
+            .service(farm.clone());
+        service.oneshot(Ask::new(1)).await.unwrap_err();
+        assert_eq!(farm.calls(), attempts as usize);
+        let spare = usize::from(farm.all().len() > 1);
+        assert_eq!(made.load(SeqCst), copies + spare, "of {attempts} attempts");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rule_that_panics_takes_its_call_along_and_nothing_else() {
     let (farm, endpoints) = farm(2);
     let rule = |result: Result<&String, &Error>| match result {
@@ -590,4 +713,51 @@ async fn a_body_that_streams_is_sent_once() {
     let post = http::Request::post("http://x/").body(Full::new(bytes::Bytes::new())).unwrap();
     failing(endpoints, calls.clone()).oneshot(post).await.unwrap_err();
     assert_eq!(calls.load(SeqCst), 1);
+}
+
+#[cfg(feature = "http")]
+#[tokio::test(start_paused = true)]
+async fn a_pushback_of_grpc_is_heard() {
+    use tower_upstream::{HttpClassify, replay::Idempotent};
+
+    for (status, pushback, calls, waits) in [
+        (200, "-1", 1, 0),
+        (200, "soon", 1, 0),
+        (503, "-1", 1, 0),
+        // Another endpoint at once; then the one that asked, when it asked for it.
+        (200, "4000", 3, 4),
+        (503, "4000", 3, 4),
+        (200, "6000", 2, 0),
+    ] {
+        let (_, endpoints) = farm(2);
+        let sent = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = sent.clone();
+        let throttle = ThrottleBudget::default().with_max_tokens(100);
+        let budget = Budget::with_config(&BudgetConfig::Throttle(throttle));
+        let layer = FailoverLayer::new(Attempts::up_to(3)).with_budget(budget.clone());
+        let service = ServiceBuilder::new()
+            .layer(layer.with_classify(HttpClassify))
+            .layer(BalanceLayer::new(endpoints, RoundRobin::new()))
+            .service(connect_fn(move |_: &Endpoint| {
+                let counted = counted.clone();
+                tower::service_fn(move |_: http::Request<()>| {
+                    counted.fetch_add(1, SeqCst);
+                    let answer = http::Response::builder()
+                        .status(status)
+                        .header("content-type", "application/grpc")
+                        .header("grpc-status", "14")
+                        .header("grpc-retry-pushback-ms", pushback)
+                        .body(());
+                    std::future::ready(Ok::<_, Error>(answer.unwrap()))
+                })
+            }));
+        let start = Instant::now();
+        let request = http::Request::post("http://x/").extension(Idempotent).body(()).unwrap();
+        let left = budget.available();
+        assert_eq!(service.oneshot(request).await.unwrap().status(), status);
+        assert_eq!(sent.load(SeqCst), calls, "{status} {pushback}");
+        assert_eq!(left - budget.available(), calls as u32, "each is a failure");
+        let took = start.elapsed();
+        assert!((secs(waits)..=secs(waits) + ms(2)).contains(&took), "{pushback}: {took:?}");
+    }
 }

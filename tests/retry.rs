@@ -309,6 +309,15 @@ async fn each_call_puts_its_share_in_once() {
     assert_eq!(budget.available(), 0);
     service.oneshot(Ask::new(1)).await.unwrap_err();
     assert_eq!(inner.calls(), 4 + 3 + 2);
+    // Not those that a guard turned away.
+    while budget.withdraw() {}
+    let (service, circuit) =
+        guarded(&inner, RetryPolicy::new(config(3)).with_budget(budget.clone()));
+    circuit.handle().force_open();
+    for _ in 0..100 {
+        service.clone().oneshot(Ask::new(1)).await.unwrap_err();
+    }
+    assert_eq!(budget.available(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -522,8 +531,47 @@ fn a_budget_is_read_by_its_rule() {
         let shown = format!("{:?}", Budget::with_config(&config));
         assert!(shown.contains(rule), "{shown}");
     }
-    let unknown = from_value::<BudgetConfig>(json!({ "rule": "share", "no_such": 1 })).unwrap_err();
-    assert!(unknown.to_string().contains("no_such"), "{unknown}");
+    for rule in ["share", "throttle", "standard", "concurrent", "empty", "unlimited"] {
+        let unknown = from_value::<BudgetConfig>(json!({ "rule": rule, "no_such": 1 }));
+        let unknown = unknown.unwrap_err().to_string();
+        assert!(unknown.contains("no_such"), "{rule}: {unknown}");
+    }
+}
+
+/// A status of HTTP does not hide what gRPC asks for.
+#[cfg(feature = "http")]
+#[tokio::test(start_paused = true)]
+async fn a_pushback_of_never_is_heard_by_every_rule() {
+    use tower_upstream::{HttpClassify, replay::Idempotent, retry::ByStatus};
+
+    async fn calls<J>(
+        status: u16,
+        policy: RetryPolicy<tower_upstream::replay::ByReplay, J>,
+    ) -> usize
+    where
+        J: tower_upstream::retry::Judge<::http::Response<()>, Error>,
+    {
+        let calls = std::cell::Cell::new(0);
+        let service = tower::service_fn(|_: ::http::Request<()>| {
+            calls.set(calls.get() + 1);
+            let answer = ::http::Response::builder()
+                .status(status)
+                .header("content-type", "application/grpc")
+                .header("grpc-status", "14")
+                .header("grpc-retry-pushback-ms", "-1")
+                .body(());
+            ready(Ok::<_, Error>(answer.unwrap()))
+        });
+        let request = ::http::Request::post("/").extension(Idempotent).body(()).unwrap();
+        let answer = RetryLayer::new(policy).layer(service).oneshot(request).await;
+        assert_eq!(answer.unwrap().status(), status);
+        calls.get()
+    }
+    for status in [200, 429, 503] {
+        let policy = RetryPolicy::new(config(3));
+        assert_eq!(calls(status, policy.clone().with_judge(ByStatus)).await, 1, "{status}");
+        assert_eq!(calls(status, policy.with_classify(HttpClassify)).await, 1, "{status}");
+    }
 }
 
 /// Over a real client and a real server.

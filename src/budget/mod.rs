@@ -14,6 +14,7 @@
 //! that goes well while the budget is full only reads it; but for the last, which counts each call.
 
 mod bucket;
+mod builders;
 mod concurrent;
 mod config;
 mod standard;
@@ -132,7 +133,7 @@ impl Budget {
         Self { rule: Arc::new(rule) }
     }
 
-    /// Puts in the share of one call, once for each call.
+    /// Puts in the share of one call, once for each call that is sent.
     #[inline]
     pub fn deposit(&self) {
         match &*self.rule {
@@ -142,15 +143,15 @@ impl Budget {
         }
     }
 
-    /// A call begins: [`deposit`](Self::deposit) and [`running`](Self::running) in one look.
+    /// A call went well at once: [`deposit`](Self::deposit) and [`success`](Self::success) in one
+    /// look.
     #[inline]
-    pub(crate) fn begin(&self) -> Running {
-        if let Rule::Bucket(bucket, _) = &*self.rule {
-            bucket.deposit();
-            return Running::default();
+    pub(crate) fn first_success(&self) {
+        match &*self.rule {
+            Rule::Bucket(bucket, _) => bucket.deposit(),
+            Rule::Window(window, clock) => window.deposit(clock.nanos()),
+            _ => self.success(),
         }
-        self.deposit();
-        self.running()
     }
 
     /// Counts a call as running, for the rule that asks for it, until what it returns is dropped.

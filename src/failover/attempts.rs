@@ -32,6 +32,11 @@ pub struct Attempts {
     /// The longest wait of all, at most an hour. Default 10 s.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub max_backoff: Duration,
+    /// The longest wait that an endpoint may ask for, at most an hour: one that asks for more gets
+    /// no further attempt, and the caller its answer. Where another endpoint is left, that one is
+    /// tried instead, without this wait. Default 5 s.
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
+    pub max_retry_after: Duration,
 }
 
 const MAX_ATTEMPTS: u32 = 64;
@@ -53,6 +58,7 @@ impl Attempts {
             overall: None,
             backoff: Duration::from_millis(50),
             max_backoff: Duration::from_secs(10),
+            max_retry_after: Duration::from_secs(5),
         }
     }
 
@@ -78,6 +84,13 @@ impl Attempts {
         self
     }
 
+    /// Sets [`max_retry_after`](Self::max_retry_after).
+    #[must_use]
+    pub const fn max_retry_after(mut self, max: Duration) -> Self {
+        self.max_retry_after = max;
+        self
+    }
+
     /// Checks every value.
     ///
     /// # Errors
@@ -93,10 +106,17 @@ impl Attempts {
                 mistakes.push(format!("`{name}` is {value:?}, but must be at least 1 ms"));
             }
         }
-        for (name, value) in [("backoff", self.backoff), ("max_backoff", self.max_backoff)] {
+        for (name, value) in [
+            ("backoff", self.backoff),
+            ("max_backoff", self.max_backoff),
+            ("max_retry_after", self.max_retry_after),
+        ] {
             if value > HOUR {
                 mistakes.push(format!("`{name}` is {value:?}, but must be at most an hour"));
             }
+        }
+        if self.backoff > self.max_backoff {
+            mistakes.push("`backoff` is longer than `max_backoff`".to_owned());
         }
         if mistakes.is_empty() {
             return Ok(());
@@ -109,8 +129,9 @@ impl Attempts {
         self.max = self.max.clamp(1, MAX_ATTEMPTS);
         self.timeout = self.timeout.map(|timeout| timeout.max(MIN_TIME));
         self.overall = self.overall.map(|overall| overall.max(MIN_TIME));
-        self.backoff = self.backoff.min(HOUR);
         self.max_backoff = self.max_backoff.min(HOUR);
+        self.backoff = self.backoff.min(self.max_backoff);
+        self.max_retry_after = self.max_retry_after.min(HOUR);
         self
     }
 }
@@ -124,10 +145,19 @@ mod tests {
         let absurd = Attempts::up_to(0)
             .timeout(Duration::ZERO)
             .overall(Duration::ZERO)
-            .backoff(Duration::MAX, Duration::MAX);
+            .backoff(Duration::MAX, HOUR * 2)
+            .max_retry_after(Duration::MAX);
         let text = absurd.validate().unwrap_err().to_string();
-        for name in ["`max`", "`timeout`", "`overall`", "`backoff`", "`max_backoff`"] {
-            assert!(text.contains(name), "{text}");
+        for name in [
+            "`max`",
+            "`timeout`",
+            "`overall`",
+            "`backoff` is 1",
+            "`max_backoff` is",
+            "`max_retry_after`",
+            "longer than",
+        ] {
+            assert!(text.contains(name), "{name}: {text}");
         }
         assert!(absurd.clamped().validate().is_ok());
     }

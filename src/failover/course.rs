@@ -6,14 +6,14 @@ use std::{
 };
 
 use super::{
-    rule::{Failed, Next, Progress, next},
+    failure::Failure,
+    rule::{Next, Progress, next},
     service::{Held, Policy},
 };
 use crate::{
-    budget::{Budget, Cause, Permit},
+    budget::{Budget, Permit},
     choose::{Choose, Chosen, Tried},
     error::{BoxError, Error, Kind},
-    outcome::Outcome,
     replay::ReplayPolicy,
     sync::random_fraction,
     time::{self, Instant, Timer},
@@ -61,34 +61,6 @@ pub(super) fn has_limit<R, C>(policy: &Policy<R, C>, times: &Times) -> bool {
     times.deadline != NEVER
         || policy.attempts.overall.is_some()
         || policy.attempts.timeout.is_some()
-}
-
-/// Why an attempt is not the last word.
-pub(super) enum Failure<Res> {
-    Error(Error),
-    /// An error that the rule does not hold for a failure: another attempt would not help.
-    Final(Error),
-    /// An answer that the rule holds for a failure. The caller gets the last one, unless a later
-    /// attempt ends in an error.
-    Answer(Res, Outcome),
-}
-
-impl<Res> Failure<Res> {
-    #[cold]
-    pub(super) fn answer(response: Res, outcome: Outcome) -> Self {
-        Self::Answer(response, outcome)
-    }
-
-    /// Why another attempt is to be made.
-    fn cause(&self) -> Cause {
-        let overloaded = match self {
-            Self::Error(error) | Self::Final(error) => {
-                error.is_timeout() || error.kind() == Kind::RateLimited
-            }
-            Self::Answer(_, outcome) => matches!(outcome, Outcome::Overload { .. }),
-        };
-        if overloaded { Cause::Overload } else { Cause::Failure }
-    }
 }
 
 /// What took too long.
@@ -141,6 +113,9 @@ impl<S, Req> Course<S, Req> {
             }
         };
         if self.poll_end(cx).is_ready() {
+            if self.made == 1 && !inner.is_unsent() {
+                policy.budget.deposit();
+            }
             let error = late("the call", time::now().saturating_duration_since(self.start));
             return Poll::Ready(Late::Call(self.too_late(error)));
         }
@@ -185,43 +160,28 @@ impl<S, Req> Course<S, Req> {
     {
         let policy = &*shared.core().policy;
         let chosen = inner.chosen().cloned();
-        let failed = match &failure {
-            Failure::Error(error) | Failure::Final(error) => Failed {
-                kind: error.kind(),
-                refused: error.is_refused(),
-                unsent: error.is_unsent(),
-                chose: chosen.is_some(),
-                again: chosen.as_ref().is_some_and(|member| self.tried.contains(member)),
-                retry_after: error.retry_after(),
-            },
-            Failure::Answer(_, outcome) => Failed {
-                kind: Kind::Service,
-                refused: false,
-                unsent: false,
-                chose: chosen.is_some(),
-                again: false,
-                retry_after: match outcome {
-                    Outcome::Overload { retry_after } => *retry_after,
-                    _ => None,
-                },
-            },
-        };
-        // The attempt is over, so it is no retry that runs.
-        self.permit = None;
+        let again = chosen.as_ref().is_some_and(|member| self.tried.contains(member));
+        let failed = failure.seen(chosen.as_ref(), again);
+        // The attempt is over. What it paid is kept for the one that takes its place, if a guard
+        // turned it away.
+        let permit = self.permit.take();
         if let Some(member) = &chosen {
             self.tried.insert(member.clone());
         }
-        let is_final = matches!(failure, Failure::Final(_));
-        if !is_final && !failed.refused {
+        if self.made == 1 && (!failed.unsent || failed.is_failure()) {
+            policy.budget.deposit();
+        }
+        if failed.is_failure() {
             policy.budget.failure();
         }
+        let untried = shared.core().service.has_untried(&self.tried);
         // A copy whose body turned out too long to be kept is none.
         let whole = spare.as_ref().is_some_and(|spare| policy.replay.is_whole(spare));
-        let next = if whole && !is_final {
+        let next = if whole {
             let progress = Progress {
                 made: self.made,
                 idempotent: times.idempotent != 0,
-                untried: shared.core().service.has_untried(&self.tried),
+                untried,
                 left: self
                     .end_of_call(policy, times)
                     .map(|end| end.saturating_duration_since(time::now())),
@@ -231,8 +191,13 @@ impl<S, Req> Course<S, Req> {
             Next::Stop
         };
         let wait = match next {
-            Next::Elsewhere => Some(Duration::ZERO),
+            Next::Elsewhere => {
+                self.permit = permit;
+                Some(Duration::ZERO)
+            }
             Next::After(wait) => {
+                // It is no retry that runs any more.
+                drop(permit);
                 self.permit = policy.budget.retry(failure.cause());
                 self.permit.is_some().then(|| {
                     self.made += 1;
@@ -243,24 +208,13 @@ impl<S, Req> Course<S, Req> {
         };
         match (wait, failure) {
             (Some(wait), failure) => {
-                self.errors.push(match failure {
-                    Failure::Error(error) | Failure::Final(error) => error,
-                    // It was sent, so whatever comes of the call is not unsent.
-                    Failure::Answer(..) => {
-                        let error =
-                            Error::failed(Kind::Service).message("the answer was judged a failure");
-                        match &chosen {
-                            Some(member) => error.at_endpoint(member.shared_key()),
-                            None => error,
-                        }
-                    }
-                });
+                self.errors.push(failure.into_error(chosen.as_ref()));
                 self.service.get_or_insert_with(|| shared.core().service.clone());
-                self.prepare(wait, policy, times, spare);
+                self.prepare(wait, policy, times, untried, spare);
                 None
             }
             (None, Failure::Error(error) | Failure::Final(error)) => Some(Err(self.give_up(error))),
-            (None, Failure::Answer(response, _)) => Some(Ok(response)),
+            (None, Failure::Answer { response, .. }) => Some(Ok(response)),
         }
     }
 
@@ -269,13 +223,17 @@ impl<S, Req> Course<S, Req> {
         wait: Duration,
         policy: &Policy<R, C>,
         times: &Times,
+        untried: bool,
         spare: &mut Option<Req>,
     ) where
         R: ReplayPolicy<Req>,
     {
         self.request = spare.take();
         if let Some(request) = &mut self.request {
-            *spare = policy.replay.replay(request);
+            // After the last attempt only a guard that says no makes use of another copy.
+            if untried || self.made < policy.attempts.max {
+                *spare = policy.replay.replay(request);
+            }
             policy.replay.begin_attempt(request, self.made);
         }
         self.wait = (!wait.is_zero()).then(|| Timer::at(time::later(time::now(), wait)));
@@ -324,7 +282,7 @@ impl<S, Req> Course<S, Req> {
     pub(super) fn succeed(&mut self, budget: &Budget) {
         match self.permit.take() {
             Some(permit) => permit.succeed(),
-            None => budget.success(),
+            None => budget.first_success(),
         }
     }
 

@@ -7,7 +7,8 @@ use std::{
 use pin_project_lite::pin_project;
 
 use super::{
-    course::{Course, Failure, Late, NEVER, Times, has_limit},
+    course::{Course, Late, NEVER, Times, has_limit},
+    failure::Failure,
     service::Held,
 };
 use crate::{
@@ -103,12 +104,13 @@ where
             let failure = match inner.as_mut().poll(cx) {
                 Poll::Ready(Ok(response)) => match policy.classify.classify(Ok(&response)) {
                     outcome @ (Outcome::Failure | Outcome::Overload { .. }) => {
-                        Failure::answer(response, outcome)
+                        let last = policy.classify.forbids_repeat(Ok(&response));
+                        Failure::answer(response, outcome, last)
                     }
                     _ => {
                         match this.course {
                             Some(course) => course.succeed(&policy.budget),
-                            None => policy.budget.success(),
+                            None => policy.budget.first_success(),
                         }
                         this.running.end();
                         return Poll::Ready(Ok(response));
@@ -118,7 +120,8 @@ where
                     // A refusal is not for the rule to judge: it goes elsewhere, for free.
                     let is_final = !is_refusal(&error)
                         && !is_answer(&error)
-                        && !policy.classify.classify(Err(&error)).is_failure();
+                        && (!policy.classify.classify(Err(&error)).is_failure()
+                            || policy.classify.forbids_repeat(Err(&error)));
                     let error = Error::from_service(error);
                     if is_final { Failure::Final(error) } else { Failure::Error(error) }
                 }

@@ -62,6 +62,9 @@ impl FailoverLayer {
 
 impl<R: Clone, C: Clone> FailoverLayer<R, C> {
     /// Sets the budget, which may be shared with other layers.
+    ///
+    /// A call puts its share in when its first attempt has ended: not one that was refused, nor one
+    /// that was dropped. Where answers have bodies, an attempt ends with the head.
     #[must_use]
     pub fn with_budget(self, budget: Budget) -> Self {
         let policy = Policy { budget, ..Policy::clone(&self.policy) };

@@ -16,11 +16,18 @@
 //! from above the balancer is final, and so are errors that would be the same anywhere, such as
 //! [`Kind::Plugin`](crate::Kind::Plugin).
 //!
+//! An endpoint that was tried gets the time it asks for, where there is no other:
+//! [`Attempts::max_retry_after`] at most. Who asks for more, or for no further attempt, is heard:
+//! the caller gets that answer.
+//!
 //! An HTTP response is an answer whatever its status: give
 //! [`with_classify`](FailoverLayer::with_classify) an `HttpClassify`, and a 500 is tried elsewhere.
+//! It is judged by its head, and so is what the budget counts: a body that breaks off, or a gRPC
+//! status in trailers, comes too late for another attempt and is a success there.
 
 mod attempts;
 mod course;
+mod failure;
 mod future;
 mod layer;
 mod rule;

@@ -13,6 +13,10 @@ pub(super) struct Failed {
     pub(super) refused: bool,
     /// Nothing reached an endpoint.
     pub(super) unsent: bool,
+    /// It says nothing against the endpoint, such as a caller's mistake.
+    pub(super) blameless: bool,
+    /// The endpoint asks that the call not be sent again.
+    pub(super) last: bool,
     /// It got as far as choosing an endpoint.
     pub(super) chose: bool,
     /// The endpoint had been tried for this call before.
@@ -49,14 +53,20 @@ pub(super) fn next(failed: Failed, progress: Progress, attempts: &Attempts, jitt
         return if elsewhere { Next::Elsewhere } else { Next::Stop };
     }
     let safe = failed.unsent || progress.idempotent;
-    if !failed.chose || !safe || progress.made >= attempts.max || is_same_anywhere(failed.kind) {
+    let mendable = failed.is_failure() && !failed.last;
+    if !failed.chose || !safe || !mendable || progress.made >= attempts.max {
         return Next::Stop;
     }
     let mut wait = backoff(progress.made, attempts).mul_f64(jitter);
     if !progress.untried {
-        // Back to one that was tried: it gets at least the time it asked for.
+        // Back to one that was tried: it gets at least the time it asked for. To come back before
+        // would be of no use, and to wait for ever neither.
+        let asked = failed.retry_after.unwrap_or_default();
+        if asked > attempts.max_retry_after {
+            return Next::Stop;
+        }
         let first = attempts.backoff.min(attempts.max_backoff).mul_f64(jitter);
-        wait = wait.max(first).max(failed.retry_after.unwrap_or_default());
+        wait = wait.max(first).max(asked);
     }
     match progress.left {
         Some(left) if wait >= left => Next::Stop,
@@ -72,6 +82,18 @@ fn backoff(made: u32, attempts: &Attempts) -> Duration {
     }
 }
 
+impl Failed {
+    /// Whether it is one that another attempt may mend, and that a budget counts.
+    pub(super) fn is_failure(&self) -> bool {
+        !self.refused && !self.blameless && !is_same_anywhere(self.kind)
+    }
+}
+
+/// Whether an error of this kind says that there is too much to do.
+pub(super) fn is_overload(kind: Kind) -> bool {
+    matches!(kind, Kind::RateLimited | Kind::Overloaded | Kind::CircuitOpen | Kind::Unhealthy)
+}
+
 fn is_same_anywhere(kind: Kind) -> bool {
     matches!(kind, Kind::Plugin | Kind::InvalidConfig | Kind::Unavailable)
 }
@@ -84,6 +106,8 @@ mod tests {
         kind: Kind::Connection,
         refused: false,
         unsent: false,
+        blameless: false,
+        last: false,
         chose: true,
         again: false,
         retry_after: None,
@@ -132,6 +156,27 @@ mod tests {
         assert_eq!(decide(BROKEN, alone), Next::After(Duration::from_millis(25)));
         let hurried = Progress { left: Some(Duration::from_secs(1)), ..alone };
         assert_eq!(decide(busy, hurried), Next::Stop);
+    }
+
+    #[test]
+    fn who_asks_for_more_time_than_there_is_patience_gets_no_other_attempt() {
+        let asks = |wait| Failed { retry_after: Some(wait), ..BROKEN };
+        let alone = Progress { untried: false, ..FIRST };
+        let most = Attempts::up_to(4).max_retry_after;
+        assert_eq!(decide(asks(most), alone), Next::After(most));
+        let longer = asks(most + Duration::from_nanos(1));
+        assert_eq!(decide(longer, alone), Next::Stop);
+        assert_eq!(decide(longer, FIRST), Next::After(Duration::ZERO), "another does not wait");
+    }
+
+    #[test]
+    fn no_means_no_and_a_callers_mistake_is_one_anywhere() {
+        for failed in [Failed { last: true, ..BROKEN }, Failed { blameless: true, ..BROKEN }] {
+            assert_eq!(decide(failed, FIRST), Next::Stop, "{failed:?}");
+        }
+        assert!(BROKEN.is_failure() && Failed { last: true, ..BROKEN }.is_failure());
+        assert!(!Failed { blameless: true, ..BROKEN }.is_failure());
+        assert!(!Failed { kind: Kind::Plugin, ..BROKEN }.is_failure());
     }
 
     #[test]

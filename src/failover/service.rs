@@ -71,7 +71,7 @@ where
     #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
         let policy = &self.shared.core().policy;
-        let running = policy.budget.begin();
+        let running = policy.budget.running();
         // A copy only where it can be of use.
         let copy = if policy.attempts.max > 1 { policy.replay.replay(&request) } else { None };
         let deadline = policy.replay.deadline(&request);

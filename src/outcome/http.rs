@@ -1,5 +1,7 @@
 //! A verdict by the status of an HTTP response.
 
+use std::time::Duration;
+
 use http::{HeaderMap, Response, StatusCode};
 
 use super::{Classify, Outcome};
@@ -11,10 +13,11 @@ use crate::wire::{self, Pushback};
 /// a failure; the rest is a success, since 4xx is the caller's mistake. Where a `RateLimit` says
 /// that nothing remains, its reset stands in for a `Retry-After`.
 ///
-/// Of gRPC, `RESOURCE_EXHAUSTED` is an overload, with the pushback for a wait; `UNKNOWN`,
-/// `DEADLINE_EXCEEDED`, `INTERNAL`, `UNAVAILABLE` and `DATA_LOSS` are failures; `CANCELLED` says
-/// nothing; the rest are the caller's mistakes. A status in trailers comes too late for
-/// this verdict: circuits wait for it with `breaker::AtBodyEnd`.
+/// Of gRPC, `RESOURCE_EXHAUSTED` is an overload, and so is `UNAVAILABLE` with a
+/// `grpc-retry-pushback-ms`, which is the wait; `UNKNOWN`, `DEADLINE_EXCEEDED`, `INTERNAL`,
+/// `UNAVAILABLE` and `DATA_LOSS` are failures; `CANCELLED` says nothing; the rest are the caller's
+/// mistakes. What failed with a pushback that is negative or nonsense is not sent again. A status
+/// in trailers comes too late for this verdict: circuits wait for it with `breaker::AtBodyEnd`.
 ///
 /// ```
 /// use tower_upstream::{Classify, HttpClassify, Outcome};
@@ -32,12 +35,9 @@ impl<B, E> Classify<Response<B>, E> for HttpClassify {
         let (status, headers) = (response.status(), response.headers());
         match status {
             StatusCode::TOO_MANY_REQUESTS => {
-                Outcome::Overload { retry_after: wire::retry_after(status, headers) }
+                Outcome::Overload { retry_after: asked(status, headers) }
             }
-            StatusCode::SERVICE_UNAVAILABLE => match wire::retry_after(status, headers) {
-                None => Outcome::Failure,
-                retry_after => Outcome::Overload { retry_after },
-            },
+            StatusCode::SERVICE_UNAVAILABLE => failure(asked(status, headers)),
             status if status.is_server_error() => Outcome::Failure,
             _ => match wire::grpc_status(headers) {
                 Some(status) => of_grpc(status, headers),
@@ -45,27 +45,49 @@ impl<B, E> Classify<Response<B>, E> for HttpClassify {
             },
         }
     }
+
+    fn forbids_repeat(&self, result: Result<&Response<B>, &E>) -> bool {
+        let headers = result.ok().map(Response::headers);
+        headers.is_some_and(|headers| {
+            wire::is_grpc(headers) && wire::pushback(headers) == Some(Pushback::Never)
+        })
+    }
+}
+
+/// How long the sender of a 429 or 503 asks to be left alone, which may be gRPC.
+fn asked(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
+    let pushback = if wire::is_grpc(headers) { pushback(headers) } else { None };
+    pushback.or_else(|| wire::retry_after(status, headers))
+}
+
+/// Who says when to come back is no more than busy.
+fn failure(retry_after: Option<Duration>) -> Outcome {
+    match retry_after {
+        None => Outcome::Failure,
+        retry_after => Outcome::Overload { retry_after },
+    }
+}
+
+fn pushback(headers: &HeaderMap) -> Option<Duration> {
+    match wire::pushback(headers) {
+        Some(Pushback::After(wait)) => Some(wait),
+        Some(Pushback::Never) | None => None,
+    }
 }
 
 /// The verdict of a gRPC status, which may come with a pushback.
 pub(crate) fn of_grpc(status: u32, headers: &HeaderMap) -> Outcome {
     match status {
         1 => Outcome::Ignored,
-        2 | 4 | 13 | 14 | 15 => Outcome::Failure,
-        8 => Outcome::Overload {
-            retry_after: match wire::pushback(headers) {
-                Some(Pushback::After(wait)) => Some(wait),
-                Some(Pushback::Never) | None => None,
-            },
-        },
+        2 | 4 | 13 | 15 => Outcome::Failure,
+        14 => failure(pushback(headers)),
+        8 => Outcome::Overload { retry_after: pushback(headers) },
         _ => Outcome::Success,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn verdict(status: u16, headers: &[(&str, &str)]) -> Outcome {
@@ -114,6 +136,26 @@ mod tests {
         assert_eq!(grpc("8", None), overload(None));
         assert_eq!(grpc("8", Some("250")), overload(Some(250)));
         assert_eq!(grpc("8", Some("-1")), overload(None));
+        assert_eq!(grpc("14", Some("250")), overload(Some(250)));
+        assert_eq!(grpc("14", Some("-1")), Outcome::Failure);
         assert_eq!(verdict(200, &[("grpc-status", "14")]), Outcome::Success);
+        let kind = ("content-type", "application/grpc");
+        let wish = [kind, ("grpc-retry-pushback-ms", "250"), ("retry-after", "3")];
+        assert_eq!(verdict(503, &wish), overload(Some(250)));
+        assert_eq!(verdict(503, &wish[1..]), overload(Some(3_000)));
+    }
+
+    #[test]
+    fn of_grpc_a_pushback_may_be_a_no() {
+        let forbids = |kind: &str, pushback: &str| {
+            let response = Response::builder()
+                .header("content-type", kind)
+                .header("grpc-retry-pushback-ms", pushback)
+                .body(());
+            HttpClassify.forbids_repeat(Ok::<_, &()>(&response.unwrap()))
+        };
+        assert!(forbids("application/grpc", "-1") && forbids("application/grpc", "soon"));
+        assert!(!forbids("application/grpc", "0") && !forbids("text/plain", "-1"));
+        assert!(!HttpClassify.forbids_repeat(Err::<&Response<()>, _>(&())));
     }
 }

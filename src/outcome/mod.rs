@@ -61,6 +61,12 @@ impl Outcome {
 pub trait Classify<Res, Err> {
     /// The verdict on one call.
     fn classify(&self, result: Result<&Res, &Err>) -> Outcome;
+
+    /// Whether a call that failed asks not to be sent again, as gRPC's pushback can. Asked by what
+    /// repeats calls. Default: no.
+    fn forbids_repeat(&self, _result: Result<&Res, &Err>) -> bool {
+        false
+    }
 }
 
 impl<F, Res, Err> Classify<Res, Err> for F

@@ -47,7 +47,8 @@ impl ReplayBodyLayer {
         Self { cap: ReplayBody::DEFAULT_CAP }
     }
 
-    /// Keeps up to `cap` bytes of each body. With 0, bodies are sent once.
+    /// Keeps up to `cap` bytes of each body. With 0, a body that is not empty is sent again only
+    /// where nothing of it has passed yet.
     #[must_use]
     pub const fn with_cap(mut self, cap: usize) -> Self {
         self.cap = cap;

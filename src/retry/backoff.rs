@@ -14,7 +14,7 @@ pub(super) fn wait(
     random: f64,
 ) -> Duration {
     let base = base(number, config);
-    match config.jitter {
+    let wait = match config.jitter {
         Jitter::None => base,
         Jitter::Full => base.mul_f64(random),
         Jitter::Equal => base.mul_f64(0.5 + 0.5 * random),
@@ -24,7 +24,9 @@ pub(super) fn wait(
             let most = previous.unwrap_or(first).saturating_mul(3).min(config.max_interval);
             first + most.saturating_sub(first).mul_f64(random)
         }
-    }
+    };
+    // A tenth more than the longest would be longer than that.
+    wait.min(config.max_interval)
 }
 
 /// Without jitter: the first interval, multiplied for each further one, up to the longest.
@@ -54,6 +56,8 @@ mod tests {
 
     #[test]
     fn each_jitter_has_its_bounds() {
+        let ten = RetryConfig::go().with_jitter(Jitter::TenPercent);
+        assert_eq!([0.0, 0.9].map(|random| wait(9, None, &ten, random)), [4_500, 5_000].map(ms));
         let waits = |jitter, previous| {
             let config = RetryConfig::go().with_jitter(jitter);
             [0.0, 0.5, 1.0].map(|random| wait(3, previous, &config, random))

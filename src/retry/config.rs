@@ -103,6 +103,20 @@ impl RetryConfig {
         }
     }
 
+    /// Sets [`attempts`](Self::attempts).
+    #[must_use]
+    pub const fn with_attempts(mut self, attempts: u32) -> Self {
+        self.attempts = attempts;
+        self
+    }
+
+    /// Sets [`multiplier`](Self::multiplier).
+    #[must_use]
+    pub const fn with_multiplier(mut self, multiplier: f64) -> Self {
+        self.multiplier = multiplier;
+        self
+    }
+
     /// Sets [`initial_interval`](Self::initial_interval) and [`max_interval`](Self::max_interval).
     #[must_use]
     pub const fn with_intervals(mut self, initial: Duration, max: Duration) -> Self {
@@ -141,7 +155,8 @@ impl RetryConfig {
         let mut mistakes = Vec::new();
         let attempts = self.attempts;
         if !(1..=MAX_ATTEMPTS).contains(&attempts) {
-            mistakes.push(format!("`attempts` is {attempts}, but must be from 1 to 64"));
+            let text = "`attempts` (one more than `max_retries`)";
+            mistakes.push(format!("{text} is {attempts}, but must be from 1 to {MAX_ATTEMPTS}"));
         }
         for (name, value) in [
             ("initial_interval", self.initial_interval),
@@ -265,15 +280,17 @@ mod tests {
 
     #[test]
     fn every_mistake_is_named_and_clamping_leaves_none() {
-        let mut absurd = RetryConfig::up_to(0)
+        let absurd = RetryConfig::go()
+            .with_attempts(0)
             .with_intervals(Duration::MAX, HOUR * 2)
             .with_overall(Duration::ZERO)
             .with_max_retry_after(Duration::MAX);
         for multiplier in [f64::NAN, 0.5, f64::INFINITY] {
-            absurd.multiplier = multiplier;
+            let absurd = absurd.clone().with_multiplier(multiplier);
             let text = absurd.validate().unwrap_err().to_string();
             for name in [
                 "`attempts`",
+                "`max_retries`",
                 "`initial_interval` is 1",
                 "`max_interval` is",
                 "`multiplier`",

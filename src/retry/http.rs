@@ -1,4 +1,4 @@
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 
 use super::{Judge, Verdict, judge::of_error};
 use crate::wire::{self, Pushback};
@@ -27,33 +27,40 @@ impl<B, E: 'static> Judge<Response<B>, E> for ByStatus {
             Ok(response) => response,
             Err(error) => return of_error(error),
         };
-        let (status, headers) = (response.status(), response.headers());
-        let retry_after = wire::retry_after(status, headers);
-        match (status, retry_after) {
-            (StatusCode::TOO_MANY_REQUESTS, None) => Verdict::FINAL,
-            (StatusCode::SERVICE_UNAVAILABLE, None) => Verdict::FAILED,
-            (_, Some(wait)) => Verdict::OVERLOADED.after(wait),
-            (StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT, _) => Verdict::FAILED,
-            (status, _) if status.is_server_error() => Verdict::FINAL,
-            _ => match wire::grpc_status(headers) {
-                None | Some(0) => Verdict::WELL,
-                Some(code) => of_grpc(code, wire::pushback(headers)),
-            },
+        let headers = response.headers();
+        let pushback = if wire::is_grpc(headers) { wire::pushback(headers) } else { None };
+        let verdict = of_head(response.status(), headers, pushback.is_some());
+        match pushback {
+            _ if verdict == Verdict::WELL => verdict,
+            Some(Pushback::After(wait)) => verdict.again(wait),
+            Some(Pushback::Never) => verdict.never(),
+            None => verdict,
         }
     }
 }
 
-fn of_grpc(code: u32, pushback: Option<Pushback>) -> Verdict {
-    let verdict = match (code, pushback) {
-        (14, _) => Verdict::FAILED,
-        (8, Some(_)) => Verdict::OVERLOADED,
-        _ => Verdict::FINAL,
-    };
-    match pushback {
-        Some(Pushback::After(wait)) => verdict.again(wait),
-        Some(Pushback::Never) => verdict.never(),
-        None => verdict,
+/// By the status alone, beside which there may be a pushback.
+fn of_head(status: StatusCode, headers: &HeaderMap, pushed_back: bool) -> Verdict {
+    match (status, wire::retry_after(status, headers)) {
+        (_, Some(wait)) => Verdict::OVERLOADED.after(wait),
+        (StatusCode::TOO_MANY_REQUESTS, None) => says_when(pushed_back),
+        (
+            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT,
+            None,
+        ) => Verdict::FAILED,
+        (status, None) if status.is_server_error() => Verdict::FINAL,
+        _ => match wire::grpc_status(headers) {
+            None | Some(0) => Verdict::WELL,
+            Some(14) => Verdict::FAILED,
+            Some(8) => says_when(pushed_back),
+            Some(_) => Verdict::FINAL,
+        },
     }
+}
+
+/// Who has too much to do is only tried again if it says when.
+const fn says_when(it_does: bool) -> Verdict {
+    if it_does { Verdict::OVERLOADED } else { Verdict::FINAL }
 }
 
 #[cfg(test)]
@@ -108,5 +115,18 @@ mod tests {
             assert_eq!(grpc("14", Some(nonsense)), Verdict::FAILED.never(), "{nonsense}");
         }
         assert_eq!(verdict(200, &[("grpc-status", "14")]), Verdict::WELL);
+        // Whatever the status of HTTP is.
+        let pushed = |status, kind, wish, more| {
+            verdict(status, &[("content-type", kind), ("grpc-retry-pushback-ms", wish), more])
+        };
+        let (kind, none) = ("application/grpc", ("grpc-status", "14"));
+        let after = ("retry-after", "7");
+        assert_eq!(pushed(503, kind, "-1", none), Verdict::FAILED.never());
+        assert_eq!(pushed(503, kind, "-1", after), Verdict::OVERLOADED.never());
+        assert_eq!(pushed(503, kind, "250", after), Verdict::OVERLOADED.again(wait));
+        assert_eq!(pushed(429, kind, "250", none), Verdict::OVERLOADED.again(wait));
+        assert_eq!(pushed(500, kind, "250", none), Verdict::FINAL.again(wait));
+        assert_eq!(pushed(503, "text/plain", "-1", none), Verdict::FAILED);
+        assert_eq!(pushed(200, kind, "-1", after), Verdict::WELL);
     }
 }

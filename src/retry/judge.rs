@@ -169,7 +169,8 @@ fn asked(verdict: Verdict, retry_after: Option<Duration>) -> Verdict {
     }
 }
 
-/// By a rule that judges calls: what it holds for a failure or an overload is tried again.
+/// By a rule that judges calls: what it holds for a failure or an overload is tried again, unless
+/// that was done below, or it [says no](Classify::forbids_repeat).
 ///
 /// ```
 /// use tower_upstream::{ErrIsFailure, retry::{ByOutcome, Judge, Verdict}};
@@ -195,23 +196,28 @@ where
         let outcome = match result {
             // An error that is an answer would be the same again.
             Err(error) if is_answer(error) => return Verdict::FINAL,
-            Err(error) if Error::find(error).is_some_and(|error| !error.is_evidence()) => {
-                return Verdict::FINAL;
-            }
+            Err(error) if Error::find(error).is_some_and(is_final) => return Verdict::FINAL,
             result => self.0.classify(result),
         };
-        match outcome {
+        let verdict = match outcome {
             Outcome::Failure => {
                 let error = result.err().and_then(Error::find);
                 asked(Verdict::FAILED, error.and_then(Error::retry_after))
             }
             Outcome::Overload { retry_after } => asked(Verdict::OVERLOADED, retry_after),
             Outcome::Success | Outcome::Slow | Outcome::Ignored => match result {
-                Ok(_) => Verdict::WELL,
-                Err(_) => Verdict::FINAL,
+                Ok(_) => return Verdict::WELL,
+                Err(_) => return Verdict::FINAL,
             },
-        }
+        };
+        if self.0.forbids_repeat(result) { verdict.never() } else { verdict }
     }
+}
+
+/// Whether an error of ours is not for a rule to judge: it would be the same again, or was tried
+/// again already.
+fn is_final(error: &Error) -> bool {
+    !error.is_evidence() || error.kind() == Kind::RetryExhausted
 }
 
 impl<C> fmt::Debug for ByOutcome<C> {
@@ -237,11 +243,9 @@ mod tests {
         for kind in [Kind::Connection, Kind::Transport, Kind::Service] {
             assert_eq!(of(Error::failed(kind)), [Verdict::FAILED; 2], "{kind}");
         }
-        for kind in [Kind::Plugin, Kind::InvalidConfig, Kind::Unavailable] {
+        for kind in [Kind::Plugin, Kind::InvalidConfig, Kind::Unavailable, Kind::RetryExhausted] {
             assert_eq!(of(Error::failed(kind)), [Verdict::FINAL; 2], "{kind}");
         }
-        let exhausted = of(Error::failed(Kind::RetryExhausted));
-        assert_eq!(exhausted, [Verdict::FINAL, Verdict::FAILED]);
         assert_eq!(of(Error::failed(Kind::Timeout))[0], Verdict::OVERLOADED);
         let wait = Duration::from_secs(3);
         let limited = of(Error::failed(Kind::RateLimited).retry_in(time::now(), wait));

@@ -28,8 +28,9 @@ use crate::{
 /// The budget belongs to the policy: its clones, and so all services of one layer, share it. What
 /// a call takes along until it fails is a few words; nothing is allocated before.
 ///
-/// tower asks it nothing of a call whose request could not be copied: such a call puts its share
-/// into the budget, and how it ends is not counted.
+/// A call puts its share into the budget when its first attempt has ended: not one that was
+/// refused, nor one that was dropped. tower asks nothing of a call whose request could not be
+/// copied: such a call puts it in at once, and how it ends is not counted.
 ///
 /// # Example
 /// ```
@@ -152,15 +153,18 @@ where
     #[inline]
     fn clone_request(&mut self, request: &Req) -> Option<Req> {
         let shared = &*self.shared;
+        let copy = if shared.config.attempts > 1 { shared.replay.replay(request) } else { None };
         if self.course.is_none() {
-            // Not a retry: the call begins.
-            shared.budget.deposit();
+            // Not a retry: the call begins. Of one without a copy nothing more will be heard.
+            if copy.is_none() {
+                shared.budget.deposit();
+            }
             if shared.config.overall.is_some() {
                 self.began = time::stamp(time::now());
             }
             *self.taken_in.get_mut() = true;
         }
-        if shared.config.attempts > 1 { shared.replay.replay(request) } else { None }
+        copy
     }
 }
 
@@ -170,7 +174,7 @@ impl<R, J> RetryPolicy<R, J> {
         self.running.end();
         match self.course.as_mut().and_then(|course| course.permit.take()) {
             Some(permit) => permit.succeed(),
-            None => self.shared.budget.success(),
+            None => self.shared.budget.first_success(),
         }
     }
 
@@ -186,14 +190,17 @@ impl<R, J> RetryPolicy<R, J> {
         E: 'static,
     {
         let Shared { config, budget, replay, .. } = &*self.shared;
+        let ours = result.as_ref().err().and_then(Error::find);
+        let unsent = ours.is_some_and(Error::is_unsent);
+        if self.course.is_none() && (!unsent || verdict.is_failure()) {
+            budget.deposit();
+        }
         let course = self.course.get_or_insert_with(|| Box::new(Course::new()));
         // The attempt is over, so it is no retry that runs.
         course.permit = None;
         if verdict.is_failure() {
             budget.failure();
         }
-        let ours = result.as_ref().err().and_then(Error::find);
-        let unsent = ours.is_some_and(Error::is_unsent);
         let progress = Progress {
             made: course.made,
             safe: replay.is_whole(request) && (unsent || replay.is_idempotent(request)),
