@@ -456,7 +456,7 @@ async fn a_refusal_is_a_grpc_status_that_says_when_to_come_back() {
     let (status, pushback) = answer(circuit.layer(good())).await;
     assert_eq!(status, "14");
     assert!((4_400..=5_400).contains(&pushback.unwrap()), "{pushback:?}");
-    assert_eq!(answer(places.layer(good())).await, ("14".to_owned(), None));
+    assert_eq!(answer(places.layer(good())).await, ("8".to_owned(), None));
 }
 
 // What a guard asks of a service.
