@@ -150,23 +150,26 @@ impl Anchor {
         Self { compared, offset: AtomicI64::new(0) }
     }
 
-    /// The stamp of the present, which the clock calls `nanos`.
-    #[inline]
-    pub(crate) fn stamp(&self, nanos: u64) -> i64 {
+    /// The stamp of any moment as the clock would tell it, which now tells `now`.
+    #[inline(always)]
+    pub(crate) fn stamp_of(&self, moment: u64, now: u64) -> i64 {
         // Acquire, with the Release of `compare`: who sees that it was compared sees the offset of
         // then, or a later one.
-        if nanos.wrapping_sub(self.compared.load(Ordering::Acquire)) > Self::MAX_AGE {
-            return self.compare(nanos);
-        }
-        self.offset.load(Ordering::Relaxed).wrapping_add(nanos as i64)
+        let compared = self.compared.load(Ordering::Acquire);
+        let offset = if now.wrapping_sub(compared) > Self::MAX_AGE {
+            self.compare(now)
+        } else {
+            self.offset.load(Ordering::Relaxed)
+        };
+        offset.wrapping_add(moment as i64)
     }
 
     #[cold]
     fn compare(&self, nanos: u64) -> i64 {
-        let stamp = stamp(now());
-        self.offset.store(stamp.wrapping_sub(nanos as i64), Ordering::Relaxed);
+        let offset = stamp(now()).wrapping_sub(nanos as i64);
+        self.offset.store(offset, Ordering::Relaxed);
         self.compared.store(nanos, Ordering::Release);
-        stamp
+        offset
     }
 }
 
@@ -204,7 +207,10 @@ mod tests {
         let (clock, anchor) = (Clock::new(), Anchor::new());
         for wait in [0, 1, 1_000_000, 15_000_000, 1_000_000_000_000] {
             tokio::time::advance(Duration::from_nanos(wait)).await;
-            assert_eq!(anchor.stamp(clock.nanos()), stamp(now()));
+            let nanos = clock.nanos();
+            assert_eq!(anchor.stamp_of(nanos, nanos), stamp(now()));
+            let later = now() + Duration::from_secs(7);
+            assert_eq!(anchor.stamp_of(nanos + 7_000_000_000, nanos), stamp(later));
         }
     }
 

@@ -144,8 +144,8 @@ mod loom_models {
             let other = shared.clone();
             let ends = thread::spawn(move || {
                 let late = other.counts.count_good(ticket) == Counted::No;
-                let next = other.core.word().ticket();
-                let again = other.counts.count_good(next);
+                let next = other.core.word();
+                let again = other.counts.count_good(next.ticket());
                 (late, next.generation(), again != Counted::No)
             });
             shared.apply(1, Machine::reset);

@@ -103,7 +103,11 @@ impl Keys {
         };
         match taken {
             Ok(()) => Ok(()),
-            Err(wait) => Err(rate::refusal(&self.anchor, now, wait)),
+            Err(wait) => Err(Error::refused(Kind::RateLimited).retry_at_stamp(rate::free_at(
+                &self.anchor,
+                now,
+                wait,
+            ))),
         }
     }
 

@@ -92,19 +92,35 @@ impl Bucket {
         if cells <= 1 { Ok(u64::from(cells)) } else { self.rules.load().fitting(cells) }
     }
 
-    /// Takes `cells` that fit, or none. If there are none: the nanoseconds until there are.
+    /// Takes one token of the only quota. If there is none: the moment from which on there is.
     #[inline(always)]
+    pub(in crate::limit) fn take_one(&self, now: u64) -> Result<(), u64> {
+        let tats = &self.tats.0[0];
+        let mut tat = tats.load(Ordering::Relaxed);
+        loop {
+            let new = self.rules.first().decide_one(tat, now)?;
+            match tats.compare_exchange_weak(tat, new, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return Ok(()),
+                Err(seen) => tat = seen,
+            }
+        }
+    }
+
+    #[inline]
+    pub(in crate::limit) fn has_one_quota(&self) -> bool {
+        self.rules.is_one()
+    }
+
+    /// Takes `cells` that fit, or none. If there are none: the nanoseconds until there are.
+    #[inline]
     pub(in crate::limit) fn take(&self, now: u64, cells: u64) -> Result<(), u64> {
         if self.rules.is_one() {
-            return match self.take_of_one(now, cells) {
-                Ok(_) => Ok(()),
-                Err(wait) => Err(wait),
-            };
+            return self.take_of_one(now, cells).map(drop);
         }
         self.take_of_all(now, cells)
     }
 
-    #[inline(always)]
+    #[inline]
     fn take_of_one(&self, now: u64, cells: u64) -> Result<u64, u64> {
         let tats = &self.tats.0[0];
         let mut tat = tats.load(Ordering::Relaxed);

@@ -69,6 +69,18 @@ impl Gcra {
         }
     }
 
+    /// [`decide`](Self::decide) on one cell, which fits: the new state, or the moment from which on
+    /// it conforms. That does not depend on the present, so a processor has it before the clock is
+    /// read.
+    #[inline(always)]
+    pub(in crate::limit) fn decide_one(&self, tat: u64, now: u64) -> Result<u64, u64> {
+        let after = tat.saturating_add(self.interval);
+        if after > now.saturating_add(self.tolerance) {
+            return Err(after - self.tolerance);
+        }
+        Ok(self.after(tat, now, 1))
+    }
+
     /// How long until the last of `cells` conforms, if they take their turns as soon as they can;
     /// so there may be more of them than fit at once.
     #[inline]
@@ -258,9 +270,24 @@ mod tests {
         }
 
         #[test]
+        fn one_cell_is_decided_on_as_several_are(
+            interval in 1..50_u64,
+            burst in 1..8_u32,
+            tat in 0..500_u64,
+            now in 0..500_u64,
+        ) {
+            let rule = Gcra::new(interval, burst);
+            let one = match rule.decide_one(tat, now) {
+                Ok(new_tat) => Decision::Allowed { new_tat },
+                Err(free) => Decision::Refused { retry_after: free - now },
+            };
+            prop_assert_eq!(one, rule.decide(tat, now, 1));
+        }
+
+        #[test]
         fn nothing_overflows(interval: u64, burst: u32, tat: u64, now: u64, cells: u32) {
             let rule = Gcra::new(interval, burst);
-            let _ = rule.decide(tat, now, cells.into());
+            let _ = (rule.decide(tat, now, cells.into()), rule.decide_one(tat, now));
             let _ = (rule.wait(tat, now, u64::MAX), rule.remaining(tat, now));
         }
     }

@@ -57,6 +57,6 @@ pub(super) use self::{
     gcra::Decision,
     live_rules::LiveRules,
     quotas::{MOST, Rules, Tats},
-    state::{never, refusal},
+    state::{free_at, never},
 };
 pub use crate::guard::ResponseFuture;

@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{
     bucket::{Lease, Receipt},
-    state::{AtMember, State},
+    state::{AtMember, No, State},
 };
 use crate::{error::Error, sync::WaitKey, time};
 
@@ -96,10 +96,10 @@ impl Permit {
     /// Spends tokens that are there, the reserved one among them.
     // Always: what is in here for endpoints makes it look larger than it is.
     #[inline(always)]
-    pub(super) fn spend(&mut self, cells: u32) -> Result<(), Error> {
+    pub(super) fn spend(&mut self, cells: u32) -> Result<(), No> {
         match &self.state.member {
             None => self.state.spend(cells),
-            Some(_) => self.spend_of_member(cells),
+            Some(_) => self.spend_of_member(cells).map_err(No::Told),
         }
     }
 
@@ -138,10 +138,10 @@ impl Permit {
 
     /// The same of the tokens that this value has leased, or is going to lease. Below a balancer
     /// there are none: there, tokens are reserved one by one.
-    #[inline]
-    pub(super) fn spend_leased(&mut self, cells: u32) -> Result<(), Error> {
+    #[inline(always)]
+    pub(super) fn spend_leased(&mut self, cells: u32) -> Result<(), No> {
         if self.state.member.is_some() || cells == 0 {
-            return self.spend(cells);
+            return self.spend_of_member(cells).map_err(No::Told);
         }
         let (now, tokens) = (self.state.now(), u64::from(cells));
         if let Some(lease) = &mut self.lease {
@@ -150,22 +150,26 @@ impl Permit {
                 return Ok(());
             }
         }
-        self.lease_more(cells, now)
+        self.lease_more(cells, now).map_err(No::Told)
     }
 
     #[inline(never)]
     fn lease_more(&mut self, cells: u32, now: u64) -> Result<(), Error> {
         self.give_back_lease();
         let cells = self.state.fitting(cells)?;
-        match self.state.bucket.lease(now, cells) {
-            Ok(Some(lease)) => match &mut self.lease {
-                Some(place) => **place = lease,
-                place => *place = Some(Box::new(lease)),
-            },
-            Ok(None) => {}
-            Err(wait) => return Err(self.state.refuse(wait)),
+        let leased = self.state.bucket.lease(now, cells);
+        match (leased.map_err(|wait| self.state.refuse(wait))?, &mut self.lease) {
+            (Some(lease), Some(place)) => **place = lease,
+            (Some(lease), place) => *place = Some(Box::new(lease)),
+            (None, _) => {}
         }
         Ok(())
+    }
+
+    /// What a call is answered with that got none.
+    #[inline(always)]
+    pub(super) fn refusal(&self, no: No) -> Error {
+        self.state.refusal(no)
     }
 
     fn give_back_lease(&mut self) {

@@ -66,9 +66,16 @@ impl<S: Chooses, M, C> Chooses for RateLimit<S, M, C> {
     }
 }
 
-/// The modes that refuse: what they answer with, and how they come by a token.
+/// The modes that refuse: what they answer with, how they come by a token, and what becomes of a
+/// call. The refusal is made last, and by itself, so that what is stored of a call that passes does
+/// not have to wait for it.
 macro_rules! refusing {
-    ($mode:ty, $future:ident, |$permit:ident, $cells:ident| $spend:expr, |$call:ident, $spent:ident| $called:expr) => {
+    (
+        $mode:ty, $future:ident,
+        |$permit:ident, $cells:ident| $spend:expr,
+        |$call:ident, $spent:ident| $called:expr,
+        |$no:ident| $refusal:expr
+    ) => {
         impl<S, Req, C> Service<Req> for RateLimit<S, $mode, C>
         where
             S: Service<Req>,
@@ -97,7 +104,7 @@ macro_rules! refusing {
                         let $call = self.inner.call(request);
                         $called
                     }
-                    Err(refusal) => $future::refused(refusal),
+                    Err($no) => $future::refused($refusal),
                 }
             }
         }
@@ -117,7 +124,7 @@ macro_rules! refusing {
                         let $call = self.inner.call_avoiding(request, tried);
                         $called
                     }
-                    Err(refusal) => $future::refused(refusal),
+                    Err($no) => $future::refused($refusal),
                 }
             }
         }
@@ -127,19 +134,22 @@ macro_rules! refusing {
 refusing! {
     Refuse, ResponseFuture,
     |permit, cells| permit.spend(cells),
-    |call, _spent| ResponseFuture::called(call)
+    |call, _spent| ResponseFuture::called(call),
+    |no| permit.refusal(no)
 }
 
 refusing! {
     Leased, ResponseFuture,
     |permit, cells| permit.spend_leased(cells),
-    |call, _spent| ResponseFuture::called(call)
+    |call, _spent| ResponseFuture::called(call),
+    |no| permit.refusal(no)
 }
 
 refusing! {
     Refund, RefundFuture,
     |permit, cells| permit.spend_refundable(cells),
-    |call, spent| RefundFuture::called(call, spent)
+    |call, spent| RefundFuture::called(call, spent),
+    |refusal| refusal
 }
 
 impl<S, Req, C> Service<Req> for RateLimit<S, Wait, C>

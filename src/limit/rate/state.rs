@@ -35,6 +35,17 @@ pub(super) struct State {
     changes: Mutex<()>,
 }
 
+/// There are no tokens.
+#[derive(Debug)]
+pub(super) enum No {
+    /// Not until `free`, which the caller is yet to be told.
+    Until {
+        free: u64,
+        now: u64,
+    },
+    Told(Error),
+}
+
 /// What there is only below a balancer, where a token is reserved by `poll_ready`.
 pub(super) struct AtMember {
     member: Arc<Member>,
@@ -110,17 +121,40 @@ impl State {
         self.bucket.fitting(cells).map_err(never)
     }
 
-    /// Takes the tokens of a call, or refuses it, where none are reserved.
+    /// Takes the tokens of a call where none are reserved.
     #[inline(always)]
-    pub(super) fn spend(&self, cells: u32) -> Result<(), Error> {
-        let cells = self.fitting(cells)?;
-        if cells == 0 {
-            return Ok(());
+    pub(super) fn spend(&self, cells: u32) -> Result<(), No> {
+        if cells == 1 && self.bucket.has_one_quota() {
+            let now = self.now();
+            return match self.bucket.take_one(now) {
+                Ok(()) => Ok(()),
+                Err(free) => Err(No::Until { free, now }),
+            };
         }
-        let now = self.now();
-        match self.bucket.take(now, cells) {
+        match self.spend_several(cells) {
             Ok(()) => Ok(()),
-            Err(wait) => Err(refusal(&self.anchor, now, wait)),
+            Err(error) => Err(No::Told(error)),
+        }
+    }
+
+    #[inline(never)]
+    fn spend_several(&self, cells: u32) -> Result<(), Error> {
+        match self.fitting(cells)? {
+            0 => Ok(()),
+            cells => self.take(cells).map_err(|wait| self.refuse(wait)),
+        }
+    }
+
+    /// What a call is answered with that got no tokens.
+    #[inline(always)]
+    pub(super) fn refusal(&self, no: No) -> Error {
+        match no {
+            // Made on the spot: a copy would ask whether there is anything to share. Of a single
+            // token the moment is a year away at most.
+            No::Until { free, now } => {
+                Error::refused(Kind::RateLimited).retry_at_stamp(self.anchor.stamp_of(free, now))
+            }
+            No::Told(error) => error,
         }
     }
 
@@ -224,19 +258,11 @@ impl State {
     }
 }
 
-/// The refusal where there is no endpoint to name: made on the spot, since a copy would ask whether
-/// there is anything to share.
-#[inline(always)]
-pub(in crate::limit) fn refusal(anchor: &Anchor, now: u64, retry_after: u64) -> Error {
-    Error::refused(Kind::RateLimited).retry_at_stamp(free_at(anchor, now, retry_after))
-}
-
 /// The stamp of the moment to come back: at most a year after `now`.
-#[inline(always)]
-fn free_at(anchor: &Anchor, now: u64, retry_after: u64) -> i64 {
+#[inline]
+pub(in crate::limit) fn free_at(anchor: &Anchor, now: u64, retry_after: u64) -> i64 {
     const YEAR: u64 = 365 * 86_400 * 1_000_000_000;
-    // Both are far from the end of their range, and an error keeps the low bits only.
-    anchor.stamp(now).wrapping_add(retry_after.min(YEAR) as i64)
+    anchor.stamp_of(now.saturating_add(retry_after.min(YEAR)), now)
 }
 
 /// So many tokens never fit.
