@@ -574,7 +574,7 @@ async fn a_check_that_panics_while_it_is_given_up_harms_no_other() {
     let armed = Arc::new(AtomicBool::new(true));
     let is_armed = armed.clone();
     let check = check_fn(move |endpoint: Arc<Endpoint>| {
-        let bomb = (endpoint.key() == "c" && is_armed.load(SeqCst)).then_some(Bomb);
+        let bomb = (endpoint.key() == "c" && is_armed.load(SeqCst)).then(|| Bomb);
         async move {
             if let Some(_bomb) = bomb {
                 std::future::pending::<()>().await;
