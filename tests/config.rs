@@ -93,6 +93,7 @@ fn health() {
         "fall": 5,
         "initial": "first_result",
         "parallel": 20,
+        "parallel_scheduled": 30,
         "jitter": 0.2,
         "tell_first_round": false,
     }));

@@ -251,7 +251,7 @@ async fn the_first_checks_are_spread_and_all_are_jittered() {
         ready(true)
     });
     let config = HealthConfig::default().with_interval(SECOND * 10);
-    let layer = HealthGateLayer::with_config(check, config);
+    let layer = HealthGateLayer::with_config(check, config.with_interval_unhealthy(SECOND * 10));
     let members: Vec<_> = (0..1_000).map(|index| member(format!("m{index}"))).collect();
     let began = Instant::now();
     let gates: Vec<_> = members.iter().map(|member| connect(&layer, member)).collect();
@@ -278,6 +278,54 @@ async fn the_first_checks_are_spread_and_all_are_jittered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_nobody_looked_at_is_asked_soon_and_then_spread_over_the_interval() {
+    let moments = Arc::new(Mutex::new(Vec::<Instant>::new()));
+    let seen = moments.clone();
+    let check = check_fn(move |_| {
+        seen.lock().unwrap().push(Instant::now());
+        ready(true)
+    });
+    let layer = HealthGateLayer::with_config(check, every_second().with_interval(SECOND * 3_600));
+    let began = Instant::now();
+    let gates: Vec<_> =
+        (0..1_000).map(|index| connect(&layer, &member(format!("m{index}")))).collect();
+    sleep(SECOND * 7_202).await;
+    let moments = moments.lock().unwrap();
+    let within = |from: u64, to: u64| {
+        moments.iter().filter(|at| (from..to).contains(&(**at - began).as_secs())).count()
+    };
+    assert!(within(0, 2) >= 1_000, "calls pass already, so each is asked at once");
+    for tenth in 0..10 {
+        let count = within(2 + tenth * 360, 2 + (tenth + 1) * 360);
+        assert!((50..=160).contains(&count), "they do not go on as they came: {count}");
+    }
+    let again = within(3_602, 7_202);
+    assert!((995..=1_005).contains(&again), "and then each every hour: {again}");
+    drop(gates);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_that_hang_delay_only_themselves() {
+    let check = check_fn(|endpoint: Arc<Endpoint>| async move {
+        if endpoint.key().starts_with("hangs") {
+            pending::<()>().await;
+        }
+        true
+    });
+    let layer = HealthGateLayer::with_config(check, every_second().with_timeout(SECOND * 5));
+    let keys = (0..100).map(|index| format!("hangs{index}"));
+    let keys = keys.chain((0..100).map(|index| format!("well{index}")));
+    let members: Vec<_> = keys.map(member).collect();
+    let gates: Vec<_> = members.iter().map(|member| connect(&layer, member)).collect();
+    sleep(SECOND * 30).await;
+    for member in &members[100..] {
+        let checks = layer.handle_for(member.key()).unwrap().state().checks;
+        assert!((29..=31).contains(&checks), "{}: {checks}", member.key());
+    }
+    drop(gates);
+}
+
+#[tokio::test(start_paused = true)]
 async fn at_most_so_many_run_at_once_and_who_waits_keeps_its_turn() {
     let (running, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let (now, peak) = (running.clone(), most.clone());
@@ -290,7 +338,7 @@ async fn at_most_so_many_run_at_once_and_who_waits_keeps_its_turn() {
             true
         }
     });
-    let layer = HealthGateLayer::with_config(check, every_second().with_parallel(3));
+    let layer = HealthGateLayer::with_config(check, every_second().with_parallel_scheduled(3));
     let members: Vec<_> = (0..12).map(|index| member(format!("m{index}"))).collect();
     let gates: Vec<_> = members.iter().map(|member| connect(&layer, member)).collect();
     sleep(SECOND * 41).await;

@@ -17,7 +17,10 @@ use futures::{FutureExt, future::join_all};
 use tokio::time::{Instant, sleep, timeout};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_upstream::{
-    Connect, Endpoint, HealthGateLayer, Member, connect_fn,
+    Connect, Endpoint, HealthGateLayer, LeastRequest, Member,
+    balance::BalanceLayer,
+    connect_fn,
+    discover::Memory,
     health::{
         Check, HealthConfig, HealthGate, HealthMonitor, RetryChecks, Verdict, check_fn,
         check_upstream,
@@ -207,6 +210,38 @@ async fn what_the_deadline_cuts_off_is_skipped() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_done_at_the_deadline_counts_and_nothing_begins_after_it() {
+    let (world, _, monitor) = made(seldom().with_parallel(3));
+    let keys = ["a", "b", "c", "d", "e"];
+    keys.iter().for_each(|key| world.takes(key, SECOND));
+    let found = monitor.check_all_until(keys.map(endpoint), Instant::now() + SECOND).await;
+    let well = found.iter().filter(|checked| checked.verdict == Verdict::Healthy).count();
+    assert_eq!((well, world.asked()), (3, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_key_at_two_addresses_is_two_to_check() {
+    let layer = HealthGateLayer::new(check_fn(async |endpoint: Arc<Endpoint>| {
+        endpoint.address().as_str() == "a:1"
+    }));
+    let at = |address: &str| Arc::new(Endpoint::new(address).unwrap().with_key("x"));
+    let found = layer.monitor().check_all(["a:1", "b:1", "a:1"].map(at)).await;
+    let well: Vec<_> = found.iter().map(|checked| checked.verdict == Verdict::Healthy).collect();
+    assert_eq!(well, [true, false, true]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_can_never_be_checked_is_not_tried_again() {
+    let monitor = HealthGateLayer::new(check_fn(async |_| true)).monitor();
+    let began = Instant::now();
+    let no_wait = |_, _| panic!("there is nothing to wait for");
+    let found = monitor.check_with_retry(None, RetryChecks::default(), None, no_wait).await;
+    let Verdict::Unhealthy(problem) = found.verdict else { panic!("healthy") };
+    assert!(problem.starts_with("this health check needs an endpoint"), "{problem}");
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_endpoint_is_checked_again_until_it_is_well() {
     let (world, _, monitor) = made(seldom());
     let waits = Mutex::new(Vec::new());
@@ -330,8 +365,42 @@ async fn a_round_waits_neither_for_who_has_left_nor_for_who_comes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_round_of_which_all_have_left_holds_up_no_other() {
+    let (world, layer, monitor) = made(seldom());
+    world.takes("leaves", SECOND);
+    let leaves = connect(&layer, "leaves");
+    assert!(timeout(SECOND / 2, monitor.force_check()).await.is_err());
+    drop(leaves);
+    // The task ends, as nobody is there.
+    sleep(SECOND).await;
+    assert!(!monitor.is_running());
+    let comes = connect(&layer, "comes");
+    let round = timeout(SECOND, monitor.force_check()).await.unwrap().unwrap();
+    assert_eq!((round.total, world.asked()), (1, 2));
+    drop(comes);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_round_does_not_wait_for_what_is_switched_off_while_it_is_checked() {
+    let (world, layer, monitor) = made(every_second().with_timeout(SECOND * 10));
+    world.takes("a", SECOND * 3);
+    let gate = connect(&layer, "a");
+    while world.running() == 0 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    // It waits for the check after this one; which never comes.
+    let mut round = Box::pin(monitor.force_check());
+    assert!(timeout(SECOND, &mut round).await.is_err());
+    layer.handle().update(every_second().with_enabled(false)).unwrap();
+    let round = timeout(SECOND * 5, round).await.unwrap().unwrap();
+    assert_eq!((round.total, round.changed, world.asked()), (1, 0, 1));
+    drop(gate);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_forced_round_keeps_to_the_places_and_moves_the_schedule() {
-    let (world, layer, monitor) = made(every_second().with_interval(SECOND * 10).with_parallel(4));
+    let config = every_second().with_interval(SECOND * 10).with_parallel_scheduled(4);
+    let (world, layer, monitor) = made(config);
     let gates: Vec<_> = (0..40).map(|index| connect(&layer, &format!("m{index}"))).collect();
     for index in 0..40 {
         world.takes(&format!("m{index}"), Duration::from_millis(10));
@@ -347,7 +416,8 @@ async fn a_forced_round_keeps_to_the_places_and_moves_the_schedule() {
 
 #[tokio::test(start_paused = true)]
 async fn the_first_round_can_be_waited_for() {
-    let (world, layer, monitor) = made(every_second().with_interval(SECOND * 10));
+    let config = every_second().with_interval(SECOND * 10).with_interval_unhealthy(SECOND * 10);
+    let (world, layer, monitor) = made(config);
     assert!(!monitor.wait_first_round(SECOND).await, "there is nothing to check");
     let gates: Vec<_> = (0..20).map(|index| connect(&layer, &format!("m{index}"))).collect();
     assert!(!monitor.wait_first_round(SECOND).await);
@@ -361,7 +431,11 @@ async fn the_first_round_can_be_waited_for() {
     monitor.start();
     // The last of them may be due just at the end of the interval.
     assert!(monitor.wait_first_round(SECOND * 11).await);
-    drop(gates);
+    let late = connect(&layer, "late");
+    assert!(!monitor.wait_first_round(Duration::ZERO).await, "one that came was not checked");
+    assert!(monitor.wait_first_round(SECOND * 11).await);
+    drop((gates, late));
+    assert!(!monitor.wait_first_round(Duration::ZERO).await, "nobody is left");
 
     // One that can only be skipped has had its turn, and one that is not checked has none.
     let skips = check_fn(async |_| Verdict::Skipped);
@@ -446,6 +520,119 @@ fn what_was_begun_outside_of_a_runtime_is_checked_in_the_next() {
     }
     futures::executor::block_on(monitor.stop());
     drop(gate);
+}
+
+/// Three members of a balanced set, of which `c` is found ill; what calls them.
+fn balanced(layer: &HealthGateLayer) -> impl AsyncFn() {
+    let members = ["a", "b", "c"].map(|key| endpoint(key).as_ref().clone());
+    let client = BalanceLayer::new(Memory::new(members).unwrap(), LeastRequest::new()).layer(
+        layer.layer(connect_fn(|_: &Endpoint| service_fn(async |(): ()| Ok::<_, Infallible>(())))),
+    );
+    async move || {
+        for _ in 0..6 {
+            client.clone().oneshot(()).await.unwrap();
+            sleep(SECOND).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_barred_member_is_checked_again_wherever_checks_are_started() {
+    for in_a_runtime in [false, true] {
+        let (world, layer, monitor) = made(every_second());
+        let calls = balanced(&layer);
+        world.is("c", false);
+        calls().await;
+        assert_eq!(monitor.healthy().healthy, 2);
+        monitor.stop().await;
+        let other = monitor.clone();
+        std::thread::spawn(move || match in_a_runtime {
+            false => other.start(),
+            // It ends at once, and with it the task.
+            true => tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap()
+                .block_on(async { other.start() }),
+        })
+        .join()
+        .unwrap();
+        world.is("c", true);
+        calls().await;
+        assert_eq!(monitor.healthy().healthy, 3, "no call goes to the third, but checks do");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_panics_while_it_is_given_up_harms_no_other() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("as it does");
+        }
+    }
+    let armed = Arc::new(AtomicBool::new(true));
+    let is_armed = armed.clone();
+    let check = check_fn(move |endpoint: Arc<Endpoint>| {
+        let bomb = (endpoint.key() == "c" && is_armed.load(SeqCst)).then(|| Bomb);
+        async move {
+            if let Some(_bomb) = bomb {
+                std::future::pending::<()>().await;
+            }
+            true
+        }
+    });
+    let layer = HealthGateLayer::with_config(check, every_second());
+    let monitor = layer.monitor();
+    let calls = balanced(&layer);
+    calls().await;
+    assert_eq!(monitor.healthy().healthy, 2, "it did not answer in time");
+    assert!(monitor.is_running());
+    monitor.stop().await;
+    armed.store(false, SeqCst);
+    monitor.start();
+    sleep(SECOND * 5).await;
+    assert_eq!(monitor.healthy().healthy, 3);
+}
+
+/// On the real clock, since there is no other outside of a runtime.
+#[test]
+fn a_stop_outside_of_a_runtime_waits_no_longer_than_a_second_either() {
+    let stops = |monitor: HealthMonitor| {
+        let (done, is_done) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            futures::executor::block_on(monitor.stop());
+            let _ = done.send(());
+        });
+        is_done.recv_timeout(SECOND * 10).unwrap();
+    };
+    // One whose runtime is not driven.
+    let (_world, layer, monitor) = made(every_second());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let gate = runtime.block_on(async { connect(&layer, "a") });
+    assert!(monitor.is_running());
+    stops(monitor.clone());
+    assert!(!monitor.is_running());
+    drop((gate, runtime));
+
+    // One whose listener is stuck.
+    let (release, stuck) = std::sync::mpsc::channel::<()>();
+    let (entered, is_in) = std::sync::mpsc::channel();
+    let stuck = Mutex::new(stuck);
+    let layer = HealthGateLayer::with_config(World::default(), seldom()).on_change(move |_| {
+        let _ = entered.send(());
+        let _ = stuck.lock().unwrap().recv();
+    });
+    let monitor = layer.monitor();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let gate = runtime.block_on(async {
+        let gate = connect(&layer, "a");
+        monitor.force_check().await;
+        gate
+    });
+    is_in.recv_timeout(SECOND * 10).unwrap();
+    stops(monitor);
+    drop((release, gate, runtime));
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,12 +5,18 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     convert::Infallible,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep},
+};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::{
     Connect, Endpoint, HealthGateLayer, HealthStatus, Kind, LeastRequest, Member, PluginHealth,
@@ -284,13 +290,14 @@ async fn a_doubt_is_settled_soon() {
         checks.into_iter().map(|at| (at - began).as_millis()).collect::<Vec<_>>()
     };
     // After a failure, and until nothing is left of it.
-    let script = Script::of([Verdict::Healthy, ill(), ill(), Verdict::Healthy, Verdict::Healthy]);
-    let at = moments(config.clone(), script, SECOND * 200).await;
+    let well = || Verdict::Healthy;
+    let script = Script::of([well(), well(), ill(), ill(), well(), well()]);
+    let at = moments(config.clone(), script, SECOND * 300).await;
     let gaps: Vec<_> = at.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    assert_eq!(gaps[..4], [60_000, 1_000, 1_000, 60_000]);
-    assert!(at[0] <= 60_000);
+    assert_eq!(gaps[1..5], [60_000, 1_000, 1_000, 60_000]);
+    assert!(at[0] <= 1_000 && gaps[0] <= 60_000, "at once, and then within an interval");
     // While nothing is known: within a second, and each second until there is a result.
-    for initial in [Initial::FirstResult, Initial::Unhealthy] {
+    for initial in [Initial::FirstResult, Initial::Unhealthy, Initial::Healthy] {
         let at =
             moments(config.clone().with_initial(initial), Script::default(), SECOND * 10).await;
         assert!(at.len() >= 10 && at[0] <= 1_000, "{initial:?}: {at:?}");
@@ -407,6 +414,81 @@ async fn without_checks_every_gate_is_open() {
     layer.handle().update(on).unwrap();
     assert!(member.is_eligible());
     drop(gate);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_from_before_they_were_off_counts_for_nothing() {
+    let (running, finish) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+    let (began, may_end) = (running.clone(), finish.clone());
+    let script = Script::of([cold(), ill()]);
+    let answers = script.clone();
+    let check = check_fn(move |_| {
+        let verdict = answers.0.lock().unwrap().pop_front().unwrap_or(Verdict::Healthy);
+        let (began, may_end) = (began.clone(), may_end.clone());
+        async move {
+            began.fetch_add(1, SeqCst);
+            may_end.notified().await;
+            verdict
+        }
+    });
+    let on = every_second().with_fall(1).with_timeout(SECOND * 3_600);
+    let layer = HealthGateLayer::with_config(check, on.clone());
+    let (member, monitor) = (member("a"), layer.monitor());
+    let gate = connect(&layer, &member);
+    let handle = layer.handle_for("a").unwrap();
+    let begun = async |count: usize| {
+        while running.load(SeqCst) < count {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    begun(1).await;
+    finish.notify_one();
+    begun(2).await;
+    assert_eq!(handle.state().status, PluginStatus::Degraded);
+    assert!(monitor.wait_first_round(Duration::ZERO).await);
+
+    layer.handle().update(on.clone().with_enabled(false)).unwrap();
+    layer.handle().update(on).unwrap();
+    assert_eq!(handle.state().status, PluginStatus::Unknown, "nothing is known any more");
+    finish.notify_one();
+    begun(3).await;
+    let state = handle.state();
+    assert!(state.healthy && member.is_eligible(), "{state:?}");
+    assert_eq!((state.checks, state.failed, state.last_error), (0, 0, None));
+    assert!(!monitor.wait_first_round(Duration::ZERO).await, "that was no check of now");
+    finish.notify_one();
+    begun(4).await;
+    assert_eq!((handle.state().checks, handle.state().status), (1, PluginStatus::Healthy));
+    assert!(monitor.wait_first_round(Duration::ZERO).await);
+    drop(gate);
+}
+
+#[test]
+fn a_check_may_look_at_its_layer_when_it_is_asked_what_is_wrong() {
+    struct Looks(Arc<Mutex<Option<HealthGateLayer>>>);
+    impl Check for Looks {
+        async fn check(&self, _: Option<Arc<Endpoint>>) -> Verdict {
+            Verdict::Healthy
+        }
+
+        fn problem(&self, _: Option<&Endpoint>) -> Option<String> {
+            let layer = self.0.lock().unwrap().take()?;
+            layer.handle().update(HealthConfig::default()).unwrap();
+            drop(layer.layer(()));
+            None
+        }
+    }
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let slot = Arc::new(Mutex::new(None));
+        let layer = HealthGateLayer::new(Looks(slot.clone()));
+        *slot.lock().unwrap() = Some(layer.clone());
+        drop(layer.layer(()));
+        *slot.lock().unwrap() = Some(layer.clone());
+        drop(connect(&layer, &member("a")));
+        done.send(()).unwrap();
+    });
+    is_done.recv_timeout(SECOND * 10).expect("it waits for its own lock");
 }
 
 #[test]

@@ -49,7 +49,8 @@ pub struct HealthConfig {
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub interval: Duration,
     /// The same while it is unhealthy, while nothing is known of it, and after a failure, so that
-    /// a doubt is settled soon. Default 1 s.
+    /// a doubt is settled soon. Default 1 s. The first checks are spread over this, and the second
+    /// ones over `interval`.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub interval_unhealthy: Duration,
     /// After which a check has failed, from a millisecond to a day. Default 2 s.
@@ -62,10 +63,13 @@ pub struct HealthConfig {
     pub fall: u32,
     /// What holds before the first check. Default healthy.
     pub initial: Initial,
-    /// How many checks of one layer run at once, from 1 to 10,000. Default 10. Those beyond wait
-    /// their turn, so allow as many as there are endpoints, times the part of the interval that a
-    /// slow check takes.
+    /// How many checks one [`check_all`](crate::health::HealthMonitor::check_all) has at once, from
+    /// 1 to 10,000. Default 10.
     pub parallel: usize,
+    /// How many checks of the schedule run at once, forced rounds among them, from 1 to 10,000.
+    /// Default 256. Those beyond wait their turn. A target that hangs keeps its place for the whole
+    /// timeout, so allow more than there may be of those: else they hold up the others.
+    pub parallel_scheduled: usize,
     /// By which part of the interval each check may come earlier or later, from 0 to 1. Default
     /// 0.1, so that the checks of many clients do not come together.
     pub jitter: f64,
@@ -90,6 +94,7 @@ impl Default for HealthConfig {
             fall: 3,
             initial: Initial::Healthy,
             parallel: 10,
+            parallel_scheduled: 256,
             jitter: 0.1,
             tell_first_round: true,
         }
@@ -165,6 +170,13 @@ impl HealthConfig {
         self
     }
 
+    /// Sets [`parallel_scheduled`](Self::parallel_scheduled).
+    #[must_use]
+    pub fn with_parallel_scheduled(mut self, parallel: usize) -> Self {
+        self.parallel_scheduled = parallel;
+        self
+    }
+
     /// Sets [`jitter`](Self::jitter).
     #[must_use]
     pub fn with_jitter(mut self, jitter: f64) -> Self {
@@ -200,10 +212,12 @@ impl HealthConfig {
                 mistakes.push(format!("`{name}` is 0, but must be at least 1"));
             }
         }
-        let parallel = self.parallel;
-        if !(1..=MAX_PARALLEL).contains(&parallel) {
-            mistakes
-                .push(format!("`parallel` is {parallel}, but must be from 1 to {MAX_PARALLEL}"));
+        for (name, value) in
+            [("parallel", self.parallel), ("parallel_scheduled", self.parallel_scheduled)]
+        {
+            if !(1..=MAX_PARALLEL).contains(&value) {
+                mistakes.push(format!("`{name}` is {value}, but must be from 1 to {MAX_PARALLEL}"));
+            }
         }
         if !(0.0..=1.0).contains(&self.jitter) {
             mistakes.push(format!("`jitter` is {}, but must be from 0 to 1", self.jitter));
@@ -223,6 +237,7 @@ impl HealthConfig {
         self.rise = self.rise.max(1);
         self.fall = self.fall.max(1);
         self.parallel = self.parallel.clamp(1, MAX_PARALLEL);
+        self.parallel_scheduled = self.parallel_scheduled.clamp(1, MAX_PARALLEL);
         self.jitter = if self.jitter.is_nan() { 0.0 } else { self.jitter.clamp(0.0, 1.0) };
         self
     }
@@ -241,12 +256,15 @@ mod tests {
             .with_rise(0)
             .with_fall(0)
             .with_parallel(0)
+            .with_parallel_scheduled(0)
             .with_jitter(f64::NAN);
         let text = absurd.validate().unwrap_err().to_string();
-        for name in
-            ["`interval`", "interval_unhealthy", "timeout", "rise", "fall", "parallel", "jitter"]
+        for name in ["interval", "interval_unhealthy", "timeout", "rise", "fall", "jitter"]
+            .into_iter()
+            .chain(["parallel", "parallel_scheduled"])
         {
-            assert!(text.contains(name), "{text}");
+            let name = format!("`{name}`");
+            assert!(text.contains(&name), "{text}");
         }
         assert!(absurd.clamped().validate().is_ok());
         assert!(HealthConfig::go().validate().is_ok());

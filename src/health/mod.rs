@@ -23,16 +23,17 @@
 //!
 //! # How it works
 //! ```text
-//!  prober ── every `interval`, `parallel` at once ──► check ──► verdict
-//!                                                                  │
-//!          `fall` failures in a row                                ▼
+//!  prober ── every `interval`, each at its time ──► check ──► verdict
+//!                                                                │
+//!          `fall` failures in a row                              ▼
 //!  healthy ───────────────────────► unhealthy           counts in a row, one rule
 //!          ◄───────────────────────
 //!          `rise` successes in a row
 //! ```
 //! One background task checks all that one layer value made, each at its own time: spread over
 //! the interval at first, and then a little earlier or later each time. A slow target delays only
-//! itself, as long as there are places in `parallel`. What is unhealthy, unknown or in doubt is
+//! itself, as long as fewer than [`parallel_scheduled`](HealthConfig::parallel_scheduled) are slow
+//! at once. What is unhealthy, unknown or in doubt is
 //! asked every `interval_unhealthy`. The task is started by the first use inside a tokio runtime,
 //! ends with the last gate, and starts again if its runtime ended.
 //!

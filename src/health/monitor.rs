@@ -114,7 +114,8 @@ impl HealthMonitor {
     }
 
     /// Checks each of `endpoints` now, as many at once as the config says, and answers in their
-    /// order. An endpoint that is named twice is checked once, and answered twice.
+    /// order. An endpoint that is named twice is checked once, and answered twice; one key at two
+    /// addresses is two.
     ///
     /// May be dropped at any point.
     pub async fn check_all(
@@ -150,7 +151,10 @@ impl HealthMonitor {
     /// Before each wait `before_wait` gets the number of the retry, from 1, and how long the wait
     /// will be. If all fail, the answer is the last one, with
     /// `health check failed after N attempts: ` before its reason. Gives up early if the next
-    /// attempt would come past `deadline`. May be dropped at any point.
+    /// attempt would come past `deadline`; and at once where a [check can never
+    /// work](super::Check::problem), with the answer why. May be dropped at any point.
+    ///
+    /// Values of `retry` that are out of range become the nearest sane ones.
     pub async fn check_with_retry(
         &self,
         endpoint: Option<Arc<Endpoint>>,
@@ -174,8 +178,10 @@ impl HealthMonitor {
         self.policy.roster.round(number, run).await
     }
 
-    /// Waits until every target was checked at least once since checks were started, at most
-    /// `limit`, and tells whether that is so. Without any target it is not.
+    /// Waits until every target that is there then was checked at least once since checks were
+    /// started or switched on, at most `limit`, and tells whether that is so. Without any target it
+    /// is not, and one that just came has yet to be checked. One that is not to be checked is not
+    /// waited for.
     pub async fn wait_first_round(&self, limit: Duration) -> bool {
         timeout(limit, self.policy.roster.first_round()).await.is_ok()
     }
@@ -192,13 +198,14 @@ impl HealthMonitor {
     ///
     /// Gives up checks that are under way. When this returns, the listener is not called any more;
     /// but if it is stuck, or a check blocks its thread, this returns after a second all the same.
+    /// So it does outside of a runtime, if that of the checks is not driven meanwhile.
     /// Dropping the future changes nothing: checks are stopped at the first poll.
     pub async fn stop(&self) {
         self.policy.roster.stop();
-        let still = self.policy.roster.still();
+        let roster = &self.policy.roster;
         match Handle::try_current() {
-            Ok(_) => drop(timeout(STOP, still).await),
-            Err(_) => still.await,
+            Ok(_) => drop(timeout(STOP, roster.still()).await),
+            Err(_) => roster.still_within(STOP).await,
         }
     }
 

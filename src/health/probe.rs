@@ -1,13 +1,21 @@
 //! One check, within its time; and many at once, and one again and again.
 
-use std::{collections::HashMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use futures_util::{FutureExt, StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, future::ready, stream};
 use tokio::time::{sleep, timeout, timeout_at};
 
-use super::check::{AnyCheck, Verdict};
+use super::check::{AnyCheck, Checking, Verdict};
 use crate::{
-    endpoint::Endpoint,
+    endpoint::{Address, Endpoint},
+    error::{Error, Kind},
     time::{self, Instant},
 };
 
@@ -44,15 +52,20 @@ pub struct Checked {
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct RetryChecks {
-    /// How many checks follow the first one, if none is a success. Default 5.
+    /// How many checks follow the first one, if none is a success, up to 10,000. Default 5.
     pub max_retries: u32,
-    /// The first wait, at most `max`. Each further one is twice as long. Default 500 ms.
+    /// The first wait, from a millisecond to a day, and at most `max`. Each further one is twice as
+    /// long. Default 500 ms.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub initial: Duration,
-    /// The longest wait. Default 8 s.
+    /// The longest wait, from a millisecond to a day. Default 8 s.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub max: Duration,
 }
+
+const MIN_WAIT: Duration = Duration::from_millis(1);
+const MAX_WAIT: Duration = Duration::from_secs(86_400);
+const MAX_RETRIES: u32 = 10_000;
 
 impl Default for RetryChecks {
     fn default() -> Self {
@@ -82,6 +95,37 @@ impl RetryChecks {
         self
     }
 
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// `InvalidConfig` that names all mistakes at once. Where such a value is used all the same,
+    /// the nearest sane one is taken instead.
+    pub fn validate(&self) -> Result<(), Error> {
+        let mut mistakes = Vec::new();
+        for (name, value) in [("initial", self.initial), ("max", self.max)] {
+            if !(MIN_WAIT..=MAX_WAIT).contains(&value) {
+                mistakes.push(format!("`{name}` is {value:?}, but must be from 1 ms to a day"));
+            }
+        }
+        let retries = self.max_retries;
+        if retries > MAX_RETRIES {
+            mistakes.push(format!("`max_retries` is {retries}, but must be at most {MAX_RETRIES}"));
+        }
+        if mistakes.is_empty() {
+            return Ok(());
+        }
+        let text = format!("health: {}", mistakes.join("; "));
+        Err(Error::unsent(Kind::InvalidConfig).message(text))
+    }
+
+    /// The nearest sane values.
+    fn clamped(mut self) -> Self {
+        self.initial = self.initial.clamp(MIN_WAIT, MAX_WAIT);
+        self.max = self.max.clamp(MIN_WAIT, MAX_WAIT);
+        self.max_retries = self.max_retries.min(MAX_RETRIES);
+        self
+    }
+
     /// The wait before the `retry`th retry, from 1.
     fn delay(&self, retry: u32) -> Duration {
         let factor = 2_u32.saturating_pow(retry.saturating_sub(1));
@@ -98,13 +142,37 @@ pub(super) async fn probe(
     limit: Duration,
 ) -> (Verdict, Duration) {
     let began = time::now();
-    let check = AssertUnwindSafe(async move { check.begin(endpoint).await });
-    let verdict = match timeout(limit, check.catch_unwind()).await {
-        Ok(Ok(verdict)) => verdict,
-        Ok(Err(_)) => Verdict::Unhealthy("the check panicked".into()),
+    let check = Caught(catch_unwind(AssertUnwindSafe(|| check.begin(endpoint))).ok());
+    let verdict = match timeout(limit, check).await {
+        Ok(verdict) => verdict,
         Err(_) => Verdict::Unhealthy(format!("no answer within {limit:?}").into()),
     };
     (verdict, time::now().saturating_duration_since(began))
+}
+
+/// A check that panics neither when it is polled nor when it is dropped. `None` if it panicked.
+struct Caught(Option<Checking>);
+
+impl Future for Caught {
+    type Output = Verdict;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Verdict> {
+        let check = self.0.as_mut();
+        let polled = check.map(|check| catch_unwind(AssertUnwindSafe(|| check.as_mut().poll(cx))));
+        match polled {
+            Some(Ok(polled)) => polled,
+            _ => Poll::Ready(Verdict::Unhealthy("the check panicked".into())),
+        }
+    }
+}
+
+impl Drop for Caught {
+    fn drop(&mut self) {
+        let check = self.0.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(check))).is_err() {
+            tracing::error!("a check panicked while it was given up");
+        }
+    }
 }
 
 /// One check that was asked for.
@@ -113,11 +181,25 @@ pub(super) async fn check_one(
     endpoint: Option<Arc<Endpoint>>,
     limit: Duration,
 ) -> Checked {
-    let (verdict, latency) = match check.problem_with(endpoint.as_deref()) {
-        Some(problem) => (Verdict::Unhealthy(problem.into()), Duration::ZERO),
-        None => probe(check, endpoint.clone(), limit).await,
-    };
+    if let Some(checked) = impossible(&check, &endpoint) {
+        return checked;
+    }
+    let (verdict, latency) = probe(check, endpoint.clone(), limit).await;
     Checked { endpoint, verdict, latency }
+}
+
+/// What there is to say of an endpoint that can never be checked.
+fn impossible(check: &Check, endpoint: &Option<Arc<Endpoint>>) -> Option<Checked> {
+    let problem = check.problem_with(endpoint.as_deref())?;
+    let verdict = Verdict::Unhealthy(problem.into());
+    Some(Checked { endpoint: endpoint.clone(), verdict, latency: Duration::ZERO })
+}
+
+/// Two addresses of one key are two targets.
+type Target = (Arc<str>, Address);
+
+fn target(endpoint: &Endpoint) -> Target {
+    (endpoint.shared_key().clone(), endpoint.address().clone())
 }
 
 /// Checks each of `endpoints` once, `parallel` at once, until `deadline`; in their order.
@@ -128,28 +210,35 @@ pub(super) async fn check_all(
     parallel: usize,
     deadline: Option<Instant>,
 ) -> Vec<Checked> {
-    let mut found = HashMap::<Arc<str>, Option<Checked>>::new();
+    let mut found = HashMap::<Target, Option<Checked>>::new();
     let mut once = Vec::new();
     for endpoint in &endpoints {
-        if found.insert(endpoint.shared_key().clone(), None).is_none() {
+        if found.insert(target(endpoint), None).is_none() {
             once.push(endpoint.clone());
         }
     }
+    let has_time = || deadline.is_none_or(|deadline| time::now() < deadline);
     let checks = stream::iter(once)
+        .take_while(|_| ready(has_time()))
         .map(|endpoint| check_one(check.clone(), Some(endpoint), limit))
         .buffer_unordered(parallel);
-    let mut checks = std::pin::pin!(checks);
-    while deadline.is_none_or(|deadline| time::now() < deadline) {
+    let mut checks = pin!(checks);
+    loop {
         let next = match deadline {
-            Some(deadline) => timeout_at(deadline, checks.next()).await.ok().flatten(),
+            // What is done by then counts, though there was no time yet to take it.
+            Some(_) if !has_time() => checks.next().now_or_never().flatten(),
+            Some(deadline) => match timeout_at(deadline, checks.next()).await {
+                Ok(next) => next,
+                Err(_) => continue,
+            },
             None => checks.next().await,
         };
         let Some(checked) = next else { break };
-        let key = checked.endpoint.as_ref().map(|endpoint| endpoint.shared_key().clone());
-        found.extend(key.map(|key| (key, Some(checked))));
+        let target = checked.endpoint.as_deref().map(target);
+        found.extend(target.map(|target| (target, Some(checked))));
     }
     let of = |endpoint: Arc<Endpoint>| {
-        let checked = found.get(endpoint.key()).cloned().flatten();
+        let checked = found.get(&target(&endpoint)).cloned().flatten();
         let (verdict, latency) = checked.map_or((Verdict::Skipped, Duration::ZERO), |checked| {
             (checked.verdict, checked.latency)
         });
@@ -167,11 +256,17 @@ pub(super) async fn check_with_retry(
     deadline: Option<Instant>,
     mut before_wait: impl FnMut(u32, Duration),
 ) -> Checked {
+    // What can never work is not tried again.
+    if let Some(checked) = impossible(&check, &endpoint) {
+        return checked;
+    }
+    let retry = retry.clamped();
     let mut attempt = 1_u32;
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(time::now()));
         let limit = left.map_or(limit, |left| left.min(limit));
-        let mut checked = check_one(check.clone(), endpoint.clone(), limit).await;
+        let (verdict, latency) = probe(check.clone(), endpoint.clone(), limit).await;
+        let mut checked = Checked { endpoint: endpoint.clone(), verdict, latency };
         if matches!(checked.verdict, Verdict::Healthy | Verdict::Degraded(_)) {
             return checked;
         }
@@ -203,5 +298,22 @@ mod tests {
         assert_eq!(retry.delay(u32::MAX), retry.max);
         let capped = retry.with_initial(Duration::from_secs(60)).with_max(Duration::from_secs(3));
         assert_eq!(waits(&capped), [3_000; 6]);
+        assert!(capped.validate().is_ok());
+    }
+
+    #[test]
+    fn no_retry_is_a_hot_loop_and_every_mistake_is_named() {
+        let absurd = RetryChecks::default()
+            .with_max_retries(u32::MAX)
+            .with_initial(Duration::ZERO)
+            .with_max(Duration::ZERO);
+        let text = absurd.validate().unwrap_err().to_string();
+        for name in ["`initial`", "`max`", "`max_retries`"] {
+            assert!(text.contains(name), "{text}");
+        }
+        let sane = absurd.clamped();
+        assert!(sane.validate().is_ok() && sane.delay(1) == MIN_WAIT);
+        let patient = RetryChecks::default().with_max(Duration::MAX).with_initial(Duration::MAX);
+        assert!(patient.clone().validate().is_err() && patient.clamped().validate().is_ok());
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use tokio::runtime::Handle;
 
 use super::{
+    roster::Run,
     schedule::Schedule,
     watch::{IDLE, Policy, Watch},
 };
@@ -15,8 +16,11 @@ pub(super) fn enlist(watch: &Arc<Watch>) -> bool {
         return false;
     };
     watch.clear(IDLE);
-    if let Some(run) = watch.policy.roster.enlist(watch) {
-        spawn(&runtime, watch.policy.clone(), run);
+    let policy = &watch.policy;
+    if let Some(run) = policy.roster.enlist(watch) {
+        // A barred member gets no call that would do it, and is to be checked all the same.
+        policy.enlist_all();
+        spawn(&runtime, policy.clone(), run);
     }
     true
 }
@@ -27,13 +31,13 @@ pub(super) fn start(policy: &Arc<Policy>) {
         match Handle::try_current() {
             Ok(runtime) => spawn(&runtime, policy.clone(), run),
             // The next use inside a runtime starts them.
-            Err(_) => idle(policy.roster.abandon()),
+            Err(_) => idle(policy.roster.abandon(run)),
         }
     }
     policy.enlist_all();
 }
 
-fn spawn(runtime: &Handle, policy: Arc<Policy>, run: u64) {
+fn spawn(runtime: &Handle, policy: Arc<Policy>, run: Run) {
     // Made here and moved into the task, so that it drops, and says that nobody runs any more,
     // even if the runtime ends before the first poll.
     let prober = Prober { policy, run, over: false };
@@ -48,7 +52,7 @@ fn idle(watches: Vec<Weak<Watch>>) {
 
 struct Prober {
     policy: Arc<Policy>,
-    run: u64,
+    run: Run,
     /// Ended by order.
     over: bool,
 }
@@ -57,7 +61,7 @@ impl Prober {
     async fn run(mut self) {
         loop {
             let stopped = Schedule::new(self.policy.clone(), self.run).run().await;
-            let next = if stopped { self.policy.roster.end_run() } else { None };
+            let next = if stopped { self.policy.roster.end_run(self.run) } else { None };
             match next {
                 Some(run) => self.run = run,
                 None => break,
@@ -67,11 +71,11 @@ impl Prober {
     }
 }
 
-/// The runtime ended, or a check panicked while it was dropped. The next use starts another task.
+/// The runtime ended. The next use starts another task.
 impl Drop for Prober {
     fn drop(&mut self) {
         if !self.over {
-            idle(self.policy.roster.abandon());
+            idle(self.policy.roster.abandon(self.run));
         }
     }
 }

@@ -32,6 +32,8 @@ pub(super) struct Record {
 #[derive(Debug)]
 struct Found {
     config: Arc<HealthConfig>,
+    /// Goes up whenever checks are switched on or off.
+    generation: u64,
     counts: Counts,
     /// Why it can never be checked.
     problem: Option<String>,
@@ -48,20 +50,7 @@ struct Found {
 
 impl Record {
     pub(super) fn new(config: Arc<HealthConfig>, member: Option<Arc<Member>>) -> Arc<Self> {
-        let found = Found {
-            counts: Counts::new(config.initial),
-            config,
-            problem: None,
-            degraded: None,
-            checks: 0,
-            failed: 0,
-            last_error: None,
-            last_latency: None,
-            last_check: None,
-            since: time::now(),
-            recovered_at: None,
-        };
-        Arc::new(Self { member, found: Mutex::new(found) })
+        Arc::new(Self { member, found: Mutex::new(Found::new(config)) })
     }
 
     pub(super) fn key(&self) -> &str {
@@ -75,15 +64,31 @@ impl Record {
     /// Goes on by `config` with what was found. Checks that were off, or now are, begin anew.
     pub(super) fn set_config(&self, config: Arc<HealthConfig>) {
         let mut found = lock(&self.found);
-        if found.config.enabled != config.enabled || found.checks == 0 {
-            found.counts = Counts::new(config.initial);
-            found.since = time::now();
+        let is_switched = found.config.enabled != config.enabled;
+        if is_switched || found.checks == 0 {
+            *found = Found {
+                generation: found.generation + u64::from(is_switched),
+                problem: found.problem.take(),
+                recovered_at: found.recovered_at,
+                ..Found::new(config)
+            };
+        } else {
+            found.config = config;
         }
-        found.config = config;
     }
 
     pub(super) fn set_problem(&self, problem: String) {
         lock(&self.found).problem = Some(problem);
+    }
+
+    /// Whether it can never be checked.
+    pub(super) fn has_problem(&self) -> bool {
+        lock(&self.found).problem.is_some()
+    }
+
+    /// To which generation a check belongs that begins now.
+    pub(super) fn generation(&self) -> u64 {
+        lock(&self.found).generation
     }
 
     /// Whether calls may pass.
@@ -96,17 +101,23 @@ impl Record {
         lock(&self.found).counts.is_settled()
     }
 
-    /// Counts one verdict. `Some`: the gate opens, or shuts.
-    pub(super) fn count(&self, verdict: Verdict, latency: Duration) -> Option<bool> {
+    /// Counts one verdict of a check that began in `generation`. `None`: that is over, so it is of
+    /// no meaning. `Some(Some(_))`: the gate opens, or shuts.
+    pub(super) fn count(
+        &self,
+        generation: u64,
+        verdict: Verdict,
+        latency: Duration,
+    ) -> Option<Option<bool>> {
         let cut = |reason: &str| reason.chars().take(MAX_REASON).collect::<String>();
         let (success, reason) = match verdict {
-            Verdict::Skipped => return None,
+            Verdict::Skipped => return (self.generation() == generation).then_some(None),
             Verdict::Healthy => (true, None),
             Verdict::Degraded(reason) => (true, Some(cut(&reason))),
             Verdict::Unhealthy(reason) => (false, Some(cut(&reason))),
         };
         let mut found = lock(&self.found);
-        if !found.config.enabled {
+        if found.generation != generation || !found.config.enabled {
             return None;
         }
         found.checks += 1;
@@ -124,7 +135,7 @@ impl Record {
         }
         let is_open = found.is_open();
         if is_open == was_open {
-            return None;
+            return Some(None);
         }
         if is_open {
             found.recovered_at = Some(found.since);
@@ -132,7 +143,7 @@ impl Record {
                 member.recover(found.since);
             }
         }
-        Some(is_open)
+        Some(Some(is_open))
     }
 
     pub(super) fn state(&self) -> HealthState {
@@ -166,6 +177,23 @@ impl Record {
 }
 
 impl Found {
+    fn new(config: Arc<HealthConfig>) -> Self {
+        Self {
+            counts: Counts::new(config.initial),
+            config,
+            generation: 0,
+            problem: None,
+            degraded: None,
+            checks: 0,
+            failed: 0,
+            last_error: None,
+            last_latency: None,
+            last_check: None,
+            since: time::now(),
+            recovered_at: None,
+        }
+    }
+
     fn rule(&self) -> Rule {
         Rule::new(self.config.rise, self.config.fall)
     }

@@ -41,9 +41,10 @@ impl Counts {
         self.standing != Standing::Unhealthy
     }
 
-    /// Whether there is no reason to look again soon.
+    /// Whether there is no reason to look again soon: it was seen to be well, and nothing speaks
+    /// against it.
     pub(super) fn is_settled(self) -> bool {
-        self.standing == Standing::Healthy && self.failures == 0
+        self.standing == Standing::Healthy && self.failures == 0 && self.successes > 0
     }
 }
 
@@ -124,6 +125,16 @@ mod tests {
         assert!(counts.is_open() && counts.is_settled());
         assert!(changes(rule, &mut counts, "F").is_empty());
         assert!(counts.is_open() && !counts.is_settled(), "in doubt");
+    }
+
+    #[test]
+    fn what_nobody_looked_at_is_not_settled_whatever_is_held_of_it() {
+        for initial in [Initial::Healthy, Initial::Unhealthy, Initial::FirstResult] {
+            assert!(!Counts::new(initial).is_settled(), "{initial:?}");
+        }
+        let mut counts = Counts::new(Initial::Healthy);
+        Rule::new(2, 3).record(&mut counts, true);
+        assert!(counts.is_settled());
     }
 
     fn initial() -> impl Strategy<Value = Initial> {

@@ -21,7 +21,7 @@ use super::{
     config::HealthConfig,
     probe::probe,
     record::Record,
-    roster::Orders,
+    roster::{Orders, Run},
     watch::{Policy, Watch},
 };
 use crate::{
@@ -37,7 +37,7 @@ const SWEEP: usize = 64;
 /// What the task does from a start to a stop.
 pub(super) struct Schedule {
     policy: Arc<Policy>,
-    run: u64,
+    run: Run,
     slots: HashMap<u64, Slot>,
     /// The earliest on top. An entry that is not what its slot says is void.
     due: BinaryHeap<Reverse<(Instant, u64)>>,
@@ -51,6 +51,8 @@ struct Slot {
     /// When the next one is; `None` while one runs, and where checks are off.
     due: Option<Instant>,
     checking: bool,
+    /// Not known yet, so it was asked soon; once it is, it is put anywhere within the interval.
+    crowded: bool,
     /// A round waits for a check that has not begun.
     owed: bool,
     /// A round waits for the check that runs.
@@ -67,12 +69,13 @@ struct Round {
 struct Finished {
     number: u64,
     due: Instant,
+    generation: u64,
     verdict: Verdict,
     latency: Duration,
 }
 
 impl Schedule {
-    pub(super) fn new(policy: Arc<Policy>, run: u64) -> Self {
+    pub(super) fn new(policy: Arc<Policy>, run: Run) -> Self {
         let (slots, due) = (HashMap::new(), BinaryHeap::new());
         let mut schedule = Self { policy, run, slots, due, round: None };
         let enlisted = schedule.policy.roster.enlisted();
@@ -157,11 +160,12 @@ impl Schedule {
                 last: None,
                 due: None,
                 checking: false,
+                crowded: !record.is_settled(),
                 owed: false,
                 in_round: false,
             };
             self.slots.insert(number, slot);
-            // Spread over the interval, since all of a set come at once.
+            // Spread over an interval, since all of a set come at once.
             let first = first_due(&record, now);
             self.schedule(number, first);
         }
@@ -275,15 +279,16 @@ impl Schedule {
             slot.in_round = std::mem::take(&mut slot.owed);
             let (check, limit) = (self.policy.check.clone(), watch.record.config().timeout);
             let endpoint = watch.member().map(|member| member.endpoint());
+            let generation = watch.record.generation();
             return Some(async move {
                 let (verdict, latency) = probe(check, endpoint, limit).await;
-                Finished { number, due: at, verdict, latency }
+                Finished { number, due: at, generation, verdict, latency }
             });
         }
     }
 
     fn settle(&mut self, finished: Finished) {
-        let Finished { number, due, verdict, latency } = finished;
+        let Finished { number, due, generation, verdict, latency } = finished;
         // One that has left was let go, or will be.
         let Some(slot) = self.slots.get_mut(&number) else {
             return;
@@ -291,17 +296,25 @@ impl Schedule {
         let Some(watch) = slot.watch.upgrade() else {
             return;
         };
-        let changed = watch.settle(verdict, latency);
+        let changed = watch.settle(generation, verdict, latency);
         slot.checking = false;
         let (now, config) = (time::now(), watch.record.config());
+        let spreads = slot.crowded && watch.record.is_settled();
+        slot.crowded &= !spreads;
         let next = match config.enabled {
             false => None,
             true if slot.owed => Some(now),
+            // The first checks of a set come close together, and would go on like that.
+            true if spreads && !slot.in_round && config.interval > config.interval_unhealthy => {
+                first_due(&watch.record, now)
+            }
             true => Some(next_due(due, interval(&watch.record, &config), now)),
         };
+        // A round waits no more for what is switched off.
+        let is_given_up = !config.enabled && std::mem::take(&mut slot.owed);
         let was_in_round = std::mem::take(&mut slot.in_round);
         self.schedule(number, next);
-        if was_in_round {
+        if was_in_round || is_given_up {
             self.count_in_round(changed);
         }
     }
@@ -309,7 +322,7 @@ impl Schedule {
     /// Lets the listener know, where it cannot hold up the checks.
     fn tell(&self, news: bool) {
         if news && self.policy.teller.listener.is_some() {
-            self.policy.teller.note(self.run);
+            self.policy.teller.note(self.run.number);
             let policy = self.policy.clone();
             drop(spawn_blocking(move || policy.teller.deliver()));
         }
@@ -368,12 +381,13 @@ mod tests {
         let check = Arc::new(check_upstream(|| async { true }));
         let config = HealthConfig::default().with_interval(Duration::from_secs(86_400));
         let policy = Policy::new(config, check, None);
-        let mut schedule = Schedule::new(policy.clone(), 0);
         let watch = |key: usize| {
             let endpoint = Endpoint::new("a:1").unwrap().with_key(key.to_string());
             policy.watch_member(&Member::new(endpoint))
         };
         let stays: Vec<_> = (0..10).map(watch).collect();
+        let run = policy.roster.enlist(&stays[0]).unwrap();
+        let mut schedule = Schedule::new(policy.clone(), run);
         schedule.take_in(stays.iter().map(|it| (it.name.1, Arc::downgrade(it))).collect());
         for key in 0..1_000 {
             let comes = watch(100 + key);

@@ -56,11 +56,16 @@ impl Policy {
 
     /// The watch over what has no member.
     pub(super) fn watch(self: &Arc<Self>) -> Arc<Watch> {
-        let mut kept = lock(&self.watch_alone);
-        kept.upgrade().unwrap_or_else(|| {
-            let watch = Arc::new(Watch::new(self, self.alone.clone(), None));
-            *kept = Arc::downgrade(&watch);
-            watch
+        let kept = lock(&self.watch_alone).upgrade();
+        kept.unwrap_or_else(|| {
+            // The check is the user's, and may look at us: no lock is held while it is asked.
+            let problem = self.check.problem_with(None);
+            let mut kept = lock(&self.watch_alone);
+            kept.upgrade().unwrap_or_else(|| {
+                let watch = Arc::new(Watch::new(self, self.alone.clone(), None, problem));
+                *kept = Arc::downgrade(&watch);
+                watch
+            })
         })
     }
 
@@ -72,7 +77,8 @@ impl Policy {
         };
         self.members.get_or_insert(member, is_its, || {
             let record = Record::new(HealthConfig::default().into(), Some(member.clone()));
-            Watch::new(self, record, Some(member.veto(Reason::Unhealthy)))
+            let problem = self.check.problem_with(Some(&*member.endpoint()));
+            Watch::new(self, record, Some(member.veto(Reason::Unhealthy)), problem)
         })
     }
 
@@ -103,7 +109,7 @@ impl Policy {
     fn follow(&self, record: &Arc<Record>) {
         if let Some(watch) = self.watch_of(record) {
             watch.follow();
-            if record.config().enabled && watch.problem.is_none() {
+            if watch.is_to_be_checked() {
                 // The next use finds out whether it is checked already; a member need not wait.
                 watch.set(IDLE);
                 if record.member.is_some() {
@@ -113,10 +119,11 @@ impl Policy {
         }
     }
 
-    /// Has all members checked that are not yet.
+    /// Has all members checked that are not.
     pub(super) fn enlist_all(&self) {
         for watch in self.roster.idle().iter().filter_map(|record| self.watch_of(record)) {
-            if watch.word() & IDLE != 0 {
+            // Not whether it is marked as idle: that comes a moment later where a runtime ended.
+            if watch.is_to_be_checked() {
                 prober::enlist(&watch);
             }
         }
@@ -141,9 +148,12 @@ pub(super) const IDLE: u32 = 2;
 pub(super) const MISUSED: u32 = 4;
 
 impl Watch {
-    fn new(policy: &Arc<Policy>, record: Arc<Record>, veto: Option<Veto>) -> Self {
-        let endpoint = veto.as_ref().map(|veto| veto.member().endpoint());
-        let problem = policy.check.problem_with(endpoint.as_deref());
+    fn new(
+        policy: &Arc<Policy>,
+        record: Arc<Record>,
+        veto: Option<Veto>,
+        problem: Option<String>,
+    ) -> Self {
         let problem = problem.map(|problem| {
             record.set_problem(problem.clone());
             let error = Error::refused(Kind::InvalidConfig).message(problem);
@@ -189,9 +199,17 @@ impl Watch {
         problem.unwrap_or(Error::refused(Kind::InvalidConfig))
     }
 
-    /// Counts one verdict, and tells everyone if that opens the gate or shuts it.
-    pub(super) fn settle(&self, verdict: Verdict, latency: Duration) -> bool {
-        let changed = self.record.count(verdict, latency);
+    fn is_to_be_checked(&self) -> bool {
+        self.problem.is_none() && self.record.config().enabled
+    }
+
+    /// Counts one verdict of a check that began in `generation`, and tells everyone if that opens
+    /// the gate or shuts it.
+    pub(super) fn settle(&self, generation: u64, verdict: Verdict, latency: Duration) -> bool {
+        let counted = self.record.count(generation, verdict, latency);
+        let Some(changed) = counted else {
+            return false;
+        };
         if let Some(open) = changed {
             self.follow();
             let endpoint = self.record.key();
@@ -327,7 +345,8 @@ mod tests {
                     Step::Result(key, verdict) => {
                         let Some(watch) = watches.get(&key) else { continue };
                         let model = models.get_mut(&key).unwrap();
-                        let changed = watch.settle(verdict.clone(), Duration::ZERO);
+                        let generation = watch.record.generation();
+                        let changed = watch.settle(generation, verdict.clone(), Duration::ZERO);
                         let success = match verdict {
                             Verdict::Skipped => {
                                 prop_assert!(!changed);

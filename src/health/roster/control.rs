@@ -1,8 +1,16 @@
 //! What handles and the listener ask and want.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
+    time::Duration,
+};
 
-use super::{News, Roster, State};
+use super::{News, Roster, Run, State};
 use crate::{
     health::{config::HealthConfig, monitor::HealthRound, record::Record, tell::HealthySet},
     sync::lock,
@@ -36,24 +44,28 @@ impl Roster {
         for target in targets.values_mut() {
             target.note_open(news);
             let is_off = !target.record.config().enabled;
-            if is_off && target.watch.is_some() && !std::mem::replace(&mut target.attended, true) {
-                rounds.unattended -= 1;
+            let was_off = std::mem::replace(&mut target.off, is_off);
+            let was_attended = target.attended;
+            // Switched on, it begins anew.
+            target.attended = is_off || (was_attended && !was_off);
+            if target.watch.is_some() {
+                rounds.unattended += usize::from(was_attended);
+                rounds.unattended -= usize::from(target.attended);
             }
         }
-        self.end_first_round(&mut state);
+        self.note_attended(&mut state);
         self.wake.notify_one();
     }
 
     /// Lets checks run. `Some`: a task is to be spawned for this run.
-    pub(in crate::health) fn start(&self) -> Option<u64> {
+    pub(in crate::health) fn start(&self) -> Option<Run> {
         let mut state = lock(&self.state);
         let was_stopped = std::mem::take(&mut state.task.stopped);
         let any = state.targets.values().any(|target| target.watch.is_some());
-        if !was_stopped || state.task.running || !any {
+        if !was_stopped || state.task.running.is_some() || !any {
             return None;
         }
-        state.task.running = true;
-        Some(state.task.run)
+        Some(state.task.begin())
     }
 
     /// Ends the run. What is of it still goes on for a moment: see [`still`](Self::still).
@@ -68,7 +80,8 @@ impl Roster {
         let State { targets, rounds, .. } = &mut *state;
         (rounds.first_done, rounds.unattended) = (false, 0);
         for target in targets.values_mut() {
-            target.attended = !target.record.config().enabled;
+            target.off = !target.record.config().enabled;
+            target.attended = target.off;
             rounds.unattended += usize::from(target.watch.is_some() && !target.attended);
         }
         self.progress.notify_waiters();
@@ -77,35 +90,54 @@ impl Roster {
 
     pub(in crate::health) fn is_running(&self) -> bool {
         let state = lock(&self.state);
-        state.task.running && !state.task.stopped
+        state.task.running.is_some() && !state.task.stopped
     }
 
     /// Whether nothing runs of what was before `stop`.
     fn is_still(&self) -> bool {
         let state = lock(&self.state);
-        !(state.task.running && state.task.stopped || state.news.telling)
+        !(state.task.running.is_some() && state.task.stopped || state.news.telling)
     }
 
     pub(in crate::health) async fn still(&self) {
         self.until(|| self.is_still().then_some(())).await;
     }
 
-    /// Asks for a round that begins from now on; its number, and that of the run.
-    pub(in crate::health) fn want_round(&self) -> Option<(u64, u64)> {
-        let mut state = lock(&self.state);
-        if !state.task.running || state.task.stopped {
-            return None;
+    /// The same, but at most for `limit` of the real clock: for who has no runtime with a timer.
+    pub(in crate::health) async fn still_within(self: &Arc<Self>, limit: Duration) {
+        if self.is_still() {
+            return;
         }
+        let late = Arc::new(AtomicBool::new(false));
+        // Who waits keeps the sender, so the thread ends with whatever comes first.
+        let (_waits, ends) = mpsc::channel::<()>();
+        let (roster, is_late) = (self.clone(), late.clone());
+        let watchdog = thread::Builder::new().spawn(move || {
+            if ends.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+                is_late.store(true, Ordering::Release);
+                roster.progress.notify_waiters();
+            }
+        });
+        if watchdog.is_ok() {
+            let is_over = || late.load(Ordering::Acquire) || self.is_still();
+            self.until(|| is_over().then_some(())).await;
+        }
+    }
+
+    /// Asks for a round that begins from now on; its number, and its run.
+    pub(in crate::health) fn want_round(&self) -> Option<(u64, Run)> {
+        let mut state = lock(&self.state);
+        let run = state.task.current().filter(|_| !state.task.stopped)?;
         state.rounds.wanted = state.rounds.begun + 1;
         self.wake.notify_one();
-        Some((state.rounds.wanted, state.task.run))
+        Some((state.rounds.wanted, run))
     }
 
     /// What that round found; `None` if the run ended before.
-    pub(in crate::health) async fn round(&self, number: u64, run: u64) -> Option<HealthRound> {
+    pub(in crate::health) async fn round(&self, number: u64, run: Run) -> Option<HealthRound> {
         self.until(|| {
             let state = lock(&self.state);
-            if state.task.run != run || !state.task.running {
+            if state.task.current() != Some(run) {
                 return Some(None);
             }
             (state.rounds.done >= number).then(|| state.rounds.last.clone())
@@ -114,7 +146,7 @@ impl Roster {
     }
 
     pub(in crate::health) async fn first_round(&self) {
-        self.until(|| lock(&self.state).rounds.first_done.then_some(())).await;
+        self.until(|| lock(&self.state).is_attended().then_some(())).await;
     }
 
     /// Looks again whenever there is progress.

@@ -47,13 +47,25 @@ struct Target {
     watch: Option<Weak<Watch>>,
     /// As far as the listener is concerned.
     open: bool,
-    /// Checked since checks were started, or not to be checked.
+    /// Checks are off, as far as the first round is concerned.
+    off: bool,
+    /// Checked since checks were started or switched on, or not to be checked.
     attended: bool,
+}
+
+/// A run of the checks, by one task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Run {
+    task: u64,
+    pub(super) number: u64,
 }
 
 #[derive(Debug, Default)]
 struct Task {
-    running: bool,
+    /// The one that runs, by number.
+    running: Option<u64>,
+    /// How many there were.
+    begun: u64,
     stopped: bool,
     /// Which run of the checks this is; a stop ends one.
     run: u64,
@@ -107,15 +119,15 @@ impl Roster {
         state.entered += 1;
         let name = (record.key().into(), state.entered);
         let open = record.is_open();
-        let attended = !record.config().enabled;
-        let target = Target { record: record.clone(), watch: None, open, attended };
+        let off = !record.config().enabled;
+        let target = Target { record: record.clone(), watch: None, open, off, attended: off };
         state.targets.insert(name.clone(), target);
         state.news.fresh |= open;
         name
     }
 
     /// Has `watch` checked from now on. `Some`: a task is to be spawned for this run.
-    pub(super) fn enlist(&self, watch: &Arc<Watch>) -> Option<u64> {
+    pub(super) fn enlist(&self, watch: &Arc<Watch>) -> Option<Run> {
         let mut state = lock(&self.state);
         let State { targets, task, rounds, .. } = &mut *state;
         let target = targets.get_mut(&watch.name)?;
@@ -126,14 +138,14 @@ impl Roster {
         if task.stopped {
             return None;
         }
-        if std::mem::replace(&mut task.running, true) {
+        if task.running.is_some() {
             if is_new {
                 task.arrivals.push((watch.name.1, Arc::downgrade(watch)));
                 self.wake.notify_one();
             }
             return None;
         }
-        Some(task.run)
+        Some(task.begin())
     }
 
     /// A target that nobody needs any more.
@@ -145,16 +157,16 @@ impl Roster {
         state.news.fresh |= target.open;
         if target.watch.is_some() && !target.attended {
             state.rounds.unattended -= 1;
-            self.end_first_round(&mut state);
         }
-        if state.task.running {
+        self.note_attended(&mut state);
+        if state.task.running.is_some() {
             state.task.departures.push(name.1);
             self.wake.notify_one();
         }
         drop(state);
     }
 
-    /// Members that are not to be checked yet: they were connected outside of a runtime.
+    /// Members that nobody checks: they were connected outside of a runtime, or theirs ended.
     pub(super) fn idle(&self) -> Vec<Arc<Record>> {
         let state = lock(&self.state);
         let idle = state.targets.values().filter(|target| target.watch.is_none());
@@ -162,18 +174,42 @@ impl Roster {
         members.map(|target| target.record.clone()).collect()
     }
 
-    fn end_first_round(&self, state: &mut State) {
+    /// Ends the first round, if it is over, and lets those look who wait for that.
+    fn note_attended(&self, state: &mut State) {
         let rounds = &mut state.rounds;
-        let any = || state.targets.values().any(|target| target.attended);
-        if rounds.first_done || rounds.unattended > 0 || state.task.stopped || !any() {
+        if rounds.unattended > 0 || state.task.stopped {
+            return;
+        }
+        self.progress.notify_waiters();
+        if rounds.first_done || !state.targets.values().any(|target| target.attended) {
             return;
         }
         rounds.first_done = true;
         // Told to nobody, all were healthy; so without more a listener hears of the first change.
         let told = if state.config.tell_first_round { None } else { Some(state.set(|_| true)) };
         (state.news.told, state.news.fresh) = (told, true);
-        self.progress.notify_waiters();
         self.wake.notify_one();
+    }
+}
+
+impl Task {
+    /// The run of a task that is to be spawned.
+    fn begin(&mut self) -> Run {
+        self.begun += 1;
+        self.running = Some(self.begun);
+        Run { task: self.begun, number: self.run }
+    }
+
+    /// The run that goes on, or is to be given up.
+    fn current(&self) -> Option<Run> {
+        self.running.map(|task| Run { task, number: self.run })
+    }
+}
+
+impl Rounds {
+    /// What the round that runs would find is of no use to anyone.
+    fn give_up(&mut self) {
+        (self.done, self.last) = (self.begun, None);
     }
 }
 
@@ -213,6 +249,13 @@ impl State {
             }
         }
         set
+    }
+
+    /// Whether each that is to be checked was, and there is any.
+    fn is_attended(&self) -> bool {
+        let used = self.targets.values().filter(|it| it.is_used() && !it.record.has_problem());
+        let mut used = used.peekable();
+        !self.task.stopped && used.peek().is_some() && used.all(|target| target.attended)
     }
 
     fn forget_enlisted(&mut self) -> Vec<Weak<Watch>> {

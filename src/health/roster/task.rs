@@ -2,7 +2,7 @@
 
 use std::sync::Weak;
 
-use super::{Name, Roster, State, Target};
+use super::{Name, Roster, Run, State, Target};
 use crate::{
     health::{monitor::HealthRound, watch::Watch},
     sync::lock,
@@ -20,7 +20,7 @@ pub(in crate::health) enum Orders {
         /// So many checks at once.
         parallel: usize,
     },
-    /// The run is over: give up what is being checked, and say so.
+    /// The run is over, or of another task: give up what is being checked, and say so.
     Stop,
     /// Nobody is left.
     End { news: bool },
@@ -37,18 +37,17 @@ impl Roster {
     }
 
     /// What the task of `run` is to do next.
-    pub(in crate::health) fn orders(&self, run: u64) -> Orders {
+    pub(in crate::health) fn orders(&self, run: Run) -> Orders {
         let mut state = lock(&self.state);
         let state = &mut *state;
-        if state.task.run != run {
+        if state.task.current() != Some(run) {
             return Orders::Stop;
         }
         // Before the first round is done, half of them were not asked yet.
         let news = state.rounds.first_done && std::mem::take(&mut state.news.fresh);
         state.news.noted |= news;
         if state.targets.is_empty() {
-            state.task.running = false;
-            self.progress.notify_waiters();
+            self.end_task(state);
             return Orders::End { news };
         }
         let rounds = &mut state.rounds;
@@ -60,7 +59,7 @@ impl Roster {
             replan: std::mem::take(&mut state.task.replan),
             round,
             news,
-            parallel: state.config.parallel,
+            parallel: state.config.parallel_scheduled,
         }
     }
 
@@ -77,7 +76,7 @@ impl Roster {
             target.note_open(news);
             if target.watch.is_some() && !std::mem::replace(&mut target.attended, true) {
                 rounds.unattended -= 1;
-                self.end_first_round(&mut state);
+                self.note_attended(&mut state);
             }
         }
     }
@@ -94,20 +93,69 @@ impl Roster {
 
     /// The task has given up the run that was stopped. `Some`: it goes on with this one, because
     /// checks were started again meanwhile.
-    pub(in crate::health) fn end_run(&self) -> Option<u64> {
+    pub(in crate::health) fn end_run(&self, run: Run) -> Option<Run> {
         let mut state = lock(&self.state);
-        state.rounds.done = state.rounds.begun;
-        state.task.running = !state.task.stopped && !state.targets.is_empty();
-        self.progress.notify_waiters();
-        state.task.running.then_some(state.task.run)
+        if state.task.running != Some(run.task) {
+            return None;
+        }
+        if state.task.stopped || state.targets.is_empty() {
+            self.end_task(&mut state);
+        } else {
+            state.rounds.give_up();
+            self.progress.notify_waiters();
+        }
+        state.task.current()
     }
 
-    /// The task is over though it has work: its runtime ended. Those it was to check.
-    pub(in crate::health) fn abandon(&self) -> Vec<Weak<Watch>> {
+    /// The task is over though it has work: its runtime ended. Those it was to check; none, if
+    /// that is up to another task by now.
+    pub(in crate::health) fn abandon(&self, run: Run) -> Vec<Weak<Watch>> {
         let mut state = lock(&self.state);
-        state.task.running = false;
-        state.rounds.done = state.rounds.begun;
-        self.progress.notify_waiters();
+        if state.task.running != Some(run.task) {
+            return Vec::new();
+        }
+        self.end_task(&mut state);
         state.forget_enlisted()
+    }
+
+    /// Whoever waits for a round of this task waits no more.
+    fn end_task(&self, state: &mut State) {
+        state.task.running = None;
+        state.rounds.give_up();
+        state.rounds.wanted = state.rounds.begun;
+        self.progress.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        endpoint::Endpoint,
+        health::{HealthConfig, check::check_upstream, watch::Policy},
+        member::Member,
+    };
+
+    /// A task that panics while it ends must not take the place of the one that came after it.
+    #[test]
+    fn a_task_that_is_over_speaks_for_no_other() {
+        let check = Arc::new(check_upstream(|| async { true }));
+        let policy = Policy::new(HealthConfig::default(), check, None);
+        let watch = || policy.watch_member(&Member::new(Endpoint::new("a:1").unwrap()));
+        let roster = &policy.roster;
+        let first = watch();
+        let old = roster.enlist(&first).unwrap();
+        drop(first);
+        assert!(matches!(roster.orders(old), Orders::End { .. }));
+
+        let second = watch();
+        let new = roster.enlist(&second).unwrap();
+        assert!(matches!(roster.orders(old), Orders::Stop));
+        assert!(roster.abandon(old).is_empty() && roster.end_run(old).is_none());
+        assert!(roster.is_running() && matches!(roster.orders(new), Orders::GoOn { .. }));
+        assert_eq!(roster.abandon(new).len(), 1);
+        assert!(!roster.is_running());
     }
 }
