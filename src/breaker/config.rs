@@ -233,11 +233,10 @@ setters! {
     with_half_open_for => half_open_for: Duration;
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "serde"))]
 mod tests {
     use super::*;
 
-    #[cfg(feature = "serde")]
     #[test]
     fn the_names_of_go_are_read_and_unknown_keys_are_named() {
         let go = r#"{

@@ -131,7 +131,7 @@ impl Error {
     }
 
     /// Come back `wait` after `now`; an absurd wait is told as a year.
-    #[cfg(any(test, feature = "http"))]
+    #[cfg(any(all(test, feature = "tower"), feature = "http"))]
     pub(crate) fn retry_in(self, now: Instant, wait: Duration) -> Self {
         const YEAR: Duration = Duration::from_secs(86_400 * 365);
         self.retry_at(time::later(now, wait.min(YEAR)))
