@@ -338,7 +338,8 @@ fn interval(record: &Record, config: &HealthConfig) -> Duration {
 /// When to check for the first time: anywhere within an interval.
 fn first_due(record: &Record, now: Instant) -> Option<Instant> {
     let config = record.config();
-    let within = if record.is_settled() { config.interval } else { config.interval_unhealthy };
+    let soon = config.interval.min(config.interval_unhealthy);
+    let within = if record.is_settled() { config.interval } else { soon };
     config.enabled.then(|| now + within.mul_f64(random_fraction()))
 }
 
