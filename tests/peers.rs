@@ -542,10 +542,14 @@ fn every_test_of_the_table_is_there() {
         if !file.contains("::") {
             return std::fs::read_to_string(of_tests).unwrap();
         }
-        // The tests of a module may have a file of their own.
+        // The tests of a module may have a file of their own, or a folder.
         let beside = of_module.to_str().unwrap().to_owned() + "_tests.rs";
-        std::fs::read_to_string(of_module.with_extension("rs")).unwrap_or_default()
-            + &std::fs::read_to_string(beside).unwrap_or_default()
+        let inside = std::fs::read_dir(&of_module).into_iter().flatten();
+        let files = inside.map(|entry| entry.unwrap().path());
+        files
+            .chain([of_module.with_extension("rs"), beside.into()])
+            .map(|file| std::fs::read_to_string(file).unwrap_or_default())
+            .collect()
     };
     let mut names = 0;
     for row in include_str!("peers.rs").lines().filter(|line| line.starts_with("//! |")) {

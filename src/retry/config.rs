@@ -24,10 +24,10 @@ use crate::error::{Error, Kind};
 pub struct RetryConfig {
     /// Attempts in all, from 1 to 64. Default 3.
     pub attempts: u32,
-    /// The wait before the first retry, at most an hour. Default 50 ms.
+    /// The wait before the first retry: none, or from a millisecond to an hour. Default 50 ms.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub initial_interval: Duration,
-    /// The longest wait, at most an hour. Default 10 s.
+    /// The longest wait, likewise. Default 10 s.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub max_interval: Duration,
     /// How many times longer each wait is than the one before, from 1 to 100. Default 2.
@@ -39,8 +39,8 @@ pub struct RetryConfig {
     /// counts too. Default: no limit. It costs a clock read for each call.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::option"))]
     pub overall: Option<Duration>,
-    /// How much longer than its backoff a wait becomes where the endpoint asks for it, at most an
-    /// hour. Default 5 s.
+    /// How much longer than its backoff a wait becomes where the endpoint asks for it, likewise.
+    /// Default 5 s.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub max_retry_after: Duration,
 }
@@ -163,8 +163,10 @@ impl RetryConfig {
             ("max_interval", self.max_interval),
             ("max_retry_after", self.max_retry_after),
         ] {
-            if value > HOUR {
-                mistakes.push(format!("`{name}` is {value:?}, but must be at most an hour"));
+            // A number without a unit is nanoseconds, which nobody means here.
+            if value > HOUR || (!value.is_zero() && value < MIN_TIME) {
+                mistakes
+                    .push(format!("`{name}` is {value:?}, but must be 0, or from 1 ms to an hour"));
             }
         }
         if self.initial_interval > self.max_interval {
@@ -186,9 +188,10 @@ impl RetryConfig {
 
     pub(super) fn clamped(mut self) -> Self {
         self.attempts = self.attempts.clamp(1, MAX_ATTEMPTS);
-        self.max_interval = self.max_interval.min(HOUR);
-        self.initial_interval = self.initial_interval.min(self.max_interval);
-        self.max_retry_after = self.max_retry_after.min(HOUR);
+        let sane = |time: Duration| if time.is_zero() { time } else { time.clamp(MIN_TIME, HOUR) };
+        self.max_interval = sane(self.max_interval);
+        self.initial_interval = sane(self.initial_interval).min(self.max_interval);
+        self.max_retry_after = sane(self.max_retry_after);
         let multiplier = if self.multiplier.is_nan() { 1.0 } else { self.multiplier };
         self.multiplier = multiplier.clamp(1.0, 100.0);
         self.overall = self.overall.map(|overall| overall.max(MIN_TIME));
@@ -302,7 +305,15 @@ mod tests {
             }
             assert!(absurd.clone().clamped().validate().is_ok());
         }
-        for config in [RetryConfig::default(), RetryConfig::go()] {
+        // A number without a unit, meant as milliseconds.
+        let tiny = RetryConfig::default()
+            .with_intervals(Duration::from_nanos(50), Duration::from_nanos(1_000))
+            .with_max_retry_after(Duration::from_nanos(5));
+        assert!(tiny.validate().unwrap_err().to_string().contains("`initial_interval` is 50ns"));
+        assert_eq!(tiny.clamped().initial_interval, MIN_TIME);
+        let at_once = RetryConfig::default().with_intervals(Duration::ZERO, Duration::ZERO);
+        assert_eq!(at_once.clone().clamped(), at_once);
+        for config in [RetryConfig::default(), RetryConfig::go(), at_once] {
             assert!(config.validate().is_ok());
             assert_eq!(config.clone().clamped(), config);
         }

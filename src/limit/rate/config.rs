@@ -34,7 +34,8 @@ pub struct RateLimitConfig {
     /// How many calls at once after a quiet time, from 1. Default 20.
     #[cfg_attr(feature = "serde", serde(alias = "burst_size"))]
     pub burst: u32,
-    /// The time that `requests_per_second` is for. Calls come in evenly over it. Default 1 s.
+    /// The time that `requests_per_second` is for, from a millisecond. Calls come in evenly over it.
+    /// Default 1 s.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub time_window: Duration,
 }
@@ -49,6 +50,8 @@ impl Default for RateLimitConfig {
         }
     }
 }
+
+const MIN_WINDOW: Duration = Duration::from_millis(1);
 
 impl RateLimitConfig {
     /// The defaults of the Go plugin manager: the same numbers, but not enabled.
@@ -79,8 +82,10 @@ impl RateLimitConfig {
         if self.burst == 0 {
             mistakes.push("`burst` is 0, but must be at least 1".to_owned());
         }
-        if self.time_window.is_zero() {
-            mistakes.push("`time_window` is 0, but must be longer".to_owned());
+        // A number without a unit is nanoseconds, which nobody means here.
+        if self.time_window < MIN_WINDOW {
+            let value = self.time_window;
+            mistakes.push(format!("`time_window` is {value:?}, but must be at least 1 ms"));
         }
         if mistakes.is_empty() {
             return Ok(());
@@ -93,7 +98,9 @@ impl RateLimitConfig {
     /// between a call a year and one a nanosecond.
     pub fn quota(&self) -> Quota {
         // A cast of a float saturates, and a NaN becomes zero.
-        let interval = (self.time_window.as_secs_f64() * 1e9 / self.requests_per_second).ceil();
+        let interval = (self.time_window.max(MIN_WINDOW).as_secs_f64() * 1e9
+            / self.requests_per_second)
+            .ceil();
         let interval = if self.requests_per_second > 0.0 {
             (interval as u64).clamp(1, MAX_INTERVAL)
         } else {
@@ -124,7 +131,7 @@ mod tests {
         assert_eq!(config(0.5, 1).quota(), Quota::new(1, Duration::from_secs(2)));
         for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             let mut config = config(rate, 0);
-            config.time_window = Duration::ZERO;
+            config.time_window = Duration::from_nanos(60);
             let text = config.validate().unwrap_err().to_string();
             for name in ["requests_per_second", "burst", "time_window"] {
                 assert!(text.contains(name), "{text}");

@@ -1,0 +1,263 @@
+//! A naive model: every call with its time and generation, all rules by counting anew.
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[derive(Debug, Clone)]
+struct Model {
+    config: CircuitBreakerConfig,
+    state: CircuitState,
+    generation: u64,
+    /// Calls of this generation: when, failed, slow.
+    calls: Vec<(u64, bool, bool)>,
+    openings: i32,
+    until: u64,
+    moved: u64,
+    out: usize,
+}
+
+impl Model {
+    fn turn(&mut self, state: CircuitState) {
+        (self.state, self.out) = (state, 0);
+        self.generation += 1;
+        self.calls.clear();
+    }
+
+    fn open(&mut self, now: u64, asked: u64) {
+        let grown =
+            self.config.open_for.as_secs_f64() * self.config.open_growth.powi(self.openings);
+        let own = (grown.min(self.config.max_open_for.as_secs_f64()) * 1e9) as u64;
+        self.until = now + own.max(asked.min(self.config.max_open_for.as_nanos() as u64));
+        self.openings += 1;
+        self.turn(CircuitState::Open);
+    }
+
+    fn inside(&self, now: u64) -> Vec<(u64, bool, bool)> {
+        match self.config.window {
+            Window::Calls(size) => {
+                let from = self.calls.len().saturating_sub(size as usize);
+                self.calls[from..].to_vec()
+            }
+            Window::Time(time) => {
+                let bucket = time.as_nanos() as u64 / 10;
+                let inside = |call: &&(u64, bool, bool)| call.0 / bucket + 10 > now / bucket;
+                self.calls.iter().filter(inside).copied().collect()
+            }
+        }
+    }
+
+    fn tick(&mut self, now: u64) {
+        let half_open_for = self.config.half_open_for.as_nanos() as u64;
+        match self.state {
+            CircuitState::Open if now >= self.until => self.turn(CircuitState::HalfOpen),
+            CircuitState::HalfOpen if self.out > 0 && now >= self.moved + half_open_for => {
+                self.open(now, 0);
+            }
+            _ => {}
+        }
+    }
+
+    fn admit(&mut self, now: u64) -> Option<u64> {
+        self.tick(now);
+        match self.state {
+            CircuitState::Closed => Some(self.generation),
+            CircuitState::HalfOpen => {
+                let all = (self.config.successes + self.config.probe_failures) as usize;
+                let free = self.out < self.config.probes as usize;
+                (free && self.out + self.calls.len() < all).then(|| {
+                    if self.out == 0 {
+                        self.moved = now;
+                    }
+                    self.out += 1;
+                    self.generation
+                })
+            }
+            _ => None,
+        }
+    }
+
+    fn end(&mut self, generation: u64, ended: Option<Ended>, now: u64) {
+        if generation != self.generation {
+            return;
+        }
+        self.out = self.out.saturating_sub(1);
+        let Some(Ended { failed, slow, retry_after }) = ended else {
+            return;
+        };
+        self.moved = now;
+        let asked = retry_after.map_or(0, |asked| asked.as_nanos() as u64);
+        self.calls.push((now, failed, slow));
+        let config = &self.config;
+        if self.state == CircuitState::HalfOpen {
+            let is_bad =
+                |call: &&(_, bool, bool)| call.1 || (call.2 && config.slow_ratio.is_some());
+            let bad = self.calls.iter().filter(is_bad).count();
+            if bad > config.probe_failures as usize {
+                self.open(now, asked);
+            } else if self.calls.len() - bad >= config.successes as usize {
+                self.openings = 0;
+                self.turn(CircuitState::Closed);
+            }
+            return;
+        }
+        let in_a_row = self.calls.iter().rev().take_while(|call| call.1).count();
+        let inside = self.inside(now);
+        let share = |part: usize| part as f64 / inside.len() as f64;
+        let failed = share(inside.iter().filter(|call| call.1).count());
+        let slow = share(inside.iter().filter(|call| call.2).count());
+        let least = match config.window {
+            Window::Calls(size) => config.min_calls.clamp(1, size),
+            Window::Time(_) => config.min_calls.max(1),
+        };
+        let by_row = config.failures > 0
+            && in_a_row >= config.failures as usize
+            && inside.len().max(in_a_row) >= config.failures_min_calls as usize;
+        let by_ratio = inside.len() >= least as usize
+            && (config.failure_ratio.is_some_and(|ratio| failed >= ratio)
+                || config.slow_ratio.is_some_and(|ratio| slow >= ratio));
+        if by_row || by_ratio {
+            self.open(now, asked);
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Admit,
+    End(usize, Option<Ended>),
+    Pass(u64),
+    Reset,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let ended = prop_oneof![
+        4 => Just(Some(GOOD)),
+        1 => Just(Some(Ended { slow: true, ..GOOD })),
+        3 => Just(Some(BAD)),
+        1 => Just(Some(Ended { slow: true, ..BAD })),
+        1 => (0_u64..30).prop_map(|s| Some(Ended { retry_after: Some(Duration::from_secs(s)), ..BAD })),
+        1 => Just(None),
+    ];
+    let step = prop_oneof![
+        6 => Just(Step::Admit),
+        6 => (any::<usize>(), ended).prop_map(|(index, ended)| Step::End(index, ended)),
+        3 => (0_u64..4 * SECOND).prop_map(Step::Pass),
+        1 => Just(Step::Reset),
+    ];
+    prop::collection::vec(step, 0..150)
+}
+
+fn configs() -> impl Strategy<Value = CircuitBreakerConfig> {
+    let window = prop_oneof![
+        (1_u32..12).prop_map(Window::Calls),
+        (1_u64..12).prop_map(|s| Window::Time(Duration::from_secs(s))),
+    ];
+    let ratio = || prop::option::of(prop_oneof![Just(0.25), Just(0.5), Just(1.0)]);
+    let places = (1_u32..4, 1_u32..4, 0_u32..3);
+    (0_u32..5, 0_u32..6, ratio(), ratio(), window, 0_u32..9, places, 1_u64..12).prop_map(
+        |(
+            failures,
+            failures_min_calls,
+            failure_ratio,
+            slow_ratio,
+            window,
+            min_calls,
+            places,
+            half,
+        )| {
+            CircuitBreakerConfig {
+                failures: if failure_ratio.or(slow_ratio).is_none() {
+                    failures.max(1)
+                } else {
+                    failures
+                },
+                failures_min_calls,
+                failure_ratio,
+                slow_ratio,
+                window,
+                min_calls,
+                probes: places.0,
+                successes: places.1,
+                probe_failures: places.2,
+                open_for: Duration::from_secs(4),
+                max_open_for: Duration::from_secs(10),
+                open_jitter: 0.0,
+                half_open_for: Duration::from_secs(half),
+                ..CircuitBreakerConfig::default()
+            }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn the_machine_and_the_model_never_differ(config in configs(), steps in steps()) {
+        let mut circuit = Circuit::new(config.clone());
+        let mut model = Model {
+            config, state: CircuitState::Closed, generation: 0, calls: Vec::new(), openings: 0,
+            until: 0, moved: 0, out: 0,
+        };
+        let mut out = Vec::new();
+        for step in steps {
+            let now = circuit.now;
+            match step {
+                Step::Admit => {
+                    let admitted = circuit.admit();
+                    let expected = model.admit(now);
+                    prop_assert_eq!(admitted.map(Ticket::tag), expected.map(|generation| Ticket::new(generation).tag()));
+                    out.extend(admitted);
+                }
+                Step::End(index, ended) if !out.is_empty() => {
+                    let ticket = out.swap_remove(index % out.len());
+                    model.end(ticket.tag() >> 44, ended, now);
+                    circuit.ends(ticket, ended);
+                    // At a low rate each good call looks at the clock; a window of calls does not
+                    // care when anybody looks.
+                    let is_timed = matches!(model.config.window, Window::Time(_));
+                    if is_timed || index % 3 == 0 {
+                        circuit.look();
+                    }
+                }
+                Step::End(..) => {}
+                Step::Pass(nanos) => circuit.now += nanos,
+                Step::Reset => {
+                    circuit.apply(Machine::reset);
+                    model.openings = 0;
+                    model.turn(CircuitState::Closed);
+                }
+            }
+            prop_assert_eq!(circuit.machine.state(), model.state);
+            prop_assert_eq!(circuit.machine.generation(), model.generation);
+            if model.state == CircuitState::Open {
+                prop_assert_eq!(circuit.machine.until(), model.until);
+            }
+        }
+    }
+}
+
+proptest! {
+    /// It is late then, for as long as the clock was put back; but nothing is lost or overflows.
+    #[test]
+    fn a_clock_that_goes_back_harms_nothing(
+        config in configs(),
+        steps in prop::collection::vec((0_u64..100 * SECOND, any::<bool>()), 0..60),
+    ) {
+        let mut circuit = Circuit::new(config);
+        let mut last = 0;
+        for (now, is_good) in steps {
+            circuit.now = now;
+            last = last.max(now);
+            circuit.call(Some(if is_good { GOOD } else { BAD }));
+            circuit.look();
+            let tally = circuit.tally();
+            prop_assert!(tally.failures <= tally.calls && tally.calls <= 60);
+        }
+        circuit.now = last + 10 * SECOND;
+        prop_assert_ne!(circuit.state(), CircuitState::Open);
+        circuit.now += 10 * SECOND;
+        prop_assert!(circuit.call(Some(GOOD)));
+    }
+}
