@@ -19,6 +19,7 @@ mod client_ip;
 pub mod concurrency;
 pub mod keyed;
 pub mod rate;
+mod turn;
 
 #[cfg(feature = "http")]
 pub use self::{
@@ -35,4 +36,5 @@ pub use self::{
         Cost, Leased, PerCall, Quota, Quotas, RateLimit, RateLimitConfig, RateLimitHandle,
         RateLimitLayer, Refund, RefundFuture, Refuse, ResponseFuture, Wait, WaitFuture,
     },
+    turn::TurnFuture,
 };

@@ -9,11 +9,12 @@ use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep_until};
 use tower_service::Service;
 
-use super::place::{Place, Ticket, Turn};
+use super::place::{self, Place, Ticket};
 use crate::{
-    choose::{Chosen, Tried},
+    choose::Chosen,
     error::{BoxError, Error},
     guard::ResponseFuture,
+    limit::turn::{Turn, TurnFuture},
     member::Member,
     time::{self, Instant},
 };
@@ -79,93 +80,35 @@ impl<F> fmt::Debug for PlaceFuture<F> {
     }
 }
 
-pin_project! {
-    /// The response of a [`ConcurrencyLimit`](super::ConcurrencyLimit) that lets calls wait.
-    ///
-    /// Cancel safe: dropping it leaves the queue, or gives the call's place to the next.
-    #[must_use = "futures do nothing unless polled"]
-    pub struct QueueFuture<S, Req, F> {
-        #[pin]
-        state: State<S, Req, F>,
-    }
-}
+/// The response of a [`ConcurrencyLimit`](super::ConcurrencyLimit) that lets calls wait.
+///
+/// Cancel safe: dropping it leaves the queue, or gives the call's place to the next.
+pub type QueueFuture<S, Req, F> = TurnFuture<S, Req, F, Queued>;
 
-pin_project! {
-    #[project = StateProj]
-    enum State<S, Req, F> {
-        /// Waits for a place.
-        Waiting { waiting: Box<Waiting<S, Req, F>> },
-        Settled { #[pin] response: PlaceFuture<F> },
-    }
-}
-
-/// A call before its turn. On the heap, since it is about to sleep anyway.
-struct Waiting<S, Req, F> {
-    // First, so that the next is woken last of all when this drops.
-    inner: S,
-    request: Option<Req>,
-    tried: Tried,
-    call: fn(&mut S, Req, &Tried) -> F,
+/// Waits for a place, in turn.
+#[derive(Debug)]
+pub struct Queued {
     sleep: Pin<Box<Sleep>>,
     ticket: Ticket,
     place: Place,
 }
 
-impl<S, Req, F> QueueFuture<S, Req, F> {
-    #[inline]
-    pub(super) fn called(inner: F, place: Place) -> Self {
-        Self { state: State::Settled { response: PlaceFuture::called(inner, place) } }
+impl Queued {
+    pub(super) fn new(ticket: Ticket) -> Self {
+        let sleep = Box::pin(sleep_until(ticket.until()));
+        Self { sleep, ticket, place: Place::default() }
     }
 
-    pub(super) fn refused(error: Error) -> Self {
-        Self { state: State::Settled { response: PlaceFuture::refused(error) } }
-    }
-
-    pub(super) fn waiting(
-        ticket: Ticket,
-        inner: S,
-        request: Req,
-        tried: Tried,
-        call: fn(&mut S, Req, &Tried) -> F,
-    ) -> Self {
-        let waiting = Box::new(Waiting {
-            inner,
-            request: Some(request),
-            tried,
-            call,
-            sleep: Box::pin(sleep_until(ticket.until())),
-            ticket,
-            place: Place::default(),
-        });
-        Self { state: State::Waiting { waiting } }
-    }
-}
-
-impl<S, Req, F> Waiting<S, Req, F>
-where
-    S: Service<Req>,
-    S::Error: Into<BoxError> + 'static,
-{
-    /// Ready to make the call, or with why not.
-    fn poll_call(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if !self.place.is_there() {
-            self.place = ready!(self.poll_turn(cx))?;
-        }
-        if let Poll::Ready(ready) = self.inner.poll_ready(cx) {
-            return Poll::Ready(ready.map_err(Error::from_service));
-        }
-        ready!(self.poll_sleep(self.ticket.until(), cx));
-        Poll::Ready(Err(self.give_up()))
-    }
-
-    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<Place, Error>> {
+    fn poll_place(&mut self, cx: &mut Context<'_>) -> Poll<Result<Place, Error>> {
         let until = self.ticket.until();
         loop {
             let now = time::now();
             let look_at = match self.ticket.turn(cx.waker(), now) {
-                Turn::Come(place) => return Poll::Ready(Ok(place)),
-                Turn::Waits(look_at) if now < until => look_at,
-                Turn::Waits(_) | Turn::Missed => return Poll::Ready(Err(self.give_up())),
+                place::Turn::Come(place) => return Poll::Ready(Ok(place)),
+                place::Turn::Waits(look_at) if now < until => look_at,
+                place::Turn::Waits(_) | place::Turn::Missed => {
+                    return Poll::Ready(Err(self.give_up()));
+                }
             };
             ready!(self.poll_sleep(look_at.map_or(until, |at| at.min(until)), cx));
         }
@@ -177,65 +120,38 @@ where
         }
         self.sleep.as_mut().poll(cx)
     }
+}
+
+impl Turn for Queued {
+    type Held = Place;
+    type Response<F> = PlaceFuture<F>;
+
+    fn poll<S, Req>(&mut self, inner: &mut S, cx: &mut Context<'_>) -> Poll<Result<Place, Error>>
+    where
+        S: Service<Req>,
+        S::Error: Into<BoxError> + 'static,
+    {
+        if !self.place.is_there() {
+            self.place = ready!(self.poll_place(cx))?;
+        }
+        if let Poll::Ready(ready) = inner.poll_ready(cx) {
+            let ready = ready.map_err(Error::from_service);
+            return Poll::Ready(ready.map(|()| std::mem::take(&mut self.place)));
+        }
+        ready!(self.poll_sleep(self.ticket.until(), cx));
+        Poll::Ready(Err(self.give_up()))
+    }
 
     fn give_up(&self) -> Error {
         self.ticket.state().refusal()
     }
-}
-
-impl<S, Req, F, T, E> Future for QueueFuture<S, Req, F>
-where
-    S: Service<Req>,
-    S::Error: Into<BoxError> + 'static,
-    F: Future<Output = Result<T, E>>,
-    E: Into<BoxError> + 'static,
-{
-    type Output = Result<T, Error>;
 
     #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().state;
-        if let StateProj::Waiting { waiting } = state.as_mut().project() {
-            let ready = ready!(waiting.poll_call(cx));
-            let response = match (ready, waiting.request.take()) {
-                (Ok(()), Some(request)) => {
-                    // Before the call, which may panic.
-                    let place = std::mem::take(&mut waiting.place);
-                    let call = waiting.call;
-                    PlaceFuture::called(call(&mut waiting.inner, request, &waiting.tried), place)
-                }
-                (Err(error), _) => PlaceFuture::refused(error),
-                // It did, and somebody polls on.
-                (Ok(()), None) => PlaceFuture::refused(waiting.give_up()),
-            };
-            state.set(State::Settled { response });
-        }
-        match state.project() {
-            StateProj::Settled { response } => response.poll(cx),
-            StateProj::Waiting { .. } => Poll::Pending,
-        }
-    }
-}
-
-impl<S, Req, F: Chosen> Chosen for QueueFuture<S, Req, F> {
-    fn chosen(&self) -> Option<&Arc<Member>> {
-        match &self.state {
-            State::Settled { response } => response.chosen(),
-            State::Waiting { .. } => None,
-        }
+    fn called<F>(inner: F, place: Place) -> PlaceFuture<F> {
+        PlaceFuture::called(inner, place)
     }
 
-    fn is_unsent(&self) -> bool {
-        match &self.state {
-            State::Settled { response } => response.is_unsent(),
-            State::Waiting { .. } => true,
-        }
-    }
-}
-
-impl<S, Req, F> fmt::Debug for QueueFuture<S, Req, F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let waits = matches!(self.state, State::Waiting { .. });
-        f.debug_struct("QueueFuture").field("waits", &waits).finish_non_exhaustive()
+    fn refused<F>(error: Error) -> PlaceFuture<F> {
+        PlaceFuture::refused(error)
     }
 }

@@ -7,7 +7,7 @@ use crate::{sync::atomic::lock, time::Instant};
 
 /// A place, or none. Given back when it drops.
 #[derive(Default)]
-pub(super) struct Place(Option<Arc<State>>);
+pub struct Place(Option<Arc<State>>);
 
 impl Place {
     /// A place that was taken of `state` just now.

@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tower_service::Service;
 
 use super::{
-    future::{PlaceFuture, QueueFuture},
+    future::{PlaceFuture, QueueFuture, Queued},
     place::{Place, Ticket, Turn},
     state::{Entry, State},
 };
@@ -260,9 +260,13 @@ impl<S> ConcurrencyLimit<S, Wait> {
         match self.state.enter_or_wait(self.state.most_pending(), until, now) {
             Entry::Now(place) => QueueFuture::called(call(&mut self.inner, request, tried), place),
             // A clone that is not ready: nothing of the inner service is kept while waiting.
-            Entry::Waits(ticket) => {
-                QueueFuture::waiting(ticket, self.inner.clone(), request, tried.clone(), call)
-            }
+            Entry::Waits(ticket) => QueueFuture::waiting(
+                Queued::new(ticket),
+                self.inner.clone(),
+                request,
+                tried.clone(),
+                call,
+            ),
             Entry::Full => QueueFuture::refused(self.state.refusal()),
         }
     }

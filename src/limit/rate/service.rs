@@ -8,7 +8,7 @@ use tower_service::Service;
 
 use super::{
     cost::{Cost, PerCall},
-    future::WaitFuture,
+    future::{Tokens, WaitFuture},
     layer::{Leased, Refund, Refuse, Wait},
     permit::Permit,
     refund::RefundFuture,
@@ -212,11 +212,11 @@ impl<S, C> RateLimit<S, Wait, C> {
         let state = self.permit.state();
         let cells = state.fitting(self.cost.of(&request));
         match cells.and_then(|cells| state.enter(cells, until)) {
-            Ok(None) => WaitFuture::called(call(&mut self.inner, request, tried)),
+            Ok(None) => WaitFuture::called(call(&mut self.inner, request, tried), ()),
             Ok(Some(ticket)) => {
                 // A clone that is not ready: nothing of the inner service is kept while waiting.
                 let inner = self.inner.clone();
-                WaitFuture::waiting(ticket, inner, request, tried.clone(), call)
+                WaitFuture::waiting(Tokens::new(ticket), inner, request, tried.clone(), call)
             }
             Err(refusal) => WaitFuture::refused(refusal),
         }
