@@ -34,7 +34,7 @@ fn config() -> CircuitBreakerConfig {
         .with_slow_after(secs(60))
 }
 
-/// Until the timer of an open circuit has run.
+/// Until the time of an open circuit is over.
 async fn half_open() {
     sleep(OPEN_FOR + ms(1)).await;
 }
@@ -673,7 +673,7 @@ fn a_runtime_that_dies_while_it_is_open_does_not_keep_it_open() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_timer_of_an_open_circuit_keeps_nothing_alive() {
+async fn an_open_circuit_keeps_nothing_alive() {
     let inner = Inner::new("a:1");
     let layer = CircuitBreakerLayer::new(config().with_open_for(secs(86_400)));
     let service = layer.layer(inner.service());

@@ -24,7 +24,7 @@ pub(super) struct Change {
 }
 
 impl Change {
-    /// Whether vetoes, waiters and the alarm may have to follow.
+    /// Whether vetoes and waiters may have to follow.
     pub(super) fn shows(&self) -> bool {
         self.turned || self.to == CircuitState::HalfOpen
     }

@@ -95,7 +95,7 @@ impl Keys {
                 }
             }
         };
-        // It has a timer and wakers, which are not dropped under a lock.
+        // Whoever waits for it has a waker there, which is not dropped under a lock.
         drop(evicted);
         let shared = Shared::of(circuit);
         if is_new {
