@@ -489,6 +489,7 @@ async fn a_place_taken_by_readiness_below_a_balancer_is_given_back() {
     assert!(!member.is_eligible(), "its only place is taken");
     let mut waits = task::spawn(other.ready());
     assert_pending!(waits.poll());
+    assert!(!waits.is_woken(), "nothing has happened");
     drop(one);
     assert!(waits.is_woken());
     assert_ready!(waits.poll()).unwrap();
