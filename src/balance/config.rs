@@ -70,7 +70,7 @@ impl BalanceConfig {
             return Ok(());
         }
         let message = format!("balance: {}", mistakes.join("; "));
-        Err(Error::unsent(Kind::InvalidConfig).message(message))
+        Err(Error::not_sent(Kind::InvalidConfig).message(message))
     }
 
     pub(super) fn clamped(mut self) -> Self {

@@ -17,9 +17,8 @@ use super::{
 };
 use crate::{
     choose::{Chosen, Tried},
-    error::{BoxError, Error, Kind},
-    member::Member,
-    outcome::{is_answer, is_evidence},
+    error::{BoxError, Error, Fault, Kind},
+    member::{Ending, Member},
 };
 
 pin_project! {
@@ -91,14 +90,14 @@ where
                         }
                         return Poll::Pending;
                     };
-                    if let Some(flight) = this.flight {
-                        match &result {
-                            Ok(_) => flight.land(),
-                            Err(error) if is_answer(error) => flight.land(),
-                            Err(error) => flight.fail(is_evidence(error)),
+                    return Poll::Ready(match (result, this.flight) {
+                        (Ok(response), Some(flight)) => {
+                            flight.land();
+                            Ok(response)
                         }
-                    }
-                    return Poll::Ready(result.map_err(Error::from_service));
+                        (Err(error), Some(flight)) => Err(flight.fail(error)),
+                        (result, None) => result.map_err(Error::from_service),
+                    });
                 }
                 StateProj::Choosing => {
                     let Some(unsent) = this.unsent else {
@@ -263,19 +262,31 @@ impl Flight {
         self.member.observe(self.elapsed());
     }
 
+    /// Ended in an error, which names the member from now on.
     #[cold]
-    fn fail(&mut self, is_evidence: bool) {
-        if is_evidence {
-            self.member.observe_failure(self.elapsed());
+    fn fail<E: Into<BoxError> + 'static>(&mut self, error: E) -> Error {
+        let error = Error::from_service(error);
+        match error.fault() {
+            Fault::Endpoint if error.kind() != Kind::Plugin => {
+                self.member.observe_failure(self.elapsed());
+            }
+            Fault::Endpoint if self.began != NOT_YET => self.member.observe(self.elapsed()),
+            Fault::Cancelled if self.began != NOT_YET => {
+                self.member.observe_abandoned(self.elapsed());
+            }
+            _ => {}
         }
         self.began = LANDED;
         self.member.land();
+        error.or_at_endpoint(self.member.shared_key())
     }
 
     #[cold]
     fn abandon(&self) {
-        if self.began != NOT_YET {
-            self.member.observe_abandoned(self.elapsed());
+        match Ending::of_flight(&self.member) {
+            _ if self.began == NOT_YET => {}
+            Ending::TimedOut => self.member.observe_failure(self.elapsed()),
+            Ending::Cancelled => self.member.observe_abandoned(self.elapsed()),
         }
         self.member.land();
     }

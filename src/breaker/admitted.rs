@@ -9,7 +9,7 @@ use super::{
     machine::Ended,
     word::Ticket,
 };
-use crate::{outcome::Outcome, sync::Lease, time};
+use crate::{member::Ending, outcome::Outcome, sync::Lease, time};
 
 /// The right to make one call. Settles exactly once: with the call's outcome or, when dropped, as
 /// the config says of cancelled calls, so that a cancelled probe gives its place back.
@@ -193,13 +193,24 @@ impl Admitted {
         }
     }
 
+    /// The call was cut short, by whom is no matter: the policy decides what that says.
     #[cold]
     #[inline(never)]
-    fn abandon(&mut self) {
+    pub(super) fn cancel(&mut self) {
         if let Some(lease) = self.lease.take() {
             let failed = self.took(lease.core(), lease.core().cancelled_after());
             let outcome = if failed { Outcome::Failure } else { Outcome::Ignored };
             Self::settle_slowly(&lease, self.ticket, outcome, false);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn abandon(&mut self) {
+        let ending = self.lease.as_ref().map(|lease| lease.core().ending());
+        match (ending, self.ticket.has_begun()) {
+            (Some(Ending::TimedOut), true) => self.settle(Outcome::Failure),
+            _ => self.cancel(),
         }
     }
 }

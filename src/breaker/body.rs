@@ -57,11 +57,13 @@ where
     ) -> Result<Self::Response, Err> {
         let outcome = judge(&self.head, &result);
         let goes_on = match &result {
-            Ok(response) => outcome == Outcome::Success && !response.body().is_end_stream(),
+            Ok(response) => outcome == Some(Outcome::Success) && !response.body().is_end_stream(),
             Err(_) => false,
         };
-        if !goes_on {
-            admitted.settle(outcome);
+        match outcome {
+            _ if goes_on => {}
+            Some(outcome) => admitted.settle(outcome),
+            None => admitted.cancel(),
         }
         let slow = goes_on && admitted.goes_on();
         let call = std::mem::replace(admitted, Admitted::nothing());

@@ -80,7 +80,7 @@ impl CircuitBreakerConfig {
         if mistakes.is_empty() {
             return Ok(());
         }
-        Err(Error::unsent(Kind::InvalidConfig)
+        Err(Error::not_sent(Kind::InvalidConfig)
             .message(format!("circuit breaker: {}", mistakes.join("; "))))
     }
 

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     error::{Error, Kind},
-    member::{Member, Reason, Veto},
+    member::{Ending, Member, Reason, Veto},
     sync::{Leases, WaitList, lock, random_fraction},
     time::{self, Clock, Instant},
 };
@@ -127,6 +127,14 @@ impl Circuit {
 
     pub(super) fn is_of(&self, member: &Arc<Member>) -> bool {
         self.bound.as_ref().is_some_and(|bound| Arc::ptr_eq(bound.open.member(), member))
+    }
+
+    /// Which end a call came to that is dropped just now.
+    pub(super) fn ending(&self) -> Ending {
+        match &self.bound {
+            Some(bound) => Ending::at(bound.open.member()),
+            None => Ending::above(),
+        }
     }
 
     pub(super) fn is_bound(&self) -> bool {

@@ -44,7 +44,10 @@ where
 
     #[inline(always)]
     fn settle(&self, admitted: &mut Admitted, result: Result<Res, Err>) -> Result<Res, Err> {
-        admitted.settle(judge(&self.classify, &result));
+        match judge(&self.classify, &result) {
+            Some(outcome) => admitted.settle(outcome),
+            None => admitted.cancel(),
+        }
         result
     }
 }

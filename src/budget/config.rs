@@ -207,7 +207,7 @@ impl BudgetConfig {
             return Ok(());
         }
         let message = format!("retry budget: {}", mistakes.join("; "));
-        Err(Error::unsent(Kind::InvalidConfig).message(message))
+        Err(Error::not_sent(Kind::InvalidConfig).message(message))
     }
 }
 

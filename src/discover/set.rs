@@ -37,7 +37,7 @@ impl EndpointSet {
         endpoints.sort_by(|a, b| a.key().cmp(b.key()));
         let mut keys = HashSet::new();
         if let Some(twice) = endpoints.iter().find(|endpoint| !keys.insert(endpoint.key())) {
-            return Err(Error::unsent(Kind::InvalidConfig).message(format!(
+            return Err(Error::not_sent(Kind::InvalidConfig).message(format!(
                 "two endpoints have the key `{}`; give each a key of its own with \
                  `Endpoint::with_key`, or name the address once",
                 twice.key()

@@ -79,7 +79,7 @@ impl FromStr for Address {
             // before an `@`, since it may be a secret.
             let shown = text.rsplit_once('@').map_or(text, |(_, host)| host);
             let shown: String = shown.escape_debug().take(64).collect();
-            Error::unsent(Kind::InvalidConfig).message(format!(
+            Error::not_sent(Kind::InvalidConfig).message(format!(
                 "cannot use the address `{shown}`: {problem}; write `http://host:port/path`, \
                  `host:port` or `unix:/path`"
             ))

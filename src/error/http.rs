@@ -1,7 +1,5 @@
 //! An error as an HTTP response, and the errors of HTTP clients.
 
-use std::error::Error as StdError;
-
 use http::{
     HeaderValue, Response, StatusCode,
     header::{CONTENT_TYPE, RETRY_AFTER},
@@ -19,6 +17,7 @@ impl Error {
     /// | 503 | every other refusal, and no endpoint to go to |
     /// | 504 | a deadline |
     /// | 502 | an endpoint that failed |
+    /// | 400 | a request that cannot be sent as it is |
     /// | 500 | a config that cannot work |
     ///
     /// With `Retry-After`, rounded up to seconds, where the moment is known. The body is the code
@@ -65,21 +64,10 @@ impl Error {
             Kind::RetryExhausted => {
                 self.history().last().map_or(StatusCode::BAD_GATEWAY, Self::http_status)
             }
+            Kind::InvalidRequest => StatusCode::BAD_REQUEST,
             Kind::InvalidConfig => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
-}
-
-/// An error and what caused it, down to the first cause.
-pub(crate) fn causes<'a>(
-    error: &'a (dyn StdError + 'static),
-) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |&error| error.source())
-}
-
-/// The first cause of an error.
-pub(crate) fn root<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
-    causes(error).last().unwrap_or(error)
 }
 
 #[cfg(test)]
@@ -99,10 +87,10 @@ mod tests {
         assert_eq!(status(Error::refused(Kind::CircuitOpen)), 503);
         assert_eq!(status(Error::refused(Kind::Overloaded)), 503);
         assert_eq!(status(Error::refused(Kind::Timeout)), 503);
-        assert_eq!(status(Error::unsent(Kind::NoEndpoints)), 503);
+        assert_eq!(status(Error::not_sent(Kind::NoEndpoints)), 503);
         assert_eq!(status(Error::failed(Kind::Timeout)), 504);
         assert_eq!(status(Error::failed(Kind::Service)), 502);
-        assert_eq!(status(Error::unsent(Kind::InvalidConfig)), 500);
+        assert_eq!(status(Error::not_sent(Kind::InvalidConfig)), 500);
         let attempts = vec![Error::failed(Kind::Connection)];
         assert_eq!(status(Error::exhausted(attempts, Error::failed(Kind::Timeout))), 504);
     }

@@ -29,10 +29,13 @@ pub enum Kind {
     Service,
     /// Several attempts failed. [`Error::history`](super::Error::history) has the error of each.
     RetryExhausted,
-    /// An address, a config or a request that cannot work.
+    /// An address, a config or a use of a client that cannot work.
     InvalidConfig,
     /// The service cannot run: there is no runtime for its background task.
     Unavailable,
+    /// What the caller sent cannot be sent on: its body failed or is too long, or its path is not
+    /// allowed.
+    InvalidRequest,
 }
 
 impl Kind {
@@ -57,6 +60,7 @@ impl Kind {
             Self::RetryExhausted => "RETRY_EXHAUSTED",
             Self::InvalidConfig => "INVALID_CONFIG",
             Self::Unavailable => "SERVICE_UNAVAILABLE",
+            Self::InvalidRequest => "INVALID_REQUEST",
         }
     }
 
@@ -73,6 +77,7 @@ impl Kind {
             Self::Plugin | Self::Service | Self::RetryExhausted => "PLUGIN_1203",
             Self::InvalidConfig => "CONFIG_1703",
             Self::Unavailable => "REGISTRY_1901",
+            Self::InvalidRequest => "PLUGIN_1208",
         }
     }
 
@@ -92,10 +97,11 @@ impl Kind {
             Self::RetryExhausted => "all attempts failed",
             Self::InvalidConfig => "invalid configuration",
             Self::Unavailable => "no runtime: the first call must be made inside a tokio runtime",
+            Self::InvalidRequest => "the request cannot be sent as it is",
         }
     }
 
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::NoEndpoints,
         Self::AllEndpointsDown,
         Self::CircuitOpen,
@@ -110,6 +116,7 @@ impl Kind {
         Self::RetryExhausted,
         Self::InvalidConfig,
         Self::Unavailable,
+        Self::InvalidRequest,
     ];
 }
 

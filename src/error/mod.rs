@@ -4,12 +4,15 @@
 mod http;
 
 #[cfg(feature = "http")]
-pub(crate) use self::http::{causes, root};
+pub(crate) use self::foreign::{causes, root};
 
+mod fault;
+mod foreign;
 mod kind;
 
 use std::{any::Any, error::Error as StdError, fmt, num::NonZeroU64, sync::Arc, time::Duration};
 
+pub(crate) use self::fault::Fault;
 pub use self::kind::Kind;
 
 use crate::time::{self, Instant};
@@ -99,15 +102,20 @@ impl Error {
     }
 
     /// A failure before anything was sent.
-    pub(crate) const fn unsent(kind: Kind) -> Self {
+    pub(crate) const fn not_sent(kind: Kind) -> Self {
         Self::from_word(kind as u64 | Word::UNSENT)
     }
 
     /// A failure before anything was sent that says nothing about an endpoint: a caller's mistake,
     /// or a deadline that had passed already.
-    #[cfg(any(test, feature = "http"))]
     pub(crate) const fn blameless(kind: Kind) -> Self {
         Self::from_word(kind as u64 | Word::UNSENT | Word::BLAMELESS)
+    }
+
+    /// The same failure, of which the endpoint is not the cause. See [`Fault`] for whose it is then.
+    pub(crate) fn without_blame(mut self) -> Self {
+        self.word |= Word::BLAMELESS;
+        self
     }
 
     /// A guard of ours said no.
@@ -185,6 +193,9 @@ impl Error {
         if earlier.iter().chain([&last]).all(Self::is_refused) {
             error.word |= Word::REFUSED;
         }
+        if !earlier.iter().chain([&last]).any(Self::is_evidence) {
+            error.word |= Word::BLAMELESS;
+        }
         // Where all refused, the first to be free again is who matters.
         let first = earlier.iter().filter(|_| error.is_refused());
         let at = first.chain([&last]).filter_map(Self::retry_instant).min();
@@ -196,6 +207,11 @@ impl Error {
         rest.source = Some(Arc::new(last.clone()));
         rest.history = earlier.into_iter().chain([last]).collect();
         error
+    }
+
+    /// Names the endpoint, unless something nearer to it did.
+    pub(crate) fn or_at_endpoint(self, key: &Arc<str>) -> Self {
+        if self.endpoint_key().is_some() { self } else { self.at_endpoint(key) }
     }
 
     fn rest_mut(&mut self) -> &mut Rest {
@@ -228,8 +244,24 @@ impl Error {
     fn from_box(error: BoxError) -> Self {
         match error.downcast::<Self>() {
             Ok(ours) => *ours,
-            Err(error) => Self::failed(Kind::Service).caused_by(error),
+            Err(error) => foreign::adopt(error),
         }
+    }
+
+    /// What `error` is, without what it tells: the kind and the fault of one of ours, or of an error
+    /// of another crate that is known here. Allocates nothing.
+    pub(crate) fn outline<E: 'static>(error: &E) -> Self {
+        let error = error as &dyn Any;
+        let boxed = error.downcast_ref::<BoxError>();
+        let ours = error.downcast_ref::<Self>();
+        if let Some(ours) = ours.or_else(|| boxed.and_then(|error| error.downcast_ref::<Self>())) {
+            return Self { word: ours.word, rest: None };
+        }
+        let known = match boxed {
+            Some(error) => foreign::recognise(&**error),
+            None => foreign::recognise_any(error),
+        };
+        known.unwrap_or(Self::failed(Kind::Service))
     }
 
     /// The error of ours in `error`, which may be one, or a [`BoxError`] with one inside.
@@ -257,8 +289,8 @@ impl Error {
     }
 
     /// A stable code, such as `CIRCUIT_1401`: those of the Go plugin manager that this crate
-    /// replaces, so that dashboards and alerts stay. Only `RATELIMIT_1502` it does not know: it has
-    /// no limit of calls at once.
+    /// replaces, so that dashboards and alerts stay. Two it does not know: `RATELIMIT_1502`, of a limit
+    /// of calls at once, and `PLUGIN_1208`, of a request that cannot be sent.
     pub fn code(&self) -> &'static str {
         self.kind().code()
     }
@@ -286,13 +318,6 @@ impl Error {
     /// passed, `None` where it is not known.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_instant().map(|at| at.saturating_duration_since(time::now()))
-    }
-
-    /// Whether this says anything about an endpoint. A refusal does not, nor a mistake of the
-    /// caller, nor a program that is not set up.
-    pub(crate) fn is_evidence(&self) -> bool {
-        let blameless = self.word.get() & (Word::REFUSED | Word::BLAMELESS) != 0;
-        !blameless && !matches!(self.kind(), Kind::InvalidConfig | Kind::Unavailable)
     }
 
     pub(crate) fn retry_instant(&self) -> Option<Instant> {
@@ -393,7 +418,7 @@ mod tests {
     #[test]
     fn every_kind_survives_the_word() {
         for kind in Kind::ALL {
-            for error in [Error::failed(kind), Error::unsent(kind), Error::refused(kind)] {
+            for error in [Error::failed(kind), Error::not_sent(kind), Error::refused(kind)] {
                 assert_eq!(error.kind(), kind);
                 let timed = error.clone().retry_at(time::now() + Duration::from_secs(5));
                 assert_eq!((timed.kind(), timed.is_refused()), (kind, error.is_refused()));

@@ -122,7 +122,7 @@ impl Attempts {
             return Ok(());
         }
         let message = format!("failover: {}", mistakes.join("; "));
-        Err(Error::unsent(Kind::InvalidConfig).message(message))
+        Err(Error::not_sent(Kind::InvalidConfig).message(message))
     }
 
     pub(super) fn clamped(mut self) -> Self {

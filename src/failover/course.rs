@@ -105,7 +105,7 @@ impl<S, Req> Course<S, Req> {
             self.attempt = Some(Timer::at(time::later(time::now(), timeout)));
         }
         let late = |kind: &str, limit: Duration| {
-            let error = if inner.is_unsent() { Error::unsent } else { Error::failed };
+            let error = if inner.is_unsent() { Error::not_sent } else { Error::failed };
             let error = error(Kind::Timeout).message(format!("{kind} took longer than {limit:?}"));
             match inner.chosen() {
                 Some(member) => error.at_endpoint(member.shared_key()),
@@ -255,7 +255,7 @@ impl<S, Req> Course<S, Req> {
                 time::now().saturating_duration_since(self.start)
             );
             let unsent = self.errors.iter().all(Error::is_unsent);
-            let error = if unsent { Error::unsent } else { Error::failed };
+            let error = if unsent { Error::not_sent } else { Error::failed };
             let error = error(Kind::Timeout).message(message);
             return Poll::Ready(Err(self.too_late(error)));
         }

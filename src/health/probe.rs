@@ -115,7 +115,7 @@ impl RetryChecks {
             return Ok(());
         }
         let text = format!("health: {}", mistakes.join("; "));
-        Err(Error::unsent(Kind::InvalidConfig).message(text))
+        Err(Error::not_sent(Kind::InvalidConfig).message(text))
     }
 
     /// The nearest sane values.

@@ -87,7 +87,7 @@ where
                 "no networks such as `10.0.0.0/8` or `::ffff:10.0.0.0/104`: {}",
                 mistakes.join(", ")
             );
-            return Err(Error::unsent(Kind::InvalidConfig).message(text));
+            return Err(Error::not_sent(Kind::InvalidConfig).message(text));
         }
         self.trusted = trusted.into();
         Ok(self)

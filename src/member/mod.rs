@@ -3,6 +3,7 @@
 //! A [`Member`] lives in an `Arc` and survives every rebuild of the set, so counts, verdicts and
 //! estimates are never lost to an update. Requests touch only the few words in [`Hot`].
 
+mod ending;
 mod signal;
 mod veto;
 
@@ -23,8 +24,11 @@ use crate::{
     time::{self, Clock, Instant},
 };
 
-pub(crate) use self::signal::Signal;
 pub use self::veto::{Reason, Veto};
+pub(crate) use self::{
+    ending::{Ending, attempt_timed_out},
+    signal::Signal,
+};
 
 /// An endpoint in a running set.
 ///

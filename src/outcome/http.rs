@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use http::{HeaderMap, Response, StatusCode};
 
-use super::{Classify, Outcome};
-use crate::wire::{self, Pushback};
+use super::{Classify, Outcome, fault};
+use crate::{
+    error::Fault,
+    wire::{self, Pushback},
+};
 
 /// Judges HTTP responses by their status, and gRPC answers that consist of a head by theirs.
 ///
 /// 429, and 503 with a `Retry-After`, are [`Outcome::Overload`]; every other 5xx and every `Err` is
-/// a failure; the rest is a success, since 4xx is the caller's mistake. Where a `RateLimit` says
+/// a failure, except an `Err` that the caller caused, which is [`Outcome::Ignored`]; the rest is a
+/// success, since 4xx is the caller's mistake. Where a `RateLimit` says
 /// that nothing remains, its reset stands in for a `Retry-After`.
 ///
 /// Of gRPC, `RESOURCE_EXHAUSTED` is an overload, and so is `UNAVAILABLE` with a
@@ -27,10 +31,12 @@ use crate::wire::{self, Pushback};
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HttpClassify;
 
-impl<B, E> Classify<Response<B>, E> for HttpClassify {
+impl<B, E: 'static> Classify<Response<B>, E> for HttpClassify {
     fn classify(&self, result: Result<&Response<B>, &E>) -> Outcome {
-        let Ok(response) = result else {
-            return Outcome::Failure;
+        let response = match result {
+            Ok(response) => response,
+            Err(error) if fault(error) == Fault::Endpoint => return Outcome::Failure,
+            Err(_) => return Outcome::Ignored,
         };
         let (status, headers) = (response.status(), response.headers());
         match status {

@@ -10,7 +10,7 @@ pub use self::http::HttpClassify;
 #[cfg(feature = "http")]
 pub(crate) use self::http::of_grpc;
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, Fault, Kind};
 
 /// The verdict on one finished call, as a guard counts it.
 ///
@@ -102,34 +102,38 @@ impl<Res, Err: 'static> Classify<Res, Err> for ErrIsFailure {
     }
 }
 
-/// Judges by the rule, except for what is no evidence whatever the rule says: our refusals, and
-/// what was not sent for a reason that is not the endpoint's.
+/// Judges by the rule, except for what is no evidence whatever the rule says: our refusals, what the
+/// caller did, and what a connection did that had been idle. `None` is a call that was cut short by its
+/// own deadline: it counts as one that was dropped.
 #[inline]
-pub(crate) fn judge<C, Res, Err>(classify: &C, result: &Result<Res, Err>) -> Outcome
+pub(crate) fn judge<C, Res, Err>(classify: &C, result: &Result<Res, Err>) -> Option<Outcome>
 where
     C: Classify<Res, Err>,
     Err: 'static,
 {
     match result {
-        Ok(response) => classify.classify(Ok(response)),
-        Err(error) if !is_evidence(error) => Outcome::Ignored,
-        Err(error) => classify.classify(Err(error)),
+        Ok(response) => Some(classify.classify(Ok(response))),
+        Err(error) => match fault(error) {
+            Fault::Endpoint => Some(classify.classify(Err(error))),
+            Fault::Cancelled => None,
+            Fault::Guard | Fault::Caller | Fault::Connection => Some(Outcome::Ignored),
+        },
     }
 }
 
-/// Whether `error` may say something about an endpoint.
-pub(crate) fn is_evidence<E: 'static>(error: &E) -> bool {
-    Error::find(error).is_none_or(Error::is_evidence)
+/// Whose fault `error` is.
+pub(crate) fn fault<E: 'static>(error: &E) -> Fault {
+    Error::outline(error).fault()
 }
 
 /// Whether `error` is what a plugin answered.
 pub(crate) fn is_answer<E: 'static>(error: &E) -> bool {
-    Error::find(error).is_some_and(|error| error.kind() == Kind::Plugin)
+    Error::outline(error).kind() == Kind::Plugin
 }
 
 /// Whether `error` is a refusal of ours.
 pub(crate) fn is_refusal<E: 'static>(error: &E) -> bool {
-    Error::find(error).is_some_and(Error::is_refused)
+    fault(error) == Fault::Guard
 }
 
 /// Prints the type of a rule, since a closure has no other name.

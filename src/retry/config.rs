@@ -183,7 +183,7 @@ impl RetryConfig {
             return Ok(());
         }
         let message = format!("retry: {}", mistakes.join("; "));
-        Err(Error::unsent(Kind::InvalidConfig).message(message))
+        Err(Error::not_sent(Kind::InvalidConfig).message(message))
     }
 
     pub(super) fn clamped(mut self) -> Self {

@@ -1,7 +1,7 @@
 use std::{fmt, time::Duration};
 
 use crate::{
-    error::{Error, Kind},
+    error::{Error, Fault, Kind},
     outcome::{Classify, Outcome, TypeName, is_answer},
 };
 
@@ -141,13 +141,10 @@ impl<Res, Err: 'static> Judge<Res, Err> for ByKind {
 }
 
 pub(super) fn of_error<E: 'static>(error: &E) -> Verdict {
-    let Some(error) = Error::find(error) else {
-        return Verdict::FAILED;
-    };
-    let verdict = match error.kind() {
-        Kind::Plugin | Kind::InvalidConfig | Kind::Unavailable | Kind::RetryExhausted => {
-            return Verdict::FINAL;
-        }
+    let outline = Error::outline(error);
+    let verdict = match outline.kind() {
+        Kind::Plugin | Kind::RetryExhausted => return Verdict::FINAL,
+        _ if matches!(outline.fault(), Fault::Caller | Fault::Cancelled) => return Verdict::FINAL,
         Kind::RateLimited
         | Kind::Overloaded
         | Kind::CircuitOpen
@@ -158,8 +155,9 @@ pub(super) fn of_error<E: 'static>(error: &E) -> Verdict {
         | Kind::Connection
         | Kind::Transport
         | Kind::Service => Verdict::FAILED,
+        Kind::InvalidConfig | Kind::InvalidRequest | Kind::Unavailable => return Verdict::FINAL,
     };
-    asked(verdict, error.retry_after())
+    asked(verdict, Error::find(error).and_then(Error::retry_after))
 }
 
 fn asked(verdict: Verdict, retry_after: Option<Duration>) -> Verdict {
@@ -196,7 +194,7 @@ where
         let outcome = match result {
             // An error that is an answer would be the same again.
             Err(error) if is_answer(error) => return Verdict::FINAL,
-            Err(error) if Error::find(error).is_some_and(is_final) => return Verdict::FINAL,
+            Err(error) if is_final(&Error::outline(error)) => return Verdict::FINAL,
             result => self.0.classify(result),
         };
         let verdict = match outcome {
@@ -217,7 +215,8 @@ where
 /// Whether an error of ours is not for a rule to judge: it would be the same again, or was tried
 /// again already.
 fn is_final(error: &Error) -> bool {
-    !error.is_evidence() || error.kind() == Kind::RetryExhausted
+    !matches!(error.fault(), Fault::Endpoint | Fault::Connection)
+        || error.kind() == Kind::RetryExhausted
 }
 
 impl<C> fmt::Debug for ByOutcome<C> {

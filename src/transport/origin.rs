@@ -1,7 +1,6 @@
 //! Makes any HTTP client a transport.
 
 use std::{
-    error::Error as StdError,
     fmt,
     pin::Pin,
     sync::Arc,
@@ -19,7 +18,7 @@ use tower_service::Service;
 use crate::{
     connect::Connect,
     endpoint::Address,
-    error::{BoxError, Error, Kind, causes, root},
+    error::{BoxError, Error, Kind},
     member::Member,
 };
 
@@ -148,7 +147,7 @@ impl Target {
 
     fn uri_of(&self, uri: &Uri) -> Result<Uri, Error> {
         let Some((scheme, authority)) = &self.origin else {
-            return Err(Error::unsent(Kind::InvalidConfig).message(
+            return Err(Error::not_sent(Kind::InvalidConfig).message(
                 "`OriginLayer` needs an address with a host, such as `http://10.0.0.1:8080`; for a \
                  socket use a connector of its own",
             ));
@@ -177,28 +176,16 @@ impl Target {
 
 fn unusable(error: impl Into<BoxError> + fmt::Display) -> Error {
     let message = format!("the address and the path of the request make no URL: {error}");
-    Error::unsent(Kind::InvalidConfig).message(message).caused_by(error)
+    Error::not_sent(Kind::InvalidConfig).message(message).caused_by(error)
 }
 
 /// The error of the client, as ours.
 fn failed<E: Into<BoxError> + 'static>(error: E, target: Option<&Target>) -> Error {
-    let mut error = Error::from_service(error);
-    if error.kind() == Kind::Service && is_connect(&error) {
-        error = Error::unsent(Kind::Connection)
-            .message(format!("cannot connect: {}", root(&error)))
-            .caused_by(error);
-    }
+    let error = Error::from_service(error);
     match target {
-        Some(target) if error.endpoint().is_none() => error.at_endpoint(&target.key),
-        _ => error,
+        Some(target) => error.or_at_endpoint(&target.key),
+        None => error,
     }
-}
-
-/// Whether a client of hyper-util says so somewhere in the error.
-fn is_connect(error: &(dyn StdError + 'static)) -> bool {
-    causes(error)
-        .filter_map(|error| error.downcast_ref::<hyper_util::client::legacy::Error>())
-        .any(hyper_util::client::legacy::Error::is_connect)
 }
 
 pin_project! {

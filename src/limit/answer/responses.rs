@@ -42,6 +42,7 @@ pub(super) fn grpc<B: Default>(error: &Error, content_type: &HeaderValue) -> Res
 /// The codes of gRPC.
 fn grpc_status(error: &Error) -> u16 {
     const UNKNOWN: u16 = 2;
+    const INVALID_ARGUMENT: u16 = 3;
     const DEADLINE_EXCEEDED: u16 = 4;
     const RESOURCE_EXHAUSTED: u16 = 8;
     const INTERNAL: u16 = 13;
@@ -49,6 +50,7 @@ fn grpc_status(error: &Error) -> u16 {
     match error.kind() {
         Kind::RateLimited | Kind::Overloaded => RESOURCE_EXHAUSTED,
         Kind::Timeout => DEADLINE_EXCEEDED,
+        Kind::InvalidRequest => INVALID_ARGUMENT,
         Kind::InvalidConfig => INTERNAL,
         // What the last attempt says, since it is the latest news.
         Kind::RetryExhausted => error.history().last().map_or(UNAVAILABLE, grpc_status),
@@ -68,7 +70,7 @@ mod tests {
         assert_eq!(grpc_status(&Error::refused(Kind::CircuitOpen)), 14);
         assert_eq!(grpc_status(&Error::failed(Kind::Timeout)), 4);
         assert_eq!(grpc_status(&Error::failed(Kind::Service)), 2);
-        assert_eq!(grpc_status(&Error::unsent(Kind::InvalidConfig)), 13);
+        assert_eq!(grpc_status(&Error::not_sent(Kind::InvalidConfig)), 13);
         let attempts = vec![Error::failed(Kind::Connection)];
         assert_eq!(grpc_status(&Error::exhausted(attempts, Error::failed(Kind::Timeout))), 4);
     }

@@ -59,7 +59,7 @@ impl ConcurrencyLimitConfig {
              take the endpoint out instead",
             self.max
         );
-        Err(Error::unsent(Kind::InvalidConfig).message(text))
+        Err(Error::not_sent(Kind::InvalidConfig).message(text))
     }
 }
 

@@ -166,7 +166,7 @@ impl Keys {
     /// Other quotas from now on, if there is room for them.
     pub(super) fn set(&self, quotas: Quotas) -> Result<(), Error> {
         if matches!(self.table, Tables::One(_)) && quotas.iter().nth(1).is_some() {
-            return Err(Error::unsent(Kind::InvalidConfig).message(
+            return Err(Error::not_sent(Kind::InvalidConfig).message(
                 "a keyed limit that was made with one quota has no room for several; \
                  make a new layer, or make it with as many",
             ));

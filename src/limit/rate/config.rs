@@ -91,7 +91,7 @@ impl RateLimitConfig {
             return Ok(());
         }
         let text = format!("rate limit: {}", mistakes.join("; "));
-        Err(Error::unsent(Kind::InvalidConfig).message(text))
+        Err(Error::not_sent(Kind::InvalidConfig).message(text))
     }
 
     /// The quota, whether it is enabled or not. What is out of range becomes the nearest sane value:

@@ -268,7 +268,7 @@ pub(in crate::limit) fn free_at(anchor: &Anchor, now: u64, retry_after: u64) -> 
 /// So many tokens never fit.
 #[cold]
 pub(in crate::limit) fn never(never: NeverFits) -> Error {
-    Error::unsent(Kind::InvalidConfig).message(format!(
+    Error::not_sent(Kind::InvalidConfig).message(format!(
         "{} tokens at once never fit: the burst is {}; raise `burst`, or take fewer",
         never.cells, never.burst
     ))

@@ -108,7 +108,7 @@ impl HttpConfig {
             return Ok(());
         }
         let message = format!("http: {}", mistakes.join("; "));
-        Err(Error::unsent(Kind::InvalidConfig).message(message))
+        Err(Error::not_sent(Kind::InvalidConfig).message(message))
     }
 
     pub(super) fn clamped(mut self) -> Self {

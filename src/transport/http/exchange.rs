@@ -97,7 +97,7 @@ impl Future for Exchange {
         let mut this = self.as_mut().project();
         if this.timer.is_none() {
             if tokio::runtime::Handle::try_current().is_err() {
-                return Poll::Ready(Err(Error::unsent(Kind::Unavailable)));
+                return Poll::Ready(Err(Error::not_sent(Kind::Unavailable)));
             }
             this.timer.set(Some(tokio::time::sleep_until(*this.until)));
         }
@@ -167,7 +167,7 @@ impl Exchange {
             }
         }
         let error = if this.sending.give_up() {
-            Error::unsent(Kind::Timeout)
+            Error::not_sent(Kind::Timeout)
         } else {
             Error::failed(Kind::Timeout)
         };
@@ -192,7 +192,7 @@ fn too_long(config: &HttpConfig) -> Error {
 /// What it means that there is no answer.
 fn broken(error: legacy::Error, begun: bool, config: &HttpConfig) -> Error {
     let new = |kind| {
-        if begun { Error::failed(kind) } else { Error::unsent(kind) }
+        if begun { Error::failed(kind) } else { Error::not_sent(kind) }
     };
     let cause = root(&error);
     let protocol = causes(&error)

@@ -152,5 +152,5 @@ fn header_value(name: &str, value: &str) -> Result<HeaderValue, Error> {
 }
 
 fn unusable(problem: String) -> Error {
-    Error::unsent(Kind::InvalidConfig).message(problem)
+    Error::not_sent(Kind::InvalidConfig).message(problem)
 }

@@ -1,0 +1,116 @@
+use super::{BoxError, Error, Kind, Word};
+
+/// Whose fault a failed call is. Exactly one of these, for every error path of the crate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The endpoint's: evidence for breakers, health and budgets.
+    Endpoint,
+    /// A connection's that had been used before: it says that the connection is dead, not the
+    /// endpoint. An idempotent call may be sent again.
+    Connection,
+    /// The caller's: its body, its misuse of a client, a deadline that had passed, a config.
+    Caller,
+    /// Nobody's yet: the deadline or the overall limit of the call ended it on its way. Counts as a
+    /// call that was dropped.
+    Cancelled,
+    /// Ours: a guard said no.
+    Guard,
+}
+
+impl Error {
+    pub(crate) fn fault(&self) -> Fault {
+        let has = |bit| self.word.get() & bit != 0;
+        match self.kind() {
+            _ if has(Word::REFUSED) => Fault::Guard,
+            Kind::InvalidConfig | Kind::InvalidRequest | Kind::Unavailable => Fault::Caller,
+            _ if !has(Word::BLAMELESS) => Fault::Endpoint,
+            Kind::Connection => Fault::Connection,
+            Kind::Timeout if !has(Word::UNSENT) => Fault::Cancelled,
+            _ => Fault::Caller,
+        }
+    }
+
+    /// Whether this says anything about an endpoint.
+    pub(crate) fn is_evidence(&self) -> bool {
+        self.fault() == Fault::Endpoint
+    }
+
+    /// Makes the error of a call that never reached its endpoint, such as one for which no connection
+    /// could be made.
+    ///
+    /// For a transport of your own. The kind is [`Kind::Connection`] and
+    /// [`is_unsent`](Self::is_unsent) is true, so the call may go to another endpoint whatever it
+    /// does. Counts as a failure of the endpoint.
+    ///
+    /// ```
+    /// use tower_upstream::{Error, Kind};
+    /// let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+    /// let error = Error::unsent(refused);
+    /// assert!(error.kind() == Kind::Connection && error.is_unsent());
+    /// ```
+    pub fn unsent(source: impl Into<BoxError>) -> Self {
+        Self::not_sent(Kind::Connection).with_source("the call could not be sent", source)
+    }
+
+    /// Makes the error of a call that failed because a connection that had been idle was dead.
+    ///
+    /// For a transport of your own. The kind is [`Kind::Connection`]. Does not count against the
+    /// endpoint, and an idempotent call may be sent again. An error on a fresh connection is the
+    /// endpoint's: return that error as it is.
+    ///
+    /// ```
+    /// use tower_upstream::{Error, Kind};
+    /// let error = Error::connection("reset by peer");
+    /// assert!(error.kind() == Kind::Connection && !error.is_unsent());
+    /// ```
+    pub fn connection(source: impl Into<BoxError>) -> Self {
+        let error = Self::failed(Kind::Connection).without_blame();
+        error.with_source("an idle connection had broken", source)
+    }
+
+    /// Makes the error of a call that failed because of what its caller sent, such as a body that
+    /// broke off.
+    ///
+    /// For a transport of your own. The kind is [`Kind::InvalidRequest`]. Does not count against the
+    /// endpoint, and the call is not sent again.
+    ///
+    /// ```
+    /// use tower_upstream::{Error, Kind};
+    /// let error = Error::caller("the upload was aborted");
+    /// assert_eq!(error.kind(), Kind::InvalidRequest);
+    /// ```
+    pub fn caller(source: impl Into<BoxError>) -> Self {
+        Self::failed(Kind::InvalidRequest)
+            .without_blame()
+            .with_source("the request cannot be sent as it is", source)
+    }
+
+    fn with_source(self, what: &str, source: impl Into<BoxError>) -> Self {
+        let source = source.into();
+        self.message(format!("{what}: {source}")).caused_by(source)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_is_somebodys_fault() {
+        let timeout = Error::failed(Kind::Timeout);
+        for (error, fault) in [
+            (Error::refused(Kind::RateLimited), Fault::Guard),
+            (Error::failed(Kind::RateLimited), Fault::Endpoint),
+            (Error::not_sent(Kind::Connection), Fault::Endpoint),
+            (Error::unsent("refused"), Fault::Endpoint),
+            (Error::connection("reset"), Fault::Connection),
+            (Error::caller("too long"), Fault::Caller),
+            (Error::not_sent(Kind::InvalidConfig), Fault::Caller),
+            (timeout.clone(), Fault::Endpoint),
+            (timeout.without_blame(), Fault::Cancelled),
+            (Error::blameless(Kind::Timeout), Fault::Caller),
+        ] {
+            assert_eq!(error.fault(), fault, "{error:?}");
+        }
+    }
+}
