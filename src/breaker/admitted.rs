@@ -51,9 +51,25 @@ impl Admitted {
             return;
         };
         let circuit = lease.core();
-        let is_timed = |after: u64| after != 0 && after != u64::MAX;
-        let matters = is_timed(circuit.slow_after()) || is_timed(circuit.cancelled_after());
+        let slow_after = circuit.slow_after();
+        if slow_after != u64::MAX {
+            let now = circuit.clock.nanos();
+            self.ticket.begin_timed(now);
+            // A probe that hangs has a time of its own.
+            if !self.ticket.is_probe() {
+                Circuit::enter(lease, self.ticket, slow_after, now);
+            }
+            return;
+        }
+        let cancelled_after = circuit.cancelled_after();
+        let matters = cancelled_after != 0 && cancelled_after != u64::MAX;
         self.ticket.begin(matters.then(|| circuit.clock.nanos()));
+    }
+
+    /// It is on its way no longer: whether it was slow, where that matters.
+    #[inline]
+    fn leave(&self, lease: &Lease<Circuit, Counts>) -> bool {
+        self.ticket.is_timed() && Circuit::leave(lease, self.ticket)
     }
 
     /// Whether the call took at least `after` nanoseconds. Reads a clock only if that matters.
@@ -87,8 +103,7 @@ impl Admitted {
 
     #[inline(never)]
     fn settle_seldom(&self, lease: &Arc<Lease<Circuit, Counts>>, outcome: Outcome) {
-        let circuit = lease.core();
-        let slow = self.took(circuit, circuit.slow_after());
+        let slow = self.leave(lease);
         if matches!(outcome, Outcome::Success) && !slow {
             self.settle_good(lease, lease.local().count_good(self.ticket));
         } else {
@@ -167,10 +182,7 @@ impl Admitted {
     /// it was slow.
     #[cfg(feature = "http")]
     pub(super) fn goes_on(&mut self) -> bool {
-        let slow = self.lease.as_ref().is_some_and(|lease| {
-            let circuit = lease.core();
-            self.took(circuit, circuit.slow_after())
-        });
+        let slow = self.lease.as_ref().is_some_and(|lease| self.leave(lease));
         self.ticket.begin(None);
         slow
     }
@@ -189,7 +201,8 @@ impl Admitted {
     #[inline(never)]
     fn panicked(&mut self) {
         if let Some(lease) = self.lease.take() {
-            Self::settle_slowly(&lease, self.ticket, Outcome::Failure, false);
+            let slow = self.leave(&lease);
+            Self::settle_slowly(&lease, self.ticket, Outcome::Failure, slow);
         }
     }
 
@@ -198,9 +211,10 @@ impl Admitted {
     #[inline(never)]
     pub(super) fn cancel(&mut self) {
         if let Some(lease) = self.lease.take() {
+            let slow = self.leave(&lease);
             let failed = self.took(lease.core(), lease.core().cancelled_after());
             let outcome = if failed { Outcome::Failure } else { Outcome::Ignored };
-            Self::settle_slowly(&lease, self.ticket, outcome, false);
+            Self::settle_slowly(&lease, self.ticket, outcome, slow);
         }
     }
 

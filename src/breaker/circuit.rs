@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
@@ -14,6 +14,7 @@ use super::{
     config::{Cancelled, CircuitBreakerConfig},
     core::{Change, Core},
     counts::Counts,
+    in_flight::Alarm,
     machine::{Machine, Now},
     policy::Policy,
     word::{Ticket, Word},
@@ -38,6 +39,8 @@ pub(super) struct Circuit {
     pub(super) last_failure: AtomicI64,
     /// Up to when refusals need not ask the machine, by the clock of the circuit.
     surely_open_until: AtomicU64,
+    /// When a call that is on its way may be overdue, likewise. Set only where it matters.
+    pub(super) alarm: Alarm,
     policy: Arc<Policy>,
     /// Where the circuit is one endpoint's.
     bound: Option<Bound>,
@@ -45,8 +48,16 @@ pub(super) struct Circuit {
     base: Instant,
     pub(super) clock: Clock,
     waiting: WaitList,
-    /// Which generation the vetoes are of.
-    shown: Mutex<u64>,
+    shown: Mutex<Shown>,
+}
+
+/// What the world around was last told.
+#[derive(Debug, Default)]
+struct Shown {
+    /// Of which the vetoes are.
+    generation: u64,
+    /// The time that the timer has.
+    timer: Option<Instant>,
 }
 
 /// In nanoseconds. See [`Circuit::may_be_over`].
@@ -76,6 +87,7 @@ impl Circuit {
             until: AtomicI64::new(0),
             last_failure: AtomicI64::new(i64::MIN),
             surely_open_until: AtomicU64::new(0),
+            alarm: Alarm::new(),
             bound,
             policy,
             base: time::now(),
@@ -188,7 +200,9 @@ impl Circuit {
         if word.is_open() && !circuit.may_be_over() {
             return false;
         }
-        word.is_passing() || Self::apply(this, Machine::would_admit)
+        word.is_passing()
+            || this.core().passes_unless_others_hang(word)
+            || Self::apply(this, Machine::would_admit)
     }
 
     /// A place for one call, or `None`.
@@ -200,6 +214,9 @@ impl Circuit {
         }
         if word.is_open() && !this.core().may_be_over() {
             return None;
+        }
+        if this.core().passes_unless_others_hang(word) {
+            return Some(word.ticket());
         }
         Self::apply(this, Machine::admit)
     }
@@ -213,7 +230,8 @@ impl Circuit {
             nanos: time::nanos(time::now().saturating_duration_since(circuit.base)),
             good: this.sum(Counts::good),
             generation,
-            random: random_fraction(),
+            overdue: Self::overdue(this, generation),
+            random: random_fraction,
         };
         let publish = |machine: &mut Machine, change: Change, now: Now| {
             if machine.begins_to_watch(now) {
@@ -228,9 +246,10 @@ impl Circuit {
                 circuit.surely_open_until.store(surely, Ordering::Relaxed);
             }
         };
-        let note = |change: Change| {
+        let note = |machine: &Machine, change: Change| {
             if change.from != change.to {
-                circuit.policy.events.note(Transition::new(circuit.key(), change));
+                let at = circuit.at(machine.turned_at());
+                circuit.policy.events.note(Transition::new(circuit.key(), change, at));
             }
         };
         let (result, change) = circuit.core.apply(now, rule, publish, note);
@@ -238,18 +257,27 @@ impl Circuit {
             Self::show(this);
         }
         if change.turned {
-            tracing::debug!(
-                endpoint = circuit.key().map(|key| &**key),
-                from = %change.from,
-                to = %change.to,
-                "circuit breaker"
-            );
+            circuit.log(change);
             circuit.policy.events.deliver();
         }
         result
     }
 
-    /// Makes vetoes and waiters follow. Whoever comes last shows the last state, in whatever order
+    #[cold]
+    fn log(&self, Change { from, to, .. }: Change) {
+        let endpoint = self.key().map(|key| &**key);
+        match to {
+            CircuitState::Open | CircuitState::ForcedOpen => {
+                tracing::warn!(endpoint, %from, %to, "circuit opened");
+            }
+            CircuitState::Closed if from != to => {
+                tracing::info!(endpoint, %from, %to, "circuit closed");
+            }
+            _ => tracing::debug!(endpoint, %from, %to, "circuit changed"),
+        }
+    }
+
+    /// Makes vetoes, the timer and waiters follow. Whoever comes last shows the last state, in whatever order
     /// transitions got here.
     fn show(this: &Shared) {
         let circuit = this.core();
@@ -257,8 +285,15 @@ impl Circuit {
         let (state, generation, is_full, due) = circuit.core.read(|machine| {
             (machine.state(), machine.generation(), machine.is_full(), machine.due())
         });
-        let turned = std::mem::replace(&mut *shown, generation) != generation;
+        let turned = std::mem::replace(&mut shown.generation, generation) != generation;
         let due = due.map(|due| circuit.at(due));
+        if let Some(timer) = circuit.policy.timer() {
+            let before = std::mem::replace(&mut shown.timer, due);
+            if before != due {
+                let next = due.map(|due| (due, Arc::downgrade(&this.take())));
+                timer.set(circuit.number(), before, next);
+            }
+        }
         if let Some(bound) = &circuit.bound {
             match (state, due) {
                 (CircuitState::Open, Some(until)) if turned => bound.open.raise_until(until),
@@ -280,14 +315,21 @@ impl Circuit {
         }
     }
 
+    /// What no other circuit has while it lives.
+    fn number(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
     /// New settings, from this moment on.
     pub(super) fn update(this: &Shared, config: &CircuitBreakerConfig, version: u64) {
         Self::apply(this, |machine, now| {
             machine.update(config.clone(), version, now);
             this.core().set_times(machine.config());
         });
-        // All look at the clock with their next call, and find their stride anew.
+        // All look at the clock with their next call, and find their stride anew; and what was no
+        // reason to look may be one now.
         this.each(Counts::look_soon);
+        this.core().alarm.set(0);
     }
 
     pub(super) fn key(&self) -> Option<&Arc<str>> {
@@ -297,6 +339,15 @@ impl Circuit {
     pub(super) fn last_failure(&self) -> Option<Instant> {
         let stamp = self.last_failure.load(Ordering::Relaxed);
         (stamp != i64::MIN).then(|| time::at_stamp(stamp))
+    }
+}
+
+impl Drop for Circuit {
+    fn drop(&mut self) {
+        let before = self.shown.get_mut().unwrap_or_else(PoisonError::into_inner).timer.take();
+        if let (Some(timer), Some(_)) = (self.policy.timer(), before) {
+            timer.set(self.number(), before, None);
+        }
     }
 }
 

@@ -51,10 +51,10 @@ impl Core {
         now: impl FnOnce(u64) -> Now,
         rule: impl FnOnce(&mut Machine, Now) -> R,
         publish: impl FnOnce(&mut Machine, Change, Now),
-        note: impl FnOnce(Change),
+        note: impl FnOnce(&Machine, Change),
     ) -> (R, Change) {
         let mut machine = lock(&self.machine);
-        let (from, generation) = (machine.state(), machine.generation());
+        let (from, generation, word) = (machine.state(), machine.generation(), machine.word());
         let now = now(generation);
         let result = rule(&mut machine, now);
         let change = Change {
@@ -64,9 +64,12 @@ impl Core {
             turned: machine.generation() != generation,
         };
         publish(&mut machine, change, now);
+        let after = machine.word();
+        if after != word {
+            self.word.store(after.0, Ordering::Release);
+        }
         if change.turned {
-            self.word.store(machine.word().0, Ordering::Release);
-            note(change);
+            note(&machine, change);
         }
         (result, change)
     }
@@ -103,13 +106,19 @@ mod loom_models {
         }
 
         fn apply<R>(&self, nanos: u64, rule: impl FnOnce(&mut Machine, Now) -> R) -> R {
-            let now = |generation| Now { nanos, good: self.counts.good(), generation, random: 0.5 };
+            let now = |generation| Now {
+                nanos,
+                good: self.counts.good(),
+                generation,
+                overdue: 0,
+                random: || 0.5,
+            };
             let publish = |machine: &mut Machine, change: Change, _| {
                 if change.turned {
                     self.counts.turn(machine.generation());
                 }
             };
-            self.core.apply(now, rule, publish, |_| {}).0
+            self.core.apply(now, rule, publish, |_, _| {}).0
         }
 
         fn fails(&self, ticket: Ticket, nanos: u64) -> bool {

@@ -1,10 +1,13 @@
 //! What one group of threads counts of a circuit.
 
-use super::word::{TAG_SHIFT, Ticket};
+use super::{
+    in_flight::InFlight,
+    word::{TAG_SHIFT, Ticket},
+};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
-/// Counters that only their own threads write, but for a turn of the circuit. All Relaxed: they
-/// publish nothing.
+/// Counters that only their own threads write, but for a turn of the circuit. The atomics are all
+/// Relaxed: they publish nothing.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     /// Good calls of this generation, which the window is told of as a sum: their number, and above
@@ -22,6 +25,7 @@ pub(super) struct Counts {
     pub(super) failures: AtomicU64,
     pub(super) ignored: AtomicU64,
     pub(super) refused: AtomicU64,
+    in_flight: InFlight,
 }
 
 const COUNT: u64 = (1 << TAG_SHIFT) - 1;
@@ -68,6 +72,24 @@ impl Counts {
                 Err(seen) => now = seen,
             }
         }
+    }
+
+    /// A call had to wait, at this microsecond, where one is slow after so many: when it is overdue.
+    /// `None` if it is late: it is of an older generation.
+    pub(super) fn enter(&self, ticket: Ticket, slow_after: u64, now: u64) -> Option<u64> {
+        let tag = ticket.tag();
+        let is_current = || self.good.load(Ordering::Relaxed) ^ tag <= COUNT;
+        self.in_flight.enter(tag, slow_after, now, is_current)
+    }
+
+    /// A call that had to wait has ended.
+    pub(super) fn leave(&self, ticket: Ticket, began: u64) {
+        self.in_flight.leave(ticket.tag(), began);
+    }
+
+    /// How many calls of a generation are overdue, and when the next of the others is.
+    pub(super) fn overdue(&self, generation: u64, slow_after: u64, now: u64) -> (u64, Option<u64>) {
+        self.in_flight.overdue(Ticket::new(generation).tag(), slow_after, now)
     }
 
     pub(super) fn count_refused(&self) {

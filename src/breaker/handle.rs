@@ -4,7 +4,7 @@ use super::{
     CircuitBreakerConfig, CircuitState,
     circuit::{Circuit, Shared},
     counts::Counts,
-    machine::Machine,
+    machine::{Machine, Now},
 };
 use crate::{error::Error, time::Instant};
 
@@ -99,9 +99,17 @@ impl CircuitBreakerHandle {
         if word.is_passing() {
             return word.state();
         }
+        self.look(|machine, _| machine.state())
+    }
+
+    /// Looks at the machine, once what time has brought has had its effect.
+    fn look<R>(&self, look: impl FnOnce(&mut Machine, Now) -> R) -> R {
+        if let Some(timer) = self.shared.core().policy().timer() {
+            timer.ensure_running();
+        }
         Circuit::apply(&self.shared, |machine, now| {
             machine.tick(now);
-            machine.state()
+            look(machine, now)
         })
     }
 
@@ -113,13 +121,11 @@ impl CircuitBreakerHandle {
         let failures = sum(|counts| counts.failures.load(Ordering::Relaxed));
         let ignored = sum(|counts| counts.ignored.load(Ordering::Relaxed));
         let successes = sum(Counts::all_good);
-        let (state, tally, in_a_row, opened, would_have_opened) =
-            Circuit::apply(&self.shared, |machine, now| {
-                machine.tick(now);
-                let tally = machine.tally(now);
-                let (opened, would) = (machine.opened, machine.would_have_opened);
-                (machine.state(), tally, machine.in_a_row(), opened, would)
-            });
+        let (state, tally, in_a_row, opened, would_have_opened) = self.look(|machine, now| {
+            let tally = machine.tally(now);
+            let (opened, would) = (machine.opened, machine.would_have_opened);
+            (machine.state(), tally, machine.in_a_row(), opened, would)
+        });
         CircuitBreakerStats {
             state,
             requests: successes + failures + ignored,

@@ -152,7 +152,10 @@ impl Shelf {
         // Used by nobody: only the shelf holds it, and only with the lock can that change. First those
         // that are closed.
         let is_idle = |kept: &Kept| Arc::strong_count(kept) == 1 && kept.core().is_forgettable();
-        let is_closed = |kept: &Kept| kept.core().word().is_passing() && is_idle(kept);
+        let is_closed = |kept: &Kept| {
+            let word = kept.core().word();
+            (word.is_passing() || word.is_timed()) && is_idle(kept)
+        };
         let closed = self.circuits.iter().position(|(_, kept)| is_closed(kept));
         let at = match closed {
             Some(at) => at,

@@ -6,10 +6,10 @@ use super::{
     CircuitBreakerConfig, CircuitState,
     counts::Pace,
     rules,
+    trial::{Trial, Verdict},
     window::{Tally, Window},
     word::{Ticket, Word},
 };
-use crate::time::nanos;
 
 /// A circuit, without what makes it fast: every call that may change it goes through here, but good
 /// calls of a closed circuit are only counted outside, and told of as a sum.
@@ -20,6 +20,9 @@ pub(super) struct Machine {
     generation: u64,
     /// Only where a rule looks at it.
     window: Option<Window>,
+    /// Calls that are overdue, as far as the rules have looked at them; while open, as many as there
+    /// were when it opened.
+    overdue: u64,
     /// Failures in a row.
     in_a_row: u32,
     /// The good calls of this generation that are in the window already.
@@ -28,6 +31,8 @@ pub(super) struct Machine {
     openings: u32,
     /// Until when it is open.
     until: u64,
+    /// When the generation began.
+    turned_at: u64,
     trial: Trial,
     /// Whether somebody put it into its state, and not a rule.
     by_hand: bool,
@@ -42,16 +47,6 @@ pub(super) struct Machine {
     pub(super) would_have_opened: u64,
 }
 
-/// What a half-open circuit has found out.
-#[derive(Debug, Default)]
-struct Trial {
-    /// Since when calls are out, or when the last of them ended that said something.
-    moved: u64,
-    in_flight: u32,
-    good: u32,
-    bad: u32,
-}
-
 /// What comes from outside.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Now {
@@ -60,8 +55,10 @@ pub(super) struct Now {
     /// Good calls of the generation that it is in when this is told.
     pub(super) good: u64,
     pub(super) generation: u64,
-    /// From 0 up to 1.
-    pub(super) random: f64,
+    /// Calls of that generation that have been on their way for so long that they are slow.
+    pub(super) overdue: u64,
+    /// From 0 up to 1. Seldom asked.
+    pub(super) random: fn() -> f64,
 }
 
 /// How a call ended that says something.
@@ -90,10 +87,12 @@ impl Machine {
             state,
             generation: 0,
             window,
+            overdue: 0,
             in_a_row: 0,
             seen: 0,
             openings: 0,
             until: 0,
+            turned_at: 0,
             trial: Trial::default(),
             by_hand: false,
             version,
@@ -120,6 +119,10 @@ impl Machine {
         self.until
     }
 
+    pub(super) fn turned_at(&self) -> u64 {
+        self.turned_at
+    }
+
     pub(super) fn version(&self) -> u64 {
         self.version
     }
@@ -134,7 +137,7 @@ impl Machine {
         match self.state {
             CircuitState::Closed | CircuitState::Disabled => !self.by_hand,
             CircuitState::Open => now >= self.until,
-            CircuitState::HalfOpen => self.trial.in_flight == 0,
+            CircuitState::HalfOpen => self.trial.is_idle(),
             _ => false,
         }
     }
@@ -145,7 +148,8 @@ impl Machine {
 
     /// What calls go by.
     pub(super) fn word(&self) -> Word {
-        Word::new(self.state, self.generation)
+        let word = Word::new(self.state, self.generation);
+        if self.config.slow_ratio.is_some() { word.timed() } else { word }
     }
 
     /// Whether good calls must be looked at one by one from now on.
@@ -172,45 +176,53 @@ impl Machine {
     /// Whether the next good call may open it: it makes the window count that has failures in it.
     fn is_decisive(&mut self, now: Now) -> bool {
         let least = self.config.min_calls();
-        self.is_counting()
-            && self.window.as_mut().is_some_and(|window| {
-                let tally = window.tally(now.nanos);
-                tally.calls < least && (tally.failures > 0 || tally.slow > 0)
-            })
+        self.is_counting() && self.window.is_some() && {
+            let tally = self.held(now);
+            tally.calls < least && (tally.failures > 0 || tally.slow > 0)
+        }
     }
 
-    /// What the window holds.
+    /// What the rules look at.
     pub(super) fn tally(&mut self, now: Now) -> Tally {
         self.catch_up(now, 0);
-        self.window.as_mut().map(|window| window.tally(now.nanos)).unwrap_or_default()
+        self.held(now)
+    }
+
+    /// What the window holds, and the calls that will be in it as slow ones, however they end.
+    fn held(&mut self, now: Now) -> Tally {
+        let overdue = match self.state {
+            CircuitState::Open => self.overdue,
+            _ if self.is_counting() && now.generation == self.generation => now.overdue,
+            _ => 0,
+        };
+        let tally = self.window.as_mut().map(|window| window.tally(now.nanos)).unwrap_or_default();
+        Tally { calls: tally.calls + overdue, slow: tally.slow + overdue, ..tally }
     }
 
     /// Half-open: whether all places are taken.
     pub(super) fn is_full(&self) -> bool {
-        let trial = &self.trial;
-        let all = self.config.successes + self.config.probe_failures;
-        trial.in_flight >= self.config.probes || trial.in_flight + trial.good + trial.bad >= all
+        self.trial.is_full(&self.config)
     }
 
     /// When time alone brings the next transition.
     pub(super) fn due(&self) -> Option<u64> {
         match self.state {
             CircuitState::Open => Some(self.until),
-            CircuitState::HalfOpen => {
-                let most = nanos(self.config.half_open_for);
-                (self.trial.in_flight > 0).then(|| self.trial.moved.saturating_add(most))
-            }
+            CircuitState::HalfOpen => self.trial.due(&self.config),
             _ => None,
         }
     }
 
     /// Does what time has brought.
     pub(super) fn tick(&mut self, now: Now) {
-        if self.due().is_some_and(|due| now.nanos >= due) {
+        if let Some(due) = self.due().filter(|due| now.nanos >= *due) {
             match self.state {
                 CircuitState::Open => self.turn(CircuitState::HalfOpen, now),
                 _ => self.open(now, None),
             }
+            self.turned_at = due;
+        } else if self.is_counting() && now.overdue > self.overdue {
+            self.count(None, 0, now);
         }
     }
 
@@ -219,10 +231,7 @@ impl Machine {
         self.tick(now);
         match self.state {
             CircuitState::HalfOpen if !self.is_full() => {
-                if self.trial.in_flight == 0 {
-                    self.trial.moved = now.nanos;
-                }
-                self.trial.in_flight += 1;
+                self.trial.admit(now.nanos);
                 Some(Ticket::probe(self.generation))
             }
             CircuitState::Open | CircuitState::HalfOpen | CircuitState::ForcedOpen => None,
@@ -261,7 +270,7 @@ impl Machine {
     }
 
     fn count(&mut self, ended: Option<Ended>, own: u64, now: Now) {
-        let news = self.catch_up(now, own);
+        let news = self.catch_up(now, own) | self.finds_overdue(now);
         // Time alone, which takes calls out of the window, opens nothing.
         if !news && ended.is_none() {
             return;
@@ -272,7 +281,7 @@ impl Machine {
                 window.add(failed, slow, now.nanos);
             }
         }
-        let tally = self.window.as_mut().map(|window| window.tally(now.nanos));
+        let tally = self.held(now);
         let trips = rules::trips(&self.config, self.in_a_row, tally);
         if self.state == CircuitState::MetricsOnly {
             self.would_have_opened += u64::from(trips && !self.would_be_open);
@@ -280,6 +289,12 @@ impl Machine {
         } else if trips {
             self.open(now, ended.and_then(|ended| ended.retry_after));
         }
+    }
+
+    /// Whether more calls are overdue than before.
+    fn finds_overdue(&mut self, now: Now) -> bool {
+        let before = std::mem::replace(&mut self.overdue, now.overdue);
+        now.overdue > before
     }
 
     /// Puts into the window what was only counted, if anything was.
@@ -299,20 +314,10 @@ impl Machine {
     }
 
     fn try_out(&mut self, ended: Option<Ended>, now: Now) {
-        self.trial.in_flight = self.trial.in_flight.saturating_sub(1);
-        let Some(ended) = ended else {
-            return;
-        };
-        self.trial.moved = now.nanos;
-        // A slow answer is as bad as none where slowness opens it.
-        if ended.failed || (ended.slow && self.config.slow_ratio.is_some()) {
-            self.trial.bad += 1;
-            if self.trial.bad > self.config.probe_failures {
-                self.open(now, ended.retry_after);
-            }
-        } else {
-            self.trial.good += 1;
-            if self.trial.good >= self.config.successes {
+        match self.trial.end(ended, now.nanos, &self.config) {
+            Verdict::Undecided => {}
+            Verdict::Open => self.open(now, ended.and_then(|ended| ended.retry_after)),
+            Verdict::Close => {
                 self.openings = 0;
                 self.turn(CircuitState::Closed, now);
             }
@@ -326,7 +331,7 @@ impl Machine {
     }
 
     fn open(&mut self, now: Now, asked: Option<Duration>) {
-        let wait = rules::wait(&self.config, self.openings, now.random, asked);
+        let wait = rules::wait(&self.config, self.openings, (now.random)(), asked);
         self.openings = self.openings.saturating_add(1);
         self.opened += 1;
         self.until = now.nanos.saturating_add(wait);
@@ -352,13 +357,17 @@ impl Machine {
     fn turn(&mut self, state: CircuitState, now: Now) {
         self.state = state;
         self.generation = Word::next_generation(self.generation);
+        self.turned_at = now.nanos;
         self.seen = 0;
         self.in_a_row = 0;
         self.trial = Trial::default();
         self.would_be_open = false;
         // What opened it can be looked at while it is open.
-        if let Some(window) = self.window.as_mut().filter(|_| state != CircuitState::Open) {
-            window.clear(now.nanos);
+        if state != CircuitState::Open {
+            self.overdue = 0;
+            if let Some(window) = &mut self.window {
+                window.clear(now.nanos);
+            }
         }
     }
 
@@ -367,6 +376,7 @@ impl Machine {
         self.catch_up(now, 0);
         self.generation = Word::next_generation(self.generation);
         self.seen = 0;
+        self.overdue = 0;
     }
 
     /// New settings. What was counted stays, as far as it fits; so does the time it is open until.
@@ -380,6 +390,10 @@ impl Machine {
         self.catch_up(now, 0);
         let (before, after) = (rest(&self.config), rest(&config));
         self.config = config;
+        // What is overdue by these is found anew.
+        if self.state != CircuitState::Open {
+            self.overdue = 0;
+        }
         match &mut self.window {
             Some(window) if self.config.needs_window() => {
                 window.resize(self.config.window, now.nanos);

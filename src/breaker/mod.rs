@@ -59,16 +59,21 @@ mod core;
 mod counts;
 mod future;
 mod handle;
+mod in_flight;
 mod keyed;
 mod keys;
 mod layer;
 mod machine;
 #[cfg(test)]
 mod machine_tests;
+mod overdue;
+mod pending;
 mod policy;
 mod rules;
 mod service;
 mod settle;
+mod timer;
+mod trial;
 mod window;
 mod word;
 

@@ -9,13 +9,15 @@ use super::{
     circuit::{Circuit, Shared},
     core::Change,
     counts::Counts,
+    machine::Machine,
+    timer::Timer,
 };
 use crate::{
     error::Error,
     guard::ByMember,
     member::Member,
     sync::{self, Events, Lease, lock},
-    time::{self, Instant},
+    time::Instant,
 };
 
 pub(super) type Listener = Arc<dyn Fn(Transition) + Send + Sync>;
@@ -23,6 +25,8 @@ pub(super) type Listener = Arc<dyn Fn(Transition) + Send + Sync>;
 pub(super) struct Policy {
     settings: ArcSwap<Settings>,
     pub(super) events: Events<Transition>,
+    /// Only where somebody listens: else nobody waits for a transition.
+    timer: Option<Timer<Lease<Circuit, Counts>>>,
     members: ByMember<Lease<Circuit, Counts>>,
     others: Mutex<Vec<Weak<dyn Circuits>>>,
 }
@@ -65,16 +69,18 @@ pub struct Transition {
 }
 
 impl Transition {
-    pub(super) fn new(endpoint: Option<&Arc<str>>, change: Change) -> Self {
+    pub(super) fn new(endpoint: Option<&Arc<str>>, change: Change, at: Instant) -> Self {
         let Change { from, to, generation, .. } = change;
-        Self { endpoint: endpoint.cloned(), from, to, at: time::now(), generation }
+        Self { endpoint: endpoint.cloned(), from, to, at, generation }
     }
 }
 
 impl Policy {
     pub(super) fn new(config: CircuitBreakerConfig, listener: Option<Listener>) -> Arc<Self> {
+        let tick = |lease| Circuit::apply(&Shared::of(lease), Machine::tick);
         Arc::new(Self {
             settings: ArcSwap::from_pointee(Settings { config: config.clamped(), version: 0 }),
+            timer: listener.is_some().then(|| Timer::new(tick)),
             events: Events::new(listener),
             members: ByMember::default(),
             others: Mutex::default(),
@@ -84,6 +90,11 @@ impl Policy {
     /// The same settings and listener, with no circuits yet.
     pub(super) fn fresh(&self) -> Arc<Self> {
         Self::new(self.settings().config.clone(), self.events.listener())
+    }
+
+    /// Has circuits looked at when time brings them a transition, if anybody listens.
+    pub(super) fn timer(&self) -> Option<&Timer<Lease<Circuit, Counts>>> {
+        self.timer.as_ref()
     }
 
     pub(super) fn settings(&self) -> Arc<Settings> {

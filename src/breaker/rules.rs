@@ -6,8 +6,7 @@ use super::{CircuitBreakerConfig, window::Tally};
 use crate::time::nanos;
 
 /// Whether a rule is met.
-pub(super) fn trips(config: &CircuitBreakerConfig, in_a_row: u32, tally: Option<Tally>) -> bool {
-    let tally = tally.unwrap_or_default();
+pub(super) fn trips(config: &CircuitBreakerConfig, in_a_row: u32, tally: Tally) -> bool {
     let failures_trip = config.failures > 0
         && in_a_row >= config.failures
         && tally.calls.max(in_a_row.into()) >= u64::from(config.failures_min_calls);
@@ -18,6 +17,11 @@ pub(super) fn trips(config: &CircuitBreakerConfig, in_a_row: u32, tally: Option<
         || (tally.calls >= config.min_calls()
             && (reaches(tally.failures, config.failure_ratio)
                 || reaches(tally.slow, config.slow_ratio)))
+}
+
+/// Whether the calls of a half-open circuit went well but took too long.
+pub(super) fn is_too_slow(config: &CircuitBreakerConfig, slow: u32, of: u32) -> bool {
+    config.slow_ratio.is_some_and(|ratio| f64::from(slow) / f64::from(of) >= ratio)
 }
 
 /// How long to stay open, having been opened `again` times since it last closed.

@@ -55,6 +55,9 @@ impl<S, C> CircuitBreaker<S, C> {
     /// wait with, and it is `false`.
     #[cold]
     fn poll_place(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        if self.seldom.is_none() && Circuit::passes_though_others_may_hang(&self.shared) {
+            return Poll::Ready(true);
+        }
         let seldom = self.seldom.get_or_insert_default();
         if seldom.place.as_ref().is_some_and(Admitted::is_current) {
             return Poll::Ready(true);
@@ -95,7 +98,7 @@ impl<S, C> CircuitBreaker<S, C> {
         Poll::Pending
     }
 
-    /// Not closed: may a call pass all the same?
+    /// Not closed, or it matters whether others hang: may a call pass all the same?
     #[inline(never)]
     fn poll_admission(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         if self.shared.core().is_bound() {

@@ -268,7 +268,7 @@ fn linkerd(case: &Value) {
                         .unwrap_or(u32::MAX),
                     ..Default::default()
                 };
-                let trips = super::super::rules::trips(&config, 0, Some(ring.tally(now)));
+                let trips = super::super::rules::trips(&config, 0, ring.tally(now));
                 assert_eq!(trips, step["expect"].as_bool().unwrap(), "{}: {step}", case["name"]);
             }
             other => panic!("no step `{other}`"),

@@ -33,23 +33,28 @@ impl fmt::Display for CircuitState {
     }
 }
 
-/// The state, in bits 0–2, and from 8 on the generation. The states in which calls pass come first, so that one comparison finds them.
+/// The state, in bits 0–2, and from 8 on the generation. The states in which calls pass come first, so
+/// that one comparison finds them. Those last in which calls pass once it was looked whether others hang:
+/// so where it does not matter how long calls take nothing has to be asked.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Word(pub(super) u64);
 
 const STATE: u64 = 0b111;
 const LAST_PASSING: u64 = 2;
 const OPEN: u64 = 3;
+const FIRST_TIMED: u64 = 6;
 const GENERATION_SHIFT: u32 = 8;
 
 /// In the order of their numbers.
-const STATES: [CircuitState; 6] = [
+const STATES: [CircuitState; 8] = [
     CircuitState::Closed,
     CircuitState::Disabled,
     CircuitState::MetricsOnly,
     CircuitState::Open,
     CircuitState::HalfOpen,
     CircuitState::ForcedOpen,
+    CircuitState::Closed,
+    CircuitState::MetricsOnly,
 ];
 
 impl Word {
@@ -65,6 +70,16 @@ impl Word {
         Self(state | generation << GENERATION_SHIFT)
     }
 
+    /// The same where it matters how long calls take.
+    pub(super) fn timed(self) -> Self {
+        let state = match self.0 & STATE {
+            0 => FIRST_TIMED,
+            LAST_PASSING => FIRST_TIMED + 1,
+            other => other,
+        };
+        Self(self.0 & !STATE | state)
+    }
+
     pub(super) fn state(self) -> CircuitState {
         STATES.get((self.0 & STATE) as usize).copied().unwrap_or(CircuitState::Closed)
     }
@@ -77,10 +92,16 @@ impl Word {
         (generation + 1) & (u64::MAX >> GENERATION_SHIFT)
     }
 
-    /// Whether calls pass without a place of their own.
+    /// Whether calls pass without a place of their own, and without another look.
     #[inline]
     pub(super) fn is_passing(self) -> bool {
         self.0 & STATE <= LAST_PASSING
+    }
+
+    /// Whether they pass if no others hang.
+    #[inline]
+    pub(super) fn is_timed(self) -> bool {
+        self.0 & STATE >= FIRST_TIMED
     }
 
     #[inline]
@@ -105,7 +126,8 @@ impl fmt::Debug for Word {
 }
 
 /// The right to make one call, and how it stands with it: from bit 44 on the low bits of the
-/// generation that let it through, 43 whether it is a probe, below that when it first had to wait.
+/// generation that let it through, 43 whether it is a probe, 42 whether it matters if it is slow, below
+/// that when it first had to wait.
 ///
 /// One word, since it stands in every future. A call that outlives a million generations is taken
 /// for one of its own again.
@@ -114,7 +136,10 @@ pub(super) struct Ticket(u64);
 
 pub(super) const TAG_SHIFT: u32 = 44;
 const PROBE: u64 = 1 << 43;
-const BEGAN: u64 = PROBE - 1;
+const TIMED: u64 = 1 << 42;
+const BEGAN: u64 = TIMED - 1;
+/// How many times can be told apart.
+const TIMES: u64 = BEGAN - 1;
 
 impl Ticket {
     pub(super) const NONE: Self = Self(0);
@@ -136,7 +161,7 @@ impl Ticket {
     /// What is the same in all tickets of a generation.
     #[inline]
     pub(super) fn tag(self) -> u64 {
-        self.0 & !(PROBE | BEGAN)
+        self.0 & !(PROBE | TIMED | BEGAN)
     }
 
     #[inline]
@@ -150,23 +175,42 @@ impl Ticket {
         self.0 & BEGAN != 0
     }
 
-    /// It had to wait at this time; `None` if nobody wants to know when.
-    pub(super) fn begin(&mut self, nanos: Option<u64>) {
-        // Microseconds, of which 43 bits hold a hundred days: durations, not times, are asked for.
-        let began = nanos.map_or(BEGAN, |nanos| (nanos / 1_000) % (BEGAN - 1) + 1);
-        self.0 = self.0 & !BEGAN | began;
+    /// Whether it has had to wait where it matters if it is slow.
+    #[inline]
+    pub(super) fn is_timed(self) -> bool {
+        self.0 & TIMED != 0
     }
 
-    /// Nanoseconds since it first had to wait; `None` if that was not noted.
-    pub(super) fn since_begin(self, nanos: u64) -> Option<u64> {
+    /// It had to wait at this time; `None` if nobody wants to know when.
+    pub(super) fn begin(&mut self, nanos: Option<u64>) {
+        // Microseconds, of which 42 bits hold fifty days: durations, not times, are asked for.
+        let began = nanos.map_or(BEGAN, |nanos| (nanos / 1_000) % TIMES + 1);
+        self.0 = self.0 & !(TIMED | BEGAN) | began;
+    }
+
+    /// It had to wait at this time, and it matters whether it is slow.
+    pub(super) fn begin_timed(&mut self, nanos: u64) {
+        self.begin(Some(nanos));
+        self.0 |= TIMED;
+    }
+
+    /// In which microsecond it first had to wait, by the clock that now tells `nanos`; `None` if that
+    /// was not noted.
+    pub(super) fn began(self, nanos: u64) -> Option<u64> {
         let began = self.0 & BEGAN;
         if began == 0 || began == BEGAN {
             return None;
         }
-        let now = (nanos / 1_000) % (BEGAN - 1) + 1;
-        let took = (now + (BEGAN - 1) - began) % (BEGAN - 1);
+        let now = nanos / 1_000;
+        let took = (now % TIMES + 1 + TIMES - began) % TIMES;
         // More than half of all that can be: the clock of another processor is a little behind.
-        Some(if took > BEGAN / 2 { 0 } else { took * 1_000 })
+        Some(if took > TIMES / 2 { now + (TIMES - took) } else { now - took.min(now) })
+    }
+
+    /// Nanoseconds since it first had to wait; `None` if that was not noted.
+    pub(super) fn since_begin(self, nanos: u64) -> Option<u64> {
+        let began = self.began(nanos)?;
+        Some((nanos / 1_000).saturating_sub(began) * 1_000)
     }
 }
 
@@ -179,6 +223,12 @@ mod tests {
         for state in STATES {
             let word = Word::new(state, 7);
             assert_eq!((word.state(), word.generation()), (state, 7));
+            let timed = word.timed();
+            assert_eq!((timed.state(), timed.generation()), (state, 7));
+            assert_eq!((timed.is_open(), word.is_timed()), (word.is_open(), false));
+            let counts = matches!(state, CircuitState::Closed | CircuitState::MetricsOnly);
+            assert_eq!(timed.is_timed(), counts);
+            assert_eq!(timed.is_passing(), state == CircuitState::Disabled);
             assert!(word.ticket().is_of(7) && !word.ticket().is_probe());
             assert!(!word.ticket().is_of(6) && !word.ticket().is_of(8));
             let passes = matches!(
@@ -194,17 +244,21 @@ mod tests {
     #[test]
     fn a_ticket_knows_how_long_ago_it_had_to_wait() {
         let second = 1_000_000_000;
-        let half = ((1 << 42) - 1) * 1_000;
+        let half = ((1 << 41) - 1) * 1_000;
         for start in [0, 1, 999, 7 * second, half, 101 * 86_400 * second, u64::MAX - 10 * second] {
             for mut ticket in [Ticket::new(3), Ticket::probe(u64::MAX >> 20)] {
                 let before = (ticket.tag(), ticket.is_probe());
                 assert_eq!((ticket.has_begun(), ticket.since_begin(start)), (false, None));
-                ticket.begin(Some(start));
-                assert!(ticket.has_begun());
+                ticket.begin_timed(start);
+                assert!(ticket.has_begun() && ticket.is_timed());
+                assert_eq!(ticket.began(start + 5 * second), Some(start / 1_000));
+                // The clock of another processor may be behind.
+                assert_eq!(ticket.began(start.saturating_sub(1_500)), Some(start / 1_000));
                 let start = start / 1_000 * 1_000;
                 assert_eq!(ticket.since_begin(start + 5 * second), Some(5 * second));
                 assert_eq!((ticket.tag(), ticket.is_probe()), before);
                 ticket.begin(Some(start + second));
+                assert!(!ticket.is_timed());
                 assert_eq!(ticket.since_begin(start + 5 * second), Some(4 * second));
                 ticket.begin(None);
                 assert_eq!((ticket.has_begun(), ticket.since_begin(start)), (true, None));

@@ -22,6 +22,7 @@ struct Circuit {
     machine: Machine,
     now: u64,
     good: u64,
+    overdue: u64,
     places: Vec<Ticket>,
     refused: u64,
 }
@@ -30,16 +31,22 @@ impl Circuit {
     fn new(config: CircuitBreakerConfig) -> Self {
         config.validate().unwrap();
         let machine = Machine::new(config, 0);
-        Self { machine, now: 0, good: 0, places: Vec::new(), refused: 0 }
+        Self { machine, now: 0, good: 0, overdue: 0, places: Vec::new(), refused: 0 }
     }
 
     /// Runs a rule, with what a circuit does before and after.
     fn apply<R>(&mut self, rule: impl FnOnce(&mut Machine, Now) -> R) -> R {
         let before = self.machine.generation();
-        let now = Now { nanos: self.now, good: self.good, generation: before, random: 0.5 };
+        let now = Now {
+            nanos: self.now,
+            good: self.good,
+            generation: before,
+            overdue: self.overdue,
+            random: || 0.5,
+        };
         let result = rule(&mut self.machine, now);
         if self.machine.generation() != before {
-            self.good = 0;
+            (self.good, self.overdue) = (0, 0);
         }
         self.machine.begins_to_watch(now);
         result
@@ -133,8 +140,10 @@ fn the_wait_grows_up_to_its_cap_and_closing_starts_anew() {
 #[test]
 fn jitter_goes_both_ways() {
     let config = CircuitBreakerConfig::consecutive(1).with_open_jitter(0.2);
-    for (random, millis) in [(0.0, 4_000), (0.5, 5_000), (0.75, 5_500)] {
-        let now = Now { nanos: 0, good: 0, generation: 0, random };
+    let randoms: [(fn() -> f64, u64); 3] =
+        [(|| 0.0, 4_000), (|| 0.5, 5_000), (|| 0.75, 5_500)];
+    for (random, millis) in randoms {
+        let now = Now { nanos: 0, good: 0, generation: 0, overdue: 0, random };
         let mut machine = Machine::new(config.clone(), 0);
         let ticket = machine.admit(now).unwrap();
         machine.settle(ticket, Some(BAD), now);
@@ -153,7 +162,7 @@ fn jitter_is_there_at_the_cap_too_and_leaves_a_millisecond() {
     };
     for (config, millis) in [(config(9_000, 0.2), 8_000), (config(1, 1.0), 1)] {
         let mut machine = Machine::new(config, 0);
-        let now = Now { nanos: 0, good: 0, generation: 0, random: 0.0 };
+        let now = Now { nanos: 0, good: 0, generation: 0, overdue: 0, random: || 0.0 };
         machine.trip(now);
         machine.trip(now);
         assert_eq!(machine.until() / 1_000_000, millis);

@@ -90,14 +90,18 @@ impl Model {
         self.calls.push((now, failed, slow));
         let config = &self.config;
         if self.state == CircuitState::HalfOpen {
-            let is_bad =
-                |call: &&(_, bool, bool)| call.1 || (call.2 && config.slow_ratio.is_some());
-            let bad = self.calls.iter().filter(is_bad).count();
+            let bad = self.calls.iter().filter(|call| call.1).count();
+            let slow = self.calls.iter().filter(|call| call.2).count() as f64;
+            let is_slow = |ratio| slow / self.calls.len() as f64 >= ratio;
             if bad > config.probe_failures as usize {
                 self.open(now, asked);
             } else if self.calls.len() - bad >= config.successes as usize {
-                self.openings = 0;
-                self.turn(CircuitState::Closed);
+                if config.slow_ratio.is_some_and(is_slow) {
+                    self.open(now, asked);
+                } else {
+                    self.openings = 0;
+                    self.turn(CircuitState::Closed);
+                }
             }
             return;
         }

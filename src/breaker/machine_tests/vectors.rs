@@ -311,8 +311,8 @@ fn gobreaker_rule(name: &str, case: &Value) {
         "rolling window of ten 3 s buckets: trips at 14 failures of 23 (0.6087)" => {
             let config = gobreaker(case);
             let tally = |calls, failures| Tally { calls, failures, slow: 0 };
-            assert!(super::super::rules::trips(&config, 0, Some(tally(23, 14))));
-            assert!(!super::super::rules::trips(&config, 0, Some(tally(22, 13))));
+            assert!(super::super::rules::trips(&config, 0, tally(23, 14)));
+            assert!(!super::super::rules::trips(&config, 0, tally(22, 13)));
             let Window::Time(window) = config.window else { panic!("{config:?}") };
             assert_eq!(window / 10, Duration::from_secs(3));
         }

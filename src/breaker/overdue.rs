@@ -1,0 +1,80 @@
+//! Calls that hang, as a circuit sees them while they hang.
+//!
+//! Nothing of this is reached where it does not matter whether calls are slow: the word of a circuit
+//! says so. Where it does, a call that has to wait is counted in and out, and whoever is let through or
+//! looks compares a clock with the alarm, which is set to when the first of them may be overdue.
+
+use super::{
+    circuit::{Circuit, Shared},
+    counts::Counts,
+    machine::Machine,
+    word::{Ticket, Word},
+};
+use crate::sync::Lease;
+
+/// So many nanoseconds of a circuit are one of those in which the calls are counted.
+const MICRO: u64 = 1_000;
+
+impl Circuit {
+    /// A call has had to wait, where one is slow after so many nanoseconds.
+    pub(super) fn enter(lease: &Lease<Self, Counts>, ticket: Ticket, slow_after: u64, now: u64) {
+        let due = lease.local().enter(ticket, slow_after.div_ceil(MICRO), now / MICRO);
+        if let Some(due) = due {
+            lease.core().alarm.set(due.saturating_mul(MICRO));
+        }
+    }
+
+    /// A call has ended that had to wait: whether it was slow.
+    pub(super) fn leave(lease: &Lease<Self, Counts>, ticket: Ticket) -> bool {
+        let now = lease.core().clock.nanos();
+        if let (Some(began), false) = (ticket.began(now), ticket.is_probe()) {
+            lease.local().leave(ticket, began);
+        }
+        ticket.since_begin(now).is_some_and(|took| took >= lease.core().slow_after())
+    }
+
+    /// Whether any call may be overdue that was not when somebody last looked.
+    #[inline]
+    fn may_be_overdue(&self) -> bool {
+        self.alarm.at().is_some_and(|at| self.clock.nanos() >= at)
+    }
+
+    /// Whether calls pass, where the word alone does not say so, without asking the machine.
+    #[inline]
+    pub(super) fn passes_unless_others_hang(&self, word: Word) -> bool {
+        word.is_timed() && !self.may_be_overdue()
+    }
+
+    /// The same, once the calls that hang have had their effect.
+    pub(super) fn passes_though_others_may_hang(this: &Shared) -> bool {
+        let circuit = this.core();
+        if circuit.word().is_timed() && circuit.may_be_overdue() {
+            Self::apply(this, Machine::tick);
+        }
+        circuit.word().is_timed()
+    }
+
+    /// How many calls of this generation are overdue. Asked under the lock of the machine.
+    #[inline]
+    pub(super) fn overdue(this: &Shared, generation: u64) -> u64 {
+        match this.core().slow_after() {
+            u64::MAX => 0,
+            slow_after => Self::count_overdue(this, generation, slow_after.div_ceil(MICRO)),
+        }
+    }
+
+    #[inline(never)]
+    fn count_overdue(this: &Shared, generation: u64, slow_after: u64) -> u64 {
+        let circuit = this.core();
+        let now = circuit.clock.nanos() / MICRO;
+        // Before the first of them is looked at: see the alarm.
+        circuit.alarm.clear();
+        this.sum(|counts| {
+            let (overdue, next) = counts.overdue(generation, slow_after, now);
+            if let Some(next) = next {
+                circuit.alarm.set(next.saturating_mul(MICRO));
+            }
+            overdue
+        })
+    }
+}
