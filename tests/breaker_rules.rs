@@ -146,9 +146,9 @@ async fn slow_calls_open_it_though_they_go_well() {
     let stats = it.handle.stats();
     assert_eq!((stats.state, stats.slow), (CircuitState::Open, 4));
     assert_eq!((stats.successes, stats.failures), (8, 0));
-    // A slow probe is no better.
+    // Probes that are all slow are no better.
     sleep(secs(5)).await;
-    it.calls(Answer::GoodAfter(secs(2)), 2).await;
+    it.calls(Answer::GoodAfter(secs(2)), 3).await;
     assert_eq!(it.handle.state(), CircuitState::Open);
     // Nobody looks at a clock where no rule asks.
     let it = alone(ratio(Window::Calls(10)).with_slow_after(secs(1)));

@@ -30,7 +30,7 @@ struct Times<T> {
     things: BTreeMap<(Instant, usize), Weak<T>>,
     /// There is a task.
     running: bool,
-    /// Nobody sets a time any more.
+    /// Nobody sets a time any more, or nothing can be waited for.
     over: bool,
 }
 
@@ -49,7 +49,7 @@ impl<T: Send + Sync + 'static> Timer<T> {
         if let Some(before) = before {
             times.things.remove(&(before, number));
         }
-        if let Some((at, thing)) = at {
+        if let Some((at, thing)) = at.filter(|_| !times.over) {
             times.things.insert((at, number), thing);
             let is_next = times.things.first_key_value().map(|(key, _)| *key) == Some((at, number));
             drop(times);
@@ -63,7 +63,7 @@ impl<T: Send + Sync + 'static> Timer<T> {
     /// Starts the task if it does not run and there is a runtime.
     pub(super) fn ensure_running(&self) {
         let mut times = lock(&self.0.times);
-        if times.running || times.things.is_empty() {
+        if times.running || times.over || times.things.is_empty() {
             return;
         }
         let Ok(runtime) = Handle::try_current() else {
@@ -120,7 +120,10 @@ struct Running<T>(Arc<Schedule<T>>);
 
 impl<T> Drop for Running<T> {
     fn drop(&mut self) {
-        lock(&self.0.times).running = false;
+        let mut times = lock(&self.0.times);
+        times.running = false;
+        // A runtime without timers, of which one can only hear in this way: once is enough.
+        times.over |= std::thread::panicking();
     }
 }
 

@@ -252,6 +252,48 @@ fn time_alone_opens_nothing() {
 }
 
 #[test]
+fn calls_that_hang_are_looked_at_when_there_are_more_of_them() {
+    let config = CircuitBreakerConfig::default().with_slow_ratio(0.5).with_min_calls(4);
+    let mut circuit = Circuit::new(config);
+    circuit.calls(GOOD, 6);
+    circuit.overdue = 5;
+    let tally = Tally { calls: 11, failures: 0, slow: 5 };
+    assert_eq!((circuit.state(), circuit.tally()), (CircuitState::Closed, tally));
+    // The good ones leave the window: time alone, which opens nothing.
+    circuit.now = 15 * SECOND;
+    let tally = Tally { calls: 5, failures: 0, slow: 5 };
+    assert_eq!((circuit.state(), circuit.tally()), (CircuitState::Closed, tally));
+    circuit.overdue = 6;
+    assert_eq!(circuit.state(), CircuitState::Open);
+    // What opened it can be looked at.
+    assert_eq!(circuit.tally(), Tally { calls: 6, failures: 0, slow: 6 });
+    circuit.now = circuit.machine.until();
+    assert_eq!((circuit.state(), circuit.tally()), (CircuitState::HalfOpen, Tally::default()));
+}
+
+#[test]
+fn a_good_call_that_makes_the_window_count_is_looked_at_where_others_hang() {
+    let config = CircuitBreakerConfig::default().with_slow_ratio(0.5).with_min_calls(4);
+    let mut circuit = Circuit::new(config.with_window(Window::Calls(10)));
+    circuit.overdue = 3;
+    assert_eq!(circuit.state(), CircuitState::Closed);
+    assert_eq!(circuit.apply(|machine, now| machine.pace(now)), Pace::Each);
+    circuit.call(Some(GOOD));
+    assert_eq!(circuit.state(), CircuitState::Open);
+}
+
+#[test]
+fn calls_that_hang_would_have_opened_one_that_only_measures() {
+    let config = CircuitBreakerConfig::default().with_slow_ratio(0.5).with_min_calls(4);
+    let mut circuit = Circuit::new(config.with_metrics_only(true));
+    for (overdue, times) in [(3, 0), (4, 1), (5, 1)] {
+        circuit.overdue = overdue;
+        assert_eq!(circuit.state(), CircuitState::MetricsOnly);
+        assert_eq!(circuit.machine.would_have_opened, times);
+    }
+}
+
+#[test]
 fn what_begins_late_counts_from_then_on() {
     let ten_good_in_a_second = |circuit: &mut Circuit| {
         circuit.now += SECOND;

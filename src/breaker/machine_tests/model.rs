@@ -15,11 +15,13 @@ struct Model {
     until: u64,
     moved: u64,
     out: usize,
+    /// Calls of this generation that hang.
+    overdue: usize,
 }
 
 impl Model {
     fn turn(&mut self, state: CircuitState) {
-        (self.state, self.out) = (state, 0);
+        (self.state, self.out, self.overdue) = (state, 0, 0);
         self.generation += 1;
         self.calls.clear();
     }
@@ -105,19 +107,31 @@ impl Model {
             }
             return;
         }
+        self.evaluate(asked, now);
+    }
+
+    /// One more call hangs, and somebody looks.
+    fn hang(&mut self, now: u64) {
+        self.overdue += 1;
+        self.evaluate(0, now);
+    }
+
+    fn evaluate(&mut self, asked: u64, now: u64) {
+        let config = &self.config;
         let in_a_row = self.calls.iter().rev().take_while(|call| call.1).count();
         let inside = self.inside(now);
-        let share = |part: usize| part as f64 / inside.len() as f64;
+        let calls = inside.len() + self.overdue;
+        let share = |part: usize| part as f64 / calls as f64;
         let failed = share(inside.iter().filter(|call| call.1).count());
-        let slow = share(inside.iter().filter(|call| call.2).count());
+        let slow = share(inside.iter().filter(|call| call.2).count() + self.overdue);
         let least = match config.window {
             Window::Calls(size) => config.min_calls.clamp(1, size),
             Window::Time(_) => config.min_calls.max(1),
         };
         let by_row = config.failures > 0
             && in_a_row >= config.failures as usize
-            && inside.len().max(in_a_row) >= config.failures_min_calls as usize;
-        let by_ratio = inside.len() >= least as usize
+            && calls.max(in_a_row) >= config.failures_min_calls as usize;
+        let by_ratio = calls >= least as usize
             && (config.failure_ratio.is_some_and(|ratio| failed >= ratio)
                 || config.slow_ratio.is_some_and(|ratio| slow >= ratio));
         if by_row || by_ratio {
@@ -130,6 +144,9 @@ impl Model {
 enum Step {
     Admit,
     End(usize, Option<Ended>),
+    /// One of those that are out is overdue now.
+    Hang(usize),
+    EndHung(usize, Option<Ended>),
     Pass(u64),
     Reset,
 }
@@ -143,9 +160,14 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0_u64..30).prop_map(|s| Some(Ended { retry_after: Some(Duration::from_secs(s)), ..BAD })),
         1 => Just(None),
     ];
+    let end = (any::<usize>(), ended, 0..4);
     let step = prop_oneof![
-        6 => Just(Step::Admit),
-        6 => (any::<usize>(), ended).prop_map(|(index, ended)| Step::End(index, ended)),
+        7 => Just(Step::Admit),
+        8 => end.prop_map(|(index, ended, hung)| match hung {
+            0 => Step::EndHung(index, ended.map(|ended| Ended { slow: true, ..ended })),
+            _ => Step::End(index, ended),
+        }),
+        2 => any::<usize>().prop_map(Step::Hang),
         3 => (0_u64..4 * SECOND).prop_map(Step::Pass),
         1 => Just(Step::Reset),
     ];
@@ -202,9 +224,9 @@ proptest! {
         let mut circuit = Circuit::new(config.clone());
         let mut model = Model {
             config, state: CircuitState::Closed, generation: 0, calls: Vec::new(), openings: 0,
-            until: 0, moved: 0, out: 0,
+            until: 0, moved: 0, out: 0, overdue: 0,
         };
-        let mut out = Vec::new();
+        let (mut out, mut hung) = (Vec::new(), Vec::new());
         for step in steps {
             let now = circuit.now;
             match step {
@@ -225,7 +247,26 @@ proptest! {
                         circuit.look();
                     }
                 }
-                Step::End(..) => {}
+                Step::EndHung(index, ended) if !hung.is_empty() => {
+                    let ticket: Ticket = hung.swap_remove(index % hung.len());
+                    if ticket.is_of(model.generation) {
+                        circuit.overdue -= 1;
+                        model.overdue -= 1;
+                    }
+                    model.end(ticket.tag() >> 44, ended, now);
+                    circuit.ends(ticket, ended);
+                }
+                // Only where it matters whether it is slow.
+                Step::Hang(index) if !out.is_empty() && model.config.slow_ratio.is_some() => {
+                    let ticket = out[index % out.len()];
+                    if model.state == CircuitState::Closed && ticket.is_of(model.generation) {
+                        hung.push(out.swap_remove(index % out.len()));
+                        circuit.overdue += 1;
+                        model.hang(now);
+                        circuit.state();
+                    }
+                }
+                Step::End(..) | Step::EndHung(..) | Step::Hang(_) => {}
                 Step::Pass(nanos) => circuit.now += nanos,
                 Step::Reset => {
                     circuit.apply(Machine::reset);
