@@ -7,15 +7,17 @@ mod support;
 use std::{
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use futures::FutureExt;
 use support::{Answer, Ask, Farm, Inner, Probe, ms, secs, settle};
 use tokio::time::{sleep, timeout};
-use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, layer::layer_fn, service_fn};
 use tower_upstream::{
-    BoxError, CircuitBreakerConfig, CircuitBreakerLayer, Kind, Outcome,
+    Attempts, BoxError, CircuitBreakerConfig, CircuitBreakerLayer, EachLayer, FailoverLayer, Kind,
+    Outcome,
     balance::{BalanceLayer, RoundRobin},
     breaker::{Cancelled, CircuitBreaker, CircuitBreakerHandle, CircuitState, Transition, Window},
     discover,
@@ -254,6 +256,53 @@ async fn a_timeout_outside_is_seen_as_the_policy_says() {
     assert_eq!(tries(Cancelled::FailureIfSlow, ms(999)).await, 0);
     assert_eq!(tries(Cancelled::Failure, ms(1)).await, 3);
     assert_eq!(tries(Cancelled::Ignored, secs(100)).await, 0);
+}
+
+/// A service whose calls run in a task of their own, which ends with whoever waits for it.
+#[derive(Clone)]
+struct InATask<S>(S);
+
+impl<S: Service<Ask, Future: Send + 'static, Response: Send, Error: Send> + 'static> Service<Ask>
+    for InATask<S>
+where
+    S::Response: 'static,
+    S::Error: 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = futures::future::BoxFuture<'static, Result<S::Response, S::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, ask: Ask) -> Self::Future {
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(self.0.call(ask));
+        Box::pin(async move { tasks.join_next().await.unwrap().unwrap() })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_times_out_has_failed_but_in_a_task_of_its_own_it_was_dropped() {
+    let calls = async |in_a_task: bool| {
+        let layer = CircuitBreakerLayer::new(CircuitBreakerConfig::consecutive(9));
+        let farm = Farm::default();
+        farm.get("a:1").answers(Answer::Never);
+        let service = ServiceBuilder::new()
+            .layer(FailoverLayer::new(Attempts::up_to(1).timeout(ms(100))))
+            .layer(BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), RoundRobin::new()))
+            .option_layer(in_a_task.then(|| EachLayer::new(layer_fn(InATask))))
+            .layer(layer.clone())
+            .service(farm);
+        for _ in 0..3 {
+            assert!(service.clone().oneshot(Ask::new(1)).await.unwrap_err().is_timeout());
+            settle().await;
+        }
+        let stats = layer.handle_for("a:1").unwrap().stats();
+        (stats.failures, stats.ignored)
+    };
+    assert_eq!((calls(false).await, calls(true).await), ((3, 0), (0, 3)));
 }
 
 #[tokio::test(start_paused = true)]

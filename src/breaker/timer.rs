@@ -44,7 +44,12 @@ impl<T: Send + Sync + 'static> Timer<T> {
     }
 
     /// The time of the thing with this number was `before` and is `at` now.
-    pub(super) fn set(&self, number: usize, before: Option<Instant>, at: Option<(Instant, Weak<T>)>) {
+    pub(super) fn set(
+        &self,
+        number: usize,
+        before: Option<Instant>,
+        at: Option<(Instant, Weak<T>)>,
+    ) {
         let mut times = lock(&self.0.times);
         if let Some(before) = before {
             times.things.remove(&(before, number));

@@ -140,8 +140,7 @@ fn the_wait_grows_up_to_its_cap_and_closing_starts_anew() {
 #[test]
 fn jitter_goes_both_ways() {
     let config = CircuitBreakerConfig::consecutive(1).with_open_jitter(0.2);
-    let randoms: [(fn() -> f64, u64); 3] =
-        [(|| 0.0, 4_000), (|| 0.5, 5_000), (|| 0.75, 5_500)];
+    let randoms: [(fn() -> f64, u64); 3] = [(|| 0.0, 4_000), (|| 0.5, 5_000), (|| 0.75, 5_500)];
     for (random, millis) in randoms {
         let now = Now { nanos: 0, good: 0, generation: 0, overdue: 0, random };
         let mut machine = Machine::new(config.clone(), 0);
