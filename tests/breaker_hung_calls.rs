@@ -368,3 +368,20 @@ async fn a_stream_whose_head_came_in_time_does_not_hang() {
     let stats = layer.handle().stats();
     assert_eq!((stats.state, stats.window.calls), (CircuitState::Closed, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_inner_service_that_is_full_of_calls_that_hang_makes_nobody_wait() {
+    let layer = CircuitBreakerLayer::new(config());
+    let inner = Inner::new("a:1");
+    inner.answers(Answer::Never);
+    let full = tower::limit::ConcurrencyLimit::new(inner.service(), 30);
+    let service = layer.layer(full);
+    let calls = |times| (0..times).map(|_| tokio::spawn(service.clone().oneshot(Ask::new(1))));
+    let _hung: Vec<_> = calls(30).collect();
+    settle().await;
+    let mut waits = task::spawn(service.clone().oneshot(Ask::new(1)));
+    assert_pending!(waits.poll());
+    sleep(secs(1)).await;
+    let refused = service.clone().oneshot(Ask::new(1)).await.unwrap_err();
+    assert_eq!((refused.kind(), inner.calls()), (Kind::CircuitOpen, 30));
+}

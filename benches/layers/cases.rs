@@ -17,7 +17,7 @@ use tower_upstream::{
 use crate::{
     floors::{HeldCount, SharedCas, SharedTwoChoices},
     harness::Case,
-    services::{Broken, Inner},
+    services::{Broken, Inner, Waits},
 };
 
 pub(crate) fn all() -> Vec<Case> {
@@ -39,6 +39,11 @@ fn of_layers() -> Vec<Case> {
         })
         .at_most(14.0),
         Case::ok("breaker/closed, of 10 s", breaker).at_most(14.0),
+        Case::ok("waits: bare", || Waits),
+        Case::ok("waits: breaker/closed", || waiting_breaker(CircuitBreakerConfig::default())),
+        Case::ok("waits: breaker/closed, slow_ratio", || {
+            waiting_breaker(CircuitBreakerConfig::default().with_slow_ratio(0.5))
+        }),
         Case::refused("breaker/open", Kind::CircuitOpen, open_breaker).at_most(16.0),
         Case::ok("floor: a clock and a CAS", SharedCas::new),
         Case::ok("limit/allowed", || limit().service(Inner)).at_most(12.0),
@@ -128,6 +133,11 @@ pub(crate) fn breaker() -> CircuitBreaker<Inner> {
 
 fn breaker_with(config: CircuitBreakerConfig) -> CircuitBreaker<Inner> {
     ServiceBuilder::new().layer(CircuitBreakerLayer::new(config)).service(Inner)
+}
+
+/// Over calls that are not done at once.
+pub(crate) fn waiting_breaker(config: CircuitBreakerConfig) -> CircuitBreaker<Waits> {
+    ServiceBuilder::new().layer(CircuitBreakerLayer::new(config)).service(Waits)
 }
 
 /// Of tower, with our policy and its default budget.

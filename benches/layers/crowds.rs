@@ -1,9 +1,9 @@
 //! Many tasks on two threads that call clones of one stack.
 
-use tower_upstream::LeastRequest;
+use tower_upstream::{CircuitBreakerConfig, LeastRequest};
 
 use crate::{
-    cases::{balance, breaker, concurrency, gate, keyed, leased, limit, stack},
+    cases::{balance, breaker, concurrency, gate, keyed, leased, limit, stack, waiting_breaker},
     floors::{SharedCas, SharedTwoChoices},
     harness::Crowd,
     services::Inner,
@@ -13,6 +13,10 @@ pub(crate) fn all() -> Vec<Crowd> {
     vec![
         Crowd::new("contended/bare", || Inner),
         Crowd::new("contended/breaker", breaker),
+        Crowd::new("contended/waits: breaker", || waiting_breaker(CircuitBreakerConfig::default())),
+        Crowd::new("contended/waits: breaker, slow_ratio", || {
+            waiting_breaker(CircuitBreakerConfig::default().with_slow_ratio(0.5))
+        }),
         Crowd::new("contended/gate", gate),
         Crowd::new("contended/limit", || limit().service(Inner)),
         Crowd::new("contended/concurrency", concurrency),

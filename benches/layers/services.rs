@@ -2,7 +2,8 @@
 
 use std::{
     convert::Infallible,
-    future::{Ready, ready},
+    future::{Future, Ready, ready},
+    pin::Pin,
     task::{Context, Poll},
 };
 
@@ -26,6 +27,44 @@ impl Service<u64> for Inner {
     #[inline]
     fn call(&mut self, request: u64) -> Self::Future {
         ready(Ok(request))
+    }
+}
+
+/// Always ready, and done when it is polled for the second time.
+#[derive(Clone, Copy)]
+pub(crate) struct Waits;
+
+pub(crate) struct Waiting {
+    request: u64,
+    polled: bool,
+}
+
+impl Future for Waiting {
+    type Output = Result<u64, Infallible>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if std::mem::replace(&mut self.polled, true) {
+            return Poll::Ready(Ok(self.request));
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Service<u64> for Waits {
+    type Response = u64;
+    type Error = Infallible;
+    type Future = Waiting;
+
+    #[inline]
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    #[inline]
+    fn call(&mut self, request: u64) -> Self::Future {
+        Waiting { request, polled: false }
     }
 }
 

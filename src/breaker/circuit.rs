@@ -192,17 +192,16 @@ impl Circuit {
         }
     }
 
-    /// Whether calls pass, once those whose time has come have had their effect.
+    /// Whether a call may pass, once what time has brought has had its effect. Whether others hang is
+    /// looked at with the call.
     #[inline]
-    pub(super) fn is_passing(this: &Shared) -> bool {
+    pub(super) fn may_pass(this: &Shared) -> bool {
         let circuit = this.core();
         let word = circuit.word();
         if word.is_open() && !circuit.may_be_over() {
             return false;
         }
-        word.is_passing()
-            || this.core().passes_unless_others_hang(word)
-            || Self::apply(this, Machine::would_admit)
+        word.is_passing() || Self::may_pass_now(this)
     }
 
     /// A place for one call, or `None`.
@@ -215,10 +214,7 @@ impl Circuit {
         if word.is_open() && !this.core().may_be_over() {
             return None;
         }
-        if this.core().passes_unless_others_hang(word) {
-            return Some(word.ticket());
-        }
-        Self::apply(this, Machine::admit)
+        Self::admit_now(this)
     }
 
     /// Runs a rule, and has the world follow: first the word, then vetoes and waiters, then whoever

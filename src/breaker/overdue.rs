@@ -8,7 +8,7 @@ use super::{
     circuit::{Circuit, Shared},
     counts::Counts,
     machine::Machine,
-    word::{Ticket, Word},
+    word::Ticket,
 };
 use crate::sync::Lease;
 
@@ -17,6 +17,7 @@ const MICRO: u64 = 1_000;
 
 impl Circuit {
     /// A call has had to wait, where one is slow after so many nanoseconds.
+    #[inline(never)]
     pub(super) fn enter(lease: &Lease<Self, Counts>, ticket: Ticket, slow_after: u64, now: u64) {
         let due = lease.local().enter(ticket, slow_after.div_ceil(MICRO), now / MICRO);
         if let Some(due) = due {
@@ -25,12 +26,16 @@ impl Circuit {
     }
 
     /// A call has ended that had to wait: whether it was slow.
+    #[inline(never)]
     pub(super) fn leave(lease: &Lease<Self, Counts>, ticket: Ticket) -> bool {
         let now = lease.core().clock.nanos();
-        if let (Some(began), false) = (ticket.began(now), ticket.is_probe()) {
+        let Some(began) = ticket.began(now) else {
+            return false;
+        };
+        if !ticket.is_probe() {
             lease.local().leave(ticket, began);
         }
-        ticket.since_begin(now).is_some_and(|took| took >= lease.core().slow_after())
+        (now / MICRO).saturating_sub(began) * MICRO >= lease.core().slow_after()
     }
 
     /// Whether any call may be overdue that was not when somebody last looked.
@@ -39,19 +44,40 @@ impl Circuit {
         self.alarm.at().is_some_and(|at| self.clock.nanos() >= at)
     }
 
-    /// Whether calls pass, where the word alone does not say so, without asking the machine.
-    #[inline]
-    pub(super) fn passes_unless_others_hang(&self, word: Word) -> bool {
-        word.is_timed() && !self.may_be_overdue()
+    /// Whether a call may pass that may not for sure.
+    #[inline(never)]
+    pub(super) fn may_pass_now(this: &Shared) -> bool {
+        this.core().word().is_timed() || Self::apply(this, Machine::would_admit)
     }
 
-    /// The same, once the calls that hang have had their effect.
-    pub(super) fn passes_though_others_may_hang(this: &Shared) -> bool {
+    /// A place for a call that may not pass for sure, or `None`.
+    #[inline(never)]
+    pub(super) fn admit_now(this: &Shared) -> Option<Ticket> {
+        let circuit = this.core();
+        let word = circuit.word();
+        // Below a balancer a call comes when readiness has just been asked for, which has looked.
+        if word.is_timed() && (circuit.is_bound() || !circuit.may_be_overdue()) {
+            return Some(word.ticket());
+        }
+        Self::apply(this, Machine::admit)
+    }
+
+    /// Whether calls pass without a place of their own where it matters whether others hang, once those
+    /// have had their effect.
+    pub(super) fn is_closed_now(this: &Shared) -> bool {
         let circuit = this.core();
         if circuit.word().is_timed() && circuit.may_be_overdue() {
             Self::apply(this, Machine::tick);
         }
         circuit.word().is_timed()
+    }
+
+    /// Whether the calls that hang have opened it just now. Not below a balancer, where readiness looks
+    /// before.
+    #[cold]
+    pub(super) fn opens_now(this: &Shared) -> bool {
+        let circuit = this.core();
+        !circuit.is_bound() && circuit.word().is_timed() && !Self::is_closed_now(this)
     }
 
     /// How many calls of this generation are overdue. Asked under the lock of the machine.

@@ -1,7 +1,10 @@
 //! The calls that are on their way, by when they first had to wait, pure: what happened and when in, how
 //! many are overdue out.
 
-const BUCKETS: u64 = 16;
+/// At most so many are kept.
+const BUCKETS: u64 = 64;
+/// At least so many, but for one that is being filled, make up the time after which a call is slow.
+const FINENESS: u64 = 30;
 
 /// Calls that have not ended, in buckets of when they began. All times are in microseconds.
 ///
@@ -12,24 +15,26 @@ pub(super) struct Pending {
     /// What all tickets of its generation have in common.
     tag: u64,
     slow_after: u64,
-    /// Of each bucket.
-    length: u64,
+    /// Of each bucket, as a power of two: it is asked for with each call.
+    length: u32,
+    /// How many are kept: those of `slow_after`, and the one that is being filled.
+    kept: u64,
     /// The bucket that is filled now, of all there ever were. Never goes back, whoever comes late with
     /// an older time.
     last: u64,
     /// Below zero where calls have left that a [resizing](Self::resize) put into a later bucket: what
     /// is missing here is there too much, and they meet at last in `overdue`.
-    buckets: [i64; BUCKETS as usize],
+    buckets: [i32; BUCKETS as usize],
     /// The calls of all buckets before.
-    overdue: i64,
+    overdue: i32,
 }
 
 impl Pending {
     pub(super) fn new(tag: u64, slow_after: u64, now: u64) -> Self {
-        // Of the sixteen one is being filled: the others are as long as `slow_after`.
-        let length = slow_after.div_ceil(BUCKETS - 1).max(1);
+        let length = (slow_after / FINENESS).max(1).ilog2();
+        let kept = slow_after.div_ceil(1 << length) + 1;
         let buckets = [0; BUCKETS as usize];
-        Self { tag, slow_after, length, last: now / length, buckets, overdue: 0 }
+        Self { tag, slow_after, length, kept, last: now >> length, buckets, overdue: 0 }
     }
 
     pub(super) fn tag(&self) -> u64 {
@@ -40,7 +45,7 @@ impl Pending {
     pub(super) fn enter(&mut self, now: u64) -> u64 {
         self.advance(now);
         *self.place(now) += 1;
-        self.due(now / self.length)
+        self.due(now >> self.length)
     }
 
     /// A call that began at this time has ended.
@@ -51,7 +56,7 @@ impl Pending {
     /// Calls that are overdue.
     pub(super) fn overdue(&mut self, now: u64) -> u64 {
         self.advance(now);
-        self.overdue.max(0).unsigned_abs()
+        self.overdue.max(0).unsigned_abs().into()
     }
 
     /// When the next of the others is.
@@ -67,7 +72,7 @@ impl Pending {
             return;
         }
         self.advance(now);
-        let now = now.max(self.last.saturating_mul(self.length));
+        let now = now.max(self.start(self.last));
         let mut resized = Self::new(self.tag, slow_after, now);
         *resized.place(self.start(*self.numbers().start()).saturating_sub(1)) += self.overdue;
         for number in self.numbers() {
@@ -79,21 +84,21 @@ impl Pending {
 
     /// Those of the buckets that are kept.
     fn numbers(&self) -> std::ops::RangeInclusive<u64> {
-        self.last.saturating_sub(BUCKETS - 1)..=self.last
+        self.last.saturating_sub(self.kept - 1)..=self.last
     }
 
     fn start(&self, number: u64) -> u64 {
-        number.saturating_mul(self.length)
+        number.saturating_mul(1 << self.length)
     }
 
     fn due(&self, number: u64) -> u64 {
-        self.start(number.saturating_add(BUCKETS))
+        self.start(number.saturating_add(self.kept))
     }
 
     /// Where a call is counted that began at this time. After a time that has not come yet nobody
     /// looks: that call is so old that its ticket does not tell when it began.
-    fn place(&mut self, began: u64) -> &mut i64 {
-        let number = began / self.length;
+    fn place(&mut self, began: u64) -> &mut i32 {
+        let number = began >> self.length;
         if self.numbers().contains(&number) {
             &mut self.buckets[slot(number)]
         } else {
@@ -102,14 +107,14 @@ impl Pending {
     }
 
     fn advance(&mut self, now: u64) {
-        let number = now / self.length;
-        if number <= self.last {
-            return;
+        let number = now >> self.length;
+        if number > self.last {
+            let kept = self.numbers();
+            self.last = number;
+            for number in kept.take_while(|kept| kept + self.kept <= number) {
+                self.overdue += std::mem::take(&mut self.buckets[slot(number)]);
+            }
         }
-        for reused in (self.last + 1..=number).take(BUCKETS as usize) {
-            self.overdue += std::mem::take(&mut self.buckets[slot(reused)]);
-        }
-        self.last = number;
     }
 }
 
@@ -156,8 +161,8 @@ mod tests {
                 match step {
                     Step::Enter => {
                         let due = pending.enter(now);
-                        prop_assert!(due > now + slow_after);
-                        prop_assert!(due <= now + 16 * slow_after.div_ceil(15));
+                        prop_assert!(due >= now + slow_after);
+                        prop_assert!(due <= now + slow_after + (slow_after / 15).max(2));
                         began.push(now);
                     }
                     Step::Leave(index) if !began.is_empty() => {
@@ -166,7 +171,8 @@ mod tests {
                     Step::Leave(_) | Step::Resize(_) => {}
                     Step::Pass(time) => now += time,
                 }
-                let due = |began: &u64| (began / pending.length + 16) * pending.length;
+                let length = 1 << pending.length;
+                let due = |began: &u64| (began / length + pending.kept) * length;
                 let expected = began.iter().filter(|began| due(began) <= now).count() as u64;
                 let next = began.iter().map(due).filter(|due| *due > now).min();
                 prop_assert_eq!((pending.overdue(now), pending.next()), (expected, next));
@@ -201,25 +207,26 @@ mod tests {
                 }
                 let older = |time| began.iter().filter(|began| *began + time <= now).count() as u64;
                 prop_assert!(pending.overdue(now) <= older(slow_after));
-                let all = pending.buckets.iter().sum::<i64>() + pending.overdue;
-                prop_assert_eq!(all, began.len() as i64);
+                let all = pending.buckets.iter().sum::<i32>() + pending.overdue;
+                prop_assert_eq!(all, began.len() as i32);
             }
             now += 4 * longest + 64;
             prop_assert_eq!(pending.overdue(now), began.len() as u64);
             began.into_iter().for_each(|began| pending.leave(began));
             prop_assert_eq!((pending.overdue(now), pending.next()), (0, None));
-            prop_assert_eq!(pending.buckets, [0; 16]);
+            prop_assert_eq!(pending.buckets, [0; BUCKETS as usize]);
         }
     }
 
     #[test]
     fn who_comes_late_with_an_older_time_is_counted_where_it_leaves() {
+        // Four microseconds a bucket, of which thirty-eight are a hundred and fifty.
         let mut pending = Pending::new(0, 150, 1_000);
         pending.enter(1_000);
         pending.enter(985);
         assert_eq!((pending.overdue(1_139), pending.overdue(1_140)), (0, 1));
         pending.leave(985);
-        assert_eq!((pending.overdue(1_159), pending.overdue(1_160)), (0, 1));
+        assert_eq!((pending.overdue(1_155), pending.overdue(1_156)), (0, 1));
         // Nor is one lost that is so old that its ticket tells a time to come.
         pending.leave(9_000_000);
         assert_eq!((pending.overdue(1_160), pending.next()), (0, None));

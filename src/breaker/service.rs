@@ -55,7 +55,7 @@ impl<S, C> CircuitBreaker<S, C> {
     /// wait with, and it is `false`.
     #[cold]
     fn poll_place(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        if self.seldom.is_none() && Circuit::passes_though_others_may_hang(&self.shared) {
+        if self.seldom.is_none() && Circuit::is_closed_now(&self.shared) {
             return Poll::Ready(true);
         }
         let seldom = self.seldom.get_or_insert_default();
@@ -104,7 +104,7 @@ impl<S, C> CircuitBreaker<S, C> {
         if self.shared.core().is_bound() {
             self.poll_place(cx)
         } else {
-            Poll::Ready(Circuit::is_passing(&self.shared))
+            Poll::Ready(Circuit::may_pass(&self.shared))
         }
     }
 
@@ -150,20 +150,21 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let admission = if self.shared.core().word().is_passing() {
-            Poll::Ready(true)
-        } else {
-            self.poll_admission(cx)
-        };
-        match admission {
+        if self.shared.core().word().is_passing() {
+            self.refuses = false;
+            return self.inner.poll_ready(cx).map_err(Error::from_service);
+        }
+        match self.poll_admission(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(false) => {
                 self.refuses = true;
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(true) => {
-                self.refuses = false;
-                self.inner.poll_ready(cx).map_err(Error::from_service)
+                let inner = self.inner.poll_ready(cx);
+                // It may be full of calls that hang. If it is ready, `call` looks at those.
+                self.refuses = inner.is_pending() && Circuit::opens_now(&self.shared);
+                if self.refuses { Poll::Ready(Ok(())) } else { inner.map_err(Error::from_service) }
             }
         }
     }
