@@ -192,16 +192,15 @@ impl Circuit {
         }
     }
 
-    /// Whether a call may pass, once what time has brought has had its effect. Whether others hang is
-    /// looked at with the call.
+    /// Whether calls pass, once what time has brought has had its effect.
     #[inline]
-    pub(super) fn may_pass(this: &Shared) -> bool {
+    pub(super) fn is_passing(this: &Shared) -> bool {
         let circuit = this.core();
         let word = circuit.word();
         if word.is_open() && !circuit.may_be_over() {
             return false;
         }
-        word.is_passing() || Self::may_pass_now(this)
+        word.is_passing() || Self::is_passing_now(this)
     }
 
     /// A place for one call, or `None`.

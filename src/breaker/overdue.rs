@@ -44,40 +44,32 @@ impl Circuit {
         self.alarm.at().is_some_and(|at| self.clock.nanos() >= at)
     }
 
-    /// Whether a call may pass that may not for sure.
+    /// Whether calls pass of which the word does not say so.
     #[inline(never)]
-    pub(super) fn may_pass_now(this: &Shared) -> bool {
-        this.core().word().is_timed() || Self::apply(this, Machine::would_admit)
+    pub(super) fn is_passing_now(this: &Shared) -> bool {
+        let circuit = this.core();
+        (circuit.word().is_timed() && !circuit.may_be_overdue())
+            || Self::apply(this, Machine::would_admit)
     }
 
-    /// A place for a call that may not pass for sure, or `None`.
+    /// A place for a call that does not pass by the word, or `None`.
     #[inline(never)]
     pub(super) fn admit_now(this: &Shared) -> Option<Ticket> {
         let circuit = this.core();
         let word = circuit.word();
-        // Below a balancer a call comes when readiness has just been asked for, which has looked.
-        if word.is_timed() && (circuit.is_bound() || !circuit.may_be_overdue()) {
+        if word.is_timed() && !circuit.may_be_overdue() {
             return Some(word.ticket());
         }
         Self::apply(this, Machine::admit)
     }
 
-    /// Whether calls pass without a place of their own where it matters whether others hang, once those
-    /// have had their effect.
+    /// Whether calls pass without a place of their own, where it matters whether others hang.
     pub(super) fn is_closed_now(this: &Shared) -> bool {
         let circuit = this.core();
         if circuit.word().is_timed() && circuit.may_be_overdue() {
             Self::apply(this, Machine::tick);
         }
         circuit.word().is_timed()
-    }
-
-    /// Whether the calls that hang have opened it just now. Not below a balancer, where readiness looks
-    /// before.
-    #[cold]
-    pub(super) fn opens_now(this: &Shared) -> bool {
-        let circuit = this.core();
-        !circuit.is_bound() && circuit.word().is_timed() && !Self::is_closed_now(this)
     }
 
     /// How many calls of this generation are overdue. Asked under the lock of the machine.

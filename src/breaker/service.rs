@@ -104,7 +104,7 @@ impl<S, C> CircuitBreaker<S, C> {
         if self.shared.core().is_bound() {
             self.poll_place(cx)
         } else {
-            Poll::Ready(Circuit::may_pass(&self.shared))
+            Poll::Ready(Circuit::is_passing(&self.shared))
         }
     }
 
@@ -150,21 +150,20 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if self.shared.core().word().is_passing() {
-            self.refuses = false;
-            return self.inner.poll_ready(cx).map_err(Error::from_service);
-        }
-        match self.poll_admission(cx) {
+        let admission = if self.shared.core().word().is_passing() {
+            Poll::Ready(true)
+        } else {
+            self.poll_admission(cx)
+        };
+        match admission {
             Poll::Pending => Poll::Pending,
             Poll::Ready(false) => {
                 self.refuses = true;
                 Poll::Ready(Ok(()))
             }
             Poll::Ready(true) => {
-                let inner = self.inner.poll_ready(cx);
-                // It may be full of calls that hang. If it is ready, `call` looks at those.
-                self.refuses = inner.is_pending() && Circuit::opens_now(&self.shared);
-                if self.refuses { Poll::Ready(Ok(())) } else { inner.map_err(Error::from_service) }
+                self.refuses = false;
+                self.inner.poll_ready(cx).map_err(Error::from_service)
             }
         }
     }
