@@ -29,7 +29,8 @@ pub struct CircuitBreakerConfig {
     /// Whether it only measures: every call passes, and the statistics say how often it would have
     /// opened. For a trial of new rules, at each endpoint or key. Default `false`.
     pub metrics_only: bool,
-    /// Failures in a row that open it; 0 switches this rule off. Default 5.
+    /// Failures in a row that open it; 0 switches this rule off. Overloads count as failures here, too.
+    /// Default 5.
     #[cfg_attr(feature = "serde", serde(alias = "failure_threshold"))]
     pub failures: u32,
     /// Calls that the window must hold before [`failures`](Self::failures) counts, or as many
@@ -39,9 +40,13 @@ pub struct CircuitBreakerConfig {
     /// The share of failed calls in the window that opens it, above 0 and up to 1; `None` switches
     /// this rule off. Default 0.5.
     pub failure_ratio: Option<f64>,
-    /// The share of slow calls in the window that opens it, likewise. Default `None`.
+    /// Share of slow calls in the window that opens it, above 0 and up to 1; `None` switches this rule
+    /// off. Calls in flight for longer than [`slow_after`](Self::slow_after) count as slow before they
+    /// end. While half-open, so many slow calls keep it from closing. Default `None`.
     pub slow_ratio: Option<f64>,
-    /// A call that takes as long is slow, from a millisecond to a day. Default 5 s.
+    /// Time after which a call is slow, from a millisecond to a day. It is measured from the moment when
+    /// the call's future first returns `Pending`, so a call that blocks its thread in its first poll is
+    /// never slow. Default 5 s.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub slow_after: Duration,
     /// What the ratios are of. Default: the last 10 s.
@@ -74,7 +79,9 @@ pub struct CircuitBreakerConfig {
     /// Calls at once while half-open, from 1 to 65,535. Default 4.
     #[cfg_attr(feature = "serde", serde(alias = "half_open_max_calls"))]
     pub probes: u32,
-    /// Good calls while half-open that close it, from 1 to 65,535. Default 3.
+    /// Good calls while half-open that close it, from 1 to 65,535. Slow ones count, too; but if
+    /// [`slow_ratio`](Self::slow_ratio) of the calls that ended were slow by then, it opens again.
+    /// Default 3.
     #[cfg_attr(feature = "serde", serde(alias = "success_threshold"))]
     pub successes: u32,
     /// Failures while half-open that it bears; one more opens it again. Default 1.
@@ -108,10 +115,11 @@ pub enum Window {
     Time(#[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))] Duration),
 }
 
-/// What a call is that is dropped before it is done.
+/// How to count a call that is dropped before it finishes.
 ///
-/// A timeout outside of the breaker, a caller that hangs up and the slower of two hedged calls all
-/// look the same from here: the call is dropped.
+/// A deadline, a timeout of another crate above the breaker, a caller that hangs up and the slower of
+/// two hedged calls all look the same from here: the call is dropped. Only the attempt timeout of a
+/// `FailoverLayer` is a failure in any case, unless the call runs in a task of its own.
 ///
 /// ```
 /// use tower_upstream::breaker::{Cancelled, CircuitBreakerConfig};
@@ -126,8 +134,8 @@ pub enum Cancelled {
     Ignored,
     /// It failed.
     Failure,
-    /// It failed if it had been on its way for
-    /// [`slow_after`](CircuitBreakerConfig::slow_after), else it says nothing.
+    /// It failed, and was slow, if it had been in flight for
+    /// [`slow_after`](CircuitBreakerConfig::slow_after); otherwise it is ignored.
     #[default]
     FailureIfSlow,
 }

@@ -51,7 +51,8 @@ pub struct CircuitBreakerStats {
     pub failures: u64,
     /// Those that say nothing: cancelled, or refused further down.
     pub ignored: u64,
-    /// Those of the successes and failures that were slow. Counted only where a rule needs it.
+    /// Those of the successes and failures that were slow. Counted only where a rule needs it, and only
+    /// when they have ended.
     pub slow: u64,
     /// Calls that were refused.
     pub refused: u64,
@@ -80,11 +81,11 @@ pub struct CircuitBreakerStats {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WindowStats {
-    /// Calls in it.
+    /// Calls in it, with those in flight that are slow already.
     pub calls: u64,
     /// Those that failed.
     pub failures: u64,
-    /// Those that were slow.
+    /// Those that were slow, or are slow and still in flight.
     pub slow: u64,
 }
 
@@ -93,7 +94,8 @@ impl CircuitBreakerHandle {
         Self { shared, of_layer }
     }
 
-    /// The state. An open circuit whose time has come is half-open.
+    /// Returns the state. An open circuit whose time has come is half-open; one whose calls hang, where
+    /// [`slow_ratio`](CircuitBreakerConfig::slow_ratio) is on, is open.
     pub fn state(&self) -> CircuitState {
         let word = self.shared.core().word();
         if word.is_passing() {

@@ -101,9 +101,14 @@ impl<C> CircuitBreakerLayer<C> {
     /// Tells `listener` of every transition of every circuit of this layer, one after the other and
     /// in order. The state is visible before, and no lock is held: a listener may use handles.
     ///
-    /// It runs where the transition happens, in a call or a handle, so it should not block. One that
-    /// panics is told of the next transition all the same; to one that is slow others leave their
+    /// It runs where the transition happens, in a call, in a handle or in a task, so it should not block.
+    /// One that panics is told of the next transition all the same; to one that is slow others leave their
     /// transitions, up to 1,024.
+    ///
+    /// A transition that time brings, such as to half-open, is told when it is due, by one task for all
+    /// circuits of the layer. The task starts with the first transition inside a tokio runtime with
+    /// timers, starts again in another runtime if that one ends, and ends with the layer and its services.
+    /// Without a runtime the listener is told with the next call or look.
     ///
     /// Set it before the layer is used: it begins with circuits of its own.
     #[must_use]

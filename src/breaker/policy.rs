@@ -62,7 +62,8 @@ pub struct Transition {
     pub from: CircuitState,
     /// The state that it is in.
     pub to: CircuitState,
-    /// When.
+    /// Time of the transition. Of one that time brings it is the time when it was due, not when it was
+    /// noticed.
     pub at: Instant,
     /// Which state of this circuit it is, counted from when it was made; also a reset counts.
     pub generation: u64,

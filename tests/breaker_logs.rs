@@ -1,0 +1,91 @@
+//! What a circuit logs.
+#![cfg(feature = "test-util")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::{
+    fmt::Debug,
+    sync::{Arc, Mutex},
+};
+
+use support::{Answer, Ask, Farm, secs};
+use tokio::time::sleep;
+use tower::{ServiceBuilder, ServiceExt};
+use tower_upstream::{
+    CircuitBreakerConfig, CircuitBreakerLayer,
+    balance::{BalanceLayer, RoundRobin},
+    discover,
+};
+use tracing::{
+    Event, Level, Metadata, Subscriber,
+    field::{Field, Visit},
+    span,
+};
+
+/// Keeps the events of circuits: level and fields.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<(Level, String)>>>);
+
+struct Fields(String);
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.0 += &format!("{field}={value:?} ");
+    }
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("tower_upstream::breaker")
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut fields = Fields(String::new());
+        event.record(&mut fields);
+        self.0.lock().unwrap().push((*event.metadata().level(), fields.0));
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn circuits_that_open_are_a_warning_and_those_that_close_news() {
+    let log = Log::default();
+    let _default = tracing::subscriber::set_default(log.clone());
+    let farm = Farm::default();
+    let inner = farm.get("a:1");
+    let config = CircuitBreakerConfig::consecutive(1).with_successes(1).with_open_jitter(0.0);
+    let layer = CircuitBreakerLayer::new(config);
+    let service = ServiceBuilder::new()
+        .layer(BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), RoundRobin::new()))
+        .layer(layer.clone())
+        .service(farm);
+    for answer in [Answer::Fails, Answer::Good] {
+        inner.answers(answer);
+        let _ = service.clone().oneshot(Ask::new(1)).await;
+        sleep(secs(6)).await;
+    }
+    layer.handle().force_open();
+    layer.handle().metrics_only();
+    layer.handle().reset();
+    layer.handle().reset();
+    let log = log.0.lock().unwrap().clone();
+    let levels: Vec<_> = log.iter().map(|(level, _)| *level).collect();
+    let (warn, info, debug) = (Level::WARN, Level::INFO, Level::DEBUG);
+    assert_eq!(levels, [warn, debug, info, warn, debug, info, debug], "{log:?}");
+    for field in ["endpoint=\"a:1\"", "from=closed", "to=open", "circuit opened"] {
+        assert!(log[0].1.contains(field), "{field} in {log:?}");
+    }
+    assert!(log[2].1.contains("circuit closed") && !log[3].1.contains("endpoint"), "{log:?}");
+}
