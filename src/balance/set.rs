@@ -117,7 +117,7 @@ impl<S, T> Snapshot<S, T> {
     /// Where `member` stands in `members`.
     pub(super) fn position(&self, member: &Arc<Member>) -> Option<usize> {
         let candidates = self.members.get(..self.candidates)?;
-        let found = candidates.binary_search_by(|of| of.key().cmp(member.key())).ok();
+        let found = candidates.binary_search_by(|of| of.identity().cmp(member.identity())).ok();
         let found = found.filter(|&index| Arc::ptr_eq(&candidates[index], member));
         found.or_else(|| self.reserve().find(|(_, of)| Arc::ptr_eq(of, member)).map(|(at, _)| at))
     }

@@ -203,11 +203,11 @@ where
     fn apply<P: Strategy>(&mut self, set: &Set<S, P>, endpoints: &EndpointSet) {
         let mut before: BTreeMap<Arc<str>, Entry<S>> = std::mem::take(&mut self.entries)
             .into_iter()
-            .map(|entry| (entry.member.shared_key().clone(), entry))
+            .map(|entry| (entry.member.identity().clone(), entry))
             .collect();
         for endpoint in endpoints.iter() {
             let same_address = |member: &Member| member.endpoint().address() == endpoint.address();
-            let entry = match before.remove(endpoint.key()) {
+            let entry = match before.remove(endpoint.identity()) {
                 Some(entry) if same_address(&entry.member) => {
                     entry.member.update(endpoint.clone());
                     entry

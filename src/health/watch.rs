@@ -85,7 +85,7 @@ impl Policy {
     /// The watch that keeps `record`, while there is one.
     fn watch_of(&self, record: &Arc<Record>) -> Option<Arc<Watch>> {
         let mut watches = match &record.member {
-            Some(member) => self.members.all(member.key()),
+            Some(member) => self.members.all(member.identity()),
             None => lock(&self.watch_alone).upgrade().into_iter().collect(),
         };
         watches.retain(|watch| Arc::ptr_eq(&watch.record, record));
