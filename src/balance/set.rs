@@ -34,6 +34,8 @@ pub(super) struct Set<S, P: Strategy> {
     /// Services that said they are dead, for the task.
     pub(super) dead: Mutex<Vec<Dead>>,
     running: Mutex<bool>,
+    /// Where the task runs; `None` is the runtime of the call that starts it.
+    runtime: Option<Handle>,
     start: Box<dyn Start<S, P>>,
 }
 
@@ -186,6 +188,7 @@ where
     pub(super) fn new(
         strategy: P,
         config: BalanceConfig,
+        runtime: Option<Handle>,
         start: Box<dyn Start<S, P>>,
     ) -> Arc<Self> {
         let table = strategy.table(&[], None);
@@ -209,6 +212,7 @@ where
             signal: Arc::default(),
             dead: Mutex::default(),
             running: Mutex::new(false),
+            runtime,
             start,
         })
     }
@@ -227,28 +231,34 @@ where
         self.status.store(status as u8, Ordering::Release);
     }
 
-    /// Starts the task if it does not run.
+    /// Starts the task if it does not run: on the runtime that was given, while that lives, or else on
+    /// the caller's.
     ///
     /// # Errors
-    /// `Unavailable` outside a runtime.
+    /// `Unavailable` without either.
     #[cold]
     pub(super) fn ensure_running(self: &Arc<Self>) -> Result<(), Error> {
-        let mut running = lock(&self.running);
-        if *running {
-            return Ok(());
+        for runtime in [self.runtime.clone(), Handle::try_current().ok()].into_iter().flatten() {
+            let mut running = lock(&self.running);
+            if *running {
+                return Ok(());
+            }
+            *running = true;
+            drop(running);
+            // Made here and moved into the task, so that it drops even if the runtime ends before the
+            // task is polled for the first time.
+            let mark = Running { set: Arc::downgrade(self) };
+            let task = self.start.task(Arc::downgrade(self));
+            let spawned = runtime.spawn(async move {
+                let _mark = mark;
+                task.await;
+            });
+            // A runtime that has ended drops it at once.
+            if !spawned.is_finished() {
+                return Ok(());
+            }
         }
-        let runtime = Handle::try_current().map_err(|_| Error::refused(Kind::Unavailable))?;
-        *running = true;
-        drop(running);
-        // Made here and moved into the task, so that it drops even if the runtime ends before the
-        // task is polled for the first time.
-        let mark = Running { set: Arc::downgrade(self) };
-        let task = self.start.task(Arc::downgrade(self));
-        runtime.spawn(async move {
-            let _mark = mark;
-            task.await;
-        });
-        Ok(())
+        Err(Error::refused(Kind::Unavailable))
     }
 
     pub(super) fn report_dead(&self, member: Arc<Member>, number: u64) {
