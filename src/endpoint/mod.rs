@@ -64,6 +64,9 @@ pub enum Status {
     /// All well.
     Passing,
     /// Usable, but only where no endpoint of the same priority is better.
+    ///
+    /// Those of a priority that warn are a tier of their own behind those that do not, with a panic
+    /// threshold of its own: one endpoint that passes and 99 that warn put all calls on the one.
     Warning,
     /// Not to be used, except in a panic.
     Critical,
