@@ -30,7 +30,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("health", &["member", "connect", "choose", "replay", "endpoint", "guard", "plugin"]),
     ("limit", &["member", "connect", "choose", "replay", "endpoint", "guard"]),
     // How a call leaves the house, and how it enters a plugin's.
-    ("call", &["replay"]),
+    ("call", &["replay", "connect"]),
     ("plugin", &[]),
     ("track", &["member", "connect"]),
     ("transport", &["endpoint", "call", "member", "connect", "plugin"]),

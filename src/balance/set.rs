@@ -13,12 +13,12 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 
-use super::{BalanceConfig, Strategy, strategy::Candidates};
+use super::{BalanceConfig, Pick, Strategy, strategy::Candidates};
 use crate::{
     choose::Tried,
     error::{Error, Kind},
     member::{Member, Signal},
-    sync::{WaitList, lock},
+    sync::{WaitList, lock, random_below},
     time::Instant,
 };
 
@@ -34,6 +34,8 @@ pub(super) struct Set<S, P: Strategy> {
     /// Services that said they are dead, for the task.
     pub(super) dead: Mutex<Vec<Dead>>,
     running: Mutex<bool>,
+    /// Where the task runs; `None` is the runtime of the call that starts it.
+    runtime: Option<Handle>,
     start: Box<dyn Start<S, P>>,
 }
 
@@ -44,6 +46,9 @@ pub(super) struct Snapshot<S, T> {
     pub(super) members: Box<[Arc<Member>]>,
     /// Where the service of each candidate stands in `services`.
     pub(super) index: Box<[u32]>,
+    /// Members of other tiers, the lowest tier first, for calls that have tried all candidates; each
+    /// with where its service stands.
+    pub(super) reserve: Box<[(Arc<Member>, u32)]>,
     /// One for each member of the set, and shared by snapshots until one is connected.
     pub(super) services: Arc<[Connected<S>]>,
     /// All members of the set, ordered by key.
@@ -53,6 +58,9 @@ pub(super) struct Snapshot<S, T> {
     pub(super) bars: u64,
     pub(super) verdict: Verdict,
 }
+
+/// A member that was chosen, and its service.
+pub(super) type Choice<'a, S> = (&'a Arc<Member>, &'a Connected<S>);
 
 /// A service, and which connection of its member it is.
 #[derive(Clone)]
@@ -86,6 +94,7 @@ impl Verdict {
 }
 
 impl<S, T> Snapshot<S, T> {
+    /// Those that a call's first attempt may choose from.
     #[inline]
     pub(super) fn candidates<'a>(&'a self, tried: &'a Tried) -> Candidates<'a> {
         Candidates::new(&self.members, self.bars, tried)
@@ -95,6 +104,65 @@ impl<S, T> Snapshot<S, T> {
     pub(super) fn service(&self, candidate: usize) -> Option<&Connected<S>> {
         self.services.get(*self.index.get(candidate)? as usize)
     }
+
+    /// The candidate with this index, and its service.
+    pub(super) fn candidate(&self, index: usize) -> Option<Choice<'_, S>> {
+        Some((self.members.get(index)?, self.service(index)?))
+    }
+
+    /// `member`, if it may be chosen, and its service.
+    pub(super) fn find(&self, member: &Arc<Member>) -> Option<Choice<'_, S>> {
+        let identity = |of: &Arc<Member>| of.identity().cmp(member.identity());
+        let candidate = self.members.binary_search_by(identity).ok();
+        let candidate = candidate.and_then(|index| self.candidate(index));
+        let mut all = candidate.into_iter().chain(self.reserve());
+        all.find(|(of, _)| Arc::ptr_eq(of, member))
+    }
+
+    fn reserve(&self) -> impl Iterator<Item = Choice<'_, S>> {
+        self.reserve
+            .iter()
+            .filter_map(|(member, index)| Some((member, self.services.get(*index as usize)?)))
+    }
+
+    /// Whether there is a member that another attempt may go to.
+    pub(super) fn has_untried(&self, tried: &Tried) -> bool {
+        let is_free = |(member, _): &(Arc<Member>, u32)| is_free(member, tried);
+        self.candidates(tried).free_from(0).next().is_some() || self.reserve.iter().any(is_free)
+    }
+
+    /// The choice for an attempt that is not the call's first: of those not tried, first what nothing
+    /// bars, of the candidates and then of any tier; and only then what a panic overlooks.
+    #[cold]
+    pub(super) fn choose_again<P, Req>(
+        &self,
+        strategy: &P,
+        tried: &Tried,
+        request: &Req,
+    ) -> Option<Choice<'_, S>>
+    where
+        P: Pick<Req, Table = T>,
+    {
+        let choose = |bars| {
+            let candidates = Candidates::new(&self.members, bars, tried);
+            let chosen = strategy.pick(&self.table, candidates, request);
+            self.candidate(chosen.filter(|&index| candidates.is_free(index))?)
+        };
+        choose(u64::MAX).or_else(|| self.choose_of_reserve(tried)).or_else(|| choose(self.bars))
+    }
+
+    /// Any of the lowest tier in which one is free, with the same chance.
+    fn choose_of_reserve(&self, tried: &Tried) -> Option<Choice<'_, S>> {
+        let free = || self.reserve().filter(|(member, _)| is_free(member, tried));
+        let tier = free().next()?.0.tier();
+        let of_tier = || free().filter(|(member, _)| member.tier() == tier);
+        let drawn = random_below(u32::try_from(of_tier().count()).ok()?);
+        of_tier().nth(drawn as usize)
+    }
+}
+
+fn is_free(member: &Member, tried: &Tried) -> bool {
+    member.is_eligible() && !tried.contains(member)
 }
 
 /// Whether there is somebody to choose.
@@ -121,6 +189,7 @@ where
     pub(super) fn new(
         strategy: P,
         config: BalanceConfig,
+        runtime: Option<Handle>,
         start: Box<dyn Start<S, P>>,
     ) -> Arc<Self> {
         let table = strategy.table(&[], None);
@@ -128,6 +197,7 @@ where
             version: 0,
             members: Box::default(),
             index: Box::default(),
+            reserve: Box::default(),
             services: Arc::new([]),
             all: Arc::new([]),
             table,
@@ -143,6 +213,7 @@ where
             signal: Arc::default(),
             dead: Mutex::default(),
             running: Mutex::new(false),
+            runtime,
             start,
         })
     }
@@ -161,28 +232,34 @@ where
         self.status.store(status as u8, Ordering::Release);
     }
 
-    /// Starts the task if it does not run.
+    /// Starts the task if it does not run: on the runtime that was given, while that lives, or else on
+    /// the caller's.
     ///
     /// # Errors
-    /// `Unavailable` outside a runtime.
+    /// `Unavailable` without either.
     #[cold]
     pub(super) fn ensure_running(self: &Arc<Self>) -> Result<(), Error> {
-        let mut running = lock(&self.running);
-        if *running {
-            return Ok(());
+        for runtime in [self.runtime.clone(), Handle::try_current().ok()].into_iter().flatten() {
+            let mut running = lock(&self.running);
+            if *running {
+                return Ok(());
+            }
+            *running = true;
+            drop(running);
+            // Made here and moved into the task, so that it drops even if the runtime ends before the
+            // task is polled for the first time.
+            let mark = Running { set: Arc::downgrade(self) };
+            let task = self.start.task(Arc::downgrade(self));
+            let spawned = runtime.spawn(async move {
+                let _mark = mark;
+                task.await;
+            });
+            // A runtime that has ended drops it at once.
+            if !spawned.is_finished() {
+                return Ok(());
+            }
         }
-        let runtime = Handle::try_current().map_err(|_| Error::refused(Kind::Unavailable))?;
-        *running = true;
-        drop(running);
-        // Made here and moved into the task, so that it drops even if the runtime ends before the
-        // task is polled for the first time.
-        let mark = Running { set: Arc::downgrade(self) };
-        let task = self.start.task(Arc::downgrade(self));
-        runtime.spawn(async move {
-            let _mark = mark;
-            task.await;
-        });
-        Ok(())
+        Err(Error::refused(Kind::Unavailable))
     }
 
     pub(super) fn report_dead(&self, member: Arc<Member>, number: u64) {

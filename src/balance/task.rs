@@ -203,11 +203,11 @@ where
     fn apply<P: Strategy>(&mut self, set: &Set<S, P>, endpoints: &EndpointSet) {
         let mut before: BTreeMap<Arc<str>, Entry<S>> = std::mem::take(&mut self.entries)
             .into_iter()
-            .map(|entry| (entry.member.shared_key().clone(), entry))
+            .map(|entry| (entry.member.identity().clone(), entry))
             .collect();
         for endpoint in endpoints.iter() {
             let same_address = |member: &Member| member.endpoint().address() == endpoint.address();
-            let entry = match before.remove(endpoint.key()) {
+            let entry = match before.remove(endpoint.identity()) {
                 Some(entry) if same_address(&entry.member) => {
                     entry.member.update(endpoint.clone());
                     entry
@@ -337,6 +337,11 @@ where
             self.entries.iter().map(|entry| entry.member.clone()).collect();
         let members: Box<[Arc<Member>]> =
             selection.candidates.iter().map(|&index| all[index as usize].clone()).collect();
+        let slot = |index: u32| self.slots[index as usize];
+        let reserve = selection.reserve.iter();
+        let reserve =
+            reserve.filter_map(|&index| Some((all[index as usize].clone(), slot(index)?)));
+        let reserve = reserve.collect();
         let table = set.strategy.table(&members, Some(&before.table));
         let retry_at = match selection.verdict {
             Kind::CircuitOpen => set.signal.earliest(Reason::CircuitOpen),
@@ -352,11 +357,8 @@ where
         let snapshot = Snapshot {
             version: before.version + 1,
             members,
-            index: selection
-                .candidates
-                .iter()
-                .filter_map(|&index| self.slots[index as usize])
-                .collect(),
+            index: selection.candidates.iter().filter_map(|&index| slot(index)).collect(),
+            reserve,
             services: self.services.clone(),
             all,
             table,

@@ -12,7 +12,7 @@ use tower_service::Service;
 
 use super::{
     Pick, Strategy,
-    set::{Connected, Set, Snapshot},
+    set::{Choice, Connected, Set, Snapshot},
 };
 use crate::{
     choose::Tried,
@@ -124,14 +124,11 @@ where
             }
             let nobody_left = self.contenders.iter().all(|contender| contender.dead);
             let due = self.widening && self.widen.as_mut().poll(cx).is_ready();
-            if !(due || nobody_left) {
+            if !(due || nobody_left) || !self.widen_to(&snapshot, request) {
                 break;
             }
             let next = time::later(time::now(), STEP_AFTER);
             self.widen.as_mut().reset(next);
-            if !self.widen_to(&snapshot, request) {
-                break;
-            }
         }
         if snapshot.members.is_empty() && self.set.is_failing_fast() {
             return Poll::Ready(Err(self.explain(snapshot.verdict.error())));
@@ -174,12 +171,8 @@ where
     fn keep_those_in(&mut self, snapshot: &Snapshot<S, P::Table>) {
         self.widening = true;
         self.contenders.retain(|contender| {
-            let key = contender.member.key();
-            let found = snapshot.members.binary_search_by(|member| member.key().cmp(key));
-            found
-                .ok()
-                .and_then(|index| snapshot.service(index))
-                .is_some_and(|connected| connected.number == contender.connected.number)
+            let found = snapshot.find(&contender.member);
+            found.is_some_and(|(_, connected)| connected.number == contender.connected.number)
         });
     }
 
@@ -188,19 +181,16 @@ where
     where
         P: Pick<Req>,
     {
-        // Without a task the snapshot is of the past, and so may be its connections.
+        // Without a task the snapshot is of the past, and so may be its connections. Whoever changes
+        // that wakes this call, so there is no timer to look again by.
         if !self.set.is_up() {
+            self.widening = false;
             return false;
         }
         let mut added = false;
         for _ in 0..STEP {
-            let Some(index) = self.next_choice(snapshot, request) else {
+            let Some((member, connected)) = self.next_choice(snapshot, request) else {
                 self.widening = false;
-                break;
-            };
-            let (Some(member), Some(connected)) =
-                (snapshot.members.get(index), snapshot.service(index))
-            else {
                 break;
             };
             let contender =
@@ -213,7 +203,11 @@ where
 
     /// First whom the strategy chooses among the others; then those that are busy, since their
     /// services know when they are not; and if that leaves nobody, those tried for this call.
-    fn next_choice<Req>(&self, snapshot: &Snapshot<S, P::Table>, request: &Req) -> Option<usize>
+    fn next_choice<'a, Req>(
+        &self,
+        snapshot: &'a Snapshot<S, P::Table>,
+        request: &Req,
+    ) -> Option<Choice<'a, S>>
     where
         P: Pick<Req>,
     {
@@ -221,16 +215,25 @@ where
         for contender in &self.contenders {
             passed_over.insert(contender.member.clone());
         }
-        let chosen =
-            self.set.strategy.pick(&snapshot.table, snapshot.candidates(&passed_over), request);
+        let strategy = &self.set.strategy;
+        let chosen = if self.tried.is_empty() {
+            let index = strategy.pick(&snapshot.table, snapshot.candidates(&passed_over), request);
+            index.and_then(|index| snapshot.candidate(index))
+        } else {
+            snapshot.choose_again(strategy, &passed_over, request)
+        };
         let waited_for =
             |member: &Arc<Member>| self.contenders.iter().any(|c| Arc::ptr_eq(&c.member, member));
+        let mut candidates = snapshot.members.iter();
         chosen
-            .filter(|&index| snapshot.members.get(index).is_some_and(|m| !passed_over.contains(m)))
-            .or_else(|| snapshot.members.iter().position(|m| !passed_over.contains(m)))
+            .filter(|(member, _)| !passed_over.contains(member))
+            .or_else(|| {
+                let busy = candidates.clone().position(|member| !passed_over.contains(member));
+                snapshot.candidate(busy?)
+            })
             .or_else(|| {
                 let nobody = self.contenders.iter().all(|contender| contender.dead);
-                snapshot.members.iter().position(|m| nobody && !waited_for(m))
+                snapshot.candidate(candidates.position(|m| nobody && !waited_for(m))?)
             })
     }
 

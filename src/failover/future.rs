@@ -47,8 +47,22 @@ pin_project! {
         Calling { #[pin] inner: F },
         // Between two attempts.
         Between,
-        // No attempt is made.
-        Refused { error: Option<Error> },
+    }
+}
+
+impl<F: Chosen> State<F> {
+    /// The attempt is over. Whoever keeps this future does not keep it, since it may have hung.
+    #[cold]
+    #[inline(never)]
+    fn give_up(mut self: Pin<&mut Self>, timed_out: bool) {
+        let chosen = match self.as_mut().project() {
+            StateProj::Calling { inner } if timed_out => inner.chosen().cloned(),
+            _ => None,
+        };
+        match chosen {
+            Some(member) => attempt_timed_out(&member, || self.set(State::Between)),
+            None => self.set(State::Between),
+        }
     }
 }
 
@@ -73,11 +87,12 @@ where
         Self { state: State::Calling { inner }, spare, shared, running, times, course: None }
     }
 
+    /// No attempt is made.
     #[cold]
     pub(super) fn refused(error: Error, shared: Held<S, R, C>, running: Running) -> Self {
         let times = Times { began: NEVER, deadline: NEVER, idempotent: 0 };
-        let state = State::Refused { error: Some(error) };
-        Self { state, spare: None, shared, running, times, course: None }
+        let course = Some(Course::refused(&times, error));
+        Self { state: State::Between, spare: None, shared, running, times, course }
     }
 }
 
@@ -95,30 +110,22 @@ where
         let mut this = self.project();
         let policy = &*this.shared.core().policy;
         loop {
-            let mut inner = match this.state.as_mut().project() {
-                StateProj::Calling { inner } => inner,
-                StateProj::Between => {
-                    let Some(course) = this.course else {
-                        return Poll::Pending;
-                    };
-                    match course.poll_between(cx) {
-                        Poll::Pending => return Poll::Pending,
-                        Poll::Ready(Err(error)) => {
-                            this.running.end();
-                            return Poll::Ready(Err(error));
-                        }
-                        Poll::Ready(Ok(inner)) => {
-                            this.state.set(State::Calling { inner });
-                            continue;
-                        }
+            let StateProj::Calling { mut inner } = this.state.as_mut().project() else {
+                let Some(course) = this.course else {
+                    return Poll::Pending;
+                };
+                match course.poll_between(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Err(error)) => {
+                        this.running.end();
+                        return Poll::Ready(Err(error));
+                    }
+                    Poll::Ready(Ok(inner)) => {
+                        this.state.set(State::Calling { inner });
+                        continue;
                     }
                 }
-                StateProj::Refused { error } => {
-                    this.running.end();
-                    return error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
-                }
             };
-            let mut timed_out = false;
             let failure = match inner.as_mut().poll(cx) {
                 Poll::Ready(Ok(response)) => match policy.classify.classify(Ok(&response)) {
                     outcome @ (Outcome::Failure | Outcome::Overload { .. }) => {
@@ -157,20 +164,14 @@ where
                             this.state.set(State::Between);
                             return Poll::Ready(Err(error));
                         }
-                        Poll::Ready(Late::Attempt(error)) => {
-                            timed_out = true;
-                            Failure::Error(error)
-                        }
+                        Poll::Ready(Late::Attempt(error)) => Failure::TimedOut(error),
                     }
                 }
             };
             let course = this.course.get_or_insert_with(|| Course::new(this.times));
+            let timed_out = matches!(failure, Failure::TimedOut(_));
             let last = course.fail(failure, this.shared, this.times, &*inner, this.spare);
-            // Whoever keeps this future does not keep the attempt, which may have hung.
-            match inner.chosen().cloned().filter(|_| timed_out) {
-                Some(member) => attempt_timed_out(&member, || this.state.set(State::Between)),
-                None => this.state.set(State::Between),
-            }
+            this.state.as_mut().give_up(timed_out);
             if let Some(result) = last {
                 this.running.end();
                 return Poll::Ready(result);
