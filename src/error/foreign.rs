@@ -18,8 +18,10 @@ pub(super) fn adopt(error: BoxError) -> Error {
     }
 }
 
+type DynError = dyn StdError + 'static;
+
 /// The types that are known, each with what it means.
-const KNOWN: &[fn(&(dyn StdError + 'static)) -> Option<Error>] = &[
+const KNOWN: &[fn(&DynError) -> Option<Error>] = &[
     #[cfg(feature = "tower")]
     |error| error.downcast_ref().map(tower::overloaded),
     #[cfg(feature = "tower")]
@@ -35,7 +37,7 @@ const KNOWN: &[fn(&(dyn StdError + 'static)) -> Option<Error>] = &[
 ];
 
 /// The errors that clients answer with before they are boxed.
-const UNBOXED: &[fn(&dyn Any) -> Option<&(dyn StdError + 'static)>] = &[
+const UNBOXED: &[fn(&dyn Any) -> Option<&DynError>] = &[
     #[cfg(feature = "http")]
     |error| Some(error.downcast_ref::<hyper_util::client::legacy::Error>()?),
     #[cfg(feature = "http")]
@@ -47,7 +49,7 @@ const UNBOXED: &[fn(&dyn Any) -> Option<&(dyn StdError + 'static)>] = &[
 ];
 
 /// What an error is, if its type is known.
-pub(super) fn recognise(error: &(dyn StdError + 'static)) -> Option<Error> {
+pub(super) fn recognise(error: &DynError) -> Option<Error> {
     KNOWN.iter().find_map(|known| known(error))
 }
 
@@ -57,14 +59,12 @@ pub(super) fn recognise_any(error: &dyn Any) -> Option<Error> {
 }
 
 /// An error and what caused it, down to the first cause.
-pub(crate) fn causes<'a>(
-    error: &'a (dyn StdError + 'static),
-) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+pub(crate) fn causes(error: &DynError) -> impl Iterator<Item = &DynError> {
     std::iter::successors(Some(error), |&error| error.source())
 }
 
 /// The first cause of an error.
-pub(crate) fn root<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
+pub(crate) fn root(error: &DynError) -> &DynError {
     causes(error).last().unwrap_or(error)
 }
 
