@@ -1,5 +1,10 @@
 //! What the guards have in common.
 
+#[cfg(feature = "http")]
+mod slot;
+#[cfg(feature = "http")]
+mod upgrade;
+
 use std::{
     collections::HashMap,
     pin::Pin,
@@ -14,6 +19,14 @@ use crate::{
     error::{BoxError, Error},
     member::Member,
     sync::lock,
+};
+
+#[cfg(feature = "http")]
+pub use self::slot::ConnectionSlot;
+#[cfg(feature = "http")]
+pub(crate) use self::{
+    slot::Moment,
+    upgrade::{hold_with_connection, is_upgrade},
 };
 
 pin_project! {
