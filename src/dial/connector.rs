@@ -14,7 +14,7 @@ use tokio::{
 };
 use tower_service::Service;
 
-use super::{Connection, ConnectError, resolver::Resolver};
+use super::{ConnectError, Connection, resolver::Resolver};
 use crate::error::BoxError;
 
 /// How long a connection may take, unless [`TcpConnector::connect_timeout`] says otherwise.

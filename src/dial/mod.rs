@@ -11,10 +11,10 @@ mod connector;
 mod error;
 mod resolver;
 
+pub(crate) use self::resolver::without_zone;
 pub use self::{
     connection::Connection,
     connector::{Connecting, TcpConnector},
     error::ConnectError,
 };
-pub(crate) use self::resolver::without_zone;
 pub use crate::guard::ConnectionSlot;

@@ -8,6 +8,7 @@
 
 mod http;
 mod origin;
+mod reused;
 
 pub use self::{
     http::{HttpConfig, HttpFuture, HttpService, HttpTransport},

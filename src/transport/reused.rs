@@ -1,0 +1,44 @@
+//! What tells a connection that had died from an endpoint that fails.
+
+use std::io;
+
+use http::Extensions;
+use hyper_util::client::legacy;
+
+use crate::{
+    error::causes,
+    guard::{ConnectionSlot, Moment},
+};
+
+/// Whether the call broke with a connection that was there before it: the other side may have closed
+/// it while it was idle, so that says nothing of the endpoint.
+///
+/// Looks only where a connection broke, not where an answer made no sense or the caller's body failed;
+/// and knows the age only of connections that our dialler made.
+pub(super) fn broke_when_reused(error: &legacy::Error, begun: Moment) -> bool {
+    !error.is_connect() && causes(error).any(is_broken) && was_reused_by(error, begun)
+}
+
+fn is_broken(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.downcast_ref::<hyper::Error>().is_some_and(|error| {
+        let by_socket = || std::error::Error::source(error).is_some_and(|e| e.is::<io::Error>());
+        !error.is_user()
+            && (error.is_incomplete_message()
+                || error.is_closed()
+                || error.is_canceled()
+                || by_socket())
+    })
+}
+
+fn was_reused_by(error: &legacy::Error, begun: Moment) -> bool {
+    error.connect_info().is_some_and(|connected| {
+        let mut extras = Extensions::new();
+        connected.get_extras(&mut extras);
+        is_reused(&extras, begun)
+    })
+}
+
+/// The same by what a response says of its connection.
+pub(super) fn is_reused(extensions: &Extensions, begun: Moment) -> bool {
+    extensions.get::<ConnectionSlot>().is_some_and(|slot| slot.is_older_than(begun))
+}
