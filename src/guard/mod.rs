@@ -1,5 +1,8 @@
 //! What the guards have in common.
 
+#[cfg(feature = "http")]
+mod held_body;
+
 use std::{
     collections::HashMap,
     pin::Pin,
@@ -15,6 +18,11 @@ use crate::{
     member::Member,
     sync::lock,
 };
+
+#[cfg(feature = "http")]
+pub use self::held_body::HeldBody;
+#[cfg(feature = "http")]
+pub(crate) use self::held_body::hold;
 
 pin_project! {
     /// The response of a guard: of the inner service, or a refusal.
