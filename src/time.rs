@@ -75,6 +75,13 @@ impl Timer {
         }
     }
 
+    pub(crate) fn ends_at(&self) -> Instant {
+        match self {
+            Self::Sleep(sleep) => sleep.deadline(),
+            Self::Clock(at) => *at,
+        }
+    }
+
     /// Whether it wakes who polled it.
     pub(crate) fn can_wake(&self) -> bool {
         matches!(self, Self::Sleep(_))

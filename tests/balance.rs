@@ -77,7 +77,7 @@ fn member<P: Strategy>(service: &Balance<Probe, P>, key: &str) -> Arc<Member> {
 #[tokio::test(start_paused = true)]
 async fn round_robin_takes_turns() {
     let (farm, endpoints) = farm(4);
-    let service = over(&farm, endpoints, RoundRobin::new());
+    let service = over(&farm, endpoints, RoundRobin::starting_at(0));
     let counts = counts(&service, 400).await;
     assert!(counts.values().all(|&n| n == 100) && counts.len() == 4, "{counts:?}");
 }
@@ -150,13 +150,13 @@ async fn three_of_four_stuck_hold_no_call_up() {
 #[tokio::test(start_paused = true)]
 async fn oneshot_with_the_only_clone_completes_elsewhere() {
     let (farm, endpoints) = farm(2);
-    let service = over(&farm, endpoints, RoundRobin::new());
+    let service = over(&farm, endpoints, RoundRobin::starting_at(0));
     farm.get("a:1").is(Readiness::Pending);
     let answer = timeout(ms(100), service.oneshot(Ask::new(1))).await.unwrap();
     assert_eq!(answer.unwrap(), "b:1");
     // A future that waits keeps the set at work: here the new endpoint is its way out.
     let (farm, endpoints) = self::farm(1);
-    let service = over(&farm, endpoints.clone(), RoundRobin::new());
+    let service = over(&farm, endpoints.clone(), RoundRobin::starting_at(0));
     farm.get("a:1").is(Readiness::Pending);
     let waits = tokio::spawn(service.oneshot(Ask::new(1)));
     sleep(ms(100)).await;
@@ -188,7 +188,7 @@ async fn widening_is_bounded_and_the_wait_too() {
 #[tokio::test(start_paused = true)]
 async fn whoever_gets_ready_first_is_called_and_only_that_value() {
     let (farm, endpoints) = farm(3);
-    let service = over(&farm, endpoints, RoundRobin::new());
+    let service = over(&farm, endpoints, RoundRobin::starting_at(0));
     farm.is(Readiness::Pending);
     let waits = tokio::spawn(service.clone().oneshot(Ask::new(1)));
     sleep(ms(50)).await;
@@ -279,7 +279,7 @@ async fn the_end_of_discovery_freezes_the_last_set() {
         stream::unfold(0, |n| async move { (n < 2).then(|| (set(&["a:1", "b:1"][..=n]), n + 1)) });
     let farm = Farm::default();
     let hand = Hand::new(sets);
-    let service = over(&farm, hand.clone(), RoundRobin::new());
+    let service = over(&farm, hand.clone(), RoundRobin::starting_at(0));
     call(&service).await.unwrap();
     sleep(secs(3_600)).await;
     assert_eq!(counts(&service, 10).await.len(), 2);
@@ -306,7 +306,7 @@ async fn all_circuits_open_says_when_the_first_closes_and_touches_nobody() {
     let (farm, endpoints) = farm(2);
     let config = CircuitBreakerConfig::consecutive(1).with_open_for(secs(60)).with_open_jitter(0.0);
     let service = ServiceBuilder::new()
-        .layer(BalanceLayer::new(endpoints, RoundRobin::new()))
+        .layer(BalanceLayer::new(endpoints, RoundRobin::starting_at(0)))
         .layer(CircuitBreakerLayer::new(config))
         .service(farm.clone());
     farm.answers(Answer::Fails);
@@ -331,7 +331,7 @@ async fn all_circuits_open_says_when_the_first_closes_and_touches_nobody() {
 #[tokio::test(start_paused = true)]
 async fn a_dead_service_is_connected_anew_and_the_call_goes_elsewhere() {
     let (farm, endpoints) = farm(2);
-    let service = over(&farm, endpoints, RoundRobin::new());
+    let service = over(&farm, endpoints, RoundRobin::starting_at(0));
     farm.get("a:1").is(Readiness::Dead);
     for _ in 0..4 {
         assert_eq!(call(&service).await.unwrap(), "b:1");
@@ -347,7 +347,7 @@ async fn a_dead_service_is_connected_anew_and_the_call_goes_elsewhere() {
 #[tokio::test(start_paused = true)]
 async fn a_service_that_dies_again_and_again_is_connected_with_backoff() {
     let (farm, endpoints) = farm(1);
-    let service = over(&farm, endpoints, RoundRobin::new());
+    let service = over(&farm, endpoints, RoundRobin::starting_at(0));
     farm.get("a:1").is(Readiness::Dead);
     let end = Instant::now() + secs(60);
     while Instant::now() < end {
@@ -379,7 +379,7 @@ async fn a_connector_that_panics_for_one_endpoint_leaves_the_others_at_work() {
     let (farm, endpoints) = farm(2);
     let tries = Arc::new(AtomicUsize::new(0));
     let service = ServiceBuilder::new()
-        .layer(BalanceLayer::new(endpoints, RoundRobin::new()))
+        .layer(BalanceLayer::new(endpoints, RoundRobin::starting_at(0)))
         .service(Picky(farm.clone(), tries.clone()));
     let answer = timeout(secs(3), call(&service)).await.unwrap();
     assert_eq!(answer.unwrap(), "b:1");
@@ -443,7 +443,7 @@ async fn a_service_that_panics_takes_its_call_along_and_nothing_else() {
 #[tokio::test(start_paused = true)]
 async fn below_the_panic_threshold_health_is_ignored_and_nothing_else() {
     let (farm, endpoints) = farm(4);
-    let service = over(&farm, endpoints, RoundRobin::new());
+    let service = over(&farm, endpoints, RoundRobin::starting_at(0));
     call(&service).await.unwrap();
     let members = service.handle().members();
     let vetoes: Vec<_> = members.iter().map(|m| m.veto(Reason::Unhealthy)).collect();
@@ -471,7 +471,7 @@ async fn a_threshold_of_zero_never_ignores_health() {
     let (farm, endpoints) = farm(2);
     let config = BalanceConfig::default().with_panic_threshold(0).with_fail_fast_after(ms(50));
     let service = ServiceBuilder::new()
-        .layer(BalanceLayer::new(endpoints, RoundRobin::new()).with_config(config))
+        .layer(BalanceLayer::new(endpoints, RoundRobin::starting_at(0)).with_config(config))
         .service(farm.clone());
     call(&service).await.unwrap();
     let members = service.handle().members();
@@ -486,7 +486,7 @@ async fn a_threshold_of_zero_never_ignores_health() {
 #[tokio::test(start_paused = true)]
 async fn a_busy_member_is_passed_over_at_once_and_waited_for_if_there_is_no_other() {
     let (farm, endpoints) = farm(2);
-    let service = over(&farm, endpoints, RoundRobin::new());
+    let service = over(&farm, endpoints, RoundRobin::starting_at(0));
     call(&service).await.unwrap();
     let members = service.handle().members();
     let one = members[0].veto(Reason::Busy);
@@ -502,7 +502,7 @@ async fn a_busy_member_is_passed_over_at_once_and_waited_for_if_there_is_no_othe
 #[tokio::test(start_paused = true)]
 async fn what_is_known_of_a_member_survives_changes_of_the_set() {
     let (farm, endpoints) = farm(2);
-    let service = over(&farm, endpoints.clone(), RoundRobin::new());
+    let service = over(&farm, endpoints.clone(), RoundRobin::starting_at(0));
     farm.answers(Answer::ByHand);
     let mut flights: Vec<_> =
         (0..4).map(|_| task::spawn(service.clone().oneshot(Ask::new(1)))).collect();
@@ -539,7 +539,7 @@ async fn another_address_is_another_connection() {
     let (farm, endpoints) = farm(0);
     let at = |address: &str| Endpoint::new(address).unwrap().with_key("one");
     endpoints.insert(at("a:1")).unwrap();
-    let service = over(&farm, endpoints.clone(), RoundRobin::new());
+    let service = over(&farm, endpoints.clone(), RoundRobin::starting_at(0));
     call(&service).await.unwrap();
     let before = member(&service, "one");
     endpoints.insert(at("a:2")).unwrap();
@@ -554,7 +554,7 @@ async fn another_address_is_another_connection() {
 #[tokio::test(start_paused = true)]
 async fn who_is_removed_finishes_what_it_has_and_goes() {
     let (farm, endpoints) = farm(2);
-    let service = over(&farm, endpoints.clone(), RoundRobin::new());
+    let service = over(&farm, endpoints.clone(), RoundRobin::starting_at(0));
     farm.answers(Answer::GoodAfter(secs(5)));
     let calls: Vec<_> =
         (0..2).map(|_| tokio::spawn(service.clone().oneshot(Ask::new(1)))).collect();
@@ -574,7 +574,7 @@ async fn who_is_removed_finishes_what_it_has_and_goes() {
 #[tokio::test(start_paused = true)]
 async fn draining_and_critical_are_taken_from_discovery() {
     let (farm, endpoints) = farm(3);
-    let service = over(&farm, endpoints.clone(), RoundRobin::new());
+    let service = over(&farm, endpoints.clone(), RoundRobin::starting_at(0));
     call(&service).await.unwrap();
     endpoints.insert(Endpoint::new("a:1").unwrap().with_draining(true)).unwrap();
     endpoints.insert(Endpoint::new("b:1").unwrap().with_status(Status::Critical)).unwrap();
@@ -591,7 +591,7 @@ async fn draining_and_critical_are_taken_from_discovery() {
 async fn a_lower_priority_comes_first() {
     let (farm, endpoints) = farm(2);
     endpoints.insert(Endpoint::new("z:1").unwrap().with_priority(1)).unwrap();
-    let service = over(&farm, endpoints.clone(), RoundRobin::new());
+    let service = over(&farm, endpoints.clone(), RoundRobin::starting_at(0));
     assert_eq!(counts(&service, 10).await.keys().collect::<Vec<_>>(), ["a:1", "b:1"]);
     endpoints.remove("a:1");
     endpoints.remove("b:1");
@@ -617,7 +617,7 @@ fn traced(keys: &[&str]) -> (Hand, std::sync::Weak<()>) {
 async fn the_task_ends_with_the_last_clone() {
     let farm = Farm::default();
     let (source, trace) = traced(&["a:1"]);
-    let service = over(&farm, source, RoundRobin::new());
+    let service = over(&farm, source, RoundRobin::starting_at(0));
     let handle = service.handle();
     let clone = service.clone();
     call(&service).await.unwrap();
@@ -636,7 +636,7 @@ async fn the_task_ends_with_the_last_future_that_waits() {
     let farm = Farm::default();
     farm.get("a:1").is(Readiness::Pending);
     let (source, trace) = traced(&["a:1"]);
-    let service = over(&farm, source, RoundRobin::new());
+    let service = over(&farm, source, RoundRobin::starting_at(0));
     let mut waits = task::spawn(service.oneshot(Ask::new(1)));
     assert_pending!(waits.poll());
     settle().await;
@@ -672,7 +672,7 @@ fn a_set_whose_runtime_died_starts_again_and_remembers() {
     let config = CircuitBreakerConfig::consecutive(1).with_open_for(secs(86_400));
     let layer = CircuitBreakerLayer::new(config);
     let service = ServiceBuilder::new()
-        .layer(BalanceLayer::new(endpoints, RoundRobin::new()))
+        .layer(BalanceLayer::new(endpoints, RoundRobin::starting_at(0)))
         .layer(layer.clone())
         .service(farm.clone());
     let members = runtime().block_on(async {
@@ -695,7 +695,7 @@ fn a_set_whose_runtime_died_starts_again_and_remembers() {
 #[test]
 fn a_call_that_waits_when_the_runtime_of_the_set_dies_is_served_by_the_next() {
     let (farm, endpoints) = farm(1);
-    let service = over(&farm, endpoints, RoundRobin::new());
+    let service = over(&farm, endpoints, RoundRobin::starting_at(0));
     farm.get("a:1").is(Readiness::Pending);
     let first = runtime();
     first.block_on(async {
@@ -747,7 +747,7 @@ fn a_stale_connection_is_not_waited_for_after_a_restart() {
         tower_upstream::connect_fn(move |_: &Endpoint| Bound(alive.lock().unwrap().clone()))
     };
     let service = ServiceBuilder::new()
-        .layer(BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), RoundRobin::new()))
+        .layer(BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), RoundRobin::starting_at(0)))
         .service(connect);
     let first = runtime();
     // Stuck from the start, so that a call comes to wait for it.
@@ -776,7 +776,7 @@ fn what_was_ready_in_a_runtime_that_died_calls_no_connection_of_then() {
         tower::service_fn(move |_: Ask| std::future::ready(Ok::<_, Error>(number.to_string())))
     });
     let service = ServiceBuilder::new()
-        .layer(BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), RoundRobin::new()))
+        .layer(BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), RoundRobin::starting_at(0)))
         .service(connect);
     let mut ready = service.clone();
     runtime().block_on(async {
@@ -791,7 +791,7 @@ fn what_was_ready_in_a_runtime_that_died_calls_no_connection_of_then() {
 #[test]
 fn outside_a_runtime_it_is_an_error_and_no_panic() {
     let (farm, endpoints) = farm(1);
-    let mut service = over(&farm, endpoints, RoundRobin::new());
+    let mut service = over(&farm, endpoints, RoundRobin::starting_at(0));
     let mut cx = Context::from_waker(Waker::noop());
     assert!(assert_ready!(Service::<Ask>::poll_ready(&mut service, &mut cx)).is_ok());
     let error = futures::executor::block_on(service.call(Ask::new(1))).unwrap_err();
@@ -816,7 +816,7 @@ fn a_waker_may_do_what_it_likes_when_it_drops() {
         fn wake(self: Arc<Self>) {}
     }
     let (farm, endpoints) = farm(0);
-    let service = over(&farm, endpoints, RoundRobin::new());
+    let service = over(&farm, endpoints, RoundRobin::starting_at(0));
     runtime().block_on(async {
         let mut waits = service.clone();
         let mut owned = service.clone();
@@ -872,7 +872,7 @@ mod with_tower {
             })
         });
         let farm = Farm::default();
-        let service = over(&farm, source, RoundRobin::new());
+        let service = over(&farm, source, RoundRobin::starting_at(0));
         let at = |address: &str| Endpoint::new(address).unwrap();
         sender.send(Ok(Change::Insert(1, at("a:1")))).unwrap();
         sender.send(Err("a hiccup")).unwrap();

@@ -219,7 +219,7 @@ async fn a_service_that_dies_while_another_is_connected_anew_is_not_forgotten() 
     let stack = ServiceBuilder::new()
         .layer(BalanceLayer::new(
             discover::fixed(["a:1", "b:1"]).unwrap(),
-            tower_upstream::balance::RoundRobin::default(),
+            tower_upstream::balance::RoundRobin::starting_at(0),
         ))
         .service(connect_fn(move |endpoint: &Endpoint| {
             let mut services = all.lock().unwrap();

@@ -410,7 +410,10 @@ fn below(keys: &[&str], config: CircuitBreakerConfig) -> (Farm, CircuitBreakerLa
     keys.iter().for_each(|key| drop(farm.get(key)));
     let layer = CircuitBreakerLayer::new(config);
     let service = ServiceBuilder::new()
-        .layer(BalanceLayer::new(discover::fixed(keys.iter().copied()).unwrap(), RoundRobin::new()))
+        .layer(BalanceLayer::new(
+            discover::fixed(keys.iter().copied()).unwrap(),
+            RoundRobin::starting_at(0),
+        ))
         .layer(layer.clone())
         .service(farm.clone());
     (farm, layer, service)

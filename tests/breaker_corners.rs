@@ -198,7 +198,7 @@ async fn a_trial_by_config_is_one_at_every_endpoint() {
     let farm = Farm::default();
     farm.get("a:1").answers(Answer::Fails);
     let layer = CircuitBreakerLayer::new(config().with_metrics_only(true));
-    let set = BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), RoundRobin::new());
+    let set = BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), RoundRobin::starting_at(0));
     let service = ServiceBuilder::new().layer(set).layer(layer.clone()).service(farm.clone());
     for _ in 0..10 {
         assert!(!service.clone().oneshot(Ask::new(1)).await.unwrap_err().is_refused());

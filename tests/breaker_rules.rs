@@ -389,7 +389,10 @@ fn below(keys: &[&str], config: CircuitBreakerConfig) -> (Farm, CircuitBreakerLa
     keys.iter().for_each(|key| drop(farm.get(key)));
     let layer = CircuitBreakerLayer::new(config);
     let service = ServiceBuilder::new()
-        .layer(BalanceLayer::new(discover::fixed(keys.iter().copied()).unwrap(), RoundRobin::new()))
+        .layer(BalanceLayer::new(
+            discover::fixed(keys.iter().copied()).unwrap(),
+            RoundRobin::starting_at(0),
+        ))
         .layer(layer.clone())
         .service(farm.clone());
     (farm, layer, service)
@@ -475,7 +478,8 @@ async fn below_a_balancer_a_keyed_circuit_refuses_in_call_and_bars_nobody() {
     for key in ["a:1", "b:1"] {
         farm.get(key).answers(Answer::Fails);
     }
-    let set = BalanceLayer::new(discover::fixed(["a:1", "b:1"]).unwrap(), RoundRobin::new());
+    let set =
+        BalanceLayer::new(discover::fixed(["a:1", "b:1"]).unwrap(), RoundRobin::starting_at(0));
     let service = ServiceBuilder::new().layer(set).layer(layer.clone()).service(farm.clone());
     assert!(!service.clone().oneshot(Ask::new(1)).await.unwrap_err().is_refused());
     settle().await;

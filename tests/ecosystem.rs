@@ -101,7 +101,7 @@ async fn calls_of_a_generated_tonic_client_go_elsewhere_with_their_bodies() {
             request
         })
         .layer(FailoverLayer::new(Attempts::up_to(3)).with_classify(HttpClassify))
-        .layer(BalanceLayer::new(endpoints, tower_upstream::balance::RoundRobin::default()))
+        .layer(BalanceLayer::new(endpoints, tower_upstream::balance::RoundRobin::starting_at(0)))
         .service(connect_fn(|endpoint: &Endpoint| {
             let uri: http::Uri = endpoint.address().as_str().parse().unwrap();
             ServiceBuilder::new()
@@ -186,7 +186,7 @@ async fn any_http_client_is_a_transport_below_an_origin_layer() {
         .layer(FailoverLayer::new(Attempts::up_to(2)).with_classify(HttpClassify))
         .layer(BalanceLayer::new(
             discover::fixed(endpoints).unwrap(),
-            tower_upstream::balance::RoundRobin::default(),
+            tower_upstream::balance::RoundRobin::starting_at(0),
         ))
         .layer(breaker().with_classify(HttpClassify))
         .layer(TrackLayer::new())

@@ -41,7 +41,8 @@ fn farm(count: u8) -> (Farm, Memory) {
 fn stack(count: u8, attempts: Attempts) -> Stack {
     let (farm, endpoints) = farm(count);
     let budget = Budget::new(0.0, 0, 100);
-    let balance = BalanceLayer::new(endpoints.clone(), RoundRobin::new()).layer(farm.clone());
+    let balance =
+        BalanceLayer::new(endpoints.clone(), RoundRobin::starting_at(0)).layer(farm.clone());
     Stack {
         farm,
         endpoints,
@@ -245,7 +246,8 @@ async fn a_dropped_call_stops_everything() {
 fn with_rule(count: u8, attempts: Attempts, rule: BudgetConfig) -> Stack {
     let (farm, endpoints) = farm(count);
     let budget = Budget::with_config(&rule);
-    let balance = BalanceLayer::new(endpoints.clone(), RoundRobin::new()).layer(farm.clone());
+    let balance =
+        BalanceLayer::new(endpoints.clone(), RoundRobin::starting_at(0)).layer(farm.clone());
     let handle = balance.handle();
     let service = FailoverLayer::new(attempts).with_budget(budget.clone()).layer(balance);
     Stack { farm, endpoints, budget, handle, service }
@@ -372,7 +374,7 @@ async fn callers_mistakes_cost_a_throttle_nothing() {
     let mistake: Error = "nonsense".parse::<Endpoint>().unwrap_err();
     let service = ServiceBuilder::new()
         .layer(FailoverLayer::new(Attempts::up_to(2)).with_budget(budget.clone()))
-        .layer(BalanceLayer::new(endpoints, RoundRobin::new()))
+        .layer(BalanceLayer::new(endpoints, RoundRobin::starting_at(0)))
         .service(connect_fn(move |_: &Endpoint| {
             let mistake = mistake.clone();
             tower::service_fn(move |_: Ask| std::future::ready(Err::<String, _>(mistake.clone())))
@@ -393,7 +395,7 @@ async fn a_call_puts_its_share_in_once_when_it_was_sent() {
     let service = ServiceBuilder::new()
         .layer(FailoverLayer::new(Attempts::up_to(2).overall(secs(1))).with_budget(budget.clone()))
         .layer(circuit.clone())
-        .layer(BalanceLayer::new(endpoints, RoundRobin::new()))
+        .layer(BalanceLayer::new(endpoints, RoundRobin::starting_at(0)))
         .service(farm.clone());
     let send = async |answer, ask: Ask| {
         farm.answers(answer);
@@ -444,7 +446,7 @@ fn guarded(
         let guard = if refuses { refusing.clone() } else { guard.fresh() };
         guard.layer(inner.get(endpoint.key()).service())
     });
-    let balance = BalanceLayer::new(endpoints.clone(), RoundRobin::new()).layer(connect);
+    let balance = BalanceLayer::new(endpoints.clone(), RoundRobin::starting_at(0)).layer(connect);
     let service = FailoverLayer::new(attempts).with_budget(budget.clone());
     let stack = Stack {
         farm,
@@ -503,7 +505,7 @@ async fn a_refusal_from_above_is_final() {
     let service = ServiceBuilder::new()
         .layer(FailoverLayer::new(Attempts::up_to(3)).with_budget(budget.clone()))
         .layer(between.clone())
-        .layer(BalanceLayer::new(endpoints, RoundRobin::new()))
+        .layer(BalanceLayer::new(endpoints, RoundRobin::starting_at(0)))
         .service(farm.clone());
     service.clone().oneshot(Ask::new(1)).await.unwrap();
     between.handle().force_open();
@@ -526,7 +528,7 @@ async fn nobody_to_choose_is_final() {
     let config = BalanceConfig::default().with_fail_fast_after(ms(100));
     let service = ServiceBuilder::new()
         .layer(FailoverLayer::new(Attempts::up_to(3)))
-        .layer(BalanceLayer::new(endpoints, RoundRobin::new()).with_config(config))
+        .layer(BalanceLayer::new(endpoints, RoundRobin::starting_at(0)).with_config(config))
         .service(farm);
     let start = Instant::now();
     let error = service.clone().oneshot(Ask::new(1)).await.unwrap_err();
@@ -546,7 +548,7 @@ async fn a_plugins_own_error_is_not_repeated() {
     assert_eq!(config.kind(), Kind::InvalidConfig);
     let service = ServiceBuilder::new()
         .layer(FailoverLayer::new(Attempts::up_to(3)))
-        .layer(BalanceLayer::new(endpoints, RoundRobin::new()))
+        .layer(BalanceLayer::new(endpoints, RoundRobin::starting_at(0)))
         .service(connect_fn(move |_: &Endpoint| {
             let (counted, error) = (counted.clone(), config.clone());
             tower::service_fn(move |_: Ask| {
@@ -569,7 +571,7 @@ async fn answers_are_judged_by_the_rule_and_the_last_one_is_given() {
     let over = |attempts| {
         ServiceBuilder::new()
             .layer(FailoverLayer::new(attempts).with_classify(bad))
-            .layer(BalanceLayer::new(endpoints.clone(), RoundRobin::new()))
+            .layer(BalanceLayer::new(endpoints.clone(), RoundRobin::starting_at(0)))
             .service(farm.clone())
     };
     let service = over(Attempts::up_to(3));
@@ -590,7 +592,7 @@ async fn a_busy_endpoint_is_given_the_time_it_asks_for() {
     };
     let service = ServiceBuilder::new()
         .layer(FailoverLayer::new(Attempts::up_to(3)).with_classify(rule))
-        .layer(BalanceLayer::new(endpoints, RoundRobin::new()))
+        .layer(BalanceLayer::new(endpoints, RoundRobin::starting_at(0)))
         .service(farm.clone());
     let start = Instant::now();
     service.oneshot(Ask::new(1)).await.unwrap();
@@ -607,7 +609,7 @@ async fn nobody_waits_for_a_day_because_an_endpoint_asks_for_it() {
         let attempts = Attempts::up_to(2).max_retry_after(secs(most));
         let service = ServiceBuilder::new()
             .layer(FailoverLayer::new(attempts).with_classify(busy))
-            .layer(BalanceLayer::new(endpoints, RoundRobin::new()))
+            .layer(BalanceLayer::new(endpoints, RoundRobin::starting_at(0)))
             .service(farm.clone());
         let start = Instant::now();
         // The answer is handed up as it is.
@@ -631,7 +633,7 @@ async fn no_copy_is_made_for_which_there_is_no_use() {
         };
         let service = ServiceBuilder::new()
             .layer(FailoverLayer::new(Attempts::up_to(attempts)).with_replay(copy))
-            .layer(BalanceLayer::new(endpoints, RoundRobin::new()))
+            .layer(BalanceLayer::new(endpoints, RoundRobin::starting_at(0)))
             .service(farm.clone());
         service.oneshot(Ask::new(1)).await.unwrap_err();
         assert_eq!(farm.calls(), attempts as usize);
@@ -647,7 +649,7 @@ async fn a_rule_that_panics_takes_its_call_along_and_nothing_else() {
         Ok(key) if key == "a:1" => panic!("the rule of a user panics"),
         _ => Outcome::Success,
     };
-    let balance = BalanceLayer::new(endpoints, RoundRobin::new()).layer(farm.clone());
+    let balance = BalanceLayer::new(endpoints, RoundRobin::starting_at(0)).layer(farm.clone());
     let handle = balance.handle();
     let service = FailoverLayer::new(Attempts::up_to(3)).with_classify(rule).layer(balance);
     let unlucky = tokio::spawn(service.clone().oneshot(Ask::new(1)));
@@ -661,7 +663,7 @@ async fn a_typed_call_tells_the_attempt_and_keeps_its_deadline() {
     let (_, endpoints) = farm(2);
     let service = ServiceBuilder::new()
         .layer(FailoverLayer::new(Attempts::up_to(2)))
-        .layer(BalanceLayer::new(endpoints, RoundRobin::new()))
+        .layer(BalanceLayer::new(endpoints, RoundRobin::starting_at(0)))
         .service(connect_fn(|_: &Endpoint| {
             tower::service_fn(|call: Call<u32>| async move {
                 match call.attempt() {
@@ -692,7 +694,7 @@ async fn a_body_that_streams_is_sent_once() {
     ) -> impl Service<http::Request<B>, Response = (), Error = Error> {
         ServiceBuilder::new()
             .layer(FailoverLayer::new(Attempts::up_to(3)))
-            .layer(BalanceLayer::new(endpoints, RoundRobin::new()))
+            .layer(BalanceLayer::new(endpoints, RoundRobin::starting_at(0)))
             .service(connect_fn(move |_: &Endpoint| {
                 let calls = calls.clone();
                 tower::service_fn(move |_: http::Request<B>| {
@@ -737,7 +739,7 @@ async fn a_pushback_of_grpc_is_heard() {
         let layer = FailoverLayer::new(Attempts::up_to(3)).with_budget(budget.clone());
         let service = ServiceBuilder::new()
             .layer(layer.with_classify(HttpClassify))
-            .layer(BalanceLayer::new(endpoints, RoundRobin::new()))
+            .layer(BalanceLayer::new(endpoints, RoundRobin::starting_at(0)))
             .service(connect_fn(move |_: &Endpoint| {
                 let counted = counted.clone();
                 tower::service_fn(move |_: http::Request<()>| {

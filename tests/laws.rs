@@ -633,7 +633,7 @@ async fn law_7_a_cancelled_probe_gives_its_place_back_below_a_balancer() {
     let farm = Farm::default();
     let a = farm.get("a:1");
     let service = ServiceBuilder::new()
-        .layer(BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), RoundRobin::new()))
+        .layer(BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), RoundRobin::starting_at(0)))
         .layer(layer.clone())
         .service(farm.clone());
     a.answers(Answer::Fails);
@@ -666,7 +666,7 @@ async fn law_8_a_result_from_before_a_trip_does_not_close_it_below_a_balancer() 
     let farm = Farm::default();
     let a = farm.get("a:1");
     let service = ServiceBuilder::new()
-        .layer(BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), RoundRobin::new()))
+        .layer(BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), RoundRobin::starting_at(0)))
         .layer(layer.clone())
         .service(farm.clone());
     a.answers(Answer::GoodAfter(secs(6)));

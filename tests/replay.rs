@@ -388,7 +388,7 @@ async fn failing_over(script: Script, layer: ReplayBodyLayer, reads: usize) -> (
         .layer(FailoverLayer::new(Attempts::up_to(3)))
         .layer(BalanceLayer::new(
             discover::fixed(["a:1", "b:1", "c:1"]).unwrap(),
-            RoundRobin::new(),
+            RoundRobin::starting_at(0),
         ))
         .service(connect_fn(move |endpoint: &Endpoint| {
             let (seen, key) = (seen.clone(), endpoint.key().to_owned());

@@ -283,10 +283,11 @@ impl Flight {
 
     #[cold]
     fn abandon(&self) {
-        match Ending::of_flight(&self.member) {
-            _ if self.began == NOT_YET => {}
-            Ending::TimedOut => self.member.observe_failure(self.elapsed()),
-            Ending::Cancelled => self.member.observe_abandoned(self.elapsed()),
+        if self.began != NOT_YET {
+            match Ending::of_flight(&self.member) {
+                Ending::TimedOut => self.member.observe_failure(self.elapsed()),
+                Ending::Cancelled => self.member.observe_abandoned(self.elapsed()),
+            }
         }
         self.member.land();
     }

@@ -16,6 +16,9 @@ pub(super) struct Standing {
 pub(super) struct Selection {
     /// The indices of those that may be chosen, in order.
     pub(super) candidates: Vec<u32>,
+    /// Those of other tiers that nothing bars, the lowest tier first: for calls that have tried all
+    /// candidates.
+    pub(super) reserve: Vec<u32>,
     pub(super) panic: bool,
     /// What to say where there are none.
     pub(super) verdict: Kind,
@@ -46,7 +49,12 @@ pub(super) fn select(standings: &[Standing], panic_threshold: u8) -> Selection {
         && candidates
             .iter()
             .any(|&index| standings[index as usize].word & Reason::IN_SNAPSHOT != 0);
-    Selection { candidates: weighted(candidates, standings), panic, verdict: verdict(standings) }
+    let candidates = weighted(candidates, standings);
+    let reserve = tiers.into_values().flat_map(|tier| tier.eligible);
+    let has_weight = |&index: &u32| standings[index as usize].weight > 0;
+    let is_other = |index: &u32| candidates.binary_search(index).is_err();
+    let reserve = reserve.filter(has_weight).filter(is_other).collect();
+    Selection { candidates, reserve, panic, verdict: verdict(standings) }
 }
 
 #[derive(Default)]
@@ -140,6 +148,18 @@ mod tests {
     fn the_next_tier_comes_before_a_panic() {
         let tiers = selected(&[(SICK, 0, 1), (SICK, 0, 1), (OK, 1, 1)], 50);
         assert_eq!((tiers.candidates, tiers.panic), (vec![2], false));
+    }
+
+    #[test]
+    fn the_other_tiers_are_a_reserve_as_far_as_nothing_bars_them() {
+        let tiers = selected(&[(OK, 2, 1), (SICK, 1, 1), (OK, 1, 0), (OK, 1, 1), (OK, 0, 1)], 50);
+        assert_eq!((tiers.candidates, tiers.reserve), (vec![4], vec![3, 0]));
+        let below = selected(&[(OK, 0, 1), (SICK, 0, 1), (SICK, 0, 1), (OK, 1, 1)], 50);
+        assert_eq!((below.candidates, below.reserve), (vec![3], vec![0]));
+        let panic = selected(&[(SICK, 0, 1), (SICK, 1, 1), (SICK, 1, 1), (OK, 1, 1)], 50);
+        assert_eq!((panic.candidates, panic.reserve, panic.panic), (vec![0], vec![3], true));
+        let alone = alike(&[OK, SICK]);
+        assert!(alone.reserve.is_empty());
     }
 
     #[test]

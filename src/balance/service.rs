@@ -107,9 +107,12 @@ where
         P: Pick<Req>,
     {
         let snapshot = self.set.snapshot.load();
-        let candidates = snapshot.candidates(tried);
         let strategy = &self.set.strategy;
-        let index = strategy.pick(&snapshot.table, candidates, request)?;
+        let index = if tried.is_empty() {
+            strategy.pick(&snapshot.table, snapshot.candidates(tried), request)?
+        } else {
+            snapshot.choose_again(strategy, tried, request)?
+        };
         let connected = snapshot.service(index)?.clone();
         Some((Flight::begin(snapshot.members.get(index)?), connected))
     }
@@ -167,8 +170,7 @@ where
 
 impl<S, P: Strategy> Chooses for Balance<S, P> {
     fn has_untried(&self, tried: &Tried) -> bool {
-        let snapshot = self.set.snapshot.load();
-        snapshot.candidates(tried).free_from(0).next().is_some()
+        self.set.snapshot.load().has_untried(tried)
     }
 }
 

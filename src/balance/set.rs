@@ -13,12 +13,12 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 
-use super::{BalanceConfig, Strategy, strategy::Candidates};
+use super::{BalanceConfig, Pick, Strategy, strategy::Candidates};
 use crate::{
     choose::Tried,
     error::{Error, Kind},
     member::{Member, Signal},
-    sync::{WaitList, lock},
+    sync::{WaitList, lock, random_below},
     time::Instant,
 };
 
@@ -40,9 +40,12 @@ pub(super) struct Set<S, P: Strategy> {
 /// The members that a call may choose from, at one moment.
 pub(super) struct Snapshot<S, T> {
     pub(super) version: u64,
-    /// The candidates, ordered by key.
+    /// The candidates, ordered by key; and after them the reserve, the lowest tier first: members of
+    /// other tiers for calls that have tried all candidates.
     pub(super) members: Box<[Arc<Member>]>,
-    /// Where the service of each candidate stands in `services`.
+    /// How many of `members` are candidates.
+    pub(super) candidates: usize,
+    /// Where the service of each of `members` stands in `services`.
     pub(super) index: Box<[u32]>,
     /// One for each member of the set, and shared by snapshots until one is connected.
     pub(super) services: Arc<[Connected<S>]>,
@@ -86,15 +89,77 @@ impl Verdict {
 }
 
 impl<S, T> Snapshot<S, T> {
+    /// Those that a call's first attempt may choose from.
     #[inline]
     pub(super) fn candidates<'a>(&'a self, tried: &'a Tried) -> Candidates<'a> {
-        Candidates::new(&self.members, self.bars, tried)
+        self.barred_by(self.bars, tried)
     }
 
     #[inline]
-    pub(super) fn service(&self, candidate: usize) -> Option<&Connected<S>> {
-        self.services.get(*self.index.get(candidate)? as usize)
+    fn barred_by<'a>(&'a self, bars: u64, tried: &'a Tried) -> Candidates<'a> {
+        Candidates::new(self.members.get(..self.candidates).unwrap_or_default(), bars, tried)
     }
+
+    pub(super) fn has_candidates(&self) -> bool {
+        self.candidates > 0
+    }
+
+    /// The reserve, with the indices in `members`.
+    fn reserve(&self) -> impl Iterator<Item = (usize, &Arc<Member>)> {
+        self.members.iter().enumerate().skip(self.candidates)
+    }
+
+    #[inline]
+    pub(super) fn service(&self, member: usize) -> Option<&Connected<S>> {
+        self.services.get(*self.index.get(member)? as usize)
+    }
+
+    /// Where `member` stands in `members`.
+    pub(super) fn position(&self, member: &Arc<Member>) -> Option<usize> {
+        let candidates = self.members.get(..self.candidates)?;
+        let found = candidates.binary_search_by(|of| of.key().cmp(member.key())).ok();
+        let found = found.filter(|&index| Arc::ptr_eq(&candidates[index], member));
+        found.or_else(|| self.reserve().find(|(_, of)| Arc::ptr_eq(of, member)).map(|(at, _)| at))
+    }
+
+    /// Whether there is a member that another attempt may go to.
+    pub(super) fn has_untried(&self, tried: &Tried) -> bool {
+        let is_free = |(_, member): (usize, &Arc<Member>)| is_free(member, tried);
+        self.candidates(tried).free_from(0).next().is_some() || self.reserve().any(is_free)
+    }
+
+    /// The choice for an attempt that is not the call's first: of those not tried, first what nothing
+    /// bars, of the candidates and then of any tier; and only then what a panic overlooks.
+    #[cold]
+    pub(super) fn choose_again<P, Req>(
+        &self,
+        strategy: &P,
+        tried: &Tried,
+        request: &Req,
+    ) -> Option<usize>
+    where
+        P: Pick<Req, Table = T>,
+    {
+        let choose = |bars| {
+            let candidates = self.barred_by(bars, tried);
+            let chosen = strategy.pick(&self.table, candidates, request);
+            chosen.filter(|&index| candidates.is_free(index))
+        };
+        choose(u64::MAX).or_else(|| self.choose_of_reserve(tried)).or_else(|| choose(self.bars))
+    }
+
+    /// Any of the lowest tier in which one is free, with the same chance.
+    fn choose_of_reserve(&self, tried: &Tried) -> Option<usize> {
+        let free = || self.reserve().filter(|(_, member)| is_free(member, tried));
+        let tier = free().next()?.1.tier();
+        let of_tier = || free().filter(|(_, member)| member.tier() == tier);
+        let drawn = random_below(u32::try_from(of_tier().count()).ok()?) as usize;
+        of_tier().nth(drawn).map(|(index, _)| index)
+    }
+}
+
+fn is_free(member: &Member, tried: &Tried) -> bool {
+    member.is_eligible() && !tried.contains(member)
 }
 
 /// Whether there is somebody to choose.
@@ -127,6 +192,7 @@ where
         let nobody = Snapshot {
             version: 0,
             members: Box::default(),
+            candidates: 0,
             index: Box::default(),
             services: Arc::new([]),
             all: Arc::new([]),
@@ -236,7 +302,7 @@ impl<S, P: Strategy> fmt::Debug for Set<S, P> {
         let snapshot = self.snapshot.load();
         f.debug_struct("Set")
             .field("version", &snapshot.version)
-            .field("candidates", &snapshot.members.len())
+            .field("candidates", &snapshot.candidates)
             .field("members", &snapshot.all)
             .finish_non_exhaustive()
     }

@@ -335,28 +335,24 @@ where
         let before = set.snapshot.load();
         let all: Arc<[Arc<Member>]> =
             self.entries.iter().map(|entry| entry.member.clone()).collect();
+        let candidates = selection.candidates.len();
+        let chosen = || selection.candidates.iter().chain(&selection.reserve);
         let members: Box<[Arc<Member>]> =
-            selection.candidates.iter().map(|&index| all[index as usize].clone()).collect();
-        let table = set.strategy.table(&members, Some(&before.table));
+            chosen().map(|&index| all[index as usize].clone()).collect();
+        let table = set.strategy.table(&members[..candidates], Some(&before.table));
         let retry_at = match selection.verdict {
             Kind::CircuitOpen => set.signal.earliest(Reason::CircuitOpen),
             _ => None,
         };
-        let is_empty = members.is_empty();
+        let is_empty = candidates == 0;
         if selection.panic && before.bars == u64::MAX {
-            tracing::warn!(
-                members = members.len(),
-                "most endpoints are unhealthy: health is ignored"
-            );
+            tracing::warn!(members = candidates, "most endpoints are unhealthy: health is ignored");
         }
         let snapshot = Snapshot {
             version: before.version + 1,
             members,
-            index: selection
-                .candidates
-                .iter()
-                .filter_map(|&index| self.slots[index as usize])
-                .collect(),
+            candidates,
+            index: chosen().filter_map(|&index| self.slots[index as usize]).collect(),
             services: self.services.clone(),
             all,
             table,

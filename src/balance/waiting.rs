@@ -124,16 +124,13 @@ where
             }
             let nobody_left = self.contenders.iter().all(|contender| contender.dead);
             let due = self.widening && self.widen.as_mut().poll(cx).is_ready();
-            if !(due || nobody_left) {
+            if !(due || nobody_left) || !self.widen_to(&snapshot, request) {
                 break;
             }
             let next = time::later(time::now(), STEP_AFTER);
             self.widen.as_mut().reset(next);
-            if !self.widen_to(&snapshot, request) {
-                break;
-            }
         }
-        if snapshot.members.is_empty() && self.set.is_failing_fast() {
+        if !snapshot.has_candidates() && self.set.is_failing_fast() {
             return Poll::Ready(Err(self.explain(snapshot.verdict.error())));
         }
         if self.end.as_mut().poll(cx).is_ready() {
@@ -174,12 +171,9 @@ where
     fn keep_those_in(&mut self, snapshot: &Snapshot<S, P::Table>) {
         self.widening = true;
         self.contenders.retain(|contender| {
-            let key = contender.member.key();
-            let found = snapshot.members.binary_search_by(|member| member.key().cmp(key));
-            found
-                .ok()
-                .and_then(|index| snapshot.service(index))
-                .is_some_and(|connected| connected.number == contender.connected.number)
+            let connected =
+                snapshot.position(&contender.member).and_then(|index| snapshot.service(index));
+            connected.is_some_and(|connected| connected.number == contender.connected.number)
         });
     }
 
@@ -188,8 +182,10 @@ where
     where
         P: Pick<Req>,
     {
-        // Without a task the snapshot is of the past, and so may be its connections.
+        // Without a task the snapshot is of the past, and so may be its connections. Whoever changes
+        // that wakes this call, so there is no timer to look again by.
         if !self.set.is_up() {
+            self.widening = false;
             return false;
         }
         let mut added = false;
@@ -221,23 +217,28 @@ where
         for contender in &self.contenders {
             passed_over.insert(contender.member.clone());
         }
-        let chosen =
-            self.set.strategy.pick(&snapshot.table, snapshot.candidates(&passed_over), request);
+        let strategy = &self.set.strategy;
+        let chosen = if self.tried.is_empty() {
+            strategy.pick(&snapshot.table, snapshot.candidates(&passed_over), request)
+        } else {
+            snapshot.choose_again(strategy, &passed_over, request)
+        };
         let waited_for =
             |member: &Arc<Member>| self.contenders.iter().any(|c| Arc::ptr_eq(&c.member, member));
+        let mut candidates = snapshot.members.iter().take(snapshot.candidates);
         chosen
             .filter(|&index| snapshot.members.get(index).is_some_and(|m| !passed_over.contains(m)))
-            .or_else(|| snapshot.members.iter().position(|m| !passed_over.contains(m)))
+            .or_else(|| candidates.clone().position(|m| !passed_over.contains(m)))
             .or_else(|| {
                 let nobody = self.contenders.iter().all(|contender| contender.dead);
-                snapshot.members.iter().position(|m| nobody && !waited_for(m))
+                candidates.position(|m| nobody && !waited_for(m))
             })
     }
 
     #[cold]
     fn too_late(&mut self, snapshot: &Snapshot<S, P::Table>) -> Error {
         let verdict = snapshot.verdict;
-        let error = if snapshot.members.is_empty() {
+        let error = if !snapshot.has_candidates() {
             verdict.error()
         } else {
             Error::refused(Kind::AllEndpointsDown).message(format!(

@@ -37,6 +37,8 @@ pub(super) struct Course<S, Req> {
     service: Option<S>,
     /// Attempts begun, without those that were refused.
     pub(super) made: u32,
+    /// It was sent again for free, since a connection was dead.
+    resent: bool,
     tried: Tried,
     errors: Vec<Error>,
     request: Option<Req>,
@@ -54,6 +56,16 @@ impl Times {
             self.began = time::stamp(time::now());
         }
     }
+}
+
+fn ends_at(timer: &Option<Timer>) -> Option<Instant> {
+    timer.as_ref().map(Timer::ends_at)
+}
+
+/// A call that came too late is not made.
+#[cold]
+pub(super) fn came_too_late() -> Error {
+    Error::blameless(Kind::Timeout).message("the deadline of the call passed before it was made")
 }
 
 #[inline]
@@ -80,6 +92,7 @@ impl<S, Req> Course<S, Req> {
             start,
             service: None,
             made: 1,
+            resent: false,
             tried: Tried::default(),
             errors: Vec::new(),
             request: None,
@@ -112,20 +125,22 @@ impl<S, Req> Course<S, Req> {
                 None => error,
             }
         };
-        if self.poll_end(cx).is_ready() {
+        let ended = self.poll_end(cx).is_ready();
+        let timed_out = self.attempt.as_mut().is_some_and(|attempt| attempt.poll(cx).is_ready());
+        // Where both are over, because nothing was polled for a while, the earlier one was first.
+        if timed_out && (!ended || ends_at(&self.attempt) < ends_at(&self.end)) {
+            let timeout = policy.attempts.timeout.unwrap_or_default();
+            return Poll::Ready(Late::Attempt(late("the attempt", timeout)));
+        }
+        if ended {
             if self.made == 1 && !inner.is_unsent() {
                 policy.budget.deposit();
             }
+            // The caller's time is over, which says nothing about the endpoint.
             let error = late("the call", time::now().saturating_duration_since(self.start));
-            return Poll::Ready(Late::Call(self.too_late(error)));
+            return Poll::Ready(Late::Call(self.too_late(error.without_blame())));
         }
-        let Some(attempt) = &mut self.attempt else {
-            return Poll::Pending;
-        };
-        attempt.poll(cx).map(|()| {
-            let timeout = policy.attempts.timeout.unwrap_or_default();
-            Late::Attempt(late("the attempt", timeout))
-        })
+        Poll::Pending
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -168,7 +183,7 @@ impl<S, Req> Course<S, Req> {
         if let Some(member) = &chosen {
             self.tried.insert(member.clone());
         }
-        if self.made == 1 && (!failed.unsent || failed.is_failure()) {
+        if self.made == 1 && failure.is_deposited() && (!failed.unsent || failed.is_failure()) {
             policy.budget.deposit();
         }
         if failed.is_failure() {
@@ -181,6 +196,7 @@ impl<S, Req> Course<S, Req> {
             let progress = Progress {
                 made: self.made,
                 idempotent: times.idempotent != 0,
+                resent: self.resent,
                 untried,
                 left: self
                     .end_of_call(policy, times)
@@ -191,8 +207,9 @@ impl<S, Req> Course<S, Req> {
             Next::Stop
         };
         let wait = match next {
-            Next::Elsewhere => {
+            Next::Elsewhere | Next::Resend => {
                 self.permit = permit;
+                self.resent |= next == Next::Resend;
                 Some(Duration::ZERO)
             }
             Next::After(wait) => {
@@ -256,7 +273,7 @@ impl<S, Req> Course<S, Req> {
             );
             let unsent = self.errors.iter().all(Error::is_unsent);
             let error = if unsent { Error::not_sent } else { Error::failed };
-            let error = error(Kind::Timeout).message(message);
+            let error = error(Kind::Timeout).without_blame().message(message);
             return Poll::Ready(Err(self.too_late(error)));
         }
         if let Some(wait) = &mut self.wait {

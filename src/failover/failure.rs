@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::rule::{Failed, is_overload};
 use crate::{
     budget::Cause,
-    error::{Error, Kind},
+    error::{Error, Fault, Kind},
     member::Member,
     outcome::Outcome,
 };
@@ -40,6 +40,7 @@ impl<Res> Failure<Res> {
                 refused: error.is_refused(),
                 unsent: error.is_unsent(),
                 blameless: matches!(self, Self::Final(_)) || !error.is_evidence(),
+                stale: error.fault() == Fault::Connection,
                 last: false,
                 chose,
                 again,
@@ -50,6 +51,7 @@ impl<Res> Failure<Res> {
                 refused: false,
                 unsent: false,
                 blameless: false,
+                stale: false,
                 last: *last,
                 chose,
                 again,
@@ -58,6 +60,15 @@ impl<Res> Failure<Res> {
                     _ => None,
                 },
             },
+        }
+    }
+
+    /// Whether the attempt came to an end that a budget takes note of: one that the caller spoiled
+    /// did not, nor one that nothing was sent of for a reason that is not the endpoint's.
+    pub(super) fn is_deposited(&self) -> bool {
+        match self {
+            Self::Error(error) | Self::Final(error) => error.is_evidence(),
+            Self::Answer { .. } => true,
         }
     }
 

@@ -13,9 +13,10 @@ use super::{
 };
 use crate::{
     budget::Running,
-    choose::Choose,
-    error::{BoxError, Error},
-    outcome::{Classify, Outcome, is_answer, is_refusal},
+    choose::{Choose, Chosen},
+    error::{BoxError, Error, Fault},
+    member::attempt_timed_out,
+    outcome::{Classify, Outcome, fault, is_answer},
     replay::ReplayPolicy,
     time::{self, Instant},
 };
@@ -46,6 +47,8 @@ pin_project! {
         Calling { #[pin] inner: F },
         // Between two attempts.
         Between,
+        // No attempt is made.
+        Refused { error: Option<Error> },
     }
 }
 
@@ -69,6 +72,13 @@ where
         };
         Self { state: State::Calling { inner }, spare, shared, running, times, course: None }
     }
+
+    #[cold]
+    pub(super) fn refused(error: Error, shared: Held<S, R, C>, running: Running) -> Self {
+        let times = Times { began: NEVER, deadline: NEVER, idempotent: 0 };
+        let state = State::Refused { error: Some(error) };
+        Self { state, spare: None, shared, running, times, course: None }
+    }
 }
 
 impl<S, R, C, Req> Future for ResponseFuture<S, R, C, Req>
@@ -85,22 +95,30 @@ where
         let mut this = self.project();
         let policy = &*this.shared.core().policy;
         loop {
-            let StateProj::Calling { mut inner } = this.state.as_mut().project() else {
-                let Some(course) = this.course else {
-                    return Poll::Pending;
-                };
-                match course.poll_between(cx) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Err(error)) => {
-                        this.running.end();
-                        return Poll::Ready(Err(error));
-                    }
-                    Poll::Ready(Ok(inner)) => {
-                        this.state.set(State::Calling { inner });
-                        continue;
+            let mut inner = match this.state.as_mut().project() {
+                StateProj::Calling { inner } => inner,
+                StateProj::Between => {
+                    let Some(course) = this.course else {
+                        return Poll::Pending;
+                    };
+                    match course.poll_between(cx) {
+                        Poll::Pending => return Poll::Pending,
+                        Poll::Ready(Err(error)) => {
+                            this.running.end();
+                            return Poll::Ready(Err(error));
+                        }
+                        Poll::Ready(Ok(inner)) => {
+                            this.state.set(State::Calling { inner });
+                            continue;
+                        }
                     }
                 }
+                StateProj::Refused { error } => {
+                    this.running.end();
+                    return error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
+                }
             };
+            let mut timed_out = false;
             let failure = match inner.as_mut().poll(cx) {
                 Poll::Ready(Ok(response)) => match policy.classify.classify(Ok(&response)) {
                     outcome @ (Outcome::Failure | Outcome::Overload { .. }) => {
@@ -117,8 +135,9 @@ where
                     }
                 },
                 Poll::Ready(Err(error)) => {
-                    // A refusal is not for the rule to judge: it goes elsewhere, for free.
-                    let is_final = !is_refusal(&error)
+                    // What is not the endpoint's doing is not for the rule to judge, nor what a plugin
+                    // answered.
+                    let is_final = fault(&error) == Fault::Endpoint
                         && !is_answer(&error)
                         && (!policy.classify.classify(Err(&error)).is_failure()
                             || policy.classify.forbids_repeat(Err(&error)));
@@ -138,19 +157,23 @@ where
                             this.state.set(State::Between);
                             return Poll::Ready(Err(error));
                         }
-                        Poll::Ready(Late::Attempt(error)) => Failure::Error(error),
+                        Poll::Ready(Late::Attempt(error)) => {
+                            timed_out = true;
+                            Failure::Error(error)
+                        }
                     }
                 }
             };
             let course = this.course.get_or_insert_with(|| Course::new(this.times));
-            match course.fail(failure, this.shared, this.times, &*inner, this.spare) {
-                // Whoever keeps this future does not keep the attempt, which may have hung.
-                Some(result) => {
-                    this.running.end();
-                    this.state.set(State::Between);
-                    return Poll::Ready(result);
-                }
+            let last = course.fail(failure, this.shared, this.times, &*inner, this.spare);
+            // Whoever keeps this future does not keep the attempt, which may have hung.
+            match inner.chosen().cloned().filter(|_| timed_out) {
+                Some(member) => attempt_timed_out(&member, || this.state.set(State::Between)),
                 None => this.state.set(State::Between),
+            }
+            if let Some(result) = last {
+                this.running.end();
+                return Poll::Ready(result);
             }
         }
     }

@@ -15,6 +15,9 @@ pub(super) struct Failed {
     pub(super) unsent: bool,
     /// It says nothing against the endpoint, such as a caller's mistake.
     pub(super) blameless: bool,
+    /// The connection had been idle, and was dead: of those that say nothing, this one is mended by
+    /// another attempt.
+    pub(super) stale: bool,
     /// The endpoint asks that the call not be sent again.
     pub(super) last: bool,
     /// It got as far as choosing an endpoint.
@@ -31,6 +34,8 @@ pub(super) struct Progress {
     /// Attempts made, this one included, refusals left out.
     pub(super) made: u32,
     pub(super) idempotent: bool,
+    /// It was sent again already because a connection was dead.
+    pub(super) resent: bool,
     /// There is an endpoint that was not tried.
     pub(super) untried: bool,
     /// Time left until the deadline.
@@ -42,6 +47,8 @@ pub(super) enum Next {
     Stop,
     /// To another endpoint, at once and for free: nobody was troubled.
     Elsewhere,
+    /// The same for a connection that was dead, once for each call.
+    Resend,
     /// After this wait, if the budget has a token.
     After(Duration),
 }
@@ -53,7 +60,10 @@ pub(super) fn next(failed: Failed, progress: Progress, attempts: &Attempts, jitt
         return if elsewhere { Next::Elsewhere } else { Next::Stop };
     }
     let safe = failed.unsent || progress.idempotent;
-    let mendable = failed.is_failure() && !failed.last;
+    if failed.stale && failed.chose && safe && !progress.resent {
+        return Next::Resend;
+    }
+    let mendable = (failed.is_failure() || failed.stale) && !failed.last;
     if !failed.chose || !safe || !mendable || progress.made >= attempts.max {
         return Next::Stop;
     }
@@ -95,7 +105,7 @@ pub(super) fn is_overload(kind: Kind) -> bool {
 }
 
 fn is_same_anywhere(kind: Kind) -> bool {
-    matches!(kind, Kind::Plugin | Kind::InvalidConfig | Kind::Unavailable)
+    matches!(kind, Kind::Plugin | Kind::InvalidConfig | Kind::InvalidRequest | Kind::Unavailable)
 }
 
 #[cfg(test)]
@@ -107,12 +117,14 @@ mod tests {
         refused: false,
         unsent: false,
         blameless: false,
+        stale: false,
         last: false,
         chose: true,
         again: false,
         retry_after: None,
     };
-    const FIRST: Progress = Progress { made: 1, idempotent: true, untried: true, left: None };
+    const FIRST: Progress =
+        Progress { made: 1, idempotent: true, resent: false, untried: true, left: None };
 
     fn decide(failed: Failed, progress: Progress) -> Next {
         next(failed, progress, &Attempts::up_to(4), 0.5)
@@ -177,6 +189,18 @@ mod tests {
         assert!(BROKEN.is_failure() && Failed { last: true, ..BROKEN }.is_failure());
         assert!(!Failed { blameless: true, ..BROKEN }.is_failure());
         assert!(!Failed { kind: Kind::Plugin, ..BROKEN }.is_failure());
+    }
+
+    #[test]
+    fn a_dead_connection_is_worth_one_free_attempt_of_what_is_safe() {
+        let stale = Failed { stale: true, blameless: true, ..BROKEN };
+        assert_eq!(decide(stale, FIRST), Next::Resend);
+        assert_eq!(decide(stale, Progress { untried: false, made: 4, ..FIRST }), Next::Resend);
+        assert_eq!(decide(stale, Progress { idempotent: false, ..FIRST }), Next::Stop);
+        let again = Progress { resent: true, ..FIRST };
+        assert_eq!(decide(stale, again), Next::After(Duration::ZERO), "charged from then on");
+        assert_eq!(decide(stale, Progress { made: 4, ..again }), Next::Stop);
+        assert!(!stale.is_failure(), "and no budget counts it");
     }
 
     #[test]

@@ -6,14 +6,15 @@ use std::{
 
 use tower_service::Service;
 
-use super::{Attempts, ResponseFuture};
+use super::{Attempts, ResponseFuture, course::came_too_late};
 use crate::{
-    budget::Budget,
+    budget::{Budget, Running},
     choose::{Choose, Tried},
     error::{BoxError, Error},
     outcome::{Classify, ErrIsFailure},
     replay::{ByReplay, ReplayPolicy},
     sync::{self, Lease, Leases},
+    time,
 };
 
 /// What the services of one layer value have in common.
@@ -52,6 +53,19 @@ impl<S: Clone, R, C> Failover<S, R, C> {
     }
 }
 
+impl<S, R, C> Failover<S, R, C> {
+    /// The call came too late. What `poll_ready` reserved is given back, since it is not used.
+    #[cold]
+    #[inline(never)]
+    fn refuse<Req>(&mut self, running: Running) -> ResponseFuture<S, R, C, Req>
+    where
+        S: Choose<Req> + Clone,
+    {
+        self.inner = self.shared.core().service.clone();
+        ResponseFuture::refused(came_too_late(), self.shared.take(), running)
+    }
+}
+
 impl<S, R, C, Req> Service<Req> for Failover<S, R, C>
 where
     S: Choose<Req> + Clone,
@@ -72,9 +86,12 @@ where
     fn call(&mut self, mut request: Req) -> Self::Future {
         let policy = &self.shared.core().policy;
         let running = policy.budget.running();
+        let deadline = policy.replay.deadline(&request);
+        if deadline.is_some_and(|deadline| deadline <= time::now()) {
+            return self.refuse(running);
+        }
         // A copy only where it can be of use.
         let copy = if policy.attempts.max > 1 { policy.replay.replay(&request) } else { None };
-        let deadline = policy.replay.deadline(&request);
         let idempotent = policy.replay.is_idempotent(&request);
         policy.replay.begin_attempt(&mut request, 1);
         let inner = self.inner.call_avoiding(request, &Tried::default());

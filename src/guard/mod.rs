@@ -1,6 +1,8 @@
 //! What the guards have in common.
 
 #[cfg(feature = "http")]
+mod held_body;
+#[cfg(feature = "http")]
 mod slot;
 #[cfg(feature = "http")]
 mod upgrade;
@@ -22,9 +24,10 @@ use crate::{
 };
 
 #[cfg(feature = "http")]
-pub use self::slot::ConnectionSlot;
+pub use self::{held_body::HeldBody, slot::ConnectionSlot};
 #[cfg(feature = "http")]
 pub(crate) use self::{
+    held_body::hold,
     slot::Moment,
     upgrade::{hold_with_connection, is_upgrade},
 };

@@ -5,8 +5,7 @@
 //! this thread, and what belongs to that attempt takes it for a failure of the endpoint. Every other drop
 //! is a call that was cancelled: by a deadline, an overall limit, a hedge that won, or the caller.
 //!
-//! What stands below a queue or in a task of its own is dropped elsewhere and later, so it sees a call
-//! that was cancelled.
+//! What runs in a task of its own is dropped elsewhere and later, so it sees a call that was cancelled.
 
 use std::{cell::Cell, ptr};
 

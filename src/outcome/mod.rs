@@ -161,17 +161,19 @@ mod tests {
         let all_bad = |_: Result<&(), &BoxError>| Outcome::Failure;
         let refusal: Result<(), BoxError> = Err(Error::refused(Kind::RateLimited).into());
         let failure: Result<(), BoxError> = Err("broken".into());
-        assert_eq!(judge(&all_bad, &refusal), Outcome::Ignored);
-        assert_eq!(judge(&all_bad, &failure), Outcome::Failure);
+        assert_eq!(judge(&all_bad, &refusal), Some(Outcome::Ignored));
+        assert_eq!(judge(&all_bad, &failure), Some(Outcome::Failure));
         let mistake: Result<(), BoxError> = Err(Error::blameless(Kind::Timeout).into());
-        assert_eq!(judge(&all_bad, &mistake), Outcome::Ignored);
+        assert_eq!(judge(&all_bad, &mistake), Some(Outcome::Ignored));
+        let cut_short: Result<(), Error> = Err(Error::failed(Kind::Timeout).without_blame());
+        assert_eq!(judge(&ErrIsFailure, &cut_short), None);
     }
 
     #[test]
     fn what_a_plugin_answered_is_an_answer() {
         let wrong: Result<(), Error> = Err(Error::failed(Kind::Plugin));
-        assert_eq!(judge(&ErrIsFailure, &wrong), Outcome::Success);
+        assert_eq!(judge(&ErrIsFailure, &wrong), Some(Outcome::Success));
         let broken: Result<(), Error> = Err(Error::failed(Kind::Connection));
-        assert_eq!(judge(&ErrIsFailure, &broken), Outcome::Failure);
+        assert_eq!(judge(&ErrIsFailure, &broken), Some(Outcome::Failure));
     }
 }

@@ -4,7 +4,7 @@ use std::sync::{
 };
 
 use super::{Candidates, Pick, Strategy};
-use crate::member::Member;
+use crate::{member::Member, sync::random_below};
 
 /// One after the other, in the order of their keys.
 ///
@@ -19,12 +19,28 @@ use crate::member::Member;
 /// # Ok::<(), tower_upstream::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default)]
-pub struct RoundRobin {}
+pub struct RoundRobin {
+    start: Option<usize>,
+}
 
 impl RoundRobin {
-    /// Starts with the first.
+    /// Starts at a random endpoint, so that many clients that make one call each do not all call the
+    /// same.
     pub const fn new() -> Self {
-        Self {}
+        Self { start: None }
+    }
+
+    /// Starts at the endpoint with this index in the order of keys, modulo their number. For tests.
+    ///
+    /// ```
+    /// use tower_upstream::{balance::{BalanceLayer, RoundRobin}, discover};
+    /// let layer = BalanceLayer::new(discover::fixed(["a:1", "b:1"])?, RoundRobin::starting_at(0));
+    /// # let _ = layer;
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    #[must_use]
+    pub const fn starting_at(index: usize) -> Self {
+        Self { start: Some(index) }
     }
 }
 
@@ -39,7 +55,8 @@ impl Strategy for RoundRobin {
 
     /// The turn goes on where it was.
     fn table(&self, _: &[Arc<Member>], before: Option<&RoundRobinTable>) -> RoundRobinTable {
-        let next = before.map_or(0, |before| before.next.load(Ordering::Relaxed));
+        let start = || self.start.unwrap_or_else(|| random_below(u32::MAX) as usize);
+        let next = before.map_or_else(start, |before| before.next.load(Ordering::Relaxed));
         RoundRobinTable { next: AtomicUsize::new(next) }
     }
 }
