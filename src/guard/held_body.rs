@@ -10,18 +10,31 @@ use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
+use super::upgrade::{hold_with_connection, is_upgrade};
+
 /// Keeps `guard` until `response` has ended. The one place where a guard of a call goes on from its
 /// future to its response.
-pub(crate) fn hold<B: Body, G>(
-    response: Response<B>,
-    guard: Option<G>,
+///
+/// The rule: a call lasts until its body ends, and where it upgraded its connection, until that
+/// closes.
+pub(crate) fn hold<B: Body, G: Send + 'static>(
+    mut response: Response<B>,
+    mut guard: Option<G>,
 ) -> Response<HeldBody<B, G>> {
+    if is_upgrade(&response) {
+        if let Some(guard) = guard.take() {
+            hold_with_connection(&mut response, guard);
+        }
+    }
     // What has no body, or an empty one, has ended already.
     response.map(|body| HeldBody { guard: guard.filter(|_| !body.is_end_stream()), body })
 }
 
 pin_project! {
     /// A response body that keeps a guard `G`, such as a place under a limit, until it ends.
+    ///
+    /// A response that upgrades its connection has no body to wait for: its guard is kept in the
+    /// [`ConnectionSlot`](crate::dial::ConnectionSlot) instead, until the connection closes.
     ///
     /// The guard is dropped with the last frame, with an error of the body, or when the body is
     /// dropped. `Default` is a body without a guard.
