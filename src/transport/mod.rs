@@ -12,5 +12,5 @@ mod reused;
 
 pub use self::{
     http::{HttpConfig, HttpFuture, HttpService, HttpTransport},
-    origin::{Origin, OriginFuture, OriginLayer},
+    origin::{Origin, OriginBody, OriginFuture, OriginLayer},
 };

@@ -6,9 +6,9 @@ use http::Response;
 use http_body::Body;
 
 use super::{handle::Permit, place::Place};
+use crate::error::Error;
 #[cfg(feature = "http")]
 use crate::guard::{HeldBody, hold};
-use crate::error::Error;
 
 /// Tells a limit when a call is over: [`AtResponse`], or with the body of its response (`AtBodyEnd`).
 ///
@@ -67,10 +67,7 @@ pub struct AtBodyEnd;
 impl<B: Body> Ends<Response<B>> for AtBodyEnd {
     type Response = Response<HeldBody<B, Permit>>;
 
-    fn end(
-        result: Result<Response<B>, Error>,
-        place: &mut Place,
-    ) -> Result<Self::Response, Error> {
+    fn end(result: Result<Response<B>, Error>, place: &mut Place) -> Result<Self::Response, Error> {
         // Of an error too: it has no body to wait for.
         let place = Permit::new(std::mem::take(place));
         result.map(|response| hold(response, Some(place)))
