@@ -1,7 +1,8 @@
 //! Counts a call as in flight until the end of its response body.
 //!
 //! Use it below a balancer where answers are streams, or long: a balancer by itself takes a call
-//! for finished when the head of the response is there. With short answers it changes nothing.
+//! for finished when the head of the response is there. With short answers it changes nothing. A call
+//! that upgrades its connection, such as a WebSocket, counts until that closes.
 
 use std::{
     pin::Pin,

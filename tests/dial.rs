@@ -183,7 +183,7 @@ fn connections_live_on_the_runtime_that_was_given_whichever_calls() {
         let call = service.clone().oneshot(Call::new(1));
         assert_eq!(short_lived().block_on(call).unwrap().into_body(), 7);
         // Until the connection is back in the pool.
-        lasting.block_on(tokio::time::sleep(Duration::from_millis(5)));
+        lasting.block_on(async { tokio::time::sleep(Duration::from_millis(5)).await });
     }
     // Also from no runtime at all.
     let call = service.oneshot(Call::new(1));
