@@ -12,6 +12,7 @@ use std::{
 };
 
 use crate::{
+    connect::AtEndpoint,
     replay::Replay,
     time::{self, Instant},
 };
@@ -313,11 +314,30 @@ impl<T> Reply<T> {
         self
     }
 
+    /// Notes the key of the endpoint that answered. For transports; a
+    /// [`NameEndpointLayer`](crate::NameEndpointLayer) does it for all answers of one.
+    ///
+    /// ```
+    /// use tower_upstream::Reply;
+    /// assert_eq!(Reply::new(7).at_endpoint("a:1").endpoint(), Some("a:1"));
+    /// ```
+    #[must_use]
+    pub fn at_endpoint(mut self, key: impl Into<Arc<str>>) -> Self {
+        self.endpoint = Some(key.into());
+        self
+    }
+
     /// Sets the request id. For transports.
     #[must_use]
     pub fn with_request_id(mut self, id: impl Into<String>) -> Self {
         self.request_id = id.into();
         self
+    }
+}
+
+impl<T> AtEndpoint for Reply<T> {
+    fn at_endpoint(self, key: &Arc<str>) -> Self {
+        self.at_endpoint(key.clone())
     }
 }
 

@@ -12,7 +12,8 @@ use crate::member::Member;
 /// crate that may stand above it. It is what lets a
 /// [`FailoverLayer`](crate::failover::FailoverLayer) send the next attempt elsewhere.
 ///
-/// Implement it, and [`Chooses`], for a layer of yours that stands between the two.
+/// Implement it, and [`Chooses`], for a layer of yours that stands between the two. A failover calls
+/// `call_avoiding` only, so what such a layer does must be in that, too.
 ///
 /// # Example
 /// ```

@@ -53,7 +53,7 @@ mod wire;
 pub use self::choose::EitherChoosing;
 
 #[cfg(feature = "http")]
-pub use self::{health::HttpCheck, outcome::HttpClassify, plugin::PluginInfo};
+pub use self::{connect::AnsweredBy, health::HttpCheck, outcome::HttpClassify, plugin::PluginInfo};
 
 pub use self::{
     balance::{BalanceLayer, LeastRequest},
@@ -61,7 +61,10 @@ pub use self::{
     budget::Budget,
     call::{Call, Reply},
     choose::{Choose, Chooses, Chosen, Tried},
-    connect::{Connect, ConnectFn, Each, EachLayer, connect_fn},
+    connect::{
+        AtEndpoint, Connect, ConnectFn, Each, EachLayer, NameEndpoint, NameEndpointFuture,
+        NameEndpointLayer, UnsentIf, UnsentIfFuture, connect_fn,
+    },
     endpoint::{Address, Endpoint, Locality, Status},
     error::{BoxError, Error, Kind},
     failover::{Attempts, FailoverLayer},

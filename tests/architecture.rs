@@ -30,7 +30,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("health", &["member", "connect", "choose", "replay", "endpoint", "guard", "plugin", "dial"]),
     ("limit", &["member", "connect", "choose", "replay", "endpoint", "guard"]),
     // How a call leaves the house, and how it enters a plugin's.
-    ("call", &["replay"]),
+    ("call", &["replay", "connect"]),
     ("plugin", &[]),
     // It knows the slot in which guards last as long as a connection; no guard knows it.
     ("dial", &["guard"]),

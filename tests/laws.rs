@@ -24,6 +24,7 @@ use tower_upstream::{
     Connect, EachLayer, Endpoint, Error, FailoverLayer, HealthGateLayer, Kind, LeastRequest,
     Member, Outcome, Quota, RateLimitLayer,
     balance::{BalanceHandle, BalanceLayer, RoundRobin},
+    breaker::CircuitState,
     discover::{self, Fixed},
     health::{Check, HealthConfig, Verdict},
 };
@@ -224,6 +225,8 @@ macro_rules! stacks {
             law_5_readiness_fails_only_for_good
             law_9_a_panic_is_the_calls_own
             law_10_debug_says_something
+            law_14_what_the_caller_did_blames_no_endpoint
+            law_15_a_call_that_is_cut_short_is_no_failure
         })*
     };
 }
@@ -623,7 +626,94 @@ async fn law_10_debug_says_something<S: Stack>(made: Made<S>) {
     }
 }
 
+async fn law_14_what_the_caller_did_blames_no_endpoint<S: Stack>(made: Made<S>) {
+    made.call().await.unwrap();
+    let calls = made.farm.calls();
+    made.farm.answers(Answer::CallersFault);
+    for _ in 0..20 {
+        let error = made.call().await.unwrap_err();
+        assert_eq!(error.kind(), Kind::InvalidRequest, "{error:?}");
+    }
+    // Each was sent once, though it is idempotent: it would be the same anywhere.
+    assert_eq!(made.farm.calls(), calls + 20);
+    let members = made.set.as_ref().map_or_else(|| Arc::new([]) as Arc<[_]>, |set| set.members());
+    assert!(members.iter().all(|member| (member.failures(), member.latency()) == (0, None)));
+    // Another caller is served.
+    made.farm.answers(Answer::Good);
+    for _ in 0..10 {
+        made.call().await.unwrap();
+    }
+    made.assert_nothing_left();
+}
+
+async fn law_15_a_call_that_is_cut_short_is_no_failure<S: Stack>(made: Made<S>) {
+    made.call().await.unwrap();
+    made.farm.answers(Answer::Never);
+    for _ in 0..10 {
+        // By its deadline, where a layer looks at that, and else by the caller who leaves.
+        let ask = Ask::new(1).until(Instant::now() + ms(5));
+        match timeout(ms(10), made.service.clone().oneshot(ask)).await {
+            Ok(ended) => assert!(ended.unwrap_err().is_timeout()),
+            Err(_left) => {}
+        }
+    }
+    let members = made.set.as_ref().map_or_else(|| Arc::new([]) as Arc<[_]>, |set| set.members());
+    for member in members.iter() {
+        assert_eq!(member.failures(), 0, "{member:?}");
+        assert!(member.latency().is_none_or(|latency| latency <= ms(12)), "{member:?}");
+    }
+    made.farm.answers(Answer::Good);
+    made.call().await.unwrap();
+    made.assert_nothing_left();
+}
+
 // What only one of them can break.
+
+#[tokio::test(start_paused = true)]
+async fn law_14_what_one_caller_does_opens_the_circuit_of_no_other() {
+    for below in [false, true] {
+        let breaker = || CircuitBreakerLayer::new(CircuitBreakerConfig::consecutive(3));
+        let (above, each) = (breaker(), breaker());
+        let made = over_balance!(
+            ServiceBuilder::new().layer(above.clone()).layer(failover()).into_inner(),
+            each.clone()
+        );
+        made.call().await.unwrap();
+        made.farm.answers(Answer::CallersFault);
+        for _ in 0..30 {
+            made.call().await.unwrap_err();
+        }
+        let circuit = if below { each.handle_for("a:1").unwrap() } else { above.handle() };
+        let stats = circuit.stats();
+        assert_eq!((stats.state, stats.failures), (CircuitState::Closed, 0));
+        made.farm.answers(Answer::Good);
+        made.call().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_15_an_attempt_that_times_out_is_a_failure_for_each_guard_that_sees_it() {
+    let breaker = || CircuitBreakerLayer::new(CircuitBreakerConfig::consecutive(3));
+    let (between, each) = (breaker(), breaker());
+    let made = over_balance!(
+        ServiceBuilder::new()
+            .layer(FailoverLayer::new(Attempts::up_to(1).timeout(ms(5))))
+            .layer(between.clone())
+            .into_inner(),
+        each.clone()
+    );
+    made.call().await.unwrap();
+    made.farm.answers(Answer::Never);
+    for _ in 0..3 {
+        assert!(made.call().await.unwrap_err().is_timeout());
+    }
+    let failures = |key: &str| each.handle_for(key).map_or(0, |circuit| circuit.stats().failures);
+    assert_eq!(KEYS.map(failures).iter().sum::<u64>(), 3);
+    let members = made.set.as_ref().unwrap().members();
+    assert_eq!(members.iter().map(|member| member.failures()).sum::<u64>(), 3);
+    assert_eq!(between.handle().state(), CircuitState::Open);
+    made.assert_nothing_left();
+}
 
 /// A half-open place, in both places of the guard.
 #[tokio::test(start_paused = true)]
@@ -676,7 +766,7 @@ async fn law_8_a_result_from_before_a_trip_does_not_close_it_below_a_balancer() 
     service.clone().oneshot(Ask::new(1)).await.unwrap_err();
     late.await.unwrap().unwrap();
     let stats = layer.handle_for("a:1").unwrap().stats();
-    assert_eq!(stats.state, tower_upstream::breaker::CircuitState::HalfOpen);
+    assert_eq!(stats.state, CircuitState::HalfOpen);
     assert_eq!((stats.successes, stats.failures), (1, 1));
 }
 

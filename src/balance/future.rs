@@ -90,13 +90,14 @@ where
                         }
                         return Poll::Pending;
                     };
-                    return Poll::Ready(match (result, this.flight) {
-                        (Ok(response), Some(flight)) => {
-                            flight.land();
+                    return Poll::Ready(match result {
+                        Ok(response) => {
+                            if let Some(flight) = this.flight {
+                                flight.land();
+                            }
                             Ok(response)
                         }
-                        (Err(error), Some(flight)) => Err(flight.fail(error)),
-                        (result, None) => result.map_err(Error::from_service),
+                        Err(error) => Err(failed(this.flight, error)),
                     });
                 }
                 StateProj::Choosing => {
@@ -215,6 +216,15 @@ where
     }
 }
 
+#[cold]
+fn failed<E: Into<BoxError> + 'static>(flight: &mut Option<Flight>, error: E) -> Error {
+    let error = Error::from_service(error);
+    match flight {
+        Some(flight) => flight.fail(error),
+        None => error,
+    }
+}
+
 /// A call in flight on a member. The member stays readable when it has landed.
 pub(super) struct Flight {
     member: Arc<Member>,
@@ -263,9 +273,7 @@ impl Flight {
     }
 
     /// Ended in an error, which names the member from now on.
-    #[cold]
-    fn fail<E: Into<BoxError> + 'static>(&mut self, error: E) -> Error {
-        let error = Error::from_service(error);
+    fn fail(&mut self, error: Error) -> Error {
         match error.fault() {
             Fault::Endpoint if error.kind() != Kind::Plugin => {
                 self.member.observe_failure(self.elapsed());

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use tokio::runtime::Handle;
 use tower_layer::Layer;
 
 use super::{Balance, BalanceConfig, Strategy, set::Set, task::Starter};
@@ -38,12 +39,18 @@ pub struct BalanceLayer<D, P> {
     discover: Arc<D>,
     strategy: P,
     config: BalanceConfig,
+    runtime: Option<Handle>,
 }
 
 impl<D: Discover, P: Strategy> BalanceLayer<D, P> {
     /// Balances over what `discover` finds, as `strategy` chooses.
     pub fn new(discover: D, strategy: P) -> Self {
-        Self { discover: Arc::new(discover), strategy, config: BalanceConfig::default() }
+        Self {
+            discover: Arc::new(discover),
+            strategy,
+            config: BalanceConfig::default(),
+            runtime: None,
+        }
     }
 
     /// Sets what happens when endpoints are missing. Values out of range become the nearest sane
@@ -51,6 +58,27 @@ impl<D: Discover, P: Strategy> BalanceLayer<D, P> {
     #[must_use]
     pub fn with_config(mut self, config: BalanceConfig) -> Self {
         self.config = config;
+        self
+    }
+
+    /// Runs the background task of each set on `runtime`, and so connects there.
+    ///
+    /// Default: the runtime of the call that starts it. Set this where that one may stop being driven
+    /// while the service lives on, such as a current-thread runtime whose `block_on` has returned: its
+    /// tasks are neither run nor dropped, and the set would stay as it is for good. Once `runtime` has
+    /// been shut down, the task runs where it is used.
+    ///
+    /// ```
+    /// use tower_upstream::{BalanceLayer, LeastRequest, discover};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_upstream::Error> {
+    /// let layer = BalanceLayer::new(discover::fixed(["a:1"])?, LeastRequest::new())
+    ///     .runtime(tokio::runtime::Handle::current());
+    /// # let _ = layer;
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn runtime(mut self, runtime: Handle) -> Self {
+        self.runtime = Some(runtime);
         self
     }
 }
@@ -66,7 +94,8 @@ where
 
     fn layer(&self, connect: C) -> Self::Service {
         let starter = Starter { discover: self.discover.clone(), connect: Arc::new(connect) };
-        Balance::new(Set::new(self.strategy.clone(), self.config.clone(), Box::new(starter)))
+        let (strategy, config) = (self.strategy.clone(), self.config.clone());
+        Balance::new(Set::new(strategy, config, self.runtime.clone(), Box::new(starter)))
     }
 }
 
@@ -76,6 +105,7 @@ impl<D, P: Clone> Clone for BalanceLayer<D, P> {
             discover: self.discover.clone(),
             strategy: self.strategy.clone(),
             config: self.config.clone(),
+            runtime: self.runtime.clone(),
         }
     }
 }

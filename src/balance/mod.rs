@@ -24,11 +24,23 @@
 //! Failures never remove an endpoint; only discovery does. A service whose `poll_ready` fails is
 //! dead, and connected anew by the task with backoff. State of a member survives all of this.
 //!
-//! # Who may be chosen
-//! Of the members of the lowest tier (priority, then discovered warnings) those that nothing bars.
-//! Where less than half of a tier may be used, the next tier is; where that is so for all, there is
-//! a *panic*: health and ejection are ignored, since they are more likely wrong than right. Open
-//! circuits, draining and disabled members never get a call.
+//! # Which endpoints may be chosen
+//! Members are grouped into tiers, by priority and then by discovered warnings. The candidates are the
+//! members of the lowest tier that nothing bars. If less than
+//! [`panic_threshold`](BalanceConfig::panic_threshold) of a tier may be used, the next tier is tried; if
+//! that is so for all tiers, there is a *panic*: health and ejection are ignored, since they are more
+//! likely wrong than right, and the candidates are the members of the lowest tier that has any which
+//! nothing else bars. Open circuits, draining and disabled members never get a call.
+//!
+//! A further attempt of a [`FailoverLayer`](crate::failover::FailoverLayer) goes to a candidate that was
+//! not tried and that nothing bars; then to such a member of any other tier, the lowest first; and only
+//! then, in a panic, to candidates that are unhealthy.
+//!
+//! # Runtimes
+//! The task of a set runs on the runtime of the first call, and is started again by the next call once
+//! that runtime has ended. A runtime that is alive and not driven any more, such as a current-thread one
+//! whose `block_on` has returned, runs no tasks: give the layer one that is driven with
+//! [`BalanceLayer::runtime`].
 
 mod config;
 mod future;

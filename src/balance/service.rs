@@ -74,7 +74,12 @@ where
     /// Chooses, and calls at once if the service that was chosen is ready, as it nearly always is.
     /// Then the response holds nothing but that call. If not, the response waits.
     #[inline]
-    fn dispatch<Req>(&self, request: Req, tried: &Tried) -> ResponseFuture<S, P, Req>
+    fn dispatch<Req>(
+        &self,
+        request: Req,
+        tried: &Tried,
+        choose: impl FnOnce(&Self, &Req, &Tried) -> Option<(Flight, Connected<S>)>,
+    ) -> ResponseFuture<S, P, Req>
     where
         S: Service<Req>,
         S::Error: Into<BoxError> + 'static,
@@ -87,7 +92,7 @@ where
                 Err(error) => ResponseFuture::refused(error),
             };
         }
-        let Some((flight, mut first)) = self.choose(&request, tried) else {
+        let Some((flight, mut first)) = choose(self, &request, tried) else {
             return self.wait(request, tried, None, None);
         };
         // Nobody to wake: who waits asks again, with a waker.
@@ -107,14 +112,32 @@ where
         P: Pick<Req>,
     {
         let snapshot = self.set.snapshot.load();
+        let candidates = snapshot.candidates(tried);
         let strategy = &self.set.strategy;
-        let index = if tried.is_empty() {
-            strategy.pick(&snapshot.table, snapshot.candidates(tried), request)?
-        } else {
-            snapshot.choose_again(strategy, tried, request)?
-        };
+        let index = strategy.pick(&snapshot.table, candidates, request)?;
         let connected = snapshot.service(index)?.clone();
         Some((Flight::begin(snapshot.members.get(index)?), connected))
+    }
+
+    /// Another attempt of a call.
+    #[cold]
+    #[inline(never)]
+    fn dispatch_again<Req>(&self, request: Req, tried: &Tried) -> ResponseFuture<S, P, Req>
+    where
+        S: Service<Req>,
+        S::Error: Into<BoxError> + 'static,
+        P: Pick<Req>,
+    {
+        self.dispatch(request, tried, Self::choose_again)
+    }
+
+    fn choose_again<Req>(&self, request: &Req, tried: &Tried) -> Option<(Flight, Connected<S>)>
+    where
+        P: Pick<Req>,
+    {
+        let snapshot = self.set.snapshot.load();
+        let (member, connected) = snapshot.choose_again(&self.set.strategy, tried, request)?;
+        Some((Flight::begin(member), connected.clone()))
     }
 
     #[cold]
@@ -164,7 +187,7 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        self.dispatch(request, &Tried::default())
+        self.dispatch(request, &Tried::default(), Self::choose)
     }
 }
 
@@ -182,9 +205,10 @@ where
 {
     type Choosing = ResponseFuture<S, P, Req>;
 
-    #[inline]
+    // Always: that the first attempt has tried nothing is known where it is called.
+    #[inline(always)]
     fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing {
-        self.dispatch(request, tried)
+        if tried.is_empty() { self.call(request) } else { self.dispatch_again(request, tried) }
     }
 }
 

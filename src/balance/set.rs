@@ -34,19 +34,21 @@ pub(super) struct Set<S, P: Strategy> {
     /// Services that said they are dead, for the task.
     pub(super) dead: Mutex<Vec<Dead>>,
     running: Mutex<bool>,
+    /// Where the task runs; `None` is the runtime of the call that starts it.
+    runtime: Option<Handle>,
     start: Box<dyn Start<S, P>>,
 }
 
 /// The members that a call may choose from, at one moment.
 pub(super) struct Snapshot<S, T> {
     pub(super) version: u64,
-    /// The candidates, ordered by key; and after them the reserve, the lowest tier first: members of
-    /// other tiers for calls that have tried all candidates.
+    /// The candidates, ordered by key.
     pub(super) members: Box<[Arc<Member>]>,
-    /// How many of `members` are candidates.
-    pub(super) candidates: usize,
-    /// Where the service of each of `members` stands in `services`.
+    /// Where the service of each candidate stands in `services`.
     pub(super) index: Box<[u32]>,
+    /// Members of other tiers, the lowest tier first, for calls that have tried all candidates; each
+    /// with where its service stands.
+    pub(super) reserve: Box<[(Arc<Member>, u32)]>,
     /// One for each member of the set, and shared by snapshots until one is connected.
     pub(super) services: Arc<[Connected<S>]>,
     /// All members of the set, ordered by key.
@@ -56,6 +58,9 @@ pub(super) struct Snapshot<S, T> {
     pub(super) bars: u64,
     pub(super) verdict: Verdict,
 }
+
+/// A member that was chosen, and its service.
+pub(super) type Choice<'a, S> = (&'a Arc<Member>, &'a Connected<S>);
 
 /// A service, and which connection of its member it is.
 #[derive(Clone)]
@@ -92,40 +97,38 @@ impl<S, T> Snapshot<S, T> {
     /// Those that a call's first attempt may choose from.
     #[inline]
     pub(super) fn candidates<'a>(&'a self, tried: &'a Tried) -> Candidates<'a> {
-        self.barred_by(self.bars, tried)
+        Candidates::new(&self.members, self.bars, tried)
     }
 
     #[inline]
-    fn barred_by<'a>(&'a self, bars: u64, tried: &'a Tried) -> Candidates<'a> {
-        Candidates::new(self.members.get(..self.candidates).unwrap_or_default(), bars, tried)
+    pub(super) fn service(&self, candidate: usize) -> Option<&Connected<S>> {
+        self.services.get(*self.index.get(candidate)? as usize)
     }
 
-    pub(super) fn has_candidates(&self) -> bool {
-        self.candidates > 0
+    /// The candidate with this index, and its service.
+    pub(super) fn candidate(&self, index: usize) -> Option<Choice<'_, S>> {
+        Some((self.members.get(index)?, self.service(index)?))
     }
 
-    /// The reserve, with the indices in `members`.
-    fn reserve(&self) -> impl Iterator<Item = (usize, &Arc<Member>)> {
-        self.members.iter().enumerate().skip(self.candidates)
+    /// `member`, if it may be chosen, and its service.
+    pub(super) fn find(&self, member: &Arc<Member>) -> Option<Choice<'_, S>> {
+        let identity = |of: &Arc<Member>| of.identity().cmp(member.identity());
+        let candidate = self.members.binary_search_by(identity).ok();
+        let candidate = candidate.and_then(|index| self.candidate(index));
+        let mut all = candidate.into_iter().chain(self.reserve());
+        all.find(|(of, _)| Arc::ptr_eq(of, member))
     }
 
-    #[inline]
-    pub(super) fn service(&self, member: usize) -> Option<&Connected<S>> {
-        self.services.get(*self.index.get(member)? as usize)
-    }
-
-    /// Where `member` stands in `members`.
-    pub(super) fn position(&self, member: &Arc<Member>) -> Option<usize> {
-        let candidates = self.members.get(..self.candidates)?;
-        let found = candidates.binary_search_by(|of| of.key().cmp(member.key())).ok();
-        let found = found.filter(|&index| Arc::ptr_eq(&candidates[index], member));
-        found.or_else(|| self.reserve().find(|(_, of)| Arc::ptr_eq(of, member)).map(|(at, _)| at))
+    fn reserve(&self) -> impl Iterator<Item = Choice<'_, S>> {
+        self.reserve
+            .iter()
+            .filter_map(|(member, index)| Some((member, self.services.get(*index as usize)?)))
     }
 
     /// Whether there is a member that another attempt may go to.
     pub(super) fn has_untried(&self, tried: &Tried) -> bool {
-        let is_free = |(_, member): (usize, &Arc<Member>)| is_free(member, tried);
-        self.candidates(tried).free_from(0).next().is_some() || self.reserve().any(is_free)
+        let is_free = |(member, _): &(Arc<Member>, u32)| is_free(member, tried);
+        self.candidates(tried).free_from(0).next().is_some() || self.reserve.iter().any(is_free)
     }
 
     /// The choice for an attempt that is not the call's first: of those not tried, first what nothing
@@ -136,25 +139,25 @@ impl<S, T> Snapshot<S, T> {
         strategy: &P,
         tried: &Tried,
         request: &Req,
-    ) -> Option<usize>
+    ) -> Option<Choice<'_, S>>
     where
         P: Pick<Req, Table = T>,
     {
         let choose = |bars| {
-            let candidates = self.barred_by(bars, tried);
+            let candidates = Candidates::new(&self.members, bars, tried);
             let chosen = strategy.pick(&self.table, candidates, request);
-            chosen.filter(|&index| candidates.is_free(index))
+            self.candidate(chosen.filter(|&index| candidates.is_free(index))?)
         };
         choose(u64::MAX).or_else(|| self.choose_of_reserve(tried)).or_else(|| choose(self.bars))
     }
 
     /// Any of the lowest tier in which one is free, with the same chance.
-    fn choose_of_reserve(&self, tried: &Tried) -> Option<usize> {
-        let free = || self.reserve().filter(|(_, member)| is_free(member, tried));
-        let tier = free().next()?.1.tier();
-        let of_tier = || free().filter(|(_, member)| member.tier() == tier);
-        let drawn = random_below(u32::try_from(of_tier().count()).ok()?) as usize;
-        of_tier().nth(drawn).map(|(index, _)| index)
+    fn choose_of_reserve(&self, tried: &Tried) -> Option<Choice<'_, S>> {
+        let free = || self.reserve().filter(|(member, _)| is_free(member, tried));
+        let tier = free().next()?.0.tier();
+        let of_tier = || free().filter(|(member, _)| member.tier() == tier);
+        let drawn = random_below(u32::try_from(of_tier().count()).ok()?);
+        of_tier().nth(drawn as usize)
     }
 }
 
@@ -186,14 +189,15 @@ where
     pub(super) fn new(
         strategy: P,
         config: BalanceConfig,
+        runtime: Option<Handle>,
         start: Box<dyn Start<S, P>>,
     ) -> Arc<Self> {
         let table = strategy.table(&[], None);
         let nobody = Snapshot {
             version: 0,
             members: Box::default(),
-            candidates: 0,
             index: Box::default(),
+            reserve: Box::default(),
             services: Arc::new([]),
             all: Arc::new([]),
             table,
@@ -209,6 +213,7 @@ where
             signal: Arc::default(),
             dead: Mutex::default(),
             running: Mutex::new(false),
+            runtime,
             start,
         })
     }
@@ -227,28 +232,34 @@ where
         self.status.store(status as u8, Ordering::Release);
     }
 
-    /// Starts the task if it does not run.
+    /// Starts the task if it does not run: on the runtime that was given, while that lives, or else on
+    /// the caller's.
     ///
     /// # Errors
-    /// `Unavailable` outside a runtime.
+    /// `Unavailable` without either.
     #[cold]
     pub(super) fn ensure_running(self: &Arc<Self>) -> Result<(), Error> {
-        let mut running = lock(&self.running);
-        if *running {
-            return Ok(());
+        for runtime in [self.runtime.clone(), Handle::try_current().ok()].into_iter().flatten() {
+            let mut running = lock(&self.running);
+            if *running {
+                return Ok(());
+            }
+            *running = true;
+            drop(running);
+            // Made here and moved into the task, so that it drops even if the runtime ends before the
+            // task is polled for the first time.
+            let mark = Running { set: Arc::downgrade(self) };
+            let task = self.start.task(Arc::downgrade(self));
+            let spawned = runtime.spawn(async move {
+                let _mark = mark;
+                task.await;
+            });
+            // A runtime that has ended drops it at once.
+            if !spawned.is_finished() {
+                return Ok(());
+            }
         }
-        let runtime = Handle::try_current().map_err(|_| Error::refused(Kind::Unavailable))?;
-        *running = true;
-        drop(running);
-        // Made here and moved into the task, so that it drops even if the runtime ends before the
-        // task is polled for the first time.
-        let mark = Running { set: Arc::downgrade(self) };
-        let task = self.start.task(Arc::downgrade(self));
-        runtime.spawn(async move {
-            let _mark = mark;
-            task.await;
-        });
-        Ok(())
+        Err(Error::refused(Kind::Unavailable))
     }
 
     pub(super) fn report_dead(&self, member: Arc<Member>, number: u64) {
@@ -302,7 +313,7 @@ impl<S, P: Strategy> fmt::Debug for Set<S, P> {
         let snapshot = self.snapshot.load();
         f.debug_struct("Set")
             .field("version", &snapshot.version)
-            .field("candidates", &snapshot.candidates)
+            .field("candidates", &snapshot.members.len())
             .field("members", &snapshot.all)
             .finish_non_exhaustive()
     }

@@ -203,11 +203,11 @@ where
     fn apply<P: Strategy>(&mut self, set: &Set<S, P>, endpoints: &EndpointSet) {
         let mut before: BTreeMap<Arc<str>, Entry<S>> = std::mem::take(&mut self.entries)
             .into_iter()
-            .map(|entry| (entry.member.shared_key().clone(), entry))
+            .map(|entry| (entry.member.identity().clone(), entry))
             .collect();
         for endpoint in endpoints.iter() {
             let same_address = |member: &Member| member.endpoint().address() == endpoint.address();
-            let entry = match before.remove(endpoint.key()) {
+            let entry = match before.remove(endpoint.identity()) {
                 Some(entry) if same_address(&entry.member) => {
                     entry.member.update(endpoint.clone());
                     entry
@@ -335,24 +335,30 @@ where
         let before = set.snapshot.load();
         let all: Arc<[Arc<Member>]> =
             self.entries.iter().map(|entry| entry.member.clone()).collect();
-        let candidates = selection.candidates.len();
-        let chosen = || selection.candidates.iter().chain(&selection.reserve);
         let members: Box<[Arc<Member>]> =
-            chosen().map(|&index| all[index as usize].clone()).collect();
-        let table = set.strategy.table(&members[..candidates], Some(&before.table));
+            selection.candidates.iter().map(|&index| all[index as usize].clone()).collect();
+        let slot = |index: u32| self.slots[index as usize];
+        let reserve = selection.reserve.iter();
+        let reserve =
+            reserve.filter_map(|&index| Some((all[index as usize].clone(), slot(index)?)));
+        let reserve = reserve.collect();
+        let table = set.strategy.table(&members, Some(&before.table));
         let retry_at = match selection.verdict {
             Kind::CircuitOpen => set.signal.earliest(Reason::CircuitOpen),
             _ => None,
         };
-        let is_empty = candidates == 0;
+        let is_empty = members.is_empty();
         if selection.panic && before.bars == u64::MAX {
-            tracing::warn!(members = candidates, "most endpoints are unhealthy: health is ignored");
+            tracing::warn!(
+                members = members.len(),
+                "most endpoints are unhealthy: health is ignored"
+            );
         }
         let snapshot = Snapshot {
             version: before.version + 1,
             members,
-            candidates,
-            index: chosen().filter_map(|&index| self.slots[index as usize]).collect(),
+            index: selection.candidates.iter().filter_map(|&index| slot(index)).collect(),
+            reserve,
             services: self.services.clone(),
             all,
             table,

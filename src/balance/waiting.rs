@@ -12,7 +12,7 @@ use tower_service::Service;
 
 use super::{
     Pick, Strategy,
-    set::{Connected, Set, Snapshot},
+    set::{Choice, Connected, Set, Snapshot},
 };
 use crate::{
     choose::Tried,
@@ -130,7 +130,7 @@ where
             let next = time::later(time::now(), STEP_AFTER);
             self.widen.as_mut().reset(next);
         }
-        if !snapshot.has_candidates() && self.set.is_failing_fast() {
+        if snapshot.members.is_empty() && self.set.is_failing_fast() {
             return Poll::Ready(Err(self.explain(snapshot.verdict.error())));
         }
         if self.end.as_mut().poll(cx).is_ready() {
@@ -171,9 +171,8 @@ where
     fn keep_those_in(&mut self, snapshot: &Snapshot<S, P::Table>) {
         self.widening = true;
         self.contenders.retain(|contender| {
-            let connected =
-                snapshot.position(&contender.member).and_then(|index| snapshot.service(index));
-            connected.is_some_and(|connected| connected.number == contender.connected.number)
+            let found = snapshot.find(&contender.member);
+            found.is_some_and(|(_, connected)| connected.number == contender.connected.number)
         });
     }
 
@@ -190,13 +189,8 @@ where
         }
         let mut added = false;
         for _ in 0..STEP {
-            let Some(index) = self.next_choice(snapshot, request) else {
+            let Some((member, connected)) = self.next_choice(snapshot, request) else {
                 self.widening = false;
-                break;
-            };
-            let (Some(member), Some(connected)) =
-                (snapshot.members.get(index), snapshot.service(index))
-            else {
                 break;
             };
             let contender =
@@ -209,7 +203,11 @@ where
 
     /// First whom the strategy chooses among the others; then those that are busy, since their
     /// services know when they are not; and if that leaves nobody, those tried for this call.
-    fn next_choice<Req>(&self, snapshot: &Snapshot<S, P::Table>, request: &Req) -> Option<usize>
+    fn next_choice<'a, Req>(
+        &self,
+        snapshot: &'a Snapshot<S, P::Table>,
+        request: &Req,
+    ) -> Option<Choice<'a, S>>
     where
         P: Pick<Req>,
     {
@@ -219,26 +217,30 @@ where
         }
         let strategy = &self.set.strategy;
         let chosen = if self.tried.is_empty() {
-            strategy.pick(&snapshot.table, snapshot.candidates(&passed_over), request)
+            let index = strategy.pick(&snapshot.table, snapshot.candidates(&passed_over), request);
+            index.and_then(|index| snapshot.candidate(index))
         } else {
             snapshot.choose_again(strategy, &passed_over, request)
         };
         let waited_for =
             |member: &Arc<Member>| self.contenders.iter().any(|c| Arc::ptr_eq(&c.member, member));
-        let mut candidates = snapshot.members.iter().take(snapshot.candidates);
+        let mut candidates = snapshot.members.iter();
         chosen
-            .filter(|&index| snapshot.members.get(index).is_some_and(|m| !passed_over.contains(m)))
-            .or_else(|| candidates.clone().position(|m| !passed_over.contains(m)))
+            .filter(|(member, _)| !passed_over.contains(member))
+            .or_else(|| {
+                let busy = candidates.clone().position(|member| !passed_over.contains(member));
+                snapshot.candidate(busy?)
+            })
             .or_else(|| {
                 let nobody = self.contenders.iter().all(|contender| contender.dead);
-                candidates.position(|m| nobody && !waited_for(m))
+                snapshot.candidate(candidates.position(|m| nobody && !waited_for(m))?)
             })
     }
 
     #[cold]
     fn too_late(&mut self, snapshot: &Snapshot<S, P::Table>) -> Error {
         let verdict = snapshot.verdict;
-        let error = if !snapshot.has_candidates() {
+        let error = if snapshot.members.is_empty() {
             verdict.error()
         } else {
             Error::refused(Kind::AllEndpointsDown).message(format!(

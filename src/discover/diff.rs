@@ -45,7 +45,7 @@ pub fn diff<'a>(
                 (None, None) => return None,
                 (Some(_), None) => Ordering::Less,
                 (None, Some(_)) => Ordering::Greater,
-                (Some(was), Some(is)) => was.key().cmp(is.key()),
+                (Some(was), Some(is)) => was.identity().cmp(is.identity()),
             };
             match order {
                 Ordering::Less => return old.next().map(Difference::Remove),

@@ -60,7 +60,7 @@ impl Memory {
     {
         let endpoint = Arc::new(endpoint.try_into()?);
         self.change(|endpoints| {
-            endpoints.retain(|other| other.key() != endpoint.key());
+            endpoints.retain(|other| other.identity() != endpoint.identity());
             endpoints.push(endpoint);
         });
         Ok(())
@@ -72,9 +72,10 @@ impl Memory {
     pub fn remove(&self, key: &str) -> bool {
         let mut removed = false;
         self.change(|endpoints| {
-            let before = endpoints.len();
-            endpoints.retain(|endpoint| endpoint.key() != key);
-            removed = endpoints.len() < before;
+            let found = EndpointSet::new(endpoints.clone(), "").ok();
+            let found = found.as_ref().and_then(|set| set.get(key)).cloned();
+            endpoints.retain(|endpoint| Some(endpoint) != found.as_ref());
+            removed = found.is_some();
         });
         removed
     }

@@ -1,7 +1,7 @@
 use std::{collections::HashSet, ops::Deref, sync::Arc};
 
 use crate::{
-    endpoint::Endpoint,
+    endpoint::{Endpoint, identity_of},
     error::{Error, Kind},
     time::{self, Instant},
 };
@@ -34,9 +34,11 @@ impl EndpointSet {
         revision: impl Into<Arc<str>>,
     ) -> Result<Self, Error> {
         let mut endpoints: Vec<Arc<Endpoint>> = endpoints.into_iter().map(Into::into).collect();
-        endpoints.sort_by(|a, b| a.key().cmp(b.key()));
+        endpoints.sort_by(|a, b| a.identity().cmp(b.identity()));
         let mut keys = HashSet::new();
-        if let Some(twice) = endpoints.iter().find(|endpoint| !keys.insert(endpoint.key())) {
+        if let Some(twice) =
+            endpoints.iter().find(|endpoint| !keys.insert(endpoint.identity().clone()))
+        {
             return Err(Error::not_sent(Kind::InvalidConfig).message(format!(
                 "two endpoints have the key `{}`; give each a key of its own with \
                  `Endpoint::with_key`, or name the address once",
@@ -60,10 +62,14 @@ impl EndpointSet {
         self.observed_at
     }
 
-    /// The endpoint with `key`.
+    /// The endpoint with `key`, which may be its address in any form.
     pub fn get(&self, key: &str) -> Option<&Arc<Endpoint>> {
-        let index = self.endpoints.binary_search_by(|endpoint| endpoint.key().cmp(key)).ok()?;
-        self.endpoints.get(index)
+        let find = |key: &str| {
+            let found =
+                self.endpoints.binary_search_by(|endpoint| (**endpoint.identity()).cmp(key));
+            found.ok().and_then(|index| self.endpoints.get(index))
+        };
+        find(key).or_else(|| find(&identity_of(key)?))
     }
 }
 

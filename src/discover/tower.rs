@@ -224,9 +224,11 @@ where
             let changes: Vec<_> = diff(before, &next)
                 .filter_map(|change| match change {
                     Difference::Insert(endpoint) => {
-                        Some(Change::Insert(endpoint.key().to_owned(), endpoint.clone()))
+                        Some(Change::Insert(endpoint.identity().to_string(), endpoint.clone()))
                     }
-                    Difference::Remove(endpoint) => Some(Change::Remove(endpoint.key().to_owned())),
+                    Difference::Remove(endpoint) => {
+                        Some(Change::Remove(endpoint.identity().to_string()))
+                    }
                     Difference::Update(_) => None,
                 })
                 .collect();

@@ -1,4 +1,10 @@
-use std::{fmt, net::Ipv6Addr, str::FromStr, sync::Arc};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    net::Ipv6Addr,
+    str::FromStr,
+    sync::Arc,
+};
 
 use crate::error::{Error, Kind};
 
@@ -12,6 +18,10 @@ const MAX_ADDRESS: usize = 2_048;
 /// hold what RFC 3986 §3.3 allows in one. User names, queries and fragments are refused: the first
 /// would be a secret in a log, the others mean nothing here.
 ///
+/// Two addresses are equal if they lead to the same place, however they are written: schemes and hosts
+/// are compared without case, an address without a scheme is one of HTTP, the ports of `http` and
+/// `https` need not be written, and a path of `/` is none (RFC 3986 §6.2).
+///
 /// # Example
 /// ```
 /// use tower_upstream::Address;
@@ -21,19 +31,37 @@ const MAX_ADDRESS: usize = 2_048;
 /// assert_eq!(address.authority(), "[::1]:8080");
 /// assert_eq!((address.host(), address.port()), ("::1", Some(8080)));
 /// assert_eq!(address.path(), "/api/");
+/// assert_eq!("a.example:80".parse::<Address>()?, "http://A.example/".parse()?);
 /// # Ok::<(), tower_upstream::Error>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone)]
 pub struct Address {
     text: Arc<str>,
+    /// The same for all texts that lead to the same place.
+    canonical: Arc<str>,
     /// Where the authority starts (0 without a scheme) and ends in `text`.
     authority: (usize, usize),
     port: Option<u16>,
 }
 
 impl Address {
+    fn new(text: &str, authority: (usize, usize), port: Option<u16>) -> Self {
+        let text: Arc<str> = text.into();
+        let mut address = Self { canonical: text.clone(), text, authority, port };
+        let canonical = canonical(&address);
+        // Most are written in this form, and then there is one text.
+        if *canonical != *address.text {
+            address.canonical = canonical.into();
+        }
+        address
+    }
+
     pub(super) fn shared(&self) -> &Arc<str> {
         &self.text
+    }
+
+    pub(super) fn canonical(&self) -> &Arc<str> {
+        &self.canonical
     }
 
     /// The whole text.
@@ -88,6 +116,20 @@ impl FromStr for Address {
     }
 }
 
+impl PartialEq for Address {
+    fn eq(&self, other: &Self) -> bool {
+        self.canonical == other.canonical
+    }
+}
+
+impl Eq for Address {}
+
+impl Hash for Address {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.canonical.hash(state);
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -124,7 +166,7 @@ fn parse(text: &str) -> Result<Address, &'static str> {
             return Err("a socket path must be absolute");
         }
         let start = text.len() - path.len();
-        return Ok(Address { text: text.into(), authority: (start, start), port: None });
+        return Ok(Address::new(text, (start, start), None));
     }
     let start = match text.split_once("://") {
         Some((scheme, _)) if is_scheme(scheme) => scheme.len() + 3,
@@ -137,7 +179,33 @@ fn parse(text: &str) -> Result<Address, &'static str> {
         return Err("it has neither a scheme nor a port");
     }
     check_path(&text[end..])?;
-    Ok(Address { text: text.into(), authority: (start, end), port })
+    Ok(Address::new(text, (start, end), port))
+}
+
+/// HTTP has no scheme in it, since that is what an address without one means.
+fn canonical(address: &Address) -> String {
+    let path = match address.path() {
+        "/" => "",
+        path => path,
+    };
+    let host = match address.host().parse::<Ipv6Addr>() {
+        Ok(host) => format!("[{host}]"),
+        Err(_) => address.host().to_ascii_lowercase(),
+    };
+    if host.is_empty() {
+        return format!("unix:{path}");
+    }
+    let scheme = address.scheme().map_or("http".to_owned(), str::to_ascii_lowercase);
+    let port = address.port().or(match scheme.as_str() {
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
+    });
+    let port = port.map_or(String::new(), |port| format!(":{port}"));
+    match scheme.as_str() {
+        "http" => format!("{host}{port}{path}"),
+        scheme => format!("{scheme}://{host}{port}{path}"),
+    }
 }
 
 fn is_scheme(scheme: &str) -> bool {

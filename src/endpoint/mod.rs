@@ -14,7 +14,8 @@ use crate::error::Error;
 /// One instance of an upstream, as discovery reports it.
 ///
 /// Identified by its [`key`](Self::key), which is its address unless
-/// [`with_key`](Self::with_key) says otherwise. What may be wrong with an address is refused when
+/// [`with_key`](Self::with_key) says otherwise. Addresses that are [equal](Address) are one endpoint,
+/// however they are written. What may be wrong with an address is refused when
 /// the endpoint is made; nothing that uses one has to check again.
 ///
 /// # Example
@@ -30,6 +31,8 @@ use crate::error::Error;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     key: Arc<str>,
+    /// What makes two endpoints the same: the key that was given, or the canonical address.
+    identity: Arc<str>,
     address: Address,
     weight: u32,
     priority: u32,
@@ -61,6 +64,9 @@ pub enum Status {
     /// All well.
     Passing,
     /// Usable, but only where no endpoint of the same priority is better.
+    ///
+    /// Those of a priority that warn are a tier of their own behind those that do not, with a panic
+    /// threshold of its own: one endpoint that passes and 99 that warn put all calls on the one.
     Warning,
     /// Not to be used, except in a panic.
     Critical,
@@ -75,6 +81,7 @@ impl Endpoint {
         let address: Address = address.as_ref().parse()?;
         Ok(Self {
             key: address.shared().clone(),
+            identity: address.canonical().clone(),
             address,
             weight: 1,
             priority: 0,
@@ -90,6 +97,7 @@ impl Endpoint {
     #[must_use]
     pub fn with_key(mut self, key: impl Into<Arc<str>>) -> Self {
         self.key = key.into();
+        self.identity = self.key.clone();
         self
     }
 
@@ -153,6 +161,10 @@ impl Endpoint {
         &self.key
     }
 
+    pub(crate) fn identity(&self) -> &Arc<str> {
+        &self.identity
+    }
+
     /// Where to reach it.
     pub fn address(&self) -> &Address {
         &self.address
@@ -192,6 +204,11 @@ impl Endpoint {
     pub fn is_draining(&self) -> bool {
         self.draining
     }
+}
+
+/// The identity of the endpoint that is asked for by `key`, if that is an address.
+pub(crate) fn identity_of(key: &str) -> Option<Arc<str>> {
+    Some(key.parse::<Address>().ok()?.canonical().clone())
 }
 
 impl FromStr for Endpoint {

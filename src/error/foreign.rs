@@ -18,43 +18,42 @@ pub(super) fn adopt(error: BoxError) -> Error {
     }
 }
 
+/// The types that are known, each with what it means.
+const KNOWN: &[fn(&(dyn StdError + 'static)) -> Option<Error>] = &[
+    #[cfg(feature = "tower")]
+    |error| error.downcast_ref().map(tower::overloaded),
+    #[cfg(feature = "tower")]
+    |error| error.downcast_ref().map(tower::elapsed),
+    #[cfg(feature = "http")]
+    |error| http::of_client(error.downcast_ref()?),
+    #[cfg(feature = "http")]
+    |error| http::of_connection(error.downcast_ref()?),
+    #[cfg(feature = "grpc")]
+    |error| grpc::of_channel(error.downcast_ref()?),
+    #[cfg(feature = "grpc")]
+    |error| grpc::of_status(error.downcast_ref()?),
+];
+
+/// The errors that clients answer with before they are boxed.
+const UNBOXED: &[fn(&dyn Any) -> Option<&(dyn StdError + 'static)>] = &[
+    #[cfg(feature = "http")]
+    |error| Some(error.downcast_ref::<hyper_util::client::legacy::Error>()?),
+    #[cfg(feature = "http")]
+    |error| Some(error.downcast_ref::<hyper::Error>()?),
+    #[cfg(feature = "grpc")]
+    |error| Some(error.downcast_ref::<tonic::transport::Error>()?),
+    #[cfg(feature = "grpc")]
+    |error| Some(error.downcast_ref::<tonic::Status>()?),
+];
+
 /// What an error is, if its type is known.
 pub(super) fn recognise(error: &(dyn StdError + 'static)) -> Option<Error> {
-    let mut known = None;
-    #[cfg(feature = "tower")]
-    {
-        known = known.or_else(|| error.downcast_ref().map(tower::overloaded));
-        known = known.or_else(|| error.downcast_ref().map(tower::elapsed));
-    }
-    #[cfg(feature = "http")]
-    {
-        known = known.or_else(|| http::of_client(error.downcast_ref()?));
-        known = known.or_else(|| http::of_connection(error.downcast_ref()?));
-    }
-    #[cfg(feature = "grpc")]
-    {
-        known = known.or_else(|| grpc::of_channel(error.downcast_ref()?));
-        known = known.or_else(|| grpc::of_status(error.downcast_ref()?));
-    }
-    let _ = &mut known;
-    known
+    KNOWN.iter().find_map(|known| known(error))
 }
 
 /// The same for one that is not boxed yet.
 pub(super) fn recognise_any(error: &dyn Any) -> Option<Error> {
-    let mut known: Option<&(dyn StdError + 'static)> = None;
-    macro_rules! any_of {
-        ($($type:ty),*) => {
-            $(known = known.or_else(|| error.downcast_ref::<$type>().map(|error| error as _));)*
-        };
-    }
-    #[cfg(feature = "tower")]
-    any_of!(::tower::load_shed::error::Overloaded, ::tower::timeout::error::Elapsed);
-    #[cfg(feature = "http")]
-    any_of!(hyper_util::client::legacy::Error, hyper::Error);
-    #[cfg(feature = "grpc")]
-    any_of!(tonic::transport::Error, tonic::Status);
-    recognise(known.take()?)
+    recognise(UNBOXED.iter().find_map(|unboxed| unboxed(error))?)
 }
 
 /// An error and what caused it, down to the first cause.
@@ -87,6 +86,8 @@ mod tower {
 
 #[cfg(feature = "http")]
 mod http {
+    use std::error::Error as _;
+
     use hyper_util::client::legacy;
 
     use super::{Error, Kind, causes};
@@ -108,9 +109,13 @@ mod http {
         }
     }
 
-    /// Of a connection of hyper: what its user did, such as a body that fails.
+    /// Of a connection of hyper: what its user did, such as a body that fails. Over HTTP/2 that resets
+    /// the stream from this side, and the reset is all that is told.
     pub(super) fn of_connection(error: &hyper::Error) -> Option<Error> {
-        error.is_user().then(|| Error::failed(Kind::InvalidRequest).without_blame())
+        let reset = error.source().and_then(|error| error.downcast_ref::<h2::Error>());
+        let by_user = |of: &h2::Error| of.is_reset() && !of.is_remote() && !of.is_library();
+        let is_callers = error.is_user() || reset.is_some_and(by_user);
+        is_callers.then(|| Error::failed(Kind::InvalidRequest).without_blame())
     }
 }
 

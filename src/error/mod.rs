@@ -145,6 +145,14 @@ impl Error {
         self.retry_at(time::later(now, wait.min(YEAR)))
     }
 
+    /// The call may have been sent after all, unless a guard of ours said no.
+    pub(crate) fn maybe_sent(mut self) -> Self {
+        if !self.is_refused() {
+            self.word = Self::from_word(self.word.get() & !Word::UNSENT).word;
+        }
+        self
+    }
+
     /// Moves the error out without counting references, and leaves a bare one of its kind.
     #[inline(always)]
     pub(crate) fn take(&mut self) -> Self {

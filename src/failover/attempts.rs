@@ -19,11 +19,12 @@ use crate::error::{Error, Kind};
 pub struct Attempts {
     /// Attempts in all, from 1 to 64. Default 3.
     pub max: u32,
-    /// How long each attempt may take, from a millisecond. Default: as long as the call.
+    /// How long each attempt may take, from a millisecond. An attempt that takes longer is a failure of
+    /// its endpoint. Default: as long as the call.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::option"))]
     pub timeout: Option<Duration>,
     /// How long the call may take with all its attempts and waits, from a millisecond. The deadline
-    /// of a request counts too. Default: no limit.
+    /// of a request counts too. An attempt that it ends counts as cancelled. Default: no limit.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::option"))]
     pub overall: Option<Duration>,
     /// The longest wait before the third attempt; doubled for each further one. Default 50 ms.

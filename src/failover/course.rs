@@ -42,6 +42,8 @@ pub(super) struct Course<S, Req> {
     tried: Tried,
     errors: Vec<Error>,
     request: Option<Req>,
+    /// Why no attempt is made.
+    refusal: Option<Error>,
     end: Option<Timer>,
     attempt: Option<Timer>,
     wait: Option<Timer>,
@@ -96,11 +98,20 @@ impl<S, Req> Course<S, Req> {
             tried: Tried::default(),
             errors: Vec::new(),
             request: None,
+            refusal: None,
             end: None,
             attempt: None,
             wait: None,
             permit: None,
         })
+    }
+
+    /// The course of a call that is not made.
+    #[cold]
+    pub(super) fn refused(times: &Times, error: Error) -> Box<Self> {
+        let mut course = Self::new(times);
+        course.refusal = Some(error);
+        course
     }
 
     /// Ready when the call, or this attempt of it, has taken too long.
@@ -230,7 +241,9 @@ impl<S, Req> Course<S, Req> {
                 self.prepare(wait, policy, times, untried, spare);
                 None
             }
-            (None, Failure::Error(error) | Failure::Final(error)) => Some(Err(self.give_up(error))),
+            (None, Failure::Error(error) | Failure::TimedOut(error) | Failure::Final(error)) => {
+                Some(Err(self.give_up(error)))
+            }
             (None, Failure::Answer { response, .. }) => Some(Ok(response)),
         }
     }
@@ -266,6 +279,9 @@ impl<S, Req> Course<S, Req> {
         S: Choose<Req>,
         S::Error: Into<BoxError> + 'static,
     {
+        if let Some(refusal) = self.refusal.take() {
+            return Poll::Ready(Err(refusal));
+        }
         if self.poll_end(cx).is_ready() {
             let message = format!(
                 "the call took longer than {:?}",

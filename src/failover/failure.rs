@@ -13,6 +13,8 @@ use crate::{
 /// Why an attempt is not the last word.
 pub(super) enum Failure<Res> {
     Error(Error),
+    /// The attempt took too long, and is to be given up.
+    TimedOut(Error),
     /// An error that the rule does not hold for a failure: another attempt would not help.
     Final(Error),
     /// An answer that the rule holds for a failure. The caller gets the last one, unless a later
@@ -35,7 +37,7 @@ impl<Res> Failure<Res> {
     pub(super) fn seen(&self, chosen: Option<&Arc<Member>>, again: bool) -> Failed {
         let chose = chosen.is_some();
         match self {
-            Self::Error(error) | Self::Final(error) => Failed {
+            Self::Error(error) | Self::TimedOut(error) | Self::Final(error) => Failed {
                 kind: error.kind(),
                 refused: error.is_refused(),
                 unsent: error.is_unsent(),
@@ -67,7 +69,7 @@ impl<Res> Failure<Res> {
     /// did not, nor one that nothing was sent of for a reason that is not the endpoint's.
     pub(super) fn is_deposited(&self) -> bool {
         match self {
-            Self::Error(error) | Self::Final(error) => error.is_evidence(),
+            Self::Error(error) | Self::TimedOut(error) | Self::Final(error) => error.is_evidence(),
             Self::Answer { .. } => true,
         }
     }
@@ -75,7 +77,7 @@ impl<Res> Failure<Res> {
     /// Why another attempt is to be made.
     pub(super) fn cause(&self) -> Cause {
         let overloaded = match self {
-            Self::Error(error) | Self::Final(error) => {
+            Self::Error(error) | Self::TimedOut(error) | Self::Final(error) => {
                 error.is_timeout() || is_overload(error.kind())
             }
             Self::Answer { outcome, .. } => matches!(outcome, Outcome::Overload { .. }),
@@ -86,7 +88,7 @@ impl<Res> Failure<Res> {
     /// For the history of the call.
     pub(super) fn into_error(self, chosen: Option<&Arc<Member>>) -> Error {
         match self {
-            Self::Error(error) | Self::Final(error) => error,
+            Self::Error(error) | Self::TimedOut(error) | Self::Final(error) => error,
             // It was sent, so whatever comes of the call is not unsent.
             Self::Answer { .. } => {
                 let error = Error::failed(Kind::Service).message("the answer was judged a failure");

@@ -47,8 +47,6 @@ pin_project! {
         Calling { #[pin] inner: F },
         // Between two attempts.
         Between,
-        // No attempt is made.
-        Refused { error: Option<Error> },
     }
 }
 
@@ -73,11 +71,12 @@ where
         Self { state: State::Calling { inner }, spare, shared, running, times, course: None }
     }
 
+    /// No attempt is made.
     #[cold]
     pub(super) fn refused(error: Error, shared: Held<S, R, C>, running: Running) -> Self {
         let times = Times { began: NEVER, deadline: NEVER, idempotent: 0 };
-        let state = State::Refused { error: Some(error) };
-        Self { state, spare: None, shared, running, times, course: None }
+        let course = Some(Course::refused(&times, error));
+        Self { state: State::Between, spare: None, shared, running, times, course }
     }
 }
 
@@ -95,30 +94,22 @@ where
         let mut this = self.project();
         let policy = &*this.shared.core().policy;
         loop {
-            let mut inner = match this.state.as_mut().project() {
-                StateProj::Calling { inner } => inner,
-                StateProj::Between => {
-                    let Some(course) = this.course else {
-                        return Poll::Pending;
-                    };
-                    match course.poll_between(cx) {
-                        Poll::Pending => return Poll::Pending,
-                        Poll::Ready(Err(error)) => {
-                            this.running.end();
-                            return Poll::Ready(Err(error));
-                        }
-                        Poll::Ready(Ok(inner)) => {
-                            this.state.set(State::Calling { inner });
-                            continue;
-                        }
+            let StateProj::Calling { mut inner } = this.state.as_mut().project() else {
+                let Some(course) = this.course else {
+                    return Poll::Pending;
+                };
+                match course.poll_between(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Err(error)) => {
+                        this.running.end();
+                        return Poll::Ready(Err(error));
+                    }
+                    Poll::Ready(Ok(inner)) => {
+                        this.state.set(State::Calling { inner });
+                        continue;
                     }
                 }
-                StateProj::Refused { error } => {
-                    this.running.end();
-                    return error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
-                }
             };
-            let mut timed_out = false;
             let failure = match inner.as_mut().poll(cx) {
                 Poll::Ready(Ok(response)) => match policy.classify.classify(Ok(&response)) {
                     outcome @ (Outcome::Failure | Outcome::Overload { .. }) => {
@@ -157,14 +148,12 @@ where
                             this.state.set(State::Between);
                             return Poll::Ready(Err(error));
                         }
-                        Poll::Ready(Late::Attempt(error)) => {
-                            timed_out = true;
-                            Failure::Error(error)
-                        }
+                        Poll::Ready(Late::Attempt(error)) => Failure::TimedOut(error),
                     }
                 }
             };
             let course = this.course.get_or_insert_with(|| Course::new(this.times));
+            let timed_out = matches!(failure, Failure::TimedOut(_));
             let last = course.fail(failure, this.shared, this.times, &*inner, this.spare);
             // Whoever keeps this future does not keep the attempt, which may have hung.
             match inner.chosen().cloned().filter(|_| timed_out) {

@@ -1,8 +1,11 @@
 //! Tries another endpoint when one fails.
 //!
 //! # When to use
-//! Above a [`BalanceLayer`](crate::balance::BalanceLayer), with only layers of this crate in
-//! between. A single client has no other endpoint: retry there, with `tower::retry` and the
+//! Above a [`BalanceLayer`](crate::balance::BalanceLayer). Layers in between must implement
+//! [`Choose`](crate::Choose), as those of this crate do: failover calls
+//! [`call_avoiding`](crate::Choose::call_avoiding) for every attempt, the first included, and never
+//! `call`. Layers of other crates go above failover, or below the balancer through an
+//! [`EachLayer`](crate::EachLayer). A single client has no other endpoint: retry there, with `tower::retry` and the
 //! `RetryPolicy` of this crate (feature `tower`).
 //!
 //! # How it works
@@ -16,9 +19,21 @@
 //! from above the balancer is final, and so are errors that would be the same anywhere, such as
 //! [`Kind::Plugin`](crate::Kind::Plugin).
 //!
+//! # How an attempt ends
+//! | end | for breakers, and for the member |
+//! |---|---|
+//! | [`Attempts::timeout`] | a failure of the endpoint |
+//! | the deadline of the request, [`Attempts::overall`], a drop | cancelled: a failure only by the policy for [cancelled calls](crate::breaker::Cancelled) |
+//! | an error that the caller caused | nothing |
+//! | a connection that had been idle and was dead | nothing; an idempotent call is sent again for free, once |
+//!
+//! A guard in a task of its own below the balancer cannot see which of them ended an attempt: there a
+//! timeout is cancelled, too. A call whose deadline has passed is not made.
+//!
+//! # How long it waits
 //! An endpoint that was tried gets the time it asks for, where there is no other:
-//! [`Attempts::max_retry_after`] at most. Who asks for more, or for no further attempt, is heard:
-//! the caller gets that answer.
+//! [`Attempts::max_retry_after`] at most. If an endpoint asks for more, or not to be called again,
+//! failover stops and returns its answer.
 //!
 //! An HTTP response is an answer whatever its status: give
 //! [`with_classify`](FailoverLayer::with_classify) an `HttpClassify`, and a 500 is tried elsewhere.

@@ -8,7 +8,7 @@ use tower_service::Service;
 
 use super::{Attempts, ResponseFuture, course::came_too_late};
 use crate::{
-    budget::{Budget, Running},
+    budget::Budget,
     choose::{Choose, Tried},
     error::{BoxError, Error},
     outcome::{Classify, ErrIsFailure},
@@ -57,11 +57,12 @@ impl<S, R, C> Failover<S, R, C> {
     /// The call came too late. What `poll_ready` reserved is given back, since it is not used.
     #[cold]
     #[inline(never)]
-    fn refuse<Req>(&mut self, running: Running) -> ResponseFuture<S, R, C, Req>
+    fn refuse<Req>(&mut self) -> ResponseFuture<S, R, C, Req>
     where
         S: Choose<Req> + Clone,
     {
         self.inner = self.shared.core().service.clone();
+        let running = self.shared.core().policy.budget.running();
         ResponseFuture::refused(came_too_late(), self.shared.take(), running)
     }
 }
@@ -85,11 +86,11 @@ where
     #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
         let policy = &self.shared.core().policy;
-        let running = policy.budget.running();
         let deadline = policy.replay.deadline(&request);
         if deadline.is_some_and(|deadline| deadline <= time::now()) {
-            return self.refuse(running);
+            return self.refuse();
         }
+        let running = policy.budget.running();
         // A copy only where it can be of use.
         let copy = if policy.attempts.max > 1 { policy.replay.replay(&request) } else { None };
         let idempotent = policy.replay.is_idempotent(&request);

@@ -18,6 +18,7 @@ use pin_project_lite::pin_project;
 
 use crate::{
     choose::Chosen,
+    endpoint::identity_of,
     error::{BoxError, Error},
     member::Member,
     sync::lock,
@@ -120,9 +121,11 @@ impl<T> Default for ByMember<T> {
 }
 
 impl<T> ByMember<T> {
-    /// The live guard of `key`; the newest, where there are several.
+    /// The live guard of `key`, which may be an address in any form; the newest, where there are
+    /// several.
     pub(crate) fn get(&self, key: &str) -> Option<Arc<T>> {
-        self.all(key).into_iter().next_back()
+        let newest = |identity: &str| self.all(identity).into_iter().next_back();
+        newest(key).or_else(|| newest(&identity_of(key)?))
     }
 
     /// The live guard of `member`, which `is_its` knows, or a new one.
@@ -132,7 +135,7 @@ impl<T> ByMember<T> {
         is_its: impl Fn(&T) -> bool,
         make: impl FnOnce() -> T,
     ) -> Arc<T> {
-        let live = self.all(member.key());
+        let live = self.all(member.identity());
         if let Some(guard) = live.into_iter().find(|guard| is_its(guard)) {
             return guard;
         }
@@ -146,7 +149,7 @@ impl<T> ByMember<T> {
             // Swept only when it has doubled since: a constant share of each insertion.
             guards.sweep_at = (2 * guards.map.len()).max(16);
         }
-        let of_key = guards.map.entry(member.shared_key().clone()).or_default();
+        let of_key = guards.map.entry(member.identity().clone()).or_default();
         of_key.retain(|guard| guard.strong_count() > 0);
         of_key.push(Arc::downgrade(&guard));
         guard
@@ -158,10 +161,10 @@ impl<T> ByMember<T> {
         all.into_iter().filter_map(|guard| guard.upgrade()).collect()
     }
 
-    /// The live guards of `key`, the oldest first. Copied out, so that the last reference to a
+    /// The live guards of the members with this identity, the oldest first. Copied out, so that the last reference to a
     /// guard never drops under the lock.
-    pub(crate) fn all(&self, key: &str) -> Vec<Arc<T>> {
-        let of_key = lock(&self.guards).map.get(key).cloned();
+    pub(crate) fn all(&self, identity: &str) -> Vec<Arc<T>> {
+        let of_key = lock(&self.guards).map.get(identity).cloned();
         let of_key = of_key.into_iter().flatten();
         of_key.filter_map(|guard| guard.upgrade()).collect()
     }

@@ -1,10 +1,16 @@
 use std::{fmt, sync::Arc};
 
+use tokio::runtime::Handle;
 use tower_layer::Layer;
 
 use super::{
-    check::Check, config::HealthConfig, handle::HealthHandle, monitor::HealthMonitor,
-    service::HealthGate, tell::HealthySet, watch::Policy,
+    check::Check,
+    config::HealthConfig,
+    handle::HealthHandle,
+    monitor::HealthMonitor,
+    service::HealthGate,
+    tell::{HealthySet, Listener},
+    watch::Policy,
 };
 
 /// Checks endpoints in the background, and keeps calls away from those that are not well.
@@ -41,7 +47,7 @@ impl HealthGateLayer {
 
     /// Checks with `check`, by `config`. Values out of range become the nearest sane ones.
     pub fn with_config(check: impl Check, config: HealthConfig) -> Self {
-        Self { policy: Policy::new(config, Arc::new(check), None) }
+        Self { policy: Policy::new(config, Arc::new(check), None, None) }
     }
 
     /// Tells `listener` who is healthy, whenever that has changed: a target became healthy or
@@ -65,17 +71,37 @@ impl HealthGateLayer {
     /// ```
     #[must_use]
     pub fn on_change(self, listener: impl Fn(&HealthySet) + Send + Sync + 'static) -> Self {
-        let (config, check) = (self.policy.roster.config(), self.policy.check.clone());
-        let listener = Arc::new(listener);
-        Self { policy: Policy::new(config.as_ref().clone(), check, Some(listener)) }
+        self.anew(Some(Arc::new(listener)), self.policy.runtime.clone())
+    }
+
+    /// Runs the checks on `runtime`.
+    ///
+    /// Default: the runtime of the call that starts them. Set this where that one may stop being driven
+    /// while the service lives on; see [`BalanceLayer::runtime`](crate::balance::BalanceLayer::runtime).
+    /// The result has a state of its own, as [`fresh`](Self::fresh).
+    ///
+    /// ```
+    /// use tower_upstream::{HealthGateLayer, health::check_upstream};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let layer = HealthGateLayer::new(check_upstream(async || true))
+    ///     .runtime(tokio::runtime::Handle::current());
+    /// # let _ = layer;
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn runtime(self, runtime: Handle) -> Self {
+        self.anew(self.policy.teller.listener.clone(), Some(runtime))
     }
 
     /// The same check, config and listener, with a state and a background task of its own.
     #[must_use]
     pub fn fresh(&self) -> Self {
+        self.anew(self.policy.teller.listener.clone(), self.policy.runtime.clone())
+    }
+
+    fn anew(&self, listener: Option<Listener>, runtime: Option<Handle>) -> Self {
         let (config, check) = (self.policy.roster.config(), self.policy.check.clone());
-        let listener = self.policy.teller.listener.clone();
-        Self { policy: Policy::new(config.as_ref().clone(), check, listener) }
+        Self { policy: Policy::new(config.as_ref().clone(), check, listener, runtime) }
     }
 
     /// Looks at all that this layer value checks, and controls the checks.

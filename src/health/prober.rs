@@ -12,36 +12,36 @@ use super::{
 
 /// Has `watch` checked from now on. `false`: there is no runtime to do it in.
 pub(super) fn enlist(watch: &Arc<Watch>) -> bool {
-    let Ok(runtime) = Handle::try_current() else {
-        return false;
-    };
-    watch.clear(IDLE);
     let policy = &watch.policy;
-    if let Some(run) = policy.roster.enlist(watch) {
+    policy.runtimes().any(|runtime| {
+        watch.clear(IDLE);
+        let Some(run) = policy.roster.enlist(watch) else {
+            return true;
+        };
         // A barred member gets no call that would do it, and is to be checked all the same.
         policy.enlist_all();
-        spawn(&runtime, policy.clone(), run);
-    }
-    true
+        spawn(&runtime, policy.clone(), run)
+    })
 }
 
 /// Lets checks run again, if they were stopped.
 pub(super) fn start(policy: &Arc<Policy>) {
     if let Some(run) = policy.roster.start() {
-        match Handle::try_current() {
-            Ok(runtime) => spawn(&runtime, policy.clone(), run),
-            // The next use inside a runtime starts them.
-            Err(_) => idle(policy.roster.abandon(run)),
+        // Without a runtime, the next use inside one starts them.
+        let runtime = policy.runtimes().next();
+        if !runtime.is_some_and(|runtime| spawn(&runtime, policy.clone(), run)) {
+            idle(policy.roster.abandon(run));
         }
     }
     policy.enlist_all();
 }
 
-fn spawn(runtime: &Handle, policy: Arc<Policy>, run: Run) {
+/// `false`: the runtime has ended, and so has the run.
+fn spawn(runtime: &Handle, policy: Arc<Policy>, run: Run) -> bool {
     // Made here and moved into the task, so that it drops, and says that nobody runs any more,
     // even if the runtime ends before the first poll.
     let prober = Prober { policy, run, over: false };
-    drop(runtime.spawn(prober.run()));
+    !runtime.spawn(prober.run()).is_finished()
 }
 
 fn idle(watches: Vec<Weak<Watch>>) {

@@ -381,7 +381,7 @@ mod tests {
     fn rounds_and_comers_and_goers_cost_no_memory() {
         let check = Arc::new(check_upstream(|| async { true }));
         let config = HealthConfig::default().with_interval(Duration::from_secs(86_400));
-        let policy = Policy::new(config, check, None);
+        let policy = Policy::new(config, check, None, None);
         let watch = |key: usize| {
             let endpoint = Endpoint::new("a:1").unwrap().with_key(key.to_string());
             policy.watch_member(&Member::new(endpoint))

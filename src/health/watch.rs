@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::runtime::Handle;
+
 use super::{
     check::{AnyCheck, Verdict},
     config::HealthConfig,
@@ -34,6 +36,8 @@ pub(super) struct Policy {
     pub(super) members: ByMember<Watch>,
     pub(super) roster: Arc<Roster>,
     pub(super) teller: Teller,
+    /// Where the checks run; `None` is the runtime of the call that starts them.
+    pub(super) runtime: Option<Handle>,
 }
 
 impl Policy {
@@ -41,6 +45,7 @@ impl Policy {
         config: HealthConfig,
         check: Arc<dyn AnyCheck>,
         listener: Option<Listener>,
+        runtime: Option<Handle>,
     ) -> Arc<Self> {
         let config = Arc::new(config.clamped());
         let roster = Arc::new(Roster::new(config.clone()));
@@ -51,7 +56,13 @@ impl Policy {
             members: ByMember::default(),
             teller: Teller::new(listener, &roster),
             roster,
+            runtime,
         })
+    }
+
+    /// The runtimes that the checks may run on, the first choice first.
+    pub(super) fn runtimes(&self) -> impl Iterator<Item = Handle> + use<> {
+        [self.runtime.clone(), Handle::try_current().ok()].into_iter().flatten()
     }
 
     /// The watch over what has no member.
@@ -85,7 +96,7 @@ impl Policy {
     /// The watch that keeps `record`, while there is one.
     fn watch_of(&self, record: &Arc<Record>) -> Option<Arc<Watch>> {
         let mut watches = match &record.member {
-            Some(member) => self.members.all(member.key()),
+            Some(member) => self.members.all(member.identity()),
             None => lock(&self.watch_alone).upgrade().into_iter().collect(),
         };
         watches.retain(|watch| Arc::ptr_eq(&watch.record, record));
@@ -327,7 +338,7 @@ mod tests {
         fn a_set_is_what_its_history_says(steps in prop::collection::vec(step(), 0..200)) {
             let check = Arc::new(check_upstream(|| async { true }));
             let mut config = HealthConfig::default().with_initial(Initial::Healthy);
-            let policy = Policy::new(config.clone(), check, None);
+            let policy = Policy::new(config.clone(), check, None, None);
             let mut watches = BTreeMap::<u8, Arc<Watch>>::new();
             let mut models = BTreeMap::<u8, Model>::new();
             for (port, step) in steps.into_iter().enumerate() {

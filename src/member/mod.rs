@@ -53,6 +53,7 @@ pub struct Member {
     /// both.
     hot: Hot,
     key: Arc<str>,
+    identity: Arc<str>,
     endpoint: ArcSwap<Endpoint>,
     since: Instant,
     clock: Clock,
@@ -110,6 +111,7 @@ impl Member {
                 tier: AtomicU32::new(0),
             },
             key: endpoint.shared_key().clone(),
+            identity: endpoint.identity().clone(),
             endpoint: ArcSwap::new(endpoint.clone()),
             since: time::now(),
             clock,
@@ -134,9 +136,14 @@ impl Member {
         self.endpoint.store(endpoint);
     }
 
-    /// The identity.
+    /// The key of its endpoint, as it was when the member was made.
     pub fn key(&self) -> &str {
         &self.key
+    }
+
+    /// The same for all endpoints that are this member.
+    pub(crate) fn identity(&self) -> &Arc<str> {
+        &self.identity
     }
 
     pub(crate) fn shared_key(&self) -> &Arc<str> {

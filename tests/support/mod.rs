@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant, Sleep},
 };
 use tower::Service;
-use tower_upstream::{BoxError, Connect, Member, Replay};
+use tower_upstream::{BoxError, Connect, Error, Member, Replay};
 
 /// A request.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,6 +78,8 @@ pub enum Answer {
     /// The key, at once.
     Good,
     Fails,
+    /// For what the caller did.
+    CallersFault,
     Panics,
     Never,
     GoodAfter(Duration),
@@ -250,6 +252,7 @@ impl Service<Ask> for Probe {
         let end = match state.answer {
             Answer::Good => End::Now(true),
             Answer::Fails => End::Now(false),
+            Answer::CallersFault => End::CallersFault,
             Answer::Panics => End::Panic,
             Answer::Never => End::Never,
             Answer::GoodAfter(after) => End::After(Box::pin(tokio::time::sleep(after)), true),
@@ -276,6 +279,7 @@ pub struct Running {
 
 enum End {
     Now(bool),
+    CallersFault,
     Panic,
     Never,
     After(Pin<Box<Sleep>>, bool),
@@ -291,6 +295,10 @@ impl Future for Running {
         }
         let good = match &mut self.end {
             End::Now(good) => *good,
+            End::CallersFault => {
+                self.done = true;
+                return Poll::Ready(Err(Error::caller("the upload was aborted").into()));
+            }
             End::Panic => panic!("the service of a user panics"),
             End::Never => return Poll::Pending,
             End::After(sleep, good) => {

@@ -16,6 +16,12 @@ use crate::{
 /// Weights count once there is load to compare; where calls rarely overlap, the draw decides and
 /// all get the same share.
 ///
+/// # An endpoint that fails at once
+/// Such an endpoint has no calls in flight, so it wins each draw that it is part of: of `n` busy
+/// endpoints it gets `2 / n` of the calls, 19.5 % measured with ten. Put a
+/// [`CircuitBreakerLayer`](crate::CircuitBreakerLayer) below the balancer, which opens after a few such
+/// failures.
+///
 /// ```
 /// use tower_upstream::{balance::{BalanceLayer, LeastRequest}, discover};
 /// let layer = BalanceLayer::new(discover::fixed(["a:1", "b:1"])?, LeastRequest::new());

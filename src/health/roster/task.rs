@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn a_task_that_is_over_speaks_for_no_other() {
         let check = Arc::new(check_upstream(|| async { true }));
-        let policy = Policy::new(HealthConfig::default(), check, None);
+        let policy = Policy::new(HealthConfig::default(), check, None, None);
         let watch = || policy.watch_member(&Member::new(Endpoint::new("a:1").unwrap()));
         let roster = &policy.roster;
         let first = watch();

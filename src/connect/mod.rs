@@ -1,10 +1,20 @@
 //! What makes the service for one member of a set.
 
+mod name_endpoint;
+mod unsent;
+
 use std::{fmt, sync::Arc};
 
 use tower_layer::Layer;
 
-use crate::{endpoint::Endpoint, member::Member, outcome::TypeName};
+#[cfg(feature = "http")]
+pub use self::name_endpoint::AnsweredBy;
+pub use self::{
+    name_endpoint::{AtEndpoint, NameEndpoint, NameEndpointFuture, NameEndpointLayer},
+    unsent::{UnsentIf, UnsentIfFuture},
+};
+
+use crate::{endpoint::Endpoint, error::BoxError, member::Member, outcome::TypeName};
 
 /// Makes the service for one endpoint of a balanced set.
 ///
@@ -65,6 +75,32 @@ where
 #[derive(Clone, Copy)]
 pub struct ConnectFn<F> {
     connect: F,
+}
+
+impl<F> ConnectFn<F> {
+    /// Takes the errors of which `is_unsent` is true for those of calls that were never sent, which may
+    /// go to another endpoint whatever they do. What it says of an error that is not one of this crate
+    /// is the last word.
+    ///
+    /// Not needed over a client of hyper-util or a channel of tonic (feature `grpc`): a connection that
+    /// could not be made is known by the type of their errors. Needed over a client that wraps those,
+    /// such as reqwest's; and, with `|_| false`, over one that follows redirects or makes several
+    /// requests for one call, since a connection that is refused to the second is no unsent call.
+    ///
+    /// ```
+    /// use std::io;
+    /// use tower::service_fn;
+    /// use tower_upstream::{BoxError, Endpoint, connect_fn};
+    ///
+    /// let connector = connect_fn(|_: &Endpoint| {
+    ///     service_fn(async |_: ()| Err::<(), BoxError>(io::Error::other("pool is empty").into()))
+    /// })
+    /// .unsent_if(|error: &BoxError| error.to_string() == "pool is empty");
+    /// # let _ = connector;
+    /// ```
+    pub fn unsent_if(self, is_unsent: fn(&BoxError) -> bool) -> UnsentIf<Self> {
+        UnsentIf::new(self, is_unsent)
+    }
 }
 
 impl<F, S> Connect for ConnectFn<F>

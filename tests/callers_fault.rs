@@ -1,0 +1,429 @@
+//! What a caller did is not held against the endpoint, and what was never sent is known exactly.
+#![cfg(all(feature = "http", feature = "tower", feature = "grpc", feature = "test-util"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
+
+use std::{
+    convert::Infallible,
+    error::Error as StdError,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited, StreamBody, combinators::BoxBody};
+use hyper::body::{Frame, Incoming};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
+use tokio::net::TcpListener;
+use tower::{
+    Layer, Service, ServiceBuilder, ServiceExt, load_shed::LoadShedLayer, service_fn,
+    timeout::TimeoutLayer,
+};
+use tower_upstream::{
+    Attempts, BalanceLayer, BoxError, Budget, CircuitBreakerConfig, CircuitBreakerLayer, Classify,
+    Connect, EachLayer, Endpoint, Error, FailoverLayer, HttpClassify, Kind, LeastRequest, Member,
+    Outcome,
+    balance::BalanceHandle,
+    breaker::{CircuitBreakerHandle, CircuitState},
+    connect_fn, discover,
+    transport::OriginLayer,
+};
+
+type Body = BoxBody<Bytes, BoxError>;
+
+fn full(bytes: &'static str) -> Body {
+    Full::new(Bytes::from_static(bytes.as_bytes())).map_err(|never| match never {}).boxed()
+}
+
+/// Some bytes, and then an error.
+fn broken() -> Body {
+    let frames: [Result<Frame<Bytes>, BoxError>; 2] =
+        [Ok(Frame::data(Bytes::from_static(b"half"))), Err("the upload was aborted".into())];
+    BodyExt::boxed(StreamBody::new(futures::stream::iter(frames)))
+}
+
+fn too_long() -> Body {
+    let frames = (0..8).map(|_| Ok::<_, BoxError>(Frame::data(Bytes::from_static(&[b'x'; 1_000]))));
+    let body = StreamBody::new(futures::stream::iter(frames.collect::<Vec<_>>()));
+    BodyExt::boxed(Limited::new(body, 2_000))
+}
+
+/// An endpoint that reads what it gets and answers 200, over HTTP/1.1 and HTTP/2.
+async fn server() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let service = service_fn(async |request: Request<Incoming>| {
+                let _ = request.into_body().collect().await;
+                Ok::<_, Infallible>(Response::new(Full::new(Bytes::from_static(b"ok"))))
+            });
+            tokio::spawn(async move {
+                auto::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+                    .await
+            });
+        }
+    });
+    address
+}
+
+/// An address that nothing listens at.
+async fn refusing() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+fn client(http2: bool) -> Client<HttpConnector, Body> {
+    Client::builder(TokioExecutor::new()).http2_only(http2).build_http()
+}
+
+fn post(uri: impl AsRef<str>, body: Body) -> Request<Body> {
+    Request::post(uri.as_ref()).body(body).unwrap()
+}
+
+fn breaker() -> CircuitBreakerLayer {
+    CircuitBreakerLayer::new(CircuitBreakerConfig::consecutive(5))
+}
+
+/// The one member of a set, which must have been called.
+fn assert_blameless(set: &BalanceHandle, circuit: &CircuitBreakerHandle) {
+    let member = &set.members()[0];
+    assert_eq!((member.failures(), member.in_flight(), member.latency()), (0, 0, None));
+    let stats = circuit.stats();
+    assert_eq!((stats.state, stats.failures), (CircuitState::Closed, 0), "{stats:?}");
+}
+
+#[tokio::test]
+async fn uploads_that_fail_open_no_circuit_and_are_not_sent_elsewhere() {
+    let address = server().await;
+    for http2 in [false, true] {
+        for body in [broken, too_long] {
+            let client = client(http2);
+            let circuits = breaker();
+            let key = format!("http://{address}");
+            let set = ServiceBuilder::new()
+                .layer(BalanceLayer::new(discover::fixed([&key]).unwrap(), LeastRequest::new()))
+                .layer(circuits.clone())
+                .layer(OriginLayer::new())
+                .service(connect_fn(move |_: &Endpoint| client.clone()));
+            let budget = Budget::default();
+            let (before, handle) = (budget.clone(), set.handle());
+            let stack = FailoverLayer::new(Attempts::up_to(3)).with_budget(budget).layer(set);
+            for _ in 0..6 {
+                let mut request = post("/upload", body());
+                request.extensions_mut().insert(tower_upstream::replay::Idempotent);
+                let error = stack.clone().oneshot(request).await.unwrap_err();
+                assert_eq!(error.kind(), Kind::InvalidRequest, "{error:?}");
+                assert_eq!(error.endpoint(), Some(&*key));
+                assert!(error.attempts() <= 1, "{error}");
+                assert_eq!(error.into_response::<String>().status(), StatusCode::BAD_REQUEST);
+            }
+            assert_blameless(&handle, &circuits.handle_for(&key).unwrap());
+            assert_eq!(format!("{before:?}"), format!("{:?}", Budget::default()));
+            // Everybody else is served.
+            let response = stack.oneshot(post("/", full("all of it"))).await.unwrap();
+            assert_eq!(response.status(), 200);
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_origin_the_rule_for_http_knows_a_callers_fault_too() {
+    let address = server().await;
+    let client = client(false);
+    let send = |body| client.request(post(format!("http://{address}/"), body));
+    for body in [broken(), too_long()] {
+        let error = send(body).await.unwrap_err();
+        assert_eq!(HttpClassify.classify(Err::<&Response<()>, _>(&error)), Outcome::Ignored);
+        let boxed: BoxError = error.into();
+        assert_eq!(HttpClassify.classify(Err::<&Response<()>, _>(&boxed)), Outcome::Ignored);
+    }
+    let down = refusing().await;
+    let error = client.request(post(format!("http://{down}/"), full(""))).await.unwrap_err();
+    assert_eq!(HttpClassify.classify(Err::<&Response<()>, _>(&error)), Outcome::Failure);
+    // And over a breaker alone.
+    let circuit = breaker();
+    let guarded = circuit.clone().with_classify(HttpClassify).layer(client.clone());
+    for _ in 0..6 {
+        let request = post(format!("http://{address}/"), broken());
+        let error = guarded.clone().oneshot(request).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::InvalidRequest);
+    }
+    assert_eq!(circuit.handle().state(), CircuitState::Closed);
+}
+
+#[tokio::test]
+async fn misuse_of_a_client_is_a_config_that_cannot_work_and_unsent() {
+    let client = client(false);
+    let circuit = breaker();
+    let guarded = circuit.layer(client);
+    let relative = || post("/no-host", full(""));
+    let version = || {
+        let mut request = post("http://127.0.0.1:1/", full(""));
+        *request.version_mut() = http::Version::HTTP_09;
+        request
+    };
+    let connect = || {
+        let mut request = Request::connect("127.0.0.1:1").body(full("")).unwrap();
+        *request.version_mut() = http::Version::HTTP_10;
+        request
+    };
+    for request in [relative(), version(), connect(), relative(), version(), connect()] {
+        let error = guarded.clone().oneshot(request).await.unwrap_err();
+        assert_eq!((error.kind(), error.is_unsent()), (Kind::InvalidConfig, true), "{error:?}");
+    }
+    assert_eq!(circuit.handle().state(), CircuitState::Closed);
+}
+
+#[tokio::test]
+async fn towers_overloaded_is_a_refusal_and_its_elapsed_a_timeout() {
+    #[derive(Clone)]
+    struct Busy;
+    impl Service<()> for Busy {
+        type Response = ();
+        type Error = BoxError;
+        type Future = std::future::Ready<Result<(), BoxError>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+            Poll::Pending
+        }
+
+        fn call(&mut self, (): ()) -> Self::Future {
+            unreachable!("never ready")
+        }
+    }
+    let circuit = breaker();
+    let shed =
+        ServiceBuilder::new().layer(circuit.clone()).layer(LoadShedLayer::new()).service(Busy);
+    for _ in 0..6 {
+        let error = shed.clone().oneshot(()).await.unwrap_err();
+        assert_eq!((error.kind(), error.is_refused()), (Kind::Overloaded, true), "{error:?}");
+        assert!(error.source().unwrap().is::<tower::load_shed::error::Overloaded>());
+    }
+    assert_eq!(circuit.handle().stats().failures, 0);
+
+    let late = ServiceBuilder::new()
+        .layer(circuit.clone())
+        .layer(TimeoutLayer::new(Duration::from_millis(1)))
+        .service(service_fn(|()| std::future::pending::<Result<(), BoxError>>()));
+    for _ in 0..5 {
+        let error = late.clone().oneshot(()).await.unwrap_err();
+        assert!(error.is_timeout() && !error.is_unsent(), "{error:?}");
+    }
+    assert_eq!(circuit.handle().state(), CircuitState::Open, "an attempt that timed out");
+
+    // Below a balancer, an overload of one endpoint goes to another, for free.
+    let stack = ServiceBuilder::new()
+        .layer(
+            FailoverLayer::new(Attempts::up_to(2))
+                .with_budget(Budget::none())
+                .with_replay(|(): &()| Some(())),
+        )
+        .layer(BalanceLayer::new(discover::fixed(["a:1", "b:1"]).unwrap(), LeastRequest::new()))
+        .layer(EachLayer::new(LoadShedLayer::new()))
+        .service(connect_fn(|endpoint: &Endpoint| {
+            if endpoint.key() == "a:1" {
+                tower::util::Either::Left(Busy)
+            } else {
+                tower::util::Either::Right(service_fn(async |()| Ok::<_, BoxError>(())))
+            }
+        }));
+    for _ in 0..20 {
+        stack.clone().oneshot(()).await.unwrap();
+    }
+}
+
+// Unsent.
+
+/// What the error of a call to `connector` at `address` is.
+async fn error_of<C>(address: SocketAddr, connector: C) -> Error
+where
+    C: Connect,
+    C::Service: Service<Request<Body>, Error: Into<BoxError> + 'static>,
+{
+    let member = Member::new(address.try_into().unwrap());
+    let guarded = breaker().layer(connector).connect(&member);
+    guarded.oneshot(post(format!("http://{address}/"), full("x"))).await.err().unwrap()
+}
+
+#[tokio::test]
+async fn a_refused_connection_is_unsent_over_any_client_whose_errors_are_known() {
+    let down = refusing().await;
+    // hyper-util's client, plain and behind tower's timeout.
+    let plain = error_of(down, connect_fn(|_: &Endpoint| client(false))).await;
+    let boxed = EachLayer::new(TimeoutLayer::new(Duration::from_secs(5)))
+        .layer(connect_fn(|_: &Endpoint| client(true)));
+    let boxed = error_of(down, boxed).await;
+    for error in [plain, boxed] {
+        assert_eq!((error.kind(), error.is_unsent()), (Kind::Connection, true), "{error:?}");
+        assert!(error.to_string().contains("refused"), "{error}");
+    }
+    // tonic's channel.
+    let channel = |endpoint: &Endpoint| {
+        let address = format!("http://{}", endpoint.address());
+        tonic::transport::Endpoint::from_shared(address).unwrap().connect_lazy()
+    };
+    let member = Member::new(down.try_into().unwrap());
+    let mut guarded = breaker().layer(connect_fn(channel)).connect(&member);
+    for _ in 0..2 {
+        let request =
+            Request::post(format!("http://{down}/a.B/C")).body(tonic::body::Body::empty()).unwrap();
+        let error = guarded.ready().await.unwrap().call(request).await.unwrap_err();
+        assert_eq!((error.kind(), error.is_unsent()), (Kind::Connection, true), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_idempotent_goes_elsewhere_only_from_a_refused_connection() {
+    let (up, down) = (server().await, refusing().await);
+    let keys = [format!("http://{up}"), format!("http://{down}")];
+    let stack = ServiceBuilder::new()
+        .layer(FailoverLayer::new(Attempts::up_to(2)).with_budget(Budget::unlimited()).with_replay(
+            |request: &Request<Body>| {
+                Some(post(request.uri().to_string(), full("again")))
+                    .filter(|_| request.method() == http::Method::POST)
+            },
+        ))
+        .layer(BalanceLayer::new(discover::fixed(&keys).unwrap(), LeastRequest::new()))
+        .layer(OriginLayer::new())
+        .service(connect_fn(|_: &Endpoint| client(false)));
+    for _ in 0..20 {
+        let response = stack.clone().oneshot(post("/", full("once"))).await.unwrap();
+        assert_eq!(response.status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn an_io_error_somewhere_in_the_chain_is_not_unsent() {
+    /// Wraps the error of something that the service did on the way.
+    #[derive(Debug)]
+    struct Behind(BoxError);
+    impl std::fmt::Display for Behind {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("the service behind failed")
+        }
+    }
+    impl StdError for Behind {
+        fn source(&self) -> Option<&(dyn StdError + 'static)> {
+            Some(&*self.0)
+        }
+    }
+    let down = refusing().await;
+    // A host that became unreachable after the first byte; a refused connection to the target of a
+    // redirect, and to a second service that the first one asks.
+    let second_hop = client(false).request(post(format!("http://{down}/"), full(""))).await;
+    let causes: [fn() -> BoxError; 2] = [
+        || io::Error::from(io::ErrorKind::HostUnreachable).into(),
+        || io::Error::from(io::ErrorKind::ConnectionRefused).into(),
+    ];
+    let mut errors: Vec<Error> = causes.map(|cause| Error::from_service(cause())).into();
+    errors.extend(causes.map(|cause| Error::from_service(Behind(cause()))));
+    errors.push(Error::from_service(Behind(second_hop.unwrap_err().into())));
+    for error in errors {
+        assert_eq!((error.kind(), error.is_unsent()), (Kind::Service, false), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_follows_redirects_says_itself_what_is_unsent() {
+    /// Asks `first`, and then what that leads to, with the error of the client as it is.
+    #[derive(Clone)]
+    struct Follows(Client<HttpConnector, Body>, SocketAddr);
+    impl Service<Request<Body>> for Follows {
+        type Response = Response<Incoming>;
+        type Error = hyper_util::client::legacy::Error;
+        type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: Request<Body>) -> Self::Future {
+            let Self(client, next) = self.clone();
+            Box::pin(async move {
+                client.request(request).await?;
+                client.request(post(format!("http://{next}/"), full(""))).await
+            })
+        }
+    }
+    let (up, down) = (server().await, refusing().await);
+    let follows = connect_fn(move |_: &Endpoint| Follows(client(false), down));
+    let error = error_of(up, follows.unsent_if(|_| false)).await;
+    assert_eq!((error.kind(), error.is_unsent()), (Kind::Connection, false), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_transport_of_ones_own_says_what_is_unsent_and_whose_fault_it_is() {
+    fn failing(
+        error: fn() -> BoxError,
+    ) -> impl Connect<Service = impl Service<Request<Body>, Response = (), Error = BoxError, Future: Send>>
+    {
+        connect_fn(move |_: &Endpoint| {
+            service_fn(move |_: Request<Body>| std::future::ready(Err::<(), BoxError>(error())))
+        })
+    }
+    let address: SocketAddr = "127.0.0.1:1".parse().unwrap();
+    let error = error_of(address, failing(|| Error::unsent("no route").into())).await;
+    assert!(error.is_unsent() && error.to_string().contains("no route"), "{error}");
+    let error = error_of(address, failing(|| Error::caller("not a letter").into())).await;
+    assert_eq!(error.kind(), Kind::InvalidRequest);
+    let error = error_of(address, failing(|| Error::connection("gone away").into())).await;
+    assert_eq!((error.kind(), error.is_unsent()), (Kind::Connection, false));
+    assert_eq!(error.source().unwrap().to_string(), "gone away");
+    let by_text = connect_fn(|_: &Endpoint| {
+        service_fn(|_: Request<Body>| std::future::ready(Err::<(), BoxError>("no route".into())))
+    });
+    let error = error_of(address, by_text.unsent_if(|error| error.to_string() == "no route")).await;
+    assert_eq!((error.kind(), error.is_unsent()), (Kind::Connection, true), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_names_its_endpoint_whatever_the_transport() {
+    let stack = ServiceBuilder::new()
+        .layer(BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), LeastRequest::new()))
+        .service(connect_fn(|_: &Endpoint| {
+            service_fn(|(): ()| std::future::ready(Err::<(), BoxError>("broken".into())))
+        }));
+    assert_eq!(stack.oneshot(()).await.unwrap_err().endpoint(), Some("a:1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_connection_is_no_evidence_and_one_free_attempt() {
+    use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+    let calls = std::sync::Arc::new(AtomicU32::new(0));
+    let (circuits, counter) = (breaker(), calls.clone());
+    let set = ServiceBuilder::new()
+        .layer(BalanceLayer::new(discover::fixed(["a:1", "b:1"]).unwrap(), LeastRequest::new()))
+        .layer(circuits.clone())
+        .service(connect_fn(move |_: &Endpoint| {
+            let calls = counter.clone();
+            // Each first attempt of a call finds a dead connection.
+            service_fn(move |number: u32| {
+                let dead = calls.fetch_add(1, SeqCst) % 2 == 0;
+                std::future::ready(if dead { Err(Error::connection("reset")) } else { Ok(number) })
+            })
+        }));
+    let handle = set.handle();
+    let repeatable = FailoverLayer::new(Attempts::up_to(2))
+        .with_budget(Budget::none())
+        .with_replay(|number: &u32| Some(*number))
+        .layer(set.clone());
+    for number in 0..20 {
+        assert_eq!(repeatable.clone().oneshot(number).await.unwrap(), number);
+    }
+    let error = set.oneshot(1).await.unwrap_err();
+    assert_eq!((error.kind(), error.is_unsent()), (Kind::Connection, false));
+    for member in handle.members().iter() {
+        assert_eq!((member.failures(), member.latency()), (0, None));
+        assert_eq!(circuits.handle_for(member.key()).unwrap().stats().failures, 0);
+    }
+}
