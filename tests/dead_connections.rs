@@ -19,8 +19,8 @@ use hyper_util::{
 use tokio::{io::AsyncWriteExt, net::TcpStream, sync::Barrier};
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_upstream::{
-    BalanceLayer, Call, CircuitBreakerConfig, CircuitBreakerLayer, Connect, Endpoint, Error, Kind,
-    LeastRequest, Member, PluginStatus, Reply,
+    Attempts, BalanceLayer, Call, CircuitBreakerConfig, CircuitBreakerLayer, Connect, Endpoint,
+    Error, FailoverLayer, HttpClassify, Kind, LeastRequest, Member, PluginStatus, Reply,
     breaker::CircuitState,
     connect_fn,
     dial::TcpConnector,
@@ -245,6 +245,31 @@ async fn a_client_of_hyper_util_over_our_connector_tells_a_dead_connection_too()
     // Another's does not say how old its connections are.
     let other = over_a_client(HttpConnector::new(), Kind::Service).await;
     assert_eq!(other, CircuitState::Open);
+}
+
+#[tokio::test]
+async fn below_a_failover_it_fails_no_idempotent_request() {
+    let mortal = Mortal::new(3, Death::Reset).await;
+    let client: Client<_, Full<Bytes>> =
+        Client::builder(TokioExecutor::new()).build(TcpConnector::new());
+    let url = mortal.server.url();
+    let breakers = CircuitBreakerLayer::new(CircuitBreakerConfig::consecutive(1));
+    let stack = ServiceBuilder::new()
+        .layer(FailoverLayer::new(Attempts::up_to(3)).with_classify(HttpClassify))
+        .layer(BalanceLayer::new(discover::fixed([&*url]).unwrap(), LeastRequest::default()))
+        .layer(breakers.clone())
+        .layer(OriginLayer::new())
+        .service(connect_fn(move |_: &Endpoint| client.clone()));
+    let get = || async {
+        let request = http::Request::get("/").body(Full::default()).unwrap();
+        let answer = stack.clone().oneshot(request).await?;
+        Ok::<_, Error>(answer.into_body().collect().await.unwrap().to_bytes())
+    };
+    join_all((0..3).map(|_| get())).await.into_iter().for_each(|answer| drop(answer.unwrap()));
+    // One of the three, since only a client of ours can empty its pool.
+    mortal.dead.store(true, SeqCst);
+    assert_eq!(get().await.unwrap(), ANSWER);
+    assert_eq!(breakers.handle_for(&url).unwrap().stats().failures, 0);
 }
 
 #[tokio::test]

@@ -21,7 +21,12 @@ pub(super) fn broke_when_reused(error: &legacy::Error, begun: Moment) -> bool {
 
 fn is_broken(error: &(dyn std::error::Error + 'static)) -> bool {
     error.downcast_ref::<hyper::Error>().is_some_and(|error| {
-        let by_socket = || std::error::Error::source(error).is_some_and(|e| e.is::<io::Error>());
+        let by_socket = || {
+            std::error::Error::source(error).is_some_and(|error| {
+                let h2 = error.downcast_ref::<h2::Error>();
+                error.is::<io::Error>() || h2.is_some_and(|h2| h2.is_io() || h2.is_go_away())
+            })
+        };
         !error.is_user()
             && (error.is_incomplete_message()
                 || error.is_closed()
