@@ -11,7 +11,7 @@ use std::sync::{
 
 use bytes::Bytes;
 use futures::future::join_all;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Empty, Full, combinators::UnsyncBoxBody};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
@@ -270,6 +270,34 @@ async fn below_a_failover_it_fails_no_idempotent_request() {
     mortal.dead.store(true, SeqCst);
     assert_eq!(get().await.unwrap(), ANSWER);
     assert_eq!(breakers.handle_for(&url).unwrap().stats().failures, 0);
+}
+
+#[tokio::test]
+async fn an_upload_that_breaks_off_is_no_dead_connection() {
+    let uploading = Server::new(|mut stream, _| async move {
+        read_request(&mut stream).await.unwrap();
+        let whole = ok("the whole upload");
+        stream.write_all(&whole.as_bytes()[..whole.len() - 5]).await.unwrap();
+    })
+    .await;
+    let server = Server::new(|mut stream, _| async move { answer_all(&mut stream, &ok("")).await });
+    let server = server.await;
+    let client: Client<_, UnsyncBoxBody<Bytes, hyper::Error>> =
+        Client::builder(TokioExecutor::new()).build(TcpConnector::new());
+    let service = ServiceBuilder::new()
+        .layer(OriginLayer::new())
+        .service(connect_fn(move |_: &Endpoint| client.clone()))
+        .connect(&Member::new(Endpoint::new(server.url()).unwrap()));
+    let empty = Empty::new().map_err(|never| match never {}).boxed_unsync();
+    let answer = service.clone().oneshot(http::Request::new(empty)).await.unwrap();
+    answer.into_body().collect().await.unwrap();
+
+    let source: Client<_, Full<Bytes>> =
+        Client::builder(TokioExecutor::new()).build(TcpConnector::new());
+    let upload = source.get(uploading.url().parse().unwrap()).await.unwrap().into_body();
+    let request = http::Request::post("/").body(upload.boxed_unsync()).unwrap();
+    let error = service.oneshot(request).await.unwrap_err();
+    assert_eq!((error.kind(), server.connections()), (Kind::InvalidRequest, 1), "{error:?}");
 }
 
 #[tokio::test]

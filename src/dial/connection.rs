@@ -36,6 +36,7 @@ use crate::guard::ConnectionSlot;
 /// ```
 pub struct Connection {
     io: TokioIo<TcpStream>,
+    tells_addresses: bool,
     // After the socket, so that it drops after it.
     slot: Owned,
 }
@@ -50,8 +51,8 @@ impl Drop for Owned {
 }
 
 impl Connection {
-    pub(super) fn new(io: TokioIo<TcpStream>) -> Self {
-        Self { io, slot: Owned(ConnectionSlot::of_connection()) }
+    pub(super) fn new(io: TokioIo<TcpStream>, tells_addresses: bool) -> Self {
+        Self { io, tells_addresses, slot: Owned(ConnectionSlot::of_connection()) }
     }
 
     /// Returns the slot of guards that drop with this connection.
@@ -68,7 +69,9 @@ impl Connection {
 
 impl connect::Connection for Connection {
     fn connected(&self) -> Connected {
-        self.io.connected().extra(self.slot().clone())
+        // Each extra costs an allocation for each response.
+        let connected = if self.tells_addresses { self.io.connected() } else { Connected::new() };
+        connected.extra(self.slot().clone())
     }
 }
 

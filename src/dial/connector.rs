@@ -59,6 +59,7 @@ pub struct TcpConnector {
     /// `None` where the caller has a limit of its own.
     timeout: Option<Duration>,
     runtime: Option<Handle>,
+    tells_addresses: bool,
 }
 
 impl TcpConnector {
@@ -67,13 +68,19 @@ impl TcpConnector {
         Self::without_timeout().connect_timeout(CONNECT_TIMEOUT)
     }
 
-    /// For a caller who gives up by itself.
+    /// For a caller that gives up by itself.
     pub(crate) fn without_timeout() -> Self {
         let mut inner = HttpConnector::new_with_resolver(Resolver::new());
         inner.set_nodelay(true);
         inner.set_keepalive(Some(KEEP_ALIVE));
         inner.set_happy_eyeballs_timeout(Some(HEAD_START));
-        Self { inner, timeout: None, runtime: None }
+        Self { inner, timeout: None, runtime: None, tells_addresses: true }
+    }
+
+    /// Leaves hyper-util's `HttpInfo` out of responses that are not handed on.
+    pub(crate) fn without_addresses(mut self) -> Self {
+        self.tells_addresses = false;
+        self
     }
 
     /// Sets how long resolving the name and trying all addresses may take together. Zero is the
@@ -158,6 +165,7 @@ impl Service<Uri> for TcpConnector {
 
     fn call(&mut self, uri: Uri) -> Connecting {
         let (connect, limit) = (self.inner.call(uri), self.timeout);
+        let tells_addresses = self.tells_addresses;
         let connect = async move {
             let connected = match limit {
                 Some(limit) => timeout(limit, connect)
@@ -165,7 +173,10 @@ impl Service<Uri> for TcpConnector {
                     .map_err(|_: Elapsed| ConnectError::too_late(limit))?,
                 None => connect.await,
             };
-            connected.map(Connection::new).map_err(ConnectError::failed)
+            match connected {
+                Ok(io) => Ok(Connection::new(io, tells_addresses)),
+                Err(error) => Err(ConnectError::failed(error)),
+            }
         };
         // Boxed since hyper asks for a future that can be moved; one box for each connection.
         Connecting(match &self.runtime {

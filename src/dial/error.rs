@@ -11,7 +11,7 @@ use crate::error::{BoxError, root};
 ///
 /// /// Whether a client failed because a connection was not made in time.
 /// fn is_connect_timeout(error: &(dyn Error + 'static)) -> bool {
-///     iter::successors(Some(error), |error| error.source())
+///     iter::successors(Some(error), |&error| error.source())
 ///         .find_map(|error| error.downcast_ref::<ConnectError>())
 ///         .is_some_and(ConnectError::is_timeout)
 /// }

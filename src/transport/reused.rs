@@ -1,6 +1,6 @@
 //! What tells a connection that had died from an endpoint that fails.
 
-use std::io;
+use std::{error::Error as _, io};
 
 use http::Extensions;
 use hyper_util::client::legacy;
@@ -16,23 +16,20 @@ use crate::{
 /// Looks only where a connection broke, not where an answer made no sense or the caller's body failed;
 /// and knows the age only of connections that our dialler made.
 pub(super) fn broke_when_reused(error: &legacy::Error, begun: Moment) -> bool {
-    !error.is_connect() && causes(error).any(is_broken) && was_reused_by(error, begun)
+    // The first alone: what is below it may be of the connection that the caller's body comes from.
+    let of_connection = causes(error).find_map(|error| error.downcast_ref::<hyper::Error>());
+    !error.is_connect() && of_connection.is_some_and(is_broken) && was_reused_by(error, begun)
 }
 
-fn is_broken(error: &(dyn std::error::Error + 'static)) -> bool {
-    error.downcast_ref::<hyper::Error>().is_some_and(|error| {
-        let by_socket = || {
-            std::error::Error::source(error).is_some_and(|error| {
-                let h2 = error.downcast_ref::<h2::Error>();
-                error.is::<io::Error>() || h2.is_some_and(|h2| h2.is_io() || h2.is_go_away())
-            })
-        };
-        !error.is_user()
-            && (error.is_incomplete_message()
-                || error.is_closed()
-                || error.is_canceled()
-                || by_socket())
-    })
+fn is_broken(error: &hyper::Error) -> bool {
+    let by_socket = || {
+        error.source().is_some_and(|error| {
+            let h2 = error.downcast_ref::<h2::Error>();
+            error.is::<io::Error>() || h2.is_some_and(|h2| h2.is_io() || h2.is_go_away())
+        })
+    };
+    let is_over = error.is_incomplete_message() || error.is_closed() || error.is_canceled();
+    !error.is_user() && (is_over || by_socket())
 }
 
 fn was_reused_by(error: &legacy::Error, begun: Moment) -> bool {

@@ -63,8 +63,8 @@ impl Pool {
         self.client.load_full()
     }
 
-    /// Lets go of the connections that `used` keeps, once: who finds another client there comes after
-    /// one that did. Exchanges in progress end as they would.
+    /// Lets go of the connections that `used` keeps, once: a call that finds another client there comes
+    /// after one that did. Exchanges in progress end as they would.
     pub(super) fn empty(&self, used: &Arc<HttpClient>) {
         if Arc::ptr_eq(used, &self.client.load()) {
             let fresh = Arc::new(client(&self.config, self.runtime.as_ref()));
@@ -93,7 +93,7 @@ impl fmt::Debug for Pool {
 }
 
 fn client(config: &HttpConfig, runtime: Option<&Handle>) -> HttpClient {
-    let connector = TcpConnector::new().connect_timeout(config.connect_timeout);
+    let connector = TcpConnector::new().connect_timeout(config.connect_timeout).without_addresses();
     let connector = match runtime {
         Some(runtime) => connector.runtime(runtime.clone()),
         None => connector,
