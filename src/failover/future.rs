@@ -50,6 +50,22 @@ pin_project! {
     }
 }
 
+impl<F: Chosen> State<F> {
+    /// The attempt is over. Whoever keeps this future does not keep it, since it may have hung.
+    #[cold]
+    #[inline(never)]
+    fn give_up(mut self: Pin<&mut Self>, timed_out: bool) {
+        let chosen = match self.as_mut().project() {
+            StateProj::Calling { inner } if timed_out => inner.chosen().cloned(),
+            _ => None,
+        };
+        match chosen {
+            Some(member) => attempt_timed_out(&member, || self.set(State::Between)),
+            None => self.set(State::Between),
+        }
+    }
+}
+
 impl<S, R, C, Req> ResponseFuture<S, R, C, Req>
 where
     S: Choose<Req>,
@@ -155,11 +171,7 @@ where
             let course = this.course.get_or_insert_with(|| Course::new(this.times));
             let timed_out = matches!(failure, Failure::TimedOut(_));
             let last = course.fail(failure, this.shared, this.times, &*inner, this.spare);
-            // Whoever keeps this future does not keep the attempt, which may have hung.
-            match inner.chosen().cloned().filter(|_| timed_out) {
-                Some(member) => attempt_timed_out(&member, || this.state.set(State::Between)),
-                None => this.state.set(State::Between),
-            }
+            this.state.as_mut().give_up(timed_out);
             if let Some(result) = last {
                 this.running.end();
                 return Poll::Ready(result);
