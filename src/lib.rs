@@ -29,6 +29,8 @@ pub mod limit;
 
 // How a call leaves the house, and how it enters a plugin's.
 mod call;
+#[cfg(feature = "http")]
+pub mod dial;
 mod plugin;
 #[cfg(feature = "http")]
 pub mod serve;

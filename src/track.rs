@@ -1,23 +1,24 @@
 //! Counts a call as in flight until the end of its response body.
 //!
 //! Use it below a balancer where answers are streams, or long: a balancer by itself takes a call
-//! for finished when the head of the response is there. With short answers it changes nothing.
+//! for finished when the head of the response is there. With short answers it changes nothing. A call
+//! that upgrades its connection, such as a WebSocket, counts until that closes.
 
 use std::{
-    fmt,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use http::Response;
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
     connect::Connect,
+    guard::{HeldBody, hold},
     member::{InFlight, Member},
 };
 
@@ -26,6 +27,26 @@ use crate::{
 /// The body holds the count from the moment the response arrives, when the balancer gives up its
 /// own. It ends with the last frame, an error, or when the body is dropped. Over a service, without
 /// a member, nothing is counted.
+///
+/// # Upgraded connections
+/// After a status of 101, or a 2xx to `CONNECT`, the call counts until the connection closes, if the
+/// client connects with a [`TcpConnector`](crate::dial::TcpConnector). With another connector, and over
+/// HTTP/2, it counts as long as you keep the [`ConnectionSlot`](crate::dial::ConnectionSlot) that is
+/// in the extensions of the response:
+///
+/// ```
+/// use tower_upstream::dial::ConnectionSlot;
+/// # fn upgrade<B: Send + 'static>(mut response: http::Response<B>) {
+/// let slot = response.extensions_mut().remove::<ConnectionSlot>();
+/// tokio::spawn(async move {
+///     let _slot = slot;
+///     if let Ok(upgraded) = hyper::upgrade::on(response).await {
+///         // Talk over `upgraded`.
+///         drop(upgraded);
+///     }
+/// });
+/// # }
+/// ```
 ///
 /// # Example
 /// ```
@@ -115,62 +136,9 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let response = ready!(this.inner.poll(cx))?;
-        let member = this.member.take();
-        Poll::Ready(Ok(response.map(|body| TrackedBody {
-            in_flight: member.filter(|_| !body.is_end_stream()).map(InFlight::go_on),
-            body,
-        })))
+        Poll::Ready(Ok(hold(response, this.member.take().map(InFlight::go_on))))
     }
 }
 
-pin_project! {
-    /// A response body whose call is in flight until it ends.
-    pub struct TrackedBody<B> {
-        #[pin]
-        body: B,
-        in_flight: Option<InFlight>,
-    }
-}
-
-impl<B: Body> Body for TrackedBody<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        let mut this = self.project();
-        let frame = ready!(this.body.as_mut().poll_frame(cx));
-        // Who reads to the last frame need not ask for the `None` after it.
-        let over = match &frame {
-            None | Some(Err(_)) => true,
-            Some(Ok(frame)) => frame.is_trailers() || this.body.is_end_stream(),
-        };
-        if over {
-            *this.in_flight = None;
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl<B: Default> Default for TrackedBody<B> {
-    /// A body that belongs to no call.
-    fn default() -> Self {
-        Self { body: B::default(), in_flight: None }
-    }
-}
-
-impl<B> fmt::Debug for TrackedBody<B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TrackedBody").field("in_flight", &self.in_flight).finish_non_exhaustive()
-    }
-}
+/// A response body whose call is in flight until it ends.
+pub type TrackedBody<B> = HeldBody<B, InFlight>;

@@ -27,13 +27,15 @@ const TABLE: &[(&str, &[&str])] = &[
     ("guard", &["member", "choose", "endpoint"]),
     ("breaker", &["member", "connect", "choose", "replay", "endpoint", "guard"]),
     // It tells its verdicts in the words of a plugin, and asks one for its own.
-    ("health", &["member", "connect", "choose", "replay", "endpoint", "guard", "plugin"]),
+    ("health", &["member", "connect", "choose", "replay", "endpoint", "guard", "plugin", "dial"]),
     ("limit", &["member", "connect", "choose", "replay", "endpoint", "guard"]),
     // How a call leaves the house, and how it enters a plugin's.
     ("call", &["replay", "connect"]),
     ("plugin", &[]),
-    ("track", &["member", "connect"]),
-    ("transport", &["endpoint", "call", "member", "connect", "plugin"]),
+    // It knows the slot in which guards last as long as a connection; no guard knows it.
+    ("dial", &["guard"]),
+    ("track", &["member", "connect", "guard"]),
+    ("transport", &["endpoint", "call", "member", "connect", "plugin", "replay", "dial", "guard"]),
     ("serve", &["endpoint", "call", "member", "connect", "plugin"]),
     // Shared words know each other, and nobody else.
     ("error", &[]),

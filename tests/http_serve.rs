@@ -342,12 +342,13 @@ mod origin {
         let echo = service_fn(|request: Request<()>| async move {
             match request.uri().path() {
                 "/fail" => Err(std::io::Error::other("broken")),
-                _ => Ok(request.uri().to_string()),
+                _ => Ok(Response::new(request.uri().to_string())),
             }
         });
         let service = tower::ServiceBuilder::new().layer(OriginLayer::new()).service(echo);
         let get = |uri: &str| Request::get(uri).body(()).unwrap();
-        assert_eq!(service.clone().oneshot(get("/v1")).await.unwrap(), "/v1");
+        let answer = service.clone().oneshot(get("/v1")).await.unwrap();
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "/v1");
         let error = service.oneshot(get("/fail")).await.unwrap_err();
         assert_eq!((error.kind(), error.is_unsent()), (Kind::Service, false));
 

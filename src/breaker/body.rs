@@ -12,6 +12,7 @@ use pin_project_lite::pin_project;
 
 use super::{admitted::Admitted, settle::Settle};
 use crate::{
+    guard::{hold_with_connection, is_upgrade},
     outcome::{Classify, HttpClassify, Outcome, judge, of_grpc},
     wire,
 };
@@ -27,6 +28,9 @@ use crate::{
 /// known with its head, and a body that is dropped before its end says nothing, however long it was
 /// open, unless [`cancelled`](super::CircuitBreakerConfig::cancelled) is
 /// [`Failure`](super::Cancelled::Failure).
+///
+/// After a status of 101, or a 2xx to `CONNECT`, the call goes on until the connection closes, which is a
+/// success; see [`TrackLayer`](crate::track::TrackLayer) for what that asks of the connector.
 ///
 /// To count such a call as in flight as long, put a `TrackLayer` below the balancer as well.
 ///
@@ -56,8 +60,12 @@ where
         result: Result<Response<B>, Err>,
     ) -> Result<Self::Response, Err> {
         let outcome = judge(&self.head, &result);
+        let upgraded = result.as_ref().is_ok_and(is_upgrade);
         let goes_on = match &result {
-            Ok(response) => outcome == Some(Outcome::Success) && !response.body().is_end_stream(),
+            Ok(response) => {
+                let is_over = response.body().is_end_stream() && !upgraded;
+                outcome == Some(Outcome::Success) && !is_over
+            }
             Err(_) => false,
         };
         match outcome {
@@ -67,12 +75,28 @@ where
         }
         let slow = goes_on && admitted.goes_on();
         let call = std::mem::replace(admitted, Admitted::nothing());
-        result.map(|response| {
+        result.map(|mut response| {
+            let mut call = Some(call);
+            if let Some(call) = call.take_if(|_| upgraded && goes_on) {
+                hold_with_connection(&mut response, Upgraded { call, slow });
+            }
             // One that has its status in the head owes none.
             let headers = response.headers();
             let owes_status = wire::is_grpc(headers) && wire::grpc_status(headers).is_none();
-            response.map(|body| JudgedBody { body, call: Some(call), owes_status, slow })
+            response.map(|body| JudgedBody { body, call, owes_status, slow })
         })
+    }
+}
+
+/// A call that upgraded its connection, which has done what it was asked once that closes.
+struct Upgraded {
+    call: Admitted,
+    slow: bool,
+}
+
+impl Drop for Upgraded {
+    fn drop(&mut self) {
+        self.call.settle(if self.slow { Outcome::Slow } else { Outcome::Success });
     }
 }
 

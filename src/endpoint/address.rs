@@ -13,7 +13,8 @@ const MAX_ADDRESS: usize = 2_048;
 
 /// An address that was parsed: `scheme://host:port/path`, `host:port`, or `unix:/path`.
 ///
-/// A host is a name, an IPv4 address or a bracketed IPv6 address (RFC 3986 §3.2.2). A path may
+/// A host is a name, an IPv4 address or a bracketed IPv6 address (RFC 3986 §3.2.2), which may have a
+/// zone, as in `http://[fe80::1%25eth0]:80` (RFC 6874). A path may
 /// hold what RFC 3986 §3.3 allows in one. User names, queries and fragments are refused: the first
 /// would be a secret in a log, the others mean nothing here.
 ///
@@ -78,7 +79,7 @@ impl Address {
         &self.text[self.authority.0..self.authority.1]
     }
 
-    /// The host, without the brackets of an IPv6 address.
+    /// The host, without the brackets of an IPv6 address. A zone is part of it, as it was written.
     pub fn host(&self) -> &str {
         let authority = self.authority();
         match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
@@ -218,7 +219,11 @@ fn parse_authority(authority: &str) -> Result<Option<u16>, &'static str> {
     }
     let port = if let Some(rest) = authority.strip_prefix('[') {
         let (host, port) = rest.split_once(']').ok_or("a `]` is missing")?;
+        let (host, zone) = host.split_once("%25").map_or((host, None), |(h, z)| (h, Some(z)));
         host.parse::<Ipv6Addr>().map_err(|_| "between `[` and `]` stands no IPv6 address")?;
+        if !zone.is_none_or(is_zone) {
+            return Err("after `%25` stands no zone of letters, digits, `-`, `.`, `_` and `~`");
+        }
         match port {
             "" => None,
             port => Some(port.strip_prefix(':').ok_or("after `]` only a port may follow")?),
@@ -247,6 +252,11 @@ fn parse_authority(authority: &str) -> Result<Option<u16>, &'static str> {
         },
         Some(_) => Err("its port is not a number from 1 to 65535"),
     }
+}
+
+/// What RFC 6874 §2 allows without an escape, which no name of an interface needs.
+fn is_zone(zone: &str) -> bool {
+    !zone.is_empty() && zone.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b))
 }
 
 fn check_path(path: &str) -> Result<(), &'static str> {
@@ -285,6 +295,9 @@ mod tests {
             ("http://[::1", "`]`"),
             ("http://[nonsense]:80", "IPv6"),
             ("http://[::1]80", "only a port"),
+            ("http://[fe80::1%25]:80", "no zone"),
+            ("http://[fe80::1%25e%2f]:80", "no zone"),
+            ("http://[fe80::1%eth0]:80", "IPv6"),
             ("http://a b/", "host"),
             ("http://a/x y", "percent-encoded"),
             ("http://a/%zz", "hexadecimal"),
@@ -309,6 +322,9 @@ mod tests {
         assert_eq!(address("unix:///run/p.sock").path(), "/run/p.sock");
         assert_eq!(address("unix:/run/p.sock").scheme(), Some("unix"));
         assert_eq!(address("http://a/b%20c").path(), "/b%20c");
+        let zoned = address("http://[fe80::1%25eth0]:80/b");
+        assert_eq!((zoned.host(), zoned.port()), ("fe80::1%25eth0", Some(80)));
+        assert_eq!(zoned.authority(), "[fe80::1%25eth0]:80");
     }
 
     #[cfg(feature = "http")]

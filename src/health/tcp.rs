@@ -1,9 +1,11 @@
 use std::sync::Arc;
 
-use tokio::net::TcpStream;
-
 use super::check::{Check, NO_ENDPOINT, Verdict};
-use crate::endpoint::{Address, Endpoint};
+use crate::{
+    dial::TcpConnector,
+    endpoint::{Address, Endpoint},
+    error::root,
+};
 
 /// Checks whether an endpoint takes TCP connections. Nothing is sent.
 ///
@@ -76,9 +78,12 @@ impl TcpCheck {
 impl Check for TcpCheck {
     async fn check(&self, endpoint: Option<Arc<Endpoint>>) -> Verdict {
         match self.peer(endpoint.as_deref()) {
-            Ok(peer) => match TcpStream::connect(peer).await {
+            // The time of the check bounds it.
+            Ok((host, port)) => match TcpConnector::without_timeout().connect(&host, port).await {
                 Ok(_) => Verdict::Healthy,
-                Err(error) => Verdict::Unhealthy(format!("connection failed: {error}").into()),
+                Err(error) => {
+                    Verdict::Unhealthy(format!("connection failed: {}", root(&error)).into())
+                }
             },
             Err(problem) => Verdict::Unhealthy(problem.into()),
         }

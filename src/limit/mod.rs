@@ -25,11 +25,12 @@ mod turn;
 pub use self::{
     answer::{Answer, AnswerFuture, AnswerLayer, NoFields, Reports},
     client_ip::ClientIp,
+    concurrency::{AtBodyEnd, HeldBody},
 };
 pub use self::{
     concurrency::{
-        ConcurrencyLimit, ConcurrencyLimitConfig, ConcurrencyLimitHandle, ConcurrencyLimitLayer,
-        Permit, PlaceFuture, QueueFuture,
+        AtResponse, ConcurrencyLimit, ConcurrencyLimitConfig, ConcurrencyLimitHandle,
+        ConcurrencyLimitLayer, Ends, Permit, PlaceFuture, QueueFuture,
     },
     keyed::{Key, KeyedRateLimit, KeyedRateLimitHandle, KeyedRateLimitLayer},
     rate::{

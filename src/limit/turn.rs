@@ -1,4 +1,9 @@
 //! Calls that wait for their turn, whatever they wait for.
+//!
+//! The rule of all of them: a call that waits has given back what `poll_ready` reserved. What `self`
+//! had readied is dropped, and a clone takes its place ([`unready`]); the future gets another clone,
+//! which is asked for readiness when the turn has come, and not before. Else a call that sleeps would
+//! keep a place, a connection or a permit of the inner service from those whose turn it is.
 
 use std::{
     fmt,
@@ -12,9 +17,28 @@ use tower_service::Service;
 
 use crate::{
     choose::{Chosen, Tried},
-    error::{BoxError, Error},
+    error::{BoxError, Error, Kind},
     member::Member,
+    time::{self, Instant},
 };
+
+/// Gives back what `poll_ready` reserved: a clone, which is unready, takes the place of `inner`. What
+/// drops may run code of others, so no lock may be held here.
+#[cold]
+pub(super) fn unready<S: Clone>(inner: &mut S) {
+    let clone = inner.clone();
+    drop(std::mem::replace(inner, clone));
+}
+
+/// Says no to a call whose deadline has passed: its answer is of no use to anyone, so it is not made.
+/// Reads the clock only where there is a deadline.
+#[inline]
+pub(super) fn in_time(deadline: Option<Instant>) -> Result<(), Error> {
+    match deadline {
+        Some(deadline) if time::now() >= deadline => Err(Error::blameless(Kind::Timeout)),
+        _ => Ok(()),
+    }
+}
 
 /// What a call waits for before it is made.
 pub trait Turn {
@@ -24,14 +48,15 @@ pub trait Turn {
     /// The response of a call that was made, or refused.
     type Response<F>;
 
-    /// Ready with the turn, and with the inner service ready; or with why not.
+    /// Ready with the turn, and with the inner service ready; or with why not, such as that the
+    /// deadline has passed meanwhile.
     fn poll<S, Req>(
         &mut self,
         inner: &mut S,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Self::Held, Error>>
     where
-        S: Service<Req>,
+        S: Service<Req> + Clone,
         S::Error: Into<BoxError> + 'static;
 
     /// Says no, though its turn had come.
@@ -71,7 +96,7 @@ pin_project! {
 
 /// A call before its turn. On the heap, since it is about to sleep anyway.
 struct Waiting<S, Req, F, T> {
-    // First, so that the next in turn is woken last of all when this drops.
+    // First, so that the next in turn is woken last of all when this drops. Unready until then.
     inner: S,
     request: Option<Req>,
     tried: Tried,
@@ -89,21 +114,37 @@ impl<S, Req, F, T: Turn> TurnFuture<S, Req, F, T> {
         Self { state: State::Settled { response: T::refused(error) } }
     }
 
+    /// A call that waits for `turn`. Nothing of what `inner` had reserved is kept.
     pub(super) fn waiting(
         turn: T,
-        inner: S,
+        inner: &mut S,
         request: Req,
         tried: Tried,
         call: fn(&mut S, Req, &Tried) -> F,
-    ) -> Self {
-        let waiting = Box::new(Waiting { inner, request: Some(request), tried, call, turn });
+    ) -> Self
+    where
+        S: Clone,
+    {
+        unready(inner);
+        let (inner, request) = (inner.clone(), Some(request));
+        let waiting = Box::new(Waiting { inner, request, tried, call, turn });
         Self { state: State::Waiting { waiting } }
+    }
+
+    /// A call that is refused, and leaves `inner` as if it had never been ready.
+    #[cold]
+    pub(super) fn turned_away(inner: &mut S, error: Error) -> Self
+    where
+        S: Clone,
+    {
+        unready(inner);
+        Self::refused(error)
     }
 }
 
 impl<S, Req, F, T> Future for TurnFuture<S, Req, F, T>
 where
-    S: Service<Req>,
+    S: Service<Req> + Clone,
     S::Error: Into<BoxError> + 'static,
     T: Turn,
     T::Response<F>: Future,

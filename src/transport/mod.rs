@@ -5,11 +5,15 @@
 //! | [`HttpTransport`] | [`Call`](crate::Call) | plugins that speak JSON over HTTP |
 //! | [`OriginLayer`] over any HTTP client | `http::Request` | services, replicas, proxies |
 //! | [`connect_fn`](crate::connect_fn) | anything | a client that knows its own target |
+//!
+//! Connections are made by a [`TcpConnector`](crate::dial::TcpConnector), of `HttpTransport` by itself, of
+//! an HTTP client if you give it one.
 
 mod http;
 mod origin;
+mod reused;
 
 pub use self::{
     http::{HttpConfig, HttpFuture, HttpService, HttpTransport},
-    origin::{Origin, OriginFuture, OriginLayer},
+    origin::{Origin, OriginBody, OriginFuture, OriginLayer},
 };

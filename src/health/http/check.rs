@@ -237,6 +237,10 @@ mod tests {
             asked("/health?full=1", "http://[::1]:8080"),
             expect("::1", 8080, "[::1]:8080", "/health?full=1")
         );
+        assert_eq!(
+            asked("/", "http://[fe80::1%25eth0]:81"),
+            expect("fe80::1%25eth0", 81, "[fe80::1]:81", "/")
+        );
         assert_eq!(asked("/", "10.0.0.1:81"), expect("10.0.0.1", 81, "10.0.0.1:81", "/"));
         assert_eq!(
             asked("http://[::2]:1/x//y", "http://a/base"),

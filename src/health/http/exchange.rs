@@ -7,11 +7,13 @@ use futures_util::future::{Either, select};
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, client::conn::http1};
-use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 
 use super::target::Place;
-use crate::error::BoxError;
+use crate::{
+    dial::TcpConnector,
+    error::{BoxError, root},
+};
 
 /// What is read of an answer's head, at most.
 const MAX_HEAD: usize = 16 << 10;
@@ -41,9 +43,12 @@ impl Exchange<'_> {
         request: Request<Full<Bytes>>,
         expects: impl Fn(u16) -> bool,
     ) -> Result<Answer, BoxError> {
-        let stream = TcpStream::connect((&*self.place.host, self.place.port)).await?;
+        // The time of the check bounds it.
+        let connect = TcpConnector::without_timeout();
+        let stream = connect.connect(&self.place.host, self.place.port).await;
+        let stream = stream.map_err(|error| root(&error).to_string())?;
         let (mut sender, connection) =
-            http1::Builder::new().max_buf_size(MAX_HEAD).handshake(TokioIo::new(stream)).await?;
+            http1::Builder::new().max_buf_size(MAX_HEAD).handshake(stream).await?;
         let conversation = pin!(async move {
             let response = sender.send_request(request).await?;
             let status = response.status().as_u16();

@@ -4,7 +4,10 @@ use std::fmt;
 
 use http::Uri;
 
-use crate::endpoint::{Address, Endpoint, without_user};
+use crate::{
+    dial::without_zone,
+    endpoint::{Address, Endpoint, without_user},
+};
 
 #[derive(Clone)]
 pub(super) enum Target {
@@ -43,7 +46,7 @@ impl Target {
                 Some(Place {
                     host: authority.host().trim_matches(['[', ']']).to_owned(),
                     port: authority.port_u16().unwrap_or(80),
-                    authority: authority.as_str().to_owned(),
+                    authority: without_zone(authority.as_str()).into_owned(),
                     path: url.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
                 })
             }
@@ -52,7 +55,7 @@ impl Target {
                 Some(Place {
                     host: address.host().to_owned(),
                     port: address.port().unwrap_or(80),
-                    authority: address.authority().to_owned(),
+                    authority: without_zone(address.authority()).into_owned(),
                     path: join(address, path),
                 })
             }

@@ -1,5 +1,6 @@
 use std::{
     fmt,
+    marker::PhantomData,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -9,12 +10,15 @@ use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep_until};
 use tower_service::Service;
 
-use super::place::{self, Place, Ticket};
+use super::{
+    ends::{AtResponse, Ends},
+    place::{self, Place, Ticket},
+};
 use crate::{
     choose::Chosen,
     error::{BoxError, Error},
     guard::ResponseFuture,
-    limit::turn::{Turn, TurnFuture},
+    limit::turn::{self, Turn, TurnFuture},
     member::Member,
     time::{self, Instant},
 };
@@ -22,47 +26,51 @@ use crate::{
 pin_project! {
     /// The response of a [`ConcurrencyLimit`](super::ConcurrencyLimit) that refuses.
     ///
-    /// Cancel safe: the call's place is given back when this is done, or dropped.
+    /// Cancel safe: the call's place is given back when this is done, or dropped. With `AtBodyEnd`
+    /// the response keeps it.
     #[must_use = "futures do nothing unless polled"]
-    pub struct PlaceFuture<F> {
+    pub struct PlaceFuture<F, E = AtResponse> {
         // First, so that what a dropped call holds is gone when another takes its place. A call that
-        // is done gives its place back at once, though what is left of it lives until this drops.
+        // is done gives its place back at once, or on to its response, though what is left of it
+        // lives until this drops.
         #[pin]
         response: ResponseFuture<F>,
         place: Place,
+        ends: PhantomData<fn() -> E>,
     }
 }
 
-impl<F> PlaceFuture<F> {
+impl<F, E> PlaceFuture<F, E> {
     #[inline]
     pub(super) fn called(inner: F, place: Place) -> Self {
-        Self { response: ResponseFuture::called(inner), place }
+        Self { response: ResponseFuture::called(inner), place, ends: PhantomData }
     }
 
     #[inline]
     pub(super) fn refused(error: Error) -> Self {
-        Self { response: ResponseFuture::refused(error), place: Place::default() }
+        let (response, place) = (ResponseFuture::refused(error), Place::default());
+        Self { response, place, ends: PhantomData }
     }
 }
 
-impl<F, T, E> Future for PlaceFuture<F>
+impl<F, E, T, Err> Future for PlaceFuture<F, E>
 where
-    F: Future<Output = Result<T, E>>,
-    E: Into<BoxError> + 'static,
+    F: Future<Output = Result<T, Err>>,
+    E: Ends<T>,
+    Err: Into<BoxError> + 'static,
 {
-    type Output = Result<T, Error>;
+    type Output = Result<E::Response, Error>;
 
     // Out of line, the result goes through memory, which costs more than a refusal itself.
     #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let result = ready!(this.response.poll(cx));
-        this.place.give_back();
-        Poll::Ready(result)
+        Poll::Ready(E::end(result, this.place))
     }
 }
 
-impl<F: Chosen> Chosen for PlaceFuture<F> {
+impl<F: Chosen, E> Chosen for PlaceFuture<F, E> {
     fn chosen(&self) -> Option<&Arc<Member>> {
         self.response.chosen()
     }
@@ -72,7 +80,7 @@ impl<F: Chosen> Chosen for PlaceFuture<F> {
     }
 }
 
-impl<F> fmt::Debug for PlaceFuture<F> {
+impl<F, E> fmt::Debug for PlaceFuture<F, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PlaceFuture")
             .field("has_place", &self.place.is_there())
@@ -83,20 +91,23 @@ impl<F> fmt::Debug for PlaceFuture<F> {
 /// The response of a [`ConcurrencyLimit`](super::ConcurrencyLimit) that lets calls wait.
 ///
 /// Cancel safe: dropping it leaves the queue, or gives the call's place to the next.
-pub type QueueFuture<S, Req, F> = TurnFuture<S, Req, F, Queued>;
+pub type QueueFuture<S, Req, F, E = AtResponse> = TurnFuture<S, Req, F, Queued<E>>;
 
 /// Waits for a place, in turn.
 #[derive(Debug)]
-pub struct Queued {
+pub struct Queued<E> {
     sleep: Pin<Box<Sleep>>,
     ticket: Ticket,
+    /// Of the call: it is not made after that.
+    deadline: Option<Instant>,
     place: Place,
+    ends: PhantomData<fn() -> E>,
 }
 
-impl Queued {
-    pub(super) fn new(ticket: Ticket) -> Self {
+impl<E> Queued<E> {
+    pub(super) fn new(ticket: Ticket, deadline: Option<Instant>) -> Self {
         let sleep = Box::pin(sleep_until(ticket.until()));
-        Self { sleep, ticket, place: Place::default() }
+        Self { sleep, ticket, deadline, place: Place::default(), ends: PhantomData }
     }
 
     fn poll_place(&mut self, cx: &mut Context<'_>) -> Poll<Result<Place, Error>> {
@@ -122,13 +133,13 @@ impl Queued {
     }
 }
 
-impl Turn for Queued {
+impl<E> Turn for Queued<E> {
     type Held = Place;
-    type Response<F> = PlaceFuture<F>;
+    type Response<F> = PlaceFuture<F, E>;
 
     fn poll<S, Req>(&mut self, inner: &mut S, cx: &mut Context<'_>) -> Poll<Result<Place, Error>>
     where
-        S: Service<Req>,
+        S: Service<Req> + Clone,
         S::Error: Into<BoxError> + 'static,
     {
         if !self.place.is_there() {
@@ -136,6 +147,7 @@ impl Turn for Queued {
         }
         if let Poll::Ready(ready) = inner.poll_ready(cx) {
             let ready = ready.map_err(Error::from_service);
+            let ready = ready.and_then(|()| turn::in_time(self.deadline));
             return Poll::Ready(ready.map(|()| std::mem::take(&mut self.place)));
         }
         ready!(self.poll_sleep(self.ticket.until(), cx));
@@ -147,11 +159,11 @@ impl Turn for Queued {
     }
 
     #[inline]
-    fn called<F>(inner: F, place: Place) -> PlaceFuture<F> {
+    fn called<F>(inner: F, place: Place) -> PlaceFuture<F, E> {
         PlaceFuture::called(inner, place)
     }
 
-    fn refused<F>(error: Error) -> PlaceFuture<F> {
+    fn refused<F>(error: Error) -> PlaceFuture<F, E> {
         PlaceFuture::refused(error)
     }
 }

@@ -82,7 +82,7 @@ impl ConcurrencyLimitHandle {
     /// for one.
     pub fn take(&self) -> Result<Permit, Error> {
         let place = self.state.enter().ok_or_else(|| self.state.refusal())?;
-        Ok(Permit { place })
+        Ok(Permit::new(place))
     }
 }
 
@@ -92,7 +92,8 @@ impl fmt::Debug for ConcurrencyLimitHandle {
     }
 }
 
-/// A place under a limit, until it drops. Made by [`ConcurrencyLimitHandle::take`].
+/// A place under a limit, until it drops. Made by [`ConcurrencyLimitHandle::take`], and kept by the
+/// response bodies of [`until_body_end`](super::ConcurrencyLimitLayer::until_body_end).
 ///
 /// ```
 /// use tower_upstream::{ConcurrencyLimitLayer, limit::Permit};
@@ -106,6 +107,12 @@ impl fmt::Debug for ConcurrencyLimitHandle {
 #[must_use = "the place is given back when this drops"]
 pub struct Permit {
     place: Place,
+}
+
+impl Permit {
+    pub(super) fn new(place: Place) -> Self {
+        Self { place }
+    }
 }
 
 impl fmt::Debug for Permit {

@@ -1,16 +1,17 @@
-use std::{sync::Arc, time::Duration};
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
 use super::{
-    config::ConcurrencyLimitConfig, handle::ConcurrencyLimitHandle, service::ConcurrencyLimit,
-    state::State,
+    config::ConcurrencyLimitConfig, ends::AtResponse, handle::ConcurrencyLimitHandle,
+    service::ConcurrencyLimit, state::State,
 };
 use crate::limit::{Refuse, Wait};
 
 /// Lets so many calls be in flight at once.
 ///
 /// `M` is what becomes of a call for which there is no place: [`Refuse`], the default, or [`Wait`].
+/// `E` is when a call gives its place back: [`AtResponse`], the default, or `AtBodyEnd`.
 ///
 /// Above a balancer, or over a single client, there is one limit for all that this layer value and
 /// its clones make. Below a balancer each endpoint has a limit of its own.
@@ -34,10 +35,10 @@ use crate::limit::{Refuse, Wait};
 /// client.ready().await.unwrap().call("me").await.unwrap();
 /// # }
 /// ```
-#[derive(Debug, Clone)]
-pub struct ConcurrencyLimitLayer<M = Refuse> {
+pub struct ConcurrencyLimitLayer<M = Refuse, E = AtResponse> {
     state: Arc<State>,
     mode: M,
+    ends: PhantomData<fn() -> E>,
 }
 
 impl ConcurrencyLimitLayer {
@@ -57,9 +58,11 @@ impl ConcurrencyLimitLayer {
 
     /// The same from a config. Values out of range become the nearest sane ones.
     pub fn with_config(config: &ConcurrencyLimitConfig) -> Self {
-        Self { state: State::new(config.clone()), mode: Refuse }
+        Self { state: State::new(config.clone()), mode: Refuse, ends: PhantomData }
     }
+}
 
+impl<E> ConcurrencyLimitLayer<Refuse, E> {
     /// Lets a call wait for a place instead, in its response future.
     ///
     /// A call waits at most `max`, and never past its [deadline](crate::Replay::deadline); then it
@@ -87,8 +90,8 @@ impl ConcurrencyLimitLayer {
     /// # let _ = layer;
     /// ```
     #[must_use]
-    pub fn wait(self, max: Duration) -> ConcurrencyLimitLayer<Wait> {
-        ConcurrencyLimitLayer { state: self.state, mode: Wait { max } }
+    pub fn wait(self, max: Duration) -> ConcurrencyLimitLayer<Wait, E> {
+        ConcurrencyLimitLayer { state: self.state, mode: Wait { max }, ends: PhantomData }
     }
 }
 
@@ -98,7 +101,41 @@ impl Default for ConcurrencyLimitLayer {
     }
 }
 
-impl<M> ConcurrencyLimitLayer<M> {
+impl<M, E> ConcurrencyLimitLayer<M, E> {
+    /// Keeps the place of a call until its response body ends: for streams, server-sent events and
+    /// long downloads, of which otherwise any number may be open at once.
+    ///
+    /// The place is given back when the body is read to its last frame, fails, or is dropped; at
+    /// once where there is no body. Responses are `http::Response`s, whose body becomes a
+    /// [`HeldBody`](super::HeldBody). Works above and below a balancer, and with
+    /// [`wait`](Self::wait). A caller that keeps a body and does not read it keeps the place.
+    ///
+    /// # Example
+    /// ```
+    /// use std::convert::Infallible;
+    /// use http::{Request, Response};
+    /// use http_body_util::{BodyExt, Full};
+    /// use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+    /// use tower_upstream::ConcurrencyLimitLayer;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let limit = ConcurrencyLimitLayer::new(4).until_body_end();
+    /// let client = ServiceBuilder::new().layer(limit.clone()).service(service_fn(
+    ///     async |_: Request<()>| Ok::<_, Infallible>(Response::new(Full::from("a long one"))),
+    /// ));
+    /// let response = client.oneshot(Request::new(())).await.unwrap();
+    /// assert_eq!(limit.handle().in_flight(), 1);
+    /// response.into_body().collect().await.unwrap();
+    /// assert_eq!(limit.handle().in_flight(), 0);
+    /// # }
+    /// ```
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn until_body_end(self) -> ConcurrencyLimitLayer<M, super::AtBodyEnd> {
+        ConcurrencyLimitLayer { state: self.state, mode: self.mode, ends: PhantomData }
+    }
+
     /// The same settings, with places of its own. What was only set by
     /// [`set_max`](ConcurrencyLimitHandle::set_max) is not among them.
     #[must_use]
@@ -106,7 +143,8 @@ impl<M> ConcurrencyLimitLayer<M> {
     where
         M: Clone,
     {
-        Self { state: State::new(self.state.config()), mode: self.mode.clone() }
+        let state = State::new(self.state.config());
+        Self { state, mode: self.mode.clone(), ends: PhantomData }
     }
 
     /// The limit above a balancer, or without one. Below a balancer nothing uses it but
@@ -122,8 +160,23 @@ impl<M> ConcurrencyLimitLayer<M> {
     }
 }
 
-impl<S, M: Clone> Layer<S> for ConcurrencyLimitLayer<M> {
-    type Service = ConcurrencyLimit<S, M>;
+impl<M: Clone, E> Clone for ConcurrencyLimitLayer<M, E> {
+    fn clone(&self) -> Self {
+        Self { state: self.state.clone(), mode: self.mode.clone(), ends: PhantomData }
+    }
+}
+
+impl<M: fmt::Debug, E> fmt::Debug for ConcurrencyLimitLayer<M, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConcurrencyLimitLayer")
+            .field("state", &self.state)
+            .field("mode", &self.mode)
+            .finish()
+    }
+}
+
+impl<S, M: Clone, E> Layer<S> for ConcurrencyLimitLayer<M, E> {
+    type Service = ConcurrencyLimit<S, M, E>;
 
     fn layer(&self, inner: S) -> Self::Service {
         ConcurrencyLimit::new(inner, self.state.clone(), self.mode.clone())

@@ -22,6 +22,7 @@
 //! The limit belongs to the layer value: what it and its clones make shares it.
 
 mod config;
+mod ends;
 mod future;
 mod handle;
 mod layer;
@@ -36,10 +37,15 @@ mod loom_models;
 #[cfg(test)]
 mod model;
 
+#[cfg(feature = "http")]
+pub use self::ends::AtBodyEnd;
 pub use self::{
     config::ConcurrencyLimitConfig,
+    ends::{AtResponse, Ends},
     future::{PlaceFuture, QueueFuture},
     handle::{ConcurrencyLimitHandle, Permit},
     layer::ConcurrencyLimitLayer,
     service::ConcurrencyLimit,
 };
+#[cfg(feature = "http")]
+pub use crate::guard::HeldBody;

@@ -1,5 +1,6 @@
 use std::{
     fmt,
+    marker::PhantomData,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -9,6 +10,7 @@ use tokio::runtime::Handle;
 use tower_service::Service;
 
 use super::{
+    ends::{AtResponse, Ends},
     future::{PlaceFuture, QueueFuture, Queued},
     place::{Place, Ticket, Turn},
     state::{Entry, State},
@@ -17,14 +19,14 @@ use crate::{
     choose::{Choose, Chooses, Tried},
     connect::Connect,
     error::{BoxError, Error},
-    limit::{Refuse, Wait},
+    limit::{Refuse, Wait, turn},
     member::Member,
     replay::Replay,
     time::{self, Instant},
 };
 
 /// The service of a [`ConcurrencyLimitLayer`](super::ConcurrencyLimitLayer), and its connector.
-pub struct ConcurrencyLimit<S, M = Refuse> {
+pub struct ConcurrencyLimit<S, M = Refuse, E = AtResponse> {
     inner: S,
     state: Arc<State>,
     /// Below a balancer: reserved by `poll_ready`, for the next call.
@@ -32,11 +34,12 @@ pub struct ConcurrencyLimit<S, M = Refuse> {
     /// Below a balancer: waits for a place.
     ticket: Option<Box<Ticket>>,
     mode: M,
+    ends: PhantomData<fn() -> E>,
 }
 
-impl<S, M> ConcurrencyLimit<S, M> {
+impl<S, M, E> ConcurrencyLimit<S, M, E> {
     pub(super) fn new(inner: S, state: Arc<State>, mode: M) -> Self {
-        Self { inner, state, place: Place::default(), ticket: None, mode }
+        Self { inner, state, place: Place::default(), ticket: None, mode, ends: PhantomData }
     }
 
     /// The right to make one call; `None` if it is refused.
@@ -114,19 +117,19 @@ fn never(now: Instant) -> Instant {
 }
 
 /// A clone starts unready: without a place.
-impl<S: Clone, M: Clone> Clone for ConcurrencyLimit<S, M> {
+impl<S: Clone, M: Clone, E> Clone for ConcurrencyLimit<S, M, E> {
     #[inline]
     fn clone(&self) -> Self {
         Self::new(self.inner.clone(), self.state.clone(), self.mode.clone())
     }
 }
 
-impl<S, M> Connect for ConcurrencyLimit<S, M>
+impl<S, M, E> Connect for ConcurrencyLimit<S, M, E>
 where
     S: Connect,
     M: Clone,
 {
-    type Service = ConcurrencyLimit<S::Service, M>;
+    type Service = ConcurrencyLimit<S::Service, M, E>;
 
     fn connect(&self, member: &Arc<Member>) -> Self::Service {
         let state = self.state.of_member(member);
@@ -134,14 +137,15 @@ where
     }
 }
 
-impl<S, Req> Service<Req> for ConcurrencyLimit<S, Refuse>
+impl<S, Req, E> Service<Req> for ConcurrencyLimit<S, Refuse, E>
 where
     S: Service<Req>,
     S::Error: Into<BoxError> + 'static,
+    E: Ends<S::Response>,
 {
-    type Response = S::Response;
+    type Response = E::Response;
     type Error = Error;
-    type Future = PlaceFuture<S::Future>;
+    type Future = PlaceFuture<S::Future, E>;
 
     /// Ready as the inner service is. Below a balancer also pending while there is no place; the
     /// place is then reserved, and given back if this value is dropped instead of called. So is one
@@ -164,12 +168,13 @@ where
     }
 }
 
-impl<S, Req> Choose<Req> for ConcurrencyLimit<S, Refuse>
+impl<S, Req, E> Choose<Req> for ConcurrencyLimit<S, Refuse, E>
 where
     S: Choose<Req>,
     S::Error: Into<BoxError> + 'static,
+    E: Ends<S::Response>,
 {
-    type Choosing = PlaceFuture<S::Choosing>;
+    type Choosing = PlaceFuture<S::Choosing, E>;
 
     #[inline]
     fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing {
@@ -180,21 +185,22 @@ where
     }
 }
 
-impl<S: Chooses, M> Chooses for ConcurrencyLimit<S, M> {
+impl<S: Chooses, M, E> Chooses for ConcurrencyLimit<S, M, E> {
     fn has_untried(&self, tried: &Tried) -> bool {
         self.inner.has_untried(tried)
     }
 }
 
-impl<S, Req> Service<Req> for ConcurrencyLimit<S, Wait>
+impl<S, Req, E> Service<Req> for ConcurrencyLimit<S, Wait, E>
 where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError> + 'static,
     Req: Replay,
+    E: Ends<S::Response>,
 {
-    type Response = S::Response;
+    type Response = E::Response;
     type Error = Error;
-    type Future = QueueFuture<S, Req, S::Future>;
+    type Future = QueueFuture<S, Req, S::Future, E>;
 
     /// Ready as the inner service is: waiting is up to the response.
     #[inline]
@@ -208,34 +214,39 @@ where
     }
 }
 
-impl<S, Req> Choose<Req> for ConcurrencyLimit<S, Wait>
+impl<S, Req, E> Choose<Req> for ConcurrencyLimit<S, Wait, E>
 where
     S: Choose<Req> + Clone,
     S::Error: Into<BoxError> + 'static,
     Req: Replay,
+    E: Ends<S::Response>,
 {
-    type Choosing = QueueFuture<S, Req, S::Choosing>;
+    type Choosing = QueueFuture<S, Req, S::Choosing, E>;
 
     fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing {
         self.enter(request, tried, |inner, request, tried| inner.call_avoiding(request, tried))
     }
 }
 
-impl<S> ConcurrencyLimit<S, Wait> {
+impl<S, E> ConcurrencyLimit<S, Wait, E> {
     #[inline]
     fn enter<Req, F>(
         &mut self,
         request: Req,
         tried: &Tried,
         call: fn(&mut S, Req, &Tried) -> F,
-    ) -> QueueFuture<S, Req, F>
+    ) -> QueueFuture<S, Req, F, E>
     where
         S: Service<Req> + Clone,
         Req: Replay,
     {
+        let deadline = request.deadline();
+        if let Err(late) = turn::in_time(deadline) {
+            return QueueFuture::turned_away(&mut self.inner, late);
+        }
         match self.state.enter() {
             Some(place) => QueueFuture::called(call(&mut self.inner, request, tried), place),
-            None => self.enter_queue(request, tried, call),
+            None => self.enter_queue(request, deadline, tried, call),
         }
     }
 
@@ -243,36 +254,35 @@ impl<S> ConcurrencyLimit<S, Wait> {
     fn enter_queue<Req, F>(
         &mut self,
         request: Req,
+        deadline: Option<Instant>,
         tried: &Tried,
         call: fn(&mut S, Req, &Tried) -> F,
-    ) -> QueueFuture<S, Req, F>
+    ) -> QueueFuture<S, Req, F, E>
     where
         S: Service<Req> + Clone,
-        Req: Replay,
     {
         let now = time::now();
         let longest = time::later(now, self.mode.max);
-        let until = request.deadline().map_or(longest, |deadline| longest.min(deadline));
+        let until = deadline.map_or(longest, |deadline| longest.min(deadline));
         if until <= now || Handle::try_current().is_err() {
             // No time to wait, or nothing to wait with.
-            return QueueFuture::refused(self.state.refusal());
+            return QueueFuture::turned_away(&mut self.inner, self.state.refusal());
         }
         match self.state.enter_or_wait(self.state.most_pending(), until, now) {
             Entry::Now(place) => QueueFuture::called(call(&mut self.inner, request, tried), place),
-            // A clone that is not ready: nothing of the inner service is kept while waiting.
             Entry::Waits(ticket) => QueueFuture::waiting(
-                Queued::new(ticket),
-                self.inner.clone(),
+                Queued::new(ticket, deadline),
+                &mut self.inner,
                 request,
                 tried.clone(),
                 call,
             ),
-            Entry::Full => QueueFuture::refused(self.state.refusal()),
+            Entry::Full => QueueFuture::turned_away(&mut self.inner, self.state.refusal()),
         }
     }
 }
 
-impl<S: fmt::Debug, M: fmt::Debug> fmt::Debug for ConcurrencyLimit<S, M> {
+impl<S: fmt::Debug, M: fmt::Debug, E> fmt::Debug for ConcurrencyLimit<S, M, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConcurrencyLimit")
             .field("inner", &self.inner)

@@ -11,7 +11,7 @@ use super::queue::{self, Ticket};
 use crate::{
     error::{BoxError, Error},
     guard::ResponseFuture,
-    limit::turn::{Turn, TurnFuture},
+    limit::turn::{self, Turn, TurnFuture},
     time::{self, Instant},
 };
 
@@ -25,22 +25,27 @@ pub type WaitFuture<S, Req, F> = TurnFuture<S, Req, F, Tokens>;
 pub struct Tokens {
     sleep: Pin<Box<Sleep>>,
     ticket: Ticket,
+    /// Of the call: it is not made after that.
+    deadline: Option<Instant>,
+    /// Whether the inner service was asked for readiness, and may have reserved something since.
+    asked: bool,
 }
 
 impl Tokens {
-    pub(super) fn new(ticket: Ticket) -> Self {
-        Self { sleep: Box::pin(sleep_until(ticket.until())), ticket }
+    pub(super) fn new(ticket: Ticket, deadline: Option<Instant>) -> Self {
+        let sleep = Box::pin(sleep_until(ticket.until()));
+        Self { sleep, ticket, deadline, asked: false }
     }
 
     /// Being the first: takes its tokens once they are there and the inner service is ready. `None`:
     /// taken; else when to look again, at the latest.
     fn poll_token<S, Req>(
-        &self,
+        &mut self,
         inner: &mut S,
         cx: &mut Context<'_>,
     ) -> Result<Option<Instant>, Error>
     where
-        S: Service<Req>,
+        S: Service<Req> + Clone,
         S::Error: Into<BoxError> + 'static,
     {
         let (state, cells) = (self.ticket.state(), self.ticket.cells());
@@ -48,15 +53,21 @@ impl Tokens {
         state.fitting(u32::try_from(cells).unwrap_or(u32::MAX))?;
         let mut wait = state.wait(cells);
         if wait == 0 {
+            self.asked = true;
             // The token is taken last, so there is nothing to give back if this drops.
             match inner.poll_ready(cx) {
                 Poll::Pending => return Ok(Some(self.ticket.until())),
                 Poll::Ready(ready) => ready.map_err(Error::from_service)?,
             }
+            turn::in_time(self.deadline)?;
             match state.take(cells) {
                 Ok(()) => return Ok(None),
                 Err(taken) => wait = taken,
             }
+        }
+        if std::mem::take(&mut self.asked) {
+            // The token went to one that does not wait in line.
+            turn::unready(inner);
         }
         let due = time::later(time::now(), Duration::from_nanos(wait));
         Ok(Some(due.min(self.ticket.until())))
@@ -69,7 +80,7 @@ impl Turn for Tokens {
 
     fn poll<S, Req>(&mut self, inner: &mut S, cx: &mut Context<'_>) -> Poll<Result<(), Error>>
     where
-        S: Service<Req>,
+        S: Service<Req> + Clone,
         S::Error: Into<BoxError> + 'static,
     {
         loop {

@@ -42,12 +42,22 @@ impl Permit {
         &self.state
     }
 
-    /// Reserves a token below a balancer; above one, there is nothing to wait for.
+    /// Whether this is below a balancer, where a token is reserved before the call.
     #[inline]
+    pub(super) fn is_bound(&self) -> bool {
+        self.state.member.is_some()
+    }
+
+    /// Reserves a token, below a balancer.
     pub(super) fn poll_reserve(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &self.state.member {
-            Some(_) if self.held == 0 => self.poll_token(cx),
-            _ => Poll::Ready(()),
+        if self.held == 0 { self.poll_token(cx) } else { Poll::Ready(()) }
+    }
+
+    /// Gives back the token that is reserved, if there is one, to those who wait.
+    pub(super) fn give_back(&mut self) {
+        if let (Some(at), true) = (&self.state.member, std::mem::take(&mut self.held) > 0) {
+            self.state.release(at, 1);
+            at.returned.wake_all();
         }
     }
 
@@ -197,15 +207,10 @@ impl Drop for Permit {
             return;
         }
         self.give_back_lease();
-        if let Some(at) = &self.state.member {
-            if let Some(waiting) = &mut self.waiting {
-                at.returned.leave(&mut waiting.key);
-            }
-            if self.held > 0 {
-                self.state.release(at, 1);
-                at.returned.wake_all();
-            }
+        if let (Some(at), Some(waiting)) = (&self.state.member, &mut self.waiting) {
+            at.returned.leave(&mut waiting.key);
         }
+        self.give_back();
     }
 }
 

@@ -19,6 +19,7 @@ use crate::{
     connect::Connect,
     error::{BoxError, Error},
     guard::ResponseFuture,
+    limit::turn,
     member::Member,
     replay::Replay,
     time,
@@ -35,6 +36,21 @@ pub struct RateLimit<S, M = Refuse, C = PerCall> {
 impl<S, M, C> RateLimit<S, M, C> {
     pub(super) fn new(inner: S, state: Arc<State>, mode: M, cost: C) -> Self {
         Self { inner, permit: Permit::new(state), mode, cost }
+    }
+
+    // Out of line, since above a balancer it is never needed.
+    #[inline(never)]
+    fn poll_ready_below<Req>(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>>
+    where
+        S: Service<Req>,
+        S::Error: Into<BoxError> + 'static,
+    {
+        ready!(self.permit.poll_reserve(cx));
+        let ready = self.inner.poll_ready(cx);
+        if !matches!(ready, Poll::Ready(Ok(()))) {
+            self.permit.give_back();
+        }
+        ready.map_err(Error::from_service)
     }
 }
 
@@ -88,11 +104,14 @@ macro_rules! refusing {
 
             /// Ready as the inner service is. Below a balancer also pending while there is no
             /// token; the token is then reserved, and given back if this value is dropped instead
-            /// of called.
+            /// of called. No token is kept while the inner service is not ready, nor is that asked
+            /// while there is no token.
             #[inline]
             fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-                ready!(self.inner.poll_ready(cx)).map_err(Error::from_service)?;
-                self.permit.poll_reserve(cx).map(Ok)
+                if self.permit.is_bound() {
+                    return self.poll_ready_below(cx);
+                }
+                self.inner.poll_ready(cx).map_err(Error::from_service)
             }
 
             // Always: a future that is returned in memory is read before it is there.
@@ -202,23 +221,22 @@ impl<S, C> RateLimit<S, Wait, C> {
         Req: Replay,
         C: Cost<Req>,
     {
+        let deadline = request.deadline();
         let until = || {
             let longest = time::later(time::now(), self.mode.max);
-            match request.deadline() {
-                Some(deadline) => longest.min(deadline),
-                None => longest,
-            }
+            deadline.map_or(longest, |deadline| longest.min(deadline))
         };
         let state = self.permit.state();
-        let cells = state.fitting(self.cost.of(&request));
-        match cells.and_then(|cells| state.enter(cells, until)) {
+        let entered = turn::in_time(deadline)
+            .and_then(|()| state.fitting(self.cost.of(&request)))
+            .and_then(|cells| state.enter(cells, until));
+        match entered {
             Ok(None) => WaitFuture::called(call(&mut self.inner, request, tried), ()),
             Ok(Some(ticket)) => {
-                // A clone that is not ready: nothing of the inner service is kept while waiting.
-                let inner = self.inner.clone();
-                WaitFuture::waiting(Tokens::new(ticket), inner, request, tried.clone(), call)
+                let tokens = Tokens::new(ticket, deadline);
+                WaitFuture::waiting(tokens, &mut self.inner, request, tried.clone(), call)
             }
-            Err(refusal) => WaitFuture::refused(refusal),
+            Err(refusal) => WaitFuture::turned_away(&mut self.inner, refusal),
         }
     }
 }

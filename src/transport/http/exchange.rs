@@ -1,7 +1,7 @@
-//! One request and its answer, bounded in time and size.
+//! One request and its answer, bounded in time and size, and sent once more if an idle connection was
+//! dead.
 
 use std::{
-    io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -10,18 +10,20 @@ use std::{
 use bytes::Bytes;
 use http::{Request, response::Parts};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::{self, Client};
+use hyper_util::client::legacy;
 use pin_project_lite::pin_project;
-use tokio::time::Sleep;
+use tokio::{runtime::Handle, time::Sleep};
 
 use super::{
-    config::HttpConfig,
-    dial::{Dial, TookTooLong},
-    outgoing::{Outgoing, Sending},
+    failure::{Failure, too_long},
+    outgoing::Sending,
+    pool::{HttpClient, Pool},
 };
 use crate::{
-    error::{Error, Kind, causes, root},
+    error::{Error, Kind},
+    guard::Moment,
     time::{self, Instant},
+    transport::reused::is_reused,
     wire::{Cut, Gather},
 };
 
@@ -35,6 +37,13 @@ pub(super) struct Received {
     pub(super) body: Bytes,
 }
 
+/// What an exchange needs to know of its call.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    pub(super) deadline: Option<Instant>,
+    pub(super) idempotent: bool,
+}
+
 pin_project! {
     pub(super) struct Exchange {
         #[pin]
@@ -43,11 +52,23 @@ pin_project! {
         #[pin]
         timer: Option<Sleep>,
         until: Instant,
+        pool: Arc<Pool>,
+        client: Arc<HttpClient>,
         sending: Sending,
-        config: Arc<HttpConfig>,
+        // Connections that were there before may have died meanwhile.
+        begun: Moment,
         // The deadline of the call comes before the timeout of the config.
         by_deadline: bool,
+        idempotent: bool,
+        resent: Option<Resent>,
     }
+}
+
+/// The request was sent once more.
+#[derive(Clone, Copy)]
+struct Resent {
+    /// The endpoint may have got it the first time.
+    was_sent: bool,
 }
 
 pin_project! {
@@ -65,75 +86,88 @@ pin_project! {
 impl Exchange {
     /// Begins to exchange `request`, unless the deadline has passed.
     pub(super) fn begin(
-        client: &Client<Dial, Outgoing>,
+        pool: &Arc<Pool>,
         request: Request<Bytes>,
-        deadline: Option<Instant>,
-        config: &Arc<HttpConfig>,
+        terms: Terms,
     ) -> Result<Self, Error> {
         let now = time::now();
+        let Terms { deadline, idempotent } = terms;
         if deadline.is_some_and(|deadline| deadline <= now) {
             return Err(Error::blameless(Kind::Timeout)
                 .message("the deadline of the call passed before it was sent"));
         }
-        let by_config = time::later(now, config.request_timeout);
+        let by_config = time::later(now, pool.config().request_timeout);
         let by_deadline = deadline.is_some_and(|deadline| deadline < by_config);
-        let sending = Sending::default();
-        let request = request.map(|bytes| Outgoing::new(bytes, sending.clone()));
+        let (parts, body) = request.into_parts();
+        let (sending, client, begun) = (Sending::new(body), pool.client(), Moment::now());
+        let request = Request::from_parts(parts, sending.outgoing());
         Ok(Self {
             state: State::Requested { response: client.request(request) },
             timer: None,
             until: deadline.unwrap_or(by_config).min(by_config),
+            pool: pool.clone(),
+            client,
             sending,
-            config: config.clone(),
+            begun,
             by_deadline,
+            idempotent,
+            resent: None,
         })
     }
-}
 
-impl Future for Exchange {
-    type Output = Result<Received, Error>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    /// Polls for the answer. `head` makes the request anew, without its body, should it have to be sent
+    /// again.
+    pub(super) fn poll_exchange(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        head: impl Fn() -> Result<Request<()>, Error>,
+    ) -> Poll<Result<Received, Error>> {
         let mut this = self.as_mut().project();
         if this.timer.is_none() {
-            if tokio::runtime::Handle::try_current().is_err() {
+            // Also where the connections live elsewhere: the caller may be on no runtime at all.
+            let _entered = this.pool.runtime().map(Handle::enter);
+            if Handle::try_current().is_err() {
                 return Poll::Ready(Err(Error::not_sent(Kind::Unavailable)));
             }
             this.timer.set(Some(tokio::time::sleep_until(*this.until)));
         }
-        let result = match self.as_mut().poll_answer(cx) {
-            Poll::Ready(result) => result,
-            Poll::Pending => {
-                if let Some(timer) = self.as_mut().project().timer.as_pin_mut() {
-                    ready!(timer.poll(cx));
+        let result = loop {
+            match self.as_mut().poll_answer(cx) {
+                Poll::Ready(Ok(received)) => break Ok(received),
+                Poll::Ready(Err(failure)) => {
+                    if let Err(error) = self.as_mut().send_again(failure, &head) {
+                        break Err(error);
+                    }
                 }
-                self.as_mut().out_of_time()
+                Poll::Pending => {
+                    if let Some(timer) = self.as_mut().project().timer.as_pin_mut() {
+                        ready!(timer.poll(cx));
+                    }
+                    break self.as_mut().out_of_time();
+                }
             }
         };
         self.project().state.set(State::Over);
         Poll::Ready(result)
     }
-}
 
-impl Exchange {
-    fn poll_answer(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Received, Error>> {
+    fn poll_answer(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Received, Failure>> {
         let mut this = self.project();
+        let config = this.pool.config();
         loop {
             match this.state.as_mut().project() {
                 StateProj::Requested { response } => match ready!(response.poll(cx)) {
                     Err(error) => {
-                        return Poll::Ready(Err(broken(
-                            error,
-                            this.sending.is_begun(),
-                            this.config,
-                        )));
+                        let sent = this.sending.is_begun() || was_sent(*this.resent);
+                        let failure = Failure::of_client(error, sent, *this.begun, config);
+                        return Poll::Ready(Err(failure));
                     }
                     Ok(response) => {
                         let (parts, body) = response.into_parts();
                         let limit = if parts.status.is_success() {
-                            this.config.max_response_bytes
+                            config.max_response_bytes
                         } else {
-                            this.config.max_response_bytes.min(MAX_ERROR_BODY)
+                            config.max_response_bytes.min(MAX_ERROR_BODY)
                         };
                         let body = Gather::new(body, limit);
                         this.state.set(State::Reading { parts: Some(parts), body });
@@ -150,8 +184,11 @@ impl Exchange {
                         Err(_) if !parts.status.is_success() => {
                             Ok(Received { parts, body: body.so_far() })
                         }
-                        Err(Cut::TooLong) => Err(too_long(this.config)),
-                        Err(Cut::Broken(error)) => Err(broken_body(error)),
+                        Err(Cut::TooLong) => Err(too_long(config).into()),
+                        Err(Cut::Broken(error)) => {
+                            let reused = is_reused(&parts.extensions, *this.begun);
+                            Err(Failure::of_body(error, reused))
+                        }
                     });
                 }
                 StateProj::Over => return Poll::Pending,
@@ -159,6 +196,44 @@ impl Exchange {
         }
     }
 
+    /// Sends the request again, on a fresh connection, if `failure` allows it. Else the error to answer.
+    ///
+    /// The rule: a connection that broke after it had been used before says nothing of the endpoint, and
+    /// those that are idle beside it may be as dead. So they are let go, and the request is sent once
+    /// more, where that is safe. If fresh connections fail as well, it is the endpoint after all.
+    #[cold]
+    fn send_again(
+        self: Pin<&mut Self>,
+        failure: Failure,
+        head: impl Fn() -> Result<Request<()>, Error>,
+    ) -> Result<(), Error> {
+        let mut this = self.project();
+        let error = failure.error;
+        if this.resent.is_some() {
+            this.pool.resent_in_vain(time::now());
+            return Err(error);
+        }
+        if !failure.is_of_connection {
+            return Err(error);
+        }
+        this.pool.empty(this.client);
+        let was_sent = !this.sending.give_up();
+        if was_sent && !*this.idempotent {
+            return Err(error.without_blame());
+        }
+        if !this.pool.may_resend(time::now()) {
+            return Err(error);
+        }
+        let request = head()?;
+        *this.sending = this.sending.again();
+        *this.client = this.pool.client();
+        *this.resent = Some(Resent { was_sent });
+        let response = this.client.request(request.map(|()| this.sending.outgoing()));
+        this.state.set(State::Requested { response });
+        Ok(())
+    }
+
+    #[cold]
     fn out_of_time(self: Pin<&mut Self>) -> Result<Received, Error> {
         let mut this = self.project();
         if let StateProj::Reading { parts, body } = this.state.as_mut().project() {
@@ -166,81 +241,27 @@ impl Exchange {
                 return Ok(Received { parts, body: body.so_far() });
             }
         }
-        let error = if this.sending.give_up() {
+        let error = if this.sending.give_up() && !was_sent(*this.resent) {
             Error::not_sent(Kind::Timeout)
         } else {
             Error::failed(Kind::Timeout)
         };
-        Err(if *this.by_deadline {
-            error.message("HTTP request failed: no answer before the deadline of the call")
-        } else {
-            error.message(format!(
-                "HTTP request failed: no whole answer within {:?} (`request_timeout`)",
-                this.config.request_timeout
-            ))
-        })
+        if *this.by_deadline {
+            // The caller's time was over, which says nothing of how long the endpoint would have taken.
+            return Err(error
+                .without_blame()
+                .message("HTTP request failed: no answer before the deadline of the call"));
+        }
+        if this.resent.is_some() {
+            this.pool.resent_in_vain(time::now());
+        }
+        Err(error.message(format!(
+            "HTTP request failed: no whole answer within {:?} (`request_timeout`)",
+            this.pool.config().request_timeout
+        )))
     }
 }
 
-fn too_long(config: &HttpConfig) -> Error {
-    Error::failed(Kind::Transport).message(format!(
-        "failed to decode response: its body has more than {} bytes (`max_response_bytes`)",
-        config.max_response_bytes
-    ))
-}
-
-/// What it means that there is no answer.
-fn broken(error: legacy::Error, begun: bool, config: &HttpConfig) -> Error {
-    let new = |kind| {
-        if begun { Error::failed(kind) } else { Error::not_sent(kind) }
-    };
-    let cause = root(&error);
-    let protocol = causes(&error)
-        .find_map(|error| error.downcast_ref::<hyper::Error>())
-        .filter(|error| error.is_parse());
-    let outcome = if error.is_connect() {
-        let late = cause.is::<TookTooLong>()
-            || cause
-                .downcast_ref::<io::Error>()
-                .is_some_and(|e| e.kind() == io::ErrorKind::TimedOut);
-        if late {
-            new(Kind::Timeout).message(format!(
-                "HTTP request failed: cannot connect within {:?} (`connect_timeout`)",
-                config.connect_timeout
-            ))
-        } else {
-            new(Kind::Connection).message(format!("HTTP request failed: cannot connect: {cause}"))
-        }
-    } else if protocol.is_some_and(is_too_large) {
-        new(Kind::Transport).message(format!(
-            "failed to decode response: its head has more than {} bytes (`max_header_bytes`) or \
-             more than 100 headers",
-            config.max_header_bytes
-        ))
-    } else if protocol.is_some() {
-        new(Kind::Transport).message(format!("failed to decode response: {cause}"))
-    } else {
-        new(Kind::Connection).message(format!("HTTP request failed: {cause}"))
-    };
-    outcome.caused_by(error)
-}
-
-fn broken_body(error: hyper::Error) -> Error {
-    let cause = root(&error);
-    let nonsense = error.is_parse()
-        || cause.downcast_ref::<io::Error>().is_some_and(|e| {
-            matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
-        });
-    let outcome = if nonsense {
-        Error::failed(Kind::Transport).message(format!("failed to decode response: {cause}"))
-    } else {
-        Error::failed(Kind::Connection)
-            .message(format!("HTTP request failed: the answer broke off: {cause}"))
-    };
-    outcome.caused_by(error)
-}
-
-/// hyper tells this only to servers, other than in its text.
-fn is_too_large(error: &hyper::Error) -> bool {
-    error.to_string() == "message head is too large"
+fn was_sent(resent: Option<Resent>) -> bool {
+    resent.is_some_and(|resent| resent.was_sent)
 }

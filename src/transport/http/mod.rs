@@ -2,9 +2,10 @@
 
 mod answer;
 mod config;
-mod dial;
 mod exchange;
+mod failure;
 mod outgoing;
+mod pool;
 mod request;
 mod service;
 
@@ -14,6 +15,8 @@ pub use self::{
     config::HttpConfig,
     service::{HttpFuture, HttpService},
 };
+
+use tokio::runtime::Handle;
 
 use crate::{connect::Connect, member::Member};
 
@@ -40,9 +43,18 @@ use crate::{connect::Connect, member::Member};
 /// | a status of 5xx | `Transport` | worth another endpoint, if idempotent; `Retry-After` of a 503 kept |
 /// | another status, or not an answer of the protocol, or too much of it | `Transport` | |
 /// | no connection | `Connection`, or `Timeout` after `connect_timeout` | unsent |
-/// | connection broke later | `Connection` | |
-/// | `request_timeout`, or the deadline of the call | `Timeout` | unsent while nothing was written |
+/// | connection broke later | `Connection` | if it had been used before, it does not count against the endpoint |
+/// | `request_timeout` | `Timeout` | unsent while nothing was written |
+/// | the deadline of the call | `Timeout` | the same; does not count against the endpoint |
 /// | an address or a header that cannot be used | `InvalidConfig` | unsent |
+///
+/// # Connections that died
+/// A connection may die while it is idle: a proxy forgets it, or the plugin restarts. If a call fails
+/// with a connection that had been used before, the idle connections to that endpoint are closed, and
+/// the call is sent once more, on a fresh connection and within the same times, if it is
+/// [`idempotent`](crate::Call::idempotent) or nothing of it was written. Otherwise it fails, and does
+/// not count against the endpoint. A call that fails on a fresh connection counts against the
+/// endpoint, and for one second after a repetition failed, none is sent again.
 ///
 /// # Example
 /// ```
@@ -59,6 +71,7 @@ use crate::{connect::Connect, member::Member};
 /// ```
 pub struct HttpTransport<Req, Res> {
     config: Arc<HttpConfig>,
+    runtime: Option<Handle>,
     types: PhantomData<fn(Req) -> Res>,
 }
 
@@ -70,7 +83,27 @@ impl<Req, Res> HttpTransport<Req, Res> {
 
     /// With this config. What is out of range is clamped; see [`HttpConfig`].
     pub fn with_config(config: HttpConfig) -> Self {
-        Self { config: Arc::new(config.clamped()), types: PhantomData }
+        Self { config: Arc::new(config.clamped()), runtime: None, types: PhantomData }
+    }
+
+    /// Keeps the connections and their tasks on this runtime, whichever runtime calls come from.
+    /// Default: the runtime of the call that makes a connection.
+    ///
+    /// A connection works only while its runtime runs: set this where calls come from runtimes that are
+    /// short-lived, or not always driven.
+    ///
+    /// ```
+    /// # use tower_upstream::transport::HttpTransport;
+    /// # #[tokio::main] async fn main() {
+    /// let runtime = tokio::runtime::Handle::current();
+    /// let transport = HttpTransport::<u64, u64>::new().runtime(runtime);
+    /// # let _ = transport;
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn runtime(mut self, runtime: Handle) -> Self {
+        self.runtime = Some(runtime);
+        self
     }
 
     /// The config, as it is used.
@@ -83,7 +116,7 @@ impl<Req, Res> Connect for HttpTransport<Req, Res> {
     type Service = HttpService<Req, Res>;
 
     fn connect(&self, member: &Arc<Member>) -> Self::Service {
-        HttpService::new(member, self.config.clone())
+        HttpService::new(member, self.config.clone(), self.runtime.clone())
     }
 }
 
@@ -95,7 +128,7 @@ impl<Req, Res> Default for HttpTransport<Req, Res> {
 
 impl<Req, Res> Clone for HttpTransport<Req, Res> {
     fn clone(&self) -> Self {
-        Self { config: self.config.clone(), types: PhantomData }
+        Self { config: self.config.clone(), runtime: self.runtime.clone(), types: PhantomData }
     }
 }
 

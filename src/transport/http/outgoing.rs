@@ -1,6 +1,7 @@
 //! The body that is sent, which knows whether anybody began to send it.
 
 use std::{
+    mem,
     pin::Pin,
     sync::{
         Arc,
@@ -9,24 +10,44 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::error::BoxError;
 
-/// Whether a request may have reached the endpoint. Decided once: either the connection begins to
-/// write it, or the caller gives it up before.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Sending(Arc<AtomicU8>);
+/// Whether a request may have reached the endpoint, and its body. Decided once: either the connection
+/// begins to write it, or the caller gives it up before.
+#[derive(Debug, Clone)]
+pub(super) struct Sending(Arc<Sent>);
+
+#[derive(Debug)]
+struct Sent {
+    state: AtomicU8,
+    /// Here, so that one allocation holds both and the body may be sent again.
+    body: Bytes,
+}
 
 const WAITING: u8 = 0;
 const BEGUN: u8 = 1;
 const GIVEN_UP: u8 = 2;
 
 impl Sending {
+    pub(super) fn new(body: Bytes) -> Self {
+        Self(Arc::new(Sent { state: AtomicU8::new(WAITING), body }))
+    }
+
+    /// The same once more, of which nothing was sent yet.
+    pub(super) fn again(&self) -> Self {
+        Self::new(self.0.body.clone())
+    }
+
+    pub(super) fn outgoing(&self) -> Outgoing {
+        Outgoing { sending: self.clone(), taken: self.0.body.is_empty() }
+    }
+
     pub(super) fn is_begun(&self) -> bool {
         // Acquire with the Release in `decide`; the decision itself is all that is shared.
-        self.0.load(Ordering::Acquire) == BEGUN
+        self.0.state.load(Ordering::Acquire) == BEGUN
     }
 
     /// Sees to it that the request is never sent; false if it may have been.
@@ -39,7 +60,8 @@ impl Sending {
     }
 
     fn decide(&self, wanted: u8) -> u8 {
-        match self.0.compare_exchange(WAITING, wanted, Ordering::AcqRel, Ordering::Acquire) {
+        let state = &self.0.state;
+        match state.compare_exchange(WAITING, wanted, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => wanted,
             Err(decided) => decided,
         }
@@ -50,39 +72,54 @@ impl Sending {
 /// the head, and takes the bytes before it flushes.
 #[derive(Debug)]
 pub(super) struct Outgoing {
-    bytes: Bytes,
     sending: Sending,
-}
-
-impl Outgoing {
-    pub(super) fn new(bytes: Bytes, sending: Sending) -> Self {
-        Self { bytes, sending }
-    }
+    taken: bool,
 }
 
 impl Body for Outgoing {
-    type Data = Bytes;
+    type Data = Rest;
     type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    ) -> Poll<Option<Result<Frame<Rest>, BoxError>>> {
         if !self.sending.begin() {
             // Ends the connection before anything of this request is flushed.
             return Poll::Ready(Some(Err("the call was given up".into())));
         }
-        let bytes = std::mem::take(&mut self.bytes);
-        Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+        let taken = mem::replace(&mut self.taken, true);
+        Poll::Ready((!taken).then(|| Ok(Frame::data(Rest { of: self.sending.clone(), at: 0 }))))
     }
 
     fn is_end_stream(&self) -> bool {
         // A body without bytes is never asked for them. One that was given up must be asked.
-        self.sending.begin() && self.bytes.is_empty()
+        self.sending.begin() && self.taken
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.bytes.len() as u64)
+        SizeHint::with_exact(if self.taken { 0 } else { self.sending.0.body.len() as u64 })
+    }
+}
+
+/// What is left of a body to write. Shares it, so that it costs no allocation.
+#[derive(Debug)]
+pub(super) struct Rest {
+    of: Sending,
+    at: usize,
+}
+
+impl Buf for Rest {
+    fn remaining(&self) -> usize {
+        self.of.0.body.len() - self.at
+    }
+
+    fn chunk(&self) -> &[u8] {
+        &self.of.0.body[self.at..]
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.at = self.of.0.body.len().min(self.at + count);
     }
 }
 
@@ -92,16 +129,33 @@ mod tests {
 
     #[test]
     fn what_was_given_up_is_not_sent_and_what_is_being_sent_cannot_be_given_up() {
-        let sending = Sending::default();
+        let frame = |sending: &Sending| {
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            Pin::new(&mut sending.outgoing()).poll_frame(&mut cx)
+        };
+        let sending = Sending::new(Bytes::from_static(b"x"));
         assert!(sending.give_up());
-        let mut body = Outgoing::new(Bytes::from_static(b"x"), sending.clone());
-        let frame =
-            Pin::new(&mut body).poll_frame(&mut Context::from_waker(std::task::Waker::noop()));
-        assert!(matches!(frame, Poll::Ready(Some(Err(_)))) && !sending.is_begun());
+        assert!(matches!(frame(&sending), Poll::Ready(Some(Err(_)))) && !sending.is_begun());
 
-        let sending = Sending::default();
-        let body = Outgoing::new(Bytes::new(), sending.clone());
-        assert!(body.is_end_stream() && sending.is_begun());
+        let sending = Sending::new(Bytes::new());
+        assert!(sending.outgoing().is_end_stream() && sending.is_begun());
         assert!(!sending.give_up());
+    }
+
+    #[test]
+    fn a_body_is_written_from_its_start_however_often() {
+        let sending = Sending::new(Bytes::from_static(b"body"));
+        for sending in [sending.again(), sending] {
+            let mut body = sending.outgoing();
+            assert_eq!(body.size_hint().exact(), Some(4));
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(&mut cx) else {
+                panic!("no bytes");
+            };
+            let mut data = frame.into_data().unwrap();
+            data.advance(2);
+            assert_eq!((data.chunk(), data.remaining()), (&b"dy"[..], 2));
+            assert!(body.is_end_stream() && body.size_hint().exact() == Some(0));
+        }
     }
 }

@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::config::{HttpConfig, has_user};
 use crate::{
     call::Call,
+    dial::without_zone,
     duration::go_duration,
     endpoint::{Address, without_user},
     error::{Error, Kind},
@@ -38,7 +39,7 @@ impl Target {
 
     /// The request of a call.
     pub(super) fn post<Req: Serialize>(&self, call: &Call<Req>) -> Result<Request<Bytes>, Error> {
-        let uri = self.uri.clone()?;
+        let head = self.post_head(call)?;
         let id = call.id();
         let question = Question {
             data: call.body(),
@@ -49,16 +50,25 @@ impl Target {
         };
         let body = to_json(&question)
             .map_err(|error| unusable(format!("cannot write the call as JSON: {error}")))?;
+        Ok(head.map(|()| body.into()))
+    }
+
+    /// The same without what is asked.
+    pub(super) fn post_head<Req>(&self, call: &Call<Req>) -> Result<Request<()>, Error> {
+        let uri = self.uri.clone()?;
         let mut headers = self.headers();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(HeaderName::from_static("x-request-id"), header_value("X-Request-Id", &id)?);
+        headers.insert(
+            HeaderName::from_static("x-request-id"),
+            header_value("X-Request-Id", &call.id())?,
+        );
         add_headers(&mut headers, call)?;
-        Ok(request(Method::POST, uri, headers, body.into()))
+        request(Method::POST, uri, headers)
     }
 
     /// The request for what is there.
-    pub(super) fn get(&self, uri: Uri) -> Request<Bytes> {
-        request(Method::GET, uri, self.headers(), Bytes::new())
+    pub(super) fn get(&self, uri: Uri) -> Result<Request<()>, Error> {
+        request(Method::GET, uri, self.headers())
     }
 
     pub(super) fn info_uri(&self) -> Result<Uri, Error> {
@@ -119,12 +129,17 @@ fn usable(url: &str) -> Result<Uri, Error> {
     Ok(uri)
 }
 
-fn request(method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Request<Bytes> {
-    let mut request = Request::new(body);
+fn request(method: Method, uri: Uri, mut headers: HeaderMap) -> Result<Request<()>, Error> {
+    // The client writes `Host`, but for a zone, of which it knows nothing.
+    let authority = uri.authority().map_or("", |authority| authority.as_str());
+    if authority.contains('%') {
+        headers.insert(HOST, header_value("Host", &without_zone(authority))?);
+    }
+    let mut request = Request::new(());
     *request.method_mut() = method;
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
-    request
+    Ok(request)
 }
 
 /// Adds the headers of the call, except those that say how the body is sent.

@@ -1,27 +1,25 @@
 use std::{
     fmt,
+    future::poll_fn,
     marker::PhantomData,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
     time::SystemTime,
 };
 
+use bytes::Bytes;
 use http::Uri;
-use hyper_util::{
-    client::legacy::Client,
-    rt::{TokioExecutor, TokioTimer},
-};
 use pin_project_lite::pin_project;
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::runtime::Handle;
 use tower_service::Service;
 
 use super::{
     answer,
     config::HttpConfig,
-    dial::Dial,
-    exchange::{Exchange, Received},
-    outgoing::Outgoing,
+    exchange::{Exchange, Received, Terms},
+    pool::Pool,
     request::Target,
 };
 use crate::{
@@ -29,6 +27,7 @@ use crate::{
     error::Error,
     member::Member,
     plugin::{HealthStatus, PluginHealth, PluginInfo},
+    replay::Replay,
     time,
 };
 
@@ -53,22 +52,22 @@ use crate::{
 /// # }
 /// ```
 pub struct HttpService<Req, Res> {
-    client: Client<Dial, Outgoing>,
+    pool: Arc<Pool>,
     target: Arc<Target>,
     types: PhantomData<fn(Req) -> Res>,
 }
 
 impl<Req, Res> HttpService<Req, Res> {
-    pub(super) fn new(member: &Arc<Member>, config: Arc<HttpConfig>) -> Self {
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(config.idle_timeout)
-            .pool_max_idle_per_host(config.max_idle_connections)
-            .http1_max_buf_size(config.max_header_bytes)
-            // Go writes `X-Request-Id`, and some servers compare bytes.
-            .http1_title_case_headers(true)
-            .build(Dial::new(config.connect_timeout));
-        Self { client, target: Arc::new(Target::new(member, config)), types: PhantomData }
+    pub(super) fn new(
+        member: &Arc<Member>,
+        config: Arc<HttpConfig>,
+        runtime: Option<Handle>,
+    ) -> Self {
+        Self {
+            pool: Arc::new(Pool::new(config.clone(), runtime)),
+            target: Arc::new(Target::new(member, config)),
+            types: PhantomData,
+        }
     }
 
     /// Asks the plugin how it does: a `GET` of [`HttpConfig::health_path`].
@@ -105,13 +104,14 @@ impl<Req, Res> HttpService<Req, Res> {
     }
 
     async fn get(&self, uri: Uri) -> Result<Received, Error> {
-        let request = self.target.get(uri);
-        let exchange = Exchange::begin(&self.client, request, None, &self.target.config);
-        let received = match exchange {
-            Ok(exchange) => exchange.await,
-            Err(error) => Err(error),
+        let received = async {
+            let head = || self.target.get(uri.clone());
+            let request = head()?.map(|()| Bytes::new());
+            let terms = Terms { deadline: None, idempotent: true };
+            let mut exchange = pin!(Exchange::begin(&self.pool, request, terms)?);
+            poll_fn(|cx| exchange.as_mut().poll_exchange(cx, head)).await
         };
-        received.map_err(|error| error.at_endpoint(&self.target.key))
+        received.await.map_err(|error| error.at_endpoint(&self.target.key))
     }
 }
 
@@ -129,14 +129,15 @@ where
     }
 
     fn call(&mut self, call: Call<Req>) -> HttpFuture<Res> {
-        let begun = self.target.post(&call).and_then(|request| {
-            Exchange::begin(&self.client, request, call.deadline(), &self.target.config)
-        });
+        let request = self.target.post(&call);
+        let call = call.map(drop);
+        let terms = Terms { deadline: call.deadline(), idempotent: call.is_idempotent() };
+        let begun = request.and_then(|request| Exchange::begin(&self.pool, request, terms));
         let state = match begun {
             Ok(exchange) => State::Exchanging { exchange },
             Err(error) => State::Unsent { error: Some(error) },
         };
-        HttpFuture { state, call: call.map(drop), target: self.target.clone(), types: PhantomData }
+        HttpFuture { state, call, target: self.target.clone(), types: PhantomData }
     }
 }
 
@@ -149,7 +150,7 @@ impl<Req, Res> PluginHealth for HttpService<Req, Res> {
 
 impl<Req, Res> Clone for HttpService<Req, Res> {
     fn clone(&self) -> Self {
-        Self { client: self.client.clone(), target: self.target.clone(), types: PhantomData }
+        Self { pool: self.pool.clone(), target: self.target.clone(), types: PhantomData }
     }
 }
 
@@ -189,18 +190,20 @@ impl<Res: DeserializeOwned> Future for HttpFuture<Res> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        let (call, target) = (&*this.call, &**this.target);
         let result = match this.state.project() {
-            StateProj::Exchanging { exchange } => ready!(exchange.poll(cx)),
+            StateProj::Exchanging { exchange } => {
+                ready!(exchange.poll_exchange(cx, || target.post_head(call)))
+            }
             StateProj::Unsent { error } => match error.take() {
                 Some(error) => Err(error),
                 None => return Poll::Pending,
             },
         };
-        let target = &**this.target;
         Poll::Ready(
             result
                 .and_then(|received| answer::read(received, target.config.max_response_bytes))
-                .map(|reply| reply.answering(this.call, target.key.clone()))
+                .map(|reply| reply.answering(call, target.key.clone()))
                 .map_err(|error| error.at_endpoint(&target.key)),
         )
     }

@@ -1,0 +1,225 @@
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use http::Uri;
+use hyper_util::client::legacy::connect::HttpConnector;
+use tokio::{
+    runtime::Handle,
+    task::JoinHandle,
+    time::{error::Elapsed, timeout},
+};
+use tower_service::Service;
+
+use super::{ConnectError, Connection, resolver::Resolver};
+use crate::error::BoxError;
+
+/// How long a connection may take, unless [`TcpConnector::connect_timeout`] says otherwise.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// When an idle connection is probed first. As in Go.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// How long the preferred family of addresses has before the other is tried as well. hyper-util's
+/// default, and within what RFC 8305 §5 advises.
+const HEAD_START: Duration = Duration::from_millis(300);
+
+/// Connects over TCP: the connector of [`HttpTransport`](crate::transport::HttpTransport) and of the
+/// health checks, and one for clients of hyper-util.
+///
+/// Nagle's algorithm is off, and TCP keep-alive probes a connection after 30 s without traffic. If a
+/// host has addresses of both families, one of the second family is tried as well after 300 ms ("happy
+/// eyeballs", RFC 8305). An IPv6 address may have a zone, as in `http://[fe80::1%25eth0]:80`
+/// (RFC 6874), if the operating system can resolve one.
+///
+/// Each [`Connection`] carries a [`ConnectionSlot`](super::ConnectionSlot).
+///
+/// # Errors
+/// [`ConnectError`], which says whether the time was over.
+///
+/// # Cancel safety
+/// Dropping the future stops connecting and closes what was opened.
+///
+/// # Example
+/// ```
+/// use bytes::Bytes;
+/// use http_body_util::Full;
+/// use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+/// use tower_upstream::{Endpoint, connect_fn, dial::TcpConnector};
+///
+/// let client: Client<_, Full<Bytes>> =
+///     Client::builder(TokioExecutor::new()).build(TcpConnector::new());
+/// let connector = connect_fn(move |_: &Endpoint| client.clone());
+/// # let _ = connector;
+/// ```
+#[derive(Debug, Clone)]
+pub struct TcpConnector {
+    inner: HttpConnector<Resolver>,
+    /// `None` where the caller has a limit of its own.
+    timeout: Option<Duration>,
+    runtime: Option<Handle>,
+    tells_addresses: bool,
+}
+
+impl TcpConnector {
+    /// Creates a connector that takes at most 5 s.
+    pub fn new() -> Self {
+        Self::without_timeout().connect_timeout(CONNECT_TIMEOUT)
+    }
+
+    /// For a caller that gives up by itself.
+    pub(crate) fn without_timeout() -> Self {
+        let mut inner = HttpConnector::new_with_resolver(Resolver::new());
+        inner.set_nodelay(true);
+        inner.set_keepalive(Some(KEEP_ALIVE));
+        inner.set_happy_eyeballs_timeout(Some(HEAD_START));
+        Self { inner, timeout: None, runtime: None, tells_addresses: true }
+    }
+
+    /// Leaves hyper-util's `HttpInfo` out of responses that are not handed on.
+    pub(crate) fn without_addresses(mut self) -> Self {
+        self.tells_addresses = false;
+        self
+    }
+
+    /// Sets how long resolving the name and trying all addresses may take together. Zero is the
+    /// default. Default: 5 s.
+    ///
+    /// Each address of a family gets an equal share, so that one that does not answer leaves time for
+    /// the next.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_upstream::dial::TcpConnector;
+    /// let connector = TcpConnector::new().connect_timeout(Duration::from_secs(1));
+    /// # let _ = connector;
+    /// ```
+    #[must_use]
+    pub fn connect_timeout(mut self, limit: Duration) -> Self {
+        let limit = if limit.is_zero() { CONNECT_TIMEOUT } else { limit };
+        self.timeout = Some(limit);
+        self.inner.set_connect_timeout(Some(limit));
+        self
+    }
+
+    /// Makes the sockets on this runtime, whichever runtime the caller is on. Default: the caller's.
+    ///
+    /// A socket works only while the runtime that it was made on runs. Give the client an executor
+    /// that spawns on the same runtime.
+    ///
+    /// ```
+    /// # use tower_upstream::dial::TcpConnector;
+    /// # #[tokio::main] async fn main() {
+    /// let connector = TcpConnector::new().runtime(tokio::runtime::Handle::current());
+    /// # let _ = connector;
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn runtime(mut self, runtime: Handle) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
+    /// Whether to refuse URLs of any scheme but `http`. Default: true.
+    ///
+    /// Switch it off below a connector that adds TLS, such as that of hyper-rustls, which asks for
+    /// `https`.
+    ///
+    /// ```
+    /// use tower_upstream::dial::TcpConnector;
+    /// let below_tls = TcpConnector::new().enforce_http(false);
+    /// # let _ = below_tls;
+    /// ```
+    #[must_use]
+    pub fn enforce_http(mut self, enforce: bool) -> Self {
+        self.inner.enforce_http(enforce);
+        self
+    }
+
+    /// Connects to a host, which may be an IPv6 address without brackets.
+    pub(crate) async fn connect(&self, host: &str, port: u16) -> Result<Connection, ConnectError> {
+        let url = if host.contains(':') {
+            format!("http://[{host}]:{port}")
+        } else {
+            format!("http://{host}:{port}")
+        };
+        self.clone().call(url.parse::<Uri>().map_err(ConnectError::failed)?).await
+    }
+}
+
+impl Default for TcpConnector {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Service<Uri> for TcpConnector {
+    type Response = Connection;
+    type Error = ConnectError;
+    type Future = Connecting;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        self.inner.poll_ready(cx).map_err(ConnectError::failed)
+    }
+
+    fn call(&mut self, uri: Uri) -> Connecting {
+        let (connect, limit) = (self.inner.call(uri), self.timeout);
+        let tells_addresses = self.tells_addresses;
+        let connect = async move {
+            let connected = match limit {
+                Some(limit) => timeout(limit, connect)
+                    .await
+                    .map_err(|_: Elapsed| ConnectError::too_late(limit))?,
+                None => connect.await,
+            };
+            match connected {
+                Ok(io) => Ok(Connection::new(io, tells_addresses)),
+                Err(error) => Err(ConnectError::failed(error)),
+            }
+        };
+        // Boxed since hyper asks for a future that can be moved; one box for each connection.
+        Connecting(match &self.runtime {
+            None => State::Here(Box::pin(connect)),
+            Some(runtime) => State::There(runtime.spawn(connect)),
+        })
+    }
+}
+
+/// The connection that a [`TcpConnector`] makes. Dropping it stops connecting.
+#[must_use = "futures do nothing unless polled"]
+pub struct Connecting(State);
+
+enum State {
+    Here(Pin<Box<dyn Future<Output = Result<Connection, ConnectError>> + Send>>),
+    There(JoinHandle<Result<Connection, ConnectError>>),
+}
+
+impl Future for Connecting {
+    type Output = Result<Connection, ConnectError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            State::Here(connect) => connect.as_mut().poll(cx),
+            State::There(task) => Poll::Ready(match ready!(Pin::new(task).poll(cx)) {
+                Ok(connected) => connected,
+                // Its runtime was shut down.
+                Err(error) => Err(ConnectError::failed(BoxError::from(error))),
+            }),
+        }
+    }
+}
+
+impl Drop for Connecting {
+    fn drop(&mut self) {
+        if let State::There(task) = &self.0 {
+            task.abort();
+        }
+    }
+}
+
+impl fmt::Debug for Connecting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connecting").finish_non_exhaustive()
+    }
+}

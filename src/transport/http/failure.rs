@@ -1,0 +1,101 @@
+//! What it means that there is no answer.
+
+use std::io;
+
+use hyper_util::client::legacy;
+
+use super::config::HttpConfig;
+use crate::{
+    dial::ConnectError,
+    error::{Error, Kind, causes, root},
+    guard::Moment,
+    transport::reused::broke_when_reused,
+};
+
+/// Why an attempt brought no answer.
+pub(super) struct Failure {
+    pub(super) error: Error,
+    /// A connection broke that had been used before.
+    pub(super) is_of_connection: bool,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { error, is_of_connection: false }
+    }
+}
+
+impl Failure {
+    /// Of the client, before the head of an answer. `sent`: whether anything may have been.
+    pub(super) fn of_client(
+        error: legacy::Error,
+        sent: bool,
+        begun: Moment,
+        config: &HttpConfig,
+    ) -> Self {
+        let is_of_connection = broke_when_reused(&error, begun);
+        Self { error: no_head(error, sent, config), is_of_connection }
+    }
+
+    /// Of the body of an answer.
+    pub(super) fn of_body(error: hyper::Error, reused: bool) -> Self {
+        let cause = root(&error);
+        let nonsense = error.is_parse()
+            || cause.downcast_ref::<io::Error>().is_some_and(|e| {
+                matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
+            });
+        let outcome = if nonsense {
+            Error::failed(Kind::Transport).message(format!("failed to decode response: {cause}"))
+        } else {
+            Error::failed(Kind::Connection)
+                .message(format!("HTTP request failed: the answer broke off: {cause}"))
+        };
+        Self { error: outcome.caused_by(error), is_of_connection: reused && !nonsense }
+    }
+}
+
+fn no_head(error: legacy::Error, sent: bool, config: &HttpConfig) -> Error {
+    let new = |kind| {
+        if sent { Error::failed(kind) } else { Error::not_sent(kind) }
+    };
+    let cause = root(&error);
+    let protocol = causes(&error)
+        .find_map(|error| error.downcast_ref::<hyper::Error>())
+        .filter(|error| error.is_parse());
+    let outcome = if error.is_connect() {
+        let late = causes(&error)
+            .find_map(|error| error.downcast_ref::<ConnectError>())
+            .is_some_and(ConnectError::is_timeout);
+        if late {
+            new(Kind::Timeout).message(format!(
+                "HTTP request failed: cannot connect within {:?} (`connect_timeout`)",
+                config.connect_timeout
+            ))
+        } else {
+            new(Kind::Connection).message(format!("HTTP request failed: cannot connect: {cause}"))
+        }
+    } else if protocol.is_some_and(is_too_large) {
+        new(Kind::Transport).message(format!(
+            "failed to decode response: its head has more than {} bytes (`max_header_bytes`) or \
+             more than 100 headers",
+            config.max_header_bytes
+        ))
+    } else if protocol.is_some() {
+        new(Kind::Transport).message(format!("failed to decode response: {cause}"))
+    } else {
+        new(Kind::Connection).message(format!("HTTP request failed: {cause}"))
+    };
+    outcome.caused_by(error)
+}
+
+/// hyper tells this only to servers, other than in its text.
+fn is_too_large(error: &hyper::Error) -> bool {
+    error.to_string() == "message head is too large"
+}
+
+pub(super) fn too_long(config: &HttpConfig) -> Error {
+    Error::failed(Kind::Transport).message(format!(
+        "failed to decode response: its body has more than {} bytes (`max_response_bytes`)",
+        config.max_response_bytes
+    ))
+}

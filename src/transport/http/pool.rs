@@ -1,0 +1,125 @@
+//! The connections to one endpoint.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use hyper::rt::Executor;
+use hyper_util::{
+    client::legacy::Client,
+    rt::{TokioExecutor, TokioTimer},
+};
+use tokio::runtime::Handle;
+
+use super::{config::HttpConfig, outgoing::Outgoing};
+use crate::{
+    dial::TcpConnector,
+    time::{self, Instant},
+};
+
+pub(super) type HttpClient = Client<TcpConnector, Outgoing>;
+
+/// How long after one failed nothing is sent again to the same endpoint: if fresh connections fail
+/// too, it is not the connections.
+const RESEND_PAUSE: Duration = Duration::from_secs(1);
+/// Nothing was sent again in vain.
+const NEVER: i64 = i64::MIN;
+
+/// A client whose idle connections can be let go.
+pub(super) struct Pool {
+    client: ArcSwap<HttpClient>,
+    config: Arc<HttpConfig>,
+    runtime: Option<Handle>,
+    /// The stamp of the last call that was sent again in vain, or `NEVER`.
+    resent_in_vain: AtomicI64,
+}
+
+impl Pool {
+    pub(super) fn new(config: Arc<HttpConfig>, runtime: Option<Handle>) -> Self {
+        Self {
+            client: ArcSwap::from_pointee(client(&config, runtime.as_ref())),
+            config,
+            runtime,
+            resent_in_vain: AtomicI64::new(NEVER),
+        }
+    }
+
+    pub(super) fn config(&self) -> &HttpConfig {
+        &self.config
+    }
+
+    /// Where the connections live, unless with their callers.
+    pub(super) fn runtime(&self) -> Option<&Handle> {
+        self.runtime.as_ref()
+    }
+
+    pub(super) fn client(&self) -> Arc<HttpClient> {
+        self.client.load_full()
+    }
+
+    /// Lets go of the connections that `used` keeps, once: a call that finds another client there comes
+    /// after one that did. Exchanges in progress end as they would.
+    pub(super) fn empty(&self, used: &Arc<HttpClient>) {
+        if Arc::ptr_eq(used, &self.client.load()) {
+            let fresh = Arc::new(client(&self.config, self.runtime.as_ref()));
+            self.client.compare_and_swap(used, fresh);
+        }
+    }
+
+    /// Whether a fresh connection may do better.
+    pub(super) fn may_resend(&self, now: Instant) -> bool {
+        // Relaxed: each is a value of its own.
+        match self.resent_in_vain.load(Ordering::Relaxed) {
+            NEVER => true,
+            stamp => now.saturating_duration_since(time::at_stamp(stamp)) >= RESEND_PAUSE,
+        }
+    }
+
+    pub(super) fn resent_in_vain(&self, now: Instant) {
+        self.resent_in_vain.store(time::stamp(now).max(NEVER + 1), Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+fn client(config: &HttpConfig, runtime: Option<&Handle>) -> HttpClient {
+    let connector = TcpConnector::new().connect_timeout(config.connect_timeout).without_addresses();
+    let connector = match runtime {
+        Some(runtime) => connector.runtime(runtime.clone()),
+        None => connector,
+    };
+    Client::builder(Spawner(runtime.cloned()))
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(config.idle_timeout)
+        .pool_max_idle_per_host(config.max_idle_connections)
+        .http1_max_buf_size(config.max_header_bytes)
+        // Go writes `X-Request-Id`, and some servers compare bytes.
+        .http1_title_case_headers(true)
+        .build(connector)
+}
+
+/// Spawns on a runtime, or on that of whoever asks.
+#[derive(Clone)]
+struct Spawner(Option<Handle>);
+
+impl<F> Executor<F> for Spawner
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        match &self.0 {
+            Some(runtime) => drop(runtime.spawn(future)),
+            None => TokioExecutor::new().execute(future),
+        }
+    }
+}

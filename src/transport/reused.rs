@@ -1,0 +1,46 @@
+//! What tells a connection that had died from an endpoint that fails.
+
+use std::{error::Error as _, io};
+
+use http::Extensions;
+use hyper_util::client::legacy;
+
+use crate::{
+    error::causes,
+    guard::{ConnectionSlot, Moment},
+};
+
+/// Whether the call broke with a connection that was there before it: the other side may have closed
+/// it while it was idle, so that says nothing of the endpoint.
+///
+/// Looks only where a connection broke, not where an answer made no sense or the caller's body failed;
+/// and knows the age only of connections that our dialler made.
+pub(super) fn broke_when_reused(error: &legacy::Error, begun: Moment) -> bool {
+    // The first alone: what is below it may be of the connection that the caller's body comes from.
+    let of_connection = causes(error).find_map(|error| error.downcast_ref::<hyper::Error>());
+    !error.is_connect() && of_connection.is_some_and(is_broken) && was_reused_by(error, begun)
+}
+
+fn is_broken(error: &hyper::Error) -> bool {
+    let by_socket = || {
+        error.source().is_some_and(|error| {
+            let h2 = error.downcast_ref::<h2::Error>();
+            error.is::<io::Error>() || h2.is_some_and(|h2| h2.is_io() || h2.is_go_away())
+        })
+    };
+    let is_over = error.is_incomplete_message() || error.is_closed() || error.is_canceled();
+    !error.is_user() && (is_over || by_socket())
+}
+
+fn was_reused_by(error: &legacy::Error, begun: Moment) -> bool {
+    error.connect_info().is_some_and(|connected| {
+        let mut extras = Extensions::new();
+        connected.get_extras(&mut extras);
+        is_reused(&extras, begun)
+    })
+}
+
+/// The same by what a response says of its connection.
+pub(super) fn is_reused(extensions: &Extensions, begun: Moment) -> bool {
+    extensions.get::<ConnectionSlot>().is_some_and(|slot| slot.is_older_than(begun))
+}

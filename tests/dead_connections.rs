@@ -1,0 +1,354 @@
+//! A dead connection is no dead endpoint.
+#![cfg(feature = "http")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
+
+mod wire;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::SeqCst},
+};
+
+use bytes::Bytes;
+use futures::future::join_all;
+use http_body_util::{BodyExt, Empty, Full, combinators::UnsyncBoxBody};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use tokio::{io::AsyncWriteExt, net::TcpStream, sync::Barrier};
+use tower::{Service, ServiceBuilder, ServiceExt};
+use tower_upstream::{
+    Attempts, BalanceLayer, Call, CircuitBreakerConfig, CircuitBreakerLayer, Connect, Endpoint,
+    Error, FailoverLayer, HttpClassify, Kind, LeastRequest, Member, PluginStatus, Reply,
+    breaker::CircuitState,
+    connect_fn,
+    dial::TcpConnector,
+    discover,
+    transport::{HttpTransport, OriginLayer},
+};
+
+use self::wire::{Server, answer_all, header, ok, read_request, reset_on_use};
+
+const ANSWER: &str = r#"{"data":7}"#;
+
+/// How the other side ends a connection once it is dead.
+#[derive(Clone, Copy, Debug)]
+enum Death {
+    /// At the first byte of the next request.
+    Reset,
+    /// After the next request, without a word.
+    Close,
+    /// In the body of the next answer.
+    HalfAnAnswer,
+}
+
+/// A server of which `idle` connections can be made at once, that all die on their next use once
+/// `dead` says so. Others work, unless `all` says that they die too.
+struct Mortal {
+    server: Server,
+    dead: Arc<AtomicBool>,
+    all: Arc<AtomicBool>,
+}
+
+impl Mortal {
+    async fn new(idle: usize, death: Death) -> Self {
+        let (dead, all) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (is_dead, are_all) = (dead.clone(), all.clone());
+        let first = Arc::new(Barrier::new(idle));
+        let server = Server::new(move |mut stream: TcpStream, number| {
+            let (is_dead, are_all, first) = (is_dead.clone(), are_all.clone(), first.clone());
+            async move {
+                let is_old = number < idle;
+                if is_old {
+                    read_request(&mut stream).await.unwrap();
+                    // So many connections as there are first calls.
+                    first.wait().await;
+                    stream.write_all(ok(ANSWER).as_bytes()).await.unwrap();
+                }
+                loop {
+                    stream.readable().await.unwrap();
+                    let dies = is_old && is_dead.load(SeqCst) || are_all.load(SeqCst);
+                    if dies && matches!(death, Death::Reset) {
+                        return reset_on_use(stream).await;
+                    }
+                    if read_request(&mut stream).await.is_none()
+                        || dies && matches!(death, Death::Close)
+                    {
+                        return;
+                    }
+                    let answer = ok(ANSWER);
+                    let answer = if dies { &answer[..answer.len() - 2] } else { &answer };
+                    stream.write_all(answer.as_bytes()).await.unwrap();
+                    if dies {
+                        return;
+                    }
+                }
+            }
+        })
+        .await;
+        Self { server, dead, all }
+    }
+
+    /// Fills the pool behind `service`, and kills what is in it.
+    async fn kill_idle<S>(&self, service: &S, idle: usize)
+    where
+        S: Service<Call<u32>, Response = Reply<u32>, Error = Error> + Clone,
+    {
+        let calls = (0..idle).map(|_| service.clone().oneshot(Call::new(1)));
+        assert!(join_all(calls).await.iter().all(Result::is_ok));
+        assert_eq!(self.server.connections(), idle);
+        self.dead.store(true, SeqCst);
+    }
+}
+
+fn stack(
+    address: &str,
+    failures: u32,
+) -> (impl Service<Call<u32>, Response = Reply<u32>, Error = Error> + Clone, CircuitBreakerLayer) {
+    let breakers = CircuitBreakerLayer::new(CircuitBreakerConfig::consecutive(failures));
+    let stack = ServiceBuilder::new()
+        .layer(BalanceLayer::new(discover::fixed([address]).unwrap(), LeastRequest::default()))
+        .layer(breakers.clone())
+        .service(HttpTransport::<u32, u32>::new());
+    (stack, breakers)
+}
+
+#[tokio::test]
+async fn idle_connections_that_died_fail_no_idempotent_call() {
+    for death in [Death::Reset, Death::Close, Death::HalfAnAnswer] {
+        for at_once in [true, false] {
+            let mortal = Mortal::new(40, death).await;
+            let url = mortal.server.url();
+            let (stack, breakers) = stack(&url, 1);
+            mortal.kill_idle(&stack, 40).await;
+            let calls = (0..30).map(|_| stack.clone().oneshot(Call::new(1).idempotent()));
+            let mut replies = Vec::new();
+            if at_once {
+                replies = join_all(calls).await;
+            } else {
+                for call in calls {
+                    replies.push(call.await);
+                }
+            }
+            for reply in replies {
+                assert_eq!(reply.unwrap().into_body(), 7, "{death:?}");
+            }
+            let stats = breakers.handle_for(&url).unwrap().stats();
+            assert_eq!((stats.state, stats.failures), (CircuitState::Closed, 0), "{death:?}");
+            if !at_once {
+                assert_eq!(mortal.server.connections(), 41, "one failure empties the pool");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_may_not_be_repeated_fails_without_blame_and_empties_the_pool() {
+    for death in [Death::Reset, Death::Close, Death::HalfAnAnswer] {
+        let mortal = Mortal::new(40, death).await;
+        let url = mortal.server.url();
+        let (stack, breakers) = stack(&url, 1);
+        mortal.kill_idle(&stack, 40).await;
+        let error = stack.clone().oneshot(Call::new(1)).await.unwrap_err();
+        assert_eq!((error.kind(), error.is_unsent()), (Kind::Connection, false), "{error}");
+        assert_eq!(error.endpoint(), Some(&*url));
+        for _ in 0..30 {
+            stack.clone().oneshot(Call::new(1)).await.unwrap();
+        }
+        let stats = breakers.handle_for(&url).unwrap().stats();
+        assert_eq!((stats.state, stats.failures), (CircuitState::Closed, 0), "{death:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_kills_every_connection_opens_the_circuit_after_its_number_of_failures() {
+    for death in [Death::Reset, Death::Close, Death::HalfAnAnswer] {
+        let mortal = Mortal::new(10, death).await;
+        let url = mortal.server.url();
+        let (stack, breakers) = stack(&url, 5);
+        mortal.kill_idle(&stack, 10).await;
+        mortal.all.store(true, SeqCst);
+        let state = || breakers.handle_for(&url).unwrap().state();
+        for _ in 0..5 {
+            assert_eq!(state(), CircuitState::Closed, "{death:?}");
+            let error = stack.clone().oneshot(Call::new(1).idempotent()).await.unwrap_err();
+            assert_eq!(error.kind(), Kind::Connection, "{death:?}");
+        }
+        assert_eq!(state(), CircuitState::Open, "{death:?}");
+    }
+}
+
+#[tokio::test]
+async fn for_a_second_after_one_in_vain_nothing_is_sent_again() {
+    let mortal = Mortal::new(10, Death::Close).await;
+    let member = Member::new(Endpoint::new(mortal.server.url()).unwrap());
+    let service = HttpTransport::<u32, u32>::new().connect(&member);
+    mortal.kill_idle(&service, 10).await;
+    mortal.all.store(true, SeqCst);
+    let call = || service.clone().oneshot(Call::new(1).idempotent());
+    assert_eq!(call().await.unwrap_err().kind(), Kind::Connection);
+    assert_eq!(mortal.server.connections(), 11);
+    // There is one to use again, and it dies.
+    mortal.all.store(false, SeqCst);
+    call().await.unwrap();
+    mortal.all.store(true, SeqCst);
+    call().await.unwrap_err();
+    assert_eq!(mortal.server.connections(), 12, "sent once");
+}
+
+#[tokio::test]
+async fn a_plugin_is_asked_again_how_it_does() {
+    let mortal = Mortal::new(3, Death::Close).await;
+    let member = Member::new(Endpoint::new(mortal.server.url()).unwrap());
+    let service = HttpTransport::<u32, u32>::new().connect(&member);
+    mortal.kill_idle(&service, 3).await;
+    let health = service.health().await;
+    assert_eq!(health.status, PluginStatus::Healthy, "{health:?}");
+}
+
+/// A client of one's own below an `OriginLayer`, and whether its circuit opened at the first call after
+/// its only connection died.
+async fn over_a_client<C>(connector: C, kind: Kind) -> CircuitState
+where
+    C: hyper_util::client::legacy::connect::Connect + Clone + Send + Sync + 'static,
+{
+    let server = Server::new(|mut stream, number| async move {
+        if number == 0 {
+            read_request(&mut stream).await.unwrap();
+            stream.write_all(ok("").as_bytes()).await.unwrap();
+            return reset_on_use(stream).await;
+        }
+        answer_all(&mut stream, &ok("")).await;
+    })
+    .await;
+    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
+    let url = server.url();
+    let breakers = CircuitBreakerLayer::new(CircuitBreakerConfig::consecutive(1));
+    let stack = ServiceBuilder::new()
+        .layer(BalanceLayer::new(discover::fixed([&*url]).unwrap(), LeastRequest::default()))
+        .layer(breakers.clone())
+        .layer(OriginLayer::new())
+        .service(connect_fn(move |_: &Endpoint| client.clone()));
+    let get = || stack.clone().oneshot(http::Request::get("/").body(Full::default()).unwrap());
+    get().await.unwrap().into_body().collect().await.unwrap();
+    let error = get().await.unwrap_err();
+    assert_eq!((error.kind(), error.endpoint()), (kind, Some(&*url)), "{error}");
+    assert!(!error.is_unsent());
+    breakers.handle_for(&url).unwrap().state()
+}
+
+#[tokio::test]
+async fn a_client_of_hyper_util_over_our_connector_tells_a_dead_connection_too() {
+    let ours = over_a_client(TcpConnector::new(), Kind::Connection).await;
+    assert_eq!(ours, CircuitState::Closed);
+    // Another's does not say how old its connections are.
+    let other = over_a_client(HttpConnector::new(), Kind::Service).await;
+    assert_eq!(other, CircuitState::Open);
+}
+
+#[tokio::test]
+async fn below_a_failover_it_fails_no_idempotent_request() {
+    let mortal = Mortal::new(3, Death::Reset).await;
+    let client: Client<_, Full<Bytes>> =
+        Client::builder(TokioExecutor::new()).build(TcpConnector::new());
+    let url = mortal.server.url();
+    let breakers = CircuitBreakerLayer::new(CircuitBreakerConfig::consecutive(1));
+    let stack = ServiceBuilder::new()
+        .layer(FailoverLayer::new(Attempts::up_to(3)).with_classify(HttpClassify))
+        .layer(BalanceLayer::new(discover::fixed([&*url]).unwrap(), LeastRequest::default()))
+        .layer(breakers.clone())
+        .layer(OriginLayer::new())
+        .service(connect_fn(move |_: &Endpoint| client.clone()));
+    let get = || async {
+        let request = http::Request::get("/").body(Full::default()).unwrap();
+        let answer = stack.clone().oneshot(request).await?;
+        Ok::<_, Error>(answer.into_body().collect().await.unwrap().to_bytes())
+    };
+    join_all((0..3).map(|_| get())).await.into_iter().for_each(|answer| drop(answer.unwrap()));
+    // One of the three, since only a client of ours can empty its pool.
+    mortal.dead.store(true, SeqCst);
+    assert_eq!(get().await.unwrap(), ANSWER);
+    assert_eq!(breakers.handle_for(&url).unwrap().stats().failures, 0);
+}
+
+#[tokio::test]
+async fn an_upload_that_breaks_off_is_no_dead_connection() {
+    let uploading = Server::new(|mut stream, _| async move {
+        read_request(&mut stream).await.unwrap();
+        let whole = ok("the whole upload");
+        stream.write_all(&whole.as_bytes()[..whole.len() - 5]).await.unwrap();
+    })
+    .await;
+    let server = Server::new(|mut stream, _| async move { answer_all(&mut stream, &ok("")).await });
+    let server = server.await;
+    let client: Client<_, UnsyncBoxBody<Bytes, hyper::Error>> =
+        Client::builder(TokioExecutor::new()).build(TcpConnector::new());
+    let service = ServiceBuilder::new()
+        .layer(OriginLayer::new())
+        .service(connect_fn(move |_: &Endpoint| client.clone()))
+        .connect(&Member::new(Endpoint::new(server.url()).unwrap()));
+    let empty = Empty::new().map_err(|never| match never {}).boxed_unsync();
+    let answer = service.clone().oneshot(http::Request::new(empty)).await.unwrap();
+    answer.into_body().collect().await.unwrap();
+
+    let source: Client<_, Full<Bytes>> =
+        Client::builder(TokioExecutor::new()).build(TcpConnector::new());
+    let upload = source.get(uploading.url().parse().unwrap()).await.unwrap().into_body();
+    let request = http::Request::post("/").body(upload.boxed_unsync()).unwrap();
+    let error = service.oneshot(request).await.unwrap_err();
+    assert_eq!((error.kind(), server.connections()), (Kind::InvalidRequest, 1), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_fresh_connection_that_breaks_is_the_endpoints() {
+    let server = Server::new(|stream, _| reset_on_use(stream)).await;
+    let client: Client<_, Full<Bytes>> =
+        Client::builder(TokioExecutor::new()).build(TcpConnector::new());
+    let breakers = CircuitBreakerLayer::new(CircuitBreakerConfig::consecutive(1));
+    let stack = ServiceBuilder::new()
+        .layer(BalanceLayer::new(discover::fixed([server.url()]).unwrap(), LeastRequest::default()))
+        .layer(breakers.clone())
+        .layer(OriginLayer::new())
+        .service(connect_fn(move |_: &Endpoint| client.clone()));
+    let get = http::Request::get("/").body(Full::default()).unwrap();
+    stack.clone().oneshot(get).await.unwrap_err();
+    assert_eq!(breakers.handle_for(&server.url()).unwrap().state(), CircuitState::Open);
+}
+
+#[tokio::test]
+async fn what_is_sent_again_is_the_same() {
+    let heads = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = heads.clone();
+    let server = Server::new(move |mut stream, number| {
+        let seen = seen.clone();
+        async move {
+            while let Some(head) = read_request(&mut stream).await {
+                let mut lines: Vec<_> = head.lines().map(str::to_owned).collect();
+                lines.sort();
+                let nth = {
+                    let mut seen = seen.lock().unwrap();
+                    seen.push(lines);
+                    seen.len()
+                };
+                if number == 0 && nth == 2 {
+                    return;
+                }
+                stream.write_all(ok(ANSWER).as_bytes()).await.unwrap();
+            }
+        }
+    })
+    .await;
+    let member = Member::new(Endpoint::new(server.url()).unwrap());
+    let service = HttpTransport::<String, u32>::new().connect(&member);
+    let call = |id: &'static str| {
+        let call = Call::new("x".repeat(100_000)).with_id(id).with_header("X-Tenant", "blue");
+        service.clone().oneshot(call.idempotent())
+    };
+    call("first").await.unwrap();
+    call("second").await.unwrap();
+    let heads = heads.lock().unwrap();
+    assert_eq!((heads.len(), server.connections()), (3, 2));
+    assert_eq!(heads[1], heads[2]);
+    assert!(header(&heads[2].join("\n"), "x-tenant").is_some_and(|value| value == "blue"));
+}
