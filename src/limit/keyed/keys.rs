@@ -11,7 +11,7 @@ use foldhash::{SharedSeed, quality::SeedableRandomState};
 use super::{super::rate, key::Key, table::Table};
 use crate::{
     error::{Error, Kind},
-    limit::rate::{Decision, LiveRules, MOST, Quotas, Rules, Tats},
+    limit::rate::{Decision, Gcra, LiveRules, MOST, Quotas, Rules, Tats},
     sync::lock,
     time::{Anchor, Clock},
 };
@@ -88,18 +88,10 @@ impl Keys {
         };
         let now = self.clock.nanos();
         let taken = match &self.table {
-            Tables::One(table) if self.rules.is_one() => {
-                let rule = self.rules.first();
-                table.change(hash, now, |&[tat]| match rule.decide(tat, now, cells) {
-                    Decision::Allowed { new_tat } => Ok([new_tat]),
-                    Decision::Refused { retry_after } => Err(retry_after),
-                })
+            Tables::One(table) if self.rules.is_plain() => {
+                take_one(table, self.rules.first(), hash, now, cells)
             }
-            Tables::One(_) => Ok(()),
-            Tables::Several(table) => {
-                let rules = self.rules.load();
-                table.change(hash, now, |tats| rules.decide(tats, now, cells))
-            }
+            _ => self.take_looking_twice(hash, cells, now, || self.clock.nanos()),
         };
         match taken {
             Ok(()) => Ok(()),
@@ -109,6 +101,31 @@ impl Keys {
                 wait,
             ))),
         }
+    }
+
+    /// Takes of one quota whose burst is brief, of several, or of none. In nanoseconds from `first` on:
+    /// when there are tokens.
+    #[inline(never)]
+    fn take_looking_twice(
+        &self,
+        hash: u64,
+        cells: u64,
+        first: u64,
+        second: impl FnOnce() -> u64,
+    ) -> Result<(), u64> {
+        let rules = self.rules.load();
+        let take = |now: u64| {
+            let taken = match (&self.table, rules.each()) {
+                (Tables::One(table), [rule, ..]) => take_one(table, *rule, hash, now, cells),
+                (Tables::One(_), []) => Ok(()),
+                (Tables::Several(table), _) => {
+                    table.change(hash, now, |tats| rules.decide(tats, now, cells))
+                }
+            };
+            taken.map_err(|wait| now.saturating_add(wait))
+        };
+        let taken = rate::look_twice(first, second, || self.rules.is_brief(), take);
+        taken.map_err(|free| free.saturating_sub(first))
     }
 
     /// How many tokens that is; none where nothing is to be taken.
@@ -189,6 +206,14 @@ impl Keys {
     }
 }
 
+#[inline(always)]
+fn take_one(table: &Table<1>, rule: Gcra, hash: u64, now: u64, cells: u64) -> Result<(), u64> {
+    table.change(hash, now, |&[tat]| match rule.decide(tat, now, cells) {
+        Decision::Allowed { new_tat } => Ok([new_tat]),
+        Decision::Refused { retry_after } => Err(retry_after),
+    })
+}
+
 fn tats_of([first]: [u64; 1]) -> Tats {
     let mut tats = [0; MOST];
     tats[0] = first;
@@ -201,5 +226,33 @@ impl fmt::Debug for Keys {
             .field("quotas", &self.quotas())
             .field("max_keys", &self.max_keys)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::limit::rate::Quota;
+
+    #[test]
+    fn a_key_is_not_refused_by_an_old_look_at_the_clock() {
+        const MILLI: u64 = 1_000_000;
+        let quota = Quota::per_second(1_000).burst(5);
+        let hour = Quota::new(1_000, Duration::from_secs(3_600));
+        for quotas in [quota.into(), [quota, hour].into()] {
+            let keys = Keys::new(quotas, 10);
+            let hash = keys.hash("key");
+            let take = |first, second: fn() -> u64| keys.take_looking_twice(hash, 1, first, second);
+            // Others go on at the time of 8 ms, by which the thread that looked at 0 has to go.
+            (0..5).for_each(|_| take(8 * MILLI, || 8 * MILLI).unwrap());
+            assert_eq!(take(0, || 8 * MILLI), Err(9 * MILLI));
+            assert_eq!(take(0, || 9 * MILLI), Ok(()));
+            // One that is not refused looks once.
+            assert_eq!(take(20 * MILLI, || panic!("a second look")), Ok(()));
+        }
+        assert!(!Keys::new(quota.into(), 10).rules.is_plain());
+        assert!(Keys::new(Quota::per_second(1_000).burst(10).into(), 10).rules.is_plain());
     }
 }

@@ -106,9 +106,18 @@ impl Bucket {
         }
     }
 
+    /// Whether there is one quota, and [`take_one`](Self::take_one) at one look at the clock is
+    /// enough.
     #[inline]
     pub(in crate::limit) fn has_one_quota(&self) -> bool {
-        self.rules.is_one()
+        self.rules.is_plain()
+    }
+
+    /// Whether to look at the clock once more before a refusal; see
+    /// [`look_twice`](super::gcra::look_twice).
+    #[cold]
+    pub(in crate::limit) fn is_brief(&self) -> bool {
+        self.rules.is_brief()
     }
 
     /// Takes `cells` that fit, or none. If there are none: the nanoseconds until there are.

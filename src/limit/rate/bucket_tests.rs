@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use super::{super::quota::Quota, *};
+use super::{
+    super::{gcra::look_twice, quota::Quota},
+    *,
+};
 use proptest::prelude::*;
 
 proptest! {
@@ -80,4 +83,50 @@ fn what_comes_back_at_once_was_never_taken() {
     assert_eq!(bucket.remaining(7), 0);
     bucket.refund(&receipt, 7, 3);
     assert_eq!(bucket.load(), before);
+}
+
+/// A thread looks at the clock, and is preempted while others go on.
+#[test]
+fn a_look_that_is_too_old_refuses_nobody_where_bursts_are_brief() {
+    const MILLI: u64 = 1_000_000;
+    let brief = Quota::per_second(1_000).burst(5);
+    let tiny = Quota::per_second(1_000_000).burst(100);
+    let hour = Quota::new(1_000, Duration::from_secs(3_600));
+    let several = [hour, brief].into();
+    for quotas in [brief.into(), tiny.into(), several] {
+        let bucket = Bucket::new(quotas, false);
+        assert!(bucket.is_brief() && !bucket.has_one_quota());
+        let others = 8 * MILLI;
+        while bucket.take(others, 1).is_ok() {}
+        let decide = |second: fn() -> u64| {
+            look_twice(0, second, || bucket.is_brief(), |now| bucket.take(now, 1))
+        };
+        assert!(decide(|| 8 * MILLI).is_err(), "there is none at either time");
+        assert_eq!(decide(|| 9 * MILLI), Ok(()));
+        // One that passes at once need not look again.
+        let late = 50 * MILLI;
+        let second = || panic!("a second look");
+        assert_eq!(look_twice(late, second, || true, |now| bucket.take(now, 1)), Ok(()));
+    }
+}
+
+#[test]
+fn one_look_is_enough_where_bursts_last() {
+    // From 10 ms on.
+    for quota in [Quota::per_second(1_000).burst(10), Quota::per_second(100), Quota::per_minute(6)]
+    {
+        let bucket = Bucket::new(quota.into(), false);
+        assert!(bucket.has_one_quota() && !bucket.is_brief());
+        while bucket.take(0, 1).is_ok() {}
+        let second = || panic!("a second look");
+        let decided = look_twice(0, second, || bucket.is_brief(), |now| bucket.take(now, 1));
+        assert!(decided.is_err());
+    }
+    // What becomes brief while it runs looks twice from then on.
+    let bucket = Bucket::new(Quota::per_second(100).into(), false);
+    bucket.set(Quota::per_second(1_000).burst(2).into(), 0);
+    assert!(bucket.is_brief() && !bucket.has_one_quota());
+    // So does a lease, whose part is set aside of the burst.
+    let leased = Bucket::new(Quota::per_second(12_800).burst(128).into(), true);
+    assert!(leased.is_brief() && !leased.has_one_quota());
 }

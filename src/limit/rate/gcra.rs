@@ -38,6 +38,10 @@ pub(in crate::limit) const fn interval(cells: u32, per: Duration) -> Option<u64>
     if nanos > u64::MAX as u128 { Some(u64::MAX) } else { Some(nanos as u64) }
 }
 
+/// A full burst that lasts less than this may come back while a thread is preempted between its
+/// look at the clock and its decision.
+const BRIEF: u64 = 10_000_000;
+
 impl Gcra {
     /// Values are taken as they come, but for zero, which becomes one.
     pub(in crate::limit) fn new(interval: u64, burst: u32) -> Self {
@@ -121,10 +125,34 @@ impl Gcra {
         Self { interval, tolerance }
     }
 
+    /// Whether a look at the clock may be too old to refuse by; see [`look_twice`].
+    pub(in crate::limit) fn is_brief(&self) -> bool {
+        self.tolerance < BRIEF
+    }
+
     /// How many cells would pass now.
     pub(in crate::limit) fn remaining(&self, tat: u64, now: u64) -> u32 {
         let free = self.tolerance.saturating_sub(tat.saturating_sub(now));
         u32::try_from(free / self.interval).unwrap_or(u32::MAX)
+    }
+}
+
+/// Asks `take` at the time `first`; where it refuses and the rule `is_brief`, at the time of a second
+/// look at the clock.
+///
+/// A thread may be preempted for milliseconds after it has read the clock. Others go on meanwhile, and
+/// move the state to where their, later, time has it; by the old time that looks like a bucket without
+/// tokens, though there are some. With a burst that lasts longer than such a pause it does not.
+#[inline]
+pub(in crate::limit) fn look_twice<T, E>(
+    first: u64,
+    second: impl FnOnce() -> u64,
+    is_brief: impl FnOnce() -> bool,
+    take: impl Fn(u64) -> Result<T, E>,
+) -> Result<T, E> {
+    match take(first) {
+        Err(_) if is_brief() => take(second()),
+        decided => decided,
     }
 }
 

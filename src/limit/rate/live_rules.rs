@@ -11,6 +11,9 @@ use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 #[derive(Debug)]
 pub(in crate::limit) struct LiveRules {
     count: AtomicUsize,
+    /// 1 where there is one rule that need not look twice. A number of its own, so that the fast way
+    /// asks for both at once.
+    plain: AtomicUsize,
     each: [Live; MOST],
 }
 
@@ -23,7 +26,8 @@ struct Live {
 impl LiveRules {
     pub(in crate::limit) fn new(rules: &Rules) -> Self {
         let live = |_| Live { interval: AtomicU64::new(1), tolerance: AtomicU64::new(1) };
-        let these = Self { count: AtomicUsize::new(0), each: std::array::from_fn(live) };
+        let (count, plain) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let these = Self { count, plain, each: std::array::from_fn(live) };
         these.store(rules);
         these
     }
@@ -31,6 +35,17 @@ impl LiveRules {
     #[inline]
     pub(in crate::limit) fn is_one(&self) -> bool {
         self.count.load(Ordering::Relaxed) == 1
+    }
+
+    /// Whether there is one rule, by which one look at the clock is enough.
+    #[inline]
+    pub(in crate::limit) fn is_plain(&self) -> bool {
+        self.plain.load(Ordering::Relaxed) == 1
+    }
+
+    /// Whether one of the rules looks twice before it refuses.
+    pub(in crate::limit) fn is_brief(&self) -> bool {
+        self.load().each().iter().any(Gcra::is_brief)
     }
 
     /// No limit.
@@ -57,6 +72,8 @@ impl LiveRules {
             live.tolerance.store(tolerance, Ordering::Relaxed);
         }
         self.count.store(rules.each().len(), Ordering::Relaxed);
+        let plain = matches!(rules.each(), [rule] if !rule.is_brief());
+        self.plain.store(usize::from(plain), Ordering::Relaxed);
     }
 }
 

@@ -133,7 +133,7 @@ impl Permit {
         let receipt = match &state.member {
             None if state.bucket.is_off() => return Ok(None),
             None => {
-                let taken = state.bucket.take_refundable(state.now(), cells);
+                let taken = state.at_present(|now| state.bucket.take_refundable(now, cells));
                 taken.map_err(|wait| state.refuse(wait))?
             }
             Some(at) => {
@@ -167,7 +167,7 @@ impl Permit {
     fn lease_more(&mut self, cells: u32, now: u64) -> Result<(), Error> {
         self.give_back_lease();
         let cells = self.state.fitting(cells)?;
-        let leased = self.state.bucket.lease(now, cells);
+        let leased = self.state.at_latest(now, |now| self.state.bucket.lease(now, cells));
         match (leased.map_err(|wait| self.state.refuse(wait))?, &mut self.lease) {
             (Some(lease), Some(place)) => **place = lease,
             (Some(lease), place) => *place = Some(Box::new(lease)),

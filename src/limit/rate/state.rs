@@ -6,7 +6,7 @@ use tokio::runtime::Handle;
 
 use super::{
     bucket::Bucket,
-    gcra::NeverFits,
+    gcra::{self, NeverFits},
     queue::{MOST_WAITING, Queue, Ticket},
     quotas::Quotas,
 };
@@ -115,6 +115,22 @@ impl State {
         self.clock.nanos()
     }
 
+    /// Takes of the bucket at the present time; where bursts are brief, a refusal looks twice.
+    #[inline]
+    pub(super) fn at_present<T>(&self, take: impl Fn(u64) -> Result<T, u64>) -> Result<T, u64> {
+        self.at_latest(self.now(), take)
+    }
+
+    /// The same for a thread that has looked already.
+    #[inline]
+    pub(super) fn at_latest<T>(
+        &self,
+        now: u64,
+        take: impl Fn(u64) -> Result<T, u64>,
+    ) -> Result<T, u64> {
+        gcra::look_twice(now, || self.now(), || self.bucket.is_brief(), take)
+    }
+
     /// The number of tokens, if so many ever fit.
     #[inline]
     pub(super) fn fitting(&self, cells: u32) -> Result<u64, Error> {
@@ -163,7 +179,7 @@ impl State {
     #[inline]
     pub(super) fn take(&self, cells: u64) -> Result<(), u64> {
         match &self.member {
-            None => self.bucket.take(self.now(), cells),
+            None => self.at_present(|now| self.bucket.take(now, cells)),
             Some(at) => {
                 self.reserve(at, cells)?;
                 self.spend_reserved(at, cells);
@@ -175,7 +191,10 @@ impl State {
     /// Holds tokens back for one who is ready to call. If there are none: the nanoseconds until
     /// there are, should all that are held be spent.
     pub(super) fn reserve(&self, at: &AtMember, cells: u64) -> Result<(), u64> {
-        let now = self.now();
+        self.at_present(|now| self.reserve_at(now, at, cells))
+    }
+
+    fn reserve_at(&self, now: u64, at: &AtMember, cells: u64) -> Result<(), u64> {
         let fits = |held: u64| match self.bucket.wait(now, held.saturating_add(cells)) {
             0 => Ok(()),
             wait => Err(wait),
