@@ -12,6 +12,7 @@ use std::{
     fmt::Debug,
     sync::{Arc, Mutex, atomic::Ordering::SeqCst},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures::future::join_all;
@@ -665,6 +666,79 @@ async fn law_15_a_call_that_is_cut_short_is_no_failure<S: Stack>(made: Made<S>) 
     made.farm.answers(Answer::Good);
     made.call().await.unwrap();
     made.assert_nothing_left();
+}
+
+/// Waits in every layer that can, in each of its places: `shut` lets the next call wait.
+async fn law_13_waits<S: Stack>(made: Made<S>, shut: impl AsyncFnOnce()) {
+    for _ in 0..10 {
+        made.call().await.unwrap();
+    }
+    shut().await;
+    let calls = made.farm.calls();
+    let mut kept = made.service.clone();
+    let call = kept.ready().await.unwrap().call(Ask::new(1));
+    // Neither before it is polled for the first time, nor after.
+    assert_eq!(made.farm.readied(), 0);
+    let waits = tokio::spawn(call);
+    sleep(ms(50)).await;
+    assert!(!waits.is_finished() && made.farm.calls() == calls);
+    assert_eq!(made.farm.readied(), 0, "who waits holds what others may need");
+    waits.abort();
+    let _ = waits.await;
+    drop(kept);
+    made.assert_nothing_left();
+}
+
+macro_rules! waits {
+    ($($stack:ident = $guard:ident, |$layer:ident| $make:expr, $shut:expr;)*) => {$(
+        #[tokio::test(start_paused = true)]
+        async fn $stack() {
+            let ($layer, shut) = $guard();
+            let shut = async || $shut.iter().for_each(|key: &Option<&str>| shut(*key));
+            law_13_waits($make, shut).await;
+        }
+    )*};
+}
+
+mod law_13_a_call_that_waits_has_given_back_its_readiness {
+    use super::*;
+
+    const ABOVE: [Option<&str>; 1] = [None];
+    const BELOW: [Option<&str>; 3] = [Some(KEYS[0]), Some(KEYS[1]), Some(KEYS[2])];
+    const LONG: Duration = secs(100);
+
+    waits! {
+        for_a_token = limit, |layer| alone!(layer.wait(LONG)), ABOVE;
+        for_a_token_above = limit, |layer| over_balance!(layer.wait(LONG), none()), ABOVE;
+        for_a_token_above_failover = limit, |layer| over_balance!(ServiceBuilder::new().layer(layer.wait(LONG)).layer(failover()).into_inner(), none()), ABOVE;
+        for_a_token_between = limit, |layer| over_balance!(ServiceBuilder::new().layer(failover()).layer(layer.wait(LONG)).into_inner(), none()), ABOVE;
+        for_a_token_below = limit, |layer| over_balance!(none(), layer.wait(LONG)), BELOW;
+        for_a_token_below_in_readiness = limit, |layer| over_balance!(none(), layer), BELOW;
+        for_a_token_below_that_may_come_back = limit, |layer| over_balance!(none(), layer.refund_unsent()), BELOW;
+        for_a_token_below_another = limit, |layer| over_balance!(none(), ServiceBuilder::new().layer(crowd().0).layer(layer).into_inner()), BELOW;
+        for_a_place = crowd, |layer| alone!(layer.wait(LONG)), ABOVE;
+        for_a_place_above = crowd, |layer| over_balance!(layer.wait(LONG), none()), ABOVE;
+        for_a_place_above_failover = crowd, |layer| over_balance!(ServiceBuilder::new().layer(layer.wait(LONG)).layer(failover()).into_inner(), none()), ABOVE;
+        for_a_place_between = crowd, |layer| over_balance!(ServiceBuilder::new().layer(failover()).layer(layer.wait(LONG)).into_inner(), none()), ABOVE;
+        for_a_place_below = crowd, |layer| over_balance!(none(), layer.wait(LONG)), BELOW;
+        for_a_place_below_in_readiness = crowd, |layer| over_balance!(none(), layer), BELOW;
+        for_a_place_below_another = crowd, |layer| over_balance!(none(), ServiceBuilder::new().layer(limit().0).layer(layer).into_inner()), BELOW;
+    }
+
+    /// An attempt failed, and the next one is a while off.
+    #[tokio::test(start_paused = true)]
+    async fn for_the_next_attempt() {
+        let attempts = Attempts::up_to(5).backoff(secs(3_600), secs(3_600));
+        let made = over_balance!(FailoverLayer::new(attempts), none());
+        made.call().await.unwrap();
+        made.farm.answers(Answer::Fails);
+        let mut kept = made.service.clone();
+        let waits = tokio::spawn(kept.ready().await.unwrap().call(Ask::new(1)));
+        settle().await;
+        assert!(!waits.is_finished());
+        assert_eq!(made.farm.readied(), 0);
+        waits.abort();
+    }
 }
 
 // What only one of them can break.

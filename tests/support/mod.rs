@@ -102,6 +102,8 @@ pub struct Inner {
     pub abandoned: AtomicUsize,
     /// Services that are there.
     pub services: AtomicUsize,
+    /// Services that said they are ready, and were neither called nor dropped since.
+    pub readied: AtomicUsize,
     /// Uses against the contract. Also panics, but a panic in a task may be swallowed.
     pub violations: AtomicUsize,
 }
@@ -132,6 +134,7 @@ impl Inner {
             most_running: AtomicUsize::new(0),
             abandoned: AtomicUsize::new(0),
             services: AtomicUsize::new(0),
+            readied: AtomicUsize::new(0),
             violations: AtomicUsize::new(0),
         })
     }
@@ -176,6 +179,10 @@ impl Inner {
         self.running.load(SeqCst)
     }
 
+    pub fn readied(&self) -> usize {
+        self.readied.load(SeqCst)
+    }
+
     pub fn asks(&self) -> Vec<Ask> {
         self.state.lock().unwrap().asks.clone()
     }
@@ -201,6 +208,7 @@ impl Clone for Probe {
 
 impl Drop for Probe {
     fn drop(&mut self) {
+        self.inner.readied.fetch_sub(self.ready.into(), SeqCst);
         self.inner.services.fetch_sub(1, SeqCst);
     }
 }
@@ -224,6 +232,7 @@ impl Service<Ask> for Probe {
         let mut state = self.inner.state.lock().unwrap();
         match state.readiness {
             Readiness::Ready => {
+                self.inner.readied.fetch_add((!self.ready).into(), SeqCst);
                 self.ready = true;
                 Poll::Ready(Ok(()))
             }
@@ -244,6 +253,7 @@ impl Service<Ask> for Probe {
         if !std::mem::take(&mut self.ready) {
             self.inner.violated("called without readiness");
         }
+        self.inner.readied.fetch_sub(1, SeqCst);
         self.inner.calls.fetch_add(1, SeqCst);
         let running = self.inner.running.fetch_add(1, SeqCst) + 1;
         self.inner.most_running.fetch_max(running, SeqCst);
@@ -355,6 +365,10 @@ impl Farm {
 
     pub fn running(&self) -> usize {
         self.all().iter().map(|inner| inner.running()).sum()
+    }
+
+    pub fn readied(&self) -> usize {
+        self.all().iter().map(|inner| inner.readied()).sum()
     }
 
     pub fn services(&self) -> usize {
