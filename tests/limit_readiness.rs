@@ -194,6 +194,13 @@ async fn a_call_whose_deadline_has_passed_is_not_made_though_all_is_free() {
     }
     assert_eq!((inner.calls(), rate.handle().remaining()), (0, 5));
     assert_eq!(places.handle().in_flight(), 0);
+    // Where there is none, the refusal says when there is; and it is not made either.
+    let spent = one_a_second();
+    spent.handle().take(1).unwrap();
+    let mut spent = spent.wait(secs(10)).layer(inner.service());
+    let ask = Ask::new(1).until(Instant::now());
+    let refused = spent.ready().await.unwrap().call(ask).await.unwrap_err();
+    assert_eq!((refused.kind(), inner.calls()), (Kind::RateLimited, 0));
     // In time it is, to the last moment.
     let ask = Ask::new(1).until(Instant::now() + ms(1));
     tokens.ready().await.unwrap().call(ask.clone()).await.unwrap();
@@ -245,7 +252,7 @@ async fn a_call_for_which_the_inner_is_ready_too_late_is_not_made() {
     advance(ms(1_100)).await;
     assert_pending!(for_a_token.poll());
     assert_pending!(for_a_place.poll());
-    advance(ms(400)).await;
+    advance(ms(401)).await;
     inner.is(Readiness::Ready);
     assert_too_late(&assert_ready!(for_a_token.poll()).unwrap_err());
     assert_too_late(&assert_ready!(for_a_place.poll()).unwrap_err());

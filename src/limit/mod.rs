@@ -11,6 +11,20 @@
     doc = "| ... of one client address | [`ClientIp`] |",
     doc = "| a server that must tell its clients | [`AnswerLayer`] |"
 )]
+//!
+//! # What a refusal keeps
+//! A refusal does not call the inner service. So a service value that was ready and whose call is
+//! refused still is, and keeps what its inner services reserved in `poll_ready`, such as a place
+//! under tower's `ConcurrencyLimit`, until its next call or until it is dropped. That is so wherever
+//! only the service itself is needed: in the modes that refuse ([`Refuse`], [`Refund`], [`Leased`]),
+//! for keyed limits, and in the circuit breakers and health gates of this crate. Call through a clone
+//! for each call, as `oneshot` does, where that matters.
+//!
+//! In the mode [`Wait`], which needs a service that is `Clone`, a call that waits or is refused has
+//! given that back, and neither the service nor the future holds it until the call has its turn.
+//!
+//! # What is logged
+//! Limits log nothing: refusals are answers, and may be many. The handles tell how a limit stands.
 
 #[cfg(feature = "http")]
 mod answer;

@@ -30,14 +30,27 @@ pub(super) fn unready<S: Clone>(inner: &mut S) {
     drop(std::mem::replace(inner, clone));
 }
 
-/// Says no to a call whose deadline has passed: its answer is of no use to anyone, so it is not made.
+/// Says no to a call whose deadline has passed: its answer is of no use any more, so it is not made.
 /// Reads the clock only where there is a deadline.
 #[inline]
 pub(super) fn in_time(deadline: Option<Instant>) -> Result<(), Error> {
     match deadline {
-        Some(deadline) if time::now() >= deadline => Err(Error::blameless(Kind::Timeout)),
+        Some(deadline) if time::now() >= deadline => Err(too_late()),
         _ => Ok(()),
     }
+}
+
+/// The same once its turn has come. One that comes with the deadline, as it was told, is in time.
+pub(super) fn came_in_time(deadline: Option<Instant>) -> Result<(), Error> {
+    match deadline {
+        Some(deadline) if time::now() > deadline => Err(too_late()),
+        _ => Ok(()),
+    }
+}
+
+#[cold]
+fn too_late() -> Error {
+    Error::blameless(Kind::Timeout).message("the deadline of the call passed before it was made")
 }
 
 /// What a call waits for before it is made.

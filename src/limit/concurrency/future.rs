@@ -147,7 +147,7 @@ impl<E> Turn for Queued<E> {
         }
         if let Poll::Ready(ready) = inner.poll_ready(cx) {
             let ready = ready.map_err(Error::from_service);
-            let ready = ready.and_then(|()| turn::in_time(self.deadline));
+            let ready = ready.and_then(|()| turn::came_in_time(self.deadline));
             return Poll::Ready(ready.map(|()| std::mem::take(&mut self.place)));
         }
         ready!(self.poll_sleep(self.ticket.until(), cx));

@@ -75,7 +75,11 @@ impl<E> ConcurrencyLimitLayer<Refuse, E> {
     /// The request must implement [`Replay`](crate::Replay), which tells its deadline, as
     /// [`Call`](crate::Call) and `http::Request` do; for a type of yours that is a few lines. The
     /// request and a clone of the inner service wait with the call; that clone is made ready when it
-    /// has its place.
+    /// has its place. Until then neither it nor the service that was called keeps what `poll_ready`
+    /// reserved.
+    ///
+    /// A call whose deadline has passed is not made, though there is a place: it fails unsent with
+    /// [`Kind::Timeout`](crate::Kind::Timeout), which counts against nothing.
     ///
     /// Outside a tokio runtime there is nothing to wait with, and a call is refused instead.
     ///

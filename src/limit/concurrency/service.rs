@@ -241,11 +241,11 @@ impl<S, E> ConcurrencyLimit<S, Wait, E> {
         Req: Replay,
     {
         let deadline = request.deadline();
-        if let Err(late) = turn::in_time(deadline) {
-            return QueueFuture::turned_away(&mut self.inner, late);
-        }
         match self.state.enter() {
-            Some(place) => QueueFuture::called(call(&mut self.inner, request, tried), place),
+            Some(place) => match turn::in_time(deadline) {
+                Ok(()) => QueueFuture::called(call(&mut self.inner, request, tried), place),
+                Err(late) => QueueFuture::turned_away(&mut self.inner, late),
+            },
             None => self.enter_queue(request, deadline, tried, call),
         }
     }

@@ -59,7 +59,7 @@ impl Tokens {
                 Poll::Pending => return Ok(Some(self.ticket.until())),
                 Poll::Ready(ready) => ready.map_err(Error::from_service)?,
             }
-            turn::in_time(self.deadline)?;
+            turn::came_in_time(self.deadline)?;
             match state.take(cells) {
                 Ok(()) => return Ok(None),
                 Err(taken) => wait = taken,

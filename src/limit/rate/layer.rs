@@ -46,6 +46,9 @@ pub struct RateLimitLayer<M = Refuse, C = PerCall> {
 /// A call that is too many is refused at once: one beyond the quota, or one that finds no place. See
 /// [`RateLimitLayer::new`] and [`ConcurrencyLimitLayer::new`](super::super::ConcurrencyLimitLayer::new).
 ///
+/// A refusal does not call the inner service, which stays ready for the next call of the same value,
+/// with what it reserved: see [what a refusal keeps](crate::limit#what-a-refusal-keeps).
+///
 /// ```
 /// use tower_upstream::{Quota, limit::{RateLimitLayer, Refuse}};
 ///
@@ -135,7 +138,9 @@ impl<C> RateLimitLayer<Refuse, C> {
     /// Lets a call wait for its turn instead, in its response future.
     ///
     /// A call waits at most `max`, and never past its [deadline](crate::Replay::deadline): one
-    /// whose turn would come later is refused at once. Turns are taken in the order of the calls,
+    /// whose turn would come later is refused at once. One whose deadline has passed is not made,
+    /// though there is a token: it fails unsent with [`Kind::Timeout`](crate::Kind::Timeout), which
+    /// counts against nothing, and takes no token. Turns are taken in the order of the calls,
     /// whatever they cost.
     /// A call that is dropped while it waits lets the next move up, and so does one that is not
     /// polled, once its time is over. Timers are a millisecond coarse, so a call may wait up to two
@@ -150,7 +155,8 @@ impl<C> RateLimitLayer<Refuse, C> {
     /// As many calls wait as get their turn within `max`, but never more than 65,536 for one quota;
     /// one more is refused at once. Where requests are large, keep `max` times the rate to what
     /// memory allows: the request and a clone of the inner service wait with each. That clone is made
-    /// ready when its turn has come.
+    /// ready when its turn has come; until then neither it nor the service that was called keeps what
+    /// `poll_ready` reserved.
     ///
     /// Outside a tokio runtime there is nothing to wait with, and a call is refused instead.
     ///

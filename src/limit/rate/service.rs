@@ -227,9 +227,15 @@ impl<S, C> RateLimit<S, Wait, C> {
             deadline.map_or(longest, |deadline| longest.min(deadline))
         };
         let state = self.permit.state();
-        let entered = turn::in_time(deadline)
-            .and_then(|()| state.fitting(self.cost.of(&request)))
-            .and_then(|cells| state.enter(cells, until));
+        let cells = state.fitting(self.cost.of(&request));
+        let entered = cells.and_then(|cells| match turn::in_time(deadline) {
+            Ok(()) => state.enter(cells, until),
+            // Where there are no tokens, a refusal says more.
+            Err(late) => match state.wait(cells) {
+                0 => Err(late),
+                wait => Err(state.refuse(wait)),
+            },
+        });
         match entered {
             Ok(None) => WaitFuture::called(call(&mut self.inner, request, tried), ()),
             Ok(Some(ticket)) => {
