@@ -117,6 +117,7 @@ impl<M, E> ConcurrencyLimitLayer<M, E> {
     /// # Example
     /// ```
     /// use std::convert::Infallible;
+    /// use bytes::Bytes;
     /// use http::{Request, Response};
     /// use http_body_util::{BodyExt, Full};
     /// use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
@@ -126,7 +127,7 @@ impl<M, E> ConcurrencyLimitLayer<M, E> {
     /// # async fn main() {
     /// let limit = ConcurrencyLimitLayer::new(4).until_body_end();
     /// let client = ServiceBuilder::new().layer(limit.clone()).service(service_fn(
-    ///     async |_: Request<()>| Ok::<_, Infallible>(Response::new(Full::from("a long one"))),
+    ///     async |_: Request<()>| Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("a long one"))),
     /// ));
     /// let response = client.oneshot(Request::new(())).await.unwrap();
     /// assert_eq!(limit.handle().in_flight(), 1);
