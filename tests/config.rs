@@ -98,6 +98,13 @@ fn health() {
         "tell_first_round": false,
     }));
     assert_eq!(config.timeout, Duration::from_millis(500));
+    #[cfg(feature = "http")]
+    {
+        let endpoint = json!({ "endpoint": "/ready" });
+        let config: HealthConfig = serde_json::from_value(endpoint.clone()).unwrap();
+        assert_eq!(config, HealthConfig::default().with_endpoint("/ready"));
+        assert_eq!(serde_json::to_value(config).unwrap()["endpoint"], endpoint["endpoint"]);
+    }
     let retry: RetryChecks = read(json!({ "max_retries": 3, "initial": "1s", "max": "3s" }));
     assert_eq!(retry.max, Duration::from_secs(3));
 

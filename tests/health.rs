@@ -574,18 +574,25 @@ async fn ten_thousand_are_checked_on_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_go_defaults() {
-    let switch = Switch::new();
-    let layer = switch.upstream(HealthConfig::go());
-    let gate = layer.layer(Upstream::default());
-    call(&gate).await.unwrap();
-    switch.between_checks().await;
-    switch.turn(false);
-    sleep(SECOND * 30).await;
-    assert_eq!((switch.asked(), layer.handle().is_healthy()), (3, true));
-    sleep(SECOND * 15).await;
-    assert_eq!((switch.asked(), layer.handle().is_healthy()), (4, false));
-    drop(gate);
+async fn the_go_defaults_of_a_plugin_and_of_the_monitor() {
+    for (config, interval, rise) in [(HealthConfig::go(), 30, 1), (HealthConfig::monitor(), 15, 2)]
+    {
+        let switch = Switch::new();
+        let layer = switch.upstream(config);
+        let gate = layer.layer(Upstream::default());
+        call(&gate).await.unwrap();
+        switch.between_checks().await;
+        switch.turn(false);
+        sleep(SECOND * interval * 2).await;
+        assert_eq!((switch.asked(), layer.handle().is_healthy()), (3, true));
+        sleep(SECOND * interval).await;
+        assert_eq!((switch.asked(), layer.handle().is_healthy()), (4, false));
+        // As seldom while it is unhealthy, and then after as many as it takes.
+        switch.turn(true);
+        sleep(SECOND * interval * rise).await;
+        assert_eq!((switch.asked(), layer.handle().is_healthy()), (4 + rise as usize, true));
+        drop(gate);
+    }
 }
 
 /// Chooses one member.

@@ -12,9 +12,10 @@ use tokio::{
     net::{TcpListener, TcpStream},
     time::Instant,
 };
+use tower::{Layer, ServiceExt, service_fn};
 use tower_upstream::{
-    Endpoint, HttpCheck,
-    health::{Check, PluginCheck, TcpCheck, Verdict},
+    Connect, Endpoint, Error, HealthGateLayer, HttpCheck, Kind, Member, connect_fn,
+    health::{Check, HealthConfig, PluginCheck, TcpCheck, Verdict},
     transport::{HttpConfig, HttpTransport},
 };
 
@@ -197,4 +198,91 @@ async fn a_plugin_s_own_word_is_asked_for_over_its_transport() {
     }
     let gone = Arc::new(Endpoint::new("http://127.0.0.1:1").unwrap());
     assert!(is_ill(&check.check(Some(gone)).await, "Health check request failed: "));
+}
+
+// The `endpoint` of a config.
+
+fn config(endpoint: &str) -> HealthConfig {
+    let section = format!(r#"{{"interval": "30s", "timeout": "5s", "endpoint": "{endpoint}"}}"#);
+    serde_json::from_str(&section).unwrap()
+}
+
+fn asked(sent: &Mutex<Vec<String>>) -> Vec<String> {
+    let sent = std::mem::take(&mut *sent.lock().unwrap());
+    sent.iter().map(|request| request.lines().next().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn a_config_says_what_is_asked_of_each_endpoint() {
+    let (endpoint, sent) = serve(answer(200, "ok"), 0).await;
+    let below = Arc::new(Endpoint::new(format!("{}/base", endpoint.address())).unwrap());
+    let url = format!("http://{}/up?x=1", endpoint.address().authority());
+    for (written, of_root, of_base) in [
+        ("", "/health", "/base/health"),
+        ("/health", "/health", "/base/health"),
+        ("ready", "/ready", "/base/ready"),
+        ("/ready?full=1", "/ready?full=1", "/base/ready?full=1"),
+        (&*url, "/up?x=1", "/up?x=1"),
+    ] {
+        let config = config(written);
+        config.validate().unwrap();
+        let monitor = HealthGateLayer::http(config.clone()).monitor();
+        let check = HttpCheck::of(&config);
+        for (endpoint, path) in [(&endpoint, of_root), (&below, of_base)] {
+            assert_eq!(check.check(Some(endpoint.clone())).await, Verdict::Healthy);
+            let checked = monitor.check(Some(endpoint.clone())).await;
+            assert_eq!(checked.verdict, Verdict::Healthy);
+            let line = format!("GET {path} HTTP/1.1");
+            assert_eq!(asked(&sent), [line.clone(), line]);
+        }
+    }
+    // Without a section there is the default, too.
+    let monitor = HealthGateLayer::http(HealthConfig::default()).monitor();
+    monitor.check_all([endpoint.clone()]).await;
+    assert_eq!(asked(&sent), ["GET /health HTTP/1.1"]);
+}
+
+#[tokio::test]
+async fn another_endpoint_in_the_config_is_asked_from_the_update_on() {
+    let (endpoint, sent) = serve(answer(200, "ok"), 0).await;
+    let layer = HealthGateLayer::http(config("/old"));
+    let gates =
+        layer.layer(connect_fn(|_: &Endpoint| service_fn(async |(): ()| Ok::<_, Error>(()))));
+    let member = Member::new((*endpoint).clone());
+    let gate = gates.connect(&member);
+    gate.clone().oneshot(()).await.unwrap();
+    let round = layer.monitor().force_check().await.unwrap();
+    assert_eq!((round.healthy, round.total), (1, 1));
+    assert!(asked(&sent).iter().all(|line| line == "GET /old HTTP/1.1"));
+    // All of the layer, and then one alone.
+    layer.handle().update(config("/new")).unwrap();
+    layer.monitor().force_check().await.unwrap();
+    assert!(asked(&sent).contains(&"GET /new HTTP/1.1".to_owned()));
+    let one = layer.handle_for(endpoint.key()).unwrap();
+    one.update(config("/own")).unwrap();
+    one.check().await;
+    assert_eq!(asked(&sent), ["GET /own HTTP/1.1"]);
+    // What cannot work changes nothing.
+    let refused = layer.handle().update(config("https://a/health")).unwrap_err();
+    assert!(refused.to_string().contains("`endpoint`"), "{refused}");
+    one.check().await;
+    assert_eq!(asked(&sent), ["GET /own HTTP/1.1"]);
+}
+
+/// A path needs an endpoint, which there is none of above a balancer; a URL does not.
+#[tokio::test]
+async fn a_config_that_cannot_work_here_is_said_by_each_call_until_it_can() {
+    let (endpoint, sent) = serve(answer(200, "ok"), 0).await;
+    let layer = HealthGateLayer::http(config("/health"));
+    let gate = layer.layer(service_fn(async |(): ()| Ok::<_, Error>(())));
+    let refused = gate.clone().oneshot(()).await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::InvalidConfig);
+    assert!(refused.to_string().contains("absolute URL"), "{refused}");
+    let url = format!("http://{}/health", endpoint.address().authority());
+    layer.handle().update(config(&url)).unwrap();
+    gate.clone().oneshot(()).await.unwrap();
+    layer.monitor().force_check().await.unwrap();
+    assert!(asked(&sent).contains(&"GET /health HTTP/1.1".to_owned()));
+    layer.handle().update(config("/health")).unwrap();
+    assert_eq!(gate.clone().oneshot(()).await.unwrap_err().kind(), Kind::InvalidConfig);
 }

@@ -59,6 +59,10 @@ pub struct HealthConfig {
     /// Successes in a row that make it healthy, from 1. Default 2.
     pub rise: u32,
     /// Failures in a row that make it unhealthy, from 1. Default 3. Go's name is `failure_limit`.
+    ///
+    /// Every bad check counts alike: a refused connection, a timeout, a status out of range. Envoy, in
+    /// contrast, takes some answers of an endpoint, such as a 503 of its HTTP check, for unhealthy at
+    /// once. Set 1 for that, or let a check of yours answer for several.
     #[cfg_attr(feature = "serde", serde(alias = "failure_limit"))]
     pub fall: u32,
     /// What holds before the first check. Default healthy.
@@ -77,7 +81,18 @@ pub struct HealthConfig {
     /// changed nothing. Default true. See
     /// [`on_change`](crate::health::HealthGateLayer::on_change).
     pub tell_first_round: bool,
+    /// What [`HealthGateLayer::http`](crate::health::HealthGateLayer::http) and
+    /// [`HttpCheck::of`](crate::HttpCheck::of) ask for: a path, which is asked of each endpoint below
+    /// the path of its address, or a URL that starts with `http://`, which is asked as it is. An empty
+    /// text is the default. A check of another kind knows by itself what to ask for. Default
+    /// `None`, which stands for `/health`.
+    #[cfg(feature = "http")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
 }
+
+#[cfg(feature = "http")]
+const ENDPOINT: &str = "/health";
 
 const MIN_TIME: Duration = Duration::from_millis(1);
 const MAX_TIME: Duration = Duration::from_secs(86_400);
@@ -97,14 +112,43 @@ impl Default for HealthConfig {
             parallel_scheduled: 256,
             jitter: 0.1,
             tell_first_round: true,
+            #[cfg(feature = "http")]
+            endpoint: None,
         }
     }
 }
 
 impl HealthConfig {
-    /// The defaults of the Go plugin manager: every 15 s, whatever the state, with 5 s for each
-    /// check and no jitter.
+    /// Returns the defaults of the Go plugin manager for a `health_check` section: every 30 s, whatever
+    /// the state, with 5 s for each check, `fall` 3, `rise` 1 and no jitter.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_upstream::health::HealthConfig;
+    /// let config = HealthConfig::go();
+    /// assert_eq!((config.interval, config.timeout), (Duration::from_secs(30), Duration::from_secs(5)));
+    /// assert_eq!((config.fall, config.rise), (3, 1));
+    /// ```
     pub fn go() -> Self {
+        Self {
+            interval: Duration::from_secs(30),
+            interval_unhealthy: Duration::from_secs(30),
+            rise: 1,
+            ..Self::monitor()
+        }
+    }
+
+    /// Returns the defaults of the health monitor that the Go programs use beside their plugin
+    /// manager: every 15 s, whatever the state, with 5 s for each check, `fall` 3, `rise` 2 and no
+    /// jitter.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_upstream::health::HealthConfig;
+    /// let config = HealthConfig::monitor();
+    /// assert_eq!(config.interval_unhealthy, Duration::from_secs(15));
+    /// ```
+    pub fn monitor() -> Self {
         Self {
             interval: Duration::from_secs(15),
             interval_unhealthy: Duration::from_secs(15),
@@ -191,6 +235,20 @@ impl HealthConfig {
         self
     }
 
+    /// Sets [`endpoint`](Self::endpoint).
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn with_endpoint(mut self, endpoint: impl Into<String>) -> Self {
+        self.endpoint = Some(endpoint.into());
+        self
+    }
+
+    /// What to ask for.
+    #[cfg(feature = "http")]
+    pub(super) fn target(&self) -> &str {
+        self.endpoint.as_deref().filter(|endpoint| !endpoint.is_empty()).unwrap_or(ENDPOINT)
+    }
+
     /// Checks every value.
     ///
     /// # Errors
@@ -221,6 +279,10 @@ impl HealthConfig {
         }
         if !(0.0..=1.0).contains(&self.jitter) {
             mistakes.push(format!("`jitter` is {}, but must be from 0 to 1", self.jitter));
+        }
+        #[cfg(feature = "http")]
+        if let Some(mistake) = super::http::mistake_in(self.target()) {
+            mistakes.push(format!("`endpoint`: {mistake}"));
         }
         if mistakes.is_empty() {
             return Ok(());
@@ -268,6 +330,20 @@ mod tests {
         }
         assert!(absurd.clamped().validate().is_ok());
         assert!(HealthConfig::go().validate().is_ok());
+        assert!(HealthConfig::monitor().validate().is_ok());
+    }
+
+    #[cfg(feature = "http")]
+    #[test]
+    fn an_endpoint_that_cannot_be_asked_is_a_mistake_that_is_named() {
+        let config = |endpoint: &str| HealthConfig::default().with_endpoint(endpoint);
+        for endpoint in ["", "/health", "ready?full=1", "http://10.0.0.1:8080/up"] {
+            assert!(config(endpoint).validate().is_ok(), "{endpoint}");
+        }
+        for endpoint in ["https://a/health", "http://", "/a b", "http://user:secret@a/"] {
+            let text = config(endpoint).validate().unwrap_err().to_string();
+            assert!(text.contains("`endpoint`") && !text.contains("secret"), "{text}");
+        }
     }
 
     #[cfg(feature = "serde")]
@@ -283,6 +359,14 @@ mod tests {
         let text = r#"{"enabled": false, "failure_limit": 4, "initial": "first_result_decides"}"#;
         let config: HealthConfig = serde_json::from_str(text).unwrap();
         assert_eq!((config.enabled, config.fall, config.initial), (false, 4, Initial::FirstResult));
+        #[cfg(feature = "http")]
+        {
+            let text = r#"{"interval": "30s", "timeout": 5000000000, "endpoint": "/ready"}"#;
+            let config: HealthConfig = serde_json::from_str(text).unwrap();
+            assert_eq!((config.target(), HealthConfig::default().target()), ("/ready", "/health"));
+            let empty: HealthConfig = serde_json::from_str(r#"{"endpoint": ""}"#).unwrap();
+            assert_eq!(empty.target(), "/health");
+        }
         let twice = r#"{"failure_limit": 4, "fall": 3}"#;
         assert!(serde_json::from_str::<HealthConfig>(twice).is_err());
         let error = serde_json::from_str::<HealthConfig>(r#"{"intervall": 1}"#).unwrap_err();

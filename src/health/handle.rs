@@ -112,7 +112,8 @@ impl HealthHandle {
     /// Takes at most [`HealthConfig::timeout`]. May be dropped at any point. Needs a tokio runtime.
     pub async fn check(&self) -> Checked {
         let endpoint = self.record.member.as_ref().map(|member| member.endpoint());
-        check_one(self.policy.check.clone(), endpoint, self.record.config().timeout).await
+        let config = self.record.config();
+        check_one(self.policy.check(&config), endpoint, config.timeout).await
     }
 
     /// Changes the settings, and keeps what was found.

@@ -36,7 +36,7 @@ use super::{
 /// ```
 #[derive(Clone)]
 pub struct HealthGateLayer {
-    policy: Arc<Policy>,
+    pub(super) policy: Arc<Policy>,
 }
 
 impl HealthGateLayer {
@@ -100,8 +100,8 @@ impl HealthGateLayer {
     }
 
     fn anew(&self, listener: Option<Listener>, runtime: Option<Handle>) -> Self {
-        let (config, check) = (self.policy.roster.config(), self.policy.check.clone());
-        Self { policy: Policy::new(config.as_ref().clone(), check, listener, runtime) }
+        let (config, checks) = (self.policy.roster.config(), self.policy.checks.clone());
+        Self { policy: Policy::by(config.as_ref().clone(), checks, listener, runtime) }
     }
 
     /// Looks at all that this layer value checks, and controls the checks.

@@ -109,8 +109,8 @@ impl HealthMonitor {
     /// Takes at most the timeout of the config. May be dropped at any point. Needs a tokio runtime,
     /// as all checks do.
     pub async fn check(&self, endpoint: Option<Arc<Endpoint>>) -> Checked {
-        let limit = self.policy.roster.config().timeout;
-        check_one(self.policy.check.clone(), endpoint, limit).await
+        let config = self.policy.roster.config();
+        check_one(self.policy.check(&config), endpoint, config.timeout).await
     }
 
     /// Checks each of `endpoints` now, as many at once as the config says, and answers in their
@@ -141,8 +141,8 @@ impl HealthMonitor {
         deadline: Option<Instant>,
     ) -> Vec<Checked> {
         let (endpoints, config) = (endpoints.into_iter().collect(), self.policy.roster.config());
-        let check = self.policy.check.clone();
-        check_all(check, endpoints, config.timeout, config.parallel, deadline).await
+        check_all(self.policy.check(&config), endpoints, config.timeout, config.parallel, deadline)
+            .await
     }
 
     /// Checks `endpoint` again and again until it is healthy, or degraded; such as a deployment
@@ -162,7 +162,8 @@ impl HealthMonitor {
         deadline: Option<Instant>,
         before_wait: impl FnMut(u32, Duration) + Send,
     ) -> Checked {
-        let (check, limit) = (self.policy.check.clone(), self.policy.roster.config().timeout);
+        let config = self.policy.roster.config();
+        let (check, limit) = (self.policy.check(&config), config.timeout);
         check_with_retry(check, endpoint, limit, retry, deadline, before_wait).await
     }
 

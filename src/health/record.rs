@@ -77,8 +77,8 @@ impl Record {
         }
     }
 
-    pub(super) fn set_problem(&self, problem: String) {
-        lock(&self.found).problem = Some(problem);
+    pub(super) fn set_problem(&self, problem: Option<String>) {
+        lock(&self.found).problem = problem;
     }
 
     /// Whether it can never be checked.

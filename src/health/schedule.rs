@@ -277,7 +277,8 @@ impl Schedule {
             };
             (slot.due, slot.last, slot.checking) = (None, Some(at), true);
             slot.in_round = std::mem::take(&mut slot.owed);
-            let (check, limit) = (self.policy.check.clone(), watch.record.config().timeout);
+            let config = watch.record.config();
+            let (check, limit) = (self.policy.check(&config), config.timeout);
             let endpoint = watch.member().map(|member| member.endpoint());
             let generation = watch.record.generation();
             return Some(async move {

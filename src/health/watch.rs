@@ -11,8 +11,9 @@ use std::{
 
 use tokio::runtime::Handle;
 
+pub(super) use super::check::AnyCheck;
 use super::{
-    check::{AnyCheck, Verdict},
+    check::Verdict,
     config::HealthConfig,
     prober,
     record::Record,
@@ -26,9 +27,12 @@ use crate::{
     sync::lock,
 };
 
+/// Which check a target has that goes by a config.
+pub(super) type Checks = Arc<dyn Fn(&HealthConfig) -> Arc<dyn AnyCheck> + Send + Sync>;
+
 /// What one layer value owns: all its gates share it.
 pub(super) struct Policy {
-    pub(super) check: Arc<dyn AnyCheck>,
+    pub(super) checks: Checks,
     /// Above a balancer, or without one. Outlives the gates, so that a stack built anew for each
     /// connection does not forget.
     pub(super) alone: Arc<Record>,
@@ -41,16 +45,26 @@ pub(super) struct Policy {
 }
 
 impl Policy {
+    /// One check, whatever the config.
     pub(super) fn new(
         config: HealthConfig,
         check: Arc<dyn AnyCheck>,
         listener: Option<Listener>,
         runtime: Option<Handle>,
     ) -> Arc<Self> {
+        Self::by(config, Arc::new(move |_: &HealthConfig| check.clone()), listener, runtime)
+    }
+
+    pub(super) fn by(
+        config: HealthConfig,
+        checks: Checks,
+        listener: Option<Listener>,
+        runtime: Option<Handle>,
+    ) -> Arc<Self> {
         let config = Arc::new(config.clamped());
         let roster = Arc::new(Roster::new(config.clone()));
         Arc::new(Self {
-            check,
+            checks,
             alone: Record::new(config, None),
             watch_alone: Mutex::default(),
             members: ByMember::default(),
@@ -65,12 +79,17 @@ impl Policy {
         [self.runtime.clone(), Handle::try_current().ok()].into_iter().flatten()
     }
 
+    /// The check of a target that goes by `config`.
+    pub(super) fn check(&self, config: &HealthConfig) -> Arc<dyn AnyCheck> {
+        (self.checks)(config)
+    }
+
     /// The watch over what has no member.
     pub(super) fn watch(self: &Arc<Self>) -> Arc<Watch> {
         let kept = lock(&self.watch_alone).upgrade();
         kept.unwrap_or_else(|| {
             // The check is the user's, and may look at us: no lock is held while it is asked.
-            let problem = self.check.problem_with(None);
+            let problem = self.check(&self.roster.config()).problem_with(None);
             let mut kept = lock(&self.watch_alone);
             kept.upgrade().unwrap_or_else(|| {
                 let watch = Arc::new(Watch::new(self, self.alone.clone(), None, problem));
@@ -88,7 +107,8 @@ impl Policy {
         };
         self.members.get_or_insert(member, is_its, || {
             let record = Record::new(HealthConfig::default().into(), Some(member.clone()));
-            let problem = self.check.problem_with(Some(&*member.endpoint()));
+            let check = self.check(&self.roster.config());
+            let problem = check.problem_with(Some(&*member.endpoint()));
             Watch::new(self, record, Some(member.veto(Reason::Unhealthy)), problem)
         })
     }
@@ -119,6 +139,10 @@ impl Policy {
 
     fn follow(&self, record: &Arc<Record>) {
         if let Some(watch) = self.watch_of(record) {
+            // The check may be another by now, or may work by now. It is the user's: see `watch`.
+            let endpoint = watch.member().map(|member| member.endpoint());
+            let check = self.check(&record.config());
+            watch.set_problem(check.problem_with(endpoint.as_deref()));
             watch.follow();
             if watch.is_to_be_checked() {
                 // The next use finds out whether it is checked already; a member need not wait.
@@ -149,7 +173,7 @@ pub(super) struct Watch {
     pub(super) record: Arc<Record>,
     veto: Option<Veto>,
     /// Why it can never be checked.
-    problem: Option<Error>,
+    problem: Mutex<Option<Error>>,
     pub(super) policy: Arc<Policy>,
 }
 
@@ -165,14 +189,6 @@ impl Watch {
         veto: Option<Veto>,
         problem: Option<String>,
     ) -> Self {
-        let problem = problem.map(|problem| {
-            record.set_problem(problem.clone());
-            let error = Error::refused(Kind::InvalidConfig).message(problem);
-            match &veto {
-                Some(veto) => error.at_endpoint(veto.member().shared_key()),
-                None => error,
-            }
-        });
         let idle = if record.config().enabled { IDLE } else { 0 };
         let name = policy.roster.enter(&record);
         let watch = Self {
@@ -180,9 +196,10 @@ impl Watch {
             name,
             record,
             veto,
-            problem,
+            problem: Mutex::default(),
             policy: policy.clone(),
         };
+        watch.set_problem(problem);
         watch.follow();
         watch
     }
@@ -206,12 +223,28 @@ impl Watch {
     }
 
     pub(super) fn problem(&self) -> Error {
-        let problem = self.problem.clone();
+        let problem = lock(&self.problem).clone();
         problem.unwrap_or(Error::refused(Kind::InvalidConfig))
     }
 
+    fn set_problem(&self, problem: Option<String>) {
+        self.record.set_problem(problem.clone());
+        let error = problem.map(|problem| {
+            let error = Error::refused(Kind::InvalidConfig).message(problem);
+            match &self.veto {
+                Some(veto) => error.at_endpoint(veto.member().shared_key()),
+                None => error,
+            }
+        });
+        *lock(&self.problem) = error;
+    }
+
+    fn has_problem(&self) -> bool {
+        lock(&self.problem).is_some()
+    }
+
     fn is_to_be_checked(&self) -> bool {
-        self.problem.is_none() && self.record.config().enabled
+        !self.has_problem() && self.record.config().enabled
     }
 
     /// Counts one verdict of a check that began in `generation`, and tells everyone if that opens
@@ -241,7 +274,7 @@ impl Watch {
         // has seen the last word.
         loop {
             let (enabled, open) = (self.record.config().enabled, self.record.is_open());
-            if self.problem.is_some() && enabled {
+            if self.has_problem() && enabled {
                 // The member stays eligible: every call through here says what is wrong.
                 self.clear(IDLE);
                 self.set(MISUSED);
