@@ -2,14 +2,19 @@
 #![cfg(all(feature = "test-util", feature = "http"))]
 #![allow(clippy::unwrap_used)]
 
-use std::{convert::Infallible, net::IpAddr, time::Duration};
+use std::{
+    convert::Infallible,
+    net::IpAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use axum::{Router, body::Body, routing::get};
 use http::{Request, Response, StatusCode, header::CONTENT_TYPE};
 use tokio::time::advance;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::{
-    BoxError, CircuitBreakerConfig, CircuitBreakerLayer, ConcurrencyLimitLayer, Quota,
+    BoxError, CircuitBreakerConfig, CircuitBreakerLayer, ConcurrencyLimitLayer, Error, Kind, Quota,
     RateLimitLayer,
     limit::{AnswerLayer, ClientIp},
 };
@@ -156,4 +161,128 @@ async fn a_dead_service_is_answered_for_and_not_asked_again() {
         let answer = service.ready().await.unwrap().call(Request::new(())).await.unwrap();
         assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
     }
+}
+
+// What is told of an error that becomes a response.
+
+/// A response body that has no `Default`.
+#[derive(Debug)]
+struct Odd(String);
+
+fn fails(
+    error: &'static str,
+) -> impl Service<Request<Body>, Response = Response<Odd>, Error = BoxError> + Clone {
+    service_fn(move |_: Request<Body>| async move { Err::<Response<Odd>, BoxError>(error.into()) })
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_error_behind_a_response_is_told_to_a_closure() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let listener = {
+        let told = told.clone();
+        move |error: &Error| {
+            let source = std::error::Error::source(error).map(|source| source.to_string());
+            told.lock().unwrap().push((error.kind(), error.is_refused(), source));
+        }
+    };
+    let limit = RateLimitLayer::new(Quota::per_minute(1).burst(1));
+    let service = ServiceBuilder::new()
+        .layer(AnswerLayer::with_fields("api", limit.clone()).on_error(listener))
+        .layer(limit)
+        .service(service_fn(async |request: Request<Body>| match request.uri().path() {
+            "/" => Ok(Response::new(Body::from("hello"))),
+            _ => Err(BoxError::from("the disk is full")),
+        }));
+    let call = async |path: &str, content: &'static str| {
+        let request = Request::get(path).header(CONTENT_TYPE, content).body(Body::empty());
+        service.clone().oneshot(request.unwrap()).await.unwrap().status()
+    };
+    assert_eq!(call("/", "text/plain").await, StatusCode::OK);
+    assert!(told.lock().unwrap().is_empty(), "a good answer is no error");
+    assert_eq!(call("/", "text/plain").await, StatusCode::TOO_MANY_REQUESTS);
+    advance(SECOND * 60).await;
+    assert_eq!(call("/x", "text/plain").await, StatusCode::BAD_GATEWAY);
+    // Of gRPC, too.
+    assert_eq!(call("/x", "application/grpc").await, StatusCode::OK);
+    let told = told.lock().unwrap();
+    let disk = Some("the disk is full".to_owned());
+    assert_eq!(
+        *told,
+        [
+            (Kind::RateLimited, true, None),
+            (Kind::Service, false, disk),
+            (Kind::RateLimited, true, None),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_body_without_a_default_is_made_by_a_closure() {
+    let made = AnswerLayer::new().with_body(|| Odd(String::new())).on_error(|_| {});
+    for content in ["text/plain", "application/grpc"] {
+        let request = Request::get("/").header(CONTENT_TYPE, content).body(Body::empty()).unwrap();
+        let response = made.layer(fails("broken")).oneshot(request).await.unwrap();
+        assert_eq!(response.body().0, "");
+        let grpc = field(&response, "grpc-status");
+        assert_eq!(
+            (response.status() == 502, grpc),
+            match content {
+                "text/plain" => (true, None),
+                _ => (false, Some("2")),
+            }
+        );
+    }
+}
+
+/// What is logged, as level and text.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<(tracing::Level, String)>>>);
+
+impl tracing::Subscriber for Log {
+    fn enabled(&self, of: &tracing::Metadata<'_>) -> bool {
+        of.target().starts_with("tower_upstream::limit")
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        struct Text(String);
+        impl tracing::field::Visit for Text {
+            fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn std::fmt::Debug) {
+                self.0.push_str(&format!("{}={value:?} ", field.name()));
+            }
+        }
+        let mut text = Text(String::new());
+        event.record(&mut text);
+        self.0.lock().unwrap().push((*event.metadata().level(), text.0));
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_error_behind_a_response_is_logged_with_its_sources_by_how_bad_it_is() {
+    let log = Log::default();
+    let _guard = tracing::subscriber::set_default(log.clone());
+    let spent = RateLimitLayer::new(Quota::per_minute(1).burst(1));
+    spent.handle().take(1).unwrap();
+    let answer = AnswerLayer::new().with_body(|| Odd(String::new()));
+    let refused = ServiceBuilder::new().layer(answer.clone()).layer(spent).service(fails("never"));
+    refused.oneshot(get_root()).await.unwrap();
+    answer.layer(fails("the disk is full")).oneshot(get_root()).await.unwrap();
+    // A closure is told instead.
+    answer.on_error(|_| {}).layer(fails("not logged")).oneshot(get_root()).await.unwrap();
+    let log = log.0.lock().unwrap();
+    let levels: Vec<_> = log.iter().map(|(level, _)| *level).collect();
+    assert_eq!(levels, [tracing::Level::DEBUG, tracing::Level::WARN]);
+    assert!(log[0].1.contains("RATELIMIT_1501"), "{log:?}");
+    assert!(log[1].1.contains("the disk is full"), "{log:?}");
 }

@@ -11,9 +11,8 @@ use std::{
 
 use tokio::runtime::Handle;
 
-pub(super) use super::check::AnyCheck;
 use super::{
-    check::Verdict,
+    check::{AnyCheck, Verdict},
     config::HealthConfig,
     prober,
     record::Record,

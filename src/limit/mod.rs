@@ -25,6 +25,10 @@
 //!
 //! # What is logged
 //! Limits log nothing: refusals are answers, and may be many. The handles tell how a limit stands.
+#![cfg_attr(
+    feature = "http",
+    doc = "An [`AnswerLayer`] logs what it turns into responses: refusals at `DEBUG`, failures at `WARN`."
+)]
 
 #[cfg(feature = "http")]
 mod answer;
@@ -37,7 +41,9 @@ mod turn;
 
 #[cfg(feature = "http")]
 pub use self::{
-    answer::{Answer, AnswerFuture, AnswerLayer, NoFields, Reports},
+    answer::{
+        Answer, AnswerFuture, AnswerLayer, BodyFn, DefaultBody, EmptyBody, NoFields, Reports,
+    },
     client_ip::ClientIp,
     concurrency::{AtBodyEnd, HeldBody},
 };

@@ -3,11 +3,7 @@
 use std::sync::Arc;
 
 use super::HttpCheck;
-use crate::health::{
-    config::HealthConfig,
-    layer::HealthGateLayer,
-    watch::{AnyCheck, Policy},
-};
+use crate::health::{check::AnyCheck, config::HealthConfig, layer::HealthGateLayer, watch::Policy};
 
 impl HttpCheck {
     /// Asks for the [`endpoint`](HealthConfig::endpoint) of `config`, or `/health` without one; as

@@ -9,7 +9,7 @@ use std::{
 use http::{HeaderValue, Request, Response, header::CONTENT_TYPE};
 use pin_project_lite::pin_project;
 
-use super::{AnswerLayer, Reports, reports::Tells, responses};
+use super::{AnswerLayer, DefaultBody, EmptyBody, Reports, reports::Tells, responses};
 use crate::error::{BoxError, Error};
 
 pin_project! {
@@ -17,8 +17,8 @@ pin_project! {
     ///
     /// Dropping it only drops the inner call.
     #[must_use = "futures do nothing unless polled"]
-    pub struct AnswerFuture<F, L> {
-        asked: Asked<L>,
+    pub struct AnswerFuture<F, L, M = DefaultBody> {
+        asked: Asked<L, M>,
         #[pin]
         state: State<F>,
     }
@@ -33,15 +33,15 @@ pin_project! {
 }
 
 /// What of a request its answer depends on.
-pub(super) struct Asked<L> {
-    layer: Arc<AnswerLayer<L>>,
+pub(super) struct Asked<L, M> {
+    layer: Arc<AnswerLayer<L, M>>,
     note: u64,
     /// The content type, if it is gRPC.
     grpc: Option<HeaderValue>,
 }
 
-impl<L> Asked<L> {
-    pub(super) fn new<B>(request: &Request<B>, layer: Arc<AnswerLayer<L>>) -> Self
+impl<L, M> Asked<L, M> {
+    pub(super) fn new<B>(request: &Request<B>, layer: Arc<AnswerLayer<L, M>>) -> Self
     where
         L: Reports<Request<B>>,
     {
@@ -51,22 +51,22 @@ impl<L> Asked<L> {
     }
 }
 
-impl<F, L> AnswerFuture<F, L> {
-    pub(super) fn called(asked: Asked<L>, inner: F) -> Self {
+impl<F, L, M> AnswerFuture<F, L, M> {
+    pub(super) fn called(asked: Asked<L, M>, inner: F) -> Self {
         Self { asked, state: State::Called { inner } }
     }
 
-    pub(super) fn failed(asked: Asked<L>, error: Error) -> Self {
+    pub(super) fn failed(asked: Asked<L, M>, error: Error) -> Self {
         Self { asked, state: State::Failed { error } }
     }
 }
 
-impl<F, L, B, E> Future for AnswerFuture<F, L>
+impl<F, L, M, B, E> Future for AnswerFuture<F, L, M>
 where
     F: Future<Output = Result<Response<B>, E>>,
     E: Into<BoxError> + 'static,
     L: Tells,
-    B: Default,
+    M: EmptyBody<B>,
 {
     type Output = Result<Response<B>, Infallible>;
 
@@ -76,17 +76,21 @@ where
             StateProj::Called { inner } => ready!(inner.poll(cx)).map_err(Error::from_service),
             StateProj::Failed { error } => Err(error.clone()),
         };
-        let mut response = result.unwrap_or_else(|error| match &this.asked.grpc {
-            Some(content) => responses::grpc(&error, content),
-            None => responses::http(&error),
+        let Asked { layer, note, grpc } = this.asked;
+        let mut response = result.unwrap_or_else(|error| {
+            layer.teller.tell(&error);
+            let empty = Response::new(layer.body.empty());
+            match grpc {
+                Some(content) => responses::grpc(&error, content, empty),
+                None => responses::http(&error, empty),
+            }
         });
-        let Asked { layer, note, .. } = this.asked;
         layer.limit.tell(&layer.name, *note, response.headers_mut());
         Poll::Ready(Ok(response))
     }
 }
 
-impl<F, L> fmt::Debug for AnswerFuture<F, L> {
+impl<F, L, M> fmt::Debug for AnswerFuture<F, L, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AnswerFuture").finish_non_exhaustive()
     }

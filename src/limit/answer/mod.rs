@@ -1,8 +1,10 @@
 //! What clients are told of a limit, over HTTP and gRPC.
 
+mod body;
 mod future;
 mod reports;
 mod responses;
+mod tell;
 
 use std::{
     convert::Infallible,
@@ -16,10 +18,11 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 pub use self::{
+    body::{BodyFn, DefaultBody, EmptyBody},
     future::AnswerFuture,
     reports::{NoFields, Reports},
 };
-use self::{future::Asked, reports::Name};
+use self::{future::Asked, reports::Name, tell::Teller};
 use crate::error::{BoxError, Error};
 
 /// Turns the errors of a stack into responses, and tells clients how they stand with a limit.
@@ -52,10 +55,17 @@ use crate::error::{BoxError, Error};
 ///         .layer(limit),
 /// );
 /// ```
+///
+/// # What is logged
+/// The client learns little of an error, so each error that becomes a response is logged with
+/// `tracing`, together with its sources: refusals and mistakes of a client, which are 4xx, at `DEBUG`,
+/// and all others at `WARN`. With [`on_error`](Self::on_error) a closure is told instead.
 #[derive(Debug, Clone, Default)]
-pub struct AnswerLayer<L = NoFields> {
+pub struct AnswerLayer<L = NoFields, M = DefaultBody> {
     limit: L,
     name: Name,
+    body: M,
+    teller: Teller,
 }
 
 impl AnswerLayer {
@@ -71,12 +81,54 @@ impl<L> AnswerLayer<L> {
     /// [`KeyedRateLimitLayer`](super::KeyedRateLimitLayer). Of several quotas, the second is called
     /// `name-2`, and so on. What cannot stand in a field is left out of the name.
     pub fn with_fields(name: &str, limit: L) -> Self {
-        Self { limit, name: Name::new(name) }
+        Self { limit, name: Name::new(name), body: DefaultBody, teller: Teller::default() }
     }
 }
 
-impl<S, L: Clone> Layer<S> for AnswerLayer<L> {
-    type Service = Answer<S, L>;
+impl<L, M> AnswerLayer<L, M> {
+    /// Makes the body of such a response with `empty`, which should have nothing in it. For bodies
+    /// without `Default`; by default that is asked, as those of axum, tonic and `http-body-util` have
+    /// it.
+    ///
+    /// # Example
+    /// ```
+    /// use bytes::Bytes;
+    /// use futures::stream;
+    /// use http_body::Frame;
+    /// use http_body_util::StreamBody;
+    /// use tower_upstream::limit::AnswerLayer;
+    ///
+    /// type Frames = stream::Empty<Result<Frame<Bytes>, std::io::Error>>;
+    /// let layer = AnswerLayer::new().with_body(|| StreamBody::<Frames>::new(stream::empty()));
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn with_body<F>(self, empty: F) -> AnswerLayer<L, BodyFn<F>> {
+        let Self { limit, name, teller, .. } = self;
+        AnswerLayer { limit, name, body: BodyFn(empty), teller }
+    }
+
+    /// Tells `listener` of each error that becomes a response, before the response is sent, and logs
+    /// none itself. The listener runs in the task of the call, so it should not block.
+    ///
+    /// # Example
+    /// ```
+    /// use tower_upstream::limit::AnswerLayer;
+    /// let layer = AnswerLayer::new().on_error(|error| {
+    ///     if !error.is_refused() {
+    ///         eprintln!("a call failed: {error}");
+    ///     }
+    /// });
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn on_error(self, listener: impl Fn(&Error) + Send + Sync + 'static) -> Self {
+        Self { teller: Teller::to(listener), ..self }
+    }
+}
+
+impl<S, L: Clone, M: Clone> Layer<S> for AnswerLayer<L, M> {
+    type Service = Answer<S, L, M>;
 
     fn layer(&self, inner: S) -> Self::Service {
         Answer { inner, dead: None, layer: Arc::new(self.clone()) }
@@ -84,29 +136,29 @@ impl<S, L: Clone> Layer<S> for AnswerLayer<L> {
 }
 
 /// The service of an [`AnswerLayer`].
-pub struct Answer<S, L = NoFields> {
+pub struct Answer<S, L = NoFields, M = DefaultBody> {
     inner: S,
     /// Why the inner service will never be ready again. It is not asked any more then.
     dead: Option<Error>,
-    layer: Arc<AnswerLayer<L>>,
+    layer: Arc<AnswerLayer<L, M>>,
 }
 
-impl<S: Clone, L> Clone for Answer<S, L> {
+impl<S: Clone, L, M> Clone for Answer<S, L, M> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone(), dead: self.dead.clone(), layer: self.layer.clone() }
     }
 }
 
-impl<S, L, A, B> Service<Request<A>> for Answer<S, L>
+impl<S, L, M, A, B> Service<Request<A>> for Answer<S, L, M>
 where
     S: Service<Request<A>, Response = Response<B>>,
     S::Error: Into<BoxError> + 'static,
     L: Reports<Request<A>>,
-    B: Default,
+    M: EmptyBody<B>,
 {
     type Response = Response<B>;
     type Error = Infallible;
-    type Future = AnswerFuture<S::Future, L>;
+    type Future = AnswerFuture<S::Future, L, M>;
 
     /// Ready as the inner service is. If that is dead, calls are answered with its error.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
@@ -128,7 +180,7 @@ where
     }
 }
 
-impl<S: fmt::Debug, L: fmt::Debug> fmt::Debug for Answer<S, L> {
+impl<S: fmt::Debug, L: fmt::Debug, M> fmt::Debug for Answer<S, L, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Answer")
             .field("inner", &self.inner)

@@ -14,8 +14,7 @@ const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const GRPC_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
-pub(super) fn http<B: Default>(error: &Error) -> Response<B> {
-    let mut response = Response::new(B::default());
+pub(super) fn http<B>(error: &Error, mut response: Response<B>) -> Response<B> {
     *response.status_mut() = error.http_status();
     if let Some(wait) = error.retry_after() {
         response.headers_mut().insert(RETRY_AFTER, wire::retry_after_value(wait));
@@ -24,8 +23,11 @@ pub(super) fn http<B: Default>(error: &Error) -> Response<B> {
 }
 
 /// All of it in the headers, as gRPC has it where there is nothing but trailers.
-pub(super) fn grpc<B: Default>(error: &Error, content_type: &HeaderValue) -> Response<B> {
-    let mut response = Response::new(B::default());
+pub(super) fn grpc<B>(
+    error: &Error,
+    content_type: &HeaderValue,
+    mut response: Response<B>,
+) -> Response<B> {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, content_type.clone());
     headers.insert(GRPC_STATUS, HeaderValue::from(grpc_status(error)));

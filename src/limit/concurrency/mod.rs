@@ -21,6 +21,8 @@
 //!
 //! The limit belongs to the layer value: what it and its clones make shares it.
 
+#[cfg(feature = "http")]
+mod body;
 mod config;
 mod ends;
 mod future;
@@ -38,7 +40,7 @@ mod loom_models;
 mod model;
 
 #[cfg(feature = "http")]
-pub use self::ends::AtBodyEnd;
+pub use self::body::AtBodyEnd;
 pub use self::{
     config::ConcurrencyLimitConfig,
     ends::{AtResponse, Ends},
