@@ -208,6 +208,17 @@ async fn over_the_cap_it_streams_through_and_is_sent_once() {
 }
 
 #[tokio::test]
+async fn as_many_chunks_are_kept_as_the_docs_say_however_short_they_are() {
+    for (chunks, kept) in [(ReplayBody::MAX_CHUNKS, true), (ReplayBody::MAX_CHUNKS + 1, false)] {
+        let body = ReplayBody::new(Script::chunks(&vec!["x"; chunks]));
+        let copy = body.replay().unwrap();
+        assert_eq!(body.collect().await.unwrap().to_bytes().len(), chunks);
+        assert_eq!(copy.replay().is_some(), kept, "{chunks}");
+        assert_eq!(copy.collect().await.is_ok(), kept, "{chunks}");
+    }
+}
+
+#[tokio::test]
 async fn exactly_the_cap_is_kept() {
     let mut body = ReplayBody::with_cap(Script::chunks(&["abc", "de"]), 5);
     let copy = body.replay().unwrap();

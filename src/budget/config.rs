@@ -83,6 +83,12 @@ pub struct ThrottleBudget {
 /// The "standard" retry quota of the AWS SDKs: a retry costs tokens, and gives them back if it goes
 /// well; a call that goes well at once brings one.
 ///
+/// The defaults are those of their newer rules, as in `aws-smithy-runtime` 1.14: 500 tokens, 14 for a
+/// retry, 5 after throttling. So 35 retries in a row may fail where nothing goes well, or 100 after
+/// throttling. (The older rules are 5 for a retry, throttling included, and 10 after a timeout.) One
+/// thing differs: there a timeout costs as much as any failure; here it costs as much as an overload,
+/// of which it is a sign.
+///
 /// ```
 /// let standard = tower_upstream::budget::StandardBudget::default();
 /// assert_eq!((standard.capacity, standard.cost, standard.overload_cost), (500, 14, 5));

@@ -9,7 +9,7 @@
 //!
 //! | to ask | use |
 //! |---|---|
-//! | a path over HTTP/1.1 | `HttpCheck` (feature `http`) |
+//! | a path over HTTP/1.1 | `HttpCheck`, or `HealthGateLayer::http` where a config says which (feature `http`) |
 //! | whether a port takes connections | `TcpCheck` (feature `http`) |
 //! | a plugin, by its own health operation | [`PluginCheck`] |
 //! | anything else | [`check_fn`], [`CheckService`], or [`Check`] for a type of yours |
@@ -41,6 +41,14 @@
 //! whose address changes begins anew; one of which discovery tells something else does not. When
 //! the gate of a member opens again, [`Member::recovered_at`](crate::Member::recovered_at) says
 //! since when.
+//!
+//! Every bad check counts alike towards `fall`, whatever was wrong. While the gate refuses, the inner
+//! service of a value that was ready stays ready: see [what a refusal
+//! keeps](crate::limit#what-a-refusal-keeps).
+//!
+//! # What is logged
+//! A target that becomes unhealthy at `WARN`, with the reason; one that is healthy again at `INFO`; a
+//! check that panics while it is given up at `ERROR`.
 //!
 //! # What it is not
 //! A verdict of a check is kept apart from what calls say: an open circuit or an ejection is

@@ -1,4 +1,4 @@
-//! So many calls in a time, or so many at once, and no more.
+//! Limits the rate of calls and how many run at once.
 //!
 //! # When to use
 //! | against | use |

@@ -9,16 +9,20 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::kept::{Part, Source, State};
+use super::kept::{MAX_CHUNKS, Part, Source, State};
 use crate::{error::BoxError, sync::lock};
 
 /// A request body that can be sent more than once, though it streams.
 ///
 /// What passes is kept, up to a cap, as long as there is a copy that may need it. A copy gives the
 /// same again from the start, and goes on with the rest where the other one stopped. Chunks are
-/// shared, not copied; trailers are given again, too. Once more has passed than the cap, no copy is
-/// of use any more: the body streams through and is sent once. A body whose length is known to be
-/// over the cap is never kept.
+/// shared, not copied; trailers are given again, too.
+///
+/// # Bounds
+/// Kept are at most as many bytes as the cap says, 64 KiB by default, in at most
+/// [`MAX_CHUNKS`](Self::MAX_CHUNKS) chunks, 4,096: a stream of tiny chunks may reach that first. Once
+/// more has passed, no copy is of use any more: the body streams through and is sent once. A body
+/// whose length is known to be over the cap is never kept.
 ///
 /// A [`ReplayBodyLayer`](super::ReplayBodyLayer) makes them. Copies are made by
 /// [`Replay`](crate::Replay) of `http::Request<ReplayBody>`, or [`replay`](Self::replay).
@@ -53,8 +57,12 @@ pub struct ReplayBody {
 }
 
 impl ReplayBody {
-    /// How much is kept if nobody says otherwise: 64 KiB.
+    /// How many bytes are kept by default: 64 KiB.
     pub const DEFAULT_CAP: usize = 64 << 10;
+
+    /// How many chunks are kept at most, whatever their length: each costs some memory beside its
+    /// bytes.
+    pub const MAX_CHUNKS: usize = MAX_CHUNKS;
 
     /// Keeps up to [`DEFAULT_CAP`](Self::DEFAULT_CAP) of what passes.
     pub fn new<B>(body: B) -> Self

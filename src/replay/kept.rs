@@ -12,7 +12,7 @@ use crate::error::BoxError;
 pub(super) type Source = Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>;
 
 /// More chunks than this are not kept, however small they are.
-const MAX_CHUNKS: usize = 4_096;
+pub(super) const MAX_CHUNKS: usize = 4_096;
 
 pub(super) struct State {
     cap: usize,

@@ -47,7 +47,7 @@ impl ReplayBodyLayer {
         Self { cap: ReplayBody::DEFAULT_CAP }
     }
 
-    /// Keeps up to `cap` bytes of each body. With 0, a body that is not empty is sent again only
+    /// Keeps up to `cap` bytes of each body, in at most [`ReplayBody::MAX_CHUNKS`] chunks. With 0, a body that is not empty is sent again only
     /// where nothing of it has passed yet.
     #[must_use]
     pub const fn with_cap(mut self, cap: usize) -> Self {

@@ -24,7 +24,10 @@ use crate::error::{Error, Kind};
 pub struct RetryConfig {
     /// Attempts in all, from 1 to 64. Default 3.
     pub attempts: u32,
-    /// The wait before the first retry: none, or from a millisecond to an hour. Default 50 ms.
+    /// The wait before the first retry: none, or from a millisecond to an hour. One for all causes:
+    /// after an overload it is the same, unless the endpoint asks for more with `Retry-After`. The AWS
+    /// SDKs, in contrast, begin with 1 s after throttling and with 50 ms otherwise; where an endpoint
+    /// throttles and says nothing of when to come back, set more here. Default 50 ms.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub initial_interval: Duration,
     /// The longest wait, likewise. Default 10 s.

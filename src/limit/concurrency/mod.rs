@@ -1,4 +1,4 @@
-//! So many calls at once.
+//! Limits how many calls run at once.
 //!
 //! # When to use
 //! Above a [`BalanceLayer`](crate::balance::BalanceLayer), or over a single client, for what the
@@ -11,7 +11,8 @@
 //! # How it works
 //! The calls in flight and how many there may be are one atomic word, so a call changes it twice
 //! and the limit can be changed at any time, exactly. A call has its place until its response is
-//! there or is dropped. Those who wait stand in a queue; a place that is given back goes to the
+//! there or is dropped; or until its response body ends, with `until_body_end` (feature `http`).
+//! Those who wait stand in a queue; a place that is given back goes to the
 //! first of them, who need not race for it.
 //!
 //! Below a balancer a full endpoint is *pending*, and no [`Veto`](crate::Veto) bars it: near the

@@ -58,7 +58,10 @@ impl KeyedRateLimitHandle {
         self.keys.clear(self.keys.hash(key));
     }
 
-    /// How many keys have not all their tokens now. Looks through the whole table.
+    /// Returns how many keys have not all their tokens now. Looks through the whole table.
+    ///
+    /// May be more than [`max_keys`](Self::max_keys), up to two and a half times as many, since each
+    /// key has a choice of places. Keys that were forgotten early are not among them.
     pub fn len(&self) -> usize {
         self.keys.len()
     }
@@ -68,7 +71,7 @@ impl KeyedRateLimitHandle {
         self.len() == 0
     }
 
-    /// How many keys the table is made for.
+    /// Returns how many keys the table is made for. It has room for more: see [`len`](Self::len).
     pub fn max_keys(&self) -> usize {
         self.keys.max_keys()
     }

@@ -62,6 +62,10 @@ impl<K, C> KeyedRateLimitLayer<K, C> {
     /// The table takes 32 bytes for each, or 96 with several quotas: 3.2 MB by default, at once and
     /// for good. A call reads one cache line of it, or two. Set it while building: the tokens are the
     /// layer's own from here on.
+    ///
+    /// It is the number of keys that the table is made for, not a bound of
+    /// [`len`](KeyedRateLimitHandle::len): there is room for two and a half times as many, and `len`
+    /// counts those that owe now, which may be more than this.
     #[must_use]
     pub fn max_keys(self, max_keys: usize) -> Self {
         Self { keys: Arc::new(Keys::new(self.keys.quotas(), max_keys)), ..self }

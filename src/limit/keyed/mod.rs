@@ -1,4 +1,4 @@
-//! So many calls in a time for each key.
+//! Limits the rate of the calls of each key.
 //!
 //! # When to use
 //! Where one caller must not take what is meant for others: a quota for each tenant, API key or

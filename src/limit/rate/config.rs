@@ -28,8 +28,9 @@ use crate::error::{Error, Kind};
 pub struct RateLimitConfig {
     /// Whether there is a limit. Without one every call passes, and takes nothing. Default `true`.
     pub enabled: bool,
-    /// How many calls in a [`time_window`](Self::time_window), so a second unless that is changed;
-    /// a fraction is fine. Default 10.
+    /// How many calls in a [`time_window`](Self::time_window) on average, so in a second unless that is
+    /// changed; a fraction is fine. The [burst](Self::burst) comes on top: see [`Quota`] for how many
+    /// may pass in one window. Default 10.
     pub requests_per_second: f64,
     /// How many calls at once after a quiet time, from 1. Default 20.
     #[cfg_attr(feature = "serde", serde(alias = "burst_size"))]

@@ -1,4 +1,4 @@
-//! So many calls in a time.
+//! Limits the rate of calls.
 //!
 //! # When to use
 //! Above a [`BalanceLayer`](crate::balance::BalanceLayer), or over a single client, for a quota of

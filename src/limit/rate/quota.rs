@@ -5,10 +5,26 @@ use super::{
     quotas::Quotas,
 };
 
-/// How many calls in what time, and how many at once.
+/// Rate of calls on average, and how many may come at once.
 ///
-/// Calls come in evenly: of 60 a minute the next one may go a second after the last, unless there
-/// are tokens left over from a quiet time, of which `burst` are kept at most.
+/// A quota is a bucket that starts with `burst` tokens, holds at most as many, and gets one back in
+/// each interval of `per / calls`. Each call takes one. So calls are spread evenly: of 60 a minute the
+/// next may go a second after the last, unless there are tokens left over from a quiet time.
+///
+/// # Bounds
+/// In any time `t`, at most `burst + t / interval` calls pass. Over a long time that is `calls` in
+/// `per`; in one `per` it may be nearly twice as many, since the burst comes on top: of
+/// `per_second(100)`, 199 may pass in the first second, 100 of them at once.
+///
+/// For a hard limit of `N` calls in any time of length `per`, take the burst off the rate:
+///
+/// | in no time of length `per` more than `N` calls | |
+/// |---|---|
+/// | evenly, one after the other | `Quota::new(N, per).burst(1)` |
+/// | up to `b` at once | `Quota::new(N + 1 - b, per).burst(b)` |
+///
+/// The price is the average: with `b` at once, it is `N + 1 - b` in `per`. The limit of a server that
+/// counts in fixed windows is kept in this way wherever its windows begin.
 ///
 /// # Example
 /// ```
@@ -33,7 +49,9 @@ pub(super) const MAX_INTERVAL: u64 = 365 * 86_400 * 1_000_000_000;
 const MAX_TOLERANCE: u64 = u64::MAX / 4;
 
 impl Quota {
-    /// `calls` in any time of length `per`, and as many at once.
+    /// Allows `calls` per `per` on average, and as many at once. In one time of length `per` up to
+    /// `2 * calls - 1` may pass, if none came before: see [bounds](Self#bounds) for this and for a hard
+    /// limit.
     ///
     /// Zero calls become one, and zero time a nanosecond for each call. The slowest is a call a
     /// year. For no calls at all, take the endpoint out instead.
@@ -47,18 +65,18 @@ impl Quota {
         Self::clamped(interval, calls)
     }
 
-    /// `calls` a second, and as many at once. See [`new`](Self::new).
+    /// Allows `calls` a second on average, and as many at once. See [`new`](Self::new).
     pub const fn per_second(calls: u32) -> Self {
         Self::new(calls, Duration::from_secs(1))
     }
 
-    /// `calls` a minute, and as many at once. See [`new`](Self::new).
+    /// Allows `calls` a minute on average, and as many at once. See [`new`](Self::new).
     pub const fn per_minute(calls: u32) -> Self {
         Self::new(calls, Duration::from_secs(60))
     }
 
-    /// How many calls may come at once after a quiet time. Default: all of the quota. Zero becomes
-    /// one.
+    /// Sets how many calls may come at once after a quiet time. They come on top of the rate; see
+    /// [bounds](Self#bounds). Zero becomes one. Default: as many as the quota has calls.
     #[must_use]
     pub const fn burst(self, burst: u32) -> Self {
         Self::clamped(self.interval, burst)
@@ -121,6 +139,43 @@ mod tests {
         assert_eq!(Quota::per_minute(6).burst(0), quota(10_000_000_000, 1));
         let wide = Quota::new(1, Duration::MAX).burst(u32::MAX);
         assert_eq!(u64::from(wide.burst), MAX_TOLERANCE / MAX_INTERVAL);
+    }
+
+    /// The most that pass in any time of `per`, by one who calls as soon as it may.
+    fn most_in_a_window(quota: Quota, per: Duration) -> usize {
+        let (rule, per) = (quota.rule(), per.as_nanos() as u64);
+        let (mut tat, mut now, mut passed) = (0, 0, Vec::new());
+        while now < 3 * per {
+            match rule.decide_one(tat, now) {
+                Ok(new) => {
+                    tat = new;
+                    passed.push(now);
+                }
+                Err(free) => now = free,
+            }
+        }
+        let within =
+            |from: &u64| passed.iter().filter(|at| (*from..from + per).contains(at)).count();
+        passed.iter().map(within).max().unwrap()
+    }
+
+    #[test]
+    fn a_window_gets_the_burst_on_top_unless_it_is_taken_off_the_rate() {
+        let second = Duration::from_secs(1);
+        assert_eq!(most_in_a_window(Quota::per_second(100), second), 199);
+        assert_eq!(most_in_a_window(Quota::new(7, second * 60), second * 60), 13);
+        for hard in [1, 3, 60, 100] {
+            for burst in
+                [1, 2, hard / 2, hard].into_iter().filter(|burst| (1..=hard).contains(burst))
+            {
+                let quota = Quota::new(hard + 1 - burst, second).burst(burst);
+                let most = most_in_a_window(quota, second);
+                assert!(
+                    most <= hard as usize && most + 1 >= hard as usize,
+                    "{hard} {burst}: {most}"
+                );
+            }
+        }
     }
 
     #[test]

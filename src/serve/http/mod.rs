@@ -39,7 +39,8 @@ use crate::{
 /// | `GET …/health` | a [`HealthStatus`]; 200 if it is usable, else 503 |
 /// | `GET …/info` | the [`PluginInfo`] |
 /// | another `GET` | 404 |
-/// | another method | 405 |
+/// | `HEAD`, any path | as `GET`, with the same status and fields; the server leaves out the body |
+/// | another method | 405, with `Allow: GET, HEAD, POST` |
 ///
 /// An error of the plugin is an answer of 200 with its text in `error`, as Go plugins answer it. Of
 /// an error of this crate it is only the code and what it stands for: no endpoint, no cause. A
