@@ -4,10 +4,12 @@ use std::{error::Error as StdError, fmt, sync::Arc};
 
 use crate::error::Error;
 
+type Listener = Arc<dyn Fn(&Error) + Send + Sync>;
+
 /// Logs errors, or tells them to a closure.
 #[derive(Clone, Default)]
 pub(super) struct Teller {
-    listener: Option<Arc<dyn Fn(&Error) + Send + Sync>>,
+    listener: Option<Listener>,
 }
 
 impl Teller {

@@ -11,7 +11,7 @@ use foldhash::{SharedSeed, quality::SeedableRandomState};
 use super::{super::rate, key::Key, table::Table};
 use crate::{
     error::{Error, Kind},
-    limit::rate::{Decision, Gcra, LiveRules, MOST, Quotas, Rules, Tats},
+    limit::rate::{Decision, LiveRules, MOST, Quotas, Rules, Tats},
     sync::lock,
     time::{Anchor, Clock},
 };
@@ -89,7 +89,11 @@ impl Keys {
         let now = self.clock.nanos();
         let taken = match &self.table {
             Tables::One(table) if self.rules.is_plain() => {
-                take_one(table, self.rules.first(), hash, now, cells)
+                let rule = self.rules.first();
+                table.change(hash, now, |&[tat]| match rule.decide(tat, now, cells) {
+                    Decision::Allowed { new_tat } => Ok([new_tat]),
+                    Decision::Refused { retry_after } => Err(retry_after),
+                })
             }
             _ => self.take_looking_twice(hash, cells, now, || self.clock.nanos()),
         };
@@ -115,12 +119,14 @@ impl Keys {
     ) -> Result<(), u64> {
         let rules = self.rules.load();
         let take = |now: u64| {
-            let taken = match (&self.table, rules.each()) {
-                (Tables::One(table), [rule, ..]) => take_one(table, *rule, hash, now, cells),
-                (Tables::One(_), []) => Ok(()),
-                (Tables::Several(table), _) => {
-                    table.change(hash, now, |tats| rules.decide(tats, now, cells))
-                }
+            let decide = |tats: &Tats| rules.decide(tats, now, cells);
+            let taken = match &self.table {
+                Tables::One(_) if rules.each().is_empty() => Ok(()),
+                Tables::One(table) => table.change(hash, now, |owing| {
+                    let [first, ..] = decide(&tats_of(*owing))?;
+                    Ok([first])
+                }),
+                Tables::Several(table) => table.change(hash, now, decide),
             };
             taken.map_err(|wait| now.saturating_add(wait))
         };
@@ -204,14 +210,6 @@ impl Keys {
         *current = quotas;
         Ok(())
     }
-}
-
-#[inline(always)]
-fn take_one(table: &Table<1>, rule: Gcra, hash: u64, now: u64, cells: u64) -> Result<(), u64> {
-    table.change(hash, now, |&[tat]| match rule.decide(tat, now, cells) {
-        Decision::Allowed { new_tat } => Ok([new_tat]),
-        Decision::Refused { retry_after } => Err(retry_after),
-    })
 }
 
 fn tats_of([first]: [u64; 1]) -> Tats {

@@ -218,6 +218,8 @@ impl<const N: usize> Set<N> {
 
     /// Whether a new key goes here rather than into the other of its sets, which is a way further:
     /// while there is more than the last place, or no less room; without any, where less is owed.
+    // Always: it is asked for each new key, in every copy of `change_absent`.
+    #[inline(always)]
     fn is_roomier(&self, other: &Self, now: u64) -> bool {
         match (self.room(now), other.room(now)) {
             (0, 0) => self.owes_until(self.freest()) <= other.owes_until(other.freest()),

@@ -151,9 +151,22 @@ pub(in crate::limit) fn look_twice<T, E>(
     take: impl Fn(u64) -> Result<T, E>,
 ) -> Result<T, E> {
     match take(first) {
-        Err(_) if is_brief() => take(second()),
-        decided => decided,
+        Err(no) => second_look(no, second, is_brief, take),
+        taken => taken,
     }
+}
+
+/// [`look_twice`] for one who was refused at its first look.
+// Out of line, so that what takes is laid out as without all this.
+#[cold]
+#[inline(never)]
+pub(super) fn second_look<T, E>(
+    no: E,
+    second: impl FnOnce() -> u64,
+    is_brief: impl FnOnce() -> bool,
+    take: impl Fn(u64) -> Result<T, E>,
+) -> Result<T, E> {
+    if is_brief() { take(second()) } else { Err(no) }
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ pub use self::{
     service::RateLimit,
 };
 pub(super) use self::{
-    gcra::{Decision, Gcra, look_twice},
+    gcra::{Decision, look_twice},
     live_rules::LiveRules,
     quotas::{MOST, Rules, Tats},
     state::{free_at, never},

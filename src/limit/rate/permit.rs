@@ -133,8 +133,12 @@ impl Permit {
         let receipt = match &state.member {
             None if state.bucket.is_off() => return Ok(None),
             None => {
-                let taken = state.at_present(|now| state.bucket.take_refundable(now, cells));
-                taken.map_err(|wait| state.refuse(wait))?
+                let take = move |now| state.bucket.take_refundable(now, cells);
+                match take(state.now()) {
+                    Ok(receipt) => receipt,
+                    // By itself, since a receipt is not moved for nothing.
+                    Err(wait) => state.again(wait, take).map_err(|wait| state.refuse(wait))?,
+                }
             }
             Some(at) => {
                 top_up(state, at, &mut self.held, cells)?;

@@ -121,6 +121,16 @@ impl State {
         self.at_latest(self.now(), take)
     }
 
+    /// The same for one who was told to `wait` at its first look.
+    #[cold]
+    pub(super) fn again<T>(
+        &self,
+        wait: u64,
+        take: impl Fn(u64) -> Result<T, u64>,
+    ) -> Result<T, u64> {
+        gcra::second_look(wait, || self.now(), || self.bucket.is_brief(), take)
+    }
+
     /// The same for a thread that has looked already.
     #[inline]
     pub(super) fn at_latest<T>(
