@@ -265,7 +265,7 @@ async fn a_call_that_came_too_late_is_held_against_no_endpoint() {
     let farm = Farm::default();
     let balance = ServiceBuilder::new()
         .layer(BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), LeastRequest::new()))
-        .layer(one_a_second().wait(secs(30)))
+        .layer(RateLimitLayer::new(Quota::per_minute(2)).wait(secs(30)))
         .service(farm.clone());
     let set = balance.handle();
     balance.clone().oneshot(Ask::new(1)).await.unwrap();

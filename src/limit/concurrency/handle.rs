@@ -93,7 +93,7 @@ impl fmt::Debug for ConcurrencyLimitHandle {
 }
 
 /// A place under a limit, until it drops. Made by [`ConcurrencyLimitHandle::take`], and kept by the
-/// response bodies of [`until_body_end`](super::ConcurrencyLimitLayer::until_body_end).
+/// response bodies of `until_body_end` (feature `http`).
 ///
 /// ```
 /// use tower_upstream::{ConcurrencyLimitLayer, limit::Permit};

@@ -112,7 +112,9 @@ impl<M, E> ConcurrencyLimitLayer<M, E> {
     /// The place is given back when the body is read to its last frame, fails, or is dropped; at
     /// once where there is no body. Responses are `http::Response`s, whose body becomes a
     /// [`HeldBody`](super::HeldBody). Works above and below a balancer, and with
-    /// [`wait`](Self::wait). A caller that keeps a body and does not read it keeps the place.
+    /// [`wait`](Self::wait). A caller that keeps a body and does not read it keeps the place. A response
+    /// that upgrades its connection, such as to a WebSocket, keeps it until the connection closes: see
+    /// [`ConnectionSlot`](crate::dial::ConnectionSlot).
     ///
     /// # Example
     /// ```
