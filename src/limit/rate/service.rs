@@ -39,6 +39,7 @@ impl<S, M, C> RateLimit<S, M, C> {
     }
 
     // Out of line, since above a balancer it is never needed.
+    #[cold]
     #[inline(never)]
     fn poll_ready_below<Req>(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>>
     where
@@ -111,7 +112,9 @@ macro_rules! refusing {
                 if self.permit.is_bound() {
                     return self.poll_ready_below(cx);
                 }
-                self.inner.poll_ready(cx).map_err(Error::from_service)
+                // Taken apart and made anew: passed on as it is, it goes through memory.
+                ready!(self.inner.poll_ready(cx)).map_err(Error::from_service)?;
+                Poll::Ready(Ok(()))
             }
 
             // Always: a future that is returned in memory is read before it is there.
