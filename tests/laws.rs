@@ -899,3 +899,120 @@ fn shareable_future<F: Future + Debug>(future: &F) {
 fn probes_are_shared(probe: &Probe) {
     shareable(probe);
 }
+
+#[cfg(feature = "http")]
+mod law_16 {
+    use bytes::Bytes;
+    use futures::{SinkExt, channel::mpsc};
+    use http::{Request, Response, StatusCode};
+    use http_body::Frame;
+    use http_body_util::{BodyExt, StreamBody};
+    use tower::service_fn;
+    use tower_upstream::{
+        HttpClassify, breaker::CircuitBreakerHandle, connect_fn, dial::ConnectionSlot,
+        limit::ConcurrencyLimitHandle, track::TrackLayer,
+    };
+
+    use super::*;
+
+    /// What counts a call, in both places: the member, limits and circuits.
+    struct Counting {
+        set: BalanceHandle,
+        limits: [ConcurrencyLimitHandle; 2],
+        circuits: [CircuitBreakerHandle; 2],
+    }
+
+    impl Counting {
+        /// Calls that are counted as running, and as over.
+        fn assert(&self, running: u32, over: u64) {
+            assert_eq!(self.set.members()[0].in_flight(), running);
+            assert_eq!(self.limits.each_ref().map(|limit| limit.in_flight()), [running; 2]);
+            assert_eq!(self.circuits.each_ref().map(|circuit| circuit.stats().requests), [over; 2]);
+        }
+    }
+
+    /// A call whose answer has this status and a body that the test writes: whether that ends well,
+    /// breaks, or is dropped, all that counts the call counts it until then.
+    async fn counts_until<F, E>(status: StatusCode, end: F)
+    where
+        F: FnOnce(mpsc::Sender<Result<Frame<Bytes>, BoxError>>, Opened) -> E,
+        E: Future<Output = ()>,
+    {
+        let limits = [4, 4].map(|max| ConcurrencyLimitLayer::new(max).until_body_end());
+        let circuits =
+            [(); 2].map(|()| CircuitBreakerLayer::default().until_body_end(HttpClassify));
+        let (frames, body) = mpsc::channel(4);
+        let body = Arc::new(Mutex::new(Some(body)));
+        let connector = connect_fn(move |_: &Endpoint| {
+            let body = body.clone();
+            service_fn(move |_: Request<()>| {
+                let mut response =
+                    Response::new(StreamBody::new(body.lock().unwrap().take().unwrap()));
+                *response.status_mut() = status;
+                std::future::ready(Ok::<_, BoxError>(response))
+            })
+        });
+        let set = ServiceBuilder::new()
+            .layer(BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), LeastRequest::new()))
+            .layer(TrackLayer::new())
+            .layer(circuits[1].clone())
+            .layer(limits[1].clone())
+            .service(connector);
+        let handle = set.handle();
+        let mut service =
+            ServiceBuilder::new().layer(limits[0].clone()).layer(circuits[0].clone()).service(set);
+        let response = service.ready().await.unwrap().call(Request::new(())).await.unwrap();
+        let counting = Counting {
+            set: handle,
+            limits: [limits[0].handle(), limits[1].handle_for("a:1").unwrap()],
+            circuits: [circuits[0].handle(), circuits[1].handle_for("a:1").unwrap()],
+        };
+        counting.assert(1, 0);
+        sleep(secs(60)).await;
+        counting.assert(1, 0);
+        let slot = response.extensions().get::<ConnectionSlot>().cloned();
+        end(frames, Opened { body: response.into_body().map_err(Into::into).boxed_unsync(), slot })
+            .await;
+        counting.assert(0, 1);
+        service.ready().await.unwrap();
+    }
+
+    struct Opened {
+        body: http_body_util::combinators::UnsyncBoxBody<Bytes, BoxError>,
+        slot: Option<ConnectionSlot>,
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_counts_a_call_counts_it_until_its_body_ends() {
+        counts_until(StatusCode::OK, |mut frames, mut opened| async move {
+            frames.send(Ok(Frame::data(Bytes::from_static(b"one")))).await.unwrap();
+            opened.body.frame().await.unwrap().unwrap();
+            drop(frames);
+            assert!(opened.body.frame().await.is_none());
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_counts_a_call_counts_it_until_its_body_breaks() {
+        counts_until(StatusCode::OK, |mut frames, mut opened| async move {
+            frames.send(Err("reset".into())).await.unwrap();
+            assert!(opened.body.frame().await.unwrap().is_err());
+        })
+        .await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_counts_a_call_counts_it_until_its_body_is_dropped() {
+        counts_until(StatusCode::OK, |_frames, opened| async move { drop(opened.body) }).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_counts_a_call_counts_it_until_its_upgraded_connection_is_let_go() {
+        counts_until(StatusCode::SWITCHING_PROTOCOLS, |_frames, opened| async move {
+            drop(opened.body);
+            drop(opened.slot.expect("a foreign connector leaves the slot to its caller"));
+        })
+        .await;
+    }
+}
