@@ -96,7 +96,7 @@ pub struct CircuitBreakerConfig {
     pub half_open_for: Duration,
 }
 
-/// What the ratios of a circuit are of.
+/// Calls of which the failure and slow ratios of a circuit are computed.
 ///
 /// In a config: `{"calls": 100}` or `{"time": "10s"}`.
 ///

@@ -31,7 +31,7 @@ pub struct CircuitBreakerHandle {
     of_layer: bool,
 }
 
-/// What a circuit has seen.
+/// Counters of a circuit.
 ///
 /// ```
 /// use tower_upstream::CircuitBreakerLayer;
@@ -71,7 +71,7 @@ pub struct CircuitBreakerStats {
     pub next_transition: Option<Instant>,
 }
 
-/// What the window of a circuit holds.
+/// Counters of the window of a circuit.
 ///
 /// ```
 /// use tower_upstream::CircuitBreakerLayer;

@@ -18,7 +18,7 @@ pub trait Settle<Res, Err>: Sized {
     ) -> Result<Self::Response, Err>;
 }
 
-/// A call has ended when its response is there, and `C` judges it. The default; see
+/// Ends a call with the head of its response, which `C` judges. The default; see
 /// [`CircuitBreakerLayer::with_classify`](super::CircuitBreakerLayer::with_classify).
 ///
 /// ```

@@ -186,7 +186,7 @@ impl Service<Uri> for TcpConnector {
     }
 }
 
-/// The connection that a [`TcpConnector`] makes. Dropping it stops connecting.
+/// Future of a connection that a [`TcpConnector`] makes. Dropping it stops connecting.
 #[must_use = "futures do nothing unless polled"]
 pub struct Connecting(State);
 

@@ -2,7 +2,7 @@ use std::{error::Error as StdError, fmt, io, time::Duration};
 
 use crate::error::{BoxError, root};
 
-/// A connection that could not be made. Says whether the time for it was over.
+/// Reason why a connection could not be made, such as that the time for it was over.
 ///
 /// # Example
 /// ```

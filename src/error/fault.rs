@@ -1,4 +1,4 @@
-use super::{BoxError, Error, Kind, Word};
+use super::{BoxError, Error, Kind, Word, display::foreign_text};
 
 /// Whose fault a failed call is. Exactly one of these, for every error path of the crate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +87,7 @@ impl Error {
 
     fn with_source(self, what: &str, source: impl Into<BoxError>) -> Self {
         let source = source.into();
-        self.message(format!("{what}: {source}")).caused_by(source)
+        self.message(format!("{what}: {}", foreign_text(&source.to_string()))).caused_by(source)
     }
 }
 

@@ -10,10 +10,7 @@ use super::{BoxError, Error, Kind};
 /// Takes over an error that is not ours.
 pub(super) fn adopt(error: BoxError) -> Error {
     match recognise(&*error) {
-        Some(known) => {
-            let text = format!("{}: {}", known.kind().text(), root(&*error));
-            known.message(text).caused_by(error)
-        }
+        Some(known) => known.caused_by(error),
         None => Error::failed(Kind::Service).caused_by(error),
     }
 }

@@ -6,11 +6,12 @@ mod http;
 #[cfg(feature = "http")]
 pub(crate) use self::foreign::{causes, root};
 
+mod display;
 mod fault;
 mod foreign;
 mod kind;
 
-use std::{any::Any, error::Error as StdError, fmt, num::NonZeroU64, sync::Arc, time::Duration};
+use std::{any::Any, error::Error as StdError, num::NonZeroU64, sync::Arc, time::Duration};
 
 pub(crate) use self::fault::Fault;
 pub use self::kind::Kind;
@@ -67,6 +68,8 @@ pub struct Error {
 struct Rest {
     endpoint: Option<Arc<str>>,
     message: Option<Box<str>>,
+    /// Why the call was not sent again, where something can be done about that.
+    note: Option<&'static str>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
     attempts: u32,
     duration: Option<Duration>,
@@ -169,6 +172,12 @@ impl Error {
         self
     }
 
+    /// Says why the call was not sent again.
+    pub(crate) fn note(mut self, note: &'static str) -> Self {
+        self.rest_mut().note = Some(note);
+        self
+    }
+
     pub(crate) fn caused_by(mut self, source: impl Into<BoxError>) -> Self {
         self.rest_mut().source = Some(Arc::from(source.into()));
         self
@@ -226,8 +235,22 @@ impl Error {
         Arc::make_mut(self.rest.get_or_insert_default())
     }
 
-    /// Takes the error of an inner service as it is, where it is one of ours, also out of a
-    /// [`BoxError`]; wraps it as [`Kind::Service`] where it is not.
+    /// Takes over the error of an inner service: one of ours as it is, also out of a [`BoxError`]; any
+    /// other with the original as its source.
+    ///
+    /// | error | becomes |
+    /// |---|---|
+    /// | `tower::load_shed::error::Overloaded` (feature `tower`) | a refusal, [`Kind::Overloaded`] |
+    /// | `tower::timeout::error::Elapsed` (feature `tower`) | [`Kind::Timeout`] |
+    /// | of hyper-util's client or of hyper (feature `http`): no connection was made | [`Kind::Connection`], unsent |
+    /// | ... the request body failed, or is too long for `http_body_util::Limited` | [`Kind::InvalidRequest`], no evidence against the endpoint |
+    /// | ... the client was misused, such as by a request without a host | [`Kind::InvalidConfig`], unsent |
+    /// | of tonic's channel or client (feature `grpc`): no connection was made | [`Kind::Connection`], unsent |
+    /// | any other | [`Kind::Service`] |
+    ///
+    /// Only the error itself is looked at, boxed or not, never its sources. So one that another client
+    /// wraps, as reqwest does, is [`Kind::Service`]; see
+    /// [`ConnectFn::unsent_if`](crate::ConnectFn::unsent_if).
     ///
     /// ```
     /// use tower_upstream::{BoxError, Error, Kind};
@@ -372,43 +395,6 @@ impl Error {
             (kind, _) => kind.text(),
         };
         format!("[{}] {text}", self.code())
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "[{}] ", self.code())?;
-        match self.rest.as_ref().and_then(|rest| rest.message.as_deref()) {
-            Some(message) => f.write_str(message)?,
-            None => f.write_str(self.kind().text())?,
-        }
-        if let Some(endpoint) = self.endpoint() {
-            write!(f, " (endpoint `{endpoint}`)")?;
-        }
-        if self.attempts() > 1 {
-            write!(f, " after {} attempts", self.attempts())?;
-        }
-        if let (Kind::RetryExhausted, Some(last)) = (self.kind(), self.history().last()) {
-            write!(f, ", the last: {last}")?;
-        }
-        if let Some(after) = self.retry_after() {
-            write!(f, "; retry after {after:?}")?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut debug = f.debug_struct("Error");
-        debug.field("kind", &self.kind()).field("refused", &self.is_refused());
-        debug.field("unsent", &self.is_unsent()).field("retry_after", &self.retry_after());
-        if let Some(rest) = &self.rest {
-            debug.field("endpoint", &rest.endpoint).field("message", &rest.message);
-            debug.field("attempts", &rest.attempts).field("duration", &rest.duration);
-            debug.field("source", &rest.source);
-        }
-        debug.finish()
     }
 }
 

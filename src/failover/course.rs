@@ -30,6 +30,11 @@ pub(super) struct Times {
 
 pub(super) const NEVER: i64 = i64::MAX;
 
+/// Why a call that could have been sent again was not.
+const NOT_COPIED: &str = "not sent again: the request cannot be copied (bodies that stream need a \
+                          `ReplayBodyLayer` above, other requests `with_replay`)";
+const NOT_PAID_FOR: &str = "not sent again: the retry budget is spent (`with_budget`)";
+
 /// The course of a call that was not done at once.
 pub(super) struct Course<S, Req> {
     start: Instant,
@@ -201,21 +206,25 @@ impl<S, Req> Course<S, Req> {
             policy.budget.failure();
         }
         let untried = shared.core().service.has_untried(&self.tried);
-        // A copy whose body turned out too long to be kept is none.
-        let whole = spare.as_ref().is_some_and(|spare| policy.replay.is_whole(spare));
-        let next = if whole {
-            let progress = Progress {
-                made: self.made,
-                idempotent: times.idempotent != 0,
-                resent: self.resent,
-                untried,
-                left: self
-                    .end_of_call(policy, times)
-                    .map(|end| end.saturating_duration_since(time::now())),
-            };
-            next(failed, progress, &policy.attempts, random_fraction())
-        } else {
-            Next::Stop
+        let progress = Progress {
+            made: self.made,
+            idempotent: times.idempotent != 0,
+            resent: self.resent,
+            untried,
+            left: self
+                .end_of_call(policy, times)
+                .map(|end| end.saturating_duration_since(time::now())),
+        };
+        let mut note = None;
+        let next = match next(failed, progress, &policy.attempts, random_fraction()) {
+            // A copy whose body turned out too long to be kept is none.
+            next if spare.as_ref().is_some_and(|spare| policy.replay.is_whole(spare)) => next,
+            Next::Stop => Next::Stop,
+            _ if policy.attempts.max <= 1 => Next::Stop,
+            _ => {
+                note = Some(NOT_COPIED);
+                Next::Stop
+            }
         };
         let wait = match next {
             Next::Elsewhere | Next::Resend => {
@@ -227,6 +236,9 @@ impl<S, Req> Course<S, Req> {
                 // It is no retry that runs any more.
                 drop(permit);
                 self.permit = policy.budget.retry(failure.cause());
+                if self.permit.is_none() {
+                    note = Some(NOT_PAID_FOR);
+                }
                 self.permit.is_some().then(|| {
                     self.made += 1;
                     wait
@@ -242,7 +254,11 @@ impl<S, Req> Course<S, Req> {
                 None
             }
             (None, Failure::Error(error) | Failure::TimedOut(error) | Failure::Final(error)) => {
-                Some(Err(self.give_up(error)))
+                let last = self.give_up(error);
+                Some(Err(match note {
+                    Some(note) => last.note(note),
+                    None => last,
+                }))
             }
             (None, Failure::Answer { response, .. }) => Some(Ok(response)),
         }

@@ -61,7 +61,11 @@ impl FailoverLayer {
 }
 
 impl<R: Clone, C: Clone> FailoverLayer<R, C> {
-    /// Sets the budget, which may be shared with other layers.
+    /// Sets the budget of retries, which may be shared with other layers.
+    ///
+    /// Without a breaker below, failover saves no more calls than the budget pays for; the error of one
+    /// that it did not pay for says so. Default: [`Budget::default`], a fifth of the calls, at least ten
+    /// a second.
     ///
     /// A call puts its share in when its first attempt has ended: not one that was refused, nor one
     /// that was dropped. Where answers have bodies, an attempt ends with the head.

@@ -13,7 +13,9 @@
 //! other endpoint is tried at once, further attempts after a backoff with full jitter.
 //!
 //! Only what is safe is repeated: what is [unsent](crate::Error::is_unsent), and requests that are
-//! [idempotent](crate::Replay::is_idempotent). Each repetition takes a token from a
+//! [idempotent](crate::Replay::is_idempotent); and only what can be copied. Bodies that stream cannot,
+//! such as those of axum and tonic, unless a `replay::ReplayBodyLayer` (feature `http`) stands above: such
+//! a request is sent once, even if it was never sent. The error then says so. Each repetition takes a token from a
 //! [`Budget`](crate::Budget), so that failing over cannot multiply the load on an upstream that is
 //! down. A refusal of a guard below the balancer goes to the next endpoint for free, once each; one
 //! from above the balancer is final, and so are errors that would be the same anywhere, such as

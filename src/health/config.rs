@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Kind};
 
-/// What holds before the first check.
+/// State of an endpoint before its first check.
 ///
 /// ```
 /// use tower_upstream::health::{HealthConfig, Initial};

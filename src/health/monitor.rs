@@ -50,7 +50,7 @@ pub struct HealthMonitor {
     policy: Arc<Policy>,
 }
 
-/// What a round found. See [`HealthMonitor::force_check`].
+/// Result of checking all targets once. See [`HealthMonitor::force_check`].
 ///
 /// ```
 /// use tower_upstream::health::HealthRound;

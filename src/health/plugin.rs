@@ -5,7 +5,7 @@ use crate::{
     connect::Connect, endpoint::Endpoint, member::Member, outcome::TypeName, plugin::PluginHealth,
 };
 
-/// Asks each plugin how it does, by its own health operation. For a gate below a balancer.
+/// Asks each plugin how it is doing, by its own health operation. For a gate below a balancer.
 ///
 /// Give it the transport that the calls take: a clone, or one with a config of its own. Each check
 /// makes a connection of its own, so it also finds a plugin that takes no new ones. A degraded

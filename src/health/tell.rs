@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use super::roster::Roster;
 use crate::{endpoint::Endpoint, sync::Events};
 
-/// Who is healthy. What a listener of [`on_change`](super::HealthGateLayer::on_change) is told.
+/// The healthy targets of a layer, as a listener of [`on_change`](super::HealthGateLayer::on_change) is told them.
 ///
 /// ```
 /// use tower_upstream::health::HealthySet;

@@ -10,7 +10,7 @@ use http::{Extensions, HeaderMap, HeaderName, Request, header::FORWARDED};
 use super::Key;
 use crate::error::{Error, Kind};
 
-/// A quota for each client address, as far as it can be believed.
+/// A key for `by_key`: the address of the client, behind proxies that are trusted.
 ///
 /// The address of the connection is believed. If it is one of a proxy that you trust, so is the
 /// address that the proxy wrote at the end of `X-Forwarded-For`; if that is one of a proxy that you

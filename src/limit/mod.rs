@@ -40,6 +40,7 @@ pub mod rate;
 mod turn;
 
 #[cfg(feature = "http")]
+#[doc(inline)]
 pub use self::{
     answer::{
         Answer, AnswerFuture, AnswerLayer, BodyFn, DefaultBody, EmptyBody, NoFields, Reports,
@@ -47,6 +48,7 @@ pub use self::{
     client_ip::ClientIp,
     concurrency::{AtBodyEnd, HeldBody},
 };
+#[doc(inline)]
 pub use self::{
     concurrency::{
         AtResponse, ConcurrencyLimit, ConcurrencyLimitConfig, ConcurrencyLimitHandle,

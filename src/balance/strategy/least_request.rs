@@ -6,7 +6,7 @@ use crate::{
     sync::{random, scale},
 };
 
-/// The less loaded of two that are drawn at random. The default choice.
+/// Chooses the less loaded of two endpoints that are drawn at random. Suits most upstreams.
 ///
 /// Two *different* candidates are drawn, and the one with fewer calls in flight for its weight is
 /// chosen: `(in flight + 1) / weight`. It keeps the longest queue within `ln ln n` of the best

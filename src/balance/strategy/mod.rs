@@ -14,7 +14,7 @@ pub use self::{
 
 use crate::{choose::Tried, endpoint::Endpoint, member::Member};
 
-/// How to choose, apart from the request: what the task of a set prepares.
+/// A way to choose endpoints: the part that does not depend on the request.
 ///
 /// Implement this and [`Pick`] for a strategy of yours, and `Clone`, which
 /// [`BalanceLayer`](super::BalanceLayer) asks for.
@@ -51,7 +51,7 @@ pub trait Strategy: Send + Sync + 'static {
     fn table(&self, members: &[Arc<Member>], before: Option<&Self::Table>) -> Self::Table;
 }
 
-/// How to choose for one request. [`Strategy`] has an example.
+/// A way to choose an endpoint for one request. [`Strategy`] has an example.
 pub trait Pick<Req: ?Sized>: Strategy {
     /// The index of the candidate to call; `None` if none is [free](Candidates::is_free).
     ///

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::{Candidates, Pick, Strategy};
 use crate::{member::Member, sync::random_below};
 
-/// Any of them, with the same chance.
+/// Chooses any endpoint, all with the same chance.
 ///
 /// Use it where load says nothing, such as for calls that are done when they are sent. Weights are
 /// not looked at.

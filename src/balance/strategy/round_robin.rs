@@ -6,7 +6,7 @@ use std::sync::{
 use super::{Candidates, Pick, Strategy};
 use crate::{member::Member, sync::random_below};
 
-/// One after the other, in the order of their keys.
+/// Chooses the endpoints in turn, in the order of their keys.
 ///
 /// Use it where calls cost the same and endpoints are alike; [`LeastRequest`](super::LeastRequest)
 /// is better wherever one may be slow. Weights are not looked at. One that cannot be used is passed
@@ -44,7 +44,7 @@ impl RoundRobin {
     }
 }
 
-/// Whose turn it is.
+/// State of [`RoundRobin`]: which endpoint is next.
 #[derive(Debug, Default)]
 pub struct RoundRobinTable {
     next: AtomicUsize,

@@ -17,7 +17,7 @@ pub trait EmptyBody<B> {
     fn empty(&self) -> B;
 }
 
-/// Bodies that have a `Default`. The default.
+/// Makes empty bodies by their `Default`. The default.
 ///
 /// ```
 /// use tower_upstream::limit::{AnswerLayer, DefaultBody, NoFields};

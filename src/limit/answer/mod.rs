@@ -87,8 +87,8 @@ impl<L> AnswerLayer<L> {
 
 impl<L, M> AnswerLayer<L, M> {
     /// Makes the body of such a response with `empty`, which should have nothing in it. For bodies
-    /// without `Default`; by default that is asked, as those of axum, tonic and `http-body-util` have
-    /// it.
+    /// without `Default`; by default that is asked, which those of axum, tonic and `http-body-util` have, and
+    /// [`OriginBody`](crate::transport::OriginBody).
     ///
     /// # Example
     /// ```

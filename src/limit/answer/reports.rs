@@ -20,7 +20,7 @@ pub trait Tells {
     fn tell(&self, name: &Name, note: u64, headers: &mut HeaderMap);
 }
 
-/// No limit to tell of.
+/// An `AnswerLayer` without `RateLimit` fields.
 ///
 /// ```
 /// use tower_upstream::limit::{AnswerLayer, NoFields};

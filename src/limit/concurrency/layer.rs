@@ -8,7 +8,7 @@ use super::{
 };
 use crate::limit::{Refuse, Wait};
 
-/// Lets so many calls be in flight at once.
+/// Limits how many calls are in flight at once.
 ///
 /// `M` is what becomes of a call for which there is no place: [`Refuse`], the default, or [`Wait`].
 /// `E` is when a call gives its place back: [`AtResponse`], the default, or `AtBodyEnd`.

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::limit::KeyedRateLimitLayer;
 
-/// Lets so many calls pass in a time.
+/// Limits how many calls pass in a time.
 ///
 /// `M` is what becomes of a call beyond the quota: [`Refuse`], the default, or [`Wait`]; or
 /// [`Refund`] or [`Leased`], which refuse too. `C` is the [`Cost`](super::Cost) of a call.

@@ -43,7 +43,7 @@ const MAX_DRAINS: u32 = 64;
 /// # let _ = read;
 /// ```
 pub struct OriginBody<B: Body + Send + Unpin + 'static> {
-    /// `None` only while it drops.
+    /// `None` while it drops, and in a body of no answer.
     body: Option<B>,
     /// Where it came from, while nothing of it was read.
     unread: Option<Arc<Target>>,
@@ -133,10 +133,10 @@ impl<B: Body + Send + Unpin + 'static> Body for OriginBody<B> {
     }
 }
 
-/// A body of no answer.
-impl<B: Body + Default + Send + Unpin + 'static> Default for OriginBody<B> {
+/// An empty body, of no answer: also where `B` has no empty one, as hyper's `Incoming` has not.
+impl<B: Body + Send + Unpin + 'static> Default for OriginBody<B> {
     fn default() -> Self {
-        Self { body: Some(B::default()), unread: None }
+        Self { body: None, unread: None }
     }
 }
 

@@ -53,11 +53,17 @@ use crate::{
 /// not.
 ///
 /// # Errors
-/// Errors name the endpoint. One of a client over hyper-util, such as reqwest, that says that no
-/// connection was made is [`Kind::Connection`](crate::Kind::Connection) and unsent. One of a client of
-/// hyper-util that connects with a [`TcpConnector`](crate::dial::TcpConnector), on a connection that
-/// had been used before, is [`Kind::Connection`](crate::Kind::Connection) too, and does not count
-/// against the endpoint. All else is as in [`Error::from_service`].
+/// Errors name the endpoint, and are what [`Error::from_service`] makes of them: of a client of hyper-util
+/// a connection that could not be made is [`Kind::Connection`](crate::Kind::Connection) and unsent, and a
+/// request body that fails is [`Kind::InvalidRequest`](crate::Kind::InvalidRequest), which counts against
+/// no endpoint. A client that wraps such errors, as reqwest does, needs
+/// [`unsent_if`](crate::ConnectFn::unsent_if). An error of a client of hyper-util that connects with a
+/// [`TcpConnector`](crate::dial::TcpConnector), on a connection that had been used before, is
+/// [`Kind::Connection`](crate::Kind::Connection) too, and does not count against the endpoint.
+///
+/// # Bodies that stream
+/// A request whose body streams, such as axum's, is sent once, whatever happens, unless a
+/// [`ReplayBodyLayer`](crate::replay::ReplayBodyLayer) stands above the failover.
 ///
 /// # Example
 /// A status is an answer, so the breaker and the failover are told which of them are failures.
