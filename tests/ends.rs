@@ -307,3 +307,25 @@ async fn the_scope_of_one_attempt_ends_with_it() {
     drop(timeout(ms(1), stack.ready().await.unwrap().call(Ask::new(2))).await);
     assert_eq!(failures(&breaker.handle_for("a:1").unwrap()), (1, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_error_says_why_the_call_was_not_sent_again() {
+    let farm = Farm::default();
+    farm.get("a:1").answers(Answer::Fails);
+    farm.get("b:1").answers(Answer::Fails);
+    let set =
+        BalanceLayer::new(discover::fixed(["a:1", "b:1"]).unwrap(), RoundRobin::starting_at(0))
+            .layer(farm.clone());
+    let error = |layer: FailoverLayer| {
+        let stack = layer.layer(set.clone());
+        async move { stack.oneshot(Ask::new(1)).await.unwrap_err().to_string() }
+    };
+    let spent = error(FailoverLayer::new(Attempts::up_to(3)).with_budget(Budget::none())).await;
+    assert!(spent.contains("budget is spent"), "{spent}");
+    let all = error(FailoverLayer::new(Attempts::up_to(2))).await;
+    assert!(!all.contains("not sent again"), "{all}");
+    let uncopied = FailoverLayer::new(Attempts::up_to(3)).with_replay(|_: &Ask| None);
+    let uncopied = uncopied.layer(set.clone()).oneshot(Ask::new(1)).await.unwrap_err().to_string();
+    // A closure that copies nothing says that nothing is safe to repeat.
+    assert!(uncopied.contains("broken"), "{uncopied}");
+}
