@@ -29,8 +29,7 @@ use tower::{
 };
 use tower_upstream::{
     Attempts, BalanceLayer, BoxError, Budget, CircuitBreakerConfig, CircuitBreakerLayer, Classify,
-    Connect, EachLayer, Endpoint, Error, FailoverLayer, HttpClassify, Kind, LeastRequest, Member,
-    Outcome,
+    Connect, EachLayer, Endpoint, Error, FailoverLayer, HttpClassify, Kind, LeastRequest, Outcome,
     balance::BalanceHandle,
     breaker::{CircuitBreakerHandle, CircuitState},
     connect_fn, discover,
@@ -244,14 +243,16 @@ async fn towers_overloaded_is_a_refusal_and_its_elapsed_a_timeout() {
 
 // Unsent.
 
-/// What the error of a call to `connector` at `address` is.
+/// What the error of a call to the only endpoint at `address` is, which `connector` reaches.
 async fn error_of<C>(address: SocketAddr, connector: C) -> Error
 where
-    C: Connect,
-    C::Service: Service<Request<Body>, Error: Into<BoxError> + 'static>,
+    C: Connect + Send + Sync + 'static,
+    C::Service: Service<Request<Body>, Error: Into<BoxError> + 'static> + Clone + Send + Sync,
 {
-    let member = Member::new(address.try_into().unwrap());
-    let guarded = breaker().layer(connector).connect(&member);
+    let guarded = ServiceBuilder::new()
+        .layer(BalanceLayer::new(discover::fixed([address]).unwrap(), LeastRequest::new()))
+        .layer(breaker())
+        .service(connector);
     guarded.oneshot(post(format!("http://{address}/"), full("x"))).await.err().unwrap()
 }
 
@@ -272,12 +273,14 @@ async fn a_refused_connection_is_unsent_over_any_client_whose_errors_are_known()
         let address = format!("http://{}", endpoint.address());
         tonic::transport::Endpoint::from_shared(address).unwrap().connect_lazy()
     };
-    let member = Member::new(down.try_into().unwrap());
-    let mut guarded = breaker().layer(connect_fn(channel)).connect(&member);
+    let guarded = ServiceBuilder::new()
+        .layer(BalanceLayer::new(discover::fixed([down]).unwrap(), LeastRequest::new()))
+        .layer(breaker())
+        .service(connect_fn(channel));
     for _ in 0..2 {
         let request =
             Request::post(format!("http://{down}/a.B/C")).body(tonic::body::Body::empty()).unwrap();
-        let error = guarded.ready().await.unwrap().call(request).await.unwrap_err();
+        let error = guarded.clone().oneshot(request).await.unwrap_err();
         assert_eq!((error.kind(), error.is_unsent()), (Kind::Connection, true), "{error:?}");
     }
 }
@@ -333,44 +336,157 @@ async fn an_io_error_somewhere_in_the_chain_is_not_unsent() {
     }
 }
 
-#[tokio::test]
-async fn a_client_that_follows_redirects_says_itself_what_is_unsent() {
-    /// Asks `first`, and then what that leads to, with the error of the client as it is.
-    #[derive(Clone)]
-    struct Follows(Client<HttpConnector, Body>, SocketAddr);
-    impl Service<Request<Body>> for Follows {
-        type Response = Response<Incoming>;
-        type Error = hyper_util::client::legacy::Error;
-        type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+/// Asks one endpoint, and then what that leads to; its error is that of the client, as it is.
+#[derive(Clone)]
+struct Follows(Client<HttpConnector, Body>, SocketAddr);
 
-        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-            Poll::Ready(Ok(()))
-        }
+impl Service<Request<Body>> for Follows {
+    type Response = Response<Incoming>;
+    type Error = hyper_util::client::legacy::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
-        fn call(&mut self, request: Request<Body>) -> Self::Future {
-            let Self(client, next) = self.clone();
-            Box::pin(async move {
-                client.request(request).await?;
-                client.request(post(format!("http://{next}/"), full(""))).await
-            })
-        }
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
     }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let Self(client, next) = self.clone();
+        Box::pin(async move {
+            client.request(request).await?;
+            client.request(post(format!("http://{next}/"), full(""))).await
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_refused_second_request_of_a_call_is_not_unsent_though_its_error_is_the_clients() {
     let (up, down) = (server().await, refusing().await);
-    let follows = connect_fn(move |_: &Endpoint| Follows(client(false), down));
-    let error = error_of(up, follows.unsent_if(|_| false)).await;
+    // A service that follows redirects, one that is composed, each also boxed; and retries below.
+    let follows = || connect_fn(move |_: &Endpoint| Follows(client(false), down));
+    let composed = || {
+        connect_fn(move |_: &Endpoint| {
+            let service = Follows(client(false), down);
+            service_fn(move |request| service.clone().oneshot(request))
+        })
+    };
+    let boxes = || EachLayer::new(TimeoutLayer::new(Duration::from_secs(5)));
+    let again =
+        tower::layer::layer_fn(move |_: Client<HttpConnector, Body>| Follows(client(false), down));
+    for error in [
+        error_of(up, follows()).await,
+        error_of(up, boxes().layer(follows())).await,
+        error_of(up, composed()).await,
+        error_of(up, boxes().layer(composed())).await,
+        error_of(up, EachLayer::new(again).layer(connect_fn(|_: &Endpoint| client(false)))).await,
+        error_of(up, follows().unsent_if(|_| false)).await,
+    ] {
+        assert_eq!((error.kind(), error.is_unsent()), (Kind::Connection, false), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_charged_is_not_charged_again() {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::SeqCst},
+    };
+    let (up, down) = (server().await, refusing().await);
+    let charges = Arc::new(AtomicU32::new(0));
+    let counter = charges.clone();
+    let stack = ServiceBuilder::new()
+        .layer(FailoverLayer::new(Attempts::up_to(3)))
+        .layer(BalanceLayer::new(
+            discover::fixed(["a:1", "b:1", "c:1"]).unwrap(),
+            LeastRequest::new(),
+        ))
+        .service(connect_fn(move |_: &Endpoint| {
+            let (client, charges) = (client(false), counter.clone());
+            service_fn(move |_: tower_upstream::Call<u32>| {
+                let (client, charges) = (client.clone(), charges.clone());
+                async move {
+                    client.request(post(format!("http://{up}/charge"), full(""))).await?;
+                    charges.fetch_add(1, SeqCst);
+                    client.request(post(format!("http://{down}/"), full(""))).await
+                }
+            })
+        }));
+    let error = stack.oneshot(tower_upstream::Call::new(1)).await.unwrap_err();
+    assert!(!error.is_unsent(), "{error:?}");
+    assert_eq!(charges.load(SeqCst), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_unsent_if_says_is_the_last_word_also_of_what_looks_like_a_refusal() {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::SeqCst},
+    };
+    let calls = Arc::new(AtomicU32::new(0));
+    let counter = calls.clone();
+    let stack = ServiceBuilder::new()
+        .layer(FailoverLayer::new(Attempts::up_to(3)))
+        .layer(BalanceLayer::new(
+            discover::fixed(["a:1", "b:1", "c:1"]).unwrap(),
+            LeastRequest::new(),
+        ))
+        .service(
+            connect_fn(move |_: &Endpoint| {
+                let calls = counter.clone();
+                service_fn(move |_: tower_upstream::Call<u32>| {
+                    calls.fetch_add(1, SeqCst);
+                    let shed: BoxError = tower::load_shed::error::Overloaded::new().into();
+                    std::future::ready(Err::<(), BoxError>(shed))
+                })
+            })
+            .unsent_if(|_| false),
+        );
+    let error = stack.oneshot(tower_upstream::Call::new(1)).await.unwrap_err();
+    assert!(!error.is_unsent() && !error.is_refused(), "{error:?}");
+    assert_eq!(calls.load(SeqCst), 1);
+}
+
+#[test]
+fn a_connection_whose_runtime_has_ended_is_neither_the_callers_fault_nor_the_endpoints() {
+    let (serving, first, second) = [(); 3]
+        .map(|()| tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap())
+        .into();
+    let address = serving.block_on(server());
+    let client = client(false);
+    let circuit = breaker();
+    let guarded = circuit.layer(client);
+    let send = |body: Body| guarded.clone().oneshot(post(format!("http://{address}/"), body));
+    // The connection of this call lives in a runtime that ends before it is answered.
+    let never = StreamBody::new(futures::stream::pending::<Result<Frame<Bytes>, BoxError>>());
+    let call = send(BodyExt::boxed(never));
+    let mut call = Box::pin(call);
+    first.block_on(async {
+        let _ = tokio::time::timeout(Duration::from_millis(100), &mut call).await;
+    });
+    drop(first);
+    let error = second.block_on(call).unwrap_err();
     assert_eq!((error.kind(), error.is_unsent()), (Kind::Connection, false), "{error:?}");
+    assert_eq!(circuit.handle().stats().failures, 0);
 }
 
 #[tokio::test]
 async fn a_transport_of_ones_own_says_what_is_unsent_and_whose_fault_it_is() {
-    fn failing(
-        error: fn() -> BoxError,
-    ) -> impl Connect<Service = impl Service<Request<Body>, Response = (), Error = BoxError, Future: Send>>
-    {
-        connect_fn(move |_: &Endpoint| {
-            service_fn(move |_: Request<Body>| std::future::ready(Err::<(), BoxError>(error())))
-        })
+    /// Answers each call with this error.
+    #[derive(Clone)]
+    struct Fails(fn() -> BoxError);
+    impl Service<Request<Body>> for Fails {
+        type Response = ();
+        type Error = BoxError;
+        type Future = std::future::Ready<Result<(), BoxError>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Request<Body>) -> Self::Future {
+            std::future::ready(Err((self.0)()))
+        }
     }
+    let failing = |error: fn() -> BoxError| connect_fn(move |_: &Endpoint| Fails(error));
     let address: SocketAddr = "127.0.0.1:1".parse().unwrap();
     let error = error_of(address, failing(|| Error::unsent("no route").into())).await;
     assert!(error.is_unsent() && error.to_string().contains("no route"), "{error}");

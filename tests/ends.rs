@@ -105,6 +105,27 @@ async fn each_end_has_one_meaning_for_breaker_and_member() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_two_ends_that_are_both_over_when_somebody_looks_the_earlier_one_was_first() {
+    for (attempt, deadline, failures) in [(20, 30, 1), (30, 20, 0), (20, 20, 0)] {
+        let farm = Farm::default();
+        farm.get("a:1").answers(Answer::Never);
+        let set = BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), LeastRequest::new())
+            .layer(farm.clone());
+        let mut stack =
+            FailoverLayer::new(Attempts::up_to(1).timeout(ms(attempt))).layer(set.clone());
+        stack.ready().await.unwrap();
+        let ask = Ask::new(1).until(Instant::now() + ms(deadline));
+        let mut call = tokio_test::task::spawn(stack.call(ask));
+        assert!(call.poll().is_pending());
+        // Nothing was polled while both passed.
+        tokio::time::advance(ms(100)).await;
+        let error = tokio_test::assert_ready!(call.poll()).unwrap_err();
+        assert!(error.is_timeout());
+        assert_eq!(set.handle().members()[0].failures(), failures, "{attempt} {deadline}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn five_calls_with_a_deadline_are_as_five_that_are_dropped() {
     for by_deadline in [true, false] {
         let farm = Farm::default();

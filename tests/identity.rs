@@ -25,6 +25,8 @@ fn addresses_that_lead_to_the_same_place_are_equal() {
         &["grpc://a.example:50051", "GRPC://A.example:50051"],
         &["http://a.example/api", "http://a.example:80/api"],
         &["unix:/run/tax.sock", "unix:///run/tax.sock"],
+        &["http://[fe80::1%25eth0]:80", "[fe80:0::1%25eth0]:80", "http://[FE80::1%25eth0]/"],
+        &["http://[fe80::1%25Eth0]:80"],
     ];
     for (index, group) in same.iter().enumerate() {
         for one in *group {
@@ -52,6 +54,13 @@ fn addresses_that_lead_to_the_same_place_are_equal() {
 fn an_endpoint_that_is_named_twice_in_two_forms_is_a_mistake() {
     let error = discover::fixed(["http://a.example:80", "a.example:80"]).unwrap_err();
     assert!(error.to_string().contains("a.example:80"), "{error}");
+    // A key that is given is no address, though it looks like another's.
+    let keyed = Endpoint::new("b:80").unwrap().with_key("a.example:80");
+    let address = Endpoint::new("http://a.example").unwrap();
+    let set = discover::fixed([keyed.clone(), address.clone()]).map(|_| ());
+    assert_eq!(set.ok(), Some(()));
+    let error = discover::fixed([keyed, Endpoint::new("a.example:80").unwrap()]).unwrap_err();
+    assert!(error.to_string().contains("key"), "and the same key twice is a mistake: {error}");
     // With an id each, they are two.
     let endpoints = ["one", "two"].map(|key| Endpoint::new("a:80").unwrap().with_key(key));
     assert_eq!(discover::fixed(endpoints).map(|_| ()).ok(), Some(()));

@@ -164,6 +164,22 @@ async fn a_further_attempt_waits_for_the_next_tier_rather_than_for_what_was_trie
     assert_eq!(call.await.unwrap().unwrap(), "b:1");
 }
 
+#[tokio::test(start_paused = true)]
+async fn while_a_candidate_is_untried_no_other_tier_is_looked_at() {
+    // `b` takes a while to be ready; `c` of the next tier is, all the time.
+    let farm = Farm::default();
+    farm.get("a:1").answers(Answer::Fails);
+    farm.get("b:1").is(Readiness::Pending);
+    let endpoints = vec![endpoint("a:1", 0), endpoint("b:1", 0), endpoint("c:1", 1)];
+    let set = BalanceLayer::new(discover::fixed(endpoints).unwrap(), RoundRobin::starting_at(0))
+        .layer(farm.clone());
+    let call = tokio::spawn(failover(3).layer(set).oneshot(Ask::new(1)));
+    tokio::time::sleep(ms(50)).await;
+    farm.get("b:1").is(Readiness::Ready);
+    assert_eq!(call.await.unwrap().unwrap(), "b:1");
+    assert_eq!(farm.get("c:1").calls(), 0);
+}
+
 // Waiting for a set that is down.
 
 fn patient(farm: &Farm, source: Memory) -> Balance<support::Probe, LeastRequest> {

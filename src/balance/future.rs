@@ -274,6 +274,7 @@ impl Flight {
 
     /// Ended in an error, which names the member from now on.
     fn fail(&mut self, error: Error) -> Error {
+        let error = if self.member.is_client() { error.confirm_unsent() } else { error };
         match error.fault() {
             Fault::Endpoint if error.kind() != Kind::Plugin => {
                 self.member.observe_failure(self.elapsed());

@@ -136,7 +136,8 @@ where
         P: Pick<Req>,
     {
         let snapshot = self.set.snapshot.load();
-        let (member, connected) = snapshot.choose_again(&self.set.strategy, tried, request)?;
+        let (member, connected) =
+            snapshot.choose_again(&self.set.strategy, tried, tried, request)?;
         Some((Flight::begin(member), connected.clone()))
     }
 

@@ -132,23 +132,30 @@ impl<S, T> Snapshot<S, T> {
     }
 
     /// The choice for an attempt that is not the call's first: of those not tried, first what nothing
-    /// bars, of the candidates and then of any tier; and only then what a panic overlooks.
+    /// bars, of the candidates and then of any tier; and only then what a panic overlooks. `passed_over`
+    /// are those tried, and those that the call waits for already: while one of the candidates is among
+    /// the latter, no other tier is looked at.
     #[cold]
     pub(super) fn choose_again<P, Req>(
         &self,
         strategy: &P,
         tried: &Tried,
+        passed_over: &Tried,
         request: &Req,
     ) -> Option<Choice<'_, S>>
     where
         P: Pick<Req, Table = T>,
     {
         let choose = |bars| {
-            let candidates = Candidates::new(&self.members, bars, tried);
+            let candidates = Candidates::new(&self.members, bars, passed_over);
             let chosen = strategy.pick(&self.table, candidates, request);
             self.candidate(chosen.filter(|&index| candidates.is_free(index))?)
         };
-        choose(u64::MAX).or_else(|| self.choose_of_reserve(tried)).or_else(|| choose(self.bars))
+        let untried = Candidates::new(&self.members, u64::MAX, tried).free_from(0).next();
+        if untried.is_some() {
+            return choose(u64::MAX);
+        }
+        self.choose_of_reserve(passed_over).or_else(|| choose(self.bars))
     }
 
     /// Any of the lowest tier in which one is free, with the same chance.

@@ -220,7 +220,7 @@ where
             let index = strategy.pick(&snapshot.table, snapshot.candidates(&passed_over), request);
             index.and_then(|index| snapshot.candidate(index))
         } else {
-            snapshot.choose_again(strategy, &passed_over, request)
+            snapshot.choose_again(strategy, &self.tried, &passed_over, request)
         };
         let waited_for =
             |member: &Arc<Member>| self.contenders.iter().any(|c| Arc::ptr_eq(&c.member, member));

@@ -3,7 +3,7 @@
 mod name_endpoint;
 mod unsent;
 
-use std::{fmt, sync::Arc};
+use std::{any::type_name, fmt, sync::Arc};
 
 use tower_layer::Layer;
 
@@ -58,6 +58,14 @@ pub trait Connect {
 
 /// Makes a connector of a function from an endpoint to a service.
 ///
+/// # Calls that were never sent
+/// If the service is a client of hyper-util (feature `http`) or a channel of tonic (feature `grpc`), a
+/// connection that it could not make is [unsent](crate::Error::is_unsent): the call may go to another
+/// endpoint whatever it does. Below layers of other crates that holds for timeouts, limits, load shedding
+/// and buffers of tower. Any other service may make several requests for one call, such as a closure, a
+/// client that follows redirects, or a retry; say of those what is unsent with
+/// [`unsent_if`](ConnectFn::unsent_if).
+///
 /// ```
 /// use tower_upstream::{Endpoint, connect_fn};
 /// # #[derive(Clone)] struct Client(String);
@@ -71,6 +79,23 @@ where
     ConnectFn { connect }
 }
 
+/// Whether `S` is a client whose error is about the one request that it makes for each call. By its name,
+/// since the type may have parameters that are not known.
+fn is_client<S>() -> bool {
+    let name = type_name::<S>();
+    ["hyper_util::client::legacy::client::Client<", "tonic::transport::channel::Channel"]
+        .iter()
+        .any(|client| name.starts_with(client))
+}
+
+/// Whether a layer of another crate calls its service once for each call, at most.
+fn makes_one_request<L>() -> bool {
+    let name = type_name::<L>();
+    ["tower::timeout::", "tower::limit::", "tower::load_shed::", "tower::buffer::"]
+        .iter()
+        .any(|layer| name.starts_with(layer))
+}
+
 /// A connector made of a function. See [`connect_fn`].
 #[derive(Clone, Copy)]
 pub struct ConnectFn<F> {
@@ -78,14 +103,12 @@ pub struct ConnectFn<F> {
 }
 
 impl<F> ConnectFn<F> {
-    /// Takes the errors of which `is_unsent` is true for those of calls that were never sent, which may
-    /// go to another endpoint whatever they do. What it says of an error that is not one of this crate
-    /// is the last word.
+    /// Treats the errors for which `is_unsent` returns `true` as those of calls that were never sent. Such
+    /// calls may go to another endpoint whatever they do. For an error that is not one of this crate, this
+    /// is the only rule.
     ///
-    /// Not needed over a client of hyper-util or a channel of tonic (feature `grpc`): a connection that
-    /// could not be made is known by the type of their errors. Needed over a client that wraps those,
-    /// such as reqwest's; and, with `|_| false`, over one that follows redirects or makes several
-    /// requests for one call, since a connection that is refused to the second is no unsent call.
+    /// Not needed over a client of hyper-util or a channel of tonic; see [`connect_fn`]. Needed over a
+    /// client that wraps those, such as reqwest's.
     ///
     /// ```
     /// use std::io;
@@ -110,6 +133,7 @@ where
     type Service = S;
 
     fn connect(&self, member: &Arc<Member>) -> S {
+        member.set_client(is_client::<S>());
         (self.connect)(&member.endpoint())
     }
 }
@@ -172,7 +196,9 @@ where
     type Service = L::Service;
 
     fn connect(&self, member: &Arc<Member>) -> Self::Service {
-        self.layer.layer(self.inner.connect(member))
+        let inner = self.inner.connect(member);
+        member.set_client(member.is_client() && makes_one_request::<L>());
+        self.layer.layer(inner)
     }
 }
 

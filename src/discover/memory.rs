@@ -60,7 +60,9 @@ impl Memory {
     {
         let endpoint = Arc::new(endpoint.try_into()?);
         self.change(|endpoints| {
-            endpoints.retain(|other| other.identity() != endpoint.identity());
+            endpoints.retain(|other| {
+                other.identity() != endpoint.identity() && other.key() != endpoint.key()
+            });
             endpoints.push(endpoint);
         });
         Ok(())

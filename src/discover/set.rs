@@ -1,7 +1,7 @@
 use std::{collections::HashSet, ops::Deref, sync::Arc};
 
 use crate::{
-    endpoint::{Endpoint, identity_of},
+    endpoint::{Endpoint, identities_of},
     error::{Error, Kind},
     time::{self, Instant},
 };
@@ -28,17 +28,18 @@ impl EndpointSet {
     /// differs means something.
     ///
     /// # Errors
-    /// `InvalidConfig` if two endpoints have the same key.
+    /// `InvalidConfig` if two endpoints have the same key, or without keys the same address.
     pub fn new(
         endpoints: impl IntoIterator<Item = impl Into<Arc<Endpoint>>>,
         revision: impl Into<Arc<str>>,
     ) -> Result<Self, Error> {
         let mut endpoints: Vec<Arc<Endpoint>> = endpoints.into_iter().map(Into::into).collect();
         endpoints.sort_by(|a, b| a.identity().cmp(b.identity()));
-        let mut keys = HashSet::new();
-        if let Some(twice) =
-            endpoints.iter().find(|endpoint| !keys.insert(endpoint.identity().clone()))
-        {
+        let (mut keys, mut identities) = (HashSet::new(), HashSet::new());
+        let twice = endpoints.iter().find(|endpoint| {
+            !keys.insert(endpoint.key()) || !identities.insert(endpoint.identity())
+        });
+        if let Some(twice) = twice {
             return Err(Error::not_sent(Kind::InvalidConfig).message(format!(
                 "two endpoints have the key `{}`; give each a key of its own with \
                  `Endpoint::with_key`, or name the address once",
@@ -64,12 +65,10 @@ impl EndpointSet {
 
     /// The endpoint with `key`, which may be its address in any form.
     pub fn get(&self, key: &str) -> Option<&Arc<Endpoint>> {
-        let find = |key: &str| {
-            let found =
-                self.endpoints.binary_search_by(|endpoint| (**endpoint.identity()).cmp(key));
-            found.ok().and_then(|index| self.endpoints.get(index))
-        };
-        find(key).or_else(|| find(&identity_of(key)?))
+        identities_of(key).find_map(|identity| {
+            let found = self.endpoints.binary_search_by(|of| of.identity().cmp(&identity));
+            self.endpoints.get(found.ok()?)
+        })
     }
 }
 

@@ -185,6 +185,8 @@ pub struct ToChanges<C> {
     sets: BoxStream<'static, EndpointSet>,
     connect: C,
     current: Option<EndpointSet>,
+    /// The keys that were told, by identity: an endpoint may be written in another form since.
+    told: BTreeMap<Arc<str>, String>,
     waiting: VecDeque<Change<String, Arc<Endpoint>>>,
 }
 
@@ -196,6 +198,7 @@ impl<C: crate::connect::Connect> ToChanges<C> {
             sets: Box::pin(source.discover().fuse()),
             connect,
             current: None,
+            told: BTreeMap::new(),
             waiting: VecDeque::new(),
         }
     }
@@ -220,19 +223,22 @@ where
             let Some(next) = ready!(self.sets.as_mut().poll_next(cx)) else {
                 return Poll::Ready(None);
             };
-            let before: &[Arc<Endpoint>] = self.current.as_deref().unwrap_or_default();
-            let changes: Vec<_> = diff(before, &next)
-                .filter_map(|change| match change {
+            let this = &mut *self;
+            let before: &[Arc<Endpoint>] = this.current.as_deref().unwrap_or_default();
+            for change in diff(before, &next) {
+                match change {
                     Difference::Insert(endpoint) => {
-                        Some(Change::Insert(endpoint.identity().to_string(), endpoint.clone()))
+                        let key = this.told.entry(endpoint.identity().clone());
+                        let key = key.or_insert_with(|| endpoint.key().to_owned()).clone();
+                        this.waiting.push_back(Change::Insert(key, endpoint.clone()));
                     }
                     Difference::Remove(endpoint) => {
-                        Some(Change::Remove(endpoint.identity().to_string()))
+                        let key = this.told.remove(endpoint.identity());
+                        this.waiting.extend(key.map(Change::Remove));
                     }
-                    Difference::Update(_) => None,
-                })
-                .collect();
-            self.waiting.extend(changes);
+                    Difference::Update(_) => {}
+                }
+            }
             self.current = Some(next);
         }
     }

@@ -188,9 +188,14 @@ fn canonical(address: &Address) -> String {
         "/" => "",
         path => path,
     };
-    let host = match address.host().parse::<Ipv6Addr>() {
-        Ok(host) => format!("[{host}]"),
-        Err(_) => address.host().to_ascii_lowercase(),
+    // The names of interfaces are kept as they are: on some systems their case matters.
+    let (host, zone) = match address.host().split_once("%25") {
+        Some((host, zone)) => (host, format!("%25{zone}")),
+        None => (address.host(), String::new()),
+    };
+    let host = match host.parse::<Ipv6Addr>() {
+        Ok(host) => format!("[{host}{zone}]"),
+        Err(_) => host.to_ascii_lowercase(),
     };
     if host.is_empty() {
         return format!("unix:{path}");

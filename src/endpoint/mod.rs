@@ -97,7 +97,7 @@ impl Endpoint {
     #[must_use]
     pub fn with_key(mut self, key: impl Into<Arc<str>>) -> Self {
         self.key = key.into();
-        self.identity = self.key.clone();
+        self.identity = identity_of_key(&self.key);
         self
     }
 
@@ -206,9 +206,16 @@ impl Endpoint {
     }
 }
 
-/// The identity of the endpoint that is asked for by `key`, if that is an address.
-pub(crate) fn identity_of(key: &str) -> Option<Arc<str>> {
-    Some(key.parse::<Address>().ok()?.canonical().clone())
+/// The identities that the endpoint may have that is asked for by `key`: a key that it was given, or its
+/// address.
+pub(crate) fn identities_of(key: &str) -> impl Iterator<Item = Arc<str>> + use<> {
+    let address = key.parse::<Address>().ok().map(|address| address.canonical().clone());
+    [identity_of_key(key)].into_iter().chain(address)
+}
+
+/// Told apart from all addresses, which never begin so.
+fn identity_of_key(key: &str) -> Arc<str> {
+    format!("={key}").into()
 }
 
 impl FromStr for Endpoint {

@@ -21,11 +21,11 @@ impl Error {
     pub(crate) fn fault(&self) -> Fault {
         let has = |bit| self.word.get() & bit != 0;
         match self.kind() {
-            _ if has(Word::REFUSED) => Fault::Guard,
+            _ if self.is_refused() => Fault::Guard,
             Kind::InvalidConfig | Kind::InvalidRequest | Kind::Unavailable => Fault::Caller,
             _ if !has(Word::BLAMELESS) => Fault::Endpoint,
             Kind::Connection => Fault::Connection,
-            Kind::Timeout if !has(Word::UNSENT) => Fault::Cancelled,
+            Kind::Timeout if !self.is_unsent() => Fault::Cancelled,
             _ => Fault::Caller,
         }
     }

@@ -1,7 +1,10 @@
 //! What errors of other crates mean. By their types, so nothing here changes what they say.
 //!
 //! Only the error of the call itself is looked at, never one somewhere in its sources: a connection
-//! that was refused to a client behind the service that was called is no unsent call.
+//! that was refused to a client behind the service that was called is no unsent call. And since a
+//! service that makes several requests for one call may answer with the error of any of them, a
+//! connection that could not be made is unsent only if the service is the client itself, which is for
+//! the balancer to confirm.
 
 use std::{any::Any, error::Error as StdError};
 
@@ -92,7 +95,7 @@ mod http {
     /// Of hyper-util's client, which has no predicate for most of its kinds.
     pub(super) fn of_client(error: &legacy::Error) -> Option<Error> {
         if error.is_connect() {
-            return Some(Error::not_sent(Kind::Connection));
+            return Some(Error::not_sent_by_type(Kind::Connection));
         }
         match error.to_string().as_str() {
             "client error (UserUnsupportedRequestMethod)"
@@ -101,7 +104,7 @@ mod http {
                 Some(Error::blameless(Kind::InvalidConfig))
             }
             // The connection gave the request back before it wrote any of it.
-            "client error (Canceled)" => Some(Error::not_sent(Kind::Connection)),
+            "client error (Canceled)" => Some(Error::not_sent_by_type(Kind::Connection)),
             _ => causes(error).find_map(|error| of_connection(error.downcast_ref()?)),
         }
     }
@@ -111,6 +114,10 @@ mod http {
     pub(super) fn of_connection(error: &hyper::Error) -> Option<Error> {
         let reset = error.source().and_then(|error| error.downcast_ref::<h2::Error>());
         let by_user = |of: &h2::Error| of.is_reset() && !of.is_remote() && !of.is_library();
+        // The runtime of the connection has ended, or its task has panicked.
+        if error.is_user() && error.to_string() == "dispatch task is gone" {
+            return Some(Error::failed(Kind::Connection).without_blame());
+        }
         let is_callers = error.is_user() || reset.is_some_and(by_user);
         is_callers.then(|| Error::failed(Kind::InvalidRequest).without_blame())
     }
@@ -124,7 +131,7 @@ mod grpc {
 
     pub(super) fn of_channel(error: &tonic::transport::Error) -> Option<Error> {
         let unconnected = causes(error).any(|error| error.is::<tonic::ConnectError>());
-        unconnected.then(|| Error::not_sent(Kind::Connection))
+        unconnected.then(|| Error::not_sent_by_type(Kind::Connection))
     }
 
     /// Of a generated client, over a channel.

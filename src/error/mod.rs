@@ -76,15 +76,21 @@ struct Rest {
     history: Box<[Error]>,
 }
 
-/// The layout of [`Error::word`]: bits 0–3 kind, 4 refused, 5 unsent, 6 timed, 7 blameless; from
+/// The layout of [`Error::word`]: bits 0–3 kind, 4 and 5 how far the call got, 6 timed, 7 blameless; from
 /// bit 8 on the moment to come back: the low 56 bits of its stamp, which reach 416 days both ways
 /// from now.
 struct Word;
 
 impl Word {
     const KIND: u64 = 0b1111;
-    const REFUSED: u64 = 1 << 4;
-    const UNSENT: u64 = 1 << 5;
+    /// How far the call got; it may have been sent if neither bit is set.
+    const SENDING: u64 = 0b11 << 4;
+    /// Unsent, if it was the client of the endpoint that said so, and no other that was asked on the
+    /// way: the type of the error alone does not tell.
+    const UNSENT_BY_TYPE: u64 = 0b01 << 4;
+    const UNSENT: u64 = 0b10 << 4;
+    /// Unsent, since a guard of ours said no.
+    const REFUSED: u64 = 0b11 << 4;
     const TIMED: u64 = 1 << 6;
     const BLAMELESS: u64 = 1 << 7;
     const TIME_SHIFT: u32 = 8;
@@ -124,7 +130,28 @@ impl Error {
     /// A guard of ours said no.
     #[inline]
     pub(crate) const fn refused(kind: Kind) -> Self {
-        Self::from_word(kind as u64 | Word::UNSENT | Word::REFUSED)
+        Self::from_word(kind as u64 | Word::REFUSED)
+    }
+
+    /// A failure of which its type says that nothing was sent. Counts as sent until
+    /// [`confirm_unsent`](Self::confirm_unsent).
+    #[cfg(any(feature = "http", feature = "grpc"))]
+    pub(crate) const fn not_sent_by_type(kind: Kind) -> Self {
+        Self::from_word(kind as u64 | Word::UNSENT_BY_TYPE)
+    }
+
+    fn sending(&self) -> u64 {
+        self.word.get() & Word::SENDING
+    }
+
+    fn with_sending(mut self, sending: u64) -> Self {
+        self.word = Self::from_word(self.word.get() & !Word::SENDING | sending).word;
+        self
+    }
+
+    /// The error comes from the client of the endpoint itself: what its type says holds.
+    pub(crate) fn confirm_unsent(self) -> Self {
+        if self.sending() == Word::UNSENT_BY_TYPE { self.with_sending(Word::UNSENT) } else { self }
     }
 
     /// Come back at `instant`, which is at most a year from now.
@@ -148,12 +175,9 @@ impl Error {
         self.retry_at(time::later(now, wait.min(YEAR)))
     }
 
-    /// The call may have been sent after all, unless a guard of ours said no.
-    pub(crate) fn maybe_sent(mut self) -> Self {
-        if !self.is_refused() {
-            self.word = Self::from_word(self.word.get() & !Word::UNSENT).word;
-        }
-        self
+    /// The call may have been sent after all.
+    pub(crate) fn maybe_sent(self) -> Self {
+        self.with_sending(0)
     }
 
     /// Moves the error out without counting references, and leaves a bare one of its kind.
@@ -194,7 +218,7 @@ impl Error {
     /// Notes the errors of earlier attempts.
     pub(crate) fn with_history(mut self, earlier: Vec<Self>) -> Self {
         if !earlier.iter().all(Self::is_unsent) {
-            self.word = Self::from_word(self.word.get() & !Word::UNSENT).word;
+            self = self.maybe_sent();
         }
         self.rest_mut().history = earlier.into();
         self
@@ -242,10 +266,11 @@ impl Error {
     /// |---|---|
     /// | `tower::load_shed::error::Overloaded` (feature `tower`) | a refusal, [`Kind::Overloaded`] |
     /// | `tower::timeout::error::Elapsed` (feature `tower`) | [`Kind::Timeout`] |
-    /// | of hyper-util's client or of hyper (feature `http`): no connection was made | [`Kind::Connection`], unsent |
+    /// | of hyper-util's client or of hyper (feature `http`): no connection was made | [`Kind::Connection`]; unsent if it is the client of an endpoint, see [`connect_fn`](crate::connect_fn) |
     /// | ... the request body failed, or is too long for `http_body_util::Limited` | [`Kind::InvalidRequest`], no evidence against the endpoint |
     /// | ... the client was misused, such as by a request without a host | [`Kind::InvalidConfig`], unsent |
-    /// | of tonic's channel or client (feature `grpc`): no connection was made | [`Kind::Connection`], unsent |
+    /// | ... the connection's task is gone, with its runtime | [`Kind::Connection`], no evidence against the endpoint |
+    /// | of tonic's channel (feature `grpc`): no connection was made | [`Kind::Connection`]; unsent likewise |
     /// | any other | [`Kind::Service`] |
     ///
     /// Only the error itself is looked at, boxed or not, never its sources. So one that another client
@@ -329,7 +354,7 @@ impl Error {
     /// A guard turned this call away: it was never sent, and is no evidence against an endpoint.
     /// Come back after [`retry_after`](Self::retry_after), or shed the load.
     pub fn is_refused(&self) -> bool {
-        self.word.get() & Word::REFUSED != 0
+        self.sending() == Word::REFUSED
     }
 
     /// Nothing reached an endpoint, so repeating the call is safe whatever the call does.

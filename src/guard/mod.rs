@@ -18,7 +18,7 @@ use pin_project_lite::pin_project;
 
 use crate::{
     choose::Chosen,
-    endpoint::identity_of,
+    endpoint::identities_of,
     error::{BoxError, Error},
     member::Member,
     sync::lock,
@@ -124,8 +124,7 @@ impl<T> ByMember<T> {
     /// The live guard of `key`, which may be an address in any form; the newest, where there are
     /// several.
     pub(crate) fn get(&self, key: &str) -> Option<Arc<T>> {
-        let newest = |identity: &str| self.all(identity).into_iter().next_back();
-        newest(key).or_else(|| newest(&identity_of(key)?))
+        identities_of(key).find_map(|identity| self.all(&identity).into_iter().next_back())
     }
 
     /// The live guard of `member`, which `is_its` knows, or a new one.

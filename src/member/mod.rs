@@ -11,7 +11,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -60,6 +60,8 @@ pub struct Member {
     /// The bits of `hot.word` that somebody holds.
     taken: AtomicU64,
     failures: AtomicU64,
+    /// Its service is a client that makes one request for each call.
+    client: AtomicBool,
     /// The stamp of the last recovery, or `NEVER`.
     recovered: AtomicI64,
     signal: Arc<Signal>,
@@ -117,6 +119,7 @@ impl Member {
             clock,
             taken: AtomicU64::new(0),
             failures: AtomicU64::new(0),
+            client: AtomicBool::new(false),
             recovered: AtomicI64::new(NEVER),
             signal,
         });
@@ -144,6 +147,17 @@ impl Member {
     /// The same for all endpoints that are this member.
     pub(crate) fn identity(&self) -> &Arc<str> {
         &self.identity
+    }
+
+    /// Notes whether its service is a client that makes one request for each call, so that an error of
+    /// that client tells whether the call was sent.
+    pub(crate) fn set_client(&self, is_client: bool) {
+        // Relaxed: the service that is made meanwhile is published with the next snapshot.
+        self.client.store(is_client, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_client(&self) -> bool {
+        self.client.load(Ordering::Relaxed)
     }
 
     pub(crate) fn shared_key(&self) -> &Arc<str> {

@@ -145,8 +145,10 @@ impl<C: Connect> Connect for Origin<C> {
 
     fn connect(&self, member: &Arc<Member>) -> Self::Service {
         let (endpoint, preserve_host) = (member.endpoint(), self.preserve_host);
+        let inner = self.inner.connect(member);
         let target = Target::new(member.shared_key(), endpoint.address(), preserve_host);
-        Origin { inner: self.inner.connect(member), target: Some(Arc::new(target)), preserve_host }
+        let target = Some(Arc::new(target.over_client(member.is_client())));
+        Origin { inner, target, preserve_host }
     }
 }
 
@@ -186,10 +188,14 @@ fn failed<E: Into<BoxError> + 'static>(error: E, target: Option<&Target>, begun:
     let any = &error as &dyn Any;
     let boxed = any.downcast_ref::<BoxError>().and_then(|error| error.downcast_ref());
     let client = any.downcast_ref::<legacy::Error>().or(boxed);
+    let confirm = |error: Error| match target {
+        Some(target) if target.is_over_client() => error.confirm_unsent(),
+        _ => error,
+    };
     let error = if client.is_none_or(|error| !broke_when_reused(error, begun)) {
-        Error::from_service(error)
-    } else if Error::outline(&error).is_unsent() {
-        Error::from_service(error).without_blame()
+        confirm(Error::from_service(error))
+    } else if confirm(Error::outline(&error)).is_unsent() {
+        confirm(Error::from_service(error)).without_blame()
     } else {
         Error::connection(error)
     };

@@ -29,6 +29,8 @@ pub(super) struct Target {
     /// Without a slash at its end.
     base: Box<str>,
     preserve_host: bool,
+    /// What is called is a client that makes one request for each call.
+    over_client: bool,
     /// How many bodies are being drained.
     pub(super) drains: AtomicU32,
 }
@@ -42,8 +44,18 @@ impl Target {
             origin: scheme.zip(authority),
             base: address.path().trim_end_matches('/').into(),
             preserve_host,
+            over_client: false,
             drains: AtomicU32::new(0),
         }
+    }
+
+    pub(super) fn over_client(self, over_client: bool) -> Self {
+        Self { over_client, ..self }
+    }
+
+    /// Whether an error of the client tells whether the call was sent.
+    pub(super) fn is_over_client(&self) -> bool {
+        self.over_client
     }
 
     /// Turns a request as it came in into one to the member.
