@@ -495,6 +495,10 @@ async fn a_transport_of_ones_own_says_what_is_unsent_and_whose_fault_it_is() {
     let error = error_of(address, failing(|| Error::connection("gone away").into())).await;
     assert_eq!((error.kind(), error.is_unsent()), (Kind::Connection, false));
     assert_eq!(error.source().unwrap().to_string(), "gone away");
+    // What it says itself is not asked of a closure.
+    let ours = failing(|| Error::caller("not a letter").into()).unsent_if(|_| true);
+    let error = error_of(address, ours).await;
+    assert_eq!((error.kind(), error.is_unsent()), (Kind::InvalidRequest, false));
     let by_text = connect_fn(|_: &Endpoint| {
         service_fn(|_: Request<Body>| std::future::ready(Err::<(), BoxError>("no route".into())))
     });

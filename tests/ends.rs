@@ -7,7 +7,10 @@ mod support;
 use std::{
     future::Future,
     pin::Pin,
-    sync::{Arc, atomic::Ordering::SeqCst},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
     task::{Context, Poll},
 };
 
@@ -15,8 +18,9 @@ use support::{Answer, Ask, Farm, ms, secs, settle};
 use tokio::time::{Instant, timeout};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_upstream::{
-    Attempts, BalanceLayer, BoxError, Budget, CircuitBreakerConfig, CircuitBreakerLayer, EachLayer,
-    Endpoint, Error, FailoverLayer, Kind, LeastRequest, Member, Outcome,
+    Attempts, BalanceLayer, BoxError, Budget, Choose, Chooses, CircuitBreakerConfig,
+    CircuitBreakerLayer, EachLayer, Endpoint, Error, FailoverLayer, Kind, LeastRequest, Member,
+    Outcome, Tried,
     balance::RoundRobin,
     breaker::{Cancelled, CircuitBreakerHandle, CircuitState},
     connect_fn, discover,
@@ -349,4 +353,82 @@ async fn an_error_says_why_the_call_was_not_sent_again() {
     let uncopied = uncopied.layer(set.clone()).oneshot(Ask::new(1)).await.unwrap_err().to_string();
     // A closure that copies nothing says that nothing is safe to repeat.
     assert!(uncopied.contains("broken"), "{uncopied}");
+}
+
+/// A layer between failover and balancer that reserves something in `poll_ready`.
+struct Reserving<S> {
+    inner: S,
+    reserved: Arc<AtomicUsize>,
+    ready: bool,
+}
+
+impl<S> Reserving<S> {
+    fn release(&mut self) {
+        if std::mem::take(&mut self.ready) {
+            self.reserved.fetch_sub(1, SeqCst);
+        }
+    }
+}
+
+impl<S: Clone> Clone for Reserving<S> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), reserved: self.reserved.clone(), ready: false }
+    }
+}
+
+impl<S> Drop for Reserving<S> {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+impl<S: Service<Ask>> Service<Ask> for Reserving<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        std::task::ready!(self.inner.poll_ready(cx))?;
+        if !std::mem::replace(&mut self.ready, true) {
+            self.reserved.fetch_add(1, SeqCst);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, ask: Ask) -> S::Future {
+        self.release();
+        self.inner.call(ask)
+    }
+}
+
+impl<S: Chooses> Chooses for Reserving<S> {
+    fn has_untried(&self, tried: &Tried) -> bool {
+        self.inner.has_untried(tried)
+    }
+}
+
+impl<S: Choose<Ask>> Choose<Ask> for Reserving<S> {
+    type Choosing = S::Choosing;
+
+    fn call_avoiding(&mut self, ask: Ask, tried: &Tried) -> S::Choosing {
+        self.release();
+        self.inner.call_avoiding(ask, tried)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_came_too_late_gives_back_what_readiness_reserved() {
+    let farm = Farm::default();
+    let reserved = Arc::new(AtomicUsize::new(0));
+    let inner = BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), LeastRequest::new())
+        .layer(farm.clone());
+    let reserving = Reserving { inner, reserved: reserved.clone(), ready: false };
+    let mut kept = FailoverLayer::new(Attempts::up_to(2)).layer(reserving);
+    kept.ready().await.unwrap();
+    assert_eq!(reserved.load(SeqCst), 1);
+    let late = kept.call(Ask::new(1).until(Instant::now()));
+    assert_eq!(reserved.load(SeqCst), 0, "neither the service nor the future keeps it");
+    assert!(late.await.unwrap_err().is_timeout());
+    kept.ready().await.unwrap().call(Ask::new(2)).await.unwrap();
+    assert_eq!((reserved.load(SeqCst), farm.calls()), (0, 1));
 }

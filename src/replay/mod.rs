@@ -56,7 +56,10 @@ pub trait Replay: Sized {
     /// If not, it is sent again only where nothing can have reached an endpoint.
     fn is_idempotent(&self) -> bool;
 
-    /// When the answer is of no use any more.
+    /// Returns the moment from which on the answer is of no use.
+    ///
+    /// A call whose deadline has passed is not made by `FailoverLayer`, by limits that wait, and by
+    /// `HttpTransport`; the other layers do not ask.
     fn deadline(&self) -> Option<Instant> {
         None
     }
