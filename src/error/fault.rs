@@ -1,4 +1,4 @@
-use super::{BoxError, Error, Kind, Word, display::foreign_text};
+use super::{BoxError, Error, Kind, display::foreign_text, word::Word};
 
 /// Whose fault a failed call is. Exactly one of these, for every error path of the crate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

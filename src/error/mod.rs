@@ -10,13 +10,16 @@ mod display;
 mod fault;
 mod foreign;
 mod kind;
+mod notes;
+mod word;
 
 use std::{any::Any, error::Error as StdError, num::NonZeroU64, sync::Arc, time::Duration};
 
 pub(crate) use self::fault::Fault;
 pub use self::kind::Kind;
 
-use crate::time::{self, Instant};
+use self::word::Word;
+use crate::time;
 
 /// Any error, boxed: what tower's layers that refuse answer with.
 pub type BoxError = Box<dyn StdError + Send + Sync>;
@@ -76,189 +79,7 @@ struct Rest {
     history: Box<[Error]>,
 }
 
-/// The layout of [`Error::word`]: bits 0–3 kind, 4 and 5 how far the call got, 6 timed, 7 blameless; from
-/// bit 8 on the moment to come back: the low 56 bits of its stamp, which reach 416 days both ways
-/// from now.
-struct Word;
-
-impl Word {
-    const KIND: u64 = 0b1111;
-    /// How far the call got; it may have been sent if neither bit is set.
-    const SENDING: u64 = 0b11 << 4;
-    /// Unsent, if it was the client of the endpoint that said so, and no other that was asked on the
-    /// way: the type of the error alone does not tell.
-    const UNSENT_BY_TYPE: u64 = 0b01 << 4;
-    const UNSENT: u64 = 0b10 << 4;
-    /// Unsent, since a guard of ours said no.
-    const REFUSED: u64 = 0b11 << 4;
-    const TIMED: u64 = 1 << 6;
-    const BLAMELESS: u64 = 1 << 7;
-    const TIME_SHIFT: u32 = 8;
-}
-
 impl Error {
-    pub(crate) const fn from_word(word: u64) -> Self {
-        // A kind is never zero, so the word is not.
-        match NonZeroU64::new(word) {
-            Some(word) => Self { word, rest: None },
-            None => Self { word: NonZeroU64::MIN, rest: None },
-        }
-    }
-
-    /// A failure: something was, or may have been, sent.
-    pub(crate) const fn failed(kind: Kind) -> Self {
-        Self::from_word(kind as u64)
-    }
-
-    /// A failure before anything was sent.
-    pub(crate) const fn not_sent(kind: Kind) -> Self {
-        Self::from_word(kind as u64 | Word::UNSENT)
-    }
-
-    /// A failure before anything was sent that says nothing about an endpoint: a caller's mistake,
-    /// or a deadline that had passed already.
-    pub(crate) const fn blameless(kind: Kind) -> Self {
-        Self::from_word(kind as u64 | Word::UNSENT | Word::BLAMELESS)
-    }
-
-    /// The same failure, of which the endpoint is not the cause. See [`Fault`] for whose it is then.
-    pub(crate) fn without_blame(mut self) -> Self {
-        self.word |= Word::BLAMELESS;
-        self
-    }
-
-    /// A guard of ours said no.
-    #[inline]
-    pub(crate) const fn refused(kind: Kind) -> Self {
-        Self::from_word(kind as u64 | Word::REFUSED)
-    }
-
-    /// A failure of which its type says that nothing was sent. Counts as sent until
-    /// [`confirm_unsent`](Self::confirm_unsent).
-    #[cfg(any(feature = "http", feature = "grpc"))]
-    pub(crate) const fn not_sent_by_type(kind: Kind) -> Self {
-        Self::from_word(kind as u64 | Word::UNSENT_BY_TYPE)
-    }
-
-    fn sending(&self) -> u64 {
-        self.word.get() & Word::SENDING
-    }
-
-    fn with_sending(mut self, sending: u64) -> Self {
-        self.word = Self::from_word(self.word.get() & !Word::SENDING | sending).word;
-        self
-    }
-
-    /// The error comes from the client of the endpoint itself: what its type says holds.
-    pub(crate) fn confirm_unsent(self) -> Self {
-        if self.sending() == Word::UNSENT_BY_TYPE { self.with_sending(Word::UNSENT) } else { self }
-    }
-
-    /// Come back at `instant`, which is at most a year from now.
-    pub(crate) fn retry_at(self, instant: Instant) -> Self {
-        self.retry_at_stamp(time::stamp(instant))
-    }
-
-    /// The same for a moment that was kept as a stamp.
-    #[inline]
-    pub(crate) fn retry_at_stamp(mut self, stamp: i64) -> Self {
-        let low = self.word.get() & ((1 << Word::TIME_SHIFT) - 1);
-        let stamp = (stamp as u64) << Word::TIME_SHIFT;
-        self.word = Self::from_word(low | Word::TIMED | stamp).word;
-        self
-    }
-
-    /// Come back `wait` after `now`; an absurd wait is told as a year.
-    #[cfg(any(all(test, feature = "tower"), feature = "http"))]
-    pub(crate) fn retry_in(self, now: Instant, wait: Duration) -> Self {
-        const YEAR: Duration = Duration::from_secs(86_400 * 365);
-        self.retry_at(time::later(now, wait.min(YEAR)))
-    }
-
-    /// The call may have been sent after all.
-    pub(crate) fn maybe_sent(self) -> Self {
-        self.with_sending(0)
-    }
-
-    /// Moves the error out without counting references, and leaves a bare one of its kind.
-    #[inline(always)]
-    pub(crate) fn take(&mut self) -> Self {
-        Self { word: self.word, rest: self.rest.take() }
-    }
-
-    pub(crate) fn at_endpoint(mut self, key: &Arc<str>) -> Self {
-        self.rest_mut().endpoint = Some(key.clone());
-        self
-    }
-
-    pub(crate) fn message(mut self, message: impl Into<Box<str>>) -> Self {
-        self.rest_mut().message = Some(message.into());
-        self
-    }
-
-    /// Says why the call was not sent again.
-    pub(crate) fn note(mut self, note: &'static str) -> Self {
-        self.rest_mut().note = Some(note);
-        self
-    }
-
-    pub(crate) fn caused_by(mut self, source: impl Into<BoxError>) -> Self {
-        self.rest_mut().source = Some(Arc::from(source.into()));
-        self
-    }
-
-    /// Notes the way that a call took. What was noted nearer to the endpoint stays.
-    pub(crate) fn after_attempts(mut self, attempts: u32, duration: Option<Duration>) -> Self {
-        let rest = self.rest_mut();
-        rest.attempts = attempts;
-        rest.duration = duration;
-        self
-    }
-
-    /// Notes the errors of earlier attempts.
-    pub(crate) fn with_history(mut self, earlier: Vec<Self>) -> Self {
-        if !earlier.iter().all(Self::is_unsent) {
-            self = self.maybe_sent();
-        }
-        self.rest_mut().history = earlier.into();
-        self
-    }
-
-    /// `last` after other attempts failed too.
-    pub(crate) fn exhausted(earlier: Vec<Self>, last: Self) -> Self {
-        let mut error = Self::failed(Kind::RetryExhausted);
-        if earlier.iter().chain([&last]).all(Self::is_unsent) {
-            error.word |= Word::UNSENT;
-        }
-        // Nothing but refusals is one, and no evidence for whoever stands above.
-        if earlier.iter().chain([&last]).all(Self::is_refused) {
-            error.word |= Word::REFUSED;
-        }
-        if !earlier.iter().chain([&last]).any(Self::is_evidence) {
-            error.word |= Word::BLAMELESS;
-        }
-        // Where all refused, the first to be free again is who matters.
-        let first = earlier.iter().filter(|_| error.is_refused());
-        let at = first.chain([&last]).filter_map(Self::retry_instant).min();
-        if let Some(at) = at {
-            error = error.retry_at(at);
-        }
-        let rest = error.rest_mut();
-        rest.endpoint = last.endpoint_key().cloned();
-        rest.source = Some(Arc::new(last.clone()));
-        rest.history = earlier.into_iter().chain([last]).collect();
-        error
-    }
-
-    /// Names the endpoint, unless something nearer to it did.
-    pub(crate) fn or_at_endpoint(self, key: &Arc<str>) -> Self {
-        if self.endpoint_key().is_some() { self } else { self.at_endpoint(key) }
-    }
-
-    fn rest_mut(&mut self) -> &mut Rest {
-        Arc::make_mut(self.rest.get_or_insert_default())
-    }
-
     /// Takes over the error of an inner service: one of ours as it is, also out of a [`BoxError`]; any
     /// other with the original as its source.
     ///
@@ -374,16 +195,6 @@ impl Error {
     /// passed, `None` where it is not known.
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_instant().map(|at| at.saturating_duration_since(time::now()))
-    }
-
-    pub(crate) fn retry_instant(&self) -> Option<Instant> {
-        (self.word.get() & Word::TIMED != 0).then(|| {
-            // The word has the low bits of the stamp, so it is the nearest such moment to now:
-            // a process may run for years.
-            let now = time::stamp(time::now());
-            let ahead = (self.word.get() >> Word::TIME_SHIFT).wrapping_sub(now as u64);
-            time::at_stamp(now + ((ahead << Word::TIME_SHIFT) as i64 >> Word::TIME_SHIFT))
-        })
     }
 
     /// The key of the endpoint that refused or failed.
