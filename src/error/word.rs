@@ -1,6 +1,8 @@
 //! The one word of an error: its kind, how far the call got, and when to come back.
 
-use std::{num::NonZeroU64, time::Duration};
+use std::num::NonZeroU64;
+#[cfg(any(all(test, feature = "tower"), feature = "http"))]
+use std::time::Duration;
 
 use super::{Error, Kind};
 use crate::time::{self, Instant};
@@ -50,7 +52,7 @@ impl Error {
         Self::from_word(kind as u64 | Word::UNSENT | Word::BLAMELESS)
     }
 
-    /// The same failure, of which the endpoint is not the cause. See [`Fault`] for whose it is then.
+    /// The same failure, of which the endpoint is not the cause. See [`Fault`](super::Fault) for whose it is then.
     pub(crate) fn without_blame(mut self) -> Self {
         self.word |= Word::BLAMELESS;
         self
