@@ -100,25 +100,128 @@ async fn a_pushback_in_the_trailers_keeps_it_open() {
     assert_eq!(refusal.retry_after(), Some(Duration::from_secs(9)));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_place_is_held_until_the_body_ends_or_is_dropped() {
-    let config = once().with_probes(1).with_successes(2).with_open_for(Duration::from_secs(1));
-    let (service, handle) = over(config);
-    let plan = |frames| Plan { grpc: false, frames };
-    let call = |frames| service.clone().oneshot(plan(frames));
-    let broken = call(vec![Err("broken")]).await.unwrap();
-    let _ = broken.into_body().collect().await;
+/// A half-open circuit over what `answer` makes of each request, of which the first fails.
+async fn half_open<S>(
+    config: CircuitBreakerConfig,
+    service: S,
+) -> (
+    impl Service<
+        Option<Answer>,
+        Response = Response<impl http_body::Body<Data = Bytes, Error = BoxError> + Unpin>,
+        Error = tower_upstream::Error,
+    > + Clone,
+    CircuitBreakerHandle,
+)
+where
+    S: Service<Option<Answer>, Response = Answer, Error = BoxError> + Clone,
+{
+    let config = config.with_open_for(Duration::from_secs(1));
+    let layer = CircuitBreakerLayer::new(config).until_body_end(HttpClassify);
+    let (service, handle) = (layer.layer(service), layer.handle());
+    assert!(service.clone().oneshot(None).await.is_err());
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(handle.state(), CircuitState::HalfOpen);
-    let probe = call(vec![DATA, DATA]).await.unwrap();
-    assert!(call(vec![]).await.map(drop).unwrap_err().is_refused());
-    drop(probe);
-    assert_eq!((handle.state(), handle.stats().ignored), (CircuitState::HalfOpen, 1));
-    for _ in 0..2 {
-        let mut body = call(vec![DATA]).await.unwrap().into_body();
-        while body.frame().await.is_some() {}
+    (service, handle)
+}
+
+/// Answers with what it is asked for.
+async fn echo(answer: Option<Answer>) -> Result<Answer, BoxError> {
+    answer.ok_or_else(|| "down".into())
+}
+
+/// A response that goes on for ever: of a connection that speaks something else from now on, an
+/// event stream, and a gRPC stream whose status is to come.
+fn endless() -> [Answer; 3] {
+    let head = |head: http::response::Builder| {
+        let frames = stream::pending::<Result<Frame<Bytes>, BoxError>>();
+        head.body(StreamBody::new(frames).boxed()).unwrap()
+    };
+    [
+        Response::builder()
+            .status(101)
+            .body(Full::default().map_err(|n| match n {}).boxed())
+            .unwrap(),
+        head(Response::builder()),
+        head(Response::builder().header("content-type", "application/grpc")),
+    ]
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_goes_on_closes_a_half_open_circuit_with_its_head() {
+    for which in 0..3 {
+        let config = once().with_probes(1).with_successes(2);
+        let (service, handle) = half_open(config, service_fn(echo)).await;
+        let mut open = Vec::new();
+        for expected in [CircuitState::HalfOpen, CircuitState::Closed, CircuitState::Closed] {
+            let [a, b, c] = endless();
+            let answer = [Some(a), Some(b), Some(c)].into_iter().nth(which).unwrap();
+            open.push(service.clone().oneshot(answer).await.unwrap());
+            assert_eq!(handle.state(), expected, "{which}");
+        }
+        tokio::time::sleep(Duration::from_secs(3_600)).await;
+        let stats = handle.stats();
+        assert_eq!((stats.state, stats.requests, stats.opened), (CircuitState::Closed, 1, 1));
+        // Each is in the totals once, and no end of one changes anything.
+        drop(open);
+        let stats = handle.stats();
+        assert_eq!((stats.state, stats.requests, stats.failures), (CircuitState::Closed, 4, 1));
     }
-    assert_eq!(handle.state(), CircuitState::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_gives_its_place_back_with_its_head_and_once() {
+    let config = once().with_probes(1).with_successes(3);
+    let (service, handle) = half_open(config, service_fn(echo)).await;
+    let call = |frames| service.clone().oneshot(Some(answer(Plan { grpc: false, frames })));
+    let dropped = call(vec![DATA, DATA]).await.unwrap();
+    let read = call(vec![DATA]).await.unwrap();
+    let mut probe = service.clone();
+    assert!(probe.ready().await.is_ok());
+    let probe = probe.call(Some(answer(Plan { grpc: false, frames: vec![] })));
+    drop(dropped);
+    read.into_body().collect().await.unwrap();
+    let stats = handle.stats();
+    assert_eq!((stats.state, stats.ignored, stats.successes), (CircuitState::HalfOpen, 1, 1));
+    // Neither end gave back the place of another.
+    assert!(call(vec![]).await.map(drop).unwrap_err().is_refused());
+    probe.await.unwrap().into_body().collect().await.unwrap();
+    assert_eq!((handle.state(), handle.stats().requests), (CircuitState::Closed, 4));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_whose_body_breaks_has_failed_while_the_circuit_is_half_open() {
+    let broken = || Some(answer(Plan { grpc: false, frames: vec![Err("broken")] }));
+    let status = || Some(answer(Plan { grpc: true, frames: vec![Ok(Some("14"))] }));
+    let cut_off = || Some(answer(Plan { grpc: true, frames: vec![DATA] }));
+    for bad in [broken, status, cut_off] {
+        let config = once().with_probes(2).with_successes(2).with_probe_failures(0);
+        let (service, handle) = half_open(config.clone(), service_fn(echo)).await;
+        let probe = service.clone().oneshot(bad()).await.unwrap();
+        assert_eq!(handle.state(), CircuitState::HalfOpen);
+        let _ = probe.into_body().collect().await;
+        let stats = handle.stats();
+        assert_eq!((stats.state, stats.opened, stats.failures), (CircuitState::Open, 2, 2));
+
+        // One that may fail: the good head is taken back.
+        let config = config.with_probe_failures(1);
+        let (service, handle) = half_open(config.clone(), service_fn(echo)).await;
+        let probe = service.clone().oneshot(bad()).await.unwrap();
+        let _ = probe.into_body().collect().await;
+        for expected in [CircuitState::HalfOpen, CircuitState::Closed] {
+            let good = answer(Plan { grpc: false, frames: vec![DATA] });
+            let _ = service.clone().oneshot(Some(good)).await.unwrap().into_body().collect().await;
+            assert_eq!(handle.state(), expected);
+        }
+
+        // Of one that breaks once the circuit has closed only totals tell.
+        let (service, handle) = half_open(config.with_successes(1), service_fn(echo)).await;
+        let probe = service.clone().oneshot(bad()).await.unwrap();
+        assert_eq!(handle.state(), CircuitState::Closed);
+        let _ = probe.into_body().collect().await;
+        let stats = handle.stats();
+        assert_eq!((stats.state, stats.failures), (CircuitState::Closed, 2));
+        assert_eq!(stats.failures_in_a_row, 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]

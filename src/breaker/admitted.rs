@@ -178,12 +178,26 @@ impl Admitted {
         Circuit::apply(&shared, |machine, now| machine.settle(ticket, ended, now));
     }
 
-    /// The head of the response is there, and its body goes on: from now on time is no matter. Whether
-    /// it was slow.
+    /// The head of the response is there and good, and what follows it goes on, maybe for hours: from
+    /// now on time is no matter. Whether it was slow.
+    ///
+    /// The rule: what a head alone decides is decided now, and at the end only a failure is news. So a
+    /// probe gives its place back.
     #[cfg(feature = "http")]
     pub(super) fn goes_on(&mut self) -> bool {
-        let slow = self.lease.as_ref().is_some_and(|lease| self.leave(lease));
-        self.ticket.begin(None);
+        let Some(lease) = &self.lease else {
+            return false;
+        };
+        let slow = self.leave(lease);
+        if self.ticket.is_probe() {
+            let ticket = self.ticket;
+            let good = Ended { failed: false, slow, retry_after: None };
+            let shared = Shared::of(lease.clone());
+            Circuit::apply(&shared, |machine, now| machine.settle(ticket, Some(good), now));
+            self.ticket.judge();
+        } else {
+            self.ticket.begin(None);
+        }
         slow
     }
 

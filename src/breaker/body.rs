@@ -22,7 +22,11 @@ use crate::{
 ///
 /// `C` judges the head, and what it holds for a failure is one at once. Else the call goes on until
 /// its body ends: a body that breaks is a failure, and so is a gRPC answer without a status; a gRPC
-/// status in the trailers is judged as [`HttpClassify`] does. A half-open place is held until then.
+/// status in the trailers is judged as [`HttpClassify`] does.
+///
+/// A call of a half-open circuit counts for it with the head, and gives its place back then: a stream
+/// that is open for hours must not keep the circuit half-open. If its body breaks later, it counts as
+/// failed instead, as long as the circuit is still half-open.
 ///
 /// Time is a matter of the head alone: a stream may be open for hours. So whether a call was slow is
 /// known with its head, and a body that is dropped before its end says nothing, however long it was

@@ -255,11 +255,23 @@ impl Machine {
             return false;
         }
         match self.state {
+            _ if ticket.is_judged() => self.fail_after_all(ended, now),
             CircuitState::Closed | CircuitState::MetricsOnly => self.count(ended, 0, now),
             CircuitState::HalfOpen if ticket.is_probe() => self.try_out(ended, now),
             _ => {}
         }
         true
+    }
+
+    /// A call has ended that is counted already, as a good one: only that it failed is news.
+    fn fail_after_all(&mut self, ended: Option<Ended>, now: Now) {
+        let Some(ended) = ended.filter(|ended| ended.failed) else {
+            return;
+        };
+        if self.state == CircuitState::HalfOpen {
+            let verdict = self.trial.fail_after_all(now.nanos, &self.config);
+            self.conclude(verdict, Some(ended), now);
+        }
     }
 
     /// Good calls alone have ended, `own` of them just now.
@@ -314,7 +326,12 @@ impl Machine {
     }
 
     fn try_out(&mut self, ended: Option<Ended>, now: Now) {
-        match self.trial.end(ended, now.nanos, &self.config) {
+        let verdict = self.trial.end(ended, now.nanos, &self.config);
+        self.conclude(verdict, ended, now);
+    }
+
+    fn conclude(&mut self, verdict: Verdict, ended: Option<Ended>, now: Now) {
+        match verdict {
             Verdict::Undecided => {}
             Verdict::Open => self.open(now, ended.and_then(|ended| ended.retry_after)),
             Verdict::Close => {

@@ -194,6 +194,19 @@ impl Ticket {
         self.0 |= TIMED;
     }
 
+    /// It is counted by the head of its response, and what follows that goes on.
+    #[cfg(feature = "http")]
+    pub(super) fn judge(&mut self) {
+        // No time that is noted has all of these bits.
+        self.0 |= TIMED | BEGAN;
+    }
+
+    /// Whether it is counted already, as a good call.
+    #[inline]
+    pub(super) fn is_judged(self) -> bool {
+        self.0 & (TIMED | BEGAN) == TIMED | BEGAN
+    }
+
     /// In which microsecond it first had to wait, by the clock that now tells `nanos`; `None` if that
     /// was not noted.
     pub(super) fn began(self, nanos: u64) -> Option<u64> {
@@ -260,8 +273,17 @@ mod tests {
                 ticket.begin(Some(start + second));
                 assert!(!ticket.is_timed());
                 assert_eq!(ticket.since_begin(start + 5 * second), Some(4 * second));
+                assert!(!ticket.is_judged());
                 ticket.begin(None);
                 assert_eq!((ticket.has_begun(), ticket.since_begin(start)), (true, None));
+                assert!(!ticket.is_judged());
+                #[cfg(feature = "http")]
+                {
+                    ticket.judge();
+                    assert!(ticket.is_judged() && ticket.has_begun());
+                    assert_eq!(ticket.since_begin(start), None);
+                    assert_eq!((ticket.tag(), ticket.is_probe()), before);
+                }
             }
         }
     }
