@@ -237,3 +237,73 @@ async fn a_bad_head_and_an_empty_body_need_no_reader() {
     let stats = layer.handle().stats();
     assert_eq!((stats.successes, stats.failures), (1, 1));
 }
+
+/// A head that takes a while, and its frames.
+fn slowly(
+    config: CircuitBreakerConfig,
+) -> (
+    impl Service<
+        Answer,
+        Response = Response<impl http_body::Body<Data = Bytes, Error = BoxError> + Unpin>,
+        Error = tower_upstream::Error,
+    > + Clone,
+    CircuitBreakerHandle,
+) {
+    let config = config
+        .with_failures(0)
+        .with_slow_ratio(0.5)
+        .with_slow_after(Duration::from_millis(200))
+        .with_min_calls(10);
+    let layer = CircuitBreakerLayer::new(config).until_body_end(HttpClassify);
+    let service = service_fn(async |answer: Answer| {
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        Ok::<_, BoxError>(answer)
+    });
+    (layer.layer(service), layer.handle())
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_heads_open_the_circuit_while_their_bodies_go_on() {
+    for which in 0..3 {
+        let (service, handle) = slowly(once());
+        let answers = (0..60).map(|_| endless().into_iter().nth(which).unwrap());
+        let calls = answers.map(|answer| service.clone().oneshot(answer));
+        let open = futures::future::join_all(calls).await;
+        let stats = handle.stats();
+        assert_eq!((stats.state, stats.slow, stats.requests), (CircuitState::Open, 60, 0));
+        drop(open);
+        let stats = handle.stats();
+        assert_eq!((stats.slow, stats.requests), (60, 60), "{which}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_head_counts_once_however_the_call_ends() {
+    let plain = |frames| answer(Plan { grpc: false, frames });
+    let grpc = |frames| answer(Plan { grpc: true, frames });
+    let status = |status| vec![DATA, Ok(Some(status))];
+    let [upgraded, ..] = endless();
+    // The end of the body, trailers, a status in them, the connection; and the body breaks.
+    for (answer, fails) in [
+        (plain(vec![DATA]), 0),
+        (plain(status("14")), 0),
+        (grpc(status("0")), 0),
+        (upgraded, 0),
+        (plain(vec![DATA, Err("broken")]), 1),
+        (grpc(status("14")), 1),
+        (grpc(vec![DATA]), 1),
+    ] {
+        let (service, handle) = slowly(CircuitBreakerConfig::default());
+        let response = service.oneshot(answer).await.unwrap();
+        let window = handle.stats().window;
+        assert_eq!((window.calls, window.slow, window.failures), (1, 1, 0));
+        let (head, body) = response.into_parts();
+        let _ = body.collect().await;
+        drop(head);
+        let stats = handle.stats();
+        let window = stats.window;
+        assert_eq!((window.calls, window.slow, window.failures), (1, 1, fails));
+        assert_eq!((stats.requests, stats.slow, stats.failures), (1, 1, fails));
+        assert_eq!(stats.successes, 1 - fails);
+    }
+}

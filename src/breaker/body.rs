@@ -28,8 +28,8 @@ use crate::{
 /// that is open for hours must not keep the circuit half-open. If its body breaks later, it counts as
 /// failed instead, as long as the circuit is still half-open.
 ///
-/// Time is a matter of the head alone: a stream may be open for hours. So whether a call was slow is
-/// known with its head, and a body that is dropped before its end says nothing, however long it was
+/// Time is a matter of the head alone: a stream may be open for hours. So a call whose head was slow
+/// counts as slow from then on, also while its body goes on, and a body that is dropped before its end says nothing, however long it was
 /// open, unless [`cancelled`](super::CircuitBreakerConfig::cancelled) is
 /// [`Failure`](super::Cancelled::Failure).
 ///
@@ -77,17 +77,19 @@ where
             Some(outcome) => admitted.settle(outcome),
             None => admitted.cancel(),
         }
-        let slow = goes_on && admitted.goes_on();
+        if goes_on {
+            admitted.goes_on();
+        }
         let call = std::mem::replace(admitted, Admitted::nothing());
         result.map(|mut response| {
             let mut call = Some(call);
             if let Some(call) = call.take_if(|_| upgraded && goes_on) {
-                hold_with_connection(&mut response, Upgraded { call, slow });
+                hold_with_connection(&mut response, Upgraded { call });
             }
             // One that has its status in the head owes none.
             let headers = response.headers();
             let owes_status = wire::is_grpc(headers) && wire::grpc_status(headers).is_none();
-            response.map(|body| JudgedBody { body, call, owes_status, slow })
+            response.map(|body| JudgedBody { body, call, owes_status })
         })
     }
 }
@@ -95,12 +97,11 @@ where
 /// A call that upgraded its connection, which has done what it was asked once that closes.
 struct Upgraded {
     call: Admitted,
-    slow: bool,
 }
 
 impl Drop for Upgraded {
     fn drop(&mut self) {
-        self.call.settle(if self.slow { Outcome::Slow } else { Outcome::Success });
+        self.call.settle(Outcome::Success);
     }
 }
 
@@ -112,7 +113,6 @@ pin_project! {
         // Settled, or dropped before, which is cancelled.
         call: Option<Admitted>,
         owes_status: bool,
-        slow: bool,
     }
 }
 
@@ -126,19 +126,12 @@ impl<B: Body> Body for JudgedBody<B> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
         let frame = ready!(this.body.as_mut().poll_frame(cx));
-        let without_status = match (*this.owes_status, *this.slow) {
-            (true, _) => Outcome::Failure,
-            (false, true) => Outcome::Slow,
-            (false, false) => Outcome::Success,
-        };
+        let without_status = if *this.owes_status { Outcome::Failure } else { Outcome::Success };
         let end = match &frame {
             Some(Err(_)) => Some(Outcome::Failure),
             Some(Ok(frame)) => match frame.trailers_ref() {
                 Some(trailers) => Some(match wire::grpc_trailer(trailers) {
-                    Some(status) if *this.owes_status => match of_grpc(status, trailers) {
-                        Outcome::Success if *this.slow => Outcome::Slow,
-                        outcome => outcome,
-                    },
+                    Some(status) if *this.owes_status => of_grpc(status, trailers),
                     _ => without_status,
                 }),
                 // Who reads to the last frame need not ask for the `None` after it.
@@ -164,7 +157,7 @@ impl<B: Body> Body for JudgedBody<B> {
 impl<B: Default> Default for JudgedBody<B> {
     /// A body that belongs to no call.
     fn default() -> Self {
-        Self { body: B::default(), call: None, owes_status: false, slow: false }
+        Self { body: B::default(), call: None, owes_status: false }
     }
 }
 

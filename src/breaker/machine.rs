@@ -271,6 +271,14 @@ impl Machine {
         if self.state == CircuitState::HalfOpen {
             let verdict = self.trial.fail_after_all(now.nanos, &self.config);
             self.conclude(verdict, Some(ended), now);
+        } else if self.is_counting() {
+            self.catch_up(now, 0);
+            self.finds_overdue(now);
+            self.in_a_row = self.in_a_row.saturating_add(1);
+            if let Some(window) = &mut self.window {
+                window.fail_slow(now.nanos);
+            }
+            self.decide(Some(ended), now);
         }
     }
 
@@ -293,6 +301,11 @@ impl Machine {
                 window.add(failed, slow, now.nanos);
             }
         }
+        self.decide(ended, now);
+    }
+
+    /// Opens the circuit if a rule is met.
+    fn decide(&mut self, ended: Option<Ended>, now: Now) {
         let tally = self.held(now);
         let trips = rules::trips(&self.config, self.in_a_row, tally);
         if self.state == CircuitState::MetricsOnly {

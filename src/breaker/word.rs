@@ -195,7 +195,7 @@ impl Ticket {
     }
 
     /// It is counted by the head of its response, and what follows that goes on.
-    #[cfg(feature = "http")]
+    #[cfg(any(test, feature = "http"))]
     pub(super) fn judge(&mut self) {
         // No time that is noted has all of these bits.
         self.0 |= TIMED | BEGAN;
@@ -277,13 +277,10 @@ mod tests {
                 ticket.begin(None);
                 assert_eq!((ticket.has_begun(), ticket.since_begin(start)), (true, None));
                 assert!(!ticket.is_judged());
-                #[cfg(feature = "http")]
-                {
-                    ticket.judge();
-                    assert!(ticket.is_judged() && ticket.has_begun());
-                    assert_eq!(ticket.since_begin(start), None);
-                    assert_eq!((ticket.tag(), ticket.is_probe()), before);
-                }
+                ticket.judge();
+                assert!(ticket.is_judged() && ticket.has_begun());
+                assert_eq!(ticket.since_begin(start), None);
+                assert_eq!((ticket.tag(), ticket.is_probe()), before);
             }
         }
     }
