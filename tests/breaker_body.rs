@@ -11,8 +11,10 @@ use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_upstream::{
-    BoxError, CircuitBreakerConfig, CircuitBreakerLayer, HttpClassify,
-    breaker::{CircuitBreakerHandle, CircuitState},
+    Attempts, BalanceLayer, BoxError, Call, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint,
+    Error, FailoverLayer, HttpClassify, LeastRequest,
+    breaker::{Cancelled, CircuitBreakerHandle, CircuitState},
+    connect_fn, discover,
 };
 
 type Body = BoxBody<Bytes, BoxError>;
@@ -305,5 +307,46 @@ async fn a_slow_head_counts_once_however_the_call_ends() {
         assert_eq!((window.calls, window.slow, window.failures), (1, 1, fails));
         assert_eq!((stats.requests, stats.slow, stats.failures), (1, 1, fails));
         assert_eq!(stats.successes, 1 - fails);
+    }
+}
+
+/// What a call ends with that took longer than it may.
+async fn cut_short() -> Error {
+    let hangs = connect_fn(|_: &Endpoint| {
+        service_fn(|_: Call<u32>| std::future::pending::<Result<(), BoxError>>())
+    });
+    let set =
+        BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), LeastRequest::new()).layer(hangs);
+    let attempts = Attempts::up_to(1).overall(Duration::from_millis(10));
+    FailoverLayer::new(attempts).layer(set).oneshot(Call::new(1)).await.unwrap_err()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_breaks_is_the_fault_of_who_broke_it() {
+    let refusal = || async {
+        let layer = CircuitBreakerLayer::new(once());
+        layer.handle().force_open();
+        let service = layer.layer(service_fn(async |()| Ok::<_, BoxError>(())));
+        service.oneshot(()).await.unwrap_err()
+    };
+    for (error, when_cancelled, failures) in [
+        (Error::caller("the upload was aborted"), Cancelled::Failure, 0),
+        (Error::connection("reset"), Cancelled::Failure, 0),
+        (refusal().await, Cancelled::Failure, 0),
+        (cut_short().await, Cancelled::Failure, 1),
+        (cut_short().await, Cancelled::Ignored, 0),
+        (Error::unsent("refused"), Cancelled::Ignored, 1),
+    ] {
+        let config = once().with_cancelled(when_cancelled);
+        let layer = CircuitBreakerLayer::new(config).until_body_end(HttpClassify);
+        let says = format!("{error:?}");
+        let broken = layer.clone().layer(service_fn(async |error: Error| {
+            let frames = stream::iter([Err::<Frame<Bytes>, BoxError>(error.into())]);
+            Ok::<_, BoxError>(Response::new(StreamBody::new(frames)))
+        }));
+        assert!(broken.oneshot(error).await.unwrap().into_body().collect().await.is_err());
+        let stats = layer.handle().stats();
+        assert_eq!((stats.requests, stats.failures), (1, failures), "{says}");
+        assert_eq!((stats.state == CircuitState::Open) as u64, failures, "{says}");
     }
 }

@@ -12,8 +12,9 @@ use pin_project_lite::pin_project;
 
 use super::{admitted::Admitted, settle::Settle};
 use crate::{
+    error::Fault,
     guard::{hold_with_connection, is_upgrade},
-    outcome::{Classify, HttpClassify, Outcome, judge, of_grpc},
+    outcome::{Classify, HttpClassify, Outcome, fault, judge, of_grpc},
     wire,
 };
 
@@ -21,7 +22,8 @@ use crate::{
 /// status is in the trailers.
 ///
 /// `C` judges the head, and what it holds for a failure is one at once. Else the call goes on until
-/// its body ends: a body that breaks is a failure, and so is a gRPC answer without a status; a gRPC
+/// its body ends: a body that breaks is a failure unless the caller, a guard or a connection that had
+/// been idle broke it, as with the error of a call; and so is a gRPC answer without a status; a gRPC
 /// status in the trailers is judged as [`HttpClassify`] does.
 ///
 /// A call of a half-open circuit counts for it with the head, and gives its place back then: a stream
@@ -53,7 +55,7 @@ pub struct AtBodyEnd<C = HttpClassify> {
 impl<C, B, Err> Settle<Response<B>, Err> for AtBodyEnd<C>
 where
     C: Classify<Response<B>, Err>,
-    B: Body,
+    B: Body<Error: 'static>,
     Err: 'static,
 {
     type Response = Response<JudgedBody<B>>;
@@ -105,6 +107,16 @@ impl Drop for Upgraded {
     }
 }
 
+/// The verdict on a body that broke, as [`judge`] has it of a call: over HTTP/2 an upload that its
+/// caller breaks off breaks the answer, too.
+fn of_broken<E: 'static>(error: &E) -> Option<Outcome> {
+    match fault(error) {
+        Fault::Endpoint => Some(Outcome::Failure),
+        Fault::Cancelled => None,
+        Fault::Guard | Fault::Caller | Fault::Connection => Some(Outcome::Ignored),
+    }
+}
+
 pin_project! {
     /// A response body that tells a circuit how it ended. See [`AtBodyEnd`].
     pub struct JudgedBody<B> {
@@ -116,7 +128,7 @@ pin_project! {
     }
 }
 
-impl<B: Body> Body for JudgedBody<B> {
+impl<B: Body<Error: 'static>> Body for JudgedBody<B> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -127,20 +139,24 @@ impl<B: Body> Body for JudgedBody<B> {
         let mut this = self.project();
         let frame = ready!(this.body.as_mut().poll_frame(cx));
         let without_status = if *this.owes_status { Outcome::Failure } else { Outcome::Success };
+        // `None` within is a call that was cut short.
         let end = match &frame {
-            Some(Err(_)) => Some(Outcome::Failure),
+            Some(Err(error)) => Some(of_broken(error)),
             Some(Ok(frame)) => match frame.trailers_ref() {
-                Some(trailers) => Some(match wire::grpc_trailer(trailers) {
+                Some(trailers) => Some(Some(match wire::grpc_trailer(trailers) {
                     Some(status) if *this.owes_status => of_grpc(status, trailers),
                     _ => without_status,
-                }),
+                })),
                 // Who reads to the last frame need not ask for the `None` after it.
-                None => this.body.is_end_stream().then_some(without_status),
+                None => this.body.is_end_stream().then_some(Some(without_status)),
             },
-            None => Some(without_status),
+            None => Some(Some(without_status)),
         };
         if let (Some(outcome), Some(mut call)) = (end, end.and_then(|_| this.call.take())) {
-            call.settle(outcome);
+            match outcome {
+                Some(outcome) => call.settle(outcome),
+                None => call.cancel(),
+            }
         }
         Poll::Ready(frame)
     }
