@@ -310,3 +310,52 @@ fn a_runtime_without_timers_is_as_good_as_none() {
     });
     assert_eq!(states(&seen), [Open, Closed].repeat(3));
 }
+
+fn timed() -> runtime::Runtime {
+    runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+}
+
+/// Opens the circuit, and waits until it may be half-open.
+async fn opens(layer: &CircuitBreakerLayer, inner: &Arc<Inner>, seen: &Seen) {
+    layer.handle().reset();
+    call(inner, &layer.layer(inner.service()), BAD).await;
+    sleep(OPEN_FOR + ms(1)).await;
+    assert_eq!(last(seen).0, HalfOpen);
+}
+
+#[test]
+fn after_a_runtime_without_timers_one_that_has_some_is_used() {
+    let (layer, seen) = told(config());
+    let inner = Inner::new("a:1");
+    let service = layer.layer(inner.service());
+    for _ in 0..2 {
+        let without_timers = runtime::Builder::new_current_thread().build().unwrap();
+        without_timers.block_on(async {
+            for _ in 0..2 {
+                call(&inner, &service, BAD).await;
+                tokio::task::yield_now().await;
+                layer.handle().reset();
+            }
+        });
+        // Also while that one lives.
+        timed().block_on(opens(&layer, &inner, &seen));
+    }
+}
+
+#[test]
+fn a_runtime_that_goes_in_a_panic_of_another_ends_nothing() {
+    let (layer, seen) = told(config());
+    let inner = Inner::new("a:1");
+    let service = layer.layer(inner.service());
+    let panics = std::panic::AssertUnwindSafe(|| {
+        let runtime = timed();
+        runtime.block_on(async {
+            call(&inner, &service, BAD).await;
+            tokio::task::yield_now().await;
+            assert_eq!(tasks(), 1);
+        });
+        std::panic::panic_any("another's");
+    });
+    assert!(std::panic::catch_unwind(panics).is_err());
+    timed().block_on(opens(&layer, &inner, &seen));
+}

@@ -547,3 +547,43 @@ async fn a_dead_connection_is_no_evidence_and_one_free_attempt() {
         assert_eq!(circuits.handle_for(member.key()).unwrap().stats().failures, 0);
     }
 }
+
+#[tokio::test]
+async fn an_upload_that_breaks_off_after_the_head_opens_no_circuit_over_http2() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let key = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            // Sends back what it gets, while it gets it.
+            let service = service_fn(async |request: Request<Incoming>| {
+                Ok::<_, Infallible>(Response::new(request.into_body()))
+            });
+            tokio::spawn(async move {
+                auto::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+                    .await
+            });
+        }
+    });
+    let client = client(true);
+    let circuits = breaker().until_body_end(HttpClassify);
+    let set = ServiceBuilder::new()
+        .layer(BalanceLayer::new(discover::fixed([&key]).unwrap(), LeastRequest::new()))
+        .layer(circuits.clone())
+        .layer(OriginLayer::new())
+        .service(connect_fn(move |_: &Endpoint| client.clone()));
+    for _ in 0..6 {
+        let (upload, mut frames) = tokio::sync::mpsc::unbounded_channel();
+        let frames = futures::stream::poll_fn(move |cx| frames.poll_recv(cx));
+        let body: Body = BodyExt::boxed(StreamBody::new(frames));
+        upload.send(Ok(Frame::data(Bytes::from_static(b"half")))).unwrap();
+        let response = set.clone().oneshot(post("/both-ways", body)).await.unwrap();
+        let mut echo = response.into_body();
+        assert_eq!(echo.frame().await.unwrap().unwrap().into_data().unwrap(), "half");
+        upload.send(Err("the upload was aborted".into())).unwrap();
+        assert!(echo.collect().await.is_err());
+    }
+    let stats = circuits.handle_for(&key).unwrap().stats();
+    assert_eq!((stats.state, stats.failures, stats.ignored), (CircuitState::Closed, 0, 6));
+}

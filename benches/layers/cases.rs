@@ -5,7 +5,8 @@ use std::{future::Future, time::Duration};
 use tower::{Layer, Service, ServiceBuilder};
 use tower_upstream::{
     Attempts, BalanceLayer, CircuitBreakerConfig, CircuitBreakerLayer, ConcurrencyLimitLayer,
-    Endpoint, Error, FailoverLayer, HealthGateLayer, Kind, LeastRequest, Quota, RateLimitLayer,
+    Connect, Endpoint, Error, FailoverLayer, HealthGateLayer, Kind, LeastRequest, Member, Quota,
+    RateLimitLayer,
     balance::{BalanceConfig, Pick, Random, RoundRobin, Strategy},
     breaker::{CircuitBreaker, Window},
     connect_fn,
@@ -138,6 +139,13 @@ fn breaker_with(config: CircuitBreakerConfig) -> CircuitBreaker<Inner> {
 /// Over calls that are not done at once.
 pub(crate) fn waiting_breaker(config: CircuitBreakerConfig) -> CircuitBreaker<Waits> {
     ServiceBuilder::new().layer(CircuitBreakerLayer::new(config)).service(Waits)
+}
+
+/// The same of one member, which all threads share.
+pub(crate) fn waiting_member(config: CircuitBreakerConfig) -> CircuitBreaker<Waits> {
+    let member = Member::new(Endpoint::new("a:1").expect("it is an address"));
+    let layer = CircuitBreakerLayer::new(config);
+    layer.layer(connect_fn(|_: &Endpoint| Waits)).connect(&member)
 }
 
 /// Of tower, with our policy and its default budget.

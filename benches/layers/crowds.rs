@@ -3,7 +3,10 @@
 use tower_upstream::{CircuitBreakerConfig, LeastRequest};
 
 use crate::{
-    cases::{balance, breaker, concurrency, gate, keyed, leased, limit, stack, waiting_breaker},
+    cases::{
+        balance, breaker, concurrency, gate, keyed, leased, limit, stack, waiting_breaker,
+        waiting_member,
+    },
     floors::{SharedCas, SharedTwoChoices},
     harness::Crowd,
     services::Inner,
@@ -16,6 +19,12 @@ pub(crate) fn all() -> Vec<Crowd> {
         Crowd::new("contended/waits: breaker", || waiting_breaker(CircuitBreakerConfig::default())),
         Crowd::new("contended/waits: breaker, slow_ratio", || {
             waiting_breaker(CircuitBreakerConfig::default().with_slow_ratio(0.5))
+        }),
+        Crowd::new("contended/waits: member's breaker", || {
+            waiting_member(CircuitBreakerConfig::default())
+        }),
+        Crowd::new("contended/waits: member's breaker, slow_ratio", || {
+            waiting_member(CircuitBreakerConfig::default().with_slow_ratio(0.5))
         }),
         Crowd::new("contended/gate", gate),
         Crowd::new("contended/limit", || limit().service(Inner)),

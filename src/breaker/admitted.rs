@@ -104,7 +104,8 @@ impl Admitted {
     #[inline(never)]
     fn settle_seldom(&self, lease: &Arc<Lease<Circuit, Counts>>, outcome: Outcome) {
         let slow = self.leave(lease);
-        if matches!(outcome, Outcome::Success) && !slow {
+        // A good call that is counted already must not be among the good ones, too.
+        if matches!(outcome, Outcome::Success) && !slow && !self.ticket.is_judged() {
             self.settle_good(lease, lease.local().count_good(self.ticket));
         } else {
             Self::settle_slowly(lease, self.ticket, outcome, slow);
@@ -178,13 +179,29 @@ impl Admitted {
         Circuit::apply(&shared, |machine, now| machine.settle(ticket, ended, now));
     }
 
-    /// The head of the response is there, and its body goes on: from now on time is no matter. Whether
-    /// it was slow.
+    /// The head of the response is there and good, and what follows it goes on, maybe for hours: from
+    /// now on time is no matter.
+    ///
+    /// The rule: what a head alone decides is decided now, and at the end only a failure is news. So a
+    /// probe gives its place back, and one that was slow is among the slow ones while it goes on.
     #[cfg(feature = "http")]
-    pub(super) fn goes_on(&mut self) -> bool {
-        let slow = self.lease.as_ref().is_some_and(|lease| self.leave(lease));
-        self.ticket.begin(None);
-        slow
+    pub(super) fn goes_on(&mut self) {
+        let Some(lease) = &self.lease else {
+            return;
+        };
+        let slow = self.leave(lease);
+        if slow {
+            lease.local().slow.fetch_add(1, Ordering::Relaxed);
+        }
+        if slow || self.ticket.is_probe() {
+            let ticket = self.ticket;
+            let good = Ended { failed: false, slow, retry_after: None };
+            let shared = Shared::of(lease.clone());
+            Circuit::apply(&shared, |machine, now| machine.settle(ticket, Some(good), now));
+            self.ticket.judge();
+        } else {
+            self.ticket.begin(None);
+        }
     }
 
     /// Makes the call; if that panics it has failed.

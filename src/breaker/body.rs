@@ -12,8 +12,9 @@ use pin_project_lite::pin_project;
 
 use super::{admitted::Admitted, settle::Settle};
 use crate::{
+    error::Fault,
     guard::{hold_with_connection, is_upgrade},
-    outcome::{Classify, HttpClassify, Outcome, judge, of_grpc},
+    outcome::{Classify, HttpClassify, Outcome, fault, judge, of_grpc},
     wire,
 };
 
@@ -21,11 +22,16 @@ use crate::{
 /// status is in the trailers.
 ///
 /// `C` judges the head, and what it holds for a failure is one at once. Else the call goes on until
-/// its body ends: a body that breaks is a failure, and so is a gRPC answer without a status; a gRPC
-/// status in the trailers is judged as [`HttpClassify`] does. A half-open place is held until then.
+/// its body ends: a body that breaks is a failure unless the caller, a guard or a connection that had
+/// been idle broke it, as with the error of a call; and so is a gRPC answer without a status; a gRPC
+/// status in the trailers is judged as [`HttpClassify`] does.
 ///
-/// Time is a matter of the head alone: a stream may be open for hours. So whether a call was slow is
-/// known with its head, and a body that is dropped before its end says nothing, however long it was
+/// A call of a half-open circuit counts for it with the head, and gives its place back then: a stream
+/// that is open for hours must not keep the circuit half-open. If its body breaks later, it counts as
+/// failed instead, as long as the circuit is still half-open.
+///
+/// Time is a matter of the head alone: a stream may be open for hours. So a call whose head was slow
+/// counts as slow from then on, also while its body goes on, and a body that is dropped before its end says nothing, however long it was
 /// open, unless [`cancelled`](super::CircuitBreakerConfig::cancelled) is
 /// [`Failure`](super::Cancelled::Failure).
 ///
@@ -49,7 +55,7 @@ pub struct AtBodyEnd<C = HttpClassify> {
 impl<C, B, Err> Settle<Response<B>, Err> for AtBodyEnd<C>
 where
     C: Classify<Response<B>, Err>,
-    B: Body,
+    B: Body<Error: 'static>,
     Err: 'static,
 {
     type Response = Response<JudgedBody<B>>;
@@ -73,17 +79,19 @@ where
             Some(outcome) => admitted.settle(outcome),
             None => admitted.cancel(),
         }
-        let slow = goes_on && admitted.goes_on();
+        if goes_on {
+            admitted.goes_on();
+        }
         let call = std::mem::replace(admitted, Admitted::nothing());
         result.map(|mut response| {
             let mut call = Some(call);
             if let Some(call) = call.take_if(|_| upgraded && goes_on) {
-                hold_with_connection(&mut response, Upgraded { call, slow });
+                hold_with_connection(&mut response, Upgraded { call });
             }
             // One that has its status in the head owes none.
             let headers = response.headers();
             let owes_status = wire::is_grpc(headers) && wire::grpc_status(headers).is_none();
-            response.map(|body| JudgedBody { body, call, owes_status, slow })
+            response.map(|body| JudgedBody { body, call, owes_status })
         })
     }
 }
@@ -91,12 +99,21 @@ where
 /// A call that upgraded its connection, which has done what it was asked once that closes.
 struct Upgraded {
     call: Admitted,
-    slow: bool,
 }
 
 impl Drop for Upgraded {
     fn drop(&mut self) {
-        self.call.settle(if self.slow { Outcome::Slow } else { Outcome::Success });
+        self.call.settle(Outcome::Success);
+    }
+}
+
+/// The verdict on a body that broke, as [`judge`] has it of a call: over HTTP/2 an upload that its
+/// caller breaks off breaks the answer, too.
+fn of_broken<E: 'static>(error: &E) -> Option<Outcome> {
+    match fault(error) {
+        Fault::Endpoint => Some(Outcome::Failure),
+        Fault::Cancelled => None,
+        Fault::Guard | Fault::Caller | Fault::Connection => Some(Outcome::Ignored),
     }
 }
 
@@ -108,11 +125,10 @@ pin_project! {
         // Settled, or dropped before, which is cancelled.
         call: Option<Admitted>,
         owes_status: bool,
-        slow: bool,
     }
 }
 
-impl<B: Body> Body for JudgedBody<B> {
+impl<B: Body<Error: 'static>> Body for JudgedBody<B> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -122,28 +138,25 @@ impl<B: Body> Body for JudgedBody<B> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
         let frame = ready!(this.body.as_mut().poll_frame(cx));
-        let without_status = match (*this.owes_status, *this.slow) {
-            (true, _) => Outcome::Failure,
-            (false, true) => Outcome::Slow,
-            (false, false) => Outcome::Success,
-        };
+        let without_status = if *this.owes_status { Outcome::Failure } else { Outcome::Success };
+        // `None` within is a call that was cut short.
         let end = match &frame {
-            Some(Err(_)) => Some(Outcome::Failure),
+            Some(Err(error)) => Some(of_broken(error)),
             Some(Ok(frame)) => match frame.trailers_ref() {
-                Some(trailers) => Some(match wire::grpc_trailer(trailers) {
-                    Some(status) if *this.owes_status => match of_grpc(status, trailers) {
-                        Outcome::Success if *this.slow => Outcome::Slow,
-                        outcome => outcome,
-                    },
+                Some(trailers) => Some(Some(match wire::grpc_trailer(trailers) {
+                    Some(status) if *this.owes_status => of_grpc(status, trailers),
                     _ => without_status,
-                }),
+                })),
                 // Who reads to the last frame need not ask for the `None` after it.
-                None => this.body.is_end_stream().then_some(without_status),
+                None => this.body.is_end_stream().then_some(Some(without_status)),
             },
-            None => Some(without_status),
+            None => Some(Some(without_status)),
         };
         if let (Some(outcome), Some(mut call)) = (end, end.and_then(|_| this.call.take())) {
-            call.settle(outcome);
+            match outcome {
+                Some(outcome) => call.settle(outcome),
+                None => call.cancel(),
+            }
         }
         Poll::Ready(frame)
     }
@@ -160,7 +173,7 @@ impl<B: Body> Body for JudgedBody<B> {
 impl<B: Default> Default for JudgedBody<B> {
     /// A body that belongs to no call.
     fn default() -> Self {
-        Self { body: B::default(), call: None, owes_status: false, slow: false }
+        Self { body: B::default(), call: None, owes_status: false }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What one group of threads counts of a circuit.
 
 use super::{
-    in_flight::InFlight,
+    in_flight::{InFlight, Parts},
     word::{TAG_SHIFT, Ticket},
 };
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -26,6 +26,8 @@ pub(super) struct Counts {
     pub(super) ignored: AtomicU64,
     pub(super) refused: AtomicU64,
     in_flight: InFlight,
+    /// Where the threads are all there are.
+    parts: Parts,
 }
 
 const COUNT: u64 = (1 << TAG_SHIFT) - 1;
@@ -75,21 +77,37 @@ impl Counts {
     }
 
     /// A call had to wait, at this microsecond, where one is slow after so many: when it is overdue.
-    /// `None` if it is late: it is of an older generation.
-    pub(super) fn enter(&self, ticket: Ticket, slow_after: u64, now: u64) -> Option<u64> {
+    /// `None` if it is late: it is of an older generation. `alone` is whether these are the counts of
+    /// all threads; it never changes.
+    pub(super) fn enter(
+        &self,
+        ticket: Ticket,
+        alone: bool,
+        slow_after: u64,
+        now: u64,
+    ) -> Option<u64> {
         let tag = ticket.tag();
         let is_current = || self.good.load(Ordering::Relaxed) ^ tag <= COUNT;
-        self.in_flight.enter(tag, slow_after, now, is_current)
+        self.in_flight(ticket, alone).enter(tag, slow_after, now, is_current)
     }
 
     /// A call that had to wait has ended.
-    pub(super) fn leave(&self, ticket: Ticket, began: u64) {
-        self.in_flight.leave(ticket.tag(), began);
+    pub(super) fn leave(&self, ticket: Ticket, alone: bool, began: u64) {
+        self.in_flight(ticket, alone).leave(ticket.tag(), began);
+    }
+
+    fn in_flight(&self, ticket: Ticket, alone: bool) -> &InFlight {
+        if alone { self.parts.of(ticket) } else { &self.in_flight }
     }
 
     /// How many calls of a generation are overdue, and when the next of the others is.
     pub(super) fn overdue(&self, generation: u64, slow_after: u64, now: u64) -> (u64, Option<u64>) {
-        self.in_flight.overdue(Ticket::new(generation).tag(), slow_after, now)
+        let tag = Ticket::new(generation).tag();
+        let parts = std::iter::once(&self.in_flight).chain(self.parts.all());
+        let found = parts.map(|part| part.overdue(tag, slow_after, now));
+        found.fold((0, None), |(sum, first): (u64, Option<u64>), (overdue, next)| {
+            (sum + overdue, first.into_iter().chain(next).min())
+        })
     }
 
     pub(super) fn count_refused(&self) {
@@ -214,6 +232,24 @@ mod tests {
         assert!(looks(1, 2) < 1_000);
         counts.turn(2);
         assert_eq!(counts.count_good(Word::new(CircuitState::Closed, 2).ticket()), Counted::Look);
+    }
+
+    #[test]
+    fn calls_of_several_parts_are_one_sum() {
+        let counts = Counts::default();
+        let begin = |micros: u64| {
+            let mut ticket = Ticket::new(0);
+            ticket.begin_timed(micros * 1_000);
+            assert!(counts.enter(ticket, true, 15, micros).is_some());
+            (ticket, micros)
+        };
+        let calls: Vec<_> = (100..200).map(begin).collect();
+        assert!(counts.parts.all().count() > 1);
+        assert_eq!(counts.overdue(0, 15, 199), (84, Some(200)));
+        assert_eq!(counts.overdue(0, 15, 1_000), (100, None));
+        assert_eq!(counts.overdue(1, 15, 1_000), (0, None));
+        calls.into_iter().for_each(|(ticket, began)| counts.leave(ticket, true, began));
+        assert_eq!(counts.overdue(0, 15, 1_000), (0, None));
     }
 
     #[test]

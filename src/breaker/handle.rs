@@ -52,7 +52,7 @@ pub struct CircuitBreakerStats {
     /// Those that say nothing: cancelled, or refused further down.
     pub ignored: u64,
     /// Those of the successes and failures that were slow. Counted only where a rule needs it, and only
-    /// when they have ended.
+    /// when they have ended; where a call goes on with its body, when the head has come.
     pub slow: u64,
     /// Calls that were refused.
     pub refused: u64,

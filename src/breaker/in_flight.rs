@@ -1,7 +1,12 @@
 //! The calls that are on their way, where it matters whether they are slow, and when to look at them.
 
-use super::pending::Pending;
-use crate::sync::atomic::{AtomicU64, Mutex, Ordering, lock};
+use std::sync::OnceLock;
+
+use super::{pending::Pending, word::Ticket};
+use crate::sync::{
+    self, Padded,
+    atomic::{AtomicU64, Mutex, Ordering, lock},
+};
 
 /// Those of one group of threads. Takes no memory before the first.
 #[derive(Debug, Default)]
@@ -56,6 +61,29 @@ impl InFlight {
         }
     }
 }
+
+/// Those of one circuit, where all threads are one group: in several parts, so that two threads seldom
+/// want the same lock at once. Takes no memory before the first.
+#[derive(Debug, Default)]
+pub(super) struct Parts(OnceLock<Box<[Padded<InFlight>]>>);
+
+impl Parts {
+    /// That of a call, which leaves the part that it entered on whatever thread it ends.
+    pub(super) fn of(&self, ticket: Ticket) -> &InFlight {
+        let parts = self.0.get_or_init(|| {
+            let parts = (sync::shards() * PARTS_EACH).next_power_of_two();
+            (0..parts).map(|_| Padded(InFlight::default())).collect()
+        });
+        &parts[ticket.lot() & (parts.len() - 1)]
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &InFlight> {
+        self.0.get().into_iter().flatten().map(|part| &part.0)
+    }
+}
+
+/// So many for each thread that may be there: of two calls one in as many meets another.
+const PARTS_EACH: usize = 4;
 
 /// Before when nobody has to look whether a call is overdue.
 #[derive(Debug)]

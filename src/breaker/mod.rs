@@ -71,8 +71,9 @@
 //! there, at most one in 64 of a bucket, and at most 255 for each processor, until one of them or a
 //! failure moves all into the window. A failure takes a short lock. Calls are timed only where it
 //! matters whether they are slow, and only those that are not done at once. Where `slow_ratio` is on,
-//! such a call also takes a lock of its threads when it first waits and when it ends, and each call that
-//! is let through may read the clock. No call has a timer; only a layer with a listener has one task,
+//! such a call also takes a short lock when it first waits and when it ends: of its threads where the
+//! circuit stands alone, else one of several of the circuit, so that two calls seldom want the same. Each
+//! call that is let through may then read the clock. No call has a timer; only a layer with a listener has one task,
 //! which waits for the next transition that time brings.
 
 mod admitted;

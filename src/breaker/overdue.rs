@@ -19,7 +19,12 @@ impl Circuit {
     /// A call has had to wait, where one is slow after so many nanoseconds.
     #[inline(never)]
     pub(super) fn enter(lease: &Lease<Self, Counts>, ticket: Ticket, slow_after: u64, now: u64) {
-        let due = lease.local().enter(ticket, slow_after.div_ceil(MICRO), now / MICRO);
+        let due = lease.local().enter(
+            ticket,
+            !lease.is_sharded(),
+            slow_after.div_ceil(MICRO),
+            now / MICRO,
+        );
         if let Some(due) = due {
             lease.core().alarm.set(due.saturating_mul(MICRO));
         }
@@ -33,7 +38,7 @@ impl Circuit {
             return false;
         };
         if !ticket.is_probe() {
-            lease.local().leave(ticket, began);
+            lease.local().leave(ticket, !lease.is_sharded(), began);
         }
         (now / MICRO).saturating_sub(began) * MICRO >= lease.core().slow_after()
     }

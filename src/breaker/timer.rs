@@ -3,10 +3,16 @@
 use std::{
     collections::BTreeMap,
     fmt,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, Weak},
 };
 
-use tokio::{runtime::Handle, sync::Notify, time::timeout_at};
+use futures_util::FutureExt;
+use tokio::{
+    runtime::{Handle, Id},
+    sync::Notify,
+    time::timeout_at,
+};
 
 use crate::{
     sync::lock,
@@ -17,7 +23,7 @@ use crate::{
 /// most, which its owner takes back when the thing goes.
 ///
 /// The task starts with the first time that is set inside a runtime, ends with this, and starts again
-/// if its runtime ended before. Without a runtime nothing happens.
+/// if its runtime ended before. Without a runtime, and in one without timers, nothing happens.
 pub(super) struct Timer<T>(Arc<Schedule<T>>);
 
 struct Schedule<T> {
@@ -30,8 +36,10 @@ struct Times<T> {
     things: BTreeMap<(Instant, usize), Weak<T>>,
     /// There is a task.
     running: bool,
-    /// Nobody sets a time any more, or nothing can be waited for.
+    /// Nobody sets a time any more.
     over: bool,
+    /// The last runtime that had no timers.
+    timeless: Option<Id>,
 }
 
 /// So many are looked at before others get their turn.
@@ -39,7 +47,7 @@ const AT_ONCE: usize = 32;
 
 impl<T: Send + Sync + 'static> Timer<T> {
     pub(super) fn new(look: fn(Arc<T>)) -> Self {
-        let times = Times { things: BTreeMap::new(), running: false, over: false };
+        let times = Times { things: BTreeMap::new(), running: false, over: false, timeless: None };
         Self(Arc::new(Schedule { times: Mutex::new(times), changed: Notify::new(), look }))
     }
 
@@ -74,6 +82,9 @@ impl<T: Send + Sync + 'static> Timer<T> {
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
+        if times.timeless == Some(runtime.id()) {
+            return;
+        }
         times.running = true;
         drop(times);
         // Made here and moved into the task, so that it drops even if the runtime ends before the
@@ -98,7 +109,15 @@ impl<T> Schedule<T> {
                     due.iter().filter_map(Weak::upgrade).for_each(self.look);
                     tokio::task::yield_now().await;
                 }
-                Some(next) => _ = timeout_at(next, self.changed.notified()).await,
+                Some(next) => {
+                    // That there are no timers one can only hear from a panic, and once is enough.
+                    let wait = async { timeout_at(next, self.changed.notified()).await.is_ok() };
+                    if AssertUnwindSafe(wait).catch_unwind().await.is_err() {
+                        let runtime = Handle::try_current();
+                        lock(&self.times).timeless = runtime.ok().map(|runtime| runtime.id());
+                        return;
+                    }
+                }
                 None => self.changed.notified().await,
             }
         }
@@ -125,10 +144,7 @@ struct Running<T>(Arc<Schedule<T>>);
 
 impl<T> Drop for Running<T> {
     fn drop(&mut self) {
-        let mut times = lock(&self.0.times);
-        times.running = false;
-        // A runtime without timers, of which one can only hear in this way: once is enough.
-        times.over |= std::thread::panicking();
+        lock(&self.0.times).running = false;
     }
 }
 

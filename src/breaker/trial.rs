@@ -46,6 +46,18 @@ impl Trial {
         self.in_flight += 1;
     }
 
+    /// One that was counted as good has failed after all.
+    pub(super) fn fail_after_all(&mut self, now: u64, config: &CircuitBreakerConfig) -> Verdict {
+        self.moved = now;
+        self.good = self.good.saturating_sub(1);
+        self.fail(config)
+    }
+
+    fn fail(&mut self, config: &CircuitBreakerConfig) -> Verdict {
+        self.bad += 1;
+        if self.bad > config.probe_failures { Verdict::Open } else { Verdict::Undecided }
+    }
+
     /// One of them has ended; `None` if it says nothing.
     pub(super) fn end(
         &mut self,
@@ -60,8 +72,7 @@ impl Trial {
         self.moved = now;
         self.slow += u32::from(slow);
         if failed {
-            self.bad += 1;
-            if self.bad > config.probe_failures { Verdict::Open } else { Verdict::Undecided }
+            self.fail(config)
         } else {
             self.good += 1;
             if self.good < config.successes {

@@ -48,6 +48,18 @@ impl Window {
         }
     }
 
+    /// A call has failed that was added when only that it was slow was known. Which of the slow ones it
+    /// was is no matter: the newest that is good stands for it, and a new one if none is left.
+    pub(super) fn fail_slow(&mut self, now: u64) {
+        let found = match self {
+            Self::Calls(ring) => ring.fail_slow(),
+            Self::Time(buckets) => buckets.fail_slow(now),
+        };
+        if !found {
+            self.add(true, false, now);
+        }
+    }
+
     pub(super) fn tally(&mut self, now: u64) -> Tally {
         match self {
             Self::Calls(ring) => ring.tally,
@@ -107,6 +119,28 @@ impl Ring {
         self.tally.slow += u64::from(slow);
     }
 
+    /// Whether there was one to turn.
+    fn fail_slow(&mut self) -> bool {
+        let words = self.failed.len();
+        let (newest, bit) = (self.next / 64, self.next % 64);
+        // The word that is filled twice: first what was written last, at the end what is oldest.
+        let recent = (1 << bit) - 1;
+        let masks = (0..=words).map(|back| match back {
+            0 => (newest, recent),
+            _ if back == words => (newest, !recent),
+            _ => ((newest + words - back) % words, u64::MAX),
+        });
+        for (word, mask) in masks {
+            let good = self.slow[word] & !self.failed[word] & mask;
+            if let Some(last) = good.checked_ilog2() {
+                self.failed[word] |= 1 << last;
+                self.tally.failures += 1;
+                return true;
+            }
+        }
+        false
+    }
+
     /// Writes good calls over the oldest, a word at a time.
     fn push_good(&mut self, calls: u64) {
         let size = self.size as u64;
@@ -157,6 +191,8 @@ struct Bucket {
     /// Which of all buckets there ever were.
     number: u64,
     tally: Tally,
+    /// Those of the slow ones that are good.
+    slow_good: u64,
 }
 
 impl Buckets {
@@ -173,20 +209,34 @@ impl Buckets {
         now / self.length
     }
 
-    fn bucket(&mut self, number: u64) -> &mut Tally {
+    fn bucket(&mut self, number: u64) -> &mut Bucket {
         let bucket = &mut self.buckets[(number % BUCKETS) as usize];
         if bucket.number != number {
-            *bucket = Bucket { number, tally: Tally::default() };
+            *bucket = Bucket { number, ..Bucket::default() };
         }
-        &mut bucket.tally
+        bucket
     }
 
     fn add(&mut self, calls: u64, failed: bool, slow: bool, now: u64) {
         self.seen = self.seen.max(now);
-        let tally = self.bucket(self.seen / self.length);
-        tally.calls += calls;
-        tally.failures += u64::from(failed);
-        tally.slow += u64::from(slow);
+        let bucket = self.bucket(self.seen / self.length);
+        bucket.tally.calls += calls;
+        bucket.tally.failures += u64::from(failed);
+        bucket.tally.slow += u64::from(slow);
+        bucket.slow_good += u64::from(slow && !failed);
+    }
+
+    /// Whether there was one to turn.
+    fn fail_slow(&mut self, now: u64) -> bool {
+        let last = self.seen.max(now) / self.length;
+        let is_inside = |bucket: &&mut Bucket| bucket.number + BUCKETS > last;
+        let has_some = self.buckets.iter_mut().filter(is_inside).filter(|of| of.slow_good > 0);
+        let Some(bucket) = has_some.max_by_key(|bucket| bucket.number) else {
+            return false;
+        };
+        bucket.slow_good -= 1;
+        bucket.tally.failures += 1;
+        true
     }
 
     /// Evenly over the time in which they came, since nobody looked at a clock for each.
@@ -195,7 +245,7 @@ impl Buckets {
         let (first, last) = (from / self.length, to / self.length);
         self.seen = to;
         if first == last {
-            self.bucket(last).calls += calls;
+            self.bucket(last).tally.calls += calls;
             return;
         }
         let before = |moment: u64| {
@@ -205,7 +255,7 @@ impl Buckets {
         for number in first.max((last + 1).saturating_sub(BUCKETS))..=last {
             let start = number * self.length;
             let here = before(start.saturating_add(self.length)) - before(start);
-            self.bucket(number).calls += here;
+            self.bucket(number).tally.calls += here;
         }
     }
 
@@ -226,14 +276,15 @@ impl Buckets {
             return;
         }
         let last = resized.seen / resized.length;
-        for Bucket { number, tally } in *self.buckets {
+        for Bucket { number, tally, slow_good } in *self.buckets {
             let end = (number + 1).saturating_mul(self.length).min(resized.seen);
             let number = end / resized.length;
             if tally.calls > 0 && number + BUCKETS > last {
                 let sum = resized.bucket(number);
-                sum.calls += tally.calls;
-                sum.failures += tally.failures;
-                sum.slow += tally.slow;
+                sum.tally.calls += tally.calls;
+                sum.tally.failures += tally.failures;
+                sum.tally.slow += tally.slow;
+                sum.slow_good += slow_good;
             }
         }
         *self = resized;

@@ -18,7 +18,9 @@ proptest! {
     #[test]
     fn a_ring_holds_the_last_calls(
         size in 1_usize..150,
-        calls in prop::collection::vec((0_u64..200, any::<bool>(), any::<bool>()), 0..60),
+        calls in prop::collection::vec(
+            (0_u64..200, any::<bool>(), any::<bool>(), any::<bool>()), 0..60,
+        ),
         resized in 1_usize..150,
     ) {
         let mut ring = Ring::new(size);
@@ -28,12 +30,20 @@ proptest! {
             let slow = model.iter().filter(|call| call.1).count() as u64;
             assert_eq!(ring.tally, Tally { calls: model.len() as u64, failures, slow });
         };
-        for (good, failed, slow) in calls {
+        for (good, failed, slow, late) in calls {
+            let good = if late { good % 3 } else { good };
             ring.push_good(good);
             ring.push(failed, slow);
             model.extend(std::iter::repeat_n((false, false), good as usize));
             model.push_back((failed, slow));
             model.drain(..model.len().saturating_sub(size));
+            check(&ring, &model);
+            // A slow one fails after all.
+            let newest = model.iter_mut().rev().find(|call| **call == (false, true));
+            if late {
+                prop_assert_eq!(ring.fail_slow(), newest.is_some());
+                newest.into_iter().for_each(|call| call.0 = true);
+            }
             check(&ring, &model);
         }
         ring.resize(resized);
@@ -121,7 +131,7 @@ fn a_window_of_time_is_ten_sums_whatever_it_holds() {
         panic!("{it:?}");
     };
     assert!(buckets.iter().all(|bucket| bucket.tally.calls == 1_000));
-    assert_eq!(size_of_val(&**buckets), 10 * (size_of::<Tally>() + size_of::<u64>()));
+    assert_eq!(size_of_val(&**buckets), 10 * (size_of::<Tally>() + 2 * size_of::<u64>()));
     assert_eq!(it.tally(999), Tally { calls: 10_000, failures: 5_000, slow: 0 });
 }
 

@@ -194,6 +194,26 @@ impl Ticket {
         self.0 |= TIMED;
     }
 
+    /// It is counted by the head of its response, and what follows that goes on.
+    #[cfg(any(test, feature = "http"))]
+    pub(super) fn judge(&mut self) {
+        // No time that is noted has all of these bits.
+        self.0 |= TIMED | BEGAN;
+    }
+
+    /// Whether it is counted already, as a good call.
+    #[inline]
+    pub(super) fn is_judged(self) -> bool {
+        self.0 & (TIMED | BEGAN) == TIMED | BEGAN
+    }
+
+    /// A number that stays the same while the call is on its way, and that calls which begin at once
+    /// seldom share.
+    pub(super) fn lot(self) -> usize {
+        // Fibonacci hashing, since many calls begin with the same tick of a timer or one after another.
+        ((self.0 & BEGAN).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 48) as usize
+    }
+
     /// In which microsecond it first had to wait, by the clock that now tells `nanos`; `None` if that
     /// was not noted.
     pub(super) fn began(self, nanos: u64) -> Option<u64> {
@@ -260,8 +280,14 @@ mod tests {
                 ticket.begin(Some(start + second));
                 assert!(!ticket.is_timed());
                 assert_eq!(ticket.since_begin(start + 5 * second), Some(4 * second));
+                assert!(!ticket.is_judged());
                 ticket.begin(None);
                 assert_eq!((ticket.has_begun(), ticket.since_begin(start)), (true, None));
+                assert!(!ticket.is_judged());
+                ticket.judge();
+                assert!(ticket.is_judged() && ticket.has_begun());
+                assert_eq!(ticket.since_begin(start), None);
+                assert_eq!((ticket.tag(), ticket.is_probe()), before);
             }
         }
     }

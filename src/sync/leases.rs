@@ -146,8 +146,9 @@ impl<T, L> Lease<T, L> {
         &self.local.counters
     }
 
+    /// Whether there are several.
     #[inline]
-    fn is_sharded(&self) -> bool {
+    pub(crate) fn is_sharded(&self) -> bool {
         self.shared.shards > 1
     }
 

@@ -85,7 +85,7 @@ impl Circuit {
 
     fn ends(&mut self, ticket: Ticket, ended: Option<Ended>) {
         let is_current = ticket.is_of(self.machine.generation());
-        if ended == Some(GOOD) && !ticket.is_probe() && is_current {
+        if ended == Some(GOOD) && !ticket.is_probe() && !ticket.is_judged() && is_current {
             self.good += 1;
             if self.apply(|machine, now| machine.pace(now)) == Pace::Each {
                 self.look();
@@ -93,6 +93,14 @@ impl Circuit {
         } else {
             self.apply(|machine, now| machine.settle(ticket, ended, now));
         }
+    }
+
+    /// The head of a call is there, which goes on.
+    fn goes_on(&mut self, mut ticket: Ticket, slow: bool) -> Ticket {
+        let good = Ended { slow, ..GOOD };
+        self.apply(|machine, now| machine.settle(ticket, Some(good), now));
+        ticket.judge();
+        ticket
     }
 
     fn look(&mut self) {

@@ -11,6 +11,7 @@ struct Model {
     generation: u64,
     /// Calls of this generation: when, failed, slow.
     calls: Vec<(u64, bool, bool)>,
+    in_a_row: usize,
     openings: i32,
     until: u64,
     moved: u64,
@@ -21,7 +22,7 @@ struct Model {
 
 impl Model {
     fn turn(&mut self, state: CircuitState) {
-        (self.state, self.out, self.overdue) = (state, 0, 0);
+        (self.state, self.out, self.overdue, self.in_a_row) = (state, 0, 0, 0);
         self.generation += 1;
         self.calls.clear();
     }
@@ -90,6 +91,38 @@ impl Model {
         self.moved = now;
         let asked = retry_after.map_or(0, |asked| asked.as_nanos() as u64);
         self.calls.push((now, failed, slow));
+        self.in_a_row = if failed { self.in_a_row + 1 } else { 0 };
+        self.decide(asked, now);
+    }
+
+    /// A call that goes on is counted with its head.
+    fn goes_on(&mut self, generation: u64, slow: bool, now: u64) {
+        self.end(generation, Some(Ended { slow, ..GOOD }), now);
+    }
+
+    /// And only if it fails there is more to say.
+    fn end_of_body(&mut self, generation: u64, ended: Option<Ended>, now: u64) {
+        let Some(Ended { failed: true, retry_after, .. }) = ended else {
+            return;
+        };
+        if generation != self.generation || self.state == CircuitState::Open {
+            return;
+        }
+        self.moved = now;
+        let is_half_open = self.state == CircuitState::HalfOpen;
+        let inside = if is_half_open { self.calls.clone() } else { self.inside(now) };
+        let first = self.calls.len() - inside.len();
+        // Of the trial any good one; else one that was slow.
+        let stands = |call: &(u64, bool, bool)| !call.1 && (call.2 || is_half_open);
+        match inside.iter().rposition(stands) {
+            Some(index) => self.calls[first + index].1 = true,
+            None => self.calls.push((now, true, false)),
+        }
+        self.in_a_row += 1;
+        self.decide(retry_after.map_or(0, |asked| asked.as_nanos() as u64), now);
+    }
+
+    fn decide(&mut self, asked: u64, now: u64) {
         let config = &self.config;
         if self.state == CircuitState::HalfOpen {
             let bad = self.calls.iter().filter(|call| call.1).count();
@@ -118,7 +151,7 @@ impl Model {
 
     fn evaluate(&mut self, asked: u64, now: u64) {
         let config = &self.config;
-        let in_a_row = self.calls.iter().rev().take_while(|call| call.1).count();
+        let in_a_row = self.in_a_row;
         let inside = self.inside(now);
         let calls = inside.len() + self.overdue;
         let share = |part: usize| part as f64 / calls as f64;
@@ -147,6 +180,9 @@ enum Step {
     /// One of those that are out is overdue now.
     Hang(usize),
     EndHung(usize, Option<Ended>),
+    /// The head of one is there: whether it was slow.
+    GoesOn(usize, bool),
+    EndOfBody(usize, Option<Ended>),
     Pass(u64),
     Reset,
 }
@@ -160,13 +196,15 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0_u64..30).prop_map(|s| Some(Ended { retry_after: Some(Duration::from_secs(s)), ..BAD })),
         1 => Just(None),
     ];
-    let end = (any::<usize>(), ended, 0..4);
+    let end = (any::<usize>(), ended, 0..6);
     let step = prop_oneof![
         7 => Just(Step::Admit),
         8 => end.prop_map(|(index, ended, hung)| match hung {
             0 => Step::EndHung(index, ended.map(|ended| Ended { slow: true, ..ended })),
+            1 | 2 => Step::EndOfBody(index, ended),
             _ => Step::End(index, ended),
         }),
+        2 => (any::<usize>(), any::<bool>()).prop_map(|(index, slow)| Step::GoesOn(index, slow)),
         2 => any::<usize>().prop_map(Step::Hang),
         3 => (0_u64..4 * SECOND).prop_map(Step::Pass),
         1 => Just(Step::Reset),
@@ -224,9 +262,9 @@ proptest! {
         let mut circuit = Circuit::new(config.clone());
         let mut model = Model {
             config, state: CircuitState::Closed, generation: 0, calls: Vec::new(), openings: 0,
-            until: 0, moved: 0, out: 0, overdue: 0,
+            in_a_row: 0, until: 0, moved: 0, out: 0, overdue: 0,
         };
-        let (mut out, mut hung) = (Vec::new(), Vec::new());
+        let (mut out, mut hung, mut bodies) = (Vec::new(), Vec::new(), Vec::new());
         for step in steps {
             let now = circuit.now;
             match step {
@@ -266,7 +304,23 @@ proptest! {
                         circuit.state();
                     }
                 }
+                // As a circuit does: others are counted when they end.
+                Step::GoesOn(index, slow) if !out.is_empty() => {
+                    let ticket = out.swap_remove(index % out.len());
+                    if slow || ticket.is_probe() {
+                        model.goes_on(ticket.tag() >> 44, slow, now);
+                        bodies.push(circuit.goes_on(ticket, slow));
+                    } else {
+                        out.push(ticket);
+                    }
+                }
+                Step::EndOfBody(index, ended) if !bodies.is_empty() => {
+                    let ticket: Ticket = bodies.swap_remove(index % bodies.len());
+                    model.end_of_body(ticket.tag() >> 44, ended, now);
+                    circuit.ends(ticket, ended);
+                }
                 Step::End(..) | Step::EndHung(..) | Step::Hang(_) => {}
+                Step::GoesOn(..) | Step::EndOfBody(..) => {}
                 Step::Pass(nanos) => circuit.now += nanos,
                 Step::Reset => {
                     circuit.apply(Machine::reset);

@@ -1,5 +1,7 @@
 //! One circuit: its core, and what follows from a transition.
 
+mod show;
+
 use std::{
     fmt,
     sync::{
@@ -9,8 +11,9 @@ use std::{
     time::Duration,
 };
 
+use self::show::Shown;
 use super::{
-    CircuitState, Transition,
+    Transition,
     config::{Cancelled, CircuitBreakerConfig},
     core::{Change, Core},
     counts::Counts,
@@ -22,7 +25,7 @@ use super::{
 use crate::{
     error::{Error, Kind},
     member::{Ending, Member, Reason, Veto},
-    sync::{Leases, WaitList, lock, random_fraction},
+    sync::{Leases, WaitList, random_fraction},
     time::{self, Clock, Instant},
 };
 
@@ -49,15 +52,6 @@ pub(super) struct Circuit {
     pub(super) clock: Clock,
     waiting: WaitList,
     shown: Mutex<Shown>,
-}
-
-/// What the world around was last told.
-#[derive(Debug, Default)]
-struct Shown {
-    /// Of which the vetoes are.
-    generation: u64,
-    /// The time that the timer has.
-    timer: Option<Instant>,
 }
 
 /// In nanoseconds. See [`Circuit::may_be_over`].
@@ -256,58 +250,6 @@ impl Circuit {
             circuit.policy.events.deliver();
         }
         result
-    }
-
-    #[cold]
-    fn log(&self, Change { from, to, .. }: Change) {
-        let endpoint = self.key().map(|key| &**key);
-        match to {
-            CircuitState::Open | CircuitState::ForcedOpen => {
-                tracing::warn!(endpoint, %from, %to, "circuit opened");
-            }
-            CircuitState::Closed if from != to => {
-                tracing::info!(endpoint, %from, %to, "circuit closed");
-            }
-            _ => tracing::debug!(endpoint, %from, %to, "circuit changed"),
-        }
-    }
-
-    /// Makes vetoes, the timer and waiters follow. Whoever comes last shows the last state, in whatever order
-    /// transitions got here.
-    fn show(this: &Shared) {
-        let circuit = this.core();
-        let mut shown = lock(&circuit.shown);
-        let (state, generation, is_full, due) = circuit.core.read(|machine| {
-            (machine.state(), machine.generation(), machine.is_full(), machine.due())
-        });
-        let turned = std::mem::replace(&mut shown.generation, generation) != generation;
-        let due = due.map(|due| circuit.at(due));
-        if let Some(timer) = circuit.policy.timer() {
-            let before = std::mem::replace(&mut shown.timer, due);
-            if before != due {
-                let next = due.map(|due| (due, Arc::downgrade(&this.take())));
-                timer.set(circuit.number(), before, next);
-            }
-        }
-        if let Some(bound) = &circuit.bound {
-            match (state, due) {
-                (CircuitState::Open, Some(until)) if turned => bound.open.raise_until(until),
-                (CircuitState::Open, _) => {}
-                (CircuitState::ForcedOpen, _) => bound.open.raise(),
-                _ => bound.open.clear(),
-            }
-            match due.filter(|_| state == CircuitState::HalfOpen && is_full) {
-                // Not for good: nobody may poll the probes any more, and nobody asks a circuit
-                // that is passed over.
-                Some(end) => bound.busy.raise_until(end),
-                None => bound.busy.clear(),
-            }
-        }
-        drop(shown);
-        // Who waits and asks once more in vain shall not wake itself by that.
-        if turned || !is_full {
-            circuit.waiting.wake_all();
-        }
     }
 
     /// What no other circuit has while it lives.

@@ -1,13 +1,14 @@
 //! The rules of a circuit, pure: what happened and when in, the state out. No clock, no lock.
 
+mod hand;
+mod look;
+
 use std::time::Duration;
 
 use super::{
-    CircuitBreakerConfig, CircuitState,
-    counts::Pace,
-    rules,
+    CircuitBreakerConfig, CircuitState, rules,
     trial::{Trial, Verdict},
-    window::{Tally, Window},
+    window::Window,
     word::{Ticket, Word},
 };
 
@@ -103,116 +104,6 @@ impl Machine {
         }
     }
 
-    pub(super) fn config(&self) -> &CircuitBreakerConfig {
-        &self.config
-    }
-
-    pub(super) fn state(&self) -> CircuitState {
-        self.state
-    }
-
-    pub(super) fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    pub(super) fn until(&self) -> u64 {
-        self.until
-    }
-
-    pub(super) fn turned_at(&self) -> u64 {
-        self.turned_at
-    }
-
-    pub(super) fn version(&self) -> u64 {
-        self.version
-    }
-
-    pub(super) fn is_by_hand(&self) -> bool {
-        self.by_hand
-    }
-
-    /// Whether it may be forgotten: nobody keeps it, and it holds nothing against anybody that is
-    /// not over.
-    pub(super) fn is_forgettable(&self, now: u64) -> bool {
-        match self.state {
-            CircuitState::Closed | CircuitState::Disabled => !self.by_hand,
-            CircuitState::Open => now >= self.until,
-            CircuitState::HalfOpen => self.trial.is_idle(),
-            _ => false,
-        }
-    }
-
-    pub(super) fn in_a_row(&self) -> u32 {
-        self.in_a_row
-    }
-
-    /// What calls go by.
-    pub(super) fn word(&self) -> Word {
-        let word = Word::new(self.state, self.generation);
-        if self.config.slow_ratio.is_some() { word.timed() } else { word }
-    }
-
-    /// Whether good calls must be looked at one by one from now on.
-    pub(super) fn begins_to_watch(&mut self, now: Now) -> bool {
-        let watched = self.watches;
-        self.watches = self.is_decisive(now);
-        self.watches && !watched
-    }
-
-    /// Which good calls must look at the clock.
-    pub(super) fn pace(&self, now: Now) -> Pace {
-        match (&self.window, self.watches) {
-            (Some(_), true) => Pace::Each,
-            (Some(Window::Time(buckets)), false) => Pace::Bucket(buckets.number(now.nanos)),
-            _ => Pace::Never,
-        }
-    }
-
-    /// Whether the window is told of calls.
-    fn is_counting(&self) -> bool {
-        matches!(self.state, CircuitState::Closed | CircuitState::MetricsOnly)
-    }
-
-    /// Whether the next good call may open it: it makes the window count that has failures in it.
-    fn is_decisive(&mut self, now: Now) -> bool {
-        let least = self.config.min_calls();
-        self.is_counting() && self.window.is_some() && {
-            let tally = self.held(now);
-            tally.calls < least && (tally.failures > 0 || tally.slow > 0)
-        }
-    }
-
-    /// What the rules look at.
-    pub(super) fn tally(&mut self, now: Now) -> Tally {
-        self.catch_up(now, 0);
-        self.held(now)
-    }
-
-    /// What the window holds, and the calls that will be in it as slow ones, however they end.
-    fn held(&mut self, now: Now) -> Tally {
-        let overdue = match self.state {
-            CircuitState::Open => self.overdue,
-            _ if self.is_counting() && now.generation == self.generation => now.overdue,
-            _ => 0,
-        };
-        let tally = self.window.as_mut().map(|window| window.tally(now.nanos)).unwrap_or_default();
-        Tally { calls: tally.calls + overdue, slow: tally.slow + overdue, ..tally }
-    }
-
-    /// Half-open: whether all places are taken.
-    pub(super) fn is_full(&self) -> bool {
-        self.trial.is_full(&self.config)
-    }
-
-    /// When time alone brings the next transition.
-    pub(super) fn due(&self) -> Option<u64> {
-        match self.state {
-            CircuitState::Open => Some(self.until),
-            CircuitState::HalfOpen => self.trial.due(&self.config),
-            _ => None,
-        }
-    }
-
     /// Does what time has brought.
     pub(super) fn tick(&mut self, now: Now) {
         if let Some(due) = self.due().filter(|due| now.nanos >= *due) {
@@ -255,11 +146,31 @@ impl Machine {
             return false;
         }
         match self.state {
+            _ if ticket.is_judged() => self.fail_after_all(ended, now),
             CircuitState::Closed | CircuitState::MetricsOnly => self.count(ended, 0, now),
             CircuitState::HalfOpen if ticket.is_probe() => self.try_out(ended, now),
             _ => {}
         }
         true
+    }
+
+    /// A call has ended that is counted already, as a good one: only that it failed is news.
+    fn fail_after_all(&mut self, ended: Option<Ended>, now: Now) {
+        let Some(ended) = ended.filter(|ended| ended.failed) else {
+            return;
+        };
+        if self.state == CircuitState::HalfOpen {
+            let verdict = self.trial.fail_after_all(now.nanos, &self.config);
+            self.conclude(verdict, Some(ended), now);
+        } else if self.is_counting() {
+            self.catch_up(now, 0);
+            self.finds_overdue(now);
+            self.in_a_row = self.in_a_row.saturating_add(1);
+            if let Some(window) = &mut self.window {
+                window.fail_slow(now.nanos);
+            }
+            self.decide(Some(ended), now);
+        }
     }
 
     /// Good calls alone have ended, `own` of them just now.
@@ -281,6 +192,11 @@ impl Machine {
                 window.add(failed, slow, now.nanos);
             }
         }
+        self.decide(ended, now);
+    }
+
+    /// Opens the circuit if a rule is met.
+    fn decide(&mut self, ended: Option<Ended>, now: Now) {
         let tally = self.held(now);
         let trips = rules::trips(&self.config, self.in_a_row, tally);
         if self.state == CircuitState::MetricsOnly {
@@ -314,7 +230,12 @@ impl Machine {
     }
 
     fn try_out(&mut self, ended: Option<Ended>, now: Now) {
-        match self.trial.end(ended, now.nanos, &self.config) {
+        let verdict = self.trial.end(ended, now.nanos, &self.config);
+        self.conclude(verdict, ended, now);
+    }
+
+    fn conclude(&mut self, verdict: Verdict, ended: Option<Ended>, now: Now) {
+        match verdict {
             Verdict::Undecided => {}
             Verdict::Open => self.open(now, ended.and_then(|ended| ended.retry_after)),
             Verdict::Close => {
@@ -336,22 +257,6 @@ impl Machine {
         self.opened += 1;
         self.until = now.nanos.saturating_add(wait);
         self.turn(CircuitState::Open, now);
-    }
-
-    /// Into a state by hand, to stay. Nothing happens if it is in it.
-    pub(super) fn force(&mut self, state: CircuitState, now: Now) {
-        self.by_hand = true;
-        if state != self.state {
-            self.openings = 0;
-            self.turn(state, now);
-        }
-    }
-
-    /// As the config says, with nothing held against it.
-    pub(super) fn reset(&mut self, now: Now) {
-        self.by_hand = false;
-        self.openings = 0;
-        self.turn(rest(&self.config), now);
     }
 
     fn turn(&mut self, state: CircuitState, now: Now) {
@@ -377,37 +282,5 @@ impl Machine {
         self.generation = Word::next_generation(self.generation);
         self.seen = 0;
         self.overdue = 0;
-    }
-
-    /// New settings. What was counted stays, as far as it fits; so does the time it is open until.
-    ///
-    /// Of two that come at once the one with the higher version stays, in every circuit.
-    pub(super) fn update(&mut self, config: CircuitBreakerConfig, version: u64, now: Now) {
-        if version < self.version {
-            return;
-        }
-        self.version = version;
-        self.catch_up(now, 0);
-        let (before, after) = (rest(&self.config), rest(&config));
-        self.config = config;
-        // What is overdue by these is found anew.
-        if self.state != CircuitState::Open {
-            self.overdue = 0;
-        }
-        match &mut self.window {
-            Some(window) if self.config.needs_window() => {
-                window.resize(self.config.window, now.nanos);
-            }
-            window => {
-                let needed = self.config.needs_window();
-                *window = needed.then(|| Window::new(self.config.window, now.nanos));
-            }
-        }
-        if before != after && !self.by_hand {
-            self.reset(now);
-        } else if self.state == CircuitState::HalfOpen {
-            // What was found out under other rules may never decide under these.
-            self.turn(CircuitState::HalfOpen, now);
-        }
     }
 }
