@@ -25,22 +25,24 @@ fn is_broken(error: &hyper::Error) -> bool {
     let by_socket = || {
         error.source().is_some_and(|error| {
             let h2 = error.downcast_ref::<h2::Error>();
-            error.is::<io::Error>() || h2.is_some_and(|h2| h2.is_io() || h2.is_go_away())
+            error.is::<io::Error>() || h2.is_some_and(is_over_for_h2)
         })
     };
     let is_over = error.is_incomplete_message() || error.is_closed() || error.is_canceled();
     !error.is_user() && (is_over || by_socket())
 }
 
+/// A connection that ends in peace says `NO_ERROR`. With another reason one of the two sides complains
+/// of the other, so it was alive.
+fn is_over_for_h2(error: &h2::Error) -> bool {
+    let in_peace = error.reason() == Some(h2::Reason::NO_ERROR);
+    error.is_io() || error.is_go_away() && error.is_remote() && in_peace
+}
+
 fn was_reused_by(error: &legacy::Error, begun: Moment) -> bool {
     error.connect_info().is_some_and(|connected| {
         let mut extras = Extensions::new();
         connected.get_extras(&mut extras);
-        is_reused(&extras, begun)
+        extras.get::<ConnectionSlot>().is_some_and(|slot| slot.is_older_than(begun))
     })
-}
-
-/// The same by what a response says of its connection.
-pub(super) fn is_reused(extensions: &Extensions, begun: Moment) -> bool {
-    extensions.get::<ConnectionSlot>().is_some_and(|slot| slot.is_older_than(begun))
 }

@@ -15,7 +15,7 @@ use pin_project_lite::pin_project;
 use tokio::{runtime::Handle, time::Sleep};
 
 use super::{
-    failure::{Failure, too_long},
+    failure::{Failure, broke_off, too_long},
     outgoing::Sending,
     pool::{HttpClient, Pool},
 };
@@ -23,7 +23,6 @@ use crate::{
     error::{Error, Kind},
     guard::Moment,
     time::{self, Instant},
-    transport::reused::is_reused,
     wire::{Cut, Gather},
 };
 
@@ -185,10 +184,7 @@ impl Exchange {
                             Ok(Received { parts, body: body.so_far() })
                         }
                         Err(Cut::TooLong) => Err(too_long(config).into()),
-                        Err(Cut::Broken(error)) => {
-                            let reused = is_reused(&parts.extensions, *this.begun);
-                            Err(Failure::of_body(error, reused))
-                        }
+                        Err(Cut::Broken(error)) => Err(broke_off(error).into()),
                     });
                 }
                 StateProj::Over => return Poll::Pending,
@@ -200,7 +196,9 @@ impl Exchange {
     ///
     /// The rule: a connection that broke after it had been used before says nothing of the endpoint, and
     /// those that are idle beside it may be as dead. So they are let go, and the request is sent once
-    /// more, where that is safe. If fresh connections fail as well, it is the endpoint after all.
+    /// more, where that is safe. If fresh connections fail as well, it is the endpoint after all. A
+    /// connection that brought the head of an answer was alive, so what comes after that is the
+    /// endpoint's.
     #[cold]
     fn send_again(
         self: Pin<&mut Self>,
@@ -216,10 +214,10 @@ impl Exchange {
         if !failure.is_of_connection {
             return Err(error);
         }
-        this.pool.empty(this.client);
+        let were_idle = this.pool.empty(this.client, time::now());
         let was_sent = !this.sending.give_up();
         if was_sent && !*this.idempotent {
-            return Err(error.without_blame());
+            return Err(if were_idle { error.without_blame() } else { error });
         }
         if !this.pool.may_resend(time::now()) {
             return Err(error);
