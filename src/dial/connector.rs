@@ -1,5 +1,7 @@
 use std::{
     fmt,
+    future::pending,
+    mem,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -106,7 +108,8 @@ impl TcpConnector {
     /// Makes the sockets on this runtime, whichever runtime the caller is on. Default: the caller's.
     ///
     /// A socket works only while the runtime that it was made on runs. Give the client an executor
-    /// that spawns on the same runtime.
+    /// that spawns on the same runtime. Once `runtime` has been shut down, sockets are made on the
+    /// caller's.
     ///
     /// ```
     /// # use tower_upstream::dial::TcpConnector;
@@ -164,9 +167,25 @@ impl Service<Uri> for TcpConnector {
     }
 
     fn call(&mut self, uri: Uri) -> Connecting {
+        Connecting(match self.runtime.clone() {
+            None => State::Here { connect: self.connecting(uri) },
+            Some(runtime) => {
+                let task = runtime.spawn(self.connecting(uri.clone()));
+                State::There { task, instead: self.connecting(uri) }
+            }
+        })
+    }
+}
+
+/// Boxed since hyper asks for a future that can be moved; one box for each connection.
+type BoxConnect = Pin<Box<dyn Future<Output = Result<Connection, ConnectError>> + Send>>;
+
+impl TcpConnector {
+    /// Does nothing until it is polled.
+    fn connecting(&mut self, uri: Uri) -> BoxConnect {
         let (connect, limit) = (self.inner.call(uri), self.timeout);
         let tells_addresses = self.tells_addresses;
-        let connect = async move {
+        Box::pin(async move {
             let connected = match limit {
                 Some(limit) => timeout(limit, connect)
                     .await
@@ -177,11 +196,6 @@ impl Service<Uri> for TcpConnector {
                 Ok(io) => Ok(Connection::new(io, tells_addresses)),
                 Err(error) => Err(ConnectError::failed(error)),
             }
-        };
-        // Boxed since hyper asks for a future that can be moved; one box for each connection.
-        Connecting(match &self.runtime {
-            None => State::Here(Box::pin(connect)),
-            Some(runtime) => State::There(runtime.spawn(connect)),
         })
     }
 }
@@ -191,28 +205,35 @@ impl Service<Uri> for TcpConnector {
 pub struct Connecting(State);
 
 enum State {
-    Here(Pin<Box<dyn Future<Output = Result<Connection, ConnectError>> + Send>>),
-    There(JoinHandle<Result<Connection, ConnectError>>),
+    Here { connect: BoxConnect },
+    There { task: JoinHandle<Result<Connection, ConnectError>>, instead: BoxConnect },
 }
 
 impl Future for Connecting {
     type Output = Result<Connection, ConnectError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.0 {
-            State::Here(connect) => connect.as_mut().poll(cx),
-            State::There(task) => Poll::Ready(match ready!(Pin::new(task).poll(cx)) {
-                Ok(connected) => connected,
-                // Its runtime was shut down.
-                Err(error) => Err(ConnectError::failed(BoxError::from(error))),
-            }),
+        loop {
+            self.0 = match &mut self.0 {
+                State::Here { connect } => return connect.as_mut().poll(cx),
+                State::There { task, instead } => match ready!(Pin::new(task).poll(cx)) {
+                    Ok(connected) => return Poll::Ready(connected),
+                    // Its runtime has ended.
+                    Err(error) if error.is_cancelled() && Handle::try_current().is_ok() => {
+                        State::Here { connect: mem::replace(instead, Box::pin(pending())) }
+                    }
+                    Err(error) => {
+                        return Poll::Ready(Err(ConnectError::failed(BoxError::from(error))));
+                    }
+                },
+            };
         }
     }
 }
 
 impl Drop for Connecting {
     fn drop(&mut self) {
-        if let State::There(task) = &self.0 {
+        if let State::There { task, .. } = &self.0 {
             task.abort();
         }
     }

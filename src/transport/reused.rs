@@ -16,9 +16,20 @@ use crate::{
 /// Looks only where a connection broke, not where an answer made no sense or the caller's body failed;
 /// and knows the age only of connections that our dialler made.
 pub(super) fn broke_when_reused(error: &legacy::Error, begun: Moment) -> bool {
-    // The first alone: what is below it may be of the connection that the caller's body comes from.
-    let of_connection = causes(error).find_map(|error| error.downcast_ref::<hyper::Error>());
-    !error.is_connect() && of_connection.is_some_and(is_broken) && was_reused_by(error, begun)
+    let is_broken = !error.is_connect() && of_connection(error).is_some_and(is_broken);
+    is_broken && was_reused_by(error, begun)
+}
+
+/// Whether the task that drove the connection is gone, as when its runtime ended. hyper counts that as
+/// a mistake of its user, and tells it apart in its text alone.
+pub(super) fn lost_its_task(error: &legacy::Error) -> bool {
+    of_connection(error)
+        .is_some_and(|error| error.is_user() && error.to_string() == "dispatch task is gone")
+}
+
+/// The first alone: what is below it may be of the connection that the caller's body comes from.
+fn of_connection(error: &legacy::Error) -> Option<&hyper::Error> {
+    causes(error).find_map(|error| error.downcast_ref())
 }
 
 fn is_broken(error: &hyper::Error) -> bool {

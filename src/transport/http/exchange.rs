@@ -12,12 +12,12 @@ use http::{Request, response::Parts};
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use pin_project_lite::pin_project;
-use tokio::{runtime::Handle, time::Sleep};
 
 use super::{
     failure::{Failure, broke_off, too_long},
     outgoing::Sending,
     pool::{HttpClient, Pool},
+    timer::Timer,
 };
 use crate::{
     error::{Error, Kind},
@@ -49,7 +49,7 @@ pin_project! {
         state: State,
         // Made at the first poll, which is inside a runtime; a call need not be.
         #[pin]
-        timer: Option<Sleep>,
+        timer: Option<Timer>,
         until: Instant,
         pool: Arc<Pool>,
         client: Arc<HttpClient>,
@@ -123,12 +123,7 @@ impl Exchange {
     ) -> Poll<Result<Received, Error>> {
         let mut this = self.as_mut().project();
         if this.timer.is_none() {
-            // Also where the connections live elsewhere: the caller may be on no runtime at all.
-            let _entered = this.pool.runtime().map(Handle::enter);
-            if Handle::try_current().is_err() {
-                return Poll::Ready(Err(Error::not_sent(Kind::Unavailable)));
-            }
-            this.timer.set(Some(tokio::time::sleep_until(*this.until)));
+            this.timer.set(Some(Timer::at(*this.until, this.pool.runtime())?));
         }
         let result = loop {
             match self.as_mut().poll_answer(cx) {
@@ -139,8 +134,9 @@ impl Exchange {
                     }
                 }
                 Poll::Pending => {
-                    if let Some(timer) = self.as_mut().project().timer.as_pin_mut() {
-                        ready!(timer.poll(cx));
+                    let this = self.as_mut().project();
+                    if let Some(timer) = this.timer.as_pin_mut() {
+                        ready!(timer.poll(cx, *this.until))?;
                     }
                     break self.as_mut().out_of_time();
                 }

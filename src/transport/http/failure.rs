@@ -9,13 +9,14 @@ use crate::{
     dial::ConnectError,
     error::{Error, Kind, causes, root},
     guard::Moment,
-    transport::reused::broke_when_reused,
+    transport::reused::{broke_when_reused, lost_its_task},
 };
 
 /// Why an attempt brought no answer.
 pub(super) struct Failure {
     pub(super) error: Error,
-    /// A connection broke that had been used before, and before it brought the head of an answer.
+    /// Before it brought the head of an answer, a connection broke that had been used before, or ended
+    /// with its runtime.
     pub(super) is_of_connection: bool,
 }
 
@@ -33,6 +34,10 @@ impl Failure {
         begun: Moment,
         config: &HttpConfig,
     ) -> Self {
+        if lost_its_task(&error) {
+            let error = no_head(error, sent, config).without_blame();
+            return Self { error, is_of_connection: true };
+        }
         let is_of_connection = broke_when_reused(&error, begun);
         Self { error: no_head(error, sent, config), is_of_connection }
     }

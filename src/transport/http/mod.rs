@@ -8,6 +8,7 @@ mod outgoing;
 mod pool;
 mod request;
 mod service;
+mod timer;
 
 use std::{fmt, marker::PhantomData, sync::Arc};
 
@@ -92,7 +93,10 @@ impl<Req, Res> HttpTransport<Req, Res> {
     /// Default: the runtime of the call that makes a connection.
     ///
     /// A connection works only while its runtime runs: set this where calls come from runtimes that are
-    /// short-lived, or not always driven.
+    /// short-lived, or not always driven. It must have timers and I/O enabled. Once `runtime` has been
+    /// shut down, connections are made on the caller's. A call whose connection ended with its runtime
+    /// fails with [`Kind::Connection`](crate::Kind::Connection), or is sent again as after any
+    /// connection that died, and does not count against the endpoint.
     ///
     /// ```
     /// # use tower_upstream::transport::HttpTransport;

@@ -11,15 +11,12 @@ use std::{
 
 use arc_swap::ArcSwap;
 use hyper::rt::Executor;
-use hyper_util::{
-    client::legacy::Client,
-    rt::{TokioExecutor, TokioTimer},
-};
+use hyper_util::{client::legacy::Client, rt::TokioTimer};
 use tokio::runtime::Handle;
 
 use super::{config::HttpConfig, outgoing::Outgoing};
 use crate::{
-    dial::TcpConnector,
+    dial::{TcpConnector, is_running},
     sync::lock,
     time::{self, Instant},
 };
@@ -127,7 +124,7 @@ fn client(config: &HttpConfig, runtime: Option<&Handle>) -> HttpClient {
         .build(connector)
 }
 
-/// Spawns on a runtime, or on that of whoever asks.
+/// Spawns on a runtime while it runs, else on the caller's.
 #[derive(Clone)]
 struct Spawner(Option<Handle>);
 
@@ -136,9 +133,10 @@ where
     F: Future<Output: Send> + Send + 'static,
 {
     fn execute(&self, future: F) {
-        match &self.0 {
-            Some(runtime) => drop(runtime.spawn(future)),
-            None => TokioExecutor::new().execute(future),
+        // Rare: once for each connection.
+        let given = self.0.as_ref().filter(|given| is_running(given));
+        if let Some(runtime) = given.cloned().or_else(|| Handle::try_current().ok()) {
+            drop(runtime.spawn(future));
         }
     }
 }
