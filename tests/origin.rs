@@ -18,7 +18,11 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Frame, Incoming};
-use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use hyper_util::{
+    client::legacy::Client,
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
 use tokio::io::AsyncWriteExt;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_upstream::{
@@ -137,6 +141,41 @@ async fn options_of_the_whole_server_stay_so() {
     }
     let head = sent(OriginLayer::new(), "/api", request(Method::OPTIONS, "/x")).await;
     assert!(head.starts_with("OPTIONS /api/x HTTP/1.1\r\n"), "{head}");
+}
+
+#[tokio::test]
+async fn over_http_2_an_endpoint_hears_its_own_name_and_with_preserve_host_the_callers_too() {
+    for preserve in [true, false] {
+        let seen = Arc::new(Mutex::new(None));
+        let note = seen.clone();
+        let server = Server::new(move |stream, _| {
+            let note = note.clone();
+            let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+                let authority = request.uri().authority().map(ToString::to_string);
+                let host = request.headers().get("host").cloned();
+                *note.lock().unwrap() = Some((authority, host));
+                std::future::ready(Ok::<_, Error>(Response::new(Full::<Bytes>::default())))
+            });
+            async move {
+                let builder = auto::Builder::new(TokioExecutor::new());
+                let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+            }
+        })
+        .await;
+        let client: Client<_, Full<Bytes>> =
+            Client::builder(TokioExecutor::new()).http2_only(true).build(TcpConnector::new());
+        let service = OriginLayer::new()
+            .preserve_host(preserve)
+            .layer(connect_fn(move |_: &Endpoint| client.clone()))
+            .connect(&Member::new(Endpoint::new(server.url()).unwrap()));
+        service.oneshot(request(Method::GET, "http://shop.example/v1")).await.unwrap();
+        let (authority, host) = seen.lock().unwrap().take().unwrap();
+        assert_eq!(authority, Some(server.address.to_string()));
+        assert_eq!(
+            host.as_ref().map(|host| host.as_bytes()),
+            preserve.then_some(&b"shop.example"[..])
+        );
+    }
 }
 
 /// A server whose answers of 503 have a body of `length` bytes that comes `late` after the head.

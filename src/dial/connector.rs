@@ -31,8 +31,8 @@ const HEAD_START: Duration = Duration::from_millis(300);
 /// health checks, and one for clients of hyper-util.
 ///
 /// Nagle's algorithm is off, and TCP keep-alive probes a connection after 30 s without traffic. If a
-/// host has addresses of both families, one of the second family is tried as well after 300 ms ("happy
-/// eyeballs", RFC 8305). An IPv6 address may have a zone, as in `http://[fe80::1%25eth0]:80`
+/// host has addresses of both families, one of the second family is tried as well after 300 ms, or half
+/// of the time if that is shorter ("happy eyeballs", RFC 8305). An IPv6 address may have a zone, as in `http://[fe80::1%25eth0]:80`
 /// (RFC 6874), if the operating system can resolve one.
 ///
 /// Each [`Connection`] carries a [`ConnectionSlot`](super::ConnectionSlot).
@@ -67,15 +67,20 @@ pub struct TcpConnector {
 impl TcpConnector {
     /// Creates a connector that takes at most 5 s.
     pub fn new() -> Self {
-        Self::without_timeout().connect_timeout(CONNECT_TIMEOUT)
+        Self::unlimited().connect_timeout(CONNECT_TIMEOUT)
     }
 
-    /// For a caller that gives up by itself.
-    pub(crate) fn without_timeout() -> Self {
+    /// For a caller that gives up by itself after `limit`, of which each address gets a share.
+    pub(crate) fn without_timeout(limit: Duration) -> Self {
+        let mut connector = Self::unlimited();
+        share(&mut connector.inner, limit);
+        connector
+    }
+
+    fn unlimited() -> Self {
         let mut inner = HttpConnector::new_with_resolver(Resolver::new());
         inner.set_nodelay(true);
         inner.set_keepalive(Some(KEEP_ALIVE));
-        inner.set_happy_eyeballs_timeout(Some(HEAD_START));
         Self { inner, timeout: None, runtime: None, tells_addresses: true }
     }
 
@@ -89,7 +94,7 @@ impl TcpConnector {
     /// default. Default: 5 s.
     ///
     /// Each address of a family gets an equal share, so that one that does not answer leaves time for
-    /// the next.
+    /// the next. The second family is tried after 300 ms or half of this, whichever is shorter.
     ///
     /// ```
     /// use std::time::Duration;
@@ -101,7 +106,7 @@ impl TcpConnector {
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         let limit = if limit.is_zero() { CONNECT_TIMEOUT } else { limit };
         self.timeout = Some(limit);
-        self.inner.set_connect_timeout(Some(limit));
+        share(&mut self.inner, limit);
         self
     }
 
@@ -149,6 +154,12 @@ impl TcpConnector {
         };
         self.clone().call(url.parse::<Uri>().map_err(ConnectError::failed)?).await
     }
+}
+
+/// Shares `limit` among the addresses of each family, and gives the second family its turn within it.
+fn share<R>(inner: &mut HttpConnector<R>, limit: Duration) {
+    inner.set_connect_timeout(Some(limit));
+    inner.set_happy_eyeballs_timeout(Some(HEAD_START.min(limit / 2)));
 }
 
 impl Default for TcpConnector {
@@ -242,5 +253,66 @@ impl Drop for Connecting {
 impl fmt::Debug for Connecting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connecting").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::net::{TcpListener, TcpSocket, TcpStream};
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::time;
+
+    /// A listener that lets nobody in any more, and all who wait.
+    async fn unanswering() -> (SocketAddr, TcpListener, Vec<TcpStream>) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(stream) = timeout(Duration::from_millis(10), TcpStream::connect(address)).await
+        {
+            waiting.push(stream.unwrap());
+        }
+        (address, listener, waiting)
+    }
+
+    /// How long it takes to connect to a host with the addresses `hosts`, of which the first does not
+    /// answer; `None` if there is no such address here.
+    async fn connected(hosts: [&str; 2], limit: Duration) -> Option<Duration> {
+        let (first, _listener, _waiting) = unanswering().await;
+        let second: SocketAddr = format!("{}:{}", hosts[1], first.port()).parse().unwrap();
+        assert_eq!(hosts[0], first.ip().to_string());
+        let _answering = TcpListener::bind(second).await.ok()?;
+        let mut connector = HttpConnector::new_with_resolver(tower::service_fn(move |_| {
+            std::future::ready(Ok::<_, std::io::Error>([first, second].into_iter()))
+        }));
+        share(&mut connector, limit);
+        let start = time::now();
+        let url = format!("http://two.test:{}", first.port()).parse::<Uri>().unwrap();
+        timeout(limit, connector.oneshot(url)).await.expect("in time").unwrap();
+        Some(time::now() - start)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_second_family_is_tried_after_a_head_start_that_leaves_it_time() {
+        let families = ["127.0.0.1", "[::1]"];
+        for (limit, head_start) in [(5_000, 300), (600, 300), (100, 50)] {
+            let limit = Duration::from_millis(limit);
+            if let Some(took) = connected(families, limit).await {
+                let head_start = Duration::from_millis(head_start);
+                assert!(took >= head_start && took < head_start * 5 / 4, "{limit:?}: {took:?}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_does_not_answer_leaves_the_next_of_its_family_its_share() {
+        let limit = Duration::from_secs(2);
+        let took = connected(["127.0.0.1", "127.0.0.2"], limit).await;
+        assert!(took.is_none_or(|took| took >= limit / 2 && took < limit * 3 / 4), "{took:?}");
     }
 }
