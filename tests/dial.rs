@@ -272,7 +272,6 @@ fn once_its_runtime_has_ended_a_transport_works_where_it_is_called() {
         for _ in 0..3 {
             assert_eq!(mine.block_on(call()).unwrap().into_body(), 7);
         }
-        assert!(server.connections() <= 2, "{}", server.connections());
         let error = futures::executor::block_on(call()).unwrap_err();
         assert_eq!((error.kind(), error.is_unsent()), (Kind::Unavailable, true));
         assert_eq!(circuit.stats().failures, 0);
@@ -312,6 +311,8 @@ fn a_connection_that_ends_with_its_runtime_says_nothing_of_the_endpoint() {
             }
             let (service, circuit) = guarded(&server, transport);
             home.block_on(service.clone().oneshot(Call::new(1))).unwrap();
+            // Until the connection is back in the pool.
+            home.block_on(async { tokio::time::sleep(Duration::from_millis(20)).await });
             let call = Call::new(2);
             let call = if idempotent { call.idempotent() } else { call };
             let call = mine.spawn(service.oneshot(call));
