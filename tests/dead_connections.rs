@@ -4,9 +4,12 @@
 
 mod wire;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering::SeqCst},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -16,7 +19,12 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use tokio::{io::AsyncWriteExt, net::TcpStream, sync::Barrier};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpSocket, TcpStream},
+    sync::Barrier,
+    time::{Instant, timeout},
+};
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_upstream::{
     Attempts, BalanceLayer, Call, CircuitBreakerConfig, CircuitBreakerLayer, Connect, Endpoint,
@@ -25,7 +33,7 @@ use tower_upstream::{
     connect_fn,
     dial::TcpConnector,
     discover,
-    transport::{HttpTransport, OriginLayer},
+    transport::{HttpConfig, HttpTransport, OriginLayer},
 };
 
 use self::wire::{Server, answer_all, header, ok, read_request, reset_on_use};
@@ -116,7 +124,7 @@ fn stack(
 
 #[tokio::test]
 async fn idle_connections_that_died_fail_no_idempotent_call() {
-    for death in [Death::Reset, Death::Close, Death::HalfAnAnswer] {
+    for death in [Death::Reset, Death::Close] {
         for at_once in [true, false] {
             let mortal = Mortal::new(40, death).await;
             let url = mortal.server.url();
@@ -145,7 +153,7 @@ async fn idle_connections_that_died_fail_no_idempotent_call() {
 
 #[tokio::test]
 async fn a_call_that_may_not_be_repeated_fails_without_blame_and_empties_the_pool() {
-    for death in [Death::Reset, Death::Close, Death::HalfAnAnswer] {
+    for death in [Death::Reset, Death::Close] {
         let mortal = Mortal::new(40, death).await;
         let url = mortal.server.url();
         let (stack, breakers) = stack(&url, 1);
@@ -177,6 +185,179 @@ async fn a_server_that_kills_every_connection_opens_the_circuit_after_its_number
         }
         assert_eq!(state(), CircuitState::Open, "{death:?}");
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_on_a_kept_connection_is_the_endpoints_and_not_asked_for_again() {
+    for call in [Call::new(1), Call::new(1).idempotent()] {
+        let mortal = Mortal::new(3, Death::HalfAnAnswer).await;
+        let url = mortal.server.url();
+        let (stack, breakers) = stack(&url, 3);
+        mortal.kill_idle(&stack, 3).await;
+        for _ in 0..3 {
+            let error = stack.clone().oneshot(call.clone()).await.unwrap_err();
+            assert_eq!((error.kind(), error.is_unsent()), (Kind::Connection, false), "{error}");
+            assert!(error.to_string().contains("broke off"), "{error}");
+        }
+        assert_eq!(breakers.handle_for(&url).unwrap().state(), CircuitState::Open);
+        assert_eq!(mortal.server.connections(), 3, "sent once each");
+    }
+}
+
+#[tokio::test]
+async fn connections_that_died_at_once_are_one_event_for_calls_that_may_not_be_repeated() {
+    let mortal = Mortal::new(20, Death::Close).await;
+    let url = mortal.server.url();
+    let (stack, breakers) = stack(&url, 1);
+    mortal.kill_idle(&stack, 20).await;
+    let replies = join_all((0..20).map(|_| stack.clone().oneshot(Call::new(1)))).await;
+    assert!(replies.iter().all(Result::is_err));
+    assert_eq!(breakers.handle_for(&url).unwrap().stats().failures, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_that_die_soon_after_those_before_them_are_the_endpoints() {
+    // Each connection dies with its second request.
+    let server = Server::new(|mut stream, _| async move {
+        read_request(&mut stream).await.unwrap();
+        stream.write_all(ok(ANSWER).as_bytes()).await.unwrap();
+        read_request(&mut stream).await;
+    })
+    .await;
+    let url = server.url();
+    let (stack, breakers) = stack(&url, u32::MAX);
+    let failures = || breakers.handle_for(&url).unwrap().stats().failures;
+    let pair = || async {
+        stack.clone().oneshot(Call::new(1)).await.unwrap();
+        stack.clone().oneshot(Call::new(1)).await.unwrap_err();
+    };
+    for evidence in 0..10 {
+        pair().await;
+        assert_eq!(failures(), evidence, "all but the first");
+        tokio::time::sleep(Duration::from_millis(900)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    pair().await;
+    assert_eq!(failures(), 9, "a second later it may have been idle");
+}
+
+/// What becomes of the second connection to a server whose first died.
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    Refused,
+    /// Nobody lets it in.
+    Unconnected,
+    Unanswered,
+}
+
+/// A server with one connection, which answers a request and dies `late` after the next.
+async fn one_connection(late: Duration, next: Next) -> String {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut waiting = Vec::new();
+        if matches!(next, Next::Unconnected) {
+            let wait = Duration::from_millis(10);
+            while let Ok(stream) = timeout(wait, TcpStream::connect(address)).await {
+                waiting.push(stream.unwrap());
+            }
+        }
+        read_request(&mut stream).await.unwrap();
+        stream.write_all(ok(ANSWER).as_bytes()).await.unwrap();
+        read_request(&mut stream).await.unwrap();
+        tokio::time::sleep(late).await;
+        let _listener = (!matches!(next, Next::Refused)).then_some(listener);
+        drop(stream);
+        std::future::pending::<()>().await;
+    });
+    format!("http://{address}")
+}
+
+/// The error of a call whose connection died under it, and how long that took.
+async fn error_of(
+    late: Duration,
+    next: Next,
+    config: HttpConfig,
+    call: impl FnOnce() -> Call<u32>,
+) -> (Error, Duration) {
+    let member = Member::new(Endpoint::new(one_connection(late, next).await).unwrap());
+    let service = HttpTransport::<u32, u32>::with_config(config).connect(&member);
+    service.clone().oneshot(Call::new(1)).await.unwrap();
+    let start = Instant::now();
+    let error = service.oneshot(call()).await.unwrap_err();
+    (error, start.elapsed())
+}
+
+fn within(request_timeout: Duration) -> HttpConfig {
+    let mut config = HttpConfig::default();
+    config.request_timeout = request_timeout;
+    config
+}
+
+const WHOLE: Duration = Duration::from_millis(400);
+
+#[tokio::test(start_paused = true)]
+async fn what_was_written_once_is_sent_though_the_second_connection_fails() {
+    let call = || Call::new(1).idempotent();
+    let default = HttpConfig::default;
+    let (refused, _) = error_of(Duration::ZERO, Next::Refused, default(), call).await;
+    assert_eq!((refused.kind(), refused.is_unsent()), (Kind::Connection, false), "{refused}");
+    let (late, _) = error_of(Duration::ZERO, Next::Unconnected, within(WHOLE), call).await;
+    assert_eq!((late.kind(), late.is_unsent()), (Kind::Timeout, false), "{late}");
+    let hasty = || call().with_timeout(WHOLE);
+    let (late, _) = error_of(Duration::ZERO, Next::Unconnected, default(), hasty).await;
+    assert_eq!((late.kind(), late.is_unsent()), (Kind::Timeout, false), "{late}");
+    let mut config = default();
+    config.connect_timeout = WHOLE;
+    let (late, _) = error_of(Duration::ZERO, Next::Unconnected, config, call).await;
+    assert_eq!((late.kind(), late.is_unsent()), (Kind::Timeout, false), "{late}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_sent_again_has_the_time_that_is_left() {
+    let late = WHOLE * 3 / 4;
+    for next in [Next::Unconnected, Next::Unanswered] {
+        for of_call in [false, true] {
+            // The time of a call begins when it is made, and its first connection takes some.
+            let config = if of_call { HttpConfig::default() } else { within(WHOLE) };
+            let call = move || {
+                let call = Call::new(1).idempotent();
+                if of_call { call.with_timeout(WHOLE) } else { call }
+            };
+            let (error, took) = error_of(late, next, config, call).await;
+            assert_eq!(error.kind(), Kind::Timeout, "{error}");
+            assert!(took >= WHOLE && took < WHOLE + late / 2, "{next:?}: {took:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_ran_out_of_time_was_in_vain_too() {
+    // The first connection dies with its second request, the second does not answer, and the third is
+    // as the first.
+    let server = Server::new(|mut stream, number| async move {
+        read_request(&mut stream).await.unwrap();
+        if number != 1 {
+            stream.write_all(ok(ANSWER).as_bytes()).await.unwrap();
+        }
+        read_request(&mut stream).await;
+    })
+    .await;
+    let member = Member::new(Endpoint::new(server.url()).unwrap());
+    let service = HttpTransport::<u32, u32>::with_config(within(WHOLE)).connect(&member);
+    let call = || service.clone().oneshot(Call::new(1).idempotent());
+    call().await.unwrap();
+    assert_eq!(call().await.unwrap_err().kind(), Kind::Timeout);
+    call().await.unwrap();
+    assert_eq!(call().await.unwrap_err().kind(), Kind::Connection);
+    assert_eq!(server.connections(), 3, "sent once");
+    call().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    call().await.unwrap();
+    assert_eq!(server.connections(), 5, "a second later it is sent again");
 }
 
 #[tokio::test]

@@ -4,7 +4,16 @@
 
 mod wire;
 
-use std::{error::Error as _, iter, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    error::Error as _,
+    iter,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::Uri;
@@ -19,12 +28,13 @@ use tokio::{
     runtime::Runtime,
     time::{Instant, timeout},
 };
-use tower::ServiceExt;
+use tower::{Layer, ServiceExt};
 use tower_upstream::{
-    Call, Connect, Endpoint, HttpCheck, Kind, Member,
+    Call, CircuitBreakerConfig, CircuitBreakerLayer, Connect, Endpoint, HttpCheck, Kind, Member,
+    breaker::{CircuitBreaker, CircuitBreakerHandle},
     dial::{ConnectError, ConnectionSlot, TcpConnector},
     health::{Check, TcpCheck, Verdict},
-    transport::HttpTransport,
+    transport::{HttpService, HttpTransport},
 };
 
 use self::wire::{PATIENCE, Server, answer_all, header, ok, read_request, until};
@@ -221,8 +231,101 @@ fn a_socket_is_made_on_the_runtime_that_was_given() {
         sender.send_request(request).await.unwrap().status()
     });
     assert_eq!(got, 200);
-    // One that was shut down makes none, and says so.
-    lasting.shutdown_background();
-    let error = short_lived().block_on(connector.oneshot(url)).unwrap_err();
-    assert!(!error.is_timeout(), "{error}");
+}
+
+#[test]
+fn once_its_runtime_has_ended_a_connector_makes_sockets_where_it_is_called() {
+    let (given, mine) = (runtime(), runtime());
+    let server = mine.block_on(answering());
+    let connector = TcpConnector::new().runtime(given.handle().clone());
+    let url: Uri = server.url().parse().unwrap();
+    drop(given);
+    mine.block_on(connector.clone().oneshot(url.clone())).unwrap();
+    // With none left there is an error that says so.
+    let error = futures::executor::block_on(connector.oneshot(url)).unwrap_err();
+    assert!(!error.is_timeout() && error.source().is_some(), "{error}");
+}
+
+/// A transport over a circuit that opens at the first failure.
+fn guarded(
+    server: &Server,
+    transport: HttpTransport<u32, u32>,
+) -> (CircuitBreaker<HttpService<u32, u32>>, CircuitBreakerHandle) {
+    let breakers = CircuitBreakerLayer::new(CircuitBreakerConfig::consecutive(1));
+    let member = Member::new(Endpoint::new(server.url()).unwrap());
+    let service = breakers.clone().layer(transport).connect(&member);
+    (service, breakers.handle_for(member.key()).unwrap())
+}
+
+#[test]
+fn once_its_runtime_has_ended_a_transport_works_where_it_is_called() {
+    for used_before in [false, true] {
+        let (given, mine) = (runtime(), runtime());
+        let server = mine.block_on(answering());
+        let transport = HttpTransport::<u32, u32>::new().runtime(given.handle().clone());
+        let (service, circuit) = guarded(&server, transport);
+        let call = || service.clone().oneshot(Call::new(1));
+        if used_before {
+            mine.block_on(call()).unwrap();
+        }
+        drop(given);
+        for _ in 0..3 {
+            assert_eq!(mine.block_on(call()).unwrap().into_body(), 7);
+        }
+        let error = futures::executor::block_on(call()).unwrap_err();
+        assert_eq!((error.kind(), error.is_unsent()), (Kind::Unavailable, true));
+        assert_eq!(circuit.stats().failures, 0);
+    }
+}
+
+/// A server that does not answer the second request of its first connection, and how often it was asked
+/// there.
+async fn falling_silent() -> (Server, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let server = Server::new(move |mut stream, number| {
+        let count = count.clone();
+        async move {
+            if number > 0 {
+                return answer_all(&mut stream, &ok(r#"{"data":7}"#)).await;
+            }
+            while read_request(&mut stream).await.is_some() {
+                if count.fetch_add(1, SeqCst) == 0 {
+                    stream.write_all(ok(r#"{"data":7}"#).as_bytes()).await.unwrap();
+                }
+            }
+        }
+    });
+    (server.await, asked)
+}
+
+#[test]
+fn a_connection_that_ends_with_its_runtime_says_nothing_of_the_endpoint() {
+    for is_given in [false, true] {
+        for idempotent in [false, true] {
+            let (home, mine) = (runtime(), runtime());
+            let (server, asked) = mine.block_on(falling_silent());
+            let mut transport = HttpTransport::<u32, u32>::new();
+            if is_given {
+                transport = transport.runtime(home.handle().clone());
+            }
+            let (service, circuit) = guarded(&server, transport);
+            home.block_on(service.clone().oneshot(Call::new(1))).unwrap();
+            // Until the connection is back in the pool.
+            home.block_on(async { tokio::time::sleep(Duration::from_millis(20)).await });
+            let call = Call::new(2);
+            let call = if idempotent { call.idempotent() } else { call };
+            let call = mine.spawn(service.oneshot(call));
+            mine.block_on(until("it is asked", || asked.load(SeqCst) == 2));
+            drop(home);
+            let result = mine.block_on(call).unwrap();
+            if idempotent {
+                assert_eq!(result.unwrap().into_body(), 7);
+            } else {
+                let error = result.unwrap_err();
+                assert_eq!((error.kind(), error.is_unsent()), (Kind::Connection, false));
+            }
+            assert_eq!(circuit.stats().failures, 0);
+        }
+    }
 }

@@ -5,17 +5,26 @@
 mod wire;
 
 use std::{
-    sync::{Arc, Mutex},
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use hyper::body::{Frame, Incoming};
+use hyper_util::{
+    client::legacy::Client,
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
 use tokio::io::AsyncWriteExt;
-use tower::{Service, ServiceBuilder, ServiceExt};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_upstream::{
     Attempts, BalanceLayer, Connect, Endpoint, Error, FailoverLayer, HttpClassify, Kind,
     LeastRequest, Member, connect_fn,
@@ -134,6 +143,41 @@ async fn options_of_the_whole_server_stay_so() {
     assert!(head.starts_with("OPTIONS /api/x HTTP/1.1\r\n"), "{head}");
 }
 
+#[tokio::test]
+async fn over_http_2_an_endpoint_hears_its_own_name_and_with_preserve_host_the_callers_too() {
+    for preserve in [true, false] {
+        let seen = Arc::new(Mutex::new(None));
+        let note = seen.clone();
+        let server = Server::new(move |stream, _| {
+            let note = note.clone();
+            let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+                let authority = request.uri().authority().map(ToString::to_string);
+                let host = request.headers().get("host").cloned();
+                *note.lock().unwrap() = Some((authority, host));
+                std::future::ready(Ok::<_, Error>(Response::new(Full::<Bytes>::default())))
+            });
+            async move {
+                let builder = auto::Builder::new(TokioExecutor::new());
+                let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+            }
+        })
+        .await;
+        let client: Client<_, Full<Bytes>> =
+            Client::builder(TokioExecutor::new()).http2_only(true).build(TcpConnector::new());
+        let service = OriginLayer::new()
+            .preserve_host(preserve)
+            .layer(connect_fn(move |_: &Endpoint| client.clone()))
+            .connect(&Member::new(Endpoint::new(server.url()).unwrap()));
+        service.oneshot(request(Method::GET, "http://shop.example/v1")).await.unwrap();
+        let (authority, host) = seen.lock().unwrap().take().unwrap();
+        assert_eq!(authority, Some(server.address.to_string()));
+        assert_eq!(
+            host.as_ref().map(|host| host.as_bytes()),
+            preserve.then_some(&b"shop.example"[..])
+        );
+    }
+}
+
 /// A server whose answers of 503 have a body of `length` bytes that comes `late` after the head.
 async fn failing(length: usize, late: Duration) -> Server {
     Server::new(move |mut stream, _| async move {
@@ -209,6 +253,123 @@ async fn at_most_64_answers_are_drained_at_once() {
     drop(answers);
     assert_eq!(tasks() - before, 64);
     until("they end", || tasks() < before).await;
+}
+
+/// A body of unknown length that gives frames of 1 KiB without end, or none, and says what becomes of it.
+#[derive(Clone)]
+struct Endless {
+    gives: bool,
+    taken: Arc<AtomicUsize>,
+    /// Dropped with the body.
+    alive: Arc<()>,
+}
+
+impl Endless {
+    fn new(gives: bool) -> Self {
+        Self { gives, taken: Arc::default(), alive: Arc::default() }
+    }
+
+    /// An answer with it, over a service without a member.
+    async fn answer(&self, version: Version) -> Response<OriginBody<Self>> {
+        let body = self.clone();
+        let service = OriginLayer::new().layer(tower::service_fn(move |_: Request<()>| {
+            let mut response = Response::new(body.clone());
+            *response.version_mut() = version;
+            std::future::ready(Ok::<_, std::io::Error>(response))
+        }));
+        service.oneshot(Request::new(())).await.unwrap()
+    }
+
+    fn is_dropped(&self) -> bool {
+        Arc::strong_count(&self.alive) == 1
+    }
+}
+
+impl http_body::Body for Endless {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        if !self.gives {
+            return Poll::Pending;
+        }
+        self.taken.fetch_add(1, SeqCst);
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[0; 1 << 10])))))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_most_64_kib_are_drained_of_an_answer_of_unknown_length() {
+    let body = Endless::new(true);
+    drop(body.answer(Version::HTTP_11).await);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!((body.taken.load(SeqCst), body.is_dropped()), (64, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_are_drained_for_50_ms() {
+    let body = Endless::new(false);
+    drop(body.answer(Version::HTTP_11).await);
+    tokio::time::sleep(Duration::from_millis(49)).await;
+    assert!(!body.is_dropped());
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    assert!(body.is_dropped());
+}
+
+#[tokio::test]
+async fn answers_over_http_2_are_not_drained() {
+    for (version, drained) in
+        [(Version::HTTP_10, true), (Version::HTTP_2, false), (Version::HTTP_3, false)]
+    {
+        let body = Endless::new(false);
+        drop(body.answer(version).await);
+        assert_eq!(body.is_dropped(), !drained, "{version:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_was_polled_in_vain_is_unread() {
+    let body = Endless::new(false);
+    let mut answer = body.answer(Version::HTTP_11).await;
+    assert!(futures::poll!(answer.body_mut().frame()).is_pending());
+    drop(answer);
+    assert!(!body.is_dropped(), "it is drained");
+    let body = Endless::new(true);
+    let mut answer = body.answer(Version::HTTP_11).await;
+    answer.body_mut().frame().await.unwrap().unwrap();
+    drop(answer);
+    assert!(body.is_dropped());
+}
+
+#[tokio::test]
+async fn without_a_member_discarded_answers_are_drained_too() {
+    let server = failing(100, Duration::from_millis(2)).await;
+    let client: Client<_, Full<Bytes>> =
+        Client::builder(TokioExecutor::new()).build(TcpConnector::new());
+    let service = OriginLayer::new().layer(client);
+    for _ in 0..10 {
+        let answer = service.clone().oneshot(request(Method::GET, &server.url())).await.unwrap();
+        drop(answer);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(server.connections() <= 2, "{}", server.connections());
+}
+
+#[tokio::test]
+async fn without_a_member_at_most_64_answers_are_drained_at_once_for_all_clones() {
+    let alive = Endless::new(false);
+    let body = alive.clone();
+    let service = OriginLayer::new().layer(tower::service_fn(move |_: Request<()>| {
+        std::future::ready(Ok::<_, std::io::Error>(Response::new(body.clone())))
+    }));
+    let at_rest = Arc::strong_count(&alive.alive);
+    for _ in 0..100 {
+        drop(service.clone().oneshot(Request::new(())).await.unwrap());
+    }
+    assert_eq!(Arc::strong_count(&alive.alive) - at_rest, 64);
 }
 
 #[test]

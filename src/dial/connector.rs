@@ -1,5 +1,7 @@
 use std::{
     fmt,
+    future::pending,
+    mem,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -29,8 +31,8 @@ const HEAD_START: Duration = Duration::from_millis(300);
 /// health checks, and one for clients of hyper-util.
 ///
 /// Nagle's algorithm is off, and TCP keep-alive probes a connection after 30 s without traffic. If a
-/// host has addresses of both families, one of the second family is tried as well after 300 ms ("happy
-/// eyeballs", RFC 8305). An IPv6 address may have a zone, as in `http://[fe80::1%25eth0]:80`
+/// host has addresses of both families, one of the second family is tried as well after 300 ms, or half
+/// of the time if that is shorter ("happy eyeballs", RFC 8305). An IPv6 address may have a zone, as in `http://[fe80::1%25eth0]:80`
 /// (RFC 6874), if the operating system can resolve one.
 ///
 /// Each [`Connection`] carries a [`ConnectionSlot`](super::ConnectionSlot).
@@ -65,15 +67,20 @@ pub struct TcpConnector {
 impl TcpConnector {
     /// Creates a connector that takes at most 5 s.
     pub fn new() -> Self {
-        Self::without_timeout().connect_timeout(CONNECT_TIMEOUT)
+        Self::unlimited().connect_timeout(CONNECT_TIMEOUT)
     }
 
-    /// For a caller that gives up by itself.
-    pub(crate) fn without_timeout() -> Self {
+    /// For a caller that gives up by itself after `limit`, of which each address gets a share.
+    pub(crate) fn without_timeout(limit: Duration) -> Self {
+        let mut connector = Self::unlimited();
+        share(&mut connector.inner, limit);
+        connector
+    }
+
+    fn unlimited() -> Self {
         let mut inner = HttpConnector::new_with_resolver(Resolver::new());
         inner.set_nodelay(true);
         inner.set_keepalive(Some(KEEP_ALIVE));
-        inner.set_happy_eyeballs_timeout(Some(HEAD_START));
         Self { inner, timeout: None, runtime: None, tells_addresses: true }
     }
 
@@ -87,7 +94,7 @@ impl TcpConnector {
     /// default. Default: 5 s.
     ///
     /// Each address of a family gets an equal share, so that one that does not answer leaves time for
-    /// the next.
+    /// the next. The second family is tried after 300 ms or half of this, whichever is shorter.
     ///
     /// ```
     /// use std::time::Duration;
@@ -99,14 +106,15 @@ impl TcpConnector {
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         let limit = if limit.is_zero() { CONNECT_TIMEOUT } else { limit };
         self.timeout = Some(limit);
-        self.inner.set_connect_timeout(Some(limit));
+        share(&mut self.inner, limit);
         self
     }
 
     /// Makes the sockets on this runtime, whichever runtime the caller is on. Default: the caller's.
     ///
     /// A socket works only while the runtime that it was made on runs. Give the client an executor
-    /// that spawns on the same runtime.
+    /// that spawns on the same runtime. Once `runtime` has been shut down, sockets are made on the
+    /// caller's.
     ///
     /// ```
     /// # use tower_upstream::dial::TcpConnector;
@@ -148,6 +156,12 @@ impl TcpConnector {
     }
 }
 
+/// Shares `limit` among the addresses of each family, and gives the second family its turn within it.
+fn share<R>(inner: &mut HttpConnector<R>, limit: Duration) {
+    inner.set_connect_timeout(Some(limit));
+    inner.set_happy_eyeballs_timeout(Some(HEAD_START.min(limit / 2)));
+}
+
 impl Default for TcpConnector {
     fn default() -> Self {
         Self::new()
@@ -164,9 +178,25 @@ impl Service<Uri> for TcpConnector {
     }
 
     fn call(&mut self, uri: Uri) -> Connecting {
+        Connecting(match self.runtime.clone() {
+            None => State::Here { connect: self.connecting(uri) },
+            Some(runtime) => {
+                let task = runtime.spawn(self.connecting(uri.clone()));
+                State::There { task, instead: self.connecting(uri) }
+            }
+        })
+    }
+}
+
+/// Boxed since hyper asks for a future that can be moved; one box for each connection.
+type BoxConnect = Pin<Box<dyn Future<Output = Result<Connection, ConnectError>> + Send>>;
+
+impl TcpConnector {
+    /// Does nothing until it is polled.
+    fn connecting(&mut self, uri: Uri) -> BoxConnect {
         let (connect, limit) = (self.inner.call(uri), self.timeout);
         let tells_addresses = self.tells_addresses;
-        let connect = async move {
+        Box::pin(async move {
             let connected = match limit {
                 Some(limit) => timeout(limit, connect)
                     .await
@@ -177,11 +207,6 @@ impl Service<Uri> for TcpConnector {
                 Ok(io) => Ok(Connection::new(io, tells_addresses)),
                 Err(error) => Err(ConnectError::failed(error)),
             }
-        };
-        // Boxed since hyper asks for a future that can be moved; one box for each connection.
-        Connecting(match &self.runtime {
-            None => State::Here(Box::pin(connect)),
-            Some(runtime) => State::There(runtime.spawn(connect)),
         })
     }
 }
@@ -191,28 +216,35 @@ impl Service<Uri> for TcpConnector {
 pub struct Connecting(State);
 
 enum State {
-    Here(Pin<Box<dyn Future<Output = Result<Connection, ConnectError>> + Send>>),
-    There(JoinHandle<Result<Connection, ConnectError>>),
+    Here { connect: BoxConnect },
+    There { task: JoinHandle<Result<Connection, ConnectError>>, instead: BoxConnect },
 }
 
 impl Future for Connecting {
     type Output = Result<Connection, ConnectError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.0 {
-            State::Here(connect) => connect.as_mut().poll(cx),
-            State::There(task) => Poll::Ready(match ready!(Pin::new(task).poll(cx)) {
-                Ok(connected) => connected,
-                // Its runtime was shut down.
-                Err(error) => Err(ConnectError::failed(BoxError::from(error))),
-            }),
+        loop {
+            self.0 = match &mut self.0 {
+                State::Here { connect } => return connect.as_mut().poll(cx),
+                State::There { task, instead } => match ready!(Pin::new(task).poll(cx)) {
+                    Ok(connected) => return Poll::Ready(connected),
+                    // Its runtime has ended.
+                    Err(error) if error.is_cancelled() && Handle::try_current().is_ok() => {
+                        State::Here { connect: mem::replace(instead, Box::pin(pending())) }
+                    }
+                    Err(error) => {
+                        return Poll::Ready(Err(ConnectError::failed(BoxError::from(error))));
+                    }
+                },
+            };
         }
     }
 }
 
 impl Drop for Connecting {
     fn drop(&mut self) {
-        if let State::There(task) = &self.0 {
+        if let State::There { task, .. } = &self.0 {
             task.abort();
         }
     }
@@ -221,5 +253,66 @@ impl Drop for Connecting {
 impl fmt::Debug for Connecting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connecting").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::net::{TcpListener, TcpSocket, TcpStream};
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::time;
+
+    /// A listener that lets nobody in any more, and all who wait.
+    async fn unanswering() -> (SocketAddr, TcpListener, Vec<TcpStream>) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(stream) = timeout(Duration::from_millis(10), TcpStream::connect(address)).await
+        {
+            waiting.push(stream.unwrap());
+        }
+        (address, listener, waiting)
+    }
+
+    /// How long it takes to connect to a host with the addresses `hosts`, of which the first does not
+    /// answer; `None` if there is no such address here.
+    async fn connected(hosts: [&str; 2], limit: Duration) -> Option<Duration> {
+        let (first, _listener, _waiting) = unanswering().await;
+        let second: SocketAddr = format!("{}:{}", hosts[1], first.port()).parse().unwrap();
+        assert_eq!(hosts[0], first.ip().to_string());
+        let _answering = TcpListener::bind(second).await.ok()?;
+        let mut connector = HttpConnector::new_with_resolver(tower::service_fn(move |_| {
+            std::future::ready(Ok::<_, std::io::Error>([first, second].into_iter()))
+        }));
+        share(&mut connector, limit);
+        let start = time::now();
+        let url = format!("http://two.test:{}", first.port()).parse::<Uri>().unwrap();
+        timeout(limit, connector.oneshot(url)).await.expect("in time").unwrap();
+        Some(time::now() - start)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_second_family_is_tried_after_a_head_start_that_leaves_it_time() {
+        let families = ["127.0.0.1", "[::1]"];
+        for (limit, head_start) in [(5_000, 300), (600, 300), (100, 50)] {
+            let limit = Duration::from_millis(limit);
+            if let Some(took) = connected(families, limit).await {
+                let head_start = Duration::from_millis(head_start);
+                assert!(took >= head_start && took < head_start * 5 / 4, "{limit:?}: {took:?}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_that_does_not_answer_leaves_the_next_of_its_family_its_share() {
+        let limit = Duration::from_secs(2);
+        let took = connected(["127.0.0.1", "127.0.0.2"], limit).await;
+        assert!(took.is_none_or(|took| took >= limit / 2 && took < limit * 3 / 4), "{took:?}");
     }
 }

@@ -10,11 +10,12 @@ mod connection;
 mod connector;
 mod error;
 mod resolver;
+mod runtime;
 
-pub(crate) use self::resolver::without_zone;
 pub use self::{
     connection::Connection,
     connector::{Connecting, TcpConnector},
     error::ConnectError,
 };
+pub(crate) use self::{resolver::without_zone, runtime::is_running};
 pub use crate::guard::ConnectionSlot;

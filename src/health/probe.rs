@@ -133,6 +133,18 @@ impl RetryChecks {
     }
 }
 
+tokio::task_local! {
+    /// How long the check that is running may take.
+    static LIMIT: Duration;
+}
+
+/// How long the check that asks may take; the default outside of a gate or monitor. For checks of ours,
+/// which share it among the addresses of a host.
+#[cfg(feature = "http")]
+pub(super) fn limit() -> Duration {
+    LIMIT.try_with(|limit| *limit).unwrap_or_else(|_| super::HealthConfig::default().timeout)
+}
+
 type Check = Arc<dyn AnyCheck>;
 
 /// One check, with how long it took. It never takes longer than `limit`, and never panics.
@@ -143,7 +155,7 @@ pub(super) async fn probe(
 ) -> (Verdict, Duration) {
     let began = time::now();
     let check = Caught(catch_unwind(AssertUnwindSafe(|| check.begin(endpoint))).ok());
-    let verdict = match timeout(limit, check).await {
+    let verdict = match timeout(limit, LIMIT.scope(limit, check)).await {
         Ok(verdict) => verdict,
         Err(_) => Verdict::Unhealthy(format!("no answer within {limit:?}").into()),
     };
@@ -287,6 +299,16 @@ pub(super) async fn check_with_retry(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "http")]
+    #[tokio::test]
+    async fn a_check_knows_how_long_it_may_take() {
+        let wanted = Duration::from_millis(1_234);
+        let check = super::super::check_upstream(move || std::future::ready(limit() == wanted));
+        let (verdict, _) = probe(Arc::new(check), None, wanted).await;
+        assert_eq!(verdict, Verdict::Healthy);
+        assert!(!limit().is_zero(), "outside of one");
+    }
 
     #[test]
     fn waits_double_up_to_the_longest_and_the_first_is_capped_too() {

@@ -1,6 +1,9 @@
 use std::sync::Arc;
 
-use super::check::{Check, NO_ENDPOINT, Verdict};
+use super::{
+    check::{Check, NO_ENDPOINT, Verdict},
+    probe::limit,
+};
 use crate::{
     dial::TcpConnector,
     endpoint::{Address, Endpoint},
@@ -79,12 +82,15 @@ impl Check for TcpCheck {
     async fn check(&self, endpoint: Option<Arc<Endpoint>>) -> Verdict {
         match self.peer(endpoint.as_deref()) {
             // The time of the check bounds it.
-            Ok((host, port)) => match TcpConnector::without_timeout().connect(&host, port).await {
-                Ok(_) => Verdict::Healthy,
-                Err(error) => {
-                    Verdict::Unhealthy(format!("connection failed: {}", root(&error)).into())
+            Ok((host, port)) => {
+                let connect = TcpConnector::without_timeout(limit());
+                match connect.connect(&host, port).await {
+                    Ok(_) => Verdict::Healthy,
+                    Err(error) => {
+                        Verdict::Unhealthy(format!("connection failed: {}", root(&error)).into())
+                    }
                 }
-            },
+            }
             Err(problem) => Verdict::Unhealthy(problem.into()),
         }
     }

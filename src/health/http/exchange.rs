@@ -13,6 +13,7 @@ use super::target::Place;
 use crate::{
     dial::TcpConnector,
     error::{BoxError, root},
+    health::probe::limit,
 };
 
 /// What is read of an answer's head, at most.
@@ -44,7 +45,7 @@ impl Exchange<'_> {
         expects: impl Fn(u16) -> bool,
     ) -> Result<Answer, BoxError> {
         // The time of the check bounds it.
-        let connect = TcpConnector::without_timeout();
+        let connect = TcpConnector::without_timeout(limit());
         let stream = connect.connect(&self.place.host, self.place.port).await;
         let stream = stream.map_err(|error| root(&error).to_string())?;
         let (mut sender, connection) =

@@ -12,18 +12,17 @@ use http::{Request, response::Parts};
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use pin_project_lite::pin_project;
-use tokio::{runtime::Handle, time::Sleep};
 
 use super::{
-    failure::{Failure, too_long},
+    failure::{Failure, broke_off, too_long},
     outgoing::Sending,
     pool::{HttpClient, Pool},
+    timer::Timer,
 };
 use crate::{
     error::{Error, Kind},
     guard::Moment,
     time::{self, Instant},
-    transport::reused::is_reused,
     wire::{Cut, Gather},
 };
 
@@ -50,7 +49,7 @@ pin_project! {
         state: State,
         // Made at the first poll, which is inside a runtime; a call need not be.
         #[pin]
-        timer: Option<Sleep>,
+        timer: Option<Timer>,
         until: Instant,
         pool: Arc<Pool>,
         client: Arc<HttpClient>,
@@ -124,12 +123,7 @@ impl Exchange {
     ) -> Poll<Result<Received, Error>> {
         let mut this = self.as_mut().project();
         if this.timer.is_none() {
-            // Also where the connections live elsewhere: the caller may be on no runtime at all.
-            let _entered = this.pool.runtime().map(Handle::enter);
-            if Handle::try_current().is_err() {
-                return Poll::Ready(Err(Error::not_sent(Kind::Unavailable)));
-            }
-            this.timer.set(Some(tokio::time::sleep_until(*this.until)));
+            this.timer.set(Some(Timer::at(*this.until, this.pool.runtime())?));
         }
         let result = loop {
             match self.as_mut().poll_answer(cx) {
@@ -140,8 +134,9 @@ impl Exchange {
                     }
                 }
                 Poll::Pending => {
-                    if let Some(timer) = self.as_mut().project().timer.as_pin_mut() {
-                        ready!(timer.poll(cx));
+                    let this = self.as_mut().project();
+                    if let Some(timer) = this.timer.as_pin_mut() {
+                        ready!(timer.poll(cx, *this.until))?;
                     }
                     break self.as_mut().out_of_time();
                 }
@@ -185,10 +180,7 @@ impl Exchange {
                             Ok(Received { parts, body: body.so_far() })
                         }
                         Err(Cut::TooLong) => Err(too_long(config).into()),
-                        Err(Cut::Broken(error)) => {
-                            let reused = is_reused(&parts.extensions, *this.begun);
-                            Err(Failure::of_body(error, reused))
-                        }
+                        Err(Cut::Broken(error)) => Err(broke_off(error).into()),
                     });
                 }
                 StateProj::Over => return Poll::Pending,
@@ -200,7 +192,9 @@ impl Exchange {
     ///
     /// The rule: a connection that broke after it had been used before says nothing of the endpoint, and
     /// those that are idle beside it may be as dead. So they are let go, and the request is sent once
-    /// more, where that is safe. If fresh connections fail as well, it is the endpoint after all.
+    /// more, where that is safe. If fresh connections fail as well, it is the endpoint after all. A
+    /// connection that brought the head of an answer was alive, so what comes after that is the
+    /// endpoint's.
     #[cold]
     fn send_again(
         self: Pin<&mut Self>,
@@ -216,10 +210,10 @@ impl Exchange {
         if !failure.is_of_connection {
             return Err(error);
         }
-        this.pool.empty(this.client);
+        let were_idle = this.pool.empty(this.client, time::now());
         let was_sent = !this.sending.give_up();
         if was_sent && !*this.idempotent {
-            return Err(error.without_blame());
+            return Err(if were_idle { error.without_blame() } else { error });
         }
         if !this.pool.may_resend(time::now()) {
             return Err(error);

@@ -9,13 +9,14 @@ use crate::{
     dial::ConnectError,
     error::{Error, Kind, causes, root},
     guard::Moment,
-    transport::reused::broke_when_reused,
+    transport::reused::{broke_when_reused, lost_its_task},
 };
 
 /// Why an attempt brought no answer.
 pub(super) struct Failure {
     pub(super) error: Error,
-    /// A connection broke that had been used before.
+    /// Before it brought the head of an answer, a connection broke that had been used before, or ended
+    /// with its runtime.
     pub(super) is_of_connection: bool,
 }
 
@@ -33,25 +34,29 @@ impl Failure {
         begun: Moment,
         config: &HttpConfig,
     ) -> Self {
+        if lost_its_task(&error) {
+            let error = no_head(error, sent, config).without_blame();
+            return Self { error, is_of_connection: true };
+        }
         let is_of_connection = broke_when_reused(&error, begun);
         Self { error: no_head(error, sent, config), is_of_connection }
     }
+}
 
-    /// Of the body of an answer.
-    pub(super) fn of_body(error: hyper::Error, reused: bool) -> Self {
-        let cause = root(&error);
-        let nonsense = error.is_parse()
-            || cause.downcast_ref::<io::Error>().is_some_and(|e| {
-                matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
-            });
-        let outcome = if nonsense {
-            Error::failed(Kind::Transport).message(format!("failed to decode response: {cause}"))
-        } else {
-            Error::failed(Kind::Connection)
-                .message(format!("HTTP request failed: the answer broke off: {cause}"))
-        };
-        Self { error: outcome.caused_by(error), is_of_connection: reused && !nonsense }
-    }
+/// Of the body of an answer. A connection that brought its head was alive, however old.
+pub(super) fn broke_off(error: hyper::Error) -> Error {
+    let cause = root(&error);
+    let nonsense = error.is_parse()
+        || cause.downcast_ref::<io::Error>().is_some_and(|e| {
+            matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
+        });
+    let outcome = if nonsense {
+        Error::failed(Kind::Transport).message(format!("failed to decode response: {cause}"))
+    } else {
+        Error::failed(Kind::Connection)
+            .message(format!("HTTP request failed: the answer broke off: {cause}"))
+    };
+    outcome.caused_by(error)
 }
 
 fn no_head(error: legacy::Error, sent: bool, config: &HttpConfig) -> Error {

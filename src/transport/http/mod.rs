@@ -8,6 +8,7 @@ mod outgoing;
 mod pool;
 mod request;
 mod service;
+mod timer;
 
 use std::{fmt, marker::PhantomData, sync::Arc};
 
@@ -43,18 +44,20 @@ use crate::{connect::Connect, member::Member};
 /// | a status of 5xx | `Transport` | worth another endpoint, if idempotent; `Retry-After` of a 503 kept |
 /// | another status, or not an answer of the protocol, or too much of it | `Transport` | |
 /// | no connection | `Connection`, or `Timeout` after `connect_timeout` | unsent |
-/// | connection broke later | `Connection` | if it had been used before, it does not count against the endpoint |
+/// | connection broke before the head of an answer | `Connection` | if it had been used before, it does not count against the endpoint |
+/// | answer broke off after its head | `Connection` | |
 /// | `request_timeout` | `Timeout` | unsent while nothing was written |
 /// | the deadline of the call | `Timeout` | the same; does not count against the endpoint |
 /// | an address or a header that cannot be used | `InvalidConfig` | unsent |
 ///
 /// # Connections that died
 /// A connection may die while it is idle: a proxy forgets it, or the plugin restarts. If a call fails
-/// with a connection that had been used before, the idle connections to that endpoint are closed, and
-/// the call is sent once more, on a fresh connection and within the same times, if it is
-/// [`idempotent`](crate::Call::idempotent) or nothing of it was written. Otherwise it fails, and does
-/// not count against the endpoint. A call that fails on a fresh connection counts against the
-/// endpoint, and for one second after a repetition failed, none is sent again.
+/// with a connection that had been used before, and before the head of its answer, the idle connections
+/// to that endpoint are closed, and the call is sent once more, on a fresh connection and within the
+/// same times, if it is [`idempotent`](crate::Call::idempotent) or nothing of it was written. Otherwise
+/// it fails, and does not count against the endpoint, unless the connection that died took the place of
+/// others that had died less than a second before. A call that fails on a fresh connection counts
+/// against the endpoint, and for one second after a repetition failed, none is sent again.
 ///
 /// # Example
 /// ```
@@ -90,7 +93,10 @@ impl<Req, Res> HttpTransport<Req, Res> {
     /// Default: the runtime of the call that makes a connection.
     ///
     /// A connection works only while its runtime runs: set this where calls come from runtimes that are
-    /// short-lived, or not always driven.
+    /// short-lived, or not always driven. It must have timers and I/O enabled. Once `runtime` has been
+    /// shut down, connections are made on the caller's. A call whose connection ended with its runtime
+    /// fails with [`Kind::Connection`](crate::Kind::Connection), or is sent again as after any
+    /// connection that died, and does not count against the endpoint.
     ///
     /// ```
     /// # use tower_upstream::transport::HttpTransport;

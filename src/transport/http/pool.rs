@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -11,22 +11,21 @@ use std::{
 
 use arc_swap::ArcSwap;
 use hyper::rt::Executor;
-use hyper_util::{
-    client::legacy::Client,
-    rt::{TokioExecutor, TokioTimer},
-};
+use hyper_util::{client::legacy::Client, rt::TokioTimer};
 use tokio::runtime::Handle;
 
 use super::{config::HttpConfig, outgoing::Outgoing};
 use crate::{
-    dial::TcpConnector,
+    dial::{TcpConnector, is_running},
+    sync::lock,
     time::{self, Instant},
 };
 
 pub(super) type HttpClient = Client<TcpConnector, Outgoing>;
 
-/// How long after one failed nothing is sent again to the same endpoint: if fresh connections fail
-/// too, it is not the connections.
+/// How long after one failed nothing is sent again to the same endpoint, and how long after
+/// connections died those that took their place are the endpoint's: if fresh connections fail too, it
+/// is not the connections.
 const RESEND_PAUSE: Duration = Duration::from_secs(1);
 /// Nothing was sent again in vain.
 const NEVER: i64 = i64::MIN;
@@ -38,6 +37,15 @@ pub(super) struct Pool {
     runtime: Option<Handle>,
     /// The stamp of the last call that was sent again in vain, or `NEVER`.
     resent_in_vain: AtomicI64,
+    emptied: Mutex<Option<Emptied>>,
+}
+
+/// The last time that a connection died which had been used before.
+#[derive(Clone, Copy)]
+struct Emptied {
+    at: Instant,
+    /// Whether that says nothing of the endpoint.
+    were_idle: bool,
 }
 
 impl Pool {
@@ -47,6 +55,7 @@ impl Pool {
             config,
             runtime,
             resent_in_vain: AtomicI64::new(NEVER),
+            emptied: Mutex::new(None),
         }
     }
 
@@ -65,11 +74,18 @@ impl Pool {
 
     /// Lets go of the connections that `used` keeps, once: a call that finds another client there comes
     /// after one that did. Exchanges in progress end as they would.
-    pub(super) fn empty(&self, used: &Arc<HttpClient>) {
+    ///
+    /// Answers whether they may have died while they were idle. Those of one client may die together,
+    /// but if those that take their place die within a second as well, it is not for their age.
+    pub(super) fn empty(&self, used: &Arc<HttpClient>, now: Instant) -> bool {
+        let mut emptied = lock(&self.emptied);
         if Arc::ptr_eq(used, &self.client.load()) {
-            let fresh = Arc::new(client(&self.config, self.runtime.as_ref()));
-            self.client.compare_and_swap(used, fresh);
+            self.client.store(Arc::new(client(&self.config, self.runtime.as_ref())));
+            let since = emptied.map(|emptied| now.saturating_duration_since(emptied.at));
+            let were_idle = since.is_none_or(|since| since >= RESEND_PAUSE);
+            *emptied = Some(Emptied { at: now, were_idle });
         }
+        emptied.is_none_or(|emptied| emptied.were_idle)
     }
 
     /// Whether a fresh connection may do better.
@@ -108,7 +124,7 @@ fn client(config: &HttpConfig, runtime: Option<&Handle>) -> HttpClient {
         .build(connector)
 }
 
-/// Spawns on a runtime, or on that of whoever asks.
+/// Spawns on a runtime while it runs, else on the caller's.
 #[derive(Clone)]
 struct Spawner(Option<Handle>);
 
@@ -117,9 +133,10 @@ where
     F: Future<Output: Send> + Send + 'static,
 {
     fn execute(&self, future: F) {
-        match &self.0 {
-            Some(runtime) => drop(runtime.spawn(future)),
-            None => TokioExecutor::new().execute(future),
+        // Rare: once for each connection.
+        let given = self.0.as_ref().filter(|given| is_running(given));
+        if let Some(runtime) = given.cloned().or_else(|| Handle::try_current().ok()) {
+            drop(runtime.spawn(future));
         }
     }
 }

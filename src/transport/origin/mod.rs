@@ -1,6 +1,7 @@
 //! Makes any HTTP client a transport.
 
 mod body;
+mod drain;
 mod path;
 mod target;
 
@@ -21,7 +22,7 @@ use tower_service::Service;
 
 pub use self::body::OriginBody;
 
-use self::target::Target;
+use self::{drain::Drains, target::Target};
 use super::reused::broke_when_reused;
 use crate::{
     connect::Connect,
@@ -42,6 +43,11 @@ use crate::{
 /// * `Host` is the authority that the request was made for: that of its URL (absolute form, or
 ///   `:authority`), else its `Host`, else the member's. [`preserve_host`](Self::preserve_host) changes
 ///   that. Neither changes the name that TLS asks for and checks, which is the member's.
+/// * Over HTTP/2 the client sends the member's authority as `:authority` in any case, and the caller's as
+///   a `Host` beside it. If they differ, the endpoint goes by its own name, or refuses the request as
+///   malformed (RFC 9113 §8.3.1). Use [`preserve_host(false)`](Self::preserve_host) where the client
+///   speaks HTTP/2 to endpoints, and tell them the caller's authority in a field such as
+///   `X-Forwarded-Host`.
 /// * The version is set to HTTP/1.1, so that the client decides which one it speaks. Cookies that came
 ///   over HTTP/2 in several fields become one.
 /// * Below a path of the member, a request whose path has a dot segment (`.` or `..`, also as `%2e`) is
@@ -104,7 +110,7 @@ impl OriginLayer {
     /// the member's authority. Default: true.
     ///
     /// Switch it off for endpoints that choose among virtual hosts by their own names, and for a client
-    /// that speaks HTTP/2 to them, which sends the member's authority as `:authority` in any case.
+    /// that speaks HTTP/2 to them: see [What is sent](Self#what-is-sent).
     ///
     /// ```
     /// use tower_upstream::transport::OriginLayer;
@@ -128,7 +134,7 @@ impl<S> Layer<S> for OriginLayer {
     type Service = Origin<S>;
 
     fn layer(&self, inner: S) -> Origin<S> {
-        Origin { inner, target: None, preserve_host: self.preserve_host }
+        Origin { inner, upstream: Arc::default(), preserve_host: self.preserve_host }
     }
 }
 
@@ -136,8 +142,16 @@ impl<S> Layer<S> for OriginLayer {
 #[derive(Debug, Clone)]
 pub struct Origin<S> {
     inner: S,
-    target: Option<Arc<Target>>,
+    upstream: Arc<Upstream>,
     preserve_host: bool,
+}
+
+/// Where requests go.
+#[derive(Debug, Default)]
+struct Upstream {
+    /// `None` without a member.
+    target: Option<Target>,
+    drains: Drains,
 }
 
 impl<C: Connect> Connect for Origin<C> {
@@ -147,8 +161,9 @@ impl<C: Connect> Connect for Origin<C> {
         let (endpoint, preserve_host) = (member.endpoint(), self.preserve_host);
         let inner = self.inner.connect(member);
         let target = Target::new(member.shared_key(), endpoint.address(), preserve_host);
-        let target = Some(Arc::new(target.over_client(member.is_client())));
-        Origin { inner, target, preserve_host }
+        let target = Some(target.over_client(member.is_client()));
+        let upstream = Arc::new(Upstream { target, drains: Drains::default() });
+        Origin { inner, upstream, preserve_host }
     }
 }
 
@@ -163,22 +178,20 @@ where
     type Future = OriginFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let target = &self.target;
-        self.inner
-            .poll_ready(cx)
-            .map_err(|error| named(Error::from_service(error), target.as_deref()))
+        let target = self.upstream.target.as_ref();
+        self.inner.poll_ready(cx).map_err(|error| named(Error::from_service(error), target))
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        if let Some(target) = &self.target {
+        if let Some(target) = &self.upstream.target {
             if let Err(error) = target.aim(&mut request) {
                 return OriginFuture {
                     state: State::Unsent { error: Some(error.at_endpoint(&target.key)) },
                 };
             }
         }
-        let (begun, target) = (Moment::now(), self.target.clone());
-        OriginFuture { state: State::Called { future: self.inner.call(request), target, begun } }
+        let (begun, upstream) = (Moment::now(), Some(self.upstream.clone()));
+        OriginFuture { state: State::Called { future: self.inner.call(request), upstream, begun } }
     }
 }
 
@@ -221,7 +234,7 @@ pin_project! {
     #[project = StateProj]
     enum State<F> {
         // For the client.
-        Called { #[pin] future: F, target: Option<Arc<Target>>, begun: Moment },
+        Called { #[pin] future: F, upstream: Option<Arc<Upstream>>, begun: Moment },
         // For nothing: the request could not be sent.
         Unsent { error: Option<Error> },
     }
@@ -237,10 +250,14 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
-            StateProj::Called { future, target, begun } => {
+            StateProj::Called { future, upstream, begun } => {
                 Poll::Ready(match ready!(future.poll(cx)) {
-                    Ok(response) => Ok(OriginBody::of(response, target.take())),
-                    Err(error) => Err(failed(error, target.as_deref(), *begun)),
+                    Ok(response) => Ok(OriginBody::of(response, upstream.take())),
+                    Err(error) => {
+                        let target =
+                            upstream.as_ref().and_then(|upstream| upstream.target.as_ref());
+                        Err(failed(error, target, *begun))
+                    }
                 })
             }
             StateProj::Unsent { error } => match error.take() {

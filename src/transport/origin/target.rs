@@ -1,12 +1,6 @@
 //! What a request to a member looks like.
 
-use std::{
-    fmt, mem,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-};
+use std::{fmt, mem, sync::Arc};
 
 use http::{
     HeaderMap, HeaderValue, Method, Request, Uri, Version,
@@ -31,8 +25,6 @@ pub(super) struct Target {
     preserve_host: bool,
     /// What is called is a client that makes one request for each call.
     over_client: bool,
-    /// How many bodies are being drained.
-    pub(super) drains: AtomicU32,
 }
 
 impl Target {
@@ -45,7 +37,6 @@ impl Target {
             base: address.path().trim_end_matches('/').into(),
             preserve_host,
             over_client: false,
-            drains: AtomicU32::new(0),
         }
     }
 
@@ -123,17 +114,6 @@ impl Target {
             _ if self.base.is_empty() => Ok(PathAndQuery::from_static("/")),
             _ => PathAndQuery::try_from(&*self.base).map_err(unusable),
         }
-    }
-
-    /// A place to drain a body in, of `max`. Given back by [`drained`](Self::drained).
-    pub(super) fn may_drain(&self, max: u32) -> bool {
-        // Relaxed: only the count itself matters.
-        let free = |drains| (drains < max).then_some(drains + 1);
-        self.drains.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).is_ok()
-    }
-
-    pub(super) fn drained(&self) {
-        self.drains.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
