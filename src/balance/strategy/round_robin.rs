@@ -55,7 +55,8 @@ impl Strategy for RoundRobin {
 
     /// The turn goes on where it was.
     fn table(&self, _: &[Arc<Member>], before: Option<&RoundRobinTable>) -> RoundRobinTable {
-        let start = || self.start.unwrap_or_else(|| random_below(u32::MAX) as usize);
+        // Small, since a division takes longer the larger its result is.
+        let start = || self.start.unwrap_or_else(|| random_below(1 << 20) as usize);
         let next = before.map_or_else(start, |before| before.next.load(Ordering::Relaxed));
         RoundRobinTable { next: AtomicUsize::new(next) }
     }
