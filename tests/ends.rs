@@ -218,6 +218,20 @@ async fn a_stack_inside_the_endpoint_that_times_out_is_only_cancelled() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_guard_of_its_own_inside_the_endpoint_sees_a_call_that_was_dropped() {
+    // It belongs to no member, and may stand before something else than the endpoint.
+    let (farm, inside) = (Farm::default(), breaker());
+    farm.get("a:1").answers(Answer::Never);
+    let (layer, inner) = (inside.clone(), farm.get("a:1"));
+    let stack = ServiceBuilder::new()
+        .layer(FailoverLayer::new(Attempts::up_to(1).timeout(ms(10))))
+        .layer(BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), LeastRequest::new()))
+        .service(connect_fn(move |_: &Endpoint| layer.layer(inner.service())));
+    stack.oneshot(Ask::new(1)).await.unwrap_err();
+    assert_eq!(failures(&inside.handle()), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_attempt_that_never_reached_the_endpoint_says_nothing_about_it() {
     let farm = Farm::default();
     farm.get("a:1").is(support::Readiness::Pending);

@@ -8,7 +8,7 @@ mod support;
 use std::{collections::BTreeMap, sync::atomic::Ordering::SeqCst};
 
 use support::{Answer, Ask, Farm, Readiness, counted, ms, secs, settle};
-use tower::{Layer, ServiceBuilder, ServiceExt};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_upstream::{
     Attempts, BalanceLayer, Budget, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint, Error,
     FailoverLayer, LeastRequest, Reason, Status,
@@ -195,29 +195,47 @@ async fn a_call_that_waits_for_a_set_that_is_down_is_polled_a_few_times() {
     let set = patient(&farm, source.clone());
     set.clone().oneshot(Ask::new(0)).await.unwrap();
     let veto = set.handle().members()[0].veto(Reason::Unhealthy);
-    let well = || set.clone().oneshot(Ask::new(1));
-    // Barred, then empty, then another endpoint that is dead: each is a set that is down.
+    // Ready before the set is down, so that it is the call that waits, not readiness.
+    let ready = || async {
+        let mut ready = set.clone();
+        ready.ready().await.unwrap();
+        ready
+    };
+    let wait = |mut ready: Balance<support::Probe, LeastRequest>| {
+        let (call, polls) = counted(async move { ready.call(Ask::new(1)).await });
+        (tokio::spawn(call), polls)
+    };
+    // Barred, and then gone: each is a set that is down.
+    let readied = ready().await;
     veto.raise();
     settle().await;
-    let (call, polls) = counted(well());
-    let call = tokio::spawn(call);
+    let (call, polls) = wait(readied);
     tokio::time::sleep(secs(10)).await;
-    assert!(polls.load(SeqCst) <= 5, "{}", polls.load(SeqCst));
     let before = polls.load(SeqCst);
+    assert!(before <= 5, "{before}");
     veto.clear();
     call.await.unwrap().unwrap();
     assert!(polls.load(SeqCst) - before <= 1);
 
+    let readied = ready().await;
     source.replace([]).unwrap();
     settle().await;
-    let (call, polls) = counted(well());
-    let call = tokio::spawn(call);
+    let (call, polls) = wait(readied);
     tokio::time::sleep(secs(10)).await;
     let before = polls.load(SeqCst);
     assert!(before <= 5, "{before}");
     source.replace([endpoint("b:1", 0)]).unwrap();
     call.await.unwrap().unwrap();
     assert!(polls.load(SeqCst) - before <= 1);
+
+    // Readiness that waits rests as well.
+    source.replace([]).unwrap();
+    settle().await;
+    let (call, polls) = counted(set.clone().oneshot(Ask::new(1)));
+    let call = tokio::spawn(call);
+    tokio::time::sleep(secs(10)).await;
+    assert!(polls.load(SeqCst) <= 5, "{}", polls.load(SeqCst));
+    call.abort();
 }
 
 #[tokio::test(start_paused = true)]
