@@ -93,6 +93,10 @@ impl<C: Connect> Connect for Track<C> {
     fn connect(&self, member: &Arc<Member>) -> Self::Service {
         Track { inner: self.inner.connect(member), member: Some(member.clone()) }
     }
+
+    fn is_known_client(&self) -> bool {
+        self.inner.is_known_client()
+    }
 }
 
 impl<S, Req, B> Service<Req> for Track<S>

@@ -372,7 +372,18 @@ async fn a_refused_second_request_of_a_call_is_not_unsent_though_its_error_is_th
     let boxes = || EachLayer::new(TimeoutLayer::new(Duration::from_secs(5)));
     let again =
         tower::layer::layer_fn(move |_: Client<HttpConnector, Body>| Follows(client(false), down));
+    /// A connector of one's own that puts something around what another makes.
+    struct Around<C>(C, SocketAddr);
+    impl<C: Connect<Service = Client<HttpConnector, Body>>> Connect for Around<C> {
+        type Service = Follows;
+
+        fn connect(&self, member: &std::sync::Arc<tower_upstream::Member>) -> Follows {
+            Follows(self.0.connect(member), self.1)
+        }
+    }
+    let around = Around(connect_fn(|_: &Endpoint| client(false)), down);
     for error in [
+        error_of(up, around).await,
         error_of(up, follows()).await,
         error_of(up, boxes().layer(follows())).await,
         error_of(up, composed()).await,

@@ -241,7 +241,10 @@ where
     fn connect(&mut self, member: &Arc<Member>) -> Option<Connected<S>> {
         self.number += 1;
         match catch_unwind(AssertUnwindSafe(|| self.connect.connect(member))) {
-            Ok(service) => Some(Connected { service, number: self.number }),
+            Ok(service) => {
+                member.set_client(self.connect.is_known_client());
+                Some(Connected { service, number: self.number })
+            }
             Err(_) => {
                 tracing::error!(endpoint = member.key(), "the connector panicked");
                 None

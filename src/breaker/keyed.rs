@@ -212,6 +212,10 @@ impl<S: Connect, K, F: Clone, C: Clone> Connect for KeyedCircuitBreaker<S, K, F,
             settle: self.settle.clone(),
         }
     }
+
+    fn is_known_client(&self) -> bool {
+        self.inner.is_known_client()
+    }
 }
 
 impl<S: Chooses, K, F, C> Chooses for KeyedCircuitBreaker<S, K, F, C> {

@@ -191,6 +191,10 @@ where
         let shared = self.shared.core().policy().circuit_of(member);
         CircuitBreaker::new(self.inner.connect(member), shared, self.settle.clone())
     }
+
+    fn is_known_client(&self) -> bool {
+        self.inner.is_known_client()
+    }
 }
 
 impl<S: Chooses, C> Chooses for CircuitBreaker<S, C> {

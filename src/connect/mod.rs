@@ -54,6 +54,17 @@ pub trait Connect {
 
     /// Makes it.
     fn connect(&self, member: &Arc<Member>) -> Self::Service;
+
+    /// Returns whether its services are clients that make at most one request for each call, and whose
+    /// errors are known by their types, so that such an error tells whether the call was sent; see
+    /// [`connect_fn`].
+    ///
+    /// A connector of yours that wraps another and calls it at most once for each call may pass this on.
+    /// Default: `false`, so that nothing is taken for unsent that a second request of the same call may
+    /// have failed at.
+    fn is_known_client(&self) -> bool {
+        false
+    }
 }
 
 /// Makes a connector of a function from an endpoint to a service.
@@ -133,8 +144,11 @@ where
     type Service = S;
 
     fn connect(&self, member: &Arc<Member>) -> S {
-        member.set_client(is_client::<S>());
         (self.connect)(&member.endpoint())
+    }
+
+    fn is_known_client(&self) -> bool {
+        is_client::<S>()
     }
 }
 
@@ -196,9 +210,11 @@ where
     type Service = L::Service;
 
     fn connect(&self, member: &Arc<Member>) -> Self::Service {
-        let inner = self.inner.connect(member);
-        member.set_client(member.is_client() && makes_one_request::<L>());
-        self.layer.layer(inner)
+        self.layer.layer(self.inner.connect(member))
+    }
+
+    fn is_known_client(&self) -> bool {
+        makes_one_request::<L>() && self.inner.is_known_client()
     }
 }
 
@@ -214,6 +230,13 @@ where
         match self {
             Self::Left(left) => tower::util::Either::Left(left.connect(member)),
             Self::Right(right) => tower::util::Either::Right(right.connect(member)),
+        }
+    }
+
+    fn is_known_client(&self) -> bool {
+        match self {
+            Self::Left(left) => left.is_known_client(),
+            Self::Right(right) => right.is_known_client(),
         }
     }
 }

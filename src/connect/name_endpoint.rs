@@ -93,6 +93,10 @@ impl<C: Connect> Connect for NameEndpoint<C> {
         let key = Some(member.shared_key().clone());
         NameEndpoint { inner: self.inner.connect(member), key }
     }
+
+    fn is_known_client(&self) -> bool {
+        self.inner.is_known_client()
+    }
 }
 
 impl<S, Req> Service<Req> for NameEndpoint<S>

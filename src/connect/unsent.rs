@@ -38,6 +38,10 @@ impl<C: Connect> Connect for UnsentIf<C> {
     fn connect(&self, member: &Arc<Member>) -> Self::Service {
         UnsentIf::new(self.inner.connect(member), self.is_unsent)
     }
+
+    fn is_known_client(&self) -> bool {
+        self.inner.is_known_client()
+    }
 }
 
 impl<S, Req> Service<Req> for UnsentIf<S>

@@ -82,6 +82,10 @@ impl<S: Connect> Connect for HealthGate<S> {
         }
         gate
     }
+
+    fn is_known_client(&self) -> bool {
+        self.inner.is_known_client()
+    }
 }
 
 impl<S, Req> Service<Req> for HealthGate<S>

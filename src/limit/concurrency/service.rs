@@ -135,6 +135,10 @@ where
         let state = self.state.of_member(member);
         ConcurrencyLimit::new(self.inner.connect(member), state, self.mode.clone())
     }
+
+    fn is_known_client(&self) -> bool {
+        self.inner.is_known_client()
+    }
 }
 
 impl<S, Req, E> Service<Req> for ConcurrencyLimit<S, Refuse, E>

@@ -54,6 +54,10 @@ where
         let inner = self.inner.connect(member);
         KeyedRateLimit::new(inner, self.keys.clone(), self.key.clone(), self.cost.clone())
     }
+
+    fn is_known_client(&self) -> bool {
+        self.inner.is_known_client()
+    }
 }
 
 impl<S, Req, K, C> Service<Req> for KeyedRateLimit<S, K, C>

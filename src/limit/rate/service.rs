@@ -75,6 +75,10 @@ where
         let state = self.permit.state().of_member(member);
         RateLimit::new(self.inner.connect(member), state, self.mode.clone(), self.cost.clone())
     }
+
+    fn is_known_client(&self) -> bool {
+        self.inner.is_known_client()
+    }
 }
 
 impl<S: Chooses, M, C> Chooses for RateLimit<S, M, C> {

@@ -161,9 +161,13 @@ impl<C: Connect> Connect for Origin<C> {
         let (endpoint, preserve_host) = (member.endpoint(), self.preserve_host);
         let inner = self.inner.connect(member);
         let target = Target::new(member.shared_key(), endpoint.address(), preserve_host);
-        let target = Some(target.over_client(member.is_client()));
+        let target = Some(target.over_client(self.inner.is_known_client()));
         let upstream = Arc::new(Upstream { target, drains: Drains::default() });
         Origin { inner, upstream, preserve_host }
+    }
+
+    fn is_known_client(&self) -> bool {
+        self.inner.is_known_client()
     }
 }
 
