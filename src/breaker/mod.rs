@@ -108,7 +108,7 @@ mod word;
 pub use self::body::{AtBodyEnd, JudgedBody};
 pub use self::{
     config::{Cancelled, CircuitBreakerConfig, Window},
-    future::ResponseFuture,
+    future::{Judging, ResponseFuture},
     handle::{CircuitBreakerHandle, CircuitBreakerStats, WindowStats},
     keyed::{KeyedCircuitBreaker, KeyedCircuitBreakerLayer},
     layer::CircuitBreakerLayer,
