@@ -259,15 +259,15 @@ async fn another_endpoint_in_the_config_is_asked_from_the_update_on() {
     assert_eq!((round.healthy, round.total), (1, 1));
     assert!(asked(&sent).iter().all(|line| line == "GET /old HTTP/1.1"));
     // All of the layer, and then one alone.
-    layer.handle().update(config("/new")).unwrap();
+    layer.handle().update(&config("/new")).unwrap();
     layer.monitor().force_check().await.unwrap();
     assert!(asked(&sent).contains(&"GET /new HTTP/1.1".to_owned()));
     let one = layer.handle_for(endpoint.key()).unwrap();
-    one.update(config("/own")).unwrap();
+    one.update(&config("/own")).unwrap();
     one.check().await;
     assert_eq!(asked(&sent), ["GET /own HTTP/1.1"]);
     // What cannot work changes nothing.
-    let refused = layer.handle().update(config("https://a/health")).unwrap_err();
+    let refused = layer.handle().update(&config("https://a/health")).unwrap_err();
     assert!(refused.to_string().contains("`endpoint`"), "{refused}");
     one.check().await;
     assert_eq!(asked(&sent), ["GET /own HTTP/1.1"]);
@@ -283,10 +283,10 @@ async fn a_config_that_cannot_work_here_is_said_by_each_call_until_it_can() {
     assert_eq!(refused.kind(), Kind::InvalidConfig);
     assert!(refused.to_string().contains("absolute URL"), "{refused}");
     let url = format!("http://{}/health", endpoint.address().authority());
-    layer.handle().update(config(&url)).unwrap();
+    layer.handle().update(&config(&url)).unwrap();
     gate.clone().oneshot(()).await.unwrap();
     layer.monitor().force_check().await.unwrap();
     assert!(asked(&sent).contains(&"GET /health HTTP/1.1".to_owned()));
-    layer.handle().update(config("/health")).unwrap();
+    layer.handle().update(&config("/health")).unwrap();
     assert_eq!(gate.clone().oneshot(()).await.unwrap_err().kind(), Kind::InvalidConfig);
 }

@@ -356,11 +356,11 @@ async fn a_round_waits_neither_for_who_has_left_nor_for_who_comes() {
     assert_eq!((began.elapsed(), round.total), (SECOND * 2, 2));
 
     // Checks that are off are of no round.
-    layer.handle_for("comes").unwrap().update(seldom().with_enabled(false)).unwrap();
+    layer.handle_for("comes").unwrap().update(&seldom().with_enabled(false)).unwrap();
     let began = Instant::now();
     assert!(monitor.force_check().await.is_some());
     assert_eq!(began.elapsed(), SECOND * 2);
-    layer.handle().update(seldom().with_enabled(false)).unwrap();
+    layer.handle().update(&seldom().with_enabled(false)).unwrap();
     let round = monitor.force_check().await.unwrap();
     assert_eq!((round.total, round.healthy), (2, 2));
     drop((stays, comes));
@@ -393,7 +393,7 @@ async fn a_round_does_not_wait_for_what_is_switched_off_while_it_is_checked() {
     // It waits for the check after this one; which never comes.
     let mut round = Box::pin(monitor.force_check());
     assert!(timeout(SECOND, &mut round).await.is_err());
-    layer.handle().update(every_second().with_enabled(false)).unwrap();
+    layer.handle().update(&every_second().with_enabled(false)).unwrap();
     let round = timeout(SECOND * 5, round).await.unwrap().unwrap();
     assert_eq!((round.total, round.changed, world.asked()), (1, 0, 1));
     drop(gate);

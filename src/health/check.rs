@@ -2,6 +2,7 @@ use std::{borrow::Cow, fmt, pin::Pin, sync::Arc};
 
 use tower_service::Service;
 
+use super::config::HealthConfig;
 use crate::{
     endpoint::Endpoint,
     error::BoxError,
@@ -265,4 +266,13 @@ impl<C: Check> AnyCheck for C {
     fn problem_with(&self, endpoint: Option<&Endpoint>) -> Option<String> {
         self.problem(endpoint)
     }
+}
+
+/// Which check a target has that goes by a config.
+pub(super) type Checks = Arc<dyn Fn(&HealthConfig) -> Arc<dyn AnyCheck> + Send + Sync>;
+
+/// One check, whatever the config.
+pub(super) fn always(check: impl Check) -> Checks {
+    let check: Arc<dyn AnyCheck> = Arc::new(check);
+    Arc::new(move |_| check.clone())
 }

@@ -55,37 +55,46 @@
 //! another reason to pass over a member, and a failed call counts for no check. There are no
 //! agents that tell weights, and no ramp of the load after a recovery: the mark for one is there.
 
+// Each knows only those above it, but for `http`, which adds to a config and a layer.
 mod check;
 mod config;
+mod demand;
+mod gate;
+mod gates;
 mod handle;
-#[cfg(feature = "http")]
-mod http;
 mod layer;
 mod monitor;
-mod plugin;
+mod notifier;
+mod pace;
 mod probe;
 mod prober;
 mod record;
+mod report;
 mod roster;
 mod rule;
+mod run;
 mod schedule;
 mod service;
-#[cfg(feature = "http")]
-mod tcp;
-mod tell;
-mod watch;
 
+#[cfg(feature = "http")]
+mod http;
+mod plugin;
+#[cfg(feature = "net")]
+mod tcp;
+
+#[cfg(feature = "http")]
+pub use self::http::HttpCheck;
+#[cfg(feature = "net")]
+pub use self::tcp::TcpCheck;
 pub use self::{
     check::{Check, CheckFn, CheckService, CheckUpstream, Verdict, check_fn, check_upstream},
     config::{HealthConfig, Initial},
-    handle::{HealthHandle, HealthState},
+    demand::RetryChecks,
+    handle::{HealthGateHandle, HealthHandle},
     layer::HealthGateLayer,
-    monitor::{HealthMonitor, HealthRound},
+    monitor::HealthMonitor,
     plugin::PluginCheck,
-    probe::{Checked, RetryChecks},
+    report::{Checked, HealthRound, HealthState, HealthySet},
     service::HealthGate,
-    tell::HealthySet,
 };
-#[cfg(feature = "http")]
-pub use self::{http::HttpCheck, tcp::TcpCheck};
 pub use crate::guard::ResponseFuture;

@@ -1,17 +1,18 @@
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
-use tokio::{runtime::Handle, time::timeout};
+use tokio::time::timeout;
 
 use super::{
-    probe::{Checked, RetryChecks, check_all, check_one, check_with_retry},
-    prober,
-    tell::HealthySet,
-    watch::Policy,
+    demand::{RetryChecks, check_all, check_one, check_with_retry},
+    gates::Gates,
+    report::{Checked, HealthRound, HealthySet},
+    roster::Roster,
 };
 use crate::{endpoint::Endpoint, plugin::HealthStatus, time::Instant};
 
-/// Looks at all that one layer value checks, and controls the checks. Cheap to clone; keeps
-/// nothing running.
+/// Handle for inspecting all targets of one layer value, and for controlling their checks.
+///
+/// Cheap to clone. It keeps nothing running.
 ///
 /// # Rounds
 /// Each target is checked at its own time, so there is no moment when all are. A *round* begins at
@@ -20,9 +21,9 @@ use crate::{endpoint::Endpoint, plugin::HealthStatus, time::Instant};
 ///
 /// # Checks beside the schedule
 /// [`check`](Self::check), [`check_all`](Self::check_all) and
-/// [`check_with_retry`](Self::check_with_retry) ask, and count for nothing: no gate opens or shuts,
-/// and any endpoint may be asked, also one that is in no set. [`force_check`](Self::force_check)
-/// has the targets themselves checked, and counts.
+/// [`check_with_retry`](Self::check_with_retry) do not count: they change no gate, and any endpoint
+/// may be checked, also one that is in no set. [`force_check`](Self::force_check) checks the targets
+/// themselves, and counts.
 ///
 /// # Example
 /// ```
@@ -47,51 +48,57 @@ use crate::{endpoint::Endpoint, plugin::HealthStatus, time::Instant};
 /// ```
 #[derive(Clone)]
 pub struct HealthMonitor {
-    policy: Arc<Policy>,
+    gates: Arc<Gates>,
 }
-
-/// Result of checking all targets once. See [`HealthMonitor::force_check`].
-///
-/// ```
-/// use tower_upstream::health::HealthRound;
-/// fn report(round: &HealthRound) -> String {
-///     format!("{} of {} healthy, {} changed", round.healthy, round.total, round.changed)
-/// }
-/// # let _ = report;
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct HealthRound {
-    /// How many targets there are.
-    pub total: usize,
-    /// How many of them are healthy.
-    pub healthy: usize,
-    /// How many are not.
-    pub unhealthy: usize,
-    /// How many the checks of this round made healthy, or unhealthy.
-    pub changed: usize,
-}
-
-/// How long a stop waits for what does not want to end.
-const STOP: Duration = Duration::from_secs(1);
 
 impl HealthMonitor {
-    pub(super) fn new(policy: Arc<Policy>) -> Self {
-        Self { policy }
+    pub(super) fn new(gates: Arc<Gates>) -> Self {
+        Self { gates }
     }
 
-    /// Who is healthy now.
+    fn roster(&self) -> &Roster {
+        &self.gates.prober.roster
+    }
+
+    /// Returns the targets that are healthy now.
+    ///
+    /// ```
+    /// # use tower_upstream::health::HealthMonitor;
+    /// fn is_enough(monitor: &HealthMonitor) -> bool {
+    ///     monitor.healthy().healthy >= 2
+    /// }
+    /// # let _ = is_enough;
+    /// ```
     pub fn healthy(&self) -> HealthySet {
-        self.policy.roster.healthy_set()
+        self.roster().healthy_set()
     }
 
-    /// How each target does, by its key; that above a balancer has the empty key.
+    /// Returns the health of each target by its key. The target above a balancer has the empty key.
+    ///
+    /// ```
+    /// # use tower_upstream::health::HealthMonitor;
+    /// fn print(monitor: &HealthMonitor) {
+    ///     for (key, health) in monitor.statuses() {
+    ///         println!("{key}: {}", health.message);
+    ///     }
+    /// }
+    /// # let _ = print;
+    /// ```
     pub fn statuses(&self) -> BTreeMap<String, HealthStatus> {
-        let records = self.policy.roster.records();
-        records.iter().map(|record| (record.key().to_owned(), record.status())).collect()
+        let gates = self.roster().gates().into_iter();
+        gates.map(|gate| (gate.key.to_string(), gate.status())).collect()
     }
 
-    /// How all do together: [`HealthStatus::overall`], with the keys of those that have issues.
+    /// Returns the health of all targets together: [`HealthStatus::overall`], with the keys of those
+    /// that have issues.
+    ///
+    /// ```
+    /// # use tower_upstream::health::HealthMonitor;
+    /// fn is_usable(monitor: &HealthMonitor) -> bool {
+    ///     monitor.status().status.is_usable()
+    /// }
+    /// # let _ = is_usable;
+    /// ```
     pub fn status(&self) -> HealthStatus {
         let parts = self.statuses().into_iter().map(|(key, status)| match &*key {
             "" => status,
@@ -104,20 +111,47 @@ impl HealthMonitor {
         HealthStatus::overall(&parts)
     }
 
-    /// Checks `endpoint` now, or with `None` the upstream as a whole.
+    /// Checks `endpoint` now; or the upstream as a whole, with `None`.
     ///
-    /// Takes at most the timeout of the config. May be dropped at any point. Needs a tokio runtime,
-    /// as all checks do.
+    /// Takes at most the timeout of the config. Needs a tokio runtime, as all checks do.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the check.
+    ///
+    /// ```
+    /// use tower_upstream::{HealthGateLayer, health::{Verdict, check_upstream}};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// let monitor = HealthGateLayer::new(check_upstream(|| async { true })).monitor();
+    /// assert_eq!(monitor.check(None).await.verdict, Verdict::Healthy);
+    /// # }
+    /// ```
     pub async fn check(&self, endpoint: Option<Arc<Endpoint>>) -> Checked {
-        let config = self.policy.roster.config();
-        check_one(self.policy.check(&config), endpoint, config.timeout).await
+        let config = self.gates.family.settings();
+        check_one((self.gates.checks)(&config), endpoint, config.timeout).await
     }
 
-    /// Checks each of `endpoints` now, as many at once as the config says, and answers in their
-    /// order. An endpoint that is named twice is checked once, and answered twice; one key at two
-    /// addresses is two.
+    /// Checks each of `endpoints` now, and returns the results in their order.
     ///
-    /// May be dropped at any point.
+    /// An endpoint that is named twice is checked once, and has two results; one key at two addresses
+    /// is two endpoints.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops all checks.
+    ///
+    /// # Bounds
+    /// At most [`HealthConfig::parallel`](super::HealthConfig::parallel) checks run at once.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use tower_upstream::{Endpoint, health::{HealthMonitor, Verdict}};
+    /// async fn count(monitor: &HealthMonitor, candidates: Vec<Arc<Endpoint>>) -> usize {
+    ///     let all = monitor.check_all(candidates).await;
+    ///     all.iter().filter(|one| one.verdict == Verdict::Healthy).count()
+    /// }
+    /// # let _ = count;
+    /// ```
     pub async fn check_all(
         &self,
         endpoints: impl IntoIterator<Item = Arc<Endpoint>>,
@@ -125,8 +159,21 @@ impl HealthMonitor {
         self.check_many(endpoints, None).await
     }
 
-    /// The same until `deadline`. What was not checked by then, or not to the end, is
-    /// [skipped](super::Verdict::Skipped): too little time is nothing against an endpoint.
+    /// Checks each of `endpoints` until `deadline`, as [`check_all`](Self::check_all) does.
+    ///
+    /// A check that was not made or not finished by then is
+    /// [`Verdict::Skipped`](super::Verdict::Skipped): a lack of time does not count against an
+    /// endpoint.
+    ///
+    /// ```
+    /// # use std::{sync::Arc, time::Duration};
+    /// # use tower_upstream::{Endpoint, health::{Checked, HealthMonitor}};
+    /// async fn soon(monitor: &HealthMonitor, all: Vec<Arc<Endpoint>>) -> Vec<Checked> {
+    ///     let deadline = tokio::time::Instant::now() + Duration::from_secs(3);
+    ///     monitor.check_all_until(all, deadline).await
+    /// }
+    /// # let _ = soon;
+    /// ```
     pub async fn check_all_until(
         &self,
         endpoints: impl IntoIterator<Item = Arc<Endpoint>>,
@@ -140,21 +187,33 @@ impl HealthMonitor {
         endpoints: impl IntoIterator<Item = Arc<Endpoint>>,
         deadline: Option<Instant>,
     ) -> Vec<Checked> {
-        let (endpoints, config) = (endpoints.into_iter().collect(), self.policy.roster.config());
-        check_all(self.policy.check(&config), endpoints, config.timeout, config.parallel, deadline)
-            .await
+        let (endpoints, config) = (endpoints.into_iter().collect(), self.gates.family.settings());
+        let check = (self.gates.checks)(&config);
+        check_all(check, endpoints, config.timeout, config.parallel, deadline).await
     }
 
-    /// Checks `endpoint` again and again until it is healthy, or degraded; such as a deployment
-    /// that waits for a new instance.
+    /// Checks `endpoint` repeatedly until it is healthy or degraded, such as during a deployment that
+    /// waits for a new instance.
     ///
-    /// Before each wait `before_wait` gets the number of the retry, from 1, and how long the wait
-    /// will be. If all fail, the answer is the last one, with
-    /// `health check failed after N attempts: ` before its reason. Gives up early if the next
-    /// attempt would come past `deadline`; and at once where a [check can never
-    /// work](super::Check::problem), with the answer why. May be dropped at any point.
+    /// Before each wait, `before_wait` gets the number of the retry, from 1, and the duration of the
+    /// wait. If all checks fail, the result is that of the last one, with
+    /// `health check failed after N attempts: ` before its reason. Gives up early if the next attempt
+    /// would come after `deadline`; and at once if the [check can never
+    /// work](super::Check::problem), with the reason. Values of `retry` out of range become the
+    /// nearest allowed ones.
     ///
-    /// Values of `retry` that are out of range become the nearest sane ones.
+    /// # Cancel safety
+    /// Dropping the future drops the check that runs, and ends the repeats.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use tower_upstream::{Endpoint, health::{HealthMonitor, RetryChecks}};
+    /// async fn wait_for(monitor: &HealthMonitor, instance: Arc<Endpoint>) {
+    ///     let waits = |retry, wait| println!("retry {retry} in {wait:?}");
+    ///     monitor.check_with_retry(Some(instance), RetryChecks::default(), None, waits).await;
+    /// }
+    /// # let _ = wait_for;
+    /// ```
     pub async fn check_with_retry(
         &self,
         endpoint: Option<Arc<Endpoint>>,
@@ -162,57 +221,105 @@ impl HealthMonitor {
         deadline: Option<Instant>,
         before_wait: impl FnMut(u32, Duration) + Send,
     ) -> Checked {
-        let config = self.policy.roster.config();
-        let (check, limit) = (self.policy.check(&config), config.timeout);
+        let config = self.gates.family.settings();
+        let (check, limit) = ((self.gates.checks)(&config), config.timeout);
         check_with_retry(check, endpoint, limit, retry, deadline, before_wait).await
     }
 
-    /// Has all targets checked now, and waits until they were.
+    /// Checks all targets now, and waits until each was checked.
     ///
-    /// The round begins after this was called, and one round serves all who called before it
-    /// began: call as often as you like. `None` if there is nothing to check: no gate is in use,
-    /// checks are stopped, or were stopped meanwhile. May be dropped at any point; the round goes
-    /// on.
+    /// The round begins after this was called, and one round serves all callers that called before it
+    /// began, so calls of this cost little. Returns `None` if there is nothing to check: no gate is in
+    /// use, checks are stopped, or were stopped meanwhile.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not end the round.
+    ///
+    /// ```
+    /// # use tower_upstream::health::HealthMonitor;
+    /// async fn report(monitor: &HealthMonitor) {
+    ///     if let Some(round) = monitor.force_check().await {
+    ///         println!("{} of {} healthy", round.healthy, round.total);
+    ///     }
+    /// }
+    /// # let _ = report;
+    /// ```
     pub async fn force_check(&self) -> Option<HealthRound> {
-        self.policy.enlist_all();
-        let (number, run) = self.policy.roster.want_round()?;
-        self.policy.roster.round(number, run).await
+        self.gates.prober.enlist_members();
+        let (number, run) = self.roster().want_round()?;
+        self.roster().round(number, run).await
     }
 
-    /// Waits until every target that is there then was checked at least once since checks were
-    /// started or switched on, at most `limit`, and tells whether that is so. Without any target it
-    /// is not, and one that just came has yet to be checked. One that is not to be checked is not
-    /// waited for.
+    /// Waits at most `limit` until every target was checked at least once since checks were started or
+    /// switched on, and returns whether that is so.
+    ///
+    /// Without any target it is not. A target that just came has yet to be checked; one for which
+    /// checks are off, or can never work, is not waited for.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use tower_upstream::health::HealthMonitor;
+    /// async fn is_warm(monitor: &HealthMonitor) -> bool {
+    ///     monitor.wait_first_round(Duration::from_secs(10)).await
+    /// }
+    /// # let _ = is_warm;
+    /// ```
     pub async fn wait_first_round(&self, limit: Duration) -> bool {
-        timeout(limit, self.policy.roster.first_round()).await.is_ok()
+        timeout(limit, self.roster().first_round()).await.is_ok()
     }
 
-    /// Lets checks run again after a [`stop`](Self::stop), from the first round on. What they found
-    /// before is kept. Also has those checked that were connected outside of a runtime.
+    /// Lets checks run again after a [`stop`](Self::stop). What they found before is kept.
     ///
-    /// Inside a tokio runtime they run in that; otherwise with the next use of a gate in one.
+    /// Inside a tokio runtime they run in that; otherwise from the next use of a gate inside one. Also
+    /// starts the checks of members that were connected outside of a runtime.
+    ///
+    /// ```
+    /// # use tower_upstream::health::HealthMonitor;
+    /// async fn restart(monitor: &HealthMonitor) {
+    ///     monitor.stop().await;
+    ///     monitor.start();
+    /// }
+    /// # let _ = restart;
+    /// ```
     pub fn start(&self) {
-        prober::start(&self.policy);
+        self.gates.prober.start();
     }
 
-    /// Ends all checks until [`start`](Self::start); until then the gates stay as they are.
+    /// Ends all checks until [`start`](Self::start). Until then the gates stay as they are.
     ///
-    /// Gives up checks that are under way. When this returns, the listener is not called any more;
-    /// but if it is stuck, or a check blocks its thread, this returns after a second all the same.
-    /// So it does outside of a runtime, if that of the checks is not driven meanwhile.
-    /// Dropping the future changes nothing: checks are stopped at the first poll.
+    /// Drops checks that run. When this returns, the listener is not called any more.
+    ///
+    /// # Cancel safety
+    /// Checks are stopped at the first poll. Dropping the future does not start them again.
+    ///
+    /// # Bounds
+    /// Waits at most 1 s for a listener that is stuck, and for a check that blocks its thread; outside
+    /// of a tokio runtime also for a runtime of the checks that is not driven meanwhile.
+    ///
+    /// ```
+    /// # use tower_upstream::health::HealthMonitor;
+    /// async fn shut_down(monitor: &HealthMonitor) {
+    ///     monitor.stop().await;
+    ///     assert!(!monitor.is_running());
+    /// }
+    /// # let _ = shut_down;
+    /// ```
     pub async fn stop(&self) {
-        self.policy.roster.stop();
-        let roster = &self.policy.roster;
-        match Handle::try_current() {
-            Ok(_) => drop(timeout(STOP, roster.still()).await),
-            Err(_) => roster.still_within(STOP).await,
-        }
+        self.gates.prober.stop().await;
     }
 
-    /// Whether checks run: some gate is in use, and they were not stopped.
+    /// Returns whether checks run: a gate is in use, and checks are not stopped.
+    ///
+    /// ```
+    /// use tower_upstream::{HealthGateLayer, health::check_upstream};
+    /// let monitor = HealthGateLayer::new(check_upstream(|| async { true })).monitor();
+    /// assert!(!monitor.is_running());
+    /// ```
     pub fn is_running(&self) -> bool {
-        self.policy.roster.is_running()
+        self.roster().is_running()
     }
 }
 

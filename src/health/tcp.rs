@@ -1,13 +1,17 @@
-use std::sync::Arc;
+use std::{io, sync::Arc};
+
+use tokio::{
+    net::{TcpStream, lookup_host},
+    time::timeout,
+};
 
 use super::{
     check::{Check, NO_ENDPOINT, Verdict},
     probe::limit,
 };
 use crate::{
-    dial::TcpConnector,
     endpoint::{Address, Endpoint},
-    error::root,
+    time,
 };
 
 /// Checks whether an endpoint takes TCP connections. Nothing is sent.
@@ -81,16 +85,10 @@ impl TcpCheck {
 impl Check for TcpCheck {
     async fn check(&self, endpoint: Option<Arc<Endpoint>>) -> Verdict {
         match self.peer(endpoint.as_deref()) {
-            // The time of the check bounds it.
-            Ok((host, port)) => {
-                let connect = TcpConnector::without_timeout(limit());
-                match connect.connect(&host, port).await {
-                    Ok(_) => Verdict::Healthy,
-                    Err(error) => {
-                        Verdict::Unhealthy(format!("connection failed: {}", root(&error)).into())
-                    }
-                }
-            }
+            Ok((host, port)) => match connect(&host, port).await {
+                Ok(_) => Verdict::Healthy,
+                Err(error) => Verdict::Unhealthy(format!("connection failed: {error}").into()),
+            },
             Err(problem) => Verdict::Unhealthy(problem.into()),
         }
     }
@@ -98,6 +96,26 @@ impl Check for TcpCheck {
     fn problem(&self, endpoint: Option<&Endpoint>) -> Option<String> {
         self.peer(endpoint).err()
     }
+}
+
+/// Tries the addresses of a host in their order. Each gets an equal share of the time that is left, so
+/// that one that does not answer leaves time for the next.
+async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
+    let deadline = time::later(time::now(), limit());
+    // In a URL, the `%` before the zone of an IPv6 address is written as RFC 6874 §2 asks.
+    let host = host.replacen("%25", "%", 1);
+    let addresses: Vec<_> = lookup_host((&*host, port)).await?.collect();
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    for (tried, address) in addresses.iter().enumerate() {
+        let left = deadline.saturating_duration_since(time::now());
+        let share = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
+        match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => failed = error,
+            Err(late) => failed = late.into(),
+        }
+    }
+    Err(failed)
 }
 
 #[cfg(test)]
