@@ -78,8 +78,8 @@ fn no_head(error: legacy::Error, sent: bool, config: &HttpConfig) -> Error {
         }
     } else if protocol.is_some_and(is_too_large) {
         new(Kind::Transport).message(format!(
-            "failed to decode response: its head has more than {} bytes (`max_header_bytes`) or \
-             more than 100 headers",
+            "failed to decode response: message head is too large: more than {} bytes \
+             (`max_header_bytes`) or 100 headers",
             config.max_header_bytes
         ))
     } else if protocol.is_some() {
