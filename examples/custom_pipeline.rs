@@ -18,8 +18,8 @@ use tower::{
     timeout::TimeoutLayer,
 };
 use tower_upstream::{
-    Attempts, BalanceLayer, BoxError, Call, CircuitBreakerConfig, CircuitBreakerLayer, EachLayer,
-    Endpoint, Error, FailoverLayer, LeastRequest, Reply, connect_fn, discover,
+    Attempts, BalanceLayer, BoxError, Call, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint,
+    Error, FailoverLayer, LeastRequest, Reply, connect::EachLayer, connect_fn, discover,
 };
 
 /// A layer of one's own: counts the calls that pass it.

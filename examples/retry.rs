@@ -14,7 +14,7 @@ use tokio::{net::TcpListener, time::Instant};
 use tower::{ServiceBuilder, ServiceExt, retry::RetryLayer};
 use tower_upstream::{
     BoxError,
-    replay::{ReplayBody, ReplayBodyLayer},
+    http::{ReplayBody, ReplayBodyLayer},
     retry::{ByStatus, RetryConfig, RetryPolicy},
 };
 

@@ -19,8 +19,11 @@ use std::{
 use tokio::time::Instant;
 use tower::Layer;
 use tower_upstream::{
-    Connect, Endpoint, HealthGateLayer, Member, connect_fn,
+    Endpoint, HealthGateLayer,
+    connect::Connect,
+    connect_fn,
     health::{HealthConfig, Verdict, check_fn},
+    member::Member,
 };
 
 /// When each endpoint was checked.

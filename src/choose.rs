@@ -17,7 +17,7 @@ use crate::member::Member;
 ///
 /// # Example
 /// ```
-/// use tower_upstream::{Choose, Tried};
+/// use tower_upstream::choose::{Choose, Tried};
 ///
 /// fn again<S: Choose<Req>, Req>(service: &mut S, request: Req, tried: &Tried) -> S::Choosing {
 ///     service.call_avoiding(request, tried)
@@ -34,7 +34,7 @@ pub trait Choose<Req>: Service<Req> + Chooses {
 /// A service that chooses, whatever the request. See [`Choose`].
 ///
 /// ```
-/// use tower_upstream::{Chooses, Tried};
+/// use tower_upstream::choose::{Chooses, Tried};
 ///
 /// /// A layer of one's own that may stand between a failover and a balancer.
 /// struct Mine<S>(S);
@@ -60,7 +60,7 @@ pub trait Chooses {
 /// The response future of a service that chooses.
 ///
 /// ```
-/// use tower_upstream::Chosen;
+/// use tower_upstream::choose::Chosen;
 /// fn who<F: Chosen>(future: &F) -> Option<&str> {
 ///     future.chosen().map(|member| member.key())
 /// }
@@ -78,7 +78,7 @@ pub trait Chosen {
 /// The members that a call has tried.
 ///
 /// ```
-/// use tower_upstream::{Endpoint, Member, Tried};
+/// use tower_upstream::{Endpoint, choose::Tried, member::Member};
 /// let member = Member::new("a:1".parse::<Endpoint>()?);
 /// let mut tried = Tried::default();
 /// tried.insert(member.clone());

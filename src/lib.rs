@@ -10,14 +10,8 @@
 
 // The way of a request, in its order.
 pub mod balance;
-pub mod budget;
-mod choose;
-mod connect;
 pub mod discover;
-mod endpoint;
 pub mod failover;
-mod member;
-pub mod replay;
 #[cfg(feature = "tower")]
 pub mod retry;
 
@@ -28,50 +22,49 @@ pub mod health;
 pub mod limit;
 
 // How a call leaves the house, and how it enters a plugin's.
-mod call;
 #[cfg(feature = "http")]
 pub mod dial;
-mod plugin;
+pub mod plugin;
 #[cfg(feature = "http")]
 pub mod serve;
 #[cfg(feature = "http")]
-pub mod track;
-#[cfg(feature = "http")]
 pub mod transport;
 
+// A room for each protocol's own words.
+#[cfg(feature = "http")]
+pub mod http;
+
 // Shared words; these know nothing of the house.
+pub mod budget;
+pub mod choose;
+pub mod connect;
 #[cfg(feature = "serde")]
 mod duration;
-mod error;
-mod outcome;
+pub mod endpoint;
+pub mod error;
+pub mod key;
+pub mod member;
+pub mod outcome;
+pub mod replay;
 mod sync;
 mod time;
 #[cfg(feature = "http")]
 mod wire;
 
-#[cfg(feature = "tower")]
-pub use self::choose::EitherChoosing;
-
+// The paved ones. Everything else has one path, through its module.
 #[cfg(feature = "http")]
-pub use self::{connect::AnsweredBy, health::HttpCheck, outcome::HttpClassify, plugin::PluginInfo};
-
+#[doc(no_inline)]
+pub use self::health::HttpCheck;
+#[doc(no_inline)]
 pub use self::{
     balance::{BalanceLayer, LeastRequest},
     breaker::{CircuitBreakerConfig, CircuitBreakerLayer},
-    budget::Budget,
-    call::{Call, Reply},
-    choose::{Choose, Chooses, Chosen, Tried},
-    connect::{
-        AtEndpoint, Connect, ConnectFn, Each, EachLayer, NameEndpoint, NameEndpointFuture,
-        NameEndpointLayer, UnsentIf, UnsentIfFuture, connect_fn,
-    },
-    endpoint::{Address, Endpoint, Locality, Status},
-    error::{BoxError, Error, Kind},
+    connect::connect_fn,
+    endpoint::Endpoint,
+    error::{BoxError, Error},
     failover::{Attempts, FailoverLayer},
     health::HealthGateLayer,
     limit::{ConcurrencyLimitLayer, Quota, RateLimitLayer},
-    member::{InFlight, Member, Reason, Veto},
-    outcome::{Classify, ErrIsFailure, Outcome},
-    plugin::{HealthStatus, PluginHealth, PluginStatus},
-    replay::Replay,
+    outcome::{Classify, Outcome},
+    plugin::{Call, Reply},
 };

@@ -8,21 +8,16 @@ use std::{
 };
 
 /// Know nothing of the house, and so may be imported by all of it.
-const WORDS: &[&str] = &["error", "outcome", "sync", "time", "duration", "wire"];
+const WORDS: &[&str] =
+    &["error", "outcome", "sync", "time", "duration", "wire", "key", "backoff", "telemetry"];
 
 /// Each module, and what it may import beside [`WORDS`] and itself.
 const TABLE: &[(&str, &[&str])] = &[
     // The way of a request.
     ("failover", &["choose", "budget", "replay", "member"]),
-    ("retry", &["budget", "replay"]),
+    ("retry", &["budget", "replay", "http"]),
     ("balance", &["discover", "member", "connect", "choose", "endpoint"]),
     ("discover", &["endpoint", "member", "connect"]),
-    ("endpoint", &[]),
-    ("member", &["endpoint"]),
-    ("connect", &["endpoint", "member"]),
-    ("choose", &["member"]),
-    ("budget", &[]),
-    ("replay", &[]),
     // Guards.
     ("guard", &["member", "choose", "endpoint"]),
     ("breaker", &["member", "connect", "choose", "replay", "endpoint", "guard"]),
@@ -30,20 +25,29 @@ const TABLE: &[(&str, &[&str])] = &[
     ("health", &["member", "connect", "choose", "replay", "endpoint", "guard", "plugin", "dial"]),
     ("limit", &["member", "connect", "choose", "replay", "endpoint", "guard"]),
     // How a call leaves the house, and how it enters a plugin's.
-    ("call", &["replay", "connect"]),
-    ("plugin", &[]),
-    // It knows the slot in which guards last as long as a connection; no guard knows it.
-    ("dial", &["guard"]),
-    ("track", &["member", "connect", "guard"]),
-    ("transport", &["endpoint", "call", "member", "connect", "plugin", "replay", "dial", "guard"]),
-    ("serve", &["endpoint", "call", "member", "connect", "plugin"]),
-    // Shared words know each other, and nobody else.
+    ("transport", &["endpoint", "member", "connect", "plugin", "replay", "dial", "http"]),
+    ("serve", &["endpoint", "member", "connect", "plugin"]),
+    // The slot in which guards last as long as a connection.
+    ("dial", &["http"]),
+    ("plugin", &["replay", "connect"]),
+    // A protocol's words around the open traits of the core, which never imports them.
+    ("http", &["breaker", "limit", "member", "connect", "replay", "endpoint"]),
+    // Shared words know each other, and nothing else.
+    ("endpoint", &[]),
+    ("member", &["endpoint"]),
+    ("connect", &["endpoint", "member"]),
+    ("choose", &["member"]),
+    ("budget", &[]),
+    ("replay", &[]),
     ("error", &[]),
     ("outcome", &[]),
     ("sync", &[]),
     ("time", &[]),
     ("duration", &[]),
     ("wire", &[]),
+    ("key", &[]),
+    ("backoff", &[]),
+    ("telemetry", &[]),
 ];
 
 #[test]

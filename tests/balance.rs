@@ -20,12 +20,15 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task};
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_upstream::{
-    CircuitBreakerConfig, CircuitBreakerLayer, Endpoint, Error, Kind, Member, Reason, Status,
+    CircuitBreakerConfig, CircuitBreakerLayer, Endpoint, Error,
     balance::{
         Balance, BalanceConfig, BalanceLayer, Candidates, LeastRequest, Pick, Random, RoundRobin,
         Strategy,
     },
     discover::{self, Discover, EndpointSet, Memory},
+    endpoint::Status,
+    error::Kind,
+    member::{Member, Reason},
 };
 
 fn over<P: Strategy + Clone>(
@@ -367,7 +370,7 @@ async fn a_service_that_dies_again_and_again_is_connected_with_backoff() {
 #[tokio::test(start_paused = true)]
 async fn a_connector_that_panics_for_one_endpoint_leaves_the_others_at_work() {
     struct Picky(Farm, Arc<AtomicUsize>);
-    impl tower_upstream::Connect for Picky {
+    impl tower_upstream::connect::Connect for Picky {
         type Service = Probe;
         fn connect(&self, member: &Arc<Member>) -> Probe {
             if member.key() == "a:1" && self.1.fetch_add(1, SeqCst) < 3 {

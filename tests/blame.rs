@@ -14,8 +14,8 @@ use std::{
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::{
     Attempts, BalanceLayer, BoxError, Call, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint,
-    Error, FailoverLayer, Kind, LeastRequest, Outcome, Reply, breaker::CircuitState, connect_fn,
-    discover, serve, transport::HttpTransport,
+    Error, FailoverLayer, LeastRequest, Outcome, Reply, breaker::CircuitState, connect_fn,
+    discover, error::Kind, serve, transport::HttpTransport,
 };
 
 fn over_500(result: Result<&u32, &Error>) -> Outcome {

@@ -14,11 +14,13 @@ use tokio::time::{Instant, advance, sleep};
 use tokio_test::{assert_pending, assert_ready, assert_ready_err, assert_ready_ok, task};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_upstream::{
-    BoxError, CircuitBreakerConfig, CircuitBreakerLayer, Connect, Endpoint, Error, Kind, Member,
-    Outcome,
+    BoxError, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint, Error, Outcome,
     balance::{BalanceLayer, RoundRobin},
     breaker::{CircuitBreaker, CircuitBreakerHandle, CircuitState, Window},
+    connect::Connect,
     discover,
+    error::Kind,
+    member::Member,
 };
 
 const OPEN_FOR: Duration = secs(5);

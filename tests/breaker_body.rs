@@ -12,9 +12,10 @@ use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_upstream::{
     Attempts, BalanceLayer, BoxError, Call, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint,
-    Error, FailoverLayer, HttpClassify, LeastRequest,
+    Error, FailoverLayer, LeastRequest,
     breaker::{Cancelled, CircuitBreakerHandle, CircuitState},
     connect_fn, discover,
+    http::HttpClassify,
 };
 
 type Body = BoxBody<Bytes, BoxError>;

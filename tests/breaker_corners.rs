@@ -27,11 +27,13 @@ use tokio::{
 };
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::{
-    BoxError, CircuitBreakerConfig, CircuitBreakerLayer, Connect, Endpoint, Error, HttpClassify,
-    Member, Outcome,
+    BoxError, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint, Error, Outcome,
     balance::{BalanceLayer, RoundRobin},
     breaker::{CircuitBreakerHandle, CircuitState, Transition},
+    connect::Connect,
     discover,
+    http::HttpClassify,
+    member::Member,
 };
 
 fn config() -> CircuitBreakerConfig {
@@ -286,7 +288,7 @@ async fn what_says_nothing_is_not_slow() {
 
 /// A head after `head`, and data each second.
 fn events(
-    layer: &CircuitBreakerLayer<tower_upstream::breaker::AtBodyEnd<HttpClassify>>,
+    layer: &CircuitBreakerLayer<tower_upstream::http::AtBodyEnd<HttpClassify>>,
     head: Duration,
     frames: usize,
 ) -> impl Service<

@@ -11,10 +11,11 @@ use tokio::time::sleep;
 use tokio_test::{assert_pending, task};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::{
-    BoxError, CircuitBreakerConfig, CircuitBreakerLayer, Error, Kind,
+    BoxError, CircuitBreakerConfig, CircuitBreakerLayer, Error,
     balance::{BalanceLayer, RoundRobin},
     breaker::{Cancelled, CircuitBreaker, CircuitBreakerHandle, CircuitState, Window},
     discover,
+    error::Kind,
 };
 
 /// Half of at least twenty calls are slow.
@@ -352,7 +353,7 @@ async fn each_key_has_calls_of_its_own_that_hang() {
 async fn a_stream_whose_head_came_in_time_does_not_hang() {
     use futures::stream;
     use http_body_util::StreamBody;
-    use tower_upstream::HttpClassify;
+    use tower_upstream::http::HttpClassify;
 
     type Frame = Result<http_body::Frame<bytes::Bytes>, BoxError>;
     let layer = CircuitBreakerLayer::new(config()).until_body_end(HttpClassify);

@@ -21,11 +21,12 @@ use tower::{
     service_fn,
 };
 use tower_upstream::{
-    Attempts, BoxError, CircuitBreakerConfig, CircuitBreakerLayer, EachLayer, FailoverLayer, Kind,
-    Outcome,
+    Attempts, BoxError, CircuitBreakerConfig, CircuitBreakerLayer, FailoverLayer, Outcome,
     balance::{BalanceLayer, RoundRobin},
     breaker::{Cancelled, CircuitBreaker, CircuitBreakerHandle, CircuitState, Transition, Window},
+    connect::EachLayer,
     discover,
+    error::Kind,
 };
 
 /// Ratios alone, and nothing at random.

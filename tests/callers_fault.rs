@@ -28,12 +28,15 @@ use tower::{
     timeout::TimeoutLayer,
 };
 use tower_upstream::{
-    Attempts, BalanceLayer, BoxError, Budget, CircuitBreakerConfig, CircuitBreakerLayer, Classify,
-    Connect, EachLayer, Endpoint, Error, FailoverLayer, HttpClassify, Kind, LeastRequest, Outcome,
+    Attempts, BalanceLayer, BoxError, CircuitBreakerConfig, CircuitBreakerLayer, Classify,
+    Endpoint, Error, FailoverLayer, LeastRequest, Outcome,
     balance::BalanceHandle,
     breaker::{CircuitBreakerHandle, CircuitState},
+    budget::Budget,
+    connect::{Connect, EachLayer},
     connect_fn, discover,
-    transport::OriginLayer,
+    error::Kind,
+    http::{HttpClassify, OriginLayer},
 };
 
 type Body = BoxBody<Bytes, BoxError>;
@@ -119,7 +122,7 @@ async fn uploads_that_fail_open_no_circuit_and_are_not_sent_elsewhere() {
             let stack = FailoverLayer::new(Attempts::up_to(3)).with_budget(budget).layer(set);
             for _ in 0..6 {
                 let mut request = post("/upload", body());
-                request.extensions_mut().insert(tower_upstream::replay::Idempotent);
+                request.extensions_mut().insert(tower_upstream::http::Idempotent);
                 let error = stack.clone().oneshot(request).await.unwrap_err();
                 assert_eq!(error.kind(), Kind::InvalidRequest, "{error:?}");
                 assert_eq!(error.endpoint(), Some(&*key));
@@ -377,7 +380,7 @@ async fn a_refused_second_request_of_a_call_is_not_unsent_though_its_error_is_th
     impl<C: Connect<Service = Client<HttpConnector, Body>>> Connect for Around<C> {
         type Service = Follows;
 
-        fn connect(&self, member: &std::sync::Arc<tower_upstream::Member>) -> Follows {
+        fn connect(&self, member: &std::sync::Arc<tower_upstream::member::Member>) -> Follows {
             Follows(self.0.connect(member), self.1)
         }
     }

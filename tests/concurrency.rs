@@ -16,14 +16,17 @@ use tokio::time::{Instant, advance};
 use tokio_test::{assert_pending, assert_ready, assert_ready_err, assert_ready_ok, task};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_upstream::{
-    BalanceLayer, Choose, Chooses, Chosen, ConcurrencyLimitLayer, Connect, Error, FailoverLayer,
-    Kind, LeastRequest, Member, Tried,
+    BalanceLayer, ConcurrencyLimitLayer, Error, FailoverLayer, LeastRequest,
     balance::BalanceConfig,
+    choose::{Choose, Chooses, Chosen, Tried},
+    connect::Connect,
     discover,
+    error::Kind,
     limit::{
         ConcurrencyLimit, ConcurrencyLimitConfig, ConcurrencyLimitHandle, PlaceFuture, QueueFuture,
         Wait,
     },
+    member::Member,
 };
 
 type Running = <Probe as Service<Ask>>::Future;

@@ -23,8 +23,10 @@ use support::{ms, secs, settle};
 use tokio::time::sleep;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::{
-    BalanceLayer, ConcurrencyLimitLayer, Endpoint, Error, Kind, LeastRequest, connect_fn, discover,
-    limit::{AtBodyEnd, AtResponse, HeldBody, Permit, Refuse, Wait},
+    BalanceLayer, ConcurrencyLimitLayer, Endpoint, Error, LeastRequest, connect_fn, discover,
+    error::Kind,
+    http::{AtBodyEnd, HeldBody},
+    limit::{AtResponse, Permit, Refuse, Wait},
 };
 
 /// How many streams are open, and how many were at most.

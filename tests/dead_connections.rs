@@ -27,13 +27,18 @@ use tokio::{
 };
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_upstream::{
-    Attempts, BalanceLayer, Call, CircuitBreakerConfig, CircuitBreakerLayer, Connect, Endpoint,
-    Error, FailoverLayer, HttpClassify, Kind, LeastRequest, Member, PluginStatus, Reply,
+    Attempts, BalanceLayer, Call, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint, Error,
+    FailoverLayer, LeastRequest, Reply,
     breaker::CircuitState,
+    connect::Connect,
     connect_fn,
     dial::TcpConnector,
     discover,
-    transport::{HttpConfig, HttpTransport, OriginLayer},
+    error::Kind,
+    http::{HttpClassify, OriginLayer},
+    member::Member,
+    plugin::PluginStatus,
+    transport::{HttpConfig, HttpTransport},
 };
 
 use self::wire::{Server, answer_all, header, ok, read_request, reset_on_use};

@@ -29,8 +29,8 @@ use tokio::{
 };
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::{
-    BalanceLayer, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint, Error, Kind, LeastRequest,
-    connect_fn, dial::TcpConnector, discover, transport::OriginLayer,
+    BalanceLayer, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint, Error, LeastRequest,
+    connect_fn, dial::TcpConnector, discover, error::Kind, http::OriginLayer,
 };
 
 use self::wire::Server;

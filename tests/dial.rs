@@ -30,10 +30,14 @@ use tokio::{
 };
 use tower::{Layer, ServiceExt};
 use tower_upstream::{
-    Call, CircuitBreakerConfig, CircuitBreakerLayer, Connect, Endpoint, HttpCheck, Kind, Member,
+    Call, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint, HttpCheck,
     breaker::{CircuitBreaker, CircuitBreakerHandle},
-    dial::{ConnectError, ConnectionSlot, TcpConnector},
+    connect::Connect,
+    dial::{ConnectError, TcpConnector},
+    error::Kind,
     health::{Check, TcpCheck, Verdict},
+    http::ConnectionSlot,
+    member::Member,
     transport::{HttpService, HttpTransport},
 };
 

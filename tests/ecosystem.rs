@@ -17,12 +17,11 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_upstream::{
     Attempts, BalanceLayer, BoxError, Call, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint,
-    Error, FailoverLayer, HealthGateLayer, HttpClassify, Kind, LeastRequest, Quota, RateLimitLayer,
-    Reply, connect_fn, discover,
+    Error, FailoverLayer, HealthGateLayer, LeastRequest, Quota, RateLimitLayer, Reply, connect_fn,
+    discover,
+    error::Kind,
     health::{Verdict, check_fn},
-    replay::{Idempotent, ReplayBody, ReplayBodyLayer},
-    track::TrackLayer,
-    transport::OriginLayer,
+    http::{HttpClassify, Idempotent, OriginLayer, ReplayBody, ReplayBodyLayer, TrackLayer},
 };
 
 fn breaker() -> CircuitBreakerLayer {

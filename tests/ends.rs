@@ -18,12 +18,16 @@ use support::{Answer, Ask, Farm, ms, secs, settle};
 use tokio::time::{Instant, timeout};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_upstream::{
-    Attempts, BalanceLayer, BoxError, Budget, Choose, Chooses, CircuitBreakerConfig,
-    CircuitBreakerLayer, EachLayer, Endpoint, Error, FailoverLayer, Kind, LeastRequest, Member,
-    Outcome, Tried,
+    Attempts, BalanceLayer, BoxError, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint, Error,
+    FailoverLayer, LeastRequest, Outcome,
     balance::RoundRobin,
     breaker::{Cancelled, CircuitBreakerHandle, CircuitState},
+    budget::Budget,
+    choose::{Choose, Chooses, Tried},
+    connect::EachLayer,
     connect_fn, discover,
+    error::Kind,
+    member::Member,
 };
 
 fn breaker() -> CircuitBreakerLayer {

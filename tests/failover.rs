@@ -14,12 +14,13 @@ use tokio::time::{Instant, sleep};
 use tokio_test::{assert_pending, task};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_upstream::{
-    Attempts, BoxError, Budget, Call, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint, Error,
-    FailoverLayer, Kind, Outcome,
+    Attempts, BoxError, Call, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint, Error,
+    FailoverLayer, Outcome,
     balance::{Balance, BalanceConfig, BalanceHandle, BalanceLayer, RoundRobin},
-    budget::{BudgetConfig, ConcurrentBudget, StandardBudget, ThrottleBudget},
+    budget::{Budget, BudgetConfig, ConcurrentBudget, StandardBudget, ThrottleBudget},
     connect_fn,
     discover::Memory,
+    error::Kind,
     failover::Failover,
 };
 
@@ -720,7 +721,7 @@ async fn a_body_that_streams_is_sent_once() {
 #[cfg(feature = "http")]
 #[tokio::test(start_paused = true)]
 async fn a_pushback_of_grpc_is_heard() {
-    use tower_upstream::{HttpClassify, replay::Idempotent};
+    use tower_upstream::http::{HttpClassify, Idempotent};
 
     for (status, pushback, calls, waits) in [
         (200, "-1", 1, 0),

@@ -17,9 +17,13 @@ use std::{
 use tokio::time::{Instant, sleep, timeout};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_upstream::{
-    Choose, Chooses, Chosen, Connect, Endpoint, Error, HealthGateLayer, Kind, Member, Reason,
-    Tried, connect_fn,
+    Endpoint, Error, HealthGateLayer,
+    choose::{Choose, Chooses, Chosen, Tried},
+    connect::Connect,
+    connect_fn,
+    error::Kind,
     health::{CheckService, HealthConfig, HealthGate, Verdict, check_fn, check_upstream},
+    member::{Member, Reason},
 };
 
 /// Answers at once; counts how often it was polled, and notes what was called without readiness.

@@ -14,8 +14,12 @@ use tokio::{
 };
 use tower::{Layer, ServiceExt, service_fn};
 use tower_upstream::{
-    Connect, Endpoint, Error, HealthGateLayer, HttpCheck, Kind, Member, connect_fn,
+    Endpoint, Error, HealthGateLayer, HttpCheck,
+    connect::Connect,
+    connect_fn,
+    error::Kind,
     health::{Check, HealthConfig, PluginCheck, TcpCheck, Verdict},
+    member::Member,
     transport::{HttpConfig, HttpTransport},
 };
 

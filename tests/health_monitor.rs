@@ -17,14 +17,16 @@ use futures::{FutureExt, future::join_all};
 use tokio::time::{Instant, sleep, timeout};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_upstream::{
-    Connect, Endpoint, HealthGateLayer, LeastRequest, Member,
+    Endpoint, HealthGateLayer, LeastRequest,
     balance::BalanceLayer,
+    connect::Connect,
     connect_fn,
     discover::Memory,
     health::{
         Check, HealthConfig, HealthGate, HealthMonitor, RetryChecks, Verdict, check_fn,
         check_upstream,
     },
+    member::Member,
 };
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -19,15 +19,18 @@ use tokio::{
 };
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::{
-    Connect, Endpoint, HealthGateLayer, HealthStatus, Kind, LeastRequest, Member, PluginHealth,
-    PluginStatus,
+    Endpoint, HealthGateLayer, LeastRequest,
     balance::BalanceLayer,
+    connect::Connect,
     connect_fn,
     discover::Memory,
+    error::Kind,
     health::{
         Check, HealthConfig, HealthGate, HealthState, Initial, PluginCheck, Verdict, check_fn,
         check_upstream,
     },
+    member::Member,
+    plugin::{HealthStatus, PluginHealth, PluginStatus},
 };
 
 const SECOND: Duration = Duration::from_secs(1);

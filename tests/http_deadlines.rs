@@ -14,9 +14,10 @@ use tokio::{
 };
 use tower::{ServiceBuilder, ServiceExt};
 use tower_upstream::{
-    BalanceLayer, Call, CircuitBreakerConfig, CircuitBreakerLayer, Kind, LeastRequest,
+    BalanceLayer, Call, CircuitBreakerConfig, CircuitBreakerLayer, LeastRequest,
     breaker::CircuitState,
     discover,
+    error::Kind,
     transport::{HttpConfig, HttpTransport},
 };
 

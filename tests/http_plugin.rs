@@ -22,7 +22,11 @@ use tokio::{
 };
 use tower::ServiceExt;
 use tower_upstream::{
-    Call, Connect, Endpoint, Error, Kind, Member, PluginStatus, Reply,
+    Call, Endpoint, Error, Reply,
+    connect::Connect,
+    error::Kind,
+    member::Member,
+    plugin::PluginStatus,
     transport::{HttpConfig, HttpService, HttpTransport},
 };
 

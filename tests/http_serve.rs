@@ -24,7 +24,12 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tower::{Service, ServiceExt, service_fn};
 use tower_upstream::{
-    Call, Connect, Endpoint, HealthStatus, Kind, Member, PluginInfo, PluginStatus, Reply, serve,
+    Call, Endpoint, Reply,
+    connect::Connect,
+    error::Kind,
+    member::Member,
+    plugin::{HealthStatus, PluginInfo, PluginStatus},
+    serve,
     transport::{HttpService, HttpTransport},
 };
 
@@ -315,7 +320,7 @@ async fn it_mounts_in_hyper() {
 }
 
 mod origin {
-    use tower_upstream::{connect_fn, transport::OriginLayer};
+    use tower_upstream::{connect_fn, http::OriginLayer};
 
     use super::*;
 
@@ -367,7 +372,7 @@ mod track {
     use http_body::{Body, Frame};
     use tower_upstream::{
         connect_fn,
-        track::{Track, TrackLayer},
+        http::{Track, TrackLayer},
     };
 
     use super::*;

@@ -7,9 +7,11 @@ mod support;
 use support::{Ask, Farm, settle};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::{
-    Address, BalanceLayer, BoxError, Call, CircuitBreakerLayer, Endpoint, LeastRequest,
-    NameEndpointLayer, Reply, connect_fn,
+    BalanceLayer, BoxError, Call, CircuitBreakerLayer, Endpoint, LeastRequest, Reply,
+    connect::NameEndpointLayer,
+    connect_fn,
     discover::{self, Memory},
+    endpoint::Address,
 };
 
 fn address(text: &str) -> Address {
@@ -111,7 +113,7 @@ async fn answers_of_a_transport_of_ones_own_name_their_endpoint() {
 #[cfg(feature = "http")]
 #[tokio::test(start_paused = true)]
 async fn a_response_carries_its_endpoint_as_an_extension() {
-    use tower_upstream::AnsweredBy;
+    use tower_upstream::connect::AnsweredBy;
     let stack = ServiceBuilder::new()
         .layer(BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), LeastRequest::new()))
         .layer(NameEndpointLayer::new())

@@ -21,13 +21,16 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_test::{assert_ready_ok, task};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, util::MapErrLayer};
 use tower_upstream::{
-    Attempts, BoxError, Budget, CircuitBreakerConfig, CircuitBreakerLayer, ConcurrencyLimitLayer,
-    Connect, EachLayer, Endpoint, Error, FailoverLayer, HealthGateLayer, Kind, LeastRequest,
-    Member, Outcome, Quota, RateLimitLayer,
+    Attempts, BoxError, CircuitBreakerConfig, CircuitBreakerLayer, ConcurrencyLimitLayer, Endpoint,
+    Error, FailoverLayer, HealthGateLayer, LeastRequest, Outcome, Quota, RateLimitLayer,
     balance::{BalanceHandle, BalanceLayer, RoundRobin},
     breaker::CircuitState,
+    budget::Budget,
+    connect::{Connect, EachLayer},
     discover::{self, Fixed},
+    error::Kind,
     health::{Check, HealthConfig, Verdict},
+    member::Member,
 };
 
 /// What every composition is.
@@ -909,8 +912,10 @@ mod law_16 {
     use http_body_util::{BodyExt, StreamBody};
     use tower::service_fn;
     use tower_upstream::{
-        HttpClassify, breaker::CircuitBreakerHandle, connect_fn, dial::ConnectionSlot,
-        limit::ConcurrencyLimitHandle, track::TrackLayer,
+        breaker::CircuitBreakerHandle,
+        connect_fn,
+        http::{ConnectionSlot, HttpClassify, TrackLayer},
+        limit::ConcurrencyLimitHandle,
     };
 
     use super::*;

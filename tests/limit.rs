@@ -17,9 +17,13 @@ use tokio::time::{Instant, advance, sleep};
 use tokio_test::{assert_pending, assert_ready, assert_ready_ok, task};
 use tower::{Layer, Service, ServiceExt};
 use tower_upstream::{
-    Call, Choose, Chooses, Chosen, Connect, Endpoint, Error, Kind, Member, Quota, RateLimitLayer,
-    Tried, connect_fn,
+    Call, Endpoint, Error, Quota, RateLimitLayer,
+    choose::{Choose, Chooses, Chosen, Tried},
+    connect::Connect,
+    connect_fn,
+    error::Kind,
     limit::{RateLimit, Wait},
+    member::Member,
 };
 
 /// Answers at once, and notes what it was called with. Reserves nothing.

@@ -14,9 +14,10 @@ use http::{Request, Response, StatusCode, header::CONTENT_TYPE};
 use tokio::time::advance;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::{
-    BoxError, CircuitBreakerConfig, CircuitBreakerLayer, ConcurrencyLimitLayer, Error, Kind, Quota,
+    BoxError, CircuitBreakerConfig, CircuitBreakerLayer, ConcurrencyLimitLayer, Error, Quota,
     RateLimitLayer,
-    limit::{AnswerLayer, ClientIp},
+    error::Kind,
+    http::{AnswerLayer, ClientIp},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -240,7 +241,7 @@ struct Log(Arc<Mutex<Vec<(tracing::Level, String)>>>);
 
 impl tracing::Subscriber for Log {
     fn enabled(&self, of: &tracing::Metadata<'_>) -> bool {
-        of.target().starts_with("tower_upstream::limit")
+        of.target().starts_with("tower_upstream::http")
     }
 
     fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {

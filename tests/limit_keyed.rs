@@ -12,8 +12,12 @@ use proptest::prelude::*;
 use tokio::time::advance;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_upstream::{
-    Call, Connect, Endpoint, Kind, Member, Quota, RateLimitLayer, connect_fn,
+    Call, Endpoint, Quota, RateLimitLayer,
+    connect::Connect,
+    connect_fn,
+    error::Kind,
     limit::{KeyedRateLimitLayer, Quotas, RateLimitConfig},
+    member::Member,
 };
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -14,8 +14,12 @@ use tower::{
     limit::{ConcurrencyLimit, ConcurrencyLimitLayer as TowersLimit},
 };
 use tower_upstream::{
-    BalanceLayer, BoxError, ConcurrencyLimitLayer, Connect, EachLayer, Endpoint, Error, Kind,
-    LeastRequest, Member, Quota, RateLimitLayer, discover,
+    BalanceLayer, BoxError, ConcurrencyLimitLayer, Endpoint, Error, LeastRequest, Quota,
+    RateLimitLayer,
+    connect::{Connect, EachLayer},
+    discover,
+    error::Kind,
+    member::Member,
 };
 
 fn one_a_second() -> RateLimitLayer {

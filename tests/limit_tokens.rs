@@ -17,8 +17,12 @@ use tokio::time::{Instant, advance, sleep};
 use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
 use tower::{Layer, Service, ServiceExt};
 use tower_upstream::{
-    Call, Connect, Endpoint, Error, Kind, Member, Quota, RateLimitLayer, connect_fn,
+    Call, Endpoint, Error, Quota, RateLimitLayer,
+    connect::Connect,
+    connect_fn,
+    error::Kind,
     limit::{Quotas, RateLimitConfig, RateLimitHandle},
+    member::Member,
 };
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -26,11 +26,14 @@ use hyper_util::{
 use tokio::io::AsyncWriteExt;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_upstream::{
-    Attempts, BalanceLayer, Connect, Endpoint, Error, FailoverLayer, HttpClassify, Kind,
-    LeastRequest, Member, connect_fn,
+    Attempts, BalanceLayer, Endpoint, Error, FailoverLayer, LeastRequest,
+    connect::Connect,
+    connect_fn,
     dial::TcpConnector,
     discover,
-    transport::{OriginBody, OriginLayer},
+    error::Kind,
+    http::{HttpClassify, OriginBody, OriginLayer},
+    member::Member,
 };
 
 use self::wire::{Server, header, ok, read_request, until};

@@ -19,10 +19,11 @@ use http_body_util::{BodyExt, Empty, Full};
 use proptest::prelude::*;
 use tower::{ServiceBuilder, ServiceExt};
 use tower_upstream::{
-    Attempts, BalanceLayer, BoxError, Endpoint, FailoverLayer, Replay,
+    Attempts, BalanceLayer, BoxError, Endpoint, FailoverLayer,
     balance::RoundRobin,
     connect_fn, discover,
-    replay::{Idempotent, ReplayBody, ReplayBodyLayer},
+    http::{Idempotent, ReplayBody, ReplayBodyLayer},
+    replay::Replay,
 };
 
 /// What a source does when it is polled.

@@ -24,10 +24,10 @@ use tower::{
     service_fn,
 };
 use tower_upstream::{
-    BoxError, Budget, Call, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint, Error, Kind,
-    Outcome,
+    BoxError, Call, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint, Error, Outcome,
     breaker::CircuitBreaker,
-    budget::{BudgetConfig, Cause, ConcurrentBudget, StandardBudget, ThrottleBudget},
+    budget::{Budget, BudgetConfig, Cause, ConcurrentBudget, StandardBudget, ThrottleBudget},
+    error::Kind,
     retry::{Jitter, RetryConfig, RetryPolicy, Verdict},
 };
 
@@ -542,7 +542,10 @@ fn a_budget_is_read_by_its_rule() {
 #[cfg(feature = "http")]
 #[tokio::test(start_paused = true)]
 async fn a_pushback_of_never_is_heard_by_every_rule() {
-    use tower_upstream::{HttpClassify, replay::Idempotent, retry::ByStatus};
+    use tower_upstream::{
+        http::{HttpClassify, Idempotent},
+        retry::ByStatus,
+    };
 
     async fn calls<J>(
         status: u16,
@@ -587,7 +590,7 @@ mod http {
     };
     use tokio::net::TcpListener;
     use tower_upstream::{
-        replay::{ReplayBody, ReplayBodyLayer},
+        http::{ReplayBody, ReplayBodyLayer},
         retry::ByStatus,
     };
 

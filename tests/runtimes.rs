@@ -15,8 +15,9 @@ use tokio::{
 };
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::{
-    BalanceLayer, BoxError, Endpoint, HealthGateLayer, Kind, LeastRequest, connect_fn,
+    BalanceLayer, BoxError, Endpoint, HealthGateLayer, LeastRequest, connect_fn,
     discover::{self, Memory},
+    error::Kind,
     health::{HealthConfig, check_fn, check_upstream},
 };
 

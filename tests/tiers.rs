@@ -10,10 +10,13 @@ use std::{collections::BTreeMap, sync::atomic::Ordering::SeqCst};
 use support::{Answer, Ask, Farm, Readiness, counted, ms, secs, settle};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_upstream::{
-    Attempts, BalanceLayer, Budget, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint, Error,
-    FailoverLayer, LeastRequest, Reason, Status,
+    Attempts, BalanceLayer, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint, Error,
+    FailoverLayer, LeastRequest,
     balance::{Balance, BalanceConfig, RoundRobin},
+    budget::Budget,
     discover::{self, Memory},
+    endpoint::Status,
+    member::Reason,
 };
 
 fn endpoint(key: &str, priority: u32) -> Endpoint {

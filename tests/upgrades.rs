@@ -18,11 +18,12 @@ use hyper_util::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::{Service, ServiceBuilder, ServiceExt};
 use tower_upstream::{
-    CircuitBreakerConfig, CircuitBreakerLayer, ConcurrencyLimitLayer, Connect, Endpoint,
-    HttpClassify, Member, connect_fn,
-    dial::{ConnectionSlot, TcpConnector},
-    track::TrackLayer,
-    transport::OriginLayer,
+    CircuitBreakerConfig, CircuitBreakerLayer, ConcurrencyLimitLayer, Endpoint,
+    connect::Connect,
+    connect_fn,
+    dial::TcpConnector,
+    http::{ConnectionSlot, HttpClassify, OriginLayer, TrackLayer},
+    member::Member,
 };
 
 use self::wire::{Server, read_request, until};
@@ -63,7 +64,7 @@ async fn talk<B: Send + 'static>(response: Response<B>) -> hyper::upgrade::Upgra
 /// A member whose calls all three guards count, and those guards.
 struct Counted<S> {
     member: Arc<Member>,
-    breaker: CircuitBreakerLayer<tower_upstream::breaker::AtBodyEnd<HttpClassify>>,
+    breaker: CircuitBreakerLayer<tower_upstream::http::AtBodyEnd<HttpClassify>>,
     in_flight: Box<dyn Fn() -> usize>,
     service: S,
 }

@@ -5,14 +5,16 @@ use std::{future::Future, time::Duration};
 use tower::{Layer, Service, ServiceBuilder};
 use tower_upstream::{
     Attempts, BalanceLayer, CircuitBreakerConfig, CircuitBreakerLayer, ConcurrencyLimitLayer,
-    Connect, Endpoint, Error, FailoverLayer, HealthGateLayer, Kind, LeastRequest, Member, Quota,
-    RateLimitLayer,
+    Endpoint, Error, FailoverLayer, HealthGateLayer, LeastRequest, Quota, RateLimitLayer,
     balance::{BalanceConfig, Pick, Random, RoundRobin, Strategy},
     breaker::{CircuitBreaker, Window},
+    connect::Connect,
     connect_fn,
     discover::{self, Fixed},
+    error::Kind,
     health::{HealthConfig, HealthGate, check_fn, check_upstream},
     limit::{ConcurrencyLimit, Leased, RateLimit},
+    member::Member,
 };
 
 use crate::{

@@ -17,7 +17,7 @@ use tokio::{
     process::{Child, ChildStdin, Command},
 };
 use tower::{ServiceExt, service_fn};
-use tower_upstream::{BoxError, Call, PluginInfo, Reply, serve};
+use tower_upstream::{BoxError, Call, Reply, plugin::PluginInfo, serve};
 
 use crate::stack::{TaxReply, TaxRequest};
 

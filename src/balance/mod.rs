@@ -3,7 +3,7 @@
 //! # When to use
 //! Wherever there is more than one endpoint. The [`Balance`] service is `Clone + Send + Sync` and
 //! never queues, so nothing like tower's `Buffer` stands in front of it. What it balances over is
-//! made by a [connector](crate::Connect), so what stands below a [`BalanceLayer`] stands around
+//! made by a [connector](crate::connect::Connect), so what stands below a [`BalanceLayer`] stands around
 //! each endpoint.
 //!
 //! # How it works

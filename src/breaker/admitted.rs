@@ -5,9 +5,11 @@ use std::{
 
 use super::{
     circuit::{Circuit, Shared},
-    counts::{Counted, Counts},
-    machine::Ended,
-    word::Ticket,
+    machine::{
+        Ended,
+        counts::{Counted, Counts},
+        word::Ticket,
+    },
 };
 use crate::{member::Ending, outcome::Outcome, sync::Lease, time};
 
@@ -22,7 +24,7 @@ pub struct Admitted {
 impl Admitted {
     /// Nothing to settle.
     #[inline]
-    pub(super) fn nothing() -> Self {
+    pub(crate) fn nothing() -> Self {
         Self { lease: None, ticket: Ticket::NONE }
     }
 
@@ -32,14 +34,14 @@ impl Admitted {
     }
 
     /// Whether its circuit is still in the generation that let it through.
-    pub(super) fn is_current(&self) -> bool {
+    pub(crate) fn is_current(&self) -> bool {
         let generation = |lease: &Arc<Lease<_, _>>| Circuit::word(lease.core()).generation();
         self.lease.as_ref().is_some_and(|lease| self.ticket.is_of(generation(lease)))
     }
 
     /// The call is on its way, and not done at once.
     #[inline]
-    pub(super) fn has_to_wait(&mut self) {
+    pub(crate) fn has_to_wait(&mut self) {
         if !self.ticket.has_begun() {
             self.begin();
         }
@@ -86,7 +88,7 @@ impl Admitted {
     }
 
     #[inline(always)]
-    pub(super) fn settle(&mut self, outcome: Outcome) {
+    pub(crate) fn settle(&mut self, outcome: Outcome) {
         let Some(lease) = self.lease.take() else {
             return;
         };
@@ -122,7 +124,7 @@ impl Admitted {
     }
 
     /// Gives a place back that was not used: no call, so nothing to count.
-    pub(super) fn give_back(mut self) {
+    pub(crate) fn give_back(mut self) {
         if let Some(lease) = self.lease.take() {
             let shared = Shared::of(lease);
             let ticket = self.ticket;
@@ -185,7 +187,7 @@ impl Admitted {
     /// The rule: what a head alone decides is decided now, and at the end only a failure is news. So a
     /// probe gives its place back, and one that was slow is among the slow ones while it goes on.
     #[cfg(feature = "http")]
-    pub(super) fn goes_on(&mut self) {
+    pub(crate) fn goes_on(&mut self) {
         let Some(lease) = &self.lease else {
             return;
         };
@@ -206,7 +208,7 @@ impl Admitted {
 
     /// Makes the call; if that panics it has failed.
     #[inline(always)]
-    pub(super) fn call<R>(mut self, call: impl FnOnce() -> R) -> (R, Self) {
+    pub(crate) fn call<R>(mut self, call: impl FnOnce() -> R) -> (R, Self) {
         let panics = IfPanics(&mut self);
         let called = call();
         std::mem::forget(panics);
@@ -226,7 +228,7 @@ impl Admitted {
     /// The call was cut short, by whom is no matter: the policy decides what that says.
     #[cold]
     #[inline(never)]
-    pub(super) fn cancel(&mut self) {
+    pub(crate) fn cancel(&mut self) {
         if let Some(lease) = self.lease.take() {
             let slow = self.leave(&lease);
             let failed = self.took(lease.core(), lease.core().cancelled_after());
@@ -247,7 +249,7 @@ impl Admitted {
 }
 
 /// Dropped only while unwinding: a call that panics has failed.
-pub(super) struct IfPanics<'a>(pub(super) &'a mut Admitted);
+pub(crate) struct IfPanics<'a>(pub(super) &'a mut Admitted);
 
 impl Drop for IfPanics<'_> {
     fn drop(&mut self) {

@@ -2,8 +2,7 @@
 
 use super::{
     CircuitState,
-    machine::{Machine, Now},
-    word::Word,
+    machine::{Machine, Now, word::Word},
 };
 use crate::sync::atomic::{AtomicU64, Mutex, Ordering, lock};
 
@@ -89,9 +88,11 @@ mod loom_models {
     use super::*;
     use crate::breaker::{
         CircuitBreakerConfig,
-        counts::{Counted, Counts},
-        machine::Ended,
-        word::Ticket,
+        machine::{
+            Ended,
+            counts::{Counted, Counts},
+            word::Ticket,
+        },
     };
 
     struct Shared {

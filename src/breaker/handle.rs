@@ -3,8 +3,7 @@ use std::{fmt, sync::atomic::Ordering};
 use super::{
     CircuitBreakerConfig, CircuitState,
     circuit::{Circuit, Shared},
-    counts::Counts,
-    machine::{Machine, Now},
+    machine::{Machine, Now, counts::Counts},
 };
 use crate::{error::Error, time::Instant};
 

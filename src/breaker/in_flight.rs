@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use super::{pending::Pending, word::Ticket};
+use super::{machine::word::Ticket, pending::Pending};
 use crate::sync::{
     self, Padded,
     atomic::{AtomicU64, Mutex, Ordering, lock},

@@ -2,8 +2,6 @@ use std::{fmt, hash::Hash, sync::Arc};
 
 use tower_layer::Layer;
 
-#[cfg(feature = "http")]
-use super::AtBodyEnd;
 use super::{
     AtResponse, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerHandle,
     KeyedCircuitBreakerLayer, Transition,
@@ -69,21 +67,11 @@ impl<C> CircuitBreakerLayer<C> {
     /// # let _ = layer;
     /// ```
     pub fn with_classify<D>(self, classify: D) -> CircuitBreakerLayer<AtResponse<D>> {
-        let settle = AtResponse { classify };
-        CircuitBreakerLayer { shared: self.shared, settle, listener: self.listener }
+        self.with_settle(AtResponse { classify })
     }
 
-    /// Lets HTTP calls end with the body of their response, and be judged then; see [`AtBodyEnd`].
-    /// `head` judges the head of a response, as in [`with_classify`](Self::with_classify).
-    ///
-    /// ```
-    /// use tower_upstream::{CircuitBreakerLayer, HttpClassify};
-    /// let layer = CircuitBreakerLayer::default().until_body_end(HttpClassify);
-    /// # let _ = layer;
-    /// ```
-    #[cfg(feature = "http")]
-    pub fn until_body_end<D>(self, head: D) -> CircuitBreakerLayer<AtBodyEnd<D>> {
-        let settle = AtBodyEnd { head };
+    /// Lets `settle` tell when a call has ended, and how.
+    pub(crate) fn with_settle<D>(self, settle: D) -> CircuitBreakerLayer<D> {
         CircuitBreakerLayer { shared: self.shared, settle, listener: self.listener }
     }
 

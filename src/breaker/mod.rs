@@ -3,7 +3,7 @@
 //! # When to use
 //! Below a [`BalanceLayer`](crate::balance::BalanceLayer), so that each endpoint has a circuit of
 //! its own: while it is open the balancer passes the endpoint over. Over a single client it is the
-//! one circuit of that client, and refuses with [`Kind::CircuitOpen`](crate::Kind::CircuitOpen).
+//! one circuit of that client, and refuses with [`Kind::CircuitOpen`](crate::error::Kind::CircuitOpen).
 //! Against an endpoint that is slow rather than failing, prefer a strategy that reads the load.
 //!
 //! # How it works
@@ -77,43 +77,33 @@
 //! which waits for the next transition that time brings.
 
 mod admitted;
-#[cfg(feature = "http")]
-mod body;
 mod bounds;
 mod circuit;
 mod config;
 mod core;
-mod counts;
 mod future;
 mod handle;
 mod in_flight;
 mod keyed;
-mod keys;
 mod layer;
 mod machine;
-#[cfg(test)]
-mod machine_tests;
 mod overdue;
 mod pending;
 mod policy;
-mod rules;
 mod service;
 mod settle;
 mod timer;
-mod trial;
-mod window;
-mod word;
 
 #[cfg(feature = "http")]
-pub use self::body::{AtBodyEnd, JudgedBody};
+pub(crate) use self::admitted::Admitted;
 pub use self::{
     config::{Cancelled, CircuitBreakerConfig, Window},
     future::ResponseFuture,
     handle::{CircuitBreakerHandle, CircuitBreakerStats, WindowStats},
     keyed::{KeyedCircuitBreaker, KeyedCircuitBreakerLayer},
     layer::CircuitBreakerLayer,
+    machine::word::CircuitState,
     policy::Transition,
     service::CircuitBreaker,
     settle::{AtResponse, Settle},
-    word::CircuitState,
 };

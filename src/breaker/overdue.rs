@@ -6,9 +6,7 @@
 
 use super::{
     circuit::{Circuit, Shared},
-    counts::Counts,
-    machine::Machine,
-    word::Ticket,
+    machine::{Machine, counts::Counts, word::Ticket},
 };
 use crate::sync::Lease;
 

@@ -8,8 +8,7 @@ use super::{
     CircuitBreakerConfig, CircuitState,
     circuit::{Circuit, Shared},
     core::Change,
-    counts::Counts,
-    machine::Machine,
+    machine::{Machine, counts::Counts},
     timer::Timer,
 };
 use crate::{

@@ -22,7 +22,7 @@ pub trait Settle<Res, Err>: Sized {
 /// [`CircuitBreakerLayer::with_classify`](super::CircuitBreakerLayer::with_classify).
 ///
 /// ```
-/// use tower_upstream::{CircuitBreakerLayer, HttpClassify, breaker::AtResponse};
+/// use tower_upstream::{CircuitBreakerLayer, breaker::AtResponse, http::HttpClassify};
 ///
 /// struct Guards {
 ///     circuit: CircuitBreakerLayer<AtResponse<HttpClassify>>,

@@ -2,11 +2,11 @@ use std::time::Duration;
 
 use crate::error::{Error, Kind};
 
-/// The rule of a [`Budget`](crate::Budget), and its numbers. See [the table](crate::budget).
+/// The rule of a [`Budget`](crate::budget::Budget), and its numbers. See [the table](crate::budget).
 ///
 /// ```
 /// use std::time::Duration;
-/// use tower_upstream::{Budget, budget::{BudgetConfig, ShareBudget}};
+/// use tower_upstream::budget::{Budget, BudgetConfig, ShareBudget};
 ///
 /// let share = ShareBudget::default().with_ttl(Duration::from_secs(10));
 /// let config = BudgetConfig::Share(share);

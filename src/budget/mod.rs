@@ -43,7 +43,7 @@ const TOKEN: u64 = 1_000;
 ///
 /// # Example
 /// ```
-/// use tower_upstream::Budget;
+/// use tower_upstream::budget::Budget;
 /// let budget = Budget::new(0.2, 0, 2);
 /// assert!(budget.withdraw() && budget.withdraw());
 /// assert!(!budget.withdraw());
@@ -53,7 +53,7 @@ const TOKEN: u64 = 1_000;
 ///
 /// A retry of one's own, which gives back what its success is worth:
 /// ```
-/// use tower_upstream::{Budget, budget::{BudgetConfig, Cause, StandardBudget}};
+/// use tower_upstream::budget::{Budget, BudgetConfig, Cause, StandardBudget};
 ///
 /// let budget = Budget::with_config(&BudgetConfig::Standard(StandardBudget::default()));
 /// budget.failure();

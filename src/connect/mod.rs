@@ -31,7 +31,7 @@ use crate::{endpoint::Endpoint, error::BoxError, member::Member, outcome::TypeNa
 /// ```
 /// use std::{convert::Infallible, sync::Arc};
 /// use tower::service_fn;
-/// use tower_upstream::{Connect, Endpoint, Member, connect_fn};
+/// use tower_upstream::{Endpoint, connect::Connect, connect_fn, member::Member};
 ///
 /// let connector = connect_fn(|endpoint: &Endpoint| {
 ///     let host = endpoint.address().host().to_owned();
@@ -168,7 +168,7 @@ impl<F> fmt::Debug for ConnectFn<F> {
 /// ```
 /// use std::time::Duration;
 /// use tower::{ServiceBuilder, timeout::TimeoutLayer};
-/// use tower_upstream::{EachLayer, Endpoint, connect_fn};
+/// use tower_upstream::{Endpoint, connect::EachLayer, connect_fn};
 /// # #[derive(Clone)] struct Client;
 /// let connector = ServiceBuilder::new()
 ///     .layer(EachLayer::new(TimeoutLayer::new(Duration::from_secs(1))))

@@ -23,8 +23,8 @@ use crate::member::Member;
 /// ```
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 /// use tower_upstream::{
-///     BalanceLayer, BoxError, Call, Endpoint, LeastRequest, NameEndpointLayer, Reply, connect_fn,
-///     discover,
+///     BalanceLayer, BoxError, Call, Endpoint, LeastRequest, Reply, connect::NameEndpointLayer,
+///     connect_fn, discover,
 /// };
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
@@ -63,7 +63,7 @@ impl<S> Layer<S> for NameEndpointLayer {
 ///
 /// ```
 /// use std::sync::Arc;
-/// use tower_upstream::AtEndpoint;
+/// use tower_upstream::connect::AtEndpoint;
 ///
 /// struct Answer { from: Option<Arc<str>> }
 /// impl AtEndpoint for Answer {
@@ -150,7 +150,7 @@ where
 /// An extension of an `http::Response`: the key of the endpoint that it comes from.
 ///
 /// ```
-/// use tower_upstream::{AnsweredBy, AtEndpoint};
+/// use tower_upstream::connect::{AnsweredBy, AtEndpoint};
 /// let response = http::Response::new(()).at_endpoint(&"a:1".into());
 /// assert_eq!(&*response.extensions().get::<AnsweredBy>().unwrap().0, "a:1");
 /// ```

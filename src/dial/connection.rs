@@ -12,7 +12,7 @@ use hyper_util::{
 };
 use tokio::net::TcpStream;
 
-use crate::guard::ConnectionSlot;
+use crate::http::ConnectionSlot;
 
 /// A TCP connection made by a [`TcpConnector`](super::TcpConnector).
 ///

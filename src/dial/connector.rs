@@ -35,7 +35,7 @@ const HEAD_START: Duration = Duration::from_millis(300);
 /// of the time if that is shorter ("happy eyeballs", RFC 8305). An IPv6 address may have a zone, as in `http://[fe80::1%25eth0]:80`
 /// (RFC 6874), if the operating system can resolve one.
 ///
-/// Each [`Connection`] carries a [`ConnectionSlot`](super::ConnectionSlot).
+/// Each [`Connection`] carries a [`ConnectionSlot`](crate::http::ConnectionSlot).
 ///
 /// # Errors
 /// [`ConnectError`], which says whether the time was over.

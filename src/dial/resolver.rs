@@ -1,7 +1,6 @@
 //! Finds the addresses of a host.
 
 use std::{
-    borrow::Cow,
     io,
     task::{Context, Poll},
 };
@@ -35,33 +34,5 @@ impl Service<Name> for Resolver {
             None => name,
         };
         self.0.call(name)
-    }
-}
-
-/// An authority without the zone of its IPv6 address, which means something on this machine alone and
-/// is never sent (RFC 6874 §4).
-pub(crate) fn without_zone(authority: &str) -> Cow<'_, str> {
-    let zone = authority.starts_with('[').then(|| authority.find('%').zip(authority.find(']')));
-    match zone.flatten() {
-        Some((from, to)) if from < to => [&authority[..from], &authority[to..]].concat().into(),
-        _ => authority.into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_zone_is_not_sent() {
-        for (authority, sent) in [
-            ("[fe80::1%25eth0]:80", "[fe80::1]:80"),
-            ("[fe80::1%eth0]", "[fe80::1]"),
-            ("[::1]:80", "[::1]:80"),
-            ("a%25b:80", "a%25b:80"),
-            ("[::1]%25", "[::1]%25"),
-        ] {
-            assert_eq!(without_zone(authority), sent);
-        }
     }
 }

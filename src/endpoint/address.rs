@@ -24,7 +24,7 @@ const MAX_ADDRESS: usize = 2_048;
 ///
 /// # Example
 /// ```
-/// use tower_upstream::Address;
+/// use tower_upstream::endpoint::Address;
 ///
 /// let address: Address = "http://[::1]:8080/api/".parse()?;
 /// assert_eq!(address.scheme(), Some("http"));

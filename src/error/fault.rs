@@ -43,7 +43,7 @@ impl Error {
     /// does. Counts as a failure of the endpoint.
     ///
     /// ```
-    /// use tower_upstream::{Error, Kind};
+    /// use tower_upstream::{Error, error::Kind};
     /// let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
     /// let error = Error::unsent(refused);
     /// assert!(error.kind() == Kind::Connection && error.is_unsent());
@@ -59,7 +59,7 @@ impl Error {
     /// endpoint's: return that error as it is.
     ///
     /// ```
-    /// use tower_upstream::{Error, Kind};
+    /// use tower_upstream::{Error, error::Kind};
     /// let error = Error::connection("reset by peer");
     /// assert!(error.kind() == Kind::Connection && !error.is_unsent());
     /// ```
@@ -75,7 +75,7 @@ impl Error {
     /// endpoint, and the call is not sent again.
     ///
     /// ```
-    /// use tower_upstream::{Error, Kind};
+    /// use tower_upstream::{Error, error::Kind};
     /// let error = Error::caller("the upload was aborted");
     /// assert_eq!(error.kind(), Kind::InvalidRequest);
     /// ```

@@ -42,7 +42,7 @@ impl Kind {
     /// A stable name, such as `CIRCUIT_OPEN`.
     ///
     /// ```
-    /// assert_eq!(tower_upstream::Kind::CircuitOpen.as_str(), "CIRCUIT_OPEN");
+    /// assert_eq!(tower_upstream::error::Kind::CircuitOpen.as_str(), "CIRCUIT_OPEN");
     /// ```
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -45,7 +45,7 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 ///
 /// # Example
 /// ```
-/// use tower_upstream::{Error, Kind};
+/// use tower_upstream::{Error, error::Kind};
 ///
 /// fn status(error: &Error) -> u16 {
 ///     match error.kind() {
@@ -96,10 +96,10 @@ impl Error {
     ///
     /// Only the error itself is looked at, boxed or not, never its sources. So one that another client
     /// wraps, as reqwest does, is [`Kind::Service`]; see
-    /// [`ConnectFn::unsent_if`](crate::ConnectFn::unsent_if).
+    /// [`ConnectFn::unsent_if`](crate::connect::ConnectFn::unsent_if).
     ///
     /// ```
-    /// use tower_upstream::{BoxError, Error, Kind};
+    /// use tower_upstream::{BoxError, Error, error::Kind};
     /// let boxed: BoxError = "connection reset".into();
     /// assert_eq!(Error::from_service(boxed).kind(), Kind::Service);
     /// ```

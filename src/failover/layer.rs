@@ -14,7 +14,7 @@ use crate::{
 ///
 /// The budget belongs to the layer value: all services that it and its clones make share it.
 ///
-/// Requests implement [`Replay`](crate::Replay), as [`Call`](crate::Call) and `http::Request` do; for
+/// Requests implement [`Replay`](crate::replay::Replay), as [`Call`](crate::Call) and `http::Request` do; for
 /// others there is [`with_replay`](Self::with_replay).
 ///
 /// # Example
@@ -77,7 +77,7 @@ impl<R: Clone, C: Clone> FailoverLayer<R, C> {
 
     /// Lets `copy` make the copies of requests: `Some` of those that may be sent twice.
     ///
-    /// For requests that do not implement [`Replay`](crate::Replay). Deadlines are read from those
+    /// For requests that do not implement [`Replay`](crate::replay::Replay). Deadlines are read from those
     /// that do, so there are none here but [`Attempts::overall`].
     pub fn with_replay<F>(self, copy: F) -> FailoverLayer<ReplayFn<F>, C> {
         let Policy { attempts, budget, classify, .. } = Policy::clone(&self.policy);

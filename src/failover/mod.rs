@@ -2,10 +2,10 @@
 //!
 //! # When to use
 //! Above a [`BalanceLayer`](crate::balance::BalanceLayer). Layers in between must implement
-//! [`Choose`](crate::Choose), as those of this crate do: failover calls
-//! [`call_avoiding`](crate::Choose::call_avoiding) for every attempt, the first included, and never
+//! [`Choose`](crate::choose::Choose), as those of this crate do: failover calls
+//! [`call_avoiding`](crate::choose::Choose::call_avoiding) for every attempt, the first included, and never
 //! `call`. Layers of other crates go above failover, or below the balancer through an
-//! [`EachLayer`](crate::EachLayer). A single client has no other endpoint: retry there, with `tower::retry` and the
+//! [`EachLayer`](crate::connect::EachLayer). A single client has no other endpoint: retry there, with `tower::retry` and the
 //! `RetryPolicy` of this crate (feature `tower`).
 //!
 //! # How it works
@@ -13,13 +13,13 @@
 //! other endpoint is tried at once, further attempts after a backoff with full jitter.
 //!
 //! Only what is safe is repeated: what is [unsent](crate::Error::is_unsent), and requests that are
-//! [idempotent](crate::Replay::is_idempotent); and only what can be copied. Bodies that stream cannot,
+//! [idempotent](crate::replay::Replay::is_idempotent); and only what can be copied. Bodies that stream cannot,
 //! such as those of axum and tonic, unless a `replay::ReplayBodyLayer` (feature `http`) stands above: such
 //! a request is sent once, even if it was never sent. The error then says so. Each repetition takes a token from a
-//! [`Budget`](crate::Budget), so that failing over cannot multiply the load on an upstream that is
+//! [`Budget`](crate::budget::Budget), so that failing over cannot multiply the load on an upstream that is
 //! down. A refusal of a guard below the balancer goes to the next endpoint for free, once each; one
 //! from above the balancer is final, and so are errors that would be the same anywhere, such as
-//! [`Kind::Plugin`](crate::Kind::Plugin).
+//! [`Kind::Plugin`](crate::error::Kind::Plugin).
 //!
 //! # How an attempt ends
 //! | end | for breakers, and for the member |

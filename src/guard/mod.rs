@@ -1,12 +1,5 @@
 //! What the guards have in common.
 
-#[cfg(feature = "http")]
-mod held_body;
-#[cfg(feature = "http")]
-mod slot;
-#[cfg(feature = "http")]
-mod upgrade;
-
 use std::{
     collections::HashMap,
     pin::Pin,
@@ -22,15 +15,6 @@ use crate::{
     error::{BoxError, Error},
     member::Member,
     sync::lock,
-};
-
-#[cfg(feature = "http")]
-pub use self::{held_body::HeldBody, slot::ConnectionSlot};
-#[cfg(feature = "http")]
-pub(crate) use self::{
-    held_body::hold,
-    slot::Moment,
-    upgrade::{hold_with_connection, is_upgrade},
 };
 
 pin_project! {

@@ -66,7 +66,7 @@ pub struct HealthState {
     /// How long that was ago.
     pub lasting: Duration,
     /// When it last was well again after it was unhealthy; `None` if it never was. A
-    /// [`Member`](crate::Member::recovered_at) tells the same.
+    /// [`Member`](crate::member::Member::recovered_at) tells the same.
     pub recovered_at: Option<Instant>,
 }
 

@@ -18,7 +18,7 @@ use super::{
 /// Below a balancer each endpoint has a gate of its own, which makes it ineligible while it is
 /// unhealthy. Above a balancer, or over a single client, there is one gate for all that this layer
 /// value and its clones make; while it is shut, calls are refused with
-/// [`Kind::Unhealthy`](crate::Kind::Unhealthy).
+/// [`Kind::Unhealthy`](crate::error::Kind::Unhealthy).
 ///
 /// # Example
 /// ```

@@ -4,7 +4,7 @@
 //! Below a [`BalanceLayer`](crate::balance::BalanceLayer): each endpoint is checked, and the
 //! balancer passes over those that fail, except in a panic. Above a balancer, or over a single
 //! client, one check speaks for the whole upstream, and while it fails calls are refused with
-//! [`Kind::Unhealthy`](crate::Kind::Unhealthy). To learn from the calls themselves, use a circuit
+//! [`Kind::Unhealthy`](crate::error::Kind::Unhealthy). To learn from the calls themselves, use a circuit
 //! breaker or outlier ejection, also beside this.
 //!
 //! | to ask | use |
@@ -39,7 +39,7 @@
 //!
 //! Until a check says otherwise, [`Initial`] says what holds: healthy, by default. An endpoint
 //! whose address changes begins anew; one of which discovery tells something else does not. When
-//! the gate of a member opens again, [`Member::recovered_at`](crate::Member::recovered_at) says
+//! the gate of a member opens again, [`Member::recovered_at`](crate::member::Member::recovered_at) says
 //! since when.
 //!
 //! Every bad check counts alike towards `fall`, whatever was wrong. While the gate refuses, the inner

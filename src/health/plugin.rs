@@ -10,12 +10,13 @@ use crate::{
 /// Give it the transport that the calls take: a clone, or one with a config of its own. Each check
 /// makes a connection of its own, so it also finds a plugin that takes no new ones. A degraded
 /// plugin gets calls, and its message is shown in [`HealthState`](super::HealthState) and
-/// [`HealthStatus`](crate::HealthStatus); one that says it does not know is not judged.
+/// [`HealthStatus`](crate::plugin::HealthStatus); one that says it does not know is not judged.
 ///
 /// # Example
 /// ```
 /// use tower_upstream::{
-///     Endpoint, HealthGateLayer, HealthStatus, PluginHealth, connect_fn, health::PluginCheck,
+///     Endpoint, HealthGateLayer, connect_fn, health::PluginCheck,
+///     plugin::{HealthStatus, PluginHealth},
 /// };
 ///
 /// struct Client;

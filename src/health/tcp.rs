@@ -43,7 +43,7 @@ impl TcpCheck {
     /// Connects to this `host:port`, whatever the endpoint.
     ///
     /// One that cannot work is reported by every call through the gate, as
-    /// [`Kind::InvalidConfig`](crate::Kind).
+    /// [`Kind::InvalidConfig`](crate::error::Kind).
     pub fn to(address: impl AsRef<str>) -> Self {
         match address.as_ref().parse() {
             Ok(address) => Self { to: Some(address), ..Self::default() },

@@ -8,8 +8,8 @@
 //! | too many calls at once | [`ConcurrencyLimitLayer`] |
 #![cfg_attr(
     feature = "http",
-    doc = "| ... of one client address | [`ClientIp`] |",
-    doc = "| a server that must tell its clients | [`AnswerLayer`] |"
+    doc = "| ... of one client address | [`ClientIp`](crate::http::ClientIp) |",
+    doc = "| a server that must tell its clients | [`AnswerLayer`](crate::http::AnswerLayer) |"
 )]
 //!
 //! # What a refusal keeps
@@ -27,34 +27,23 @@
 //! Limits log nothing: refusals are answers, and may be many. The handles tell how a limit stands.
 #![cfg_attr(
     feature = "http",
-    doc = "An [`AnswerLayer`] logs what it turns into responses: refusals at `DEBUG`, failures at `WARN`."
+    doc = "An [`AnswerLayer`](crate::http::AnswerLayer) logs what it turns into responses: refusals at `DEBUG`, failures at `WARN`."
 )]
 
-#[cfg(feature = "http")]
-mod answer;
-#[cfg(feature = "http")]
-mod client_ip;
 pub mod concurrency;
 pub mod keyed;
 pub mod rate;
 mod turn;
 
 #[cfg(feature = "http")]
-#[doc(inline)]
-pub use self::{
-    answer::{
-        Answer, AnswerFuture, AnswerLayer, BodyFn, DefaultBody, EmptyBody, NoFields, Reports,
-    },
-    client_ip::ClientIp,
-    concurrency::{AtBodyEnd, HeldBody},
-};
+pub(crate) use self::{concurrency::Place, rate::Standing};
 #[doc(inline)]
 pub use self::{
     concurrency::{
         AtResponse, ConcurrencyLimit, ConcurrencyLimitConfig, ConcurrencyLimitHandle,
         ConcurrencyLimitLayer, Ends, Permit, PlaceFuture, QueueFuture,
     },
-    keyed::{Key, KeyedRateLimit, KeyedRateLimitHandle, KeyedRateLimitLayer},
+    keyed::{KeyedRateLimit, KeyedRateLimitHandle, KeyedRateLimitLayer},
     rate::{
         Cost, Leased, PerCall, Quota, Quotas, RateLimit, RateLimitConfig, RateLimitHandle,
         RateLimitLayer, Refund, RefundFuture, Refuse, ResponseFuture, Wait, WaitFuture,

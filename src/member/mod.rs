@@ -1,7 +1,7 @@
 //! An endpoint in a running set: what discovery says of it, and what we know of it.
 //!
 //! A [`Member`] lives in an `Arc` and survives every rebuild of the set, so counts, verdicts and
-//! estimates are never lost to an update. Requests touch only the few words in [`Hot`].
+//! estimates are never lost to an update. Requests touch only the few words in `Hot`.
 
 mod ending;
 mod signal;
@@ -32,12 +32,12 @@ pub(crate) use self::{
 
 /// An endpoint in a running set.
 ///
-/// A connector gets the member it connects for ([`Connect`](crate::Connect)), a strategy reads its
+/// A connector gets the member it connects for ([`Connect`](crate::connect::Connect)), a strategy reads its
 /// load through [`Candidate`](crate::balance::Candidate), and a guard takes a [`Veto`] on it.
 ///
 /// # Example
 /// ```
-/// use tower_upstream::{Endpoint, Member, Reason};
+/// use tower_upstream::{Endpoint, member::{Member, Reason}};
 ///
 /// let member = Member::new("http://10.0.0.1:8080".parse::<Endpoint>()?);
 /// let veto = member.veto(Reason::Unhealthy);
@@ -359,7 +359,7 @@ fn peak_ewma(old: u32, elapsed_millis: u32, sample: u32) -> u32 {
 /// A call in flight on a member, until this drops. Made by [`Member::begin`].
 ///
 /// ```
-/// use tower_upstream::{Endpoint, Member};
+/// use tower_upstream::{Endpoint, member::Member};
 /// let member = Member::new("a:1".parse::<Endpoint>()?);
 /// let call = member.begin();
 /// assert_eq!(member.in_flight(), 1);

@@ -89,7 +89,7 @@ impl fmt::Display for Reason {
 ///
 /// ```
 /// use std::time::Duration;
-/// use tower_upstream::{Endpoint, Member, Reason};
+/// use tower_upstream::{Endpoint, member::{Member, Reason}};
 ///
 /// let member = Member::new("a:1".parse::<Endpoint>()?);
 /// let veto = member.veto(Reason::Disabled);

@@ -2,12 +2,12 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::wire;
+use super::wire;
 
 /// What a plugin tells of itself: who it is, and what it can do.
 ///
 /// ```
-/// use tower_upstream::PluginInfo;
+/// use tower_upstream::plugin::PluginInfo;
 /// let info = PluginInfo::new("tax", "2.1.0").with_capability("vat");
 /// assert_eq!(info.capabilities, ["vat"]);
 /// ```

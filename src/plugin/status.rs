@@ -8,12 +8,14 @@ use std::{
 use serde::{Serialize, Serializer};
 
 #[cfg(feature = "http")]
-use crate::wire;
+use super::wire;
+#[cfg(feature = "http")]
+use crate::wire::{parse_rfc3339, rfc3339, system_time};
 
 /// How a plugin does, or an endpoint.
 ///
 /// ```
-/// use tower_upstream::{HealthStatus, PluginStatus};
+/// use tower_upstream::plugin::{HealthStatus, PluginStatus};
 /// let health = HealthStatus::new(PluginStatus::Degraded).with_message("cache is cold");
 /// assert!(health.status.is_usable());
 /// ```
@@ -82,7 +84,7 @@ impl HealthStatus {
     /// `Issues detected: ` and what all those say that are not well, the first 32 of them.
     ///
     /// ```
-    /// use tower_upstream::{HealthStatus, PluginStatus};
+    /// use tower_upstream::plugin::{HealthStatus, PluginStatus};
     ///
     /// let cold = HealthStatus::new(PluginStatus::Degraded).with_message("cache is cold");
     /// let gone = HealthStatus::unhealthy("no route");
@@ -136,7 +138,7 @@ impl HealthStatus {
         Some(Self {
             status,
             message: wire::value(message).unwrap_or_default(),
-            last_check: wire::parse_rfc3339(&last_check).and_then(wire::system_time),
+            last_check: parse_rfc3339(&last_check).and_then(system_time),
             response_time: Duration::from_nanos(nanos.try_into().unwrap_or_default()),
             metadata: wire::value::<wire::Pairs>(metadata).unwrap_or_default().0,
         })
@@ -145,7 +147,7 @@ impl HealthStatus {
 
 #[cfg(feature = "http")]
 fn write_time<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&wire::rfc3339(*time))
+    serializer.serialize_str(&rfc3339(*time))
 }
 
 /// A service that can be asked how it does, beside its calls.
@@ -154,7 +156,7 @@ fn write_time<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result
 /// [`PluginCheck`](crate::health::PluginCheck).
 ///
 /// ```
-/// use tower_upstream::{HealthStatus, PluginHealth};
+/// use tower_upstream::plugin::{HealthStatus, PluginHealth};
 ///
 /// struct Cache { entries: usize }
 ///

@@ -171,7 +171,7 @@ fn asked(verdict: Verdict, retry_after: Option<Duration>) -> Verdict {
 /// that was done below, or it [says no](Classify::forbids_repeat).
 ///
 /// ```
-/// use tower_upstream::{ErrIsFailure, retry::{ByOutcome, Judge, Verdict}};
+/// use tower_upstream::{outcome::ErrIsFailure, retry::{ByOutcome, Judge, Verdict}};
 /// let rule = ByOutcome::new(ErrIsFailure);
 /// assert_eq!(rule.judge(Ok::<_, &()>(&7)), Verdict::WELL);
 /// ```

@@ -10,11 +10,11 @@
 //!
 //! * the rule that judges how an attempt ended, [`Judge`]: by the kind of our errors, by status
 //!   of HTTP and gRPC (`ByStatus`, feature `http`), or by a [`Classify`](crate::Classify) of yours;
-//! * the request, [`Replay`](crate::Replay): it can be copied, and is idempotent, or the attempt
+//! * the request, [`Replay`](crate::replay::Replay): it can be copied, and is idempotent, or the attempt
 //!   was [unsent](crate::Error::is_unsent);
 //! * the deadline, that of the request and [`RetryConfig::overall`]: a wait that would end after
 //!   it is not begun;
-//! * the [`Budget`](crate::Budget), which is charged last, when all is decided.
+//! * the [`Budget`](crate::budget::Budget), which is charged last, when all is decided.
 //!
 //! A refusal of a guard of this crate is final: the same guard would say no again, so neither time
 //! nor budget is spent on it. What an endpoint asks for with `Retry-After` or

@@ -107,7 +107,7 @@ impl<R: Clone, J: Clone> RetryPolicy<R, J> {
 
     /// Lets `copy` make the copies of requests: `Some` of those that may be sent twice.
     ///
-    /// For requests that do not implement [`Replay`](crate::Replay). Deadlines are read from those
+    /// For requests that do not implement [`Replay`](crate::replay::Replay). Deadlines are read from those
     /// that do, so there are none here but [`RetryConfig::overall`].
     pub fn with_replay<F>(self, copy: F) -> RetryPolicy<ReplayFn<F>, J> {
         let Shared { config, budget, judge, .. } = Shared::clone(&self.shared);

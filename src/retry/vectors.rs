@@ -16,7 +16,7 @@ use tower::{Layer, ServiceExt, retry::Policy, retry::RetryLayer, service_fn};
 use super::*;
 use crate::{
     budget::{Budget, BudgetConfig, ThrottleBudget},
-    replay::Idempotent,
+    http::Idempotent,
     time,
 };
 

@@ -3,17 +3,12 @@
 //! | connector | requests | for |
 //! |---|---|---|
 //! | [`HttpTransport`] | [`Call`](crate::Call) | plugins that speak JSON over HTTP |
-//! | [`OriginLayer`] over any HTTP client | `http::Request` | services, replicas, proxies |
+//! | [`OriginLayer`](crate::http::OriginLayer) over any HTTP client | `http::Request` | services, replicas, proxies |
 //! | [`connect_fn`](crate::connect_fn) | anything | a client that knows its own target |
 //!
 //! Connections are made by a [`TcpConnector`](crate::dial::TcpConnector), of `HttpTransport` by itself, of
 //! an HTTP client if you give it one.
 
 mod http;
-mod origin;
-mod reused;
 
-pub use self::{
-    http::{HttpConfig, HttpFuture, HttpService, HttpTransport},
-    origin::{Origin, OriginBody, OriginFuture, OriginLayer},
-};
+pub use self::http::{HttpConfig, HttpFuture, HttpService, HttpTransport};

@@ -93,8 +93,8 @@ pub(crate) fn retry_after_value(wait: Duration) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{parse_rfc3339, system_time};
     use super::*;
+    use crate::wire::{parse_rfc3339, system_time};
     use serde_json::Value;
 
     fn asked(value: &str) -> Option<Duration> {

@@ -1,23 +1,19 @@
-//! How things are written on the wire to plugins: the JSON, the durations and the times of the Go
-//! plugin manager that this crate stands in for. What both ends need is here, so that neither
-//! imports the other.
+//! Fields and bodies of HTTP, as they are on the wire.
 
-mod envelope;
+mod authority;
 mod gather;
 mod headers;
-mod json;
 mod rate_limit;
 mod time;
 
 use std::borrow::Cow;
 
 pub(crate) use self::{
-    envelope::{Answer, Pairs, Question, zero_value},
+    authority::without_zone,
     gather::{Cut, Gather},
     headers::{
         Pushback, grpc_status, grpc_trailer, is_grpc, pushback, retry_after, retry_after_value,
     },
-    json::{members, to_json, value},
     time::{parse_rfc3339, rfc3339, system_time},
 };
 

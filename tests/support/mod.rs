@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant, Sleep},
 };
 use tower::Service;
-use tower_upstream::{BoxError, Connect, Error, Member, Replay};
+use tower_upstream::{BoxError, Error, connect::Connect, member::Member, replay::Replay};
 
 /// A request.
 #[derive(Debug, Clone, PartialEq)]

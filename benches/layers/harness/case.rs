@@ -7,7 +7,7 @@ use std::{
 
 use tokio::{runtime, task};
 use tower::{Service, ServiceExt};
-use tower_upstream::{BoxError, Error, Kind};
+use tower_upstream::{BoxError, Error, error::Kind};
 
 /// A stack to measure, and what its calls must come to.
 pub(crate) struct Case {

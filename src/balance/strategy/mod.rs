@@ -23,7 +23,7 @@ use crate::{choose::Tried, endpoint::Endpoint, member::Member};
 /// The first candidate in the order of keys that is free, as a leader would be chosen.
 /// ```
 /// use std::sync::Arc;
-/// use tower_upstream::{Member, balance::{Candidates, Pick, Strategy}};
+/// use tower_upstream::{balance::{Candidates, Pick, Strategy}, member::Member};
 ///
 /// #[derive(Clone)]
 /// struct First;

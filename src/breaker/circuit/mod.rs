@@ -16,11 +16,13 @@ use super::{
     Transition,
     config::{Cancelled, CircuitBreakerConfig},
     core::{Change, Core},
-    counts::Counts,
     in_flight::Alarm,
-    machine::{Machine, Now},
+    machine::{
+        Machine, Now,
+        counts::Counts,
+        word::{Ticket, Word},
+    },
     policy::Policy,
-    word::{Ticket, Word},
 };
 use crate::{
     error::{Error, Kind},

@@ -1,7 +1,7 @@
 //! What somebody does to a circuit: states by hand, and new settings.
 
-use super::{Machine, Now, rest};
-use crate::breaker::{CircuitBreakerConfig, CircuitState, window::Window};
+use super::{Machine, Now, rest, window::Window};
+use crate::breaker::{CircuitBreakerConfig, CircuitState};
 
 impl Machine {
     /// Into a state by hand, to stay. Nothing happens if it is in it.

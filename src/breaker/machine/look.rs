@@ -1,12 +1,12 @@
 //! What there is to see of a circuit.
 
-use super::{Machine, Now};
-use crate::breaker::{
-    CircuitBreakerConfig, CircuitState,
+use super::{
+    Machine, Now,
     counts::Pace,
     window::{Tally, Window},
     word::Word,
 };
+use crate::breaker::{CircuitBreakerConfig, CircuitState};
 
 impl Machine {
     pub(in crate::breaker) fn config(&self) -> &CircuitBreakerConfig {

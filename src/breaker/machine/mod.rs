@@ -1,16 +1,23 @@
 //! The rules of a circuit, pure: what happened and when in, the state out. No clock, no lock.
 
+pub(super) mod counts;
 mod hand;
 mod look;
+mod rules;
+#[cfg(test)]
+mod tests;
+mod trial;
+pub(super) mod window;
+pub(super) mod word;
 
 use std::time::Duration;
 
-use super::{
-    CircuitBreakerConfig, CircuitState, rules,
+use self::{
     trial::{Trial, Verdict},
     window::Window,
     word::{Ticket, Word},
 };
+use super::{CircuitBreakerConfig, CircuitState};
 
 /// A circuit, without what makes it fast: every call that may change it goes through here, but good
 /// calls of a closed circuit are only counted outside, and told of as a sum.

@@ -29,7 +29,7 @@ impl HealthGateLayer {
     ///
     /// An [update](crate::health::HealthHandle::update) with another `endpoint` has the next checks ask
     /// for that. An `endpoint` that cannot work is reported by every call through the gate, as
-    /// [`Kind::InvalidConfig`](crate::Kind::InvalidConfig). Other values out of range become the
+    /// [`Kind::InvalidConfig`](crate::error::Kind::InvalidConfig). Other values out of range become the
     /// nearest sane ones.
     ///
     /// # Example

@@ -66,7 +66,7 @@ impl HttpCheck {
     /// Asks for `target`: a path, or a URL that starts with `http://`.
     ///
     /// A path is joined to the endpoint's own with one slash. A target that cannot work is
-    /// reported by every call through the gate, as [`Kind::InvalidConfig`](crate::Kind), and so is
+    /// reported by every call through the gate, as [`Kind::InvalidConfig`](crate::error::Kind), and so is
     /// what cannot work of the rest.
     pub fn get(target: impl AsRef<str>) -> Self {
         let (target, mistake) = match Target::parse(target.as_ref()) {

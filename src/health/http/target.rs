@@ -5,8 +5,8 @@ use std::fmt;
 use http::Uri;
 
 use crate::{
-    dial::without_zone,
     endpoint::{Address, Endpoint, without_user},
+    wire::without_zone,
 };
 
 #[derive(Clone)]

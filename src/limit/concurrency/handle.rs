@@ -78,7 +78,7 @@ impl ConcurrencyLimitHandle {
     /// layer.
     ///
     /// # Errors
-    /// A refusal of kind [`Overloaded`](crate::Kind::Overloaded) if none is free, or somebody waits
+    /// A refusal of kind [`Overloaded`](crate::error::Kind::Overloaded) if none is free, or somebody waits
     /// for one.
     pub fn take(&self) -> Result<Permit, Error> {
         let place = self.state.enter().ok_or_else(|| self.state.refusal())?;
@@ -110,7 +110,7 @@ pub struct Permit {
 }
 
 impl Permit {
-    pub(super) fn new(place: Place) -> Self {
+    pub(crate) fn new(place: Place) -> Self {
         Self { place }
     }
 }

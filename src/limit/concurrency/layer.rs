@@ -20,7 +20,7 @@ use crate::limit::{Refuse, Wait};
 /// ```
 /// use std::convert::Infallible;
 /// use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
-/// use tower_upstream::{ConcurrencyLimitLayer, Kind};
+/// use tower_upstream::{ConcurrencyLimitLayer, error::Kind};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
@@ -42,7 +42,7 @@ pub struct ConcurrencyLimitLayer<M = Refuse, E = AtResponse> {
 }
 
 impl ConcurrencyLimitLayer {
-    /// Refuses a call with [`Kind::Overloaded`](crate::Kind::Overloaded) while `max` are in flight.
+    /// Refuses a call with [`Kind::Overloaded`](crate::error::Kind::Overloaded) while `max` are in flight.
     /// Zero becomes one.
     ///
     /// A call has its place from `call` on, until its response is there or is dropped. Readiness
@@ -65,21 +65,21 @@ impl ConcurrencyLimitLayer {
 impl<E> ConcurrencyLimitLayer<Refuse, E> {
     /// Lets a call wait for a place instead, in its response future.
     ///
-    /// A call waits at most `max`, and never past its [deadline](crate::Replay::deadline); then it
+    /// A call waits at most `max`, and never past its [deadline](crate::replay::Replay::deadline); then it
     /// is refused. At most [`pending`](ConcurrencyLimitConfig::pending) calls wait; one more is
     /// refused at once. Places are given in the order of the calls, and each to one call: nobody who
     /// comes later can take it. A call that is dropped while it waits gives on what it was given,
     /// and so does one that is not polled, once its time is over. Timers are a millisecond coarse,
     /// so a refusal may come up to two later.
     ///
-    /// The request must implement [`Replay`](crate::Replay), which tells its deadline, as
+    /// The request must implement [`Replay`](crate::replay::Replay), which tells its deadline, as
     /// [`Call`](crate::Call) and `http::Request` do; for a type of yours that is a few lines. The
     /// request and a clone of the inner service wait with the call; that clone is made ready when it
     /// has its place. Until then neither it nor the service that was called keeps what `poll_ready`
     /// reserved.
     ///
     /// A call whose deadline has passed is not made, though there is a place: it fails unsent with
-    /// [`Kind::Timeout`](crate::Kind::Timeout), which counts against nothing.
+    /// [`Kind::Timeout`](crate::error::Kind::Timeout), which counts against nothing.
     ///
     /// Outside a tokio runtime there is nothing to wait with, and a call is refused instead.
     ///
@@ -106,40 +106,9 @@ impl Default for ConcurrencyLimitLayer {
 }
 
 impl<M, E> ConcurrencyLimitLayer<M, E> {
-    /// Keeps the place of a call until its response body ends: for streams, server-sent events and
-    /// long downloads, of which otherwise any number may be open at once.
-    ///
-    /// The place is given back when the body is read to its last frame, fails, or is dropped; at
-    /// once where there is no body. Responses are `http::Response`s, whose body becomes a
-    /// [`HeldBody`](super::HeldBody). Works above and below a balancer, and with
-    /// [`wait`](Self::wait). A caller that keeps a body and does not read it keeps the place. A response
-    /// that upgrades its connection, such as to a WebSocket, keeps it until the connection closes: see
-    /// [`ConnectionSlot`](crate::dial::ConnectionSlot).
-    ///
-    /// # Example
-    /// ```
-    /// use std::convert::Infallible;
-    /// use bytes::Bytes;
-    /// use http::{Request, Response};
-    /// use http_body_util::{BodyExt, Full};
-    /// use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
-    /// use tower_upstream::ConcurrencyLimitLayer;
-    ///
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() {
-    /// let limit = ConcurrencyLimitLayer::new(4).until_body_end();
-    /// let client = ServiceBuilder::new().layer(limit.clone()).service(service_fn(
-    ///     async |_: Request<()>| Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("a long one"))),
-    /// ));
-    /// let response = client.oneshot(Request::new(())).await.unwrap();
-    /// assert_eq!(limit.handle().in_flight(), 1);
-    /// response.into_body().collect().await.unwrap();
-    /// assert_eq!(limit.handle().in_flight(), 0);
-    /// # }
-    /// ```
     #[cfg(feature = "http")]
-    #[must_use]
-    pub fn until_body_end(self) -> ConcurrencyLimitLayer<M, super::AtBodyEnd> {
+    /// Lets `D` tell when a call has ended.
+    pub(crate) fn with_ends<D>(self) -> ConcurrencyLimitLayer<M, D> {
         ConcurrencyLimitLayer { state: self.state, mode: self.mode, ends: PhantomData }
     }
 

@@ -3,7 +3,7 @@
 //! # When to use
 //! Above a [`BalanceLayer`](crate::balance::BalanceLayer), or over a single client, for what the
 //! whole upstream may do at once: a call for which there is no place is refused with
-//! [`Kind::Overloaded`](crate::Kind::Overloaded), or waits for one
+//! [`Kind::Overloaded`](crate::error::Kind::Overloaded), or waits for one
 //! ([`ConcurrencyLimitLayer::wait`]). Below a balancer, for what each endpoint may do at once: while
 //! it is full the balancer passes it over. Against too many calls *in a time*, use
 //! [`RateLimitLayer`](super::RateLimitLayer).
@@ -15,15 +15,13 @@
 //! Those who wait stand in a queue; a place that is given back goes to the
 //! first of them, who need not race for it.
 //!
-//! Below a balancer a full endpoint is *pending*, and no [`Veto`](crate::Veto) bars it: near the
+//! Below a balancer a full endpoint is *pending*, and no [`Veto`](crate::member::Veto) bars it: near the
 //! limit that would change with every call, and each change would be news for all. A call that draws
 //! a full endpoint asks others at the balancer's next step, ten milliseconds later; least request
 //! seldom draws one, since it takes the less loaded of two.
 //!
 //! The limit belongs to the layer value: what it and its clones make shares it.
 
-#[cfg(feature = "http")]
-mod body;
 mod config;
 mod ends;
 mod future;
@@ -41,7 +39,7 @@ mod loom_models;
 mod model;
 
 #[cfg(feature = "http")]
-pub use self::body::AtBodyEnd;
+pub(crate) use self::place::Place;
 pub use self::{
     config::ConcurrencyLimitConfig,
     ends::{AtResponse, Ends},
@@ -50,5 +48,3 @@ pub use self::{
     layer::ConcurrencyLimitLayer,
     service::ConcurrencyLimit,
 };
-#[cfg(feature = "http")]
-pub use crate::guard::HeldBody;

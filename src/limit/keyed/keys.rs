@@ -8,9 +8,10 @@ use std::{
 
 use foldhash::{SharedSeed, quality::SeedableRandomState};
 
-use super::{super::rate, key::Key, table::Table};
+use super::{super::rate, table::Table};
 use crate::{
     error::{Error, Kind},
+    key::Key,
     limit::rate::{Decision, LiveRules, MOST, Quotas, Rules, Tats},
     sync::lock,
     time::{Anchor, Clock},

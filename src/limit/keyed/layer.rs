@@ -2,12 +2,10 @@ use std::{fmt, sync::Arc};
 
 use tower_layer::Layer;
 
-#[cfg(feature = "http")]
-use super::key::Key;
 use super::{handle::KeyedRateLimitHandle, keys::Keys, service::KeyedRateLimit};
-#[cfg(feature = "http")]
-use crate::limit::rate::Standing;
 use crate::limit::rate::{PerCall, Quotas};
+#[cfg(feature = "http")]
+use crate::{key::Key, limit::rate::Standing};
 
 /// Lets so many calls of each key pass in a time. Made by
 /// [`RateLimitLayer::by_key`](super::super::RateLimitLayer::by_key).
@@ -112,7 +110,7 @@ impl<K, C> KeyedRateLimitLayer<K, C> {
 
     /// The hash of the key of a request.
     #[cfg(feature = "http")]
-    pub(in crate::limit) fn hash_of<Req>(&self, request: &Req) -> u64
+    pub(crate) fn hash_of<Req>(&self, request: &Req) -> u64
     where
         K: Key<Req>,
     {
@@ -120,7 +118,7 @@ impl<K, C> KeyedRateLimitLayer<K, C> {
     }
 
     #[cfg(feature = "http")]
-    pub(in crate::limit) fn standing(&self, hash: u64) -> Vec<Standing> {
+    pub(crate) fn standing(&self, hash: u64) -> Vec<Standing> {
         self.keys.standing(hash)
     }
 }

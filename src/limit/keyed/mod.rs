@@ -12,12 +12,9 @@
 //! cleaned up, and no number of keys makes the table grow.
 
 mod handle;
-mod key;
 mod keys;
 mod layer;
 mod service;
 mod table;
 
-pub use self::{
-    handle::KeyedRateLimitHandle, key::Key, layer::KeyedRateLimitLayer, service::KeyedRateLimit,
-};
+pub use self::{handle::KeyedRateLimitHandle, layer::KeyedRateLimitLayer, service::KeyedRateLimit};

@@ -6,12 +6,13 @@ use std::{
 
 use tower_service::Service;
 
-use super::{key::Key, keys::Keys};
+use super::keys::Keys;
 use crate::{
     choose::{Choose, Chooses, Tried},
     connect::Connect,
     error::{BoxError, Error},
     guard::ResponseFuture,
+    key::Key,
     limit::rate::{Cost, PerCall},
     member::Member,
 };

@@ -1,7 +1,7 @@
 /// How many tokens a call takes: [`PerCall`], or a closure over the request.
 ///
 /// A call that costs nothing passes, and takes nothing. One that costs more than the burst never
-/// fits, so it is answered with [`Kind::InvalidConfig`](crate::Kind::InvalidConfig) at once.
+/// fits, so it is answered with [`Kind::InvalidConfig`](crate::error::Kind::InvalidConfig) at once.
 ///
 /// # Example
 /// ```

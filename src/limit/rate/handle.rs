@@ -27,7 +27,7 @@ impl RateLimitHandle {
     }
 
     #[cfg(feature = "http")]
-    pub(in crate::limit) fn standing(&self) -> Vec<Standing> {
+    pub(crate) fn standing(&self) -> Vec<Standing> {
         self.state.bucket.standing(self.state.now())
     }
 

@@ -20,7 +20,7 @@ use crate::limit::KeyedRateLimitLayer;
 /// ```
 /// use std::convert::Infallible;
 /// use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
-/// use tower_upstream::{Kind, Quota, RateLimitLayer};
+/// use tower_upstream::{Quota, RateLimitLayer, error::Kind};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
@@ -114,7 +114,7 @@ pub struct Refund;
 pub struct Leased;
 
 impl RateLimitLayer {
-    /// Refuses what is beyond the quota with [`Kind::RateLimited`](crate::Kind::RateLimited) and the
+    /// Refuses what is beyond the quota with [`Kind::RateLimited`](crate::error::Kind::RateLimited) and the
     /// moment from which on there is a token again. Several quotas, as an array of up to four, all
     /// hold: a call takes a token of each, or none.
     ///
@@ -137,9 +137,9 @@ impl RateLimitLayer {
 impl<C> RateLimitLayer<Refuse, C> {
     /// Lets a call wait for its turn instead, in its response future.
     ///
-    /// A call waits at most `max`, and never past its [deadline](crate::Replay::deadline): one
+    /// A call waits at most `max`, and never past its [deadline](crate::replay::Replay::deadline): one
     /// whose turn would come later is refused at once. One whose deadline has passed is not made,
-    /// though there is a token: it fails unsent with [`Kind::Timeout`](crate::Kind::Timeout), which
+    /// though there is a token: it fails unsent with [`Kind::Timeout`](crate::error::Kind::Timeout), which
     /// counts against nothing, and takes no token. Turns are taken in the order of the calls,
     /// whatever they cost.
     /// A call that is dropped while it waits lets the next move up, and so does one that is not
@@ -149,7 +149,7 @@ impl<C> RateLimitLayer<Refuse, C> {
     /// A call takes its token when it is made: one that waits, when its turn has come; one that need
     /// not wait, at once, so its token is spent even if the future is dropped before its first poll.
     ///
-    /// The request must implement [`Replay`](crate::Replay), which tells its deadline, as
+    /// The request must implement [`Replay`](crate::replay::Replay), which tells its deadline, as
     /// [`Call`](crate::Call) and `http::Request` do; for a type of yours that is a few lines.
     ///
     /// As many calls wait as get their turn within `max`, but never more than 65,536 for one quota;
@@ -233,7 +233,7 @@ impl<C> RateLimitLayer<Refuse, C> {
     /// A quota for each key, such as a tenant or a client's address, instead of one for all.
     ///
     /// `key` is a closure over the request that answers anything that can be hashed, or a
-    /// [`Key`](crate::limit::Key). Of the keys nothing is kept but a hash and the tokens, in a table
+    /// [`Key`](crate::key::Key). Of the keys nothing is kept but a hash and the tokens, in a table
     /// of fixed size: see [`KeyedRateLimitLayer`].
     ///
     /// # Example

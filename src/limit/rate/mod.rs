@@ -3,7 +3,7 @@
 //! # When to use
 //! Above a [`BalanceLayer`](crate::balance::BalanceLayer), or over a single client, for a quota of
 //! the whole upstream: a call beyond it is refused with
-//! [`Kind::RateLimited`](crate::Kind::RateLimited) and the moment to come back, or waits for its
+//! [`Kind::RateLimited`](crate::error::Kind::RateLimited) and the moment to come back, or waits for its
 //! turn ([`RateLimitLayer::wait`]). Below a balancer, for a quota of each endpoint: while it is
 //! spent the balancer passes the endpoint over. Against too many calls *at once*, use
 //! [`ConcurrencyLimitLayer`](super::ConcurrencyLimitLayer).
@@ -41,7 +41,7 @@ mod service;
 mod state;
 
 #[cfg(feature = "http")]
-pub(super) use self::quotas::Standing;
+pub(crate) use self::quotas::Standing;
 pub use self::{
     config::RateLimitConfig,
     cost::{Cost, PerCall},

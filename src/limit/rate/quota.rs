@@ -106,7 +106,7 @@ impl Quota {
 
     /// As a client is told of it: so many calls in so many seconds.
     #[cfg(feature = "http")]
-    pub(in crate::limit) fn calls_in_seconds(self) -> (u64, u64) {
+    pub(crate) fn calls_in_seconds(self) -> (u64, u64) {
         const SECOND: u128 = 1_000_000_000;
         // The time that the burst takes to come back is the window. In whole seconds there may go
         // more into it.

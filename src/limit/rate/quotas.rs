@@ -167,11 +167,11 @@ impl Rules {
 /// How it stands with one quota.
 #[cfg(feature = "http")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::limit) struct Standing {
-    pub(in crate::limit) quota: Quota,
-    pub(in crate::limit) remaining: u32,
+pub(crate) struct Standing {
+    pub(crate) quota: Quota,
+    pub(crate) remaining: u32,
     /// Nanoseconds until all of it is there again.
-    pub(in crate::limit) reset: u64,
+    pub(crate) reset: u64,
 }
 
 #[cfg(test)]

@@ -9,9 +9,10 @@ use http_body_util::Full;
 use serde::Serialize;
 
 use crate::{
-    call::Reply,
     error::{BoxError, Error, Kind},
-    wire::{self, Answer, to_json},
+    plugin::Reply,
+    plugin::wire::{Answer, to_json},
+    wire,
 };
 
 pub(super) fn success<U: Serialize>(reply: &Reply<U>, id: &str) -> Response<Full<Bytes>> {

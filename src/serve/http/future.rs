@@ -19,9 +19,9 @@ use super::{
     question::read,
 };
 use crate::{
-    call::{Call, Reply},
     error::BoxError,
     plugin::HealthStatus,
+    plugin::{Call, Reply},
     time::{self, Instant},
     wire::Gather,
 };

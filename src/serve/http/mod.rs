@@ -24,8 +24,8 @@ pub use self::future::ServeFuture;
 
 use self::question::{Route, route};
 use crate::{
-    call::{Call, Reply},
     error::BoxError,
+    plugin::{Call, Reply},
     plugin::{HealthStatus, PluginInfo},
     wire,
 };
@@ -58,7 +58,7 @@ use crate::{
 /// # Example
 /// ```
 /// use tower::service_fn;
-/// use tower_upstream::{Call, PluginInfo, Reply, serve};
+/// use tower_upstream::{Call, Reply, plugin::PluginInfo, serve};
 ///
 /// let plugin = service_fn(|call: Call<u64>| async move {
 ///     Ok::<_, std::io::Error>(Reply::new(call.body() * 2))
@@ -108,7 +108,7 @@ impl<S, T, H> HttpServe<S, T, H> {
     /// ```
     /// # use tower::service_fn;
     /// # use tower_upstream::{Call, Reply};
-    /// use tower_upstream::{HealthStatus, serve};
+    /// use tower_upstream::{plugin::HealthStatus, serve};
     /// # let plugin = service_fn(|call: Call<u64>| async move {
     /// #     Ok::<_, std::io::Error>(Reply::new(*call.body()))
     /// # });

@@ -13,9 +13,11 @@ use serde::de::DeserializeOwned;
 
 use super::answer::refusal;
 use crate::{
-    call::Call,
     duration::parse_go_duration,
     error::BoxError,
+    plugin::Call,
+    plugin::wire::Pairs,
+    plugin::wire::{members, value, zero_value},
     wire::{self, Cut},
 };
 
@@ -81,19 +83,19 @@ where
 
 fn parse<T: DeserializeOwned>(text: &str, header_id: Option<&str>) -> Result<Call<T>, BoxError> {
     let [data, request_id, timeout, headers, metadata] =
-        wire::members(text, ["data", "request_id", "timeout", "headers", "metadata"])?;
+        members(text, ["data", "request_id", "timeout", "headers", "metadata"])?;
     let data = match data.filter(|data| data.get() != "null") {
         Some(data) => serde_json::from_str(data.get())?,
-        None => wire::zero_value().ok_or("it has no `data`")?,
+        None => zero_value().ok_or("it has no `data`")?,
     };
     let mut call = Call::new(data);
-    let id: String = wire::value(request_id)?;
+    let id: String = value(request_id)?;
     match (id.as_str(), header_id) {
         ("", None | Some("")) => {}
         ("", Some(id)) => call = call.with_id(id),
         (id, _) => call = call.with_id(id),
     }
-    let timeout: String = wire::value(timeout)?;
+    let timeout: String = value(timeout)?;
     if !timeout.is_empty() {
         let timeout =
             parse_go_duration(&timeout).ok_or("its `timeout` is no duration such as `1m30s`")?;
@@ -102,10 +104,10 @@ fn parse<T: DeserializeOwned>(text: &str, header_id: Option<&str>) -> Result<Cal
             call = call.with_timeout(timeout);
         }
     }
-    for (name, value) in wire::value::<wire::Pairs>(headers)?.0 {
+    for (name, value) in value::<Pairs>(headers)?.0 {
         call = call.with_header(name, value);
     }
-    for (key, value) in wire::value::<wire::Pairs>(metadata)?.0 {
+    for (key, value) in value::<Pairs>(metadata)?.0 {
         call = call.with_metadata(key, value);
     }
     Ok(call)

@@ -9,8 +9,9 @@ use serde::de::DeserializeOwned;
 
 use super::exchange::Received;
 use crate::{
-    call::Reply,
     error::{Error, Kind},
+    plugin::Reply,
+    plugin::wire::{Pairs, members, value, zero_value},
     plugin::{HealthStatus, PluginInfo},
     time, wire,
 };
@@ -63,19 +64,19 @@ fn text(body: &[u8]) -> Cow<'_, str> {
 
 fn decode<Res: DeserializeOwned>(text: &str) -> Result<Reply<Res>, Error> {
     let [data, error, request_id, metadata] =
-        wire::members(text, ["data", "error", "request_id", "metadata"]).map_err(undecodable)?;
-    let error: String = wire::value(error).map_err(undecodable)?;
+        members(text, ["data", "error", "request_id", "metadata"]).map_err(undecodable)?;
+    let error: String = value(error).map_err(undecodable)?;
     if !error.is_empty() {
         let message = format!("plugin error: {}", wire::start(&error, MAX_TEXT));
         return Err(Error::failed(Kind::Plugin).message(message));
     }
     let data = match data.filter(|data| data.get() != "null") {
         Some(data) => serde_json::from_str(data.get()).map_err(undecodable)?,
-        None => wire::zero_value()
+        None => zero_value()
             .ok_or_else(|| undecodable("it has no `data`, and the type has no zero value"))?,
     };
-    let request_id: String = wire::value(request_id).map_err(undecodable)?;
-    let metadata: wire::Pairs = wire::value(metadata).map_err(undecodable)?;
+    let request_id: String = value(request_id).map_err(undecodable)?;
+    let metadata: Pairs = value(metadata).map_err(undecodable)?;
     let reply = Reply::new(data).with_request_id(request_id);
     Ok(metadata.0.into_iter().fold(reply, |reply, (key, value)| reply.with_metadata(key, value)))
 }
@@ -110,10 +111,8 @@ fn kind_of(status: StatusCode) -> Kind {
 fn said(received: &Received, limit: usize) -> Option<String> {
     let body = unzip(&received.parts.headers, received.body.clone(), limit).ok()?;
     let text = text(&body);
-    let said = wire::members(&text, ["error", "message"]).ok().and_then(|raws| {
-        raws.into_iter()
-            .filter_map(|raw| wire::value::<String>(raw).ok())
-            .find(|said| !said.is_empty())
+    let said = members(&text, ["error", "message"]).ok().and_then(|raws| {
+        raws.into_iter().filter_map(|raw| value::<String>(raw).ok()).find(|said| !said.is_empty())
     });
     let said = match said {
         Some(said) => wire::start(&said, MAX_TEXT).into_owned(),

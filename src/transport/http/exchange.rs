@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     error::{Error, Kind},
-    guard::Moment,
+    http::Moment,
     time::{self, Instant},
     wire::{Cut, Gather},
 };

@@ -8,8 +8,7 @@ use super::config::HttpConfig;
 use crate::{
     dial::ConnectError,
     error::{Error, Kind, causes, root},
-    guard::Moment,
-    transport::reused::{broke_when_reused, lost_its_task},
+    http::{Moment, broke_when_reused, lost_its_task},
 };
 
 /// Why an attempt brought no answer.

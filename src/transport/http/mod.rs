@@ -95,7 +95,7 @@ impl<Req, Res> HttpTransport<Req, Res> {
     /// A connection works only while its runtime runs: set this where calls come from runtimes that are
     /// short-lived, or not always driven. It must have timers and I/O enabled. Once `runtime` has been
     /// shut down, connections are made on the caller's. A call whose connection ended with its runtime
-    /// fails with [`Kind::Connection`](crate::Kind::Connection), or is sent again as after any
+    /// fails with [`Kind::Connection`](crate::error::Kind::Connection), or is sent again as after any
     /// connection that died, and does not count against the endpoint.
     ///
     /// ```

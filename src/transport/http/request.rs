@@ -13,13 +13,13 @@ use serde::Serialize;
 
 use super::config::{HttpConfig, has_user};
 use crate::{
-    call::Call,
-    dial::without_zone,
     duration::go_duration,
     endpoint::{Address, without_user},
     error::{Error, Kind},
     member::Member,
-    wire::{Question, to_json},
+    plugin::Call,
+    plugin::wire::{Question, to_json},
+    wire::without_zone,
 };
 
 /// The endpoint of a service, and how to reach it.

@@ -23,16 +23,16 @@ use super::{
     request::Target,
 };
 use crate::{
-    call::{Call, Reply},
     error::Error,
     member::Member,
+    plugin::{Call, Reply},
     plugin::{HealthStatus, PluginHealth, PluginInfo},
     replay::Replay,
     time,
 };
 
 /// A plugin that is reached over HTTP. Made by [`HttpTransport`](super::HttpTransport), and by
-/// [`Connect::connect`](crate::Connect::connect) where there is no balancer.
+/// [`Connect::connect`](crate::connect::Connect::connect) where there is no balancer.
 ///
 /// Always ready. Clones share the connections. Dropping a response future closes the connection of
 /// an exchange that has begun; the plugin may have done the work.
@@ -40,7 +40,9 @@ use crate::{
 /// # Example
 /// ```no_run
 /// use tower::ServiceExt;
-/// use tower_upstream::{Call, Connect, Endpoint, Member, transport::HttpTransport};
+/// use tower_upstream::{
+///     Call, Endpoint, connect::Connect, member::Member, transport::HttpTransport,
+/// };
 ///
 /// # async fn example() -> Result<(), tower_upstream::Error> {
 /// let member = Member::new("http://10.0.0.1:8080/rpc/tax".parse::<Endpoint>()?);
@@ -94,7 +96,7 @@ impl<Req, Res> HttpService<Req, Res> {
     /// Asks the plugin who it is: a `GET` of `info` below the endpoint.
     ///
     /// # Errors
-    /// Those of a call. A plugin that does not tell answers 404, which is [`Kind::Plugin`](crate::Kind::Plugin).
+    /// Those of a call. A plugin that does not tell answers 404, which is [`Kind::Plugin`](crate::error::Kind::Plugin).
     pub async fn info(&self) -> Result<PluginInfo, Error> {
         let info = async {
             let received = self.get(self.target.info_uri()?).await?;
