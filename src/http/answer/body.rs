@@ -8,7 +8,7 @@ use crate::outcome::TypeName;
 /// [`DefaultBody`], or a closure.
 ///
 /// ```
-/// use tower_upstream::limit::{DefaultBody, EmptyBody};
+/// use tower_upstream::http::{DefaultBody, EmptyBody};
 /// let body: String = DefaultBody.empty();
 /// assert!(body.is_empty());
 /// ```
@@ -20,7 +20,7 @@ pub trait EmptyBody<B> {
 /// Makes empty bodies by their `Default`. The default.
 ///
 /// ```
-/// use tower_upstream::limit::{AnswerLayer, DefaultBody, NoFields};
+/// use tower_upstream::http::{AnswerLayer, DefaultBody, NoFields};
 /// let layer: AnswerLayer<NoFields, DefaultBody> = AnswerLayer::new();
 /// # let _ = layer;
 /// ```

@@ -26,7 +26,7 @@ pub trait Tells {
 /// An `AnswerLayer` without `RateLimit` fields.
 ///
 /// ```
-/// use tower_upstream::limit::{AnswerLayer, NoFields};
+/// use tower_upstream::http::{AnswerLayer, NoFields};
 /// let layer: AnswerLayer<NoFields> = AnswerLayer::new();
 /// # let _ = layer;
 /// ```

@@ -287,6 +287,8 @@ proptest! {
                 }
                 Step::EndHung(index, ended) if !hung.is_empty() => {
                     let ticket: Ticket = hung.swap_remove(index % hung.len());
+                    // Good calls that are held back count before it: its end changes their share.
+                    circuit.look();
                     if ticket.is_of(model.generation) {
                         circuit.overdue -= 1;
                         model.overdue -= 1;
