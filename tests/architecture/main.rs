@@ -15,8 +15,8 @@ const WORDS: &[&str] =
 /// Each module, and what it may import beside [`WORDS`] and itself.
 const TABLE: &[(&str, &[&str])] = &[
     // The way of a request.
-    ("failover", &["choose", "budget", "replay", "member"]),
-    ("retry", &["budget", "replay", "http"]),
+    ("failover", &["choose", "course", "budget", "replay", "member"]),
+    ("retry", &["course", "budget", "replay", "http"]),
     ("balance", &["discover", "member", "connect", "choose", "endpoint"]),
     ("discover", &["endpoint", "member", "connect"]),
     // Guards.
@@ -38,6 +38,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("member", &["endpoint"]),
     ("connect", &["endpoint", "member"]),
     ("choose", &["member"]),
+    // What failover and retries have in common.
+    ("course", &["budget", "replay"]),
     ("budget", &[]),
     ("replay", &[]),
     ("error", &[]),
