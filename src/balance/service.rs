@@ -112,7 +112,9 @@ where
         match first.service.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => ResponseFuture::calling(flight, first.service.call(request)),
             Poll::Pending => self.wait(request, tried, Some((flight, first)), None),
-            Poll::Ready(Err(error)) => self.wait(request, tried, Some((flight, first)), Some(error)),
+            Poll::Ready(Err(error)) => {
+                self.wait(request, tried, Some((flight, first)), Some(error))
+            }
         }
     }
 

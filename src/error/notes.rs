@@ -21,6 +21,7 @@ impl Error {
 
     /// Names the guard that says no. A guard makes its refusal once and clones it, which costs one shared
     /// count; without a name there is nothing to count.
+    #[cfg(test)]
     pub(crate) fn by(mut self, guard: Option<&Arc<str>>) -> Self {
         if let Some(guard) = guard {
             self.rest_mut().guard = Some(guard.clone());
