@@ -279,8 +279,8 @@ impl Rules {
     }
 }
 
-/// For the cases of gRPC that `retry` runs.
-#[cfg(test)]
+/// For the cases of gRPC that retries run.
+#[cfg(all(test, feature = "tower", feature = "http"))]
 impl Rules {
     pub(super) fn throttle(&self) -> Option<&Throttle> {
         (self.rule() == Rule::Throttle).then_some(&self.throttle)

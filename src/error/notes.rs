@@ -11,7 +11,7 @@ use crate::time::{self, Instant};
 
 impl Error {
     /// Gives it a rarer code than its kind has.
-    #[cfg(any(feature = "http", test))]
+    #[cfg(feature = "http")]
     pub(crate) fn coded(mut self, code: Option<super::Code>) -> Self {
         if code.is_some_and(|code| code != self.code()) {
             self.rest_mut().code = code;
