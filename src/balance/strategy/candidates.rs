@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{choose::Tried, endpoint::Endpoint, member::Member};
 
-/// The members that may be chosen, ordered by key. [`Strategy`] has an example.
+/// The members that may be chosen, ordered by key. [`Strategy`](super::Strategy) has an example.
 #[derive(Clone, Copy)]
 pub struct Candidates<'a> {
     members: &'a [Arc<Member>],
