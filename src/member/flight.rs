@@ -89,7 +89,7 @@ impl Flight {
     }
 
     /// Polls the call, and lands when it ends. An error names the member from then on.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn poll<F, T, E>(
         &mut self,
         call: Pin<&mut F>,
