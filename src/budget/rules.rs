@@ -170,14 +170,23 @@ impl Rules {
         if rule == Rule::FirstWindow { first } else { second }
     }
 
+    /// The same as to compare [`rule`](Self::rule), in fewer instructions.
+    #[inline]
+    fn is(&self, rule: Rule) -> bool {
+        self.current.load(Ordering::Relaxed) == rule as u64
+    }
+
+    /// The rule by default is in the caller, the others are out of its way.
     #[inline]
     pub(super) fn deposit(&self) {
-        match self.rule() {
-            Rule::Bucket => self.bucket.deposit(),
-            rule @ (Rule::FirstWindow | Rule::SecondWindow) => {
-                self.window(rule).deposit(self.clock.nanos());
-            }
-            _ => {}
+        if self.is(Rule::Bucket) { self.bucket.deposit() } else { self.deposit_elsewhere() }
+    }
+
+    #[inline(never)]
+    fn deposit_elsewhere(&self) {
+        let rule = self.rule();
+        if matches!(rule, Rule::FirstWindow | Rule::SecondWindow) {
+            self.window(rule).deposit(self.clock.nanos());
         }
     }
 
@@ -192,17 +201,17 @@ impl Rules {
 
     #[inline]
     pub(super) fn first_success(&self) {
-        match self.rule() {
-            Rule::Bucket => self.bucket.deposit(),
-            rule @ (Rule::FirstWindow | Rule::SecondWindow) => {
-                self.window(rule).deposit(self.clock.nanos());
-            }
-            _ => self.success(),
-        }
+        if self.is(Rule::Bucket) { self.bucket.deposit() } else { self.first_success_elsewhere() }
+    }
+
+    #[inline(never)]
+    fn first_success_elsewhere(&self) {
+        self.success();
+        self.deposit_elsewhere();
     }
 
     pub(super) fn failure(&self) {
-        if self.rule() == Rule::Throttle {
+        if self.is(Rule::Throttle) {
             self.throttle.failure();
         }
     }
@@ -210,7 +219,7 @@ impl Rules {
     /// Whether the call is counted.
     #[inline]
     pub(super) fn begin_call(&self) -> bool {
-        let counts = self.rule() == Rule::Concurrent;
+        let counts = self.is(Rule::Concurrent);
         if counts {
             self.concurrent.begin();
         }
@@ -283,6 +292,6 @@ impl Rules {
 #[cfg(all(test, feature = "tower", feature = "http"))]
 impl Rules {
     pub(super) fn throttle(&self) -> Option<&Throttle> {
-        (self.rule() == Rule::Throttle).then_some(&self.throttle)
+        self.is(Rule::Throttle).then_some(&self.throttle)
     }
 }

@@ -124,8 +124,9 @@ impl Course {
         }
     }
 
-    /// A call has ended in an answer that no other attempt follows. It may have had no course.
-    #[inline]
+    /// A call has ended in an answer that no other attempt follows. One that had no course, and is
+    /// good, needs no more than [`Budget::first_success`].
+    #[cold]
     pub(crate) fn settle(course: Option<&mut Self>, budget: &Budget, rewarded: bool) {
         match course.and_then(|course| course.permit.take()) {
             Some(permit) if rewarded => permit.succeed(),

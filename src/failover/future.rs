@@ -131,8 +131,14 @@ where
                 Poll::Ready(Ok(answer)) => match Ended::of_answer(classify, &answer) {
                     Some(ended) if !ended.is_final() => (Ok(answer), ended),
                     not_good => {
-                        let course = this.journey.as_mut().map(|journey| &mut journey.course);
-                        Course::settle(course, &reserve.plan.budget, not_good.is_none());
+                        let (budget, good) = (&reserve.plan.budget, not_good.is_none());
+                        match this.journey {
+                            None if good => budget.first_success(),
+                            journey => {
+                                let course = journey.as_mut().map(|journey| &mut journey.course);
+                                Course::settle(course, budget, good);
+                            }
+                        }
                         this.running.end();
                         return Poll::Ready(Ok(answer));
                     }

@@ -184,9 +184,13 @@ where
 impl<R, C> RetryPolicy<R, C> {
     /// The call has ended in an answer that no other attempt follows.
     #[inline]
-    fn settle(&mut self, rewarded: bool) {
+    fn settle(&mut self, good: bool) {
         self.running.end();
-        Course::settle(self.course.as_deref_mut(), &self.rules.plan.budget, rewarded);
+        let budget = &self.rules.plan.budget;
+        match &mut self.course {
+            None if good => budget.first_success(),
+            course => Course::settle(course.as_deref_mut(), budget, good),
+        }
     }
 
     #[cold]
