@@ -144,8 +144,13 @@ impl Budget {
     /// Counts a call as running until the returned value is dropped. Only [`ConcurrentBudget`] counts.
     #[inline]
     pub fn running(&self) -> RunningCall {
-        let counted = self.rules.begin_call();
-        RunningCall { rules: if counted { Some(self.rules.clone()) } else { None } }
+        if self.rules.counts_calls() { self.counted_call() } else { RunningCall { rules: None } }
+    }
+
+    #[cold]
+    fn counted_call(&self) -> RunningCall {
+        self.rules.begin_call();
+        RunningCall { rules: Some(self.rules.clone()) }
     }
 
     /// Notes an attempt that went well. For a retry, use [`RetryPermit::succeed`] instead.

@@ -216,14 +216,14 @@ impl Rules {
         }
     }
 
-    /// Whether the call is counted.
+    /// Whether calls are counted while they run.
     #[inline]
-    pub(super) fn begin_call(&self) -> bool {
-        let counts = self.is(Rule::Concurrent);
-        if counts {
-            self.concurrent.begin();
-        }
-        counts
+    pub(super) fn counts_calls(&self) -> bool {
+        self.is(Rule::Concurrent)
+    }
+
+    pub(super) fn begin_call(&self) {
+        self.concurrent.begin();
     }
 
     pub(super) fn end_call(&self) {

@@ -170,7 +170,7 @@ where
         if self.course.is_none() {
             // Not a retry: the call begins. Of one without a copy nothing more will be known.
             if copy.is_none() {
-                plan.budget.deposit();
+                deposit(&plan.budget);
             }
             if attempts.overall.is_some() {
                 self.began = time::stamp(time::now());
@@ -234,6 +234,12 @@ impl<R, C> RetryPolicy<R, C> {
             }
         }
     }
+}
+
+/// Out of the way of a call that can be copied.
+#[cold]
+fn deposit(budget: &Budget) {
+    budget.deposit();
 }
 
 /// The error of an attempt, for the history of the call.
