@@ -92,7 +92,7 @@ impl Error {
     }
 
     /// Come back `wait` after `now`, or after the longest wait there is.
-    #[cfg(any(all(test, feature = "tower"), feature = "http"))]
+    #[cfg(any(test, feature = "http"))]
     pub(crate) fn retry_in(self, now: Instant, wait: Duration) -> Self {
         self.retry_at(time::later(now, wait.min(Self::LONGEST_WAIT)))
     }
