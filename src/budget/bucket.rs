@@ -1,6 +1,6 @@
 //! A bank of tokens that calls and time fill. No clock but for a retry.
 
-use super::{MANY, TOKEN, rate, thousandths};
+use super::tokens::{MANY, TOKEN, rate, thousandths};
 use crate::sync::{
     Padded,
     atomic::{AtomicU64, Ordering},

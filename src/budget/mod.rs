@@ -33,6 +33,7 @@ mod config;
 mod rules;
 mod standard;
 mod throttle;
+mod tokens;
 mod window;
 
 use std::{fmt, sync::Arc};
@@ -41,13 +42,7 @@ pub use self::config::{
     BudgetConfig, Cause, ConcurrentBudget, ShareBudget, StandardBudget, ThrottleBudget,
 };
 
-use self::{
-    config::MANY,
-    rules::{Rule, Rules},
-};
-
-/// Thousandths of a token, in which shares are counted.
-const TOKEN: u64 = 1_000;
+use self::rules::{Rule, Rules};
 
 /// Retry budget: how many calls may be repeated. Clones share it: give one to several layers and they
 /// share one budget.
@@ -291,17 +286,6 @@ impl fmt::Debug for RunningCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RunningCall").field("counted", &self.rules.is_some()).finish()
     }
-}
-
-/// A share as thousandths of a token: 0 to 10.
-fn thousandths(ratio: f64) -> u64 {
-    let ratio = if ratio.is_nan() { 0.0 } else { ratio.clamp(0.0, 10.0) };
-    (ratio * TOKEN as f64).round() as u64
-}
-
-/// So many in a second: 0 to 1,000,000.
-fn rate(floor: f64) -> f64 {
-    if floor.is_nan() { 0.0 } else { floor.clamp(0.0, MANY.into()) }
 }
 
 #[cfg(test)]
