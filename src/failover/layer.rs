@@ -11,13 +11,13 @@ use crate::{
     replay::{ByReplay, ReplayFn},
 };
 
-/// Tries another endpoint when one fails.
+/// Layer that tries another endpoint when one fails. See [the module](super) for how.
 ///
 /// The settings and the budget belong to the layer value: all services that it and its clones make
 /// share them.
 ///
-/// Requests implement [`Replay`](crate::replay::Replay), as [`Call`](crate::Call) and `http::Request` do; for
-/// others there is [`with_replay`](Self::with_replay).
+/// Requests implement [`Replay`](crate::replay::Replay), as [`Call`](crate::Call) and `http::Request`
+/// do; for other requests there is [`with_replay`](Self::with_replay).
 ///
 /// # Example
 /// ```

@@ -17,7 +17,7 @@ use crate::{
     time,
 };
 
-/// Tries another endpoint when one fails. Made by a [`FailoverLayer`](super::FailoverLayer).
+/// Service that tries another endpoint when one fails. Made by a [`FailoverLayer`](super::FailoverLayer).
 ///
 /// # Errors
 /// The error of the only attempt, or `RetryExhausted` with the error of each attempt. `Timeout` past
