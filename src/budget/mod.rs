@@ -26,7 +26,7 @@
 //! # Example
 //! See [`Budget`].
 
-mod bucket;
+mod bank;
 mod builders;
 mod concurrent;
 mod config;
@@ -42,7 +42,7 @@ pub use self::config::{
     BudgetConfig, Cause, ConcurrentBudget, ShareBudget, StandardBudget, ThrottleBudget,
 };
 
-use self::rules::{Rule, Rules};
+use self::rules::{AllRules, RuleKind};
 
 /// Retry budget: how many calls may be repeated. Clones share it: give one to several layers and they
 /// share one budget.
@@ -73,7 +73,7 @@ use self::rules::{Rule, Rules};
 /// ```
 #[derive(Clone)]
 pub struct Budget {
-    rules: Arc<Rules>,
+    rules: Arc<AllRules>,
 }
 
 impl Budget {
@@ -82,13 +82,13 @@ impl Budget {
     ///
     /// Values out of range become the nearest valid ones. This is a [`ShareBudget`] without a `ttl`.
     pub fn new(ratio: f64, floor: impl Into<f64>, capacity: u32) -> Self {
-        Self { rules: Arc::new(Rules::bucket(ratio, floor.into(), capacity)) }
+        Self { rules: Arc::new(AllRules::bank(ratio, floor.into(), capacity)) }
     }
 
     /// Makes a budget of any rule. Values out of range become the nearest valid ones; see
     /// [`BudgetConfig::validate`].
     pub fn with_config(config: &BudgetConfig) -> Self {
-        let rules = Rules::bucket(0.0, 0.0, 1);
+        let rules = AllRules::bank(0.0, 0.0, 1);
         rules.begin(config);
         Self { rules: Arc::new(rules) }
     }
@@ -212,8 +212,8 @@ pub struct BudgetStats {
 /// Right to make one retry. See [`Budget::retry`].
 #[must_use = "some rules count the retry as running while this is held"]
 pub struct RetryPermit {
-    rules: Arc<Rules>,
-    rule: Rule,
+    rules: Arc<AllRules>,
+    rule: RuleKind,
     cost: u32,
 }
 
@@ -234,7 +234,7 @@ impl Drop for RetryPermit {
 #[derive(Default)]
 #[must_use = "the call counts as running while this is held"]
 pub struct RunningCall {
-    rules: Option<Arc<Rules>>,
+    rules: Option<Arc<AllRules>>,
 }
 
 impl RunningCall {

@@ -21,7 +21,7 @@ const SLOTS: usize = if cfg!(all(test, upstream_loom)) { 2 } else { 10 };
 /// What came and went is counted in slots, one for each tenth of the time. The balance is the
 /// reserve and the sum of the slots that are not over, in a word of its own, so that to look and to
 /// take is one step. The first call after a slot is over takes what it holds out of the balance.
-pub(super) struct Window {
+pub(super) struct TtlWindow {
     deposit: AtomicU64,
     capacity: AtomicU64,
     /// What is always there, in thousandths.
@@ -32,12 +32,12 @@ pub(super) struct Window {
     balance: Padded<AtomicU64>,
     /// The last tick for which all that was over has been taken out.
     swept: AtomicU64,
-    slots: [Slot; SLOTS],
+    slots: [TickSlot; SLOTS],
 }
 
 /// The number of the tick that it counts for, and in the low half what came less what went, in
 /// thousandths, as an `i32`.
-struct Slot(AtomicU64);
+struct TickSlot(AtomicU64);
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Held {
@@ -60,7 +60,7 @@ impl Held {
     }
 }
 
-impl Window {
+impl TtlWindow {
     pub(super) fn new(ratio: f64, floor: f64, capacity: u32, ttl: Duration) -> Self {
         let window = Self {
             deposit: AtomicU64::new(0),
@@ -69,7 +69,7 @@ impl Window {
             tick: AtomicU64::new(tick_of(ttl)),
             balance: Padded(AtomicU64::new(0)),
             swept: AtomicU64::new(0),
-            slots: std::array::from_fn(|_| Slot(AtomicU64::new(0))),
+            slots: std::array::from_fn(|_| TickSlot(AtomicU64::new(0))),
         };
         window.set(ratio, floor, capacity);
         window
@@ -214,7 +214,7 @@ mod loom_models {
     const SECOND: u64 = 1_000_000_000;
 
     /// The balance is what the slots hold: nothing was made of nothing, and nothing was lost.
-    fn assert_whole(window: &Window, reserve: i64) {
+    fn assert_whole(window: &TtlWindow, reserve: i64) {
         let held: i64 = window
             .slots
             .iter()
@@ -226,7 +226,7 @@ mod loom_models {
     #[test]
     fn loom_of_two_who_want_the_last_token_one_gets_it() {
         loom::model(|| {
-            let window = Arc::new(Window::new(0.0, 1.0, 1, Duration::from_secs(1)));
+            let window = Arc::new(TtlWindow::new(0.0, 1.0, 1, Duration::from_secs(1)));
             let other = window.clone();
             let theirs = thread::spawn(move || other.withdraw(0));
             let ours = window.withdraw(0);
@@ -238,7 +238,7 @@ mod loom_models {
     #[test]
     fn loom_what_expires_while_calls_come_is_taken_out_once() {
         loom::model(|| {
-            let window = Arc::new(Window::new(1.0, 0.0, 10, Duration::from_secs(1)));
+            let window = Arc::new(TtlWindow::new(1.0, 0.0, 10, Duration::from_secs(1)));
             window.deposit(0);
             let other = window.clone();
             // One second on, what came at first is over.
@@ -253,7 +253,7 @@ mod loom_models {
     #[test]
     fn loom_of_what_expires_at_most_what_was_there_is_spent() {
         loom::model(|| {
-            let window = Arc::new(Window::new(1.0, 0.0, 10, Duration::from_secs(1)));
+            let window = Arc::new(TtlWindow::new(1.0, 0.0, 10, Duration::from_secs(1)));
             window.deposit(0);
             let other = window.clone();
             let thread = thread::spawn(move || u32::from(other.withdraw(SECOND)));

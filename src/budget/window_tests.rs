@@ -18,7 +18,7 @@ fn a_slot_is_a_word_both_ways() {
 
 #[test]
 fn what_was_put_in_is_gone_after_its_time_and_so_is_what_was_spent() {
-    let window = Window::new(1.0, 1.0, 100, Duration::from_secs(10));
+    let window = TtlWindow::new(1.0, 1.0, 100, Duration::from_secs(10));
     (0..50).for_each(|_| window.deposit(0));
     assert_eq!(window.available(9 * SECOND), 60);
     assert_eq!(window.available(10 * SECOND), 10);
@@ -30,7 +30,7 @@ fn what_was_put_in_is_gone_after_its_time_and_so_is_what_was_spent() {
 
 #[test]
 fn what_comes_late_is_taken_out_when_its_slot_is_used_again() {
-    let window = Window::new(1.0, 0.0, 100, Duration::from_secs(10));
+    let window = TtlWindow::new(1.0, 0.0, 100, Duration::from_secs(10));
     assert_eq!(window.available(10 * SECOND), 0);
     // From a thread that looked at the clock ten seconds ago.
     window.deposit(0);
@@ -43,7 +43,7 @@ fn what_comes_late_is_taken_out_when_its_slot_is_used_again() {
 
 #[test]
 fn it_holds_what_it_may_and_is_filled_again_as_it_expires() {
-    let window = Window::new(1.0, 0.0, 5, Duration::from_secs(1));
+    let window = TtlWindow::new(1.0, 0.0, 5, Duration::from_secs(1));
     for second in 0..20 {
         (0..50).for_each(|_| window.deposit(second * SECOND / 2));
         assert_eq!(window.available(second * SECOND / 2), 5, "{second}");
@@ -52,9 +52,9 @@ fn it_holds_what_it_may_and_is_filled_again_as_it_expires() {
 
 #[test]
 fn the_reserve_may_be_less_than_one_a_second() {
-    let window = Window::new(0.0, 0.5, 1, Duration::from_secs(10));
+    let window = TtlWindow::new(0.0, 0.5, 1, Duration::from_secs(10));
     assert_eq!((0..9).filter(|_| window.withdraw(0)).count(), 5);
-    let window = Window::new(0.5, 0.25, 9, Duration::from_secs(2));
+    let window = TtlWindow::new(0.5, 0.25, 9, Duration::from_secs(2));
     assert_eq!(window.available(0), 0);
     window.deposit(0);
     assert_eq!(window.available(0), 1, "half of each");
@@ -62,7 +62,7 @@ fn the_reserve_may_be_less_than_one_a_second() {
 
 #[test]
 fn other_numbers_keep_what_was_counted_and_another_time_begins_anew() {
-    let window = Window::new(1.0, 1.0, 100, Duration::from_secs(10));
+    let window = TtlWindow::new(1.0, 1.0, 100, Duration::from_secs(10));
     (0..5).for_each(|_| window.deposit(0));
     (0..3).for_each(|_| assert!(window.withdraw(0)));
     assert_eq!(window.available(0), 12);
@@ -81,10 +81,10 @@ fn other_numbers_keep_what_was_counted_and_another_time_begins_anew() {
 
 #[test]
 fn absurd_values_are_clamped() {
-    let window = Window::new(f64::NAN, f64::INFINITY, 0, Duration::MAX);
+    let window = TtlWindow::new(f64::NAN, f64::INFINITY, 0, Duration::MAX);
     assert_eq!(window.available(0), 1_000_000);
     assert!(window.withdraw(u64::MAX));
-    assert_eq!(Window::new(1.0, 10.0, 1, Duration::ZERO).available(0), 10);
+    assert_eq!(TtlWindow::new(1.0, 10.0, 1, Duration::ZERO).available(0), 10);
 }
 
 proptest! {
@@ -96,7 +96,7 @@ proptest! {
         steps in prop::collection::vec((0_u8..3, 0_u64..400), 1..300),
     ) {
         let ttl = Duration::from_secs(ttl_s);
-        let window = Window::new(thousandth as f64 / 1_000.0, floor.into(), 1_000_000, ttl);
+        let window = TtlWindow::new(thousandth as f64 / 1_000.0, floor.into(), 1_000_000, ttl);
         let reserve = i64::from(floor) * ttl_s as i64 * 1_000;
         let mut events: Vec<(u64, i64)> = Vec::new();
         let mut now = 0;

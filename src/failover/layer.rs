@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
-use super::{Attempts, Failover, FailoverHandle, live::Live};
+use super::{Attempts, Failover, FailoverHandle, live::LiveAttempts};
 use crate::{
     budget::{Budget, Cause},
     choose::Chooses,
@@ -45,7 +45,7 @@ use crate::{
 /// # Ok(()) }
 /// ```
 pub struct FailoverLayer<R = ByReplay, C = ErrIsFailure> {
-    live: Arc<Live>,
+    live: Arc<LiveAttempts>,
     plan: Arc<Plan<R, C>>,
 }
 
@@ -53,7 +53,7 @@ impl FailoverLayer {
     /// Makes a layer that treats every `Err` as a failure, and asks requests whether they may be sent
     /// twice. Values out of range become the nearest valid ones; see [`Attempts::validate`].
     pub fn new(attempts: Attempts) -> Self {
-        Self { live: Arc::new(Live::new(attempts)), plan: Arc::new(Plan::default()) }
+        Self { live: Arc::new(LiveAttempts::new(attempts)), plan: Arc::new(Plan::default()) }
     }
 }
 
