@@ -395,7 +395,7 @@ guards! {
 stacks! {
     balance = over_balance!(none(), none());
     failover_over_balance = over_balance!(failover(), none());
-    failover_with_limits = over_balance!(FailoverLayer::new(Attempts::up_to(3).timeout(secs(5)).overall(secs(8))), none());
+    failover_with_limits = over_balance!(FailoverLayer::new(Attempts::up_to(3).with_timeout(secs(5)).with_overall(secs(8))), none());
     all_guards_below = over_balance!(none(), ServiceBuilder::new().layer(gate().0).layer(breaker().0).layer(limit().0).into_inner());
     all_guards_above = over_balance!(ServiceBuilder::new().layer(limit().0).layer(gate().0).layer(failover()).layer(breaker().0).into_inner(), none());
     four_at_once_above = over_balance!(four_at_once(), none());
@@ -731,7 +731,7 @@ mod law_13_a_call_that_waits_has_given_back_its_readiness {
     /// An attempt failed, and the next one is a while off.
     #[tokio::test(start_paused = true)]
     async fn for_the_next_attempt() {
-        let attempts = Attempts::up_to(5).backoff(secs(3_600), secs(3_600));
+        let attempts = Attempts::up_to(5).with_backoff(secs(3_600), secs(3_600));
         let made = over_balance!(FailoverLayer::new(attempts), none());
         made.call().await.unwrap();
         made.farm.answers(Answer::Fails);
@@ -774,7 +774,7 @@ async fn law_15_an_attempt_that_times_out_is_a_failure_for_each_guard_that_sees_
     let (between, each) = (breaker(), breaker());
     let made = over_balance!(
         ServiceBuilder::new()
-            .layer(FailoverLayer::new(Attempts::up_to(1).timeout(ms(5))))
+            .layer(FailoverLayer::new(Attempts::up_to(1).with_timeout(ms(5))))
             .layer(between.clone())
             .into_inner(),
         each.clone()

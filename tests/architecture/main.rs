@@ -54,8 +54,7 @@ const TABLE: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms that are not redrawn yet: their circles and their long files are known. The list only shrinks.
-const TO_REDRAW: &[&str] =
-    &["breaker", "budget", "connect", "endpoint", "health", "http", "limit", "plugin"];
+const TO_REDRAW: &[&str] = &["breaker", "connect", "endpoint", "health", "http", "limit", "plugin"];
 
 /// No file has more lines.
 const MAX_LINES: usize = 350;

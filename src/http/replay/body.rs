@@ -12,23 +12,23 @@ use pin_project_lite::pin_project;
 use super::kept::{MAX_CHUNKS, Part, Source, State};
 use crate::{error::BoxError, sync::lock};
 
-/// A request body that can be sent more than once, though it streams.
+/// Request body that can be sent more than once, although it streams.
 ///
-/// What passes is kept, up to a cap, as long as there is a copy that may need it. A copy gives the
-/// same again from the start, and goes on with the rest where the other one stopped. Chunks are
-/// shared, not copied; trailers are given again, too.
+/// Chunks that pass are kept, up to a cap, as long as there is a copy that may need them. A copy yields
+/// the same chunks again from the start, and goes on with the rest where the other one stopped. Chunks
+/// are shared, not copied; trailers are repeated, too.
 ///
 /// # Bounds
-/// Kept are at most as many bytes as the cap says, 64 KiB by default, in at most
-/// [`MAX_CHUNKS`](Self::MAX_CHUNKS) chunks, 4,096: a stream of tiny chunks may reach that first. Once
-/// more has passed, no copy is of use any more: the body streams through and is sent once. A body
-/// whose length is known to be over the cap is never kept.
+/// Keeps at most `cap` bytes, 64 KiB by default, in at most [`MAX_CHUNKS`](Self::MAX_CHUNKS) chunks,
+/// 4,096: a stream of tiny chunks may reach that first. Once more has passed, the copies are useless:
+/// the body streams through and is sent once. A body whose length is known to be over the cap is never
+/// kept.
 ///
 /// A [`ReplayBodyLayer`](super::ReplayBodyLayer) makes them. Copies are made by
 /// [`Replay`](crate::replay::Replay) of `http::Request<ReplayBody>`, or [`replay`](Self::replay).
 ///
-/// Only one copy at a time reads what nobody has read: the one that began last. Others get an error
-/// at that point, and so an attempt that was given up stops sending.
+/// Only one copy at a time reads on from the source: the one that began last. Others get an error at
+/// that point, and so an attempt that was given up stops sending.
 ///
 /// # Cancel safety
 /// A copy that is dropped halfway loses nothing: the next one goes on from there.
@@ -57,14 +57,14 @@ pub struct ReplayBody {
 }
 
 impl ReplayBody {
-    /// How many bytes are kept by default: 64 KiB.
+    /// Number of bytes that are kept by default: 64 KiB.
     pub const DEFAULT_CAP: usize = 64 << 10;
 
-    /// How many chunks are kept at most, whatever their length: each costs some memory beside its
-    /// bytes.
+    /// Largest number of chunks that are kept, whatever their length: each costs some memory beside
+    /// its bytes.
     pub const MAX_CHUNKS: usize = MAX_CHUNKS;
 
-    /// Keeps up to [`DEFAULT_CAP`](Self::DEFAULT_CAP) of what passes.
+    /// Wraps `body`, and keeps up to [`DEFAULT_CAP`](Self::DEFAULT_CAP) bytes of what passes.
     pub fn new<B>(body: B) -> Self
     where
         B: Body<Error: Into<BoxError>> + Send + 'static,
@@ -72,7 +72,7 @@ impl ReplayBody {
         Self::with_cap(body, Self::DEFAULT_CAP)
     }
 
-    /// Keeps up to `cap` bytes of what passes.
+    /// Wraps `body`, and keeps up to `cap` bytes of what passes.
     pub fn with_cap<B>(body: B, cap: usize) -> Self
     where
         B: Body<Error: Into<BoxError>> + Send + 'static,
@@ -85,8 +85,8 @@ impl ReplayBody {
         Self { state, made, turn: 0, chunks: 0, bytes: 0, gave_trailers: false }
     }
 
-    /// A copy that begins at the start. `None` where something has passed that was not kept, or
-    /// where the body is known to be too long, or failed.
+    /// Returns a copy that begins at the start. `None` if something has passed that was not kept, or if
+    /// the body is known to be too long, or failed.
     pub fn replay(&self) -> Option<Self> {
         let state = lock(&self.state);
         state.may_fit().then(|| Self::of(self.state.clone(), state.turn()))

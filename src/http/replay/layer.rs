@@ -8,10 +8,11 @@ use tower_service::Service;
 use super::ReplayBody;
 use crate::error::BoxError;
 
-/// Lets requests whose body streams be sent more than once: puts a [`ReplayBody`] around it.
+/// Layer that lets requests be sent more than once although their body streams: it wraps the body in
+/// a [`ReplayBody`].
 ///
-/// Above a [`FailoverLayer`](crate::FailoverLayer) or a `tower::retry::RetryLayer`. What is below
-/// gets an `http::Request<ReplayBody>`.
+/// Goes above a [`FailoverLayer`](crate::FailoverLayer) or a `tower::retry::RetryLayer`. The service
+/// below gets an `http::Request<ReplayBody>`.
 ///
 /// # Example
 /// ```
@@ -46,8 +47,8 @@ impl ReplayBodyLayer {
         Self { cap: ReplayBody::DEFAULT_CAP }
     }
 
-    /// Keeps up to `cap` bytes of each body, in at most [`ReplayBody::MAX_CHUNKS`] chunks. With 0, a body that is not empty is sent again only
-    /// where nothing of it has passed yet.
+    /// Keeps up to `cap` bytes of each body, in at most [`ReplayBody::MAX_CHUNKS`] chunks. With 0, a
+    /// body that is not empty is sent again only if nothing of it has passed yet.
     #[must_use]
     pub const fn with_cap(mut self, cap: usize) -> Self {
         self.cap = cap;
@@ -69,7 +70,8 @@ impl<S> Layer<S> for ReplayBodyLayer {
     }
 }
 
-/// Lets requests whose body streams be sent more than once. Made by a [`ReplayBodyLayer`].
+/// Service that lets requests be sent more than once although their body streams. Made by a
+/// [`ReplayBodyLayer`].
 #[derive(Debug, Clone)]
 pub struct ReplayBodies<S> {
     inner: S,

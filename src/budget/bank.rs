@@ -1,13 +1,13 @@
 //! A bank of tokens that calls and time fill. No clock but for a retry.
 
-use super::{MANY, TOKEN, rate, thousandths};
+use super::tokens::{MANY, TOKEN, rate, thousandths};
 use crate::sync::{
     Padded,
     atomic::{AtomicU64, Ordering},
 };
 
 /// Each call puts in a part of a token, `floor` tokens come in each second, and each retry takes one.
-pub(super) struct Bucket {
+pub(super) struct Bank {
     /// What a call puts in, and how much there is room for, in thousandths.
     deposit: AtomicU64,
     capacity: AtomicU64,
@@ -18,19 +18,19 @@ pub(super) struct Bucket {
     paid_until: AtomicU64,
 }
 
-impl Bucket {
+impl Bank {
     /// Begins full.
     pub(super) fn new(ratio: f64, floor: f64, capacity: u32) -> Self {
-        let bucket = Self {
+        let bank = Self {
             deposit: AtomicU64::new(0),
             capacity: AtomicU64::new(0),
             floor_interval: AtomicU64::new(0),
             tokens: Padded(AtomicU64::new(0)),
             paid_until: AtomicU64::new(0),
         };
-        bucket.set(ratio, floor, capacity, 0);
-        bucket.fill(None);
-        bucket
+        bank.set(ratio, floor, capacity, 0);
+        bank.fill(None);
+        bank
     }
 
     /// Other numbers, for the tokens that there are.
@@ -106,10 +106,10 @@ mod loom_models {
     #[test]
     fn loom_of_two_who_want_the_last_token_one_gets_it() {
         loom::model(|| {
-            let bucket = Arc::new(Bucket::new(1.0, 0.0, 1));
-            let other = bucket.clone();
+            let bank = Arc::new(Bank::new(1.0, 0.0, 1));
+            let other = bank.clone();
             let theirs = thread::spawn(move || other.withdraw(0));
-            let ours = bucket.withdraw(0);
+            let ours = bank.withdraw(0);
             assert!(ours ^ theirs.join().unwrap());
         });
     }
@@ -117,14 +117,14 @@ mod loom_models {
     #[test]
     fn loom_the_floor_is_paid_once() {
         loom::model(|| {
-            let bucket = Arc::new(Bucket::new(0.0, 1.0, 2));
-            assert!(bucket.withdraw(0) && bucket.withdraw(0));
-            let other = bucket.clone();
+            let bank = Arc::new(Bank::new(0.0, 1.0, 2));
+            assert!(bank.withdraw(0) && bank.withdraw(0));
+            let other = bank.clone();
             let theirs = thread::spawn(move || other.withdraw(1_000_000_000));
-            let ours = bucket.withdraw(1_000_000_000);
+            let ours = bank.withdraw(1_000_000_000);
             // What comes while the other pays may find nothing yet; nothing is found twice.
             let got = u32::from(ours) + u32::from(theirs.join().unwrap());
-            assert_eq!(got + bucket.available(1_000_000_000), 1);
+            assert_eq!(got + bank.available(1_000_000_000), 1);
         });
     }
 }
@@ -138,60 +138,60 @@ mod tests {
 
     #[test]
     fn the_floor_is_paid_once_and_no_more_than_fits() {
-        let bucket = Bucket::new(0.0, 10.0, 3);
-        while bucket.withdraw(0) {}
-        assert_eq!(bucket.available(SECOND / 4), 2);
-        assert_eq!(bucket.available(SECOND / 4), 2);
-        assert_eq!(bucket.available(SECOND * 3 / 10), 3);
-        assert_eq!(bucket.available(3_600 * SECOND), 3);
+        let bank = Bank::new(0.0, 10.0, 3);
+        while bank.withdraw(0) {}
+        assert_eq!(bank.available(SECOND / 4), 2);
+        assert_eq!(bank.available(SECOND / 4), 2);
+        assert_eq!(bank.available(SECOND * 3 / 10), 3);
+        assert_eq!(bank.available(3_600 * SECOND), 3);
     }
 
     #[test]
     fn the_floor_may_be_less_than_one_a_second() {
-        let bucket = Bucket::new(0.0, 0.25, 3);
-        while bucket.withdraw(0) {}
-        assert_eq!([3, 4, 7, 8].map(|s| bucket.available(s * SECOND)), [0, 1, 1, 2]);
+        let bank = Bank::new(0.0, 0.25, 3);
+        while bank.withdraw(0) {}
+        assert_eq!([3, 4, 7, 8].map(|s| bank.available(s * SECOND)), [0, 1, 1, 2]);
     }
 
     #[test]
     fn it_may_begin_below_full_and_not_above() {
-        let bucket = Bucket::new(1.0, 0.0, 3);
+        let bank = Bank::new(1.0, 0.0, 3);
         for (start, tokens) in [(Some(0), 0), (Some(2), 2), (Some(9), 3), (None, 3)] {
-            bucket.fill(start);
-            assert_eq!(bucket.available(0), tokens, "{start:?}");
+            bank.fill(start);
+            assert_eq!(bank.available(0), tokens, "{start:?}");
         }
     }
 
     #[test]
     fn other_numbers_keep_the_tokens_and_pay_no_floor_for_the_past() {
-        let bucket = Bucket::new(0.0, 0.0, 10);
-        (0..4).for_each(|_| assert!(bucket.withdraw(0)));
-        bucket.set(0.0, 1.0, 100, 100 * SECOND);
-        assert_eq!(bucket.available(100 * SECOND), 6);
-        assert_eq!(bucket.available(102 * SECOND), 8);
+        let bank = Bank::new(0.0, 0.0, 10);
+        (0..4).for_each(|_| assert!(bank.withdraw(0)));
+        bank.set(0.0, 1.0, 100, 100 * SECOND);
+        assert_eq!(bank.available(100 * SECOND), 6);
+        assert_eq!(bank.available(102 * SECOND), 8);
         // Half a second of the old floor is lost, no more.
-        bucket.set(1.0, 10.0, 7, 102 * SECOND + SECOND / 2);
-        assert_eq!(bucket.available(102 * SECOND + SECOND / 2), 7);
-        (0..7).for_each(|_| assert!(bucket.withdraw(102 * SECOND)));
-        bucket.deposit();
-        assert_eq!(bucket.available(102 * SECOND), 1);
+        bank.set(1.0, 10.0, 7, 102 * SECOND + SECOND / 2);
+        assert_eq!(bank.available(102 * SECOND + SECOND / 2), 7);
+        (0..7).for_each(|_| assert!(bank.withdraw(102 * SECOND)));
+        bank.deposit();
+        assert_eq!(bank.available(102 * SECOND), 1);
     }
 
     #[test]
     fn absurd_values_are_clamped() {
-        assert_eq!(Bucket::new(f64::NAN, f64::NAN, 0).available(0), 1);
-        assert_eq!(Bucket::new(f64::INFINITY, 0.0, u32::MAX).available(0), 1_000_000);
+        assert_eq!(Bank::new(f64::NAN, f64::NAN, 0).available(0), 1);
+        assert_eq!(Bank::new(f64::INFINITY, 0.0, u32::MAX).available(0), 1_000_000);
     }
 
     #[test]
     fn retries_are_a_share_of_the_calls_exactly() {
         // 0.6 is where a share that is kept as a whole number of calls per retry goes wrong.
         for (ratio, retries) in [(0.2, 200), (0.6, 600), (0.9, 900), (1.0, 1_000)] {
-            let bucket = Bucket::new(ratio, 0.0, 10);
-            while bucket.withdraw(0) {}
+            let bank = Bank::new(ratio, 0.0, 10);
+            while bank.withdraw(0) {}
             let made = (0..1_000).filter(|_| {
-                bucket.deposit();
-                bucket.withdraw(0)
+                bank.deposit();
+                bank.withdraw(0)
             });
             assert_eq!(made.count(), retries, "{ratio}");
         }
@@ -205,12 +205,12 @@ mod tests {
             capacity in 1_u32..20,
             steps in prop::collection::vec((0_u8..2, 0_u64..300), 1..200),
         ) {
-            let bucket = Bucket::new(f64::from(thousandth) / 1_000.0, floor.into(), capacity);
+            let bank = Bank::new(f64::from(thousandth) / 1_000.0, floor.into(), capacity);
             let (mut tokens, mut now, mut paid) = (u64::from(capacity) * 1_000, 0_u64, 0_u64);
             for (what, wait_ms) in steps {
                 now += wait_ms * 1_000_000;
                 if what == 0 {
-                    bucket.deposit();
+                    bank.deposit();
                     if tokens < u64::from(capacity) * 1_000 {
                         tokens += u64::from(thousandth);
                     }
@@ -223,7 +223,7 @@ mod tests {
                     }
                 }
                 tokens = tokens.min(u64::from(capacity) * 1_000);
-                prop_assert_eq!(bucket.withdraw(now), tokens >= 1_000);
+                prop_assert_eq!(bank.withdraw(now), tokens >= 1_000);
                 tokens -= if tokens >= 1_000 { 1_000 } else { 0 };
             }
         }
