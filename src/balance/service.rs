@@ -112,7 +112,9 @@ where
         match first.service.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => ResponseFuture::calling(flight, first.service.call(request)),
             Poll::Pending => self.wait(request, tried, Some((flight, first)), None),
-            Poll::Ready(Err(error)) => self.wait(request, tried, Some((flight, first)), Some(error)),
+            Poll::Ready(Err(error)) => {
+                self.wait(request, tried, Some((flight, first)), Some(error))
+            }
         }
     }
 
@@ -175,7 +177,7 @@ where
     #[cold]
     fn check(&self) -> Result<(), Error> {
         if self.set.is_failing_fast() {
-            return Err(self.set.snapshot.load().outage.error());
+            return Err(self.set.snapshot.load().refusal.clone());
         }
         self.set.ensure_running()
     }
