@@ -38,7 +38,7 @@ async fn a_balancer_says_its_name_when_it_has_no_endpoint() {
     let layer = BalanceLayer::new(endpoints.clone(), LeastRequest::new())
         .with_fail_fast_after(Duration::from_secs(1));
     let never = connect_fn(|_: &Endpoint| Never);
-    let (named, unnamed) = (layer.clone().named("tax").layer(never.clone()), layer.layer(never));
+    let (named, unnamed) = (layer.clone().named("tax").layer(never), layer.layer(never));
     let error = named.clone().oneshot(7).await.unwrap_err();
     assert_eq!((error.kind(), error.code()), (Kind::NoEndpoints, Code::LOADBALANCER_1701));
     assert_eq!(error.guard(), Some("tax"));

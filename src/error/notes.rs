@@ -2,8 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
+#[cfg(any(test, feature = "http"))]
+use super::code::Code;
 use super::{
-    code::Code,
     error::{BoxError, Error, Rest},
     kind::Kind,
     word::Word,
@@ -12,6 +13,7 @@ use crate::time::{self, Instant};
 
 impl Error {
     /// Gives it a rarer code than its kind has.
+    #[cfg(any(test, feature = "http"))]
     pub(crate) fn coded(mut self, code: Option<Code>) -> Self {
         if code.is_some_and(|code| code != self.code()) {
             self.rest_mut().code = code;
