@@ -7,6 +7,8 @@ use crate::{choose::Tried, error::Error, member::Member, sync::random_below};
 
 pub(super) struct Snapshot<S, T> {
     pub(super) version: u64,
+    /// All members of the set, ordered by key.
+    pub(super) all: Arc<[Arc<Member>]>,
     /// The candidates, ordered by key.
     pub(super) members: Box<[Arc<Member>]>,
     /// Where the service of each candidate stands in `services`.
@@ -16,8 +18,6 @@ pub(super) struct Snapshot<S, T> {
     pub(super) reserve: Box<[(Arc<Member>, u32)]>,
     /// One for each member of the set, and shared by snapshots until one is connected.
     pub(super) services: Arc<[Connected<S>]>,
-    /// All members of the set, ordered by key.
-    pub(super) all: Arc<[Arc<Member>]>,
     pub(super) table: T,
     /// The bits of a member's word that bar it: less of them in a panic.
     pub(super) bars: u64,
