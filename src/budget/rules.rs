@@ -289,7 +289,7 @@ impl AllRules {
 }
 
 /// For the cases of gRPC that `retry` runs.
-#[cfg(test)]
+#[cfg(all(test, feature = "tower", feature = "http"))]
 impl AllRules {
     pub(super) fn throttle(&self) -> Option<&Throttle> {
         self.is(RuleKind::Throttle).then_some(&self.throttle)

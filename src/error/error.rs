@@ -253,7 +253,6 @@ mod tests {
         assert_eq!(error.retry_after(), Some(Duration::ZERO));
     }
 
-    #[cfg(any(feature = "http", feature = "tower"))]
     #[tokio::test(start_paused = true)]
     async fn an_absurd_wait_is_told_as_the_longest() {
         let error = Error::refused(Kind::RateLimited).retry_in(time::now(), Duration::MAX);
