@@ -90,7 +90,8 @@ fn weighted(mut candidates: Vec<u32>, candidacies: &[Candidacy]) -> Vec<u32> {
 }
 
 fn outage(candidacies: &[Candidacy]) -> Kind {
-    let mut wanted = candidacies.iter().filter(|candidacy| candidacy.word & EXCLUDED == 0).peekable();
+    let mut wanted =
+        candidacies.iter().filter(|candidacy| candidacy.word & EXCLUDED == 0).peekable();
     if candidacies.is_empty() {
         Kind::NoEndpoints
     } else if wanted.peek().is_some()
@@ -115,8 +116,10 @@ mod tests {
     const DRAINING: u64 = Reason::Draining.bits();
 
     fn selected(candidacies: &[(u64, u32, u32)], threshold: u8) -> Selection {
-        let candidacies: Vec<_> =
-            candidacies.iter().map(|&(word, tier, weight)| Candidacy { word, tier, weight }).collect();
+        let candidacies: Vec<_> = candidacies
+            .iter()
+            .map(|&(word, tier, weight)| Candidacy { word, tier, weight })
+            .collect();
         select(&candidacies, threshold)
     }
 

@@ -112,7 +112,9 @@ where
         match first.service.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => ResponseFuture::calling(flight, first.service.call(request)),
             Poll::Pending => self.wait(request, tried, Some((flight, first)), None),
-            Poll::Ready(Err(error)) => self.wait(request, tried, Some((flight, first)), Some(error)),
+            Poll::Ready(Err(error)) => {
+                self.wait(request, tried, Some((flight, first)), Some(error))
+            }
         }
     }
 
@@ -201,7 +203,7 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        self.dispatch(request, &Tried::default(), Self::choose)
+        self.dispatch(request, Tried::NONE, Self::choose)
     }
 }
 

@@ -30,9 +30,9 @@ mod reason;
 mod signal;
 mod veto;
 
-pub use self::{flight::InFlight, member::Member, reason::Reason, veto::Veto};
 pub(crate) use self::{
     ending::{Ending, attempt_timed_out},
     flight::Flight,
     signal::Signal,
 };
+pub use self::{flight::InFlight, member::Member, reason::Reason, veto::Veto};

@@ -115,9 +115,8 @@ impl Member {
         let barred = self.word() & reason.bits();
         let ends = lock(&self.ends);
         let of_reason = ends.iter().filter(|(bit, _)| bit & barred != 0);
-        let (ending, last) = of_reason.fold((0, None), |(ending, last), &(bit, at)| {
-            (ending | bit, last.max(Some(at)))
-        });
+        let (ending, last) = of_reason
+            .fold((0, None), |(ending, last), &(bit, at)| (ending | bit, last.max(Some(at))));
         // What bars it for good does so longer than the rest.
         last.filter(|_| ending == barred)
     }
