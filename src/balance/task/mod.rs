@@ -16,7 +16,7 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::time::Sleep;
 
 use self::{
-    entries::{Entries, LONGEST_WAIT, wait_after},
+    entries::{Entries, RECONNECT},
     publish::publish,
 };
 use super::{
@@ -68,8 +68,8 @@ where
                 }
                 drop(this);
                 let ran = time::now().saturating_duration_since(began);
-                panics = if ran >= LONGEST_WAIT { 1 } else { panics + 1 };
-                let wait = wait_after(panics);
+                panics = if ran >= RECONNECT.max { 1 } else { panics + 1 };
+                let wait = RECONNECT.grown(panics);
                 tracing::error!(?wait, "a source of endpoints or a strategy panicked");
                 tokio::time::sleep(wait).await;
             }
