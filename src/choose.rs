@@ -92,6 +92,8 @@ pub struct Tried {
 }
 
 impl Tried {
+    pub(crate) const NONE: &'static Self = &Self { members: None };
+
     /// Notes that `member` was tried.
     pub fn insert(&mut self, member: Arc<Member>) {
         if !self.contains(&member) {

@@ -210,7 +210,7 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        self.dispatch(request, &Tried::default(), Self::choose)
+        self.dispatch(request, Tried::NONE, Self::choose)
     }
 }
 

@@ -1,6 +1,7 @@
 //! HTTP around the layers: verdicts, bodies, origins, answers, and the addresses of clients.
 
 mod answer;
+mod answered_by;
 mod body_end;
 mod classify;
 mod client_ip;
@@ -16,6 +17,7 @@ pub use self::{
     answer::{
         Answer, AnswerFuture, AnswerLayer, BodyFn, DefaultBody, EmptyBody, NoFields, Reports,
     },
+    answered_by::AnsweredBy,
     body_end::{AtBodyEnd, JudgedBody},
     classify::HttpClassify,
     client_ip::ClientIp,

@@ -89,6 +89,7 @@ impl Flight {
     }
 
     /// Polls the call, and lands when it ends. An error names the member from then on.
+    // Always: on its own it costs each call eleven instructions.
     #[inline(always)]
     pub(crate) fn poll<F, T, E>(
         &mut self,
