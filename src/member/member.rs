@@ -248,6 +248,12 @@ impl Member {
         self.clock.nanos()
     }
 
+    /// What the next call would cost there, in microseconds.
+    #[cfg(feature = "tower")]
+    pub(crate) fn cost(&self) -> u64 {
+        self.load().cost(self.nanos())
+    }
+
     /// Records the latency of a call that succeeded.
     pub fn observe(&self, latency: Duration) {
         self.load().sample(latency, self.nanos(), false);

@@ -1,28 +1,26 @@
-//! From tower's change stream, and to it.
-
 use std::{
-    collections::{BTreeMap, VecDeque},
-    convert::Infallible,
+    collections::BTreeMap,
     fmt,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use futures_core::{Stream, TryStream};
-use futures_util::stream::{BoxStream, Fuse, StreamExt};
+use futures_util::stream::{Fuse, StreamExt};
 use pin_project_lite::pin_project;
 use tower::discover::Change;
 
-use super::{Difference, Discover, EndpointSet, diff};
-use crate::{endpoint::Endpoint, member::Member, outcome::TypeName};
+use super::super::{discover::Discover, set::EndpointSet};
+use crate::{endpoint::Endpoint, outcome::TypeName};
 
-/// A [`Discover`] made of streams of tower's [`Change`]s.
+/// Source made of streams of tower's [`Change`]s.
 ///
 /// Changes that are ready together become one set. The key of the change becomes the key of the
-/// endpoint. An error of the stream is logged, and the last set stays; tower's own balancer would
-/// die of it. A stream that answers with a
-/// thousand errors in a row, without a pause, has ended; that is logged too.
+/// endpoint. An error of the stream is logged, and the last set stays; it would end a balancer of tower.
+///
+/// # Bounds
+/// A stream that returns 1,024 errors in a row, without a pause, is treated as ended. That is logged too.
 ///
 /// # Example
 /// ```
@@ -43,7 +41,7 @@ pub struct FromChanges<F> {
 }
 
 impl<F> FromChanges<F> {
-    /// `make` begins a new stream, which tells all there is from the start.
+    /// Makes a source of `make`, which begins a new stream that reports everything from the start.
     pub const fn new(make: F) -> Self {
         Self { make }
     }
@@ -59,10 +57,10 @@ where
     K: fmt::Display + 'static,
     E: fmt::Display + 'static,
 {
-    type Stream = Sets<S>;
+    type Stream = FromChangesStream<S>;
 
-    fn discover(&self) -> Sets<S> {
-        Sets {
+    fn discover(&self) -> FromChangesStream<S> {
+        FromChangesStream {
             // Its end is seen twice: with the last changes, and alone.
             changes: (self.make)().fuse(),
             endpoints: BTreeMap::new(),
@@ -80,8 +78,8 @@ impl<F> fmt::Debug for FromChanges<F> {
 }
 
 pin_project! {
-    /// The sets of a [`FromChanges`].
-    pub struct Sets<S> {
+    /// Stream of the sets of a [`FromChanges`].
+    pub struct FromChangesStream<S> {
         #[pin]
         changes: Fuse<S>,
         endpoints: BTreeMap<String, Arc<Endpoint>>,
@@ -92,7 +90,7 @@ pin_project! {
     }
 }
 
-impl<S, K, E> Stream for Sets<S>
+impl<S, K, E> Stream for FromChangesStream<S>
 where
     S: Stream<Item = Result<Change<K, Endpoint>, E>>,
     K: fmt::Display,
@@ -158,95 +156,11 @@ where
     }
 }
 
-impl<S> fmt::Debug for Sets<S> {
+impl<S> fmt::Debug for FromChangesStream<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sets").field("endpoints", &self.endpoints.keys()).finish_non_exhaustive()
-    }
-}
-
-/// Any source of endpoints as tower's change stream, which is a `tower::discover::Discover`.
-///
-/// Use it to feed tower's own balancers. An endpoint whose weight or metadata changed is not
-/// inserted anew; one whose address changed is.
-///
-/// # Example
-/// ```
-/// use futures::{executor::block_on, stream::StreamExt};
-/// use tower::discover::Change;
-/// use tower_upstream::{Endpoint, connect_fn, discover::{self, ToChanges}};
-///
-/// let source = discover::fixed(["http://10.0.0.1:8080"])?;
-/// let mut changes = ToChanges::new(&source, connect_fn(|endpoint: &Endpoint| endpoint.weight()));
-/// let change = block_on(changes.next());
-/// assert!(matches!(change, Some(Ok(Change::Insert(key, 1))) if key.ends_with(":8080")));
-/// # Ok::<(), tower_upstream::Error>(())
-/// ```
-pub struct ToChanges<C> {
-    sets: BoxStream<'static, EndpointSet>,
-    connect: C,
-    current: Option<EndpointSet>,
-    /// The keys that were told, by identity: an endpoint may be written in another form since.
-    told: BTreeMap<Arc<str>, String>,
-    waiting: VecDeque<Change<String, Arc<Endpoint>>>,
-}
-
-impl<C: crate::connect::Connect> ToChanges<C> {
-    /// Watches `source`, and lets `connect` make the service of each endpoint.
-    pub fn new<D: Discover>(source: &D, connect: C) -> Self {
-        Self {
-            // Tower's balancers ask again after the end.
-            sets: Box::pin(source.discover().fuse()),
-            connect,
-            current: None,
-            told: BTreeMap::new(),
-            waiting: VecDeque::new(),
-        }
-    }
-}
-
-impl<C> Stream for ToChanges<C>
-where
-    C: crate::connect::Connect + Unpin,
-{
-    type Item = Result<Change<String, C::Service>, Infallible>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        loop {
-            match self.waiting.pop_front() {
-                Some(Change::Insert(key, endpoint)) => {
-                    let service = self.connect.connect(&Member::new((*endpoint).clone()));
-                    return Poll::Ready(Some(Ok(Change::Insert(key, service))));
-                }
-                Some(Change::Remove(key)) => return Poll::Ready(Some(Ok(Change::Remove(key)))),
-                None => {}
-            }
-            let Some(next) = ready!(self.sets.as_mut().poll_next(cx)) else {
-                return Poll::Ready(None);
-            };
-            let this = &mut *self;
-            let before: &[Arc<Endpoint>] = this.current.as_deref().unwrap_or_default();
-            for change in diff(before, &next) {
-                match change {
-                    Difference::Insert(endpoint) => {
-                        let key = this.told.entry(endpoint.identity().clone());
-                        let key = key.or_insert_with(|| endpoint.key().to_owned()).clone();
-                        this.waiting.push_back(Change::Insert(key, endpoint.clone()));
-                    }
-                    Difference::Remove(endpoint) => {
-                        let key = this.told.remove(endpoint.identity());
-                        this.waiting.extend(key.map(Change::Remove));
-                    }
-                    Difference::Update(_) => {}
-                }
-            }
-            self.current = Some(next);
-        }
-    }
-}
-
-impl<C> fmt::Debug for ToChanges<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ToChanges").field("current", &self.current).finish_non_exhaustive()
+        f.debug_struct("FromChangesStream")
+            .field("endpoints", &self.endpoints.keys())
+            .finish_non_exhaustive()
     }
 }
 
@@ -258,7 +172,7 @@ mod tests {
 
     type Changed = Result<Change<String, Endpoint>, &'static str>;
 
-    fn sets(changes: Vec<Changed>) -> Sets<impl Stream<Item = Changed>> {
+    fn sets(changes: Vec<Changed>) -> FromChangesStream<impl Stream<Item = Changed>> {
         let changes = std::sync::Mutex::new(Some(changes));
         FromChanges::new(move || {
             let changes = crate::sync::lock(&changes).take().unwrap_or_default();
