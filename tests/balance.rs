@@ -976,7 +976,8 @@ mod with_tower {
             sleep(ms(2)).await;
         }
         let counts = ["a:1", "b:1", "c:1"].map(|key| farm.get(key).calls());
-        assert!(counts[0] < 30 && counts[1] < 30 && counts[2] > 240, "{counts:?}");
+        // Of two that are drawn, the good one is taken where it is among them: two draws of three.
+        assert!(counts[2] > 160, "{counts:?}");
         assert_eq!(farm.violations(), 0);
     }
 
