@@ -38,6 +38,7 @@ pub mod http;
 pub mod budget;
 pub mod choose;
 pub mod connect;
+pub mod deadline;
 #[cfg(feature = "serde")]
 mod duration;
 pub mod endpoint;

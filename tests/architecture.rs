@@ -8,8 +8,18 @@ use std::{
 };
 
 /// Know nothing of the house, and so may be imported by all of it.
-const WORDS: &[&str] =
-    &["error", "outcome", "sync", "time", "duration", "wire", "key", "backoff", "telemetry"];
+const WORDS: &[&str] = &[
+    "error",
+    "outcome",
+    "sync",
+    "time",
+    "duration",
+    "wire",
+    "key",
+    "deadline",
+    "backoff",
+    "telemetry",
+];
 
 /// Each module, and what it may import beside [`WORDS`] and itself.
 const TABLE: &[(&str, &[&str])] = &[
@@ -31,7 +41,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("dial", &["http"]),
     ("plugin", &["replay", "connect"]),
     // A protocol's words around the open traits of the core, which never imports them.
-    ("http", &["breaker", "limit", "member", "connect", "replay", "endpoint"]),
+    ("http", &["breaker", "limit", "guard", "member", "connect", "replay", "endpoint"]),
     // Shared words know each other, and nothing else.
     ("endpoint", &[]),
     ("member", &["endpoint"]),
@@ -46,6 +56,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("duration", &[]),
     ("wire", &[]),
     ("key", &[]),
+    ("deadline", &[]),
     ("backoff", &[]),
     ("telemetry", &[]),
 ];

@@ -22,9 +22,9 @@ use tower_upstream::{
     connect::Connect,
     discover,
     error::Kind,
+    guard,
     limit::{
-        ConcurrencyLimit, ConcurrencyLimitConfig, ConcurrencyLimitHandle, PlaceFuture, QueueFuture,
-        Wait,
+        ConcurrencyLimit, ConcurrencyLimitConfig, ConcurrencyLimitHandle, Permit, Wait, WaitFuture,
     },
     member::Member,
 };
@@ -363,7 +363,7 @@ async fn waiting_no_time_is_refusing() {
 #[tokio::test(start_paused = true)]
 async fn only_so_many_may_wait() {
     let config = ConcurrencyLimitConfig::default().with_max(1).with_pending(2);
-    let layer = ConcurrencyLimitLayer::with_config(&config).wait(secs(1));
+    let layer = ConcurrencyLimitLayer::with_config(config).wait(secs(1));
     let service = layer.layer(upstream().service());
     let _first = start(&service, 0);
     let second = start(&service, 1);
@@ -458,7 +458,7 @@ async fn one_who_waits_is_polled_seldom() {
 /// Drops a call when it is dropped itself, which is allowed to wakers, and would never end under
 /// the lock of the queue.
 struct Nosy {
-    _call: Mutex<task::Spawn<QueueFuture<Probe, Ask, Running>>>,
+    _call: Mutex<task::Spawn<WaitFuture<Probe, Ask, Running, Permit>>>,
 }
 
 impl std::task::Wake for Nosy {
@@ -611,7 +611,7 @@ async fn a_refusal_from_below_goes_to_another_endpoint() {
     let farm = Farm::default();
     // One that waits refuses in its response, when nobody else may wait.
     let config = ConcurrencyLimitConfig::default().with_max(1).with_pending(0);
-    let layer = ConcurrencyLimitLayer::with_config(&config).wait(secs(1));
+    let layer = ConcurrencyLimitLayer::with_config(config).wait(secs(1));
     let service = ServiceBuilder::new()
         .layer(FailoverLayer::new(tower_upstream::Attempts::up_to(3)))
         .layer(BalanceLayer::new(discover::fixed(["a:1", "b:1"]).unwrap(), LeastRequest::new()))
@@ -684,7 +684,7 @@ fn everything_is_send_sync_and_debug() {
     let mut cx = Context::from_waker(Waker::noop());
     assert!(Service::<Ask>::poll_ready(&mut service, &mut cx).is_ready());
     // Named, unboxed, and three words more than the call itself.
-    let call: PlaceFuture<Running> = service.call(Ask::new(0));
-    assert!(format!("{call:?}").contains("has_place: true"));
-    assert!(size_of::<PlaceFuture<Running>>() <= size_of::<Running>() + 24);
+    let call: guard::ResponseFuture<Running, Permit> = service.call(Ask::new(0));
+    assert!(format!("{call:?}").contains("in_flight: 2"));
+    assert!(size_of::<guard::ResponseFuture<Running, Permit>>() <= size_of::<Running>() + 24);
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http_body_util::{Empty, Full};
 
 use super::ReplayBody;
-use crate::{replay::Replay, time::Instant};
+use crate::{deadline::HasDeadline, replay::Replay, time::Instant};
 
 /// An extension of an `http::Request` whose method does not say that it is idempotent.
 ///
@@ -42,6 +42,13 @@ pub struct Deadline(pub Instant);
 #[derive(Debug, Clone, Copy)]
 pub struct Attempt(pub u32);
 
+/// The deadline is the extension [`Deadline`].
+impl<B> HasDeadline for http::Request<B> {
+    fn deadline(&self) -> Option<Instant> {
+        self.extensions().get::<Deadline>().map(|deadline| deadline.0)
+    }
+}
+
 /// Copies requests whose body is held in memory: `Full<Bytes>`, `Empty<Bytes>`, `Bytes`,
 /// `String`, `Vec<u8>`, `()`; and [`ReplayBody`], which keeps what it may of a stream. A method is idempotent by RFC 9110 §9.2.2, or by the extension
 /// [`Idempotent`]; the deadline is the extension [`Deadline`].
@@ -59,10 +66,6 @@ impl<B: 'static> Replay for http::Request<B> {
 
     fn is_idempotent(&self) -> bool {
         self.method().is_idempotent() || self.extensions().get::<Idempotent>().is_some()
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        self.extensions().get::<Deadline>().map(|deadline| deadline.0)
     }
 
     fn begin_attempt(&mut self, number: u32) {
