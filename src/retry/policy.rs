@@ -263,7 +263,7 @@ fn error_of<Res, E: 'static>(result: &Result<Res, E>) -> Error {
     let text = (error as &dyn std::any::Any).downcast_ref::<BoxError>().map(ToString::to_string);
     let error = Error::failed(Kind::Service);
     match text {
-        Some(text) => error.message(text),
+        Some(text) => error.caused_by(text),
         None => error,
     }
 }

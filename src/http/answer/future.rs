@@ -9,7 +9,7 @@ use std::{
 use http::{HeaderValue, Request, Response, header::CONTENT_TYPE};
 use pin_project_lite::pin_project;
 
-use super::{AnswerLayer, DefaultBody, EmptyBody, Reports, reports::Tells, responses};
+use super::{AnswerLayer, DefaultBody, EmptyBody, Reports, reports::Tells, responses::over_grpc};
 use crate::error::{BoxError, Error};
 
 pin_project! {
@@ -81,8 +81,8 @@ where
             layer.teller.tell(&error);
             let empty = Response::new(layer.body.empty());
             match grpc {
-                Some(content) => responses::grpc(&error, content, empty),
-                None => responses::http(&error, empty),
+                Some(content) => over_grpc(&error, content, empty),
+                None => error.answer_with(empty),
             }
         });
         layer.limit.tell(&layer.name, *note, response.headers_mut());

@@ -58,7 +58,7 @@ use crate::error::{BoxError, Error};
 ///
 /// # What is logged
 /// The client learns little of an error, so each error that becomes a response is logged with
-/// `tracing`, together with its sources: refusals and mistakes of a client, which are 4xx, at `DEBUG`,
+/// `tracing`, together with its cause: refusals and mistakes of a client, which are 4xx, at `DEBUG`,
 /// and all others at `WARN`. With [`on_error`](Self::on_error) a closure is told instead.
 #[derive(Debug, Clone, Default)]
 pub struct AnswerLayer<L = NoFields, M = DefaultBody> {
