@@ -12,7 +12,6 @@
 pub mod balance;
 pub mod discover;
 pub mod failover;
-#[cfg(feature = "tower")]
 pub mod retry;
 
 // What guards one endpoint, or a whole upstream.
@@ -35,9 +34,11 @@ pub mod transport;
 pub mod http;
 
 // Shared words; these know nothing of the house.
+pub mod backoff;
 pub mod budget;
 pub mod choose;
 pub mod connect;
+mod course;
 pub mod deadline;
 #[cfg(feature = "serde")]
 mod duration;

@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    code::Code,
     kind::Kind,
     opaque::{BoxError, Error, Rest},
     word::Word,
@@ -12,7 +11,8 @@ use crate::time::{self, Instant};
 
 impl Error {
     /// Gives it a rarer code than its kind has.
-    pub(crate) fn coded(mut self, code: Option<Code>) -> Self {
+    #[cfg(any(feature = "http", test))]
+    pub(crate) fn coded(mut self, code: Option<super::Code>) -> Self {
         if code.is_some_and(|code| code != self.code()) {
             self.rest_mut().code = code;
         }
@@ -21,6 +21,7 @@ impl Error {
 
     /// Names the guard that says no. A guard makes its refusal once and clones it, which costs one shared
     /// count; without a name there is nothing to count.
+    #[cfg(test)]
     pub(crate) fn by(mut self, guard: Option<&Arc<str>>) -> Self {
         if let Some(guard) = guard {
             self.rest_mut().guard = Some(guard.clone());

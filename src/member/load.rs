@@ -62,15 +62,6 @@ impl Load {
         (micros > 0).then(|| Duration::from_micros(micros))
     }
 
-    /// The calls in flight and one more, times the estimate, which fades while no sample comes: so one
-    /// that was slow is tried again. `now` is in nanoseconds, as is that of [`sample`](Self::sample).
-    #[cfg(feature = "tower")]
-    pub(super) fn cost(&self, now: u64) -> u64 {
-        let (micros, elapsed) = estimate(self.latency.load(Ordering::Relaxed), now);
-        let faded = peak_ewma(micros, elapsed, 0).max(1);
-        (u64::from(self.in_flight()) + 1) * u64::from(faded)
-    }
-
     pub(super) fn sample(&self, latency: Duration, now: u64, only_worse: bool) {
         let micros = u32::try_from(latency.as_micros()).unwrap_or(u32::MAX).max(1);
         let _ = self.latency.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
@@ -130,17 +121,5 @@ mod tests {
         assert_eq!(peak_ewma(900, 0, 100), 900);
         assert_eq!(peak_ewma(1_000, 10_000, 0), 368);
         assert_eq!(peak_ewma(1_000, u32::MAX, 100), 100);
-    }
-
-    #[cfg(feature = "tower")]
-    #[test]
-    fn the_cost_grows_with_calls_and_latency_and_fades() {
-        let (load, second) = (Load::new(), 1_000_000_000);
-        assert_eq!(load.cost(0), 1);
-        load.sample(Duration::from_millis(1), second, false);
-        assert_eq!(load.cost(second), 1_000);
-        load.take_off();
-        assert_eq!(load.cost(second), 2_000);
-        assert_eq!(load.cost(11 * second), 736);
     }
 }

@@ -10,6 +10,9 @@ mod future;
 mod line;
 mod waiter;
 
+#[cfg(all(test, upstream_loom))]
+mod loom_models;
+
 pub use self::future::WaitFuture;
 pub(super) use self::{
     future::in_time,
