@@ -37,7 +37,7 @@ mod queue;
 pub mod rate;
 
 #[cfg(feature = "http")]
-pub(crate) use self::rate::Standing;
+pub(crate) use self::rate::Remaining;
 #[doc(inline)]
 pub use self::{
     concurrency::{

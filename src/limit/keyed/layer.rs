@@ -5,7 +5,7 @@ use tower_layer::Layer;
 use super::{handle::KeyedRateLimitHandle, keys::Keys, service::KeyedRateLimit};
 use crate::limit::rate::{PerCall, Quotas};
 #[cfg(feature = "http")]
-use crate::{key::Key, limit::rate::Standing};
+use crate::{key::Key, limit::rate::Remaining};
 
 /// Lets so many calls of each key pass in a time. Made by
 /// [`RateLimitLayer::by_key`](super::super::RateLimitLayer::by_key).
@@ -118,8 +118,8 @@ impl<K, C> KeyedRateLimitLayer<K, C> {
     }
 
     #[cfg(feature = "http")]
-    pub(crate) fn standing(&self, hash: u64) -> Vec<Standing> {
-        self.keys.standing(hash)
+    pub(crate) fn each_remaining(&self, hash: u64) -> Vec<Remaining> {
+        self.keys.each_remaining(hash)
     }
 }
 

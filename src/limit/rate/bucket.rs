@@ -160,8 +160,8 @@ impl Bucket {
 
     /// Each quota, the tokens that are left of it, and the nanoseconds until it has all of them.
     #[cfg(feature = "http")]
-    pub(super) fn standing(&self, now: u64) -> Vec<super::quotas::Standing> {
-        self.rules.load().standing(&self.quotas(), &self.load(), now)
+    pub(super) fn each_remaining(&self, now: u64) -> Vec<super::quotas::Remaining> {
+        self.rules.load().each_remaining(&self.quotas(), &self.load(), now)
     }
 
     /// Other quotas from now on, of which the same share is used.

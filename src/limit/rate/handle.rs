@@ -1,7 +1,7 @@
 use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
 #[cfg(feature = "http")]
-use super::quotas::Standing;
+use super::quotas::Remaining;
 use super::{config::RateLimitConfig, quotas::Quotas, state::State};
 use crate::{
     error::Error,
@@ -33,8 +33,8 @@ impl QuotaHandle {
     }
 
     #[cfg(feature = "http")]
-    pub(crate) fn standing(&self) -> Vec<Standing> {
-        self.state.bucket.standing(self.state.now())
+    pub(crate) fn each_remaining(&self) -> Vec<Remaining> {
+        self.state.bucket.each_remaining(self.state.now())
     }
 
     /// Returns how many calls would pass at once now. Takes no token.

@@ -36,7 +36,7 @@ mod service;
 mod state;
 
 #[cfg(feature = "http")]
-pub(crate) use self::quotas::Standing;
+pub(crate) use self::quotas::Remaining;
 pub use self::{
     config::RateLimitConfig,
     cost::{Cost, PerCall},
