@@ -403,6 +403,43 @@ async fn who_is_not_polled_holds_the_others_up_for_its_own_time_only() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_watches_one_that_leaves_watches_the_one_before_it() {
+    let (service, _, upstream) = waiting(1, secs(10));
+    let first = start(&service, 0);
+    let mut ready = service.clone();
+    assert_ready_ok!(task::spawn(()).enter(|cx, _| ready.poll_ready(cx)));
+    let asleep = ready.call(Ask::new(1).until(Instant::now() + secs(4)));
+    let mut between = start(&service, 2);
+    let mut behind = start(&service, 3);
+    assert_pending!(between.poll());
+    assert_pending!(behind.poll());
+    drop(first);
+    drop(between);
+    assert!(behind.is_woken());
+    assert_pending!(behind.poll());
+    advance(secs(4) + ms(2)).await;
+    assert!(behind.is_woken(), "the one before has had its time");
+    assert_pending!(behind.poll());
+    assert_eq!(numbers(&upstream), [0, 3]);
+    drop(asleep);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_of_any_type_wait_and_a_closure_tells_their_deadline() {
+    struct Job(Instant);
+    let began = Instant::now();
+    let layer = ConcurrencyLimitLayer::new(1).wait(secs(10));
+    let _held = layer.handle().take().unwrap();
+    let inner = tower::service_fn(async |_: Job| Ok::<_, std::convert::Infallible>(()));
+    let endless = layer.clone().with_deadline(|_: &Job| None).layer(inner);
+    assert_full(&endless.oneshot(Job(began)).await.unwrap_err());
+    assert!((10_000..=10_002).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+    let service = layer.with_deadline(|job: &Job| Some(job.0)).layer(inner);
+    assert_full(&service.oneshot(Job(began + secs(12))).await.unwrap_err());
+    assert!((12_000..=12_002).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_place_that_was_handed_on_in_time_is_kept_by_a_late_poll() {
     let (service, _, upstream) = waiting(1, secs(1));
     let first = start(&service, 0);
