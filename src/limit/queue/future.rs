@@ -233,7 +233,6 @@ where
                 Poll::Pending => return Ok(Looked::Waits(this.turn.until())),
                 Poll::Ready(ready) => ready.map_err(Error::from_service)?,
             }
-            came_in_time(*this.deadline)?;
             // Last, so that there is nothing to give back if this drops.
             match this.turn.take() {
                 Ok(held) => return Ok(Looked::Takes(held)),
