@@ -42,6 +42,7 @@ pub mod budget;
 pub mod choose;
 pub mod connect;
 mod course;
+pub mod deadline;
 #[cfg(feature = "serde")]
 mod duration;
 pub mod endpoint;

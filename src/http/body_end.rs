@@ -17,8 +17,9 @@ use super::{
 };
 use crate::{
     breaker::{Admitted, CircuitBreakerLayer, Settle},
-    error::{Error, Fault},
-    limit::{ConcurrencyLimitLayer, Ends, Permit, Place},
+    error::{BoxError, Error, Fault},
+    guard::Hold,
+    limit::{ConcurrencyLimitLayer, Permit},
     outcome::{Classify, Outcome, fault, judge},
     wire,
 };
@@ -115,13 +116,18 @@ impl<C> CircuitBreakerLayer<C> {
     }
 }
 
-impl<B: Body, C> Ends<Response<B>> for AtBodyEnd<C> {
+impl<B, C, Err> Hold<Response<B>, Err> for Permit<AtBodyEnd<C>>
+where
+    B: Body,
+    Err: Into<BoxError> + 'static,
+{
     type Response = Response<HeldBody<B, Permit>>;
 
-    fn end(result: Result<Response<B>, Error>, place: &mut Place) -> Result<Self::Response, Error> {
+    fn settle(&mut self, result: Result<Response<B>, Err>) -> Result<Self::Response, Error> {
         // Of an error too: it has no body to wait for.
-        let place = Permit::new(std::mem::take(place));
-        result.map(|response| hold(response, Some(place)))
+        let permit = self.hand_on();
+        let held = result.map(|response| hold(response, Some(permit)));
+        held.map_err(Error::from_service)
     }
 }
 

@@ -13,6 +13,7 @@ use std::{
 
 use crate::{
     connect::AtEndpoint,
+    deadline::HasDeadline,
     replay::Replay,
     time::{self, Instant},
 };
@@ -199,6 +200,12 @@ fn call_number(created: Instant) -> u64 {
     if last < number { number } else { LAST.fetch_add(1, Ordering::Relaxed) + 1 }
 }
 
+impl<T> HasDeadline for Call<T> {
+    fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+}
+
 impl<T: Clone> Replay for Call<T> {
     fn replay(&self) -> Option<Self> {
         Some(self.clone())
@@ -206,10 +213,6 @@ impl<T: Clone> Replay for Call<T> {
 
     fn is_idempotent(&self) -> bool {
         self.idempotent
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        self.deadline
     }
 
     fn begin_attempt(&mut self, number: u32) {

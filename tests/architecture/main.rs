@@ -17,6 +17,7 @@ const WORDS: &[&str] = &[
     "duration",
     "wire",
     "key",
+    "deadline",
     "backoff",
     "telemetry",
     "macros",
@@ -34,7 +35,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("breaker", &["member", "connect", "choose", "replay", "endpoint", "guard"]),
     // It tells its verdicts in the words of a plugin, and asks one for its own.
     ("health", &["member", "connect", "choose", "replay", "endpoint", "guard", "plugin", "dial"]),
-    ("limit", &["member", "connect", "choose", "replay", "endpoint", "guard"]),
+    ("limit", &["member", "connect", "choose", "endpoint", "guard"]),
     // How a call leaves the house, and how it enters a plugin's.
     ("transport", &["endpoint", "member", "connect", "plugin", "replay", "dial", "http"]),
     ("serve", &["endpoint", "member", "connect", "plugin"]),
@@ -42,7 +43,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("dial", &["http"]),
     ("plugin", &["replay", "connect"]),
     // A protocol's words around the open traits of the core, which never imports them.
-    ("http", &["breaker", "limit", "member", "connect", "replay", "endpoint"]),
+    ("http", &["breaker", "limit", "guard", "member", "connect", "replay", "endpoint"]),
     // Shared words know each other, and nothing else.
     ("endpoint", &[]),
     ("member", &["endpoint"]),
@@ -59,13 +60,14 @@ const TABLE: &[(&str, &[&str])] = &[
     ("duration", &[]),
     ("wire", &[]),
     ("key", &[]),
+    ("deadline", &[]),
     ("backoff", &[]),
     ("telemetry", &[]),
     ("macros", &[]),
 ];
 
 /// Rooms that are not redrawn yet: their circles and their long files are known. The list only shrinks.
-const TO_REDRAW: &[&str] = &["breaker", "health", "http", "limit", "plugin"];
+const TO_REDRAW: &[&str] = &["breaker", "health", "http", "plugin"];
 
 /// No file has more lines.
 const MAX_LINES: usize = 350;

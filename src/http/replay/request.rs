@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http_body_util::{Empty, Full};
 
 use super::ReplayBody;
-use crate::{replay::Replay, time::Instant};
+use crate::{deadline::HasDeadline, replay::Replay, time::Instant};
 
 /// Extension of an `http::Request` that is idempotent although its method does not say so.
 ///
@@ -42,6 +42,13 @@ pub struct Deadline(pub Instant);
 #[derive(Debug, Clone, Copy)]
 pub struct Attempt(pub u32);
 
+/// The deadline is the extension [`Deadline`].
+impl<B> HasDeadline for http::Request<B> {
+    fn deadline(&self) -> Option<Instant> {
+        self.extensions().get::<Deadline>().map(|deadline| deadline.0)
+    }
+}
+
 /// Copies requests whose body is held in memory: `Full<Bytes>`, `Empty<Bytes>`, `Bytes`, `String`,
 /// `Vec<u8>`, `()`; and [`ReplayBody`], which keeps a part of a stream. A request is idempotent by its
 /// method (RFC 9110 §9.2.2), or by the extension [`Idempotent`]; the deadline is the extension
@@ -60,10 +67,6 @@ impl<B: 'static> Replay for http::Request<B> {
 
     fn is_idempotent(&self) -> bool {
         self.method().is_idempotent() || self.extensions().get::<Idempotent>().is_some()
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        self.extensions().get::<Deadline>().map(|deadline| deadline.0)
     }
 
     fn begin_attempt(&mut self, number: u32) {

@@ -23,12 +23,9 @@
 //! The limit belongs to the layer value: what it and its clones make shares it.
 
 mod config;
-mod ends;
-mod future;
 mod handle;
 mod layer;
-mod place;
-mod queue;
+mod permit;
 mod service;
 mod state;
 mod word;
@@ -38,13 +35,10 @@ mod loom_models;
 #[cfg(test)]
 mod model;
 
-#[cfg(feature = "http")]
-pub(crate) use self::place::Place;
 pub use self::{
     config::ConcurrencyLimitConfig,
-    ends::{AtResponse, Ends},
-    future::{PlaceFuture, QueueFuture},
-    handle::{ConcurrencyLimitHandle, Permit},
+    handle::{ConcurrencyLimitHandle, PermitsHandle},
     layer::ConcurrencyLimitLayer,
+    permit::{AtResponse, Permit},
     service::ConcurrencyLimit,
 };

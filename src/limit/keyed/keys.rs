@@ -158,9 +158,9 @@ impl Keys {
     }
 
     #[cfg(feature = "http")]
-    pub(super) fn standing(&self, hash: u64) -> Vec<rate::Standing> {
+    pub(super) fn each_remaining(&self, hash: u64) -> Vec<rate::Remaining> {
         let (rules, tats, now) = self.look(hash);
-        rules.standing(&self.quotas(), &tats, now)
+        rules.each_remaining(&self.quotas(), &tats, now)
     }
 
     fn look(&self, hash: u64) -> (Rules, Tats, u64) {

@@ -1,9 +1,10 @@
-//! The `RateLimit` and `RateLimit-Policy` fields (draft-ietf-httpapi-ratelimit-headers): lists of
-//! named items with parameters, written as structured fields (RFC 9651).
+//! Lists of named items with parameters, as structured fields (RFC 9651) have them.
 
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
+
+use super::{LIMIT, POLICY};
 
 /// More items than this are not looked at: nobody has so many policies.
 const MAX_ITEMS: usize = 32;
@@ -11,12 +12,12 @@ const MAX_ITEMS: usize = 32;
 /// How long until there is quota again, where a policy says that there is none left: the longest
 /// of their resets, or, without one, of their windows.
 pub(crate) fn exhausted_for(headers: &HeaderMap) -> Option<Duration> {
-    let limits = all(headers, "ratelimit");
+    let limits = all(headers, &LIMIT);
     let spent: Vec<&Item> = limits.iter().filter(|item| item.remaining() == Some(0)).collect();
     if spent.is_empty() {
         return None;
     }
-    let policies = all(headers, "ratelimit-policy");
+    let policies = all(headers, &POLICY);
     let window = |name: &str| policies.iter().find(|item| item.name == name)?.window();
     spent
         .into_iter()
@@ -26,7 +27,7 @@ pub(crate) fn exhausted_for(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// The items of all fields of that name. A malformed field is as if it were not there.
-fn all(headers: &HeaderMap, name: &str) -> Vec<Item> {
+fn all(headers: &HeaderMap, name: &HeaderName) -> Vec<Item> {
     let fields = headers.get_all(name).iter().filter_map(|field| field.to_str().ok());
     fields.filter_map(parse).flatten().take(MAX_ITEMS).collect()
 }
@@ -181,7 +182,7 @@ mod tests {
     /// Those of [`headers`](super::super::headers) are run there.
     #[test]
     fn retry_after_ratelimit_headers() {
-        let text = include_str!("../../tests/vectors/retry_after_ratelimit_headers.json");
+        let text = include_str!("../../../tests/vectors/retry_after_ratelimit_headers.json");
         let vectors: Json = serde_json::from_str(text).unwrap();
         let mut run = 0;
         for case in vectors["cases"].as_array().unwrap() {
@@ -191,7 +192,7 @@ mod tests {
             run += 1;
             let headers = headers(case);
             let number = |value: &Json| value.as_u64();
-            let limits = all(&headers, "ratelimit");
+            let limits = all(&headers, &LIMIT);
             if let Some(expect) = case["expect"].as_array() {
                 assert_eq!(limits.len(), expect.len(), "{case}");
                 for (item, expect) in limits.iter().zip(expect) {
@@ -205,7 +206,7 @@ mod tests {
             } else if case.get("expect").is_some() {
                 assert_eq!((limits, exhausted_for(&headers)), (Vec::new(), None), "{case}");
             }
-            let policies = all(&headers, "ratelimit-policy");
+            let policies = all(&headers, &POLICY);
             let quota = |item: &Item| item.number(&["q", "l"]);
             if let Some(expect) = case["expect_policies"].as_array() {
                 assert_eq!(policies.len(), expect.len(), "{case}");

@@ -12,20 +12,16 @@ use tokio::{
     time::{Sleep, sleep_until},
 };
 
-use super::{
-    bucket::{Lease, Receipt},
-    state::{AtMember, No, State},
-};
+use super::state::{No, State};
 use crate::{error::Error, sync::WaitKey, time};
 
 /// Above a balancer a call is decided on by `spend` alone; below it, a token is reserved first, and
 /// given back when this drops.
-pub(super) struct Permit {
+pub(super) struct Reservation {
     state: Arc<State>,
     /// Whether a token is reserved. A word, since it stands beside others in a hot place.
     held: usize,
     waiting: Option<Box<Waiting>>,
-    lease: Option<Box<Lease>>,
 }
 
 struct Waiting {
@@ -33,9 +29,9 @@ struct Waiting {
     key: WaitKey,
 }
 
-impl Permit {
+impl Reservation {
     pub(super) fn new(state: Arc<State>) -> Self {
-        Self { state, held: 0, waiting: None, lease: None }
+        Self { state, held: 0, waiting: None }
     }
 
     pub(super) fn state(&self) -> &Arc<State> {
@@ -115,68 +111,17 @@ impl Permit {
 
     #[inline(never)]
     fn spend_of_member(&mut self, cells: u32) -> Result<(), Error> {
-        let cells = self.state.fitting(cells)?;
-        if let (Some(at), true) = (&self.state.member, cells > 0) {
-            top_up(&self.state, at, &mut self.held, cells)?;
-            self.state.spend_reserved(at, cells);
-        }
-        Ok(())
-    }
-
-    /// The same for tokens that may come back. None where nothing was taken.
-    pub(super) fn spend_refundable(&mut self, cells: u32) -> Result<Option<Spent>, Error> {
-        let cells = self.state.fitting(cells)?;
-        if cells == 0 {
-            return Ok(None);
-        }
-        let state = &self.state;
-        let receipt = match &state.member {
-            None if state.bucket.is_off() => return Ok(None),
-            None => {
-                let take = move |now| state.bucket.take_refundable(now, cells);
-                match take(state.now()) {
-                    Ok(receipt) => receipt,
-                    // By itself, since a receipt is not moved for nothing.
-                    Err(wait) => state.again(wait, take).map_err(|wait| state.refuse(wait))?,
-                }
-            }
-            Some(at) => {
-                top_up(state, at, &mut self.held, cells)?;
-                let receipt = state.bucket.spend_refundable(state.now(), cells);
-                state.release(at, cells);
-                receipt
-            }
+        let (state, cells) = (&self.state, self.state.fitting(cells)?);
+        let (Some(at), true) = (&state.member, cells > 0) else {
+            return Ok(());
         };
-        Ok(Some(Spent { state: state.clone(), receipt, cells }))
-    }
-
-    /// The same of the tokens that this value has leased, or is going to lease. Below a balancer
-    /// there are none: there, tokens are reserved one by one.
-    #[inline(always)]
-    pub(super) fn spend_leased(&mut self, cells: u32) -> Result<(), No> {
-        if self.state.member.is_some() || cells == 0 {
-            return self.spend_of_member(cells).map_err(No::Told);
+        // Who was not ready holds none: then there are enough now, or there are not.
+        let missing = cells.saturating_sub(self.held as u64);
+        if missing > 0 {
+            state.reserve(at, missing).map_err(|wait| state.refuse(wait))?;
         }
-        let (now, tokens) = (self.state.now(), u64::from(cells));
-        if let Some(lease) = &mut self.lease {
-            if lease.tokens >= tokens && now < lease.until {
-                lease.tokens -= tokens;
-                return Ok(());
-            }
-        }
-        self.lease_more(cells, now).map_err(No::Told)
-    }
-
-    #[inline(never)]
-    fn lease_more(&mut self, cells: u32, now: u64) -> Result<(), Error> {
-        self.give_back_lease();
-        let cells = self.state.fitting(cells)?;
-        let leased = self.state.at_latest(now, |now| self.state.bucket.lease(now, cells));
-        match (leased.map_err(|wait| self.state.refuse(wait))?, &mut self.lease) {
-            (Some(lease), Some(place)) => **place = lease,
-            (Some(lease), place) => *place = Some(Box::new(lease)),
-            (None, _) => {}
-        }
+        self.held = 0;
+        state.spend_reserved(at, cells);
         Ok(())
     }
 
@@ -185,49 +130,17 @@ impl Permit {
     pub(super) fn refusal(&self, no: No) -> Error {
         self.state.refusal(no)
     }
-
-    fn give_back_lease(&mut self) {
-        if let Some(lease) = &mut self.lease {
-            self.state.bucket.end_lease(lease, self.state.now());
-        }
-    }
 }
 
-/// Reserves what is missing to `cells` beside those `held`. Who was not ready holds none: then
-/// there are enough now, or there are not.
-fn top_up(state: &State, at: &AtMember, held: &mut usize, cells: u64) -> Result<(), Error> {
-    let missing = cells.saturating_sub(*held as u64);
-    if missing > 0 {
-        state.reserve(at, missing).map_err(|wait| state.refuse(wait))?;
-    }
-    *held = 0;
-    Ok(())
-}
-
-impl Drop for Permit {
+impl Drop for Reservation {
     #[inline]
     fn drop(&mut self) {
-        if self.held == 0 && self.waiting.is_none() && self.lease.is_none() {
+        if self.held == 0 && self.waiting.is_none() {
             return;
         }
-        self.give_back_lease();
         if let (Some(at), Some(waiting)) = (&self.state.member, &mut self.waiting) {
             at.returned.leave(&mut waiting.key);
         }
         self.give_back();
-    }
-}
-
-/// Tokens that a call took and that may come back, once.
-pub(super) struct Spent {
-    state: Arc<State>,
-    receipt: Receipt,
-    cells: u64,
-}
-
-impl Spent {
-    pub(super) fn refund(self) {
-        self.state.bucket.refund(&self.receipt, self.state.now(), self.cells);
-        self.state.tokens_came_back();
     }
 }
