@@ -8,6 +8,10 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+#[macro_use]
+#[cfg(feature = "http")]
+mod macros;
+
 // The way of a request, in its order.
 pub mod balance;
 pub mod discover;

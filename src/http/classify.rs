@@ -1,4 +1,4 @@
-//! A verdict by the status of an HTTP response.
+//! Judges HTTP responses by their status.
 
 use std::time::Duration;
 
@@ -10,19 +10,26 @@ use crate::{
     wire::{self, Pushback},
 };
 
-/// Judges HTTP responses by their status, and gRPC answers that consist of a head by theirs.
+/// Judges HTTP responses by their status, and gRPC responses that have theirs in the head by that.
 ///
-/// 429, and 503 with a `Retry-After`, are [`Outcome::Overload`]; every other 5xx and every `Err` is
-/// a failure, except an `Err` that the caller caused, which is [`Outcome::Ignored`]; the rest is a
-/// success, since 4xx is the caller's mistake. Where a `RateLimit` says
-/// that nothing remains, its reset stands in for a `Retry-After`.
+/// | response | outcome |
+/// |---|---|
+/// | 429; 503 with a `Retry-After`, or a `RateLimit` that says that nothing remains | [`Outcome::Overload`], with that wait |
+/// | another 5xx | [`Outcome::Failure`] |
+/// | any other status | [`Outcome::Success`]: 4xx is a mistake of the caller |
+/// | `Err` | [`Outcome::Failure`], or [`Outcome::Ignored`] if the caller caused it |
 ///
-/// Of gRPC, `RESOURCE_EXHAUSTED` is an overload, and so is `UNAVAILABLE` with a
-/// `grpc-retry-pushback-ms`, which is the wait; `UNKNOWN`, `DEADLINE_EXCEEDED`, `INTERNAL`,
-/// `UNAVAILABLE` and `DATA_LOSS` are failures; `CANCELLED` says nothing; the rest are the caller's
-/// mistakes. What failed with a pushback that is negative or nonsense is not sent again. A status
-/// in trailers comes too late for this verdict: circuits wait for it with `breaker::AtBodyEnd`.
+/// | gRPC status in the head | outcome |
+/// |---|---|
+/// | `RESOURCE_EXHAUSTED`; `UNAVAILABLE` with a `grpc-retry-pushback-ms` | [`Outcome::Overload`], with that wait |
+/// | `UNKNOWN`, `DEADLINE_EXCEEDED`, `INTERNAL`, `UNAVAILABLE`, `DATA_LOSS` | [`Outcome::Failure`] |
+/// | `CANCELLED` | [`Outcome::Ignored`] |
+/// | any other | [`Outcome::Success`] |
 ///
+/// A pushback that is negative or malformed forbids to send the call again. A status in trailers comes
+/// too late for this verdict; circuits wait for it with [`AtBodyEnd`](super::AtBodyEnd).
+///
+/// # Example
 /// ```
 /// use tower_upstream::{Classify, Outcome, http::HttpClassify};
 /// let response = http::Response::builder().status(500).body(()).unwrap();
@@ -60,13 +67,13 @@ impl<B, E: 'static> Classify<Response<B>, E> for HttpClassify {
     }
 }
 
-/// How long the sender of a 429 or 503 asks to be left alone, which may be gRPC.
+/// How long the sender of a 429 or 503, which may speak gRPC, asks to wait.
 fn asked(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
     let pushback = if wire::is_grpc(headers) { pushback(headers) } else { None };
     pushback.or_else(|| wire::retry_after(status, headers))
 }
 
-/// Who says when to come back is no more than busy.
+/// An answer that says when to come back is an overload.
 fn failure(retry_after: Option<Duration>) -> Outcome {
     match retry_after {
         None => Outcome::Failure,
@@ -81,8 +88,8 @@ fn pushback(headers: &HeaderMap) -> Option<Duration> {
     }
 }
 
-/// The verdict of a gRPC status, which may come with a pushback.
-pub(crate) fn of_grpc(status: u32, headers: &HeaderMap) -> Outcome {
+/// The verdict on a gRPC status, which may come with a pushback.
+pub(super) fn of_grpc(status: u32, headers: &HeaderMap) -> Outcome {
     match status {
         1 => Outcome::Ignored,
         2 | 4 | 13 | 15 => Outcome::Failure,

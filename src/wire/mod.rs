@@ -4,6 +4,7 @@ mod authority;
 mod gather;
 mod headers;
 mod rate_limit;
+mod structured;
 mod time;
 
 use std::borrow::Cow;
@@ -14,13 +15,15 @@ pub(crate) use self::{
     headers::{
         Pushback, grpc_status, grpc_trailer, is_grpc, pushback, retry_after, retry_after_value,
     },
+    rate_limit::{Limit, write_limits},
+    structured::plain,
     time::{parse_rfc3339, rfc3339, system_time},
 };
 
-/// How much a body may hold, unless a config says otherwise.
+/// Most bytes of a body, unless a config says otherwise: 16 MiB.
 pub(crate) const MAX_BODY: usize = 16 << 20;
 
-/// The first `most` bytes of a text, or a little less.
+/// Returns the first `most` bytes of a text, or up to three less, and an ellipsis if there is more.
 pub(crate) fn start(text: &str, most: usize) -> Cow<'_, str> {
     if text.len() <= most {
         return Cow::Borrowed(text);

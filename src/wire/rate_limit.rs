@@ -1,170 +1,93 @@
-//! The `RateLimit` and `RateLimit-Policy` fields (draft-ietf-httpapi-ratelimit-headers): lists of
-//! named items with parameters, written as structured fields (RFC 9651).
+//! The `RateLimit` and `RateLimit-Policy` fields (draft-ietf-httpapi-ratelimit-headers), read where an
+//! upstream sends them and written where a client is told.
 
-use std::time::Duration;
+use std::{fmt::Write, time::Duration};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// More items than this are not looked at: nobody has so many policies.
+use super::structured::{Item, list};
+
+const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// More items than this are not looked at.
 const MAX_ITEMS: usize = 32;
+
+// Parameters of the items. Those that an older draft had as well are read, and never written.
+/// Calls left.
+const REMAINING: &[&str] = &["r"];
+/// Seconds until the quota is whole again.
+const RESET: &[&str] = &["t", "w"];
+/// Calls in each window.
+const QUOTA: &[&str] = &["q", "l"];
+/// Seconds of a window.
+const WINDOW: &[&str] = &["w"];
 
 /// How long until there is quota again, where a policy says that there is none left: the longest
 /// of their resets, or, without one, of their windows.
 pub(crate) fn exhausted_for(headers: &HeaderMap) -> Option<Duration> {
-    let limits = all(headers, "ratelimit");
-    let spent: Vec<&Item> = limits.iter().filter(|item| item.remaining() == Some(0)).collect();
+    let limits = all(headers, &LIMIT);
+    let spent: Vec<&Item> =
+        limits.iter().filter(|item| item.number(REMAINING) == Some(0)).collect();
     if spent.is_empty() {
         return None;
     }
-    let policies = all(headers, "ratelimit-policy");
-    let window = |name: &str| policies.iter().find(|item| item.name == name)?.window();
+    let policies = all(headers, &POLICY);
+    let window = |name: &str| policies.iter().find(|item| item.name == name)?.number(WINDOW);
     spent
         .into_iter()
-        .filter_map(|item| item.reset().or_else(|| window(&item.name)))
+        .filter_map(|item| item.number(RESET).or_else(|| window(&item.name)))
         .max()
         .map(Duration::from_secs)
 }
 
 /// The items of all fields of that name. A malformed field is as if it were not there.
-fn all(headers: &HeaderMap, name: &str) -> Vec<Item> {
+fn all(headers: &HeaderMap, name: &HeaderName) -> Vec<Item> {
+    let integers = [REMAINING, RESET, QUOTA, WINDOW].concat();
     let fields = headers.get_all(name).iter().filter_map(|field| field.to_str().ok());
-    fields.filter_map(parse).flatten().take(MAX_ITEMS).collect()
+    fields.filter_map(|field| list(field, &integers)).flatten().take(MAX_ITEMS).collect()
 }
 
-#[derive(Debug, PartialEq)]
-struct Item {
-    name: String,
-    /// The integers among its parameters.
-    numbers: Vec<(String, u64)>,
-}
-
-impl Item {
+/// A quota, and how a client stands with it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limit {
+    /// Calls in each window.
+    pub(crate) quota: u64,
+    /// Seconds of a window.
+    pub(crate) window: u64,
     /// Calls left.
-    fn remaining(&self) -> Option<u64> {
-        self.number(&["r"])
-    }
-
-    /// Seconds until the quota is whole again. `w` is how an older draft wrote it.
-    fn reset(&self) -> Option<u64> {
-        self.number(&["t", "w"])
-    }
-
-    /// The length of a policy's window in seconds.
-    fn window(&self) -> Option<u64> {
-        self.number(&["w"])
-    }
-
-    fn number(&self, keys: &[&str]) -> Option<u64> {
-        let find = |key: &&str| self.numbers.iter().find(|(name, _)| name == key);
-        keys.iter().find_map(find).map(|(_, number)| *number)
-    }
+    pub(crate) remaining: u64,
+    /// Seconds until all are back.
+    pub(crate) reset: u64,
 }
 
-/// A list of items, with bare or quoted names. `None` if anything in it is malformed, or a number
-/// that matters is none.
-fn parse(text: &str) -> Option<Vec<Item>> {
-    let mut items = Vec::new();
-    let mut rest = text.trim_matches(' ');
-    while !rest.is_empty() {
-        let (name, mut after) = value(rest)?;
-        let Value::Name(name) = name else { return None };
-        let mut item = Item { name, numbers: Vec::new() };
-        while let Some(parameter) = after.strip_prefix(';') {
-            let parameter = parameter.trim_start_matches(' ');
-            let end = parameter.find(|c: char| !is_key(c)).unwrap_or(parameter.len());
-            let (key, value_and_rest) = parameter.split_at(end);
-            if !key.starts_with(|c: char| c.is_ascii_lowercase() || c == '*') {
-                return None;
-            }
-            let Some(written) = value_and_rest.strip_prefix('=') else {
-                after = value_and_rest;
-                continue;
-            };
-            let (written, rest) = value(written)?;
-            after = rest;
-            match written {
-                Value::Number(number) => item.numbers.push((key.to_owned(), number)),
-                _ if ["r", "t", "q", "l", "w"].contains(&key) => return None,
-                _ => {}
-            }
-        }
-        items.push(item);
-        rest = match after.trim_start_matches([' ', '\t']) {
-            "" => "",
-            after => {
-                let next = after.strip_prefix(',')?.trim_start_matches([' ', '\t']);
-                // A comma is followed by something.
-                (!next.is_empty()).then_some(next)?
-            }
+/// Adds both fields for `limits`, of which the second is called `name-2`, and so on. The name is
+/// [`plain`](super::plain).
+pub(crate) fn write_limits(
+    headers: &mut HeaderMap,
+    name: &str,
+    limits: impl IntoIterator<Item = Limit>,
+) {
+    let (mut policies, mut standing) = (String::new(), String::new());
+    for (index, Limit { quota, window, remaining, reset }) in limits.into_iter().enumerate() {
+        let (comma, number) = match index {
+            0 => ("", String::new()),
+            _ => (", ", format!("-{}", index + 1)),
         };
+        // Writing to a string cannot fail.
+        let _ = write!(policies, "{comma}\"{name}{number}\";q={quota};w={window}");
+        let _ = write!(standing, "{comma}\"{name}{number}\";r={remaining};t={reset}");
     }
-    (!items.is_empty()).then_some(items)
-}
-
-enum Value {
-    Name(String),
-    Number(u64),
-    Other,
-}
-
-/// The bare item that `text` begins with, and what follows it.
-fn value(text: &str) -> Option<(Value, &str)> {
-    let first = text.chars().next()?;
-    let until =
-        |is_part: fn(char) -> bool| text.split_at(text.find(|c| !is_part(c)).unwrap_or(text.len()));
-    match first {
-        '"' => quoted(&text[1..]),
-        '0'..='9' => {
-            let (number, rest) = until(|c| c.is_ascii_digit() || c == '.');
-            // At most fifteen digits (RFC 9651 §3.3.1), so it fits.
-            let whole = number.len() <= 15 && !number.contains('.');
-            let value = if whole { Value::Number(number.parse().ok()?) } else { Value::Other };
-            (number.len() <= 16).then_some((value, rest))
-        }
-        '-' => {
-            let (number, rest) = until(|c| c.is_ascii_digit() || c == '.' || c == '-');
-            (number.len() > 1).then_some((Value::Other, rest))
-        }
-        ':' => {
-            let (bytes, rest) = text[1..].split_once(':')?;
-            let is_base64 = |c: char| c.is_ascii_alphanumeric() || "+/=".contains(c);
-            bytes.chars().all(is_base64).then_some((Value::Other, rest))
-        }
-        '?' => {
-            let (flag, rest) = text.split_at_checked(2)?;
-            matches!(flag, "?0" | "?1").then_some((Value::Other, rest))
-        }
-        c if c.is_ascii_alphabetic() || c == '*' => {
-            let (name, rest) =
-                until(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~:/".contains(c));
-            Some((Value::Name(name.to_owned()), rest))
-        }
-        _ => None,
-    }
-}
-
-/// What stands before the closing quote, and what after it.
-fn quoted(text: &str) -> Option<(Value, &str)> {
-    let mut name = String::new();
-    let mut chars = text.char_indices();
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '"' => return Some((Value::Name(name), &text[at + 1..])),
-            '\\' => name.push(chars.next().map(|(_, c)| c).filter(|c| "\"\\".contains(*c))?),
-            ' '..='~' => name.push(c),
-            _ => return None,
+    for (field, value) in [(POLICY, policies), (LIMIT, standing)] {
+        if let (Ok(value), false) = (HeaderValue::try_from(&value), value.is_empty()) {
+            headers.append(field, value);
         }
     }
-    None
-}
-
-fn is_key(c: char) -> bool {
-    c.is_ascii_lowercase() || c.is_ascii_digit() || "_-.*".contains(c)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::structured::plain, *};
     use proptest::prelude::*;
     use serde_json::Value as Json;
 
@@ -191,33 +114,35 @@ mod tests {
             run += 1;
             let headers = headers(case);
             let number = |value: &Json| value.as_u64();
-            let limits = all(&headers, "ratelimit");
+            let limits = all(&headers, &LIMIT);
             if let Some(expect) = case["expect"].as_array() {
                 assert_eq!(limits.len(), expect.len(), "{case}");
                 for (item, expect) in limits.iter().zip(expect) {
                     assert_eq!(item.name, expect["policy"], "{case}");
-                    assert_eq!(item.remaining(), number(&expect["remaining"]), "{case}");
-                    assert_eq!(item.reset(), number(&expect["reset_s"]), "{case}");
-                    let none_left = item.remaining() == Some(0);
-                    let wait = none_left.then(|| Duration::from_secs(item.reset().unwrap()));
+                    assert_eq!(item.number(REMAINING), number(&expect["remaining"]), "{case}");
+                    assert_eq!(item.number(RESET), number(&expect["reset_s"]), "{case}");
+                    let none_left = item.number(REMAINING) == Some(0);
+                    let wait = none_left.then(|| Duration::from_secs(item.number(RESET).unwrap()));
                     assert_eq!(exhausted_for(&headers), wait, "{case}");
                 }
             } else if case.get("expect").is_some() {
                 assert_eq!((limits, exhausted_for(&headers)), (Vec::new(), None), "{case}");
             }
-            let policies = all(&headers, "ratelimit-policy");
-            let quota = |item: &Item| item.number(&["q", "l"]);
+            let policies = all(&headers, &POLICY);
             if let Some(expect) = case["expect_policies"].as_array() {
                 assert_eq!(policies.len(), expect.len(), "{case}");
                 for (item, expect) in policies.iter().zip(expect) {
                     assert_eq!(item.name, expect[0], "{case}");
-                    assert_eq!(quota(item), number(&expect[1]), "{case}");
-                    assert_eq!(item.window(), number(&expect[2]), "{case}");
+                    assert_eq!(item.number(QUOTA), number(&expect[1]), "{case}");
+                    assert_eq!(item.number(WINDOW), number(&expect[2]), "{case}");
                 }
             }
             if let Some(rate) = number(&case["expect_rate_cap_per_s"]) {
                 // Plenty left for a short time is not taken for a rate, nor for a reason to wait.
-                assert_eq!(quota(&policies[0]).unwrap() / policies[0].window().unwrap(), rate);
+                assert_eq!(
+                    policies[0].number(QUOTA).unwrap() / policies[0].number(WINDOW).unwrap(),
+                    rate
+                );
                 assert_eq!(exhausted_for(&headers), None);
             }
         }
@@ -238,47 +163,31 @@ mod tests {
         assert_eq!(wait("a;r=0;w=3", "a;q=1;w=7"), Some(3));
     }
 
-    #[test]
-    fn a_field_is_read_whole_or_not_at_all() {
-        let names = |text: &str| {
-            let items = parse(text)?;
-            Some(items.into_iter().map(|item| item.name).collect::<Vec<_>>().join(" "))
-        };
-        for (text, expect) in [
-            (r#""a\"b";r=0;t=5"#, "a\"b"),
-            (r#"a;r=1;pk=:aGk=:;qu="requests";x;y=?1;z=-1.5 ,  b;t=1"#, "a b"),
-            (" a;  r=0 ", "a"),
-        ] {
-            assert_eq!(names(text).as_deref(), Some(expect), "{text}");
-        }
-        for text in [
-            "",
-            ",",
-            "a,",
-            "a b",
-            "a;",
-            "a;r=",
-            "a;r=x",
-            "a;r=-1",
-            "a;r=1.5",
-            "a;r=\"1\"",
-            "\"a",
-            "\"\\a\"",
-            "a;R=1",
-            "1",
-            "a;x=:?:",
-            "a;x=?2",
-            "a;r=1000000000000000000",
-            "limit=100",
-        ] {
-            assert_eq!(names(text), None, "{text}");
-        }
-    }
-
     proptest! {
         #[test]
-        fn no_text_panics(text in "[a-z\";=,:?0-9 .-]{0,40}|\\PC{0,30}") {
-            let _ = parse(&text);
+        fn what_is_written_reads_the_same(
+            name in "\\PC{0,20}",
+            numbers in prop::collection::vec(prop::array::uniform4(0_u64..1_000_000_000_000_000), 0..5),
+        ) {
+            let limits: Vec<_> = numbers
+                .iter()
+                .map(|&[quota, window, remaining, reset]| Limit { quota, window, remaining, reset })
+                .collect();
+            let mut headers = HeaderMap::new();
+            write_limits(&mut headers, &plain(&name), limits.iter().copied());
+            let (policies, standing) = (all(&headers, &POLICY), all(&headers, &LIMIT));
+            prop_assert_eq!((policies.len(), standing.len()), (limits.len(), limits.len()));
+            for (index, limit) in limits.iter().enumerate() {
+                let (policy, left) = (&policies[index], &standing[index]);
+                prop_assert_eq!(&policy.name, &left.name);
+                prop_assert_eq!(policy.number(QUOTA), Some(limit.quota));
+                prop_assert_eq!(policy.number(WINDOW), Some(limit.window));
+                prop_assert_eq!(left.number(REMAINING), Some(limit.remaining));
+                prop_assert_eq!(left.number(RESET), Some(limit.reset));
+            }
+            let spent = limits.iter().filter(|limit| limit.remaining == 0);
+            let wait = spent.map(|limit| Duration::from_secs(limit.reset)).max();
+            prop_assert_eq!(exhausted_for(&headers), wait);
         }
     }
 }

@@ -1,10 +1,10 @@
-//! The body of a response that has none.
+//! Empty bodies, for responses to errors.
 
 use std::fmt;
 
 use crate::outcome::TypeName;
 
-/// Makes the empty body of a response that an [`AnswerLayer`](super::AnswerLayer) makes of an error:
+/// Makes the body of the response that an [`AnswerLayer`](super::AnswerLayer) turns an error into:
 /// [`DefaultBody`], or a closure.
 ///
 /// ```
@@ -13,11 +13,11 @@ use crate::outcome::TypeName;
 /// assert!(body.is_empty());
 /// ```
 pub trait EmptyBody<B> {
-    /// Returns a body with nothing in it.
+    /// Returns an empty body.
     fn empty(&self) -> B;
 }
 
-/// Makes empty bodies by their `Default`. The default.
+/// Default of an [`AnswerLayer`](super::AnswerLayer): makes empty bodies with `Default::default()`.
 ///
 /// ```
 /// use tower_upstream::http::{AnswerLayer, DefaultBody, NoFields};
@@ -33,7 +33,7 @@ impl<B: Default> EmptyBody<B> for DefaultBody {
     }
 }
 
-/// Bodies that a closure makes. See [`AnswerLayer::with_body`](super::AnswerLayer::with_body).
+/// Makes empty bodies with a closure; see [`AnswerLayer::with_body`](super::AnswerLayer::with_body).
 #[derive(Clone, Copy)]
 pub struct BodyFn<F>(pub(super) F);
 

@@ -6,16 +6,22 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{HeaderValue, Request, Response, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Request, Response, header::CONTENT_TYPE};
 use pin_project_lite::pin_project;
 
-use super::{AnswerLayer, DefaultBody, EmptyBody, Reports, reports::Tells, responses};
+use super::{
+    body::{DefaultBody, EmptyBody},
+    layer::AnswerLayer,
+    reports::Reports,
+    responses,
+};
 use crate::error::{BoxError, Error};
 
 pin_project! {
-    /// The response of an [`Answer`](super::Answer).
+    /// Future of a response of an [`Answer`](super::Answer).
     ///
-    /// Dropping it only drops the inner call.
+    /// # Cancel safety
+    /// Dropping it drops the inner call.
     #[must_use = "futures do nothing unless polled"]
     pub struct AnswerFuture<F, L, M = DefaultBody> {
         asked: Asked<L, M>,
@@ -35,7 +41,9 @@ pin_project! {
 /// What of a request its answer depends on.
 pub(super) struct Asked<L, M> {
     layer: Arc<AnswerLayer<L, M>>,
-    note: u64,
+    quota: u64,
+    /// [`Reports::report`], for which the type of the request is needed.
+    report: fn(&L, &str, u64, &mut HeaderMap),
     /// The content type, if it is gRPC.
     grpc: Option<HeaderValue>,
 }
@@ -47,7 +55,7 @@ impl<L, M> Asked<L, M> {
     {
         let content = request.headers().get(CONTENT_TYPE);
         let grpc = content.filter(|of| of.as_bytes().starts_with(b"application/grpc")).cloned();
-        Self { note: layer.limit.note(request), layer, grpc }
+        Self { quota: layer.limit.quota_of(request), report: L::report, layer, grpc }
     }
 }
 
@@ -65,7 +73,6 @@ impl<F, L, M, B, E> Future for AnswerFuture<F, L, M>
 where
     F: Future<Output = Result<Response<B>, E>>,
     E: Into<BoxError> + 'static,
-    L: Tells,
     M: EmptyBody<B>,
 {
     type Output = Result<Response<B>, Infallible>;
@@ -76,7 +83,7 @@ where
             StateProj::Called { inner } => ready!(inner.poll(cx)).map_err(Error::from_service),
             StateProj::Failed { error } => Err(error.clone()),
         };
-        let Asked { layer, note, grpc } = this.asked;
+        let Asked { layer, quota, report, grpc } = this.asked;
         let mut response = result.unwrap_or_else(|error| {
             layer.teller.tell(&error);
             let empty = Response::new(layer.body.empty());
@@ -85,7 +92,7 @@ where
                 None => responses::http(&error, empty),
             }
         });
-        layer.limit.tell(&layer.name, *note, response.headers_mut());
+        report(&layer.limit, &layer.name, *quota, response.headers_mut());
         Poll::Ready(Ok(response))
     }
 }

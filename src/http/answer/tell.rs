@@ -1,4 +1,4 @@
-//! Errors that become responses are told before they are gone.
+//! Where an error goes before it becomes a response.
 
 use std::{error::Error as StdError, fmt, sync::Arc};
 
@@ -6,7 +6,7 @@ use crate::error::Error;
 
 type Listener = Arc<dyn Fn(&Error) + Send + Sync>;
 
-/// Logs errors, or tells them to a closure.
+/// Logs errors, or gives them to a closure.
 #[derive(Clone, Default)]
 pub(super) struct Teller {
     listener: Option<Listener>,
@@ -35,7 +35,7 @@ impl fmt::Debug for Teller {
     }
 }
 
-/// What is behind an error, from the nearest on.
+/// The sources of an error, from the nearest on.
 struct Sources<'a>(&'a Error);
 
 impl fmt::Display for Sources<'_> {

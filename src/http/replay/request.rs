@@ -1,14 +1,14 @@
-//! What may be asked of an `http::Request`.
+//! What decides whether an `http::Request` may be sent again.
 
 use std::any::Any;
 
 use bytes::Bytes;
 use http_body_util::{Empty, Full};
 
-use super::ReplayBody;
+use super::body::ReplayBody;
 use crate::{replay::Replay, time::Instant};
 
-/// An extension of an `http::Request` whose method does not say that it is idempotent.
+/// Extension of an `http::Request` that may be sent more than once, whatever its method.
 ///
 /// ```
 /// use tower_upstream::{http::Idempotent, replay::Replay};
@@ -20,7 +20,7 @@ use crate::{replay::Replay, time::Instant};
 #[derive(Debug, Clone, Copy)]
 pub struct Idempotent;
 
-/// An extension of an `http::Request`: when the answer is of no use any more.
+/// Extension of an `http::Request`: the instant after which its response is of no use.
 ///
 /// ```
 /// use tower_upstream::http::Deadline;
@@ -31,7 +31,7 @@ pub struct Idempotent;
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline(pub Instant);
 
-/// An extension that a repeated `http::Request` carries: which attempt it is, from 2.
+/// Extension that a repeated `http::Request` carries: the number of the attempt, from 2.
 ///
 /// ```
 /// use tower_upstream::{http::Attempt, replay::Replay};
@@ -42,9 +42,9 @@ pub struct Deadline(pub Instant);
 #[derive(Debug, Clone, Copy)]
 pub struct Attempt(pub u32);
 
-/// Copies requests whose body is held in memory: `Full<Bytes>`, `Empty<Bytes>`, `Bytes`,
-/// `String`, `Vec<u8>`, `()`; and [`ReplayBody`], which keeps what it may of a stream. A method is idempotent by RFC 9110 §9.2.2, or by the extension
-/// [`Idempotent`]; the deadline is the extension [`Deadline`].
+/// Copies requests whose body is in memory (`Full<Bytes>`, `Empty<Bytes>`, `Bytes`, `String`, `Vec<u8>`,
+/// `()`), or a [`ReplayBody`]. A request is idempotent if its method is (RFC 9110 §9.2.2), or with the
+/// extension [`Idempotent`]. Its deadline is the extension [`Deadline`].
 impl<B: 'static> Replay for http::Request<B> {
     fn replay(&self) -> Option<Self> {
         let body = copy_body(self.body())?;
@@ -80,7 +80,7 @@ impl<B: 'static> Replay for http::Request<B> {
     }
 }
 
-/// A copy of a body of one of the types that can be copied for next to nothing.
+/// A copy of a body, if it is of one of the types that can be copied at little cost.
 fn copy_body<B: 'static>(body: &B) -> Option<B> {
     fn given<T: 'static, B: 'static>(copy: T) -> Option<B> {
         (&mut Some(copy) as &mut dyn Any).downcast_mut::<Option<B>>()?.take()
