@@ -14,8 +14,8 @@ use tokio::{net::TcpListener, time::Instant};
 use tower::{ServiceBuilder, ServiceExt, retry::RetryLayer};
 use tower_upstream::{
     BoxError,
-    http::{ReplayBody, ReplayBodyLayer},
-    retry::{ByStatus, RetryConfig, RetryPolicy},
+    http::{HttpClassify, ReplayBody, ReplayBodyLayer},
+    retry::{RetryConfig, RetryPolicy},
 };
 
 #[tokio::main]
@@ -24,7 +24,7 @@ async fn main() -> Result<(), BoxError> {
     let address = format!("http://{}/", listener.local_addr()?);
     let server = tokio::spawn(axum::serve(listener, busy()).into_future());
 
-    let policy = RetryPolicy::new(RetryConfig::up_to(3)).with_judge(ByStatus);
+    let policy = RetryPolicy::new(RetryConfig::up_to(3)).with_classify(HttpClassify);
     let client = ServiceBuilder::new()
         .layer(ReplayBodyLayer::new())
         .layer(RetryLayer::new(policy))

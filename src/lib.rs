@@ -16,7 +16,6 @@ mod macros;
 pub mod balance;
 pub mod discover;
 pub mod failover;
-#[cfg(feature = "tower")]
 pub mod retry;
 
 // What guards one endpoint, or a whole upstream.
@@ -39,9 +38,11 @@ pub mod transport;
 pub mod http;
 
 // Shared words; these know nothing of the house.
+pub mod backoff;
 pub mod budget;
 pub mod choose;
 pub mod connect;
+mod course;
 #[cfg(feature = "serde")]
 mod duration;
 pub mod endpoint;

@@ -1,10 +1,28 @@
-//! The verdict on one finished call.
+//! The verdict on one finished call, the same for every layer that needs one.
+//!
+//! # When to use
+//! Every breaker, failover and retry judges calls by a [`Classify`]. Pass one of your own, or
+//! `http::HttpClassify` (feature `http`), where an answer may be a failure, too.
+//!
+//! # How each layer uses it
+//! | verdict | breaker | failover and retry | retry budget |
+//! |---|---|---|---|
+//! | [`Outcome::Success`] | good | returned | rewarded |
+//! | [`Outcome::Slow`] | good, but counts for `slow_ratio` | returned | rewarded |
+//! | [`Outcome::Failure`] | counts against the endpoint | sent again, if the request may be | counts |
+//! | [`Outcome::Overload`] | the same, and stays open for `retry_after` | the same, after `retry_after` | counts |
+//! | [`Outcome::Ignored`] | nothing | returned | rewarded, if it is an answer |
+//! | [`Repeat::No`] | | returned | not rewarded |
+//! | [`Repeat::After`] | | sent again after this time, if the request may be | not rewarded |
+//!
+//! # Example
+//! See [`Classify`].
 
 use std::{fmt, time::Duration};
 
 use crate::error::{Error, Fault, Kind};
 
-/// The verdict on one finished call, as a guard counts it.
+/// Verdict on one finished call, as a guard counts it.
 ///
 /// ```
 /// use tower_upstream::Outcome;
@@ -15,30 +33,55 @@ use crate::error::{Error, Fault, Kind};
 pub enum Outcome {
     /// The endpoint did its work.
     Success,
-    /// It did its work, but took too long over it.
+    /// The endpoint did its work, but took too long.
     Slow,
-    /// It did not.
+    /// The endpoint failed to do its work.
     Failure,
-    /// It said that it has too much to do. Counts as a failure.
+    /// The endpoint said that it has too much to do. Counts as a failure.
     Overload {
-        /// How long it asks to be left alone.
+        /// Time for which the endpoint asks not to be called.
         retry_after: Option<Duration>,
     },
-    /// Says nothing about the endpoint: a refusal, a cancelled call, a caller's mistake.
+    /// Nothing is known about the endpoint: a refusal, a cancelled call, or a mistake of the caller.
     Ignored,
 }
 
 impl Outcome {
-    /// Whether this counts against the endpoint.
+    /// Returns whether this outcome counts against the endpoint.
     pub fn is_failure(self) -> bool {
         matches!(self, Self::Failure | Self::Overload { .. })
     }
 }
 
-/// Judges a finished call: the one rule that each layer is given which needs a verdict.
+/// What the answer or error of a call says about sending the call again.
 ///
-/// Implemented by closures. The default, [`ErrIsFailure`], holds every `Err` for a failure. A
-/// refusal of this crate never gets here: it is [`Outcome::Ignored`] always.
+/// A layer that repeats calls asks for it beside the [`Outcome`], and adds what it knows itself: which
+/// requests may be sent twice, how many attempts there may be, and what its budget pays for.
+///
+/// ```
+/// use tower_upstream::{Classify, outcome::{ErrIsFailure, Repeat}};
+/// assert_eq!(ErrIsFailure.repeat(Err::<&(), _>(&"broken")), Repeat::Yes);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Repeat {
+    /// A failed call may be sent again after a backoff.
+    Yes,
+    /// The call is not to be sent again, and is no success that a retry budget rewards.
+    No,
+    /// The endpoint asks for the same call again after exactly this time, even if the call did not
+    /// fail. gRPC's pushback.
+    After(Duration),
+}
+
+/// Judges a finished call: the one rule that breakers, failover and retries count by.
+///
+/// Implemented by closures. The default of all layers is [`ErrIsFailure`]; for HTTP responses there is
+/// `http::HttpClassify` (feature `http`). Give the same rule to every layer of a stack.
+///
+/// Errors that are no evidence against an endpoint do not get here, whatever the rule: refusals of
+/// this crate, mistakes of the caller, calls cut short by their deadline, and connections that had
+/// been idle and were dead.
 ///
 /// # Example
 /// ```
@@ -50,14 +93,36 @@ impl Outcome {
 /// };
 /// assert_eq!(by_status.classify(Ok(&503)), Outcome::Failure);
 /// ```
+///
+/// A rule that also says what is worth repeating:
+/// ```
+/// use tower_upstream::{Classify, Outcome, outcome::Repeat};
+///
+/// struct ByStatus;
+///
+/// impl Classify<u16, std::io::Error> for ByStatus {
+///     fn classify(&self, result: Result<&u16, &std::io::Error>) -> Outcome {
+///         match result {
+///             Ok(500..) | Err(_) => Outcome::Failure,
+///             Ok(_) => Outcome::Success,
+///         }
+///     }
+///
+///     fn repeat(&self, result: Result<&u16, &std::io::Error>) -> Repeat {
+///         // "Not implemented" would be the same again.
+///         if let Ok(501) = result { Repeat::No } else { Repeat::Yes }
+///     }
+/// }
+/// ```
 pub trait Classify<Res, Err> {
-    /// The verdict on one call.
+    /// Returns the verdict on one call.
     fn classify(&self, result: Result<&Res, &Err>) -> Outcome;
 
-    /// Whether a call that failed asks not to be sent again, as gRPC's pushback can. Asked by what
-    /// repeats calls. Default: no.
-    fn forbids_repeat(&self, _result: Result<&Res, &Err>) -> bool {
-        false
+    /// Returns what the endpoint says about sending the call again. Default: [`Repeat::Yes`].
+    ///
+    /// Called by layers that repeat calls, once for each attempt.
+    fn repeat(&self, _result: Result<&Res, &Err>) -> Repeat {
+        Repeat::Yes
     }
 }
 
@@ -70,11 +135,11 @@ where
     }
 }
 
-/// Every `Err` is a failure, every answer a success. The default of all layers.
+/// Treats every `Err` as a failure and every answer as a success. The default of all layers.
 ///
-/// An error that a plugin answered with ([`Kind::Plugin`]) is an answer: it
-/// did its work, and found the call wrong. Else one caller's bad input would open the circuits of
-/// all.
+/// An error that a plugin answered with ([`Kind::Plugin`](crate::error::Kind::Plugin)) is an answer: the
+/// plugin did its work, and found the call wrong. Otherwise one caller's bad input would open the
+/// circuits of all callers.
 ///
 /// ```
 /// use tower_upstream::{Classify, Outcome, outcome::ErrIsFailure};

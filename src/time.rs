@@ -32,6 +32,14 @@ pub(crate) fn later(start: Instant, after: Duration) -> Instant {
     start.checked_add(after.min(FAR)).unwrap_or(start)
 }
 
+/// The earlier of two moments, either of which may be missing.
+pub(crate) fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
 /// Whole nanoseconds, saturating: 584 years.
 pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)

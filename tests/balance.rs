@@ -474,7 +474,7 @@ async fn a_threshold_of_zero_never_ignores_health() {
     let (farm, endpoints) = farm(2);
     let config = BalanceConfig::default().with_panic_threshold(0).with_fail_fast_after(ms(50));
     let service = ServiceBuilder::new()
-        .layer(BalanceLayer::new(endpoints, RoundRobin::starting_at(0)).with_config(config))
+        .layer(BalanceLayer::with_config(endpoints, RoundRobin::starting_at(0), config))
         .service(farm.clone());
     call(&service).await.unwrap();
     let members = service.handle().members();

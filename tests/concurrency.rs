@@ -17,7 +17,6 @@ use tokio_test::{assert_pending, assert_ready, assert_ready_err, assert_ready_ok
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_upstream::{
     BalanceLayer, ConcurrencyLimitLayer, Error, FailoverLayer, LeastRequest,
-    balance::BalanceConfig,
     choose::{Choose, Chooses, Chosen, Tried},
     connect::Connect,
     discover,
@@ -54,7 +53,7 @@ fn numbers(upstream: &Inner) -> Vec<u32> {
 }
 
 fn assert_full(refused: &Error) {
-    assert_eq!((refused.kind(), refused.code()), (Kind::Overloaded, "RATELIMIT_1502"));
+    assert_eq!((refused.kind(), refused.code().as_str()), (Kind::Overloaded, "RATELIMIT_1502"));
     assert!(refused.is_refused() && refused.is_unsent());
     assert_eq!((refused.kind().as_str(), refused.retry_after()), ("OVERLOADED", None));
 }
@@ -579,7 +578,7 @@ async fn a_full_endpoint_is_passed_over_and_each_has_its_own_limit() {
     let service = ServiceBuilder::new()
         .layer(
             BalanceLayer::new(discover::fixed(["a:1", "b:1"]).unwrap(), LeastRequest::new())
-                .with_config(BalanceConfig::default().with_fail_fast_after(secs(1))),
+                .with_fail_fast_after(secs(1)),
         )
         .layer(layer.clone())
         .service(farm.clone());

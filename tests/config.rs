@@ -74,6 +74,8 @@ fn attempts() {
         "overall": "5s",
         "backoff": "10ms",
         "max_backoff": "1s",
+        "multiplier": 3.5,
+        "jitter": "equal",
         "max_retry_after": "3s",
     }));
     assert_eq!(config.max_retry_after, Duration::from_secs(3));
@@ -162,10 +164,9 @@ fn a_duration_that_is_none_is_refused_with_what_to_write() {
     }
 }
 
-#[cfg(feature = "tower")]
 #[test]
 fn retry() {
-    use tower_upstream::retry::{Jitter, RetryConfig};
+    use tower_upstream::{backoff::Jitter, retry::RetryConfig};
 
     let config: RetryConfig = read(json!({
         "attempts": 5,
@@ -184,7 +185,7 @@ fn budgets() {
     use tower_upstream::budget::{ConcurrentBudget, ShareBudget, StandardBudget, ThrottleBudget};
 
     let share: ShareBudget =
-        read(json!({ "ratio": 0.6, "floor": 3, "capacity": 50, "ttl": "10s" }));
+        read(json!({ "ratio": 0.6, "floor": 0.5, "capacity": 50, "start": 5, "ttl": "10s" }));
     assert_eq!(share.ttl, Some(Duration::from_secs(10)));
     read::<ThrottleBudget>(json!({ "max_tokens": 10, "token_ratio": 0.5 }));
     read::<StandardBudget>(json!({ "capacity": 100, "cost": 10, "overload_cost": 2 }));

@@ -529,7 +529,7 @@ async fn nobody_to_choose_is_final() {
     let config = BalanceConfig::default().with_fail_fast_after(ms(100));
     let service = ServiceBuilder::new()
         .layer(FailoverLayer::new(Attempts::up_to(3)))
-        .layer(BalanceLayer::new(endpoints, RoundRobin::starting_at(0)).with_config(config))
+        .layer(BalanceLayer::with_config(endpoints, RoundRobin::starting_at(0), config))
         .service(farm);
     let start = Instant::now();
     let error = service.clone().oneshot(Ask::new(1)).await.unwrap_err();

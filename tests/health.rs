@@ -133,7 +133,7 @@ async fn a_gate_above_refuses_after_three_failures_and_opens_after_two_successes
 
     let polls = upstream.polls.load(Ordering::Relaxed);
     let refused = call(&gate).await.unwrap_err();
-    assert_eq!((refused.kind(), refused.code()), (Kind::Unhealthy, "HEALTH_1601"));
+    assert_eq!((refused.kind(), refused.code().as_str()), (Kind::Unhealthy, "HEALTH_1601"));
     assert!(refused.is_refused() && refused.is_unsent());
     assert_eq!(upstream.polls.load(Ordering::Relaxed), polls, "the inner is not even asked");
 

@@ -22,11 +22,11 @@ use hyper_util::{
 };
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
-use tower::{Service, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_upstream::{
-    Call, Endpoint, Reply,
+    BoxError, Call, Endpoint, Error, Quota, RateLimitLayer, Reply,
     connect::Connect,
-    error::Kind,
+    error::{Code, Kind},
     member::Member,
     plugin::{HealthStatus, PluginInfo, PluginStatus},
     serve,
@@ -275,6 +275,60 @@ async fn round_trip(address: SocketAddr) {
     assert_eq!(plugin.info().await.unwrap(), info());
     let health = plugin.health().await;
     assert_eq!((health.status, health.message.as_str()), (PluginStatus::Degraded, "cold"));
+}
+
+/// A service on a port of its own, behind axum.
+async fn served<S>(plugin: S) -> Arc<Member>
+where
+    S: Service<Call<u8>, Response = Reply<u8>> + Clone + Send + Sync + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = Endpoint::new(format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+    let app = axum::Router::new().fallback_service(serve::http(plugin));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    Member::new(endpoint.with_key("tax-1"))
+}
+
+#[tokio::test]
+async fn the_code_of_a_plugins_error_survives_every_hop() {
+    let once = RateLimitLayer::new(Quota::new(1, Duration::from_secs(3_600)));
+    once.handle().take(1).unwrap();
+    let limited = once.layer(service_fn(|_: Call<u8>| async { Ok::<_, Error>(Reply::new(0)) }));
+    let by_go = service_fn(|_: Call<u8>| async {
+        Err::<Reply<u8>, BoxError>("[SECURITY_1804]: Path traversal attempt detected".into())
+    });
+    let call = async |member: &Arc<Member>| {
+        let transport = HttpTransport::<u8, u8>::new().connect(member);
+        transport.oneshot(Call::new(1)).await.unwrap_err()
+    };
+    let error = call(&served(limited).await).await;
+    assert_eq!((error.kind(), error.code()), (Kind::RateLimited, Code::RATELIMIT_1501));
+    assert!(
+        error.to_string().ends_with("429; retry after 3600.000s: rate limit exceeded"),
+        "{error}"
+    );
+
+    let first = served(by_go).await;
+    // A plugin that passes on what another answered.
+    let second = served(HttpTransport::<u8, u8>::new().connect(&first)).await;
+    for member in [&first, &second] {
+        let error = call(member).await;
+        assert_eq!((error.kind(), error.code()), (Kind::Plugin, Code::SECURITY_1804));
+        let said =
+            "[SECURITY_1804] endpoint `tax-1`: plugin error: Path traversal attempt detected";
+        assert_eq!(error.to_string(), said);
+        assert_eq!(error.summary(), "[SECURITY_1804] endpoint `tax-1`: plugin error");
+        let source = std::error::Error::source(&error).unwrap();
+        assert_eq!(source.to_string(), "Path traversal attempt detected");
+    }
+    let silent = service_fn(|_: Call<u8>| async {
+        Err::<Reply<u8>, BoxError>("[SECURITY_0000] no such code".into())
+    });
+    let error = call(&served(silent).await).await;
+    assert_eq!(error.code(), Code::PLUGIN_1206);
+    assert!(error.to_string().ends_with("plugin error: [SECURITY_0000] no such code"), "{error}");
 }
 
 fn info() -> PluginInfo {

@@ -640,7 +640,7 @@ async fn law_14_what_the_caller_did_blames_no_endpoint<S: Stack>(made: Made<S>) 
     }
     // Each was sent once, though it is idempotent: it would be the same anywhere.
     assert_eq!(made.farm.calls(), calls + 20);
-    let members = made.set.as_ref().map_or_else(|| Arc::new([]) as Arc<[_]>, |set| set.members());
+    let members = made.set.as_ref().map(|set| set.members()).unwrap_or_default();
     assert!(members.iter().all(|member| (member.failures(), member.latency()) == (0, None)));
     // Another caller is served.
     made.farm.answers(Answer::Good);
@@ -661,7 +661,7 @@ async fn law_15_a_call_that_is_cut_short_is_no_failure<S: Stack>(made: Made<S>) 
             Err(_left) => {}
         }
     }
-    let members = made.set.as_ref().map_or_else(|| Arc::new([]) as Arc<[_]>, |set| set.members());
+    let members = made.set.as_ref().map(|set| set.members()).unwrap_or_default();
     for member in members.iter() {
         assert_eq!(member.failures(), 0, "{member:?}");
         assert!(member.latency().is_none_or(|latency| latency <= ms(12)), "{member:?}");

@@ -89,7 +89,7 @@ async fn ten_a_second_with_a_burst_of_twenty() {
         call(&service, number).await.unwrap();
     }
     let refused = call(&service, 20).await.unwrap_err();
-    assert_eq!((refused.kind(), refused.code()), (Kind::RateLimited, "RATELIMIT_1501"));
+    assert_eq!((refused.kind(), refused.code().as_str()), (Kind::RateLimited, "RATELIMIT_1501"));
     assert!(refused.is_refused() && refused.is_unsent());
     assert_eq!(refused.endpoint(), None);
     assert_eq!(refused.retry_after(), Some(Duration::from_millis(100)));
@@ -109,6 +109,21 @@ async fn coming_back_exactly_when_told_works() {
         assert!(call(&service, number).await.is_err());
         advance(Duration::from_nanos(1)).await;
         call(&service, number).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_of_more_than_180_days_is_told_as_180_days() {
+    let day = Duration::from_secs(86_400);
+    for (quota, told) in [(179, 179), (180, 180), (181, 180), (365, 180), (1_000, 180)] {
+        let quota = Quota::new(1, day * quota);
+        let several = [quota, Quota::per_second(1)];
+        for layer in [RateLimitLayer::new(quota), RateLimitLayer::new(several)] {
+            let service = layer.layer(Upstream::default());
+            call(&service, 0).await.unwrap();
+            let refused = call(&service, 1).await.unwrap_err();
+            assert_eq!(refused.retry_after(), Some(day * told), "{quota:?}");
+        }
     }
 }
 

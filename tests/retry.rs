@@ -25,10 +25,11 @@ use tower::{
 };
 use tower_upstream::{
     BoxError, Call, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint, Error, Outcome,
+    backoff::Jitter,
     breaker::CircuitBreaker,
     budget::{Budget, BudgetConfig, Cause, ConcurrentBudget, StandardBudget, ThrottleBudget},
     error::Kind,
-    retry::{Jitter, RetryConfig, RetryPolicy, Verdict},
+    retry::{RetryConfig, RetryPolicy},
 };
 
 fn config(attempts: u32) -> RetryConfig {
@@ -166,7 +167,7 @@ async fn what_is_not_idempotent_is_sent_once_unless_it_was_not_sent() {
     over(&inner, RetryPolicy::new(config(3))).oneshot(Ask::once(1)).await.unwrap_err();
     assert_eq!(inner.calls(), 1);
     // An error that says that nothing was sent, and is no refusal.
-    let unsent = "nonsense".parse::<Endpoint>().unwrap_err();
+    let unsent = Error::unsent("no connection");
     assert!(unsent.is_unsent() && !unsent.is_refused());
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = calls.clone();
@@ -174,8 +175,7 @@ async fn what_is_not_idempotent_is_sent_once_unless_it_was_not_sent() {
         counted.fetch_add(1, SeqCst);
         ready(Err::<(), _>(unsent.clone()))
     });
-    let policy = RetryPolicy::new(config(3)).with_judge(|_: Result<&(), &Error>| Verdict::FAILED);
-    Retry::new(policy, service).oneshot(Ask::once(1)).await.unwrap_err();
+    Retry::new(RetryPolicy::new(config(3)), service).oneshot(Ask::once(1)).await.unwrap_err();
     assert_eq!(calls.load(SeqCst), 3);
 }
 
@@ -474,7 +474,7 @@ fn it_is_what_a_layer_is() {
     shareable(&policy);
     shareable(&RetryLayer::new(policy.clone()).layer(Inner::new("a").service()));
     let shown = format!("{policy:?}");
-    assert!(shown.contains("attempts: 4") && shown.contains("share"), "{shown}");
+    assert!(shown.contains("max: 4") && shown.contains("share"), "{shown}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -541,40 +541,47 @@ fn a_budget_is_read_by_its_rule() {
 /// A status of HTTP does not hide what gRPC asks for.
 #[cfg(feature = "http")]
 #[tokio::test(start_paused = true)]
-async fn a_pushback_of_never_is_heard_by_every_rule() {
-    use tower_upstream::{
-        http::{HttpClassify, Idempotent},
-        retry::ByStatus,
-    };
-
-    async fn calls<J>(
-        status: u16,
-        policy: RetryPolicy<tower_upstream::replay::ByReplay, J>,
-    ) -> usize
-    where
-        J: tower_upstream::retry::Judge<::http::Response<()>, Error>,
-    {
-        let calls = std::cell::Cell::new(0);
-        let service = tower::service_fn(|_: ::http::Request<()>| {
-            calls.set(calls.get() + 1);
-            let answer = ::http::Response::builder()
+async fn a_pushback_of_never_is_heard_whatever_the_status() {
+    for status in [200, 429, 503] {
+        let answer = move || {
+            ::http::Response::builder()
                 .status(status)
                 .header("content-type", "application/grpc")
                 .header("grpc-status", "14")
                 .header("grpc-retry-pushback-ms", "-1")
-                .body(());
-            ready(Ok::<_, Error>(answer.unwrap()))
-        });
-        let request = ::http::Request::post("/").extension(Idempotent).body(()).unwrap();
-        let answer = RetryLayer::new(policy).layer(service).oneshot(request).await;
-        assert_eq!(answer.unwrap().status(), status);
-        calls.get()
+        };
+        assert_eq!(calls_until_the_end(config(3), answer).await, 1, "{status}");
     }
-    for status in [200, 429, 503] {
-        let policy = RetryPolicy::new(config(3));
-        assert_eq!(calls(status, policy.clone().with_judge(ByStatus)).await, 1, "{status}");
-        assert_eq!(calls(status, policy.with_classify(HttpClassify)).await, 1, "{status}");
+}
+
+/// What of HTTP is tried again, and what is not.
+#[cfg(feature = "http")]
+#[tokio::test(start_paused = true)]
+async fn every_failure_by_status_is_tried_again() {
+    for (status, calls) in [(200, 1), (404, 1), (429, 3), (500, 3), (502, 3), (503, 3), (504, 3)] {
+        let answer = move || ::http::Response::builder().status(status);
+        assert_eq!(calls_until_the_end(config(3), answer).await, calls, "{status}");
     }
+}
+
+#[cfg(feature = "http")]
+async fn calls_until_the_end(
+    config: RetryConfig,
+    answer: impl Fn() -> ::http::response::Builder,
+) -> usize {
+    use tower_upstream::http::{HttpClassify, Idempotent};
+
+    let calls = std::cell::Cell::new(0);
+    let service = tower::service_fn(|_: ::http::Request<()>| {
+        calls.set(calls.get() + 1);
+        ready(Ok::<_, Error>(answer().body(()).unwrap()))
+    });
+    let request = ::http::Request::post("/").extension(Idempotent).body(()).unwrap();
+    let policy = RetryPolicy::new(config).with_classify(HttpClassify);
+    // The last answer is handed on as it is.
+    let last = RetryLayer::new(policy).layer(service).oneshot(request).await.unwrap();
+    assert_eq!(last.status(), answer().body(()).unwrap().status());
+    calls.get()
 }
 
 /// Over a real client and a real server.
@@ -589,10 +596,7 @@ mod http {
         service::TowerToHyperService,
     };
     use tokio::net::TcpListener;
-    use tower_upstream::{
-        http::{ReplayBody, ReplayBodyLayer},
-        retry::ByStatus,
-    };
+    use tower_upstream::http::{HttpClassify, ReplayBody, ReplayBodyLayer};
 
     use super::*;
 
@@ -648,7 +652,7 @@ mod http {
                 Client::builder(TokioExecutor::new()).build_http();
             let service = ServiceBuilder::new()
                 .layer(ReplayBodyLayer::new().with_cap(cap))
-                .layer(RetryLayer::new(RetryPolicy::new(config).with_judge(ByStatus)))
+                .layer(RetryLayer::new(RetryPolicy::new(config).with_classify(HttpClassify)))
                 .service(client);
             let request = ::http::Request::put(&address).body(upload()).unwrap();
             let response = service.oneshot(request).await.unwrap();

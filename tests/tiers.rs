@@ -187,7 +187,7 @@ async fn while_a_candidate_is_untried_no_other_tier_is_looked_at() {
 
 fn patient(farm: &Farm, source: Memory) -> Balance<support::Probe, LeastRequest> {
     let config = BalanceConfig::default().with_fail_fast_after(secs(60)).with_panic_threshold(0);
-    BalanceLayer::new(source, LeastRequest::new()).with_config(config).layer(farm.clone())
+    BalanceLayer::with_config(source, LeastRequest::new(), config).layer(farm.clone())
 }
 
 #[tokio::test(start_paused = true)]

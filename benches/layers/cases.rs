@@ -114,16 +114,12 @@ fn of_layers() -> Vec<Case> {
         Case::ok("stack/10", stack).at_most(100.0),
         Case::refused("balance/no-endpoints", Kind::NoEndpoints, || {
             ServiceBuilder::new()
-                .layer(
-                    BalanceLayer::new(endpoints(0), LeastRequest::new()).with_config(fail_fast()),
-                )
+                .layer(BalanceLayer::with_config(endpoints(0), LeastRequest::new(), fail_fast()))
                 .service(connect_fn(|_: &Endpoint| Inner))
         }),
         Case::refused("balance+breaker/all-open", Kind::CircuitOpen, || {
             ServiceBuilder::new()
-                .layer(
-                    BalanceLayer::new(endpoints(10), LeastRequest::new()).with_config(fail_fast()),
-                )
+                .layer(BalanceLayer::with_config(endpoints(10), LeastRequest::new(), fail_fast()))
                 .layer(CircuitBreakerLayer::new(open_long()))
                 .service(connect_fn(|_: &Endpoint| Broken))
         }),

@@ -3,30 +3,30 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use pin_project_lite::pin_project;
-use tokio::runtime::Handle;
 use tower_service::Service;
 
 use super::{
-    Pick, Strategy,
-    set::{Connected, Set},
-    waiting::{Waiting, Won},
+    strategy::{Pick, Strategy},
+    waiting::Waiting,
 };
 use crate::{
-    choose::{Chosen, Tried},
-    error::{BoxError, Error, Fault, Kind},
-    member::{Ending, Member},
+    choose::Chosen,
+    error::{BoxError, Error},
+    member::{Flight, Member},
 };
 
 pin_project! {
-    /// The response of a [`Balance`](super::Balance).
+    /// Response future of a [`Balance`](super::Balance).
     ///
-    /// Where the service that was chosen was ready, it has been called already. Where it was not,
-    /// this drives it and others to readiness, then calls the first that is. Dropping it at any
-    /// point takes the call out of what is in flight.
+    /// If the chosen service was ready, it has been called already. If not, this drives it and others to
+    /// readiness and calls the first that is ready.
+    ///
+    /// # Cancel safety
+    /// Dropping it at any point takes the call out of what is in flight.
+    #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<S, P, Req>
     where
         S: Service<Req>,
@@ -36,7 +36,7 @@ pin_project! {
         state: State<S::Future>,
         // These stand beside the state, not in it: what lives in an enum is moved about.
         flight: Option<Flight>,
-        unsent: Option<Box<Unsent<S, P, Req>>>,
+        waiting: Option<Box<Waiting<S, P, Req>>>,
     }
 }
 
@@ -44,7 +44,7 @@ pin_project! {
     #[project = StateProj]
     enum State<F> {
         // No service is ready yet, and the request is still here.
-        Choosing,
+        Waiting,
         Calling { #[pin] inner: F },
         Refused { error: Option<Error> },
     }
@@ -57,16 +57,16 @@ where
 {
     #[inline]
     pub(super) fn calling(flight: Flight, inner: S::Future) -> Self {
-        Self { state: State::Calling { inner }, flight: Some(flight), unsent: None }
+        Self { state: State::Calling { inner }, flight: Some(flight), waiting: None }
     }
 
-    pub(super) fn choosing(flight: Option<Flight>, unsent: Unsent<S, P, Req>) -> Self {
-        Self { state: State::Choosing, flight, unsent: Some(Box::new(unsent)) }
+    pub(super) fn waiting(flight: Option<Flight>, waiting: Waiting<S, P, Req>) -> Self {
+        Self { state: State::Waiting, flight, waiting: Some(Box::new(waiting)) }
     }
 
     #[cold]
     pub(super) fn refused(error: Error) -> Self {
-        Self { state: State::Refused { error: Some(error) }, flight: None, unsent: None }
+        Self { state: State::Refused { error: Some(error) }, flight: None, waiting: None }
     }
 }
 
@@ -84,34 +84,24 @@ where
         loop {
             match this.state.as_mut().project() {
                 StateProj::Calling { inner } => {
-                    let Poll::Ready(result) = inner.poll(cx) else {
-                        if let Some(flight) = this.flight {
-                            flight.pend();
-                        }
-                        return Poll::Pending;
+                    return match this.flight {
+                        Some(flight) => flight.poll(inner, cx),
+                        // A call has its flight.
+                        None => Poll::Pending,
                     };
-                    return Poll::Ready(match result {
-                        Ok(response) => {
-                            if let Some(flight) = this.flight {
-                                flight.land();
-                            }
-                            Ok(response)
-                        }
-                        Err(error) => Err(failed(this.flight, error)),
-                    });
                 }
-                StateProj::Choosing => {
-                    let Some(unsent) = this.unsent else {
+                StateProj::Waiting => {
+                    let Some(waiting) = this.waiting else {
                         return Poll::Pending;
                     };
-                    match ready!(unsent.poll_send(this.flight, cx)) {
+                    match ready!(waiting.poll_call(this.flight, cx)) {
                         Ok(inner) => this.state.set(State::Calling { inner }),
                         Err(error) => {
                             *this.flight = None;
                             return Poll::Ready(Err(error));
                         }
                     }
-                    *this.unsent = None;
+                    *this.waiting = None;
                 }
                 StateProj::Refused { error } => {
                     return match error.take() {
@@ -124,78 +114,13 @@ where
     }
 }
 
-/// A call for which no service was ready.
-pub(super) struct Unsent<S, P: Strategy, Req> {
-    set: Arc<Set<S, P>>,
-    request: Option<Req>,
-    tried: Tried,
-    /// Who was chosen first, until it is one of those who are waited for.
-    first: Option<Connected<S>>,
-    /// Of what the first one's service died.
-    died: Option<Error>,
-    waiting: Option<Waiting<S, P>>,
-}
-
-impl<S, P: Strategy, Req> Unsent<S, P, Req> {
-    pub(super) fn new(
-        set: Arc<Set<S, P>>,
-        request: Req,
-        tried: Tried,
-        first: Option<Connected<S>>,
-        died: Option<Error>,
-    ) -> Self {
-        Self { set, request: Some(request), tried, first, died, waiting: None }
-    }
-
-    /// Waits until one of the candidates is ready, and calls it. From then on its load counts
-    /// instead of the first's.
-    #[cold]
-    #[inline(never)]
-    fn poll_send(
-        &mut self,
-        flight: &mut Option<Flight>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<S::Future, Error>>
-    where
-        S: Service<Req> + Clone + Send + Sync + 'static,
-        S::Error: Into<BoxError> + 'static,
-        P: Pick<Req>,
-    {
-        let Some(request) = &self.request else {
-            return Poll::Pending;
-        };
-        let waiting = match &mut self.waiting {
-            Some(waiting) => waiting,
-            none => {
-                // It takes timers to wait.
-                if Handle::try_current().is_err() {
-                    return Poll::Ready(Err(Error::refused(Kind::Unavailable)));
-                }
-                let member = flight.as_ref().map(|flight| flight.member.clone());
-                let first = member.zip(self.first.take());
-                let (set, tried) = (self.set.clone(), self.tried.clone());
-                none.insert(Waiting::new(set, tried, first, self.died.take()))
-            }
-        };
-        let Won { member, mut service } = ready!(waiting.poll(request, cx))?;
-        let is_first = flight.as_ref().is_some_and(|flight| Arc::ptr_eq(&flight.member, &member));
-        if !is_first {
-            *flight = Some(Flight::begin(&member));
-        }
-        match self.request.take() {
-            Some(request) => Poll::Ready(Ok(service.call(request))),
-            None => Poll::Pending,
-        }
-    }
-}
-
 impl<S, P, Req> Chosen for ResponseFuture<S, P, Req>
 where
     S: Service<Req>,
     P: Strategy,
 {
     fn chosen(&self) -> Option<&Arc<Member>> {
-        self.flight.as_ref().map(|flight| &flight.member)
+        self.flight.as_ref().map(Flight::member)
     }
 
     fn is_unsent(&self) -> bool {
@@ -213,100 +138,5 @@ where
             .field("chosen", &self.chosen().map(|member| member.key()))
             .field("unsent", &self.is_unsent())
             .finish_non_exhaustive()
-    }
-}
-
-#[cold]
-fn failed<E: Into<BoxError> + 'static>(flight: &mut Option<Flight>, error: E) -> Error {
-    let error = Error::from_service(error);
-    match flight {
-        Some(flight) => flight.fail(error),
-        None => error,
-    }
-}
-
-/// A call in flight on a member. The member stays readable when it has landed.
-pub(super) struct Flight {
-    member: Arc<Member>,
-    /// When the call was first pending, in nanoseconds of the member's clock.
-    began: u64,
-}
-
-/// Not pending yet: a call that is ready at once never reads a clock.
-const NOT_YET: u64 = 0;
-const LANDED: u64 = u64::MAX;
-
-impl Flight {
-    #[inline]
-    pub(super) fn begin(member: &Arc<Member>) -> Self {
-        member.take_off();
-        Self { member: member.clone(), began: NOT_YET }
-    }
-
-    #[inline]
-    fn pend(&mut self) {
-        if self.began == NOT_YET {
-            self.began = self.member.nanos().clamp(1, LANDED - 1);
-        }
-    }
-
-    fn elapsed(&self) -> Duration {
-        match self.began {
-            NOT_YET => Duration::ZERO,
-            began => Duration::from_nanos(self.member.nanos().saturating_sub(began)),
-        }
-    }
-
-    #[inline]
-    fn land(&mut self) {
-        if self.began != NOT_YET {
-            self.observe();
-        }
-        self.began = LANDED;
-        self.member.land();
-    }
-
-    // Out of line, so that a call that is ready at once carries no clock with it.
-    #[inline(never)]
-    fn observe(&self) {
-        self.member.observe(self.elapsed());
-    }
-
-    /// Ended in an error, which names the member from now on.
-    fn fail(&mut self, error: Error) -> Error {
-        let error = if self.member.is_client() { error.confirm_unsent() } else { error };
-        match error.fault() {
-            Fault::Endpoint if error.kind() != Kind::Plugin => {
-                self.member.observe_failure(self.elapsed());
-            }
-            Fault::Endpoint if self.began != NOT_YET => self.member.observe(self.elapsed()),
-            Fault::Cancelled if self.began != NOT_YET => {
-                self.member.observe_abandoned(self.elapsed());
-            }
-            _ => {}
-        }
-        self.began = LANDED;
-        self.member.land();
-        error.or_at_endpoint(self.member.shared_key())
-    }
-
-    #[cold]
-    fn abandon(&self) {
-        if self.began != NOT_YET {
-            match Ending::of_flight(&self.member) {
-                Ending::TimedOut => self.member.observe_failure(self.elapsed()),
-                Ending::Cancelled => self.member.observe_abandoned(self.elapsed()),
-            }
-        }
-        self.member.land();
-    }
-}
-
-impl Drop for Flight {
-    #[inline]
-    fn drop(&mut self) {
-        if self.began != LANDED {
-            self.abandon();
-        }
     }
 }

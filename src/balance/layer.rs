@@ -1,16 +1,23 @@
-use std::sync::Arc;
+use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 use tower_layer::Layer;
 
-use super::{Balance, BalanceConfig, Strategy, set::Set, task::Starter};
+use super::{
+    config::BalanceConfig,
+    handle::{BalanceHandle, Sets},
+    service::Balance,
+    set::Set,
+    strategy::Strategy,
+    task::Starter,
+};
 use crate::{connect::Connect, discover::Discover};
 
 /// Balances calls over the endpoints that a source of them finds.
 ///
 /// What stands below it is a [connector](Connect): it makes the service for each endpoint. Each
 /// [`layer`](Layer::layer) makes a set of its own, which starts to watch the source with the first
-/// `poll_ready` inside a tokio runtime, never before.
+/// `poll_ready` inside a tokio runtime, never before. The sets of one layer value share their settings.
 ///
 /// # Example
 /// ```
@@ -34,39 +41,56 @@ use crate::{connect::Connect, discover::Discover};
 /// assert!(answer.starts_with("7 by http://10.0.0."));
 /// # Ok(()) }
 /// ```
-#[derive(Debug)]
 pub struct BalanceLayer<D, P> {
     discover: Arc<D>,
     strategy: P,
-    config: BalanceConfig,
+    sets: Arc<Sets>,
     runtime: Option<Handle>,
 }
 
 impl<D: Discover, P: Strategy> BalanceLayer<D, P> {
     /// Balances over what `discover` finds, as `strategy` chooses.
     pub fn new(discover: D, strategy: P) -> Self {
-        Self {
-            discover: Arc::new(discover),
-            strategy,
-            config: BalanceConfig::default(),
-            runtime: None,
-        }
+        Self::with_config(discover, strategy, BalanceConfig::default())
     }
 
-    /// Sets what happens when endpoints are missing. Values out of range become the nearest sane
-    /// ones; see [`BalanceConfig::validate`].
+    /// Balances with settings of your own. Values out of range become the nearest sane ones; see
+    /// [`BalanceConfig::validate`].
+    ///
+    /// ```
+    /// use tower_upstream::{BalanceLayer, LeastRequest, balance::BalanceConfig, discover};
+    /// let config = BalanceConfig::default().with_panic_threshold(30);
+    /// let endpoints = discover::fixed(["a:1", "b:1"])?;
+    /// let layer = BalanceLayer::with_config(endpoints, LeastRequest::new(), config);
+    /// # let _ = layer;
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    pub fn with_config(discover: D, strategy: P, config: BalanceConfig) -> Self {
+        Self { discover: Arc::new(discover), strategy, sets: Sets::new(config), runtime: None }
+    }
+}
+
+impl<D, P> BalanceLayer<D, P> {
+    /// Sets [`fail_fast_after`](BalanceConfig::fail_fast_after). Set it before you take a handle.
     #[must_use]
-    pub fn with_config(mut self, config: BalanceConfig) -> Self {
-        self.config = config;
-        self
+    pub fn with_fail_fast_after(self, fail_fast_after: Duration) -> Self {
+        let config = self.sets.config().with_fail_fast_after(fail_fast_after);
+        Self { sets: Sets::new(config), ..self }
+    }
+
+    /// Sets [`panic_threshold`](BalanceConfig::panic_threshold). Set it before you take a handle.
+    #[must_use]
+    pub fn with_panic_threshold(self, percent: u8) -> Self {
+        let config = self.sets.config().with_panic_threshold(percent);
+        Self { sets: Sets::new(config), ..self }
     }
 
     /// Runs the background task of each set on `runtime`, and so connects there.
     ///
-    /// Default: the runtime of the call that starts it. Set this where that one may stop being driven
-    /// while the service lives on, such as a current-thread runtime whose `block_on` has returned: its
-    /// tasks are neither run nor dropped, and the set would stay as it is for good. Once `runtime` has
-    /// been shut down, the task runs where it is used.
+    /// Set this if the runtime of the first call may stop being driven while the service lives on, such
+    /// as a current-thread runtime whose `block_on` has returned: its tasks are neither run nor dropped,
+    /// and the set would stay as it is for good. Once `runtime` has been shut down, the task runs on the
+    /// runtime of the next call. Default: the runtime of the call that starts the task.
     ///
     /// ```
     /// use tower_upstream::{BalanceLayer, LeastRequest, discover};
@@ -81,6 +105,21 @@ impl<D: Discover, P: Strategy> BalanceLayer<D, P> {
         self.runtime = Some(runtime);
         self
     }
+
+    /// Returns the handle of all sets that this layer value and its clones make.
+    ///
+    /// Take it before `ServiceBuilder` takes the layer. It keeps no set alive.
+    ///
+    /// ```
+    /// use tower_upstream::{BalanceLayer, LeastRequest, discover};
+    /// let layer = BalanceLayer::new(discover::fixed(["a:1"])?, LeastRequest::new());
+    /// let handle = layer.handle();
+    /// assert_eq!(handle.stats().members, 0);
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    pub fn handle(&self) -> BalanceHandle {
+        BalanceHandle::new(self.sets.clone())
+    }
 }
 
 impl<D, P, C> Layer<C> for BalanceLayer<D, P>
@@ -94,8 +133,8 @@ where
 
     fn layer(&self, connect: C) -> Self::Service {
         let starter = Starter { discover: self.discover.clone(), connect: Arc::new(connect) };
-        let (strategy, config) = (self.strategy.clone(), self.config.clone());
-        Balance::new(Set::new(strategy, config, self.runtime.clone(), Box::new(starter)))
+        let (strategy, sets) = (self.strategy.clone(), self.sets.clone());
+        Balance::new(Set::new(strategy, sets, self.runtime.clone(), Box::new(starter)))
     }
 }
 
@@ -104,8 +143,18 @@ impl<D, P: Clone> Clone for BalanceLayer<D, P> {
         Self {
             discover: self.discover.clone(),
             strategy: self.strategy.clone(),
-            config: self.config.clone(),
+            sets: self.sets.clone(),
             runtime: self.runtime.clone(),
         }
+    }
+}
+
+impl<D: fmt::Debug, P: fmt::Debug> fmt::Debug for BalanceLayer<D, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BalanceLayer")
+            .field("discover", &self.discover)
+            .field("strategy", &self.strategy)
+            .field("config", &self.sets.config())
+            .finish_non_exhaustive()
     }
 }

@@ -1,28 +1,42 @@
 //! Chooses one of the endpoints of an upstream for each call.
 //!
 //! # When to use
-//! Wherever there is more than one endpoint. The [`Balance`] service is `Clone + Send + Sync` and
-//! never queues, so nothing like tower's `Buffer` stands in front of it. What it balances over is
-//! made by a [connector](crate::connect::Connect), so what stands below a [`BalanceLayer`] stands around
-//! each endpoint.
+//! Use it if there is more than one endpoint, or if the endpoints may change. The [`Balance`] service is
+//! `Clone + Send + Sync` and never queues. What it balances over is made by a
+//! [connector](crate::connect::Connect), so what stands below a [`BalanceLayer`] stands around each
+//! endpoint.
+//!
+//! # Differences from tower's
+//! | | `tower::balance::p2c` | here |
+//! |---|---|---|
+//! | clones | none: put a `Buffer` in front | `Clone + Send + Sync`, no task per call |
+//! | an endpoint that is not ready | is polled by the balancer | the call waits for others too, and takes the first that is ready |
+//! | an endpoint whose service fails | is removed | stays; it is connected again, with backoff |
+//! | an error of discovery | ends the balancer | is logged; the last set stays |
+//! | load | measured by layers around each service | measured by the balancer itself |
+//! | health, circuits, draining | unknown | seen before the choice is made |
+//!
+//! To keep tower's balancer, and use the sources and connectors of this crate below it, see
+//! `discover::ToChanges` (feature `tower`).
 //!
 //! # How it works
 //! ```text
 //!   discovery ──► the set's task ──► snapshot ◄── one load ── a call
-//!   guards ─────► (one, for a set)   who may be chosen        chooses, clones that service,
-//!   the clock ──►                    and the strategy's       drives the clone to readiness,
+//!   guards ─────► (one, for a set)   members that may be      chooses, clones that service,
+//!   the clock ──►                    chosen, the strategy's   drives the clone to readiness,
 //!                                    table                    and calls the very same clone
 //! ```
 //! A call reads one snapshot and a few atomics. If the service that it chose is not ready, the call
 //! keeps its request and waits for others too: three more every 10 ms, until it waits for all that
-//! may be chosen, and it takes whichever is ready first. A stuck endpoint holds nobody up.
+//! may be chosen, and it takes the first that is ready. So an endpoint that is stuck delays no call.
 //!
-//! A call waits for `fail_fast_after` (1 s) at most, and knows of no deadline of the request: a
-//! [`FailoverLayer`](crate::failover::FailoverLayer) above does. So the call that finds the last
-//! endpoint barred waits that long; once there has been nobody for as long, calls fail at once.
+//! A call waits for [`fail_fast_after`](BalanceConfig::fail_fast_after) (1 s) at most. It knows of no
+//! deadline of the request; a [`FailoverLayer`](crate::failover::FailoverLayer) above does. So the call
+//! that finds the last endpoint barred waits that long; once there has been no endpoint for as long,
+//! calls fail at once.
 //!
 //! Failures never remove an endpoint; only discovery does. A service whose `poll_ready` fails is
-//! dead, and connected anew by the task with backoff. State of a member survives all of this.
+//! dead, and the task connects it again with backoff. The state of a member survives all of this.
 //!
 //! # Which endpoints may be chosen
 //! Members are grouped into tiers, by priority and then by discovered warnings. The candidates are the
@@ -41,13 +55,35 @@
 //! that runtime has ended. A runtime that is alive and not driven any more, such as a current-thread one
 //! whose `block_on` has returned, runs no tasks: give the layer one that is driven with
 //! [`BalanceLayer::runtime`].
+//!
+//! # Example
+//! ```
+//! use std::time::Duration;
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_upstream::{BalanceLayer, BoxError, Endpoint, LeastRequest, connect_fn, discover};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
+//! let endpoints = discover::fixed(["http://10.0.0.1:8080", "http://10.0.0.2:8080"])?;
+//! let balance = BalanceLayer::new(endpoints, LeastRequest::new())
+//!     .with_fail_fast_after(Duration::from_millis(200));
+//! let handle = balance.handle();
+//! let service = ServiceBuilder::new().layer(balance).service(connect_fn(|endpoint: &Endpoint| {
+//!     let host = endpoint.address().host().to_owned();
+//!     service_fn(move |_: ()| std::future::ready(Ok::<_, BoxError>(host.clone())))
+//! }));
+//! assert!(service.clone().oneshot(()).await?.starts_with("10.0.0."));
+//! assert_eq!(handle.members().len(), 2);
+//! # Ok(()) }
+//! ```
 
 mod config;
 mod future;
+mod handle;
 mod layer;
 mod select;
 mod service;
 mod set;
+mod snapshot;
 mod strategy;
 mod task;
 mod waiting;
@@ -55,8 +91,9 @@ mod waiting;
 pub use self::{
     config::BalanceConfig,
     future::ResponseFuture,
+    handle::{BalanceHandle, BalanceStats},
     layer::BalanceLayer,
-    service::{Balance, BalanceHandle},
+    service::Balance,
     strategy::{
         Candidate, Candidates, LeastRequest, Pick, Random, RoundRobin, RoundRobinTable, Strategy,
     },

@@ -1,4 +1,4 @@
-//! Who may be chosen: a pure rule over the standing of each member.
+//! Who may be chosen: a pure rule over the candidacy of each member.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use crate::{error::Kind, member::Reason};
 
 /// What the rule looks at.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Standing {
+pub(super) struct Candidacy {
     pub(super) word: u64,
     pub(super) tier: u32,
     pub(super) weight: u32,
@@ -21,16 +21,16 @@ pub(super) struct Selection {
     pub(super) reserve: Vec<u32>,
     pub(super) panic: bool,
     /// What to say where there are none.
-    pub(super) verdict: Kind,
+    pub(super) outage: Kind,
 }
 
 const EXCLUDED: u64 = Reason::Draining.bits() | Reason::Disabled.bits();
 
 /// Selects the candidates; see [`super`] for the rule in words.
-pub(super) fn select(standings: &[Standing], panic_threshold: u8) -> Selection {
+pub(super) fn select(candidacies: &[Candidacy], panic_threshold: u8) -> Selection {
     let mut tiers: BTreeMap<u32, Tier> = BTreeMap::new();
-    for (index, standing) in (0..).zip(standings) {
-        tiers.entry(standing.tier).or_default().add(index, standing);
+    for (index, candidacy) in (0..).zip(candidacies) {
+        tiers.entry(candidacy.tier).or_default().add(index, candidacy);
     }
     let threshold = u64::from(panic_threshold);
     let sound = tiers.values_mut().find(|tier| {
@@ -48,13 +48,13 @@ pub(super) fn select(standings: &[Standing], panic_threshold: u8) -> Selection {
     let panic = panic
         && candidates
             .iter()
-            .any(|&index| standings[index as usize].word & Reason::IN_SNAPSHOT != 0);
-    let candidates = weighted(candidates, standings);
+            .any(|&index| candidacies[index as usize].word & Reason::IN_SNAPSHOT != 0);
+    let candidates = weighted(candidates, candidacies);
     let reserve = tiers.into_values().flat_map(|tier| tier.eligible);
-    let has_weight = |&index: &u32| standings[index as usize].weight > 0;
+    let has_weight = |&index: &u32| candidacies[index as usize].weight > 0;
     let is_other = |index: &u32| candidates.binary_search(index).is_err();
     let reserve = reserve.filter(has_weight).filter(is_other).collect();
-    Selection { candidates, reserve, panic, verdict: verdict(standings) }
+    Selection { candidates, reserve, panic, outage: outage(candidacies) }
 }
 
 #[derive(Default)]
@@ -66,8 +66,8 @@ struct Tier {
 }
 
 impl Tier {
-    fn add(&mut self, index: u32, standing: &Standing) {
-        let barred = standing.word & Reason::IN_SNAPSHOT;
+    fn add(&mut self, index: u32, candidacy: &Candidacy) {
+        let barred = candidacy.word & Reason::IN_SNAPSHOT;
         if barred & EXCLUDED == 0 {
             self.total += 1;
         }
@@ -81,20 +81,21 @@ impl Tier {
 }
 
 /// Without those of weight 0, unless that would leave nobody.
-fn weighted(mut candidates: Vec<u32>, standings: &[Standing]) -> Vec<u32> {
-    let has_weight = |&index: &u32| standings[index as usize].weight > 0;
+fn weighted(mut candidates: Vec<u32>, candidacies: &[Candidacy]) -> Vec<u32> {
+    let has_weight = |&index: &u32| candidacies[index as usize].weight > 0;
     if candidates.iter().any(has_weight) {
         candidates.retain(has_weight);
     }
     candidates
 }
 
-fn verdict(standings: &[Standing]) -> Kind {
-    let mut wanted = standings.iter().filter(|standing| standing.word & EXCLUDED == 0).peekable();
-    if standings.is_empty() {
+fn outage(candidacies: &[Candidacy]) -> Kind {
+    let mut wanted =
+        candidacies.iter().filter(|candidacy| candidacy.word & EXCLUDED == 0).peekable();
+    if candidacies.is_empty() {
         Kind::NoEndpoints
     } else if wanted.peek().is_some()
-        && wanted.all(|standing| standing.word & Reason::CircuitOpen.bits() != 0)
+        && wanted.all(|candidacy| candidacy.word & Reason::CircuitOpen.bits() != 0)
     {
         Kind::CircuitOpen
     } else {
@@ -114,10 +115,12 @@ mod tests {
     const BUSY: u64 = 1 << 32;
     const DRAINING: u64 = Reason::Draining.bits();
 
-    fn selected(standings: &[(u64, u32, u32)], threshold: u8) -> Selection {
-        let standings: Vec<_> =
-            standings.iter().map(|&(word, tier, weight)| Standing { word, tier, weight }).collect();
-        select(&standings, threshold)
+    fn selected(candidacies: &[(u64, u32, u32)], threshold: u8) -> Selection {
+        let candidacies: Vec<_> = candidacies
+            .iter()
+            .map(|&(word, tier, weight)| Candidacy { word, tier, weight })
+            .collect();
+        select(&candidacies, threshold)
     }
 
     fn alike(words: &[u64]) -> Selection {
@@ -169,29 +172,29 @@ mod tests {
     }
 
     #[test]
-    fn the_verdict_says_what_bars_them() {
-        assert_eq!(alike(&[]).verdict, Kind::NoEndpoints);
-        assert_eq!(alike(&[OPEN, OPEN, DRAINING]).verdict, Kind::CircuitOpen);
-        assert_eq!(alike(&[OPEN, SICK]).verdict, Kind::AllEndpointsDown);
-        assert_eq!(alike(&[DRAINING]).verdict, Kind::AllEndpointsDown);
+    fn the_outage_says_what_bars_them() {
+        assert_eq!(alike(&[]).outage, Kind::NoEndpoints);
+        assert_eq!(alike(&[OPEN, OPEN, DRAINING]).outage, Kind::CircuitOpen);
+        assert_eq!(alike(&[OPEN, SICK]).outage, Kind::AllEndpointsDown);
+        assert_eq!(alike(&[DRAINING]).outage, Kind::AllEndpointsDown);
     }
 
     proptest! {
         #[test]
         fn nobody_that_is_excluded_or_open_is_ever_chosen(
-            standings in prop::collection::vec(
+            candidacies in prop::collection::vec(
                 (prop::sample::select(vec![OK, SICK, OPEN, BUSY, DRAINING, SICK | OPEN]), 0_u32..3, 0_u32..3),
                 0..12,
             ),
             threshold in 0_u8..=100,
         ) {
-            let selection = selected(&standings, threshold);
+            let selection = selected(&candidacies, threshold);
             for &index in &selection.candidates {
-                let (word, ..) = standings[index as usize];
+                let (word, ..) = candidacies[index as usize];
                 prop_assert_eq!(word & (OPEN | DRAINING), 0);
                 prop_assert!(word & SICK == 0 || selection.panic);
             }
-            let any_sound = standings.iter().any(|&(word, ..)| word & !BUSY == OK);
+            let any_sound = candidacies.iter().any(|&(word, ..)| word & !BUSY == OK);
             prop_assert!(!any_sound || !selection.candidates.is_empty());
         }
     }

@@ -7,29 +7,47 @@ use std::{
 use tower_service::Service;
 
 use super::{
-    Pick, ResponseFuture, Strategy,
-    future::{Flight, Unsent},
-    set::{Connected, Set},
+    future::ResponseFuture,
+    handle::BalanceHandle,
+    set::Set,
+    snapshot::Connected,
+    strategy::{Pick, Strategy},
+    waiting::Waiting,
 };
 use crate::{
     choose::{Choose, Chooses, Tried},
     error::{BoxError, Error},
-    member::Member,
+    member::Flight,
     sync::WaitKey,
 };
 
 /// Chooses one endpoint for each call. Made by a [`BalanceLayer`](super::BalanceLayer).
 ///
-/// Clones share one set; the last one, or the last call that waits, ends its task.
+/// Clones share one set. Its task ends with the last clone and the last call that waits.
 ///
 /// # Readiness
-/// Ready while there is somebody to choose. With nobody it is pending for at most
-/// [`fail_fast_after`](super::BalanceConfig::fail_fast_after); then it is ready, and calls fail at
-/// once. It never answers `Err`, and reserves nothing.
+/// Ready while there is an endpoint to choose. If there is none, it is pending for at most
+/// [`fail_fast_after`](super::BalanceConfig::fail_fast_after); then it is ready, and calls fail at once.
+/// It never returns an error, and reserves nothing.
 ///
 /// # Errors
-/// `NoEndpoints`, `AllEndpointsDown` or `CircuitOpen`, all unsent, for want of somebody to choose;
-/// `Unavailable` outside a tokio runtime; otherwise what the chosen service answers.
+/// `NoEndpoints`, `AllEndpointsDown` or `CircuitOpen`, all unsent, if there is no endpoint to choose;
+/// `Unavailable` outside a tokio runtime; otherwise what the chosen service returns.
+///
+/// # Example
+/// ```
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+/// use tower_upstream::{
+///     BoxError, Endpoint, LeastRequest, balance::{Balance, BalanceLayer}, connect_fn, discover,
+/// };
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
+/// let balance: Balance<_, LeastRequest> = ServiceBuilder::new()
+///     .layer(BalanceLayer::new(discover::fixed(["a:1"])?, LeastRequest::new()))
+///     .service(connect_fn(|_: &Endpoint| service_fn(async |n: u32| Ok::<_, BoxError>(n + 1))));
+/// assert_eq!(balance.clone().oneshot(7).await?, 8);
+/// # Ok(()) }
+/// ```
 pub struct Balance<S, P: Strategy> {
     set: Arc<Set<S, P>>,
     waits: WaitKey,
@@ -44,15 +62,10 @@ where
         Self { set, waits: WaitKey::default() }
     }
 
-    /// Looks at the set. Does not keep it alive.
+    /// Returns the handle of the layer that made this, as
+    /// [`BalanceLayer::handle`](super::BalanceLayer::handle) does.
     pub fn handle(&self) -> BalanceHandle {
-        let set = Arc::downgrade(&self.set);
-        BalanceHandle {
-            members: Arc::new(move || {
-                set.upgrade()
-                    .map_or_else(|| Arc::new([]) as Arc<[_]>, |set| set.snapshot.load().all.clone())
-            }),
-        }
+        BalanceHandle::new(self.set.sets().clone())
     }
 
     #[cold]
@@ -100,8 +113,7 @@ where
             Poll::Ready(Ok(())) => ResponseFuture::calling(flight, first.service.call(request)),
             Poll::Pending => self.wait(request, tried, Some((flight, first)), None),
             Poll::Ready(Err(error)) => {
-                let died = Some(Error::from_service(error));
-                self.wait(request, tried, Some((flight, first)), died)
+                self.wait(request, tried, Some((flight, first)), Some(error))
             }
         }
     }
@@ -148,21 +160,24 @@ where
         request: Req,
         tried: &Tried,
         first: Option<(Flight, Connected<S>)>,
-        died: Option<Error>,
+        died: Option<S::Error>,
     ) -> ResponseFuture<S, P, Req>
     where
         S: Service<Req>,
+        S::Error: Into<BoxError> + 'static,
+        P: Pick<Req>,
     {
-        let (flight, first) = first.unzip();
-        let unsent = Unsent::new(self.set.clone(), request, tried.clone(), first, died);
-        ResponseFuture::choosing(flight, unsent)
+        let (flight, connected) = first.unzip();
+        let first = flight.as_ref().map(|flight| flight.member().clone()).zip(connected);
+        let waiting = Waiting::new(self.set.clone(), request, tried.clone(), first, died);
+        ResponseFuture::waiting(flight, waiting)
     }
 
     /// Nobody to choose: for long already, or may the call wait?
     #[cold]
     fn check(&self) -> Result<(), Error> {
         if self.set.is_failing_fast() {
-            return Err(self.set.snapshot.load().verdict.error());
+            return Err(self.set.snapshot.load().outage.error());
         }
         self.set.ensure_running()
     }
@@ -231,39 +246,5 @@ impl<S, P: Strategy> Drop for Balance<S, P> {
 impl<S, P: Strategy> fmt::Debug for Balance<S, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Balance").field(&self.set).finish()
-    }
-}
-
-/// Looks at the members of a balanced set, for an admin page or a test.
-///
-/// # Example
-/// ```
-/// use tower::ServiceBuilder;
-/// use tower_upstream::{Endpoint, balance::{BalanceLayer, LeastRequest}, connect_fn, discover};
-/// # use tower::service_fn;
-/// # fn client() -> impl Clone + Send + Sync + 'static { () }
-///
-/// let balance = ServiceBuilder::new()
-///     .layer(BalanceLayer::new(discover::fixed(["a:1"])?, LeastRequest::default()))
-///     .service(connect_fn(|_: &Endpoint| client()));
-/// let handle = balance.handle();
-/// assert!(handle.members().is_empty(), "nothing is watched before the first call");
-/// # Ok::<(), tower_upstream::Error>(())
-/// ```
-#[derive(Clone)]
-pub struct BalanceHandle {
-    members: Arc<dyn Fn() -> Arc<[Arc<Member>]> + Send + Sync>,
-}
-
-impl BalanceHandle {
-    /// The members as of the last snapshot, ordered by key; none once the balancer is gone.
-    pub fn members(&self) -> Arc<[Arc<Member>]> {
-        (self.members)()
-    }
-}
-
-impl fmt::Debug for BalanceHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("BalanceHandle").field(&self.members()).finish()
     }
 }

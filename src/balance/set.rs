@@ -2,33 +2,33 @@
 
 use std::{
     fmt,
-    future::Future,
     pin::Pin,
     sync::{
         Arc, Mutex, Weak,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
 };
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 
-use super::{BalanceConfig, Pick, Strategy, strategy::Candidates};
+use super::{
+    config::BalanceConfig,
+    handle::{BalanceStats, Sets, Watched},
+    snapshot::Snapshot,
+    strategy::Strategy,
+};
 use crate::{
-    choose::Tried,
     error::{Error, Kind},
     member::{Member, Signal},
-    sync::{WaitList, lock, random_below},
-    time::Instant,
+    sync::{WaitList, lock},
 };
 
-/// What all calls over one set share.
 pub(super) struct Set<S, P: Strategy> {
     pub(super) snapshot: ArcSwap<Snapshot<S, P::Table>>,
     pub(super) strategy: P,
-    pub(super) config: BalanceConfig,
-    status: AtomicU8,
-    /// Calls and services that wait for a snapshot, or for the status to change.
+    availability: AtomicU8,
+    /// Calls and services that wait for a snapshot, or for the availability to change.
     pub(super) waiting: WaitList,
     pub(super) signal: Arc<Signal>,
     /// Services that said they are dead, for the task.
@@ -37,36 +37,16 @@ pub(super) struct Set<S, P: Strategy> {
     /// Where the task runs; `None` is the runtime of the call that starts it.
     runtime: Option<Handle>,
     start: Box<dyn Start<S, P>>,
+    /// The sets of its layer, which share their settings.
+    sets: Arc<Sets>,
+    left: Left,
 }
 
-/// The members that a call may choose from, at one moment.
-pub(super) struct Snapshot<S, T> {
-    pub(super) version: u64,
-    /// The candidates, ordered by key.
-    pub(super) members: Box<[Arc<Member>]>,
-    /// Where the service of each candidate stands in `services`.
-    pub(super) index: Box<[u32]>,
-    /// Members of other tiers, the lowest tier first, for calls that have tried all candidates; each
-    /// with where its service stands.
-    pub(super) reserve: Box<[(Arc<Member>, u32)]>,
-    /// One for each member of the set, and shared by snapshots until one is connected.
-    pub(super) services: Arc<[Connected<S>]>,
-    /// All members of the set, ordered by key.
-    pub(super) all: Arc<[Arc<Member>]>,
-    pub(super) table: T,
-    /// The bits of a member's word that bar it: less of them in a panic.
-    pub(super) bars: u64,
-    pub(super) verdict: Verdict,
-}
-
-/// A member that was chosen, and its service.
-pub(super) type Choice<'a, S> = (&'a Arc<Member>, &'a Connected<S>);
-
-/// A service, and which connection of its member it is.
-#[derive(Clone)]
-pub(super) struct Connected<S> {
-    pub(super) service: S,
-    pub(super) number: u64,
+/// What the members counted that have left the set.
+#[derive(Default)]
+struct Left {
+    calls: AtomicU64,
+    failures: AtomicU64,
 }
 
 /// A service whose `poll_ready` failed.
@@ -75,107 +55,10 @@ pub(super) struct Dead {
     pub(super) number: u64,
 }
 
-/// Why there are no candidates, and when that may be over.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Verdict {
-    pub(super) kind: Kind,
-    pub(super) retry_at: Option<Instant>,
-}
-
-impl Verdict {
-    #[cold]
-    pub(super) fn error(self) -> Error {
-        let error = Error::refused(self.kind);
-        match self.retry_at {
-            Some(at) => error.retry_at(at),
-            None => error,
-        }
-    }
-}
-
-impl<S, T> Snapshot<S, T> {
-    /// Those that a call's first attempt may choose from.
-    #[inline]
-    pub(super) fn candidates<'a>(&'a self, tried: &'a Tried) -> Candidates<'a> {
-        Candidates::new(&self.members, self.bars, tried)
-    }
-
-    #[inline]
-    pub(super) fn service(&self, candidate: usize) -> Option<&Connected<S>> {
-        self.services.get(*self.index.get(candidate)? as usize)
-    }
-
-    /// The candidate with this index, and its service.
-    pub(super) fn candidate(&self, index: usize) -> Option<Choice<'_, S>> {
-        Some((self.members.get(index)?, self.service(index)?))
-    }
-
-    /// `member`, if it may be chosen, and its service.
-    pub(super) fn find(&self, member: &Arc<Member>) -> Option<Choice<'_, S>> {
-        let identity = |of: &Arc<Member>| of.identity().cmp(member.identity());
-        let candidate = self.members.binary_search_by(identity).ok();
-        let candidate = candidate.and_then(|index| self.candidate(index));
-        let mut all = candidate.into_iter().chain(self.reserve());
-        all.find(|(of, _)| Arc::ptr_eq(of, member))
-    }
-
-    fn reserve(&self) -> impl Iterator<Item = Choice<'_, S>> {
-        self.reserve
-            .iter()
-            .filter_map(|(member, index)| Some((member, self.services.get(*index as usize)?)))
-    }
-
-    /// Whether there is a member that another attempt may go to.
-    pub(super) fn has_untried(&self, tried: &Tried) -> bool {
-        let is_free = |(member, _): &(Arc<Member>, u32)| is_free(member, tried);
-        self.candidates(tried).free_from(0).next().is_some() || self.reserve.iter().any(is_free)
-    }
-
-    /// The choice for an attempt that is not the call's first: of those not tried, first what nothing
-    /// bars, of the candidates and then of any tier; and only then what a panic overlooks. `passed_over`
-    /// are those tried, and those that the call waits for already: while one of the candidates is among
-    /// the latter, no other tier is looked at.
-    #[cold]
-    pub(super) fn choose_again<P, Req>(
-        &self,
-        strategy: &P,
-        tried: &Tried,
-        passed_over: &Tried,
-        request: &Req,
-    ) -> Option<Choice<'_, S>>
-    where
-        P: Pick<Req, Table = T>,
-    {
-        let choose = |bars| {
-            let candidates = Candidates::new(&self.members, bars, passed_over);
-            let chosen = strategy.pick(&self.table, candidates, request);
-            self.candidate(chosen.filter(|&index| candidates.is_free(index))?)
-        };
-        let untried = Candidates::new(&self.members, u64::MAX, tried).free_from(0).next();
-        if untried.is_some() {
-            return choose(u64::MAX);
-        }
-        self.choose_of_reserve(passed_over).or_else(|| choose(self.bars))
-    }
-
-    /// Any of the lowest tier in which one is free, with the same chance.
-    fn choose_of_reserve(&self, tried: &Tried) -> Option<Choice<'_, S>> {
-        let free = || self.reserve().filter(|(member, _)| is_free(member, tried));
-        let tier = free().next()?.0.tier();
-        let of_tier = || free().filter(|(member, _)| member.tier() == tier);
-        let drawn = random_below(u32::try_from(of_tier().count()).ok()?);
-        of_tier().nth(drawn as usize)
-    }
-}
-
-fn is_free(member: &Member, tried: &Tried) -> bool {
-    member.is_eligible() && !tried.contains(member)
-}
-
 /// Whether there is somebody to choose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Status {
+pub(super) enum Availability {
     /// Nobody yet, or not for long.
     Waiting,
     Up,
@@ -195,48 +78,27 @@ where
 {
     pub(super) fn new(
         strategy: P,
-        config: BalanceConfig,
+        sets: Arc<Sets>,
         runtime: Option<Handle>,
         start: Box<dyn Start<S, P>>,
     ) -> Arc<Self> {
         let table = strategy.table(&[], None);
-        let nobody = Snapshot {
-            version: 0,
-            members: Box::default(),
-            index: Box::default(),
-            reserve: Box::default(),
-            services: Arc::new([]),
-            all: Arc::new([]),
-            table,
-            bars: u64::MAX,
-            verdict: Verdict { kind: Kind::NoEndpoints, retry_at: None },
-        };
-        Arc::new(Self {
-            snapshot: ArcSwap::from_pointee(nobody),
+        let set = Arc::new(Self {
+            snapshot: ArcSwap::from_pointee(Snapshot::empty(table)),
             strategy,
-            config: config.clamped(),
-            status: AtomicU8::new(Status::Waiting as u8),
+            availability: AtomicU8::new(Availability::Waiting as u8),
             waiting: WaitList::default(),
             signal: Arc::default(),
             dead: Mutex::default(),
             running: Mutex::new(false),
             runtime,
             start,
-        })
-    }
-
-    #[inline]
-    pub(super) fn is_up(&self) -> bool {
-        // Acquire with the Release in `set_status`: who sees it up finds the snapshot.
-        self.status.load(Ordering::Acquire) == Status::Up as u8
-    }
-
-    pub(super) fn is_failing_fast(&self) -> bool {
-        self.status.load(Ordering::Acquire) == Status::FailFast as u8
-    }
-
-    pub(super) fn set_status(&self, status: Status) {
-        self.status.store(status as u8, Ordering::Release);
+            sets,
+            left: Left::default(),
+        });
+        let watched: Arc<dyn Watched> = set.clone();
+        set.sets.add(&watched);
+        set
     }
 
     /// Starts the task if it does not run: on the runtime that was given, while that lives, or else on
@@ -281,26 +143,78 @@ where
     }
 }
 
-/// The task lives as long as this.
-struct Running<S, P>
+impl<S, P: Strategy> Set<S, P> {
+    #[inline]
+    pub(super) fn is_up(&self) -> bool {
+        // Acquire with the Release in `set_availability`: who sees it up finds the snapshot.
+        self.availability.load(Ordering::Acquire) == Availability::Up as u8
+    }
+
+    pub(super) fn is_failing_fast(&self) -> bool {
+        self.availability.load(Ordering::Acquire) == Availability::FailFast as u8
+    }
+
+    pub(super) fn set_availability(&self, availability: Availability) {
+        self.availability.store(availability as u8, Ordering::Release);
+    }
+
+    pub(super) fn config(&self) -> BalanceConfig {
+        self.sets.config()
+    }
+
+    pub(super) fn sets(&self) -> &Arc<Sets> {
+        &self.sets
+    }
+
+    /// Keeps what `member` counted, which has left the set.
+    pub(super) fn let_go(&self, member: &Member) {
+        // Relaxed: they are only counted.
+        self.left.calls.fetch_add(member.calls(), Ordering::Relaxed);
+        self.left.failures.fetch_add(member.failures(), Ordering::Relaxed);
+    }
+}
+
+impl<S, P> Watched for Set<S, P>
 where
     S: Send + Sync + 'static,
     P: Strategy,
 {
+    fn members(&self) -> Arc<[Arc<Member>]> {
+        self.snapshot.load().all.clone()
+    }
+
+    fn add_to(&self, stats: &mut BalanceStats) {
+        let snapshot = self.snapshot.load();
+        stats.members += snapshot.all.len();
+        stats.candidates += snapshot.members.len();
+        stats.in_panic |= snapshot.is_panic();
+        stats.calls += self.left.calls.load(Ordering::Relaxed);
+        stats.failures += self.left.failures.load(Ordering::Relaxed);
+        for member in snapshot.all.iter() {
+            stats.eligible += usize::from(member.is_eligible());
+            stats.in_flight += u64::from(member.in_flight());
+            stats.calls += member.calls();
+            stats.failures += member.failures();
+        }
+    }
+
+    fn settings_changed(&self) {
+        self.signal.notify();
+    }
+}
+
+/// The task lives as long as this.
+struct Running<S, P: Strategy> {
     set: Weak<Set<S, P>>,
 }
 
-impl<S, P> Drop for Running<S, P>
-where
-    S: Send + Sync + 'static,
-    P: Strategy,
-{
+impl<S, P: Strategy> Drop for Running<S, P> {
     fn drop(&mut self) {
         if let Some(set) = self.set.upgrade() {
-            // Whoever comes next, or waits now, starts it again. The status first, so that it does
-            // not overwrite what the next task says.
+            // Whoever comes next, or waits now, starts it again. The availability first, so that it
+            // does not overwrite what the next task says.
             let mut running = lock(&set.running);
-            set.set_status(Status::Waiting);
+            set.set_availability(Availability::Waiting);
             *running = false;
             drop(running);
             set.waiting.wake_all();

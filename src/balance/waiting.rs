@@ -1,23 +1,24 @@
-//! A call whose first choice was not ready: it waits for several, and takes whichever is first.
+//! A call for which no service is ready yet: it waits for several, and calls whichever is first.
 
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use tokio::time::Sleep;
+use tokio::{runtime::Handle, time::Sleep};
 use tower_service::Service;
 
 use super::{
-    Pick, Strategy,
-    set::{Choice, Connected, Set, Snapshot},
+    set::Set,
+    snapshot::{Choice, Connected, Snapshot},
+    strategy::{Pick, Strategy},
 };
 use crate::{
     choose::Tried,
     error::{BoxError, Error, Kind},
-    member::Member,
+    member::{Flight, Member},
     sync::WaitKey,
     time,
 };
@@ -27,17 +28,19 @@ const STEP: usize = 3;
 const STEP_AFTER: Duration = Duration::from_millis(10);
 
 /// The wait of one call. Dropping it leaves nothing behind but connections that are being made.
-pub(super) struct Waiting<S, P: Strategy> {
+pub(super) struct Waiting<S, P: Strategy, Req> {
     set: Arc<Set<S, P>>,
-    contenders: Vec<Contender<S>>,
+    request: Option<Req>,
     tried: Tried,
+    /// Those waited for. At first the one that was chosen, which was not ready.
+    contenders: Vec<Contender<S>>,
     /// Of the snapshot that the contenders are of.
     version: u64,
     key: WaitKey,
-    widen: Pin<Box<Sleep>>,
+    /// `None` before the first poll.
+    timers: Option<Timers>,
     /// Whether there is anybody left to widen to.
     widening: bool,
-    end: Pin<Box<Sleep>>,
     last_error: Option<Error>,
 }
 
@@ -48,102 +51,118 @@ struct Contender<S> {
     dead: bool,
 }
 
-/// The one that was ready first.
-pub(super) struct Won<S> {
-    pub(super) member: Arc<Member>,
-    pub(super) service: S,
+struct Timers {
+    widen: Pin<Box<Sleep>>,
+    end: Pin<Box<Sleep>>,
+    /// The setting that `end` was made of.
+    fail_fast_after: Duration,
 }
 
-impl<S, P> Waiting<S, P>
+impl<S, P, Req> Waiting<S, P, Req>
 where
-    S: Clone + Send + Sync + 'static,
-    P: Strategy,
+    S: Service<Req> + Clone + Send + Sync + 'static,
+    S::Error: Into<BoxError> + 'static,
+    P: Pick<Req>,
 {
-    /// Begins with `first`, which was not ready, or is dead of an error.
+    /// `first` was chosen but is not ready, or has `died` of an error.
     pub(super) fn new(
         set: Arc<Set<S, P>>,
+        request: Req,
         tried: Tried,
         first: Option<(Arc<Member>, Connected<S>)>,
-        died: Option<Error>,
+        died: Option<S::Error>,
     ) -> Self {
-        let start = time::now();
-        let end = time::later(start, set.config.fail_fast_after);
-        let mut contenders = Vec::new();
-        let mut last_error = None;
-        if let Some((member, connected)) = first {
-            let dead = died.is_some();
-            if let Some(error) = died {
-                set.report_dead(member.clone(), connected.number);
-                last_error = Some(error.at_endpoint(member.shared_key()));
-            }
-            contenders.push(Contender { member, connected, dead });
-        }
-        Self {
-            version: set.snapshot.load().version,
+        let mut waiting = Self {
             set,
-            contenders,
+            request: Some(request),
             tried,
+            contenders: Vec::new(),
+            version: 0,
             key: WaitKey::default(),
-            widen: Box::pin(tokio::time::sleep_until(time::later(start, STEP_AFTER))),
+            timers: None,
             widening: true,
-            end: Box::pin(tokio::time::sleep_until(end)),
-            last_error,
+            last_error: None,
+        };
+        if let Some(first) = first {
+            waiting.contend(first);
         }
+        if let Some(error) = died {
+            waiting.bury(0, error);
+        }
+        waiting
     }
 
-    /// Ready with the service that was ready first; it is the very value that said so.
+    /// Waits until one of the contenders is ready, and calls it. From then on its load counts instead of
+    /// the first's.
     ///
     /// # Errors
     /// A refusal that says why there is nobody, or that nobody got ready in time.
-    pub(super) fn poll<Req>(
+    #[cold]
+    #[inline(never)]
+    pub(super) fn poll_call(
         &mut self,
-        request: &Req,
+        flight: &mut Option<Flight>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Won<S>, Error>>
-    where
-        S: Service<Req>,
-        S::Error: Into<BoxError> + 'static,
-        P: Pick<Req>,
-    {
+    ) -> Poll<Result<S::Future, Error>> {
+        if self.timers.is_none() {
+            // It takes timers to wait.
+            if Handle::try_current().is_err() {
+                return Poll::Ready(Err(Error::refused(Kind::Unavailable)));
+            }
+            self.start();
+        }
+        let Contender { member, connected: mut chosen, .. } = ready!(self.poll_ready(cx))?;
+        if !flight.as_ref().is_some_and(|flight| Arc::ptr_eq(flight.member(), &member)) {
+            *flight = Some(Flight::begin(&member));
+        }
+        match self.request.take() {
+            // It is the very value that said it is ready.
+            Some(request) => Poll::Ready(Ok(chosen.service.call(request))),
+            None => Poll::Pending,
+        }
+    }
+
+    fn start(&mut self) {
+        let (start, fail_fast_after) = (time::now(), self.set.config().fail_fast_after);
+        let sleep = |after| Box::pin(tokio::time::sleep_until(time::later(start, after)));
+        let (widen, end) = (sleep(STEP_AFTER), sleep(fail_fast_after));
+        self.timers = Some(Timers { widen, end, fail_fast_after });
+        self.version = self.set.snapshot.load().version;
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<Contender<S>, Error>> {
         // Before looking: what changes from here on wakes this task.
         self.set.waiting.wait(&mut self.key, cx.waker());
         if !self.set.is_up() {
-            if let Err(error) = self.set.ensure_running() {
-                return Poll::Ready(Err(error));
-            }
+            self.set.ensure_running()?;
         }
         let snapshot = self.set.snapshot.load_full();
         if snapshot.version != self.version {
             self.version = snapshot.version;
             self.keep_those_in(&snapshot);
-            self.widen_to(&snapshot, request);
+            self.widen_to(&snapshot);
         }
         loop {
-            if let Some(won) = self.poll_contenders(cx) {
-                return Poll::Ready(Ok(won));
+            if let Some(ready) = self.poll_contenders(cx) {
+                return Poll::Ready(Ok(ready));
             }
-            let nobody_left = self.contenders.iter().all(|contender| contender.dead);
-            let due = self.widening && self.widen.as_mut().poll(cx).is_ready();
-            if !(due || nobody_left) || !self.widen_to(&snapshot, request) {
+            if !(self.is_to_widen(cx) && self.widen_to(&snapshot)) {
                 break;
             }
-            let next = time::later(time::now(), STEP_AFTER);
-            self.widen.as_mut().reset(next);
+            if let Some(timers) = &mut self.timers {
+                timers.widen.as_mut().reset(time::later(time::now(), STEP_AFTER));
+            }
         }
         if snapshot.members.is_empty() && self.set.is_failing_fast() {
-            return Poll::Ready(Err(self.explain(snapshot.verdict.error())));
+            return Poll::Ready(Err(self.explain(snapshot.outage.error())));
         }
-        if self.end.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(Err(self.too_late(&snapshot)));
-        }
-        Poll::Pending
+        let Some(timers) = &mut self.timers else { return Poll::Pending };
+        ready!(timers.end.as_mut().poll(cx));
+        let after = timers.fail_fast_after;
+        Poll::Ready(Err(self.too_late(&snapshot, after)))
     }
 
-    fn poll_contenders<Req>(&mut self, cx: &mut Context<'_>) -> Option<Won<S>>
-    where
-        S: Service<Req>,
-        S::Error: Into<BoxError> + 'static,
-    {
+    fn poll_contenders(&mut self, cx: &mut Context<'_>) -> Option<Contender<S>> {
         for index in 0..self.contenders.len() {
             let contender = &mut self.contenders[index];
             if contender.dead {
@@ -151,23 +170,27 @@ where
             }
             match contender.connected.service.poll_ready(cx) {
                 Poll::Pending => {}
-                Poll::Ready(Ok(())) => {
-                    let Contender { member, connected, .. } = self.contenders.swap_remove(index);
-                    return Some(Won { member, service: connected.service });
-                }
-                Poll::Ready(Err(error)) => {
-                    contender.dead = true;
-                    let (member, number) = (contender.member.clone(), contender.connected.number);
-                    let error = Error::from_service(error).at_endpoint(member.shared_key());
-                    self.last_error = Some(error);
-                    self.set.report_dead(member, number);
-                }
+                Poll::Ready(Ok(())) => return Some(self.contenders.swap_remove(index)),
+                Poll::Ready(Err(error)) => self.bury(index, error),
             }
         }
         None
     }
 
-    /// A new snapshot: who is no candidate any more, or was connected anew, is waited for no more.
+    fn contend(&mut self, (member, connected): (Arc<Member>, Connected<S>)) {
+        self.contenders.push(Contender { member, connected, dead: false });
+    }
+
+    /// The service of a contender died of `error`.
+    fn bury(&mut self, index: usize, error: S::Error) {
+        let Some(contender) = self.contenders.get_mut(index) else { return };
+        contender.dead = true;
+        let (member, number) = (contender.member.clone(), contender.connected.number);
+        self.last_error = Some(Error::from_service(error).at_endpoint(member.shared_key()));
+        self.set.report_dead(member, number);
+    }
+
+    /// A new snapshot: who is no candidate any more, or was connected again, is waited for no more.
     fn keep_those_in(&mut self, snapshot: &Snapshot<S, P::Table>) {
         self.widening = true;
         self.contenders.retain(|contender| {
@@ -176,41 +199,35 @@ where
         });
     }
 
+    /// Whether it is time for more, or all contenders are dead.
+    fn is_to_widen(&mut self, cx: &mut Context<'_>) -> bool {
+        let timer = self.timers.as_mut().filter(|_| self.widening);
+        let is_due = timer.is_some_and(|timers| timers.widen.as_mut().poll(cx).is_ready());
+        is_due || self.contenders.iter().all(|contender| contender.dead)
+    }
+
     /// Waits for up to [`STEP`] more. `false` if there are no more.
-    fn widen_to<Req>(&mut self, snapshot: &Snapshot<S, P::Table>, request: &Req) -> bool
-    where
-        P: Pick<Req>,
-    {
+    fn widen_to(&mut self, snapshot: &Snapshot<S, P::Table>) -> bool {
         // Without a task the snapshot is of the past, and so may be its connections. Whoever changes
         // that wakes this call, so there is no timer to look again by.
         if !self.set.is_up() {
             self.widening = false;
             return false;
         }
-        let mut added = false;
-        for _ in 0..STEP {
-            let Some((member, connected)) = self.next_choice(snapshot, request) else {
+        for added in 0..STEP {
+            let Some((member, connected)) = self.next_choice(snapshot) else {
                 self.widening = false;
-                break;
+                return added > 0;
             };
-            let contender =
-                Contender { member: member.clone(), connected: connected.clone(), dead: false };
-            self.contenders.push(contender);
-            added = true;
+            self.contend((member.clone(), connected.clone()));
         }
-        added
+        true
     }
 
     /// First whom the strategy chooses among the others; then those that are busy, since their
     /// services know when they are not; and if that leaves nobody, those tried for this call.
-    fn next_choice<'a, Req>(
-        &self,
-        snapshot: &'a Snapshot<S, P::Table>,
-        request: &Req,
-    ) -> Option<Choice<'a, S>>
-    where
-        P: Pick<Req>,
-    {
+    fn next_choice<'a>(&self, snapshot: &'a Snapshot<S, P::Table>) -> Option<Choice<'a, S>> {
+        let request = self.request.as_ref()?;
         let mut passed_over = self.tried.clone();
         for contender in &self.contenders {
             passed_over.insert(contender.member.clone());
@@ -238,15 +255,13 @@ where
     }
 
     #[cold]
-    fn too_late(&mut self, snapshot: &Snapshot<S, P::Table>) -> Error {
-        let verdict = snapshot.verdict;
+    fn too_late(&mut self, snapshot: &Snapshot<S, P::Table>, fail_fast_after: Duration) -> Error {
         let error = if snapshot.members.is_empty() {
-            verdict.error()
+            snapshot.outage.error()
         } else {
             Error::refused(Kind::AllEndpointsDown).message(format!(
-                "none of {} endpoints got ready within `fail_fast_after`, {:?}",
+                "none of {} endpoints got ready within `fail_fast_after`, {fail_fast_after:?}",
                 self.contenders.len(),
-                self.set.config.fail_fast_after
             ))
         };
         self.explain(error)
@@ -260,7 +275,7 @@ where
     }
 }
 
-impl<S, P: Strategy> Drop for Waiting<S, P> {
+impl<S, P: Strategy, Req> Drop for Waiting<S, P, Req> {
     fn drop(&mut self) {
         self.set.waiting.leave(&mut self.key);
     }

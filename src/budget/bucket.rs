@@ -1,75 +1,96 @@
 //! A bank of tokens that calls and time fill. No clock but for a retry.
 
-use super::{TOKEN, thousandths};
+use super::{MANY, TOKEN, rate, thousandths};
 use crate::sync::{
     Padded,
     atomic::{AtomicU64, Ordering},
 };
 
-/// It starts full. Each call puts in a part of a token, `floor` tokens come in each second, and
-/// each retry takes one.
+/// Each call puts in a part of a token, `floor` tokens come in each second, and each retry takes one.
 pub(super) struct Bucket {
     /// What a call puts in, and how much there is room for, in thousandths.
-    deposit: u64,
-    capacity: u64,
+    deposit: AtomicU64,
+    capacity: AtomicU64,
     /// Nanoseconds for one token of the floor; 0 for none.
-    floor_interval: u64,
+    floor_interval: AtomicU64,
     tokens: Padded<AtomicU64>,
     /// Up to when the floor was paid out.
     paid_until: AtomicU64,
 }
 
 impl Bucket {
-    pub(super) fn new(ratio: f64, floor: u32, capacity: u32) -> Self {
-        let capacity = u64::from(capacity.clamp(1, 1_000_000)) * TOKEN;
-        Self {
-            deposit: thousandths(ratio),
-            capacity,
-            floor_interval: match floor.min(1_000_000) {
-                0 => 0,
-                floor => 1_000_000_000 / u64::from(floor),
-            },
-            tokens: Padded(AtomicU64::new(capacity)),
+    /// Begins full.
+    pub(super) fn new(ratio: f64, floor: f64, capacity: u32) -> Self {
+        let bucket = Self {
+            deposit: AtomicU64::new(0),
+            capacity: AtomicU64::new(0),
+            floor_interval: AtomicU64::new(0),
+            tokens: Padded(AtomicU64::new(0)),
             paid_until: AtomicU64::new(0),
-        }
+        };
+        bucket.set(ratio, floor, capacity, 0);
+        bucket.fill(None);
+        bucket
+    }
+
+    /// Other numbers, for the tokens that there are.
+    pub(super) fn set(&self, ratio: f64, floor: f64, capacity: u32, now: u64) {
+        self.pay_floor(now);
+        // Relaxed, here and below: tokens are only counted, and whatever meets some old and some new
+        // numbers counts by one or the other.
+        self.paid_until.store(now, Ordering::Relaxed);
+        self.deposit.store(thousandths(ratio), Ordering::Relaxed);
+        self.capacity.store(u64::from(capacity.clamp(1, MANY)) * TOKEN, Ordering::Relaxed);
+        let floor = rate(floor);
+        let interval = if floor > 0.0 { (1e9 / floor) as u64 } else { 0 };
+        self.floor_interval.store(interval, Ordering::Relaxed);
+    }
+
+    /// Begins with so many tokens; full by default.
+    pub(super) fn fill(&self, tokens: Option<u32>) {
+        let tokens = tokens.map_or(u64::MAX, |tokens| u64::from(tokens) * TOKEN);
+        self.tokens.store(tokens.min(self.capacity()), Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn capacity(&self) -> u64 {
+        self.capacity.load(Ordering::Relaxed)
     }
 
     #[inline]
     pub(super) fn deposit(&self) {
-        // Relaxed, here and below: tokens are only counted. Two calls that both see room may
-        // overfill by less than ten tokens each; `withdraw` cuts that off.
-        if self.tokens.load(Ordering::Relaxed) < self.capacity {
-            self.tokens.fetch_add(self.deposit, Ordering::Relaxed);
+        // Two calls that both see room may overfill by less than ten tokens each; `withdraw` cuts
+        // that off.
+        if self.tokens.load(Ordering::Relaxed) < self.capacity() {
+            self.tokens.fetch_add(self.deposit.load(Ordering::Relaxed), Ordering::Relaxed);
         }
     }
 
     pub(super) fn withdraw(&self, now: u64) -> bool {
         self.pay_floor(now);
         let taken = self.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tokens| {
-            tokens.min(self.capacity).checked_sub(TOKEN)
+            tokens.min(self.capacity()).checked_sub(TOKEN)
         });
         taken.is_ok()
     }
 
     pub(super) fn available(&self, now: u64) -> u32 {
         self.pay_floor(now);
-        let tokens = self.tokens.load(Ordering::Relaxed).min(self.capacity);
+        let tokens = self.tokens.load(Ordering::Relaxed).min(self.capacity());
         u32::try_from(tokens / TOKEN).unwrap_or(u32::MAX)
     }
 
     fn pay_floor(&self, now: u64) {
-        if self.floor_interval == 0 {
-            return;
-        }
-        // Whoever moves the mark pays for exactly the time it moved it by.
-        let due = |until: u64| now.saturating_sub(until) / self.floor_interval;
+        let interval = self.floor_interval.load(Ordering::Relaxed);
+        // The thread that moves the mark pays for exactly the time by which it moves it.
+        let due = |until: u64| now.saturating_sub(until).checked_div(interval).unwrap_or(0);
         let moved = self.paid_until.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |until| {
-            (due(until) > 0).then(|| until + due(until) * self.floor_interval)
+            (due(until) > 0).then(|| until + due(until) * interval)
         });
         if let Ok(until) = moved {
             let paid = due(until).saturating_mul(TOKEN);
             let _ = self.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tokens| {
-                Some(tokens.saturating_add(paid).min(self.capacity))
+                Some(tokens.saturating_add(paid).min(self.capacity()))
             });
         }
     }
@@ -85,7 +106,7 @@ mod loom_models {
     #[test]
     fn loom_of_two_who_want_the_last_token_one_gets_it() {
         loom::model(|| {
-            let bucket = Arc::new(Bucket::new(1.0, 0, 1));
+            let bucket = Arc::new(Bucket::new(1.0, 0.0, 1));
             let other = bucket.clone();
             let theirs = thread::spawn(move || other.withdraw(0));
             let ours = bucket.withdraw(0);
@@ -96,12 +117,12 @@ mod loom_models {
     #[test]
     fn loom_the_floor_is_paid_once() {
         loom::model(|| {
-            let bucket = Arc::new(Bucket::new(0.0, 1, 2));
+            let bucket = Arc::new(Bucket::new(0.0, 1.0, 2));
             assert!(bucket.withdraw(0) && bucket.withdraw(0));
             let other = bucket.clone();
             let theirs = thread::spawn(move || other.withdraw(1_000_000_000));
             let ours = bucket.withdraw(1_000_000_000);
-            // Who comes while the other pays may find nothing yet; nobody finds it twice.
+            // What comes while the other pays may find nothing yet; nothing is found twice.
             let got = u32::from(ours) + u32::from(theirs.join().unwrap());
             assert_eq!(got + bucket.available(1_000_000_000), 1);
         });
@@ -117,7 +138,7 @@ mod tests {
 
     #[test]
     fn the_floor_is_paid_once_and_no_more_than_fits() {
-        let bucket = Bucket::new(0.0, 10, 3);
+        let bucket = Bucket::new(0.0, 10.0, 3);
         while bucket.withdraw(0) {}
         assert_eq!(bucket.available(SECOND / 4), 2);
         assert_eq!(bucket.available(SECOND / 4), 2);
@@ -126,16 +147,47 @@ mod tests {
     }
 
     #[test]
+    fn the_floor_may_be_less_than_one_a_second() {
+        let bucket = Bucket::new(0.0, 0.25, 3);
+        while bucket.withdraw(0) {}
+        assert_eq!([3, 4, 7, 8].map(|s| bucket.available(s * SECOND)), [0, 1, 1, 2]);
+    }
+
+    #[test]
+    fn it_may_begin_below_full_and_not_above() {
+        let bucket = Bucket::new(1.0, 0.0, 3);
+        for (start, tokens) in [(Some(0), 0), (Some(2), 2), (Some(9), 3), (None, 3)] {
+            bucket.fill(start);
+            assert_eq!(bucket.available(0), tokens, "{start:?}");
+        }
+    }
+
+    #[test]
+    fn other_numbers_keep_the_tokens_and_pay_no_floor_for_the_past() {
+        let bucket = Bucket::new(0.0, 0.0, 10);
+        (0..4).for_each(|_| assert!(bucket.withdraw(0)));
+        bucket.set(0.0, 1.0, 100, 100 * SECOND);
+        assert_eq!(bucket.available(100 * SECOND), 6);
+        assert_eq!(bucket.available(102 * SECOND), 8);
+        // Half a second of the old floor is lost, no more.
+        bucket.set(1.0, 10.0, 7, 102 * SECOND + SECOND / 2);
+        assert_eq!(bucket.available(102 * SECOND + SECOND / 2), 7);
+        (0..7).for_each(|_| assert!(bucket.withdraw(102 * SECOND)));
+        bucket.deposit();
+        assert_eq!(bucket.available(102 * SECOND), 1);
+    }
+
+    #[test]
     fn absurd_values_are_clamped() {
-        assert_eq!(Bucket::new(f64::NAN, u32::MAX, 0).available(0), 1);
-        assert_eq!(Bucket::new(f64::INFINITY, 0, u32::MAX).available(0), 1_000_000);
+        assert_eq!(Bucket::new(f64::NAN, f64::NAN, 0).available(0), 1);
+        assert_eq!(Bucket::new(f64::INFINITY, 0.0, u32::MAX).available(0), 1_000_000);
     }
 
     #[test]
     fn retries_are_a_share_of_the_calls_exactly() {
         // 0.6 is where a share that is kept as a whole number of calls per retry goes wrong.
         for (ratio, retries) in [(0.2, 200), (0.6, 600), (0.9, 900), (1.0, 1_000)] {
-            let bucket = Bucket::new(ratio, 0, 10);
+            let bucket = Bucket::new(ratio, 0.0, 10);
             while bucket.withdraw(0) {}
             let made = (0..1_000).filter(|_| {
                 bucket.deposit();
@@ -153,7 +205,7 @@ mod tests {
             capacity in 1_u32..20,
             steps in prop::collection::vec((0_u8..2, 0_u64..300), 1..200),
         ) {
-            let bucket = Bucket::new(f64::from(thousandth) / 1_000.0, floor, capacity);
+            let bucket = Bucket::new(f64::from(thousandth) / 1_000.0, floor.into(), capacity);
             let (mut tokens, mut now, mut paid) = (u64::from(capacity) * 1_000, 0_u64, 0_u64);
             for (what, wait_ms) in steps {
                 now += wait_ms * 1_000_000;

@@ -14,7 +14,7 @@ impl ShareBudget {
 
     /// Sets [`floor`](Self::floor).
     #[must_use]
-    pub const fn with_floor(mut self, floor: u32) -> Self {
+    pub const fn with_floor(mut self, floor: f64) -> Self {
         self.floor = floor;
         self
     }
@@ -23,6 +23,13 @@ impl ShareBudget {
     #[must_use]
     pub const fn with_capacity(mut self, capacity: u32) -> Self {
         self.capacity = capacity;
+        self
+    }
+
+    /// Sets [`start`](Self::start).
+    #[must_use]
+    pub const fn with_start(mut self, start: u32) -> Self {
+        self.start = Some(start);
         self
     }
 
@@ -96,9 +103,12 @@ mod tests {
     #[test]
     fn each_sets_its_own() {
         let ttl = Duration::from_secs(9);
-        let share =
-            ShareBudget::default().with_ratio(0.5).with_floor(1).with_capacity(2).with_ttl(ttl);
-        assert_eq!(share, ShareBudget { ratio: 0.5, floor: 1, capacity: 2, ttl: Some(ttl) });
+        let share = ShareBudget::default().with_ratio(0.5).with_floor(0.1).with_capacity(2);
+        let (start, floor) = (Some(1), 0.1);
+        assert_eq!(
+            share.with_start(1).with_ttl(ttl),
+            ShareBudget { ratio: 0.5, floor, capacity: 2, start, ttl: Some(ttl) }
+        );
         let throttle = ThrottleBudget::default().with_max_tokens(3).with_token_ratio(0.5);
         assert_eq!(throttle, ThrottleBudget { max_tokens: 3, token_ratio: 0.5 });
         let standard =

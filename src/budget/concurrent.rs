@@ -8,26 +8,34 @@ use crate::sync::{
 /// A share of the calls that run, and never less than a few.
 pub(super) struct Concurrent {
     /// Thousandths of a percent.
-    share: u64,
-    min: u64,
+    share: AtomicU64,
+    min: AtomicU64,
     running: Padded<AtomicU64>,
     retrying: Padded<AtomicU64>,
 }
 
 impl Concurrent {
     pub(super) fn new(percent: f64, min: u32) -> Self {
-        let percent = if percent.is_nan() { 0.0 } else { percent.clamp(0.0, 100.0) };
-        Self {
-            share: (percent * 1_000.0).round() as u64,
-            min: min.into(),
+        let rule = Self {
+            share: AtomicU64::new(0),
+            min: AtomicU64::new(0),
             running: Padded(AtomicU64::new(0)),
             retrying: Padded(AtomicU64::new(0)),
-        }
+        };
+        rule.set(percent, min);
+        rule
+    }
+
+    /// Other numbers, for what runs.
+    pub(super) fn set(&self, percent: f64, min: u32) {
+        let percent = if percent.is_nan() { 0.0 } else { percent.clamp(0.0, 100.0) };
+        // Relaxed, here and below: these are only counted.
+        self.share.store((percent * 1_000.0).round() as u64, Ordering::Relaxed);
+        self.min.store(min.into(), Ordering::Relaxed);
     }
 
     #[inline]
     pub(super) fn begin(&self) {
-        // Relaxed, here and below: these are only counted.
         self.running.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -56,7 +64,8 @@ impl Concurrent {
 
     /// How many retries there may be at once beside so many calls.
     fn limit(&self, running: u64) -> u64 {
-        self.min.max(running.saturating_mul(self.share) / 100_000)
+        let share = running.saturating_mul(self.share.load(Ordering::Relaxed)) / 100_000;
+        self.min.load(Ordering::Relaxed).max(share)
     }
 }
 

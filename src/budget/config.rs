@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Kind};
 
-/// The rule of a [`Budget`](crate::budget::Budget), and its numbers. See [the table](crate::budget).
+/// Rule of a [`Budget`](crate::budget::Budget), and its numbers. See [the table](crate::budget).
 ///
 /// ```
 /// use std::time::Duration;
@@ -34,36 +34,40 @@ pub enum BudgetConfig {
     Unlimited,
 }
 
-/// Retries are a share of the calls, and a few a second.
+/// Budget of a share of the calls, and a few retries a second.
 ///
-/// Without [`ttl`](Self::ttl) it is a bank of tokens that begins full: each call puts in `ratio`
-/// of a token, `floor` tokens come in each second, each retry takes one. With it, calls and retries
-/// are counted over the last `ttl`, and a reserve of `floor` times `ttl` is always there: Finagle's
-/// `RetryBudget`. Where `ratio` and `floor` are zero there are no retries.
+/// Without [`ttl`](Self::ttl) it is a bank of tokens: each call puts in `ratio` of a token, `floor`
+/// tokens come in each second, and each retry takes one. With it, calls and retries are counted over
+/// the last `ttl`, and a reserve of `floor` times `ttl` is always there: Finagle's `RetryBudget`. If
+/// `ratio` and `floor` are zero there are no retries.
 ///
 /// ```
 /// let share = tower_upstream::budget::ShareBudget::default();
-/// assert_eq!((share.ratio, share.floor, share.capacity, share.ttl), (0.2, 10, 100, None));
+/// assert_eq!((share.ratio, share.floor, share.capacity), (0.2, 10.0, 100));
+/// assert_eq!((share.start, share.ttl), (None, None));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct ShareBudget {
-    /// Retries for each call, from 0 to 10, to a thousandth. Default 0.2.
+    /// Retries for each call, from 0 to 10, to a thousandth. Default: 0.2.
     pub ratio: f64,
-    /// Retries a second that there are anyway, at most 1,000,000. Default 10.
-    pub floor: u32,
-    /// Retries at once after a good time, from 1 to 1,000,000. With a `ttl`, at least its reserve.
-    /// Default 100.
+    /// Retries a second that there are anyway, from 0 to 1,000,000. May be a fraction: 0.1 is one every
+    /// ten seconds. Default: 10.
+    pub floor: f64,
+    /// Retries at once after a quiet time, from 1 to 1,000,000. With a `ttl`, at least its reserve.
+    /// Default: 100.
     pub capacity: u32,
-    /// How long a call counts, from 1 s to 60 s. Default: as long as the bank holds its share.
+    /// Tokens in the bank of a new budget, at most `capacity`. Not with a `ttl`. Default: `capacity`.
+    pub start: Option<u32>,
+    /// Time for which a call counts, from 1 s to 60 s. Default: as long as the bank holds its share.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::option"))]
     pub ttl: Option<Duration>,
 }
 
-/// gRPC's retry throttling (gRFC A6): a failure costs a token, a success brings `token_ratio` of
-/// one, and there are retries while there are more than half of `max_tokens`.
+/// Budget by gRPC's retry throttling (gRFC A6): a failure costs a token, a success brings
+/// `token_ratio` of one, and there are retries while there are more than half of `max_tokens`.
 ///
 /// ```
 /// let throttle = tower_upstream::budget::ThrottleBudget::default();
@@ -74,17 +78,17 @@ pub struct ShareBudget {
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct ThrottleBudget {
-    /// From 1 to 1,000. Default 100.
+    /// Tokens at most, and at first, from 1 to 1,000. Default: 100.
     pub max_tokens: u32,
-    /// From 0.001 to 10, to a thousandth. Default 0.1.
+    /// Part of a token that a success brings, from 0.001 to 10, to a thousandth. Default: 0.1.
     pub token_ratio: f64,
 }
 
-/// The "standard" retry quota of the AWS SDKs: a retry costs tokens, and gives them back if it goes
-/// well; a call that goes well at once brings one.
+/// Budget by the "standard" retry quota of the AWS SDKs: a retry costs tokens, and gives them back if
+/// it goes well; a call that goes well at once brings one.
 ///
 /// The defaults are those of their newer rules, as in `aws-smithy-runtime` 1.14: 500 tokens, 14 for a
-/// retry, 5 after throttling. So 35 retries in a row may fail where nothing goes well, or 100 after
+/// retry, 5 after throttling. So 35 retries in a row may fail while nothing goes well, or 100 after
 /// throttling. (The older rules are 5 for a retry, throttling included, and 10 after a timeout.) One
 /// thing differs: there a timeout costs as much as any failure; here it costs as much as an overload,
 /// of which it is a sign.
@@ -98,16 +102,16 @@ pub struct ThrottleBudget {
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct StandardBudget {
-    /// How many tokens there are at most, and at first, from 1 to 1,000,000. Default 500.
+    /// Tokens at most, and at first, from 1 to 1,000,000. Default: 500.
     pub capacity: u32,
-    /// What a retry costs, from 1 to 1,000,000. Default 14.
+    /// Cost of a retry, from 1 to 1,000,000. Default: 14.
     pub cost: u32,
-    /// What it costs after an overload or a timeout, from 1 to 1,000,000. Default 5.
+    /// Cost of a retry after an overload or a timeout, from 1 to 1,000,000. Default: 5.
     pub overload_cost: u32,
 }
 
-/// Envoy's retry budget: retries at once are at most a share of the calls that run, or a few. A
-/// retry counts from the decision on, its backoff included.
+/// Budget as Envoy's: retries at once are at most a share of the calls that run, or a few. A retry
+/// counts from the decision on, its backoff included.
 ///
 /// ```
 /// let concurrent = tower_upstream::budget::ConcurrentBudget::default();
@@ -118,13 +122,30 @@ pub struct StandardBudget {
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct ConcurrentBudget {
-    /// Percent of the calls that run, from 0 to 100. Default 20.
+    /// Percent of the calls that run, from 0 to 100. Default: 20.
     pub percent: f64,
-    /// Retries at once that there may be anyway, at most 1,000,000. Default 3.
+    /// Retries at once that there may be anyway, at most 1,000,000. Default: 3.
     pub min: u32,
 }
 
-const MANY: u32 = 1_000_000;
+/// Cause of a retry. Its cost may depend on it.
+///
+/// ```
+/// use tower_upstream::budget::{Budget, BudgetConfig, Cause, StandardBudget};
+/// let budget = Budget::with_config(&BudgetConfig::Standard(StandardBudget::default()));
+/// while budget.retry(Cause::Failure).is_some() {}
+/// assert!(budget.retry(Cause::Overload).is_some(), "that is cheaper");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The attempt failed.
+    Failure,
+    /// The endpoint has too much to do, or took too long.
+    Overload,
+}
+
+/// Most tokens, places and retries a second.
+pub(super) const MANY: u32 = 1_000_000;
 
 impl Default for BudgetConfig {
     fn default() -> Self {
@@ -134,7 +155,7 @@ impl Default for BudgetConfig {
 
 impl Default for ShareBudget {
     fn default() -> Self {
-        Self { ratio: 0.2, floor: 10, capacity: 100, ttl: None }
+        Self { ratio: 0.2, floor: 10.0, capacity: 100, start: None, ttl: None }
     }
 }
 
@@ -169,8 +190,8 @@ impl BudgetConfig {
     /// Checks every value.
     ///
     /// # Errors
-    /// `InvalidConfig` that names all mistakes at once. A budget built of such values takes the
-    /// nearest sane ones instead.
+    /// `InvalidConfig` that names all mistakes at once. A budget built of such values uses the nearest
+    /// valid ones instead.
     pub fn validate(&self) -> Result<(), Error> {
         let mut mistakes = Vec::new();
         let mut count = |name, value: u32, least: u32, most: u32| {
@@ -178,20 +199,27 @@ impl BudgetConfig {
                 mistakes.push(format!("`{name}` is {value}, but must be from {least} to {most}"));
             }
         };
-        let mut share = None;
+        let mut shares = Vec::new();
+        let mut others = Vec::new();
         match *self {
-            Self::Share(ShareBudget { ratio, floor, capacity, ttl }) => {
-                count("floor", floor, 0, MANY);
+            Self::Share(ShareBudget { ratio, floor, capacity, start, ttl }) => {
+                shares.push(("ratio", ratio, 0.0, 10.0));
+                shares.push(("floor", floor, 0.0, MANY.into()));
                 count("capacity", capacity, 1, MANY);
-                share = Some(("ratio", ratio, 0.0, 10.0));
                 let (least, most) = (Duration::from_secs(1), Duration::from_secs(60));
                 if let Some(ttl) = ttl.filter(|ttl| !(least..=most).contains(ttl)) {
-                    mistakes.push(format!("`ttl` is {ttl:?}, but must be from 1 s to 60 s"));
+                    others.push(format!("`ttl` is {ttl:?}, but must be from 1 s to 60 s"));
+                }
+                if start.is_some_and(|start| start > capacity) {
+                    others.push("`start` is more than `capacity`".to_owned());
+                }
+                if start.is_some() && ttl.is_some() {
+                    others.push("`start` has no effect with `ttl`".to_owned());
                 }
             }
             Self::Throttle(ThrottleBudget { max_tokens, token_ratio }) => {
                 count("max_tokens", max_tokens, 1, 1_000);
-                share = Some(("token_ratio", token_ratio, 0.001, 10.0));
+                shares.push(("token_ratio", token_ratio, 0.001, 10.0));
             }
             Self::Standard(StandardBudget { capacity, cost, overload_cost }) => {
                 count("capacity", capacity, 1, MANY);
@@ -200,15 +228,16 @@ impl BudgetConfig {
             }
             Self::Concurrent(ConcurrentBudget { percent, min }) => {
                 count("min", min, 0, MANY);
-                share = Some(("percent", percent, 0.0, 100.0));
+                shares.push(("percent", percent, 0.0, 100.0));
             }
             Self::Empty | Self::Unlimited => {}
         }
-        if let Some((name, value, least, most)) = share {
+        for (name, value, least, most) in shares {
             if !(least..=most).contains(&value) {
                 mistakes.push(format!("`{name}` is {value}, but must be from {least} to {most}"));
             }
         }
+        mistakes.append(&mut others);
         if mistakes.is_empty() {
             return Ok(());
         }
@@ -263,11 +292,12 @@ mod tests {
             (
                 BudgetConfig::Share(ShareBudget {
                     ratio: -1.0,
-                    floor: u32::MAX,
+                    floor: f64::INFINITY,
                     capacity: 0,
+                    start: Some(1),
                     ttl: Some(Duration::from_secs(61)),
                 }),
-                &["`ratio`", "`floor`", "`capacity`", "`ttl`"][..],
+                &["`ratio`", "`floor`", "`capacity`", "`ttl`", "`start` is", "`start` has"][..],
             ),
             (
                 BudgetConfig::Throttle(ThrottleBudget { max_tokens: 0, token_ratio: f64::NAN }),

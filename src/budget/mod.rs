@@ -1,22 +1,36 @@
 //! How many repeated calls an upstream may get, in proportion to the calls it gets anyway.
 //!
+//! # When to use
+//! Every [`FailoverLayer`](crate::FailoverLayer) and retry policy has a budget by default. Give one
+//! [`Budget`] to several layers that call the same upstream, so that they share it.
+//!
 //! # Which rule
 //!
 //! | rule | retries are | reads a clock |
 //! |---|---|---|
 //! | [`ShareBudget`] without `ttl`, the default | a share of the calls, a few a second, and a bank | for a retry |
 //! | [`ShareBudget`] with `ttl` | the same, of the calls of the last `ttl`, as Finagle counts | for every call |
-//! | [`ThrottleBudget`] | all, while fewer than half of the attempts fail, as gRPC has it | never |
+//! | [`ThrottleBudget`] | all, while fewer than half of the attempts fail, as in gRPC | never |
 //! | [`StandardBudget`] | paid from a bank that successes fill, as in the AWS SDKs | never |
 //! | [`ConcurrentBudget`] | a share of the calls that run at this moment, as Envoy counts | never |
 //!
 //! Each of them is lock-free, and is charged when a retry is decided, before its backoff. A call
-//! that goes well while the budget is full only reads it; but for the last, which counts each call.
+//! that goes well while the budget is full only reads it; except with the last rule, which counts each
+//! call.
+//!
+//! # Differences from tower's
+//! `tower::retry::budget::TpsBudget` is a [`ShareBudget`] with a `ttl` for one `tower::retry` layer.
+//! A [`Budget`] works with failover as well, has other rules, can be [updated](Budget::update) while
+//! it is in use, and counts what it paid for.
+//!
+//! # Example
+//! See [`Budget`].
 
 mod bucket;
 mod builders;
 mod concurrent;
 mod config;
+mod rules;
 mod standard;
 mod throttle;
 mod window;
@@ -24,19 +38,19 @@ mod window;
 use std::{fmt, sync::Arc};
 
 pub use self::config::{
-    BudgetConfig, ConcurrentBudget, ShareBudget, StandardBudget, ThrottleBudget,
+    BudgetConfig, Cause, ConcurrentBudget, ShareBudget, StandardBudget, ThrottleBudget,
 };
 
 use self::{
-    bucket::Bucket, concurrent::Concurrent, standard::Standard, throttle::Throttle, window::Window,
+    config::MANY,
+    rules::{Rule, Rules},
 };
-use crate::time::Clock;
 
 /// Thousandths of a token, in which shares are counted.
 const TOKEN: u64 = 1_000;
 
-/// A retry budget: how many calls may be repeated. Clones share it: give one to several layers
-/// and they share one budget.
+/// Retry budget: how many calls may be repeated. Clones share it: give one to several layers and they
+/// share one budget.
 ///
 /// By default retries are a fifth of the calls, at least ten a second, and a hundred after a quiet
 /// time. See [`BudgetConfig`] for other rules.
@@ -51,7 +65,7 @@ const TOKEN: u64 = 1_000;
 /// assert!(budget.withdraw());
 /// ```
 ///
-/// A retry of one's own, which gives back what its success is worth:
+/// In a retry loop of your own, which gives back what a success is worth:
 /// ```
 /// use tower_upstream::budget::{Budget, BudgetConfig, Cause, StandardBudget};
 ///
@@ -64,214 +78,183 @@ const TOKEN: u64 = 1_000;
 /// ```
 #[derive(Clone)]
 pub struct Budget {
-    rule: Arc<Rule>,
-}
-
-enum Rule {
-    Bucket(Bucket, Clock),
-    Window(Window, Clock),
-    Throttle(Throttle),
-    Standard(Standard),
-    Concurrent(Concurrent),
-    Empty,
-    Unlimited,
-}
-
-/// Why a call is to be repeated. What it costs may depend on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
-    /// The attempt failed.
-    Failure,
-    /// The endpoint has too much to do, or took too long.
-    Overload,
+    rules: Arc<Rules>,
 }
 
 impl Budget {
-    /// Retries for `ratio` of the calls (0 to 10, to a thousandth), at least `floor` a second (up
-    /// to 1,000,000), and up to `capacity` (1 to 1,000,000) at once after a quiet time. Values
-    /// beyond are clamped. This is a [`ShareBudget`] without a `ttl`.
-    pub fn new(ratio: f64, floor: u32, capacity: u32) -> Self {
-        Self::of(Rule::Bucket(Bucket::new(ratio, floor, capacity), Clock::new()))
+    /// Makes a budget of `ratio` retries for each call (0 to 10, to a thousandth), at least `floor` a
+    /// second (up to 1,000,000), and up to `capacity` (1 to 1,000,000) at once after a quiet time.
+    ///
+    /// Values out of range become the nearest valid ones. This is a [`ShareBudget`] without a `ttl`.
+    pub fn new(ratio: f64, floor: impl Into<f64>, capacity: u32) -> Self {
+        Self { rules: Arc::new(Rules::bucket(ratio, floor.into(), capacity)) }
     }
 
-    /// A budget of any rule. Values out of range become the nearest sane ones; see
+    /// Makes a budget of any rule. Values out of range become the nearest valid ones; see
     /// [`BudgetConfig::validate`].
     pub fn with_config(config: &BudgetConfig) -> Self {
-        match *config {
-            BudgetConfig::Share(ShareBudget { ratio, floor, capacity, ttl }) => match ttl {
-                _ if ratio <= 0.0 && floor == 0 => Self::none(),
-                None => Self::new(ratio, floor, capacity),
-                Some(ttl) => {
-                    let window = Window::new(ratio, floor, capacity, ttl);
-                    Self::of(Rule::Window(window, Clock::new()))
-                }
-            },
-            BudgetConfig::Throttle(ThrottleBudget { max_tokens, token_ratio }) => {
-                Self::of(Rule::Throttle(Throttle::new(max_tokens, token_ratio)))
-            }
-            BudgetConfig::Standard(config) => Self::of(Rule::Standard(Standard::new(config))),
-            BudgetConfig::Concurrent(ConcurrentBudget { percent, min }) => {
-                Self::of(Rule::Concurrent(Concurrent::new(percent, min)))
-            }
-            BudgetConfig::Empty => Self::none(),
-            BudgetConfig::Unlimited => Self::unlimited(),
-        }
+        let rules = Rules::bucket(0.0, 0.0, 1);
+        rules.begin(config);
+        Self { rules: Arc::new(rules) }
     }
 
-    /// No retries.
+    /// Makes a budget that pays for no retries.
     pub fn none() -> Self {
-        Self::of(Rule::Empty)
+        Self::with_config(&BudgetConfig::Empty)
     }
 
-    /// No limit: a call is repeated as often as its config says. An upstream that fails then gets a
-    /// multiple of its load, and may never recover.
+    /// Makes a budget without a limit: a call is repeated as often as its config says. An upstream that
+    /// fails then gets a multiple of its load, and may never recover.
     pub fn unlimited() -> Self {
-        Self::of(Rule::Unlimited)
+        Self::with_config(&BudgetConfig::Unlimited)
     }
 
-    fn of(rule: Rule) -> Self {
-        Self { rule: Arc::new(rule) }
+    /// Replaces the rule and its numbers, for all clones of this budget and all layers that use it.
+    /// Values out of range become the nearest valid ones.
+    ///
+    /// With the same rule, tokens and counts stay, up to the new capacity. Another rule, or another
+    /// [`ttl`](ShareBudget::ttl), begins as a new budget does.
+    ///
+    /// ```
+    /// use tower_upstream::budget::{Budget, BudgetConfig, ShareBudget};
+    ///
+    /// let budget = Budget::default();
+    /// budget.update(&BudgetConfig::Share(ShareBudget::default().with_capacity(5)));
+    /// assert_eq!(budget.available(), 5);
+    /// budget.update(&BudgetConfig::Empty);
+    /// assert!(!budget.withdraw());
+    /// ```
+    pub fn update(&self, config: &BudgetConfig) {
+        self.rules.update(config);
     }
 
     /// Puts in the share of one call, once for each call that is sent.
     #[inline]
     pub fn deposit(&self) {
-        match &*self.rule {
-            Rule::Bucket(bucket, _) => bucket.deposit(),
-            Rule::Window(window, clock) => window.deposit(clock.nanos()),
-            _ => {}
-        }
+        self.rules.deposit();
     }
 
     /// A call went well at once: [`deposit`](Self::deposit) and [`success`](Self::success) in one
     /// look.
     #[inline]
     pub(crate) fn first_success(&self) {
-        match &*self.rule {
-            Rule::Bucket(bucket, _) => bucket.deposit(),
-            Rule::Window(window, clock) => window.deposit(clock.nanos()),
-            _ => self.success(),
-        }
+        self.rules.first_success();
     }
 
-    /// Counts a call as running, for the rule that asks for it, until what it returns is dropped.
+    /// Counts a call as running until the returned value is dropped. Only [`ConcurrentBudget`] counts.
     #[inline]
-    pub fn running(&self) -> Running {
-        match &*self.rule {
-            Rule::Concurrent(rule) => {
-                rule.begin();
-                Running { rule: Some(self.rule.clone()) }
-            }
-            _ => Running { rule: None },
-        }
+    pub fn running(&self) -> RunningCall {
+        let counted = self.rules.begin_call();
+        RunningCall { rules: if counted { Some(self.rules.clone()) } else { None } }
     }
 
-    /// Notes an attempt that went well. For a retry, [`Permit::succeed`] instead.
+    /// Notes an attempt that went well. For a retry, use [`RetryPermit::succeed`] instead.
     #[inline]
     pub fn success(&self) {
-        match &*self.rule {
-            Rule::Throttle(throttle) => throttle.success(),
-            Rule::Standard(standard) => standard.success(),
-            _ => {}
-        }
+        self.rules.success();
     }
 
-    /// Notes an attempt that failed in a way that another may mend, whether or not there is
-    /// another. Not for refusals, and not for callers' mistakes.
+    /// Notes an attempt that failed in a way that another attempt may mend, whether or not there is
+    /// one. Not for refusals, and not for mistakes of a caller.
     pub fn failure(&self) {
-        if let Rule::Throttle(throttle) = &*self.rule {
-            throttle.failure();
-        }
+        self.rules.failure();
     }
 
-    /// Takes what one retry costs, when it is decided: before its backoff. `None`: there is not
-    /// enough, do not retry. Tokens are gone then, also if the retry is never made; a place among
-    /// those that run is held until the permit is dropped.
-    pub fn retry(&self, cause: Cause) -> Option<Permit> {
-        let cost = match &*self.rule {
-            Rule::Bucket(bucket, clock) => bucket.withdraw(clock.nanos()).then_some(0),
-            Rule::Window(window, clock) => window.withdraw(clock.nanos()).then_some(0),
-            Rule::Throttle(throttle) => throttle.allows().then_some(0),
-            Rule::Standard(standard) => standard.withdraw(cause),
-            Rule::Concurrent(rule) => rule.take().then_some(1),
-            Rule::Empty => None,
-            Rule::Unlimited => Some(0),
-        }?;
-        Some(Permit { rule: self.rule.clone(), cost })
-    }
-
-    /// Takes the token for one retry. `false`: there is none, do not retry.
+    /// Takes what one retry costs, when it is decided: before its backoff. `None` if there is not
+    /// enough: do not retry then.
     ///
-    /// The same as [`retry`](Self::retry) with a permit that is dropped at once.
+    /// Tokens are spent even if the retry is never made. A place among the retries that run is held
+    /// until the permit is dropped.
+    pub fn retry(&self, cause: Cause) -> Option<RetryPermit> {
+        let (rule, cost) = self.rules.pay(cause)?;
+        Some(RetryPermit { rules: self.rules.clone(), rule, cost })
+    }
+
+    /// Takes the token for one retry. `false` if there is none: do not retry then.
+    ///
+    /// Equals [`retry`](Self::retry) with a permit that is dropped at once.
     pub fn withdraw(&self) -> bool {
         self.retry(Cause::Failure).is_some()
     }
 
-    /// How many retries it would pay for now.
+    /// Returns how many retries this budget would pay for now.
     pub fn available(&self) -> u32 {
-        match &*self.rule {
-            Rule::Bucket(bucket, clock) => bucket.available(clock.nanos()),
-            Rule::Window(window, clock) => window.available(clock.nanos()),
-            Rule::Throttle(throttle) => throttle.available(),
-            Rule::Standard(standard) => standard.available(),
-            Rule::Concurrent(rule) => rule.available(),
-            Rule::Empty => 0,
-            Rule::Unlimited => u32::MAX,
-        }
+        self.rules.available()
+    }
+
+    /// Returns how many retries this budget paid for so far, and how many it did not.
+    pub fn stats(&self) -> BudgetStats {
+        let (paid, unpaid) = self.rules.paid_and_unpaid();
+        BudgetStats { paid, unpaid, available: self.available() }
     }
 }
 
-/// The right to make one retry. See [`Budget::retry`].
+/// Counts of a retry budget.
+///
+/// ```
+/// use tower_upstream::budget::Budget;
+/// let budget = Budget::new(0.0, 0, 1);
+/// assert!(budget.withdraw() && !budget.withdraw());
+/// let stats = budget.stats();
+/// assert_eq!((stats.paid, stats.unpaid, stats.available), (1, 1, 0));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct BudgetStats {
+    /// Retries that were paid for.
+    pub paid: u64,
+    /// Retries that were not made since there was not enough left.
+    pub unpaid: u64,
+    /// Retries that would be paid for now.
+    pub available: u32,
+}
+
+/// Right to make one retry. See [`Budget::retry`].
 #[must_use = "some rules count the retry as running while this is held"]
-pub struct Permit {
-    rule: Arc<Rule>,
+pub struct RetryPermit {
+    rules: Arc<Rules>,
+    rule: Rule,
     cost: u32,
 }
 
-impl Permit {
+impl RetryPermit {
     /// Notes that the retry went well, which some rules reward.
     pub fn succeed(self) {
-        match &*self.rule {
-            Rule::Throttle(throttle) => throttle.success(),
-            Rule::Standard(standard) => standard.give_back(self.cost),
-            _ => {}
-        }
+        self.rules.reward(self.rule, self.cost);
     }
 }
 
-impl Drop for Permit {
+impl Drop for RetryPermit {
     fn drop(&mut self) {
-        if let Rule::Concurrent(rule) = &*self.rule {
-            rule.give_back();
-        }
+        self.rules.give_back(self.rule);
     }
 }
 
-/// A call that runs. See [`Budget::running`]. The default is one that nobody counts.
+/// Call that runs. See [`Budget::running`]. The default is one that is not counted.
 #[derive(Default)]
 #[must_use = "the call counts as running while this is held"]
-pub struct Running {
-    rule: Option<Arc<Rule>>,
+pub struct RunningCall {
+    rules: Option<Arc<Rules>>,
 }
 
-impl Running {
-    /// The call is over, though this is kept.
+impl RunningCall {
+    /// Ends the call, though this is kept.
     #[inline]
     pub fn end(&mut self) {
-        if self.rule.is_some() {
+        if self.rules.is_some() {
             self.end_counted();
         }
     }
 
     #[cold]
     fn end_counted(&mut self) {
-        if let Some(Rule::Concurrent(rule)) = self.rule.take().as_deref() {
-            rule.end();
+        if let Some(rules) = self.rules.take() {
+            rules.end_call();
         }
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningCall {
     #[inline]
     fn drop(&mut self) {
         self.end();
@@ -287,28 +270,21 @@ impl Default for Budget {
 
 impl fmt::Debug for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rule = match &*self.rule {
-            Rule::Bucket(..) | Rule::Window(..) => "share",
-            Rule::Throttle(_) => "throttle",
-            Rule::Standard(_) => "standard",
-            Rule::Concurrent(_) => "concurrent",
-            Rule::Empty => "empty",
-            Rule::Unlimited => "unlimited",
-        };
         let mut debug = f.debug_struct("Budget");
-        debug.field("rule", &rule).field("available", &self.available()).finish_non_exhaustive()
+        debug.field("rule", &format_args!("{}", self.rules.rule().name()));
+        debug.field("available", &self.available()).finish_non_exhaustive()
     }
 }
 
-impl fmt::Debug for Permit {
+impl fmt::Debug for RetryPermit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Permit").field("cost", &self.cost).finish_non_exhaustive()
+        f.debug_struct("RetryPermit").field("cost", &self.cost).finish_non_exhaustive()
     }
 }
 
-impl fmt::Debug for Running {
+impl fmt::Debug for RunningCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Running").field("counted", &self.rule.is_some()).finish()
+        f.debug_struct("RunningCall").field("counted", &self.rules.is_some()).finish()
     }
 }
 
@@ -316,6 +292,11 @@ impl fmt::Debug for Running {
 fn thousandths(ratio: f64) -> u64 {
     let ratio = if ratio.is_nan() { 0.0 } else { ratio.clamp(0.0, 10.0) };
     (ratio * TOKEN as f64).round() as u64
+}
+
+/// So many in a second: 0 to 1,000,000.
+fn rate(floor: f64) -> f64 {
+    if floor.is_nan() { 0.0 } else { floor.clamp(0.0, MANY.into()) }
 }
 
 #[cfg(test)]

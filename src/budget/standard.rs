@@ -3,23 +3,48 @@
 use super::{Cause, StandardBudget};
 use crate::sync::{
     Padded,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
 /// It starts full. A retry is paid for, and one that goes well gets its price back; a call that
 /// goes well at once brings one token.
 pub(super) struct Standard {
-    capacity: u64,
-    cost: u32,
-    overload_cost: u32,
+    capacity: AtomicU64,
+    cost: AtomicU32,
+    overload_cost: AtomicU32,
     tokens: Padded<AtomicU64>,
 }
 
 impl Standard {
     pub(super) fn new(config: StandardBudget) -> Self {
+        let standard = Self {
+            capacity: AtomicU64::new(0),
+            cost: AtomicU32::new(0),
+            overload_cost: AtomicU32::new(0),
+            tokens: Padded(AtomicU64::new(0)),
+        };
+        standard.set(config);
+        standard.fill();
+        standard
+    }
+
+    /// Other numbers, for the tokens that there are.
+    pub(super) fn set(&self, config: StandardBudget) {
         let StandardBudget { capacity, cost, overload_cost } = config.clamped();
-        let capacity = u64::from(capacity);
-        Self { capacity, cost, overload_cost, tokens: Padded(AtomicU64::new(capacity)) }
+        // Relaxed, here and below: tokens are only counted.
+        self.capacity.store(capacity.into(), Ordering::Relaxed);
+        self.cost.store(cost, Ordering::Relaxed);
+        self.overload_cost.store(overload_cost, Ordering::Relaxed);
+        self.tokens.fetch_min(capacity.into(), Ordering::Relaxed);
+    }
+
+    pub(super) fn fill(&self) {
+        self.tokens.store(self.capacity(), Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn capacity(&self) -> u64 {
+        self.capacity.load(Ordering::Relaxed)
     }
 
     #[inline]
@@ -29,10 +54,9 @@ impl Standard {
 
     #[inline]
     pub(super) fn give_back(&self, tokens: u32) {
-        // Relaxed, here and below: tokens are only counted.
-        if self.tokens.load(Ordering::Relaxed) < self.capacity {
+        if self.tokens.load(Ordering::Relaxed) < self.capacity() {
             let _ = self.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| {
-                Some((old + u64::from(tokens)).min(self.capacity))
+                Some((old + u64::from(tokens)).min(self.capacity()))
             });
         }
     }
@@ -40,9 +64,10 @@ impl Standard {
     /// What it has cost.
     pub(super) fn withdraw(&self, cause: Cause) -> Option<u32> {
         let cost = match cause {
-            Cause::Failure => self.cost,
-            Cause::Overload => self.overload_cost,
+            Cause::Failure => &self.cost,
+            Cause::Overload => &self.overload_cost,
         };
+        let cost = cost.load(Ordering::Relaxed);
         let taken = self.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tokens| {
             tokens.checked_sub(u64::from(cost))
         });
@@ -50,7 +75,8 @@ impl Standard {
     }
 
     pub(super) fn available(&self) -> u32 {
-        let tokens = self.tokens.load(Ordering::Relaxed) / u64::from(self.cost);
+        let tokens = self.tokens.load(Ordering::Relaxed)
+            / u64::from(self.cost.load(Ordering::Relaxed).max(1));
         u32::try_from(tokens).unwrap_or(u32::MAX)
     }
 }

@@ -10,24 +10,47 @@ use crate::sync::{
 /// while it is more than half full.
 pub(super) struct Throttle {
     /// In thousandths.
-    max: u64,
-    ratio: u64,
+    max: AtomicU64,
+    ratio: AtomicU64,
     tokens: Padded<AtomicU64>,
 }
 
 impl Throttle {
     pub(super) fn new(max_tokens: u32, token_ratio: f64) -> Self {
+        let throttle = Self {
+            max: AtomicU64::new(0),
+            ratio: AtomicU64::new(0),
+            tokens: Padded(AtomicU64::new(0)),
+        };
+        throttle.set(max_tokens, token_ratio);
+        throttle.fill();
+        throttle
+    }
+
+    /// Other numbers, for the tokens that there are.
+    pub(super) fn set(&self, max_tokens: u32, token_ratio: f64) {
         let max = u64::from(max_tokens.clamp(1, 1_000)) * TOKEN;
-        let ratio = thousandths(token_ratio).max(1);
-        Self { max, ratio, tokens: Padded(AtomicU64::new(max)) }
+        // Relaxed, here and below: tokens are only counted.
+        self.max.store(max, Ordering::Relaxed);
+        self.ratio.store(thousandths(token_ratio).max(1), Ordering::Relaxed);
+        self.tokens.fetch_min(max, Ordering::Relaxed);
+    }
+
+    pub(super) fn fill(&self) {
+        self.tokens.store(self.max(), Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn max(&self) -> u64 {
+        self.max.load(Ordering::Relaxed)
     }
 
     #[inline]
     pub(super) fn success(&self) {
-        // Relaxed, here and below: tokens are only counted.
-        if self.tokens.load(Ordering::Relaxed) < self.max {
+        if self.tokens.load(Ordering::Relaxed) < self.max() {
+            let ratio = self.ratio.load(Ordering::Relaxed);
             let _ = self.tokens.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |tokens| {
-                Some((tokens + self.ratio).min(self.max))
+                Some((tokens + ratio).min(self.max()))
             });
         }
     }
@@ -39,13 +62,13 @@ impl Throttle {
     }
 
     pub(super) fn allows(&self) -> bool {
-        self.tokens.load(Ordering::Relaxed) * 2 > self.max
+        self.tokens.load(Ordering::Relaxed) * 2 > self.max()
     }
 
     /// How many failures in a row would be repeated.
     pub(super) fn available(&self) -> u32 {
         // Each costs a token first, and must leave more than half.
-        let above = (self.tokens.load(Ordering::Relaxed) * 2).saturating_sub(self.max + 1);
+        let above = (self.tokens.load(Ordering::Relaxed) * 2).saturating_sub(self.max() + 1);
         u32::try_from(above / (2 * TOKEN)).unwrap_or(u32::MAX)
     }
 
@@ -55,7 +78,7 @@ impl Throttle {
     }
 
     #[cfg(all(test, any(upstream_loom, all(feature = "http", feature = "tower"))))]
-    pub(super) fn set(&self, tokens: f64) {
+    pub(super) fn hold(&self, tokens: f64) {
         self.tokens.store((tokens * TOKEN as f64) as u64, Ordering::Relaxed);
     }
 }
@@ -71,7 +94,7 @@ mod loom_models {
     fn loom_no_failure_and_no_success_is_lost() {
         loom::model(|| {
             let throttle = Arc::new(Throttle::new(4, 0.5));
-            throttle.set(3.0);
+            throttle.hold(3.0);
             let other = throttle.clone();
             let thread = thread::spawn(move || other.failure());
             throttle.success();
@@ -89,8 +112,8 @@ mod tests {
     #[test]
     fn absurd_values_are_clamped() {
         let throttle = Throttle::new(0, f64::NAN);
-        assert_eq!((throttle.max, throttle.ratio), (1_000, 1));
-        assert_eq!(Throttle::new(u32::MAX, 0.1).max, 1_000_000);
+        assert_eq!((throttle.max(), throttle.ratio.load(Ordering::Relaxed)), (1_000, 1));
+        assert_eq!(Throttle::new(u32::MAX, 0.1).max(), 1_000_000);
     }
 
     proptest! {

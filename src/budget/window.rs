@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{TOKEN, thousandths};
+use super::{MANY, TOKEN, rate, thousandths};
 use crate::{
     sync::{
         Padded,
@@ -20,13 +20,14 @@ const SLOTS: usize = if cfg!(all(test, upstream_loom)) { 2 } else { 10 };
 ///
 /// What came and went is counted in slots, one for each tenth of the time. The balance is the
 /// reserve and the sum of the slots that are not over, in a word of its own, so that to look and to
-/// take is one step. Whoever comes first after a slot is over takes what it holds out of the
-/// balance.
+/// take is one step. The first call after a slot is over takes what it holds out of the balance.
 pub(super) struct Window {
-    deposit: u64,
-    capacity: i64,
+    deposit: AtomicU64,
+    capacity: AtomicU64,
+    /// What is always there, in thousandths.
+    reserve: AtomicU64,
     /// Nanoseconds of a slot.
-    tick: u64,
+    tick: AtomicU64,
     /// An `i64`. It is below zero where a token was spent just while it expired.
     balance: Padded<AtomicU64>,
     /// The last tick for which all that was over has been taken out.
@@ -60,28 +61,59 @@ impl Held {
 }
 
 impl Window {
-    pub(super) fn new(ratio: f64, floor: u32, capacity: u32, ttl: Duration) -> Self {
-        const MOST: u64 = 1_000_000;
-        let ttl = ttl.clamp(Duration::from_secs(1), Duration::from_secs(60));
-        let reserve = (u128::from(floor) * ttl.as_millis() / 1_000).min(MOST.into()) as u64;
-        let capacity = u64::from(capacity).clamp(1, MOST).max(reserve);
-        Self {
-            deposit: thousandths(ratio),
-            capacity: (capacity * TOKEN) as i64,
-            tick: (time::nanos(ttl) / SLOTS as u64).max(1),
-            balance: Padded(AtomicU64::new(reserve * TOKEN)),
+    pub(super) fn new(ratio: f64, floor: f64, capacity: u32, ttl: Duration) -> Self {
+        let window = Self {
+            deposit: AtomicU64::new(0),
+            capacity: AtomicU64::new(0),
+            reserve: AtomicU64::new(0),
+            tick: AtomicU64::new(tick_of(ttl)),
+            balance: Padded(AtomicU64::new(0)),
             swept: AtomicU64::new(0),
             slots: std::array::from_fn(|_| Slot(AtomicU64::new(0))),
-        }
+        };
+        window.set(ratio, floor, capacity);
+        window
+    }
+
+    /// Whether calls count for `ttl`.
+    pub(super) fn has(&self, ttl: Duration) -> bool {
+        self.tick() == tick_of(ttl)
+    }
+
+    /// Begins anew, with another time to live: for a window by which no call counts. One that looked
+    /// at it long ago may still count a little in it, or make a slot useless for a while.
+    pub(super) fn begin(&self, ttl: Duration) {
+        // Relaxed, here and below: tokens are only counted, and each word by itself says all that is
+        // to be known of it.
+        self.tick.store(tick_of(ttl), Ordering::Relaxed);
+        self.slots.iter().for_each(|slot| slot.0.store(0, Ordering::Relaxed));
+        self.swept.store(0, Ordering::Relaxed);
+        self.balance.store(self.reserve.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+
+    /// Other numbers, for what was counted.
+    pub(super) fn set(&self, ratio: f64, floor: f64, capacity: u32) {
+        let ttl = (self.tick() * SLOTS as u64) as f64 / 1e9;
+        let reserve = ((rate(floor) * ttl).min(f64::from(MANY)) * TOKEN as f64).round() as u64;
+        let capacity = (u64::from(capacity).clamp(1, MANY.into()) * TOKEN).max(reserve);
+        self.deposit.store(thousandths(ratio), Ordering::Relaxed);
+        self.capacity.store(capacity, Ordering::Relaxed);
+        let before = self.reserve.swap(reserve, Ordering::Relaxed);
+        self.balance.fetch_add(reserve.wrapping_sub(before), Ordering::Relaxed);
+    }
+
+    #[inline]
+    fn tick(&self) -> u64 {
+        self.tick.load(Ordering::Relaxed)
     }
 
     #[inline]
     pub(super) fn deposit(&self, now: u64) {
         let tick = self.sweep(now);
-        // Relaxed, here and below: tokens are only counted, and each word by itself says all that
-        // is to be known of it.
-        if self.balance() < self.capacity && self.count(tick, self.deposit as i32) {
-            self.balance.fetch_add(self.deposit, Ordering::Relaxed);
+        let deposit = self.deposit.load(Ordering::Relaxed);
+        let capacity = self.capacity.load(Ordering::Relaxed) as i64;
+        if self.balance() < capacity && self.count(tick, deposit as i32) {
+            self.balance.fetch_add(deposit, Ordering::Relaxed);
         }
     }
 
@@ -112,7 +144,7 @@ impl Window {
     /// Takes out of the balance what is over, once for each tick. Gives the tick.
     #[inline]
     fn sweep(&self, now: u64) -> u64 {
-        let tick = now / self.tick;
+        let tick = now / self.tick();
         if self.swept.load(Ordering::Relaxed) < tick {
             self.take_out(tick);
         }
@@ -122,7 +154,7 @@ impl Window {
     #[cold]
     fn take_out(&self, tick: u64) {
         for slot in &self.slots {
-            // Whoever empties a slot takes its tokens out, and nobody else does.
+            // The thread that empties a slot takes its tokens out, and no other.
             let emptied = slot.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
                 let held = Held::of(word);
                 (held.net != 0 && held.is_over(tick)).then(|| Held { net: 0, ..held }.word())
@@ -131,7 +163,7 @@ impl Window {
                 self.expire(Held::of(word));
             }
         }
-        // After the slots: who finds it done finds them empty, or being emptied.
+        // After the slots: what finds it done finds them empty, or being emptied.
         self.swept.fetch_max(tick, Ordering::Relaxed);
     }
 
@@ -166,6 +198,12 @@ impl Window {
     }
 }
 
+/// A tenth of a time to live, which is from 1 s to 60 s.
+fn tick_of(ttl: Duration) -> u64 {
+    let ttl = ttl.clamp(Duration::from_secs(1), Duration::from_secs(60));
+    (time::nanos(ttl) / SLOTS as u64).max(1)
+}
+
 #[cfg(all(test, upstream_loom))]
 mod loom_models {
     use std::sync::Arc;
@@ -188,7 +226,7 @@ mod loom_models {
     #[test]
     fn loom_of_two_who_want_the_last_token_one_gets_it() {
         loom::model(|| {
-            let window = Arc::new(Window::new(0.0, 1, 1, Duration::from_secs(1)));
+            let window = Arc::new(Window::new(0.0, 1.0, 1, Duration::from_secs(1)));
             let other = window.clone();
             let theirs = thread::spawn(move || other.withdraw(0));
             let ours = window.withdraw(0);
@@ -200,7 +238,7 @@ mod loom_models {
     #[test]
     fn loom_what_expires_while_calls_come_is_taken_out_once() {
         loom::model(|| {
-            let window = Arc::new(Window::new(1.0, 0, 10, Duration::from_secs(1)));
+            let window = Arc::new(Window::new(1.0, 0.0, 10, Duration::from_secs(1)));
             window.deposit(0);
             let other = window.clone();
             // One second on, what came at first is over.
@@ -215,7 +253,7 @@ mod loom_models {
     #[test]
     fn loom_of_what_expires_at_most_what_was_there_is_spent() {
         loom::model(|| {
-            let window = Arc::new(Window::new(1.0, 0, 10, Duration::from_secs(1)));
+            let window = Arc::new(Window::new(1.0, 0.0, 10, Duration::from_secs(1)));
             window.deposit(0);
             let other = window.clone();
             let thread = thread::spawn(move || u32::from(other.withdraw(SECOND)));
@@ -249,7 +287,7 @@ mod tests {
 
     #[test]
     fn what_was_put_in_is_gone_after_its_time_and_so_is_what_was_spent() {
-        let window = Window::new(1.0, 1, 100, Duration::from_secs(10));
+        let window = Window::new(1.0, 1.0, 100, Duration::from_secs(10));
         (0..50).for_each(|_| window.deposit(0));
         assert_eq!(window.available(9 * SECOND), 60);
         assert_eq!(window.available(10 * SECOND), 10);
@@ -261,7 +299,7 @@ mod tests {
 
     #[test]
     fn what_comes_late_is_taken_out_when_its_slot_is_used_again() {
-        let window = Window::new(1.0, 0, 100, Duration::from_secs(10));
+        let window = Window::new(1.0, 0.0, 100, Duration::from_secs(10));
         assert_eq!(window.available(10 * SECOND), 0);
         // From a thread that looked at the clock ten seconds ago.
         window.deposit(0);
@@ -274,7 +312,7 @@ mod tests {
 
     #[test]
     fn it_holds_what_it_may_and_is_filled_again_as_it_expires() {
-        let window = Window::new(1.0, 0, 5, Duration::from_secs(1));
+        let window = Window::new(1.0, 0.0, 5, Duration::from_secs(1));
         for second in 0..20 {
             (0..50).for_each(|_| window.deposit(second * SECOND / 2));
             assert_eq!(window.available(second * SECOND / 2), 5, "{second}");
@@ -282,11 +320,40 @@ mod tests {
     }
 
     #[test]
+    fn the_reserve_may_be_less_than_one_a_second() {
+        let window = Window::new(0.0, 0.5, 1, Duration::from_secs(10));
+        assert_eq!((0..9).filter(|_| window.withdraw(0)).count(), 5);
+        let window = Window::new(0.5, 0.25, 9, Duration::from_secs(2));
+        assert_eq!(window.available(0), 0);
+        window.deposit(0);
+        assert_eq!(window.available(0), 1, "half of each");
+    }
+
+    #[test]
+    fn other_numbers_keep_what_was_counted_and_another_time_begins_anew() {
+        let window = Window::new(1.0, 1.0, 100, Duration::from_secs(10));
+        (0..5).for_each(|_| window.deposit(0));
+        (0..3).for_each(|_| assert!(window.withdraw(0)));
+        assert_eq!(window.available(0), 12);
+        assert!(window.has(Duration::from_secs(10)) && !window.has(Duration::from_secs(1)));
+        window.set(0.5, 2.0, 100);
+        assert_eq!(window.available(0), 22);
+        window.set(0.5, 0.5, 100);
+        assert_eq!(window.available(0), 7);
+        window.begin(Duration::from_secs(2));
+        window.set(0.5, 0.5, 100);
+        assert_eq!(window.available(0), 1);
+        window.deposit(0);
+        window.deposit(0);
+        assert_eq!([0, 1, 2].map(|s| window.available(s * SECOND)), [2, 2, 1]);
+    }
+
+    #[test]
     fn absurd_values_are_clamped() {
-        let window = Window::new(f64::NAN, u32::MAX, 0, Duration::MAX);
+        let window = Window::new(f64::NAN, f64::INFINITY, 0, Duration::MAX);
         assert_eq!(window.available(0), 1_000_000);
         assert!(window.withdraw(u64::MAX));
-        assert_eq!(Window::new(1.0, 10, 1, Duration::ZERO).available(0), 10);
+        assert_eq!(Window::new(1.0, 10.0, 1, Duration::ZERO).available(0), 10);
     }
 
     proptest! {
@@ -298,7 +365,7 @@ mod tests {
             steps in prop::collection::vec((0_u8..3, 0_u64..400), 1..300),
         ) {
             let ttl = Duration::from_secs(ttl_s);
-            let window = Window::new(thousandth as f64 / 1_000.0, floor, 1_000_000, ttl);
+            let window = Window::new(thousandth as f64 / 1_000.0, floor.into(), 1_000_000, ttl);
             let reserve = i64::from(floor) * ttl_s as i64 * 1_000;
             let mut events: Vec<(u64, i64)> = Vec::new();
             let mut now = 0;

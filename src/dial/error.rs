@@ -56,8 +56,8 @@ impl ConnectError {
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.limit {
-            Some(limit) => write!(f, "no connection within {limit:?}"),
-            None if self.is_timeout => f.write_str("no connection in time"),
+            Some(limit) => write!(f, "cannot connect within {limit:?}"),
+            None if self.is_timeout => f.write_str("cannot connect in time"),
             None => f.write_str("cannot connect"),
         }
     }

@@ -2,137 +2,204 @@
 
 use std::fmt;
 
-use super::{Error, Kind, foreign::root};
+use super::{
+    causes::{causes, root},
+    opaque::Error,
+    text::{self, MAX_SHOWN},
+};
 
-/// How much of the text of another crate's error is shown, in bytes.
-const MAX_FOREIGN: usize = 256;
+/// How much of a text of another crate stands in a `Debug`, in bytes.
+const MAX_DEBUG: usize = 4_096;
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// What is written of an error.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Words {
+    All,
+    /// None that came from elsewhere.
+    Ours,
+}
+
+impl Error {
+    /// Returns what happened, in words of this crate alone: code, kind, guard, endpoint, attempts and
+    /// when to come back. For labels, pages and logs in which the texts of messages and sources, as
+    /// `Display` shows them, do not belong.
+    ///
+    /// The key of an endpoint may be its address. A response made with `into_response` (feature `http`)
+    /// leaves that out, too.
+    ///
+    /// ```
+    /// use tower_upstream::error::Error;
+    /// let error = Error::unsent("connection refused");
+    /// assert_eq!(error.to_string(), "[PLUGIN_1205] the call could not be sent: connection refused");
+    /// assert_eq!(error.summary(), "[PLUGIN_1205] connection failed");
+    /// ```
+    pub fn summary(&self) -> String {
+        struct Summary<'a>(&'a Error);
+        impl fmt::Display for Summary<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.write(f, Words::Ours)
+            }
+        }
+        Summary(self).to_string()
+    }
+
+    /// Where, then what, then why. The cause comes last, and what it says itself is not said before.
+    fn write(&self, f: &mut fmt::Formatter<'_>, words: Words) -> fmt::Result {
+        let source = std::error::Error::source(self);
+        let ours = source.and_then(|source| causes(source).find_map(|e| e.downcast_ref::<Self>()));
         write!(f, "[{}] ", self.code())?;
-        let last = self.history().last().filter(|_| self.kind() == Kind::RetryExhausted);
-        match (self.rest.as_ref().and_then(|rest| rest.message.as_deref()), self.cause()) {
-            (Some(message), _) => f.write_str(message)?,
-            (None, Some(cause)) if last.is_none() => write!(f, "{}: {cause}", self.kind().text())?,
-            (None, _) => f.write_str(self.kind().text())?,
+        if let Some(guard) = self.guard() {
+            write!(f, "`{guard}`: ")?;
         }
-        // What the last attempt says itself is not said twice.
-        if let Some(endpoint) = self.endpoint().filter(|_| last.is_none()) {
-            write!(f, " (endpoint `{endpoint}`)")?;
+        let says_endpoint = ours.is_some_and(|ours| ours.endpoint() == self.endpoint());
+        if let Some(endpoint) = self.endpoint().filter(|_| !says_endpoint) {
+            write!(f, "endpoint `{endpoint}`: ")?;
         }
-        if self.attempts() > 1 {
-            write!(f, " after {} attempts", self.attempts())?;
-        }
-        if let Some(last) = last {
-            write!(f, ", the last: {last}")?;
+        let what = if words == Words::All { self.what() } else { self.kind().text() };
+        match self.attempts() {
+            attempts @ 2.. if self.last().is_some() => write!(f, "all {attempts} attempts failed")?,
+            attempts @ 2.. => write!(f, "after {attempts} attempts: {what}")?,
+            _ => f.write_str(what)?,
         }
         if let Some(note) = self.rest.as_ref().and_then(|rest| rest.note) {
             write!(f, "; {note}")?;
         }
-        let is_said = last.is_some_and(|last| last.retry_instant() == self.retry_instant());
-        match self.retry_after() {
-            Some(after) if !is_said => write!(f, "; retry after {after:.3?}"),
+        let says_wait = ours.is_some_and(|ours| ours.retry_instant() == self.retry_instant());
+        if let Some(after) = self.retry_after().filter(|_| !says_wait) {
+            write!(f, "; retry after {after:.3?}")?;
+        }
+        match (ours, source) {
+            (Some(ours), _) => {
+                f.write_str(": ")?;
+                ours.write(f, words)
+            }
+            (None, Some(source)) if words == Words::All => {
+                let cause = text::shown(format_args!("{}", root(source)), MAX_SHOWN);
+                if what.contains(&cause) { Ok(()) } else { write!(f, ": {cause}") }
+            }
             _ => Ok(()),
         }
     }
 }
 
-impl Error {
-    /// The first cause, if that is an error of another crate.
-    fn cause(&self) -> Option<String> {
-        let source: &(dyn std::error::Error + 'static) = &**self.rest.as_ref()?.source.as_ref()?;
-        let root = root(source);
-        (!root.is::<Self>()).then(|| foreign_text(&root.to_string()))
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, Words::All)
     }
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Error");
-        debug.field("kind", &self.kind()).field("refused", &self.is_refused());
-        debug.field("unsent", &self.is_unsent()).field("retry_after", &self.retry_after());
+        debug.field("kind", &self.kind()).field("code", &self.code());
+        debug.field("refused", &self.is_refused()).field("unsent", &self.is_unsent());
+        debug.field("retry_after", &self.retry_after());
         if let Some(rest) = &self.rest {
-            debug.field("endpoint", &rest.endpoint).field("message", &rest.message);
-            debug.field("note", &rest.note);
+            debug.field("guard", &rest.guard).field("endpoint", &rest.endpoint);
+            debug.field("message", &rest.message).field("note", &rest.note);
             debug.field("attempts", &rest.attempts).field("duration", &rest.duration);
-            debug.field("source", &rest.source);
+            let source = rest.source.as_ref();
+            let source = source.map(|source| text::shown(format_args!("{source:?}"), MAX_DEBUG));
+            debug.field("source", &source);
         }
         debug.finish()
     }
 }
 
-/// A text of another crate, as it may be shown: short, in one line, and without what may be a secret in
-/// a URL.
-pub(super) fn foreign_text(text: &str) -> String {
-    let mut shown = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find("://") {
-        let (before, after) = rest.split_at(at + 3);
-        let is_end = |c: char| c.is_whitespace() || "\"'`<>(),".contains(c);
-        let (url, tail) = after.split_at(after.find(is_end).unwrap_or(after.len()));
-        let (place, query) = match url.split_once('?') {
-            Some((place, _)) => (place, "?…"),
-            None => (url, ""),
-        };
-        shown.push_str(before);
-        // To the last `@`, wherever it is: a password may hold anything, if by mistake.
-        match place.rsplit_once('@') {
-            Some((_, host)) => shown.extend(["…@", host]),
-            None => shown.push_str(place),
-        }
-        shown.push_str(query);
-        rest = tail;
-    }
-    shown.push_str(rest);
-    let shown: String = shown.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if shown.len() <= MAX_FOREIGN {
-        return shown;
-    }
-    let end = (0..=MAX_FOREIGN).rev().find(|&end| shown.is_char_boundary(end)).unwrap_or(0);
-    format!("{}…", &shown[..end])
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{io, time::Duration};
 
     use super::*;
-    use crate::{error::BoxError, time};
+    use crate::{
+        error::{BoxError, Kind},
+        time,
+    };
+
+    /// An error of another crate, around one of ours.
+    #[derive(Debug)]
+    struct Between(Error);
+
+    impl fmt::Display for Between {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("never shown")
+        }
+    }
+
+    impl std::error::Error for Between {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
 
     #[test]
     fn the_cause_comes_last_and_once() {
         let error = Error::from_service(BoxError::from("connection reset"));
-        assert_eq!(error.to_string(), "[PLUGIN_1203] the service failed: connection reset");
-        let error = Error::unsent("no route");
-        assert_eq!(error.to_string(), "[PLUGIN_1205] the call could not be sent: no route");
-        let error = Error::refused(Kind::RateLimited).caused_by(Error::failed(Kind::Timeout));
-        assert_eq!(error.to_string(), "[RATELIMIT_1501] rate limit exceeded");
+        assert_eq!(error.to_string(), "[PLUGIN_1207] the service failed: connection reset");
+        let error = Error::unsent("no route").at_endpoint(&"a:1".into()).after_attempts(2, None);
+        assert_eq!(
+            error.to_string(),
+            "[PLUGIN_1205] endpoint `a:1`: after 2 attempts: the call could not be sent: no route"
+        );
+        let error = Error::failed(Kind::Transport).message("it is cut: EOF").caused_by("EOF");
+        assert_eq!(error.to_string(), "[TRANSPORT_1301] it is cut: EOF");
+        let wrapped = Error::from_service(io::Error::other(io::Error::other("disk full")));
+        assert_eq!(wrapped.to_string(), "[PLUGIN_1207] the service failed: disk full");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_the_last_attempt_says_is_not_said_twice() {
+    async fn an_error_of_ours_inside_says_itself_what_it_knows() {
         let at = time::now() + Duration::from_nanos(1_234_567_891);
         let last = Error::failed(Kind::Connection).at_endpoint(&"a:1".into()).retry_at(at);
-        let error = Error::exhausted(vec![last.clone()], last).after_attempts(2, None);
+        let error = Error::exhausted(vec![last.clone()], last.clone()).after_attempts(2, None);
+        let said = "[PLUGIN_1203] all 2 attempts failed: [PLUGIN_1205] endpoint `a:1`: connection \
+                    failed; retry after 1.235s";
+        assert_eq!((error.to_string(), error.summary()), (said.into(), said.into()));
+        let between = Between(last.caused_by("refused"));
+        let outer = Error::refused(Kind::AllEndpointsDown).caused_by(between);
         assert_eq!(
-            error.to_string(),
-            "[PLUGIN_1203] all attempts failed after 2 attempts, the last: [PLUGIN_1205] connection \
-             failed (endpoint `a:1`); retry after 1.235s"
+            outer.to_string(),
+            "[LOADBALANCER_1702] all endpoints are down: [PLUGIN_1205] endpoint `a:1`: connection \
+             failed; retry after 1.235s: refused"
+        );
+        let more = Error::failed(Kind::Service).at_endpoint(&"b:1".into()).caused_by(outer);
+        assert!(
+            more.to_string().starts_with("[PLUGIN_1207] endpoint `b:1`: the service failed: [L")
         );
     }
 
     #[test]
-    fn texts_of_others_are_short_and_tell_no_secret() {
-        for (text, shown) in [
-            ("plain", "plain"),
-            ("at http://u:p@a.example/x?key=1 today", "at http://…@a.example/x?… today"),
-            ("(https://a.example:1/x) and ws://u@b", "(https://a.example:1/x) and ws://…@b"),
-            ("http://u:p/@ss@a.example", "http://…@a.example"),
-            ("two\nlines\u{7}", "two lines "),
-        ] {
-            assert_eq!(foreign_text(text), shown);
+    fn a_summary_has_no_text_from_elsewhere() {
+        let secret = Error::failed(Kind::Plugin)
+            .message("secret")
+            .caused_by("secret")
+            .at_endpoint(&"a:1".into());
+        let by = |error: Error| error.by(Some(&"tenant quota".into()));
+        assert_eq!(secret.summary(), "[PLUGIN_1206] endpoint `a:1`: plugin error");
+        let inside = by(Error::refused(Kind::Overloaded)).caused_by(secret.after_attempts(3, None));
+        assert_eq!(
+            inside.summary(),
+            "[RATELIMIT_1502] `tenant quota`: too many calls at once: [PLUGIN_1206] endpoint `a:1`: \
+             after 3 attempts: plugin error"
+        );
+    }
+
+    #[test]
+    fn secrets_of_others_are_neither_displayed_nor_debugged() {
+        let text = "for url (http://user:secret@a/x?key=secret): refused";
+        let foreign = io::Error::other(text);
+        let error = Error::from_service(foreign).at_endpoint(&"a:1".into());
+        let error = Error::exhausted(vec![error.clone()], error);
+        for said in [error.to_string(), format!("{error:?}"), format!("{:#?}", error.history())] {
+            assert!(!said.contains("secret"), "{said}");
         }
-        let long = foreign_text(&"ü".repeat(1_000));
-        assert!(long.len() <= MAX_FOREIGN + 3 && long.ends_with('…'));
+        assert!(error.to_string().ends_with("for url (http://…@a/x?…): refused"));
+    }
+
+    #[test]
+    fn each_error_that_is_said_is_short() {
+        let long = Error::failed(Kind::Plugin).caused_by("ü ".repeat(100_000));
+        assert!(long.to_string().len() < 300);
+        assert!(format!("{long:?}").len() < 5_000);
     }
 }

@@ -1,4 +1,8 @@
-use super::{BoxError, Error, Kind, display::foreign_text, word::Word};
+use super::{
+    kind::Kind,
+    opaque::{BoxError, Error},
+    word::Word,
+};
 
 /// Whose fault a failed call is. Exactly one of these, for every error path of the crate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,11 +23,10 @@ pub(crate) enum Fault {
 
 impl Error {
     pub(crate) fn fault(&self) -> Fault {
-        let has = |bit| self.word.get() & bit != 0;
         match self.kind() {
             _ if self.is_refused() => Fault::Guard,
             Kind::InvalidConfig | Kind::InvalidRequest | Kind::Unavailable => Fault::Caller,
-            _ if !has(Word::BLAMELESS) => Fault::Endpoint,
+            _ if !self.word.has(Word::BLAMELESS) => Fault::Endpoint,
             Kind::Connection => Fault::Connection,
             Kind::Timeout if !self.is_unsent() => Fault::Cancelled,
             _ => Fault::Caller,
@@ -43,13 +46,13 @@ impl Error {
     /// does. Counts as a failure of the endpoint.
     ///
     /// ```
-    /// use tower_upstream::{Error, error::Kind};
+    /// use tower_upstream::error::{Error, Kind};
     /// let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
     /// let error = Error::unsent(refused);
     /// assert!(error.kind() == Kind::Connection && error.is_unsent());
     /// ```
     pub fn unsent(source: impl Into<BoxError>) -> Self {
-        Self::not_sent(Kind::Connection).with_source("the call could not be sent", source)
+        Self::not_sent(Kind::Connection).message("the call could not be sent").caused_by(source)
     }
 
     /// Makes the error of a call that failed because a connection that had been idle was dead.
@@ -59,13 +62,13 @@ impl Error {
     /// endpoint's: return that error as it is.
     ///
     /// ```
-    /// use tower_upstream::{Error, error::Kind};
+    /// use tower_upstream::error::{Error, Kind};
     /// let error = Error::connection("reset by peer");
     /// assert!(error.kind() == Kind::Connection && !error.is_unsent());
     /// ```
     pub fn connection(source: impl Into<BoxError>) -> Self {
         let error = Self::failed(Kind::Connection).without_blame();
-        error.with_source("an idle connection had broken", source)
+        error.message("an idle connection had broken").caused_by(source)
     }
 
     /// Makes the error of a call that failed because of what its caller sent, such as a body that
@@ -75,19 +78,12 @@ impl Error {
     /// endpoint, and the call is not sent again.
     ///
     /// ```
-    /// use tower_upstream::{Error, error::Kind};
+    /// use tower_upstream::error::{Error, Kind};
     /// let error = Error::caller("the upload was aborted");
     /// assert_eq!(error.kind(), Kind::InvalidRequest);
     /// ```
     pub fn caller(source: impl Into<BoxError>) -> Self {
-        Self::failed(Kind::InvalidRequest)
-            .without_blame()
-            .with_source("the request cannot be sent as it is", source)
-    }
-
-    fn with_source(self, what: &str, source: impl Into<BoxError>) -> Self {
-        let source = source.into();
-        self.message(format!("{what}: {}", foreign_text(&source.to_string()))).caused_by(source)
+        Self::failed(Kind::InvalidRequest).without_blame().caused_by(source)
     }
 }
 

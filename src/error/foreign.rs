@@ -8,7 +8,10 @@
 
 use std::{any::Any, error::Error as StdError};
 
-use super::{BoxError, Error, Kind};
+use super::{
+    kind::Kind,
+    opaque::{BoxError, Error},
+};
 
 /// Takes over an error that is not ours.
 pub(super) fn adopt(error: BoxError) -> Error {
@@ -58,16 +61,6 @@ pub(super) fn recognise_any(error: &dyn Any) -> Option<Error> {
     recognise(UNBOXED.iter().find_map(|unboxed| unboxed(error))?)
 }
 
-/// An error and what caused it, down to the first cause.
-pub(crate) fn causes(error: &DynError) -> impl Iterator<Item = &DynError> {
-    std::iter::successors(Some(error), |&error| error.source())
-}
-
-/// The first cause of an error.
-pub(crate) fn root(error: &DynError) -> &DynError {
-    causes(error).last().unwrap_or(error)
-}
-
 #[cfg(feature = "tower")]
 mod tower {
     use tower::{load_shed::error::Overloaded, timeout::error::Elapsed};
@@ -90,7 +83,7 @@ mod http {
 
     use hyper_util::client::legacy;
 
-    use super::{Error, Kind, causes};
+    use super::{super::causes::causes, Error, Kind};
 
     /// Of hyper-util's client, which has no predicate for most of its kinds.
     pub(super) fn of_client(error: &legacy::Error) -> Option<Error> {
@@ -127,7 +120,7 @@ mod http {
 mod grpc {
     use std::error::Error as _;
 
-    use super::{Error, Kind, causes};
+    use super::{super::causes::causes, Error, Kind};
 
     pub(super) fn of_channel(error: &tonic::transport::Error) -> Option<Error> {
         let unconnected = causes(error).any(|error| error.is::<tonic::ConnectError>());

@@ -1,15 +1,18 @@
 use std::fmt;
 
-/// What happened. See [`Error::kind`](super::Error::kind).
+use super::code::Code;
+
+/// What happened to a call. See [`Error::kind`](super::Error::kind); the page of
+/// [the module](super) tells what to do about each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 #[non_exhaustive]
 pub enum Kind {
     /// The upstream has no endpoints: discovery reports none.
     NoEndpoints = 1,
-    /// There are endpoints, but none may be, or could be, used.
+    /// There are endpoints, but none that can be used.
     AllEndpointsDown,
-    /// A circuit breaker is open; or, above a balancer, only breakers bar the endpoints.
+    /// A circuit breaker is open; from a balancer, only breakers bar its endpoints.
     CircuitOpen,
     /// A rate limit is spent.
     RateLimited,
@@ -25,7 +28,7 @@ pub enum Kind {
     Transport,
     /// The plugin answered with an error of its own.
     Plugin,
-    /// An error of an inner service that is not ours.
+    /// An inner service failed with an error that is not one of this crate.
     Service,
     /// Several attempts failed. [`Error::history`](super::Error::history) has the error of each.
     RetryExhausted,
@@ -33,16 +36,16 @@ pub enum Kind {
     InvalidConfig,
     /// The service cannot run: there is no runtime for its background task.
     Unavailable,
-    /// What the caller sent cannot be sent on: its body failed or is too long, or its path is not
-    /// allowed.
+    /// The request cannot be sent on: its body failed or is too long, or its path is not allowed.
     InvalidRequest,
 }
 
 impl Kind {
-    /// A stable name, such as `CIRCUIT_OPEN`.
+    /// Returns a stable name, such as `CIRCUIT_OPEN`.
     ///
     /// ```
-    /// assert_eq!(tower_upstream::error::Kind::CircuitOpen.as_str(), "CIRCUIT_OPEN");
+    /// use tower_upstream::error::Kind;
+    /// assert_eq!(Kind::CircuitOpen.as_str(), "CIRCUIT_OPEN");
     /// ```
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -64,24 +67,35 @@ impl Kind {
         }
     }
 
-    pub(super) const fn code(self) -> &'static str {
+    /// Returns the code of errors of this kind, unless they have a rarer one: see
+    /// [`Error::code`](super::Error::code).
+    ///
+    /// ```
+    /// use tower_upstream::error::{Code, Kind};
+    /// assert_eq!(Kind::CircuitOpen.code(), Code::CIRCUIT_1401);
+    /// ```
+    pub const fn code(self) -> Code {
         match self {
-            Self::NoEndpoints | Self::AllEndpointsDown => "LOADBALANCER_1701",
-            Self::CircuitOpen => "CIRCUIT_1401",
-            Self::RateLimited => "RATELIMIT_1501",
-            Self::Overloaded => "RATELIMIT_1502",
-            Self::Unhealthy => "HEALTH_1601",
-            Self::Timeout => "PLUGIN_1204",
-            Self::Connection => "PLUGIN_1205",
-            Self::Transport => "TRANSPORT_1301",
-            Self::Plugin | Self::Service | Self::RetryExhausted => "PLUGIN_1203",
-            Self::InvalidConfig => "CONFIG_1703",
-            Self::Unavailable => "REGISTRY_1901",
-            Self::InvalidRequest => "PLUGIN_1208",
+            Self::NoEndpoints => Code::LOADBALANCER_1701,
+            Self::AllEndpointsDown => Code::LOADBALANCER_1702,
+            Self::CircuitOpen => Code::CIRCUIT_1401,
+            Self::RateLimited => Code::RATELIMIT_1501,
+            Self::Overloaded => Code::RATELIMIT_1502,
+            Self::Unhealthy => Code::HEALTH_1601,
+            Self::Timeout => Code::PLUGIN_1204,
+            Self::Connection => Code::PLUGIN_1205,
+            Self::Transport => Code::TRANSPORT_1301,
+            Self::Plugin => Code::PLUGIN_1206,
+            Self::Service => Code::PLUGIN_1207,
+            Self::RetryExhausted => Code::PLUGIN_1203,
+            Self::InvalidConfig => Code::CONFIG_1703,
+            Self::Unavailable => Code::REGISTRY_1901,
+            Self::InvalidRequest => Code::PLUGIN_1208,
         }
     }
 
-    pub(super) const fn text(self) -> &'static str {
+    /// What it means, in words.
+    pub(crate) const fn text(self) -> &'static str {
         match self {
             Self::NoEndpoints => "no endpoints: discovery reports none for this upstream",
             Self::AllEndpointsDown => "all endpoints are down",
@@ -101,6 +115,7 @@ impl Kind {
         }
     }
 
+    /// In the order of their numbers.
     pub(super) const ALL: [Self; 15] = [
         Self::NoEndpoints,
         Self::AllEndpointsDown,
@@ -122,6 +137,6 @@ impl Kind {
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.pad(self.as_str())
     }
 }

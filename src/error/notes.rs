@@ -2,14 +2,45 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{BoxError, Error, Kind, Rest, word::Word};
+use super::{
+    code::Code,
+    kind::Kind,
+    opaque::{BoxError, Error, Rest},
+    word::Word,
+};
+use crate::time::{self, Instant};
 
 impl Error {
+    /// Gives it a rarer code than its kind has.
+    pub(crate) fn coded(mut self, code: Option<Code>) -> Self {
+        if code.is_some_and(|code| code != self.code()) {
+            self.rest_mut().code = code;
+        }
+        self
+    }
+
+    /// Names the guard that says no. A guard makes its refusal once and clones it, which costs one shared
+    /// count; without a name there is nothing to count.
+    #[cfg(test)]
+    pub(crate) fn by(mut self, guard: Option<&Arc<str>>) -> Self {
+        if let Some(guard) = guard {
+            self.rest_mut().guard = Some(guard.clone());
+        }
+        self
+    }
+
     pub(crate) fn at_endpoint(mut self, key: &Arc<str>) -> Self {
         self.rest_mut().endpoint = Some(key.clone());
         self
     }
 
+    /// Names the endpoint, unless something nearer to it did.
+    pub(crate) fn or_at_endpoint(self, key: &Arc<str>) -> Self {
+        if self.endpoint_key().is_some() { self } else { self.at_endpoint(key) }
+    }
+
+    /// Says what happened better than the kind does. Only in words of ours: what another crate says is a
+    /// [cause](Self::caused_by).
     pub(crate) fn message(mut self, message: impl Into<Box<str>>) -> Self {
         self.rest_mut().message = Some(message.into());
         self
@@ -22,8 +53,48 @@ impl Error {
     }
 
     pub(crate) fn caused_by(mut self, source: impl Into<BoxError>) -> Self {
-        self.rest_mut().source = Some(Arc::from(source.into()));
+        self.rest_mut().source = Some(Arc::new(source.into()));
         self
+    }
+
+    /// The same failure, of which the endpoint is not the cause. See [`Fault`](super::Fault) for whose it is then.
+    pub(crate) fn without_blame(mut self) -> Self {
+        self.word = self.word.with(Word::BLAMELESS);
+        self
+    }
+
+    /// The error comes from the client of the endpoint itself: what its type says holds.
+    pub(crate) fn confirm_unsent(self) -> Self {
+        let is_by_type = self.word.sending() == Word::UNSENT_BY_TYPE;
+        if is_by_type { self.with_sending(Word::UNSENT) } else { self }
+    }
+
+    /// The call may have been sent after all.
+    pub(crate) fn maybe_sent(self) -> Self {
+        self.with_sending(0)
+    }
+
+    fn with_sending(mut self, sending: u64) -> Self {
+        self.word = self.word.with_sending(sending);
+        self
+    }
+
+    /// Come back at `instant`, which is at most [`LONGEST_WAIT`](Self::LONGEST_WAIT) from now.
+    pub(crate) fn retry_at(self, instant: Instant) -> Self {
+        self.retry_at_stamp(time::stamp(instant))
+    }
+
+    /// The same for a moment that was kept as a stamp.
+    #[inline]
+    pub(crate) fn retry_at_stamp(mut self, stamp: i64) -> Self {
+        self.word = self.word.at_stamp(stamp);
+        self
+    }
+
+    /// Come back `wait` after `now`, or after the longest wait there is.
+    #[cfg(any(all(test, feature = "tower"), feature = "http"))]
+    pub(crate) fn retry_in(self, now: Instant, wait: Duration) -> Self {
+        self.retry_at(time::later(now, wait.min(Self::LONGEST_WAIT)))
     }
 
     /// Notes the way that a call took. What was noted nearer to the endpoint stays.
@@ -45,33 +116,36 @@ impl Error {
 
     /// `last` after other attempts failed too.
     pub(crate) fn exhausted(earlier: Vec<Self>, last: Self) -> Self {
+        let endpoint = last.endpoint_key().cloned();
+        let last_retry = last.retry_instant();
+        let mut all = earlier;
+        all.push(last);
         let mut error = Self::failed(Kind::RetryExhausted);
-        if earlier.iter().chain([&last]).all(Self::is_unsent) {
-            error.word |= Word::UNSENT;
+        if all.iter().all(Self::is_unsent) {
+            error.word = error.word.with(Word::UNSENT);
         }
         // Nothing but refusals is one, and no evidence for whoever stands above.
-        if earlier.iter().chain([&last]).all(Self::is_refused) {
-            error.word |= Word::REFUSED;
+        if all.iter().all(Self::is_refused) {
+            error.word = error.word.with(Word::REFUSED);
         }
-        if !earlier.iter().chain([&last]).any(Self::is_evidence) {
-            error.word |= Word::BLAMELESS;
+        if !all.iter().any(Self::is_evidence) {
+            error.word = error.word.with(Word::BLAMELESS);
         }
         // Where all refused, the first to be free again is who matters.
-        let first = earlier.iter().filter(|_| error.is_refused());
-        let at = first.chain([&last]).filter_map(Self::retry_instant).min();
-        if let Some(at) = at {
+        let first = all.iter().filter(|_| error.is_refused()).filter_map(Self::retry_instant).min();
+        if let Some(at) = first.or(last_retry) {
             error = error.retry_at(at);
         }
         let rest = error.rest_mut();
-        rest.endpoint = last.endpoint_key().cloned();
-        rest.source = Some(Arc::new(last.clone()));
-        rest.history = earlier.into_iter().chain([last]).collect();
+        rest.endpoint = endpoint;
+        rest.history = all.into();
         error
     }
 
-    /// Names the endpoint, unless something nearer to it did.
-    pub(crate) fn or_at_endpoint(self, key: &Arc<str>) -> Self {
-        if self.endpoint_key().is_some() { self } else { self.at_endpoint(key) }
+    /// Moves the error out without counting references, and leaves a bare one of its kind.
+    #[inline(always)]
+    pub(crate) fn take(&mut self) -> Self {
+        Self { word: self.word, rest: self.rest.take() }
     }
 
     fn rest_mut(&mut self) -> &mut Rest {

@@ -1,129 +1,133 @@
 //! The one word of an error: its kind, how far the call got, and when to come back.
 
 use std::num::NonZeroU64;
-#[cfg(any(all(test, feature = "tower"), feature = "http"))]
-use std::time::Duration;
 
-use super::{Error, Kind};
-use crate::time::{self, Instant};
+use super::kind::Kind;
 
-/// The layout of [`Error::word`]: bits 0–3 kind, 4 and 5 how far the call got, 6 timed, 7 blameless; from
-/// bit 8 on the moment to come back: the low 56 bits of its stamp, which reach 416 days both ways
-/// from now.
-pub(super) struct Word;
+/// Bits 0–4 kind, 5 and 6 how far the call got, 7 timed, 8 blameless; from bit 9 on the moment to come
+/// back: the low 55 bits of its stamp, which reach 208 days both ways from now.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Word(NonZeroU64);
 
 impl Word {
-    pub(super) const KIND: u64 = 0b1111;
+    const KIND: u64 = 0b1_1111;
     /// How far the call got; it may have been sent if neither bit is set.
-    pub(super) const SENDING: u64 = 0b11 << 4;
+    const SENDING: u64 = 0b11 << 5;
     /// Unsent, if it was the client of the endpoint that said so, and no other that was asked on the
     /// way: the type of the error alone does not tell.
-    pub(super) const UNSENT_BY_TYPE: u64 = 0b01 << 4;
-    pub(super) const UNSENT: u64 = 0b10 << 4;
+    #[cfg_attr(not(any(feature = "http", feature = "grpc")), allow(dead_code, reason = "read"))]
+    pub(super) const UNSENT_BY_TYPE: u64 = 0b01 << 5;
+    pub(super) const UNSENT: u64 = 0b10 << 5;
     /// Unsent, since a guard of ours said no.
-    pub(super) const REFUSED: u64 = 0b11 << 4;
-    pub(super) const TIMED: u64 = 1 << 6;
-    pub(super) const BLAMELESS: u64 = 1 << 7;
-    pub(super) const TIME_SHIFT: u32 = 8;
-}
+    pub(super) const REFUSED: u64 = 0b11 << 5;
+    const TIMED: u64 = 1 << 7;
+    pub(super) const BLAMELESS: u64 = 1 << 8;
+    const TIME_SHIFT: u32 = 9;
+    /// How far the moment may be from now, in nanoseconds.
+    pub(super) const REACH: u64 = 1 << (63 - Self::TIME_SHIFT);
 
-impl Error {
-    pub(crate) const fn from_word(word: u64) -> Self {
+    pub(super) const fn new(kind: Kind, bits: u64) -> Self {
+        Self::from(kind as u64 | bits)
+    }
+
+    const fn from(word: u64) -> Self {
         // A kind is never zero, so the word is not.
         match NonZeroU64::new(word) {
-            Some(word) => Self { word, rest: None },
-            None => Self { word: NonZeroU64::MIN, rest: None },
+            Some(word) => Self(word),
+            None => Self(NonZeroU64::MIN),
         }
     }
 
-    /// A failure: something was, or may have been, sent.
-    pub(crate) const fn failed(kind: Kind) -> Self {
-        Self::from_word(kind as u64)
-    }
-
-    /// A failure before anything was sent.
-    pub(crate) const fn not_sent(kind: Kind) -> Self {
-        Self::from_word(kind as u64 | Word::UNSENT)
-    }
-
-    /// A failure before anything was sent that says nothing about an endpoint: a caller's mistake,
-    /// or a deadline that had passed already.
-    pub(crate) const fn blameless(kind: Kind) -> Self {
-        Self::from_word(kind as u64 | Word::UNSENT | Word::BLAMELESS)
-    }
-
-    /// The same failure, of which the endpoint is not the cause. See [`Fault`](super::Fault) for whose it is then.
-    pub(crate) fn without_blame(mut self) -> Self {
-        self.word |= Word::BLAMELESS;
-        self
-    }
-
-    /// A guard of ours said no.
     #[inline]
-    pub(crate) const fn refused(kind: Kind) -> Self {
-        Self::from_word(kind as u64 | Word::REFUSED)
+    pub(super) fn kind(self) -> Kind {
+        let index = (self.0.get() & Self::KIND) as usize;
+        Kind::ALL.get(index.wrapping_sub(1)).copied().unwrap_or(Kind::Service)
     }
 
-    /// A failure of which its type says that nothing was sent. Counts as sent until
-    /// [`confirm_unsent`](Self::confirm_unsent).
-    #[cfg(any(feature = "http", feature = "grpc"))]
-    pub(crate) const fn not_sent_by_type(kind: Kind) -> Self {
-        Self::from_word(kind as u64 | Word::UNSENT_BY_TYPE)
-    }
-
-    pub(super) fn sending(&self) -> u64 {
-        self.word.get() & Word::SENDING
-    }
-
-    pub(super) fn with_sending(mut self, sending: u64) -> Self {
-        self.word = Self::from_word(self.word.get() & !Word::SENDING | sending).word;
-        self
-    }
-
-    /// The error comes from the client of the endpoint itself: what its type says holds.
-    pub(crate) fn confirm_unsent(self) -> Self {
-        if self.sending() == Word::UNSENT_BY_TYPE { self.with_sending(Word::UNSENT) } else { self }
-    }
-
-    /// Come back at `instant`, which is at most a year from now.
-    pub(crate) fn retry_at(self, instant: Instant) -> Self {
-        self.retry_at_stamp(time::stamp(instant))
-    }
-
-    /// The same for a moment that was kept as a stamp.
+    /// Whether any of `bits` is set.
     #[inline]
-    pub(crate) fn retry_at_stamp(mut self, stamp: i64) -> Self {
-        let low = self.word.get() & ((1 << Word::TIME_SHIFT) - 1);
-        let stamp = (stamp as u64) << Word::TIME_SHIFT;
-        self.word = Self::from_word(low | Word::TIMED | stamp).word;
-        self
+    pub(super) const fn has(self, bits: u64) -> bool {
+        self.0.get() & bits != 0
     }
 
-    /// Come back `wait` after `now`; an absurd wait is told as a year.
-    #[cfg(any(all(test, feature = "tower"), feature = "http"))]
-    pub(crate) fn retry_in(self, now: Instant, wait: Duration) -> Self {
-        pub(super) const YEAR: Duration = Duration::from_secs(86_400 * 365);
-        self.retry_at(time::later(now, wait.min(YEAR)))
+    /// How far the call got: 0, or one of the three.
+    #[inline]
+    pub(super) const fn sending(self) -> u64 {
+        self.0.get() & Self::SENDING
     }
 
-    /// The call may have been sent after all.
-    pub(crate) fn maybe_sent(self) -> Self {
-        self.with_sending(0)
+    #[inline]
+    pub(super) const fn with_sending(self, sending: u64) -> Self {
+        Self::from(self.0.get() & !Self::SENDING | sending)
     }
 
-    /// Moves the error out without counting references, and leaves a bare one of its kind.
-    #[inline(always)]
-    pub(crate) fn take(&mut self) -> Self {
-        Self { word: self.word, rest: self.rest.take() }
+    #[inline]
+    pub(super) const fn with(self, bits: u64) -> Self {
+        Self::from(self.0.get() | bits)
     }
 
-    pub(crate) fn retry_instant(&self) -> Option<Instant> {
-        (self.word.get() & Word::TIMED != 0).then(|| {
-            // The word has the low bits of the stamp, so it is the nearest such moment to now:
-            // a process may run for years.
-            let now = time::stamp(time::now());
-            let ahead = (self.word.get() >> Word::TIME_SHIFT).wrapping_sub(now as u64);
-            time::at_stamp(now + ((ahead << Word::TIME_SHIFT) as i64 >> Word::TIME_SHIFT))
-        })
+    #[inline]
+    pub(super) const fn at_stamp(self, stamp: i64) -> Self {
+        let low = self.0.get() & ((1 << Self::TIME_SHIFT) - 1);
+        Self::from(low | Self::TIMED | (stamp as u64) << Self::TIME_SHIFT)
+    }
+
+    pub(super) const fn is_timed(self) -> bool {
+        self.has(Self::TIMED)
+    }
+
+    /// The stamp that it was given. The word has the low bits of it, so it is the nearest such moment to
+    /// now: a process may run for years.
+    pub(super) const fn stamp_near(self, now: i64) -> i64 {
+        let ahead = (self.0.get() >> Self::TIME_SHIFT).wrapping_sub(now as u64);
+        now.wrapping_add((ahead << Self::TIME_SHIFT) as i64 >> Self::TIME_SHIFT)
+    }
+}
+
+const _: () = {
+    assert!(Kind::ALL.len() as u64 <= Word::KIND, "each kind fits, and none is zero");
+    assert!(Kind::ALL.len() as u64 == Kind::ALL[Kind::ALL.len() - 1] as u64, "in order");
+    let fields = [Word::KIND, Word::SENDING, Word::TIMED, Word::BLAMELESS];
+    let (mut seen, mut index) = (0, 0);
+    while index < fields.len() {
+        assert!(seen & fields[index] == 0, "no two fields share a bit");
+        seen |= fields[index];
+        index += 1;
+    }
+    assert!(seen == (1 << Word::TIME_SHIFT) - 1, "the time begins where they end");
+};
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_survives_beside_every_flag() {
+        for kind in Kind::ALL {
+            for sending in [0, Word::UNSENT_BY_TYPE, Word::UNSENT, Word::REFUSED] {
+                for blameless in [0, Word::BLAMELESS] {
+                    let word = Word::new(kind, sending | blameless).at_stamp(-1);
+                    assert_eq!((word.kind(), word.sending()), (kind, sending));
+                    assert_eq!(word.has(Word::BLAMELESS), blameless != 0);
+                    let other = word.with_sending(Word::UNSENT);
+                    assert_eq!((other.kind(), other.sending()), (kind, Word::UNSENT));
+                    assert!(other.is_timed() && !Word::new(kind, sending).is_timed());
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_moment_within_reach_is_found_again(
+            now in -(1_i64 << 60)..1 << 60,
+            ahead in -(Word::REACH as i64)..Word::REACH as i64,
+        ) {
+            let word = Word::new(Kind::CircuitOpen, Word::REFUSED).at_stamp(now + ahead);
+            prop_assert_eq!(word.stamp_near(now), now + ahead);
+            prop_assert_eq!((word.kind(), word.sending()), (Kind::CircuitOpen, Word::REFUSED));
+        }
     }
 }

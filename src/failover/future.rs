@@ -7,23 +7,25 @@ use std::{
 use pin_project_lite::pin_project;
 
 use super::{
-    course::{Course, Late, NEVER, Times, has_limit},
-    failure::Failure,
-    service::Held,
+    journey::{Journey, Late, NEVER, Times},
+    live::count,
+    reserve::InReserve,
 };
 use crate::{
-    budget::Running,
+    budget::RunningCall,
     choose::{Choose, Chosen},
-    error::{BoxError, Error, Fault},
+    course::{Course, Ended},
+    error::{BoxError, Error},
     member::attempt_timed_out,
-    outcome::{Classify, Outcome, fault, is_answer},
+    outcome::Classify,
     replay::ReplayPolicy,
     time::{self, Instant},
 };
 
 pin_project! {
-    /// The response of a [`Failover`](super::Failover).
+    /// Response future of a [`Failover`](super::Failover).
     ///
+    /// # Cancel safety
     /// Dropping it drops the attempt that runs, and no other follows.
     pub struct ResponseFuture<S, R, C, Req>
     where
@@ -33,11 +35,11 @@ pin_project! {
         state: State<S::Choosing>,
         // A copy of the request, where it could be made and may be needed.
         spare: Option<Req>,
-        shared: Held<S, R, C>,
-        running: Running,
+        reserve: InReserve<S, R, C>,
+        running: RunningCall,
         times: Times,
         // Made when the first attempt fails, or has to wait where there is a limit.
-        course: Option<Box<Course<S, Req>>>,
+        journey: Option<Box<Journey<S, Req>>>,
     }
 }
 
@@ -51,7 +53,7 @@ pin_project! {
 }
 
 impl<F: Chosen> State<F> {
-    /// The attempt is over. Whoever keeps this future does not keep it, since it may have hung.
+    /// The attempt is over. What keeps this future does not keep the attempt, since it may have hung.
     #[cold]
     #[inline(never)]
     fn give_up(mut self: Pin<&mut Self>, timed_out: bool) {
@@ -76,23 +78,23 @@ where
         spare: Option<Req>,
         idempotent: bool,
         deadline: Option<Instant>,
-        shared: Held<S, R, C>,
-        running: Running,
+        reserve: InReserve<S, R, C>,
+        running: RunningCall,
     ) -> Self {
         let times = Times {
             began: NEVER,
             deadline: deadline.map_or(NEVER, time::stamp),
             idempotent: u64::from(idempotent),
         };
-        Self { state: State::Calling { inner }, spare, shared, running, times, course: None }
+        Self { state: State::Calling { inner }, spare, reserve, running, times, journey: None }
     }
 
     /// No attempt is made.
     #[cold]
-    pub(super) fn refused(error: Error, shared: Held<S, R, C>, running: Running) -> Self {
+    pub(super) fn refused(reserve: InReserve<S, R, C>, running: RunningCall) -> Self {
         let times = Times { began: NEVER, deadline: NEVER, idempotent: 0 };
-        let course = Some(Course::refused(&times, error));
-        Self { state: State::Between, spare: None, shared, running, times, course }
+        let journey = Some(Journey::refused(reserve.core(), &times));
+        Self { state: State::Between, spare: None, reserve, running, times, journey }
     }
 }
 
@@ -108,75 +110,71 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let policy = &*this.shared.core().policy;
-        loop {
+        let reserve = &**this.reserve.core();
+        let last = loop {
             let StateProj::Calling { mut inner } = this.state.as_mut().project() else {
-                let Some(course) = this.course else {
+                let Some(journey) = this.journey else {
                     return Poll::Pending;
                 };
-                match course.poll_between(cx) {
+                match journey.poll_between(cx) {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Err(error)) => {
-                        this.running.end();
-                        return Poll::Ready(Err(error));
-                    }
+                    Poll::Ready(Err(error)) => break Err(error),
                     Poll::Ready(Ok(inner)) => {
                         this.state.set(State::Calling { inner });
                         continue;
                     }
                 }
             };
-            let failure = match inner.as_mut().poll(cx) {
-                Poll::Ready(Ok(response)) => match policy.classify.classify(Ok(&response)) {
-                    outcome @ (Outcome::Failure | Outcome::Overload { .. }) => {
-                        let last = policy.classify.forbids_repeat(Ok(&response));
-                        Failure::answer(response, outcome, last)
-                    }
-                    _ => {
-                        match this.course {
-                            Some(course) => course.succeed(&policy.budget),
-                            None => policy.budget.first_success(),
-                        }
+            let classify = &reserve.plan.classify;
+            let mut timed_out = false;
+            let (result, ended) = match inner.as_mut().poll(cx) {
+                Poll::Ready(Ok(answer)) => match Ended::of_answer(classify, &answer) {
+                    Some(ended) if !ended.is_final() => (Ok(answer), ended),
+                    not_good => {
+                        let course = this.journey.as_mut().map(|journey| &mut journey.course);
+                        Course::settle(course, &reserve.plan.budget, not_good.is_none());
                         this.running.end();
-                        return Poll::Ready(Ok(response));
+                        return Poll::Ready(Ok(answer));
                     }
                 },
                 Poll::Ready(Err(error)) => {
-                    // What is not the endpoint's doing is not for the rule to judge, nor what a plugin
-                    // answered.
-                    let is_final = fault(&error) == Fault::Endpoint
-                        && !is_answer(&error)
-                        && (!policy.classify.classify(Err(&error)).is_failure()
-                            || policy.classify.forbids_repeat(Err(&error)));
-                    let error = Error::from_service(error);
-                    if is_final { Failure::Final(error) } else { Failure::Error(error) }
+                    let ended = Ended::of_error(classify, &error);
+                    (Err(Error::from_service(error)), ended)
                 }
                 Poll::Pending => {
                     this.times.begin();
-                    if !has_limit(policy, this.times) {
+                    if this.journey.is_none()
+                        && !this.times.has_deadline()
+                        && !reserve.live.limits()
+                    {
                         return Poll::Pending;
                     }
-                    let course = this.course.get_or_insert_with(|| Course::new(this.times));
-                    match course.poll_limits(policy, this.times, &*inner, cx) {
+                    let journey =
+                        this.journey.get_or_insert_with(|| Journey::new(reserve, this.times));
+                    match journey.poll_limits(reserve, &*inner, cx) {
                         Poll::Pending => return Poll::Pending,
                         Poll::Ready(Late::Call(error)) => {
-                            this.running.end();
                             this.state.set(State::Between);
-                            return Poll::Ready(Err(error));
+                            break Err(error);
                         }
-                        Poll::Ready(Late::Attempt(error)) => Failure::TimedOut(error),
+                        Poll::Ready(Late::Attempt(error)) => {
+                            timed_out = true;
+                            let ended = Ended::timed_out(error.is_unsent());
+                            (Err(error), ended)
+                        }
                     }
                 }
             };
-            let course = this.course.get_or_insert_with(|| Course::new(this.times));
-            let timed_out = matches!(failure, Failure::TimedOut(_));
-            let last = course.fail(failure, this.shared, this.times, &*inner, this.spare);
+            let journey = this.journey.get_or_insert_with(|| Journey::new(reserve, this.times));
+            let last = journey.fail(result, ended, this.reserve, this.times, &*inner, this.spare);
             this.state.as_mut().give_up(timed_out);
             if let Some(result) = last {
-                this.running.end();
-                return Poll::Ready(result);
+                break result;
             }
-        }
+        };
+        count(&reserve.live.counts.failed);
+        this.running.end();
+        Poll::Ready(last)
     }
 }
 
@@ -186,7 +184,7 @@ where
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture")
-            .field("attempts", &self.course.as_ref().map_or(1, |course| course.made))
+            .field("attempts", &self.journey.as_ref().map_or(1, |journey| journey.course.made))
             .finish_non_exhaustive()
     }
 }

@@ -1,18 +1,20 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
-use super::{Attempts, Failover, service::Policy};
+use super::{Attempts, Failover, FailoverHandle, live::Live};
 use crate::{
-    budget::Budget,
+    budget::{Budget, Cause},
     choose::Chooses,
+    course::Plan,
     outcome::{ErrIsFailure, TypeName},
     replay::{ByReplay, ReplayFn},
 };
 
 /// Tries another endpoint when one fails.
 ///
-/// The budget belongs to the layer value: all services that it and its clones make share it.
+/// The settings and the budget belong to the layer value: all services that it and its clones make
+/// share them.
 ///
 /// Requests implement [`Replay`](crate::replay::Replay), as [`Call`](crate::Call) and `http::Request` do; for
 /// others there is [`with_replay`](Self::with_replay).
@@ -43,53 +45,79 @@ use crate::{
 /// # Ok(()) }
 /// ```
 pub struct FailoverLayer<R = ByReplay, C = ErrIsFailure> {
-    policy: Arc<Policy<R, C>>,
+    live: Arc<Live>,
+    plan: Arc<Plan<R, C>>,
 }
 
 impl FailoverLayer {
-    /// Every `Err` is a failure, and requests say themselves whether they may be repeated. Values
-    /// out of range become the nearest sane ones; see [`Attempts::validate`].
+    /// Makes a layer that treats every `Err` as a failure, and asks requests whether they may be sent
+    /// twice. Values out of range become the nearest valid ones; see [`Attempts::validate`].
     pub fn new(attempts: Attempts) -> Self {
-        let policy = Policy {
-            attempts: attempts.clamped(),
-            budget: Budget::default(),
-            replay: ByReplay,
-            classify: ErrIsFailure,
-        };
-        Self { policy: Arc::new(policy) }
+        Self { live: Arc::new(Live::new(attempts)), plan: Arc::new(Plan::default()) }
+    }
+}
+
+impl<R, C> FailoverLayer<R, C> {
+    /// Returns a handle to the settings and counts of all services of this layer.
+    pub fn handle(&self) -> FailoverHandle {
+        FailoverHandle { live: self.live.clone() }
     }
 }
 
 impl<R: Clone, C: Clone> FailoverLayer<R, C> {
-    /// Sets the budget of retries, which may be shared with other layers.
+    /// Sets the retry budget, which may be shared with other layers.
     ///
     /// Without a breaker below, failover saves no more calls than the budget pays for; the error of one
-    /// that it did not pay for says so. Default: [`Budget::default`], a fifth of the calls, at least ten
-    /// a second.
+    /// that it did not pay for says so.
     ///
-    /// A call puts its share in when its first attempt has ended: not one that was refused, nor one
-    /// that was dropped. Where answers have bodies, an attempt ends with the head.
+    /// A call puts its share into the budget when its first attempt has ended, unless the attempt was
+    /// refused or dropped. Where answers have bodies, an attempt ends with the head.
+    ///
+    /// Default: [`Budget::default`], a fifth of the calls, at least ten a second.
     #[must_use]
     pub fn with_budget(self, budget: Budget) -> Self {
-        let policy = Policy { budget, ..Policy::clone(&self.policy) };
-        Self { policy: Arc::new(policy) }
+        self.replan(|plan| plan.with_budget(budget))
     }
 
-    /// Lets `copy` make the copies of requests: `Some` of those that may be sent twice.
+    /// Sets a backoff of your own, in place of [`Attempts::backoff`], `multiplier` and `jitter`: the
+    /// wait of each number, from 1, and cause.
     ///
-    /// For requests that do not implement [`Replay`](crate::replay::Replay). Deadlines are read from those
-    /// that do, so there are none here but [`Attempts::overall`].
+    /// # Bounds
+    /// A wait is 0, or from 1 ms to an hour; a value beyond becomes the nearest one.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_upstream::{Attempts, FailoverLayer, budget::Cause};
+    ///
+    /// // As the AWS SDKs begin: 50 ms, or 1 s after an overload.
+    /// let layer = FailoverLayer::new(Attempts::up_to(3)).with_backoff(|number, cause| match cause {
+    ///     Cause::Overload => Duration::from_secs(1) * number,
+    ///     Cause::Failure => Duration::from_millis(50) * number,
+    /// });
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn with_backoff<F>(self, backoff: F) -> Self
+    where
+        F: Fn(u32, Cause) -> Duration + Send + Sync + 'static,
+    {
+        self.replan(|plan| plan.with_backoff(backoff))
+    }
+
+    /// Sets how requests are copied: `copy` returns `Some` for a request that may be sent twice.
+    ///
+    /// For requests that do not implement [`Replay`](crate::replay::Replay). Such requests have no
+    /// deadline but [`Attempts::overall`].
     pub fn with_replay<F>(self, copy: F) -> FailoverLayer<ReplayFn<F>, C> {
-        let Policy { attempts, budget, classify, .. } = Policy::clone(&self.policy);
-        let policy = Policy { attempts, budget, replay: ReplayFn::new(copy), classify };
-        FailoverLayer { policy: Arc::new(policy) }
+        self.replan(|plan| plan.with_replay(copy))
     }
 
-    /// Lets `classify` judge the calls: a [`Classify`](crate::Classify), such as a closure. An
-    /// answer that is a failure is treated like an error; the caller gets the last one, unless a
-    /// later attempt ends in an error. An error that is no failure is given to the caller at once.
+    /// Sets the rule that judges calls: a [`Classify`](crate::Classify), such as a closure.
     ///
-    /// Write the type of the closure's argument, or the compiler cannot tell it:
+    /// An answer that is a failure is treated like an error: the caller gets the last one, unless a
+    /// later attempt ends in an error. An error that is no failure is returned at once.
+    ///
+    /// Write the type of the closure's argument, or the compiler cannot infer it:
     /// ```
     /// use tower_upstream::{Attempts, Error, FailoverLayer, Outcome};
     /// let layer = FailoverLayer::new(Attempts::up_to(3)).with_classify(
@@ -101,8 +129,12 @@ impl<R: Clone, C: Clone> FailoverLayer<R, C> {
     /// # let _ = layer;
     /// ```
     pub fn with_classify<D>(self, classify: D) -> FailoverLayer<R, D> {
-        let Policy { attempts, budget, replay, .. } = Policy::clone(&self.policy);
-        FailoverLayer { policy: Arc::new(Policy { attempts, budget, replay, classify }) }
+        self.replan(|plan| plan.with_classify(classify))
+    }
+
+    fn replan<Q, D>(self, change: impl FnOnce(Plan<R, C>) -> Plan<Q, D>) -> FailoverLayer<Q, D> {
+        let plan = Arc::unwrap_or_clone(self.plan);
+        FailoverLayer { live: self.live, plan: Arc::new(change(plan)) }
     }
 }
 
@@ -110,21 +142,21 @@ impl<S: Chooses + Clone, R, C> Layer<S> for FailoverLayer<R, C> {
     type Service = Failover<S, R, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Failover::new(inner, self.policy.clone())
+        Failover::new(inner, self.live.clone(), self.plan.clone())
     }
 }
 
 impl<R, C> Clone for FailoverLayer<R, C> {
     fn clone(&self) -> Self {
-        Self { policy: self.policy.clone() }
+        Self { live: self.live.clone(), plan: self.plan.clone() }
     }
 }
 
 impl<R, C> fmt::Debug for FailoverLayer<R, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FailoverLayer")
-            .field("attempts", &self.policy.attempts)
-            .field("budget", &self.policy.budget)
+            .field("attempts", &self.live.attempts())
+            .field("budget", &self.plan.budget)
             .field("replay", &TypeName::<R>::new())
             .field("classify", &TypeName::<C>::new())
             .finish()

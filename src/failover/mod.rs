@@ -42,14 +42,18 @@
 //! It is judged by its head, and so is what the budget counts: a body that breaks off, or a gRPC
 //! status in trailers, comes too late for another attempt and is a success there.
 
-mod attempts;
-mod course;
-mod failure;
 mod future;
+mod handle;
+mod journey;
 mod layer;
-mod rule;
+mod live;
+mod reserve;
 mod service;
 
 pub use self::{
-    attempts::Attempts, future::ResponseFuture, layer::FailoverLayer, service::Failover,
+    future::ResponseFuture,
+    handle::{FailoverHandle, FailoverStats},
+    layer::FailoverLayer,
+    service::Failover,
 };
+pub use crate::course::Attempts;

@@ -6,54 +6,59 @@ use std::{
 
 use tower_service::Service;
 
-use super::{Attempts, ResponseFuture, course::came_too_late};
+use super::{FailoverHandle, ResponseFuture, live::Live, reserve::Reserve};
 use crate::{
-    budget::Budget,
     choose::{Choose, Tried},
+    course::Plan,
     error::{BoxError, Error},
     outcome::{Classify, ErrIsFailure},
     replay::{ByReplay, ReplayPolicy},
-    sync::{self, Lease, Leases},
+    sync::{self, Leases},
     time,
 };
-
-/// What the services of one layer value have in common.
-#[derive(Debug, Clone)]
-pub(super) struct Policy<R, C> {
-    pub(super) attempts: Attempts,
-    pub(super) budget: Budget,
-    pub(super) replay: R,
-    pub(super) classify: C,
-}
 
 /// Tries another endpoint when one fails. Made by a [`FailoverLayer`](super::FailoverLayer).
 ///
 /// # Errors
-/// The error of the only attempt, or `RetryExhausted` with the error of each. `Timeout` past the
-/// deadline. All but refusals say how many attempts were made and how long it took.
+/// The error of the only attempt, or `RetryExhausted` with the error of each attempt. `Timeout` past
+/// the deadline. All but refusals have the number of attempts, and how long the call took.
+///
+/// # Cancel safety
+/// Dropping the response future drops the attempt that runs, and no other follows.
 pub struct Failover<S, R = ByReplay, C = ErrIsFailure> {
     inner: S,
-    shared: Leases<Shared<S, R, C>, ()>,
+    reserve: Leases<Reserve<S, R, C>, ()>,
 }
-
-/// What a call takes along for the case that it fails.
-pub(super) struct Shared<S, R, C> {
-    pub(super) policy: Arc<Policy<R, C>>,
-    /// Never made ready or called itself: the next attempt is made by a clone.
-    pub(super) service: S,
-}
-
-/// [`Shared`], as a call holds it.
-pub(super) type Held<S, R, C> = Arc<Lease<Shared<S, R, C>, ()>>;
 
 impl<S: Clone, R, C> Failover<S, R, C> {
-    pub(super) fn new(inner: S, policy: Arc<Policy<R, C>>) -> Self {
-        let service = inner.clone();
-        Self { inner, shared: Leases::new(Shared { policy, service }, sync::shards()) }
+    pub(super) fn new(inner: S, live: Arc<Live>, plan: Arc<Plan<R, C>>) -> Self {
+        let reserve = Reserve { live, plan, service: inner.clone() };
+        Self { inner, reserve: Leases::new(reserve, sync::shards()) }
     }
 }
 
 impl<S, R, C> Failover<S, R, C> {
+    /// Returns a handle to the settings and counts of this service's layer.
+    pub fn handle(&self) -> FailoverHandle {
+        FailoverHandle { live: self.reserve.core().live.clone() }
+    }
+
+    /// Returns the inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// Returns the inner service, to be changed. Only first attempts are made by it; further ones are
+    /// made by clones of the service that the layer was given.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Returns the inner service, without this one.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+
     /// The call came too late. What `poll_ready` reserved is given back, since it is not used.
     #[cold]
     #[inline(never)]
@@ -61,9 +66,9 @@ impl<S, R, C> Failover<S, R, C> {
     where
         S: Choose<Req> + Clone,
     {
-        self.inner = self.shared.core().service.clone();
-        let running = self.shared.core().policy.budget.running();
-        ResponseFuture::refused(came_too_late(), self.shared.take(), running)
+        self.inner = self.reserve.core().service.clone();
+        let running = self.reserve.core().plan.budget.running();
+        ResponseFuture::refused(self.reserve.take(), running)
     }
 }
 
@@ -85,33 +90,33 @@ where
 
     #[inline]
     fn call(&mut self, mut request: Req) -> Self::Future {
-        let policy = &self.shared.core().policy;
-        let deadline = policy.replay.deadline(&request);
+        let Reserve { live, plan, .. } = &**self.reserve.core();
+        let deadline = plan.replay.deadline(&request);
         if deadline.is_some_and(|deadline| deadline <= time::now()) {
             return self.refuse();
         }
-        let running = policy.budget.running();
+        let running = plan.budget.running();
         // A copy only where it can be of use.
-        let copy = if policy.attempts.max > 1 { policy.replay.replay(&request) } else { None };
-        let idempotent = policy.replay.is_idempotent(&request);
-        policy.replay.begin_attempt(&mut request, 1);
+        let copy = if live.repeats() { plan.replay.replay(&request) } else { None };
+        let idempotent = plan.replay.is_idempotent(&request);
+        plan.replay.begin_attempt(&mut request, 1);
         let inner = self.inner.call_avoiding(request, &Tried::default());
-        ResponseFuture::new(inner, copy, idempotent, deadline, self.shared.take(), running)
+        ResponseFuture::new(inner, copy, idempotent, deadline, self.reserve.take(), running)
     }
 }
 
 impl<S: Clone, R, C> Clone for Failover<S, R, C> {
     #[inline]
     fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), shared: self.shared.clone() }
+        Self { inner: self.inner.clone(), reserve: self.reserve.clone() }
     }
 }
 
 impl<S: fmt::Debug, R, C> fmt::Debug for Failover<S, R, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Failover")
-            .field("attempts", &self.shared.core().policy.attempts)
-            .field("budget", &self.shared.core().policy.budget)
+            .field("attempts", &self.reserve.core().live.attempts())
+            .field("budget", &self.reserve.core().plan.budget)
             .field("inner", &self.inner)
             .finish()
     }

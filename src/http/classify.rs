@@ -6,28 +6,35 @@ use http::{HeaderMap, Response, StatusCode};
 
 use crate::{
     error::Fault,
-    outcome::{Classify, Outcome, fault},
+    outcome::{Classify, Outcome, Repeat, fault},
     wire::{self, Pushback},
 };
 
-/// Judges HTTP responses by their status, and gRPC responses that have theirs in the head by that.
+/// Judges HTTP responses by their status, and gRPC answers that consist of a head by their gRPC
+/// status: for breakers, failover and retries alike.
 ///
-/// | response | outcome |
-/// |---|---|
-/// | 429; 503 with a `Retry-After`, or a `RateLimit` that says that nothing remains | [`Outcome::Overload`], with that wait |
-/// | another 5xx | [`Outcome::Failure`] |
-/// | any other status | [`Outcome::Success`]: 4xx is a mistake of the caller |
-/// | `Err` | [`Outcome::Failure`], or [`Outcome::Ignored`] if the caller caused it |
+/// | answer | verdict | sent again, if the request may be |
+/// |---|---|---|
+/// | 429 | [`Outcome::Overload`] | after its `Retry-After`, or a backoff |
+/// | 503 with a `Retry-After` | [`Outcome::Overload`] | after that |
+/// | any other 5xx, such as a plain 500 | [`Outcome::Failure`] | after a backoff |
+/// | any other status, such as 404 | [`Outcome::Success`]: a 4xx is a mistake of the caller | no |
+/// | gRPC `RESOURCE_EXHAUSTED` | [`Outcome::Overload`] | after its pushback, or a backoff |
+/// | gRPC `UNAVAILABLE` with a pushback | [`Outcome::Overload`] | after that |
+/// | gRPC `UNKNOWN`, `DEADLINE_EXCEEDED`, `INTERNAL`, `UNAVAILABLE`, `DATA_LOSS` | [`Outcome::Failure`] | after a backoff |
+/// | gRPC `CANCELLED` | [`Outcome::Ignored`] | no |
+/// | any other gRPC status | [`Outcome::Success`]: a mistake of the caller | no |
+/// | an error that the caller caused | [`Outcome::Ignored`] | no |
+/// | any other error | [`Outcome::Failure`] | after a backoff |
 ///
-/// | gRPC status in the head | outcome |
-/// |---|---|
-/// | `RESOURCE_EXHAUSTED`; `UNAVAILABLE` with a `grpc-retry-pushback-ms` | [`Outcome::Overload`], with that wait |
-/// | `UNKNOWN`, `DEADLINE_EXCEEDED`, `INTERNAL`, `UNAVAILABLE`, `DATA_LOSS` | [`Outcome::Failure`] |
-/// | `CANCELLED` | [`Outcome::Ignored`] |
-/// | any other | [`Outcome::Success`] |
+/// If a `RateLimit` says that nothing remains, its reset counts as a `Retry-After`.
 ///
-/// A pushback that is negative or malformed forbids to send the call again. A status in trailers comes
-/// too late for this verdict; circuits wait for it with [`AtBodyEnd`](super::AtBodyEnd).
+/// A pushback, `grpc-retry-pushback-ms`, decides alone whether a gRPC call that did not go well is sent
+/// again ([`Repeat::After`]), whatever its status. A negative or unreadable one forbids it
+/// ([`Repeat::No`]), and makes the answer a failure whatever its status (gRFC A6).
+///
+/// A status in trailers comes too late for this verdict: circuits wait for it with
+/// [`AtBodyEnd`](super::AtBodyEnd).
 ///
 /// # Example
 /// ```
@@ -59,11 +66,21 @@ impl<B, E: 'static> Classify<Response<B>, E> for HttpClassify {
         }
     }
 
-    fn forbids_repeat(&self, result: Result<&Response<B>, &E>) -> bool {
-        let headers = result.ok().map(Response::headers);
-        headers.is_some_and(|headers| {
-            wire::is_grpc(headers) && wire::pushback(headers) == Some(Pushback::Never)
-        })
+    fn repeat(&self, result: Result<&Response<B>, &E>) -> Repeat {
+        let Some(response) = result.ok().filter(|response| wire::is_grpc(response.headers()))
+        else {
+            return Repeat::Yes;
+        };
+        let (status, headers) = (response.status(), response.headers());
+        let failed = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
+        let grpc = wire::grpc_trailer(headers).unwrap_or(0);
+        match wire::pushback(headers).filter(|_| failed || grpc != 0) {
+            Some(Pushback::After(wait)) => Repeat::After(wait),
+            Some(Pushback::Never) => Repeat::No,
+            // No success that a budget rewards (gRFC A6).
+            None if !failed && !of_grpc(grpc, headers).is_failure() && grpc != 0 => Repeat::No,
+            None => Repeat::Yes,
+        }
     }
 }
 
@@ -91,10 +108,12 @@ fn pushback(headers: &HeaderMap) -> Option<Duration> {
 /// The verdict on a gRPC status, which may come with a pushback.
 pub(super) fn of_grpc(status: u32, headers: &HeaderMap) -> Outcome {
     match status {
-        1 => Outcome::Ignored,
+        0 => Outcome::Success,
         2 | 4 | 13 | 15 => Outcome::Failure,
         14 => failure(pushback(headers)),
         8 => Outcome::Overload { retry_after: pushback(headers) },
+        _ if wire::pushback(headers) == Some(Pushback::Never) => Outcome::Failure,
+        1 => Outcome::Ignored,
         _ => Outcome::Success,
     }
 }
@@ -158,17 +177,57 @@ mod tests {
         assert_eq!(verdict(503, &wish[1..]), overload(Some(3_000)));
     }
 
+    fn repeat(status: u16, headers: &[(&str, &str)]) -> Repeat {
+        let mut response = Response::builder().status(status);
+        for (name, value) in headers {
+            response = response.header(*name, *value);
+        }
+        HttpClassify.repeat(Ok::<_, &()>(&response.body(()).unwrap()))
+    }
+
     #[test]
-    fn of_grpc_a_pushback_may_be_a_no() {
-        let forbids = |kind: &str, pushback: &str| {
-            let response = Response::builder()
-                .header("content-type", kind)
-                .header("grpc-retry-pushback-ms", pushback)
-                .body(());
-            HttpClassify.forbids_repeat(Ok::<_, &()>(&response.unwrap()))
+    fn of_http_every_failure_may_be_repeated() {
+        for status in [200, 304, 404, 429, 500, 501, 502, 503, 504] {
+            assert_eq!(repeat(status, &[("retry-after", "1")]), Repeat::Yes, "{status}");
+            let pushback = ("grpc-retry-pushback-ms", "-1");
+            assert_eq!(repeat(status, &[("content-type", "text/plain"), pushback]), Repeat::Yes);
+        }
+        assert_eq!(HttpClassify.repeat(Err::<&Response<()>, _>(&())), Repeat::Yes);
+    }
+
+    #[test]
+    fn of_grpc_a_pushback_decides_alone() {
+        let kind = ("content-type", "application/grpc");
+        let grpc = |status: &str, pushback: Option<&str>| {
+            let mut headers = vec![kind, ("grpc-status", status)];
+            headers.extend(pushback.map(|wait| ("grpc-retry-pushback-ms", wait)));
+            (verdict(200, &headers), repeat(200, &headers))
         };
-        assert!(forbids("application/grpc", "-1") && forbids("application/grpc", "soon"));
-        assert!(!forbids("application/grpc", "0") && !forbids("text/plain", "-1"));
-        assert!(!HttpClassify.forbids_repeat(Err::<&Response<()>, _>(&())));
+        let wait = Repeat::After(Duration::from_millis(250));
+        assert_eq!(grpc("0", None), (Outcome::Success, Repeat::Yes));
+        assert_eq!(grpc("0", Some("-1")), (Outcome::Success, Repeat::Yes));
+        assert_eq!(grpc("14", None), (Outcome::Failure, Repeat::Yes));
+        assert_eq!(grpc("14", Some("250")), (overload(Some(250)), wait));
+        assert_eq!(grpc("8", None), (overload(None), Repeat::Yes));
+        assert_eq!(grpc("8", Some("250")), (overload(Some(250)), wait));
+        // A mistake of the caller is no success that a budget rewards.
+        assert_eq!(grpc("3", None), (Outcome::Success, Repeat::No));
+        assert_eq!(grpc("1", None), (Outcome::Ignored, Repeat::No));
+        assert_eq!(grpc("3", Some("250")), (Outcome::Success, wait));
+        for nonsense in ["-1", "", "soon"] {
+            assert_eq!(grpc("14", Some(nonsense)), (Outcome::Failure, Repeat::No), "{nonsense}");
+            assert_eq!(grpc("3", Some(nonsense)), (Outcome::Failure, Repeat::No), "{nonsense}");
+            assert_eq!(grpc("8", Some(nonsense)), (overload(None), Repeat::No), "{nonsense}");
+        }
+        // Whatever the status of HTTP is, unless it went well.
+        let pushed =
+            |status, wish, more| repeat(status, &[kind, ("grpc-retry-pushback-ms", wish), more]);
+        let (unavailable, after) = (("grpc-status", "14"), ("retry-after", "7"));
+        for status in [429, 500, 503] {
+            assert_eq!(pushed(status, "-1", unavailable), Repeat::No, "{status}");
+            assert_eq!(pushed(status, "-1", after), Repeat::No, "{status}");
+            assert_eq!(pushed(status, "250", after), wait, "{status}");
+        }
+        assert_eq!(pushed(200, "-1", after), Repeat::Yes);
     }
 }

@@ -9,7 +9,7 @@
 
 use std::{cell::Cell, ptr};
 
-use super::Member;
+use super::member::Member;
 
 /// How a call that is dropped has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,90 +3,20 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use super::Member;
-use crate::time::Instant;
+use super::{
+    member::Member,
+    reason::{Reason, bit},
+};
+use crate::{sync::lock, time::Instant};
 
-/// Why a member is not eligible.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Reason {
-    /// A health check says so, or discovery does. Ignored in a panic.
-    Unhealthy,
-    /// A circuit breaker is open.
-    CircuitOpen,
-    /// A guard has no place free just now, such as for another probe. Seen by requests at once,
-    /// without a new snapshot.
-    Busy,
-    /// It does much worse than the others. Ignored in a panic.
-    Ejected,
-    /// It finishes what it has and gets nothing new.
-    Draining,
-    /// Somebody switched it off.
-    Disabled,
-}
-
-pub(super) mod bit {
-    //! The layout of the eligibility word.
-    pub(in crate::member) const UNHEALTHY: u64 = 0xffff | DISCOVERED_CRITICAL;
-    pub(in crate::member) const CIRCUIT_OPEN: u64 = 0xffff << 16;
-    pub(in crate::member) const BUSY: u64 = 0xffff << 32;
-    pub(in crate::member) const EJECTED: u64 = 0xf << 48;
-    pub(in crate::member) const DISABLED: u64 = 0xf << 52;
-    pub(in crate::member) const DRAINING: u64 = 1 << 56;
-    pub(in crate::member) const DISCOVERED_CRITICAL: u64 = 1 << 57;
-    /// Set from what discovery says, so nobody may take them.
-    pub(in crate::member) const DISCOVERED: u64 = DISCOVERED_CRITICAL;
-    /// A change of these makes a new snapshot.
-    pub(in crate::member) const SLOW: u64 = !BUSY;
-}
-
-impl Reason {
-    pub(super) const ALL: [Self; 6] = [
-        Self::Unhealthy,
-        Self::CircuitOpen,
-        Self::Busy,
-        Self::Ejected,
-        Self::Draining,
-        Self::Disabled,
-    ];
-
-    /// What a panic overlooks.
-    pub(crate) const OVERLOOKED_IN_PANIC: u64 = bit::UNHEALTHY | bit::EJECTED;
-
-    /// What takes a member out of the snapshot, rather than only out of a choice.
-    pub(crate) const IN_SNAPSHOT: u64 = bit::SLOW;
-
-    pub(crate) const fn bits(self) -> u64 {
-        match self {
-            Self::Unhealthy => bit::UNHEALTHY,
-            Self::CircuitOpen => bit::CIRCUIT_OPEN,
-            Self::Busy => bit::BUSY,
-            Self::Ejected => bit::EJECTED,
-            Self::Draining => bit::DRAINING,
-            Self::Disabled => bit::DISABLED,
-        }
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unhealthy => "unhealthy",
-            Self::CircuitOpen => "circuit open",
-            Self::Busy => "busy",
-            Self::Ejected => "ejected",
-            Self::Draining => "draining",
-            Self::Disabled => "disabled",
-        })
-    }
-}
-
-/// The right of one guard to bar one member. Clear when made; dropping it clears it.
+/// The right of one guard to bar one member. A new veto bars nothing; dropping it clears it.
 ///
-/// A member has 16 bits for health, circuits and places each, and fewer for the rest. A guard that
-/// comes when all are taken gets a veto without effect: it must refuse in `call`, as guards do
+/// # Bounds
+/// A member has 16 bits each for health, circuits and places, and 4 or 1 for the other reasons. A guard
+/// that comes when all are taken gets a veto without effect: it must refuse in `call`, as guards do
 /// anyway.
 ///
+/// # Example
 /// ```
 /// use std::time::Duration;
 /// use tower_upstream::{Endpoint, member::{Member, Reason}};
@@ -100,42 +30,39 @@ impl fmt::Display for Reason {
 /// # Ok::<(), tower_upstream::Error>(())
 /// ```
 pub struct Veto {
-    pub(super) member: Arc<Member>,
-    pub(super) bit: u64,
+    member: Arc<Member>,
+    bit: u64,
 }
 
 impl Veto {
     /// Bars the member until [`clear`](Self::clear).
     pub fn raise(&self) {
         if self.bit != 0 {
-            self.member.signal.forget(&self.member, self.bit);
-            self.member.set_bits(self.bit, true);
+            self.member.bar(self.bit, None);
         }
     }
 
-    /// Bars the member until `at`, when the task of its set clears the bit.
+    /// Bars the member until `at`, when the task of its set clears the veto.
     pub fn raise_until(&self, at: Instant) {
         if self.bit != 0 {
-            self.member.signal.remember(&self.member, self.bit, at);
-            self.member.set_bits(self.bit, true);
+            self.member.bar(self.bit, Some(at));
         }
     }
 
-    /// Bars it no longer.
+    /// Stops barring the member.
     pub fn clear(&self) {
         if self.bit != 0 {
-            self.member.signal.forget(&self.member, self.bit);
-            self.member.set_bits(self.bit, false);
+            self.member.unbar(self.bit);
         }
     }
 
-    /// Whether it bars the member just now.
+    /// Returns whether this veto bars the member at present.
     #[inline]
     pub fn is_raised(&self) -> bool {
         self.member.word() & self.bit != 0
     }
 
-    /// The member that this veto is about.
+    /// Returns the member that this veto is about.
     pub fn member(&self) -> &Arc<Member> {
         &self.member
     }
@@ -151,9 +78,85 @@ impl Drop for Veto {
 impl fmt::Debug for Veto {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Veto")
-            .field("member", &self.member.key)
+            .field("member", &self.member.key())
             .field("raised", &self.is_raised())
             .finish()
+    }
+}
+
+impl Member {
+    /// Takes a bit of the eligibility word for one guard. Dropping the [`Veto`] clears it.
+    pub fn veto(self: &Arc<Self>, reason: Reason) -> Veto {
+        let mut bit = 0;
+        // Relaxed: the bits that are given out are only counted here.
+        let _ = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
+            let free = reason.bits() & !taken & !bit::DISCOVERED;
+            bit = free & free.wrapping_neg();
+            (bit != 0).then_some(taken | bit)
+        });
+        Veto { member: self.clone(), bit }
+    }
+
+    /// Returns when `reason` stops barring it, if that is known, such as the end of an open circuit.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_upstream::{Endpoint, member::{Member, Reason}};
+    ///
+    /// let member = Member::new("a:1".parse::<Endpoint>()?);
+    /// let veto = member.veto(Reason::CircuitOpen);
+    /// let end = tokio::time::Instant::now() + Duration::from_secs(5);
+    /// veto.raise_until(end);
+    /// assert_eq!(member.barred_until(Reason::CircuitOpen), Some(end));
+    /// assert_eq!(member.barred_until(Reason::Unhealthy), None);
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    pub fn barred_until(&self, reason: Reason) -> Option<Instant> {
+        let barred = self.word() & reason.bits();
+        let ends = lock(&self.ends);
+        let of_reason = ends.iter().filter(|(bit, _)| bit & barred != 0);
+        let (ending, last) = of_reason
+            .fold((0, None), |(ending, last), &(bit, at)| (ending | bit, last.max(Some(at))));
+        // What bars it for good does so longer than the rest.
+        last.filter(|_| ending == barred)
+    }
+    /// Bars it by `bits`, for good or until `end`.
+    fn bar(&self, bits: u64, end: Option<Instant>) {
+        self.remember(bits, end);
+        self.set_bits(bits, true);
+        if let Some(end) = end {
+            self.signal.wake_by(end);
+        }
+    }
+
+    /// Bars it by `bits` no longer.
+    fn unbar(&self, bits: u64) {
+        self.remember(bits, None);
+        self.set_bits(bits, false);
+    }
+
+    fn remember(&self, bits: u64, end: Option<Instant>) {
+        let mut ends = lock(&self.ends);
+        ends.retain(|(bit, _)| *bit != bits);
+        ends.extend(end.map(|end| (bits, end)));
+    }
+
+    /// Clears what bars it until `now` or earlier, and tells when the next such bit is due.
+    pub(crate) fn clear_due(&self, now: Instant) -> Option<Instant> {
+        // Nearly always nothing does.
+        if self.is_eligible() {
+            return None;
+        }
+        let mut ends = lock(&self.ends);
+        // Under the lock: a veto that is raised anew just now is so after this.
+        ends.retain(|&(bit, end)| {
+            let is_due = end <= now;
+            if is_due {
+                self.set_bits(bit, false);
+            }
+            !is_due
+        });
+        ends.iter().map(|&(_, end)| end).min()
     }
 }
 
@@ -198,21 +201,42 @@ mod tests {
         let member = member();
         let veto = member.veto(Reason::CircuitOpen);
         let start = time::now();
-        veto.raise_until(start + Duration::from_secs(1));
-        veto.raise_until(start + Duration::from_secs(3));
-        let signal = &member.signal;
-        assert_eq!(signal.clear_due(start + Duration::from_secs(2)), veto_end(start));
-        assert!(veto.is_raised());
-        assert_eq!(signal.earliest(Reason::CircuitOpen), veto_end(start));
-        assert_eq!(signal.clear_due(start + Duration::from_secs(3)), None);
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let end = || member.barred_until(Reason::CircuitOpen);
+        veto.raise_until(at(1));
+        veto.raise_until(at(3));
+        assert_eq!(member.clear_due(at(2)), Some(at(3)));
+        assert_eq!((veto.is_raised(), end()), (true, Some(at(3))));
+        assert_eq!((member.clear_due(at(3)), end()), (None, None));
         assert!(!veto.is_raised());
-        veto.raise_until(start + Duration::from_secs(4));
+        veto.raise_until(at(4));
         veto.raise();
-        signal.clear_due(start + Duration::from_secs(9));
+        assert_eq!((member.clear_due(at(9)), end()), (None, None));
         assert!(veto.is_raised(), "raised for good");
     }
 
-    fn veto_end(start: Instant) -> Option<Instant> {
-        Some(start + Duration::from_secs(3))
+    #[test]
+    fn a_member_is_barred_until_the_last_of_its_vetoes_ends() {
+        let member = member();
+        let start = time::now();
+        let vetoes = [Reason::CircuitOpen; 2].map(|reason| member.veto(reason));
+        vetoes[0].raise_until(start + Duration::from_secs(3));
+        vetoes[1].raise_until(start + Duration::from_secs(2));
+        assert_eq!(member.barred_until(Reason::CircuitOpen), Some(start + Duration::from_secs(3)));
+        vetoes[1].raise();
+        assert_eq!(member.barred_until(Reason::CircuitOpen), None, "one of them for good");
+    }
+
+    #[test]
+    fn the_task_hears_of_an_end_before_it_wakes_and_of_no_other() {
+        let member = member();
+        let (signal, start) = (&member.signal, time::now());
+        let busy = member.veto(Reason::Busy);
+        signal.take();
+        signal.wakes_at(Some(start + Duration::from_secs(5)));
+        busy.raise_until(start + Duration::from_secs(9));
+        assert!(!signal.take());
+        busy.raise_until(start + Duration::from_secs(4));
+        assert!(signal.take());
     }
 }

@@ -1,79 +1,58 @@
 use std::time::Duration;
 
-use crate::error::{Error, Kind};
+use crate::{
+    backoff::{self, Backoff, Jitter},
+    course::{Attempts, MAX_ATTEMPTS, limit_mistake},
+    error::{Error, Kind},
+};
 
-/// How often a call is tried, and the waits between.
+/// Number of attempts of a call, and the waits between them.
 ///
 /// Read from a config, it also takes the names of the Go plugin manager: `max_retries`, which is
 /// one less than `attempts`, and `random_jitter`, where `true` is [`Jitter::TenPercent`].
 ///
+/// For several endpoints it becomes [`Attempts`] by `into()`.
+///
 /// ```
 /// use std::time::Duration;
-/// use tower_upstream::retry::{Jitter, RetryConfig};
+/// use tower_upstream::{Attempts, backoff::Jitter, retry::RetryConfig};
 ///
 /// let config = RetryConfig::up_to(4)
 ///     .with_intervals(Duration::from_millis(20), Duration::from_secs(2))
 ///     .with_jitter(Jitter::Equal)
 ///     .with_overall(Duration::from_secs(5));
 /// assert!(config.validate().is_ok());
+/// assert_eq!(Attempts::from(config).max, 4);
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, try_from = "written::Written"))]
 #[non_exhaustive]
 pub struct RetryConfig {
-    /// Attempts in all, from 1 to 64. Default 3.
+    /// Number of attempts in all, from 1 to 64. Default: 3.
     pub attempts: u32,
-    /// The wait before the first retry: none, or from a millisecond to an hour. One for all causes:
-    /// after an overload it is the same, unless the endpoint asks for more with `Retry-After`. The AWS
-    /// SDKs, in contrast, begin with 1 s after throttling and with 50 ms otherwise; where an endpoint
-    /// throttles and says nothing of when to come back, set more here. Default 50 ms.
+    /// Wait before the first retry: 0, or from 1 ms to an hour. It is the same after an overload,
+    /// unless the endpoint asks for a longer one. (The AWS SDKs begin with 1 s after throttling; for
+    /// that, see `RetryPolicy::with_backoff`.) Default: 50 ms.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub initial_interval: Duration,
-    /// The longest wait, likewise. Default 10 s.
+    /// Longest wait before a retry: 0, or from 1 ms to an hour. Default: 10 s.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub max_interval: Duration,
-    /// How many times longer each wait is than the one before, from 1 to 100. Default 2.
+    /// Factor by which each wait is longer than the one before it, from 1 to 100. Default: 2.
     pub multiplier: f64,
-    /// What is random about the waits. Default [`Jitter::Full`].
+    /// How much of a wait is random. Default: [`Jitter::Full`].
     pub jitter: Jitter,
-    /// How long the call may take with all its attempts and waits, from a millisecond: a retry
-    /// whose wait would end later is not made. What runs is not cut off. The deadline of a request
-    /// counts too. Default: no limit. It costs a clock read for each call.
+    /// Time limit of the call with all its attempts and waits, from 1 ms: a retry whose wait would
+    /// end later is not made. A running attempt is not cut off. The deadline of a request counts too.
+    /// Costs a clock read for each call. Default: none.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::option"))]
     pub overall: Option<Duration>,
-    /// How much longer than its backoff a wait becomes where the endpoint asks for it, likewise.
-    /// Default 5 s.
+    /// Longest wait that an endpoint may ask for: 0, or from 1 ms to an hour. If it asks for a longer
+    /// one, the call is not sent again, and the caller gets its answer. Default: 5 s.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub max_retry_after: Duration,
 }
-
-/// What is random about a wait, so that those who failed together do not come back together.
-///
-/// ```
-/// assert_eq!(tower_upstream::retry::Jitter::default(), tower_upstream::retry::Jitter::Full);
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-#[non_exhaustive]
-pub enum Jitter {
-    /// Nothing. For tests, and for a client that is alone.
-    None,
-    /// Anything from nothing to the whole wait. Spreads best.
-    #[default]
-    Full,
-    /// From half the wait to the whole.
-    Equal,
-    /// From the first interval to three times the last wait (AWS's "decorrelated").
-    Decorrelated,
-    /// A tenth more or less, as the Go plugin manager has it. Spreads little.
-    TenPercent,
-}
-
-const MAX_ATTEMPTS: u32 = 64;
-const MIN_TIME: Duration = Duration::from_millis(1);
-const HOUR: Duration = Duration::from_secs(3_600);
 
 impl Default for RetryConfig {
     fn default() -> Self {
@@ -82,7 +61,7 @@ impl Default for RetryConfig {
 }
 
 impl RetryConfig {
-    /// At most `attempts` attempts; the rest as by default.
+    /// Makes at most `attempts` attempts; the rest is the default.
     pub const fn up_to(attempts: u32) -> Self {
         Self {
             attempts,
@@ -95,8 +74,8 @@ impl RetryConfig {
         }
     }
 
-    /// The defaults of the Go plugin manager: three retries after 100 ms, 200 ms and 400 ms, at
-    /// most 5 s, a tenth more or less.
+    /// Returns the defaults of the Go plugin manager: three retries after 100 ms, 200 ms and 400 ms, at
+    /// most 5 s, ten percent more or less.
     pub const fn go() -> Self {
         Self {
             initial_interval: Duration::from_millis(100),
@@ -152,8 +131,8 @@ impl RetryConfig {
     /// Checks every value.
     ///
     /// # Errors
-    /// `InvalidConfig` that names all mistakes at once. A policy built of such values takes the
-    /// nearest sane ones instead.
+    /// `InvalidConfig` that names all mistakes at once. A policy built of such values uses the nearest
+    /// valid ones instead.
     pub fn validate(&self) -> Result<(), Error> {
         let mut mistakes = Vec::new();
         let attempts = self.attempts;
@@ -161,44 +140,34 @@ impl RetryConfig {
             let text = "`attempts` (one more than `max_retries`)";
             mistakes.push(format!("{text} is {attempts}, but must be from 1 to {MAX_ATTEMPTS}"));
         }
-        for (name, value) in [
-            ("initial_interval", self.initial_interval),
-            ("max_interval", self.max_interval),
-            ("max_retry_after", self.max_retry_after),
-        ] {
-            // A number without a unit is nanoseconds, which nobody means here.
-            if value > HOUR || (!value.is_zero() && value < MIN_TIME) {
-                mistakes
-                    .push(format!("`{name}` is {value:?}, but must be 0, or from 1 ms to an hour"));
-            }
-        }
-        if self.initial_interval > self.max_interval {
-            mistakes.push("`initial_interval` is longer than `max_interval`".to_owned());
-        }
-        let multiplier = self.multiplier;
-        if !(1.0..=100.0).contains(&multiplier) {
-            mistakes.push(format!("`multiplier` is {multiplier}, but must be from 1 to 100"));
-        }
-        if let Some(overall) = self.overall.filter(|&overall| overall < MIN_TIME) {
-            mistakes.push(format!("`overall` is {overall:?}, but must be at least 1 ms"));
-        }
+        let waits = Backoff {
+            first: self.initial_interval,
+            max: self.max_interval,
+            multiplier: self.multiplier,
+            jitter: self.jitter,
+        };
+        mistakes.extend(waits.mistakes(["initial_interval", "max_interval"]));
+        mistakes.extend(backoff::mistake("max_retry_after", self.max_retry_after));
+        mistakes.extend(limit_mistake("overall", self.overall));
         if mistakes.is_empty() {
             return Ok(());
         }
         let message = format!("retry: {}", mistakes.join("; "));
         Err(Error::not_sent(Kind::InvalidConfig).message(message))
     }
+}
 
-    pub(super) fn clamped(mut self) -> Self {
-        self.attempts = self.attempts.clamp(1, MAX_ATTEMPTS);
-        let sane = |time: Duration| if time.is_zero() { time } else { time.clamp(MIN_TIME, HOUR) };
-        self.max_interval = sane(self.max_interval);
-        self.initial_interval = sane(self.initial_interval).min(self.max_interval);
-        self.max_retry_after = sane(self.max_retry_after);
-        let multiplier = if self.multiplier.is_nan() { 1.0 } else { self.multiplier };
-        self.multiplier = multiplier.clamp(1.0, 100.0);
-        self.overall = self.overall.map(|overall| overall.max(MIN_TIME));
-        self
+/// The same for several endpoints: the first other endpoint is tried at once, and the waits are those
+/// between further attempts.
+impl From<RetryConfig> for Attempts {
+    fn from(config: RetryConfig) -> Self {
+        let mut attempts = Self::up_to(config.attempts)
+            .backoff(config.initial_interval, config.max_interval)
+            .multiplier(config.multiplier)
+            .jitter(config.jitter)
+            .max_retry_after(config.max_retry_after);
+        attempts.overall = config.overall;
+        attempts
     }
 }
 
@@ -285,10 +254,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_mistake_is_named_and_clamping_leaves_none() {
+    fn every_mistake_is_named() {
         let absurd = RetryConfig::go()
             .with_attempts(0)
-            .with_intervals(Duration::MAX, HOUR * 2)
+            .with_intervals(Duration::MAX, Duration::from_secs(7_200))
             .with_overall(Duration::ZERO)
             .with_max_retry_after(Duration::MAX);
         for multiplier in [f64::NAN, 0.5, f64::INFINITY] {
@@ -306,19 +275,27 @@ mod tests {
             ] {
                 assert!(text.contains(name), "{name}: {text}");
             }
-            assert!(absurd.clone().clamped().validate().is_ok());
         }
         // A number without a unit, meant as milliseconds.
         let tiny = RetryConfig::default()
             .with_intervals(Duration::from_nanos(50), Duration::from_nanos(1_000))
             .with_max_retry_after(Duration::from_nanos(5));
         assert!(tiny.validate().unwrap_err().to_string().contains("`initial_interval` is 50ns"));
-        assert_eq!(tiny.clamped().initial_interval, MIN_TIME);
+        assert_eq!(Attempts::from(tiny).clamped().backoff, Duration::from_millis(1));
+    }
+
+    #[test]
+    fn what_is_right_for_one_endpoint_is_right_for_several_and_stays_as_it_is() {
         let at_once = RetryConfig::default().with_intervals(Duration::ZERO, Duration::ZERO);
-        assert_eq!(at_once.clone().clamped(), at_once);
-        for config in [RetryConfig::default(), RetryConfig::go(), at_once] {
+        let limited = RetryConfig::go().with_overall(Duration::from_secs(3));
+        for config in [RetryConfig::default(), RetryConfig::go(), at_once, limited] {
             assert!(config.validate().is_ok());
-            assert_eq!(config.clone().clamped(), config);
+            let attempts = Attempts::from(config.clone());
+            assert!(attempts.validate().is_ok());
+            assert_eq!(attempts.clone().clamped(), attempts);
+            assert_eq!(attempts.max, config.attempts);
+            assert_eq!(attempts.overall, config.overall);
         }
+        assert_eq!(Attempts::from(RetryConfig::default()), Attempts::default());
     }
 }

@@ -1,27 +1,8 @@
-//! Tries the same service again when it fails: a policy for [`tower::retry`].
+//! Sends a call to the same service again when it fails: a policy for `tower::retry`.
 //!
 //! # When to use
-//! Over a single client. Above a [`BalanceLayer`](crate::balance::BalanceLayer) there is somewhere
-//! else to go: use a [`FailoverLayer`](crate::failover::FailoverLayer) there, not both.
-//!
-//! # How it works
-//! A call that failed is sent again after a backoff, up to [`RetryConfig::attempts`] times in all,
-//! as long as each of these agrees:
-//!
-//! * the rule that judges how an attempt ended, [`Judge`]: by the kind of our errors, by status
-//!   of HTTP and gRPC (`ByStatus`, feature `http`), or by a [`Classify`](crate::Classify) of yours;
-//! * the request, [`Replay`](crate::replay::Replay): it can be copied, and is idempotent, or the attempt
-//!   was [unsent](crate::Error::is_unsent);
-//! * the deadline, that of the request and [`RetryConfig::overall`]: a wait that would end after
-//!   it is not begun;
-//! * the [`Budget`](crate::budget::Budget), which is charged last, when all is decided.
-//!
-//! A refusal of a guard of this crate is final: the same guard would say no again, so neither time
-//! nor budget is spent on it. What an endpoint asks for with `Retry-After` or
-//! `grpc-retry-pushback-ms` is granted within bounds ([`RetryConfig::max_retry_after`]).
-//!
-//! The last error, where it is one of ours, has the number of the attempts and the errors of the
-//! earlier ones, as [`FailoverLayer`](crate::failover::FailoverLayer) gives it.
+//! Over a single client. Above a [`BalanceLayer`](crate::balance::BalanceLayer) there are other
+//! endpoints: use a [`FailoverLayer`](crate::failover::FailoverLayer) there, not both.
 //!
 //! | you have | use |
 //! |---|---|
@@ -29,23 +10,47 @@
 //! | bodies that stream | this, below a `ReplayBodyLayer` (feature `http`) |
 //! | several endpoints | [`FailoverLayer`](crate::failover::FailoverLayer) |
 //! | a time limit for each attempt | a `tower::timeout::TimeoutLayer` below the retry |
+//!
+//! # How it works
+//! A call that failed is sent again after a backoff, up to [`RetryConfig::attempts`] times in all, if
+//! each of these allows it:
+//!
+//! * the rule that judges calls, a [`Classify`](crate::Classify): every `Err` by default, or HTTP and
+//!   gRPC status (`http::HttpClassify`, feature `http`);
+//! * the request, [`Replay`](crate::replay::Replay): it can be copied, and is idempotent, or the
+//!   attempt was [unsent](crate::Error::is_unsent);
+//! * the deadline, that of the request and [`RetryConfig::overall`]: a wait that would end after it is
+//!   not begun;
+//! * the endpoint: a wait that it asks for with `Retry-After` or `grpc-retry-pushback-ms` is kept, up
+//!   to [`RetryConfig::max_retry_after`]; if it asks for a longer one, or not to be called again, the
+//!   caller gets its answer;
+//! * the [`Budget`](crate::budget::Budget), which is charged last, when all is decided.
+//!
+//! A refusal by a guard of this crate is final: the same guard would refuse again, so neither time nor
+//! budget is spent on it. So is the error of a layer below that has made several attempts itself. A
+//! connection that had been idle and was dead is no failure: an idempotent call is sent again for
+//! free, once.
+//!
+//! The last error, if it is one of this crate, has the number of attempts and the errors of the earlier
+//! ones, as that of a [`FailoverLayer`](crate::failover::FailoverLayer).
+//!
+//! # Differences from tower's
+//! `tower::retry` drives the attempts; it leaves the policy to you, apart from a budget and a backoff.
+//! This policy decides which calls are worth repeating and may be, knows deadlines, `Retry-After` and
+//! pushback, and tells the whole way of a call in its last error.
+//!
+//! # Example
+//! See `RetryPolicy` (feature `tower`). [`RetryConfig`] is there without it, since a
+//! [`FailoverLayer`](crate::failover::FailoverLayer) reads it, too.
 
-mod backoff;
 mod config;
-#[cfg(feature = "http")]
-mod http;
-mod judge;
+#[cfg(feature = "tower")]
 mod policy;
-mod rule;
-#[cfg(all(test, feature = "http"))]
+#[cfg(all(test, feature = "http", feature = "tower"))]
 mod vectors;
+#[cfg(feature = "tower")]
 mod wait;
 
-#[cfg(feature = "http")]
-pub use self::http::ByStatus;
-pub use self::{
-    config::{Jitter, RetryConfig},
-    judge::{ByKind, ByOutcome, Judge, Verdict},
-    policy::RetryPolicy,
-    wait::Wait,
-};
+pub use self::config::RetryConfig;
+#[cfg(feature = "tower")]
+pub use self::{policy::RetryPolicy, wait::Wait};

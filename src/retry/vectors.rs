@@ -16,7 +16,8 @@ use tower::{Layer, ServiceExt, retry::Policy, retry::RetryLayer, service_fn};
 use super::*;
 use crate::{
     budget::{Budget, BudgetConfig, ThrottleBudget},
-    http::Idempotent,
+    course::Attempts,
+    http::{HttpClassify, Idempotent},
     time,
 };
 
@@ -69,7 +70,8 @@ async fn single_event(case: &Value) {
     budget.set_tokens(case["tokens_before"].as_f64().unwrap());
     let config =
         RetryConfig::default().with_intervals(Duration::from_secs(1), Duration::from_secs(9));
-    let mut policy = RetryPolicy::new(config).with_budget(budget.clone()).with_judge(ByStatus);
+    let mut policy =
+        RetryPolicy::new(config).with_budget(budget.clone()).with_classify(HttpClassify);
     let code = if case["status_retryable"] == true { 14 } else { 3 };
     let mut result = Ok::<_, Infallible>(answer(code, case["pushback"].as_str()));
     let mut copy =
@@ -101,7 +103,7 @@ async fn call_sequence(case: &Value) {
         })
     };
     let config = RetryConfig::up_to(case["max_attempts"].as_u64().unwrap() as u32);
-    let policy = RetryPolicy::new(config).with_budget(budget.clone()).with_judge(ByStatus);
+    let policy = RetryPolicy::new(config).with_budget(budget.clone()).with_classify(HttpClassify);
     let service = RetryLayer::new(policy).layer(server);
     for expect in case["expect"].as_array().unwrap() {
         let response = service.clone().oneshot(request()).await.unwrap();
@@ -115,8 +117,10 @@ async fn call_sequence(case: &Value) {
 
 fn backoff_base(case: &Value) {
     let seconds = |key: &str| Duration::from_secs_f64(case[key].as_f64().unwrap());
-    let mut config = RetryConfig::default().with_intervals(seconds("initial_s"), seconds("max_s"));
-    config.multiplier = case["multiplier"].as_f64().unwrap();
+    let config = RetryConfig::default()
+        .with_intervals(seconds("initial_s"), seconds("max_s"))
+        .with_multiplier(case["multiplier"].as_f64().unwrap());
     let attempt = case["attempt"].as_u64().unwrap() as u32;
-    assert_eq!(backoff::base(attempt, &config), seconds("expect_s"), "{case}");
+    let waits = Attempts::from(config).waits();
+    assert_eq!(waits.grown(attempt), seconds("expect_s"), "{case}");
 }

@@ -6,7 +6,10 @@ use std::{
 
 use crate::time::{self, Timer};
 
-/// The wait before a retry. Dropping it ends the call.
+/// Wait before a retry.
+///
+/// # Cancel safety
+/// Dropping it ends the call.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct Wait {
@@ -26,7 +29,7 @@ impl Future for Wait {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         match &mut self.timer {
             Some(timer) if timer.can_wake() => timer.poll(cx),
-            // Nobody would wake this without a runtime, so then it does not wait.
+            // Without a runtime there is nothing that would wake this, so then it does not wait.
             _ => Poll::Ready(()),
         }
     }

@@ -1,6 +1,9 @@
 use std::sync::Arc;
 
-use super::{Candidates, Pick, Strategy};
+use super::{
+    candidates::Candidates,
+    strategy::{Pick, Strategy},
+};
 use crate::{member::Member, sync::random_below};
 
 /// Chooses any endpoint, all with the same chance.

@@ -3,7 +3,10 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use super::{Candidates, Pick, Strategy};
+use super::{
+    candidates::Candidates,
+    strategy::{Pick, Strategy},
+};
 use crate::{member::Member, sync::random_below};
 
 /// Chooses the endpoints in turn, in the order of their keys.

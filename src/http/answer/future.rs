@@ -13,7 +13,7 @@ use super::{
     body::{DefaultBody, EmptyBody},
     layer::AnswerLayer,
     reports::Reports,
-    responses,
+    responses::over_grpc,
 };
 use crate::error::{BoxError, Error};
 
@@ -88,8 +88,8 @@ where
             layer.teller.tell(&error);
             let empty = Response::new(layer.body.empty());
             match grpc {
-                Some(content) => responses::grpc(&error, content, empty),
-                None => responses::http(&error, empty),
+                Some(content) => over_grpc(&error, content, empty),
+                None => error.answer_with(empty),
             }
         });
         report(&layer.limit, &layer.name, *quota, response.headers_mut());

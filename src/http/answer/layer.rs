@@ -38,7 +38,7 @@ use crate::{error::Error, wire};
 ///
 /// # What is logged
 /// A client learns little of an error, so each error that becomes a response is logged with
-/// `tracing`, together with its sources: refusals and mistakes of a client, which are 4xx, at `DEBUG`,
+/// `tracing`, together with its cause: refusals and mistakes of a client, which are 4xx, at `DEBUG`,
 /// all others at `WARN`. With [`on_error`](Self::on_error) they go to a closure instead.
 #[derive(Debug, Clone)]
 pub struct AnswerLayer<L = NoFields, M = DefaultBody> {

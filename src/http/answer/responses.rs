@@ -1,7 +1,7 @@
-//! An error of ours as a response.
+//! An error as a response, over HTTP and gRPC.
 
 use http::{
-    HeaderName, HeaderValue, Response,
+    HeaderName, HeaderValue, Response, StatusCode,
     header::{CONTENT_TYPE, RETRY_AFTER},
 };
 
@@ -14,16 +14,74 @@ const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const GRPC_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
-pub(super) fn http<B>(error: &Error, mut response: Response<B>) -> Response<B> {
-    *response.status_mut() = error.http_status();
-    if let Some(wait) = error.retry_after() {
-        response.headers_mut().insert(RETRY_AFTER, wire::retry_after_value(wait));
+impl Error {
+    /// Makes the response that tells a client of this program about the error.
+    ///
+    /// | status | for |
+    /// |---|---|
+    /// | 429 | a rate limit |
+    /// | 503 | every other refusal, and if there is no endpoint to go to |
+    /// | 504 | a deadline |
+    /// | 502 | an endpoint that failed |
+    /// | 400 | a request that cannot be sent as it is |
+    /// | 500 | a config that cannot work |
+    ///
+    /// With `Retry-After`, rounded up to seconds, if the moment is known. The body is the code and
+    /// what it stands for: names of guards and endpoints, messages and sources do not leave the
+    /// program.
+    ///
+    /// ```
+    /// use tower_upstream::Endpoint;
+    /// let error = Endpoint::new("http://").unwrap_err();
+    /// let response: http::Response<String> = error.into_response();
+    /// assert_eq!(response.status(), 500);
+    /// assert_eq!(response.body(), "[CONFIG_1703] invalid configuration");
+    /// ```
+    pub fn into_response<B: From<String>>(self) -> http::Response<B> {
+        let mut response = self.answer_with(Response::new(self.public_text().into()));
+        let text = HeaderValue::from_static("text/plain; charset=utf-8");
+        response.headers_mut().insert(CONTENT_TYPE, text);
+        response
     }
-    response
+
+    /// Writes its status and `Retry-After` to a response that has its body.
+    pub(crate) fn answer_with<B>(&self, mut response: Response<B>) -> Response<B> {
+        *response.status_mut() = self.http_status();
+        if let Some(wait) = self.retry_after() {
+            response.headers_mut().insert(RETRY_AFTER, wire::retry_after_value(wait));
+        }
+        response
+    }
+
+    /// What every client may know.
+    pub(crate) fn public_text(&self) -> String {
+        format!("[{}] {}", self.code(), self.kind().text())
+    }
+
+    pub(crate) fn http_status(&self) -> StatusCode {
+        match self.kind() {
+            Kind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            _ if self.is_refused() => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::NoEndpoints
+            | Kind::AllEndpointsDown
+            | Kind::CircuitOpen
+            | Kind::Overloaded
+            | Kind::Unhealthy
+            | Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            Kind::Connection | Kind::Transport | Kind::Plugin | Kind::Service => {
+                StatusCode::BAD_GATEWAY
+            }
+            // What the last attempt says, since it is the latest news.
+            Kind::RetryExhausted => self.last().map_or(StatusCode::BAD_GATEWAY, Self::http_status),
+            Kind::InvalidRequest => StatusCode::BAD_REQUEST,
+            Kind::InvalidConfig => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
 }
 
 /// All of it in the headers, as gRPC has it where there is nothing but trailers.
-pub(super) fn grpc<B>(
+pub(super) fn over_grpc<B>(
     error: &Error,
     content_type: &HeaderValue,
     mut response: Response<B>,
@@ -55,7 +113,7 @@ fn grpc_status(error: &Error) -> u16 {
         Kind::InvalidRequest => INVALID_ARGUMENT,
         Kind::InvalidConfig => INTERNAL,
         // What the last attempt says, since it is the latest news.
-        Kind::RetryExhausted => error.history().last().map_or(UNAVAILABLE, grpc_status),
+        Kind::RetryExhausted => error.last().map_or(UNAVAILABLE, grpc_status),
         Kind::Plugin | Kind::Service | Kind::Transport => UNKNOWN,
         _ => UNAVAILABLE,
     }
@@ -63,17 +121,49 @@ fn grpc_status(error: &Error) -> u16 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::time;
 
     #[test]
-    fn each_kind_has_its_code() {
-        assert_eq!(grpc_status(&Error::refused(Kind::RateLimited)), 8);
-        assert_eq!(grpc_status(&Error::refused(Kind::Overloaded)), 8);
-        assert_eq!(grpc_status(&Error::refused(Kind::CircuitOpen)), 14);
-        assert_eq!(grpc_status(&Error::failed(Kind::Timeout)), 4);
-        assert_eq!(grpc_status(&Error::failed(Kind::Service)), 2);
-        assert_eq!(grpc_status(&Error::not_sent(Kind::InvalidConfig)), 13);
+    fn each_kind_has_its_status_and_its_code_of_grpc() {
         let attempts = vec![Error::failed(Kind::Connection)];
-        assert_eq!(grpc_status(&Error::exhausted(attempts, Error::failed(Kind::Timeout))), 4);
+        for (error, status, code) in [
+            (Error::refused(Kind::RateLimited), 429, 8),
+            (Error::failed(Kind::RateLimited), 429, 8),
+            (Error::refused(Kind::CircuitOpen), 503, 14),
+            (Error::refused(Kind::Overloaded), 503, 8),
+            (Error::refused(Kind::Timeout), 503, 4),
+            (Error::not_sent(Kind::NoEndpoints), 503, 14),
+            (Error::failed(Kind::Timeout), 504, 4),
+            (Error::failed(Kind::Service), 502, 2),
+            (Error::caller("cut short"), 400, 3),
+            (Error::not_sent(Kind::InvalidConfig), 500, 13),
+            (Error::exhausted(attempts, Error::failed(Kind::Timeout)), 504, 4),
+        ] {
+            assert_eq!(
+                (error.http_status().as_u16(), grpc_status(&error)),
+                (status, code),
+                "{error}"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_wait_is_rounded_up_and_nothing_leaks() {
+        let error = Error::refused(Kind::CircuitOpen)
+            .retry_at(time::now() + Duration::from_millis(1_001))
+            .by(Some(&"secret".into()))
+            .message("secret")
+            .caused_by("secret")
+            .at_endpoint(&"secret".into());
+        let response = error.clone().into_response::<String>();
+        assert_eq!(response.headers()[RETRY_AFTER], "2");
+        assert_eq!(response.body(), "[CIRCUIT_1401] circuit breaker is open");
+        let content = HeaderValue::from_static("application/grpc");
+        let grpc = over_grpc(&error, &content, Response::new(()));
+        assert_eq!(grpc.headers()[GRPC_PUSHBACK], "1001");
+        assert_eq!(grpc.headers()[GRPC_MESSAGE], "[CIRCUIT_1401] circuit breaker is open");
     }
 }

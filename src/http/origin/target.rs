@@ -1,6 +1,6 @@
 //! Rewrites requests for a member.
 
-use std::{fmt, mem, sync::Arc};
+use std::{mem, sync::Arc};
 
 use http::{
     HeaderMap, HeaderValue, Method, Request, Uri, Version,
@@ -136,8 +136,8 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-fn unusable(error: impl Into<BoxError> + fmt::Display) -> Error {
-    let message = format!("the address and the path of the request make no URL: {error}");
+fn unusable(error: impl Into<BoxError>) -> Error {
+    let message = "the address and the path of the request make no URL";
     Error::not_sent(Kind::InvalidConfig).message(message).caused_by(error)
 }
 

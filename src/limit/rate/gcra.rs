@@ -5,6 +5,11 @@
 
 use std::time::Duration;
 
+use crate::error::Error;
+
+/// The longest wait that a refusal tells, in nanoseconds.
+pub(in crate::limit) const LONGEST_WAIT: u64 = Error::LONGEST_WAIT.as_nanos() as u64;
+
 /// One interval per cell, and a tolerance of `burst` of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::limit) struct Gcra {
@@ -128,6 +133,11 @@ impl Gcra {
     /// Whether a look at the clock may be too old to refuse by; see [`look_twice`].
     pub(in crate::limit) fn is_brief(&self) -> bool {
         self.tolerance < BRIEF
+    }
+
+    /// Whether the next cell may be so far away that an error cannot tell it.
+    pub(in crate::limit) fn is_seldom(&self) -> bool {
+        self.interval > LONGEST_WAIT
     }
 
     /// How many cells would pass now.

@@ -11,7 +11,8 @@ use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 #[derive(Debug)]
 pub(in crate::limit) struct LiveRules {
     count: AtomicUsize,
-    /// 1 where there is one rule that need not look twice. A number of its own, so that the fast way
+    /// 1 where there is one rule that need not look twice, and whose refusals tell when to come back as it
+    /// is. A number of its own, so that the fast way
     /// asks for both at once.
     plain: AtomicUsize,
     each: [Live; MOST],
@@ -37,7 +38,8 @@ impl LiveRules {
         self.count.load(Ordering::Relaxed) == 1
     }
 
-    /// Whether there is one rule, by which one look at the clock is enough.
+    /// Whether there is one rule, by which one look at the clock is enough, and the next token comes soon
+    /// enough to be told.
     #[inline]
     pub(in crate::limit) fn is_plain(&self) -> bool {
         self.plain.load(Ordering::Relaxed) == 1
@@ -72,7 +74,7 @@ impl LiveRules {
             live.tolerance.store(tolerance, Ordering::Relaxed);
         }
         self.count.store(rules.each().len(), Ordering::Relaxed);
-        let plain = matches!(rules.each(), [rule] if !rule.is_brief());
+        let plain = matches!(rules.each(), [rule] if !rule.is_brief() && !rule.is_seldom());
         self.plain.store(usize::from(plain), Ordering::Relaxed);
     }
 }

@@ -38,7 +38,7 @@ pub(super) struct State {
 /// There are no tokens.
 #[derive(Debug)]
 pub(super) enum No {
-    /// Not until `free`, which the caller is yet to be told.
+    /// Not until `free`, which the caller is yet to be told, and is near enough for that.
     Until {
         free: u64,
         now: u64,
@@ -175,8 +175,7 @@ impl State {
     #[inline(always)]
     pub(super) fn refusal(&self, no: No) -> Error {
         match no {
-            // Made on the spot: a copy would ask whether there is anything to share. Of a single
-            // token the moment is a year away at most.
+            // Made on the spot: a copy would ask whether there is anything to share.
             No::Until { free, now } => {
                 Error::refused(Kind::RateLimited).retry_at_stamp(self.anchor.stamp_of(free, now))
             }
@@ -287,11 +286,10 @@ impl State {
     }
 }
 
-/// The stamp of the moment to come back: at most a year after `now`.
+/// The stamp of the moment to come back, or of the latest that an error tells.
 #[inline]
 pub(in crate::limit) fn free_at(anchor: &Anchor, now: u64, retry_after: u64) -> i64 {
-    const YEAR: u64 = 365 * 86_400 * 1_000_000_000;
-    anchor.stamp_of(now.saturating_add(retry_after.min(YEAR)), now)
+    anchor.stamp_of(now.saturating_add(retry_after.min(gcra::LONGEST_WAIT)), now)
 }
 
 /// So many tokens never fit.

@@ -1,9 +1,6 @@
 //! What a response says.
 
-use ::http::{
-    HeaderValue, Response, StatusCode,
-    header::{CONTENT_TYPE, RETRY_AFTER},
-};
+use ::http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use bytes::Bytes;
 use http_body_util::Full;
 use serde::Serialize;
@@ -12,7 +9,6 @@ use crate::{
     error::{BoxError, Error, Kind},
     plugin::Reply,
     plugin::wire::{Answer, to_json},
-    wire,
 };
 
 pub(super) fn success<U: Serialize>(reply: &Reply<U>, id: &str) -> Response<Full<Bytes>> {
@@ -37,17 +33,13 @@ pub(super) fn failure(error: BoxError, id: &str) -> Response<Full<Bytes>> {
     };
     let text = match (ours.kind(), std::error::Error::source(ours)) {
         (Kind::Service, Some(source)) => source.to_string(),
+        // What another plugin answered is meant for callers.
+        (Kind::Plugin, Some(said)) => format!("[{}] {}: {said}", ours.code(), ours.what()),
         // Where the plugin's endpoints are is its own business.
-        _ => ours.summary(),
+        _ => ours.public_text(),
     };
-    if !ours.is_refused() {
-        return error_response(StatusCode::OK, &text, id);
-    }
-    let mut response = error_response(ours.http_status(), &text, id);
-    if let Some(wait) = ours.retry_after() {
-        response.headers_mut().insert(RETRY_AFTER, wire::retry_after_value(wait));
-    }
-    response
+    let response = error_response(StatusCode::OK, &text, id);
+    if ours.is_refused() { ours.answer_with(response) } else { response }
 }
 
 pub(super) fn refusal(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
@@ -84,6 +76,8 @@ fn respond(status: StatusCode, body: Vec<u8>) -> Response<Full<Bytes>> {
 mod tests {
     use std::time::Duration;
 
+    use ::http::header::RETRY_AFTER;
+
     use super::*;
     use crate::time;
 
@@ -103,16 +97,18 @@ mod tests {
         };
         for kind in [Kind::Connection, Kind::Timeout, Kind::InvalidConfig, Kind::AllEndpointsDown] {
             for error in [Error::refused(kind), Error::failed(kind)] {
-                let text = format!("{{\"error\":\"{}\",\"request_id\":\"r-1\"}}", error.summary());
+                let text =
+                    format!("{{\"error\":\"{}\",\"request_id\":\"r-1\"}}", error.public_text());
                 assert_eq!(answer(secret(error)).await.2, text);
             }
         }
         let last = secret(Error::failed(Kind::Connection));
         let (_, _, text) = answer(Error::exhausted(vec![last.clone()], last)).await;
         assert!(text.contains("all attempts failed") && !text.contains("secret"), "{text}");
-        let plugin = Error::failed(Kind::Plugin).message("plugin error: unknown country");
+        let plugin = Error::failed(Kind::Plugin).caused_by("unknown country");
         let (_, _, text) = answer(plugin.at_endpoint(&"http://secret:1".into())).await;
-        assert!(text.contains("unknown country") && !text.contains("secret"), "{text}");
+        assert!(text.contains("[PLUGIN_1206] plugin error: unknown country"), "{text}");
+        assert!(!text.contains("secret"), "{text}");
     }
 
     #[tokio::test(start_paused = true)]

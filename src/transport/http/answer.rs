@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::exchange::Received;
 use crate::{
-    error::{Error, Kind},
+    error::{Code, Error, Kind},
     plugin::Reply,
     plugin::wire::{Pairs, members, value, zero_value},
     plugin::{HealthStatus, PluginInfo},
@@ -67,8 +67,7 @@ fn decode<Res: DeserializeOwned>(text: &str) -> Result<Reply<Res>, Error> {
         members(text, ["data", "error", "request_id", "metadata"]).map_err(undecodable)?;
     let error: String = value(error).map_err(undecodable)?;
     if !error.is_empty() {
-        let message = format!("plugin error: {}", wire::start(&error, MAX_TEXT));
-        return Err(Error::failed(Kind::Plugin).message(message));
+        return Err(with_words(Error::failed(Kind::Plugin), &error));
     }
     let data = match data.filter(|data| data.get() != "null") {
         Some(data) => serde_json::from_str(data.get()).map_err(undecodable)?,
@@ -85,17 +84,26 @@ fn decode<Res: DeserializeOwned>(text: &str) -> Result<Reply<Res>, Error> {
 fn refused(received: &Received, limit: usize) -> Error {
     let status = received.parts.status;
     let mut message = format!("HTTP request failed with status {}", status.as_u16());
+    let mut error = Error::failed(kind_of(status));
     if status.is_redirection() {
         message.push_str(", and redirects are not followed: use the address that it leads to");
     } else if let Some(said) = said(received, limit) {
-        message.push_str(": ");
-        message.push_str(&said);
+        error = with_words(error, &said);
     }
-    let error = Error::failed(kind_of(status)).message(message);
+    let error = error.message(message);
     match wire::retry_after(status, &received.parts.headers) {
         Some(wait) => error.retry_in(time::now(), wait),
         None => error,
     }
+}
+
+/// Adds what the plugin says. If that begins with a code, as errors of this crate and of Go's plugin
+/// manager do, the code is that of the error.
+fn with_words(error: Error, said: &str) -> Error {
+    let (code, said) = Code::split_off(said);
+    // As a plugin says it that passes on what another answered.
+    let said = said.strip_prefix("plugin error: ").unwrap_or(said);
+    error.coded(code).caused_by(wire::start(said, MAX_TEXT).into_owned())
 }
 
 /// A 5xx tells of the endpoint, so another may do better; a 4xx tells of the call.
@@ -150,7 +158,8 @@ fn unzip(headers: &HeaderMap, body: Bytes, limit: usize) -> Result<Bytes, Error>
 fn undecodable(problem: impl ToString) -> Error {
     let problem = problem.to_string();
     Error::failed(Kind::Transport)
-        .message(format!("failed to decode response: {}", wire::start(&problem, MAX_TEXT)))
+        .message("failed to decode response")
+        .caused_by(wire::start(&problem, MAX_TEXT).into_owned())
 }
 
 #[cfg(test)]

@@ -50,10 +50,9 @@ pub(super) fn broke_off(error: hyper::Error) -> Error {
             matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
         });
     let outcome = if nonsense {
-        Error::failed(Kind::Transport).message(format!("failed to decode response: {cause}"))
+        Error::failed(Kind::Transport).message("failed to decode response")
     } else {
-        Error::failed(Kind::Connection)
-            .message(format!("HTTP request failed: the answer broke off: {cause}"))
+        Error::failed(Kind::Connection).message("HTTP request failed: the answer broke off")
     };
     outcome.caused_by(error)
 }
@@ -62,7 +61,6 @@ fn no_head(error: legacy::Error, sent: bool, config: &HttpConfig) -> Error {
     let new = |kind| {
         if sent { Error::failed(kind) } else { Error::not_sent(kind) }
     };
-    let cause = root(&error);
     let protocol = causes(&error)
         .find_map(|error| error.downcast_ref::<hyper::Error>())
         .filter(|error| error.is_parse());
@@ -76,18 +74,18 @@ fn no_head(error: legacy::Error, sent: bool, config: &HttpConfig) -> Error {
                 config.connect_timeout
             ))
         } else {
-            new(Kind::Connection).message(format!("HTTP request failed: cannot connect: {cause}"))
+            new(Kind::Connection).message("HTTP request failed: cannot connect")
         }
     } else if protocol.is_some_and(is_too_large) {
         new(Kind::Transport).message(format!(
-            "failed to decode response: its head has more than {} bytes (`max_header_bytes`) or \
-             more than 100 headers",
+            "failed to decode response: message head is too large: more than {} bytes \
+             (`max_header_bytes`) or 100 headers",
             config.max_header_bytes
         ))
     } else if protocol.is_some() {
-        new(Kind::Transport).message(format!("failed to decode response: {cause}"))
+        new(Kind::Transport).message("failed to decode response")
     } else {
-        new(Kind::Connection).message(format!("HTTP request failed: {cause}"))
+        new(Kind::Connection).message("HTTP request failed")
     };
     outcome.caused_by(error)
 }

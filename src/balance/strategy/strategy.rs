@@ -1,0 +1,52 @@
+use std::sync::Arc;
+
+use super::candidates::Candidates;
+use crate::member::Member;
+
+/// A way to choose endpoints: the part that does not depend on the request.
+///
+/// Implement this and [`Pick`] for a strategy of yours, and `Clone`, which
+/// [`BalanceLayer`](super::BalanceLayer) asks for.
+///
+/// # Example
+/// The first candidate in the order of keys that is free, as a leader would be chosen.
+/// ```
+/// use std::sync::Arc;
+/// use tower_upstream::{balance::{Candidates, Pick, Strategy}, member::Member};
+///
+/// #[derive(Clone)]
+/// struct First;
+///
+/// impl Strategy for First {
+///     type Table = ();
+///     fn table(&self, _: &[Arc<Member>], _: Option<&()>) {}
+/// }
+///
+/// impl<Req> Pick<Req> for First {
+///     fn pick(&self, _: &(), candidates: Candidates<'_>, _: &Req) -> Option<usize> {
+///         (0..candidates.len()).find(|&index| candidates.is_free(index))
+///     }
+/// }
+/// ```
+pub trait Strategy: Send + Sync + 'static {
+    /// What a choice needs that depends on the members alone, such as a ring or a table.
+    type Table: Send + Sync + 'static;
+
+    /// Prepares the table for `members`: those that may be chosen, ordered by key. Their indices are
+    /// those of the [`Candidates`] that [`Pick::pick`] gets.
+    ///
+    /// Runs on the task of the set, once for each snapshot: so also when a circuit opens or closes.
+    /// `before` is the table of the last one. The first is made of no members, when the set is.
+    fn table(&self, members: &[Arc<Member>], before: Option<&Self::Table>) -> Self::Table;
+}
+
+/// A way to choose an endpoint for one request. [`Strategy`] has an example.
+pub trait Pick<Req: ?Sized>: Strategy {
+    /// The index of the candidate to call; `None` if none is [free](Candidates::is_free).
+    ///
+    /// Runs on the path of each call: it must not block, and should not allocate. There may be no
+    /// candidates. Candidates that
+    /// are not free should be passed over; one chosen all the same is waited for.
+    fn pick(&self, table: &Self::Table, candidates: Candidates<'_>, request: &Req)
+    -> Option<usize>;
+}

@@ -1,0 +1,229 @@
+//! The members of a set, and the service of each: who is new, who is gone, whose service died.
+
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::super::{
+    select::Candidacy,
+    set::Dead,
+    snapshot::{Connected, Snapshot},
+};
+use crate::{
+    connect::Connect,
+    discover::EndpointSet,
+    member::{Member, Reason, Signal, Veto},
+    sync::random_fraction,
+    time::{self, Instant},
+};
+
+/// Waits between connecting a service again that dies: the first time none, then doubling.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(10);
+
+pub(super) struct Entries<C, S> {
+    connect: Arc<C>,
+    /// Ordered by key.
+    list: Vec<Entry<S>>,
+    services: Arc<[Connected<S>]>,
+    /// Where the service of each entry stands in `services`, if it has one.
+    slots: Vec<Option<u32>>,
+    /// Of the last connection.
+    number: u64,
+}
+
+struct Entry<S> {
+    member: Arc<Member>,
+    /// `None` if its connector panicked.
+    connected: Option<Connected<S>>,
+    connected_at: Instant,
+    /// Bars the member while its service is dead.
+    dead: Veto,
+    deaths: u32,
+    connect_at: Option<Instant>,
+}
+
+impl<C, S> Entries<C, S> {
+    pub(super) fn new(connect: Arc<C>) -> Self {
+        Self { connect, list: Vec::new(), services: Arc::new([]), slots: Vec::new(), number: 0 }
+    }
+
+    pub(super) fn members(&self) -> impl ExactSizeIterator<Item = &Arc<Member>> {
+        self.list.iter().map(|entry| &entry.member)
+    }
+
+    pub(super) fn services(&self) -> &Arc<[Connected<S>]> {
+        &self.services
+    }
+
+    pub(super) fn slot(&self, index: u32) -> Option<u32> {
+        *self.slots.get(index as usize)?
+    }
+
+    pub(super) fn candidacies(&self) -> Vec<Candidacy> {
+        let of = |Entry { member, connected, .. }: &Entry<S>| Candidacy {
+            // Not even in a panic: there is nothing to call.
+            word: match connected {
+                Some(_) => member.word(),
+                None => member.word() | Reason::Disabled.bits(),
+            },
+            tier: member.tier(),
+            weight: member.weight(),
+        };
+        self.list.iter().map(of).collect()
+    }
+
+    /// Bars members whose service died, and sets when to connect them again.
+    pub(super) fn bury(&mut self, dead: Vec<Dead>) {
+        let now = time::now();
+        for Dead { member, number } in dead {
+            let found = self.list.iter_mut().find(|entry| Arc::ptr_eq(&entry.member, &member));
+            let is_current = |connected: &Connected<S>| connected.number == number;
+            if let Some(entry) = found.filter(|e| e.connected.as_ref().is_some_and(is_current)) {
+                if entry.connect_at.is_none() {
+                    entry.bury(now);
+                }
+            }
+        }
+    }
+}
+
+impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
+    /// Goes on with the members of a snapshot. They keep what is known of them, and are connected again.
+    pub(super) fn resume<T>(&mut self, last: &Snapshot<S, T>) {
+        // So that no connection of this run is taken for one of the last.
+        let numbers = last.services.iter().map(|connected| connected.number);
+        self.number = numbers.max().unwrap_or(0);
+        for member in last.all.iter() {
+            let entry = self.enter(member.clone());
+            self.list.push(entry);
+        }
+        self.collect_services();
+    }
+
+    /// Takes over a set: connects who is new, keeps the rest, and returns who is gone.
+    pub(super) fn apply(
+        &mut self,
+        endpoints: &EndpointSet,
+        signal: &Arc<Signal>,
+    ) -> Vec<Arc<Member>> {
+        let mut before: BTreeMap<Arc<str>, Entry<S>> = std::mem::take(&mut self.list)
+            .into_iter()
+            .map(|entry| (entry.member.identity().clone(), entry))
+            .collect();
+        let mut left = Vec::new();
+        for endpoint in endpoints.iter() {
+            let entry = match before.remove(endpoint.identity()) {
+                Some(entry) if entry.member.endpoint().address() == endpoint.address() => {
+                    entry.member.update(endpoint.clone());
+                    entry
+                }
+                moved => {
+                    left.extend(moved.map(|entry| entry.member));
+                    self.enter(Member::in_set(endpoint.clone(), signal.clone()))
+                }
+            };
+            self.list.push(entry);
+        }
+        left.extend(before.into_values().map(|entry| entry.member));
+        self.collect_services();
+        tracing::debug!(revision = endpoints.revision(), endpoints = endpoints.len(), "endpoints");
+        left
+    }
+
+    /// Connects whoever is due again, and tells when the next one is.
+    pub(super) fn connect_due(&mut self, now: Instant) -> Option<Instant> {
+        let mut changed = false;
+        for index in 0..self.list.len() {
+            if self.list[index].connect_at.is_none_or(|at| at > now) {
+                continue;
+            }
+            let member = self.list[index].member.clone();
+            let connected = self.connect(&member);
+            let entry = &mut self.list[index];
+            (entry.connected_at, entry.connect_at) = (now, None);
+            if connected.is_some() {
+                entry.connected = connected;
+                entry.dead.clear();
+                changed = true;
+            } else {
+                entry.bury(now);
+            }
+        }
+        if changed {
+            self.collect_services();
+        }
+        self.list.iter().filter_map(|entry| entry.connect_at).min()
+    }
+
+    fn enter(&mut self, member: Arc<Member>) -> Entry<S> {
+        let connected = self.connect(&member);
+        let dead = member.veto(Reason::Ejected);
+        let now = time::now();
+        let mut entry =
+            Entry { member, connected, connected_at: now, dead, deaths: 0, connect_at: None };
+        if entry.connected.is_none() {
+            entry.bury(now);
+        }
+        entry
+    }
+
+    /// `None` if the connector panicked: that is the trouble of this member alone.
+    fn connect(&mut self, member: &Arc<Member>) -> Option<Connected<S>> {
+        self.number += 1;
+        match catch_unwind(AssertUnwindSafe(|| self.connect.connect(member))) {
+            Ok(service) => {
+                member.set_client(self.connect.is_known_client());
+                Some(Connected { service, number: self.number })
+            }
+            Err(_) => {
+                tracing::error!(endpoint = member.key(), "the connector panicked");
+                None
+            }
+        }
+    }
+
+    fn collect_services(&mut self) {
+        let mut next = 0..;
+        let has_one = self.list.iter().map(|entry| entry.connected.is_some());
+        self.slots = has_one.map(|has_one| has_one.then(|| next.next()).flatten()).collect();
+        self.services = self.list.iter().filter_map(|entry| entry.connected.clone()).collect();
+    }
+}
+
+impl<S> Entry<S> {
+    /// Bars the member until it is connected again.
+    fn bury(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.connected_at) >= LONGEST_WAIT {
+            self.deaths = 0;
+        }
+        let wait = wait_after(self.deaths).mul_f64(0.5 + 0.5 * random_fraction());
+        self.deaths = self.deaths.saturating_add(1);
+        let at = time::later(now, wait);
+        self.connect_at = Some(at);
+        self.dead.raise_until(at);
+        tracing::debug!(endpoint = self.member.key(), ?wait, "service is dead; connecting again");
+    }
+}
+
+pub(super) fn wait_after(deaths: u32) -> Duration {
+    match deaths {
+        0 => Duration::ZERO,
+        _ => FIRST_WAIT.saturating_mul(1 << (deaths - 1).min(16)).min(LONGEST_WAIT),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_time_at_once_then_longer_and_longer() {
+        let waits: Vec<_> = (0..5).map(|deaths| wait_after(deaths).as_millis()).collect();
+        assert_eq!(waits, [0, 100, 200, 400, 800]);
+        assert_eq!(wait_after(u32::MAX), LONGEST_WAIT);
+    }
+}

@@ -1,0 +1,165 @@
+//! The one background task of a set: whatever changes, it makes the next snapshot.
+
+mod entries;
+mod publish;
+
+use std::{
+    future::poll_fn,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::{Arc, Weak},
+    task::{Context, Poll},
+};
+
+use futures_core::Stream;
+use futures_util::{FutureExt, StreamExt};
+use tokio::time::Sleep;
+
+use self::{
+    entries::{Entries, LONGEST_WAIT, wait_after},
+    publish::publish,
+};
+use super::{
+    set::{Availability, Set, Start},
+    strategy::Strategy,
+};
+use crate::{
+    connect::Connect,
+    discover::{Discover, EndpointSet},
+    sync::lock,
+    time::{self, Instant},
+};
+
+/// What starts the task: the source of the endpoints, and what connects them.
+pub(super) struct Starter<D, C> {
+    pub(super) discover: Arc<D>,
+    pub(super) connect: Arc<C>,
+}
+
+impl<D, C, S, P> Start<S, P> for Starter<D, C>
+where
+    D: Discover,
+    C: Connect<Service = S> + Send + Sync + 'static,
+    S: Clone + Send + Sync + 'static,
+    P: Strategy,
+{
+    fn task(&self, set: Weak<Set<S, P>>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let (discover, connect) = (self.discover.clone(), self.connect.clone());
+        Box::pin(async move {
+            // A source or a strategy that panics ends a run, and nothing else.
+            let mut panics = 0;
+            loop {
+                let began = time::now();
+                let run = async {
+                    let task = Task {
+                        sets: Some(Box::pin(discover.discover().fuse())),
+                        entries: Entries::new(connect.clone()),
+                        down_since: Some(began),
+                    };
+                    task.run(set.clone()).await;
+                };
+                if AssertUnwindSafe(run).catch_unwind().await.is_ok() {
+                    return;
+                }
+                let Some(this) = set.upgrade() else { return };
+                if !this.is_up() {
+                    this.set_availability(Availability::FailFast);
+                    this.waiting.wake_all();
+                }
+                drop(this);
+                let ran = time::now().saturating_duration_since(began);
+                panics = if ran >= LONGEST_WAIT { 1 } else { panics + 1 };
+                let wait = wait_after(panics);
+                tracing::error!(?wait, "a source of endpoints or a strategy panicked");
+                tokio::time::sleep(wait).await;
+            }
+        })
+    }
+}
+
+struct Task<Sets, C, S> {
+    /// `None` once the source has ended: the set stays as it is.
+    sets: Option<Pin<Box<Sets>>>,
+    entries: Entries<C, S>,
+    down_since: Option<Instant>,
+}
+
+/// Why the task wakes.
+enum Wake {
+    Endpoints(EndpointSet),
+    Signal,
+    Due,
+    SourceEnded,
+}
+
+impl<Sets, C, S> Task<Sets, C, S>
+where
+    Sets: Stream<Item = EndpointSet> + Send,
+    C: Connect<Service = S>,
+    S: Clone + Send + Sync + 'static,
+{
+    async fn run<P: Strategy>(mut self, set: Weak<Set<S, P>>) {
+        let Some(first) = set.upgrade() else { return };
+        let signal = first.signal.clone();
+        // Goes on with the members of the last run, if the runtime of that has ended.
+        self.entries.resume(&first.snapshot.load());
+        let mut timer = self.publish(first);
+        loop {
+            let wake = poll_fn(|cx| {
+                signal.register(cx.waker());
+                if set.strong_count() == 0 {
+                    return Poll::Ready(None);
+                }
+                if let Some(wake) = self.poll_sets(cx) {
+                    return Poll::Ready(Some(wake));
+                }
+                if signal.take() {
+                    return Poll::Ready(Some(Wake::Signal));
+                }
+                match &mut timer {
+                    Some(timer) => timer.as_mut().poll(cx).map(|()| Some(Wake::Due)),
+                    None => Poll::Pending,
+                }
+            });
+            let Some(wake) = wake.await else { return };
+            let Some(set) = set.upgrade() else { return };
+            match wake {
+                Wake::Endpoints(endpoints) => {
+                    let left = self.entries.apply(&endpoints, &set.signal);
+                    left.iter().for_each(|member| set.let_go(member));
+                }
+                Wake::SourceEnded => {
+                    tracing::debug!("discovery has ended; the last endpoints stay in use");
+                    self.sets = None;
+                }
+                Wake::Signal | Wake::Due => {}
+            }
+            self.entries.bury(std::mem::take(&mut *lock(&set.dead)));
+            timer = self.publish(set);
+            // Changes that never cease must not keep a worker thread.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Publishes the next snapshot, and tells when there is something to do without a signal.
+    fn publish<P: Strategy>(&mut self, set: Arc<Set<S, P>>) -> Option<Pin<Box<Sleep>>> {
+        let next = publish(&set, &mut self.entries, &mut self.down_since);
+        set.signal.wakes_at(next);
+        next.map(|at| Box::pin(tokio::time::sleep_until(at)))
+    }
+
+    fn poll_sets(&mut self, cx: &mut Context<'_>) -> Option<Wake> {
+        /// Sets taken together at most.
+        const TOGETHER: usize = 64;
+        let sets = self.sets.as_mut()?;
+        let mut last = None;
+        for _ in 0..TOGETHER {
+            match sets.as_mut().poll_next(cx) {
+                Poll::Ready(Some(set)) => last = Some(Wake::Endpoints(set)),
+                Poll::Ready(None) => return last.or(Some(Wake::SourceEnded)),
+                Poll::Pending => break,
+            }
+        }
+        last
+    }
+}

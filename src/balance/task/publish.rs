@@ -1,0 +1,94 @@
+//! The next snapshot of a set, and whether there is anybody in it.
+
+use std::sync::Arc;
+
+use super::{
+    super::{
+        select::{Selection, select},
+        set::{Availability, Set},
+        snapshot::{Outage, Snapshot},
+        strategy::Strategy,
+    },
+    entries::Entries,
+};
+use crate::{
+    connect::Connect,
+    error::Kind,
+    member::{Member, Reason},
+    sync::lock,
+    time::{self, Instant},
+};
+
+/// Publishes the next snapshot, and tells when there is something to do without a signal.
+pub(super) fn publish<C, S, P>(
+    set: &Set<S, P>,
+    entries: &mut Entries<C, S>,
+    down_since: &mut Option<Instant>,
+) -> Option<Instant>
+where
+    C: Connect<Service = S>,
+    S: Clone + Send + Sync + 'static,
+    P: Strategy,
+{
+    let (now, config) = (time::now(), set.config());
+    // Whatever is barred from here on until a time wakes the task.
+    set.signal.wakes_at(None);
+    let connect_at = entries.connect_due(now);
+    let clear_at = entries.members().filter_map(|member| member.clear_due(now)).min();
+    // All that was changed up to here is in what follows; but not who died since the dead
+    // were buried.
+    set.signal.take();
+    if !lock(&set.dead).is_empty() {
+        set.signal.notify();
+    }
+
+    let selection = select(&entries.candidacies(), config.panic_threshold);
+    let before = set.snapshot.load();
+    let next = snapshot(entries, selection, &before, &set.strategy);
+    if next.is_panic() && !before.is_panic() {
+        let members = next.members.len();
+        tracing::warn!(members, "most endpoints are unhealthy: health is ignored");
+    }
+    drop(before);
+    *down_since = if next.members.is_empty() { down_since.or(Some(now)) } else { None };
+    set.snapshot.store(Arc::new(next));
+
+    let fails_at = down_since.map(|since| time::later(since, config.fail_fast_after));
+    set.set_availability(match fails_at {
+        None => Availability::Up,
+        Some(at) if at <= now => Availability::FailFast,
+        Some(_) => Availability::Waiting,
+    });
+    set.waiting.wake_all();
+    [connect_at, clear_at, fails_at.filter(|&at| at > now)].into_iter().flatten().min()
+}
+
+/// The snapshot of those that were selected.
+fn snapshot<C, S, P: Strategy>(
+    entries: &Entries<C, S>,
+    selection: Selection,
+    before: &Snapshot<S, P::Table>,
+    strategy: &P,
+) -> Snapshot<S, P::Table> {
+    let all: Arc<[Arc<Member>]> = entries.members().cloned().collect();
+    let member = |index: u32| all[index as usize].clone();
+    let members: Box<[_]> = selection.candidates.iter().map(|&index| member(index)).collect();
+    let reserve = selection.reserve.iter();
+    let retry_at = match selection.outage {
+        Kind::CircuitOpen => {
+            all.iter().filter_map(|member| member.barred_until(Reason::CircuitOpen)).min()
+        }
+        _ => None,
+    };
+    Snapshot {
+        version: before.version + 1,
+        table: strategy.table(&members, Some(&before.table)),
+        members,
+        index: selection.candidates.iter().filter_map(|&index| entries.slot(index)).collect(),
+        reserve: reserve.filter_map(|&i| Some((member(i), entries.slot(i)?))).collect(),
+        services: entries.services().clone(),
+        all,
+        bars: if selection.panic { !Reason::OVERLOOKED_IN_PANIC } else { u64::MAX },
+        outage: Outage { kind: selection.outage, retry_at },
+    }
+}

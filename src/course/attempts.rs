@@ -1,0 +1,205 @@
+use std::time::Duration;
+
+use crate::{
+    backoff::{self, Backoff, Jitter},
+    error::{Error, Kind},
+};
+
+/// Number of attempts of a call, their time limits, and the waits between them.
+///
+/// With feature `tower`, a `retry` section of the Go plugin manager is read as a
+/// [`RetryConfig`](crate::retry::RetryConfig), which becomes this by `into()`.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_upstream::failover::Attempts;
+/// let attempts = Attempts::up_to(3)
+///     .timeout(Duration::from_millis(500))
+///     .overall(Duration::from_secs(2));
+/// assert!(attempts.validate().is_ok());
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[non_exhaustive]
+pub struct Attempts {
+    /// Number of attempts in all, from 1 to 64. Default: 3.
+    pub max: u32,
+    /// Time limit of each attempt, from 1 ms. An attempt that takes longer is a failure of its
+    /// endpoint. Default: none.
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration::option"))]
+    pub timeout: Option<Duration>,
+    /// Time limit of the call with all its attempts and waits, from 1 ms. The deadline of a request
+    /// counts too. An attempt that ends because of it counts as cancelled. Default: none.
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration::option"))]
+    pub overall: Option<Duration>,
+    /// First wait before an attempt, before jitter: 0, or from 1 ms to an hour. The first attempt at
+    /// another endpoint does not wait. Default: 50 ms.
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
+    pub backoff: Duration,
+    /// Longest wait before an attempt: 0, or from 1 ms to an hour. Default: 10 s.
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
+    pub max_backoff: Duration,
+    /// Factor by which each wait is longer than the one before it, from 1 to 100. Default: 2.
+    pub multiplier: f64,
+    /// How much of a wait is random. Default: [`Jitter::Full`].
+    pub jitter: Jitter,
+    /// Longest wait that an endpoint may ask for: 0, or from 1 ms to an hour. If it asks for a longer
+    /// one, it gets no further attempt, and the caller gets its answer. Other endpoints are tried
+    /// without this wait. Default: 5 s.
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
+    pub max_retry_after: Duration,
+}
+
+/// Most attempts of a call.
+pub(crate) const MAX_ATTEMPTS: u32 = 64;
+const MIN_LIMIT: Duration = Duration::from_millis(1);
+
+impl Default for Attempts {
+    fn default() -> Self {
+        Self::up_to(3)
+    }
+}
+
+impl Attempts {
+    /// Makes at most `max` attempts, without time limits.
+    pub const fn up_to(max: u32) -> Self {
+        Self {
+            max,
+            timeout: None,
+            overall: None,
+            backoff: Duration::from_millis(50),
+            max_backoff: Duration::from_secs(10),
+            multiplier: 2.0,
+            jitter: Jitter::Full,
+            max_retry_after: Duration::from_secs(5),
+        }
+    }
+
+    /// Sets [`timeout`](Self::timeout).
+    #[must_use]
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Sets [`overall`](Self::overall).
+    #[must_use]
+    pub const fn overall(mut self, overall: Duration) -> Self {
+        self.overall = Some(overall);
+        self
+    }
+
+    /// Sets [`backoff`](Self::backoff) and [`max_backoff`](Self::max_backoff).
+    #[must_use]
+    pub const fn backoff(mut self, first: Duration, max: Duration) -> Self {
+        self.backoff = first;
+        self.max_backoff = max;
+        self
+    }
+
+    /// Sets [`multiplier`](Self::multiplier).
+    #[must_use]
+    pub const fn multiplier(mut self, multiplier: f64) -> Self {
+        self.multiplier = multiplier;
+        self
+    }
+
+    /// Sets [`jitter`](Self::jitter).
+    #[must_use]
+    pub const fn jitter(mut self, jitter: Jitter) -> Self {
+        self.jitter = jitter;
+        self
+    }
+
+    /// Sets [`max_retry_after`](Self::max_retry_after).
+    #[must_use]
+    pub const fn max_retry_after(mut self, max: Duration) -> Self {
+        self.max_retry_after = max;
+        self
+    }
+
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// `InvalidConfig` that names all mistakes at once. A layer built of such values uses the nearest
+    /// valid ones instead.
+    pub fn validate(&self) -> Result<(), Error> {
+        let mut mistakes = Vec::new();
+        if !(1..=MAX_ATTEMPTS).contains(&self.max) {
+            mistakes.push(format!("`max` is {}, but must be from 1 to {MAX_ATTEMPTS}", self.max));
+        }
+        mistakes.extend(limit_mistake("timeout", self.timeout));
+        mistakes.extend(limit_mistake("overall", self.overall));
+        mistakes.extend(self.waits().mistakes(["backoff", "max_backoff"]));
+        mistakes.extend(backoff::mistake("max_retry_after", self.max_retry_after));
+        if mistakes.is_empty() {
+            return Ok(());
+        }
+        let message = format!("failover: {}", mistakes.join("; "));
+        Err(Error::not_sent(Kind::InvalidConfig).message(message))
+    }
+
+    pub(crate) fn clamped(self) -> Self {
+        let Backoff { first: backoff, max: max_backoff, multiplier, jitter } =
+            self.waits().clamped();
+        let at_least = |limit: Option<Duration>| limit.map(|limit| limit.max(MIN_LIMIT));
+        Self {
+            max: self.max.clamp(1, MAX_ATTEMPTS),
+            timeout: at_least(self.timeout),
+            overall: at_least(self.overall),
+            backoff,
+            max_backoff,
+            multiplier,
+            jitter,
+            max_retry_after: backoff::sane(self.max_retry_after),
+        }
+    }
+
+    /// The waits between attempts.
+    pub(crate) fn waits(&self) -> Backoff {
+        Backoff {
+            first: self.backoff,
+            max: self.max_backoff,
+            multiplier: self.multiplier,
+            jitter: self.jitter,
+        }
+    }
+}
+
+/// What is wrong with a time limit.
+pub(crate) fn limit_mistake(name: &str, limit: Option<Duration>) -> Option<String> {
+    let short = limit.filter(|&limit| limit < MIN_LIMIT)?;
+    Some(format!("`{name}` is {short:?}, but must be at least 1 ms"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mistake_is_named_and_clamping_leaves_none() {
+        let hours = Duration::from_secs(7_200);
+        let absurd = Attempts::up_to(0)
+            .timeout(Duration::ZERO)
+            .overall(Duration::ZERO)
+            .backoff(Duration::MAX, hours)
+            .multiplier(f64::NAN)
+            .max_retry_after(Duration::MAX);
+        let text = absurd.validate().unwrap_err().to_string();
+        for name in [
+            "`max`",
+            "`timeout`",
+            "`overall`",
+            "`backoff` is 1",
+            "`max_backoff` is",
+            "`multiplier`",
+            "`max_retry_after`",
+            "longer than",
+        ] {
+            assert!(text.contains(name), "{name}: {text}");
+        }
+        assert!(absurd.clamped().validate().is_ok());
+        assert_eq!(Attempts::default().clamped(), Attempts::default());
+    }
+}

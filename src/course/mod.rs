@@ -1,0 +1,181 @@
+//! The course of a call that is sent more than once: what failover and retries have in common.
+
+mod attempts;
+mod ended;
+mod plan;
+mod rule;
+
+use std::time::Duration;
+
+pub use self::attempts::Attempts;
+pub(crate) use self::{
+    attempts::{MAX_ATTEMPTS, limit_mistake},
+    ended::Ended,
+    plan::Plan,
+    rule::Reach,
+};
+
+use self::rule::{Next, Progress, next};
+use crate::{
+    budget::{Budget, RetryPermit},
+    error::{Error, Kind},
+};
+
+/// Why a call that could have been sent again was not.
+const NOT_COPIED: &str = "not sent again: the request cannot be copied (bodies that stream need a \
+                          `ReplayBodyLayer` above, other requests `with_replay`)";
+const NOT_PAID_FOR: &str = "not sent again: the retry budget is spent (`with_budget`)";
+
+/// What a call that did not end well at once has behind it.
+pub(crate) struct Course {
+    /// Attempts begun, without those that were refused.
+    pub(crate) made: u32,
+    /// It was sent again for free, since a connection was dead.
+    resent: bool,
+    /// How often it has waited, and how long the last time, before what an endpoint asked for.
+    waits: u32,
+    backoff: Option<Duration>,
+    /// The error of each attempt that another one followed.
+    errors: Vec<Error>,
+    /// The right to make the attempt that runs or is waited for, if it is not the first.
+    permit: Option<RetryPermit>,
+}
+
+/// What an attempt had that has ended.
+pub(crate) struct Attempt {
+    pub(crate) ended: Ended,
+    pub(crate) reach: Reach,
+    pub(crate) idempotent: bool,
+    /// There is a copy of the request that can be sent.
+    pub(crate) copied: bool,
+    /// Time left until the deadline.
+    pub(crate) left: Option<Duration>,
+}
+
+/// What follows on an attempt.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Another one, after this wait.
+    Again(Duration),
+    /// Nothing; with the reason, where something can be done about it.
+    Stop(Option<&'static str>),
+}
+
+impl Course {
+    pub(crate) const fn new() -> Self {
+        Self { made: 1, resent: false, waits: 0, backoff: None, errors: Vec::new(), permit: None }
+    }
+
+    /// Decides what follows on an attempt that did not end well, and pays for it.
+    pub(crate) fn end<R, C>(
+        &mut self,
+        attempt: &Attempt,
+        attempts: &Attempts,
+        plan: &Plan<R, C>,
+    ) -> Step {
+        let Attempt { ended, reach, idempotent, copied, left } = attempt;
+        let budget = &plan.budget;
+        // The attempt is over. What it paid is kept for the one that takes its place, if a guard
+        // turned it away.
+        let permit = self.permit.take();
+        if self.made == 1 && ended.made {
+            budget.deposit();
+        }
+        if ended.failed {
+            budget.failure();
+        }
+        // The first other endpoint is tried at once.
+        let at_once = reach.untried && self.made == 1;
+        let mut backoff = None;
+        let progress = Progress {
+            made: self.made,
+            resent: self.resent,
+            idempotent: *idempotent,
+            reach: *reach,
+            left: *left,
+        };
+        let next = next(ended, progress, attempts, || {
+            let own = || plan.wait(attempts, self.waits + 1, self.backoff, ended.cause());
+            *backoff.insert(if at_once { Duration::ZERO } else { own() })
+        });
+        if next != Next::Stop && !copied {
+            return Step::Stop((attempts.max > 1).then_some(NOT_COPIED));
+        }
+        match next {
+            Next::Stop => Step::Stop(None),
+            Next::Elsewhere | Next::Resend => {
+                self.permit = permit;
+                self.resent |= next == Next::Resend;
+                Step::Again(Duration::ZERO)
+            }
+            Next::After(wait) => {
+                // It is no retry that runs any more.
+                drop(permit);
+                self.permit = budget.retry(ended.cause());
+                if self.permit.is_none() {
+                    return Step::Stop(Some(NOT_PAID_FOR));
+                }
+                if !at_once {
+                    (self.waits, self.backoff) = (self.waits + 1, backoff);
+                }
+                self.made += 1;
+                Step::Again(wait)
+            }
+        }
+    }
+
+    /// A call has ended in an answer that no other attempt follows. It may have had no course.
+    #[inline]
+    pub(crate) fn settle(course: Option<&mut Self>, budget: &Budget, rewarded: bool) {
+        match course.and_then(|course| course.permit.take()) {
+            Some(permit) if rewarded => permit.succeed(),
+            Some(_) => {}
+            None if rewarded => budget.first_success(),
+            None => budget.deposit(),
+        }
+    }
+
+    /// Another attempt follows on one that ended in `error`.
+    pub(crate) fn note(&mut self, error: Error) {
+        self.errors.push(error);
+    }
+
+    /// Whether nothing of the call reached an endpoint, as far as it has gone.
+    pub(crate) fn is_unsent(&self) -> bool {
+        self.errors.iter().all(Error::is_unsent)
+    }
+
+    /// The last word, with the way that led to it. A refusal of the first attempt stays as it is.
+    pub(crate) fn give_up(
+        &mut self,
+        last: Error,
+        took: Option<Duration>,
+        note: Option<&'static str>,
+    ) -> Error {
+        self.permit = None;
+        let earlier = std::mem::take(&mut self.errors);
+        if earlier.is_empty() && last.is_refused() {
+            return last;
+        }
+        let last = if earlier.is_empty() { last } else { Error::exhausted(earlier, last) };
+        let last = last.after_attempts(self.made, took);
+        match note {
+            Some(note) => last.note(note),
+            None => last,
+        }
+    }
+
+    /// The deadline of the whole call has passed, whatever the last attempt would have said.
+    pub(crate) fn too_late(&mut self, error: Error, took: Duration) -> Error {
+        self.permit = None;
+        let earlier = std::mem::take(&mut self.errors);
+        let error = if earlier.is_empty() { error } else { error.with_history(earlier) };
+        error.after_attempts(self.made, Some(took))
+    }
+}
+
+/// An answer that was judged a failure, in the history of a call. It was sent, so whatever comes of
+/// the call is not unsent.
+pub(crate) fn failed_answer() -> Error {
+    Error::failed(Kind::Service).message("the answer was judged a failure")
+}

@@ -1,0 +1,79 @@
+//! What all calls of a layer go by, apart from what may change while they run.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::attempts::Attempts;
+use crate::{
+    backoff,
+    budget::{Budget, Cause},
+    outcome::ErrIsFailure,
+    replay::{ByReplay, ReplayFn},
+    sync::random_fraction,
+};
+
+/// What the services of one layer value have in common.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan<R, C> {
+    pub(crate) budget: Budget,
+    backoff: OwnBackoff,
+    pub(crate) replay: R,
+    pub(crate) classify: C,
+}
+
+/// The waits of a caller's own: of the number of a wait, from 1, and its cause.
+#[derive(Clone, Default)]
+struct OwnBackoff(Option<Arc<dyn Fn(u32, Cause) -> Duration + Send + Sync>>);
+
+impl Default for Plan<ByReplay, ErrIsFailure> {
+    fn default() -> Self {
+        Self {
+            budget: Budget::default(),
+            backoff: OwnBackoff::default(),
+            replay: ByReplay,
+            classify: ErrIsFailure,
+        }
+    }
+}
+
+impl<R, C> Plan<R, C> {
+    pub(crate) fn with_budget(self, budget: Budget) -> Self {
+        Self { budget, ..self }
+    }
+
+    pub(crate) fn with_backoff<F>(self, backoff: F) -> Self
+    where
+        F: Fn(u32, Cause) -> Duration + Send + Sync + 'static,
+    {
+        Self { backoff: OwnBackoff(Some(Arc::new(backoff))), ..self }
+    }
+
+    pub(crate) fn with_replay<F>(self, copy: F) -> Plan<ReplayFn<F>, C> {
+        let Self { budget, backoff, classify, .. } = self;
+        Plan { budget, backoff, replay: ReplayFn::new(copy), classify }
+    }
+
+    pub(crate) fn with_classify<D>(self, classify: D) -> Plan<R, D> {
+        let Self { budget, backoff, replay, .. } = self;
+        Plan { budget, backoff, replay, classify }
+    }
+
+    /// How long to wait for the `number`th time, from 1, if no endpoint asks for another wait.
+    pub(super) fn wait(
+        &self,
+        attempts: &Attempts,
+        number: u32,
+        previous: Option<Duration>,
+        cause: Cause,
+    ) -> Duration {
+        match &self.backoff.0 {
+            Some(own) => backoff::sane(own(number, cause)),
+            None => attempts.waits().wait(number, previous, random_fraction()),
+        }
+    }
+}
+
+impl fmt::Debug for OwnBackoff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "of its own" } else { "by config" })
+    }
+}

@@ -1,0 +1,257 @@
+//! The way of a call that was not done at once: from endpoint to endpoint, and the time it has.
+
+use std::{
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use super::{
+    Attempts,
+    live::count,
+    reserve::{InReserve, Reserve},
+};
+use crate::{
+    choose::{Choose, Chosen, Tried},
+    course::{Attempt, Course, Ended, Reach, Step, failed_answer},
+    error::{BoxError, Error, Kind},
+    replay::ReplayPolicy,
+    time::{self, Instant, Timer},
+};
+
+/// In whole words, beside which nothing is moved: a stamp each, and a flag.
+pub(super) struct Times {
+    /// When the call was first pending; `NEVER` before.
+    pub(super) began: i64,
+    /// The deadline of the request; `NEVER` without one.
+    pub(super) deadline: i64,
+    pub(super) idempotent: u64,
+}
+
+pub(super) const NEVER: i64 = i64::MAX;
+
+impl Times {
+    #[inline]
+    pub(super) fn has_deadline(&self) -> bool {
+        self.deadline != NEVER
+    }
+
+    #[inline]
+    pub(super) fn begin(&mut self) {
+        if self.began == NEVER {
+            self.began = time::stamp(time::now());
+        }
+    }
+}
+
+/// The way of a call that was not done at once.
+pub(super) struct Journey<S, Req> {
+    pub(super) course: Course,
+    /// The settings that the call met.
+    attempts: Attempts,
+    start: Instant,
+    /// What makes the next attempt; from the first failure on.
+    service: Option<S>,
+    tried: Tried,
+    request: Option<Req>,
+    /// Why no attempt is made.
+    refusal: Option<Error>,
+    until: Option<Instant>,
+    end: Option<Timer>,
+    attempt: Option<Timer>,
+    wait: Option<Timer>,
+}
+
+/// What took too long.
+pub(super) enum Late {
+    Call(Error),
+    Attempt(Error),
+}
+
+impl<S, Req> Journey<S, Req> {
+    #[cold]
+    pub(super) fn new<R, C>(reserve: &Reserve<S, R, C>, times: &Times) -> Box<Self> {
+        let start = match times.began {
+            NEVER => time::now(),
+            began => time::at_stamp(began),
+        };
+        let attempts = reserve.live.attempts();
+        let overall = attempts.overall.map(|overall| time::later(start, overall));
+        let deadline = (times.deadline != NEVER).then(|| time::at_stamp(times.deadline));
+        Box::new(Self {
+            course: Course::new(),
+            attempts,
+            start,
+            service: None,
+            tried: Tried::default(),
+            request: None,
+            refusal: None,
+            until: time::earlier(overall, deadline),
+            end: None,
+            attempt: None,
+            wait: None,
+        })
+    }
+
+    /// The call came too late, and is not made.
+    #[cold]
+    pub(super) fn refused<R, C>(reserve: &Reserve<S, R, C>, times: &Times) -> Box<Self> {
+        count(&reserve.live.counts.late);
+        let mut journey = Self::new(reserve, times);
+        let late = "the deadline of the call passed before it was made";
+        journey.refusal = Some(Error::blameless(Kind::Timeout).message(late));
+        journey
+    }
+
+    fn took(&self) -> Duration {
+        time::now().saturating_duration_since(self.start)
+    }
+
+    /// Ready when the call, or this attempt of it, has taken too long.
+    pub(super) fn poll_limits<R, C, F: Chosen>(
+        &mut self,
+        reserve: &Reserve<S, R, C>,
+        inner: &F,
+        cx: &mut Context<'_>,
+    ) -> Poll<Late> {
+        if let (None, Some(timeout)) = (&self.attempt, self.attempts.timeout) {
+            self.attempt = Some(Timer::at(time::later(time::now(), timeout)));
+        }
+        let late = |kind: &str, limit: Duration| {
+            let error = if inner.is_unsent() { Error::not_sent } else { Error::failed };
+            let error = error(Kind::Timeout).message(format!("{kind} took longer than {limit:?}"));
+            match inner.chosen() {
+                Some(member) => error.at_endpoint(member.shared_key()),
+                None => error,
+            }
+        };
+        let ended = self.poll_end(cx).is_ready();
+        let timed_out = self.attempt.as_mut().is_some_and(|attempt| attempt.poll(cx).is_ready());
+        // Where both are over, because nothing was polled for a while, the earlier one was first.
+        if timed_out && (!ended || self.attempt.as_ref().map(Timer::ends_at) < self.until) {
+            let timeout = self.attempts.timeout.unwrap_or_default();
+            return Poll::Ready(Late::Attempt(late("the attempt", timeout)));
+        }
+        if ended {
+            if self.course.made == 1 && !inner.is_unsent() {
+                reserve.plan.budget.deposit();
+            }
+            // The caller's time is over, which says nothing about the endpoint.
+            let error = late("the call", self.took()).without_blame();
+            return Poll::Ready(Late::Call(self.course.too_late(error, self.took())));
+        }
+        Poll::Pending
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(until) = self.until else {
+            return Poll::Pending;
+        };
+        self.end.get_or_insert_with(|| Timer::at(until)).poll(cx)
+    }
+
+    /// An attempt has not ended well. `None`: another one follows.
+    #[cold]
+    pub(super) fn fail<R, C, Res>(
+        &mut self,
+        result: Result<Res, Error>,
+        ended: Ended,
+        reserve: &InReserve<S, R, C>,
+        times: &Times,
+        inner: &S::Choosing,
+        spare: &mut Option<Req>,
+    ) -> Option<Result<Res, Error>>
+    where
+        S: Choose<Req> + Clone,
+        R: ReplayPolicy<Req>,
+    {
+        let Reserve { live, plan, service } = &**reserve.core();
+        let chosen = inner.chosen().cloned();
+        let again = chosen.as_ref().is_some_and(|member| self.tried.contains(member));
+        if let Some(member) = &chosen {
+            self.tried.insert(member.clone());
+        }
+        let untried = service.has_untried(&self.tried);
+        let attempt = Attempt {
+            ended,
+            reach: Reach { chose: chosen.is_some(), again, untried },
+            idempotent: times.idempotent != 0,
+            // A copy whose body turned out too long to be kept is none.
+            copied: spare.as_ref().is_some_and(|spare| plan.replay.is_whole(spare)),
+            left: self.until.map(|end| end.saturating_duration_since(time::now())),
+        };
+        let before = self.course.made;
+        match self.course.end(&attempt, &self.attempts, plan) {
+            Step::Again(wait) => {
+                let paid = self.course.made > before;
+                count(if paid { &live.counts.retries } else { &live.counts.moved });
+                self.course.note(result.map_or_else(
+                    |error| error,
+                    |_| match &chosen {
+                        Some(member) => failed_answer().at_endpoint(member.shared_key()),
+                        None => failed_answer(),
+                    },
+                ));
+                self.service.get_or_insert_with(|| service.clone());
+                self.prepare(wait, &plan.replay, untried, spare);
+                None
+            }
+            Step::Stop(note) => Some(result.map_err(|error| self.give_up(error, note))),
+        }
+    }
+
+    fn prepare<R>(&mut self, wait: Duration, replay: &R, untried: bool, spare: &mut Option<Req>)
+    where
+        R: ReplayPolicy<Req>,
+    {
+        self.request = spare.take();
+        if let Some(request) = &mut self.request {
+            // After the last attempt only a guard that says no makes use of another copy.
+            if untried || self.course.made < self.attempts.max {
+                *spare = replay.replay(request);
+            }
+            replay.begin_attempt(request, self.course.made);
+        }
+        self.wait = (!wait.is_zero()).then(|| Timer::at(time::later(time::now(), wait)));
+        self.attempt = None;
+    }
+
+    /// Ready with the next attempt.
+    pub(super) fn poll_between(&mut self, cx: &mut Context<'_>) -> Poll<Result<S::Choosing, Error>>
+    where
+        S: Choose<Req>,
+        S::Error: Into<BoxError> + 'static,
+    {
+        if let Some(refusal) = self.refusal.take() {
+            return Poll::Ready(Err(refusal));
+        }
+        if self.poll_end(cx).is_ready() {
+            let message = format!("the call took longer than {:?}", self.took());
+            let error = if self.course.is_unsent() { Error::not_sent } else { Error::failed };
+            let error = error(Kind::Timeout).without_blame().message(message);
+            let took = self.took();
+            return Poll::Ready(Err(self.course.too_late(error, took)));
+        }
+        if let Some(wait) = &mut self.wait {
+            // Without a runtime there is nothing that would wake this, so then it does not wait.
+            if wait.can_wake() {
+                ready!(wait.poll(cx));
+            }
+            self.wait = None;
+        }
+        let Some(service) = &mut self.service else {
+            return Poll::Pending;
+        };
+        match ready!(service.poll_ready(cx)) {
+            Err(error) => Poll::Ready(Err(self.give_up(Error::from_service(error), None))),
+            Ok(()) => match self.request.take() {
+                Some(request) => Poll::Ready(Ok(service.call_avoiding(request, &self.tried))),
+                None => Poll::Pending,
+            },
+        }
+    }
+
+    fn give_up(&mut self, last: Error, note: Option<&'static str>) -> Error {
+        let took = self.took();
+        self.course.give_up(last, Some(took), note)
+    }
+}

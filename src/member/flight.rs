@@ -1,0 +1,227 @@
+//! Calls in flight on a member: one that is counted, and one that also tells how it ended.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use super::{ending::Ending, member::Member};
+use crate::error::{BoxError, Error, Fault, Kind};
+
+/// Counts a call as in flight on a member until this drops. Made by [`Member::begin`].
+///
+/// ```
+/// use tower_upstream::{Endpoint, member::Member};
+/// let member = Member::new("a:1".parse::<Endpoint>()?);
+/// let call = member.begin();
+/// assert_eq!(member.in_flight(), 1);
+/// drop(call);
+/// assert_eq!(member.in_flight(), 0);
+/// # Ok::<(), tower_upstream::Error>(())
+/// ```
+pub struct InFlight(Arc<Member>);
+
+impl Member {
+    /// Counts a call as in flight until the guard drops.
+    pub fn begin(self: &Arc<Self>) -> InFlight {
+        self.load().take_off();
+        InFlight(self.clone())
+    }
+}
+
+impl InFlight {
+    /// Keeps counting a call that was begun already, when its first guard drops.
+    #[cfg(feature = "http")]
+    pub(crate) fn go_on(member: Arc<Member>) -> Self {
+        member.load().fly_on();
+        Self(member)
+    }
+
+    /// Returns the member.
+    #[inline]
+    pub fn member(&self) -> &Arc<Member> {
+        &self.0
+    }
+}
+
+impl Drop for InFlight {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.load().land();
+    }
+}
+
+impl fmt::Debug for InFlight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("InFlight").field(&self.0.key()).finish()
+    }
+}
+
+/// A call in flight whose end counts: its latency, its failure, or that it was given up. The member stays
+/// readable when it has landed.
+pub(crate) struct Flight {
+    member: Arc<Member>,
+    /// When the call was first pending, in nanoseconds of the member's clock.
+    began: u64,
+}
+
+/// Not pending yet: a call that is ready at once never reads a clock.
+const NOT_YET: u64 = 0;
+const LANDED: u64 = u64::MAX;
+
+/// What a failed call counts for in the latency estimate, at least: failing fast must not look
+/// like being fast. The figure is linkerd's.
+const FAILURE_PENALTY: Duration = Duration::from_secs(5);
+
+impl Flight {
+    #[inline]
+    pub(crate) fn begin(member: &Arc<Member>) -> Self {
+        member.load().take_off();
+        Self { member: member.clone(), began: NOT_YET }
+    }
+
+    #[inline]
+    pub(crate) fn member(&self) -> &Arc<Member> {
+        &self.member
+    }
+
+    /// Polls the call, and lands when it ends. An error names the member from then on.
+    #[inline]
+    pub(crate) fn poll<F, T, E>(
+        &mut self,
+        call: Pin<&mut F>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<T, Error>>
+    where
+        F: Future<Output = Result<T, E>>,
+        E: Into<BoxError> + 'static,
+    {
+        let Poll::Ready(result) = call.poll(cx) else {
+            self.pend();
+            return Poll::Pending;
+        };
+        Poll::Ready(match result {
+            Ok(response) => {
+                self.land();
+                Ok(response)
+            }
+            Err(error) => Err(self.failed(error)),
+        })
+    }
+
+    #[inline]
+    fn pend(&mut self) {
+        if self.began == NOT_YET {
+            self.began = self.member.nanos().clamp(1, LANDED - 1);
+        }
+    }
+
+    #[inline]
+    fn land(&mut self) {
+        if self.began != NOT_YET {
+            self.observe();
+        }
+        self.began = LANDED;
+        self.member.load().land();
+    }
+
+    // Out of line, so that a call that is ready at once carries no clock with it.
+    #[inline(never)]
+    fn observe(&self) {
+        self.member.observe(self.elapsed());
+    }
+
+    fn elapsed(&self) -> Duration {
+        match self.began {
+            NOT_YET => Duration::ZERO,
+            began => Duration::from_nanos(self.member.nanos().saturating_sub(began)),
+        }
+    }
+
+    #[cold]
+    fn failed<E: Into<BoxError> + 'static>(&mut self, error: E) -> Error {
+        self.fail(Error::from_service(error))
+    }
+
+    fn fail(&mut self, error: Error) -> Error {
+        let error = if self.member.is_client() { error.confirm_unsent() } else { error };
+        match error.fault() {
+            Fault::Endpoint if error.kind() != Kind::Plugin => self.observe_failure(),
+            Fault::Endpoint if self.began != NOT_YET => self.observe(),
+            Fault::Cancelled if self.began != NOT_YET => self.observe_abandoned(),
+            _ => {}
+        }
+        self.began = LANDED;
+        self.member.load().land();
+        error.or_at_endpoint(self.member.shared_key())
+    }
+
+    #[cold]
+    fn abandon(&self) {
+        if self.began != NOT_YET {
+            match Ending::of_flight(&self.member) {
+                Ending::TimedOut => self.observe_failure(),
+                Ending::Cancelled => self.observe_abandoned(),
+            }
+        }
+        self.member.load().land();
+    }
+
+    fn observe_failure(&self) {
+        self.member.failures.fetch_add(1, Ordering::Relaxed);
+        self.member.observe(self.elapsed().max(FAILURE_PENALTY));
+    }
+
+    /// A call that was given up can worsen the estimate, never improve it.
+    fn observe_abandoned(&self) {
+        self.member.observe_if_worse(self.elapsed());
+    }
+}
+
+impl Drop for Flight {
+    #[inline]
+    fn drop(&mut self) {
+        if self.began != LANDED {
+            self.abandon();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::Endpoint;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_abandoned_call_only_worsens_and_a_failure_is_slow() {
+        let member = Member::new(Endpoint::new("a:1").unwrap());
+        let advance = |millis| tokio::time::advance(Duration::from_millis(millis));
+        let pending = || {
+            let mut flight = Flight::begin(&member);
+            flight.pend();
+            flight
+        };
+        assert_eq!(member.latency(), None);
+        // Where the clock of a member begins, a moment is none.
+        advance(1).await;
+        let mut good = pending();
+        advance(20).await;
+        good.land();
+        advance(60_000).await;
+        let short = pending();
+        advance(1).await;
+        drop(short);
+        assert_eq!(member.latency(), Some(Duration::from_millis(20)));
+        let long = pending();
+        advance(30).await;
+        drop(long);
+        assert_eq!(member.latency(), Some(Duration::from_millis(30)));
+        let mut fails = pending();
+        fails.failed(BoxError::from("broken"));
+        assert_eq!(member.latency(), Some(FAILURE_PENALTY));
+        assert_eq!((member.failures(), member.in_flight(), member.calls()), (1, 0, 4));
+    }
+}

@@ -1,0 +1,197 @@
+//! How the sources are laid out: what may import what, no circles, no long files. The table is part of
+//! the design: change it only with a reason.
+#![allow(clippy::unwrap_used)]
+
+mod imports;
+mod sources;
+
+use imports::{circles, flatten, graph, imports as imports_of};
+use sources::{Source, sources, without_comments};
+
+/// Know nothing of the house, and so may be imported by all of it.
+const WORDS: &[&str] =
+    &["error", "outcome", "sync", "time", "duration", "wire", "key", "backoff", "telemetry"];
+
+/// Each module, and what it may import beside [`WORDS`] and itself.
+const TABLE: &[(&str, &[&str])] = &[
+    // The way of a request.
+    ("failover", &["choose", "course", "budget", "replay", "member"]),
+    ("retry", &["course", "budget", "replay", "http"]),
+    ("balance", &["discover", "member", "connect", "choose", "endpoint"]),
+    ("discover", &["endpoint", "member", "connect"]),
+    // Guards.
+    ("guard", &["member", "choose", "endpoint"]),
+    ("breaker", &["member", "connect", "choose", "replay", "endpoint", "guard"]),
+    // It tells its verdicts in the words of a plugin, and asks one for its own.
+    ("health", &["member", "connect", "choose", "replay", "endpoint", "guard", "plugin", "dial"]),
+    ("limit", &["member", "connect", "choose", "replay", "endpoint", "guard"]),
+    // How a call leaves the house, and how it enters a plugin's.
+    ("transport", &["endpoint", "member", "connect", "plugin", "replay", "dial", "http"]),
+    ("serve", &["endpoint", "member", "connect", "plugin"]),
+    // The slot in which guards last as long as a connection.
+    ("dial", &["http"]),
+    ("plugin", &["replay", "connect"]),
+    // A protocol's words around the open traits of the core, which never imports them.
+    ("http", &["breaker", "limit", "member", "connect", "replay", "endpoint"]),
+    // Shared words know each other, and nothing else.
+    ("endpoint", &[]),
+    ("member", &["endpoint"]),
+    ("connect", &["endpoint", "member"]),
+    ("choose", &["member"]),
+    // What failover and retries have in common.
+    ("course", &["budget", "replay"]),
+    ("budget", &[]),
+    ("replay", &[]),
+    ("error", &[]),
+    ("outcome", &[]),
+    ("sync", &[]),
+    ("time", &[]),
+    ("duration", &[]),
+    ("wire", &[]),
+    ("key", &[]),
+    ("backoff", &[]),
+    ("telemetry", &[]),
+];
+
+/// Rooms that are not redrawn yet: their circles and their long files are known. The list only shrinks.
+const TO_REDRAW: &[&str] =
+    &["breaker", "budget", "connect", "endpoint", "health", "http", "limit", "plugin"];
+
+/// No file has more lines.
+const MAX_LINES: usize = 350;
+
+#[test]
+fn every_module_imports_only_what_the_table_allows() {
+    let mut mistakes = Vec::new();
+    for source in sources() {
+        let Some(room) = source.room() else { continue };
+        let Some((_, allowed)) = TABLE.iter().find(|(name, _)| *name == room) else {
+            mistakes.push(format!("`{room}` ({}): add it to the table", source.path.display()));
+            continue;
+        };
+        for import in imports_of(&source) {
+            let Some(name) = import.path.first() else { continue };
+            let at = format!("{}:{}", source.path.display(), import.line);
+            // What the crate re-exports at its root is named where it lives.
+            if !TABLE.iter().any(|(known, _)| known == name) {
+                mistakes.push(format!(
+                    "{at}: `crate::{name}` is no module of the table; import from the module it \
+                     lives in, or add that to the table"
+                ));
+            } else if name != room && !WORDS.contains(&&**name) && !allowed.contains(&&**name) {
+                mistakes.push(format!("{at}: `{room}` must not import `{name}`"));
+            }
+        }
+    }
+    assert!(mistakes.is_empty(), "\n{}", mistakes.join("\n"));
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let sources = sources();
+    let graph = graph(&sources);
+    let name = |&file: &usize| sources[file].path.display().to_string();
+    let mut mistakes = Vec::new();
+    let is_known = |circle: &Vec<usize>| {
+        circle.iter().all(|&of| sources[of].room().is_some_and(|room| TO_REDRAW.contains(&room)))
+    };
+    for circle in circles(&graph).into_iter().filter(|circle| !is_known(circle)) {
+        mistakes.push(format!("a circle of {} files:", circle.len()));
+        for from in &circle {
+            let to = graph[from].iter().filter(|to| circle.contains(to)).map(name);
+            mistakes.push(format!("  {} -> {}", name(from), to.collect::<Vec<_>>().join(", ")));
+        }
+    }
+    assert!(mistakes.is_empty(), "\n{}", mistakes.join("\n"));
+}
+
+#[test]
+fn no_file_is_long() {
+    let redrawn = |source: &Source| !source.room().is_some_and(|room| TO_REDRAW.contains(&room));
+    let long = sources().into_iter().filter(redrawn).filter_map(|source| {
+        let lines = source.text.lines().count();
+        (lines > MAX_LINES).then(|| format!("{}: {lines} lines", source.path.display()))
+    });
+    let long: Vec<_> = long.collect();
+    assert!(long.is_empty(), "\n{}", long.join("\n"));
+}
+
+#[test]
+fn only_time_reads_a_clock() {
+    for source in sources().iter().filter(|source| source.room() != Some("time")) {
+        for (index, line) in source.code.lines().enumerate() {
+            for clock in ["Instant::now", "std::time::Instant", "quanta", ".elapsed()"] {
+                // A method of ours may be called so; a clock's is recognised by its type above.
+                let ours =
+                    clock == ".elapsed()" && (line.contains("self.") || line.contains("call."));
+                assert!(
+                    !line.contains(clock) || ours,
+                    "{}:{}: `{clock}` outside `time.rs`",
+                    source.path.display(),
+                    index + 1
+                );
+            }
+        }
+    }
+}
+
+fn source(module: &[&str], text: &str) -> Source {
+    let module = module.iter().map(|part| part.to_string()).collect();
+    Source { path: "test".into(), module, text: text.into(), code: without_comments(text) }
+}
+
+#[test]
+fn the_scan_sees_what_it_has_to_see() {
+    let text = r#"
+        //! [`crate::health`] in a doc is no import.
+        mod inside;
+        use crate::{
+            breaker::{self, Circuit as Round},
+            error::Error, // crate::limit
+            time,
+        };
+        use crate::member::Member;
+        pub(crate) use super::super::replay::Replay;
+        use super::call::Private;
+        fn f() -> crate::budget::Budget { crate::endpoint::parse("crate::serve") }
+        fn h() { breaker::trip(); inside::deep() }
+        pub(in crate::balance) fn g() {}
+        mod tests {
+            use super::Round;
+        }
+    "#;
+    let found = imports_of(&source(&["a", "b"], text));
+    let paths: Vec<String> = found.iter().map(|import| import.path.join("::")).collect();
+    for expected in [
+        "breaker",
+        "breaker::Circuit",
+        "error::Error",
+        "time",
+        "member::Member",
+        "replay::Replay",
+        "a::call::Private",
+        "budget::Budget",
+        "endpoint::parse",
+        "breaker::trip",
+        "a::b::inside::deep",
+        "a::b::Round",
+    ] {
+        assert!(paths.iter().any(|path| path == expected), "{expected}: {paths:?}");
+    }
+    for comment in ["health", "limit", "serve"] {
+        assert!(paths.iter().all(|path| !path.starts_with(comment)), "{comment}: {paths:?}");
+    }
+    assert_eq!(flatten("a::{self, b::{c, d as e}, f}").len(), 4);
+}
+
+#[test]
+fn a_circle_is_found_through_a_table_of_contents() {
+    let files = [
+        source(&["room"], "mod one;\nmod two;\npub use self::{one::One, two::Two};"),
+        source(&["room", "one"], "use super::Two;\npub struct One(Two);"),
+        source(&["room", "two"], "pub struct Two; fn f(of: crate::room::One) {}"),
+        source(&["room", "three"], "use super::{One, Two};"),
+        source(&["room", "four"], "use super::two;\nfn f() -> two::Two {}"),
+    ];
+    assert_eq!(circles(&graph(&files)), [[1, 2]]);
+}
