@@ -27,6 +27,7 @@ macro_rules! codes {
         impl Code {
             $($(#[$doc])+ pub const $name: Self = Self(stringify!($name));)+
 
+            #[cfg(any(feature = "http", feature = "serde", test))]
             const ALL: &[Self] = &[$(Self::$name),+];
         }
     };

@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    code::Code,
     kind::Kind,
     opaque::{BoxError, Error, Rest},
     word::Word,
@@ -12,7 +11,8 @@ use crate::time::{self, Instant};
 
 impl Error {
     /// Gives it a rarer code than its kind has.
-    pub(crate) fn coded(mut self, code: Option<Code>) -> Self {
+    #[cfg(any(feature = "http", test))]
+    pub(crate) fn coded(mut self, code: Option<super::Code>) -> Self {
         if code.is_some_and(|code| code != self.code()) {
             self.rest_mut().code = code;
         }
@@ -92,7 +92,7 @@ impl Error {
     }
 
     /// Come back `wait` after `now`, or after the longest wait there is.
-    #[cfg(any(all(test, feature = "tower"), feature = "http"))]
+    #[cfg(any(test, feature = "http"))]
     pub(crate) fn retry_in(self, now: Instant, wait: Duration) -> Self {
         self.retry_at(time::later(now, wait.min(Self::LONGEST_WAIT)))
     }

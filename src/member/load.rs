@@ -122,16 +122,4 @@ mod tests {
         assert_eq!(peak_ewma(1_000, 10_000, 0), 368);
         assert_eq!(peak_ewma(1_000, u32::MAX, 100), 100);
     }
-
-    #[cfg(feature = "tower")]
-    #[test]
-    fn the_cost_grows_with_calls_and_latency_and_fades() {
-        let (load, second) = (Load::new(), 1_000_000_000);
-        assert_eq!(load.cost(0), 1);
-        load.sample(Duration::from_millis(1), second, false);
-        assert_eq!(load.cost(second), 1_000);
-        load.take_off();
-        assert_eq!(load.cost(second), 2_000);
-        assert_eq!(load.cost(11 * second), 736);
-    }
 }
