@@ -26,7 +26,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("health", &["member", "connect", "choose", "replay", "endpoint", "guard", "plugin", "dial"]),
     ("limit", &["member", "connect", "choose", "replay", "endpoint", "guard"]),
     // How a call leaves the house, and how it enters a plugin's.
-    ("transport", &["endpoint", "member", "connect", "plugin", "replay", "dial", "http"]),
+    ("transport", &["endpoint", "member", "connect", "plugin", "replay", "dial", "http", "guard"]),
     ("serve", &["endpoint", "member", "connect", "plugin"]),
     // The slot in which guards last as long as a connection.
     ("dial", &["http"]),
@@ -51,11 +51,11 @@ const TABLE: &[(&str, &[&str])] = &[
     ("key", &[]),
     ("backoff", &[]),
     ("telemetry", &[]),
+    ("macros", &[]),
 ];
 
 /// Rooms that are not redrawn yet: their circles and their long files are known. The list only shrinks.
-const TO_REDRAW: &[&str] =
-    &["breaker", "budget", "connect", "endpoint", "health", "http", "limit", "plugin"];
+const TO_REDRAW: &[&str] = &["breaker", "budget", "connect", "endpoint", "health", "limit"];
 
 /// No file has more lines.
 const MAX_LINES: usize = 350;
