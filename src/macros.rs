@@ -1,6 +1,6 @@
 //! What is written for every service.
 
-/// `get_ref`, `get_mut` and `into_inner` of a service whose field `inner` is an `S`.
+/// `get_ref`, `get_mut` and `into_inner` of a service that has an `S` in its field `inner`.
 macro_rules! inner_service {
     () => {
         /// Returns a reference to the inner service.

@@ -41,7 +41,7 @@ pub struct Connection {
     slot: Owned,
 }
 
-/// The one of all clones of a slot whose drop closes it.
+/// The clone of a slot that closes it on drop.
 struct Owned(ConnectionSlot);
 
 impl Drop for Owned {

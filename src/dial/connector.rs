@@ -266,7 +266,7 @@ mod tests {
     use super::*;
     use crate::time;
 
-    /// A listener that lets nobody in any more, and all who wait.
+    /// A listener that accepts no more connections, and those that wait.
     async fn unanswering() -> (SocketAddr, TcpListener, Vec<TcpStream>) {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();

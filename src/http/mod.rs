@@ -10,7 +10,7 @@
 //! | keep the place of a call until its body ends | [`AtBodyEnd`], by [`until_body_end`](crate::ConcurrencyLimitLayer::until_body_end) | a concurrency limit |
 //! | count open streams as load of an endpoint | [`TrackLayer`] | below a balancer |
 //! | send each request to the endpoint that was chosen | [`OriginLayer`] | below a balancer, above any HTTP client |
-//! | send a request whose body streams again | [`ReplayBodyLayer`] | above failover or retry |
+//! | send a request with a body that streams again | [`ReplayBodyLayer`] | above failover or retry |
 //! | say that a `POST` may be sent again, or until when an answer is of use | [`Idempotent`], [`Deadline`] | extensions of a request |
 //! | limit each client address | [`ClientIp`] | `by_key` of a limit or breaker |
 //! | answer refusals with 429 and 503 | [`AnswerLayer`] | outermost, in a server |

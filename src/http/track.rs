@@ -152,5 +152,5 @@ where
     }
 }
 
-/// Response body of a [`Track`], whose call is in flight until it ends.
+/// Response body of a [`Track`], which counts its call as in flight until it ends.
 pub type TrackedBody<B> = HeldBody<B, InFlight>;

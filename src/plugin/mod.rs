@@ -1,7 +1,7 @@
 //! Calls to plugins, their answers, and what plugins report about themselves.
 //!
 //! # When to use
-//! A [`Call`] is the request, and a [`Reply`] the response, of a stack whose upstreams are plugins:
+//! A [`Call`] is the request, and a [`Reply`] the response, of a stack that has plugins as upstreams:
 //! services that take one typed request and return one typed answer. They carry a request id, a deadline,
 //! headers and metadata, and the failover knows from a `Call` whether it may be sent again. Other layers
 //! of the crate take any request, so a stack of `http::Request`s needs nothing from here.

@@ -71,8 +71,8 @@ pub(crate) fn grpc_status(headers: &HeaderMap) -> Option<u32> {
     if is_grpc(headers) { grpc_trailer(headers) } else { None }
 }
 
-/// Whether this is the head of a gRPC answer: not `application/grpc-web`, whose status is in the
-/// body.
+/// Whether this is the head of a gRPC answer: not `application/grpc-web`, which has its status in
+/// the body.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     let rest = kind.and_then(|kind| kind.strip_prefix(b"application/grpc"));
@@ -85,7 +85,7 @@ pub(crate) fn grpc_trailer(trailers: &HeaderMap) -> Option<u32> {
     Some(status.to_str().ok().and_then(|status| status.parse().ok()).unwrap_or(2))
 }
 
-/// A `Retry-After` of whole seconds, rounded up: who comes back early is refused again.
+/// A `Retry-After` of whole seconds, rounded up: a client that comes back early is refused again.
 pub(crate) fn retry_after_value(wait: Duration) -> HeaderValue {
     let up = u64::from(wait.subsec_nanos() > 0);
     HeaderValue::from(wait.as_secs().saturating_add(up))

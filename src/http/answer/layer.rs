@@ -7,7 +7,7 @@ use crate::{error::Error, wire};
 
 /// Turns the errors of a stack into responses, and tells clients how much of a limit is left.
 ///
-/// For servers whose services must not fail, such as axum's: the outermost layer, whose error is
+/// For servers with services that must not fail, such as axum's: the outermost layer, with the error
 /// [`Infallible`](std::convert::Infallible).
 ///
 /// | request | response to a refusal |

@@ -6,7 +6,7 @@ use crate::{
     wire,
 };
 
-/// Limit whose `RateLimit` fields an [`AnswerLayer`](super::AnswerLayer) adds to responses.
+/// Limit that has `RateLimit` fields, which an [`AnswerLayer`](super::AnswerLayer) adds to responses.
 ///
 /// Implemented by the rate limits of this crate; implement it for a limit of yours.
 ///

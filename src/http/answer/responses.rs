@@ -80,7 +80,7 @@ impl Error {
     }
 }
 
-/// All of it in the headers, as gRPC has it where there is nothing but trailers.
+/// Writes all of it to the headers, as gRPC does for a response that consists of trailers alone.
 pub(super) fn over_grpc<B>(
     error: &Error,
     content_type: &HeaderValue,

@@ -12,8 +12,8 @@ use crate::{
     wire,
 };
 
-/// Ends HTTP calls with the body of their response: for streams, long downloads, and gRPC, whose status
-/// is in the trailers.
+/// Ends HTTP calls with the body of their response: for streams, long downloads, and gRPC, which
+/// has its status in the trailers.
 ///
 /// For a circuit, made by [`CircuitBreakerLayer::until_body_end`], it judges how the body ended. For a
 /// limit, made by [`ConcurrencyLimitLayer::until_body_end`](crate::ConcurrencyLimitLayer::until_body_end),
@@ -28,7 +28,7 @@ use crate::{
 /// * Half-open, the head counts, and the call gives its place back then: a stream that is open for hours
 ///   must not keep the circuit half-open. If its body breaks while the circuit is still half-open, the
 ///   call counts as failed instead.
-/// * Only the head can be slow: a stream may be open for hours. A call whose head was slow counts as slow
+/// * Only the head can be slow: a stream may be open for hours. A call with a slow head counts as slow
 ///   from then on, also while its body goes on.
 /// * A body that drops before its end is not counted, however long it was open, unless
 ///   [`cancelled`](crate::CircuitBreakerConfig::cancelled) is

@@ -16,14 +16,14 @@
 ///   `X-Forwarded-Host`.
 /// * The version is set to HTTP/1.1, so that the client decides which one it speaks. Cookies that came
 ///   over HTTP/2 in several fields become one field.
-/// * If the member has a path, a request whose path has a dot segment (`.` or `..`, also as `%2e`) is
+/// * If the member has a path, a request with a dot segment in its path (`.` or `..`, also as `%2e`) is
 ///   refused unsent, with [`Kind::InvalidRequest`](crate::error::Kind::InvalidRequest). If it has none,
 ///   paths are sent unchanged. `OPTIONS *` is always sent unchanged.
-/// * A request whose body streams, such as axum's, is sent once, unless a
+/// * A request with a body that streams, such as axum's, is sent once, unless a
 ///   [`ReplayBodyLayer`](crate::http::ReplayBodyLayer) is above the failover.
 ///
 /// # What comes back
-/// A response whose body is an [`OriginBody`](super::OriginBody). The body of the client must be `Unpin`;
+/// A response with an [`OriginBody`](super::OriginBody). The body of the client must be `Unpin`;
 /// box one that is not.
 ///
 /// # Errors

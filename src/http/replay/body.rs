@@ -29,8 +29,8 @@ use crate::{error::BoxError, sync::lock};
 /// # Bounds
 /// At most 64 KiB are kept, unless [`with_cap`](Self::with_cap) sets another cap, in at most 4,096
 /// chunks ([`MAX_CHUNKS`](Self::MAX_CHUNKS)): a stream of tiny chunks may reach that first. Once more
-/// has passed, the body streams through and is sent once. A body whose length is known to be over the
-/// cap is never kept.
+/// has passed, the body streams through and is sent once. A body that is known to be longer than
+/// the cap is never kept.
 ///
 /// # Cancel safety
 /// A copy that drops halfway loses nothing: the next one continues from there.

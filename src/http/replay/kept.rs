@@ -25,7 +25,7 @@ pub(super) struct State {
     rest: Rest,
     /// How much the source has left, as far as it says.
     hint: SizeHint,
-    /// The copy whose turn it is to read the rest.
+    /// The turn of the copy that reads the rest.
     turn: u64,
     /// The one that waits for it.
     waker: Option<Waker>,
@@ -84,8 +84,8 @@ impl State {
         self.kept_bytes
     }
 
-    /// Returns the next turn, or 0 if the rest would be of no use; and the waker of the copy whose turn
-    /// is over.
+    /// Returns the next turn, or 0 if the rest would be of no use; and the waker of the copy that
+    /// loses its turn.
     pub(super) fn next_turn(&mut self) -> (u64, Option<Waker>) {
         if !self.complete {
             return (0, None);

@@ -8,7 +8,8 @@ use tower_service::Service;
 use super::body::ReplayBody;
 use crate::error::BoxError;
 
-/// Wraps request bodies in a [`ReplayBody`], so that requests whose body streams can be sent again.
+/// Wraps request bodies in a [`ReplayBody`], so that requests can be sent again even if their body
+/// streams.
 ///
 /// # When to use
 /// Above a [`FailoverLayer`](crate::FailoverLayer) or a `tower::retry::RetryLayer`, if bodies stream:

@@ -42,7 +42,7 @@ pub struct Deadline(pub Instant);
 #[derive(Debug, Clone, Copy)]
 pub struct Attempt(pub u32);
 
-/// Copies requests whose body is in memory (`Full<Bytes>`, `Empty<Bytes>`, `Bytes`, `String`, `Vec<u8>`,
+/// Copies requests with a body in memory (`Full<Bytes>`, `Empty<Bytes>`, `Bytes`, `String`, `Vec<u8>`,
 /// `()`), or a [`ReplayBody`]. A request is idempotent if its method is (RFC 9110 §9.2.2), or with the
 /// extension [`Idempotent`]. Its deadline is the extension [`Deadline`].
 impl<B: 'static> Replay for http::Request<B> {
