@@ -20,7 +20,7 @@ pub mod retry;
 
 // What guards one endpoint, or a whole upstream.
 pub mod breaker;
-mod guard;
+pub mod guard;
 pub mod health;
 pub mod limit;
 

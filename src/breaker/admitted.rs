@@ -218,7 +218,7 @@ impl Admitted {
     /// The call panicked.
     #[cold]
     #[inline(never)]
-    fn panicked(&mut self) {
+    pub(super) fn panicked(&mut self) {
         if let Some(lease) = self.lease.take() {
             let slow = self.leave(&lease);
             Self::settle_slowly(&lease, self.ticket, Outcome::Failure, slow);
@@ -249,7 +249,7 @@ impl Admitted {
 }
 
 /// Dropped only while unwinding: a call that panics has failed.
-pub(crate) struct IfPanics<'a>(pub(super) &'a mut Admitted);
+struct IfPanics<'a>(&'a mut Admitted);
 
 impl Drop for IfPanics<'_> {
     fn drop(&mut self) {

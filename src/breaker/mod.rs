@@ -98,7 +98,7 @@ mod timer;
 pub(crate) use self::admitted::Admitted;
 pub use self::{
     config::{Cancelled, CircuitBreakerConfig, Window},
-    future::ResponseFuture,
+    future::{Judging, ResponseFuture},
     handle::{CircuitBreakerHandle, CircuitBreakerStats, WindowStats},
     keyed::{KeyedCircuitBreaker, KeyedCircuitBreakerLayer},
     layer::CircuitBreakerLayer,

@@ -12,11 +12,13 @@ use super::{
     AtResponse, ResponseFuture, Settle,
     admitted::Admitted,
     circuit::{Circuit, Shared},
+    future::Judging,
 };
 use crate::{
     choose::{Choose, Chooses, Tried},
     connect::Connect,
     error::{BoxError, Error},
+    guard::{Avoiding, Pass, Plain},
     member::Member,
     sync::WaitKey,
 };
@@ -131,6 +133,24 @@ impl<S, C> CircuitBreaker<S, C> {
         Some(Admitted::new(&self.shared, Circuit::admit(&self.shared)?))
     }
 
+    #[inline(always)]
+    fn pass<Req, P>(&mut self, request: Req, way: P) -> ResponseFuture<P::Future, C>
+    where
+        P: Pass<S, Req>,
+        C: Clone,
+    {
+        match self.admit() {
+            Some(admitted) => {
+                let (inner, admitted) = admitted.call(|| way.pass(&mut self.inner, request));
+                ResponseFuture::holding(Judging::new(admitted, self.settle.clone()), inner)
+            }
+            None => {
+                let nothing = Judging::nothing(self.settle.clone());
+                ResponseFuture::refused_with(nothing, self.refusal())
+            }
+        }
+    }
+
     #[inline(never)]
     fn refusal(&self) -> Error {
         self.shared.local().count_refused();
@@ -170,13 +190,7 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        match self.admit() {
-            Some(admitted) => {
-                let (inner, admitted) = admitted.call(|| self.inner.call(request));
-                ResponseFuture::new(inner, self.settle.clone(), admitted)
-            }
-            None => ResponseFuture::refused(self.refusal(), self.settle.clone()),
-        }
+        self.pass(request, Plain)
     }
 }
 
@@ -213,13 +227,7 @@ where
 
     #[inline]
     fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing {
-        match self.admit() {
-            Some(admitted) => {
-                let (inner, admitted) = admitted.call(|| self.inner.call_avoiding(request, tried));
-                ResponseFuture::new(inner, self.settle.clone(), admitted)
-            }
-            None => ResponseFuture::refused(self.refusal(), self.settle.clone()),
-        }
+        self.pass(request, Avoiding(tried))
     }
 }
 

@@ -16,12 +16,14 @@ use super::{
     AtResponse, CircuitBreakerConfig, CircuitBreakerHandle, ResponseFuture, Settle,
     admitted::Admitted,
     circuit::{Circuit, Shared},
+    future::Judging,
     policy::Policy,
 };
 use crate::{
     choose::{Choose, Chooses, Tried},
     connect::Connect,
     error::{BoxError, Error},
+    guard::{Avoiding, Pass, Plain},
     member::Member,
     outcome::TypeName,
 };
@@ -156,19 +158,21 @@ pub struct KeyedCircuitBreaker<S, K, F, C = AtResponse> {
 }
 
 impl<S, K: Hash, F, C: Clone> KeyedCircuitBreaker<S, K, F, C> {
-    fn guard<R, G>(&mut self, request: R, call: impl FnOnce(&mut S, R) -> G) -> ResponseFuture<G, C>
+    #[inline(always)]
+    fn pass<Req, P>(&mut self, request: Req, way: P) -> ResponseFuture<P::Future, C>
     where
-        F: Fn(&R) -> K,
+        F: Fn(&Req) -> K,
+        P: Pass<S, Req>,
     {
         let shared = self.keys.get(&(self.key)(&request));
         let settle = self.settle.clone();
         match Circuit::admit(&shared) {
             Some(ticket) => {
                 let admitted = Admitted::new(&shared, ticket);
-                let (inner, admitted) = admitted.call(|| call(&mut self.inner, request));
-                ResponseFuture::new(inner, settle, admitted)
+                let (inner, admitted) = admitted.call(|| way.pass(&mut self.inner, request));
+                ResponseFuture::holding(Judging::new(admitted, settle), inner)
             }
-            None => ResponseFuture::refused(refusal(&shared), settle),
+            None => ResponseFuture::refused_with(Judging::nothing(settle), refusal(&shared)),
         }
     }
 }
@@ -198,7 +202,7 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        self.guard(request, |inner, request| inner.call(request))
+        self.pass(request, Plain)
     }
 }
 
@@ -237,7 +241,7 @@ where
     type Choosing = ResponseFuture<S::Choosing, C>;
 
     fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing {
-        self.guard(request, |inner, request| inner.call_avoiding(request, tried))
+        self.pass(request, Avoiding(tried))
     }
 }
 
