@@ -67,8 +67,8 @@ fn process_base() -> Instant {
     *BASE.get_or_init(Instant::now)
 }
 
-/// A moment to wait for. Outside a runtime there is nothing to wait with: then whoever polls looks
-/// whether it has come.
+/// A moment to wait for. Outside a runtime there is nothing to wait with: then each poll looks whether it
+/// has come.
 #[derive(Debug)]
 pub(crate) enum Timer {
     Sleep(Pin<Box<Sleep>>),
