@@ -2,8 +2,9 @@
 
 mod authority;
 mod gather;
-mod headers;
+mod grpc;
 mod rate_limit;
+mod retry_after;
 mod structured;
 mod time;
 
@@ -12,10 +13,9 @@ use std::borrow::Cow;
 pub(crate) use self::{
     authority::without_zone,
     gather::{Cut, Gather},
-    headers::{
-        Pushback, grpc_status, grpc_trailer, is_grpc, pushback, retry_after, retry_after_value,
-    },
+    grpc::{Pushback, code, grpc_status, grpc_trailer, is_grpc, pushback, write_grpc},
     rate_limit::{Limit, write_limits},
+    retry_after::{retry_after, retry_after_value},
     structured::plain,
     time::{parse_rfc3339, rfc3339, system_time},
 };

@@ -1,18 +1,14 @@
 //! An error as a response, over HTTP and gRPC.
 
 use http::{
-    HeaderName, HeaderValue, Response, StatusCode,
+    HeaderValue, Response, StatusCode,
     header::{CONTENT_TYPE, RETRY_AFTER},
 };
 
 use crate::{
     error::{Error, Kind},
-    wire,
+    wire::{self, code},
 };
-
-const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
-const GRPC_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
 impl Error {
     /// Makes the response that tells a client of this program about the error.
@@ -88,34 +84,21 @@ pub(super) fn over_grpc<B>(
 ) -> Response<B> {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, content_type.clone());
-    headers.insert(GRPC_STATUS, HeaderValue::from(grpc_status(error)));
-    if let Ok(message) = HeaderValue::try_from(error.public_text()) {
-        headers.insert(GRPC_MESSAGE, message);
-    }
-    if let Some(wait) = error.retry_after() {
-        let millis = wait.as_nanos().div_ceil(1_000_000);
-        headers.insert(GRPC_PUSHBACK, u64::try_from(millis).unwrap_or(u64::MAX).into());
-    }
+    let text = error.public_text();
+    wire::write_grpc(headers, grpc_status(error), text, error.retry_after());
     response
 }
 
-/// The codes of gRPC.
-fn grpc_status(error: &Error) -> u16 {
-    const UNKNOWN: u16 = 2;
-    const INVALID_ARGUMENT: u16 = 3;
-    const DEADLINE_EXCEEDED: u16 = 4;
-    const RESOURCE_EXHAUSTED: u16 = 8;
-    const INTERNAL: u16 = 13;
-    const UNAVAILABLE: u16 = 14;
+fn grpc_status(error: &Error) -> u32 {
     match error.kind() {
-        Kind::RateLimited | Kind::Overloaded => RESOURCE_EXHAUSTED,
-        Kind::Timeout => DEADLINE_EXCEEDED,
-        Kind::InvalidRequest => INVALID_ARGUMENT,
-        Kind::InvalidConfig => INTERNAL,
+        Kind::RateLimited | Kind::Overloaded => code::RESOURCE_EXHAUSTED,
+        Kind::Timeout => code::DEADLINE_EXCEEDED,
+        Kind::InvalidRequest => code::INVALID_ARGUMENT,
+        Kind::InvalidConfig => code::INTERNAL,
         // What the last attempt says, since it is the latest news.
-        Kind::RetryExhausted => error.last().map_or(UNAVAILABLE, grpc_status),
-        Kind::Plugin | Kind::Service | Kind::Transport => UNKNOWN,
-        _ => UNAVAILABLE,
+        Kind::RetryExhausted => error.last().map_or(code::UNAVAILABLE, grpc_status),
+        Kind::Plugin | Kind::Service | Kind::Transport => code::UNKNOWN,
+        _ => code::UNAVAILABLE,
     }
 }
 
@@ -163,7 +146,7 @@ mod tests {
         assert_eq!(response.body(), "[CIRCUIT_1401] circuit breaker is open");
         let content = HeaderValue::from_static("application/grpc");
         let grpc = over_grpc(&error, &content, Response::new(()));
-        assert_eq!(grpc.headers()[GRPC_PUSHBACK], "1001");
-        assert_eq!(grpc.headers()[GRPC_MESSAGE], "[CIRCUIT_1401] circuit breaker is open");
+        assert_eq!(grpc.headers()["grpc-retry-pushback-ms"], "1001");
+        assert_eq!(grpc.headers()["grpc-message"], "[CIRCUIT_1401] circuit breaker is open");
     }
 }

@@ -1,19 +1,19 @@
-//! Headers that more than one part reads or writes.
+//! `Retry-After`, read where an endpoint sends it and written where a client is told.
 
 use std::time::{Duration, SystemTime};
 
 use http::{
     HeaderMap, HeaderValue, StatusCode,
-    header::{CONTENT_TYPE, DATE, RETRY_AFTER},
+    header::{DATE, RETRY_AFTER},
 };
 
 use super::rate_limit;
 
-/// No endpoint is left alone for longer than this because it asked for it.
+/// Longest wait that an endpoint can ask for.
 pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
 
-/// How long the sender of a 429 or 503 asks to be left alone, at most a day: `Retry-After`, or the
-/// reset of a `RateLimit` with nothing remaining. With any other status they mean nothing.
+/// The wait that the sender of a 429 or 503 asks for, at most a day: `Retry-After`, or the reset of a
+/// `RateLimit` with nothing remaining. With any other status they mean nothing.
 pub(crate) fn retry_after(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
     retry_after_at(status, headers, SystemTime::now(), MAX_RETRY_AFTER)
 }
@@ -34,7 +34,7 @@ fn retry_after_at(
     Some(asked.or_else(|| rate_limit::exhausted_for(headers))?.min(cap))
 }
 
-/// Seconds, or a date, which is one of the sender's clock where it tells that.
+/// Seconds, or a date, which is one of the sender's clock if it tells that.
 fn delay(value: &HeaderValue, headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = value.to_str().ok()?.trim();
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
@@ -46,45 +46,6 @@ fn delay(value: &HeaderValue, headers: &HeaderMap, now: SystemTime) -> Option<Du
     Some(date(text)?.duration_since(sent.unwrap_or(now)).unwrap_or_default())
 }
 
-/// What `grpc-retry-pushback-ms` says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pushback {
-    /// Try again after this.
-    After(Duration),
-    /// Do not try again: it is below zero, or nothing that can be read (gRFC A6).
-    Never,
-}
-
-/// The wish of a gRPC server, at most a day.
-pub(crate) fn pushback(headers: &HeaderMap) -> Option<Pushback> {
-    let value = headers.get("grpc-retry-pushback-ms")?;
-    let millis = value.to_str().ok().and_then(|text| text.trim().parse::<u32>().ok());
-    Some(match millis {
-        Some(millis) => Pushback::After(Duration::from_millis(millis.into()).min(MAX_RETRY_AFTER)),
-        None => Pushback::Never,
-    })
-}
-
-/// The status of a gRPC answer that has it in its head. `None`: it is not gRPC, or goes on. What
-/// cannot be read is `UNKNOWN`, 2.
-pub(crate) fn grpc_status(headers: &HeaderMap) -> Option<u32> {
-    if is_grpc(headers) { grpc_trailer(headers) } else { None }
-}
-
-/// Whether this is the head of a gRPC answer: not `application/grpc-web`, which has its status in
-/// the body.
-pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
-    let rest = kind.and_then(|kind| kind.strip_prefix(b"application/grpc"));
-    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';' | b' ')))
-}
-
-/// The status in the trailers of a gRPC answer.
-pub(crate) fn grpc_trailer(trailers: &HeaderMap) -> Option<u32> {
-    let status = trailers.get("grpc-status")?;
-    Some(status.to_str().ok().and_then(|status| status.parse().ok()).unwrap_or(2))
-}
-
 /// A `Retry-After` of whole seconds, rounded up: a client that comes back early is refused again.
 pub(crate) fn retry_after_value(wait: Duration) -> HeaderValue {
     let up = u64::from(wait.subsec_nanos() > 0);
@@ -94,7 +55,7 @@ pub(crate) fn retry_after_value(wait: Duration) -> HeaderValue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{parse_rfc3339, system_time};
+    use crate::wire::{Pushback, parse_rfc3339, pushback, system_time};
     use serde_json::Value;
 
     fn asked(value: &str) -> Option<Duration> {
@@ -186,20 +147,6 @@ mod tests {
         let found = |status| retry_after(status, &headers);
         assert_eq!(found(StatusCode::TOO_MANY_REQUESTS), Some(Duration::from_secs(50)));
         assert_eq!(found(StatusCode::OK), None);
-    }
-
-    #[test]
-    fn a_status_of_grpc_is_only_read_of_grpc() {
-        let status = |kind, status| {
-            grpc_status(&headers(&[("content-type", Some(kind)), ("grpc-status", status)]))
-        };
-        assert_eq!(status("application/grpc", Some("14")), Some(14));
-        assert_eq!(status("application/grpc+proto", Some("0")), Some(0));
-        assert_eq!(status("application/grpc", Some("soon")), Some(2));
-        assert_eq!(status("application/grpc", None), None);
-        for kind in ["application/grpc-web", "application/json"] {
-            assert_eq!(status(kind, Some("14")), None, "{kind}");
-        }
     }
 
     #[test]
