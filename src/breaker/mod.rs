@@ -94,8 +94,8 @@ mod service;
 mod settle;
 mod timer;
 
-#[cfg(feature = "http")]
-pub(crate) use self::admitted::Admitted;
+#[doc(hidden)]
+pub use self::admitted::Admitted;
 pub use self::{
     config::{Cancelled, CircuitBreakerConfig, Window},
     future::{Judging, ResponseFuture},

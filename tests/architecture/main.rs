@@ -37,7 +37,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("health", &["member", "connect", "choose", "replay", "endpoint", "guard", "plugin", "dial"]),
     ("limit", &["member", "connect", "choose", "endpoint", "guard"]),
     // How a call leaves the house, and how it enters a plugin's.
-    ("transport", &["endpoint", "member", "connect", "plugin", "replay", "dial", "http"]),
+    ("transport", &["endpoint", "member", "connect", "plugin", "replay", "dial", "http", "guard"]),
     ("serve", &["endpoint", "member", "connect", "plugin"]),
     // The slot in which guards last as long as a connection.
     ("dial", &["http"]),
@@ -67,7 +67,7 @@ const TABLE: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms that are not redrawn yet: their circles and their long files are known. The list only shrinks.
-const TO_REDRAW: &[&str] = &["breaker", "health", "http", "plugin"];
+const TO_REDRAW: &[&str] = &["breaker", "health"];
 
 /// No file has more lines.
 const MAX_LINES: usize = 350;

@@ -37,7 +37,7 @@ use crate::error::Error;
 /// let limit = RateLimitLayer::new(Quota::per_minute(100));
 /// let app: Router = Router::new().route("/", get(async || "hello")).layer(
 ///     ServiceBuilder::new()
-///         .layer(AnswerLayer::with_fields("api", limit.clone()))
+///         .layer(AnswerLayer::new().with_fields("api", limit.clone()))
 ///         .layer(limit),
 /// );
 /// ```
@@ -54,21 +54,23 @@ pub struct AnswerLayer<L = NoFields, M = DefaultBody> {
 impl AnswerLayer {
     /// Only turns errors into responses.
     pub fn new() -> Self {
-        Self::with_fields("", NoFields)
-    }
-}
-
-impl<L> AnswerLayer<L> {
-    /// Also adds the fields of `limit`, which is a clone of the layer below that refuses: a
-    /// [`RateLimitLayer`](crate::RateLimitLayer) or a
-    /// [`KeyedRateLimitLayer`](crate::limit::KeyedRateLimitLayer). Of several quotas, the second is called
-    /// `name-2`, and so on. What cannot stand in a field is left out of the name.
-    pub fn with_fields(name: &str, limit: L) -> Self {
-        Self { terms: Terms::new(name, limit) }
+        Self { terms: Terms::new("", NoFields) }
     }
 }
 
 impl<L, M> AnswerLayer<L, M> {
+    /// Adds the `RateLimit` fields of `limit` to every response.
+    ///
+    /// `limit` is a clone of the layer below that refuses: a [`RateLimitLayer`](crate::RateLimitLayer) or
+    /// a [`KeyedRateLimitLayer`](crate::limit::KeyedRateLimitLayer). Of several quotas, the second is
+    /// called `name-2`, and so on. Characters that a field cannot hold are left out of the name.
+    #[must_use]
+    pub fn with_fields<N>(self, name: &str, limit: N) -> AnswerLayer<N, M> {
+        let Terms { body, teller, .. } = self.terms;
+        let Terms { limit, name, .. } = Terms::new(name, limit);
+        AnswerLayer { terms: Terms { limit, name, body, teller } }
+    }
+
     /// Makes the body of such a response with `empty`, which should have nothing in it. For bodies
     /// without `Default`; by default that is asked, which those of axum, tonic and `http-body-util` have, and
     /// [`OriginBody`](crate::http::OriginBody).

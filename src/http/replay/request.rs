@@ -5,7 +5,7 @@ use std::any::Any;
 use bytes::Bytes;
 use http_body_util::{Empty, Full};
 
-use super::ReplayBody;
+use super::body::ReplayBody;
 use crate::{deadline::HasDeadline, replay::Replay, time::Instant};
 
 /// Extension of an `http::Request` that is idempotent although its method does not say so.

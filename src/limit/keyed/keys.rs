@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    hash::{BuildHasher, Hash, Hasher, RandomState},
+    hash::{BuildHasher, Hash, RandomState},
     sync::Mutex,
 };
 
@@ -11,7 +11,7 @@ use foldhash::{SharedSeed, quality::SeedableRandomState};
 use super::{super::rate, table::Table};
 use crate::{
     error::{Error, Kind},
-    key::Key,
+    key::{Key, hash_of},
     limit::rate::{Decision, LiveRules, MOST, Quotas, Rules, Tats},
     sync::lock,
     time::{Anchor, Clock},
@@ -73,9 +73,7 @@ impl Keys {
     /// The hash of the key of a request.
     #[inline]
     pub(super) fn hash_of<K: Key<Req>, Req>(&self, key: &K, request: &Req) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        key.hash(request, &mut hasher);
-        hasher.finish()
+        hash_of(key, request, &self.hasher)
     }
 
     pub(super) fn hash(&self, key: &(impl Hash + ?Sized)) -> u64 {

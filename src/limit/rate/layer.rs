@@ -20,8 +20,8 @@ use crate::{
 
 /// Limits how many calls pass in a time.
 ///
-/// `M` is what becomes of a call beyond the quota: [`Refuse`], the default, or [`Wait`]; or
-/// [`Refund`] or [`Leased`], which refuse too. `C` is the [`Cost`](super::Cost) of a call.
+/// `M` is what becomes of a call beyond the quota: [`Refuse`], the default, or [`Wait`]. `C` is the
+/// [`Cost`](super::Cost) of a call.
 ///
 /// Above a balancer, or over a single client, there is one quota for all that this layer value and
 /// its clones make. Below a balancer each endpoint has a quota of its own.

@@ -1,22 +1,25 @@
-//! Calls that go on after their answer, on a connection that speaks something else from then on.
+//! Calls that outlast their response, on a connection that speaks another protocol from then on.
 
 use http::{Response, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
 
 use super::slot::ConnectionSlot;
 
-/// Whether the call goes on with the connection rather than with the body: after a status of 101, or
-/// where hyper offers the connection, as it does for a 2xx to `CONNECT`.
-pub(crate) fn is_upgrade<B>(response: &Response<B>) -> bool {
+/// Returns whether the call lasts as long as the connection rather than the body: after a status of
+/// 101, or if hyper offers the connection, as it does for a 2xx to `CONNECT`.
+pub(in crate::http) fn is_upgrade<B>(response: &Response<B>) -> bool {
     response.status() == StatusCode::SWITCHING_PROTOCOLS
         || response.extensions().get::<OnUpgrade>().is_some()
 }
 
-/// Holds `guard` for as long as the connection that `response` came on.
+/// Keeps `guard` for as long as the connection that `response` came over.
 ///
-/// Where the connection says when it closes, until then. Where it does not, or carries other calls
-/// as well, for as long as the caller keeps the [`ConnectionSlot`] that is among the extensions then.
-pub(crate) fn hold_with_connection<B>(response: &mut Response<B>, guard: impl Send + 'static) {
+/// If the connection tells when it closes, until then. If it does not, or carries other calls as well,
+/// for as long as the caller keeps the [`ConnectionSlot`] that is put into the extensions.
+pub(in crate::http) fn hold_with_connection<B>(
+    response: &mut Response<B>,
+    guard: impl Send + 'static,
+) {
     let is_shared = response.version() >= Version::HTTP_2;
     match response.extensions().get::<ConnectionSlot>() {
         Some(slot) if !is_shared || !slot.is_of_connection() => slot.hold(guard),

@@ -1,4 +1,4 @@
-//! What tells a connection that had died from an endpoint that fails.
+//! Tells a connection that had died from an endpoint that fails.
 
 use std::{error::Error as _, io};
 
@@ -8,24 +8,24 @@ use hyper_util::client::legacy;
 use super::slot::{ConnectionSlot, Moment};
 use crate::error::causes;
 
-/// Whether the call broke with a connection that was there before it: the other side may have closed
-/// it while it was idle, so that says nothing of the endpoint.
+/// Returns whether the call broke with a connection that was there before it: the endpoint may have
+/// closed it while it was idle, so that says nothing about the endpoint.
 ///
-/// Looks only where a connection broke, not where an answer made no sense or the caller's body failed;
-/// and knows the age only of connections that our dialler made.
+/// Not if an answer made no sense or the caller's body failed. Only connections of a `TcpConnector`
+/// have an age.
 pub(crate) fn broke_when_reused(error: &legacy::Error, begun: Moment) -> bool {
     let is_broken = !error.is_connect() && of_connection(error).is_some_and(is_broken);
     is_broken && was_reused_by(error, begun)
 }
 
-/// Whether the task that drove the connection is gone, as when its runtime ended. hyper counts that as
-/// a mistake of its user, and tells it apart in its text alone.
+/// Returns whether the task that drove the connection is gone, as when its runtime ended. hyper counts
+/// that as a mistake of its user, and tells it apart in its text alone.
 pub(crate) fn lost_its_task(error: &legacy::Error) -> bool {
     of_connection(error)
         .is_some_and(|error| error.is_user() && error.to_string() == "dispatch task is gone")
 }
 
-/// The first alone: what is below it may be of the connection that the caller's body comes from.
+/// Only the first: what is below it may be of the connection that the caller's body comes from.
 fn of_connection(error: &legacy::Error) -> Option<&hyper::Error> {
     causes(error).find_map(|error| error.downcast_ref())
 }

@@ -13,7 +13,7 @@ use crate::{
     time::{self, Instant},
 };
 
-/// How many guards one slot holds. Each layer of a stack puts in one.
+/// Most guards of one slot. Each layer of a stack puts in one.
 const MAX_GUARDS: usize = 64;
 
 /// Counts the connections that were ever made.
@@ -36,17 +36,17 @@ impl Moment {
 
 /// Guards that drop when a connection closes, and the instant at which the connection was made.
 ///
-/// Each connection of a [`TcpConnector`](crate::dial::TcpConnector) carries one, and hyper-util puts
-/// it into the extensions of each response. When an answer turns the connection into something else
-/// (a status of 101, or a 2xx to `CONNECT`), what counts its call moves into the slot, and counts until the socket closes.
-/// The layers do that by themselves.
+/// Each connection of a [`TcpConnector`](crate::dial::TcpConnector) has one, and hyper-util puts it
+/// into the extensions of each response. When a response upgrades the connection (a status of 101, or
+/// a 2xx to `CONNECT`), the layers of this crate move what counts the call into the slot, so that the
+/// call counts until the socket closes.
 ///
-/// A connector without slots, and a connection of HTTP/2, which many calls share, cannot say when one
-/// call is over. The layers then put a slot of its own into the extensions of the response, with
-/// nothing that closes it: keep it, or a clone, for as long as the upgraded connection is in use.
+/// Other connectors have no slots, and a connection of HTTP/2 is shared by many calls, so neither tells
+/// when one call is over. The layers then put a new slot into the extensions of the response, which no
+/// connection closes: keep it, or a clone, for as long as the upgraded connection is in use.
 ///
 /// # Bounds
-/// A slot holds at most 64 guards; one more is dropped at once.
+/// A slot holds at most 64 guards. One more is dropped at once.
 ///
 /// # Example
 /// ```
@@ -61,7 +61,7 @@ impl Moment {
 pub struct ConnectionSlot(Arc<Slot>);
 
 struct Slot {
-    /// `None` where the caller keeps it.
+    /// `None` if the caller keeps it.
     birth: Option<Birth>,
     /// `None` once the connection is closed.
     guards: Mutex<Option<Vec<Box<dyn Send>>>>,
@@ -73,14 +73,14 @@ struct Birth {
 }
 
 impl ConnectionSlot {
-    /// Of a connection that was made just now.
+    /// Creates the slot of a connection that was made just now.
     pub(crate) fn of_connection() -> Self {
         // Relaxed: only that each has a number of its own, later ones a higher one.
         let number = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
         Self::new(Some(Birth { number, at: time::now() }))
     }
 
-    /// Of no connection that is known here.
+    /// Creates a slot that no connection closes.
     pub(crate) fn for_caller() -> Self {
         Self::new(None)
     }
@@ -89,7 +89,7 @@ impl ConnectionSlot {
         Self(Arc::new(Slot { birth, guards: Mutex::new(Some(Vec::new())) }))
     }
 
-    /// Holds `guard` until the connection closes, and drops it at once if it has.
+    /// Keeps `guard` until the connection closes, or drops it at once if the connection is closed.
     ///
     /// ```
     /// # use tower_upstream::http::ConnectionSlot;
@@ -103,14 +103,14 @@ impl ConnectionSlot {
         match &mut *guards {
             Some(guards) if guards.len() < MAX_GUARDS => guards.push(guard),
             _ => {
-                // Another's code, so outside the lock.
+                // The drop of a guard is not our code, so outside the lock.
                 mem::drop(guards);
                 mem::drop(guard);
             }
         }
     }
 
-    /// When the connection was made; `None` for a slot that the caller keeps.
+    /// Returns when the connection was made, or `None` for a slot that no connection closes.
     ///
     /// ```
     /// # use tower_upstream::http::ConnectionSlot;
@@ -122,17 +122,17 @@ impl ConnectionSlot {
         self.0.birth.as_ref().map(|birth| birth.at)
     }
 
-    /// Whether a connection closes it.
+    /// Returns whether a connection closes it.
     pub(crate) fn is_of_connection(&self) -> bool {
         self.0.birth.is_some()
     }
 
-    /// Whether the connection was there at `moment`.
+    /// Returns whether the connection was there at `moment`.
     pub(crate) fn is_older_than(&self, moment: Moment) -> bool {
         self.0.birth.as_ref().is_some_and(|birth| birth.number < moment.0)
     }
 
-    /// The connection is closed.
+    /// Drops the guards, and those to come at once.
     pub(crate) fn close(&self) {
         let guards = lock(&self.0.guards).take();
         drop(guards);
