@@ -12,7 +12,7 @@ use crate::{
 
 /// Place under a concurrency limit, which is given back when this drops.
 ///
-/// Returned by [`ConcurrencyLimitHandle::take`](super::ConcurrencyLimitState::take), and held by
+/// Returned by [`PermitsHandle::take`](super::PermitsHandle::take), and held by
 /// each call that passes. `E` is when a call ends: [`AtResponse`], or `AtBodyEnd` (feature `http`).
 ///
 /// # Example
