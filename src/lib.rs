@@ -8,10 +8,15 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+// All the layers, as methods of tower's builder.
+#[cfg(feature = "tower")]
+pub mod builder;
+
 // The way of a request, in its order.
 pub mod balance;
 pub mod discover;
 pub mod failover;
+pub mod fallback;
 #[cfg(feature = "tower")]
 pub mod retry;
 
@@ -35,6 +40,7 @@ pub mod transport;
 pub mod http;
 
 // Shared words; these know nothing of the house.
+pub mod boxed;
 pub mod budget;
 pub mod choose;
 pub mod connect;
@@ -63,6 +69,7 @@ pub use self::{
     endpoint::Endpoint,
     error::{BoxError, Error},
     failover::{Attempts, FailoverLayer},
+    fallback::FallbackLayer,
     health::HealthGateLayer,
     limit::{ConcurrencyLimitLayer, Quota, RateLimitLayer},
     outcome::{Classify, Outcome},

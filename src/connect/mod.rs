@@ -1,5 +1,6 @@
 //! What makes the service for one member of a set.
 
+mod make;
 mod name_endpoint;
 mod unsent;
 
@@ -10,6 +11,7 @@ use tower_layer::Layer;
 #[cfg(feature = "http")]
 pub use self::name_endpoint::AnsweredBy;
 pub use self::{
+    make::{ConnectMake, Made, connect_make},
     name_endpoint::{AtEndpoint, NameEndpoint, NameEndpointFuture, NameEndpointLayer},
     unsent::{UnsentIf, UnsentIfFuture},
 };
@@ -92,19 +94,31 @@ where
 
 /// Whether `S` is a client whose error is about the one request that it makes for each call. By its name,
 /// since the type may have parameters that are not known.
-fn is_client<S>() -> bool {
+///
+/// A box counts as one, since it sorts out itself what its service says.
+pub(crate) fn is_client<S>() -> bool {
     let name = type_name::<S>();
-    ["hyper_util::client::legacy::client::Client<", "tonic::transport::channel::Channel"]
-        .iter()
-        .any(|client| name.starts_with(client))
+    [
+        "hyper_util::client::legacy::client::Client<",
+        "tonic::transport::channel::Channel",
+        "tower_upstream::boxed::BoxUpstream<",
+    ]
+    .iter()
+    .any(|client| name.starts_with(client))
 }
 
 /// Whether a layer of another crate calls its service once for each call, at most.
 fn makes_one_request<L>() -> bool {
     let name = type_name::<L>();
-    ["tower::timeout::", "tower::limit::", "tower::load_shed::", "tower::buffer::"]
-        .iter()
-        .any(|layer| name.starts_with(layer))
+    [
+        "tower::timeout::",
+        "tower::limit::",
+        "tower::load_shed::",
+        "tower::buffer::",
+        "tower_upstream::boxed::",
+    ]
+    .iter()
+    .any(|layer| name.starts_with(layer))
 }
 
 /// A connector made of a function. See [`connect_fn`].

@@ -14,8 +14,17 @@ const WORDS: &[&str] =
 
 /// Each module, and what it may import beside [`WORDS`] and itself.
 const TABLE: &[(&str, &[&str])] = &[
+    // Knows every layer, and nothing knows it.
+    (
+        "builder",
+        &[
+            "balance", "boxed", "breaker", "connect", "discover", "failover", "fallback", "health",
+            "http", "limit",
+        ],
+    ),
     // The way of a request.
     ("failover", &["choose", "budget", "replay", "member"]),
+    ("fallback", &["choose", "connect", "member", "replay"]),
     ("retry", &["budget", "replay", "http"]),
     ("balance", &["discover", "member", "connect", "choose", "endpoint"]),
     ("discover", &["endpoint", "member", "connect"]),
@@ -36,7 +45,8 @@ const TABLE: &[(&str, &[&str])] = &[
     // Shared words know each other, and nothing else.
     ("endpoint", &[]),
     ("member", &["endpoint"]),
-    ("connect", &["endpoint", "member"]),
+    ("connect", &["endpoint", "member", "guard"]),
+    ("boxed", &["connect"]),
     ("choose", &["member"]),
     ("budget", &[]),
     ("replay", &[]),
