@@ -101,7 +101,9 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed<L> + Sized {
     /// use tower_upstream::{builder::ServiceBuilderExt, error::Error, fallback::Value};
     /// # let client = ();
     /// let stack = ServiceBuilder::new().fallback(Value("none")).service(client);
-    /// let other = ServiceBuilder::new().fallback(|error: Error| Ok(error.to_string())).service(client);
+    /// let other = ServiceBuilder::new()
+    ///     .fallback(|error: Error| -> Result<_, Error> { Ok(error.to_string()) })
+    ///     .service(client);
     /// # let _ = (stack, other);
     /// ```
     fn fallback<A>(self, substitute: A) -> ServiceBuilder<Stack<FallbackLayer<A>, L>> {

@@ -44,21 +44,36 @@ pub struct FallbackLayer<A, C = ErrIsFailure> {
 }
 
 impl<A> FallbackLayer<A> {
-    /// Lets `substitute` answer: a [`Substitute`](super::Substitute), such as a closure from the error to an
-    /// answer.
+    /// Lets `substitute` answer: a [`Substitute`](super::Substitute).
     ///
-    /// Write the type of the closure's argument, or the compiler cannot infer it. A closure that returns
-    /// the error gives it to the caller:
     /// ```
-    /// use tower_upstream::{error::{Error, Kind}, fallback::FallbackLayer};
-    /// let layer = FallbackLayer::new(|error: Error| match error.kind() {
+    /// use tower_upstream::fallback::{Backup, FallbackLayer};
+    /// # #[derive(Clone)] struct Client;
+    /// # let other_region = Client;
+    /// let layer = FallbackLayer::new(Backup::new(other_region).with_replay(|n: &u64| Some(*n)));
+    /// # let _ = layer;
+    /// ```
+    pub const fn new(substitute: A) -> Self {
+        Self { substitute, classify: ErrIsFailure }
+    }
+}
+
+impl<F> FallbackLayer<F> {
+    /// Answers with what `answer` makes of the error. If it returns the error, the caller gets that.
+    ///
+    /// ```
+    /// use tower_upstream::{error::Kind, fallback::FallbackLayer};
+    /// let layer = FallbackLayer::from_error(|error| match error.kind() {
     ///     Kind::RateLimited => Err(error),
     ///     _ => Ok(String::from("come back later")),
     /// });
     /// # let _ = layer;
     /// ```
-    pub const fn new(substitute: A) -> Self {
-        Self { substitute, classify: ErrIsFailure }
+    pub const fn from_error<Res>(answer: F) -> Self
+    where
+        F: Fn(Error) -> Result<Res, Error>,
+    {
+        Self::new(answer)
     }
 }
 
@@ -81,14 +96,14 @@ impl<K, F> FallbackLayer<FromRequest<K, F>> {
     ///
     /// ```
     /// use std::{collections::HashMap, sync::Arc};
-    /// use tower_upstream::{error::Error, fallback::FallbackLayer};
+    /// use tower_upstream::fallback::FallbackLayer;
     ///
     /// struct Lookup { key: u64 }
     ///
     /// let stale = Arc::new(HashMap::from([(7, "seven")]));
     /// let layer = FallbackLayer::from_request(
     ///     |request: &Lookup| request.key,
-    ///     move |key, error: Error| stale.get(&key).copied().ok_or(error),
+    ///     move |key, error| stale.get(&key).copied().ok_or(error),
     /// );
     /// # let _ = layer;
     /// ```
@@ -133,7 +148,7 @@ impl<A, C> FallbackLayer<A, C> {
     /// the [module](super) lists, let a closure return the others:
     /// ```
     /// use tower_upstream::{error::Error, fallback::FallbackLayer, outcome::Outcome};
-    /// let unsent = FallbackLayer::new(|error: Error| if error.is_unsent() { Ok(0) } else { Err(error) });
+    /// let unsent = FallbackLayer::from_error(|error| if error.is_unsent() { Ok(0) } else { Err(error) });
     /// let negative = FallbackLayer::value(0).with_classify(|result: Result<&i32, &Error>| match result {
     ///     Ok(0..) => Outcome::Success,
     ///     Ok(_) | Err(_) => Outcome::Failure,

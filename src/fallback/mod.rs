@@ -20,7 +20,7 @@
 //! | substitute | answers with | keeps of each request |
 //! |---|---|---|
 //! | [`Value`], by [`FallbackLayer::value`] | a clone of a value | nothing |
-//! | a closure `Fn(Error) -> Result<Response, Error>` | what it makes of the error | nothing |
+//! | a closure `Fn(Error) -> Result<Response, Error>`, by [`FallbackLayer::from_error`] | what it makes of the error | nothing |
 //! | [`FromRequest`], by [`FallbackLayer::from_request`] | what it makes of the error and of what it kept | what the first closure returns |
 //! | [`Backup`], by [`FallbackLayer::service`] | what another service answers | a copy of the request |
 //!

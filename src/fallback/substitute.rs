@@ -109,8 +109,8 @@ impl<T: Clone, Req> Substitute<Req> for Value<T> {
 /// Made by [`FallbackLayer::from_request`](super::FallbackLayer::from_request).
 ///
 /// ```
-/// use tower_upstream::{error::Error, fallback::{FallbackLayer, FromRequest}};
-/// let echo = FromRequest::new(|name: &String| name.clone(), |name, _: Error| Ok(name));
+/// use tower_upstream::fallback::{FallbackLayer, FromRequest};
+/// let echo = FromRequest::new(|name: &String| name.clone(), |name, _| Ok(name));
 /// let layer = FallbackLayer::new(echo);
 /// # let _ = layer;
 /// ```
