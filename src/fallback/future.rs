@@ -85,7 +85,7 @@ where
                 }
                 Err(error) => return Poll::Ready(Err(Error::from_service(error))),
             };
-            // None if `substitute` panicked, and the future is polled on.
+            // It is there until the substitute is asked.
             let Some(kept) = this.kept.take() else {
                 return Poll::Ready(answer.ok_or(error));
             };
