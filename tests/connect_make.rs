@@ -370,6 +370,24 @@ async fn a_service_that_died_is_made_anew_for_the_call_that_finds_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_finds_the_old_one_dead_takes_the_new_one() {
+    let made: Arc<[_]> = (0..3).map(|n| Inner::new(&format!("{n}"))).collect();
+    let (all, count) = (made.clone(), Arc::new(AtomicUsize::new(0)));
+    let makes = move |_: Arc<Endpoint>| {
+        std::future::ready(Ok::<_, io::Error>(all[count.fetch_add(1, SeqCst)].service()))
+    };
+    let service = connect_make(service_fn(makes)).connect(&member());
+    let mut holders = [service.clone(), service.clone(), service];
+    for holder in &mut holders {
+        assert_eq!(holder.ready().await.unwrap().call(Ask::new(1)).await.unwrap(), "0");
+    }
+    made[0].is(Readiness::Dead);
+    for holder in &mut holders {
+        assert_eq!(holder.ready().await.unwrap().call(Ask::new(1)).await.unwrap(), "1");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_service_that_is_dead_each_time_it_is_made_fails_the_call() {
     let (service, maker) = made(FAST);
     maker.inner.is(Readiness::Dead);
