@@ -11,10 +11,15 @@
 #[macro_use]
 mod macros;
 
+// All the layers, as methods of tower's builder.
+#[cfg(feature = "tower")]
+pub mod builder;
+
 // The way of a request, in its order.
 pub mod balance;
 pub mod discover;
 pub mod failover;
+pub mod fallback;
 pub mod retry;
 
 // What guards one endpoint, or a whole upstream.
@@ -38,6 +43,7 @@ pub mod http;
 
 // Shared words; these know nothing of the house.
 pub mod backoff;
+pub mod boxed;
 pub mod budget;
 pub mod choose;
 pub mod connect;
@@ -68,6 +74,7 @@ pub use self::{
     endpoint::Endpoint,
     error::{BoxError, Error},
     failover::{Attempts, FailoverLayer},
+    fallback::FallbackLayer,
     health::HealthGateLayer,
     limit::{ConcurrencyLimitLayer, Quota, RateLimitLayer},
     outcome::{Classify, Outcome},

@@ -31,11 +31,17 @@ where
 
 /// Whether `S` is a client whose error is about the one request that it makes for each call. By its name,
 /// since the type may have parameters that are not known.
-fn is_client<S>() -> bool {
+///
+/// A box counts as one, since it sorts out itself what its service says.
+pub(crate) fn is_client<S>() -> bool {
     let name = type_name::<S>();
-    ["hyper_util::client::legacy::client::Client<", "tonic::transport::channel::Channel"]
-        .iter()
-        .any(|client| name.starts_with(client))
+    [
+        "hyper_util::client::legacy::client::Client<",
+        "tonic::transport::channel::Channel",
+        "tower_upstream::boxed::BoxUpstream<",
+    ]
+    .iter()
+    .any(|client| name.starts_with(client))
 }
 
 /// Connector made of a function. Made by [`connect_fn`].

@@ -80,7 +80,13 @@ where
 /// Whether a layer of another crate calls its service once for each call, at most.
 fn makes_one_request<L>() -> bool {
     let name = type_name::<L>();
-    ["tower::timeout::", "tower::limit::", "tower::load_shed::", "tower::buffer::"]
-        .iter()
-        .any(|layer| name.starts_with(layer))
+    [
+        "tower::timeout::",
+        "tower::limit::",
+        "tower::load_shed::",
+        "tower::buffer::",
+        "tower_upstream::boxed::",
+    ]
+    .iter()
+    .any(|layer| name.starts_with(layer))
 }

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | a guard of this crate | as it is: it is a connector by itself |
 //! | a client, of any kind | [`connect_fn`] |
+//! | a service that makes services, such as a connecting client | [`connect_make`] |
 //! | a layer of another crate | [`EachLayer`] |
 //! | a transport of this crate | as it is |
 //! | a connector that you write | [`Connect`] |
@@ -45,13 +46,16 @@
 mod connect;
 mod connect_fn;
 mod each;
+mod make;
 mod name_endpoint;
 mod unsent;
 
+pub(crate) use self::connect_fn::is_client;
 pub use self::{
     connect::Connect,
     connect_fn::{ConnectFn, connect_fn},
     each::{Each, EachLayer},
+    make::{ConnectMake, Made, connect_make},
     name_endpoint::{AtEndpoint, NameEndpoint, NameEndpointFuture, NameEndpointLayer},
     unsent::{UnsentIf, UnsentIfFuture},
 };

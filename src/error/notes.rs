@@ -71,6 +71,16 @@ impl Error {
         if is_by_type { self.with_sending(Word::UNSENT) } else { self }
     }
 
+    /// The error does not come from the client of the endpoint: what its type says does not hold.
+    pub(crate) fn forget_unsent_by_type(self) -> Self {
+        if self.word.sending() == Word::UNSENT_BY_TYPE { self.maybe_sent() } else { self }
+    }
+
+    /// Nothing was sent, whatever the error says of itself.
+    pub(crate) fn never_sent(self) -> Self {
+        if self.is_unsent() { self } else { self.with_sending(Word::UNSENT) }
+    }
+
     /// The call may have been sent after all.
     pub(crate) fn maybe_sent(self) -> Self {
         self.with_sending(0)

@@ -25,8 +25,17 @@ const WORDS: &[&str] = &[
 
 /// Each module, and what it may import beside [`WORDS`] and itself.
 const TABLE: &[(&str, &[&str])] = &[
+    // Knows every layer, and nothing knows it.
+    (
+        "builder",
+        &[
+            "balance", "boxed", "breaker", "connect", "discover", "failover", "fallback", "health",
+            "http", "limit",
+        ],
+    ),
     // The way of a request.
     ("failover", &["choose", "course", "budget", "replay", "member"]),
+    ("fallback", &["choose", "connect", "member", "replay"]),
     ("retry", &["course", "budget", "replay", "http"]),
     ("balance", &["discover", "member", "connect", "choose", "endpoint"]),
     ("discover", &["endpoint", "member", "connect"]),
@@ -47,7 +56,8 @@ const TABLE: &[(&str, &[&str])] = &[
     // Shared words know each other, and nothing else.
     ("endpoint", &[]),
     ("member", &["endpoint"]),
-    ("connect", &["endpoint", "member"]),
+    ("connect", &["endpoint", "member", "guard"]),
+    ("boxed", &["connect"]),
     ("choose", &["member"]),
     // What failover and retries have in common.
     ("course", &["budget", "replay"]),
