@@ -190,7 +190,7 @@ where
         self.set.report_dead(member, number);
     }
 
-    /// A new snapshot: who is no candidate any more, or was connected again, is waited for no more.
+    /// A new snapshot: a member that is no candidate any more, or was connected again, is waited for no more.
     fn keep_those_in(&mut self, snapshot: &Snapshot<S, P::Table>) {
         self.widening = true;
         self.contenders.retain(|contender| {

@@ -25,7 +25,7 @@
 //! | [`Backup`], by [`FallbackLayer::service`] | what another service answers | a copy of the request |
 //!
 //! # Which calls
-//! | result of the call | who answers |
+//! | result of the call | answered by |
 //! |---|---|
 //! | a refusal of a guard, no endpoint, or all endpoints down | the substitute |
 //! | a call that its deadline or [`Attempts::overall`](crate::failover::Attempts::overall) ended; a dead idle connection | the substitute |

@@ -89,7 +89,7 @@ impl HealthHandle {
     ///
     /// | status | when |
     /// |---|---|
-    /// | unknown | nobody looked yet |
+    /// | unknown | not checked yet |
     /// | healthy | the last check was good, or checks are off |
     /// | degraded | the last check was good, but complained |
     /// | unhealthy | the last check failed; or it was unhealthy, and too few were good since |

@@ -50,7 +50,7 @@ impl HealthGateLayer {
         Self { policy: Policy::new(config, Arc::new(check), None, None) }
     }
 
-    /// Tells `listener` who is healthy, whenever that has changed: a target became healthy or
+    /// Tells `listener` which targets are healthy, whenever that has changed: a target became healthy or
     /// unhealthy, came or left, also the last one; and once when each was checked for the first
     /// time, unless the [config](HealthConfig::tell_first_round) says otherwise. Before that it is
     /// told nothing.

@@ -80,7 +80,7 @@ impl HealthMonitor {
         Self { policy }
     }
 
-    /// Who is healthy now.
+    /// Returns the targets that are healthy now.
     pub fn healthy(&self) -> HealthySet {
         self.policy.roster.healthy_set()
     }
@@ -169,7 +169,7 @@ impl HealthMonitor {
 
     /// Has all targets checked now, and waits until they were.
     ///
-    /// The round begins after this was called, and one round serves all who called before it
+    /// The round begins after this was called, and one round serves all callers before it
     /// began: call as often as you like. `None` if there is nothing to check: no gate is in use,
     /// checks are stopped, or were stopped meanwhile. May be dropped at any point; the round goes
     /// on.

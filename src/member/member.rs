@@ -47,7 +47,7 @@ pub struct Member {
     endpoint: ArcSwap<Endpoint>,
     since: Instant,
     clock: Clock,
-    /// The bits of `hot.word` that somebody holds.
+    /// The bits of `hot.word` that a veto holds.
     pub(super) taken: AtomicU64,
     /// When the bits end that were raised until a time.
     pub(super) ends: Mutex<Vec<(u64, Instant)>>,

@@ -1,4 +1,4 @@
-//! The members of a set, and the service of each: who is new, who is gone, whose service died.
+//! The members of a set, and the service of each: which are new, which are gone, and those with a dead service.
 
 use std::{
     collections::BTreeMap,
@@ -109,7 +109,7 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
         self.collect_services();
     }
 
-    /// Takes over a set: connects who is new, keeps the rest, and returns who is gone.
+    /// Takes over a set: connects those that are new, keeps the rest, and returns those that are gone.
     pub(super) fn apply(
         &mut self,
         endpoints: &EndpointSet,

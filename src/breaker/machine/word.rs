@@ -12,11 +12,11 @@ pub enum CircuitState {
     Open,
     /// A few calls pass, to see whether it works again.
     HalfOpen,
-    /// Calls are refused until somebody says otherwise.
+    /// Calls are refused until a handle says otherwise.
     ForcedOpen,
-    /// Calls pass whatever comes of them, until somebody says otherwise. Only totals are counted.
+    /// Calls pass whatever comes of them, until a handle says otherwise. Only totals are counted.
     Disabled,
-    /// Calls pass and are counted, and it never opens, until somebody says otherwise.
+    /// Calls pass and are counted, and it never opens, until a handle says otherwise.
     MetricsOnly,
 }
 

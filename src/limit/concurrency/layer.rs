@@ -73,7 +73,7 @@ impl<E> ConcurrencyLimitLayer<Refuse, E> {
     ///
     /// A call waits at most `max`, and never past its [deadline](crate::deadline::HasDeadline::deadline); then it
     /// is refused. At most [`pending`](ConcurrencyLimitConfig::pending) calls wait; one more is
-    /// refused at once. Places are given in the order of the calls, and each to one call: nobody who
+    /// refused at once. Places are given in the order of the calls, and each to one call: none that
     /// comes later can take it. A call that is dropped while it waits gives on what it was given,
     /// and so does one that is not polled, once its time is over. Timers are a millisecond coarse,
     /// so a refusal may come up to two later.

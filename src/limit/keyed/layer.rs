@@ -12,13 +12,13 @@ use crate::{key::Key, limit::rate::Remaining};
 ///
 /// There is one table for all that this layer value and its clones make, below a balancer too. It is
 /// made for [`max_keys`](Self::with_max_keys) keys that owe tokens at once, never grows, and needs no
-/// cleaning: whoever has all its tokens back is forgotten by itself. If more than that owe at once,
-/// those are forgotten who owe least, so a flood of keys frees nobody who has spent its quota.
+/// cleaning: a key that has all its tokens back is forgotten by itself. If more than that owe at once,
+/// those that owe least are forgotten, so a flood of keys frees none that has spent its quota.
 ///
 /// Of a key the table keeps its place and 32 bits of a seeded hash, so by chance one new key in a
-/// billion shares the quota of another; which one, nobody can foresee.
+/// billion shares the quota of another; which one cannot be foreseen.
 ///
-/// What is beyond the quota of a key is refused; nobody waits.
+/// What is beyond the quota of a key is refused; no call waits.
 ///
 /// # Example
 /// ```

@@ -17,7 +17,7 @@
 //! # How it works
 //! The generic cell rate algorithm, which is a token bucket in one number: it holds `burst` tokens
 //! at most, starts full, gets one per interval, evenly, and each call takes one. No task and no
-//! timer while nobody waits.
+//! timer while no call waits.
 //!
 //! The quota belongs to the layer value: what it and its clones make shares it. It is one
 //! process's; a quota over several processes needs a server.

@@ -13,7 +13,7 @@ pub(in crate::limit) type Tats = [u64; MOST];
 
 /// Quotas that all hold at once, such as 10 a second and 100 a minute: up to four, or none.
 ///
-/// A call takes of each, or of none: it passes when all of them allow it, and who is refused is
+/// A call takes of each, or of none: it passes when all of them allow it, and one that is refused is
 /// told the moment from which on all do. None at all is no limit.
 ///
 /// # Example
