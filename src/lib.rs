@@ -58,6 +58,7 @@ pub mod member;
 pub mod outcome;
 pub mod replay;
 mod sync;
+pub mod telemetry;
 mod time;
 #[cfg(feature = "http")]
 mod wire;

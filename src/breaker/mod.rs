@@ -102,8 +102,8 @@ pub use self::{
     handle::{CircuitBreakerHandle, CircuitBreakerStats, WindowStats},
     keyed::{KeyedCircuitBreaker, KeyedCircuitBreakerLayer},
     layer::CircuitBreakerLayer,
-    machine::word::CircuitState,
     policy::Transition,
     service::CircuitBreaker,
     settle::{AtResponse, Settle},
 };
+pub use crate::telemetry::state::CircuitState;

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use super::roster::Roster;
-use crate::{endpoint::Endpoint, sync::Events};
+use crate::{endpoint::Endpoint, sync::EventQueue};
 
 /// The healthy targets of a layer, as a listener of [`on_change`](super::HealthGateLayer::on_change) is told them.
 ///
@@ -45,7 +45,7 @@ pub(super) type Listener = Arc<dyn Fn(&HealthySet) + Send + Sync>;
 /// when the listener has time for it, so a slow one is told the latest.
 pub(super) struct Teller {
     pub(super) listener: Option<Listener>,
-    events: Events<u64>,
+    events: EventQueue<u64>,
 }
 
 impl Teller {
@@ -58,7 +58,7 @@ impl Teller {
                 }
             }) as Arc<dyn Fn(u64) + Send + Sync>
         });
-        Self { listener, events: Events::new(tell) }
+        Self { listener, events: EventQueue::new(tell) }
     }
 
     /// Notes that there was news in `run`.

@@ -14,7 +14,7 @@ const MAX_QUEUED: usize = 1_024;
 ///
 /// Noting is short and may be done under a lock; delivering runs the listener, outside of all locks.
 /// Of several that deliver at once one does, and the others leave theirs to it.
-pub(crate) struct Events<E> {
+pub(crate) struct EventQueue<E> {
     listener: Option<Arc<dyn Fn(E) + Send + Sync>>,
     queue: Mutex<Queue<E>>,
 }
@@ -24,7 +24,7 @@ struct Queue<E> {
     delivering: bool,
 }
 
-impl<E> Events<E> {
+impl<E> EventQueue<E> {
     pub(crate) fn new(listener: Option<Arc<dyn Fn(E) + Send + Sync>>) -> Self {
         let queue = Queue { events: VecDeque::new(), delivering: false };
         Self { listener, queue: Mutex::new(queue) }
@@ -76,9 +76,9 @@ impl<E> Events<E> {
     }
 }
 
-impl<E> fmt::Debug for Events<E> {
+impl<E> fmt::Debug for EventQueue<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Events").field("listener", &self.listener.is_some()).finish()
+        f.debug_struct("EventQueue").field("listener", &self.listener.is_some()).finish()
     }
 }
 
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn events_come_in_order_and_never_overlap_whoever_delivers() {
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let (list, events) = (seen.clone(), Arc::new(Mutex::new(None::<Arc<Events<u32>>>)));
+        let (list, events) = (seen.clone(), Arc::new(Mutex::new(None::<Arc<EventQueue<u32>>>)));
         let again = events.clone();
         let listener = move |event| {
             // A listener that notes and delivers itself is not called within itself.
@@ -101,7 +101,7 @@ mod tests {
             lock(&list).push(event);
             assert_ne!(event, 1, "the listener panics, and is called again");
         };
-        let all = Arc::new(Events::new(Some(Arc::new(listener))));
+        let all = Arc::new(EventQueue::new(Some(Arc::new(listener))));
         *lock(&events) = Some(all.clone());
         (0..3).for_each(|event| all.note(event));
         all.deliver();
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_stuck_listener_costs_no_memory() {
-        let events = Events::new(Some(Arc::new(|_: usize| {})));
+        let events = EventQueue::new(Some(Arc::new(|_: usize| {})));
         (0..5_000).for_each(|event| events.note(event));
         assert_eq!(lock(&events.queue).events.len(), MAX_QUEUED);
         assert_eq!(lock(&events.queue).events.back(), Some(&4_999));
