@@ -43,7 +43,7 @@ type Plugins = BoxCloneSyncService<Call<TaxRequest>, Reply<TaxReply>, Error>;
 fn plugins(addresses: &[String]) -> Result<Plugins, Error> {
     let stack = ServiceBuilder::new()
         .layer(RateLimitLayer::new(Quota::per_second(5).burst(5)))
-        .layer(FailoverLayer::new(Attempts::up_to(3).overall(Duration::from_secs(2))))
+        .layer(FailoverLayer::new(Attempts::up_to(3).with_overall(Duration::from_secs(2))))
         .layer(BalanceLayer::new(discover::fixed(addresses)?, LeastRequest::default()))
         .layer(CircuitBreakerLayer::new(CircuitBreakerConfig::default()))
         .service(HttpTransport::<TaxRequest, TaxReply>::new());

@@ -1,4 +1,4 @@
-//! What a layer above a balancer may ask of it: whom a call reached, and another one next time.
+//! What a layer above a balancer may ask of it: which endpoint a call reached, and another one next time.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use crate::member::Member;
 /// }
 /// ```
 pub trait Choose<Req>: Service<Req> + Chooses {
-    /// The response, and whom it comes from.
+    /// Future of the response, which also tells the member that was chosen.
     type Choosing: Future<Output = Result<Self::Response, Self::Error>> + Chosen;
 
     /// Like `call`, but chooses one of the endpoints that were not tried, while there is one.
@@ -61,7 +61,7 @@ pub trait Chooses {
 ///
 /// ```
 /// use tower_upstream::choose::Chosen;
-/// fn who<F: Chosen>(future: &F) -> Option<&str> {
+/// fn endpoint<F: Chosen>(future: &F) -> Option<&str> {
 ///     future.chosen().map(|member| member.key())
 /// }
 /// ```
@@ -92,6 +92,8 @@ pub struct Tried {
 }
 
 impl Tried {
+    pub(crate) const NONE: &'static Self = &Self { members: None };
+
     /// Notes that `member` was tried.
     pub fn insert(&mut self, member: Arc<Member>) {
         if !self.contains(&member) {

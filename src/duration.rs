@@ -37,7 +37,7 @@ fn decimal(nanos: u64, unit: u64) -> String {
     format!("{whole}.{}", fraction.trim_end_matches('0'))
 }
 
-/// Reads what Go's `ParseDuration` reads, except that less than nothing is `None` too.
+/// Reads what Go's `ParseDuration` reads, except that a negative duration is `None` too.
 pub(crate) fn parse_go_duration(text: &str) -> Option<Duration> {
     let unsigned = text.strip_prefix('+').unwrap_or(text);
     let (negative, mut rest) = match unsigned.strip_prefix('-') {
@@ -155,7 +155,7 @@ pub(crate) mod serde {
     }
 }
 
-/// The same for a duration that may be missing.
+/// [`serde`](self::serde) for a duration that may be missing.
 pub(crate) mod option {
     use std::time::Duration;
 

@@ -1,11 +1,27 @@
-//! What a request is counted by.
+//! Keys of requests: what limits and circuits count requests by.
+//!
+//! # When to use
+//! A [`Key`] goes into `by_key` of a [rate limit](crate::RateLimitLayer::by_key), for one quota for each
+//! tenant, or of a [circuit breaker](crate::CircuitBreakerLayer::by_key), for one circuit for each host or
+//! route. A closure that returns something hashable is enough:
+//!
+//! ```
+//! use tower_upstream::{Call, Quota, RateLimitLayer};
+//!
+//! let per_tenant = RateLimitLayer::new(Quota::per_second(10))
+//!     .by_key(|call: &Call<u64>| call.headers().get("x-tenant").cloned());
+//! # let _ = per_tenant;
+//! ```
+//!
+//! For client addresses behind proxies, there is `http::ClientIp` (feature `http`).
 
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 
-/// Whose quota a call takes of: a closure over the request that answers anything that can be hashed,
-/// or a type of yours, which can hash what it finds in the request without copying it.
+/// Key of a request: a closure that returns something hashable, or a type of yours.
 ///
-/// What cannot be told apart shares a quota: with `Option`, all calls without a key.
+/// Only the hash of a key is kept. Requests with equal keys are counted together: if keys are an
+/// `Option`, all requests without one are. A type of yours can hash what it finds in the request without
+/// copying it.
 ///
 /// # Example
 /// ```
@@ -24,10 +40,11 @@ use std::hash::{Hash, Hasher};
 /// # let _ = layer;
 /// ```
 pub trait Key<Req> {
-    /// Hashes what the quota is for.
+    /// Feeds the key of `request` into `hasher`.
     ///
-    /// Whoever asks a [handle](crate::limit::KeyedRateLimitHandle) for a key must give it a value that
-    /// hashes the same.
+    /// A value that hashes the same finds the state of this key in a handle, such as a
+    /// [`KeyedRateLimitHandle`](crate::limit::KeyedRateLimitHandle): hash what you look for, and nothing
+    /// else.
     fn hash<H: Hasher>(&self, request: &Req, hasher: &mut H);
 }
 
@@ -39,5 +56,54 @@ where
     #[inline]
     fn hash<H: Hasher>(&self, request: &Req, hasher: &mut H) {
         self(request).hash(hasher);
+    }
+}
+
+/// The hash of the key of `request`: that of a value that hashes the same.
+#[inline]
+pub(crate) fn hash_of<K: Key<Req>, Req>(key: &K, request: &Req, seed: &impl BuildHasher) -> u64 {
+    let mut hasher = seed.build_hasher();
+    key.hash(request, &mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::RandomState;
+
+    use super::*;
+
+    /// Hashes a part of a request without copying it.
+    struct Host;
+
+    impl Key<(String, u16)> for Host {
+        fn hash<H: Hasher>(&self, request: &(String, u16), hasher: &mut H) {
+            request.0.hash(hasher);
+        }
+    }
+
+    fn request(host: &str, port: u16) -> (String, u16) {
+        (host.to_owned(), port)
+    }
+
+    #[test]
+    fn a_key_is_found_by_a_value_that_hashes_the_same() {
+        let seed = RandomState::new();
+        let of_type = |request| hash_of(&Host, &request, &seed);
+        let of_closure = |request| hash_of(&|of: &(String, u16)| of.0.clone(), &request, &seed);
+        for host in ["a", "b", ""] {
+            assert_eq!(of_type(request(host, 1)), seed.hash_one(host));
+            assert_eq!(of_closure(request(host, 2)), seed.hash_one(host));
+        }
+        assert_ne!(of_type(request("a", 1)), of_type(request("b", 1)));
+    }
+
+    #[test]
+    fn requests_without_a_key_are_counted_together() {
+        let seed = RandomState::new();
+        let key = |of: &(String, u16)| (of.1 != 0).then(|| of.0.clone());
+        let of = |request| hash_of(&key, &request, &seed);
+        assert_eq!(of(request("a", 0)), of(request("b", 0)));
+        assert_ne!(of(request("", 0)), of(request("", 1)));
     }
 }

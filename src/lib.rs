@@ -8,10 +8,18 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+#[macro_use]
+mod macros;
+
+// All the layers, as methods of tower's builder.
+#[cfg(feature = "tower")]
+pub mod builder;
+
 // The way of a request, in its order.
 pub mod balance;
 pub mod discover;
 pub mod failover;
+pub mod fallback;
 pub mod retry;
 
 // What guards one endpoint, or a whole upstream.
@@ -35,10 +43,12 @@ pub mod http;
 
 // Shared words; these know nothing of the house.
 pub mod backoff;
+pub mod boxed;
 pub mod budget;
 pub mod choose;
 pub mod connect;
 mod course;
+pub mod deadline;
 #[cfg(feature = "serde")]
 mod duration;
 pub mod endpoint;
@@ -48,6 +58,7 @@ pub mod member;
 pub mod outcome;
 pub mod replay;
 mod sync;
+pub mod telemetry;
 mod time;
 #[cfg(feature = "http")]
 mod wire;
@@ -64,6 +75,7 @@ pub use self::{
     endpoint::Endpoint,
     error::{BoxError, Error},
     failover::{Attempts, FailoverLayer},
+    fallback::FallbackLayer,
     health::HealthGateLayer,
     limit::{ConcurrencyLimitLayer, Quota, RateLimitLayer},
     outcome::{Classify, Outcome},

@@ -137,7 +137,7 @@ where
 
 /// Treats every `Err` as a failure and every answer as a success. The default of all layers.
 ///
-/// An error that a plugin answered with ([`Kind::Plugin`](crate::error::Kind::Plugin)) is an answer: the
+/// An error that a plugin answered with ([`Kind::Plugin`]) is an answer: the
 /// plugin did its work, and found the call wrong. Otherwise one caller's bad input would open the
 /// circuits of all callers.
 ///

@@ -1,13 +1,13 @@
-//! What failing over and waiting may ask of a request.
+//! What failing over may ask of a request.
 //!
 //! With the feature `http`, requests whose body is held in memory are copied as they are. One that
 //! streams is sent once, unless a `ReplayBodyLayer` keeps what passes.
 
 use std::fmt;
 
-use crate::{outcome::TypeName, time::Instant};
+use crate::{deadline::HasDeadline, outcome::TypeName, time::Instant};
 
-/// What a layer may ask of a request that it might send again, or let wait.
+/// What a layer may ask of a request that it might send again.
 ///
 /// Implemented for [`Call`](crate::Call) and, with the feature `http`, for `http::Request` with
 /// any body. Implement it for a request of yours, or give
@@ -15,10 +15,12 @@ use crate::{outcome::TypeName, time::Instant};
 ///
 /// # Example
 /// ```
-/// use tower_upstream::replay::Replay;
+/// use tower_upstream::{deadline::HasDeadline, replay::Replay};
 ///
 /// #[derive(Clone)]
 /// enum Query { Read(u64), Write(u64, String) }
+///
+/// impl HasDeadline for Query {}
 ///
 /// impl Replay for Query {
 ///     fn replay(&self) -> Option<Self> {
@@ -30,7 +32,7 @@ use crate::{outcome::TypeName, time::Instant};
 /// }
 /// # assert!(!Query::Write(1, String::new()).is_idempotent() && Query::Read(1).is_idempotent());
 /// ```
-pub trait Replay: Sized {
+pub trait Replay: HasDeadline + Sized {
     /// A copy to send if this one fails; `None` if it cannot be copied, such as a streaming body.
     /// Then there is one attempt.
     fn replay(&self) -> Option<Self>;
@@ -39,14 +41,6 @@ pub trait Replay: Sized {
     ///
     /// If not, it is sent again only where nothing can have reached an endpoint.
     fn is_idempotent(&self) -> bool;
-
-    /// Returns the moment from which on the answer is of no use.
-    ///
-    /// A call whose deadline has passed is not made by `FailoverLayer`, by limits that wait, and by
-    /// `HttpTransport`; the other layers do not ask.
-    fn deadline(&self) -> Option<Instant> {
-        None
-    }
 
     /// Notes which attempt this copy is for, from 1.
     fn begin_attempt(&mut self, _number: u32) {}
@@ -70,7 +64,7 @@ pub trait ReplayPolicy<Req> {
     fn replay(&self, request: &Req) -> Option<Req>;
     /// See [`Replay::is_idempotent`].
     fn is_idempotent(&self, request: &Req) -> bool;
-    /// See [`Replay::deadline`].
+    /// See [`HasDeadline::deadline`].
     fn deadline(&self, request: &Req) -> Option<Instant>;
     /// See [`Replay::begin_attempt`].
     fn begin_attempt(&self, request: &mut Req, number: u32);

@@ -2,7 +2,7 @@
 //!
 //! Two clocks, for two needs. Deadlines, timers and errors use tokio's [`Instant`], which a test
 //! can pause. A guard that needs the time on every call uses a [`Clock`], which counts nanoseconds
-//! since it was made: the time stamp counter of the processor where there is one, and tokio's
+//! since it was made: the time stamp counter of the processor if there is one, and tokio's
 //! clock with the feature `test-util`.
 
 use std::{
@@ -67,8 +67,8 @@ fn process_base() -> Instant {
     *BASE.get_or_init(Instant::now)
 }
 
-/// A moment to wait for. Outside a runtime there is nothing to wait with: then whoever polls looks
-/// whether it has come.
+/// A moment to wait for. Outside a runtime there is nothing to wait with: then each poll looks whether it
+/// has come.
 #[derive(Debug)]
 pub(crate) enum Timer {
     Sleep(Pin<Box<Sleep>>),
@@ -90,7 +90,7 @@ impl Timer {
         }
     }
 
-    /// Whether it wakes who polled it.
+    /// Whether it wakes the task that polled it.
     pub(crate) fn can_wake(&self) -> bool {
         matches!(self, Self::Sleep(_))
     }

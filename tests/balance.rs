@@ -852,8 +852,8 @@ mod with_tower {
     use std::convert::Infallible;
 
     use tokio::sync::mpsc;
-    use tower::{discover::Change, load::CompleteOnResponse};
-    use tower_upstream::discover::{FromChanges, ToChanges};
+    use tower::{balance::p2c, discover::Change, load::Load};
+    use tower_upstream::discover::{FromChanges, Measured, ToChanges};
 
     use super::*;
 
@@ -893,35 +893,9 @@ mod with_tower {
 
     #[tokio::test(start_paused = true)]
     async fn our_sources_drive_towers_balancer() {
-        #[derive(Debug)]
-        struct Loaded(Probe);
-        impl tower::load::Load for Loaded {
-            type Metric = u32;
-            fn load(&self) -> u32 {
-                0
-            }
-        }
-        impl Service<Ask> for Loaded {
-            type Response = String;
-            type Error = tower_upstream::BoxError;
-            type Future = support::Running;
-            fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-                self.0.poll_ready(cx)
-            }
-            fn call(&mut self, ask: Ask) -> Self::Future {
-                self.0.call(ask)
-            }
-        }
-        let _ = CompleteOnResponse::default();
         let (farm, endpoints) = farm(2);
-        let made = farm.clone();
-        let connect = tower_upstream::connect_fn(move |endpoint: &Endpoint| {
-            let inner = made.get(endpoint.key());
-            inner.connects.fetch_add(1, SeqCst);
-            Loaded(inner.service())
-        });
-        let changes: ToChanges<_> = ToChanges::new(&endpoints, connect);
-        let mut balance = tower::balance::p2c::Balance::new(changes);
+        let changes: ToChanges<_> = ToChanges::new(&endpoints, farm.clone());
+        let mut balance = p2c::Balance::new(changes);
         let mut seen = BTreeMap::<String, usize>::new();
         for _ in 0..50 {
             let answer = balance.ready().await.unwrap().call(Ask::new(1)).await.unwrap();
@@ -943,6 +917,89 @@ mod with_tower {
         for _ in 0..10 {
             balance.ready().await.unwrap().call(Ask::new(1)).await.unwrap();
         }
+    }
+
+    /// The services that tower's balancer would get.
+    async fn measured(farm: &Farm, endpoints: &Memory) -> Vec<Measured<Probe>> {
+        let changes = ToChanges::new(endpoints, farm.clone()).take(endpoints.snapshot().len());
+        let inserted = changes.map(|change| match change {
+            Ok(Change::Insert(_, service)) => service,
+            other => panic!("{:?}", other.map(|_| ())),
+        });
+        inserted.collect().await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_load_that_tower_reads_is_calls_in_flight_times_latency() {
+        let (farm, endpoints) = farm(1);
+        farm.answers(Answer::GoodAfter(ms(2)));
+        let mut service = measured(&farm, &endpoints).await.remove(0);
+        sleep(ms(1)).await;
+        assert_eq!(service.load(), 1);
+        let mut calls = Vec::new();
+        for _ in 0..3 {
+            let mut call = task::spawn(service.ready().await.unwrap().call(Ask::new(1)));
+            assert_pending!(call.poll());
+            calls.push(call);
+        }
+        assert_eq!((service.load(), service.member().in_flight()), (4_000_000, 3));
+        sleep(ms(2)).await;
+        calls.iter_mut().for_each(|call| assert!(assert_ready!(call.poll()).is_ok()));
+        assert_eq!(service.load(), 2_000);
+        calls.truncate(1);
+        let abandoned = task::spawn(service.ready().await.unwrap().call(Ask::new(1)));
+        assert_eq!(service.load(), 4_000);
+        drop(abandoned);
+        assert_eq!(service.load(), 2_000);
+        sleep(secs(60)).await;
+        assert!(
+            service.load() < 10,
+            "{}: an endpoint that was slow is tried again",
+            service.load()
+        );
+        farm.answers(Answer::Fails);
+        let error = service.ready().await.unwrap().call(Ask::new(1)).await.unwrap_err();
+        assert_eq!(error.endpoint(), Some("a:1"));
+        assert_eq!((service.load(), service.member().failures()), (5_000_000, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn towers_balancer_keeps_away_from_endpoints_that_are_slow_or_busy() {
+        let (farm, endpoints) = farm(3);
+        farm.answers(Answer::GoodAfter(ms(10)));
+        farm.get("a:1").answers(Answer::GoodAfter(ms(500)));
+        farm.get("b:1").answers(Answer::Never);
+        let mut balance = p2c::Balance::new(ToChanges::new(&endpoints, farm.clone()));
+        let mut calls = Vec::new();
+        for _ in 0..300 {
+            calls.push(tokio::spawn(balance.ready().await.unwrap().call(Ask::new(1))));
+            sleep(ms(2)).await;
+        }
+        let counts = ["a:1", "b:1", "c:1"].map(|key| farm.get(key).calls());
+        // Of two that are drawn, the good one is taken where it is among them: two draws of three.
+        assert!(counts[2] > 160, "{counts:?}");
+        assert_eq!(farm.violations(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_circuit_that_opens_below_towers_balancer_closes_again() {
+        let (farm, endpoints) = farm(2);
+        let config = CircuitBreakerConfig::consecutive(1).with_open_for(secs(1));
+        let breakers = CircuitBreakerLayer::new(config.with_open_jitter(0.0));
+        let connect = ServiceBuilder::new().layer(breakers.clone()).service(farm.clone());
+        let mut balance = p2c::Balance::new(ToChanges::new(&endpoints, connect));
+        farm.get("a:1").answers(Answer::Fails);
+        for _ in 0..50 {
+            let _ = balance.ready().await.unwrap().call(Ask::new(1)).await;
+        }
+        assert_eq!(farm.get("a:1").calls(), 1);
+        farm.get("a:1").answers(Answer::Good);
+        // As long as its failure makes it look slow.
+        for _ in 0..2_000 {
+            sleep(ms(100)).await;
+            balance.ready().await.unwrap().call(Ask::new(1)).await.unwrap();
+        }
+        assert!(farm.get("a:1").calls() > 100, "{}", farm.get("a:1").calls());
     }
 
     #[test]

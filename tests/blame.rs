@@ -125,7 +125,7 @@ async fn an_attempt_that_timed_out_is_let_go_though_the_future_is_kept() {
     let dropped = Arc::new(AtomicBool::new(false));
     let flag = dropped.clone();
     let mut stack = ServiceBuilder::new()
-        .layer(FailoverLayer::new(Attempts::up_to(3).timeout(Duration::from_millis(20))))
+        .layer(FailoverLayer::new(Attempts::up_to(3).with_timeout(Duration::from_millis(20))))
         .layer(BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), LeastRequest::default()))
         .service(connect_fn(move |_: &Endpoint| {
             let flag = flag.clone();

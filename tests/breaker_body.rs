@@ -318,7 +318,7 @@ async fn cut_short() -> Error {
     });
     let set =
         BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), LeastRequest::new()).layer(hangs);
-    let attempts = Attempts::up_to(1).overall(Duration::from_millis(10));
+    let attempts = Attempts::up_to(1).with_overall(Duration::from_millis(10));
     FailoverLayer::new(attempts).layer(set).oneshot(Call::new(1)).await.unwrap_err()
 }
 

@@ -301,7 +301,7 @@ where
     let farm = Farm::default();
     farm.get("a:1").answers(Answer::Never);
     let service = ServiceBuilder::new()
-        .layer(FailoverLayer::new(Attempts::up_to(1).timeout(ms(100))))
+        .layer(FailoverLayer::new(Attempts::up_to(1).with_timeout(ms(100))))
         .layer(BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), RoundRobin::new()))
         .layer(EachLayer::new(around))
         .layer(layer.clone())

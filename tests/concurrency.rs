@@ -21,9 +21,9 @@ use tower_upstream::{
     connect::Connect,
     discover,
     error::Kind,
+    guard,
     limit::{
-        ConcurrencyLimit, ConcurrencyLimitConfig, ConcurrencyLimitHandle, PlaceFuture, QueueFuture,
-        Wait,
+        ConcurrencyLimit, ConcurrencyLimitConfig, ConcurrencyLimitHandle, Permit, Wait, WaitFuture,
     },
     member::Member,
 };
@@ -362,7 +362,7 @@ async fn waiting_no_time_is_refusing() {
 #[tokio::test(start_paused = true)]
 async fn only_so_many_may_wait() {
     let config = ConcurrencyLimitConfig::default().with_max(1).with_pending(2);
-    let layer = ConcurrencyLimitLayer::with_config(&config).wait(secs(1));
+    let layer = ConcurrencyLimitLayer::with_config(config).wait(secs(1));
     let service = layer.layer(upstream().service());
     let _first = start(&service, 0);
     let second = start(&service, 1);
@@ -400,6 +400,43 @@ async fn who_is_not_polled_holds_the_others_up_for_its_own_time_only() {
     upstream.finish(1, true);
     next.await.unwrap().unwrap();
     assert_eq!((handle.in_flight(), handle.waiting()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_watches_one_that_leaves_watches_the_one_before_it() {
+    let (service, _, upstream) = waiting(1, secs(10));
+    let first = start(&service, 0);
+    let mut ready = service.clone();
+    assert_ready_ok!(task::spawn(()).enter(|cx, _| ready.poll_ready(cx)));
+    let asleep = ready.call(Ask::new(1).until(Instant::now() + secs(4)));
+    let mut between = start(&service, 2);
+    let mut behind = start(&service, 3);
+    assert_pending!(between.poll());
+    assert_pending!(behind.poll());
+    drop(first);
+    drop(between);
+    assert!(behind.is_woken());
+    assert_pending!(behind.poll());
+    advance(secs(4) + ms(2)).await;
+    assert!(behind.is_woken(), "the one before has had its time");
+    assert_pending!(behind.poll());
+    assert_eq!(numbers(&upstream), [0, 3]);
+    drop(asleep);
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_of_any_type_wait_and_a_closure_tells_their_deadline() {
+    struct Job(Instant);
+    let began = Instant::now();
+    let layer = ConcurrencyLimitLayer::new(1).wait(secs(10));
+    let _held = layer.handle().take().unwrap();
+    let inner = tower::service_fn(async |_: Job| Ok::<_, std::convert::Infallible>(()));
+    let endless = layer.clone().with_deadline(|_: &Job| None).layer(inner);
+    assert_full(&endless.oneshot(Job(began)).await.unwrap_err());
+    assert!((10_000..=10_002).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+    let service = layer.with_deadline(|job: &Job| Some(job.0)).layer(inner);
+    assert_full(&service.oneshot(Job(began + secs(12))).await.unwrap_err());
+    assert!((12_000..=12_002).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -457,7 +494,7 @@ async fn one_who_waits_is_polled_seldom() {
 /// Drops a call when it is dropped itself, which is allowed to wakers, and would never end under
 /// the lock of the queue.
 struct Nosy {
-    _call: Mutex<task::Spawn<QueueFuture<Probe, Ask, Running>>>,
+    _call: Mutex<task::Spawn<WaitFuture<Probe, Ask, Running, Permit>>>,
 }
 
 impl std::task::Wake for Nosy {
@@ -610,7 +647,7 @@ async fn a_refusal_from_below_goes_to_another_endpoint() {
     let farm = Farm::default();
     // One that waits refuses in its response, when nobody else may wait.
     let config = ConcurrencyLimitConfig::default().with_max(1).with_pending(0);
-    let layer = ConcurrencyLimitLayer::with_config(&config).wait(secs(1));
+    let layer = ConcurrencyLimitLayer::with_config(config).wait(secs(1));
     let service = ServiceBuilder::new()
         .layer(FailoverLayer::new(tower_upstream::Attempts::up_to(3)))
         .layer(BalanceLayer::new(discover::fixed(["a:1", "b:1"]).unwrap(), LeastRequest::new()))
@@ -683,7 +720,7 @@ fn everything_is_send_sync_and_debug() {
     let mut cx = Context::from_waker(Waker::noop());
     assert!(Service::<Ask>::poll_ready(&mut service, &mut cx).is_ready());
     // Named, unboxed, and three words more than the call itself.
-    let call: PlaceFuture<Running> = service.call(Ask::new(0));
-    assert!(format!("{call:?}").contains("has_place: true"));
-    assert!(size_of::<PlaceFuture<Running>>() <= size_of::<Running>() + 24);
+    let call: guard::ResponseFuture<Running, Permit> = service.call(Ask::new(0));
+    assert!(format!("{call:?}").contains("in_flight: 2"));
+    assert!(size_of::<guard::ResponseFuture<Running, Permit>>() <= size_of::<Running>() + 24);
 }

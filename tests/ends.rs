@@ -69,7 +69,7 @@ async fn an_endpoint_that_hangs_is_passed_over_after_the_breakers_own_number_of_
     )
     .layer(breaker.layer(farm.clone()));
     let handle = set.handle();
-    let attempts = Attempts::up_to(2).timeout(ms(100));
+    let attempts = Attempts::up_to(2).with_timeout(ms(100));
     let stack = FailoverLayer::new(attempts).with_budget(Budget::unlimited()).layer(set);
     let mut late = 0;
     for number in 0..100 {
@@ -90,13 +90,13 @@ async fn each_end_has_one_meaning_for_breaker_and_member() {
     let never = Answer::Never;
     // The attempt's own timeout: the endpoint's failure.
     let (result, member, circuit) =
-        one_call(Attempts::up_to(1).timeout(ms(30)), Ask::new(1), never).await;
+        one_call(Attempts::up_to(1).with_timeout(ms(30)), Ask::new(1), never).await;
     assert!(result.unwrap_err().is_timeout());
     assert_eq!((member.failures(), failures(&circuit)), (1, (1, 0)));
     // The caller's deadline, and the limit of the whole call: cancelled.
     for (attempts, ask) in [
         (Attempts::up_to(1), Ask::new(1).until(limit())),
-        (Attempts::up_to(1).overall(ms(30)), Ask::new(1)),
+        (Attempts::up_to(1).with_overall(ms(30)), Ask::new(1)),
     ] {
         let (result, member, circuit) = one_call(attempts, ask, never).await;
         let error = result.unwrap_err();
@@ -105,10 +105,10 @@ async fn each_end_has_one_meaning_for_breaker_and_member() {
     }
     // Where both are due, the one that ends the attempt is the one that comes first.
     let (_, member, _) =
-        one_call(Attempts::up_to(1).timeout(ms(31)), Ask::new(1).until(limit()), never).await;
+        one_call(Attempts::up_to(1).with_timeout(ms(31)), Ask::new(1).until(limit()), never).await;
     assert_eq!(member.failures(), 0, "the deadline cut the attempt short");
     let (_, member, _) =
-        one_call(Attempts::up_to(1).timeout(ms(29)), Ask::new(1).until(limit()), never).await;
+        one_call(Attempts::up_to(1).with_timeout(ms(29)), Ask::new(1).until(limit()), never).await;
     assert_eq!(member.failures(), 1);
 }
 
@@ -120,7 +120,7 @@ async fn of_two_ends_that_are_both_over_when_somebody_looks_the_earlier_one_was_
         let set = BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), LeastRequest::new())
             .layer(farm.clone());
         let mut stack =
-            FailoverLayer::new(Attempts::up_to(1).timeout(ms(attempt))).layer(set.clone());
+            FailoverLayer::new(Attempts::up_to(1).with_timeout(ms(attempt))).layer(set.clone());
         stack.ready().await.unwrap();
         let ask = Ask::new(1).until(Instant::now() + ms(deadline));
         let mut call = tokio_test::task::spawn(stack.call(ask));
@@ -186,7 +186,7 @@ async fn a_breaker_above_the_balancer_counts_the_attempts_that_timed_out() {
     let set = BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), LeastRequest::new())
         .layer(farm.clone());
     let stack =
-        FailoverLayer::new(Attempts::up_to(1).timeout(ms(10))).layer(above.layer(set.clone()));
+        FailoverLayer::new(Attempts::up_to(1).with_timeout(ms(10))).layer(above.layer(set.clone()));
     for number in 0..5 {
         stack.clone().oneshot(Ask::new(number)).await.unwrap_err();
     }
@@ -211,7 +211,7 @@ async fn a_stack_inside_the_endpoint_that_times_out_is_only_cancelled() {
         .layer(inner.layer(farm.clone()));
     let members = set.handle();
     let stack = ServiceBuilder::new()
-        .layer(FailoverLayer::new(Attempts::up_to(1).timeout(ms(10))))
+        .layer(FailoverLayer::new(Attempts::up_to(1).with_timeout(ms(10))))
         .layer(BalanceLayer::new(discover::fixed(["outer:1"]).unwrap(), LeastRequest::new()))
         .layer(outer.clone())
         .service(connect_fn(move |_: &Endpoint| set.clone()));
@@ -228,7 +228,7 @@ async fn a_guard_of_its_own_inside_the_endpoint_sees_a_call_that_was_dropped() {
     farm.get("a:1").answers(Answer::Never);
     let (layer, inner) = (inside.clone(), farm.get("a:1"));
     let stack = ServiceBuilder::new()
-        .layer(FailoverLayer::new(Attempts::up_to(1).timeout(ms(10))))
+        .layer(FailoverLayer::new(Attempts::up_to(1).with_timeout(ms(10))))
         .layer(BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), LeastRequest::new()))
         .service(connect_fn(move |_: &Endpoint| layer.layer(inner.service())));
     stack.oneshot(Ask::new(1)).await.unwrap_err();
@@ -243,7 +243,7 @@ async fn an_attempt_that_never_reached_the_endpoint_says_nothing_about_it() {
     let set = BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), LeastRequest::new())
         .layer(breaker.layer(farm.clone()));
     let handle = set.handle();
-    let stack = FailoverLayer::new(Attempts::up_to(1).timeout(ms(10))).layer(set);
+    let stack = FailoverLayer::new(Attempts::up_to(1).with_timeout(ms(10))).layer(set);
     let error = stack.clone().oneshot(Ask::new(1)).await.unwrap_err();
     assert!(error.is_timeout() && error.is_unsent());
     assert_eq!(handle.members()[0].failures(), 0);
@@ -283,7 +283,7 @@ async fn in_a_task_of_its_own_an_attempt_that_timed_out_is_cancelled() {
     let behind = EachLayer::new(tower::layer::layer_fn(Spawned)).layer(breaker.layer(farm.clone()));
     let set =
         BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), LeastRequest::new()).layer(behind);
-    let stack = FailoverLayer::new(Attempts::up_to(1).timeout(ms(10))).layer(set.clone());
+    let stack = FailoverLayer::new(Attempts::up_to(1).with_timeout(ms(10))).layer(set.clone());
     stack.oneshot(Ask::new(1)).await.unwrap_err();
     settle().await;
     let member = set.handle().members()[0].clone();
@@ -321,7 +321,7 @@ async fn a_deadline_between_two_attempts_sends_no_further_one() {
     }
     let stack = ServiceBuilder::new()
         .layer(
-            FailoverLayer::new(Attempts::up_to(3).backoff(secs(1), secs(1)))
+            FailoverLayer::new(Attempts::up_to(3).with_backoff(secs(1), secs(1)))
                 .with_classify(|_: Result<&String, &Error>| Outcome::Failure),
         )
         .layer(BalanceLayer::new(
@@ -344,7 +344,7 @@ async fn the_scope_of_one_attempt_ends_with_it() {
     let member_service = breaker.layer(farm.clone());
     let set = BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), LeastRequest::new())
         .layer(member_service);
-    let stack = FailoverLayer::new(Attempts::up_to(1).timeout(ms(10))).layer(set);
+    let stack = FailoverLayer::new(Attempts::up_to(1).with_timeout(ms(10))).layer(set);
     stack.clone().oneshot(Ask::new(1)).await.unwrap_err();
     let mut stack = stack;
     drop(timeout(ms(1), stack.ready().await.unwrap().call(Ask::new(2))).await);

@@ -81,7 +81,7 @@ async fn each_attempt_goes_to_another_endpoint() {
 
 #[tokio::test(start_paused = true)]
 async fn the_last_error_tells_the_whole_way() {
-    let it = stack(3, Attempts::up_to(3).backoff(ms(100), secs(1)));
+    let it = stack(3, Attempts::up_to(3).with_backoff(ms(100), secs(1)));
     it.farm.answers(Answer::FailsAfter(ms(20)));
     let start = Instant::now();
     let error = it.send(Ask::new(1)).await.unwrap_err();
@@ -111,7 +111,7 @@ async fn one_attempt_keeps_its_own_error() {
 
 #[tokio::test(start_paused = true)]
 async fn more_attempts_than_endpoints_come_back_after_a_wait() {
-    let it = stack(2, Attempts::up_to(5).backoff(ms(100), secs(1)));
+    let it = stack(2, Attempts::up_to(5).with_backoff(ms(100), secs(1)));
     it.farm.answers(Answer::Fails);
     let error = it.send(Ask::new(1)).await.unwrap_err();
     assert_eq!((error.attempts(), it.farm.calls()), (5, 5));
@@ -125,13 +125,13 @@ async fn what_is_not_idempotent_is_sent_once_unless_it_was_not_sent() {
     it.send(Ask::once(1)).await.unwrap_err();
     assert_eq!((it.farm.calls(), it.budget.available()), (1, 100));
     // Sent, and then abandoned for its time: not again either.
-    let it = stack(3, Attempts::up_to(3).timeout(ms(50)));
+    let it = stack(3, Attempts::up_to(3).with_timeout(ms(50)));
     it.farm.answers(Answer::Never);
     let error = it.send(Ask::once(1)).await.unwrap_err();
     assert_eq!((error.kind(), error.is_unsent()), (Kind::Timeout, false));
     assert_eq!(it.farm.calls(), 1);
     // Nobody was ready in the time of the attempt: nothing was sent, and it may go again.
-    let it = stack(1, Attempts::up_to(3).timeout(ms(50)).backoff(ms(100), ms(100)));
+    let it = stack(1, Attempts::up_to(3).with_timeout(ms(50)).with_backoff(ms(100), ms(100)));
     it.send(Ask::once(0)).await.unwrap();
     it.farm.is(Readiness::Pending);
     let farm = it.farm.clone();
@@ -154,7 +154,7 @@ async fn an_empty_budget_stops_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hung_attempt_goes_elsewhere_in_its_time() {
-    let it = stack(2, Attempts::up_to(2).timeout(ms(50)));
+    let it = stack(2, Attempts::up_to(2).with_timeout(ms(50)));
     it.farm.get("a:1").answers(Answer::Never);
     let start = Instant::now();
     assert_eq!(it.send(Ask::new(1)).await.unwrap(), "b:1");
@@ -171,8 +171,8 @@ async fn a_hung_attempt_goes_elsewhere_in_its_time() {
 #[tokio::test(start_paused = true)]
 async fn the_overall_deadline_ends_it_and_leaves_nothing() {
     for by_request in [false, true] {
-        let attempts = Attempts::up_to(5).timeout(ms(300)).backoff(ms(1), ms(1));
-        let it = stack(5, if by_request { attempts } else { attempts.overall(secs(1)) });
+        let attempts = Attempts::up_to(5).with_timeout(ms(300)).with_backoff(ms(1), ms(1));
+        let it = stack(5, if by_request { attempts } else { attempts.with_overall(secs(1)) });
         it.farm.answers(Answer::Never);
         let start = Instant::now();
         let ask = if by_request { Ask::new(1).until(start + secs(1)) } else { Ask::new(1) };
@@ -194,7 +194,7 @@ async fn the_overall_deadline_ends_it_and_leaves_nothing() {
 #[tokio::test(start_paused = true)]
 async fn of_two_deadlines_the_earlier_counts() {
     for (overall, deadline) in [(1, 3), (3, 1)] {
-        let it = stack(2, Attempts::up_to(2).overall(secs(overall)));
+        let it = stack(2, Attempts::up_to(2).with_overall(secs(overall)));
         it.farm.answers(Answer::Never);
         let start = Instant::now();
         let ask = Ask::new(1).until(start + secs(deadline));
@@ -206,7 +206,8 @@ async fn of_two_deadlines_the_earlier_counts() {
 
 #[tokio::test(start_paused = true)]
 async fn no_attempt_begins_that_could_not_end_in_time() {
-    let it = stack(1, Attempts::up_to(5).overall(ms(500)).backoff(secs(3_600), secs(3_600)));
+    let it =
+        stack(1, Attempts::up_to(5).with_overall(ms(500)).with_backoff(secs(3_600), secs(3_600)));
     it.farm.answers(Answer::FailsAfter(ms(100)));
     let start = Instant::now();
     let error = it.send(Ask::new(1)).await.unwrap_err();
@@ -218,7 +219,7 @@ async fn no_attempt_begins_that_could_not_end_in_time() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dropped_call_stops_everything() {
-    let it = stack(2, Attempts::up_to(5).backoff(secs(1), secs(10)));
+    let it = stack(2, Attempts::up_to(5).with_backoff(secs(1), secs(10)));
     it.farm.answers(Answer::Never);
     let mut call = task::spawn(it.service.clone().oneshot(Ask::new(1)));
     assert_pending!(call.poll());
@@ -259,7 +260,7 @@ async fn a_throttle_sees_every_attempt_but_no_refusal() {
     let mut throttle = ThrottleBudget::default();
     (throttle.max_tokens, throttle.token_ratio) = (10, 1.0);
     let rule = BudgetConfig::Throttle(throttle);
-    let it = with_rule(9, Attempts::up_to(9).backoff(ms(1), ms(1)), rule);
+    let it = with_rule(9, Attempts::up_to(9).with_backoff(ms(1), ms(1)), rule);
     it.farm.answers(Answer::Fails);
     it.send(Ask::new(1)).await.unwrap_err();
     assert_eq!((it.farm.calls(), it.budget.available()), (5, 0));
@@ -331,7 +332,7 @@ async fn a_share_of_what_runs_is_given_back_however_it_ends() {
 async fn a_place_is_given_back_when_the_time_is_over() {
     let mut share = ConcurrentBudget::default();
     (share.percent, share.min) = (0.0, 1);
-    let attempts = Attempts::up_to(3).overall(ms(50));
+    let attempts = Attempts::up_to(3).with_overall(ms(50));
     let it = with_rule(2, attempts, BudgetConfig::Concurrent(share));
     it.farm.get("a:1").answers(Answer::Fails);
     it.farm.get("b:1").answers(Answer::Never);
@@ -394,7 +395,10 @@ async fn a_call_puts_its_share_in_once_when_it_was_sent() {
     while budget.withdraw() {}
     let circuit = CircuitBreakerLayer::new(CircuitBreakerConfig::default());
     let service = ServiceBuilder::new()
-        .layer(FailoverLayer::new(Attempts::up_to(2).overall(secs(1))).with_budget(budget.clone()))
+        .layer(
+            FailoverLayer::new(Attempts::up_to(2).with_overall(secs(1)))
+                .with_budget(budget.clone()),
+        )
         .layer(circuit.clone())
         .layer(BalanceLayer::new(endpoints, RoundRobin::starting_at(0)))
         .service(farm.clone());
@@ -607,7 +611,7 @@ async fn nobody_waits_for_a_day_because_an_endpoint_asks_for_it() {
         let (farm, endpoints) = farm(1);
         let busy =
             move |_: Result<&String, &Error>| Outcome::Overload { retry_after: Some(secs(asked)) };
-        let attempts = Attempts::up_to(2).max_retry_after(secs(most));
+        let attempts = Attempts::up_to(2).with_max_retry_after(secs(most));
         let service = ServiceBuilder::new()
             .layer(FailoverLayer::new(attempts).with_classify(busy))
             .layer(BalanceLayer::new(endpoints, RoundRobin::starting_at(0)))

@@ -709,7 +709,7 @@ fn a_config_is_clamped_and_refuses_what_it_does_not_know() {
         c.max_response_bytes = 0;
     });
     let transport = HttpTransport::<u8, u8>::with_config(absurd);
-    let used = transport.config();
+    let used = transport.handle().config();
     assert_eq!(used.request_timeout, Duration::from_secs(86_400 * 365 * 30));
     assert_eq!(used.connect_timeout, Duration::from_secs(5));
     assert_eq!((used.max_header_bytes, used.max_response_bytes), (16 << 20, 16 << 20));

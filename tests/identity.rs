@@ -113,7 +113,7 @@ async fn answers_of_a_transport_of_ones_own_name_their_endpoint() {
 #[cfg(feature = "http")]
 #[tokio::test(start_paused = true)]
 async fn a_response_carries_its_endpoint_as_an_extension() {
-    use tower_upstream::connect::AnsweredBy;
+    use tower_upstream::http::AnsweredBy;
     let stack = ServiceBuilder::new()
         .layer(BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), LeastRequest::new()))
         .layer(NameEndpointLayer::new())

@@ -113,7 +113,7 @@ fn limit() -> (RateLimitLayer, Shut) {
     let handles = layer.clone();
     let shut = move |key: Option<&str>| {
         let handle = match key {
-            None => handles.handle(),
+            None => (*handles.handle()).clone(),
             Some(key) => handles.handle_for(key).unwrap(),
         };
         handle.take(handle.remaining()).unwrap();
@@ -126,7 +126,7 @@ fn crowd() -> (ConcurrencyLimitLayer, Shut) {
     let (handles, taken) = (layer.clone(), Mutex::new(Vec::new()));
     let shut = move |key: Option<&str>| {
         let handle = match key {
-            None => handles.handle(),
+            None => (*handles.handle()).clone(),
             Some(key) => handles.handle_for(key).unwrap(),
         };
         handle.set_max(1);
@@ -395,7 +395,7 @@ guards! {
 stacks! {
     balance = over_balance!(none(), none());
     failover_over_balance = over_balance!(failover(), none());
-    failover_with_limits = over_balance!(FailoverLayer::new(Attempts::up_to(3).timeout(secs(5)).overall(secs(8))), none());
+    failover_with_limits = over_balance!(FailoverLayer::new(Attempts::up_to(3).with_timeout(secs(5)).with_overall(secs(8))), none());
     all_guards_below = over_balance!(none(), ServiceBuilder::new().layer(gate().0).layer(breaker().0).layer(limit().0).into_inner());
     all_guards_above = over_balance!(ServiceBuilder::new().layer(limit().0).layer(gate().0).layer(failover()).layer(breaker().0).into_inner(), none());
     four_at_once_above = over_balance!(four_at_once(), none());
@@ -403,12 +403,9 @@ stacks! {
     two_at_once_for_each = over_balance!(none(), ConcurrencyLimitLayer::new(2));
     a_limit_that_waits = over_balance!(limit().0.wait(secs(1)), none());
     a_limit_that_waits_below = over_balance!(none(), limit().0.wait(secs(1)));
-    a_limit_with_refunds = over_balance!(limit().0.refund_unsent(), none());
-    a_limit_with_refunds_below = over_balance!(none(), limit().0.refund_unsent());
-    a_limit_with_leases = over_balance!(limit().0.lease(), none());
-    a_limit_with_costs_below = over_balance!(none(), limit().0.cost(|_: &Ask| 2));
-    a_limit_by_key = over_balance!(limit().0.by_key(|_: &Ask| "all").max_keys(100), none());
-    a_limit_by_key_below = over_balance!(none(), limit().0.by_key(|_: &Ask| "all").max_keys(100));
+    a_limit_with_costs_below = over_balance!(none(), limit().0.with_cost(|_: &Ask| 2));
+    a_limit_by_key = over_balance!(limit().0.by_key(|_: &Ask| "all").with_max_keys(100), none());
+    a_limit_by_key_below = over_balance!(none(), limit().0.by_key(|_: &Ask| "all").with_max_keys(100));
     several_quotas = over_balance!(several(), several());
 }
 
@@ -717,7 +714,6 @@ mod law_13_a_call_that_waits_has_given_back_its_readiness {
         for_a_token_between = limit, |layer| over_balance!(ServiceBuilder::new().layer(failover()).layer(layer.wait(LONG)).into_inner(), none()), ABOVE;
         for_a_token_below = limit, |layer| over_balance!(none(), layer.wait(LONG)), BELOW;
         for_a_token_below_in_readiness = limit, |layer| over_balance!(none(), layer), BELOW;
-        for_a_token_below_that_may_come_back = limit, |layer| over_balance!(none(), layer.refund_unsent()), BELOW;
         for_a_token_below_another = limit, |layer| over_balance!(none(), ServiceBuilder::new().layer(crowd().0).layer(layer).into_inner()), BELOW;
         for_a_place = crowd, |layer| alone!(layer.wait(LONG)), ABOVE;
         for_a_place_above = crowd, |layer| over_balance!(layer.wait(LONG), none()), ABOVE;
@@ -731,7 +727,7 @@ mod law_13_a_call_that_waits_has_given_back_its_readiness {
     /// An attempt failed, and the next one is a while off.
     #[tokio::test(start_paused = true)]
     async fn for_the_next_attempt() {
-        let attempts = Attempts::up_to(5).backoff(secs(3_600), secs(3_600));
+        let attempts = Attempts::up_to(5).with_backoff(secs(3_600), secs(3_600));
         let made = over_balance!(FailoverLayer::new(attempts), none());
         made.call().await.unwrap();
         made.farm.answers(Answer::Fails);
@@ -774,7 +770,7 @@ async fn law_15_an_attempt_that_times_out_is_a_failure_for_each_guard_that_sees_
     let (between, each) = (breaker(), breaker());
     let made = over_balance!(
         ServiceBuilder::new()
-            .layer(FailoverLayer::new(Attempts::up_to(1).timeout(ms(5))))
+            .layer(FailoverLayer::new(Attempts::up_to(1).with_timeout(ms(5))))
             .layer(between.clone())
             .into_inner(),
         each.clone()
@@ -915,7 +911,7 @@ mod law_16 {
         breaker::CircuitBreakerHandle,
         connect_fn,
         http::{ConnectionSlot, HttpClassify, TrackLayer},
-        limit::ConcurrencyLimitHandle,
+        limit::PermitsHandle,
     };
 
     use super::*;
@@ -923,7 +919,7 @@ mod law_16 {
     /// What counts a call, in both places: the member, limits and circuits.
     struct Counting {
         set: BalanceHandle,
-        limits: [ConcurrencyLimitHandle; 2],
+        limits: [PermitsHandle; 2],
         circuits: [CircuitBreakerHandle; 2],
     }
 
@@ -969,7 +965,7 @@ mod law_16 {
         let response = service.ready().await.unwrap().call(Request::new(())).await.unwrap();
         let counting = Counting {
             set: handle,
-            limits: [limits[0].handle(), limits[1].handle_for("a:1").unwrap()],
+            limits: [(*limits[0].handle()).clone(), limits[1].handle_for("a:1").unwrap()],
             circuits: [circuits[0].handle(), circuits[1].handle_for("a:1").unwrap()],
         };
         counting.assert(1, 0);

@@ -483,6 +483,30 @@ async fn who_watches_one_that_leaves_watches_the_one_before_it() {
     drop(asleep);
 }
 
+/// A request that is no `Call`, cannot be copied, and knows nothing of deadlines.
+struct Job(Instant);
+
+#[tokio::test(start_paused = true)]
+async fn requests_of_any_type_wait_and_a_closure_tells_their_deadline() {
+    let began = Instant::now();
+    let job = |millis: u64| Job(began + Duration::from_millis(millis));
+    let layer = RateLimitLayer::new(quota()).wait(SECOND * 10);
+    let inner = tower::service_fn(async |_: Job| Ok::<_, Infallible>(()));
+    // Without deadlines a call waits for `max`.
+    let service = layer.clone().with_deadline(|_: &Job| None).layer(inner);
+    service.clone().oneshot(job(0)).await.unwrap();
+    service.clone().oneshot(job(0)).await.unwrap();
+    assert!((1_000..=1_003).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+    let service = layer.with_deadline(|job: &Job| Some(job.0)).layer(inner);
+    // No token before then.
+    assert_eq!(service.clone().oneshot(job(1_500)).await.unwrap_err().kind(), Kind::RateLimited);
+    service.clone().oneshot(job(3_000)).await.unwrap();
+    // A token, but too late.
+    sleep(SECOND * 2).await;
+    let late = service.oneshot(job(3_000)).await.unwrap_err();
+    assert!(late.kind() == Kind::Timeout && late.is_unsent());
+}
+
 /// Drops a call when it is dropped itself, which is allowed to wakers, and would never end under
 /// the lock of the queue.
 struct Nosy {

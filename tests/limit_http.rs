@@ -35,7 +35,7 @@ async fn every_answer_of_an_axum_server_says_how_it_stands() {
     let limit = RateLimitLayer::new(Quota::per_minute(100).burst(2));
     let app: Router = Router::new().route("/", get(async || "hello")).layer(
         ServiceBuilder::new()
-            .layer(AnswerLayer::with_fields("a\"p\\i", limit.clone()))
+            .layer(AnswerLayer::new().with_fields("a\"p\\i", limit.clone()))
             .layer(limit.clone()),
     );
     let call = async || app.clone().oneshot(get_root()).await.unwrap();
@@ -65,7 +65,7 @@ async fn each_client_is_told_of_its_own_quota() {
         RateLimitLayer::new(Quota::per_minute(5)).by_key(client.trust(["10.0.0.0/8"]).unwrap());
     let app: Router = Router::new().route("/", get(async || "hello")).layer(
         ServiceBuilder::new()
-            .layer(AnswerLayer::with_fields("client", limit.clone()))
+            .layer(AnswerLayer::new().with_fields("client", limit.clone()))
             .layer(limit.clone()),
     );
     let call = async |peer: [u8; 4], forwarded: &str| {
@@ -188,7 +188,7 @@ async fn the_error_behind_a_response_is_told_to_a_closure() {
     };
     let limit = RateLimitLayer::new(Quota::per_minute(1).burst(1));
     let service = ServiceBuilder::new()
-        .layer(AnswerLayer::with_fields("api", limit.clone()).on_error(listener))
+        .layer(AnswerLayer::new().with_fields("api", limit.clone()).on_error(listener))
         .layer(limit)
         .service(service_fn(async |request: Request<Body>| match request.uri().path() {
             "/" => Ok(Response::new(Body::from("hello"))),

@@ -32,7 +32,7 @@ fn number(call: &Call<u32>) -> u32 {
 
 fn by_number(quotas: impl Into<Quotas>) -> KeyedRateLimitLayer<fn(&Call<u32>) -> u32> {
     let key: fn(&Call<u32>) -> u32 = number;
-    RateLimitLayer::new(quotas).by_key(key).max_keys(1_000)
+    RateLimitLayer::new(quotas).by_key(key).with_max_keys(1_000)
 }
 
 #[tokio::test(start_paused = true)]
@@ -66,7 +66,7 @@ async fn several_quotas_and_costs_hold_for_each_key() {
     let quotas = [Quota::per_second(10), Quota::per_minute(15)];
     let layer = RateLimitLayer::new(quotas)
         .by_key(|call: &Call<(&'static str, u32)>| call.body().0)
-        .cost(|call: &Call<(&'static str, u32)>| call.body().1);
+        .with_cost(|call: &Call<(&'static str, u32)>| call.body().1);
     let service =
         layer.layer(service_fn(async |_: Call<(&'static str, u32)>| Ok::<_, Infallible>(())));
     let call = |key, cost| service.clone().oneshot(Call::new((key, cost)));

@@ -1,4 +1,4 @@
-//! What a rate limit promises of its tokens: several quotas, costs, refunds, leases, new settings.
+//! What a rate limit promises of its tokens: several quotas, costs, new settings.
 #![cfg(feature = "test-util")]
 #![allow(clippy::unwrap_used)]
 
@@ -13,7 +13,7 @@ use std::{
 };
 
 use proptest::prelude::*;
-use tokio::time::{Instant, advance, sleep};
+use tokio::time::{Instant, advance};
 use tokio_test::{assert_pending, assert_ready_err, assert_ready_ok, task};
 use tower::{Layer, Service, ServiceExt};
 use tower_upstream::{
@@ -21,7 +21,7 @@ use tower_upstream::{
     connect::Connect,
     connect_fn,
     error::Kind,
-    limit::{Quotas, RateLimitConfig, RateLimitHandle},
+    limit::{QuotaHandle, Quotas, RateLimitConfig},
     member::Member,
 };
 
@@ -150,7 +150,7 @@ async fn below_a_balancer_each_endpoint_has_all_of_them() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_takes_what_it_costs() {
-    let layer = RateLimitLayer::new(Quota::per_second(10)).cost(body);
+    let layer = RateLimitLayer::new(Quota::per_second(10)).with_cost(body);
     let upstream = Upstream::default();
     let service = layer.layer(upstream.clone());
     call(&service, 7).await.unwrap();
@@ -170,7 +170,8 @@ async fn a_call_takes_what_it_costs() {
 #[tokio::test(start_paused = true)]
 async fn those_who_wait_are_served_in_order_whatever_they_cost() {
     let upstream = Upstream::default();
-    let layer = RateLimitLayer::new(Quota::per_second(1).burst(5)).wait(SECOND * 60).cost(body);
+    let layer =
+        RateLimitLayer::new(Quota::per_second(1).burst(5)).wait(SECOND * 60).with_cost(body);
     let service = layer.layer(upstream.clone());
     call(&service, 5).await.unwrap();
     let began = Instant::now();
@@ -197,7 +198,7 @@ async fn those_who_wait_are_served_in_order_whatever_they_cost() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wait_is_refused_at_once_for_what_those_before_cost() {
-    let layer = RateLimitLayer::new(Quota::per_second(1).burst(5)).wait(SECOND * 9).cost(body);
+    let layer = RateLimitLayer::new(Quota::per_second(1).burst(5)).wait(SECOND * 9).with_cost(body);
     let mut service = layer.layer(Upstream::default());
     call(&service, 5).await.unwrap();
     let waiting = service.call(Call::new(5));
@@ -216,7 +217,7 @@ async fn a_wait_is_refused_at_once_for_what_those_before_cost() {
 
 #[tokio::test(start_paused = true)]
 async fn below_a_balancer_a_cost_is_decided_on_in_the_call_and_leaves_nothing() {
-    let layer = RateLimitLayer::new(Quota::per_second(1).burst(5)).cost(body);
+    let layer = RateLimitLayer::new(Quota::per_second(1).burst(5)).with_cost(body);
     let member = Member::new(Endpoint::new("http://10.0.0.1:80").unwrap().with_key("a"));
     let mut service = layer.layer(connect_fn(|_: &Endpoint| Upstream::default())).connect(&member);
     let handle = || layer.handle_for("a").unwrap();
@@ -233,165 +234,14 @@ async fn below_a_balancer_a_cost_is_decided_on_in_the_call_and_leaves_nothing() 
     assert_eq!(handle().remaining(), 0);
 }
 
-// Refunds.
-
-fn refunding() -> (RateLimitLayer<tower_upstream::limit::Refund>, Quota) {
-    let quota = Quota::per_minute(1).burst(3);
-    (RateLimitLayer::new(quota).refund_unsent(), quota)
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_call_dropped_before_its_first_poll_gives_its_tokens_back() {
-    let (layer, _) = refunding();
-    let handle = layer.handle();
-    let mut service = layer.layer(Upstream::default());
-    let call = service.call(Call::new(1));
-    assert_eq!(handle.remaining(), 2);
-    assert!(format!("{call:?}").contains("refundable: true"));
-    drop(call);
-    assert_eq!(handle.remaining(), 3);
-    let mut costly = layer.clone().cost(body).layer(Upstream::default());
-    let both = (costly.call(Call::new(2)), costly.call(Call::new(0)));
-    assert_eq!(handle.remaining(), 1);
-    drop(both);
-    assert_eq!(handle.remaining(), 3);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_call_dropped_halfway_or_failed_gives_none_back() {
-    let (layer, _) = refunding();
-    let slow = tower::service_fn(|_: Call<u32>| async {
-        sleep(SECOND).await;
-        Ok::<_, Broken>(1)
-    });
-    let mut call = task::spawn(layer.layer(slow).call(Call::new(1)));
-    assert_pending!(call.poll());
-    drop(call);
-    assert_eq!(layer.handle().remaining(), 2);
-    let failed = layer.layer(Upstream::default()).oneshot(Call::new(666)).await;
-    assert!(failed.is_err_and(|error| !error.is_unsent()));
-    assert_eq!(layer.handle().remaining(), 1);
-    layer.layer(Upstream::default()).oneshot(Call::new(1)).await.unwrap();
-    assert_eq!(layer.handle().remaining(), 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_call_that_a_guard_below_refused_gives_its_tokens_back_once() {
-    let (layer, _) = refunding();
-    let below = RateLimitLayer::new(Quota::per_minute(1));
-    let service = layer.layer(below.layer(Upstream::default()));
-    call(&service, 1).await.unwrap();
-    assert_eq!(layer.handle().remaining(), 2);
-    for _ in 0..10 {
-        let mut service = service.clone();
-        let mut refused = task::spawn(service.call(Call::new(1)));
-        assert!(assert_ready_err!(refused.poll()).is_refused());
-        drop(refused);
-        assert_eq!(layer.handle().remaining(), 2);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_came_back_by_itself_does_not_come_back_again() {
-    let (layer, _) = refunding();
-    let handle = layer.handle();
-    let mut service = layer.layer(Upstream::default());
-    let call = service.call(Call::new(1));
-    advance(SECOND * 60).await;
-    handle.take(3).unwrap();
-    drop(call);
-    assert_eq!(handle.remaining(), 0);
-    // Nor what was taken of a quota that is another now.
-    advance(SECOND * 180).await;
-    let call = service.call(Call::new(1));
-    handle.set(Quota::per_minute(1).burst(4));
-    let before = handle.remaining();
-    drop(call);
-    assert_eq!(handle.remaining(), before);
-}
-
-#[tokio::test(start_paused = true)]
-async fn below_a_balancer_a_refund_is_the_endpoints() {
-    let (layer, _) = refunding();
-    let member = Member::new(Endpoint::new("http://10.0.0.1:80").unwrap().with_key("a"));
-    let mut service = layer.layer(connect_fn(|_: &Endpoint| Upstream::default())).connect(&member);
-    let handle = layer.handle_for("a").unwrap();
-    let first = service.ready().await.unwrap().call(Call::new(1));
-    let _more: Vec<_> = [service.call(Call::new(1)), service.call(Call::new(1))].into();
-    let mut next = task::spawn(service.clone());
-    assert_pending!(next.enter(|cx, mut next| next.poll_ready(cx)));
-    drop(first);
-    assert!(next.is_woken());
-    assert_eq!(handle.remaining(), 1);
-    assert_ready_ok!(next.enter(|cx, mut next| next.poll_ready(cx)));
-}
-
-// Leases.
-
-#[tokio::test(start_paused = true)]
-async fn a_clone_takes_in_advance_and_what_it_did_not_use_comes_back() {
-    let layer = RateLimitLayer::new(Quota::per_second(640)).lease();
-    let handle = layer.handle();
-    assert_eq!(handle.remaining(), 630, "1/64 is set aside");
-    let mut service = layer.layer(Upstream::default());
-    for left in [620, 620, 620] {
-        service.ready().await.unwrap().call(Call::new(1)).await.unwrap();
-        assert_eq!(handle.remaining(), left);
-    }
-    let idle = service.clone();
-    drop(service);
-    assert_eq!(handle.remaining(), 627);
-    drop(idle);
-    // An idle one has nothing after the time in which the bucket refills as much.
-    let mut idle = layer.layer(Upstream::default());
-    idle.ready().await.unwrap().call(Call::new(1)).await.unwrap();
-    advance(SECOND).await;
-    handle.take(630).unwrap();
-    assert!(idle.ready().await.unwrap().call(Call::new(1)).await.is_err());
-}
-
-#[tokio::test(start_paused = true)]
-async fn all_clones_together_hold_an_eighth_of_the_burst_at_most() {
-    let layer = RateLimitLayer::new(Quota::per_second(6_400)).lease();
-    let handle = layer.handle();
-    let mut clones: Vec<_> = (0..100).map(|_| layer.layer(Upstream::default())).collect();
-    let mut left = vec![handle.remaining()];
-    for clone in &mut clones {
-        clone.ready().await.unwrap().call(Call::new(1)).await.unwrap();
-        left.push(handle.remaining());
-    }
-    assert_eq!(left[..4], [6_300, 6_200, 6_113, 6_037], "each takes an eighth of what is left");
-    // The last ones find nothing to lease, and take the one token that they need.
-    assert!((5_400..5_500).contains(&left[100]), "{left:?}");
-    drop(clones);
-    assert_eq!(handle.remaining(), 6_200);
-    // Who leases again has given back before.
-    let mut one = layer.layer(Upstream::default());
-    for _ in 0..100 {
-        advance(SECOND).await;
-        one.ready().await.unwrap().call(Call::new(1)).await.unwrap();
-        assert_eq!(handle.remaining(), 6_200);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_small_quota_and_an_endpoint_lease_nothing() {
-    let layer = RateLimitLayer::new(Quota::per_second(100)).lease();
-    call(&layer.layer(Upstream::default()), 1).await.unwrap();
-    assert_eq!(layer.handle().remaining(), 99);
-    let layer = RateLimitLayer::new(Quota::per_second(640)).lease();
-    let member = Member::new(Endpoint::new("http://10.0.0.1:80").unwrap().with_key("a"));
-    let service = layer.layer(connect_fn(|_: &Endpoint| Upstream::default())).connect(&member);
-    call(&service, 1).await.unwrap();
-    assert_eq!(layer.handle_for("a").unwrap().remaining(), 639);
-}
+// Clones.
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// In whatever window: no more calls than the quota admits, however many clones hold tokens.
+    /// In whatever window: no more calls than the quota admits, however many clones there are.
     #[test]
-    fn clones_with_leases_never_exceed_the_quota(
+    fn clones_never_exceed_the_quota(
         burst in prop::sample::select(vec![128_u32, 640]),
         steps in prop::collection::vec(
             (
@@ -410,7 +260,7 @@ proptest! {
             .unwrap();
         // How many calls passed, and when.
         let calls = runtime.block_on(async {
-            let layer = RateLimitLayer::new(Quota::per_second(1_000).burst(burst)).lease();
+            let layer = RateLimitLayer::new(Quota::per_second(1_000).burst(burst));
             let make = || layer.layer(Upstream::default());
             let mut clones = [make(), make(), make(), make()];
             let (start, mut calls) = (Instant::now(), Vec::new());
@@ -470,7 +320,7 @@ async fn new_settings_keep_the_share_that_is_used_here_and_at_every_endpoint() {
 
 #[tokio::test(start_paused = true)]
 async fn those_who_wait_plan_anew_with_new_settings() {
-    let layer = RateLimitLayer::new(Quota::per_minute(1)).wait(SECOND * 600).cost(body);
+    let layer = RateLimitLayer::new(Quota::per_minute(1)).wait(SECOND * 600).with_cost(body);
     let mut service = layer.layer(Upstream::default());
     call(&service, 1).await.unwrap();
     let (mut one, mut two) =
@@ -497,7 +347,7 @@ async fn those_who_wait_plan_anew_with_new_settings() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_not_enabled_is_no_limit_until_it_is() {
-    let layer = RateLimitLayer::with_config(&RateLimitConfig::go());
+    let layer = RateLimitLayer::with_config(RateLimitConfig::go());
     let service = layer.layer(Upstream::default());
     for number in 0..100 {
         call(&service, number).await.unwrap();
@@ -520,7 +370,7 @@ fn of_two_settings_at_once_one_is_the_last_everywhere() {
     let member =
         |key: &str| Member::new(Endpoint::new("http://10.0.0.1:80").unwrap().with_key(key));
     let _services: Vec<_> = keys.iter().map(|key| connector.connect(&member(key))).collect();
-    let burst = |handle: RateLimitHandle| handle.peek(3).is_ok();
+    let burst = |handle: &QuotaHandle| handle.peek(3).is_ok();
     for _ in 0..300 {
         std::thread::scope(|scope| {
             for burst in [2, 3] {
@@ -528,8 +378,8 @@ fn of_two_settings_at_once_one_is_the_last_everywhere() {
                 scope.spawn(move || handle.set(Quota::per_minute(60).burst(burst)));
             }
         });
-        let all = burst(layer.handle());
-        assert!(keys.iter().all(|key| burst(layer.handle_for(key).unwrap()) == all));
+        let all = burst(&layer.handle());
+        assert!(keys.iter().all(|key| burst(&layer.handle_for(key).unwrap()) == all));
     }
 }
 

@@ -206,7 +206,8 @@ async fn attempts_whose_answers_are_discarded_use_their_connection_again() {
         Client::builder(TokioExecutor::new()).build(TcpConnector::new());
     // Two attempts each, one after the other; the first answer of each call is discarded by the
     // failover, the second by the caller.
-    let attempts = Attempts::up_to(2).backoff(Duration::from_millis(10), Duration::from_millis(20));
+    let attempts =
+        Attempts::up_to(2).with_backoff(Duration::from_millis(10), Duration::from_millis(20));
     let stack = ServiceBuilder::new()
         .layer(FailoverLayer::new(attempts).with_classify(HttpClassify))
         .layer(BalanceLayer::new(discover::fixed([server.url()]).unwrap(), LeastRequest::default()))

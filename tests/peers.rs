@@ -13,7 +13,7 @@
 //! | permission is asked for at the first poll, not by the call | `peers`: `what_is_called_counts_before_it_is_polled` |
 //! | a barred endpoint is polled in a busy loop until it comes back | `laws`: `law_2_an_idle_layer_rests`; `breaker`: `waiting_for_an_open_circuit_below_a_balancer_ends_in_time_with_few_polls` |
 //! | *Limits* | |
-//! | a token is lost when a service that is ready, or a call that was not sent, is dropped | `limit`: `a_reserved_token_comes_back_and_wakes_who_waits_for_it`; `limit_tokens`: `a_call_dropped_before_its_first_poll_gives_its_tokens_back`; `laws`: `law_3_readiness_that_is_dropped_below_gives_back` |
+//! | a token is lost when a service that is ready is dropped | `limit`: `a_reserved_token_comes_back_and_wakes_who_waits_for_it`; `laws`: `law_3_readiness_that_is_dropped_below_gives_back` |
 //! | who waits for a token holds what others could use | `peers`: `who_waits_holds_nothing_of_the_service_below` |
 //! | all who wait are woken for one token, and race for it | `limit`: `an_idle_waiter_is_polled_a_bounded_number_of_times`; `concurrency`: `one_who_waits_is_polled_seldom`; `peers`: `two_thousand_who_wait_are_polled_a_few_times_each` |
 //! | a refusal does not say when to come back | `limit`: `coming_back_exactly_when_told_works` |
@@ -86,9 +86,10 @@ use tower_upstream::{
     connect::Connect,
     connect_fn,
     error::Kind,
+    guard,
     health::{self, check_upstream},
     http::AnswerLayer,
-    limit::{self, PlaceFuture, QueueFuture, WaitFuture},
+    limit::{self, Permit, WaitFuture},
     member::Member,
 };
 
@@ -305,7 +306,7 @@ async fn two_thousand_who_wait_are_polled_a_few_times_each() {
     assert!(polls <= 3, "{polls} for a token");
     inner.answers(Answer::GoodAfter(ms(1)));
     let places = ConcurrencyLimitLayer::with_config(
-        &limit::ConcurrencyLimitConfig::default().with_max(10).with_pending(2_000),
+        limit::ConcurrencyLimitConfig::default().with_max(10).with_pending(2_000),
     );
     let polls = polls_of_each(places.wait(secs(60)).layer(inner.service()), async || {}).await;
     assert!(polls <= 3, "{polls} for a place");
@@ -481,9 +482,9 @@ async fn futures_have_names_and_are_no_boxes() {
     }
     let calls: (breaker::ResponseFuture<Call, _>, health::ResponseFuture<Call>) =
         (call(breaker()), call(gate()));
-    let limits: (limit::ResponseFuture<Call>, WaitFuture<Probe, Ask, Call>) =
+    let limits: (guard::ResponseFuture<Call>, WaitFuture<Probe, Ask, Call>) =
         (call(one_a_second()), call(one_a_second().wait(secs(1))));
-    let places: (PlaceFuture<Call>, QueueFuture<Probe, Ask, Call>) =
+    let places: (guard::ResponseFuture<Call, Permit>, WaitFuture<Probe, Ask, Call, Permit>) =
         (call(one_at_once()), call(one_at_once().wait(secs(1))));
     // The call itself is inside.
     let own = size_of::<Call>();

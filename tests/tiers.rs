@@ -38,7 +38,7 @@ where
 }
 
 fn failover(up_to: u32) -> FailoverLayer {
-    FailoverLayer::new(Attempts::up_to(up_to).backoff(ms(1), ms(1)))
+    FailoverLayer::new(Attempts::up_to(up_to).with_backoff(ms(1), ms(1)))
         .with_budget(Budget::unlimited())
 }
 

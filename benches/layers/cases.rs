@@ -13,7 +13,7 @@ use tower_upstream::{
     discover::{self, Fixed},
     error::Kind,
     health::{HealthConfig, HealthGate, check_fn, check_upstream},
-    limit::{ConcurrencyLimit, Leased, RateLimit},
+    limit::ConcurrencyLimit,
     member::Member,
 };
 
@@ -67,15 +67,12 @@ fn of_layers() -> Vec<Case> {
             let quotas = [PLENTY, Quota::per_minute(u32::MAX)];
             ServiceBuilder::new().layer(RateLimitLayer::new(quotas)).service(Inner)
         }),
-        Case::ok("limit/refundable", || {
-            ServiceBuilder::new().layer(RateLimitLayer::new(PLENTY).refund_unsent()).service(Inner)
-        }),
-        Case::ok("limit/leased", leased).at_most(12.0),
         Case::ok("limit/keyed 100k allowed", keyed).at_most(40.0),
         Case::refused("limit/keyed 100k refused", Kind::RateLimited, || {
             let once = Quota::new(1, Duration::from_secs(86_400));
             // Those that are in the table to stay.
-            let layer = RateLimitLayer::new(once).by_key(|_: &u64| 0_u64).max_keys(KEYS as usize);
+            let layer =
+                RateLimitLayer::new(once).by_key(|_: &u64| 0_u64).with_max_keys(KEYS as usize);
             let handle = layer.handle();
             (0..KEYS).for_each(|key| drop(handle.take(&key, 1)));
             let owing: Vec<u64> = (0..KEYS).filter(|key| handle.remaining(key) == 0).collect();
@@ -173,10 +170,6 @@ pub(crate) fn gate() -> HealthGate<Inner> {
 const PLENTY: Quota = Quota::per_second(1_000_000_000);
 
 const KEYS: u64 = 100_000;
-
-pub(crate) fn leased() -> RateLimit<Inner, Leased> {
-    ServiceBuilder::new().layer(RateLimitLayer::new(PLENTY).lease()).service(Inner)
-}
 
 pub(crate) fn keyed()
 -> impl Service<u64, Response = u64, Error = Error, Future: Send> + Clone + Send + 'static {

@@ -4,8 +4,7 @@ use tower_upstream::{CircuitBreakerConfig, LeastRequest};
 
 use crate::{
     cases::{
-        balance, breaker, concurrency, gate, keyed, leased, limit, stack, waiting_breaker,
-        waiting_member,
+        balance, breaker, concurrency, gate, keyed, limit, stack, waiting_breaker, waiting_member,
     },
     floors::{SharedCas, SharedTwoChoices},
     harness::Crowd,
@@ -32,7 +31,6 @@ pub(crate) fn all() -> Vec<Crowd> {
         Crowd::new("contended/tower's ConcurrencyLimit", || {
             tower::limit::ConcurrencyLimit::new(Inner, 1_024)
         }),
-        Crowd::new("contended/limit leased", leased),
         Crowd::new("contended/limit keyed 100k", keyed),
         Crowd::new("contended/floor: one shared CAS", SharedCas::new),
         Crowd::new("contended/balance/10", || balance(10, LeastRequest::new())),

@@ -79,38 +79,51 @@ where
     type Output = Result<S::Response, Error>;
 
     #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if matches!(self.state, State::Waiting) {
+            ready!(self.as_mut().poll_waiting(cx))?;
+        }
+        let this = self.project();
+        match this.state.project() {
+            StateProj::Calling { inner } => match this.flight {
+                Some(flight) => flight.poll(inner, cx),
+                // A call has its flight.
+                None => Poll::Pending,
+            },
+            StateProj::Refused { error } => match error.take() {
+                Some(error) => Poll::Ready(Err(error)),
+                None => Poll::Pending,
+            },
+            StateProj::Waiting => Poll::Pending,
+        }
+    }
+}
+
+impl<S, P, Req> ResponseFuture<S, P, Req>
+where
+    S: Service<Req> + Clone + Send + Sync + 'static,
+    S::Error: Into<BoxError> + 'static,
+    P: Pick<Req>,
+{
+    /// Ready when the call is made.
+    // Out of line, so that a call that was made at once saves no registers for it.
+    #[cold]
+    #[inline(never)]
+    fn poll_waiting(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let mut this = self.project();
-        loop {
-            match this.state.as_mut().project() {
-                StateProj::Calling { inner } => {
-                    return match this.flight {
-                        Some(flight) => flight.poll(inner, cx),
-                        // A call has its flight.
-                        None => Poll::Pending,
-                    };
-                }
-                StateProj::Waiting => {
-                    let Some(waiting) = this.waiting else {
-                        return Poll::Pending;
-                    };
-                    match ready!(waiting.poll_call(this.flight, cx)) {
-                        Ok(inner) => this.state.set(State::Calling { inner }),
-                        Err(error) => {
-                            *this.flight = None;
-                            return Poll::Ready(Err(error));
-                        }
-                    }
-                    *this.waiting = None;
-                }
-                StateProj::Refused { error } => {
-                    return match error.take() {
-                        Some(error) => Poll::Ready(Err(error)),
-                        None => Poll::Pending,
-                    };
-                }
+        let Some(waiting) = this.waiting else {
+            return Poll::Pending;
+        };
+        let called = ready!(waiting.poll_call(this.flight, cx));
+        *this.waiting = None;
+        match called {
+            Ok(inner) => this.state.set(State::Calling { inner }),
+            Err(error) => {
+                *this.flight = None;
+                return Poll::Ready(Err(error));
             }
         }
+        Poll::Ready(Ok(()))
     }
 }
 

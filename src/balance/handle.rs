@@ -106,12 +106,12 @@ impl BalanceHandle {
     /// ```
     /// use tower_upstream::{BalanceLayer, LeastRequest, balance::BalanceConfig, discover};
     /// let layer = BalanceLayer::new(discover::fixed(["a:1"])?, LeastRequest::new());
-    /// layer.handle().update(BalanceConfig::default().with_panic_threshold(30))?;
+    /// layer.handle().update(&BalanceConfig::default().with_panic_threshold(30))?;
     /// # Ok::<(), tower_upstream::Error>(())
     /// ```
-    pub fn update(&self, config: BalanceConfig) -> Result<(), Error> {
+    pub fn update(&self, config: &BalanceConfig) -> Result<(), Error> {
         config.validate()?;
-        self.sets.update(config);
+        self.sets.update(config.clone());
         Ok(())
     }
 }

@@ -45,6 +45,7 @@ pub struct BalanceLayer<D, P> {
     discover: Arc<D>,
     strategy: P,
     sets: Arc<Sets>,
+    name: Option<Arc<str>>,
     runtime: Option<Handle>,
 }
 
@@ -66,7 +67,8 @@ impl<D: Discover, P: Strategy> BalanceLayer<D, P> {
     /// # Ok::<(), tower_upstream::Error>(())
     /// ```
     pub fn with_config(discover: D, strategy: P, config: BalanceConfig) -> Self {
-        Self { discover: Arc::new(discover), strategy, sets: Sets::new(config), runtime: None }
+        let sets = Sets::new(config);
+        Self { discover: Arc::new(discover), strategy, sets, name: None, runtime: None }
     }
 }
 
@@ -83,6 +85,21 @@ impl<D, P> BalanceLayer<D, P> {
     pub fn with_panic_threshold(self, percent: u8) -> Self {
         let config = self.sets.config().with_panic_threshold(percent);
         Self { sets: Sets::new(config), ..self }
+    }
+
+    /// Names this balancer in its errors ([`Error::guard`](crate::Error::guard)) and logs. Default: no
+    /// name.
+    ///
+    /// ```
+    /// use tower_upstream::{BalanceLayer, LeastRequest, discover};
+    /// let layer = BalanceLayer::new(discover::fixed(["a:1"])?, LeastRequest::new()).named("tax");
+    /// # let _ = layer;
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    #[must_use]
+    pub fn named(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = Some(name.into());
+        self
     }
 
     /// Runs the background task of each set on `runtime`, and so connects there.
@@ -133,8 +150,8 @@ where
 
     fn layer(&self, connect: C) -> Self::Service {
         let starter = Starter { discover: self.discover.clone(), connect: Arc::new(connect) };
-        let (strategy, sets) = (self.strategy.clone(), self.sets.clone());
-        Balance::new(Set::new(strategy, sets, self.runtime.clone(), Box::new(starter)))
+        let (strategy, sets, name) = (self.strategy.clone(), self.sets.clone(), self.name.clone());
+        Balance::new(Set::new(strategy, sets, name, self.runtime.clone(), Box::new(starter)))
     }
 }
 
@@ -144,6 +161,7 @@ impl<D, P: Clone> Clone for BalanceLayer<D, P> {
             discover: self.discover.clone(),
             strategy: self.strategy.clone(),
             sets: self.sets.clone(),
+            name: self.name.clone(),
             runtime: self.runtime.clone(),
         }
     }
@@ -154,6 +172,7 @@ impl<D: fmt::Debug, P: fmt::Debug> fmt::Debug for BalanceLayer<D, P> {
         f.debug_struct("BalanceLayer")
             .field("discover", &self.discover)
             .field("strategy", &self.strategy)
+            .field("name", &self.name)
             .field("config", &self.sets.config())
             .finish_non_exhaustive()
     }

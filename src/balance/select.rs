@@ -1,4 +1,4 @@
-//! Who may be chosen: a pure rule over the candidacy of each member.
+//! Which members may be chosen: a pure rule over the candidacy of each member.
 
 use std::collections::BTreeMap;
 

@@ -99,11 +99,7 @@ where
         P: Pick<Req>,
     {
         if !self.set.is_up() {
-            // What the last snapshot has may be of a runtime that died: the call waits for the next.
-            return match self.check() {
-                Ok(()) => self.wait(request, tried, None, None),
-                Err(error) => ResponseFuture::refused(error),
-            };
+            return self.wait_or_fail(request, tried);
         }
         let Some((flight, mut first)) = choose(self, &request, tried) else {
             return self.wait(request, tried, None, None);
@@ -127,8 +123,9 @@ where
         let candidates = snapshot.candidates(tried);
         let strategy = &self.set.strategy;
         let index = strategy.pick(&snapshot.table, candidates, request)?;
-        let connected = snapshot.service(index)?.clone();
-        Some((Flight::begin(snapshot.members.get(index)?), connected))
+        let (member, connected) = snapshot.candidate(index)?;
+        let connected = connected.clone();
+        Some((Flight::begin(member), connected))
     }
 
     /// Another attempt of a call.
@@ -173,13 +170,23 @@ where
         ResponseFuture::waiting(flight, waiting)
     }
 
-    /// Nobody to choose: for long already, or may the call wait?
+    /// Nobody to choose: for long already, or may the call wait? What the last snapshot has may be of a
+    /// runtime that died, so the call waits for the next.
     #[cold]
-    fn check(&self) -> Result<(), Error> {
+    #[inline(never)]
+    fn wait_or_fail<Req>(&self, request: Req, tried: &Tried) -> ResponseFuture<S, P, Req>
+    where
+        S: Service<Req>,
+        S::Error: Into<BoxError> + 'static,
+        P: Pick<Req>,
+    {
         if self.set.is_failing_fast() {
-            return Err(self.set.snapshot.load().outage.error());
+            return ResponseFuture::refused(self.set.snapshot.load().refusal.clone());
         }
-        self.set.ensure_running()
+        match self.set.ensure_running() {
+            Ok(()) => self.wait(request, tried, None, None),
+            Err(error) => ResponseFuture::refused(error),
+        }
     }
 }
 
@@ -203,7 +210,7 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        self.dispatch(request, &Tried::default(), Self::choose)
+        self.dispatch(request, Tried::NONE, Self::choose)
     }
 }
 

@@ -39,6 +39,7 @@ pub(super) struct Set<S, P: Strategy> {
     start: Box<dyn Start<S, P>>,
     /// The sets of its layer, which share their settings.
     sets: Arc<Sets>,
+    name: Option<Arc<str>>,
     left: Left,
 }
 
@@ -79,12 +80,14 @@ where
     pub(super) fn new(
         strategy: P,
         sets: Arc<Sets>,
+        name: Option<Arc<str>>,
         runtime: Option<Handle>,
         start: Box<dyn Start<S, P>>,
     ) -> Arc<Self> {
         let table = strategy.table(&[], None);
+        let nobody = Error::refused(Kind::NoEndpoints).by(name.as_ref());
         let set = Arc::new(Self {
-            snapshot: ArcSwap::from_pointee(Snapshot::empty(table)),
+            snapshot: ArcSwap::from_pointee(Snapshot::empty(table, nobody)),
             strategy,
             availability: AtomicU8::new(Availability::Waiting as u8),
             waiting: WaitList::default(),
@@ -94,6 +97,7 @@ where
             runtime,
             start,
             sets,
+            name,
             left: Left::default(),
         });
         let watched: Arc<dyn Watched> = set.clone();
@@ -128,7 +132,7 @@ where
                 return Ok(());
             }
         }
-        Err(Error::refused(Kind::Unavailable))
+        Err(self.refusal(Kind::Unavailable))
     }
 
     pub(super) fn report_dead(&self, member: Arc<Member>, number: u64) {
@@ -156,6 +160,14 @@ impl<S, P: Strategy> Set<S, P> {
 
     pub(super) fn set_availability(&self, availability: Availability) {
         self.availability.store(availability as u8, Ordering::Release);
+    }
+
+    pub(super) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    pub(super) fn refusal(&self, kind: Kind) -> Error {
+        Error::refused(kind).by(self.name.as_ref())
     }
 
     pub(super) fn config(&self) -> BalanceConfig {

@@ -3,16 +3,12 @@
 use std::sync::Arc;
 
 use super::strategy::{Candidates, Pick};
-use crate::{
-    choose::Tried,
-    error::{Error, Kind},
-    member::Member,
-    sync::random_below,
-    time::Instant,
-};
+use crate::{choose::Tried, error::Error, member::Member, sync::random_below};
 
 pub(super) struct Snapshot<S, T> {
     pub(super) version: u64,
+    /// All members of the set, ordered by key.
+    pub(super) all: Arc<[Arc<Member>]>,
     /// The candidates, ordered by key.
     pub(super) members: Box<[Arc<Member>]>,
     /// Where the service of each candidate stands in `services`.
@@ -22,12 +18,11 @@ pub(super) struct Snapshot<S, T> {
     pub(super) reserve: Box<[(Arc<Member>, u32)]>,
     /// One for each member of the set, and shared by snapshots until one is connected.
     pub(super) services: Arc<[Connected<S>]>,
-    /// All members of the set, ordered by key.
-    pub(super) all: Arc<[Arc<Member>]>,
     pub(super) table: T,
     /// The bits of a member's word that bar it: less of them in a panic.
     pub(super) bars: u64,
-    pub(super) outage: Outage,
+    /// What calls are answered with while there are no candidates, and when that may be over.
+    pub(super) refusal: Error,
 }
 
 /// A member that was chosen, and its service.
@@ -40,27 +35,9 @@ pub(super) struct Connected<S> {
     pub(super) number: u64,
 }
 
-/// Why there are no candidates, and when that may be over.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Outage {
-    pub(super) kind: Kind,
-    pub(super) retry_at: Option<Instant>,
-}
-
-impl Outage {
-    #[cold]
-    pub(super) fn error(self) -> Error {
-        let error = Error::refused(self.kind);
-        match self.retry_at {
-            Some(at) => error.retry_at(at),
-            None => error,
-        }
-    }
-}
-
 impl<S, T> Snapshot<S, T> {
     /// That of a set which nothing was found for yet.
-    pub(super) fn empty(table: T) -> Self {
+    pub(super) fn empty(table: T, refusal: Error) -> Self {
         Self {
             version: 0,
             members: Box::default(),
@@ -70,7 +47,7 @@ impl<S, T> Snapshot<S, T> {
             all: Arc::new([]),
             table,
             bars: u64::MAX,
-            outage: Outage { kind: Kind::NoEndpoints, retry_at: None },
+            refusal,
         }
     }
 

@@ -107,7 +107,7 @@ where
         if self.timers.is_none() {
             // It takes timers to wait.
             if Handle::try_current().is_err() {
-                return Poll::Ready(Err(Error::refused(Kind::Unavailable)));
+                return Poll::Ready(Err(self.set.refusal(Kind::Unavailable)));
             }
             self.start();
         }
@@ -154,7 +154,7 @@ where
             }
         }
         if snapshot.members.is_empty() && self.set.is_failing_fast() {
-            return Poll::Ready(Err(self.explain(snapshot.outage.error())));
+            return Poll::Ready(Err(self.explain(snapshot.refusal.clone())));
         }
         let Some(timers) = &mut self.timers else { return Poll::Pending };
         ready!(timers.end.as_mut().poll(cx));
@@ -190,7 +190,7 @@ where
         self.set.report_dead(member, number);
     }
 
-    /// A new snapshot: who is no candidate any more, or was connected again, is waited for no more.
+    /// A new snapshot: a member that is no candidate any more, or was connected again, is waited for no more.
     fn keep_those_in(&mut self, snapshot: &Snapshot<S, P::Table>) {
         self.widening = true;
         self.contenders.retain(|contender| {
@@ -257,9 +257,9 @@ where
     #[cold]
     fn too_late(&mut self, snapshot: &Snapshot<S, P::Table>, fail_fast_after: Duration) -> Error {
         let error = if snapshot.members.is_empty() {
-            snapshot.outage.error()
+            snapshot.refusal.clone()
         } else {
-            Error::refused(Kind::AllEndpointsDown).message(format!(
+            self.set.refusal(Kind::AllEndpointsDown).message(format!(
                 "none of {} endpoints got ready within `fail_fast_after`, {fail_fast_after:?}",
                 self.contenders.len(),
             ))

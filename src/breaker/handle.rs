@@ -10,7 +10,7 @@ use crate::{error::Error, time::Instant};
 /// Looks at one circuit, and controls it. Cheap to clone, and never waits for more than a few
 /// instructions of another thread: usable from `Drop` and from an admin page.
 ///
-/// What is set by hand stays so until [`auto`](Self::auto) or [`reset`](Self::reset).
+/// A state that was set manually stays until [`auto`](Self::auto) or [`reset`](Self::reset).
 ///
 /// # Example
 /// ```
@@ -186,7 +186,7 @@ impl CircuitBreakerHandle {
         Circuit::apply(&self.shared, |machine, now| machine.force(state, now));
     }
 
-    /// Ends what was set by hand: closed, with nothing held against it. No effect if nothing was.
+    /// Ends a state that was set manually: closes the circuit and forgets its failures. Does nothing otherwise.
     pub fn auto(&self) {
         Circuit::apply(&self.shared, |machine, now| {
             if machine.is_by_hand() {

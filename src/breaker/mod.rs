@@ -94,16 +94,16 @@ mod service;
 mod settle;
 mod timer;
 
-#[cfg(feature = "http")]
-pub(crate) use self::admitted::Admitted;
+#[doc(hidden)]
+pub use self::admitted::Admitted;
 pub use self::{
     config::{Cancelled, CircuitBreakerConfig, Window},
     future::{Judging, ResponseFuture},
     handle::{CircuitBreakerHandle, CircuitBreakerStats, WindowStats},
     keyed::{KeyedCircuitBreaker, KeyedCircuitBreakerLayer},
     layer::CircuitBreakerLayer,
-    machine::word::CircuitState,
     policy::Transition,
     service::CircuitBreaker,
     settle::{AtResponse, Settle},
 };
+pub use crate::telemetry::state::CircuitState;

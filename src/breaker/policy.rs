@@ -15,7 +15,7 @@ use crate::{
     error::Error,
     guard::ByMember,
     member::Member,
-    sync::{self, Events, Lease, lock},
+    sync::{self, EventQueue, Lease, lock},
     time::Instant,
 };
 
@@ -23,7 +23,7 @@ pub(super) type Listener = Arc<dyn Fn(Transition) + Send + Sync>;
 
 pub(super) struct Policy {
     settings: ArcSwap<Settings>,
-    pub(super) events: Events<Transition>,
+    pub(super) events: EventQueue<Transition>,
     /// Only where somebody listens: else nobody waits for a transition.
     timer: Option<Timer<Lease<Circuit, Counts>>>,
     members: ByMember<Lease<Circuit, Counts>>,
@@ -81,7 +81,7 @@ impl Policy {
         Arc::new(Self {
             settings: ArcSwap::from_pointee(Settings { config: config.clamped(), version: 0 }),
             timer: listener.is_some().then(|| Timer::new(tick)),
-            events: Events::new(listener),
+            events: EventQueue::new(listener),
             members: ByMember::default(),
             others: Mutex::default(),
         })

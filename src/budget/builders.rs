@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ConcurrentBudget, ShareBudget, StandardBudget, ThrottleBudget};
+use super::config::{ConcurrentBudget, ShareBudget, StandardBudget, ThrottleBudget};
 
 impl ShareBudget {
     /// Sets [`ratio`](Self::ratio).

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use super::tokens::MANY;
 use crate::error::{Error, Kind};
 
 /// Rule of a [`Budget`](crate::budget::Budget), and its numbers. See [the table](crate::budget).
@@ -143,9 +144,6 @@ pub enum Cause {
     /// The endpoint has too much to do, or took too long.
     Overload,
 }
-
-/// Most tokens, places and retries a second.
-pub(super) const MANY: u32 = 1_000_000;
 
 impl Default for BudgetConfig {
     fn default() -> Self {

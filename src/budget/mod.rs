@@ -26,13 +26,14 @@
 //! # Example
 //! See [`Budget`].
 
-mod bucket;
+mod bank;
 mod builders;
 mod concurrent;
 mod config;
 mod rules;
 mod standard;
 mod throttle;
+mod tokens;
 mod window;
 
 use std::{fmt, sync::Arc};
@@ -41,13 +42,7 @@ pub use self::config::{
     BudgetConfig, Cause, ConcurrentBudget, ShareBudget, StandardBudget, ThrottleBudget,
 };
 
-use self::{
-    config::MANY,
-    rules::{Rule, Rules},
-};
-
-/// Thousandths of a token, in which shares are counted.
-const TOKEN: u64 = 1_000;
+use self::rules::{AllRules, RuleKind};
 
 /// Retry budget: how many calls may be repeated. Clones share it: give one to several layers and they
 /// share one budget.
@@ -78,7 +73,7 @@ const TOKEN: u64 = 1_000;
 /// ```
 #[derive(Clone)]
 pub struct Budget {
-    rules: Arc<Rules>,
+    rules: Arc<AllRules>,
 }
 
 impl Budget {
@@ -87,13 +82,13 @@ impl Budget {
     ///
     /// Values out of range become the nearest valid ones. This is a [`ShareBudget`] without a `ttl`.
     pub fn new(ratio: f64, floor: impl Into<f64>, capacity: u32) -> Self {
-        Self { rules: Arc::new(Rules::bucket(ratio, floor.into(), capacity)) }
+        Self { rules: Arc::new(AllRules::bank(ratio, floor.into(), capacity)) }
     }
 
     /// Makes a budget of any rule. Values out of range become the nearest valid ones; see
     /// [`BudgetConfig::validate`].
     pub fn with_config(config: &BudgetConfig) -> Self {
-        let rules = Rules::bucket(0.0, 0.0, 1);
+        let rules = AllRules::bank(0.0, 0.0, 1);
         rules.begin(config);
         Self { rules: Arc::new(rules) }
     }
@@ -144,8 +139,13 @@ impl Budget {
     /// Counts a call as running until the returned value is dropped. Only [`ConcurrentBudget`] counts.
     #[inline]
     pub fn running(&self) -> RunningCall {
-        let counted = self.rules.begin_call();
-        RunningCall { rules: if counted { Some(self.rules.clone()) } else { None } }
+        if self.rules.counts_calls() { self.counted_call() } else { RunningCall { rules: None } }
+    }
+
+    #[cold]
+    fn counted_call(&self) -> RunningCall {
+        self.rules.begin_call();
+        RunningCall { rules: Some(self.rules.clone()) }
     }
 
     /// Notes an attempt that went well. For a retry, use [`RetryPermit::succeed`] instead.
@@ -212,8 +212,8 @@ pub struct BudgetStats {
 /// Right to make one retry. See [`Budget::retry`].
 #[must_use = "some rules count the retry as running while this is held"]
 pub struct RetryPermit {
-    rules: Arc<Rules>,
-    rule: Rule,
+    rules: Arc<AllRules>,
+    rule: RuleKind,
     cost: u32,
 }
 
@@ -234,7 +234,7 @@ impl Drop for RetryPermit {
 #[derive(Default)]
 #[must_use = "the call counts as running while this is held"]
 pub struct RunningCall {
-    rules: Option<Arc<Rules>>,
+    rules: Option<Arc<AllRules>>,
 }
 
 impl RunningCall {
@@ -286,17 +286,6 @@ impl fmt::Debug for RunningCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RunningCall").field("counted", &self.rules.is_some()).finish()
     }
-}
-
-/// A share as thousandths of a token: 0 to 10.
-fn thousandths(ratio: f64) -> u64 {
-    let ratio = if ratio.is_nan() { 0.0 } else { ratio.clamp(0.0, 10.0) };
-    (ratio * TOKEN as f64).round() as u64
-}
-
-/// So many in a second: 0 to 1,000,000.
-fn rate(floor: f64) -> f64 {
-    if floor.is_nan() { 0.0 } else { floor.clamp(0.0, MANY.into()) }
 }
 
 #[cfg(test)]

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::{
-    bucket::Bucket,
+    bank::Bank,
     concurrent::Concurrent,
     config::{BudgetConfig, Cause, ConcurrentBudget, ShareBudget, StandardBudget, ThrottleBudget},
     standard::Standard,
     throttle::Throttle,
-    window::Window,
+    window::TtlWindow,
 };
 use crate::{
     sync::{
@@ -19,30 +19,30 @@ use crate::{
 };
 
 /// The rules of a budget, of which one counts.
-pub(super) struct Rules {
-    /// A [`Rule`].
+pub(super) struct AllRules {
+    /// A [`RuleKind`].
     current: AtomicU64,
     clock: Clock,
-    bucket: Bucket,
+    bank: Bank,
     /// Two, so that one with another time to live begins while calls count by the other.
-    windows: [Window; 2],
+    windows: [TtlWindow; 2],
     throttle: Throttle,
     standard: Standard,
     concurrent: Concurrent,
-    counts: Padded<Counts>,
+    payments: Padded<Payments>,
     one_update_at_a_time: Mutex<()>,
 }
 
 #[derive(Default)]
-struct Counts {
+struct Payments {
     paid: AtomicU64,
     unpaid: AtomicU64,
 }
 
 /// Which rule counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rule {
-    Bucket,
+pub(super) enum RuleKind {
+    Bank,
     FirstWindow,
     SecondWindow,
     Throttle,
@@ -52,11 +52,11 @@ pub(super) enum Rule {
     Unlimited,
 }
 
-impl Rule {
+impl RuleKind {
     #[inline]
     const fn of(number: u64) -> Self {
         match number {
-            0 => Self::Bucket,
+            0 => Self::Bank,
             1 => Self::FirstWindow,
             2 => Self::SecondWindow,
             3 => Self::Throttle,
@@ -69,7 +69,7 @@ impl Rule {
 
     pub(super) const fn name(self) -> &'static str {
         match self {
-            Self::Bucket | Self::FirstWindow | Self::SecondWindow => "share",
+            Self::Bank | Self::FirstWindow | Self::SecondWindow => "share",
             Self::Throttle => "throttle",
             Self::Standard => "standard",
             Self::Concurrent => "concurrent",
@@ -79,25 +79,25 @@ impl Rule {
     }
 }
 
-impl Rules {
-    pub(super) fn bucket(ratio: f64, floor: f64, capacity: u32) -> Self {
+impl AllRules {
+    pub(super) fn bank(ratio: f64, floor: f64, capacity: u32) -> Self {
         Self {
-            current: AtomicU64::new(Rule::Bucket as u64),
+            current: AtomicU64::new(RuleKind::Bank as u64),
             clock: Clock::new(),
-            bucket: Bucket::new(ratio, floor, capacity),
-            windows: [(); 2].map(|()| Window::new(0.0, 0.0, 1, Duration::ZERO)),
+            bank: Bank::new(ratio, floor, capacity),
+            windows: [(); 2].map(|()| TtlWindow::new(0.0, 0.0, 1, Duration::ZERO)),
             throttle: Throttle::new(1, 0.0),
             standard: Standard::new(StandardBudget::default()),
             concurrent: Concurrent::new(0.0, 0),
-            counts: Padded(Counts::default()),
+            payments: Padded(Payments::default()),
             one_update_at_a_time: Mutex::new(()),
         }
     }
 
     #[inline]
-    pub(super) fn rule(&self) -> Rule {
+    pub(super) fn rule(&self) -> RuleKind {
         // Relaxed: what meets the old rule a moment longer is counted by it.
-        Rule::of(self.current.load(Ordering::Relaxed))
+        RuleKind::of(self.current.load(Ordering::Relaxed))
     }
 
     /// Counts by another config, as a new budget does.
@@ -118,19 +118,19 @@ impl Rules {
             BudgetConfig::Share(ShareBudget { ratio, floor, .. })
                 if ratio <= 0.0 && floor <= 0.0 =>
             {
-                Rule::Empty
+                RuleKind::Empty
             }
             BudgetConfig::Share(ShareBudget { ratio, floor, capacity, start, ttl: None }) => {
-                self.bucket.set(ratio, floor, capacity, self.clock.nanos());
-                if begins(Rule::Bucket) {
-                    self.bucket.fill(start);
+                self.bank.set(ratio, floor, capacity, self.clock.nanos());
+                if begins(RuleKind::Bank) {
+                    self.bank.fill(start);
                 }
-                Rule::Bucket
+                RuleKind::Bank
             }
             BudgetConfig::Share(ShareBudget { ratio, floor, capacity, ttl: Some(ttl), .. }) => {
                 let (rule, other) = match before {
-                    Rule::FirstWindow => (Rule::FirstWindow, Rule::SecondWindow),
-                    _ => (Rule::SecondWindow, Rule::FirstWindow),
+                    RuleKind::FirstWindow => (RuleKind::FirstWindow, RuleKind::SecondWindow),
+                    _ => (RuleKind::SecondWindow, RuleKind::FirstWindow),
                 };
                 let keeps = !begins(rule) && self.window(rule).has(ttl);
                 let rule = if keeps { rule } else { other };
@@ -142,79 +142,88 @@ impl Rules {
             }
             BudgetConfig::Throttle(ThrottleBudget { max_tokens, token_ratio }) => {
                 self.throttle.set(max_tokens, token_ratio);
-                if begins(Rule::Throttle) {
+                if begins(RuleKind::Throttle) {
                     self.throttle.fill();
                 }
-                Rule::Throttle
+                RuleKind::Throttle
             }
             BudgetConfig::Standard(config) => {
                 self.standard.set(config);
-                if begins(Rule::Standard) {
+                if begins(RuleKind::Standard) {
                     self.standard.fill();
                 }
-                Rule::Standard
+                RuleKind::Standard
             }
             BudgetConfig::Concurrent(ConcurrentBudget { percent, min }) => {
                 self.concurrent.set(percent, min);
-                Rule::Concurrent
+                RuleKind::Concurrent
             }
-            BudgetConfig::Empty => Rule::Empty,
-            BudgetConfig::Unlimited => Rule::Unlimited,
+            BudgetConfig::Empty => RuleKind::Empty,
+            BudgetConfig::Unlimited => RuleKind::Unlimited,
         };
         self.current.store(rule as u64, Ordering::Relaxed);
     }
 
     #[inline]
-    fn window(&self, rule: Rule) -> &Window {
+    fn window(&self, rule: RuleKind) -> &TtlWindow {
         let [first, second] = &self.windows;
-        if rule == Rule::FirstWindow { first } else { second }
+        if rule == RuleKind::FirstWindow { first } else { second }
     }
 
+    /// The same as to compare [`rule`](Self::rule), in fewer instructions.
+    #[inline]
+    fn is(&self, rule: RuleKind) -> bool {
+        self.current.load(Ordering::Relaxed) == rule as u64
+    }
+
+    /// The rule by default is in the caller, the others are out of its way.
     #[inline]
     pub(super) fn deposit(&self) {
-        match self.rule() {
-            Rule::Bucket => self.bucket.deposit(),
-            rule @ (Rule::FirstWindow | Rule::SecondWindow) => {
-                self.window(rule).deposit(self.clock.nanos());
-            }
-            _ => {}
+        if self.is(RuleKind::Bank) { self.bank.deposit() } else { self.deposit_elsewhere() }
+    }
+
+    #[inline(never)]
+    fn deposit_elsewhere(&self) {
+        let rule = self.rule();
+        if matches!(rule, RuleKind::FirstWindow | RuleKind::SecondWindow) {
+            self.window(rule).deposit(self.clock.nanos());
         }
     }
 
     #[inline]
     pub(super) fn success(&self) {
         match self.rule() {
-            Rule::Throttle => self.throttle.success(),
-            Rule::Standard => self.standard.success(),
+            RuleKind::Throttle => self.throttle.success(),
+            RuleKind::Standard => self.standard.success(),
             _ => {}
         }
     }
 
     #[inline]
     pub(super) fn first_success(&self) {
-        match self.rule() {
-            Rule::Bucket => self.bucket.deposit(),
-            rule @ (Rule::FirstWindow | Rule::SecondWindow) => {
-                self.window(rule).deposit(self.clock.nanos());
-            }
-            _ => self.success(),
-        }
+        if self.is(RuleKind::Bank) { self.bank.deposit() } else { self.first_success_elsewhere() }
+    }
+
+    #[inline(never)]
+    fn first_success_elsewhere(&self) {
+        self.success();
+        self.deposit_elsewhere();
     }
 
     pub(super) fn failure(&self) {
-        if self.rule() == Rule::Throttle {
+        if self.is(RuleKind::Throttle) {
             self.throttle.failure();
         }
     }
 
-    /// Whether the call is counted.
+    /// Whether calls are counted while they run.
     #[inline]
-    pub(super) fn begin_call(&self) -> bool {
-        let counts = self.rule() == Rule::Concurrent;
-        if counts {
-            self.concurrent.begin();
-        }
-        counts
+    pub(super) fn counts_calls(&self) -> bool {
+        self.is(RuleKind::Concurrent)
+    }
+
+    pub(super) fn begin_call(&self) {
+        self.concurrent.begin();
     }
 
     pub(super) fn end_call(&self) {
@@ -222,20 +231,20 @@ impl Rules {
     }
 
     /// By which rule a retry was paid for, and what it has cost.
-    pub(super) fn pay(&self, cause: Cause) -> Option<(Rule, u32)> {
+    pub(super) fn pay(&self, cause: Cause) -> Option<(RuleKind, u32)> {
         let rule = self.rule();
         let cost = match rule {
-            Rule::Bucket => self.bucket.withdraw(self.clock.nanos()).then_some(0),
-            Rule::FirstWindow | Rule::SecondWindow => {
+            RuleKind::Bank => self.bank.withdraw(self.clock.nanos()).then_some(0),
+            RuleKind::FirstWindow | RuleKind::SecondWindow => {
                 self.window(rule).withdraw(self.clock.nanos()).then_some(0)
             }
-            Rule::Throttle => self.throttle.allows().then_some(0),
-            Rule::Standard => self.standard.withdraw(cause),
-            Rule::Concurrent => self.concurrent.take().then_some(1),
-            Rule::Empty => None,
-            Rule::Unlimited => Some(0),
+            RuleKind::Throttle => self.throttle.allows().then_some(0),
+            RuleKind::Standard => self.standard.withdraw(cause),
+            RuleKind::Concurrent => self.concurrent.take().then_some(1),
+            RuleKind::Empty => None,
+            RuleKind::Unlimited => Some(0),
         };
-        let Counts { paid, unpaid } = &*self.counts;
+        let Payments { paid, unpaid } = &*self.payments;
         // Relaxed: these are only counted.
         let count = if cost.is_some() { paid } else { unpaid };
         count.fetch_add(1, Ordering::Relaxed);
@@ -243,17 +252,17 @@ impl Rules {
     }
 
     /// A retry that was paid for by `rule` went well.
-    pub(super) fn reward(&self, rule: Rule, cost: u32) {
+    pub(super) fn reward(&self, rule: RuleKind, cost: u32) {
         match rule {
-            Rule::Throttle => self.throttle.success(),
-            Rule::Standard => self.standard.give_back(cost),
+            RuleKind::Throttle => self.throttle.success(),
+            RuleKind::Standard => self.standard.give_back(cost),
             _ => {}
         }
     }
 
     /// A retry that was paid for by `rule` runs no more.
-    pub(super) fn give_back(&self, rule: Rule) {
-        if rule == Rule::Concurrent {
+    pub(super) fn give_back(&self, rule: RuleKind) {
+        if rule == RuleKind::Concurrent {
             self.concurrent.give_back();
         }
     }
@@ -261,28 +270,28 @@ impl Rules {
     pub(super) fn available(&self) -> u32 {
         let rule = self.rule();
         match rule {
-            Rule::Bucket => self.bucket.available(self.clock.nanos()),
-            Rule::FirstWindow | Rule::SecondWindow => {
+            RuleKind::Bank => self.bank.available(self.clock.nanos()),
+            RuleKind::FirstWindow | RuleKind::SecondWindow => {
                 self.window(rule).available(self.clock.nanos())
             }
-            Rule::Throttle => self.throttle.available(),
-            Rule::Standard => self.standard.available(),
-            Rule::Concurrent => self.concurrent.available(),
-            Rule::Empty => 0,
-            Rule::Unlimited => u32::MAX,
+            RuleKind::Throttle => self.throttle.available(),
+            RuleKind::Standard => self.standard.available(),
+            RuleKind::Concurrent => self.concurrent.available(),
+            RuleKind::Empty => 0,
+            RuleKind::Unlimited => u32::MAX,
         }
     }
 
     pub(super) fn paid_and_unpaid(&self) -> (u64, u64) {
-        let Counts { paid, unpaid } = &*self.counts;
+        let Payments { paid, unpaid } = &*self.payments;
         (paid.load(Ordering::Relaxed), unpaid.load(Ordering::Relaxed))
     }
 }
 
 /// For the cases of gRPC that `retry` runs.
-#[cfg(test)]
-impl Rules {
+#[cfg(all(test, feature = "tower", feature = "http"))]
+impl AllRules {
     pub(super) fn throttle(&self) -> Option<&Throttle> {
-        (self.rule() == Rule::Throttle).then_some(&self.throttle)
+        self.is(RuleKind::Throttle).then_some(&self.throttle)
     }
 }

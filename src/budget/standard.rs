@@ -1,6 +1,6 @@
 //! The quota of the "standard" retry mode of the AWS SDKs.
 
-use super::{Cause, StandardBudget};
+use super::config::{Cause, StandardBudget};
 use crate::sync::{
     Padded,
     atomic::{AtomicU32, AtomicU64, Ordering},

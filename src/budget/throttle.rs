@@ -1,6 +1,6 @@
 //! gRPC's retry throttling (gRFC A6).
 
-use super::{TOKEN, thousandths};
+use super::tokens::{TOKEN, thousandths};
 use crate::sync::{
     Padded,
     atomic::{AtomicU64, Ordering},

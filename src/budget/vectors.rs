@@ -69,7 +69,7 @@ async fn retry_budgets() {
             }
             _ if expect == "empty" => {
                 let budget = Budget::with_config(&share(case));
-                assert_eq!(budget.rules.rule(), Rule::Empty, "{name}");
+                assert_eq!(budget.rules.rule(), RuleKind::Empty, "{name}");
                 assert!(!budget.withdraw(), "{name}");
             }
             _ => {

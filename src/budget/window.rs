@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{MANY, TOKEN, rate, thousandths};
+use super::tokens::{MANY, TOKEN, rate, thousandths};
 use crate::{
     sync::{
         Padded,
@@ -21,7 +21,7 @@ const SLOTS: usize = if cfg!(all(test, upstream_loom)) { 2 } else { 10 };
 /// What came and went is counted in slots, one for each tenth of the time. The balance is the
 /// reserve and the sum of the slots that are not over, in a word of its own, so that to look and to
 /// take is one step. The first call after a slot is over takes what it holds out of the balance.
-pub(super) struct Window {
+pub(super) struct TtlWindow {
     deposit: AtomicU64,
     capacity: AtomicU64,
     /// What is always there, in thousandths.
@@ -32,12 +32,12 @@ pub(super) struct Window {
     balance: Padded<AtomicU64>,
     /// The last tick for which all that was over has been taken out.
     swept: AtomicU64,
-    slots: [Slot; SLOTS],
+    slots: [TickSlot; SLOTS],
 }
 
 /// The number of the tick that it counts for, and in the low half what came less what went, in
 /// thousandths, as an `i32`.
-struct Slot(AtomicU64);
+struct TickSlot(AtomicU64);
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Held {
@@ -60,7 +60,7 @@ impl Held {
     }
 }
 
-impl Window {
+impl TtlWindow {
     pub(super) fn new(ratio: f64, floor: f64, capacity: u32, ttl: Duration) -> Self {
         let window = Self {
             deposit: AtomicU64::new(0),
@@ -69,7 +69,7 @@ impl Window {
             tick: AtomicU64::new(tick_of(ttl)),
             balance: Padded(AtomicU64::new(0)),
             swept: AtomicU64::new(0),
-            slots: std::array::from_fn(|_| Slot(AtomicU64::new(0))),
+            slots: std::array::from_fn(|_| TickSlot(AtomicU64::new(0))),
         };
         window.set(ratio, floor, capacity);
         window
@@ -214,7 +214,7 @@ mod loom_models {
     const SECOND: u64 = 1_000_000_000;
 
     /// The balance is what the slots hold: nothing was made of nothing, and nothing was lost.
-    fn assert_whole(window: &Window, reserve: i64) {
+    fn assert_whole(window: &TtlWindow, reserve: i64) {
         let held: i64 = window
             .slots
             .iter()
@@ -226,7 +226,7 @@ mod loom_models {
     #[test]
     fn loom_of_two_who_want_the_last_token_one_gets_it() {
         loom::model(|| {
-            let window = Arc::new(Window::new(0.0, 1.0, 1, Duration::from_secs(1)));
+            let window = Arc::new(TtlWindow::new(0.0, 1.0, 1, Duration::from_secs(1)));
             let other = window.clone();
             let theirs = thread::spawn(move || other.withdraw(0));
             let ours = window.withdraw(0);
@@ -238,7 +238,7 @@ mod loom_models {
     #[test]
     fn loom_what_expires_while_calls_come_is_taken_out_once() {
         loom::model(|| {
-            let window = Arc::new(Window::new(1.0, 0.0, 10, Duration::from_secs(1)));
+            let window = Arc::new(TtlWindow::new(1.0, 0.0, 10, Duration::from_secs(1)));
             window.deposit(0);
             let other = window.clone();
             // One second on, what came at first is over.
@@ -253,7 +253,7 @@ mod loom_models {
     #[test]
     fn loom_of_what_expires_at_most_what_was_there_is_spent() {
         loom::model(|| {
-            let window = Arc::new(Window::new(1.0, 0.0, 10, Duration::from_secs(1)));
+            let window = Arc::new(TtlWindow::new(1.0, 0.0, 10, Duration::from_secs(1)));
             window.deposit(0);
             let other = window.clone();
             let thread = thread::spawn(move || u32::from(other.withdraw(SECOND)));
@@ -268,129 +268,5 @@ mod loom_models {
 }
 
 #[cfg(all(test, not(upstream_loom)))]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const SECOND: u64 = 1_000_000_000;
-
-    #[test]
-    fn a_slot_is_a_word_both_ways() {
-        for held in [
-            Held { tick: 0, net: 0 },
-            Held { tick: u32::MAX, net: -1 },
-            Held { tick: 7, net: i32::MIN },
-        ] {
-            assert_eq!(Held::of(held.word()), held);
-        }
-    }
-
-    #[test]
-    fn what_was_put_in_is_gone_after_its_time_and_so_is_what_was_spent() {
-        let window = Window::new(1.0, 1.0, 100, Duration::from_secs(10));
-        (0..50).for_each(|_| window.deposit(0));
-        assert_eq!(window.available(9 * SECOND), 60);
-        assert_eq!(window.available(10 * SECOND), 10);
-        while window.withdraw(10 * SECOND) {}
-        assert_eq!(window.available(19 * SECOND), 0);
-        assert_eq!(window.available(20 * SECOND), 10);
-        assert_eq!(window.available(1_000_000 * SECOND), 10);
-    }
-
-    #[test]
-    fn what_comes_late_is_taken_out_when_its_slot_is_used_again() {
-        let window = Window::new(1.0, 0.0, 100, Duration::from_secs(10));
-        assert_eq!(window.available(10 * SECOND), 0);
-        // From a thread that looked at the clock ten seconds ago.
-        window.deposit(0);
-        window.deposit(10 * SECOND);
-        assert_eq!(window.available(10 * SECOND), 1);
-        // Later than that it counts for nothing.
-        window.deposit(0);
-        assert_eq!(window.available(10 * SECOND), 1);
-    }
-
-    #[test]
-    fn it_holds_what_it_may_and_is_filled_again_as_it_expires() {
-        let window = Window::new(1.0, 0.0, 5, Duration::from_secs(1));
-        for second in 0..20 {
-            (0..50).for_each(|_| window.deposit(second * SECOND / 2));
-            assert_eq!(window.available(second * SECOND / 2), 5, "{second}");
-        }
-    }
-
-    #[test]
-    fn the_reserve_may_be_less_than_one_a_second() {
-        let window = Window::new(0.0, 0.5, 1, Duration::from_secs(10));
-        assert_eq!((0..9).filter(|_| window.withdraw(0)).count(), 5);
-        let window = Window::new(0.5, 0.25, 9, Duration::from_secs(2));
-        assert_eq!(window.available(0), 0);
-        window.deposit(0);
-        assert_eq!(window.available(0), 1, "half of each");
-    }
-
-    #[test]
-    fn other_numbers_keep_what_was_counted_and_another_time_begins_anew() {
-        let window = Window::new(1.0, 1.0, 100, Duration::from_secs(10));
-        (0..5).for_each(|_| window.deposit(0));
-        (0..3).for_each(|_| assert!(window.withdraw(0)));
-        assert_eq!(window.available(0), 12);
-        assert!(window.has(Duration::from_secs(10)) && !window.has(Duration::from_secs(1)));
-        window.set(0.5, 2.0, 100);
-        assert_eq!(window.available(0), 22);
-        window.set(0.5, 0.5, 100);
-        assert_eq!(window.available(0), 7);
-        window.begin(Duration::from_secs(2));
-        window.set(0.5, 0.5, 100);
-        assert_eq!(window.available(0), 1);
-        window.deposit(0);
-        window.deposit(0);
-        assert_eq!([0, 1, 2].map(|s| window.available(s * SECOND)), [2, 2, 1]);
-    }
-
-    #[test]
-    fn absurd_values_are_clamped() {
-        let window = Window::new(f64::NAN, f64::INFINITY, 0, Duration::MAX);
-        assert_eq!(window.available(0), 1_000_000);
-        assert!(window.withdraw(u64::MAX));
-        assert_eq!(Window::new(1.0, 10.0, 1, Duration::ZERO).available(0), 10);
-    }
-
-    proptest! {
-        #[test]
-        fn a_window_is_the_sum_of_what_is_not_over(
-            thousandth in 0_i64..2_000,
-            floor in 0_u32..5,
-            ttl_s in 1_u64..5,
-            steps in prop::collection::vec((0_u8..3, 0_u64..400), 1..300),
-        ) {
-            let ttl = Duration::from_secs(ttl_s);
-            let window = Window::new(thousandth as f64 / 1_000.0, floor.into(), 1_000_000, ttl);
-            let reserve = i64::from(floor) * ttl_s as i64 * 1_000;
-            let mut events: Vec<(u64, i64)> = Vec::new();
-            let mut now = 0;
-            for (what, wait_ms) in steps {
-                now += wait_ms * 1_000_000;
-                let tick = now / (ttl_s * SECOND / 10);
-                events.retain(|(at, _)| tick - at < 10);
-                let balance = reserve + events.iter().map(|(_, amount)| amount).sum::<i64>();
-                match what {
-                    0 => {
-                        prop_assert_eq!(window.withdraw(now), balance >= 1_000);
-                        if balance >= 1_000 {
-                            events.push((tick, -1_000));
-                        }
-                    }
-                    1 => {
-                        window.deposit(now);
-                        events.push((tick, thousandth));
-                    }
-                    _ => {
-                        let expect = u32::try_from(balance / 1_000).unwrap_or(0);
-                        prop_assert_eq!(window.available(now), expect);
-                    }
-                }
-            }
-        }
-    }
-}
+#[path = "window_tests.rs"]
+mod tests;

@@ -1,5 +1,3 @@
-//! Answers that name the endpoint they come from.
-
 use std::{
     pin::Pin,
     sync::Arc,
@@ -10,14 +8,14 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::Connect;
+use super::connect::Connect;
 use crate::member::Member;
 
 /// Notes in each answer which endpoint it comes from.
 ///
-/// For transports of your own, below a [`BalanceLayer`](crate::BalanceLayer): answers of
-/// `HttpTransport` name their endpoint already, and errors always do. Over a service, without a member,
-/// answers pass as they are.
+/// Use it over transports of your own, below a [`BalanceLayer`](crate::BalanceLayer). Answers of
+/// `HttpTransport` name their endpoint already, and errors always do. Over a service instead of a
+/// connector it changes nothing.
 ///
 /// # Example
 /// ```
@@ -42,7 +40,7 @@ use crate::member::Member;
 pub struct NameEndpointLayer(());
 
 impl NameEndpointLayer {
-    /// Makes the layer. There is nothing to set.
+    /// Makes the layer. It has no settings.
     pub const fn new() -> Self {
         Self(())
     }
@@ -58,9 +56,10 @@ impl<S> Layer<S> for NameEndpointLayer {
 
 /// An answer that can note which endpoint it comes from.
 ///
-/// Implemented for [`Reply`](crate::Reply), and for `http::Response`, which gets the extension
-/// `AnsweredBy` (feature `http`).
+/// Implemented for [`Reply`](crate::Reply), and with the feature `http` for `http::Response`, which gets
+/// the extension `http::AnsweredBy`.
 ///
+/// # Example
 /// ```
 /// use std::sync::Arc;
 /// use tower_upstream::connect::AtEndpoint;
@@ -79,11 +78,21 @@ pub trait AtEndpoint: Sized {
     fn at_endpoint(self, key: &Arc<str>) -> Self;
 }
 
-/// The connector of a [`NameEndpointLayer`], and its service.
+/// Connector of a [`NameEndpointLayer`], and the service that it makes.
+///
+/// ```
+/// use tower::Layer;
+/// use tower_upstream::connect::NameEndpointLayer;
+/// assert_eq!(*NameEndpointLayer::new().layer("a service").get_ref(), "a service");
+/// ```
 #[derive(Debug, Clone)]
 pub struct NameEndpoint<S> {
     inner: S,
     key: Option<Arc<str>>,
+}
+
+impl<S> NameEndpoint<S> {
+    inner_service!();
 }
 
 impl<C: Connect> Connect for NameEndpoint<C> {
@@ -119,7 +128,7 @@ where
 }
 
 pin_project! {
-    /// The response of a [`NameEndpoint`].
+    /// Response future of a [`NameEndpoint`].
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
     pub struct NameEndpointFuture<F> {
@@ -144,24 +153,5 @@ where
             Some(key) => answer.map(|answer| answer.at_endpoint(key)),
             None => answer,
         })
-    }
-}
-
-/// An extension of an `http::Response`: the key of the endpoint that it comes from.
-///
-/// ```
-/// use tower_upstream::connect::{AnsweredBy, AtEndpoint};
-/// let response = http::Response::new(()).at_endpoint(&"a:1".into());
-/// assert_eq!(&*response.extensions().get::<AnsweredBy>().unwrap().0, "a:1");
-/// ```
-#[cfg(feature = "http")]
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AnsweredBy(pub Arc<str>);
-
-#[cfg(feature = "http")]
-impl<B> AtEndpoint for http::Response<B> {
-    fn at_endpoint(mut self, key: &Arc<str>) -> Self {
-        self.extensions_mut().insert(AnsweredBy(key.clone()));
-        self
     }
 }

@@ -1,5 +1,3 @@
-//! What a client of another crate says about calls that were never sent.
-
 use std::{
     fmt,
     pin::Pin,
@@ -10,7 +8,7 @@ use std::{
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::Connect;
+use super::connect::Connect;
 use crate::{
     error::{BoxError, Error},
     member::Member,
@@ -19,7 +17,14 @@ use crate::{
 /// Says which errors of a client mean that the call was never sent.
 type IsUnsent = fn(&BoxError) -> bool;
 
-/// The connector of [`ConnectFn::unsent_if`](super::ConnectFn::unsent_if), and its service.
+/// Connector of [`ConnectFn::unsent_if`](super::ConnectFn::unsent_if), and the service that it makes.
+///
+/// ```
+/// use tower_upstream::{BoxError, Endpoint, connect::{ConnectFn, UnsentIf}, connect_fn};
+/// let connector = connect_fn(|_: &Endpoint| ()).unsent_if(|error: &BoxError| error.is::<std::io::Error>());
+/// let inner: &ConnectFn<_> = connector.get_ref();
+/// # let _ = inner;
+/// ```
 #[derive(Clone, Copy)]
 pub struct UnsentIf<S> {
     inner: S,
@@ -30,6 +35,8 @@ impl<S> UnsentIf<S> {
     pub(super) fn new(inner: S, is_unsent: IsUnsent) -> Self {
         Self { inner, is_unsent }
     }
+
+    inner_service!();
 }
 
 impl<C: Connect> Connect for UnsentIf<C> {
@@ -75,7 +82,7 @@ fn judged<E: Into<BoxError> + 'static>(error: E, is_unsent: IsUnsent) -> Error {
 }
 
 pin_project! {
-    /// The response of an [`UnsentIf`].
+    /// Response future of an [`UnsentIf`].
     #[must_use = "futures do nothing unless polled"]
     pub struct UnsentIfFuture<F> {
         #[pin]

@@ -14,8 +14,8 @@ use crate::{
 /// use std::time::Duration;
 /// use tower_upstream::failover::Attempts;
 /// let attempts = Attempts::up_to(3)
-///     .timeout(Duration::from_millis(500))
-///     .overall(Duration::from_secs(2));
+///     .with_timeout(Duration::from_millis(500))
+///     .with_overall(Duration::from_secs(2));
 /// assert!(attempts.validate().is_ok());
 /// ```
 #[derive(Debug, Clone, PartialEq)]
@@ -78,21 +78,21 @@ impl Attempts {
 
     /// Sets [`timeout`](Self::timeout).
     #[must_use]
-    pub const fn timeout(mut self, timeout: Duration) -> Self {
+    pub const fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
     /// Sets [`overall`](Self::overall).
     #[must_use]
-    pub const fn overall(mut self, overall: Duration) -> Self {
+    pub const fn with_overall(mut self, overall: Duration) -> Self {
         self.overall = Some(overall);
         self
     }
 
     /// Sets [`backoff`](Self::backoff) and [`max_backoff`](Self::max_backoff).
     #[must_use]
-    pub const fn backoff(mut self, first: Duration, max: Duration) -> Self {
+    pub const fn with_backoff(mut self, first: Duration, max: Duration) -> Self {
         self.backoff = first;
         self.max_backoff = max;
         self
@@ -100,21 +100,21 @@ impl Attempts {
 
     /// Sets [`multiplier`](Self::multiplier).
     #[must_use]
-    pub const fn multiplier(mut self, multiplier: f64) -> Self {
+    pub const fn with_multiplier(mut self, multiplier: f64) -> Self {
         self.multiplier = multiplier;
         self
     }
 
     /// Sets [`jitter`](Self::jitter).
     #[must_use]
-    pub const fn jitter(mut self, jitter: Jitter) -> Self {
+    pub const fn with_jitter(mut self, jitter: Jitter) -> Self {
         self.jitter = jitter;
         self
     }
 
     /// Sets [`max_retry_after`](Self::max_retry_after).
     #[must_use]
-    pub const fn max_retry_after(mut self, max: Duration) -> Self {
+    pub const fn with_max_retry_after(mut self, max: Duration) -> Self {
         self.max_retry_after = max;
         self
     }
@@ -181,11 +181,11 @@ mod tests {
     fn every_mistake_is_named_and_clamping_leaves_none() {
         let hours = Duration::from_secs(7_200);
         let absurd = Attempts::up_to(0)
-            .timeout(Duration::ZERO)
-            .overall(Duration::ZERO)
-            .backoff(Duration::MAX, hours)
-            .multiplier(f64::NAN)
-            .max_retry_after(Duration::MAX);
+            .with_timeout(Duration::ZERO)
+            .with_overall(Duration::ZERO)
+            .with_backoff(Duration::MAX, hours)
+            .with_multiplier(f64::NAN)
+            .with_max_retry_after(Duration::MAX);
         let text = absurd.validate().unwrap_err().to_string();
         for name in [
             "`max`",

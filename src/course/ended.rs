@@ -10,7 +10,7 @@ use crate::{
 
 /// How one attempt ended, if not simply well.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Ended {
+pub(crate) struct AttemptEnd {
     /// The endpoint failed: another attempt may mend it, and budgets count it.
     pub(super) failed: bool,
     /// There was too much to do, or it took too long.
@@ -32,7 +32,7 @@ pub(crate) struct Ended {
     pub(super) retry_after: Option<Duration>,
 }
 
-impl Ended {
+impl AttemptEnd {
     /// What an answer means; `None` if it is good.
     #[inline]
     pub(crate) fn of_answer<C, Res, Err>(classify: &C, answer: &Res) -> Option<Self>
@@ -119,10 +119,10 @@ mod tests {
     use super::*;
     use crate::{error::BoxError, outcome::ErrIsFailure, time};
 
-    fn of(error: Error) -> Ended {
+    fn of(error: Error) -> AttemptEnd {
         let boxed: BoxError = error.clone().into();
-        let ended = Ended::of_error::<_, (), _>(&ErrIsFailure, &error);
-        let of_boxed = Ended::of_error::<_, (), _>(&ErrIsFailure, &boxed);
+        let ended = AttemptEnd::of_error::<_, (), _>(&ErrIsFailure, &error);
+        let of_boxed = AttemptEnd::of_error::<_, (), _>(&ErrIsFailure, &boxed);
         assert_eq!(format!("{of_boxed:?}"), format!("{ended:?}"), "out of a box it is the same");
         ended
     }
@@ -141,8 +141,8 @@ mod tests {
         let late =
             Error::exhausted(vec![Error::failed(Kind::Service)], Error::failed(Kind::Timeout));
         assert_eq!(of(late).cause(), Cause::Overload);
-        assert_eq!(Ended::timed_out(false).cause(), Cause::Overload);
-        let answer = |outcome| Ended::of_outcome(outcome, Repeat::Yes).cause();
+        assert_eq!(AttemptEnd::timed_out(false).cause(), Cause::Overload);
+        let answer = |outcome| AttemptEnd::of_outcome(outcome, Repeat::Yes).cause();
         assert_eq!(answer(Outcome::Overload { retry_after: None }), Cause::Overload);
         assert_eq!(answer(Outcome::Failure), Cause::Failure);
     }
@@ -152,7 +152,7 @@ mod tests {
         let broken = Error::failed(Kind::Connection);
         assert!(of(broken.clone()).failed && of(broken.clone()).made);
         let good = |_: Result<&(), &Error>| Outcome::Ignored;
-        let judged = Ended::of_error(&good, &broken);
+        let judged = AttemptEnd::of_error(&good, &broken);
         assert!(!judged.failed && judged.made, "the rule says so");
         let bad = |_: Result<&(), &Error>| Outcome::Failure;
         for error in [
@@ -165,7 +165,7 @@ mod tests {
             Error::refused(Kind::RateLimited),
         ] {
             assert!(!of(error.clone()).failed, "{error}");
-            assert!(!Ended::of_error(&bad, &error).failed, "whatever the rule says: {error}");
+            assert!(!AttemptEnd::of_error(&bad, &error).failed, "whatever the rule says: {error}");
         }
         assert!(of(Error::failed(Kind::Plugin)).made, "its endpoint did its work");
         assert!(!of(Error::caller("too long")).made && !of(Error::refused(Kind::Overloaded)).made);
@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(of(limited.clone()).retry_after, Some(wait));
         let longer = Some(wait * 2);
         let rule = move |_: Result<&(), &Error>| Outcome::Overload { retry_after: longer };
-        assert_eq!(Ended::of_error(&rule, &limited).retry_after, longer);
+        assert_eq!(AttemptEnd::of_error(&rule, &limited).retry_after, longer);
     }
 
     #[test]
@@ -192,11 +192,11 @@ mod tests {
             Ok(_) => Outcome::Slow,
             Err(()) => Outcome::Ignored,
         };
-        let of = |status| Ended::of_answer(&rule, &status);
+        let of = |status| AttemptEnd::of_answer(&rule, &status);
         assert!(of(200).is_none() && of(404).is_none());
         assert!(of(500).is_some_and(|ended| ended.failed && ended.retry_after.is_none()));
         assert!(of(503).is_some_and(|ended| ended.failed && ended.retry_after == Some(wait)));
-        assert!(!Ended::of_error::<_, u16, _>(&rule, &()).failed);
+        assert!(!AttemptEnd::of_error::<_, u16, _>(&rule, &()).failed);
     }
 
     #[test]
@@ -206,7 +206,7 @@ mod tests {
             (Outcome::Success, Repeat::After(Duration::ZERO), false),
             (Outcome::Failure, Repeat::No, false),
         ] {
-            assert_eq!(Ended::of_outcome(outcome, repeat).is_final(), is_final, "{outcome:?}");
+            assert_eq!(AttemptEnd::of_outcome(outcome, repeat).is_final(), is_final, "{outcome:?}");
         }
     }
 }

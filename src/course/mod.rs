@@ -10,7 +10,7 @@ use std::time::Duration;
 pub use self::attempts::Attempts;
 pub(crate) use self::{
     attempts::{MAX_ATTEMPTS, limit_mistake},
-    ended::Ended,
+    ended::AttemptEnd,
     plan::Plan,
     rule::Reach,
 };
@@ -42,8 +42,8 @@ pub(crate) struct Course {
 }
 
 /// What an attempt had that has ended.
-pub(crate) struct Attempt {
-    pub(crate) ended: Ended,
+pub(crate) struct LastAttempt {
+    pub(crate) ended: AttemptEnd,
     pub(crate) reach: Reach,
     pub(crate) idempotent: bool,
     /// There is a copy of the request that can be sent.
@@ -54,7 +54,7 @@ pub(crate) struct Attempt {
 
 /// What follows on an attempt.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum Then {
     /// Another one, after this wait.
     Again(Duration),
     /// Nothing; with the reason, where something can be done about it.
@@ -69,11 +69,11 @@ impl Course {
     /// Decides what follows on an attempt that did not end well, and pays for it.
     pub(crate) fn end<R, C>(
         &mut self,
-        attempt: &Attempt,
+        attempt: &LastAttempt,
         attempts: &Attempts,
         plan: &Plan<R, C>,
-    ) -> Step {
-        let Attempt { ended, reach, idempotent, copied, left } = attempt;
+    ) -> Then {
+        let LastAttempt { ended, reach, idempotent, copied, left } = attempt;
         let budget = &plan.budget;
         // The attempt is over. What it paid is kept for the one that takes its place, if a guard
         // turned it away.
@@ -99,33 +99,34 @@ impl Course {
             *backoff.insert(if at_once { Duration::ZERO } else { own() })
         });
         if next != Next::Stop && !copied {
-            return Step::Stop((attempts.max > 1).then_some(NOT_COPIED));
+            return Then::Stop((attempts.max > 1).then_some(NOT_COPIED));
         }
         match next {
-            Next::Stop => Step::Stop(None),
+            Next::Stop => Then::Stop(None),
             Next::Elsewhere | Next::Resend => {
                 self.permit = permit;
                 self.resent |= next == Next::Resend;
-                Step::Again(Duration::ZERO)
+                Then::Again(Duration::ZERO)
             }
             Next::After(wait) => {
                 // It is no retry that runs any more.
                 drop(permit);
                 self.permit = budget.retry(ended.cause());
                 if self.permit.is_none() {
-                    return Step::Stop(Some(NOT_PAID_FOR));
+                    return Then::Stop(Some(NOT_PAID_FOR));
                 }
                 if !at_once {
                     (self.waits, self.backoff) = (self.waits + 1, backoff);
                 }
                 self.made += 1;
-                Step::Again(wait)
+                Then::Again(wait)
             }
         }
     }
 
-    /// A call has ended in an answer that no other attempt follows. It may have had no course.
-    #[inline]
+    /// A call has ended in an answer that no other attempt follows. One that had no course, and is
+    /// good, needs no more than [`Budget::first_success`].
+    #[cold]
     pub(crate) fn settle(course: Option<&mut Self>, budget: &Budget, rewarded: bool) {
         match course.and_then(|course| course.permit.take()) {
             Some(permit) if rewarded => permit.succeed(),

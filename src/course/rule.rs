@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{attempts::Attempts, ended::Ended};
+use super::{attempts::Attempts, ended::AttemptEnd};
 use crate::outcome::Repeat;
 
 /// What the call has behind it, and before it.
@@ -48,7 +48,7 @@ pub(super) enum Next {
 
 /// Decides. `backoff` is asked for the wait where the endpoint may not have asked for another.
 pub(super) fn next(
-    ended: &Ended,
+    ended: &AttemptEnd,
     progress: Progress,
     attempts: &Attempts,
     backoff: impl FnOnce() -> Duration,
@@ -96,7 +96,7 @@ pub(super) fn next(
 mod tests {
     use super::*;
 
-    const BROKEN: Ended = Ended {
+    const BROKEN: AttemptEnd = AttemptEnd {
         failed: true,
         overloaded: false,
         refused: false,
@@ -116,7 +116,7 @@ mod tests {
         Duration::from_millis(millis)
     }
 
-    fn decide(ended: Ended, progress: Progress) -> Next {
+    fn decide(ended: AttemptEnd, progress: Progress) -> Next {
         next(&ended, progress, &Attempts::up_to(4), || ms(100))
     }
 
@@ -132,35 +132,35 @@ mod tests {
     fn only_what_is_safe() {
         let once = Progress { idempotent: false, ..FIRST };
         assert_eq!(decide(BROKEN, once), Next::Stop);
-        let unsent = Ended { unsent: true, ..BROKEN };
+        let unsent = AttemptEnd { unsent: true, ..BROKEN };
         assert_eq!(decide(unsent, once), Next::After(ms(100)));
     }
 
     #[test]
     fn only_what_is_of_use() {
-        let fine = Ended { failed: false, ..BROKEN };
-        let asked_not_to = Ended { repeat: Repeat::No, ..BROKEN };
-        for ended in [fine, asked_not_to, Ended { failed: false, ..asked_not_to }] {
+        let fine = AttemptEnd { failed: false, ..BROKEN };
+        let asked_not_to = AttemptEnd { repeat: Repeat::No, ..BROKEN };
+        for ended in [fine, asked_not_to, AttemptEnd { failed: false, ..asked_not_to }] {
             assert_eq!(decide(ended, FIRST), Next::Stop, "{ended:?}");
         }
         let nowhere = Reach { chose: false, ..ANY };
         assert_eq!(decide(BROKEN, Progress { reach: nowhere, ..FIRST }), Next::Stop);
         // Asked for again, even what did not fail; what is not safe is not sent again for that.
-        let again = Ended { repeat: Repeat::After(ms(7)), ..fine };
+        let again = AttemptEnd { repeat: Repeat::After(ms(7)), ..fine };
         assert_eq!(decide(again, Progress { reach: ALONE, ..FIRST }), Next::After(ms(7)));
         assert_eq!(decide(again, Progress { idempotent: false, ..FIRST }), Next::Stop);
     }
 
     #[test]
     fn what_was_tried_again_below_goes_elsewhere_or_nowhere() {
-        let exhausted = Ended { exhausted: true, ..BROKEN };
+        let exhausted = AttemptEnd { exhausted: true, ..BROKEN };
         assert_eq!(decide(exhausted, FIRST), Next::After(ms(100)));
         assert_eq!(decide(exhausted, Progress { reach: ALONE, ..FIRST }), Next::Stop);
     }
 
     #[test]
     fn a_refusal_goes_elsewhere_once_each_and_never_from_above() {
-        let refused = Ended { refused: true, unsent: true, failed: false, ..BROKEN };
+        let refused = AttemptEnd { refused: true, unsent: true, failed: false, ..BROKEN };
         let at = |reach| decide(refused, Progress { made: 64, reach, ..FIRST });
         assert_eq!(at(ANY), Next::Elsewhere);
         assert_eq!(at(Reach { again: true, ..ANY }), Next::Stop);
@@ -174,16 +174,17 @@ mod tests {
         let alone = Progress { reach: ALONE, ..FIRST };
         let longer = most + Duration::from_nanos(1);
         for (asks, waits) in [(ms(0), ms(100)), (ms(2_000), ms(2_000)), (most, most)] {
-            let busy = Ended { retry_after: Some(asks), ..BROKEN };
+            let busy = AttemptEnd { retry_after: Some(asks), ..BROKEN };
             assert_eq!(decide(busy, alone), Next::After(waits));
             // Another endpoint does not wait for it.
             assert_eq!(decide(busy, FIRST), Next::After(ms(100)));
             // It asks for the call again after just that.
-            let again = Ended { repeat: Repeat::After(asks), retry_after: Some(longer), ..BROKEN };
+            let again =
+                AttemptEnd { repeat: Repeat::After(asks), retry_after: Some(longer), ..BROKEN };
             assert_eq!(decide(again, alone), Next::After(asks));
         }
-        let impatient = Ended { retry_after: Some(longer), ..BROKEN };
-        let again = Ended { repeat: Repeat::After(longer), ..BROKEN };
+        let impatient = AttemptEnd { retry_after: Some(longer), ..BROKEN };
+        let again = AttemptEnd { repeat: Repeat::After(longer), ..BROKEN };
         for ended in [impatient, again] {
             assert_eq!(decide(ended, alone), Next::Stop);
             assert_eq!(decide(ended, FIRST), Next::After(ms(100)));
@@ -196,13 +197,13 @@ mod tests {
         let left = |millis| Progress { left: Some(ms(millis)), ..alone };
         assert_eq!(decide(BROKEN, left(101)), Next::After(ms(100)));
         assert_eq!(decide(BROKEN, left(100)), Next::Stop);
-        let busy = Ended { retry_after: Some(ms(2_000)), ..BROKEN };
+        let busy = AttemptEnd { retry_after: Some(ms(2_000)), ..BROKEN };
         assert_eq!(decide(busy, left(1_000)), Next::Stop);
     }
 
     #[test]
     fn a_dead_connection_is_worth_one_free_attempt_of_what_is_safe() {
-        let stale = Ended { stale: true, failed: false, ..BROKEN };
+        let stale = AttemptEnd { stale: true, failed: false, ..BROKEN };
         assert_eq!(decide(stale, FIRST), Next::Resend);
         let late = Progress { reach: ALONE, made: 4, ..FIRST };
         assert_eq!(decide(stale, late), Next::Resend);

@@ -14,11 +14,11 @@ use tokio::net::TcpStream;
 
 use crate::http::ConnectionSlot;
 
-/// A TCP connection made by a [`TcpConnector`](super::TcpConnector).
+/// TCP connection of a [`TcpConnector`](super::TcpConnector).
 ///
 /// Implements hyper's `Read` and `Write`, and hyper-util's `Connection`. Responses that come over it
-/// have its [`ConnectionSlot`] in their extensions, and hyper-util's `HttpInfo`. When it drops, the
-/// socket closes, and then the guards in the slot drop.
+/// have its [`ConnectionSlot`] and hyper-util's `HttpInfo` in their extensions. When it drops, the socket
+/// closes, and then the guards in the slot drop.
 ///
 /// # Example
 /// ```no_run
@@ -41,7 +41,7 @@ pub struct Connection {
     slot: Owned,
 }
 
-/// The one of all clones of a slot whose drop closes it.
+/// The clone of a slot that closes it on drop.
 struct Owned(ConnectionSlot);
 
 impl Drop for Owned {

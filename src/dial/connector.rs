@@ -19,29 +19,29 @@ use tower_service::Service;
 use super::{ConnectError, Connection, resolver::Resolver};
 use crate::error::BoxError;
 
-/// How long a connection may take, unless [`TcpConnector::connect_timeout`] says otherwise.
+/// Longest time to make a connection, unless [`TcpConnector::connect_timeout`] says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// When an idle connection is probed first. As in Go.
+/// Time after which an idle connection is probed first. As in Go.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// How long the preferred family of addresses has before the other is tried as well. hyper-util's
+/// Time that the preferred family of addresses has before the other is tried as well. hyper-util's
 /// default, and within what RFC 8305 §5 advises.
 const HEAD_START: Duration = Duration::from_millis(300);
 
-/// Connects over TCP: the connector of [`HttpTransport`](crate::transport::HttpTransport) and of the
-/// health checks, and one for clients of hyper-util.
+/// Connects over TCP, for [`HttpTransport`](crate::transport::HttpTransport), health checks, and clients
+/// of hyper-util.
 ///
 /// Nagle's algorithm is off, and TCP keep-alive probes a connection after 30 s without traffic. If a
-/// host has addresses of both families, one of the second family is tried as well after 300 ms, or half
-/// of the time if that is shorter ("happy eyeballs", RFC 8305). An IPv6 address may have a zone, as in `http://[fe80::1%25eth0]:80`
+/// host has addresses of both families, an address of the second family is tried as well after 300 ms
+/// ("happy eyeballs", RFC 8305). An IPv6 address may have a zone, as in `http://[fe80::1%25eth0]:80`
 /// (RFC 6874), if the operating system can resolve one.
 ///
-/// Each [`Connection`] carries a [`ConnectionSlot`](crate::http::ConnectionSlot).
+/// Each [`Connection`] has a [`ConnectionSlot`](crate::http::ConnectionSlot).
 ///
 /// # Errors
-/// [`ConnectError`], which says whether the time was over.
+/// [`ConnectError`], which tells whether the time was over.
 ///
 /// # Cancel safety
-/// Dropping the future stops connecting and closes what was opened.
+/// Dropping the future stops connecting and closes the sockets that were opened.
 ///
 /// # Example
 /// ```
@@ -58,19 +58,19 @@ const HEAD_START: Duration = Duration::from_millis(300);
 #[derive(Debug, Clone)]
 pub struct TcpConnector {
     inner: HttpConnector<Resolver>,
-    /// `None` where the caller has a limit of its own.
+    /// `None` if the caller has a limit of its own.
     timeout: Option<Duration>,
     runtime: Option<Handle>,
     tells_addresses: bool,
 }
 
 impl TcpConnector {
-    /// Creates a connector that takes at most 5 s.
+    /// Creates a connector that takes at most 5 s for a connection.
     pub fn new() -> Self {
         Self::unlimited().connect_timeout(CONNECT_TIMEOUT)
     }
 
-    /// For a caller that gives up by itself after `limit`, of which each address gets a share.
+    /// Creates a connector for a caller that stops after `limit`, of which each address gets a share.
     pub(crate) fn without_timeout(limit: Duration) -> Self {
         let mut connector = Self::unlimited();
         share(&mut connector.inner, limit);
@@ -90,11 +90,11 @@ impl TcpConnector {
         self
     }
 
-    /// Sets how long resolving the name and trying all addresses may take together. Zero is the
-    /// default. Default: 5 s.
+    /// Sets the longest time for resolving the name and trying all addresses together.
     ///
     /// Each address of a family gets an equal share, so that one that does not answer leaves time for
-    /// the next. The second family is tried after 300 ms or half of this, whichever is shorter.
+    /// the next. The second family is tried after 300 ms or half of `limit`, whichever is shorter. Zero
+    /// is the default. Default: 5 s.
     ///
     /// ```
     /// use std::time::Duration;
@@ -110,11 +110,11 @@ impl TcpConnector {
         self
     }
 
-    /// Makes the sockets on this runtime, whichever runtime the caller is on. Default: the caller's.
+    /// Makes the sockets on `runtime`, whichever runtime the caller is on.
     ///
     /// A socket works only while the runtime that it was made on runs. Give the client an executor
     /// that spawns on the same runtime. Once `runtime` has been shut down, sockets are made on the
-    /// caller's.
+    /// caller's. Default: the caller's runtime.
     ///
     /// ```
     /// # use tower_upstream::dial::TcpConnector;
@@ -129,10 +129,10 @@ impl TcpConnector {
         self
     }
 
-    /// Whether to refuse URLs of any scheme but `http`. Default: true.
+    /// Sets whether to refuse URLs of any scheme but `http`.
     ///
-    /// Switch it off below a connector that adds TLS, such as that of hyper-rustls, which asks for
-    /// `https`.
+    /// Pass `false` below a connector that adds TLS, such as that of hyper-rustls, which asks for
+    /// `https`. Default: `true`.
     ///
     /// ```
     /// use tower_upstream::dial::TcpConnector;
@@ -156,7 +156,7 @@ impl TcpConnector {
     }
 }
 
-/// Shares `limit` among the addresses of each family, and gives the second family its turn within it.
+/// Shares `limit` among the addresses of each family, and lets the second family begin within it.
 fn share<R>(inner: &mut HttpConnector<R>, limit: Duration) {
     inner.set_connect_timeout(Some(limit));
     inner.set_happy_eyeballs_timeout(Some(HEAD_START.min(limit / 2)));
@@ -188,7 +188,7 @@ impl Service<Uri> for TcpConnector {
     }
 }
 
-/// Boxed since hyper asks for a future that can be moved; one box for each connection.
+/// Boxed because hyper needs a future that can be moved; one box for each connection.
 type BoxConnect = Pin<Box<dyn Future<Output = Result<Connection, ConnectError>> + Send>>;
 
 impl TcpConnector {
@@ -211,7 +211,10 @@ impl TcpConnector {
     }
 }
 
-/// Future of a connection that a [`TcpConnector`] makes. Dropping it stops connecting.
+/// Future of a connection that a [`TcpConnector`] makes.
+///
+/// # Cancel safety
+/// Dropping it stops connecting.
 #[must_use = "futures do nothing unless polled"]
 pub struct Connecting(State);
 
@@ -266,7 +269,7 @@ mod tests {
     use super::*;
     use crate::time;
 
-    /// A listener that lets nobody in any more, and all who wait.
+    /// A listener that accepts no more connections, and those that wait.
     async fn unanswering() -> (SocketAddr, TcpListener, Vec<TcpStream>) {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();

@@ -2,7 +2,7 @@ use std::{error::Error as StdError, fmt, io, time::Duration};
 
 use crate::error::{BoxError, root};
 
-/// Reason why a connection could not be made, such as that the time for it was over.
+/// Error of a [`TcpConnector`](super::TcpConnector): why a connection could not be made.
 ///
 /// # Example
 /// ```
@@ -20,7 +20,7 @@ use crate::error::{BoxError, root};
 #[derive(Debug)]
 pub struct ConnectError {
     is_timeout: bool,
-    /// How long it might have taken, if that is what ended it.
+    /// The time limit, if that is what ended it.
     limit: Option<Duration>,
     source: Option<BoxError>,
 }
@@ -39,7 +39,7 @@ impl ConnectError {
         Self { is_timeout, limit: None, source: Some(source) }
     }
 
-    /// Whether there was no connection in time.
+    /// Returns whether the time was over.
     ///
     /// ```
     /// # use tower_upstream::dial::ConnectError;

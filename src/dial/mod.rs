@@ -1,10 +1,27 @@
-//! Makes connections: for transports, for health checks, and for HTTP clients of yours.
+//! Makes TCP connections: for transports, for health checks, and for HTTP clients of yours.
 //!
 //! # When to use
-//! [`HttpTransport`](crate::transport::HttpTransport) and the health checks use [`TcpConnector`] by
-//! themselves. Give it to a client of hyper-util that stands below
-//! [`OriginLayer`](crate::http::OriginLayer), and the layers can tell a connection that had died
-//! while it was idle from an endpoint that fails, and count an upgraded connection until it closes.
+//! [`HttpTransport`](crate::transport::HttpTransport) and the health checks use a [`TcpConnector`]
+//! themselves. Pass one to a client of hyper-util below an [`OriginLayer`](crate::http::OriginLayer):
+//! then the layers can tell a connection that had died while it was idle from an endpoint that fails, and
+//! count an upgraded connection until it closes.
+//!
+//! # Differences from hyper-util's
+//! `HttpConnector` of hyper-util has no time limit for a name and all its addresses together, cannot name
+//! a runtime, and its connections have no [`ConnectionSlot`](crate::http::ConnectionSlot), which tells
+//! their age and when they close.
+//!
+//! # Example
+//! ```
+//! use bytes::Bytes;
+//! use http_body_util::Full;
+//! use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+//! use tower_upstream::dial::TcpConnector;
+//!
+//! let client: Client<_, Full<Bytes>> =
+//!     Client::builder(TokioExecutor::new()).build(TcpConnector::new());
+//! # let _ = client;
+//! ```
 
 mod connection;
 mod connector;

@@ -1,4 +1,4 @@
-//! Finds the addresses of a host.
+//! Resolves the addresses of a host.
 
 use std::{
     io,
@@ -8,7 +8,7 @@ use std::{
 use hyper_util::client::legacy::connect::dns::{GaiAddrs, GaiFuture, GaiResolver, Name};
 use tower_service::Service;
 
-/// Asks the operating system, which also knows the zones of IPv6 addresses.
+/// Resolver of the operating system, which also knows the zones of IPv6 addresses.
 #[derive(Debug, Clone)]
 pub(super) struct Resolver(GaiResolver);
 

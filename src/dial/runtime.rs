@@ -4,8 +4,8 @@ use std::future::pending;
 
 use tokio::runtime::Handle;
 
-/// Whether tasks still run on `runtime`, which only a task can tell: a runtime that has ended drops it
-/// at once.
+/// Returns whether tasks still run on `runtime`, which only a task can tell: a runtime that has ended
+/// drops it at once.
 pub(crate) fn is_running(runtime: &Handle) -> bool {
     let task = runtime.spawn(pending::<()>());
     let has_ended = task.is_finished();

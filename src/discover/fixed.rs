@@ -1,6 +1,6 @@
 use futures_util::stream;
 
-use super::{Discover, EndpointSet};
+use super::{discover::Discover, set::EndpointSet};
 use crate::{endpoint::Endpoint, error::Error};
 
 /// A list of endpoints that never changes.

@@ -8,7 +8,7 @@ use futures_core::Stream;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use tokio::sync::watch;
 
-use super::{Discover, EndpointSet};
+use super::{discover::Discover, set::EndpointSet};
 use crate::{endpoint::Endpoint, error::Error};
 
 /// A list of endpoints that this program changes while running.

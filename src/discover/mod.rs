@@ -1,81 +1,63 @@
 //! Finds the endpoints of an upstream.
 //!
 //! A [`Discover`] yields complete, ordered sets: never a delta, never an error. A source that is
-//! in trouble keeps quiet, and its last set stays in use. It reports membership, not health:
+//! in trouble yields nothing, and its last set stays in use. It reports membership, not health:
 //! failures never remove an endpoint, only discovery does.
 //!
+//! # When to use
 //! | source | for |
 //! |---|---|
 //! | [`fixed`] | a list that never changes |
 //! | [`Memory`] | a list that this program changes while running |
 //! | `FromChanges` | a `tower::discover::Discover`, with the feature `tower` |
+//! | [`Discover`] | a source that you write |
 //!
-//! [`diff`] tells two sets apart, and `ToChanges` (feature `tower`) turns any source into the
-//! change stream of tower.
+//! # Differences from tower's
+//! A `tower::discover::Discover` is a stream of changes, and of services that are made already. A
+//! [`Discover`] is a factory of streams of sets, and of endpoints: several balancers may share it, a
+//! change cannot get lost, an error cannot end a balancer, and a [connector](crate::connect::Connect)
+//! makes the services. [`diff`] compares two sets. With the feature `tower`, `ToChanges` turns any source
+//! into the change stream of tower, for tower's own balancers.
+//!
+//! # Example
+//! ```
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_upstream::{
+//!     BalanceLayer, BoxError, Endpoint, LeastRequest, connect_fn, discover::Memory,
+//! };
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
+//! let endpoints = Memory::new(["http://10.0.0.1:8080"])?;
+//! let service = ServiceBuilder::new()
+//!     .layer(BalanceLayer::new(endpoints.clone(), LeastRequest::new()))
+//!     .service(connect_fn(|endpoint: &Endpoint| {
+//!         let host = endpoint.address().host().to_owned();
+//!         service_fn(move |_: ()| std::future::ready(Ok::<_, BoxError>(host.clone())))
+//!     }));
+//! assert_eq!(service.clone().oneshot(()).await?, "10.0.0.1");
+//!
+//! endpoints.insert("http://10.0.0.2:8080")?;
+//! endpoints.remove("http://10.0.0.1:8080");
+//! # tokio::task::yield_now().await;
+//! assert_eq!(service.oneshot(()).await?, "10.0.0.2");
+//! # Ok(()) }
+//! ```
 
 mod diff;
+mod discover;
 mod fixed;
 mod memory;
 mod set;
 #[cfg(feature = "tower")]
 mod tower;
 
-use futures_core::Stream;
-
 pub use self::{
     diff::{Difference, diff},
+    discover::Discover,
     fixed::{Fixed, fixed},
-    memory::Memory,
+    memory::{Memory, MemoryStream},
     set::EndpointSet,
 };
 
 #[cfg(feature = "tower")]
-pub use self::tower::{FromChanges, ToChanges};
-
-/// A source of the endpoints of one upstream.
-///
-/// It is a factory: each balancer asks for a stream of its own, and a source that watches
-/// something shares one watch beneath them.
-///
-/// The stream yields the set as it is, then each set that differs. Its end freezes the last one.
-/// Dropping it ends what it does; it may be dropped at any point.
-///
-/// # Example
-/// ```
-/// use futures::stream::{self, StreamExt};
-/// use tower_upstream::discover::{Discover, EndpointSet};
-///
-/// struct Local;
-///
-/// impl Discover for Local {
-///     type Stream = stream::Iter<std::option::IntoIter<EndpointSet>>;
-///
-///     fn discover(&self) -> Self::Stream {
-///         let endpoint: tower_upstream::Endpoint = "http://127.0.0.1:8080".parse().expect("a good address");
-///         stream::iter(EndpointSet::new([endpoint], "1").ok())
-///     }
-/// }
-/// # futures::executor::block_on(async {
-/// assert_eq!(Local.discover().next().await.map(|set| set.len()), Some(1));
-/// # });
-/// ```
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is not a source of endpoints",
-    label = "expected something like `discover::fixed([..])?`",
-    note = "`discover::fixed` returns a `Result`: is a `?` missing?"
-)]
-pub trait Discover: Send + Sync + 'static {
-    /// Complete sets, in order.
-    type Stream: Stream<Item = EndpointSet> + Send + 'static;
-
-    /// Begins to watch.
-    fn discover(&self) -> Self::Stream;
-}
-
-impl<D: Discover + ?Sized> Discover for std::sync::Arc<D> {
-    type Stream = D::Stream;
-
-    fn discover(&self) -> Self::Stream {
-        (**self).discover()
-    }
-}
+pub use self::tower::{FromChanges, FromChangesStream, Measured, MeasuredFuture, ToChanges};

@@ -6,21 +6,24 @@ use std::{
     sync::Arc,
 };
 
+use super::parse::{Parts, parse};
 use crate::error::{Error, Kind};
 
-/// Longest address that is accepted, in bytes.
-const MAX_ADDRESS: usize = 2_048;
-
-/// An address that was parsed: `scheme://host:port/path`, `host:port`, or `unix:/path`.
+/// Parsed address: `scheme://host:port/path`, `host:port`, or `unix:/path`.
 ///
 /// A host is a name, an IPv4 address or a bracketed IPv6 address (RFC 3986 §3.2.2), which may have a
-/// zone, as in `http://[fe80::1%25eth0]:80` (RFC 6874). A path may
-/// hold what RFC 3986 §3.3 allows in one. User names, queries and fragments are refused: the first
-/// would be a secret in a log, the others mean nothing here.
+/// zone, as in `http://[fe80::1%25eth0]:80` (RFC 6874). A path may contain what RFC 3986 §3.3 allows.
 ///
 /// Two addresses are equal if they lead to the same place, however they are written: schemes and hosts
 /// are compared without case, an address without a scheme is one of HTTP, the ports of `http` and
-/// `https` need not be written, and a path of `/` is none (RFC 3986 §6.2).
+/// `https` need not be written, and a path of `/` equals an empty one (RFC 3986 §6.2).
+///
+/// # Errors
+/// Parsing fails with `InvalidConfig` for anything else, and for user names, queries and fragments: a
+/// user name could be a secret in a log, the others have no meaning here.
+///
+/// # Bounds
+/// An address has at most 2,048 bytes.
 ///
 /// # Example
 /// ```
@@ -39,15 +42,13 @@ pub struct Address {
     text: Arc<str>,
     /// The same for all texts that lead to the same place.
     canonical: Arc<str>,
-    /// Where the authority starts (0 without a scheme) and ends in `text`.
-    authority: (usize, usize),
-    port: Option<u16>,
+    parts: Parts,
 }
 
 impl Address {
-    fn new(text: &str, authority: (usize, usize), port: Option<u16>) -> Self {
+    fn new(text: &str, parts: Parts) -> Self {
         let text: Arc<str> = text.into();
-        let mut address = Self { canonical: text.clone(), text, authority, port };
+        let mut address = Self { canonical: text.clone(), text, parts };
         let canonical = canonical(&address);
         // Most are written in this form, and then there is one text.
         if *canonical != *address.text {
@@ -64,22 +65,23 @@ impl Address {
         &self.canonical
     }
 
-    /// The whole text.
+    /// Returns the whole text, as it was written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Such as `http`; `None` for `host:port`.
+    /// Returns the scheme, such as `http`, or `None` for `host:port`.
     pub fn scheme(&self) -> Option<&str> {
-        self.text.split_once(':').filter(|_| self.authority.0 > 0).map(|(scheme, _)| scheme)
+        self.text.split_once(':').filter(|_| self.parts.authority.0 > 0).map(|(scheme, _)| scheme)
     }
 
-    /// Host and port as they were written; empty for `unix:`.
+    /// Returns host and port as they were written. Empty for `unix:`.
     pub fn authority(&self) -> &str {
-        &self.text[self.authority.0..self.authority.1]
+        let (start, end) = self.parts.authority;
+        &self.text[start..end]
     }
 
-    /// The host, without the brackets of an IPv6 address. A zone is part of it, as it was written.
+    /// Returns the host, without the brackets of an IPv6 address. A zone is part of it, as it was written.
     pub fn host(&self) -> &str {
         let authority = self.authority();
         match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
@@ -88,14 +90,14 @@ impl Address {
         }
     }
 
-    /// The port, if one was given.
+    /// Returns the port, if one was written.
     pub fn port(&self) -> Option<u16> {
-        self.port
+        self.parts.port
     }
 
-    /// What follows the authority; empty if nothing does.
+    /// Returns what follows the authority. Empty if nothing does.
     pub fn path(&self) -> &str {
-        &self.text[self.authority.1..]
+        &self.text[self.parts.authority.1..]
     }
 }
 
@@ -103,7 +105,7 @@ impl FromStr for Address {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        parse(text).map_err(|problem| {
+        let parts = parse(text).map_err(|problem| {
             // Only a short, printable part, since the text may come from anywhere; and nothing
             // before an `@`, since it may be a secret.
             let shown = text.rsplit_once('@').map_or(text, |(_, host)| host);
@@ -112,7 +114,8 @@ impl FromStr for Address {
                 "cannot use the address `{shown}`: {problem}; write `http://host:port/path`, \
                  `host:port` or `unix:/path`"
             ))
-        })
+        })?;
+        Ok(Self::new(text, parts))
     }
 }
 
@@ -153,35 +156,6 @@ impl fmt::Debug for Address {
     }
 }
 
-fn parse(text: &str) -> Result<Address, &'static str> {
-    if text.is_empty() {
-        return Err("it is empty");
-    }
-    if text.len() > MAX_ADDRESS {
-        return Err("it is longer than 2048 bytes");
-    }
-    if let Some(path) = text.strip_prefix("unix:") {
-        let path = path.strip_prefix("//").unwrap_or(path);
-        if !path.starts_with('/') || path.contains('\0') {
-            return Err("a socket path must be absolute");
-        }
-        let start = text.len() - path.len();
-        return Ok(Address::new(text, (start, start), None));
-    }
-    let start = match text.split_once("://") {
-        Some((scheme, _)) if is_scheme(scheme) => scheme.len() + 3,
-        Some(_) => return Err("its scheme is not a word of letters, digits, `+`, `-` and `.`"),
-        None => 0,
-    };
-    let end = text[start..].find(['/', '?', '#']).map_or(text.len(), |length| start + length);
-    let port = parse_authority(&text[start..end])?;
-    if start == 0 && port.is_none() {
-        return Err("it has neither a scheme nor a port");
-    }
-    check_path(&text[end..])?;
-    Ok(Address::new(text, (start, end), port))
-}
-
 /// HTTP has no scheme in it, since that is what an address without one means.
 fn canonical(address: &Address) -> String {
     let path = match address.path() {
@@ -213,78 +187,9 @@ fn canonical(address: &Address) -> String {
     }
 }
 
-fn is_scheme(scheme: &str) -> bool {
-    scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
-}
-
-fn parse_authority(authority: &str) -> Result<Option<u16>, &'static str> {
-    if authority.contains('@') {
-        return Err("it holds a user name; credentials do not belong in an address");
-    }
-    let port = if let Some(rest) = authority.strip_prefix('[') {
-        let (host, port) = rest.split_once(']').ok_or("a `]` is missing")?;
-        let (host, zone) = host.split_once("%25").map_or((host, None), |(h, z)| (h, Some(z)));
-        host.parse::<Ipv6Addr>().map_err(|_| "between `[` and `]` stands no IPv6 address")?;
-        if !zone.is_none_or(is_zone) {
-            return Err("after `%25` stands no zone of letters, digits, `-`, `.`, `_` and `~`");
-        }
-        match port {
-            "" => None,
-            port => Some(port.strip_prefix(':').ok_or("after `]` only a port may follow")?),
-        }
-    } else {
-        let (host, port) = match authority.split_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (authority, None),
-        };
-        if host.is_empty() {
-            return Err("it has no host");
-        }
-        if host.len() > 253
-            || !host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
-        {
-            return Err("its host is no name of letters, digits, `-`, `.` and `_`");
-        }
-        port
-    };
-    match port {
-        None => Ok(None),
-        Some(port) if port.bytes().all(|b| b.is_ascii_digit()) => match port.parse() {
-            Ok(0) => Err("port 0 cannot be reached"),
-            Ok(port) => Ok(Some(port)),
-            Err(_) => Err("its port is not a number from 1 to 65535"),
-        },
-        Some(_) => Err("its port is not a number from 1 to 65535"),
-    }
-}
-
-/// What RFC 6874 §2 allows without an escape, which no name of an interface needs.
-fn is_zone(zone: &str) -> bool {
-    !zone.is_empty() && zone.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b))
-}
-
-fn check_path(path: &str) -> Result<(), &'static str> {
-    let bytes = path.as_bytes();
-    for (index, &byte) in bytes.iter().enumerate() {
-        let escaped = || {
-            bytes.get(index + 1..index + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
-        };
-        match byte {
-            b'?' | b'#' => return Err("it has a query or a fragment"),
-            b'%' if !escaped() => return Err("a `%` must be followed by two hexadecimal digits"),
-            b'%' => {}
-            _ if byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&byte) => {}
-            _ => return Err("its path holds a character that must be percent-encoded"),
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::endpoint::Endpoint;
     use proptest::prelude::*;
 
     #[test]
@@ -310,12 +215,12 @@ mod tests {
             ("ht tp://a", "scheme"),
             ("unix:relative", "absolute"),
         ] {
-            let error = Endpoint::new(text).unwrap_err();
+            let error = text.parse::<Address>().unwrap_err();
             assert_eq!(error.kind(), Kind::InvalidConfig);
             assert!(error.to_string().contains(part), "{text}: {error}");
             assert!(!error.to_string().contains("secret"));
         }
-        assert!(Endpoint::new("x".repeat(4_000)).unwrap_err().to_string().len() < 400);
+        assert!("x".repeat(4_000).parse::<Address>().unwrap_err().to_string().len() < 400);
     }
 
     #[test]

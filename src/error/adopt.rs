@@ -3,9 +3,9 @@
 use std::any::Any;
 
 use super::{
+    error::{BoxError, Error},
     foreign,
     kind::Kind,
-    opaque::{BoxError, Error},
 };
 
 impl Error {

@@ -27,8 +27,14 @@ macro_rules! codes {
         impl Code {
             $($(#[$doc])+ pub const $name: Self = Self(stringify!($name));)+
 
-            #[cfg(any(feature = "http", feature = "serde", test))]
-            const ALL: &[Self] = &[$(Self::$name),+];
+            /// All codes, such as for a dashboard that lists them.
+            ///
+            /// ```
+            /// use tower_upstream::error::Code;
+            /// let limits = Code::ALL.iter().filter(|code| code.category() == "RATELIMIT");
+            /// assert_eq!(limits.count(), 2);
+            /// ```
+            pub const ALL: &[Self] = &[$(Self::$name),+];
         }
     };
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{
     causes::{causes, root},
-    opaque::Error,
+    error::Error,
     text::{self, MAX_SHOWN},
 };
 

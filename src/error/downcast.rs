@@ -1,6 +1,6 @@
 use std::{error::Error as StdError, sync::Arc};
 
-use super::opaque::Error;
+use super::error::Error;
 
 impl Error {
     /// Takes the error of another type out of this one: the inner service's, as it was before the

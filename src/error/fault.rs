@@ -1,6 +1,6 @@
 use super::{
+    error::{BoxError, Error},
     kind::Kind,
-    opaque::{BoxError, Error},
     word::Word,
 };
 

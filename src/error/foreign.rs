@@ -9,8 +9,8 @@
 use std::{any::Any, error::Error as StdError};
 
 use super::{
+    error::{BoxError, Error},
     kind::Kind,
-    opaque::{BoxError, Error},
 };
 
 /// Takes over an error that is not ours.

@@ -50,11 +50,11 @@ mod causes;
 mod code;
 mod display;
 mod downcast;
+mod error;
 mod fault;
 mod foreign;
 mod kind;
 mod notes;
-mod opaque;
 mod text;
 mod word;
 
@@ -63,6 +63,6 @@ pub(crate) use self::causes::{causes, root};
 pub(crate) use self::fault::Fault;
 pub use self::{
     code::Code,
+    error::{BoxError, Error},
     kind::Kind,
-    opaque::{BoxError, Error},
 };

@@ -2,17 +2,20 @@
 
 use std::{sync::Arc, time::Duration};
 
+#[cfg(any(test, feature = "http"))]
+#[cfg(any(test, feature = "http"))]
+use super::code::Code;
 use super::{
+    error::{BoxError, Error, Rest},
     kind::Kind,
-    opaque::{BoxError, Error, Rest},
     word::Word,
 };
 use crate::time::{self, Instant};
 
 impl Error {
     /// Gives it a rarer code than its kind has.
-    #[cfg(any(feature = "http", test))]
-    pub(crate) fn coded(mut self, code: Option<super::Code>) -> Self {
+    #[cfg(any(test, feature = "http"))]
+    pub(crate) fn coded(mut self, code: Option<Code>) -> Self {
         if code.is_some_and(|code| code != self.code()) {
             self.rest_mut().code = code;
         }
@@ -21,7 +24,6 @@ impl Error {
 
     /// Names the guard that says no. A guard makes its refusal once and clones it, which costs one shared
     /// count; without a name there is nothing to count.
-    #[cfg(test)]
     pub(crate) fn by(mut self, guard: Option<&Arc<str>>) -> Self {
         if let Some(guard) = guard {
             self.rest_mut().guard = Some(guard.clone());
@@ -69,6 +71,16 @@ impl Error {
         if is_by_type { self.with_sending(Word::UNSENT) } else { self }
     }
 
+    /// The error does not come from the client of the endpoint: what its type says does not hold.
+    pub(crate) fn forget_unsent_by_type(self) -> Self {
+        if self.word.sending() == Word::UNSENT_BY_TYPE { self.maybe_sent() } else { self }
+    }
+
+    /// Nothing was sent, whatever the error says of itself.
+    pub(crate) fn never_sent(self) -> Self {
+        if self.is_unsent() { self } else { self.with_sending(Word::UNSENT) }
+    }
+
     /// The call may have been sent after all.
     pub(crate) fn maybe_sent(self) -> Self {
         self.with_sending(0)
@@ -92,7 +104,6 @@ impl Error {
     }
 
     /// Come back `wait` after `now`, or after the longest wait there is.
-    #[cfg(any(test, feature = "http"))]
     pub(crate) fn retry_in(self, now: Instant, wait: Duration) -> Self {
         self.retry_at(time::later(now, wait.min(Self::LONGEST_WAIT)))
     }
@@ -150,5 +161,44 @@ impl Error {
 
     fn rest_mut(&mut self) -> &mut Rest {
         Arc::make_mut(self.rest.get_or_insert_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_named_refusal_costs_one_shared_count_and_one_without_a_name_none() {
+        let name = Arc::from("tenant quota");
+        let refusal = Error::refused(Kind::RateLimited).by(Some(&name));
+        let told = refusal.clone().retry_at(time::now());
+        assert_eq!(told.guard(), Some("tenant quota"));
+        let shared = |error: &Error| error.rest.as_ref().map(Arc::strong_count);
+        assert_eq!((shared(&told), Arc::strong_count(&name)), (Some(2), 2));
+        assert!(Error::refused(Kind::RateLimited).by(None).rest.is_none());
+    }
+
+    #[test]
+    fn a_code_is_kept_only_where_the_kind_has_another() {
+        let of_kind = Error::failed(Kind::Plugin).coded(Some(Code::PLUGIN_1206));
+        assert!(of_kind.rest.is_none() && of_kind.coded(None).code() == Code::PLUGIN_1206);
+        let rare = Error::failed(Kind::Plugin).coded(Some(Code::AUTH_1101));
+        assert_eq!(
+            (rare.kind(), rare.at_endpoint(&"a".into()).code()),
+            (Kind::Plugin, Code::AUTH_1101)
+        );
+    }
+
+    #[test]
+    fn what_all_attempts_say_is_what_the_whole_call_says() {
+        let (refused, failed) = (Error::refused(Kind::Overloaded), Error::failed(Kind::Timeout));
+        let soon = time::now() + Duration::from_secs(5);
+        let all = Error::exhausted(vec![refused.clone().retry_at(soon)], refused.clone());
+        assert!(all.is_refused() && all.is_unsent() && !all.is_evidence());
+        assert_eq!(all.retry_instant(), Some(soon));
+        let mixed = Error::exhausted(vec![refused.retry_at(soon)], failed);
+        assert!(!mixed.is_refused() && !mixed.is_unsent() && mixed.is_evidence());
+        assert!(mixed.is_timeout() && mixed.retry_instant().is_none());
     }
 }

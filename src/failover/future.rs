@@ -7,14 +7,14 @@ use std::{
 use pin_project_lite::pin_project;
 
 use super::{
-    journey::{Journey, Late, NEVER, Times},
+    journey::{CallTimes, Journey, Late, NEVER},
     live::count,
     reserve::InReserve,
 };
 use crate::{
     budget::RunningCall,
     choose::{Choose, Chosen},
-    course::{Course, Ended},
+    course::{AttemptEnd, Course},
     error::{BoxError, Error},
     member::attempt_timed_out,
     outcome::Classify,
@@ -37,7 +37,7 @@ pin_project! {
         spare: Option<Req>,
         reserve: InReserve<S, R, C>,
         running: RunningCall,
-        times: Times,
+        times: CallTimes,
         // Made when the first attempt fails, or has to wait where there is a limit.
         journey: Option<Box<Journey<S, Req>>>,
     }
@@ -81,7 +81,7 @@ where
         reserve: InReserve<S, R, C>,
         running: RunningCall,
     ) -> Self {
-        let times = Times {
+        let times = CallTimes {
             began: NEVER,
             deadline: deadline.map_or(NEVER, time::stamp),
             idempotent: u64::from(idempotent),
@@ -92,7 +92,7 @@ where
     /// No attempt is made.
     #[cold]
     pub(super) fn refused(reserve: InReserve<S, R, C>, running: RunningCall) -> Self {
-        let times = Times { began: NEVER, deadline: NEVER, idempotent: 0 };
+        let times = CallTimes { began: NEVER, deadline: NEVER, idempotent: 0 };
         let journey = Some(Journey::refused(reserve.core(), &times));
         Self { state: State::Between, spare: None, reserve, running, times, journey }
     }
@@ -128,17 +128,23 @@ where
             let classify = &reserve.plan.classify;
             let mut timed_out = false;
             let (result, ended) = match inner.as_mut().poll(cx) {
-                Poll::Ready(Ok(answer)) => match Ended::of_answer(classify, &answer) {
+                Poll::Ready(Ok(answer)) => match AttemptEnd::of_answer(classify, &answer) {
                     Some(ended) if !ended.is_final() => (Ok(answer), ended),
                     not_good => {
-                        let course = this.journey.as_mut().map(|journey| &mut journey.course);
-                        Course::settle(course, &reserve.plan.budget, not_good.is_none());
+                        let (budget, good) = (&reserve.plan.budget, not_good.is_none());
+                        match this.journey {
+                            None if good => budget.first_success(),
+                            journey => {
+                                let course = journey.as_mut().map(|journey| &mut journey.course);
+                                Course::settle(course, budget, good);
+                            }
+                        }
                         this.running.end();
                         return Poll::Ready(Ok(answer));
                     }
                 },
                 Poll::Ready(Err(error)) => {
-                    let ended = Ended::of_error(classify, &error);
+                    let ended = AttemptEnd::of_error(classify, &error);
                     (Err(Error::from_service(error)), ended)
                 }
                 Poll::Pending => {
@@ -159,7 +165,7 @@ where
                         }
                         Poll::Ready(Late::Attempt(error)) => {
                             timed_out = true;
-                            let ended = Ended::timed_out(error.is_unsent());
+                            let ended = AttemptEnd::timed_out(error.is_unsent());
                             (Err(error), ended)
                         }
                     }

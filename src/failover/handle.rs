@@ -1,6 +1,6 @@
 use std::sync::{Arc, atomic::Ordering};
 
-use super::{Attempts, live::Live};
+use super::{Attempts, live::LiveAttempts};
 
 /// Handle to the settings and counts of a [`FailoverLayer`](super::FailoverLayer) and its services.
 ///
@@ -16,7 +16,7 @@ use super::{Attempts, live::Live};
 /// ```
 #[derive(Debug, Clone)]
 pub struct FailoverHandle {
-    pub(super) live: Arc<Live>,
+    pub(super) live: Arc<LiveAttempts>,
 }
 
 impl FailoverHandle {

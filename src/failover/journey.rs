@@ -12,14 +12,14 @@ use super::{
 };
 use crate::{
     choose::{Choose, Chosen, Tried},
-    course::{Attempt, Course, Ended, Reach, Step, failed_answer},
+    course::{AttemptEnd, Course, LastAttempt, Reach, Then, failed_answer},
     error::{BoxError, Error, Kind},
     replay::ReplayPolicy,
     time::{self, Instant, Timer},
 };
 
 /// In whole words, beside which nothing is moved: a stamp each, and a flag.
-pub(super) struct Times {
+pub(super) struct CallTimes {
     /// When the call was first pending; `NEVER` before.
     pub(super) began: i64,
     /// The deadline of the request; `NEVER` without one.
@@ -29,7 +29,7 @@ pub(super) struct Times {
 
 pub(super) const NEVER: i64 = i64::MAX;
 
-impl Times {
+impl CallTimes {
     #[inline]
     pub(super) fn has_deadline(&self) -> bool {
         self.deadline != NEVER
@@ -69,7 +69,7 @@ pub(super) enum Late {
 
 impl<S, Req> Journey<S, Req> {
     #[cold]
-    pub(super) fn new<R, C>(reserve: &Reserve<S, R, C>, times: &Times) -> Box<Self> {
+    pub(super) fn new<R, C>(reserve: &Reserve<S, R, C>, times: &CallTimes) -> Box<Self> {
         let start = match times.began {
             NEVER => time::now(),
             began => time::at_stamp(began),
@@ -94,7 +94,7 @@ impl<S, Req> Journey<S, Req> {
 
     /// The call came too late, and is not made.
     #[cold]
-    pub(super) fn refused<R, C>(reserve: &Reserve<S, R, C>, times: &Times) -> Box<Self> {
+    pub(super) fn refused<R, C>(reserve: &Reserve<S, R, C>, times: &CallTimes) -> Box<Self> {
         count(&reserve.live.counts.late);
         let mut journey = Self::new(reserve, times);
         let late = "the deadline of the call passed before it was made";
@@ -154,9 +154,9 @@ impl<S, Req> Journey<S, Req> {
     pub(super) fn fail<R, C, Res>(
         &mut self,
         result: Result<Res, Error>,
-        ended: Ended,
+        ended: AttemptEnd,
         reserve: &InReserve<S, R, C>,
-        times: &Times,
+        times: &CallTimes,
         inner: &S::Choosing,
         spare: &mut Option<Req>,
     ) -> Option<Result<Res, Error>>
@@ -171,7 +171,7 @@ impl<S, Req> Journey<S, Req> {
             self.tried.insert(member.clone());
         }
         let untried = service.has_untried(&self.tried);
-        let attempt = Attempt {
+        let attempt = LastAttempt {
             ended,
             reach: Reach { chose: chosen.is_some(), again, untried },
             idempotent: times.idempotent != 0,
@@ -181,7 +181,7 @@ impl<S, Req> Journey<S, Req> {
         };
         let before = self.course.made;
         match self.course.end(&attempt, &self.attempts, plan) {
-            Step::Again(wait) => {
+            Then::Again(wait) => {
                 let paid = self.course.made > before;
                 count(if paid { &live.counts.retries } else { &live.counts.moved });
                 self.course.note(result.map_or_else(
@@ -195,7 +195,7 @@ impl<S, Req> Journey<S, Req> {
                 self.prepare(wait, &plan.replay, untried, spare);
                 None
             }
-            Step::Stop(note) => Some(result.map_err(|error| self.give_up(error, note))),
+            Then::Stop(note) => Some(result.map_err(|error| self.give_up(error, note))),
         }
     }
 

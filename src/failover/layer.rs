@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
-use super::{Attempts, Failover, FailoverHandle, live::Live};
+use super::{Attempts, Failover, FailoverHandle, live::LiveAttempts};
 use crate::{
     budget::{Budget, Cause},
     choose::Chooses,
@@ -11,13 +11,13 @@ use crate::{
     replay::{ByReplay, ReplayFn},
 };
 
-/// Tries another endpoint when one fails.
+/// Layer that tries another endpoint when one fails. See [the module](super) for how.
 ///
 /// The settings and the budget belong to the layer value: all services that it and its clones make
 /// share them.
 ///
-/// Requests implement [`Replay`](crate::replay::Replay), as [`Call`](crate::Call) and `http::Request` do; for
-/// others there is [`with_replay`](Self::with_replay).
+/// Requests implement [`Replay`](crate::replay::Replay), as [`Call`](crate::Call) and `http::Request`
+/// do; for other requests there is [`with_replay`](Self::with_replay).
 ///
 /// # Example
 /// ```
@@ -45,7 +45,7 @@ use crate::{
 /// # Ok(()) }
 /// ```
 pub struct FailoverLayer<R = ByReplay, C = ErrIsFailure> {
-    live: Arc<Live>,
+    live: Arc<LiveAttempts>,
     plan: Arc<Plan<R, C>>,
 }
 
@@ -53,7 +53,7 @@ impl FailoverLayer {
     /// Makes a layer that treats every `Err` as a failure, and asks requests whether they may be sent
     /// twice. Values out of range become the nearest valid ones; see [`Attempts::validate`].
     pub fn new(attempts: Attempts) -> Self {
-        Self { live: Arc::new(Live::new(attempts)), plan: Arc::new(Plan::default()) }
+        Self { live: Arc::new(LiveAttempts::new(attempts)), plan: Arc::new(Plan::default()) }
     }
 }
 

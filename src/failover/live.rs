@@ -8,29 +8,29 @@ use crate::course::Attempts;
 
 /// A call that goes well reads the two flags. Only one that fails or waits for a limit reads the rest.
 #[derive(Debug)]
-pub(super) struct Live {
+pub(super) struct LiveAttempts {
     repeats: AtomicBool,
     limits: AtomicBool,
     attempts: ArcSwap<Attempts>,
-    pub(super) counts: Counts,
+    pub(super) counts: FailoverCounts,
 }
 
 /// What happened to calls that did not go well at once. Relaxed throughout: these are only counted.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub(super) struct FailoverCounts {
     pub(super) retries: AtomicU64,
     pub(super) moved: AtomicU64,
     pub(super) failed: AtomicU64,
     pub(super) late: AtomicU64,
 }
 
-impl Live {
+impl LiveAttempts {
     pub(super) fn new(attempts: Attempts) -> Self {
         let live = Self {
             repeats: AtomicBool::new(false),
             limits: AtomicBool::new(false),
             attempts: ArcSwap::from_pointee(attempts.clone()),
-            counts: Counts::default(),
+            counts: FailoverCounts::default(),
         };
         live.update(attempts);
         live

@@ -3,23 +3,33 @@
 //! # When to use
 //! Above a [`BalanceLayer`](crate::balance::BalanceLayer). Layers in between must implement
 //! [`Choose`](crate::choose::Choose), as those of this crate do: failover calls
-//! [`call_avoiding`](crate::choose::Choose::call_avoiding) for every attempt, the first included, and never
-//! `call`. Layers of other crates go above failover, or below the balancer through an
-//! [`EachLayer`](crate::connect::EachLayer). A single client has no other endpoint: retry there, with `tower::retry` and the
-//! `RetryPolicy` of this crate (feature `tower`).
+//! [`call_avoiding`](crate::choose::Choose::call_avoiding) for every attempt, the first included, and
+//! never `call`. Layers of other crates go above failover, or below the balancer through an
+//! [`EachLayer`](crate::connect::EachLayer). A single client has no other endpoint: retry there, with
+//! `tower::retry` and the `RetryPolicy` of this crate (feature `tower`).
 //!
 //! # How it works
-//! Each attempt goes to an endpoint that this call has not tried, while there is one. The first
-//! other endpoint is tried at once, further attempts after a backoff with full jitter.
+//! Each attempt goes to an endpoint that this call has not tried, if there is one. The first other
+//! endpoint is tried at once, further attempts after a backoff.
 //!
-//! Only what is safe is repeated: what is [unsent](crate::Error::is_unsent), and requests that are
-//! [idempotent](crate::replay::Replay::is_idempotent); and only what can be copied. Bodies that stream cannot,
-//! such as those of axum and tonic, unless a `replay::ReplayBodyLayer` (feature `http`) stands above: such
-//! a request is sent once, even if it was never sent. The error then says so. Each repetition takes a token from a
-//! [`Budget`](crate::budget::Budget), so that failing over cannot multiply the load on an upstream that is
-//! down. A refusal of a guard below the balancer goes to the next endpoint for free, once each; one
-//! from above the balancer is final, and so are errors that would be the same anywhere, such as
-//! [`Kind::Plugin`](crate::error::Kind::Plugin).
+//! A call is sent again if each of these allows it:
+//!
+//! * the rule that judges calls, a [`Classify`](crate::Classify): every `Err` by default. An HTTP
+//!   response is an answer whatever its status: pass `http::HttpClassify` to
+//!   [`with_classify`](FailoverLayer::with_classify), and a 500 is tried elsewhere. Errors that would be
+//!   the same anywhere, such as [`Kind::Plugin`](crate::error::Kind::Plugin), are final.
+//! * the request: it is [idempotent](crate::replay::Replay::is_idempotent), or was
+//!   [unsent](crate::Error::is_unsent), and can be copied. A body that streams cannot, such as those of
+//!   axum and tonic, unless there is an `http::ReplayBodyLayer` above: such a request is sent once, and
+//!   the error says so.
+//! * the [`Budget`](crate::budget::Budget), so that failing over cannot multiply the load on an upstream
+//!   that is down.
+//!
+//! A refusal by a guard below the balancer goes to the next endpoint for free, once each. A refusal by
+//! a guard above the balancer is final.
+//!
+//! An answer is judged by its head, and so is what the budget counts: a body that breaks off, or a gRPC
+//! status in trailers, comes too late for another attempt and is a success here.
 //!
 //! # How an attempt ends
 //! | end | for breakers, and for the member |
@@ -29,18 +39,16 @@
 //! | an error that the caller caused | nothing |
 //! | a connection that had been idle and was dead | nothing; an idempotent call is sent again for free, once |
 //!
-//! A guard in a task of its own below the balancer cannot see which of them ended an attempt: there a
-//! timeout is cancelled, too. A call whose deadline has passed is not made.
+//! A guard in a task of its own below the balancer cannot see which of them ended an attempt: a timeout
+//! counts as cancelled there, too. A call whose deadline has passed is not made.
 //!
 //! # How long it waits
-//! An endpoint that was tried gets the time it asks for, where there is no other:
-//! [`Attempts::max_retry_after`] at most. If an endpoint asks for more, or not to be called again,
-//! failover stops and returns its answer.
+//! If no endpoint is left untried, the call goes back to one that failed, and waits for as long as that
+//! one asks for: [`Attempts::max_retry_after`] at most. If it asks for a longer wait, or not to be
+//! called again, failover stops and returns its answer.
 //!
-//! An HTTP response is an answer whatever its status: give
-//! [`with_classify`](FailoverLayer::with_classify) an `HttpClassify`, and a 500 is tried elsewhere.
-//! It is judged by its head, and so is what the budget counts: a body that breaks off, or a gRPC
-//! status in trailers, comes too late for another attempt and is a success there.
+//! # Example
+//! See [`FailoverLayer`].
 
 mod future;
 mod handle;

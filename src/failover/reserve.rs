@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::live::Live;
+use super::live::LiveAttempts;
 use crate::{course::Plan, sync::Lease};
 
 /// Whatever another attempt needs.
 pub(super) struct Reserve<S, R, C> {
-    pub(super) live: Arc<Live>,
+    pub(super) live: Arc<LiveAttempts>,
     pub(super) plan: Arc<Plan<R, C>>,
     /// Never made ready or called itself: the next attempt is made by a clone.
     pub(super) service: S,

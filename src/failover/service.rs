@@ -6,7 +6,7 @@ use std::{
 
 use tower_service::Service;
 
-use super::{FailoverHandle, ResponseFuture, live::Live, reserve::Reserve};
+use super::{FailoverHandle, ResponseFuture, live::LiveAttempts, reserve::Reserve};
 use crate::{
     choose::{Choose, Tried},
     course::Plan,
@@ -17,7 +17,7 @@ use crate::{
     time,
 };
 
-/// Tries another endpoint when one fails. Made by a [`FailoverLayer`](super::FailoverLayer).
+/// Service that tries another endpoint when one fails. Made by a [`FailoverLayer`](super::FailoverLayer).
 ///
 /// # Errors
 /// The error of the only attempt, or `RetryExhausted` with the error of each attempt. `Timeout` past
@@ -31,7 +31,7 @@ pub struct Failover<S, R = ByReplay, C = ErrIsFailure> {
 }
 
 impl<S: Clone, R, C> Failover<S, R, C> {
-    pub(super) fn new(inner: S, live: Arc<Live>, plan: Arc<Plan<R, C>>) -> Self {
+    pub(super) fn new(inner: S, live: Arc<LiveAttempts>, plan: Arc<Plan<R, C>>) -> Self {
         let reserve = Reserve { live, plan, service: inner.clone() };
         Self { inner, reserve: Leases::new(reserve, sync::shards()) }
     }

@@ -115,21 +115,19 @@ where
     #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        match this.state.project() {
+        Poll::Ready(match this.state.project() {
             StateProj::Called { inner } => {
                 let panics = IfPanics::<H, T, E>(this.held, PhantomData);
                 let polled = inner.poll(cx);
                 mem::forget(panics);
-                match polled {
-                    Poll::Ready(result) => Poll::Ready(this.held.settle(result)),
-                    Poll::Pending => {
-                        this.held.pends();
-                        Poll::Pending
-                    }
-                }
+                let Poll::Ready(result) = polled else {
+                    this.held.pends();
+                    return Poll::Pending;
+                };
+                this.held.settle(result)
             }
-            StateProj::Refused { error } => Poll::Ready(Err(error.take())),
-        }
+            StateProj::Refused { error } => Err(error.take()),
+        })
     }
 }
 

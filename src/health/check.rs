@@ -22,7 +22,7 @@ use crate::{
 pub enum Verdict {
     /// All well.
     Healthy,
-    /// It works, but not as it should, and why: a success, with a word for whoever asks.
+    /// It works, but worse than usual, and why: a success, with a reason to show.
     Degraded(Cow<'static, str>),
     /// Not well, and why.
     Unhealthy(Cow<'static, str>),

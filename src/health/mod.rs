@@ -19,7 +19,7 @@
 //! |---|---|
 //! | look at one target, or change its settings | [`HealthHandle`] |
 //! | check something now, wait for it, force a round, stop | [`HealthMonitor`] |
-//! | hear of who is healthy | [`HealthGateLayer::on_change`] |
+//! | be told which targets are healthy | [`HealthGateLayer::on_change`] |
 //!
 //! # How it works
 //! ```text

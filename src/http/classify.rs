@@ -1,4 +1,4 @@
-//! A verdict by the status of an HTTP response.
+//! Judges HTTP responses by their status.
 
 use std::time::Duration;
 
@@ -36,6 +36,7 @@ use crate::{
 /// A status in trailers comes too late for this verdict: circuits wait for it with
 /// [`AtBodyEnd`](super::AtBodyEnd).
 ///
+/// # Example
 /// ```
 /// use tower_upstream::{Classify, Outcome, http::HttpClassify};
 /// let response = http::Response::builder().status(500).body(()).unwrap();
@@ -83,13 +84,13 @@ impl<B, E: 'static> Classify<Response<B>, E> for HttpClassify {
     }
 }
 
-/// How long the sender of a 429 or 503 asks to be left alone, which may be gRPC.
+/// How long the sender of a 429 or 503, which may speak gRPC, asks to wait.
 fn asked(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
     let pushback = if wire::is_grpc(headers) { pushback(headers) } else { None };
     pushback.or_else(|| wire::retry_after(status, headers))
 }
 
-/// What says when to come back is no more than busy.
+/// An answer that says when to come back is an overload.
 fn failure(retry_after: Option<Duration>) -> Outcome {
     match retry_after {
         None => Outcome::Failure,
@@ -104,8 +105,8 @@ fn pushback(headers: &HeaderMap) -> Option<Duration> {
     }
 }
 
-/// The verdict of a gRPC status, which may come with a pushback.
-pub(crate) fn of_grpc(status: u32, headers: &HeaderMap) -> Outcome {
+/// The verdict on a gRPC status, which may come with a pushback.
+pub(super) fn of_grpc(status: u32, headers: &HeaderMap) -> Outcome {
     match status {
         0 => Outcome::Success,
         2 | 4 | 13 | 15 => Outcome::Failure,

@@ -1,4 +1,4 @@
-//! Guards that are kept until the end of a response.
+//! Guards that last until the end of a response.
 
 use std::{
     fmt,
@@ -10,14 +10,13 @@ use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::upgrade::{hold_with_connection, is_upgrade};
+use super::connection::{hold_with_connection, is_upgrade};
 
-/// Keeps `guard` until `response` has ended. The one place where a guard of a call goes on from its
+/// Keeps `guard` until `response` has ended. The one place where a guard of a call moves from its
 /// future to its response.
 ///
-/// The rule: a call lasts until its body ends, and where it upgraded its connection, until that
-/// closes.
-pub(crate) fn hold<B: Body, G: Send + 'static>(
+/// The rule: a call lasts until its body ends or, if it upgraded its connection, until that closes.
+pub(super) fn hold<B: Body, G: Send + 'static>(
     mut response: Response<B>,
     mut guard: Option<G>,
 ) -> Response<HeldBody<B, G>> {
@@ -31,13 +30,23 @@ pub(crate) fn hold<B: Body, G: Send + 'static>(
 }
 
 pin_project! {
-    /// A response body that keeps a guard `G`, such as a place under a limit, until it ends.
+    /// Response body that keeps a guard `G`, such as a place under a limit, until it ends.
     ///
-    /// A response that upgrades its connection has no body to wait for: its guard is kept in the
+    /// The guard drops with the last frame, with an error of the body, or with the body itself. A
+    /// response that upgrades its connection has no body to wait for: its guard is kept in the
     /// [`ConnectionSlot`](crate::http::ConnectionSlot) instead, until the connection closes.
     ///
-    /// The guard is dropped with the last frame, with an error of the body, or when the body is
-    /// dropped. `Default` is a body without a guard.
+    /// `Default` is a body without a guard.
+    ///
+    /// # Example
+    /// ```
+    /// use http_body_util::Full;
+    /// use tower_upstream::{http::HeldBody, member::InFlight};
+    ///
+    /// /// Body of a response below a `TrackLayer`.
+    /// type Tracked = HeldBody<Full<bytes::Bytes>, InFlight>;
+    /// # let _ = Tracked::default();
+    /// ```
     pub struct HeldBody<B, G> {
         // First, so that what a dropped body holds is gone when the guard lets another in.
         #[pin]
@@ -56,7 +65,7 @@ impl<B: Body, G> Body for HeldBody<B, G> {
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let mut this = self.project();
         let frame = ready!(this.body.as_mut().poll_frame(cx));
-        // Who reads to the last frame need not ask for the `None` after it.
+        // A reader of the last frame need not ask for the `None` after it.
         let over = match &frame {
             None | Some(Err(_)) => true,
             Some(Ok(frame)) => frame.is_trailers() || this.body.is_end_stream(),

@@ -1,31 +1,77 @@
-//! HTTP around the layers: verdicts, bodies, origins, answers, and the addresses of clients.
+//! HTTP around the layers: verdicts, streaming bodies, addresses of endpoints, answers to clients.
+//!
+//! # When to use
+//! The layers of this crate take any request and any response. What knows HTTP is here:
+//!
+//! | to | use | where |
+//! |---|---|---|
+//! | count 5xx and gRPC statuses as failures | [`HttpClassify`] | `with_classify` of a breaker, failover or retry |
+//! | judge streams and gRPC calls when their body ends | [`AtBodyEnd`], by [`until_body_end`](crate::CircuitBreakerLayer::until_body_end) | a breaker |
+//! | keep the place of a call until its body ends | [`AtBodyEnd`], by [`until_body_end`](crate::ConcurrencyLimitLayer::until_body_end) | a concurrency limit |
+//! | count open streams as load of an endpoint | [`TrackLayer`] | below a balancer |
+//! | send each request to the endpoint that was chosen | [`OriginLayer`] | below a balancer, above any HTTP client |
+//! | send a request with a body that streams again | [`ReplayBodyLayer`] | above failover or retry |
+//! | say that a `POST` may be sent again, or until when an answer is of use | [`Idempotent`], [`Deadline`] | extensions of a request |
+//! | limit each client address | [`ClientIp`] | `by_key` of a limit or breaker |
+//! | answer refusals with 429 and 503 | [`AnswerLayer`] | outermost, in a server |
+//!
+//! # Differences from tower-http's
+//! | here | tower-http | difference |
+//! |---|---|---|
+//! | [`HttpClassify`] | `ServerErrorsAsFailures`, `GrpcErrorsAsFailures` | One for both protocols. Knows overload and when to come back, and ignores what the caller caused. For circuits and failover rather than for traces. |
+//! | [`AtBodyEnd`] | `ClassifyEos` | Settles a circuit or a place under a limit, also if the body drops. |
+//! | [`TrackLayer`] | `InFlightRequestsLayer` | Counts for each endpoint, for the balancer to choose by. Includes connections that were upgraded. |
+//! | [`OriginLayer`] | – | |
+//! | [`ReplayBodyLayer`] | `follow_redirect`'s `Policy::clone_body` | Copies bodies that stream, in bounded memory. |
+//! | [`AnswerLayer`] | – | axum's `HandleErrorLayer` takes a closure; this one knows the errors of the crate, gRPC and `RateLimit` fields. |
+//!
+//! # Example
+//! A client of hyper-util below a balancer. Open streams count as load, and a 500 as a failure:
+//! ```no_run
+//! use bytes::Bytes;
+//! use http_body_util::Full;
+//! use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+//! use tower::ServiceBuilder;
+//! use tower_upstream::{
+//!     BalanceLayer, CircuitBreakerLayer, Endpoint, LeastRequest, connect_fn, dial::TcpConnector,
+//!     discover, http::{HttpClassify, OriginLayer, TrackLayer},
+//! };
+//!
+//! let client: Client<_, Full<Bytes>> =
+//!     Client::builder(TokioExecutor::new()).build(TcpConnector::new());
+//! let stack = ServiceBuilder::new()
+//!     .layer(BalanceLayer::new(discover::fixed(["http://10.0.0.1:8080"])?, LeastRequest::new()))
+//!     .layer(TrackLayer::new())
+//!     .layer(CircuitBreakerLayer::default().until_body_end(HttpClassify))
+//!     .layer(OriginLayer::new())
+//!     .service(connect_fn(move |_: &Endpoint| client.clone()));
+//! # let _ = stack;
+//! # Ok::<(), tower_upstream::Error>(())
+//! ```
 
 mod answer;
+mod answered_by;
 mod body_end;
 mod classify;
 mod client_ip;
+mod connection;
 mod held_body;
 mod origin;
 mod replay;
-mod reused;
-mod slot;
 mod track;
-mod upgrade;
 
+pub(crate) use self::connection::{Moment, broke_when_reused, lost_its_task};
 pub use self::{
     answer::{
         Answer, AnswerFuture, AnswerLayer, BodyFn, DefaultBody, EmptyBody, NoFields, Reports,
     },
+    answered_by::AnsweredBy,
     body_end::{AtBodyEnd, JudgedBody},
     classify::HttpClassify,
     client_ip::ClientIp,
+    connection::ConnectionSlot,
     held_body::HeldBody,
     origin::{Origin, OriginBody, OriginFuture, OriginLayer},
     replay::{Attempt, Deadline, Idempotent, ReplayBodies, ReplayBody, ReplayBodyLayer},
-    slot::ConnectionSlot,
     track::{Track, TrackFuture, TrackLayer, TrackedBody},
-};
-pub(crate) use self::{
-    reused::{broke_when_reused, lost_its_task},
-    slot::Moment,
 };

@@ -1,8 +1,4 @@
-//! Counts a call as in flight until the end of its response body.
-//!
-//! Use it below a balancer where answers are streams, or long: a balancer by itself takes a call
-//! for finished when the head of the response is there. With short answers it changes nothing. A call
-//! that upgrades its connection, such as a WebSocket, counts until that closes.
+//! Counts a call as in flight until its response body ends.
 
 use std::{
     pin::Pin,
@@ -22,17 +18,21 @@ use crate::{
     member::{InFlight, Member},
 };
 
-/// Keeps each call counted as in flight on its member until its response body ends.
+/// Counts each call as in flight on its member until its response body ends.
 ///
-/// The body holds the count from the moment the response arrives, when the balancer gives up its
-/// own. It ends with the last frame, an error, or when the body is dropped. Over a service, without
-/// a member, nothing is counted.
+/// # When to use
+/// Below a balancer, if responses are streams, or take long to read: a balancer by itself counts a call
+/// only until the head of its response, so an endpoint with a thousand open streams looks idle.
 ///
-/// # Upgraded connections
-/// After a status of 101, or a 2xx to `CONNECT`, the call counts until the connection closes, if the
-/// client connects with a [`TcpConnector`](crate::dial::TcpConnector). With another connector, and over
-/// HTTP/2, it counts as long as you keep the [`ConnectionSlot`](crate::http::ConnectionSlot) that is
-/// in the extensions of the response:
+/// # What is counted
+/// The response body counts from the moment the response arrives, when the balancer stops counting. It
+/// stops with the last frame, with an error, or when it drops. Over a service, without a member, nothing
+/// is counted.
+///
+/// A response that upgrades its connection, such as to a WebSocket (a status of 101, or a 2xx to
+/// `CONNECT`), counts until the connection closes, if the client connects with a
+/// [`TcpConnector`](crate::dial::TcpConnector). With another connector, and over HTTP/2, it counts for as
+/// long as you keep the [`ConnectionSlot`](crate::http::ConnectionSlot) in the extensions of the response:
 ///
 /// ```
 /// use tower_upstream::http::ConnectionSlot;
@@ -66,7 +66,7 @@ use crate::{
 pub struct TrackLayer(());
 
 impl TrackLayer {
-    /// There is nothing to set.
+    /// Creates a layer. There is nothing to set.
     pub const fn new() -> Self {
         Self(())
     }
@@ -80,11 +80,15 @@ impl<S> Layer<S> for TrackLayer {
     }
 }
 
-/// The connector, and the service, of a [`TrackLayer`].
+/// Connector and service of a [`TrackLayer`].
 #[derive(Debug, Clone)]
 pub struct Track<S> {
     inner: S,
     member: Option<Arc<Member>>,
+}
+
+impl<S> Track<S> {
+    inner_service!();
 }
 
 impl<C: Connect> Connect for Track<C> {
@@ -120,8 +124,12 @@ where
 }
 
 pin_project! {
-    /// The response of a [`Track`].
+    /// Future of a response of a [`Track`].
+    ///
+    /// # Cancel safety
+    /// Dropping it drops the inner call.
     #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
     pub struct TrackFuture<F> {
         #[pin]
         inner: F,
@@ -144,5 +152,5 @@ where
     }
 }
 
-/// A response body whose call is in flight until it ends.
+/// Response body of a [`Track`], which counts its call as in flight until it ends.
 pub type TrackedBody<B> = HeldBody<B, InFlight>;

@@ -16,7 +16,7 @@
 //! A refusal does not call the inner service. So a service value that was ready and whose call is
 //! refused still is, and keeps what its inner services reserved in `poll_ready`, such as a place
 //! under tower's `ConcurrencyLimit`, until its next call or until it is dropped. That is so wherever
-//! only the service itself is needed: in the modes that refuse ([`Refuse`], [`Refund`], [`Leased`]),
+//! only the service itself is needed: in the mode [`Refuse`],
 //! for keyed limits, and in the circuit breakers and health gates of this crate. Call through a clone
 //! for each call, as `oneshot` does, where that matters.
 //!
@@ -32,21 +32,23 @@
 
 pub mod concurrency;
 pub mod keyed;
+mod mode;
+mod queue;
 pub mod rate;
-mod turn;
 
 #[cfg(feature = "http")]
-pub(crate) use self::{concurrency::Place, rate::Standing};
+pub(crate) use self::rate::Remaining;
 #[doc(inline)]
 pub use self::{
     concurrency::{
         AtResponse, ConcurrencyLimit, ConcurrencyLimitConfig, ConcurrencyLimitHandle,
-        ConcurrencyLimitLayer, Ends, Permit, PlaceFuture, QueueFuture,
+        ConcurrencyLimitLayer, Permit, PermitsHandle,
     },
     keyed::{KeyedRateLimit, KeyedRateLimitHandle, KeyedRateLimitLayer},
+    mode::{Refuse, Wait},
+    queue::WaitFuture,
     rate::{
-        Cost, Leased, PerCall, Quota, Quotas, RateLimit, RateLimitConfig, RateLimitHandle,
-        RateLimitLayer, Refund, RefundFuture, Refuse, ResponseFuture, Wait, WaitFuture,
+        Cost, PerCall, Quota, QuotaHandle, Quotas, RateLimit, RateLimitConfig, RateLimitHandle,
+        RateLimitLayer,
     },
-    turn::TurnFuture,
 };

@@ -89,7 +89,8 @@ impl Flight {
     }
 
     /// Polls the call, and lands when it ends. An error names the member from then on.
-    #[inline]
+    // Always: on its own it costs each call eleven instructions.
+    #[inline(always)]
     pub(crate) fn poll<F, T, E>(
         &mut self,
         call: Pin<&mut F>,

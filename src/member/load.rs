@@ -17,6 +17,10 @@ pub(super) struct Load {
 const FLIGHT: u64 = (1 << 24) - 1;
 const BEGUN: u64 = 1 << 24;
 
+/// The latency of an endpoint whose first call has not ended, in microseconds.
+#[cfg(feature = "tower")]
+const FIRST_MICROS: u32 = 1_000_000;
+
 /// Time constant of the latency estimate, as in Finagle and tower.
 const DECAY: Duration = Duration::from_secs(10);
 
@@ -60,6 +64,21 @@ impl Load {
     pub(super) fn latency(&self) -> Option<Duration> {
         let micros = self.latency.load(Ordering::Relaxed) >> 32;
         (micros > 0).then(|| Duration::from_micros(micros))
+    }
+
+    /// The calls in flight and one more, times the latency in microseconds. While nothing is in flight the
+    /// estimate fades, so that one that was slow is tried again; while something is, it does not, since
+    /// calls that hang bring no sample. `now` is in nanoseconds, as is that of [`sample`](Self::sample).
+    #[cfg(feature = "tower")]
+    pub(super) fn cost(&self, now: u64) -> u64 {
+        let (micros, elapsed) = estimate(self.latency.load(Ordering::Relaxed), now);
+        let in_flight = self.in_flight();
+        let latency = match (in_flight, micros) {
+            (0, _) => peak_ewma(micros, elapsed, 0).max(1),
+            (_, 0) => FIRST_MICROS,
+            _ => micros,
+        };
+        (u64::from(in_flight) + 1) * u64::from(latency)
     }
 
     pub(super) fn sample(&self, latency: Duration, now: u64, only_worse: bool) {
@@ -121,5 +140,24 @@ mod tests {
         assert_eq!(peak_ewma(900, 0, 100), 900);
         assert_eq!(peak_ewma(1_000, 10_000, 0), 368);
         assert_eq!(peak_ewma(1_000, u32::MAX, 100), 100);
+    }
+
+    #[cfg(feature = "tower")]
+    #[test]
+    fn the_cost_grows_with_calls_and_latency_and_fades() {
+        let (load, second) = (Load::new(), 1_000_000_000);
+        assert_eq!(load.cost(0), 1);
+        load.sample(Duration::from_millis(1), second, false);
+        assert_eq!(load.cost(second), 1_000);
+        assert_eq!(load.cost(11 * second), 368);
+        load.take_off();
+        assert_eq!(
+            (load.cost(second), load.cost(11 * second)),
+            (2_000, 2_000),
+            "not while it is called"
+        );
+        let hangs = Load::new();
+        hangs.take_off();
+        assert_eq!(hangs.cost(0), 2_000_000);
     }
 }

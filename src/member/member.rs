@@ -47,7 +47,7 @@ pub struct Member {
     endpoint: ArcSwap<Endpoint>,
     since: Instant,
     clock: Clock,
-    /// The bits of `hot.word` that somebody holds.
+    /// The bits of `hot.word` that a veto holds.
     pub(super) taken: AtomicU64,
     /// When the bits end that were raised until a time.
     pub(super) ends: Mutex<Vec<(u64, Instant)>>,
@@ -246,6 +246,12 @@ impl Member {
     #[inline]
     pub(super) fn nanos(&self) -> u64 {
         self.clock.nanos()
+    }
+
+    /// What the next call would cost there, in microseconds.
+    #[cfg(feature = "tower")]
+    pub(crate) fn cost(&self) -> u64 {
+        self.load().cost(self.nanos())
     }
 
     /// Records the latency of a call that succeeded.

@@ -1,4 +1,4 @@
-//! A typed plugin call and its answer, with their context.
+//! A request to a plugin, with its context.
 
 use std::{
     borrow::Cow,
@@ -12,15 +12,15 @@ use std::{
 };
 
 use crate::{
-    connect::AtEndpoint,
+    deadline::HasDeadline,
     replay::Replay,
     time::{self, Instant},
 };
 
-/// A typed request to a plugin, with its context.
+/// Typed request to a plugin, with its context.
 ///
-/// It may be repeated elsewhere only if nothing can have reached a plugin, unless
-/// [`idempotent`](Self::idempotent) says that repeating does no harm.
+/// Failover and retries send a call again only if nothing can have reached a plugin, unless it is
+/// [`idempotent`](Self::idempotent).
 ///
 /// # Example
 /// ```
@@ -55,7 +55,7 @@ struct Context {
 }
 
 impl<T> Call<T> {
-    /// A call with an id of its own and no deadline.
+    /// Creates a call with a new id and no deadline.
     pub fn new(body: T) -> Self {
         let created = time::now();
         Self {
@@ -70,15 +70,16 @@ impl<T> Call<T> {
         }
     }
 
-    /// Sets the request id. Without it there is one of the form `req_<nanoseconds since 1970>`,
-    /// unique in this process.
+    /// Sets the request id.
+    ///
+    /// Default: `req_<nanoseconds since 1970>`, unique in this process.
     #[must_use]
     pub fn with_id(mut self, id: impl Into<Arc<str>>) -> Self {
         self.context_mut().id = Some(id.into());
         self
     }
 
-    /// Gives the call this long from its making. The plugin is told so.
+    /// Sets how long the call may take, from its creation. The plugin is told the timeout.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
@@ -86,7 +87,7 @@ impl<T> Call<T> {
         self
     }
 
-    /// Gives the call until `deadline`. The plugin is told what is left of it.
+    /// Sets the deadline of the call. The plugin is told the time that is left.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Instant) -> Self {
         self.timeout = None;
@@ -108,15 +109,17 @@ impl<T> Call<T> {
         self
     }
 
-    /// Says that sending this twice does no more than sending it once, so that it may be repeated
-    /// elsewhere after a connection broke.
+    /// Marks the call as idempotent: sending it twice does no more than sending it once.
+    ///
+    /// Failover and retries may then send it again, also to another plugin, after an attempt that may
+    /// have arrived.
     #[must_use]
     pub fn idempotent(mut self) -> Self {
         self.idempotent = true;
         self
     }
 
-    /// The request id.
+    /// Returns the request id.
     pub fn id(&self) -> Cow<'_, str> {
         match self.context.as_ref().and_then(|context| context.id.as_deref()) {
             Some(id) => Cow::Borrowed(id),
@@ -124,17 +127,17 @@ impl<T> Call<T> {
         }
     }
 
-    /// What is asked.
+    /// Returns the body of the request.
     pub fn body(&self) -> &T {
         &self.body
     }
 
-    /// What is asked, without its context.
+    /// Returns the body of the request without its context.
     pub fn into_body(self) -> T {
         self.body
     }
 
-    /// The same call with another body.
+    /// Replaces the body, and keeps the context.
     pub fn map<U>(self, map: impl FnOnce(T) -> U) -> Call<U> {
         Call {
             body: map(self.body),
@@ -148,34 +151,34 @@ impl<T> Call<T> {
         }
     }
 
-    /// When the answer is of no use any more.
+    /// Returns the instant after which the answer is of no use, if there is one.
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline
     }
 
-    /// The timeout that the plugin is told: as it was set, or what is left until the deadline.
+    /// Returns the timeout that the plugin is told: as it was set, or the time left until the deadline.
     pub fn timeout(&self) -> Option<Duration> {
         self.timeout.or_else(|| Some(self.deadline?.saturating_duration_since(time::now())))
     }
 
-    /// The headers, sorted by name.
+    /// Returns the headers, sorted by name.
     pub fn headers(&self) -> &BTreeMap<String, String> {
         static NONE: BTreeMap<String, String> = BTreeMap::new();
         self.context.as_ref().map_or(&NONE, |context| &context.headers)
     }
 
-    /// The metadata, sorted by key.
+    /// Returns the metadata, sorted by key.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         static NONE: BTreeMap<String, String> = BTreeMap::new();
         self.context.as_ref().map_or(&NONE, |context| &context.metadata)
     }
 
-    /// Which attempt this is, from 1.
+    /// Returns the number of this attempt, from 1.
     pub fn attempt(&self) -> u32 {
         self.attempt
     }
 
-    /// How long ago the call was made.
+    /// Returns the time since the call was created.
     pub fn elapsed(&self) -> Duration {
         time::now().saturating_duration_since(self.created)
     }
@@ -199,6 +202,12 @@ fn call_number(created: Instant) -> u64 {
     if last < number { number } else { LAST.fetch_add(1, Ordering::Relaxed) + 1 }
 }
 
+impl<T> HasDeadline for Call<T> {
+    fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+}
+
 impl<T: Clone> Replay for Call<T> {
     fn replay(&self) -> Option<Self> {
         Some(self.clone())
@@ -206,10 +215,6 @@ impl<T: Clone> Replay for Call<T> {
 
     fn is_idempotent(&self) -> bool {
         self.idempotent
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        self.deadline
     }
 
     fn begin_attempt(&mut self, number: u32) {
@@ -229,115 +234,6 @@ impl<T: fmt::Debug> fmt::Debug for Call<T> {
             .field("headers", &self.headers().keys())
             .field("metadata", &self.metadata().keys())
             .finish()
-    }
-}
-
-/// A typed answer of a plugin, with its context.
-///
-/// # Example
-/// ```
-/// use tower_upstream::Reply;
-/// let reply = Reply::new(1464).with_metadata("ms", "4");
-/// assert_eq!((*reply.body(), reply.attempts()), (1464, 1));
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reply<T> {
-    body: T,
-    request_id: String,
-    metadata: BTreeMap<String, String>,
-    endpoint: Option<Arc<str>>,
-    attempts: u32,
-    duration: Duration,
-}
-
-impl<T> Reply<T> {
-    /// An answer without context, as a plugin gives it.
-    pub fn new(body: T) -> Self {
-        Self {
-            body,
-            request_id: String::new(),
-            metadata: BTreeMap::new(),
-            endpoint: None,
-            attempts: 1,
-            duration: Duration::ZERO,
-        }
-    }
-
-    /// Adds a pair of metadata, or replaces it.
-    #[must_use]
-    pub fn with_metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
-        self.metadata.insert(key.into(), value.into());
-        self
-    }
-
-    /// The answer.
-    pub fn body(&self) -> &T {
-        &self.body
-    }
-
-    /// The answer, without its context.
-    pub fn into_body(self) -> T {
-        self.body
-    }
-
-    /// The request id that the plugin gave back; not compared with the request's.
-    pub fn request_id(&self) -> &str {
-        &self.request_id
-    }
-
-    /// The metadata, sorted by key.
-    pub fn metadata(&self) -> &BTreeMap<String, String> {
-        &self.metadata
-    }
-
-    /// The key of the endpoint that answered.
-    pub fn endpoint(&self) -> Option<&str> {
-        self.endpoint.as_deref()
-    }
-
-    /// How many attempts it took.
-    pub fn attempts(&self) -> u32 {
-        self.attempts
-    }
-
-    /// How long it took since the call was made, with all attempts and waits.
-    pub fn duration(&self) -> Duration {
-        self.duration
-    }
-
-    /// Notes the way the answer took. For transports.
-    #[must_use]
-    pub fn answering<Req>(mut self, call: &Call<Req>, endpoint: impl Into<Arc<str>>) -> Self {
-        self.endpoint = Some(endpoint.into());
-        self.attempts = call.attempt;
-        self.duration = call.elapsed();
-        self
-    }
-
-    /// Notes the key of the endpoint that answered. For transports; a
-    /// [`NameEndpointLayer`](crate::connect::NameEndpointLayer) does it for all answers of one.
-    ///
-    /// ```
-    /// use tower_upstream::Reply;
-    /// assert_eq!(Reply::new(7).at_endpoint("a:1").endpoint(), Some("a:1"));
-    /// ```
-    #[must_use]
-    pub fn at_endpoint(mut self, key: impl Into<Arc<str>>) -> Self {
-        self.endpoint = Some(key.into());
-        self
-    }
-
-    /// Sets the request id. For transports.
-    #[must_use]
-    pub fn with_request_id(mut self, id: impl Into<String>) -> Self {
-        self.request_id = id.into();
-        self
-    }
-}
-
-impl<T> AtEndpoint for Reply<T> {
-    fn at_endpoint(self, key: &Arc<str>) -> Self {
-        self.at_endpoint(key.clone())
     }
 }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::wire;
 
-/// What a plugin tells of itself: who it is, and what it can do.
+/// Description of a plugin: its name, its version, and its capabilities.
 ///
 /// ```
 /// use tower_upstream::plugin::PluginInfo;
@@ -14,45 +14,45 @@ use super::wire;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct PluginInfo {
-    /// Its name.
+    /// Name of the plugin.
     pub name: String,
-    /// Its version, such as `2.1.0`.
+    /// Version of the plugin, such as `2.1.0`.
     pub version: String,
-    /// What it is for.
+    /// Purpose of the plugin.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub description: String,
-    /// Who wrote it.
+    /// Author of the plugin.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub author: String,
-    /// What it can do.
+    /// Capabilities of the plugin.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub capabilities: Vec<String>,
-    /// Anything else.
+    /// Any other properties.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
 }
 
 impl PluginInfo {
-    /// A plugin of this name and version.
+    /// Creates a description with a name and a version.
     pub fn new(name: impl Into<String>, version: impl Into<String>) -> Self {
         Self { name: name.into(), version: version.into(), ..Self::default() }
     }
 
-    /// Says what it is for.
+    /// Sets the purpose.
     #[must_use]
     pub fn with_description(mut self, description: impl Into<String>) -> Self {
         self.description = description.into();
         self
     }
 
-    /// Says who wrote it.
+    /// Sets the author.
     #[must_use]
     pub fn with_author(mut self, author: impl Into<String>) -> Self {
         self.author = author.into();
         self
     }
 
-    /// Adds something it can do.
+    /// Adds a capability.
     #[must_use]
     pub fn with_capability(mut self, capability: impl Into<String>) -> Self {
         self.capabilities.push(capability.into());

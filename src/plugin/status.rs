@@ -12,7 +12,7 @@ use super::wire;
 #[cfg(feature = "http")]
 use crate::wire::{parse_rfc3339, rfc3339, system_time};
 
-/// How a plugin does, or an endpoint.
+/// Health of a plugin or an endpoint, and when it was checked.
 ///
 /// ```
 /// use tower_upstream::plugin::{HealthStatus, PluginStatus};
@@ -23,39 +23,39 @@ use crate::wire::{parse_rfc3339, rfc3339, system_time};
 #[cfg_attr(feature = "http", derive(Serialize))]
 #[non_exhaustive]
 pub struct HealthStatus {
-    /// The verdict.
+    /// The status.
     pub status: PluginStatus,
-    /// What there is to say about it.
+    /// Text that explains the status.
     #[cfg_attr(feature = "http", serde(skip_serializing_if = "String::is_empty"))]
     pub message: String,
-    /// When it was looked at; `None` if never.
+    /// Time of the check, or `None` if there was none.
     #[cfg_attr(feature = "http", serde(serialize_with = "write_time"))]
     pub last_check: Option<SystemTime>,
-    /// How long looking took.
+    /// Duration of the check.
     #[cfg_attr(feature = "http", serde(serialize_with = "crate::duration::nanoseconds"))]
     pub response_time: Duration,
-    /// Anything else.
+    /// Any other properties.
     #[cfg_attr(feature = "http", serde(skip_serializing_if = "BTreeMap::is_empty"))]
     pub metadata: BTreeMap<String, String>,
 }
 
 impl HealthStatus {
-    /// This verdict, without a time.
+    /// Creates a health with a status, and without a time.
     pub fn new(status: PluginStatus) -> Self {
         Self { status, ..Self::default() }
     }
 
-    /// All well.
+    /// Creates a healthy one, with the message `OK`.
     pub fn healthy() -> Self {
         Self::new(PluginStatus::Healthy).with_message("OK")
     }
 
-    /// Not usable, and why.
+    /// Creates an unhealthy one that says why.
     pub fn unhealthy(message: impl Into<String>) -> Self {
         Self::new(PluginStatus::Unhealthy).with_message(message)
     }
 
-    /// Says more.
+    /// Sets the message.
     #[must_use]
     pub fn with_message(mut self, message: impl Into<String>) -> Self {
         self.message = message.into();
@@ -69,7 +69,7 @@ impl HealthStatus {
         self
     }
 
-    /// Notes when it was looked at, and how long that took.
+    /// Sets the time and the duration of the check.
     #[must_use]
     pub fn checked_at(mut self, time: SystemTime, response_time: Duration) -> Self {
         self.last_check = Some(time);
@@ -77,11 +77,16 @@ impl HealthStatus {
         self
     }
 
-    /// What many are together.
+    /// Combines many into one.
     ///
-    /// Unhealthy if one of them is unhealthy or offline; else degraded if one is; else healthy,
-    /// also where there are none, or nobody looked yet. The message is `All components healthy`, or
-    /// `Issues detected: ` and what all those say that are not well, the first 32 of them.
+    /// Unhealthy if one of them is unhealthy or offline; otherwise degraded if one is; otherwise healthy,
+    /// also if there are none, or none was checked yet. The message is `All components healthy`, or
+    /// `Issues detected: ` and the messages of those that are not healthy.
+    ///
+    /// # Bounds
+    /// At most 32 messages are joined; of the rest the message tells the number.
+    ///
+    /// # Example
     ///
     /// ```
     /// use tower_upstream::plugin::{HealthStatus, PluginStatus};
@@ -121,8 +126,8 @@ impl HealthStatus {
         Self::new(status).with_message(message)
     }
 
-    /// Reads what a plugin says, and nothing into what it does not say: `status` may be a number
-    /// or its name, and a member of another type than ours is overlooked.
+    /// Reads the answer of a plugin. `None` if it has no status; a status is a number or a name. Other
+    /// members are ignored if their type is another one than ours.
     #[cfg(feature = "http")]
     pub(crate) fn read(text: &str) -> Option<Self> {
         let [status, message, last_check, response_time, metadata] =
@@ -150,11 +155,12 @@ fn write_time<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result
     serializer.serialize_str(&rfc3339(*time))
 }
 
-/// A service that can be asked how it does, beside its calls.
+/// Service that reports its health, beside its calls.
 ///
-/// Every transport's is one; implement it for a service of yours to have it checked by
-/// [`PluginCheck`](crate::health::PluginCheck).
+/// Implemented by the services of every transport. Implement it for a service of yours to let a
+/// [`PluginCheck`](crate::health::PluginCheck) check it.
 ///
+/// # Example
 /// ```
 /// use tower_upstream::plugin::{HealthStatus, PluginHealth};
 ///
@@ -170,24 +176,32 @@ fn write_time<S: Serializer>(time: &Option<SystemTime>, serializer: S) -> Result
 /// }
 /// ```
 pub trait PluginHealth {
-    /// Asks. May be dropped at any point.
+    /// Checks the health.
+    ///
+    /// # Cancel safety
+    /// The future may drop at any point.
     fn health(&self) -> impl Future<Output = HealthStatus> + Send;
 }
 
-/// A verdict on a plugin, or an endpoint. On the wire it is a number.
+/// Status of a plugin or an endpoint. On the wire it is a number.
+///
+/// ```
+/// use tower_upstream::plugin::PluginStatus;
+/// assert!(PluginStatus::Degraded.is_usable() && !PluginStatus::Unknown.is_usable());
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PluginStatus {
-    /// Nobody looked yet. 0.
+    /// There was no check yet. 0.
     #[default]
     Unknown,
-    /// All well. 1.
+    /// The plugin works. 1.
     Healthy,
-    /// It works, but not as it should. 2.
+    /// The plugin works with restrictions. 2.
     Degraded,
-    /// It does not work. 3.
+    /// The plugin does not work. 3.
     Unhealthy,
-    /// It is not there. 4.
+    /// The plugin cannot be reached. 4.
     Offline,
 }
 
@@ -196,12 +210,12 @@ impl PluginStatus {
     const ALL: [Self; 5] =
         [Self::Unknown, Self::Healthy, Self::Degraded, Self::Unhealthy, Self::Offline];
 
-    /// Whether calls make sense: healthy or degraded.
+    /// Returns whether calls can succeed: healthy or degraded.
     pub fn is_usable(self) -> bool {
         matches!(self, Self::Healthy | Self::Degraded)
     }
 
-    /// Its name, such as `healthy`.
+    /// Returns the name, such as `healthy`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",

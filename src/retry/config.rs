@@ -162,10 +162,10 @@ impl RetryConfig {
 impl From<RetryConfig> for Attempts {
     fn from(config: RetryConfig) -> Self {
         let mut attempts = Self::up_to(config.attempts)
-            .backoff(config.initial_interval, config.max_interval)
-            .multiplier(config.multiplier)
-            .jitter(config.jitter)
-            .max_retry_after(config.max_retry_after);
+            .with_backoff(config.initial_interval, config.max_interval)
+            .with_multiplier(config.multiplier)
+            .with_jitter(config.jitter)
+            .with_max_retry_after(config.max_retry_after);
         attempts.overall = config.overall;
         attempts
     }

@@ -53,4 +53,4 @@ mod wait;
 
 pub use self::config::RetryConfig;
 #[cfg(feature = "tower")]
-pub use self::{policy::RetryPolicy, wait::Wait};
+pub use self::{policy::RetryPolicy, wait::RetryWait};

@@ -9,10 +9,10 @@ use std::{
 
 use tower::retry::Policy;
 
-use super::{RetryConfig, Wait};
+use super::{RetryConfig, RetryWait};
 use crate::{
     budget::{Budget, Cause, RunningCall},
-    course::{Attempt, Attempts, Course, Ended, Plan, Reach, Step, failed_answer},
+    course::{AttemptEnd, Attempts, Course, LastAttempt, Plan, Reach, Then, failed_answer},
     error::{BoxError, Error, Kind},
     outcome::{Classify, ErrIsFailure, TypeName},
     replay::{ByReplay, ReplayFn, ReplayPolicy},
@@ -51,7 +51,7 @@ use crate::{
 /// # Ok(()) }
 /// ```
 pub struct RetryPolicy<R = ByReplay, C = ErrIsFailure> {
-    rules: Arc<Rules<R, C>>,
+    terms: Arc<Terms<R, C>>,
     /// When the call began, as a stamp. Only kept where there is a limit for the whole of it.
     began: i64,
     /// Set while tower takes a call in: the next clone is the one that goes with it.
@@ -62,7 +62,7 @@ pub struct RetryPolicy<R = ByReplay, C = ErrIsFailure> {
 }
 
 /// What all calls go by.
-struct Rules<R, C> {
+struct Terms<R, C> {
     attempts: Attempts,
     plan: Plan<R, C>,
 }
@@ -77,11 +77,11 @@ impl RetryPolicy {
 
 impl<R, C> RetryPolicy<R, C> {
     fn of(attempts: Attempts, plan: Plan<R, C>) -> Self {
-        Self::sharing(Arc::new(Rules { attempts, plan }), 0, RunningCall::default())
+        Self::sharing(Arc::new(Terms { attempts, plan }), 0, RunningCall::default())
     }
 
-    fn sharing(rules: Arc<Rules<R, C>>, began: i64, running: RunningCall) -> Self {
-        Self { rules, began, taken_in: AtomicBool::new(false), running, course: None }
+    fn sharing(terms: Arc<Terms<R, C>>, began: i64, running: RunningCall) -> Self {
+        Self { terms, began, taken_in: AtomicBool::new(false), running, course: None }
     }
 }
 
@@ -134,7 +134,7 @@ impl<R: Clone, C: Clone> RetryPolicy<R, C> {
     }
 
     fn replan<Q, D>(self, change: impl FnOnce(Plan<R, C>) -> Plan<Q, D>) -> RetryPolicy<Q, D> {
-        let Rules { attempts, plan } = &*self.rules;
+        let Terms { attempts, plan } = &*self.terms;
         RetryPolicy::of(attempts.clone(), change(plan.clone()))
     }
 }
@@ -145,32 +145,32 @@ where
     C: Classify<Res, E>,
     E: 'static,
 {
-    type Future = Wait;
+    type Future = RetryWait;
 
     #[inline]
-    fn retry(&mut self, request: &mut Req, result: &mut Result<Res, E>) -> Option<Wait> {
-        let classify = &self.rules.plan.classify;
+    fn retry(&mut self, request: &mut Req, result: &mut Result<Res, E>) -> Option<RetryWait> {
+        let classify = &self.terms.plan.classify;
         let ended = match result {
-            Ok(answer) => match Ended::of_answer(classify, answer) {
+            Ok(answer) => match AttemptEnd::of_answer(classify, answer) {
                 Some(ended) if !ended.is_final() => ended,
                 not_good => {
                     self.settle(not_good.is_none());
                     return None;
                 }
             },
-            Err(error) => Ended::of_error(classify, error),
+            Err(error) => AttemptEnd::of_error(classify, error),
         };
         self.fail(ended, request, result)
     }
 
     #[inline]
     fn clone_request(&mut self, request: &Req) -> Option<Req> {
-        let Rules { attempts, plan } = &*self.rules;
+        let Terms { attempts, plan } = &*self.terms;
         let copy = if attempts.max > 1 { plan.replay.replay(request) } else { None };
         if self.course.is_none() {
             // Not a retry: the call begins. Of one without a copy nothing more will be known.
             if copy.is_none() {
-                plan.budget.deposit();
+                deposit(&plan.budget);
             }
             if attempts.overall.is_some() {
                 self.began = time::stamp(time::now());
@@ -184,27 +184,31 @@ where
 impl<R, C> RetryPolicy<R, C> {
     /// The call has ended in an answer that no other attempt follows.
     #[inline]
-    fn settle(&mut self, rewarded: bool) {
+    fn settle(&mut self, good: bool) {
         self.running.end();
-        Course::settle(self.course.as_deref_mut(), &self.rules.plan.budget, rewarded);
+        let budget = &self.terms.plan.budget;
+        match &mut self.course {
+            None if good => budget.first_success(),
+            course => Course::settle(course.as_deref_mut(), budget, good),
+        }
     }
 
     #[cold]
     fn fail<Req, Res, E>(
         &mut self,
-        ended: Ended,
+        ended: AttemptEnd,
         request: &mut Req,
         result: &mut Result<Res, E>,
-    ) -> Option<Wait>
+    ) -> Option<RetryWait>
     where
         R: ReplayPolicy<Req>,
         E: 'static,
     {
-        let Rules { attempts, plan } = &*self.rules;
+        let Terms { attempts, plan } = &*self.terms;
         let began = attempts.overall.map(|overall| (time::at_stamp(self.began), overall));
         let end = began.map(|(began, overall)| time::later(began, overall));
         let until = time::earlier(end, plan.replay.deadline(request));
-        let attempt = Attempt {
+        let attempt = LastAttempt {
             ended,
             reach: Reach::ONE,
             idempotent: plan.replay.is_idempotent(request),
@@ -213,12 +217,12 @@ impl<R, C> RetryPolicy<R, C> {
         };
         let course = self.course.get_or_insert_with(|| Box::new(Course::new()));
         match course.end(&attempt, attempts, plan) {
-            Step::Again(wait) => {
+            Then::Again(wait) => {
                 course.note(error_of(result));
                 plan.replay.begin_attempt(request, course.made);
-                Some(Wait::of(wait))
+                Some(RetryWait::of(wait))
             }
-            Step::Stop(note) => {
+            Then::Stop(note) => {
                 let last = result.as_mut().err().and_then(Error::find_mut);
                 if let Some(last) = last {
                     let took =
@@ -230,6 +234,12 @@ impl<R, C> RetryPolicy<R, C> {
             }
         }
     }
+}
+
+/// Out of the way of a call that can be copied.
+#[cold]
+fn deposit(budget: &Budget) {
+    budget.deposit();
 }
 
 /// The error of an attempt, for the history of the call.
@@ -258,19 +268,19 @@ impl<R, C> Clone for RetryPolicy<R, C> {
         // service for itself.
         let running = if self.taken_in.load(Ordering::Relaxed) {
             self.taken_in.store(false, Ordering::Relaxed);
-            self.rules.plan.budget.running()
+            self.terms.plan.budget.running()
         } else {
             RunningCall::default()
         };
-        Self::sharing(self.rules.clone(), self.began, running)
+        Self::sharing(self.terms.clone(), self.began, running)
     }
 }
 
 impl<R, C> fmt::Debug for RetryPolicy<R, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RetryPolicy")
-            .field("config", &self.rules.attempts)
-            .field("budget", &self.rules.plan.budget)
+            .field("config", &self.terms.attempts)
+            .field("budget", &self.terms.plan.budget)
             .field("replay", &TypeName::<R>::new())
             .field("classify", &TypeName::<C>::new())
             .field("attempts", &self.course.as_ref().map_or(1, |course| course.made))

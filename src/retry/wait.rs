@@ -6,24 +6,24 @@ use std::{
 
 use crate::time::{self, Timer};
 
-/// Wait before a retry.
+/// Future of the wait before a retry.
 ///
 /// # Cancel safety
 /// Dropping it ends the call.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
-pub struct Wait {
+pub struct RetryWait {
     timer: Option<Timer>,
 }
 
-impl Wait {
+impl RetryWait {
     pub(super) fn of(wait: Duration) -> Self {
         let timer = (!wait.is_zero()).then(|| Timer::at(time::later(time::now(), wait)));
         Self { timer }
     }
 }
 
-impl Future for Wait {
+impl Future for RetryWait {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {

@@ -1,5 +1,27 @@
-//! Serves a plugin: any `Service<Call<T>>`, the way the callers of [`transport`](crate::transport)
-//! reach it.
+//! Serves plugins: the other end of [`transport`](crate::transport).
+//!
+//! # When to use
+//! In a program that is a plugin: any `Service<Call<T>>` becomes a server that answers calls, and reports
+//! its health and its description. Put guards of this crate around the service first, such as a
+//! [`ConcurrencyLimitLayer`](crate::ConcurrencyLimitLayer): their refusals become 429 and 503.
+//!
+//! | function | protocol | called by |
+//! |---|---|---|
+//! | [`http()`] | JSON over HTTP | [`HttpTransport`](crate::transport::HttpTransport), and Go programs |
+//!
+//! # Example
+//! ```
+//! use tower::{ServiceBuilder, service_fn};
+//! use tower_upstream::{Call, ConcurrencyLimitLayer, Reply, serve};
+//!
+//! let plugin = ServiceBuilder::new()
+//!     .layer(ConcurrencyLimitLayer::new(64))
+//!     .service(service_fn(async |call: Call<u64>| {
+//!         Ok::<_, std::io::Error>(Reply::new(call.body() * 2))
+//!     }));
+//! let app = axum::Router::new().fallback_service(serve::http(plugin));
+//! # let _: axum::Router = app;
+//! ```
 
 mod http;
 

@@ -10,7 +10,7 @@ pub(crate) use loom::sync::{
 };
 #[cfg(not(all(test, upstream_loom)))]
 pub(crate) use std::sync::{
-    Mutex,
+    Mutex, MutexGuard,
     atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
 };
 

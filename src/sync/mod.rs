@@ -1,7 +1,7 @@
 //! Small pieces for state that many tasks share.
 
 pub(crate) mod atomic;
-mod events;
+mod event_queue;
 mod leases;
 mod random;
 mod wait_list;
@@ -16,7 +16,7 @@ use std::{
 };
 
 pub(crate) use self::{
-    events::Events,
+    event_queue::EventQueue,
     leases::{Lease, Leases},
     random::{random, random_below, random_fraction, scale},
     wait_list::{WaitKey, WaitList},

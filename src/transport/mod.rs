@@ -1,14 +1,30 @@
-//! Reaches an upstream in one way: the connectors that stand at the end of a stack.
+//! Connectors that reach an upstream: the end of a stack.
+//!
+//! # When to use
+//! A balancer needs a connector, which makes the service of each member. Choose it by the requests of the
+//! stack:
 //!
 //! | connector | requests | for |
 //! |---|---|---|
 //! | [`HttpTransport`] | [`Call`](crate::Call) | plugins that speak JSON over HTTP |
 //! | [`OriginLayer`](crate::http::OriginLayer) over any HTTP client | `http::Request` | services, replicas, proxies |
-//! | [`connect_fn`](crate::connect_fn) | anything | a client that knows its own target |
+//! | [`connect_fn`](crate::connect_fn) | any | a client that knows its own target, such as a tonic `Channel` |
 //!
-//! Connections are made by a [`TcpConnector`](crate::dial::TcpConnector), of `HttpTransport` by itself, of
-//! an HTTP client if you give it one.
+//! Connections are made by a [`TcpConnector`](crate::dial::TcpConnector): `HttpTransport` uses it itself;
+//! pass it to an HTTP client of yours.
+//!
+//! # Example
+//! ```
+//! use tower::ServiceBuilder;
+//! use tower_upstream::{BalanceLayer, LeastRequest, discover, transport::HttpTransport};
+//!
+//! let plugins = ServiceBuilder::new()
+//!     .layer(BalanceLayer::new(discover::fixed(["http://10.0.0.1:8080"])?, LeastRequest::new()))
+//!     .service(HttpTransport::<u64, u64>::new());
+//! # let _ = plugins;
+//! # Ok::<(), tower_upstream::Error>(())
+//! ```
 
 mod http;
 
-pub use self::http::{HttpConfig, HttpFuture, HttpService, HttpTransport};
+pub use self::http::{HttpConfig, HttpFuture, HttpService, HttpTransport, HttpTransportHandle};

@@ -3,7 +3,7 @@
 mod authority;
 mod gather;
 mod headers;
-mod rate_limit;
+pub(crate) mod rate_limit;
 mod time;
 
 use std::borrow::Cow;

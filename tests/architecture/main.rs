@@ -9,13 +9,33 @@ use imports::{circles, flatten, graph, imports as imports_of};
 use sources::{Source, sources, without_comments};
 
 /// Know nothing of the house, and so may be imported by all of it.
-const WORDS: &[&str] =
-    &["error", "outcome", "sync", "time", "duration", "wire", "key", "backoff", "telemetry"];
+const WORDS: &[&str] = &[
+    "error",
+    "outcome",
+    "sync",
+    "time",
+    "duration",
+    "wire",
+    "key",
+    "deadline",
+    "backoff",
+    "telemetry",
+    "macros",
+];
 
 /// Each module, and what it may import beside [`WORDS`] and itself.
 const TABLE: &[(&str, &[&str])] = &[
+    // Knows every layer, and nothing knows it.
+    (
+        "builder",
+        &[
+            "balance", "boxed", "breaker", "connect", "discover", "failover", "fallback", "health",
+            "http", "limit",
+        ],
+    ),
     // The way of a request.
     ("failover", &["choose", "course", "budget", "replay", "member"]),
+    ("fallback", &["choose", "connect", "member", "replay"]),
     ("retry", &["course", "budget", "replay", "http"]),
     ("balance", &["discover", "member", "connect", "choose", "endpoint"]),
     ("discover", &["endpoint", "member", "connect"]),
@@ -24,19 +44,20 @@ const TABLE: &[(&str, &[&str])] = &[
     ("breaker", &["member", "connect", "choose", "replay", "endpoint", "guard"]),
     // It tells its verdicts in the words of a plugin, and asks one for its own.
     ("health", &["member", "connect", "choose", "replay", "endpoint", "guard", "plugin", "dial"]),
-    ("limit", &["member", "connect", "choose", "replay", "endpoint", "guard"]),
+    ("limit", &["member", "connect", "choose", "endpoint", "guard"]),
     // How a call leaves the house, and how it enters a plugin's.
-    ("transport", &["endpoint", "member", "connect", "plugin", "replay", "dial", "http"]),
+    ("transport", &["endpoint", "member", "connect", "plugin", "replay", "dial", "http", "guard"]),
     ("serve", &["endpoint", "member", "connect", "plugin"]),
     // The slot in which guards last as long as a connection.
     ("dial", &["http"]),
     ("plugin", &["replay", "connect"]),
     // A protocol's words around the open traits of the core, which never imports them.
-    ("http", &["breaker", "limit", "member", "connect", "replay", "endpoint"]),
+    ("http", &["breaker", "limit", "guard", "member", "connect", "replay", "endpoint"]),
     // Shared words know each other, and nothing else.
     ("endpoint", &[]),
     ("member", &["endpoint"]),
-    ("connect", &["endpoint", "member"]),
+    ("connect", &["endpoint", "member", "guard"]),
+    ("boxed", &["connect"]),
     ("choose", &["member"]),
     // What failover and retries have in common.
     ("course", &["budget", "replay"]),
@@ -49,13 +70,14 @@ const TABLE: &[(&str, &[&str])] = &[
     ("duration", &[]),
     ("wire", &[]),
     ("key", &[]),
+    ("deadline", &[]),
     ("backoff", &[]),
     ("telemetry", &[]),
+    ("macros", &[]),
 ];
 
 /// Rooms that are not redrawn yet: their circles and their long files are known. The list only shrinks.
-const TO_REDRAW: &[&str] =
-    &["breaker", "budget", "connect", "endpoint", "health", "http", "limit", "plugin"];
+const TO_REDRAW: &[&str] = &["breaker", "health"];
 
 /// No file has more lines.
 const MAX_LINES: usize = 350;

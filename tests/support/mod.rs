@@ -19,7 +19,9 @@ use tokio::{
     time::{Instant, Sleep},
 };
 use tower::Service;
-use tower_upstream::{BoxError, Error, connect::Connect, member::Member, replay::Replay};
+use tower_upstream::{
+    BoxError, Error, connect::Connect, deadline::HasDeadline, member::Member, replay::Replay,
+};
 
 /// A request.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +48,12 @@ impl Ask {
     }
 }
 
+impl HasDeadline for Ask {
+    fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+}
+
 impl Replay for Ask {
     fn replay(&self) -> Option<Self> {
         Some(self.clone())
@@ -53,10 +61,6 @@ impl Replay for Ask {
 
     fn is_idempotent(&self) -> bool {
         self.idempotent
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        self.deadline
     }
 
     fn begin_attempt(&mut self, number: u32) {

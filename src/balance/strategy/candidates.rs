@@ -2,7 +2,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{choose::Tried, endpoint::Endpoint, member::Member};
 
-/// The members that may be chosen, ordered by key. [`Strategy`] has an example.
+/// The members that may be chosen, ordered by key. [`Strategy`](super::Strategy) has an example.
 #[derive(Clone, Copy)]
 pub struct Candidates<'a> {
     members: &'a [Arc<Member>],
@@ -36,6 +36,12 @@ impl<'a> Candidates<'a> {
         self.members
             .get(index)
             .is_some_and(|member| member.word() & self.bars == 0 && !self.tried.contains(member))
+    }
+
+    /// Whether nothing bars either, and nothing was tried: as it is for nearly every call.
+    #[inline]
+    pub(super) fn are_free(&self, one: Candidate<'_>, other: Candidate<'_>) -> bool {
+        (one.member.word() | other.member.word()) & self.bars == 0 && self.tried.is_empty()
     }
 
     /// What is known of the one at `index`.

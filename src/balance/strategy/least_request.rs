@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::{
-    candidates::Candidates,
+    candidates::{Candidate, Candidates},
     strategy::{Pick, Strategy},
 };
 use crate::{
@@ -48,15 +48,27 @@ impl Strategy for LeastRequest {
 }
 
 impl<Req: ?Sized> Pick<Req> for LeastRequest {
-    #[inline]
+    #[inline(always)]
     fn pick(&self, _: &(), candidates: Candidates<'_>, _: &Req) -> Option<usize> {
         let (one, two) = draw_two(random(), candidates.len())?;
-        match (candidates.is_free(one), candidates.is_free(two)) {
-            (true, true) if is_less_loaded(&candidates, two, one) => Some(two),
-            (true, _) => Some(one),
-            (false, true) => Some(two),
-            (false, false) => candidates.free_from(one).next(),
+        let (first, second) = (candidates.get(one)?, candidates.get(two)?);
+        if candidates.are_free(first, second) {
+            return Some(if is_less_loaded(second, first) { two } else { one });
         }
+        pick_free(&candidates, one, two)
+    }
+}
+
+/// One of the two is barred, or was tried.
+#[cold]
+#[inline(never)]
+fn pick_free(candidates: &Candidates<'_>, one: usize, two: usize) -> Option<usize> {
+    let is_less_loaded = || Some(is_less_loaded(candidates.get(two)?, candidates.get(one)?));
+    match (candidates.is_free(one), candidates.is_free(two)) {
+        (true, true) => is_less_loaded().map(|is_less| if is_less { two } else { one }),
+        (true, false) => Some(one),
+        (false, true) => Some(two),
+        (false, false) => candidates.free_from(one).next(),
     }
 }
 
@@ -74,10 +86,7 @@ fn draw_two(random: u64, len: usize) -> Option<(usize, usize)> {
 }
 
 #[inline]
-fn is_less_loaded(candidates: &Candidates<'_>, one: usize, other: usize) -> bool {
-    let (Some(one), Some(other)) = (candidates.get(one), candidates.get(other)) else {
-        return false;
-    };
+fn is_less_loaded(one: Candidate<'_>, other: Candidate<'_>) -> bool {
     cost(one.load(), other.weight()) < cost(other.load(), one.weight())
 }
 

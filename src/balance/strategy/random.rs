@@ -34,7 +34,7 @@ impl Strategy for Random {
 }
 
 impl<Req: ?Sized> Pick<Req> for Random {
-    #[inline]
+    #[inline(always)]
     fn pick(&self, _: &(), candidates: Candidates<'_>, _: &Req) -> Option<usize> {
         let len = u32::try_from(candidates.len()).ok().filter(|&len| len > 0)?;
         let index = random_below(len) as usize;

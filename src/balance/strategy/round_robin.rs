@@ -66,7 +66,7 @@ impl Strategy for RoundRobin {
 }
 
 impl<Req: ?Sized> Pick<Req> for RoundRobin {
-    #[inline]
+    #[inline(always)]
     fn pick(&self, table: &RoundRobinTable, candidates: Candidates<'_>, _: &Req) -> Option<usize> {
         // Relaxed: each turn is given out once, and nothing else hangs on it.
         let turn = table.next.fetch_add(1, Ordering::Relaxed);

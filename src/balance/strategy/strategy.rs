@@ -6,7 +6,7 @@ use crate::member::Member;
 /// A way to choose endpoints: the part that does not depend on the request.
 ///
 /// Implement this and [`Pick`] for a strategy of yours, and `Clone`, which
-/// [`BalanceLayer`](super::BalanceLayer) asks for.
+/// [`BalanceLayer`](crate::BalanceLayer) asks for.
 ///
 /// # Example
 /// The first candidate in the order of keys that is free, as a leader would be chosen.

@@ -1,4 +1,4 @@
-//! The members of a set, and the service of each: who is new, who is gone, whose service died.
+//! The members of a set, and the service of each: which are new, which are gone, and those with a dead service.
 
 use std::{
     collections::BTreeMap,
@@ -13,6 +13,7 @@ use super::super::{
     snapshot::{Connected, Snapshot},
 };
 use crate::{
+    backoff::{Backoff, Jitter},
     connect::Connect,
     discover::EndpointSet,
     member::{Member, Reason, Signal, Veto},
@@ -20,9 +21,13 @@ use crate::{
     time::{self, Instant},
 };
 
-/// Waits between connecting a service again that dies: the first time none, then doubling.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// Waits between connecting a service again that dies, from the second time on.
+pub(super) const RECONNECT: Backoff = Backoff {
+    first: Duration::from_millis(100),
+    multiplier: 2.0,
+    max: Duration::from_secs(10),
+    jitter: Jitter::Equal,
+};
 
 pub(super) struct Entries<C, S> {
     connect: Arc<C>,
@@ -104,7 +109,7 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
         self.collect_services();
     }
 
-    /// Takes over a set: connects who is new, keeps the rest, and returns who is gone.
+    /// Takes over a set: connects those that are new, keeps the rest, and returns those that are gone.
     pub(super) fn apply(
         &mut self,
         endpoints: &EndpointSet,
@@ -197,33 +202,17 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
 impl<S> Entry<S> {
     /// Bars the member until it is connected again.
     fn bury(&mut self, now: Instant) {
-        if now.saturating_duration_since(self.connected_at) >= LONGEST_WAIT {
+        if now.saturating_duration_since(self.connected_at) >= RECONNECT.max {
             self.deaths = 0;
         }
-        let wait = wait_after(self.deaths).mul_f64(0.5 + 0.5 * random_fraction());
+        let wait = match self.deaths {
+            0 => Duration::ZERO,
+            deaths => RECONNECT.wait(deaths, None, random_fraction()),
+        };
         self.deaths = self.deaths.saturating_add(1);
         let at = time::later(now, wait);
         self.connect_at = Some(at);
         self.dead.raise_until(at);
         tracing::debug!(endpoint = self.member.key(), ?wait, "service is dead; connecting again");
-    }
-}
-
-pub(super) fn wait_after(deaths: u32) -> Duration {
-    match deaths {
-        0 => Duration::ZERO,
-        _ => FIRST_WAIT.saturating_mul(1 << (deaths - 1).min(16)).min(LONGEST_WAIT),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_time_at_once_then_longer_and_longer() {
-        let waits: Vec<_> = (0..5).map(|deaths| wait_after(deaths).as_millis()).collect();
-        assert_eq!(waits, [0, 100, 200, 400, 800]);
-        assert_eq!(wait_after(u32::MAX), LONGEST_WAIT);
     }
 }

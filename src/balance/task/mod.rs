@@ -16,7 +16,7 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::time::Sleep;
 
 use self::{
-    entries::{Entries, LONGEST_WAIT, wait_after},
+    entries::{Entries, RECONNECT},
     publish::publish,
 };
 use super::{
@@ -66,11 +66,12 @@ where
                     this.set_availability(Availability::FailFast);
                     this.waiting.wake_all();
                 }
-                drop(this);
                 let ran = time::now().saturating_duration_since(began);
-                panics = if ran >= LONGEST_WAIT { 1 } else { panics + 1 };
-                let wait = wait_after(panics);
-                tracing::error!(?wait, "a source of endpoints or a strategy panicked");
+                panics = if ran >= RECONNECT.max { 1 } else { panics + 1 };
+                let wait = RECONNECT.grown(panics);
+                let guard = this.name();
+                tracing::error!(guard, ?wait, "a source of endpoints or a strategy panicked");
+                drop(this);
                 tokio::time::sleep(wait).await;
             }
         })

@@ -6,7 +6,7 @@ use super::{
     super::{
         select::{Selection, select},
         set::{Availability, Set},
-        snapshot::{Outage, Snapshot},
+        snapshot::Snapshot,
         strategy::Strategy,
     },
     entries::Entries,
@@ -44,10 +44,14 @@ where
 
     let selection = select(&entries.candidacies(), config.panic_threshold);
     let before = set.snapshot.load();
-    let next = snapshot(entries, selection, &before, &set.strategy);
+    let next = snapshot(entries, selection, &before, set, now);
     if next.is_panic() && !before.is_panic() {
         let members = next.members.len();
-        tracing::warn!(members, "most endpoints are unhealthy: health is ignored");
+        tracing::warn!(
+            guard = set.name(),
+            members,
+            "most endpoints are unhealthy: health is ignored"
+        );
     }
     drop(before);
     *down_since = if next.members.is_empty() { down_since.or(Some(now)) } else { None };
@@ -64,12 +68,17 @@ where
 }
 
 /// The snapshot of those that were selected.
-fn snapshot<C, S, P: Strategy>(
+fn snapshot<C, S, P>(
     entries: &Entries<C, S>,
     selection: Selection,
     before: &Snapshot<S, P::Table>,
-    strategy: &P,
-) -> Snapshot<S, P::Table> {
+    set: &Set<S, P>,
+    now: Instant,
+) -> Snapshot<S, P::Table>
+where
+    S: Send + Sync + 'static,
+    P: Strategy,
+{
     let all: Arc<[Arc<Member>]> = entries.members().cloned().collect();
     let member = |index: u32| all[index as usize].clone();
     let members: Box<[_]> = selection.candidates.iter().map(|&index| member(index)).collect();
@@ -80,15 +89,20 @@ fn snapshot<C, S, P: Strategy>(
         }
         _ => None,
     };
+    let refusal = set.refusal(selection.outage);
+    let wait = |at: Instant| at.saturating_duration_since(now);
     Snapshot {
         version: before.version + 1,
-        table: strategy.table(&members, Some(&before.table)),
+        table: set.strategy.table(&members, Some(&before.table)),
         members,
         index: selection.candidates.iter().filter_map(|&index| entries.slot(index)).collect(),
         reserve: reserve.filter_map(|&i| Some((member(i), entries.slot(i)?))).collect(),
         services: entries.services().clone(),
         all,
         bars: if selection.panic { !Reason::OVERLOOKED_IN_PANIC } else { u64::MAX },
-        outage: Outage { kind: selection.outage, retry_at },
+        refusal: match retry_at {
+            Some(at) => refusal.retry_in(now, wait(at)),
+            None => refusal,
+        },
     }
 }

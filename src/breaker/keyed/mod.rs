@@ -33,7 +33,7 @@ use crate::{
 ///
 /// The circuits belong to the layer value: all that it and its clones make share them, also below a
 /// balancer. There a keyed circuit knows nothing of endpoints: it refuses in `call`, and the balancer
-/// passes over nobody.
+/// skips no endpoint.
 ///
 /// # Bounds
 /// At most [`max_keys`](Self::max_keys) circuits. For a new key beyond, the one that was used longest

@@ -2,36 +2,7 @@
 
 use std::fmt;
 
-/// The state of a circuit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum CircuitState {
-    /// Calls pass and are counted.
-    Closed,
-    /// Calls are refused for a time.
-    Open,
-    /// A few calls pass, to see whether it works again.
-    HalfOpen,
-    /// Calls are refused until somebody says otherwise.
-    ForcedOpen,
-    /// Calls pass whatever comes of them, until somebody says otherwise. Only totals are counted.
-    Disabled,
-    /// Calls pass and are counted, and it never opens, until somebody says otherwise.
-    MetricsOnly,
-}
-
-impl fmt::Display for CircuitState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half-open",
-            Self::ForcedOpen => "forced open",
-            Self::Disabled => "disabled",
-            Self::MetricsOnly => "metrics only",
-        })
-    }
-}
+use crate::telemetry::state::CircuitState;
 
 /// The state, in bits 0–2, and from 8 on the generation. The states in which calls pass come first, so
 /// that one comparison finds them. Those last in which calls pass once it was looked whether others hang:

@@ -6,58 +6,53 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{HeaderValue, Request, Response, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Request, Response, header::CONTENT_TYPE};
 use pin_project_lite::pin_project;
 
-use super::{AnswerLayer, DefaultBody, EmptyBody, Reports, reports::Tells, responses::over_grpc};
-use crate::error::{BoxError, Error};
+use super::{
+    body::{DefaultBody, EmptyBody},
+    reports::Reports,
+    responses::over_grpc,
+    terms::Terms,
+};
+use crate::{error::BoxError, guard::ResponseFuture};
 
 pin_project! {
-    /// The response of an [`Answer`](super::Answer).
+    /// Response of an [`Answer`](super::Answer).
     ///
+    /// # Cancel safety
     /// Dropping it only drops the inner call.
     #[must_use = "futures do nothing unless polled"]
     pub struct AnswerFuture<F, L, M = DefaultBody> {
         asked: Asked<L, M>,
         #[pin]
-        state: State<F>,
-    }
-}
-
-pin_project! {
-    #[project = StateProj]
-    enum State<F> {
-        Called { #[pin] inner: F },
-        Failed { error: Error },
+        response: ResponseFuture<F>,
     }
 }
 
 /// What of a request its answer depends on.
 pub(super) struct Asked<L, M> {
-    layer: Arc<AnswerLayer<L, M>>,
+    terms: Arc<Terms<L, M>>,
     note: u64,
+    tell: fn(&L, &str, u64, &mut HeaderMap),
     /// The content type, if it is gRPC.
     grpc: Option<HeaderValue>,
 }
 
 impl<L, M> Asked<L, M> {
-    pub(super) fn new<B>(request: &Request<B>, layer: Arc<AnswerLayer<L, M>>) -> Self
+    pub(super) fn new<B>(request: &Request<B>, terms: Arc<Terms<L, M>>) -> Self
     where
         L: Reports<Request<B>>,
     {
         let content = request.headers().get(CONTENT_TYPE);
         let grpc = content.filter(|of| of.as_bytes().starts_with(b"application/grpc")).cloned();
-        Self { note: layer.limit.note(request), layer, grpc }
+        Self { note: terms.limit.note(request), tell: L::tell, terms, grpc }
     }
 }
 
 impl<F, L, M> AnswerFuture<F, L, M> {
-    pub(super) fn called(asked: Asked<L, M>, inner: F) -> Self {
-        Self { asked, state: State::Called { inner } }
-    }
-
-    pub(super) fn failed(asked: Asked<L, M>, error: Error) -> Self {
-        Self { asked, state: State::Failed { error } }
+    pub(super) fn new(asked: Asked<L, M>, response: ResponseFuture<F>) -> Self {
+        Self { asked, response }
     }
 }
 
@@ -65,27 +60,23 @@ impl<F, L, M, B, E> Future for AnswerFuture<F, L, M>
 where
     F: Future<Output = Result<Response<B>, E>>,
     E: Into<BoxError> + 'static,
-    L: Tells,
     M: EmptyBody<B>,
 {
     type Output = Result<Response<B>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let result = match this.state.project() {
-            StateProj::Called { inner } => ready!(inner.poll(cx)).map_err(Error::from_service),
-            StateProj::Failed { error } => Err(error.clone()),
-        };
-        let Asked { layer, note, grpc } = this.asked;
+        let result = ready!(this.response.poll(cx));
+        let Asked { terms, note, tell, grpc } = this.asked;
         let mut response = result.unwrap_or_else(|error| {
-            layer.teller.tell(&error);
-            let empty = Response::new(layer.body.empty());
+            terms.teller.tell(&error);
+            let empty = Response::new(terms.body.empty());
             match grpc {
                 Some(content) => over_grpc(&error, content, empty),
                 None => error.answer_with(empty),
             }
         });
-        layer.limit.tell(&layer.name, *note, response.headers_mut());
+        tell(&terms.limit, &terms.name, *note, response.headers_mut());
         Poll::Ready(Ok(response))
     }
 }

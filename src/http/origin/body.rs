@@ -1,4 +1,4 @@
-//! The body of an answer, which does not waste its connection.
+//! Response bodies that do not waste their connection.
 
 use std::{
     fmt,
@@ -10,16 +10,23 @@ use std::{
 use http::{Response, Version};
 use http_body::{Body, Frame, SizeHint};
 
-use super::{Upstream, drain::drain};
+use super::{drain::drain, upstream::Upstream};
 
-/// The response body of an [`OriginLayer`](super::OriginLayer).
+/// Response body of an [`OriginLayer`](super::OriginLayer), which is read in the background if it drops
+/// unread.
 ///
-/// A connection of HTTP/1.1 can be used again only after the body was read. If one is dropped unread,
-/// as retries and failover do with the answers that they discard, it is read in the background: at most
-/// 64 KiB, for at most 50 ms, and at most 64 bodies at once for each endpoint (or for each service, where
-/// it stands over a service, without members). The next attempt does not wait for that. A body that was
-/// read in part, that is known to be longer, that came over HTTP/2, or that is dropped outside a runtime
-/// with timers is dropped as it is.
+/// A connection of HTTP/1.1 can be used again only after its body was read. Retries and failover drop
+/// the responses that they discard, so without this each of them would cost a connection. The next
+/// attempt does not wait for it.
+///
+/// A body drops without being read if a part of it was read, if it is known to be longer than the bound,
+/// if it came over HTTP/2, or outside a runtime with timers.
+///
+/// `Default` is an empty body, also if `B` has none, as hyper's `Incoming`.
+///
+/// # Bounds
+/// At most 64 KiB are read, for at most 50 ms, of at most 64 bodies at once for each endpoint. Over a
+/// service, without members, the bound is for each service.
 ///
 /// # Example
 /// ```
@@ -33,7 +40,7 @@ use super::{Upstream, drain::drain};
 /// # let _ = read;
 /// ```
 pub struct OriginBody<B: Body + Send + Unpin + 'static> {
-    /// `None` while it drops, and in a body of no answer.
+    /// `None` while it drops, and in an empty body of no response.
     body: Option<B>,
     /// Where it came from, while nothing of it was read.
     unread: Option<Arc<Upstream>>,
@@ -82,7 +89,6 @@ impl<B: Body + Send + Unpin + 'static> Body for OriginBody<B> {
     }
 }
 
-/// An empty body, of no answer: also where `B` has no empty one, as hyper's `Incoming` has not.
 impl<B: Body + Send + Unpin + 'static> Default for OriginBody<B> {
     fn default() -> Self {
         Self { body: None, unread: None }

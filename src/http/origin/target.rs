@@ -1,4 +1,4 @@
-//! What a request to a member looks like.
+//! Rewrites requests for a member.
 
 use std::{mem, sync::Arc};
 
@@ -18,12 +18,12 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) key: Arc<str>,
-    /// `None` where the address has none, such as a socket path.
+    /// `None` if the address has none, such as a socket path.
     origin: Option<(Scheme, Authority)>,
     /// Without a slash at its end.
     base: Box<str>,
     preserve_host: bool,
-    /// What is called is a client that makes one request for each call.
+    /// The service that is called is a client that makes one request for each call.
     over_client: bool,
 }
 

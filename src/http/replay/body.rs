@@ -1,3 +1,5 @@
+//! Request bodies that can be read again from the start.
+
 use std::{
     fmt,
     pin::Pin,
@@ -12,26 +14,26 @@ use pin_project_lite::pin_project;
 use super::kept::{MAX_CHUNKS, Part, Source, State};
 use crate::{error::BoxError, sync::lock};
 
-/// A request body that can be sent more than once, though it streams.
+/// Request body that streams, and can still be sent more than once.
 ///
-/// What passes is kept, up to a cap, as long as there is a copy that may need it. A copy gives the
-/// same again from the start, and goes on with the rest where the other one stopped. Chunks are
-/// shared, not copied; trailers are given again, too.
+/// Chunks that pass are kept while there is a copy that may need them, up to a cap. A copy returns them
+/// again from the start, and continues with the rest where the other one stopped. Chunks are shared, not
+/// copied. Trailers are returned again as well.
+///
+/// Only one copy at a time reads the rest of the stream: the one that began last. The others get an error
+/// at that point, so that an attempt that was given up stops sending.
+///
+/// Made by a [`ReplayBodyLayer`](super::ReplayBodyLayer). Copies are made by
+/// [`Replay`](crate::replay::Replay) of `http::Request<ReplayBody>`, or by [`replay`](Self::replay).
 ///
 /// # Bounds
-/// Kept are at most as many bytes as the cap says, 64 KiB by default, in at most
-/// [`MAX_CHUNKS`](Self::MAX_CHUNKS) chunks, 4,096: a stream of tiny chunks may reach that first. Once
-/// more has passed, no copy is of use any more: the body streams through and is sent once. A body
-/// whose length is known to be over the cap is never kept.
-///
-/// A [`ReplayBodyLayer`](super::ReplayBodyLayer) makes them. Copies are made by
-/// [`Replay`](crate::replay::Replay) of `http::Request<ReplayBody>`, or [`replay`](Self::replay).
-///
-/// Only one copy at a time reads what nobody has read: the one that began last. Others get an error
-/// at that point, and so an attempt that was given up stops sending.
+/// At most 64 KiB are kept, unless [`with_cap`](Self::with_cap) sets another cap, in at most 4,096
+/// chunks ([`MAX_CHUNKS`](Self::MAX_CHUNKS)): a stream of tiny chunks may reach that first. Once more
+/// has passed, the body streams through and is sent once. A body that is known to be longer than
+/// the cap is never kept.
 ///
 /// # Cancel safety
-/// A copy that is dropped halfway loses nothing: the next one goes on from there.
+/// A copy that drops halfway loses nothing: the next one continues from there.
 ///
 /// # Example
 /// ```
@@ -47,24 +49,24 @@ use crate::{error::BoxError, sync::lock};
 /// ```
 pub struct ReplayBody {
     state: Arc<Mutex<State>>,
-    /// Whose turn it was when this was made, and since when it is its own; 0 before.
+    /// The turn when this was made.
     made: u64,
+    /// The turn of this, or 0 while it has none.
     turn: u64,
-    /// How many of the kept chunks, and how many bytes of them, it gave.
+    /// How many of the kept chunks, and how many bytes of them, this has returned.
     chunks: usize,
     bytes: u64,
     gave_trailers: bool,
 }
 
 impl ReplayBody {
-    /// How many bytes are kept by default: 64 KiB.
+    /// Most bytes that are kept unless a cap is set: 64 KiB.
     pub const DEFAULT_CAP: usize = 64 << 10;
 
-    /// How many chunks are kept at most, whatever their length: each costs some memory beside its
-    /// bytes.
+    /// Most chunks that are kept, whatever their length: each costs some memory beside its bytes.
     pub const MAX_CHUNKS: usize = MAX_CHUNKS;
 
-    /// Keeps up to [`DEFAULT_CAP`](Self::DEFAULT_CAP) of what passes.
+    /// Wraps `body`, and keeps up to [`DEFAULT_CAP`](Self::DEFAULT_CAP) bytes of it.
     pub fn new<B>(body: B) -> Self
     where
         B: Body<Error: Into<BoxError>> + Send + 'static,
@@ -72,7 +74,7 @@ impl ReplayBody {
         Self::with_cap(body, Self::DEFAULT_CAP)
     }
 
-    /// Keeps up to `cap` bytes of what passes.
+    /// Wraps `body`, and keeps up to `cap` bytes of it.
     pub fn with_cap<B>(body: B, cap: usize) -> Self
     where
         B: Body<Error: Into<BoxError>> + Send + 'static,
@@ -85,20 +87,22 @@ impl ReplayBody {
         Self { state, made, turn: 0, chunks: 0, bytes: 0, gave_trailers: false }
     }
 
-    /// A copy that begins at the start. `None` where something has passed that was not kept, or
-    /// where the body is known to be too long, or failed.
+    /// Returns a copy that begins at the start.
+    ///
+    /// `None` if something has passed that was not kept, if the body is known to be longer than the cap,
+    /// or if it failed.
     pub fn replay(&self) -> Option<Self> {
         let state = lock(&self.state);
         state.may_fit().then(|| Self::of(self.state.clone(), state.turn()))
     }
 
-    /// Whether it can be given from the start to the end, as far as is known.
+    /// Returns whether all of it can be read from the start, as far as is known.
     pub(super) fn is_whole(&self) -> bool {
         lock(&self.state).may_fit()
     }
 
-    /// Makes it the one that reads the rest, before it is first polled. Those made before it get
-    /// no turn any more.
+    /// Makes this the copy that reads the rest, before it is first polled. Copies made before it get no
+    /// turn any more.
     pub(super) fn claim(&mut self) {
         let (turn, waiting) = lock(&self.state).claim();
         self.turn = turn;
@@ -107,7 +111,7 @@ impl ReplayBody {
         }
     }
 
-    /// What was kept and not given yet, or whether the source can be polled.
+    /// Returns what was kept and not returned yet, or whether the source can be polled.
     fn next_part(&mut self, cx: &mut Context<'_>) -> Part {
         let mut state = lock(&self.state);
         let mut waiting = None;
@@ -151,7 +155,7 @@ impl Body for ReplayBody {
         // Polled outside the lock, and given back even if it panics.
         let mut lent = Lent { state: &this.state, turn: this.turn, source: Some(source) };
         let frame = lent.poll(cx);
-        // Where this is the only one left, nobody will ask for what is kept.
+        // If this is the only one left, no copy will need what is kept.
         let wanted = Arc::strong_count(&this.state) > 1;
         let frame = ready!(lent.give_back(frame, wanted, cx)?);
         match &frame {
@@ -193,15 +197,14 @@ impl Lent<'_> {
         }
     }
 
-    /// Notes what came, and gives it on if it is still this one's turn.
+    /// Keeps what came, and returns it if it is still the turn of this one.
     fn give_back(
         mut self,
         frame: Polled,
         wanted: bool,
         cx: &mut Context<'_>,
     ) -> Result<Poll<Option<Frame<Bytes>>>, BoxError> {
-        // Asked outside the lock, and while a panic still gives the source back: it is another's
-        // code.
+        // Asked outside the lock, and while a panic still gives the source back: it is not our code.
         let asked = self.source.as_ref().map(|source| (source.is_end_stream(), source.size_hint()));
         let problem = match &frame {
             Poll::Ready(Some(Err(error))) => Some(error.to_string()),
@@ -225,13 +228,13 @@ impl Lent<'_> {
         };
         let is_ours = state.is_turn_of(self.turn);
         let waker = if is_ours {
-            // Who takes over tells this one.
+            // The one that takes over wakes this one.
             frame.is_pending().then(|| state.wait(cx.waker())).flatten()
         } else {
             state.waiting()
         };
         drop(state);
-        // Another's code, so outside the lock.
+        // Not our code, so outside the lock.
         drop((forgotten, done));
         if let Some(waker) = waker.filter(|_| !is_ours) {
             waker.wake();
@@ -261,7 +264,7 @@ impl Drop for Lent<'_> {
 }
 
 pin_project! {
-    /// A body with the types that all have here.
+    /// A body with the types of all sources.
     struct Plain<B> {
         #[pin]
         body: B,

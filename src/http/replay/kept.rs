@@ -1,4 +1,4 @@
-//! What has passed of a body, and who reads the rest: the state that copies share.
+//! What has passed of a body, and which copy reads the rest: the state that copies share.
 
 use std::{mem, pin::Pin, sync::Arc, task::Waker};
 
@@ -8,15 +8,15 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::error::BoxError;
 
-/// What the chunks come from.
+/// The stream that chunks come from.
 pub(super) type Source = Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>;
 
-/// More chunks than this are not kept, however small they are.
+/// Most chunks that are kept, however small they are.
 pub(super) const MAX_CHUNKS: usize = 4_096;
 
 pub(super) struct State {
     cap: usize,
-    /// All that has passed, or nothing where it was too much.
+    /// All that has passed, or nothing if it was too much.
     kept: Vec<Bytes>,
     kept_bytes: usize,
     /// All that has passed was kept.
@@ -25,8 +25,9 @@ pub(super) struct State {
     rest: Rest,
     /// How much the source has left, as far as it says.
     hint: SizeHint,
-    /// Whose turn it is to read the rest, and who waits for it.
+    /// The turn of the copy that reads the rest.
     turn: u64,
+    /// The one that waits for it.
     waker: Option<Waker>,
     /// The last turn that was claimed for an attempt.
     claimed: u64,
@@ -34,7 +35,7 @@ pub(super) struct State {
 
 enum Rest {
     Here(Source),
-    /// Somebody polls it at this moment.
+    /// One of the copies polls it at this moment.
     Lent,
     Ended,
     Failed(Arc<str>),
@@ -48,7 +49,7 @@ pub(super) enum Part {
     Error(BoxError),
     /// The source, to be polled and given back.
     Source(Source),
-    /// Another one polls it, and wakes this one.
+    /// Another copy polls it, and wakes this one.
     Lent,
 }
 
@@ -69,7 +70,7 @@ impl State {
         }
     }
 
-    /// Whether a copy can be given from start to end, as far as is known.
+    /// Whether a copy can be read from the start to the end, as far as is known.
     pub(super) fn may_fit(&self) -> bool {
         let left = match self.rest {
             Rest::Failed(_) => return false,
@@ -83,8 +84,8 @@ impl State {
         self.kept_bytes
     }
 
-    /// Gives the turn to the one who asks, unless the rest would be of no use to it; and who is to
-    /// be told that it is not its turn any more.
+    /// Returns the next turn, or 0 if the rest would be of no use; and the waker of the copy that
+    /// loses its turn.
     pub(super) fn next_turn(&mut self) -> (u64, Option<Waker>) {
         if !self.complete {
             return (0, None);
@@ -97,7 +98,7 @@ impl State {
         self.turn == turn
     }
 
-    /// The same for an attempt that is to be made: those that were made before it come too late.
+    /// [`next_turn`](Self::next_turn) for an attempt that is to be made: copies made before it come too late.
     pub(super) fn claim(&mut self) -> (u64, Option<Waker>) {
         let (turn, waiting) = self.next_turn();
         self.claimed = self.claimed.max(turn);
@@ -108,8 +109,8 @@ impl State {
         self.turn
     }
 
-    /// Whether who was made at the turn `made` may take one: it has given all that was kept, there
-    /// is more, and no attempt was begun since.
+    /// Whether a copy that was made at the turn `made` may take one: it has returned all that was kept,
+    /// there is more, and no attempt was begun since.
     pub(super) fn may_begin(&self, made: u64, chunks: usize) -> bool {
         let is_more = matches!(self.rest, Rest::Here(_) | Rest::Lent);
         self.claimed <= made && is_more && chunks >= self.kept.len()
@@ -146,7 +147,7 @@ impl State {
         }
     }
 
-    /// Keeps what has passed, if it is wanted and fits. Gives what is of no use any more.
+    /// Keeps what has passed, if it is wanted and fits. Returns what is of no use any more.
     pub(super) fn keep(&mut self, frame: &Frame<Bytes>, wanted: bool, turn: u64) -> Vec<Bytes> {
         if let Some(trailers) = frame.trailers_ref() {
             self.trailers = Some(trailers.clone());
@@ -164,13 +165,13 @@ impl State {
         self.complete = false;
         self.kept_bytes = 0;
         if self.turn != turn {
-            // Who has taken over would miss this chunk: it is nobody's turn any more.
+            // The copy that has taken over would miss this chunk, so no copy has a turn any more.
             self.turn = u64::MAX;
         }
         mem::take(&mut self.kept)
     }
 
-    /// There is more to come. Like those below, it gives what must not be dropped under a lock.
+    /// There is more to come. Like those below, it returns what must not drop under a lock.
     pub(super) fn put_back(&mut self, source: Source, hint: SizeHint) -> Option<Source> {
         self.rest = Rest::Here(source);
         self.hint = hint;
@@ -187,7 +188,7 @@ impl State {
         Some(source)
     }
 
-    /// Notes who is to be told when another one takes over.
+    /// Keeps the waker of a copy, for when another one takes over.
     pub(super) fn wait(&mut self, waker: &Waker) -> Option<Waker> {
         self.waker.replace(waker.clone())
     }
@@ -196,7 +197,7 @@ impl State {
         self.waker.take()
     }
 
-    /// Whether who has given so much has given all.
+    /// Whether a copy that has returned so much has returned all.
     pub(super) fn is_over(&self, turn: u64, chunks: usize, gave_trailers: bool) -> bool {
         let is_one_who_has_all = self.complete || self.turn == turn;
         is_one_who_has_all
@@ -205,7 +206,7 @@ impl State {
             && (gave_trailers || self.trailers.is_none())
     }
 
-    /// How much there is for who has given so many bytes.
+    /// How much there is for a copy that has returned so many bytes.
     pub(super) fn size_hint(&self, turn: u64, bytes: u64) -> SizeHint {
         if !self.complete && self.turn != turn {
             return SizeHint::default();

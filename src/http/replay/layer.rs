@@ -5,13 +5,16 @@ use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::ReplayBody;
+use super::body::ReplayBody;
 use crate::error::BoxError;
 
-/// Lets requests whose body streams be sent more than once: puts a [`ReplayBody`] around it.
+/// Wraps request bodies in a [`ReplayBody`], so that requests can be sent again even if their body
+/// streams.
 ///
-/// Above a [`FailoverLayer`](crate::FailoverLayer) or a `tower::retry::RetryLayer`. What is below
-/// gets an `http::Request<ReplayBody>`.
+/// # When to use
+/// Above a [`FailoverLayer`](crate::FailoverLayer) or a `tower::retry::RetryLayer`, if bodies stream:
+/// those of axum and tonic, and hyper's `Incoming`, cannot be copied, so without this layer such a
+/// request is sent once. The layers below get an `http::Request<ReplayBody>`.
 ///
 /// # Example
 /// ```
@@ -41,13 +44,15 @@ pub struct ReplayBodyLayer {
 }
 
 impl ReplayBodyLayer {
-    /// Keeps up to [`ReplayBody::DEFAULT_CAP`] of each body.
+    /// Creates a layer that keeps up to 64 KiB of each body ([`ReplayBody::DEFAULT_CAP`]).
     pub const fn new() -> Self {
         Self { cap: ReplayBody::DEFAULT_CAP }
     }
 
-    /// Keeps up to `cap` bytes of each body, in at most [`ReplayBody::MAX_CHUNKS`] chunks. With 0, a body that is not empty is sent again only
-    /// where nothing of it has passed yet.
+    /// Sets how many bytes of each body to keep, in at most 4,096 chunks ([`ReplayBody::MAX_CHUNKS`]).
+    ///
+    /// With 0, a body that is not empty is sent again only if nothing of it has passed yet. Default:
+    /// 64 KiB.
     #[must_use]
     pub const fn with_cap(mut self, cap: usize) -> Self {
         self.cap = cap;
@@ -69,11 +74,15 @@ impl<S> Layer<S> for ReplayBodyLayer {
     }
 }
 
-/// Lets requests whose body streams be sent more than once. Made by a [`ReplayBodyLayer`].
+/// Service of a [`ReplayBodyLayer`].
 #[derive(Debug, Clone)]
 pub struct ReplayBodies<S> {
     inner: S,
     cap: usize,
+}
+
+impl<S> ReplayBodies<S> {
+    inner_service!();
 }
 
 impl<S, B> Service<Request<B>> for ReplayBodies<S>

@@ -5,10 +5,10 @@ use std::any::Any;
 use bytes::Bytes;
 use http_body_util::{Empty, Full};
 
-use super::ReplayBody;
-use crate::{replay::Replay, time::Instant};
+use super::body::ReplayBody;
+use crate::{deadline::HasDeadline, replay::Replay, time::Instant};
 
-/// An extension of an `http::Request` whose method does not say that it is idempotent.
+/// Extension of an `http::Request` that is idempotent although its method does not say so.
 ///
 /// ```
 /// use tower_upstream::{http::Idempotent, replay::Replay};
@@ -20,7 +20,7 @@ use crate::{replay::Replay, time::Instant};
 #[derive(Debug, Clone, Copy)]
 pub struct Idempotent;
 
-/// An extension of an `http::Request`: when the answer is of no use any more.
+/// Extension of an `http::Request`: the time from which on the answer is of no use.
 ///
 /// ```
 /// use tower_upstream::http::Deadline;
@@ -31,7 +31,7 @@ pub struct Idempotent;
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline(pub Instant);
 
-/// An extension that a repeated `http::Request` carries: which attempt it is, from 2.
+/// Extension of a repeated `http::Request`: the number of the attempt, from 2.
 ///
 /// ```
 /// use tower_upstream::{http::Attempt, replay::Replay};
@@ -42,9 +42,17 @@ pub struct Deadline(pub Instant);
 #[derive(Debug, Clone, Copy)]
 pub struct Attempt(pub u32);
 
-/// Copies requests whose body is held in memory: `Full<Bytes>`, `Empty<Bytes>`, `Bytes`,
-/// `String`, `Vec<u8>`, `()`; and [`ReplayBody`], which keeps what it may of a stream. A method is idempotent by RFC 9110 §9.2.2, or by the extension
-/// [`Idempotent`]; the deadline is the extension [`Deadline`].
+/// The deadline is the extension [`Deadline`].
+impl<B> HasDeadline for http::Request<B> {
+    fn deadline(&self) -> Option<Instant> {
+        self.extensions().get::<Deadline>().map(|deadline| deadline.0)
+    }
+}
+
+/// Copies requests whose body is held in memory: `Full<Bytes>`, `Empty<Bytes>`, `Bytes`, `String`,
+/// `Vec<u8>`, `()`; and [`ReplayBody`], which keeps a part of a stream. A request is idempotent by its
+/// method (RFC 9110 §9.2.2), or by the extension [`Idempotent`]; the deadline is the extension
+/// [`Deadline`].
 impl<B: 'static> Replay for http::Request<B> {
     fn replay(&self) -> Option<Self> {
         let body = copy_body(self.body())?;
@@ -59,10 +67,6 @@ impl<B: 'static> Replay for http::Request<B> {
 
     fn is_idempotent(&self) -> bool {
         self.method().is_idempotent() || self.extensions().get::<Idempotent>().is_some()
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        self.extensions().get::<Deadline>().map(|deadline| deadline.0)
     }
 
     fn begin_attempt(&mut self, number: u32) {

@@ -8,7 +8,7 @@ use crate::error::{Error, Kind};
 ///
 /// let config = ConcurrencyLimitConfig::default().with_max(50).with_pending(200);
 /// config.validate()?;
-/// let layer = ConcurrencyLimitLayer::with_config(&config);
+/// let layer = ConcurrencyLimitLayer::with_config(config);
 /// # let _ = layer;
 /// # Ok::<(), tower_upstream::Error>(())
 /// ```

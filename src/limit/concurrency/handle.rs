@@ -1,11 +1,17 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, ops::Deref, sync::Arc};
 
-use super::{config::ConcurrencyLimitConfig, place::Place, state::State};
-use crate::error::Error;
+use super::{config::ConcurrencyLimitConfig, permit::Permit, state::State};
+use crate::{
+    error::Error,
+    guard::{Configured, Newest},
+};
 
-/// Looks at one limit, and changes it. Cheap to clone, and never waits: usable from `Drop` and from
-/// an admin page.
+/// Handle for inspecting the limit of one endpoint, and for changing it.
 ///
+/// Returned by [`ConcurrencyLimitLayer::handle_for`](super::ConcurrencyLimitLayer::handle_for). Cheap
+/// to clone, and never waits: usable from `Drop`.
+///
+/// # Example
 /// ```
 /// use tower_upstream::ConcurrencyLimitLayer;
 /// let limit = ConcurrencyLimitLayer::new(2).handle();
@@ -16,40 +22,40 @@ use crate::error::Error;
 /// # Ok::<(), tower_upstream::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct ConcurrencyLimitHandle {
+pub struct PermitsHandle {
     state: Arc<State>,
 }
 
-impl ConcurrencyLimitHandle {
+impl PermitsHandle {
     pub(super) fn new(state: Arc<State>) -> Self {
         Self { state }
     }
 
-    /// How many calls may be in flight at once.
+    /// Returns how many calls may be in flight at once.
     pub fn max(&self) -> u32 {
         self.state.word().max()
     }
 
-    /// How many are. More than [`max`](Self::max) after that was lowered, until enough have ended.
+    /// Returns how many calls are in flight. More than [`max`](Self::max) after that was lowered,
+    /// until enough have ended.
     pub fn in_flight(&self) -> u32 {
         self.state.word().in_flight()
     }
 
-    /// How many wait for a place.
+    /// Returns how many calls wait for a place.
     pub fn waiting(&self) -> usize {
         self.state.waiting()
     }
 
-    /// Sets how many calls may be in flight at once. Zero becomes one.
+    /// Sets how many calls may be in flight at once, under this limit alone. Zero becomes one.
     ///
-    /// A higher limit lets those who wait in at once. A lower one is exact: once this has returned,
-    /// no call is let in while as many as `max` are in flight. Those that are finish, and their
+    /// A higher limit lets calls that wait in at once. A lower one is exact: once this has returned,
+    /// no call is let in while as many as `max` are in flight. Calls in flight finish, and their
     /// places are not given again until there are fewer.
     ///
-    /// This is the place for a limit that something else finds out: a controller that watches
-    /// latencies, an operator, an endpoint that tells its own capacity. It may be called as often as
-    /// every call ends; it takes no lock unless somebody waits. Only this limit changes, nothing
-    /// that an endpoint of the same layer has.
+    /// For a limit that something else finds out: a controller that watches latencies, an operator,
+    /// an endpoint that reports its own capacity. It may be called as often as every call ends; it
+    /// takes no lock unless a call waits.
     ///
     /// ```
     /// use tower_upstream::ConcurrencyLimitLayer;
@@ -61,62 +67,75 @@ impl ConcurrencyLimitHandle {
         self.state.set_max(max);
     }
 
-    /// Applies a config. Calls in flight stay, and those who wait do.
-    ///
-    /// The handle of a layer changes the limit of the layer, those of all endpoints it guards, and
-    /// those of endpoints that come later. That of one endpoint changes its own.
+    /// Changes the settings of this endpoint, until those of the layer are changed. Calls in flight
+    /// and calls that wait stay.
     ///
     /// # Errors
-    /// `InvalidConfig` that names all mistakes. Nothing is changed then.
+    /// [`Kind::InvalidConfig`](crate::error::Kind) that names all mistakes; then nothing changes.
     pub fn update(&self, config: &ConcurrencyLimitConfig) -> Result<(), Error> {
         config.validate()?;
-        self.state.update(config);
+        self.state.clone().apply(&Newest::new(config.clone()));
         Ok(())
     }
 
-    /// Takes a place until what this returns is dropped: for work that does not go through the
+    /// Takes a place until the returned permit is dropped: for work that does not go through the
     /// layer.
     ///
     /// # Errors
-    /// A refusal of kind [`Overloaded`](crate::error::Kind::Overloaded) if none is free, or somebody waits
-    /// for one.
+    /// A refusal of kind [`Overloaded`](crate::error::Kind::Overloaded) if no place is free, or a
+    /// call waits for one.
     pub fn take(&self) -> Result<Permit, Error> {
-        let place = self.state.enter().ok_or_else(|| self.state.refusal())?;
-        Ok(Permit::new(place))
+        Permit::enter(&self.state).ok_or_else(|| self.state.refusal())
     }
 }
 
-impl fmt::Debug for ConcurrencyLimitHandle {
+impl fmt::Debug for PermitsHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.state.fmt(f)
     }
 }
 
-/// A place under a limit, until it drops. Made by [`ConcurrencyLimitHandle::take`], and kept by the
-/// response bodies of `until_body_end` (feature `http`).
+/// Handle of a layer, returned by
+/// [`ConcurrencyLimitLayer::handle`](super::ConcurrencyLimitLayer::handle).
 ///
+/// Inspects and changes the limit above a balancer, or without one, as [`PermitsHandle`] does; its
+/// [`update`](Self::update) changes the settings of the layer. Cheap to clone.
+///
+/// # Example
 /// ```
-/// use tower_upstream::{ConcurrencyLimitLayer, limit::Permit};
-/// struct Backup {
-///     counts: Permit,
-/// }
-/// let backup = Backup { counts: ConcurrencyLimitLayer::new(2).handle().take()? };
-/// drop(backup.counts);
+/// use tower_upstream::{ConcurrencyLimitLayer, limit::ConcurrencyLimitConfig};
+/// let limit = ConcurrencyLimitLayer::new(2).handle();
+/// limit.update(&ConcurrencyLimitConfig::default().with_max(3))?;
+/// assert_eq!(limit.max(), 3);
 /// # Ok::<(), tower_upstream::Error>(())
 /// ```
-#[must_use = "the place is given back when this drops"]
-pub struct Permit {
-    place: Place,
+#[derive(Debug, Clone)]
+pub struct ConcurrencyLimitHandle {
+    own: PermitsHandle,
 }
 
-impl Permit {
-    pub(crate) fn new(place: Place) -> Self {
-        Self { place }
+impl ConcurrencyLimitHandle {
+    pub(super) fn new(state: Arc<State>) -> Self {
+        Self { own: PermitsHandle::new(state) }
+    }
+
+    /// Changes the settings of the layer, and below a balancer those of all endpoints that this layer
+    /// guards and will guard. Calls in flight and calls that wait stay.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidConfig`](crate::error::Kind) that names all mistakes; then nothing changes.
+    pub fn update(&self, config: &ConcurrencyLimitConfig) -> Result<(), Error> {
+        config.validate()?;
+        self.own.state.family.update(config.clone());
+        Ok(())
     }
 }
 
-impl fmt::Debug for Permit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Permit").field(&self.place).finish()
+/// The handle of the limit above a balancer, or without one.
+impl Deref for ConcurrencyLimitHandle {
+    type Target = PermitsHandle;
+
+    fn deref(&self) -> &PermitsHandle {
+        &self.own
     }
 }

@@ -3,10 +3,16 @@ use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 use tower_layer::Layer;
 
 use super::{
-    config::ConcurrencyLimitConfig, ends::AtResponse, handle::ConcurrencyLimitHandle,
-    service::ConcurrencyLimit, state::State,
+    config::ConcurrencyLimitConfig,
+    handle::{ConcurrencyLimitHandle, PermitsHandle},
+    permit::AtResponse,
+    service::ConcurrencyLimit,
+    state::State,
 };
-use crate::limit::{Refuse, Wait};
+use crate::{
+    limit::mode::{Refuse, Wait},
+    time::Instant,
+};
 
 /// Limits how many calls are in flight at once.
 ///
@@ -53,21 +59,21 @@ impl ConcurrencyLimitLayer {
     /// Where all are full, calls wait for the first to have a place again, for as long as the
     /// balancer's `fail_fast_after` says; then it answers `AllEndpointsDown`.
     pub fn new(max: u32) -> Self {
-        Self::with_config(&ConcurrencyLimitConfig::default().with_max(max))
+        Self::with_config(ConcurrencyLimitConfig::default().with_max(max))
     }
 
     /// The same from a config. Values out of range become the nearest sane ones.
-    pub fn with_config(config: &ConcurrencyLimitConfig) -> Self {
-        Self { state: State::new(config.clone()), mode: Refuse, ends: PhantomData }
+    pub fn with_config(config: ConcurrencyLimitConfig) -> Self {
+        Self { state: State::of_layer(config), mode: Refuse, ends: PhantomData }
     }
 }
 
 impl<E> ConcurrencyLimitLayer<Refuse, E> {
     /// Lets a call wait for a place instead, in its response future.
     ///
-    /// A call waits at most `max`, and never past its [deadline](crate::replay::Replay::deadline); then it
+    /// A call waits at most `max`, and never past its [deadline](crate::deadline::HasDeadline::deadline); then it
     /// is refused. At most [`pending`](ConcurrencyLimitConfig::pending) calls wait; one more is
-    /// refused at once. Places are given in the order of the calls, and each to one call: nobody who
+    /// refused at once. Places are given in the order of the calls, and each to one call: none that
     /// comes later can take it. A call that is dropped while it waits gives on what it was given,
     /// and so does one that is not polled, once its time is over. Timers are a millisecond coarse,
     /// so a refusal may come up to two later.
@@ -95,13 +101,36 @@ impl<E> ConcurrencyLimitLayer<Refuse, E> {
     /// ```
     #[must_use]
     pub fn wait(self, max: Duration) -> ConcurrencyLimitLayer<Wait, E> {
-        ConcurrencyLimitLayer { state: self.state, mode: Wait { max }, ends: PhantomData }
+        ConcurrencyLimitLayer { state: self.state, mode: Wait::at_most(max), ends: PhantomData }
+    }
+}
+
+impl<D, E> ConcurrencyLimitLayer<Wait<D>, E> {
+    /// Asks `deadline` for the deadline of a request: for requests that are no
+    /// [`HasDeadline`](crate::deadline::HasDeadline), or to use another.
+    ///
+    /// # Example
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_upstream::ConcurrencyLimitLayer;
+    /// let layer = ConcurrencyLimitLayer::new(100)
+    ///     .wait(Duration::from_millis(500))
+    ///     .with_deadline(|_: &String| None);
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn with_deadline<Req, F>(self, deadline: F) -> ConcurrencyLimitLayer<Wait<F>, E>
+    where
+        F: Fn(&Req) -> Option<Instant>,
+    {
+        let mode = self.mode.with_deadline(deadline);
+        ConcurrencyLimitLayer { state: self.state, mode, ends: PhantomData }
     }
 }
 
 impl Default for ConcurrencyLimitLayer {
     fn default() -> Self {
-        Self::with_config(&ConcurrencyLimitConfig::default())
+        Self::with_config(ConcurrencyLimitConfig::default())
     }
 }
 
@@ -113,13 +142,13 @@ impl<M, E> ConcurrencyLimitLayer<M, E> {
     }
 
     /// The same settings, with places of its own. What was only set by
-    /// [`set_max`](ConcurrencyLimitHandle::set_max) is not among them.
+    /// [`set_max`](PermitsHandle::set_max) is not among them.
     #[must_use]
     pub fn fresh(&self) -> Self
     where
         M: Clone,
     {
-        let state = State::new(self.state.config());
+        let state = State::of_layer((*self.state.family.settings()).clone());
         Self { state, mode: self.mode.clone(), ends: PhantomData }
     }
 
@@ -131,8 +160,8 @@ impl<M, E> ConcurrencyLimitLayer<M, E> {
 
     /// The limit of the endpoint with this key below a balancer: from the first call on, while it is
     /// in the set. Where several sets share the layer, the one that came last.
-    pub fn handle_for(&self, key: &str) -> Option<ConcurrencyLimitHandle> {
-        self.state.members.get(key).map(ConcurrencyLimitHandle::new)
+    pub fn handle_for(&self, key: &str) -> Option<PermitsHandle> {
+        self.state.family.get(key).map(PermitsHandle::new)
     }
 }
 

@@ -13,10 +13,13 @@ use loom::{
 
 use super::{
     config::ConcurrencyLimitConfig,
-    place::{Place, Ticket, Turn},
-    state::{Entry, State},
+    permit::{Entered, Permit},
+    state::State,
 };
-use crate::time;
+use crate::{
+    limit::queue::{Taken, Turn, Waiter},
+    time,
+};
 
 struct Flag(AtomicBool);
 
@@ -27,26 +30,35 @@ impl Wake for Flag {
 }
 
 fn state(max: u32) -> Arc<State> {
-    State::new(ConcurrencyLimitConfig::default().with_max(max))
+    State::of_layer(ConcurrencyLimitConfig::default().with_max(max))
 }
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
-fn wait(state: &Arc<State>, longest: Duration) -> Entry {
-    let now = time::now();
-    state.enter_or_wait(9, now + longest, now)
+fn enter(state: &Arc<State>) -> Option<Permit> {
+    Permit::enter(state)
 }
 
-fn queue_up(state: &Arc<State>, longest: Duration) -> Ticket {
+fn wait(state: &Arc<State>, longest: Duration) -> Entered<()> {
+    let now = time::now();
+    Permit::enter_or_wait(state, 9, (now, now + longest))
+}
+
+fn queue_up(state: &Arc<State>, longest: Duration) -> Waiter<State> {
     match wait(state, longest) {
-        Entry::Waits(ticket) => ticket,
-        Entry::Now(_) | Entry::Full => panic!("there is a place"),
+        Entered::Waits(waiter) => waiter,
+        Entered::Now(_) | Entered::Not => panic!("there is a place"),
     }
 }
 
-fn come(ticket: &mut Ticket) -> Place {
-    match ticket.turn(Waker::noop(), time::now()) {
-        Turn::Come(place) => place,
+/// Takes the place for which `waiter` was called, unless that has gone to another.
+fn come(waiter: &Waiter<State>) -> Option<Permit> {
+    waiter.come().then(|| Permit::taken(waiter.supply()))
+}
+
+fn is_called(waiter: &Waiter<State>) -> Permit {
+    match waiter.turn(Waker::noop(), time::now()) {
+        Turn::Called => come(waiter).expect("its time is not over"),
         other => panic!("a place was lost: {other:?}"),
     }
 }
@@ -55,22 +67,20 @@ fn come(ticket: &mut Ticket) -> Place {
 fn gets_what_comes(state: &Arc<State>, other: impl FnOnce() + Send + 'static) {
     let other = thread::spawn(other);
     let flag = Arc::new(Flag(AtomicBool::new(false)));
-    let place = match wait(state, HOUR) {
-        Entry::Now(place) => place,
-        Entry::Full => panic!("nobody waits"),
-        Entry::Waits(mut ticket) => match ticket.turn(&Waker::from(flag.clone()), time::now()) {
-            Turn::Come(place) => place,
-            Turn::Waits(_) => {
-                other.join().unwrap();
-                assert!(flag.0.load(Ordering::SeqCst), "nobody woke it");
-                drop(come(&mut ticket));
-                return;
-            }
-            Turn::Missed => panic!("its time is not over"),
-        },
-    };
-    other.join().unwrap();
-    drop(place);
+    match wait(state, HOUR) {
+        Entered::Now(permit) => {
+            other.join().unwrap();
+            drop(permit);
+        }
+        Entered::Not => panic!("nobody waits"),
+        Entered::Waits(waiter) => {
+            let turn = waiter.turn(&Waker::from(flag.clone()), time::now());
+            other.join().unwrap();
+            let was_woken = flag.0.load(Ordering::SeqCst);
+            assert!(turn == Turn::Called || was_woken, "nobody woke it: {turn:?}");
+            drop(is_called(&waiter));
+        }
+    }
 }
 
 fn assert_idle(state: &State, in_flight: u32) {
@@ -83,7 +93,7 @@ fn loom_never_more_than_may() {
     loom::model(|| {
         let (state, inside) = (state(1), Arc::new(AtomicUsize::new(0)));
         let enter = |state: Arc<State>, inside: Arc<AtomicUsize>| {
-            if let Some(place) = state.enter() {
+            if let Some(place) = enter(&state) {
                 // Relaxed: that the places themselves put them in order is what is checked.
                 assert_eq!(inside.fetch_add(1, Ordering::Relaxed), 0);
                 inside.fetch_sub(1, Ordering::Relaxed);
@@ -102,7 +112,7 @@ fn loom_never_more_than_may() {
 fn loom_a_place_given_back_finds_who_waits() {
     loom::model(|| {
         let state = state(1);
-        let place = state.enter().unwrap();
+        let place = enter(&state).unwrap();
         gets_what_comes(&state, move || drop(place));
         assert_idle(&state, 0);
     });
@@ -112,7 +122,7 @@ fn loom_a_place_given_back_finds_who_waits() {
 fn loom_a_limit_that_grows_lets_in_who_waits() {
     loom::model(|| {
         let state = state(1);
-        let _place = state.enter().unwrap();
+        let _place = enter(&state).unwrap();
         let grows = state.clone();
         gets_what_comes(&state, move || grows.set_max(2));
         assert_idle(&state, 1);
@@ -123,12 +133,12 @@ fn loom_a_limit_that_grows_lets_in_who_waits() {
 fn loom_a_waiter_that_is_dropped_strands_nobody() {
     loom::model(|| {
         let state = state(1);
-        let place = state.enter().unwrap();
-        let (first, mut second) = (queue_up(&state, HOUR), queue_up(&state, HOUR));
+        let place = enter(&state).unwrap();
+        let (first, second) = (queue_up(&state, HOUR), queue_up(&state, HOUR));
         let other = thread::spawn(move || drop(place));
         drop(first);
         other.join().unwrap();
-        let place = come(&mut second);
+        let place = is_called(&second);
         assert_idle(&state, 1);
         drop(place);
     });
@@ -138,13 +148,13 @@ fn loom_a_waiter_that_is_dropped_strands_nobody() {
 fn loom_a_lower_limit_is_exact() {
     loom::model(|| {
         let state = state(2);
-        let place = state.enter().unwrap();
+        let place = enter(&state).unwrap();
         let other = state.clone();
         let shrinks = thread::spawn(move || {
             other.set_max(1);
-            assert!(other.enter().is_none(), "above the limit");
+            assert!(enter(&other).is_none(), "above the limit");
         });
-        drop(state.enter());
+        drop(enter(&state));
         shrinks.join().unwrap();
         drop(place);
         assert_idle(&state, 0);
@@ -156,17 +166,17 @@ fn loom_a_lower_limit_is_exact() {
 fn loom_a_place_that_nobody_comes_for_is_given_once() {
     loom::model(|| {
         let state = state(1);
-        let place = state.enter().unwrap();
-        let (mut late, mut next) = (queue_up(&state, HOUR), queue_up(&state, 3 * HOUR));
+        let place = enter(&state).unwrap();
+        let (late, next) = (queue_up(&state, HOUR), queue_up(&state, 3 * HOUR));
         let after = late.until() + HOUR;
         drop(place);
         let other = thread::spawn(move || match next.turn(Waker::noop(), after) {
-            Turn::Come(place) => Some(place),
+            Turn::Called => Some(come(&next).expect("its time is not over")),
             Turn::Waits(_) => None,
             Turn::Missed => panic!("it came"),
         });
         let own = match late.turn(Waker::noop(), after) {
-            Turn::Come(place) => Some(place),
+            Turn::Called => come(&late),
             Turn::Missed => None,
             Turn::Waits(_) => panic!("it was called"),
         };

@@ -12,8 +12,8 @@
 //! The calls in flight and how many there may be are one atomic word, so a call changes it twice
 //! and the limit can be changed at any time, exactly. A call has its place until its response is
 //! there or is dropped; or until its response body ends, with `until_body_end` (feature `http`).
-//! Those who wait stand in a queue; a place that is given back goes to the
-//! first of them, who need not race for it.
+//! Calls that wait stand in a queue; a place that is given back goes to the
+//! first of them, which need not race for it.
 //!
 //! Below a balancer a full endpoint is *pending*, and no [`Veto`](crate::member::Veto) bars it: near the
 //! limit that would change with every call, and each change would be news for all. A call that draws
@@ -23,12 +23,9 @@
 //! The limit belongs to the layer value: what it and its clones make shares it.
 
 mod config;
-mod ends;
-mod future;
 mod handle;
 mod layer;
-mod place;
-mod queue;
+mod permit;
 mod service;
 mod state;
 mod word;
@@ -38,13 +35,10 @@ mod loom_models;
 #[cfg(test)]
 mod model;
 
-#[cfg(feature = "http")]
-pub(crate) use self::place::Place;
 pub use self::{
     config::ConcurrencyLimitConfig,
-    ends::{AtResponse, Ends},
-    future::{PlaceFuture, QueueFuture},
-    handle::{ConcurrencyLimitHandle, Permit},
+    handle::{ConcurrencyLimitHandle, PermitsHandle},
     layer::ConcurrencyLimitLayer,
+    permit::{AtResponse, Permit},
     service::ConcurrencyLimit,
 };

@@ -13,10 +13,13 @@ use proptest::prelude::*;
 
 use super::{
     config::ConcurrencyLimitConfig,
-    place::{Place, Ticket, Turn},
-    state::{Entry, State},
+    permit::{Entered, Permit},
+    state::State,
 };
-use crate::time::{self, Instant};
+use crate::{
+    limit::queue::{Taken, Turn, Waiter},
+    time::{self, Instant},
+};
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
@@ -45,6 +48,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct Caller {
     stands: Stands,
     until: u64,
+    has_polled: bool,
     woken: Arc<Flag>,
     has: Has,
 }
@@ -58,8 +62,8 @@ enum Stands {
 }
 
 enum Has {
-    Place(#[allow(dead_code, reason = "it is dropped")] Place),
-    Ticket(Ticket),
+    Permit(#[allow(dead_code, reason = "it is dropped")] Permit),
+    Waiter(Waiter<State>),
 }
 
 #[derive(Default)]
@@ -98,14 +102,32 @@ impl Model {
         }
     }
 
+    /// Takes out those whose time is over, in the order of their ends.
     fn pass_over_the_late(&mut self, own: Option<usize>) {
-        for (index, caller) in self.callers.iter_mut().enumerate() {
-            let waits = matches!(caller.stands, Stands::Waits { .. } | Stands::Called { .. });
-            if waits && caller.until <= self.now && own != Some(index) {
-                caller.stands = Stands::PassedOver;
-            }
+        loop {
+            let late = self.callers.iter().enumerate().filter(|&(index, caller)| {
+                let waits = matches!(caller.stands, Stands::Waits { .. } | Stands::Called { .. });
+                waits && caller.until <= self.now && own != Some(index)
+            });
+            let Some((index, _)) = late.min_by_key(|(index, caller)| (caller.until, *index)) else {
+                return;
+            };
+            self.leaves(index);
+            self.callers[index].stands = Stands::PassedOver;
+            self.call_those_who_fit();
         }
-        self.call_those_who_fit();
+    }
+
+    /// One that waits tells the next behind it that it has another before it to watch.
+    fn leaves(&mut self, index: usize) {
+        if !matches!(self.callers[index].stands, Stands::Waits { .. }) {
+            return;
+        }
+        let behind = self.callers[index + 1..].iter_mut().find_map(|of| match &mut of.stands {
+            Stands::Waits { listens } => Some(listens),
+            _ => None,
+        });
+        behind.into_iter().for_each(|listens| *listens = false);
     }
 
     fn look_at(&self, own: usize) -> Option<u64> {
@@ -119,40 +141,46 @@ impl Model {
 fn run(steps: &[Step]) {
     let start = time::now();
     let at = |seconds: u64| -> Instant { start + Duration::from_secs(seconds) };
-    let state = State::new(ConcurrencyLimitConfig::default().with_max(2));
+    let state = State::of_layer(ConcurrencyLimitConfig::default().with_max(2));
     let mut model = Model { max: 2, now: 0, callers: Vec::new() };
     for &step in steps {
         let has_place = model.in_flight() < model.max && model.waiting() == 0;
         let come = |model: &mut Model, stands, until, has| {
-            model.callers.push(Caller { stands, until, woken: Arc::default(), has });
+            model.callers.push(Caller {
+                stands,
+                until,
+                has_polled: false,
+                woken: Arc::default(),
+                has,
+            });
         };
         match step {
             Step::Enter => {
-                let place = state.enter();
-                assert_eq!(place.is_some(), has_place);
-                if let Some(place) = place {
-                    come(&mut model, Stands::In, 0, Has::Place(place));
+                let permit = Permit::enter(&state);
+                assert_eq!(permit.is_some(), has_place);
+                if let Some(permit) = permit {
+                    come(&mut model, Stands::In, 0, Has::Permit(permit));
                 }
             }
             Step::Wait(wait, most) => {
                 model.pass_over_the_late(None);
                 let has_place = model.in_flight() < model.max && model.waiting() == 0;
                 let until = model.now + wait;
-                match state.enter_or_wait(most, at(until), at(model.now)) {
-                    Entry::Now(place) => {
+                match Permit::enter_or_wait(&state, most, (at(model.now), at(until))) {
+                    Entered::Now(permit) => {
                         assert!(has_place);
-                        come(&mut model, Stands::In, 0, Has::Place(place));
+                        come(&mut model, Stands::In, 0, Has::Permit(permit));
                     }
-                    Entry::Waits(ticket) => {
+                    Entered::Waits(waiter) => {
                         assert!(!has_place && model.waiting() < most);
                         let stands = Stands::Waits { listens: false };
-                        come(&mut model, stands, until, Has::Ticket(ticket));
+                        come(&mut model, stands, until, Has::Waiter(waiter));
                     }
-                    Entry::Full => assert!(!has_place && model.waiting() >= most),
+                    Entered::Not => assert!(!has_place && model.waiting() >= most),
                 }
             }
             Step::Poll(index) if index < model.callers.len() => {
-                if let Has::Place(_) = model.callers[index].has {
+                if let Has::Permit(_) = model.callers[index].has {
                     continue;
                 }
                 model.pass_over_the_late(Some(index));
@@ -160,20 +188,24 @@ fn run(steps: &[Step]) {
                 let caller = &mut model.callers[index];
                 caller.woken = Arc::default();
                 let waker = Waker::from(caller.woken.clone());
-                let Has::Ticket(ticket) = &mut caller.has else { unreachable!() };
-                match (ticket.turn(&waker, now), caller.stands) {
-                    (Turn::Come(place), Stands::Called { .. }) => {
-                        (caller.stands, caller.has) = (Stands::In, Has::Place(place));
+                let Has::Waiter(waiter) = &mut caller.has else { unreachable!() };
+                match (waiter.turn(&waker, now), caller.stands) {
+                    (Turn::Called, Stands::Called { .. }) => {
+                        assert!(waiter.come());
+                        let permit = Permit::taken(&state);
+                        (caller.stands, caller.has) = (Stands::In, Has::Permit(permit));
                     }
                     (Turn::Waits(told), Stands::Waits { .. }) => {
                         assert_eq!(told, look_at);
                         caller.stands = Stands::Waits { listens: true };
+                        caller.has_polled = true;
                     }
                     (Turn::Missed, Stands::PassedOver) => {}
                     other => panic!("{other:?}"),
                 }
             }
             Step::Drop(index) if index < model.callers.len() => {
+                model.leaves(index);
                 drop(model.callers.remove(index));
                 model.call_those_who_fit();
             }
@@ -191,8 +223,11 @@ fn run(steps: &[Step]) {
         assert_eq!(word.has_queue(), model.waiting() > 0);
         for caller in &model.callers {
             let woken = caller.woken.0.load(Ordering::Relaxed);
-            assert!(woken || caller.stands != (Stands::Called { listens: true }));
-            assert!(!woken || !matches!(caller.stands, Stands::Waits { .. }));
+            match caller.stands {
+                Stands::Waits { listens } => assert_eq!(woken, caller.has_polled && !listens),
+                Stands::Called { listens: true } => assert!(woken),
+                _ => {}
+            }
         }
     }
     model.callers.clear();

@@ -1,6 +1,5 @@
 use std::{
     fmt,
-    marker::PhantomData,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -10,18 +9,20 @@ use tokio::runtime::Handle;
 use tower_service::Service;
 
 use super::{
-    ends::{AtResponse, Ends},
-    future::{PlaceFuture, QueueFuture, Queued},
-    place::{Place, Ticket, Turn},
-    state::{Entry, State},
+    permit::{AtResponse, Entered, Permit},
+    state::State,
 };
 use crate::{
     choose::{Choose, Chooses, Tried},
     connect::Connect,
+    deadline::DeadlineOf,
     error::{BoxError, Error},
-    limit::{Refuse, Wait, turn},
+    guard::{Avoiding, Hold, Pass, Plain, ResponseFuture},
+    limit::{
+        mode::{Refuse, Wait},
+        queue::{self, Taken, Turn, WaitFuture, Waiter},
+    },
     member::Member,
-    replay::Replay,
     time::{self, Instant},
 };
 
@@ -30,25 +31,39 @@ pub struct ConcurrencyLimit<S, M = Refuse, E = AtResponse> {
     inner: S,
     state: Arc<State>,
     /// Below a balancer: reserved by `poll_ready`, for the next call.
-    place: Place,
+    permit: Permit<E>,
     /// Below a balancer: waits for a place.
-    ticket: Option<Box<Ticket>>,
+    waiter: Option<Box<Waiter<State>>>,
     mode: M,
-    ends: PhantomData<fn() -> E>,
 }
 
 impl<S, M, E> ConcurrencyLimit<S, M, E> {
     pub(super) fn new(inner: S, state: Arc<State>, mode: M) -> Self {
-        Self { inner, state, place: Place::default(), ticket: None, mode, ends: PhantomData }
+        Self { inner, state, permit: Permit::nothing(), waiter: None, mode }
+    }
+
+    /// Returns the inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// Returns the inner service, to be changed. What is called through it takes no place.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Returns the inner service alone. A place that was reserved for this value is given back.
+    pub fn into_inner(self) -> S {
+        self.inner
     }
 
     /// The right to make one call; `None` if it is refused.
     #[inline]
-    fn take(&mut self) -> Option<Place> {
-        if self.place.is_there() {
-            return Some(std::mem::take(&mut self.place));
+    fn take(&mut self) -> Option<Permit<E>> {
+        if self.permit.has_place() {
+            return Some(self.permit.hand_on());
         }
-        self.state.enter()
+        Permit::enter(&self.state)
     }
 
     // Out of line, since above a balancer it is never needed.
@@ -61,19 +76,19 @@ impl<S, M, E> ConcurrencyLimit<S, M, E> {
         ready!(self.poll_place(cx));
         let ready = self.inner.poll_ready(cx);
         if !matches!(ready, Poll::Ready(Ok(()))) {
-            self.place.give_back();
+            self.permit.give_back();
         }
         ready.map_err(Error::from_service)
     }
 
     /// Below a balancer: reserves a place, or queues for one.
     fn poll_place(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.place.is_there() {
+        if self.permit.has_place() {
             return Poll::Ready(());
         }
-        if self.ticket.is_none() {
-            if let Some(place) = self.state.enter() {
-                self.place = place;
+        if self.waiter.is_none() {
+            if let Some(permit) = Permit::enter(&self.state) {
+                self.permit = permit;
                 return Poll::Ready(());
             }
         }
@@ -84,29 +99,29 @@ impl<S, M, E> ConcurrencyLimit<S, M, E> {
     fn poll_queue(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let now = time::now();
         loop {
-            let ticket = match &mut self.ticket {
-                Some(ticket) => ticket,
+            let waiter = match &mut self.waiter {
+                Some(waiter) => waiter,
                 // As long as it takes, and as many as there are: who waits so is one whom the
                 // balancer has taken in already, and it knows how long it wants to wait.
-                None => match self.state.enter_or_wait(usize::MAX, never(now), now) {
-                    Entry::Now(place) => {
-                        self.place = place;
+                None => match Permit::enter_or_wait(&self.state, usize::MAX, (now, never(now))) {
+                    Entered::Now(permit) => {
+                        self.permit = permit;
                         return Poll::Ready(());
                     }
-                    Entry::Waits(ticket) => self.ticket.insert(Box::new(ticket)),
+                    Entered::Waits(waiter) => self.waiter.insert(Box::new(waiter)),
                     // Never, with so many.
-                    Entry::Full => return Poll::Ready(()),
+                    Entered::Not => return Poll::Ready(()),
                 },
             };
-            match ticket.turn(cx.waker(), now) {
-                Turn::Come(place) => {
-                    self.place = place;
-                    self.ticket = None;
+            match waiter.turn(cx.waker(), now) {
+                Turn::Called if waiter.come() => {
+                    self.permit = Permit::taken(&self.state);
+                    self.waiter = None;
                     return Poll::Ready(());
                 }
                 Turn::Waits(_) => return Poll::Pending,
                 // Not within thirty years.
-                Turn::Missed => self.ticket = None,
+                Turn::Called | Turn::Missed => self.waiter = None,
             }
         }
     }
@@ -141,15 +156,28 @@ where
     }
 }
 
+impl<S, E> ConcurrencyLimit<S, Refuse, E> {
+    #[inline]
+    fn pass<Req, P>(&mut self, request: Req, way: P) -> ResponseFuture<P::Future, Permit<E>>
+    where
+        P: Pass<S, Req>,
+    {
+        match self.take() {
+            Some(permit) => ResponseFuture::holding(permit, way.pass(&mut self.inner, request)),
+            None => ResponseFuture::refused_with(Permit::nothing(), self.state.refusal()),
+        }
+    }
+}
+
 impl<S, Req, E> Service<Req> for ConcurrencyLimit<S, Refuse, E>
 where
     S: Service<Req>,
     S::Error: Into<BoxError> + 'static,
-    E: Ends<S::Response>,
+    Permit<E>: Hold<S::Response, S::Error>,
 {
-    type Response = E::Response;
+    type Response = <Permit<E> as Hold<S::Response, S::Error>>::Response;
     type Error = Error;
-    type Future = PlaceFuture<S::Future, E>;
+    type Future = ResponseFuture<S::Future, Permit<E>>;
 
     /// Ready as the inner service is. Below a balancer also pending while there is no place; the
     /// place is then reserved, and given back if this value is dropped instead of called. So is one
@@ -165,10 +193,7 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        match self.take() {
-            Some(place) => PlaceFuture::called(self.inner.call(request), place),
-            None => PlaceFuture::refused(self.state.refusal()),
-        }
+        self.pass(request, Plain)
     }
 }
 
@@ -176,16 +201,12 @@ impl<S, Req, E> Choose<Req> for ConcurrencyLimit<S, Refuse, E>
 where
     S: Choose<Req>,
     S::Error: Into<BoxError> + 'static,
-    E: Ends<S::Response>,
+    Permit<E>: Hold<S::Response, S::Error>,
 {
-    type Choosing = PlaceFuture<S::Choosing, E>;
+    type Choosing = ResponseFuture<S::Choosing, Permit<E>>;
 
-    #[inline]
     fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing {
-        match self.take() {
-            Some(place) => PlaceFuture::called(self.inner.call_avoiding(request, tried), place),
-            None => PlaceFuture::refused(self.state.refusal()),
-        }
+        self.pass(request, Avoiding(tried))
     }
 }
 
@@ -195,16 +216,79 @@ impl<S: Chooses, M, E> Chooses for ConcurrencyLimit<S, M, E> {
     }
 }
 
-impl<S, Req, E> Service<Req> for ConcurrencyLimit<S, Wait, E>
+impl<S, D, E> ConcurrencyLimit<S, Wait<D>, E> {
+    #[inline]
+    fn enter<Req, P>(&mut self, request: Req, way: P) -> WaitFuture<S, Req, P::Future, Permit<E>>
+    where
+        S: Service<Req> + Clone,
+        P: Pass<S, Req>,
+        D: DeadlineOf<Req>,
+    {
+        let deadline = self.mode.deadline_of(&request);
+        match Permit::enter(&self.state) {
+            Some(permit) => match queue::in_time(deadline) {
+                Ok(()) => self.called(request, way, permit),
+                Err(late) => self.turned_away(late),
+            },
+            None => self.enter_queue(request, way, deadline),
+        }
+    }
+
+    #[cold]
+    fn enter_queue<Req, P>(
+        &mut self,
+        request: Req,
+        way: P,
+        deadline: Option<Instant>,
+    ) -> WaitFuture<S, Req, P::Future, Permit<E>>
+    where
+        S: Service<Req> + Clone,
+        P: Pass<S, Req>,
+    {
+        let now = time::now();
+        let until = self.mode.until(now, deadline);
+        if until <= now || Handle::try_current().is_err() {
+            // No time to wait, or nothing to wait with.
+            return self.turned_away(self.state.refusal());
+        }
+        match Permit::enter_or_wait(&self.state, self.state.most_pending(), (now, until)) {
+            Entered::Now(permit) => self.called(request, way, permit),
+            Entered::Waits(waiter) => {
+                WaitFuture::waiting(waiter, deadline, &mut self.inner, request, way.later())
+            }
+            Entered::Not => self.turned_away(self.state.refusal()),
+        }
+    }
+
+    #[inline]
+    fn called<Req, P: Pass<S, Req>>(
+        &mut self,
+        request: Req,
+        way: P,
+        permit: Permit<E>,
+    ) -> WaitFuture<S, Req, P::Future, Permit<E>> {
+        let inner = way.pass(&mut self.inner, request);
+        WaitFuture::settled(ResponseFuture::holding(permit, inner))
+    }
+
+    fn turned_away<Req, F>(&mut self, error: Error) -> WaitFuture<S, Req, F, Permit<E>>
+    where
+        S: Clone,
+    {
+        WaitFuture::turned_away(&mut self.inner, Permit::nothing(), error)
+    }
+}
+
+impl<S, Req, D, E> Service<Req> for ConcurrencyLimit<S, Wait<D>, E>
 where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError> + 'static,
-    Req: Replay,
-    E: Ends<S::Response>,
+    D: DeadlineOf<Req>,
+    Permit<E>: Hold<S::Response, S::Error>,
 {
-    type Response = E::Response;
+    type Response = <Permit<E> as Hold<S::Response, S::Error>>::Response;
     type Error = Error;
-    type Future = QueueFuture<S, Req, S::Future, E>;
+    type Future = WaitFuture<S, Req, S::Future, Permit<E>>;
 
     /// Ready as the inner service is: waiting is up to the response.
     #[inline]
@@ -214,75 +298,21 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        self.enter(request, &Tried::default(), |inner, request, _| inner.call(request))
+        self.enter(request, Plain)
     }
 }
 
-impl<S, Req, E> Choose<Req> for ConcurrencyLimit<S, Wait, E>
+impl<S, Req, D, E> Choose<Req> for ConcurrencyLimit<S, Wait<D>, E>
 where
     S: Choose<Req> + Clone,
     S::Error: Into<BoxError> + 'static,
-    Req: Replay,
-    E: Ends<S::Response>,
+    D: DeadlineOf<Req>,
+    Permit<E>: Hold<S::Response, S::Error>,
 {
-    type Choosing = QueueFuture<S, Req, S::Choosing, E>;
+    type Choosing = WaitFuture<S, Req, S::Choosing, Permit<E>>;
 
     fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing {
-        self.enter(request, tried, |inner, request, tried| inner.call_avoiding(request, tried))
-    }
-}
-
-impl<S, E> ConcurrencyLimit<S, Wait, E> {
-    #[inline]
-    fn enter<Req, F>(
-        &mut self,
-        request: Req,
-        tried: &Tried,
-        call: fn(&mut S, Req, &Tried) -> F,
-    ) -> QueueFuture<S, Req, F, E>
-    where
-        S: Service<Req> + Clone,
-        Req: Replay,
-    {
-        let deadline = request.deadline();
-        match self.state.enter() {
-            Some(place) => match turn::in_time(deadline) {
-                Ok(()) => QueueFuture::called(call(&mut self.inner, request, tried), place),
-                Err(late) => QueueFuture::turned_away(&mut self.inner, late),
-            },
-            None => self.enter_queue(request, deadline, tried, call),
-        }
-    }
-
-    #[cold]
-    fn enter_queue<Req, F>(
-        &mut self,
-        request: Req,
-        deadline: Option<Instant>,
-        tried: &Tried,
-        call: fn(&mut S, Req, &Tried) -> F,
-    ) -> QueueFuture<S, Req, F, E>
-    where
-        S: Service<Req> + Clone,
-    {
-        let now = time::now();
-        let longest = time::later(now, self.mode.max);
-        let until = deadline.map_or(longest, |deadline| longest.min(deadline));
-        if until <= now || Handle::try_current().is_err() {
-            // No time to wait, or nothing to wait with.
-            return QueueFuture::turned_away(&mut self.inner, self.state.refusal());
-        }
-        match self.state.enter_or_wait(self.state.most_pending(), until, now) {
-            Entry::Now(place) => QueueFuture::called(call(&mut self.inner, request, tried), place),
-            Entry::Waits(ticket) => QueueFuture::waiting(
-                Queued::new(ticket, deadline),
-                &mut self.inner,
-                request,
-                tried.clone(),
-                call,
-            ),
-            Entry::Full => QueueFuture::turned_away(&mut self.inner, self.state.refusal()),
-        }
+        self.enter(request, Avoiding(tried))
     }
 }
 

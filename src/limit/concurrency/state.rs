@@ -2,18 +2,13 @@
 
 use std::{fmt, sync::Arc, task::Waker};
 
-use super::{
-    config::ConcurrencyLimitConfig,
-    place::{Place, Ticket},
-    queue::{Left, Number, Queue},
-    word::Word,
-};
+use super::{config::ConcurrencyLimitConfig, word::Word};
 use crate::{
     error::{Error, Kind},
-    guard::ByMember,
+    guard::{Configured, Family, Newest},
+    limit::queue::{Line, Queue, Supply, Waiter},
     member::Member,
     sync::atomic::{AtomicU64, AtomicUsize, Mutex, Ordering, lock},
-    time::Instant,
 };
 
 #[repr(C)]
@@ -23,52 +18,55 @@ pub(super) struct State {
     /// What a refusal looks like. Made before it is needed: it may name an endpoint.
     refusal: Error,
     member: Option<Arc<Member>>,
-    pub(super) queue: Mutex<Queue<Waker>>,
+    queue: Queue,
     most_pending: AtomicUsize,
-    /// What `update` said last, for those that come.
-    config: Mutex<ConcurrencyLimitConfig>,
-    /// Of the connector; empty below it.
-    pub(super) members: ByMember<State>,
+    /// Held while settings are applied.
+    applies: Mutex<()>,
+    pub(super) family: Arc<ConcurrencyFamily>,
 }
 
-/// What becomes of a call that may wait.
+/// The places of one layer value, and of the members it guards.
+pub(super) type ConcurrencyFamily = Family<State, ConcurrencyLimitConfig>;
+
+/// Where a call is that may wait.
 pub(super) enum Entry {
-    Now(Place),
-    Waits(Ticket),
+    /// It has taken a place.
+    InFlight,
+    InLine,
     /// As many wait as may.
     Full,
 }
 
 impl State {
-    pub(super) fn new(config: ConcurrencyLimitConfig) -> Arc<Self> {
-        Arc::new(Self::build(config, Error::refused(Kind::Overloaded), None))
+    /// The places of a new layer value.
+    pub(super) fn of_layer(config: ConcurrencyLimitConfig) -> Arc<Self> {
+        let family = Arc::new(Family::new(config));
+        family.own(|config| Arc::new(Self::build(&family, config, None)))
     }
 
-    /// The state for `member`: the same as before, if it still lives.
+    /// The places of `member`: those that it has, if its service is only connected anew.
     pub(super) fn of_member(&self, member: &Arc<Member>) -> Arc<Self> {
-        let is_its = |state: &Self| state.member.as_ref().is_some_and(|of| Arc::ptr_eq(of, member));
-        // Held until the new one is listed, so that an update passes none by.
-        let config = lock(&self.config);
-        self.members.get_or_insert(member, is_its, || {
-            let refusal = Error::refused(Kind::Overloaded).at_endpoint(member.shared_key());
-            Self::build(config.clone(), refusal, Some(member.clone()))
-        })
+        self.family.of_member(member, |config| Self::build(&self.family, config, Some(member)))
     }
 
-    fn build(config: ConcurrencyLimitConfig, refusal: Error, member: Option<Arc<Member>>) -> Self {
+    fn build(
+        family: &Arc<ConcurrencyFamily>,
+        config: &ConcurrencyLimitConfig,
+        member: Option<&Arc<Member>>,
+    ) -> Self {
+        let refusal = Error::refused(Kind::Overloaded);
         Self {
             word: AtomicU64::new(Word::new(config.max).0),
-            refusal,
-            member,
-            queue: Mutex::new(Queue::default()),
+            refusal: match member {
+                Some(member) => refusal.at_endpoint(member.shared_key()),
+                None => refusal,
+            },
+            member: member.cloned(),
+            queue: Queue::default(),
             most_pending: AtomicUsize::new(config.pending as usize),
-            config: Mutex::new(config),
-            members: ByMember::default(),
+            applies: Mutex::new(()),
+            family: family.clone(),
         }
-    }
-
-    pub(super) fn config(&self) -> ConcurrencyLimitConfig {
-        lock(&self.config).clone()
     }
 
     pub(super) fn is_bound(&self) -> bool {
@@ -80,7 +78,7 @@ impl State {
     }
 
     pub(super) fn waiting(&self) -> usize {
-        lock(&self.queue).len()
+        self.queue.waiting()
     }
 
     /// How many calls may wait that are refused otherwise.
@@ -94,41 +92,34 @@ impl State {
         self.refusal.clone()
     }
 
-    /// Takes a place, if one is free and nobody waits for it.
+    /// Takes a place, if one is free and none waits for it.
     #[inline]
-    pub(super) fn enter(self: &Arc<Self>) -> Option<Place> {
+    pub(super) fn enter(&self) -> bool {
         // Relaxed: looking alone decides nothing.
         let mut word = self.word();
-        loop {
-            match self.replace(word, word.enter_behind()?) {
-                Ok(()) => return Some(Place::taken(self.clone())),
+        while let Some(entered) = word.enter_behind() {
+            match self.replace(word, entered) {
+                Ok(()) => return true,
                 Err(newer) => word = newer,
             }
         }
+        false
     }
 
-    /// Takes a place, or waits for one until `until` if fewer than `most` do.
-    pub(super) fn enter_or_wait(
-        self: &Arc<Self>,
-        most: usize,
-        until: Instant,
-        now: Instant,
-    ) -> Entry {
-        self.pass_over_the_late(now, None);
-        let mut queue = lock(&self.queue);
+    /// Takes a place, or notes that one is going to wait, if it may. Under the lock of the line.
+    pub(super) fn enter_or_queue(&self, may_wait: bool) -> Entry {
+        let mut word = self.word();
         loop {
-            let word = self.word();
-            if let Some(entered) = word.enter_behind() {
-                if self.replace(word, entered).is_ok() {
-                    return Entry::Now(Place::taken(self.clone()));
-                }
-            } else if queue.len() >= most {
-                return Entry::Full;
-            } else if self.replace(word, word.with_queue(true)).is_ok() {
-                // Of the very word that had no place: whoever gives one back from now on sees the
-                // queue, and comes here.
-                let of = queue.push(until);
-                return Entry::Waits(Ticket::new(self.clone(), of));
+            let (new, entry) = match word.enter_behind() {
+                Some(entered) => (entered, Entry::InFlight),
+                // Of the very word that had no place: whoever gives one back from now on sees that
+                // one waits, and comes to the line.
+                None if may_wait => (word.with_queue(true), Entry::InLine),
+                None => return Entry::Full,
+            };
+            match self.replace(word, new) {
+                Ok(()) => return entry,
+                Err(newer) => word = newer,
             }
         }
     }
@@ -155,76 +146,10 @@ impl State {
         }
     }
 
-    /// Applies a valid config here, and to all members.
-    pub(super) fn update(&self, config: &ConcurrencyLimitConfig) {
-        // Of two updates at once, one is the last everywhere.
-        let mut current = lock(&self.config);
-        current.clone_from(config);
-        let members = self.members.live();
-        let all = || members.iter().map(|member| &**member).chain([self]);
-        for state in all() {
-            state.most_pending.store(config.pending as usize, Ordering::Relaxed);
-            state.limit_to(config.max);
-        }
-        drop(current);
-        all().for_each(Self::call_those_who_fit);
-    }
-
     /// After the limit has grown.
     fn call_those_who_fit(&self) {
         if self.word().has_queue() {
             self.call_next();
-        }
-    }
-
-    /// Gives free places to those who wait, in order.
-    #[cold]
-    fn call_next(&self) {
-        while let Some(called) = self.call_one() {
-            if let Some(waker) = called {
-                // Outside the lock.
-                waker.wake();
-            }
-        }
-    }
-
-    /// Gives a free place to the first who waits, if there is both, and tells how to wake it.
-    fn call_one(&self) -> Option<Option<Waker>> {
-        let mut queue = lock(&self.queue);
-        let behind = queue.len().checked_sub(1)?;
-        let mut word = self.word();
-        loop {
-            match self.replace(word, word.enter()?.with_queue(behind > 0)) {
-                Ok(()) => return Some(queue.call_first()),
-                Err(newer) => word = newer,
-            }
-        }
-    }
-
-    /// Takes out those whose time is over and who are not polled, and gives on what places they
-    /// were given.
-    pub(super) fn pass_over_the_late(&self, now: Instant, own: Option<Number>) {
-        loop {
-            let late = lock(&self.queue).overdue(now, own);
-            match late {
-                Some(late) => self.dismiss(late),
-                None => return,
-            }
-        }
-    }
-
-    pub(super) fn dismiss(&self, of: Number) {
-        let mut queue = lock(&self.queue);
-        let left = queue.leave(of);
-        if queue.len() == 0 {
-            // Relaxed: under the lock, as whoever sets it.
-            self.word.fetch_and(!Word::QUEUE, Ordering::Relaxed);
-        }
-        // Before the waker, which may do as it likes when it drops.
-        drop(queue);
-        match left {
-            Left::Called => self.leave(),
-            Left::Waiting(_) | Left::Gone => {}
         }
     }
 
@@ -236,6 +161,62 @@ impl State {
             Ok(_) => Ok(()),
             Err(newer) => Err(Word(newer)),
         }
+    }
+}
+
+impl Configured<ConcurrencyLimitConfig> for State {
+    fn apply(self: Arc<Self>, newest: &Newest<ConcurrencyLimitConfig>) {
+        let applies = lock(&self.applies);
+        let config = newest.get();
+        self.most_pending.store(config.pending as usize, Ordering::Relaxed);
+        self.limit_to(config.max);
+        drop(applies);
+        self.call_those_who_fit();
+    }
+
+    fn member(&self) -> Option<&Arc<Member>> {
+        self.member.as_ref()
+    }
+}
+
+/// Each that is called has a place, which is its own once it comes for it.
+impl Supply for State {
+    fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    fn set_aside(&self, line: &Line<Waker>) -> bool {
+        let others_wait = line.waiting() > 1;
+        let mut word = self.word();
+        while let Some(entered) = word.enter() {
+            match self.replace(word, entered.with_queue(others_wait)) {
+                Ok(()) => return true,
+                Err(newer) => word = newer,
+            }
+        }
+        false
+    }
+
+    fn put_back(&self) {
+        self.leave();
+    }
+
+    fn note_that_none_waits(&self) {
+        // Relaxed: under the lock, as whoever sets it.
+        self.word.fetch_and(!Word::QUEUE, Ordering::Relaxed);
+    }
+
+    fn lacks(&self, _: u64) -> Result<u64, Error> {
+        Ok(0)
+    }
+
+    fn take(waiter: &Waiter<Self>) -> Result<(), u64> {
+        // If its time was over and the place went to another, it looks again at once.
+        if waiter.come() { Ok(()) } else { Err(0) }
+    }
+
+    fn refusal(&self, _: u64) -> Error {
+        self.refusal()
     }
 }
 

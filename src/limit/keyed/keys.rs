@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    hash::{BuildHasher, Hash, Hasher, RandomState},
+    hash::{BuildHasher, Hash, RandomState},
     sync::Mutex,
 };
 
@@ -11,7 +11,7 @@ use foldhash::{SharedSeed, quality::SeedableRandomState};
 use super::{super::rate, table::Table};
 use crate::{
     error::{Error, Kind},
-    key::Key,
+    key::{Key, hash_of},
     limit::rate::{Decision, LiveRules, MOST, Quotas, Rules, Tats},
     sync::lock,
     time::{Anchor, Clock},
@@ -73,9 +73,7 @@ impl Keys {
     /// The hash of the key of a request.
     #[inline]
     pub(super) fn hash_of<K: Key<Req>, Req>(&self, key: &K, request: &Req) -> u64 {
-        let mut hasher = self.hasher.build_hasher();
-        key.hash(request, &mut hasher);
-        hasher.finish()
+        hash_of(key, request, &self.hasher)
     }
 
     pub(super) fn hash(&self, key: &(impl Hash + ?Sized)) -> u64 {
@@ -158,9 +156,9 @@ impl Keys {
     }
 
     #[cfg(feature = "http")]
-    pub(super) fn standing(&self, hash: u64) -> Vec<rate::Standing> {
+    pub(super) fn each_remaining(&self, hash: u64) -> Vec<rate::Remaining> {
         let (rules, tats, now) = self.look(hash);
-        rules.standing(&self.quotas(), &tats, now)
+        rules.each_remaining(&self.quotas(), &tats, now)
     }
 
     fn look(&self, hash: u64) -> (Rules, Tats, u64) {

@@ -5,20 +5,20 @@ use tower_layer::Layer;
 use super::{handle::KeyedRateLimitHandle, keys::Keys, service::KeyedRateLimit};
 use crate::limit::rate::{PerCall, Quotas};
 #[cfg(feature = "http")]
-use crate::{key::Key, limit::rate::Standing};
+use crate::{key::Key, limit::rate::Remaining};
 
 /// Lets so many calls of each key pass in a time. Made by
 /// [`RateLimitLayer::by_key`](super::super::RateLimitLayer::by_key).
 ///
 /// There is one table for all that this layer value and its clones make, below a balancer too. It is
-/// made for [`max_keys`](Self::max_keys) keys that owe tokens at once, never grows, and needs no
-/// cleaning: whoever has all its tokens back is forgotten by itself. If more than that owe at once,
-/// those are forgotten who owe least, so a flood of keys frees nobody who has spent its quota.
+/// made for [`max_keys`](Self::with_max_keys) keys that owe tokens at once, never grows, and needs no
+/// cleaning: a key that has all its tokens back is forgotten by itself. If more than that owe at once,
+/// those that owe least are forgotten, so a flood of keys frees none that has spent its quota.
 ///
 /// Of a key the table keeps its place and 32 bits of a seeded hash, so by chance one new key in a
-/// billion shares the quota of another; which one, nobody can foresee.
+/// billion shares the quota of another; which one cannot be foreseen.
 ///
-/// What is beyond the quota of a key is refused; nobody waits.
+/// What is beyond the quota of a key is refused; no call waits.
 ///
 /// # Example
 /// ```
@@ -65,7 +65,7 @@ impl<K, C> KeyedRateLimitLayer<K, C> {
     /// [`len`](KeyedRateLimitHandle::len): there is room for two and a half times as many, and `len`
     /// counts those that owe now, which may be more than this.
     #[must_use]
-    pub fn max_keys(self, max_keys: usize) -> Self {
+    pub fn with_max_keys(self, max_keys: usize) -> Self {
         Self { keys: Arc::new(Keys::new(self.keys.quotas(), max_keys)), ..self }
     }
 
@@ -86,9 +86,9 @@ impl<K, C> KeyedRateLimitLayer<K, C> {
     }
 
     /// Lets a call take more tokens than one, or none. See
-    /// [`RateLimitLayer::cost`](super::super::RateLimitLayer::cost).
+    /// [`RateLimitLayer::with_cost`](super::super::RateLimitLayer::with_cost).
     #[must_use]
-    pub fn cost<D>(self, cost: D) -> KeyedRateLimitLayer<K, D> {
+    pub fn with_cost<D>(self, cost: D) -> KeyedRateLimitLayer<K, D> {
         KeyedRateLimitLayer { keys: self.keys, key: self.key, cost }
     }
 
@@ -118,8 +118,8 @@ impl<K, C> KeyedRateLimitLayer<K, C> {
     }
 
     #[cfg(feature = "http")]
-    pub(crate) fn standing(&self, hash: u64) -> Vec<Standing> {
-        self.keys.standing(hash)
+    pub(crate) fn each_remaining(&self, hash: u64) -> Vec<Remaining> {
+        self.keys.each_remaining(hash)
     }
 }
 

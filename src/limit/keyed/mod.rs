@@ -7,8 +7,8 @@
 //! refused at one is refused at the next.
 //!
 //! # How it works
-//! A table of fixed size holds a hash of each key and its tokens, never the key. Whoever owes
-//! nothing has the same tokens as one who never came, so its place is free: nothing has to be
+//! A table of fixed size holds a hash of each key and its tokens, never the key. A key that owes
+//! nothing has the same tokens as one that never came, so its place is free: nothing has to be
 //! cleaned up, and no number of keys makes the table grow.
 
 mod handle;

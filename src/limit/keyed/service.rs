@@ -11,7 +11,7 @@ use crate::{
     choose::{Choose, Chooses, Tried},
     connect::Connect,
     error::{BoxError, Error},
-    guard::ResponseFuture,
+    guard::{Avoiding, Pass, Plain, ResponseFuture},
     key::Key,
     limit::rate::{Cost, PerCall},
     member::Member,
@@ -33,13 +33,34 @@ impl<S, K, C> KeyedRateLimit<S, K, C> {
         Self { inner, keys, key, cost }
     }
 
-    #[inline]
-    fn admit<Req>(&self, request: &Req) -> Result<(), Error>
+    /// Returns the inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// Returns the inner service, to be changed. What is called through it takes no token.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Returns the inner service alone.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+
+    // Always: see `RateLimit`.
+    #[inline(always)]
+    fn pass<Req, P>(&mut self, request: Req, way: P) -> ResponseFuture<P::Future>
     where
+        P: Pass<S, Req>,
         K: Key<Req>,
         C: Cost<Req>,
     {
-        self.keys.take(self.keys.hash_of(&self.key, request), self.cost.of(request))
+        let hash = self.keys.hash_of(&self.key, &request);
+        match self.keys.take(hash, self.cost.of(&request)) {
+            Ok(()) => ResponseFuture::called(way.pass(&mut self.inner, request)),
+            Err(refusal) => ResponseFuture::refused(refusal),
+        }
     }
 }
 
@@ -78,13 +99,9 @@ where
         self.inner.poll_ready(cx).map_err(Error::from_service)
     }
 
-    // Always: see `RateLimit`.
     #[inline(always)]
     fn call(&mut self, request: Req) -> Self::Future {
-        match self.admit(&request) {
-            Ok(()) => ResponseFuture::called(self.inner.call(request)),
-            Err(refusal) => ResponseFuture::refused(refusal),
-        }
+        self.pass(request, Plain)
     }
 }
 
@@ -98,10 +115,7 @@ where
     type Choosing = ResponseFuture<S::Choosing>;
 
     fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing {
-        match self.admit(&request) {
-            Ok(()) => ResponseFuture::called(self.inner.call_avoiding(request, tried)),
-            Err(refusal) => ResponseFuture::refused(refusal),
-        }
+        self.pass(request, Avoiding(tried))
     }
 }
 

@@ -17,7 +17,7 @@ use crate::error::{Error, Kind};
 /// config.requests_per_second = 0.5;
 /// config.burst = 1;
 /// config.validate()?;
-/// let layer = RateLimitLayer::with_config(&config);
+/// let layer = RateLimitLayer::with_config(config);
 /// # let _ = layer;
 /// # Ok::<(), tower_upstream::Error>(())
 /// ```
@@ -59,7 +59,7 @@ impl RateLimitConfig {
     ///
     /// ```
     /// use tower_upstream::limit::{RateLimitConfig, RateLimitLayer};
-    /// let off = RateLimitLayer::with_config(&RateLimitConfig::go()).handle();
+    /// let off = RateLimitLayer::with_config(RateLimitConfig::go()).handle();
     /// off.take(1_000)?;
     /// # Ok::<(), tower_upstream::Error>(())
     /// ```

@@ -8,7 +8,7 @@
 /// use tower_upstream::{Call, Quota, RateLimitLayer};
 ///
 /// let layer = RateLimitLayer::new(Quota::per_second(1_000))
-///     .cost(|call: &Call<Vec<String>>| call.body().len() as u32);
+///     .with_cost(|call: &Call<Vec<String>>| call.body().len() as u32);
 /// # let _ = layer;
 /// ```
 pub trait Cost<Req> {

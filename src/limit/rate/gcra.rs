@@ -103,16 +103,6 @@ impl Gcra {
         tat.max(now).saturating_add(self.interval.saturating_mul(cells))
     }
 
-    /// How much of the state is given back for `cells` that never came to anything.
-    ///
-    /// `position` is the state that taking them led to, less what was given back since. They stand
-    /// for the last part of the time before it, and what of that has passed is used up: the bucket
-    /// got its tokens back by itself. So the state never falls below what it would be had they
-    /// never been taken, nor below `now`.
-    pub(in crate::limit) fn refund(&self, position: u64, now: u64, cells: u64) -> u64 {
-        position.saturating_sub(now).min(self.interval.saturating_mul(cells))
-    }
-
     /// The state under this rule in which the same share of the bucket is used as in `tat` under
     /// `before`.
     pub(in crate::limit) fn rescale(&self, before: &Self, tat: u64, now: u64) -> u64 {

@@ -1,12 +1,18 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
 #[cfg(feature = "http")]
-use super::quotas::Standing;
+use super::quotas::Remaining;
 use super::{config::RateLimitConfig, quotas::Quotas, state::State};
-use crate::error::Error;
+use crate::{
+    error::Error,
+    guard::{Configured, Newest},
+};
 
-/// A view of one quota. Cheap to clone.
+/// Handle for inspecting the quota of one endpoint, and for changing it.
 ///
+/// Returned by [`RateLimitLayer::handle_for`](super::RateLimitLayer::handle_for). Cheap to clone.
+///
+/// # Example
 /// ```
 /// use tower_upstream::{Quota, RateLimitLayer};
 /// let quota = RateLimitLayer::new(Quota::per_minute(10)).handle();
@@ -17,36 +23,36 @@ use crate::error::Error;
 /// # Ok::<(), tower_upstream::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct RateLimitHandle {
+pub struct QuotaHandle {
     state: Arc<State>,
 }
 
-impl RateLimitHandle {
+impl QuotaHandle {
     pub(super) fn new(state: Arc<State>) -> Self {
         Self { state }
     }
 
     #[cfg(feature = "http")]
-    pub(crate) fn standing(&self) -> Vec<Standing> {
-        self.state.bucket.standing(self.state.now())
+    pub(crate) fn each_remaining(&self) -> Vec<Remaining> {
+        self.state.bucket.each_remaining(self.state.now())
     }
 
-    /// How many calls would pass at once now. Takes none.
+    /// Returns how many calls would pass at once now. Takes no token.
     pub fn remaining(&self) -> u32 {
         self.state.remaining()
     }
 
-    /// How many calls wait for their turn now.
+    /// Returns how many calls wait for their turn now.
     pub fn waiting(&self) -> usize {
         self.state.queue.len()
     }
 
-    /// Takes `tokens` at once, or none: for work that costs more than one call, or none that goes
-    /// through the layer. Passes calls that wait.
+    /// Takes `tokens` at once, or none: for work that costs more than one call, or that does not go
+    /// through the layer. Takes them before calls that wait.
     ///
     /// # Errors
-    /// A refusal with the moment to come back. `InvalidConfig` if so many never fit, because the
-    /// burst is smaller.
+    /// A refusal with the moment to come back. [`Kind::InvalidConfig`](crate::error::Kind) if so many
+    /// never fit, because the burst is smaller.
     pub fn take(&self, tokens: u32) -> Result<(), Error> {
         let cells = self.state.fitting(tokens)?;
         match cells {
@@ -55,11 +61,11 @@ impl RateLimitHandle {
         }
     }
 
-    /// How long until `tokens` at once would pass, if nobody else took any: zero if they would now.
-    /// Takes none.
+    /// Returns how long it takes until `tokens` at once would pass, if no others are taken: zero if
+    /// they would pass now. Takes no token.
     ///
     /// # Errors
-    /// `InvalidConfig` if so many never fit, because the burst is smaller.
+    /// [`Kind::InvalidConfig`](crate::error::Kind) if so many never fit, because the burst is smaller.
     ///
     /// ```
     /// use std::time::Duration;
@@ -74,30 +80,24 @@ impl RateLimitHandle {
         Ok(if cells == 0 { Duration::ZERO } else { Duration::from_nanos(self.state.wait(cells)) })
     }
 
-    /// Other quotas from now on: here, and below a balancer for every endpoint, those that come
-    /// later included. The handle of one endpoint changes that one only.
-    ///
-    /// The share of each bucket that is used stays: half empty stays half empty. Quotas are matched
-    /// by their order; one that is new is full. Calls that wait look again; one that waits for more
-    /// tokens than now fit is answered with `InvalidConfig`. What was taken before does not come
-    /// back ([`refund_unsent`](super::RateLimitLayer::refund_unsent)).
+    /// Changes the quotas of this endpoint, until those of the layer are changed. Tokens are kept as
+    /// by [`RateLimitHandle::set`].
     ///
     /// ```
-    /// use tower_upstream::{Quota, RateLimitLayer};
-    /// let quota = RateLimitLayer::new(Quota::per_minute(10)).handle();
-    /// quota.take(5)?;
-    /// quota.set(Quota::per_minute(100));
-    /// assert_eq!(quota.remaining(), 50);
-    /// # Ok::<(), tower_upstream::Error>(())
+    /// # use tower_upstream::{Quota, limit::QuotaHandle};
+    /// fn calm(endpoint: &QuotaHandle) {
+    ///     endpoint.set(Quota::per_second(1));
+    /// }
+    /// # let _ = calm;
     /// ```
     pub fn set(&self, quotas: impl Into<Quotas>) {
-        self.state.set(quotas.into());
+        self.state.clone().apply(&Newest::new(quotas.into()));
     }
 
-    /// [`set`](Self::set) from a config.
+    /// Changes the quota of this endpoint to that of `config`, as [`set`](Self::set) does.
     ///
     /// # Errors
-    /// `InvalidConfig` that names all mistakes; nothing is changed then.
+    /// [`Kind::InvalidConfig`](crate::error::Kind) that names all mistakes; then nothing changes.
     pub fn update(&self, config: &RateLimitConfig) -> Result<(), Error> {
         config.validate()?;
         self.set(config);
@@ -105,8 +105,62 @@ impl RateLimitHandle {
     }
 }
 
-impl fmt::Debug for RateLimitHandle {
+impl fmt::Debug for QuotaHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.state.fmt(f)
+    }
+}
+
+/// Handle of a layer, returned by [`RateLimitLayer::handle`](super::RateLimitLayer::handle).
+///
+/// Inspects the quota above a balancer, or without one, as [`QuotaHandle`] does; [`set`](Self::set)
+/// and [`update`](Self::update) change the settings of the layer. Cheap to clone.
+///
+/// # Example
+/// ```
+/// use tower_upstream::{Quota, RateLimitLayer};
+/// let quota = RateLimitLayer::new(Quota::per_minute(10)).handle();
+/// quota.take(5)?;
+/// quota.set(Quota::per_minute(100));
+/// assert_eq!(quota.remaining(), 50);
+/// # Ok::<(), tower_upstream::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct RateLimitHandle {
+    own: QuotaHandle,
+}
+
+impl RateLimitHandle {
+    pub(super) fn new(state: Arc<State>) -> Self {
+        Self { own: QuotaHandle::new(state) }
+    }
+
+    /// Changes the quotas of the layer, and below a balancer those of all endpoints that this layer
+    /// guards and will guard.
+    ///
+    /// The share of each bucket that is used stays: half empty stays half empty. Quotas are matched
+    /// by their order; one that is new is full. Calls that wait plan anew; one that waits for more
+    /// tokens than now fit fails with [`Kind::InvalidConfig`](crate::error::Kind).
+    pub fn set(&self, quotas: impl Into<Quotas>) {
+        self.own.state.family.update(quotas.into());
+    }
+
+    /// Changes the quota of the layer to that of `config`, as [`set`](Self::set) does.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidConfig`](crate::error::Kind) that names all mistakes; then nothing changes.
+    pub fn update(&self, config: &RateLimitConfig) -> Result<(), Error> {
+        config.validate()?;
+        self.set(config);
+        Ok(())
+    }
+}
+
+/// The handle of the quota above a balancer, or without one.
+impl Deref for RateLimitHandle {
+    type Target = QuotaHandle;
+
+    fn deref(&self) -> &QuotaHandle {
+        &self.own
     }
 }

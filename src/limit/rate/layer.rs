@@ -3,15 +3,25 @@ use std::{fmt, sync::Arc, time::Duration};
 use tower_layer::Layer;
 
 use super::{
-    config::RateLimitConfig, cost::PerCall, handle::RateLimitHandle, quotas::Quotas,
-    service::RateLimit, state::State,
+    config::RateLimitConfig,
+    cost::PerCall,
+    handle::{QuotaHandle, RateLimitHandle},
+    quotas::Quotas,
+    service::RateLimit,
+    state::State,
 };
-use crate::limit::KeyedRateLimitLayer;
+use crate::{
+    limit::{
+        KeyedRateLimitLayer,
+        mode::{Refuse, Wait},
+    },
+    time::Instant,
+};
 
 /// Limits how many calls pass in a time.
 ///
-/// `M` is what becomes of a call beyond the quota: [`Refuse`], the default, or [`Wait`]; or
-/// [`Refund`] or [`Leased`], which refuse too. `C` is the [`Cost`](super::Cost) of a call.
+/// `M` is what becomes of a call beyond the quota: [`Refuse`], the default, or [`Wait`]. `C` is the
+/// [`Cost`](super::Cost) of a call.
 ///
 /// Above a balancer, or over a single client, there is one quota for all that this layer value and
 /// its clones make. Below a balancer each endpoint has a quota of its own.
@@ -43,76 +53,6 @@ pub struct RateLimitLayer<M = Refuse, C = PerCall> {
     cost: C,
 }
 
-/// A call that is too many is refused at once: one beyond the quota, or one that finds no place. See
-/// [`RateLimitLayer::new`] and [`ConcurrencyLimitLayer::new`](super::super::ConcurrencyLimitLayer::new).
-///
-/// A refusal does not call the inner service, which stays ready for the next call of the same value,
-/// with what it reserved: see [what a refusal keeps](crate::limit#what-a-refusal-keeps).
-///
-/// ```
-/// use tower_upstream::{Quota, limit::{RateLimitLayer, Refuse}};
-///
-/// struct Limits {
-///     api: RateLimitLayer<Refuse>,
-/// }
-/// let limits = Limits { api: RateLimitLayer::new(Quota::per_second(100)) };
-/// # let _ = limits.api;
-/// ```
-#[derive(Debug, Clone, Copy, Default)]
-#[non_exhaustive]
-pub struct Refuse;
-
-/// A call that is too many waits for its turn: for a token, or for a place. See
-/// [`RateLimitLayer::wait`] and [`ConcurrencyLimitLayer::wait`](super::super::ConcurrencyLimitLayer::wait).
-///
-/// ```
-/// use std::time::Duration;
-/// use tower_upstream::{Quota, limit::{RateLimitLayer, Wait}};
-///
-/// struct Limits {
-///     batch: RateLimitLayer<Wait>,
-/// }
-/// let quota = RateLimitLayer::new(Quota::per_second(5));
-/// let limits = Limits { batch: quota.wait(Duration::from_secs(60)) };
-/// # let _ = limits.batch;
-/// ```
-#[derive(Debug, Clone, Copy)]
-pub struct Wait {
-    pub(in crate::limit) max: Duration,
-}
-
-/// A call beyond the quota is refused, and a token comes back if its call was never sent. See
-/// [`RateLimitLayer::refund_unsent`].
-///
-/// ```
-/// use tower_upstream::{Quota, limit::{RateLimitLayer, Refund}};
-///
-/// struct Limits {
-///     paid: RateLimitLayer<Refund>,
-/// }
-/// let limits = Limits { paid: RateLimitLayer::new(Quota::per_minute(60)).refund_unsent() };
-/// # let _ = limits.paid;
-/// ```
-#[derive(Debug, Clone, Copy, Default)]
-#[non_exhaustive]
-pub struct Refund;
-
-/// A call beyond the quota is refused, and each clone takes tokens in advance. See
-/// [`RateLimitLayer::lease`].
-///
-/// ```
-/// use tower_upstream::{Quota, limit::{Leased, RateLimitLayer}};
-///
-/// struct Limits {
-///     busy: RateLimitLayer<Leased>,
-/// }
-/// let limits = Limits { busy: RateLimitLayer::new(Quota::per_second(100_000)).lease() };
-/// # let _ = limits.busy;
-/// ```
-#[derive(Debug, Clone, Copy, Default)]
-#[non_exhaustive]
-pub struct Leased;
-
 impl RateLimitLayer {
     /// Refuses what is beyond the quota with [`Kind::RateLimited`](crate::error::Kind::RateLimited) and the
     /// moment from which on there is a token again. Several quotas, as an array of up to four, all
@@ -121,23 +61,22 @@ impl RateLimitLayer {
     /// Below a balancer nothing is refused: an endpoint whose quota is spent is not ready, and the
     /// balancer takes another. Where all are spent, it waits for the first to be ready again, for as
     /// long as its `fail_fast_after` says, and then answers `AllEndpointsDown`. There, a call of a
-    /// [cost](Self::cost) above one finds out in `call` whether there are enough tokens, and is
+    /// [cost](Self::with_cost) above one finds out in `call` whether there are enough tokens, and is
     /// refused if not.
     pub fn new(quotas: impl Into<Quotas>) -> Self {
-        let state = Arc::new(State::new(quotas.into(), false));
-        Self { state, mode: Refuse, cost: PerCall }
+        Self { state: State::of_layer(quotas.into()), mode: Refuse, cost: PerCall }
     }
 
     /// The same from a config. Values out of range become the nearest sane ones.
-    pub fn with_config(config: &RateLimitConfig) -> Self {
-        Self::new(config)
+    pub fn with_config(config: RateLimitConfig) -> Self {
+        Self::new(&config)
     }
 }
 
 impl<C> RateLimitLayer<Refuse, C> {
     /// Lets a call wait for its turn instead, in its response future.
     ///
-    /// A call waits at most `max`, and never past its [deadline](crate::replay::Replay::deadline): one
+    /// A call waits at most `max`, and never past its [deadline](crate::deadline::HasDeadline::deadline): one
     /// whose turn would come later is refused at once. One whose deadline has passed is not made,
     /// though there is a token: it fails unsent with [`Kind::Timeout`](crate::error::Kind::Timeout), which
     /// counts against nothing, and takes no token. Turns are taken in the order of the calls,
@@ -172,62 +111,7 @@ impl<C> RateLimitLayer<Refuse, C> {
     /// ```
     #[must_use]
     pub fn wait(self, max: Duration) -> RateLimitLayer<Wait, C> {
-        RateLimitLayer { state: self.state, mode: Wait { max }, cost: self.cost }
-    }
-
-    /// Gives the tokens of a call back that never reached an endpoint: its future was dropped before
-    /// the first poll, or its error [is unsent](crate::Error::is_unsent), such as the refusal of a
-    /// guard below, or a connection that could not be made. Once; and not if the future was dropped
-    /// halfway, since the call may have been sent.
-    ///
-    /// A future that was not polled counts as not sent, which holds for services that do their work
-    /// in their futures, as most do. One below that sends in `call` already, such as tower's
-    /// `Buffer` or one that spawns a task, has sent the call, and the token comes back all the same:
-    /// there, use [`new`](Self::new) alone where calls must not exceed the quota.
-    ///
-    /// What the bucket got back by itself meanwhile does not come back again, so this never adds to
-    /// the quota.
-    ///
-    /// Not the default, since the future then has to hold the quota (a shared counter, 4 to 16 ns),
-    /// and taking and giving back go through a lock.
-    ///
-    /// # Example
-    /// ```
-    /// use tower_upstream::{Quota, RateLimitLayer};
-    /// let layer = RateLimitLayer::new(Quota::per_minute(60)).refund_unsent();
-    /// # let _ = layer;
-    /// ```
-    #[must_use]
-    pub fn refund_unsent(self) -> RateLimitLayer<Refund, C> {
-        RateLimitLayer { state: self.state, mode: Refund, cost: self.cost }
-    }
-
-    /// Lets each clone of the service take 1/64 of the burst in advance, so that most calls write
-    /// nothing that others read: for a quota that many threads take of, through clones that live
-    /// for long. A clone for each call costs more with it than without.
-    ///
-    /// All clones together hold an eighth of the burst at most, so one takes less, the more of them
-    /// there are: each an eighth of what of it is left. A clone that made a call and then none keeps
-    /// its part of that eighth until it drops; the tokens come back to all others before.
-    ///
-    /// The quota holds all the same: in no window are there more calls than it admits. To that end
-    /// a clone may keep what it took no longer than the bucket takes to refill as much, and the
-    /// burst that all share is less by one such part, of which `remaining` tells; and by what others
-    /// hold a call may be refused a moment early. What is left when a clone drops comes back.
-    ///
-    /// Without effect where the burst is below 128, and below a balancer. The tokens are the
-    /// layer's own from here on: a clone made before this shares none.
-    ///
-    /// # Example
-    /// ```
-    /// use tower_upstream::{Quota, RateLimitLayer};
-    /// let layer = RateLimitLayer::new(Quota::per_second(64_000)).lease();
-    /// assert_eq!(layer.handle().remaining(), 63_000);
-    /// ```
-    #[must_use]
-    pub fn lease(self) -> RateLimitLayer<Leased, C> {
-        let state = Arc::new(State::new(self.state.bucket.quotas(), true));
-        RateLimitLayer { state, mode: Leased, cost: self.cost }
+        RateLimitLayer { state: self.state, mode: Wait::at_most(max), cost: self.cost }
     }
 
     /// A quota for each key, such as a tenant or a client's address, instead of one for all.
@@ -245,7 +129,30 @@ impl<C> RateLimitLayer<Refuse, C> {
     /// ```
     #[must_use]
     pub fn by_key<K>(self, key: K) -> KeyedRateLimitLayer<K, C> {
-        KeyedRateLimitLayer::new(self.state.bucket.quotas(), key, self.cost)
+        KeyedRateLimitLayer::new(*self.state.family.settings(), key, self.cost)
+    }
+}
+
+impl<D, C> RateLimitLayer<Wait<D>, C> {
+    /// Asks `deadline` for the deadline of a request: for requests that are no
+    /// [`HasDeadline`](crate::deadline::HasDeadline), or to use another.
+    ///
+    /// # Example
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_upstream::{Quota, RateLimitLayer};
+    /// let layer = RateLimitLayer::new(Quota::per_second(100))
+    ///     .wait(Duration::from_secs(2))
+    ///     .with_deadline(|_: &String| None);
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn with_deadline<Req, E>(self, deadline: E) -> RateLimitLayer<Wait<E>, C>
+    where
+        E: Fn(&Req) -> Option<Instant>,
+    {
+        let mode = self.mode.with_deadline(deadline);
+        RateLimitLayer { state: self.state, mode, cost: self.cost }
     }
 }
 
@@ -257,11 +164,11 @@ impl<M, C> RateLimitLayer<M, C> {
     /// ```
     /// use tower_upstream::{Call, Quota, RateLimitLayer};
     /// let layer = RateLimitLayer::new(Quota::per_second(1_000).burst(100))
-    ///     .cost(|call: &Call<String>| if call.body().is_empty() { 0 } else { 10 });
+    ///     .with_cost(|call: &Call<String>| if call.body().is_empty() { 0 } else { 10 });
     /// # let _ = layer;
     /// ```
     #[must_use]
-    pub fn cost<D>(self, cost: D) -> RateLimitLayer<M, D> {
+    pub fn with_cost<D>(self, cost: D) -> RateLimitLayer<M, D> {
         RateLimitLayer { state: self.state, mode: self.mode, cost }
     }
 
@@ -272,7 +179,7 @@ impl<M, C> RateLimitLayer<M, C> {
         M: Clone,
         C: Clone,
     {
-        let state = Arc::new(self.state.fresh());
+        let state = State::of_layer(*self.state.family.settings());
         Self { state, mode: self.mode.clone(), cost: self.cost.clone() }
     }
 
@@ -283,8 +190,8 @@ impl<M, C> RateLimitLayer<M, C> {
 
     /// A view of the quota of the endpoint with this key below a balancer: from the first call on,
     /// while it is in the set.
-    pub fn handle_for(&self, key: &str) -> Option<RateLimitHandle> {
-        self.state.members.get(key).map(RateLimitHandle::new)
+    pub fn handle_for(&self, key: &str) -> Option<QuotaHandle> {
+        self.state.family.get(key).map(QuotaHandle::new)
     }
 }
 

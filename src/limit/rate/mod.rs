@@ -11,15 +11,13 @@
 //! | where | use |
 //! |---|---|
 //! | a second and a minute, say, have a quota of their own | an array for [`RateLimitLayer::new`] |
-//! | calls are not worth the same | [`RateLimitLayer::cost`] |
-//! | what was never sent must not count | [`RateLimitLayer::refund_unsent`] |
-//! | many threads call through clones that live long | [`RateLimitLayer::lease`] |
+//! | calls are not worth the same | [`RateLimitLayer::with_cost`] |
 //! | each caller has its own quota | [`RateLimitLayer::by_key`] |
 //!
 //! # How it works
 //! The generic cell rate algorithm, which is a token bucket in one number: it holds `burst` tokens
 //! at most, starts full, gets one per interval, evenly, and each call takes one. No task and no
-//! timer while nobody waits.
+//! timer while no call waits.
 //!
 //! The quota belongs to the layer value: what it and its clones make shares it. It is one
 //! process's; a quota over several processes needs a server.
@@ -27,30 +25,25 @@
 mod bucket;
 mod config;
 mod cost;
-mod future;
 mod gcra;
 mod handle;
 mod layer;
 mod live_rules;
-mod permit;
-mod queue;
 mod quota;
 mod quotas;
-mod refund;
+mod reservation;
 mod service;
 mod state;
 
 #[cfg(feature = "http")]
-pub(crate) use self::quotas::Standing;
+pub(crate) use self::quotas::Remaining;
 pub use self::{
     config::RateLimitConfig,
     cost::{Cost, PerCall},
-    future::WaitFuture,
-    handle::RateLimitHandle,
-    layer::{Leased, RateLimitLayer, Refund, Refuse, Wait},
+    handle::{QuotaHandle, RateLimitHandle},
+    layer::RateLimitLayer,
     quota::Quota,
     quotas::Quotas,
-    refund::RefundFuture,
     service::RateLimit,
 };
 pub(super) use self::{
@@ -59,4 +52,3 @@ pub(super) use self::{
     quotas::{MOST, Rules, Tats},
     state::{free_at, never},
 };
-pub use crate::guard::ResponseFuture;

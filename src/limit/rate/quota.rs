@@ -1,9 +1,6 @@
 use std::time::Duration;
 
-use super::{
-    gcra::{self, Gcra},
-    quotas::Quotas,
-};
+use super::gcra::{self, Gcra};
 
 /// Rate of calls on average, and how many may come at once.
 ///
@@ -98,12 +95,6 @@ impl Quota {
         Gcra::new(self.interval, self.burst)
     }
 
-    /// The rule with so many tokens of the burst set aside.
-    pub(super) fn rule_without(self, aside: u64) -> Gcra {
-        let aside = u32::try_from(aside).unwrap_or(u32::MAX);
-        Gcra::new(self.interval, self.burst.saturating_sub(aside))
-    }
-
     /// As a client is told of it: so many calls in so many seconds.
     #[cfg(feature = "http")]
     pub(crate) fn calls_in_seconds(self) -> (u64, u64) {
@@ -114,15 +105,6 @@ impl Quota {
         let seconds = refill.div_ceil(SECOND);
         let calls = (seconds * SECOND / u128::from(self.interval)).max(self.burst.into());
         (calls as u64, seconds as u64)
-    }
-}
-
-impl Quotas {
-    /// How many tokens a clone may lease at once: 1/64 of the smallest burst, or none, where that
-    /// would be a single one.
-    pub(super) fn lease(&self) -> u64 {
-        let share = self.iter().map(|quota| u64::from(quota.burst / 64)).min().unwrap_or(0);
-        if share > 1 { share } else { 0 }
     }
 }
 
@@ -176,15 +158,6 @@ mod tests {
                 );
             }
         }
-    }
-
-    #[test]
-    fn a_lease_is_a_sixty_fourth_of_the_smallest_burst_or_none() {
-        let lease = |burst| Quotas::from(Quota::per_second(10).burst(burst)).lease();
-        assert_eq!([lease(1), lease(127), lease(128), lease(6_400)], [0, 0, 2, 100]);
-        let both = [Quota::per_second(128), Quota::per_second(6_400)];
-        assert_eq!(Quotas::from(both).lease(), 2);
-        assert_eq!(Quotas::none().lease(), 0);
     }
 
     #[cfg(feature = "http")]

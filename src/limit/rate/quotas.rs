@@ -13,7 +13,7 @@ pub(in crate::limit) type Tats = [u64; MOST];
 
 /// Quotas that all hold at once, such as 10 a second and 100 a minute: up to four, or none.
 ///
-/// A call takes of each, or of none: it passes when all of them allow it, and who is refused is
+/// A call takes of each, or of none: it passes when all of them allow it, and one that is refused is
 /// told the moment from which on all do. None at all is no limit.
 ///
 /// # Example
@@ -145,18 +145,18 @@ impl Rules {
     }
 
     #[cfg(feature = "http")]
-    pub(in crate::limit) fn standing(
+    pub(in crate::limit) fn each_remaining(
         &self,
         quotas: &Quotas,
         tats: &Tats,
         now: u64,
-    ) -> Vec<Standing> {
-        let standing = quotas.iter().zip(self.paired(tats)).map(|(quota, (rule, tat))| Standing {
+    ) -> Vec<Remaining> {
+        let each = quotas.iter().zip(self.paired(tats)).map(|(quota, (rule, tat))| Remaining {
             quota,
-            remaining: rule.remaining(tat, now),
+            tokens: rule.remaining(tat, now),
             reset: tat.saturating_sub(now),
         });
-        standing.collect()
+        each.collect()
     }
 
     fn paired<'a>(&'a self, tats: &'a Tats) -> impl Iterator<Item = (&'a Gcra, u64)> {
@@ -164,12 +164,12 @@ impl Rules {
     }
 }
 
-/// How it stands with one quota.
+/// What is left of one quota.
 #[cfg(feature = "http")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub(crate) struct Remaining {
     pub(crate) quota: Quota,
-    pub(crate) remaining: u32,
+    pub(crate) tokens: u32,
     /// Nanoseconds until all of it is there again.
     pub(crate) reset: u64,
 }

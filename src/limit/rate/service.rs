@@ -8,34 +8,48 @@ use tower_service::Service;
 
 use super::{
     cost::{Cost, PerCall},
-    future::{Tokens, WaitFuture},
-    layer::{Leased, Refund, Refuse, Wait},
-    permit::Permit,
-    refund::RefundFuture,
+    reservation::Reservation,
     state::State,
 };
 use crate::{
     choose::{Choose, Chooses, Tried},
     connect::Connect,
+    deadline::DeadlineOf,
     error::{BoxError, Error},
-    guard::ResponseFuture,
-    limit::turn,
+    guard::{Avoiding, Pass, Plain, ResponseFuture},
+    limit::{
+        mode::{Refuse, Wait},
+        queue::{self, WaitFuture},
+    },
     member::Member,
-    replay::Replay,
-    time,
 };
 
 /// The service of a [`RateLimitLayer`](super::RateLimitLayer), and its connector.
 pub struct RateLimit<S, M = Refuse, C = PerCall> {
     inner: S,
-    permit: Permit,
+    reservation: Reservation,
     mode: M,
     cost: C,
 }
 
 impl<S, M, C> RateLimit<S, M, C> {
     pub(super) fn new(inner: S, state: Arc<State>, mode: M, cost: C) -> Self {
-        Self { inner, permit: Permit::new(state), mode, cost }
+        Self { inner, reservation: Reservation::new(state), mode, cost }
+    }
+
+    /// Returns the inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// Returns the inner service, to be changed. What is called through it takes no token.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Returns the inner service alone. A token that was reserved for this value is given back.
+    pub fn into_inner(self) -> S {
+        self.inner
     }
 
     // Out of line, since above a balancer it is never needed.
@@ -46,10 +60,10 @@ impl<S, M, C> RateLimit<S, M, C> {
         S: Service<Req>,
         S::Error: Into<BoxError> + 'static,
     {
-        ready!(self.permit.poll_reserve(cx));
+        ready!(self.reservation.poll_reserve(cx));
         let ready = self.inner.poll_ready(cx);
         if !matches!(ready, Poll::Ready(Ok(()))) {
-            self.permit.give_back();
+            self.reservation.give_back();
         }
         ready.map_err(Error::from_service)
     }
@@ -58,7 +72,7 @@ impl<S, M, C> RateLimit<S, M, C> {
 /// A clone starts without a token.
 impl<S: Clone, M: Clone, C: Clone> Clone for RateLimit<S, M, C> {
     fn clone(&self) -> Self {
-        let state = self.permit.state().clone();
+        let state = self.reservation.state().clone();
         Self::new(self.inner.clone(), state, self.mode.clone(), self.cost.clone())
     }
 }
@@ -72,7 +86,7 @@ where
     type Service = RateLimit<S::Service, M, C>;
 
     fn connect(&self, member: &Arc<Member>) -> Self::Service {
-        let state = self.permit.state().of_member(member);
+        let state = self.reservation.state().of_member(member);
         RateLimit::new(self.inner.connect(member), state, self.mode.clone(), self.cost.clone())
     }
 
@@ -87,102 +101,103 @@ impl<S: Chooses, M, C> Chooses for RateLimit<S, M, C> {
     }
 }
 
-/// The modes that refuse: what they answer with, how they come by a token, and what becomes of a
-/// call. The refusal is made last, and by itself, so that what is stored of a call that passes does
-/// not have to wait for it.
-macro_rules! refusing {
-    (
-        $mode:ty, $future:ident,
-        |$permit:ident, $cells:ident| $spend:expr,
-        |$call:ident, $spent:ident| $called:expr,
-        |$no:ident| $refusal:expr
-    ) => {
-        impl<S, Req, C> Service<Req> for RateLimit<S, $mode, C>
-        where
-            S: Service<Req>,
-            S::Error: Into<BoxError> + 'static,
-            C: Cost<Req>,
-        {
-            type Response = S::Response;
-            type Error = Error;
-            type Future = $future<S::Future>;
-
-            /// Ready as the inner service is. Below a balancer also pending while there is no
-            /// token; the token is then reserved, and given back if this value is dropped instead
-            /// of called. No token is kept while the inner service is not ready, nor is that asked
-            /// while there is no token.
-            #[inline]
-            fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-                if self.permit.is_bound() {
-                    return self.poll_ready_below(cx);
-                }
-                // Taken apart and made anew: passed on as it is, it goes through memory.
-                ready!(self.inner.poll_ready(cx)).map_err(Error::from_service)?;
-                Poll::Ready(Ok(()))
-            }
-
-            // Always: a future that is returned in memory is read before it is there.
-            #[inline(always)]
-            fn call(&mut self, request: Req) -> Self::Future {
-                let ($permit, $cells) = (&mut self.permit, self.cost.of(&request));
-                match $spend {
-                    Ok($spent) => {
-                        let $call = self.inner.call(request);
-                        $called
-                    }
-                    Err($no) => $future::refused($refusal),
-                }
-            }
+impl<S, C> RateLimit<S, Refuse, C> {
+    // Always: a future that is returned in memory is read before it is there.
+    #[inline(always)]
+    fn pass<Req, P>(&mut self, request: Req, way: P) -> ResponseFuture<P::Future>
+    where
+        P: Pass<S, Req>,
+        C: Cost<Req>,
+    {
+        match self.reservation.spend(self.cost.of(&request)) {
+            Ok(()) => ResponseFuture::called(way.pass(&mut self.inner, request)),
+            // Made last, and by itself, so that what is stored of a call that passes does not have
+            // to wait for it.
+            Err(no) => ResponseFuture::refused(self.reservation.refusal(no)),
         }
+    }
+}
 
-        impl<S, Req, C> Choose<Req> for RateLimit<S, $mode, C>
-        where
-            S: Choose<Req>,
-            S::Error: Into<BoxError> + 'static,
-            C: Cost<Req>,
-        {
-            type Choosing = $future<S::Choosing>;
+impl<S, Req, C> Service<Req> for RateLimit<S, Refuse, C>
+where
+    S: Service<Req>,
+    S::Error: Into<BoxError> + 'static,
+    C: Cost<Req>,
+{
+    type Response = S::Response;
+    type Error = Error;
+    type Future = ResponseFuture<S::Future>;
 
-            fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing {
-                let ($permit, $cells) = (&mut self.permit, self.cost.of(&request));
-                match $spend {
-                    Ok($spent) => {
-                        let $call = self.inner.call_avoiding(request, tried);
-                        $called
-                    }
-                    Err($no) => $future::refused($refusal),
-                }
-            }
+    /// Ready as the inner service is. Below a balancer also pending while there is no token; the
+    /// token is then reserved, and given back if this value is dropped instead of called. No token
+    /// is kept while the inner service is not ready, nor is that asked while there is no token.
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.reservation.is_bound() {
+            return self.poll_ready_below(cx);
         }
-    };
+        // Taken apart and made anew: passed on as it is, it goes through memory.
+        ready!(self.inner.poll_ready(cx)).map_err(Error::from_service)?;
+        Poll::Ready(Ok(()))
+    }
+
+    #[inline(always)]
+    fn call(&mut self, request: Req) -> Self::Future {
+        self.pass(request, Plain)
+    }
 }
 
-refusing! {
-    Refuse, ResponseFuture,
-    |permit, cells| permit.spend(cells),
-    |call, _spent| ResponseFuture::called(call),
-    |no| permit.refusal(no)
+impl<S, Req, C> Choose<Req> for RateLimit<S, Refuse, C>
+where
+    S: Choose<Req>,
+    S::Error: Into<BoxError> + 'static,
+    C: Cost<Req>,
+{
+    type Choosing = ResponseFuture<S::Choosing>;
+
+    fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing {
+        self.pass(request, Avoiding(tried))
+    }
 }
 
-refusing! {
-    Leased, ResponseFuture,
-    |permit, cells| permit.spend_leased(cells),
-    |call, _spent| ResponseFuture::called(call),
-    |no| permit.refusal(no)
+impl<S, D, C> RateLimit<S, Wait<D>, C> {
+    #[inline]
+    fn enter<Req, P>(&mut self, request: Req, way: P) -> WaitFuture<S, Req, P::Future>
+    where
+        S: Service<Req> + Clone,
+        P: Pass<S, Req>,
+        D: DeadlineOf<Req>,
+        C: Cost<Req>,
+    {
+        let deadline = self.mode.deadline_of(&request);
+        let state = self.reservation.state();
+        let cells = state.fitting(self.cost.of(&request));
+        let entered = cells.and_then(|cells| match queue::in_time(deadline) {
+            Ok(()) => state.enter(cells, |now| self.mode.until(now, deadline)),
+            // Where there are no tokens, a refusal says more.
+            Err(late) => match state.wait(cells) {
+                0 => Err(late),
+                wait => Err(state.refuse(wait)),
+            },
+        });
+        match entered {
+            Ok(None) => {
+                let inner = way.pass(&mut self.inner, request);
+                WaitFuture::settled(ResponseFuture::called(inner))
+            }
+            Ok(Some(waiter)) => {
+                WaitFuture::waiting(waiter, deadline, &mut self.inner, request, way.later())
+            }
+            Err(refusal) => WaitFuture::turned_away(&mut self.inner, (), refusal),
+        }
+    }
 }
 
-refusing! {
-    Refund, RefundFuture,
-    |permit, cells| permit.spend_refundable(cells),
-    |call, spent| RefundFuture::called(call, spent),
-    |refusal| refusal
-}
-
-impl<S, Req, C> Service<Req> for RateLimit<S, Wait, C>
+impl<S, Req, D, C> Service<Req> for RateLimit<S, Wait<D>, C>
 where
     S: Service<Req> + Clone,
     S::Error: Into<BoxError> + 'static,
-    Req: Replay,
+    D: DeadlineOf<Req>,
     C: Cost<Req>,
 {
     type Response = S::Response;
@@ -197,60 +212,21 @@ where
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        self.enter(request, &Tried::default(), |inner, request, _| inner.call(request))
+        self.enter(request, Plain)
     }
 }
 
-impl<S, Req, C> Choose<Req> for RateLimit<S, Wait, C>
+impl<S, Req, D, C> Choose<Req> for RateLimit<S, Wait<D>, C>
 where
     S: Choose<Req> + Clone,
     S::Error: Into<BoxError> + 'static,
-    Req: Replay,
+    D: DeadlineOf<Req>,
     C: Cost<Req>,
 {
     type Choosing = WaitFuture<S, Req, S::Choosing>;
 
     fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing {
-        self.enter(request, tried, |inner, request, tried| inner.call_avoiding(request, tried))
-    }
-}
-
-impl<S, C> RateLimit<S, Wait, C> {
-    #[inline]
-    fn enter<Req, F>(
-        &mut self,
-        request: Req,
-        tried: &Tried,
-        call: fn(&mut S, Req, &Tried) -> F,
-    ) -> WaitFuture<S, Req, F>
-    where
-        S: Service<Req> + Clone,
-        Req: Replay,
-        C: Cost<Req>,
-    {
-        let deadline = request.deadline();
-        let until = || {
-            let longest = time::later(time::now(), self.mode.max);
-            deadline.map_or(longest, |deadline| longest.min(deadline))
-        };
-        let state = self.permit.state();
-        let cells = state.fitting(self.cost.of(&request));
-        let entered = cells.and_then(|cells| match turn::in_time(deadline) {
-            Ok(()) => state.enter(cells, until),
-            // Where there are no tokens, a refusal says more.
-            Err(late) => match state.wait(cells) {
-                0 => Err(late),
-                wait => Err(state.refuse(wait)),
-            },
-        });
-        match entered {
-            Ok(None) => WaitFuture::called(call(&mut self.inner, request, tried), ()),
-            Ok(Some(ticket)) => {
-                let tokens = Tokens::new(ticket, deadline);
-                WaitFuture::waiting(tokens, &mut self.inner, request, tried.clone(), call)
-            }
-            Err(refusal) => WaitFuture::turned_away(&mut self.inner, refusal),
-        }
+        self.enter(request, Avoiding(tried))
     }
 }
 
@@ -258,7 +234,7 @@ impl<S: fmt::Debug, M: fmt::Debug, C> fmt::Debug for RateLimit<S, M, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RateLimit")
             .field("inner", &self.inner)
-            .field("state", self.permit.state())
+            .field("state", self.reservation.state())
             .field("mode", &self.mode)
             .finish_non_exhaustive()
     }

@@ -1,25 +1,32 @@
 //! The tokens, shared by all that one layer value made, or by the clones of one member's service.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, task::Waker, time::Duration};
 
 use tokio::runtime::Handle;
 
 use super::{
     bucket::Bucket,
     gcra::{self, NeverFits},
-    queue::{MOST_WAITING, Queue, Ticket},
     quotas::Quotas,
 };
 use crate::{
     error::{Error, Kind},
-    guard::ByMember,
+    guard::{Configured, Family, Newest},
+    limit::queue::{Line, Queue, Supply, Taken, Waiter},
     member::Member,
     sync::{
         WaitList,
-        atomic::{AtomicU64, Mutex, Ordering, lock},
+        atomic::{AtomicU64, Ordering},
     },
     time::{self, Anchor, Clock, Instant},
 };
+
+/// However fast they get their turn: each keeps its request in memory.
+const MOST_WAITING: usize = 65_536;
+
+/// How much later than its moment a timer of tokio may fire, and one to spare: those in front are
+/// given the time to take their turn first.
+const TIMER_GRAIN: Duration = Duration::from_millis(2);
 
 pub(super) struct State {
     pub(super) bucket: Bucket,
@@ -29,11 +36,11 @@ pub(super) struct State {
     /// What a refusal looks like, but for the moment to come back.
     refusal: Error,
     pub(super) member: Option<AtMember>,
-    /// Of the connector; empty below it.
-    pub(super) members: ByMember<State>,
-    /// Held while the quotas change here and at all members, or a member comes.
-    changes: Mutex<()>,
+    pub(super) family: Arc<RateFamily>,
 }
+
+/// The tokens of one layer value, and of the members it guards.
+pub(super) type RateFamily = Family<State, Quotas>;
 
 /// There are no tokens.
 #[derive(Debug)]
@@ -56,58 +63,50 @@ pub(super) struct AtMember {
     pub(super) returned: WaitList,
 }
 
+impl AtMember {
+    fn new(member: &Arc<Member>) -> Self {
+        Self { member: member.clone(), held: AtomicU64::new(0), returned: WaitList::default() }
+    }
+}
+
+/// Other quotas, of which the same share is used.
+impl Configured<Quotas> for State {
+    fn apply(self: Arc<Self>, newest: &Newest<Quotas>) {
+        self.bucket.set(|| *newest.get(), self.now());
+        self.tokens_came_back();
+    }
+
+    fn member(&self) -> Option<&Arc<Member>> {
+        self.member.as_ref().map(|at| &at.member)
+    }
+}
+
 impl State {
-    pub(super) fn new(quotas: Quotas, leased: bool) -> Self {
-        Self::build(Bucket::new(quotas, leased), Error::refused(Kind::RateLimited), None)
+    /// The tokens of a new layer value.
+    pub(super) fn of_layer(quotas: Quotas) -> Arc<Self> {
+        let family = Arc::new(Family::new(quotas));
+        family.own(|quotas| Arc::new(Self::build(&family, **quotas, None)))
     }
 
-    /// The same quotas, with tokens of their own.
-    pub(super) fn fresh(&self) -> Self {
-        Self::new(self.bucket.quotas(), self.bucket.is_leased())
+    /// The tokens of `member`: those that it has, if its service is only connected anew.
+    pub(super) fn of_member(&self, member: &Arc<Member>) -> Arc<Self> {
+        self.family.of_member(member, |quotas| Self::build(&self.family, **quotas, Some(member)))
     }
 
-    /// The state for `member`: the same as before, if it still lives.
-    pub(super) fn of_member(self: &Arc<Self>, member: &Arc<Member>) -> Arc<Self> {
-        let is_its = |state: &Self| {
-            let of = state.member.as_ref().map(|at| &at.member);
-            of.is_some_and(|of| Arc::ptr_eq(of, member))
-        };
-        // Held until the new one is listed, so that new quotas pass none by.
-        let _changes = lock(&self.changes);
-        self.members.get_or_insert(member, is_its, || {
-            let refusal = Error::refused(Kind::RateLimited).at_endpoint(member.shared_key());
-            let at = AtMember {
-                member: member.clone(),
-                held: AtomicU64::new(0),
-                returned: WaitList::default(),
-            };
-            Self::build(Bucket::new(self.bucket.quotas(), false), refusal, Some(at))
-        })
-    }
-
-    fn build(bucket: Bucket, refusal: Error, member: Option<AtMember>) -> Self {
+    fn build(family: &Arc<RateFamily>, quotas: Quotas, member: Option<&Arc<Member>>) -> Self {
+        let refusal = Error::refused(Kind::RateLimited);
         Self {
-            bucket,
+            bucket: Bucket::new(quotas),
             clock: Clock::new(),
             anchor: Anchor::new(),
             queue: Queue::default(),
-            refusal,
-            member,
-            members: ByMember::default(),
-            changes: Mutex::new(()),
+            refusal: match member {
+                Some(member) => refusal.at_endpoint(member.shared_key()),
+                None => refusal,
+            },
+            member: member.map(AtMember::new),
+            family: family.clone(),
         }
-    }
-
-    /// Other quotas, here and for every member.
-    pub(super) fn set(&self, quotas: Quotas) {
-        // Of two changes at once, one is the last everywhere.
-        let changes = lock(&self.changes);
-        let members = self.members.live();
-        let all = || members.iter().map(|member| &**member).chain([self]);
-        all().for_each(|state| state.bucket.set(quotas, state.now()));
-        // Before the wakers, which may do as they like.
-        drop(changes);
-        all().for_each(Self::tokens_came_back);
     }
 
     #[inline]
@@ -117,28 +116,8 @@ impl State {
 
     /// Takes of the bucket at the present time; where bursts are brief, a refusal looks twice.
     #[inline]
-    pub(super) fn at_present<T>(&self, take: impl Fn(u64) -> Result<T, u64>) -> Result<T, u64> {
-        self.at_latest(self.now(), take)
-    }
-
-    /// The same for one who was told to `wait` at its first look.
-    #[cold]
-    pub(super) fn again<T>(
-        &self,
-        wait: u64,
-        take: impl Fn(u64) -> Result<T, u64>,
-    ) -> Result<T, u64> {
-        gcra::second_look(wait, || self.now(), || self.bucket.is_brief(), take)
-    }
-
-    /// The same for a thread that has looked already.
-    #[inline]
-    pub(super) fn at_latest<T>(
-        &self,
-        now: u64,
-        take: impl Fn(u64) -> Result<T, u64>,
-    ) -> Result<T, u64> {
-        gcra::look_twice(now, || self.now(), || self.bucket.is_brief(), take)
+    fn at_present<T>(&self, take: impl Fn(u64) -> Result<T, u64>) -> Result<T, u64> {
+        gcra::look_twice(self.now(), || self.now(), || self.bucket.is_brief(), take)
     }
 
     /// The number of tokens, if so many ever fit.
@@ -232,7 +211,7 @@ impl State {
 
     /// Lets those who wait for tokens look again.
     pub(super) fn tokens_came_back(&self) {
-        self.queue.wake_first();
+        self.queue.wake_called();
         if let Some(at) = &self.member {
             at.returned.wake_all();
         }
@@ -260,12 +239,12 @@ impl State {
         self.refusal.clone().retry_at_stamp(free_at(&self.anchor, self.now(), retry_after))
     }
 
-    /// Lets a call pass, queues it if it will get its turn by `until`, or refuses it.
+    /// Lets a call pass, puts it in line if it will get its turn by `until`, or refuses it.
     pub(super) fn enter(
         self: &Arc<Self>,
         cells: u64,
-        until: impl FnOnce() -> Instant,
-    ) -> Result<Option<Ticket>, Error> {
+        until: impl FnOnce(Instant) -> Instant,
+    ) -> Result<Option<Waiter<Self>>, Error> {
         if cells == 0 || (self.queue.is_empty() && self.take(cells).is_ok()) {
             return Ok(None);
         }
@@ -273,17 +252,57 @@ impl State {
             // Nothing to wait with.
             return Err(self.refuse(self.wait(cells)));
         }
-        let until = until();
-        let ticket = Ticket::draw(self, cells, until, |ahead| {
-            let wait = self.wait(ahead.cells.saturating_add(cells));
+        let now = time::now();
+        let until = until(now);
+        let times = (now, time::later(until, TIMER_GRAIN));
+        let waiter = Waiter::join(self, cells, times, |line| {
+            let wait = self.wait(line.weight().saturating_add(cells));
             let turn = time::later(time::now(), Duration::from_nanos(wait));
-            if ahead.calls >= MOST_WAITING || turn > until {
+            if line.len() >= MOST_WAITING || turn > until {
                 return Err(self.refuse(wait));
             }
             Ok(())
         })?;
-        Ok(Some(ticket))
+        // It may be the first.
+        self.call_next();
+        Ok(Some(waiter))
     }
+}
+
+/// One is called at a time, and takes its tokens when they are there.
+impl Supply for State {
+    fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    fn set_aside(&self, line: &Line<Waker>) -> bool {
+        line.len() == line.waiting()
+    }
+
+    fn put_back(&self) {
+        self.call_next();
+    }
+
+    fn lacks(&self, cells: u64) -> Result<u64, Error> {
+        // The quota may be another since, and so small that they never fit.
+        self.fitting(u32::try_from(cells).unwrap_or(u32::MAX))?;
+        Ok(self.wait(cells))
+    }
+
+    fn take(waiter: &Waiter<Self>) -> Result<(), u64> {
+        waiter.supply().take(waiter.weight())
+    }
+
+    fn refusal(&self, cells: u64) -> Error {
+        self.refuse(self.wait(cells))
+    }
+}
+
+/// A call that has its tokens has spent them.
+impl Taken<State> for () {
+    fn taken(_: &Arc<State>) {}
+
+    fn nothing() {}
 }
 
 /// The stamp of the moment to come back, or of the latest that an error tells.

@@ -7,7 +7,7 @@ use serde::{
     de::{self, DeserializeOwned, MapAccess, Visitor},
 };
 
-/// How many pairs of headers or metadata are read. They cost more in memory than on the wire.
+/// Most pairs of headers or metadata that are read. They cost more in memory than on the wire.
 const MAX_PAIRS: usize = 1_024;
 
 /// A call, in the order in which Go writes its members.

@@ -90,7 +90,7 @@ pub(crate) fn members<'a, const N: usize>(
     Members(names).deserialize(&mut serde_json::Deserializer::from_str(text))
 }
 
-/// What `raw` holds; the default of the type where it is missing or `null`.
+/// What `raw` holds; the default of the type if it is missing or `null`.
 pub(crate) fn value<'a, T>(raw: Option<&'a RawValue>) -> Result<T, serde_json::Error>
 where
     T: Deserialize<'a> + Default,

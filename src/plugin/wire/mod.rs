@@ -1,6 +1,4 @@
-//! How things are written on the wire to plugins: the JSON and the durations of the Go
-//! plugin manager that this crate stands in for. What both ends need is here, so that neither
-//! imports the other.
+//! The bytes of the plugin protocol: the JSON of the Go plugin manager, for both ends.
 
 mod envelope;
 mod json;

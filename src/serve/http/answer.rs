@@ -1,4 +1,4 @@
-//! What a response says.
+//! Writes responses to calls.
 
 use ::http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use bytes::Bytes;
@@ -7,8 +7,10 @@ use serde::Serialize;
 
 use crate::{
     error::{BoxError, Error, Kind},
-    plugin::Reply,
-    plugin::wire::{Answer, to_json},
+    plugin::{
+        Reply,
+        wire::{Answer, to_json},
+    },
 };
 
 pub(super) fn success<U: Serialize>(reply: &Reply<U>, id: &str) -> Response<Full<Bytes>> {

@@ -20,14 +20,17 @@ use super::{
 };
 use crate::{
     error::BoxError,
-    plugin::HealthStatus,
-    plugin::{Call, Reply},
+    plugin::{Call, HealthStatus, Reply},
     time::{self, Instant},
     wire::Gather,
 };
 
 pin_project! {
-    /// The response of an [`HttpServe`](super::HttpServe). Dropping it drops the call.
+    /// Future of a response of an [`HttpServe`](super::HttpServe).
+    ///
+    /// # Cancel safety
+    /// Dropping it drops the call.
+    #[must_use = "futures do nothing unless polled"]
     pub struct ServeFuture<S, T, F, B>
     where
         S: Service<Call<T>>,
@@ -43,15 +46,15 @@ pin_project! {
     where
         S: Service<Call<T>>,
     {
-        // For the whole request.
+        // Waits for the whole request.
         Reading { #[pin] body: Gather<B>, parts: Option<Parts>, plugin: Option<S> },
-        // For the plugin to be ready.
+        // Waits for the plugin to be ready.
         Readying { plugin: S, call: Option<Call<T>>, id: String },
-        // For its answer.
+        // Waits for its answer.
         Calling { #[pin] future: S::Future, id: String },
-        // For the verdict of the health closure.
+        // Waits for the health closure.
         Checking { #[pin] health: F, start: Instant },
-        // For nothing.
+        // Waits for nothing.
         Answered { response: Option<Response<Full<Bytes>>> },
     }
 }
@@ -68,7 +71,7 @@ impl<S: Service<Call<T>>, T, F, B: Body> ServeFuture<S, T, F, B> {
         }
     }
 
-    /// Waits for a verdict.
+    /// Waits for the health.
     pub(super) fn check(health: F) -> Self {
         Self { state: State::Checking { health, start: time::now() } }
     }

@@ -1,4 +1,4 @@
-//! What a request asks for.
+//! Reads requests.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -15,9 +15,10 @@ use super::answer::refusal;
 use crate::{
     duration::parse_go_duration,
     error::BoxError,
-    plugin::Call,
-    plugin::wire::Pairs,
-    plugin::wire::{members, value, zero_value},
+    plugin::{
+        Call,
+        wire::{Pairs, members, value, zero_value},
+    },
     wire::{self, Cut},
 };
 
@@ -57,7 +58,7 @@ fn is_encoded(parts: &Parts) -> bool {
         .is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-/// The call in a request; or what to say to one that holds none.
+/// Returns the call in a request, or the status and the text of a response to one without.
 pub(super) fn read<T, E>(
     body: Result<Bytes, Cut<E>>,
     parts: Option<Parts>,

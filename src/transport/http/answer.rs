@@ -1,60 +1,56 @@
-//! What an answer means.
+//! Reads responses of plugins.
 
 use std::{borrow::Cow, io::Read};
 
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
-use http::{HeaderMap, StatusCode, header::CONTENT_ENCODING};
+use http::{StatusCode, header::CONTENT_ENCODING};
 use serde::de::DeserializeOwned;
 
 use super::exchange::Received;
 use crate::{
     error::{Code, Error, Kind},
-    plugin::Reply,
-    plugin::wire::{Pairs, members, value, zero_value},
-    plugin::{HealthStatus, PluginInfo},
+    plugin::{
+        HealthStatus, PluginInfo, Reply,
+        wire::{Pairs, members, value, zero_value},
+    },
     time, wire,
 };
 
-/// How much of a text from elsewhere goes into an error.
+/// Most bytes of a text from elsewhere in an error.
 const MAX_TEXT: usize = 1_024;
 
-/// The reply in `received`; or the error in it, or that it is.
-pub(super) fn read<Res: DeserializeOwned>(
-    received: Received,
-    limit: usize,
-) -> Result<Reply<Res>, Error> {
+/// Returns the reply in `received`, or the error that it holds or is.
+pub(super) fn read<Res: DeserializeOwned>(received: &Received) -> Result<Reply<Res>, Error> {
     if !received.parts.status.is_success() {
-        return Err(refused(&received, limit));
+        return Err(refused(received));
     }
-    let body = unzip(&received.parts.headers, received.body, limit)?;
-    decode(&text(&body))
+    decode(&text(&unzip(received)?))
 }
 
-/// How the plugin does, by its own word where it gives one.
-pub(super) fn health(received: &Received, limit: usize) -> HealthStatus {
+/// Returns the health that the plugin reports, or that of its status if it reports none.
+pub(super) fn health(received: &Received) -> HealthStatus {
     let status = received.parts.status;
     if !status.is_success() {
         let mut message = format!("Health check failed with status {}", status.as_u16());
-        if let Some(said) = said(received, limit) {
+        if let Some(said) = said(received) {
             message.push_str(": ");
             message.push_str(&said);
         }
         return HealthStatus::unhealthy(message);
     }
-    unzip(&received.parts.headers, received.body.clone(), limit)
+    unzip(received)
         .ok()
         .and_then(|body| HealthStatus::read(&text(&body)))
         .unwrap_or_else(HealthStatus::healthy)
 }
 
-/// What the plugin tells of itself.
-pub(super) fn info(received: Received, limit: usize) -> Result<PluginInfo, Error> {
+/// Returns the description that the plugin gives of itself.
+pub(super) fn info(received: &Received) -> Result<PluginInfo, Error> {
     if !received.parts.status.is_success() {
-        return Err(refused(&received, limit));
+        return Err(refused(received));
     }
-    let body = unzip(&received.parts.headers, received.body, limit)?;
-    PluginInfo::read(&text(&body)).map_err(undecodable)
+    PluginInfo::read(&text(&unzip(received)?)).map_err(undecodable)
 }
 
 /// Bytes that are no UTF-8 become U+FFFD, as in Go.
@@ -81,13 +77,13 @@ fn decode<Res: DeserializeOwned>(text: &str) -> Result<Reply<Res>, Error> {
 }
 
 /// What a status outside of 2xx means, with what the plugin says about it.
-fn refused(received: &Received, limit: usize) -> Error {
+fn refused(received: &Received) -> Error {
     let status = received.parts.status;
     let mut message = format!("HTTP request failed with status {}", status.as_u16());
     let mut error = Error::failed(kind_of(status));
     if status.is_redirection() {
         message.push_str(", and redirects are not followed: use the address that it leads to");
-    } else if let Some(said) = said(received, limit) {
+    } else if let Some(said) = said(received) {
         error = with_words(error, &said);
     }
     let error = error.message(message);
@@ -116,8 +112,8 @@ fn kind_of(status: StatusCode) -> Kind {
 }
 
 /// The plugin's own error, or the start of what it sent.
-fn said(received: &Received, limit: usize) -> Option<String> {
-    let body = unzip(&received.parts.headers, received.body.clone(), limit).ok()?;
+fn said(received: &Received) -> Option<String> {
+    let body = unzip(received).ok()?;
     let text = text(&body);
     let said = members(&text, ["error", "message"]).ok().and_then(|raws| {
         raws.into_iter().filter_map(|raw| value::<String>(raw).ok()).find(|said| !said.is_empty())
@@ -129,9 +125,11 @@ fn said(received: &Received, limit: usize) -> Option<String> {
     (!said.is_empty()).then_some(said)
 }
 
-/// Decompresses what came compressed, to at most `limit` bytes.
-fn unzip(headers: &HeaderMap, body: Bytes, limit: usize) -> Result<Bytes, Error> {
-    let encoding = headers.get(CONTENT_ENCODING).map_or(&b""[..], |value| value.as_bytes());
+/// Returns the body, decompressed if it came compressed, to at most `max_response_bytes`.
+fn unzip(received: &Received) -> Result<Bytes, Error> {
+    let (body, limit) = (received.body.clone(), received.line.config.max_response_bytes);
+    let encoding =
+        received.parts.headers.get(CONTENT_ENCODING).map_or(&b""[..], |value| value.as_bytes());
     if encoding.is_empty() || encoding.eq_ignore_ascii_case(b"identity") {
         return Ok(body);
     }

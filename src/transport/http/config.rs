@@ -8,11 +8,15 @@ use crate::{
     wire,
 };
 
-/// How to reach plugins over HTTP.
+/// Settings of an [`HttpTransport`](super::HttpTransport).
 ///
-/// A duration or size of zero is the default; an absurdly long duration is thirty years. In a
-/// file, durations are text such as `"1m30s"`, or nanoseconds.
+/// In a file, durations are text such as `"1m30s"`, or nanoseconds.
 ///
+/// # Bounds
+/// [`validate`](Self::validate) names every value that is out of range. A transport clamps it: a duration
+/// or size of zero becomes the default, and a duration is at most thirty years.
+///
+/// # Example
 /// ```
 /// use std::time::Duration;
 /// use tower_upstream::transport::HttpConfig;
@@ -25,30 +29,36 @@ use crate::{
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct HttpConfig {
-    /// How long one exchange may take, from the first attempt to connect to the last byte of the
-    /// answer. Default 30 s. The deadline of a call bounds it further.
+    /// Longest time of one exchange, from the first attempt to connect to the last byte of the response.
+    ///
+    /// The deadline of a call may end it earlier. Default: 30 s.
     #[serde(with = "crate::duration::serde")]
     pub request_timeout: Duration,
-    /// How long finding and connecting to the host may take. Default 5 s.
+    /// Longest time to resolve the host and to connect to it. Default: 5 s.
     #[serde(with = "crate::duration::serde")]
     pub connect_timeout: Duration,
-    /// How long a connection is kept without use. Default 90 s.
+    /// Longest time that a connection is kept without use. Default: 90 s.
     #[serde(with = "crate::duration::serde")]
     pub idle_timeout: Duration,
-    /// How many connections are kept without use, for each member. Default 64. Zero keeps none,
-    /// so that every call connects anew.
+    /// Most connections that are kept without use, for each member.
+    ///
+    /// With 0, every call makes a new connection. Default: 64.
     pub max_idle_connections: usize,
-    /// How many bytes the body of an answer may have, before and after it is decompressed. Default
-    /// 16 MiB. More is an error, and is not read.
+    /// Most bytes of the body of a response, before and after it is decompressed.
+    ///
+    /// More is an error, and is not read. Default: 16 MiB.
     pub max_response_bytes: usize,
-    /// How many bytes the head of an answer may have. Default 64 KiB, from 8 KiB to 16 MiB.
+    /// Most bytes of the head of a response, from 8 KiB to 16 MiB. Default: 64 KiB.
     pub max_header_bytes: usize,
-    /// Whether to ask for answers compressed by gzip. Default true. One that comes without asking
-    /// is decompressed anyway.
+    /// Whether to ask for responses compressed with gzip.
+    ///
+    /// A compressed response is decompressed in any case. Default: `true`.
     pub compression: bool,
-    /// What [`HttpService::health`](super::HttpService::health) asks. Empty, the default, is
-    /// `health` below the endpoint. A path with a leading `/` starts at the root of the host, one
-    /// without at the endpoint; a whole URL is used as it is, and must not hold a user name.
+    /// Path or URL that [`HttpService::health`](super::HttpService::health) gets.
+    ///
+    /// A path with a leading `/` starts at the root of the host, one without at the endpoint. A whole
+    /// URL is used unchanged, and must not contain a user name. Default: empty, which is `health` below
+    /// the endpoint.
     pub health_path: String,
 }
 
@@ -73,9 +83,9 @@ impl HttpConfig {
     /// Checks every value.
     ///
     /// # Errors
-    /// `InvalidConfig` that names all mistakes at once. A transport built of such a config takes
-    /// the default instead of a zero, and otherwise the nearest sane value; but a `health_path`
-    /// with a user name is not asked, and says so as ill health.
+    /// [`Kind::InvalidConfig`](crate::error::Kind::InvalidConfig), which names all mistakes at once. A
+    /// transport clamps them instead; but a `health_path` with a user name is not requested, and its
+    /// member is reported as unhealthy.
     pub fn validate(&self) -> Result<(), Error> {
         let mut mistakes = Vec::new();
         for (name, value) in [
@@ -133,6 +143,15 @@ impl HttpConfig {
             self.max_header_bytes.clamp(*HEADER_BYTES.start(), *HEADER_BYTES.end());
         self
     }
+
+    /// Whether a client that was made with `other` serves this as well.
+    pub(super) fn connects_like(&self, other: &Self) -> bool {
+        let of_client = |config: &Self| {
+            let Self { connect_timeout, idle_timeout, .. } = *config;
+            (connect_timeout, idle_timeout, config.max_idle_connections, config.max_header_bytes)
+        };
+        of_client(self) == of_client(other)
+    }
 }
 
 /// Whether the authority of a URL holds more than a host and a port.
@@ -141,7 +160,7 @@ pub(super) fn has_user(url: &str) -> bool {
     rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
 }
 
-/// Without a secret that was written into `health_path`.
+/// Leaves out a secret that was written into `health_path`.
 impl fmt::Debug for HttpConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpConfig")

@@ -14,9 +14,10 @@ use hyper_util::client::legacy;
 use pin_project_lite::pin_project;
 
 use super::{
+    config::HttpConfig,
     failure::{Failure, broke_off, too_long},
     outgoing::Sending,
-    pool::{HttpClient, Pool},
+    pool::{Line, Pool},
     timer::Timer,
 };
 use crate::{
@@ -26,14 +27,15 @@ use crate::{
     wire::{Cut, Gather},
 };
 
-/// How much is read of an answer that is an error anyway.
+/// Most bytes that are read of a response that is an error anyway.
 const MAX_ERROR_BODY: usize = 64 << 10;
 
-/// What came back: all of it where the status is 2xx, else as much as there was.
+/// A response: all of it if the status is 2xx, otherwise as much as there was.
 #[derive(Debug)]
 pub(super) struct Received {
     pub(super) parts: Parts,
     pub(super) body: Bytes,
+    pub(super) line: Arc<Line>,
 }
 
 /// What an exchange needs to know of its call.
@@ -52,7 +54,7 @@ pin_project! {
         timer: Option<Timer>,
         until: Instant,
         pool: Arc<Pool>,
-        client: Arc<HttpClient>,
+        line: Arc<Line>,
         sending: Sending,
         // Connections that were there before may have died meanwhile.
         begun: Moment,
@@ -83,9 +85,10 @@ pin_project! {
 }
 
 impl Exchange {
-    /// Begins to exchange `request`, unless the deadline has passed.
+    /// Begins to exchange `request` over `line` of `pool`, unless the deadline has passed.
     pub(super) fn begin(
         pool: &Arc<Pool>,
+        line: Arc<Line>,
         request: Request<Bytes>,
         terms: Terms,
     ) -> Result<Self, Error> {
@@ -95,17 +98,17 @@ impl Exchange {
             return Err(Error::blameless(Kind::Timeout)
                 .message("the deadline of the call passed before it was sent"));
         }
-        let by_config = time::later(now, pool.config().request_timeout);
+        let by_config = time::later(now, line.config.request_timeout);
         let by_deadline = deadline.is_some_and(|deadline| deadline < by_config);
         let (parts, body) = request.into_parts();
-        let (sending, client, begun) = (Sending::new(body), pool.client(), Moment::now());
+        let (sending, begun) = (Sending::new(body), Moment::now());
         let request = Request::from_parts(parts, sending.outgoing());
         Ok(Self {
-            state: State::Requested { response: client.request(request) },
+            state: State::Requested { response: line.client().request(request) },
             timer: None,
             until: deadline.unwrap_or(by_config).min(by_config),
             pool: pool.clone(),
-            client,
+            line,
             sending,
             begun,
             by_deadline,
@@ -114,12 +117,11 @@ impl Exchange {
         })
     }
 
-    /// Polls for the answer. `head` makes the request anew, without its body, should it have to be sent
-    /// again.
+    /// Polls for the response. `head` makes the request anew, without its body, if it must be sent again.
     pub(super) fn poll_exchange(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        head: impl Fn() -> Result<Request<()>, Error>,
+        head: impl Fn(&HttpConfig) -> Result<Request<()>, Error>,
     ) -> Poll<Result<Received, Error>> {
         let mut this = self.as_mut().project();
         if this.timer.is_none() {
@@ -148,7 +150,7 @@ impl Exchange {
 
     fn poll_answer(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Received, Failure>> {
         let mut this = self.project();
-        let config = this.pool.config();
+        let config = &this.line.config;
         loop {
             match this.state.as_mut().project() {
                 StateProj::Requested { response } => match ready!(response.poll(cx)) {
@@ -174,10 +176,10 @@ impl Exchange {
                         return Poll::Pending;
                     };
                     return Poll::Ready(match result {
-                        Ok(body) => Ok(Received { parts, body }),
+                        Ok(body) => Ok(Received { parts, body, line: this.line.clone() }),
                         // The status alone is an error, and a better one.
                         Err(_) if !parts.status.is_success() => {
-                            Ok(Received { parts, body: body.so_far() })
+                            Ok(Received { parts, body: body.so_far(), line: this.line.clone() })
                         }
                         Err(Cut::TooLong) => Err(too_long(config).into()),
                         Err(Cut::Broken(error)) => Err(broke_off(error).into()),
@@ -188,7 +190,7 @@ impl Exchange {
         }
     }
 
-    /// Sends the request again, on a fresh connection, if `failure` allows it. Else the error to answer.
+    /// Sends the request again, on a fresh connection, if `failure` allows it. Otherwise returns the error.
     ///
     /// The rule: a connection that broke after it had been used before says nothing of the endpoint, and
     /// those that are idle beside it may be as dead. So they are let go, and the request is sent once
@@ -199,7 +201,7 @@ impl Exchange {
     fn send_again(
         self: Pin<&mut Self>,
         failure: Failure,
-        head: impl Fn() -> Result<Request<()>, Error>,
+        head: impl Fn(&HttpConfig) -> Result<Request<()>, Error>,
     ) -> Result<(), Error> {
         let mut this = self.project();
         let error = failure.error;
@@ -210,7 +212,7 @@ impl Exchange {
         if !failure.is_of_connection {
             return Err(error);
         }
-        let were_idle = this.pool.empty(this.client, time::now());
+        let were_idle = this.pool.empty(this.line, time::now());
         let was_sent = !this.sending.give_up();
         if was_sent && !*this.idempotent {
             return Err(if were_idle { error.without_blame() } else { error });
@@ -218,11 +220,11 @@ impl Exchange {
         if !this.pool.may_resend(time::now()) {
             return Err(error);
         }
-        let request = head()?;
+        *this.line = this.pool.line();
+        let request = head(&this.line.config)?;
         *this.sending = this.sending.again();
-        *this.client = this.pool.client();
         *this.resent = Some(Resent { was_sent });
-        let response = this.client.request(request.map(|()| this.sending.outgoing()));
+        let response = this.line.client().request(request.map(|()| this.sending.outgoing()));
         this.state.set(State::Requested { response });
         Ok(())
     }
@@ -232,7 +234,7 @@ impl Exchange {
         let mut this = self.project();
         if let StateProj::Reading { parts, body } = this.state.as_mut().project() {
             if let Some(parts) = parts.take_if(|parts| !parts.status.is_success()) {
-                return Ok(Received { parts, body: body.so_far() });
+                return Ok(Received { parts, body: body.so_far(), line: this.line.clone() });
             }
         }
         let error = if this.sending.give_up() && !was_sent(*this.resent) {
@@ -251,7 +253,7 @@ impl Exchange {
         }
         Err(error.message(format!(
             "HTTP request failed: no whole answer within {:?} (`request_timeout`)",
-            this.pool.config().request_timeout
+            this.line.config.request_timeout
         )))
     }
 }

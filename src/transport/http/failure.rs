@@ -1,4 +1,4 @@
-//! What it means that there is no answer.
+//! Turns the failures of a client into errors.
 
 use std::io;
 
@@ -11,11 +11,11 @@ use crate::{
     http::{Moment, broke_when_reused, lost_its_task},
 };
 
-/// Why an attempt brought no answer.
+/// Why an attempt has no response.
 pub(super) struct Failure {
     pub(super) error: Error,
-    /// Before it brought the head of an answer, a connection broke that had been used before, or ended
-    /// with its runtime.
+    /// Before the head of a response came, a connection broke that had been used before, or ended with
+    /// its runtime.
     pub(super) is_of_connection: bool,
 }
 
@@ -26,7 +26,7 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
-    /// Of the client, before the head of an answer. `sent`: whether anything may have been.
+    /// Of the client, before the head of a response. `sent`: whether anything may have been sent.
     pub(super) fn of_client(
         error: legacy::Error,
         sent: bool,
@@ -42,7 +42,7 @@ impl Failure {
     }
 }
 
-/// Of the body of an answer. A connection that brought its head was alive, however old.
+/// Of the body of a response. A connection that brought its head was alive, however old.
 pub(super) fn broke_off(error: hyper::Error) -> Error {
     let cause = root(&error);
     let nonsense = error.is_parse()
@@ -90,7 +90,7 @@ fn no_head(error: legacy::Error, sent: bool, config: &HttpConfig) -> Error {
     outcome.caused_by(error)
 }
 
-/// hyper tells this only to servers, other than in its text.
+/// hyper tells this to servers only, and in its text.
 fn is_too_large(error: &hyper::Error) -> bool {
     error.to_string() == "message head is too large"
 }

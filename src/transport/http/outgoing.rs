@@ -1,4 +1,4 @@
-//! The body that is sent, which knows whether anybody began to send it.
+//! The body that is sent, which knows whether sending has begun.
 
 use std::{
     mem,
@@ -36,7 +36,7 @@ impl Sending {
         Self(Arc::new(Sent { state: AtomicU8::new(WAITING), body }))
     }
 
-    /// The same once more, of which nothing was sent yet.
+    /// The same body, of which nothing was sent yet.
     pub(super) fn again(&self) -> Self {
         Self::new(self.0.body.clone())
     }
@@ -50,7 +50,7 @@ impl Sending {
         self.0.state.load(Ordering::Acquire) == BEGUN
     }
 
-    /// Sees to it that the request is never sent; false if it may have been.
+    /// Ensures that the request is never sent. False if it may have been.
     pub(super) fn give_up(&self) -> bool {
         self.decide(GIVEN_UP) == GIVEN_UP
     }

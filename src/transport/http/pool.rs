@@ -17,6 +17,8 @@ use tokio::runtime::Handle;
 use super::{config::HttpConfig, outgoing::Outgoing};
 use crate::{
     dial::{TcpConnector, is_running},
+    guard::{Configured, Newest},
+    member::Member,
     sync::lock,
     time::{self, Instant},
 };
@@ -24,16 +26,31 @@ use crate::{
 pub(super) type HttpClient = Client<TcpConnector, Outgoing>;
 
 /// How long after one failed nothing is sent again to the same endpoint, and how long after
-/// connections died those that took their place are the endpoint's: if fresh connections fail too, it
-/// is not the connections.
+/// connections died those that took their place count against the endpoint: if fresh connections fail
+/// too, it is not the connections.
 const RESEND_PAUSE: Duration = Duration::from_secs(1);
 /// Nothing was sent again in vain.
 const NEVER: i64 = i64::MIN;
 
-/// A client whose idle connections can be let go.
+/// A client, and the settings that it was made with. A call goes by one of these from start to end.
+#[derive(Debug)]
+pub(super) struct Line {
+    client: Arc<HttpClient>,
+    pub(super) config: Arc<HttpConfig>,
+}
+
+impl Line {
+    pub(super) fn client(&self) -> &HttpClient {
+        &self.client
+    }
+}
+
+/// The client of one endpoint, which can be replaced: to let go of idle connections, and for new
+/// settings.
 pub(super) struct Pool {
-    client: ArcSwap<HttpClient>,
-    config: Arc<HttpConfig>,
+    member: Arc<Member>,
+    line: ArcSwap<Line>,
+    /// Where the connections live, unless with their callers.
     runtime: Option<Handle>,
     /// The stamp of the last call that was sent again in vain, or `NEVER`.
     resent_in_vain: AtomicI64,
@@ -49,43 +66,50 @@ struct Emptied {
 }
 
 impl Pool {
-    pub(super) fn new(config: Arc<HttpConfig>, runtime: Option<Handle>) -> Self {
+    pub(super) fn new(
+        member: Arc<Member>,
+        config: Arc<HttpConfig>,
+        runtime: Option<Handle>,
+    ) -> Self {
+        let client = Arc::new(client(&config, runtime.as_ref()));
         Self {
-            client: ArcSwap::from_pointee(client(&config, runtime.as_ref())),
-            config,
+            member,
+            line: ArcSwap::from_pointee(Line { client, config }),
             runtime,
             resent_in_vain: AtomicI64::new(NEVER),
             emptied: Mutex::new(None),
         }
     }
 
-    pub(super) fn config(&self) -> &HttpConfig {
-        &self.config
-    }
-
-    /// Where the connections live, unless with their callers.
     pub(super) fn runtime(&self) -> Option<&Handle> {
         self.runtime.as_ref()
     }
 
-    pub(super) fn client(&self) -> Arc<HttpClient> {
-        self.client.load_full()
+    pub(super) fn line(&self) -> Arc<Line> {
+        self.line.load_full()
     }
 
-    /// Lets go of the connections that `used` keeps, once: a call that finds another client there comes
+    /// Lets go of the idle connections of `used`, once: a call that finds another client there comes
     /// after one that did. Exchanges in progress end as they would.
     ///
-    /// Answers whether they may have died while they were idle. Those of one client may die together,
-    /// but if those that take their place die within a second as well, it is not for their age.
-    pub(super) fn empty(&self, used: &Arc<HttpClient>, now: Instant) -> bool {
+    /// Returns whether they may have died while they were idle. Those of one client may die together,
+    /// but if those that take their place die within a second as well, it is not because of their age.
+    pub(super) fn empty(&self, used: &Line, now: Instant) -> bool {
         let mut emptied = lock(&self.emptied);
-        if Arc::ptr_eq(used, &self.client.load()) {
-            self.client.store(Arc::new(client(&self.config, self.runtime.as_ref())));
+        let line = self.line.load();
+        if Arc::ptr_eq(&used.client, &line.client) {
+            self.replace(line.config.clone());
             let since = emptied.map(|emptied| now.saturating_duration_since(emptied.at));
             let were_idle = since.is_none_or(|since| since >= RESEND_PAUSE);
             *emptied = Some(Emptied { at: now, were_idle });
         }
         emptied.is_none_or(|emptied| emptied.were_idle)
+    }
+
+    /// Makes a new client. Under the lock.
+    fn replace(&self, config: Arc<HttpConfig>) {
+        let client = Arc::new(client(&config, self.runtime.as_ref()));
+        self.line.store(Arc::new(Line { client, config }));
     }
 
     /// Whether a fresh connection may do better.
@@ -102,9 +126,26 @@ impl Pool {
     }
 }
 
+impl Configured<HttpConfig> for Pool {
+    /// Connections are kept, unless the new settings are about them.
+    fn apply(self: Arc<Self>, newest: &Newest<HttpConfig>) {
+        let _alone = lock(&self.emptied);
+        let (line, config) = (self.line.load(), newest.get());
+        if config.connects_like(&line.config) {
+            self.line.store(Arc::new(Line { client: line.client.clone(), config }));
+        } else {
+            self.replace(config);
+        }
+    }
+
+    fn member(&self) -> Option<&Arc<Member>> {
+        Some(&self.member)
+    }
+}
+
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Pool").field("line", &self.line.load()).finish_non_exhaustive()
     }
 }
 
@@ -124,7 +165,7 @@ fn client(config: &HttpConfig, runtime: Option<&Handle>) -> HttpClient {
         .build(connector)
 }
 
-/// Spawns on a runtime while it runs, else on the caller's.
+/// Spawns on a runtime while it runs, otherwise on the caller's.
 #[derive(Clone)]
 struct Spawner(Option<Handle>);
 

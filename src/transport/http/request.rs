@@ -1,4 +1,4 @@
-//! Where requests go, and what is in them.
+//! The requests that are sent to a plugin.
 
 use std::{fmt::Display, sync::Arc};
 
@@ -17,29 +17,34 @@ use crate::{
     endpoint::{Address, without_user},
     error::{Error, Kind},
     member::Member,
-    plugin::Call,
-    plugin::wire::{Question, to_json},
+    plugin::{
+        Call,
+        wire::{Question, to_json},
+    },
     wire::without_zone,
 };
 
-/// The endpoint of a service, and how to reach it.
+/// The endpoint that requests are made for.
 pub(super) struct Target {
     pub(super) key: Arc<str>,
     pub(super) address: Address,
     /// Or why calls cannot be sent there.
     uri: Result<Uri, Error>,
-    pub(super) config: Arc<HttpConfig>,
 }
 
 impl Target {
-    pub(super) fn new(member: &Member, config: Arc<HttpConfig>) -> Self {
+    pub(super) fn new(member: &Member) -> Self {
         let address = member.endpoint().address().clone();
-        Self { key: member.shared_key().clone(), uri: usable(&absolute(&address)), address, config }
+        Self { key: member.shared_key().clone(), uri: usable(&absolute(&address)), address }
     }
 
-    /// The request of a call.
-    pub(super) fn post<Req: Serialize>(&self, call: &Call<Req>) -> Result<Request<Bytes>, Error> {
-        let head = self.post_head(call)?;
+    /// Makes the request of a call.
+    pub(super) fn post<Req: Serialize>(
+        &self,
+        call: &Call<Req>,
+        config: &HttpConfig,
+    ) -> Result<Request<Bytes>, Error> {
+        let head = self.post_head(call, config)?;
         let id = call.id();
         let question = Question {
             data: call.body(),
@@ -53,10 +58,14 @@ impl Target {
         Ok(head.map(|()| body.into()))
     }
 
-    /// The same without what is asked.
-    pub(super) fn post_head<Req>(&self, call: &Call<Req>) -> Result<Request<()>, Error> {
+    /// Makes the request of a call without its body.
+    pub(super) fn post_head<Req>(
+        &self,
+        call: &Call<Req>,
+        config: &HttpConfig,
+    ) -> Result<Request<()>, Error> {
         let uri = self.uri.clone()?;
-        let mut headers = self.headers();
+        let mut headers = headers(config);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(
             HeaderName::from_static("x-request-id"),
@@ -66,26 +75,12 @@ impl Target {
         request(Method::POST, uri, headers)
     }
 
-    /// The request for what is there.
-    pub(super) fn get(&self, uri: Uri) -> Result<Request<()>, Error> {
-        request(Method::GET, uri, self.headers())
-    }
-
     pub(super) fn info_uri(&self) -> Result<Uri, Error> {
         usable(&below(&self.address, "info"))
     }
 
-    fn headers(&self) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        headers.insert(USER_AGENT, HeaderValue::from_static("go-plugins/1.0"));
-        if self.config.compression {
-            headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
-        }
-        headers
-    }
-
-    pub(super) fn health_uri(&self) -> Result<Uri, Error> {
-        match self.config.health_path.as_str() {
+    pub(super) fn health_uri(&self, config: &HttpConfig) -> Result<Uri, Error> {
+        match config.health_path.as_str() {
             "" => usable(&below(&self.address, "health")),
             url if url.contains("://") => usable(url),
             path if path.starts_with('/') => {
@@ -96,6 +91,20 @@ impl Target {
             path => usable(&below(&self.address, path)),
         }
     }
+}
+
+/// Makes the request of a `GET`.
+pub(super) fn get(uri: Uri, config: &HttpConfig) -> Result<Request<()>, Error> {
+    request(Method::GET, uri, headers(config))
+}
+
+fn headers(config: &HttpConfig) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(USER_AGENT, HeaderValue::from_static("go-plugins/1.0"));
+    if config.compression {
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    headers
 }
 
 /// The address as a URL. Without a scheme it is one of HTTP.

@@ -12,30 +12,33 @@ use bytes::Bytes;
 use http::Uri;
 use pin_project_lite::pin_project;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::runtime::Handle;
 use tower_service::Service;
 
 use super::{
     answer,
-    config::HttpConfig,
     exchange::{Exchange, Received, Terms},
-    pool::Pool,
-    request::Target,
+    pool::{Line, Pool},
+    request::{self, Target},
 };
 use crate::{
     error::Error,
     member::Member,
-    plugin::{Call, Reply},
-    plugin::{HealthStatus, PluginHealth, PluginInfo},
+    plugin::{Call, HealthStatus, PluginHealth, PluginInfo, Reply},
     replay::Replay,
     time,
 };
 
-/// A plugin that is reached over HTTP. Made by [`HttpTransport`](super::HttpTransport), and by
-/// [`Connect::connect`](crate::connect::Connect::connect) where there is no balancer.
+/// Plugin that is reached over HTTP: the service of an [`HttpTransport`](super::HttpTransport).
 ///
-/// Always ready. Clones share the connections. Dropping a response future closes the connection of
-/// an exchange that has begun; the plugin may have done the work.
+/// Without a balancer, [`Connect::connect`](crate::connect::Connect::connect) makes one. It is always
+/// ready. Clones share the connections.
+///
+/// # Errors
+/// Those of [`HttpTransport`](super::HttpTransport#what-comes-back).
+///
+/// # Cancel safety
+/// Dropping a response future closes the connection of an exchange that has begun. The plugin may have
+/// done the work.
 ///
 /// # Example
 /// ```no_run
@@ -60,57 +63,51 @@ pub struct HttpService<Req, Res> {
 }
 
 impl<Req, Res> HttpService<Req, Res> {
-    pub(super) fn new(
-        member: &Arc<Member>,
-        config: Arc<HttpConfig>,
-        runtime: Option<Handle>,
-    ) -> Self {
-        Self {
-            pool: Arc::new(Pool::new(config.clone(), runtime)),
-            target: Arc::new(Target::new(member, config)),
-            types: PhantomData,
-        }
+    pub(super) fn new(member: &Member, pool: Arc<Pool>) -> Self {
+        Self { pool, target: Arc::new(Target::new(member)), types: PhantomData }
     }
 
-    /// Asks the plugin how it does: a `GET` of [`HttpConfig::health_path`].
+    /// Asks the plugin for its health, with a `GET` of [`HttpConfig::health_path`](super::HttpConfig::health_path).
     ///
-    /// A status of 2xx is healthy, unless the body is a JSON object whose `status` says otherwise;
-    /// everything else is unhealthy, and the message says why. Takes at most
-    /// [`HttpConfig::request_timeout`]. May be dropped at any point.
+    /// A status of 2xx is healthy, unless the body is a JSON object with another `status`. Everything
+    /// else is unhealthy, with a message that says why. Takes at most
+    /// [`HttpConfig::request_timeout`](super::HttpConfig::request_timeout).
+    ///
+    /// # Cancel safety
+    /// The future may drop at any point.
     pub async fn health(&self) -> HealthStatus {
-        let start = time::now();
-        let health = match self.target.health_uri() {
+        let (start, line) = (time::now(), self.pool.line());
+        let health = match self.target.health_uri(&line.config) {
             Err(error) => {
                 HealthStatus::unhealthy(format!("Failed to create health check request: {error}"))
             }
-            Ok(uri) => match self.get(uri).await {
+            Ok(uri) => match self.get(uri, line).await {
                 Err(error) => {
                     HealthStatus::unhealthy(format!("Health check request failed: {error}"))
                 }
-                Ok(received) => answer::health(&received, self.target.config.max_response_bytes),
+                Ok(received) => answer::health(&received),
             },
         };
         health.checked_at(SystemTime::now(), time::now().saturating_duration_since(start))
     }
 
-    /// Asks the plugin who it is: a `GET` of `info` below the endpoint.
+    /// Asks the plugin for its description, with a `GET` of `info` below the endpoint.
     ///
     /// # Errors
-    /// Those of a call. A plugin that does not tell answers 404, which is [`Kind::Plugin`](crate::error::Kind::Plugin).
+    /// Those of a call. A plugin without a description answers 404, which is
+    /// [`Kind::Plugin`](crate::error::Kind::Plugin).
     pub async fn info(&self) -> Result<PluginInfo, Error> {
-        let info = async {
-            let received = self.get(self.target.info_uri()?).await?;
-            answer::info(received, self.target.config.max_response_bytes)
-        };
+        let info =
+            async { answer::info(&self.get(self.target.info_uri()?, self.pool.line()).await?) };
         info.await.map_err(|error| error.at_endpoint(&self.target.key))
     }
 
-    async fn get(&self, uri: Uri) -> Result<Received, Error> {
+    async fn get(&self, uri: Uri, line: Arc<Line>) -> Result<Received, Error> {
         let received = async {
-            let head = || self.target.get(uri.clone());
-            let request = head()?.map(|()| Bytes::new());
+            let head = |config: &_| request::get(uri.clone(), config);
+            let request = head(&line.config)?.map(|()| Bytes::new());
             let terms = Terms { deadline: None, idempotent: true };
-            let mut exchange = pin!(Exchange::begin(&self.pool, request, terms)?);
+            let mut exchange = pin!(Exchange::begin(&self.pool, line, request, terms)?);
             poll_fn(|cx| exchange.as_mut().poll_exchange(cx, head)).await
         };
         received.await.map_err(|error| error.at_endpoint(&self.target.key))
@@ -131,10 +128,11 @@ where
     }
 
     fn call(&mut self, call: Call<Req>) -> HttpFuture<Res> {
-        let request = self.target.post(&call);
+        let line = self.pool.line();
+        let request = self.target.post(&call, &line.config);
         let call = call.map(drop);
         let terms = Terms { deadline: call.deadline(), idempotent: call.is_idempotent() };
-        let begun = request.and_then(|request| Exchange::begin(&self.pool, request, terms));
+        let begun = request.and_then(|request| Exchange::begin(&self.pool, line, request, terms));
         let state = match begun {
             Ok(exchange) => State::Exchanging { exchange },
             Err(error) => State::Unsent { error: Some(error) },
@@ -143,7 +141,7 @@ where
     }
 }
 
-/// As [`HttpService::health`].
+/// Calls [`HttpService::health`].
 impl<Req, Res> PluginHealth for HttpService<Req, Res> {
     async fn health(&self) -> HealthStatus {
         Self::health(self).await
@@ -161,13 +159,17 @@ impl<Req, Res> fmt::Debug for HttpService<Req, Res> {
         f.debug_struct("HttpService")
             .field("endpoint", &self.target.key)
             .field("address", &self.target.address)
-            .field("config", &self.target.config)
+            .field("config", &self.pool.line().config)
             .finish()
     }
 }
 
 pin_project! {
-    /// The response of an [`HttpService`]. Dropping it ends the exchange.
+    /// Future of a reply of an [`HttpService`].
+    ///
+    /// # Cancel safety
+    /// Dropping it ends the exchange.
+    #[must_use = "futures do nothing unless polled"]
     pub struct HttpFuture<Res> {
         #[pin]
         state: State,
@@ -180,9 +182,9 @@ pin_project! {
 pin_project! {
     #[project = StateProj]
     enum State {
-        // For the answer.
+        // Waits for the response.
         Exchanging { #[pin] exchange: Exchange },
-        // For nothing: the call could not be sent.
+        // The call could not be sent.
         Unsent { error: Option<Error> },
     }
 }
@@ -195,7 +197,7 @@ impl<Res: DeserializeOwned> Future for HttpFuture<Res> {
         let (call, target) = (&*this.call, &**this.target);
         let result = match this.state.project() {
             StateProj::Exchanging { exchange } => {
-                ready!(exchange.poll_exchange(cx, || target.post_head(call)))
+                ready!(exchange.poll_exchange(cx, |config| target.post_head(call, config)))
             }
             StateProj::Unsent { error } => match error.take() {
                 Some(error) => Err(error),
@@ -204,7 +206,7 @@ impl<Res: DeserializeOwned> Future for HttpFuture<Res> {
         };
         Poll::Ready(
             result
-                .and_then(|received| answer::read(received, target.config.max_response_bytes))
+                .and_then(|received| answer::read(&received))
                 .map(|reply| reply.answering(call, target.key.clone()))
                 .map_err(|error| error.at_endpoint(&target.key)),
         )

@@ -1,4 +1,4 @@
-//! When an exchange is out of time.
+//! The time limit of an exchange.
 
 use std::{
     pin::Pin,
@@ -37,7 +37,7 @@ impl Drop for Task {
 }
 
 impl Timer {
-    /// On `given` while it runs, so that callers need no timers, nor a runtime; else on the caller's.
+    /// On `given` while it runs, so that callers need no timers, nor a runtime; otherwise on the caller's.
     pub(super) fn at(until: Instant, given: Option<&Handle>) -> Result<Self, Error> {
         let is_inside = Handle::try_current().is_ok();
         match given {
@@ -54,7 +54,7 @@ impl Timer {
         Self::Here { sleep: sleep_until(until) }
     }
 
-    /// Polls for `until`. An error where there is no runtime any more.
+    /// Polls for `until`. An error if there is no runtime any more.
     pub(super) fn poll(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -43,9 +43,6 @@ pub(crate) fn all() -> Vec<Workload> {
                 Contender::peer("tower-resilience, sliding counter")
                     .both(Good, || resilience_plenty(WindowType::SlidingCounter)),
                 Contender::ours("tower-upstream").both(Good, || ours(Quota::per_second(PLENTY))),
-                Contender::ours("tower-upstream, leased").both(Good, || {
-                    RateLimitLayer::new(Quota::per_second(PLENTY)).lease().layer(Inner)
-                }),
             ],
         },
         Workload {
@@ -102,7 +99,7 @@ fn ours(quota: Quota) -> OurRateLimit<Inner, Refuse> {
 fn ours_by_key(
     quota: Quota,
 ) -> impl Service<u64, Response = u64, Error = Error, Future: Send> + Clone + Send + 'static {
-    RateLimitLayer::new(quota).by_key(|key: &u64| *key).max_keys(131_072).layer(Inner)
+    RateLimitLayer::new(quota).by_key(|key: &u64| *key).with_max_keys(131_072).layer(Inner)
 }
 
 fn tower_plenty() -> RateLimit<Inner> {

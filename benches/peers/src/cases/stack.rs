@@ -63,7 +63,7 @@ fn ours() -> impl Service<u64, Response = u64, Error = Error, Future: Send> + Cl
     ServiceBuilder::new()
         .layer(RateLimitLayer::new(Quota::per_second(PLENTY)))
         .layer(
-            FailoverLayer::new(Attempts::up_to(3).timeout(TIMEOUT))
+            FailoverLayer::new(Attempts::up_to(3).with_timeout(TIMEOUT))
                 .with_replay(|request: &u64| Some(*request)),
         )
         .layer(BalanceLayer::new(discover::fixed(hosts).expect("addresses"), LeastRequest::new()))

@@ -1,0 +1,268 @@
+use std::{collections::BTreeMap, str::FromStr, sync::Arc};
+
+use super::address::Address;
+use crate::error::Error;
+
+/// One instance of an upstream, as discovery reports it.
+///
+/// Its identity is its [`key`](Self::key): its address, unless you give it another with
+/// [`with_key`](Self::with_key). Addresses that are [equal](Address) are one endpoint, however they are
+/// written. An address that cannot be used is refused when the endpoint is made.
+///
+/// # Example
+/// ```
+/// use tower_upstream::Endpoint;
+///
+/// let endpoint: Endpoint = "http://10.0.0.1:8080/plugins".parse()?;
+/// let endpoint = endpoint.with_key("tax-1").with_weight(3).with_tag("blue");
+/// assert_eq!(endpoint.address().host(), "10.0.0.1");
+/// assert_eq!(endpoint.key(), "tax-1");
+/// # Ok::<(), tower_upstream::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    key: Arc<str>,
+    /// What makes two endpoints the same: the key that was given, or the canonical address.
+    identity: Arc<str>,
+    address: Address,
+    weight: u32,
+    priority: u32,
+    locality: Locality,
+    tags: Vec<String>,
+    metadata: BTreeMap<String, String>,
+    status: Status,
+    draining: bool,
+}
+
+/// Place of an endpoint. Empty parts are unknown.
+///
+/// ```
+/// use tower_upstream::{Endpoint, endpoint::Locality};
+/// let mut locality = Locality::default();
+/// locality.zone = "eu-west-1a".into();
+/// let endpoint = Endpoint::new("a:1")?.with_locality(locality);
+/// assert_eq!(endpoint.locality().zone, "eu-west-1a");
+/// # Ok::<(), tower_upstream::Error>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Locality {
+    /// Region, such as `eu-west-1`.
+    pub region: String,
+    /// Zone, such as `eu-west-1a`.
+    pub zone: String,
+    /// Part of a zone, such as a rack.
+    pub sub_zone: String,
+}
+
+/// Health of an endpoint, as its source reports it.
+///
+/// ```
+/// use tower_upstream::{Endpoint, endpoint::Status};
+/// let endpoint = Endpoint::new("a:1")?.with_status(Status::Warning);
+/// assert_eq!(endpoint.status(), Status::Warning);
+/// # Ok::<(), tower_upstream::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Status {
+    /// The source does not report health. Treated as `Passing`.
+    #[default]
+    Unknown,
+    /// Healthy.
+    Passing,
+    /// Usable, but only if no endpoint of the same priority is better.
+    ///
+    /// The endpoints of a priority that warn form a tier of their own behind the others, with a panic
+    /// threshold of its own. So with one endpoint that passes and 99 that warn, all calls go to the one.
+    Warning,
+    /// Unhealthy. Used only in a panic.
+    Critical,
+}
+
+impl Endpoint {
+    /// Makes an endpoint at `address`, whose key is the address.
+    ///
+    /// # Errors
+    /// `InvalidConfig` that tells what is wrong, if the address cannot be used. See [`Address`].
+    pub fn new(address: impl AsRef<str>) -> Result<Self, Error> {
+        let address: Address = address.as_ref().parse()?;
+        Ok(Self {
+            key: address.shared().clone(),
+            identity: address.canonical().clone(),
+            address,
+            weight: 1,
+            priority: 0,
+            locality: Locality::default(),
+            tags: Vec::new(),
+            metadata: BTreeMap::new(),
+            status: Status::default(),
+            draining: false,
+        })
+    }
+
+    /// Sets the key: the identity that stays while everything else may change. Default: the address.
+    #[must_use]
+    pub fn with_key(mut self, key: impl Into<Arc<str>>) -> Self {
+        self.key = key.into();
+        self.identity = identity_of_key(&self.key);
+        self
+    }
+
+    /// Sets the share of the load, relative to the other endpoints.
+    ///
+    /// An endpoint of weight 0 gets no calls, unless all have weight 0. Default: 1.
+    #[must_use]
+    pub fn with_weight(mut self, weight: u32) -> Self {
+        self.weight = weight;
+        self
+    }
+
+    /// Sets the priority. Endpoints with a higher number are used only while none with a lower number
+    /// can be. Default: 0.
+    #[must_use]
+    pub fn with_priority(mut self, priority: u32) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Sets the place of the endpoint. Default: unknown.
+    #[must_use]
+    pub fn with_locality(mut self, locality: Locality) -> Self {
+        self.locality = locality;
+        self
+    }
+
+    /// Adds a tag.
+    #[must_use]
+    pub fn with_tag(mut self, tag: impl Into<String>) -> Self {
+        self.tags.push(tag.into());
+        self
+    }
+
+    /// Adds a pair of metadata, or replaces the value.
+    #[must_use]
+    pub fn with_metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.metadata.insert(key.into(), value.into());
+        self
+    }
+
+    /// Sets the health that the source reports. Default: [`Status::Unknown`].
+    #[must_use]
+    pub fn with_status(mut self, status: Status) -> Self {
+        self.status = status;
+        self
+    }
+
+    /// Sets whether the endpoint is draining: it finishes the calls it has and gets no new ones.
+    /// Default: `false`.
+    #[must_use]
+    pub fn with_draining(mut self, draining: bool) -> Self {
+        self.draining = draining;
+        self
+    }
+
+    /// Returns its key.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    pub(crate) fn shared_key(&self) -> &Arc<str> {
+        &self.key
+    }
+
+    pub(crate) fn identity(&self) -> &Arc<str> {
+        &self.identity
+    }
+
+    /// Returns its address.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Returns its share of the load, relative to the other endpoints.
+    pub fn weight(&self) -> u32 {
+        self.weight
+    }
+
+    /// Returns its priority. The lowest is used first.
+    pub fn priority(&self) -> u32 {
+        self.priority
+    }
+
+    /// Returns its place.
+    pub fn locality(&self) -> &Locality {
+        &self.locality
+    }
+
+    /// Returns its tags, in the order in which they were added.
+    pub fn tags(&self) -> &[String] {
+        &self.tags
+    }
+
+    /// Returns its metadata, sorted by key.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
+    }
+
+    /// Returns the health that the source reports.
+    pub fn status(&self) -> Status {
+        self.status
+    }
+
+    /// Returns whether it is draining, and so gets no new calls.
+    pub fn is_draining(&self) -> bool {
+        self.draining
+    }
+}
+
+/// The identities that the endpoint may have that is asked for by `key`: a key that it was given, or its
+/// address.
+pub(crate) fn identities_of(key: &str) -> impl Iterator<Item = Arc<str>> + use<> {
+    let address = key.parse::<Address>().ok().map(|address| address.canonical().clone());
+    [identity_of_key(key)].into_iter().chain(address)
+}
+
+/// Told apart from all addresses, which never begin so.
+fn identity_of_key(key: &str) -> Arc<str> {
+    format!("={key}").into()
+}
+
+impl FromStr for Endpoint {
+    type Err = Error;
+
+    fn from_str(address: &str) -> Result<Self, Error> {
+        Self::new(address)
+    }
+}
+
+impl TryFrom<&str> for Endpoint {
+    type Error = Error;
+
+    fn try_from(address: &str) -> Result<Self, Error> {
+        Self::new(address)
+    }
+}
+
+impl TryFrom<String> for Endpoint {
+    type Error = Error;
+
+    fn try_from(address: String) -> Result<Self, Error> {
+        Self::new(address)
+    }
+}
+
+impl TryFrom<&String> for Endpoint {
+    type Error = Error;
+
+    fn try_from(address: &String) -> Result<Self, Error> {
+        Self::new(address)
+    }
+}
+
+impl TryFrom<std::net::SocketAddr> for Endpoint {
+    type Error = Error;
+
+    fn try_from(address: std::net::SocketAddr) -> Result<Self, Error> {
+        Self::new(address.to_string())
+    }
+}

@@ -1,0 +1,133 @@
+//! Calls in line, pure: in order, and none in the way of the others for longer than it may wait
+//! itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::time::Instant;
+
+/// `W` is what wakes one in line.
+#[derive(Debug)]
+pub(in crate::limit) struct Line<W> {
+    /// By number, and numbers are given in order.
+    entries: BTreeMap<u64, Entry<W>>,
+    /// The same by when they give up: one that is not polled cannot leave by itself.
+    ends: BTreeSet<(Instant, u64)>,
+    /// Those with a lower number have been called, and the others wait.
+    first: u64,
+    next: u64,
+    waiting: usize,
+    weight: u64,
+}
+
+#[derive(Debug)]
+struct Entry<W> {
+    until: Instant,
+    weight: u64,
+    /// There after the first poll.
+    waker: Option<W>,
+}
+
+/// Where one in line stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::limit) enum Turn {
+    /// It has been called.
+    Called,
+    /// Others come first. It has to look again at this time, though nothing woke it: then the one
+    /// before it must be gone, and would hold up the others if it were not.
+    Waits(Option<Instant>),
+    /// It was not polled in its time, so those behind it moved up.
+    Missed,
+}
+
+/// What is to be done for one that left; outside of any lock, since wakers do as they like.
+#[derive(Debug)]
+pub(super) struct Left<W> {
+    pub(super) was_called: bool,
+    /// Wakes the one that waits behind it, which has another before it to watch now.
+    pub(super) behind: Option<W>,
+    /// To be dropped.
+    _waker: Option<W>,
+}
+
+impl<W> Default for Line<W> {
+    fn default() -> Self {
+        let (entries, ends) = (BTreeMap::new(), BTreeSet::new());
+        Self { entries, ends, first: 0, next: 0, waiting: 0, weight: 0 }
+    }
+}
+
+impl<W> Line<W> {
+    /// Returns how many are in line: those that wait, and those that were called.
+    pub(in crate::limit) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Returns how many wait to be called.
+    pub(in crate::limit) fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Returns the sum of the weights of all in line.
+    pub(in crate::limit) fn weight(&self) -> u64 {
+        self.weight
+    }
+
+    /// Puts one at the end, which gives up at `until`, and returns its number.
+    pub(super) fn push(&mut self, weight: u64, until: Instant) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        self.waiting += 1;
+        self.weight = self.weight.saturating_add(weight);
+        self.entries.insert(number, Entry { until, weight, waker: None });
+        self.ends.insert((until, number));
+        number
+    }
+
+    /// Calls the first of those that wait, and returns what wakes it.
+    pub(super) fn call_first(&mut self) -> Option<W> {
+        let (&number, entry) = self.entries.range_mut(self.first..).next()?;
+        self.first = number + 1;
+        self.waiting -= 1;
+        entry.waker.take()
+    }
+
+    /// Takes what wakes the first of those that were called.
+    pub(super) fn take_waker(&mut self) -> Option<W> {
+        self.entries.range_mut(..self.first).find_map(|(_, entry)| entry.waker.take())
+    }
+
+    /// Tells where it stands, and keeps `waker` in exchange for the one that was kept before.
+    pub(super) fn turn(&mut self, number: u64, waker: &mut Option<W>) -> Turn {
+        let Some(entry) = self.entries.get_mut(&number) else {
+            return Turn::Missed;
+        };
+        std::mem::swap(&mut entry.waker, waker);
+        if number < self.first {
+            return Turn::Called;
+        }
+        let before = self.entries.range(self.first..number).next_back();
+        let called = || self.entries.range(..self.first).map(|(_, called)| called.until).min();
+        Turn::Waits(before.map(|(_, before)| before.until).or_else(called))
+    }
+
+    /// Takes one out; `None` if it is gone already.
+    pub(super) fn leave(&mut self, number: u64) -> Option<Left<W>> {
+        let Entry { until, weight, waker } = self.entries.remove(&number)?;
+        self.ends.remove(&(until, number));
+        self.weight = self.weight.saturating_sub(weight);
+        let was_called = number < self.first;
+        let mut behind = None;
+        if !was_called {
+            self.waiting -= 1;
+            let next = self.entries.range_mut(number..).next();
+            behind = next.and_then(|(_, next)| next.waker.take());
+        }
+        Some(Left { was_called, behind, _waker: waker })
+    }
+
+    /// Returns one whose time is over by `now`, other than `own`, which is alive and asks.
+    pub(super) fn overdue(&self, now: Instant, own: Option<u64>) -> Option<u64> {
+        let late = self.ends.iter().take_while(|(until, _)| *until <= now);
+        late.map(|&(_, number)| number).find(|&number| own != Some(number))
+    }
+}

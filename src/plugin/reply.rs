@@ -1,0 +1,122 @@
+//! An answer of a plugin, with its context.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use super::call::Call;
+use crate::connect::AtEndpoint;
+
+/// Typed answer of a plugin, with its context.
+///
+/// # Example
+/// ```
+/// use tower_upstream::Reply;
+/// let reply = Reply::new(1464).with_metadata("ms", "4");
+/// assert_eq!((*reply.body(), reply.attempts()), (1464, 1));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply<T> {
+    body: T,
+    request_id: String,
+    metadata: BTreeMap<String, String>,
+    endpoint: Option<Arc<str>>,
+    attempts: u32,
+    duration: Duration,
+}
+
+impl<T> Reply<T> {
+    /// Creates an answer without context, as a plugin returns it.
+    pub fn new(body: T) -> Self {
+        Self {
+            body,
+            request_id: String::new(),
+            metadata: BTreeMap::new(),
+            endpoint: None,
+            attempts: 1,
+            duration: Duration::ZERO,
+        }
+    }
+
+    /// Adds a pair of metadata, or replaces it.
+    #[must_use]
+    pub fn with_metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.metadata.insert(key.into(), value.into());
+        self
+    }
+
+    /// Returns the body of the answer.
+    pub fn body(&self) -> &T {
+        &self.body
+    }
+
+    /// Returns the body of the answer without its context.
+    pub fn into_body(self) -> T {
+        self.body
+    }
+
+    /// Returns the request id that the plugin sent back. It is not compared with that of the request.
+    pub fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
+    /// Returns the metadata, sorted by key.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
+    }
+
+    /// Returns the key of the endpoint that answered.
+    pub fn endpoint(&self) -> Option<&str> {
+        self.endpoint.as_deref()
+    }
+
+    /// Returns the number of attempts that were made.
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// Returns the time from the creation of the call to this answer, with all attempts and waits.
+    pub fn duration(&self) -> Duration {
+        self.duration
+    }
+
+    /// Records which endpoint answered, and the attempts and the duration of `call`. For transports.
+    ///
+    /// ```
+    /// use tower_upstream::{Call, Reply};
+    /// let reply = Reply::new(7).answering(&Call::new(()), "a:1");
+    /// assert_eq!((reply.endpoint(), reply.attempts()), (Some("a:1"), 1));
+    /// ```
+    #[must_use]
+    pub fn answering<Req>(mut self, call: &Call<Req>, endpoint: impl Into<Arc<str>>) -> Self {
+        self.endpoint = Some(endpoint.into());
+        self.attempts = call.attempt();
+        self.duration = call.elapsed();
+        self
+    }
+
+    /// Records the key of the endpoint that answered. For transports.
+    ///
+    /// A [`NameEndpointLayer`](crate::connect::NameEndpointLayer) does it for any service.
+    ///
+    /// ```
+    /// use tower_upstream::Reply;
+    /// assert_eq!(Reply::new(7).at_endpoint("a:1").endpoint(), Some("a:1"));
+    /// ```
+    #[must_use]
+    pub fn at_endpoint(mut self, key: impl Into<Arc<str>>) -> Self {
+        self.endpoint = Some(key.into());
+        self
+    }
+
+    /// Sets the request id. For transports.
+    #[must_use]
+    pub fn with_request_id(mut self, id: impl Into<String>) -> Self {
+        self.request_id = id.into();
+        self
+    }
+}
+
+impl<T> AtEndpoint for Reply<T> {
+    fn at_endpoint(self, key: &Arc<str>) -> Self {
+        self.at_endpoint(key.clone())
+    }
+}

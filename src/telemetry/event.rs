@@ -1,0 +1,143 @@
+use std::{sync::Arc, time::Duration};
+
+use super::state::CircuitState;
+use crate::{
+    error::Kind,
+    time::{self, Instant},
+};
+
+/// Something that happened in a layer.
+///
+/// ```
+/// use tower_upstream::telemetry::Event;
+/// fn line(event: &Event) -> String {
+///     format!("{} {}: {:?}", event.layer.as_deref().unwrap_or("-"), event.endpoint.as_deref().unwrap_or("-"), event.kind)
+/// }
+/// # let _ = line;
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Event {
+    /// What happened.
+    pub kind: EventKind,
+    /// Time of the event. Of one that time brings, such as a circuit that becomes half-open, the time
+    /// when it was due.
+    pub at: Instant,
+    /// Name of the layer, if it was given one with `named`.
+    pub layer: Option<Arc<str>>,
+    /// Key of the endpoint that the event is about.
+    pub endpoint: Option<Arc<str>>,
+    /// Label of the key that the event is about, for circuits by key that have labels.
+    pub key: Option<Arc<str>>,
+}
+
+/// What happened.
+///
+/// ```
+/// use tower_upstream::telemetry::EventKind;
+/// assert_eq!(EventKind::BudgetEmpty.as_str(), "budget_empty");
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// A circuit went from one state to another.
+    #[non_exhaustive]
+    Circuit {
+        /// The state that it left.
+        from: CircuitState,
+        /// The state that it is in.
+        to: CircuitState,
+        /// Number of the new state, counted from when the circuit was made. A reset counts, too.
+        generation: u64,
+    },
+    /// An endpoint became healthy or unhealthy.
+    #[non_exhaustive]
+    Health {
+        /// Whether it is healthy now.
+        healthy: bool,
+        /// Why it is not, as its check said.
+        reason: Option<Arc<str>>,
+    },
+    /// A call was sent again.
+    #[non_exhaustive]
+    Attempt {
+        /// Number of the attempt that begins, from 2.
+        number: u32,
+        /// Kind of the error of the attempt before, `None` if that was an answer.
+        after: Option<Kind>,
+    },
+    /// A call waits before it is sent again.
+    #[non_exhaustive]
+    Wait {
+        /// Number of the attempt that comes after the wait, from 2.
+        number: u32,
+        /// How long it waits.
+        delay: Duration,
+    },
+    /// A call was not sent again, because its retry budget was spent.
+    BudgetEmpty,
+    /// A balanced set has other members.
+    #[non_exhaustive]
+    Members {
+        /// How many members it has.
+        total: usize,
+    },
+    /// A balanced set began, or ceased, to ignore health, because too few of its members are healthy.
+    #[non_exhaustive]
+    HealthIgnored {
+        /// Whether it ignores health now.
+        ignored: bool,
+    },
+    /// The service of a member is dead, and is connected anew.
+    #[non_exhaustive]
+    Reconnect {
+        /// How long the set waits before it connects.
+        delay: Duration,
+    },
+    /// A call began to wait for its turn at a limit.
+    #[non_exhaustive]
+    Queue {
+        /// How many calls wait now.
+        waiting: usize,
+    },
+}
+
+impl EventKind {
+    /// Returns the name of this kind, as a metric or a log would call it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Circuit { .. } => "circuit",
+            Self::Health { .. } => "health",
+            Self::Attempt { .. } => "attempt",
+            Self::Wait { .. } => "wait",
+            Self::BudgetEmpty => "budget_empty",
+            Self::Members { .. } => "members",
+            Self::HealthIgnored { .. } => "health_ignored",
+            Self::Reconnect { .. } => "reconnect",
+            Self::Queue { .. } => "queue",
+        }
+    }
+}
+
+impl Event {
+    /// An event of a moment ago.
+    pub(crate) fn new(kind: EventKind) -> Self {
+        Self { kind, at: time::now(), layer: None, endpoint: None, key: None }
+    }
+
+    pub(crate) fn at(self, at: Instant) -> Self {
+        Self { at, ..self }
+    }
+
+    pub(crate) fn of_layer(self, layer: Option<&Arc<str>>) -> Self {
+        Self { layer: layer.cloned(), ..self }
+    }
+
+    pub(crate) fn of_endpoint(self, endpoint: Option<&Arc<str>>) -> Self {
+        Self { endpoint: endpoint.cloned(), ..self }
+    }
+
+    pub(crate) fn of_key(self, key: Option<&Arc<str>>) -> Self {
+        Self { key: key.cloned(), ..self }
+    }
+}

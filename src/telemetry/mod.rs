@@ -1,0 +1,48 @@
+//! Events and counters: one vocabulary for every layer.
+//!
+//! # When to use
+//! To act on what a stack does: an alert when a circuit opens, a metric for each attempt, a line on an
+//! admin page. One [`Events`] value takes the events of all the layers that it is given to, and tells
+//! them to any number of listeners. What only has to be read by people is logged with `tracing`
+//! already. To read a state instead of following it, use the handle of the layer.
+//!
+//! | layer | events |
+//! |---|---|
+//! | circuit breaker | [`Circuit`](EventKind::Circuit) |
+//! | health gate | [`Health`](EventKind::Health) |
+//! | failover, retry | [`Attempt`](EventKind::Attempt), [`Wait`](EventKind::Wait), [`BudgetEmpty`](EventKind::BudgetEmpty) |
+//! | balance | [`Members`](EventKind::Members), [`HealthIgnored`](EventKind::HealthIgnored), [`Reconnect`](EventKind::Reconnect) |
+//! | rate and concurrency limit | [`Queue`](EventKind::Queue) |
+//!
+//! # Example
+//! ```
+//! use tower_upstream::{
+//!     CircuitBreakerLayer,
+//!     telemetry::{Event, EventKind, Events},
+//! };
+//!
+//! let events = Events::new();
+//! let listening = events.subscribe(|event: &Event| {
+//!     if let EventKind::Circuit { from, to, .. } = &event.kind {
+//!         println!("{:?}: {from} -> {to}", event.endpoint);
+//!     }
+//! });
+//! let layer = CircuitBreakerLayer::default().with_events(&events);
+//! layer.handle().force_open();
+//! drop(listening);
+//! ```
+//!
+//! # Bounds
+//! At most 1,024 events wait for listeners that are slow; of more, the oldest are lost, which is logged
+//! at `WARN`.
+
+mod event;
+mod events;
+pub(crate) mod state;
+mod stats;
+
+pub use self::{
+    event::{Event, EventKind},
+    events::{Events, Subscription},
+    stats::Stats,
+};

@@ -1,0 +1,144 @@
+use std::{fmt, marker::PhantomData, sync::Arc};
+
+use tokio::runtime::Handle;
+
+use super::{config::HttpConfig, handle::HttpTransportHandle, pool::Pool, service::HttpService};
+use crate::{connect::Connect, guard::Family, member::Member};
+
+/// Connects to plugins that speak JSON over HTTP/1.1.
+///
+/// Each member gets a pool of connections. Connecting happens on first use. Clones share the settings.
+///
+/// # What is sent
+/// A `POST` to the address of the endpoint, exactly as it is written, with one JSON object: `data`,
+/// `request_id`, `timeout`, and `headers` and `metadata` if there are any. The headers of the
+/// [`Call`](crate::Call) are sent as HTTP headers too, and replace those of the transport, except
+/// `Host`, `Content-Length`, `Transfer-Encoding` and `Trailer`. Redirects are not followed: a `POST`
+/// might be done twice, or turn into a `GET`.
+///
+/// # What comes back
+/// A [`Reply`](crate::Reply) if the status is 2xx and the object has no `error`. If `data` is missing, it
+/// is the zero value of `Res`. Otherwise an [`Error`](crate::Error) that names the endpoint:
+///
+/// | what happened | kind | |
+/// |---|---|---|
+/// | `error` in the object, or a status of 4xx | `Plugin` | the plugin answered, so the call is not sent again |
+/// | status 429 | `RateLimited` | a limit of the plugin, so not a refusal; with its `Retry-After` |
+/// | a status of 5xx | `Transport` | may be sent to another endpoint, if idempotent; with the `Retry-After` of a 503 |
+/// | another status, a response that is not of the protocol, or too long a response | `Transport` | |
+/// | no connection | `Connection`, or `Timeout` after `connect_timeout` | unsent |
+/// | connection broke before the head of a response | `Connection` | if it had been used before, it does not count against the endpoint |
+/// | response broke off after its head | `Connection` | |
+/// | `request_timeout` | `Timeout` | unsent while nothing was written |
+/// | deadline of the call | `Timeout` | unsent while nothing was written; does not count against the endpoint |
+/// | an address or a header that cannot be used | `InvalidConfig` | unsent |
+///
+/// # Connections that died
+/// A connection may die while it is idle: a proxy forgets it, or the plugin restarts. If a call fails on
+/// a connection that had been used before, and before the head of its response, the idle connections to
+/// that endpoint are closed. The call is sent once more, on a new connection and within the same time
+/// limits, if it is [`idempotent`](crate::Call::idempotent) or nothing of it was written. Otherwise it
+/// fails, and does not count against the endpoint, unless the connection that died replaced others that
+/// had died less than a second before. A call that fails on a new connection counts against the
+/// endpoint, and for one second after that, no call is sent again.
+///
+/// # Example
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use tower_upstream::transport::HttpTransport;
+///
+/// #[derive(Serialize)]
+/// struct TaxRequest { net: u64, country: String }
+/// #[derive(Default, Deserialize)]
+/// struct TaxReply { gross: u64 }
+///
+/// let transport = HttpTransport::<TaxRequest, TaxReply>::new();
+/// # let _ = transport;
+/// ```
+pub struct HttpTransport<Req, Res> {
+    family: Arc<Family<Pool, HttpConfig>>,
+    runtime: Option<Handle>,
+    types: PhantomData<fn(Req) -> Res>,
+}
+
+impl<Req, Res> HttpTransport<Req, Res> {
+    /// Creates a transport with the default settings.
+    pub fn new() -> Self {
+        Self::with_config(HttpConfig::default())
+    }
+
+    /// Creates a transport with these settings. Values out of range are clamped; see [`HttpConfig`].
+    pub fn with_config(config: HttpConfig) -> Self {
+        let family = Arc::new(Family::new(config.clamped()));
+        Self { family, runtime: None, types: PhantomData }
+    }
+
+    /// Keeps the connections and their tasks on `runtime`, whichever runtime calls come from.
+    ///
+    /// A connection works only while its runtime runs. Set this if calls come from runtimes that are
+    /// short-lived, or not always driven. The runtime must have timers and I/O enabled. Once it has been
+    /// shut down, connections are made on the caller's. A call on a connection that ended with its
+    /// runtime fails with [`Kind::Connection`](crate::error::Kind::Connection), or is sent again as after
+    /// any connection that died, and does not count against the endpoint. Default: the runtime of the
+    /// call that makes a connection.
+    ///
+    /// ```
+    /// # use tower_upstream::transport::HttpTransport;
+    /// # #[tokio::main] async fn main() {
+    /// let runtime = tokio::runtime::Handle::current();
+    /// let transport = HttpTransport::<u64, u64>::new().runtime(runtime);
+    /// # let _ = transport;
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn runtime(mut self, runtime: Handle) -> Self {
+        self.runtime = Some(runtime);
+        self
+    }
+
+    /// Returns a handle for changing the settings while calls run.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_upstream::transport::HttpTransport;
+    ///
+    /// let transport = HttpTransport::<u64, u64>::new();
+    /// let handle = transport.handle();
+    /// let mut config = handle.config();
+    /// config.request_timeout = Duration::from_secs(3);
+    /// handle.update(config)?;
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    pub fn handle(&self) -> HttpTransportHandle {
+        HttpTransportHandle::new(self.family.clone())
+    }
+}
+
+impl<Req, Res> Connect for HttpTransport<Req, Res> {
+    type Service = HttpService<Req, Res>;
+
+    fn connect(&self, member: &Arc<Member>) -> Self::Service {
+        let pool = self.family.of_member(member, |config| {
+            Pool::new(member.clone(), config.clone(), self.runtime.clone())
+        });
+        HttpService::new(member, pool)
+    }
+}
+
+impl<Req, Res> Default for HttpTransport<Req, Res> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<Req, Res> Clone for HttpTransport<Req, Res> {
+    fn clone(&self) -> Self {
+        Self { family: self.family.clone(), runtime: self.runtime.clone(), types: PhantomData }
+    }
+}
+
+impl<Req, Res> fmt::Debug for HttpTransport<Req, Res> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpTransport").field("config", &self.family.settings()).finish()
+    }
+}
