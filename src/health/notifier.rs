@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use super::{report::HealthySet, roster::Roster};
-use crate::sync::Events;
+use crate::sync::EventQueue;
 
 pub(super) type Listener = Arc<dyn Fn(&HealthySet) + Send + Sync>;
 
@@ -13,7 +13,7 @@ pub(super) type Listener = Arc<dyn Fn(&HealthySet) + Send + Sync>;
 /// when the listener has time for it, so a slow one is told the latest.
 pub(super) struct Notifier {
     pub(super) listener: Option<Listener>,
-    events: Events<u64>,
+    events: EventQueue<u64>,
 }
 
 impl Notifier {
@@ -26,7 +26,7 @@ impl Notifier {
                 }
             }) as Arc<dyn Fn(u64) + Send + Sync>
         });
-        Self { listener, events: Events::new(tell) }
+        Self { listener, events: EventQueue::new(tell) }
     }
 
     /// Notes that there was news in `run`.
