@@ -97,7 +97,6 @@ fn health() {
         "parallel": 20,
         "parallel_scheduled": 30,
         "jitter": 0.2,
-        "tell_first_round": false,
     }));
     assert_eq!(config.timeout, Duration::from_millis(500));
     #[cfg(feature = "http")]

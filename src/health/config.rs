@@ -77,10 +77,6 @@ pub struct HealthConfig {
     /// By which part of the interval each check may come earlier or later, from 0 to 1. Default
     /// 0.1, so that the checks of many clients do not come together.
     pub jitter: f64,
-    /// Whether a listener is told of the healthy set once every target was checked, even if that
-    /// changed nothing. Default true. See
-    /// [`on_change`](crate::health::HealthGateLayer::on_change).
-    pub tell_first_round: bool,
     /// What [`HealthGateLayer::http`](crate::health::HealthGateLayer::http) and
     /// [`HttpCheck::of`](crate::HttpCheck::of) ask for: a path, which is asked of each endpoint below
     /// the path of its address, or a URL that starts with `http://`, which is asked as it is. An empty
@@ -111,7 +107,6 @@ impl Default for HealthConfig {
             parallel: 10,
             parallel_scheduled: 256,
             jitter: 0.1,
-            tell_first_round: true,
             #[cfg(feature = "http")]
             endpoint: None,
         }
@@ -225,13 +220,6 @@ impl HealthConfig {
     #[must_use]
     pub fn with_jitter(mut self, jitter: f64) -> Self {
         self.jitter = jitter;
-        self
-    }
-
-    /// Sets [`tell_first_round`](Self::tell_first_round).
-    #[must_use]
-    pub fn with_tell_first_round(mut self, tell: bool) -> Self {
-        self.tell_first_round = tell;
         self
     }
 

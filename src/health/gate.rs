@@ -4,18 +4,19 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::SystemTime,
 };
 
 use super::{
-    check::{AnyCheck, Checks},
+    check::AnyCheck,
     config::HealthConfig,
     pace::Pace,
     probe::probe,
     record::{Change, Finding, Record},
     report::HealthState,
+    setup::Setup,
 };
 use crate::{
     endpoint::Endpoint,
@@ -24,18 +25,23 @@ use crate::{
     member::{Member, Reason, Veto},
     plugin::HealthStatus,
     sync::lock,
+    telemetry::{Event, EventKind, Events, Stats},
     time,
 };
 
-/// One target. It keeps nothing running: see [`Watch`](super::watch::Watch) for that.
+/// One target. It keeps nothing running: see [`Watch`](super::gates::Watch) for that.
 pub(super) struct Gate {
     /// Why a call has to look closer; zero where it has not. Follows the state, under its lock.
     word: AtomicU32,
+    /// Calls that were refused, where the layer has a name.
+    refused: AtomicU64,
+    /// What a refusal looks like, where the layer has a name.
+    named: Option<Error>,
     /// That of its endpoint; empty above a balancer, or without one.
     pub(super) key: Arc<str>,
     /// `None` above a balancer, or without one.
     pub(super) member: Option<Arc<Member>>,
-    checks: Checks,
+    setup: Arc<Setup>,
     state: Mutex<State>,
 }
 
@@ -54,29 +60,54 @@ pub(super) const UNHEALTHY: u32 = 1;
 pub(super) const IDLE: u32 = 2;
 /// It is to be checked, and never can be.
 pub(super) const MISUSED: u32 = 4;
+/// Beside [`UNHEALTHY`]: a refusal says the name of the layer, and is counted.
+pub(super) const NAMED: u32 = 8;
+/// It is to be checked, and there is no runtime to do it in. Never in the word: only a call finds out.
+pub(super) const NO_RUNTIME: u32 = 16;
+
+/// Whether calls may pass, by the word.
+fn is_open(word: u32) -> bool {
+    word & (UNHEALTHY | MISUSED) == 0
+}
 
 impl State {
-    fn word(&self) -> u32 {
+    fn word(&self, shut: u32) -> u32 {
         if self.record.is_misused() {
             // A member stays eligible: every call through here says what is wrong.
             return MISUSED;
         }
         let idle = if self.record.is_to_be_checked() && !self.enlisted { IDLE } else { 0 };
-        if self.record.is_open() { idle } else { idle | UNHEALTHY }
+        if self.record.is_open() { idle } else { idle | shut }
     }
 }
 
 impl Gate {
     pub(super) fn new(
         config: Arc<HealthConfig>,
-        checks: Checks,
+        setup: &Arc<Setup>,
         member: Option<Arc<Member>>,
     ) -> Arc<Self> {
         let key = member.as_ref().map_or_else(|| "".into(), |member| member.shared_key().clone());
         let record = Record::new(config, time::now());
         let state = State { record, watches: 0, enlisted: false, veto: None };
-        let word = AtomicU32::new(state.word());
-        Arc::new(Self { word, key, member, checks, state: Mutex::new(state) })
+        let name = setup.name.as_ref();
+        let gate = Self {
+            word: AtomicU32::new(0),
+            refused: AtomicU64::new(0),
+            named: name.map(|name| Error::refused(Kind::Unhealthy).by(Some(name))),
+            key,
+            member,
+            setup: setup.clone(),
+            state: Mutex::new(state),
+        };
+        // Nobody is told how it begins.
+        gate.word.store(lock(&gate.state).word(gate.shut()), Ordering::Relaxed);
+        Arc::new(gate)
+    }
+
+    /// What the word says of a gate that is shut.
+    fn shut(&self) -> u32 {
+        if self.named.is_some() { UNHEALTHY | NAMED } else { UNHEALTHY }
     }
 
     #[inline]
@@ -87,7 +118,7 @@ impl Gate {
 
     /// Whether calls may pass.
     pub(super) fn is_open(&self) -> bool {
-        self.word() & (UNHEALTHY | MISUSED) == 0
+        is_open(self.word())
     }
 
     pub(super) fn endpoint(&self) -> Option<Arc<Endpoint>> {
@@ -100,7 +131,7 @@ impl Gate {
 
     /// The check by `config`.
     pub(super) fn check(&self, config: &HealthConfig) -> Arc<dyn AnyCheck> {
-        (self.checks)(config)
+        (self.setup.checks)(config)
     }
 
     pub(super) fn state(&self) -> HealthState {
@@ -125,21 +156,44 @@ impl Gate {
         lock(&self.state).record.problem().is_some()
     }
 
-    pub(super) fn problem(&self) -> Error {
-        let problem = lock(&self.state).record.problem().unwrap_or_default().to_owned();
-        let error = Error::refused(Kind::InvalidConfig).message(problem);
+    /// Refuses a call because of a bit, where that is not [`UNHEALTHY`] alone.
+    #[cold]
+    pub(super) fn refuse(&self, bit: u32) -> Error {
+        if self.named.is_some() {
+            // Relaxed: nothing is published with it.
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        let error = match (bit, &self.named) {
+            (MISUSED, _) => {
+                let problem = lock(&self.state).record.problem().unwrap_or_default().to_owned();
+                Error::refused(Kind::InvalidConfig).message(problem)
+            }
+            (NO_RUNTIME, _) => Error::refused(Kind::Unavailable),
+            (_, Some(named)) => return named.clone(),
+            (_, None) => Error::refused(Kind::Unhealthy),
+        };
+        let error = error.by(self.setup.name.as_ref());
         match &self.member {
             Some(member) => error.at_endpoint(member.shared_key()),
             None => error,
         }
     }
 
-    /// Changes the state. The word and the veto follow under the same lock: what comes last counts.
+    pub(super) fn stats(&self) -> Stats {
+        let refused = self.named.as_ref().map(|_| self.refused.load(Ordering::Relaxed));
+        Stats { refused, ..Stats::default() }
+    }
+
+    /// Changes the state. The word, the veto and the event follow under the same lock: what comes last
+    /// counts. To be followed by [`tell`](Self::tell) where it may open or shut.
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = lock(&self.state);
         let changed = change(&mut state);
-        let word = state.word();
-        self.word.store(word, Ordering::Relaxed);
+        let word = state.word(self.shut());
+        let before = self.word.swap(word, Ordering::Relaxed);
+        if is_open(before) != is_open(word) {
+            self.note(&state, is_open(word));
+        }
         if let Some(veto) = &state.veto {
             match (word & UNHEALTHY != 0, veto.is_raised()) {
                 (true, false) => veto.raise(),
@@ -148,6 +202,24 @@ impl Gate {
             }
         }
         changed
+    }
+
+    /// Notes for listeners that it was opened, or shut.
+    fn note(&self, state: &State, healthy: bool) {
+        let Some(events) = &self.setup.events else {
+            return;
+        };
+        events.note(|| {
+            let reason = state.record.reason().filter(|_| !healthy).map(Into::into);
+            Event::new(EventKind::Health { healthy, reason })
+                .of_layer(self.setup.name.as_ref())
+                .of_endpoint(self.member.as_ref().map(|member| member.shared_key()))
+        });
+    }
+
+    /// Tells listeners what was noted. Never under a lock.
+    fn tell(&self) {
+        self.setup.events.iter().for_each(Events::deliver);
     }
 
     /// Finds out whether it can be checked at all, by the config that holds now.
@@ -164,7 +236,7 @@ impl Gate {
                 is_by_config
             });
             if is_by_config {
-                return;
+                return self.tell();
             }
         }
     }
@@ -238,15 +310,16 @@ impl Gate {
             }
             change
         });
-        let endpoint = &*self.key;
+        let (endpoint, layer) = (&*self.key, self.setup.name.as_deref());
         match change {
-            Change::Opens => tracing::info!(endpoint, "healthy again"),
+            Change::Opens => tracing::info!(endpoint, layer, "healthy again"),
             Change::Shuts => {
                 let reason = self.state().last_error.unwrap_or_default();
-                tracing::warn!(endpoint, reason, "unhealthy");
+                tracing::warn!(endpoint, layer, reason, "unhealthy");
             }
             Change::Nothing | Change::Void => {}
         }
+        self.tell();
         change
     }
 }
@@ -255,6 +328,7 @@ impl Gate {
 impl Configured<HealthConfig> for Gate {
     fn apply(self: Arc<Self>, newest: &Newest<HealthConfig>) {
         self.change(|state| state.record.set_config(newest.get(), time::now()));
+        self.tell();
         if self.is_in_use() {
             self.examine();
         }

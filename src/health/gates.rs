@@ -2,12 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use tokio::runtime::Handle;
-
-use super::{
-    check::Checks, config::HealthConfig, gate::Gate, notifier::Listener, prober::Prober,
-    roster::Roster,
-};
+use super::{config::HealthConfig, gate::Gate, prober::Prober, roster::Roster, setup::Setup};
 use crate::{
     guard::{Configured, Family, Newest},
     member::Member,
@@ -16,7 +11,7 @@ use crate::{
 /// What one layer value owns: all its gates share it.
 pub(super) struct Gates {
     pub(super) family: Family<Watch, HealthConfig>,
-    pub(super) checks: Checks,
+    pub(super) setup: Arc<Setup>,
     pub(super) prober: Arc<Prober>,
     /// Above a balancer, or without one. Outlives its watches, so that a stack built anew for each
     /// connection does not forget.
@@ -24,16 +19,12 @@ pub(super) struct Gates {
 }
 
 impl Gates {
-    pub(super) fn new(
-        config: HealthConfig,
-        checks: Checks,
-        listener: Option<Listener>,
-        runtime: Option<Handle>,
-    ) -> Arc<Self> {
-        let family = Family::new(config.clamped());
+    pub(super) fn new(config: HealthConfig, setup: Setup) -> Arc<Self> {
+        let (family, setup) = (Family::new(config.clamped()), Arc::new(setup));
         let roster = family.own(|config| Arc::new(Roster::new(config.clone())));
-        let alone = family.own(|config| Gate::new(config.clone(), checks.clone(), None));
-        Arc::new(Self { family, checks, prober: Prober::new(roster, listener, runtime), alone })
+        let alone = family.own(|config| Gate::new(config.clone(), &setup, None));
+        let prober = Prober::new(roster, setup.runtime.clone());
+        Arc::new(Self { family, setup, prober, alone })
     }
 
     /// A watch over the gate above a balancer, or without one.
@@ -44,7 +35,7 @@ impl Gates {
     /// The watch over `member`: the same as before, if it still lives.
     pub(super) fn watch_member(self: &Arc<Self>, member: &Arc<Member>) -> Arc<Watch> {
         self.family.of_member(member, |config| {
-            let gate = Gate::new(config.clone(), self.checks.clone(), Some(member.clone()));
+            let gate = Gate::new(config.clone(), &self.setup, Some(member.clone()));
             Watch::new(self, gate)
         })
     }

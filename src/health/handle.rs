@@ -7,7 +7,7 @@ use super::{
     gates::Gates,
     report::{Checked, HealthState},
 };
-use crate::{error::Error, plugin::HealthStatus, time::Instant};
+use crate::{error::Error, plugin::HealthStatus, telemetry::Stats, time::Instant};
 
 /// Handle for inspecting one target, and for changing its settings.
 ///
@@ -74,6 +74,19 @@ impl HealthHandle {
         self.gate.since()
     }
 
+    /// Returns what this gate has counted. Refusals are counted if the layer has a
+    /// [name](super::HealthGateLayer::named); nothing else is.
+    ///
+    /// ```
+    /// use tower_upstream::{HealthGateLayer, health::check_upstream};
+    /// let layer = HealthGateLayer::new(check_upstream(|| async { true }));
+    /// assert_eq!(layer.handle().stats().refused, None);
+    /// assert_eq!(layer.named("tax service").handle().stats().refused, Some(0));
+    /// ```
+    pub fn stats(&self) -> Stats {
+        self.gate.stats()
+    }
+
     /// Returns the health in the words of a plugin.
     ///
     /// | status | when |
@@ -132,8 +145,8 @@ impl HealthHandle {
     /// Changes the settings of this target, and keeps what was found. They are in effect until the
     /// settings of the layer are changed.
     ///
-    /// The new intervals are in effect at once. `parallel`, `parallel_scheduled` and
-    /// `tell_first_round` are settings of all targets together, and have no effect here.
+    /// The new intervals are in effect at once. `parallel` and
+    /// `parallel_scheduled` are settings of all targets together, and have no effect here.
     ///
     /// # Errors
     /// [`Kind::InvalidConfig`](crate::error::Kind::InvalidConfig) that names all mistakes; then

@@ -9,10 +9,10 @@ use super::{
     gates::Gates,
     handle::{HealthGateHandle, HealthHandle},
     monitor::HealthMonitor,
-    notifier::Listener,
-    report::HealthySet,
     service::HealthGate,
+    setup::Setup,
 };
+use crate::telemetry::Events;
 
 /// Checks endpoints in the background, and keeps calls away from those that are unhealthy.
 ///
@@ -56,31 +56,65 @@ impl HealthGateLayer {
     /// # let _ = layer;
     /// ```
     pub fn with_config(check: impl Check, config: HealthConfig) -> Self {
-        Self { gates: Gates::new(config, always(check), None, None) }
+        Self::of(config, Setup::new(always(check)))
     }
 
-    /// Calls `listener` with the healthy targets whenever they have changed: a target became healthy
-    /// or unhealthy, was added, or left.
+    /// Makes a layer with these settings, and a state of its own.
+    pub(super) fn of(config: HealthConfig, setup: Setup) -> Self {
+        Self { gates: Gates::new(config, setup) }
+    }
+
+    /// The same settings but for what `change` changes, and a state of its own.
+    fn anew(&self, change: impl FnOnce(&mut Setup)) -> Self {
+        let mut setup = self.gates.setup.as_ref().clone();
+        change(&mut setup);
+        Self::of(self.gates.family.settings().as_ref().clone(), setup)
+    }
+
+    /// Names this layer, in refusals ([`Error::guard`](crate::error::Error::guard)) and in events.
     ///
-    /// The first call comes when each target was checked for the first time, unless
-    /// [`HealthConfig::tell_first_round`] is false; there is none before that. Changes of one moment
-    /// are one call. Calls come in order, and never two at once. The listener runs where it may block,
-    /// and delays no check and no gate; a slow one gets the latest set, and one that panics is called
-    /// the next time.
-    ///
-    /// The result has a state of its own, as that of [`fresh`](Self::fresh) has, so call this before
-    /// the layer is used. A second listener replaces the first.
+    /// Refusals of a named layer are counted: see [`HealthHandle::stats`]. The result has a state of its
+    /// own, as that of [`fresh`](Self::fresh) has, so name the layer before it is used.
     ///
     /// # Example
     /// ```
     /// use tower_upstream::{HealthGateLayer, health::check_upstream};
-    /// let layer = HealthGateLayer::new(check_upstream(|| async { true }))
-    ///     .on_change(|set| println!("{} of {} are healthy", set.healthy, set.total));
-    /// # let _ = layer;
+    /// let layer = HealthGateLayer::new(check_upstream(|| async { true })).named("tax service");
+    /// assert_eq!(layer.handle().stats().refused, Some(0));
     /// ```
     #[must_use]
-    pub fn on_change(self, listener: impl Fn(&HealthySet) + Send + Sync + 'static) -> Self {
-        self.anew(Some(Arc::new(listener)), self.gates.prober.runtime.clone())
+    pub fn named(self, name: impl Into<Arc<str>>) -> Self {
+        self.anew(|setup| setup.name = Some(name.into()))
+    }
+
+    /// Tells `events` whenever an endpoint became healthy or unhealthy, with
+    /// [`EventKind::Health`](crate::telemetry::EventKind::Health).
+    ///
+    /// How an endpoint begins is no event. An event above a balancer, or without one, has no endpoint.
+    /// Listeners run in the task of the checks, so one that blocks delays checks. For the set of
+    /// healthy endpoints, see [`HealthMonitor::changed`]. The result has a state of its own, as that of
+    /// [`fresh`](Self::fresh) has.
+    ///
+    /// # Example
+    /// ```
+    /// use tower_upstream::{
+    ///     HealthGateLayer,
+    ///     health::check_upstream,
+    ///     telemetry::{EventKind, Events},
+    /// };
+    ///
+    /// let events = Events::new();
+    /// let listening = events.subscribe(|event| {
+    ///     if let EventKind::Health { healthy: false, reason, .. } = &event.kind {
+    ///         println!("{:?} is unhealthy: {reason:?}", event.endpoint);
+    ///     }
+    /// });
+    /// let layer = HealthGateLayer::new(check_upstream(|| async { true })).with_events(&events);
+    /// # let _ = (layer, listening);
+    /// ```
+    #[must_use]
+    pub fn with_events(self, events: &Events) -> Self {
+        self.anew(|setup| setup.events = Some(events.clone()))
     }
 
     /// Sets the runtime on which the checks run.
@@ -100,11 +134,11 @@ impl HealthGateLayer {
     /// ```
     #[must_use]
     pub fn runtime(self, runtime: Handle) -> Self {
-        self.anew(self.gates.prober.notifier.listener.clone(), Some(runtime))
+        self.anew(|setup| setup.runtime = Some(runtime))
     }
 
-    /// Returns a layer with the same check, config and listener, and with a state and a background
-    /// task of its own.
+    /// Returns a layer with the same check, config, name, events and runtime, and with a state and a
+    /// background task of its own.
     ///
     /// ```
     /// use tower_upstream::{HealthGateLayer, health::check_upstream};
@@ -114,13 +148,7 @@ impl HealthGateLayer {
     /// ```
     #[must_use]
     pub fn fresh(&self) -> Self {
-        let prober = &self.gates.prober;
-        self.anew(prober.notifier.listener.clone(), prober.runtime.clone())
-    }
-
-    fn anew(&self, listener: Option<Listener>, runtime: Option<Handle>) -> Self {
-        let (config, checks) = (self.gates.family.settings(), self.gates.checks.clone());
-        Self { gates: Gates::new(config.as_ref().clone(), checks, listener, runtime) }
+        self.anew(|_| {})
     }
 
     /// Returns a handle for inspecting all targets of this layer, and for controlling their checks.
@@ -171,6 +199,7 @@ impl<S> Layer<S> for HealthGateLayer {
 impl fmt::Debug for HealthGateLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HealthGateLayer")
+            .field("name", &self.gates.setup.name)
             .field("config", &self.gates.family.settings())
             .field("state", &self.gates.alone.state())
             .finish_non_exhaustive()

@@ -19,7 +19,8 @@
 //! |---|---|
 //! | look at one target, or change its settings | [`HealthHandle`] |
 //! | check something now, wait for it, force a round, stop | [`HealthMonitor`] |
-//! | be told which targets are healthy | [`HealthGateLayer::on_change`] |
+//! | be told of each change | [`HealthGateLayer::with_events`] |
+//! | follow which targets are healthy | [`HealthMonitor::changed`] |
 //!
 //! # How it works
 //! ```text
@@ -64,7 +65,6 @@ mod gates;
 mod handle;
 mod layer;
 mod monitor;
-mod notifier;
 mod pace;
 mod probe;
 mod prober;
@@ -75,6 +75,7 @@ mod rule;
 mod run;
 mod schedule;
 mod service;
+mod setup;
 
 #[cfg(feature = "http")]
 mod http;

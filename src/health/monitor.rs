@@ -8,7 +8,7 @@ use super::{
     report::{Checked, HealthRound, HealthySet},
     roster::Roster,
 };
-use crate::{endpoint::Endpoint, plugin::HealthStatus, time::Instant};
+use crate::{endpoint::Endpoint, plugin::HealthStatus, telemetry::Stats, time::Instant};
 
 /// Handle for inspecting all targets of one layer value, and for controlling their checks.
 ///
@@ -73,6 +73,47 @@ impl HealthMonitor {
         self.roster().healthy_set()
     }
 
+    /// Waits until the healthy targets are not those of `known`, and returns them: a target became healthy
+    /// or unhealthy, was added, or left.
+    ///
+    /// Waits for the first round in any case, also after a [`stop`](Self::stop): until each target was
+    /// checked once. Without `known`, returns then. Changes of one moment are returned together, and a
+    /// caller that comes late gets the latest; checks and gates never wait for it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing: what has changed is found by the next call.
+    ///
+    /// ```
+    /// # use tower_upstream::health::HealthMonitor;
+    /// async fn follow(monitor: &HealthMonitor) {
+    ///     let mut known = None;
+    ///     loop {
+    ///         let set = monitor.changed(known.as_ref()).await;
+    ///         println!("{} of {} are healthy", set.healthy, set.total);
+    ///         known = Some(set);
+    ///     }
+    /// }
+    /// # let _ = follow;
+    /// ```
+    pub async fn changed(&self, known: Option<&HealthySet>) -> HealthySet {
+        self.roster().changed(known).await
+    }
+
+    /// Returns what the gates have counted, of all targets together. Refusals are counted if the layer
+    /// has a [name](super::HealthGateLayer::named); nothing else is.
+    ///
+    /// ```
+    /// use tower_upstream::{HealthGateLayer, health::check_upstream};
+    /// let layer = HealthGateLayer::new(check_upstream(|| async { true }));
+    /// assert_eq!(layer.monitor().stats().refused, None);
+    /// assert_eq!(layer.named("tax service").monitor().stats().refused, Some(0));
+    /// ```
+    pub fn stats(&self) -> Stats {
+        let all = self.roster().gates().into_iter().map(|gate| gate.stats().refused.unwrap_or(0));
+        let refused = self.gates.setup.name.as_ref().map(|_| all.sum());
+        Stats { refused, ..Stats::default() }
+    }
+
     /// Returns the health of each target by its key. The target above a balancer has the empty key.
     ///
     /// ```
@@ -129,7 +170,7 @@ impl HealthMonitor {
     /// ```
     pub async fn check(&self, endpoint: Option<Arc<Endpoint>>) -> Checked {
         let config = self.gates.family.settings();
-        check_one((self.gates.checks)(&config), endpoint, config.timeout).await
+        check_one((self.gates.setup.checks)(&config), endpoint, config.timeout).await
     }
 
     /// Checks each of `endpoints` now, and returns the results in their order.
@@ -188,7 +229,7 @@ impl HealthMonitor {
         deadline: Option<Instant>,
     ) -> Vec<Checked> {
         let (endpoints, config) = (endpoints.into_iter().collect(), self.gates.family.settings());
-        let check = (self.gates.checks)(&config);
+        let check = (self.gates.setup.checks)(&config);
         check_all(check, endpoints, config.timeout, config.parallel, deadline).await
     }
 
@@ -222,7 +263,7 @@ impl HealthMonitor {
         before_wait: impl FnMut(u32, Duration) + Send,
     ) -> Checked {
         let config = self.gates.family.settings();
-        let (check, limit) = ((self.gates.checks)(&config), config.timeout);
+        let (check, limit) = ((self.gates.setup.checks)(&config), config.timeout);
         check_with_retry(check, endpoint, limit, retry, deadline, before_wait).await
     }
 

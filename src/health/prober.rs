@@ -11,7 +11,6 @@ use tokio::{runtime::Handle, time::timeout};
 
 use super::{
     gate::Gate,
-    notifier::{Listener, Notifier},
     roster::{Roster, Run},
     run::run,
 };
@@ -22,21 +21,15 @@ const STOP: Duration = Duration::from_secs(1);
 
 pub(super) struct Prober {
     pub(super) roster: Arc<Roster>,
-    pub(super) notifier: Arc<Notifier>,
     /// Where the checks run; `None` is the runtime of the call that starts them.
-    pub(super) runtime: Option<Handle>,
+    runtime: Option<Handle>,
     /// Where they last began to.
     began_on: Mutex<Option<Handle>>,
 }
 
 impl Prober {
-    pub(super) fn new(
-        roster: Arc<Roster>,
-        listener: Option<Listener>,
-        runtime: Option<Handle>,
-    ) -> Arc<Self> {
-        let notifier = Arc::new(Notifier::new(listener, &roster));
-        Arc::new(Self { roster, notifier, runtime, began_on: Mutex::default() })
+    pub(super) fn new(roster: Arc<Roster>, runtime: Option<Handle>) -> Arc<Self> {
+        Arc::new(Self { roster, runtime, began_on: Mutex::default() })
     }
 
     /// The runtimes that the checks may run on, the first choice first.
@@ -110,8 +103,8 @@ struct Task {
 
 impl Task {
     async fn run(mut self) {
-        let Prober { roster, notifier, .. } = &*self.prober;
-        while run(roster, notifier, self.run).await {
+        let roster = &self.prober.roster;
+        while run(roster, self.run).await {
             match roster.end_run(self.run) {
                 Some(next) => self.run = next,
                 None => break,

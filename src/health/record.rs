@@ -167,6 +167,11 @@ impl Record {
         }
     }
 
+    /// Why calls may not pass.
+    pub(super) fn reason(&self) -> Option<&str> {
+        self.problem.as_deref().or(self.last_error.as_deref())
+    }
+
     pub(super) fn since(&self) -> Instant {
         self.since
     }

@@ -75,8 +75,8 @@ pub struct HealthRound {
     pub changed: usize,
 }
 
-/// Healthy targets of a layer, as given to the listener of
-/// [`on_change`](super::HealthGateLayer::on_change).
+/// Healthy targets of a layer. See [`HealthMonitor::healthy`](super::HealthMonitor::healthy) and
+/// [`changed`](super::HealthMonitor::changed).
 ///
 /// # Example
 /// ```

@@ -1,15 +1,11 @@
 //! One run of the checks, from a start to a stop.
 
-use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll};
+use std::{future::poll_fn, pin::pin, task::Poll};
 
 use futures_util::{FutureExt, StreamExt, stream::FuturesUnordered};
-use tokio::{
-    task::{spawn_blocking, yield_now},
-    time::sleep_until,
-};
+use tokio::{task::yield_now, time::sleep_until};
 
 use super::{
-    notifier::Notifier,
     roster::{Orders, Roster, Run},
     schedule::Schedule,
 };
@@ -19,7 +15,7 @@ use crate::time;
 const BUSY: usize = 64;
 
 /// `true`: the run was stopped. `false`: nothing is left to check.
-pub(super) async fn run(roster: &Roster, notifier: &Arc<Notifier>, run: Run) -> bool {
+pub(super) async fn run(roster: &Roster, run: Run) -> bool {
     let mut schedule = Schedule::default();
     schedule.take_in(roster.enlisted(), time::now());
     let mut checks = FuturesUnordered::new();
@@ -28,11 +24,8 @@ pub(super) async fn run(roster: &Roster, notifier: &Arc<Notifier>, run: Run) -> 
     loop {
         let parallel = match roster.orders(run) {
             Orders::Stop => return true,
-            Orders::End { news } => {
-                tell(notifier, run, news);
-                return false;
-            }
-            Orders::GoOn { arrivals, departures, replan, round, news, parallel } => {
+            Orders::End => return false,
+            Orders::GoOn { arrivals, departures, replan, round, parallel } => {
                 let now = time::now();
                 departures.into_iter().for_each(|number| schedule.let_go(number));
                 schedule.take_in(arrivals, now);
@@ -42,7 +35,6 @@ pub(super) async fn run(roster: &Roster, notifier: &Arc<Notifier>, run: Run) -> 
                 if round {
                     schedule.begin_round(now);
                 }
-                tell(notifier, run, news);
                 parallel
             }
         };
@@ -74,7 +66,7 @@ pub(super) async fn run(roster: &Roster, notifier: &Arc<Notifier>, run: Run) -> 
             if wakes { Poll::Ready(None) } else { Poll::Pending }
         })
         .await;
-        // What is ready together is told together.
+        // What is ready together counts together.
         while let Some(one) = finished {
             if let Some((name, changed)) = schedule.settle(one, time::now()) {
                 roster.attended(name, changed);
@@ -90,14 +82,5 @@ pub(super) async fn run(roster: &Roster, notifier: &Arc<Notifier>, run: Run) -> 
             busy = 0;
             yield_now().await;
         }
-    }
-}
-
-/// Lets the listener know, where it cannot hold up the checks.
-fn tell(notifier: &Arc<Notifier>, run: Run, news: bool) {
-    if news && notifier.listener.is_some() {
-        notifier.note(run.number);
-        let notifier = notifier.clone();
-        drop(spawn_blocking(move || notifier.deliver()));
     }
 }

@@ -7,7 +7,7 @@ use std::{
 use tower_service::Service;
 
 use super::{
-    gate::{IDLE, MISUSED, UNHEALTHY},
+    gate::{IDLE, MISUSED, NAMED, NO_RUNTIME, UNHEALTHY},
     gates::Watch,
 };
 use crate::{
@@ -34,9 +34,6 @@ pub struct HealthGate<S> {
     /// Why the next call is refused, as `poll_ready` found; 0 if it is not.
     refusal: u32,
 }
-
-/// A refusal beside those that are bits of the gate's word.
-const NO_RUNTIME: u32 = 1 << 31;
 
 impl<S> HealthGate<S> {
     pub(super) fn new(inner: S, watch: Arc<Watch>) -> Self {
@@ -70,7 +67,7 @@ impl<S> HealthGate<S> {
             // The veto does the work; and what stands above says that there is no runtime.
             Some(_) => 0,
             None if unchecked => NO_RUNTIME,
-            None => gate.word() & UNHEALTHY,
+            None => gate.word() & (UNHEALTHY | NAMED),
         }
     }
 
@@ -85,9 +82,8 @@ impl<S> HealthGate<S> {
     #[cold]
     fn refuse(&self) -> Error {
         match self.refusal {
-            MISUSED => self.watch.gate.problem(),
-            NO_RUNTIME => Error::refused(Kind::Unavailable),
-            _ => Error::refused(Kind::Unhealthy),
+            UNHEALTHY => Error::refused(Kind::Unhealthy),
+            bit => self.watch.gate.refuse(bit),
         }
     }
 }

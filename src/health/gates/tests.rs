@@ -20,7 +20,7 @@ use crate::{
 };
 
 fn gates(config: HealthConfig) -> Arc<Gates> {
-    Gates::new(config, always(check_upstream(|| async { true })), None, None)
+    Gates::new(config, Setup::new(always(check_upstream(|| async { true }))))
 }
 
 fn member(key: usize) -> Arc<Member> {
@@ -158,7 +158,7 @@ fn a_task_that_is_over_speaks_for_no_other() {
     let first = watch();
     let old = roster.enlist(&first.gate).unwrap();
     drop(first);
-    assert!(matches!(roster.orders(old), Orders::End { .. }));
+    assert!(matches!(roster.orders(old), Orders::End));
 
     let second = watch();
     let new = roster.enlist(&second.gate).unwrap();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::HttpCheck;
-use crate::health::{check::AnyCheck, config::HealthConfig, gates::Gates, layer::HealthGateLayer};
+use crate::health::{check::AnyCheck, config::HealthConfig, layer::HealthGateLayer, setup::Setup};
 
 impl HttpCheck {
     /// Asks for the [`endpoint`](HealthConfig::endpoint) of `config`, or `/health` without one; as
@@ -46,6 +46,6 @@ impl HealthGateLayer {
     /// ```
     pub fn http(config: HealthConfig) -> Self {
         let by = |config: &HealthConfig| Arc::new(HttpCheck::of(config)) as Arc<dyn AnyCheck>;
-        Self { gates: Gates::new(config, Arc::new(by), None, None) }
+        Self::of(config, Setup::new(Arc::new(by)))
     }
 }

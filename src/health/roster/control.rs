@@ -1,8 +1,8 @@
-//! What handles and the listener ask and want.
+//! What handles ask and want.
 
 use std::{mem, sync::Arc};
 
-use super::{News, Roster, Run, State};
+use super::{Roster, Run, State};
 use crate::{
     guard::{Configured, Newest},
     health::{
@@ -27,8 +27,8 @@ impl Roster {
         let Some(name) = state.name_of(gate) else {
             return;
         };
-        let State { targets, task, rounds, news, .. } = &mut *state;
-        (task.replan, news.fresh) = (true, true);
+        let State { targets, task, rounds, .. } = &mut *state;
+        task.replan = true;
         if let Some(target) = targets.get_mut(&name) {
             rounds.unattended -= usize::from(target.is_owed());
             let is_off = !gate.config().enabled;
@@ -38,6 +38,7 @@ impl Roster {
             rounds.unattended += usize::from(target.is_owed());
         }
         self.note_attended(&mut state);
+        self.progress.notify_waiters();
     }
 
     pub(in crate::health) fn wake(&self) {
@@ -60,7 +61,6 @@ impl Roster {
         }
         state.task.stopped = true;
         state.task.run += 1;
-        state.news = News { telling: state.news.telling, ..News::default() };
         let State { targets, rounds, .. } = &mut *state;
         (rounds.first_done, rounds.unattended) = (false, 0);
         for target in targets.values_mut() {
@@ -80,7 +80,7 @@ impl Roster {
     /// Whether nothing runs of what was before `stop`.
     fn is_still(&self) -> bool {
         let state = lock(&self.state);
-        !(state.task.running.is_some() && state.task.stopped || state.news.telling)
+        state.task.running.is_none() || !state.task.stopped
     }
 
     pub(in crate::health) async fn still(&self) {
@@ -129,32 +129,19 @@ impl Roster {
         lock(&self.state).healthy()
     }
 
+    /// Which are healthy, as soon as that is not `known`. Before the first round is done, half of them
+    /// were not asked yet.
+    pub(in crate::health) async fn changed(&self, known: Option<&HealthySet>) -> HealthySet {
+        self.until(|| {
+            let state = lock(&self.state);
+            let set = state.rounds.first_done.then(|| state.healthy());
+            set.filter(|set| !known.is_some_and(|known| known.is_same(set)))
+        })
+        .await
+    }
+
     /// The newest target of each key, in their order.
     pub(in crate::health) fn gates(&self) -> Vec<Arc<Gate>> {
         lock(&self.state).newest().map(|target| target.gate.clone()).collect()
-    }
-
-    /// What the listener is to be told, if it is news, and a token that it is being told.
-    pub(in crate::health) fn news(self: &Arc<Self>, run: u64) -> Option<(HealthySet, Telling)> {
-        let mut state = lock(&self.state);
-        if state.task.run != run || !mem::take(&mut state.news.noted) {
-            return None;
-        }
-        let set = state.healthy();
-        if state.news.told.as_ref().is_some_and(|told| told.is_same(&set)) {
-            return None;
-        }
-        (state.news.told, state.news.telling) = (Some(set.clone()), true);
-        Some((set, Telling(self.clone())))
-    }
-}
-
-/// Somebody runs the listener, until this drops.
-pub(in crate::health) struct Telling(Arc<Roster>);
-
-impl Drop for Telling {
-    fn drop(&mut self) {
-        lock(&self.0.state).news.telling = false;
-        self.0.progress.notify_waiters();
     }
 }

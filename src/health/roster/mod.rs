@@ -28,7 +28,7 @@ pub(super) struct Roster {
     state: Mutex<State>,
     /// Wakes the task.
     wake: Notify,
-    /// Wakes whoever waits for a round or the end of a run.
+    /// Wakes what waits for a round, the end of a run or another healthy set.
     progress: Notify,
 }
 
@@ -40,7 +40,6 @@ struct State {
     entered: u64,
     task: Task,
     rounds: Rounds,
-    news: News,
 }
 
 #[derive(Debug)]
@@ -86,16 +85,6 @@ struct Rounds {
     last: Option<HealthRound>,
 }
 
-#[derive(Debug, Default)]
-struct News {
-    /// The healthy set may have changed.
-    fresh: bool,
-    noted: bool,
-    /// The listener runs.
-    telling: bool,
-    told: Option<HealthySet>,
-}
-
 impl Roster {
     pub(super) fn new(config: Arc<HealthConfig>) -> Self {
         let state = State {
@@ -104,7 +93,6 @@ impl Roster {
             entered: 0,
             task: Task::default(),
             rounds: Rounds::default(),
-            news: News::default(),
         };
         Self { state: Mutex::new(state), wake: Notify::new(), progress: Notify::new() }
     }
@@ -119,7 +107,7 @@ impl Roster {
             let name = (gate.key.clone(), state.entered);
             let off = !gate.config().enabled;
             state.targets.insert(name, Target { gate: gate.clone(), off, attended: off });
-            state.news.fresh = true;
+            self.progress.notify_waiters();
         }
     }
 
@@ -134,9 +122,9 @@ impl Roster {
             return;
         }
         state.rounds.unattended -= usize::from(owed);
-        state.news.fresh = true;
         let left = state.targets.remove(&name);
         self.note_attended(&mut state);
+        self.progress.notify_waiters();
         if state.task.running.is_some() {
             state.task.departures.push(name.1);
             self.wake.notify_one();
@@ -186,15 +174,8 @@ impl Roster {
         if rounds.unattended > 0 || state.task.stopped {
             return;
         }
+        rounds.first_done |= state.targets.values().any(|target| target.attended);
         self.progress.notify_waiters();
-        if rounds.first_done || !state.targets.values().any(|target| target.attended) {
-            return;
-        }
-        rounds.first_done = true;
-        // Told to nobody, all were healthy; so without more a listener hears of the first change.
-        let told = if state.config.tell_first_round { None } else { Some(state.set(|_| true)) };
-        (state.news.told, state.news.fresh) = (told, true);
-        self.wake.notify_one();
     }
 }
 
@@ -280,20 +261,16 @@ impl State {
         })
     }
 
-    fn set(&self, is_healthy: impl Fn(&Target) -> bool) -> HealthySet {
+    fn healthy(&self) -> HealthySet {
         let mut set = HealthySet::default();
         for target in self.newest() {
             set.total += 1;
-            if is_healthy(target) {
+            if target.gate.is_open() {
                 set.healthy += 1;
                 set.endpoints.extend(target.gate.endpoint());
             }
         }
         set
-    }
-
-    fn healthy(&self) -> HealthySet {
-        self.set(|target| target.gate.is_open())
     }
 
     /// Whether each that is to be checked was, and there is any.

@@ -15,15 +15,13 @@ pub(in crate::health) enum Orders {
         departures: Vec<u64>,
         replan: bool,
         round: bool,
-        /// There is something to tell.
-        news: bool,
         /// So many checks at once.
         parallel: usize,
     },
     /// The run is over, or of another task: give up what is being checked, and say so.
     Stop,
-    /// Nobody is left.
-    End { news: bool },
+    /// Nothing is left to check.
+    End,
 }
 
 impl Roster {
@@ -43,12 +41,9 @@ impl Roster {
         if state.task.current() != Some(run) {
             return Orders::Stop;
         }
-        // Before the first round is done, half of them were not asked yet.
-        let news = state.rounds.first_done && std::mem::take(&mut state.news.fresh);
-        state.news.noted |= news;
         if state.targets.is_empty() {
             self.end_task(state);
-            return Orders::End { news };
+            return Orders::End;
         }
         let rounds = &mut state.rounds;
         let round = rounds.wanted > rounds.begun && rounds.begun == rounds.done;
@@ -64,7 +59,6 @@ impl Roster {
             departures: std::mem::take(&mut state.task.departures),
             replan: std::mem::take(&mut state.task.replan),
             round,
-            news,
             parallel: state.config.parallel_scheduled,
         }
     }
@@ -77,7 +71,9 @@ impl Roster {
     /// Notes that a target was checked, and whether that opened or shut its gate.
     pub(in crate::health) fn attended(&self, name: &Name, changed: bool) {
         let mut state = lock(&self.state);
-        state.news.fresh |= changed;
+        if changed {
+            self.progress.notify_waiters();
+        }
         let State { targets, rounds, .. } = &mut *state;
         if let Some(target) = targets.get_mut(name).filter(|target| target.is_owed()) {
             target.attended = true;
@@ -122,7 +118,7 @@ impl Roster {
         }
     }
 
-    /// Whoever waits for a round of this task waits no more.
+    /// What waits for a round of this task waits no more.
     fn end_task(&self, state: &mut State) {
         state.task.running = None;
         state.rounds.give_up();
