@@ -18,7 +18,7 @@ use tower_upstream::{
     connect::Connect,
     connect_fn,
     error::Kind,
-    health::{Check, HealthConfig, PluginCheck, TcpCheck, Verdict},
+    health::{Check, HealthConfig, PluginCheck, Verdict},
     member::Member,
     transport::{HttpConfig, HttpTransport},
 };
@@ -164,22 +164,6 @@ async fn a_body_that_never_ends_does_not_change_the_verdict() {
             "it waits a moment for the rest, at most"
         );
     }
-}
-
-#[tokio::test]
-async fn a_connection_is_enough_for_a_tcp_check() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let endpoint = |text: String| Some(Arc::new(Endpoint::new(text).unwrap()));
-    let here = endpoint(format!("http://127.0.0.1:{port}/x"));
-    assert_eq!(TcpCheck::new().check(here.clone()).await, Verdict::Healthy);
-    let to = TcpCheck::to(format!("127.0.0.1:{port}"));
-    assert_eq!(to.check(None).await, Verdict::Healthy);
-    let other = TcpCheck::new().port(port).check(endpoint("127.0.0.1:1".to_owned())).await;
-    assert_eq!(other, Verdict::Healthy);
-    drop(listener);
-    assert!(is_ill(&TcpCheck::new().check(here).await, "connection failed: "));
-    assert!(is_ill(&TcpCheck::new().check(None).await, "needs an endpoint"));
 }
 
 #[tokio::test]

@@ -82,11 +82,9 @@ fn of_layers() -> Vec<Case> {
         })
         .at_most(35.0),
         Case::ok("gate/healthy", gate).at_most(4.0),
-        Case::refused("gate/unhealthy", Kind::Unhealthy, || {
-            let mut config = HealthConfig::default();
-            (config.interval, config.fall) = (Duration::from_millis(1), 1);
-            let check = check_upstream(|| async { false });
-            ServiceBuilder::new().layer(HealthGateLayer::with_config(check, config)).service(Inner)
+        Case::refused("gate/unhealthy", Kind::Unhealthy, || unhealthy().layer(Inner)),
+        Case::refused("gate/unhealthy, named", Kind::Unhealthy, || {
+            unhealthy().named("gate").layer(Inner)
         }),
         Case::ok("floor: two choices", || SharedTwoChoices::new(10)),
         Case::ok("balance/least-request/10", || balance(10, LeastRequest::new())).at_most(30.0),
@@ -160,7 +158,13 @@ pub(crate) fn concurrency() -> ConcurrencyLimit<Inner> {
     ConcurrencyLimitLayer::default().layer(Inner)
 }
 
-pub(crate) fn gate() -> HealthGate<Inner> {
+pub(crate) fn unhealthy() -> HealthGateLayer {
+    let mut config = HealthConfig::default();
+    (config.interval, config.fall) = (Duration::from_millis(1), 1);
+    HealthGateLayer::with_config(check_upstream(|| async { false }), config)
+}
+
+fn gate() -> HealthGate<Inner> {
     ServiceBuilder::new()
         .layer(HealthGateLayer::new(check_upstream(|| async { true })))
         .service(Inner)

@@ -106,4 +106,5 @@ impl fmt::Debug for Watch {
 }
 
 #[cfg(test)]
+#[path = "gates_tests.rs"]
 mod tests;
