@@ -381,7 +381,7 @@ async fn an_update_is_for_all_that_the_layer_made_and_will_make() {
     let gate = connect(&layer, &three);
     assert_eq!(layer.handle_for("three").unwrap().config().interval, SECOND);
     let own = every_second().with_interval_unhealthy(SECOND * 3_600);
-    layer.handle_for("two").unwrap().update(&own.clone()).unwrap();
+    layer.handle_for("two").unwrap().update(&own).unwrap();
     assert_eq!(layer.handle_for("two").unwrap().config(), own);
     sleep(SECOND * 2).await;
     let before = (count("one"), count("two"));
@@ -404,7 +404,7 @@ async fn without_checks_every_gate_is_open() {
 
     // On: what holds at first, and then the checks do.
     let on = off.clone().with_enabled(true).with_initial(Initial::Healthy);
-    layer.handle().update(&on.clone()).unwrap();
+    layer.handle().update(&on).unwrap();
     script.played().await;
     assert!(!member.is_eligible());
     let checks = layer.handle_for("a").unwrap().state().checks;

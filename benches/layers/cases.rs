@@ -158,13 +158,13 @@ pub(crate) fn concurrency() -> ConcurrencyLimit<Inner> {
     ConcurrencyLimitLayer::default().layer(Inner)
 }
 
-pub(crate) fn unhealthy() -> HealthGateLayer {
+fn unhealthy() -> HealthGateLayer {
     let mut config = HealthConfig::default();
     (config.interval, config.fall) = (Duration::from_millis(1), 1);
     HealthGateLayer::with_config(check_upstream(|| async { false }), config)
 }
 
-fn gate() -> HealthGate<Inner> {
+pub(crate) fn gate() -> HealthGate<Inner> {
     ServiceBuilder::new()
         .layer(HealthGateLayer::new(check_upstream(|| async { true })))
         .service(Inner)

@@ -56,18 +56,27 @@ impl<S> HealthGate<S> {
     }
 
     /// Why to refuse, where the word says that something is to be done.
+    #[inline]
+    fn look(&self, word: u32) -> u32 {
+        if word & (IDLE | MISUSED) != 0 {
+            return self.look_closer(word);
+        }
+        // Below a balancer the veto does the work.
+        if self.watch.gate.member.is_some() { 0 } else { word }
+    }
+
+    /// The same where it is not checked.
     #[cold]
-    fn look(&self) -> u32 {
-        let gate = &self.watch.gate;
-        if gate.word() & MISUSED != 0 {
+    fn look_closer(&self, word: u32) -> u32 {
+        if word & MISUSED != 0 {
             return MISUSED;
         }
-        let unchecked = gate.word() & IDLE != 0 && !self.watch.enlist();
-        match gate.member {
-            // The veto does the work; and what stands above says that there is no runtime.
+        let is_checked = self.watch.enlist();
+        match self.watch.gate.member {
+            // What stands above says that there is no runtime.
             Some(_) => 0,
-            None if unchecked => NO_RUNTIME,
-            None => gate.word() & (UNHEALTHY | NAMED),
+            None if is_checked => word & (UNHEALTHY | NAMED),
+            None => NO_RUNTIME,
         }
     }
 
@@ -101,8 +110,9 @@ impl<S: Connect> Connect for HealthGate<S> {
     fn connect(&self, member: &Arc<Member>) -> Self::Service {
         let watch = self.watch.gates.watch_member(member);
         let gate = HealthGate::new(self.inner.connect(member), watch);
-        if gate.watch.gate.word() != 0 {
-            gate.look();
+        let word = gate.watch.gate.word();
+        if word != 0 {
+            gate.look(word);
         }
         gate
     }
@@ -124,8 +134,9 @@ where
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.refusal = 0;
-        if self.watch.gate.word() != 0 {
-            self.refusal = self.look();
+        let word = self.watch.gate.word();
+        if word != 0 {
+            self.refusal = self.look(word);
             if self.refusal != 0 {
                 return Poll::Ready(Ok(()));
             }
