@@ -11,14 +11,18 @@ use super::{
     report::Checked,
 };
 use crate::{
+    backoff::{Backoff, Jitter},
     endpoint::{Address, Endpoint},
     error::{Error, Kind},
     time::{self, Instant},
 };
 
-/// How often to check until a target is healthy. The defaults are six checks, with waits of 0.5,
-/// 1, 2, 4 and 8 s between.
+/// Settings of repeated checks of one target, until it is healthy. See
+/// [`HealthMonitor::check_with_retry`](super::HealthMonitor::check_with_retry).
 ///
+/// By default there are six checks, with waits of 0.5, 1, 2, 4 and 8 s between.
+///
+/// # Example
 /// ```
 /// use tower_upstream::health::RetryChecks;
 /// let until_up = RetryChecks::default().with_max_retries(9);
@@ -29,13 +33,13 @@ use crate::{
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct RetryChecks {
-    /// How many checks follow the first one, if none is a success, up to 10,000. Default 5.
+    /// Number of checks after the first one, if none succeeds, up to 10,000. Default: 5.
     pub max_retries: u32,
-    /// The first wait, from a millisecond to a day, and at most `max`. Each further one is twice as
-    /// long. Default 500 ms.
+    /// Duration of the first wait, from 1 ms to 24 h, and at most `max`. Each further wait is twice as
+    /// long. Default: 500 ms.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub initial: Duration,
-    /// The longest wait, from a millisecond to a day. Default 8 s.
+    /// Duration of the longest wait, from 1 ms to 24 h. Default: 8 s.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub max: Duration,
 }
@@ -72,11 +76,17 @@ impl RetryChecks {
         self
     }
 
-    /// Checks every value.
+    /// Returns an error if a value is out of range. Where such a value is used, the nearest allowed one
+    /// is used instead.
     ///
     /// # Errors
-    /// `InvalidConfig` that names all mistakes at once. Where such a value is used all the same,
-    /// the nearest sane one is taken instead.
+    /// [`Kind::InvalidConfig`] that names all mistakes at once.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_upstream::health::RetryChecks;
+    /// assert!(RetryChecks::default().with_initial(Duration::ZERO).validate().is_err());
+    /// ```
     pub fn validate(&self) -> Result<(), Error> {
         let mut mistakes = Vec::new();
         for (name, value) in [("initial", self.initial), ("max", self.max)] {
@@ -105,8 +115,8 @@ impl RetryChecks {
 
     /// The wait before the `retry`th retry, from 1.
     fn delay(&self, retry: u32) -> Duration {
-        let factor = 2_u32.saturating_pow(retry.saturating_sub(1));
-        self.initial.saturating_mul(factor).min(self.max)
+        let Self { initial: first, max, .. } = *self;
+        Backoff { first, multiplier: 2.0, max, jitter: Jitter::None }.grown(retry)
     }
 }
 

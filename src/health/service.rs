@@ -27,7 +27,18 @@ use crate::{
 /// # Errors
 /// Above a balancer, or alone, [`Kind::Unhealthy`] while it is shut, and [`Kind::Unavailable`] if
 /// there is no tokio runtime to check in. In both places [`Kind::InvalidConfig`] if the check can
-/// never work here. Else the errors of the inner service.
+/// never work here. Otherwise the errors of the inner service.
+///
+/// # Cancel safety
+/// A gate holds nothing for a call: dropping the future drops the inner call.
+///
+/// # Example
+/// ```
+/// use tower::Layer;
+/// use tower_upstream::{HealthGateLayer, health::{HealthGate, check_upstream}};
+/// let gate: HealthGate<&str> = HealthGateLayer::new(check_upstream(|| async { true })).layer("inner");
+/// assert_eq!(gate.into_inner(), "inner");
+/// ```
 pub struct HealthGate<S> {
     inner: S,
     watch: Arc<Watch>,
@@ -45,7 +56,7 @@ impl<S> HealthGate<S> {
         &self.inner
     }
 
-    /// Returns the inner service. A call that is made through it passes no gate.
+    /// Returns the inner service. Calls through it pass no gate.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }

@@ -14,10 +14,13 @@ use crate::{
     time,
 };
 
-/// Checks whether an endpoint takes TCP connections. Nothing is sent.
+/// Check whether an endpoint accepts TCP connections. Sends nothing.
 ///
-/// For a protocol that no other check speaks. It finds a host or a process that is gone, not one
-/// that hangs: where there is something to ask, ask.
+/// For protocols that no other check speaks. It detects a host or a process that is gone, but not one
+/// that hangs; use a check with a request where there is one. Needs the feature `net` alone.
+///
+/// # Bounds
+/// The addresses of a host are tried in order, and share [`HealthConfig::timeout`](super::HealthConfig).
 ///
 /// # Example
 /// ```
@@ -38,16 +41,26 @@ pub struct TcpCheck {
 }
 
 impl TcpCheck {
-    /// Connects to the address of each endpoint. The ports of `http` and `https` need not be
-    /// written.
+    /// Creates a check that connects to the address of each endpoint. Default ports: 80 for `http`, 443
+    /// for `https`.
+    ///
+    /// ```
+    /// let check = tower_upstream::health::TcpCheck::new();
+    /// # let _ = check;
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Connects to this `host:port`, whatever the endpoint.
+    /// Creates a check that connects to this `host:port`, whatever the endpoint.
     ///
-    /// One that cannot work is reported by every call through the gate, as
-    /// [`Kind::InvalidConfig`](crate::error::Kind).
+    /// An address that cannot work is reported by every call through the gate, as
+    /// [`Kind::InvalidConfig`](crate::error::Kind::InvalidConfig).
+    ///
+    /// ```
+    /// let check = tower_upstream::health::TcpCheck::to("10.0.0.1:5432");
+    /// # let _ = check;
+    /// ```
     pub fn to(address: impl AsRef<str>) -> Self {
         match address.as_ref().parse() {
             Ok(address) => Self { to: Some(address), ..Self::default() },
@@ -55,7 +68,12 @@ impl TcpCheck {
         }
     }
 
-    /// Connects to this port instead of the address's own.
+    /// Sets the port. Default: that of the address.
+    ///
+    /// ```
+    /// let admin = tower_upstream::health::TcpCheck::new().port(9_901);
+    /// # let _ = admin;
+    /// ```
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
         self.port = Some(port);

@@ -217,14 +217,15 @@ impl HealthMonitor {
 
     /// Ends all checks until [`start`](Self::start). Until then the gates stay as they are.
     ///
-    /// Drops checks that run. When this returns, the listener is not called any more.
+    /// Drops checks that run, and waits until the background task has ended: until a check or a listener
+    /// that has the thread of the task returns it. After that no result counts, and no event comes.
     ///
     /// # Cancel safety
     /// Checks are stopped at the first poll. Dropping the future does not start them again.
     ///
     /// # Bounds
-    /// Waits at most 1 s for a listener that is stuck, and for a check that blocks its thread; outside
-    /// of a tokio runtime also for a runtime of the checks that is not driven meanwhile.
+    /// Waits at most 1 s, if a check or a listener blocks the thread; outside of a tokio runtime also if
+    /// that of the checks is not driven. There the timer is a blocking task of the runtime of the checks.
     ///
     /// ```
     /// # use tower_upstream::health::HealthMonitor;
