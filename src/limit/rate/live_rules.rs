@@ -21,12 +21,12 @@ pub(in crate::limit) struct LiveRules {
 #[derive(Debug)]
 struct Live {
     interval: AtomicU64,
-    tolerance: AtomicU64,
+    slack: AtomicU64,
 }
 
 impl LiveRules {
     pub(in crate::limit) fn new(rules: &Rules) -> Self {
-        let live = |_| Live { interval: AtomicU64::new(1), tolerance: AtomicU64::new(1) };
+        let live = |_| Live { interval: AtomicU64::new(1), slack: AtomicU64::new(0) };
         let (count, plain) = (AtomicUsize::new(0), AtomicUsize::new(0));
         let these = Self { count, plain, each: std::array::from_fn(live) };
         these.store(rules);
@@ -69,9 +69,9 @@ impl LiveRules {
 
     pub(in crate::limit) fn store(&self, rules: &Rules) {
         for (live, rule) in self.each.iter().zip(rules.each()) {
-            let (interval, tolerance) = rule.parts();
+            let (interval, slack) = rule.parts();
             live.interval.store(interval, Ordering::Relaxed);
-            live.tolerance.store(tolerance, Ordering::Relaxed);
+            live.slack.store(slack, Ordering::Relaxed);
         }
         self.count.store(rules.each().len(), Ordering::Relaxed);
         let plain = matches!(rules.each(), [rule] if !rule.is_brief() && !rule.is_seldom());
@@ -83,6 +83,6 @@ impl Live {
     #[inline]
     fn load(&self) -> Gcra {
         let load = |part: &AtomicU64| part.load(Ordering::Relaxed);
-        Gcra::of_parts((load(&self.interval), load(&self.tolerance)))
+        Gcra::of_parts((load(&self.interval), load(&self.slack)))
     }
 }
