@@ -64,6 +64,16 @@ impl Telemetry {
         }
     }
 
+    /// The same, to come back at the moment of `stamp`. Each of the two is whole at once: put together
+    /// afterwards, both would go through memory.
+    #[inline(always)]
+    pub(super) fn refuse_until(&self, kind: Kind, stamp: i64) -> Error {
+        match &self.refusal {
+            None => Error::refused(kind).retry_at_stamp(stamp),
+            Some(refusal) => self.told.refuse_until(refusal, stamp),
+        }
+    }
+
     /// Names the limit in an error that is no refusal.
     #[cold]
     pub(super) fn named(&self, error: Error) -> Error {
@@ -99,11 +109,18 @@ impl Telemetry {
 
 impl Told {
     #[cold]
+    #[inline(never)]
     fn refuse(&self, refusal: &Error) -> Error {
         if self.setup.name.is_some() {
             self.refused.fetch_add(1, Ordering::Relaxed);
         }
         refusal.clone()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn refuse_until(&self, refusal: &Error, stamp: i64) -> Error {
+        self.refuse(refusal).retry_at_stamp(stamp)
     }
 }
 

@@ -48,7 +48,7 @@ impl Keys {
             hasher: SeedableRandomState::with_seed(seed, SharedSeed::global_random()),
             clock: Clock::new(),
             anchor: Anchor::new(),
-            rules: LiveRules::new(&quotas.rules()),
+            rules: LiveRules::new(&quotas.rules(), false),
             quotas: Mutex::new(quotas),
             table: if several {
                 Tables::Several(Table::new(max_keys))
@@ -112,8 +112,8 @@ impl Keys {
         match taken {
             Ok(()) => Ok(()),
             Err(free) => {
-                let refusal = self.telemetry.refuse(rate::REFUSED);
-                Err(refusal.retry_at_stamp(self.anchor.stamp_of(free, now)))
+                let stamp = self.anchor.stamp_of(free, now);
+                Err(self.telemetry.refuse_until(rate::REFUSED, stamp))
             }
         }
     }

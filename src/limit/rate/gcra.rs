@@ -14,8 +14,7 @@ pub(in crate::limit) const LONGEST_WAIT: u64 = Error::LONGEST_WAIT.as_nanos() as
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::limit) struct Gcra {
     interval: u64,
-    /// The tolerance without one interval: all that the decision on a single cell asks for.
-    slack: u64,
+    tolerance: u64,
 }
 
 /// What to do with a cell, or several.
@@ -52,26 +51,19 @@ impl Gcra {
     /// Values are taken as they come, but for zero, which becomes one.
     pub(in crate::limit) fn new(interval: u64, burst: u32) -> Self {
         let interval = interval.max(1);
-        let tolerance = interval.saturating_mul(u64::from(burst.max(1)));
-        Self { interval, slack: tolerance - interval }
-    }
-
-    #[inline]
-    fn tolerance(&self) -> u64 {
-        // No overflow: that of a `Quota` is at most a quarter of the range, whichever parts meet.
-        self.slack + self.interval
+        Self { interval, tolerance: interval.saturating_mul(u64::from(burst.max(1))) }
     }
 
     /// How many cells fit at once.
     pub(in crate::limit) fn burst(&self) -> u32 {
-        u32::try_from(self.tolerance() / self.interval).unwrap_or(u32::MAX)
+        u32::try_from(self.tolerance / self.interval).unwrap_or(u32::MAX)
     }
 
     /// The number of `cells` that come together, if they ever fit.
     #[inline]
     pub(in crate::limit) fn fitting(&self, cells: u32) -> Result<u64, NeverFits> {
         // A product, since this is asked on hot paths and a quotient takes ten times as long.
-        if self.interval.saturating_mul(u64::from(cells)) > self.tolerance() {
+        if self.interval.saturating_mul(u64::from(cells)) > self.tolerance {
             return Err(NeverFits { cells, burst: self.burst() });
         }
         Ok(u64::from(cells))
@@ -91,8 +83,11 @@ impl Gcra {
     /// read.
     #[inline(always)]
     pub(in crate::limit) fn decide_one(&self, tat: u64, now: u64) -> Result<u64, u64> {
-        if tat > now.saturating_add(self.slack) {
-            return Err(tat - self.slack);
+        // No less than zero, unless the parts of two rules meet while one replaces the other: then the
+        // cell conforms.
+        let slack = self.tolerance.wrapping_sub(self.interval);
+        if tat > now.saturating_add(slack) {
+            return Err(tat - slack);
         }
         Ok(self.after(tat, now, 1))
     }
@@ -101,7 +96,7 @@ impl Gcra {
     /// so there may be more of them than fit at once.
     #[inline]
     pub(in crate::limit) fn wait(&self, tat: u64, now: u64, cells: u64) -> u64 {
-        self.after(tat, now, cells).saturating_sub(now.saturating_add(self.tolerance()))
+        self.after(tat, now, cells).saturating_sub(now.saturating_add(self.tolerance))
     }
 
     /// The state after `cells` passed.
@@ -113,23 +108,23 @@ impl Gcra {
     /// The state under this rule in which the same share of the bucket is used as in `tat` under
     /// `before`.
     pub(in crate::limit) fn rescale(&self, before: &Self, tat: u64, now: u64) -> u64 {
-        let used = u128::from(tat.saturating_sub(now)) * u128::from(self.tolerance());
-        let used = used.div_ceil(u128::from(before.tolerance().max(1)));
+        let used = u128::from(tat.saturating_sub(now)) * u128::from(self.tolerance);
+        let used = used.div_ceil(u128::from(before.tolerance.max(1)));
         now.saturating_add(u64::try_from(used).unwrap_or(u64::MAX))
     }
 
-    /// What it is made of, as numbers that may stand alone.
+    /// Nanoseconds per cell, and how many of them fit.
     pub(in crate::limit) fn parts(&self) -> (u64, u64) {
-        (self.interval, self.slack)
+        (self.interval, self.tolerance)
     }
 
-    pub(in crate::limit) fn of_parts((interval, slack): (u64, u64)) -> Self {
-        Self { interval, slack }
+    pub(in crate::limit) fn of_parts((interval, tolerance): (u64, u64)) -> Self {
+        Self { interval, tolerance }
     }
 
     /// Whether a look at the clock may be too old to refuse by; see [`look_twice`].
     pub(in crate::limit) fn is_brief(&self) -> bool {
-        self.tolerance() < BRIEF
+        self.tolerance < BRIEF
     }
 
     /// Whether the next cell may be so far away that an error cannot tell it.
@@ -139,7 +134,7 @@ impl Gcra {
 
     /// How many cells would pass now.
     pub(in crate::limit) fn remaining(&self, tat: u64, now: u64) -> u32 {
-        let free = self.tolerance().saturating_sub(tat.saturating_sub(now));
+        let free = self.tolerance.saturating_sub(tat.saturating_sub(now));
         u32::try_from(free / self.interval).unwrap_or(u32::MAX)
     }
 }

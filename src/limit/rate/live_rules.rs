@@ -11,24 +11,26 @@ use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 #[derive(Debug)]
 pub(in crate::limit) struct LiveRules {
     count: AtomicUsize,
-    /// 1 where there is one rule that need not look twice, and whose refusals tell when to come back as it
-    /// is. A number of its own, so that the fast way
-    /// asks for both at once.
+    /// 1 if there is one rule that need not look twice, and whose refusals tell the moment to come back as
+    /// it is; and if no tokens are reserved. A number of its own, so that the fast way asks for all of
+    /// it at once.
     plain: AtomicUsize,
     each: [Live; MOST],
+    /// Whether tokens are reserved, which the fast way does not know.
+    reserves: bool,
 }
 
 #[derive(Debug)]
 struct Live {
     interval: AtomicU64,
-    slack: AtomicU64,
+    tolerance: AtomicU64,
 }
 
 impl LiveRules {
-    pub(in crate::limit) fn new(rules: &Rules) -> Self {
-        let live = |_| Live { interval: AtomicU64::new(1), slack: AtomicU64::new(0) };
+    pub(in crate::limit) fn new(rules: &Rules, reserves: bool) -> Self {
+        let live = |_| Live { interval: AtomicU64::new(1), tolerance: AtomicU64::new(1) };
         let (count, plain) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let these = Self { count, plain, each: std::array::from_fn(live) };
+        let these = Self { count, plain, each: std::array::from_fn(live), reserves };
         these.store(rules);
         these
     }
@@ -39,7 +41,7 @@ impl LiveRules {
     }
 
     /// Whether there is one rule, by which one look at the clock is enough, and the next token comes soon
-    /// enough to be told.
+    /// enough to be told; and no tokens are reserved.
     #[inline]
     pub(in crate::limit) fn is_plain(&self) -> bool {
         self.plain.load(Ordering::Relaxed) == 1
@@ -69,13 +71,13 @@ impl LiveRules {
 
     pub(in crate::limit) fn store(&self, rules: &Rules) {
         for (live, rule) in self.each.iter().zip(rules.each()) {
-            let (interval, slack) = rule.parts();
+            let (interval, tolerance) = rule.parts();
             live.interval.store(interval, Ordering::Relaxed);
-            live.slack.store(slack, Ordering::Relaxed);
+            live.tolerance.store(tolerance, Ordering::Relaxed);
         }
         self.count.store(rules.each().len(), Ordering::Relaxed);
         let plain = matches!(rules.each(), [rule] if !rule.is_brief() && !rule.is_seldom());
-        self.plain.store(usize::from(plain), Ordering::Relaxed);
+        self.plain.store(usize::from(plain && !self.reserves), Ordering::Relaxed);
     }
 }
 
@@ -83,6 +85,6 @@ impl Live {
     #[inline]
     fn load(&self) -> Gcra {
         let load = |part: &AtomicU64| part.load(Ordering::Relaxed);
-        Gcra::of_parts((load(&self.interval), load(&self.slack)))
+        Gcra::of_parts((load(&self.interval), load(&self.tolerance)))
     }
 }

@@ -107,7 +107,7 @@ impl State {
         member: Option<&Arc<Member>>,
     ) -> Self {
         Self {
-            bucket: Bucket::new(quotas),
+            bucket: Bucket::new(quotas, member.is_some()),
             clock: Clock::new(),
             anchor: Anchor::new(),
             queue: Queue::default(),
@@ -134,24 +134,19 @@ impl State {
         self.bucket.fitting(cells).map_err(|of| self.telemetry.named(never(of)))
     }
 
-    /// Takes the tokens of a call where none are reserved.
+    /// Takes the only token of a call, where that is [plain](Bucket::is_plain).
     #[inline(always)]
-    pub(super) fn spend(&self, cells: u32) -> Result<(), No> {
-        if cells == 1 && self.bucket.has_one_quota() {
-            let now = self.now();
-            return match self.bucket.take_one(now) {
-                Ok(()) => Ok(()),
-                Err(free) => Err(No::Until { free, now }),
-            };
-        }
-        match self.spend_several(cells) {
+    pub(super) fn spend_one(&self) -> Result<(), No> {
+        let now = self.now();
+        match self.bucket.take_one(now) {
             Ok(()) => Ok(()),
-            Err(error) => Err(No::Told(error)),
+            Err(free) => Err(No::Until { free, now }),
         }
     }
 
-    #[inline(never)]
-    fn spend_several(&self, cells: u32) -> Result<(), Error> {
+    /// Takes the tokens of a call where none are reserved.
+    #[inline]
+    pub(super) fn spend(&self, cells: u32) -> Result<(), Error> {
         match self.fitting(cells)? {
             0 => Ok(()),
             cells => self.take(cells).map_err(|wait| self.refuse(wait)),
@@ -163,7 +158,7 @@ impl State {
     pub(super) fn refusal(&self, no: No) -> Error {
         match no {
             No::Until { free, now } => {
-                self.telemetry.refuse(REFUSED).retry_at_stamp(self.anchor.stamp_of(free, now))
+                self.telemetry.refuse_until(REFUSED, self.anchor.stamp_of(free, now))
             }
             No::Told(error) => error,
         }
@@ -244,7 +239,7 @@ impl State {
     #[cold]
     pub(super) fn refuse(&self, retry_after: u64) -> Error {
         let free = free_at(&self.anchor, self.now(), retry_after);
-        self.telemetry.refuse(REFUSED).retry_at_stamp(free)
+        self.telemetry.refuse_until(REFUSED, free)
     }
 
     /// Lets a call pass, puts it in line if it will get its turn by `until`, or refuses it.
