@@ -106,22 +106,18 @@ impl Reservation {
         if cells == 1 && self.state.bucket.is_plain() {
             return self.state.spend_one();
         }
-        match self.spend_some(cells) {
-            Ok(()) => Ok(()),
-            Err(error) => Err(No::Told(error)),
+        match &self.state.member {
+            None => self.state.spend(cells).map_err(No::Told),
+            Some(_) => self.spend_of_member(cells).map_err(No::Told),
         }
     }
 
     #[inline(never)]
-    fn spend_some(&mut self, cells: u32) -> Result<(), Error> {
-        let state = &self.state;
-        let Some(at) = &state.member else {
-            return state.spend(cells);
-        };
-        let cells = state.fitting(cells)?;
-        if cells == 0 {
+    fn spend_of_member(&mut self, cells: u32) -> Result<(), Error> {
+        let (state, cells) = (&self.state, self.state.fitting(cells)?);
+        let (Some(at), true) = (&state.member, cells > 0) else {
             return Ok(());
-        }
+        };
         // Who was not ready holds none: then there are enough now, or there are not.
         let missing = cells.saturating_sub(self.held as u64);
         if missing > 0 {

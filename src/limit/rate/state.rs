@@ -145,7 +145,7 @@ impl State {
     }
 
     /// Takes the tokens of a call where none are reserved.
-    #[inline]
+    #[inline(never)]
     pub(super) fn spend(&self, cells: u32) -> Result<(), Error> {
         match self.fitting(cells)? {
             0 => Ok(()),
