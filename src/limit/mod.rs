@@ -35,6 +35,7 @@ pub mod keyed;
 mod mode;
 mod queue;
 pub mod rate;
+mod telemetry;
 
 #[cfg(feature = "http")]
 pub(crate) use self::rate::Remaining;

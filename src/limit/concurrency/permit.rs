@@ -50,7 +50,9 @@ impl<E> Permit<E> {
         most: usize,
         times: (Instant, Instant),
     ) -> Entered<E> {
+        let mut waiting = 0;
         let joined = Waiter::join(state, 1, times, |line| {
+            waiting = line.waiting() + 1;
             match state.enter_or_queue(line.waiting() < most) {
                 Entry::InLine => Ok(()),
                 Entry::InFlight => Err(Some(Self::taken(state))),
@@ -58,7 +60,10 @@ impl<E> Permit<E> {
             }
         });
         match joined {
-            Ok(waiter) => Entered::Waits(waiter),
+            Ok(waiter) => {
+                state.telemetry.began_to_wait(waiting);
+                Entered::Waits(waiter)
+            }
             Err(Some(permit)) => Entered::Now(permit),
             Err(None) => Entered::Not,
         }

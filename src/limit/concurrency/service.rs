@@ -164,7 +164,7 @@ impl<S, E> ConcurrencyLimit<S, Refuse, E> {
     {
         match self.take() {
             Some(permit) => ResponseFuture::holding(permit, way.pass(&mut self.inner, request)),
-            None => ResponseFuture::refused_with(Permit::nothing(), self.state.refusal()),
+            None => ResponseFuture::refused_with(Permit::nothing(), self.state.refuse()),
         }
     }
 }
@@ -228,7 +228,7 @@ impl<S, D, E> ConcurrencyLimit<S, Wait<D>, E> {
         match Permit::enter(&self.state) {
             Some(permit) => match queue::in_time(deadline) {
                 Ok(()) => self.called(request, way, permit),
-                Err(late) => self.turned_away(late),
+                Err(late) => self.turned_away(self.state.telemetry.named(late)),
             },
             None => self.enter_queue(request, way, deadline),
         }
@@ -249,14 +249,14 @@ impl<S, D, E> ConcurrencyLimit<S, Wait<D>, E> {
         let until = self.mode.until(now, deadline);
         if until <= now || Handle::try_current().is_err() {
             // No time to wait, or nothing to wait with.
-            return self.turned_away(self.state.refusal());
+            return self.turned_away(self.state.refuse());
         }
         match Permit::enter_or_wait(&self.state, self.state.most_pending(), (now, until)) {
             Entered::Now(permit) => self.called(request, way, permit),
             Entered::Waits(waiter) => {
                 WaitFuture::waiting(waiter, deadline, &mut self.inner, request, way.later())
             }
-            Entered::Not => self.turned_away(self.state.refusal()),
+            Entered::Not => self.turned_away(self.state.refuse()),
         }
     }
 

@@ -47,8 +47,8 @@ pub use self::{
     service::RateLimit,
 };
 pub(super) use self::{
-    gcra::{Decision, look_twice},
+    gcra::{Decision, LONGEST_WAIT, look_twice},
     live_rules::LiveRules,
     quotas::{MOST, Rules, Tats},
-    state::{free_at, never},
+    state::{REFUSED, never},
 };

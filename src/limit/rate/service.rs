@@ -176,7 +176,7 @@ impl<S, D, C> RateLimit<S, Wait<D>, C> {
             Ok(()) => state.enter(cells, |now| self.mode.until(now, deadline)),
             // Where there are no tokens, a refusal says more.
             Err(late) => match state.wait(cells) {
-                0 => Err(late),
+                0 => Err(state.telemetry.named(late)),
                 wait => Err(state.refuse(wait)),
             },
         });
