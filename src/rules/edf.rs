@@ -77,7 +77,9 @@ impl Edf {
             }
             done += times;
         }
-        while done < target && edf.pick(|index| weights.get(index).copied().unwrap_or(0.0)).is_some() {
+        while done < target
+            && edf.pick(|index| weights.get(index).copied().unwrap_or(0.0)).is_some()
+        {
             done += 1.0;
         }
         edf

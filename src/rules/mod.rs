@@ -9,8 +9,34 @@
 //! |---|---|---|
 //! | [`SmoothWrr`] | weighted turns, up to about 64 entries | nginx |
 //! | [`Edf`] | weighted turns with weights that change | Envoy |
-mod edf;
-mod rng;
-mod smooth;
+//! | [`StaticStride`] | weighted turns without a lock | gRFC A58 |
+//! | [`AliasTable`] | weighted random choice | Walker, Vose |
+//! | [`Choices`], [`fewest`], [`full_scan`], [`least_request_weight`] | the least loaded | gRFC A48, Envoy |
+//! | [`reported_weight`], [`Reported`] | weights from the load that servers report | gRFC A58 |
+//! | [`PeakEwma`], [`penalty`], [`median`] | the cost of one more request, by latency | Finagle, tower, linkerd |
+//! | [`SlowStart`], [`WarmUp`] | the weight of what is new or has recovered | Envoy |
+//! | [`Quantiles`] | when to hedge | HdrHistogram |
 
-pub use self::{edf::Edf, rng::Rng, smooth::SmoothWrr};
+mod alias;
+mod edf;
+mod least_request;
+mod peak_ewma;
+mod quantile;
+mod reported;
+mod rng;
+mod slow_start;
+mod smooth;
+mod stride;
+
+pub use self::{
+    alias::AliasTable,
+    edf::Edf,
+    least_request::{Choices, fewest, full_scan, least_request_weight},
+    peak_ewma::{Latency, Load, PeakEwma, UNKNOWN_COST, median, penalty},
+    quantile::Quantiles,
+    reported::{ReportRule, Reported, reported_weight},
+    rng::Rng,
+    slow_start::{SlowStart, WarmUp},
+    smooth::SmoothWrr,
+    stride::StaticStride,
+};
