@@ -15,28 +15,43 @@
 //! | [`reported_weight`], [`Reported`] | weights from the load that servers report | gRFC A58 |
 //! | [`PeakEwma`], [`penalty`], [`median`] | the cost of one more request, by latency | Finagle, tower, linkerd |
 //! | [`SlowStart`], [`WarmUp`] | the weight of what is new or has recovered | Envoy |
+//! | [`Priorities`], [`Split`] | load over priorities by their health, and panic | Envoy |
+//! | [`PanicMode`], [`was_good`] | what gets traffic in a panic | Envoy, ours |
+//! | [`FailBack`] | load that returns to a priority slowly | ours |
+//! | [`Locality`], [`LocalityWrr`] | load over localities by weight and health | Envoy |
+//! | [`ZoneRouting`], [`zones`] | traffic that stays in the caller's zone | Envoy |
 //! | [`Quantiles`] | when to hedge | HdrHistogram |
 
 mod alias;
 mod edf;
+mod failback;
 mod least_request;
+mod locality;
+mod panic;
 mod peak_ewma;
+mod priority;
 mod quantile;
 mod reported;
 mod rng;
 mod slow_start;
 mod smooth;
 mod stride;
+mod zone;
 
 pub use self::{
     alias::AliasTable,
     edf::Edf,
+    failback::{FailBack, FailBackRule},
     least_request::{Choices, fewest, full_scan, least_request_weight},
+    locality::{Locality, LocalityWrr, locality_weight},
+    panic::{PanicMode, was_good},
     peak_ewma::{Latency, Load, PeakEwma, UNKNOWN_COST, median, penalty},
+    priority::{Availability, Priorities, Priority, Split, Weights},
     quantile::Quantiles,
     reported::{ReportRule, Reported, reported_weight},
     rng::Rng,
     slow_start::{SlowStart, WarmUp},
     smooth::SmoothWrr,
     stride::StaticStride,
+    zone::{ZonePlan, ZoneRouting, zones},
 };
