@@ -20,10 +20,16 @@
 //! | [`FailBack`] | load that returns to a priority slowly | ours |
 //! | [`Locality`], [`LocalityWrr`] | load over localities by weight and health | Envoy |
 //! | [`ZoneRouting`], [`zones`] | traffic that stays in the caller's zone | Envoy |
+//! | [`SuccessRate`], [`FailurePercentage`], [`OutlierDetector`] | endpoints that fail more than others | gRFC A50, Envoy |
+//! | [`EjectionTime`], [`EjectionLimit`] | how long, and how many at most | gRFC A50, Envoy |
+//! | [`Standing`], [`EndpointHealth`] | ejection, probation, slow start and checks of one endpoint | Envoy, linkerd, ours |
 //! | [`Quantiles`] | when to hedge | HdrHistogram |
 
 mod alias;
+mod detector;
 mod edf;
+mod ejection;
+mod endpoint_health;
 mod failback;
 mod least_request;
 mod locality;
@@ -31,16 +37,21 @@ mod panic;
 mod peak_ewma;
 mod priority;
 mod quantile;
+mod rates;
 mod reported;
 mod rng;
 mod slow_start;
 mod smooth;
+mod standing;
 mod stride;
 mod zone;
 
 pub use self::{
     alias::AliasTable,
+    detector::{OutlierDetector, OutlierRule, Swept, next_sweep},
     edf::Edf,
+    ejection::{EjectionLimit, EjectionTime, Population},
+    endpoint_health::{CallEnd, EndpointHealth, HealthRule, Probe},
     failback::{FailBack, FailBackRule},
     least_request::{Choices, fewest, full_scan, least_request_weight},
     locality::{Locality, LocalityWrr, locality_weight},
@@ -48,10 +59,12 @@ pub use self::{
     peak_ewma::{Latency, Load, PeakEwma, UNKNOWN_COST, median, penalty},
     priority::{Availability, Priorities, Priority, Split, Weights},
     quantile::Quantiles,
+    rates::{Calls, FailurePercentage, SuccessRate, mean_and_stdev},
     reported::{ReportRule, Reported, reported_weight},
     rng::Rng,
     slow_start::{SlowStart, WarmUp},
     smooth::SmoothWrr,
+    standing::{Standing, StandingEvent},
     stride::StaticStride,
     zone::{ZonePlan, ZoneRouting, zones},
 };
