@@ -24,6 +24,7 @@
 //! | [`EjectionTime`], [`EjectionLimit`] | how long, and how many at most | gRFC A50, Envoy |
 //! | [`Standing`], [`EndpointHealth`] | ejection, probation, slow start and checks of one endpoint | Envoy, linkerd, ours |
 //! | [`Quantiles`] | when to hedge | HdrHistogram |
+//! | [`theory`] | closed forms to compare with | papers |
 
 mod alias;
 mod detector;
@@ -44,6 +45,7 @@ mod slow_start;
 mod smooth;
 mod standing;
 mod stride;
+pub mod theory;
 mod zone;
 
 pub use self::{
