@@ -5,6 +5,11 @@
 //! rules, and one seed reproduces all choices. No input makes them panic: what is out of bounds is clamped
 //! as each rule says.
 //!
+//! # When to use
+//! In a strategy or a balancer of your own, in a simulation, or to see why an endpoint was chosen. To balance
+//! calls, use [`BalanceLayer`](crate::balance::BalanceLayer).
+//!
+//! # Rules
 //! | Rule | For | Source |
 //! |---|---|---|
 //! | [`SmoothWrr`] | weighted turns, up to about 64 entries | nginx |
