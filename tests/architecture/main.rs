@@ -72,6 +72,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("key", &[]),
     ("deadline", &[]),
     ("backoff", &[]),
+    // The rules of choosing, as arithmetic.
+    ("rules", &[]),
     ("telemetry", &[]),
     ("macros", &[]),
 ];
