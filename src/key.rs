@@ -1,4 +1,4 @@
-//! Keys of requests: what limits and circuits count requests by.
+//! Keys of requests, by which limits and circuits count them.
 //!
 //! # When to use
 //! A [`Key`] goes into `by_key` of a [rate limit](crate::RateLimitLayer::by_key), for one quota for each
@@ -17,10 +17,10 @@
 
 use std::hash::{BuildHasher, Hash, Hasher};
 
-/// Key of a request: a closure that returns something hashable, or a type of yours.
+/// Key of a request: a closure that returns something hashable, or your own type.
 ///
 /// Only the hash of a key is kept. Requests with equal keys are counted together: if keys are an
-/// `Option`, all requests without one are. A type of yours can hash what it finds in the request without
+/// `Option`, all requests without one are. A type of your own can hash a part of the request without
 /// copying it.
 ///
 /// # Example
@@ -43,8 +43,7 @@ pub trait Key<Req> {
     /// Feeds the key of `request` into `hasher`.
     ///
     /// A value that hashes the same finds the state of this key in a handle, such as a
-    /// [`KeyedRateLimitHandle`](crate::limit::KeyedRateLimitHandle): hash what you look for, and nothing
-    /// else.
+    /// [`KeyedRateLimitHandle`](crate::limit::KeyedRateLimitHandle). So hash the key, and nothing else.
     fn hash<H: Hasher>(&self, request: &Req, hasher: &mut H);
 }
 

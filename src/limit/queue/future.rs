@@ -61,9 +61,9 @@ fn too_late() -> Error {
 }
 
 pin_project! {
-    /// Response of a limit that lets calls wait: that of the inner service, or a refusal.
+    /// Response future of a limit whose calls wait: the response of the inner service, or a refusal.
     ///
-    /// `H` is what the call holds from its turn on, such as a [`Permit`](crate::limit::Permit).
+    /// `H` is what the call holds once it has its turn, such as a [`Permit`](crate::limit::Permit).
     ///
     /// # Cancel safety
     /// Dropping it leaves the queue, or drops the call and what it holds. A call that waits has taken
