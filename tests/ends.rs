@@ -14,7 +14,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use support::{Answer, Ask, Farm, ms, secs, settle};
+use support::{Answer, Ask, Farm, ms, secs, seen, settle};
 use tokio::time::{Instant, timeout};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_upstream::{
@@ -35,8 +35,8 @@ fn breaker() -> CircuitBreakerLayer {
 }
 
 fn failures(handle: &CircuitBreakerHandle) -> (u64, u64) {
-    let stats = handle.stats();
-    (stats.failures, stats.ignored)
+    let stats = seen(&handle);
+    (stats.failed, stats.ignored)
 }
 
 /// What the only member makes of one call that `end` ends.

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use support::{Answer, Ask, Farm, Inner, ms, secs};
+use support::{Answer, Ask, Farm, Inner, ms, secs, seen};
 use tokio::time::{Instant, sleep};
 use tower::{
     Layer, Service, ServiceBuilder, ServiceExt, retry::RetryLayer, service_fn,
@@ -411,7 +411,7 @@ async fn what_happened_is_counted() {
     service.ready().await.unwrap().call(Ask::new(1)).await.unwrap();
     service.ready().await.unwrap().call(Ask::new(1)).await.unwrap_err();
     service.ready().await.unwrap().call(Ask::new(1).until(Instant::now())).await.unwrap_err();
-    let stats = handle.stats();
+    let stats = seen(&handle);
     assert_eq!((stats.retries, stats.moved, stats.failed, stats.late), (2, 1, 3, 1));
     assert_eq!((budget.stats().paid, budget.stats().unpaid), (2, 1));
 }
@@ -515,7 +515,7 @@ async fn a_status_means_the_same_to_breaker_failover_and_retry() {
         let breaker = CircuitBreakerLayer::new(CircuitBreakerConfig::consecutive(1))
             .with_classify(HttpClassify);
         breaker.layer(client.clone()).oneshot(get()).await.unwrap();
-        assert_eq!(breaker.handle().stats().failures, u64::from(failed), "{status}");
+        assert_eq!(seen(&breaker.handle()).failed, u64::from(failed), "{status}");
 
         calls.store(0, SeqCst);
         let policy = RetryPolicy::new(config(2)).with_classify(HttpClassify);

@@ -29,6 +29,9 @@ pub struct CircuitBreakerConfig {
     /// Whether it only measures: every call passes, and the statistics say how often it would have
     /// opened. For a trial of new rules, at each endpoint or key. Default `false`.
     pub metrics_only: bool,
+    /// Whether only [handles](super::CircuitHandle) open and close the circuit: no rule may be on then.
+    /// Default: `false`.
+    pub manual: bool,
     /// Failures in a row that open it; 0 switches this rule off. Overloads count as failures here, too.
     /// Default 5.
     #[cfg_attr(feature = "serde", serde(alias = "failure_threshold"))]
@@ -145,6 +148,7 @@ impl Default for CircuitBreakerConfig {
         Self {
             enabled: true,
             metrics_only: false,
+            manual: false,
             failures: 5,
             failures_min_calls: 0,
             failure_ratio: Some(0.5),
@@ -187,6 +191,20 @@ impl CircuitBreakerConfig {
         Self { failures, failure_ratio: None, ..Self::default() }
     }
 
+    /// Returns the settings of a circuit without rules, which only [handles](super::CircuitHandle) open
+    /// and close. Calls are counted.
+    ///
+    /// ```
+    /// use tower_upstream::{CircuitBreakerConfig, CircuitBreakerLayer};
+    /// let config = CircuitBreakerConfig::manual();
+    /// assert!(config.validate().is_ok());
+    /// let switch = CircuitBreakerLayer::new(config).handle();
+    /// switch.force_open();
+    /// ```
+    pub fn manual() -> Self {
+        Self { manual: true, failures: 0, failure_ratio: None, ..Self::default() }
+    }
+
     /// Whether any rule looks at the window.
     pub(super) fn needs_window(&self) -> bool {
         let ratios = self.failure_ratio.is_some() || self.slow_ratio.is_some();
@@ -223,6 +241,7 @@ macro_rules! setters {
 setters! {
     with_enabled => enabled: bool;
     with_metrics_only => metrics_only: bool;
+    with_manual => manual: bool;
     with_failures => failures: u32;
     with_failures_min_calls => failures_min_calls: u32;
     with_failure_ratio => failure_ratio: impl Into<Option<f64>>, Into::into;

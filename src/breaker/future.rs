@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::{admitted::Admitted, settle::Settle};
+use super::{admission::Admission, settle::Settle};
 use crate::{
     error::{BoxError, Error},
     guard::{self, Hold},
@@ -15,20 +15,20 @@ pub type ResponseFuture<F, C> = guard::ResponseFuture<F, Judging<C>>;
 
 /// The right to make one call, and how its end is judged. Held by a [`ResponseFuture`].
 pub struct Judging<C> {
-    admitted: Admitted,
+    admission: Admission,
     settle: C,
 }
 
 impl<C> Judging<C> {
     #[inline]
-    pub(super) fn new(admitted: Admitted, settle: C) -> Self {
-        Self { admitted, settle }
+    pub(super) fn new(admission: Admission, settle: C) -> Self {
+        Self { admission, settle }
     }
 
     /// For a call that was refused.
     #[inline]
     pub(super) fn nothing(settle: C) -> Self {
-        Self { admitted: Admitted::nothing(), settle }
+        Self { admission: Admission::nothing(), settle }
     }
 }
 
@@ -41,22 +41,22 @@ where
 
     #[inline(always)]
     fn pends(&mut self) {
-        self.admitted.has_to_wait();
+        self.admission.has_to_wait();
     }
 
     #[inline(always)]
     fn panicked(&mut self) {
-        self.admitted.panicked();
+        self.admission.panicked();
     }
 
     #[inline(always)]
     fn settle(&mut self, result: Result<Res, Err>) -> Result<C::Response, Error> {
-        self.settle.settle(&mut self.admitted, result).map_err(Error::from_service)
+        self.settle.settle(&mut self.admission, result).map_err(Error::from_service)
     }
 }
 
 impl<C> fmt::Debug for Judging<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.admitted.fmt(f)
+        self.admission.fmt(f)
     }
 }

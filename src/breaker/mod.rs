@@ -76,7 +76,8 @@
 //! call that is let through may then read the clock. No call has a timer; only a layer with a listener has one task,
 //! which waits for the next transition that time brings.
 
-mod admitted;
+mod admission;
+mod apply;
 mod bounds;
 mod circuit;
 mod config;
@@ -89,20 +90,18 @@ mod layer;
 mod machine;
 mod overdue;
 mod pending;
-mod policy;
 mod service;
 mod settle;
 mod timer;
+mod transition;
 
-#[doc(hidden)]
-pub use self::admitted::Admitted;
 pub use self::{
+    admission::Admission,
     config::{Cancelled, CircuitBreakerConfig, Window},
     future::{Judging, ResponseFuture},
-    handle::{CircuitBreakerHandle, CircuitBreakerStats, WindowStats},
-    keyed::{KeyedCircuitBreaker, KeyedCircuitBreakerLayer},
+    handle::{CircuitBreakerHandle, CircuitHandle, WindowStats},
+    keyed::{KeyedCircuitBreaker, KeyedCircuitBreakerHandle, KeyedCircuitBreakerLayer},
     layer::CircuitBreakerLayer,
-    policy::Transition,
     service::CircuitBreaker,
     settle::{AtResponse, Settle},
 };
