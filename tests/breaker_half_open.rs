@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use support::{Answer, Ask, Farm, Inner, Probe, ms, secs, seen, settle};
+use support::{Answer, Ask, Farm, Inner, Probe, ms, secs, settle};
 use tokio::{
     runtime::{self, Handle},
     time::{Instant, sleep},
@@ -230,7 +230,7 @@ fn without_a_runtime_the_time_of_a_transition_is_when_it_was_due() {
     let service = layer.layer(inner.service());
     let handle = layer.handle();
     futures::executor::block_on(call(&inner, &service, BAD));
-    let due = seen(&handle).next_transition.unwrap();
+    let due = handle.next_transition().unwrap();
     while Instant::now() < due + ms(5) {
         std::thread::yield_now();
     }

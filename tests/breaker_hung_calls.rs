@@ -72,7 +72,7 @@ impl Alone {
 
 #[tokio::test(start_paused = true)]
 async fn calls_that_hang_open_the_circuit_for_whoever_looks() {
-    let looks: [fn(&CircuitBreakerHandle) -> CircuitState; 2] =
+    let looks: [fn(&CircuitHandle) -> CircuitState; 2] =
         [CircuitHandle::state, |handle| seen(handle).state];
     for look in looks {
         let it = alone(config());

@@ -35,7 +35,7 @@ use tower_upstream::{
     Attempts, BalanceLayer, BoxError, CircuitBreakerConfig, CircuitBreakerLayer, Classify,
     Endpoint, Error, FailoverLayer, LeastRequest, Outcome,
     balance::BalanceHandle,
-    breaker::{CircuitBreakerHandle, CircuitState},
+    breaker::{CircuitHandle, CircuitState},
     budget::Budget,
     connect::{Connect, EachLayer},
     connect_fn, discover,
@@ -101,7 +101,7 @@ fn breaker() -> CircuitBreakerLayer {
 }
 
 /// The one member of a set, which must have been called.
-fn assert_blameless(set: &BalanceHandle, circuit: &CircuitBreakerHandle) {
+fn assert_blameless(set: &BalanceHandle, circuit: &CircuitHandle) {
     let member = &set.members()[0];
     assert_eq!((member.failures(), member.in_flight(), member.latency()), (0, 0, None));
     let stats = seen(&circuit);

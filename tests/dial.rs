@@ -34,7 +34,7 @@ use tokio::{
 use tower::{Layer, ServiceExt};
 use tower_upstream::{
     Call, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint, HttpCheck,
-    breaker::{CircuitBreaker, CircuitBreakerHandle},
+    breaker::{CircuitBreaker, CircuitHandle},
     connect::Connect,
     dial::{ConnectError, TcpConnector},
     error::Kind,
@@ -257,7 +257,7 @@ fn once_its_runtime_has_ended_a_connector_makes_sockets_where_it_is_called() {
 fn guarded(
     server: &Server,
     transport: HttpTransport<u32, u32>,
-) -> (CircuitBreaker<HttpService<u32, u32>>, CircuitBreakerHandle) {
+) -> (CircuitBreaker<HttpService<u32, u32>>, CircuitHandle) {
     let breakers = CircuitBreakerLayer::new(CircuitBreakerConfig::consecutive(1));
     let member = Member::new(Endpoint::new(server.url()).unwrap());
     let service = breakers.clone().layer(transport).connect(&member);

@@ -100,7 +100,7 @@ fn breaker() -> (CircuitBreakerLayer, Shut) {
     let handles = layer.clone();
     let shut = move |key: Option<&str>| {
         let handle = match key {
-            None => handles.handle(),
+            None => (*handles.handle()).clone(),
             Some(key) => handles.handle_for(key).unwrap(),
         };
         handle.force_open();
@@ -908,7 +908,7 @@ mod law_16 {
     use http_body_util::{BodyExt, StreamBody};
     use tower::service_fn;
     use tower_upstream::{
-        breaker::CircuitBreakerHandle,
+        breaker::CircuitHandle,
         connect_fn,
         http::{ConnectionSlot, HttpClassify, TrackLayer},
         limit::PermitsHandle,
@@ -920,7 +920,7 @@ mod law_16 {
     struct Counting {
         set: BalanceHandle,
         limits: [PermitsHandle; 2],
-        circuits: [CircuitBreakerHandle; 2],
+        circuits: [CircuitHandle; 2],
     }
 
     impl Counting {
@@ -966,7 +966,7 @@ mod law_16 {
         let counting = Counting {
             set: handle,
             limits: [(*limits[0].handle()).clone(), limits[1].handle_for("a:1").unwrap()],
-            circuits: [circuits[0].handle(), circuits[1].handle_for("a:1").unwrap()],
+            circuits: [CircuitHandle::clone(&circuits[0].handle()), circuits[1].handle_for("a:1").unwrap()],
         };
         counting.assert(1, 0);
         sleep(secs(60)).await;

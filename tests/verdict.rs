@@ -411,7 +411,7 @@ async fn what_happened_is_counted() {
     service.ready().await.unwrap().call(Ask::new(1)).await.unwrap();
     service.ready().await.unwrap().call(Ask::new(1)).await.unwrap_err();
     service.ready().await.unwrap().call(Ask::new(1).until(Instant::now())).await.unwrap_err();
-    let stats = seen(&handle);
+    let stats = handle.stats();
     assert_eq!((stats.retries, stats.moved, stats.failed, stats.late), (2, 1, 3, 1));
     assert_eq!((budget.stats().paid, budget.stats().unpaid), (2, 1));
 }

@@ -16,8 +16,8 @@ impl CircuitBreakerConfig {
     /// Checks every value.
     ///
     /// # Errors
-    /// `InvalidConfig` that names all mistakes at once. A layer built of such a config takes the
-    /// nearest sane values instead.
+    /// [`Kind::InvalidConfig`] that names all mistakes. A layer built of such a config takes the nearest
+    /// valid values instead.
     pub fn validate(&self) -> Result<(), Error> {
         let mut mistakes = Vec::new();
         for (name, value) in [("probes", self.probes), ("successes", self.successes)] {

@@ -6,14 +6,14 @@ use crate::{
     guard::{self, Hold},
 };
 
-/// The response of a [`CircuitBreaker`](super::CircuitBreaker).
+/// Response future of a [`CircuitBreaker`](super::CircuitBreaker).
 ///
 /// # Cancel safety
-/// Dropping it before it is done gives a probe place back, and counts as
+/// Dropped before it finishes, it gives a half-open place back, and counts as
 /// [`CircuitBreakerConfig::cancelled`](super::CircuitBreakerConfig::cancelled) says.
 pub type ResponseFuture<F, C> = guard::ResponseFuture<F, Judging<C>>;
 
-/// The right to make one call, and how its end is judged. Held by a [`ResponseFuture`].
+/// Admission of one call, and how its end is judged. Held by a [`ResponseFuture`].
 pub struct Judging<C> {
     admission: Admission,
     settle: C,

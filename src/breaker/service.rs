@@ -23,13 +23,20 @@ use crate::{
     sync::WaitKey,
 };
 
-/// Stops calling what keeps failing. Made by a
-/// [`CircuitBreakerLayer`](super::CircuitBreakerLayer).
+/// The service of a [`CircuitBreakerLayer`](super::CircuitBreakerLayer), and its connector.
 ///
 /// # Readiness
-/// Open, it is ready at once and refuses the call, whatever the inner service does. Below a
-/// balancer it is pending instead until the circuit lets a call through, and takes a half-open
-/// place when it says ready; dropped without a call, it gives that back.
+/// While the circuit is open, `poll_ready` is ready at once and `call` refuses, whatever the inner service
+/// does. Below a balancer, `poll_ready` is pending instead until the circuit admits a call. There it takes
+/// a half-open place when it is ready.
+///
+/// # Errors
+/// [`Kind::CircuitOpen`](crate::error::Kind::CircuitOpen), with the time to come back if the circuit is
+/// open; and the errors of the inner service.
+///
+/// # Cancel safety
+/// Dropped without a call, it gives the half-open place back. For a call that is dropped, see
+/// [`ResponseFuture`].
 pub struct CircuitBreaker<S, C = AtResponse> {
     /// What is seldom needed, so that a clone is small. First, so that a place is given back before the
     /// inner service goes.

@@ -7,7 +7,7 @@ use crate::outcome::{Classify, ErrIsFailure, judge};
 ///
 /// Only this crate can implement it.
 pub trait Settle<Res, Err>: Sized {
-    /// The response, as the circuit hands it on.
+    /// Response, as the circuit hands it on.
     type Response;
 
     #[doc(hidden)]

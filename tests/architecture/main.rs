@@ -77,7 +77,7 @@ const TABLE: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms that are not redrawn yet: their circles and their long files are known. The list only shrinks.
-const TO_REDRAW: &[&str] = &["breaker", "health"];
+const TO_REDRAW: &[&str] = &["health"];
 
 /// No file has more lines.
 const MAX_LINES: usize = 350;
