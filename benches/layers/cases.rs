@@ -48,6 +48,9 @@ fn of_layers() -> Vec<Case> {
             waiting_breaker(CircuitBreakerConfig::default().with_slow_ratio(0.5))
         }),
         Case::refused("breaker/open", Kind::CircuitOpen, open_breaker).at_most(16.0),
+        Case::refused("breaker/open, named", Kind::CircuitOpen, || {
+            CircuitBreakerLayer::new(open_long()).named("tax").layer(Broken)
+        }),
         Case::ok("floor: a clock and a CAS", SharedCas::new),
         Case::ok("limit/allowed", || limit().service(Inner)).at_most(12.0),
         Case::refused("limit/refused", Kind::RateLimited, || once().layer(Inner)),

@@ -16,8 +16,8 @@ impl CircuitBreakerConfig {
     /// Checks every value.
     ///
     /// # Errors
-    /// `InvalidConfig` that names all mistakes at once. A layer built of such a config takes the
-    /// nearest sane values instead.
+    /// [`Kind::InvalidConfig`] that names all mistakes. A layer built of such a config takes the nearest
+    /// valid values instead.
     pub fn validate(&self) -> Result<(), Error> {
         let mut mistakes = Vec::new();
         for (name, value) in [("probes", self.probes), ("successes", self.successes)] {
@@ -70,10 +70,17 @@ impl CircuitBreakerConfig {
             }
             _ => {}
         }
-        if self.enabled && self.failures == 0 && !self.has_ratio() {
+        if self.manual && self.has_rule() {
+            mistakes.push(
+                "`manual` is true, but a rule is on: set `failures` to 0, and `failure_ratio` and \
+                 `slow_ratio` to none"
+                    .to_owned(),
+            );
+        }
+        if self.enabled && !self.manual && !self.has_rule() {
             mistakes.push(
                 "no rule is on: set `failures`, `failure_ratio` or `slow_ratio`, or set `enabled` to \
-                 false"
+                 false, or `manual` to true"
                     .to_owned(),
             );
         }
@@ -84,8 +91,8 @@ impl CircuitBreakerConfig {
             .message(format!("circuit breaker: {}", mistakes.join("; "))))
     }
 
-    fn has_ratio(&self) -> bool {
-        self.failure_ratio.is_some() || self.slow_ratio.is_some()
+    fn has_rule(&self) -> bool {
+        self.failures > 0 || self.failure_ratio.is_some() || self.slow_ratio.is_some()
     }
 
     /// The nearest sane values.
@@ -110,7 +117,11 @@ impl CircuitBreakerConfig {
             Window::Calls(calls) => Window::Calls(calls.clamp(1, MAX_WINDOW)),
             Window::Time(time) => Window::Time(time.clamp(MIN_WINDOW, MAX_TIME)),
         };
-        self.enabled &= self.failures > 0 || self.has_ratio();
+        if self.manual {
+            (self.failures, self.failure_ratio, self.slow_ratio) = (0, None, None);
+        } else {
+            self.enabled &= self.has_rule();
+        }
         self
     }
 }

@@ -41,6 +41,7 @@ mod events;
 pub(crate) mod state;
 mod stats;
 
+pub(crate) use self::events::WatchListeners;
 pub use self::{
     event::{Event, EventKind},
     events::{Events, Subscription},
