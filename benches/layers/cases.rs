@@ -163,6 +163,7 @@ fn unhealthy() -> HealthGateLayer {
     let mut config = HealthConfig::default();
     (config.interval, config.fall) = (Duration::from_millis(1), 1);
     HealthGateLayer::with_config(check_upstream(|| async { false }), config)
+}
 
 fn full(layer: ConcurrencyLimitLayer) -> ConcurrencyLimit<Inner> {
     // For good.
