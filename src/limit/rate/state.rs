@@ -149,7 +149,7 @@ impl State {
     pub(super) fn spend(&self, cells: u32) -> Result<(), Error> {
         match self.fitting(cells)? {
             0 => Ok(()),
-            cells => self.take(cells).map_err(|wait| self.refuse(wait)),
+            cells => self.take_of_bucket(cells).map_err(|wait| self.refuse(wait)),
         }
     }
 
@@ -169,13 +169,18 @@ impl State {
     #[inline]
     pub(super) fn take(&self, cells: u64) -> Result<(), u64> {
         match &self.member {
-            None => self.at_present(|now| self.bucket.take(now, cells)),
+            None => self.take_of_bucket(cells),
             Some(at) => {
                 self.reserve(at, cells)?;
                 self.spend_reserved(at, cells);
                 Ok(())
             }
         }
+    }
+
+    #[inline]
+    fn take_of_bucket(&self, cells: u64) -> Result<(), u64> {
+        self.at_present(|now| self.bucket.take(now, cells))
     }
 
     /// Holds tokens back for one who is ready to call. If there are none: the nanoseconds until
