@@ -54,13 +54,12 @@ mod future;
 mod handle;
 mod journey;
 mod layer;
-mod live;
 mod reserve;
 mod service;
 
 pub use self::{
     future::ResponseFuture,
-    handle::{FailoverHandle, FailoverStats},
+    handle::FailoverHandle,
     layer::FailoverLayer,
     service::Failover,
 };

@@ -157,6 +157,22 @@ impl RetryConfig {
     }
 }
 
+#[cfg(feature = "tower")]
+impl RetryConfig {
+    /// What `attempts` were made of.
+    pub(super) fn of(attempts: Attempts) -> Self {
+        Self {
+            attempts: attempts.max,
+            initial_interval: attempts.backoff,
+            max_interval: attempts.max_backoff,
+            multiplier: attempts.multiplier,
+            jitter: attempts.jitter,
+            overall: attempts.overall,
+            max_retry_after: attempts.max_retry_after,
+        }
+    }
+}
+
 /// The same for several endpoints: the first other endpoint is tried at once, and the waits are those
 /// between further attempts.
 impl From<RetryConfig> for Attempts {
