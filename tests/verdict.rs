@@ -316,7 +316,11 @@ async fn a_dead_connection_is_sent_again_for_free_once_and_is_no_failure() {
             let before = budget.available();
             let (answer, _, took) = send(service, &calls).await;
             assert_eq!(answer.unwrap(), dead + 1);
-            assert_eq!(budget.stats().admitted, Some(u64::from(dead - 1)), "the second one is a retry");
+            assert_eq!(
+                budget.stats().admitted,
+                Some(u64::from(dead - 1)),
+                "the second one is a retry"
+            );
             assert_eq!(budget.available(), before);
             assert_about(took, ms(100) * (dead - 1));
         }
@@ -453,7 +457,9 @@ async fn a_budget_changes_for_all_that_share_it_and_keeps_what_it_can() {
     (0..6).for_each(|_| assert!(elsewhere.withdraw()));
     // The same rule: the tokens stay, and none come for the time before.
     sleep(secs(100)).await;
-    budget.update(&BudgetConfig::Share(share.with_floor(1.0).with_capacity(5).with_start(5))).unwrap();
+    budget
+        .update(&BudgetConfig::Share(share.with_floor(1.0).with_capacity(5).with_start(5)))
+        .unwrap();
     assert_eq!(elsewhere.available(), 4);
     sleep(secs(60)).await;
     assert_eq!(elsewhere.available(), 5);
@@ -480,7 +486,10 @@ async fn a_budget_changes_for_all_that_share_it_and_keeps_what_it_can() {
     assert_eq!(elsewhere.available(), 7);
     // A mistake changes nothing.
     let error = budget.update(&BudgetConfig::Share(share.with_ratio(11.0))).unwrap_err();
-    assert!(error.kind() == Kind::InvalidConfig && error.to_string().contains("`ratio`"), "{error}");
+    assert!(
+        error.kind() == Kind::InvalidConfig && error.to_string().contains("`ratio`"),
+        "{error}"
+    );
     assert_eq!(elsewhere.available(), 7);
 }
 

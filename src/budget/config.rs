@@ -188,8 +188,8 @@ impl BudgetConfig {
     /// Checks every value.
     ///
     /// # Errors
-    /// `InvalidConfig` that names all mistakes at once. A budget built of such values uses the nearest
-    /// valid ones instead.
+    /// `InvalidConfig`, which names all mistakes at once. A budget made with such values uses the nearest
+    /// valid ones instead; an update with them is refused.
     pub fn validate(&self) -> Result<(), Error> {
         let mut mistakes = Vec::new();
         let mut count = |name, value: u32, least: u32, most: u32| {

@@ -148,6 +148,7 @@ impl<R: Clone, C: Clone> FailoverLayer<R, C> {
     ///
     /// For requests that do not implement [`Replay`](crate::replay::Replay). Such requests have no
     /// deadline but [`Attempts::overall`].
+    #[must_use]
     pub fn with_replay<F>(self, copy: F) -> FailoverLayer<ReplayFn<F>, C> {
         self.replan(|plan| plan.with_replay(copy))
     }
@@ -168,6 +169,7 @@ impl<R: Clone, C: Clone> FailoverLayer<R, C> {
     /// );
     /// # let _ = layer;
     /// ```
+    #[must_use]
     pub fn with_classify<D>(self, classify: D) -> FailoverLayer<R, D> {
         self.replan(|plan| plan.with_classify(classify))
     }

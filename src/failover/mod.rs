@@ -58,9 +58,6 @@ mod reserve;
 mod service;
 
 pub use self::{
-    future::ResponseFuture,
-    handle::FailoverHandle,
-    layer::FailoverLayer,
-    service::Failover,
+    future::ResponseFuture, handle::FailoverHandle, layer::FailoverLayer, service::Failover,
 };
 pub use crate::course::Attempts;

@@ -131,8 +131,8 @@ impl RetryConfig {
     /// Checks every value.
     ///
     /// # Errors
-    /// `InvalidConfig` that names all mistakes at once. A policy built of such values uses the nearest
-    /// valid ones instead.
+    /// `InvalidConfig`, which names all mistakes at once. A policy made with such values uses the nearest
+    /// valid ones instead; an update with them is refused.
     pub fn validate(&self) -> Result<(), Error> {
         let mut mistakes = Vec::new();
         let attempts = self.attempts;

@@ -7,7 +7,8 @@ use std::{
     time::Duration,
 };
 
-use tower::retry::Policy;
+use tower::retry::{Policy, Retry};
+use tower_layer::Layer;
 
 use super::{RetryConfig, RetryHandle, RetryWait};
 use crate::{
@@ -20,9 +21,9 @@ use crate::{
     time::{self, Instant},
 };
 
-/// Policy for [`tower::retry::RetryLayer`]: whether to send a call again, and when.
+/// Policy for [`tower::retry`]: whether to send a call again, and when.
 ///
-/// The budget belongs to the policy: its clones, and so all services of one layer, share it. Nothing is
+/// It is a layer as well, of which each service is a [`Retry`] with a clone of it. The settings and the budget belong to the policy: its clones, and so all services of one layer, share them. Nothing is
 /// allocated before a call fails.
 ///
 /// A call puts its share into the budget when its first attempt has ended, unless the attempt was
@@ -34,13 +35,13 @@ use crate::{
 ///
 /// # Example
 /// ```
-/// use tower::{ServiceBuilder, ServiceExt, retry::RetryLayer, service_fn};
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
 /// use tower_upstream::{BoxError, Call, retry::{RetryConfig, RetryPolicy}};
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), BoxError> {
 /// let service = ServiceBuilder::new()
-///     .layer(RetryLayer::new(RetryPolicy::new(RetryConfig::up_to(3))))
+///     .layer(RetryPolicy::new(RetryConfig::up_to(3)))
 ///     .service(service_fn(|call: Call<u32>| async move {
 ///         match call.attempt() {
 ///             1 => Err(BoxError::from("broken")),
@@ -158,12 +159,14 @@ impl<R: Clone, C: Clone> RetryPolicy<R, C> {
     ///
     /// For requests that do not implement [`Replay`](crate::replay::Replay). Such requests have no
     /// deadline but [`RetryConfig::overall`].
+    #[must_use]
     pub fn with_replay<F>(self, copy: F) -> RetryPolicy<ReplayFn<F>, C> {
         self.replan(|plan| plan.with_replay(copy))
     }
 
     /// Sets the rule that judges calls: a [`Classify`], such as a closure, or `http::HttpClassify`
     /// (feature `http`). Write the type of the closure's argument, or the compiler cannot infer it.
+    #[must_use]
     pub fn with_classify<D>(self, classify: D) -> RetryPolicy<R, D> {
         self.replan(|plan| plan.with_classify(classify))
     }
@@ -242,8 +245,7 @@ impl<R, C> RetryPolicy<R, C> {
         E: 'static,
     {
         let Terms { live, plan } = &*self.terms;
-        let course =
-            self.course.get_or_insert_with(|| Box::new(Course::new(live.attempts())));
+        let course = self.course.get_or_insert_with(|| Box::new(Course::new(live.attempts())));
         // A call that began before there was a limit has none.
         let began = (self.began != NEVER).then(|| time::at_stamp(self.began));
         let overall = began.zip(course.attempts.overall);
@@ -274,6 +276,14 @@ impl<R, C> RetryPolicy<R, C> {
                 None
             }
         }
+    }
+}
+
+impl<S, R, C> Layer<S> for RetryPolicy<R, C> {
+    type Service = Retry<Self, S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Retry::new(self.clone(), inner)
     }
 }
 
