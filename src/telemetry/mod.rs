@@ -38,10 +38,11 @@
 
 mod event;
 mod events;
+mod reporter;
 pub(crate) mod state;
 mod stats;
 
-pub(crate) use self::events::WatchListeners;
+pub(crate) use self::{events::WatchListeners, reporter::Reporter};
 pub use self::{
     event::{Event, EventKind},
     events::{Events, Subscription},
