@@ -227,7 +227,7 @@ fn without_one_connections_live_with_the_call_that_makes_them() {
 fn a_socket_is_made_on_the_runtime_that_was_given() {
     let lasting = runtime();
     let server = lasting.block_on(answering());
-    let connector = TcpConnector::new().runtime(lasting.handle().clone());
+    let connector = TcpConnector::new().with_runtime(lasting.handle().clone());
     let url: Uri = server.url().parse().unwrap();
     let connection = short_lived().block_on(connector.clone().oneshot(url.clone())).unwrap();
     let got = lasting.block_on(async {
@@ -244,7 +244,7 @@ fn a_socket_is_made_on_the_runtime_that_was_given() {
 fn once_its_runtime_has_ended_a_connector_makes_sockets_where_it_is_called() {
     let (given, mine) = (runtime(), runtime());
     let server = mine.block_on(answering());
-    let connector = TcpConnector::new().runtime(given.handle().clone());
+    let connector = TcpConnector::new().with_runtime(given.handle().clone());
     let url: Uri = server.url().parse().unwrap();
     drop(given);
     mine.block_on(connector.clone().oneshot(url.clone())).unwrap();

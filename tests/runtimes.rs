@@ -106,7 +106,7 @@ fn checks_go_on_on_their_runtime() {
         check_upstream(move || std::future::ready(says.load(SeqCst))),
         quick(),
     )
-    .runtime(home.handle().clone());
+    .with_runtime(home.handle().clone());
     let stack = gate.layer(service_fn(|()| std::future::ready(Ok::<_, BoxError>(()))));
     first.block_on(stack.clone().oneshot(())).unwrap();
     for is_well in [false, true, false] {
@@ -134,7 +134,7 @@ fn a_whole_stack_outlives_the_runtime_that_is_not_driven_any_more() {
             BalanceLayer::new(discover::fixed(["a:1", "b:1"]).unwrap(), LeastRequest::new())
                 .with_runtime(home.handle().clone()),
         )
-        .layer(HealthGateLayer::with_config(check, quick()).runtime(home.handle().clone()))
+        .layer(HealthGateLayer::with_config(check, quick()).with_runtime(home.handle().clone()))
         .service(connect_fn(named));
     first.block_on(stack.clone().oneshot(())).unwrap();
     sick.store(true, SeqCst);

@@ -133,7 +133,7 @@ impl HealthGateLayer {
     /// # }
     /// ```
     #[must_use]
-    pub fn runtime(self, runtime: Handle) -> Self {
+    pub fn with_runtime(self, runtime: Handle) -> Self {
         self.anew(|setup| setup.runtime = Some(runtime))
     }
 

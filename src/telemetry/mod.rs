@@ -42,9 +42,9 @@ mod reporter;
 pub(crate) mod state;
 mod stats;
 
-pub(crate) use self::{events::WatchListeners, reporter::Reporter};
 pub use self::{
     event::{Event, EventKind},
     events::{Events, Subscription},
     stats::Stats,
 };
+pub(crate) use self::{events::WatchListeners, reporter::Reporter};
