@@ -756,7 +756,8 @@ async fn law_14_what_one_caller_does_opens_the_circuit_of_no_other() {
         for _ in 0..30 {
             made.call().await.unwrap_err();
         }
-        let circuit = if below { each.handle_for("a:1").unwrap() } else { above.handle() };
+        let circuit =
+            if below { each.handle_for("a:1").unwrap() } else { (*above.handle()).clone() };
         let stats = seen(&circuit);
         assert_eq!((stats.state, stats.failed), (CircuitState::Closed, 0));
         made.farm.answers(Answer::Good);
@@ -966,7 +967,10 @@ mod law_16 {
         let counting = Counting {
             set: handle,
             limits: [(*limits[0].handle()).clone(), limits[1].handle_for("a:1").unwrap()],
-            circuits: [CircuitHandle::clone(&circuits[0].handle()), circuits[1].handle_for("a:1").unwrap()],
+            circuits: [
+                CircuitHandle::clone(&circuits[0].handle()),
+                circuits[1].handle_for("a:1").unwrap(),
+            ],
         };
         counting.assert(1, 0);
         sleep(secs(60)).await;
