@@ -89,7 +89,7 @@ fn of_layers() -> Vec<Case> {
             let check = check_upstream(|| async { false });
             ServiceBuilder::new().layer(HealthGateLayer::with_config(check, config)).service(Inner)
         }),
-        Case::ok("floor: two choices", || SharedTwoChoices::new(10)),
+        Case::ok("floor: two choices/10", || SharedTwoChoices::new(10)),
         Case::ok("floor: two choices/1000", || SharedTwoChoices::new(1_000)),
         Case::ok("floor: two choices/10000", || SharedTwoChoices::new(10_000)),
         Case::ok("floor: two choices/10000, cold", || {

@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     future::{Future, Ready, ready},
     pin::Pin,
+    sync::atomic::{Ordering, fence},
     task::{Context, Poll},
 };
 
@@ -106,7 +107,9 @@ impl<S: Service<u64> + Clone> Service<u64> for ClonePerCall<S> {
     }
 }
 
-/// One of many for each call, in turn, so that the caches have forgotten it by its next.
+/// One of many for each call, in turn, so that the caches have forgotten it by its next. And one call
+/// after the other: left alone, the processor begins several at once, and the waits for memory overlap
+/// as they would not between calls that come one by one.
 pub(crate) struct InTurn<S> {
     all: Vec<S>,
     next: usize,
@@ -130,6 +133,7 @@ impl<S: Service<u64>> Service<u64> for InTurn<S> {
 
     #[inline]
     fn call(&mut self, request: u64) -> S::Future {
+        fence(Ordering::SeqCst);
         let now = self.next;
         self.next = if now + 1 == self.all.len() { 0 } else { now + 1 };
         self.all[now].call(request)

@@ -9,15 +9,15 @@ use tower_service::Service;
 use super::{
     future::ResponseFuture,
     handle::BalanceHandle,
-    set::Set,
-    snapshot::Connected,
+    set::{Set, State},
+    snapshot::{Connected, Snapshot},
     strategy::{Pick, Strategy},
     waiting::Waiting,
 };
 use crate::{
     choose::{Choose, Chooses, Tried},
     error::{BoxError, Error},
-    member::Flight,
+    member::{Flight, Member},
     sync::WaitKey,
 };
 
@@ -51,6 +51,9 @@ use crate::{
 pub struct Balance<S, P: Strategy> {
     set: Arc<Set<S, P>>,
     waits: WaitKey,
+    seen: State,
+    called: bool,
+    kept: Option<Arc<Snapshot<S, P::Table>>>,
 }
 
 impl<S, P> Balance<S, P>
@@ -59,7 +62,7 @@ where
     P: Strategy,
 {
     pub(super) fn new(set: Arc<Set<S, P>>) -> Self {
-        Self { set, waits: WaitKey::default() }
+        Self { set, waits: WaitKey::default(), seen: State::default(), called: false, kept: None }
     }
 
     /// Returns the handle of the layer that made this, as
@@ -86,46 +89,67 @@ where
 
     /// Chooses, and calls at once if the service that was chosen is ready, as it nearly always is.
     /// Then the response holds nothing but that call. If not, the response waits.
-    #[inline]
+    #[inline(always)]
     fn dispatch<Req>(
-        &self,
+        set: &Arc<Set<S, P>>,
+        snapshot: &Snapshot<S, P::Table>,
         request: Req,
-        tried: &Tried,
-        choose: impl FnOnce(&Self, &Req, &Tried) -> Option<(Flight, Connected<S>)>,
     ) -> ResponseFuture<S, P, Req>
     where
         S: Service<Req>,
         S::Error: Into<BoxError> + 'static,
         P: Pick<Req>,
     {
-        if !self.set.is_up() {
-            return self.wait_or_fail(request, tried);
-        }
-        let Some((flight, mut first)) = choose(self, &request, tried) else {
-            return self.wait(request, tried, None, None);
+        let candidates = snapshot.candidates(Tried::NONE);
+        let index = set.strategy.pick(&snapshot.table, candidates, &request);
+        let Some((member, connected)) = index.and_then(|index| snapshot.candidate(index)) else {
+            return Self::wait(set, request, Tried::NONE, None, None);
         };
-        // Nobody to wake: who waits asks again, with a waker.
-        match first.service.poll_ready(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(())) => ResponseFuture::calling(flight, first.service.call(request)),
-            Poll::Pending => self.wait(request, tried, Some((flight, first)), None),
-            Poll::Ready(Err(error)) => {
-                self.wait(request, tried, Some((flight, first)), Some(error))
-            }
-        }
+        Self::call_chosen(set, request, Tried::NONE, member, connected)
     }
 
-    #[inline]
-    fn choose<Req>(&self, request: &Req, tried: &Tried) -> Option<(Flight, Connected<S>)>
+    #[inline(always)]
+    fn call_chosen<Req>(
+        set: &Arc<Set<S, P>>,
+        request: Req,
+        tried: &Tried,
+        member: &Arc<Member>,
+        connected: &Connected<S>,
+    ) -> ResponseFuture<S, P, Req>
     where
+        S: Service<Req>,
+        S::Error: Into<BoxError> + 'static,
         P: Pick<Req>,
     {
-        let snapshot = self.set.snapshot.load();
-        let candidates = snapshot.candidates(tried);
-        let strategy = &self.set.strategy;
-        let index = strategy.pick(&snapshot.table, candidates, request)?;
-        let (member, connected) = snapshot.candidate(index)?;
-        let connected = connected.clone();
-        Some((Flight::begin(member), connected))
+        let flight = Flight::begin(member);
+        let mut service = connected.service.clone();
+        // Nobody to wake: who waits asks again, with a waker.
+        let died = match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => return ResponseFuture::calling(flight, service.call(request)),
+            Poll::Pending => None,
+            Poll::Ready(Err(error)) => Some(error),
+        };
+        let first = Connected { service, number: connected.number };
+        Self::wait(set, request, tried, Some((flight, first)), died)
+    }
+
+    #[inline(never)]
+    fn call_unseen<Req>(&mut self, state: State, request: Req) -> ResponseFuture<S, P, Req>
+    where
+        S: Service<Req>,
+        S::Error: Into<BoxError> + 'static,
+        P: Pick<Req>,
+    {
+        if !state.is_up() {
+            return self.wait_or_fail(request, Tried::NONE);
+        }
+        if !self.called {
+            self.called = true;
+            return Self::dispatch(&self.set, &self.set.snapshot.load(), request);
+        }
+        let snapshot = self.kept.insert(self.set.snapshot.load_full());
+        self.seen = state;
+        Self::dispatch(&self.set, snapshot, request)
     }
 
     /// Another attempt of a call.
@@ -137,23 +161,22 @@ where
         S::Error: Into<BoxError> + 'static,
         P: Pick<Req>,
     {
-        self.dispatch(request, tried, Self::choose_again)
-    }
-
-    fn choose_again<Req>(&self, request: &Req, tried: &Tried) -> Option<(Flight, Connected<S>)>
-    where
-        P: Pick<Req>,
-    {
+        if !self.set.is_up() {
+            return self.wait_or_fail(request, tried);
+        }
         let snapshot = self.set.snapshot.load();
-        let (member, connected) =
-            snapshot.choose_again(&self.set.strategy, tried, tried, request)?;
-        Some((Flight::begin(member), connected.clone()))
+        match snapshot.choose_again(&self.set.strategy, tried, tried, &request) {
+            Some((member, connected)) => {
+                Self::call_chosen(&self.set, request, tried, member, connected)
+            }
+            None => Self::wait(&self.set, request, tried, None, None),
+        }
     }
 
     #[cold]
     #[inline(never)]
     fn wait<Req>(
-        &self,
+        set: &Arc<Set<S, P>>,
         request: Req,
         tried: &Tried,
         first: Option<(Flight, Connected<S>)>,
@@ -166,7 +189,7 @@ where
     {
         let (flight, connected) = first.unzip();
         let first = flight.as_ref().map(|flight| flight.member().clone()).zip(connected);
-        let waiting = Waiting::new(self.set.clone(), request, tried.clone(), first, died);
+        let waiting = Waiting::new(set.clone(), request, tried.clone(), first, died);
         ResponseFuture::waiting(flight, waiting)
     }
 
@@ -184,7 +207,7 @@ where
             return ResponseFuture::refused(self.set.snapshot.load().refusal.clone());
         }
         match self.set.ensure_running() {
-            Ok(()) => self.wait(request, tried, None, None),
+            Ok(()) => Self::wait(&self.set, request, tried, None, None),
             Err(error) => ResponseFuture::refused(error),
         }
     }
@@ -208,9 +231,15 @@ where
         self.poll_somebody(cx).map(Ok)
     }
 
-    #[inline]
+    #[inline(always)]
     fn call(&mut self, request: Req) -> Self::Future {
-        self.dispatch(request, Tried::NONE, Self::choose)
+        let state = self.set.state();
+        if state == self.seen {
+            if let Some(snapshot) = &self.kept {
+                return Self::dispatch(&self.set, snapshot, request);
+            }
+        }
+        self.call_unseen(state, request)
     }
 }
 
@@ -239,7 +268,13 @@ where
 impl<S, P: Strategy> Clone for Balance<S, P> {
     #[inline]
     fn clone(&self) -> Self {
-        Self { set: self.set.clone(), waits: WaitKey::default() }
+        Self {
+            set: self.set.clone(),
+            waits: WaitKey::default(),
+            seen: State::default(),
+            called: false,
+            kept: None,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, Weak,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
@@ -27,7 +27,7 @@ use crate::{
 pub(super) struct Set<S, P: Strategy> {
     pub(super) snapshot: ArcSwap<Snapshot<S, P::Table>>,
     pub(super) strategy: P,
-    availability: AtomicU8,
+    state: AtomicU64,
     /// Calls and services that wait for a snapshot, or for the availability to change.
     pub(super) waiting: WaitList,
     pub(super) signal: Arc<Signal>,
@@ -58,13 +58,26 @@ pub(super) struct Dead {
 
 /// Whether there is somebody to choose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
+#[repr(u64)]
 pub(super) enum Availability {
     /// Nobody yet, or not for long.
     Waiting,
     Up,
     /// Nobody for so long that calls fail at once.
     FailFast,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct State(u64);
+
+impl State {
+    const AVAILABILITY: u64 = 3;
+    const NEXT: u64 = 4;
+
+    #[inline]
+    pub(super) fn is_up(self) -> bool {
+        self.0 & Self::AVAILABILITY == Availability::Up as u64
+    }
 }
 
 /// Starts the task of a set. Knows the connector and the source, so that the set need not.
@@ -89,7 +102,7 @@ where
         let set = Arc::new(Self {
             snapshot: ArcSwap::from_pointee(Snapshot::empty(table, nobody)),
             strategy,
-            availability: AtomicU8::new(Availability::Waiting as u8),
+            state: AtomicU64::new(Availability::Waiting as u64),
             waiting: WaitList::default(),
             signal: Arc::default(),
             dead: Mutex::default(),
@@ -148,18 +161,26 @@ where
 }
 
 impl<S, P: Strategy> Set<S, P> {
+    /// The availability, and how often it was said: whoever finds it as it was has the same snapshot.
+    #[inline]
+    pub(super) fn state(&self) -> State {
+        // Acquire with the Release in `set_availability`: who sees it up finds the snapshot.
+        State(self.state.load(Ordering::Acquire))
+    }
+
     #[inline]
     pub(super) fn is_up(&self) -> bool {
-        // Acquire with the Release in `set_availability`: who sees it up finds the snapshot.
-        self.availability.load(Ordering::Acquire) == Availability::Up as u8
+        self.state().is_up()
     }
 
     pub(super) fn is_failing_fast(&self) -> bool {
-        self.availability.load(Ordering::Acquire) == Availability::FailFast as u8
+        self.state().0 & State::AVAILABILITY == Availability::FailFast as u64
     }
 
     pub(super) fn set_availability(&self, availability: Availability) {
-        self.availability.store(availability as u8, Ordering::Release);
+        let _ = self.state.fetch_update(Ordering::Release, Ordering::Relaxed, |state| {
+            Some((state & !State::AVAILABILITY).wrapping_add(State::NEXT) | availability as u64)
+        });
     }
 
     pub(super) fn name(&self) -> Option<&str> {
