@@ -17,7 +17,7 @@ use super::{
 use crate::{
     choose::{Choose, Chooses, Tried},
     error::{BoxError, Error},
-    member::{Flight, Member},
+    member::Flight,
     sync::WaitKey,
 };
 
@@ -102,10 +102,10 @@ where
     {
         let candidates = snapshot.candidates(Tried::NONE);
         let index = set.strategy.pick(&snapshot.table, candidates, &request);
-        let Some((member, connected)) = index.and_then(|index| snapshot.candidate(index)) else {
-            return Self::wait(set, request, Tried::NONE, None, None);
-        };
-        Self::call_chosen(set, request, Tried::NONE, member, connected)
+        match index.and_then(|index| snapshot.candidate(index)) {
+            Some(connected) => Self::call_chosen(set, request, Tried::NONE, connected),
+            None => Self::wait(set, request, Tried::NONE, None, None),
+        }
     }
 
     #[inline(always)]
@@ -113,24 +113,22 @@ where
         set: &Arc<Set<S, P>>,
         request: Req,
         tried: &Tried,
-        member: &Arc<Member>,
-        connected: &Connected<S>,
+        connected: Arc<Connected<S>>,
     ) -> ResponseFuture<S, P, Req>
     where
         S: Service<Req>,
         S::Error: Into<BoxError> + 'static,
         P: Pick<Req>,
     {
-        let flight = Flight::begin(member);
         let mut service = connected.service.clone();
+        let flight = Flight::begin(connected);
         // Nobody to wake: who waits asks again, with a waker.
         let died = match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => return ResponseFuture::calling(flight, service.call(request)),
             Poll::Pending => None,
             Poll::Ready(Err(error)) => Some(error),
         };
-        let first = Connected { service, number: connected.number };
-        Self::wait(set, request, tried, Some((flight, first)), died)
+        Self::wait(set, request, tried, Some((flight, service)), died)
     }
 
     #[inline(never)]
@@ -166,9 +164,7 @@ where
         }
         let snapshot = self.set.snapshot.load();
         match snapshot.choose_again(&self.set.strategy, tried, tried, &request) {
-            Some((member, connected)) => {
-                Self::call_chosen(&self.set, request, tried, member, connected)
-            }
+            Some(connected) => Self::call_chosen(&self.set, request, tried, connected),
             None => Self::wait(&self.set, request, tried, None, None),
         }
     }
@@ -179,7 +175,7 @@ where
         set: &Arc<Set<S, P>>,
         request: Req,
         tried: &Tried,
-        first: Option<(Flight, Connected<S>)>,
+        first: Option<(Flight<Arc<Connected<S>>>, S)>,
         died: Option<S::Error>,
     ) -> ResponseFuture<S, P, Req>
     where
@@ -187,8 +183,8 @@ where
         S::Error: Into<BoxError> + 'static,
         P: Pick<Req>,
     {
-        let (flight, connected) = first.unzip();
-        let first = flight.as_ref().map(|flight| flight.member().clone()).zip(connected);
+        let (flight, service) = first.unzip();
+        let first = flight.as_ref().map(|flight| flight.held().clone()).zip(service);
         let waiting = Waiting::new(set.clone(), request, tried.clone(), first, died);
         ResponseFuture::waiting(flight, waiting)
     }

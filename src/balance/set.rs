@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use super::{
     config::BalanceConfig,
     handle::{BalanceStats, Sets, Watched},
-    snapshot::Snapshot,
+    snapshot::{Connected, Snapshot},
     strategy::Strategy,
 };
 use crate::{
@@ -32,7 +32,7 @@ pub(super) struct Set<S, P: Strategy> {
     pub(super) waiting: WaitList,
     pub(super) signal: Arc<Signal>,
     /// Services that said they are dead, for the task.
-    pub(super) dead: Mutex<Vec<Dead>>,
+    pub(super) dead: Mutex<Vec<Arc<Connected<S>>>>,
     running: Mutex<bool>,
     /// Where the task runs; `None` is the runtime of the call that starts it.
     runtime: Option<Handle>,
@@ -48,12 +48,6 @@ pub(super) struct Set<S, P: Strategy> {
 struct Left {
     calls: AtomicU64,
     failures: AtomicU64,
-}
-
-/// A service whose `poll_ready` failed.
-pub(super) struct Dead {
-    pub(super) member: Arc<Member>,
-    pub(super) number: u64,
 }
 
 /// Whether there is somebody to choose.
@@ -148,12 +142,10 @@ where
         Err(self.refusal(Kind::Unavailable))
     }
 
-    pub(super) fn report_dead(&self, member: Arc<Member>, number: u64) {
+    pub(super) fn report_dead(&self, connected: Arc<Connected<S>>) {
         let mut dead = lock(&self.dead);
-        let known =
-            dead.iter().any(|dead| dead.number == number && Arc::ptr_eq(&dead.member, &member));
-        if !known {
-            dead.push(Dead { member, number });
+        if !dead.iter().any(|dead| Arc::ptr_eq(dead, &connected)) {
+            dead.push(connected);
             drop(dead);
             self.signal.notify();
         }

@@ -9,8 +9,7 @@ use std::{
 
 use super::super::{
     select::Candidacy,
-    set::Dead,
-    snapshot::{Connected, Snapshot},
+    snapshot::{Connected, Services, Snapshot},
 };
 use crate::{
     backoff::{Backoff, Jitter},
@@ -33,17 +32,15 @@ pub(super) struct Entries<C, S> {
     connect: Arc<C>,
     /// Ordered by key.
     list: Vec<Entry<S>>,
-    services: Arc<[Connected<S>]>,
-    /// Where the service of each entry stands in `services`, if it has one.
-    slots: Vec<Option<u32>>,
-    /// Of the last connection.
-    number: u64,
+    /// The members of all entries, and the service of each, for the snapshots to share.
+    all: Arc<[Arc<Member>]>,
+    services: Services<S>,
 }
 
-struct Entry<S> {
-    member: Arc<Member>,
+pub(super) struct Entry<S> {
+    pub(super) member: Arc<Member>,
     /// `None` if its connector panicked.
-    connected: Option<Connected<S>>,
+    connected: Option<Arc<Connected<S>>>,
     connected_at: Instant,
     /// Bars the member while its service is dead.
     dead: Veto,
@@ -53,19 +50,20 @@ struct Entry<S> {
 
 impl<C, S> Entries<C, S> {
     pub(super) fn new(connect: Arc<C>) -> Self {
-        Self { connect, list: Vec::new(), services: Arc::new([]), slots: Vec::new(), number: 0 }
+        Self { connect, list: Vec::new(), all: Arc::new([]), services: Arc::new([]) }
     }
 
     pub(super) fn members(&self) -> impl ExactSizeIterator<Item = &Arc<Member>> {
         self.list.iter().map(|entry| &entry.member)
     }
 
-    pub(super) fn services(&self) -> &Arc<[Connected<S>]> {
-        &self.services
+    pub(super) fn all(&self) -> &Arc<[Arc<Member>]> {
+        &self.all
     }
 
-    pub(super) fn slot(&self, index: u32) -> Option<u32> {
-        *self.slots.get(index as usize)?
+    /// One for each of `all`. Of a member that has none it is always gone.
+    pub(super) fn services(&self) -> &Services<S> {
+        &self.services
     }
 
     pub(super) fn candidacies(&self) -> Vec<Candidacy> {
@@ -82,12 +80,13 @@ impl<C, S> Entries<C, S> {
     }
 
     /// Bars members whose service died, and sets when to connect them again.
-    pub(super) fn bury(&mut self, dead: Vec<Dead>) {
+    pub(super) fn bury(&mut self, dead: Vec<Arc<Connected<S>>>) {
         let now = time::now();
-        for Dead { member, number } in dead {
-            let found = self.list.iter_mut().find(|entry| Arc::ptr_eq(&entry.member, &member));
-            let is_current = |connected: &Connected<S>| connected.number == number;
-            if let Some(entry) = found.filter(|e| e.connected.as_ref().is_some_and(is_current)) {
+        for dead in dead {
+            let is_current = |connected: &Arc<Connected<S>>| Arc::ptr_eq(connected, &dead);
+            let mut entries = self.list.iter_mut();
+            let found = entries.find(|entry| entry.connected.as_ref().is_some_and(is_current));
+            if let Some(entry) = found {
                 if entry.connect_at.is_none() {
                     entry.bury(now);
                 }
@@ -99,22 +98,16 @@ impl<C, S> Entries<C, S> {
 impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
     /// Goes on with the members of a snapshot. They keep what is known of them, and are connected again.
     pub(super) fn resume<T>(&mut self, last: &Snapshot<S, T>) {
-        // So that no connection of this run is taken for one of the last.
-        let numbers = last.services.iter().map(|connected| connected.number);
-        self.number = numbers.max().unwrap_or(0);
         for member in last.all.iter() {
             let entry = self.enter(member.clone());
             self.list.push(entry);
         }
-        self.collect_services();
+        self.collect();
     }
 
     /// Takes over a set: connects those that are new, keeps the rest, and returns those that are gone.
-    pub(super) fn apply(
-        &mut self,
-        endpoints: &EndpointSet,
-        signal: &Arc<Signal>,
-    ) -> Vec<Arc<Member>> {
+    /// Keep these until the next snapshot is published: until then they are called.
+    pub(super) fn apply(&mut self, endpoints: &EndpointSet, signal: &Arc<Signal>) -> Vec<Entry<S>> {
         let mut before: BTreeMap<Arc<str>, Entry<S>> = std::mem::take(&mut self.list)
             .into_iter()
             .map(|entry| (entry.member.identity().clone(), entry))
@@ -127,14 +120,14 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
                     entry
                 }
                 moved => {
-                    left.extend(moved.map(|entry| entry.member));
+                    left.extend(moved);
                     self.enter(Member::in_set(endpoint.clone(), signal.clone()))
                 }
             };
             self.list.push(entry);
         }
-        left.extend(before.into_values().map(|entry| entry.member));
-        self.collect_services();
+        left.extend(before.into_values());
+        self.collect();
         tracing::debug!(revision = endpoints.revision(), endpoints = endpoints.len(), "endpoints");
         left
     }
@@ -159,7 +152,7 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
             }
         }
         if changed {
-            self.collect_services();
+            self.collect();
         }
         self.list.iter().filter_map(|entry| entry.connect_at).min()
     }
@@ -177,12 +170,11 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
     }
 
     /// `None` if the connector panicked: that is the trouble of this member alone.
-    fn connect(&mut self, member: &Arc<Member>) -> Option<Connected<S>> {
-        self.number += 1;
+    fn connect(&mut self, member: &Arc<Member>) -> Option<Arc<Connected<S>>> {
         match catch_unwind(AssertUnwindSafe(|| self.connect.connect(member))) {
             Ok(service) => {
                 member.set_client(self.connect.is_known_client());
-                Some(Connected { service, number: self.number })
+                Some(Arc::new(Connected { member: member.clone(), service }))
             }
             Err(_) => {
                 tracing::error!(endpoint = member.key(), "the connector panicked");
@@ -191,11 +183,10 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
         }
     }
 
-    fn collect_services(&mut self) {
-        let mut next = 0..;
-        let has_one = self.list.iter().map(|entry| entry.connected.is_some());
-        self.slots = has_one.map(|has_one| has_one.then(|| next.next()).flatten()).collect();
-        self.services = self.list.iter().filter_map(|entry| entry.connected.clone()).collect();
+    fn collect(&mut self) {
+        let service = |entry: &Entry<S>| entry.connected.as_ref().map(Arc::downgrade);
+        self.all = self.members().cloned().collect();
+        self.services = self.list.iter().map(|entry| service(entry).unwrap_or_default()).collect();
     }
 }
 

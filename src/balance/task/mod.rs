@@ -124,10 +124,11 @@ where
             });
             let Some(wake) = wake.await else { return };
             let Some(set) = set.upgrade() else { return };
+            let mut left = Vec::new();
             match wake {
                 Wake::Endpoints(endpoints) => {
-                    let left = self.entries.apply(&endpoints, &set.signal);
-                    left.iter().for_each(|member| set.let_go(member));
+                    left = self.entries.apply(&endpoints, &set.signal);
+                    left.iter().for_each(|entry| set.let_go(&entry.member));
                 }
                 Wake::SourceEnded => {
                     tracing::debug!("discovery has ended; the last endpoints stay in use");
@@ -137,6 +138,7 @@ where
             }
             self.entries.bury(std::mem::take(&mut *lock(&set.dead)));
             timer = self.publish(set);
+            drop(left);
             // Changes that never cease must not keep a worker thread.
             tokio::task::yield_now().await;
         }
