@@ -9,8 +9,10 @@ use tower_service::Service;
 use super::{
     future::ResponseFuture,
     handle::BalanceHandle,
-    set::{Set, State},
+    kept::Kept,
+    set::Set,
     snapshot::{Connected, Snapshot},
+    state::State,
     strategy::{Pick, Strategy},
     waiting::Waiting,
 };
@@ -51,9 +53,7 @@ use crate::{
 pub struct Balance<S, P: Strategy> {
     set: Arc<Set<S, P>>,
     waits: WaitKey,
-    seen: State,
-    called: bool,
-    kept: Option<Arc<Snapshot<S, P::Table>>>,
+    kept: Kept<S, P::Table>,
 }
 
 impl<S, P> Balance<S, P>
@@ -62,7 +62,7 @@ where
     P: Strategy,
 {
     pub(super) fn new(set: Arc<Set<S, P>>) -> Self {
-        Self { set, waits: WaitKey::default(), seen: State::default(), called: false, kept: None }
+        Self { set, waits: WaitKey::default(), kept: Kept::default() }
     }
 
     /// Returns the handle of the layer that made this, as
@@ -141,13 +141,11 @@ where
         if !state.is_up() {
             return self.wait_or_fail(request, Tried::NONE);
         }
-        if !self.called {
-            self.called = true;
-            return Self::dispatch(&self.set, &self.set.snapshot.load(), request);
+        self.kept.renew(&self.set, state);
+        match self.kept.of(state) {
+            Some(snapshot) => Self::dispatch(&self.set, snapshot, request),
+            None => Self::dispatch(&self.set, &self.set.snapshot.load(), request),
         }
-        let snapshot = self.kept.insert(self.set.snapshot.load_full());
-        self.seen = state;
-        Self::dispatch(&self.set, snapshot, request)
     }
 
     /// Another attempt of a call.
@@ -229,13 +227,11 @@ where
 
     #[inline(always)]
     fn call(&mut self, request: Req) -> Self::Future {
-        let state = self.set.state();
-        if state == self.seen {
-            if let Some(snapshot) = &self.kept {
-                return Self::dispatch(&self.set, snapshot, request);
-            }
+        let state = self.set.state.load();
+        match self.kept.of(state) {
+            Some(snapshot) => Self::dispatch(&self.set, snapshot, request),
+            None => self.call_unseen(state, request),
         }
-        self.call_unseen(state, request)
     }
 }
 
@@ -264,13 +260,7 @@ where
 impl<S, P: Strategy> Clone for Balance<S, P> {
     #[inline]
     fn clone(&self) -> Self {
-        Self {
-            set: self.set.clone(),
-            waits: WaitKey::default(),
-            seen: State::default(),
-            called: false,
-            kept: None,
-        }
+        Self { set: self.set.clone(), waits: WaitKey::default(), kept: Kept::default() }
     }
 }
 

@@ -16,6 +16,7 @@ use super::{
     config::BalanceConfig,
     handle::{BalanceStats, Sets, Watched},
     snapshot::{Connected, Snapshot},
+    state::{Availability, SharedState},
     strategy::Strategy,
 };
 use crate::{
@@ -26,8 +27,10 @@ use crate::{
 
 pub(super) struct Set<S, P: Strategy> {
     pub(super) snapshot: ArcSwap<Snapshot<S, P::Table>>,
+    /// Keeps the services of the snapshot alive, also while no task runs.
+    pub(super) connected: Mutex<Arc<[Arc<Connected<S>>]>>,
     pub(super) strategy: P,
-    state: AtomicU64,
+    pub(super) state: SharedState,
     /// Calls and services that wait for a snapshot, or for the availability to change.
     pub(super) waiting: WaitList,
     pub(super) signal: Arc<Signal>,
@@ -48,30 +51,6 @@ pub(super) struct Set<S, P: Strategy> {
 struct Left {
     calls: AtomicU64,
     failures: AtomicU64,
-}
-
-/// Whether there is somebody to choose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u64)]
-pub(super) enum Availability {
-    /// Nobody yet, or not for long.
-    Waiting,
-    Up,
-    /// Nobody for so long that calls fail at once.
-    FailFast,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct State(u64);
-
-impl State {
-    const AVAILABILITY: u64 = 3;
-    const NEXT: u64 = 4;
-
-    #[inline]
-    pub(super) fn is_up(self) -> bool {
-        self.0 & Self::AVAILABILITY == Availability::Up as u64
-    }
 }
 
 /// Starts the task of a set. Knows the connector and the source, so that the set need not.
@@ -95,8 +74,9 @@ where
         let nobody = Error::refused(Kind::NoEndpoints).by(name.as_ref());
         let set = Arc::new(Self {
             snapshot: ArcSwap::from_pointee(Snapshot::empty(table, nobody)),
+            connected: Mutex::new(Arc::new([])),
             strategy,
-            state: AtomicU64::new(Availability::Waiting as u64),
+            state: SharedState::default(),
             waiting: WaitList::default(),
             signal: Arc::default(),
             dead: Mutex::default(),
@@ -153,26 +133,13 @@ where
 }
 
 impl<S, P: Strategy> Set<S, P> {
-    /// The availability, and how often it was said: whoever finds it as it was has the same snapshot.
-    #[inline]
-    pub(super) fn state(&self) -> State {
-        // Acquire with the Release in `set_availability`: who sees it up finds the snapshot.
-        State(self.state.load(Ordering::Acquire))
-    }
-
     #[inline]
     pub(super) fn is_up(&self) -> bool {
-        self.state().is_up()
+        self.state.load().is_up()
     }
 
     pub(super) fn is_failing_fast(&self) -> bool {
-        self.state().0 & State::AVAILABILITY == Availability::FailFast as u64
-    }
-
-    pub(super) fn set_availability(&self, availability: Availability) {
-        let _ = self.state.fetch_update(Ordering::Release, Ordering::Relaxed, |state| {
-            Some((state & !State::AVAILABILITY).wrapping_add(State::NEXT) | availability as u64)
-        });
+        self.state.load().is_failing_fast()
     }
 
     pub(super) fn name(&self) -> Option<&str> {
@@ -239,7 +206,7 @@ impl<S, P: Strategy> Drop for Running<S, P> {
             // Whoever comes next, or waits now, starts it again. The availability first, so that it
             // does not overwrite what the next task says.
             let mut running = lock(&set.running);
-            set.set_availability(Availability::Waiting);
+            set.state.set(Availability::Waiting);
             *running = false;
             drop(running);
             set.waiting.wake_all();

@@ -27,15 +27,23 @@ pub(super) struct Snapshot<S, T> {
     pub(super) refusal: Error,
 }
 
-/// One for each member of a list. Only the set's task keeps services: a clone that rests keeps the last
+/// One for each member of a list. The set alone keeps them alive: a clone that rests keeps the last
 /// snapshot that it saw, and must keep no service of a member that has left since.
 pub(super) type Services<S> = Arc<[Weak<Connected<S>>]>;
 
-/// A member, and a service of it. Lives until the task of the set lets go of it and the last call has
-/// ended.
+/// A member, and a service of it. Lives until the set lets go of it and the last call has ended.
+#[repr(C)]
 pub(super) struct Connected<S> {
     pub(super) member: Arc<Member>,
     pub(super) service: S,
+    /// Keeps the counters of the `Arc`, which each call moves, off the cache line of the next one's.
+    apart: [u64; 4],
+}
+
+impl<S> Connected<S> {
+    pub(super) fn new(member: Arc<Member>, service: S) -> Arc<Self> {
+        Arc::new(Self { member, service, apart: [0; 4] })
+    }
 }
 
 impl<S> OfMember for Arc<Connected<S>> {
@@ -70,7 +78,7 @@ impl<S, T> Snapshot<S, T> {
         Candidates::new(&self.members, self.bars, tried)
     }
 
-    /// The candidate with this index; `None` also if the task has let go of it since.
+    /// The candidate with this index; `None` also if the set has let go of it since.
     // One addition to a count that only calls to this member share, and the only one: the call holds it
     // instead of the member.
     #[inline]

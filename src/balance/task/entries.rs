@@ -35,10 +35,12 @@ pub(super) struct Entries<C, S> {
     /// The members of all entries, and the service of each, for the snapshots to share.
     all: Arc<[Arc<Member>]>,
     services: Services<S>,
+    /// What keeps these alive, for the set.
+    connected: Arc<[Arc<Connected<S>>]>,
 }
 
-pub(super) struct Entry<S> {
-    pub(super) member: Arc<Member>,
+struct Entry<S> {
+    member: Arc<Member>,
     /// `None` if its connector panicked.
     connected: Option<Arc<Connected<S>>>,
     connected_at: Instant,
@@ -50,7 +52,8 @@ pub(super) struct Entry<S> {
 
 impl<C, S> Entries<C, S> {
     pub(super) fn new(connect: Arc<C>) -> Self {
-        Self { connect, list: Vec::new(), all: Arc::new([]), services: Arc::new([]) }
+        let (all, services, connected) = (Arc::new([]), Arc::new([]), Arc::new([]));
+        Self { connect, list: Vec::new(), all, services, connected }
     }
 
     pub(super) fn members(&self) -> impl ExactSizeIterator<Item = &Arc<Member>> {
@@ -61,9 +64,13 @@ impl<C, S> Entries<C, S> {
         &self.all
     }
 
-    /// One for each of `all`. Of a member that has none it is always gone.
+    /// One for each of `all`. That of a member which has none is gone from the start.
     pub(super) fn services(&self) -> &Services<S> {
         &self.services
+    }
+
+    pub(super) fn connected(&self) -> &Arc<[Arc<Connected<S>>]> {
+        &self.connected
     }
 
     pub(super) fn candidacies(&self) -> Vec<Candidacy> {
@@ -106,8 +113,11 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
     }
 
     /// Takes over a set: connects those that are new, keeps the rest, and returns those that are gone.
-    /// Keep these until the next snapshot is published: until then they are called.
-    pub(super) fn apply(&mut self, endpoints: &EndpointSet, signal: &Arc<Signal>) -> Vec<Entry<S>> {
+    pub(super) fn apply(
+        &mut self,
+        endpoints: &EndpointSet,
+        signal: &Arc<Signal>,
+    ) -> Vec<Arc<Member>> {
         let mut before: BTreeMap<Arc<str>, Entry<S>> = std::mem::take(&mut self.list)
             .into_iter()
             .map(|entry| (entry.member.identity().clone(), entry))
@@ -120,13 +130,13 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
                     entry
                 }
                 moved => {
-                    left.extend(moved);
+                    left.extend(moved.map(|entry| entry.member));
                     self.enter(Member::in_set(endpoint.clone(), signal.clone()))
                 }
             };
             self.list.push(entry);
         }
-        left.extend(before.into_values());
+        left.extend(before.into_values().map(|entry| entry.member));
         self.collect();
         tracing::debug!(revision = endpoints.revision(), endpoints = endpoints.len(), "endpoints");
         left
@@ -174,7 +184,7 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
         match catch_unwind(AssertUnwindSafe(|| self.connect.connect(member))) {
             Ok(service) => {
                 member.set_client(self.connect.is_known_client());
-                Some(Arc::new(Connected { member: member.clone(), service }))
+                Some(Connected::new(member.clone(), service))
             }
             Err(_) => {
                 tracing::error!(endpoint = member.key(), "the connector panicked");
@@ -187,6 +197,7 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
         let service = |entry: &Entry<S>| entry.connected.as_ref().map(Arc::downgrade);
         self.all = self.members().cloned().collect();
         self.services = self.list.iter().map(|entry| service(entry).unwrap_or_default()).collect();
+        self.connected = self.list.iter().filter_map(|entry| entry.connected.clone()).collect();
     }
 }
 

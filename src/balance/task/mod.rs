@@ -20,7 +20,8 @@ use self::{
     publish::publish,
 };
 use super::{
-    set::{Availability, Set, Start},
+    set::{Set, Start},
+    state::Availability,
     strategy::Strategy,
 };
 use crate::{
@@ -63,7 +64,7 @@ where
                 }
                 let Some(this) = set.upgrade() else { return };
                 if !this.is_up() {
-                    this.set_availability(Availability::FailFast);
+                    this.state.set(Availability::FailFast);
                     this.waiting.wake_all();
                 }
                 let ran = time::now().saturating_duration_since(began);
@@ -124,11 +125,10 @@ where
             });
             let Some(wake) = wake.await else { return };
             let Some(set) = set.upgrade() else { return };
-            let mut left = Vec::new();
             match wake {
                 Wake::Endpoints(endpoints) => {
-                    left = self.entries.apply(&endpoints, &set.signal);
-                    left.iter().for_each(|entry| set.let_go(&entry.member));
+                    let left = self.entries.apply(&endpoints, &set.signal);
+                    left.iter().for_each(|member| set.let_go(member));
                 }
                 Wake::SourceEnded => {
                     tracing::debug!("discovery has ended; the last endpoints stay in use");
@@ -138,7 +138,6 @@ where
             }
             self.entries.bury(std::mem::take(&mut *lock(&set.dead)));
             timer = self.publish(set);
-            drop(left);
             // Changes that never cease must not keep a worker thread.
             tokio::task::yield_now().await;
         }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::{
     super::{
         select::{Selection, select},
-        set::{Availability, Set},
+        set::Set,
         snapshot::Snapshot,
+        state::Availability,
         strategy::Strategy,
     },
     entries::Entries,
@@ -14,7 +15,7 @@ use super::{
 use crate::{
     connect::Connect,
     error::Kind,
-    member::{Member, Reason},
+    member::Reason,
     sync::lock,
     time::{self, Instant},
 };
@@ -56,14 +57,17 @@ where
     drop(before);
     *down_since = if next.members.is_empty() { down_since.or(Some(now)) } else { None };
     set.snapshot.store(Arc::new(next));
+    // Those of the last snapshot drop here, outside the lock.
+    let last = std::mem::replace(&mut *lock(&set.connected), entries.connected().clone());
 
     let fails_at = down_since.map(|since| time::later(since, config.fail_fast_after));
-    set.set_availability(match fails_at {
+    set.state.set(match fails_at {
         None => Availability::Up,
         Some(at) if at <= now => Availability::FailFast,
         Some(_) => Availability::Waiting,
     });
     set.waiting.wake_all();
+    drop(last);
     [connect_at, clear_at, fails_at.filter(|&at| at > now)].into_iter().flatten().min()
 }
 
