@@ -79,6 +79,7 @@
 mod config;
 mod future;
 mod handle;
+mod held;
 mod kept;
 mod layer;
 mod select;

@@ -12,7 +12,6 @@ use super::{
     kept::Kept,
     set::Set,
     snapshot::{Connected, Snapshot},
-    state::State,
     strategy::{Pick, Strategy},
     waiting::Waiting,
 };
@@ -131,23 +130,6 @@ where
         Self::wait(set, request, tried, Some((flight, service)), died)
     }
 
-    #[inline(never)]
-    fn call_unseen<Req>(&mut self, state: State, request: Req) -> ResponseFuture<S, P, Req>
-    where
-        S: Service<Req>,
-        S::Error: Into<BoxError> + 'static,
-        P: Pick<Req>,
-    {
-        if !state.is_up() {
-            return self.wait_or_fail(request, Tried::NONE);
-        }
-        self.kept.renew(&self.set, state);
-        match self.kept.of(state) {
-            Some(snapshot) => Self::dispatch(&self.set, snapshot, request),
-            None => Self::dispatch(&self.set, &self.set.snapshot.load(), request),
-        }
-    }
-
     /// Another attempt of a call.
     #[cold]
     #[inline(never)]
@@ -228,10 +210,16 @@ where
     #[inline(always)]
     fn call(&mut self, request: Req) -> Self::Future {
         let state = self.set.state.load();
-        match self.kept.of(state) {
-            Some(snapshot) => Self::dispatch(&self.set, snapshot, request),
-            None => self.call_unseen(state, request),
-        }
+        let newest;
+        let snapshot = match self.kept.of(state) {
+            Some(kept) => kept,
+            None if state.is_up() => {
+                newest = self.kept.renew(state, &self.set.snapshot);
+                &newest
+            }
+            None => return self.wait_or_fail(request, Tried::NONE),
+        };
+        Self::dispatch(&self.set, snapshot, request)
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::runtime::Handle;
 use super::{
     config::BalanceConfig,
     handle::{BalanceStats, Sets, Watched},
+    held::Held,
     snapshot::{Connected, Snapshot},
     state::{Availability, SharedState},
     strategy::Strategy,
@@ -27,8 +28,7 @@ use crate::{
 
 pub(super) struct Set<S, P: Strategy> {
     pub(super) snapshot: ArcSwap<Snapshot<S, P::Table>>,
-    /// Keeps the services of the snapshot alive, also while no task runs.
-    pub(super) connected: Mutex<Arc<[Arc<Connected<S>>]>>,
+    pub(super) held: Mutex<Held<S, P::Table>>,
     pub(super) strategy: P,
     pub(super) state: SharedState,
     /// Calls and services that wait for a snapshot, or for the availability to change.
@@ -74,7 +74,7 @@ where
         let nobody = Error::refused(Kind::NoEndpoints).by(name.as_ref());
         let set = Arc::new(Self {
             snapshot: ArcSwap::from_pointee(Snapshot::empty(table, nobody)),
-            connected: Mutex::new(Arc::new([])),
+            held: Mutex::default(),
             strategy,
             state: SharedState::default(),
             waiting: WaitList::default(),

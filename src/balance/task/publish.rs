@@ -56,9 +56,8 @@ where
     }
     drop(before);
     *down_since = if next.members.is_empty() { down_since.or(Some(now)) } else { None };
-    set.snapshot.store(Arc::new(next));
-    // Those of the last snapshot drop here, outside the lock.
-    let last = std::mem::replace(&mut *lock(&set.connected), entries.connected().clone());
+    let last = set.snapshot.swap(Arc::new(next));
+    let released = lock(&set.held).replace(entries.connected().clone(), last);
 
     let fails_at = down_since.map(|since| time::later(since, config.fail_fast_after));
     set.state.set(match fails_at {
@@ -67,7 +66,7 @@ where
         Some(_) => Availability::Waiting,
     });
     set.waiting.wake_all();
-    drop(last);
+    drop(released);
     [connect_at, clear_at, fails_at.filter(|&at| at > now)].into_iter().flatten().min()
 }
 
