@@ -22,7 +22,7 @@
 //! | one limit for each route or connection, so none for all | `ecosystem`: `a_layer_value_is_one_policy_however_often_axum_applies_it` |
 //! | a limit that adapts itself grows unused, and never forgets the best time it saw | not a guard: none here adapts itself. Whoever decides sets it: `concurrency`: `a_lower_limit_holds_at_once_and_forgets_no_place_twice` |
 //! | *Circuits* | |
-//! | a window of the last calls holds all since the last transition, and after many good ones never opens | `breaker_rules`: `a_window_of_calls_slides_however_many_went_before`; `breaker::machine::window`: `a_ring_holds_the_last_calls` |
+//! | a window of the last calls holds all since the last transition, and after many good ones never opens | `breaker_rules`: `a_window_of_calls_slides_however_many_went_before`; `breaker::machine::tests::window`: `a_ring_holds_the_last_calls` |
 //! | the least number of calls has no effect below the size of the window | `breaker_rules`: `so_few_calls_prove_nothing_but_enough_need_not_fill_the_window` |
 //! | a call costs more the more are in the window | `breaker::machine::window`: `a_window_of_time_is_ten_sums_whatever_it_holds`; `breaker::machine::counts`: `at_a_low_rate_every_call_looks_and_at_a_high_one_few` |
 //! | what a timeout further out cancels, the loser of a race and who hangs up are not seen | `breaker_rules`: `a_timeout_outside_is_seen_as_the_policy_says`; `peers`: `a_call_that_is_cancelled_from_outside_is_seen_and_leaks_nothing` |
