@@ -77,7 +77,7 @@ impl HealthGateLayer {
     /// Runs the checks on `runtime`.
     ///
     /// Default: the runtime of the call that starts them. Set this where that one may stop being driven
-    /// while the service lives on; see [`BalanceLayer::with_runtime`](crate::balance::BalanceLayer::runtime).
+    /// while the service lives on; see [`BalanceLayer::with_runtime`](crate::balance::BalanceLayer::with_runtime).
     /// The result has a state of its own, as [`fresh`](Self::fresh).
     ///
     /// ```
