@@ -59,6 +59,7 @@ async fn a_thousand_clones_at_rest_keep_no_service_of_a_member_that_left() {
     assert_eq!((services(&farm, "a:1"), services(&farm, "a:2")), (1, 0));
     // Nor of one that moved, or is connected again.
     endpoints.replace([Endpoint::new("a:1").unwrap()]).unwrap();
+    settle().await;
     farm.get("a:1").is(Readiness::Dead);
     let mut other = task::spawn(service.clone().oneshot(Ask::new(1)));
     assert_pending!(other.poll());
