@@ -253,11 +253,8 @@ impl Circuit {
     /// Says no. While open, it says when to come back.
     #[inline]
     pub(super) fn refusal(&self) -> Error {
-        let refusal = if self.has_names {
-            self.refusal.clone()
-        } else {
-            Error::refused(Kind::CircuitOpen)
-        };
+        let refusal =
+            if self.has_names { self.refusal.clone() } else { Error::refused(Kind::CircuitOpen) };
         if self.word().is_open() {
             refusal.retry_at_stamp(self.until.load(Ordering::Relaxed))
         } else {
