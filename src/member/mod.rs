@@ -25,7 +25,10 @@
 mod ending;
 mod flight;
 mod load;
+mod median;
 mod member;
+mod oldest;
+mod peers;
 mod reason;
 mod signal;
 mod veto;
@@ -33,6 +36,8 @@ mod veto;
 pub(crate) use self::{
     ending::{Ending, attempt_timed_out},
     flight::Flight,
+    load::Measure,
+    peers::median,
     signal::Signal,
 };
 pub use self::{flight::InFlight, member::Member, reason::Reason, veto::Veto};

@@ -54,6 +54,7 @@ where
         );
     }
     drop(before);
+    set.signal.know(&next.all);
     *down_since = if next.members.is_empty() { down_since.or(Some(now)) } else { None };
     set.snapshot.store(Arc::new(next));
 
