@@ -95,6 +95,9 @@ pub use self::{
     layer::BalanceLayer,
     service::Balance,
     strategy::{
-        Candidate, Candidates, LeastRequest, Pick, Random, RoundRobin, RoundRobinTable, Strategy,
+        Candidate, Candidates, Geographic, GeographicTable, HealthBased, LatencyTable, LeastLatency,
+        LeastRequest, LeastRequestTable, PeakEwma, Pick, PickFirst, PickFirstTable, Priority,
+        PriorityTable, Random, RoundRobin, RoundRobinTable, Seeded, SeededTable, Strategy, WeightedRandom,
+        WeightedRandomTable, WeightedRoundRobin, WeightedRoundRobinTable,
     },
 };

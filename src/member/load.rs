@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use super::oldest::{Batch, Oldest};
+use super::{
+    failing::Failing,
+    oldest::{Batch, Oldest},
+};
 use crate::rules::{Latency, PeakEwma};
 
 /// In this order, so that what a choice reads lies together.
@@ -15,6 +18,7 @@ pub(super) struct Load {
     calls: AtomicU64,
     latency: Estimate,
     oldest: Oldest,
+    failing: Failing,
     /// How the latency is estimated.
     measure: AtomicU64,
     /// A value reported by the endpoint itself, as the bits of a float.
@@ -57,6 +61,7 @@ impl Load {
             calls: AtomicU64::new(0),
             latency: Estimate::default(),
             oldest: Oldest::default(),
+            failing: Failing::default(),
             measure: AtomicU64::new(Measure::DEFAULT.pack()),
             reported: AtomicU64::new(f64::NAN.to_bits()),
         }
@@ -122,7 +127,8 @@ impl Load {
 
     /// Nanoseconds of that; `None` before the first sample.
     pub(super) fn nanos(&self) -> Option<f64> {
-        Some(f64::from_bits(self.latency.nanos.load(Ordering::Relaxed))).filter(|&nanos| nanos > 0.0)
+        Some(f64::from_bits(self.latency.nanos.load(Ordering::Relaxed)))
+            .filter(|&nanos| nanos > 0.0)
     }
 
     /// The calls in flight and one more, times the latency in microseconds. While nothing is in flight the
@@ -141,8 +147,16 @@ impl Load {
         (u64::from(in_flight) + 1).saturating_mul(micros)
     }
 
+    /// The share of calls that fail of late.
+    pub(super) fn failing(&self, now: u64) -> f64 {
+        self.failing.share(now)
+    }
+
     pub(super) fn sample(&self, latency: Duration, now: u64) {
-        self.update(now, |rule, of, now| rule.observe(of, latency.max(Duration::from_nanos(1)), now));
+        self.failing.succeeded(now);
+        self.update(now, |rule, of, now| {
+            rule.observe(of, latency.max(Duration::from_nanos(1)), now)
+        });
     }
 
     pub(super) fn sample_if_worse(&self, latency: Duration, now: u64) {
@@ -157,6 +171,7 @@ impl Load {
         asked: Option<Duration>,
         now: u64,
     ) {
+        self.failing.failed(now);
         self.update(now, |rule, of, now| rule.observe_failure(of, took, penalty, asked, now));
     }
 
@@ -209,7 +224,7 @@ impl Measure {
     pub(crate) const DEFAULT: Self =
         Self { decay: Duration::from_secs(10), classic: false, ages: false };
 
-    fn rule(self) -> PeakEwma {
+    pub(crate) fn rule(self) -> PeakEwma {
         let rule = if self.classic { PeakEwma::classic() } else { PeakEwma::new() };
         rule.with_decay(self.decay)
     }

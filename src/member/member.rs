@@ -190,16 +190,31 @@ impl Member {
     #[inline]
     pub(crate) fn peak_ewma(&self, rule: &rules::PeakEwma, seed: f64, now: u64) -> f64 {
         let (load, at) = (self.load(), Duration::from_nanos(now));
-        let known = load.latency();
-        let latency = if known.nanos() > 0.0 { known } else { rules::Latency::seeded(seed, at) };
+        let latency = self.latency_or(seed, now);
         let (in_flight, weight) = (load.in_flight(), f64::from(self.weight().max(1)));
         rule.cost(&latency, rules::Load { in_flight, oldest: load.oldest(now), weight }, at)
     }
 
-    /// Its latency by `rule` as of now; `None` before the first sample.
+    /// The same whatever the load and the weight.
     #[inline]
-    pub(crate) fn latency_at(&self, rule: &rules::PeakEwma, now: u64) -> Option<f64> {
-        rule.latency(&self.load().latency(), Duration::from_nanos(now))
+    pub(crate) fn peak_latency(&self, rule: &rules::PeakEwma, seed: f64, now: u64) -> f64 {
+        let (latency, at) = (self.latency_or(seed, now), Duration::from_nanos(now));
+        // What is not known is tried with one call at a time.
+        let in_flight = if latency.nanos() > 0.0 { 0 } else { self.in_flight() };
+        let oldest = self.load().oldest(now);
+        rule.cost(&latency, rules::Load { in_flight, oldest, weight: 1.0 }, at)
+    }
+
+    #[inline]
+    fn latency_or(&self, seed: f64, now: u64) -> rules::Latency {
+        let known = self.load().latency();
+        let is_known = known.nanos() > 0.0;
+        if is_known { known } else { rules::Latency::seeded(seed, Duration::from_nanos(now)) }
+    }
+
+    /// The share of calls that fail of late, from 0 to 1.
+    pub(crate) fn failing(&self, now: u64) -> f64 {
+        self.load().failing(now)
     }
 
     /// Lets its estimate fall to what it is now.
@@ -301,7 +316,7 @@ impl Member {
     }
 
     /// Takes the sample of a call that failed, and asked to be left alone for a while.
-    pub(super) fn observe_failure(&self, took: Duration, asked: Option<Duration>) {
+    pub(crate) fn observe_failure(&self, took: Duration, asked: Option<Duration>) {
         self.failures.fetch_add(1, Ordering::Relaxed);
         let now = self.nanos();
         let penalty = rules::penalty(self.signal.median.get(now));

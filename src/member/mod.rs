@@ -23,6 +23,7 @@
 //! ```
 
 mod ending;
+mod failing;
 mod flight;
 mod load;
 mod median;

@@ -128,7 +128,10 @@ mod tests {
         oldest.leave(first);
         assert_eq!(oldest.age(30 * MS), 10 * MS);
         oldest.leave(second);
-        assert_eq!((oldest.age(40 * MS), oldest.word.load(Ordering::Relaxed) & (SECOND - 1)), (0, 0));
+        assert_eq!(
+            (oldest.age(40 * MS), oldest.word.load(Ordering::Relaxed) & (SECOND - 1)),
+            (0, 0)
+        );
     }
 
     #[test]
