@@ -141,11 +141,11 @@ impl Flight {
     // Out of line, so that a call that is ready at once carries no clock with it.
     #[inline(never)]
     fn observe(&self) {
-        self.member.observe(self.elapsed());
+        self.member.observe(self.end_wait());
     }
 
-    /// How long it was pending. It waits no more.
-    fn elapsed(&self) -> Duration {
+    /// Ends the wait, and tells how long it was.
+    fn end_wait(&self) -> Duration {
         match self.began & 3 {
             1 => self.member.load().wait_no_more(Batch::First),
             2 => self.member.load().wait_no_more(Batch::Second),
@@ -164,7 +164,7 @@ impl Flight {
 
     fn fail(&mut self, error: Error) -> Error {
         let error = if self.member.is_client() { error.confirm_unsent() } else { error };
-        let elapsed = self.elapsed();
+        let elapsed = self.end_wait();
         match error.fault() {
             Fault::Endpoint if error.kind() != Kind::Plugin => {
                 self.member.observe_failure(elapsed, error.retry_after());
@@ -181,7 +181,7 @@ impl Flight {
     #[cold]
     fn abandon(&self) {
         if self.began != NOT_YET {
-            let elapsed = self.elapsed();
+            let elapsed = self.end_wait();
             match Ending::of_flight(&self.member) {
                 Ending::TimedOut => self.member.observe_failure(elapsed, None),
                 // A call that was given up can worsen the estimate, never improve it.
