@@ -5,6 +5,11 @@
 //! rules, and one seed reproduces all choices. No input makes them panic: what is out of bounds is clamped
 //! as each rule says.
 //!
+//! # When to use
+//! In a strategy or a balancer of your own, in a simulation, or to see why an endpoint was chosen. To balance
+//! calls, use [`BalanceLayer`](crate::balance::BalanceLayer).
+//!
+//! # Rules
 //! | Rule | For | Source |
 //! |---|---|---|
 //! | [`SmoothWrr`] | weighted turns, up to about 64 entries | nginx |
@@ -24,6 +29,7 @@
 //! | [`EjectionTime`], [`EjectionLimit`] | how long, and how many at most | gRFC A50, Envoy |
 //! | [`Standing`], [`EndpointHealth`] | ejection, probation, slow start and checks of one endpoint | Envoy, linkerd, ours |
 //! | [`Quantiles`] | when to hedge | HdrHistogram |
+//! | [`theory`] | closed forms to compare with | papers |
 
 mod alias;
 mod detector;
@@ -44,6 +50,7 @@ mod slow_start;
 mod smooth;
 mod standing;
 mod stride;
+pub mod theory;
 mod zone;
 
 pub use self::{
