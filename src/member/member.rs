@@ -59,12 +59,14 @@ pub struct Member {
     pub(super) signal: Arc<Signal>,
 }
 
+/// In this order, so that what a choice reads lies together.
+#[repr(C)]
 struct Hot {
     /// Why this member is not eligible. Zero: it is.
     word: AtomicU64,
-    load: Load,
     weight: AtomicU32,
     tier: AtomicU32,
+    load: Load,
 }
 
 /// No recovery yet.
@@ -90,9 +92,9 @@ impl Member {
         let member = Arc::new(Self {
             hot: Hot {
                 word: AtomicU64::new(0),
-                load: Load::new(),
                 weight: AtomicU32::new(1),
                 tier: AtomicU32::new(0),
+                load: Load::new(),
             },
             key: endpoint.shared_key().clone(),
             identity: endpoint.identity().clone(),
