@@ -23,9 +23,14 @@
 //! ```
 
 mod ending;
+mod failing;
 mod flight;
+mod latency;
 mod load;
+mod median;
 mod member;
+mod oldest;
+mod peers;
 mod reason;
 mod signal;
 mod veto;
@@ -33,6 +38,8 @@ mod veto;
 pub(crate) use self::{
     ending::{Ending, attempt_timed_out},
     flight::{Flight, OfMember},
+    load::Measure,
+    peers::median,
     signal::Signal,
 };
 pub use self::{flight::InFlight, member::Member, reason::Reason, veto::Veto};
