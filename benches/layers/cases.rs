@@ -18,9 +18,9 @@ use tower_upstream::{
 };
 
 use crate::{
-    floors::{HeldCount, SharedCas, SharedTwoChoices},
+    floors::{Addition, HeldCount, SharedCas, SharedTwoChoices},
     harness::Case,
-    services::{Broken, Inner, Waits},
+    services::{Broken, ClonePerCall, InTurn, Inner, Waits},
 };
 
 pub(crate) fn all() -> Vec<Case> {
@@ -34,6 +34,7 @@ pub(crate) fn all() -> Vec<Case> {
 fn of_layers() -> Vec<Case> {
     vec![
         Case::ok("bare", || Inner),
+        Case::ok("floor: an atomic addition", Addition::new),
         Case::ok("floor: an Arc and a count", HeldCount::new),
         Case::ok("breaker/closed", || breaker_with(CircuitBreakerConfig::consecutive(5)))
             .at_most(14.0),
@@ -48,6 +49,9 @@ fn of_layers() -> Vec<Case> {
             waiting_breaker(CircuitBreakerConfig::default().with_slow_ratio(0.5))
         }),
         Case::refused("breaker/open", Kind::CircuitOpen, open_breaker).at_most(16.0),
+        Case::refused("breaker/open, named", Kind::CircuitOpen, || {
+            CircuitBreakerLayer::new(open_long()).named("tax").layer(Broken)
+        }),
         Case::ok("floor: a clock and a CAS", SharedCas::new),
         Case::ok("limit/allowed", || limit().service(Inner)).at_most(12.0),
         Case::refused("limit/refused", Kind::RateLimited, || once().layer(Inner)),
@@ -80,18 +84,27 @@ fn of_layers() -> Vec<Case> {
         })
         .at_most(35.0),
         Case::ok("gate/healthy", gate).at_most(4.0),
-        Case::refused("gate/unhealthy", Kind::Unhealthy, || {
-            let mut config = HealthConfig::default();
-            (config.interval, config.fall) = (Duration::from_millis(1), 1);
-            let check = check_upstream(|| async { false });
-            ServiceBuilder::new().layer(HealthGateLayer::with_config(check, config)).service(Inner)
+        Case::refused("gate/unhealthy", Kind::Unhealthy, || unhealthy().layer(Inner)),
+        Case::refused("gate/unhealthy, named", Kind::Unhealthy, || {
+            unhealthy().named("gate").layer(Inner)
         }),
-        Case::ok("floor: two choices", || SharedTwoChoices::new(10)),
+        Case::ok("floor: two choices/10", || SharedTwoChoices::new(10)),
+        Case::ok("floor: two choices/1000", || SharedTwoChoices::new(1_000)),
+        Case::ok("floor: two choices/10000", || SharedTwoChoices::new(10_000)),
+        Case::ok("floor: two choices/10000, cold", || {
+            InTurn::new(COLD, || SharedTwoChoices::new(10_000))
+        }),
         Case::ok("balance/least-request/10", || balance(10, LeastRequest::new())).at_most(30.0),
         Case::ok("balance/least-request/1000", || balance(1_000, LeastRequest::new()))
             .at_most(35.0),
         Case::ok("balance/least-request/10000", || balance(10_000, LeastRequest::new()))
             .at_most(45.0),
+        Case::ok("balance/least-request/10000, cold", || {
+            InTurn::new(COLD, || balance(10_000, LeastRequest::new()))
+        }),
+        Case::ok("balance/least-request/10, a clone per call", || {
+            ClonePerCall(balance(10, LeastRequest::new()))
+        }),
         Case::ok("balance/round-robin/10", || balance(10, RoundRobin::new())),
         Case::ok("balance/random/10", || balance(10, Random::new())),
         Case::ok("balance+breaker/10", || {
@@ -158,6 +171,12 @@ pub(crate) fn concurrency() -> ConcurrencyLimit<Inner> {
     ConcurrencyLimitLayer::default().layer(Inner)
 }
 
+fn unhealthy() -> HealthGateLayer {
+    let mut config = HealthConfig::default();
+    (config.interval, config.fall) = (Duration::from_millis(1), 1);
+    HealthGateLayer::with_config(check_upstream(|| async { false }), config)
+}
+
 fn full(layer: ConcurrencyLimitLayer) -> ConcurrencyLimit<Inner> {
     // For good.
     std::mem::forget(layer.handle().take());
@@ -179,6 +198,9 @@ pub(crate) fn gate() -> HealthGate<Inner> {
 const PLENTY: Quota = Quota::per_second(1_000_000_000);
 
 const KEYS: u64 = 100_000;
+
+/// So many sets of 10,000 members are more than the caches hold.
+const COLD: usize = 8;
 
 pub(crate) fn keyed()
 -> impl Service<u64, Response = u64, Error = Error, Future: Send> + Clone + Send + 'static {

@@ -10,13 +10,19 @@ pub(crate) fn random() -> u64 {
     }
     STATE
         .try_with(|state| {
-            // wyrand, from the wyhash family by Wang Yi (public domain).
-            let next = state.get().wrapping_add(0xa076_1d64_78bd_642f);
+            let (next, number) = wyrand(state.get());
             state.set(next);
-            let product = u128::from(next).wrapping_mul(u128::from(next ^ 0xe703_7ed1_a0b4_28db));
-            (product >> 64) as u64 ^ product as u64
+            number
         })
         .unwrap_or(0)
+}
+
+/// One step of wyrand, from the wyhash family by Wang Yi (public domain): the next state, and a number.
+#[inline(always)]
+pub(crate) fn wyrand(state: u64) -> (u64, u64) {
+    let next = state.wrapping_add(0xa076_1d64_78bd_642f);
+    let product = u128::from(next).wrapping_mul(u128::from(next ^ 0xe703_7ed1_a0b4_28db));
+    (next, (product >> 64) as u64 ^ product as u64)
 }
 
 /// A number below `bound`, without a division (Lemire, "Fast random integer generation in an
@@ -34,7 +40,13 @@ pub(crate) fn scale(random: u32, bound: u32) -> u32 {
 
 /// Between zero and one, one excluded.
 pub(crate) fn random_fraction() -> f64 {
-    (random() >> 11) as f64 / (1_u64 << 53) as f64
+    fraction(random())
+}
+
+/// Maps the whole range of `random` onto zero to one, one excluded.
+#[inline]
+pub(crate) fn fraction(random: u64) -> f64 {
+    (random >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 fn seed() -> u64 {
