@@ -19,7 +19,7 @@ pub(super) struct Snapshot<S, T> {
     /// The service of each candidate.
     pub(super) services: Services<S>,
     /// Members of other tiers, the lowest tier first, for calls that have tried all candidates.
-    pub(super) reserve: Box<[(Arc<Member>, Weak<Connected<S>>)]>,
+    pub(super) reserve: Box<[InReserve<S>]>,
     pub(super) table: T,
     /// The bits of a member's word that bar it: less of them in a panic.
     pub(super) bars: u64,
@@ -30,6 +30,8 @@ pub(super) struct Snapshot<S, T> {
 /// One for each member of a list. The set alone keeps them alive: a clone that rests keeps the last
 /// snapshot that it saw, and must keep no service of a member that has left since.
 pub(super) type Services<S> = Arc<[Weak<Connected<S>>]>;
+
+pub(super) type InReserve<S> = (Arc<Member>, Weak<Connected<S>>);
 
 /// A member, and a service of it. Lives until the set lets go of it and the last call has ended.
 #[repr(C)]
