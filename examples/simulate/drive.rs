@@ -6,11 +6,7 @@ use std::{
 };
 
 use futures::stream::{FuturesUnordered, StreamExt};
-use tokio::{
-    runtime::Builder,
-    task::yield_now,
-    time,
-};
+use tokio::{runtime::Builder, task::yield_now, time};
 use tower::{Service, ServiceExt};
 use tower_upstream::BoxError;
 

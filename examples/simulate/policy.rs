@@ -1,11 +1,11 @@
 //! The policies that are compared. One more is one line.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use tower::{
     Service, ServiceExt,
-    balance::p2c,
-    discover::Discover as TowerDiscover,
+    balance::p2c::Balance,
+    discover::Discover,
     load::{CompleteOnResponse, Load, PeakEwmaDiscover, PendingRequestsDiscover},
     util::BoxService,
 };
@@ -13,6 +13,7 @@ use tower_layer::Layer;
 use tower_upstream::{
     BalanceLayer, BoxError, Endpoint, LeastRequest,
     balance::{Pick, Random, RoundRobin, Strategy},
+    connect::Connect,
     connect_fn,
     discover::{Memory, ToChanges},
 };
@@ -38,16 +39,16 @@ pub(crate) const DEFAULT: &str = "LeastRequest";
 /// What the simulations ask for and this crate does not have yet.
 pub(crate) const ABSENT: &[&str] = &["slow start", "ejection"];
 
-const OURS: &str = "tower-upstream";
-const TOWER: &str = "tower";
-
-#[rustfmt::skip]
 pub(crate) const POLICIES: &[Policy] = &[
-    Policy { name: "RoundRobin", by: OURS, client: |fleet, seed| ours(fleet, RoundRobin::new(), seed) },
-    Policy { name: "Random", by: OURS, client: |fleet, seed| ours(fleet, Random::new(), seed) },
-    Policy { name: "LeastRequest", by: OURS, client: |fleet, seed| ours(fleet, LeastRequest::new(), seed) },
-    Policy { name: "p2c PendingRequests", by: TOWER, client: |fleet, seed| towers(PendingRequestsDiscover::new(fleet.changes(), CompleteOnResponse::default()), seed) },
-    Policy { name: "p2c PeakEwma", by: TOWER, client: |fleet, seed| towers(PeakEwmaDiscover::new(fleet.changes(), FIRST_RTT, DECAY, CompleteOnResponse::default()), seed) },
+    Policy::ours("RoundRobin", |fleet, seed| balance(fleet, seed, RoundRobin::new())),
+    Policy::ours("Random", |fleet, seed| balance(fleet, seed, Random::new())),
+    Policy::ours("LeastRequest", |fleet, seed| balance(fleet, seed, LeastRequest::new())),
+    Policy::towers("p2c PendingRequests", |fleet, seed| {
+        p2c(seed, PendingRequestsDiscover::new(fleet.changes(), CompleteOnResponse::default()))
+    }),
+    Policy::towers("p2c PeakEwma", |fleet, seed| {
+        p2c(seed, PeakEwmaDiscover::new(fleet.changes(), FIRST_RTT, DECAY, CompleteOnResponse::default()))
+    }),
 ];
 
 /// What tower's `PeakEwma` takes a server for that has not answered yet; linkerd's figure.
@@ -56,6 +57,14 @@ const FIRST_RTT: Duration = Duration::from_secs(1);
 const DECAY: Duration = Duration::from_secs(10);
 
 impl Policy {
+    const fn ours(name: &'static str, client: fn(&Fleet, u64) -> Client) -> Self {
+        Self { name, by: "tower-upstream", client }
+    }
+
+    const fn towers(name: &'static str, client: fn(&Fleet, u64) -> Client) -> Self {
+        Self { name, by: "tower", client }
+    }
+
     pub(crate) fn client(&self, fleet: &Fleet, seed: u64) -> Client {
         (self.client)(fleet, seed)
     }
@@ -70,7 +79,8 @@ pub(crate) struct Fleet {
 impl Fleet {
     /// Finds the first so many servers.
     pub(crate) fn new(world: Arc<World>, servers: usize) -> Result<Self, BoxError> {
-        let found = Memory::new((0..servers).map(address).collect::<Vec<_>>().iter().map(|a| &**a))?;
+        let found =
+            Memory::new((0..servers).map(address).collect::<Vec<_>>().iter().map(|a| &**a))?;
         Ok(Self { world, found })
     }
 
@@ -84,16 +94,8 @@ impl Fleet {
         move |endpoint| Server::new(world.clone(), number(endpoint))
     }
 
-    /// The servers, for tower's balancer.
-    fn changes(
-        &self,
-    ) -> impl TowerDiscover<
-        Key = String,
-        Service: Service<Request, Response = (), Error = tower_upstream::Error, Future: Send> + Send,
-        Error: Into<BoxError>,
-    > + Unpin
-    + Send
-    + 'static {
+    /// The servers, as tower's balancer finds them.
+    fn changes(&self) -> ToChanges<impl Connect<Service = Server> + Unpin + Send + 'static> {
         ToChanges::new(&self.found, connect_fn(self.connect()))
     }
 }
@@ -108,7 +110,8 @@ fn number(endpoint: &Endpoint) -> usize {
     number.and_then(|number| number.parse().ok()).unwrap_or_default()
 }
 
-fn ours<P>(fleet: &Fleet, strategy: P, _seed: u64) -> Client
+/// Our balancer.
+fn balance<P>(fleet: &Fleet, _seed: u64, strategy: P) -> Client
 where
     P: Strategy + Pick<Request> + Clone,
 {
@@ -116,12 +119,12 @@ where
     BoxService::new(layer.layer(connect_fn(fleet.connect())).map_err(BoxError::from))
 }
 
-fn towers<D>(servers: D, seed: u64) -> Client
+/// tower's balancer.
+fn p2c<D>(seed: u64, servers: D) -> Client
 where
-    D: TowerDiscover<Key = String> + Unpin + Send + 'static,
-    D::Error: Into<BoxError>,
-    D::Service: Service<Request, Response = (), Error: Into<BoxError>, Future: Send + 'static> + Load<Metric: std::fmt::Debug> + Send + 'static,
+    D: Discover<Key = String, Error: Into<BoxError>> + Unpin + Send + 'static,
+    D::Service: Service<Request, Response = (), Error: Into<BoxError>, Future: Send>,
+    D::Service: Load<Metric: Debug> + Send,
 {
-    let balance = p2c::Balance::from_rng(servers, random::Random::new(seed, 0));
-    BoxService::new(balance)
+    BoxService::new(Balance::from_rng(servers, random::Random::new(seed, 0)))
 }

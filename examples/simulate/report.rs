@@ -1,106 +1,168 @@
 //! What was found: one object, or a table to read.
 
+use std::fmt;
+
 use serde_json::{Map, Value, json};
 
 use crate::{
     policy::{ABSENT, DEFAULT, Policy},
-    sims::{Bound, Limit, Run, Simulation},
+    sims::{Bound, Figures, Limit, Simulation},
     trace::Trace,
 };
 
 pub(crate) struct Report {
-    head: Map<String, Value>,
-    limits: Vec<Value>,
-    policies: Vec<Value>,
-    pass: bool,
+    sim: u8,
+    title: &'static str,
+    seed: u64,
+    scale: f64,
+    rows: Vec<Row>,
+    judged: Vec<Judged>,
 }
 
-/// Enough for each figure, and no more than is meant.
-fn rounded(value: f64) -> f64 {
-    (value * 1e6).round() / 1e6
+/// A policy in a run, and its figures in the order of the simulation.
+struct Row {
+    policy: &'static Policy,
+    clients: usize,
+    requests: usize,
+    figures: Figures,
+}
+
+/// A limit of the default, and the figure that it is about.
+struct Judged {
+    clients: usize,
+    limit: Limit,
+    value: f64,
 }
 
 impl Report {
     pub(crate) fn new(simulation: &Simulation, seed: u64, scale: f64) -> Self {
-        let head = json!({
-            "sim": simulation.number,
-            "title": simulation.title,
-            "seed": seed,
-            "scale": scale,
-            "default": DEFAULT,
-            "absent": ABSENT,
-        });
-        let head = head.as_object().cloned().unwrap_or_default();
-        Self { head, limits: Vec::new(), policies: Vec::new(), pass: true }
+        let (rows, judged) = (Vec::new(), Vec::new());
+        Self { sim: simulation.number, title: simulation.title, seed, scale, rows, judged }
     }
 
-    pub(crate) fn add(&mut self, figures: &[(&'static str, f64)], run: &Run, policy: &Policy, trace: &Trace) {
-        let clients = run.scenario.clients;
-        let figures: Map<_, _> =
-            figures.iter().map(|&(name, value)| (name.to_owned(), json!(rounded(value)))).collect();
-        if policy.name == DEFAULT {
-            run.limits.iter().for_each(|limit| self.judge(limit, clients, &figures));
+    /// Adds what `policy` did, and judges it by the limits if it is the default.
+    pub(crate) fn add(
+        &mut self,
+        policy: &'static Policy,
+        trace: &Trace,
+        mut figures: Figures,
+        limits: &[Limit],
+    ) {
+        let (clients, requests) = (trace.scenario.clients, trace.requests());
+        for (_, value) in &mut figures {
+            // To what can be told apart; what is judged is what is shown.
+            *value = (*value * 1e6).round() / 1e6;
         }
-        self.policies.push(json!({
-            "name": policy.name,
-            "by": policy.by,
-            "clients": clients,
-            "requests": trace.requests(),
-            "figures": figures,
-        }));
+        if policy.name == DEFAULT {
+            let judged = limits.iter().map(|&limit| {
+                let figure = figures.iter().find(|(name, _)| *name == limit.figure);
+                // A figure that is missing meets no limit.
+                let value = figure.map_or(f64::NAN, |&(_, value)| value);
+                Judged { clients, limit, value }
+            });
+            self.judged.extend(judged);
+        }
+        self.rows.push(Row { policy, clients, requests, figures });
     }
 
-    fn judge(&mut self, limit: &Limit, clients: usize, figures: &Map<String, Value>) {
-        // A figure that is not there meets no limit.
-        let value = figures.get(limit.figure).and_then(Value::as_f64).unwrap_or(f64::NAN);
-        let pass = limit.bound.is_met(value);
-        let (word, bound) = match limit.bound {
-            Bound::AtLeast(bound) => ("at_least", bound),
-            Bound::AtMost(bound) => ("at_most", bound),
-            Bound::Below(bound) => ("below", bound),
-        };
-        self.pass &= pass;
-        self.limits.push(json!({
-            "clients": clients, "figure": limit.figure, word: bound, "value": value, "pass": pass,
-        }));
-    }
-
-    /// Nothing passes that was not judged.
-    fn pass(&self) -> bool {
-        self.pass && !self.limits.is_empty()
+    /// Whether the default met all limits; nothing passes that was not judged.
+    fn passes(&self) -> bool {
+        !self.judged.is_empty() && self.judged.iter().all(Judged::passes)
     }
 
     pub(crate) fn json(&self) -> Value {
-        let mut object = self.head.clone();
-        object.insert("pass".to_owned(), json!(self.pass()));
-        object.insert("limits".to_owned(), json!(self.limits));
-        object.insert("policies".to_owned(), json!(self.policies));
-        Value::Object(object)
+        json!({
+            "sim": self.sim,
+            "title": self.title,
+            "seed": self.seed,
+            "scale": self.scale,
+            "default": DEFAULT,
+            "absent": ABSENT,
+            "pass": self.passes(),
+            "limits": self.judged.iter().map(Judged::json).collect::<Vec<_>>(),
+            "policies": self.rows.iter().map(Row::json).collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl Row {
+    fn json(&self) -> Value {
+        let figures = self.figures.iter().map(|&(name, value)| (name.to_owned(), json!(value)));
+        json!({
+            "name": self.policy.name,
+            "by": self.policy.by,
+            "clients": self.clients,
+            "requests": self.requests,
+            "figures": figures.collect::<Map<_, _>>(),
+        })
+    }
+}
+
+impl Judged {
+    fn passes(&self) -> bool {
+        match self.limit.bound {
+            Bound::AtLeast(bound) => self.value >= bound,
+            Bound::AtMost(bound) => self.value <= bound,
+            Bound::Below(bound) => self.value < bound,
+        }
     }
 
-    /// The same, to read.
-    pub(crate) fn text(&self) -> String {
-        let mut text = format!("{}\n", self.head["title"].as_str().unwrap_or_default());
-        let mut last = None;
-        for policy in &self.policies {
-            let Some(figures) = policy["figures"].as_object() else { continue };
-            if last.replace(&policy["clients"]) != Some(&policy["clients"]) {
-                let names: Vec<_> = figures.keys().map(|name| format!("{name:>width$}", width = width(name))).collect();
-                text += &format!("\n{:<36}{}\n", format!("clients: {}", policy["clients"]), names.join(""));
-            }
-            let name = format!("{} ({})", policy["name"].as_str().unwrap_or_default(), policy["by"].as_str().unwrap_or_default());
-            text += &format!("{name:<36}");
-            for (name, value) in figures {
-                text += &format!("{:>width$.4}", value.as_f64().unwrap_or(f64::NAN), width = width(name));
-            }
-            text.push('\n');
+    fn bound(&self) -> (&'static str, f64) {
+        match self.limit.bound {
+            Bound::AtLeast(bound) => ("at_least", bound),
+            Bound::AtMost(bound) => ("at_most", bound),
+            Bound::Below(bound) => ("below", bound),
         }
-        text += &format!("\nlimits of {DEFAULT}\n");
-        for limit in &self.limits {
-            text += &format!("  {limit}\n");
+    }
+
+    fn json(&self) -> Value {
+        let (word, bound) = self.bound();
+        json!({
+            "clients": self.clients,
+            "figure": self.limit.figure,
+            word: bound,
+            "value": self.value,
+            "pass": self.passes(),
+        })
+    }
+}
+
+/// Tables, one for each number of clients, and then the limits.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "simulation {}: {} (seed {})", self.sim, self.title, self.seed)?;
+        for run in self.rows.chunk_by(|one, next| one.clients == next.clients) {
+            let [first, ..] = run else { continue };
+            let requests = first.requests;
+            let head = match first.clients {
+                1 => format!("1 client, {requests} requests"),
+                clients => format!("{clients} clients, {requests} requests"),
+            };
+            write!(f, "\n{head:<38}")?;
+            for (name, _) in &first.figures {
+                write!(f, "{name:>width$}", width = width(name))?;
+            }
+            writeln!(f)?;
+            for Row { policy, figures, .. } in run {
+                write!(f, "{:<38}", format!("{} ({})", policy.name, policy.by))?;
+                for (name, value) in figures {
+                    write!(f, "{value:>width$.4}", width = width(name))?;
+                }
+                writeln!(f)?;
+            }
         }
-        text += &format!("pass: {}\nnot there yet: {}", self.pass(), ABSENT.join(", "));
-        text
+        writeln!(f, "\nlimits of our default, {DEFAULT}:")?;
+        for judged in &self.judged {
+            let (word, bound) = judged.bound();
+            let (figure, clients) = (judged.limit.figure, judged.clients);
+            let (word, met) = (word.replace('_', " "), judged.passes());
+            let (value, met) = (judged.value, if met { "met" } else { "NOT MET" });
+            writeln!(f, "  {figure} {word} {bound} (clients: {clients}): {value}, {met}")?;
+        }
+        if !ABSENT.is_empty() {
+            writeln!(f, "not in this crate yet: {}", ABSENT.join(", "))?;
+        }
+        write!(f, "pass: {}", self.passes())
     }
 }
 

@@ -48,8 +48,8 @@ impl Trace {
         self.part_of(server, window) * self.scenario.servers as f64
     }
 
-    pub(crate) fn failed(&self) -> usize {
-        self.done.iter().filter(|done| !done.succeeded).count()
+    pub(crate) fn failed(&self, window: Window) -> usize {
+        self.sent_in(window).filter(|done| !done.succeeded).count()
     }
 
     /// The part of the requests of a window that were answered well, and in time.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Chart, Limit, Run, Simulation, millis};
+use super::{Chart, Figures, Limit, Run, Simulation, millis};
 use crate::{
     scenario::{Condition, Scenario, Work},
     trace::Trace,
@@ -45,7 +45,7 @@ pub(super) fn simulation(scale: f64) -> Simulation {
     }
 }
 
-fn figures(trace: &Trace) -> Vec<(&'static str, f64)> {
+fn figures(trace: &Trace) -> Figures {
     let joiner = trace.scenario.servers - 1;
     vec![
         ("p999_5_10s_ms", millis(&trace.latencies(5.0..JOINS_AT), 0.999)),

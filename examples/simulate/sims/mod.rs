@@ -17,10 +17,13 @@ pub(crate) struct Simulation {
     /// The server that something happens to.
     pub(crate) server: usize,
     pub(crate) runs: Vec<Run>,
-    pub(crate) figures: fn(&Trace) -> Vec<(&'static str, f64)>,
+    pub(crate) figures: fn(&Trace) -> Figures,
     /// What the second chart shows; the first is the share of the server.
     pub(crate) chart: Chart,
 }
+
+/// Figures with their names. Times are in milliseconds.
+pub(crate) type Figures = Vec<(&'static str, f64)>;
 
 /// A scenario, and the limits of our default in it.
 pub(crate) struct Run {
@@ -72,16 +75,6 @@ impl Limit {
 
     fn below(figure: &'static str, bound: f64) -> Self {
         Self { figure, bound: Bound::Below(bound) }
-    }
-}
-
-impl Bound {
-    pub(crate) fn is_met(self, value: f64) -> bool {
-        match self {
-            Self::AtLeast(bound) => value >= bound,
-            Self::AtMost(bound) => value <= bound,
-            Self::Below(bound) => value < bound,
-        }
     }
 }
 

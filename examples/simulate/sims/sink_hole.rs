@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Chart, Limit, Run, Simulation, millis};
+use super::{Chart, Figures, Limit, Run, Simulation, millis};
 use crate::{
     scenario::{Condition, Scenario, Work},
     trace::Trace,
@@ -50,8 +50,8 @@ pub(super) fn simulation(scale: f64) -> Simulation {
     }
 }
 
-fn figures(trace: &Trace) -> Vec<(&'static str, f64)> {
-    let failed = trace.failed() as f64;
+fn figures(trace: &Trace) -> Figures {
+    let failed = trace.failed(0.0..90.0) as f64;
     vec![
         ("failed", failed),
         ("failed_per_client", failed / trace.scenario.clients as f64),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Chart, Limit, Run, Simulation, millis};
+use super::{Chart, Figures, Limit, Run, Simulation, millis};
 use crate::{
     scenario::{Condition, Scenario, Work},
     trace::Trace,
@@ -18,7 +18,10 @@ pub(super) fn simulation(scale: f64) -> Simulation {
         clients,
         rate: 1_000.0 * scale,
         length: Duration::from_secs(75),
-        work: Work::Normal { mean: Duration::from_millis(167), deviation: Duration::from_millis(5) },
+        work: Work::Normal {
+            mean: Duration::from_millis(167),
+            deviation: Duration::from_millis(5),
+        },
         condition: |_, server, at| {
             let is_slow = server == 0 && (15.0..45.0).contains(&at.as_secs_f64());
             Condition::Speed(if is_slow { 1.0 / 12.0 } else { 1.0 })
@@ -52,7 +55,7 @@ pub(super) fn simulation(scale: f64) -> Simulation {
 }
 
 /// Latencies over the first minute, as the original has it.
-fn figures(trace: &Trace) -> Vec<(&'static str, f64)> {
+fn figures(trace: &Trace) -> Figures {
     let latencies = trace.latencies(0.0..60.0);
     vec![
         ("done_within_1s", trace.done_within(Duration::from_secs(1), 0.0..60.0)),
