@@ -57,6 +57,7 @@ pub mod key;
 pub mod member;
 pub mod outcome;
 pub mod replay;
+pub mod rules;
 mod sync;
 pub mod telemetry;
 mod time;

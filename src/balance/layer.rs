@@ -8,7 +8,7 @@ use super::{
     handle::{BalanceHandle, Sets},
     service::Balance,
     set::Set,
-    strategy::Strategy,
+    strategy::{Seeded, Strategy},
     task::Starter,
 };
 use crate::{connect::Connect, discover::Discover};
@@ -69,6 +69,27 @@ impl<D: Discover, P: Strategy> BalanceLayer<D, P> {
     pub fn with_config(discover: D, strategy: P, config: BalanceConfig) -> Self {
         let sets = Sets::new(config);
         Self { discover: Arc::new(discover), strategy, sets, name: None, runtime: None }
+    }
+}
+
+impl<D, P: Strategy> BalanceLayer<D, P> {
+    /// Chooses with random numbers that `seed` determines: see [`Seeded`]. Default: other numbers each time.
+    ///
+    /// ```
+    /// use tower_upstream::{BalanceLayer, LeastRequest, discover};
+    /// let layer = BalanceLayer::new(discover::fixed(["a:1"])?, LeastRequest::new()).with_seed(7);
+    /// # let _ = layer;
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_seed(self, seed: u64) -> BalanceLayer<D, Seeded<P>> {
+        BalanceLayer {
+            discover: self.discover,
+            strategy: Seeded::new(self.strategy, seed),
+            sets: self.sets,
+            name: self.name,
+            runtime: self.runtime,
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::strategy::{Candidates, Pick};
-use crate::{choose::Tried, error::Error, member::Member, sync::random_below};
+use super::strategy::{Candidates, Pick, Strategy};
+use crate::{choose::Tried, error::Error, member::Member};
 
 pub(super) struct Snapshot<S, T> {
     pub(super) version: u64,
@@ -117,15 +117,18 @@ impl<S, T> Snapshot<S, T> {
         if untried.is_some() {
             return choose(u64::MAX);
         }
-        self.choose_of_reserve(passed_over).or_else(|| choose(self.bars))
+        self.choose_of_reserve(strategy, passed_over).or_else(|| choose(self.bars))
     }
 
     /// Any of the lowest tier in which one is free, with the same chance.
-    fn choose_of_reserve(&self, tried: &Tried) -> Option<Choice<'_, S>> {
+    fn choose_of_reserve<P>(&self, strategy: &P, tried: &Tried) -> Option<Choice<'_, S>>
+    where
+        P: Strategy<Table = T>,
+    {
         let free = || self.reserve().filter(|(member, _)| is_free(member, tried));
         let tier = free().next()?.0.tier();
         let of_tier = || free().filter(|(member, _)| member.tier() == tier);
-        let drawn = random_below(u32::try_from(of_tier().count()).ok()?);
+        let drawn = strategy.draw(&self.table, u32::try_from(of_tier().count()).ok()?);
         of_tier().nth(drawn as usize)
     }
 }

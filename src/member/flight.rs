@@ -3,12 +3,12 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use super::{ending::Ending, member::Member};
+use super::{ending::Ending, member::Member, oldest::Batch};
 use crate::error::{BoxError, Error, Fault, Kind};
 
 /// Counts a call as in flight on a member until this drops. Made by [`Member::begin`].
@@ -64,17 +64,14 @@ impl fmt::Debug for InFlight {
 /// readable when it has landed.
 pub(crate) struct Flight {
     member: Arc<Member>,
-    /// When the call was first pending, in nanoseconds of the member's clock.
+    /// When the call was first pending, in nanoseconds of the member's clock, above two bits for the batch
+    /// that it waits in.
     began: u64,
 }
 
 /// Not pending yet: a call that is ready at once never reads a clock.
 const NOT_YET: u64 = 0;
 const LANDED: u64 = u64::MAX;
-
-/// What a failed call counts for in the latency estimate, at least: failing fast must not look
-/// like being fast. The figure is linkerd's.
-const FAILURE_PENALTY: Duration = Duration::from_secs(5);
 
 impl Flight {
     #[inline]
@@ -116,8 +113,20 @@ impl Flight {
     #[inline]
     fn pend(&mut self) {
         if self.began == NOT_YET {
-            self.began = self.member.nanos().clamp(1, LANDED - 1);
+            self.wait();
         }
+    }
+
+    #[inline(never)]
+    fn wait(&mut self) {
+        // 146 years, so that it is never `LANDED`.
+        let now = self.member.nanos().clamp(1, LANDED >> 3);
+        let batch = match self.member.load().wait(now) {
+            None => 0,
+            Some(Batch::First) => 1,
+            Some(Batch::Second) => 2,
+        };
+        self.began = now << 2 | batch;
     }
 
     #[inline]
@@ -132,13 +141,19 @@ impl Flight {
     // Out of line, so that a call that is ready at once carries no clock with it.
     #[inline(never)]
     fn observe(&self) {
-        self.member.observe(self.elapsed());
+        self.member.observe(self.end_wait());
     }
 
-    fn elapsed(&self) -> Duration {
+    /// Ends the wait, and tells how long it was.
+    fn end_wait(&self) -> Duration {
+        match self.began & 3 {
+            1 => self.member.load().wait_no_more(Batch::First),
+            2 => self.member.load().wait_no_more(Batch::Second),
+            _ => {}
+        }
         match self.began {
             NOT_YET => Duration::ZERO,
-            began => Duration::from_nanos(self.member.nanos().saturating_sub(began)),
+            began => Duration::from_nanos(self.member.nanos().saturating_sub(began >> 2)),
         }
     }
 
@@ -149,10 +164,13 @@ impl Flight {
 
     fn fail(&mut self, error: Error) -> Error {
         let error = if self.member.is_client() { error.confirm_unsent() } else { error };
+        let elapsed = self.end_wait();
         match error.fault() {
-            Fault::Endpoint if error.kind() != Kind::Plugin => self.observe_failure(),
-            Fault::Endpoint if self.began != NOT_YET => self.observe(),
-            Fault::Cancelled if self.began != NOT_YET => self.observe_abandoned(),
+            Fault::Endpoint if error.kind() != Kind::Plugin => {
+                self.member.observe_failure(elapsed, error.retry_after());
+            }
+            Fault::Endpoint if self.began != NOT_YET => self.member.observe(elapsed),
+            Fault::Cancelled if self.began != NOT_YET => self.member.observe_if_worse(elapsed),
             _ => {}
         }
         self.began = LANDED;
@@ -163,22 +181,14 @@ impl Flight {
     #[cold]
     fn abandon(&self) {
         if self.began != NOT_YET {
+            let elapsed = self.end_wait();
             match Ending::of_flight(&self.member) {
-                Ending::TimedOut => self.observe_failure(),
-                Ending::Cancelled => self.observe_abandoned(),
+                Ending::TimedOut => self.member.observe_failure(elapsed, None),
+                // A call that was given up can worsen the estimate, never improve it.
+                Ending::Cancelled => self.member.observe_if_worse(elapsed),
             }
         }
         self.member.load().land();
-    }
-
-    fn observe_failure(&self) {
-        self.member.failures.fetch_add(1, Ordering::Relaxed);
-        self.member.observe(self.elapsed().max(FAILURE_PENALTY));
-    }
-
-    /// A call that was given up can worsen the estimate, never improve it.
-    fn observe_abandoned(&self) {
-        self.member.observe_if_worse(self.elapsed());
     }
 }
 
@@ -222,7 +232,8 @@ mod tests {
         assert_eq!(member.latency(), Some(Duration::from_millis(30)));
         let mut fails = pending();
         fails.failed(BoxError::from("broken"));
-        assert_eq!(member.latency(), Some(FAILURE_PENALTY));
+        // What a failure costs where no peer is known.
+        assert_eq!(member.latency(), Some(Duration::from_secs(1)));
         assert_eq!((member.failures(), member.in_flight(), member.calls()), (1, 0, 4));
     }
 }

@@ -23,9 +23,13 @@
 //! ```
 
 mod ending;
+mod failing;
 mod flight;
 mod load;
+mod median;
 mod member;
+mod oldest;
+mod peers;
 mod reason;
 mod signal;
 mod veto;
@@ -33,6 +37,8 @@ mod veto;
 pub(crate) use self::{
     ending::{Ending, attempt_timed_out},
     flight::Flight,
+    load::Measure,
+    peers::median,
     signal::Signal,
 };
 pub use self::{flight::InFlight, member::Member, reason::Reason, veto::Veto};

@@ -54,6 +54,7 @@ where
         );
     }
     drop(before);
+    set.signal.know(&next.all);
     *down_since = if next.members.is_empty() { down_since.or(Some(now)) } else { None };
     set.snapshot.store(Arc::new(next));
 
@@ -93,7 +94,7 @@ where
     let wait = |at: Instant| at.saturating_duration_since(now);
     Snapshot {
         version: before.version + 1,
-        table: set.strategy.table(&members, Some(&before.table)),
+        table: set.strategy.table_among(&members, &all, Some(&before.table)),
         members,
         index: selection.candidates.iter().filter_map(|&index| entries.slot(index)).collect(),
         reserve: reserve.filter_map(|&i| Some((member(i), entries.slot(i)?))).collect(),
