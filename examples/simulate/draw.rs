@@ -2,7 +2,11 @@
 
 use std::{fs, ops::Range, path::Path};
 
-use plotters::{coord::Shift, prelude::*};
+use plotters::{
+    coord::Shift,
+    prelude::*,
+    style::text_anchor::{HPos, Pos, VPos},
+};
 use tower_upstream::BoxError;
 
 use crate::{
@@ -11,17 +15,19 @@ use crate::{
     trace::{Trace, quantile},
 };
 
-/// Those of Okabe and Ito, which everybody can tell apart.
-const COLORS: [RGBColor; 8] = [
+/// Those of Okabe and Ito, which nearly all eyes can tell apart.
+const COLORS: [RGBColor; 7] = [
     RGBColor(0, 0, 0),
+    RGBColor(148, 148, 148),
+    RGBColor(0, 114, 178),
+    RGBColor(204, 121, 167),
     RGBColor(230, 159, 0),
     RGBColor(86, 180, 233),
     RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 114, 178),
-    RGBColor(148, 148, 148),
 ];
+const VERMILION: RGBColor = RGBColor(213, 94, 0);
+/// Policies in a row of the legend.
+const LEGENDS: usize = 4;
 
 /// The points of a policy.
 type Line = (&'static str, Vec<(f64, f64)>);
@@ -45,7 +51,9 @@ pub(crate) fn draw(
     area.fill(&WHITE)?;
     let (number, title, server) = (simulation.number, simulation.title, simulation.server);
     let area = area.titled(&format!("Simulation {number}: {title}"), (FONT, 22))?;
-    let (above, below) = area.split_vertically(380);
+    let (head, charts) = area.split_vertically(12 + 20 * traces.len().div_ceil(LEGENDS) as u32);
+    legend(&head, &traces.iter().map(|(name, _)| *name).collect::<Vec<_>>())?;
+    let (above, below) = charts.split_vertically(charts.dim_in_pixel().1 / 2);
 
     let lines = |points: &dyn Fn(&Trace) -> Vec<(f64, f64)>| -> Vec<Line> {
         traces.iter().map(|(name, trace)| (*name, points(trace))).collect()
@@ -102,19 +110,31 @@ fn plot(area: &Area<'_>, axes: &Axes, lines: &[Line]) -> Result<(), BoxError> {
         .x_label_formatter(&|&x| (axes.tell_x)(x))
         .y_label_formatter(&|&y| (axes.tell_y)(y))
         .draw()?;
-    for ((name, points), color) in lines.iter().zip(COLORS.iter().cycle()) {
-        let style = color.stroke_width(if *name == DEFAULT { 3 } else { 1 });
-        let drawn = chart.draw_series(LineSeries::new(points.iter().copied(), style))?;
-        drawn.label(*name).legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 18, y)], style));
+    for (number, (name, points)) in lines.iter().enumerate() {
+        chart.draw_series(LineSeries::new(points.iter().copied(), style(number, name)))?;
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
-        .background_style(WHITE.mix(0.85))
-        .border_style(BLACK.mix(0.3))
-        .label_font((FONT, 13))
-        .draw()?;
     Ok(())
+}
+
+/// Which line is that of which policy: one legend for both charts.
+fn legend(area: &Area<'_>, names: &[&'static str]) -> Result<(), BoxError> {
+    for (number, name) in names.iter().enumerate() {
+        let (row, column) = (number / LEGENDS, number % LEGENDS);
+        let (x, y) = (76 + 215 * column as i32, 14 + 20 * row as i32);
+        area.draw(&PathElement::new([(x, y), (x + 24, y)], style(number, name)))?;
+        let position = Pos::new(HPos::Left, VPos::Center);
+        let font = (FONT, 15).into_text_style(area).pos(position);
+        area.draw(&Text::new(*name, (x + 32, y), font))?;
+    }
+    Ok(())
+}
+
+/// The default stands out.
+fn style(number: usize, name: &str) -> ShapeStyle {
+    match name == DEFAULT {
+        true => VERMILION.stroke_width(3),
+        false => COLORS[number % COLORS.len()].stroke_width(1),
+    }
 }
 
 /// For each second.

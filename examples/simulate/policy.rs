@@ -12,7 +12,7 @@ use tower::{
 use tower_layer::Layer;
 use tower_upstream::{
     BalanceLayer, BoxError, Endpoint, LeastRequest,
-    balance::{Pick, Random, RoundRobin, Strategy},
+    balance::{LeastLatency, PeakEwma, Pick, Random, RoundRobin, Strategy},
     connect::Connect,
     connect_fn,
     discover::{Memory, ToChanges},
@@ -34,7 +34,7 @@ pub(crate) struct Policy {
 pub(crate) type Client = BoxService<Request, (), BoxError>;
 
 /// The default of this crate: what `pass` is about.
-pub(crate) const DEFAULT: &str = "LeastRequest";
+pub(crate) const DEFAULT: &str = "PeakEwma";
 
 /// What the simulations ask for and this crate does not have yet.
 pub(crate) const ABSENT: &[&str] = &["slow start", "ejection"];
@@ -43,11 +43,17 @@ pub(crate) const POLICIES: &[Policy] = &[
     Policy::ours("RoundRobin", |fleet, seed| balance(fleet, seed, RoundRobin::new())),
     Policy::ours("Random", |fleet, seed| balance(fleet, seed, Random::new())),
     Policy::ours("LeastRequest", |fleet, seed| balance(fleet, seed, LeastRequest::new())),
+    Policy::ours("LeastLatency", |fleet, seed| balance(fleet, seed, LeastLatency::new())),
+    Policy::ours("PeakEwma", |fleet, seed| balance(fleet, seed, PeakEwma::new())),
+    Policy::ours("PeakEwma classic", |fleet, seed| balance(fleet, seed, PeakEwma::classic())),
     Policy::towers("p2c PendingRequests", |fleet, seed| {
         p2c(seed, PendingRequestsDiscover::new(fleet.changes(), CompleteOnResponse::default()))
     }),
     Policy::towers("p2c PeakEwma", |fleet, seed| {
-        p2c(seed, PeakEwmaDiscover::new(fleet.changes(), FIRST_RTT, DECAY, CompleteOnResponse::default()))
+        p2c(
+            seed,
+            PeakEwmaDiscover::new(fleet.changes(), FIRST_RTT, DECAY, CompleteOnResponse::default()),
+        )
     }),
 ];
 
@@ -111,11 +117,11 @@ fn number(endpoint: &Endpoint) -> usize {
 }
 
 /// Our balancer.
-fn balance<P>(fleet: &Fleet, _seed: u64, strategy: P) -> Client
+fn balance<P>(fleet: &Fleet, seed: u64, strategy: P) -> Client
 where
     P: Strategy + Pick<Request> + Clone,
 {
-    let layer = BalanceLayer::new(fleet.found.clone(), strategy);
+    let layer = BalanceLayer::new(fleet.found.clone(), strategy).with_seed(seed);
     BoxService::new(layer.layer(connect_fn(fleet.connect())).map_err(BoxError::from))
 }
 

@@ -48,13 +48,13 @@ impl Scenario {
     pub(crate) fn requests(&self, seed: u64) -> impl Iterator<Item = Request> + '_ {
         let mut random = Random::new(seed, 0);
         let mut seconds = 0.0;
-        let mut next = move |number| {
+        let next = move |number| {
             seconds += random.exponential() / self.rate;
             let client = random.below(self.clients);
             let work = self.work.draw(&mut random);
             Request { number, client, at: Duration::from_secs_f64(seconds), work }
         };
-        (0..).map(move |number| next(number)).take_while(|request| request.at < self.length)
+        (0..).map(next).take_while(|request| request.at < self.length)
     }
 }
 
