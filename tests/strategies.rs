@@ -35,7 +35,10 @@ where
         tokio::spawn(timeout(secs(5), service.clone().oneshot(Ask::new(1))));
         sleep(ms(1)).await;
     }
-    keys.iter().zip(before).map(|(key, before)| (key.clone(), farm.get(key).calls() - before)).collect()
+    keys.iter()
+        .zip(before)
+        .map(|(key, before)| (key.clone(), farm.get(key).calls() - before))
+        .collect()
 }
 
 #[tokio::test(start_paused = true)]
@@ -93,7 +96,8 @@ async fn least_latency_and_health_based_follow_what_is_measured() {
     let quickest = BalanceLayer::new(endpoints(), strategy).layer(farm.clone());
     calls(&farm, &keys, &quickest, 200).await;
     assert_eq!(calls(&farm, &keys, &quickest, 100).await["c:1"], 100);
-    let softly = BalanceLayer::new(endpoints(), HealthBased::new()).with_seed(1).layer(farm.clone());
+    let softly =
+        BalanceLayer::new(endpoints(), HealthBased::new()).with_seed(1).layer(farm.clone());
     calls(&farm, &keys, &softly, 200).await;
     let shares = calls(&farm, &keys, &softly, 4_000).await;
     // Of two, eight of nine: the most that two draws of four can give is half.

@@ -108,11 +108,15 @@ fn of_layers() -> Vec<Case> {
         Case::ok("balance/geographic/10", || {
             balance(10, Geographic::from(tower_upstream::endpoint::Locality::default()))
         }),
-        Case::ok("balance/least-request(3)/10", || balance(10, LeastRequest::new().with_choices(3))),
+        Case::ok("balance/least-request(3)/10", || {
+            balance(10, LeastRequest::new().with_choices(3))
+        }),
         Case::ok("balance/least-request, seeded/10", || {
             balance(10, Seeded::new(LeastRequest::new(), 1))
         }),
-        Case::ok("balance/least-request, bias/10", || balance(10, LeastRequest::new().with_bias(1.0))),
+        Case::ok("balance/least-request, bias/10", || {
+            balance(10, LeastRequest::new().with_bias(1.0))
+        }),
         Case::ok("balance/weighted least-request/10000", || weighted(10_000, LeastRequest::new()))
             .at_most(60.0),
         Case::ok("balance/weighted-random/10000", || weighted(10_000, WeightedRandom::new()))

@@ -123,9 +123,9 @@ pub use self::{
     layer::BalanceLayer,
     service::Balance,
     strategy::{
-        Candidate, Candidates, Geographic, GeographicTable, HealthBased, LatencyTable, LeastLatency,
-        LeastRequest, LeastRequestTable, PeakEwma, Pick, PickFirst, PickFirstTable, Priority,
-        PriorityTable, Random, RoundRobin, RoundRobinTable, Seeded, SeededTable, Strategy, WeightedRandom,
-        WeightedRandomTable, WeightedRoundRobin, WeightedRoundRobinTable,
+        Candidate, Candidates, Geographic, GeographicTable, HealthBased, LatencyTable,
+        LeastLatency, LeastRequest, LeastRequestTable, PeakEwma, Pick, PickFirst, PickFirstTable,
+        Priority, PriorityTable, Random, RoundRobin, RoundRobinTable, Seeded, SeededTable,
+        Strategy, WeightedRandom, WeightedRandomTable, WeightedRoundRobin, WeightedRoundRobinTable,
     },
 };

@@ -159,8 +159,11 @@ impl Load {
         });
     }
 
+    /// Takes a sample that counts only if it is above the estimate, also if that has faded since.
     pub(super) fn sample_if_worse(&self, latency: Duration, now: u64) {
-        self.update(now, |rule, of, now| rule.observe_worse(of, latency, now));
+        if self.nanos().is_none_or(|known| crate::time::nanos(latency) as f64 > known) {
+            self.update(now, |rule, of, now| rule.observe_worse(of, latency, now));
+        }
     }
 
     /// `asked` is the wait that the endpoint asked for.

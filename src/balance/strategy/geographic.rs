@@ -161,9 +161,9 @@ impl Level {
         let drawn = drawn.into_iter().flatten().filter(|&index| candidates.is_free(index));
         let load = |&index: &usize| candidates.get(index).map(|candidate| candidate.load());
         // Both are barred: any other of this level.
-        drawn.min_by_key(load).or_else(|| {
-            self.usable.iter().copied().find(|&index| candidates.is_free(index))
-        })
+        drawn
+            .min_by_key(load)
+            .or_else(|| self.usable.iter().copied().find(|&index| candidates.is_free(index)))
     }
 }
 
@@ -227,7 +227,8 @@ mod tests {
 
     #[test]
     fn what_was_tried_near_is_tried_far_next() {
-        let members = members(&[at("eu", "eu-a", "rack-1"), at("eu", "eu-b", ""), at("us", "", "")]);
+        let members =
+            members(&[at("eu", "eu-a", "rack-1"), at("eu", "eu-b", ""), at("us", "", "")]);
         let table = here().table(&members, None);
         assert_eq!(pick(&here(), &table, &members), Some(0));
         assert_eq!(pick_again(&here(), &table, &members, &[0]), Some(1));

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::{
-    candidates::Candidates,
+    candidates::{Candidate, Candidates},
     draw::{Look, any, better_of_two, least},
     latencies::LatencyTable,
     strategy::{Pick, Strategy},
@@ -73,7 +73,7 @@ impl<Req: ?Sized> Pick<Req> for LeastLatency {
                 table.latency(one, now) < table.latency(other, now)
             });
         }
-        let latency = |candidate| table.latency(candidate, now);
+        let latency = |candidate: Candidate<'_>| table.latency(candidate, now);
         least(&candidates, self.look, || any(candidates.len()), latency)
     }
 }

@@ -117,12 +117,17 @@ impl PeakEwma {
     #[inline(never)]
     fn pick_otherwise(&self, table: &LatencyTable, candidates: &Candidates<'_>) -> Option<usize> {
         let now = table.now();
-        least(candidates, self.look, || any(candidates.len()), |candidate| {
-            if self.measure.classic {
-                candidate.member().fade(now);
-            }
-            table.cost(candidate, now)
-        })
+        least(
+            candidates,
+            self.look,
+            || any(candidates.len()),
+            |candidate| {
+                if self.measure.classic {
+                    candidate.member().fade(now);
+                }
+                table.cost(candidate, now)
+            },
+        )
     }
 }
 
@@ -133,15 +138,15 @@ mod tests {
     use tokio::time::advance;
 
     use super::{
-        super::testing::{counts, members, obeys, pick},
+        super::testing::{counts, members as fresh, obeys, pick},
         *,
     };
-    use crate::{error::BoxError, member::Flight};
+    use crate::{choose::Tried, error::BoxError, member::Flight};
 
     const MS: Duration = Duration::from_millis(1);
 
     fn observed(millis: &[u32]) -> Vec<Arc<Member>> {
-        let members = members(&vec![1; millis.len()]);
+        let members = fresh(&vec![1; millis.len()]);
         members.iter().zip(millis).for_each(|(member, &millis)| member.observe(millis * MS));
         members
     }
@@ -182,19 +187,20 @@ mod tests {
         advance(100 * MS).await;
         assert_eq!(pick(&strategy, &table, &members), Some(1));
         drop(hangs);
-        assert_eq!(members[0].latency(), Some(100 * MS), "and after it was given up");
+        assert!(members[0].latency() > Some(99 * MS), "and after it was given up");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_newcomer_counts_as_the_median_and_is_tried_once_where_none_is_known() {
         let strategy = PeakEwma::new();
-        let members = [observed(&[10, 20, 90]), members(&[1])].concat();
+        let members = [observed(&[10, 20, 90]), fresh(&[1])].concat();
         let table = strategy.table(&members, None);
         let now = table.now();
-        let candidate = |index: usize| members[index].clone();
-        let cost = |index| candidate(index).peak_ewma(&table.rule, table.seed, now);
+        let tried = Tried::default();
+        let candidates = Candidates::new(&members, u64::MAX, &tried);
+        let cost = |index| table.cost(candidates.get(index).unwrap(), now);
         assert_eq!([cost(1), cost(3)], [2e7, 2e7]);
-        let fresh = super::super::testing::members(&[1, 1, 1]);
+        let fresh = fresh(&[1, 1, 1]);
         let table = strategy.table(&fresh, None);
         let calls: Vec<_> = (0..30)
             .filter_map(|_| pick(&strategy.with_choices(10), &table, &fresh))

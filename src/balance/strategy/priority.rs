@@ -129,7 +129,10 @@ mod tests {
         let strategy = Priority::by(|endpoint: &Endpoint| i64::from(endpoint.weight()) - 100);
         let members = members(&[1, 7, 7, 3]);
         let counted = counts(&strategy, &members, 2_000);
-        assert!(counted[1].abs_diff(1_000) < 150 && counted[1] + counted[2] == 2_000, "{counted:?}");
+        assert!(
+            counted[1].abs_diff(1_000) < 150 && counted[1] + counted[2] == 2_000,
+            "{counted:?}"
+        );
         let table = strategy.table(&members, None);
         let veto = members[1].veto(Reason::Busy);
         veto.raise();

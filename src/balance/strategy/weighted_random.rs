@@ -39,7 +39,11 @@ pub struct WeightedRandomTable {
 impl Strategy for WeightedRandom {
     type Table = WeightedRandomTable;
 
-    fn table(&self, members: &[Arc<Member>], _: Option<&WeightedRandomTable>) -> WeightedRandomTable {
+    fn table(
+        &self,
+        members: &[Arc<Member>],
+        _: Option<&WeightedRandomTable>,
+    ) -> WeightedRandomTable {
         let weights: Vec<_> = members.iter().map(|member| member.weight()).collect();
         WeightedRandomTable { drawn: uneven(&weights) }
     }
@@ -50,7 +54,12 @@ const DRAWS: usize = 8;
 
 impl<Req: ?Sized> Pick<Req> for WeightedRandom {
     #[inline]
-    fn pick(&self, table: &WeightedRandomTable, candidates: Candidates<'_>, _: &Req) -> Option<usize> {
+    fn pick(
+        &self,
+        table: &WeightedRandomTable,
+        candidates: Candidates<'_>,
+        _: &Req,
+    ) -> Option<usize> {
         let draw = || match &table.drawn {
             Some(drawn) => drawn.pick(random()),
             None => any(candidates.len()),

@@ -175,7 +175,7 @@ impl WeightedRoundRobinTable {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use proptest::{collection, prop_assert_eq, prop_assert_ne, prop_assume, proptest, sample};
 
     use super::{
         super::testing::{counts, members, obeys, pick, pick_again},
@@ -210,7 +210,8 @@ mod tests {
         assert_eq!(counted, (1..=80).collect::<Vec<_>>());
         let huge: Vec<_> = (0..1_000).map(|index| 20 + index % 40).collect();
         let total: u32 = huge.iter().sum();
-        for strategy in [WeightedRoundRobin::new(), WeightedRoundRobin::new().with_static_stride()] {
+        for strategy in [WeightedRoundRobin::new(), WeightedRoundRobin::new().with_static_stride()]
+        {
             let counted = counts(&strategy, &members(&huge), 10 * total as usize);
             for (count, weight) in counted.iter().zip(&huge) {
                 assert!(count.abs_diff(10 * *weight as usize) < 15, "{count} of {weight}");
@@ -235,7 +236,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_cycle_is_exact(weights in prop::collection::vec(0_u32..60, 1..70)) {
+        fn a_cycle_is_exact(weights in collection::vec(0_u32..60, 1..70)) {
             let total = weights.iter().sum::<u32>() as usize;
             prop_assume!(weights.iter().any(|&weight| weight != weights[0]));
             let counted = counts(&WeightedRoundRobin::new(), &members(&weights), total);
@@ -244,7 +245,7 @@ mod tests {
         }
 
         #[test]
-        fn what_was_tried_is_not_chosen(weights in prop::collection::vec(1_u32..9, 2..9), tried: prop::sample::Index) {
+        fn what_was_tried_is_not_chosen(weights in collection::vec(1_u32..9, 2..9), tried in proptest::arbitrary::any::<sample::Index>()) {
             let (strategy, members) = (WeightedRoundRobin::new(), members(&weights));
             let (table, tried) = (strategy.table(&members, None), tried.index(weights.len()));
             for _ in 0..50 {
