@@ -15,8 +15,8 @@ use crate::{
     trace::{Trace, quantile},
 };
 
-/// Those of Okabe and Ito, which nearly all eyes can tell apart.
-const COLORS: [RGBColor; 7] = [
+/// Those of Okabe and Ito, which nearly all eyes can tell apart, and two more.
+const COLORS: [RGBColor; 8] = [
     RGBColor(0, 0, 0),
     RGBColor(148, 148, 148),
     RGBColor(0, 114, 178),
@@ -24,6 +24,7 @@ const COLORS: [RGBColor; 7] = [
     RGBColor(230, 159, 0),
     RGBColor(86, 180, 233),
     RGBColor(0, 158, 115),
+    RGBColor(120, 94, 240),
 ];
 const VERMILION: RGBColor = RGBColor(213, 94, 0);
 /// Policies in a row of the legend.
@@ -36,7 +37,6 @@ struct Axes {
     title: &'static str,
     x: Range<f64>,
     tell_x: fn(f64) -> String,
-    tell_y: fn(f64) -> String,
 }
 
 /// Draws both charts into one file in `folder`, which is made if it is missing.
@@ -59,15 +59,13 @@ pub(crate) fn draw(
         traces.iter().map(|(name, trace)| (*name, points(trace))).collect()
     };
     let length = traces.first().map_or(0.0, |(_, trace)| trace.scenario.length.as_secs_f64());
-    let over_time =
-        |title| Axes { title, x: 0.0..length, tell_x: |x| format!("{x} s"), tell_y: plain };
+    let over_time = |title| Axes { title, x: 0.0..length, tell_x: |x| format!("{x} s") };
     let shares = lines(&|trace| share(trace, server, length));
     plot(&above, &over_time("Share of that server; 1: as much as any"), &shares)?;
     let (axes, lines) = match simulation.chart {
         Chart::Latency => {
-            let tell_y = |y: f64| format!("{:.0} ms", 10_f64.powf(y));
-            let title = "Latency by percentile, over the whole run";
-            let axes = Axes { title, x: 0.0..NINES, tell_x: percentile, tell_y };
+            let title = "Latency by percentile over the whole run, in ms";
+            let axes = Axes { title, x: 0.0..NINES, tell_x: percentile };
             (axes, lines(&latencies))
         }
         Chart::Failed => {
@@ -90,27 +88,28 @@ const NINES: f64 = 4.0;
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 fn plot(area: &Area<'_>, axes: &Axes, lines: &[Line]) -> Result<(), BoxError> {
-    let ys = || lines.iter().flat_map(|(_, points)| points.iter().map(|&(_, y)| y));
-    let (least, most) = (ys().fold(f64::MAX, f64::min), ys().fold(0.0, f64::max));
-    // From zero on, but for what begins far above it.
-    let from = if least > 1.0 { (least * 10.0).floor() / 10.0 } else { 0.0 };
+    let ys = lines.iter().flat_map(|(_, points)| points.iter().map(|&(_, y)| y));
+    let most = ys.fold(1.0, f64::max);
     let mut chart = ChartBuilder::on(area)
         .caption(axes.title, (FONT, 16))
         .margin(12)
         .x_label_area_size(28)
         .y_label_area_size(64)
-        .build_cartesian_2d(axes.x.clone(), from..most * 1.05)?;
+        .build_cartesian_2d(axes.x.clone(), 0.0..most * 1.05)?;
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
         .bold_line_style(BLACK.mix(0.12))
         .label_style((FONT, 13))
-        .x_labels(9)
+        .x_labels(8)
         .y_labels(7)
         .x_label_formatter(&|&x| (axes.tell_x)(x))
-        .y_label_formatter(&|&y| (axes.tell_y)(y))
+        .y_label_formatter(&|&y| plain(y))
         .draw()?;
-    for (number, (name, points)) in lines.iter().enumerate() {
+    // The default above all others.
+    let is_default = |(_, (name, _)): &(usize, &Line)| *name == DEFAULT;
+    let (default, others): (Vec<_>, Vec<_>) = lines.iter().enumerate().partition(is_default);
+    for (number, (name, points)) in others.into_iter().chain(default) {
         chart.draw_series(LineSeries::new(points.iter().copied(), style(number, name)))?;
     }
     Ok(())
@@ -146,7 +145,7 @@ fn share(trace: &Trace, server: usize, length: f64) -> Vec<(f64, f64)> {
 fn latencies(trace: &Trace) -> Vec<(f64, f64)> {
     let sorted = trace.latencies(0.0..f64::MAX);
     let of = |nines: f64| quantile(&sorted, 1.0 - 10_f64.powf(-nines));
-    let point = |nines: f64| (nines, (of(nines).as_secs_f64() * 1e3).max(1.0).log10());
+    let point = |nines: f64| (nines, of(nines).as_secs_f64() * 1e3);
     (0..=(NINES * 50.0) as u32).map(|step| point(f64::from(step) / 50.0)).collect()
 }
 
