@@ -21,8 +21,12 @@ use tower_upstream::{
 
 type Shares = BTreeMap<String, usize>;
 
-fn keys(count: u8) -> Vec<String> {
-    (0..count).map(|n| format!("{}:1", char::from(b'a' + n))).collect()
+/// Endpoints `a:1` and so on, and their keys.
+fn farm(count: u8) -> (Farm, Vec<String>) {
+    let farm = Farm::default();
+    let keys: Vec<String> = (0..count).map(|n| format!("{}:1", char::from(b'a' + n))).collect();
+    keys.iter().for_each(|key| drop(farm.get(key)));
+    (farm, keys)
 }
 
 /// Makes `calls`, one each millisecond, and tells which endpoints were called.
@@ -43,7 +47,7 @@ where
 
 #[tokio::test(start_paused = true)]
 async fn peak_ewma_keeps_away_from_one_that_fails_at_once_and_comes_back() {
-    let (farm, keys) = (Farm::default(), keys(10));
+    let (farm, keys) = farm(10);
     farm.answers(Answer::GoodAfter(ms(50)));
     let service = BalanceLayer::new(discover::fixed(&keys).unwrap(), PeakEwma::new())
         .with_seed(1)
@@ -61,7 +65,7 @@ async fn peak_ewma_keeps_away_from_one_that_fails_at_once_and_comes_back() {
 
 #[tokio::test(start_paused = true)]
 async fn peak_ewma_sees_one_that_hangs_before_it_answers() {
-    let (farm, keys) = (Farm::default(), keys(10));
+    let (farm, keys) = farm(10);
     farm.answers(Answer::GoodAfter(ms(20)));
     let service = BalanceLayer::new(discover::fixed(&keys).unwrap(), PeakEwma::new())
         .with_seed(2)
@@ -74,21 +78,20 @@ async fn peak_ewma_sees_one_that_hangs_before_it_answers() {
 
 #[tokio::test(start_paused = true)]
 async fn a_newcomer_is_not_flooded() {
-    let (farm, keys) = (Farm::default(), keys(11));
+    let (farm, keys) = farm(11);
     farm.answers(Answer::GoodAfter(ms(50)));
     let endpoints = Memory::new(&keys[..10]).unwrap();
     let service =
         BalanceLayer::new(endpoints.clone(), PeakEwma::new()).with_seed(3).layer(farm.clone());
     calls(&farm, &keys, &service, 2_000).await;
     endpoints.insert(keys[10].as_str()).unwrap();
-    farm.get("k:1").answers(Answer::GoodAfter(ms(50)));
     let shares = calls(&farm, &keys, &service, 250).await;
     assert!((5..60).contains(&shares["k:1"]), "{shares:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn least_latency_and_health_based_follow_what_is_measured() {
-    let (farm, keys) = (Farm::default(), keys(4));
+    let (farm, keys) = farm(4);
     farm.answers(Answer::GoodAfter(ms(40)));
     farm.get("c:1").answers(Answer::GoodAfter(ms(5)));
     let endpoints = || discover::fixed(&keys).unwrap();
@@ -106,7 +109,7 @@ async fn least_latency_and_health_based_follow_what_is_measured() {
 
 /// The endpoints that were called, in order, while the set changes and calls fail.
 async fn sequence<P: Strategy + Pick<Ask> + Clone>(strategy: P, seed: u64) -> Vec<String> {
-    let (farm, keys) = (Farm::default(), keys(6));
+    let (farm, keys) = farm(6);
     let endpoint = |(tier, key): (usize, &String)| {
         key.parse::<Endpoint>().unwrap().with_priority(tier as u32 / 4).with_weight(1 + tier as u32)
     };

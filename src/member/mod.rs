@@ -25,6 +25,7 @@
 mod ending;
 mod failing;
 mod flight;
+mod latency;
 mod load;
 mod median;
 mod member;

@@ -6,16 +6,13 @@ use super::{
     latencies::LatencyTable,
     strategy::{Pick, Strategy},
 };
-use crate::{
-    member::{Measure, Member},
-    rules,
-};
+use crate::member::{Measure, Member};
 
 /// Chooses the endpoint with less expected latency, of two that are drawn at random.
 ///
 /// Suits calls whose cost differs, and endpoints that may be slow, or fail at once. Of the two, the call goes
 /// to the one with the lower `latency · (calls in flight + 1) / weight`, where `latency` is the larger of
-/// the [estimate](rules::PeakEwma) and the age of the oldest call in flight:
+/// the [estimate](crate::rules::PeakEwma) and the age of the oldest call in flight:
 ///
 /// * A slower call raises the estimate at once. It falls with a time constant of 10 s, but after three samples
 ///   below half of it to their largest, so that an endpoint that is well again gets its share back.

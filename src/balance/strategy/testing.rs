@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{
-    candidates::Candidates,
-    strategy::{Pick, Strategy},
-};
+use super::{candidates::Candidates, strategy::Pick};
 use crate::{choose::Tried, endpoint::Endpoint, member::Member};
 
 /// Members of one set with these weights, ordered by key.
