@@ -1,14 +1,27 @@
-//! When the answer to a request is of no use any more.
+//! Deadlines of requests: the time from which on the answer is of no use.
 //!
-//! A call whose deadline has passed is not made by failover, by limits that wait, and by the HTTP
-//! transport; the other layers do not ask.
+//! # When to use
+//! Failover, limits that wait and the HTTP transport do not make a call whose deadline has passed; other
+//! layers ignore it. Implement [`HasDeadline`] for requests of your own type, or give the layer a
+//! closure.
+//!
+//! # Example
+//! ```
+//! use std::time::Duration;
+//! use tokio::time::Instant;
+//! use tower_upstream::{Call, deadline::HasDeadline};
+//!
+//! let until = Instant::now() + Duration::from_secs(2);
+//! assert_eq!(Call::new(7).with_deadline(until).deadline(), Some(until));
+//! ```
+
 use crate::time::Instant;
 
-/// A request that may have a deadline.
+/// Request that may have a deadline.
 ///
 /// Implemented for [`Call`](crate::Call) and, with the feature `http`, for `http::Request`, whose
-/// deadline is an extension. For other requests, implement it, or give the layer that asks a
-/// closure: see [`DeadlineOf`].
+/// deadline is an extension. For other requests, implement it, or give the layer a closure: see
+/// [`DeadlineOf`].
 ///
 /// # Example
 /// ```
@@ -24,27 +37,27 @@ use crate::time::Instant;
 /// }
 /// ```
 pub trait HasDeadline {
-    /// Returns the moment from which on the answer is of no use. Default: none.
+    /// Returns the time from which on the answer is of no use. Default: none.
     fn deadline(&self) -> Option<Instant> {
         None
     }
 }
 
-/// How a layer learns the deadline of a request: [`OwnDeadline`], or a closure over the request.
+/// Source of the deadline of a request: [`OwnDeadline`], or a closure over the request.
 ///
 /// # Example
 /// ```
 /// use std::time::Duration;
 /// use tower_upstream::{Quota, RateLimitLayer};
 ///
-/// // Requests of any type, which have no deadline.
+/// // For requests of any type, without a deadline.
 /// let layer = RateLimitLayer::new(Quota::per_second(100))
 ///     .wait(Duration::from_secs(2))
 ///     .with_deadline(|_: &String| None);
 /// # let _ = layer;
 /// ```
 pub trait DeadlineOf<Req> {
-    /// Returns the moment from which on the answer to `request` is of no use.
+    /// Returns the time from which on the answer to `request` is of no use.
     fn deadline_of(&self, request: &Req) -> Option<Instant>;
 }
 
@@ -58,7 +71,7 @@ where
     }
 }
 
-/// Asks the request itself, which is a [`HasDeadline`]. The default.
+/// Deadline of the request itself, which is a [`HasDeadline`]. The default.
 ///
 /// ```
 /// use tower_upstream::{Call, deadline::{DeadlineOf, OwnDeadline}};

@@ -1,4 +1,4 @@
-//! Keys of requests: what limits and circuits count requests by.
+//! Keys of requests, by which limits and circuits count them.
 //!
 //! # When to use
 //! A [`Key`] goes into `by_key` of a [rate limit](crate::RateLimitLayer::by_key), for one quota for each
@@ -15,12 +15,17 @@
 //!
 //! For client addresses behind proxies, there is `http::ClientIp` (feature `http`).
 
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::{
+    hash::{BuildHasher, Hash, Hasher},
+    sync::Arc,
+};
 
-/// Key of a request: a closure that returns something hashable, or a type of yours.
+use crate::error::cut;
+
+/// Key of a request: a closure that returns something hashable, or your own type.
 ///
 /// Only the hash of a key is kept. Requests with equal keys are counted together: if keys are an
-/// `Option`, all requests without one are. A type of yours can hash what it finds in the request without
+/// `Option`, all requests without one are. A type of your own can hash a part of the request without
 /// copying it.
 ///
 /// # Example
@@ -43,9 +48,17 @@ pub trait Key<Req> {
     /// Feeds the key of `request` into `hasher`.
     ///
     /// A value that hashes the same finds the state of this key in a handle, such as a
-    /// [`KeyedRateLimitHandle`](crate::limit::KeyedRateLimitHandle): hash what you look for, and nothing
-    /// else.
+    /// [`KeyedRateLimitHandle`](crate::limit::KeyedRateLimitHandle). So hash the key, and nothing else.
     fn hash<H: Hasher>(&self, request: &Req, hasher: &mut H);
+
+    /// Returns a text that names the key of `request` in events and logs, or `None`. Default: `None`.
+    ///
+    /// It is kept as long as the state of the key, cut to 128 bytes, and asked for only when that state is
+    /// made. For a closure, see [`Labelled`].
+    fn label(&self, request: &Req) -> Option<String> {
+        let _ = request;
+        None
+    }
 }
 
 impl<F, Req, K> Key<Req> for F
@@ -57,6 +70,54 @@ where
     fn hash<H: Hasher>(&self, request: &Req, hasher: &mut H) {
         self(request).hash(hasher);
     }
+}
+
+/// Key with a label for events and logs, made by
+/// [`KeyedCircuitBreakerLayer::with_label`](crate::breaker::KeyedCircuitBreakerLayer::with_label).
+///
+/// ```
+/// use tower_upstream::{CircuitBreakerLayer, breaker::KeyedCircuitBreakerLayer, key::Labelled};
+/// fn labels<K>(
+///     layer: KeyedCircuitBreakerLayer<K>,
+/// ) -> KeyedCircuitBreakerLayer<Labelled<K, fn(&u32) -> String>> {
+///     layer.with_label(|tenant: &u32| format!("tenant {tenant}"))
+/// }
+/// # let _ = labels(CircuitBreakerLayer::default().by_key(|tenant: &u32| *tenant));
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct Labelled<K, L> {
+    key: K,
+    label: L,
+}
+
+impl<K, L> Labelled<K, L> {
+    pub(crate) fn new(key: K, label: L) -> Self {
+        Self { key, label }
+    }
+}
+
+impl<K, L, Req> Key<Req> for Labelled<K, L>
+where
+    K: Key<Req>,
+    L: Fn(&Req) -> String,
+{
+    #[inline]
+    fn hash<H: Hasher>(&self, request: &Req, hasher: &mut H) {
+        self.key.hash(request, hasher);
+    }
+
+    fn label(&self, request: &Req) -> Option<String> {
+        Some((self.label)(request))
+    }
+}
+
+/// Bytes of a label that are kept.
+const MAX_LABEL: usize = 128;
+
+/// The label of the key of `request`, to be kept.
+pub(crate) fn label_of<K: Key<Req>, Req>(key: &K, request: &Req) -> Option<Arc<str>> {
+    let label = key.label(request)?;
+    Some(cut(&label, MAX_LABEL).into())
 }
 
 /// The hash of the key of `request`: that of a value that hashes the same.

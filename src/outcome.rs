@@ -159,6 +159,60 @@ impl<Res, Err: 'static> Classify<Res, Err> for ErrIsFailure {
     }
 }
 
+/// Makes a rule of a closure that judges answers. Errors are judged as [`ErrIsFailure`] does, whatever their
+/// type is, so the rule fits every layer of a [stack](crate::stack).
+///
+/// ```
+/// use tower_upstream::{Classify, Outcome, outcome::by_answer};
+/// let rule = by_answer(|status: &u16| match status {
+///     500.. => Outcome::Failure,
+///     _ => Outcome::Success,
+/// });
+/// assert_eq!(rule.classify(Ok::<_, &std::io::Error>(&503)), Outcome::Failure);
+/// assert_eq!(rule.classify(Err::<&u16, _>(&"broken")), Outcome::Failure);
+/// ```
+pub const fn by_answer<F, Res>(judge: F) -> ByAnswer<F>
+where
+    F: Fn(&Res) -> Outcome,
+{
+    ByAnswer { judge }
+}
+
+/// Rule that judges answers by a closure. Made by [`by_answer`].
+///
+/// ```
+/// use tower_upstream::{Outcome, outcome::{ByAnswer, by_answer}};
+/// fn is_small(n: &u32) -> Outcome {
+///     if *n < 10 { Outcome::Success } else { Outcome::Failure }
+/// }
+/// let rule: ByAnswer<fn(&u32) -> Outcome> = by_answer(is_small as fn(&u32) -> Outcome);
+/// # let _ = rule;
+/// ```
+#[derive(Clone, Copy)]
+pub struct ByAnswer<F> {
+    judge: F,
+}
+
+impl<F, Res, Err> Classify<Res, Err> for ByAnswer<F>
+where
+    F: Fn(&Res) -> Outcome,
+    Err: 'static,
+{
+    #[inline]
+    fn classify(&self, result: Result<&Res, &Err>) -> Outcome {
+        match result {
+            Ok(answer) => (self.judge)(answer),
+            Err(error) => ErrIsFailure.classify(Err::<&Res, _>(error)),
+        }
+    }
+}
+
+impl<F> fmt::Debug for ByAnswer<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ByAnswer").field(&TypeName::<F>::new()).finish()
+    }
+}
+
 /// Judges by the rule, except for what is no evidence whatever the rule says: our refusals, what the
 /// caller did, and what a connection did that had been idle. `None` is a call that was cut short by its
 /// own deadline: it counts as one that was dropped.

@@ -6,7 +6,7 @@ mod support;
 
 use std::{collections::BTreeMap, io, sync::atomic::Ordering::SeqCst};
 
-use support::{Answer, Ask, Farm, Inner, Probe, Readiness, ms, settle};
+use support::{Answer, Ask, Farm, Inner, Probe, Readiness, ms, seen, settle};
 use tokio::time::sleep;
 use tokio_test::{assert_pending, task};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
@@ -107,7 +107,7 @@ async fn below_a_balancer_endpoints_may_have_clients_of_different_types() {
     for _ in 0..10 {
         assert_eq!(service.clone().oneshot(Ask::new(1)).await.unwrap(), "closure");
     }
-    assert_eq!(breaker.handle_for("a:1").unwrap().stats().failures, 3);
+    assert_eq!(seen(&breaker.handle_for("a:1").unwrap()).failed, 3);
     farm.get("a:1").is(Readiness::Dead);
     settle().await;
     service.oneshot(Ask::new(1)).await.unwrap();

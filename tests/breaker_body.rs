@@ -2,6 +2,8 @@
 #![cfg(all(feature = "http", feature = "test-util"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod support;
+
 use std::{convert::Infallible, time::Duration};
 
 use bytes::Bytes;
@@ -17,6 +19,8 @@ use tower_upstream::{
     connect_fn, discover,
     http::HttpClassify,
 };
+
+use support::seen;
 
 type Body = BoxBody<Bytes, BoxError>;
 type Answer = Response<Body>;
@@ -86,10 +90,10 @@ async fn the_end_of_the_body_is_the_verdict() {
         let (service, handle) = over(once());
         let plan = Plan { grpc, frames: vec![DATA, last] };
         let response = service.oneshot(plan).await.unwrap();
-        assert_eq!(handle.stats().requests, 0, "the call goes on");
+        assert_eq!(seen(&handle).admitted, 0, "the call goes on");
         let _ = response.into_body().collect().await;
-        let stats = handle.stats();
-        assert_eq!((stats.requests, stats.failures), (1, u64::from(fails)), "{grpc} {last:?}");
+        let stats = seen(&handle);
+        assert_eq!((stats.admitted, stats.failed), (1, u64::from(fails)), "{grpc} {last:?}");
     }
 }
 
@@ -162,12 +166,12 @@ async fn a_stream_that_goes_on_closes_a_half_open_circuit_with_its_head() {
             assert_eq!(handle.state(), expected, "{which}");
         }
         tokio::time::sleep(Duration::from_secs(3_600)).await;
-        let stats = handle.stats();
-        assert_eq!((stats.state, stats.requests, stats.opened), (CircuitState::Closed, 1, 1));
+        let stats = seen(&handle);
+        assert_eq!((stats.state, stats.admitted, stats.opened), (CircuitState::Closed, 1, 1));
         // Each is in the totals once, and no end of one changes anything.
         drop(open);
-        let stats = handle.stats();
-        assert_eq!((stats.state, stats.requests, stats.failures), (CircuitState::Closed, 4, 1));
+        let stats = seen(&handle);
+        assert_eq!((stats.state, stats.admitted, stats.failed), (CircuitState::Closed, 4, 1));
     }
 }
 
@@ -183,12 +187,12 @@ async fn a_probe_gives_its_place_back_with_its_head_and_once() {
     let probe = probe.call(Some(answer(Plan { grpc: false, frames: vec![] })));
     drop(dropped);
     read.into_body().collect().await.unwrap();
-    let stats = handle.stats();
-    assert_eq!((stats.state, stats.ignored, stats.successes), (CircuitState::HalfOpen, 1, 1));
+    let stats = seen(&handle);
+    assert_eq!((stats.state, stats.ignored, stats.succeeded), (CircuitState::HalfOpen, 1, 1));
     // Neither end gave back the place of another.
     assert!(call(vec![]).await.map(drop).unwrap_err().is_refused());
     probe.await.unwrap().into_body().collect().await.unwrap();
-    assert_eq!((handle.state(), handle.stats().requests), (CircuitState::Closed, 4));
+    assert_eq!((handle.state(), seen(&handle).admitted), (CircuitState::Closed, 4));
 }
 
 #[tokio::test(start_paused = true)]
@@ -202,8 +206,8 @@ async fn a_probe_whose_body_breaks_has_failed_while_the_circuit_is_half_open() {
         let probe = service.clone().oneshot(bad()).await.unwrap();
         assert_eq!(handle.state(), CircuitState::HalfOpen);
         let _ = probe.into_body().collect().await;
-        let stats = handle.stats();
-        assert_eq!((stats.state, stats.opened, stats.failures), (CircuitState::Open, 2, 2));
+        let stats = seen(&handle);
+        assert_eq!((stats.state, stats.opened, stats.failed), (CircuitState::Open, 2, 2));
 
         // One that may fail: the good head is taken back.
         let config = config.with_probe_failures(1);
@@ -221,8 +225,8 @@ async fn a_probe_whose_body_breaks_has_failed_while_the_circuit_is_half_open() {
         let probe = service.clone().oneshot(bad()).await.unwrap();
         assert_eq!(handle.state(), CircuitState::Closed);
         let _ = probe.into_body().collect().await;
-        let stats = handle.stats();
-        assert_eq!((stats.state, stats.failures), (CircuitState::Closed, 2));
+        let stats = seen(&handle);
+        assert_eq!((stats.state, stats.failed), (CircuitState::Closed, 2));
         assert_eq!(stats.failures_in_a_row, 0);
     }
 }
@@ -237,8 +241,8 @@ async fn a_bad_head_and_an_empty_body_need_no_reader() {
     }));
     let _kept =
         [service.clone().oneshot(200).await.unwrap(), service.clone().oneshot(500).await.unwrap()];
-    let stats = layer.handle().stats();
-    assert_eq!((stats.successes, stats.failures), (1, 1));
+    let stats = seen(&layer.handle());
+    assert_eq!((stats.succeeded, stats.failed), (1, 1));
 }
 
 /// A head that takes a while, and its frames.
@@ -272,11 +276,11 @@ async fn slow_heads_open_the_circuit_while_their_bodies_go_on() {
         let answers = (0..60).map(|_| endless().into_iter().nth(which).unwrap());
         let calls = answers.map(|answer| service.clone().oneshot(answer));
         let open = futures::future::join_all(calls).await;
-        let stats = handle.stats();
-        assert_eq!((stats.state, stats.slow, stats.requests), (CircuitState::Open, 60, 0));
+        let stats = seen(&handle);
+        assert_eq!((stats.state, stats.slow, stats.admitted), (CircuitState::Open, 60, 0));
         drop(open);
-        let stats = handle.stats();
-        assert_eq!((stats.slow, stats.requests), (60, 60), "{which}");
+        let stats = seen(&handle);
+        assert_eq!((stats.slow, stats.admitted), (60, 60), "{which}");
     }
 }
 
@@ -298,16 +302,16 @@ async fn a_slow_head_counts_once_however_the_call_ends() {
     ] {
         let (service, handle) = slowly(CircuitBreakerConfig::default());
         let response = service.oneshot(answer).await.unwrap();
-        let window = handle.stats().window;
+        let window = seen(&handle).window;
         assert_eq!((window.calls, window.slow, window.failures), (1, 1, 0));
         let (head, body) = response.into_parts();
         let _ = body.collect().await;
         drop(head);
-        let stats = handle.stats();
+        let stats = seen(&handle);
         let window = stats.window;
         assert_eq!((window.calls, window.slow, window.failures), (1, 1, fails));
-        assert_eq!((stats.requests, stats.slow, stats.failures), (1, 1, fails));
-        assert_eq!(stats.successes, 1 - fails);
+        assert_eq!((stats.admitted, stats.slow, stats.failed), (1, 1, fails));
+        assert_eq!(stats.succeeded, 1 - fails);
     }
 }
 
@@ -346,8 +350,8 @@ async fn a_body_that_breaks_is_the_fault_of_who_broke_it() {
             Ok::<_, BoxError>(Response::new(StreamBody::new(frames)))
         }));
         assert!(broken.oneshot(error).await.unwrap().into_body().collect().await.is_err());
-        let stats = layer.handle().stats();
-        assert_eq!((stats.requests, stats.failures), (1, failures), "{says}");
+        let stats = seen(&layer.handle());
+        assert_eq!((stats.admitted, stats.failed), (1, failures), "{says}");
         assert_eq!((stats.state == CircuitState::Open) as u64, failures, "{says}");
     }
 }

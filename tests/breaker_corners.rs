@@ -20,7 +20,7 @@ use bytes::Bytes;
 use futures::stream::{self, StreamExt};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use support::{Answer, Ask, Farm, ms, secs};
+use support::{Answer, Ask, Farm, ms, secs, seen};
 use tokio::{
     runtime,
     time::{sleep, timeout},
@@ -29,11 +29,12 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::{
     BoxError, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint, Error, Outcome,
     balance::{BalanceLayer, RoundRobin},
-    breaker::{CircuitBreakerHandle, CircuitState, Transition},
+    breaker::{CircuitHandle, CircuitState},
     connect::Connect,
     discover,
     http::HttpClassify,
     member::Member,
+    telemetry::{Event, Events},
 };
 
 fn config() -> CircuitBreakerConfig {
@@ -73,8 +74,7 @@ fn an_open_circuit_needs_no_runtime_that_is_driven() {
         here.block_on(service.clone().oneshot(BAD)).unwrap_err();
     }
     assert!(here.block_on(service.clone().oneshot(GOOD)).unwrap_err().is_refused());
-    while layer.handle().stats().next_transition.is_some_and(|at| at > tokio::time::Instant::now())
-    {
+    while seen(&layer.handle()).next_transition.is_some_and(|at| at > tokio::time::Instant::now()) {
         std::thread::yield_now();
     }
     here.block_on(service.clone().oneshot(GOOD)).unwrap();
@@ -84,7 +84,7 @@ fn an_open_circuit_needs_no_runtime_that_is_driven() {
     for _ in 0..3 {
         without_timers.block_on(service.clone().oneshot(BAD)).unwrap_err();
     }
-    assert_eq!(layer.handle().stats().opened, 2);
+    assert_eq!(seen(&layer.handle()).opened, 2);
 }
 
 #[tokio::test(start_paused = true)]
@@ -119,13 +119,14 @@ async fn probes_that_hang_hold_it_for_a_set_time_whatever_comes_after_them() {
     for _ in 0..2 {
         let _ = timeout(secs(9), service.clone().oneshot(false)).await;
     }
-    assert_eq!(layer.handle().stats().opened, 2);
+    assert_eq!(seen(&layer.handle()).opened, 2);
     stuck.abort();
 }
 
 #[tokio::test(start_paused = true)]
 async fn open_circuits_of_long_ago_make_room_for_new_keys() {
-    let layer = CircuitBreakerLayer::new(config()).by_key(|ask: &(u32, bool)| ask.0).max_keys(16);
+    let layer =
+        CircuitBreakerLayer::new(config()).by_key(|ask: &(u32, bool)| ask.0).with_max_keys(16);
     let service = layer.layer(service_fn(obey));
     let fails = async |keys: std::ops::Range<u32>| {
         for key in keys.flat_map(|key| [key; 3]) {
@@ -141,13 +142,13 @@ async fn open_circuits_of_long_ago_make_room_for_new_keys() {
     service.clone().oneshot((2_000, true)).await.unwrap();
     assert!(layer.handle_for(&2_000).is_some());
     // Those that are switched off keep no place, either.
-    let off = layer.fresh().max_keys(1);
-    off.update(&config().with_enabled(false)).unwrap();
+    let off = layer.fresh().with_max_keys(1);
+    off.handle().update(&config().with_enabled(false)).unwrap();
     let service = off.layer(service_fn(obey));
     for key in 0..5 {
         service.clone().oneshot((key, true)).await.unwrap();
     }
-    assert!(off.handle_for(&4).is_some() && off.len() == 1);
+    assert!(off.handle_for(&4).is_some() && off.handle().len() == 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -173,7 +174,7 @@ fn of_two_settings_that_come_at_once_one_wins_everywhere() {
         std::thread::scope(|scope| {
             for on in [true, false] {
                 let layer = &layer;
-                scope.spawn(move || layer.update(&config().with_enabled(on)).unwrap());
+                scope.spawn(move || layer.handle().update(&config().with_enabled(on)).unwrap());
             }
         });
         call(20);
@@ -206,7 +207,7 @@ async fn a_trial_by_config_is_one_at_every_endpoint() {
         assert!(!service.clone().oneshot(Ask::new(1)).await.unwrap_err().is_refused());
     }
     let endpoint = layer.handle_for("a:1").unwrap();
-    assert_eq!(endpoint.stats().would_have_opened, 1);
+    assert_eq!(seen(&endpoint).would_have_opened, 1);
     layer.handle().update(&config()).unwrap();
     for _ in 0..3 {
         let _ = service.clone().oneshot(Ask::new(1)).await;
@@ -217,15 +218,18 @@ async fn a_trial_by_config_is_one_at_every_endpoint() {
 /// Four threads, and one of them tells the listener of what the others did.
 #[test]
 fn a_listener_never_sees_the_state_of_before() {
-    type Handles = Arc<OnceLock<Vec<CircuitBreakerHandle>>>;
+    type Handles = Arc<OnceLock<Vec<CircuitHandle>>>;
     let (wrong, handles) = (Arc::new(AtomicUsize::new(0)), Handles::default());
     let (count, known) = (wrong.clone(), handles.clone());
-    let layer = CircuitBreakerLayer::new(config()).on_transition(move |transition: Transition| {
-        let key = transition.endpoint.unwrap();
+    let events = Events::new();
+    let listener = move |event: &Event| {
+        let key = event.endpoint.clone().unwrap();
         let index: usize = key.trim_start_matches('m').trim_end_matches(":1").parse().unwrap();
         let state = known.get().unwrap()[index].state();
         count.fetch_add(usize::from(state == CircuitState::Closed), SeqCst);
-    });
+    };
+    events.subscribe(listener).detach();
+    let layer = CircuitBreakerLayer::new(config()).with_events(&events);
     let connector = layer.layer(Farm::default());
     let member = |index| Member::new(Endpoint::new(format!("m{index}:1")).unwrap());
     let members: Vec<_> = (0..2_000).map(member).collect();
@@ -237,7 +241,7 @@ fn a_listener_never_sees_the_state_of_before() {
     std::thread::scope(|scope| {
         for thread in 0..4 {
             let mine = handles.get().unwrap().iter().skip(thread).step_by(4);
-            scope.spawn(move || mine.for_each(CircuitBreakerHandle::force_open));
+            scope.spawn(move || mine.for_each(CircuitHandle::force_open));
         }
     });
     drop(services);
@@ -281,7 +285,7 @@ async fn what_says_nothing_is_not_slow() {
         Ok::<_, BoxError>(())
     }));
     service.oneshot(()).await.unwrap();
-    assert_eq!(layer.handle().stats().slow, 0);
+    assert_eq!(seen(&layer.handle()).slow, 0);
 }
 
 // Bodies.
@@ -316,7 +320,7 @@ async fn whether_a_stream_was_slow_is_known_with_its_head() {
             let response = service.clone().oneshot(()).await.unwrap();
             response.into_body().collect().await.unwrap();
         }
-        assert_eq!(layer.handle().stats().slow, slow);
+        assert_eq!(seen(&layer.handle()).slow, slow);
     }
 }
 
@@ -330,7 +334,7 @@ async fn who_closes_a_long_stream_accuses_nobody() {
             body.frame().await.unwrap().unwrap();
         }
     }
-    let stats = layer.handle().stats();
+    let stats = seen(&layer.handle());
     assert_eq!((stats.state, stats.ignored), (CircuitState::Closed, 5));
 }
 
@@ -343,6 +347,6 @@ async fn a_grpc_status_in_the_head_is_all_there_is() {
         Ok::<_, Infallible>(head.header("grpc-status", "0").body(body).unwrap())
     }));
     service.oneshot(()).await.unwrap().into_body().collect().await.unwrap();
-    let stats = layer.handle().stats();
-    assert_eq!((stats.successes, stats.failures), (1, 0));
+    let stats = seen(&layer.handle());
+    assert_eq!((stats.succeeded, stats.failed), (1, 0));
 }

@@ -18,8 +18,9 @@ use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::{
     BoxError, CircuitBreakerConfig, CircuitBreakerLayer, Outcome,
     balance::{BalanceLayer, RoundRobin},
-    breaker::{CircuitBreaker, CircuitState, Transition},
+    breaker::{CircuitBreaker, CircuitState},
     discover,
+    telemetry::{Event, EventKind, Events, Subscription},
 };
 
 use CircuitState::{Closed, HalfOpen, Open};
@@ -34,14 +35,32 @@ fn config() -> CircuitBreakerConfig {
         .with_open_jitter(0.0)
 }
 
+/// A transition of which a listener was told.
+#[derive(Debug, Clone, PartialEq)]
+struct Transition {
+    endpoint: Option<Arc<str>>,
+    from: CircuitState,
+    to: CircuitState,
+    generation: u64,
+    at: Instant,
+}
+
 type Seen = Arc<Mutex<Vec<Transition>>>;
+
+fn listen(events: &Events, seen: &Seen) -> Subscription {
+    let list = seen.clone();
+    events.subscribe(move |event: &Event| {
+        let EventKind::Circuit { from, to, generation, .. } = event.kind else { panic!() };
+        let (endpoint, at) = (event.endpoint.clone(), event.at);
+        list.lock().unwrap().push(Transition { endpoint, from, to, generation, at });
+    })
+}
 
 /// A layer whose transitions are written down.
 fn told(config: CircuitBreakerConfig) -> (CircuitBreakerLayer, Seen) {
-    let seen = Seen::default();
-    let list = seen.clone();
-    let listener = move |transition| list.lock().unwrap().push(transition);
-    (CircuitBreakerLayer::new(config).on_transition(listener), seen)
+    let (events, seen) = (Events::new(), Seen::default());
+    listen(&events, &seen).detach();
+    (CircuitBreakerLayer::new(config).with_events(&events), seen)
 }
 
 fn states(seen: &Seen) -> Vec<CircuitState> {
@@ -211,7 +230,7 @@ fn without_a_runtime_the_time_of_a_transition_is_when_it_was_due() {
     let service = layer.layer(inner.service());
     let handle = layer.handle();
     futures::executor::block_on(call(&inner, &service, BAD));
-    let due = handle.stats().next_transition.unwrap();
+    let due = handle.next_transition().unwrap();
     while Instant::now() < due + ms(5) {
         std::thread::yield_now();
     }
@@ -234,7 +253,7 @@ async fn ten_thousand_trips_need_one_task() {
     assert_eq!(seen.lock().unwrap().len(), 20_000);
     // Of many at once.
     let (layer, seen) = told(config());
-    let layer = layer.by_key(|key: &u32| *key).max_keys(20_000);
+    let layer = layer.by_key(|key: &u32| *key).with_max_keys(20_000);
     let keyed = layer.layer(service_fn(async |_: u32| Err::<(), BoxError>("bad".into())));
     for key in 0..10_000 {
         keyed.clone().oneshot(key).await.unwrap_err();

@@ -6,14 +6,16 @@ mod support;
 
 use std::{future::pending, sync::Arc};
 
-use support::{Answer, Ask, Farm, Inner, Probe, ms, secs, settle};
+use support::{Answer, Ask, Farm, Inner, Probe, ms, secs, seen, settle};
 use tokio::time::sleep;
 use tokio_test::{assert_pending, task};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::{
     BoxError, CircuitBreakerConfig, CircuitBreakerLayer, Error,
     balance::{BalanceLayer, RoundRobin},
-    breaker::{Cancelled, CircuitBreaker, CircuitBreakerHandle, CircuitState, Window},
+    breaker::{
+        Cancelled, CircuitBreaker, CircuitBreakerHandle, CircuitHandle, CircuitState, Window,
+    },
     discover,
     error::Kind,
 };
@@ -63,15 +65,15 @@ impl Alone {
 
     /// Calls and slow calls of the window.
     fn window(&self) -> (u64, u64) {
-        let window = self.handle.stats().window;
+        let window = seen(&self.handle).window;
         (window.calls, window.slow)
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn calls_that_hang_open_the_circuit_for_whoever_looks() {
-    let looks: [fn(&CircuitBreakerHandle) -> CircuitState; 2] =
-        [CircuitBreakerHandle::state, |handle| handle.stats().state];
+    let looks: [fn(&CircuitHandle) -> CircuitState; 2] =
+        [CircuitHandle::state, |handle| seen(handle).state];
     for look in looks {
         let it = alone(config());
         let hung = it.begin(Answer::Never, 30);
@@ -102,7 +104,7 @@ async fn calls_that_hang_open_the_circuit_for_whoever_calls() {
         let refused = next.call(Ask::new(1)).await.unwrap_err();
         assert_eq!((refused.kind(), it.inner.calls()), (Kind::CircuitOpen, 30));
         assert!(refused.retry_after().is_some());
-        assert_eq!(it.handle.stats().opened, 1);
+        assert_eq!(seen(&it.handle).opened, 1);
     }
 }
 
@@ -140,15 +142,15 @@ async fn a_call_that_hung_is_counted_once() {
     let mut calls = it.begin(Answer::GoodAfter(secs(1)), 10);
     calls.extend(it.begin(Answer::FailsAfter(secs(1)), 10));
     sleep(ms(500)).await;
-    assert_eq!((it.window(), it.handle.stats().slow), ((21, 20), 0));
+    assert_eq!((it.window(), seen(&it.handle).slow), ((21, 20), 0));
     sleep(ms(501)).await;
     for (done, call) in calls.iter_mut().enumerate() {
         assert!(call.poll().is_ready());
-        let slow = it.handle.stats().slow;
+        let slow = seen(&it.handle).slow;
         assert_eq!((it.window(), slow), ((21, 20), done as u64 + 1));
     }
     drop(calls);
-    assert_eq!(it.handle.stats().requests, 21);
+    assert_eq!(seen(&it.handle).admitted, 21);
 }
 
 #[tokio::test(start_paused = true)]
@@ -161,7 +163,7 @@ async fn a_call_that_ends_in_time_was_never_slow() {
             assert!(call.poll().is_ready());
         }
     }
-    let stats = it.handle.stats();
+    let stats = seen(&it.handle);
     assert_eq!((stats.state, stats.slow, stats.window.slow), (CircuitState::Closed, 0, 0));
 }
 
@@ -173,14 +175,14 @@ async fn a_call_that_says_nothing_is_counted_no_longer() {
     sleep(secs(1)).await;
     assert_eq!(it.window(), (10, 10));
     drop(hung);
-    assert_eq!((it.window(), it.handle.stats().ignored), ((0, 0), 10));
+    assert_eq!((it.window(), seen(&it.handle).ignored), ((0, 0), 10));
     // One that is dropped, where it has failed: a failure that was slow.
     let it = alone(config());
     let hung = it.begin(Answer::Never, 10);
     sleep(secs(1)).await;
     drop(hung);
-    let stats = it.handle.stats();
-    assert_eq!((it.window(), stats.failures, stats.slow), ((10, 10), 10, 10));
+    let stats = seen(&it.handle);
+    assert_eq!((it.window(), stats.failed, stats.slow), ((10, 10), 10, 10));
     // One that panics, too.
     let layer = CircuitBreakerLayer::new(config());
     let service = layer.layer(service_fn(async |()| {
@@ -192,7 +194,7 @@ async fn a_call_that_says_nothing_is_counted_no_longer() {
     }));
     let calls: Vec<_> = (0..10).map(|_| tokio::spawn(service.clone().oneshot(()))).collect();
     sleep(ms(500)).await;
-    let window = |layer: &CircuitBreakerLayer| layer.handle().stats().window;
+    let window = |layer: &CircuitBreakerLayer| seen(&layer.handle()).window;
     assert_eq!((window(&layer).slow, window(&layer).failures), (10, 0));
     for call in calls {
         assert!(call.await.unwrap_err().is_panic());
@@ -284,7 +286,7 @@ async fn one_that_only_measures_says_what_it_would_have_done() {
         let _hung = it.begin(Answer::Never, 30);
         sleep(secs(1)).await;
         it.good(1).await;
-        let stats = it.handle.stats();
+        let stats = seen(&it.handle);
         assert_eq!((stats.state, stats.would_have_opened), (CircuitState::MetricsOnly, 1));
         assert_eq!(it.window(), (31, 30));
     }
@@ -366,7 +368,7 @@ async fn a_stream_whose_head_came_in_time_does_not_hang() {
     let streams: Vec<_> = futures::future::join_all(calls).await;
     assert!(streams.iter().all(Result::is_ok));
     sleep(secs(60)).await;
-    let stats = layer.handle().stats();
+    let stats = seen(&layer.handle());
     assert_eq!((stats.state, stats.window.calls), (CircuitState::Closed, 0));
 }
 

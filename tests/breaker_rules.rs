@@ -12,7 +12,7 @@ use std::{
 };
 
 use futures::FutureExt;
-use support::{Answer, Ask, Farm, Inner, Probe, ms, secs, settle};
+use support::{Answer, Ask, Farm, Inner, Probe, ms, secs, seen, settle};
 use tokio::time::{sleep, timeout};
 use tower::{
     Layer, Service, ServiceBuilder, ServiceExt,
@@ -23,10 +23,11 @@ use tower::{
 use tower_upstream::{
     Attempts, BoxError, CircuitBreakerConfig, CircuitBreakerLayer, FailoverLayer, Outcome,
     balance::{BalanceLayer, RoundRobin},
-    breaker::{Cancelled, CircuitBreaker, CircuitBreakerHandle, CircuitState, Transition, Window},
+    breaker::{Cancelled, CircuitBreaker, CircuitBreakerHandle, CircuitState, Window},
     connect::EachLayer,
     discover,
     error::Kind,
+    telemetry::{Event, EventKind, Events},
 };
 
 /// Ratios alone, and nothing at random.
@@ -67,7 +68,7 @@ impl Alone {
     }
 
     fn window(&self) -> (u64, u64) {
-        let window = self.handle.stats().window;
+        let window = seen(&self.handle).window;
         (window.calls, window.failures)
     }
 }
@@ -79,7 +80,7 @@ async fn a_window_of_calls_slides_however_many_went_before() {
         it.calls(Answer::Good, before).await;
         let expected = if before == 0 { 20 } else { 50 };
         assert_eq!(it.failures_to_open().await, expected, "after {before}");
-        assert_eq!(it.handle.stats().window.failures, expected as u64);
+        assert_eq!(seen(&it.handle).window.failures, expected as u64);
     }
 }
 
@@ -151,9 +152,9 @@ async fn slow_calls_open_it_though_they_go_well() {
     it.calls(Answer::GoodAfter(secs(1)), 3).await;
     assert_eq!(it.handle.state(), CircuitState::Closed);
     it.calls(Answer::GoodAfter(secs(1)), 1).await;
-    let stats = it.handle.stats();
+    let stats = seen(&it.handle);
     assert_eq!((stats.state, stats.slow), (CircuitState::Open, 4));
-    assert_eq!((stats.successes, stats.failures), (8, 0));
+    assert_eq!((stats.succeeded, stats.failed), (8, 0));
     // Probes that are all slow are no better.
     sleep(secs(5)).await;
     it.calls(Answer::GoodAfter(secs(2)), 3).await;
@@ -161,7 +162,7 @@ async fn slow_calls_open_it_though_they_go_well() {
     // Nobody looks at a clock where no rule asks.
     let it = alone(ratio(Window::Calls(10)).with_slow_after(secs(1)));
     it.calls(Answer::GoodAfter(secs(1)), 3).await;
-    assert_eq!((it.handle.stats().slow, it.window()), (0, (3, 0)));
+    assert_eq!((seen(&it.handle).slow, it.window()), (0, (3, 0)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -173,8 +174,8 @@ async fn a_rule_may_say_that_a_call_was_slow() {
     for n in 0..2 {
         service.clone().oneshot(n).await.unwrap();
     }
-    let stats = layer.handle().stats();
-    assert_eq!((stats.state, stats.slow, stats.successes), (CircuitState::Open, 2, 2));
+    let stats = seen(&layer.handle());
+    assert_eq!((stats.state, stats.slow, stats.succeeded), (CircuitState::Open, 2, 2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -223,7 +224,7 @@ async fn each_opening_in_a_row_lasts_longer_up_to_a_cap() {
     assert_eq!([open_for().await, open_for().await, open_for().await], [4, 8, 10]);
     it.calls(Answer::Good, 1).await;
     assert_eq!(open_for().await, 4);
-    assert_eq!(it.handle.stats().opened, 4);
+    assert_eq!(seen(&it.handle).opened, 4);
 }
 
 #[tokio::test(start_paused = true)]
@@ -254,9 +255,9 @@ async fn a_timeout_outside_is_seen_as_the_policy_says() {
         // Made, and dropped before anybody polled it: nothing was sent.
         let mut service = it.service.clone();
         let _ = service.ready().await.map(|service| drop(service.call(Ask::new(1))));
-        let stats = it.handle.stats();
-        assert_eq!((stats.failures + stats.ignored, stats.refused), (4, 0));
-        stats.failures
+        let stats = seen(&it.handle);
+        assert_eq!((stats.failed + stats.ignored, stats.refused), (4, 0));
+        stats.failed
     };
     assert_eq!(tries(Cancelled::FailureIfSlow, secs(1)).await, 3);
     assert_eq!(tries(Cancelled::FailureIfSlow, ms(999)).await, 0);
@@ -310,8 +311,8 @@ where
         assert!(service.clone().oneshot(Ask::new(1)).await.unwrap_err().is_timeout());
         settle().await;
     }
-    let stats = layer.handle_for("a:1").unwrap().stats();
-    (stats.failures, stats.ignored)
+    let stats = seen(&layer.handle_for("a:1").unwrap());
+    (stats.failed, stats.ignored)
 }
 
 #[tokio::test(start_paused = true)]
@@ -332,7 +333,7 @@ async fn a_call_that_panics_has_failed() {
     for _ in 0..2 {
         assert!(AssertUnwindSafe(service.clone().oneshot(0)).catch_unwind().await.is_err());
     }
-    assert_eq!(layer.handle().stats().failures, 2);
+    assert_eq!(seen(&layer.handle()).failed, 2);
     assert_eq!(layer.handle().state(), CircuitState::Open);
 }
 
@@ -344,9 +345,9 @@ async fn measuring_only_it_lets_all_pass_and_says_what_it_would_have_done() {
         it.calls(Answer::Fails, 10).await;
         it.calls(Answer::Good, 10).await;
     }
-    let stats = it.handle.stats();
+    let stats = seen(&it.handle);
     assert_eq!((stats.state, stats.would_have_opened), (CircuitState::MetricsOnly, 3));
-    assert_eq!((stats.opened, stats.refused, stats.requests), (0, 0, 60));
+    assert_eq!((stats.opened, stats.refused, stats.admitted), (0, 0, 60));
     assert_eq!(it.window(), (10, 0));
     it.handle.auto();
     assert_eq!(it.failures_to_open().await, 4);
@@ -354,7 +355,7 @@ async fn measuring_only_it_lets_all_pass_and_says_what_it_would_have_done() {
     it.handle.metrics_only();
     it.calls(Answer::Fails, 3).await;
     it.calls(Answer::Good, 1).await;
-    assert_eq!(it.handle.stats().would_have_opened, 4);
+    assert_eq!(seen(&it.handle).would_have_opened, 4);
 }
 
 #[tokio::test(start_paused = true)]
@@ -380,11 +381,11 @@ async fn new_settings_hold_from_the_next_call_on_and_keep_what_was_counted() {
     // One endpoint alone, then all of the layer.
     endpoint.update(&ratio(Window::Calls(10)).with_min_calls(7)).unwrap();
     assert_eq!(calls(1).await, CircuitState::Closed);
-    assert_eq!(endpoint.stats().window.calls, 6);
+    assert_eq!(seen(&endpoint).window.calls, 6);
     layer.handle().update(&ratio(Window::Calls(20)).with_min_calls(8)).unwrap();
     assert_eq!(calls(1).await, CircuitState::Closed);
     assert_eq!(calls(1).await, CircuitState::Open);
-    assert_eq!(endpoint.stats().window.calls, 8);
+    assert_eq!(seen(&endpoint).window.calls, 8);
     layer.handle().update(&ratio(Window::Calls(20)).with_enabled(false)).unwrap();
     assert_eq!(calls(100).await, CircuitState::Disabled);
     assert_eq!(layer.fresh().handle().state(), CircuitState::Disabled, "for those to come, too");
@@ -410,17 +411,20 @@ async fn who_listens_is_told_in_order_after_the_state_is_visible_and_outside_of_
     type Seen = Arc<Mutex<Vec<(CircuitState, CircuitState, CircuitState)>>>;
     let (seen, handle) = (Seen::default(), Arc::new(Mutex::new(None::<CircuitBreakerHandle>)));
     let (list, own) = (seen.clone(), handle.clone());
-    let listener = move |transition: Transition| {
+    let listener = move |event: &Event| {
+        let EventKind::Circuit { from, to, .. } = event.kind else { panic!() };
         let handle = own.lock().unwrap().clone().unwrap();
         let now = handle.state();
-        list.lock().unwrap().push((transition.from, transition.to, now));
-        if transition.to == CircuitState::ForcedOpen {
+        list.lock().unwrap().push((from, to, now));
+        if to == CircuitState::ForcedOpen {
             handle.metrics_only();
             panic!("a listener panics");
         }
     };
+    let events = Events::new();
+    events.subscribe(listener).detach();
     let config = CircuitBreakerConfig::consecutive(1).with_successes(1).with_open_jitter(0.0);
-    let layer = CircuitBreakerLayer::new(config).on_transition(listener);
+    let layer = CircuitBreakerLayer::new(config).with_events(&events);
     *handle.lock().unwrap() = Some(layer.handle());
     let inner = Inner::new("a:1");
     let service = layer.layer(inner.service());
@@ -484,7 +488,7 @@ async fn each_key_has_a_circuit_of_its_own() {
     assert!(layer.handle_for(&70_u64).is_none());
     let other = layer.clone().layer(service_fn(seven));
     assert!(other.oneshot(7).await.unwrap_err().is_refused(), "clones share the circuits");
-    layer.update(&CircuitBreakerConfig::default().with_enabled(false)).unwrap();
+    layer.handle().update(&CircuitBreakerConfig::default().with_enabled(false)).unwrap();
     assert!(!service.oneshot(7).await.unwrap_err().is_refused());
 }
 
@@ -493,7 +497,7 @@ async fn a_flood_of_keys_costs_no_memory_and_no_open_circuit() {
     let config = CircuitBreakerConfig::consecutive(1)
         .with_open_for(secs(3_600))
         .with_max_open_for(secs(3_600));
-    let layer = CircuitBreakerLayer::new(config.clone()).by_key(|n: &u64| *n).max_keys(50);
+    let layer = CircuitBreakerLayer::new(config.clone()).by_key(|n: &u64| *n).with_max_keys(50);
     let mut service = layer.layer(service_fn(seven));
     // One that is in use stays, as do those that are open.
     let running = service.ready().await.unwrap().call(1);
@@ -505,12 +509,12 @@ async fn a_flood_of_keys_costs_no_memory_and_no_open_circuit() {
     layer.handle_for(&2_u64).unwrap().metrics_only();
     for n in (1_000_000..1_100_000_u64).filter(|n| n % 7 != 0) {
         service.ready().await.unwrap().call(n).await.unwrap();
-        assert!(layer.len() <= 50);
+        assert!(layer.handle().len() <= 50);
     }
-    assert_eq!(layer.len(), 50);
+    assert_eq!(layer.handle().len(), 50);
     assert!(layer.handle_for(&1_u64).is_some() && layer.handle_for(&1_099_999_u64).is_some());
     assert_eq!(layer.handle_for(&2_u64).unwrap().state(), CircuitState::MetricsOnly);
-    for n in [7, 14, 21] {
+    for n in [7_u64, 14, 21] {
         assert_eq!(layer.handle_for(&n).unwrap().state(), CircuitState::Open, "{n}");
     }
     drop(running);
@@ -518,17 +522,17 @@ async fn a_flood_of_keys_costs_no_memory_and_no_open_circuit() {
     for n in (1..10_000_u64).map(|n| n * 7) {
         let _ = service.clone().oneshot(n).await;
     }
-    assert_eq!(layer.len(), 50);
+    assert_eq!(layer.handle().len(), 50);
     let refusal = service.clone().oneshot(700_007 * 11).await.unwrap_err();
     assert!(refusal.is_refused(), "the circuit of all others is open");
     // New settings are theirs, too.
-    layer.update(&config.with_enabled(false)).unwrap();
+    layer.handle().update(&config.with_enabled(false)).unwrap();
     assert!(!service.oneshot(700_007 * 11).await.unwrap_err().is_refused());
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_key_that_was_used_longest_ago_makes_room() {
-    let layer = CircuitBreakerLayer::default().by_key(|n: &u64| *n).max_keys(4);
+    let layer = CircuitBreakerLayer::default().by_key(|n: &u64| *n).with_max_keys(4);
     let service = layer.layer(service_fn(seven));
     for n in [1, 2, 3, 4, 1, 5, 6] {
         service.clone().oneshot(n).await.unwrap();
@@ -554,5 +558,5 @@ async fn below_a_balancer_a_keyed_circuit_refuses_in_call_and_bars_nobody() {
         assert_eq!(refusal.kind(), Kind::CircuitOpen);
     }
     assert!(service.handle().members().iter().all(|member| member.is_eligible()));
-    assert_eq!(layer.len(), 1);
+    assert_eq!(layer.handle().len(), 1);
 }

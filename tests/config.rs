@@ -39,6 +39,7 @@ fn circuit_breaker() {
     let config: CircuitBreakerConfig = read(json!({
         "enabled": false,
         "metrics_only": true,
+        "manual": true,
         "failures": 7,
         "failures_min_calls": 9,
         "failure_ratio": 0.25,
@@ -97,7 +98,6 @@ fn health() {
         "parallel": 20,
         "parallel_scheduled": 30,
         "jitter": 0.2,
-        "tell_first_round": false,
     }));
     assert_eq!(config.timeout, Duration::from_millis(500));
     #[cfg(feature = "http")]

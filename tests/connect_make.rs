@@ -17,7 +17,7 @@ use std::{
 };
 
 use futures::future::join_all;
-use support::{Answer, Ask, Inner, Probe, Readiness, counted, ms, secs, settle};
+use support::{Answer, Ask, Inner, Probe, Readiness, counted, ms, secs, seen, settle};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_test::{assert_pending, assert_ready_ok, task};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
@@ -519,7 +519,7 @@ async fn below_a_balancer_what_cannot_be_made_goes_elsewhere_and_opens_the_break
         assert_eq!(service.clone().oneshot(Ask::once(1)).await.unwrap(), "good:1");
     }
     let circuit = breaker.handle_for("bad:1").unwrap();
-    assert_eq!((circuit.state(), circuit.stats().failures), (CircuitState::Open, 3));
+    assert_eq!((circuit.state(), seen(&circuit).failed), (CircuitState::Open, 3));
 }
 
 #[tokio::test(start_paused = true)]

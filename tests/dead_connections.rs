@@ -2,6 +2,7 @@
 #![cfg(feature = "http")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
+mod support;
 mod wire;
 
 use std::{
@@ -11,6 +12,8 @@ use std::{
     },
     time::Duration,
 };
+
+use support::seen;
 
 use bytes::Bytes;
 use futures::future::join_all;
@@ -147,8 +150,8 @@ async fn idle_connections_that_died_fail_no_idempotent_call() {
             for reply in replies {
                 assert_eq!(reply.unwrap().into_body(), 7, "{death:?}");
             }
-            let stats = breakers.handle_for(&url).unwrap().stats();
-            assert_eq!((stats.state, stats.failures), (CircuitState::Closed, 0), "{death:?}");
+            let stats = seen(&breakers.handle_for(&url).unwrap());
+            assert_eq!((stats.state, stats.failed), (CircuitState::Closed, 0), "{death:?}");
             if !at_once {
                 assert_eq!(mortal.server.connections(), 41, "one failure empties the pool");
             }
@@ -169,8 +172,8 @@ async fn a_call_that_may_not_be_repeated_fails_without_blame_and_empties_the_poo
         for _ in 0..30 {
             stack.clone().oneshot(Call::new(1)).await.unwrap();
         }
-        let stats = breakers.handle_for(&url).unwrap().stats();
-        assert_eq!((stats.state, stats.failures), (CircuitState::Closed, 0), "{death:?}");
+        let stats = seen(&breakers.handle_for(&url).unwrap());
+        assert_eq!((stats.state, stats.failed), (CircuitState::Closed, 0), "{death:?}");
     }
 }
 
@@ -217,7 +220,7 @@ async fn connections_that_died_at_once_are_one_event_for_calls_that_may_not_be_r
     mortal.kill_idle(&stack, 20).await;
     let replies = join_all((0..20).map(|_| stack.clone().oneshot(Call::new(1)))).await;
     assert!(replies.iter().all(Result::is_err));
-    assert_eq!(breakers.handle_for(&url).unwrap().stats().failures, 0);
+    assert_eq!(seen(&breakers.handle_for(&url).unwrap()).failed, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -231,7 +234,7 @@ async fn connections_that_die_soon_after_those_before_them_are_the_endpoints() {
     .await;
     let url = server.url();
     let (stack, breakers) = stack(&url, u32::MAX);
-    let failures = || breakers.handle_for(&url).unwrap().stats().failures;
+    let failures = || seen(&breakers.handle_for(&url).unwrap()).failed;
     let pair = || async {
         stack.clone().oneshot(Call::new(1)).await.unwrap();
         stack.clone().oneshot(Call::new(1)).await.unwrap_err();
@@ -455,7 +458,7 @@ async fn below_a_failover_it_fails_no_idempotent_request() {
     // One of the three, since only a client of ours can empty its pool.
     mortal.dead.store(true, SeqCst);
     assert_eq!(get().await.unwrap(), ANSWER);
-    assert_eq!(breakers.handle_for(&url).unwrap().stats().failures, 0);
+    assert_eq!(seen(&breakers.handle_for(&url).unwrap()).failed, 0);
 }
 
 #[tokio::test]

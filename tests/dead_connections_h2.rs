@@ -2,6 +2,7 @@
 #![cfg(feature = "http")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
+mod support;
 mod wire;
 
 use std::{
@@ -11,6 +12,8 @@ use std::{
         atomic::{AtomicBool, Ordering::SeqCst},
     },
 };
+
+use support::seen;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -51,7 +54,7 @@ async fn second_on(server: Server) -> (Error, bool) {
     get().await.unwrap().into_body().collect().await.unwrap();
     let error = get().await.unwrap_err();
     assert_eq!(server.connections(), 1, "{error:?}");
-    (error, breakers.handle_for(&url).unwrap().stats().failures > 0)
+    (error, seen(&breakers.handle_for(&url).unwrap()).failed > 0)
 }
 
 #[tokio::test]

@@ -14,14 +14,14 @@ use std::{
     task::{Context, Poll},
 };
 
-use support::{Answer, Ask, Farm, ms, secs, settle};
+use support::{Answer, Ask, Farm, ms, secs, seen, settle};
 use tokio::time::{Instant, timeout};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_upstream::{
     Attempts, BalanceLayer, BoxError, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint, Error,
     FailoverLayer, LeastRequest, Outcome,
     balance::RoundRobin,
-    breaker::{Cancelled, CircuitBreakerHandle, CircuitState},
+    breaker::{Cancelled, CircuitHandle, CircuitState},
     budget::Budget,
     choose::{Choose, Chooses, Tried},
     connect::EachLayer,
@@ -34,9 +34,9 @@ fn breaker() -> CircuitBreakerLayer {
     CircuitBreakerLayer::new(CircuitBreakerConfig::consecutive(5))
 }
 
-fn failures(handle: &CircuitBreakerHandle) -> (u64, u64) {
-    let stats = handle.stats();
-    (stats.failures, stats.ignored)
+fn failures(handle: &CircuitHandle) -> (u64, u64) {
+    let stats = seen(handle);
+    (stats.failed, stats.ignored)
 }
 
 /// What the only member makes of one call that `end` ends.
@@ -44,7 +44,7 @@ async fn one_call(
     attempts: Attempts,
     ask: Ask,
     answer: Answer,
-) -> (Result<String, Error>, Arc<Member>, CircuitBreakerHandle) {
+) -> (Result<String, Error>, Arc<Member>, CircuitHandle) {
     let farm = Farm::default();
     farm.get("a:1").answers(answer);
     let breaker = breaker();

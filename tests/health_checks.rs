@@ -18,7 +18,7 @@ use tower_upstream::{
     connect::Connect,
     connect_fn,
     error::Kind,
-    health::{Check, HealthConfig, PluginCheck, TcpCheck, Verdict},
+    health::{Check, HealthConfig, PluginCheck, Verdict},
     member::Member,
     transport::{HttpConfig, HttpTransport},
 };
@@ -167,22 +167,6 @@ async fn a_body_that_never_ends_does_not_change_the_verdict() {
 }
 
 #[tokio::test]
-async fn a_connection_is_enough_for_a_tcp_check() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let endpoint = |text: String| Some(Arc::new(Endpoint::new(text).unwrap()));
-    let here = endpoint(format!("http://127.0.0.1:{port}/x"));
-    assert_eq!(TcpCheck::new().check(here.clone()).await, Verdict::Healthy);
-    let to = TcpCheck::to(format!("127.0.0.1:{port}"));
-    assert_eq!(to.check(None).await, Verdict::Healthy);
-    let other = TcpCheck::new().port(port).check(endpoint("127.0.0.1:1".to_owned())).await;
-    assert_eq!(other, Verdict::Healthy);
-    drop(listener);
-    assert!(is_ill(&TcpCheck::new().check(here).await, "connection failed: "));
-    assert!(is_ill(&TcpCheck::new().check(None).await, "needs an endpoint"));
-}
-
-#[tokio::test]
 async fn a_plugin_s_own_word_is_asked_for_over_its_transport() {
     let mut config = HttpConfig::default();
     config.health_path = "/status".to_owned();
@@ -259,15 +243,15 @@ async fn another_endpoint_in_the_config_is_asked_from_the_update_on() {
     assert_eq!((round.healthy, round.total), (1, 1));
     assert!(asked(&sent).iter().all(|line| line == "GET /old HTTP/1.1"));
     // All of the layer, and then one alone.
-    layer.handle().update(config("/new")).unwrap();
+    layer.handle().update(&config("/new")).unwrap();
     layer.monitor().force_check().await.unwrap();
     assert!(asked(&sent).contains(&"GET /new HTTP/1.1".to_owned()));
     let one = layer.handle_for(endpoint.key()).unwrap();
-    one.update(config("/own")).unwrap();
+    one.update(&config("/own")).unwrap();
     one.check().await;
     assert_eq!(asked(&sent), ["GET /own HTTP/1.1"]);
     // What cannot work changes nothing.
-    let refused = layer.handle().update(config("https://a/health")).unwrap_err();
+    let refused = layer.handle().update(&config("https://a/health")).unwrap_err();
     assert!(refused.to_string().contains("`endpoint`"), "{refused}");
     one.check().await;
     assert_eq!(asked(&sent), ["GET /own HTTP/1.1"]);
@@ -283,10 +267,10 @@ async fn a_config_that_cannot_work_here_is_said_by_each_call_until_it_can() {
     assert_eq!(refused.kind(), Kind::InvalidConfig);
     assert!(refused.to_string().contains("absolute URL"), "{refused}");
     let url = format!("http://{}/health", endpoint.address().authority());
-    layer.handle().update(config(&url)).unwrap();
+    layer.handle().update(&config(&url)).unwrap();
     gate.clone().oneshot(()).await.unwrap();
     layer.monitor().force_check().await.unwrap();
     assert!(asked(&sent).contains(&"GET /health HTTP/1.1".to_owned()));
-    layer.handle().update(config("/health")).unwrap();
+    layer.handle().update(&config("/health")).unwrap();
     assert_eq!(gate.clone().oneshot(()).await.unwrap_err().kind(), Kind::InvalidConfig);
 }

@@ -1,4 +1,5 @@
-//! What a monitor promises: checks that are asked for, rounds, starts and stops, and a listener.
+//! What a monitor promises: checks that are asked for, rounds, starts and stops, the healthy set, and
+//! events.
 #![cfg(feature = "test-util")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -23,10 +24,11 @@ use tower_upstream::{
     connect_fn,
     discover::Memory,
     health::{
-        Check, HealthConfig, HealthGate, HealthMonitor, RetryChecks, Verdict, check_fn,
+        Check, HealthConfig, HealthGate, HealthMonitor, HealthySet, RetryChecks, Verdict, check_fn,
         check_upstream,
     },
     member::Member,
+    telemetry::{EventKind, Events},
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -356,11 +358,11 @@ async fn a_round_waits_neither_for_who_has_left_nor_for_who_comes() {
     assert_eq!((began.elapsed(), round.total), (SECOND * 2, 2));
 
     // Checks that are off are of no round.
-    layer.handle_for("comes").unwrap().update(seldom().with_enabled(false)).unwrap();
+    layer.handle_for("comes").unwrap().update(&seldom().with_enabled(false)).unwrap();
     let began = Instant::now();
     assert!(monitor.force_check().await.is_some());
     assert_eq!(began.elapsed(), SECOND * 2);
-    layer.handle().update(seldom().with_enabled(false)).unwrap();
+    layer.handle().update(&seldom().with_enabled(false)).unwrap();
     let round = monitor.force_check().await.unwrap();
     assert_eq!((round.total, round.healthy), (2, 2));
     drop((stays, comes));
@@ -393,7 +395,7 @@ async fn a_round_does_not_wait_for_what_is_switched_off_while_it_is_checked() {
     // It waits for the check after this one; which never comes.
     let mut round = Box::pin(monitor.force_check());
     assert!(timeout(SECOND, &mut round).await.is_err());
-    layer.handle().update(every_second().with_enabled(false)).unwrap();
+    layer.handle().update(&every_second().with_enabled(false)).unwrap();
     let round = timeout(SECOND * 5, round).await.unwrap().unwrap();
     assert_eq!((round.total, round.changed, world.asked()), (1, 0, 1));
     drop(gate);
@@ -620,21 +622,20 @@ fn a_stop_outside_of_a_runtime_waits_no_longer_than_a_second_either() {
     // One whose listener is stuck.
     let (release, stuck) = std::sync::mpsc::channel::<()>();
     let (entered, is_in) = std::sync::mpsc::channel();
-    let stuck = Mutex::new(stuck);
-    let layer = HealthGateLayer::with_config(World::default(), seldom()).on_change(move |_| {
+    let (stuck, events) = (Mutex::new(stuck), Events::new());
+    let listens = events.subscribe(move |_| {
         let _ = entered.send(());
         let _ = stuck.lock().unwrap().recv();
     });
+    let world = World::default();
+    let layer = HealthGateLayer::with_config(world.clone(), every_second()).with_events(&events);
+    world.is("a", false);
     let monitor = layer.monitor();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let gate = runtime.block_on(async {
-        let gate = connect(&layer, "a");
-        monitor.force_check().await;
-        gate
-    });
+    let gate = runtime.block_on(async { connect(&layer, "a") });
     is_in.recv_timeout(SECOND * 10).unwrap();
     stops(monitor);
-    drop((release, gate, runtime));
+    drop((release, gate, runtime, listens));
 }
 
 #[tokio::test(start_paused = true)]
@@ -706,20 +707,27 @@ async fn starts_and_stops_from_many_tasks_leave_one_loop_or_none() {
     drop(gate);
 }
 
-// The listener.
+// The healthy set.
 
+/// Each set that a task was told which follows them.
 #[derive(Clone, Default)]
 struct Told(Arc<Mutex<Vec<String>>>);
 
 impl Told {
-    fn listening(&self, layer: HealthGateLayer) -> HealthGateLayer {
-        let told = self.clone();
-        layer.on_change(move |set| {
-            let keys: Vec<_> = set.endpoints.iter().map(|endpoint| endpoint.key()).collect();
-            assert_eq!(set.healthy, keys.len());
-            let text = format!("{}/{}", keys.join(""), set.total);
-            told.0.lock().unwrap().push(text);
-        })
+    fn following(monitor: &HealthMonitor, mut known: Option<HealthySet>) -> Self {
+        let (told, monitor) = (Self::default(), monitor.clone());
+        let tells = told.clone();
+        tokio::spawn(async move {
+            loop {
+                let set = monitor.changed(known.as_ref()).await;
+                let keys: Vec<_> = set.endpoints.iter().map(|endpoint| endpoint.key()).collect();
+                assert_eq!(set.healthy, keys.len());
+                let text = format!("{}/{}", keys.join(""), set.total);
+                tells.0.lock().unwrap().push(text);
+                known = Some(set);
+            }
+        });
+        told
     }
 
     fn take(&self) -> Vec<String> {
@@ -727,17 +735,10 @@ impl Told {
     }
 }
 
-fn told(config: HealthConfig) -> (World, HealthGateLayer, HealthMonitor, Told) {
-    let told = Told::default();
-    let world = World::default();
-    let layer = told.listening(HealthGateLayer::with_config(world.clone(), config));
-    let monitor = layer.monitor();
-    (world, layer, monitor, told)
-}
-
 #[tokio::test(start_paused = true)]
-async fn the_listener_is_told_of_each_set_once() {
-    let (world, layer, monitor, told) = told(seldom());
+async fn each_healthy_set_is_told_once() {
+    let (world, layer, monitor) = made(seldom());
+    let told = Told::following(&monitor, None);
     let mut gates: Vec<_> = ["a", "b", "c"].iter().map(|key| connect(&layer, key)).collect();
     sleep(SECOND).await;
     assert!(told.take().is_empty(), "not before each was checked");
@@ -780,9 +781,12 @@ async fn the_listener_is_told_of_each_set_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_the_first_round_the_first_change_is_told() {
-    let (world, layer, monitor, told) = told(seldom().with_tell_first_round(false));
+async fn of_a_set_that_is_known_the_first_change_is_told() {
+    let (world, layer, monitor) = made(seldom());
     let gates = ["a", "b"].map(|key| connect(&layer, key));
+    let all = monitor.healthy();
+    assert_eq!(all.healthy, 2);
+    let told = Told::following(&monitor, Some(all.clone()));
     monitor.force_check().await;
     sleep(SECOND).await;
     assert!(told.take().is_empty());
@@ -790,106 +794,117 @@ async fn without_the_first_round_the_first_change_is_told() {
     monitor.force_check().await;
     sleep(SECOND).await;
     assert_eq!(told.take(), ["a/2"]);
+
+    // After a stop nothing is told before the first round, which here finds one of two.
     monitor.stop().await;
+    let (again, known) = (Told::following(&monitor, None), Told::following(&monitor, Some(all)));
+    sleep(SECOND).await;
     monitor.start();
+    sleep(SECOND).await;
+    assert!(again.take().is_empty() && known.take().is_empty());
     monitor.force_check().await;
     sleep(SECOND).await;
-    assert_eq!(told.take(), ["a/2"], "the first round found one of two, which is a change");
+    assert_eq!((again.take(), known.take()), (vec!["a/2".to_owned()], vec!["a/2".to_owned()]));
+    assert!(told.take().is_empty(), "it knows this one");
     drop(gates);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_gate_above_is_told_of_by_its_number() {
-    let sets = Arc::new(Mutex::new(Vec::new()));
-    let noted = sets.clone();
-    let world = World::default();
-    let layer = HealthGateLayer::with_config(world.clone(), seldom()).on_change(move |set| {
-        assert!(set.endpoints.is_empty());
-        noted.lock().unwrap().push((set.healthy, set.total));
-    });
+async fn a_gate_above_is_in_the_set_by_its_number() {
+    let (world, layer, monitor) = made(seldom());
     let gate = layer.layer(service_fn(async |(): ()| Ok::<_, Infallible>(())));
     gate.clone().oneshot(()).await.unwrap();
-    let monitor = layer.monitor();
     monitor.force_check().await;
-    sleep(SECOND).await;
+    let one = monitor.changed(None).await;
+    assert!(one.endpoints.is_empty());
     world.is("", false);
     monitor.force_check().await;
-    sleep(SECOND).await;
+    let none = monitor.changed(Some(&one)).await;
     assert_eq!(monitor.status().message, "Issues detected: Exceeded consecutive failure limit");
     drop(gate);
-    sleep(SECOND).await;
-    assert_eq!(*sets.lock().unwrap(), [(1, 1), (0, 1)]);
+    let gone = monitor.changed(Some(&none)).now_or_never();
+    let sets = [Some(one), Some(none), gone].map(|set| set.map(|set| (set.healthy, set.total)));
+    assert_eq!(sets, [Some((1, 1)), Some((0, 1)), None], "of the healthy none has gone");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_listener_that_panics_is_told_again_and_checks_go_on() {
-    let calls = Arc::new(AtomicUsize::new(0));
-    let counted = calls.clone();
-    let world = World::default();
-    let layer = HealthGateLayer::with_config(world.clone(), seldom()).on_change(move |_| {
-        counted.fetch_add(1, SeqCst);
-        panic!("as it does");
-    });
-    let gate = connect(&layer, "a");
-    let monitor = layer.monitor();
-    for turn in 1..=4 {
-        monitor.force_check().await;
-        sleep(SECOND).await;
-        assert_eq!(calls.load(SeqCst), turn);
-        world.is("a", turn % 2 == 0);
-    }
-    monitor.stop().await;
-    drop(gate);
-}
-
-/// On the real clock, since a thread that blocks holds a paused one.
-#[tokio::test]
-async fn a_slow_listener_holds_up_no_check_and_hears_the_latest() {
-    let (enter, stuck) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
-    let seen = Arc::new(Mutex::new(Vec::new()));
-    let (entered, held, noted) = (enter.clone(), stuck.clone(), seen.clone());
-    let world = World::default();
-    let layer = HealthGateLayer::with_config(world.clone(), seldom()).on_change(move |set| {
-        assert_eq!(entered.fetch_add(1, SeqCst) - noted.lock().unwrap().len(), 0, "twice at once");
-        while held.load(SeqCst) {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        noted.lock().unwrap().push(set.healthy);
-    });
-    let monitor = layer.monitor();
+async fn who_is_late_holds_up_no_check_and_is_told_the_latest() {
+    let (world, layer, monitor) = made(seldom());
     let gates: Vec<_> = (0..5).map(|index| connect(&layer, &format!("m{index}"))).collect();
     monitor.force_check().await;
-    while enter.load(SeqCst) == 0 {
-        tokio::task::yield_now().await;
-    }
+    let first = monitor.changed(None).await;
     for index in 0..5 {
         world.is(&format!("m{index}"), false);
         assert_eq!(monitor.force_check().await.unwrap().healthy, 4 - index);
     }
-    assert_eq!(enter.load(SeqCst), 1, "it is still told of the first");
-    stuck.store(false, SeqCst);
-    while seen.lock().unwrap().len() < 2 {
-        sleep(Duration::from_millis(1)).await;
-    }
-    assert_eq!(*seen.lock().unwrap(), [5, 0]);
+    let latest = monitor.changed(Some(&first)).await;
+    assert_eq!((first.healthy, latest.healthy), (5, 0));
+    drop(gates);
+}
 
-    // A stop waits for it, but not for ever.
-    stuck.store(true, SeqCst);
-    world.is("m0", true);
-    monitor.force_check().await;
-    while enter.load(SeqCst) < 3 {
+// Events.
+
+#[tokio::test(start_paused = true)]
+async fn a_listener_that_panics_is_told_again_and_checks_go_on() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let (counted, events) = (calls.clone(), Events::new());
+    let listens = events.subscribe(move |_| {
+        counted.fetch_add(1, SeqCst);
+        panic!("as it does");
+    });
+    let world = World::default();
+    let layer = HealthGateLayer::with_config(world.clone(), seldom()).with_events(&events);
+    let gate = connect(&layer, "a");
+    let monitor = layer.monitor();
+    for turn in 1..=4 {
+        world.is("a", turn % 2 == 0);
+        monitor.force_check().await;
+        sleep(SECOND).await;
+        assert_eq!(calls.load(SeqCst), turn);
+    }
+    monitor.stop().await;
+    drop((gate, listens));
+}
+
+/// On the real clock, since a thread that blocks holds a paused one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_waits_for_a_listener_but_not_for_ever() {
+    let (entered, stuck) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(true)));
+    let left = Arc::new(AtomicUsize::new(0));
+    let (enters, held, leaves) = (entered.clone(), stuck.clone(), left.clone());
+    let events = Events::new();
+    let listens = events.subscribe(move |_| {
+        assert_eq!(enters.fetch_add(1, SeqCst), leaves.load(SeqCst), "twice at once");
+        while held.load(SeqCst) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        leaves.fetch_add(1, SeqCst);
+    });
+    let world = World::default();
+    let layer = HealthGateLayer::with_config(world.clone(), seldom()).with_events(&events);
+    let (monitor, gates) = (layer.monitor(), ["a", "b"].map(|key| connect(&layer, key)));
+    world.is("a", false);
+    let round = tokio::spawn({
+        let monitor = monitor.clone();
+        async move { monitor.force_check().await }
+    });
+    while entered.load(SeqCst) == 0 {
         tokio::task::yield_now().await;
     }
+    // The gate shut before it was told.
+    assert!(!layer.handle_for("a").unwrap().is_healthy());
     let began = Instant::now();
     monitor.stop().await;
     let took = began.elapsed();
     assert!((SECOND..SECOND * 2).contains(&took), "{took:?}");
     stuck.store(false, SeqCst);
     monitor.stop().await;
-    let calls = enter.load(SeqCst);
+    assert_eq!(round.await.unwrap(), None);
+    let calls = entered.load(SeqCst);
     drop(gates);
     sleep(Duration::from_millis(50)).await;
-    assert_eq!((enter.load(SeqCst), seen.lock().unwrap().len()), (calls, calls));
+    assert_eq!((entered.load(SeqCst), left.load(SeqCst)), (calls, calls));
+    drop(listens);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -897,7 +912,13 @@ async fn nothing_is_told_after_a_stop() {
     let config = every_second().with_interval(Duration::from_millis(1)).with_jitter(1.0);
     let (stopped, late) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let (is_stopped, counted) = (stopped.clone(), late.clone());
-    let flips = Arc::new(AtomicUsize::new(0));
+    let (told, flips) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (events, all) = (Events::new(), told.clone());
+    let listens = events.subscribe(move |event| {
+        assert!(matches!(event.kind, EventKind::Health { .. }));
+        all.fetch_add(1, SeqCst);
+        counted.fetch_add(usize::from(is_stopped.load(SeqCst)), SeqCst);
+    });
     let layer = HealthGateLayer::with_config(
         check_fn(move |_| {
             let well = flips.fetch_add(1, SeqCst) % 2 == 0;
@@ -905,9 +926,7 @@ async fn nothing_is_told_after_a_stop() {
         }),
         config.with_interval_unhealthy(Duration::from_millis(1)),
     )
-    .on_change(move |_| {
-        counted.fetch_add(usize::from(is_stopped.load(SeqCst)), SeqCst);
-    });
+    .with_events(&events);
     let gates: Vec<_> = (0..20).map(|index| connect(&layer, &format!("m{index}"))).collect();
     let monitor = layer.monitor();
     for _ in 0..30 {
@@ -919,8 +938,8 @@ async fn nothing_is_told_after_a_stop() {
         stopped.store(true, SeqCst);
         sleep(Duration::from_millis(3)).await;
     }
-    assert_eq!(late.load(SeqCst), 0);
-    drop(gates);
+    assert!(late.load(SeqCst) == 0 && told.load(SeqCst) > 0);
+    drop((gates, listens));
 }
 
 // Futures that are given up.
@@ -947,7 +966,7 @@ async fn given_up_everywhere<F: Future>(mut make: impl FnMut() -> F) {
 
 #[tokio::test(start_paused = true)]
 async fn every_future_may_be_given_up_anywhere() {
-    let (world, layer, monitor, told) = told(every_second());
+    let (world, layer, monitor) = made(every_second());
     let keys = ["a", "b", "c"];
     let gates = keys.map(|key| connect(&layer, key));
     keys.iter().for_each(|key| world.takes(key, SECOND / 2));
@@ -966,6 +985,7 @@ async fn every_future_may_be_given_up_anywhere() {
     .await;
     given_up_everywhere(|| monitor.force_check()).await;
     given_up_everywhere(|| monitor.wait_first_round(SECOND * 5)).await;
+    given_up_everywhere(|| monitor.changed(None)).await;
     monitor.stop().await;
     assert_eq!(probed.running(), 0, "nothing was left behind");
     given_up_everywhere(|| {
@@ -976,7 +996,7 @@ async fn every_future_may_be_given_up_anywhere() {
 
     // And all is as ever.
     monitor.start();
-    told.take();
+    let told = Told::following(&monitor, None);
     let round = timeout(SECOND * 5, monitor.force_check()).await.unwrap().unwrap();
     assert_eq!((round.total, round.healthy), (3, 2));
     sleep(SECOND).await;

@@ -361,18 +361,18 @@ async fn an_update_is_for_all_that_the_layer_made_and_will_make() {
     let before = (count("one"), count("two"));
 
     let invalid = every_second().with_fall(0).with_rise(0);
-    let error = layer.handle().update(invalid).unwrap_err();
+    let error = layer.handle().update(&invalid).unwrap_err();
     assert_eq!(error.kind(), Kind::InvalidConfig);
     assert!(error.to_string().contains("fall") && error.to_string().contains("rise"), "{error}");
     sleep(SECOND * 5).await;
     assert_eq!((count("one"), count("two")), before, "nothing was changed");
 
-    layer.handle().update(every_second().with_fall(100)).unwrap();
+    layer.handle().update(&every_second().with_fall(100)).unwrap();
     sleep(SECOND * 10 + SECOND / 2).await;
     assert!((10..=11).contains(&(count("one") - before.0)), "the new interval holds at once");
     let kept = layer.handle_for("one").unwrap().state();
     assert!(kept.healthy && kept.failures >= 10);
-    layer.handle().update(every_second().with_fall(3)).unwrap();
+    layer.handle().update(&every_second().with_fall(3)).unwrap();
     assert_eq!(layer.handle_for("one").unwrap().state().failures, kept.failures);
     sleep(SECOND).await;
     assert!(!one.is_eligible() && !two.is_eligible(), "enough failures in a row already");
@@ -381,7 +381,7 @@ async fn an_update_is_for_all_that_the_layer_made_and_will_make() {
     let gate = connect(&layer, &three);
     assert_eq!(layer.handle_for("three").unwrap().config().interval, SECOND);
     let own = every_second().with_interval_unhealthy(SECOND * 3_600);
-    layer.handle_for("two").unwrap().update(own.clone()).unwrap();
+    layer.handle_for("two").unwrap().update(&own).unwrap();
     assert_eq!(layer.handle_for("two").unwrap().config(), own);
     sleep(SECOND * 2).await;
     let before = (count("one"), count("two"));
@@ -404,17 +404,17 @@ async fn without_checks_every_gate_is_open() {
 
     // On: what holds at first, and then the checks do.
     let on = off.clone().with_enabled(true).with_initial(Initial::Healthy);
-    layer.handle().update(on.clone()).unwrap();
+    layer.handle().update(&on).unwrap();
     script.played().await;
     assert!(!member.is_eligible());
     let checks = layer.handle_for("a").unwrap().state().checks;
     assert_eq!(checks, 1);
 
     // Off again: open at once. And on: nothing of before is held against it.
-    layer.handle().update(off).unwrap();
+    layer.handle().update(&off).unwrap();
     assert!(member.is_eligible());
     assert_eq!(layer.handle_for("a").unwrap().state().status, PluginStatus::Healthy);
-    layer.handle().update(on).unwrap();
+    layer.handle().update(&on).unwrap();
     assert!(member.is_eligible());
     drop(gate);
 }
@@ -450,8 +450,8 @@ async fn a_check_from_before_they_were_off_counts_for_nothing() {
     assert_eq!(handle.state().status, PluginStatus::Degraded);
     assert!(monitor.wait_first_round(Duration::ZERO).await);
 
-    layer.handle().update(on.clone().with_enabled(false)).unwrap();
-    layer.handle().update(on).unwrap();
+    layer.handle().update(&on.clone().with_enabled(false)).unwrap();
+    layer.handle().update(&on).unwrap();
     assert_eq!(handle.state().status, PluginStatus::Unknown, "nothing is known any more");
     finish.notify_one();
     begun(3).await;
@@ -476,7 +476,7 @@ fn a_check_may_look_at_its_layer_when_it_is_asked_what_is_wrong() {
 
         fn problem(&self, _: Option<&Endpoint>) -> Option<String> {
             let layer = self.0.lock().unwrap().take()?;
-            layer.handle().update(HealthConfig::default()).unwrap();
+            layer.handle().update(&HealthConfig::default()).unwrap();
             drop(layer.layer(()));
             None
         }

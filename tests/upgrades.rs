@@ -2,9 +2,12 @@
 #![cfg(feature = "http")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
+mod support;
 mod wire;
 
 use std::sync::Arc;
+
+use support::seen;
 
 use bytes::Bytes;
 use futures::future::join_all;
@@ -118,11 +121,11 @@ async fn thirty_upgraded_connections_are_in_flight_until_they_close() {
         let open = join_all(calls).await;
         let breaker = counted.breaker.handle_for(counted.member.key()).unwrap();
         assert_eq!((counted.member.in_flight(), (counted.in_flight)()), (30, 30), "{method}");
-        assert_eq!(breaker.stats().requests, 0, "{method}: the calls go on");
+        assert_eq!(seen(&breaker).admitted, 0, "{method}: the calls go on");
         drop(open);
         until("they end", || counted.member.in_flight() == 0 && (counted.in_flight)() == 0).await;
-        until("they are judged", || breaker.stats().requests == 30).await;
-        assert_eq!(breaker.stats().failures, 0, "{method}");
+        until("they are judged", || seen(&breaker).admitted == 30).await;
+        assert_eq!(seen(&breaker).failed, 0, "{method}");
     }
 }
 
@@ -170,7 +173,7 @@ async fn with_a_connector_of_another_it_lasts_as_long_as_the_caller_keeps_the_sl
     drop(slot);
     assert_eq!((counted.member.in_flight(), (counted.in_flight)()), (0, 0));
     let breaker = counted.breaker.handle_for(counted.member.key()).unwrap();
-    assert_eq!((breaker.stats().requests, breaker.stats().failures), (1, 0));
+    assert_eq!((seen(&breaker).admitted, seen(&breaker).failed), (1, 0));
 }
 
 #[tokio::test]

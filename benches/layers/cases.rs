@@ -51,31 +51,32 @@ fn of_layers() -> Vec<Case> {
             waiting_breaker(CircuitBreakerConfig::default().with_slow_ratio(0.5))
         }),
         Case::refused("breaker/open", Kind::CircuitOpen, open_breaker).at_most(16.0),
+        Case::refused("breaker/open, named", Kind::CircuitOpen, || {
+            CircuitBreakerLayer::new(open_long()).named("tax").layer(Broken)
+        }),
         Case::ok("floor: a clock and a CAS", SharedCas::new),
         Case::ok("limit/allowed", || limit().service(Inner)).at_most(12.0),
-        Case::refused("limit/refused", Kind::RateLimited, || {
-            let once = Quota::new(1, Duration::from_secs(86_400));
-            ServiceBuilder::new().layer(RateLimitLayer::new(once)).service(Inner)
+        Case::refused("limit/refused", Kind::RateLimited, || once().layer(Inner)),
+        Case::refused("limit/refused, named", Kind::RateLimited, || {
+            once().named("quota").layer(Inner)
         }),
         Case::ok("tower's ConcurrencyLimit", || tower::limit::ConcurrencyLimit::new(Inner, 1_024)),
         Case::ok("concurrency/allowed", concurrency).at_most(14.0),
         Case::refused("concurrency/refused", Kind::Overloaded, || {
-            let layer = ConcurrencyLimitLayer::new(1);
-            // For good.
-            std::mem::forget(layer.handle().take());
-            layer.layer(Inner)
+            full(ConcurrencyLimitLayer::new(1))
         })
         .at_most(6.0),
+        Case::refused("concurrency/refused, named", Kind::Overloaded, || {
+            full(ConcurrencyLimitLayer::new(1).named("places"))
+        }),
         Case::ok("limit/several", || {
             let quotas = [PLENTY, Quota::per_minute(u32::MAX)];
             ServiceBuilder::new().layer(RateLimitLayer::new(quotas)).service(Inner)
         }),
         Case::ok("limit/keyed 100k allowed", keyed).at_most(40.0),
         Case::refused("limit/keyed 100k refused", Kind::RateLimited, || {
-            let once = Quota::new(1, Duration::from_secs(86_400));
             // Those that are in the table to stay.
-            let layer =
-                RateLimitLayer::new(once).by_key(|_: &u64| 0_u64).with_max_keys(KEYS as usize);
+            let layer = once().by_key(|_: &u64| 0_u64).with_max_keys(KEYS as usize);
             let handle = layer.handle();
             (0..KEYS).for_each(|key| drop(handle.take(&key, 1)));
             let owing: Vec<u64> = (0..KEYS).filter(|key| handle.remaining(key) == 0).collect();
@@ -85,11 +86,9 @@ fn of_layers() -> Vec<Case> {
         })
         .at_most(35.0),
         Case::ok("gate/healthy", gate).at_most(4.0),
-        Case::refused("gate/unhealthy", Kind::Unhealthy, || {
-            let mut config = HealthConfig::default();
-            (config.interval, config.fall) = (Duration::from_millis(1), 1);
-            let check = check_upstream(|| async { false });
-            ServiceBuilder::new().layer(HealthGateLayer::with_config(check, config)).service(Inner)
+        Case::refused("gate/unhealthy", Kind::Unhealthy, || unhealthy().layer(Inner)),
+        Case::refused("gate/unhealthy, named", Kind::Unhealthy, || {
+            unhealthy().named("gate").layer(Inner)
         }),
         Case::ok("floor: two choices", || SharedTwoChoices::new(10)),
         Case::ok("balance/least-request/10", || balance(10, LeastRequest::new())).at_most(30.0),
@@ -188,6 +187,23 @@ fn open_breaker() -> CircuitBreaker<Broken> {
 
 pub(crate) fn concurrency() -> ConcurrencyLimit<Inner> {
     ConcurrencyLimitLayer::default().layer(Inner)
+}
+
+fn unhealthy() -> HealthGateLayer {
+    let mut config = HealthConfig::default();
+    (config.interval, config.fall) = (Duration::from_millis(1), 1);
+    HealthGateLayer::with_config(check_upstream(|| async { false }), config)
+}
+
+fn full(layer: ConcurrencyLimitLayer) -> ConcurrencyLimit<Inner> {
+    // For good.
+    std::mem::forget(layer.handle().take());
+    layer.layer(Inner)
+}
+
+/// One call a day.
+fn once() -> RateLimitLayer {
+    RateLimitLayer::new(Quota::new(1, Duration::from_secs(86_400)))
 }
 
 pub(crate) fn gate() -> HealthGate<Inner> {

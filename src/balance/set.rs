@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 
 use super::{
     config::BalanceConfig,
-    handle::{BalanceStats, Sets, Watched},
+    handle::{Sets, Watched},
     snapshot::Snapshot,
     strategy::Strategy,
 };
@@ -22,6 +22,7 @@ use crate::{
     error::{Error, Kind},
     member::{Member, Signal},
     sync::{WaitList, lock},
+    telemetry::Reporter,
 };
 
 pub(super) struct Set<S, P: Strategy> {
@@ -39,7 +40,7 @@ pub(super) struct Set<S, P: Strategy> {
     start: Box<dyn Start<S, P>>,
     /// The sets of its layer, which share their settings.
     sets: Arc<Sets>,
-    name: Option<Arc<str>>,
+    pub(super) reporter: Reporter,
     left: Left,
 }
 
@@ -80,12 +81,12 @@ where
     pub(super) fn new(
         strategy: P,
         sets: Arc<Sets>,
-        name: Option<Arc<str>>,
+        reporter: Reporter,
         runtime: Option<Handle>,
         start: Box<dyn Start<S, P>>,
     ) -> Arc<Self> {
         let table = strategy.table(&[], None);
-        let nobody = Error::refused(Kind::NoEndpoints).by(name.as_ref());
+        let nobody = Error::refused(Kind::NoEndpoints).by(reporter.name());
         let set = Arc::new(Self {
             snapshot: ArcSwap::from_pointee(Snapshot::empty(table, nobody)),
             strategy,
@@ -97,7 +98,7 @@ where
             runtime,
             start,
             sets,
-            name,
+            reporter,
             left: Left::default(),
         });
         let watched: Arc<dyn Watched> = set.clone();
@@ -163,11 +164,11 @@ impl<S, P: Strategy> Set<S, P> {
     }
 
     pub(super) fn name(&self) -> Option<&str> {
-        self.name.as_deref()
+        self.reporter.name().map(|name| &**name)
     }
 
     pub(super) fn refusal(&self, kind: Kind) -> Error {
-        Error::refused(kind).by(self.name.as_ref())
+        Error::refused(kind).by(self.reporter.name())
     }
 
     pub(super) fn config(&self) -> BalanceConfig {
@@ -195,19 +196,17 @@ where
         self.snapshot.load().all.clone()
     }
 
-    fn add_to(&self, stats: &mut BalanceStats) {
-        let snapshot = self.snapshot.load();
-        stats.members += snapshot.all.len();
-        stats.candidates += snapshot.members.len();
-        stats.in_panic |= snapshot.is_panic();
-        stats.calls += self.left.calls.load(Ordering::Relaxed);
-        stats.failures += self.left.failures.load(Ordering::Relaxed);
-        for member in snapshot.all.iter() {
-            stats.eligible += usize::from(member.is_eligible());
-            stats.in_flight += u64::from(member.in_flight());
-            stats.calls += member.calls();
-            stats.failures += member.failures();
-        }
+    fn candidates(&self) -> usize {
+        self.snapshot.load().members.len()
+    }
+
+    fn ignores_health(&self) -> bool {
+        self.snapshot.load().is_panic()
+    }
+
+    fn left(&self) -> (u64, u64) {
+        let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
+        (count(&self.left.calls), count(&self.left.failures))
     }
 
     fn settings_changed(&self) {

@@ -16,8 +16,8 @@ impl CircuitBreakerConfig {
     /// Checks every value.
     ///
     /// # Errors
-    /// `InvalidConfig` that names all mistakes at once. A layer built of such a config takes the
-    /// nearest sane values instead.
+    /// [`Kind::InvalidConfig`] that names all mistakes. A layer built of such a config takes the nearest
+    /// valid values instead.
     pub fn validate(&self) -> Result<(), Error> {
         let mut mistakes = Vec::new();
         for (name, value) in [("probes", self.probes), ("successes", self.successes)] {
@@ -70,10 +70,10 @@ impl CircuitBreakerConfig {
             }
             _ => {}
         }
-        if self.enabled && self.failures == 0 && !self.has_ratio() {
+        if self.enabled && !self.manual && !self.has_rule() {
             mistakes.push(
                 "no rule is on: set `failures`, `failure_ratio` or `slow_ratio`, or set `enabled` to \
-                 false"
+                 false, or `manual` to true"
                     .to_owned(),
             );
         }
@@ -84,8 +84,8 @@ impl CircuitBreakerConfig {
             .message(format!("circuit breaker: {}", mistakes.join("; "))))
     }
 
-    fn has_ratio(&self) -> bool {
-        self.failure_ratio.is_some() || self.slow_ratio.is_some()
+    fn has_rule(&self) -> bool {
+        self.failures > 0 || self.failure_ratio.is_some() || self.slow_ratio.is_some()
     }
 
     /// The nearest sane values.
@@ -110,7 +110,11 @@ impl CircuitBreakerConfig {
             Window::Calls(calls) => Window::Calls(calls.clamp(1, MAX_WINDOW)),
             Window::Time(time) => Window::Time(time.clamp(MIN_WINDOW, MAX_TIME)),
         };
-        self.enabled &= self.failures > 0 || self.has_ratio();
+        if self.manual {
+            (self.failures, self.failure_ratio, self.slow_ratio) = (0, None, None);
+        } else {
+            self.enabled &= self.has_rule();
+        }
         self
     }
 }
@@ -159,6 +163,9 @@ mod tests {
         let no_rule =
             CircuitBreakerConfig { failure_ratio: None, failures: 0, ..Default::default() };
         assert!(no_rule.validate().unwrap_err().to_string().contains("no rule"));
-        assert!(!no_rule.clamped().enabled);
+        assert!(!no_rule.clone().clamped().enabled);
+        let manual = no_rule.with_manual(true);
+        assert!(manual.validate().is_ok() && manual.clamped().enabled);
+        assert!(!CircuitBreakerConfig::manual().clamped().has_rule());
     }
 }

@@ -1,10 +1,10 @@
 use std::time::Duration;
 
-/// When a circuit opens, for how long, and what closes it.
+/// Settings of a circuit: when it opens, for how long, and what closes it.
 ///
-/// Of the rules that are on, any one opens it.
+/// Any one of the rules that are on opens it.
 ///
-/// The names of the Go plugin manager are read too: `failure_threshold`, `recovery_timeout`,
+/// The names of the Go plugin manager are read, too: `failure_threshold`, `recovery_timeout`,
 /// `min_request_threshold`, `success_threshold` and `half_open_max_calls`.
 ///
 /// ```
@@ -24,74 +24,78 @@ use std::time::Duration;
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct CircuitBreakerConfig {
-    /// Whether it ever opens. A disabled one lets every call through, and counts. Default `true`.
+    /// Whether the circuit ever opens. A disabled one lets every call pass, and counts totals. Default:
+    /// `true`.
     pub enabled: bool,
-    /// Whether it only measures: every call passes, and the statistics say how often it would have
-    /// opened. For a trial of new rules, at each endpoint or key. Default `false`.
+    /// Whether the circuit only measures: every call passes, and
+    /// [`would_have_opened`](super::CircuitHandle::would_have_opened) says how often it would have opened.
+    /// For a trial of new rules, at each endpoint or key. Default: `false`.
     pub metrics_only: bool,
-    /// Failures in a row that open it; 0 switches this rule off. Overloads count as failures here, too.
-    /// Default 5.
+    /// Whether only [handles](super::CircuitHandle) open and close the circuit: all rules are off then.
+    /// Default: `false`.
+    pub manual: bool,
+    /// Failures in a row that open the circuit, up to 65,535; 0 switches this rule off. Overloads count as
+    /// failures here, too. Default: 5.
     #[cfg_attr(feature = "serde", serde(alias = "failure_threshold"))]
     pub failures: u32,
     /// Calls that the window must hold before [`failures`](Self::failures) counts, or as many
-    /// failures in a row, however long they took. Default 0.
+    /// failures in a row, however long they took. Default: 0.
     #[cfg_attr(feature = "serde", serde(alias = "min_request_threshold"))]
     pub failures_min_calls: u32,
-    /// The share of failed calls in the window that opens it, above 0 and up to 1; `None` switches
-    /// this rule off. Default 0.5.
+    /// Share of failed calls in the window that opens the circuit, above 0 and up to 1; `None` switches
+    /// this rule off. Default: 0.5.
     pub failure_ratio: Option<f64>,
-    /// Share of slow calls in the window that opens it, above 0 and up to 1; `None` switches this rule
-    /// off. Calls in flight for longer than [`slow_after`](Self::slow_after) count as slow before they
-    /// end. While half-open, so many slow calls keep it from closing. Default `None`.
+    /// Share of slow calls in the window that opens the circuit, above 0 and up to 1; `None` switches this
+    /// rule off. Calls in flight for longer than [`slow_after`](Self::slow_after) count as slow before they
+    /// end. While half-open, this share of slow calls keeps the circuit from closing. Default: `None`.
     pub slow_ratio: Option<f64>,
     /// Time after which a call is slow, from a millisecond to a day. It is measured from the moment when
     /// the call's future first returns `Pending`, so a call that blocks its thread in its first poll is
-    /// never slow. Default 5 s.
+    /// never slow. Default: 5 s.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub slow_after: Duration,
-    /// What the ratios are of. Default: the last 10 s.
+    /// Calls of which the ratios are computed. Default: the calls of the last 10 s.
     pub window: Window,
     /// Calls that the window must hold before a ratio counts; more than a window of calls holds is
-    /// as many as it holds. Default 20.
+    /// as many as it holds. Default: 20.
     pub min_calls: u32,
-    /// What a call is that is dropped before it is done. Default
+    /// How to count a call that is dropped before it finishes. Default:
     /// [`FailureIfSlow`](Cancelled::FailureIfSlow).
     pub cancelled: Cancelled,
-    /// How long it stays open the first time, from a millisecond to a day. Default 5 s.
+    /// Time for which the circuit stays open the first time, from a millisecond to a day. Default: 5 s.
     #[cfg_attr(
         feature = "serde",
         serde(with = "crate::duration::serde", alias = "recovery_timeout")
     )]
     pub open_for: Duration,
-    /// By what that grows each time it opens again without having closed, from 1 to 100. Default
-    /// 1.5.
+    /// Factor by which `open_for` grows each time the circuit reopens without having closed, from 1 to 100.
+    /// Default: 1.5.
     pub open_growth: f64,
-    /// The longest it stays open, whatever has it grow: up to a day; at least `open_for` in any case.
-    /// Default 60 s.
+    /// Longest time for which the circuit stays open, up to a day; at least `open_for` in any case.
     ///
     /// A failure that says when to come back (`Retry-After`, gRPC pushback) keeps the circuit open
-    /// until then, but no longer than this.
+    /// until then, but no longer than this. Default: 60 s.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub max_open_for: Duration,
-    /// By which part of it the time may be shorter or longer, at random, from 0 to 1, so that many
-    /// clients do not come back at once. Default 0.1.
+    /// Part of the time by which it is shorter or longer, at random, from 0 to 1, so that many clients do
+    /// not come back at once. Default: 0.1.
     pub open_jitter: f64,
-    /// Calls at once while half-open, from 1 to 65,535. Default 4.
+    /// Calls at once while half-open, from 1 to 65,535. Default: 4.
     #[cfg_attr(feature = "serde", serde(alias = "half_open_max_calls"))]
     pub probes: u32,
-    /// Good calls while half-open that close it, from 1 to 65,535. Slow ones count, too; but if
+    /// Good calls while half-open that close the circuit, from 1 to 65,535. Slow ones count, too; but if
     /// [`slow_ratio`](Self::slow_ratio) of the calls that ended were slow by then, it opens again.
-    /// Default 3.
+    /// Default: 3.
     #[cfg_attr(feature = "serde", serde(alias = "success_threshold"))]
     pub successes: u32,
-    /// Failures while half-open that it bears; one more opens it again. Default 1.
+    /// Failures while half-open that do not yet open the circuit again; one more does.
     ///
     /// With [`successes`](Self::successes) this is a window of its own: of the first
-    /// `successes + probe_failures` calls so many must be good.
+    /// `successes + probe_failures` calls, `successes` must be good. Default: 1.
     pub probe_failures: u32,
-    /// How long a half-open circuit waits for the calls it let through, counted from the last of
-    /// them, or from the last that ended; from a millisecond to a day. Then it opens again: a call
-    /// that is stuck cannot hold it. Default 30 s.
+    /// Time for which a half-open circuit waits for the calls it admitted, from a millisecond to a day. It
+    /// is counted from when the first of them was admitted, or from the last that ended. Then the circuit
+    /// opens again: a call that is stuck cannot keep it half-open. Default: 30 s.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub half_open_for: Duration,
 }
@@ -109,9 +113,9 @@ pub struct CircuitBreakerConfig {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Window {
-    /// The last so many calls, from 1 to 65,536. Two bits each.
+    /// The last calls, from 1 to 65,536 of them. Each takes two bits.
     Calls(u32),
-    /// The calls of the last so long, from 10 ms to a day: it slides on in tenths.
+    /// The calls of the last time, from 10 ms to a day. It slides in tenths.
     Time(#[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))] Duration),
 }
 
@@ -130,7 +134,7 @@ pub enum Window {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Cancelled {
-    /// It says nothing.
+    /// It counts as nothing.
     Ignored,
     /// It failed.
     Failure,
@@ -145,6 +149,7 @@ impl Default for CircuitBreakerConfig {
         Self {
             enabled: true,
             metrics_only: false,
+            manual: false,
             failures: 5,
             failures_min_calls: 0,
             failure_ratio: Some(0.5),
@@ -166,7 +171,7 @@ impl Default for CircuitBreakerConfig {
 }
 
 impl CircuitBreakerConfig {
-    /// What the Go plugin manager documents: five failures in a row of at least three calls, 30 s
+    /// Returns the defaults of the Go plugin manager: five failures in a row of at least three calls, 30 s
     /// each time, two probes that must both be good, and no ratio.
     pub fn go() -> Self {
         Self {
@@ -182,9 +187,23 @@ impl CircuitBreakerConfig {
         }
     }
 
-    /// Failures in a row alone: no window, and so the least work.
+    /// Returns settings with failures in a row as the only rule: no window, and so the least work.
     pub fn consecutive(failures: u32) -> Self {
         Self { failures, failure_ratio: None, ..Self::default() }
+    }
+
+    /// Returns settings without rules: only [handles](super::CircuitHandle) open and close the circuit. Calls
+    /// are counted.
+    ///
+    /// ```
+    /// use tower_upstream::{CircuitBreakerConfig, CircuitBreakerLayer};
+    /// let config = CircuitBreakerConfig::manual();
+    /// assert!(config.validate().is_ok());
+    /// let switch = CircuitBreakerLayer::new(config).handle();
+    /// switch.force_open();
+    /// ```
+    pub fn manual() -> Self {
+        Self { manual: true, ..Self::default() }
     }
 
     /// Whether any rule looks at the window.
@@ -223,6 +242,7 @@ macro_rules! setters {
 setters! {
     with_enabled => enabled: bool;
     with_metrics_only => metrics_only: bool;
+    with_manual => manual: bool;
     with_failures => failures: u32;
     with_failures_min_calls => failures_min_calls: u32;
     with_failure_ratio => failure_ratio: impl Into<Option<f64>>, Into::into;

@@ -1,8 +1,8 @@
 //! The machine behind a lock, and the word that calls read without one.
 
 use super::{
-    CircuitState,
     machine::{Machine, Now, word::Word},
+    transition::Change,
 };
 use crate::sync::atomic::{AtomicU64, Mutex, Ordering, lock};
 
@@ -12,21 +12,17 @@ pub(super) struct Core {
     machine: Mutex<Machine>,
 }
 
-/// What a change means for the world around.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Change {
-    pub(super) from: CircuitState,
-    pub(super) to: CircuitState,
-    pub(super) generation: u64,
-    /// It is in another generation than before.
-    pub(super) turned: bool,
-}
+/// What is around a machine. All of it is asked under the lock.
+pub(super) trait World {
+    /// What a rule is told, in this generation: so the sums of good calls never go back from one rule to
+    /// the next.
+    fn now(&self, generation: u64) -> Now;
 
-impl Change {
-    /// Whether vetoes and waiters may have to follow.
-    pub(super) fn shows(&self) -> bool {
-        self.turned || self.to == CircuitState::HalfOpen
-    }
+    /// Stores what goes with the word, before that is stored.
+    fn publish(&self, machine: &mut Machine, change: Change, now: Now);
+
+    /// Notes that a generation began, after that.
+    fn note(&self, machine: &Machine, change: Change);
 }
 
 impl Core {
@@ -40,21 +36,15 @@ impl Core {
         Word(self.word.load(Ordering::Acquire))
     }
 
-    /// Runs a rule, and lets everybody see what came of it before the lock is released.
-    ///
-    /// `now` is asked under the lock, so that the sums of good calls never go back from one rule to
-    /// the next. So is `publish`, which stores what goes with the word, before it; and `note`, which
-    /// tells of it, after it.
+    /// Runs a rule, and shows the world what came of it before the lock is released.
     pub(super) fn apply<R>(
         &self,
-        now: impl FnOnce(u64) -> Now,
+        world: &impl World,
         rule: impl FnOnce(&mut Machine, Now) -> R,
-        publish: impl FnOnce(&mut Machine, Change, Now),
-        note: impl FnOnce(&Machine, Change),
     ) -> (R, Change) {
         let mut machine = lock(&self.machine);
         let (from, generation, word) = (machine.state(), machine.generation(), machine.word());
-        let now = now(generation);
+        let now = world.now(generation);
         let result = rule(&mut machine, now);
         let change = Change {
             from,
@@ -62,13 +52,13 @@ impl Core {
             generation: machine.generation(),
             turned: machine.generation() != generation,
         };
-        publish(&mut machine, change, now);
+        world.publish(&mut machine, change, now);
         let after = machine.word();
         if after != word {
             self.word.store(after.0, Ordering::Release);
         }
         if change.turned {
-            note(&machine, change);
+            world.note(&machine, change);
         }
         (result, change)
     }
@@ -87,10 +77,10 @@ mod loom_models {
 
     use super::*;
     use crate::breaker::{
-        CircuitBreakerConfig,
+        CircuitBreakerConfig, CircuitState,
         machine::{
-            Ended,
             counts::{Counted, Counts},
+            rules::Ended,
             word::Ticket,
         },
     };
@@ -102,30 +92,36 @@ mod loom_models {
 
     impl Shared {
         fn new(config: CircuitBreakerConfig) -> Arc<Self> {
-            let core = Core::new(Machine::new(config, 0));
+            let core = Core::new(Machine::new(config));
             Arc::new(Self { core, counts: Counts::default() })
         }
 
         fn apply<R>(&self, nanos: u64, rule: impl FnOnce(&mut Machine, Now) -> R) -> R {
-            let now = |generation| Now {
-                nanos,
-                good: self.counts.good(),
-                generation,
-                overdue: 0,
-                random: || 0.5,
-            };
-            let publish = |machine: &mut Machine, change: Change, _| {
-                if change.turned {
-                    self.counts.turn(machine.generation());
-                }
-            };
-            self.core.apply(now, rule, publish, |_, _| {}).0
+            self.core.apply(&At(self, nanos), rule).0
         }
 
         fn fails(&self, ticket: Ticket, nanos: u64) -> bool {
             let ended = Ended { failed: true, slow: false, retry_after: None };
             self.apply(nanos, |machine, now| machine.settle(ticket, Some(ended), now))
         }
+    }
+
+    /// At so many nanoseconds.
+    struct At<'a>(&'a Shared, u64);
+
+    impl World for At<'_> {
+        fn now(&self, generation: u64) -> Now {
+            let (nanos, good) = (self.1, self.0.counts.good());
+            Now { nanos, good, generation, overdue: 0, random: || 0.5 }
+        }
+
+        fn publish(&self, machine: &mut Machine, change: Change, _: Now) {
+            if change.turned {
+                self.0.counts.turn(machine.generation());
+            }
+        }
+
+        fn note(&self, _: &Machine, _: Change) {}
     }
 
     fn config() -> CircuitBreakerConfig {

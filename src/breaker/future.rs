@@ -1,34 +1,34 @@
 use std::fmt;
 
-use super::{admitted::Admitted, settle::Settle};
+use super::{admission::Admission, settle::Settle};
 use crate::{
     error::{BoxError, Error},
     guard::{self, Hold},
 };
 
-/// The response of a [`CircuitBreaker`](super::CircuitBreaker).
+/// Response future of a [`CircuitBreaker`](super::CircuitBreaker).
 ///
 /// # Cancel safety
-/// Dropping it before it is done gives a probe place back, and counts as
+/// Dropped before it finishes, it gives a half-open place back, and counts as
 /// [`CircuitBreakerConfig::cancelled`](super::CircuitBreakerConfig::cancelled) says.
 pub type ResponseFuture<F, C> = guard::ResponseFuture<F, Judging<C>>;
 
-/// The right to make one call, and how its end is judged. Held by a [`ResponseFuture`].
+/// Admission of one call, and how its end is judged. Held by a [`ResponseFuture`].
 pub struct Judging<C> {
-    admitted: Admitted,
+    admission: Admission,
     settle: C,
 }
 
 impl<C> Judging<C> {
     #[inline]
-    pub(super) fn new(admitted: Admitted, settle: C) -> Self {
-        Self { admitted, settle }
+    pub(super) fn new(admission: Admission, settle: C) -> Self {
+        Self { admission, settle }
     }
 
     /// For a call that was refused.
     #[inline]
     pub(super) fn nothing(settle: C) -> Self {
-        Self { admitted: Admitted::nothing(), settle }
+        Self { admission: Admission::nothing(), settle }
     }
 }
 
@@ -41,22 +41,22 @@ where
 
     #[inline(always)]
     fn pends(&mut self) {
-        self.admitted.has_to_wait();
+        self.admission.has_to_wait();
     }
 
     #[inline(always)]
     fn panicked(&mut self) {
-        self.admitted.panicked();
+        self.admission.panicked();
     }
 
     #[inline(always)]
     fn settle(&mut self, result: Result<Res, Err>) -> Result<C::Response, Error> {
-        self.settle.settle(&mut self.admitted, result).map_err(Error::from_service)
+        self.settle.settle(&mut self.admission, result).map_err(Error::from_service)
     }
 }
 
 impl<C> fmt::Debug for Judging<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.admitted.fmt(f)
+        self.admission.fmt(f)
     }
 }

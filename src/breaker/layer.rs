@@ -1,20 +1,23 @@
-use std::{fmt, hash::Hash, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use tower_layer::Layer;
 
 use super::{
-    AtResponse, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerHandle,
-    KeyedCircuitBreakerLayer, Transition,
-    circuit::Shared,
-    policy::{Listener, Policy},
+    AtResponse, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerHandle, CircuitHandle,
+    KeyedCircuitBreakerLayer,
+    circuit::{Circuits, Shared},
+    transition::Told,
 };
-use crate::outcome::TypeName;
+use crate::{outcome::TypeName, telemetry::Events};
 
-/// Puts a [`CircuitBreaker`] around a service, or around the service of each endpoint.
+/// Layer that stops calling a service, or an endpoint of a balanced set, that keeps failing.
 ///
-/// The circuit belongs to the layer value: all services that it and its clones make share one.
-/// [`fresh`](Self::fresh) gives the same settings with a circuit of its own. Below a balancer each
-/// endpoint has its own in any case.
+/// `C` tells when a call has ended, and how: [`AtResponse`], the default, or with the body of its response
+/// (`AtBodyEnd`).
+///
+/// Above a balancer, or over a single client, there is one circuit for all services that this layer value
+/// and its clones make. Below a balancer each endpoint has a circuit of its own. [`fresh`](Self::fresh)
+/// returns a layer with the same settings and circuits of its own.
 ///
 /// # Example
 /// ```
@@ -28,20 +31,31 @@ use crate::outcome::TypeName;
 /// ```
 #[derive(Clone)]
 pub struct CircuitBreakerLayer<C = AtResponse> {
-    shared: Shared,
+    circuits: Arc<Circuits>,
+    own: Shared,
     settle: C,
-    listener: Option<Listener>,
 }
 
 impl CircuitBreakerLayer {
-    /// Every `Err` is a failure. Values out of range become the nearest sane ones; see
-    /// [`CircuitBreakerConfig::validate`].
+    /// Creates a layer that treats every `Err` as a failure. Values out of range become the nearest valid
+    /// ones; see [`CircuitBreakerConfig::validate`].
     pub fn new(config: CircuitBreakerConfig) -> Self {
-        Self {
-            shared: Policy::new(config, None).circuit(),
-            settle: AtResponse::default(),
-            listener: None,
-        }
+        Self::of(Circuits::new(config, Told::default()), AtResponse::default())
+    }
+
+    /// Creates a layer without rules: only its handles open and close circuits. Calls are counted.
+    ///
+    /// For a switch on an admin page, or for rules of your own. See [`CircuitBreakerConfig::manual`].
+    ///
+    /// ```
+    /// use tower_upstream::{CircuitBreakerLayer, breaker::CircuitState};
+    /// let switch = CircuitBreakerLayer::manual().named("payments");
+    /// switch.handle().force_open();
+    /// switch.handle().auto();
+    /// assert_eq!(switch.handle().state(), CircuitState::Closed);
+    /// ```
+    pub fn manual() -> Self {
+        Self::new(CircuitBreakerConfig::manual())
     }
 }
 
@@ -52,8 +66,12 @@ impl Default for CircuitBreakerLayer {
 }
 
 impl<C> CircuitBreakerLayer<C> {
-    /// Lets `classify` judge the calls: a [`Classify`](crate::Classify), such as a closure, or
-    /// `HttpClassify` for HTTP responses.
+    fn of(circuits: Arc<Circuits>, settle: C) -> Self {
+        Self { own: circuits.own(), circuits, settle }
+    }
+
+    /// Judges calls by `classify`: a [`Classify`](crate::Classify), such as a closure, or `HttpClassify`
+    /// for HTTP responses. Default: every `Err` is a failure.
     ///
     /// Write the type of the closure's argument, or the compiler cannot tell it:
     /// ```
@@ -66,80 +84,97 @@ impl<C> CircuitBreakerLayer<C> {
     /// );
     /// # let _ = layer;
     /// ```
+    #[must_use]
     pub fn with_classify<D>(self, classify: D) -> CircuitBreakerLayer<AtResponse<D>> {
         self.with_settle(AtResponse { classify })
     }
 
     /// Lets `settle` tell when a call has ended, and how.
     pub(crate) fn with_settle<D>(self, settle: D) -> CircuitBreakerLayer<D> {
-        CircuitBreakerLayer { shared: self.shared, settle, listener: self.listener }
+        CircuitBreakerLayer { circuits: self.circuits, own: self.own, settle }
     }
 
-    /// The same settings, with a circuit of its own.
-    #[must_use]
-    pub fn fresh(&self) -> Self
-    where
-        C: Clone,
-    {
-        let listener = self.listener.clone();
-        let shared = Policy::new(self.config(), listener.clone()).circuit();
-        Self { shared, settle: self.settle.clone(), listener }
-    }
-
-    /// Tells `listener` of every transition of every circuit of this layer, one after the other and
-    /// in order. The state is visible before, and no lock is held: a listener may use handles.
-    ///
-    /// It runs where the transition happens, in a call, in a handle or in a task, so it should not block.
-    /// One that panics is told of the next transition all the same; to one that is slow others leave their
-    /// transitions, up to 1,024.
-    ///
-    /// A transition that time brings, such as to half-open, is told when it is due, by one task for all
-    /// circuits of the layer. The task starts with the first transition inside a tokio runtime with
-    /// timers, starts again in another runtime if that one ends, and ends with the layer and its services.
-    /// Without a runtime the listener is told with the next call or look.
+    /// Names this layer in refusals ([`Error::guard`](crate::Error::guard)), events and logs. Default: no
+    /// name.
     ///
     /// Set it before the layer is used: it begins with circuits of its own.
+    ///
+    /// ```
+    /// use tower_upstream::CircuitBreakerLayer;
+    /// let layer = CircuitBreakerLayer::default().named("tax");
+    /// # let _ = layer;
+    /// ```
     #[must_use]
-    pub fn on_transition(self, listener: impl Fn(Transition) + Send + Sync + 'static) -> Self {
-        let listener: Option<Listener> = Some(Arc::new(listener));
-        let shared = Policy::new(self.config(), listener.clone()).circuit();
-        Self { shared, settle: self.settle, listener }
+    pub fn named(self, name: impl Into<Arc<str>>) -> Self {
+        let told = Told { name: Some(name.into()), ..self.circuits.told.clone() };
+        Self::of(self.circuits.told(told), self.settle)
     }
 
-    /// A circuit for each key of a request, such as its host, tenant or route, at most 10,000; see
-    /// [`KeyedCircuitBreakerLayer`].
+    /// Tells listeners of `events` of every transition of every circuit, as
+    /// [`EventKind::Circuit`](crate::telemetry::EventKind::Circuit).
+    ///
+    /// A transition that time brings, such as to half-open, is told when it is due, by one task for all
+    /// circuits of the layer. The task runs while there is a listener. It starts with the first transition
+    /// or the first listener inside a tokio runtime with timers, starts again in another runtime if that
+    /// one ends, and ends with the layer and its services. Without a runtime, such a transition is told
+    /// with the next call or look.
+    ///
+    /// Set it before the layer is used: it begins with circuits of its own. Listeners may come at any
+    /// time.
+    ///
+    /// ```
+    /// use tower_upstream::{CircuitBreakerLayer, telemetry::Events};
+    /// let events = Events::new();
+    /// let layer = CircuitBreakerLayer::default().with_events(&events);
+    /// let listening = events.subscribe(|event| println!("{event:?}"));
+    /// layer.handle().force_open();
+    /// # drop(listening);
+    /// ```
+    #[must_use]
+    pub fn with_events(self, events: &Events) -> Self {
+        let told = Told { events: Some(events.clone()), ..self.circuits.told.clone() };
+        Self::of(self.circuits.told(told), self.settle)
+    }
+
+    /// Guards calls by a circuit for each key of a request, such as its host, tenant or route, at most
+    /// 10,000; see [`KeyedCircuitBreakerLayer`].
+    ///
+    /// `key` is a closure over the request that returns anything that can be hashed, or a
+    /// [`Key`](crate::key::Key) such as `http::ClientIp`.
     ///
     /// ```
     /// use tower_upstream::CircuitBreakerLayer;
     /// let layer = CircuitBreakerLayer::default()
     ///     .by_key(|request: &http::Request<String>| request.uri().host().map(str::to_owned))
-    ///     .max_keys(500);
+    ///     .with_max_keys(500);
     /// # let _ = layer;
     /// ```
-    pub fn by_key<Req, K, F>(self, key: F) -> KeyedCircuitBreakerLayer<K, F, C>
+    #[must_use]
+    pub fn by_key<K>(self, key: K) -> KeyedCircuitBreakerLayer<K, C> {
+        KeyedCircuitBreakerLayer::new(self.circuits, key, self.settle)
+    }
+
+    /// Returns a layer with the same settings, name and events, and circuits of its own.
+    #[must_use]
+    pub fn fresh(&self) -> Self
     where
-        F: Fn(&Req) -> K,
-        K: Hash,
+        C: Clone,
     {
-        KeyedCircuitBreakerLayer::new(self.shared.core().policy().clone(), key, self.settle)
+        Self::of(self.circuits.told(self.circuits.told.clone()), self.settle.clone())
     }
 
-    fn config(&self) -> CircuitBreakerConfig {
-        self.shared.core().policy().settings().config.clone()
-    }
-
-    /// The circuit that the services of this layer share above a balancer, or without one. Below a
-    /// balancer nothing uses it: see [`handle_for`](Self::handle_for).
+    /// Returns a handle for the settings of this layer, and for the circuit that its services share above
+    /// a balancer, or without one. Below a balancer that circuit is not used: see
+    /// [`handle_for`](Self::handle_for).
     pub fn handle(&self) -> CircuitBreakerHandle {
-        CircuitBreakerHandle::new(self.shared.clone(), true)
+        CircuitBreakerHandle::new(self.own.clone(), self.circuits.clone())
     }
 
-    /// The circuit of the endpoint with `key`, where this layer stands below a balancer: from the
-    /// first call on, while the endpoint is in the set. Where several sets share the layer, the one
-    /// that came last.
-    pub fn handle_for(&self, key: &str) -> Option<CircuitBreakerHandle> {
-        let circuit = self.shared.core().policy().find(key)?;
-        Some(CircuitBreakerHandle::new(circuit, false))
+    /// Returns a handle for the circuit of the endpoint with `key`, below a balancer: from the first call
+    /// on, while the endpoint is in the set. If several sets share the layer, the newest of that key.
+    pub fn handle_for(&self, key: &str) -> Option<CircuitHandle> {
+        let circuit = self.circuits.family.get(key)?;
+        Some(CircuitHandle::new(Shared::of(circuit)))
     }
 }
 
@@ -147,14 +182,15 @@ impl<S, C: Clone> Layer<S> for CircuitBreakerLayer<C> {
     type Service = CircuitBreaker<S, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        CircuitBreaker::new(inner, self.shared.clone(), self.settle.clone())
+        CircuitBreaker::new(inner, self.own.clone(), self.settle.clone())
     }
 }
 
 impl<C> fmt::Debug for CircuitBreakerLayer<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CircuitBreakerLayer")
-            .field("config", &self.config())
+            .field("config", &self.circuits.family.settings())
+            .field("told", &self.circuits.told)
             .field("settle", &TypeName::<C>::new())
             .finish()
     }

@@ -5,10 +5,9 @@
 //! looks compares a clock with the alarm, which is set to when the first of them may be overdue.
 
 use super::{
-    circuit::{Circuit, Shared},
-    machine::{Machine, counts::Counts, word::Ticket},
+    circuit::{Circuit, Kept, Shared},
+    machine::{Machine, word::Ticket},
 };
-use crate::sync::Lease;
 
 /// So many nanoseconds of a circuit are one of those in which the calls are counted.
 const MICRO: u64 = 1_000;
@@ -16,7 +15,7 @@ const MICRO: u64 = 1_000;
 impl Circuit {
     /// A call has had to wait, where one is slow after so many nanoseconds.
     #[inline(never)]
-    pub(super) fn enter(lease: &Lease<Self, Counts>, ticket: Ticket, slow_after: u64, now: u64) {
+    pub(super) fn enter(lease: &Kept, ticket: Ticket, slow_after: u64, now: u64) {
         let due = lease.local().enter(
             ticket,
             !lease.is_sharded(),
@@ -30,7 +29,7 @@ impl Circuit {
 
     /// A call has ended that had to wait: whether it was slow.
     #[inline(never)]
-    pub(super) fn leave(lease: &Lease<Self, Counts>, ticket: Ticket) -> bool {
+    pub(super) fn leave(lease: &Kept, ticket: Ticket) -> bool {
         let now = lease.core().clock.nanos();
         let Some(began) = ticket.began(now) else {
             return false;

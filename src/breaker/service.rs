@@ -10,7 +10,7 @@ use tower_service::Service;
 
 use super::{
     AtResponse, ResponseFuture, Settle,
-    admitted::Admitted,
+    admission::Admission,
     circuit::{Circuit, Shared},
     future::Judging,
 };
@@ -23,34 +23,72 @@ use crate::{
     sync::WaitKey,
 };
 
-/// Stops calling what keeps failing. Made by a
-/// [`CircuitBreakerLayer`](super::CircuitBreakerLayer).
+/// The service of a [`CircuitBreakerLayer`](super::CircuitBreakerLayer), and its connector.
 ///
 /// # Readiness
-/// Open, it is ready at once and refuses the call, whatever the inner service does. Below a
-/// balancer it is pending instead until the circuit lets a call through, and takes a half-open
-/// place when it says ready; dropped without a call, it gives that back.
+/// While the circuit is open, `poll_ready` is ready at once and `call` refuses, whatever the inner service
+/// does. Below a balancer, `poll_ready` is pending instead until the circuit admits a call. There it takes
+/// a half-open place when it is ready.
+///
+/// # Errors
+/// [`Kind::CircuitOpen`](crate::error::Kind::CircuitOpen), with the time to come back if the circuit is
+/// open; and the errors of the inner service.
+///
+/// # Cancel safety
+/// Dropped without a call, it gives the half-open place back. For a call that is dropped, see
+/// [`ResponseFuture`].
 pub struct CircuitBreaker<S, C = AtResponse> {
+    /// What is seldom needed, so that a clone is small. First, so that a place is given back before the
+    /// inner service goes.
+    seldom: Option<Box<Seldom>>,
     inner: S,
     shared: Shared,
     settle: C,
     /// `poll_ready` decided to refuse, so `call` will.
     refuses: bool,
-    /// What is seldom needed, so that a clone is small.
-    seldom: Option<Box<Seldom>>,
 }
 
-#[derive(Default)]
 struct Seldom {
+    shared: Shared,
     /// A half-open place, taken by `poll_ready` below a balancer.
-    place: Option<Admitted>,
+    place: Option<Admission>,
     waits: WaitKey,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
+impl Seldom {
+    fn new(shared: Shared) -> Box<Self> {
+        Box::new(Self { shared, place: None, waits: WaitKey::default(), sleep: None })
+    }
+}
+
+impl Drop for Seldom {
+    fn drop(&mut self) {
+        self.shared.core().waiting.leave(&mut self.waits);
+        if let Some(place) = self.place.take() {
+            place.give_back();
+        }
+    }
+}
+
 impl<S, C> CircuitBreaker<S, C> {
     pub(super) fn new(inner: S, shared: Shared, settle: C) -> Self {
-        Self { inner, shared, settle, refuses: false, seldom: None }
+        Self { seldom: None, inner, shared, settle, refuses: false }
+    }
+
+    /// Returns the inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// Returns the inner service, to be changed. Calls made through it are not counted.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Returns the inner service alone. A half-open place that `poll_ready` took is given back.
+    pub fn into_inner(self) -> S {
+        self.inner
     }
 
     /// Below a balancer: takes a place, or waits for one. Without a runtime there is nothing to
@@ -60,8 +98,8 @@ impl<S, C> CircuitBreaker<S, C> {
         if self.seldom.is_none() && Circuit::is_closed_now(&self.shared) {
             return Poll::Ready(true);
         }
-        let seldom = self.seldom.get_or_insert_default();
-        if seldom.place.as_ref().is_some_and(Admitted::is_current) {
+        let seldom = self.seldom.get_or_insert_with(|| Seldom::new(self.shared.clone()));
+        if seldom.place.as_ref().is_some_and(Admission::is_current) {
             return Poll::Ready(true);
         }
         if let Some(old) = seldom.place.take() {
@@ -70,20 +108,20 @@ impl<S, C> CircuitBreaker<S, C> {
         let circuit = self.shared.core();
         for registered in [false, true] {
             if let Some(ticket) = Circuit::admit(&self.shared) {
-                circuit.waiting().leave(&mut seldom.waits);
+                circuit.waiting.leave(&mut seldom.waits);
                 if ticket.is_probe() {
-                    seldom.place = Some(Admitted::new(&self.shared, ticket));
+                    seldom.place = Some(Admission::new(&self.shared, ticket));
                 }
                 return Poll::Ready(true);
             }
             if !registered {
-                circuit.waiting().wait(&mut seldom.waits, cx.waker());
+                circuit.waiting.wait(&mut seldom.waits, cx.waker());
             }
         }
         // Woken by the next transition, or when the clock brings one.
         if let Some(due) = circuit.due() {
             if tokio::runtime::Handle::try_current().is_err() {
-                circuit.waiting().leave(&mut seldom.waits);
+                circuit.waiting.leave(&mut seldom.waits);
                 return Poll::Ready(false);
             }
             let sleep = match &mut seldom.sleep {
@@ -112,25 +150,25 @@ impl<S, C> CircuitBreaker<S, C> {
 
     /// The right to make one call; none if it is refused.
     #[inline]
-    fn admit(&mut self) -> Option<Admitted> {
+    fn admit(&mut self) -> Option<Admission> {
         if std::mem::take(&mut self.refuses) {
             return None;
         }
         let word = self.shared.core().word();
         if word.is_passing() && self.seldom.is_none() {
-            return Some(Admitted::new(&self.shared, word.ticket()));
+            return Some(Admission::new(&self.shared, word.ticket()));
         }
         self.admit_seldom()
     }
 
     #[inline(never)]
-    fn admit_seldom(&mut self) -> Option<Admitted> {
+    fn admit_seldom(&mut self) -> Option<Admission> {
         match self.seldom.as_mut().and_then(|seldom| seldom.place.take()) {
             Some(place) if place.is_current() => return Some(place),
             Some(old) => old.give_back(),
             None => {}
         }
-        Some(Admitted::new(&self.shared, Circuit::admit(&self.shared)?))
+        Some(Admission::new(&self.shared, Circuit::admit(&self.shared)?))
     }
 
     #[inline(always)]
@@ -140,9 +178,9 @@ impl<S, C> CircuitBreaker<S, C> {
         C: Clone,
     {
         match self.admit() {
-            Some(admitted) => {
-                let (inner, admitted) = admitted.call(|| way.pass(&mut self.inner, request));
-                ResponseFuture::holding(Judging::new(admitted, self.settle.clone()), inner)
+            Some(admission) => {
+                let (inner, admission) = admission.call(|| way.pass(&mut self.inner, request));
+                ResponseFuture::holding(Judging::new(admission, self.settle.clone()), inner)
             }
             None => {
                 let nothing = Judging::nothing(self.settle.clone());
@@ -202,7 +240,7 @@ where
     type Service = CircuitBreaker<S::Service, C>;
 
     fn connect(&self, member: &Arc<Member>) -> Self::Service {
-        let shared = self.shared.core().policy().circuit_of(member);
+        let shared = self.shared.core().circuits().of_member(member);
         CircuitBreaker::new(self.inner.connect(member), shared, self.settle.clone())
     }
 
@@ -236,18 +274,6 @@ impl<S: Clone, C: Clone> Clone for CircuitBreaker<S, C> {
     #[inline]
     fn clone(&self) -> Self {
         Self::new(self.inner.clone(), self.shared.clone(), self.settle.clone())
-    }
-}
-
-impl<S, C> Drop for CircuitBreaker<S, C> {
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(seldom) = &mut self.seldom {
-            self.shared.core().waiting().leave(&mut seldom.waits);
-            if let Some(place) = seldom.place.take() {
-                place.give_back();
-            }
-        }
     }
 }
 

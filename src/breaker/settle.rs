@@ -1,19 +1,19 @@
 //! When a call has ended for its circuit.
 
-use super::admitted::Admitted;
+use super::admission::Admission;
 use crate::outcome::{Classify, ErrIsFailure, judge};
 
 /// Tells a circuit how a call ended: [`AtResponse`], or with the body of its response (`AtBodyEnd`).
 ///
 /// Only this crate can implement it.
 pub trait Settle<Res, Err>: Sized {
-    /// The response, as the circuit hands it on.
+    /// Response, as the circuit hands it on.
     type Response;
 
     #[doc(hidden)]
     fn settle(
         &self,
-        admitted: &mut Admitted,
+        admission: &mut Admission,
         result: Result<Res, Err>,
     ) -> Result<Self::Response, Err>;
 }
@@ -43,10 +43,10 @@ where
     type Response = Res;
 
     #[inline(always)]
-    fn settle(&self, admitted: &mut Admitted, result: Result<Res, Err>) -> Result<Res, Err> {
+    fn settle(&self, admission: &mut Admission, result: Result<Res, Err>) -> Result<Res, Err> {
         match judge(&self.classify, &result) {
-            Some(outcome) => admitted.settle(outcome),
-            None => admitted.cancel(),
+            Some(outcome) => admission.settle(outcome),
+            None => admission.cancel(),
         }
         result
     }

@@ -16,27 +16,31 @@ use tokio::{
 
 use crate::{
     sync::lock,
+    telemetry::{Events, WatchListeners},
     time::{self, Instant},
 };
 
-/// Has things looked at when their time has come. It keeps none of them alive, and each has one time at
-/// most, which its owner takes back when the thing goes.
+/// Has things looked at when their time has come, while there are listeners. It keeps none of them alive,
+/// and each has one time at most, which its owner takes back when the thing goes.
 ///
-/// The task starts with the first time that is set inside a runtime, ends with this, and starts again
-/// if its runtime ended before. Without a runtime, and in one without timers, nothing happens.
+/// The task starts inside a runtime, with the first time that is set or the first listener that comes,
+/// whichever is later. It ends with this or with the last listener, and starts again if its runtime ended
+/// before. Without a runtime, and in one without timers, nothing happens.
 pub(super) struct Timer<T>(Arc<Schedule<T>>);
 
 struct Schedule<T> {
     times: Mutex<Times<T>>,
     changed: Notify,
+    events: Events,
     look: fn(Arc<T>),
 }
 
 struct Times<T> {
     things: BTreeMap<(Instant, usize), Weak<T>>,
-    /// There is a task.
-    running: bool,
-    /// Nobody sets a time any more.
+    /// The task that there is, of all there were.
+    running: Option<u64>,
+    tasks: u64,
+    /// No time is set any more.
     over: bool,
     /// The last runtime that had no timers.
     timeless: Option<Id>,
@@ -46,9 +50,18 @@ struct Times<T> {
 const AT_ONCE: usize = 32;
 
 impl<T: Send + Sync + 'static> Timer<T> {
-    pub(super) fn new(look: fn(Arc<T>)) -> Self {
-        let times = Times { things: BTreeMap::new(), running: false, over: false, timeless: None };
-        Self(Arc::new(Schedule { times: Mutex::new(times), changed: Notify::new(), look }))
+    pub(super) fn new(events: Events, look: fn(Arc<T>)) -> Self {
+        let times = Mutex::new(Times {
+            things: BTreeMap::new(),
+            running: None,
+            tasks: 0,
+            over: false,
+            timeless: None,
+        });
+        let schedule = Arc::new(Schedule { times, changed: Notify::new(), events, look });
+        let listens: Weak<Schedule<T>> = Arc::downgrade(&schedule);
+        schedule.events.watch(listens);
+        Self(schedule)
     }
 
     /// The time of the thing with this number was `before` and is `at` now.
@@ -73,24 +86,38 @@ impl<T: Send + Sync + 'static> Timer<T> {
         }
     }
 
-    /// Starts the task if it does not run and there is a runtime.
+    /// Starts the task if it does not run, and there is a runtime and a listener.
     pub(super) fn ensure_running(&self) {
-        let mut times = lock(&self.0.times);
-        if times.running || times.over || times.things.is_empty() {
+        Schedule::ensure_running(&self.0);
+    }
+}
+
+impl<T: Send + Sync + 'static> WatchListeners for Schedule<T> {
+    fn listeners_changed(self: Arc<Self>) {
+        self.changed.notify_one();
+        self.ensure_running();
+    }
+}
+
+impl<T: Send + Sync + 'static> Schedule<T> {
+    fn ensure_running(self: &Arc<Self>) {
+        let mut times = lock(&self.times);
+        if times.running.is_some() || times.over || times.things.is_empty() {
             return;
         }
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
-        if times.timeless == Some(runtime.id()) {
+        if times.timeless == Some(runtime.id()) || !self.events.is_listened_to() {
             return;
         }
-        times.running = true;
-        drop(times);
+        times.tasks += 1;
+        times.running = Some(times.tasks);
         // Made here and moved into the task, so that it drops even if the runtime ends before the
         // task is polled for the first time.
-        let running = Running(self.0.clone());
-        drop(runtime.spawn(async move { running.0.run().await }));
+        let running = Running { schedule: self.clone(), task: times.tasks };
+        drop(times);
+        drop(runtime.spawn(async move { running.schedule.run().await }));
     }
 }
 
@@ -99,7 +126,9 @@ impl<T> Schedule<T> {
         loop {
             let (due, next) = {
                 let mut times = lock(&self.times);
-                if times.over {
+                // Under the lock: a listener that comes later starts another task.
+                if times.over || !self.events.is_listened_to() {
+                    times.running = None;
                     return;
                 }
                 times.take_due(time::now())
@@ -140,11 +169,14 @@ impl<T> Times<T> {
 }
 
 /// The task lives as long as this.
-struct Running<T>(Arc<Schedule<T>>);
+struct Running<T> {
+    schedule: Arc<Schedule<T>>,
+    task: u64,
+}
 
 impl<T> Drop for Running<T> {
     fn drop(&mut self) {
-        lock(&self.0.times).running = false;
+        lock(&self.schedule.times).running.take_if(|task| *task == self.task);
     }
 }
 
@@ -160,7 +192,7 @@ impl<T> fmt::Debug for Timer<T> {
         let times = lock(&self.0.times);
         f.debug_struct("Timer")
             .field("things", &times.things.len())
-            .field("running", &times.running)
+            .field("running", &times.running.is_some())
             .finish()
     }
 }

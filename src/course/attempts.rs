@@ -122,8 +122,8 @@ impl Attempts {
     /// Checks every value.
     ///
     /// # Errors
-    /// `InvalidConfig` that names all mistakes at once. A layer built of such values uses the nearest
-    /// valid ones instead.
+    /// `InvalidConfig`, which names all mistakes at once. A layer made with such values uses the nearest
+    /// valid ones instead; an update with them is refused.
     pub fn validate(&self) -> Result<(), Error> {
         let mut mistakes = Vec::new();
         if !(1..=MAX_ATTEMPTS).contains(&self.max) {

@@ -54,14 +54,10 @@ mod future;
 mod handle;
 mod journey;
 mod layer;
-mod live;
 mod reserve;
 mod service;
 
 pub use self::{
-    future::ResponseFuture,
-    handle::{FailoverHandle, FailoverStats},
-    layer::FailoverLayer,
-    service::Failover,
+    future::ResponseFuture, handle::FailoverHandle, layer::FailoverLayer, service::Failover,
 };
 pub use crate::course::Attempts;

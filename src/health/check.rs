@@ -2,6 +2,7 @@ use std::{borrow::Cow, fmt, pin::Pin, sync::Arc};
 
 use tower_service::Service;
 
+use super::config::HealthConfig;
 use crate::{
     endpoint::Endpoint,
     error::BoxError,
@@ -9,8 +10,9 @@ use crate::{
     plugin::{HealthStatus, PluginStatus},
 };
 
-/// What one check found.
+/// Result of one check.
 ///
+/// # Example
 /// ```
 /// use tower_upstream::health::Verdict;
 /// assert_eq!(Verdict::from(true), Verdict::Healthy);
@@ -19,13 +21,13 @@ use crate::{
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// All well.
+    /// The check succeeded.
     Healthy,
-    /// It works, but worse than usual, and why: a success, with a reason to show.
+    /// The check succeeded, but the target works worse than usual, with the reason.
     Degraded(Cow<'static, str>),
-    /// Not well, and why.
+    /// The check failed, with the reason.
     Unhealthy(Cow<'static, str>),
-    /// There was no check, so nothing is counted.
+    /// There was no check. It does not count.
     Skipped,
 }
 
@@ -35,7 +37,7 @@ impl From<bool> for Verdict {
     }
 }
 
-/// `Ok` is healthy, `Err` is not; but a refusal of this crate's own guards says nothing.
+/// `Ok` is healthy, and `Err` is unhealthy. A refusal of this crate's own guards is skipped.
 impl<T, E: Into<BoxError> + 'static> From<Result<T, E>> for Verdict {
     fn from(result: Result<T, E>) -> Self {
         match result {
@@ -46,7 +48,7 @@ impl<T, E: Into<BoxError> + 'static> From<Result<T, E>> for Verdict {
     }
 }
 
-/// Healthy and degraded as it says, unhealthy or offline is unhealthy; unknown says nothing.
+/// Unhealthy and offline are unhealthy. Unknown is skipped.
 impl From<HealthStatus> for Verdict {
     fn from(health: HealthStatus) -> Self {
         match health.status {
@@ -60,13 +62,17 @@ impl From<HealthStatus> for Verdict {
     }
 }
 
-/// Finds out how an endpoint is.
+/// Checks whether an endpoint is healthy.
 ///
-/// Implemented by `HttpCheck`, `TcpCheck` and [`PluginCheck`](super::PluginCheck), by closures through [`check_fn`] and
-/// [`check_upstream`], and by services through [`CheckService`].
+/// Implemented by `HttpCheck`, `TcpCheck` and [`PluginCheck`](super::PluginCheck), by closures through
+/// [`check_fn`] and [`check_upstream`], and by services through [`CheckService`].
 ///
-/// Checks run side by side in one task, so a check must not block the thread. One that panics has
-/// failed. One that takes longer than the timeout has failed, and is dropped.
+/// All checks of a layer run concurrently in one task, so a check must not block the thread. A check that
+/// panics has failed.
+///
+/// # Cancel safety
+/// A check that takes longer than [`HealthConfig::timeout`] has failed, and its future is dropped. It is
+/// also dropped when checks are stopped, and when the endpoint leaves the set.
 ///
 /// # Example
 /// ```
@@ -89,13 +95,13 @@ impl From<HealthStatus> for Verdict {
 /// }
 /// ```
 pub trait Check: Send + Sync + 'static {
-    /// Checks `endpoint`; `None` where the gate stands above a balancer or over a single client.
+    /// Checks `endpoint`, which is `None` above a balancer or over a single client.
     fn check(&self, endpoint: Option<Arc<Endpoint>>) -> impl Future<Output = Verdict> + Send;
 
-    /// Why this check can never work for `endpoint`, and what to do about it; by default it can.
+    /// Returns why this check can never work for `endpoint`, and what to do about it.
     ///
-    /// If there is something, nothing is checked, and every call through that gate is refused with
-    /// it.
+    /// If there is a problem, nothing is checked, and every call through that gate is refused with
+    /// [`Kind::InvalidConfig`](crate::error::Kind::InvalidConfig) and this text. Default: `None`.
     fn problem(&self, endpoint: Option<&Endpoint>) -> Option<String> {
         let _ = endpoint;
         None
@@ -105,10 +111,11 @@ pub trait Check: Send + Sync + 'static {
 pub(super) const NO_ENDPOINT: &str = "this health check needs an endpoint, so it can only stand below a \
                            balancer; use `check_upstream(|| ..)` here";
 
-/// Checks each endpoint with a closure. For a gate below a balancer.
+/// Creates a check that calls a closure with each endpoint, for a gate below a balancer.
 ///
-/// The closure may answer a [`Verdict`], a `bool`, a `Result` or a [`HealthStatus`].
+/// The closure returns a future of a [`Verdict`], a `bool`, a `Result` or a [`HealthStatus`].
 ///
+/// # Example
 /// ```
 /// use std::sync::Arc;
 /// use tower_upstream::{Endpoint, HealthGateLayer, health::check_fn};
@@ -127,7 +134,15 @@ where
     CheckFn { check }
 }
 
-/// A check made of a closure. See [`check_fn`].
+/// Check of each endpoint by a closure. See [`check_fn`].
+///
+/// ```
+/// use std::sync::Arc;
+/// use tower_upstream::{Endpoint, health::{CheckFn, Verdict, check_fn}};
+/// type Ping = fn(Arc<Endpoint>) -> std::future::Ready<bool>;
+/// let check: CheckFn<Ping> = check_fn(|_| std::future::ready(true));
+/// # let _ = check;
+/// ```
 #[derive(Clone, Copy)]
 pub struct CheckFn<F> {
     check: F,
@@ -157,9 +172,12 @@ impl<F> fmt::Debug for CheckFn<F> {
     }
 }
 
-/// Checks an upstream as a whole with a closure. For a gate above a balancer or over a single
-/// client.
+/// Creates a check that calls a closure for the upstream as a whole, for a gate above a balancer or over
+/// a single client.
 ///
+/// The closure returns what that of [`check_fn`] does.
+///
+/// # Example
 /// ```
 /// use tower_upstream::{HealthGateLayer, health::check_upstream};
 /// # async fn ping() -> Result<(), std::io::Error> { Ok(()) }
@@ -175,7 +193,14 @@ where
     CheckUpstream { check }
 }
 
-/// A check of an upstream as a whole. See [`check_upstream`].
+/// Check of an upstream as a whole by a closure. See [`check_upstream`].
+///
+/// ```
+/// use tower_upstream::health::{CheckUpstream, check_upstream};
+/// type Ping = fn() -> std::future::Ready<bool>;
+/// let check: CheckUpstream<Ping> = check_upstream(|| std::future::ready(true));
+/// # let _ = check;
+/// ```
 #[derive(Clone, Copy)]
 pub struct CheckUpstream<F> {
     check: F,
@@ -198,11 +223,12 @@ impl<F> fmt::Debug for CheckUpstream<F> {
     }
 }
 
-/// Checks each endpoint with a service: `Ok` is healthy, `Err` is not. For a gate below a
-/// balancer.
+/// Check of each endpoint by a service, for a gate below a balancer: `Ok` is healthy, and `Err` is
+/// unhealthy.
 ///
-/// Put timeouts, retries or credentials around the service as around any other.
+/// Timeouts, retries or credentials can be layers around the service.
 ///
+/// # Example
 /// ```
 /// use std::sync::Arc;
 /// use tower::service_fn;
@@ -220,7 +246,15 @@ pub struct CheckService<S> {
 }
 
 impl<S> CheckService<S> {
-    /// Each check is one call to a clone of `service`.
+    /// Creates a check that calls a clone of `service` each time.
+    ///
+    /// ```
+    /// use std::{convert::Infallible, sync::Arc};
+    /// use tower_upstream::{Endpoint, health::CheckService};
+    /// let ping = tower::service_fn(async |_: Arc<Endpoint>| Ok::<_, Infallible>(()));
+    /// let check = CheckService::new(ping);
+    /// # let _ = check;
+    /// ```
     pub const fn new(service: S) -> Self {
         Self { service }
     }
@@ -265,4 +299,13 @@ impl<C: Check> AnyCheck for C {
     fn problem_with(&self, endpoint: Option<&Endpoint>) -> Option<String> {
         self.problem(endpoint)
     }
+}
+
+/// Which check a target has that goes by a config.
+pub(super) type Checks = Arc<dyn Fn(&HealthConfig) -> Arc<dyn AnyCheck> + Send + Sync>;
+
+/// One check, whatever the config.
+pub(super) fn always(check: impl Check) -> Checks {
+    let check: Arc<dyn AnyCheck> = Arc::new(check);
+    Arc::new(move |_| check.clone())
 }

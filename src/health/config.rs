@@ -14,19 +14,19 @@ use crate::error::{Error, Kind};
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Initial {
-    /// Healthy, until `fall` checks failed: a start, or a new endpoint, refuses no call. The
-    /// default.
+    /// Healthy until `fall` checks in a row fail, so no call is refused at the start. The default.
     #[default]
     Healthy,
-    /// Unhealthy, until `rise` checks succeeded: for endpoints that are announced before they are
-    /// ready. Until then calls are refused, or go elsewhere.
+    /// Unhealthy until `rise` checks in a row succeed, for endpoints that discovery announces before
+    /// they are ready. Until then calls are refused, or go to other endpoints.
     Unhealthy,
-    /// Calls pass until the first check, and that one decides; from then on `rise` and `fall` do.
+    /// Calls pass until the first check, which decides alone. From then on `rise` and `fall` do.
     #[cfg_attr(feature = "serde", serde(alias = "first_result_decides"))]
     FirstResult,
 }
 
-/// How often to check, and how many results in a row count.
+/// Settings of a [`HealthGateLayer`](super::HealthGateLayer): how often to check, and how many results in
+/// a row count.
 ///
 /// ```
 /// use std::time::Duration;
@@ -42,50 +42,52 @@ pub enum Initial {
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct HealthConfig {
-    /// Whether to check at all. Default true. Without checks every gate is open.
+    /// Whether to check at all. Without checks every gate is open. Default: true.
     pub enabled: bool,
-    /// From the start of one check of a healthy endpoint to the start of the next, from a
-    /// millisecond to a day. Default 5 s. A check that takes longer skips what it missed.
+    /// Time between the starts of two checks of a healthy endpoint, from 1 ms to 24 h.
+    ///
+    /// A check that takes longer skips the checks that it missed. Default: 5 s.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub interval: Duration,
-    /// The same while it is unhealthy, while nothing is known of it, and after a failure, so that
-    /// a doubt is settled soon. Default 1 s. The first checks are spread over this, and the second
-    /// ones over `interval`.
+    /// Time between the starts of two checks of an endpoint that is unhealthy, was not checked yet, or
+    /// whose last check failed, from 1 ms to 24 h.
+    ///
+    /// The first checks of a set are spread over this time, and the second ones over `interval`.
+    /// Default: 1 s.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub interval_unhealthy: Duration,
-    /// After which a check has failed, from a millisecond to a day. Default 2 s.
+    /// Time after which a check has failed, from 1 ms to 24 h. Default: 2 s.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub timeout: Duration,
-    /// Successes in a row that make it healthy, from 1. Default 2.
+    /// Number of successful checks in a row that make an endpoint healthy, from 1. Default: 2.
     pub rise: u32,
-    /// Failures in a row that make it unhealthy, from 1. Default 3. Go's name is `failure_limit`.
+    /// Number of failed checks in a row that make an endpoint unhealthy, from 1. Go's name is
+    /// `failure_limit`.
     ///
-    /// Every bad check counts alike: a refused connection, a timeout, a status out of range. Envoy, in
-    /// contrast, takes some answers of an endpoint, such as a 503 of its HTTP check, for unhealthy at
-    /// once. Set 1 for that, or let a check of yours answer for several.
+    /// All failures count alike: a refused connection, a timeout, a status out of range. Envoy, in
+    /// contrast, treats some answers, such as a 503 to its HTTP check, as unhealthy at once. Set 1 for
+    /// that. Default: 3.
     #[cfg_attr(feature = "serde", serde(alias = "failure_limit"))]
     pub fall: u32,
-    /// What holds before the first check. Default healthy.
+    /// State of an endpoint before its first check. Default: healthy.
     pub initial: Initial,
-    /// How many checks one [`check_all`](crate::health::HealthMonitor::check_all) has at once, from
-    /// 1 to 10,000. Default 10.
+    /// Number of checks that one [`check_all`](crate::health::HealthMonitor::check_all) runs at once,
+    /// from 1 to 10,000. Default: 10.
     pub parallel: usize,
-    /// How many checks of the schedule run at once, forced rounds among them, from 1 to 10,000.
-    /// Default 256. Those beyond wait their turn. A target that hangs keeps its place for the whole
-    /// timeout, so allow more than there may be of those: else they hold up the others.
+    /// Number of checks of the schedule and of forced rounds that run at once, from 1 to 10,000.
+    ///
+    /// Checks beyond wait for their turn. A target that hangs keeps its place for the whole timeout, so
+    /// allow more than may hang at once; otherwise they delay the others. Default: 256.
     pub parallel_scheduled: usize,
-    /// By which part of the interval each check may come earlier or later, from 0 to 1. Default
-    /// 0.1, so that the checks of many clients do not come together.
+    /// Fraction of the interval by which each check may come earlier or later, from 0 to 1, so that
+    /// checks of many clients do not come together. Default: 0.1.
     pub jitter: f64,
-    /// Whether a listener is told of the healthy set once every target was checked, even if that
-    /// changed nothing. Default true. See
-    /// [`on_change`](crate::health::HealthGateLayer::on_change).
-    pub tell_first_round: bool,
-    /// What [`HealthGateLayer::http`](crate::health::HealthGateLayer::http) and
-    /// [`HttpCheck::of`](crate::HttpCheck::of) ask for: a path, which is asked of each endpoint below
-    /// the path of its address, or a URL that starts with `http://`, which is asked as it is. An empty
-    /// text is the default. A check of another kind knows by itself what to ask for. Default
-    /// `None`, which stands for `/health`.
+    /// Path or URL that [`HealthGateLayer::http`](crate::health::HealthGateLayer::http) and
+    /// [`HttpCheck::of`](crate::HttpCheck::of) request.
+    ///
+    /// A path is requested from each endpoint, below the path of its address. A URL starts with
+    /// `http://`, and is requested as it is. An empty text is the default. Checks of other kinds ignore
+    /// this. Default: `None`, which stands for `/health`.
     #[cfg(feature = "http")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
@@ -111,7 +113,6 @@ impl Default for HealthConfig {
             parallel: 10,
             parallel_scheduled: 256,
             jitter: 0.1,
-            tell_first_round: true,
             #[cfg(feature = "http")]
             endpoint: None,
         }
@@ -228,13 +229,6 @@ impl HealthConfig {
         self
     }
 
-    /// Sets [`tell_first_round`](Self::tell_first_round).
-    #[must_use]
-    pub fn with_tell_first_round(mut self, tell: bool) -> Self {
-        self.tell_first_round = tell;
-        self
-    }
-
     /// Sets [`endpoint`](Self::endpoint).
     #[cfg(feature = "http")]
     #[must_use]
@@ -249,11 +243,12 @@ impl HealthConfig {
         self.endpoint.as_deref().filter(|endpoint| !endpoint.is_empty()).unwrap_or(ENDPOINT)
     }
 
-    /// Checks every value.
+    /// Returns an error if a value is out of range.
+    ///
+    /// A layer that is made with such a config uses the nearest allowed values instead.
     ///
     /// # Errors
-    /// `InvalidConfig` that names all mistakes at once. A layer built of such a config takes the
-    /// nearest sane values instead.
+    /// [`Kind::InvalidConfig`] that names all mistakes at once.
     pub fn validate(&self) -> Result<(), Error> {
         let mut mistakes = Vec::new();
         for (name, value) in [
@@ -306,70 +301,5 @@ impl HealthConfig {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_mistake_is_named_and_clamping_leaves_none() {
-        let absurd = HealthConfig::default()
-            .with_interval(Duration::ZERO)
-            .with_interval_unhealthy(Duration::MAX)
-            .with_timeout(Duration::ZERO)
-            .with_rise(0)
-            .with_fall(0)
-            .with_parallel(0)
-            .with_parallel_scheduled(0)
-            .with_jitter(f64::NAN);
-        let text = absurd.validate().unwrap_err().to_string();
-        for name in ["interval", "interval_unhealthy", "timeout", "rise", "fall", "jitter"]
-            .into_iter()
-            .chain(["parallel", "parallel_scheduled"])
-        {
-            let name = format!("`{name}`");
-            assert!(text.contains(&name), "{text}");
-        }
-        assert!(absurd.clamped().validate().is_ok());
-        assert!(HealthConfig::go().validate().is_ok());
-        assert!(HealthConfig::monitor().validate().is_ok());
-    }
-
-    #[cfg(feature = "http")]
-    #[test]
-    fn an_endpoint_that_cannot_be_asked_is_a_mistake_that_is_named() {
-        let config = |endpoint: &str| HealthConfig::default().with_endpoint(endpoint);
-        for endpoint in ["", "/health", "ready?full=1", "http://10.0.0.1:8080/up"] {
-            assert!(config(endpoint).validate().is_ok(), "{endpoint}");
-        }
-        for endpoint in ["https://a/health", "http://", "/a b", "http://user:secret@a/"] {
-            let text = config(endpoint).validate().unwrap_err().to_string();
-            assert!(text.contains("`endpoint`") && !text.contains("secret"), "{text}");
-        }
-    }
-
-    #[cfg(feature = "serde")]
-    #[test]
-    fn durations_are_text_or_nanoseconds_and_unknown_keys_are_named() {
-        let text = r#"{"interval": "1m30s", "timeout": 1500000000, "fall": 5}"#;
-        let config: HealthConfig = serde_json::from_str(text).unwrap();
-        let expected = HealthConfig::default()
-            .with_interval(Duration::from_secs(90))
-            .with_timeout(Duration::from_millis(1_500))
-            .with_fall(5);
-        assert_eq!(config, expected);
-        let text = r#"{"enabled": false, "failure_limit": 4, "initial": "first_result_decides"}"#;
-        let config: HealthConfig = serde_json::from_str(text).unwrap();
-        assert_eq!((config.enabled, config.fall, config.initial), (false, 4, Initial::FirstResult));
-        #[cfg(feature = "http")]
-        {
-            let text = r#"{"interval": "30s", "timeout": 5000000000, "endpoint": "/ready"}"#;
-            let config: HealthConfig = serde_json::from_str(text).unwrap();
-            assert_eq!((config.target(), HealthConfig::default().target()), ("/ready", "/health"));
-            let empty: HealthConfig = serde_json::from_str(r#"{"endpoint": ""}"#).unwrap();
-            assert_eq!(empty.target(), "/health");
-        }
-        let twice = r#"{"failure_limit": 4, "fall": 3}"#;
-        assert!(serde_json::from_str::<HealthConfig>(twice).is_err());
-        let error = serde_json::from_str::<HealthConfig>(r#"{"intervall": 1}"#).unwrap_err();
-        assert!(error.to_string().contains("intervall"));
-    }
-}
+#[path = "config_tests.rs"]
+mod tests;

@@ -4,16 +4,17 @@ use tokio::runtime::Handle;
 use tower_layer::Layer;
 
 use super::{
-    check::Check,
+    check::{Check, always},
     config::HealthConfig,
-    handle::HealthHandle,
+    gates::Gates,
+    handle::{HealthGateHandle, HealthHandle},
     monitor::HealthMonitor,
     service::HealthGate,
-    tell::{HealthySet, Listener},
-    watch::Policy,
+    setup::Setup,
 };
+use crate::telemetry::Events;
 
-/// Checks endpoints in the background, and keeps calls away from those that are not well.
+/// Checks endpoints in the background, and keeps calls away from those that are unhealthy.
 ///
 /// Below a balancer each endpoint has a gate of its own, which makes it ineligible while it is
 /// unhealthy. Above a balancer, or over a single client, there is one gate for all that this layer
@@ -36,49 +37,92 @@ use super::{
 /// ```
 #[derive(Clone)]
 pub struct HealthGateLayer {
-    pub(super) policy: Arc<Policy>,
+    pub(super) gates: Arc<Gates>,
 }
 
 impl HealthGateLayer {
-    /// Checks with `check`, by the defaults of [`HealthConfig`].
+    /// Creates a layer that checks with `check`, by the defaults of [`HealthConfig`].
     pub fn new(check: impl Check) -> Self {
         Self::with_config(check, HealthConfig::default())
     }
 
-    /// Checks with `check`, by `config`. Values out of range become the nearest sane ones.
+    /// Creates a layer that checks with `check`, by `config`. Values out of range become the nearest
+    /// allowed ones.
+    ///
+    /// ```
+    /// use tower_upstream::{HealthGateLayer, health::{HealthConfig, check_upstream}};
+    /// let config = HealthConfig::default().with_fall(1);
+    /// let layer = HealthGateLayer::with_config(check_upstream(|| async { true }), config);
+    /// # let _ = layer;
+    /// ```
     pub fn with_config(check: impl Check, config: HealthConfig) -> Self {
-        Self { policy: Policy::new(config, Arc::new(check), None, None) }
+        Self::of(config, Setup::new(always(check)))
     }
 
-    /// Tells `listener` which targets are healthy, whenever that has changed: a target became healthy or
-    /// unhealthy, came or left, also the last one; and once when each was checked for the first
-    /// time, unless the [config](HealthConfig::tell_first_round) says otherwise. Before that it is
-    /// told nothing.
+    /// Makes a layer with these settings, and a state of its own.
+    pub(super) fn of(config: HealthConfig, setup: Setup) -> Self {
+        Self { gates: Gates::new(config, setup) }
+    }
+
+    /// The same settings but for what `change` changes, and a state of its own.
+    fn anew(&self, change: impl FnOnce(&mut Setup)) -> Self {
+        let mut setup = self.gates.setup.as_ref().clone();
+        change(&mut setup);
+        Self::of(self.gates.family.settings().as_ref().clone(), setup)
+    }
+
+    /// Names this layer, in refusals ([`Error::guard`](crate::error::Error::guard)) and in events.
     ///
-    /// Changes of one moment are told together, in order and never twice at once. The listener runs
-    /// where it may block, and holds up no check; one that is slow is told the latest, and one that
-    /// panics is called the next time. Gates open and shut without waiting for it.
-    ///
-    /// The result has a state of its own, as [`fresh`](Self::fresh): call this before the layer is
-    /// used. The last listener replaces the one before.
+    /// Refusals of a named layer are counted: see [`HealthHandle::stats`]. The result has a state of its
+    /// own, as that of [`fresh`](Self::fresh) has, so name the layer before it is used.
     ///
     /// # Example
     /// ```
     /// use tower_upstream::{HealthGateLayer, health::check_upstream};
-    /// let layer = HealthGateLayer::new(check_upstream(|| async { true }))
-    ///     .on_change(|set| println!("{} of {} are healthy", set.healthy, set.total));
-    /// # let _ = layer;
+    /// let layer = HealthGateLayer::new(check_upstream(|| async { true })).named("tax service");
+    /// assert_eq!(layer.handle().stats().refused, Some(0));
     /// ```
     #[must_use]
-    pub fn on_change(self, listener: impl Fn(&HealthySet) + Send + Sync + 'static) -> Self {
-        self.anew(Some(Arc::new(listener)), self.policy.runtime.clone())
+    pub fn named(self, name: impl Into<Arc<str>>) -> Self {
+        self.anew(|setup| setup.name = Some(name.into()))
     }
 
-    /// Runs the checks on `runtime`.
+    /// Tells `events` whenever an endpoint became healthy or unhealthy, with
+    /// [`EventKind::Health`](crate::telemetry::EventKind::Health).
     ///
-    /// Default: the runtime of the call that starts them. Set this where that one may stop being driven
-    /// while the service lives on; see [`BalanceLayer::runtime`](crate::balance::BalanceLayer::runtime).
-    /// The result has a state of its own, as [`fresh`](Self::fresh).
+    /// How an endpoint begins is no event. An event above a balancer, or without one, has no endpoint.
+    /// Listeners run in the task of the checks, so one that blocks delays checks. For the set of
+    /// healthy endpoints, see [`HealthMonitor::changed`]. The result has a state of its own, as that of
+    /// [`fresh`](Self::fresh) has.
+    ///
+    /// # Example
+    /// ```
+    /// use tower_upstream::{
+    ///     HealthGateLayer,
+    ///     health::check_upstream,
+    ///     telemetry::{EventKind, Events},
+    /// };
+    ///
+    /// let events = Events::new();
+    /// let listening = events.subscribe(|event| {
+    ///     if let EventKind::Health { healthy: false, reason, .. } = &event.kind {
+    ///         println!("{:?} is unhealthy: {reason:?}", event.endpoint);
+    ///     }
+    /// });
+    /// let layer = HealthGateLayer::new(check_upstream(|| async { true })).with_events(&events);
+    /// # let _ = (layer, listening);
+    /// ```
+    #[must_use]
+    pub fn with_events(self, events: &Events) -> Self {
+        self.anew(|setup| setup.events = Some(events.clone()))
+    }
+
+    /// Sets the runtime on which the checks run.
+    ///
+    /// Set it where the runtime of the first call may stop being driven while the service is still in
+    /// use; see [`BalanceLayer::with_runtime`](crate::balance::BalanceLayer::with_runtime). The result has a
+    /// state of its own, as that of [`fresh`](Self::fresh) has. Default: the runtime of the call that
+    /// starts the checks.
     ///
     /// ```
     /// use tower_upstream::{HealthGateLayer, health::check_upstream};
@@ -89,38 +133,58 @@ impl HealthGateLayer {
     /// # }
     /// ```
     #[must_use]
-    pub fn runtime(self, runtime: Handle) -> Self {
-        self.anew(self.policy.teller.listener.clone(), Some(runtime))
+    pub fn with_runtime(self, runtime: Handle) -> Self {
+        self.anew(|setup| setup.runtime = Some(runtime))
     }
 
-    /// The same check, config and listener, with a state and a background task of its own.
+    /// Returns a layer with the same check, config, name, events and runtime, and with a state and a
+    /// background task of its own.
+    ///
+    /// ```
+    /// use tower_upstream::{HealthGateLayer, health::check_upstream};
+    /// let primary = HealthGateLayer::new(check_upstream(|| async { true }));
+    /// let fallback = primary.fresh();
+    /// # let _ = fallback;
+    /// ```
     #[must_use]
     pub fn fresh(&self) -> Self {
-        self.anew(self.policy.teller.listener.clone(), self.policy.runtime.clone())
+        self.anew(|_| {})
     }
 
-    fn anew(&self, listener: Option<Listener>, runtime: Option<Handle>) -> Self {
-        let (config, checks) = (self.policy.roster.config(), self.policy.checks.clone());
-        Self { policy: Policy::by(config.as_ref().clone(), checks, listener, runtime) }
-    }
-
-    /// Looks at all that this layer value checks, and controls the checks.
-    pub fn monitor(&self) -> HealthMonitor {
-        HealthMonitor::new(self.policy.clone())
-    }
-
-    /// A view of the gate above a balancer, or without one.
+    /// Returns a handle for inspecting all targets of this layer, and for controlling their checks.
     ///
-    /// Its [`update`](HealthHandle::update) is for all gates of this layer, also those below a
-    /// balancer.
-    pub fn handle(&self) -> HealthHandle {
-        HealthHandle::new(self.policy.clone(), self.policy.alone.clone())
+    /// ```
+    /// use tower_upstream::{HealthGateLayer, health::check_upstream};
+    /// let monitor = HealthGateLayer::new(check_upstream(|| async { true })).monitor();
+    /// assert_eq!(monitor.healthy().total, 0);
+    /// ```
+    pub fn monitor(&self) -> HealthMonitor {
+        HealthMonitor::new(self.gates.clone())
     }
 
-    /// A view of the gate of the endpoint with this key below a balancer, while it is in the set.
+    /// Returns a handle for changing the settings of this layer, and for inspecting the gate above a
+    /// balancer, or without one.
+    ///
+    /// ```
+    /// use tower_upstream::{HealthGateLayer, health::check_upstream};
+    /// let handle = HealthGateLayer::new(check_upstream(|| async { true })).handle();
+    /// assert!(handle.is_healthy());
+    /// ```
+    pub fn handle(&self) -> HealthGateHandle {
+        HealthGateHandle::new(self.gates.clone())
+    }
+
+    /// Returns a handle for the endpoint with this key below a balancer; `None` if it is not in the
+    /// set.
+    ///
+    /// ```
+    /// use tower_upstream::{HealthGateLayer, health::check_upstream};
+    /// let layer = HealthGateLayer::new(check_upstream(|| async { true }));
+    /// assert!(layer.handle_for("10.0.0.1:8080").is_none());
+    /// ```
     pub fn handle_for(&self, key: &str) -> Option<HealthHandle> {
-        let watch = self.policy.members.get(key)?;
-        Some(HealthHandle::new(self.policy.clone(), watch.record.clone()))
+        let watch = self.gates.family.get(key)?;
+        Some(HealthHandle::new(self.gates.clone(), watch.gate.clone()))
     }
 }
 
@@ -128,15 +192,16 @@ impl<S> Layer<S> for HealthGateLayer {
     type Service = HealthGate<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        HealthGate::new(inner, self.policy.watch())
+        HealthGate::new(inner, self.gates.watch())
     }
 }
 
 impl fmt::Debug for HealthGateLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HealthGateLayer")
-            .field("config", &self.policy.roster.config())
-            .field("state", &self.policy.alone.state())
+            .field("name", &self.gates.setup.name)
+            .field("config", &self.gates.family.settings())
+            .field("state", &self.gates.alone.state())
             .finish_non_exhaustive()
     }
 }

@@ -1,25 +1,34 @@
-//! Asks each endpoint how it is, and keeps calls away from those that are not well.
+//! Checks endpoints in the background, and keeps calls away from unhealthy ones.
 //!
 //! # When to use
-//! Below a [`BalanceLayer`](crate::balance::BalanceLayer): each endpoint is checked, and the
-//! balancer passes over those that fail, except in a panic. Above a balancer, or over a single
-//! client, one check speaks for the whole upstream, and while it fails calls are refused with
-//! [`Kind::Unhealthy`](crate::error::Kind::Unhealthy). To learn from the calls themselves, use a circuit
-//! breaker or outlier ejection, also beside this.
+//! Below a [`BalanceLayer`](crate::balance::BalanceLayer): each endpoint is checked, and the balancer
+//! skips those that are unhealthy, except in a panic. Above a balancer, or over a single client: one
+//! check covers the whole upstream, and calls are refused with
+//! [`Kind::Unhealthy`](crate::error::Kind::Unhealthy) while it fails. To learn from the calls
+//! themselves, use a [circuit breaker](crate::breaker) or outlier ejection, alone or together with
+//! this.
 //!
-//! | to ask | use |
+//! | check | use |
 //! |---|---|
-//! | a path over HTTP/1.1 | `HttpCheck`, or `HealthGateLayer::http` where a config says which (feature `http`) |
-//! | whether a port takes connections | `TcpCheck` (feature `http`) |
+//! | a path over HTTP/1.1 | `HttpCheck`, or `HealthGateLayer::http` if the config has the path (feature `http`) |
+//! | whether a port accepts connections | `TcpCheck` (feature `net`) |
 //! | a plugin, by its own health operation | [`PluginCheck`] |
 //! | anything else | [`check_fn`], [`CheckService`], or [`Check`] for a type of yours |
 //! | an upstream as a whole | [`check_upstream`], or a check with a URL or an address of its own |
 //!
 //! | to | use |
 //! |---|---|
-//! | look at one target, or change its settings | [`HealthHandle`] |
-//! | check something now, wait for it, force a round, stop | [`HealthMonitor`] |
-//! | be told which targets are healthy | [`HealthGateLayer::on_change`] |
+//! | inspect one target, or change its settings | [`HealthHandle`] |
+//! | change the settings of all targets | [`HealthGateHandle`] |
+//! | check something now, force a round, stop and start checks | [`HealthMonitor`] |
+//! | be told of each change | [`HealthGateLayer::with_events`] |
+//! | follow the set of healthy targets | [`HealthMonitor::changed`] |
+//!
+//! # Differences from others
+//! tower and tower-http have no layer of this kind. Unlike Envoy's, a check that fails counts alike
+//! whatever failed, and a member keeps its place in the set while it is unhealthy: only discovery
+//! removes it. Unlike in balancers that combine all evidence, a check never closes a circuit, and a
+//! failed call is no failed check.
 //!
 //! # How it works
 //! ```text
@@ -30,62 +39,98 @@
 //!          ◄───────────────────────
 //!          `rise` successes in a row
 //! ```
-//! One background task checks all that one layer value made, each at its own time: spread over
-//! the interval at first, and then a little earlier or later each time. A slow target delays only
-//! itself, as long as fewer than [`parallel_scheduled`](HealthConfig::parallel_scheduled) are slow
-//! at once. What is unhealthy, unknown or in doubt is
-//! asked every `interval_unhealthy`. The task is started by the first use inside a tokio runtime,
-//! ends with the last gate, and starts again if its runtime ended.
+//! One background task checks all targets of one layer value. First checks are spread over the
+//! interval, and each further check comes a little earlier or later than the interval says
+//! ([`jitter`](HealthConfig::jitter)). A target that is unhealthy, not checked yet, or in doubt after a
+//! failure is checked every [`interval_unhealthy`](HealthConfig::interval_unhealthy). The first use
+//! inside a tokio runtime starts the task. It ends with the last gate, and is started again if its
+//! runtime ended.
 //!
-//! Until a check says otherwise, [`Initial`] says what holds: healthy, by default. An endpoint
-//! whose address changes begins anew; one of which discovery tells something else does not. When
-//! the gate of a member opens again, [`Member::recovered_at`](crate::member::Member::recovered_at) says
-//! since when.
+//! Before the first check, [`Initial`] decides. Default: healthy. An endpoint whose address changes
+//! begins anew; other changes in discovery keep its state. When the gate of a member opens again,
+//! [`Member::recovered_at`](crate::member::Member::recovered_at) has the time.
 //!
-//! Every bad check counts alike towards `fall`, whatever was wrong. While the gate refuses, the inner
-//! service of a value that was ready stays ready: see [what a refusal
+//! While a gate refuses calls, an inner service that was ready stays ready: see [what a refusal
 //! keeps](crate::limit#what-a-refusal-keeps).
 //!
-//! # What is logged
-//! A target that becomes unhealthy at `WARN`, with the reason; one that is healthy again at `INFO`; a
-//! check that panics while it is given up at `ERROR`.
+//! # Example
+//! ```
+//! use std::{convert::Infallible, sync::atomic::{AtomicBool, Ordering}, time::Duration};
+//! use tower::{ServiceBuilder, ServiceExt, service_fn};
+//! use tower_upstream::{
+//!     HealthGateLayer,
+//!     error::Kind,
+//!     health::{HealthConfig, check_upstream},
+//! };
 //!
-//! # What it is not
-//! A verdict of a check is kept apart from what calls say: an open circuit or an ejection is
-//! another reason to pass over a member, and a failed call counts for no check. There are no
-//! agents that tell weights, and no ramp of the load after a recovery: the mark for one is there.
+//! static UP: AtomicBool = AtomicBool::new(true);
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), tower_upstream::Error> {
+//! let config = HealthConfig::default().with_interval(Duration::from_secs(10)).with_fall(1);
+//! let layer = HealthGateLayer::with_config(check_upstream(|| async { UP.load(Ordering::SeqCst) }), config);
+//! let monitor = layer.monitor();
+//! let client = ServiceBuilder::new()
+//!     .layer(layer)
+//!     .service(service_fn(async |name: &str| Ok::<_, Infallible>(format!("hello {name}"))));
+//! assert_eq!(client.clone().oneshot("you").await?, "hello you");
+//!
+//! UP.store(false, Ordering::SeqCst);
+//! monitor.force_check().await;
+//! assert_eq!(client.oneshot("you").await.unwrap_err().kind(), Kind::Unhealthy);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Bounds
+//! At most [`parallel_scheduled`](HealthConfig::parallel_scheduled) checks run at once, so a slow target
+//! delays only itself while fewer than that are slow. Of a reason of a check 256 characters are kept.
+//!
+//! # What is logged
+//! At `WARN` a target that becomes unhealthy, with the reason; at `INFO` one that is healthy again; at
+//! `ERROR` a check that panics while it is dropped.
 
+// A ladder: each knows only those below it, in this order: report, rule, record, gate, roster, schedule,
+// prober, gates, handle and monitor, layer. `http` adds to a config and a layer.
 mod check;
 mod config;
+mod demand;
+mod gate;
+mod gates;
 mod handle;
-#[cfg(feature = "http")]
-mod http;
 mod layer;
 mod monitor;
-mod plugin;
+mod pace;
 mod probe;
 mod prober;
 mod record;
+mod report;
 mod roster;
 mod rule;
+mod run;
 mod schedule;
 mod service;
-#[cfg(feature = "http")]
-mod tcp;
-mod tell;
-mod watch;
+mod setup;
 
+#[cfg(feature = "http")]
+mod http;
+mod plugin;
+#[cfg(feature = "net")]
+mod tcp;
+
+#[cfg(feature = "http")]
+pub use self::http::HttpCheck;
+#[cfg(feature = "net")]
+pub use self::tcp::TcpCheck;
 pub use self::{
     check::{Check, CheckFn, CheckService, CheckUpstream, Verdict, check_fn, check_upstream},
     config::{HealthConfig, Initial},
-    handle::{HealthHandle, HealthState},
+    demand::RetryChecks,
+    handle::{HealthGateHandle, HealthHandle},
     layer::HealthGateLayer,
-    monitor::{HealthMonitor, HealthRound},
+    monitor::HealthMonitor,
     plugin::PluginCheck,
-    probe::{Checked, RetryChecks},
+    report::{Checked, HealthRound, HealthState, HealthySet},
     service::HealthGate,
-    tell::HealthySet,
 };
-#[cfg(feature = "http")]
-pub use self::{http::HttpCheck, tcp::TcpCheck};
 pub use crate::guard::ResponseFuture;

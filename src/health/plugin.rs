@@ -5,12 +5,12 @@ use crate::{
     connect::Connect, endpoint::Endpoint, member::Member, outcome::TypeName, plugin::PluginHealth,
 };
 
-/// Asks each plugin how it is doing, by its own health operation. For a gate below a balancer.
+/// Check of each plugin by its own health operation, for a gate below a balancer.
 ///
-/// Give it the transport that the calls take: a clone, or one with a config of its own. Each check
-/// makes a connection of its own, so it also finds a plugin that takes no new ones. A degraded
-/// plugin gets calls, and its message is shown in [`HealthState`](super::HealthState) and
-/// [`HealthStatus`](crate::plugin::HealthStatus); one that says it does not know is not judged.
+/// Takes the transport that calls use: a clone, or one with a config of its own. Each check makes a
+/// connection of its own, so it also detects a plugin that accepts no new connections. A degraded plugin
+/// gets calls, and [`HealthState`](super::HealthState) and [`HealthStatus`](crate::plugin::HealthStatus)
+/// have its message. A plugin that answers unknown is skipped.
 ///
 /// # Example
 /// ```
@@ -37,7 +37,13 @@ pub struct PluginCheck<C> {
 }
 
 impl<C> PluginCheck<C> {
-    /// Asks what `connect` connects.
+    /// Creates a check of the plugins that `connect` connects to.
+    ///
+    /// ```
+    /// use tower_upstream::{Endpoint, connect_fn, health::PluginCheck};
+    /// let check = PluginCheck::new(connect_fn(|endpoint: &Endpoint| endpoint.clone()));
+    /// # let _ = check;
+    /// ```
     pub const fn new(connect: C) -> Self {
         Self { connect }
     }

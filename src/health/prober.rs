@@ -1,69 +1,112 @@
-//! The background task that checks all that one layer value made.
+//! The background task that checks all that one layer value made: when there is one, and where.
 
-use std::sync::{Arc, Weak};
-
-use tokio::runtime::Handle;
-
-use super::{
-    roster::Run,
-    schedule::Schedule,
-    watch::{IDLE, Policy, Watch},
+use std::{
+    pin::pin,
+    sync::{Arc, Mutex, mpsc},
+    time::Duration,
 };
 
-/// Has `watch` checked from now on. `false`: there is no runtime to do it in.
-pub(super) fn enlist(watch: &Arc<Watch>) -> bool {
-    let policy = &watch.policy;
-    policy.runtimes().any(|runtime| {
-        watch.clear(IDLE);
-        let Some(run) = policy.roster.enlist(watch) else {
-            return true;
-        };
-        // A barred member gets no call that would do it, and is to be checked all the same.
-        policy.enlist_all();
-        spawn(&runtime, policy.clone(), run)
-    })
+use futures_util::future::select;
+use tokio::{runtime::Handle, time::timeout};
+
+use super::{
+    gate::Gate,
+    roster::{Roster, Run},
+    run::run,
+};
+use crate::sync::lock;
+
+/// How long a stop waits for what does not want to end.
+const STOP: Duration = Duration::from_secs(1);
+
+pub(super) struct Prober {
+    pub(super) roster: Arc<Roster>,
+    /// Where the checks run; `None` is the runtime of the call that starts them.
+    runtime: Option<Handle>,
+    /// Where they last began to.
+    began_on: Mutex<Option<Handle>>,
 }
 
-/// Lets checks run again, if they were stopped.
-pub(super) fn start(policy: &Arc<Policy>) {
-    if let Some(run) = policy.roster.start() {
-        // Without a runtime, the next use inside one starts them.
-        let runtime = policy.runtimes().next();
-        if !runtime.is_some_and(|runtime| spawn(&runtime, policy.clone(), run)) {
-            idle(policy.roster.abandon(run));
+impl Prober {
+    pub(super) fn new(roster: Arc<Roster>, runtime: Option<Handle>) -> Arc<Self> {
+        Arc::new(Self { roster, runtime, began_on: Mutex::default() })
+    }
+
+    /// The runtimes that the checks may run on, the first choice first.
+    fn runtimes(&self) -> impl Iterator<Item = Handle> + use<> {
+        [self.runtime.clone(), Handle::try_current().ok()].into_iter().flatten()
+    }
+
+    /// Has a target checked from now on. `false`: there is no runtime to do it in.
+    pub(super) fn enlist(self: &Arc<Self>, gate: &Gate) -> bool {
+        self.begin(|roster| roster.enlist(gate))
+    }
+
+    /// Has all members checked that are not, if there is a runtime to do it in.
+    pub(super) fn enlist_members(self: &Arc<Self>) {
+        self.begin(Roster::enlist_members);
+    }
+
+    fn begin(self: &Arc<Self>, enlist: impl Fn(&Roster) -> Option<Run>) -> bool {
+        self.runtimes().any(|runtime| match enlist(&self.roster) {
+            Some(run) => self.spawn(&runtime, run),
+            None => true,
+        })
+    }
+
+    /// Lets checks run again, if they were stopped.
+    pub(super) fn start(self: &Arc<Self>) {
+        if let Some(run) = self.roster.start() {
+            // Without a runtime, the next use inside one starts them.
+            let runtime = self.runtimes().next();
+            if !runtime.is_some_and(|runtime| self.spawn(&runtime, run)) {
+                self.roster.abandon(run);
+                self.enlist_members();
+            }
         }
     }
-    policy.enlist_all();
-}
 
-/// `false`: the runtime has ended, and so has the run.
-fn spawn(runtime: &Handle, policy: Arc<Policy>, run: Run) -> bool {
-    // Made here and moved into the task, so that it drops, and says that nobody runs any more,
-    // even if the runtime ends before the first poll.
-    let prober = Prober { policy, run, over: false };
-    !runtime.spawn(prober.run()).is_finished()
-}
+    /// `false`: the runtime has ended, and so has the run.
+    fn spawn(self: &Arc<Self>, runtime: &Handle, run: Run) -> bool {
+        *lock(&self.began_on) = Some(runtime.clone());
+        // Made here and moved into the task, so that it drops, and says that no task runs any more,
+        // even if the runtime ends before the first poll.
+        let task = Task { prober: self.clone(), run, over: false };
+        !runtime.spawn(task.run()).is_finished()
+    }
 
-fn idle(watches: Vec<Weak<Watch>>) {
-    for watch in watches.iter().filter_map(Weak::upgrade) {
-        watch.set(IDLE);
+    /// Ends all checks, and waits until nothing runs of them, but not for ever.
+    pub(super) async fn stop(&self) {
+        self.roster.stop();
+        if Handle::try_current().is_ok() {
+            drop(timeout(STOP, self.roster.still()).await);
+            return;
+        }
+        // There is no timer here, and that of the checks may stand still. But their runtime has
+        // threads that may block.
+        let began_on = lock(&self.began_on).clone();
+        if let Some(runtime) = began_on {
+            // Dropped with this future, so that none blocks for longer than it is waited for.
+            let (_waits, ends) = mpsc::channel::<()>();
+            let late = runtime.spawn_blocking(move || ends.recv_timeout(STOP).is_err());
+            drop(select(pin!(self.roster.still()), late).await);
+        }
     }
 }
 
-struct Prober {
-    policy: Arc<Policy>,
+struct Task {
+    prober: Arc<Prober>,
     run: Run,
     /// Ended by order.
     over: bool,
 }
 
-impl Prober {
+impl Task {
     async fn run(mut self) {
-        loop {
-            let stopped = Schedule::new(self.policy.clone(), self.run).run().await;
-            let next = if stopped { self.policy.roster.end_run(self.run) } else { None };
-            match next {
-                Some(run) => self.run = run,
+        let roster = &self.prober.roster;
+        while run(roster, self.run).await {
+            match roster.end_run(self.run) {
+                Some(next) => self.run = next,
                 None => break,
             }
         }
@@ -72,10 +115,10 @@ impl Prober {
 }
 
 /// The runtime ended. The next use starts another task.
-impl Drop for Prober {
+impl Drop for Task {
     fn drop(&mut self) {
         if !self.over {
-            idle(self.policy.roster.abandon(self.run));
+            self.prober.roster.abandon(self.run);
         }
     }
 }

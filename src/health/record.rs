@@ -1,42 +1,33 @@
-//! What the checks of one target found so far.
+//! What is known of one target, pure: what a check found and the time in, what that changes out.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use super::{
     check::Verdict,
     config::HealthConfig,
-    handle::HealthState,
-    rule::{Counts, Rule, Standing},
+    report::HealthState,
+    rule::{Health, Rule, Streak},
 };
 use crate::{
-    member::Member,
     plugin::{HealthStatus, PluginStatus},
-    sync::lock,
-    time::{self, Instant},
+    time::Instant,
 };
 
 /// A reason of a check is kept up to this length.
 const MAX_REASON: usize = 256;
 
-/// A target, by what rules it is judged, and what is known of it.
+/// By what rules a target is judged, and what its checks found.
 #[derive(Debug)]
 pub(super) struct Record {
-    /// `None` above a balancer, or without one.
-    pub(super) member: Option<Arc<Member>>,
-    found: Mutex<Found>,
-}
-
-#[derive(Debug)]
-struct Found {
     config: Arc<HealthConfig>,
-    /// Goes up whenever checks are switched on or off.
-    generation: u64,
-    counts: Counts,
     /// Why it can never be checked.
     problem: Option<String>,
+    /// Goes up whenever checks begin anew: those that run are of no meaning then.
+    generation: u64,
+    streak: Streak,
     /// What the last check complained of, though it was a success.
     degraded: Option<String>,
     checks: u64,
@@ -48,149 +39,168 @@ struct Found {
     recovered_at: Option<Instant>,
 }
 
-impl Record {
-    pub(super) fn new(config: Arc<HealthConfig>, member: Option<Arc<Member>>) -> Arc<Self> {
-        Arc::new(Self { member, found: Mutex::new(Found::new(config)) })
-    }
-
-    pub(super) fn key(&self) -> &str {
-        self.member.as_ref().map_or("", |member| member.key())
-    }
-
-    pub(super) fn config(&self) -> Arc<HealthConfig> {
-        lock(&self.found).config.clone()
-    }
-
-    /// Goes on by `config` with what was found. Checks that were off, or now are, begin anew.
-    pub(super) fn set_config(&self, config: Arc<HealthConfig>) {
-        let mut found = lock(&self.found);
-        let is_switched = found.config.enabled != config.enabled;
-        if is_switched || found.checks == 0 {
-            *found = Found {
-                generation: found.generation + u64::from(is_switched),
-                problem: found.problem.take(),
-                recovered_at: found.recovered_at,
-                ..Found::new(config)
-            };
-        } else {
-            found.config = config;
-        }
-    }
-
-    pub(super) fn set_problem(&self, problem: Option<String>) {
-        lock(&self.found).problem = problem;
-    }
-
-    /// Whether it can never be checked.
-    pub(super) fn has_problem(&self) -> bool {
-        lock(&self.found).problem.is_some()
-    }
-
-    /// To which generation a check belongs that begins now.
-    pub(super) fn generation(&self) -> u64 {
-        lock(&self.found).generation
-    }
-
-    /// Whether calls may pass.
-    pub(super) fn is_open(&self) -> bool {
-        lock(&self.found).is_open()
-    }
-
-    /// Whether there is no reason to look again soon.
-    pub(super) fn is_settled(&self) -> bool {
-        lock(&self.found).counts.is_settled()
-    }
-
-    /// Counts one verdict of a check that began in `generation`. `None`: that is over, so it is of
-    /// no meaning. `Some(Some(_))`: the gate opens, or shuts.
-    pub(super) fn count(
-        &self,
-        generation: u64,
-        verdict: Verdict,
-        latency: Duration,
-    ) -> Option<Option<bool>> {
-        let cut = |reason: &str| reason.chars().take(MAX_REASON).collect::<String>();
-        let (success, reason) = match verdict {
-            Verdict::Skipped => return (self.generation() == generation).then_some(None),
-            Verdict::Healthy => (true, None),
-            Verdict::Degraded(reason) => (true, Some(cut(&reason))),
-            Verdict::Unhealthy(reason) => (false, Some(cut(&reason))),
-        };
-        let mut found = lock(&self.found);
-        if found.generation != generation || !found.config.enabled {
-            return None;
-        }
-        found.checks += 1;
-        found.last_latency = Some(latency);
-        found.last_check = Some(SystemTime::now());
-        if success {
-            found.degraded = reason;
-        } else {
-            found.failed += 1;
-            (found.degraded, found.last_error) = (None, reason);
-        }
-        let (rule, was_open) = (found.rule(), found.is_open());
-        if rule.record(&mut found.counts, success) {
-            found.since = time::now();
-        }
-        let is_open = found.is_open();
-        if is_open == was_open {
-            return Some(None);
-        }
-        if is_open {
-            found.recovered_at = Some(found.since);
-            if let Some(member) = &self.member {
-                member.recover(found.since);
-            }
-        }
-        Some(Some(is_open))
-    }
-
-    pub(super) fn state(&self) -> HealthState {
-        let found = lock(&self.found);
-        HealthState {
-            healthy: found.is_open(),
-            status: found.status().0,
-            successes: found.counts.successes,
-            failures: found.counts.failures,
-            checks: found.checks,
-            failed: found.failed,
-            last_error: found.last_error.clone(),
-            last_latency: found.last_latency,
-            since: found.since,
-            lasting: time::now().saturating_duration_since(found.since),
-            recovered_at: found.recovered_at,
-        }
-    }
-
-    pub(super) fn status(&self) -> HealthStatus {
-        let found = lock(&self.found);
-        let (status, message) = found.status();
-        let mut health = HealthStatus::new(status).with_message(message);
-        health.last_check = found.last_check;
-        health.response_time = found.last_latency.unwrap_or_default();
-        match &found.last_error {
-            Some(error) if !status.is_usable() => health.with_metadata("last_error", error),
-            _ => health,
-        }
-    }
+/// What one check found, and when.
+#[derive(Debug)]
+pub(super) struct Finding {
+    pub(super) verdict: Verdict,
+    pub(super) latency: Duration,
+    /// Of the record, when the check began.
+    pub(super) generation: u64,
+    pub(super) at: Instant,
+    pub(super) date: SystemTime,
 }
 
-impl Found {
-    fn new(config: Arc<HealthConfig>) -> Self {
+/// What a finding changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// It is of an older generation, so it counts for nothing.
+    Void,
+    Nothing,
+    Opens,
+    Shuts,
+}
+
+impl Record {
+    pub(super) fn new(config: Arc<HealthConfig>, now: Instant) -> Self {
         Self {
-            counts: Counts::new(config.initial),
+            streak: Streak::new(config.initial),
             config,
-            generation: 0,
             problem: None,
+            generation: 0,
             degraded: None,
             checks: 0,
             failed: 0,
             last_error: None,
             last_latency: None,
             last_check: None,
-            since: time::now(),
+            since: now,
             recovered_at: None,
+        }
+    }
+
+    pub(super) fn config(&self) -> &Arc<HealthConfig> {
+        &self.config
+    }
+
+    /// Goes on by `config` with what was found. Checks that were off, or now are, begin anew.
+    pub(super) fn set_config(&mut self, config: Arc<HealthConfig>, now: Instant) {
+        let is_switched = self.config.enabled != config.enabled;
+        if is_switched || self.checks == 0 {
+            *self = Self {
+                generation: self.generation + u64::from(is_switched),
+                problem: self.problem.take(),
+                recovered_at: self.recovered_at,
+                ..Self::new(config, now)
+            };
+        } else {
+            self.config = config;
+        }
+    }
+
+    pub(super) fn problem(&self) -> Option<&str> {
+        self.problem.as_deref()
+    }
+
+    pub(super) fn set_problem(&mut self, problem: Option<String>) {
+        self.problem = problem;
+    }
+
+    /// To which generation a check belongs that begins now.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Lets no check count that runs.
+    pub(super) fn void_checks(&mut self) {
+        self.generation += 1;
+    }
+
+    pub(super) fn is_to_be_checked(&self) -> bool {
+        self.config.enabled && self.problem.is_none()
+    }
+
+    /// Whether it is to be checked and never can be.
+    pub(super) fn is_misused(&self) -> bool {
+        self.config.enabled && self.problem.is_some()
+    }
+
+    /// Whether calls may pass, as far as checks say.
+    pub(super) fn is_open(&self) -> bool {
+        !self.config.enabled || self.streak.is_open()
+    }
+
+    /// Whether there is no reason to look again soon.
+    pub(super) fn is_settled(&self) -> bool {
+        self.streak.is_settled()
+    }
+
+    pub(super) fn count(&mut self, finding: Finding) -> Change {
+        let cut = |reason: &str| reason.chars().take(MAX_REASON).collect::<String>();
+        if finding.generation != self.generation || !self.config.enabled {
+            return Change::Void;
+        }
+        let (success, reason) = match finding.verdict {
+            Verdict::Skipped => return Change::Nothing,
+            Verdict::Healthy => (true, None),
+            Verdict::Degraded(reason) => (true, Some(cut(&reason))),
+            Verdict::Unhealthy(reason) => (false, Some(cut(&reason))),
+        };
+        self.checks += 1;
+        (self.last_latency, self.last_check) = (Some(finding.latency), Some(finding.date));
+        if success {
+            self.degraded = reason;
+        } else {
+            self.failed += 1;
+            (self.degraded, self.last_error) = (None, reason);
+        }
+        let (rule, was_open) = (self.rule(), self.is_open());
+        if rule.count(&mut self.streak, success) {
+            self.since = finding.at;
+        }
+        match (was_open, self.is_open()) {
+            (false, true) => {
+                self.recovered_at = Some(self.since);
+                Change::Opens
+            }
+            (true, false) => Change::Shuts,
+            _ => Change::Nothing,
+        }
+    }
+
+    /// Why calls may not pass.
+    pub(super) fn reason(&self) -> Option<&str> {
+        self.problem.as_deref().or(self.last_error.as_deref())
+    }
+
+    pub(super) fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// `healthy` is what the gate says.
+    pub(super) fn state(&self, healthy: bool, now: Instant) -> HealthState {
+        HealthState {
+            healthy,
+            status: self.describe().0,
+            successes: self.streak.successes,
+            failures: self.streak.failures,
+            checks: self.checks,
+            failed: self.failed,
+            last_error: self.last_error.clone(),
+            last_latency: self.last_latency,
+            since: self.since,
+            lasting: now.saturating_duration_since(self.since),
+            recovered_at: self.recovered_at,
+        }
+    }
+
+    pub(super) fn status(&self) -> HealthStatus {
+        let (status, message) = self.describe();
+        let mut health = HealthStatus::new(status).with_message(message);
+        health.last_check = self.last_check;
+        health.response_time = self.last_latency.unwrap_or_default();
+        match &self.last_error {
+            Some(error) if !status.is_usable() => health.with_metadata("last_error", error),
+            _ => health,
         }
     }
 
@@ -198,20 +208,16 @@ impl Found {
         Rule::new(self.config.rise, self.config.fall)
     }
 
-    fn is_open(&self) -> bool {
-        !self.config.enabled || (self.problem.is_none() && self.counts.is_open())
-    }
-
-    fn status(&self) -> (PluginStatus, String) {
-        let Counts { standing, successes, failures } = self.counts;
-        let is_ill = standing == Standing::Unhealthy;
+    fn describe(&self) -> (PluginStatus, String) {
+        let Streak { health, successes, failures } = self.streak;
+        let is_ill = health == Health::Unhealthy;
         if !self.config.enabled {
             (PluginStatus::Healthy, "Health checking disabled".to_owned())
         } else if let Some(problem) = &self.problem {
             (PluginStatus::Unhealthy, problem.clone())
         } else if self.checks == 0 {
             (PluginStatus::Unknown, "Not checked yet".to_owned())
-        } else if is_ill && self.rule().has_fallen(self.counts) {
+        } else if is_ill && self.rule().has_fallen(self.streak) {
             (PluginStatus::Offline, "Exceeded consecutive failure limit".to_owned())
         } else if failures > 0 {
             (PluginStatus::Unhealthy, self.last_error.clone().unwrap_or_default())

@@ -1,4 +1,4 @@
-//! Rise and fall, pure: so many results in a row change the standing.
+//! Rise and fall, pure: so many results in a row change what is held of a target.
 
 use super::config::Initial;
 
@@ -11,40 +11,40 @@ pub(super) struct Rule {
 
 /// What is held of one target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum Health {
     /// The first result decides.
     Unknown,
     Healthy,
     Unhealthy,
 }
 
-/// A standing, and what came in a row.
+/// What is held of one target, and what came in a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Counts {
-    pub(super) standing: Standing,
+pub(super) struct Streak {
+    pub(super) health: Health,
     pub(super) successes: u32,
     pub(super) failures: u32,
 }
 
-impl Counts {
+impl Streak {
     pub(super) fn new(initial: Initial) -> Self {
-        let standing = match initial {
-            Initial::Healthy => Standing::Healthy,
-            Initial::Unhealthy => Standing::Unhealthy,
-            Initial::FirstResult => Standing::Unknown,
+        let health = match initial {
+            Initial::Healthy => Health::Healthy,
+            Initial::Unhealthy => Health::Unhealthy,
+            Initial::FirstResult => Health::Unknown,
         };
-        Self { standing, successes: 0, failures: 0 }
+        Self { health, successes: 0, failures: 0 }
     }
 
     /// Whether calls may pass: what is not known to be ill may be well.
     pub(super) fn is_open(self) -> bool {
-        self.standing != Standing::Unhealthy
+        self.health != Health::Unhealthy
     }
 
     /// Whether there is no reason to look again soon: it was seen to be well, and nothing speaks
     /// against it.
     pub(super) fn is_settled(self) -> bool {
-        self.standing == Standing::Healthy && self.failures == 0 && self.successes > 0
+        self.health == Health::Healthy && self.failures == 0 && self.successes > 0
     }
 }
 
@@ -53,29 +53,29 @@ impl Rule {
         Self { rise: rise.max(1), fall: fall.max(1) }
     }
 
-    /// Counts one result, and tells whether the standing changed. A change resets no count: only
+    /// Counts one result, and tells whether that changed the health. A change resets no count: only
     /// an opposite result does.
-    pub(super) fn record(self, counts: &mut Counts, success: bool) -> bool {
-        let before = counts.standing;
+    pub(super) fn count(self, streak: &mut Streak, success: bool) -> bool {
+        let before = streak.health;
         if success {
-            counts.failures = 0;
-            counts.successes = counts.successes.saturating_add(1);
-            if before == Standing::Unknown || counts.successes >= self.rise {
-                counts.standing = Standing::Healthy;
+            streak.failures = 0;
+            streak.successes = streak.successes.saturating_add(1);
+            if before == Health::Unknown || streak.successes >= self.rise {
+                streak.health = Health::Healthy;
             }
         } else {
-            counts.successes = 0;
-            counts.failures = counts.failures.saturating_add(1);
-            if before == Standing::Unknown || self.has_fallen(*counts) {
-                counts.standing = Standing::Unhealthy;
+            streak.successes = 0;
+            streak.failures = streak.failures.saturating_add(1);
+            if before == Health::Unknown || self.has_fallen(*streak) {
+                streak.health = Health::Unhealthy;
             }
         }
-        counts.standing != before
+        streak.health != before
     }
 
     /// Whether as many checks failed in a row as it takes, or more.
-    pub(super) fn has_fallen(self, counts: Counts) -> bool {
-        counts.failures >= self.fall
+    pub(super) fn has_fallen(self, streak: Streak) -> bool {
+        streak.failures >= self.fall
     }
 }
 
@@ -84,29 +84,29 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Where the standing changed, by index.
-    fn changes(rule: Rule, counts: &mut Counts, results: &str) -> Vec<usize> {
+    /// Where the health changed, by index.
+    fn changes(rule: Rule, streak: &mut Streak, results: &str) -> Vec<usize> {
         let results = results.chars().enumerate();
-        let changed = results.filter(|(_, result)| rule.record(counts, *result == 'S'));
+        let changed = results.filter(|(_, result)| rule.count(streak, *result == 'S'));
         changed.map(|(index, _)| index).collect()
     }
 
     #[test]
     fn three_failures_in_a_row_and_two_successes() {
-        let (rule, mut counts) = (Rule::new(2, 3), Counts::new(Initial::Healthy));
-        assert_eq!(changes(rule, &mut counts, "FFSFFF"), [5]);
-        assert_eq!(counts.standing, Standing::Unhealthy);
-        assert_eq!(changes(rule, &mut counts, "SFSS"), [3]);
-        assert_eq!(counts.standing, Standing::Healthy);
+        let (rule, mut streak) = (Rule::new(2, 3), Streak::new(Initial::Healthy));
+        assert_eq!(changes(rule, &mut streak, "FFSFFF"), [5]);
+        assert_eq!(streak.health, Health::Unhealthy);
+        assert_eq!(changes(rule, &mut streak, "SFSS"), [3]);
+        assert_eq!(streak.health, Health::Healthy);
     }
 
     #[test]
     fn a_change_resets_no_count_and_below_one_means_one() {
-        let (rule, mut counts) = (Rule::new(0, 0), Counts::new(Initial::Healthy));
-        assert_eq!(changes(rule, &mut counts, "FFF"), [0]);
-        assert_eq!((counts.failures, counts.successes), (3, 0));
-        assert_eq!(changes(rule, &mut counts, "SS"), [0]);
-        assert_eq!((counts.failures, counts.successes), (0, 2));
+        let (rule, mut streak) = (Rule::new(0, 0), Streak::new(Initial::Healthy));
+        assert_eq!(changes(rule, &mut streak, "FFF"), [0]);
+        assert_eq!((streak.failures, streak.successes), (3, 0));
+        assert_eq!(changes(rule, &mut streak, "SS"), [0]);
+        assert_eq!((streak.failures, streak.successes), (0, 2));
     }
 
     #[test]
@@ -115,26 +115,26 @@ mod tests {
         for (results, expected) in
             [("FSS", vec![0, 2]), ("SFFF", vec![0, 3]), ("FFFS", vec![0]), ("FSFSS", vec![0, 4])]
         {
-            let mut counts = Counts::new(Initial::FirstResult);
-            assert!(counts.is_open() && !counts.is_settled());
-            assert_eq!(changes(rule, &mut counts, results), expected, "{results}");
+            let mut streak = Streak::new(Initial::FirstResult);
+            assert!(streak.is_open() && !streak.is_settled());
+            assert_eq!(changes(rule, &mut streak, results), expected, "{results}");
         }
-        let mut counts = Counts::new(Initial::Unhealthy);
-        assert!(!counts.is_open());
-        assert_eq!(changes(rule, &mut counts, "FSFSS"), [4]);
-        assert!(counts.is_open() && counts.is_settled());
-        assert!(changes(rule, &mut counts, "F").is_empty());
-        assert!(counts.is_open() && !counts.is_settled(), "in doubt");
+        let mut streak = Streak::new(Initial::Unhealthy);
+        assert!(!streak.is_open());
+        assert_eq!(changes(rule, &mut streak, "FSFSS"), [4]);
+        assert!(streak.is_open() && streak.is_settled());
+        assert!(changes(rule, &mut streak, "F").is_empty());
+        assert!(streak.is_open() && !streak.is_settled(), "in doubt");
     }
 
     #[test]
     fn what_nobody_looked_at_is_not_settled_whatever_is_held_of_it() {
         for initial in [Initial::Healthy, Initial::Unhealthy, Initial::FirstResult] {
-            assert!(!Counts::new(initial).is_settled(), "{initial:?}");
+            assert!(!Streak::new(initial).is_settled(), "{initial:?}");
         }
-        let mut counts = Counts::new(Initial::Healthy);
-        Rule::new(2, 3).record(&mut counts, true);
-        assert!(counts.is_settled());
+        let mut streak = Streak::new(Initial::Healthy);
+        Rule::new(2, 3).count(&mut streak, true);
+        assert!(streak.is_settled());
     }
 
     fn initial() -> impl Strategy<Value = Initial> {
@@ -150,7 +150,7 @@ mod tests {
             fall in 0..5_u32,
             results: Vec<bool>,
         ) {
-            let (rule, mut counts) = (Rule::new(rise, fall), Counts::new(initial));
+            let (rule, mut streak) = (Rule::new(rise, fall), Streak::new(initial));
             let mut healthy = match initial {
                 Initial::Healthy => Some(true),
                 Initial::Unhealthy => Some(false),
@@ -164,10 +164,10 @@ mod tests {
                 if flips {
                     healthy = Some(last);
                 }
-                prop_assert_eq!(rule.record(&mut counts, last), flips);
-                prop_assert_eq!(counts.is_open(), healthy == Some(true));
+                prop_assert_eq!(rule.count(&mut streak, last), flips);
+                prop_assert_eq!(streak.is_open(), healthy == Some(true));
                 let expected = if last { (row, 0) } else { (0, row) };
-                prop_assert_eq!((counts.successes as usize, counts.failures as usize), expected);
+                prop_assert_eq!((streak.successes as usize, streak.failures as usize), expected);
             }
         }
     }

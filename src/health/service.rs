@@ -7,22 +7,38 @@ use std::{
 use tower_service::Service;
 
 use super::{
-    prober,
-    watch::{IDLE, MISUSED, UNHEALTHY, Watch},
+    gate::{IDLE, MISUSED, NAMED, NO_RUNTIME, UNHEALTHY},
+    gates::Watch,
 };
 use crate::{
     choose::{Choose, Chooses, Tried},
     connect::Connect,
     error::{BoxError, Error, Kind},
-    guard::ResponseFuture,
+    guard::{Avoiding, Pass, Plain, ResponseFuture},
     member::Member,
 };
 
-/// The service of a [`HealthGateLayer`](super::HealthGateLayer), and its connector.
+/// Service and connector of a [`HealthGateLayer`](super::HealthGateLayer).
 ///
 /// Above a balancer, or alone, it is ready without asking the inner service while it is shut, and
-/// refuses. Below a balancer it lets every call pass: the balancer knows, and may use an unhealthy
-/// member in a panic.
+/// refuses. Below a balancer it lets every call pass: the balancer skips the unhealthy member, unless
+/// it is in a panic.
+///
+/// # Errors
+/// Above a balancer, or alone, [`Kind::Unhealthy`] while it is shut, and [`Kind::Unavailable`] if
+/// there is no tokio runtime to check in. In both places [`Kind::InvalidConfig`] if the check can
+/// never work here. Otherwise the errors of the inner service.
+///
+/// # Cancel safety
+/// A gate holds nothing for a call: dropping the future drops the inner call.
+///
+/// # Example
+/// ```
+/// use tower::Layer;
+/// use tower_upstream::{HealthGateLayer, health::{HealthGate, check_upstream}};
+/// let gate: HealthGate<&str> = HealthGateLayer::new(check_upstream(|| async { true })).layer("inner");
+/// assert_eq!(gate.into_inner(), "inner");
+/// ```
 pub struct HealthGate<S> {
     inner: S,
     watch: Arc<Watch>,
@@ -30,36 +46,64 @@ pub struct HealthGate<S> {
     refusal: u32,
 }
 
-/// A refusal beside those that are bits of the watch's word.
-const NO_RUNTIME: u32 = 1 << 31;
-
 impl<S> HealthGate<S> {
     pub(super) fn new(inner: S, watch: Arc<Watch>) -> Self {
         Self { inner, watch, refusal: 0 }
     }
 
+    /// Returns the inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// Returns the inner service. Calls through it pass no gate.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Returns the inner service, without the gate.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+
     /// Why to refuse, where the word says that something is to be done.
+    #[inline]
+    fn look(&self, word: u32) -> u32 {
+        if word & (IDLE | MISUSED) != 0 {
+            return self.look_closer(word);
+        }
+        // Below a balancer the veto does the work.
+        if self.watch.gate.member.is_some() { 0 } else { word }
+    }
+
+    /// The same where it is not checked.
     #[cold]
-    fn look(&self) -> u32 {
-        if self.watch.word() & MISUSED != 0 {
+    fn look_closer(&self, word: u32) -> u32 {
+        if word & MISUSED != 0 {
             return MISUSED;
         }
-        let idle = self.watch.word() & IDLE != 0;
-        let unchecked = idle && !prober::enlist(&self.watch);
-        match self.watch.member() {
-            // The veto does the work; and what stands above says that there is no runtime.
+        let is_checked = self.watch.enlist();
+        match self.watch.gate.member {
+            // What stands above says that there is no runtime.
             Some(_) => 0,
-            None if unchecked => NO_RUNTIME,
-            None => self.watch.word() & UNHEALTHY,
+            None if is_checked => word & (UNHEALTHY | NAMED),
+            None => NO_RUNTIME,
+        }
+    }
+
+    #[inline(always)]
+    fn pass<Req, P: Pass<S, Req>>(&mut self, request: Req, way: P) -> ResponseFuture<P::Future> {
+        match self.refusal {
+            0 => ResponseFuture::called(way.pass(&mut self.inner, request)),
+            _ => ResponseFuture::refused(self.refuse()),
         }
     }
 
     #[cold]
     fn refuse(&self) -> Error {
         match self.refusal {
-            MISUSED => self.watch.problem(),
-            NO_RUNTIME => Error::refused(Kind::Unavailable),
-            _ => Error::refused(Kind::Unhealthy),
+            UNHEALTHY => Error::refused(Kind::Unhealthy),
+            bit => self.watch.gate.refuse(bit),
         }
     }
 }
@@ -75,10 +119,11 @@ impl<S: Connect> Connect for HealthGate<S> {
     type Service = HealthGate<S::Service>;
 
     fn connect(&self, member: &Arc<Member>) -> Self::Service {
-        let watch = self.watch.policy.watch_member(member);
+        let watch = self.watch.gates.watch_member(member);
         let gate = HealthGate::new(self.inner.connect(member), watch);
-        if gate.watch.word() != 0 {
-            gate.look();
+        let word = gate.watch.gate.word();
+        if word != 0 {
+            gate.look(word);
         }
         gate
     }
@@ -99,22 +144,20 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.refusal = match self.watch.word() {
-            0 => 0,
-            _ => self.look(),
-        };
-        if self.refusal != 0 {
-            return Poll::Ready(Ok(()));
+        self.refusal = 0;
+        let word = self.watch.gate.word();
+        if word != 0 {
+            self.refusal = self.look(word);
+            if self.refusal != 0 {
+                return Poll::Ready(Ok(()));
+            }
         }
         self.inner.poll_ready(cx).map_err(Error::from_service)
     }
 
     #[inline]
     fn call(&mut self, request: Req) -> Self::Future {
-        match self.refusal {
-            0 => ResponseFuture::called(self.inner.call(request)),
-            _ => ResponseFuture::refused(self.refuse()),
-        }
+        self.pass(request, Plain)
     }
 }
 
@@ -126,10 +169,7 @@ where
     type Choosing = ResponseFuture<S::Choosing>;
 
     fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing {
-        match self.refusal {
-            0 => ResponseFuture::called(self.inner.call_avoiding(request, tried)),
-            _ => ResponseFuture::refused(self.refuse()),
-        }
+        self.pass(request, Avoiding(tried))
     }
 }
 
@@ -143,7 +183,7 @@ impl<S: fmt::Debug> fmt::Debug for HealthGate<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HealthGate")
             .field("inner", &self.inner)
-            .field("watch", &self.watch)
+            .field("gate", &self.watch)
             .finish_non_exhaustive()
     }
 }

@@ -1,19 +1,26 @@
-use std::sync::Arc;
+use std::{io, sync::Arc};
+
+use tokio::{
+    net::{TcpStream, lookup_host},
+    time::timeout,
+};
 
 use super::{
     check::{Check, NO_ENDPOINT, Verdict},
     probe::limit,
 };
 use crate::{
-    dial::TcpConnector,
     endpoint::{Address, Endpoint},
-    error::root,
+    time,
 };
 
-/// Checks whether an endpoint takes TCP connections. Nothing is sent.
+/// Check whether an endpoint accepts TCP connections. Sends nothing.
 ///
-/// For a protocol that no other check speaks. It finds a host or a process that is gone, not one
-/// that hangs: where there is something to ask, ask.
+/// For protocols that no other check speaks. It detects a host or a process that is gone, but not one
+/// that hangs; use a check with a request where there is one. Needs the feature `net` alone.
+///
+/// # Bounds
+/// The addresses of a host are tried in order, and share [`HealthConfig::timeout`](super::HealthConfig).
 ///
 /// # Example
 /// ```
@@ -34,16 +41,26 @@ pub struct TcpCheck {
 }
 
 impl TcpCheck {
-    /// Connects to the address of each endpoint. The ports of `http` and `https` need not be
-    /// written.
+    /// Creates a check that connects to the address of each endpoint. Default ports: 80 for `http`, 443
+    /// for `https`.
+    ///
+    /// ```
+    /// let check = tower_upstream::health::TcpCheck::new();
+    /// # let _ = check;
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Connects to this `host:port`, whatever the endpoint.
+    /// Creates a check that connects to this `host:port`, whatever the endpoint.
     ///
-    /// One that cannot work is reported by every call through the gate, as
-    /// [`Kind::InvalidConfig`](crate::error::Kind).
+    /// An address that cannot work is reported by every call through the gate, as
+    /// [`Kind::InvalidConfig`](crate::error::Kind::InvalidConfig).
+    ///
+    /// ```
+    /// let check = tower_upstream::health::TcpCheck::to("10.0.0.1:5432");
+    /// # let _ = check;
+    /// ```
     pub fn to(address: impl AsRef<str>) -> Self {
         match address.as_ref().parse() {
             Ok(address) => Self { to: Some(address), ..Self::default() },
@@ -51,7 +68,12 @@ impl TcpCheck {
         }
     }
 
-    /// Connects to this port instead of the address's own.
+    /// Sets the port. Default: that of the address.
+    ///
+    /// ```
+    /// let admin = tower_upstream::health::TcpCheck::new().port(9_901);
+    /// # let _ = admin;
+    /// ```
     #[must_use]
     pub fn port(mut self, port: u16) -> Self {
         self.port = Some(port);
@@ -81,16 +103,10 @@ impl TcpCheck {
 impl Check for TcpCheck {
     async fn check(&self, endpoint: Option<Arc<Endpoint>>) -> Verdict {
         match self.peer(endpoint.as_deref()) {
-            // The time of the check bounds it.
-            Ok((host, port)) => {
-                let connect = TcpConnector::without_timeout(limit());
-                match connect.connect(&host, port).await {
-                    Ok(_) => Verdict::Healthy,
-                    Err(error) => {
-                        Verdict::Unhealthy(format!("connection failed: {}", root(&error)).into())
-                    }
-                }
-            }
+            Ok((host, port)) => match connect(&host, port).await {
+                Ok(_) => Verdict::Healthy,
+                Err(error) => Verdict::Unhealthy(format!("connection failed: {error}").into()),
+            },
             Err(problem) => Verdict::Unhealthy(problem.into()),
         }
     }
@@ -98,6 +114,26 @@ impl Check for TcpCheck {
     fn problem(&self, endpoint: Option<&Endpoint>) -> Option<String> {
         self.peer(endpoint).err()
     }
+}
+
+/// Tries the addresses of a host in their order. Each gets an equal share of the time that is left, so
+/// that one that does not answer leaves time for the next.
+async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
+    let deadline = time::later(time::now(), limit());
+    // In a URL, the `%` before the zone of an IPv6 address is written as RFC 6874 §2 asks.
+    let host = host.replacen("%25", "%", 1);
+    let addresses: Vec<_> = lookup_host((&*host, port)).await?.collect();
+    let mut failed = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    for (tried, address) in addresses.iter().enumerate() {
+        let left = deadline.saturating_duration_since(time::now());
+        let share = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
+        match timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => failed = error,
+            Err(late) => failed = late.into(),
+        }
+    }
+    Err(failed)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What becomes of a call that is too many.
+//! What happens to a call that is too many.
 
 use std::{fmt, time::Duration};
 
@@ -7,7 +7,7 @@ use crate::{
     time::{self, Instant},
 };
 
-/// Refuses a call that is too many at once: one beyond the quota, or one for which there is no place.
+/// Mode in which calls beyond the quota, or without a place, are refused. The default.
 ///
 /// See [`RateLimitLayer::new`](super::RateLimitLayer::new) and
 /// [`ConcurrencyLimitLayer::new`](super::ConcurrencyLimitLayer::new). A refusal does not call the
@@ -27,11 +27,11 @@ use crate::{
 #[non_exhaustive]
 pub struct Refuse;
 
-/// Lets a call that is too many wait for its turn: for a token, or for a place.
+/// Mode in which calls beyond the quota, or without a place, wait for their turn.
 ///
 /// See [`RateLimitLayer::wait`](super::RateLimitLayer::wait) and
-/// [`ConcurrencyLimitLayer::wait`](super::ConcurrencyLimitLayer::wait). `D` is how a request tells
-/// its [deadline](crate::deadline::DeadlineOf).
+/// [`ConcurrencyLimitLayer::wait`](super::ConcurrencyLimitLayer::wait). `D` returns the
+/// [deadline](crate::deadline::DeadlineOf) of a request.
 ///
 /// ```
 /// use std::time::Duration;

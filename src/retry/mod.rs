@@ -45,6 +45,8 @@
 
 mod config;
 #[cfg(feature = "tower")]
+mod handle;
+#[cfg(feature = "tower")]
 mod policy;
 #[cfg(all(test, feature = "http", feature = "tower"))]
 mod vectors;
@@ -53,4 +55,4 @@ mod wait;
 
 pub use self::config::RetryConfig;
 #[cfg(feature = "tower")]
-pub use self::{policy::RetryPolicy, wait::RetryWait};
+pub use self::{handle::RetryHandle, policy::RetryPolicy, wait::RetryWait};

@@ -42,8 +42,8 @@ impl SlowStart {
             return 1.0;
         }
         let share = elapsed as f64 / window as f64;
-        let is_linear = !(self.aggression > 0.0) || self.aggression == 1.0;
-        let grown = if is_linear { share } else { share.powf(1.0 / self.aggression) };
+        let is_curved = self.aggression > 0.0 && self.aggression != 1.0;
+        let grown = if is_curved { share.powf(1.0 / self.aggression) } else { share };
         // `max` ignores a NaN.
         grown.max(self.min_weight_percent / 100.0).min(1.0)
     }

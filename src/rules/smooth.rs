@@ -64,6 +64,8 @@ impl SmoothWrr {
     /// turns.failed(0, Duration::ZERO);
     /// assert_eq!(turns.pick_free(Duration::from_secs(10), |_| true), Some(1));
     /// assert_eq!(turns.pick_free(Duration::from_secs(10), |_| true), Some(1));
+    /// // Its weight comes back with the first pick in which it takes part.
+    /// assert_eq!(turns.pick_free(Duration::from_secs(11), |_| true), Some(1));
     /// assert_eq!(turns.pick_free(Duration::from_secs(11), |_| true), Some(0));
     /// ```
     #[must_use]

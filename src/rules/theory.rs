@@ -32,7 +32,7 @@ pub fn fullest_bin(n: f64, choices: u32) -> f64 {
 /// assert!((time_in_system(0.9, 2) - 2.614057).abs() < 1e-6);
 /// ```
 pub fn time_in_system(rho: f64, choices: u32) -> f64 {
-    if !(rho < 1.0) || choices == 0 {
+    if rho.is_nan() || rho >= 1.0 || choices == 0 {
         return f64::INFINITY;
     }
     let (rho, d) = (rho.max(0.0), f64::from(choices));

@@ -30,10 +30,6 @@ impl<E> EventQueue<E> {
         Self { listener, queue: Mutex::new(queue) }
     }
 
-    pub(crate) fn listener(&self) -> Option<Arc<dyn Fn(E) + Send + Sync>> {
-        self.listener.clone()
-    }
-
     /// Notes an event, if anybody listens.
     pub(crate) fn note(&self, event: E) {
         if self.listener.is_none() {

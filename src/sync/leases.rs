@@ -47,18 +47,7 @@ struct Shared<T, L> {
 impl<T, L: Default> Leases<T, L> {
     /// As many shards as asked for, or up to twice as many.
     pub(crate) fn new(core: T, shards: usize) -> Self {
-        let shards = shards.max(1).next_power_of_two();
-        let (core, cut) = (Arc::new(core), Arc::<Mutex<()>>::default());
-        let lease = |index| Arc::new(Lease::new(core.clone(), index, shards, cut.clone()));
-        let leases: Box<[_]> = (0..shards).map(lease).collect();
-        let first = leases[0].clone();
-        if leases.len() > 1 {
-            let siblings = Arc::new(leases);
-            for lease in siblings.iter() {
-                lease.shared.siblings.store(Some(siblings.clone()));
-            }
-        }
-        Self::of(first)
+        Self::of(Lease::first(core, shards))
     }
 }
 
@@ -66,6 +55,23 @@ impl<T, L: Default> Lease<T, L> {
     /// The only lease of a state.
     pub(crate) fn single(core: T) -> Self {
         Self::new(Arc::new(core), 0, 1, Arc::default())
+    }
+
+    /// The first of as many leases as asked for, or up to twice as many. Make a handle of it before
+    /// anything else: the cycle is cut when the last handle drops.
+    pub(crate) fn first(core: T, shards: usize) -> Arc<Self> {
+        let shards = shards.max(1).next_power_of_two();
+        let (core, cut) = (Arc::new(core), Arc::<Mutex<()>>::default());
+        let lease = |index| Arc::new(Self::new(core.clone(), index, shards, cut.clone()));
+        let leases: Siblings<T, L> = (0..shards).map(lease).collect();
+        let first = leases[0].clone();
+        if leases.len() > 1 {
+            let siblings = Arc::new(leases);
+            for lease in siblings.iter() {
+                lease.shared.siblings.store(Some(siblings.clone()));
+            }
+        }
+        first
     }
 
     fn new(core: Arc<T>, index: usize, shards: usize, cut: Arc<Mutex<()>>) -> Self {

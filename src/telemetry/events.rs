@@ -2,7 +2,7 @@ use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Weak,
+        Arc, Mutex, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -10,10 +10,16 @@ use std::{
 use arc_swap::ArcSwap;
 
 use super::Event;
-use crate::sync::EventQueue;
+use crate::sync::{EventQueue, lock};
 
 type Listener = Arc<dyn Fn(&Event) + Send + Sync>;
 type Listeners = Vec<(u64, Listener)>;
+
+/// Runs something only while there are listeners, such as a timer.
+pub(crate) trait WatchListeners: Send + Sync {
+    /// One came, or went. No lock is held.
+    fn listeners_changed(self: Arc<Self>);
+}
 
 /// Takes the events of layers, and tells them to listeners.
 ///
@@ -42,6 +48,7 @@ pub struct Events {
 
 struct Shared {
     listeners: ArcSwap<Listeners>,
+    watchers: Mutex<Vec<Weak<dyn WatchListeners>>>,
     queue: EventQueue<Event>,
     next: AtomicU64,
 }
@@ -58,6 +65,7 @@ impl Events {
             };
             Shared {
                 listeners: ArcSwap::default(),
+                watchers: Mutex::default(),
                 queue: EventQueue::new(Some(Arc::new(tell))),
                 next: AtomicU64::new(0),
             }
@@ -82,7 +90,15 @@ impl Events {
             listeners.push((number, listener.clone()));
             listeners
         });
+        self.shared.tell_watchers();
         Subscription { events: Arc::downgrade(&self.shared), number }
+    }
+
+    /// Tells `watcher` from now on when listeners come and go. Does not keep it alive.
+    pub(crate) fn watch(&self, watcher: Weak<dyn WatchListeners>) {
+        let mut watchers = lock(&self.shared.watchers);
+        watchers.retain(|watcher| watcher.strong_count() > 0);
+        watchers.push(watcher);
     }
 
     /// Whether there is a listener.
@@ -112,6 +128,11 @@ impl Events {
 }
 
 impl Shared {
+    fn tell_watchers(&self) {
+        let watchers: Vec<_> = lock(&self.watchers).iter().filter_map(Weak::upgrade).collect();
+        watchers.into_iter().for_each(WatchListeners::listeners_changed);
+    }
+
     fn tell(&self, event: &Event) {
         for (_, listener) in self.listeners.load_full().iter() {
             if catch_unwind(AssertUnwindSafe(|| listener(event))).is_err() {
@@ -166,6 +187,7 @@ impl Drop for Subscription {
             let others = listeners.iter().filter(|(number, _)| *number != self.number);
             others.cloned().collect::<Listeners>()
         });
+        events.tell_watchers();
     }
 }
 
@@ -177,10 +199,8 @@ impl fmt::Debug for Subscription {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use super::*;
-    use crate::{sync::lock, telemetry::EventKind};
+    use crate::telemetry::EventKind;
 
     fn event() -> Event {
         Event::new(EventKind::BudgetEmpty)
@@ -221,10 +241,32 @@ mod tests {
                 panic!("on purpose");
             })
             .detach();
-        events.subscribe(move |_| drop(count(&other))).detach();
+        events
+            .subscribe(move |_| {
+                count(&other);
+            })
+            .detach();
         events.emit(event);
         events.emit(event);
         assert_eq!(told.load(Ordering::Relaxed), 4);
+    }
+
+    #[test]
+    fn who_watches_is_told_when_listeners_come_and_go() {
+        struct Watcher(Events, Mutex<Vec<bool>>);
+        impl WatchListeners for Watcher {
+            fn listeners_changed(self: Arc<Self>) {
+                lock(&self.1).push(self.0.is_listened_to());
+            }
+        }
+        let events = Events::new();
+        let watcher = Arc::new(Watcher(events.clone(), Mutex::default()));
+        let weak: Weak<Watcher> = Arc::downgrade(&watcher);
+        events.watch(weak);
+        drop(events.subscribe(|_| {}));
+        events.subscribe(|_| {}).detach();
+        assert_eq!(*lock(&watcher.1), [true, false, true]);
+        assert_eq!(Arc::strong_count(&watcher), 1);
     }
 
     #[test]
@@ -236,7 +278,11 @@ mod tests {
         *lock(&itself) = Some(events.subscribe(move |_| {
             drop(lock(&ends).take());
             let counts = counts.clone();
-            inner.subscribe(move |_| drop(counts.fetch_add(1, Ordering::Relaxed))).detach();
+            inner
+                .subscribe(move |_| {
+                    counts.fetch_add(1, Ordering::Relaxed);
+                })
+                .detach();
             inner.emit(event);
         }));
         events.emit(event);

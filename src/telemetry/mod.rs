@@ -38,6 +38,7 @@
 
 mod event;
 mod events;
+mod reporter;
 pub(crate) mod state;
 mod stats;
 
@@ -46,3 +47,4 @@ pub use self::{
     events::{Events, Subscription},
     stats::Stats,
 };
+pub(crate) use self::{events::WatchListeners, reporter::Reporter};

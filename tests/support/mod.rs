@@ -20,8 +20,50 @@ use tokio::{
 };
 use tower::Service;
 use tower_upstream::{
-    BoxError, Error, connect::Connect, deadline::HasDeadline, member::Member, replay::Replay,
+    BoxError, Error,
+    breaker::{CircuitHandle, CircuitState, WindowStats},
+    connect::Connect,
+    deadline::HasDeadline,
+    member::Member,
+    replay::Replay,
 };
+
+/// All that there is to see of a circuit.
+#[derive(Debug)]
+pub struct Seen {
+    pub admitted: u64,
+    pub refused: u64,
+    pub succeeded: u64,
+    pub failed: u64,
+    pub ignored: u64,
+    pub slow: u64,
+    pub state: CircuitState,
+    pub window: WindowStats,
+    pub failures_in_a_row: u32,
+    pub opened: u64,
+    pub would_have_opened: u64,
+    pub last_failure: Option<Instant>,
+    pub next_transition: Option<Instant>,
+}
+
+pub fn seen(circuit: &CircuitHandle) -> Seen {
+    let stats = circuit.stats();
+    Seen {
+        admitted: stats.admitted.unwrap(),
+        refused: stats.refused.unwrap(),
+        succeeded: stats.succeeded.unwrap(),
+        failed: stats.failed.unwrap(),
+        ignored: stats.ignored.unwrap(),
+        slow: stats.slow.unwrap(),
+        state: circuit.state(),
+        window: circuit.window(),
+        failures_in_a_row: circuit.failures_in_a_row(),
+        opened: circuit.opened(),
+        would_have_opened: circuit.would_have_opened(),
+        last_failure: circuit.last_failure(),
+        next_transition: circuit.next_transition(),
+    }
+}
 
 /// A request.
 #[derive(Debug, Clone, PartialEq)]

@@ -18,6 +18,7 @@ use crate::{
     discover::EndpointSet,
     member::{Member, Reason, Signal, Veto},
     sync::random_fraction,
+    telemetry::{EventKind, Reporter},
     time::{self, Instant},
 };
 
@@ -31,6 +32,7 @@ pub(super) const RECONNECT: Backoff = Backoff {
 
 pub(super) struct Entries<C, S> {
     connect: Arc<C>,
+    pub(super) reporter: Reporter,
     /// Ordered by key.
     list: Vec<Entry<S>>,
     services: Arc<[Connected<S>]>,
@@ -52,8 +54,9 @@ struct Entry<S> {
 }
 
 impl<C, S> Entries<C, S> {
-    pub(super) fn new(connect: Arc<C>) -> Self {
-        Self { connect, list: Vec::new(), services: Arc::new([]), slots: Vec::new(), number: 0 }
+    pub(super) fn new(connect: Arc<C>, reporter: Reporter) -> Self {
+        let (services, slots) = (Arc::new([]) as Arc<[_]>, Vec::new());
+        Self { connect, reporter, list: Vec::new(), services, slots, number: 0 }
     }
 
     pub(super) fn members(&self) -> impl ExactSizeIterator<Item = &Arc<Member>> {
@@ -89,7 +92,7 @@ impl<C, S> Entries<C, S> {
             let is_current = |connected: &Connected<S>| connected.number == number;
             if let Some(entry) = found.filter(|e| e.connected.as_ref().is_some_and(is_current)) {
                 if entry.connect_at.is_none() {
-                    entry.bury(now);
+                    entry.bury(now, &self.reporter);
                 }
             }
         }
@@ -155,7 +158,7 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
                 entry.dead.clear();
                 changed = true;
             } else {
-                entry.bury(now);
+                entry.bury(now, &self.reporter);
             }
         }
         if changed {
@@ -171,7 +174,7 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
         let mut entry =
             Entry { member, connected, connected_at: now, dead, deaths: 0, connect_at: None };
         if entry.connected.is_none() {
-            entry.bury(now);
+            entry.bury(now, &self.reporter);
         }
         entry
     }
@@ -201,7 +204,7 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
 
 impl<S> Entry<S> {
     /// Bars the member until it is connected again.
-    fn bury(&mut self, now: Instant) {
+    fn bury(&mut self, now: Instant, reporter: &Reporter) {
         if now.saturating_duration_since(self.connected_at) >= RECONNECT.max {
             self.deaths = 0;
         }
@@ -214,5 +217,7 @@ impl<S> Entry<S> {
         self.connect_at = Some(at);
         self.dead.raise_until(at);
         tracing::debug!(endpoint = self.member.key(), ?wait, "service is dead; connecting again");
+        let key = Some(self.member.shared_key());
+        reporter.emit(key, || EventKind::Reconnect { delay: wait });
     }
 }

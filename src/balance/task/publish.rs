@@ -16,6 +16,7 @@ use crate::{
     error::Kind,
     member::{Member, Reason},
     sync::lock,
+    telemetry::EventKind,
     time::{self, Instant},
 };
 
@@ -53,6 +54,11 @@ where
             "most endpoints are unhealthy: health is ignored"
         );
     }
+    let is_known = |member: (&Arc<Member>, &Arc<Member>)| Arc::ptr_eq(member.0, member.1);
+    let same =
+        before.all.len() == next.all.len() && before.all.iter().zip(&*next.all).all(is_known);
+    let others = (!same).then(|| next.all.len());
+    let ignored = (before.is_panic() != next.is_panic()).then(|| next.is_panic());
     drop(before);
     set.signal.know(&next.all);
     *down_since = if next.members.is_empty() { down_since.or(Some(now)) } else { None };
@@ -65,6 +71,12 @@ where
         Some(_) => Availability::Waiting,
     });
     set.waiting.wake_all();
+    if let Some(total) = others {
+        set.reporter.emit(None, || EventKind::Members { total });
+    }
+    if let Some(ignored) = ignored {
+        set.reporter.emit(None, || EventKind::HealthIgnored { ignored });
+    }
     [connect_at, clear_at, fails_at.filter(|&at| at > now)].into_iter().flatten().min()
 }
 

@@ -1,5 +1,7 @@
 //! What somebody does to a circuit: states by hand, and new settings.
 
+use std::sync::Arc;
+
 use super::{Machine, Now, rest, window::Window};
 use crate::breaker::{CircuitBreakerConfig, CircuitState};
 
@@ -21,18 +23,12 @@ impl Machine {
     }
 
     /// New settings. What was counted stays, as far as it fits; so does the time it is open until.
-    ///
-    /// Of two that come at once the one with the higher version stays, in every circuit.
     pub(in crate::breaker) fn update(
         &mut self,
-        config: CircuitBreakerConfig,
-        version: u64,
+        config: impl Into<Arc<CircuitBreakerConfig>>,
         now: Now,
     ) {
-        if version < self.version {
-            return;
-        }
-        self.version = version;
+        let config = config.into();
         self.catch_up(now, 0);
         let (before, after) = (rest(&self.config), rest(&config));
         self.config = config;

@@ -29,10 +29,6 @@ impl Machine {
         self.turned_at
     }
 
-    pub(in crate::breaker) fn version(&self) -> u64 {
-        self.version
-    }
-
     pub(in crate::breaker) fn is_by_hand(&self) -> bool {
         self.by_hand
     }

@@ -3,17 +3,16 @@
 pub(super) mod counts;
 mod hand;
 mod look;
-mod rules;
+pub(super) mod rules;
 #[cfg(test)]
 mod tests;
-mod trial;
 pub(super) mod window;
 pub(super) mod word;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use self::{
-    trial::{Trial, Verdict},
+    rules::{Ended, Trial, Verdict},
     window::Window,
     word::{Ticket, Word},
 };
@@ -23,7 +22,7 @@ use super::{CircuitBreakerConfig, CircuitState};
 /// calls of a closed circuit are only counted outside, and told of as a sum.
 #[derive(Debug)]
 pub(super) struct Machine {
-    config: CircuitBreakerConfig,
+    config: Arc<CircuitBreakerConfig>,
     state: CircuitState,
     generation: u64,
     /// Only where a rule looks at it.
@@ -44,8 +43,6 @@ pub(super) struct Machine {
     trial: Trial,
     /// Whether somebody put it into its state, and not a rule.
     by_hand: bool,
-    /// Which settings these are.
-    version: u64,
     /// Whether good calls are looked at one by one.
     watches: bool,
     /// Whether a circuit that only measures would be open.
@@ -69,14 +66,6 @@ pub(super) struct Now {
     pub(super) random: fn() -> f64,
 }
 
-/// How a call ended that says something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Ended {
-    pub(super) failed: bool,
-    pub(super) slow: bool,
-    pub(super) retry_after: Option<Duration>,
-}
-
 /// The state in which a circuit is when nothing has happened.
 fn rest(config: &CircuitBreakerConfig) -> CircuitState {
     match (config.enabled, config.metrics_only) {
@@ -87,7 +76,8 @@ fn rest(config: &CircuitBreakerConfig) -> CircuitState {
 }
 
 impl Machine {
-    pub(super) fn new(config: CircuitBreakerConfig, version: u64) -> Self {
+    pub(super) fn new(config: impl Into<Arc<CircuitBreakerConfig>>) -> Self {
+        let config = config.into();
         let state = rest(&config);
         let window = config.needs_window().then(|| Window::new(config.window, 0));
         Self {
@@ -103,7 +93,6 @@ impl Machine {
             turned_at: 0,
             trial: Trial::default(),
             by_hand: false,
-            version,
             watches: false,
             would_be_open: false,
             opened: 0,

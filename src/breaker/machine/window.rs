@@ -291,5 +291,5 @@ impl Buckets {
 }
 
 #[cfg(test)]
-#[path = "window_tests.rs"]
+#[path = "tests/window.rs"]
 mod tests;

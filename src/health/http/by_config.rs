@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::HttpCheck;
-use crate::health::{check::AnyCheck, config::HealthConfig, layer::HealthGateLayer, watch::Policy};
+use crate::health::{check::AnyCheck, config::HealthConfig, layer::HealthGateLayer, setup::Setup};
 
 impl HttpCheck {
-    /// Asks for the [`endpoint`](HealthConfig::endpoint) of `config`, or `/health` without one; as
-    /// [`get`](Self::get) does. For a check that needs more than a config says, such as a header.
+    /// Creates a check that requests the [`endpoint`](HealthConfig::endpoint) of `config`, or `/health` if
+    /// there is none, as [`get`](Self::get) does. For a check that needs more than a config has, such as
+    /// a header.
     ///
     /// # Example
     /// ```
@@ -24,13 +25,13 @@ impl HttpCheck {
 }
 
 impl HealthGateLayer {
-    /// Checks with HTTP requests for the [`endpoint`](HealthConfig::endpoint) of `config`, or `/health`
-    /// without one; as [`HttpCheck::of`] does.
+    /// Creates a layer that checks with HTTP requests for the [`endpoint`](HealthConfig::endpoint) of
+    /// `config`, or for `/health` if there is none, as [`HttpCheck::of`] does.
     ///
-    /// An [update](crate::health::HealthHandle::update) with another `endpoint` has the next checks ask
-    /// for that. An `endpoint` that cannot work is reported by every call through the gate, as
+    /// After an [update](crate::health::HealthHandle::update) with another `endpoint`, the next checks
+    /// request that. An `endpoint` that cannot work is reported by every call through the gate, as
     /// [`Kind::InvalidConfig`](crate::error::Kind::InvalidConfig). Other values out of range become the
-    /// nearest sane ones.
+    /// nearest allowed ones.
     ///
     /// # Example
     /// ```
@@ -46,6 +47,6 @@ impl HealthGateLayer {
     /// ```
     pub fn http(config: HealthConfig) -> Self {
         let by = |config: &HealthConfig| Arc::new(HttpCheck::of(config)) as Arc<dyn AnyCheck>;
-        Self { policy: Policy::by(config, Arc::new(by), None, None) }
+        Self::of(config, Setup::new(Arc::new(by)))
     }
 }

@@ -24,13 +24,15 @@ const MAX_SENT: usize = 64 << 10;
 /// How long the text may be that is looked for in a body.
 const MAX_WANTED: usize = 1 << 10;
 
-/// Checks with an HTTP/1.1 request: healthy if the status is from 200 to 399.
+/// Check by an HTTP/1.1 request: healthy if the status is from 200 to 399.
 ///
-/// Each check makes a connection of its own, so it also finds an endpoint that takes no new ones.
-/// Redirects are not followed: the answer itself counts. Of the body at most 64 KiB are read to
-/// look for [`expect_body`](Self::expect_body), and otherwise 4 KiB, so that a small one is not cut
-/// off. There is no TLS here; for an `https` endpoint use
-/// [`check_fn`](crate::health::check_fn) with a client that has it.
+/// Each check makes a connection of its own, so it also detects an endpoint that accepts no new
+/// connections. Redirects are not followed: the answer itself counts. There is no TLS; for an `https`
+/// endpoint use [`check_fn`](crate::health::check_fn) with a client that has it.
+///
+/// # Bounds
+/// Reads at most 64 KiB of the body to look for [`expect_body`](Self::expect_body), and otherwise 4 KiB,
+/// so that a small body is not cut off.
 ///
 /// # Example
 /// ```
@@ -40,7 +42,7 @@ const MAX_WANTED: usize = 1 << 10;
 /// let each = HealthGateLayer::new(HttpCheck::get("/health").expect(200..=299));
 /// // Above it: one URL for the whole upstream.
 /// let whole = HealthGateLayer::new(HttpCheck::get("http://10.0.0.1:8080/ready"));
-/// // A question, and what the answer has to say.
+/// // A request with a body, and a text that the answer must have.
 /// let asked = HealthGateLayer::new(
 ///     HttpCheck::get("/graphql")
 ///         .method("POST")
@@ -63,11 +65,16 @@ pub struct HttpCheck {
 }
 
 impl HttpCheck {
-    /// Asks for `target`: a path, or a URL that starts with `http://`.
+    /// Creates a check that requests `target`: a path, or a URL that starts with `http://`.
     ///
-    /// A path is joined to the endpoint's own with one slash. A target that cannot work is
-    /// reported by every call through the gate, as [`Kind::InvalidConfig`](crate::error::Kind), and so is
-    /// what cannot work of the rest.
+    /// A path is joined to the endpoint's own with one slash. A target or a setting that cannot work is
+    /// reported by every call through the gate, as
+    /// [`Kind::InvalidConfig`](crate::error::Kind::InvalidConfig).
+    ///
+    /// ```
+    /// let check = tower_upstream::HttpCheck::get("/health");
+    /// # let _ = check;
+    /// ```
     pub fn get(target: impl AsRef<str>) -> Self {
         let (target, mistake) = match Target::parse(target.as_ref()) {
             Ok(target) => (target, None),
@@ -84,7 +91,12 @@ impl HttpCheck {
         }
     }
 
-    /// Sets the method, such as `HEAD`. Default `GET`.
+    /// Sets the method, such as `HEAD`. Default: `GET`.
+    ///
+    /// ```
+    /// let check = tower_upstream::HttpCheck::get("/health").method("HEAD");
+    /// # let _ = check;
+    /// ```
     #[must_use]
     pub fn method(mut self, method: impl AsRef<str>) -> Self {
         match method.as_ref().parse() {
@@ -96,7 +108,12 @@ impl HttpCheck {
         self
     }
 
-    /// Adds a header, or replaces it; also `Host` and `User-Agent`, which are set otherwise.
+    /// Adds a header, or replaces it, including `Host` and `User-Agent`, which have defaults.
+    ///
+    /// ```
+    /// let check = tower_upstream::HttpCheck::get("/health").header("authorization", "Bearer abc");
+    /// # let _ = check;
+    /// ```
     #[must_use]
     pub fn header(mut self, name: impl AsRef<str>, value: impl AsRef<str>) -> Self {
         let name = name.as_ref().parse::<HeaderName>();
@@ -112,7 +129,12 @@ impl HttpCheck {
         self
     }
 
-    /// Sets what is sent, at most 64 KiB. Default nothing.
+    /// Sets the body of the request, at most 64 KiB. Default: empty.
+    ///
+    /// ```
+    /// let check = tower_upstream::HttpCheck::get("/graphql").method("POST").body("{ready}");
+    /// # let _ = check;
+    /// ```
     #[must_use]
     pub fn body(mut self, body: impl Into<Bytes>) -> Self {
         self.body = body.into();
@@ -122,7 +144,12 @@ impl HttpCheck {
         self
     }
 
-    /// Sets which statuses are healthy. Default 200 to 399. A status of 1xx never is.
+    /// Sets which statuses are healthy. A status of 1xx never is. Default: 200 to 399.
+    ///
+    /// ```
+    /// let check = tower_upstream::HttpCheck::get("/health").expect(200..=299);
+    /// # let _ = check;
+    /// ```
     #[must_use]
     pub fn expect(mut self, statuses: RangeInclusive<u16>) -> Self {
         self.expected.clear();
@@ -146,8 +173,12 @@ impl HttpCheck {
         self
     }
 
-    /// Asks for a text in the first 64 KiB of the answer's body, as it is written here: from 1 byte
-    /// to 1 KiB.
+    /// Sets a text that the first 64 KiB of the answer's body must contain, from 1 byte to 1 KiB long.
+    ///
+    /// ```
+    /// let check = tower_upstream::HttpCheck::get("/health").expect_body(r#""ready":true"#);
+    /// # let _ = check;
+    /// ```
     #[must_use]
     pub fn expect_body(mut self, text: impl Into<Bytes>) -> Self {
         let text = text.into();

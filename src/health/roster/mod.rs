@@ -5,14 +5,17 @@ mod task;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, Weak},
+    ptr,
+    sync::{Arc, Mutex},
 };
 
 use tokio::sync::Notify;
 
 pub(super) use self::task::Orders;
 use super::{
-    config::HealthConfig, monitor::HealthRound, record::Record, tell::HealthySet, watch::Watch,
+    config::HealthConfig,
+    gate::{Gate, IDLE},
+    report::{HealthRound, HealthySet},
 };
 use crate::sync::lock;
 
@@ -25,28 +28,23 @@ pub(super) struct Roster {
     state: Mutex<State>,
     /// Wakes the task.
     wake: Notify,
-    /// Wakes whoever waits for a round or the end of a run.
+    /// Wakes what waits for a round, the end of a run or another healthy set.
     progress: Notify,
 }
 
 #[derive(Debug)]
 struct State {
-    /// Of targets to come.
+    /// Of what is of all targets together.
     config: Arc<HealthConfig>,
     targets: BTreeMap<Name, Target>,
     entered: u64,
     task: Task,
     rounds: Rounds,
-    news: News,
 }
 
 #[derive(Debug)]
 struct Target {
-    record: Arc<Record>,
-    /// There once it is to be checked.
-    watch: Option<Weak<Watch>>,
-    /// As far as the listener is concerned.
-    open: bool,
+    gate: Arc<Gate>,
     /// Checks are off, as far as the first round is concerned.
     off: bool,
     /// Checked since checks were started or switched on, or not to be checked.
@@ -70,7 +68,7 @@ struct Task {
     /// Which run of the checks this is; a stop ends one.
     run: u64,
     /// What the task has yet to hear.
-    arrivals: Vec<(u64, Weak<Watch>)>,
+    arrivals: Vec<Name>,
     departures: Vec<u64>,
     replan: bool,
 }
@@ -87,16 +85,6 @@ struct Rounds {
     last: Option<HealthRound>,
 }
 
-#[derive(Debug, Default)]
-struct News {
-    /// The healthy set may have changed.
-    fresh: bool,
-    noted: bool,
-    /// The listener runs.
-    telling: bool,
-    told: Option<HealthySet>,
-}
-
 impl Roster {
     pub(super) fn new(config: Arc<HealthConfig>) -> Self {
         let state = State {
@@ -105,73 +93,79 @@ impl Roster {
             entered: 0,
             task: Task::default(),
             rounds: Rounds::default(),
-            news: News::default(),
         };
         Self { state: Mutex::new(state), wake: Notify::new(), progress: Notify::new() }
     }
 
-    // What gates do.
+    // What watches do.
 
-    /// Takes in a target, under the config that holds now.
-    pub(super) fn enter(&self, record: &Arc<Record>) -> Name {
+    /// One more watch of `gate`.
+    pub(super) fn enter(&self, gate: &Arc<Gate>) {
         let mut state = lock(&self.state);
-        record.set_config(state.config.clone());
-        state.entered += 1;
-        let name = (record.key().into(), state.entered);
-        let open = record.is_open();
-        let off = !record.config().enabled;
-        let target = Target { record: record.clone(), watch: None, open, off, attended: off };
-        state.targets.insert(name.clone(), target);
-        state.news.fresh |= open;
-        name
+        if gate.enter() {
+            state.entered += 1;
+            let name = (gate.key.clone(), state.entered);
+            let off = !gate.config().enabled;
+            state.targets.insert(name, Target { gate: gate.clone(), off, attended: off });
+            self.progress.notify_waiters();
+        }
     }
 
-    /// Has `watch` checked from now on. `Some`: a task is to be spawned for this run.
-    pub(super) fn enlist(&self, watch: &Arc<Watch>) -> Option<Run> {
+    /// One watch less. Without any, nobody needs the target.
+    pub(super) fn leave(&self, gate: &Gate) {
         let mut state = lock(&self.state);
-        let State { targets, task, rounds, .. } = &mut *state;
-        let target = targets.get_mut(&watch.name)?;
-        let is_new = target.watch.replace(Arc::downgrade(watch)).is_none();
-        if is_new {
-            rounds.unattended += usize::from(!target.attended);
-        }
-        if task.stopped {
-            return None;
-        }
-        if task.running.is_some() {
-            if is_new {
-                task.arrivals.push((watch.name.1, Arc::downgrade(watch)));
-                self.wake.notify_one();
-            }
-            return None;
-        }
-        Some(task.begin())
-    }
-
-    /// A target that nobody needs any more.
-    pub(super) fn leave(&self, name: &Name) {
-        let mut state = lock(&self.state);
-        let Some(target) = state.targets.remove(name) else {
+        let Some(name) = state.name_of(gate) else {
             return;
         };
-        state.news.fresh |= target.open;
-        if target.watch.is_some() && !target.attended {
-            state.rounds.unattended -= 1;
+        let owed = state.targets.get(&name).is_some_and(Target::is_owed);
+        if !gate.leave() {
+            return;
         }
+        state.rounds.unattended -= usize::from(owed);
+        let left = state.targets.remove(&name);
         self.note_attended(&mut state);
+        self.progress.notify_waiters();
         if state.task.running.is_some() {
             state.task.departures.push(name.1);
             self.wake.notify_one();
         }
         drop(state);
+        // It may hold what is the user's, so it drops outside of the lock.
+        drop(left);
     }
 
-    /// Members that nobody checks: they were connected outside of a runtime, or theirs ended.
-    pub(super) fn idle(&self) -> Vec<Arc<Record>> {
-        let state = lock(&self.state);
-        let idle = state.targets.values().filter(|target| target.watch.is_none());
-        let members = idle.filter(|target| target.record.member.is_some());
-        members.map(|target| target.record.clone()).collect()
+    /// Has a target checked from now on. `Some`: a task is to be spawned for this run.
+    pub(super) fn enlist(&self, gate: &Gate) -> Option<Run> {
+        let mut state = lock(&self.state);
+        if let Some(name) = state.name_of(gate) {
+            state.enlist(&name);
+        }
+        self.muster(&mut state)
+    }
+
+    /// Has all members checked that are not: they were connected outside of a runtime, or theirs
+    /// ended.
+    pub(super) fn enlist_members(&self) -> Option<Run> {
+        let mut state = lock(&self.state);
+        state.enlist_members();
+        self.muster(&mut state)
+    }
+
+    /// Has the task take in those who were enlisted. `Some`: there is none, and one is to be spawned.
+    fn muster(&self, state: &mut State) -> Option<Run> {
+        if state.task.stopped {
+            return None;
+        }
+        if state.task.running.is_some() {
+            self.wake.notify_one();
+            return None;
+        }
+        if !state.targets.values().any(|target| target.gate.is_enlisted()) {
+            return None;
+        }
+        // A barred member gets no call that would do it, and is to be checked all the same.
+        state.enlist_members();
+        Some(state.task.begin())
     }
 
     /// Ends the first round, if it is over, and lets those look who wait for that.
@@ -180,15 +174,8 @@ impl Roster {
         if rounds.unattended > 0 || state.task.stopped {
             return;
         }
+        rounds.first_done |= state.targets.values().any(|target| target.attended);
         self.progress.notify_waiters();
-        if rounds.first_done || !state.targets.values().any(|target| target.attended) {
-            return;
-        }
-        rounds.first_done = true;
-        // Told to nobody, all were healthy; so without more a listener hears of the first change.
-        let told = if state.config.tell_first_round { None } else { Some(state.set(|_| true)) };
-        (state.news.told, state.news.fresh) = (told, true);
-        self.wake.notify_one();
     }
 }
 
@@ -214,18 +201,53 @@ impl Rounds {
 }
 
 impl Target {
-    /// The connector of a balanced set is a gate too, but no call goes through it.
+    /// The connector of a balanced set is a target too, but no call goes through its gate.
     fn is_used(&self) -> bool {
-        self.record.member.is_some() || self.watch.is_some()
+        self.gate.member.is_some() || self.gate.is_enlisted()
     }
 
-    fn note_open(&mut self, news: &mut News) {
-        let open = self.record.is_open();
-        news.fresh |= std::mem::replace(&mut self.open, open) != open;
+    /// Whether the first round waits for it.
+    fn is_owed(&self) -> bool {
+        !self.attended && self.gate.is_enlisted()
     }
 }
 
 impl State {
+    fn name_of(&self, gate: &Gate) -> Option<Name> {
+        let mut of_key = self.targets.range((gate.key.clone(), 0)..=(gate.key.clone(), u64::MAX));
+        let (name, _) = of_key.find(|(_, target)| ptr::eq(&*target.gate, gate))?;
+        Some(name.clone())
+    }
+
+    fn enlist(&mut self, name: &Name) {
+        let Some(target) = self.targets.get(name) else {
+            return;
+        };
+        if !target.gate.set_enlisted(true) {
+            self.rounds.unattended += usize::from(!target.attended);
+            // One that begins takes in all.
+            self.task.arrivals.extend(self.task.running.map(|_| name.clone()));
+        }
+    }
+
+    fn enlist_members(&mut self) {
+        let idle = self
+            .targets
+            .iter()
+            .filter(|(_, target)| target.gate.member.is_some() && target.gate.word() & IDLE != 0);
+        let idle: Vec<_> = idle.map(|(name, _)| name.clone()).collect();
+        idle.iter().for_each(|name| self.enlist(name));
+    }
+
+    /// No task checks any more, so each has to be enlisted anew.
+    fn forget_enlisted(&mut self) {
+        self.task.arrivals.clear();
+        for target in self.targets.values() {
+            self.rounds.unattended -= usize::from(target.is_owed());
+            target.gate.set_enlisted(false);
+        }
+    }
+
     /// The newest target of each key that is in use.
     fn newest(&self) -> impl Iterator<Item = &Target> {
         let mut targets = self.targets.iter().filter(|(_, target)| target.is_used()).peekable();
@@ -239,13 +261,13 @@ impl State {
         })
     }
 
-    fn set(&self, is_healthy: impl Fn(&Target) -> bool) -> HealthySet {
-        let mut set = HealthySet { endpoints: Vec::new(), healthy: 0, total: 0 };
+    fn healthy(&self) -> HealthySet {
+        let mut set = HealthySet::default();
         for target in self.newest() {
             set.total += 1;
-            if is_healthy(target) {
+            if target.gate.is_open() {
                 set.healthy += 1;
-                set.endpoints.extend(target.record.member.as_ref().map(|member| member.endpoint()));
+                set.endpoints.extend(target.gate.endpoint());
             }
         }
         set
@@ -253,19 +275,8 @@ impl State {
 
     /// Whether each that is to be checked was, and there is any.
     fn is_attended(&self) -> bool {
-        let used = self.targets.values().filter(|it| it.is_used() && !it.record.has_problem());
+        let used = self.targets.values().filter(|it| it.is_used() && !it.gate.has_problem());
         let mut used = used.peekable();
         !self.task.stopped && used.peek().is_some() && used.all(|target| target.attended)
-    }
-
-    fn forget_enlisted(&mut self) -> Vec<Weak<Watch>> {
-        self.task.arrivals.clear();
-        let rounds = &mut self.rounds;
-        let forget = |target: &mut Target| {
-            let watch = target.watch.take()?;
-            rounds.unattended -= usize::from(!target.attended);
-            Some(watch)
-        };
-        self.targets.values_mut().filter_map(forget).collect()
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::outcome::TypeName;
 
-/// Makes the empty body of a response that an [`AnswerLayer`](super::AnswerLayer) makes of an error:
+/// Maker of the empty body of a response that an [`AnswerLayer`](super::AnswerLayer) makes of an error:
 /// [`DefaultBody`], or a closure.
 ///
 /// ```
@@ -13,11 +13,11 @@ use crate::outcome::TypeName;
 /// assert!(body.is_empty());
 /// ```
 pub trait EmptyBody<B> {
-    /// Returns a body with nothing in it.
+    /// Returns an empty body.
     fn empty(&self) -> B;
 }
 
-/// Makes empty bodies by their `Default`. The default.
+/// Empty bodies by their `Default`. The default.
 ///
 /// ```
 /// use tower_upstream::http::{AnswerLayer, DefaultBody, NoFields};
@@ -33,7 +33,7 @@ impl<B: Default> EmptyBody<B> for DefaultBody {
     }
 }
 
-/// Bodies that a closure makes. See [`AnswerLayer::with_body`](super::AnswerLayer::with_body).
+/// Empty bodies that a closure makes. See [`AnswerLayer::with_body`](super::AnswerLayer::with_body).
 #[derive(Clone, Copy)]
 pub struct BodyFn<F>(pub(super) F);
 

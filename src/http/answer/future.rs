@@ -18,7 +18,7 @@ use super::{
 use crate::{error::BoxError, guard::ResponseFuture};
 
 pin_project! {
-    /// Response of an [`Answer`](super::Answer).
+    /// Response future of an [`Answer`](super::Answer).
     ///
     /// # Cancel safety
     /// Dropping it only drops the inner call.

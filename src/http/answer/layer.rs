@@ -11,12 +11,13 @@ use super::{
 };
 use crate::error::Error;
 
-/// Turns the errors of a stack into responses, and tells clients how they stand with a limit.
+/// Layer that turns the errors of a stack into responses, and tells clients how much of a limit is left.
 ///
-/// For servers whose services must not fail, such as axum's: the outermost layer, whose error is
+/// # When to use
+/// As the outermost layer of a server whose services must not fail, such as one of axum: its error is
 /// [`Infallible`](std::convert::Infallible).
 ///
-/// | the request is | a refusal is |
+/// | request | response to a refusal |
 /// |---|---|
 /// | HTTP | 429 for a rate limit, 503 for too many calls at once, else as [`Error::into_response`](crate::Error::into_response) says, with `Retry-After` and no body |
 /// | gRPC, by its `content-type` | 200 with `grpc-status` 8 (`RESOURCE_EXHAUSTED`) for either limit, 4 for a deadline, else 14 or 2; `grpc-message`, and `grpc-retry-pushback-ms` |
@@ -43,16 +44,16 @@ use crate::error::Error;
 /// ```
 ///
 /// # What is logged
-/// The client learns little of an error, so each error that becomes a response is logged with
-/// `tracing`, together with its cause: refusals and mistakes of a client, which are 4xx, at `DEBUG`,
-/// and all others at `WARN`. With [`on_error`](Self::on_error) a closure is told instead.
+/// A response says little about its error, so each error is logged with `tracing`, together with its
+/// guard and its cause: refusals and mistakes of a client (4xx) at `DEBUG`, all others at `WARN`. With
+/// [`on_error`](Self::on_error) a closure is called instead.
 #[derive(Debug, Clone)]
 pub struct AnswerLayer<L = NoFields, M = DefaultBody> {
     terms: Terms<L, M>,
 }
 
 impl AnswerLayer {
-    /// Only turns errors into responses.
+    /// Creates a layer that turns errors into responses, without `RateLimit` fields.
     pub fn new() -> Self {
         Self { terms: Terms::new("", NoFields) }
     }
@@ -63,7 +64,7 @@ impl<L, M> AnswerLayer<L, M> {
     ///
     /// `limit` is a clone of the layer below that refuses: a [`RateLimitLayer`](crate::RateLimitLayer) or
     /// a [`KeyedRateLimitLayer`](crate::limit::KeyedRateLimitLayer). Of several quotas, the second is
-    /// called `name-2`, and so on. Characters that a field cannot hold are left out of the name.
+    /// called `name-2`, and so on. Characters that a field cannot hold are removed from the name.
     #[must_use]
     pub fn with_fields<N>(self, name: &str, limit: N) -> AnswerLayer<N, M> {
         let Terms { body, teller, .. } = self.terms;
@@ -71,9 +72,10 @@ impl<L, M> AnswerLayer<L, M> {
         AnswerLayer { terms: Terms { limit, name, body, teller } }
     }
 
-    /// Makes the body of such a response with `empty`, which should have nothing in it. For bodies
-    /// without `Default`; by default that is asked, which those of axum, tonic and `http-body-util` have, and
-    /// [`OriginBody`](crate::http::OriginBody).
+    /// Sets the closure that makes the empty body of such a response, for bodies without `Default`.
+    ///
+    /// Bodies of axum, tonic and `http-body-util` have a `Default`, and so has
+    /// [`OriginBody`](crate::http::OriginBody). Default: the `Default` of the body.
     ///
     /// # Example
     /// ```
@@ -93,8 +95,8 @@ impl<L, M> AnswerLayer<L, M> {
         AnswerLayer { terms: Terms { limit, name, body: BodyFn(empty), teller } }
     }
 
-    /// Tells `listener` of each error that becomes a response, before the response is sent, and logs
-    /// none itself. The listener runs in the task of the call, so it should not block.
+    /// Calls `listener` with each error that becomes a response, before the response is sent, instead of
+    /// logging it. The listener runs in the task of the call, so it should not block.
     ///
     /// # Example
     /// ```

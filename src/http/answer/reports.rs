@@ -6,8 +6,8 @@ use crate::{
     wire::rate_limit::{self, Policy},
 };
 
-/// Limit of which an [`AnswerLayer`](super::AnswerLayer) can tell clients: a
-/// [`RateLimitLayer`], a [`KeyedRateLimitLayer`], or [`NoFields`].
+/// Limit about which an [`AnswerLayer`](super::AnswerLayer) can inform clients: a [`RateLimitLayer`], a
+/// [`KeyedRateLimitLayer`], or [`NoFields`].
 ///
 /// Only this crate implements it.
 pub trait Reports<Req> {
@@ -20,7 +20,7 @@ pub trait Reports<Req> {
     fn tell(&self, name: &str, note: u64, headers: &mut HeaderMap);
 }
 
-/// An `AnswerLayer` without `RateLimit` fields.
+/// No `RateLimit` fields. The default.
 ///
 /// ```
 /// use tower_upstream::http::{AnswerLayer, NoFields};

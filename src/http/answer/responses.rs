@@ -15,20 +15,19 @@ const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const GRPC_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
 impl Error {
-    /// Makes the response that tells a client of this program about the error.
+    /// Converts the error into a response for a client of this program.
     ///
-    /// | status | for |
+    /// | status | error |
     /// |---|---|
     /// | 429 | a rate limit |
-    /// | 503 | every other refusal, and if there is no endpoint to go to |
+    /// | 503 | every other refusal, and no endpoint that can take the call |
     /// | 504 | a deadline |
     /// | 502 | an endpoint that failed |
     /// | 400 | a request that cannot be sent as it is |
     /// | 500 | a config that cannot work |
     ///
-    /// With `Retry-After`, rounded up to seconds, if the moment is known. The body is the code and
-    /// what it stands for: names of guards and endpoints, messages and sources do not leave the
-    /// program.
+    /// `Retry-After` is rounded up to seconds; it is left out if the time is not known. The body is the
+    /// code and its meaning: names of guards and endpoints, messages and sources do not leave the program.
     ///
     /// ```
     /// use tower_upstream::Endpoint;

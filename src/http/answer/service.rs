@@ -19,7 +19,7 @@ use crate::{
     guard::ResponseFuture,
 };
 
-/// The service of an [`AnswerLayer`](super::AnswerLayer).
+/// Service of an [`AnswerLayer`](super::AnswerLayer).
 pub struct Answer<S, L = NoFields, M = DefaultBody> {
     inner: S,
     /// Why the inner service will never be ready again. It is not asked any more then.
@@ -37,12 +37,12 @@ impl<S, L, M> Answer<S, L, M> {
         &self.inner
     }
 
-    /// Returns the inner service, to be changed.
+    /// Returns the inner service for changing it.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// Returns the inner service alone.
+    /// Returns the inner service.
     pub fn into_inner(self) -> S {
         self.inner
     }
@@ -65,7 +65,7 @@ where
     type Error = Infallible;
     type Future = AnswerFuture<S::Future, L, M>;
 
-    /// Ready as the inner service is. If that is dead, calls are answered with its error.
+    /// Polls the inner service. If that fails, calls are answered with its error from then on.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         if self.dead.is_none() {
             match self.inner.poll_ready(cx) {

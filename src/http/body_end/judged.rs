@@ -4,11 +4,11 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
 
 use crate::{
-    breaker::Admitted,
+    breaker::Admission,
     error::Fault,
     http::classify::of_grpc,
     outcome::{Outcome, fault},
@@ -17,7 +17,7 @@ use crate::{
 
 /// Call that upgraded its connection, and is a success once that closes.
 pub(super) struct Upgraded {
-    pub(super) call: Admitted,
+    pub(super) call: Admission,
 }
 
 impl Drop for Upgraded {
@@ -54,7 +54,7 @@ pin_project! {
         #[pin]
         pub(super) body: B,
         // Settled, or dropped before, which is cancelled.
-        pub(super) call: Option<Admitted>,
+        pub(super) call: Option<Admission>,
         pub(super) owes_status: bool,
     }
 }
@@ -92,13 +92,7 @@ impl<B: Body<Error: 'static>> Body for JudgedBody<B> {
         Poll::Ready(frame)
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    inner_body!();
 }
 
 impl<B: Default> Default for JudgedBody<B> {

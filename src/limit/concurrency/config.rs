@@ -1,7 +1,7 @@
 use super::word::MOST;
 use crate::error::{Error, Kind};
 
-/// How many calls at once, and how many may wait.
+/// Settings of a concurrency limit: how many calls at once, and how many may wait.
 ///
 /// ```
 /// use tower_upstream::limit::{ConcurrencyLimitConfig, ConcurrencyLimitLayer};
@@ -17,10 +17,10 @@ use crate::error::{Error, Kind};
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct ConcurrencyLimitConfig {
-    /// How many calls at once, from 1 to 2147483647. Default 1024.
+    /// Number of calls in flight at most, from 1 to 2,147,483,647. Default: 1,024.
     pub max: u32,
-    /// How many calls may wait for a place, where they [wait](super::ConcurrencyLimitLayer::wait);
-    /// one more is refused at once. Zero lets none wait. Default 1024.
+    /// Number of calls that may [wait](super::ConcurrencyLimitLayer::wait) for a place; others are
+    /// refused at once. With zero no call waits. Default: 1,024.
     pub pending: u32,
 }
 
@@ -48,8 +48,8 @@ impl ConcurrencyLimitConfig {
     /// Checks every value.
     ///
     /// # Errors
-    /// `InvalidConfig` that names all mistakes at once. A layer built of such a config takes the
-    /// nearest sane values instead.
+    /// [`Kind::InvalidConfig`] that names all mistakes at once. A layer that is made with such a config
+    /// uses the nearest valid values instead.
     pub fn validate(&self) -> Result<(), Error> {
         if (1..=MOST).contains(&self.max) {
             return Ok(());

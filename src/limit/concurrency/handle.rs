@@ -4,6 +4,7 @@ use super::{config::ConcurrencyLimitConfig, permit::Permit, state::State};
 use crate::{
     error::Error,
     guard::{Configured, Newest},
+    telemetry::Stats,
 };
 
 /// Handle for inspecting the limit of one endpoint, and for changing it.
@@ -47,6 +48,22 @@ impl PermitsHandle {
         self.state.waiting()
     }
 
+    /// Returns what this limit has counted: calls in flight, calls that waited and that wait, and
+    /// refusals if the layer has a [name](super::ConcurrencyLimitLayer::named).
+    ///
+    /// ```
+    /// use tower_upstream::ConcurrencyLimitLayer;
+    /// let limit = ConcurrencyLimitLayer::new(2).handle();
+    /// let permit = limit.take()?;
+    /// assert_eq!((limit.stats().in_flight, limit.stats().refused), (Some(1), None));
+    /// # drop(permit);
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    pub fn stats(&self) -> Stats {
+        let in_flight = Some(u64::from(self.in_flight()));
+        Stats { in_flight, ..self.state.telemetry.refused_and_waited(self.waiting()) }
+    }
+
     /// Sets how many calls may be in flight at once, under this limit alone. Zero becomes one.
     ///
     /// A higher limit lets calls that wait in at once. A lower one is exact: once this has returned,
@@ -85,7 +102,7 @@ impl PermitsHandle {
     /// A refusal of kind [`Overloaded`](crate::error::Kind::Overloaded) if no place is free, or a
     /// call waits for one.
     pub fn take(&self) -> Result<Permit, Error> {
-        Permit::enter(&self.state).ok_or_else(|| self.state.refusal())
+        Permit::enter(&self.state).ok_or_else(|| self.state.refuse())
     }
 }
 

@@ -10,17 +10,21 @@ use super::{
     state::State,
 };
 use crate::{
-    limit::mode::{Refuse, Wait},
+    limit::{
+        mode::{Refuse, Wait},
+        telemetry::Setup,
+    },
+    telemetry::Events,
     time::Instant,
 };
 
-/// Limits how many calls are in flight at once.
+/// Layer that limits how many calls are in flight at once.
 ///
-/// `M` is what becomes of a call for which there is no place: [`Refuse`], the default, or [`Wait`].
-/// `E` is when a call gives its place back: [`AtResponse`], the default, or `AtBodyEnd`.
+/// `M` is what happens to a call for which there is no place: [`Refuse`], the default, or [`Wait`]. `E`
+/// is when a call gives its place back: [`AtResponse`], the default, or `AtBodyEnd` (feature `http`).
 ///
-/// Above a balancer, or over a single client, there is one limit for all that this layer value and
-/// its clones make. Below a balancer each endpoint has a limit of its own.
+/// Above a balancer, or over a single client, this layer value and its clones share one limit. Below a
+/// balancer each endpoint has a limit of its own.
 ///
 /// # Example
 /// ```
@@ -48,49 +52,68 @@ pub struct ConcurrencyLimitLayer<M = Refuse, E = AtResponse> {
 }
 
 impl ConcurrencyLimitLayer {
-    /// Refuses a call with [`Kind::Overloaded`](crate::error::Kind::Overloaded) while `max` are in flight.
-    /// Zero becomes one.
+    /// Creates a layer that refuses calls while `max` are in flight. Zero becomes one.
     ///
-    /// A call has its place from `call` on, until its response is there or is dropped. Readiness
-    /// takes none, so clones that are ready and idle cost the others nothing.
+    /// A call has its place from `call` until its response is there or is dropped. Readiness takes no
+    /// place, so clones that are ready and idle cost the others nothing.
     ///
     /// Below a balancer nothing is refused: an endpoint that is full is not ready, and the balancer
-    /// takes another. There readiness does hold a place, which a value that is dropped gives back.
-    /// Where all are full, calls wait for the first to have a place again, for as long as the
-    /// balancer's `fail_fast_after` says; then it answers `AllEndpointsDown`.
+    /// chooses another. There, readiness does hold a place, which a value that is dropped gives back. If
+    /// all endpoints are full, calls wait for the first that has a place again, at most for the
+    /// balancer's `fail_fast_after`, and then fail with
+    /// [`Kind::AllEndpointsDown`](crate::error::Kind::AllEndpointsDown).
+    ///
+    /// # Errors
+    /// Calls without a place fail with [`Kind::Overloaded`](crate::error::Kind::Overloaded).
+    ///
+    /// # Cancel safety
+    /// A response that is dropped gives its place back.
     pub fn new(max: u32) -> Self {
         Self::with_config(ConcurrencyLimitConfig::default().with_max(max))
     }
 
-    /// The same from a config. Values out of range become the nearest sane ones.
+    /// Creates a layer from a config. Values out of range become the nearest valid ones; see
+    /// [`ConcurrencyLimitConfig::validate`].
+    ///
+    /// ```
+    /// use tower_upstream::{ConcurrencyLimitLayer, limit::ConcurrencyLimitConfig};
+    /// let layer = ConcurrencyLimitLayer::with_config(ConcurrencyLimitConfig::default());
+    /// assert_eq!(layer.handle().max(), 1_024);
+    /// ```
     pub fn with_config(config: ConcurrencyLimitConfig) -> Self {
-        Self { state: State::of_layer(config), mode: Refuse, ends: PhantomData }
+        Self { state: State::of_layer(config, Setup::default()), mode: Refuse, ends: PhantomData }
     }
 }
 
 impl<E> ConcurrencyLimitLayer<Refuse, E> {
-    /// Lets a call wait for a place instead, in its response future.
+    /// Lets calls wait for a place, in the response future, for at most `max`.
     ///
-    /// A call waits at most `max`, and never past its [deadline](crate::deadline::HasDeadline::deadline); then it
-    /// is refused. At most [`pending`](ConcurrencyLimitConfig::pending) calls wait; one more is
-    /// refused at once. Places are given in the order of the calls, and each to one call: none that
-    /// comes later can take it. A call that is dropped while it waits gives on what it was given,
-    /// and so does one that is not polled, once its time is over. Timers are a millisecond coarse,
-    /// so a refusal may come up to two later.
+    /// Places are given in the order of the calls, and each to one call: a later call cannot take it.
+    /// Timers of tokio have a resolution of 1 ms, so a refusal may come up to 2 ms late.
     ///
-    /// The request must implement [`Replay`](crate::replay::Replay), which tells its deadline, as
-    /// [`Call`](crate::Call) and `http::Request` do; for a type of yours that is a few lines. The
-    /// request and a clone of the inner service wait with the call; that clone is made ready when it
-    /// has its place. Until then neither it nor the service that was called keeps what `poll_ready`
-    /// reserved.
+    /// The request must implement [`HasDeadline`](crate::deadline::HasDeadline), as
+    /// [`Call`](crate::Call) and `http::Request` do. For other requests, see
+    /// [`with_deadline`](Self::with_deadline).
     ///
-    /// A call whose deadline has passed is not made, though there is a place: it fails unsent with
+    /// A call that waits holds its request and a clone of the inner service. The clone is made ready
+    /// when the call has its place; until then neither it nor the service that was called keeps what
+    /// `poll_ready` reserved.
+    ///
+    /// Outside a tokio runtime there are no timers, and calls are refused instead. Below a balancer,
+    /// calls wait for the endpoint that was chosen, instead of going to another one.
+    ///
+    /// # Errors
+    /// A refusal, as of [`new`](ConcurrencyLimitLayer::new), after `max` or at the
+    /// [deadline](crate::deadline::HasDeadline::deadline) of the call. A call whose deadline has passed
+    /// is not made even if there is a place: it fails unsent with
     /// [`Kind::Timeout`](crate::error::Kind::Timeout), which counts against nothing.
     ///
-    /// Outside a tokio runtime there is nothing to wait with, and a call is refused instead.
+    /// # Cancel safety
+    /// A call that is dropped while it waits gives its place, if it was given one, to the next. So does
+    /// a call that is not polled any more, once it has waited for `max`.
     ///
-    /// Below a balancer this means that calls wait for the endpoint that was chosen, rather than go
-    /// to another one.
+    /// # Bounds
+    /// At most [`pending`](ConcurrencyLimitConfig::pending) calls wait; others are refused at once.
     ///
     /// # Example
     /// ```
@@ -106,8 +129,8 @@ impl<E> ConcurrencyLimitLayer<Refuse, E> {
 }
 
 impl<D, E> ConcurrencyLimitLayer<Wait<D>, E> {
-    /// Asks `deadline` for the deadline of a request: for requests that are no
-    /// [`HasDeadline`](crate::deadline::HasDeadline), or to use another.
+    /// Sets the closure that returns the deadline of a request. Default: the request's own, which is a
+    /// [`HasDeadline`](crate::deadline::HasDeadline).
     ///
     /// # Example
     /// ```
@@ -141,25 +164,75 @@ impl<M, E> ConcurrencyLimitLayer<M, E> {
         ConcurrencyLimitLayer { state: self.state, mode: self.mode, ends: PhantomData }
     }
 
-    /// The same settings, with places of its own. What was only set by
-    /// [`set_max`](PermitsHandle::set_max) is not among them.
+    /// Names this layer, in refusals ([`Error::guard`](crate::Error::guard)) and in events.
+    ///
+    /// Refusals of a named layer are counted: see [`stats`](PermitsHandle::stats). The returned layer
+    /// has places of its own, so name it before it is used. Default: no name.
+    ///
+    /// ```
+    /// use tower_upstream::ConcurrencyLimitLayer;
+    /// let limit = ConcurrencyLimitLayer::new(1).named("uploads").handle();
+    /// let permit = limit.take()?;
+    /// assert_eq!(limit.take().unwrap_err().guard(), Some("uploads"));
+    /// assert_eq!(limit.stats().refused, Some(1));
+    /// # drop(permit);
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    #[must_use]
+    pub fn named(self, name: impl Into<Arc<str>>) -> Self {
+        self.anew(|setup| setup.name = Some(name.into()))
+    }
+
+    /// Emits [`EventKind::Queue`](crate::telemetry::EventKind::Queue) to `events` whenever a call begins
+    /// to [wait](ConcurrencyLimitLayer::wait), and below a balancer whenever a full endpoint makes one
+    /// wait.
+    ///
+    /// The returned layer has places of its own, so set this before the layer is used. Default: no
+    /// events.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_upstream::{ConcurrencyLimitLayer, telemetry::Events};
+    /// let events = Events::new();
+    /// let layer = ConcurrencyLimitLayer::new(100)
+    ///     .with_events(&events)
+    ///     .wait(Duration::from_millis(500));
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn with_events(self, events: &Events) -> Self {
+        self.anew(|setup| setup.events = Some(events.clone()))
+    }
+
+    /// Returns a layer with the same settings and places of its own.
+    ///
+    /// What was only set by [`set_max`](PermitsHandle::set_max) is not among the settings.
     #[must_use]
     pub fn fresh(&self) -> Self
     where
         M: Clone,
     {
-        let state = State::of_layer((*self.state.family.settings()).clone());
-        Self { state, mode: self.mode.clone(), ends: PhantomData }
+        self.clone().anew(|_| {})
     }
 
-    /// The limit above a balancer, or without one. Below a balancer nothing uses it but
-    /// [`update`](ConcurrencyLimitHandle::update): see [`handle_for`](Self::handle_for).
+    fn anew(self, change: impl FnOnce(&mut Setup)) -> Self {
+        let mut setup = self.state.telemetry.setup().clone();
+        change(&mut setup);
+        let config = (*self.state.family.settings()).clone();
+        Self { state: State::of_layer(config, setup), ..self }
+    }
+
+    /// Returns a handle for inspecting and changing the limit above a balancer, or without one, and the
+    /// settings of this layer.
     pub fn handle(&self) -> ConcurrencyLimitHandle {
         ConcurrencyLimitHandle::new(self.state.clone())
     }
 
-    /// The limit of the endpoint with this key below a balancer: from the first call on, while it is
-    /// in the set. Where several sets share the layer, the one that came last.
+    /// Returns a handle for inspecting and changing the limit of the endpoint with this key, below a
+    /// balancer.
+    ///
+    /// There is one from the first call on, while the endpoint is in the set. If several sets share the
+    /// layer, it is that of the newest.
     pub fn handle_for(&self, key: &str) -> Option<PermitsHandle> {
         self.state.family.get(key).map(PermitsHandle::new)
     }

@@ -30,7 +30,7 @@ impl Wake for Flag {
 }
 
 fn state(max: u32) -> Arc<State> {
-    State::of_layer(ConcurrencyLimitConfig::default().with_max(max))
+    State::of_layer(ConcurrencyLimitConfig::default().with_max(max), Setup::default())
 }
 
 const HOUR: Duration = Duration::from_secs(3_600);

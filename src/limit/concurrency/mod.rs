@@ -1,26 +1,59 @@
 //! Limits how many calls run at once.
 //!
 //! # When to use
-//! Above a [`BalanceLayer`](crate::balance::BalanceLayer), or over a single client, for what the
-//! whole upstream may do at once: a call for which there is no place is refused with
+//! Above a [`BalanceLayer`](crate::balance::BalanceLayer), or over a single client, to limit how many
+//! calls the whole upstream has at once: a call without a place is refused with
 //! [`Kind::Overloaded`](crate::error::Kind::Overloaded), or waits for one
-//! ([`ConcurrencyLimitLayer::wait`]). Below a balancer, for what each endpoint may do at once: while
-//! it is full the balancer passes it over. Against too many calls *in a time*, use
+//! ([`ConcurrencyLimitLayer::wait`]). Below a balancer, to limit how many each endpoint has: while it is
+//! full, the balancer chooses other endpoints. To limit the rate of calls, use
 //! [`RateLimitLayer`](super::RateLimitLayer).
 //!
 //! # How it works
-//! The calls in flight and how many there may be are one atomic word, so a call changes it twice
-//! and the limit can be changed at any time, exactly. A call has its place until its response is
-//! there or is dropped; or until its response body ends, with `until_body_end` (feature `http`).
-//! Calls that wait stand in a queue; a place that is given back goes to the
-//! first of them, which need not race for it.
+//! The number of calls in flight and the limit are one atomic word, so the limit can be changed at any
+//! time, exactly. A call has its place from `call` until its response is there or is dropped; with
+//! `until_body_end` (feature `http`), until its response body ends. Calls that wait are in a queue, and
+//! a place that is given back goes to the first of them.
 //!
-//! Below a balancer a full endpoint is *pending*, and no [`Veto`](crate::member::Veto) bars it: near the
-//! limit that would change with every call, and each change would be news for all. A call that draws
-//! a full endpoint asks others at the balancer's next step, ten milliseconds later; least request
-//! seldom draws one, since it takes the less loaded of two.
+//! ```text
+//!   max = 2, pending = 2
 //!
-//! The limit belongs to the layer value: what it and its clones make shares it.
+//!   in flight   a b        a ends      c b
+//!   waiting     c d      ─────────►    d
+//!   refused     e
+//! ```
+//!
+//! Below a balancer a full endpoint is not ready, but is not excluded from the choice by a
+//! [`Veto`](crate::member::Veto), since that would change with every call near the limit. A call that
+//! chooses a full endpoint asks others 10 ms later. With least request that is rare, since the less
+//! loaded of two endpoints is chosen.
+//!
+//! The limit belongs to the layer value: what it and its clones make shares the limit.
+//!
+//! # Differences from tower's
+//! | | tower's `ConcurrencyLimit` | this |
+//! |---|---|---|
+//! | a call without a place | waits in `poll_ready`, for as long as it takes | is refused, or waits in its future for a bounded time |
+//! | a place is taken | in `poll_ready`: a clone that is ready and idle holds one | in `call` |
+//! | a place is given back | at the response | at the response, or at the end of its body |
+//! | shared by services of one layer value | with `GlobalConcurrencyLimitLayer` only | yes |
+//! | changed while running | no | [`ConcurrencyLimitHandle::update`], [`PermitsHandle::set_max`] |
+//! | below a balancer | one for each service | one for each endpoint, kept if it is connected anew |
+//!
+//! # Example
+//! ```
+//! use std::time::Duration;
+//! use tower::{ServiceBuilder, service_fn};
+//! use tower_upstream::{Call, ConcurrencyLimitLayer};
+//!
+//! let limit = ConcurrencyLimitLayer::new(100).named("database").wait(Duration::from_millis(500));
+//! let handle = limit.handle();
+//! let service = ServiceBuilder::new()
+//!     .layer(limit)
+//!     .service(service_fn(async |_: Call<u32>| Ok::<_, std::convert::Infallible>(())));
+//! handle.set_max(50);
+//! assert_eq!((handle.stats().in_flight, handle.stats().refused), (Some(0), Some(0)));
+//! # let _ = service;
+//! ```
 
 mod config;
 mod handle;

@@ -17,7 +17,10 @@ use super::{
     state::State,
 };
 use crate::{
-    limit::queue::{Taken, Turn, Waiter},
+    limit::{
+        queue::{Taken, Turn, Waiter},
+        telemetry::Setup,
+    },
     time::{self, Instant},
 };
 
@@ -141,7 +144,7 @@ impl Model {
 fn run(steps: &[Step]) {
     let start = time::now();
     let at = |seconds: u64| -> Instant { start + Duration::from_secs(seconds) };
-    let state = State::of_layer(ConcurrencyLimitConfig::default().with_max(2));
+    let state = State::of_layer(ConcurrencyLimitConfig::default().with_max(2), Setup::default());
     let mut model = Model { max: 2, now: 0, callers: Vec::new() };
     for &step in steps {
         let has_place = model.in_flight() < model.max && model.waiting() == 0;

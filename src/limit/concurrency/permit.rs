@@ -10,10 +10,10 @@ use crate::{
     time::Instant,
 };
 
-/// Place under a concurrency limit, which is given back when this drops.
+/// Place under a concurrency limit, given back when this is dropped.
 ///
-/// Returned by [`PermitsHandle::take`](super::PermitsHandle::take), and held by
-/// each call that passes. `E` is when a call ends: [`AtResponse`], or `AtBodyEnd` (feature `http`).
+/// Returned by [`PermitsHandle::take`](super::PermitsHandle::take), and held by each call that passes.
+/// `E` is when a call ends: [`AtResponse`], or `AtBodyEnd` (feature `http`).
 ///
 /// # Example
 /// ```
@@ -25,7 +25,7 @@ use crate::{
 /// drop(backup.counts);
 /// # Ok::<(), tower_upstream::Error>(())
 /// ```
-#[must_use = "the place is given back when this drops"]
+#[must_use = "the place is given back when this is dropped"]
 pub struct Permit<E = AtResponse> {
     /// Where the place was taken, if there is one.
     of: Option<Arc<State>>,
@@ -50,7 +50,9 @@ impl<E> Permit<E> {
         most: usize,
         times: (Instant, Instant),
     ) -> Entered<E> {
+        let mut waiting = 0;
         let joined = Waiter::join(state, 1, times, |line| {
+            waiting = line.waiting() + 1;
             match state.enter_or_queue(line.waiting() < most) {
                 Entry::InLine => Ok(()),
                 Entry::InFlight => Err(Some(Self::taken(state))),
@@ -58,7 +60,10 @@ impl<E> Permit<E> {
             }
         });
         match joined {
-            Ok(waiter) => Entered::Waits(waiter),
+            Ok(waiter) => {
+                state.telemetry.began_to_wait(waiting);
+                Entered::Waits(waiter)
+            }
             Err(Some(permit)) => Entered::Now(permit),
             Err(None) => Entered::Not,
         }
@@ -118,7 +123,7 @@ impl<E> Taken<State> for Permit<E> {
     }
 }
 
-/// Ends a call with its response. The default.
+/// End of a call at its response. The default.
 ///
 /// ```
 /// use tower_upstream::limit::{AtResponse, ConcurrencyLimitLayer, Refuse};

@@ -26,7 +26,8 @@ use crate::{
     time::{self, Instant},
 };
 
-/// The service of a [`ConcurrencyLimitLayer`](super::ConcurrencyLimitLayer), and its connector.
+/// Service of a [`ConcurrencyLimitLayer`](super::ConcurrencyLimitLayer), and its connector below a
+/// balancer.
 pub struct ConcurrencyLimit<S, M = Refuse, E = AtResponse> {
     inner: S,
     state: Arc<State>,
@@ -47,12 +48,12 @@ impl<S, M, E> ConcurrencyLimit<S, M, E> {
         &self.inner
     }
 
-    /// Returns the inner service, to be changed. What is called through it takes no place.
+    /// Returns the inner service for changing it. Calls made through it take no place.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// Returns the inner service alone. A place that was reserved for this value is given back.
+    /// Returns the inner service, and gives back a place that was reserved for this value.
     pub fn into_inner(self) -> S {
         self.inner
     }
@@ -164,7 +165,7 @@ impl<S, E> ConcurrencyLimit<S, Refuse, E> {
     {
         match self.take() {
             Some(permit) => ResponseFuture::holding(permit, way.pass(&mut self.inner, request)),
-            None => ResponseFuture::refused_with(Permit::nothing(), self.state.refusal()),
+            None => ResponseFuture::refused_with(Permit::nothing(), self.state.refuse()),
         }
     }
 }
@@ -179,10 +180,8 @@ where
     type Error = Error;
     type Future = ResponseFuture<S::Future, Permit<E>>;
 
-    /// Ready as the inner service is. Below a balancer also pending while there is no place; the
-    /// place is then reserved, and given back if this value is dropped instead of called. So is one
-    /// whose turn has come, whether it is polled again or not. No place is kept while the inner
-    /// service is not ready, nor is that asked while there is no place.
+    /// Polls the inner service. Below a balancer, also waits for a place and reserves it; the place is
+    /// given back if this value is dropped instead of called, or while the inner service is not ready.
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if self.state.is_bound() {
@@ -228,7 +227,7 @@ impl<S, D, E> ConcurrencyLimit<S, Wait<D>, E> {
         match Permit::enter(&self.state) {
             Some(permit) => match queue::in_time(deadline) {
                 Ok(()) => self.called(request, way, permit),
-                Err(late) => self.turned_away(late),
+                Err(late) => self.turned_away(self.state.telemetry.named(late)),
             },
             None => self.enter_queue(request, way, deadline),
         }
@@ -249,14 +248,14 @@ impl<S, D, E> ConcurrencyLimit<S, Wait<D>, E> {
         let until = self.mode.until(now, deadline);
         if until <= now || Handle::try_current().is_err() {
             // No time to wait, or nothing to wait with.
-            return self.turned_away(self.state.refusal());
+            return self.turned_away(self.state.refuse());
         }
         match Permit::enter_or_wait(&self.state, self.state.most_pending(), (now, until)) {
             Entered::Now(permit) => self.called(request, way, permit),
             Entered::Waits(waiter) => {
                 WaitFuture::waiting(waiter, deadline, &mut self.inner, request, way.later())
             }
-            Entered::Not => self.turned_away(self.state.refusal()),
+            Entered::Not => self.turned_away(self.state.refuse()),
         }
     }
 
@@ -290,7 +289,7 @@ where
     type Error = Error;
     type Future = WaitFuture<S, Req, S::Future, Permit<E>>;
 
-    /// Ready as the inner service is: waiting is up to the response.
+    /// Polls the inner service. Calls wait in their response future.
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.inner.poll_ready(cx).map_err(Error::from_service)

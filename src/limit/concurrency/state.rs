@@ -6,17 +6,22 @@ use super::{config::ConcurrencyLimitConfig, word::Word};
 use crate::{
     error::{Error, Kind},
     guard::{Configured, Family, Newest},
-    limit::queue::{Line, Queue, Supply, Waiter},
+    limit::{
+        queue::{Line, Queue, Supply, Waiter},
+        telemetry::{Setup, Telemetry},
+    },
     member::Member,
     sync::atomic::{AtomicU64, AtomicUsize, Mutex, Ordering, lock},
 };
+
+/// The kind of all refusals.
+const REFUSED: Kind = Kind::Overloaded;
 
 #[repr(C)]
 pub(super) struct State {
     /// First, and so beside the counters of the `Arc`: a call writes to both.
     word: AtomicU64,
-    /// What a refusal looks like. Made before it is needed: it may name an endpoint.
-    refusal: Error,
+    pub(super) telemetry: Telemetry,
     member: Option<Arc<Member>>,
     queue: Queue,
     most_pending: AtomicUsize,
@@ -39,28 +44,27 @@ pub(super) enum Entry {
 
 impl State {
     /// The places of a new layer value.
-    pub(super) fn of_layer(config: ConcurrencyLimitConfig) -> Arc<Self> {
+    pub(super) fn of_layer(config: ConcurrencyLimitConfig, setup: Setup) -> Arc<Self> {
         let family = Arc::new(Family::new(config));
-        family.own(|config| Arc::new(Self::build(&family, config, None)))
+        family.own(|config| Arc::new(Self::build(&family, config, setup, None)))
     }
 
     /// The places of `member`: those that it has, if its service is only connected anew.
     pub(super) fn of_member(&self, member: &Arc<Member>) -> Arc<Self> {
-        self.family.of_member(member, |config| Self::build(&self.family, config, Some(member)))
+        let setup = || self.telemetry.setup().clone();
+        self.family
+            .of_member(member, |config| Self::build(&self.family, config, setup(), Some(member)))
     }
 
     fn build(
         family: &Arc<ConcurrencyFamily>,
         config: &ConcurrencyLimitConfig,
+        setup: Setup,
         member: Option<&Arc<Member>>,
     ) -> Self {
-        let refusal = Error::refused(Kind::Overloaded);
         Self {
             word: AtomicU64::new(Word::new(config.max).0),
-            refusal: match member {
-                Some(member) => refusal.at_endpoint(member.shared_key()),
-                None => refusal,
-            },
+            telemetry: Telemetry::new(REFUSED, setup, member),
             member: member.cloned(),
             queue: Queue::default(),
             most_pending: AtomicUsize::new(config.pending as usize),
@@ -87,9 +91,9 @@ impl State {
         self.most_pending.load(Ordering::Relaxed)
     }
 
-    #[cold]
-    pub(super) fn refusal(&self) -> Error {
-        self.refusal.clone()
+    #[inline(always)]
+    pub(super) fn refuse(&self) -> Error {
+        self.telemetry.refuse(REFUSED)
     }
 
     /// Takes a place, if one is free and none waits for it.
@@ -185,6 +189,10 @@ impl Supply for State {
         &self.queue
     }
 
+    fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+
     fn set_aside(&self, line: &Line<Waker>) -> bool {
         let others_wait = line.waiting() > 1;
         let mut word = self.word();
@@ -216,7 +224,7 @@ impl Supply for State {
     }
 
     fn refusal(&self, _: u64) -> Error {
-        self.refusal()
+        self.refuse()
     }
 }
 

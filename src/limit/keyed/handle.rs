@@ -4,14 +4,17 @@ use super::keys::Keys;
 use crate::{
     error::Error,
     limit::rate::{Quotas, RateLimitConfig},
+    telemetry::Stats,
 };
 
-/// A view of the quotas of all keys of a [`KeyedRateLimitLayer`](super::KeyedRateLimitLayer). Cheap
-/// to clone.
+/// Handle for inspecting the quotas of all keys, and for changing them.
 ///
-/// Keys are given as what the layer hashes: the same value, or a borrowed form of it that hashes the
+/// Returned by [`KeyedRateLimitLayer::handle`](super::KeyedRateLimitLayer::handle). Cheap to clone.
+///
+/// A key is given as what the layer hashes: the same value, or a borrowed form of it that hashes the
 /// same, such as a `str` for a `String`.
 ///
+/// # Example
 /// ```
 /// use tower_upstream::{Call, Quota, RateLimitLayer};
 /// let layer = RateLimitLayer::new(Quota::per_minute(10)).by_key(|call: &Call<String>| call.body().clone());
@@ -31,7 +34,7 @@ impl KeyedRateLimitHandle {
         Self { keys }
     }
 
-    /// How many calls of `key` would pass at once now. Takes none.
+    /// Returns how many calls of `key` would pass at once now. Takes no token.
     pub fn remaining(&self, key: &(impl Hash + ?Sized)) -> u32 {
         self.keys.remaining(self.keys.hash(key))
     }
@@ -39,16 +42,17 @@ impl KeyedRateLimitHandle {
     /// Takes `tokens` of `key` at once, or none.
     ///
     /// # Errors
-    /// A refusal with the moment to come back. `InvalidConfig` if so many never fit, because the
-    /// burst is smaller.
+    /// A refusal with the time to come back. [`Kind::InvalidConfig`](crate::error::Kind) if so many never
+    /// fit, because the burst is smaller.
     pub fn take(&self, key: &(impl Hash + ?Sized), tokens: u32) -> Result<(), Error> {
         self.keys.take(self.keys.hash(key), tokens)
     }
 
-    /// How long until `tokens` of `key` at once would pass: zero if they would now. Takes none.
+    /// Returns how long it takes until `tokens` of `key` at once would pass, if no others are taken: zero
+    /// if they would pass now. Takes no token.
     ///
     /// # Errors
-    /// `InvalidConfig` if so many never fit, because the burst is smaller.
+    /// [`Kind::InvalidConfig`](crate::error::Kind) if so many never fit, because the burst is smaller.
     pub fn peek(&self, key: &(impl Hash + ?Sized), tokens: u32) -> Result<Duration, Error> {
         self.keys.wait(self.keys.hash(key), tokens).map(Duration::from_nanos)
     }
@@ -58,15 +62,21 @@ impl KeyedRateLimitHandle {
         self.keys.clear(self.keys.hash(key));
     }
 
-    /// Returns how many keys have not all their tokens now. Looks through the whole table.
+    /// Returns what this layer has counted: refusals, if it has a
+    /// [name](super::KeyedRateLimitLayer::named).
+    pub fn stats(&self) -> Stats {
+        self.keys.telemetry().refused()
+    }
+
+    /// Returns how many keys owe tokens now. Reads the whole table.
     ///
-    /// May be more than [`max_keys`](Self::max_keys), up to two and a half times as many, since each
-    /// key has a choice of places. Keys that were forgotten early are not among them.
+    /// May be more than [`max_keys`](Self::max_keys), up to two and a half times as many, since each key
+    /// has a choice of places. Does not count keys that were forgotten early.
     pub fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// Whether every key has all its tokens. Looks through the whole table.
+    /// Returns whether no key owes tokens. Reads the whole table.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -76,24 +86,24 @@ impl KeyedRateLimitHandle {
         self.keys.max_keys()
     }
 
-    /// What the table takes of memory, in bytes. It never changes.
+    /// Returns the size of the table in bytes, which never changes.
     pub fn bytes(&self) -> usize {
         self.keys.bytes()
     }
 
-    /// Other quotas from now on, for every key. The share of each bucket that is used stays.
+    /// Changes the quotas of every key. The share of each bucket that is used stays.
     ///
     /// # Errors
-    /// `InvalidConfig` for several quotas where the layer was made with one: there is no room for
-    /// them. Nothing is changed then.
+    /// [`Kind::InvalidConfig`](crate::error::Kind) for several quotas if the layer was made with one,
+    /// since the table has no room for them; then nothing changes.
     pub fn set(&self, quotas: impl Into<Quotas>) -> Result<(), Error> {
         self.keys.set(quotas.into())
     }
 
-    /// [`set`](Self::set) from a config.
+    /// Changes the quota of every key to that of `config`, as [`set`](Self::set) does.
     ///
     /// # Errors
-    /// `InvalidConfig` that names all mistakes; nothing is changed then.
+    /// [`Kind::InvalidConfig`](crate::error::Kind) that names all mistakes; then nothing changes.
     pub fn update(&self, config: &RateLimitConfig) -> Result<(), Error> {
         config.validate()?;
         self.set(config)

@@ -12,7 +12,10 @@ use super::{super::rate, table::Table};
 use crate::{
     error::{Error, Kind},
     key::{Key, hash_of},
-    limit::rate::{Decision, LiveRules, MOST, Quotas, Rules, Tats},
+    limit::{
+        rate::{Decision, LONGEST_WAIT, LiveRules, MOST, Quotas, Rules, Tats},
+        telemetry::{Setup, Telemetry},
+    },
     sync::lock,
     time::{Anchor, Clock},
 };
@@ -25,6 +28,7 @@ pub(super) struct Keys {
     quotas: Mutex<Quotas>,
     table: Tables,
     max_keys: usize,
+    telemetry: Telemetry,
 }
 
 /// One number for a key where there is one quota, which is the case to be fast in.
@@ -35,7 +39,7 @@ enum Tables {
 
 impl Keys {
     /// For 1 to 2^24 keys.
-    pub(super) fn new(quotas: Quotas, max_keys: usize) -> Self {
+    pub(super) fn new(quotas: Quotas, max_keys: usize, setup: Setup) -> Self {
         let max_keys = max_keys.clamp(1, 1 << 24);
         let several = quotas.iter().nth(1).is_some();
         // Two seeds: one of the process, and one of this table, from the operating system.
@@ -44,7 +48,7 @@ impl Keys {
             hasher: SeedableRandomState::with_seed(seed, SharedSeed::global_random()),
             clock: Clock::new(),
             anchor: Anchor::new(),
-            rules: LiveRules::new(&quotas.rules()),
+            rules: LiveRules::new(&quotas.rules(), false),
             quotas: Mutex::new(quotas),
             table: if several {
                 Tables::Several(Table::new(max_keys))
@@ -52,7 +56,12 @@ impl Keys {
                 Tables::One(Table::new(max_keys))
             },
             max_keys,
+            telemetry: Telemetry::new(rate::REFUSED, setup, None),
         }
+    }
+
+    pub(super) fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
     }
 
     pub(super) fn quotas(&self) -> Quotas {
@@ -86,23 +95,26 @@ impl Keys {
             return Ok(());
         };
         let now = self.clock.nanos();
+        let free = |wait: u64| now.saturating_add(wait.min(LONGEST_WAIT));
         let taken = match &self.table {
             Tables::One(table) if self.rules.is_plain() => {
                 let rule = self.rules.first();
-                table.change(hash, now, |&[tat]| match rule.decide(tat, now, cells) {
-                    Decision::Allowed { new_tat } => Ok([new_tat]),
-                    Decision::Refused { retry_after } => Err(retry_after),
+                table.change(hash, now, |&[tat]| match cells {
+                    1 => rule.decide_one(tat, now).map(|new_tat| [new_tat]),
+                    _ => match rule.decide(tat, now, cells) {
+                        Decision::Allowed { new_tat } => Ok([new_tat]),
+                        Decision::Refused { retry_after } => Err(free(retry_after)),
+                    },
                 })
             }
-            _ => self.take_looking_twice(hash, cells, now, || self.clock.nanos()),
+            _ => self.take_looking_twice(hash, cells, now, || self.clock.nanos()).map_err(free),
         };
         match taken {
             Ok(()) => Ok(()),
-            Err(wait) => Err(Error::refused(Kind::RateLimited).retry_at_stamp(rate::free_at(
-                &self.anchor,
-                now,
-                wait,
-            ))),
+            Err(free) => {
+                let stamp = self.anchor.stamp_of(free, now);
+                Err(self.telemetry.refuse_until(rate::REFUSED, stamp))
+            }
         }
     }
 
@@ -139,7 +151,10 @@ impl Keys {
         match cells {
             0 => Ok(None),
             1 => Ok(Some(1)),
-            _ => self.rules.load().fitting(cells).map(Some).map_err(rate::never),
+            _ => match self.rules.load().fitting(cells) {
+                Ok(cells) => Ok(Some(cells)),
+                Err(never) => Err(self.telemetry.named(rate::never(never))),
+            },
         }
     }
 
@@ -239,7 +254,7 @@ mod tests {
         let quota = Quota::per_second(1_000).burst(5);
         let hour = Quota::new(1_000, Duration::from_secs(3_600));
         for quotas in [quota.into(), [quota, hour].into()] {
-            let keys = Keys::new(quotas, 10);
+            let keys = Keys::new(quotas, 10, Setup::default());
             let hash = keys.hash("key");
             let take = |first, second: fn() -> u64| keys.take_looking_twice(hash, 1, first, second);
             // Others go on at the time of 8 ms, by which the thread that looked at 0 has to go.
@@ -249,7 +264,8 @@ mod tests {
             // One that is not refused looks once.
             assert_eq!(take(20 * MILLI, || panic!("a second look")), Ok(()));
         }
-        assert!(!Keys::new(quota.into(), 10).rules.is_plain());
-        assert!(Keys::new(Quota::per_second(1_000).burst(10).into(), 10).rules.is_plain());
+        let of = |quota: Quota| Keys::new(quota.into(), 10, Setup::default());
+        assert!(!of(quota).rules.is_plain());
+        assert!(of(quota.burst(10)).rules.is_plain());
     }
 }

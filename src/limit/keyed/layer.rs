@@ -3,22 +3,27 @@ use std::{fmt, sync::Arc};
 use tower_layer::Layer;
 
 use super::{handle::KeyedRateLimitHandle, keys::Keys, service::KeyedRateLimit};
-use crate::limit::rate::{PerCall, Quotas};
+use crate::limit::{
+    rate::{PerCall, Quotas, RateLimitConfig},
+    telemetry::Setup,
+};
 #[cfg(feature = "http")]
 use crate::{key::Key, limit::rate::Remaining};
 
-/// Lets so many calls of each key pass in a time. Made by
-/// [`RateLimitLayer::by_key`](super::super::RateLimitLayer::by_key).
+/// Layer that limits the rate of the calls of each key.
 ///
-/// There is one table for all that this layer value and its clones make, below a balancer too. It is
-/// made for [`max_keys`](Self::with_max_keys) keys that owe tokens at once, never grows, and needs no
-/// cleaning: a key that has all its tokens back is forgotten by itself. If more than that owe at once,
-/// those that owe least are forgotten, so a flood of keys frees none that has spent its quota.
+/// This layer value and its clones share one table, below a balancer too. What is beyond the quota of a
+/// key is refused; no call waits. [`RateLimitLayer::by_key`](crate::RateLimitLayer::by_key) makes one
+/// of these as well.
+///
+/// # Bounds
+/// The table is made for [`max_keys`](Self::with_max_keys) keys that owe tokens at once, never grows,
+/// and needs no cleaning: a key that has all its tokens back takes no place. If more keys than that owe
+/// tokens at once, those that owe least are forgotten, so a flood of keys frees none that has spent its
+/// quota.
 ///
 /// Of a key the table keeps its place and 32 bits of a seeded hash, so by chance one new key in a
-/// billion shares the quota of another; which one cannot be foreseen.
-///
-/// What is beyond the quota of a key is refused; no call waits.
+/// billion shares the quota of another. Which one cannot be predicted.
 ///
 /// # Example
 /// ```
@@ -48,29 +53,90 @@ pub struct KeyedRateLimitLayer<K, C = PerCall> {
 
 const MAX_KEYS: usize = 100_000;
 
-impl<K, C> KeyedRateLimitLayer<K, C> {
-    pub(in crate::limit) fn new(quotas: Quotas, key: K, cost: C) -> Self {
-        Self { keys: Arc::new(Keys::new(quotas, MAX_KEYS)), key, cost }
+impl<K> KeyedRateLimitLayer<K> {
+    /// Creates a layer that refuses calls beyond the quota of their key.
+    ///
+    /// `key` is a closure over the request that returns something hashable, or a
+    /// [`Key`](crate::key::Key). With several quotas, as an array of up to four, a call takes a token of
+    /// each, or of none.
+    ///
+    /// # Errors
+    /// Calls beyond the quota fail with [`Kind::RateLimited`](crate::error::Kind::RateLimited) and the
+    /// time at which the key has a token again.
+    ///
+    /// ```
+    /// use tower_upstream::{Call, Quota, limit::KeyedRateLimitLayer};
+    /// let layer = KeyedRateLimitLayer::new(Quota::per_second(10), |call: &Call<u64>| *call.body());
+    /// # let _ = layer;
+    /// ```
+    pub fn new(quotas: impl Into<Quotas>, key: K) -> Self {
+        Self::of(quotas.into(), key, PerCall, Setup::default())
     }
 
-    /// How many keys may owe tokens at once before some are forgotten early: at this number 4 in a
-    /// million are, at three quarters of it none in ten million, at twice the number 2 in 100.
-    /// Default 100,000; from 1 to 2^24 (16,777,216).
+    /// Creates a layer from a config. Values out of range become the nearest valid ones; see
+    /// [`RateLimitConfig::validate`].
     ///
-    /// The table takes 32 bytes for each, or 96 with several quotas: 3.2 MB by default, at once and
-    /// for good. A call reads one cache line of it, or two. Set it while building: the tokens are the
-    /// layer's own from here on.
+    /// ```
+    /// use tower_upstream::{Call, limit::{KeyedRateLimitLayer, RateLimitConfig}};
+    /// let key = |call: &Call<u64>| *call.body();
+    /// let layer = KeyedRateLimitLayer::with_config(key, RateLimitConfig::default());
+    /// assert_eq!(layer.handle().remaining(&7_u64), 20);
+    /// ```
+    pub fn with_config(key: K, config: RateLimitConfig) -> Self {
+        Self::new(&config, key)
+    }
+}
+
+impl<K, C> KeyedRateLimitLayer<K, C> {
+    pub(in crate::limit) fn of(quotas: Quotas, key: K, cost: C, setup: Setup) -> Self {
+        Self { keys: Arc::new(Keys::new(quotas, MAX_KEYS, setup)), key, cost }
+    }
+
+    /// Sets how many keys may owe tokens at once before some are forgotten early, from 1 to 2^24
+    /// (16,777,216).
     ///
-    /// It is the number of keys that the table is made for, not a bound of
-    /// [`len`](KeyedRateLimitHandle::len): there is room for two and a half times as many, and `len`
-    /// counts those that owe now, which may be more than this.
+    /// At this number 4 keys in a million are forgotten, at three quarters of it none in ten million, at
+    /// twice the number 2 in 100. It is the number of keys that the table is made for, not a bound of
+    /// [`len`](KeyedRateLimitHandle::len): there is room for two and a half times as many.
+    ///
+    /// The table takes 32 bytes for each key, or 96 with several quotas: 3.2 MB by default, allocated
+    /// when the layer is made. A call reads one or two cache lines of it. The returned layer has tokens
+    /// of its own, so set this before the layer is used. Default: 100,000.
     #[must_use]
     pub fn with_max_keys(self, max_keys: usize) -> Self {
-        Self { keys: Arc::new(Keys::new(self.keys.quotas(), max_keys)), ..self }
+        self.anew(max_keys, |_| {})
     }
 
-    /// The same quotas and tokens, found by another key: for services whose requests differ, but
-    /// whose callers are the same.
+    /// Names this layer, in refusals ([`Error::guard`](crate::Error::guard)).
+    ///
+    /// Refusals of a named layer are counted: see [`stats`](KeyedRateLimitHandle::stats). The returned
+    /// layer has tokens of its own, so name it before it is used. Default: no name.
+    ///
+    /// ```
+    /// use tower_upstream::{Call, Quota, RateLimitLayer};
+    /// let layer = RateLimitLayer::new(Quota::per_minute(1))
+    ///     .by_key(|call: &Call<String>| call.body().clone())
+    ///     .named("tenant quota");
+    /// let quotas = layer.handle();
+    /// quotas.take("ann", 1)?;
+    /// assert_eq!(quotas.take("ann", 1).unwrap_err().guard(), Some("tenant quota"));
+    /// assert_eq!(quotas.stats().refused, Some(1));
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    #[must_use]
+    pub fn named(self, name: impl Into<Arc<str>>) -> Self {
+        let max_keys = self.keys.max_keys();
+        self.anew(max_keys, |setup| setup.name = Some(name.into()))
+    }
+
+    fn anew(self, max_keys: usize, change: impl FnOnce(&mut Setup)) -> Self {
+        let mut setup = self.keys.telemetry().setup().clone();
+        change(&mut setup);
+        Self { keys: Arc::new(Keys::new(self.keys.quotas(), max_keys, setup)), ..self }
+    }
+
+    /// Returns a layer with the same quotas and tokens that finds the key of a request in another way:
+    /// for services whose requests differ, but whose callers are the same.
     ///
     /// ```
     /// use tower_upstream::{Call, Quota, RateLimitLayer};
@@ -85,25 +151,24 @@ impl<K, C> KeyedRateLimitLayer<K, C> {
         KeyedRateLimitLayer { keys: self.keys, key, cost: self.cost }
     }
 
-    /// Lets a call take more tokens than one, or none. See
-    /// [`RateLimitLayer::with_cost`](super::super::RateLimitLayer::with_cost).
+    /// Sets how many tokens a call takes. Default: one. See
+    /// [`RateLimitLayer::with_cost`](crate::RateLimitLayer::with_cost).
     #[must_use]
     pub fn with_cost<D>(self, cost: D) -> KeyedRateLimitLayer<K, D> {
         KeyedRateLimitLayer { keys: self.keys, key: self.key, cost }
     }
 
-    /// The same quotas, with tokens of their own.
+    /// Returns a layer with the same settings and tokens of its own.
     #[must_use]
     pub fn fresh(&self) -> Self
     where
         K: Clone,
         C: Clone,
     {
-        let keys = Keys::new(self.keys.quotas(), self.keys.max_keys());
-        Self { keys: Arc::new(keys), key: self.key.clone(), cost: self.cost.clone() }
+        self.clone().anew(self.keys.max_keys(), |_| {})
     }
 
-    /// A view of the quotas of all keys.
+    /// Returns a handle for inspecting and changing the quotas of all keys.
     pub fn handle(&self) -> KeyedRateLimitHandle {
         KeyedRateLimitHandle::new(self.keys.clone())
     }

@@ -17,9 +17,9 @@ use crate::{
     member::Member,
 };
 
-/// The service of a [`KeyedRateLimitLayer`](super::KeyedRateLimitLayer), and its connector.
+/// Service of a [`KeyedRateLimitLayer`](super::KeyedRateLimitLayer), and its connector below a balancer.
 ///
-/// Reserves nothing: whether a call passes depends on its key, so it is decided in `call`.
+/// It reserves nothing: whether a call passes depends on its key, and is decided in `call`.
 #[derive(Clone)]
 pub struct KeyedRateLimit<S, K, C = PerCall> {
     inner: S,
@@ -38,12 +38,12 @@ impl<S, K, C> KeyedRateLimit<S, K, C> {
         &self.inner
     }
 
-    /// Returns the inner service, to be changed. What is called through it takes no token.
+    /// Returns the inner service for changing it. Calls made through it take no token.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// Returns the inner service alone.
+    /// Returns the inner service.
     pub fn into_inner(self) -> S {
         self.inner
     }
@@ -93,7 +93,7 @@ where
     type Error = Error;
     type Future = ResponseFuture<S::Future>;
 
-    /// Ready as the inner service is.
+    /// Polls the inner service.
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.inner.poll_ready(cx).map_err(Error::from_service)

@@ -61,9 +61,9 @@ fn too_late() -> Error {
 }
 
 pin_project! {
-    /// Response of a limit that lets calls wait: that of the inner service, or a refusal.
+    /// Response future of a limit whose calls wait: the response of the inner service, or a refusal.
     ///
-    /// `H` is what the call holds from its turn on, such as a [`Permit`](crate::limit::Permit).
+    /// `H` is what the call holds once it has its turn, such as a [`Permit`](crate::limit::Permit).
     ///
     /// # Cancel safety
     /// Dropping it leaves the queue, or drops the call and what it holds. A call that waits has taken
@@ -107,6 +107,7 @@ trait WaitForTurn<H> {
     fn lacks(&self) -> Result<Duration, Error>;
     fn take(&self) -> Result<H, Duration>;
     fn refusal(&self) -> Error;
+    fn named(&self, error: Error) -> Error;
     fn nothing(&self) -> H;
 }
 
@@ -129,6 +130,10 @@ impl<T: Supply, H: Taken<T>> WaitForTurn<H> for Waiter<T> {
 
     fn refusal(&self) -> Error {
         self.supply().refusal(self.weight())
+    }
+
+    fn named(&self, error: Error) -> Error {
+        self.supply().telemetry().named(error)
     }
 
     fn nothing(&self) -> H {
@@ -233,7 +238,7 @@ where
                 Poll::Pending => return Ok(Looked::Waits(this.turn.until())),
                 Poll::Ready(ready) => ready.map_err(Error::from_service)?,
             }
-            came_in_time(*this.deadline)?;
+            came_in_time(*this.deadline).map_err(|late| this.turn.named(late))?;
             // Last, so that there is nothing to give back if this drops.
             match this.turn.take() {
                 Ok(held) => return Ok(Looked::Takes(held)),

@@ -15,18 +15,30 @@ use loom::{
 use super::{Line, Queue, Supply, Turn, Waiter};
 use crate::{
     error::{Error, Kind},
+    limit::telemetry::{Setup, Telemetry},
     time,
 };
 
 /// Lets one at a time through.
-#[derive(Default)]
 struct Turnstile {
     queue: Queue,
+    telemetry: Telemetry,
+}
+
+impl Default for Turnstile {
+    fn default() -> Self {
+        let telemetry = Telemetry::new(Kind::Overloaded, Setup::default(), None);
+        Self { queue: Queue::default(), telemetry }
+    }
 }
 
 impl Supply for Turnstile {
     fn queue(&self) -> &Queue {
         &self.queue
+    }
+
+    fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
     }
 
     fn set_aside(&self, line: &Line<Waker>) -> bool {

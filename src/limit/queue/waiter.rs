@@ -8,6 +8,7 @@ use std::{
 use super::line::{Left, Line, Turn};
 use crate::{
     error::Error,
+    limit::telemetry::Telemetry,
     sync::atomic::{AtomicUsize, Mutex, MutexGuard, Ordering, lock},
     time::Instant,
 };
@@ -16,6 +17,9 @@ use crate::{
 pub(in crate::limit) trait Supply: Sized {
     /// Returns the line of the calls that wait for it.
     fn queue(&self) -> &Queue;
+
+    /// Returns what names the limit in errors.
+    fn telemetry(&self) -> &Telemetry;
 
     /// Sets aside what the first that waits is called for, if it can. Runs under the lock of `line`.
     fn set_aside(&self, line: &Line<Waker>) -> bool;

@@ -25,9 +25,9 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    pub(super) fn new(quotas: Quotas) -> Self {
+    pub(super) fn new(quotas: Quotas, reserves: bool) -> Self {
         Self {
-            rules: LiveRules::new(&quotas.rules()),
+            rules: LiveRules::new(&quotas.rules(), reserves),
             tats: Padded(std::array::from_fn(|_| AtomicU64::new(0))),
             quotas: Mutex::new(quotas),
         }
@@ -63,10 +63,10 @@ impl Bucket {
         }
     }
 
-    /// Whether there is one quota, and [`take_one`](Self::take_one) at one look at the clock is
-    /// enough.
+    /// Whether there is one quota, of which [`take_one`](Self::take_one) takes at one look at the clock,
+    /// and no tokens are reserved.
     #[inline]
-    pub(super) fn has_one_quota(&self) -> bool {
+    pub(super) fn is_plain(&self) -> bool {
         self.rules.is_plain()
     }
 
@@ -203,7 +203,7 @@ mod loom_models {
 
     fn two<T: Send + 'static>(quotas: Quotas, take: fn(&Bucket) -> T, check: fn(T, T, &Bucket)) {
         loom::model(move || {
-            let bucket = Arc::new(Bucket::new(quotas));
+            let bucket = Arc::new(Bucket::new(quotas, false));
             let other = bucket.clone();
             let thread = thread::spawn(move || take(&other));
             let mine = take(&bucket);

@@ -13,7 +13,7 @@ use super::{
 
 #[test]
 fn without_quotas_nothing_is_locked() {
-    let bucket = Arc::new(Bucket::new(Quotas::none()));
+    let bucket = Arc::new(Bucket::new(Quotas::none(), false));
     let held = lock(&bucket.quotas);
     let (done, ends) = mpsc::channel();
     let other = bucket.clone();
@@ -37,8 +37,8 @@ fn a_look_that_is_too_old_refuses_nobody_where_bursts_are_brief() {
     let hour = Quota::new(1_000, Duration::from_secs(3_600));
     let several = [hour, brief].into();
     for quotas in [brief.into(), tiny.into(), several] {
-        let bucket = Bucket::new(quotas);
-        assert!(bucket.is_brief() && !bucket.has_one_quota());
+        let bucket = Bucket::new(quotas, false);
+        assert!(bucket.is_brief() && !bucket.is_plain());
         let others = 8 * MILLI;
         while bucket.take(others, 1).is_ok() {}
         let decide = |second: fn() -> u64| {
@@ -58,15 +58,16 @@ fn one_look_is_enough_where_bursts_last() {
     // From 10 ms on.
     for quota in [Quota::per_second(1_000).burst(10), Quota::per_second(100), Quota::per_minute(6)]
     {
-        let bucket = Bucket::new(quota.into());
-        assert!(bucket.has_one_quota() && !bucket.is_brief());
+        let bucket = Bucket::new(quota.into(), false);
+        assert!(bucket.is_plain() && !bucket.is_brief());
+        assert!(!Bucket::new(quota.into(), true).is_plain(), "its tokens are reserved first");
         while bucket.take(0, 1).is_ok() {}
         let second = || panic!("a second look");
         let decided = look_twice(0, second, || bucket.is_brief(), |now| bucket.take(now, 1));
         assert!(decided.is_err());
     }
     // What becomes brief while it runs looks twice from then on.
-    let bucket = Bucket::new(Quota::per_second(100).into());
+    let bucket = Bucket::new(Quota::per_second(100).into(), false);
     bucket.set(|| Quota::per_second(1_000).burst(2).into(), 0);
-    assert!(bucket.is_brief() && !bucket.has_one_quota());
+    assert!(bucket.is_brief() && !bucket.is_plain());
 }

@@ -6,9 +6,9 @@ use super::{
 };
 use crate::error::{Error, Kind};
 
-/// A [`Quota`] as a config has it.
+/// Settings of a rate limit, as a config file has them: a [`Quota`], or none.
 ///
-/// The names of Go configs are read too: `burst_size` is `burst`.
+/// The names of the Go plugin manager are read too: `burst_size` is `burst`.
 ///
 /// ```
 /// use tower_upstream::limit::{RateLimitConfig, RateLimitLayer};
@@ -26,17 +26,16 @@ use crate::error::{Error, Kind};
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct RateLimitConfig {
-    /// Whether there is a limit. Without one every call passes, and takes nothing. Default `true`.
+    /// Whether there is a limit. If not, every call passes and takes no token. Default: `true`.
     pub enabled: bool,
-    /// How many calls in a [`time_window`](Self::time_window) on average, so in a second unless that is
-    /// changed; a fraction is fine. The [burst](Self::burst) comes on top: see [`Quota`] for how many
-    /// may pass in one window. Default 10.
+    /// Average number of calls in a [`time_window`](Self::time_window), above 0 and at most
+    /// 1,000,000,000; may be a fraction. The [burst](Self::burst) comes on top: see
+    /// [`Quota`](Quota#bounds) for how many may pass in one window. Default: 10.
     pub requests_per_second: f64,
-    /// How many calls at once after a quiet time, from 1. Default 20.
+    /// Number of calls that may come at once after a quiet time, from 1. Default: 20.
     #[cfg_attr(feature = "serde", serde(alias = "burst_size"))]
     pub burst: u32,
-    /// The time that `requests_per_second` is for, from a millisecond. Calls come in evenly over it.
-    /// Default 1 s.
+    /// Time that `requests_per_second` is for, from 1 ms. Tokens come back evenly over it. Default: 1 s.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub time_window: Duration,
 }
@@ -55,7 +54,7 @@ impl Default for RateLimitConfig {
 const MIN_WINDOW: Duration = Duration::from_millis(1);
 
 impl RateLimitConfig {
-    /// The defaults of the Go plugin manager: the same numbers, but not enabled.
+    /// Returns the defaults of the Go plugin manager: the same numbers, but not enabled.
     ///
     /// ```
     /// use tower_upstream::limit::{RateLimitConfig, RateLimitLayer};
@@ -70,8 +69,8 @@ impl RateLimitConfig {
     /// Checks every value.
     ///
     /// # Errors
-    /// `InvalidConfig` that names all mistakes at once. A layer built of such a config takes the
-    /// nearest sane values instead.
+    /// [`Kind::InvalidConfig`] that names all mistakes at once. A layer that is made with such a config
+    /// uses the nearest valid values instead.
     pub fn validate(&self) -> Result<(), Error> {
         let mut mistakes = Vec::new();
         let rate = self.requests_per_second;
@@ -95,8 +94,8 @@ impl RateLimitConfig {
         Err(Error::not_sent(Kind::InvalidConfig).message(text))
     }
 
-    /// The quota, whether it is enabled or not. What is out of range becomes the nearest sane value:
-    /// between a call a year and one a nanosecond.
+    /// Returns the quota, enabled or not. Values out of range become the nearest valid ones, from one
+    /// call a year to one a nanosecond.
     pub fn quota(&self) -> Quota {
         // A cast of a float saturates, and a NaN becomes zero.
         let interval = (self.time_window.max(MIN_WINDOW).as_secs_f64() * 1e9
@@ -111,7 +110,7 @@ impl RateLimitConfig {
     }
 }
 
-/// None where it is not enabled.
+/// No quota if it is not enabled.
 impl From<&RateLimitConfig> for Quotas {
     fn from(config: &RateLimitConfig) -> Self {
         if config.enabled { config.quota().into() } else { Self::none() }

@@ -1,7 +1,7 @@
-/// How many tokens a call takes: [`PerCall`], or a closure over the request.
+/// Number of tokens that a call takes: [`PerCall`], or a closure over the request.
 ///
-/// A call that costs nothing passes, and takes nothing. One that costs more than the burst never
-/// fits, so it is answered with [`Kind::InvalidConfig`](crate::error::Kind::InvalidConfig) at once.
+/// A call that costs nothing passes, and takes no token. A call that costs more than the burst never
+/// fits, and fails with [`Kind::InvalidConfig`](crate::error::Kind::InvalidConfig) at once.
 ///
 /// # Example
 /// ```
@@ -12,11 +12,11 @@
 /// # let _ = layer;
 /// ```
 pub trait Cost<Req> {
-    /// The number of tokens for `request`.
+    /// Returns the number of tokens for `request`.
     fn of(&self, request: &Req) -> u32;
 }
 
-/// Every call takes one token. The default.
+/// Cost of one token for each call. The default.
 ///
 /// ```
 /// use tower_upstream::limit::{Cost, PerCall};

@@ -83,9 +83,11 @@ impl Gcra {
     /// read.
     #[inline(always)]
     pub(in crate::limit) fn decide_one(&self, tat: u64, now: u64) -> Result<u64, u64> {
-        let after = tat.saturating_add(self.interval);
-        if after > now.saturating_add(self.tolerance) {
-            return Err(after - self.tolerance);
+        // No less than zero, unless the parts of two rules meet while one replaces the other: then the
+        // cell conforms.
+        let slack = self.tolerance.wrapping_sub(self.interval);
+        if tat > now.saturating_add(slack) {
+            return Err(tat - slack);
         }
         Ok(self.after(tat, now, 1))
     }

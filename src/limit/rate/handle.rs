@@ -6,6 +6,7 @@ use super::{config::RateLimitConfig, quotas::Quotas, state::State};
 use crate::{
     error::Error,
     guard::{Configured, Newest},
+    telemetry::Stats,
 };
 
 /// Handle for inspecting the quota of one endpoint, and for changing it.
@@ -45,6 +46,21 @@ impl QuotaHandle {
     /// Returns how many calls wait for their turn now.
     pub fn waiting(&self) -> usize {
         self.state.queue.len()
+    }
+
+    /// Returns what this quota has counted: calls that waited and that wait, and refusals if the layer
+    /// has a [name](super::RateLimitLayer::named).
+    ///
+    /// Calls that pass are not counted, which would cost each of them.
+    ///
+    /// ```
+    /// use tower_upstream::{Quota, RateLimitLayer};
+    /// let layer = RateLimitLayer::new(Quota::per_minute(10));
+    /// assert_eq!(layer.handle().stats().refused, None);
+    /// assert_eq!(layer.named("minute").handle().stats().refused, Some(0));
+    /// ```
+    pub fn stats(&self) -> Stats {
+        self.state.telemetry.refused_and_waited(self.waiting())
     }
 
     /// Takes `tokens` at once, or none: for work that costs more than one call, or that does not go

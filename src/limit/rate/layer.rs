@@ -14,17 +14,19 @@ use crate::{
     limit::{
         KeyedRateLimitLayer,
         mode::{Refuse, Wait},
+        telemetry::Setup,
     },
+    telemetry::Events,
     time::Instant,
 };
 
-/// Limits how many calls pass in a time.
+/// Layer that limits the rate of calls.
 ///
-/// `M` is what becomes of a call beyond the quota: [`Refuse`], the default, or [`Wait`]. `C` is the
+/// `M` is what happens to a call beyond the quota: [`Refuse`], the default, or [`Wait`]. `C` is the
 /// [`Cost`](super::Cost) of a call.
 ///
-/// Above a balancer, or over a single client, there is one quota for all that this layer value and
-/// its clones make. Below a balancer each endpoint has a quota of its own.
+/// Above a balancer, or over a single client, this layer value and its clones share one quota. Below a
+/// balancer each endpoint has a quota of its own.
 ///
 /// # Example
 /// ```
@@ -54,53 +56,72 @@ pub struct RateLimitLayer<M = Refuse, C = PerCall> {
 }
 
 impl RateLimitLayer {
-    /// Refuses what is beyond the quota with [`Kind::RateLimited`](crate::error::Kind::RateLimited) and the
-    /// moment from which on there is a token again. Several quotas, as an array of up to four, all
-    /// hold: a call takes a token of each, or none.
+    /// Creates a layer that refuses calls beyond the quota.
+    ///
+    /// With several quotas, as an array of up to four, a call takes a token of each, or of none.
     ///
     /// Below a balancer nothing is refused: an endpoint whose quota is spent is not ready, and the
-    /// balancer takes another. Where all are spent, it waits for the first to be ready again, for as
-    /// long as its `fail_fast_after` says, and then answers `AllEndpointsDown`. There, a call of a
-    /// [cost](Self::with_cost) above one finds out in `call` whether there are enough tokens, and is
-    /// refused if not.
+    /// balancer chooses another. If all are spent, the balancer waits for the first that is ready again,
+    /// at most for its `fail_fast_after`, and then fails the call with
+    /// [`Kind::AllEndpointsDown`](crate::error::Kind::AllEndpointsDown). Readiness reserves one token, so
+    /// a call of a [cost](Self::with_cost) above one is refused there if the rest is missing.
+    ///
+    /// # Errors
+    /// Calls beyond the quota fail with [`Kind::RateLimited`](crate::error::Kind::RateLimited) and the
+    /// time at which there is a token again.
+    ///
+    /// # Cancel safety
+    /// A call takes its token in `call`, and the token stays spent if the response is dropped.
     pub fn new(quotas: impl Into<Quotas>) -> Self {
-        Self { state: State::of_layer(quotas.into()), mode: Refuse, cost: PerCall }
+        let state = State::of_layer(quotas.into(), Setup::default());
+        Self { state, mode: Refuse, cost: PerCall }
     }
 
-    /// The same from a config. Values out of range become the nearest sane ones.
+    /// Creates a layer from a config. Values out of range become the nearest valid ones; see
+    /// [`RateLimitConfig::validate`].
+    ///
+    /// ```
+    /// use tower_upstream::{RateLimitLayer, limit::RateLimitConfig};
+    /// let layer = RateLimitLayer::with_config(RateLimitConfig::default());
+    /// assert_eq!(layer.handle().remaining(), 20);
+    /// ```
     pub fn with_config(config: RateLimitConfig) -> Self {
         Self::new(&config)
     }
 }
 
 impl<C> RateLimitLayer<Refuse, C> {
-    /// Lets a call wait for its turn instead, in its response future.
+    /// Lets calls beyond the quota wait for their turn, in the response future, for at most `max`.
     ///
-    /// A call waits at most `max`, and never past its [deadline](crate::deadline::HasDeadline::deadline): one
-    /// whose turn would come later is refused at once. One whose deadline has passed is not made,
-    /// though there is a token: it fails unsent with [`Kind::Timeout`](crate::error::Kind::Timeout), which
-    /// counts against nothing, and takes no token. Turns are taken in the order of the calls,
-    /// whatever they cost.
-    /// A call that is dropped while it waits lets the next move up, and so does one that is not
-    /// polled, once its time is over. Timers are a millisecond coarse, so a call may wait up to two
-    /// more.
+    /// Turns are taken in the order of the calls, whatever they cost. A call whose turn would come after
+    /// `max`, or after its [deadline](crate::deadline::HasDeadline::deadline), is refused at once. A call
+    /// that does not have to wait takes its token in `call`, another when its turn has come. Timers of
+    /// tokio have a resolution of 1 ms, so a call may wait up to 2 ms longer than it has to.
     ///
-    /// A call takes its token when it is made: one that waits, when its turn has come; one that need
-    /// not wait, at once, so its token is spent even if the future is dropped before its first poll.
+    /// The request must implement [`HasDeadline`](crate::deadline::HasDeadline), as
+    /// [`Call`](crate::Call) and `http::Request` do. For other requests, see
+    /// [`with_deadline`](Self::with_deadline).
     ///
-    /// The request must implement [`Replay`](crate::replay::Replay), which tells its deadline, as
-    /// [`Call`](crate::Call) and `http::Request` do; for a type of yours that is a few lines.
-    ///
-    /// As many calls wait as get their turn within `max`, but never more than 65,536 for one quota;
-    /// one more is refused at once. Where requests are large, keep `max` times the rate to what
-    /// memory allows: the request and a clone of the inner service wait with each. That clone is made
-    /// ready when its turn has come; until then neither it nor the service that was called keeps what
+    /// A call that waits holds its request and a clone of the inner service. The clone is made ready
+    /// when the turn has come; until then neither it nor the service that was called keeps what
     /// `poll_ready` reserved.
     ///
-    /// Outside a tokio runtime there is nothing to wait with, and a call is refused instead.
+    /// Outside a tokio runtime there are no timers, and calls are refused instead. Below a balancer,
+    /// calls wait for the endpoint that was chosen, instead of going to another one.
     ///
-    /// Below a balancer this means that calls wait for the endpoint that was chosen, rather than
-    /// go to another one.
+    /// # Errors
+    /// A refusal, as of [`new`](RateLimitLayer::new). A call whose deadline has passed is not made even
+    /// if there is a token: it fails unsent with [`Kind::Timeout`](crate::error::Kind::Timeout), which
+    /// takes no token and counts against nothing.
+    ///
+    /// # Cancel safety
+    /// A call that is dropped while it waits has taken nothing, and the next moves up. So it does behind
+    /// a call that is not polled any more, once that call has waited for `max`.
+    ///
+    /// # Bounds
+    /// As many calls wait as get their turn within `max`, and at most 65,536 for one quota; others are
+    /// refused at once. If requests are large, choose a `max` of which `max` times the rate fits in
+    /// memory.
     ///
     /// # Example
     /// ```
@@ -114,11 +135,12 @@ impl<C> RateLimitLayer<Refuse, C> {
         RateLimitLayer { state: self.state, mode: Wait::at_most(max), cost: self.cost }
     }
 
-    /// A quota for each key, such as a tenant or a client's address, instead of one for all.
+    /// Gives each key a quota of its own, such as each tenant or each client address.
     ///
-    /// `key` is a closure over the request that answers anything that can be hashed, or a
-    /// [`Key`](crate::key::Key). Of the keys nothing is kept but a hash and the tokens, in a table
-    /// of fixed size: see [`KeyedRateLimitLayer`].
+    /// `key` is a closure over the request that returns something hashable, or a
+    /// [`Key`](crate::key::Key). Only a hash of each key and its tokens are kept, in a table of fixed
+    /// size: see [`KeyedRateLimitLayer`]. The name of this layer stays. Its events do not, since no call
+    /// waits.
     ///
     /// # Example
     /// ```
@@ -129,13 +151,14 @@ impl<C> RateLimitLayer<Refuse, C> {
     /// ```
     #[must_use]
     pub fn by_key<K>(self, key: K) -> KeyedRateLimitLayer<K, C> {
-        KeyedRateLimitLayer::new(*self.state.family.settings(), key, self.cost)
+        let setup = self.state.telemetry.setup().clone();
+        KeyedRateLimitLayer::of(*self.state.family.settings(), key, self.cost, setup)
     }
 }
 
 impl<D, C> RateLimitLayer<Wait<D>, C> {
-    /// Asks `deadline` for the deadline of a request: for requests that are no
-    /// [`HasDeadline`](crate::deadline::HasDeadline), or to use another.
+    /// Sets the closure that returns the deadline of a request. Default: the request's own, which is a
+    /// [`HasDeadline`](crate::deadline::HasDeadline).
     ///
     /// # Example
     /// ```
@@ -157,8 +180,8 @@ impl<D, C> RateLimitLayer<Wait<D>, C> {
 }
 
 impl<M, C> RateLimitLayer<M, C> {
-    /// Lets a call take more tokens than one, or none: a [`Cost`](super::Cost), such as a closure
-    /// over the request, whose type must be written.
+    /// Sets how many tokens a call takes: a [`Cost`](super::Cost), such as a closure over the request,
+    /// whose type must be written. Default: one.
     ///
     /// # Example
     /// ```
@@ -172,24 +195,72 @@ impl<M, C> RateLimitLayer<M, C> {
         RateLimitLayer { state: self.state, mode: self.mode, cost }
     }
 
-    /// The same quota, with tokens of its own.
+    /// Names this layer, in refusals ([`Error::guard`](crate::Error::guard)) and in events.
+    ///
+    /// Refusals of a named layer are counted: see [`stats`](QuotaHandle::stats). The returned layer has
+    /// tokens of its own, so name it before it is used. Default: no name.
+    ///
+    /// ```
+    /// use tower_upstream::{Quota, RateLimitLayer};
+    /// let layer = RateLimitLayer::new(Quota::per_minute(1)).named("tenant quota");
+    /// let quota = layer.handle();
+    /// quota.take(1)?;
+    /// assert_eq!(quota.take(1).unwrap_err().guard(), Some("tenant quota"));
+    /// assert_eq!(quota.stats().refused, Some(1));
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    #[must_use]
+    pub fn named(self, name: impl Into<Arc<str>>) -> Self {
+        self.anew(|setup| setup.name = Some(name.into()))
+    }
+
+    /// Emits [`EventKind::Queue`](crate::telemetry::EventKind::Queue) to `events` whenever a call begins
+    /// to [wait](RateLimitLayer::wait).
+    ///
+    /// The returned layer has tokens of its own, so set this before the layer is used. Default: no
+    /// events.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_upstream::{Quota, RateLimitLayer, telemetry::Events};
+    /// let events = Events::new();
+    /// let layer = RateLimitLayer::new(Quota::per_second(5))
+    ///     .with_events(&events)
+    ///     .wait(Duration::from_secs(60));
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn with_events(self, events: &Events) -> Self {
+        self.anew(|setup| setup.events = Some(events.clone()))
+    }
+
+    /// Returns a layer with the same settings and tokens of its own.
     #[must_use]
     pub fn fresh(&self) -> Self
     where
         M: Clone,
         C: Clone,
     {
-        let state = State::of_layer(*self.state.family.settings());
-        Self { state, mode: self.mode.clone(), cost: self.cost.clone() }
+        self.clone().anew(|_| {})
     }
 
-    /// A view of the quota above a balancer, or without one.
+    fn anew(self, change: impl FnOnce(&mut Setup)) -> Self {
+        let mut setup = self.state.telemetry.setup().clone();
+        change(&mut setup);
+        Self { state: State::of_layer(*self.state.family.settings(), setup), ..self }
+    }
+
+    /// Returns a handle for inspecting and changing the quota above a balancer, or without one, and the
+    /// settings of this layer.
     pub fn handle(&self) -> RateLimitHandle {
         RateLimitHandle::new(self.state.clone())
     }
 
-    /// A view of the quota of the endpoint with this key below a balancer: from the first call on,
-    /// while it is in the set.
+    /// Returns a handle for inspecting and changing the quota of the endpoint with this key, below a
+    /// balancer.
+    ///
+    /// There is one from the first call on, while the endpoint is in the set. If several sets share the
+    /// layer, it is that of the newest.
     pub fn handle_for(&self, key: &str) -> Option<QuotaHandle> {
         self.state.family.get(key).map(QuotaHandle::new)
     }

@@ -11,11 +11,13 @@ use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 #[derive(Debug)]
 pub(in crate::limit) struct LiveRules {
     count: AtomicUsize,
-    /// 1 where there is one rule that need not look twice, and whose refusals tell when to come back as it
-    /// is. A number of its own, so that the fast way
-    /// asks for both at once.
+    /// 1 if there is one rule that need not look twice, and whose refusals tell the moment to come back as
+    /// it is; and if no tokens are reserved. A number of its own, so that the fast way asks for all of
+    /// it at once.
     plain: AtomicUsize,
     each: [Live; MOST],
+    /// Whether tokens are reserved, which the fast way does not know.
+    reserves: bool,
 }
 
 #[derive(Debug)]
@@ -25,10 +27,10 @@ struct Live {
 }
 
 impl LiveRules {
-    pub(in crate::limit) fn new(rules: &Rules) -> Self {
+    pub(in crate::limit) fn new(rules: &Rules, reserves: bool) -> Self {
         let live = |_| Live { interval: AtomicU64::new(1), tolerance: AtomicU64::new(1) };
         let (count, plain) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let these = Self { count, plain, each: std::array::from_fn(live) };
+        let these = Self { count, plain, each: std::array::from_fn(live), reserves };
         these.store(rules);
         these
     }
@@ -39,7 +41,7 @@ impl LiveRules {
     }
 
     /// Whether there is one rule, by which one look at the clock is enough, and the next token comes soon
-    /// enough to be told.
+    /// enough to be told; and no tokens are reserved.
     #[inline]
     pub(in crate::limit) fn is_plain(&self) -> bool {
         self.plain.load(Ordering::Relaxed) == 1
@@ -75,7 +77,7 @@ impl LiveRules {
         }
         self.count.store(rules.each().len(), Ordering::Relaxed);
         let plain = matches!(rules.each(), [rule] if !rule.is_brief() && !rule.is_seldom());
-        self.plain.store(usize::from(plain), Ordering::Relaxed);
+        self.plain.store(usize::from(plain && !self.reserves), Ordering::Relaxed);
     }
 }
 

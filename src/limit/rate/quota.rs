@@ -2,11 +2,11 @@ use std::time::Duration;
 
 use super::gcra::{self, Gcra};
 
-/// Rate of calls on average, and how many may come at once.
+/// Average rate of calls, and how many may come at once.
 ///
 /// A quota is a bucket that starts with `burst` tokens, holds at most as many, and gets one back in
-/// each interval of `per / calls`. Each call takes one. So calls are spread evenly: of 60 a minute the
-/// next may go a second after the last, unless there are tokens left over from a quiet time.
+/// each interval of `per / calls`. Each call takes one. So calls are spread evenly: at 60 a minute, a
+/// call may pass 1 s after the last, or at once if there are tokens left over from a quiet time.
 ///
 /// # Bounds
 /// In any time `t`, at most `burst + t / interval` calls pass. Over a long time that is `calls` in
@@ -50,8 +50,8 @@ impl Quota {
     /// `2 * calls - 1` may pass, if none came before: see [bounds](Self#bounds) for this and for a hard
     /// limit.
     ///
-    /// Zero calls become one, and zero time a nanosecond for each call. The slowest is a call a
-    /// year. For no calls at all, take the endpoint out instead.
+    /// Zero calls become one, and zero time 1 ns for each call. The slowest is one call a year. To let
+    /// no call pass, remove the endpoint instead.
     pub const fn new(calls: u32, per: Duration) -> Self {
         let calls = if calls == 0 { 1 } else { calls };
         let interval = match gcra::interval(calls, per) {
@@ -72,8 +72,8 @@ impl Quota {
         Self::new(calls, Duration::from_secs(60))
     }
 
-    /// Sets how many calls may come at once after a quiet time. They come on top of the rate; see
-    /// [bounds](Self#bounds). Zero becomes one. Default: as many as the quota has calls.
+    /// Sets how many calls may come at once after a quiet time, on top of the rate; see
+    /// [bounds](Self#bounds). Zero becomes one. Default: the number of calls of the quota.
     #[must_use]
     pub const fn burst(self, burst: u32) -> Self {
         Self::clamped(self.interval, burst)

@@ -11,10 +11,10 @@ pub(in crate::limit) const MOST: usize = 4;
 /// The state of each quota; see [`Gcra`]. What is beyond their number is zero.
 pub(in crate::limit) type Tats = [u64; MOST];
 
-/// Quotas that all hold at once, such as 10 a second and 100 a minute: up to four, or none.
+/// Up to four quotas that hold at once, such as 10 calls a second and 100 a minute.
 ///
-/// A call takes of each, or of none: it passes when all of them allow it, and one that is refused is
-/// told the moment from which on all do. None at all is no limit.
+/// A call passes if all quotas allow it, and takes a token of each, or of none. A refusal has the time
+/// from which on all allow the call. Without a quota there is no limit.
 ///
 /// # Example
 /// ```
@@ -32,7 +32,7 @@ pub struct Quotas {
 }
 
 impl Quotas {
-    /// No limit: every call passes, and takes nothing.
+    /// Returns no quota, which is no limit: every call passes.
     ///
     /// ```
     /// use tower_upstream::{RateLimitLayer, limit::Quotas};

@@ -103,8 +103,11 @@ impl Reservation {
     // Always: what is in here for endpoints makes it look larger than it is.
     #[inline(always)]
     pub(super) fn spend(&mut self, cells: u32) -> Result<(), No> {
+        if cells == 1 && self.state.bucket.is_plain() {
+            return self.state.spend_one();
+        }
         match &self.state.member {
-            None => self.state.spend(cells),
+            None => self.state.spend(cells).map_err(No::Told),
             Some(_) => self.spend_of_member(cells).map_err(No::Told),
         }
     }

@@ -24,7 +24,7 @@ use crate::{
     member::Member,
 };
 
-/// The service of a [`RateLimitLayer`](super::RateLimitLayer), and its connector.
+/// Service of a [`RateLimitLayer`](super::RateLimitLayer), and its connector below a balancer.
 pub struct RateLimit<S, M = Refuse, C = PerCall> {
     inner: S,
     reservation: Reservation,
@@ -42,12 +42,12 @@ impl<S, M, C> RateLimit<S, M, C> {
         &self.inner
     }
 
-    /// Returns the inner service, to be changed. What is called through it takes no token.
+    /// Returns the inner service for changing it. Calls made through it take no token.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// Returns the inner service alone. A token that was reserved for this value is given back.
+    /// Returns the inner service, and gives back a token that was reserved for this value.
     pub fn into_inner(self) -> S {
         self.inner
     }
@@ -128,9 +128,8 @@ where
     type Error = Error;
     type Future = ResponseFuture<S::Future>;
 
-    /// Ready as the inner service is. Below a balancer also pending while there is no token; the
-    /// token is then reserved, and given back if this value is dropped instead of called. No token
-    /// is kept while the inner service is not ready, nor is that asked while there is no token.
+    /// Polls the inner service. Below a balancer, also waits for a token and reserves it; the token is
+    /// given back if this value is dropped instead of called, or while the inner service is not ready.
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if self.reservation.is_bound() {
@@ -176,7 +175,7 @@ impl<S, D, C> RateLimit<S, Wait<D>, C> {
             Ok(()) => state.enter(cells, |now| self.mode.until(now, deadline)),
             // Where there are no tokens, a refusal says more.
             Err(late) => match state.wait(cells) {
-                0 => Err(late),
+                0 => Err(state.telemetry.named(late)),
                 wait => Err(state.refuse(wait)),
             },
         });
@@ -204,7 +203,7 @@ where
     type Error = Error;
     type Future = WaitFuture<S, Req, S::Future>;
 
-    /// Ready as the inner service is: waiting is up to the response.
+    /// Polls the inner service. Calls wait in their response future.
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.inner.poll_ready(cx).map_err(Error::from_service)

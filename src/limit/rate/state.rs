@@ -12,7 +12,10 @@ use super::{
 use crate::{
     error::{Error, Kind},
     guard::{Configured, Family, Newest},
-    limit::queue::{Line, Queue, Supply, Taken, Waiter},
+    limit::{
+        queue::{Line, Queue, Supply, Taken, Waiter},
+        telemetry::{Setup, Telemetry},
+    },
     member::Member,
     sync::{
         WaitList,
@@ -28,13 +31,15 @@ const MOST_WAITING: usize = 65_536;
 /// given the time to take their turn first.
 const TIMER_GRAIN: Duration = Duration::from_millis(2);
 
+/// The kind of all refusals.
+pub(in crate::limit) const REFUSED: Kind = Kind::RateLimited;
+
 pub(super) struct State {
     pub(super) bucket: Bucket,
     clock: Clock,
     anchor: Anchor,
     pub(super) queue: Queue,
-    /// What a refusal looks like, but for the moment to come back.
-    refusal: Error,
+    pub(super) telemetry: Telemetry,
     pub(super) member: Option<AtMember>,
     pub(super) family: Arc<RateFamily>,
 }
@@ -83,27 +88,30 @@ impl Configured<Quotas> for State {
 
 impl State {
     /// The tokens of a new layer value.
-    pub(super) fn of_layer(quotas: Quotas) -> Arc<Self> {
+    pub(super) fn of_layer(quotas: Quotas, setup: Setup) -> Arc<Self> {
         let family = Arc::new(Family::new(quotas));
-        family.own(|quotas| Arc::new(Self::build(&family, **quotas, None)))
+        family.own(|quotas| Arc::new(Self::build(&family, **quotas, setup, None)))
     }
 
     /// The tokens of `member`: those that it has, if its service is only connected anew.
     pub(super) fn of_member(&self, member: &Arc<Member>) -> Arc<Self> {
-        self.family.of_member(member, |quotas| Self::build(&self.family, **quotas, Some(member)))
+        let setup = || self.telemetry.setup().clone();
+        self.family
+            .of_member(member, |quotas| Self::build(&self.family, **quotas, setup(), Some(member)))
     }
 
-    fn build(family: &Arc<RateFamily>, quotas: Quotas, member: Option<&Arc<Member>>) -> Self {
-        let refusal = Error::refused(Kind::RateLimited);
+    fn build(
+        family: &Arc<RateFamily>,
+        quotas: Quotas,
+        setup: Setup,
+        member: Option<&Arc<Member>>,
+    ) -> Self {
         Self {
-            bucket: Bucket::new(quotas),
+            bucket: Bucket::new(quotas, member.is_some()),
             clock: Clock::new(),
             anchor: Anchor::new(),
             queue: Queue::default(),
-            refusal: match member {
-                Some(member) => refusal.at_endpoint(member.shared_key()),
-                None => refusal,
-            },
+            telemetry: Telemetry::new(REFUSED, setup, member),
             member: member.map(AtMember::new),
             family: family.clone(),
         }
@@ -123,30 +131,25 @@ impl State {
     /// The number of tokens, if so many ever fit.
     #[inline]
     pub(super) fn fitting(&self, cells: u32) -> Result<u64, Error> {
-        self.bucket.fitting(cells).map_err(never)
+        self.bucket.fitting(cells).map_err(|of| self.telemetry.named(never(of)))
+    }
+
+    /// Takes the only token of a call, where that is [plain](Bucket::is_plain).
+    #[inline(always)]
+    pub(super) fn spend_one(&self) -> Result<(), No> {
+        let now = self.now();
+        match self.bucket.take_one(now) {
+            Ok(()) => Ok(()),
+            Err(free) => Err(No::Until { free, now }),
+        }
     }
 
     /// Takes the tokens of a call where none are reserved.
-    #[inline(always)]
-    pub(super) fn spend(&self, cells: u32) -> Result<(), No> {
-        if cells == 1 && self.bucket.has_one_quota() {
-            let now = self.now();
-            return match self.bucket.take_one(now) {
-                Ok(()) => Ok(()),
-                Err(free) => Err(No::Until { free, now }),
-            };
-        }
-        match self.spend_several(cells) {
-            Ok(()) => Ok(()),
-            Err(error) => Err(No::Told(error)),
-        }
-    }
-
     #[inline(never)]
-    fn spend_several(&self, cells: u32) -> Result<(), Error> {
+    pub(super) fn spend(&self, cells: u32) -> Result<(), Error> {
         match self.fitting(cells)? {
             0 => Ok(()),
-            cells => self.take(cells).map_err(|wait| self.refuse(wait)),
+            cells => self.take_of_bucket(cells).map_err(|wait| self.refuse(wait)),
         }
     }
 
@@ -154,9 +157,8 @@ impl State {
     #[inline(always)]
     pub(super) fn refusal(&self, no: No) -> Error {
         match no {
-            // Made on the spot: a copy would ask whether there is anything to share.
             No::Until { free, now } => {
-                Error::refused(Kind::RateLimited).retry_at_stamp(self.anchor.stamp_of(free, now))
+                self.telemetry.refuse_until(REFUSED, self.anchor.stamp_of(free, now))
             }
             No::Told(error) => error,
         }
@@ -167,13 +169,18 @@ impl State {
     #[inline]
     pub(super) fn take(&self, cells: u64) -> Result<(), u64> {
         match &self.member {
-            None => self.at_present(|now| self.bucket.take(now, cells)),
+            None => self.take_of_bucket(cells),
             Some(at) => {
                 self.reserve(at, cells)?;
                 self.spend_reserved(at, cells);
                 Ok(())
             }
         }
+    }
+
+    #[inline]
+    fn take_of_bucket(&self, cells: u64) -> Result<(), u64> {
+        self.at_present(|now| self.bucket.take(now, cells))
     }
 
     /// Holds tokens back for one who is ready to call. If there are none: the nanoseconds until
@@ -236,7 +243,8 @@ impl State {
     /// Says no, and when to come back.
     #[cold]
     pub(super) fn refuse(&self, retry_after: u64) -> Error {
-        self.refusal.clone().retry_at_stamp(free_at(&self.anchor, self.now(), retry_after))
+        let free = free_at(&self.anchor, self.now(), retry_after);
+        self.telemetry.refuse_until(REFUSED, free)
     }
 
     /// Lets a call pass, puts it in line if it will get its turn by `until`, or refuses it.
@@ -255,7 +263,9 @@ impl State {
         let now = time::now();
         let until = until(now);
         let times = (now, time::later(until, TIMER_GRAIN));
+        let mut waiting = 0;
         let waiter = Waiter::join(self, cells, times, |line| {
+            waiting = line.len() + 1;
             let wait = self.wait(line.weight().saturating_add(cells));
             let turn = time::later(time::now(), Duration::from_nanos(wait));
             if line.len() >= MOST_WAITING || turn > until {
@@ -263,6 +273,7 @@ impl State {
             }
             Ok(())
         })?;
+        self.telemetry.began_to_wait(waiting);
         // It may be the first.
         self.call_next();
         Ok(Some(waiter))
@@ -273,6 +284,10 @@ impl State {
 impl Supply for State {
     fn queue(&self) -> &Queue {
         &self.queue
+    }
+
+    fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
     }
 
     fn set_aside(&self, line: &Line<Waker>) -> bool {
@@ -307,7 +322,7 @@ impl Taken<State> for () {
 
 /// The stamp of the moment to come back, or of the latest that an error tells.
 #[inline]
-pub(in crate::limit) fn free_at(anchor: &Anchor, now: u64, retry_after: u64) -> i64 {
+fn free_at(anchor: &Anchor, now: u64, retry_after: u64) -> i64 {
     anchor.stamp_of(now.saturating_add(retry_after.min(gcra::LONGEST_WAIT)), now)
 }
 

@@ -1,11 +1,13 @@
 //! The machine: what it promises, against a naive model, and against the cases of others.
 
+mod hand;
 mod model;
+mod steps;
 mod vectors;
 
 use std::time::Duration;
 
-use super::{Ended, Machine, Now, counts::Pace, window::Tally, word::Ticket};
+use super::{Machine, Now, counts::Pace, rules::Ended, window::Tally, word::Ticket};
 use crate::breaker::{CircuitBreakerConfig, CircuitState, Window};
 
 const SECOND: u64 = 1_000_000_000;
@@ -25,7 +27,7 @@ struct Circuit {
 impl Circuit {
     fn new(config: CircuitBreakerConfig) -> Self {
         config.validate().unwrap();
-        let machine = Machine::new(config, 0);
+        let machine = Machine::new(config);
         Self { machine, now: 0, good: 0, overdue: 0, places: Vec::new(), refused: 0 }
     }
 
@@ -146,7 +148,7 @@ fn jitter_goes_both_ways() {
     let randoms: [(fn() -> f64, u64); 3] = [(|| 0.0, 4_000), (|| 0.5, 5_000), (|| 0.75, 5_500)];
     for (random, millis) in randoms {
         let now = Now { nanos: 0, good: 0, generation: 0, overdue: 0, random };
-        let mut machine = Machine::new(config.clone(), 0);
+        let mut machine = Machine::new(config.clone());
         let ticket = machine.admit(now).unwrap();
         machine.settle(ticket, Some(BAD), now);
         assert_eq!(machine.until() / 1_000_000, millis);
@@ -163,7 +165,7 @@ fn jitter_is_there_at_the_cap_too_and_leaves_a_millisecond() {
             .with_open_jitter(jitter)
     };
     for (config, millis) in [(config(9_000, 0.2), 8_000), (config(1, 1.0), 1)] {
-        let mut machine = Machine::new(config, 0);
+        let mut machine = Machine::new(config);
         let now = Now { nanos: 0, good: 0, generation: 0, overdue: 0, random: || 0.0 };
         machine.trip(now);
         machine.trip(now);
@@ -293,76 +295,4 @@ fn calls_that_hang_would_have_opened_one_that_only_measures() {
         assert_eq!(circuit.state(), CircuitState::MetricsOnly);
         assert_eq!(circuit.machine.would_have_opened, times);
     }
-}
-
-#[test]
-fn what_begins_late_counts_from_then_on() {
-    let ten_good_in_a_second = |circuit: &mut Circuit| {
-        circuit.now += SECOND;
-        circuit.good += 10;
-        circuit.tally().calls
-    };
-    let mut circuit = Circuit::new(CircuitBreakerConfig::default());
-    circuit.now = 100 * SECOND;
-    circuit.apply(Machine::reset);
-    assert_eq!(ten_good_in_a_second(&mut circuit), 10);
-    // A window of another kind begins with nothing, not even with what it was not told of yet.
-    let calls = CircuitBreakerConfig::default().with_window(Window::Calls(100));
-    let mut circuit = Circuit::new(calls);
-    (circuit.now, circuit.good) = (100 * SECOND, 5);
-    circuit.apply(|machine, now| machine.update(CircuitBreakerConfig::default(), 0, now));
-    assert_eq!(circuit.tally(), Tally::default());
-    assert_eq!(ten_good_in_a_second(&mut circuit), 10);
-}
-
-#[test]
-fn measuring_begins_anew_each_time() {
-    let mut circuit = Circuit::new(CircuitBreakerConfig::consecutive(1));
-    for times in 1..4 {
-        circuit.apply(|machine, now| machine.force(CircuitState::MetricsOnly, now));
-        circuit.calls(BAD, 2);
-        assert_eq!(circuit.machine.would_have_opened, times);
-        circuit.apply(Machine::reset);
-    }
-}
-
-#[test]
-fn new_settings_keep_what_was_counted() {
-    let config = CircuitBreakerConfig::default()
-        .with_failures(0)
-        .with_window(Window::Calls(10))
-        .with_min_calls(8)
-        .with_open_jitter(0.0);
-    let mut circuit = Circuit::new(config.clone());
-    for ended in [BAD, BAD, BAD, GOOD, GOOD, GOOD] {
-        circuit.call(Some(ended));
-    }
-    circuit.apply(|machine, now| {
-        machine.update(config.clone().with_window(Window::Calls(20)).with_min_calls(7), 0, now)
-    });
-    let held = circuit.tally();
-    assert_eq!((held.calls, held.failures), (6, 3));
-    let mut smaller = Circuit::new(config.clone());
-    smaller.calls(BAD, 2);
-    smaller.calls(GOOD, 5);
-    smaller.apply(|machine, now| {
-        machine.update(config.clone().with_window(Window::Calls(6)), 0, now);
-    });
-    assert_eq!((smaller.tally().calls, smaller.tally().failures), (6, 1));
-    circuit.call(Some(BAD));
-    assert_eq!(circuit.state(), CircuitState::Open);
-    // Open until the time it had, whatever `open_for` is now; switched off, it lets all pass.
-    let until = circuit.machine.until();
-    circuit.apply(|machine, now| {
-        machine.update(config.clone().with_open_for(Duration::from_secs(50)), 0, now)
-    });
-    assert_eq!((circuit.machine.until(), circuit.state()), (until, CircuitState::Open));
-    circuit.apply(|machine, now| machine.update(config.clone().with_enabled(false), 0, now));
-    assert_eq!(circuit.state(), CircuitState::Disabled);
-    circuit.apply(|machine, now| machine.update(config.clone(), 0, now));
-    assert_eq!(circuit.state(), CircuitState::Closed);
-    // What is forced stays.
-    circuit.apply(|machine, now| machine.force(CircuitState::ForcedOpen, now));
-    circuit.apply(|machine, now| machine.update(config.with_enabled(false), 0, now));
-    assert_eq!(circuit.state(), CircuitState::ForcedOpen);
 }

@@ -1,82 +1,165 @@
-//! One circuit: its core, and what follows from a transition.
-
-mod show;
+//! One circuit, and those of one layer value.
 
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use self::show::Shown;
 use super::{
-    Transition,
     config::{Cancelled, CircuitBreakerConfig},
-    core::{Change, Core},
+    core::Core,
     in_flight::Alarm,
     machine::{
-        Machine, Now,
+        Machine,
         counts::Counts,
         word::{Ticket, Word},
     },
-    policy::Policy,
+    timer::Timer,
+    transition::{Subject, Told},
 };
 use crate::{
     error::{Error, Kind},
+    guard::Family,
     member::{Ending, Member, Reason, Veto},
-    sync::{Leases, WaitList, random_fraction},
+    sync::{self, Lease, Leases, WaitList},
     time::{self, Clock, Instant},
 };
 
 /// A handle to a circuit, with counters for the thread.
 pub(super) type Shared = Leases<Circuit, Counts>;
 
+/// A circuit and the counters of a group of threads, without a handle.
+pub(super) type Kept = Lease<Circuit, Counts>;
+
+/// The circuits of one layer value.
+pub(super) struct Circuits {
+    pub(super) family: Family<Kept, CircuitBreakerConfig>,
+    pub(super) told: Told,
+    /// Has circuits looked at when time brings them a transition. Only where there are events: else no
+    /// transition is waited for.
+    pub(super) timer: Option<Timer<Kept>>,
+}
+
 pub(super) struct Circuit {
-    core: Core,
+    pub(super) core: Core,
     /// Nanoseconds after which a call is slow, or a dropped one has failed; `u64::MAX` for never.
     slow_after: AtomicU64,
     cancelled_after: AtomicU64,
     /// When an open circuit becomes half-open, as a stamp.
-    until: AtomicI64,
+    pub(super) until: AtomicI64,
     pub(super) last_failure: AtomicI64,
     /// Up to when refusals need not ask the machine, by the clock of the circuit.
-    surely_open_until: AtomicU64,
+    pub(super) surely_open_until: AtomicU64,
     /// When a call that is on its way may be overdue, likewise. Set only where it matters.
     pub(super) alarm: Alarm,
-    policy: Arc<Policy>,
+    circuits: Arc<Circuits>,
     /// Where the circuit is one endpoint's.
-    bound: Option<Bound>,
+    pub(super) bound: Option<Bound>,
+    /// Where it is that of a key with a label.
+    label: Option<Arc<str>>,
+    /// A refusal that names the endpoint or the layer, made once.
+    refusal: Option<Error>,
     /// What the times of the machine count from, and the durations of calls.
-    base: Instant,
+    pub(super) base: Instant,
     pub(super) clock: Clock,
-    waiting: WaitList,
-    shown: Mutex<Shown>,
+    pub(super) waiting: WaitList,
+    pub(super) shown: Mutex<Shown>,
 }
 
-/// In nanoseconds. See [`Circuit::may_be_over`].
-const EARLY: u64 = 1_000_000;
-
 /// What ties a circuit to one member.
-struct Bound {
-    open: Veto,
-    busy: Veto,
-    /// A refusal that names the endpoint, made once.
-    refusal: Error,
+pub(super) struct Bound {
+    pub(super) open: Veto,
+    pub(super) busy: Veto,
+}
+
+/// What the world around was last told.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    /// Of which the vetoes are.
+    pub(super) generation: u64,
+    /// The time that the timer has.
+    pub(super) timer: Option<Instant>,
+}
+
+impl Circuits {
+    pub(super) fn new(config: CircuitBreakerConfig, told: Told) -> Arc<Self> {
+        let tick = |kept| Circuit::apply(&Shared::of(kept), Machine::tick);
+        Arc::new(Self {
+            family: Family::new(config.clamped()),
+            timer: told.events.clone().map(|events| Timer::new(events, tick)),
+            told,
+        })
+    }
+
+    /// The same settings, told of otherwise, with no circuits yet.
+    pub(super) fn told(&self, told: Told) -> Arc<Self> {
+        Self::new(self.config(), told)
+    }
+
+    pub(super) fn config(&self) -> CircuitBreakerConfig {
+        CircuitBreakerConfig::clone(&self.family.settings())
+    }
+
+    /// A circuit that stands alone.
+    pub(super) fn own(self: &Arc<Self>) -> Shared {
+        let new = |config: &_| Kept::first(Circuit::new(self, config, None, None), sync::shards());
+        Shared::of(self.family.own(new))
+    }
+
+    /// The circuit of `member`: the one it has, if its service is only connected anew.
+    pub(super) fn of_member(self: &Arc<Self>, member: &Arc<Member>) -> Shared {
+        // One lease: each call already touches the member, which all threads share.
+        let new = |config: &_| Kept::single(Circuit::new(self, config, Some(member), None));
+        Shared::of(self.family.of_member(member, new))
+    }
+
+    /// A circuit of a key, by these settings, which are the newest or were.
+    pub(super) fn of_key(
+        self: &Arc<Self>,
+        config: &Arc<CircuitBreakerConfig>,
+        label: Option<Arc<str>>,
+    ) -> Arc<Kept> {
+        Arc::new(Kept::single(Circuit::new(self, config, None, label)))
+    }
+
+    /// New settings for all circuits that there are, and those to come.
+    pub(super) fn update(&self, config: &CircuitBreakerConfig) -> Result<(), Error> {
+        config.validate()?;
+        self.family.update(config.clone().clamped());
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Circuits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Circuits")
+            .field("family", &self.family)
+            .field("told", &self.told)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Circuit {
-    pub(super) fn new(policy: Arc<Policy>, member: Option<&Arc<Member>>) -> Self {
-        let refusal = Error::refused(Kind::CircuitOpen);
+    fn new(
+        circuits: &Arc<Circuits>,
+        config: &Arc<CircuitBreakerConfig>,
+        member: Option<&Arc<Member>>,
+        label: Option<Arc<str>>,
+    ) -> Self {
         let bound = member.map(|member| Bound {
             open: member.veto(Reason::CircuitOpen),
             busy: member.veto(Reason::Busy),
-            refusal: refusal.clone().at_endpoint(member.shared_key()),
         });
-        let settings = policy.settings();
-        let machine = Machine::new(settings.config.clone(), settings.version);
+        let name = circuits.told.name.as_ref();
+        let refusal = Error::refused(Kind::CircuitOpen).by(name);
+        let refusal = match member {
+            Some(member) => Some(refusal.at_endpoint(member.shared_key())),
+            None => name.map(|_| refusal),
+        };
         let circuit = Self {
             slow_after: AtomicU64::new(0),
             cancelled_after: AtomicU64::new(0),
@@ -85,19 +168,21 @@ impl Circuit {
             surely_open_until: AtomicU64::new(0),
             alarm: Alarm::new(),
             bound,
-            policy,
+            label,
+            refusal,
+            circuits: circuits.clone(),
             base: time::now(),
             clock: Clock::new(),
             waiting: WaitList::default(),
             shown: Mutex::default(),
-            core: Core::new(machine),
+            core: Core::new(Machine::new(config.clone())),
         };
-        circuit.core.read(|machine| circuit.set_times(machine.config()));
+        circuit.set_times(config);
         circuit
     }
 
     /// What calls read of the settings.
-    fn set_times(&self, config: &CircuitBreakerConfig) {
+    pub(super) fn set_times(&self, config: &CircuitBreakerConfig) {
         let slow_after = time::nanos(config.slow_after);
         let of_results = if config.slow_ratio.is_some() { slow_after } else { u64::MAX };
         let of_cancelled = match config.cancelled {
@@ -124,17 +209,9 @@ impl Circuit {
         self.core.read(|machine| machine.is_forgettable(now))
     }
 
-    /// Which settings it has.
-    pub(super) fn version(&self) -> u64 {
-        self.core.read(Machine::version)
-    }
-
-    pub(super) fn policy(&self) -> &Arc<Policy> {
-        &self.policy
-    }
-
-    pub(super) fn is_of(&self, member: &Arc<Member>) -> bool {
-        self.bound.as_ref().is_some_and(|bound| Arc::ptr_eq(bound.open.member(), member))
+    /// Those that it is one of.
+    pub(super) fn circuits(&self) -> &Arc<Circuits> {
+        &self.circuits
     }
 
     /// Which end a call came to that is dropped just now.
@@ -149,20 +226,16 @@ impl Circuit {
         self.bound.is_some()
     }
 
-    pub(super) fn waiting(&self) -> &WaitList {
-        &self.waiting
-    }
-
     #[inline]
     pub(super) fn word(&self) -> Word {
         self.core.word()
     }
 
-    fn at(&self, nanos: u64) -> Instant {
+    pub(super) fn at(&self, nanos: u64) -> Instant {
         time::later(self.base, Duration::from_nanos(nanos))
     }
 
-    /// When the clock brings the next transition; `None` if only a call or a hand can.
+    /// When the clock brings the next transition; `None` if only a call or a handle can.
     pub(super) fn due(&self) -> Option<Instant> {
         self.core.read(Machine::due).map(|due| self.at(due))
     }
@@ -177,9 +250,9 @@ impl Circuit {
     /// Says no. While open, it says when to come back.
     #[inline]
     pub(super) fn refusal(&self) -> Error {
-        let refusal = match &self.bound {
+        let refusal = match &self.refusal {
             None => Error::refused(Kind::CircuitOpen),
-            Some(bound) => bound.refusal.clone(),
+            Some(named) => named.clone(),
         };
         if self.word().is_open() {
             refusal.retry_at_stamp(self.until.load(Ordering::Relaxed))
@@ -212,67 +285,14 @@ impl Circuit {
         Self::admit_now(this)
     }
 
-    /// Runs a rule, and has the world follow: first the word, then vetoes and waiters, then whoever
-    /// listens, outside of all locks.
-    #[inline(never)]
-    pub(super) fn apply<R>(this: &Shared, rule: impl FnOnce(&mut Machine, Now) -> R) -> R {
-        let circuit = this.core();
-        let now = |generation| Now {
-            nanos: time::nanos(time::now().saturating_duration_since(circuit.base)),
-            good: this.sum(Counts::good),
-            generation,
-            overdue: Self::overdue(this, generation),
-            random: random_fraction,
-        };
-        let publish = |machine: &mut Machine, change: Change, now: Now| {
-            if machine.begins_to_watch(now) {
-                this.each(Counts::look_soon);
-            }
-            if change.turned {
-                this.each(|counts| counts.turn(change.generation));
-                let until = time::stamp(circuit.at(machine.until()));
-                circuit.until.store(until, Ordering::Relaxed);
-                let wait = machine.until().saturating_sub(now.nanos).saturating_sub(EARLY);
-                let surely = circuit.clock.nanos().saturating_add(wait);
-                circuit.surely_open_until.store(surely, Ordering::Relaxed);
-            }
-        };
-        let note = |machine: &Machine, change: Change| {
-            if change.from != change.to {
-                let at = circuit.at(machine.turned_at());
-                circuit.policy.events.note(Transition::new(circuit.key(), change, at));
-            }
-        };
-        let (result, change) = circuit.core.apply(now, rule, publish, note);
-        if change.shows() {
-            Self::show(this);
-        }
-        if change.turned {
-            circuit.log(change);
-            circuit.policy.events.deliver();
-        }
-        result
-    }
-
     /// What no other circuit has while it lives.
-    fn number(&self) -> usize {
+    pub(super) fn number(&self) -> usize {
         std::ptr::from_ref(self).addr()
     }
 
-    /// New settings, from this moment on.
-    pub(super) fn update(this: &Shared, config: &CircuitBreakerConfig, version: u64) {
-        Self::apply(this, |machine, now| {
-            machine.update(config.clone(), version, now);
-            this.core().set_times(machine.config());
-        });
-        // All look at the clock with their next call, and find their stride anew; and what was no
-        // reason to look may be one now.
-        this.each(Counts::look_soon);
-        this.core().alarm.set(0);
-    }
-
-    pub(super) fn key(&self) -> Option<&Arc<str>> {
-        self.bound.as_ref().map(|bound| bound.open.member().shared_key())
+    pub(super) fn subject(&self) -> Subject<'_> {
+        let endpoint = self.bound.as_ref().map(|bound| bound.open.member().shared_key());
+        Subject { endpoint, key: self.label.as_ref() }
     }
 
     pub(super) fn last_failure(&self) -> Option<Instant> {
@@ -281,19 +301,12 @@ impl Circuit {
     }
 }
 
-impl Drop for Circuit {
-    fn drop(&mut self) {
-        let before = self.shown.get_mut().unwrap_or_else(PoisonError::into_inner).timer.take();
-        if let (Some(timer), Some(_)) = (self.policy.timer(), before) {
-            timer.set(self.number(), before, None);
-        }
-    }
-}
-
 impl fmt::Debug for Circuit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Subject { endpoint, key } = self.subject();
         f.debug_struct("Circuit")
-            .field("endpoint", &self.key())
+            .field("endpoint", &endpoint)
+            .field("key", &key)
             .field("word", &self.word())
             .finish_non_exhaustive()
     }

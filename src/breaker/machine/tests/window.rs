@@ -177,7 +177,8 @@ fn in_a_shorter_window_calls_are_as_old_as_the_end_of_their_bucket() {
 #[test]
 fn the_vectors() {
     let vectors: Value =
-        serde_json::from_str(include_str!("../../../tests/vectors/sliding_windows.json")).unwrap();
+        serde_json::from_str(include_str!("../../../../tests/vectors/sliding_windows.json"))
+            .unwrap();
     let cases = vectors["cases"].as_array().unwrap();
     let run = cases.iter().map(|case| match case["kind"].as_str().unwrap() {
         "count" => count(case),

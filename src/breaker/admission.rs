@@ -4,24 +4,39 @@ use std::{
 };
 
 use super::{
-    circuit::{Circuit, Shared},
-    machine::{
-        Ended,
-        counts::{Counted, Counts},
-        word::Ticket,
-    },
+    circuit::{Circuit, Kept, Shared},
+    machine::{counts::Counted, rules::Ended, word::Ticket},
 };
-use crate::{member::Ending, outcome::Outcome, sync::Lease, time};
+use crate::{member::Ending, outcome::Outcome, time};
 
-/// The right to make one call. Settles exactly once: with the call's outcome or, when dropped, as
-/// the config says of cancelled calls, so that a cancelled probe gives its place back.
-pub struct Admitted {
+/// Admission of one call by a circuit, which learns from it how the call ended.
+///
+/// The breaker's service holds one for each call. For calls that do not go through it, there is
+/// [`CircuitHandle::admit`](super::CircuitHandle::admit).
+///
+/// # Cancel safety
+/// Dropped before it is settled, it counts as a cancelled call:
+/// [`CircuitBreakerConfig::cancelled`](super::CircuitBreakerConfig::cancelled) says how. A half-open
+/// circuit has its place back in any case.
+///
+/// # Example
+/// ```
+/// use tower_upstream::{CircuitBreakerLayer, Outcome};
+/// let circuit = CircuitBreakerLayer::default().handle();
+/// let mut admission = circuit.admit()?;
+/// // ... the call
+/// admission.settle(Outcome::Success);
+/// assert_eq!(circuit.stats().succeeded, Some(1));
+/// # Ok::<(), tower_upstream::Error>(())
+/// ```
+#[must_use = "dropping it counts as a cancelled call"]
+pub struct Admission {
     /// `None` once it is settled, and for a call that was refused.
-    lease: Option<Arc<Lease<Circuit, Counts>>>,
+    lease: Option<Arc<Kept>>,
     ticket: Ticket,
 }
 
-impl Admitted {
+impl Admission {
     /// Nothing to settle.
     #[inline]
     pub(crate) fn nothing() -> Self {
@@ -35,7 +50,7 @@ impl Admitted {
 
     /// Whether its circuit is still in the generation that let it through.
     pub(crate) fn is_current(&self) -> bool {
-        let generation = |lease: &Arc<Lease<_, _>>| Circuit::word(lease.core()).generation();
+        let generation = |lease: &Arc<Kept>| Circuit::word(lease.core()).generation();
         self.lease.as_ref().is_some_and(|lease| self.ticket.is_of(generation(lease)))
     }
 
@@ -70,7 +85,7 @@ impl Admitted {
 
     /// It is on its way no longer: whether it was slow, where that matters.
     #[inline]
-    fn leave(&self, lease: &Lease<Circuit, Counts>) -> bool {
+    fn leave(&self, lease: &Kept) -> bool {
         self.ticket.is_timed() && Circuit::leave(lease, self.ticket)
     }
 
@@ -87,8 +102,17 @@ impl Admitted {
         }
     }
 
+    /// Tells the circuit how the call ended. Only the first time counts.
+    ///
+    /// ```
+    /// use tower_upstream::{CircuitBreakerLayer, Outcome};
+    /// let circuit = CircuitBreakerLayer::default().handle();
+    /// circuit.admit()?.settle(Outcome::Failure);
+    /// assert_eq!(circuit.stats().failed, Some(1));
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
     #[inline(always)]
-    pub(crate) fn settle(&mut self, outcome: Outcome) {
+    pub fn settle(&mut self, outcome: Outcome) {
         let Some(lease) = self.lease.take() else {
             return;
         };
@@ -104,7 +128,7 @@ impl Admitted {
     }
 
     #[inline(never)]
-    fn settle_seldom(&self, lease: &Arc<Lease<Circuit, Counts>>, outcome: Outcome) {
+    fn settle_seldom(&self, lease: &Arc<Kept>, outcome: Outcome) {
         let slow = self.leave(lease);
         // A good call that is counted already must not be among the good ones, too.
         if matches!(outcome, Outcome::Success) && !slow && !self.ticket.is_judged() {
@@ -115,7 +139,7 @@ impl Admitted {
     }
 
     #[inline(never)]
-    fn settle_good(&self, lease: &Arc<Lease<Circuit, Counts>>, counted: Counted) {
+    fn settle_good(&self, lease: &Arc<Kept>, counted: Counted) {
         match counted {
             Counted::Yes => {}
             Counted::Look => Self::look(lease),
@@ -135,7 +159,7 @@ impl Admitted {
     /// Moves good calls into the window, and plans when to do so next.
     #[cold]
     #[inline(never)]
-    fn look(lease: &Arc<Lease<Circuit, Counts>>) {
+    fn look(lease: &Arc<Kept>) {
         let is_full = lease.local().is_full();
         let pace = Circuit::apply(&Shared::of(lease.clone()), |machine, now| {
             machine.look(1, now);
@@ -149,12 +173,7 @@ impl Admitted {
 
     #[cold]
     #[inline(never)]
-    fn settle_slowly(
-        lease: &Arc<Lease<Circuit, Counts>>,
-        ticket: Ticket,
-        outcome: Outcome,
-        slow: bool,
-    ) {
+    fn settle_slowly(lease: &Arc<Kept>, ticket: Ticket, outcome: Outcome, slow: bool) {
         let shared = Shared::of(lease.clone());
         let counts = lease.local();
         let slow = slow || outcome == Outcome::Slow;
@@ -225,7 +244,7 @@ impl Admitted {
         }
     }
 
-    /// The call was cut short, by whom is no matter: the policy decides what that says.
+    /// The call was cut short, whatever did that: the policy decides what that says.
     #[cold]
     #[inline(never)]
     pub(crate) fn cancel(&mut self) {
@@ -249,7 +268,7 @@ impl Admitted {
 }
 
 /// Dropped only while unwinding: a call that panics has failed.
-struct IfPanics<'a>(&'a mut Admitted);
+struct IfPanics<'a>(&'a mut Admission);
 
 impl Drop for IfPanics<'_> {
     fn drop(&mut self) {
@@ -257,7 +276,7 @@ impl Drop for IfPanics<'_> {
     }
 }
 
-impl Drop for Admitted {
+impl Drop for Admission {
     #[inline]
     fn drop(&mut self) {
         if self.lease.is_some() {
@@ -266,25 +285,27 @@ impl Drop for Admitted {
     }
 }
 
-impl fmt::Debug for Admitted {
+impl fmt::Debug for Admission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Admitted").field("probe", &self.ticket.is_probe()).finish_non_exhaustive()
+        f.debug_struct("Admission").field("probe", &self.ticket.is_probe()).finish_non_exhaustive()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::breaker::{CircuitBreakerConfig, CircuitState, Window, policy::Policy};
+    use crate::breaker::{
+        CircuitBreakerConfig, CircuitState, Window, circuit::Circuits, transition::Told,
+    };
 
     #[test]
     fn good_calls_look_seldom_and_before_their_number_is_full() {
         let config = CircuitBreakerConfig::default().with_window(Window::Calls(100));
-        let shared = Policy::new(config, None).circuit();
+        let shared = Circuits::new(config, Told::default()).own();
         let mine = shared.take();
         let good_call = || {
             let ticket = Circuit::admit(&shared).unwrap();
-            Admitted::new(&shared, ticket).settle(Outcome::Success);
+            Admission::new(&shared, ticket).settle(Outcome::Success);
         };
         good_call();
         let ticket = shared.core().word().ticket();
