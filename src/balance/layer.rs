@@ -97,7 +97,7 @@ impl<D, P: Strategy> BalanceLayer<D, P> {
             discover: self.discover,
             strategy: Seeded::new(self.strategy, seed),
             sets: self.sets,
-            name: self.name,
+            reporter: self.reporter,
             runtime: self.runtime,
         }
     }

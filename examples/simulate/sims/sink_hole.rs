@@ -8,7 +8,7 @@ use crate::{
     trace::Trace,
 };
 
-/// The scale is that of the rate.
+/// The scale is that of the rate, and of the clients where there are many.
 pub(super) fn simulation(scale: f64) -> Simulation {
     let scenario = |clients| Scenario {
         servers: 10,
@@ -34,7 +34,7 @@ pub(super) fn simulation(scale: f64) -> Simulation {
         ],
     };
     let many = Run {
-        scenario: scenario(20),
+        scenario: scenario((20.0 * scale).round().max(2.0) as usize),
         limits: vec![
             Limit::at_most("failed_per_client", 12.0),
             Limit::at_least("share_55_60s", 0.65),

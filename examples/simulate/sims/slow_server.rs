@@ -9,7 +9,7 @@ use crate::{
     trace::Trace,
 };
 
-/// The scale is that of the rate.
+/// The scale is that of the rate, and of the clients where there are many.
 pub(super) fn simulation(scale: f64) -> Simulation {
     let scenario = |clients| Scenario {
         servers: 11,
@@ -37,7 +37,7 @@ pub(super) fn simulation(scale: f64) -> Simulation {
         ],
     };
     let many = Run {
-        scenario: scenario(20),
+        scenario: scenario((20.0 * scale).round().max(2.0) as usize),
         limits: vec![
             Limit::at_least("done_within_1s", 0.9988),
             Limit::at_least("share_50_55s", 0.4),
