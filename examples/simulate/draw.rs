@@ -10,7 +10,6 @@ use plotters::{
 use tower_upstream::BoxError;
 
 use crate::{
-    policy::DEFAULT,
     sims::{Chart, Simulation},
     trace::{Trace, quantile},
 };
@@ -30,8 +29,11 @@ const VERMILION: RGBColor = RGBColor(213, 94, 0);
 /// Policies in a row of the legend.
 const LEGENDS: usize = 4;
 
-/// The points of a policy.
-type Line = (&'static str, Vec<(f64, f64)>);
+struct Line {
+    policy: &'static str,
+    style: ShapeStyle,
+    points: Vec<(f64, f64)>,
+}
 
 struct Axes {
     title: &'static str,
@@ -51,16 +53,25 @@ pub(crate) fn draw(
     area.fill(&WHITE)?;
     let (number, title, server) = (simulation.number, simulation.title, simulation.server);
     let area = area.titled(&format!("Simulation {number}: {title}"), (FONT, 22))?;
-    let (head, charts) = area.split_vertically(12 + 20 * traces.len().div_ceil(LEGENDS) as u32);
-    legend(&head, &traces.iter().map(|(name, _)| *name).collect::<Vec<_>>())?;
-    let (above, below) = charts.split_vertically(charts.dim_in_pixel().1 / 2);
-
-    let lines = |points: &dyn Fn(&Trace) -> Vec<(f64, f64)>| -> Vec<Line> {
-        traces.iter().map(|(name, trace)| (*name, points(trace))).collect()
-    };
+    // What is judged comes last, and so lies above the others.
+    let is_judged = |(name, _): &&(&'static str, Trace)| *name == simulation.judged;
+    let (judged, others): (Vec<_>, Vec<_>) = traces.iter().partition(is_judged);
+    let styles = COLORS.iter().cycle().map(|color| color.stroke_width(1)).take(others.len());
+    let styles: Vec<_> = styles.chain([VERMILION.stroke_width(3)]).collect();
+    let lines =
+        |points: &dyn Fn(&Trace) -> Vec<(f64, f64)>| -> Vec<Line> {
+            let traces = others.iter().chain(&judged).zip(&styles);
+            let line = |(&&(policy, ref trace), &style): (&&(&'static str, Trace), &ShapeStyle)| {
+                Line { policy, style, points: points(trace) }
+            };
+            traces.map(line).collect()
+        };
     let length = traces.first().map_or(0.0, |(_, trace)| trace.scenario.length.as_secs_f64());
     let over_time = |title| Axes { title, x: 0.0..length, tell_x: |x| format!("{x} s") };
     let shares = lines(&|trace| share(trace, server, length));
+    let (head, charts) = area.split_vertically(12 + 20 * shares.len().div_ceil(LEGENDS) as u32);
+    legend(&head, &shares)?;
+    let (above, below) = charts.split_vertically(charts.dim_in_pixel().1 / 2);
     plot(&above, &over_time("Share of that server; 1: as much as any"), &shares)?;
     let (axes, lines) = match simulation.chart {
         Chart::Latency => {
@@ -88,7 +99,7 @@ const NINES: f64 = 4.0;
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 fn plot(area: &Area<'_>, axes: &Axes, lines: &[Line]) -> Result<(), BoxError> {
-    let ys = lines.iter().flat_map(|(_, points)| points.iter().map(|&(_, y)| y));
+    let ys = lines.iter().flat_map(|line| line.points.iter().map(|&(_, y)| y));
     let most = ys.fold(1.0, f64::max);
     let mut chart = ChartBuilder::on(area)
         .caption(axes.title, (FONT, 16))
@@ -106,34 +117,23 @@ fn plot(area: &Area<'_>, axes: &Axes, lines: &[Line]) -> Result<(), BoxError> {
         .x_label_formatter(&|&x| (axes.tell_x)(x))
         .y_label_formatter(&|&y| plain(y))
         .draw()?;
-    // The default above all others.
-    let is_default = |(_, (name, _)): &(usize, &Line)| *name == DEFAULT;
-    let (default, others): (Vec<_>, Vec<_>) = lines.iter().enumerate().partition(is_default);
-    for (number, (name, points)) in others.into_iter().chain(default) {
-        chart.draw_series(LineSeries::new(points.iter().copied(), style(number, name)))?;
+    for line in lines {
+        chart.draw_series(LineSeries::new(line.points.iter().copied(), line.style))?;
     }
     Ok(())
 }
 
 /// Which line is that of which policy: one legend for both charts.
-fn legend(area: &Area<'_>, names: &[&'static str]) -> Result<(), BoxError> {
-    for (number, name) in names.iter().enumerate() {
+fn legend(area: &Area<'_>, lines: &[Line]) -> Result<(), BoxError> {
+    for (number, line) in lines.iter().enumerate() {
         let (row, column) = (number / LEGENDS, number % LEGENDS);
         let (x, y) = (76 + 215 * column as i32, 14 + 20 * row as i32);
-        area.draw(&PathElement::new([(x, y), (x + 24, y)], style(number, name)))?;
+        area.draw(&PathElement::new([(x, y), (x + 24, y)], line.style))?;
         let position = Pos::new(HPos::Left, VPos::Center);
         let font = (FONT, 15).into_text_style(area).pos(position);
-        area.draw(&Text::new(*name, (x + 32, y), font))?;
+        area.draw(&Text::new(line.policy, (x + 32, y), font))?;
     }
     Ok(())
-}
-
-/// The default stands out.
-fn style(number: usize, name: &str) -> ShapeStyle {
-    match name == DEFAULT {
-        true => VERMILION.stroke_width(3),
-        false => COLORS[number % COLORS.len()].stroke_width(1),
-    }
 }
 
 /// For each second.

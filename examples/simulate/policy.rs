@@ -11,7 +11,7 @@ use tower::{
 };
 use tower_layer::Layer;
 use tower_upstream::{
-    BalanceLayer, BoxError, Endpoint, LeastRequest,
+    BalanceLayer, BoxError, Endpoint, Error, LeastRequest,
     balance::{LeastLatency, PeakEwma, Pick, Random, RoundRobin, Strategy},
     connect::Connect,
     connect_fn,
@@ -33,7 +33,7 @@ pub(crate) struct Policy {
 
 pub(crate) type Client = BoxService<Request, (), BoxError>;
 
-/// The default of this crate: what `pass` is about.
+/// The default of this crate.
 pub(crate) const DEFAULT: &str = "PeakEwma";
 
 /// What the simulations ask for and this crate does not have yet.
@@ -47,13 +47,12 @@ pub(crate) const POLICIES: &[Policy] = &[
     Policy::ours("PeakEwma", |fleet, seed| balance(fleet, seed, PeakEwma::new())),
     Policy::ours("PeakEwma classic", |fleet, seed| balance(fleet, seed, PeakEwma::classic())),
     Policy::towers("p2c PendingRequests", |fleet, seed| {
-        p2c(seed, PendingRequestsDiscover::new(fleet.changes(), CompleteOnResponse::default()))
+        let done = CompleteOnResponse::default();
+        p2c(seed, PendingRequestsDiscover::new(fleet.changes(), done))
     }),
     Policy::towers("p2c PeakEwma", |fleet, seed| {
-        p2c(
-            seed,
-            PeakEwmaDiscover::new(fleet.changes(), FIRST_RTT, DECAY, CompleteOnResponse::default()),
-        )
+        let done = CompleteOnResponse::default();
+        p2c(seed, PeakEwmaDiscover::new(fleet.changes(), FIRST_RTT, DECAY, done))
     }),
 ];
 
@@ -85,14 +84,13 @@ pub(crate) struct Fleet {
 impl Fleet {
     /// Finds the first so many servers.
     pub(crate) fn new(world: Arc<World>, servers: usize) -> Result<Self, BoxError> {
-        let found =
-            Memory::new((0..servers).map(address).collect::<Vec<_>>().iter().map(|a| &**a))?;
-        Ok(Self { world, found })
+        let found = (0..servers).map(endpoint).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { world, found: Memory::new(found)? })
     }
 
     /// Finds another.
     pub(crate) fn insert(&self, server: usize) -> Result<(), BoxError> {
-        Ok(self.found.insert(&*address(server))?)
+        Ok(self.found.insert(endpoint(server)?)?)
     }
 
     fn connect(&self) -> impl Fn(&Endpoint) -> Server + Clone + Unpin + Send + Sync + 'static {
@@ -107,8 +105,8 @@ impl Fleet {
 }
 
 /// The host is the number of the server, and all are as long, so that they are sorted by it.
-fn address(server: usize) -> String {
-    format!("server-{server:04}:80")
+fn endpoint(server: usize) -> Result<Endpoint, Error> {
+    Endpoint::new(format!("server-{server:04}:80"))
 }
 
 fn number(endpoint: &Endpoint) -> usize {

@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    policy::{ABSENT, DEFAULT, Policy},
+    policy::{ABSENT, Policy},
     sims::{Bound, Figures, Limit, Simulation},
     trace::Trace,
 };
@@ -13,6 +13,7 @@ use crate::{
 pub(crate) struct Report {
     sim: u8,
     title: &'static str,
+    default: &'static str,
     seed: u64,
     scale: f64,
     rows: Vec<Row>,
@@ -36,8 +37,15 @@ struct Judged {
 
 impl Report {
     pub(crate) fn new(simulation: &Simulation, seed: u64, scale: f64) -> Self {
-        let (rows, judged) = (Vec::new(), Vec::new());
-        Self { sim: simulation.number, title: simulation.title, seed, scale, rows, judged }
+        Self {
+            sim: simulation.number,
+            title: simulation.title,
+            default: simulation.judged,
+            seed,
+            scale,
+            rows: Vec::new(),
+            judged: Vec::new(),
+        }
     }
 
     /// Adds what `policy` did, and judges it by the limits if it is the default.
@@ -53,7 +61,7 @@ impl Report {
             // To what can be told apart; what is judged is what is shown.
             *value = (*value * 1e6).round() / 1e6;
         }
-        if policy.name == DEFAULT {
+        if policy.name == self.default {
             let judged = limits.iter().map(|&limit| {
                 let figure = figures.iter().find(|(name, _)| *name == limit.figure);
                 // A figure that is missing meets no limit.
@@ -76,7 +84,7 @@ impl Report {
             "title": self.title,
             "seed": self.seed,
             "scale": self.scale,
-            "default": DEFAULT,
+            "default": self.default,
             "absent": ABSENT,
             "pass": self.passes(),
             "limits": self.judged.iter().map(Judged::json).collect::<Vec<_>>(),
@@ -151,7 +159,7 @@ impl fmt::Display for Report {
                 writeln!(f)?;
             }
         }
-        writeln!(f, "\nlimits of our default, {DEFAULT}:")?;
+        writeln!(f, "\nlimits of our default, {}:", self.default)?;
         for judged in &self.judged {
             let (word, bound) = judged.bound();
             let (figure, clients) = (judged.limit.figure, judged.clients);

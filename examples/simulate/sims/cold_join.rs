@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Chart, Figures, Limit, Run, Simulation, millis};
 use crate::{
+    policy::DEFAULT,
     scenario::{Condition, Scenario, Work},
     trace::Trace,
 };
@@ -38,6 +39,7 @@ pub(super) fn simulation(scale: f64) -> Simulation {
     Simulation {
         number: 4,
         title: "a cold server joins",
+        judged: DEFAULT,
         server,
         runs: vec![Run { scenario, limits }],
         figures,

@@ -14,6 +14,8 @@ use crate::{
 pub(crate) struct Simulation {
     pub(crate) number: u8,
     pub(crate) title: &'static str,
+    /// The policy that has to pass: our default, with what the simulation asks for.
+    pub(crate) judged: &'static str,
     /// The server that something happens to.
     pub(crate) server: usize,
     pub(crate) runs: Vec<Run>,

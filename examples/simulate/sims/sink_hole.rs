@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Chart, Figures, Limit, Run, Simulation, millis};
 use crate::{
+    policy::DEFAULT,
     scenario::{Condition, Scenario, Work},
     trace::Trace,
 };
@@ -43,6 +44,7 @@ pub(super) fn simulation(scale: f64) -> Simulation {
     Simulation {
         number: 3,
         title: "one server fails fast and comes back",
+        judged: DEFAULT,
         server: 0,
         runs: vec![one, many],
         figures,

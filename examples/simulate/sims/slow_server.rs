@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Chart, Figures, Limit, Run, Simulation, millis};
 use crate::{
+    policy::DEFAULT,
     scenario::{Condition, Scenario, Work},
     trace::Trace,
 };
@@ -47,6 +48,7 @@ pub(super) fn simulation(scale: f64) -> Simulation {
     Simulation {
         number: 1,
         title: "one server goes slow and comes back",
+        judged: DEFAULT,
         server: 0,
         runs: vec![one, many],
         figures,
