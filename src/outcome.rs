@@ -1,7 +1,7 @@
 //! The verdict on one finished call, the same for every layer that needs one.
 //!
 //! # When to use
-//! Every breaker, failover and retry judges calls by a [`Classify`]. Pass one of your own, or
+//! Every breaker, failover, retry and fallback judges calls by a [`Classify`]. Pass one of your own, or
 //! `http::HttpClassify` (feature `http`), where an answer may be a failure, too.
 //!
 //! # How each layer uses it

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use tower::{Layer, ServiceBuilder, ServiceExt, retry::RetryLayer, service_fn};
 use tower_upstream::{
     Attempts, BalanceLayer, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint, Error,
-    FailoverLayer, Outcome, Quota, RateLimitLayer,
+    FailoverLayer, Outcome,
     backoff::Jitter,
     balance::{BalanceConfig, RoundRobin},
     budget::Budget,
@@ -115,28 +115,26 @@ async fn an_attempt_for_free_is_told_with_the_number_of_the_one_it_replaces() {
     let failover =
         FailoverLayer::new(Attempts::up_to(2)).with_budget(Budget::none()).with_events(&events);
     let handle = failover.handle();
-    // One call for each endpoint; and the connection to the second one is dead at first.
+    // The first one refuses in `call`, without a veto, and the connection to the second is dead at first.
+    let (open, closed) = (CircuitBreakerLayer::default(), CircuitBreakerLayer::default());
+    open.handle().force_open();
     let dead = Arc::new(AtomicBool::new(true));
-    let stack = ServiceBuilder::new()
-        .layer(failover)
-        .layer(set(&["a:1", "b:1"]))
-        .layer(RateLimitLayer::new(Quota::per_minute(2).burst(2)))
-        .service(connect_fn(move |endpoint: &Endpoint| {
-            let (is_dead, dead) = (endpoint.key() == "b:1", dead.clone());
-            service_fn(move |_: Ask| {
-                let reset = is_dead && dead.swap(false, SeqCst);
+    let stack = failover.layer(set(&["a:1", "b:1", "c:1"]).layer(connect_fn(
+        move |endpoint: &Endpoint| {
+            let (key, dead) = (endpoint.key().to_owned(), dead.clone());
+            let guard = if key == "a:1" { &open } else { &closed };
+            guard.layer(service_fn(move |_: Ask| {
+                let reset = key == "b:1" && dead.swap(false, SeqCst);
                 ready(if reset { Err(Error::connection("reset by peer")) } else { Ok(()) })
-            })
-        }));
-    for _ in 0..2 {
-        stack.clone().oneshot(Ask::new(1)).await.unwrap();
-    }
-    assert_eq!(told.take(), ["b:1: attempt 1 after Some(Connection)"]);
-    // That was sent to the other endpoint, which has no call left for now.
+            }))
+        },
+    )));
     stack.clone().oneshot(Ask::new(1)).await.unwrap();
-    assert_eq!(told.take(), ["a:1: attempt 1 after Some(RateLimited)"]);
-    stack.clone().oneshot(Ask::new(1)).await.unwrap_err();
-    assert_eq!((handle.retries(), handle.moved()), (0, 3));
+    assert_eq!(
+        told.take(),
+        ["a:1: attempt 1 after Some(CircuitOpen)", "b:1: attempt 1 after Some(Connection)"]
+    );
+    assert_eq!((handle.retries(), handle.moved()), (0, 2));
 }
 
 #[tokio::test(start_paused = true)]

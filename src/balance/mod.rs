@@ -112,11 +112,14 @@
 mod config;
 mod future;
 mod handle;
+mod held;
+mod kept;
 mod layer;
 mod select;
 mod service;
 mod set;
 mod snapshot;
+mod state;
 mod strategy;
 mod task;
 mod waiting;

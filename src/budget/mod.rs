@@ -18,6 +18,9 @@
 //! that goes well while the budget is full only reads it; except with the last rule, which counts each
 //! call.
 //!
+//! # Bounds
+//! The numbers of each rule are bounded; see [`BudgetConfig`]. A budget has a fixed size.
+//!
 //! # Differences from tower's
 //! `tower::retry::budget::TpsBudget` is a [`ShareBudget`] with a `ttl` for one `tower::retry` layer.
 //! A [`Budget`] works with failover as well, has other rules, can be [updated](Budget::update) while

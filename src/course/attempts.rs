@@ -7,7 +7,7 @@ use crate::{
 
 /// Number of attempts of a call, their time limits, and the waits between them.
 ///
-/// With feature `tower`, a `retry` section of the Go plugin manager is read as a
+/// A `retry` section of the Go plugin manager is read as a
 /// [`RetryConfig`](crate::retry::RetryConfig), which becomes this by `into()`.
 ///
 /// ```

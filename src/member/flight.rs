@@ -60,10 +60,22 @@ impl fmt::Debug for InFlight {
     }
 }
 
+/// What a call holds of the member that it goes to.
+pub(crate) trait OfMember {
+    fn member(&self) -> &Arc<Member>;
+}
+
+impl OfMember for Arc<Member> {
+    #[inline]
+    fn member(&self) -> &Arc<Member> {
+        self
+    }
+}
+
 /// A call in flight whose end counts: its latency, its failure, or that it was given up. The member stays
 /// readable when it has landed.
-pub(crate) struct Flight {
-    member: Arc<Member>,
+pub(crate) struct Flight<M: OfMember = Arc<Member>> {
+    held: M,
     /// When the call was first pending, in nanoseconds of the member's clock, above two bits for the batch
     /// that it waits in.
     began: u64,
@@ -73,16 +85,21 @@ pub(crate) struct Flight {
 const NOT_YET: u64 = 0;
 const LANDED: u64 = u64::MAX;
 
-impl Flight {
+impl<M: OfMember> Flight<M> {
     #[inline]
-    pub(crate) fn begin(member: &Arc<Member>) -> Self {
-        member.load().take_off();
-        Self { member: member.clone(), began: NOT_YET }
+    pub(crate) fn begin(held: M) -> Self {
+        held.member().load().take_off();
+        Self { held, began: NOT_YET }
+    }
+
+    #[inline]
+    pub(crate) fn held(&self) -> &M {
+        &self.held
     }
 
     #[inline]
     pub(crate) fn member(&self) -> &Arc<Member> {
-        &self.member
+        self.held.member()
     }
 
     /// Polls the call, and lands when it ends. An error names the member from then on.
@@ -120,8 +137,8 @@ impl Flight {
     #[inline(never)]
     fn wait(&mut self) {
         // 146 years, so that it is never `LANDED`.
-        let now = self.member.nanos().clamp(1, LANDED >> 3);
-        let batch = match self.member.load().wait(now) {
+        let now = self.member().nanos().clamp(1, LANDED >> 3);
+        let batch = match self.member().load().wait(now) {
             None => 0,
             Some(Batch::First) => 1,
             Some(Batch::Second) => 2,
@@ -135,25 +152,25 @@ impl Flight {
             self.observe();
         }
         self.began = LANDED;
-        self.member.load().land();
+        self.member().load().land();
     }
 
     // Out of line, so that a call that is ready at once carries no clock with it.
     #[inline(never)]
     fn observe(&self) {
-        self.member.observe(self.end_wait());
+        self.member().observe(self.end_wait());
     }
 
     /// Ends the wait, and tells how long it was.
     fn end_wait(&self) -> Duration {
         match self.began & 3 {
-            1 => self.member.load().wait_no_more(Batch::First),
-            2 => self.member.load().wait_no_more(Batch::Second),
+            1 => self.member().load().wait_no_more(Batch::First),
+            2 => self.member().load().wait_no_more(Batch::Second),
             _ => {}
         }
         match self.began {
             NOT_YET => Duration::ZERO,
-            began => Duration::from_nanos(self.member.nanos().saturating_sub(began >> 2)),
+            began => Duration::from_nanos(self.member().nanos().saturating_sub(began >> 2)),
         }
     }
 
@@ -163,36 +180,36 @@ impl Flight {
     }
 
     fn fail(&mut self, error: Error) -> Error {
-        let error = if self.member.is_client() { error.confirm_unsent() } else { error };
+        let error = if self.member().is_client() { error.confirm_unsent() } else { error };
         let elapsed = self.end_wait();
         match error.fault() {
             Fault::Endpoint if error.kind() != Kind::Plugin => {
-                self.member.observe_failure(elapsed, error.retry_after());
+                self.member().observe_failure(elapsed, error.retry_after());
             }
-            Fault::Endpoint if self.began != NOT_YET => self.member.observe(elapsed),
-            Fault::Cancelled if self.began != NOT_YET => self.member.observe_if_worse(elapsed),
+            Fault::Endpoint if self.began != NOT_YET => self.member().observe(elapsed),
+            Fault::Cancelled if self.began != NOT_YET => self.member().observe_if_worse(elapsed),
             _ => {}
         }
         self.began = LANDED;
-        self.member.load().land();
-        error.or_at_endpoint(self.member.shared_key())
+        self.member().load().land();
+        error.or_at_endpoint(self.member().shared_key())
     }
 
     #[cold]
     fn abandon(&self) {
         if self.began != NOT_YET {
             let elapsed = self.end_wait();
-            match Ending::of_flight(&self.member) {
-                Ending::TimedOut => self.member.observe_failure(elapsed, None),
+            match Ending::of_flight(self.member()) {
+                Ending::TimedOut => self.member().observe_failure(elapsed, None),
                 // A call that was given up can worsen the estimate, never improve it.
-                Ending::Cancelled => self.member.observe_if_worse(elapsed),
+                Ending::Cancelled => self.member().observe_if_worse(elapsed),
             }
         }
-        self.member.load().land();
+        self.member().load().land();
     }
 }
 
-impl Drop for Flight {
+impl<M: OfMember> Drop for Flight<M> {
     #[inline]
     fn drop(&mut self) {
         if self.began != LANDED {
@@ -211,7 +228,7 @@ mod tests {
         let member = Member::new(Endpoint::new("a:1").unwrap());
         let advance = |millis| tokio::time::advance(Duration::from_millis(millis));
         let pending = || {
-            let mut flight = Flight::begin(&member);
+            let mut flight = Flight::begin(member.clone());
             flight.pend();
             flight
         };

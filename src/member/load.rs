@@ -16,26 +16,20 @@ use crate::rules::{Latency, PeakEwma};
 pub(super) struct Load {
     /// Calls in flight in the low 24 bits, calls ever begun above: both with one addition.
     calls: AtomicU64,
-    latency: Estimate,
+    /// The estimate, a [`Latency`] in three words, and when it was updated. A writer that comes between two
+    /// words of another makes it a little wrong for one sample, but loses none. The bits of a float;
+    /// 0 is unknown.
+    nanos: AtomicU64,
+    /// In nanoseconds of the member's clock.
+    updated: AtomicU64,
     oldest: Oldest,
+    /// The samples that confirm that it is too high: how many in the two lowest bits, and the largest.
+    confirming: AtomicU64,
     failing: Failing,
     /// How the latency is estimated.
     measure: AtomicU64,
     /// A value reported by the endpoint itself, as the bits of a float.
     reported: AtomicU64,
-}
-
-/// A [`Latency`] in words. A writer that comes between two of another makes it a little wrong for one
-/// sample, but loses none.
-#[repr(C)]
-#[derive(Default)]
-struct Estimate {
-    /// The bits of a float; 0 is unknown.
-    nanos: AtomicU64,
-    /// In nanoseconds of the member's clock.
-    updated: AtomicU64,
-    /// The samples that confirm that it is too high: how many in the two lowest bits, and the largest.
-    confirming: AtomicU64,
 }
 
 /// How a member estimates its latency. Set by a strategy; a member of none does as [`PeakEwma::new`].
@@ -59,8 +53,10 @@ impl Load {
     pub(super) fn new() -> Self {
         Self {
             calls: AtomicU64::new(0),
-            latency: Estimate::default(),
+            nanos: AtomicU64::new(0),
+            updated: AtomicU64::new(0),
             oldest: Oldest::default(),
+            confirming: AtomicU64::new(0),
             failing: Failing::default(),
             measure: AtomicU64::new(Measure::DEFAULT.pack()),
             reported: AtomicU64::new(f64::NAN.to_bits()),
@@ -120,15 +116,13 @@ impl Load {
     /// The estimate as of the last sample.
     #[inline]
     pub(super) fn latency(&self) -> Latency {
-        let nanos = f64::from_bits(self.latency.nanos.load(Ordering::Relaxed));
-        let updated = Duration::from_nanos(self.latency.updated.load(Ordering::Relaxed));
-        Latency::seeded(nanos, updated)
+        let nanos = f64::from_bits(self.nanos.load(Ordering::Relaxed));
+        Latency::seeded(nanos, Duration::from_nanos(self.updated.load(Ordering::Relaxed)))
     }
 
     /// Nanoseconds of that; `None` before the first sample.
     pub(super) fn nanos(&self) -> Option<f64> {
-        Some(f64::from_bits(self.latency.nanos.load(Ordering::Relaxed)))
-            .filter(|&nanos| nanos > 0.0)
+        Some(f64::from_bits(self.nanos.load(Ordering::Relaxed))).filter(|&nanos| nanos > 0.0)
     }
 
     /// The calls in flight and one more, times the latency in microseconds. While nothing is in flight the
@@ -186,15 +180,24 @@ impl Load {
     }
 
     fn update(&self, now: u64, change: impl Fn(PeakEwma, &mut Latency, Duration)) {
-        let (rule, estimate) = (self.measure().rule(), &self.latency);
-        let now = Duration::from_nanos(now);
+        let (rule, now) = (self.measure().rule(), Duration::from_nanos(now));
         let mut after = Latency::default();
-        let _ = estimate.nanos.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |nanos| {
-            after = estimate.of(nanos);
+        let _ = self.nanos.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |nanos| {
+            after = self.unpack(nanos);
             change(rule, &mut after, now);
             Some(after.nanos().to_bits())
         });
-        estimate.keep(&after);
+        // All but the estimate itself.
+        let (count, largest) = after.confirming();
+        self.confirming.store(largest.to_bits() & !3 | u64::from(count), Ordering::Relaxed);
+        self.updated.fetch_max(crate::time::nanos(after.updated()), Ordering::Relaxed);
+    }
+
+    fn unpack(&self, nanos: u64) -> Latency {
+        let confirming = self.confirming.load(Ordering::Relaxed);
+        let updated = Duration::from_nanos(self.updated.load(Ordering::Relaxed));
+        let largest = f64::from_bits(confirming & !3);
+        Latency::seeded(f64::from_bits(nanos), updated).confirmed((confirming & 3) as u8, largest)
     }
 
     pub(super) fn reported(&self) -> Option<f64> {
@@ -204,22 +207,6 @@ impl Load {
 
     pub(super) fn report(&self, value: f64) {
         self.reported.store(value.to_bits(), Ordering::Relaxed);
-    }
-}
-
-impl Estimate {
-    fn of(&self, nanos: u64) -> Latency {
-        let confirming = self.confirming.load(Ordering::Relaxed);
-        let updated = Duration::from_nanos(self.updated.load(Ordering::Relaxed));
-        let largest = f64::from_bits(confirming & !3);
-        Latency::seeded(f64::from_bits(nanos), updated).confirmed((confirming & 3) as u8, largest)
-    }
-
-    /// Keeps all but the estimate itself.
-    fn keep(&self, of: &Latency) {
-        let (count, largest) = of.confirming();
-        self.confirming.store(largest.to_bits() & !3 | u64::from(count), Ordering::Relaxed);
-        self.updated.fetch_max(crate::time::nanos(of.updated()), Ordering::Relaxed);
     }
 }
 

@@ -39,8 +39,6 @@ use crate::{
 /// ```
 #[repr(C)]
 pub struct Member {
-    /// First, and so beside the counters of the `Arc`: a call that chooses this member touches
-    /// both.
     hot: Hot,
     key: Arc<str>,
     identity: Arc<str>,
@@ -59,12 +57,14 @@ pub struct Member {
     pub(super) signal: Arc<Signal>,
 }
 
+/// What a choice reads and a call counts, in this order, on cache lines that nothing else is on.
+#[repr(C, align(64))]
 struct Hot {
     /// Why this member is not eligible. Zero: it is.
     word: AtomicU64,
-    load: Load,
     weight: AtomicU32,
     tier: AtomicU32,
+    load: Load,
 }
 
 /// No recovery yet.
@@ -90,9 +90,9 @@ impl Member {
         let member = Arc::new(Self {
             hot: Hot {
                 word: AtomicU64::new(0),
-                load: Load::new(),
                 weight: AtomicU32::new(1),
                 tier: AtomicU32::new(0),
+                load: Load::new(),
             },
             key: endpoint.shared_key().clone(),
             identity: endpoint.identity().clone(),

@@ -37,7 +37,7 @@ mod veto;
 
 pub(crate) use self::{
     ending::{Ending, attempt_timed_out},
-    flight::Flight,
+    flight::{Flight, OfMember},
     load::Measure,
     peers::median,
     signal::Signal,

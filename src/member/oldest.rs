@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 ///
 /// `closed` in the upper half of the word; below a bit for which batch is the old one, and two counts.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(super) struct Oldest {
     word: AtomicU64,
     /// When the last call of the new batch began.

@@ -36,7 +36,7 @@ impl Default for Look {
 /// The better one of two that are drawn of `len`, which are more than one.
 #[inline(always)]
 pub(super) fn better_of_two(
-    candidates: &Candidates<'_>,
+    candidates: Candidates<'_>,
     len: u32,
     is_better: impl Fn(Candidate<'_>, Candidate<'_>) -> bool,
 ) -> Option<usize> {
@@ -52,7 +52,7 @@ pub(super) fn better_of_two(
 #[cold]
 #[inline(never)]
 fn better_that_is_free(
-    candidates: &Candidates<'_>,
+    candidates: Candidates<'_>,
     one: usize,
     two: usize,
     is_better: impl Fn(Candidate<'_>, Candidate<'_>) -> bool,

@@ -69,7 +69,7 @@ impl<Req: ?Sized> Pick<Req> for LeastLatency {
     fn pick(&self, table: &LatencyTable, candidates: Candidates<'_>, _: &Req) -> Option<usize> {
         let now = table.now();
         if table.two_of > 0 {
-            return better_of_two(&candidates, table.two_of, |one, other| {
+            return better_of_two(candidates, table.two_of, |one, other| {
                 table.latency(one, now) < table.latency(other, now)
             });
         }

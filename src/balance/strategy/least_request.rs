@@ -152,9 +152,7 @@ impl<Req: ?Sized> Pick<Req> for LeastRequest {
         _: &Req,
     ) -> Option<usize> {
         if table.two_of > 0 {
-            return better_of_two(&candidates, table.two_of, |one, other| {
-                one.load() < other.load()
-            });
+            return better_of_two(candidates, table.two_of, |one, other| one.load() < other.load());
         }
         self.pick_otherwise(table, &candidates)
     }

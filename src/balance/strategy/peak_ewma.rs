@@ -102,7 +102,7 @@ impl<Req: ?Sized> Pick<Req> for PeakEwma {
     fn pick(&self, table: &LatencyTable, candidates: Candidates<'_>, _: &Req) -> Option<usize> {
         if table.two_of > 0 {
             let now = table.now();
-            return better_of_two(&candidates, table.two_of, |one, other| {
+            return better_of_two(candidates, table.two_of, |one, other| {
                 table.cost(one, now) < table.cost(other, now)
             });
         }
@@ -177,7 +177,7 @@ mod tests {
         let strategy = PeakEwma::new();
         let members = observed(&[10, 30]);
         let table = strategy.table(&members, None);
-        let mut hangs = Flight::begin(&members[0]);
+        let mut hangs = Flight::begin(members[0].clone());
         let call = std::pin::pin!(std::future::pending::<Result<(), BoxError>>());
         assert!(hangs.poll(call, &mut Context::from_waker(Waker::noop())).is_pending());
         assert_eq!(pick(&strategy, &table, &members), Some(0), "20 ms against 30");
