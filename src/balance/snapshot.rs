@@ -33,8 +33,6 @@ pub(super) type InReserve<S> = (Arc<Member>, Weak<Connected<S>>);
 /// snapshot that it saw, and must keep no service of a member that has left since.
 pub(super) type Services<S> = Arc<[Weak<Connected<S>>]>;
 
-pub(super) type InReserve<S> = (Arc<Member>, Weak<Connected<S>>);
-
 /// A member, and a service of it. Lives until the set lets go of it and the last call has ended.
 #[repr(C)]
 pub(super) struct Connected<S> {

@@ -116,7 +116,7 @@ where
     let wait = |at: Instant| at.saturating_duration_since(now);
     Snapshot {
         version: before.version + 1,
-        table: set.strategy.table_among(&members, &all, Some(&before.table)),
+        table: set.strategy.table_among(&members, all, Some(&before.table)),
         members,
         services,
         reserve: reserve.collect(),
