@@ -73,10 +73,12 @@ mod future;
 mod handle;
 mod journey;
 mod layer;
-mod reserve;
 mod service;
+mod stats;
+mod ticket;
 
 pub use self::{
     future::ResponseFuture, handle::FailoverHandle, layer::FailoverLayer, service::Failover,
+    stats::FailoverStats,
 };
 pub use crate::course::Attempts;

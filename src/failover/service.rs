@@ -6,7 +6,11 @@ use std::{
 
 use tower_service::Service;
 
-use super::{FailoverHandle, ResponseFuture, reserve::Reserve};
+use super::{
+    FailoverHandle, ResponseFuture,
+    journey::Journey,
+    ticket::{Reserve, Ticket},
+};
 use crate::{
     choose::{Choose, Tried},
     course::{LiveAttempts, Plan},
@@ -14,7 +18,7 @@ use crate::{
     outcome::{Classify, ErrIsFailure},
     replay::{ByReplay, ReplayPolicy},
     sync::{self, Leases},
-    time,
+    time::{self, Instant},
 };
 
 /// Service that tries another endpoint when one fails. Made by a [`FailoverLayer`](super::FailoverLayer).
@@ -62,13 +66,12 @@ impl<S, R, C> Failover<S, R, C> {
     /// The call came too late. What `poll_ready` reserved is given back, since it is not used.
     #[cold]
     #[inline(never)]
-    fn refuse<Req>(&mut self) -> ResponseFuture<S, R, C, Req>
+    fn refuse<Req>(&mut self, deadline: Option<Instant>) -> ResponseFuture<S, R, C, Req>
     where
         S: Choose<Req> + Clone,
     {
         self.inner = self.reserve.core().service.clone();
-        let running = self.reserve.core().plan.budget.running();
-        ResponseFuture::refused(self.reserve.take(), running)
+        ResponseFuture::refused(Ticket::new(self.reserve.take(), false, deadline))
     }
 }
 
@@ -93,15 +96,21 @@ where
         let Reserve { live, plan, .. } = &**self.reserve.core();
         let deadline = plan.replay.deadline(&request);
         if deadline.is_some_and(|deadline| deadline <= time::now()) {
-            return self.refuse();
+            return self.refuse(deadline);
         }
-        let running = plan.budget.running();
-        // A copy only where it can be of use.
-        let copy = if live.repeats() { plan.replay.replay(&request) } else { None };
         let idempotent = plan.replay.is_idempotent(&request);
+        let mut ticket = Ticket::new(self.reserve.take(), idempotent, deadline);
+        let options = plan.replay.options(&request);
+        let journey = options.is_set().then(|| Journey::with_options(&mut ticket, options));
+        // A copy only where it can be of use.
+        let uses_copies = match &journey {
+            Some(journey) => journey.course.attempts.use_copies(),
+            None => live.uses_copies(),
+        };
+        let copy = if uses_copies { plan.replay.replay(&request) } else { None };
         plan.replay.begin_attempt(&mut request, 1);
         let inner = self.inner.call_avoiding(request, &Tried::default());
-        ResponseFuture::new(inner, copy, idempotent, deadline, self.reserve.take(), running)
+        ResponseFuture::new(inner, copy, ticket, journey)
     }
 }
 
