@@ -11,11 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 pub use self::attempts::Attempts;
 pub(crate) use self::{
-    attempts::limit_mistake,
-    ended::AttemptEnd,
-    live::LiveAttempts,
-    plan::Plan,
-    rule::Reach,
+    attempts::limit_mistake, ended::AttemptEnd, live::LiveAttempts, plan::Plan, rule::Reach,
 };
 
 use self::rule::{Next, Progress, next};
@@ -200,11 +196,11 @@ impl Course {
     ) -> Error {
         self.permit = None;
         let earlier = std::mem::take(&mut self.errors);
-        if earlier.is_empty() && last.is_refused() {
-            return last;
-        }
-        let last = if earlier.is_empty() { last } else { Error::exhausted(earlier, last) };
-        let last = last.after_attempts(self.made, took);
+        let last = match last {
+            last if earlier.is_empty() && last.is_refused() => last,
+            last if earlier.is_empty() => last.after_attempts(self.made, took),
+            last => Error::exhausted(earlier, last).after_attempts(self.made, took),
+        };
         match note {
             Some(note) => last.note(note),
             None => last,
@@ -212,7 +208,12 @@ impl Course {
     }
 
     /// The deadline of the whole call has passed, whatever the last attempt would have said.
-    pub(crate) fn too_late<R, C>(&mut self, error: Error, took: Duration, plan: &Plan<R, C>) -> Error {
+    pub(crate) fn too_late<R, C>(
+        &mut self,
+        error: Error,
+        took: Duration,
+        plan: &Plan<R, C>,
+    ) -> Error {
         self.permit = None;
         let attempts = self.made;
         plan.reporter.emit(error.endpoint_key(), || EventKind::Timeout { attempts });

@@ -71,9 +71,11 @@ pub(super) fn next(
         return match () {
             () if elsewhere => Next::Elsewhere,
             // One that is there but was not ready in time is not asked again at once.
-            () if may_wait && !reach.chose && missing => {
-                Next::WhenThereIsOne(if reach.none { Duration::ZERO } else { backoff().max(LOOK_AGAIN) })
-            }
+            () if may_wait && !reach.chose && missing => Next::WhenThereIsOne(if reach.none {
+                Duration::ZERO
+            } else {
+                backoff().max(LOOK_AGAIN)
+            }),
             () => Next::Stop,
         };
     }
@@ -214,6 +216,11 @@ mod tests {
         assert_eq!(after(Kind::CircuitOpen, true, true, false), at_once);
         assert_eq!(after(Kind::CircuitOpen, true, false, false), Next::Stop, "from above");
         assert_eq!(after(Kind::RateLimited, true, true, false), Next::Stop);
+        // However short the backoff is, it does not ask all the time.
+        let ended = AttemptEnd { kind: Some(Kind::AllEndpointsDown), ..refused };
+        let there = Progress { may_wait: true, reach: nowhere, ..FIRST };
+        let next = next(&ended, there, &Attempts::up_to(4), || Duration::ZERO);
+        assert_eq!(next, Next::WhenThereIsOne(LOOK_AGAIN));
     }
 
     #[test]

@@ -82,6 +82,8 @@ where
     #[cold]
     pub(super) fn refused(mut ticket: Ticket<S, R, C>) -> Self {
         let journey = Some(Journey::refused(&mut ticket));
+        // It is counted already.
+        ticket.end(false);
         Self { state: State::Between, spare: None, ticket, journey }
     }
 }
@@ -105,7 +107,6 @@ where
                     return Poll::Pending;
                 };
                 if let Some(late) = journey.take_refusal() {
-                    ticket.end(false);
                     return Poll::Ready(Err(late));
                 }
                 match journey.poll_between(ticket.reserve(), cx) {

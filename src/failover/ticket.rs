@@ -39,7 +39,11 @@ const COUNTS: u64 = 4;
 
 impl<S, R, C> Ticket<S, R, C> {
     #[inline]
-    pub(super) fn new(lease: InReserve<S, R, C>, idempotent: bool, deadline: Option<Instant>) -> Self {
+    pub(super) fn new(
+        lease: InReserve<S, R, C>,
+        idempotent: bool,
+        deadline: Option<Instant>,
+    ) -> Self {
         let mut ticket = Self {
             lease,
             began: NEVER,

@@ -80,7 +80,10 @@ mod tests {
     fn values_out_of_range_become_the_nearest_ones() {
         let of = |options: CallOptions| options.max_attempts();
         let none = CallOptions::default();
-        assert_eq!([0, 1, 63, 64, u32::MAX].map(|n| of(none.with_max_retries(n))), [1, 2, 64, 64, 64].map(Some));
+        assert_eq!(
+            [0, 1, 63, 64, u32::MAX].map(|n| of(none.with_max_retries(n))),
+            [1, 2, 64, 64, 64].map(Some)
+        );
         assert_eq!(of(none.with_max_attempts(0)), Some(1));
         assert_eq!(none.with_attempt_timeout(Duration::ZERO).attempt_timeout(), Some(MIN_LIMIT));
         assert!(!none.is_set() && none.with_max_retries(0).is_set());

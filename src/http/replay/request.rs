@@ -6,7 +6,11 @@ use bytes::Bytes;
 use http_body_util::{Empty, Full};
 
 use super::body::ReplayBody;
-use crate::{deadline::HasDeadline, replay::{CallOptions, Replay}, time::Instant};
+use crate::{
+    deadline::HasDeadline,
+    replay::{CallOptions, Replay},
+    time::Instant,
+};
 
 /// Extension of an `http::Request` that is idempotent although its method does not say so.
 ///
