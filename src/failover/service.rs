@@ -16,7 +16,7 @@ use crate::{
     course::{LiveAttempts, Plan},
     error::{BoxError, Error},
     outcome::{Classify, ErrIsFailure},
-    replay::{ByReplay, ReplayPolicy},
+    replay::{ByReplay, CallOptions, ReplayPolicy},
     sync::{self, Leases},
     time::{self, Instant},
 };
@@ -75,6 +75,12 @@ impl<S, R, C> Failover<S, R, C> {
     }
 }
 
+/// Whether a copy may be of use to a call with options of its own.
+#[cold]
+fn uses_copies(live: &LiveAttempts, options: CallOptions) -> bool {
+    live.attempts().with_options(options).use_copies()
+}
+
 impl<S, R, C, Req> Service<Req> for Failover<S, R, C>
 where
     S: Choose<Req> + Clone,
@@ -98,18 +104,18 @@ where
         if deadline.is_some_and(|deadline| deadline <= time::now()) {
             return self.refuse(deadline);
         }
-        let idempotent = plan.replay.is_idempotent(&request);
-        let mut ticket = Ticket::new(self.reserve.take(), idempotent, deadline);
         let options = plan.replay.options(&request);
-        let journey = options.is_set().then(|| Journey::with_options(&mut ticket, options));
         // A copy only where it can be of use.
-        let uses_copies = match &journey {
-            Some(journey) => journey.course.attempts.use_copies(),
-            None => live.uses_copies(),
+        let uses_copies = match options.is_set() {
+            true => uses_copies(live, options),
+            false => live.uses_copies(),
         };
         let copy = if uses_copies { plan.replay.replay(&request) } else { None };
+        let idempotent = plan.replay.is_idempotent(&request);
         plan.replay.begin_attempt(&mut request, 1);
         let inner = self.inner.call_avoiding(request, &Tried::default());
+        let mut ticket = Ticket::new(self.reserve.take(), idempotent, deadline);
+        let journey = options.is_set().then(|| Journey::with_options(&mut ticket, options));
         ResponseFuture::new(inner, copy, ticket, journey)
     }
 }

@@ -38,7 +38,7 @@ const RUNS: u64 = 2;
 const COUNTS: u64 = 4;
 
 impl<S, R, C> Ticket<S, R, C> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(
         lease: InReserve<S, R, C>,
         idempotent: bool,
