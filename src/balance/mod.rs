@@ -50,6 +50,10 @@
 //! not tried and that nothing bars; then to such a member of any other tier, the lowest first; and only
 //! then, in a panic, to candidates that are unhealthy.
 //!
+//! # Choosing without calling
+//! [`Balance::pick`] chooses an endpoint for a call that another client makes: a database driver, a raw
+//! connection, a redirect. The choice counts as in flight until it is reported or dropped.
+//!
 //! # Runtimes
 //! The task of a set runs on the runtime of the first call, and is started again by the next call once
 //! that runtime has ended. A runtime that is alive and not driven any more, such as a current-thread one
@@ -81,6 +85,7 @@ mod future;
 mod handle;
 mod kept;
 mod layer;
+mod pick;
 mod select;
 mod service;
 mod set;
@@ -95,6 +100,7 @@ pub use self::{
     future::ResponseFuture,
     handle::{BalanceHandle, BalanceStats},
     layer::BalanceLayer,
+    pick::Picked,
     service::Balance,
     strategy::{
         Candidate, Candidates, LeastRequest, Pick, Random, RoundRobin, RoundRobinTable, Strategy,

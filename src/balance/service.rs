@@ -71,6 +71,15 @@ where
         BalanceHandle::new(self.set.sets().clone())
     }
 
+    pub(super) fn set(&self) -> &Arc<Set<S, P>> {
+        &self.set
+    }
+
+    /// The snapshot that this clone keeps, if it is that of the set.
+    pub(super) fn kept(&self) -> Option<&Snapshot<S, P::Table>> {
+        self.kept.of(self.set.state.load())
+    }
+
     #[cold]
     fn poll_somebody(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         for registered in [false, true] {

@@ -9,7 +9,10 @@ use std::{
 };
 
 use super::{ending::Ending, member::Member};
-use crate::error::{BoxError, Error, Fault, Kind};
+use crate::{
+    error::{BoxError, Error, Fault, Kind},
+    outcome::Outcome,
+};
 
 /// Counts a call as in flight on a member until this drops. Made by [`Member::begin`].
 ///
@@ -175,6 +178,30 @@ impl<M: OfMember> Flight<M> {
         self.began = LANDED;
         self.member().load().land();
         error.or_at_endpoint(self.member().shared_key())
+    }
+
+    /// Begins a call that is made elsewhere, and is timed from now on.
+    pub(crate) fn begin_elsewhere(held: M) -> Self {
+        let mut flight = Self::begin(held);
+        flight.pend();
+        flight
+    }
+
+    /// Ends a call that was judged elsewhere.
+    pub(crate) fn settle(mut self, outcome: Outcome) {
+        self.count(Some(outcome));
+        self.began = LANDED;
+        self.member().load().land();
+    }
+
+    /// What an end counts for, whatever judged it; `None` is a call that was given up.
+    fn count(&self, outcome: Option<Outcome>) {
+        match outcome {
+            Some(Outcome::Failure | Outcome::Overload { .. }) => self.observe_failure(),
+            Some(Outcome::Success | Outcome::Slow) if self.began != NOT_YET => self.observe(),
+            None if self.began != NOT_YET => self.observe_abandoned(),
+            Some(_) | None => {}
+        }
     }
 
     #[cold]
