@@ -4,7 +4,11 @@ use std::{
 };
 
 use super::config::BalanceConfig;
-use crate::{error::Error, member::Member, sync::lock};
+use crate::{
+    error::Error,
+    member::{Member, MemberStats},
+    sync::lock,
+};
 
 /// Shows the members of balanced sets and changes their settings, for an admin page or a test.
 ///
@@ -94,6 +98,20 @@ impl BalanceHandle {
         let mut stats = BalanceStats::default();
         self.sets.live().iter().for_each(|set| set.add_to(&mut stats));
         stats
+    }
+
+    /// Returns what each member has counted, ordered as [`members`](Self::members) are.
+    ///
+    /// ```
+    /// use tower_upstream::{BalanceLayer, LeastRequest, discover};
+    /// let layer = BalanceLayer::new(discover::fixed(["a:1"])?, LeastRequest::new());
+    /// for stats in layer.handle().member_stats() {
+    ///     println!("{}: {} of 100", stats.plugin_name, stats.health_score);
+    /// }
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    pub fn member_stats(&self) -> Vec<MemberStats> {
+        self.members().iter().map(|member| member.stats()).collect()
     }
 
     /// Applies a config to the sets that there are and to those that the layer makes later. Members,

@@ -81,6 +81,7 @@
 //! ```
 
 mod config;
+mod control;
 mod future;
 mod handle;
 mod kept;

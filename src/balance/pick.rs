@@ -79,7 +79,7 @@ impl<S> fmt::Debug for Picked<S> {
     }
 }
 
-impl<S, P> Balance<S, P>
+impl<S, P, C> Balance<S, P, C>
 where
     S: Clone + Send + Sync + 'static,
     P: Strategy,

@@ -3,15 +3,15 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use super::{ending::Ending, member::Member};
 use crate::{
-    error::{BoxError, Error, Fault, Kind},
-    outcome::Outcome,
+    error::{BoxError, Error},
+    outcome::{Classify, Outcome, judge_error},
 };
 
 /// Counts a call as in flight on a member until this drops. Made by [`Member::begin`].
@@ -108,17 +108,20 @@ impl<M: OfMember> Flight<M> {
         self.held.member()
     }
 
-    /// Polls the call, and lands when it ends. An error names the member from then on.
+    /// Polls the call, and lands when it ends: `classify` judges that, once. An error names the member
+    /// from then on.
     // Always: on its own it costs each call eleven instructions.
     #[inline(always)]
-    pub(crate) fn poll<F, T, E>(
+    pub(crate) fn poll<F, T, E, C>(
         &mut self,
         call: Pin<&mut F>,
         cx: &mut Context<'_>,
+        classify: &C,
     ) -> Poll<Result<T, Error>>
     where
         F: Future<Output = Result<T, E>>,
         E: Into<BoxError> + 'static,
+        C: Classify<T, E>,
     {
         let Poll::Ready(result) = call.poll(cx) else {
             self.pend();
@@ -126,10 +129,13 @@ impl<M: OfMember> Flight<M> {
         };
         Poll::Ready(match result {
             Ok(response) => {
-                self.land();
+                match classify.classify(Ok(&response)) {
+                    Outcome::Success | Outcome::Slow => self.land(),
+                    outcome => self.end(Some(outcome)),
+                }
                 Ok(response)
             }
-            Err(error) => Err(self.failed(error)),
+            Err(error) => Err(self.failed(error, classify)),
         })
     }
 
@@ -141,10 +147,15 @@ impl<M: OfMember> Flight<M> {
     }
 
     #[inline]
-    fn land(&mut self) {
+    fn observe_timed(&self) {
         if self.began != NOT_YET {
             self.observe();
         }
+    }
+
+    #[inline]
+    fn land(&mut self) {
+        self.observe_timed();
         self.began = LANDED;
         self.member().load().land();
     }
@@ -163,21 +174,15 @@ impl<M: OfMember> Flight<M> {
     }
 
     #[cold]
-    fn failed<E: Into<BoxError> + 'static>(&mut self, error: E) -> Error {
-        self.fail(Error::from_service(error))
-    }
-
-    fn fail(&mut self, error: Error) -> Error {
-        let error = if self.member().is_client() { error.confirm_unsent() } else { error };
-        match error.fault() {
-            Fault::Endpoint if error.kind() != Kind::Plugin => self.observe_failure(),
-            Fault::Endpoint if self.began != NOT_YET => self.observe(),
-            Fault::Cancelled if self.began != NOT_YET => self.observe_abandoned(),
-            _ => {}
-        }
-        self.began = LANDED;
-        self.member().load().land();
-        error.or_at_endpoint(self.member().shared_key())
+    fn failed<T, E, C>(&mut self, error: E, classify: &C) -> Error
+    where
+        E: Into<BoxError> + 'static,
+        C: Classify<T, E>,
+    {
+        self.end(judge_error(classify, &error));
+        let (error, member) = (Error::from_service(error), self.member());
+        let error = if member.is_client() { error.confirm_unsent() } else { error };
+        error.or_at_endpoint(member.shared_key())
     }
 
     /// Begins a call that is made elsewhere, and is timed from now on.
@@ -189,40 +194,45 @@ impl<M: OfMember> Flight<M> {
 
     /// Ends a call that was judged elsewhere.
     pub(crate) fn settle(mut self, outcome: Outcome) {
-        self.count(Some(outcome));
+        self.end(Some(outcome));
+    }
+
+    /// Lands, whatever judged the end: all that is learned of a call is learned here. `None` is a call that
+    /// was given up.
+    #[cold]
+    fn end(&mut self, outcome: Option<Outcome>) {
+        match outcome {
+            Some(Outcome::Failure | Outcome::Overload { .. }) => self.observe_failure(),
+            Some(Outcome::Success | Outcome::Slow) => self.observe_timed(),
+            Some(Outcome::Ignored) => self.member().count_neutral(),
+            None => self.observe_abandoned(),
+        }
         self.began = LANDED;
         self.member().load().land();
     }
 
-    /// What an end counts for, whatever judged it; `None` is a call that was given up.
-    fn count(&self, outcome: Option<Outcome>) {
-        match outcome {
-            Some(Outcome::Failure | Outcome::Overload { .. }) => self.observe_failure(),
-            Some(Outcome::Success | Outcome::Slow) if self.began != NOT_YET => self.observe(),
-            None if self.began != NOT_YET => self.observe_abandoned(),
-            Some(_) | None => {}
-        }
-    }
-
     #[cold]
     fn abandon(&self) {
-        if self.began != NOT_YET {
-            match Ending::of_flight(self.member()) {
-                Ending::TimedOut => self.observe_failure(),
-                Ending::Cancelled => self.observe_abandoned(),
-            }
+        let is_timed = self.began != NOT_YET;
+        if is_timed && Ending::of_flight(self.member()) == Ending::TimedOut {
+            self.observe_failure();
+        } else {
+            self.observe_abandoned();
         }
         self.member().load().land();
     }
 
     fn observe_failure(&self) {
-        self.member().failures.fetch_add(1, Ordering::Relaxed);
+        self.member().count_failure();
         self.member().observe(self.elapsed().max(FAILURE_PENALTY));
     }
 
     /// A call that was given up can worsen the estimate, never improve it.
     fn observe_abandoned(&self) {
-        self.member().observe_if_worse(self.elapsed());
+        self.member().count_neutral();
+        if self.began != NOT_YET {
+            self.member().observe_if_worse(self.elapsed());
+        }
     }
 }
 
@@ -265,7 +275,7 @@ mod tests {
         drop(long);
         assert_eq!(member.latency(), Some(Duration::from_millis(30)));
         let mut fails = pending();
-        fails.failed(BoxError::from("broken"));
+        fails.failed::<(), _, _>(BoxError::from("broken"), &crate::outcome::ErrIsFailure);
         assert_eq!(member.latency(), Some(FAILURE_PENALTY));
         assert_eq!((member.failures(), member.in_flight(), member.calls()), (1, 0, 4));
     }

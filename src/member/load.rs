@@ -81,6 +81,12 @@ impl Load {
         (u64::from(in_flight) + 1) * u64::from(latency)
     }
 
+    /// How long ago the last sample came; wraps after 49 days.
+    pub(super) fn sampled(&self, now: u64) -> Option<Duration> {
+        let word = self.latency.load(Ordering::Relaxed);
+        (word != 0).then(|| Duration::from_millis(estimate(word, now).1.into()))
+    }
+
     pub(super) fn sample(&self, latency: Duration, now: u64, only_worse: bool) {
         let micros = u32::try_from(latency.as_micros()).unwrap_or(u32::MAX).max(1);
         let _ = self.latency.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {

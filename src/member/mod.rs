@@ -26,8 +26,11 @@ mod ending;
 mod flight;
 mod load;
 mod member;
+mod operator;
 mod reason;
+mod score;
 mod signal;
+mod stats;
 mod veto;
 
 pub(crate) use self::{
@@ -35,4 +38,4 @@ pub(crate) use self::{
     flight::{Flight, OfMember},
     signal::Signal,
 };
-pub use self::{flight::InFlight, member::Member, reason::Reason, veto::Veto};
+pub use self::{flight::InFlight, member::Member, reason::Reason, stats::MemberStats, veto::Veto};
