@@ -33,7 +33,9 @@
 //! A call waits for [`fail_fast_after`](BalanceConfig::fail_fast_after) (1 s) at most. It knows of no
 //! deadline of the request; a [`FailoverLayer`](crate::failover::FailoverLayer) above does. So the call
 //! that finds the last endpoint barred waits that long; once there has been no endpoint for as long,
-//! calls fail at once.
+//! calls fail at once. Where each endpoint is spent by a rate limit below the balancer, a call waits for the
+//! first that has a token again; if none has in time, it fails at once with
+//! [`Kind::RateLimited`](crate::error::Kind::RateLimited) and the earliest moment.
 //!
 //! Failures never remove an endpoint; only discovery does. A service whose `poll_ready` fails is
 //! dead, and the task connects it again with backoff. The state of a member survives all of this.

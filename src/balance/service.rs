@@ -35,6 +35,8 @@ use crate::{
 ///
 /// # Errors
 /// `NoEndpoints`, `AllEndpointsDown` or `CircuitOpen`, all unsent, if there is no endpoint to choose;
+/// `RateLimited`, unsent, if each is spent by a rate limit below the balancer: at once if none has a token
+/// again in time, with the earliest moment at which one has;
 /// `Unavailable` outside a tokio runtime; otherwise what the chosen service returns.
 ///
 /// # Example

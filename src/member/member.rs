@@ -60,6 +60,8 @@ pub struct Member {
     client: AtomicBool,
     /// The stamp of the last recovery, or `NEVER`.
     recovered: AtomicI64,
+    /// The stamp until which a rate limit of it has no token, as far as a call was told; or `NEVER`.
+    pub(super) spent_until: AtomicI64,
     pub(super) signal: Arc<Signal>,
 }
 
@@ -73,8 +75,8 @@ struct Hot {
     tier: AtomicU32,
 }
 
-/// No recovery yet.
-const NEVER: i64 = i64::MIN;
+/// The stamp of what has not been yet.
+pub(super) const NEVER: i64 = i64::MIN;
 
 impl Member {
     /// Makes a member of no set, for a test or a balancer of your own.
@@ -113,6 +115,7 @@ impl Member {
             own_weight: Mutex::default(),
             client: AtomicBool::new(false),
             recovered: AtomicI64::new(NEVER),
+            spent_until: AtomicI64::new(NEVER),
             signal,
         });
         member.update(endpoint);

@@ -30,6 +30,7 @@ mod operator;
 mod reason;
 mod score;
 mod signal;
+mod spent;
 mod stats;
 mod veto;
 

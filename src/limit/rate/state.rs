@@ -72,6 +72,17 @@ impl AtMember {
     fn new(member: &Arc<Member>) -> Self {
         Self { member: member.clone(), held: AtomicU64::new(0), returned: WaitList::default() }
     }
+
+    /// There is no token before `at`: calls that wait for several endpoints are to know.
+    pub(super) fn spent_until(&self, at: Instant) {
+        self.member.note_spent_until(at);
+    }
+
+    /// There is one again, for those who wait.
+    pub(super) fn token_came_back(&self) {
+        self.member.note_token();
+        self.returned.wake_all();
+    }
 }
 
 /// Other quotas, of which the same share is used.
@@ -201,7 +212,7 @@ impl State {
         // side.
         fits(at.held.fetch_add(cells, Ordering::Acquire)).inspect_err(|_| {
             self.release(at, cells);
-            at.returned.wake_all();
+            at.token_came_back();
         })
     }
 
@@ -220,7 +231,7 @@ impl State {
     pub(super) fn tokens_came_back(&self) {
         self.queue.wake_called();
         if let Some(at) = &self.member {
-            at.returned.wake_all();
+            at.token_came_back();
         }
     }
 
