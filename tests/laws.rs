@@ -109,7 +109,16 @@ fn breaker() -> (CircuitBreakerLayer, Shut) {
 }
 
 fn limit() -> (RateLimitLayer, Shut) {
-    let layer = RateLimitLayer::new(Quota::per_minute(1).burst(1_000));
+    limit_of(Quota::per_minute(1).burst(1_000))
+}
+
+/// The next token comes while a balancer still waits for it.
+fn soon() -> (RateLimitLayer, Shut) {
+    limit_of(Quota::new(1, ms(500)).burst(1_000))
+}
+
+fn limit_of(quota: Quota) -> (RateLimitLayer, Shut) {
+    let layer = RateLimitLayer::new(quota);
     let handles = layer.clone();
     let shut = move |key: Option<&str>| {
         let handle = match key {
@@ -713,8 +722,8 @@ mod law_13_a_call_that_waits_has_given_back_its_readiness {
         for_a_token_above_failover = limit, |layer| over_balance!(ServiceBuilder::new().layer(layer.wait(LONG)).layer(failover()).into_inner(), none()), ABOVE;
         for_a_token_between = limit, |layer| over_balance!(ServiceBuilder::new().layer(failover()).layer(layer.wait(LONG)).into_inner(), none()), ABOVE;
         for_a_token_below = limit, |layer| over_balance!(none(), layer.wait(LONG)), BELOW;
-        for_a_token_below_in_readiness = limit, |layer| over_balance!(none(), layer), BELOW;
-        for_a_token_below_another = limit, |layer| over_balance!(none(), ServiceBuilder::new().layer(crowd().0).layer(layer).into_inner()), BELOW;
+        for_a_token_below_in_readiness = soon, |layer| over_balance!(none(), layer), BELOW;
+        for_a_token_below_another = soon, |layer| over_balance!(none(), ServiceBuilder::new().layer(crowd().0).layer(layer).into_inner()), BELOW;
         for_a_place = crowd, |layer| alone!(layer.wait(LONG)), ABOVE;
         for_a_place_above = crowd, |layer| over_balance!(layer.wait(LONG), none()), ABOVE;
         for_a_place_above_failover = crowd, |layer| over_balance!(ServiceBuilder::new().layer(layer.wait(LONG)).layer(failover()).into_inner(), none()), ABOVE;
@@ -756,7 +765,8 @@ async fn law_14_what_one_caller_does_opens_the_circuit_of_no_other() {
         for _ in 0..30 {
             made.call().await.unwrap_err();
         }
-        let circuit = if below { each.handle_for("a:1").unwrap() } else { above.handle() };
+        let circuit =
+            if below { each.handle_for("a:1").unwrap() } else { (*above.handle()).clone() };
         let stats = seen(&circuit);
         assert_eq!((stats.state, stats.failed), (CircuitState::Closed, 0));
         made.farm.answers(Answer::Good);
@@ -928,7 +938,7 @@ mod law_16 {
         fn assert(&self, running: u32, over: u64) {
             assert_eq!(self.set.members()[0].in_flight(), running);
             assert_eq!(self.limits.each_ref().map(|limit| limit.in_flight()), [running; 2]);
-            assert_eq!(self.circuits.each_ref().map(|circuit| seen(&circuit).admitted), [over; 2]);
+            assert_eq!(self.circuits.each_ref().map(|circuit| seen(circuit).admitted), [over; 2]);
         }
     }
 

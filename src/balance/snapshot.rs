@@ -19,13 +19,16 @@ pub(super) struct Snapshot<S, T> {
     /// The service of each candidate.
     pub(super) services: Services<S>,
     /// Members of other tiers, the lowest tier first, for calls that have tried all candidates.
-    pub(super) reserve: Box<[(Arc<Member>, Weak<Connected<S>>)]>,
+    pub(super) reserve: Box<[InReserve<S>]>,
     pub(super) table: T,
     /// The bits of a member's word that bar it: less of them in a panic.
     pub(super) bars: u64,
     /// What calls are answered with while there are no candidates, and when that may be over.
     pub(super) refusal: Error,
 }
+
+/// A member that is no candidate, and its service.
+pub(super) type InReserve<S> = (Arc<Member>, Weak<Connected<S>>);
 
 /// One for each member of a list. The set alone keeps them alive: a clone that rests keeps the last
 /// snapshot that it saw, and must keep no service of a member that has left since.

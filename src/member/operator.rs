@@ -34,8 +34,9 @@ impl Member {
 
     /// Counts a call that failed.
     pub(super) fn count_failure(&self) {
-        self.failures.fetch_add(1, Ordering::Relaxed);
+        // Before it is counted: it is in flight yet, so it would be taken off twice.
         self.score.failed(self.succeeded());
+        self.failures.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts a call that says nothing about the endpoint: a refusal, a mistake of the caller, or one that

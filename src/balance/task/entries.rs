@@ -17,6 +17,7 @@ use crate::{
     discover::EndpointSet,
     member::{Member, Reason, Signal, Veto},
     sync::random_fraction,
+    telemetry::{EventKind, Reporter},
     time::{self, Instant},
 };
 
@@ -30,6 +31,7 @@ pub(super) const RECONNECT: Backoff = Backoff {
 
 pub(super) struct Entries<C, S> {
     connect: Arc<C>,
+    pub(super) reporter: Reporter,
     /// Ordered by key.
     list: Vec<Entry<S>>,
     /// The members of all entries, and the service of each, for the snapshots to share.
@@ -51,9 +53,9 @@ struct Entry<S> {
 }
 
 impl<C, S> Entries<C, S> {
-    pub(super) fn new(connect: Arc<C>) -> Self {
+    pub(super) fn new(connect: Arc<C>, reporter: Reporter) -> Self {
         let (all, services, connected) = (Arc::new([]), Arc::new([]), Arc::new([]));
-        Self { connect, list: Vec::new(), all, services, connected }
+        Self { connect, reporter, list: Vec::new(), all, services, connected }
     }
 
     pub(super) fn members(&self) -> impl ExactSizeIterator<Item = &Arc<Member>> {
@@ -95,7 +97,7 @@ impl<C, S> Entries<C, S> {
             let found = entries.find(|entry| entry.connected.as_ref().is_some_and(is_current));
             if let Some(entry) = found {
                 if entry.connect_at.is_none() {
-                    entry.bury(now);
+                    entry.bury(now, &self.reporter);
                 }
             }
         }
@@ -158,7 +160,7 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
                 entry.dead.clear();
                 changed = true;
             } else {
-                entry.bury(now);
+                entry.bury(now, &self.reporter);
             }
         }
         if changed {
@@ -174,7 +176,7 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
         let mut entry =
             Entry { member, connected, connected_at: now, dead, deaths: 0, connect_at: None };
         if entry.connected.is_none() {
-            entry.bury(now);
+            entry.bury(now, &self.reporter);
         }
         entry
     }
@@ -203,7 +205,7 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
 
 impl<S> Entry<S> {
     /// Bars the member until it is connected again.
-    fn bury(&mut self, now: Instant) {
+    fn bury(&mut self, now: Instant, reporter: &Reporter) {
         if now.saturating_duration_since(self.connected_at) >= RECONNECT.max {
             self.deaths = 0;
         }
@@ -216,5 +218,7 @@ impl<S> Entry<S> {
         self.connect_at = Some(at);
         self.dead.raise_until(at);
         tracing::debug!(endpoint = self.member.key(), ?wait, "service is dead; connecting again");
+        let key = Some(self.member.shared_key());
+        reporter.emit(key, || EventKind::Reconnect { delay: wait });
     }
 }
