@@ -8,7 +8,7 @@ use super::{
     handle::{BalanceHandle, Sets},
     service::Balance,
     set::Set,
-    strategy::Strategy,
+    strategy::{Seeded, Strategy},
     task::Starter,
 };
 use crate::{
@@ -81,6 +81,28 @@ impl<D: Discover, P: Strategy> BalanceLayer<D, P> {
             reporter: Reporter::default(),
             runtime: None,
             classify: ErrIsFailure,
+        }
+    }
+}
+
+impl<D, P: Strategy, C> BalanceLayer<D, P, C> {
+    /// Chooses with random numbers that `seed` determines: see [`Seeded`]. Default: other numbers each time.
+    ///
+    /// ```
+    /// use tower_upstream::{BalanceLayer, LeastRequest, discover};
+    /// let layer = BalanceLayer::new(discover::fixed(["a:1"])?, LeastRequest::new()).with_seed(7);
+    /// # let _ = layer;
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_seed(self, seed: u64) -> BalanceLayer<D, Seeded<P>, C> {
+        BalanceLayer {
+            discover: self.discover,
+            strategy: Seeded::new(self.strategy, seed),
+            sets: self.sets,
+            reporter: self.reporter,
+            runtime: self.runtime,
+            classify: self.classify,
         }
     }
 }

@@ -2,12 +2,11 @@
 
 use std::sync::{Arc, Weak};
 
-use super::strategy::{Candidates, Pick};
+use super::strategy::{Candidates, Pick, Strategy};
 use crate::{
     choose::Tried,
     error::Error,
     member::{Member, OfMember},
-    sync::random_below,
 };
 
 pub(super) struct Snapshot<S, T> {
@@ -130,15 +129,18 @@ impl<S, T> Snapshot<S, T> {
         if untried.is_some() {
             return choose(u64::MAX);
         }
-        self.choose_of_reserve(passed_over).or_else(|| choose(self.bars))
+        self.choose_of_reserve(strategy, passed_over).or_else(|| choose(self.bars))
     }
 
     /// Any of the lowest tier in which one is free, with the same chance.
-    fn choose_of_reserve(&self, tried: &Tried) -> Option<Arc<Connected<S>>> {
+    fn choose_of_reserve<P>(&self, strategy: &P, tried: &Tried) -> Option<Arc<Connected<S>>>
+    where
+        P: Strategy<Table = T>,
+    {
         let free = || self.reserve.iter().filter(|(member, _)| is_free(member, tried));
         let tier = free().next()?.0.tier();
         let of_tier = || free().filter(|(member, _)| member.tier() == tier);
-        let drawn = random_below(u32::try_from(of_tier().count()).ok()?);
+        let drawn = strategy.draw(&self.table, u32::try_from(of_tier().count()).ok()?);
         of_tier().nth(drawn as usize)?.1.upgrade()
     }
 }

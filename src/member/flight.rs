@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{ending::Ending, member::Member};
+use super::{ending::Ending, member::Member, oldest::Batch};
 use crate::{
     error::{BoxError, Error},
     outcome::{Classify, Outcome, judge_error},
@@ -79,17 +79,14 @@ impl OfMember for Arc<Member> {
 /// readable when it has landed.
 pub(crate) struct Flight<M: OfMember = Arc<Member>> {
     held: M,
-    /// When the call was first pending, in nanoseconds of the member's clock.
+    /// When the call was first pending, in nanoseconds of the member's clock, above two bits for the batch
+    /// that it waits in.
     began: u64,
 }
 
 /// Not pending yet: a call that is ready at once never reads a clock.
 const NOT_YET: u64 = 0;
 const LANDED: u64 = u64::MAX;
-
-/// What a failed call counts for in the latency estimate, at least: failing fast must not look
-/// like being fast. The figure is linkerd's.
-const FAILURE_PENALTY: Duration = Duration::from_secs(5);
 
 impl<M: OfMember> Flight<M> {
     #[inline]
@@ -142,20 +139,27 @@ impl<M: OfMember> Flight<M> {
     #[inline]
     fn pend(&mut self) {
         if self.began == NOT_YET {
-            self.began = self.member().nanos().clamp(1, LANDED - 1);
+            self.wait();
         }
     }
 
-    #[inline]
-    fn observe_timed(&self) {
-        if self.began != NOT_YET {
-            self.observe();
-        }
+    #[inline(never)]
+    fn wait(&mut self) {
+        // 146 years, so that it is never `LANDED`.
+        let now = self.member().nanos().clamp(1, LANDED >> 3);
+        let batch = match self.member().load().wait(now) {
+            None => 0,
+            Some(Batch::First) => 1,
+            Some(Batch::Second) => 2,
+        };
+        self.began = now << 2 | batch;
     }
 
     #[inline]
     fn land(&mut self) {
-        self.observe_timed();
+        if self.began != NOT_YET {
+            self.observe();
+        }
         self.began = LANDED;
         self.member().load().land();
     }
@@ -163,13 +167,19 @@ impl<M: OfMember> Flight<M> {
     // Out of line, so that a call that is ready at once carries no clock with it.
     #[inline(never)]
     fn observe(&self) {
-        self.member().observe(self.elapsed());
+        self.member().observe(self.end_wait());
     }
 
-    fn elapsed(&self) -> Duration {
+    /// Ends the wait, and tells how long it was.
+    fn end_wait(&self) -> Duration {
+        match self.began & 3 {
+            1 => self.member().load().wait_no_more(Batch::First),
+            2 => self.member().load().wait_no_more(Batch::Second),
+            _ => {}
+        }
         match self.began {
             NOT_YET => Duration::ZERO,
-            began => Duration::from_nanos(self.member().nanos().saturating_sub(began)),
+            began => Duration::from_nanos(self.member().nanos().saturating_sub(began >> 2)),
         }
     }
 
@@ -179,8 +189,14 @@ impl<M: OfMember> Flight<M> {
         E: Into<BoxError> + 'static,
         C: Classify<T, E>,
     {
-        self.end(judge_error(classify, &error));
-        let (error, member) = (Error::from_service(error), self.member());
+        let judged = judge_error(classify, &error);
+        let error = Error::from_service(error);
+        self.end(match judged {
+            // Whatever the rule knows of it, it may ask for a while.
+            Some(Outcome::Failure) => Some(Outcome::Overload { retry_after: error.retry_after() }),
+            judged => judged,
+        });
+        let member = self.member();
         let error = if member.is_client() { error.confirm_unsent() } else { error };
         error.or_at_endpoint(member.shared_key())
     }
@@ -201,38 +217,29 @@ impl<M: OfMember> Flight<M> {
     /// was given up.
     #[cold]
     fn end(&mut self, outcome: Option<Outcome>) {
+        let (elapsed, is_timed, member) = (self.end_wait(), self.began != NOT_YET, self.member());
         match outcome {
-            Some(Outcome::Failure | Outcome::Overload { .. }) => self.observe_failure(),
-            Some(Outcome::Success | Outcome::Slow) => self.observe_timed(),
-            Some(Outcome::Ignored) => self.member().count_neutral(),
-            None => self.observe_abandoned(),
+            Some(Outcome::Failure) => member.observe_failure(elapsed, None),
+            Some(Outcome::Overload { retry_after }) => member.observe_failure(elapsed, retry_after),
+            Some(Outcome::Success | Outcome::Slow) if is_timed => member.observe(elapsed),
+            Some(Outcome::Success | Outcome::Slow) => {}
+            Some(Outcome::Ignored) => member.count_neutral(),
+            // It can worsen the estimate, never improve it.
+            None if is_timed => {
+                member.count_neutral();
+                member.observe_if_worse(elapsed);
+            }
+            None => member.count_neutral(),
         }
         self.began = LANDED;
         self.member().load().land();
     }
 
     #[cold]
-    fn abandon(&self) {
-        let is_timed = self.began != NOT_YET;
-        if is_timed && Ending::of_flight(self.member()) == Ending::TimedOut {
-            self.observe_failure();
-        } else {
-            self.observe_abandoned();
-        }
-        self.member().load().land();
-    }
-
-    fn observe_failure(&self) {
-        self.member().count_failure();
-        self.member().observe(self.elapsed().max(FAILURE_PENALTY));
-    }
-
-    /// A call that was given up can worsen the estimate, never improve it.
-    fn observe_abandoned(&self) {
-        self.member().count_neutral();
-        if self.began != NOT_YET {
-            self.member().observe_if_worse(self.elapsed());
-        }
+    fn abandon(&mut self) {
+        let has_begun = self.began != NOT_YET;
+        let timed_out = has_begun && Ending::of_flight(self.member()) == Ending::TimedOut;
+        self.end(timed_out.then_some(Outcome::Failure));
     }
 }
 
@@ -276,7 +283,8 @@ mod tests {
         assert_eq!(member.latency(), Some(Duration::from_millis(30)));
         let mut fails = pending();
         fails.failed::<(), _, _>(BoxError::from("broken"), &crate::outcome::ErrIsFailure);
-        assert_eq!(member.latency(), Some(FAILURE_PENALTY));
+        // What a failure costs where no peer is known.
+        assert_eq!(member.latency(), Some(Duration::from_secs(1)));
         assert_eq!((member.failures(), member.in_flight(), member.calls()), (1, 0, 4));
     }
 }

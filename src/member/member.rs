@@ -65,14 +65,14 @@ pub struct Member {
     pub(super) signal: Arc<Signal>,
 }
 
-/// What a choice reads and a call counts, on one cache line that nothing else is on.
-#[repr(align(64))]
+/// What a choice reads and a call counts, in this order, on cache lines that nothing else is on.
+#[repr(C, align(64))]
 struct Hot {
     /// Why this member is not eligible. Zero: it is.
     word: AtomicU64,
-    load: Load,
     weight: AtomicU32,
     tier: AtomicU32,
+    load: Load,
 }
 
 /// The stamp of what has not been yet.
@@ -94,13 +94,13 @@ impl Member {
     }
 
     pub(crate) fn in_set(endpoint: Arc<Endpoint>, signal: Arc<Signal>) -> Arc<Self> {
-        let clock = Clock::new();
+        let clock = signal.clock();
         let member = Arc::new(Self {
             hot: Hot {
                 word: AtomicU64::new(0),
-                load: Load::new(),
                 weight: AtomicU32::new(1),
                 tier: AtomicU32::new(0),
+                load: Load::new(),
             },
             key: endpoint.shared_key().clone(),
             identity: endpoint.identity().clone(),
@@ -180,14 +180,6 @@ impl Member {
         self.failures.load(Ordering::Relaxed)
     }
 
-    /// Returns the estimate of its latency, or `None` before the first sample.
-    ///
-    /// The estimate is an average over about ten seconds that follows a rise at once (peak EWMA, of
-    /// Finagle).
-    pub fn latency(&self) -> Option<Duration> {
-        self.load().latency()
-    }
-
     /// Returns its share of the load, relative to the other members.
     #[inline]
     pub fn weight(&self) -> u32 {
@@ -263,7 +255,12 @@ impl Member {
         &self.hot.load
     }
 
-    /// Nanoseconds since this member was made.
+    /// The clock of its set.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Nanoseconds since the clock of its set was.
     #[inline]
     pub(super) fn nanos(&self) -> u64 {
         self.clock.nanos()
@@ -273,16 +270,6 @@ impl Member {
     #[cfg(feature = "tower")]
     pub(crate) fn cost(&self) -> u64 {
         self.load().cost(self.nanos())
-    }
-
-    /// Records the latency of a call that succeeded.
-    pub fn observe(&self, latency: Duration) {
-        self.load().sample(latency, self.nanos(), false);
-    }
-
-    /// Takes a sample that counts only if it is above the estimate.
-    pub(super) fn observe_if_worse(&self, latency: Duration) {
-        self.load().sample(latency, self.nanos(), true);
     }
 
     pub(super) fn set_bits(&self, bits: u64, on: bool) {

@@ -23,10 +23,15 @@
 //! ```
 
 mod ending;
+mod failing;
 mod flight;
+mod latency;
 mod load;
+mod median;
 mod member;
+mod oldest;
 mod operator;
+mod peers;
 mod reason;
 mod score;
 mod signal;
@@ -37,6 +42,8 @@ mod veto;
 pub(crate) use self::{
     ending::{Ending, attempt_timed_out},
     flight::{Flight, OfMember},
+    load::Measure,
+    peers::median,
     signal::Signal,
 };
 pub use self::{flight::InFlight, member::Member, reason::Reason, stats::MemberStats, veto::Veto};

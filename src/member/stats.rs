@@ -56,7 +56,7 @@ impl Member {
     pub fn stats(&self) -> MemberStats {
         let endpoint = self.endpoint();
         let successful_requests = self.succeeded();
-        let ago = self.load().sampled(self.nanos());
+        let ago = self.load().sampled(self.nanos()).filter(|_| self.calls() > 0);
         MemberStats {
             plugin_name: self.shared_key().clone(),
             weight: self.weight(),

@@ -61,6 +61,7 @@ where
     let others = (!same).then(|| next.all.len());
     let ignored = (before.is_panic() != next.is_panic()).then(|| next.is_panic());
     drop(before);
+    set.signal.know(&next.all);
     *down_since = if next.members.is_empty() { down_since.or(Some(now)) } else { None };
     let last = set.snapshot.swap(Arc::new(next));
     let released = lock(&set.held).replace(entries.connected().clone(), last);
@@ -115,7 +116,7 @@ where
     let wait = |at: Instant| at.saturating_duration_since(now);
     Snapshot {
         version: before.version + 1,
-        table: set.strategy.table(&members, Some(&before.table)),
+        table: set.strategy.table_among(&members, all, Some(&before.table)),
         members,
         services,
         reserve: reserve.collect(),

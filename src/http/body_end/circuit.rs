@@ -3,7 +3,7 @@ use http_body::Body;
 
 use super::judged::{JudgedBody, Upgraded};
 use crate::{
-    breaker::{CircuitBreakerLayer, Permit, Settle},
+    breaker::{CircuitBreakerLayer, KeyedCircuitBreakerLayer, Permit, Settle},
     http::{
         HttpClassify,
         connection::{hold_with_connection, is_upgrade},
@@ -103,6 +103,23 @@ impl<C> CircuitBreakerLayer<C> {
     /// # let _ = layer;
     /// ```
     pub fn until_body_end<D>(self, head: D) -> CircuitBreakerLayer<AtBodyEnd<D>> {
+        self.with_settle(AtBodyEnd { head })
+    }
+}
+
+impl<K, C> KeyedCircuitBreakerLayer<K, C> {
+    /// Judges HTTP calls by the end of their response body, as
+    /// [`CircuitBreakerLayer::until_body_end`] does.
+    ///
+    /// ```
+    /// use tower_upstream::{CircuitBreakerLayer, http::HttpClassify};
+    /// let layer = CircuitBreakerLayer::default()
+    ///     .by_key(|request: &http::Request<String>| request.uri().host().map(str::to_owned))
+    ///     .until_body_end(HttpClassify);
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn until_body_end<D>(self, head: D) -> KeyedCircuitBreakerLayer<K, AtBodyEnd<D>> {
         self.with_settle(AtBodyEnd { head })
     }
 }
