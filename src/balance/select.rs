@@ -80,7 +80,7 @@ impl Tier {
     }
 }
 
-/// Without those of weight 0, unless that would leave nobody.
+/// Without those of weight 0, unless that would leave none.
 fn weighted(mut candidates: Vec<u32>, candidacies: &[Candidacy]) -> Vec<u32> {
     let has_weight = |&index: &u32| candidacies[index as usize].weight > 0;
     if candidates.iter().any(has_weight) {

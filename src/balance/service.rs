@@ -143,7 +143,7 @@ where
     {
         let mut service = connected.service.clone();
         let flight = Flight::begin(connected);
-        // Nobody to wake: who waits asks again, with a waker.
+        // None to wake: a call that waits asks again, with a waker.
         let died = match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => {
                 return ResponseFuture::calling(flight, service.call(request), classify.clone());
@@ -198,7 +198,7 @@ where
         ResponseFuture::waiting(flight, waiting, classify.clone())
     }
 
-    /// Nobody to choose: for long already, or may the call wait? What the last snapshot has may be of a
+    /// None to choose: for long already, or may the call wait? What the last snapshot has may be of a
     /// runtime that died, so the call waits for the next.
     #[cold]
     #[inline(never)]

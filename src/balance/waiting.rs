@@ -101,7 +101,7 @@ where
     /// the first's.
     ///
     /// # Errors
-    /// A refusal that says why there is nobody, or that nobody got ready in time.
+    /// A refusal that says why there is none, or that none got ready in time.
     #[cold]
     #[inline(never)]
     pub(super) fn poll_call(
@@ -245,7 +245,7 @@ where
     }
 
     /// First whom the strategy chooses among the others; then those that are busy, since their
-    /// services know when they are not; and if that leaves nobody, those tried for this call.
+    /// services know when they are not; and if that leaves none, those tried for this call.
     fn next_choice(&self, snapshot: &Snapshot<S, P::Table>) -> Option<Arc<Connected<S>>> {
         let request = self.request.as_ref()?;
         let mut passed_over = self.tried.clone();

@@ -170,7 +170,7 @@ impl Level {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::testing::{obeys, of, pick, pick_again},
+        super::tests::{obeys, of, pick, pick_again},
         *,
     };
     use crate::endpoint::Endpoint;

@@ -83,7 +83,7 @@ mod tests {
     use std::time::Duration;
 
     use super::{
-        super::testing::{counts, members, obeys},
+        super::tests::{counts, members, obeys},
         *,
     };
 

@@ -203,7 +203,7 @@ const MAX_TURNS: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::{
-        super::testing::{counts, members, obeys, pick},
+        super::tests::{counts, members, obeys, pick},
         *,
     };
 

@@ -15,7 +15,7 @@ mod round_robin;
 mod seeded;
 mod strategy;
 #[cfg(test)]
-mod testing;
+mod tests;
 mod turn;
 mod weighted_random;
 mod weighted_round_robin;

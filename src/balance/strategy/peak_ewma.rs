@@ -135,7 +135,7 @@ mod tests {
     use tokio::time::advance;
 
     use super::{
-        super::testing::{counts, members as fresh, obeys, pick},
+        super::tests::{counts, members as fresh, obeys, pick},
         *,
     };
     use crate::{choose::Tried, error::BoxError, member::Flight};

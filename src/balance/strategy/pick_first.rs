@@ -108,7 +108,7 @@ impl<Req: ?Sized> Pick<Req> for PickFirst {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::testing::{members, obeys, pick, pick_again},
+        super::tests::{members, obeys, pick, pick_again},
         *,
     };
     use crate::member::Reason;

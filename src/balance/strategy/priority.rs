@@ -113,7 +113,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::{
-        super::testing::{counts, members, obeys, of, pick, pick_again},
+        super::tests::{counts, members, obeys, of, pick, pick_again},
         *,
     };
     use crate::member::Reason;

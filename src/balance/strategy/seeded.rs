@@ -86,7 +86,7 @@ mod tests {
     use super::{
         super::{
             HealthBased, LeastRequest, PickFirst, Random, RoundRobin, WeightedRandom,
-            testing::{members, obeys, pick},
+            tests::{members, obeys, pick},
         },
         *,
     };

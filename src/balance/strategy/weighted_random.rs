@@ -75,7 +75,7 @@ impl<Req: ?Sized> Pick<Req> for WeightedRandom {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::testing::{counts, members, obeys, pick_again},
+        super::tests::{counts, members, obeys, pick_again},
         *,
     };
 

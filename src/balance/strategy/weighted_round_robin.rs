@@ -178,7 +178,7 @@ mod tests {
     use proptest::{collection, prop_assert_eq, prop_assert_ne, prop_assume, proptest, sample};
 
     use super::{
-        super::testing::{counts, members, obeys, pick, pick_again},
+        super::tests::{counts, members, obeys, pick, pick_again},
         *,
     };
 
