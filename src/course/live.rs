@@ -14,12 +14,18 @@ pub(crate) struct LiveAttempts {
     pub(crate) counts: Counts,
 }
 
-/// A copy of a request may be of use.
-const COPIES: u64 = 1;
-/// Attempts or calls have a time limit.
-const LIMITS: u64 = 2;
-/// Each call is counted, whatever comes of it.
-const COUNTS: u64 = 4;
+/// What calls do besides, a bit each.
+pub(crate) mod modes {
+    /// A copy of a request may be of use.
+    pub(crate) const COPIES: u64 = 1;
+    /// Attempts or calls have a time limit.
+    pub(crate) const LIMITS: u64 = 2;
+    /// Each call is counted, whatever comes of it.
+    pub(crate) const COUNTS: u64 = 4;
+    /// From here on the bits are free for what a call knows of itself.
+    pub(crate) const FREE: u64 = 8;
+}
+use modes::{COPIES, COUNTS, LIMITS};
 
 impl LiveAttempts {
     pub(crate) fn new(attempts: Attempts) -> Self {
@@ -54,9 +60,15 @@ impl LiveAttempts {
         }
     }
 
+    /// All of the [`modes`].
+    #[inline]
+    pub(crate) fn modes(&self) -> u64 {
+        self.modes.load(Ordering::Relaxed)
+    }
+
     #[inline]
     fn has(&self, mode: u64) -> bool {
-        self.modes.load(Ordering::Relaxed) & mode != 0
+        self.modes() & mode != 0
     }
 
     /// Whether a copy of a request may be of use.

@@ -11,7 +11,11 @@ use std::{sync::Arc, time::Duration};
 
 pub use self::attempts::Attempts;
 pub(crate) use self::{
-    attempts::limit_mistake, ended::AttemptEnd, live::LiveAttempts, plan::Plan, rule::Reach,
+    attempts::limit_mistake,
+    ended::AttemptEnd,
+    live::{LiveAttempts, modes},
+    plan::Plan,
+    rule::Reach,
 };
 
 use self::rule::{Next, Progress, next};

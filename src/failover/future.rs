@@ -82,7 +82,7 @@ where
     #[cold]
     pub(super) fn refused(mut ticket: Ticket<S, R, C>) -> Self {
         let journey = Some(Journey::refused(&mut ticket));
-        // It is counted already.
+        // It does not run.
         ticket.end(false);
         Self { state: State::Between, spare: None, ticket, journey }
     }

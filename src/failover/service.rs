@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     choose::{Choose, Tried},
-    course::{LiveAttempts, Plan},
+    course::{LiveAttempts, Plan, modes},
     error::{BoxError, Error},
     outcome::{Classify, ErrIsFailure},
     replay::{ByReplay, CallOptions, ReplayPolicy},
@@ -71,7 +71,8 @@ impl<S, R, C> Failover<S, R, C> {
         S: Choose<Req> + Clone,
     {
         self.inner = self.reserve.core().service.clone();
-        ResponseFuture::refused(Ticket::new(self.reserve.take(), false, deadline))
+        let ticket = Ticket::new(self.reserve.take(), 0, false, deadline);
+        ResponseFuture::refused(ticket)
     }
 }
 
@@ -104,17 +105,17 @@ where
         if deadline.is_some_and(|deadline| deadline <= time::now()) {
             return self.refuse(deadline);
         }
-        let options = plan.replay.options(&request);
+        let (modes, options) = (live.modes(), plan.replay.options(&request));
         // A copy only where it can be of use.
         let uses_copies = match options.is_set() {
             true => uses_copies(live, options),
-            false => live.uses_copies(),
+            false => modes & modes::COPIES != 0,
         };
         let copy = if uses_copies { plan.replay.replay(&request) } else { None };
         let idempotent = plan.replay.is_idempotent(&request);
         plan.replay.begin_attempt(&mut request, 1);
         let inner = self.inner.call_avoiding(request, &Tried::default());
-        let mut ticket = Ticket::new(self.reserve.take(), idempotent, deadline);
+        let mut ticket = Ticket::new(self.reserve.take(), modes, idempotent, deadline);
         let journey = options.is_set().then(|| Journey::with_options(&mut ticket, options));
         ResponseFuture::new(inner, copy, ticket, journey)
     }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    course::{LiveAttempts, Plan},
+    course::{LiveAttempts, Plan, modes},
     sync::Lease,
     time::{self, Instant},
 };
@@ -26,21 +26,24 @@ pub(super) struct Ticket<S, R, C> {
     began: i64,
     /// The deadline of the request; `NEVER` without one.
     deadline: i64,
+    /// The [`modes`] that the call met, and the flags below.
     flags: u64,
 }
 
-const NEVER: i64 = i64::MAX;
+/// A nanosecond before the first stamp of the process; a small number, which an instruction has room for.
+const NEVER: i64 = -1;
 
-const IDEMPOTENT: u64 = 1;
 /// The budget counts the call as running.
-const RUNS: u64 = 2;
-/// The layer counts the call, whatever comes of it.
-const COUNTS: u64 = 4;
+const RUNS: u64 = modes::FREE;
+/// The call is not idempotent.
+const ONCE: u64 = modes::FREE << 1;
+const COUNTED: u64 = modes::COUNTS | RUNS;
 
 impl<S, R, C> Ticket<S, R, C> {
     #[inline(always)]
     pub(super) fn new(
         lease: InReserve<S, R, C>,
+        modes: u64,
         idempotent: bool,
         deadline: Option<Instant>,
     ) -> Self {
@@ -48,23 +51,18 @@ impl<S, R, C> Ticket<S, R, C> {
             lease,
             began: NEVER,
             deadline: deadline.map_or(NEVER, time::stamp),
-            flags: u64::from(idempotent) * IDEMPOTENT,
+            flags: if idempotent { modes } else { modes | ONCE },
         };
-        let Reserve { live, plan, .. } = ticket.reserve();
-        if live.counts_calls() || plan.budget.counts_calls() {
-            ticket.begin_counted();
+        if ticket.reserve().plan.budget.counts_calls() {
+            ticket.run();
         }
         ticket
     }
 
     #[cold]
-    fn begin_counted(&mut self) {
-        let Reserve { live, plan, .. } = self.reserve();
-        let (counts, runs) = (live.counts_calls(), plan.budget.counts_calls());
-        if runs {
-            plan.budget.begin_call();
-        }
-        self.flags |= u64::from(counts) * COUNTS | u64::from(runs) * RUNS;
+    fn run(&mut self) {
+        self.reserve().plan.budget.begin_call();
+        self.flags |= RUNS;
     }
 
     #[inline]
@@ -74,7 +72,7 @@ impl<S, R, C> Ticket<S, R, C> {
 
     #[inline]
     pub(super) fn is_idempotent(&self) -> bool {
-        self.flags & IDEMPOTENT != 0
+        self.flags & ONCE == 0
     }
 
     #[inline]
@@ -103,7 +101,7 @@ impl<S, R, C> Ticket<S, R, C> {
     /// The call has ended, though this is kept.
     #[inline]
     pub(super) fn end(&mut self, well: bool) {
-        if self.flags & (RUNS | COUNTS) != 0 {
+        if self.flags & COUNTED != 0 {
             self.end_counted(Some(well));
         }
     }
@@ -121,18 +119,18 @@ impl<S, R, C> Ticket<S, R, C> {
             began => time::now().saturating_duration_since(time::at_stamp(began)),
         };
         match well {
-            _ if self.flags & COUNTS == 0 => {}
+            _ if self.flags & modes::COUNTS == 0 => {}
             Some(well) => live.counts.ended(well, took()),
             None => live.counts.cancelled(),
         }
-        self.flags &= IDEMPOTENT;
+        self.flags &= !COUNTED;
     }
 }
 
 impl<S, R, C> Drop for Ticket<S, R, C> {
     #[inline]
     fn drop(&mut self) {
-        if self.flags & (RUNS | COUNTS) != 0 {
+        if self.flags & COUNTED != 0 {
             self.end_counted(None);
         }
     }
