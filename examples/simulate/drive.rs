@@ -43,10 +43,11 @@ async fn drive(scenario: &Scenario, policy: &Policy, seed: u64) -> Result<Vec<Do
     let mut done = Vec::new();
     loop {
         let request_at = requests.peek().map(|request| request.at);
-        let next = [world.next_at(), joins_at, request_at].into_iter().flatten().min();
-        // What is held back by a timer of its policy is not known to the world.
-        let held_back = || (!under_way.is_empty()).then(|| world.now() + Duration::from_millis(1));
-        let Some(next) = next.or_else(held_back) else {
+        // A policy that holds a request back has a timer for it, which only tokio knows.
+        let is_held_back = under_way.len() > world.alarms();
+        let timer_at = is_held_back.then(|| world.now() + Duration::from_millis(1));
+        let moments = [world.next_at(), joins_at, request_at, timer_at];
+        let Some(next) = moments.into_iter().flatten().min() else {
             return Ok(done);
         };
         move_to(next, &world).await;

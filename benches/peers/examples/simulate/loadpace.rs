@@ -11,12 +11,22 @@ use loadpace_tower::AdaptiveDiscovery;
 use tokio::sync::Mutex;
 use tower::{Service, ServiceExt, service_fn, util::BoxService};
 
-use crate::policy::{Client, Policy, p2c};
+use crate::policy::{Client, Fleet, Policy, p2c};
 
-pub(crate) const POLICIES: &[Policy] =
-    &[Policy::new("p2c AdaptiveEndpoint, no seed", "loadpace-tower", |fleet, seed| {
-        in_order(p2c(seed, AdaptiveDiscovery::new(fleet.changes(), EndpointConfig::default())))
-    })];
+pub(crate) const POLICIES: &[Policy] = &[
+    Policy::new("p2c paced", "loadpace-tower", |fleet, seed| {
+        paced(fleet, seed, EndpointConfig::default())
+    }),
+    Policy::new("p2c paced, begins at 16", "loadpace-tower", |fleet, seed| {
+        let mut config = EndpointConfig::default();
+        config.gradient.initial_concurrency = 16.0;
+        paced(fleet, seed, config)
+    }),
+];
+
+fn paced(fleet: &Fleet, seed: u64, config: EndpointConfig) -> Client {
+    in_order(p2c(seed, AdaptiveDiscovery::new(fleet.changes(), config)))
+}
 
 /// Ready at once, as a caller is who queues. What waits has come first when it is called first.
 fn in_order(client: Client) -> Client {
