@@ -14,10 +14,10 @@ use tower::{Service, ServiceExt, service_fn, util::BoxService};
 use crate::policy::{Client, Fleet, Policy, p2c};
 
 pub(crate) const POLICIES: &[Policy] = &[
-    Policy::new("p2c paced", "loadpace-tower", |fleet, seed| {
+    Policy::new("p2c paced, unseeded", "loadpace", |fleet, seed| {
         paced(fleet, seed, EndpointConfig::default())
     }),
-    Policy::new("p2c paced, begins at 16", "loadpace-tower", |fleet, seed| {
+    Policy::new("p2c paced from 16, unseeded", "loadpace", |fleet, seed| {
         let mut config = EndpointConfig::default();
         config.gradient.initial_concurrency = 16.0;
         paced(fleet, seed, config)
