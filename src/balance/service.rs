@@ -88,12 +88,16 @@ where
         self.kept.of(self.set.state.load())
     }
 
+    /// Ready when a member is eligible, or with `is_enough`.
     #[cold]
-    fn poll_somebody(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_somebody(
+        &mut self,
+        cx: &mut Context<'_>,
+        is_enough: impl Fn(&Set<S, P>) -> bool,
+    ) -> Poll<()> {
         for registered in [false, true] {
-            // Who fails fast has a task. Without a runtime the call says so.
-            if self.set.is_failing_fast() || self.set.ensure_running().is_err() || self.set.is_up()
-            {
+            // Without a runtime the call says so.
+            if is_enough(&self.set) || self.set.ensure_running().is_err() || self.set.is_up() {
                 self.set.waiting.leave(&mut self.waits);
                 return Poll::Ready(());
             }
@@ -238,7 +242,8 @@ where
         if self.set.is_up() {
             return Poll::Ready(Ok(()));
         }
-        self.poll_somebody(cx).map(Ok)
+        // Who fails fast has a task.
+        self.poll_somebody(cx, Set::is_failing_fast).map(Ok)
     }
 
     // Always: on its own its response goes through memory twice.
@@ -258,9 +263,17 @@ where
     }
 }
 
-impl<S, P: Strategy, C> Chooses for Balance<S, P, C> {
+impl<S, P, C> Chooses for Balance<S, P, C>
+where
+    S: Clone + Send + Sync + 'static,
+    P: Strategy,
+{
     fn has_untried(&self, tried: &Tried) -> bool {
         self.set.snapshot.load().has_untried(tried)
+    }
+
+    fn poll_endpoint(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_somebody(cx, |_| false)
     }
 }
 

@@ -47,7 +47,7 @@ pub struct MemberStats {
     pub health_score: u8,
     /// When the last call ended that was not done at once: a call that is done at once reads no clock. In
     /// JSON seconds since 1970, 0 for never.
-    #[cfg_attr(feature = "serde", serde(serialize_with = "unix_seconds"))]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::duration::unix_seconds"))]
     pub last_used: Option<SystemTime>,
 }
 
@@ -71,13 +71,4 @@ impl Member {
             last_used: ago.and_then(|ago| SystemTime::now().checked_sub(ago)),
         }
     }
-}
-
-#[cfg(feature = "serde")]
-fn unix_seconds<S: serde::Serializer>(
-    at: &Option<SystemTime>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    let since = at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
-    serializer.serialize_u64(since.map_or(0, |since| since.as_secs()))
 }
