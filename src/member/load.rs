@@ -28,6 +28,8 @@ pub(super) struct Load {
     failing: Failing,
     /// How the latency is estimated.
     measure: AtomicU64,
+    /// The latency of the last call that succeeded, in nanoseconds; 0 is none.
+    last: AtomicU64,
     /// A value reported by the endpoint itself, as the bits of a float.
     reported: AtomicU64,
 }
@@ -59,6 +61,7 @@ impl Load {
             confirming: AtomicU64::new(0),
             failing: Failing::default(),
             measure: AtomicU64::new(Measure::DEFAULT.pack()),
+            last: AtomicU64::new(0),
             reported: AtomicU64::new(f64::NAN.to_bits()),
         }
     }
@@ -125,6 +128,11 @@ impl Load {
         Some(f64::from_bits(self.nanos.load(Ordering::Relaxed))).filter(|&nanos| nanos > 0.0)
     }
 
+    /// What the last call took that succeeded, in nanoseconds; `None` before the first.
+    pub(super) fn last(&self) -> Option<f64> {
+        Some(self.last.load(Ordering::Relaxed) as f64).filter(|&nanos| nanos > 0.0)
+    }
+
     /// The calls in flight and one more, times the latency in microseconds. While nothing is in flight the
     /// estimate fades, so that one that was slow is tried again; while something is, it does not, since
     /// calls that hang bring no sample.
@@ -147,10 +155,10 @@ impl Load {
     }
 
     pub(super) fn sample(&self, latency: Duration, now: u64) {
+        let latency = latency.max(Duration::from_nanos(1));
         self.failing.succeeded(now);
-        self.update(now, |rule, of, now| {
-            rule.observe(of, latency.max(Duration::from_nanos(1)), now)
-        });
+        self.last.store(crate::time::nanos(latency), Ordering::Relaxed);
+        self.update(now, |rule, of, now| rule.observe(of, latency, now));
     }
 
     /// Takes a sample that counts only if it is above the estimate, also if that has faded since.

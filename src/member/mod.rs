@@ -39,7 +39,7 @@ pub(crate) use self::{
     ending::{Ending, attempt_timed_out},
     flight::{Flight, OfMember},
     load::Measure,
-    peers::median,
+    peers::median_estimate,
     signal::Signal,
 };
 pub use self::{flight::InFlight, member::Member, reason::Reason, veto::Veto};

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
-use super::{member::Member, signal::Signal};
+use super::{load::Load, member::Member, signal::Signal};
 use crate::rules;
 
 /// So many of them stand for all.
@@ -12,12 +12,19 @@ impl Signal {
     /// These are the members of the set.
     pub(crate) fn know(&self, members: &Arc<[Arc<Member>]>) {
         let members = Arc::downgrade(members);
-        self.median.of(move || Weak::upgrade(&members).and_then(|members| median(&members)));
+        // Of one call each: that is what calls take, while each estimate remembers the slowest of many.
+        let typical = |members: Arc<[_]>| median(&members, Load::last);
+        self.median.of(move || Weak::upgrade(&members).and_then(typical));
     }
 }
 
-/// The median latency of those whose latency is known, in nanoseconds; of many, of some.
-pub(crate) fn median(members: &[Arc<Member>]) -> Option<f64> {
+/// The median estimate, in nanoseconds, which stands for that of a newcomer.
+pub(crate) fn median_estimate(members: &[Arc<Member>]) -> Option<f64> {
+    median(members, Load::nanos)
+}
+
+/// The median of those of which it is known; of many, of some.
+fn median(members: &[Arc<Member>], nanos: impl Fn(&Load) -> Option<f64>) -> Option<f64> {
     let step = members.len().div_ceil(SAMPLE).max(1);
-    rules::median(members.iter().step_by(step).filter_map(|member| member.load().nanos()))
+    rules::median(members.iter().step_by(step).filter_map(|member| nanos(member.load())))
 }
