@@ -127,6 +127,14 @@ impl<B, C> WithClassify<C> for CircuitBreakerLayer<crate::http::AtBodyEnd<B>> {
     }
 }
 
+impl<D, P, B, C> WithClassify<C> for BalanceLayer<D, P, B> {
+    type Layer = BalanceLayer<D, P, C>;
+
+    fn with_classify(self, classify: C) -> Self::Layer {
+        self.with_classify(classify)
+    }
+}
+
 impl<K, B, C> WithClassify<C> for KeyedCircuitBreakerLayer<K, AtResponse<B>> {
     type Layer = KeyedCircuitBreakerLayer<K, AtResponse<C>>;
 
@@ -193,7 +201,6 @@ macro_rules! unjudged {
 
 unjudged! {
     Unjudged<L>, L;
-    BalanceLayer<D, P>, D, P;
     BoxUpstreamLayer<Req, Res>, Req, Res;
     ConcurrencyLimitLayer<M, E>, M, E;
     HealthGateLayer;

@@ -17,6 +17,7 @@ use crate::{
     choose::Chosen,
     error::{BoxError, Error},
     member::{Flight, Member},
+    outcome::{Classify, ErrIsFailure},
 };
 
 pin_project! {
@@ -28,7 +29,7 @@ pin_project! {
     /// # Cancel safety
     /// Dropping it at any point takes the call out of what is in flight.
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<S, P, Req>
+    pub struct ResponseFuture<S, P, Req, C = ErrIsFailure>
     where
         S: Service<Req>,
         P: Strategy,
@@ -38,6 +39,7 @@ pin_project! {
         // These stand beside the state, not in it: what lives in an enum is moved about.
         flight: Option<Flight<Arc<Connected<S>>>>,
         waiting: Option<Box<Waiting<S, P, Req>>>,
+        classify: C,
     }
 }
 
@@ -51,34 +53,41 @@ pin_project! {
     }
 }
 
-impl<S, P, Req> ResponseFuture<S, P, Req>
+impl<S, P, Req, C> ResponseFuture<S, P, Req, C>
 where
     S: Service<Req>,
     P: Strategy,
 {
     #[inline]
-    pub(super) fn calling(flight: Flight<Arc<Connected<S>>>, inner: S::Future) -> Self {
-        Self { state: State::Calling { inner }, flight: Some(flight), waiting: None }
+    pub(super) fn calling(
+        flight: Flight<Arc<Connected<S>>>,
+        inner: S::Future,
+        classify: C,
+    ) -> Self {
+        Self { state: State::Calling { inner }, flight: Some(flight), waiting: None, classify }
     }
 
     pub(super) fn waiting(
         flight: Option<Flight<Arc<Connected<S>>>>,
         waiting: Waiting<S, P, Req>,
+        classify: C,
     ) -> Self {
-        Self { state: State::Waiting, flight, waiting: Some(Box::new(waiting)) }
+        Self { state: State::Waiting, flight, waiting: Some(Box::new(waiting)), classify }
     }
 
     #[cold]
-    pub(super) fn refused(error: Error) -> Self {
-        Self { state: State::Refused { error: Some(error) }, flight: None, waiting: None }
+    pub(super) fn refused(error: Error, classify: C) -> Self {
+        let state = State::Refused { error: Some(error) };
+        Self { state, flight: None, waiting: None, classify }
     }
 }
 
-impl<S, P, Req> Future for ResponseFuture<S, P, Req>
+impl<S, P, Req, C> Future for ResponseFuture<S, P, Req, C>
 where
     S: Service<Req> + Clone + Send + Sync + 'static,
     S::Error: Into<BoxError> + 'static,
     P: Pick<Req>,
+    C: Classify<S::Response, S::Error>,
 {
     type Output = Result<S::Response, Error>;
 
@@ -90,7 +99,7 @@ where
         let this = self.project();
         match this.state.project() {
             StateProj::Calling { inner } => match this.flight {
-                Some(flight) => flight.poll(inner, cx),
+                Some(flight) => flight.poll(inner, cx, this.classify),
                 // A call has its flight.
                 None => Poll::Pending,
             },
@@ -103,7 +112,7 @@ where
     }
 }
 
-impl<S, P, Req> ResponseFuture<S, P, Req>
+impl<S, P, Req, C> ResponseFuture<S, P, Req, C>
 where
     S: Service<Req> + Clone + Send + Sync + 'static,
     S::Error: Into<BoxError> + 'static,
@@ -131,7 +140,7 @@ where
     }
 }
 
-impl<S, P, Req> Chosen for ResponseFuture<S, P, Req>
+impl<S, P, Req, C> Chosen for ResponseFuture<S, P, Req, C>
 where
     S: Service<Req>,
     P: Strategy,
@@ -145,7 +154,7 @@ where
     }
 }
 
-impl<S, P, Req> fmt::Debug for ResponseFuture<S, P, Req>
+impl<S, P, Req, C> fmt::Debug for ResponseFuture<S, P, Req, C>
 where
     S: Service<Req>,
     P: Strategy,

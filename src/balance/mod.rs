@@ -31,7 +31,9 @@
 //!
 //! A call waits for at most [`fail_fast_after`](BalanceConfig::fail_fast_after). It ignores the deadline
 //! of the request, which a [`FailoverLayer`](crate::failover::FailoverLayer) above enforces. After that
-//! time without any endpoint, calls fail at once.
+//! time without any endpoint, calls fail at once. Where each endpoint is spent by a rate limit below the
+//! balancer, a call waits for the first that has a token again; if none has in time, the call fails at once
+//! with [`Kind::RateLimited`](crate::error::Kind::RateLimited) and the earliest moment.
 //!
 //! Failures never remove an endpoint; only discovery does. A service whose `poll_ready` fails is dead,
 //! and the task connects it again with backoff. The state of a member survives that.
@@ -76,6 +78,10 @@
 //! read [`Candidate::reported`]), and choosing among a subset of many endpoints (rendezvous subsets,
 //! aperture).
 //!
+//! # Choosing without calling
+//! [`Balance::pick`] chooses an endpoint for a call that another client makes: a database driver, a raw
+//! connection, a redirect. The choice counts as in flight until it is reported or dropped.
+//!
 //! # Runtimes
 //! The task of a set runs on the runtime of the first call, and is started again by the next call after
 //! that runtime has ended. A runtime that is alive but no longer driven, such as a current-thread runtime
@@ -110,11 +116,13 @@
 //! ```
 
 mod config;
+mod control;
 mod future;
 mod handle;
 mod held;
 mod kept;
 mod layer;
+mod pick;
 mod select;
 mod service;
 mod set;
@@ -129,6 +137,7 @@ pub use self::{
     future::ResponseFuture,
     handle::BalanceHandle,
     layer::BalanceLayer,
+    pick::Picked,
     service::Balance,
     strategy::{
         Candidate, Candidates, Geographic, GeographicTable, HealthBased, LatencyTable,

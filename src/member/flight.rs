@@ -9,7 +9,10 @@ use std::{
 };
 
 use super::{ending::Ending, member::Member, oldest::Batch};
-use crate::error::{BoxError, Error, Fault, Kind};
+use crate::{
+    error::{BoxError, Error},
+    outcome::{Classify, Outcome, judge_error},
+};
 
 /// Counts a call as in flight on a member until this drops. Made by [`Member::begin`].
 ///
@@ -102,17 +105,20 @@ impl<M: OfMember> Flight<M> {
         self.held.member()
     }
 
-    /// Polls the call, and lands when it ends. An error names the member from then on.
+    /// Polls the call, and lands when it ends: `classify` judges that, once. An error names the member
+    /// from then on.
     // Always: on its own it costs each call eleven instructions.
     #[inline(always)]
-    pub(crate) fn poll<F, T, E>(
+    pub(crate) fn poll<F, T, E, C>(
         &mut self,
         call: Pin<&mut F>,
         cx: &mut Context<'_>,
+        classify: &C,
     ) -> Poll<Result<T, Error>>
     where
         F: Future<Output = Result<T, E>>,
         E: Into<BoxError> + 'static,
+        C: Classify<T, E>,
     {
         let Poll::Ready(result) = call.poll(cx) else {
             self.pend();
@@ -120,10 +126,13 @@ impl<M: OfMember> Flight<M> {
         };
         Poll::Ready(match result {
             Ok(response) => {
-                self.land();
+                match classify.classify(Ok(&response)) {
+                    Outcome::Success | Outcome::Slow => self.land(),
+                    outcome => self.end(Some(outcome)),
+                }
                 Ok(response)
             }
-            Err(error) => Err(self.failed(error)),
+            Err(error) => Err(self.failed(error, classify)),
         })
     }
 
@@ -175,37 +184,62 @@ impl<M: OfMember> Flight<M> {
     }
 
     #[cold]
-    fn failed<E: Into<BoxError> + 'static>(&mut self, error: E) -> Error {
-        self.fail(Error::from_service(error))
+    fn failed<T, E, C>(&mut self, error: E, classify: &C) -> Error
+    where
+        E: Into<BoxError> + 'static,
+        C: Classify<T, E>,
+    {
+        let judged = judge_error(classify, &error);
+        let error = Error::from_service(error);
+        self.end(match judged {
+            // Whatever the rule knows of it, it may ask for a while.
+            Some(Outcome::Failure) => Some(Outcome::Overload { retry_after: error.retry_after() }),
+            judged => judged,
+        });
+        let member = self.member();
+        let error = if member.is_client() { error.confirm_unsent() } else { error };
+        error.or_at_endpoint(member.shared_key())
     }
 
-    fn fail(&mut self, error: Error) -> Error {
-        let error = if self.member().is_client() { error.confirm_unsent() } else { error };
-        let elapsed = self.end_wait();
-        match error.fault() {
-            Fault::Endpoint if error.kind() != Kind::Plugin => {
-                self.member().observe_failure(elapsed, error.retry_after());
+    /// Begins a call that is made elsewhere, and is timed from now on.
+    pub(crate) fn begin_elsewhere(held: M) -> Self {
+        let mut flight = Self::begin(held);
+        flight.pend();
+        flight
+    }
+
+    /// Ends a call that was judged elsewhere.
+    pub(crate) fn settle(mut self, outcome: Outcome) {
+        self.end(Some(outcome));
+    }
+
+    /// Lands, whatever judged the end: all that is learned of a call is learned here. `None` is a call that
+    /// was given up.
+    #[cold]
+    fn end(&mut self, outcome: Option<Outcome>) {
+        let (elapsed, is_timed, member) = (self.end_wait(), self.began != NOT_YET, self.member());
+        match outcome {
+            Some(Outcome::Failure) => member.observe_failure(elapsed, None),
+            Some(Outcome::Overload { retry_after }) => member.observe_failure(elapsed, retry_after),
+            Some(Outcome::Success | Outcome::Slow) if is_timed => member.observe(elapsed),
+            Some(Outcome::Success | Outcome::Slow) => {}
+            Some(Outcome::Ignored) => member.count_neutral(),
+            // It can worsen the estimate, never improve it.
+            None if is_timed => {
+                member.count_neutral();
+                member.observe_if_worse(elapsed);
             }
-            Fault::Endpoint if self.began != NOT_YET => self.member().observe(elapsed),
-            Fault::Cancelled if self.began != NOT_YET => self.member().observe_if_worse(elapsed),
-            _ => {}
+            None => member.count_neutral(),
         }
         self.began = LANDED;
         self.member().load().land();
-        error.or_at_endpoint(self.member().shared_key())
     }
 
     #[cold]
-    fn abandon(&self) {
-        if self.began != NOT_YET {
-            let elapsed = self.end_wait();
-            match Ending::of_flight(self.member()) {
-                Ending::TimedOut => self.member().observe_failure(elapsed, None),
-                // A call that was given up can worsen the estimate, never improve it.
-                Ending::Cancelled => self.member().observe_if_worse(elapsed),
-            }
-        }
-        self.member().load().land();
+    fn abandon(&mut self) {
+        let has_begun = self.began != NOT_YET;
+        let timed_out = has_begun && Ending::of_flight(self.member()) == Ending::TimedOut;
+        self.end(timed_out.then_some(Outcome::Failure));
     }
 }
 
@@ -248,7 +282,7 @@ mod tests {
         drop(long);
         assert_eq!(member.latency(), Some(Duration::from_millis(30)));
         let mut fails = pending();
-        fails.failed(BoxError::from("broken"));
+        fails.failed::<(), _, _>(BoxError::from("broken"), &crate::outcome::ErrIsFailure);
         // What a failure costs where no peer is known.
         assert_eq!(member.latency(), Some(Duration::from_secs(1)));
         assert_eq!((member.failures(), member.in_flight(), member.calls()), (1, 0, 4));

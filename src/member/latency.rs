@@ -1,6 +1,6 @@
 //! What is known of the latency of a member, and what a call would cost there.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::time::Duration;
 
 use super::{load::Measure, member::Member};
 use crate::rules;
@@ -71,7 +71,7 @@ impl Member {
 
     /// Takes the sample of a call that failed, and asked to be left alone for a while.
     pub(crate) fn observe_failure(&self, took: Duration, asked: Option<Duration>) {
-        self.failures.fetch_add(1, Ordering::Relaxed);
+        self.count_failure();
         let now = self.nanos();
         let penalty = rules::penalty(self.signal.median.get(now));
         self.load().sample_failure(took, penalty, asked, now);

@@ -149,6 +149,13 @@ impl Load {
         (u64::from(in_flight) + 1).saturating_mul(micros)
     }
 
+    /// How long ago the last sample came.
+    pub(super) fn sampled(&self, now: u64) -> Option<Duration> {
+        self.nanos()?;
+        let updated = self.updated.load(Ordering::Relaxed);
+        Some(Duration::from_nanos(now.saturating_sub(updated)))
+    }
+
     /// The share of calls that fail of late.
     pub(super) fn failing(&self, now: u64) -> f64 {
         self.failing.share(now)

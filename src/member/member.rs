@@ -12,6 +12,7 @@ use arc_swap::ArcSwap;
 use super::{
     load::Load,
     reason::{Reason, bit},
+    score::Score,
     signal::Signal,
 };
 use crate::{
@@ -50,10 +51,17 @@ pub struct Member {
     /// When the bits end that were raised until a time.
     pub(super) ends: Mutex<Vec<(u64, Instant)>>,
     pub(super) failures: AtomicU64,
+    /// Calls that ended and say nothing about the endpoint.
+    pub(super) neutral: AtomicU64,
+    pub(super) score: Score,
+    /// What an operator says instead of discovery.
+    pub(super) own_weight: Mutex<Option<u32>>,
     /// Its service is a client that makes one request for each call.
     client: AtomicBool,
     /// The stamp of the last recovery, or `NEVER`.
     recovered: AtomicI64,
+    /// The stamp until which a rate limit of it has no token, as far as a call was told; or `NEVER`.
+    pub(super) spent_until: AtomicI64,
     pub(super) signal: Arc<Signal>,
 }
 
@@ -67,8 +75,8 @@ struct Hot {
     load: Load,
 }
 
-/// No recovery yet.
-const NEVER: i64 = i64::MIN;
+/// The stamp of what has not been yet.
+pub(super) const NEVER: i64 = i64::MIN;
 
 impl Member {
     /// Makes a member of no set, for a test or a balancer of your own.
@@ -102,8 +110,12 @@ impl Member {
             taken: AtomicU64::new(0),
             ends: Mutex::default(),
             failures: AtomicU64::new(0),
+            neutral: AtomicU64::new(0),
+            score: Score::default(),
+            own_weight: Mutex::default(),
             client: AtomicBool::new(false),
             recovered: AtomicI64::new(NEVER),
+            spent_until: AtomicI64::new(NEVER),
             signal,
         });
         member.update(endpoint);
@@ -113,12 +125,12 @@ impl Member {
     /// Takes over what discovery says now. The address must be the same.
     pub(crate) fn update(&self, endpoint: Arc<Endpoint>) {
         // Relaxed: each is a value of its own, and the next snapshot publishes them all.
-        self.hot.weight.store(endpoint.weight(), Ordering::Relaxed);
+        self.discover_weight(endpoint.weight());
         let warned = u32::from(endpoint.status() == Status::Warning);
         let tier = endpoint.priority().saturating_mul(2).saturating_add(warned);
         self.hot.tier.store(tier, Ordering::Relaxed);
         self.set_bits(bit::DISCOVERED_CRITICAL, endpoint.status() == Status::Critical);
-        self.set_bits(bit::DRAINING, endpoint.is_draining());
+        self.set_bits(bit::DISCOVERED_DRAINING, endpoint.is_draining());
         self.endpoint.store(endpoint);
     }
 
@@ -174,6 +186,10 @@ impl Member {
         self.hot.weight.load(Ordering::Relaxed)
     }
 
+    pub(super) fn set_weight(&self, weight: u32) {
+        self.hot.weight.store(weight, Ordering::Relaxed);
+    }
+
     /// Returns the group that it belongs to. Calls go to the lowest group that can be used.
     #[inline]
     pub fn tier(&self) -> u32 {
@@ -221,6 +237,11 @@ impl Member {
     pub fn reasons(&self) -> impl Iterator<Item = Reason> + use<> {
         let word = self.word();
         Reason::ALL.into_iter().filter(move |reason| word & reason.bits() != 0)
+    }
+
+    /// Whether `reason` bars it.
+    pub(super) fn is_barred_by(&self, reason: Reason) -> bool {
+        self.word() & reason.bits() != 0
     }
 
     #[inline]

@@ -30,9 +30,13 @@ mod load;
 mod median;
 mod member;
 mod oldest;
+mod operator;
 mod peers;
 mod reason;
+mod score;
 mod signal;
+mod spent;
+mod stats;
 mod veto;
 
 pub(crate) use self::{
@@ -42,4 +46,4 @@ pub(crate) use self::{
     peers::median_estimate,
     signal::Signal,
 };
-pub use self::{flight::InFlight, member::Member, reason::Reason, veto::Veto};
+pub use self::{flight::InFlight, member::Member, reason::Reason, stats::MemberStats, veto::Veto};
