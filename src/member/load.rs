@@ -8,6 +8,7 @@ use std::{
 use super::{
     failing::Failing,
     oldest::{Batch, Oldest},
+    typical::Typical,
 };
 use crate::rules::{Latency, PeakEwma};
 
@@ -28,8 +29,7 @@ pub(super) struct Load {
     failing: Failing,
     /// How the latency is estimated.
     measure: AtomicU64,
-    /// The latency of the last call that succeeded, in nanoseconds; 0 is none.
-    last: AtomicU64,
+    typical: Typical,
     /// A value reported by the endpoint itself, as the bits of a float.
     reported: AtomicU64,
 }
@@ -61,7 +61,7 @@ impl Load {
             confirming: AtomicU64::new(0),
             failing: Failing::default(),
             measure: AtomicU64::new(Measure::DEFAULT.pack()),
-            last: AtomicU64::new(0),
+            typical: Typical::default(),
             reported: AtomicU64::new(f64::NAN.to_bits()),
         }
     }
@@ -128,9 +128,9 @@ impl Load {
         Some(f64::from_bits(self.nanos.load(Ordering::Relaxed))).filter(|&nanos| nanos > 0.0)
     }
 
-    /// What the last call took that succeeded, in nanoseconds; `None` before the first.
-    pub(super) fn last(&self) -> Option<f64> {
-        Some(self.last.load(Ordering::Relaxed) as f64).filter(|&nanos| nanos > 0.0)
+    /// What calls that succeed take as a rule, in nanoseconds; `None` before the first.
+    pub(super) fn typical(&self) -> Option<f64> {
+        self.typical.nanos()
     }
 
     /// The calls in flight and one more, times the latency in microseconds. While nothing is in flight the
@@ -164,7 +164,7 @@ impl Load {
     pub(super) fn sample(&self, latency: Duration, now: u64) {
         let latency = latency.max(Duration::from_nanos(1));
         self.failing.succeeded(now);
-        self.last.store(crate::time::nanos(latency), Ordering::Relaxed);
+        self.typical.note(crate::time::nanos(latency));
         self.update(now, |rule, of, now| rule.observe(of, latency, now));
     }
 

@@ -37,6 +37,7 @@ mod score;
 mod signal;
 mod spent;
 mod stats;
+mod typical;
 mod veto;
 
 pub(crate) use self::{

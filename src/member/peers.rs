@@ -12,8 +12,7 @@ impl Signal {
     /// These are the members of the set.
     pub(crate) fn know(&self, members: &Arc<[Arc<Member>]>) {
         let members = Arc::downgrade(members);
-        // Of one call each: that is what calls take, while each estimate remembers the slowest of many.
-        let typical = |members: Arc<[_]>| median(&members, Load::last);
+        let typical = |members: Arc<[_]>| median(&members, Load::typical);
         self.median.of(move || Weak::upgrade(&members).and_then(typical));
     }
 }

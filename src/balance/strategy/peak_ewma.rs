@@ -17,9 +17,8 @@ use crate::member::{Measure, Member};
 /// * A slower call raises the estimate at once. It falls with a time constant of 10 s, but after three samples
 ///   below half of it to their largest, so that an endpoint that is well again gets its share back.
 /// * An endpoint that hangs is seen before it answers.
-/// * A failure counts as 20 times what calls take (the median of the last one of each endpoint), at least
-///   100 ms and at most 5 s, and at least as the wait that the endpoint asks for. So failing fast does not
-///   attract calls.
+/// * A failure counts as 20 times what calls to the other endpoints take as a rule, at least 100 ms and at
+///   most 5 s, and at least as the wait that the endpoint asks for. So failing fast does not attract calls.
 /// * An endpoint that is new counts as the median of the others, as of when it came. While none is known, each
 ///   is tried with one call at a time.
 ///
