@@ -12,7 +12,7 @@ use tower::{
 use tower_layer::Layer;
 use tower_upstream::{
     BalanceLayer, BoxError, Endpoint, Error, LeastRequest,
-    balance::{BalanceConfig, LeastLatency, PeakEwma, Pick, Random, RoundRobin, Strategy},
+    balance::{LeastLatency, PeakEwma, Pick, Random, RoundRobin, Strategy},
     connect::Connect,
     connect_fn,
     discover::{Memory, ToChanges},
@@ -119,8 +119,7 @@ fn balance<P>(fleet: &Fleet, seed: u64, strategy: P) -> Client
 where
     P: Strategy + Pick<Request> + Clone,
 {
-    let layer = BalanceLayer::with_config(fleet.found.clone(), strategy, BalanceConfig::default());
-    let layer = layer.with_seed(seed);
+    let layer = BalanceLayer::new(fleet.found.clone(), strategy).with_seed(seed);
     BoxService::new(layer.layer(connect_fn(fleet.connect())).map_err(BoxError::from))
 }
 

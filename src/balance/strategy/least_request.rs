@@ -11,7 +11,7 @@ use crate::{
     sync::{lock, random},
 };
 
-/// Chooses the less loaded of two endpoints that are drawn at random. Suits most upstreams.
+/// Chooses the less loaded of two endpoints that are drawn at random. Suits calls that cost about the same.
 ///
 /// Two *different* candidates are drawn, and the one with fewer calls in flight is chosen. This keeps the
 /// longest queue within `ln ln n` of the best (Mitzenmacher, "The Power of Two Choices in Randomized Load
