@@ -11,7 +11,7 @@ use crate::member::{Measure, Member};
 /// Chooses the endpoint with less expected latency, of two that are drawn at random.
 ///
 /// Suits most upstreams: calls whose cost differs, and endpoints that may be slow, or fail at once. The
-/// [simulations](super::super#strategies) favour it over [`LeastRequest`](super::LeastRequest). Of the two, the call goes
+/// [simulations](crate::balance#strategies) favour it over [`LeastRequest`](super::LeastRequest). Of the two, the call goes
 /// to the one with the lower `latency · (calls in flight + 1) / weight`, where `latency` is the larger of
 /// the [estimate](crate::rules::PeakEwma) and the age of the oldest call in flight:
 ///
