@@ -51,8 +51,24 @@
 //! otherwise, while health is ignored, to an unhealthy candidate.
 //!
 //! # Strategies
-//! Two that read the load, for most upstreams, and others for a reason. A choice takes no lock and allocates
-//! nothing, unless the table says so.
+//! Two that read the load, for most upstreams, and others for a reason. If in doubt, take [`PeakEwma`]: a choice
+//! costs 10 to 30 ns more than that of [`LeastRequest`], and calls leave an endpoint that is slow or fails at
+//! once:
+//!
+//! | what happens, one client | [`PeakEwma`] | [`LeastRequest`] | [`RoundRobin`] |
+//! |---|---|---|---|
+//! | one of 11 is 12 times as slow for 30 s: 99.9 % of the calls take at most | 184 ms | 2,056 ms | 2,118 ms |
+//! | the same: calls that it gets meanwhile, of its share | 0.8 % | 11 % | 100 % |
+//! | the same: of its share again, 5 s to 10 s after it is well | 100 % | 100 % | 100 % |
+//! | one of 10 fails after 1 ms for 30 s: calls that fail, of 44,928 | 8 | 2,968 | 1,495 |
+//! | the same: of its share again, 5 s to 10 s after it is well | 100 % | 102 % | 100 % |
+//!
+//! With 20 clients, each of which learns for itself, it is 185 against 2,080 ms, 40 against 1,680 failures, and
+//! [`PeakEwma`] gives 68 % of its share back to the slow one in 5 s to 10 s, and 80 % to the broken one in 15 s
+//! to 20 s. The figures are those of `cargo run --release --all-features --example simulate -- --sim 1` and
+//! `--sim 3`; other seeds give much the same.
+//!
+//! A choice takes no lock and allocates nothing, unless the table says so.
 //!
 //! | strategy | when | cost of a choice | needs |
 //! |---|---|---|---|

@@ -8,9 +8,9 @@ use crate::rules;
 impl Member {
     /// Returns the estimate of its latency, or `None` before the first sample.
     ///
-    /// The estimate is an average over about ten seconds that follows a rise at once, and a fall as soon as
-    /// three samples in a row have confirmed it ([`rules::PeakEwma`]). A failure counts as 20 times the
-    /// median latency of the set, at least 100 ms and at most 5 s. As of the last sample: it does not fade.
+    /// The estimate follows a rise at once, and a fall within about ten seconds, or as soon as three samples
+    /// in a row have confirmed it ([`rules::PeakEwma`]). A failure counts as 20 times what calls of the set
+    /// take, at least 100 ms and at most 5 s. As of the last sample: it does not fade.
     pub fn latency(&self) -> Option<Duration> {
         self.load().nanos().map(|nanos| Duration::from_nanos(nanos as u64))
     }

@@ -8,6 +8,7 @@ use std::{
 use super::{
     failing::Failing,
     oldest::{Batch, Oldest},
+    typical::Typical,
 };
 use crate::rules::{Latency, PeakEwma};
 
@@ -28,6 +29,7 @@ pub(super) struct Load {
     failing: Failing,
     /// How the latency is estimated.
     measure: AtomicU64,
+    typical: Typical,
     /// A value reported by the endpoint itself, as the bits of a float.
     reported: AtomicU64,
 }
@@ -59,6 +61,7 @@ impl Load {
             confirming: AtomicU64::new(0),
             failing: Failing::default(),
             measure: AtomicU64::new(Measure::DEFAULT.pack()),
+            typical: Typical::default(),
             reported: AtomicU64::new(f64::NAN.to_bits()),
         }
     }
@@ -125,6 +128,11 @@ impl Load {
         Some(f64::from_bits(self.nanos.load(Ordering::Relaxed))).filter(|&nanos| nanos > 0.0)
     }
 
+    /// What calls that succeed take as a rule, in nanoseconds; `None` before the first.
+    pub(super) fn typical(&self) -> Option<f64> {
+        self.typical.nanos()
+    }
+
     /// The calls in flight and one more, times the latency in microseconds. While nothing is in flight the
     /// estimate fades, so that one that was slow is tried again; while something is, it does not, since
     /// calls that hang bring no sample.
@@ -154,10 +162,10 @@ impl Load {
     }
 
     pub(super) fn sample(&self, latency: Duration, now: u64) {
+        let latency = latency.max(Duration::from_nanos(1));
         self.failing.succeeded(now);
-        self.update(now, |rule, of, now| {
-            rule.observe(of, latency.max(Duration::from_nanos(1)), now)
-        });
+        self.typical.note(crate::time::nanos(latency));
+        self.update(now, |rule, of, now| rule.observe(of, latency, now));
     }
 
     /// Takes a sample that counts only if it is above the estimate, also if that has faded since.

@@ -37,13 +37,14 @@ mod score;
 mod signal;
 mod spent;
 mod stats;
+mod typical;
 mod veto;
 
 pub(crate) use self::{
     ending::{Ending, attempt_timed_out},
     flight::{Flight, OfMember},
     load::Measure,
-    peers::median,
+    peers::median_estimate,
     signal::Signal,
 };
 pub use self::{flight::InFlight, member::Member, reason::Reason, stats::MemberStats, veto::Veto};
