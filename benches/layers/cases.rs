@@ -18,9 +18,9 @@ use tower_upstream::{
 };
 
 use crate::{
-    floors::{HeldCount, SharedCas, SharedTwoChoices},
+    floors::{Addition, HeldCount, SharedCas, SharedTwoChoices},
     harness::Case,
-    services::{Broken, Inner, Waits},
+    services::{Broken, ClonePerCall, InTurn, Inner, Waits},
 };
 
 pub(crate) fn all() -> Vec<Case> {
@@ -34,6 +34,7 @@ pub(crate) fn all() -> Vec<Case> {
 fn of_layers() -> Vec<Case> {
     vec![
         Case::ok("bare", || Inner),
+        Case::ok("floor: an atomic addition", Addition::new),
         Case::ok("floor: an Arc and a count", HeldCount::new),
         Case::ok("breaker/closed", || breaker_with(CircuitBreakerConfig::consecutive(5)))
             .at_most(14.0),
@@ -87,12 +88,23 @@ fn of_layers() -> Vec<Case> {
         Case::refused("gate/unhealthy, named", Kind::Unhealthy, || {
             unhealthy().named("gate").layer(Inner)
         }),
-        Case::ok("floor: two choices", || SharedTwoChoices::new(10)),
+        Case::ok("floor: two choices/10", || SharedTwoChoices::new(10)),
+        Case::ok("floor: two choices/1000", || SharedTwoChoices::new(1_000)),
+        Case::ok("floor: two choices/10000", || SharedTwoChoices::new(10_000)),
+        Case::ok("floor: two choices/10000, cold", || {
+            InTurn::new(COLD, || SharedTwoChoices::new(10_000))
+        }),
         Case::ok("balance/least-request/10", || balance(10, LeastRequest::new())).at_most(30.0),
         Case::ok("balance/least-request/1000", || balance(1_000, LeastRequest::new()))
             .at_most(35.0),
         Case::ok("balance/least-request/10000", || balance(10_000, LeastRequest::new()))
             .at_most(45.0),
+        Case::ok("balance/least-request/10000, cold", || {
+            InTurn::new(COLD, || balance(10_000, LeastRequest::new()))
+        }),
+        Case::ok("balance/least-request/10, a clone per call", || {
+            ClonePerCall(balance(10, LeastRequest::new()))
+        }),
         Case::ok("balance/round-robin/10", || balance(10, RoundRobin::new())),
         Case::ok("balance/random/10", || balance(10, Random::new())),
         Case::ok("balance+breaker/10", || {
@@ -186,6 +198,9 @@ pub(crate) fn gate() -> HealthGate<Inner> {
 const PLENTY: Quota = Quota::per_second(1_000_000_000);
 
 const KEYS: u64 = 100_000;
+
+/// So many sets of 10,000 members are more than the caches hold.
+const COLD: usize = 8;
 
 pub(crate) fn keyed()
 -> impl Service<u64, Response = u64, Error = Error, Future: Send> + Clone + Send + 'static {

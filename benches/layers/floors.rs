@@ -17,6 +17,35 @@ use tower::Service;
 #[repr(align(128))]
 struct Padded<T>(T);
 
+/// One atomic addition: the unit that the other figures of a machine are to be read in.
+#[derive(Clone)]
+pub(crate) struct Addition {
+    count: Arc<Padded<AtomicU64>>,
+}
+
+impl Addition {
+    pub(crate) fn new() -> Self {
+        Self { count: Arc::new(Padded(AtomicU64::new(0))) }
+    }
+}
+
+impl Service<u64> for Addition {
+    type Response = u64;
+    type Error = Infallible;
+    type Future = Ready<Result<u64, Infallible>>;
+
+    #[inline]
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    #[inline]
+    fn call(&mut self, request: u64) -> Self::Future {
+        self.count.0.fetch_add(1, Ordering::Relaxed);
+        ready(Ok(request))
+    }
+}
+
 /// A limit with one number for all: reads the time stamp counter, and moves the number on.
 #[derive(Clone)]
 pub(crate) struct SharedCas {

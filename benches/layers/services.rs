@@ -1,9 +1,10 @@
-//! What stands at the end of every stack.
+//! What stands at the end of every stack, and two ways to use one.
 
 use std::{
     convert::Infallible,
     future::{Future, Ready, ready},
     pin::Pin,
+    sync::atomic::{Ordering, fence},
     task::{Context, Poll},
 };
 
@@ -83,5 +84,58 @@ impl Service<u64> for Broken {
 
     fn call(&mut self, _: u64) -> Self::Future {
         ready(Err("broken".into()))
+    }
+}
+
+/// A clone for each call, as a server makes one for each request.
+#[derive(Clone)]
+pub(crate) struct ClonePerCall<S>(pub(crate) S);
+
+impl<S: Service<u64> + Clone> Service<u64> for ClonePerCall<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    #[inline]
+    fn call(&mut self, request: u64) -> S::Future {
+        self.0.clone().call(request)
+    }
+}
+
+/// One of many for each call, in turn, so that the caches have forgotten it by its next. And one call
+/// after the other: left alone, the processor begins several at once, and the waits for memory overlap
+/// as they would not between calls that come one by one.
+pub(crate) struct InTurn<S> {
+    all: Vec<S>,
+    next: usize,
+}
+
+impl<S> InTurn<S> {
+    pub(crate) fn new(count: usize, build: impl Fn() -> S) -> Self {
+        Self { all: (0..count).map(|_| build()).collect(), next: 0 }
+    }
+}
+
+impl<S: Service<u64>> Service<u64> for InTurn<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.all[self.next].poll_ready(cx)
+    }
+
+    #[inline]
+    fn call(&mut self, request: u64) -> S::Future {
+        fence(Ordering::SeqCst);
+        let now = self.next;
+        self.next = if now + 1 == self.all.len() { 0 } else { now + 1 };
+        self.all[now].call(request)
     }
 }

@@ -9,6 +9,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{
+    snapshot::Connected,
     strategy::{Pick, Strategy},
     waiting::Waiting,
 };
@@ -35,7 +36,7 @@ pin_project! {
         #[pin]
         state: State<S::Future>,
         // These stand beside the state, not in it: what lives in an enum is moved about.
-        flight: Option<Flight>,
+        flight: Option<Flight<Arc<Connected<S>>>>,
         waiting: Option<Box<Waiting<S, P, Req>>>,
     }
 }
@@ -56,11 +57,14 @@ where
     P: Strategy,
 {
     #[inline]
-    pub(super) fn calling(flight: Flight, inner: S::Future) -> Self {
+    pub(super) fn calling(flight: Flight<Arc<Connected<S>>>, inner: S::Future) -> Self {
         Self { state: State::Calling { inner }, flight: Some(flight), waiting: None }
     }
 
-    pub(super) fn waiting(flight: Option<Flight>, waiting: Waiting<S, P, Req>) -> Self {
+    pub(super) fn waiting(
+        flight: Option<Flight<Arc<Connected<S>>>>,
+        waiting: Waiting<S, P, Req>,
+    ) -> Self {
         Self { state: State::Waiting, flight, waiting: Some(Box::new(waiting)) }
     }
 

@@ -79,11 +79,13 @@
 mod config;
 mod future;
 mod handle;
+mod kept;
 mod layer;
 mod select;
 mod service;
 mod set;
 mod snapshot;
+mod state;
 mod strategy;
 mod task;
 mod waiting;

@@ -9,8 +9,10 @@ use tower_service::Service;
 use super::{
     future::ResponseFuture,
     handle::BalanceHandle,
+    kept::Kept,
     set::Set,
-    snapshot::Connected,
+    snapshot::{Connected, Snapshot},
+    state::State,
     strategy::{Pick, Strategy},
     waiting::Waiting,
 };
@@ -51,6 +53,7 @@ use crate::{
 pub struct Balance<S, P: Strategy> {
     set: Arc<Set<S, P>>,
     waits: WaitKey,
+    kept: Kept<S, P::Table>,
 }
 
 impl<S, P> Balance<S, P>
@@ -59,7 +62,7 @@ where
     P: Strategy,
 {
     pub(super) fn new(set: Arc<Set<S, P>>) -> Self {
-        Self { set, waits: WaitKey::default() }
+        Self { set, waits: WaitKey::default(), kept: Kept::default() }
     }
 
     /// Returns the handle of the layer that made this, as
@@ -86,46 +89,63 @@ where
 
     /// Chooses, and calls at once if the service that was chosen is ready, as it nearly always is.
     /// Then the response holds nothing but that call. If not, the response waits.
-    #[inline]
+    #[inline(always)]
     fn dispatch<Req>(
-        &self,
+        set: &Arc<Set<S, P>>,
+        snapshot: &Snapshot<S, P::Table>,
         request: Req,
-        tried: &Tried,
-        choose: impl FnOnce(&Self, &Req, &Tried) -> Option<(Flight, Connected<S>)>,
     ) -> ResponseFuture<S, P, Req>
     where
         S: Service<Req>,
         S::Error: Into<BoxError> + 'static,
         P: Pick<Req>,
     {
-        if !self.set.is_up() {
-            return self.wait_or_fail(request, tried);
-        }
-        let Some((flight, mut first)) = choose(self, &request, tried) else {
-            return self.wait(request, tried, None, None);
-        };
-        // Nobody to wake: who waits asks again, with a waker.
-        match first.service.poll_ready(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(())) => ResponseFuture::calling(flight, first.service.call(request)),
-            Poll::Pending => self.wait(request, tried, Some((flight, first)), None),
-            Poll::Ready(Err(error)) => {
-                self.wait(request, tried, Some((flight, first)), Some(error))
-            }
+        let candidates = snapshot.candidates(Tried::NONE);
+        let index = set.strategy.pick(&snapshot.table, candidates, &request);
+        match index.and_then(|index| snapshot.candidate(index)) {
+            Some(connected) => Self::call_chosen(set, request, Tried::NONE, connected),
+            None => Self::wait(set, request, Tried::NONE, None, None),
         }
     }
 
-    #[inline]
-    fn choose<Req>(&self, request: &Req, tried: &Tried) -> Option<(Flight, Connected<S>)>
+    #[inline(always)]
+    fn call_chosen<Req>(
+        set: &Arc<Set<S, P>>,
+        request: Req,
+        tried: &Tried,
+        connected: Arc<Connected<S>>,
+    ) -> ResponseFuture<S, P, Req>
     where
+        S: Service<Req>,
+        S::Error: Into<BoxError> + 'static,
         P: Pick<Req>,
     {
-        let snapshot = self.set.snapshot.load();
-        let candidates = snapshot.candidates(tried);
-        let strategy = &self.set.strategy;
-        let index = strategy.pick(&snapshot.table, candidates, request)?;
-        let (member, connected) = snapshot.candidate(index)?;
-        let connected = connected.clone();
-        Some((Flight::begin(member), connected))
+        let mut service = connected.service.clone();
+        let flight = Flight::begin(connected);
+        // Nobody to wake: who waits asks again, with a waker.
+        let died = match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => return ResponseFuture::calling(flight, service.call(request)),
+            Poll::Pending => None,
+            Poll::Ready(Err(error)) => Some(error),
+        };
+        Self::wait(set, request, tried, Some((flight, service)), died)
+    }
+
+    #[inline(never)]
+    fn call_unseen<Req>(&mut self, state: State, request: Req) -> ResponseFuture<S, P, Req>
+    where
+        S: Service<Req>,
+        S::Error: Into<BoxError> + 'static,
+        P: Pick<Req>,
+    {
+        if !state.is_up() {
+            return self.wait_or_fail(request, Tried::NONE);
+        }
+        self.kept.renew(&self.set, state);
+        match self.kept.of(state) {
+            Some(snapshot) => Self::dispatch(&self.set, snapshot, request),
+            None => Self::dispatch(&self.set, &self.set.snapshot.load(), request),
+        }
     }
 
     /// Another attempt of a call.
@@ -137,26 +157,23 @@ where
         S::Error: Into<BoxError> + 'static,
         P: Pick<Req>,
     {
-        self.dispatch(request, tried, Self::choose_again)
-    }
-
-    fn choose_again<Req>(&self, request: &Req, tried: &Tried) -> Option<(Flight, Connected<S>)>
-    where
-        P: Pick<Req>,
-    {
+        if !self.set.is_up() {
+            return self.wait_or_fail(request, tried);
+        }
         let snapshot = self.set.snapshot.load();
-        let (member, connected) =
-            snapshot.choose_again(&self.set.strategy, tried, tried, request)?;
-        Some((Flight::begin(member), connected.clone()))
+        match snapshot.choose_again(&self.set.strategy, tried, tried, &request) {
+            Some(connected) => Self::call_chosen(&self.set, request, tried, connected),
+            None => Self::wait(&self.set, request, tried, None, None),
+        }
     }
 
     #[cold]
     #[inline(never)]
     fn wait<Req>(
-        &self,
+        set: &Arc<Set<S, P>>,
         request: Req,
         tried: &Tried,
-        first: Option<(Flight, Connected<S>)>,
+        first: Option<(Flight<Arc<Connected<S>>>, S)>,
         died: Option<S::Error>,
     ) -> ResponseFuture<S, P, Req>
     where
@@ -164,9 +181,9 @@ where
         S::Error: Into<BoxError> + 'static,
         P: Pick<Req>,
     {
-        let (flight, connected) = first.unzip();
-        let first = flight.as_ref().map(|flight| flight.member().clone()).zip(connected);
-        let waiting = Waiting::new(self.set.clone(), request, tried.clone(), first, died);
+        let (flight, service) = first.unzip();
+        let first = flight.as_ref().map(|flight| flight.held().clone()).zip(service);
+        let waiting = Waiting::new(set.clone(), request, tried.clone(), first, died);
         ResponseFuture::waiting(flight, waiting)
     }
 
@@ -184,7 +201,7 @@ where
             return ResponseFuture::refused(self.set.snapshot.load().refusal.clone());
         }
         match self.set.ensure_running() {
-            Ok(()) => self.wait(request, tried, None, None),
+            Ok(()) => Self::wait(&self.set, request, tried, None, None),
             Err(error) => ResponseFuture::refused(error),
         }
     }
@@ -208,9 +225,13 @@ where
         self.poll_somebody(cx).map(Ok)
     }
 
-    #[inline]
+    #[inline(always)]
     fn call(&mut self, request: Req) -> Self::Future {
-        self.dispatch(request, Tried::NONE, Self::choose)
+        let state = self.set.state.load();
+        match self.kept.of(state) {
+            Some(snapshot) => Self::dispatch(&self.set, snapshot, request),
+            None => self.call_unseen(state, request),
+        }
     }
 }
 
@@ -239,7 +260,7 @@ where
 impl<S, P: Strategy> Clone for Balance<S, P> {
     #[inline]
     fn clone(&self) -> Self {
-        Self { set: self.set.clone(), waits: WaitKey::default() }
+        Self { set: self.set.clone(), waits: WaitKey::default(), kept: Kept::default() }
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, Weak,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
@@ -15,7 +15,8 @@ use tokio::runtime::Handle;
 use super::{
     config::BalanceConfig,
     handle::{BalanceStats, Sets, Watched},
-    snapshot::Snapshot,
+    snapshot::{Connected, Snapshot},
+    state::{Availability, SharedState},
     strategy::Strategy,
 };
 use crate::{
@@ -26,13 +27,15 @@ use crate::{
 
 pub(super) struct Set<S, P: Strategy> {
     pub(super) snapshot: ArcSwap<Snapshot<S, P::Table>>,
+    /// Keeps the services of the snapshot alive, also while no task runs.
+    pub(super) connected: Mutex<Arc<[Arc<Connected<S>>]>>,
     pub(super) strategy: P,
-    availability: AtomicU8,
+    pub(super) state: SharedState,
     /// Calls and services that wait for a snapshot, or for the availability to change.
     pub(super) waiting: WaitList,
     pub(super) signal: Arc<Signal>,
     /// Services that said they are dead, for the task.
-    pub(super) dead: Mutex<Vec<Dead>>,
+    pub(super) dead: Mutex<Vec<Arc<Connected<S>>>>,
     running: Mutex<bool>,
     /// Where the task runs; `None` is the runtime of the call that starts it.
     runtime: Option<Handle>,
@@ -48,23 +51,6 @@ pub(super) struct Set<S, P: Strategy> {
 struct Left {
     calls: AtomicU64,
     failures: AtomicU64,
-}
-
-/// A service whose `poll_ready` failed.
-pub(super) struct Dead {
-    pub(super) member: Arc<Member>,
-    pub(super) number: u64,
-}
-
-/// Whether there is somebody to choose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum Availability {
-    /// Nobody yet, or not for long.
-    Waiting,
-    Up,
-    /// Nobody for so long that calls fail at once.
-    FailFast,
 }
 
 /// Starts the task of a set. Knows the connector and the source, so that the set need not.
@@ -88,8 +74,9 @@ where
         let nobody = Error::refused(Kind::NoEndpoints).by(name.as_ref());
         let set = Arc::new(Self {
             snapshot: ArcSwap::from_pointee(Snapshot::empty(table, nobody)),
+            connected: Mutex::new(Arc::new([])),
             strategy,
-            availability: AtomicU8::new(Availability::Waiting as u8),
+            state: SharedState::default(),
             waiting: WaitList::default(),
             signal: Arc::default(),
             dead: Mutex::default(),
@@ -135,12 +122,10 @@ where
         Err(self.refusal(Kind::Unavailable))
     }
 
-    pub(super) fn report_dead(&self, member: Arc<Member>, number: u64) {
+    pub(super) fn report_dead(&self, connected: Arc<Connected<S>>) {
         let mut dead = lock(&self.dead);
-        let known =
-            dead.iter().any(|dead| dead.number == number && Arc::ptr_eq(&dead.member, &member));
-        if !known {
-            dead.push(Dead { member, number });
+        if !dead.iter().any(|dead| Arc::ptr_eq(dead, &connected)) {
+            dead.push(connected);
             drop(dead);
             self.signal.notify();
         }
@@ -150,16 +135,11 @@ where
 impl<S, P: Strategy> Set<S, P> {
     #[inline]
     pub(super) fn is_up(&self) -> bool {
-        // Acquire with the Release in `set_availability`: who sees it up finds the snapshot.
-        self.availability.load(Ordering::Acquire) == Availability::Up as u8
+        self.state.load().is_up()
     }
 
     pub(super) fn is_failing_fast(&self) -> bool {
-        self.availability.load(Ordering::Acquire) == Availability::FailFast as u8
-    }
-
-    pub(super) fn set_availability(&self, availability: Availability) {
-        self.availability.store(availability as u8, Ordering::Release);
+        self.state.load().is_failing_fast()
     }
 
     pub(super) fn name(&self) -> Option<&str> {
@@ -226,7 +206,7 @@ impl<S, P: Strategy> Drop for Running<S, P> {
             // Whoever comes next, or waits now, starts it again. The availability first, so that it
             // does not overwrite what the next task says.
             let mut running = lock(&set.running);
-            set.set_availability(Availability::Waiting);
+            set.state.set(Availability::Waiting);
             *running = false;
             drop(running);
             set.waiting.wake_all();

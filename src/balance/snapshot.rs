@@ -1,23 +1,25 @@
 //! The members that a call may choose from, at one moment.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use super::strategy::{Candidates, Pick};
-use crate::{choose::Tried, error::Error, member::Member, sync::random_below};
+use crate::{
+    choose::Tried,
+    error::Error,
+    member::{Member, OfMember},
+    sync::random_below,
+};
 
 pub(super) struct Snapshot<S, T> {
     pub(super) version: u64,
     /// All members of the set, ordered by key.
     pub(super) all: Arc<[Arc<Member>]>,
-    /// The candidates, ordered by key.
-    pub(super) members: Box<[Arc<Member>]>,
-    /// Where the service of each candidate stands in `services`.
-    pub(super) index: Box<[u32]>,
-    /// Members of other tiers, the lowest tier first, for calls that have tried all candidates; each
-    /// with where its service stands.
-    pub(super) reserve: Box<[(Arc<Member>, u32)]>,
-    /// One for each member of the set, and shared by snapshots until one is connected.
-    pub(super) services: Arc<[Connected<S>]>,
+    /// The candidates, ordered by key. While they are all members, the list is the same.
+    pub(super) members: Arc<[Arc<Member>]>,
+    /// The service of each candidate.
+    pub(super) services: Services<S>,
+    /// Members of other tiers, the lowest tier first, for calls that have tried all candidates.
+    pub(super) reserve: Box<[(Arc<Member>, Weak<Connected<S>>)]>,
     pub(super) table: T,
     /// The bits of a member's word that bar it: less of them in a panic.
     pub(super) bars: u64,
@@ -25,14 +27,30 @@ pub(super) struct Snapshot<S, T> {
     pub(super) refusal: Error,
 }
 
-/// A member that was chosen, and its service.
-pub(super) type Choice<'a, S> = (&'a Arc<Member>, &'a Connected<S>);
+/// One for each member of a list. The set alone keeps them alive: a clone that rests keeps the last
+/// snapshot that it saw, and must keep no service of a member that has left since.
+pub(super) type Services<S> = Arc<[Weak<Connected<S>>]>;
 
-/// A service, and which connection of its member it is.
-#[derive(Clone)]
+/// A member, and a service of it. Lives until the set lets go of it and the last call has ended.
+#[repr(C)]
 pub(super) struct Connected<S> {
+    pub(super) member: Arc<Member>,
     pub(super) service: S,
-    pub(super) number: u64,
+    /// Keeps the counters of the `Arc`, which each call moves, off the cache line of the next one's.
+    apart: [u64; 4],
+}
+
+impl<S> Connected<S> {
+    pub(super) fn new(member: Arc<Member>, service: S) -> Arc<Self> {
+        Arc::new(Self { member, service, apart: [0; 4] })
+    }
+}
+
+impl<S> OfMember for Arc<Connected<S>> {
+    #[inline]
+    fn member(&self) -> &Arc<Member> {
+        &self.member
+    }
 }
 
 impl<S, T> Snapshot<S, T> {
@@ -40,10 +58,9 @@ impl<S, T> Snapshot<S, T> {
     pub(super) fn empty(table: T, refusal: Error) -> Self {
         Self {
             version: 0,
-            members: Box::default(),
-            index: Box::default(),
-            reserve: Box::default(),
+            members: Arc::new([]),
             services: Arc::new([]),
+            reserve: Box::default(),
             all: Arc::new([]),
             table,
             bars: u64::MAX,
@@ -61,36 +78,29 @@ impl<S, T> Snapshot<S, T> {
         Candidates::new(&self.members, self.bars, tried)
     }
 
+    /// The candidate with this index; `None` also if the set has let go of it since.
+    // One addition to a count that only calls to this member share, and the only one: the call holds it
+    // instead of the member.
     #[inline]
-    pub(super) fn service(&self, candidate: usize) -> Option<&Connected<S>> {
-        self.services.get(*self.index.get(candidate)? as usize)
+    pub(super) fn candidate(&self, index: usize) -> Option<Arc<Connected<S>>> {
+        self.services.get(index)?.upgrade()
     }
 
-    /// The candidate with this index, and its service.
-    #[inline]
-    pub(super) fn candidate(&self, index: usize) -> Option<Choice<'_, S>> {
-        Some((self.members.get(index)?, self.service(index)?))
-    }
-
-    /// `member`, if it may be chosen, and its service.
-    pub(super) fn find(&self, member: &Arc<Member>) -> Option<Choice<'_, S>> {
+    /// Whether `connected` may be chosen.
+    pub(super) fn has(&self, connected: &Arc<Connected<S>>) -> bool {
+        let member = &connected.member;
         let identity = |of: &Arc<Member>| of.identity().cmp(member.identity());
         let candidate = self.members.binary_search_by(identity).ok();
-        let candidate = candidate.and_then(|index| self.candidate(index));
-        let mut all = candidate.into_iter().chain(self.reserve());
-        all.find(|(of, _)| Arc::ptr_eq(of, member))
-    }
-
-    fn reserve(&self) -> impl Iterator<Item = Choice<'_, S>> {
-        self.reserve
-            .iter()
-            .filter_map(|(member, index)| Some((member, self.services.get(*index as usize)?)))
+        let candidate = candidate.and_then(|index| self.services.get(index));
+        let mut all = candidate.into_iter().chain(self.reserve.iter().map(|(_, service)| service));
+        all.any(|service| service.as_ptr() == Arc::as_ptr(connected))
     }
 
     /// Whether there is a member that another attempt may go to.
     pub(super) fn has_untried(&self, tried: &Tried) -> bool {
-        let is_free = |(member, _): &(Arc<Member>, u32)| is_free(member, tried);
-        self.candidates(tried).free_from(0).next().is_some() || self.reserve.iter().any(is_free)
+        let mut reserve = self.reserve.iter();
+        self.candidates(tried).free_from(0).next().is_some()
+            || reserve.any(|(member, _)| is_free(member, tried))
     }
 
     /// The choice for an attempt that is not the call's first: of those not tried, first what nothing
@@ -104,7 +114,7 @@ impl<S, T> Snapshot<S, T> {
         tried: &Tried,
         passed_over: &Tried,
         request: &Req,
-    ) -> Option<Choice<'_, S>>
+    ) -> Option<Arc<Connected<S>>>
     where
         P: Pick<Req, Table = T>,
     {
@@ -121,12 +131,12 @@ impl<S, T> Snapshot<S, T> {
     }
 
     /// Any of the lowest tier in which one is free, with the same chance.
-    fn choose_of_reserve(&self, tried: &Tried) -> Option<Choice<'_, S>> {
-        let free = || self.reserve().filter(|(member, _)| is_free(member, tried));
+    fn choose_of_reserve(&self, tried: &Tried) -> Option<Arc<Connected<S>>> {
+        let free = || self.reserve.iter().filter(|(member, _)| is_free(member, tried));
         let tier = free().next()?.0.tier();
         let of_tier = || free().filter(|(member, _)| member.tier() == tier);
         let drawn = random_below(u32::try_from(of_tier().count()).ok()?);
-        of_tier().nth(drawn as usize)
+        of_tier().nth(drawn as usize)?.1.upgrade()
     }
 }
 

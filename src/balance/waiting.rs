@@ -12,13 +12,13 @@ use tower_service::Service;
 
 use super::{
     set::Set,
-    snapshot::{Choice, Connected, Snapshot},
+    snapshot::{Connected, Snapshot},
     strategy::{Pick, Strategy},
 };
 use crate::{
     choose::Tried,
     error::{BoxError, Error, Kind},
-    member::{Flight, Member},
+    member::Flight,
     sync::WaitKey,
     time,
 };
@@ -45,9 +45,10 @@ pub(super) struct Waiting<S, P: Strategy, Req> {
 }
 
 struct Contender<S> {
-    member: Arc<Member>,
-    connected: Connected<S>,
-    /// Its service said it is dead.
+    connected: Arc<Connected<S>>,
+    /// A clone of the one that is shared.
+    service: S,
+    /// It said it is dead.
     dead: bool,
 }
 
@@ -69,7 +70,7 @@ where
         set: Arc<Set<S, P>>,
         request: Req,
         tried: Tried,
-        first: Option<(Arc<Member>, Connected<S>)>,
+        first: Option<(Arc<Connected<S>>, S)>,
         died: Option<S::Error>,
     ) -> Self {
         let mut waiting = Self {
@@ -83,8 +84,8 @@ where
             widening: true,
             last_error: None,
         };
-        if let Some(first) = first {
-            waiting.contend(first);
+        if let Some((connected, service)) = first {
+            waiting.contenders.push(Contender { connected, service, dead: false });
         }
         if let Some(error) = died {
             waiting.bury(0, error);
@@ -101,7 +102,7 @@ where
     #[inline(never)]
     pub(super) fn poll_call(
         &mut self,
-        flight: &mut Option<Flight>,
+        flight: &mut Option<Flight<Arc<Connected<S>>>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<S::Future, Error>> {
         if self.timers.is_none() {
@@ -111,13 +112,13 @@ where
             }
             self.start();
         }
-        let Contender { member, connected: mut chosen, .. } = ready!(self.poll_ready(cx))?;
-        if !flight.as_ref().is_some_and(|flight| Arc::ptr_eq(flight.member(), &member)) {
-            *flight = Some(Flight::begin(&member));
+        let Contender { connected, mut service, .. } = ready!(self.poll_ready(cx))?;
+        if !flight.as_ref().is_some_and(|flight| Arc::ptr_eq(flight.held(), &connected)) {
+            *flight = Some(Flight::begin(connected));
         }
         match self.request.take() {
             // It is the very value that said it is ready.
-            Some(request) => Poll::Ready(Ok(chosen.service.call(request))),
+            Some(request) => Poll::Ready(Ok(service.call(request))),
             None => Poll::Pending,
         }
     }
@@ -168,7 +169,7 @@ where
             if contender.dead {
                 continue;
             }
-            match contender.connected.service.poll_ready(cx) {
+            match contender.service.poll_ready(cx) {
                 Poll::Pending => {}
                 Poll::Ready(Ok(())) => return Some(self.contenders.swap_remove(index)),
                 Poll::Ready(Err(error)) => self.bury(index, error),
@@ -177,26 +178,20 @@ where
         None
     }
 
-    fn contend(&mut self, (member, connected): (Arc<Member>, Connected<S>)) {
-        self.contenders.push(Contender { member, connected, dead: false });
-    }
-
     /// The service of a contender died of `error`.
     fn bury(&mut self, index: usize, error: S::Error) {
         let Some(contender) = self.contenders.get_mut(index) else { return };
         contender.dead = true;
-        let (member, number) = (contender.member.clone(), contender.connected.number);
-        self.last_error = Some(Error::from_service(error).at_endpoint(member.shared_key()));
-        self.set.report_dead(member, number);
+        let connected = contender.connected.clone();
+        let key = connected.member.shared_key();
+        self.last_error = Some(Error::from_service(error).at_endpoint(key));
+        self.set.report_dead(connected);
     }
 
     /// A new snapshot: a member that is no candidate any more, or was connected again, is waited for no more.
     fn keep_those_in(&mut self, snapshot: &Snapshot<S, P::Table>) {
         self.widening = true;
-        self.contenders.retain(|contender| {
-            let found = snapshot.find(&contender.member);
-            found.is_some_and(|(_, connected)| connected.number == contender.connected.number)
-        });
+        self.contenders.retain(|contender| snapshot.has(&contender.connected));
     }
 
     /// Whether it is time for more, or all contenders are dead.
@@ -215,22 +210,23 @@ where
             return false;
         }
         for added in 0..STEP {
-            let Some((member, connected)) = self.next_choice(snapshot) else {
+            let Some(connected) = self.next_choice(snapshot) else {
                 self.widening = false;
                 return added > 0;
             };
-            self.contend((member.clone(), connected.clone()));
+            let service = connected.service.clone();
+            self.contenders.push(Contender { connected, service, dead: false });
         }
         true
     }
 
     /// First whom the strategy chooses among the others; then those that are busy, since their
     /// services know when they are not; and if that leaves nobody, those tried for this call.
-    fn next_choice<'a>(&self, snapshot: &'a Snapshot<S, P::Table>) -> Option<Choice<'a, S>> {
+    fn next_choice(&self, snapshot: &Snapshot<S, P::Table>) -> Option<Arc<Connected<S>>> {
         let request = self.request.as_ref()?;
         let mut passed_over = self.tried.clone();
         for contender in &self.contenders {
-            passed_over.insert(contender.member.clone());
+            passed_over.insert(contender.connected.member.clone());
         }
         let strategy = &self.set.strategy;
         let chosen = if self.tried.is_empty() {
@@ -239,11 +235,11 @@ where
         } else {
             snapshot.choose_again(strategy, &self.tried, &passed_over, request)
         };
-        let waited_for =
-            |member: &Arc<Member>| self.contenders.iter().any(|c| Arc::ptr_eq(&c.member, member));
+        let waits_for = |c: &Contender<S>, member| Arc::ptr_eq(&c.connected.member, member);
+        let waited_for = |member| self.contenders.iter().any(|c| waits_for(c, member));
         let mut candidates = snapshot.members.iter();
         chosen
-            .filter(|(member, _)| !passed_over.contains(member))
+            .filter(|connected| !passed_over.contains(&connected.member))
             .or_else(|| {
                 let busy = candidates.clone().position(|member| !passed_over.contains(member));
                 snapshot.candidate(busy?)

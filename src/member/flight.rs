@@ -60,10 +60,22 @@ impl fmt::Debug for InFlight {
     }
 }
 
+/// What a call holds of the member that it goes to.
+pub(crate) trait OfMember {
+    fn member(&self) -> &Arc<Member>;
+}
+
+impl OfMember for Arc<Member> {
+    #[inline]
+    fn member(&self) -> &Arc<Member> {
+        self
+    }
+}
+
 /// A call in flight whose end counts: its latency, its failure, or that it was given up. The member stays
 /// readable when it has landed.
-pub(crate) struct Flight {
-    member: Arc<Member>,
+pub(crate) struct Flight<M: OfMember = Arc<Member>> {
+    held: M,
     /// When the call was first pending, in nanoseconds of the member's clock.
     began: u64,
 }
@@ -76,16 +88,21 @@ const LANDED: u64 = u64::MAX;
 /// like being fast. The figure is linkerd's.
 const FAILURE_PENALTY: Duration = Duration::from_secs(5);
 
-impl Flight {
+impl<M: OfMember> Flight<M> {
     #[inline]
-    pub(crate) fn begin(member: &Arc<Member>) -> Self {
-        member.load().take_off();
-        Self { member: member.clone(), began: NOT_YET }
+    pub(crate) fn begin(held: M) -> Self {
+        held.member().load().take_off();
+        Self { held, began: NOT_YET }
+    }
+
+    #[inline]
+    pub(crate) fn held(&self) -> &M {
+        &self.held
     }
 
     #[inline]
     pub(crate) fn member(&self) -> &Arc<Member> {
-        &self.member
+        self.held.member()
     }
 
     /// Polls the call, and lands when it ends. An error names the member from then on.
@@ -116,7 +133,7 @@ impl Flight {
     #[inline]
     fn pend(&mut self) {
         if self.began == NOT_YET {
-            self.began = self.member.nanos().clamp(1, LANDED - 1);
+            self.began = self.member().nanos().clamp(1, LANDED - 1);
         }
     }
 
@@ -126,19 +143,19 @@ impl Flight {
             self.observe();
         }
         self.began = LANDED;
-        self.member.load().land();
+        self.member().load().land();
     }
 
     // Out of line, so that a call that is ready at once carries no clock with it.
     #[inline(never)]
     fn observe(&self) {
-        self.member.observe(self.elapsed());
+        self.member().observe(self.elapsed());
     }
 
     fn elapsed(&self) -> Duration {
         match self.began {
             NOT_YET => Duration::ZERO,
-            began => Duration::from_nanos(self.member.nanos().saturating_sub(began)),
+            began => Duration::from_nanos(self.member().nanos().saturating_sub(began)),
         }
     }
 
@@ -148,7 +165,7 @@ impl Flight {
     }
 
     fn fail(&mut self, error: Error) -> Error {
-        let error = if self.member.is_client() { error.confirm_unsent() } else { error };
+        let error = if self.member().is_client() { error.confirm_unsent() } else { error };
         match error.fault() {
             Fault::Endpoint if error.kind() != Kind::Plugin => self.observe_failure(),
             Fault::Endpoint if self.began != NOT_YET => self.observe(),
@@ -156,33 +173,33 @@ impl Flight {
             _ => {}
         }
         self.began = LANDED;
-        self.member.load().land();
-        error.or_at_endpoint(self.member.shared_key())
+        self.member().load().land();
+        error.or_at_endpoint(self.member().shared_key())
     }
 
     #[cold]
     fn abandon(&self) {
         if self.began != NOT_YET {
-            match Ending::of_flight(&self.member) {
+            match Ending::of_flight(self.member()) {
                 Ending::TimedOut => self.observe_failure(),
                 Ending::Cancelled => self.observe_abandoned(),
             }
         }
-        self.member.load().land();
+        self.member().load().land();
     }
 
     fn observe_failure(&self) {
-        self.member.failures.fetch_add(1, Ordering::Relaxed);
-        self.member.observe(self.elapsed().max(FAILURE_PENALTY));
+        self.member().failures.fetch_add(1, Ordering::Relaxed);
+        self.member().observe(self.elapsed().max(FAILURE_PENALTY));
     }
 
     /// A call that was given up can worsen the estimate, never improve it.
     fn observe_abandoned(&self) {
-        self.member.observe_if_worse(self.elapsed());
+        self.member().observe_if_worse(self.elapsed());
     }
 }
 
-impl Drop for Flight {
+impl<M: OfMember> Drop for Flight<M> {
     #[inline]
     fn drop(&mut self) {
         if self.began != LANDED {
@@ -201,7 +218,7 @@ mod tests {
         let member = Member::new(Endpoint::new("a:1").unwrap());
         let advance = |millis| tokio::time::advance(Duration::from_millis(millis));
         let pending = || {
-            let mut flight = Flight::begin(&member);
+            let mut flight = Flight::begin(member.clone());
             flight.pend();
             flight
         };

@@ -39,8 +39,6 @@ use crate::{
 /// ```
 #[repr(C)]
 pub struct Member {
-    /// First, and so beside the counters of the `Arc`: a call that chooses this member touches
-    /// both.
     hot: Hot,
     key: Arc<str>,
     identity: Arc<str>,
@@ -59,6 +57,8 @@ pub struct Member {
     pub(super) signal: Arc<Signal>,
 }
 
+/// What a choice reads and a call counts, on one cache line that nothing else is on.
+#[repr(align(64))]
 struct Hot {
     /// Why this member is not eligible. Zero: it is.
     word: AtomicU64,

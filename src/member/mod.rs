@@ -32,7 +32,7 @@ mod veto;
 
 pub(crate) use self::{
     ending::{Ending, attempt_timed_out},
-    flight::Flight,
+    flight::{Flight, OfMember},
     signal::Signal,
 };
 pub use self::{flight::InFlight, member::Member, reason::Reason, veto::Veto};

@@ -36,7 +36,7 @@ pub(crate) fn cases(rows: &[CaseRow], options: &Options) {
         return;
     }
     println!(
-        "{:<32} {:>9} {:>10} {:>9} {:>7} {:>13}",
+        "{:<42} {:>9} {:>10} {:>9} {:>7} {:>13}",
         "case", "ns", "over bare", "at most", "allocs", "instructions"
     );
     for row in rows {
@@ -47,7 +47,7 @@ pub(crate) fn cases(rows: &[CaseRow], options: &Options) {
         let instructions =
             row.instructions.map_or(String::new(), |instructions| format!("{instructions:.0}"));
         println!(
-            "{:<32} {:>9.1} {:>10.1} {target:>9} {:>7.2} {instructions:>13}",
+            "{:<42} {:>9.1} {:>10.1} {target:>9} {:>7.2} {instructions:>13}",
             row.name, row.nanos, row.over_bare, row.allocations
         );
     }

@@ -55,14 +55,14 @@ impl<Req: ?Sized> Pick<Req> for LeastRequest {
         if candidates.are_free(first, second) {
             return Some(if is_less_loaded(second, first) { two } else { one });
         }
-        pick_free(&candidates, one, two)
+        pick_free(candidates, one, two)
     }
 }
 
 /// One of the two is barred, or was tried.
 #[cold]
 #[inline(never)]
-fn pick_free(candidates: &Candidates<'_>, one: usize, two: usize) -> Option<usize> {
+fn pick_free(candidates: Candidates<'_>, one: usize, two: usize) -> Option<usize> {
     let is_less_loaded = || Some(is_less_loaded(candidates.get(two)?, candidates.get(one)?));
     match (candidates.is_free(one), candidates.is_free(two)) {
         (true, true) => is_less_loaded().map(|is_less| if is_less { two } else { one }),

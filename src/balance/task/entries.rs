@@ -9,8 +9,7 @@ use std::{
 
 use super::super::{
     select::Candidacy,
-    set::Dead,
-    snapshot::{Connected, Snapshot},
+    snapshot::{Connected, Services, Snapshot},
 };
 use crate::{
     backoff::{Backoff, Jitter},
@@ -33,17 +32,17 @@ pub(super) struct Entries<C, S> {
     connect: Arc<C>,
     /// Ordered by key.
     list: Vec<Entry<S>>,
-    services: Arc<[Connected<S>]>,
-    /// Where the service of each entry stands in `services`, if it has one.
-    slots: Vec<Option<u32>>,
-    /// Of the last connection.
-    number: u64,
+    /// The members of all entries, and the service of each, for the snapshots to share.
+    all: Arc<[Arc<Member>]>,
+    services: Services<S>,
+    /// What keeps these alive, for the set.
+    connected: Arc<[Arc<Connected<S>>]>,
 }
 
 struct Entry<S> {
     member: Arc<Member>,
     /// `None` if its connector panicked.
-    connected: Option<Connected<S>>,
+    connected: Option<Arc<Connected<S>>>,
     connected_at: Instant,
     /// Bars the member while its service is dead.
     dead: Veto,
@@ -53,19 +52,25 @@ struct Entry<S> {
 
 impl<C, S> Entries<C, S> {
     pub(super) fn new(connect: Arc<C>) -> Self {
-        Self { connect, list: Vec::new(), services: Arc::new([]), slots: Vec::new(), number: 0 }
+        let (all, services, connected) = (Arc::new([]), Arc::new([]), Arc::new([]));
+        Self { connect, list: Vec::new(), all, services, connected }
     }
 
     pub(super) fn members(&self) -> impl ExactSizeIterator<Item = &Arc<Member>> {
         self.list.iter().map(|entry| &entry.member)
     }
 
-    pub(super) fn services(&self) -> &Arc<[Connected<S>]> {
+    pub(super) fn all(&self) -> &Arc<[Arc<Member>]> {
+        &self.all
+    }
+
+    /// One for each of `all`. That of a member which has none is gone from the start.
+    pub(super) fn services(&self) -> &Services<S> {
         &self.services
     }
 
-    pub(super) fn slot(&self, index: u32) -> Option<u32> {
-        *self.slots.get(index as usize)?
+    pub(super) fn connected(&self) -> &Arc<[Arc<Connected<S>>]> {
+        &self.connected
     }
 
     pub(super) fn candidacies(&self) -> Vec<Candidacy> {
@@ -82,12 +87,13 @@ impl<C, S> Entries<C, S> {
     }
 
     /// Bars members whose service died, and sets when to connect them again.
-    pub(super) fn bury(&mut self, dead: Vec<Dead>) {
+    pub(super) fn bury(&mut self, dead: Vec<Arc<Connected<S>>>) {
         let now = time::now();
-        for Dead { member, number } in dead {
-            let found = self.list.iter_mut().find(|entry| Arc::ptr_eq(&entry.member, &member));
-            let is_current = |connected: &Connected<S>| connected.number == number;
-            if let Some(entry) = found.filter(|e| e.connected.as_ref().is_some_and(is_current)) {
+        for dead in dead {
+            let is_current = |connected: &Arc<Connected<S>>| Arc::ptr_eq(connected, &dead);
+            let mut entries = self.list.iter_mut();
+            let found = entries.find(|entry| entry.connected.as_ref().is_some_and(is_current));
+            if let Some(entry) = found {
                 if entry.connect_at.is_none() {
                     entry.bury(now);
                 }
@@ -99,14 +105,11 @@ impl<C, S> Entries<C, S> {
 impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
     /// Goes on with the members of a snapshot. They keep what is known of them, and are connected again.
     pub(super) fn resume<T>(&mut self, last: &Snapshot<S, T>) {
-        // So that no connection of this run is taken for one of the last.
-        let numbers = last.services.iter().map(|connected| connected.number);
-        self.number = numbers.max().unwrap_or(0);
         for member in last.all.iter() {
             let entry = self.enter(member.clone());
             self.list.push(entry);
         }
-        self.collect_services();
+        self.collect();
     }
 
     /// Takes over a set: connects those that are new, keeps the rest, and returns those that are gone.
@@ -134,7 +137,7 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
             self.list.push(entry);
         }
         left.extend(before.into_values().map(|entry| entry.member));
-        self.collect_services();
+        self.collect();
         tracing::debug!(revision = endpoints.revision(), endpoints = endpoints.len(), "endpoints");
         left
     }
@@ -159,7 +162,7 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
             }
         }
         if changed {
-            self.collect_services();
+            self.collect();
         }
         self.list.iter().filter_map(|entry| entry.connect_at).min()
     }
@@ -177,12 +180,11 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
     }
 
     /// `None` if the connector panicked: that is the trouble of this member alone.
-    fn connect(&mut self, member: &Arc<Member>) -> Option<Connected<S>> {
-        self.number += 1;
+    fn connect(&mut self, member: &Arc<Member>) -> Option<Arc<Connected<S>>> {
         match catch_unwind(AssertUnwindSafe(|| self.connect.connect(member))) {
             Ok(service) => {
                 member.set_client(self.connect.is_known_client());
-                Some(Connected { service, number: self.number })
+                Some(Connected::new(member.clone(), service))
             }
             Err(_) => {
                 tracing::error!(endpoint = member.key(), "the connector panicked");
@@ -191,11 +193,11 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
         }
     }
 
-    fn collect_services(&mut self) {
-        let mut next = 0..;
-        let has_one = self.list.iter().map(|entry| entry.connected.is_some());
-        self.slots = has_one.map(|has_one| has_one.then(|| next.next()).flatten()).collect();
-        self.services = self.list.iter().filter_map(|entry| entry.connected.clone()).collect();
+    fn collect(&mut self) {
+        let service = |entry: &Entry<S>| entry.connected.as_ref().map(Arc::downgrade);
+        self.all = self.members().cloned().collect();
+        self.services = self.list.iter().map(|entry| service(entry).unwrap_or_default()).collect();
+        self.connected = self.list.iter().filter_map(|entry| entry.connected.clone()).collect();
     }
 }
 

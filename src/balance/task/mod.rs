@@ -20,7 +20,8 @@ use self::{
     publish::publish,
 };
 use super::{
-    set::{Availability, Set, Start},
+    set::{Set, Start},
+    state::Availability,
     strategy::Strategy,
 };
 use crate::{
@@ -63,7 +64,7 @@ where
                 }
                 let Some(this) = set.upgrade() else { return };
                 if !this.is_up() {
-                    this.set_availability(Availability::FailFast);
+                    this.state.set(Availability::FailFast);
                     this.waiting.wake_all();
                 }
                 let ran = time::now().saturating_duration_since(began);

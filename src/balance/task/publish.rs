@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::{
     super::{
         select::{Selection, select},
-        set::{Availability, Set},
+        set::Set,
         snapshot::Snapshot,
+        state::Availability,
         strategy::Strategy,
     },
     entries::Entries,
@@ -14,7 +15,7 @@ use super::{
 use crate::{
     connect::Connect,
     error::Kind,
-    member::{Member, Reason},
+    member::Reason,
     sync::lock,
     time::{self, Instant},
 };
@@ -56,14 +57,17 @@ where
     drop(before);
     *down_since = if next.members.is_empty() { down_since.or(Some(now)) } else { None };
     set.snapshot.store(Arc::new(next));
+    // Those of the last snapshot drop here, outside the lock.
+    let last = std::mem::replace(&mut *lock(&set.connected), entries.connected().clone());
 
     let fails_at = down_since.map(|since| time::later(since, config.fail_fast_after));
-    set.set_availability(match fails_at {
+    set.state.set(match fails_at {
         None => Availability::Up,
         Some(at) if at <= now => Availability::FailFast,
         Some(_) => Availability::Waiting,
     });
     set.waiting.wake_all();
+    drop(last);
     [connect_at, clear_at, fails_at.filter(|&at| at > now)].into_iter().flatten().min()
 }
 
@@ -79,10 +83,17 @@ where
     S: Send + Sync + 'static,
     P: Strategy,
 {
-    let all: Arc<[Arc<Member>]> = entries.members().cloned().collect();
+    let (all, services) = (entries.all(), entries.services());
     let member = |index: u32| all[index as usize].clone();
-    let members: Box<[_]> = selection.candidates.iter().map(|&index| member(index)).collect();
-    let reserve = selection.reserve.iter();
+    let service = |index: u32| services[index as usize].clone();
+    let reserve = selection.reserve.iter().map(|&index| (member(index), service(index)));
+    // Indices are in order, so if there are as many, all are candidates.
+    let (members, services) = if selection.candidates.len() == all.len() {
+        (all.clone(), services.clone())
+    } else {
+        let candidates = || selection.candidates.iter().copied();
+        (candidates().map(member).collect(), candidates().map(service).collect())
+    };
     let retry_at = match selection.outage {
         Kind::CircuitOpen => {
             all.iter().filter_map(|member| member.barred_until(Reason::CircuitOpen)).min()
@@ -95,10 +106,9 @@ where
         version: before.version + 1,
         table: set.strategy.table(&members, Some(&before.table)),
         members,
-        index: selection.candidates.iter().filter_map(|&index| entries.slot(index)).collect(),
-        reserve: reserve.filter_map(|&i| Some((member(i), entries.slot(i)?))).collect(),
-        services: entries.services().clone(),
-        all,
+        services,
+        reserve: reserve.collect(),
+        all: all.clone(),
         bars: if selection.panic { !Reason::OVERLOOKED_IN_PANIC } else { u64::MAX },
         refusal: match retry_at {
             Some(at) => refusal.retry_in(now, wait(at)),

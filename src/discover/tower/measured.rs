@@ -84,7 +84,7 @@ where
     }
 
     fn call(&mut self, request: Req) -> Self::Future {
-        let flight = Flight::begin(&self.member);
+        let flight = Flight::begin(self.member.clone());
         MeasuredFuture { inner: self.inner.call(request), flight }
     }
 }
