@@ -9,6 +9,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{
+    probation::Probe,
     snapshot::Connected,
     strategy::{Pick, Strategy},
     waiting::Waiting,
@@ -37,8 +38,15 @@ pin_project! {
         state: State<S::Future>,
         // These stand beside the state, not in it: what lives in an enum is moved about.
         flight: Option<Flight<Arc<Connected<S>>>>,
-        waiting: Option<Box<Waiting<S, P, Req>>>,
+        aside: Option<Box<Aside<S, P, Req>>>,
     }
+}
+
+/// What few calls have.
+enum Aside<S, P: Strategy, Req> {
+    Waiting(Waiting<S, P, Req>),
+    /// The call goes to a member on probation, and has its place.
+    Probe(Option<Probe>),
 }
 
 pin_project! {
@@ -47,6 +55,8 @@ pin_project! {
         // No service is ready yet, and the request is still here.
         Waiting,
         Calling { #[pin] inner: F },
+        // A call to a member on probation.
+        Probing { #[pin] inner: F },
         Refused { error: Option<Error> },
     }
 }
@@ -58,19 +68,20 @@ where
 {
     #[inline]
     pub(super) fn calling(flight: Flight<Arc<Connected<S>>>, inner: S::Future) -> Self {
-        Self { state: State::Calling { inner }, flight: Some(flight), waiting: None }
+        Self { state: State::Calling { inner }, flight: Some(flight), aside: None }
     }
 
     pub(super) fn waiting(
         flight: Option<Flight<Arc<Connected<S>>>>,
         waiting: Waiting<S, P, Req>,
     ) -> Self {
-        Self { state: State::Waiting, flight, waiting: Some(Box::new(waiting)) }
+        let aside = Some(Box::new(Aside::Waiting(waiting)));
+        Self { state: State::Waiting, flight, aside }
     }
 
     #[cold]
     pub(super) fn refused(error: Error) -> Self {
-        Self { state: State::Refused { error: Some(error) }, flight: None, waiting: None }
+        Self { state: State::Refused { error: Some(error) }, flight: None, aside: None }
     }
 }
 
@@ -94,6 +105,7 @@ where
                 // A call has its flight.
                 None => Poll::Pending,
             },
+            StateProj::Probing { inner } => poll_probe(this.flight, this.aside, inner, cx),
             StateProj::Refused { error } => match error.take() {
                 Some(error) => Poll::Ready(Err(error)),
                 None => Poll::Pending,
@@ -115,13 +127,17 @@ where
     #[inline(never)]
     fn poll_waiting(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let mut this = self.project();
-        let Some(waiting) = this.waiting else {
+        let Some(Aside::Waiting(waiting)) = this.aside.as_deref_mut() else {
             return Poll::Pending;
         };
         let called = ready!(waiting.poll_call(this.flight, cx));
-        *this.waiting = None;
+        *this.aside = None;
         match called {
-            Ok(inner) => this.state.set(State::Calling { inner }),
+            Ok((inner, None)) => this.state.set(State::Calling { inner }),
+            Ok((inner, probe)) => {
+                *this.aside = Some(Box::new(Aside::Probe(probe)));
+                this.state.set(State::Probing { inner });
+            }
             Err(error) => {
                 *this.flight = None;
                 return Poll::Ready(Err(error));
@@ -129,6 +145,28 @@ where
         }
         Poll::Ready(Ok(()))
     }
+}
+
+/// Polls a call to a member on probation, and tells how it ended.
+#[cold]
+#[inline(never)]
+fn poll_probe<S, P, Req>(
+    flight: &mut Option<Flight<Arc<Connected<S>>>>,
+    aside: &mut Option<Box<Aside<S, P, Req>>>,
+    inner: Pin<&mut S::Future>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<S::Response, Error>>
+where
+    S: Service<Req>,
+    S::Error: Into<BoxError> + 'static,
+    P: Strategy,
+{
+    let Some(flight) = flight else { return Poll::Pending };
+    let ended = ready!(flight.poll(inner, cx));
+    if let (Some(Aside::Probe(probe)), Some(end)) = (aside.as_deref_mut(), flight.end()) {
+        probe.take().into_iter().for_each(|probe| probe.settle(end));
+    }
+    Poll::Ready(ended)
 }
 
 impl<S, P, Req> Chosen for ResponseFuture<S, P, Req>
@@ -141,7 +179,7 @@ where
     }
 
     fn is_unsent(&self) -> bool {
-        !matches!(self.state, State::Calling { .. })
+        !matches!(self.state, State::Calling { .. } | State::Probing { .. })
     }
 }
 

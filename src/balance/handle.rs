@@ -52,9 +52,11 @@ pub struct BalanceStats {
     pub members: usize,
     /// Members that nothing bars.
     pub eligible: usize,
-    /// Members that calls may go to: the eligible ones of one tier, and in a panic also those that are
+    /// Members that calls may go to: the eligible ones that load goes to, and in a panic also those that are
     /// unhealthy.
     pub candidates: usize,
+    /// Snapshots that were made of the members, one after each change or burst of changes.
+    pub rebuilds: u64,
     /// Whether a set ignores health because too few of its members are healthy.
     pub in_panic: bool,
     /// Calls in flight.

@@ -81,9 +81,12 @@ mod future;
 mod handle;
 mod kept;
 mod layer;
+mod outlier;
+mod probation;
 mod select;
 mod service;
 mod set;
+mod slow_start;
 mod snapshot;
 mod state;
 mod strategy;
@@ -95,7 +98,9 @@ pub use self::{
     future::ResponseFuture,
     handle::{BalanceHandle, BalanceStats},
     layer::BalanceLayer,
+    outlier::OutlierConfig,
     service::Balance,
+    slow_start::SlowStartConfig,
     strategy::{
         Candidate, Candidates, LeastRequest, Pick, Random, RoundRobin, RoundRobinTable, Strategy,
     },

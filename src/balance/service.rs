@@ -11,7 +11,7 @@ use super::{
     handle::BalanceHandle,
     kept::Kept,
     set::Set,
-    snapshot::{Connected, Snapshot},
+    snapshot::{Choice, Connected, Snapshot},
     state::State,
     strategy::{Pick, Strategy},
     waiting::Waiting,
@@ -101,10 +101,48 @@ where
         P: Pick<Req>,
     {
         let candidates = snapshot.candidates(Tried::NONE);
-        let index = set.strategy.pick(&snapshot.table, candidates, &request);
-        match index.and_then(|index| snapshot.candidate(index)) {
+        let index = set.strategy.pick(&snapshot.sole.table, candidates, &request);
+        match index.and_then(|index| snapshot.sole.candidate(index)) {
             Some(connected) => Self::call_chosen(set, request, Tried::NONE, connected),
-            None => Self::wait(set, request, Tried::NONE, None, None),
+            None => Self::dispatch_further(set, snapshot, request),
+        }
+    }
+
+    /// A pick of the candidates brought nobody: look further, or wait.
+    #[cold]
+    #[inline(never)]
+    fn dispatch_further<Req>(
+        set: &Arc<Set<S, P>>,
+        snapshot: &Snapshot<S, P::Table>,
+        request: Req,
+    ) -> ResponseFuture<S, P, Req>
+    where
+        S: Service<Req>,
+        S::Error: Into<BoxError> + 'static,
+        P: Pick<Req>,
+    {
+        let choice = snapshot.choose(&set.strategy, Tried::NONE, &request);
+        Self::call_choice(set, request, Tried::NONE, choice)
+    }
+
+    /// Calls whom a look beyond the candidates brought, or waits.
+    fn call_choice<Req>(
+        set: &Arc<Set<S, P>>,
+        request: Req,
+        tried: &Tried,
+        choice: Option<Choice<S>>,
+    ) -> ResponseFuture<S, P, Req>
+    where
+        S: Service<Req>,
+        S::Error: Into<BoxError> + 'static,
+        P: Pick<Req>,
+    {
+        match choice {
+            Some(Choice { connected, probe: None }) => {
+                Self::call_chosen(set, request, tried, connected)
+            }
+            // It waits for its readiness as others do that are not ready, and is called then.
+            first => Self::wait(set, request, tried, first),
         }
     }
 
@@ -128,7 +166,7 @@ where
             Poll::Pending => None,
             Poll::Ready(Err(error)) => Some(error),
         };
-        Self::wait(set, request, tried, Some((flight, service)), died)
+        Self::wait_for(set, request, tried, flight, service, died)
     }
 
     #[inline(never)]
@@ -161,19 +199,19 @@ where
             return self.wait_or_fail(request, tried);
         }
         let snapshot = self.set.snapshot.load();
-        match snapshot.choose_again(&self.set.strategy, tried, tried, &request) {
-            Some(connected) => Self::call_chosen(&self.set, request, tried, connected),
-            None => Self::wait(&self.set, request, tried, None, None),
-        }
+        let choice = snapshot.choose_again(&self.set.strategy, tried, tried, &request);
+        Self::call_choice(&self.set, request, tried, choice)
     }
 
+    /// Waits for `service` that was chosen, and for others.
     #[cold]
     #[inline(never)]
-    fn wait<Req>(
+    fn wait_for<Req>(
         set: &Arc<Set<S, P>>,
         request: Req,
         tried: &Tried,
-        first: Option<(Flight<Arc<Connected<S>>>, S)>,
+        flight: Flight<Arc<Connected<S>>>,
+        service: S,
         died: Option<S::Error>,
     ) -> ResponseFuture<S, P, Req>
     where
@@ -181,10 +219,34 @@ where
         S::Error: Into<BoxError> + 'static,
         P: Pick<Req>,
     {
-        let (flight, service) = first.unzip();
-        let first = flight.as_ref().map(|flight| flight.held().clone()).zip(service);
-        let waiting = Waiting::new(set.clone(), request, tried.clone(), first, died);
-        ResponseFuture::waiting(flight, waiting)
+        let first = Choice { connected: flight.held().clone(), probe: None };
+        let waiting = Waiting::new(set.clone(), request, tried.clone());
+        ResponseFuture::waiting(Some(flight), waiting.with_first(first, service, died))
+    }
+
+    /// Waits for whom was chosen, if anybody was, and for others.
+    #[cold]
+    #[inline(never)]
+    fn wait<Req>(
+        set: &Arc<Set<S, P>>,
+        request: Req,
+        tried: &Tried,
+        first: Option<Choice<S>>,
+    ) -> ResponseFuture<S, P, Req>
+    where
+        S: Service<Req>,
+        S::Error: Into<BoxError> + 'static,
+        P: Pick<Req>,
+    {
+        let waiting = Waiting::new(set.clone(), request, tried.clone());
+        let waiting = match first {
+            Some(first) => {
+                let service = first.connected.service.clone();
+                waiting.with_first(first, service, None)
+            }
+            None => waiting,
+        };
+        ResponseFuture::waiting(None, waiting)
     }
 
     /// Nobody to choose: for long already, or may the call wait? What the last snapshot has may be of a
@@ -201,7 +263,7 @@ where
             return ResponseFuture::refused(self.set.snapshot.load().refusal.clone());
         }
         match self.set.ensure_running() {
-            Ok(()) => Self::wait(&self.set, request, tried, None, None),
+            Ok(()) => Self::wait(&self.set, request, tried, None),
             Err(error) => ResponseFuture::refused(error),
         }
     }

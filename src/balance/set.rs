@@ -178,7 +178,8 @@ where
     fn add_to(&self, stats: &mut BalanceStats) {
         let snapshot = self.snapshot.load();
         stats.members += snapshot.all.len();
-        stats.candidates += snapshot.members.len();
+        stats.candidates += snapshot.groups().map(|group| group.members.len()).sum::<usize>();
+        stats.rebuilds += snapshot.version;
         stats.in_panic |= snapshot.is_panic();
         stats.calls += self.left.calls.load(Ordering::Relaxed);
         stats.failures += self.left.failures.load(Ordering::Relaxed);
@@ -226,7 +227,7 @@ impl<S, P: Strategy> fmt::Debug for Set<S, P> {
         let snapshot = self.snapshot.load();
         f.debug_struct("Set")
             .field("version", &snapshot.version)
-            .field("candidates", &snapshot.members.len())
+            .field("groups", &snapshot.groups().count())
             .field("members", &snapshot.all)
             .finish_non_exhaustive()
     }

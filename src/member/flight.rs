@@ -3,13 +3,16 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use super::{ending::Ending, member::Member};
-use crate::error::{BoxError, Error, Fault, Kind};
+use crate::{
+    error::{BoxError, Error, Fault, Kind},
+    rules::CallEnd,
+};
 
 /// Counts a call as in flight on a member until this drops. Made by [`Member::begin`].
 ///
@@ -83,6 +86,10 @@ pub(crate) struct Flight<M: OfMember = Arc<Member>> {
 /// Not pending yet: a call that is ready at once never reads a clock.
 const NOT_YET: u64 = 0;
 const LANDED: u64 = u64::MAX;
+// Beside it, for those that ended otherwise.
+const FAILED: u64 = LANDED - 1;
+const THROTTLED: u64 = LANDED - 2;
+const IGNORED: u64 = LANDED - 3;
 
 /// What a failed call counts for in the latency estimate, at least: failing fast must not look
 /// like being fast. The figure is linkerd's.
@@ -133,7 +140,7 @@ impl<M: OfMember> Flight<M> {
     #[inline]
     fn pend(&mut self) {
         if self.began == NOT_YET {
-            self.began = self.member().nanos().clamp(1, LANDED - 1);
+            self.began = self.member().nanos().clamp(1, IGNORED - 1);
         }
     }
 
@@ -166,30 +173,67 @@ impl<M: OfMember> Flight<M> {
 
     fn fail(&mut self, error: Error) -> Error {
         let error = if self.member().is_client() { error.confirm_unsent() } else { error };
-        match error.fault() {
-            Fault::Endpoint if error.kind() != Kind::Plugin => self.observe_failure(),
-            Fault::Endpoint if self.began != NOT_YET => self.observe(),
-            Fault::Cancelled if self.began != NOT_YET => self.observe_abandoned(),
-            _ => {}
-        }
-        self.began = LANDED;
+        let end = self.count(&error);
+        self.began = match end {
+            CallEnd::Succeeded => LANDED,
+            CallEnd::Failed => FAILED,
+            CallEnd::Throttled => THROTTLED,
+            CallEnd::Ignored => IGNORED,
+        };
         self.member().load().land();
         error.or_at_endpoint(self.member().shared_key())
     }
 
+    /// Counts what an error says of the member.
+    fn count(&self, error: &Error) -> CallEnd {
+        let is_timed = self.began != NOT_YET;
+        match error.fault() {
+            // It answered: that is its work.
+            Fault::Endpoint if error.kind() == Kind::Plugin => {
+                if is_timed {
+                    self.observe();
+                }
+                return CallEnd::Succeeded;
+            }
+            Fault::Endpoint => {
+                let is_overload = error.kind() == Kind::RateLimited;
+                self.observe_failure(is_overload);
+                return if is_overload { CallEnd::Throttled } else { CallEnd::Failed };
+            }
+            Fault::Cancelled if is_timed => self.observe_abandoned(),
+            _ => {}
+        }
+        self.member().count_neutral();
+        CallEnd::Ignored
+    }
+
+    /// How the call ended, once it has.
+    pub(crate) fn end(&self) -> Option<CallEnd> {
+        match self.began {
+            LANDED => Some(CallEnd::Succeeded),
+            FAILED => Some(CallEnd::Failed),
+            THROTTLED => Some(CallEnd::Throttled),
+            IGNORED => Some(CallEnd::Ignored),
+            _ => None,
+        }
+    }
+
     #[cold]
     fn abandon(&self) {
-        if self.began != NOT_YET {
-            match Ending::of_flight(self.member()) {
-                Ending::TimedOut => self.observe_failure(),
-                Ending::Cancelled => self.observe_abandoned(),
+        let is_timed = self.began != NOT_YET;
+        if is_timed && Ending::of_flight(self.member()) == Ending::TimedOut {
+            self.observe_failure(false);
+        } else {
+            if is_timed {
+                self.observe_abandoned();
             }
+            self.member().count_neutral();
         }
         self.member().load().land();
     }
 
-    fn observe_failure(&self) {
-        self.member().failures.fetch_add(1, Ordering::Relaxed);
+    fn observe_failure(&self, is_overload: bool) {
+        self.member().count_failure(is_overload);
         self.member().observe(self.elapsed().max(FAILURE_PENALTY));
     }
 
@@ -202,7 +246,7 @@ impl<M: OfMember> Flight<M> {
 impl<M: OfMember> Drop for Flight<M> {
     #[inline]
     fn drop(&mut self) {
-        if self.began != LANDED {
+        if self.began < IGNORED {
             self.abandon();
         }
     }

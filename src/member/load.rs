@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use super::ends::Begun;
+
 pub(super) struct Load {
     /// Calls in flight in the low 24 bits, calls ever begun above: both with one addition.
     calls: AtomicU64,
@@ -56,8 +58,9 @@ impl Load {
         (self.calls.load(Ordering::Relaxed) & FLIGHT) as u32
     }
 
-    pub(super) fn begun(&self) -> u64 {
-        self.calls.load(Ordering::Relaxed) >> 24
+    pub(super) fn begun(&self) -> Begun {
+        let word = self.calls.load(Ordering::Relaxed);
+        Begun { begun: word >> 24, in_flight: (word & FLIGHT) as u32 }
     }
 
     /// The estimate as of the last sample; `None` before the first.
@@ -128,10 +131,10 @@ mod tests {
         let load = Load::new();
         load.take_off();
         load.take_off();
-        assert_eq!((load.in_flight(), load.begun()), (2, 2));
+        assert_eq!((load.in_flight(), load.begun().begun), (2, 2));
         load.land();
         load.land();
-        assert_eq!((load.in_flight(), load.begun()), (0, 2));
+        assert_eq!((load.in_flight(), load.begun().begun), (0, 2));
     }
 
     #[test]

@@ -10,12 +10,14 @@ use std::{
 use arc_swap::ArcSwap;
 
 use super::{
+    ends::Ends,
     load::Load,
     reason::{Reason, bit},
     signal::Signal,
 };
 use crate::{
     endpoint::{Endpoint, Status},
+    rules::Calls,
     time::{self, Clock, Instant},
 };
 
@@ -49,9 +51,13 @@ pub struct Member {
     pub(super) taken: AtomicU64,
     /// When the bits end that were raised until a time.
     pub(super) ends: Mutex<Vec<(u64, Instant)>>,
-    pub(super) failures: AtomicU64,
+    ends_of_calls: Ends,
     /// Its service is a client that makes one request for each call.
     client: AtomicBool,
+    /// Its weight in percent of what discovery says; 0 while weights are as discovery says.
+    warmth: AtomicU32,
+    /// It is ejected, and a check that passes is to be told of.
+    awaits_check: AtomicBool,
     /// The stamp of the last recovery, or `NEVER`.
     recovered: AtomicI64,
     pub(super) signal: Arc<Signal>,
@@ -101,8 +107,10 @@ impl Member {
             clock,
             taken: AtomicU64::new(0),
             ends: Mutex::default(),
-            failures: AtomicU64::new(0),
+            ends_of_calls: Ends::default(),
             client: AtomicBool::new(false),
+            warmth: AtomicU32::new(0),
+            awaits_check: AtomicBool::new(false),
             recovered: AtomicI64::new(NEVER),
             signal,
         });
@@ -113,7 +121,7 @@ impl Member {
     /// Takes over what discovery says now. The address must be the same.
     pub(crate) fn update(&self, endpoint: Arc<Endpoint>) {
         // Relaxed: each is a value of its own, and the next snapshot publishes them all.
-        self.hot.weight.store(endpoint.weight(), Ordering::Relaxed);
+        self.hot.weight.store(self.warmed(endpoint.weight()), Ordering::Relaxed);
         let warned = u32::from(endpoint.status() == Status::Warning);
         let tier = endpoint.priority().saturating_mul(2).saturating_add(warned);
         self.hot.tier.store(tier, Ordering::Relaxed);
@@ -160,12 +168,40 @@ impl Member {
 
     /// Returns how many calls were begun.
     pub fn calls(&self) -> u64 {
-        self.load().begun()
+        self.load().begun().begun
     }
 
     /// Returns how many calls ended in an error. Refusals are not counted.
     pub fn failures(&self) -> u64 {
-        self.failures.load(Ordering::Relaxed)
+        self.ends_of_calls.failures()
+    }
+
+    /// Counts a call that failed, which is in flight still; one that was refused as one too many is no
+    /// failure in a row.
+    pub(super) fn count_failure(&self, is_overload: bool) {
+        let row = self.ends_of_calls.failed(self.load().begun(), !is_overload);
+        if self.signal.is_row(row) && !self.has_circuit() {
+            self.signal.notify();
+        }
+    }
+
+    /// Counts a call that is no evidence, such as one that was given up.
+    pub(super) fn count_neutral(&self) {
+        self.ends_of_calls.neutral();
+    }
+
+    /// Returns how many calls failed since the last that succeeded, or since [`reset_row`](Self::reset_row).
+    pub(crate) fn failures_in_a_row(&self) -> u32 {
+        self.ends_of_calls.row()
+    }
+
+    pub(crate) fn reset_row(&self) {
+        self.ends_of_calls.reset_row();
+    }
+
+    /// Returns how all calls ended that have, except those that are no evidence.
+    pub(crate) fn ended_calls(&self) -> Calls {
+        self.ends_of_calls.calls(self.load().begun())
     }
 
     /// Returns the estimate of its latency, or `None` before the first sample.
@@ -177,6 +213,8 @@ impl Member {
     }
 
     /// Returns its share of the load, relative to the other members.
+    ///
+    /// In a set with a slow start that is in percent of what discovery says, and less while it warms up.
     #[inline]
     pub fn weight(&self) -> u32 {
         self.hot.weight.load(Ordering::Relaxed)
@@ -186,6 +224,23 @@ impl Member {
     #[inline]
     pub fn tier(&self) -> u32 {
         self.hot.tier.load(Ordering::Relaxed)
+    }
+
+    /// Weighs it by so many percent of what discovery says; 0 is as discovery says. Returns whether that
+    /// changes its weight.
+    pub(crate) fn set_warmth(&self, percent: u32) -> bool {
+        if self.warmth.swap(percent, Ordering::Relaxed) == percent {
+            return false;
+        }
+        self.hot.weight.store(self.warmed(self.endpoint.load().weight()), Ordering::Relaxed);
+        true
+    }
+
+    fn warmed(&self, weight: u32) -> u32 {
+        match (weight, self.warmth.load(Ordering::Relaxed)) {
+            (0, _) | (_, 0) => weight,
+            (_, percent) => weight.saturating_mul(percent).max(1),
+        }
     }
 
     /// Returns how long it has been in the set.
@@ -207,6 +262,27 @@ impl Member {
     /// sees this too.
     pub(crate) fn recover(&self, now: Instant) {
         self.recovered.store(time::stamp(now).max(NEVER + 1), Ordering::Relaxed);
+    }
+
+    /// Notes that an active check passed, for a set that waits for one.
+    pub(crate) fn check_passed(&self) {
+        // Release with the task's Acquire of `Signal::changed` as well.
+        if self.awaits_check.swap(false, Ordering::Release) {
+            self.signal.notify();
+        }
+    }
+
+    pub(crate) fn await_check(&self, awaits: bool) {
+        self.awaits_check.store(awaits, Ordering::Relaxed);
+    }
+
+    pub(crate) fn awaits_check(&self) -> bool {
+        self.awaits_check.load(Ordering::Relaxed)
+    }
+
+    /// Whether a circuit breaker stands below the balancer.
+    pub(crate) fn has_circuit(&self) -> bool {
+        self.taken.load(Ordering::Relaxed) & bit::CIRCUIT_OPEN != 0
     }
 
     /// Returns the value that the endpoint reported of itself, such as its utilisation.

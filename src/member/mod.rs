@@ -23,6 +23,7 @@
 //! ```
 
 mod ending;
+mod ends;
 mod flight;
 mod load;
 mod member;

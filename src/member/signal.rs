@@ -2,7 +2,7 @@ use std::{
     fmt,
     sync::{
         Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     task::Waker,
 };
@@ -16,6 +16,8 @@ use crate::{sync::lock, time::Instant};
 #[derive(Default)]
 pub(crate) struct Signal {
     changed: AtomicBool,
+    /// How many failures in a row of one member it is told of; 0 is never.
+    row: AtomicU32,
     task: AtomicWaker,
     /// When the task wakes by itself; `None` while it looks for that.
     wakes_at: Mutex<Option<Instant>>,
@@ -31,6 +33,17 @@ impl Signal {
     /// Whether something changed since the last time this was asked.
     pub(crate) fn take(&self) -> bool {
         self.changed.swap(false, Ordering::Acquire)
+    }
+
+    /// Tells of so many failures in a row from now on.
+    pub(crate) fn set_row(&self, failures: u32) {
+        // Relaxed: a failure more or less that is told of.
+        self.row.store(failures, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_row(&self, failures: u32) -> bool {
+        let row = self.row.load(Ordering::Relaxed);
+        row > 0 && failures >= row
     }
 
     /// Whom to wake on a change. Register before looking.

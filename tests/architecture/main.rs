@@ -37,7 +37,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("failover", &["choose", "course", "budget", "replay", "member"]),
     ("fallback", &["choose", "connect", "member", "replay"]),
     ("retry", &["course", "budget", "replay", "http"]),
-    ("balance", &["discover", "member", "connect", "choose", "endpoint"]),
+    ("balance", &["discover", "member", "connect", "choose", "endpoint", "rules"]),
     ("discover", &["endpoint", "member", "connect"]),
     // Guards.
     ("guard", &["member", "choose", "endpoint"]),
@@ -55,7 +55,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("http", &["breaker", "limit", "guard", "member", "connect", "replay", "endpoint"]),
     // Shared words know each other, and nothing else.
     ("endpoint", &[]),
-    ("member", &["endpoint"]),
+    ("member", &["endpoint", "rules"]),
     ("connect", &["endpoint", "member", "guard"]),
     ("boxed", &["connect"]),
     ("choose", &["member"]),

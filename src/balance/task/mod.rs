@@ -1,7 +1,9 @@
 //! The one background task of a set: whatever changes, it makes the next snapshot.
 
+mod ejecting;
 mod entries;
 mod publish;
+mod standing;
 
 use std::{
     future::poll_fn,
@@ -9,6 +11,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Weak},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures_core::Stream;
@@ -18,8 +21,10 @@ use tokio::time::Sleep;
 use self::{
     entries::{Entries, RECONNECT},
     publish::publish,
+    standing::Judge,
 };
 use super::{
+    select::Selector,
     set::{Set, Start},
     state::Availability,
     strategy::Strategy,
@@ -56,6 +61,9 @@ where
                         sets: Some(Box::pin(discover.discover().fuse())),
                         entries: Entries::new(connect.clone()),
                         down_since: Some(began),
+                        selector: Selector::default(),
+                        held: None,
+                        sweep: None,
                     };
                     task.run(set.clone()).await;
                 };
@@ -84,6 +92,10 @@ struct Task<Sets, C, S> {
     sets: Option<Pin<Box<Sets>>>,
     entries: Entries<C, S>,
     down_since: Option<Instant>,
+    selector: Selector,
+    /// A set of endpoints that waits for more, and until when.
+    held: Option<(EndpointSet, Pin<Box<Sleep>>)>,
+    sweep: Option<Pin<Box<Sleep>>>,
 }
 
 /// Why the task wakes.
@@ -91,7 +103,12 @@ enum Wake {
     Endpoints(EndpointSet),
     Signal,
     Due,
+    Sweep,
     SourceEnded,
+}
+
+fn is_due(timer: Option<&mut Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> bool {
+    timer.is_some_and(|timer| timer.as_mut().poll(cx).is_ready())
 }
 
 impl<Sets, C, S> Task<Sets, C, S>
@@ -104,35 +121,49 @@ where
         let Some(first) = set.upgrade() else { return };
         let signal = first.signal.clone();
         // Goes on with the members of the last run, if the runtime of that has ended.
-        self.entries.resume(&first.snapshot.load());
+        let judge = self.entries.judge(&first.config(), &signal);
+        self.entries.resume(&first.snapshot.load(), &judge);
         let mut timer = self.publish(first);
+        let mut debounce = Duration::ZERO;
         loop {
             let wake = poll_fn(|cx| {
                 signal.register(cx.waker());
                 if set.strong_count() == 0 {
                     return Poll::Ready(None);
                 }
-                if let Some(wake) = self.poll_sets(cx) {
+                if let Some(wake) = self.poll_held(cx, debounce) {
                     return Poll::Ready(Some(wake));
                 }
                 if signal.take() {
                     return Poll::Ready(Some(Wake::Signal));
                 }
-                match &mut timer {
-                    Some(timer) => timer.as_mut().poll(cx).map(|()| Some(Wake::Due)),
-                    None => Poll::Pending,
+                if is_due(timer.as_mut(), cx) {
+                    return Poll::Ready(Some(Wake::Due));
                 }
+                if is_due(self.sweep.as_mut(), cx) {
+                    return Poll::Ready(Some(Wake::Sweep));
+                }
+                Poll::Pending
             });
             let Some(wake) = wake.await else { return };
             let Some(set) = set.upgrade() else { return };
+            let config = set.config();
+            debounce = config.debounce;
+            let judge = self.entries.judge(&config, &signal);
             match wake {
                 Wake::Endpoints(endpoints) => {
-                    let left = self.entries.apply(&endpoints, &set.signal);
+                    let left = self.entries.apply(&endpoints, &signal, &judge);
                     left.iter().for_each(|member| set.let_go(member));
                 }
                 Wake::SourceEnded => {
                     tracing::debug!("discovery has ended; the last endpoints stay in use");
                     self.sets = None;
+                }
+                Wake::Sweep => {
+                    ejecting::sweep(&mut self.entries, &judge);
+                    self.sweep_again(&judge);
+                    // Whom it ejects signals that.
+                    continue;
                 }
                 Wake::Signal | Wake::Due => {}
             }
@@ -145,9 +176,46 @@ where
 
     /// Publishes the next snapshot, and tells when there is something to do without a signal.
     fn publish<P: Strategy>(&mut self, set: Arc<Set<S, P>>) -> Option<Pin<Box<Sleep>>> {
-        let next = publish(&set, &mut self.entries, &mut self.down_since);
+        let judge = self.entries.judge(&set.config(), &set.signal);
+        set.signal.set_row(judge.rule.consecutive);
+        if self.sweep.is_none() || !judge.outlier.sweeps() {
+            self.sweep_again(&judge);
+        }
+        let next = publish(
+            &set,
+            &mut self.entries,
+            &mut self.selector,
+            &mut self.down_since,
+            &judge,
+        );
         set.signal.wakes_at(next);
         next.map(|at| Box::pin(tokio::time::sleep_until(at)))
+    }
+
+    fn sweep_again(&mut self, judge: &Judge) {
+        let at = time::later(judge.now, judge.outlier.interval);
+        let is_needed = judge.outlier.sweeps() && self.entries.list().len() > 1;
+        self.sweep = is_needed.then(|| Box::pin(tokio::time::sleep_until(at)));
+    }
+
+    /// The newest set of endpoints, once those that come with it have been gathered.
+    fn poll_held(&mut self, cx: &mut Context<'_>, debounce: Duration) -> Option<Wake> {
+        match self.poll_sets(cx) {
+            Some(Wake::Endpoints(set)) if !debounce.is_zero() && !self.entries.list().is_empty() => {
+                let until = self.held.take().map(|(_, until)| until);
+                let later = || Box::pin(tokio::time::sleep(debounce));
+                self.held = Some((set, until.unwrap_or_else(later)));
+            }
+            Some(wake) => return Some(wake),
+            None => {}
+        }
+        let (set, until) = self.held.as_mut()?;
+        if until.as_mut().poll(cx).is_pending() {
+            return None;
+        }
+        let set = set.clone();
+        self.held = None;
+        Some(Wake::Endpoints(set))
     }
 
     fn poll_sets(&mut self, cx: &mut Context<'_>) -> Option<Wake> {

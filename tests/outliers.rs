@@ -1,0 +1,247 @@
+//! Endpoints that fail are ejected, tried with one call at a time, and warm up.
+#![cfg(feature = "test-util")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
+
+mod support;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use support::{Answer, Ask, Farm, ms, secs, settle};
+use tower::{Layer, ServiceBuilder, ServiceExt};
+use tower_upstream::{
+    BalanceLayer, CircuitBreakerLayer, Error,
+    balance::{
+        Balance, BalanceConfig, BalanceHandle, OutlierConfig, RoundRobin, SlowStartConfig,
+    },
+    connect::Connect,
+    discover,
+    member::{Member, Reason},
+};
+
+type Set = Balance<support::Probe, RoundRobin>;
+
+fn outlier() -> OutlierConfig {
+    let mut outlier = OutlierConfig::default();
+    outlier.jitter_percent = 0;
+    outlier
+}
+
+fn set(farm: &Farm, hosts: usize, config: BalanceConfig) -> (Set, BalanceHandle) {
+    let keys: Vec<_> = (0..hosts).map(|host| format!("h{host}:1")).collect();
+    let source = discover::fixed(keys.iter().map(String::as_str)).unwrap();
+    let layer = BalanceLayer::with_config(source, RoundRobin::starting_at(0), config);
+    let handle = layer.handle();
+    (layer.layer(farm.clone()), handle)
+}
+
+/// How many of `calls` came to each endpoint.
+async fn shares(set: &Set, calls: u32) -> BTreeMap<String, u32> {
+    let mut shares = BTreeMap::new();
+    for number in 0..calls {
+        let key = match set.clone().oneshot(Ask::new(number)).await {
+            Ok(key) => key,
+            Err(error) => error.endpoint().unwrap().to_owned(),
+        };
+        *shares.entry(key).or_insert(0) += 1;
+        settle().await;
+    }
+    shares
+}
+
+fn member(handle: &BalanceHandle, key: &str) -> Arc<Member> {
+    handle.members().into_iter().find(|member| member.key() == key).unwrap()
+}
+
+fn is_ejected(handle: &BalanceHandle, key: &str) -> bool {
+    member(handle, key).reasons().any(|reason| reason == Reason::Ejected)
+}
+
+fn get(shares: &BTreeMap<String, u32>, key: &str) -> u32 {
+    shares.get(key).copied().unwrap_or(0)
+}
+
+#[tokio::test(start_paused = true)]
+async fn five_failures_in_a_row_eject_and_then_one_call_at_a_time_is_let_through() {
+    let farm = Farm::default();
+    let config = BalanceConfig::default().with_outlier(outlier());
+    let (set, handle) = set(&farm, 3, config);
+    farm.get("h0:1").answers(Answer::Fails);
+    let before = shares(&set, 60).await;
+    assert_eq!(get(&before, "h0:1"), 5, "{before:?}");
+    assert!(is_ejected(&handle, "h0:1"));
+    tokio::time::sleep(secs(29)).await;
+    assert_eq!(get(&shares(&set, 30).await, "h0:1"), 0);
+
+    // On probation: one at a time, and a call that is dropped gives the place back.
+    tokio::time::sleep(secs(2)).await;
+    assert!(!is_ejected(&handle, "h0:1"));
+    farm.get("h0:1").answers(Answer::Never);
+    for dropped in [true, false] {
+        let calls: Vec<_> =
+            (0..12).map(|number| tokio::spawn(set.clone().oneshot(Ask::new(number)))).collect();
+        settle().await;
+        assert_eq!(member(&handle, "h0:1").in_flight(), 1, "{dropped}");
+        for call in calls {
+            call.abort();
+        }
+        settle().await;
+    }
+
+    // It fails again: for twice as long.
+    farm.get("h0:1").answers(Answer::Fails);
+    let again = shares(&set, 30).await;
+    assert_eq!(get(&again, "h0:1"), 1, "{again:?}");
+    tokio::time::sleep(secs(58)).await;
+    assert!(is_ejected(&handle, "h0:1"));
+    tokio::time::sleep(secs(3)).await;
+
+    // And one that succeeds ends it.
+    farm.get("h0:1").answers(Answer::Good);
+    let well = shares(&set, 31).await;
+    assert!(get(&well, "h0:1") >= 10, "{well:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_success_between_failures_and_failures_of_callers_eject_nobody() {
+    let farm = Farm::default();
+    let (set, handle) = set(&farm, 2, BalanceConfig::default());
+    for round in 0..8 {
+        farm.get("h0:1").answers(Answer::Fails);
+        shares(&set, 8).await;
+        farm.get("h0:1").answers(Answer::Good);
+        shares(&set, 2).await;
+        assert!(!is_ejected(&handle, "h0:1"), "{round}");
+    }
+    farm.get("h0:1").answers(Answer::CallersFault);
+    shares(&set, 40).await;
+    assert!(!is_ejected(&handle, "h0:1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_limit_holds_for_each_priority_and_the_last_is_never_ejected() {
+    let farm = Farm::default();
+    let mut half = outlier();
+    half.max_ejected_percent = 100;
+    let (all, handle) = set(&farm, 3, BalanceConfig::default().with_outlier(half));
+    for key in ["h0:1", "h1:1", "h2:1"] {
+        farm.get(key).answers(Answer::Fails);
+    }
+    shares(&all, 90).await;
+    let ejected = handle.members().iter().filter(|m| !m.is_eligible()).count();
+    assert_eq!(ejected, 2);
+
+    let (off, handle) = set(&farm, 3, BalanceConfig::default().with_outlier(OutlierConfig::off()));
+    shares(&off, 90).await;
+    assert!(handle.members().iter().all(|member| member.is_eligible()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn switching_it_off_brings_all_back() {
+    let farm = Farm::default();
+    let (set, handle) = set(&farm, 3, BalanceConfig::default());
+    farm.get("h0:1").answers(Answer::Fails);
+    shares(&set, 30).await;
+    assert!(is_ejected(&handle, "h0:1"));
+    handle.update(&BalanceConfig::default().with_outlier(OutlierConfig::off())).unwrap();
+    settle().await;
+    assert!(!is_ejected(&handle, "h0:1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_in_a_row_are_left_to_a_circuit_breaker() {
+    let farm = Farm::default();
+    let layer = BalanceLayer::new(
+        discover::fixed(["h0:1", "h1:1"]).unwrap(),
+        RoundRobin::starting_at(0),
+    );
+    let handle = layer.handle();
+    let stack = ServiceBuilder::new()
+        .layer(layer)
+        .layer(CircuitBreakerLayer::default())
+        .service(farm.clone());
+    farm.get("h0:1").answers(Answer::Fails);
+    for number in 0..60 {
+        let _: Result<String, Error> = stack.clone().oneshot(Ask::new(number)).await;
+        settle().await;
+    }
+    assert!(!is_ejected(&handle, "h0:1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_ejects_the_one_with_a_low_success_rate() {
+    let farm = Farm::default();
+    let mut config = outlier();
+    (config.consecutive_failures, config.success_rate_calls) = (0, 10);
+    let (all, handle) = set(&farm, 6, BalanceConfig::default().with_outlier(config));
+    // Every second call to one fails: never two in a row.
+    for number in 0..150 {
+        let answer = if number % 12 < 6 { Answer::Fails } else { Answer::Good };
+        farm.get("h2:1").answers(answer);
+        let _ = all.clone().oneshot(Ask::new(number)).await;
+    }
+    assert!(!is_ejected(&handle, "h2:1"));
+    tokio::time::sleep(ms(1_100)).await;
+    let ejected: Vec<_> =
+        handle.members().iter().filter(|m| !m.is_eligible()).map(|m| m.key().to_owned()).collect();
+    assert_eq!(ejected, ["h2:1"]);
+
+    // The share of failed calls is off by default.
+    let farm = Farm::default();
+    config.success_rate_factor = 0.0;
+    (config.failure_percent, config.failure_percent_calls) = (85, 10);
+    let (all, handle) = set(&farm, 6, BalanceConfig::default().with_outlier(config));
+    farm.get("h2:1").answers(Answer::Fails);
+    shares(&all, 150).await;
+    tokio::time::sleep(ms(1_100)).await;
+    assert!(is_ejected(&handle, "h2:1"));
+}
+
+/// Weighs calls as the strategies do that look at weights.
+fn weights(handle: &BalanceHandle) -> Vec<u32> {
+    handle.members().iter().map(|member| member.weight()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_recovers_warms_up_and_others_that_join_change_nothing() {
+    let farm = Farm::default();
+    let source = discover::Memory::new(["h0:1", "h1:1", "h2:1"]).unwrap();
+    let config =
+        BalanceConfig::default().with_slow_start(SlowStartConfig::over(secs(10)));
+    let layer = BalanceLayer::with_config(source.clone(), RoundRobin::starting_at(0), config);
+    let handle = layer.handle();
+    let set = layer.layer(farm.clone());
+    shares(&set, 1).await;
+    assert_eq!(weights(&handle), [10, 10, 10]);
+    tokio::time::sleep(secs(5)).await;
+    assert_eq!(weights(&handle), [50, 50, 50]);
+    source.replace(["h0:1", "h1:1", "h2:1", "h3:1"]).unwrap();
+    settle().await;
+    assert_eq!(weights(&handle), [50, 50, 50, 10]);
+    tokio::time::sleep(secs(11)).await;
+    assert_eq!(weights(&handle), [100; 4]);
+    let ill = member(&handle, "h1:1").veto(Reason::Unhealthy);
+    ill.raise();
+    settle().await;
+    ill.clear();
+    settle().await;
+    assert_eq!(weights(&handle), [100, 10, 100, 100]);
+    tokio::time::sleep(secs(2)).await;
+    assert_eq!(weights(&handle), [100, 20, 100, 100]);
+    handle.update(&BalanceConfig::default()).unwrap();
+    settle().await;
+    assert_eq!(weights(&handle), [1; 4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_service_of_one_that_is_ejected_is_kept() {
+    let farm = Farm::default();
+    let (set, handle) = set(&farm, 3, BalanceConfig::default());
+    farm.get("h0:1").answers(Answer::Fails);
+    shares(&set, 30).await;
+    assert!(is_ejected(&handle, "h0:1"));
+    tokio::time::sleep(secs(100)).await;
+    farm.get("h0:1").answers(Answer::Good);
+    shares(&set, 10).await;
+    assert_eq!(farm.get("h0:1").connects(), 1);
+    let _ = Connect::is_known_client(&farm);
+}
