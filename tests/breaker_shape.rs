@@ -351,9 +351,8 @@ async fn clients_behind_proxies_have_circuits_of_their_own() {
 
     let address = ClientIp::new(|extensions| extensions.get::<IpAddr>().copied());
     let layer = CircuitBreakerLayer::new(config()).by_key(address.clone());
-    let service = layer.layer(service_fn(async |_: Request<()>| {
-        Err::<Response<()>, BoxError>("bad".into())
-    }));
+    let service =
+        layer.layer(service_fn(async |_: Request<()>| Err::<Response<()>, BoxError>("bad".into())));
     let from = |last: u8| {
         let mut request = Request::new(());
         request.extensions_mut().insert(IpAddr::from([10, 0, 0, last]));

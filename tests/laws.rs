@@ -966,7 +966,10 @@ mod law_16 {
         let counting = Counting {
             set: handle,
             limits: [(*limits[0].handle()).clone(), limits[1].handle_for("a:1").unwrap()],
-            circuits: [CircuitHandle::clone(&circuits[0].handle()), circuits[1].handle_for("a:1").unwrap()],
+            circuits: [
+                CircuitHandle::clone(&circuits[0].handle()),
+                circuits[1].handle_for("a:1").unwrap(),
+            ],
         };
         counting.assert(1, 0);
         sleep(secs(60)).await;

@@ -12,7 +12,7 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_upstream::{
     Attempts, BalanceLayer, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint, Error,
     FailoverLayer, LeastRequest,
-    balance::{Balance, BalanceConfig, RoundRobin},
+    balance::{Balance, BalanceConfig, OutlierConfig, RoundRobin},
     budget::Budget,
     discover::{self, Memory},
     endpoint::Status,
@@ -24,7 +24,10 @@ fn endpoint(key: &str, priority: u32) -> Endpoint {
 }
 
 fn set(farm: &Farm, endpoints: Vec<Endpoint>) -> Balance<support::Probe, LeastRequest> {
-    BalanceLayer::new(discover::fixed(endpoints).unwrap(), LeastRequest::new()).layer(farm.clone())
+    // Where calls go that fail, over and over.
+    let config = BalanceConfig::default().with_outlier(OutlierConfig::off());
+    BalanceLayer::with_config(discover::fixed(endpoints).unwrap(), LeastRequest::new(), config)
+        .layer(farm.clone())
 }
 
 /// The keys of the endpoints that one call was tried at, in order.

@@ -157,10 +157,8 @@ impl BalanceConfig {
             ));
         }
         if self.debounce > MINUTE {
-            mistakes.push(format!(
-                "`debounce` is {:?}, but must be at most a minute",
-                self.debounce
-            ));
+            mistakes
+                .push(format!("`debounce` is {:?}, but must be at most a minute", self.debounce));
         }
         self.outlier.mistakes(&mut mistakes);
         self.slow_start.mistakes(&mut mistakes);

@@ -141,9 +141,8 @@ impl OutlierConfig {
             ("max_ejected_percent", self.max_ejected_percent),
         ];
         for (name, percent) in percents.into_iter().filter(|(_, percent)| *percent > 100) {
-            mistakes.push(format!(
-                "`outlier.{name}` is {percent}, but must be from 0 to 100 percent"
-            ));
+            mistakes
+                .push(format!("`outlier.{name}` is {percent}, but must be from 0 to 100 percent"));
         }
         let factor = self.success_rate_factor;
         if !(0.0..=100.0).contains(&factor) {

@@ -76,13 +76,22 @@ impl Selector {
         let counts: Vec<_> = ranks.values().map(Rank::counts).collect();
         let split = rule.priorities.split(&counts);
         let loads = self.loads(rule, &split, ranks.keys().copied().collect(), now);
-        let is_moving = split.healthy.iter().zip(&split.degraded).zip(loads).any(
-            |((healthy, degraded), load)| (f64::from(healthy + degraded) - load).abs() > 1e-6,
-        );
+        let is_moving =
+            split.healthy.iter().zip(&split.degraded).zip(loads).any(
+                |((healthy, degraded), load)| (f64::from(healthy + degraded) - load).abs() > 1e-6,
+            );
         let mut shares = Vec::new();
         for (number, (&priority, rank)) in ranks.iter().enumerate() {
             let load = loads.get(number).copied().unwrap_or(0.0);
-            rank.share(priority * 2, load, number, &split, rule.panic_mode, candidacies, &mut shares);
+            rank.share(
+                priority * 2,
+                load,
+                number,
+                &split,
+                rule.panic_mode,
+                candidacies,
+                &mut shares,
+            );
         }
         shares.retain(|share| share.load > 0.0 && !share.candidates.is_empty());
         // Load went where no candidate is, such as to a priority in which all circuits are open.
@@ -97,9 +106,8 @@ impl Selector {
         let chosen = shares.iter().flat_map(|share| &share.candidates);
         chosen.for_each(|&index| is_candidate[index as usize] = true);
         let eligible = ranks.values().flat_map(|rank| rank.healthy.iter().chain(&rank.degraded));
-        let is_reserve = |&index: &u32| {
-            candidacies[index as usize].weight > 0 && !is_candidate[index as usize]
-        };
+        let is_reserve =
+            |&index: &u32| candidacies[index as usize].weight > 0 && !is_candidate[index as usize];
         let panics: BTreeMap<_, _> = ranks.keys().copied().zip(split.panic).collect();
         let was_good = candidacies.iter().map(|of| {
             let is_in_panic = panics.get(&(of.tier / 2)).copied().unwrap_or(false);
@@ -181,9 +189,8 @@ impl Rank {
             let of_index = |index: &u32| candidacies[*index as usize];
             let is_well = |index: &u32| of_index(index).word & Reason::IN_SNAPSHOT == 0;
             let mut candidates = self.in_panic.clone();
-            candidates.retain(|index| {
-                panic_mode.admits(true, is_well(index), of_index(index).was_good)
-            });
+            candidates
+                .retain(|index| panic_mode.admits(true, is_well(index), of_index(index).was_good));
             if candidates.is_empty() && panic_mode == PanicMode::LastKnownGood {
                 candidates.clone_from(&self.in_panic);
             }

@@ -22,8 +22,7 @@ fn rule(panic_percent: u32) -> SelectRule {
 }
 
 fn candidacies(of: &[(u64, u32, u32)]) -> Vec<Candidacy> {
-    let candidacy =
-        |&(word, tier, weight): &_| Candidacy { word, tier, weight, was_good: false };
+    let candidacy = |&(word, tier, weight): &_| Candidacy { word, tier, weight, was_good: false };
     of.iter().map(candidacy).collect()
 }
 
@@ -81,7 +80,8 @@ fn what_a_priority_cannot_carry_goes_to_the_next() {
     // 1.4 of a half is 70.
     let half = selected(&[(OK, P0, 1), (SICK, P0, 1), (OK, P1, 1)], 50);
     assert_eq!(shares(&half), [(70, vec![0]), (30, vec![2])]);
-    let three = selected(&[(OK, P0, 1), (SICK, P0, 1), (SICK, P0, 1), (SICK, P0, 1), (OK, P2, 1)], 50);
+    let three =
+        selected(&[(OK, P0, 1), (SICK, P0, 1), (SICK, P0, 1), (SICK, P0, 1), (OK, P2, 1)], 50);
     assert_eq!(shares(&three), [(35, vec![0]), (65, vec![4])]);
 }
 
@@ -101,7 +101,8 @@ fn those_that_warn_carry_what_the_others_cannot() {
 
 #[test]
 fn the_others_are_a_reserve_as_far_as_nothing_bars_them() {
-    let all_well = selected(&[(OK, P2, 1), (SICK, P1, 1), (OK, P1, 0), (OK, P1, 1), (OK, P0, 1)], 50);
+    let all_well =
+        selected(&[(OK, P2, 1), (SICK, P1, 1), (OK, P1, 0), (OK, P1, 1), (OK, P0, 1)], 50);
     assert_eq!((candidates(&all_well), all_well.reserve), (vec![4], vec![3, 0]));
     let alone = alike(&[OK, SICK]);
     assert!(alone.reserve.is_empty());

@@ -179,11 +179,9 @@ impl<S, T> Snapshot<S, T> {
 
     /// Whether there is a member that another attempt may go to.
     pub(super) fn has_untried(&self, tried: &Tried) -> bool {
-        let has_free = |group: &Group<_, _>| {
-            group.candidates(group.bars, tried).free_from(0).next().is_some()
-        };
-        self.groups().any(has_free)
-            || self.reserve.iter().any(|(member, _)| is_free(member, tried))
+        let has_free =
+            |group: &Group<_, _>| group.candidates(group.bars, tried).free_from(0).next().is_some();
+        self.groups().any(has_free) || self.reserve.iter().any(|(member, _)| is_free(member, tried))
     }
 
     /// The groups, the one first that a call goes to.
@@ -226,9 +224,8 @@ impl<S, T> Snapshot<S, T> {
         P: Pick<Req, Table = T>,
     {
         let groups = self.drawn();
-        let is_untried = |group: &&Group<_, _>| {
-            group.candidates(u64::MAX, tried).free_from(0).next().is_some()
-        };
+        let is_untried =
+            |group: &&Group<_, _>| group.candidates(u64::MAX, tried).free_from(0).next().is_some();
         let mut untried = groups.clone().filter(is_untried).peekable();
         if untried.peek().is_some() {
             return untried

@@ -11,8 +11,8 @@ use tokio::{runtime::Handle, time::Sleep};
 use tower_service::Service;
 
 use super::{
-    set::Set,
     probation::Probe,
+    set::Set,
     snapshot::{Choice, Connected, Snapshot},
     strategy::{Pick, Strategy},
 };

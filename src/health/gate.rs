@@ -309,12 +309,11 @@ impl Gate {
             if let (Change::Opens, Some(member)) = (change, &self.member) {
                 member.recover(at);
             }
+            if let (true, Some(member)) = (is_good && state.record.is_open(), &self.member) {
+                member.check_passed();
+            }
             change
         });
-        // Only one that lets calls pass ends an ejection.
-        if let (true, true, Some(member)) = (is_good && change != Change::Void, self.is_open(), &self.member) {
-            member.check_passed();
-        }
         let (endpoint, layer) = (&*self.key, self.setup.name.as_deref());
         match change {
             Change::Opens => tracing::info!(endpoint, layer, "healthy again"),

@@ -17,7 +17,6 @@ use super::{
 };
 use crate::{
     endpoint::{Endpoint, Status},
-    rules::Calls,
     time::{self, Clock, Instant},
 };
 
@@ -51,13 +50,13 @@ pub struct Member {
     pub(super) taken: AtomicU64,
     /// When the bits end that were raised until a time.
     pub(super) ends: Mutex<Vec<(u64, Instant)>>,
-    ends_of_calls: Ends,
+    pub(super) ended: Ends,
     /// Its service is a client that makes one request for each call.
     client: AtomicBool,
     /// Its weight in percent of what discovery says; 0 while weights are as discovery says.
     warmth: AtomicU32,
     /// It is ejected, and a check that passes is to be told of.
-    awaits_check: AtomicBool,
+    pub(super) awaits_check: AtomicBool,
     /// The stamp of the last recovery, or `NEVER`.
     recovered: AtomicI64,
     pub(super) signal: Arc<Signal>,
@@ -107,7 +106,7 @@ impl Member {
             clock,
             taken: AtomicU64::new(0),
             ends: Mutex::default(),
-            ends_of_calls: Ends::default(),
+            ended: Ends::default(),
             client: AtomicBool::new(false),
             warmth: AtomicU32::new(0),
             awaits_check: AtomicBool::new(false),
@@ -173,35 +172,7 @@ impl Member {
 
     /// Returns how many calls ended in an error. Refusals are not counted.
     pub fn failures(&self) -> u64 {
-        self.ends_of_calls.failures()
-    }
-
-    /// Counts a call that failed, which is in flight still; one that was refused as one too many is no
-    /// failure in a row.
-    pub(super) fn count_failure(&self, is_overload: bool) {
-        let row = self.ends_of_calls.failed(self.load().begun(), !is_overload);
-        if self.signal.is_row(row) && !self.has_circuit() {
-            self.signal.notify();
-        }
-    }
-
-    /// Counts a call that is no evidence, such as one that was given up.
-    pub(super) fn count_neutral(&self) {
-        self.ends_of_calls.neutral();
-    }
-
-    /// Returns how many calls failed since the last that succeeded, or since [`reset_row`](Self::reset_row).
-    pub(crate) fn failures_in_a_row(&self) -> u32 {
-        self.ends_of_calls.row()
-    }
-
-    pub(crate) fn reset_row(&self) {
-        self.ends_of_calls.reset_row();
-    }
-
-    /// Returns how all calls ended that have, except those that are no evidence.
-    pub(crate) fn ended_calls(&self) -> Calls {
-        self.ends_of_calls.calls(self.load().begun())
+        self.ended.failures()
     }
 
     /// Returns the estimate of its latency, or `None` before the first sample.
@@ -262,27 +233,6 @@ impl Member {
     /// sees this too.
     pub(crate) fn recover(&self, now: Instant) {
         self.recovered.store(time::stamp(now).max(NEVER + 1), Ordering::Relaxed);
-    }
-
-    /// Notes that an active check passed, for a set that waits for one.
-    pub(crate) fn check_passed(&self) {
-        // Release with the task's Acquire of `Signal::changed` as well.
-        if self.awaits_check.swap(false, Ordering::Release) {
-            self.signal.notify();
-        }
-    }
-
-    pub(crate) fn await_check(&self, awaits: bool) {
-        self.awaits_check.store(awaits, Ordering::Relaxed);
-    }
-
-    pub(crate) fn awaits_check(&self) -> bool {
-        self.awaits_check.load(Ordering::Relaxed)
-    }
-
-    /// Whether a circuit breaker stands below the balancer.
-    pub(crate) fn has_circuit(&self) -> bool {
-        self.taken.load(Ordering::Relaxed) & bit::CIRCUIT_OPEN != 0
     }
 
     /// Returns the value that the endpoint reported of itself, such as its utilisation.

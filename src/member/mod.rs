@@ -25,6 +25,7 @@
 mod ending;
 mod ends;
 mod flight;
+mod judged;
 mod load;
 mod member;
 mod reason;

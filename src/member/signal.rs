@@ -18,6 +18,8 @@ pub(crate) struct Signal {
     changed: AtomicBool,
     /// How many failures in a row of one member it is told of; 0 is never.
     row: AtomicU32,
+    /// It is told of the next failure, whichever that is.
+    awaits_failure: AtomicBool,
     task: AtomicWaker,
     /// When the task wakes by itself; `None` while it looks for that.
     wakes_at: Mutex<Option<Instant>>,
@@ -39,6 +41,21 @@ impl Signal {
     pub(crate) fn set_row(&self, failures: u32) {
         // Relaxed: a failure more or less that is told of.
         self.row.store(failures, Ordering::Relaxed);
+    }
+
+    /// Tells of the next failure of any member.
+    pub(crate) fn await_failure(&self) {
+        self.awaits_failure.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn awaits_failure(&self) -> bool {
+        self.awaits_failure.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn failed(&self) {
+        if self.awaits_failure() && self.awaits_failure.swap(false, Ordering::Relaxed) {
+            self.notify();
+        }
     }
 
     pub(super) fn is_row(&self, failures: u32) -> bool {

@@ -4,11 +4,7 @@ use super::{
     entries::{Entries, Entry},
     standing::Judge,
 };
-use crate::{
-    member::Reason,
-    rules::Population,
-    time::Instant,
-};
+use crate::{member::Reason, rules::Population, time::Instant};
 
 /// Takes over how all members stand, ejects those that failed in a row, and tells when time alone changes
 /// something.
@@ -25,15 +21,19 @@ pub(super) fn follow<C, S>(entries: &mut Entries<C, S>, judge: &Judge) -> Option
     next
 }
 
-/// Compares the success rates of the members of each priority since the last sweep.
-pub(super) fn sweep<C, S>(entries: &mut Entries<C, S>, judge: &Judge) {
+/// Compares the success rates of the members of each priority since the last sweep. Returns whether any call
+/// failed: without that, there is nothing to sweep for until one does.
+pub(super) fn sweep<C, S>(entries: &mut Entries<C, S>, judge: &Judge) -> bool {
     let list = entries.list_mut();
     let calls: Vec<_> = list.iter_mut().map(|entry| entry.follow.sweep()).collect();
+    let has_failures = calls.iter().flatten().any(|calls| calls.failures > 0);
     let priorities: std::collections::BTreeSet<_> = list.iter().map(priority).collect();
     for of in priorities {
         let of_priority = list.iter().map(|entry| priority(entry) == of);
-        let indices: Vec<_> = (0..).zip(of_priority).filter_map(|(index, is)| is.then_some(index)).collect();
-        let calls: Vec<_> = indices.iter().map(|&index: &usize| calls.get(index).copied().flatten()).collect();
+        let indices: Vec<_> =
+            (0..).zip(of_priority).filter_map(|(index, is)| is.then_some(index)).collect();
+        let calls: Vec<_> =
+            indices.iter().map(|&index: &usize| calls.get(index).copied().flatten()).collect();
         let by_rate = judge.outlier.success_rate().map(|rule| rule.outliers(&calls));
         let by_percentage = judge.outlier.failure_percentage().map(|rule| rule.outliers(&calls));
         for outlier in by_rate.into_iter().chain(by_percentage).flatten() {
@@ -42,6 +42,7 @@ pub(super) fn sweep<C, S>(entries: &mut Entries<C, S>, judge: &Judge) {
             }
         }
     }
+    has_failures
 }
 
 /// Ejects a member, if the limit allows it.

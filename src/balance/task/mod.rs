@@ -120,6 +120,7 @@ where
     async fn run<P: Strategy>(mut self, set: Weak<Set<S, P>>) {
         let Some(first) = set.upgrade() else { return };
         let signal = first.signal.clone();
+        signal.await_failure();
         // Goes on with the members of the last run, if the runtime of that has ended.
         let judge = self.entries.judge(&first.config(), &signal);
         self.entries.resume(&first.snapshot.load(), &judge);
@@ -160,8 +161,12 @@ where
                     self.sets = None;
                 }
                 Wake::Sweep => {
-                    ejecting::sweep(&mut self.entries, &judge);
-                    self.sweep_again(&judge);
+                    self.sweep = None;
+                    if ejecting::sweep(&mut self.entries, &judge) {
+                        self.sweep_later(&judge);
+                    } else {
+                        signal.await_failure();
+                    }
                     // Whom it ejects signals that.
                     continue;
                 }
@@ -178,30 +183,29 @@ where
     fn publish<P: Strategy>(&mut self, set: Arc<Set<S, P>>) -> Option<Pin<Box<Sleep>>> {
         let judge = self.entries.judge(&set.config(), &set.signal);
         set.signal.set_row(judge.rule.consecutive);
-        if self.sweep.is_none() || !judge.outlier.sweeps() {
-            self.sweep_again(&judge);
+        if !judge.outlier.sweeps() {
+            self.sweep = None;
+            set.signal.await_failure();
+        } else if self.sweep.is_none() && !set.signal.awaits_failure() {
+            self.sweep_later(&judge);
         }
-        let next = publish(
-            &set,
-            &mut self.entries,
-            &mut self.selector,
-            &mut self.down_since,
-            &judge,
-        );
+        let next =
+            publish(&set, &mut self.entries, &mut self.selector, &mut self.down_since, &judge);
         set.signal.wakes_at(next);
         next.map(|at| Box::pin(tokio::time::sleep_until(at)))
     }
 
-    fn sweep_again(&mut self, judge: &Judge) {
+    fn sweep_later(&mut self, judge: &Judge) {
         let at = time::later(judge.now, judge.outlier.interval);
-        let is_needed = judge.outlier.sweeps() && self.entries.list().len() > 1;
-        self.sweep = is_needed.then(|| Box::pin(tokio::time::sleep_until(at)));
+        self.sweep = Some(Box::pin(tokio::time::sleep_until(at)));
     }
 
     /// The newest set of endpoints, once those that come with it have been gathered.
     fn poll_held(&mut self, cx: &mut Context<'_>, debounce: Duration) -> Option<Wake> {
         match self.poll_sets(cx) {
-            Some(Wake::Endpoints(set)) if !debounce.is_zero() && !self.entries.list().is_empty() => {
+            Some(Wake::Endpoints(set))
+                if !debounce.is_zero() && !self.entries.list().is_empty() =>
+            {
                 let until = self.held.take().map(|(_, until)| until);
                 let later = || Box::pin(tokio::time::sleep(debounce));
                 self.held = Some((set, until.unwrap_or_else(later)));

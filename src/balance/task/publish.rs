@@ -48,7 +48,8 @@ where
         set.signal.notify();
     }
 
-    let selection = selector.select(&config.select_rule(), &entries.candidacies(), judge.elapsed());
+    let selection =
+        selector.select(&config.select_rule(), &entries.candidacies(), judge.since_start());
     entries.remember(&selection.was_good);
     let moves_at = selection.is_moving.then(|| time::later(now, STEP));
     let before = set.snapshot.load();

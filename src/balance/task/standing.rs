@@ -39,7 +39,7 @@ impl Judge {
         Self { outlier, rule, start, now: time::now(), signal: signal.clone() }
     }
 
-    pub(super) fn elapsed(&self) -> Duration {
+    pub(super) fn since_start(&self) -> Duration {
         self.now.saturating_duration_since(self.start)
     }
 
@@ -56,7 +56,7 @@ impl Follow {
     pub(super) fn new(member: &Arc<Member>, judge: &Judge) -> Self {
         let is_ill = is_ill(member);
         Self {
-            health: EndpointHealth::added(&judge.rule, judge.elapsed(), is_ill),
+            health: EndpointHealth::added(&judge.rule, judge.since_start(), is_ill),
             ejected: member.veto(Reason::Ejected),
             busy: Arc::new(member.veto(Reason::Busy)),
             probation: None,
@@ -68,7 +68,7 @@ impl Follow {
 
     /// Takes over what has happened by now, and tells when time alone changes something.
     pub(super) fn follow(&mut self, judge: &Judge) -> Option<Instant> {
-        let (rule, now) = (&judge.rule, judge.elapsed());
+        let (rule, now) = (&judge.rule, judge.since_start());
         let member = self.ejected.member().clone();
         let is_ill = is_ill(&member);
         if is_ill != std::mem::replace(&mut self.was_ill, is_ill) {
@@ -91,7 +91,8 @@ impl Follow {
         let has_slow_start = !rule.slow_start.window.is_zero();
         member.set_warmth(if has_slow_start { (factor * 100.0).round() as u32 } else { 0 });
         let step = (rule.slow_start.window / STEPS).max(Duration::from_millis(10));
-        is_warming.then(|| time::later(judge.now, step))
+        let is_back = self.health.ejected_until().map(|until| judge.at(until));
+        is_back.or_else(|| is_warming.then(|| time::later(judge.now, step)))
     }
 
     /// Raises and clears what follows from how it stands.
@@ -157,7 +158,7 @@ impl Follow {
     }
 
     pub(super) fn eject(&mut self, judge: &Judge) {
-        self.health.eject(&judge.rule, judge.elapsed(), random_fraction());
+        self.health.eject(&judge.rule, judge.since_start(), random_fraction());
         self.obey(judge);
         let member = self.ejected.member();
         let until = member.barred_until(Reason::Ejected);
