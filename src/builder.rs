@@ -12,6 +12,7 @@ use crate::{
     fallback::FallbackLayer,
     health::{Check, HealthGateLayer},
     limit::{ConcurrencyLimitLayer, Quotas, RateLimitLayer},
+    retry::{RetryConfig, RetryPolicy},
 };
 
 mod sealed {
@@ -39,7 +40,8 @@ mod sealed {
 /// Each method adds one layer with its essential setting. For more settings, and for a layer's handle, make
 /// the layer and pass it to `layer`: `let breaker = CircuitBreakerLayer::new(config).with_classify(..)`, then
 /// `.layer(breaker.clone())`. No name is one of tower's own methods or of tower-http's extension trait, so
-/// both can be used beside this one.
+/// both can be used beside this one. For one rule that judges calls in several layers, see
+/// [`stack`](crate::stack).
 ///
 /// # Example
 /// ```
@@ -160,6 +162,22 @@ pub trait ServiceBuilderExt<L>: sealed::Sealed<L> + Sized {
         P: Strategy,
     {
         self.add(BalanceLayer::new(endpoints, strategy))
+    }
+
+    /// Sends a call to the same service again when it fails. For a single client; tower's own `retry` takes
+    /// a policy.
+    ///
+    /// See [`RetryPolicy`].
+    ///
+    /// ```
+    /// use tower::ServiceBuilder;
+    /// use tower_upstream::{builder::ServiceBuilderExt, retry::RetryConfig};
+    /// # let client = ();
+    /// let stack = ServiceBuilder::new().retries(RetryConfig::up_to(3)).service(client);
+    /// # let _ = stack;
+    /// ```
+    fn retries(self, config: RetryConfig) -> ServiceBuilder<Stack<RetryPolicy, L>> {
+        self.add(RetryPolicy::new(config))
     }
 
     /// Checks health in the background, and keeps calls away from what is not healthy.

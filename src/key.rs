@@ -20,6 +20,8 @@ use std::{
     sync::Arc,
 };
 
+use crate::error::cut;
+
 /// Key of a request: a closure that returns something hashable, or your own type.
 ///
 /// Only the hash of a key is kept. Requests with equal keys are counted together: if keys are an
@@ -115,7 +117,7 @@ const MAX_LABEL: usize = 128;
 /// The label of the key of `request`, to be kept.
 pub(crate) fn label_of<K: Key<Req>, Req>(key: &K, request: &Req) -> Option<Arc<str>> {
     let label = key.label(request)?;
-    Some(label[..label.floor_char_boundary(MAX_LABEL)].into())
+    Some(cut(&label, MAX_LABEL).into())
 }
 
 /// The hash of the key of `request`: that of a value that hashes the same.

@@ -1,9 +1,5 @@
-// The example of the README needs `http`.
-#![cfg_attr(feature = "http", doc = include_str!("../README.md"))]
-#![cfg_attr(
-    not(feature = "http"),
-    doc = "Everything between a request and one of many upstreams, as `tower` layers."
-)]
+// Some examples of the README need `http`: without it they are shown, but not compiled.
+#![cfg_attr(any(feature = "http", not(doctest)), doc = include_str!("../README.md"))]
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -11,9 +7,10 @@
 #[macro_use]
 mod macros;
 
-// All the layers, as methods of tower's builder.
+// All the layers: as methods of tower's builder, and by one rule.
 #[cfg(feature = "tower")]
 pub mod builder;
+pub mod stack;
 
 // The way of a request, in its order.
 pub mod balance;
@@ -76,7 +73,6 @@ pub use self::{
     endpoint::Endpoint,
     error::{BoxError, Error},
     failover::{Attempts, FailoverLayer},
-    fallback::FallbackLayer,
     health::HealthGateLayer,
     limit::{ConcurrencyLimitLayer, Quota, RateLimitLayer},
     outcome::{Classify, Outcome},

@@ -1,4 +1,18 @@
-//! What is written for every service.
+//! What is written for every service, and for every body.
+
+/// The end and the length of a body whose field `body` it passes on frame by frame.
+#[cfg(feature = "http")]
+macro_rules! inner_body {
+    () => {
+        fn is_end_stream(&self) -> bool {
+            self.body.is_end_stream()
+        }
+
+        fn size_hint(&self) -> http_body::SizeHint {
+            self.body.size_hint()
+        }
+    };
+}
 
 /// `get_ref`, `get_mut` and `into_inner` of a service whose field `inner` is an `S`.
 macro_rules! inner_service {

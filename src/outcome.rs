@@ -1,7 +1,7 @@
 //! The verdict on one finished call, the same for every layer that needs one.
 //!
 //! # When to use
-//! Every breaker, failover and retry judges calls by a [`Classify`]. Pass one of your own, or
+//! Every breaker, failover, retry and fallback judges calls by a [`Classify`]. Pass one of your own, or
 //! `http::HttpClassify` (feature `http`), where an answer may be a failure, too.
 //!
 //! # How each layer uses it
@@ -156,6 +156,60 @@ impl<Res, Err: 'static> Classify<Res, Err> for ErrIsFailure {
             Err(error) if is_answer(error) => Outcome::Success,
             Err(_) => Outcome::Failure,
         }
+    }
+}
+
+/// Makes a rule of a closure that judges answers. Errors are judged as [`ErrIsFailure`] does, whatever their
+/// type is, so the rule fits every layer of a [stack](crate::stack).
+///
+/// ```
+/// use tower_upstream::{Classify, Outcome, outcome::by_answer};
+/// let rule = by_answer(|status: &u16| match status {
+///     500.. => Outcome::Failure,
+///     _ => Outcome::Success,
+/// });
+/// assert_eq!(rule.classify(Ok::<_, &std::io::Error>(&503)), Outcome::Failure);
+/// assert_eq!(rule.classify(Err::<&u16, _>(&"broken")), Outcome::Failure);
+/// ```
+pub const fn by_answer<F, Res>(judge: F) -> ByAnswer<F>
+where
+    F: Fn(&Res) -> Outcome,
+{
+    ByAnswer { judge }
+}
+
+/// Rule that judges answers by a closure. Made by [`by_answer`].
+///
+/// ```
+/// use tower_upstream::{Outcome, outcome::{ByAnswer, by_answer}};
+/// fn is_small(n: &u32) -> Outcome {
+///     if *n < 10 { Outcome::Success } else { Outcome::Failure }
+/// }
+/// let rule: ByAnswer<fn(&u32) -> Outcome> = by_answer(is_small as fn(&u32) -> Outcome);
+/// # let _ = rule;
+/// ```
+#[derive(Clone, Copy)]
+pub struct ByAnswer<F> {
+    judge: F,
+}
+
+impl<F, Res, Err> Classify<Res, Err> for ByAnswer<F>
+where
+    F: Fn(&Res) -> Outcome,
+    Err: 'static,
+{
+    #[inline]
+    fn classify(&self, result: Result<&Res, &Err>) -> Outcome {
+        match result {
+            Ok(answer) => (self.judge)(answer),
+            Err(error) => ErrIsFailure.classify(Err::<&Res, _>(error)),
+        }
+    }
+}
+
+impl<F> fmt::Debug for ByAnswer<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ByAnswer").field(&TypeName::<F>::new()).finish()
     }
 }
 

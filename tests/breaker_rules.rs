@@ -514,7 +514,7 @@ async fn a_flood_of_keys_costs_no_memory_and_no_open_circuit() {
     assert_eq!(layer.handle().len(), 50);
     assert!(layer.handle_for(&1_u64).is_some() && layer.handle_for(&1_099_999_u64).is_some());
     assert_eq!(layer.handle_for(&2_u64).unwrap().state(), CircuitState::MetricsOnly);
-    for n in [7, 14, 21] {
+    for n in [7_u64, 14, 21] {
         assert_eq!(layer.handle_for(&n).unwrap().state(), CircuitState::Open, "{n}");
     }
     drop(running);

@@ -104,7 +104,7 @@ fn breaker() -> CircuitBreakerLayer {
 fn assert_blameless(set: &BalanceHandle, circuit: &CircuitHandle) {
     let member = &set.members()[0];
     assert_eq!((member.failures(), member.in_flight(), member.latency()), (0, 0, None));
-    let stats = seen(&circuit);
+    let stats = seen(circuit);
     assert_eq!((stats.state, stats.failed), (CircuitState::Closed, 0), "{stats:?}");
 }
 

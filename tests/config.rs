@@ -39,6 +39,7 @@ fn circuit_breaker() {
     let config: CircuitBreakerConfig = read(json!({
         "enabled": false,
         "metrics_only": true,
+        "manual": true,
         "failures": 7,
         "failures_min_calls": 9,
         "failure_ratio": 0.25,

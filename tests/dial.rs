@@ -194,7 +194,7 @@ fn connections_live_on_the_runtime_that_was_given_whichever_calls() {
     let lasting = runtime();
     let server = lasting.block_on(answering());
     let member = Member::new(Endpoint::new(server.url()).unwrap());
-    let transport = HttpTransport::<u32, u32>::new().runtime(lasting.handle().clone());
+    let transport = HttpTransport::<u32, u32>::new().with_runtime(lasting.handle().clone());
     let service = transport.connect(&member);
     for _ in 0..5 {
         let call = service.clone().oneshot(Call::new(1));
@@ -227,7 +227,7 @@ fn without_one_connections_live_with_the_call_that_makes_them() {
 fn a_socket_is_made_on_the_runtime_that_was_given() {
     let lasting = runtime();
     let server = lasting.block_on(answering());
-    let connector = TcpConnector::new().runtime(lasting.handle().clone());
+    let connector = TcpConnector::new().with_runtime(lasting.handle().clone());
     let url: Uri = server.url().parse().unwrap();
     let connection = short_lived().block_on(connector.clone().oneshot(url.clone())).unwrap();
     let got = lasting.block_on(async {
@@ -244,7 +244,7 @@ fn a_socket_is_made_on_the_runtime_that_was_given() {
 fn once_its_runtime_has_ended_a_connector_makes_sockets_where_it_is_called() {
     let (given, mine) = (runtime(), runtime());
     let server = mine.block_on(answering());
-    let connector = TcpConnector::new().runtime(given.handle().clone());
+    let connector = TcpConnector::new().with_runtime(given.handle().clone());
     let url: Uri = server.url().parse().unwrap();
     drop(given);
     mine.block_on(connector.clone().oneshot(url.clone())).unwrap();
@@ -269,7 +269,7 @@ fn once_its_runtime_has_ended_a_transport_works_where_it_is_called() {
     for used_before in [false, true] {
         let (given, mine) = (runtime(), runtime());
         let server = mine.block_on(answering());
-        let transport = HttpTransport::<u32, u32>::new().runtime(given.handle().clone());
+        let transport = HttpTransport::<u32, u32>::new().with_runtime(given.handle().clone());
         let (service, circuit) = guarded(&server, transport);
         let call = || service.clone().oneshot(Call::new(1));
         if used_before {
@@ -314,7 +314,7 @@ fn a_connection_that_ends_with_its_runtime_says_nothing_of_the_endpoint() {
             let (server, asked) = mine.block_on(falling_silent());
             let mut transport = HttpTransport::<u32, u32>::new();
             if is_given {
-                transport = transport.runtime(home.handle().clone());
+                transport = transport.with_runtime(home.handle().clone());
             }
             let (service, circuit) = guarded(&server, transport);
             home.block_on(service.clone().oneshot(Call::new(1))).unwrap();

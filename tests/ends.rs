@@ -35,7 +35,7 @@ fn breaker() -> CircuitBreakerLayer {
 }
 
 fn failures(handle: &CircuitHandle) -> (u64, u64) {
-    let stats = seen(&handle);
+    let stats = seen(handle);
     (stats.failed, stats.ignored)
 }
 

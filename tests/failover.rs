@@ -247,7 +247,7 @@ async fn a_dropped_call_stops_everything() {
 
 fn with_rule(count: u8, attempts: Attempts, rule: BudgetConfig) -> Stack {
     let (farm, endpoints) = farm(count);
-    let budget = Budget::with_config(&rule);
+    let budget = Budget::with_config(rule);
     let balance =
         BalanceLayer::new(endpoints.clone(), RoundRobin::starting_at(0)).layer(farm.clone());
     let handle = balance.handle();
@@ -353,7 +353,7 @@ async fn what_a_retry_paid_goes_with_it_past_a_refusal() {
     for (rule, during, after) in
         [(BudgetConfig::Standard(standard), 1, 2), (BudgetConfig::Concurrent(share), 0, 1)]
     {
-        let (mut it, _) = guarded(0, Attempts::up_to(3), Budget::with_config(&rule));
+        let (mut it, _) = guarded(0, Attempts::up_to(3), Budget::with_config(rule));
         it.endpoints.insert("a:1").unwrap();
         it.endpoints.insert(refusing("b:1")).unwrap();
         it.endpoints.insert("c:1").unwrap();
@@ -371,7 +371,7 @@ async fn what_a_retry_paid_goes_with_it_past_a_refusal() {
 #[tokio::test(start_paused = true)]
 async fn callers_mistakes_cost_a_throttle_nothing() {
     let throttle = ThrottleBudget::default().with_max_tokens(10);
-    let budget = Budget::with_config(&BudgetConfig::Throttle(throttle));
+    let budget = Budget::with_config(BudgetConfig::Throttle(throttle));
     let (_, endpoints) = farm(1);
     let mistake: Error = "nonsense".parse::<Endpoint>().unwrap_err();
     let service = ServiceBuilder::new()
@@ -740,7 +740,7 @@ async fn a_pushback_of_grpc_is_heard() {
         let sent = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let counted = sent.clone();
         let throttle = ThrottleBudget::default().with_max_tokens(100);
-        let budget = Budget::with_config(&BudgetConfig::Throttle(throttle));
+        let budget = Budget::with_config(BudgetConfig::Throttle(throttle));
         let layer = FailoverLayer::new(Attempts::up_to(3)).with_budget(budget.clone());
         let service = ServiceBuilder::new()
             .layer(layer.with_classify(HttpClassify))

@@ -72,7 +72,7 @@ fn connect(transport: &HttpTransport<u8, u8>, address: SocketAddr) -> HttpServic
 fn update(handle: &HttpTransportHandle, change: impl FnOnce(&mut HttpConfig)) {
     let mut config = handle.config();
     change(&mut config);
-    handle.update(config).unwrap();
+    handle.update(&config).unwrap();
 }
 
 async fn call(service: &HttpService<u8, u8>) -> Result<u8, Kind> {
@@ -102,7 +102,13 @@ async fn settings_of_calls_change_for_all_members_and_connections_stay() {
     assert_eq!((one.connections(), other.connections()), (1, 1));
 
     update(&handle, |config| config.max_response_bytes = 9);
+    let failures = |handle: &HttpTransportHandle| (handle.stats().failed, handle.stats().ignored);
+    assert_eq!(failures(&handle), (Some(0), Some(0)));
     assert_eq!(call(&service).await, Err(Kind::Transport));
+    assert_eq!(failures(&handle), (Some(1), Some(0)));
+    let late = Call::new(1).with_deadline(tokio::time::Instant::now());
+    service.clone().oneshot(late).await.unwrap_err();
+    assert_eq!(failures(&transport.clone().handle()), (Some(1), Some(1)));
     update(&handle, |config| config.max_response_bytes = 10);
     assert_eq!(call(&service).await, Ok(7));
 }
@@ -146,7 +152,7 @@ fn an_update_with_mistakes_names_them_and_changes_nothing() {
     let handle = HttpTransport::<u8, u8>::new().handle();
     let mut config = handle.config();
     (config.request_timeout, config.max_response_bytes) = (Duration::ZERO, 0);
-    let text = handle.update(config).unwrap_err().to_string();
+    let text = handle.update(&config).unwrap_err().to_string();
     assert!(text.contains("request_timeout") && text.contains("max_response_bytes"), "{text}");
     assert_eq!(handle.config(), HttpConfig::default());
 }

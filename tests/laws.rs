@@ -756,7 +756,8 @@ async fn law_14_what_one_caller_does_opens_the_circuit_of_no_other() {
         for _ in 0..30 {
             made.call().await.unwrap_err();
         }
-        let circuit = if below { each.handle_for("a:1").unwrap() } else { above.handle() };
+        let circuit =
+            if below { each.handle_for("a:1").unwrap() } else { (*above.handle()).clone() };
         let stats = seen(&circuit);
         assert_eq!((stats.state, stats.failed), (CircuitState::Closed, 0));
         made.farm.answers(Answer::Good);
@@ -928,7 +929,7 @@ mod law_16 {
         fn assert(&self, running: u32, over: u64) {
             assert_eq!(self.set.members()[0].in_flight(), running);
             assert_eq!(self.limits.each_ref().map(|limit| limit.in_flight()), [running; 2]);
-            assert_eq!(self.circuits.each_ref().map(|circuit| seen(&circuit).admitted), [over; 2]);
+            assert_eq!(self.circuits.each_ref().map(|circuit| seen(circuit).admitted), [over; 2]);
         }
     }
 

@@ -22,9 +22,9 @@
 //! | one limit for each route or connection, so none for all | `ecosystem`: `a_layer_value_is_one_policy_however_often_axum_applies_it` |
 //! | a limit that adapts itself grows unused, and never forgets the best time it saw | not a guard: none here adapts itself. Whoever decides sets it: `concurrency`: `a_lower_limit_holds_at_once_and_forgets_no_place_twice` |
 //! | *Circuits* | |
-//! | a window of the last calls holds all since the last transition, and after many good ones never opens | `breaker_rules`: `a_window_of_calls_slides_however_many_went_before`; `breaker::machine::window`: `a_ring_holds_the_last_calls` |
+//! | a window of the last calls holds all since the last transition, and after many good ones never opens | `breaker_rules`: `a_window_of_calls_slides_however_many_went_before`; `breaker::machine::tests::window`: `a_ring_holds_the_last_calls` |
 //! | the least number of calls has no effect below the size of the window | `breaker_rules`: `so_few_calls_prove_nothing_but_enough_need_not_fill_the_window` |
-//! | a call costs more the more are in the window | `breaker::machine::window`: `a_window_of_time_is_ten_sums_whatever_it_holds`; `breaker::machine::counts`: `at_a_low_rate_every_call_looks_and_at_a_high_one_few` |
+//! | a call costs more the more are in the window | `breaker::machine::tests::window`: `a_window_of_time_is_ten_sums_whatever_it_holds`; `breaker::machine::counts`: `at_a_low_rate_every_call_looks_and_at_a_high_one_few` |
 //! | what a timeout further out cancels, the loser of a race and who hangs up are not seen | `breaker_rules`: `a_timeout_outside_is_seen_as_the_policy_says`; `peers`: `a_call_that_is_cancelled_from_outside_is_seen_and_leaks_nothing` |
 //! | a call from before a trip closes a half-open circuit | `breaker`: `results_of_an_older_generation_change_only_totals`; `laws`: `law_8_a_result_from_before_a_trip_does_not_close_it_below_a_balancer` |
 //! | an open circuit comes back with the next request only | `breaker`: `it_becomes_half_open_in_time_and_without_traffic` |
@@ -38,7 +38,7 @@
 //! | a listener runs under the lock and sees the state of before | `breaker_rules`: `who_listens_is_told_in_order_after_the_state_is_visible_and_outside_of_locks` |
 //! | there is one circuit for all hosts | `breaker_rules`: `each_key_has_a_circuit_of_its_own`, `a_flood_of_keys_costs_no_memory_and_no_open_circuit`; `breaker`: `below_a_balancer_each_endpoint_has_a_circuit_and_an_open_one_is_passed_over` |
 //! | a stream that breaks has gone well | `breaker_body`: `the_end_of_the_body_is_the_verdict` |
-//! | a clock that goes back stops it, or brings back what is over | `breaker::machine::tests`: `a_clock_that_goes_back_harms_nothing`; `breaker::machine::window`: `who_comes_late_with_an_older_time_erases_nothing` |
+//! | a clock that goes back stops it, or brings back what is over | `breaker::machine::tests`: `a_clock_that_goes_back_harms_nothing`; `breaker::machine::tests::window`: `who_comes_late_with_an_older_time_erases_nothing` |
 //! | repeating sleeps, and spends its budget, before an open circuit | `retry`: `a_refusal_costs_neither_time_nor_budget`; `failover`: `a_refusal_from_above_is_final`; `laws`: `law_6_a_refusal_from_above_the_balancer_costs_no_budget` |
 //! | the gauge of a state that is left stays up | not a guard: nothing here exports gauges, and a state is one value: `breaker_rules`: `who_listens_is_told_in_order_after_the_state_is_visible_and_outside_of_locks` |
 //! | *Health* | |

@@ -326,7 +326,7 @@ async fn a_share_of_what_runs_is_held_through_the_wait() {
     inner.answers(Answer::Fails);
     let mut share = ConcurrentBudget::default();
     (share.percent, share.min) = (50.0, 0);
-    let budget = Budget::with_config(&BudgetConfig::Concurrent(share));
+    let budget = Budget::with_config(BudgetConfig::Concurrent(share));
     let service = over(&inner, RetryPolicy::new(config(2)).with_budget(budget.clone()));
     let mut calls: Vec<_> =
         (0..4).map(|_| task::spawn(service.clone().oneshot(Ask::new(1)))).collect();
@@ -358,7 +358,7 @@ async fn a_quota_is_given_back_by_retries_that_go_well() {
     let inner = Inner::new("a");
     let mut standard = StandardBudget::default();
     standard.capacity = 28;
-    let budget = Budget::with_config(&BudgetConfig::Standard(standard));
+    let budget = Budget::with_config(BudgetConfig::Standard(standard));
     let service = over(&inner, RetryPolicy::new(config(2)).with_budget(budget.clone()));
     inner.answers(Answer::ByHand);
     let mut call = task::spawn(service.clone().oneshot(Ask::new(1)));
@@ -385,7 +385,7 @@ async fn a_throttle_sees_every_attempt() {
     let inner = Inner::new("a");
     let mut throttle = ThrottleBudget::default();
     (throttle.max_tokens, throttle.token_ratio) = (10, 1.0);
-    let budget = Budget::with_config(&BudgetConfig::Throttle(throttle));
+    let budget = Budget::with_config(BudgetConfig::Throttle(throttle));
     let service = over(&inner, RetryPolicy::new(config(9)).with_budget(budget.clone()));
     inner.answers(Answer::Fails);
     service.clone().oneshot(Ask::new(1)).await.unwrap_err();
@@ -405,7 +405,7 @@ async fn a_throttle_sees_every_attempt() {
 #[tokio::test(start_paused = true)]
 async fn a_dropped_call_leaves_nothing() {
     let inner = Inner::new("a");
-    let budget = Budget::with_config(&BudgetConfig::Concurrent(ConcurrentBudget::default()));
+    let budget = Budget::with_config(BudgetConfig::Concurrent(ConcurrentBudget::default()));
     let policy = RetryPolicy::new(config(3)).with_budget(budget.clone());
     let mut service = over(&inner, policy);
     let services = inner.services.load(SeqCst);
@@ -528,7 +528,7 @@ fn a_budget_is_read_by_its_rule() {
         let config: BudgetConfig = from_value(written).unwrap();
         config.validate().unwrap();
         assert_eq!(from_value::<BudgetConfig>(to_value(config).unwrap()).unwrap(), config);
-        let shown = format!("{:?}", Budget::with_config(&config));
+        let shown = format!("{:?}", Budget::with_config(config));
         assert!(shown.contains(rule), "{shown}");
     }
     for rule in ["share", "throttle", "standard", "concurrent", "empty", "unlimited"] {

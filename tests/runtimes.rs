@@ -54,7 +54,7 @@ fn a_set_lives_on_its_runtime_though_it_was_first_used_in_another() {
     let (home, first, second) = (driven(), undriven(), undriven());
     let source = Memory::new(["old:1"]).unwrap();
     let stack = BalanceLayer::new(source.clone(), LeastRequest::new())
-        .runtime(home.handle().clone())
+        .with_runtime(home.handle().clone())
         .layer(connect_fn(named));
     let on_home = |name: &str| format!("{name} on {}", home.handle().id());
     let call = |runtime: &Runtime| runtime.block_on(stack.clone().oneshot(())).unwrap();
@@ -72,7 +72,7 @@ fn a_set_lives_on_its_runtime_though_it_was_first_used_in_another() {
 fn once_its_runtime_has_ended_a_set_runs_where_it_is_used() {
     let (home, other) = (driven(), driven());
     let stack = BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), LeastRequest::new())
-        .runtime(home.handle().clone())
+        .with_runtime(home.handle().clone())
         .layer(connect_fn(named));
     other.block_on(stack.clone().oneshot(())).unwrap();
     drop(home);
@@ -83,7 +83,7 @@ fn once_its_runtime_has_ended_a_set_runs_where_it_is_used() {
     // With none left there is an error that says so.
     let ended = driven();
     let stack = BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), LeastRequest::new())
-        .runtime(ended.handle().clone())
+        .with_runtime(ended.handle().clone())
         .layer(connect_fn(named));
     drop(ended);
     let error = futures::executor::block_on(stack.oneshot(())).unwrap_err();
@@ -106,7 +106,7 @@ fn checks_go_on_on_their_runtime() {
         check_upstream(move || std::future::ready(says.load(SeqCst))),
         quick(),
     )
-    .runtime(home.handle().clone());
+    .with_runtime(home.handle().clone());
     let stack = gate.layer(service_fn(|()| std::future::ready(Ok::<_, BoxError>(()))));
     first.block_on(stack.clone().oneshot(())).unwrap();
     for is_well in [false, true, false] {
@@ -132,9 +132,9 @@ fn a_whole_stack_outlives_the_runtime_that_is_not_driven_any_more() {
     let stack = ServiceBuilder::new()
         .layer(
             BalanceLayer::new(discover::fixed(["a:1", "b:1"]).unwrap(), LeastRequest::new())
-                .runtime(home.handle().clone()),
+                .with_runtime(home.handle().clone()),
         )
-        .layer(HealthGateLayer::with_config(check, quick()).runtime(home.handle().clone()))
+        .layer(HealthGateLayer::with_config(check, quick()).with_runtime(home.handle().clone()))
         .service(connect_fn(named));
     first.block_on(stack.clone().oneshot(())).unwrap();
     sick.store(true, SeqCst);

@@ -223,7 +223,7 @@ async fn no_means_no_and_is_no_success_that_a_budget_rewards() {
     // With four tokens of ten there are no retries; a success would bring one more.
     let throttle = ThrottleBudget::default().with_max_tokens(10).with_token_ratio(1.0);
     for outcome in [Outcome::Success, Outcome::Slow] {
-        let budget = Budget::with_config(&BudgetConfig::Throttle(throttle));
+        let budget = Budget::with_config(BudgetConfig::Throttle(throttle));
         (0..5).for_each(|_| budget.failure());
         let layer = FailoverLayer::new(config(3).into()).with_budget(budget.clone());
         let policy = RetryPolicy::new(config(3)).with_budget(budget.clone());
@@ -305,7 +305,7 @@ async fn a_dead_connection_is_sent_again_for_free_once_and_is_no_failure() {
             number if number <= dead => Err(Error::connection("reset by peer")),
             number => Ok(number),
         };
-        let budgets = [(); 2].map(|()| Budget::with_config(&throttle));
+        let budgets = [(); 2].map(|()| Budget::with_config(throttle));
         let layer = FailoverLayer::new(config(2).into()).with_budget(budgets[0].clone());
         let policy = RetryPolicy::new(config(2)).with_budget(budgets[1].clone());
         let services = [
@@ -316,7 +316,11 @@ async fn a_dead_connection_is_sent_again_for_free_once_and_is_no_failure() {
             let before = budget.available();
             let (answer, _, took) = send(service, &calls).await;
             assert_eq!(answer.unwrap(), dead + 1);
-            assert_eq!(budget.stats().paid, u64::from(dead - 1), "the second one is a retry");
+            assert_eq!(
+                budget.stats().admitted,
+                Some(u64::from(dead - 1)),
+                "the second one is a retry"
+            );
             assert_eq!(budget.available(), before);
             assert_about(took, ms(100) * (dead - 1));
         }
@@ -372,26 +376,27 @@ async fn attempts_change_while_services_run_and_a_call_keeps_what_it_met() {
     let under_way = tokio::spawn(service.clone().oneshot(Ask::new(1)));
     sleep(ms(50)).await;
     assert_eq!(inner.calls(), 1);
-    handle.update(Attempts::up_to(1));
-    assert_eq!((handle.attempts().max, service.handle().attempts().max), (1, 1));
+    handle.update(&Attempts::up_to(1)).unwrap();
+    assert_eq!((handle.config().max, service.handle().config().max), (1, 1));
     service.clone().oneshot(Ask::new(1)).await.unwrap_err();
     assert_eq!(inner.calls(), 2);
     assert_eq!(under_way.await.unwrap().unwrap_err().attempts(), 3);
     // A limit that begins, and one that ends.
     inner.answers(Answer::Never);
-    handle.update(Attempts::up_to(1).with_timeout(ms(30)));
+    handle.update(&Attempts::up_to(1).with_timeout(ms(30))).unwrap();
     let start = Instant::now();
     assert!(service.clone().oneshot(Ask::new(1)).await.unwrap_err().is_timeout());
     assert_about(start.elapsed(), ms(30));
     inner.answers(Answer::GoodAfter(secs(2)));
     let limited = tokio::spawn(service.clone().oneshot(Ask::new(1)));
     sleep(ms(10)).await;
-    handle.update(Attempts::up_to(1));
+    handle.update(&Attempts::up_to(1)).unwrap();
     assert!(limited.await.unwrap().unwrap_err().is_timeout());
     service.clone().oneshot(Ask::new(1)).await.unwrap();
-    // Values out of range are clamped, as by `new`.
-    handle.update(Attempts::up_to(0));
-    assert_eq!(handle.attempts().max, 1);
+    // A mistake changes nothing.
+    let error = handle.update(&Attempts::up_to(0).with_overall(ms(1))).unwrap_err();
+    assert!(error.kind() == Kind::InvalidConfig && error.to_string().contains("`max`"), "{error}");
+    assert_eq!(handle.config(), Attempts::up_to(1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -411,9 +416,12 @@ async fn what_happened_is_counted() {
     service.ready().await.unwrap().call(Ask::new(1)).await.unwrap();
     service.ready().await.unwrap().call(Ask::new(1)).await.unwrap_err();
     service.ready().await.unwrap().call(Ask::new(1).until(Instant::now())).await.unwrap_err();
+    // One that came too late, and is never polled.
+    drop(service.ready().await.unwrap().call(Ask::new(1).until(Instant::now())));
     let stats = handle.stats();
-    assert_eq!((stats.retries, stats.moved, stats.failed, stats.late), (2, 1, 3, 1));
-    assert_eq!((budget.stats().paid, budget.stats().unpaid), (2, 1));
+    assert_eq!((handle.retries(), handle.moved()), (2, 1));
+    assert_eq!((stats.failed, stats.refused, stats.admitted), (Some(2), Some(2), None));
+    assert_eq!((budget.stats().admitted, budget.stats().refused), (Some(2), Some(1)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -431,25 +439,27 @@ async fn the_service_inside_can_be_reached() {
 #[tokio::test(start_paused = true)]
 async fn a_share_takes_fractions_a_second_and_may_begin_below_full() {
     let share = ShareBudget::default().with_ratio(0.0).with_floor(0.25).with_capacity(10);
-    let budget = Budget::with_config(&BudgetConfig::Share(share.with_start(2)));
+    let budget = Budget::with_config(BudgetConfig::Share(share.with_start(2)));
     assert_eq!([(); 3].map(|()| budget.withdraw()), [true, true, false]);
     sleep(ms(3_999)).await;
     assert!(!budget.withdraw());
     sleep(ms(2)).await;
     assert_eq!([(); 2].map(|()| budget.withdraw()), [true, false]);
-    assert_eq!(Budget::with_config(&BudgetConfig::Share(share)).available(), 10);
+    assert_eq!(Budget::with_config(BudgetConfig::Share(share)).available(), 10);
     assert_eq!(Budget::new(0.0, 0.5, 7).available(), 7);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_budget_changes_for_all_that_share_it_and_keeps_what_it_can() {
     let share = ShareBudget::default().with_ratio(0.5).with_floor(0.0).with_capacity(10);
-    let budget = Budget::with_config(&BudgetConfig::Share(share));
+    let budget = Budget::with_config(BudgetConfig::Share(share));
     let elsewhere = budget.clone();
     (0..6).for_each(|_| assert!(elsewhere.withdraw()));
     // The same rule: the tokens stay, and none come for the time before.
     sleep(secs(100)).await;
-    budget.update(&BudgetConfig::Share(share.with_floor(1.0).with_capacity(5).with_start(5)));
+    budget
+        .update(&BudgetConfig::Share(share.with_floor(1.0).with_capacity(5).with_start(5)))
+        .unwrap();
     assert_eq!(elsewhere.available(), 4);
     sleep(secs(60)).await;
     assert_eq!(elsewhere.available(), 5);
@@ -465,14 +475,21 @@ async fn a_budget_changes_for_all_that_share_it_and_keeps_what_it_can() {
         (window(7), 14),
         (BudgetConfig::Share(share.with_start(3)), 3),
     ] {
-        budget.update(&config);
+        budget.update(&config).unwrap();
         assert_eq!(elsewhere.available(), available, "{config:?}");
         elsewhere.withdraw();
     }
     // What a window has counted stays with its time to live.
-    budget.update(&window(7));
+    budget.update(&window(7)).unwrap();
     (0..14).for_each(|_| assert!(elsewhere.withdraw()));
-    budget.update(&BudgetConfig::Share(share.with_floor(3.0).with_ttl(secs(7))));
+    budget.update(&BudgetConfig::Share(share.with_floor(3.0).with_ttl(secs(7)))).unwrap();
+    assert_eq!(elsewhere.available(), 7);
+    // A mistake changes nothing.
+    let error = budget.update(&BudgetConfig::Share(share.with_ratio(11.0))).unwrap_err();
+    assert!(
+        error.kind() == Kind::InvalidConfig && error.to_string().contains("`ratio`"),
+        "{error}"
+    );
     assert_eq!(elsewhere.available(), 7);
 }
 
@@ -483,13 +500,13 @@ async fn a_call_that_ran_by_another_rule_gives_back_what_it_took() {
     let concurrent = ConcurrentBudget::default().with_percent(50.0).with_min(0);
     let concurrent = BudgetConfig::Concurrent(concurrent);
     let standard = StandardBudget::default().with_capacity(28);
-    let budget = Budget::with_config(&concurrent);
+    let budget = Budget::with_config(concurrent);
     let calls: Vec<_> = (0..4).map(|_| budget.running()).collect();
     let permit = budget.retry(Cause::Failure).unwrap();
-    budget.update(&BudgetConfig::Standard(standard));
+    budget.update(&BudgetConfig::Standard(standard)).unwrap();
     let paid = budget.retry(Cause::Failure).unwrap();
     drop((calls, permit));
-    budget.update(&concurrent);
+    budget.update(&concurrent).unwrap();
     paid.succeed();
     assert_eq!(budget.available(), 0);
     let calls: Vec<_> = (0..4).map(|_| budget.running()).collect();

@@ -6,7 +6,8 @@ use crate::{
     rules::{FailBackRule, PanicMode, Priorities},
 };
 
-/// Which endpoints a balancer chooses from, and what it does when there are none.
+/// Settings of a [`BalanceLayer`](super::BalanceLayer): which endpoints it chooses from, and what it does when
+/// there are none.
 ///
 /// ```
 /// use std::time::Duration;
@@ -19,12 +20,12 @@ use crate::{
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct BalanceConfig {
-    /// How long a call waits for an endpoint to be there and ready before it fails unsent. Once
-    /// there has been none for as long, calls fail at once. Default 1 s, at most a day.
+    /// Longest time that a call waits for an endpoint that is ready, at most a day; then it fails unsent.
+    /// After that time without any endpoint, calls fail at once. Default: 1 s.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub fail_fast_after: Duration,
-    /// In percent, 0 to 100. Where all priorities together cannot carry the load, and the share of members
-    /// of one that may be used is below this, health is ignored there. Default 50; 0 never ignores it.
+    /// Percentage of the members of a priority that may be used below which health is ignored there, from 0 to
+    /// 100, if all priorities together cannot carry the load. With 0, health is never ignored. Default: 50.
     pub panic_threshold: u8,
     /// Which members of a priority get calls where health is ignored. Default: all.
     pub panic_mode: PanicMode,
@@ -128,8 +129,8 @@ impl BalanceConfig {
     /// Checks every value.
     ///
     /// # Errors
-    /// `InvalidConfig` that names all mistakes at once. A layer built of such a config takes the
-    /// nearest sane values instead.
+    /// `InvalidConfig`, which names all mistakes at once. A layer made with such a config uses the nearest
+    /// valid values instead; an update with it is refused.
     pub fn validate(&self) -> Result<(), Error> {
         let mut mistakes = Vec::new();
         if self.fail_fast_after > DAY {

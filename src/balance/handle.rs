@@ -4,12 +4,12 @@ use std::{
 };
 
 use super::config::BalanceConfig;
-use crate::{error::Error, member::Member, sync::lock};
+use crate::{error::Error, member::Member, sync::lock, telemetry::Stats};
 
-/// Shows the members of balanced sets and changes their settings, for an admin page or a test.
+/// Handle to the members, counts and settings of balanced sets.
 ///
 /// A handle covers all sets that one [`BalanceLayer`](super::BalanceLayer) value and its clones have
-/// made; mostly that is one. It keeps none of them alive. Cheap to clone.
+/// made, which is usually one. It does not keep them alive.
 ///
 /// # Example
 /// ```
@@ -29,42 +29,12 @@ use crate::{error::Error, member::Member, sync::lock};
 ///
 /// stack.clone().oneshot(7).await?;
 /// assert_eq!(handle.members().len(), 2);
-/// assert_eq!(handle.stats().calls, 1);
+/// assert_eq!(handle.stats().admitted, Some(1));
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
 pub struct BalanceHandle {
     sets: Arc<Sets>,
-}
-
-/// Counters of balanced sets. Made by [`BalanceHandle::stats`].
-///
-/// ```
-/// use tower_upstream::{BalanceLayer, LeastRequest, discover};
-/// let layer = BalanceLayer::new(discover::fixed(["a:1"])?, LeastRequest::new());
-/// assert_eq!(layer.handle().stats(), Default::default());
-/// # Ok::<(), tower_upstream::Error>(())
-/// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct BalanceStats {
-    /// Members.
-    pub members: usize,
-    /// Members that nothing bars.
-    pub eligible: usize,
-    /// Members that calls may go to: the eligible ones that load goes to, and in a panic also those that are
-    /// unhealthy.
-    pub candidates: usize,
-    /// Snapshots that were made of the members, one after each change or burst of changes.
-    pub rebuilds: u64,
-    /// Whether a set ignores health because too few of its members are healthy.
-    pub in_panic: bool,
-    /// Calls in flight.
-    pub in_flight: u64,
-    /// Attempts that were begun, also on members that have left since.
-    pub calls: u64,
-    /// Attempts that ended in an error, also on members that have left since. Refusals are not counted.
-    pub failures: u64,
 }
 
 impl BalanceHandle {
@@ -91,18 +61,56 @@ impl BalanceHandle {
         self.sets.live().iter().flat_map(|set| set.members().to_vec()).collect()
     }
 
-    /// Returns the counters of all sets together.
-    pub fn stats(&self) -> BalanceStats {
-        let mut stats = BalanceStats::default();
-        self.sets.live().iter().for_each(|set| set.add_to(&mut stats));
-        stats
+    /// Returns the number of members that nothing bars.
+    pub fn eligible(&self) -> usize {
+        self.members().iter().filter(|member| member.is_eligible()).count()
     }
 
-    /// Applies a config to the sets that there are and to those that the layer makes later. Members,
-    /// connections and calls stay. A call that waits already does so as long as it would have.
+    /// Returns the number of members that calls may go to: the eligible ones of each priority that
+    /// load goes to, and while health is ignored the unhealthy ones as well.
+    pub fn candidates(&self) -> usize {
+        self.sets.live().iter().map(|set| set.candidates()).sum()
+    }
+
+    /// Returns how often the candidates were determined anew, once for each change or burst of changes.
+    pub fn rebuilds(&self) -> u64 {
+        self.sets.live().iter().map(|set| set.rebuilds()).sum()
+    }
+
+    /// Returns whether a set ignores health, because too few of its members are healthy.
+    pub fn is_health_ignored(&self) -> bool {
+        self.sets.live().iter().any(|set| set.ignores_health())
+    }
+
+    /// Returns the counts of all sets together, members that have left included.
+    ///
+    /// `admitted` are the attempts that have ended, and `failed` those of them that ended in an error of
+    /// the endpoint. `in_flight` are those that have not ended; on a member that has left, an attempt
+    /// counts as ended at once.
+    pub fn stats(&self) -> Stats {
+        let (mut begun, mut failed, mut in_flight) = (0, 0, 0);
+        for set in self.sets.live() {
+            let members = set.members();
+            // Before what was begun, so that no attempt ended that was not.
+            in_flight += members.iter().map(|member| u64::from(member.in_flight())).sum::<u64>();
+            let (calls, failures) = set.left();
+            begun += calls + members.iter().map(|member| member.calls()).sum::<u64>();
+            failed += failures + members.iter().map(|member| member.failures()).sum::<u64>();
+        }
+        Stats {
+            admitted: Some(begun.saturating_sub(in_flight)),
+            failed: Some(failed),
+            in_flight: Some(in_flight),
+            ..Stats::default()
+        }
+    }
+
+    /// Replaces the settings of the sets in use, and of those that the layer makes later.
+    ///
+    /// Members, connections and calls stay. A call that already waits keeps the settings that it met.
     ///
     /// # Errors
-    /// `InvalidConfig` that names all mistakes. Nothing is changed then.
+    /// `InvalidConfig`, which names all mistakes at once. The settings then stay as they are.
     ///
     /// # Example
     /// ```
@@ -116,6 +124,11 @@ impl BalanceHandle {
         self.sets.update(config.clone());
         Ok(())
     }
+
+    /// Returns the settings in use.
+    pub fn config(&self) -> BalanceConfig {
+        self.sets.config()
+    }
 }
 
 impl fmt::Debug for BalanceHandle {
@@ -128,7 +141,16 @@ impl fmt::Debug for BalanceHandle {
 pub(super) trait Watched: Send + Sync {
     fn members(&self) -> Arc<[Arc<Member>]>;
 
-    fn add_to(&self, stats: &mut BalanceStats);
+    /// How many members calls may go to.
+    fn candidates(&self) -> usize;
+
+    /// How many snapshots were made of its members.
+    fn rebuilds(&self) -> u64;
+
+    fn ignores_health(&self) -> bool;
+
+    /// The attempts that members counted which have left, and those of them that failed.
+    fn left(&self) -> (u64, u64);
 
     fn settings_changed(&self);
 }

@@ -11,7 +11,11 @@ use super::{
     strategy::Strategy,
     task::Starter,
 };
-use crate::{connect::Connect, discover::Discover};
+use crate::{
+    connect::Connect,
+    discover::Discover,
+    telemetry::{Events, Reporter},
+};
 
 /// Balances calls over the endpoints that a source of them finds.
 ///
@@ -45,17 +49,17 @@ pub struct BalanceLayer<D, P> {
     discover: Arc<D>,
     strategy: P,
     sets: Arc<Sets>,
-    name: Option<Arc<str>>,
+    reporter: Reporter,
     runtime: Option<Handle>,
 }
 
 impl<D: Discover, P: Strategy> BalanceLayer<D, P> {
-    /// Balances over what `discover` finds, as `strategy` chooses.
+    /// Creates a layer that balances over what `discover` finds, as `strategy` chooses.
     pub fn new(discover: D, strategy: P) -> Self {
         Self::with_config(discover, strategy, BalanceConfig::default())
     }
 
-    /// Balances with settings of your own. Values out of range become the nearest sane ones; see
+    /// Creates a layer with settings of your own. Values out of range become the nearest valid ones; see
     /// [`BalanceConfig::validate`].
     ///
     /// ```
@@ -68,7 +72,13 @@ impl<D: Discover, P: Strategy> BalanceLayer<D, P> {
     /// ```
     pub fn with_config(discover: D, strategy: P, config: BalanceConfig) -> Self {
         let sets = Sets::new(config);
-        Self { discover: Arc::new(discover), strategy, sets, name: None, runtime: None }
+        Self {
+            discover: Arc::new(discover),
+            strategy,
+            sets,
+            reporter: Reporter::default(),
+            runtime: None,
+        }
     }
 }
 
@@ -87,8 +97,8 @@ impl<D, P> BalanceLayer<D, P> {
         Self { sets: Sets::new(config), ..self }
     }
 
-    /// Names this balancer in its errors ([`Error::guard`](crate::Error::guard)) and logs. Default: no
-    /// name.
+    /// Names this balancer in its errors ([`Error::guard`](crate::Error::guard)), events and logs.
+    /// Default: no name.
     ///
     /// ```
     /// use tower_upstream::{BalanceLayer, LeastRequest, discover};
@@ -97,30 +107,59 @@ impl<D, P> BalanceLayer<D, P> {
     /// # Ok::<(), tower_upstream::Error>(())
     /// ```
     #[must_use]
-    pub fn named(mut self, name: impl Into<Arc<str>>) -> Self {
-        self.name = Some(name.into());
-        self
+    pub fn named(self, name: impl Into<Arc<str>>) -> Self {
+        Self { reporter: self.reporter.named(name), ..self }
     }
 
-    /// Runs the background task of each set on `runtime`, and so connects there.
+    /// Tells `events` when a set has other members ([`Members`](crate::telemetry::EventKind::Members)),
+    /// begins or ceases to ignore health
+    /// ([`HealthIgnored`](crate::telemetry::EventKind::HealthIgnored)), and is about to connect a member
+    /// again ([`Reconnect`](crate::telemetry::EventKind::Reconnect)).
     ///
-    /// Set this if the runtime of the first call may stop being driven while the service lives on, such
-    /// as a current-thread runtime whose `block_on` has returned: its tasks are neither run nor dropped,
-    /// and the set would stay as it is for good. Once `runtime` has been shut down, the task runs on the
-    /// runtime of the next call. Default: the runtime of the call that starts the task.
+    /// Listeners run in the task of the set, so one that blocks delays changes of the set, and no call.
+    /// Default: no events.
+    ///
+    /// ```
+    /// use tower_upstream::{
+    ///     BalanceLayer, LeastRequest, discover,
+    ///     telemetry::{EventKind, Events},
+    /// };
+    ///
+    /// let events = Events::new();
+    /// let listening = events.subscribe(|event| {
+    ///     if let EventKind::HealthIgnored { ignored: true, .. } = &event.kind {
+    ///         println!("{:?}: most endpoints are unhealthy", event.layer);
+    ///     }
+    /// });
+    /// let layer = BalanceLayer::new(discover::fixed(["a:1"])?, LeastRequest::new())
+    ///     .named("tax")
+    ///     .with_events(&events);
+    /// # let _ = (layer, listening);
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_events(self, events: &Events) -> Self {
+        Self { reporter: self.reporter.with_events(events), ..self }
+    }
+
+    /// Sets the runtime on which the background task of each set runs, and so connects.
+    ///
+    /// Set it if the runtime of the first call may stop being driven while the service is still in use,
+    /// such as a current-thread runtime whose `block_on` has returned: its tasks are neither run nor
+    /// dropped, and the set would never change again. Once `runtime` has been shut down, the task runs
+    /// on the runtime of the next call. Default: the runtime of the call that starts the task.
     ///
     /// ```
     /// use tower_upstream::{BalanceLayer, LeastRequest, discover};
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), tower_upstream::Error> {
     /// let layer = BalanceLayer::new(discover::fixed(["a:1"])?, LeastRequest::new())
-    ///     .runtime(tokio::runtime::Handle::current());
+    ///     .with_runtime(tokio::runtime::Handle::current());
     /// # let _ = layer;
     /// # Ok(()) }
     /// ```
     #[must_use]
-    pub fn runtime(mut self, runtime: Handle) -> Self {
-        self.runtime = Some(runtime);
-        self
+    pub fn with_runtime(self, runtime: Handle) -> Self {
+        Self { runtime: Some(runtime), ..self }
     }
 
     /// Returns the handle of all sets that this layer value and its clones make.
@@ -131,7 +170,7 @@ impl<D, P> BalanceLayer<D, P> {
     /// use tower_upstream::{BalanceLayer, LeastRequest, discover};
     /// let layer = BalanceLayer::new(discover::fixed(["a:1"])?, LeastRequest::new());
     /// let handle = layer.handle();
-    /// assert_eq!(handle.stats().members, 0);
+    /// assert!(handle.members().is_empty());
     /// # Ok::<(), tower_upstream::Error>(())
     /// ```
     pub fn handle(&self) -> BalanceHandle {
@@ -150,8 +189,13 @@ where
 
     fn layer(&self, connect: C) -> Self::Service {
         let starter = Starter { discover: self.discover.clone(), connect: Arc::new(connect) };
-        let (strategy, sets, name) = (self.strategy.clone(), self.sets.clone(), self.name.clone());
-        Balance::new(Set::new(strategy, sets, name, self.runtime.clone(), Box::new(starter)))
+        Balance::new(Set::new(
+            self.strategy.clone(),
+            self.sets.clone(),
+            self.reporter.clone(),
+            self.runtime.clone(),
+            Box::new(starter),
+        ))
     }
 }
 
@@ -161,7 +205,7 @@ impl<D, P: Clone> Clone for BalanceLayer<D, P> {
             discover: self.discover.clone(),
             strategy: self.strategy.clone(),
             sets: self.sets.clone(),
-            name: self.name.clone(),
+            reporter: self.reporter.clone(),
             runtime: self.runtime.clone(),
         }
     }
@@ -172,7 +216,7 @@ impl<D: fmt::Debug, P: fmt::Debug> fmt::Debug for BalanceLayer<D, P> {
         f.debug_struct("BalanceLayer")
             .field("discover", &self.discover)
             .field("strategy", &self.strategy)
-            .field("name", &self.name)
+            .field("name", &self.reporter.name())
             .field("config", &self.sets.config())
             .finish_non_exhaustive()
     }

@@ -1,20 +1,19 @@
 //! Chooses one of the endpoints of an upstream for each call.
 //!
 //! # When to use
-//! Use it if there is more than one endpoint, or if the endpoints may change. The [`Balance`] service is
-//! `Clone + Send + Sync` and never queues. What it balances over is made by a
-//! [connector](crate::connect::Connect), so what stands below a [`BalanceLayer`] stands around each
-//! endpoint.
+//! If there is more than one endpoint, or if the endpoints may change. The [`Balance`] service is
+//! `Clone + Send + Sync` and never queues. The service below a [`BalanceLayer`] is a
+//! [connector](crate::connect::Connect), so the layers below it are applied to each endpoint.
 //!
 //! # Differences from tower's
 //! | | `tower::balance::p2c` | here |
 //! |---|---|---|
-//! | clones | none: put a `Buffer` in front | `Clone + Send + Sync`, no task per call |
-//! | an endpoint that is not ready | is polled by the balancer | the call waits for others too, and takes the first that is ready |
-//! | an endpoint whose service fails | is removed | stays; it is connected again, with backoff |
-//! | an error of discovery | ends the balancer | is logged; the last set stays |
-//! | load | measured by layers around each service | measured by the balancer itself |
-//! | health, circuits, draining | unknown | seen before the choice is made |
+//! | clones | none: it needs a `Buffer` in front | `Clone + Send + Sync`, no task per call |
+//! | an endpoint that is not ready | is polled by the balancer | the call waits for others as well, and takes the first that is ready |
+//! | an endpoint whose service fails | is removed | stays, and is connected again with backoff |
+//! | an error of discovery | ends the balancer | is logged; the last set stays in use |
+//! | load | measured by layers around each service | measured by the balancer |
+//! | health, circuits, draining | unknown | known before the choice |
 //!
 //! To keep tower's balancer, and use the sources and connectors of this crate below it, see
 //! `discover::ToChanges` (feature `tower`).
@@ -26,35 +25,41 @@
 //!   the clock ──►                    chosen, the strategy's   drives the clone to readiness,
 //!                                    table                    and calls the very same clone
 //! ```
-//! A call reads one snapshot and a few atomics. If the service that it chose is not ready, the call
-//! keeps its request and waits for others too: three more every 10 ms, until it waits for all that
-//! may be chosen, and it takes the first that is ready. So an endpoint that is stuck delays no call.
+//! A call reads one snapshot and a few atomics. If the chosen service is not ready, the call keeps its
+//! request and waits for others as well: three more every 10 ms, up to all that may be chosen. It takes
+//! the first that is ready, so an endpoint that is stuck delays no call.
 //!
-//! A call waits for [`fail_fast_after`](BalanceConfig::fail_fast_after) (1 s) at most. It knows of no
-//! deadline of the request; a [`FailoverLayer`](crate::failover::FailoverLayer) above does. So the call
-//! that finds the last endpoint barred waits that long; once there has been no endpoint for as long,
-//! calls fail at once.
+//! A call waits for at most [`fail_fast_after`](BalanceConfig::fail_fast_after). It ignores the deadline
+//! of the request, which a [`FailoverLayer`](crate::failover::FailoverLayer) above enforces. After that
+//! time without any endpoint, calls fail at once.
 //!
-//! Failures never remove an endpoint; only discovery does. A service whose `poll_ready` fails is
-//! dead, and the task connects it again with backoff. The state of a member survives all of this.
+//! Failures never remove an endpoint; only discovery does. A service whose `poll_ready` fails is dead,
+//! and the task connects it again with backoff. The state of a member survives that.
 //!
 //! # Which endpoints may be chosen
 //! Members are grouped into tiers, by priority and then by discovered warnings. The candidates are the
-//! members of the lowest tier that nothing bars. If less than
-//! [`panic_threshold`](BalanceConfig::panic_threshold) of a tier may be used, the next tier is tried; if
-//! that is so for all tiers, there is a *panic*: health and ejection are ignored, since they are more
-//! likely wrong than right, and the candidates are the members of the lowest tier that has any which
-//! nothing else bars. Open circuits, draining and disabled members never get a call.
+//! members of the lowest tier that nothing bars. If the share of usable members of a tier is below
+//! [`panic_threshold`](BalanceConfig::panic_threshold), the next tier is tried. If that holds for all
+//! tiers, health and ejection are ignored, since they are more likely wrong than right: the candidates
+//! are then the members of the lowest tier that has any which nothing else bars. Members with an open
+//! circuit, and draining and disabled members, never get a call.
 //!
 //! A further attempt of a [`FailoverLayer`](crate::failover::FailoverLayer) goes to a candidate that was
-//! not tried and that nothing bars; then to such a member of any other tier, the lowest first; and only
-//! then, in a panic, to candidates that are unhealthy.
+//! not tried and that nothing bars; otherwise to such a member of another tier, the lowest first; and
+//! otherwise, while health is ignored, to an unhealthy candidate.
 //!
 //! # Runtimes
-//! The task of a set runs on the runtime of the first call, and is started again by the next call once
-//! that runtime has ended. A runtime that is alive and not driven any more, such as a current-thread one
+//! The task of a set runs on the runtime of the first call, and is started again by the next call after
+//! that runtime has ended. A runtime that is alive but no longer driven, such as a current-thread runtime
 //! whose `block_on` has returned, runs no tasks: give the layer one that is driven with
-//! [`BalanceLayer::runtime`].
+//! [`BalanceLayer::with_runtime`].
+//!
+//! # Cancel safety
+//! Dropping a response future drops the call and gives back what it reserved.
+//!
+//! # Bounds
+//! A call waits for at most [`fail_fast_after`](BalanceConfig::fail_fast_after). Nothing is queued apart
+//! from the calls that wait.
 //!
 //! # Example
 //! ```
@@ -79,6 +84,7 @@
 mod config;
 mod future;
 mod handle;
+mod held;
 mod kept;
 mod layer;
 mod outlier;
@@ -96,7 +102,7 @@ mod waiting;
 pub use self::{
     config::BalanceConfig,
     future::ResponseFuture,
-    handle::{BalanceHandle, BalanceStats},
+    handle::BalanceHandle,
     layer::BalanceLayer,
     outlier::OutlierConfig,
     service::Balance,

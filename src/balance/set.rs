@@ -14,7 +14,8 @@ use tokio::runtime::Handle;
 
 use super::{
     config::BalanceConfig,
-    handle::{BalanceStats, Sets, Watched},
+    handle::{Sets, Watched},
+    held::Held,
     snapshot::{Connected, Snapshot},
     state::{Availability, SharedState},
     strategy::Strategy,
@@ -23,12 +24,12 @@ use crate::{
     error::{Error, Kind},
     member::{Member, Signal},
     sync::{WaitList, lock},
+    telemetry::Reporter,
 };
 
 pub(super) struct Set<S, P: Strategy> {
     pub(super) snapshot: ArcSwap<Snapshot<S, P::Table>>,
-    /// Keeps the services of the snapshot alive, also while no task runs.
-    pub(super) connected: Mutex<Arc<[Arc<Connected<S>>]>>,
+    pub(super) held: Mutex<Held<S, P::Table>>,
     pub(super) strategy: P,
     pub(super) state: SharedState,
     /// Calls and services that wait for a snapshot, or for the availability to change.
@@ -42,7 +43,7 @@ pub(super) struct Set<S, P: Strategy> {
     start: Box<dyn Start<S, P>>,
     /// The sets of its layer, which share their settings.
     sets: Arc<Sets>,
-    name: Option<Arc<str>>,
+    pub(super) reporter: Reporter,
     left: Left,
 }
 
@@ -66,15 +67,15 @@ where
     pub(super) fn new(
         strategy: P,
         sets: Arc<Sets>,
-        name: Option<Arc<str>>,
+        reporter: Reporter,
         runtime: Option<Handle>,
         start: Box<dyn Start<S, P>>,
     ) -> Arc<Self> {
         let table = strategy.table(&[], None);
-        let nobody = Error::refused(Kind::NoEndpoints).by(name.as_ref());
+        let nobody = Error::refused(Kind::NoEndpoints).by(reporter.name());
         let set = Arc::new(Self {
             snapshot: ArcSwap::from_pointee(Snapshot::empty(table, nobody)),
-            connected: Mutex::new(Arc::new([])),
+            held: Mutex::default(),
             strategy,
             state: SharedState::default(),
             waiting: WaitList::default(),
@@ -84,7 +85,7 @@ where
             runtime,
             start,
             sets,
-            name,
+            reporter,
             left: Left::default(),
         });
         let watched: Arc<dyn Watched> = set.clone();
@@ -143,11 +144,11 @@ impl<S, P: Strategy> Set<S, P> {
     }
 
     pub(super) fn name(&self) -> Option<&str> {
-        self.name.as_deref()
+        self.reporter.name().map(|name| &**name)
     }
 
     pub(super) fn refusal(&self, kind: Kind) -> Error {
-        Error::refused(kind).by(self.name.as_ref())
+        Error::refused(kind).by(self.reporter.name())
     }
 
     pub(super) fn config(&self) -> BalanceConfig {
@@ -175,20 +176,21 @@ where
         self.snapshot.load().all.clone()
     }
 
-    fn add_to(&self, stats: &mut BalanceStats) {
-        let snapshot = self.snapshot.load();
-        stats.members += snapshot.all.len();
-        stats.candidates += snapshot.groups().map(|group| group.members.len()).sum::<usize>();
-        stats.rebuilds += snapshot.version;
-        stats.in_panic |= snapshot.is_panic();
-        stats.calls += self.left.calls.load(Ordering::Relaxed);
-        stats.failures += self.left.failures.load(Ordering::Relaxed);
-        for member in snapshot.all.iter() {
-            stats.eligible += usize::from(member.is_eligible());
-            stats.in_flight += u64::from(member.in_flight());
-            stats.calls += member.calls();
-            stats.failures += member.failures();
-        }
+    fn candidates(&self) -> usize {
+        self.snapshot.load().groups().map(|group| group.members.len()).sum()
+    }
+
+    fn rebuilds(&self) -> u64 {
+        self.snapshot.load().version
+    }
+
+    fn ignores_health(&self) -> bool {
+        self.snapshot.load().is_panic()
+    }
+
+    fn left(&self) -> (u64, u64) {
+        let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
+        (count(&self.left.calls), count(&self.left.failures))
     }
 
     fn settings_changed(&self) {

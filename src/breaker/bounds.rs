@@ -70,13 +70,6 @@ impl CircuitBreakerConfig {
             }
             _ => {}
         }
-        if self.manual && self.has_rule() {
-            mistakes.push(
-                "`manual` is true, but a rule is on: set `failures` to 0, and `failure_ratio` and \
-                 `slow_ratio` to none"
-                    .to_owned(),
-            );
-        }
         if self.enabled && !self.manual && !self.has_rule() {
             mistakes.push(
                 "no rule is on: set `failures`, `failure_ratio` or `slow_ratio`, or set `enabled` to \
@@ -170,6 +163,9 @@ mod tests {
         let no_rule =
             CircuitBreakerConfig { failure_ratio: None, failures: 0, ..Default::default() };
         assert!(no_rule.validate().unwrap_err().to_string().contains("no rule"));
-        assert!(!no_rule.clamped().enabled);
+        assert!(!no_rule.clone().clamped().enabled);
+        let manual = no_rule.with_manual(true);
+        assert!(manual.validate().is_ok() && manual.clamped().enabled);
+        assert!(!CircuitBreakerConfig::manual().clamped().has_rule());
     }
 }

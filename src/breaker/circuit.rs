@@ -61,8 +61,10 @@ pub(super) struct Circuit {
     pub(super) bound: Option<Bound>,
     /// Where it is that of a key with a label.
     label: Option<Arc<str>>,
-    /// A refusal that names the endpoint or the layer, made once.
-    refusal: Option<Error>,
+    /// A refusal, made once, with the names of the layer and the endpoint.
+    refusal: Error,
+    /// Whether there are any: else it need not be shared.
+    has_names: bool,
     /// What the times of the machine count from, and the durations of calls.
     pub(super) base: Instant,
     pub(super) clock: Clock,
@@ -157,8 +159,8 @@ impl Circuit {
         let name = circuits.told.name.as_ref();
         let refusal = Error::refused(Kind::CircuitOpen).by(name);
         let refusal = match member {
-            Some(member) => Some(refusal.at_endpoint(member.shared_key())),
-            None => name.map(|_| refusal),
+            Some(member) => refusal.at_endpoint(member.shared_key()),
+            None => refusal,
         };
         let circuit = Self {
             slow_after: AtomicU64::new(0),
@@ -170,6 +172,7 @@ impl Circuit {
             bound,
             label,
             refusal,
+            has_names: member.is_some() || name.is_some(),
             circuits: circuits.clone(),
             base: time::now(),
             clock: Clock::new(),
@@ -250,10 +253,8 @@ impl Circuit {
     /// Says no. While open, it says when to come back.
     #[inline]
     pub(super) fn refusal(&self) -> Error {
-        let refusal = match &self.refusal {
-            None => Error::refused(Kind::CircuitOpen),
-            Some(named) => named.clone(),
-        };
+        let refusal =
+            if self.has_names { self.refusal.clone() } else { Error::refused(Kind::CircuitOpen) };
         if self.word().is_open() {
             refusal.retry_at_stamp(self.until.load(Ordering::Relaxed))
         } else {

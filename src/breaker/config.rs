@@ -31,7 +31,7 @@ pub struct CircuitBreakerConfig {
     /// [`would_have_opened`](super::CircuitHandle::would_have_opened) says how often it would have opened.
     /// For a trial of new rules, at each endpoint or key. Default: `false`.
     pub metrics_only: bool,
-    /// Whether only [handles](super::CircuitHandle) open and close the circuit: no rule may be on then.
+    /// Whether only [handles](super::CircuitHandle) open and close the circuit: all rules are off then.
     /// Default: `false`.
     pub manual: bool,
     /// Failures in a row that open the circuit, up to 65,535; 0 switches this rule off. Overloads count as
@@ -192,8 +192,8 @@ impl CircuitBreakerConfig {
         Self { failures, failure_ratio: None, ..Self::default() }
     }
 
-    /// Returns the settings of a circuit without rules, which only [handles](super::CircuitHandle) open
-    /// and close. Calls are counted.
+    /// Returns settings without rules: only [handles](super::CircuitHandle) open and close the circuit. Calls
+    /// are counted.
     ///
     /// ```
     /// use tower_upstream::{CircuitBreakerConfig, CircuitBreakerLayer};
@@ -203,7 +203,7 @@ impl CircuitBreakerConfig {
     /// switch.force_open();
     /// ```
     pub fn manual() -> Self {
-        Self { manual: true, failures: 0, failure_ratio: None, ..Self::default() }
+        Self { manual: true, ..Self::default() }
     }
 
     /// Whether any rule looks at the window.

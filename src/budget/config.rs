@@ -12,7 +12,7 @@ use crate::error::{Error, Kind};
 /// let share = ShareBudget::default().with_ttl(Duration::from_secs(10));
 /// let config = BudgetConfig::Share(share);
 /// config.validate()?;
-/// assert_eq!(Budget::with_config(&config).available(), 100);
+/// assert_eq!(Budget::with_config(config).available(), 100);
 /// # Ok::<(), tower_upstream::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -133,7 +133,7 @@ pub struct ConcurrentBudget {
 ///
 /// ```
 /// use tower_upstream::budget::{Budget, BudgetConfig, Cause, StandardBudget};
-/// let budget = Budget::with_config(&BudgetConfig::Standard(StandardBudget::default()));
+/// let budget = Budget::with_config(BudgetConfig::Standard(StandardBudget::default()));
 /// while budget.retry(Cause::Failure).is_some() {}
 /// assert!(budget.retry(Cause::Overload).is_some(), "that is cheaper");
 /// ```
@@ -188,8 +188,8 @@ impl BudgetConfig {
     /// Checks every value.
     ///
     /// # Errors
-    /// `InvalidConfig` that names all mistakes at once. A budget built of such values uses the nearest
-    /// valid ones instead.
+    /// `InvalidConfig`, which names all mistakes at once. A budget made with such values uses the nearest
+    /// valid ones instead; an update with them is refused.
     pub fn validate(&self) -> Result<(), Error> {
         let mut mistakes = Vec::new();
         let mut count = |name, value: u32, least: u32, most: u32| {

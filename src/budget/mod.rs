@@ -18,6 +18,9 @@
 //! that goes well while the budget is full only reads it; except with the last rule, which counts each
 //! call.
 //!
+//! # Bounds
+//! The numbers of each rule are bounded; see [`BudgetConfig`]. A budget has a fixed size.
+//!
 //! # Differences from tower's
 //! `tower::retry::budget::TpsBudget` is a [`ShareBudget`] with a `ttl` for one `tower::retry` layer.
 //! A [`Budget`] works with failover as well, has other rules, can be [updated](Budget::update) while
@@ -43,6 +46,7 @@ pub use self::config::{
 };
 
 use self::rules::{AllRules, RuleKind};
+use crate::{error::Error, telemetry::Stats};
 
 /// Retry budget: how many calls may be repeated. Clones share it: give one to several layers and they
 /// share one budget.
@@ -64,7 +68,7 @@ use self::rules::{AllRules, RuleKind};
 /// ```
 /// use tower_upstream::budget::{Budget, BudgetConfig, Cause, StandardBudget};
 ///
-/// let budget = Budget::with_config(&BudgetConfig::Standard(StandardBudget::default()));
+/// let budget = Budget::with_config(BudgetConfig::Standard(StandardBudget::default()));
 /// budget.failure();
 /// if let Some(permit) = budget.retry(Cause::Failure) {
 ///     // wait, try again, and if that went well:
@@ -85,42 +89,47 @@ impl Budget {
         Self { rules: Arc::new(AllRules::bank(ratio, floor.into(), capacity)) }
     }
 
-    /// Makes a budget of any rule. Values out of range become the nearest valid ones; see
+    /// Creates a budget of any rule. Values out of range become the nearest valid ones; see
     /// [`BudgetConfig::validate`].
-    pub fn with_config(config: &BudgetConfig) -> Self {
+    pub fn with_config(config: BudgetConfig) -> Self {
         let rules = AllRules::bank(0.0, 0.0, 1);
-        rules.begin(config);
+        rules.begin(&config);
         Self { rules: Arc::new(rules) }
     }
 
     /// Makes a budget that pays for no retries.
     pub fn none() -> Self {
-        Self::with_config(&BudgetConfig::Empty)
+        Self::with_config(BudgetConfig::Empty)
     }
 
     /// Makes a budget without a limit: a call is repeated as often as its config says. An upstream that
     /// fails then gets a multiple of its load, and may never recover.
     pub fn unlimited() -> Self {
-        Self::with_config(&BudgetConfig::Unlimited)
+        Self::with_config(BudgetConfig::Unlimited)
     }
 
     /// Replaces the rule and its numbers, for all clones of this budget and all layers that use it.
-    /// Values out of range become the nearest valid ones.
     ///
     /// With the same rule, tokens and counts stay, up to the new capacity. Another rule, or another
     /// [`ttl`](ShareBudget::ttl), begins as a new budget does.
+    ///
+    /// # Errors
+    /// `InvalidConfig`, which names all mistakes at once. The budget then stays as it is.
     ///
     /// ```
     /// use tower_upstream::budget::{Budget, BudgetConfig, ShareBudget};
     ///
     /// let budget = Budget::default();
-    /// budget.update(&BudgetConfig::Share(ShareBudget::default().with_capacity(5)));
+    /// budget.update(&BudgetConfig::Share(ShareBudget::default().with_capacity(5)))?;
     /// assert_eq!(budget.available(), 5);
-    /// budget.update(&BudgetConfig::Empty);
+    /// budget.update(&BudgetConfig::Empty)?;
     /// assert!(!budget.withdraw());
+    /// # Ok::<(), tower_upstream::Error>(())
     /// ```
-    pub fn update(&self, config: &BudgetConfig) {
+    pub fn update(&self, config: &BudgetConfig) -> Result<(), Error> {
+        config.validate()?;
         self.rules.update(config);
+        Ok(())
     }
 
     /// Puts in the share of one call, once for each call that is sent.
@@ -182,31 +191,21 @@ impl Budget {
         self.rules.available()
     }
 
-    /// Returns how many retries this budget paid for so far, and how many it did not.
-    pub fn stats(&self) -> BudgetStats {
+    /// Returns how many retries this budget paid for so far (`admitted`), and how many it did not
+    /// (`refused`).
+    ///
+    /// ```
+    /// use tower_upstream::budget::Budget;
+    /// let budget = Budget::new(0.0, 0, 1);
+    /// assert!(budget.withdraw() && !budget.withdraw());
+    /// let stats = budget.stats();
+    /// assert_eq!((stats.admitted, stats.refused), (Some(1), Some(1)));
+    /// assert_eq!(budget.available(), 0);
+    /// ```
+    pub fn stats(&self) -> Stats {
         let (paid, unpaid) = self.rules.paid_and_unpaid();
-        BudgetStats { paid, unpaid, available: self.available() }
+        Stats { admitted: Some(paid), refused: Some(unpaid), ..Stats::default() }
     }
-}
-
-/// Counts of a retry budget.
-///
-/// ```
-/// use tower_upstream::budget::Budget;
-/// let budget = Budget::new(0.0, 0, 1);
-/// assert!(budget.withdraw() && !budget.withdraw());
-/// let stats = budget.stats();
-/// assert_eq!((stats.paid, stats.unpaid, stats.available), (1, 1, 0));
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct BudgetStats {
-    /// Retries that were paid for.
-    pub paid: u64,
-    /// Retries that were not made since there was not enough left.
-    pub unpaid: u64,
-    /// Retries that would be paid for now.
-    pub available: u32,
 }
 
 /// Right to make one retry. See [`Budget::retry`].
@@ -264,7 +263,7 @@ impl Drop for RunningCall {
 impl Default for Budget {
     /// A fifth of the calls, at least ten a second, and a hundred after a quiet time.
     fn default() -> Self {
-        Self::with_config(&BudgetConfig::default())
+        Self::with_config(BudgetConfig::default())
     }
 }
 

@@ -43,7 +43,7 @@ async fn retry_budgets() {
                 let percent = case["budget_percent"].as_f64().unwrap();
                 let min = number(&case["min_retry_concurrency"]) as u32;
                 let config = BudgetConfig::Concurrent(ConcurrentBudget { percent, min });
-                let budget = Budget::with_config(&config);
+                let budget = Budget::with_config(config);
                 let calls: Vec<_> =
                     (0..number(&case["active"])).map(|_| budget.running()).collect();
                 let retries: Vec<_> = std::iter::from_fn(|| budget.retry(Cause::Failure)).collect();
@@ -55,7 +55,7 @@ async fn retry_budgets() {
             "constant" => {
                 let infinite = name.starts_with("infinite");
                 let config = if infinite { BudgetConfig::Unlimited } else { BudgetConfig::Empty };
-                let budget = Budget::with_config(&config);
+                let budget = Budget::with_config(config);
                 for key in ["balance", "after_deposit_balance"] {
                     // Finagle calls 100 what is without end.
                     let balance = budget.available().min(100);
@@ -68,12 +68,12 @@ async fn retry_budgets() {
                 assert!(share(case).validate().is_err(), "{name}");
             }
             _ if expect == "empty" => {
-                let budget = Budget::with_config(&share(case));
+                let budget = Budget::with_config(share(case));
                 assert_eq!(budget.rules.rule(), RuleKind::Empty, "{name}");
                 assert!(!budget.withdraw(), "{name}");
             }
             _ => {
-                let budget = Budget::with_config(&share(case));
+                let budget = Budget::with_config(share(case));
                 let calls = number(&case["requests"]);
                 if let Some(balance) = case["expect_balance"].as_u64() {
                     (0..calls).for_each(|_| budget.deposit());

@@ -32,6 +32,10 @@ impl<L> EachLayer<L> {
     pub const fn new(layer: L) -> Self {
         Self { layer }
     }
+
+    pub(crate) fn into_inner(self) -> L {
+        self.layer
+    }
 }
 
 impl<L: Clone, C> Layer<C> for EachLayer<L> {

@@ -7,7 +7,7 @@ use crate::{
 
 /// Number of attempts of a call, their time limits, and the waits between them.
 ///
-/// With feature `tower`, a `retry` section of the Go plugin manager is read as a
+/// A `retry` section of the Go plugin manager is read as a
 /// [`RetryConfig`](crate::retry::RetryConfig), which becomes this by `into()`.
 ///
 /// ```
@@ -122,8 +122,8 @@ impl Attempts {
     /// Checks every value.
     ///
     /// # Errors
-    /// `InvalidConfig` that names all mistakes at once. A layer built of such values uses the nearest
-    /// valid ones instead.
+    /// `InvalidConfig`, which names all mistakes at once. A layer made with such values uses the nearest
+    /// valid ones instead; an update with them is refused.
     pub fn validate(&self) -> Result<(), Error> {
         let mut mistakes = Vec::new();
         if !(1..=MAX_ATTEMPTS).contains(&self.max) {

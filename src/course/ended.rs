@@ -11,6 +11,8 @@ use crate::{
 /// How one attempt ended, if not simply well.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AttemptEnd {
+    /// The kind of its error; `None` if it was an answer.
+    pub(super) kind: Option<Kind>,
     /// The endpoint failed: another attempt may mend it, and budgets count it.
     pub(super) failed: bool,
     /// There was too much to do, or it took too long.
@@ -63,6 +65,7 @@ impl AttemptEnd {
         let is_timeout = Error::find(error).map_or(outline.is_timeout(), Error::is_timeout);
         let unsent = outline.is_unsent();
         Self {
+            kind: Some(kind),
             overloaded: ended.overloaded || is_timeout || is_overload(kind),
             refused: outline.is_refused(),
             unsent,
@@ -77,7 +80,7 @@ impl AttemptEnd {
     /// The attempt took too long.
     pub(crate) fn timed_out(unsent: bool) -> Self {
         let ended = Self::of_outcome(Outcome::Failure, Repeat::Yes);
-        Self { overloaded: true, unsent, ..ended }
+        Self { kind: Some(Kind::Timeout), overloaded: true, unsent, ..ended }
     }
 
     fn of_outcome(outcome: Outcome, repeat: Repeat) -> Self {
@@ -86,6 +89,7 @@ impl AttemptEnd {
             _ => (false, None),
         };
         Self {
+            kind: None,
             failed: outcome.is_failure(),
             overloaded,
             refused: false,

@@ -2,15 +2,17 @@
 
 mod attempts;
 mod ended;
+mod live;
 mod plan;
 mod rule;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 pub use self::attempts::Attempts;
 pub(crate) use self::{
     attempts::{MAX_ATTEMPTS, limit_mistake},
     ended::AttemptEnd,
+    live::LiveAttempts,
     plan::Plan,
     rule::Reach,
 };
@@ -19,6 +21,7 @@ use self::rule::{Next, Progress, next};
 use crate::{
     budget::{Budget, RetryPermit},
     error::{Error, Kind},
+    telemetry::EventKind,
 };
 
 /// Why a call that could have been sent again was not.
@@ -28,6 +31,8 @@ const NOT_PAID_FOR: &str = "not sent again: the retry budget is spent (`with_bud
 
 /// What a call that did not end well at once has behind it.
 pub(crate) struct Course {
+    /// The settings that the call met.
+    pub(crate) attempts: Attempts,
     /// Attempts begun, without those that were refused.
     pub(crate) made: u32,
     /// It was sent again for free, since a connection was dead.
@@ -37,13 +42,17 @@ pub(crate) struct Course {
     backoff: Option<Duration>,
     /// The error of each attempt that another one followed.
     errors: Vec<Error>,
+    /// The kind and the endpoint of the last of them; no kind if it was an answer.
+    after: (Option<Kind>, Option<Arc<str>>),
     /// The right to make the attempt that runs or is waited for, if it is not the first.
     permit: Option<RetryPermit>,
 }
 
 /// What an attempt had that has ended.
-pub(crate) struct LastAttempt {
+pub(crate) struct LastAttempt<'a> {
     pub(crate) ended: AttemptEnd,
+    /// The key of its endpoint, where that is known.
+    pub(crate) endpoint: Option<&'a Arc<str>>,
     pub(crate) reach: Reach,
     pub(crate) idempotent: bool,
     /// There is a copy of the request that can be sent.
@@ -62,19 +71,28 @@ pub(crate) enum Then {
 }
 
 impl Course {
-    pub(crate) const fn new() -> Self {
-        Self { made: 1, resent: false, waits: 0, backoff: None, errors: Vec::new(), permit: None }
+    pub(crate) const fn new(attempts: Attempts) -> Self {
+        Self {
+            attempts,
+            made: 1,
+            resent: false,
+            waits: 0,
+            backoff: None,
+            errors: Vec::new(),
+            after: (None, None),
+            permit: None,
+        }
     }
 
-    /// Decides what follows on an attempt that did not end well, and pays for it.
+    /// Decides what follows on an attempt that did not end well, pays for it, and tells of it.
     pub(crate) fn end<R, C>(
         &mut self,
-        attempt: &LastAttempt,
-        attempts: &Attempts,
+        attempt: &LastAttempt<'_>,
+        live: &LiveAttempts,
         plan: &Plan<R, C>,
     ) -> Then {
-        let LastAttempt { ended, reach, idempotent, copied, left } = attempt;
-        let budget = &plan.budget;
+        let LastAttempt { ended, endpoint, reach, idempotent, copied, left } = attempt;
+        let (attempts, budget) = (&self.attempts, &plan.budget);
         // The attempt is over. What it paid is kept for the one that takes its place, if a guard
         // turned it away.
         let permit = self.permit.take();
@@ -101,27 +119,43 @@ impl Course {
         if next != Next::Stop && !copied {
             return Then::Stop((attempts.max > 1).then_some(NOT_COPIED));
         }
-        match next {
-            Next::Stop => Then::Stop(None),
+        let wait = match next {
+            Next::Stop => return Then::Stop(None),
             Next::Elsewhere | Next::Resend => {
                 self.permit = permit;
                 self.resent |= next == Next::Resend;
-                Then::Again(Duration::ZERO)
+                live.counts.attempt(false);
+                Duration::ZERO
             }
             Next::After(wait) => {
                 // It is no retry that runs any more.
                 drop(permit);
                 self.permit = budget.retry(ended.cause());
                 if self.permit.is_none() {
+                    plan.reporter.emit(*endpoint, || EventKind::BudgetEmpty);
                     return Then::Stop(Some(NOT_PAID_FOR));
                 }
                 if !at_once {
                     (self.waits, self.backoff) = (self.waits + 1, backoff);
                 }
                 self.made += 1;
-                Then::Again(wait)
+                live.counts.attempt(true);
+                if !wait.is_zero() {
+                    let number = self.made;
+                    plan.reporter.emit(*endpoint, || EventKind::Wait { number, delay: wait });
+                }
+                wait
             }
-        }
+        };
+        self.after = (ended.kind, endpoint.cloned());
+        Then::Again(wait)
+    }
+
+    /// Another attempt begins.
+    pub(crate) fn begin<R, C>(&self, plan: &Plan<R, C>) {
+        let (after, endpoint) = &self.after;
+        let event = || EventKind::Attempt { number: self.made, after: *after };
+        plan.reporter.emit(endpoint.as_ref(), event);
     }
 
     /// A call has ended in an answer that no other attempt follows. One that had no course, and is

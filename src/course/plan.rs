@@ -9,6 +9,7 @@ use crate::{
     outcome::ErrIsFailure,
     replay::{ByReplay, ReplayFn},
     sync::random_fraction,
+    telemetry::{Events, Reporter},
 };
 
 /// What the services of one layer value have in common.
@@ -16,6 +17,7 @@ use crate::{
 pub(crate) struct Plan<R, C> {
     pub(crate) budget: Budget,
     backoff: OwnBackoff,
+    pub(super) reporter: Reporter,
     pub(crate) replay: R,
     pub(crate) classify: C,
 }
@@ -29,6 +31,7 @@ impl Default for Plan<ByReplay, ErrIsFailure> {
         Self {
             budget: Budget::default(),
             backoff: OwnBackoff::default(),
+            reporter: Reporter::default(),
             replay: ByReplay,
             classify: ErrIsFailure,
         }
@@ -40,6 +43,14 @@ impl<R, C> Plan<R, C> {
         Self { budget, ..self }
     }
 
+    pub(crate) fn named(self, name: impl Into<Arc<str>>) -> Self {
+        Self { reporter: self.reporter.named(name), ..self }
+    }
+
+    pub(crate) fn with_events(self, events: &Events) -> Self {
+        Self { reporter: self.reporter.with_events(events), ..self }
+    }
+
     pub(crate) fn with_backoff<F>(self, backoff: F) -> Self
     where
         F: Fn(u32, Cause) -> Duration + Send + Sync + 'static,
@@ -48,13 +59,13 @@ impl<R, C> Plan<R, C> {
     }
 
     pub(crate) fn with_replay<F>(self, copy: F) -> Plan<ReplayFn<F>, C> {
-        let Self { budget, backoff, classify, .. } = self;
-        Plan { budget, backoff, replay: ReplayFn::new(copy), classify }
+        let Self { budget, backoff, reporter, classify, .. } = self;
+        Plan { budget, backoff, reporter, replay: ReplayFn::new(copy), classify }
     }
 
     pub(crate) fn with_classify<D>(self, classify: D) -> Plan<R, D> {
-        let Self { budget, backoff, replay, .. } = self;
-        Plan { budget, backoff, replay, classify }
+        let Self { budget, backoff, reporter, replay, .. } = self;
+        Plan { budget, backoff, reporter, replay, classify }
     }
 
     /// How long to wait for the `number`th time, from 1, if no endpoint asks for another wait.

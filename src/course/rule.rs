@@ -97,6 +97,7 @@ mod tests {
     use super::*;
 
     const BROKEN: AttemptEnd = AttemptEnd {
+        kind: None,
         failed: true,
         overloaded: false,
         refused: false,

@@ -124,7 +124,7 @@ impl TcpConnector {
     /// # }
     /// ```
     #[must_use]
-    pub fn runtime(mut self, runtime: Handle) -> Self {
+    pub fn with_runtime(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
         self
     }

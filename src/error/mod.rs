@@ -60,9 +60,9 @@ mod word;
 
 #[cfg(feature = "http")]
 pub(crate) use self::causes::{causes, root};
-pub(crate) use self::fault::Fault;
 pub use self::{
     code::Code,
     error::{BoxError, Error},
     kind::Kind,
 };
+pub(crate) use self::{fault::Fault, text::cut};

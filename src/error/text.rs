@@ -26,14 +26,19 @@ pub(super) fn shown(said: fmt::Arguments<'_>, most: usize) -> String {
         shown.extend(rest.next().map(|c| if is_invisible(c) { ' ' } else { c }));
         text = rest.as_str();
     }
-    let end = (0..=most.min(shown.len())).rev().find(|&end| shown.is_char_boundary(end));
-    let end = end.unwrap_or(0);
+    let end = cut(&shown, most).len();
     if end < shown.len() || !is_whole {
         shown.truncate(end);
         shown.truncate(shown.trim_end_matches('…').len());
         shown.push('…');
     }
     shown
+}
+
+/// The first `most` bytes of a text, or a little less, so that no character is cut.
+pub(crate) fn cut(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
+    &text[..end.unwrap_or(0)]
 }
 
 /// The start of a text. Full, it ends the writing with an error.
@@ -43,10 +48,9 @@ struct Start(String);
 impl Write for Start {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let room = MAX_READ - self.0.len();
-        let end = (0..=room.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
-        let end = end.unwrap_or(0);
-        self.0.push_str(&text[..end]);
-        if end == text.len() { Ok(()) } else { Err(fmt::Error) }
+        let start = cut(text, room);
+        self.0.push_str(start);
+        if start.len() == text.len() { Ok(()) } else { Err(fmt::Error) }
     }
 }
 

@@ -8,7 +8,6 @@ use pin_project_lite::pin_project;
 
 use super::{
     journey::{CallTimes, Journey, Late, NEVER},
-    live::count,
     reserve::InReserve,
 };
 use crate::{
@@ -116,7 +115,11 @@ where
                 let Some(journey) = this.journey else {
                     return Poll::Pending;
                 };
-                match journey.poll_between(cx) {
+                if let Some(late) = journey.take_refusal() {
+                    this.running.end();
+                    return Poll::Ready(Err(late));
+                }
+                match journey.poll_between(reserve, cx) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Err(error)) => break Err(error),
                     Poll::Ready(Ok(inner)) => {
@@ -178,7 +181,7 @@ where
                 break result;
             }
         };
-        count(&reserve.live.counts.failed);
+        reserve.live.counts.failed();
         this.running.end();
         Poll::Ready(last)
     }

@@ -5,11 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    Attempts,
-    live::count,
-    reserve::{InReserve, Reserve},
-};
+use super::reserve::{InReserve, Reserve};
 use crate::{
     choose::{Choose, Chosen, Tried},
     course::{AttemptEnd, Course, LastAttempt, Reach, Then, failed_answer},
@@ -46,8 +42,6 @@ impl CallTimes {
 /// The way of a call that was not done at once.
 pub(super) struct Journey<S, Req> {
     pub(super) course: Course,
-    /// The settings that the call met.
-    attempts: Attempts,
     start: Instant,
     /// What makes the next attempt; from the first failure on.
     service: Option<S>,
@@ -78,8 +72,7 @@ impl<S, Req> Journey<S, Req> {
         let overall = attempts.overall.map(|overall| time::later(start, overall));
         let deadline = (times.deadline != NEVER).then(|| time::at_stamp(times.deadline));
         Box::new(Self {
-            course: Course::new(),
-            attempts,
+            course: Course::new(attempts),
             start,
             service: None,
             tried: Tried::default(),
@@ -95,7 +88,7 @@ impl<S, Req> Journey<S, Req> {
     /// The call came too late, and is not made.
     #[cold]
     pub(super) fn refused<R, C>(reserve: &Reserve<S, R, C>, times: &CallTimes) -> Box<Self> {
-        count(&reserve.live.counts.late);
+        reserve.live.counts.late();
         let mut journey = Self::new(reserve, times);
         let late = "the deadline of the call passed before it was made";
         journey.refusal = Some(Error::blameless(Kind::Timeout).message(late));
@@ -113,7 +106,7 @@ impl<S, Req> Journey<S, Req> {
         inner: &F,
         cx: &mut Context<'_>,
     ) -> Poll<Late> {
-        if let (None, Some(timeout)) = (&self.attempt, self.attempts.timeout) {
+        if let (None, Some(timeout)) = (&self.attempt, self.course.attempts.timeout) {
             self.attempt = Some(Timer::at(time::later(time::now(), timeout)));
         }
         let late = |kind: &str, limit: Duration| {
@@ -128,7 +121,7 @@ impl<S, Req> Journey<S, Req> {
         let timed_out = self.attempt.as_mut().is_some_and(|attempt| attempt.poll(cx).is_ready());
         // Where both are over, because nothing was polled for a while, the earlier one was first.
         if timed_out && (!ended || self.attempt.as_ref().map(Timer::ends_at) < self.until) {
-            let timeout = self.attempts.timeout.unwrap_or_default();
+            let timeout = self.course.attempts.timeout.unwrap_or_default();
             return Poll::Ready(Late::Attempt(late("the attempt", timeout)));
         }
         if ended {
@@ -173,17 +166,15 @@ impl<S, Req> Journey<S, Req> {
         let untried = service.has_untried(&self.tried);
         let attempt = LastAttempt {
             ended,
+            endpoint: chosen.as_ref().map(|member| member.shared_key()),
             reach: Reach { chose: chosen.is_some(), again, untried },
             idempotent: times.idempotent != 0,
             // A copy whose body turned out too long to be kept is none.
             copied: spare.as_ref().is_some_and(|spare| plan.replay.is_whole(spare)),
             left: self.until.map(|end| end.saturating_duration_since(time::now())),
         };
-        let before = self.course.made;
-        match self.course.end(&attempt, &self.attempts, plan) {
+        match self.course.end(&attempt, live, plan) {
             Then::Again(wait) => {
-                let paid = self.course.made > before;
-                count(if paid { &live.counts.retries } else { &live.counts.moved });
                 self.course.note(result.map_or_else(
                     |error| error,
                     |_| match &chosen {
@@ -206,7 +197,7 @@ impl<S, Req> Journey<S, Req> {
         self.request = spare.take();
         if let Some(request) = &mut self.request {
             // After the last attempt only a guard that says no makes use of another copy.
-            if untried || self.course.made < self.attempts.max {
+            if untried || self.course.made < self.course.attempts.max {
                 *spare = replay.replay(request);
             }
             replay.begin_attempt(request, self.course.made);
@@ -215,15 +206,21 @@ impl<S, Req> Journey<S, Req> {
         self.attempt = None;
     }
 
+    /// Why the call is not made, told once.
+    pub(super) fn take_refusal(&mut self) -> Option<Error> {
+        self.refusal.take()
+    }
+
     /// Ready with the next attempt.
-    pub(super) fn poll_between(&mut self, cx: &mut Context<'_>) -> Poll<Result<S::Choosing, Error>>
+    pub(super) fn poll_between<R, C>(
+        &mut self,
+        reserve: &Reserve<S, R, C>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<S::Choosing, Error>>
     where
         S: Choose<Req>,
         S::Error: Into<BoxError> + 'static,
     {
-        if let Some(refusal) = self.refusal.take() {
-            return Poll::Ready(Err(refusal));
-        }
         if self.poll_end(cx).is_ready() {
             let message = format!("the call took longer than {:?}", self.took());
             let error = if self.course.is_unsent() { Error::not_sent } else { Error::failed };
@@ -244,7 +241,10 @@ impl<S, Req> Journey<S, Req> {
         match ready!(service.poll_ready(cx)) {
             Err(error) => Poll::Ready(Err(self.give_up(Error::from_service(error), None))),
             Ok(()) => match self.request.take() {
-                Some(request) => Poll::Ready(Ok(service.call_avoiding(request, &self.tried))),
+                Some(request) => {
+                    self.course.begin(&reserve.plan);
+                    Poll::Ready(Ok(service.call_avoiding(request, &self.tried)))
+                }
                 None => Poll::Pending,
             },
         }

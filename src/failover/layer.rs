@@ -2,13 +2,14 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
-use super::{Attempts, Failover, FailoverHandle, live::LiveAttempts};
+use super::{Attempts, Failover, FailoverHandle};
 use crate::{
     budget::{Budget, Cause},
     choose::Chooses,
-    course::Plan,
+    course::{LiveAttempts, Plan},
     outcome::{ErrIsFailure, TypeName},
     replay::{ByReplay, ReplayFn},
+    telemetry::Events,
 };
 
 /// Layer that tries another endpoint when one fails. See [the module](super) for how.
@@ -50,7 +51,7 @@ pub struct FailoverLayer<R = ByReplay, C = ErrIsFailure> {
 }
 
 impl FailoverLayer {
-    /// Makes a layer that treats every `Err` as a failure, and asks requests whether they may be sent
+    /// Creates a layer that treats every `Err` as a failure, and asks requests whether they may be sent
     /// twice. Values out of range become the nearest valid ones; see [`Attempts::validate`].
     pub fn new(attempts: Attempts) -> Self {
         Self { live: Arc::new(LiveAttempts::new(attempts)), plan: Arc::new(Plan::default()) }
@@ -77,6 +78,45 @@ impl<R: Clone, C: Clone> FailoverLayer<R, C> {
     #[must_use]
     pub fn with_budget(self, budget: Budget) -> Self {
         self.replan(|plan| plan.with_budget(budget))
+    }
+
+    /// Names this layer in its events. Default: no name.
+    ///
+    /// ```
+    /// use tower_upstream::{Attempts, FailoverLayer};
+    /// let layer = FailoverLayer::new(Attempts::up_to(3)).named("tax");
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn named(self, name: impl Into<Arc<str>>) -> Self {
+        self.replan(|plan| plan.named(name))
+    }
+
+    /// Tells `events` of each further attempt ([`Attempt`](crate::telemetry::EventKind::Attempt)), of each wait before one
+    /// ([`Wait`](crate::telemetry::EventKind::Wait)), and of each call that the retry budget did not pay for
+    /// ([`BudgetEmpty`](crate::telemetry::EventKind::BudgetEmpty)).
+    ///
+    /// The endpoint of an event is that of the attempt that failed. A call that succeeds at once makes no
+    /// event. Listeners run in the call. Default: no events.
+    ///
+    /// ```
+    /// use tower_upstream::{
+    ///     Attempts, FailoverLayer,
+    ///     telemetry::{EventKind, Events},
+    /// };
+    ///
+    /// let events = Events::new();
+    /// let listening = events.subscribe(|event| {
+    ///     if let EventKind::Attempt { number, after, .. } = &event.kind {
+    ///         println!("attempt {number}, since {:?} failed: {after:?}", event.endpoint);
+    ///     }
+    /// });
+    /// let layer = FailoverLayer::new(Attempts::up_to(3)).with_events(&events);
+    /// # let _ = (layer, listening);
+    /// ```
+    #[must_use]
+    pub fn with_events(self, events: &Events) -> Self {
+        self.replan(|plan| plan.with_events(events))
     }
 
     /// Sets a backoff of your own, in place of [`Attempts::backoff`], `multiplier` and `jitter`: the
@@ -108,6 +148,7 @@ impl<R: Clone, C: Clone> FailoverLayer<R, C> {
     ///
     /// For requests that do not implement [`Replay`](crate::replay::Replay). Such requests have no
     /// deadline but [`Attempts::overall`].
+    #[must_use]
     pub fn with_replay<F>(self, copy: F) -> FailoverLayer<ReplayFn<F>, C> {
         self.replan(|plan| plan.with_replay(copy))
     }
@@ -128,6 +169,7 @@ impl<R: Clone, C: Clone> FailoverLayer<R, C> {
     /// );
     /// # let _ = layer;
     /// ```
+    #[must_use]
     pub fn with_classify<D>(self, classify: D) -> FailoverLayer<R, D> {
         self.replan(|plan| plan.with_classify(classify))
     }

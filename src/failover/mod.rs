@@ -9,6 +9,13 @@
 //! `tower::retry` and the `RetryPolicy` of this crate (feature `tower`).
 //!
 //! # How it works
+//! ```text
+//!   a call ──► attempt 1 ──► a:1 fails
+//!                │            another endpoint, at once
+//!              attempt 2 ──► b:1 fails
+//!                │            a backoff, paid for by the budget
+//!              attempt 3 ──► c:1 answers ──► the caller
+//! ```
 //! Each attempt goes to an endpoint that this call has not tried, if there is one. The first other
 //! endpoint is tried at once, further attempts after a backoff.
 //!
@@ -47,6 +54,18 @@
 //! one asks for: [`Attempts::max_retry_after`] at most. If it asks for a longer wait, or not to be
 //! called again, failover stops and returns its answer.
 //!
+//! # Errors
+//! The error of the only attempt, or `RetryExhausted` with the error of each attempt in its
+//! [`history`](crate::Error::history). `Timeout` if the deadline of the request or
+//! [`Attempts::overall`] ended the call.
+//!
+//! # Cancel safety
+//! Dropping the response future drops the attempt that runs, and no other follows.
+//!
+//! # Bounds
+//! At most [`Attempts::max`] attempts, 64 at most, beside one for each endpoint that refuses and one for a
+//! dead idle connection. A wait is an hour at most.
+//!
 //! # Example
 //! See [`FailoverLayer`].
 
@@ -54,14 +73,10 @@ mod future;
 mod handle;
 mod journey;
 mod layer;
-mod live;
 mod reserve;
 mod service;
 
 pub use self::{
-    future::ResponseFuture,
-    handle::{FailoverHandle, FailoverStats},
-    layer::FailoverLayer,
-    service::Failover,
+    future::ResponseFuture, handle::FailoverHandle, layer::FailoverLayer, service::Failover,
 };
 pub use crate::course::Attempts;

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use super::live::LiveAttempts;
-use crate::{course::Plan, sync::Lease};
+use crate::{
+    course::{LiveAttempts, Plan},
+    sync::Lease,
+};
 
 /// Whatever another attempt needs.
 pub(super) struct Reserve<S, R, C> {

@@ -6,10 +6,10 @@ use std::{
 
 use tower_service::Service;
 
-use super::{FailoverHandle, ResponseFuture, live::LiveAttempts, reserve::Reserve};
+use super::{FailoverHandle, ResponseFuture, reserve::Reserve};
 use crate::{
     choose::{Choose, Tried},
-    course::Plan,
+    course::{LiveAttempts, Plan},
     error::{BoxError, Error},
     outcome::{Classify, ErrIsFailure},
     replay::{ByReplay, ReplayPolicy},

@@ -57,6 +57,7 @@ impl<S, R> Backup<S, R> {
     /// Makes copies with `copy`: `Some` for requests that may be sent twice.
     ///
     /// For requests that do not implement [`Replay`](crate::replay::Replay).
+    #[must_use]
     pub fn with_replay<F>(self, copy: F) -> Backup<S, ReplayFn<F>> {
         Backup { service: self.service, replay: ReplayFn::new(copy) }
     }

@@ -155,6 +155,7 @@ impl<A, C> FallbackLayer<A, C> {
     /// });
     /// # let _ = (unsent, negative);
     /// ```
+    #[must_use]
     pub fn with_classify<D>(self, classify: D) -> FallbackLayer<A, D> {
         FallbackLayer { substitute: self.substitute, classify }
     }

@@ -1,7 +1,7 @@
 //! Answers in place of a service that refuses or fails.
 //!
 //! # When to use
-//! Where an answer of lower quality is better than an error: a default value, a cached copy, a second
+//! If an answer of lower quality is better than an error: a default value, a cached copy, a second
 //! upstream. The place of a [`FallbackLayer`] decides what it covers:
 //!
 //! ```text
@@ -44,6 +44,15 @@
 //! failover and the guards above it see the substitute's answer, so a failure neither moves the call to another
 //! endpoint nor counts against this one. Guards below it see the failure. Use that place only if an answer for
 //! *this* endpoint is what is wanted.
+//!
+//! # Errors
+//! What the substitute returns, or the error of the service if the call does not fall back.
+//!
+//! # Cancel safety
+//! Dropping the response future drops the call that runs, that of the service or that of the substitute.
+//!
+//! # Bounds
+//! Nothing is queued. Of each call in flight, what the substitute [keeps](Substitute::keep) is held.
 //!
 //! # Differences from tower's
 //! tower has no such layer. `ServiceExt::or_else` maps an error without the request and without a

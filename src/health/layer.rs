@@ -120,7 +120,7 @@ impl HealthGateLayer {
     /// Sets the runtime on which the checks run.
     ///
     /// Set it where the runtime of the first call may stop being driven while the service is still in
-    /// use; see [`BalanceLayer::runtime`](crate::balance::BalanceLayer::runtime). The result has a
+    /// use; see [`BalanceLayer::with_runtime`](crate::balance::BalanceLayer::with_runtime). The result has a
     /// state of its own, as that of [`fresh`](Self::fresh) has. Default: the runtime of the call that
     /// starts the checks.
     ///
@@ -133,7 +133,7 @@ impl HealthGateLayer {
     /// # }
     /// ```
     #[must_use]
-    pub fn runtime(self, runtime: Handle) -> Self {
+    pub fn with_runtime(self, runtime: Handle) -> Self {
         self.anew(|setup| setup.runtime = Some(runtime))
     }
 

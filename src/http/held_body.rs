@@ -7,7 +7,7 @@ use std::{
 };
 
 use http::Response;
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
 
 use super::connection::{hold_with_connection, is_upgrade};
@@ -76,13 +76,7 @@ impl<B: Body, G> Body for HeldBody<B, G> {
         Poll::Ready(frame)
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    inner_body!();
 }
 
 impl<B: Default, G> Default for HeldBody<B, G> {

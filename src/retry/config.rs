@@ -131,8 +131,8 @@ impl RetryConfig {
     /// Checks every value.
     ///
     /// # Errors
-    /// `InvalidConfig` that names all mistakes at once. A policy built of such values uses the nearest
-    /// valid ones instead.
+    /// `InvalidConfig`, which names all mistakes at once. A policy made with such values uses the nearest
+    /// valid ones instead; an update with them is refused.
     pub fn validate(&self) -> Result<(), Error> {
         let mut mistakes = Vec::new();
         let attempts = self.attempts;
@@ -154,6 +154,22 @@ impl RetryConfig {
         }
         let message = format!("retry: {}", mistakes.join("; "));
         Err(Error::not_sent(Kind::InvalidConfig).message(message))
+    }
+}
+
+#[cfg(feature = "tower")]
+impl RetryConfig {
+    /// What `attempts` were made of.
+    pub(super) fn of(attempts: Attempts) -> Self {
+        Self {
+            attempts: attempts.max,
+            initial_interval: attempts.backoff,
+            max_interval: attempts.max_backoff,
+            multiplier: attempts.multiplier,
+            jitter: attempts.jitter,
+            overall: attempts.overall,
+            max_retry_after: attempts.max_retry_after,
+        }
     }
 }
 

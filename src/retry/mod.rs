@@ -1,4 +1,4 @@
-//! Sends a call to the same service again when it fails: a policy for `tower::retry`.
+//! Sends a call to the same service again when it fails: a layer, and a policy for `tower::retry`.
 //!
 //! # When to use
 //! Over a single client. Above a [`BalanceLayer`](crate::balance::BalanceLayer) there are other
@@ -35,15 +35,28 @@
 //! ones, as that of a [`FailoverLayer`](crate::failover::FailoverLayer).
 //!
 //! # Differences from tower's
-//! `tower::retry` drives the attempts; it leaves the policy to you, apart from a budget and a backoff.
-//! This policy decides which calls are worth repeating and may be, knows deadlines, `Retry-After` and
+//! `tower::retry` drives the attempts, here as well; it leaves the policy to you, apart from a budget and a
+//! backoff. This policy decides which calls are worth repeating and may be, knows deadlines, `Retry-After` and
 //! pushback, and tells the whole way of a call in its last error.
+//!
+//! # Errors
+//! The error of the service. If it is one of this crate, it has the number of attempts, and after several
+//! attempts it is `RetryExhausted` with the error of each in its [`history`](crate::Error::history).
+//!
+//! # Cancel safety
+//! Dropping the response future ends the call; what its retry held of the budget is given back.
+//!
+//! # Bounds
+//! At most [`RetryConfig::attempts`] attempts, 64 at most, beside one for a dead idle connection. A wait is
+//! an hour at most.
 //!
 //! # Example
 //! See `RetryPolicy` (feature `tower`). [`RetryConfig`] is there without it, since a
 //! [`FailoverLayer`](crate::failover::FailoverLayer) reads it, too.
 
 mod config;
+#[cfg(feature = "tower")]
+mod handle;
 #[cfg(feature = "tower")]
 mod policy;
 #[cfg(all(test, feature = "http", feature = "tower"))]
@@ -53,4 +66,4 @@ mod wait;
 
 pub use self::config::RetryConfig;
 #[cfg(feature = "tower")]
-pub use self::{policy::RetryPolicy, wait::RetryWait};
+pub use self::{handle::RetryHandle, policy::RetryPolicy, wait::RetryWait};

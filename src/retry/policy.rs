@@ -7,21 +7,23 @@ use std::{
     time::Duration,
 };
 
-use tower::retry::Policy;
+use tower::retry::{Policy, Retry};
+use tower_layer::Layer;
 
-use super::{RetryConfig, RetryWait};
+use super::{RetryConfig, RetryHandle, RetryWait};
 use crate::{
     budget::{Budget, Cause, RunningCall},
-    course::{AttemptEnd, Attempts, Course, LastAttempt, Plan, Reach, Then, failed_answer},
+    course::{AttemptEnd, Course, LastAttempt, LiveAttempts, Plan, Reach, Then, failed_answer},
     error::{BoxError, Error, Kind},
     outcome::{Classify, ErrIsFailure, TypeName},
     replay::{ByReplay, ReplayFn, ReplayPolicy},
+    telemetry::Events,
     time::{self, Instant},
 };
 
-/// Policy for [`tower::retry::RetryLayer`]: whether to send a call again, and when.
+/// Policy for [`tower::retry`]: whether to send a call again, and when.
 ///
-/// The budget belongs to the policy: its clones, and so all services of one layer, share it. Nothing is
+/// It is a layer as well, of which each service is a [`Retry`] with a clone of it. The settings and the budget belong to the policy: its clones, and so all services of one layer, share them. Nothing is
 /// allocated before a call fails.
 ///
 /// A call puts its share into the budget when its first attempt has ended, unless the attempt was
@@ -33,13 +35,13 @@ use crate::{
 ///
 /// # Example
 /// ```
-/// use tower::{ServiceBuilder, ServiceExt, retry::RetryLayer, service_fn};
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
 /// use tower_upstream::{BoxError, Call, retry::{RetryConfig, RetryPolicy}};
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), BoxError> {
 /// let service = ServiceBuilder::new()
-///     .layer(RetryLayer::new(RetryPolicy::new(RetryConfig::up_to(3))))
+///     .layer(RetryPolicy::new(RetryConfig::up_to(3)))
 ///     .service(service_fn(|call: Call<u32>| async move {
 ///         match call.attempt() {
 ///             1 => Err(BoxError::from("broken")),
@@ -52,7 +54,7 @@ use crate::{
 /// ```
 pub struct RetryPolicy<R = ByReplay, C = ErrIsFailure> {
     terms: Arc<Terms<R, C>>,
-    /// When the call began, as a stamp. Only kept where there is a limit for the whole of it.
+    /// When the call began, as a stamp; `NEVER` where there was no limit for the whole of it.
     began: i64,
     /// Set while tower takes a call in: the next clone is the one that goes with it.
     taken_in: AtomicBool,
@@ -63,21 +65,29 @@ pub struct RetryPolicy<R = ByReplay, C = ErrIsFailure> {
 
 /// What all calls go by.
 struct Terms<R, C> {
-    attempts: Attempts,
+    live: Arc<LiveAttempts>,
     plan: Plan<R, C>,
 }
 
+const NEVER: i64 = i64::MAX;
+
 impl RetryPolicy {
-    /// Makes a policy that treats every `Err` as a failure, and asks requests whether they may be sent
+    /// Creates a policy that treats every `Err` as a failure, and asks requests whether they may be sent
     /// twice. Values out of range become the nearest valid ones; see [`RetryConfig::validate`].
     pub fn new(config: RetryConfig) -> Self {
-        Self::of(Attempts::from(config).clamped(), Plan::default())
+        Self::of(Arc::new(LiveAttempts::new(config.into())), Plan::default())
     }
 }
 
 impl<R, C> RetryPolicy<R, C> {
-    fn of(attempts: Attempts, plan: Plan<R, C>) -> Self {
-        Self::sharing(Arc::new(Terms { attempts, plan }), 0, RunningCall::default())
+    /// Returns a handle to the settings and counts of this policy, its clones, and all services that
+    /// they are given to.
+    pub fn handle(&self) -> RetryHandle {
+        RetryHandle { live: self.terms.live.clone() }
+    }
+
+    fn of(live: Arc<LiveAttempts>, plan: Plan<R, C>) -> Self {
+        Self::sharing(Arc::new(Terms { live, plan }), NEVER, RunningCall::default())
     }
 
     fn sharing(terms: Arc<Terms<R, C>>, began: i64, running: RunningCall) -> Self {
@@ -92,6 +102,32 @@ impl<R: Clone, C: Clone> RetryPolicy<R, C> {
     #[must_use]
     pub fn with_budget(self, budget: Budget) -> Self {
         self.replan(|plan| plan.with_budget(budget))
+    }
+
+    /// Names this policy in its events. Default: no name.
+    #[must_use]
+    pub fn named(self, name: impl Into<Arc<str>>) -> Self {
+        self.replan(|plan| plan.named(name))
+    }
+
+    /// Tells `events` of each further attempt ([`Attempt`](crate::telemetry::EventKind::Attempt)), of
+    /// each wait before one ([`Wait`](crate::telemetry::EventKind::Wait)), and of each call that the
+    /// retry budget did not pay for ([`BudgetEmpty`](crate::telemetry::EventKind::BudgetEmpty)).
+    ///
+    /// An event has an endpoint if the error of the attempt that failed has one. A call that succeeds at
+    /// once makes no event. Listeners run in the call. Default: no events.
+    ///
+    /// ```
+    /// use tower_upstream::{retry::{RetryConfig, RetryPolicy}, telemetry::Events};
+    ///
+    /// let events = Events::new();
+    /// events.subscribe(|event| println!("{event:?}")).detach();
+    /// let policy = RetryPolicy::new(RetryConfig::up_to(3)).named("tax").with_events(&events);
+    /// # let _ = policy;
+    /// ```
+    #[must_use]
+    pub fn with_events(self, events: &Events) -> Self {
+        self.replan(|plan| plan.with_events(events))
     }
 
     /// Sets a backoff of your own, in place of [`RetryConfig::initial_interval`], `multiplier` and
@@ -123,19 +159,21 @@ impl<R: Clone, C: Clone> RetryPolicy<R, C> {
     ///
     /// For requests that do not implement [`Replay`](crate::replay::Replay). Such requests have no
     /// deadline but [`RetryConfig::overall`].
+    #[must_use]
     pub fn with_replay<F>(self, copy: F) -> RetryPolicy<ReplayFn<F>, C> {
         self.replan(|plan| plan.with_replay(copy))
     }
 
     /// Sets the rule that judges calls: a [`Classify`], such as a closure, or `http::HttpClassify`
     /// (feature `http`). Write the type of the closure's argument, or the compiler cannot infer it.
+    #[must_use]
     pub fn with_classify<D>(self, classify: D) -> RetryPolicy<R, D> {
         self.replan(|plan| plan.with_classify(classify))
     }
 
     fn replan<Q, D>(self, change: impl FnOnce(Plan<R, C>) -> Plan<Q, D>) -> RetryPolicy<Q, D> {
-        let Terms { attempts, plan } = &*self.terms;
-        RetryPolicy::of(attempts.clone(), change(plan.clone()))
+        let Terms { live, plan } = &*self.terms;
+        RetryPolicy::of(live.clone(), change(plan.clone()))
     }
 }
 
@@ -165,18 +203,20 @@ where
 
     #[inline]
     fn clone_request(&mut self, request: &Req) -> Option<Req> {
-        let Terms { attempts, plan } = &*self.terms;
-        let copy = if attempts.max > 1 { plan.replay.replay(request) } else { None };
-        if self.course.is_none() {
-            // Not a retry: the call begins. Of one without a copy nothing more will be known.
-            if copy.is_none() {
-                deposit(&plan.budget);
-            }
-            if attempts.overall.is_some() {
-                self.began = time::stamp(time::now());
-            }
-            *self.taken_in.get_mut() = true;
+        let Terms { live, plan } = &*self.terms;
+        if let Some(course) = &self.course {
+            course.begin(plan);
+            return plan.replay.replay(request);
         }
+        let copy = if live.repeats() { plan.replay.replay(request) } else { None };
+        // Of a call without a copy nothing more will be known.
+        if copy.is_none() {
+            deposit(&plan.budget);
+        }
+        if live.limits() {
+            self.began = time::stamp(time::now());
+        }
+        *self.taken_in.get_mut() = true;
         copy
     }
 }
@@ -204,35 +244,46 @@ impl<R, C> RetryPolicy<R, C> {
         R: ReplayPolicy<Req>,
         E: 'static,
     {
-        let Terms { attempts, plan } = &*self.terms;
-        let began = attempts.overall.map(|overall| (time::at_stamp(self.began), overall));
-        let end = began.map(|(began, overall)| time::later(began, overall));
+        let Terms { live, plan } = &*self.terms;
+        let course = self.course.get_or_insert_with(|| Box::new(Course::new(live.attempts())));
+        // A call that began before there was a limit has none.
+        let began = (self.began != NEVER).then(|| time::at_stamp(self.began));
+        let overall = began.zip(course.attempts.overall);
+        let end = overall.map(|(began, overall)| time::later(began, overall));
         let until = time::earlier(end, plan.replay.deadline(request));
         let attempt = LastAttempt {
             ended,
+            endpoint: result.as_ref().err().and_then(Error::find).and_then(Error::endpoint_key),
             reach: Reach::ONE,
             idempotent: plan.replay.is_idempotent(request),
             copied: plan.replay.is_whole(request),
             left: until.map(|until| until.saturating_duration_since(time::now())),
         };
-        let course = self.course.get_or_insert_with(|| Box::new(Course::new()));
-        match course.end(&attempt, attempts, plan) {
+        match course.end(&attempt, live, plan) {
             Then::Again(wait) => {
                 course.note(error_of(result));
                 plan.replay.begin_attempt(request, course.made);
                 Some(RetryWait::of(wait))
             }
             Then::Stop(note) => {
+                live.counts.failed();
                 let last = result.as_mut().err().and_then(Error::find_mut);
                 if let Some(last) = last {
-                    let took =
-                        |(began, _): (Instant, _)| time::now().saturating_duration_since(began);
+                    let took = |began: Instant| time::now().saturating_duration_since(began);
                     *last = course.give_up(last.clone(), began.map(took), note);
                 }
                 self.running.end();
                 None
             }
         }
+    }
+}
+
+impl<S, R, C> Layer<S> for RetryPolicy<R, C> {
+    type Service = Retry<Self, S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Retry::new(self.clone(), inner)
     }
 }
 
@@ -279,7 +330,7 @@ impl<R, C> Clone for RetryPolicy<R, C> {
 impl<R, C> fmt::Debug for RetryPolicy<R, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RetryPolicy")
-            .field("config", &self.terms.attempts)
+            .field("config", &self.terms.live.attempts())
             .field("budget", &self.terms.plan.budget)
             .field("replay", &TypeName::<R>::new())
             .field("classify", &TypeName::<C>::new())

@@ -32,7 +32,7 @@ fn throttle(case: &Value) -> Budget {
         max_tokens: case["max_tokens"].as_u64().unwrap() as u32,
         token_ratio: case["token_ratio"].as_f64().unwrap(),
     };
-    Budget::with_config(&BudgetConfig::Throttle(config))
+    Budget::with_config(BudgetConfig::Throttle(config))
 }
 
 fn answer(code: u32, pushback: Option<&str>) -> Response<()> {

@@ -57,10 +57,16 @@ impl WaitList {
     }
 
     /// Takes `key` off the list.
+    #[inline]
     pub(crate) fn leave(&self, key: &mut WaitKey) {
-        let WaitKey(Some((round, slot))) = std::mem::take(key) else {
-            return;
-        };
+        // Nearly always there is nothing to take.
+        if let Some((round, slot)) = key.0.take() {
+            self.take_off(round, slot);
+        }
+    }
+
+    #[cold]
+    fn take_off(&self, round: u64, slot: usize) {
         let mut waiters = lock(&self.state);
         if round != waiters.round {
             return;

@@ -25,7 +25,8 @@ pub struct Event {
     pub at: Instant,
     /// Name of the layer, if it was given one with `named`.
     pub layer: Option<Arc<str>>,
-    /// Key of the endpoint that the event is about.
+    /// Key of the endpoint that the event is about. Of a call that is sent again, or is not, that of the
+    /// attempt that failed.
     pub endpoint: Option<Arc<str>>,
     /// Label of the key that the event is about, for circuits by key that have labels.
     pub key: Option<Arc<str>>,
@@ -61,7 +62,8 @@ pub enum EventKind {
     /// A call was sent again.
     #[non_exhaustive]
     Attempt {
-        /// Number of the attempt that begins, from 2.
+        /// Number of the attempt that begins, from 2. One that takes the place of an attempt for free,
+        /// after a refusal or on a dead idle connection, has the number of that attempt.
         number: u32,
         /// Kind of the error of the attempt before, `None` if that was an answer.
         after: Option<Kind>,

@@ -38,12 +38,13 @@
 
 mod event;
 mod events;
+mod reporter;
 pub(crate) mod state;
 mod stats;
 
-pub(crate) use self::events::WatchListeners;
 pub use self::{
     event::{Event, EventKind},
     events::{Events, Subscription},
     stats::Stats,
 };
+pub(crate) use self::{events::WatchListeners, reporter::Reporter};

@@ -8,6 +8,8 @@ mod time;
 
 use std::borrow::Cow;
 
+use crate::error::cut;
+
 pub(crate) use self::{
     authority::without_zone,
     gather::{Cut, Gather},
@@ -25,6 +27,5 @@ pub(crate) fn start(text: &str, most: usize) -> Cow<'_, str> {
     if text.len() <= most {
         return Cow::Borrowed(text);
     }
-    let end = (0..=most).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
-    Cow::Owned(format!("{}…", &text[..end]))
+    Cow::Owned(format!("{}…", cut(text, most)))
 }

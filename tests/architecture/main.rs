@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod imports;
+mod root;
 mod sources;
 
 use imports::{circles, flatten, graph, imports as imports_of};
@@ -30,7 +31,14 @@ const TABLE: &[(&str, &[&str])] = &[
         "builder",
         &[
             "balance", "boxed", "breaker", "connect", "discover", "failover", "fallback", "health",
-            "http", "limit",
+            "http", "limit", "retry",
+        ],
+    ),
+    (
+        "stack",
+        &[
+            "balance", "boxed", "breaker", "connect", "failover", "fallback", "health", "http",
+            "limit", "retry",
         ],
     ),
     // The way of a request.

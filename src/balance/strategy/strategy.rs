@@ -45,8 +45,8 @@ pub trait Pick<Req: ?Sized>: Strategy {
     /// The index of the candidate to call; `None` if none is [free](Candidates::is_free).
     ///
     /// Runs on the path of each call: it must not block, and should not allocate. There may be no
-    /// candidates. Candidates that
-    /// are not free should be passed over; one chosen all the same is waited for.
+    /// candidates. Candidates that are not free should be skipped; if one is chosen nevertheless, the
+    /// call waits for it.
     fn pick(&self, table: &Self::Table, candidates: Candidates<'_>, request: &Req)
     -> Option<usize>;
 }

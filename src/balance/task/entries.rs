@@ -21,6 +21,7 @@ use crate::{
     discover::EndpointSet,
     member::{Member, Reason, Signal, Veto},
     sync::random_fraction,
+    telemetry::{EventKind, Reporter},
     time::{self, Instant},
 };
 
@@ -36,6 +37,7 @@ pub(super) struct Entries<C, S> {
     connect: Arc<C>,
     /// What rules count time from.
     start: Instant,
+    pub(super) reporter: Reporter,
     /// Ordered by key.
     list: Vec<Entry<S>>,
     /// The members of all entries, and the service of each, for the snapshots to share.
@@ -58,9 +60,10 @@ pub(super) struct Entry<S> {
 }
 
 impl<C, S> Entries<C, S> {
-    pub(super) fn new(connect: Arc<C>) -> Self {
+    pub(super) fn new(connect: Arc<C>, reporter: Reporter) -> Self {
         let (all, services, connected) = (Arc::new([]), Arc::new([]), Arc::new([]));
-        Self { connect, start: time::now(), list: Vec::new(), all, services, connected }
+        let start = time::now();
+        Self { connect, start, reporter, list: Vec::new(), all, services, connected }
     }
 
     pub(super) fn judge(&self, config: &BalanceConfig, signal: &Arc<Signal>) -> Judge {
@@ -139,7 +142,7 @@ impl<C, S> Entries<C, S> {
             let found = entries.find(|entry| entry.connected.as_ref().is_some_and(is_current));
             if let Some(entry) = found {
                 if entry.connect_at.is_none() {
-                    entry.bury(now);
+                    entry.bury(now, &self.reporter);
                 }
             }
         }
@@ -203,7 +206,7 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
                 entry.dead.clear();
                 changed = true;
             } else {
-                entry.bury(now);
+                entry.bury(now, &self.reporter);
             }
         }
         if changed {
@@ -221,7 +224,7 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
         let mut entry =
             Entry { member, follow, connected, connected_at: now, dead, deaths: 0, connect_at };
         if entry.connected.is_none() {
-            entry.bury(now);
+            entry.bury(now, &self.reporter);
         }
         entry
     }
@@ -250,7 +253,7 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
 
 impl<S> Entry<S> {
     /// Bars the member until it is connected again.
-    fn bury(&mut self, now: Instant) {
+    fn bury(&mut self, now: Instant, reporter: &Reporter) {
         if now.saturating_duration_since(self.connected_at) >= RECONNECT.max {
             self.deaths = 0;
         }
@@ -263,5 +266,7 @@ impl<S> Entry<S> {
         self.connect_at = Some(at);
         self.dead.raise_until(at);
         tracing::debug!(endpoint = self.member.key(), ?wait, "service is dead; connecting again");
+        let key = Some(self.member.shared_key());
+        reporter.emit(key, || EventKind::Reconnect { delay: wait });
     }
 }

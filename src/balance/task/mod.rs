@@ -52,6 +52,7 @@ where
     fn task(&self, set: Weak<Set<S, P>>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let (discover, connect) = (self.discover.clone(), self.connect.clone());
         Box::pin(async move {
+            let Some(reporter) = set.upgrade().map(|set| set.reporter.clone()) else { return };
             // A source or a strategy that panics ends a run, and nothing else.
             let mut panics = 0;
             loop {
@@ -59,7 +60,7 @@ where
                 let run = async {
                     let task = Task {
                         sets: Some(Box::pin(discover.discover().fuse())),
-                        entries: Entries::new(connect.clone()),
+                        entries: Entries::new(connect.clone(), reporter.clone()),
                         down_since: Some(began),
                         selector: Selector::default(),
                         held: None,
@@ -172,7 +173,9 @@ where
                 }
                 Wake::Signal | Wake::Due => {}
             }
-            self.entries.bury(std::mem::take(&mut *lock(&set.dead)));
+            // Not under the lock: listeners are told of it.
+            let dead = std::mem::take(&mut *lock(&set.dead));
+            self.entries.bury(dead);
             timer = self.publish(set);
             // Changes that never cease must not keep a worker thread.
             tokio::task::yield_now().await;

@@ -17,8 +17,9 @@ use super::{
 use crate::{
     connect::Connect,
     error::Kind,
-    member::Reason,
+    member::{Member, Reason},
     sync::lock,
+    telemetry::EventKind,
     time::{self, Instant},
 };
 
@@ -62,11 +63,15 @@ where
             "most endpoints are unhealthy: health is ignored"
         );
     }
+    let is_known = |member: (&Arc<Member>, &Arc<Member>)| Arc::ptr_eq(member.0, member.1);
+    let same =
+        before.all.len() == next.all.len() && before.all.iter().zip(&*next.all).all(is_known);
+    let others = (!same).then(|| next.all.len());
+    let ignored = (before.is_panic() != next.is_panic()).then(|| next.is_panic());
     drop(before);
     *down_since = if next.has_candidates() { None } else { down_since.or(Some(now)) };
-    set.snapshot.store(Arc::new(next));
-    // Those of the last snapshot drop here, outside the lock.
-    let last = std::mem::replace(&mut *lock(&set.connected), entries.connected().clone());
+    let last = set.snapshot.swap(Arc::new(next));
+    let released = lock(&set.held).replace(entries.connected().clone(), last);
 
     let fails_at = down_since.map(|since| time::later(since, config.fail_fast_after));
     set.state.set(match fails_at {
@@ -75,7 +80,13 @@ where
         Some(_) => Availability::Waiting,
     });
     set.waiting.wake_all();
-    drop(last);
+    drop(released);
+    if let Some(total) = others {
+        set.reporter.emit(None, || EventKind::Members { total });
+    }
+    if let Some(ignored) = ignored {
+        set.reporter.emit(None, || EventKind::HealthIgnored { ignored });
+    }
     let fails_at = fails_at.filter(|&at| at > now);
     [connect_at, clear_at, stands_at, moves_at, fails_at].into_iter().flatten().min()
 }

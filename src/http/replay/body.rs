@@ -285,13 +285,7 @@ impl<B: Body<Error: Into<BoxError>>> Body for Plain<B> {
         Poll::Ready(frame.map(|frame| frame.map(plain).map_err(Into::into)))
     }
 
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
+    inner_body!();
 }
 
 impl fmt::Debug for ReplayBody {

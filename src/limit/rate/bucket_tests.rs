@@ -60,6 +60,7 @@ fn one_look_is_enough_where_bursts_last() {
     {
         let bucket = Bucket::new(quota.into(), false);
         assert!(bucket.is_plain() && !bucket.is_brief());
+        assert!(!Bucket::new(quota.into(), true).is_plain(), "its tokens are reserved first");
         while bucket.take(0, 1).is_ok() {}
         let second = || panic!("a second look");
         let decided = look_twice(0, second, || bucket.is_brief(), |now| bucket.take(now, 1));

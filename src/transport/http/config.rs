@@ -21,9 +21,8 @@ use crate::{
 /// use std::time::Duration;
 /// use tower_upstream::transport::HttpConfig;
 ///
-/// let mut config = HttpConfig::default();
-/// config.request_timeout = Duration::from_secs(10);
-/// # let _ = config;
+/// let config = HttpConfig::default().with_request_timeout(Duration::from_secs(10));
+/// assert!(config.validate().is_ok());
 /// ```
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -80,6 +79,62 @@ impl Default for HttpConfig {
 const HEADER_BYTES: std::ops::RangeInclusive<usize> = 8 << 10..=16 << 20;
 
 impl HttpConfig {
+    /// Sets [`request_timeout`](Self::request_timeout).
+    #[must_use]
+    pub const fn with_request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = timeout;
+        self
+    }
+
+    /// Sets [`connect_timeout`](Self::connect_timeout).
+    #[must_use]
+    pub const fn with_connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Sets [`idle_timeout`](Self::idle_timeout).
+    #[must_use]
+    pub const fn with_idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout;
+        self
+    }
+
+    /// Sets [`max_idle_connections`](Self::max_idle_connections).
+    #[must_use]
+    pub const fn with_max_idle_connections(mut self, max: usize) -> Self {
+        self.max_idle_connections = max;
+        self
+    }
+
+    /// Sets [`max_response_bytes`](Self::max_response_bytes).
+    #[must_use]
+    pub const fn with_max_response_bytes(mut self, max: usize) -> Self {
+        self.max_response_bytes = max;
+        self
+    }
+
+    /// Sets [`max_header_bytes`](Self::max_header_bytes).
+    #[must_use]
+    pub const fn with_max_header_bytes(mut self, max: usize) -> Self {
+        self.max_header_bytes = max;
+        self
+    }
+
+    /// Sets [`compression`](Self::compression).
+    #[must_use]
+    pub const fn with_compression(mut self, compression: bool) -> Self {
+        self.compression = compression;
+        self
+    }
+
+    /// Sets [`health_path`](Self::health_path).
+    #[must_use]
+    pub fn with_health_path(mut self, path: impl Into<String>) -> Self {
+        self.health_path = path.into();
+        self
+    }
+
     /// Checks every value.
     ///
     /// # Errors
@@ -194,14 +249,12 @@ mod tests {
 
     #[test]
     fn every_mistake_is_named_and_clamping_leaves_none() {
-        let absurd = HttpConfig {
-            request_timeout: Duration::ZERO,
-            connect_timeout: Duration::ZERO,
-            idle_timeout: Duration::ZERO,
-            max_response_bytes: 0,
-            max_header_bytes: usize::MAX,
-            ..HttpConfig::default()
-        };
+        let absurd = HttpConfig::default()
+            .with_request_timeout(Duration::ZERO)
+            .with_connect_timeout(Duration::ZERO)
+            .with_idle_timeout(Duration::ZERO)
+            .with_max_response_bytes(0)
+            .with_max_header_bytes(usize::MAX);
         let text = absurd.validate().unwrap_err().to_string();
         for name in [
             "request_timeout",

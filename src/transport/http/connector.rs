@@ -2,7 +2,10 @@ use std::{fmt, marker::PhantomData, sync::Arc};
 
 use tokio::runtime::Handle;
 
-use super::{config::HttpConfig, handle::HttpTransportHandle, pool::Pool, service::HttpService};
+use super::{
+    config::HttpConfig, counts::Counts, handle::HttpTransportHandle, pool::Pool,
+    service::HttpService,
+};
 use crate::{connect::Connect, guard::Family, member::Member};
 
 /// Connects to plugins that speak JSON over HTTP/1.1.
@@ -57,6 +60,7 @@ use crate::{connect::Connect, guard::Family, member::Member};
 /// ```
 pub struct HttpTransport<Req, Res> {
     family: Arc<Family<Pool, HttpConfig>>,
+    counts: Arc<Counts>,
     runtime: Option<Handle>,
     types: PhantomData<fn(Req) -> Res>,
 }
@@ -70,10 +74,10 @@ impl<Req, Res> HttpTransport<Req, Res> {
     /// Creates a transport with these settings. Values out of range are clamped; see [`HttpConfig`].
     pub fn with_config(config: HttpConfig) -> Self {
         let family = Arc::new(Family::new(config.clamped()));
-        Self { family, runtime: None, types: PhantomData }
+        Self { family, counts: Arc::default(), runtime: None, types: PhantomData }
     }
 
-    /// Keeps the connections and their tasks on `runtime`, whichever runtime calls come from.
+    /// Sets the runtime of the connections and their tasks, whichever runtime calls come from.
     ///
     /// A connection works only while its runtime runs. Set this if calls come from runtimes that are
     /// short-lived, or not always driven. The runtime must have timers and I/O enabled. Once it has been
@@ -86,17 +90,17 @@ impl<Req, Res> HttpTransport<Req, Res> {
     /// # use tower_upstream::transport::HttpTransport;
     /// # #[tokio::main] async fn main() {
     /// let runtime = tokio::runtime::Handle::current();
-    /// let transport = HttpTransport::<u64, u64>::new().runtime(runtime);
+    /// let transport = HttpTransport::<u64, u64>::new().with_runtime(runtime);
     /// # let _ = transport;
     /// # }
     /// ```
     #[must_use]
-    pub fn runtime(mut self, runtime: Handle) -> Self {
+    pub fn with_runtime(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
         self
     }
 
-    /// Returns a handle for changing the settings while calls run.
+    /// Returns a handle to the settings and counts of this transport and its clones.
     ///
     /// ```
     /// use std::time::Duration;
@@ -104,13 +108,11 @@ impl<Req, Res> HttpTransport<Req, Res> {
     ///
     /// let transport = HttpTransport::<u64, u64>::new();
     /// let handle = transport.handle();
-    /// let mut config = handle.config();
-    /// config.request_timeout = Duration::from_secs(3);
-    /// handle.update(config)?;
+    /// handle.update(&handle.config().with_request_timeout(Duration::from_secs(3)))?;
     /// # Ok::<(), tower_upstream::Error>(())
     /// ```
     pub fn handle(&self) -> HttpTransportHandle {
-        HttpTransportHandle::new(self.family.clone())
+        HttpTransportHandle::new(self.family.clone(), self.counts.clone())
     }
 }
 
@@ -121,7 +123,7 @@ impl<Req, Res> Connect for HttpTransport<Req, Res> {
         let pool = self.family.of_member(member, |config| {
             Pool::new(member.clone(), config.clone(), self.runtime.clone())
         });
-        HttpService::new(member, pool)
+        HttpService::new(member, pool, self.counts.clone())
     }
 }
 
@@ -133,7 +135,12 @@ impl<Req, Res> Default for HttpTransport<Req, Res> {
 
 impl<Req, Res> Clone for HttpTransport<Req, Res> {
     fn clone(&self) -> Self {
-        Self { family: self.family.clone(), runtime: self.runtime.clone(), types: PhantomData }
+        Self {
+            family: self.family.clone(),
+            counts: self.counts.clone(),
+            runtime: self.runtime.clone(),
+            types: PhantomData,
+        }
     }
 }
 

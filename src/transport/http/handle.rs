@@ -1,9 +1,9 @@
 use std::{fmt, sync::Arc};
 
-use super::{config::HttpConfig, pool::Pool};
-use crate::{error::Error, guard::Family};
+use super::{config::HttpConfig, counts::Counts, pool::Pool};
+use crate::{error::Error, guard::Family, telemetry::Stats};
 
-/// Handle of an [`HttpTransport`](super::HttpTransport) and its clones, for changing its settings.
+/// Handle to the settings and counts of an [`HttpTransport`](super::HttpTransport) and its clones.
 ///
 /// # Example
 /// ```
@@ -17,16 +17,19 @@ use crate::{error::Error, guard::Family};
 /// assert_eq!(upstream.transport.config(), HttpConfig::default());
 /// ```
 #[derive(Clone)]
-pub struct HttpTransportHandle(Arc<Family<Pool, HttpConfig>>);
+pub struct HttpTransportHandle {
+    family: Arc<Family<Pool, HttpConfig>>,
+    counts: Arc<Counts>,
+}
 
 impl HttpTransportHandle {
-    pub(super) fn new(family: Arc<Family<Pool, HttpConfig>>) -> Self {
-        Self(family)
+    pub(super) fn new(family: Arc<Family<Pool, HttpConfig>>, counts: Arc<Counts>) -> Self {
+        Self { family, counts }
     }
 
     /// Returns the settings in use.
     pub fn config(&self) -> HttpConfig {
-        HttpConfig::clone(&self.0.settings())
+        HttpConfig::clone(&self.family.settings())
     }
 
     /// Replaces the settings of the transport, for all its members and those to come.
@@ -38,15 +41,24 @@ impl HttpTransportHandle {
     /// # Errors
     /// [`Kind::InvalidConfig`](crate::error::Kind::InvalidConfig), which names all mistakes at once. The
     /// settings then stay as they are.
-    pub fn update(&self, config: HttpConfig) -> Result<(), Error> {
+    pub fn update(&self, config: &HttpConfig) -> Result<(), Error> {
         config.validate()?;
-        self.0.update(config.clamped());
+        self.family.update(config.clone().clamped());
         Ok(())
+    }
+
+    /// Returns what happened to calls so far.
+    ///
+    /// `failed` are the errors that count against their endpoint, and `ignored` the other ones, such as a
+    /// deadline that passed. What a plugin answers is no failure. Calls that go well, health checks and
+    /// descriptions are not counted.
+    pub fn stats(&self) -> Stats {
+        self.counts.stats()
     }
 }
 
 impl fmt::Debug for HttpTransportHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpTransportHandle").field("config", &self.0.settings()).finish()
+        f.debug_struct("HttpTransportHandle").field("config", &self.family.settings()).finish()
     }
 }

@@ -3,6 +3,7 @@
 mod answer;
 mod config;
 mod connector;
+mod counts;
 mod exchange;
 mod failure;
 mod handle;

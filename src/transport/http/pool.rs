@@ -152,7 +152,7 @@ impl fmt::Debug for Pool {
 fn client(config: &HttpConfig, runtime: Option<&Handle>) -> HttpClient {
     let connector = TcpConnector::new().connect_timeout(config.connect_timeout).without_addresses();
     let connector = match runtime {
-        Some(runtime) => connector.runtime(runtime.clone()),
+        Some(runtime) => connector.with_runtime(runtime.clone()),
         None => connector,
     };
     Client::builder(Spawner(runtime.cloned()))

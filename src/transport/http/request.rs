@@ -11,7 +11,10 @@ use http::{
 };
 use serde::Serialize;
 
-use super::config::{HttpConfig, has_user};
+use super::{
+    config::{HttpConfig, has_user},
+    counts::Counts,
+};
 use crate::{
     duration::go_duration,
     endpoint::{Address, without_user},
@@ -28,14 +31,15 @@ use crate::{
 pub(super) struct Target {
     pub(super) key: Arc<str>,
     pub(super) address: Address,
+    pub(super) counts: Arc<Counts>,
     /// Or why calls cannot be sent there.
     uri: Result<Uri, Error>,
 }
 
 impl Target {
-    pub(super) fn new(member: &Member) -> Self {
-        let address = member.endpoint().address().clone();
-        Self { key: member.shared_key().clone(), uri: usable(&absolute(&address)), address }
+    pub(super) fn new(member: &Member, counts: Arc<Counts>) -> Self {
+        let (key, address) = (member.shared_key().clone(), member.endpoint().address().clone());
+        Self { key, uri: usable(&absolute(&address)), address, counts }
     }
 
     /// Makes the request of a call.

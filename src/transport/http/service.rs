@@ -16,6 +16,7 @@ use tower_service::Service;
 
 use super::{
     answer,
+    counts::Counts,
     exchange::{Exchange, Received, Terms},
     pool::{Line, Pool},
     request::{self, Target},
@@ -63,8 +64,8 @@ pub struct HttpService<Req, Res> {
 }
 
 impl<Req, Res> HttpService<Req, Res> {
-    pub(super) fn new(member: &Member, pool: Arc<Pool>) -> Self {
-        Self { pool, target: Arc::new(Target::new(member)), types: PhantomData }
+    pub(super) fn new(member: &Member, pool: Arc<Pool>, counts: Arc<Counts>) -> Self {
+        Self { pool, target: Arc::new(Target::new(member, counts)), types: PhantomData }
     }
 
     /// Asks the plugin for its health, with a `GET` of [`HttpConfig::health_path`](super::HttpConfig::health_path).
@@ -208,6 +209,7 @@ impl<Res: DeserializeOwned> Future for HttpFuture<Res> {
             result
                 .and_then(|received| answer::read(&received))
                 .map(|reply| reply.answering(call, target.key.clone()))
+                .inspect_err(|error| target.counts.note(error))
                 .map_err(|error| error.at_endpoint(&target.key)),
         )
     }
