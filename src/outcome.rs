@@ -1,19 +1,19 @@
 //! The verdict on one finished call, the same for every layer that needs one.
 //!
 //! # When to use
-//! Every breaker, failover, retry and fallback judges calls by a [`Classify`]. Pass one of your own, or
+//! Every balancer, breaker, failover, retry and fallback judges calls by a [`Classify`]. Pass one of your own, or
 //! `http::HttpClassify` (feature `http`), where an answer may be a failure, too.
 //!
 //! # How each layer uses it
-//! | verdict | breaker | failover and retry | retry budget |
-//! |---|---|---|---|
-//! | [`Outcome::Success`] | good | returned | rewarded |
-//! | [`Outcome::Slow`] | good, but counts for `slow_ratio` | returned | rewarded |
-//! | [`Outcome::Failure`] | counts against the endpoint | sent again, if the request may be | counts |
-//! | [`Outcome::Overload`] | the same, and stays open for `retry_after` | the same, after `retry_after` | counts |
-//! | [`Outcome::Ignored`] | nothing | returned | rewarded, if it is an answer |
-//! | [`Repeat::No`] | | returned | not rewarded |
-//! | [`Repeat::After`] | | sent again after this time, if the request may be | not rewarded |
+//! | verdict | balancer | breaker | failover and retry | retry budget |
+//! |---|---|---|---|---|
+//! | [`Outcome::Success`] | its latency counts | good | returned | rewarded |
+//! | [`Outcome::Slow`] | its latency counts | good, but counts for `slow_ratio` | returned | rewarded |
+//! | [`Outcome::Failure`] | a failure, and a slow call however fast it was | counts against the endpoint | sent again, if the request may be | counts |
+//! | [`Outcome::Overload`] | the same | the same, and stays open for `retry_after` | the same, after `retry_after` | counts |
+//! | [`Outcome::Ignored`] | nothing | nothing | returned | rewarded, if it is an answer |
+//! | [`Repeat::No`] | | | returned | not rewarded |
+//! | [`Repeat::After`] | | | sent again after this time, if the request may be | not rewarded |
 //!
 //! # Example
 //! See [`Classify`].
@@ -224,11 +224,20 @@ where
 {
     match result {
         Ok(response) => Some(classify.classify(Ok(response))),
-        Err(error) => match fault(error) {
-            Fault::Endpoint => Some(classify.classify(Err(error))),
-            Fault::Cancelled => None,
-            Fault::Guard | Fault::Caller | Fault::Connection => Some(Outcome::Ignored),
-        },
+        Err(error) => judge_error(classify, error),
+    }
+}
+
+/// [`judge`] of an error.
+pub(crate) fn judge_error<C, Res, Err>(classify: &C, error: &Err) -> Option<Outcome>
+where
+    C: Classify<Res, Err>,
+    Err: 'static,
+{
+    match fault(error) {
+        Fault::Endpoint => Some(classify.classify(Err(error))),
+        Fault::Cancelled => None,
+        Fault::Guard | Fault::Caller | Fault::Connection => Some(Outcome::Ignored),
     }
 }
 

@@ -41,7 +41,7 @@ use tower_layer::Layer;
 use crate::{
     balance::BalanceLayer,
     boxed::BoxUpstreamLayer,
-    breaker::{AtResponse, CircuitBreakerLayer},
+    breaker::{AtResponse, CircuitBreakerLayer, KeyedCircuitBreakerLayer},
     connect::{EachLayer, NameEndpointLayer},
     failover::FailoverLayer,
     fallback::FallbackLayer,
@@ -127,6 +127,32 @@ impl<B, C> WithClassify<C> for CircuitBreakerLayer<crate::http::AtBodyEnd<B>> {
     }
 }
 
+impl<D, P, B, C> WithClassify<C> for BalanceLayer<D, P, B> {
+    type Layer = BalanceLayer<D, P, C>;
+
+    fn with_classify(self, classify: C) -> Self::Layer {
+        self.with_classify(classify)
+    }
+}
+
+impl<K, B, C> WithClassify<C> for KeyedCircuitBreakerLayer<K, AtResponse<B>> {
+    type Layer = KeyedCircuitBreakerLayer<K, AtResponse<C>>;
+
+    fn with_classify(self, classify: C) -> Self::Layer {
+        self.with_classify(classify)
+    }
+}
+
+/// It judges the heads of responses, and still ends calls with their bodies.
+#[cfg(feature = "http")]
+impl<K, B, C> WithClassify<C> for KeyedCircuitBreakerLayer<K, crate::http::AtBodyEnd<B>> {
+    type Layer = KeyedCircuitBreakerLayer<K, crate::http::AtBodyEnd<C>>;
+
+    fn with_classify(self, classify: C) -> Self::Layer {
+        self.until_body_end(classify)
+    }
+}
+
 impl<R: Clone, B: Clone, C> WithClassify<C> for FailoverLayer<R, B> {
     type Layer = FailoverLayer<R, C>;
 
@@ -175,7 +201,6 @@ macro_rules! unjudged {
 
 unjudged! {
     Unjudged<L>, L;
-    BalanceLayer<D, P>, D, P;
     BoxUpstreamLayer<Req, Res>, Req, Res;
     ConcurrencyLimitLayer<M, E>, M, E;
     HealthGateLayer;

@@ -960,7 +960,8 @@ mod with_tower {
         farm.answers(Answer::Fails);
         let error = service.ready().await.unwrap().call(Ask::new(1)).await.unwrap_err();
         assert_eq!(error.endpoint(), Some("a:1"));
-        assert_eq!((service.load(), service.member().failures()), (5_000_000, 1));
+        // What a failure costs where the latency of the peers is not known.
+        assert_eq!((service.load(), service.member().failures()), (1_000_000, 1));
     }
 
     #[tokio::test(start_paused = true)]

@@ -86,7 +86,7 @@ async fn a_refusal_says_the_name_of_the_layer_and_members_inherit_it() {
     let set = BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), RoundRobin::new());
     let service = ServiceBuilder::new().layer(set).layer(named.clone()).service(farm);
     service.clone().oneshot(Ask::new(1)).await.unwrap_err();
-    let error = named.handle_for("a:1").unwrap().admit().unwrap_err();
+    let error = named.handle_for("a:1").unwrap().try_acquire().unwrap_err();
     assert_eq!((error.guard(), error.endpoint()), (Some("tax"), Some("a:1")));
     assert_eq!(error.retry_after(), Some(OPEN_FOR));
 
@@ -274,22 +274,22 @@ async fn a_call_outside_of_the_layer_is_admitted_and_judged_like_one_of_its_own(
     let handle = layer.handle();
     let since = handle.since();
     sleep(secs(1)).await;
-    let mut call = handle.admit().unwrap();
+    let mut call = handle.try_acquire().unwrap();
     call.settle(Outcome::Failure);
     // Only the first time counts.
     call.settle(Outcome::Failure);
     drop(call);
     assert_eq!((handle.state(), seen(&handle).failed), (Open, 1));
     assert_eq!(handle.since(), since + secs(1));
-    let refusal = handle.admit().unwrap_err();
+    let refusal = handle.try_acquire().unwrap_err();
     assert_eq!((refusal.kind(), refusal.retry_after()), (Kind::CircuitOpen, Some(OPEN_FOR)));
     sleep(OPEN_FOR + ms(1)).await;
     assert_eq!((handle.state(), handle.since()), (HalfOpen, since + secs(1) + OPEN_FOR));
     // A place that is dropped is free again.
-    let place = handle.admit().unwrap();
-    assert!(handle.admit().is_err());
+    let place = handle.try_acquire().unwrap();
+    assert!(handle.try_acquire().is_err());
     drop(place);
-    handle.admit().unwrap().settle(Outcome::Success);
+    handle.try_acquire().unwrap().settle(Outcome::Success);
     assert_eq!(handle.state(), Closed);
     let seen = seen(&handle);
     assert_eq!((seen.succeeded, seen.ignored, seen.refused, seen.admitted), (1, 1, 2, 3));
@@ -310,11 +310,11 @@ async fn the_service_inside_can_be_reached_and_a_place_comes_back() {
     sleep(OPEN_FOR + ms(1)).await;
     service.ready().await.unwrap();
     let handle = layer.handle_for("a:1").unwrap();
-    assert!(handle.admit().is_err(), "readiness took the only place");
+    assert!(handle.try_acquire().is_err(), "readiness took the only place");
     let _ = service.get_ref();
     let _ = service.get_mut();
     drop(service.into_inner());
-    assert!(handle.admit().is_ok());
+    assert!(handle.try_acquire().is_ok());
 }
 
 // Keys.

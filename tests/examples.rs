@@ -91,3 +91,101 @@ fn quickstart_says_how_to_call_it() {
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("usage: quickstart"));
 }
+
+#[cfg(all(feature = "tower", feature = "test-util"))]
+mod simulate {
+    use serde_json::Value;
+
+    use super::run;
+
+    /// At a small scale, twice, with the chart of each: byte for byte the same.
+    fn simulated(sim: &str, scale: &str) -> Value {
+        let folder = tempdir(sim);
+        let simulate = |folder: &str| {
+            let args = ["--sim", sim, "--seed", "1", "--scale", scale, "--json", "--svg", folder];
+            let text = run("simulate", &args);
+            (text, std::fs::read_to_string(format!("{folder}/sim-{sim}.svg")).unwrap())
+        };
+        let (text, chart) = simulate(&folder);
+        assert_eq!(simulate(&folder), (text.clone(), chart.clone()));
+        std::fs::remove_dir_all(&folder).unwrap();
+        let report: Value = serde_json::from_str(&text).unwrap();
+        assert!(report["pass"].is_boolean() && report["seed"] == 1, "{text}");
+        assert!(chart.starts_with("<svg") && chart.contains("RoundRobin"), "{chart}");
+        report
+    }
+
+    fn tempdir(name: &str) -> String {
+        let folder = format!("tower-upstream-simulate-{}-{name}", std::process::id());
+        std::env::temp_dir().join(folder).to_str().unwrap().to_owned()
+    }
+
+    /// A figure of a policy where all requests come from one client, or from as few as there are.
+    fn figure(report: &Value, policy: &str, name: &str) -> f64 {
+        let policies = report["policies"].as_array().unwrap();
+        let found = policies.iter().find(|of| of["name"] == policy).expect(policy);
+        found["figures"][name].as_f64().expect(name)
+    }
+
+    /// `pass` says what the limits say.
+    fn passes(report: &Value) -> bool {
+        let limits = report["limits"].as_array().unwrap();
+        let is_met = |limit: &Value| {
+            let (value, of) = (limit["value"].as_f64().unwrap(), |word| limit[word].as_f64());
+            of("at_least").is_none_or(|bound| value >= bound)
+                && of("at_most").is_none_or(|bound| value <= bound)
+                && of("below").is_none_or(|bound| value < bound)
+        };
+        assert!(!limits.is_empty());
+        assert!(limits.iter().all(|limit| limit["pass"] == is_met(limit)), "{report:#}");
+        assert_eq!(report["pass"], limits.iter().all(is_met), "{report:#}");
+        report["pass"] == true
+    }
+
+    #[test]
+    fn a_slow_server_keeps_its_share_in_turns_and_loses_it_by_load_and_more_by_latency() {
+        let report = simulated("1", "0.2");
+        let in_time = |policy| figure(&report, policy, "done_within_1s");
+        assert!(in_time("RoundRobin") < 0.96, "{report:#}");
+        assert!(in_time("RoundRobin") < in_time("LeastRequest"), "{report:#}");
+        assert!(in_time("LeastRequest") < in_time("PeakEwma"), "{report:#}");
+        // It gets its share again, sooner than by tower's estimate.
+        let again = |policy| figure(&report, policy, "share_50_55s");
+        assert!(again("p2c PeakEwma") < 0.5 && again("PeakEwma") > 0.8, "{report:#}");
+        assert!(passes(&report), "{report:#}");
+    }
+
+    #[test]
+    fn failing_fast_attracts_requests_unless_failures_count_as_slow() {
+        let report = simulated("3", "0.2");
+        let failed = |policy| figure(&report, policy, "failed");
+        assert!(failed("PeakEwma") < failed("RoundRobin") / 20.0, "{report:#}");
+        assert!(failed("RoundRobin") < failed("LeastRequest"), "{report:#}");
+        assert!(failed("RoundRobin") < failed("p2c PeakEwma"), "{report:#}");
+        assert!(figure(&report, "PeakEwma", "failed_per_client") <= 12.0, "{report:#}");
+        passes(&report);
+    }
+
+    #[test]
+    fn a_cold_server_that_joins_is_flooded_in_turns_and_less_by_load() {
+        let report = simulated("4", "0.25");
+        let slowest = |policy| figure(&report, policy, "p999_10_25s_ms");
+        assert!(slowest("PeakEwma") < slowest("LeastRequest"), "{report:#}");
+        assert!(slowest("LeastRequest") < slowest("RoundRobin"), "{report:#}");
+        // Nothing is slow before it joins.
+        assert!(figure(&report, "RoundRobin", "p999_5_10s_ms") < 60.0, "{report:#}");
+        passes(&report);
+    }
+}
+
+#[cfg(all(feature = "tower", feature = "test-util"))]
+#[test]
+fn simulate_says_how_to_call_it() {
+    let test = std::env::current_exe().unwrap();
+    let built = test.ancestors().nth(2).unwrap().join("examples/simulate");
+    for args in [&["--sim", "2"][..], &["--sim", "1", "--scale", "0"], &["--seed", "x"], &[]] {
+        let output = Command::new(&built).args(args).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("usage: simulate"));
+    }
+}

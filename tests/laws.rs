@@ -109,7 +109,16 @@ fn breaker() -> (CircuitBreakerLayer, Shut) {
 }
 
 fn limit() -> (RateLimitLayer, Shut) {
-    let layer = RateLimitLayer::new(Quota::per_minute(1).burst(1_000));
+    limit_of(Quota::per_minute(1).burst(1_000))
+}
+
+/// The next token comes while a balancer still waits for it.
+fn soon() -> (RateLimitLayer, Shut) {
+    limit_of(Quota::new(1, ms(500)).burst(1_000))
+}
+
+fn limit_of(quota: Quota) -> (RateLimitLayer, Shut) {
+    let layer = RateLimitLayer::new(quota);
     let handles = layer.clone();
     let shut = move |key: Option<&str>| {
         let handle = match key {
@@ -713,8 +722,8 @@ mod law_13_a_call_that_waits_has_given_back_its_readiness {
         for_a_token_above_failover = limit, |layer| over_balance!(ServiceBuilder::new().layer(layer.wait(LONG)).layer(failover()).into_inner(), none()), ABOVE;
         for_a_token_between = limit, |layer| over_balance!(ServiceBuilder::new().layer(failover()).layer(layer.wait(LONG)).into_inner(), none()), ABOVE;
         for_a_token_below = limit, |layer| over_balance!(none(), layer.wait(LONG)), BELOW;
-        for_a_token_below_in_readiness = limit, |layer| over_balance!(none(), layer), BELOW;
-        for_a_token_below_another = limit, |layer| over_balance!(none(), ServiceBuilder::new().layer(crowd().0).layer(layer).into_inner()), BELOW;
+        for_a_token_below_in_readiness = soon, |layer| over_balance!(none(), layer), BELOW;
+        for_a_token_below_another = soon, |layer| over_balance!(none(), ServiceBuilder::new().layer(crowd().0).layer(layer).into_inner()), BELOW;
         for_a_place = crowd, |layer| alone!(layer.wait(LONG)), ABOVE;
         for_a_place_above = crowd, |layer| over_balance!(layer.wait(LONG), none()), ABOVE;
         for_a_place_above_failover = crowd, |layer| over_balance!(ServiceBuilder::new().layer(layer.wait(LONG)).layer(failover()).into_inner(), none()), ABOVE;

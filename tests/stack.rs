@@ -182,15 +182,18 @@ fn layers_that_judge_nothing_stay_as_they_are() {
 #[cfg(feature = "http")]
 #[test]
 fn a_breaker_that_ends_calls_with_their_bodies_still_does() {
-    use tower_upstream::http::{
-        AnswerLayer, AtBodyEnd, HttpClassify, OriginLayer, ReplayBodyLayer, TrackLayer,
+    use tower_upstream::{
+        breaker::KeyedCircuitBreakerLayer,
+        http::{AnswerLayer, AtBodyEnd, HttpClassify, OriginLayer, ReplayBodyLayer, TrackLayer},
     };
 
     let breaker = CircuitBreakerLayer::default().until_body_end(ByStatus(Arc::default()));
     let others =
         (AnswerLayer::new(), OriginLayer::new(), ReplayBodyLayer::new(), TrackLayer::new());
-    let (_, breaker) = (others, breaker).with_classify(HttpClassify);
+    let by_key = breaker.clone().by_key(|ask: &Ask| ask.number);
+    let (_, breaker, by_key) = (others, breaker, by_key).with_classify(HttpClassify);
     let _: CircuitBreakerLayer<AtBodyEnd<HttpClassify>> = breaker;
+    let _: KeyedCircuitBreakerLayer<_, AtBodyEnd<HttpClassify>> = by_key;
 }
 
 #[test]
@@ -218,4 +221,18 @@ async fn retries_are_a_method_of_the_builder() {
             ready(if number < 2 { Err(BoxError::from("broken")) } else { Ok(number) })
         }));
     assert_eq!(service.oneshot(Ask::new(1)).await.unwrap(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn circuits_by_key_judge_by_the_rule_too() {
+    let circuits = CircuitBreakerLayer::new(CircuitBreakerConfig::consecutive(1))
+        .by_key(|ask: &Ask| ask.number);
+    let layers = (FallbackLayer::value(299), circuits.clone());
+    let service = ServiceBuilder::new()
+        .layer(layers.with_classify(ByStatus(Arc::default())))
+        .service(Client(false));
+    assert_eq!(service.clone().oneshot(Ask::new(503)).await.unwrap(), 299);
+    assert_eq!(circuits.handle_for(&503_u32).unwrap().state(), CircuitState::Open);
+    assert_eq!(service.oneshot(Ask::new(404)).await.unwrap(), 404);
+    assert_eq!(circuits.handle_for(&404_u32).unwrap().state(), CircuitState::Closed);
 }

@@ -6,7 +6,10 @@ use tower::{Layer, Service, ServiceBuilder};
 use tower_upstream::{
     Attempts, BalanceLayer, CircuitBreakerConfig, CircuitBreakerLayer, ConcurrencyLimitLayer,
     Endpoint, Error, FailoverLayer, HealthGateLayer, LeastRequest, Quota, RateLimitLayer,
-    balance::{BalanceConfig, Pick, Random, RoundRobin, Strategy},
+    balance::{
+        BalanceConfig, Geographic, HealthBased, LeastLatency, PeakEwma, Pick, PickFirst, Priority,
+        Random, RoundRobin, Seeded, Strategy, WeightedRandom, WeightedRoundRobin,
+    },
     breaker::{CircuitBreaker, Window},
     connect::Connect,
     connect_fn,
@@ -107,6 +110,33 @@ fn of_layers() -> Vec<Case> {
         }),
         Case::ok("balance/round-robin/10", || balance(10, RoundRobin::new())),
         Case::ok("balance/random/10", || balance(10, Random::new())),
+        Case::ok("balance/peak-ewma/10", || balance(10, PeakEwma::new())),
+        Case::ok("balance/peak-ewma/10000", || balance(10_000, PeakEwma::new())),
+        Case::ok("balance/least-latency/10", || balance(10, LeastLatency::new())),
+        Case::ok("balance/health-based/10", || balance(10, HealthBased::new())),
+        Case::ok("balance/pick-first/10", || balance(10, PickFirst::new())),
+        Case::ok("balance/priority/10", || balance(10, Priority::new())),
+        Case::ok("balance/geographic/10", || {
+            balance(10, Geographic::from(tower_upstream::endpoint::Locality::default()))
+        }),
+        Case::ok("balance/least-request(3)/10", || {
+            balance(10, LeastRequest::new().with_choices(3))
+        }),
+        Case::ok("balance/least-request, seeded/10", || {
+            balance(10, Seeded::new(LeastRequest::new(), 1))
+        }),
+        Case::ok("balance/least-request, bias/10", || {
+            balance(10, LeastRequest::new().with_bias(1.0))
+        }),
+        Case::ok("balance/weighted least-request/10000", || weighted(10_000, LeastRequest::new()))
+            .at_most(60.0),
+        Case::ok("balance/weighted-random/10000", || weighted(10_000, WeightedRandom::new()))
+            .at_most(60.0),
+        Case::ok("balance/weighted-round-robin/10", || weighted(10, WeightedRoundRobin::new())),
+        Case::ok("balance/weighted-round-robin/10000", || {
+            weighted(10_000, WeightedRoundRobin::new())
+        })
+        .at_most(60.0),
         Case::ok("balance+breaker/10", || {
             ServiceBuilder::new()
                 .layer(BalanceLayer::new(endpoints(10), LeastRequest::new()))
@@ -225,6 +255,22 @@ where
         .service(connect_fn(|_: &Endpoint| Inner))
 }
 
+/// The same with weights from 1 to 4.
+fn weighted<P>(
+    members: usize,
+    strategy: P,
+) -> impl Service<u64, Response = u64, Error = Error, Future: Future + Send> + Clone + Send + 'static
+where
+    P: Strategy + Pick<u64> + Clone,
+{
+    let endpoints = hosts(members).enumerate().map(|(index, host)| {
+        Endpoint::new(host).expect("an address").with_weight(1 + index as u32 % 4)
+    });
+    ServiceBuilder::new()
+        .layer(BalanceLayer::new(discover::fixed(endpoints).expect("addresses"), strategy))
+        .service(connect_fn(|_: &Endpoint| Inner))
+}
+
 /// All that a request to one of several upstreams may pass.
 pub(crate) fn stack()
 -> impl Service<u64, Response = u64, Error = Error, Future: Send> + Clone + Send + 'static {
@@ -237,8 +283,11 @@ pub(crate) fn stack()
 }
 
 fn endpoints(count: usize) -> Fixed {
-    let hosts = (0..count).map(|n| format!("http://10.{}.{}.1:80", n / 256, n % 256));
-    discover::fixed(hosts).expect("addresses")
+    discover::fixed(hosts(count)).expect("addresses")
+}
+
+fn hosts(count: usize) -> impl Iterator<Item = String> {
+    (0..count).map(|n| format!("http://10.{}.{}.1:80", n / 256, n % 256))
 }
 
 fn fail_fast() -> BalanceConfig {

@@ -18,6 +18,7 @@ use crate::{
     choose::Chosen,
     error::{BoxError, Error},
     member::{Flight, Member},
+    outcome::{Classify, ErrIsFailure},
 };
 
 pin_project! {
@@ -29,7 +30,7 @@ pin_project! {
     /// # Cancel safety
     /// Dropping it at any point takes the call out of what is in flight.
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<S, P, Req>
+    pub struct ResponseFuture<S, P, Req, C = ErrIsFailure>
     where
         S: Service<Req>,
         P: Strategy,
@@ -39,6 +40,7 @@ pin_project! {
         // These stand beside the state, not in it: what lives in an enum is moved about.
         flight: Option<Flight<Arc<Connected<S>>>>,
         aside: Option<Box<Aside<S, P, Req>>>,
+        classify: C,
     }
 }
 
@@ -61,35 +63,42 @@ pin_project! {
     }
 }
 
-impl<S, P, Req> ResponseFuture<S, P, Req>
+impl<S, P, Req, C> ResponseFuture<S, P, Req, C>
 where
     S: Service<Req>,
     P: Strategy,
 {
     #[inline]
-    pub(super) fn calling(flight: Flight<Arc<Connected<S>>>, inner: S::Future) -> Self {
-        Self { state: State::Calling { inner }, flight: Some(flight), aside: None }
+    pub(super) fn calling(
+        flight: Flight<Arc<Connected<S>>>,
+        inner: S::Future,
+        classify: C,
+    ) -> Self {
+        Self { state: State::Calling { inner }, flight: Some(flight), aside: None, classify }
     }
 
     pub(super) fn waiting(
         flight: Option<Flight<Arc<Connected<S>>>>,
         waiting: Waiting<S, P, Req>,
+        classify: C,
     ) -> Self {
         let aside = Some(Box::new(Aside::Waiting(waiting)));
-        Self { state: State::Waiting, flight, aside }
+        Self { state: State::Waiting, flight, aside, classify }
     }
 
     #[cold]
-    pub(super) fn refused(error: Error) -> Self {
-        Self { state: State::Refused { error: Some(error) }, flight: None, aside: None }
+    pub(super) fn refused(error: Error, classify: C) -> Self {
+        let state = State::Refused { error: Some(error) };
+        Self { state, flight: None, aside: None, classify }
     }
 }
 
-impl<S, P, Req> Future for ResponseFuture<S, P, Req>
+impl<S, P, Req, C> Future for ResponseFuture<S, P, Req, C>
 where
     S: Service<Req> + Clone + Send + Sync + 'static,
     S::Error: Into<BoxError> + 'static,
     P: Pick<Req>,
+    C: Classify<S::Response, S::Error>,
 {
     type Output = Result<S::Response, Error>;
 
@@ -101,11 +110,13 @@ where
         let this = self.project();
         match this.state.project() {
             StateProj::Calling { inner } => match this.flight {
-                Some(flight) => flight.poll(inner, cx),
+                Some(flight) => flight.poll(inner, cx, this.classify),
                 // A call has its flight.
                 None => Poll::Pending,
             },
-            StateProj::Probing { inner } => poll_probe(this.flight, this.aside, inner, cx),
+            StateProj::Probing { inner } => {
+                poll_probe(this.flight, this.aside, inner, cx, this.classify)
+            },
             StateProj::Refused { error } => match error.take() {
                 Some(error) => Poll::Ready(Err(error)),
                 None => Poll::Pending,
@@ -115,7 +126,7 @@ where
     }
 }
 
-impl<S, P, Req> ResponseFuture<S, P, Req>
+impl<S, P, Req, C> ResponseFuture<S, P, Req, C>
 where
     S: Service<Req> + Clone + Send + Sync + 'static,
     S::Error: Into<BoxError> + 'static,
@@ -150,26 +161,28 @@ where
 /// Polls a call to a member on probation, and tells how it ended.
 #[cold]
 #[inline(never)]
-fn poll_probe<S, P, Req>(
+fn poll_probe<S, P, Req, C>(
     flight: &mut Option<Flight<Arc<Connected<S>>>>,
     aside: &mut Option<Box<Aside<S, P, Req>>>,
     inner: Pin<&mut S::Future>,
     cx: &mut Context<'_>,
+    classify: &C,
 ) -> Poll<Result<S::Response, Error>>
 where
     S: Service<Req>,
     S::Error: Into<BoxError> + 'static,
     P: Strategy,
+    C: Classify<S::Response, S::Error>,
 {
     let Some(flight) = flight else { return Poll::Pending };
-    let ended = ready!(flight.poll(inner, cx));
-    if let (Some(Aside::Probe(probe)), Some(end)) = (aside.as_deref_mut(), flight.end()) {
-        probe.take().into_iter().for_each(|probe| probe.settle(end));
+    let answer = ready!(flight.poll(inner, cx, classify));
+    if let Some(Aside::Probe(probe)) = aside.as_deref_mut() {
+        Probe::settle(probe.take(), flight.ended());
     }
-    Poll::Ready(ended)
+    Poll::Ready(answer)
 }
 
-impl<S, P, Req> Chosen for ResponseFuture<S, P, Req>
+impl<S, P, Req, C> Chosen for ResponseFuture<S, P, Req, C>
 where
     S: Service<Req>,
     P: Strategy,
@@ -183,7 +196,7 @@ where
     }
 }
 
-impl<S, P, Req> fmt::Debug for ResponseFuture<S, P, Req>
+impl<S, P, Req, C> fmt::Debug for ResponseFuture<S, P, Req, C>
 where
     S: Service<Req>,
     P: Strategy,

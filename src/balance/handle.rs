@@ -4,7 +4,12 @@ use std::{
 };
 
 use super::config::BalanceConfig;
-use crate::{error::Error, member::Member, sync::lock, telemetry::Stats};
+use crate::{
+    error::Error,
+    member::{Member, MemberStats},
+    sync::lock,
+    telemetry::Stats,
+};
 
 /// Handle to the members, counts and settings of balanced sets.
 ///
@@ -64,6 +69,20 @@ impl BalanceHandle {
     /// Returns the number of members that nothing bars.
     pub fn eligible(&self) -> usize {
         self.members().iter().filter(|member| member.is_eligible()).count()
+    }
+
+    /// Returns what each member has counted, ordered as [`members`](Self::members) are.
+    ///
+    /// ```
+    /// use tower_upstream::{BalanceLayer, LeastRequest, discover};
+    /// let layer = BalanceLayer::new(discover::fixed(["a:1"])?, LeastRequest::new());
+    /// for stats in layer.handle().member_stats() {
+    ///     println!("{}: {} of 100", stats.plugin_name, stats.health_score);
+    /// }
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    pub fn member_stats(&self) -> Vec<MemberStats> {
+        self.members().iter().map(|member| member.stats()).collect()
     }
 
     /// Returns the number of members that calls may go to: the eligible ones of each priority that

@@ -1,10 +1,10 @@
-//! What a set keeps alive itself, so that nobody else need.
+//! What a set keeps alive itself, so that calls and clones need not.
 
 use std::{mem, sync::Arc};
 
 use super::snapshot::{Connected, Snapshot};
 
-/// More are left to whoever holds them.
+/// More are left to the clones that hold them.
 const MAX_RETIRED: usize = 4;
 
 /// Services of the set, whose task alone changes this. The set has it and not the task, which may end

@@ -8,12 +8,13 @@ use super::{
     handle::{BalanceHandle, Sets},
     service::Balance,
     set::Set,
-    strategy::Strategy,
+    strategy::{Seeded, Strategy},
     task::Starter,
 };
 use crate::{
     connect::Connect,
     discover::Discover,
+    outcome::{ErrIsFailure, TypeName},
     telemetry::{Events, Reporter},
 };
 
@@ -45,12 +46,13 @@ use crate::{
 /// assert!(answer.starts_with("7 by http://10.0.0."));
 /// # Ok(()) }
 /// ```
-pub struct BalanceLayer<D, P> {
+pub struct BalanceLayer<D, P, C = ErrIsFailure> {
     discover: Arc<D>,
     strategy: P,
     sets: Arc<Sets>,
     reporter: Reporter,
     runtime: Option<Handle>,
+    classify: C,
 }
 
 impl<D: Discover, P: Strategy> BalanceLayer<D, P> {
@@ -78,11 +80,34 @@ impl<D: Discover, P: Strategy> BalanceLayer<D, P> {
             sets,
             reporter: Reporter::default(),
             runtime: None,
+            classify: ErrIsFailure,
         }
     }
 }
 
-impl<D, P> BalanceLayer<D, P> {
+impl<D, P: Strategy, C> BalanceLayer<D, P, C> {
+    /// Chooses with random numbers that `seed` determines: see [`Seeded`]. Default: other numbers each time.
+    ///
+    /// ```
+    /// use tower_upstream::{BalanceLayer, LeastRequest, discover};
+    /// let layer = BalanceLayer::new(discover::fixed(["a:1"])?, LeastRequest::new()).with_seed(7);
+    /// # let _ = layer;
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_seed(self, seed: u64) -> BalanceLayer<D, Seeded<P>, C> {
+        BalanceLayer {
+            discover: self.discover,
+            strategy: Seeded::new(self.strategy, seed),
+            sets: self.sets,
+            reporter: self.reporter,
+            runtime: self.runtime,
+            classify: self.classify,
+        }
+    }
+}
+
+impl<D, P, C> BalanceLayer<D, P, C> {
     /// Sets [`fail_fast_after`](BalanceConfig::fail_fast_after). Set it before you take a handle.
     #[must_use]
     pub fn with_fail_fast_after(self, fail_fast_after: Duration) -> Self {
@@ -162,6 +187,39 @@ impl<D, P> BalanceLayer<D, P> {
         Self { runtime: Some(runtime), ..self }
     }
 
+    /// Judges calls by `classify`: a [`Classify`](crate::Classify), such as a closure, or `HttpClassify` for
+    /// HTTP responses. Default: every `Err` is a failure.
+    ///
+    /// Each call is judged once, and that feeds all that the balancer learns of an endpoint: its latency, its
+    /// failures and its statistics. So an HTTP status of 500 that comes after 1 ms is a failure, not a fast
+    /// answer that attracts more calls. Whose fault an error is comes first: refusals, mistakes of the caller,
+    /// calls cut short by their deadline and idle connections that were dead count for nothing, and are not
+    /// judged. A call that is dropped can worsen the latency of an endpoint, never improve it.
+    ///
+    /// A call is judged at the head of its response, also where a
+    #[cfg_attr(feature = "http", doc = "[`TrackLayer`](crate::http::TrackLayer)")]
+    #[cfg_attr(not(feature = "http"), doc = "`TrackLayer`")]
+    /// counts it as in flight until the end of its body: a body that breaks off is a matter of a circuit breaker.
+    ///
+    /// Write the type of the closure's argument, or the compiler cannot tell it:
+    /// ```
+    /// use tower_upstream::{BalanceLayer, LeastRequest, Outcome, discover};
+    /// let endpoints = discover::fixed(["a:1", "b:1"])?;
+    /// let layer = BalanceLayer::new(endpoints, LeastRequest::new()).with_classify(
+    ///     |result: Result<&u16, &std::io::Error>| match result {
+    ///         Ok(500..) | Err(_) => Outcome::Failure,
+    ///         Ok(_) => Outcome::Success,
+    ///     },
+    /// );
+    /// # let _ = layer;
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_classify<J>(self, classify: J) -> BalanceLayer<D, P, J> {
+        let Self { discover, strategy, sets, reporter, runtime, .. } = self;
+        BalanceLayer { discover, strategy, sets, reporter, runtime, classify }
+    }
+
     /// Returns the handle of all sets that this layer value and its clones make.
     ///
     /// Take it before `ServiceBuilder` takes the layer. It keeps no set alive.
@@ -178,28 +236,30 @@ impl<D, P> BalanceLayer<D, P> {
     }
 }
 
-impl<D, P, C> Layer<C> for BalanceLayer<D, P>
+impl<D, P, C, K> Layer<K> for BalanceLayer<D, P, C>
 where
     D: Discover,
     P: Strategy + Clone,
-    C: Connect + Send + Sync + 'static,
-    C::Service: Clone + Send + Sync + 'static,
+    C: Clone,
+    K: Connect + Send + Sync + 'static,
+    K::Service: Clone + Send + Sync + 'static,
 {
-    type Service = Balance<C::Service, P>;
+    type Service = Balance<K::Service, P, C>;
 
-    fn layer(&self, connect: C) -> Self::Service {
+    fn layer(&self, connect: K) -> Self::Service {
         let starter = Starter { discover: self.discover.clone(), connect: Arc::new(connect) };
-        Balance::new(Set::new(
+        let set = Set::new(
             self.strategy.clone(),
             self.sets.clone(),
             self.reporter.clone(),
             self.runtime.clone(),
             Box::new(starter),
-        ))
+        );
+        Balance::new(set, self.classify.clone())
     }
 }
 
-impl<D, P: Clone> Clone for BalanceLayer<D, P> {
+impl<D, P: Clone, C: Clone> Clone for BalanceLayer<D, P, C> {
     fn clone(&self) -> Self {
         Self {
             discover: self.discover.clone(),
@@ -207,17 +267,19 @@ impl<D, P: Clone> Clone for BalanceLayer<D, P> {
             sets: self.sets.clone(),
             reporter: self.reporter.clone(),
             runtime: self.runtime.clone(),
+            classify: self.classify.clone(),
         }
     }
 }
 
-impl<D: fmt::Debug, P: fmt::Debug> fmt::Debug for BalanceLayer<D, P> {
+impl<D: fmt::Debug, P: fmt::Debug, C> fmt::Debug for BalanceLayer<D, P, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BalanceLayer")
             .field("discover", &self.discover)
             .field("strategy", &self.strategy)
             .field("name", &self.reporter.name())
             .field("config", &self.sets.config())
+            .field("classify", &TypeName::<C>::new())
             .finish_non_exhaustive()
     }
 }

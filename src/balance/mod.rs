@@ -31,7 +31,9 @@
 //!
 //! A call waits for at most [`fail_fast_after`](BalanceConfig::fail_fast_after). It ignores the deadline
 //! of the request, which a [`FailoverLayer`](crate::failover::FailoverLayer) above enforces. After that
-//! time without any endpoint, calls fail at once.
+//! time without any endpoint, calls fail at once. Where each endpoint is spent by a rate limit below the
+//! balancer, a call waits for the first that has a token again; if none has in time, the call fails at once
+//! with [`Kind::RateLimited`](crate::error::Kind::RateLimited) and the earliest moment.
 //!
 //! Failures never remove an endpoint; only discovery does. A service whose `poll_ready` fails is dead,
 //! and the task connects it again with backoff. The state of a member survives that.
@@ -47,6 +49,38 @@
 //! A further attempt of a [`FailoverLayer`](crate::failover::FailoverLayer) goes to a candidate that was
 //! not tried and that nothing bars; otherwise to such a member of another tier, the lowest first; and
 //! otherwise, while health is ignored, to an unhealthy candidate.
+//!
+//! # Strategies
+//! Two that read the load, for most upstreams, and others for a reason. A choice takes no lock and allocates
+//! nothing, unless the table says so.
+//!
+//! | strategy | when | cost of a choice | needs |
+//! |---|---|---|---|
+//! | [`LeastRequest`] | calls cost about the same | two members are read | nothing; weights count |
+//! | [`PeakEwma`] | calls cost different, an endpoint may be slow or fail at once | the same, one clock, two exponentials | calls that wait for their response; weights count |
+//! | [`LeastLatency`] | near and far endpoints with capacity to spare | as `PeakEwma` | the same; no weights |
+//! | [`HealthBased`] | endpoints that do worse are to get less, but some | as `PeakEwma` | the same; no weights |
+//! | [`RoundRobin`] | calls and endpoints are alike | one counter, which all callers share | nothing |
+//! | [`WeightedRoundRobin`] | the same, with endpoints that differ in size | one counter, which all callers share | weights |
+//! | [`Random`] | load says nothing | one number | nothing |
+//! | [`WeightedRandom`] | the same, with endpoints that differ in size | one number | weights |
+//! | [`Geographic`] | the near ones first | two members of a level are read | localities of the endpoints |
+//! | [`Priority`] | a preferred endpoint, in an order of yours | the members are read until one is free | the metadata `priority`, or a function |
+//! | [`PickFirst`] | a leader with standbys | one member is read | nothing; weights count |
+//! | [`LeastRequest::with_bias`] | the turns of Envoy | a lock, O(log n) | weights |
+//! | [`LeastRequest::with_full_scan`] | a few endpoints, one caller | all members are read | nothing; weights count |
+//! | [`Seeded`] | simulations and tests | that of another strategy, one atomic addition | a seed |
+//!
+//! [`Strategy`] and [`Pick`] are open for others. The rules of these strategies stand alone in
+//! [`rules`](crate::rules), for simulations and other balancers.
+//!
+//! Not here yet: probing (Prequal), weights by the load that servers report (ORCA; a strategy of yours can
+//! read [`Candidate::reported`]), and choosing among a subset of many endpoints (rendezvous subsets,
+//! aperture).
+//!
+//! # Choosing without calling
+//! [`Balance::pick`] chooses an endpoint for a call that another client makes: a database driver, a raw
+//! connection, a redirect. The choice counts as in flight until it is reported or dropped.
 //!
 //! # Runtimes
 //! The task of a set runs on the runtime of the first call, and is started again by the next call after
@@ -82,12 +116,14 @@
 //! ```
 
 mod config;
+mod control;
 mod future;
 mod handle;
 mod held;
 mod kept;
 mod layer;
 mod outlier;
+mod pick;
 mod probation;
 mod select;
 mod service;
@@ -105,9 +141,13 @@ pub use self::{
     handle::BalanceHandle,
     layer::BalanceLayer,
     outlier::OutlierConfig,
+    pick::Picked,
     service::Balance,
     slow_start::SlowStartConfig,
     strategy::{
-        Candidate, Candidates, LeastRequest, Pick, Random, RoundRobin, RoundRobinTable, Strategy,
+        Candidate, Candidates, Geographic, GeographicTable, HealthBased, LatencyTable,
+        LeastLatency, LeastRequest, LeastRequestTable, PeakEwma, Pick, PickFirst, PickFirstTable,
+        Priority, PriorityTable, Random, RoundRobin, RoundRobinTable, Seeded, SeededTable,
+        Strategy, WeightedRandom, WeightedRandomTable, WeightedRoundRobin, WeightedRoundRobinTable,
     },
 };

@@ -84,10 +84,12 @@ impl Probation {
 }
 
 impl Probe {
-    /// The call has ended.
-    pub(super) fn settle(mut self, end: CallEnd) {
-        if let Some(probation) = self.probation.take() {
-            probation.leave(end);
+    /// The call has ended, which had the place if any.
+    pub(super) fn settle(this: Option<Self>, end: Option<CallEnd>) {
+        if let (Some(mut this), Some(end)) = (this, end) {
+            if let Some(probation) = this.probation.take() {
+                probation.leave(end);
+            }
         }
     }
 }
@@ -117,7 +119,7 @@ mod tests {
         assert!(probation.claim().is_none() && !member.is_eligible());
         drop(probe);
         assert!(member.is_eligible() && probation.ended().is_none());
-        probation.claim().unwrap().settle(CallEnd::Succeeded);
+        Probe::settle(probation.claim(), Some(CallEnd::Succeeded));
         assert!(probation.claim().is_none(), "the task decides first");
         assert_eq!(probation.ended(), Some(CallEnd::Succeeded));
         probation.end();

@@ -222,7 +222,7 @@ fn lowest(ranks: &BTreeMap<u32, Rank>) -> Option<Share> {
     ranks.iter().find_map(of)
 }
 
-/// Leaves out those of weight 0, unless that would leave nobody.
+/// Leaves out those of weight 0, unless that would leave none.
 fn weighted(candidates: &mut Vec<u32>, candidacies: &[Candidacy]) {
     let has_weight = |&index: &u32| candidacies[index as usize].weight > 0;
     if candidates.iter().any(has_weight) {

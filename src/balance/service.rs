@@ -19,6 +19,7 @@ use crate::{
     choose::{Choose, Chooses, Tried},
     error::{BoxError, Error},
     member::Flight,
+    outcome::{Classify, ErrIsFailure},
     sync::WaitKey,
 };
 
@@ -38,6 +39,8 @@ use crate::{
 ///
 /// # Errors
 /// `NoEndpoints`, `AllEndpointsDown` or `CircuitOpen`, all unsent, if there is no endpoint to choose;
+/// `RateLimited`, unsent, if each is spent by a rate limit below the balancer: at once if none has a token
+/// again in time, with the earliest moment at which one has;
 /// `Unavailable` outside a tokio runtime; otherwise what the chosen service returns.
 ///
 /// # Example
@@ -54,25 +57,35 @@ use crate::{
 /// assert_eq!(balance.clone().oneshot(7).await?, 8);
 /// # Ok(()) }
 /// ```
-pub struct Balance<S, P: Strategy> {
+pub struct Balance<S, P: Strategy, C = ErrIsFailure> {
     set: Arc<Set<S, P>>,
     waits: WaitKey,
     kept: Kept<S, P::Table>,
+    classify: C,
 }
 
-impl<S, P> Balance<S, P>
+impl<S, P, C> Balance<S, P, C>
 where
     S: Clone + Send + Sync + 'static,
     P: Strategy,
 {
-    pub(super) fn new(set: Arc<Set<S, P>>) -> Self {
-        Self { set, waits: WaitKey::default(), kept: Kept::default() }
+    pub(super) fn new(set: Arc<Set<S, P>>, classify: C) -> Self {
+        Self { set, waits: WaitKey::default(), kept: Kept::default(), classify }
     }
 
     /// Returns the handle of the layer that made this, as
     /// [`BalanceLayer::handle`](super::BalanceLayer::handle) does.
     pub fn handle(&self) -> BalanceHandle {
         BalanceHandle::new(self.set.sets().clone())
+    }
+
+    pub(super) fn set(&self) -> &Arc<Set<S, P>> {
+        &self.set
+    }
+
+    /// The snapshot that this clone keeps, if it is that of the set.
+    pub(super) fn kept(&self) -> Option<&Snapshot<S, P::Table>> {
+        self.kept.of(self.set.state.load())
     }
 
     #[cold]
@@ -96,98 +109,109 @@ where
     #[inline(always)]
     fn dispatch<Req>(
         set: &Arc<Set<S, P>>,
+        classify: &C,
         snapshot: &Snapshot<S, P::Table>,
         request: Req,
-    ) -> ResponseFuture<S, P, Req>
+    ) -> ResponseFuture<S, P, Req, C>
     where
         S: Service<Req>,
         S::Error: Into<BoxError> + 'static,
         P: Pick<Req>,
+        C: Clone,
     {
         let candidates = snapshot.candidates(Tried::NONE);
         let index = set.strategy.pick(&snapshot.sole.table, candidates, &request);
         match index.and_then(|index| snapshot.sole.candidate(index)) {
-            Some(connected) => Self::call_chosen(set, request, Tried::NONE, connected),
-            None => Self::dispatch_further(set, snapshot, request),
+            Some(connected) => Self::call_chosen(set, classify, request, Tried::NONE, connected),
+            None => Self::dispatch_further(set, classify, snapshot, request),
         }
     }
 
-    /// A pick of the candidates brought nobody: look further, or wait.
+    /// A pick of the candidates brought none: look further, or wait.
     #[cold]
     #[inline(never)]
     fn dispatch_further<Req>(
         set: &Arc<Set<S, P>>,
+        classify: &C,
         snapshot: &Snapshot<S, P::Table>,
         request: Req,
-    ) -> ResponseFuture<S, P, Req>
+    ) -> ResponseFuture<S, P, Req, C>
     where
         S: Service<Req>,
         S::Error: Into<BoxError> + 'static,
         P: Pick<Req>,
+        C: Clone,
     {
         let choice = snapshot.choose(&set.strategy, Tried::NONE, &request);
-        Self::call_choice(set, request, Tried::NONE, choice)
+        Self::call_choice(set, classify, request, Tried::NONE, choice)
     }
 
-    /// Calls whom a look beyond the candidates brought, or waits.
+    /// Calls what a look beyond the candidates brought, or waits.
     fn call_choice<Req>(
         set: &Arc<Set<S, P>>,
+        classify: &C,
         request: Req,
         tried: &Tried,
         choice: Option<Choice<S>>,
-    ) -> ResponseFuture<S, P, Req>
+    ) -> ResponseFuture<S, P, Req, C>
     where
         S: Service<Req>,
         S::Error: Into<BoxError> + 'static,
         P: Pick<Req>,
+        C: Clone,
     {
         match choice {
             Some(Choice { connected, probe: None }) => {
-                Self::call_chosen(set, request, tried, connected)
+                Self::call_chosen(set, classify, request, tried, connected)
             }
             // It waits for its readiness as others do that are not ready, and is called then.
-            first => Self::wait(set, request, tried, first),
+            first => Self::wait(set, classify, request, tried, first),
         }
     }
 
     #[inline(always)]
     fn call_chosen<Req>(
         set: &Arc<Set<S, P>>,
+        classify: &C,
         request: Req,
         tried: &Tried,
         connected: Arc<Connected<S>>,
-    ) -> ResponseFuture<S, P, Req>
+    ) -> ResponseFuture<S, P, Req, C>
     where
         S: Service<Req>,
         S::Error: Into<BoxError> + 'static,
         P: Pick<Req>,
+        C: Clone,
     {
         let mut service = connected.service.clone();
         let flight = Flight::begin(connected);
-        // Nobody to wake: who waits asks again, with a waker.
+        // None to wake: a call that waits asks again, with a waker.
         let died = match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(())) => return ResponseFuture::calling(flight, service.call(request)),
+            Poll::Ready(Ok(())) => {
+                return ResponseFuture::calling(flight, service.call(request), classify.clone());
+            }
             Poll::Pending => None,
             Poll::Ready(Err(error)) => Some(error),
         };
-        Self::wait_for(set, request, tried, flight, service, died)
+        Self::wait_for(set, classify, request, tried, flight, service, died)
     }
 
     /// Another attempt of a call.
     #[cold]
     #[inline(never)]
-    fn dispatch_again<Req>(&self, request: Req, tried: &Tried) -> ResponseFuture<S, P, Req>
+    fn dispatch_again<Req>(&self, request: Req, tried: &Tried) -> ResponseFuture<S, P, Req, C>
     where
         S: Service<Req>,
         S::Error: Into<BoxError> + 'static,
         P: Pick<Req>,
+        C: Clone,
     {
         if !self.set.is_up() {
             return self.wait_or_fail(request, tried);
         }
         let snapshot = self.set.snapshot.load();
         let choice = snapshot.choose_again(&self.set.strategy, tried, tried, &request);
-        Self::call_choice(&self.set, request, tried, choice)
+        Self::call_choice(&self.set, &self.classify, request, tried, choice)
     }
 
     /// Waits for `service` that was chosen, and for others.
@@ -195,35 +219,40 @@ where
     #[inline(never)]
     fn wait_for<Req>(
         set: &Arc<Set<S, P>>,
+        classify: &C,
         request: Req,
         tried: &Tried,
         flight: Flight<Arc<Connected<S>>>,
         service: S,
         died: Option<S::Error>,
-    ) -> ResponseFuture<S, P, Req>
+    ) -> ResponseFuture<S, P, Req, C>
     where
         S: Service<Req>,
         S::Error: Into<BoxError> + 'static,
         P: Pick<Req>,
+        C: Clone,
     {
         let first = Choice { connected: flight.held().clone(), probe: None };
         let waiting = Waiting::new(set.clone(), request, tried.clone());
-        ResponseFuture::waiting(Some(flight), waiting.with_first(first, service, died))
+        let waiting = waiting.with_first(first, service, died);
+        ResponseFuture::waiting(Some(flight), waiting, classify.clone())
     }
 
-    /// Waits for whom was chosen, if anybody was, and for others.
+    /// Waits for what was chosen, if anything was, and for others.
     #[cold]
     #[inline(never)]
     fn wait<Req>(
         set: &Arc<Set<S, P>>,
+        classify: &C,
         request: Req,
         tried: &Tried,
         first: Option<Choice<S>>,
-    ) -> ResponseFuture<S, P, Req>
+    ) -> ResponseFuture<S, P, Req, C>
     where
         S: Service<Req>,
         S::Error: Into<BoxError> + 'static,
         P: Pick<Req>,
+        C: Clone,
     {
         let waiting = Waiting::new(set.clone(), request, tried.clone());
         let waiting = match first {
@@ -233,38 +262,43 @@ where
             }
             None => waiting,
         };
-        ResponseFuture::waiting(None, waiting)
+        ResponseFuture::waiting(None, waiting, classify.clone())
     }
 
-    /// Nobody to choose: for long already, or may the call wait? What the last snapshot has may be of a
+    /// None to choose: for long already, or may the call wait? What the last snapshot has may be of a
     /// runtime that died, so the call waits for the next.
     #[cold]
     #[inline(never)]
-    fn wait_or_fail<Req>(&self, request: Req, tried: &Tried) -> ResponseFuture<S, P, Req>
+    fn wait_or_fail<Req>(&self, request: Req, tried: &Tried) -> ResponseFuture<S, P, Req, C>
     where
         S: Service<Req>,
         S::Error: Into<BoxError> + 'static,
         P: Pick<Req>,
+        C: Clone,
     {
         if self.set.is_failing_fast() {
-            return ResponseFuture::refused(self.set.snapshot.load().refusal.clone());
+            return ResponseFuture::refused(
+                self.set.snapshot.load().refusal.clone(),
+                self.classify.clone(),
+            );
         }
         match self.set.ensure_running() {
-            Ok(()) => Self::wait(&self.set, request, tried, None),
-            Err(error) => ResponseFuture::refused(error),
+            Ok(()) => Self::wait(&self.set, &self.classify, request, tried, None),
+            Err(error) => ResponseFuture::refused(error, self.classify.clone()),
         }
     }
 }
 
-impl<S, P, Req> Service<Req> for Balance<S, P>
+impl<S, P, C, Req> Service<Req> for Balance<S, P, C>
 where
     S: Service<Req> + Clone + Send + Sync + 'static,
     S::Error: Into<BoxError> + 'static,
     P: Pick<Req>,
+    C: Classify<S::Response, S::Error> + Clone,
 {
     type Response = S::Response;
     type Error = Error;
-    type Future = ResponseFuture<S, P, Req>;
+    type Future = ResponseFuture<S, P, Req, C>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -287,23 +321,24 @@ where
             }
             None => return self.wait_or_fail(request, Tried::NONE),
         };
-        Self::dispatch(&self.set, snapshot, request)
+        Self::dispatch(&self.set, &self.classify, snapshot, request)
     }
 }
 
-impl<S, P: Strategy> Chooses for Balance<S, P> {
+impl<S, P: Strategy, C> Chooses for Balance<S, P, C> {
     fn has_untried(&self, tried: &Tried) -> bool {
         self.set.snapshot.load().has_untried(tried)
     }
 }
 
-impl<S, P, Req> Choose<Req> for Balance<S, P>
+impl<S, P, C, Req> Choose<Req> for Balance<S, P, C>
 where
     S: Service<Req> + Clone + Send + Sync + 'static,
     S::Error: Into<BoxError> + 'static,
     P: Pick<Req>,
+    C: Classify<S::Response, S::Error> + Clone,
 {
-    type Choosing = ResponseFuture<S, P, Req>;
+    type Choosing = ResponseFuture<S, P, Req, C>;
 
     // Always: that the first attempt has tried nothing is known where it is called.
     #[inline(always)]
@@ -313,21 +348,22 @@ where
 }
 
 /// A clone shares the set, and waits for itself.
-impl<S, P: Strategy> Clone for Balance<S, P> {
+impl<S, P: Strategy, C: Clone> Clone for Balance<S, P, C> {
     #[inline]
     fn clone(&self) -> Self {
-        Self { set: self.set.clone(), waits: WaitKey::default(), kept: Kept::default() }
+        let (set, classify) = (self.set.clone(), self.classify.clone());
+        Self { set, waits: WaitKey::default(), kept: Kept::default(), classify }
     }
 }
 
-impl<S, P: Strategy> Drop for Balance<S, P> {
+impl<S, P: Strategy, C> Drop for Balance<S, P, C> {
     #[inline]
     fn drop(&mut self) {
         self.set.waiting.leave(&mut self.waits);
     }
 }
 
-impl<S, P: Strategy> fmt::Debug for Balance<S, P> {
+impl<S, P: Strategy, C> fmt::Debug for Balance<S, P, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Balance").field(&self.set).finish()
     }

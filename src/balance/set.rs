@@ -72,9 +72,9 @@ where
         start: Box<dyn Start<S, P>>,
     ) -> Arc<Self> {
         let table = strategy.table(&[], None);
-        let nobody = Error::refused(Kind::NoEndpoints).by(reporter.name());
+        let none = Error::refused(Kind::NoEndpoints).by(reporter.name());
         let set = Arc::new(Self {
-            snapshot: ArcSwap::from_pointee(Snapshot::empty(table, nobody)),
+            snapshot: ArcSwap::from_pointee(Snapshot::empty(table, none)),
             held: Mutex::default(),
             strategy,
             state: SharedState::default(),
@@ -206,7 +206,7 @@ struct Running<S, P: Strategy> {
 impl<S, P: Strategy> Drop for Running<S, P> {
     fn drop(&mut self) {
         if let Some(set) = self.set.upgrade() {
-            // Whoever comes next, or waits now, starts it again. The availability first, so that it
+            // The call that comes next, or waits now, starts it again. The availability first, so that it
             // does not overwrite what the next task says.
             let mut running = lock(&set.running);
             set.state.set(Availability::Waiting);
@@ -217,7 +217,7 @@ impl<S, P: Strategy> Drop for Running<S, P> {
     }
 }
 
-/// The last handle is gone: the task finds nobody to work for.
+/// The last handle is gone: the task has nothing left to do.
 impl<S, P: Strategy> Drop for Set<S, P> {
     fn drop(&mut self) {
         self.signal.notify();

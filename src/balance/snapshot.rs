@@ -4,26 +4,26 @@ use std::sync::{Arc, Weak};
 
 use super::{
     probation::{Probation, Probe},
-    strategy::{Candidates, Pick},
+    strategy::{Candidates, Pick, Strategy},
 };
 use crate::{
     choose::Tried,
     error::Error,
     member::{Member, OfMember},
-    sync::{random, random_below},
 };
 
 pub(super) struct Snapshot<S, T> {
     pub(super) version: u64,
     /// All members of the set, ordered by key.
     pub(super) all: Arc<[Arc<Member>]>,
-    /// The candidates. Empty if several groups share the load: a call that finds nobody here looks there,
+    /// The candidates. Empty if several groups share the load: a call that finds none here looks there,
     /// so that the others pay nothing.
     pub(super) sole: Group<S, T>,
-    /// The groups that share the load, the lowest tier first, with the load of each and all before, of 2^32.
-    pub(super) shared: Box<[(u64, Group<S, T>)]>,
+    /// The groups that share the load, the lowest tier first, with the load of each and all before, of
+    /// [`WHOLE`].
+    pub(super) shared: Box<[(u32, Group<S, T>)]>,
     /// Members of other tiers, the lowest tier first, for calls that have tried all candidates.
-    pub(super) reserve: Box<[(Arc<Member>, Weak<Connected<S>>)]>,
+    pub(super) reserve: Box<[InReserve<S>]>,
     /// What calls are answered with while there are no candidates, and when that may be over.
     pub(super) refusal: Error,
 }
@@ -42,6 +42,12 @@ pub(super) struct Group<S, T> {
     /// The bits of a member's word that bar it: less of them in a panic.
     pub(super) bars: u64,
 }
+
+/// The load of all groups together.
+pub(super) const WHOLE: u32 = 1 << 30;
+
+/// A member that is no candidate, and its service.
+pub(super) type InReserve<S> = (Arc<Member>, Weak<Connected<S>>);
 
 /// A member on probation, and its service.
 pub(super) type OnProbation<S> = (Arc<Probation>, Weak<Connected<S>>);
@@ -185,8 +191,14 @@ impl<S, T> Snapshot<S, T> {
     }
 
     /// The groups, the one first that a call goes to.
-    fn drawn(&self) -> impl Iterator<Item = &Group<S, T>> + Clone {
-        let drawn = random() >> 32;
+    fn drawn<P>(&self, strategy: &P) -> impl Iterator<Item = &Group<S, T>> + Clone
+    where
+        P: Strategy<Table = T>,
+    {
+        let drawn = match self.shared.is_empty() {
+            true => 0,
+            false => strategy.draw(&self.sole.table, WHOLE),
+        };
         let first = self.shared.iter().position(|&(until, _)| drawn < until).unwrap_or(0);
         let drawn = self.groups().skip(first).take(1);
         let others = self.groups().enumerate().filter(move |&(index, _)| index != first);
@@ -194,7 +206,7 @@ impl<S, T> Snapshot<S, T> {
     }
 
     /// The choice for a first attempt, and for one that waits, where a mere pick of the candidates brings
-    /// nobody: several groups share the load, or the one picked is on probation.
+    /// none: several groups share the load, or the one picked is on probation.
     #[cold]
     pub(super) fn choose<P, Req>(
         &self,
@@ -205,7 +217,7 @@ impl<S, T> Snapshot<S, T> {
     where
         P: Pick<Req, Table = T>,
     {
-        self.drawn().find_map(|group| group.choose(strategy, group.bars, passed_over, request))
+        self.drawn(strategy).find_map(|group| group.choose(strategy, group.bars, passed_over, request))
     }
 
     /// The choice for an attempt that is not the call's first: of those not tried, first what nothing
@@ -223,7 +235,7 @@ impl<S, T> Snapshot<S, T> {
     where
         P: Pick<Req, Table = T>,
     {
-        let groups = self.drawn();
+        let groups = self.drawn(strategy);
         let is_untried =
             |group: &&Group<_, _>| group.candidates(u64::MAX, tried).free_from(0).next().is_some();
         let mut untried = groups.clone().filter(is_untried).peekable();
@@ -231,18 +243,21 @@ impl<S, T> Snapshot<S, T> {
             return untried
                 .find_map(|group| group.choose(strategy, u64::MAX, passed_over, request));
         }
-        self.choose_of_reserve(passed_over).or_else(|| {
+        self.choose_of_reserve(strategy, passed_over).or_else(|| {
             let mut groups = groups;
             groups.find_map(|group| group.choose(strategy, group.bars, passed_over, request))
         })
     }
 
     /// Any of the lowest tier in which one is free, with the same chance.
-    fn choose_of_reserve(&self, tried: &Tried) -> Option<Choice<S>> {
+    fn choose_of_reserve<P>(&self, strategy: &P, tried: &Tried) -> Option<Choice<S>>
+    where
+        P: Strategy<Table = T>,
+    {
         let free = || self.reserve.iter().filter(|(member, _)| is_free(member, tried));
         let tier = free().next()?.0.tier();
         let of_tier = || free().filter(|(member, _)| member.tier() == tier);
-        let drawn = random_below(u32::try_from(of_tier().count()).ok()?);
+        let drawn = strategy.draw(&self.sole.table, u32::try_from(of_tier().count()).ok()?);
         let connected = of_tier().nth(drawn as usize)?.1.upgrade()?;
         Some(Choice { connected, probe: None })
     }

@@ -1,19 +1,19 @@
-//! Whether a set has somebody to choose, and whether its snapshot is still the one that was seen.
+//! Whether a set has an endpoint to choose, and whether its snapshot is still the one that was seen.
 
 use crate::sync::atomic::{AtomicU64, Ordering};
 
-/// Whether there is somebody to choose.
+/// Whether there is an endpoint to choose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u64)]
 pub(super) enum Availability {
-    /// Nobody yet, or not for long.
+    /// There is none yet, or has not been for long.
     Waiting,
     Up,
-    /// Nobody for so long that calls fail at once.
+    /// There has been none for so long that calls fail at once.
     FailFast,
 }
 
-/// An availability, and how many were set before it. Each snapshot brings one of its own, so whoever finds
+/// An availability, and how many were set before it. Each snapshot brings one of its own, so a reader that finds
 /// the same state again has the snapshot that it saw then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct State(u64);
@@ -42,7 +42,7 @@ pub(super) struct SharedState(AtomicU64);
 impl SharedState {
     #[inline]
     pub(super) fn load(&self) -> State {
-        // Acquire with the Release in `set`: who sees it up finds the snapshot, or a later one.
+        // Acquire with the Release in `set`: a reader that sees it up finds the snapshot, or a later one.
         State(self.0.load(Ordering::Acquire))
     }
 
@@ -79,7 +79,7 @@ mod loom_models {
 
     use super::*;
 
-    /// Who finds the state that it saw when it took a snapshot has no older one than that of this state.
+    /// A reader that finds the same state again has no older snapshot than that of this state.
     #[test]
     fn loom_a_state_that_is_seen_again_has_the_snapshot_of_then() {
         loom::model(|| {

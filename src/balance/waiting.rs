@@ -21,12 +21,16 @@ use crate::{
     error::{BoxError, Error, Kind},
     member::{Flight, Member},
     sync::WaitKey,
-    time,
+    time::{self, Instant},
 };
 
 /// How many more are waited for at a time, and how long until then.
 const STEP: usize = 3;
 const STEP_AFTER: Duration = Duration::from_millis(10);
+
+/// How many are asked at once while all that were asked are spent for longer than the call may wait. The rest
+/// are asked step by step.
+const ASKED_AT_ONCE: usize = 64;
 
 /// The wait of one call. Dropping it leaves nothing behind but connections that are being made.
 pub(super) struct Waiting<S, P: Strategy, Req> {
@@ -40,7 +44,7 @@ pub(super) struct Waiting<S, P: Strategy, Req> {
     key: WaitKey,
     /// `None` before the first poll.
     timers: Option<Timers>,
-    /// Whether there is anybody left to widen to.
+    /// Whether there is any left to widen to.
     widening: bool,
     last_error: Option<Error>,
 }
@@ -104,7 +108,7 @@ where
     /// the first's. If it is on probation, its place comes with the call.
     ///
     /// # Errors
-    /// A refusal that says why there is nobody, or that nobody got ready in time.
+    /// A refusal that says why there is none, or that none got ready in time.
     #[cold]
     #[inline(never)]
     pub(super) fn poll_call(
@@ -154,6 +158,9 @@ where
             if let Some(ready) = self.poll_contenders(cx) {
                 return Poll::Ready(Ok(ready));
             }
+            if let Some(free_at) = self.spent_beyond_end(&snapshot) {
+                return Poll::Ready(Err(self.spent(free_at)));
+            }
             if !(self.is_to_widen(cx) && self.widen_to(&snapshot)) {
                 break;
             }
@@ -201,11 +208,28 @@ where
         self.contenders.retain(|contender| snapshot.has(&contender.connected));
     }
 
-    /// Whether it is time for more, or all contenders are dead.
+    /// When the first of all candidates has a token again, where each is spent by its own rate limit until
+    /// after this call has to give up.
+    fn spent_beyond_end(&self, snapshot: &Snapshot<S, P::Table>) -> Option<Instant> {
+        let end = self.timers.as_ref()?.end.deadline();
+        self.are_spent_beyond(end).then(|| all_spent(snapshot, end)).flatten()
+    }
+
+    /// Whether those that were asked, at least, are.
+    fn are_spent_beyond(&self, end: Instant) -> bool {
+        let is_spent = |member: &Member| member.spent_until().is_some_and(|at| at > end);
+        !self.contenders.is_empty() && self.contenders.iter().all(|c| is_spent(&c.connected.member))
+    }
+
+    /// Whether it is time for more, or all contenders are dead, or have no token in time.
     fn is_to_widen(&mut self, cx: &mut Context<'_>) -> bool {
         let timer = self.timers.as_mut().filter(|_| self.widening);
         let is_due = timer.is_some_and(|timers| timers.widen.as_mut().poll(cx).is_ready());
-        is_due || self.contenders.iter().all(|contender| contender.dead)
+        let end = self.timers.as_ref().map(|timers| timers.end.deadline());
+        is_due
+            || self.contenders.iter().all(|contender| contender.dead)
+            || self.contenders.len() < ASKED_AT_ONCE
+                && end.is_some_and(|end| self.are_spent_beyond(end))
     }
 
     /// Waits for up to [`STEP`] more. `false` if there are no more.
@@ -227,8 +251,8 @@ where
         true
     }
 
-    /// First whom the strategy chooses among the others; then those that are busy, since their
-    /// services know when they are not; and if that leaves nobody, those tried for this call.
+    /// First what the strategy chooses among the others; then those that are busy, since their
+    /// services know when they are not; and if that leaves none, those tried for this call.
     fn next_choice(&self, snapshot: &Snapshot<S, P::Table>) -> Option<Choice<S>> {
         let request = self.request.as_ref()?;
         let mut passed_over = self.tried.clone();
@@ -248,13 +272,21 @@ where
             .filter(|choice| !passed_over.contains(&choice.connected.member))
             .or_else(|| snapshot.any_candidate(|busy| !passed_over.contains(busy)))
             .or_else(|| {
-                let nobody = self.contenders.iter().all(|contender| contender.dead);
-                snapshot.any_candidate(|member| nobody && !waited_for(member))
+                let none = self.contenders.iter().all(|contender| contender.dead);
+                snapshot.any_candidate(|member| none && !waited_for(member))
             })
     }
 
     #[cold]
     fn too_late(&mut self, snapshot: &Snapshot<S, P::Table>, fail_fast_after: Duration) -> Error {
+        // Spent at any time of this wait: it waited for tokens, and others got them.
+        let start = self
+            .timers
+            .as_ref()
+            .and_then(|timers| timers.end.deadline().checked_sub(fail_fast_after));
+        if let Some(free_at) = start.and_then(|start| all_spent(snapshot, start)) {
+            return self.spent(free_at);
+        }
         let error = if !snapshot.has_candidates() {
             snapshot.refusal.clone()
         } else {
@@ -266,12 +298,31 @@ where
         self.explain(error)
     }
 
+    /// Every endpoint is spent by its own rate limit, until `free_at` at the earliest.
+    #[cold]
+    fn spent(&mut self, free_at: Instant) -> Error {
+        let now = time::now();
+        let wait = free_at.saturating_duration_since(now);
+        let refusal = self.set.refusal(Kind::RateLimited).retry_in(now, wait);
+        self.explain(refusal.message("every endpoint is spent by its own rate limit"))
+    }
+
     fn explain(&mut self, error: Error) -> Error {
         match self.last_error.take() {
             Some(cause) => error.caused_by(cause),
             None => error,
         }
     }
+}
+
+/// The earliest moment at which a candidate has a token again, if each was spent until after `time`.
+fn all_spent<S, T>(snapshot: &Snapshot<S, T>, time: Instant) -> Option<Instant> {
+    let mut first = None;
+    for member in snapshot.groups().flat_map(|group| group.members.iter()) {
+        let free_at = member.spent_until().filter(|&at| at > time)?;
+        first = time::earlier(first, Some(free_at));
+    }
+    first
 }
 
 impl<S, P: Strategy, Req> Drop for Waiting<S, P, Req> {

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::{admission::Admission, settle::Settle};
+use super::{permit::Permit, settle::Settle};
 use crate::{
     error::{BoxError, Error},
     guard::{self, Hold},
@@ -13,22 +13,22 @@ use crate::{
 /// [`CircuitBreakerConfig::cancelled`](super::CircuitBreakerConfig::cancelled) says.
 pub type ResponseFuture<F, C> = guard::ResponseFuture<F, Judging<C>>;
 
-/// Admission of one call, and how its end is judged. Held by a [`ResponseFuture`].
+/// Permit of one call, and how its end is judged. Held by a [`ResponseFuture`].
 pub struct Judging<C> {
-    admission: Admission,
+    permit: Permit,
     settle: C,
 }
 
 impl<C> Judging<C> {
     #[inline]
-    pub(super) fn new(admission: Admission, settle: C) -> Self {
-        Self { admission, settle }
+    pub(super) fn new(permit: Permit, settle: C) -> Self {
+        Self { permit, settle }
     }
 
     /// For a call that was refused.
     #[inline]
     pub(super) fn nothing(settle: C) -> Self {
-        Self { admission: Admission::nothing(), settle }
+        Self { permit: Permit::nothing(), settle }
     }
 }
 
@@ -41,22 +41,22 @@ where
 
     #[inline(always)]
     fn pends(&mut self) {
-        self.admission.has_to_wait();
+        self.permit.has_to_wait();
     }
 
     #[inline(always)]
     fn panicked(&mut self) {
-        self.admission.panicked();
+        self.permit.panicked();
     }
 
     #[inline(always)]
     fn settle(&mut self, result: Result<Res, Err>) -> Result<C::Response, Error> {
-        self.settle.settle(&mut self.admission, result).map_err(Error::from_service)
+        self.settle.settle(&mut self.permit, result).map_err(Error::from_service)
     }
 }
 
 impl<C> fmt::Debug for Judging<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.admission.fmt(f)
+        self.permit.fmt(f)
     }
 }

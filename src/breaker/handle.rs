@@ -6,9 +6,9 @@ use std::{
 
 use super::{
     CircuitBreakerConfig, CircuitState,
-    admission::Admission,
     circuit::{Circuit, Circuits, Shared},
     machine::{Machine, Now, counts::Counts},
+    permit::Permit,
 };
 use crate::{
     error::Error,
@@ -178,25 +178,25 @@ impl CircuitHandle {
         self.look(|machine, _| machine.due()).map(|due| self.shared.core().at(due))
     }
 
-    /// Admits one call that does not go through the layer, such as a job or a connection of another
+    /// Acquires a permit for one call that does not go through the layer, such as a job or a connection of another
     /// client.
     ///
-    /// How long such a call takes is not measured: [settle](Admission::settle) it as
+    /// How long such a call takes is not measured: [settle](Permit::settle) it as
     /// [`Outcome::Slow`](crate::Outcome::Slow) if it was slow.
     ///
     /// # Errors
     /// A refusal as the layer's own while the circuit is open, or half-open with all places taken.
     ///
     /// ```
-    /// use tower_upstream::{CircuitBreakerLayer, Outcome};
+    /// use tower_upstream::CircuitBreakerLayer;
     /// let handle = CircuitBreakerLayer::default().handle();
-    /// handle.admit()?.settle(Outcome::Failure);
+    /// handle.try_acquire()?.failure();
     /// assert_eq!(handle.failures_in_a_row(), 1);
     /// # Ok::<(), tower_upstream::Error>(())
     /// ```
-    pub fn admit(&self) -> Result<Admission, Error> {
+    pub fn try_acquire(&self) -> Result<Permit, Error> {
         match Circuit::admit(&self.shared) {
-            Some(ticket) => Ok(Admission::new(&self.shared, ticket)),
+            Some(ticket) => Ok(Permit::new(&self.shared, ticket)),
             None => {
                 self.shared.local().count_refused();
                 Err(self.shared.core().refusal())

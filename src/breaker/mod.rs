@@ -6,6 +6,8 @@
 //! * Over a single client, for one circuit of that client: while it is open, calls are refused with
 //!   [`Kind::CircuitOpen`](crate::error::Kind::CircuitOpen).
 //! * By a [key](CircuitBreakerLayer::by_key) of the request, for a circuit of each host, tenant or route.
+//! * Without a service, for calls that are no requests, such as jobs:
+//!   [`CircuitHandle::try_acquire`] on the handle of a layer.
 //! * Without rules ([`CircuitBreakerLayer::manual`]), as a switch for an admin page or for rules of yours.
 //!
 //! Against an endpoint that is slow rather than failing, prefer a strategy that reads the load. Against
@@ -121,7 +123,6 @@
 //! call that is let through may then read the clock. No call has a timer; only a layer whose events are
 //! listened to has one task, which waits for the next transition that time brings.
 
-mod admission;
 mod apply;
 mod bounds;
 mod circuit;
@@ -135,18 +136,19 @@ mod layer;
 mod machine;
 mod overdue;
 mod pending;
+mod permit;
 mod service;
 mod settle;
 mod timer;
 mod transition;
 
 pub use self::{
-    admission::Admission,
     config::{Cancelled, CircuitBreakerConfig, Window},
     future::{Judging, ResponseFuture},
     handle::{CircuitBreakerHandle, CircuitHandle, WindowStats},
     keyed::{KeyedCircuitBreaker, KeyedCircuitBreakerHandle, KeyedCircuitBreakerLayer},
     layer::CircuitBreakerLayer,
+    permit::Permit,
     service::CircuitBreaker,
     settle::{AtResponse, Settle},
 };

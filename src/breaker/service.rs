@@ -10,9 +10,9 @@ use tower_service::Service;
 
 use super::{
     AtResponse, ResponseFuture, Settle,
-    admission::Admission,
     circuit::{Circuit, Shared},
     future::Judging,
+    permit::Permit,
 };
 use crate::{
     choose::{Choose, Chooses, Tried},
@@ -51,7 +51,7 @@ pub struct CircuitBreaker<S, C = AtResponse> {
 struct Seldom {
     shared: Shared,
     /// A half-open place, taken by `poll_ready` below a balancer.
-    place: Option<Admission>,
+    place: Option<Permit>,
     waits: WaitKey,
     sleep: Option<Pin<Box<Sleep>>>,
 }
@@ -99,7 +99,7 @@ impl<S, C> CircuitBreaker<S, C> {
             return Poll::Ready(true);
         }
         let seldom = self.seldom.get_or_insert_with(|| Seldom::new(self.shared.clone()));
-        if seldom.place.as_ref().is_some_and(Admission::is_current) {
+        if seldom.place.as_ref().is_some_and(Permit::is_current) {
             return Poll::Ready(true);
         }
         if let Some(old) = seldom.place.take() {
@@ -110,7 +110,7 @@ impl<S, C> CircuitBreaker<S, C> {
             if let Some(ticket) = Circuit::admit(&self.shared) {
                 circuit.waiting.leave(&mut seldom.waits);
                 if ticket.is_probe() {
-                    seldom.place = Some(Admission::new(&self.shared, ticket));
+                    seldom.place = Some(Permit::new(&self.shared, ticket));
                 }
                 return Poll::Ready(true);
             }
@@ -150,25 +150,25 @@ impl<S, C> CircuitBreaker<S, C> {
 
     /// The right to make one call; none if it is refused.
     #[inline]
-    fn admit(&mut self) -> Option<Admission> {
+    fn admit(&mut self) -> Option<Permit> {
         if std::mem::take(&mut self.refuses) {
             return None;
         }
         let word = self.shared.core().word();
         if word.is_passing() && self.seldom.is_none() {
-            return Some(Admission::new(&self.shared, word.ticket()));
+            return Some(Permit::new(&self.shared, word.ticket()));
         }
         self.admit_seldom()
     }
 
     #[inline(never)]
-    fn admit_seldom(&mut self) -> Option<Admission> {
+    fn admit_seldom(&mut self) -> Option<Permit> {
         match self.seldom.as_mut().and_then(|seldom| seldom.place.take()) {
             Some(place) if place.is_current() => return Some(place),
             Some(old) => old.give_back(),
             None => {}
         }
-        Some(Admission::new(&self.shared, Circuit::admit(&self.shared)?))
+        Some(Permit::new(&self.shared, Circuit::admit(&self.shared)?))
     }
 
     #[inline(always)]
@@ -178,9 +178,9 @@ impl<S, C> CircuitBreaker<S, C> {
         C: Clone,
     {
         match self.admit() {
-            Some(admission) => {
-                let (inner, admission) = admission.call(|| way.pass(&mut self.inner, request));
-                ResponseFuture::holding(Judging::new(admission, self.settle.clone()), inner)
+            Some(permit) => {
+                let (inner, permit) = permit.call(|| way.pass(&mut self.inner, request));
+                ResponseFuture::holding(Judging::new(permit, self.settle.clone()), inner)
             }
             None => {
                 let nothing = Judging::nothing(self.settle.clone());
@@ -208,12 +208,12 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let admission = if self.shared.core().word().is_passing() {
+        let permit = if self.shared.core().word().is_passing() {
             Poll::Ready(true)
         } else {
             self.poll_admission(cx)
         };
-        match admission {
+        match permit {
             Poll::Pending => Poll::Pending,
             Poll::Ready(false) => {
                 self.refuses = true;

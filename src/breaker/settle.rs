@@ -1,6 +1,6 @@
 //! When a call has ended for its circuit.
 
-use super::admission::Admission;
+use super::permit::Permit;
 use crate::outcome::{Classify, ErrIsFailure, judge};
 
 /// Tells a circuit how a call ended: [`AtResponse`], or with the body of its response (`AtBodyEnd`).
@@ -11,11 +11,7 @@ pub trait Settle<Res, Err>: Sized {
     type Response;
 
     #[doc(hidden)]
-    fn settle(
-        &self,
-        admission: &mut Admission,
-        result: Result<Res, Err>,
-    ) -> Result<Self::Response, Err>;
+    fn settle(&self, permit: &mut Permit, result: Result<Res, Err>) -> Result<Self::Response, Err>;
 }
 
 /// Ends a call with the head of its response, which `C` judges. The default; see
@@ -43,10 +39,10 @@ where
     type Response = Res;
 
     #[inline(always)]
-    fn settle(&self, admission: &mut Admission, result: Result<Res, Err>) -> Result<Res, Err> {
+    fn settle(&self, permit: &mut Permit, result: Result<Res, Err>) -> Result<Res, Err> {
         match judge(&self.classify, &result) {
-            Some(outcome) => admission.settle(outcome),
-            None => admission.cancel(),
+            Some(outcome) => permit.settle(outcome),
+            None => permit.cancel(),
         }
         result
     }

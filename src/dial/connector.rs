@@ -119,7 +119,7 @@ impl TcpConnector {
     /// ```
     /// # use tower_upstream::dial::TcpConnector;
     /// # #[tokio::main] async fn main() {
-    /// let connector = TcpConnector::new().runtime(tokio::runtime::Handle::current());
+    /// let connector = TcpConnector::new().with_runtime(tokio::runtime::Handle::current());
     /// # let _ = connector;
     /// # }
     /// ```

@@ -43,13 +43,20 @@ impl<T> ByMember<T> {
         is_its: impl Fn(&T) -> bool,
         make: impl FnOnce() -> T,
     ) -> Arc<T> {
-        let live = self.all(member.identity());
-        if let Some(state) = live.into_iter().find(|state| is_its(state)) {
+        let find = |live: &[Arc<T>]| live.iter().find(|state| is_its(state)).cloned();
+        if let Some(state) = find(&self.all(member.identity())) {
             return state;
         }
         let state = Arc::new(make());
-        lock(&self.0).insert(member, &state);
-        state
+        // Another thread may have made one since.
+        let mut listed = lock(&self.0);
+        let live = listed.all(member.identity());
+        let made = find(&live);
+        if made.is_none() {
+            listed.insert(member, &state);
+        }
+        drop(listed);
+        made.unwrap_or(state)
     }
 
     /// All that live.
@@ -61,13 +68,16 @@ impl<T> ByMember<T> {
     /// The live states of the members with this identity, the oldest first. Copied out, so that the
     /// last reference to a state never drops under the lock.
     pub(crate) fn all(&self, identity: &str) -> Vec<Arc<T>> {
-        let of_key = lock(&self.0).map.get(identity).cloned();
-        let of_key = of_key.into_iter().flatten();
-        of_key.filter_map(|state| state.upgrade()).collect()
+        lock(&self.0).all(identity)
     }
 }
 
 impl<T> Listed<T> {
+    fn all(&self, identity: &str) -> Vec<Arc<T>> {
+        let of_key = self.map.get(identity).into_iter().flatten();
+        of_key.filter_map(Weak::upgrade).collect()
+    }
+
     fn insert(&mut self, member: &Arc<Member>, state: &Arc<T>) {
         if self.map.len() >= self.sweep_at {
             self.map.retain(|_, of_key| {
@@ -105,5 +115,17 @@ mod tests {
         }
         assert!(lock(&states.0).map.len() <= 32);
         assert!(states.get("a:1").is_some());
+    }
+
+    #[test]
+    fn of_two_made_at_once_for_a_member_one_is_kept() {
+        let states = ByMember::<u32>::default();
+        let member = Member::new(Endpoint::new("a:1").unwrap());
+        let make = |state| states.get_or_insert(&member, |_| true, || state);
+        let mut first = None;
+        // The other thread comes while this one makes its own.
+        let kept = states.get_or_insert(&member, |_| true, || *first.insert(make(1)).clone() + 1);
+        assert!(first.is_some_and(|first| Arc::ptr_eq(&first, &kept)));
+        assert_eq!(states.all("a:1").len(), 1);
     }
 }

@@ -1,13 +1,11 @@
 //! What the guards have in common.
 //!
-//! A guard is a layer that may say no: a health gate, a circuit breaker, a limit. All of them answer
-//! with the same [`ResponseFuture`]: that of the call, or a refusal.
+//! A guard is a layer that may say no: a health gate, a circuit breaker, a limit. All of them
+//! answer with the same [`ResponseFuture`], that of the call or a refusal, but for limits that wait.
 
 mod by_member;
-#[allow(dead_code, reason = "taken up room by room")]
 mod family;
 mod future;
-#[allow(dead_code, reason = "taken up room by room")]
 mod pass;
 
 pub use self::future::{Hold, ResponseFuture};

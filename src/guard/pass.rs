@@ -1,6 +1,6 @@
 //! The two ways in which a guard passes a call on, so that it writes its own part once.
 //!
-//! ```ignore
+//! ```text
 //! impl<S> Guard<S> {
 //!     #[inline(always)]
 //!     fn pass<Req, P: Pass<S, Req>>(&mut self, request: Req, way: P) -> ResponseFuture<P::Future> {

@@ -128,7 +128,7 @@ impl HealthGateLayer {
     /// use tower_upstream::{HealthGateLayer, health::check_upstream};
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
     /// let layer = HealthGateLayer::new(check_upstream(async || true))
-    ///     .runtime(tokio::runtime::Handle::current());
+    ///     .with_runtime(tokio::runtime::Handle::current());
     /// # let _ = layer;
     /// # }
     /// ```

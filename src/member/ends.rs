@@ -16,7 +16,8 @@ pub(super) struct Ends {
 
 const ROW: u64 = (1 << 16) - 1;
 
-/// What has ended, of what was begun: a call that ends is still in flight when it is counted.
+/// What has ended, of what was begun: a call that ends is still in flight when it is counted, and one whose body is
+/// tracked is no longer.
 pub(super) struct Begun {
     pub(super) begun: u64,
     pub(super) in_flight: u32,

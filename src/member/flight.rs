@@ -8,9 +8,10 @@ use std::{
     time::Duration,
 };
 
-use super::{ending::Ending, member::Member};
+use super::{ending::Ending, member::Member, oldest::Batch};
 use crate::{
-    error::{BoxError, Error, Fault, Kind},
+    error::{BoxError, Error, Kind},
+    outcome::{Classify, Outcome, judge_error},
     rules::CallEnd,
 };
 
@@ -25,13 +26,17 @@ use crate::{
 /// assert_eq!(member.in_flight(), 0);
 /// # Ok::<(), tower_upstream::Error>(())
 /// ```
-pub struct InFlight(Arc<Member>);
+pub struct InFlight {
+    member: Arc<Member>,
+    /// The call has ended, and its body has not.
+    is_tracked: bool,
+}
 
 impl Member {
     /// Counts a call as in flight until the guard drops.
     pub fn begin(self: &Arc<Self>) -> InFlight {
         self.load().take_off();
-        InFlight(self.clone())
+        InFlight { member: self.clone(), is_tracked: false }
     }
 }
 
@@ -40,26 +45,29 @@ impl InFlight {
     #[cfg(feature = "http")]
     pub(crate) fn go_on(member: Arc<Member>) -> Self {
         member.load().fly_on();
-        Self(member)
+        Self { member, is_tracked: true }
     }
 
     /// Returns the member.
     #[inline]
     pub fn member(&self) -> &Arc<Member> {
-        &self.0
+        &self.member
     }
 }
 
 impl Drop for InFlight {
     #[inline]
     fn drop(&mut self) {
-        self.0.load().land();
+        match self.is_tracked {
+            false => self.member.load().land(),
+            true => self.member.load().land_on(),
+        }
     }
 }
 
 impl fmt::Debug for InFlight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("InFlight").field(&self.0.key()).finish()
+        f.debug_tuple("InFlight").field(&self.member.key()).finish()
     }
 }
 
@@ -79,7 +87,8 @@ impl OfMember for Arc<Member> {
 /// readable when it has landed.
 pub(crate) struct Flight<M: OfMember = Arc<Member>> {
     held: M,
-    /// When the call was first pending, in nanoseconds of the member's clock.
+    /// When the call was first pending, in nanoseconds of the member's clock, above two bits for the batch
+    /// that it waits in.
     began: u64,
 }
 
@@ -90,10 +99,6 @@ const LANDED: u64 = u64::MAX;
 const FAILED: u64 = LANDED - 1;
 const THROTTLED: u64 = LANDED - 2;
 const IGNORED: u64 = LANDED - 3;
-
-/// What a failed call counts for in the latency estimate, at least: failing fast must not look
-/// like being fast. The figure is linkerd's.
-const FAILURE_PENALTY: Duration = Duration::from_secs(5);
 
 impl<M: OfMember> Flight<M> {
     #[inline]
@@ -112,17 +117,20 @@ impl<M: OfMember> Flight<M> {
         self.held.member()
     }
 
-    /// Polls the call, and lands when it ends. An error names the member from then on.
+    /// Polls the call, and lands when it ends: `classify` judges that, once. An error names the member
+    /// from then on.
     // Always: on its own it costs each call eleven instructions.
     #[inline(always)]
-    pub(crate) fn poll<F, T, E>(
+    pub(crate) fn poll<F, T, E, C>(
         &mut self,
         call: Pin<&mut F>,
         cx: &mut Context<'_>,
+        classify: &C,
     ) -> Poll<Result<T, Error>>
     where
         F: Future<Output = Result<T, E>>,
         E: Into<BoxError> + 'static,
+        C: Classify<T, E>,
     {
         let Poll::Ready(result) = call.poll(cx) else {
             self.pend();
@@ -130,18 +138,33 @@ impl<M: OfMember> Flight<M> {
         };
         Poll::Ready(match result {
             Ok(response) => {
-                self.land();
+                match classify.classify(Ok(&response)) {
+                    Outcome::Success | Outcome::Slow => self.land(),
+                    outcome => self.end(Some(outcome), None),
+                }
                 Ok(response)
             }
-            Err(error) => Err(self.failed(error)),
+            Err(error) => Err(self.failed(error, classify)),
         })
     }
 
     #[inline]
     fn pend(&mut self) {
         if self.began == NOT_YET {
-            self.began = self.member().nanos().clamp(1, IGNORED - 1);
+            self.wait();
         }
+    }
+
+    #[inline(never)]
+    fn wait(&mut self) {
+        // 146 years, so that it is never `LANDED`.
+        let now = self.member().nanos().clamp(1, LANDED >> 3);
+        let batch = match self.member().load().wait(now) {
+            None => 0,
+            Some(Batch::First) => 1,
+            Some(Batch::Second) => 2,
+        };
+        self.began = now << 2 | batch;
     }
 
     #[inline]
@@ -156,59 +179,93 @@ impl<M: OfMember> Flight<M> {
     // Out of line, so that a call that is ready at once carries no clock with it.
     #[inline(never)]
     fn observe(&self) {
-        self.member().observe(self.elapsed());
+        self.member().observe(self.end_wait());
     }
 
-    fn elapsed(&self) -> Duration {
+    /// Ends the wait, and tells how long it was.
+    fn end_wait(&self) -> Duration {
+        match self.began & 3 {
+            1 => self.member().load().wait_no_more(Batch::First),
+            2 => self.member().load().wait_no_more(Batch::Second),
+            _ => {}
+        }
         match self.began {
             NOT_YET => Duration::ZERO,
-            began => Duration::from_nanos(self.member().nanos().saturating_sub(began)),
+            began => Duration::from_nanos(self.member().nanos().saturating_sub(began >> 2)),
         }
     }
 
     #[cold]
-    fn failed<E: Into<BoxError> + 'static>(&mut self, error: E) -> Error {
-        self.fail(Error::from_service(error))
-    }
-
-    fn fail(&mut self, error: Error) -> Error {
-        let error = if self.member().is_client() { error.confirm_unsent() } else { error };
-        let end = self.count(&error);
-        self.began = match end {
-            CallEnd::Succeeded => LANDED,
-            CallEnd::Failed => FAILED,
-            CallEnd::Throttled => THROTTLED,
-            CallEnd::Ignored => IGNORED,
-        };
-        self.member().load().land();
-        error.or_at_endpoint(self.member().shared_key())
-    }
-
-    /// Counts what an error says of the member.
-    fn count(&self, error: &Error) -> CallEnd {
-        let is_timed = self.began != NOT_YET;
-        match error.fault() {
-            // It answered: that is its work.
-            Fault::Endpoint if error.kind() == Kind::Plugin => {
-                if is_timed {
-                    self.observe();
+    fn failed<T, E, C>(&mut self, error: E, classify: &C) -> Error
+    where
+        E: Into<BoxError> + 'static,
+        C: Classify<T, E>,
+    {
+        let judged = judge_error(classify, &error);
+        let error = Error::from_service(error);
+        self.end(
+            match judged {
+                Some(Outcome::Failure) if error.kind() == Kind::RateLimited => {
+                    Some(Outcome::Overload { retry_after: None })
                 }
-                return CallEnd::Succeeded;
+                judged => judged,
+            },
+            // Whatever the rule knows of it, it may ask for a while.
+            error.retry_after(),
+        );
+        let member = self.member();
+        let error = if member.is_client() { error.confirm_unsent() } else { error };
+        error.or_at_endpoint(member.shared_key())
+    }
+
+    /// Begins a call that is made elsewhere, and is timed from now on.
+    pub(crate) fn begin_elsewhere(held: M) -> Self {
+        let mut flight = Self::begin(held);
+        flight.pend();
+        flight
+    }
+
+    /// Ends a call that was judged elsewhere.
+    pub(crate) fn settle(&mut self, outcome: Outcome) {
+        self.end(Some(outcome), None);
+    }
+
+    /// Lands, whatever judged the end: all that is learned of a call is learned here. `None` is a call that
+    /// was given up; `asked` is how long the endpoint asks to be left alone.
+    #[cold]
+    fn end(&mut self, outcome: Option<Outcome>, asked: Option<Duration>) {
+        let (elapsed, is_timed, member) = (self.end_wait(), self.began != NOT_YET, self.member());
+        let (end, landed) = match outcome {
+            Some(Outcome::Success | Outcome::Slow) => {
+                if is_timed {
+                    member.observe(elapsed);
+                }
+                (CallEnd::Succeeded, LANDED)
             }
-            Fault::Endpoint => {
-                let is_overload = error.kind() == Kind::RateLimited;
-                self.observe_failure(is_overload);
-                return if is_overload { CallEnd::Throttled } else { CallEnd::Failed };
+            Some(Outcome::Failure) => {
+                member.observe_failure(elapsed, asked);
+                (CallEnd::Failed, FAILED)
             }
-            Fault::Cancelled if is_timed => self.observe_abandoned(),
-            _ => {}
-        }
-        self.member().count_neutral();
-        CallEnd::Ignored
+            Some(Outcome::Overload { retry_after }) => {
+                member.observe_failure(elapsed, retry_after.or(asked));
+                (CallEnd::Throttled, THROTTLED)
+            }
+            Some(Outcome::Ignored) => (CallEnd::Ignored, IGNORED),
+            None => {
+                // It can worsen the estimate, never improve it.
+                if is_timed {
+                    member.observe_if_worse(elapsed);
+                }
+                (CallEnd::Ignored, IGNORED)
+            }
+        };
+        member.count(end);
+        member.load().land();
+        self.began = landed;
     }
 
     /// How the call ended, once it has.
-    pub(crate) fn end(&self) -> Option<CallEnd> {
+    pub(crate) fn ended(&self) -> Option<CallEnd> {
         match self.began {
             LANDED => Some(CallEnd::Succeeded),
             FAILED => Some(CallEnd::Failed),
@@ -219,27 +276,10 @@ impl<M: OfMember> Flight<M> {
     }
 
     #[cold]
-    fn abandon(&self) {
-        let is_timed = self.began != NOT_YET;
-        if is_timed && Ending::of_flight(self.member()) == Ending::TimedOut {
-            self.observe_failure(false);
-        } else {
-            if is_timed {
-                self.observe_abandoned();
-            }
-            self.member().count_neutral();
-        }
-        self.member().load().land();
-    }
-
-    fn observe_failure(&self, is_overload: bool) {
-        self.member().count_failure(is_overload);
-        self.member().observe(self.elapsed().max(FAILURE_PENALTY));
-    }
-
-    /// A call that was given up can worsen the estimate, never improve it.
-    fn observe_abandoned(&self) {
-        self.member().observe_if_worse(self.elapsed());
+    fn abandon(&mut self) {
+        let has_begun = self.began != NOT_YET;
+        let timed_out = has_begun && Ending::of_flight(self.member()) == Ending::TimedOut;
+        self.end(timed_out.then_some(Outcome::Failure), None);
     }
 }
 
@@ -282,8 +322,9 @@ mod tests {
         drop(long);
         assert_eq!(member.latency(), Some(Duration::from_millis(30)));
         let mut fails = pending();
-        fails.failed(BoxError::from("broken"));
-        assert_eq!(member.latency(), Some(FAILURE_PENALTY));
+        fails.failed::<(), _, _>(BoxError::from("broken"), &crate::outcome::ErrIsFailure);
+        // What a failure costs where no peer is known.
+        assert_eq!(member.latency(), Some(Duration::from_secs(1)));
         assert_eq!((member.failures(), member.in_flight(), member.calls()), (1, 0, 4));
     }
 }

@@ -3,22 +3,29 @@
 use std::sync::atomic::Ordering;
 
 use super::{member::Member, reason::bit};
-use crate::rules::Calls;
+use crate::rules::{CallEnd, Calls};
 
 impl Member {
-    /// Counts a call that failed, which is in flight still; one that was refused as one too many is no
-    /// failure in a row.
-    pub(super) fn count_failure(&self, is_overload: bool) {
-        let row = self.ended.failed(self.load().begun(), !is_overload);
+    /// Counts how a call ended, which is in flight still. One that was refused as one too many is no failure in
+    /// a row.
+    pub(super) fn count(&self, end: CallEnd) {
+        match end {
+            // What is left of those that were begun.
+            CallEnd::Succeeded => {}
+            CallEnd::Failed => self.count_failure(true),
+            CallEnd::Throttled => self.count_failure(false),
+            CallEnd::Ignored => self.ended.neutral(),
+        }
+    }
+
+    fn count_failure(&self, is_in_row: bool) {
+        // Before it is counted: it is in flight yet, so it would be taken off twice.
+        self.score.failed(self.ended_calls().successes);
+        let row = self.ended.failed(self.load().begun(), is_in_row);
         self.signal.failed();
         if self.signal.is_row(row) && !self.has_circuit() {
             self.signal.notify();
         }
-    }
-
-    /// Counts a call that is no evidence, such as one that was given up.
-    pub(super) fn count_neutral(&self) {
-        self.ended.neutral();
     }
 
     /// Returns how many calls failed since the last that succeeded, or since [`reset_row`](Self::reset_row).

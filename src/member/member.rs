@@ -13,7 +13,9 @@ use super::{
     ends::Ends,
     load::Load,
     reason::{Reason, bit},
+    score::Score,
     signal::Signal,
+    weight::Weighing,
 };
 use crate::{
     endpoint::{Endpoint, Status},
@@ -51,29 +53,33 @@ pub struct Member {
     /// When the bits end that were raised until a time.
     pub(super) ends: Mutex<Vec<(u64, Instant)>>,
     pub(super) ended: Ends,
+    pub(super) score: Score,
+    pub(super) weighing: Mutex<Weighing>,
     /// Its service is a client that makes one request for each call.
     client: AtomicBool,
-    /// Its weight in percent of what discovery says; 0 while weights are as discovery says.
-    warmth: AtomicU32,
     /// It is ejected, and a check that passes is to be told of.
     pub(super) awaits_check: AtomicBool,
+    /// An operator ends its ejection.
+    pub(super) unejected: AtomicBool,
     /// The stamp of the last recovery, or `NEVER`.
     recovered: AtomicI64,
+    /// The stamp until which a rate limit of it has no token, as far as a call was told; or `NEVER`.
+    pub(super) spent_until: AtomicI64,
     pub(super) signal: Arc<Signal>,
 }
 
-/// What a choice reads and a call counts, on one cache line that nothing else is on.
-#[repr(align(64))]
+/// What a choice reads and a call counts, in this order, on cache lines that nothing else is on.
+#[repr(C, align(64))]
 struct Hot {
     /// Why this member is not eligible. Zero: it is.
     word: AtomicU64,
-    load: Load,
     weight: AtomicU32,
     tier: AtomicU32,
+    load: Load,
 }
 
-/// No recovery yet.
-const NEVER: i64 = i64::MIN;
+/// The stamp of what has not been yet.
+pub(super) const NEVER: i64 = i64::MIN;
 
 impl Member {
     /// Makes a member of no set, for a test or a balancer of your own.
@@ -91,13 +97,13 @@ impl Member {
     }
 
     pub(crate) fn in_set(endpoint: Arc<Endpoint>, signal: Arc<Signal>) -> Arc<Self> {
-        let clock = Clock::new();
+        let clock = signal.clock();
         let member = Arc::new(Self {
             hot: Hot {
                 word: AtomicU64::new(0),
-                load: Load::new(),
                 weight: AtomicU32::new(1),
                 tier: AtomicU32::new(0),
+                load: Load::new(),
             },
             key: endpoint.shared_key().clone(),
             identity: endpoint.identity().clone(),
@@ -107,10 +113,13 @@ impl Member {
             taken: AtomicU64::new(0),
             ends: Mutex::default(),
             ended: Ends::default(),
+            score: Score::default(),
+            weighing: Mutex::default(),
             client: AtomicBool::new(false),
-            warmth: AtomicU32::new(0),
             awaits_check: AtomicBool::new(false),
+            unejected: AtomicBool::new(false),
             recovered: AtomicI64::new(NEVER),
+            spent_until: AtomicI64::new(NEVER),
             signal,
         });
         member.update(endpoint);
@@ -120,12 +129,12 @@ impl Member {
     /// Takes over what discovery says now. The address must be the same.
     pub(crate) fn update(&self, endpoint: Arc<Endpoint>) {
         // Relaxed: each is a value of its own, and the next snapshot publishes them all.
-        self.hot.weight.store(self.warmed(endpoint.weight()), Ordering::Relaxed);
+        self.discover_weight(endpoint.weight());
         let warned = u32::from(endpoint.status() == Status::Warning);
         let tier = endpoint.priority().saturating_mul(2).saturating_add(warned);
         self.hot.tier.store(tier, Ordering::Relaxed);
         self.set_bits(bit::DISCOVERED_CRITICAL, endpoint.status() == Status::Critical);
-        self.set_bits(bit::DRAINING, endpoint.is_draining());
+        self.set_bits(bit::DISCOVERED_DRAINING, endpoint.is_draining());
         self.endpoint.store(endpoint);
     }
 
@@ -175,43 +184,22 @@ impl Member {
         self.ended.failures()
     }
 
-    /// Returns the estimate of its latency, or `None` before the first sample.
-    ///
-    /// The estimate is an average over about ten seconds that follows a rise at once (peak EWMA, of
-    /// Finagle).
-    pub fn latency(&self) -> Option<Duration> {
-        self.load().latency()
-    }
-
     /// Returns its share of the load, relative to the other members.
     ///
-    /// In a set with a slow start that is in percent of what discovery says, and less while it warms up.
+    /// In a set with a slow start, 100 times that of discovery or an operator, and less while it warms up.
     #[inline]
     pub fn weight(&self) -> u32 {
         self.hot.weight.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_weight(&self, weight: u32) {
+        self.hot.weight.store(weight, Ordering::Relaxed);
     }
 
     /// Returns the group that it belongs to. Calls go to the lowest group that can be used.
     #[inline]
     pub fn tier(&self) -> u32 {
         self.hot.tier.load(Ordering::Relaxed)
-    }
-
-    /// Weighs it by so many percent of what discovery says; 0 is as discovery says. Returns whether that
-    /// changes its weight.
-    pub(crate) fn set_warmth(&self, percent: u32) -> bool {
-        if self.warmth.swap(percent, Ordering::Relaxed) == percent {
-            return false;
-        }
-        self.hot.weight.store(self.warmed(self.endpoint.load().weight()), Ordering::Relaxed);
-        true
-    }
-
-    fn warmed(&self, weight: u32) -> u32 {
-        match (weight, self.warmth.load(Ordering::Relaxed)) {
-            (0, _) | (_, 0) => weight,
-            (_, percent) => weight.saturating_mul(percent).max(1),
-        }
     }
 
     /// Returns how long it has been in the set.
@@ -257,6 +245,11 @@ impl Member {
         Reason::ALL.into_iter().filter(move |reason| word & reason.bits() != 0)
     }
 
+    /// Whether `reason` bars it.
+    pub(super) fn is_barred_by(&self, reason: Reason) -> bool {
+        self.word() & reason.bits() != 0
+    }
+
     #[inline]
     pub(crate) fn word(&self) -> u64 {
         // Relaxed: eligibility is advice. The guard itself decides again in `call`.
@@ -268,7 +261,12 @@ impl Member {
         &self.hot.load
     }
 
-    /// Nanoseconds since this member was made.
+    /// The clock of its set.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Nanoseconds since the clock of its set was.
     #[inline]
     pub(super) fn nanos(&self) -> u64 {
         self.clock.nanos()
@@ -278,16 +276,6 @@ impl Member {
     #[cfg(feature = "tower")]
     pub(crate) fn cost(&self) -> u64 {
         self.load().cost(self.nanos())
-    }
-
-    /// Records the latency of a call that succeeded.
-    pub fn observe(&self, latency: Duration) {
-        self.load().sample(latency, self.nanos(), false);
-    }
-
-    /// Takes a sample that counts only if it is above the estimate.
-    pub(super) fn observe_if_worse(&self, latency: Duration) {
-        self.load().sample(latency, self.nanos(), true);
     }
 
     pub(super) fn set_bits(&self, bits: u64, on: bool) {

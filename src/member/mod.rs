@@ -24,17 +24,29 @@
 
 mod ending;
 mod ends;
+mod failing;
 mod flight;
 mod judged;
+mod latency;
 mod load;
+mod median;
 mod member;
+mod oldest;
+mod operator;
+mod peers;
 mod reason;
+mod score;
 mod signal;
+mod spent;
+mod stats;
 mod veto;
+mod weight;
 
 pub(crate) use self::{
     ending::{Ending, attempt_timed_out},
     flight::{Flight, OfMember},
+    load::Measure,
+    peers::median,
     signal::Signal,
 };
-pub use self::{flight::InFlight, member::Member, reason::Reason, veto::Veto};
+pub use self::{flight::InFlight, member::Member, reason::Reason, stats::MemberStats, veto::Veto};

@@ -30,12 +30,16 @@ pub(super) mod bit {
     pub(in crate::member) const UNHEALTHY: u64 = 0xffff | DISCOVERED_CRITICAL;
     pub(in crate::member) const CIRCUIT_OPEN: u64 = 0xffff << 16;
     pub(in crate::member) const BUSY: u64 = 0xffff << 32;
-    pub(in crate::member) const EJECTED: u64 = 0xf << 48;
-    pub(in crate::member) const DISABLED: u64 = 0xf << 52;
-    pub(in crate::member) const DRAINING: u64 = 1 << 56;
+    pub(in crate::member) const EJECTED: u64 = 0xf << 48 | OPERATOR & 1 << 59;
+    pub(in crate::member) const DISABLED: u64 = 0xf << 52 | OPERATOR & 1 << 60;
+    pub(in crate::member) const DRAINING: u64 = 1 << 56 | DISCOVERED_DRAINING | OPERATOR & 1 << 61;
     pub(in crate::member) const DISCOVERED_CRITICAL: u64 = 1 << 57;
-    /// Set from what discovery says, so nobody may take them.
-    pub(in crate::member) const DISCOVERED: u64 = DISCOVERED_CRITICAL;
+    pub(in crate::member) const DISCOVERED_DRAINING: u64 = 1 << 58;
+    /// Set by the word of an operator: one for each reason that an operator may give.
+    pub(in crate::member) const OPERATOR: u64 = 0b111 << 59;
+    /// Set from what discovery or an operator says, so no guard may take them.
+    pub(in crate::member) const RESERVED: u64 =
+        DISCOVERED_CRITICAL | DISCOVERED_DRAINING | OPERATOR;
     /// A change of these makes a new snapshot.
     pub(in crate::member) const SLOW: u64 = !BUSY;
 }

@@ -1,7 +1,7 @@
 use std::{
     fmt,
     sync::{
-        Mutex,
+        Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     task::Waker,
@@ -9,10 +9,14 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 
-use crate::{sync::lock, time::Instant};
+use super::median::Median;
+use crate::{
+    sync::lock,
+    time::{Clock, Instant},
+};
 
-/// What the members of a set tell the task of the set: that something changed, or ends sooner than the
-/// task wakes.
+/// What the members of a set share. They tell the task of the set that something changed, or ends sooner
+/// than the task wakes; and they know each other.
 #[derive(Default)]
 pub(crate) struct Signal {
     changed: AtomicBool,
@@ -23,9 +27,17 @@ pub(crate) struct Signal {
     task: AtomicWaker,
     /// When the task wakes by itself; `None` while it looks for that.
     wakes_at: Mutex<Option<Instant>>,
+    /// One for all members, so that a choice reads it once. Made with the first of them.
+    clock: OnceLock<Clock>,
+    /// Of the latencies of its members.
+    pub(super) median: Median,
 }
 
 impl Signal {
+    pub(super) fn clock(&self) -> Clock {
+        self.clock.get_or_init(Clock::new).clone()
+    }
+
     pub(crate) fn notify(&self) {
         // Release with the Acquire in `take`: the task sees what was changed before.
         self.changed.store(true, Ordering::Release);

@@ -90,7 +90,7 @@ impl Member {
         let mut bit = 0;
         // Relaxed: the bits that are given out are only counted here.
         let _ = self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
-            let free = reason.bits() & !taken & !bit::DISCOVERED;
+            let free = reason.bits() & !taken & !bit::RESERVED;
             bit = free & free.wrapping_neg();
             (bit != 0).then_some(taken | bit)
         });

@@ -214,6 +214,31 @@ impl EndpointHealth {
         self.eject_on(StandingEvent::Eject, rule, now, random);
     }
 
+    /// Ejects it until [`uneject`](Self::uneject), as an operator wants it: neither time nor a check ends that.
+    /// Call it again after whatever else happens while it holds.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_upstream::rules::{EndpointHealth, HealthRule, Standing};
+    /// let (rule, late) = (HealthRule::default(), Duration::from_secs(1_000_000));
+    /// let mut endpoint = EndpointHealth::added(&rule, Duration::ZERO, false);
+    /// endpoint.hold(&rule, Duration::ZERO);
+    /// endpoint.advance(&rule, late);
+    /// assert!(endpoint.is_held());
+    /// endpoint.uneject(&rule, late);
+    /// assert_eq!((endpoint.standing(), endpoint.multiplier()), (Standing::Healthy, 0));
+    /// ```
+    pub fn hold(&mut self, rule: &HealthRule, now: Duration) {
+        self.advance(rule, now);
+        self.on(StandingEvent::Eject, now);
+        self.until = Duration::MAX;
+    }
+
+    /// Returns whether it is [held](Self::hold).
+    pub fn is_held(&self) -> bool {
+        self.standing.is_ejected() && self.until == Duration::MAX
+    }
+
     /// Ends its ejection or probation.
     pub fn uneject(&mut self, rule: &HealthRule, now: Duration) {
         self.advance(rule, now);

@@ -18,6 +18,8 @@ use super::rng::Rng;
 pub struct Choices(u32);
 
 impl Choices {
+    pub(crate) const TWO: Self = Self(2);
+
     /// Creates a number of choices; more than 10 become 10. `None` below 2, which would be no choice.
     pub const fn new(choices: u32) -> Option<Self> {
         match choices {
@@ -35,7 +37,7 @@ impl Choices {
 
 impl Default for Choices {
     fn default() -> Self {
-        Self(2)
+        Self::TWO
     }
 }
 

@@ -199,6 +199,24 @@ impl Latency {
         Self { nanos, updated: now, ..Self::default() }
     }
 
+    /// Returns the estimate as of the last update, in nanoseconds; 0 is unknown.
+    pub(crate) fn nanos(&self) -> f64 {
+        self.nanos
+    }
+
+    pub(crate) fn updated(&self) -> Duration {
+        self.updated
+    }
+
+    /// How many samples in a row were below half of the estimate, and the largest of them.
+    pub(crate) fn confirming(&self) -> (u8, f64) {
+        (self.below, self.largest_below)
+    }
+
+    pub(crate) fn confirmed(self, below: u8, largest_below: f64) -> Self {
+        Self { below, largest_below, ..self }
+    }
+
     /// Whether this sample is the last of those that confirm that the estimate is too high.
     fn confirm(&mut self, sample: f64, decayed: f64) -> bool {
         if sample >= decayed / 2.0 {

@@ -1,13 +1,17 @@
-use std::cell::Cell;
+use std::{
+    cell::Cell,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use super::thread_number;
+
+thread_local! {
+    static STATE: Cell<u64> = Cell::new(seed());
+}
 
 /// A fast random number, from a state of this thread. Not for secrets.
 #[inline]
 pub(crate) fn random() -> u64 {
-    thread_local! {
-        static STATE: Cell<u64> = Cell::new(seed());
-    }
     STATE
         .try_with(|state| {
             let (next, number) = wyrand(state.get());
@@ -49,6 +53,33 @@ pub(crate) fn fraction(random: u64) -> f64 {
     (random >> 11) as f64 / (1_u64 << 53) as f64
 }
 
+/// Numbers that a seed determines, for any number of threads.
+#[derive(Debug)]
+pub(crate) struct Seed(AtomicU64);
+
+impl Seed {
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self(AtomicU64::new(seed))
+    }
+
+    /// Within `draw`, the random numbers of this thread are those of the seed: in each scope others, and the
+    /// same ones in the same order of scopes.
+    pub(crate) fn scope<T>(&self, draw: impl FnOnce() -> T) -> T {
+        /// Restores the thread's own state, also where `draw` panics.
+        struct Restore(u64);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                let _ = STATE.try_with(|state| state.set(self.0));
+            }
+        }
+        // Relaxed: each scope gets a number of its own, and nothing else hangs on it. The step is odd, so
+        // that they come round after all there are.
+        let (_, state) = wyrand(self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed));
+        let _restore = STATE.try_with(|own| Restore(own.replace(state)));
+        draw()
+    }
+}
+
 fn seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(thread_number())
@@ -57,6 +88,18 @@ fn seed() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_scope_draws_from_the_seed_and_leaves_the_thread_its_own() {
+        let (one, other) = (Seed::new(7), Seed::new(7));
+        let drawn = one.scope(|| [random(), random()]);
+        assert_ne!(random(), random());
+        assert_eq!(other.scope(|| [random(), random()]), drawn);
+        assert_ne!(other.scope(|| [random(), random()]), drawn);
+        STATE.set(5);
+        assert!(std::panic::catch_unwind(|| one.scope(|| panic!("of a strategy"))).is_err());
+        assert_eq!(STATE.get(), 5);
+    }
 
     #[test]
     fn a_fraction_stays_below_one() {

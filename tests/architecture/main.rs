@@ -131,6 +131,25 @@ fn no_files_import_each_other_in_a_circle() {
     assert!(mistakes.is_empty(), "\n{}", mistakes.join("\n"));
 }
 
+/// One that nothing declares is never compiled, and so is its test never run.
+#[test]
+fn every_file_is_a_module() {
+    let sources = sources();
+    let is_declared = |source: &Source| {
+        let Some((name, parents)) = source.module.split_last() else { return true };
+        let file = source.path.file_name().unwrap().to_str().unwrap();
+        // With `#[path]` it is the module of any file beside it or above.
+        let by_path = format!("{file}\"]");
+        sources.iter().any(|by| {
+            by.module == parents && by.code.contains(&format!("mod {name};"))
+                || by.text.contains(&by_path) && by.text.contains("#[path = ")
+        })
+    };
+    let orphans = sources.iter().filter(|source| !is_declared(source));
+    let orphans: Vec<_> = orphans.map(|source| source.path.display().to_string()).collect();
+    assert!(orphans.is_empty(), "no `mod` declares: {}", orphans.join(", "));
+}
+
 #[test]
 fn no_file_is_long() {
     let long = sources().into_iter().filter_map(|source| {

@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::{choose::Tried, endpoint::Endpoint, member::Member};
+use crate::{choose::Tried, endpoint::Endpoint, member::Member, sync::random};
 
 /// The members that may be chosen, ordered by key. [`Strategy`](super::Strategy) has an example.
 #[derive(Clone, Copy)]
@@ -36,6 +36,27 @@ impl<'a> Candidates<'a> {
         self.members
             .get(index)
             .is_some_and(|member| member.word() & self.bars == 0 && !self.tried.contains(member))
+    }
+
+    /// Returns a random number from the whole range, for a strategy that draws. Not for secrets. With a
+    /// [seed](super::Seeded), it determines the number.
+    ///
+    /// ```
+    /// use tower_upstream::balance::Candidates;
+    ///
+    /// fn any(candidates: &Candidates<'_>) -> Option<usize> {
+    ///     let start = candidates.random() as usize;
+    ///     candidates.free_from(start).next()
+    /// }
+    /// ```
+    #[inline]
+    pub fn random(&self) -> u64 {
+        random()
+    }
+
+    /// Whether something has barred the one at `index`. `true` beyond the end.
+    pub(super) fn is_barred(&self, index: usize) -> bool {
+        self.members.get(index).is_none_or(|member| member.word() & self.bars != 0)
     }
 
     /// Whether nothing bars either, and nothing was tried: as it is for nearly every call.
@@ -81,7 +102,11 @@ pub struct Candidate<'a> {
     member: &'a Arc<Member>,
 }
 
-impl Candidate<'_> {
+impl<'a> Candidate<'a> {
+    pub(super) fn member(&self) -> &'a Member {
+        self.member
+    }
+
     /// Calls in flight.
     #[inline]
     pub fn load(&self) -> u32 {

@@ -1,29 +1,31 @@
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::{
     candidates::{Candidate, Candidates},
+    draw::{Look, any, any_free, better_of_two, least},
     strategy::{Pick, Strategy},
 };
 use crate::{
     member::Member,
-    sync::{random, scale},
+    rules::{AliasTable, Edf, least_request_weight},
+    sync::{lock, random},
 };
 
 /// Chooses the less loaded of two endpoints that are drawn at random. Suits most upstreams.
 ///
-/// Two *different* candidates are drawn, and the one with fewer calls in flight for its weight is
-/// chosen: `(in flight + 1) / weight`. It keeps the longest queue within `ln ln n` of the best
-/// (Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001), without the herd
-/// that looking at all of them would send to the least loaded.
+/// Two *different* candidates are drawn, and the one with fewer calls in flight is chosen. This keeps the
+/// longest queue within `ln ln n` of the best (Mitzenmacher, "The Power of Two Choices in Randomized Load
+/// Balancing", 2001), without the herd that looking at all of them would send to the least loaded.
 ///
-/// Weights count once there is load to compare; where calls rarely overlap, the draw decides and
-/// all get the same share.
+/// # Weights
+/// If weights differ, endpoints are drawn in proportion to their weights, and the calls in flight are
+/// compared in proportion to them. [`with_bias`](Self::with_bias) schedules as Envoy does instead.
 ///
 /// # An endpoint that fails at once
 /// Such an endpoint has no calls in flight, so it wins each draw that it is part of: of `n` busy
 /// endpoints it gets `2 / n` of the calls, 19.5 % measured with ten. Put a
 /// [`CircuitBreakerLayer`](crate::CircuitBreakerLayer) below the balancer, which opens after a few such
-/// failures.
+/// failures, or use [`PeakEwma`](super::PeakEwma).
 ///
 /// ```
 /// use tower_upstream::{balance::{BalanceLayer, LeastRequest}, discover};
@@ -32,139 +34,234 @@ use crate::{
 /// # Ok::<(), tower_upstream::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default)]
-pub struct LeastRequest {}
+pub struct LeastRequest {
+    look: Look,
+    bias: Option<f64>,
+}
 
 impl LeastRequest {
-    /// Two choices.
+    /// Compares two.
     pub const fn new() -> Self {
-        Self {}
+        Self { look: Look::TWO, bias: None }
+    }
+
+    /// Compares this many: from 2 to 10. Those beyond two are drawn with replacement. Default: 2.
+    ///
+    /// ```
+    /// use tower_upstream::LeastRequest;
+    /// let strategy = LeastRequest::new().with_choices(3);
+    /// ```
+    #[must_use]
+    pub fn with_choices(mut self, choices: u32) -> Self {
+        self.look = Look::at(choices);
+        self
+    }
+
+    /// Compares all endpoints, and takes any of those with the fewest calls. O(n), and many callers that do so
+    /// all call the same one at a time: for a few endpoints, and a single caller.
+    ///
+    /// ```
+    /// use tower_upstream::LeastRequest;
+    /// let strategy = LeastRequest::new().with_full_scan();
+    /// ```
+    #[must_use]
+    pub fn with_full_scan(mut self) -> Self {
+        self.look = Look::AtAll;
+        self
+    }
+
+    /// Takes endpoints in turn, each as often as `weight / (in flight + 1)^bias` says, as Envoy does where
+    /// weights differ. 0 ignores the load, 1 divides by it; a bias that is negative or NaN counts as 1.
+    ///
+    /// The turns are kept under a lock, which all calls of a set take: O(log n). Default: no turns.
+    ///
+    /// ```
+    /// use tower_upstream::LeastRequest;
+    /// let strategy = LeastRequest::new().with_bias(1.0);
+    /// ```
+    #[must_use]
+    pub fn with_bias(mut self, bias: f64) -> Self {
+        self.bias = Some(bias);
+        self
     }
 }
 
-impl Strategy for LeastRequest {
-    type Table = ();
+/// State of [`LeastRequest`]: what the weights of the members lead to.
+#[derive(Debug)]
+pub struct LeastRequestTable {
+    /// How many there are if two of them are compared, alike, as nearly always; or 0.
+    two_of: u32,
+    weights: Weights,
+}
 
-    fn table(&self, _: &[Arc<Member>], _: Option<&()>) {}
+#[derive(Debug)]
+enum Weights {
+    Alike,
+    Drawn(AliasTable),
+    Scheduled { turns: Mutex<Edf>, weights: Vec<f64> },
+}
+
+impl Strategy for LeastRequest {
+    type Table = LeastRequestTable;
+
+    fn table(
+        &self,
+        members: &[Arc<Member>],
+        before: Option<&LeastRequestTable>,
+    ) -> LeastRequestTable {
+        let weights: Vec<_> = members.iter().map(|member| member.weight()).collect();
+        let weights = match self.bias {
+            Some(_) => scheduled(weights.iter().map(|&weight| f64::from(weight)).collect(), before),
+            None => uneven(&weights).map_or(Weights::Alike, Weights::Drawn),
+        };
+        let two_of = match weights {
+            Weights::Alike => self.look.two_of(members.len()),
+            _ => 0,
+        };
+        LeastRequestTable { two_of, weights }
+    }
+}
+
+/// A table that draws by weight; `None` if all weigh the same.
+pub(super) fn uneven(weights: &[u32]) -> Option<AliasTable> {
+    let first = weights.first()?;
+    if weights.iter().all(|weight| weight == first) {
+        return None;
+    }
+    AliasTable::new(&weights.iter().map(|&weight| f64::from(weight)).collect::<Vec<_>>())
+}
+
+/// The turns go on where they were, unless the weights are others.
+fn scheduled(mut weights: Vec<f64>, before: Option<&LeastRequestTable>) -> Weights {
+    // Those of weight 0 are here only if all have it.
+    weights.iter_mut().for_each(|weight| *weight = weight.max(1.0));
+    let turns = match before.map(|before| &before.weights) {
+        Some(Weights::Scheduled { turns, weights: old }) if *old == weights => lock(turns).clone(),
+        // From a random turn on, so that many callers do not all begin with the same.
+        _ => Edf::with_picks(&weights, any(weights.len().min(1 << 10)) as u32),
+    };
+    Weights::Scheduled { turns: Mutex::new(turns), weights }
 }
 
 impl<Req: ?Sized> Pick<Req> for LeastRequest {
     #[inline(always)]
-    fn pick(&self, _: &(), candidates: Candidates<'_>, _: &Req) -> Option<usize> {
-        let (one, two) = draw_two(random(), candidates.len())?;
-        let (first, second) = (candidates.get(one)?, candidates.get(two)?);
-        if candidates.are_free(first, second) {
-            return Some(if is_less_loaded(second, first) { two } else { one });
+    fn pick(
+        &self,
+        table: &LeastRequestTable,
+        candidates: Candidates<'_>,
+        _: &Req,
+    ) -> Option<usize> {
+        if table.two_of > 0 {
+            return better_of_two(candidates, table.two_of, |one, other| one.load() < other.load());
         }
-        pick_free(candidates, one, two)
+        self.pick_otherwise(table, &candidates)
     }
 }
 
-/// One of the two is barred, or was tried.
-#[cold]
-#[inline(never)]
-fn pick_free(candidates: Candidates<'_>, one: usize, two: usize) -> Option<usize> {
-    let is_less_loaded = || Some(is_less_loaded(candidates.get(two)?, candidates.get(one)?));
-    match (candidates.is_free(one), candidates.is_free(two)) {
-        (true, true) => is_less_loaded().map(|is_less| if is_less { two } else { one }),
-        (true, false) => Some(one),
-        (false, true) => Some(two),
-        (false, false) => candidates.free_from(one).next(),
+impl LeastRequest {
+    #[inline(never)]
+    fn pick_otherwise(
+        &self,
+        table: &LeastRequestTable,
+        candidates: &Candidates<'_>,
+    ) -> Option<usize> {
+        match &table.weights {
+            Weights::Alike => {
+                let load = |candidate: Candidate<'_>| f64::from(candidate.load());
+                least(candidates, self.look, || any(candidates.len()), load)
+            }
+            Weights::Drawn(drawn) => {
+                let load = |candidate: Candidate<'_>| {
+                    f64::from(candidate.load()) / f64::from(candidate.weight())
+                };
+                least(candidates, self.look, || drawn.pick(random()), load)
+            }
+            Weights::Scheduled { turns, .. } => {
+                self.pick_in_turn(turns, candidates).or_else(|| any_free(candidates))
+            }
+        }
+    }
+
+    fn pick_in_turn(&self, turns: &Mutex<Edf>, candidates: &Candidates<'_>) -> Option<usize> {
+        let bias = self.bias.unwrap_or(1.0);
+        let weight = |index| {
+            let of = candidates.get(index).map(|candidate| (candidate.weight(), candidate.load()));
+            let (weight, load) = of.unwrap_or((1, 0));
+            least_request_weight(f64::from(weight.max(1)), u64::from(load), bias)
+        };
+        let mut turns = lock(turns);
+        // Bounded, since all calls wait for it.
+        (0..candidates.len().min(MAX_TURNS))
+            .map_while(|_| turns.pick(weight))
+            .find(|&index| candidates.is_free(index))
     }
 }
 
-/// Two different indices below `len`, or the same one where there is only one.
-#[inline]
-fn draw_two(random: u64, len: usize) -> Option<(usize, usize)> {
-    let len = u32::try_from(len).ok().filter(|&len| len > 0)?;
-    if len == 1 {
-        return Some((0, 0));
-    }
-    let one = scale(random as u32, len);
-    let other = scale((random >> 32) as u32, len - 1);
-    let two = other + u32::from(other >= one);
-    Some((one as usize, two as usize))
-}
-
-#[inline]
-fn is_less_loaded(one: Candidate<'_>, other: Candidate<'_>) -> bool {
-    cost(one.load(), other.weight()) < cost(other.load(), one.weight())
-}
-
-/// One side of `(load + 1) / weight`, multiplied out.
-#[inline]
-fn cost(load: u32, others_weight: u32) -> u64 {
-    (u64::from(load) + 1) * u64::from(others_weight)
-}
+/// Turns that one call may take.
+const MAX_TURNS: usize = 64;
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use super::{
+        super::tests::{counts, members, obeys, pick},
+        *,
+    };
 
-    use super::*;
-    use crate::{choose::Tried, endpoint::Endpoint, member::Reason};
-
-    fn members(weights: &[u32]) -> Vec<Arc<Member>> {
-        let endpoints = weights.iter().enumerate().map(|(index, &weight)| {
-            Endpoint::new(format!("h:{}", index + 1)).unwrap().with_weight(weight)
-        });
-        endpoints.map(Member::new).collect()
-    }
-
-    proptest! {
-        #[test]
-        fn the_two_are_different_and_in_range(random: u64, len in 2_usize..10_000) {
-            let (one, two) = draw_two(random, len).unwrap();
-            prop_assert!(one < len && two < len && one != two);
-        }
+    /// With calls that never end.
+    fn held(strategy: LeastRequest, weights: &[u32], picks: usize) -> Vec<u32> {
+        let members = members(weights);
+        let table = strategy.table(&members, None);
+        let calls: Vec<_> = (0..picks)
+            .map(|_| members[pick(&strategy, &table, &members).unwrap()].begin())
+            .collect();
+        let loads = members.iter().map(|member| member.in_flight()).collect();
+        drop(calls);
+        loads
     }
 
     #[test]
-    fn every_pair_is_drawn_as_often() {
-        let mut seen = [[0_u32; 4]; 4];
-        for _ in 0..120_000 {
-            let (one, two) = draw_two(random(), 4).unwrap();
-            seen[one][two] += 1;
-        }
-        for (one, row) in seen.iter().enumerate() {
-            for (two, &count) in row.iter().enumerate() {
-                let expected = if one == two { 0..=0 } else { 9_000..=11_000 };
-                assert!(expected.contains(&count), "{one} {two}: {count}");
-            }
+    fn every_way_obeys() {
+        let new = LeastRequest::new();
+        for strategy in [new, new.with_choices(5), new.with_full_scan(), new.with_bias(1.0)] {
+            obeys(&strategy);
         }
     }
 
     #[test]
     fn the_less_loaded_for_its_weight_wins() {
-        let members = members(&[1, 3]);
-        let tried = Tried::default();
-        let pick = || {
-            let candidates = Candidates::new(&members, u64::MAX, &tried);
-            Pick::<()>::pick(&LeastRequest::new(), &(), candidates, &()).unwrap()
-        };
-        let mut calls = Vec::new();
-        let mut counts = [0, 0];
-        for _ in 0..40 {
-            let index = pick();
-            counts[index] += 1;
-            calls.push(members[index].begin());
-        }
-        assert_eq!(counts, [10, 30]);
+        assert_eq!(held(LeastRequest::new(), &[1, 3], 40), [10, 30]);
+        assert_eq!(held(LeastRequest::new().with_full_scan(), &[1, 2, 5], 40), [5, 10, 25]);
+        // A turn weighs the load that there was at the last one.
+        assert_eq!(held(LeastRequest::new().with_bias(0.0), &[1, 1, 2], 40), [10, 10, 20]);
+        let loads = held(LeastRequest::new().with_bias(1.0), &[1, 1, 2], 40);
+        assert!(loads[2] > loads[0] + 2 && loads[0].abs_diff(loads[1]) <= 1, "{loads:?}");
     }
 
     #[test]
-    fn who_is_barred_or_tried_is_passed_over() {
-        let members = members(&[1, 1, 1, 1]);
-        let veto = members[0].veto(Reason::Busy);
-        veto.raise();
-        let mut tried = Tried::default();
-        tried.insert(members[1].clone());
-        tried.insert(members[2].clone());
-        for _ in 0..100 {
-            let candidates = Candidates::new(&members, u64::MAX, &tried);
-            assert_eq!(Pick::<()>::pick(&LeastRequest::new(), &(), candidates, &()), Some(3));
+    fn more_choices_leave_less_between_the_loads() {
+        let loads = held(LeastRequest::new().with_choices(10), &[1; 20], 400);
+        assert!(loads.iter().all(|load| (18..=22).contains(load)), "{loads:?}");
+    }
+
+    #[test]
+    fn idle_endpoints_get_shares_of_their_weights() {
+        for strategy in [LeastRequest::new(), LeastRequest::new().with_bias(1.0)] {
+            let counts = counts(&strategy, &members(&[1, 2, 5]), 80_000);
+            for (count, expected) in counts.iter().zip([10_000, 20_000, 50_000]) {
+                assert!(count.abs_diff(expected) < 6_000, "{counts:?}");
+            }
         }
-        tried.insert(members[3].clone());
-        let candidates = Candidates::new(&members, u64::MAX, &tried);
-        assert_eq!(Pick::<()>::pick(&LeastRequest::new(), &(), candidates, &()), None);
+    }
+
+    #[test]
+    fn the_turns_go_on_while_the_weights_stay() {
+        let (strategy, members) = (LeastRequest::new().with_bias(0.0), members(&[1, 2, 4]));
+        let mut table = strategy.table(&members, None);
+        let mut counts = [0; 3];
+        for _ in 0..7 * 8 {
+            counts[pick(&strategy, &table, &members).unwrap()] += 1;
+            table = strategy.table(&members, Some(&table));
+        }
+        assert_eq!(counts, [8, 16, 32]);
     }
 }

@@ -1,15 +1,39 @@
 //! Which of the candidates gets a call.
 
 mod candidates;
+mod draw;
+mod geographic;
+mod health_based;
+mod latencies;
+mod least_latency;
 mod least_request;
+mod peak_ewma;
+mod pick_first;
+mod priority;
 mod random;
 mod round_robin;
+mod seeded;
 mod strategy;
+#[cfg(test)]
+mod tests;
+mod turn;
+mod weighted_random;
+mod weighted_round_robin;
 
 pub use self::{
     candidates::{Candidate, Candidates},
-    least_request::LeastRequest,
+    geographic::{Geographic, GeographicTable},
+    health_based::HealthBased,
+    latencies::LatencyTable,
+    least_latency::LeastLatency,
+    least_request::{LeastRequest, LeastRequestTable},
+    peak_ewma::PeakEwma,
+    pick_first::{PickFirst, PickFirstTable},
+    priority::{Priority, PriorityTable},
     random::Random,
     round_robin::{RoundRobin, RoundRobinTable},
+    seeded::{Seeded, SeededTable},
     strategy::{Pick, Strategy},
+    weighted_random::{WeightedRandom, WeightedRandomTable},
+    weighted_round_robin::{WeightedRoundRobin, WeightedRoundRobinTable},
 };

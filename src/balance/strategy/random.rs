@@ -8,8 +8,8 @@ use crate::{member::Member, sync::random_below};
 
 /// Chooses any endpoint, all with the same chance.
 ///
-/// Use it where load says nothing, such as for calls that are done when they are sent. Weights are
-/// not looked at.
+/// Use it where load says nothing, such as for calls that are done when they are sent. Weights do
+/// not count: see [`WeightedRandom`](super::WeightedRandom).
 ///
 /// ```
 /// use tower_upstream::{balance::{BalanceLayer, Random}, discover};

@@ -1,19 +1,18 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
 use super::{
     candidates::Candidates,
     strategy::{Pick, Strategy},
+    turn::Turn,
 };
-use crate::{member::Member, sync::random_below};
+use crate::member::Member;
 
 /// Chooses the endpoints in turn, in the order of their keys.
 ///
 /// Use it where calls cost the same and endpoints are alike; [`LeastRequest`](super::LeastRequest)
-/// is better wherever one may be slow. Weights are not looked at. One that cannot be used is passed
-/// over, and the next gets its turn too.
+/// is better wherever one may be slow. Weights do not count: see
+/// [`WeightedRoundRobin`](super::WeightedRoundRobin). An endpoint that cannot be used loses its turn to the
+/// next.
 ///
 /// ```
 /// use tower_upstream::{balance::{BalanceLayer, RoundRobin}, discover};
@@ -50,27 +49,21 @@ impl RoundRobin {
 /// State of [`RoundRobin`]: which endpoint is next.
 #[derive(Debug, Default)]
 pub struct RoundRobinTable {
-    next: AtomicUsize,
+    turn: Turn,
 }
 
 impl Strategy for RoundRobin {
     type Table = RoundRobinTable;
 
-    /// The turn goes on where it was.
     fn table(&self, _: &[Arc<Member>], before: Option<&RoundRobinTable>) -> RoundRobinTable {
-        // Small, since a division takes longer the larger its result is.
-        let start = || self.start.unwrap_or_else(|| random_below(1 << 20) as usize);
-        let next = before.map_or_else(start, |before| before.next.load(Ordering::Relaxed));
-        RoundRobinTable { next: AtomicUsize::new(next) }
+        RoundRobinTable { turn: Turn::after(before.map(|before| &before.turn), self.start) }
     }
 }
 
 impl<Req: ?Sized> Pick<Req> for RoundRobin {
     #[inline(always)]
     fn pick(&self, table: &RoundRobinTable, candidates: Candidates<'_>, _: &Req) -> Option<usize> {
-        // Relaxed: each turn is given out once, and nothing else hangs on it.
-        let turn = table.next.fetch_add(1, Ordering::Relaxed);
-        let index = turn.checked_rem(candidates.len())?;
+        let index = table.turn.take().checked_rem(candidates.len())?;
         if candidates.is_free(index) {
             return Some(index);
         }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::candidates::Candidates;
-use crate::member::Member;
+use crate::{member::Member, sync::random_below};
 
 /// A way to choose endpoints: the part that does not depend on the request.
 ///
@@ -38,6 +38,28 @@ pub trait Strategy: Send + Sync + 'static {
     /// Runs on the task of the set, once for each snapshot: so also when a circuit opens or closes.
     /// `before` is the table of the last one. The first is made of no members, when the set is.
     fn table(&self, members: &[Arc<Member>], before: Option<&Self::Table>) -> Self::Table;
+
+    /// Prepares the table for `members` of `all`, among which are also those that may not be chosen. Ordered
+    /// by key, too.
+    ///
+    /// Called instead of [`table`](Self::table), to which it leaves it by default. Override it for a
+    /// strategy that must know how many are missing.
+    fn table_among(
+        &self,
+        members: &[Arc<Member>],
+        all: &[Arc<Member>],
+        before: Option<&Self::Table>,
+    ) -> Self::Table {
+        let _ = all;
+        self.table(members, before)
+    }
+
+    /// Draws a number below `bound`, for what the balancer chooses by itself, such as an endpoint of another
+    /// tier. [`Seeded`](super::Seeded) overrides it.
+    fn draw(&self, table: &Self::Table, bound: u32) -> u32 {
+        let _ = table;
+        random_below(bound)
+    }
 }
 
 /// A way to choose an endpoint for one request. [`Strategy`] has an example.

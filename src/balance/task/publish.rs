@@ -1,4 +1,4 @@
-//! The next snapshot of a set, and whether there is anybody in it.
+//! The next snapshot of a set, and whether there is any in it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,7 +6,7 @@ use super::{
     super::{
         select::{Selection, Selector, Share},
         set::Set,
-        snapshot::{Group, Services, Snapshot},
+        snapshot::{Group, Services, Snapshot, WHOLE},
         state::Availability,
         strategy::Strategy,
     },
@@ -69,6 +69,7 @@ where
     let others = (!same).then(|| next.all.len());
     let ignored = (before.is_panic() != next.is_panic()).then(|| next.is_panic());
     drop(before);
+    set.signal.know(&next.all);
     *down_since = if next.has_candidates() { None } else { down_since.or(Some(now)) };
     let last = set.snapshot.swap(Arc::new(next));
     let released = lock(&set.held).replace(entries.connected().clone(), last);
@@ -123,11 +124,11 @@ where
         [share] => (group(share), Box::default()),
         shares => {
             // Of no members: what the turn of a table is goes on in the groups.
-            let none = Group::empty(set.strategy.table(&[], Some(&before.sole.table)));
+            let none = Group::empty(set.strategy.table_among(&[], all, Some(&before.sole.table)));
             let mut sum = 0.0;
             let until = |share: &Share| {
                 sum += share.load;
-                (sum * f64::from(u32::MAX)).ceil() as u64 + 1
+                (sum * f64::from(WHOLE)).round() as u32
             };
             (none, shares.iter().map(until).zip(shares.iter().map(group)).collect())
         }
@@ -171,7 +172,7 @@ where
     let last = same.or_else(|| before.groups().next()).unwrap_or(&before.sole);
     Group {
         id,
-        table: set.strategy.table(&members, Some(&last.table)),
+        table: set.strategy.table_among(&members, all, Some(&last.table)),
         members,
         services,
         probation: entries.on_probation(indices()),

@@ -82,8 +82,13 @@ impl Follow {
             self.health.ended(rule, end, probe, true, now, random_fraction());
         }
         self.health.advance(rule, now);
-        if !judge.outlier.is_on() && self.awaits_check() {
+        let is_held = member.is_ejected_by_operator();
+        let is_let_go = !judge.outlier.is_on() && self.awaits_check() && !is_held;
+        if member.take_unejected() || is_let_go {
             self.health.uneject(rule, now);
+        }
+        if is_held {
+            self.health.hold(rule, now);
         }
         self.obey(judge);
         let factor = self.health.factor(rule, now);
@@ -91,7 +96,8 @@ impl Follow {
         let has_slow_start = !rule.slow_start.window.is_zero();
         member.set_warmth(if has_slow_start { (factor * 100.0).round() as u32 } else { 0 });
         let step = (rule.slow_start.window / STEPS).max(Duration::from_millis(10));
-        let is_back = self.health.ejected_until().map(|until| judge.at(until));
+        let until = self.health.ejected_until().filter(|_| !self.health.is_held());
+        let is_back = until.map(|until| judge.at(until));
         is_back.or_else(|| is_warming.then(|| time::later(judge.now, step)))
     }
 
@@ -99,11 +105,11 @@ impl Follow {
     fn obey(&mut self, judge: &Judge) {
         let standing = self.health.standing();
         let is_probation = standing == Standing::Probation;
-        match self.health.ejected_until() {
-            Some(until) if !self.ejected.is_raised() => {
-                self.ejected.raise_until(judge.at(until));
-            }
-            None if self.ejected.is_raised() => self.ejected.clear(),
+        // While an operator ejects it, what the operator said bars it.
+        let until = self.health.ejected_until().filter(|_| !self.health.is_held());
+        match (until, self.ejected.is_raised()) {
+            (Some(until), false) => self.ejected.raise_until(judge.at(until)),
+            (None, true) => self.ejected.clear(),
             _ => {}
         }
         match &self.probation {

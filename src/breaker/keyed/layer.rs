@@ -51,6 +51,25 @@ impl<K, C> KeyedCircuitBreakerLayer<K, C> {
         Self { keys: Keys::new(circuits, DEFAULT_MAX_KEYS), key, settle }
     }
 
+    /// Sets the rule that judges calls, as
+    /// [`CircuitBreakerLayer::with_classify`](crate::CircuitBreakerLayer::with_classify) does.
+    ///
+    /// ```
+    /// use tower_upstream::{CircuitBreakerLayer, outcome::ErrIsFailure};
+    /// let layer =
+    ///     CircuitBreakerLayer::default().by_key(|tenant: &u32| *tenant).with_classify(ErrIsFailure);
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn with_classify<D>(self, classify: D) -> KeyedCircuitBreakerLayer<K, AtResponse<D>> {
+        self.with_settle(AtResponse { classify })
+    }
+
+    /// Lets `settle` tell when a call has ended, and how.
+    pub(crate) fn with_settle<D>(self, settle: D) -> KeyedCircuitBreakerLayer<K, D> {
+        KeyedCircuitBreakerLayer { keys: self.keys, key: self.key, settle }
+    }
+
     /// Sets how many keys have a circuit of their own, from 1 to 1,000,000. Default: 10,000.
     ///
     /// A circuit takes about a kilobyte; a window of calls takes two bits more for each call. Set it

@@ -10,9 +10,9 @@ use super::keys::Keys;
 use crate::{
     breaker::{
         AtResponse, ResponseFuture, Settle,
-        admission::Admission,
         circuit::{Circuit, Shared},
         future::Judging,
+        permit::Permit,
     },
     choose::{Choose, Chooses, Tried},
     connect::Connect,
@@ -65,9 +65,9 @@ impl<S, K, C: Clone> KeyedCircuitBreaker<S, K, C> {
         let settle = self.settle.clone();
         match Circuit::admit(&shared) {
             Some(ticket) => {
-                let admission = Admission::new(&shared, ticket);
-                let (inner, admission) = admission.call(|| way.pass(&mut self.inner, request));
-                ResponseFuture::holding(Judging::new(admission, settle), inner)
+                let permit = Permit::new(&shared, ticket);
+                let (inner, permit) = permit.call(|| way.pass(&mut self.inner, request));
+                ResponseFuture::holding(Judging::new(permit, settle), inner)
             }
             None => ResponseFuture::refused_with(Judging::nothing(settle), refusal(&shared)),
         }

@@ -13,6 +13,7 @@ use crate::{
     endpoint::Endpoint,
     error::{BoxError, Error},
     member::{Flight, Member},
+    outcome::ErrIsFailure,
 };
 
 /// Service of one endpoint whose load tower's balancers can read.
@@ -111,7 +112,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        this.flight.poll(this.inner, cx)
+        this.flight.poll(this.inner, cx, &ErrIsFailure)
     }
 }
 

@@ -3,7 +3,7 @@ use http_body::Body;
 
 use super::judged::{JudgedBody, Upgraded};
 use crate::{
-    breaker::{Admission, CircuitBreakerLayer, Settle},
+    breaker::{CircuitBreakerLayer, KeyedCircuitBreakerLayer, Permit, Settle},
     http::{
         HttpClassify,
         connection::{hold_with_connection, is_upgrade},
@@ -58,7 +58,7 @@ where
 
     fn settle(
         &self,
-        admission: &mut Admission,
+        permit: &mut Permit,
         result: Result<Response<B>, Err>,
     ) -> Result<Self::Response, Err> {
         let outcome = judge(&self.head, &result);
@@ -72,13 +72,13 @@ where
         };
         match outcome {
             _ if goes_on => {}
-            Some(outcome) => admission.settle(outcome),
-            None => admission.cancel(),
+            Some(outcome) => permit.settle(outcome),
+            None => permit.cancel(),
         }
         if goes_on {
-            admission.goes_on();
+            permit.goes_on();
         }
-        let call = std::mem::replace(admission, Admission::nothing());
+        let call = std::mem::replace(permit, Permit::nothing());
         result.map(|mut response| {
             let mut call = Some(call);
             if let Some(call) = call.take_if(|_| upgraded && goes_on) {
@@ -103,6 +103,23 @@ impl<C> CircuitBreakerLayer<C> {
     /// # let _ = layer;
     /// ```
     pub fn until_body_end<D>(self, head: D) -> CircuitBreakerLayer<AtBodyEnd<D>> {
+        self.with_settle(AtBodyEnd { head })
+    }
+}
+
+impl<K, C> KeyedCircuitBreakerLayer<K, C> {
+    /// Judges HTTP calls by the end of their response body, as
+    /// [`CircuitBreakerLayer::until_body_end`] does.
+    ///
+    /// ```
+    /// use tower_upstream::{CircuitBreakerLayer, http::HttpClassify};
+    /// let layer = CircuitBreakerLayer::default()
+    ///     .by_key(|request: &http::Request<String>| request.uri().host().map(str::to_owned))
+    ///     .until_body_end(HttpClassify);
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn until_body_end<D>(self, head: D) -> KeyedCircuitBreakerLayer<K, AtBodyEnd<D>> {
         self.with_settle(AtBodyEnd { head })
     }
 }

@@ -8,7 +8,7 @@ use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
 
 use crate::{
-    breaker::Admission,
+    breaker::Permit,
     error::Fault,
     http::classify::of_grpc,
     outcome::{Outcome, fault},
@@ -17,7 +17,7 @@ use crate::{
 
 /// Call that upgraded its connection, and is a success once that closes.
 pub(super) struct Upgraded {
-    pub(super) call: Admission,
+    pub(super) call: Permit,
 }
 
 impl Drop for Upgraded {
@@ -54,7 +54,7 @@ pin_project! {
         #[pin]
         pub(super) body: B,
         // Settled, or dropped before, which is cancelled.
-        pub(super) call: Option<Admission>,
+        pub(super) call: Option<Permit>,
         pub(super) owes_status: bool,
     }
 }

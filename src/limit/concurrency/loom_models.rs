@@ -17,7 +17,10 @@ use super::{
     state::State,
 };
 use crate::{
-    limit::queue::{Taken, Turn, Waiter},
+    limit::{
+        queue::{Taken, Turn, Waiter},
+        telemetry::Setup,
+    },
     time,
 };
 

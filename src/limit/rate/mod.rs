@@ -62,6 +62,7 @@
 //! # Ok::<(), tower_upstream::Error>(())
 //! ```
 
+mod at_member;
 mod bucket;
 mod config;
 mod cost;

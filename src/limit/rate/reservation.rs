@@ -53,7 +53,7 @@ impl Reservation {
     pub(super) fn give_back(&mut self) {
         if let (Some(at), true) = (&self.state.member, std::mem::take(&mut self.held) > 0) {
             self.state.release(at, 1);
-            at.returned.wake_all();
+            at.token_came_back();
         }
     }
 
@@ -91,6 +91,7 @@ impl Reservation {
                     let due = time::later(time::now(), Duration::from_nanos(wait));
                     waiting.sleep.as_mut().reset(due);
                     if waiting.sleep.as_mut().poll(cx).is_pending() {
+                        at.spent_until(due);
                         return Poll::Pending;
                     }
                 }

@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc, task::Waker, time::Duration};
 use tokio::runtime::Handle;
 
 use super::{
+    at_member::AtMember,
     bucket::Bucket,
     gcra::{self, NeverFits},
     quotas::Quotas,
@@ -17,10 +18,7 @@ use crate::{
         telemetry::{Setup, Telemetry},
     },
     member::Member,
-    sync::{
-        WaitList,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::Ordering,
     time::{self, Anchor, Clock, Instant},
 };
 
@@ -56,22 +54,6 @@ pub(super) enum No {
         now: u64,
     },
     Told(Error),
-}
-
-/// What there is only below a balancer, where a token is reserved by `poll_ready`.
-pub(super) struct AtMember {
-    member: Arc<Member>,
-    /// Tokens that are reserved and not spent yet. They are no part of the bucket, so that giving
-    /// one back leaves it exactly as it would have been.
-    held: AtomicU64,
-    /// Those who wait for a token, for the case that one comes back.
-    pub(super) returned: WaitList,
-}
-
-impl AtMember {
-    fn new(member: &Arc<Member>) -> Self {
-        Self { member: member.clone(), held: AtomicU64::new(0), returned: WaitList::default() }
-    }
 }
 
 /// Other quotas, of which the same share is used.
@@ -201,7 +183,7 @@ impl State {
         // side.
         fits(at.held.fetch_add(cells, Ordering::Acquire)).inspect_err(|_| {
             self.release(at, cells);
-            at.returned.wake_all();
+            at.token_came_back();
         })
     }
 
@@ -220,7 +202,7 @@ impl State {
     pub(super) fn tokens_came_back(&self) {
         self.queue.wake_called();
         if let Some(at) = &self.member {
-            at.returned.wake_all();
+            at.token_came_back();
         }
     }
 

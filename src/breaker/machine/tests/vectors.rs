@@ -94,8 +94,7 @@ impl Circuit {
 }
 
 /// Where we differ on purpose, what is seen here instead. The reasons are in the docs of
-/// [`CircuitBreakerConfig`] and [`CircuitBreakerStats`](super::super::CircuitBreakerStats): a half-open circuit decides as soon
-/// as the result is certain, not with the last of its calls; what is not permitted is a total, not
+/// [`CircuitBreakerConfig`]: a half-open circuit decides as soon as the result is certain, not with the last of its calls; what is not permitted is a total, not
 /// reset by a transition; time alone makes a circuit half-open.
 fn differs(case: &str, step: usize, field: &str) -> Option<Value> {
     let seen = match (case, step, field) {

@@ -9,10 +9,10 @@ use super::{
 };
 use crate::{member::Ending, outcome::Outcome, time};
 
-/// Admission of one call by a circuit, which learns from it how the call ended.
+/// Permit of a circuit for one call, from which the circuit learns how the call ended.
 ///
 /// The breaker's service holds one for each call. For calls that do not go through it, there is
-/// [`CircuitHandle::admit`](super::CircuitHandle::admit).
+/// [`CircuitHandle::try_acquire`](super::CircuitHandle::try_acquire).
 ///
 /// # Cancel safety
 /// Dropped before it is settled, it counts as a cancelled call:
@@ -21,22 +21,22 @@ use crate::{member::Ending, outcome::Outcome, time};
 ///
 /// # Example
 /// ```
-/// use tower_upstream::{CircuitBreakerLayer, Outcome};
+/// use tower_upstream::CircuitBreakerLayer;
 /// let circuit = CircuitBreakerLayer::default().handle();
-/// let mut admission = circuit.admit()?;
+/// let permit = circuit.try_acquire()?;
 /// // ... the call
-/// admission.settle(Outcome::Success);
+/// permit.success();
 /// assert_eq!(circuit.stats().succeeded, Some(1));
 /// # Ok::<(), tower_upstream::Error>(())
 /// ```
 #[must_use = "dropping it counts as a cancelled call"]
-pub struct Admission {
+pub struct Permit {
     /// `None` once it is settled, and for a call that was refused.
     lease: Option<Arc<Kept>>,
     ticket: Ticket,
 }
 
-impl Admission {
+impl Permit {
     /// Nothing to settle.
     #[inline]
     pub(crate) fn nothing() -> Self {
@@ -102,12 +102,39 @@ impl Admission {
         }
     }
 
-    /// Tells the circuit how the call ended. Only the first time counts.
+    /// Tells the circuit that the call succeeded.
+    ///
+    /// ```
+    /// use tower_upstream::CircuitBreakerLayer;
+    /// let circuit = CircuitBreakerLayer::default().handle();
+    /// circuit.try_acquire()?.success();
+    /// assert_eq!(circuit.stats().succeeded, Some(1));
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    pub fn success(mut self) {
+        self.settle(Outcome::Success);
+    }
+
+    /// Tells the circuit that the call failed.
+    ///
+    /// ```
+    /// use tower_upstream::CircuitBreakerLayer;
+    /// let circuit = CircuitBreakerLayer::default().handle();
+    /// circuit.try_acquire()?.failure();
+    /// assert_eq!(circuit.failures_in_a_row(), 1);
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    pub fn failure(mut self) {
+        self.settle(Outcome::Failure);
+    }
+
+    /// Tells the circuit how the call ended, where [`success`](Self::success) or
+    /// [`failure`](Self::failure) say too little. Only the first time counts.
     ///
     /// ```
     /// use tower_upstream::{CircuitBreakerLayer, Outcome};
     /// let circuit = CircuitBreakerLayer::default().handle();
-    /// circuit.admit()?.settle(Outcome::Failure);
+    /// circuit.try_acquire()?.settle(Outcome::Failure);
     /// assert_eq!(circuit.stats().failed, Some(1));
     /// # Ok::<(), tower_upstream::Error>(())
     /// ```
@@ -268,7 +295,7 @@ impl Admission {
 }
 
 /// Dropped only while unwinding: a call that panics has failed.
-struct IfPanics<'a>(&'a mut Admission);
+struct IfPanics<'a>(&'a mut Permit);
 
 impl Drop for IfPanics<'_> {
     fn drop(&mut self) {
@@ -276,7 +303,7 @@ impl Drop for IfPanics<'_> {
     }
 }
 
-impl Drop for Admission {
+impl Drop for Permit {
     #[inline]
     fn drop(&mut self) {
         if self.lease.is_some() {
@@ -285,9 +312,9 @@ impl Drop for Admission {
     }
 }
 
-impl fmt::Debug for Admission {
+impl fmt::Debug for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Admission").field("probe", &self.ticket.is_probe()).finish_non_exhaustive()
+        f.debug_struct("Permit").field("probe", &self.ticket.is_probe()).finish_non_exhaustive()
     }
 }
 
@@ -305,7 +332,7 @@ mod tests {
         let mine = shared.take();
         let good_call = || {
             let ticket = Circuit::admit(&shared).unwrap();
-            Admission::new(&shared, ticket).settle(Outcome::Success);
+            Permit::new(&shared, ticket).settle(Outcome::Success);
         };
         good_call();
         let ticket = shared.core().word().ticket();

@@ -1,0 +1,134 @@
+//! The policies that are compared. One more is one line.
+
+use std::{fmt::Debug, sync::Arc, time::Duration};
+
+use tower::{
+    Service, ServiceExt,
+    balance::p2c::Balance,
+    discover::Discover,
+    load::{CompleteOnResponse, Load, PeakEwmaDiscover, PendingRequestsDiscover},
+    util::BoxService,
+};
+use tower_layer::Layer;
+use tower_upstream::{
+    BalanceLayer, BoxError, Endpoint, Error, LeastRequest,
+    balance::{LeastLatency, PeakEwma, Pick, Random, RoundRobin, Strategy},
+    connect::Connect,
+    connect_fn,
+    discover::{Memory, ToChanges},
+};
+
+use crate::{
+    random,
+    scenario::Request,
+    world::{Server, World},
+};
+
+/// A policy, and how to make a client that follows it: of the fleet, and of a seed for its choices.
+pub(crate) struct Policy {
+    pub(crate) name: &'static str,
+    pub(crate) by: &'static str,
+    client: fn(&Fleet, u64) -> Client,
+}
+
+pub(crate) type Client = BoxService<Request, (), BoxError>;
+
+/// The default of this crate.
+pub(crate) const DEFAULT: &str = "PeakEwma";
+
+/// What the simulations ask for and this crate does not have yet.
+pub(crate) const ABSENT: &[&str] = &["slow start", "ejection"];
+
+pub(crate) const POLICIES: &[Policy] = &[
+    Policy::ours("RoundRobin", |fleet, seed| balance(fleet, seed, RoundRobin::new())),
+    Policy::ours("Random", |fleet, seed| balance(fleet, seed, Random::new())),
+    Policy::ours("LeastRequest", |fleet, seed| balance(fleet, seed, LeastRequest::new())),
+    Policy::ours("LeastLatency", |fleet, seed| balance(fleet, seed, LeastLatency::new())),
+    Policy::ours("PeakEwma", |fleet, seed| balance(fleet, seed, PeakEwma::new())),
+    Policy::ours("PeakEwma classic", |fleet, seed| balance(fleet, seed, PeakEwma::classic())),
+    Policy::towers("p2c PendingRequests", |fleet, seed| {
+        let done = CompleteOnResponse::default();
+        p2c(seed, PendingRequestsDiscover::new(fleet.changes(), done))
+    }),
+    Policy::towers("p2c PeakEwma", |fleet, seed| {
+        let done = CompleteOnResponse::default();
+        p2c(seed, PeakEwmaDiscover::new(fleet.changes(), FIRST_RTT, DECAY, done))
+    }),
+];
+
+/// What tower's `PeakEwma` takes a server for that has not answered yet; linkerd's figure.
+const FIRST_RTT: Duration = Duration::from_secs(1);
+/// Ten seconds, as in Finagle and linkerd.
+const DECAY: Duration = Duration::from_secs(10);
+
+impl Policy {
+    const fn ours(name: &'static str, client: fn(&Fleet, u64) -> Client) -> Self {
+        Self { name, by: "tower-upstream", client }
+    }
+
+    const fn towers(name: &'static str, client: fn(&Fleet, u64) -> Client) -> Self {
+        Self { name, by: "tower", client }
+    }
+
+    pub(crate) fn client(&self, fleet: &Fleet, seed: u64) -> Client {
+        (self.client)(fleet, seed)
+    }
+}
+
+/// The servers, as discovery finds them.
+pub(crate) struct Fleet {
+    world: Arc<World>,
+    found: Memory,
+}
+
+impl Fleet {
+    /// Finds the first so many servers.
+    pub(crate) fn new(world: Arc<World>, servers: usize) -> Result<Self, BoxError> {
+        let found = (0..servers).map(endpoint).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { world, found: Memory::new(found)? })
+    }
+
+    /// Finds another.
+    pub(crate) fn insert(&self, server: usize) -> Result<(), BoxError> {
+        Ok(self.found.insert(endpoint(server)?)?)
+    }
+
+    fn connect(&self) -> impl Fn(&Endpoint) -> Server + Clone + Unpin + Send + Sync + 'static {
+        let world = self.world.clone();
+        move |endpoint| Server::new(world.clone(), number(endpoint))
+    }
+
+    /// The servers, as tower's balancer finds them.
+    fn changes(&self) -> ToChanges<impl Connect<Service = Server> + Unpin + Send + 'static> {
+        ToChanges::new(&self.found, connect_fn(self.connect()))
+    }
+}
+
+/// The host is the number of the server, and all are as long, so that they are sorted by it.
+fn endpoint(server: usize) -> Result<Endpoint, Error> {
+    Endpoint::new(format!("server-{server:04}:80"))
+}
+
+fn number(endpoint: &Endpoint) -> usize {
+    let number = endpoint.address().host().rsplit('-').next();
+    number.and_then(|number| number.parse().ok()).unwrap_or_default()
+}
+
+/// Our balancer.
+fn balance<P>(fleet: &Fleet, seed: u64, strategy: P) -> Client
+where
+    P: Strategy + Pick<Request> + Clone,
+{
+    let layer = BalanceLayer::new(fleet.found.clone(), strategy).with_seed(seed);
+    BoxService::new(layer.layer(connect_fn(fleet.connect())).map_err(BoxError::from))
+}
+
+/// tower's balancer.
+fn p2c<D>(seed: u64, servers: D) -> Client
+where
+    D: Discover<Key = String, Error: Into<BoxError>> + Unpin + Send + 'static,
+    D::Service: Service<Request, Response = (), Error: Into<BoxError>, Future: Send>,
+    D::Service: Load<Metric: Debug> + Send,
+{
+    BoxService::new(Balance::from_rng(servers, random::Random::new(seed, 0)))
+}

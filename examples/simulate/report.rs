@@ -1,0 +1,179 @@
+//! What was found: one object, or a table to read.
+
+use std::fmt;
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    policy::{ABSENT, Policy},
+    sims::{Bound, Figures, Limit, Simulation},
+    trace::Trace,
+};
+
+pub(crate) struct Report {
+    sim: u8,
+    title: &'static str,
+    default: &'static str,
+    seed: u64,
+    scale: f64,
+    rows: Vec<Row>,
+    judged: Vec<Judged>,
+}
+
+/// A policy in a run, and its figures in the order of the simulation.
+struct Row {
+    policy: &'static Policy,
+    clients: usize,
+    requests: usize,
+    figures: Figures,
+}
+
+/// A limit of the default, and the figure that it is about.
+struct Judged {
+    clients: usize,
+    limit: Limit,
+    value: f64,
+}
+
+impl Report {
+    pub(crate) fn new(simulation: &Simulation, seed: u64, scale: f64) -> Self {
+        Self {
+            sim: simulation.number,
+            title: simulation.title,
+            default: simulation.judged,
+            seed,
+            scale,
+            rows: Vec::new(),
+            judged: Vec::new(),
+        }
+    }
+
+    /// Adds what `policy` did, and judges it by the limits if it is the default.
+    pub(crate) fn add(
+        &mut self,
+        policy: &'static Policy,
+        trace: &Trace,
+        mut figures: Figures,
+        limits: &[Limit],
+    ) {
+        let (clients, requests) = (trace.scenario.clients, trace.requests());
+        for (_, value) in &mut figures {
+            // To what can be told apart; what is judged is what is shown.
+            *value = (*value * 1e6).round() / 1e6;
+        }
+        if policy.name == self.default {
+            let judged = limits.iter().map(|&limit| {
+                let figure = figures.iter().find(|(name, _)| *name == limit.figure);
+                // A figure that is missing meets no limit.
+                let value = figure.map_or(f64::NAN, |&(_, value)| value);
+                Judged { clients, limit, value }
+            });
+            self.judged.extend(judged);
+        }
+        self.rows.push(Row { policy, clients, requests, figures });
+    }
+
+    /// Whether the default met all limits; nothing passes that was not judged.
+    fn passes(&self) -> bool {
+        !self.judged.is_empty() && self.judged.iter().all(Judged::passes)
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        json!({
+            "sim": self.sim,
+            "title": self.title,
+            "seed": self.seed,
+            "scale": self.scale,
+            "default": self.default,
+            "absent": ABSENT,
+            "pass": self.passes(),
+            "limits": self.judged.iter().map(Judged::json).collect::<Vec<_>>(),
+            "policies": self.rows.iter().map(Row::json).collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl Row {
+    fn json(&self) -> Value {
+        let figures = self.figures.iter().map(|&(name, value)| (name.to_owned(), json!(value)));
+        json!({
+            "name": self.policy.name,
+            "by": self.policy.by,
+            "clients": self.clients,
+            "requests": self.requests,
+            "figures": figures.collect::<Map<_, _>>(),
+        })
+    }
+}
+
+impl Judged {
+    fn passes(&self) -> bool {
+        match self.limit.bound {
+            Bound::AtLeast(bound) => self.value >= bound,
+            Bound::AtMost(bound) => self.value <= bound,
+            Bound::Below(bound) => self.value < bound,
+        }
+    }
+
+    fn bound(&self) -> (&'static str, f64) {
+        match self.limit.bound {
+            Bound::AtLeast(bound) => ("at_least", bound),
+            Bound::AtMost(bound) => ("at_most", bound),
+            Bound::Below(bound) => ("below", bound),
+        }
+    }
+
+    fn json(&self) -> Value {
+        let (word, bound) = self.bound();
+        json!({
+            "clients": self.clients,
+            "figure": self.limit.figure,
+            word: bound,
+            "value": self.value,
+            "pass": self.passes(),
+        })
+    }
+}
+
+/// Tables, one for each number of clients, and then the limits.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "simulation {}: {} (seed {})", self.sim, self.title, self.seed)?;
+        for run in self.rows.chunk_by(|one, next| one.clients == next.clients) {
+            let [first, ..] = run else { continue };
+            let requests = first.requests;
+            let head = match first.clients {
+                1 => format!("1 client, {requests} requests"),
+                clients => format!("{clients} clients, {requests} requests"),
+            };
+            write!(f, "\n{head:<38}")?;
+            for (name, _) in &first.figures {
+                write!(f, "{name:>width$}", width = width(name))?;
+            }
+            writeln!(f)?;
+            for Row { policy, figures, .. } in run {
+                write!(f, "{:<38}", format!("{} ({})", policy.name, policy.by))?;
+                for (name, value) in figures {
+                    write!(f, "{value:>width$.4}", width = width(name))?;
+                }
+                writeln!(f)?;
+            }
+        }
+        writeln!(f, "\nlimits of our default, {}:", self.default)?;
+        for judged in &self.judged {
+            let (word, bound) = judged.bound();
+            let (figure, clients) = (judged.limit.figure, judged.clients);
+            let (word, met) = (word.replace('_', " "), judged.passes());
+            let (value, met) = (judged.value, if met { "met" } else { "NOT MET" });
+            writeln!(f, "  {figure} {word} {bound} (clients: {clients}): {value}, {met}")?;
+        }
+        if !ABSENT.is_empty() {
+            writeln!(f, "not in this crate yet: {}", ABSENT.join(", "))?;
+        }
+        write!(f, "pass: {}", self.passes())
+    }
+}
+
+fn width(name: &str) -> usize {
+    name.len().max(10) + 2
+}

@@ -1,0 +1,93 @@
+//! What became of each request, and the figures that can be told from it.
+
+use std::{ops::Range, time::Duration};
+
+use crate::scenario::Scenario;
+
+pub(crate) struct Trace {
+    pub(crate) scenario: Scenario,
+    /// In the order of their ends.
+    done: Vec<Done>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Done {
+    pub(crate) sent: Duration,
+    pub(crate) took: Duration,
+    /// `None`: the balancer answered itself.
+    pub(crate) server: Option<usize>,
+    pub(crate) succeeded: bool,
+}
+
+/// From and to, in seconds of the simulation.
+pub(crate) type Window = Range<f64>;
+
+impl Trace {
+    pub(crate) fn new(scenario: Scenario, done: Vec<Done>) -> Self {
+        Self { scenario, done }
+    }
+
+    pub(crate) fn requests(&self) -> usize {
+        self.done.len()
+    }
+
+    /// Those that were sent in the window.
+    fn sent_in(&self, window: Window) -> impl Iterator<Item = &Done> {
+        self.done.iter().filter(move |done| window.contains(&done.sent.as_secs_f64()))
+    }
+
+    /// The part of the requests of a window that `server` got.
+    pub(crate) fn part_of(&self, server: usize, window: Window) -> f64 {
+        let all = self.sent_in(window.clone()).count();
+        let its = self.sent_in(window).filter(|done| done.server == Some(server)).count();
+        its as f64 / all.max(1) as f64
+    }
+
+    /// As above, but 1 is what it would get if each server got the same.
+    pub(crate) fn share_of(&self, server: usize, window: Window) -> f64 {
+        self.part_of(server, window) * self.scenario.servers as f64
+    }
+
+    pub(crate) fn failed(&self, window: Window) -> usize {
+        self.sent_in(window).filter(|done| !done.succeeded).count()
+    }
+
+    /// The part of the requests of a window that were answered well, and in time.
+    pub(crate) fn done_within(&self, limit: Duration, window: Window) -> f64 {
+        let in_time = |done: &&Done| done.succeeded && done.took <= limit;
+        let all = self.sent_in(window.clone()).count();
+        self.sent_in(window).filter(in_time).count() as f64 / all.max(1) as f64
+    }
+
+    /// How long the requests of a window took, in order.
+    pub(crate) fn latencies(&self, window: Window) -> Vec<Duration> {
+        let mut latencies: Vec<_> = self.sent_in(window).map(|done| done.took).collect();
+        latencies.sort_unstable();
+        latencies
+    }
+
+    /// The requests that `server` has, after each change and with its moment.
+    pub(crate) fn in_flight(&self, server: usize) -> Vec<(Duration, i64)> {
+        let of_it = self.done.iter().filter(|done| done.server == Some(server));
+        // Of one moment first what ends.
+        let mut changes: Vec<_> =
+            of_it.flat_map(|done| [(done.sent, 1), (done.sent + done.took, -1)]).collect();
+        changes.sort_unstable();
+        let mut count = 0;
+        for (_, change) in &mut changes {
+            count += *change;
+            *change = count;
+        }
+        changes
+    }
+
+    pub(crate) fn most_in_flight(&self, server: usize) -> i64 {
+        self.in_flight(server).into_iter().map(|(_, count)| count).max().unwrap_or(0)
+    }
+}
+
+/// The value that the part `quantile` of them stays at or below: the nearest rank.
+pub(crate) fn quantile(sorted: &[Duration], quantile: f64) -> Duration {
+    let rank = (quantile * sorted.len() as f64).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).or(sorted.last()).copied().unwrap_or_default()
+}

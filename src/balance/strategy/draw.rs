@@ -1,0 +1,172 @@
+//! Looks at a few of the candidates, and takes the best of them.
+
+use super::candidates::{Candidate, Candidates};
+use crate::{
+    rules::{Choices, Rng, fewest, full_scan},
+    sync::{random, random_below, scale},
+};
+
+/// How many candidates a choice looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    At(Choices),
+    AtAll,
+}
+
+impl Look {
+    pub(super) const TWO: Self = Self::At(Choices::TWO);
+
+    pub(super) fn at(choices: u32) -> Self {
+        Self::At(Choices::new(choices).unwrap_or_default())
+    }
+
+    /// The number of candidates if two of several are to be compared, or 0.
+    pub(super) fn two_of(self, len: usize) -> u32 {
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        if self == Self::TWO && len > 1 { len } else { 0 }
+    }
+}
+
+impl Default for Look {
+    fn default() -> Self {
+        Self::TWO
+    }
+}
+
+/// The better one of two that are drawn of `len`, which are more than one.
+#[inline(always)]
+pub(super) fn better_of_two(
+    candidates: Candidates<'_>,
+    len: u32,
+    is_better: impl Fn(Candidate<'_>, Candidate<'_>) -> bool,
+) -> Option<usize> {
+    let (one, two) = draw_two(random(), len);
+    let (first, second) = (candidates.get(one)?, candidates.get(two)?);
+    if candidates.are_free(first, second) {
+        return Some(if is_better(second, first) { two } else { one });
+    }
+    better_that_is_free(candidates, one, two, is_better)
+}
+
+/// One of the two is barred, or was tried.
+#[cold]
+#[inline(never)]
+fn better_that_is_free(
+    candidates: Candidates<'_>,
+    one: usize,
+    two: usize,
+    is_better: impl Fn(Candidate<'_>, Candidate<'_>) -> bool,
+) -> Option<usize> {
+    match (candidates.is_free(one), candidates.is_free(two)) {
+        (true, true) => {
+            Some(if is_better(candidates.get(two)?, candidates.get(one)?) { two } else { one })
+        }
+        (true, false) => Some(one),
+        (false, true) => Some(two),
+        (false, false) => candidates.free_from(one).next(),
+    }
+}
+
+/// Two different indices below `len`, which is more than one.
+#[inline]
+fn draw_two(random: u64, len: u32) -> (usize, usize) {
+    let one = scale(random as u32, len);
+    let other = scale((random >> 32) as u32, len - 1);
+    (one as usize, (other + u32::from(other >= one)) as usize)
+}
+
+/// The one of least cost among those looked at. `draw` draws an index.
+pub(super) fn least(
+    candidates: &Candidates<'_>,
+    look: Look,
+    mut draw: impl FnMut() -> usize,
+    cost: impl Fn(Candidate<'_>) -> f64,
+) -> Option<usize> {
+    let cost = |index: usize| match candidates.get(index) {
+        Some(candidate) if candidates.is_free(index) => cost(candidate),
+        _ => f64::NAN,
+    };
+    let len = candidates.len();
+    let best = match look {
+        Look::AtAll => full_scan((0..len).map(cost), &mut Rng::new(random())),
+        Look::At(choices) => {
+            let mut last = usize::MAX;
+            let drawn = (0..choices.get()).map(|_| {
+                last = another(len, last, &mut draw);
+                last
+            });
+            fewest(drawn, cost)
+        }
+    }?;
+    if candidates.is_free(best) { Some(best) } else { any_free(candidates) }
+}
+
+/// Draws another one than the last, if there is one.
+fn another(len: usize, last: usize, mut draw: impl FnMut() -> usize) -> usize {
+    let mut drawn = draw();
+    // One of much weight may be drawn again and again.
+    for _ in 0..2 {
+        if drawn != last {
+            return drawn;
+        }
+        drawn = draw();
+    }
+    if drawn == last { (drawn + 1).checked_rem(len).unwrap_or(0) } else { drawn }
+}
+
+/// A random index below `len`, or 0.
+#[inline]
+pub(super) fn any(len: usize) -> usize {
+    random_below(u32::try_from(len).unwrap_or(u32::MAX)) as usize
+}
+
+/// The first one that is free from a random one on, so that the neighbour of one that is barred does not
+/// always get its calls.
+#[cold]
+pub(super) fn any_free(candidates: &Candidates<'_>) -> Option<usize> {
+    candidates.free_from(any(candidates.len())).next()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_two_are_different_and_in_range(random: u64, len in 2_u32..10_000) {
+            let (one, two) = draw_two(random, len);
+            prop_assert!(one < len as usize && two < len as usize && one != two);
+        }
+    }
+
+    #[test]
+    fn every_pair_is_drawn_as_often() {
+        let mut seen = [[0_u32; 4]; 4];
+        for _ in 0..120_000 {
+            let (one, two) = draw_two(random(), 4);
+            seen[one][two] += 1;
+        }
+        for (one, row) in seen.iter().enumerate() {
+            for (two, &count) in row.iter().enumerate() {
+                let expected = if one == two { 0..=0 } else { 9_000..=11_000 };
+                assert!(expected.contains(&count), "{one} {two}: {count}");
+            }
+        }
+    }
+
+    #[test]
+    fn two_that_are_drawn_are_two() {
+        assert_eq!(another(3, 2, || 2), 0);
+        assert_eq!(another(1, 0, || 0), 0);
+        assert_eq!(another(3, usize::MAX, || 2), 2);
+    }
+
+    #[test]
+    fn one_choice_is_none_and_many_are_ten() {
+        assert_eq!((Look::at(1), Look::at(99)), (Look::default(), Look::at(10)));
+        assert_eq!([0, 1, 2].map(|len| Look::default().two_of(len)), [0, 0, 2]);
+        assert_eq!((Look::at(3).two_of(9), Look::AtAll.two_of(9)), (0, 0));
+    }
+}

@@ -1,0 +1,226 @@
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    candidates::Candidates,
+    draw::{Look, any, better_of_two, least},
+    latencies::LatencyTable,
+    strategy::{Pick, Strategy},
+};
+use crate::member::{Measure, Member};
+
+/// Chooses the endpoint with less expected latency, of two that are drawn at random.
+///
+/// Suits calls whose cost differs, and endpoints that may be slow, or fail at once. Of the two, the call goes
+/// to the one with the lower `latency · (calls in flight + 1) / weight`, where `latency` is the larger of
+/// the [estimate](crate::rules::PeakEwma) and the age of the oldest call in flight:
+///
+/// * A slower call raises the estimate at once. It falls with a time constant of 10 s, but after three samples
+///   below half of it to their largest, so that an endpoint that is well again gets its share back.
+/// * An endpoint that hangs is seen before it answers.
+/// * A failure counts as 20 times the median latency of the endpoints, at least 100 ms and at most 5 s, and
+///   at least as the wait that the endpoint asks for. So failing fast does not attract calls.
+/// * An endpoint that is new counts as the median of the others, as of when it came. While none is known, each
+///   is tried with one call at a time.
+///
+/// It sees the latency of calls that have to wait for their response; calls that are ready at once count as
+/// nothing. A choice reads a clock once, and computes two exponentials.
+///
+/// # Example
+/// ```
+/// use tower_upstream::{balance::{BalanceLayer, PeakEwma}, discover};
+/// let layer = BalanceLayer::new(discover::fixed(["a:1", "b:1"])?, PeakEwma::new());
+/// # let _ = layer;
+/// # Ok::<(), tower_upstream::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy)]
+pub struct PeakEwma {
+    look: Look,
+    measure: Measure,
+}
+
+impl PeakEwma {
+    /// Compares two, by the defaults.
+    pub const fn new() -> Self {
+        Self { look: Look::TWO, measure: Measure { ages: true, ..Measure::DEFAULT } }
+    }
+
+    /// Estimates as Finagle and tower do, bit for bit: no age of the oldest call, no fall at once, and each
+    /// choice lets the estimates fall. Failures count as always, and an endpoint that is new is tried with
+    /// one call at a time.
+    ///
+    /// ```
+    /// use tower_upstream::balance::PeakEwma;
+    /// let strategy = PeakEwma::classic();
+    /// ```
+    pub const fn classic() -> Self {
+        Self { look: Look::TWO, measure: Measure { classic: true, ..Measure::DEFAULT } }
+    }
+
+    /// Sets the time constant of the estimate: after it, 37 % of a difference is left. Default: 10 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_upstream::balance::PeakEwma;
+    /// let strategy = PeakEwma::new().with_decay(Duration::from_secs(5));
+    /// ```
+    #[must_use]
+    pub const fn with_decay(mut self, decay: Duration) -> Self {
+        self.measure.decay = decay;
+        self
+    }
+
+    /// Compares this many: from 2 to 10. Default: 2.
+    ///
+    /// ```
+    /// use tower_upstream::balance::PeakEwma;
+    /// let strategy = PeakEwma::new().with_choices(3);
+    /// ```
+    #[must_use]
+    pub fn with_choices(mut self, choices: u32) -> Self {
+        self.look = Look::at(choices);
+        self
+    }
+}
+
+impl Default for PeakEwma {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Strategy for PeakEwma {
+    type Table = LatencyTable;
+
+    fn table(&self, members: &[Arc<Member>], _: Option<&LatencyTable>) -> LatencyTable {
+        let two_of = if self.measure.classic { 0 } else { self.look.two_of(members.len()) };
+        LatencyTable::new(members, self.measure, two_of)
+    }
+}
+
+impl<Req: ?Sized> Pick<Req> for PeakEwma {
+    #[inline(always)]
+    fn pick(&self, table: &LatencyTable, candidates: Candidates<'_>, _: &Req) -> Option<usize> {
+        if table.two_of > 0 {
+            let now = table.now();
+            return better_of_two(candidates, table.two_of, |one, other| {
+                table.cost(one, now) < table.cost(other, now)
+            });
+        }
+        self.pick_otherwise(table, &candidates)
+    }
+}
+
+impl PeakEwma {
+    #[inline(never)]
+    fn pick_otherwise(&self, table: &LatencyTable, candidates: &Candidates<'_>) -> Option<usize> {
+        let now = table.now();
+        least(
+            candidates,
+            self.look,
+            || any(candidates.len()),
+            |candidate| {
+                if self.measure.classic {
+                    candidate.member().fade(now);
+                }
+                table.cost(candidate, now)
+            },
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Waker};
+
+    use tokio::time::advance;
+
+    use super::{
+        super::tests::{counts, members as fresh, obeys, pick},
+        *,
+    };
+    use crate::{choose::Tried, error::BoxError, member::Flight};
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn observed(millis: &[u32]) -> Vec<Arc<Member>> {
+        let members = fresh(&vec![1; millis.len()]);
+        members.iter().zip(millis).for_each(|(member, &millis)| member.observe(millis * MS));
+        members
+    }
+
+    #[test]
+    fn every_way_obeys() {
+        for strategy in [PeakEwma::new(), PeakEwma::new().with_choices(5), PeakEwma::classic()] {
+            obeys(&strategy);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_quicker_wins_until_it_is_as_busy() {
+        for strategy in [PeakEwma::new(), PeakEwma::classic()] {
+            let members = observed(&[10, 50]);
+            let table = strategy.table(&members, None);
+            let pick = || pick(&strategy, &table, &members).unwrap();
+            let mut calls = Vec::new();
+            let picks = (0..12).map(|_| {
+                let index = pick();
+                calls.push(members[index].begin());
+                index
+            });
+            let to_slow = picks.filter(|&index| index == 1).count();
+            assert_eq!(to_slow, 2, "one of six");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_hangs_is_seen_before_it_answers() {
+        let strategy = PeakEwma::new();
+        let members = observed(&[10, 30]);
+        let table = strategy.table(&members, None);
+        let mut hangs = Flight::begin(members[0].clone());
+        let call = std::pin::pin!(std::future::pending::<Result<(), BoxError>>());
+        assert!(hangs.poll(call, &mut Context::from_waker(Waker::noop())).is_pending());
+        assert_eq!(pick(&strategy, &table, &members), Some(0), "20 ms against 30");
+        advance(100 * MS).await;
+        assert_eq!(pick(&strategy, &table, &members), Some(1));
+        drop(hangs);
+        assert!(members[0].latency() > Some(99 * MS), "and after it was given up");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_newcomer_counts_as_the_median_and_is_tried_once_where_none_is_known() {
+        let strategy = PeakEwma::new();
+        let members = [observed(&[10, 20, 90]), fresh(&[1])].concat();
+        let table = strategy.table(&members, None);
+        let now = table.now();
+        let tried = Tried::default();
+        let candidates = Candidates::new(&members, u64::MAX, &tried);
+        let cost = |index| table.cost(candidates.get(index).unwrap(), now);
+        assert_eq!([cost(1), cost(3)], [2e7, 2e7]);
+        let fresh = fresh(&[1, 1, 1]);
+        let table = strategy.table(&fresh, None);
+        let calls: Vec<_> = (0..30)
+            .filter_map(|_| pick(&strategy.with_choices(10), &table, &fresh))
+            .map(|index| fresh[index].begin())
+            .collect();
+        assert!(fresh.iter().all(|member| member.in_flight() >= 5), "{}", calls.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peak_is_forgotten_with_time_or_once_it_is_disproved() {
+        let strategy = PeakEwma::new();
+        let members = observed(&[2_000, 50]);
+        let table = strategy.table(&members, None);
+        assert!(counts(&strategy, &members, 100)[0] == 0);
+        for _ in 0..3 {
+            members[0].observe(20 * MS);
+        }
+        assert_eq!(pick(&strategy, &table, &members), Some(0));
+        members[0].observe(2_000 * MS);
+        members[1].observe(50 * MS);
+        advance(Duration::from_secs(30)).await;
+        members[1].observe(50 * MS);
+        members[1].observe(110 * MS);
+        assert_eq!(pick(&strategy, &table, &members), Some(0), "e^-3 of 2 s");
+    }
+}

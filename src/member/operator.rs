@@ -1,0 +1,62 @@
+//! What an operator says of a member while it is in its set: a word beside that of discovery and of guards.
+
+use std::sync::atomic::Ordering;
+
+use super::{
+    member::Member,
+    reason::{Reason, bit},
+};
+
+impl Member {
+    /// Bars it for `reason` by the word of an operator, or ends that. Other words stay.
+    pub(crate) fn set_operator(&self, reason: Reason, barred: bool) {
+        self.set_bits(reason.bits() & bit::OPERATOR, barred);
+    }
+
+    /// Ends its ejection, whichever said so: at once that of an operator; that of the balancer, and probation,
+    /// as soon as the task of its set looks.
+    pub(crate) fn uneject(&self) {
+        self.set_operator(Reason::Ejected, false);
+        // Release with the task's Acquire of `Signal::changed` as well.
+        self.unejected.store(true, Ordering::Release);
+        self.signal.notify();
+    }
+
+    /// Whether an operator ended its ejection since the last time this was asked.
+    pub(crate) fn take_unejected(&self) -> bool {
+        self.unejected.load(Ordering::Relaxed) && self.unejected.swap(false, Ordering::Acquire)
+    }
+
+    /// Whether an operator ejected it.
+    pub(crate) fn is_ejected_by_operator(&self) -> bool {
+        self.word() & Reason::Ejected.bits() & bit::OPERATOR != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::endpoint::Endpoint;
+
+    #[test]
+    fn the_words_of_an_operator_of_discovery_and_of_guards_stand_apart() {
+        let discovered = |draining| Endpoint::new("a:1").unwrap().with_draining(draining);
+        let member = Member::new(discovered(true));
+        for reason in [Reason::Draining, Reason::Disabled, Reason::Ejected] {
+            let veto = member.veto(reason);
+            member.set_operator(reason, true);
+            veto.raise();
+            member.update(Arc::new(discovered(false)));
+            veto.clear();
+            assert_eq!(member.reasons().collect::<Vec<_>>(), [reason]);
+            veto.raise();
+            member.set_operator(reason, false);
+            member.update(Arc::new(discovered(false)));
+            assert!(veto.is_raised() && !member.is_eligible());
+            veto.clear();
+            assert!(member.is_eligible());
+        }
+    }
+}
