@@ -138,7 +138,7 @@ mod tests {
         super::tests::{counts, members as fresh, obeys, pick},
         *,
     };
-    use crate::{choose::Tried, error::BoxError, member::Flight};
+    use crate::{choose::Tried, error::BoxError, member::Flight, outcome::ErrIsFailure};
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -179,7 +179,8 @@ mod tests {
         let table = strategy.table(&members, None);
         let mut hangs = Flight::begin(members[0].clone());
         let call = std::pin::pin!(std::future::pending::<Result<(), BoxError>>());
-        assert!(hangs.poll(call, &mut Context::from_waker(Waker::noop())).is_pending());
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(hangs.poll(call, &mut cx, &ErrIsFailure).is_pending());
         assert_eq!(pick(&strategy, &table, &members), Some(0), "20 ms against 30");
         advance(100 * MS).await;
         assert_eq!(pick(&strategy, &table, &members), Some(1));
