@@ -116,7 +116,7 @@ where
             },
             StateProj::Probing { inner } => {
                 poll_probe(this.flight, this.aside, inner, cx, this.classify)
-            },
+            }
             StateProj::Refused { error } => match error.take() {
                 Some(error) => Poll::Ready(Err(error)),
                 None => Poll::Pending,

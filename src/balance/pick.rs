@@ -5,8 +5,8 @@ use std::{fmt, future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration}
 use tokio::{runtime::Handle, time::sleep_until};
 
 use super::{
-    service::Balance,
     probation::Probe,
+    service::Balance,
     set::Set,
     snapshot::{Choice, Connected, Snapshot},
     strategy::{Pick, Strategy},

@@ -123,11 +123,11 @@ where
         let index = set.strategy.pick(&snapshot.sole.table, candidates, &request);
         match index.and_then(|index| snapshot.sole.candidate(index)) {
             Some(connected) => Self::call_chosen(set, classify, request, Tried::NONE, connected),
-            None => Self::dispatch_further(set, classify, snapshot, request),
+            None => Self::dispatch_further(set, classify, snapshot, request, index.is_some()),
         }
     }
 
-    /// A pick of the candidates brought none: look further, or wait.
+    /// A pick of the candidates brought none, or one on probation: look further, or wait.
     #[cold]
     #[inline(never)]
     fn dispatch_further<Req>(
@@ -135,6 +135,7 @@ where
         classify: &C,
         snapshot: &Snapshot<S, P::Table>,
         request: Req,
+        is_picked: bool,
     ) -> ResponseFuture<S, P, Req, C>
     where
         S: Service<Req>,
@@ -142,7 +143,8 @@ where
         P: Pick<Req>,
         C: Clone,
     {
-        let choice = snapshot.choose(&set.strategy, Tried::NONE, &request);
+        let claimed = if is_picked { snapshot.sole.claim(Tried::NONE) } else { None };
+        let choice = claimed.or_else(|| snapshot.choose(&set.strategy, Tried::NONE, &request));
         Self::call_choice(set, classify, request, Tried::NONE, choice)
     }
 

@@ -129,7 +129,8 @@ impl<S, T> Group<S, T> {
         None
     }
 
-    fn claim(&self, passed_over: &Tried) -> Option<Choice<S>> {
+    /// Any on probation of which the place is free.
+    pub(super) fn claim(&self, passed_over: &Tried) -> Option<Choice<S>> {
         let mut untried =
             self.probation.iter().filter(|(probation, _)| is_free(probation.member(), passed_over));
         untried.find_map(|(probation, service)| {
@@ -217,7 +218,8 @@ impl<S, T> Snapshot<S, T> {
     where
         P: Pick<Req, Table = T>,
     {
-        self.drawn(strategy).find_map(|group| group.choose(strategy, group.bars, passed_over, request))
+        self.drawn(strategy)
+            .find_map(|group| group.choose(strategy, group.bars, passed_over, request))
     }
 
     /// The choice for an attempt that is not the call's first: of those not tried, first what nothing
