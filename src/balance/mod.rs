@@ -117,6 +117,7 @@
 
 mod config;
 mod control;
+mod dispatch;
 mod future;
 mod handle;
 mod held;

@@ -1,24 +1,23 @@
 use std::{
     fmt,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
 use tower_service::Service;
 
 use super::{
+    dispatch::Dispatch,
     future::ResponseFuture,
     handle::BalanceHandle,
     kept::Kept,
     set::Set,
-    snapshot::{Choice, Connected, Snapshot},
+    snapshot::Snapshot,
     strategy::{Pick, Strategy},
-    waiting::Waiting,
 };
 use crate::{
     choose::{Choose, Chooses, Tried},
     error::{BoxError, Error},
-    member::Flight,
     outcome::{Classify, ErrIsFailure},
     sync::WaitKey,
 };
@@ -103,192 +102,6 @@ where
         }
         Poll::Pending
     }
-
-    /// Chooses, and calls at once if the service that was chosen is ready, as it nearly always is.
-    /// Then the response holds nothing but that call. If not, the response waits.
-    #[inline(always)]
-    fn dispatch<Req>(
-        set: &Arc<Set<S, P>>,
-        classify: &C,
-        snapshot: &Snapshot<S, P::Table>,
-        request: Req,
-    ) -> ResponseFuture<S, P, Req, C>
-    where
-        S: Service<Req>,
-        S::Error: Into<BoxError> + 'static,
-        P: Pick<Req>,
-        C: Clone,
-    {
-        let candidates = snapshot.candidates(Tried::NONE);
-        let index = set.strategy.pick(&snapshot.sole.table, candidates, &request);
-        match index.and_then(|index| snapshot.sole.candidate(index)) {
-            Some(connected) => Self::call_chosen(set, classify, request, Tried::NONE, connected),
-            None => Self::dispatch_further(set, classify, snapshot, request, index.is_some()),
-        }
-    }
-
-    /// A pick of the candidates brought none, or one on probation: look further, or wait.
-    #[cold]
-    #[inline(never)]
-    fn dispatch_further<Req>(
-        set: &Arc<Set<S, P>>,
-        classify: &C,
-        snapshot: &Snapshot<S, P::Table>,
-        request: Req,
-        is_picked: bool,
-    ) -> ResponseFuture<S, P, Req, C>
-    where
-        S: Service<Req>,
-        S::Error: Into<BoxError> + 'static,
-        P: Pick<Req>,
-        C: Clone,
-    {
-        let claimed = if is_picked { snapshot.sole.claim(Tried::NONE) } else { None };
-        let choice = claimed.or_else(|| snapshot.choose(&set.strategy, Tried::NONE, &request));
-        Self::call_choice(set, classify, request, Tried::NONE, choice)
-    }
-
-    /// Calls what a look beyond the candidates brought, or waits.
-    fn call_choice<Req>(
-        set: &Arc<Set<S, P>>,
-        classify: &C,
-        request: Req,
-        tried: &Tried,
-        choice: Option<Choice<S>>,
-    ) -> ResponseFuture<S, P, Req, C>
-    where
-        S: Service<Req>,
-        S::Error: Into<BoxError> + 'static,
-        P: Pick<Req>,
-        C: Clone,
-    {
-        match choice {
-            Some(Choice { connected, probe: None }) => {
-                Self::call_chosen(set, classify, request, tried, connected)
-            }
-            // It waits for its readiness as others do that are not ready, and is called then.
-            first => Self::wait(set, classify, request, tried, first),
-        }
-    }
-
-    #[inline(always)]
-    fn call_chosen<Req>(
-        set: &Arc<Set<S, P>>,
-        classify: &C,
-        request: Req,
-        tried: &Tried,
-        connected: Arc<Connected<S>>,
-    ) -> ResponseFuture<S, P, Req, C>
-    where
-        S: Service<Req>,
-        S::Error: Into<BoxError> + 'static,
-        P: Pick<Req>,
-        C: Clone,
-    {
-        let mut service = connected.service.clone();
-        let flight = Flight::begin(connected);
-        // None to wake: a call that waits asks again, with a waker.
-        let died = match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(())) => {
-                return ResponseFuture::calling(flight, service.call(request), classify.clone());
-            }
-            Poll::Pending => None,
-            Poll::Ready(Err(error)) => Some(error),
-        };
-        Self::wait_for(set, classify, request, tried, flight, service, died)
-    }
-
-    /// Another attempt of a call.
-    #[cold]
-    #[inline(never)]
-    fn dispatch_again<Req>(&self, request: Req, tried: &Tried) -> ResponseFuture<S, P, Req, C>
-    where
-        S: Service<Req>,
-        S::Error: Into<BoxError> + 'static,
-        P: Pick<Req>,
-        C: Clone,
-    {
-        if !self.set.is_up() {
-            return self.wait_or_fail(request, tried);
-        }
-        let snapshot = self.set.snapshot.load();
-        let choice = snapshot.choose_again(&self.set.strategy, tried, tried, &request);
-        Self::call_choice(&self.set, &self.classify, request, tried, choice)
-    }
-
-    /// Waits for `service` that was chosen, and for others.
-    #[cold]
-    #[inline(never)]
-    fn wait_for<Req>(
-        set: &Arc<Set<S, P>>,
-        classify: &C,
-        request: Req,
-        tried: &Tried,
-        flight: Flight<Arc<Connected<S>>>,
-        service: S,
-        died: Option<S::Error>,
-    ) -> ResponseFuture<S, P, Req, C>
-    where
-        S: Service<Req>,
-        S::Error: Into<BoxError> + 'static,
-        P: Pick<Req>,
-        C: Clone,
-    {
-        let first = Choice { connected: flight.held().clone(), probe: None };
-        let waiting = Waiting::new(set.clone(), request, tried.clone());
-        let waiting = waiting.with_first(first, service, died);
-        ResponseFuture::waiting(Some(flight), waiting, classify.clone())
-    }
-
-    /// Waits for what was chosen, if anything was, and for others.
-    #[cold]
-    #[inline(never)]
-    fn wait<Req>(
-        set: &Arc<Set<S, P>>,
-        classify: &C,
-        request: Req,
-        tried: &Tried,
-        first: Option<Choice<S>>,
-    ) -> ResponseFuture<S, P, Req, C>
-    where
-        S: Service<Req>,
-        S::Error: Into<BoxError> + 'static,
-        P: Pick<Req>,
-        C: Clone,
-    {
-        let waiting = Waiting::new(set.clone(), request, tried.clone());
-        let waiting = match first {
-            Some(first) => {
-                let service = first.connected.service.clone();
-                waiting.with_first(first, service, None)
-            }
-            None => waiting,
-        };
-        ResponseFuture::waiting(None, waiting, classify.clone())
-    }
-
-    /// None to choose: for long already, or may the call wait? What the last snapshot has may be of a
-    /// runtime that died, so the call waits for the next.
-    #[cold]
-    #[inline(never)]
-    fn wait_or_fail<Req>(&self, request: Req, tried: &Tried) -> ResponseFuture<S, P, Req, C>
-    where
-        S: Service<Req>,
-        S::Error: Into<BoxError> + 'static,
-        P: Pick<Req>,
-        C: Clone,
-    {
-        if self.set.is_failing_fast() {
-            return ResponseFuture::refused(
-                self.set.snapshot.load().refusal.clone(),
-                self.classify.clone(),
-            );
-        }
-        match self.set.ensure_running() {
-            Ok(()) => Self::wait(&self.set, &self.classify, request, tried, None),
-            Err(error) => ResponseFuture::refused(error, self.classify.clone()),
-        }
-    }
 }
 
 impl<S, P, C, Req> Service<Req> for Balance<S, P, C>
@@ -313,17 +126,18 @@ where
     // Always: on its own its response goes through memory twice.
     #[inline(always)]
     fn call(&mut self, request: Req) -> Self::Future {
-        let state = self.set.state.load();
+        let (set, classify) = (&self.set, &self.classify);
+        let state = set.state.load();
         let newest;
         let snapshot = match self.kept.of(state) {
             Some(kept) => kept,
             None if state.is_up() => {
-                newest = self.kept.renew(state, &self.set.snapshot);
+                newest = self.kept.renew(state, &set.snapshot);
                 &newest
             }
-            None => return self.wait_or_fail(request, Tried::NONE),
+            None => return Dispatch { set, classify, request, tried: Tried::NONE }.wait_or_fail(),
         };
-        Self::dispatch(&self.set, &self.classify, snapshot, request)
+        Dispatch { set, classify, request, tried: Tried::NONE }.first(snapshot)
     }
 }
 
@@ -345,7 +159,10 @@ where
     // Always: that the first attempt has tried nothing is known where it is called.
     #[inline(always)]
     fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing {
-        if tried.is_empty() { self.call(request) } else { self.dispatch_again(request, tried) }
+        if tried.is_empty() {
+            return self.call(request);
+        }
+        Dispatch { set: &self.set, classify: &self.classify, request, tried }.again()
     }
 }
 

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     endpoint::{Endpoint, Status},
+    sync::lock,
     time::{self, Clock, Instant},
 };
 
@@ -129,7 +130,7 @@ impl Member {
     /// Takes over what discovery says now. The address must be the same.
     pub(crate) fn update(&self, endpoint: Arc<Endpoint>) {
         // Relaxed: each is a value of its own, and the next snapshot publishes them all.
-        self.discover_weight(endpoint.weight());
+        self.weigh(|of| of.discovered = endpoint.weight());
         let warned = u32::from(endpoint.status() == Status::Warning);
         let tier = endpoint.priority().saturating_mul(2).saturating_add(warned);
         self.hot.tier.store(tier, Ordering::Relaxed);
@@ -192,8 +193,16 @@ impl Member {
         self.hot.weight.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_weight(&self, weight: u32) {
-        self.hot.weight.store(weight, Ordering::Relaxed);
+    pub(super) fn weigh(&self, change: impl FnOnce(&mut Weighing)) {
+        // Stored under the lock, so that of two changes none overwrites the other's.
+        let mut weighing = lock(&self.weighing);
+        change(&mut weighing);
+        self.hot.weight.store(weighing.weight(), Ordering::Relaxed);
+    }
+
+    /// Weighs it in percent, by so many of them; 0 is not in percent.
+    pub(crate) fn set_warmth(&self, percent: u32) {
+        self.weigh(|of| of.warmth = percent);
     }
 
     /// Returns the group that it belongs to. Calls go to the lowest group that can be used.

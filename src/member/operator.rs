@@ -8,6 +8,13 @@ use super::{
 };
 
 impl Member {
+    /// Gives it this share of the load, or with `None` that of discovery.
+    pub(crate) fn set_own_weight(&self, own: Option<u32>) {
+        self.weigh(|of| of.own = own);
+        // The task weighs the members anew.
+        self.signal.notify();
+    }
+
     /// Bars it for `reason` by the word of an operator, or ends that. Other words stay.
     pub(crate) fn set_operator(&self, reason: Reason, barred: bool) {
         self.set_bits(reason.bits() & bit::OPERATOR, barred);
@@ -58,5 +65,16 @@ mod tests {
             veto.clear();
             assert!(member.is_eligible());
         }
+    }
+
+    #[test]
+    fn an_operator_s_weight_outlives_that_of_discovery() {
+        let discovered = |weight| Endpoint::new("a:1").unwrap().with_weight(weight);
+        let member = Member::new(discovered(3));
+        member.set_own_weight(Some(7));
+        member.update(Arc::new(discovered(4)));
+        assert_eq!(member.weight(), 7);
+        member.set_own_weight(None);
+        assert_eq!(member.weight(), 4);
     }
 }
