@@ -4,14 +4,22 @@
 
 mod support;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    future::ready,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+};
 
 use support::{Answer, Ask, Farm, ms, secs, settle};
 use tower::{Layer, ServiceBuilder, ServiceExt};
 use tower_upstream::{
-    BalanceLayer, CircuitBreakerLayer, Endpoint, Error,
+    BalanceLayer, BoxError, CircuitBreakerLayer, Endpoint, Error, HealthGateLayer, Outcome,
     balance::{Balance, BalanceConfig, BalanceHandle, OutlierConfig, RoundRobin, SlowStartConfig},
     discover,
+    health::{HealthConfig, check_fn},
     member::{Member, Reason},
 };
 
@@ -96,6 +104,161 @@ async fn five_failures_in_a_row_eject_and_then_one_call_at_a_time_is_let_through
     farm.get("h0:1").answers(Answer::Good);
     let well = shares(&set, 31).await;
     assert!(get(&well, "h0:1") >= 10, "{well:?}");
+    // A slow start follows, where there is one.
+    assert_eq!(weights(&handle), [1, 1, 1]);
+    let slow_start = SlowStartConfig::over(secs(10));
+    handle.update(&BalanceConfig::default().with_slow_start(slow_start)).unwrap();
+    farm.get("h0:1").answers(Answer::Fails);
+    shares(&set, 30).await;
+    tokio::time::sleep(secs(200)).await;
+    farm.get("h0:1").answers(Answer::Good);
+    assert_eq!(weights(&handle)[0], 100, "on probation it has no slow start yet");
+    shares(&set, 6).await;
+    assert_eq!(weights(&handle), [10, 100, 100]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_each_ejection_failures_are_counted_anew() {
+    let farm = Farm::default();
+    let (set, handle) = set(&farm, 3, BalanceConfig::default().with_outlier(outlier()));
+    for (ejection, lasts) in [(1, 30), (2, 60), (3, 90)] {
+        farm.get("h0:1").answers(Answer::Fails);
+        let failing = shares(&set, 60).await;
+        assert_eq!(get(&failing, "h0:1"), 5, "{ejection}: {failing:?}");
+        assert!(is_ejected(&handle, "h0:1"));
+        tokio::time::sleep(secs(lasts)).await;
+        assert!(!is_ejected(&handle, "h0:1"), "{ejection}");
+        // On probation, until one call succeeds.
+        farm.get("h0:1").answers(Answer::Good);
+        shares(&set, 3).await;
+    }
+    // Each 10 s in which it is well make the next one shorter.
+    tokio::time::sleep(secs(40)).await;
+    farm.get("h0:1").answers(Answer::Fails);
+    shares(&set, 60).await;
+    tokio::time::sleep(secs(31)).await;
+    assert!(!is_ejected(&handle, "h0:1"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn overloads_are_no_failures_in_a_row_but_fail_a_call_on_probation() {
+    let farm = Farm::default();
+    let overloaded = Arc::new(AtomicBool::new(false));
+    let is_overloaded = overloaded.clone();
+    let source = discover::fixed(["h0:1", "h1:1", "h2:1"]).unwrap();
+    let config = BalanceConfig::default().with_outlier(outlier());
+    let layer = BalanceLayer::with_config(source, RoundRobin::starting_at(0), config)
+        .with_classify(move |result: Result<&String, &BoxError>| match result {
+            Ok(key) if key == "h0:1" && is_overloaded.load(SeqCst) => {
+                Outcome::Overload { retry_after: None }
+            }
+            Ok(_) => Outcome::Success,
+            Err(_) => Outcome::Failure,
+        });
+    let handle = layer.handle();
+    let set = layer.layer(farm.clone());
+    let calls = async |calls| {
+        for number in 0..calls {
+            let _ = set.clone().oneshot(Ask::new(number)).await;
+            settle().await;
+        }
+    };
+    overloaded.store(true, SeqCst);
+    calls(90).await;
+    assert_eq!(handle.stats().failed, Some(30));
+    assert!(!is_ejected(&handle, "h0:1"));
+    farm.get("h0:1").answers(Answer::Fails);
+    calls(30).await;
+    assert!(is_ejected(&handle, "h0:1"));
+    tokio::time::sleep(secs(30)).await;
+    assert!(!is_ejected(&handle, "h0:1"));
+    farm.get("h0:1").answers(Answer::Good);
+    calls(3).await;
+    assert!(is_ejected(&handle, "h0:1"), "one is enough");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_passes_ends_an_ejection() {
+    let farm = Farm::default();
+    let source = discover::fixed(["h0:1", "h1:1", "h2:1"]).unwrap();
+    let layer = BalanceLayer::new(source, RoundRobin::starting_at(0));
+    let handle = layer.handle();
+    let every_5_seconds = HealthConfig::default().with_interval(secs(5)).with_jitter(0.0);
+    let well = Arc::new(AtomicBool::new(true));
+    let is_well = well.clone();
+    let check = check_fn(move |_| ready(is_well.load(SeqCst).then_some(()).ok_or("ill")));
+    let set = ServiceBuilder::new()
+        .layer(layer)
+        .layer(HealthGateLayer::with_config(check, every_5_seconds))
+        .service(farm.clone());
+    let fail = async || {
+        farm.get("h0:1").answers(Answer::Fails);
+        for number in 0..30 {
+            let _ = set.clone().oneshot(Ask::new(number)).await;
+            settle().await;
+        }
+    };
+    let has = |reason| member(&handle, "h0:1").reasons().any(|of| of == reason);
+    tokio::time::sleep(secs(1)).await;
+    fail().await;
+    assert!(has(Reason::Ejected));
+    tokio::time::sleep(secs(6)).await;
+    assert!(!has(Reason::Ejected), "ejected, but healthy");
+    // Ejected and unhealthy: the end of the ejection alone brings it not back.
+    fail().await;
+    well.store(false, SeqCst);
+    tokio::time::sleep(secs(20)).await;
+    assert!(has(Reason::Ejected) && has(Reason::Unhealthy));
+    tokio::time::sleep(secs(60)).await;
+    assert!(!has(Reason::Ejected) && has(Reason::Unhealthy), "unhealthy, but not ejected");
+    well.store(true, SeqCst);
+    tokio::time::sleep(secs(20)).await;
+    assert!(member(&handle, "h0:1").is_eligible());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_and_the_balancer_eject_alike() {
+    let farm = Farm::default();
+    let slow_start = SlowStartConfig::over(secs(10));
+    let config = BalanceConfig::default().with_outlier(outlier()).with_slow_start(slow_start);
+    let (set, handle) = set(&farm, 3, config);
+    farm.get("h0:1").answers(Answer::Fails);
+    tokio::time::sleep(secs(1)).await;
+    shares(&set, 30).await;
+    tokio::time::sleep(secs(20)).await;
+    assert_eq!(weights(&handle)[1], 100);
+    assert!(is_ejected(&handle, "h0:1") && handle.uneject("h0:1"));
+    settle().await;
+    assert!(!is_ejected(&handle, "h0:1"));
+    assert_eq!(weights(&handle), [10, 100, 100], "it warms up");
+
+    // What an operator said is ended by an operator alone, and counts for the limit.
+    farm.get("h0:1").answers(Answer::Good);
+    assert!(handle.eject("h1:1"));
+    tokio::time::sleep(secs(1_000)).await;
+    let ill = member(&handle, "h1:1").veto(Reason::Unhealthy);
+    ill.raise();
+    settle().await;
+    drop(ill);
+    settle().await;
+    assert!(is_ejected(&handle, "h1:1"));
+    farm.get("h0:1").answers(Answer::Fails);
+    shares(&set, 60).await;
+    assert!(!is_ejected(&handle, "h0:1"));
+    assert!(handle.uneject("h1:1") && !is_ejected(&handle, "h1:1"));
+    settle().await;
+    assert_eq!(weights(&handle), [100, 10, 100]);
+    // One at a time on probation, and an operator may end that, too.
+    shares(&set, 60).await;
+    tokio::time::sleep(secs(31)).await;
+    assert!(handle.uneject("h0:1"));
+    settle().await;
+    farm.get("h0:1").answers(Answer::Never);
+    let calls: Vec<_> =
+        (0..12).map(|number| tokio::spawn(set.clone().oneshot(Ask::new(number)))).collect();
+    settle().await;
+    assert!(member(&handle, "h0:1").in_flight() > 1);
+    calls.iter().for_each(|call| call.abort());
 }
 
 #[tokio::test(start_paused = true)]
@@ -115,7 +278,23 @@ async fn a_success_between_failures_and_failures_of_callers_eject_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_limit_holds_for_each_priority_and_the_last_is_never_ejected() {
+async fn of_each_priority_one_may_be_ejected_and_by_default_no_more() {
+    let farm = Farm::default();
+    let hosts = (0..6).map(|host| {
+        let endpoint = Endpoint::new(format!("h{host}:1")).unwrap();
+        endpoint.with_priority(host / 3)
+    });
+    let source = discover::fixed(hosts).unwrap();
+    let layer = BalanceLayer::new(source, RoundRobin::starting_at(0));
+    let (set, handle) = (layer.layer(farm.clone()), layer.handle());
+    (0..6).for_each(|host| farm.get(&format!("h{host}:1")).answers(Answer::Fails));
+    shares(&set, 400).await;
+    let ejected = handle.members().iter().map(|m| u32::from(!m.is_eligible())).collect::<Vec<_>>();
+    assert_eq!(ejected.chunks(3).map(|of| of.iter().sum()).collect::<Vec<u32>>(), [1, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_is_never_ejected() {
     let farm = Farm::default();
     let mut half = outlier();
     half.max_ejected_percent = 100;

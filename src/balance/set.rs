@@ -16,6 +16,8 @@ use super::{
     config::BalanceConfig,
     handle::{Sets, Watched},
     held::Held,
+    memory::{Follows, Memory},
+    select::Selector,
     snapshot::{Connected, Snapshot},
     state::{Availability, SharedState},
     strategy::Strategy,
@@ -25,6 +27,7 @@ use crate::{
     member::{Member, Signal},
     sync::{WaitList, lock},
     telemetry::Reporter,
+    time,
 };
 
 pub(super) struct Set<S, P: Strategy> {
@@ -44,6 +47,7 @@ pub(super) struct Set<S, P: Strategy> {
     /// The sets of its layer, which share their settings.
     sets: Arc<Sets>,
     pub(super) reporter: Reporter,
+    pub(super) memory: Arc<Mutex<Memory>>,
     left: Left,
 }
 
@@ -86,6 +90,11 @@ where
             start,
             sets,
             reporter,
+            memory: Arc::new(Mutex::new(Memory {
+                start: time::now(),
+                follows: Follows::new(),
+                selector: Selector::default(),
+            })),
             left: Left::default(),
         });
         let watched: Arc<dyn Watched> = set.clone();

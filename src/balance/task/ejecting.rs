@@ -1,8 +1,8 @@
 //! Which members are ejected: those that failed in a row at once, others in sweeps.
 
 use super::{
+    super::standing::Judge,
     entries::{Entries, Entry},
-    standing::Judge,
 };
 use crate::{member::Reason, rules::Population, time::Instant};
 

@@ -7,12 +7,11 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    super::{
-        config::BalanceConfig,
-        select::Candidacy,
-        snapshot::{Connected, OnProbation, Services, Snapshot},
-    },
+use super::super::{
+    config::BalanceConfig,
+    memory::Follows,
+    select::Candidacy,
+    snapshot::{Connected, OnProbation, Services, Snapshot},
     standing::{Follow, Judge},
 };
 use crate::{
@@ -60,14 +59,19 @@ pub(super) struct Entry<S> {
 }
 
 impl<C, S> Entries<C, S> {
-    pub(super) fn new(connect: Arc<C>, reporter: Reporter) -> Self {
+    pub(super) fn new(connect: Arc<C>, reporter: Reporter, start: Instant) -> Self {
         let (all, services, connected) = (Arc::new([]), Arc::new([]), Arc::new([]));
-        let start = time::now();
         Self { connect, start, reporter, list: Vec::new(), all, services, connected }
     }
 
     pub(super) fn judge(&self, config: &BalanceConfig, signal: &Arc<Signal>) -> Judge {
         Judge::new(config, self.start, signal)
+    }
+
+    /// Lets go of all members, and tells how they stand.
+    pub(super) fn leave(&mut self) -> Follows {
+        let follow = |entry: Entry<S>| (entry.member.identity().clone(), entry.follow);
+        self.list.drain(..).map(follow).collect()
     }
 
     pub(super) fn list(&self) -> &[Entry<S>] {
@@ -151,9 +155,11 @@ impl<C, S> Entries<C, S> {
 
 impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
     /// Goes on with the members of a snapshot. They keep what is known of them, and are connected again.
-    pub(super) fn resume<T>(&mut self, last: &Snapshot<S, T>, judge: &Judge) {
+    pub(super) fn resume<T>(&mut self, last: &Snapshot<S, T>, mut stood: Follows, judge: &Judge) {
         for member in last.all.iter() {
-            let entry = self.enter(member.clone(), judge);
+            let follow = stood.remove(member.identity());
+            let follow = follow.filter(|of| Arc::ptr_eq(of.member(), member));
+            let entry = self.enter(member.clone(), follow, judge);
             self.list.push(entry);
         }
         self.collect();
@@ -179,7 +185,7 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
                 }
                 moved => {
                     left.extend(moved.map(|entry| entry.member));
-                    self.enter(Member::in_set(endpoint.clone(), signal.clone()), judge)
+                    self.enter(Member::in_set(endpoint.clone(), signal.clone()), None, judge)
                 }
             };
             self.list.push(entry);
@@ -215,11 +221,11 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
         self.list.iter().filter_map(|entry| entry.connect_at).min()
     }
 
-    fn enter(&mut self, member: Arc<Member>, judge: &Judge) -> Entry<S> {
+    fn enter(&mut self, member: Arc<Member>, follow: Option<Follow>, judge: &Judge) -> Entry<S> {
         let connected = self.connect(&member);
         let dead = member.veto(Reason::Ejected);
         let now = judge.now;
-        let follow = Follow::new(&member, judge);
+        let follow = follow.unwrap_or_else(|| Follow::new(&member, judge));
         let connect_at = None;
         let mut entry =
             Entry { member, follow, connected, connected_at: now, dead, deaths: 0, connect_at };

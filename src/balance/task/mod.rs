@@ -3,13 +3,13 @@
 mod ejecting;
 mod entries;
 mod publish;
-mod standing;
 
 use std::{
     future::poll_fn,
+    mem,
     panic::AssertUnwindSafe,
     pin::Pin,
-    sync::{Arc, Weak},
+    sync::{Arc, Mutex, Weak},
     task::{Context, Poll},
     time::Duration,
 };
@@ -21,11 +21,12 @@ use tokio::time::Sleep;
 use self::{
     entries::{Entries, RECONNECT},
     publish::publish,
-    standing::Judge,
 };
 use super::{
+    memory::Memory,
     select::Selector,
     set::{Set, Start},
+    standing::Judge,
     state::Availability,
     strategy::Strategy,
 };
@@ -52,17 +53,23 @@ where
     fn task(&self, set: Weak<Set<S, P>>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let (discover, connect) = (self.discover.clone(), self.connect.clone());
         Box::pin(async move {
-            let Some(reporter) = set.upgrade().map(|set| set.reporter.clone()) else { return };
+            let of_set = |set: Arc<Set<S, P>>| (set.reporter.clone(), set.memory.clone());
+            let Some((reporter, memory)) = set.upgrade().map(of_set) else { return };
             // A source or a strategy that panics ends a run, and nothing else.
             let mut panics = 0;
             loop {
                 let began = time::now();
                 let run = async {
+                    let (start, selector) = {
+                        let mut memory = lock(&memory);
+                        (memory.start, mem::take(&mut memory.selector))
+                    };
                     let task = Task {
                         sets: Some(Box::pin(discover.discover().fuse())),
-                        entries: Entries::new(connect.clone(), reporter.clone()),
+                        entries: Entries::new(connect.clone(), reporter.clone(), start),
+                        memory: memory.clone(),
                         down_since: Some(began),
-                        selector: Selector::default(),
+                        selector,
                         held: None,
                         sweep: None,
                     };
@@ -92,11 +99,21 @@ struct Task<Sets, C, S> {
     /// `None` once the source has ended: the set stays as it is.
     sets: Option<Pin<Box<Sets>>>,
     entries: Entries<C, S>,
+    memory: Arc<Mutex<Memory>>,
     down_since: Option<Instant>,
     selector: Selector,
     /// A set of endpoints that waits for more, and until when.
     held: Option<(EndpointSet, Pin<Box<Sleep>>)>,
     sweep: Option<Pin<Box<Sleep>>>,
+}
+
+/// The next task goes on with what this one knows.
+impl<Sets, C, S> Drop for Task<Sets, C, S> {
+    fn drop(&mut self) {
+        let (follows, selector) = (self.entries.leave(), mem::take(&mut self.selector));
+        let mut memory = lock(&self.memory);
+        (memory.follows, memory.selector) = (follows, selector);
+    }
 }
 
 /// Why the task wakes.
@@ -124,7 +141,8 @@ where
         signal.await_failure();
         // Goes on with the members of the last run, if the runtime of that has ended.
         let judge = self.entries.judge(&first.config(), &signal);
-        self.entries.resume(&first.snapshot.load(), &judge);
+        let follows = mem::take(&mut lock(&self.memory).follows);
+        self.entries.resume(&first.snapshot.load(), follows, &judge);
         let mut timer = self.publish(first);
         let mut debounce = Duration::ZERO;
         loop {
@@ -174,7 +192,7 @@ where
                 Wake::Signal | Wake::Due => {}
             }
             // Not under the lock: listeners are told of it.
-            let dead = std::mem::take(&mut *lock(&set.dead));
+            let dead = mem::take(&mut *lock(&set.dead));
             self.entries.bury(dead);
             timer = self.publish(set);
             // Changes that never cease must not keep a worker thread.

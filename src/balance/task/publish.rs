@@ -7,12 +7,12 @@ use super::{
         select::{Selection, Selector, Share},
         set::Set,
         snapshot::{Group, Services, Snapshot, WHOLE},
+        standing::Judge,
         state::Availability,
         strategy::Strategy,
     },
     ejecting,
     entries::Entries,
-    standing::Judge,
 };
 use crate::{
     connect::Connect,

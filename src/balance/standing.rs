@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::super::{config::BalanceConfig, outlier::OutlierConfig, probation::Probation};
+use super::{config::BalanceConfig, outlier::OutlierConfig, probation::Probation};
 use crate::{
     member::{Member, Reason, Signal, Veto},
     rules::{Calls, EndpointHealth, HealthRule, Standing},
@@ -170,6 +170,10 @@ impl Follow {
         let until = member.barred_until(Reason::Ejected);
         let wait = until.map(|until| until.saturating_duration_since(judge.now));
         tracing::warn!(endpoint = member.key(), ?wait, "ejected: its calls fail");
+    }
+
+    pub(super) fn member(&self) -> &Arc<Member> {
+        self.ejected.member()
     }
 
     pub(super) fn probation(&self) -> Option<&Arc<Probation>> {
