@@ -68,7 +68,7 @@ async fn a_report_counts_as_the_end_of_a_call_does() {
     assert_eq!((member.latency(), member.failures()), (Some(ms(30)), 0));
     ends_after(1, |picked| picked.report(Outcome::Failure)).await;
     let slow = member.latency().unwrap();
-    assert!(slow >= ms(600), "{slow:?} for failing fast: 20 times the median");
+    assert!(slow >= ms(400), "{slow:?}: many times what calls take");
     ends_after(1, |picked| picked.report(Outcome::Overload { retry_after: None })).await;
     assert_eq!((member.failures(), member.calls(), member.in_flight()), (2, 6, 0));
 }
