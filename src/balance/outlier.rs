@@ -12,9 +12,10 @@ use crate::rules::{
 /// [`SlowStartConfig`](super::SlowStartConfig). A passing active check ends an ejection. The table of
 /// [`Standing`](crate::rules::Standing) has all of that.
 ///
-/// Failures in a row are left to a [`CircuitBreakerLayer`](crate::CircuitBreakerLayer) where one stands below
-/// the balancer. A call that is refused as one too many (`RateLimited`) is no failure in a row, but fails a
-/// call on probation.
+/// Where a [`CircuitBreakerLayer`](crate::CircuitBreakerLayer) stands below the balancer, failures in a row are
+/// left to it, so that the two do not bar an endpoint for different times. An
+/// [overload](crate::Outcome::Overload), such as a 429, is no failure in a row, but ends a probation as a
+/// failure does.
 ///
 /// # Bounds
 /// Of each priority, at most [`max_ejected_percent`](Self::max_ejected_percent) are ejected, but always one

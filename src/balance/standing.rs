@@ -19,6 +19,8 @@ pub(super) struct Follow {
     /// What its calls came to up to the last sweep.
     swept: Calls,
     was_ill: bool,
+    /// What a slow start leaves of its weight, in percent; 0 without one.
+    warmth: u32,
     pub(super) was_good: bool,
 }
 
@@ -43,6 +45,12 @@ impl Judge {
         self.now.saturating_duration_since(self.start)
     }
 
+    /// What this factor leaves of a weight, in percent; 0 is that no weight is in percent.
+    fn warmth(&self, factor: f64) -> u32 {
+        let has_slow_start = !self.rule.slow_start.window.is_zero();
+        if has_slow_start { (factor * 100.0).round() as u32 } else { 0 }
+    }
+
     /// The moment that rules call so.
     pub(super) fn at(&self, elapsed: Duration) -> Instant {
         time::later(self.start, elapsed)
@@ -62,12 +70,30 @@ impl Follow {
             probation: None,
             swept: member.ended_calls(),
             was_ill: is_ill,
+            warmth: 0,
             was_good: false,
         }
     }
 
     /// Takes over what has happened by now, and tells when time alone changes something.
     pub(super) fn follow(&mut self, judge: &Judge) -> Option<Instant> {
+        // As nearly all are, nearly always.
+        if self.is_well(judge) {
+            // There is none that an operator could have ended.
+            self.member().take_unejected();
+            return None;
+        }
+        self.follow_closely(judge)
+    }
+
+    fn is_well(&self, judge: &Judge) -> bool {
+        self.health.is_settled()
+            && !self.was_ill
+            && self.member().word() & (Reason::Unhealthy.bits() | Reason::Ejected.bits()) == 0
+            && self.warmth == judge.warmth(1.0)
+    }
+
+    fn follow_closely(&mut self, judge: &Judge) -> Option<Instant> {
         let (rule, now) = (&judge.rule, judge.since_start());
         let member = self.ejected.member().clone();
         let is_ill = is_ill(&member);
@@ -93,8 +119,10 @@ impl Follow {
         self.obey(judge);
         let factor = self.health.factor(rule, now);
         let is_warming = self.health.standing() == Standing::Warming;
-        let has_slow_start = !rule.slow_start.window.is_zero();
-        member.set_warmth(if has_slow_start { (factor * 100.0).round() as u32 } else { 0 });
+        let warmth = judge.warmth(factor);
+        if std::mem::replace(&mut self.warmth, warmth) != warmth {
+            member.set_warmth(warmth);
+        }
         let step = (rule.slow_start.window / STEPS).max(Duration::from_millis(10));
         let until = self.health.ejected_until().filter(|_| !self.health.is_held());
         let is_back = until.map(|until| judge.at(until));

@@ -205,7 +205,8 @@ impl Member {
         self.weigh(|of| of.warmth = percent);
     }
 
-    /// Returns the group that it belongs to. Calls go to the lowest group that can be used.
+    /// Returns the group that it belongs to: twice its priority, and one more while discovery warns of it.
+    /// The lowest comes first.
     #[inline]
     pub fn tier(&self) -> u32 {
         self.hot.tier.load(Ordering::Relaxed)

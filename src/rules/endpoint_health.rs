@@ -118,6 +118,11 @@ impl EndpointHealth {
         self.standing.is_ejected().then_some(self.until)
     }
 
+    /// Whether time changes nothing.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.standing == Standing::Healthy && self.multiplier == 0
+    }
+
     /// Returns the multiplier of the next ejection's time, less one.
     pub fn multiplier(&self) -> u32 {
         self.multiplier
