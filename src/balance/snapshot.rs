@@ -78,7 +78,7 @@ impl<S> OfMember for Arc<Connected<S>> {
     }
 }
 
-/// Whom a call goes to.
+/// What a call goes to.
 pub(super) struct Choice<S> {
     pub(super) connected: Arc<Connected<S>>,
     /// If it is on probation: the place of this call.
@@ -103,7 +103,7 @@ impl<S, T> Group<S, T> {
         self.services.get(index)?.upgrade()
     }
 
-    /// Whom the strategy chooses of those that `bars` leaves free and that are not `passed_over`. Where that
+    /// What the strategy chooses of those that `bars` leaves free and that are not `passed_over`. Where that
     /// is one on probation, any on probation of which the place is free.
     fn choose<P, Req>(
         &self,

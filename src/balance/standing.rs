@@ -169,7 +169,8 @@ impl Follow {
         rule.consecutive > 0
             && member.failures_in_a_row() >= rule.consecutive
             && !member.has_circuit()
-            && self.health.standing().is_available()
+            // On probation, one call alone decides.
+            && matches!(self.health.standing(), Standing::Healthy | Standing::Warming)
     }
 
     /// Its calls since the last sweep, unless it is ejected.

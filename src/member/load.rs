@@ -270,6 +270,12 @@ mod tests {
         load.land();
         load.land();
         assert_eq!((load.in_flight(), load.begun().begun), (0, 2));
+        #[cfg(feature = "http")]
+        {
+            load.fly_on();
+            assert_eq!((load.in_flight(), load.begun().in_flight), (1, 0), "its body goes on");
+            load.land_on();
+        }
     }
 
     #[test]

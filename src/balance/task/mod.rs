@@ -186,7 +186,7 @@ where
                     } else {
                         signal.await_failure();
                     }
-                    // Whom it ejects signals that.
+                    // A member that it ejects signals that.
                     continue;
                 }
                 Wake::Signal | Wake::Due => {}
