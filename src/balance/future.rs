@@ -38,27 +38,28 @@ pin_project! {
         #[pin]
         state: State<S::Future>,
         // These stand beside the state, not in it: what lives in an enum is moved about.
-        flight: Option<Flight<Arc<Connected<S>>>>,
         aside: Option<Box<Aside<S, P, Req>>>,
+        flight: Option<Flight<Arc<Connected<S>>>>,
         classify: C,
     }
 }
 
-/// What few calls have.
-enum Aside<S, P: Strategy, Req> {
+/// What few calls are in.
+enum Aside<S: Service<Req>, P: Strategy, Req> {
     Waiting(Waiting<S, P, Req>),
-    /// The call goes to a member on probation, and has its place.
-    Probe(Option<Probe>),
+    /// The call was made, to a member on probation, and has its place.
+    Probing {
+        inner: Pin<Box<S::Future>>,
+        probe: Option<Probe>,
+    },
 }
 
 pin_project! {
     #[project = StateProj]
     enum State<F> {
-        // No service is ready yet, and the request is still here.
-        Waiting,
+        // Nearly always.
         Calling { #[pin] inner: F },
-        // A call to a member on probation.
-        Probing { #[pin] inner: F },
+        Aside,
         Refused { error: Option<Error> },
     }
 }
@@ -83,7 +84,7 @@ where
         classify: C,
     ) -> Self {
         let aside = Some(Box::new(Aside::Waiting(waiting)));
-        Self { state: State::Waiting, flight, aside, classify }
+        Self { state: State::Aside, flight, aside, classify }
     }
 
     #[cold]
@@ -104,8 +105,10 @@ where
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if matches!(self.state, State::Waiting) {
-            ready!(self.as_mut().poll_waiting(cx))?;
+        if matches!(self.state, State::Aside) {
+            if let Some(answer) = ready!(self.as_mut().poll_aside(cx)) {
+                return Poll::Ready(answer);
+            }
         }
         let this = self.project();
         match this.state.project() {
@@ -114,14 +117,11 @@ where
                 // A call has its flight.
                 None => Poll::Pending,
             },
-            StateProj::Probing { inner } => {
-                poll_probe(this.flight, this.aside, inner, cx, this.classify)
-            }
             StateProj::Refused { error } => match error.take() {
                 Some(error) => Poll::Ready(Err(error)),
                 None => Poll::Pending,
             },
-            StateProj::Waiting => Poll::Pending,
+            StateProj::Aside => Poll::Pending,
         }
     }
 }
@@ -131,55 +131,44 @@ where
     S: Service<Req> + Clone + Send + Sync + 'static,
     S::Error: Into<BoxError> + 'static,
     P: Pick<Req>,
+    C: Classify<S::Response, S::Error>,
 {
-    /// Ready when the call is made.
+    /// `None` once the call is made that is as nearly all are.
     // Out of line, so that a call that was made at once saves no registers for it.
     #[cold]
     #[inline(never)]
-    fn poll_waiting(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    fn poll_aside(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<S::Response, Error>>> {
         let mut this = self.project();
-        let Some(Aside::Waiting(waiting)) = this.aside.as_deref_mut() else {
-            return Poll::Pending;
-        };
-        let called = ready!(waiting.poll_call(this.flight, cx));
-        *this.aside = None;
-        match called {
-            Ok((inner, None)) => this.state.set(State::Calling { inner }),
-            Ok((inner, probe)) => {
-                *this.aside = Some(Box::new(Aside::Probe(probe)));
-                this.state.set(State::Probing { inner });
-            }
-            Err(error) => {
-                *this.flight = None;
-                return Poll::Ready(Err(error));
+        loop {
+            match this.aside.as_deref_mut() {
+                Some(Aside::Waiting(waiting)) => match ready!(waiting.poll_call(this.flight, cx)) {
+                    Ok((inner, None)) => {
+                        *this.aside = None;
+                        this.state.set(State::Calling { inner });
+                        return Poll::Ready(None);
+                    }
+                    Ok((inner, probe)) => {
+                        let inner = Box::pin(inner);
+                        *this.aside = Some(Box::new(Aside::Probing { inner, probe }));
+                    }
+                    Err(error) => {
+                        (*this.aside, *this.flight) = (None, None);
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                },
+                Some(Aside::Probing { inner, probe }) => {
+                    let Some(flight) = this.flight else { return Poll::Pending };
+                    let answer = ready!(flight.poll(inner.as_mut(), cx, this.classify));
+                    Probe::settle(probe.take(), flight.ended());
+                    return Poll::Ready(Some(answer));
+                }
+                None => return Poll::Pending,
             }
         }
-        Poll::Ready(Ok(()))
     }
-}
-
-/// Polls a call to a member on probation, and tells how it ended.
-#[cold]
-#[inline(never)]
-fn poll_probe<S, P, Req, C>(
-    flight: &mut Option<Flight<Arc<Connected<S>>>>,
-    aside: &mut Option<Box<Aside<S, P, Req>>>,
-    inner: Pin<&mut S::Future>,
-    cx: &mut Context<'_>,
-    classify: &C,
-) -> Poll<Result<S::Response, Error>>
-where
-    S: Service<Req>,
-    S::Error: Into<BoxError> + 'static,
-    P: Strategy,
-    C: Classify<S::Response, S::Error>,
-{
-    let Some(flight) = flight else { return Poll::Pending };
-    let answer = ready!(flight.poll(inner, cx, classify));
-    if let Some(Aside::Probe(probe)) = aside.as_deref_mut() {
-        Probe::settle(probe.take(), flight.ended());
-    }
-    Poll::Ready(answer)
 }
 
 impl<S, P, Req, C> Chosen for ResponseFuture<S, P, Req, C>
@@ -192,7 +181,8 @@ where
     }
 
     fn is_unsent(&self) -> bool {
-        !matches!(self.state, State::Calling { .. } | State::Probing { .. })
+        !matches!(self.state, State::Calling { .. })
+            && !matches!(self.aside.as_deref(), Some(Aside::Probing { .. }))
     }
 }
 
