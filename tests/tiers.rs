@@ -129,7 +129,7 @@ async fn in_a_panic_further_attempts_take_what_is_well_before_what_is_ill() {
     // With nothing well, the ill of the tier are tried, each once.
     farm.get("well:1").answers(Answer::Fails);
     let (order, _) = tried(failover(4).layer(set)).await;
-    assert!(order[1..].contains(&"well:1".to_owned()) && order[..2].contains(&"well:1".to_owned()));
+    assert!(order[..2].contains(&"well:1".to_owned()), "{order:?}: first by chance, of all");
     drop(vetoes);
 }
 
