@@ -132,8 +132,19 @@ async fn after_each_ejection_failures_are_counted_anew() {
         farm.get("h0:1").answers(Answer::Good);
         shares(&set, 3).await;
     }
+    // So also where none succeeded in between.
+    farm.get("h0:1").answers(Answer::Fails);
+    shares(&set, 30).await;
+    assert!(is_ejected(&handle, "h0:1") && handle.uneject("h0:1"));
+    settle().await;
+    let failing = shares(&set, 60).await;
+    assert_eq!(get(&failing, "h0:1"), 5, "{failing:?}");
+    handle.uneject("h0:1");
+    farm.get("h0:1").answers(Answer::Good);
+    settle().await;
+    tokio::time::sleep(secs(20)).await;
     // Each 10 s in which it is well make the next one shorter.
-    tokio::time::sleep(secs(40)).await;
+    tokio::time::sleep(secs(60)).await;
     farm.get("h0:1").answers(Answer::Fails);
     shares(&set, 60).await;
     tokio::time::sleep(secs(31)).await;

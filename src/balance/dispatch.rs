@@ -36,22 +36,20 @@ where
     #[inline(always)]
     pub(super) fn first(self, snapshot: &Snapshot<S, P::Table>) -> ResponseFuture<S, P, Req, C> {
         let (sole, candidates) = (&snapshot.sole, snapshot.candidates(Tried::NONE));
-        let index = self.set.strategy.pick(&sole.table, candidates, &self.request);
+        // Apart, so that a call which is made at once is never put together in memory.
+        let Self { set, classify, request, tried } = self;
+        let index = set.strategy.pick(&sole.table, candidates, &request);
         match index.and_then(|index| sole.candidate(index)) {
-            Some(connected) => self.call(connected),
-            None => self.further(snapshot, index.is_some()),
+            Some(connected) => Self { set, classify, request, tried }.call(connected),
+            None => Self { set, classify, request, tried }.further(snapshot),
         }
     }
 
     /// A pick of the candidates brought none, or one on probation: look further, or wait.
     #[cold]
     #[inline(never)]
-    fn further(
-        self,
-        snapshot: &Snapshot<S, P::Table>,
-        is_picked: bool,
-    ) -> ResponseFuture<S, P, Req, C> {
-        let claimed = if is_picked { snapshot.sole.claim(Tried::NONE) } else { None };
+    fn further(self, snapshot: &Snapshot<S, P::Table>) -> ResponseFuture<S, P, Req, C> {
+        let claimed = snapshot.sole.claim(Tried::NONE);
         let choose = || snapshot.choose(&self.set.strategy, Tried::NONE, &self.request);
         let choice = claimed.or_else(choose);
         self.call_choice(choice)
@@ -62,7 +60,7 @@ where
     #[inline(never)]
     pub(super) fn again(self) -> ResponseFuture<S, P, Req, C> {
         if !self.set.is_up() {
-            return self.wait_or_fail();
+            return Self::wait_or_fail(self.set, self.classify, self.request, self.tried);
         }
         let snapshot = self.set.snapshot.load();
         let strategy = &self.set.strategy;
@@ -81,18 +79,18 @@ where
 
     #[inline(always)]
     fn call(self, connected: Arc<Connected<S>>) -> ResponseFuture<S, P, Req, C> {
+        let Self { set, classify, request, tried } = self;
         let mut service = connected.service.clone();
         let flight = Flight::begin(connected);
         // None to wake: a call that waits asks again, with a waker.
         let died = match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => {
-                let inner = service.call(self.request);
-                return ResponseFuture::calling(flight, inner, self.classify.clone());
+                return ResponseFuture::calling(flight, service.call(request), classify.clone());
             }
             Poll::Pending => None,
             Poll::Ready(Err(error)) => Some(error),
         };
-        self.wait_for(flight, service, died)
+        Self { set, classify, request, tried }.wait_for(flight, service, died)
     }
 
     /// Waits for `service` that was chosen, and for others.
@@ -126,14 +124,18 @@ where
     /// runtime that died, so the call waits for the next.
     #[cold]
     #[inline(never)]
-    pub(super) fn wait_or_fail(self) -> ResponseFuture<S, P, Req, C> {
-        let refusal = match self.set.is_failing_fast() {
-            true => self.set.snapshot.load().refusal.clone(),
-            false => match self.set.ensure_running() {
-                Ok(()) => return self.wait(None),
-                Err(error) => error,
-            },
-        };
-        ResponseFuture::refused(refusal, self.classify.clone())
+    pub(super) fn wait_or_fail(
+        set: &Arc<Set<S, P>>,
+        classify: &C,
+        request: Req,
+        tried: &Tried,
+    ) -> ResponseFuture<S, P, Req, C> {
+        if set.is_failing_fast() {
+            return ResponseFuture::refused(set.snapshot.load().refusal.clone(), classify.clone());
+        }
+        match set.ensure_running() {
+            Ok(()) => Dispatch { set, classify, request, tried }.wait(None),
+            Err(error) => ResponseFuture::refused(error, classify.clone()),
+        }
     }
 }

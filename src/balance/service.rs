@@ -135,7 +135,7 @@ where
                 newest = self.kept.renew(state, &set.snapshot);
                 &newest
             }
-            None => return Dispatch { set, classify, request, tried: Tried::NONE }.wait_or_fail(),
+            None => return Dispatch::wait_or_fail(set, classify, request, Tried::NONE),
         };
         Dispatch { set, classify, request, tried: Tried::NONE }.first(snapshot)
     }
