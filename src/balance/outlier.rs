@@ -169,8 +169,10 @@ impl OutlierConfig {
         self.failure_percent = self.failure_percent.min(100);
         self.jitter_percent = self.jitter_percent.min(100);
         self.max_ejected_percent = self.max_ejected_percent.min(100);
-        // `max` ignores a NaN.
-        self.success_rate_factor = self.success_rate_factor.max(0.0).min(100.0);
+        self.success_rate_factor = match self.success_rate_factor {
+            factor if factor.is_nan() => 0.0,
+            factor => factor.clamp(0.0, 100.0),
+        };
         self.interval = self.interval.max(SHORTEST);
         self.max_ejection = self.max_ejection.max(self.base_ejection);
         self

@@ -41,6 +41,11 @@ impl SlowStartConfig {
         Self { window, ..Self::default() }
     }
 
+    /// A NaN is none.
+    fn has_aggression(&self) -> bool {
+        self.aggression > 0.0
+    }
+
     pub(super) fn rule(&self) -> SlowStart {
         SlowStart {
             window: self.window,
@@ -50,8 +55,7 @@ impl SlowStartConfig {
     }
 
     pub(super) fn mistakes(&self, mistakes: &mut Vec<String>) {
-        // A NaN is not above it either.
-        if !(self.aggression > 0.0) {
+        if !self.has_aggression() {
             mistakes.push(format!(
                 "`slow_start.aggression` is {}, but must be above 0",
                 self.aggression
@@ -67,7 +71,7 @@ impl SlowStartConfig {
 
     pub(super) fn clamped(mut self) -> Self {
         self.min_percent = self.min_percent.min(100);
-        if !(self.aggression > 0.0) {
+        if !self.has_aggression() {
             self.aggression = 1.0;
         }
         self

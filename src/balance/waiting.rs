@@ -32,6 +32,9 @@ const STEP_AFTER: Duration = Duration::from_millis(10);
 /// are asked step by step.
 const ASKED_AT_ONCE: usize = 64;
 
+/// A call that was made, and its place if it goes to a member on probation; or why it was not.
+type Called<F> = Result<(F, Option<Probe>), Error>;
+
 /// The wait of one call. Dropping it leaves nothing behind but connections that are being made.
 pub(super) struct Waiting<S, P: Strategy, Req> {
     set: Arc<Set<S, P>>,
@@ -115,7 +118,7 @@ where
         &mut self,
         flight: &mut Option<Flight<Arc<Connected<S>>>>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<(S::Future, Option<Probe>), Error>> {
+    ) -> Poll<Called<S::Future>> {
         if self.timers.is_none() {
             // It takes timers to wait.
             if Handle::try_current().is_err() {
