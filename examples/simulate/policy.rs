@@ -64,12 +64,20 @@ const FIRST_RTT: Duration = Duration::from_secs(1);
 const DECAY: Duration = Duration::from_secs(10);
 
 impl Policy {
+    pub(crate) const fn new(
+        name: &'static str,
+        by: &'static str,
+        client: fn(&Fleet, u64) -> Client,
+    ) -> Self {
+        Self { name, by, client }
+    }
+
     const fn ours(name: &'static str, client: fn(&Fleet, u64) -> Client) -> Self {
-        Self { name, by: "tower-upstream", client }
+        Self::new(name, "tower-upstream", client)
     }
 
     const fn towers(name: &'static str, client: fn(&Fleet, u64) -> Client) -> Self {
-        Self { name, by: "tower", client }
+        Self::new(name, "tower", client)
     }
 
     pub(crate) fn client(&self, fleet: &Fleet, seed: u64) -> Client {
@@ -101,7 +109,9 @@ impl Fleet {
     }
 
     /// The servers, as tower's balancer finds them.
-    fn changes(&self) -> ToChanges<impl Connect<Service = Server> + Unpin + Send + 'static> {
+    pub(crate) fn changes(
+        &self,
+    ) -> ToChanges<impl Connect<Service = Server> + Unpin + Send + 'static> {
         ToChanges::new(&self.found, connect_fn(self.connect()))
     }
 }
@@ -127,7 +137,7 @@ where
 }
 
 /// tower's balancer.
-fn p2c<D>(seed: u64, servers: D) -> Client
+pub(crate) fn p2c<D>(seed: u64, servers: D) -> Client
 where
     D: Discover<Key = String, Error: Into<BoxError>> + Unpin + Send + 'static,
     D::Service: Service<Request, Response = (), Error: Into<BoxError>, Future: Send>,
