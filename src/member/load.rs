@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    ends::Begun,
     failing::Failing,
     oldest::{Batch, Oldest},
     typical::Typical,
@@ -32,6 +33,8 @@ pub(super) struct Load {
     typical: Typical,
     /// A value reported by the endpoint itself, as the bits of a float.
     reported: AtomicU64,
+    /// Calls that have ended, and are in flight until the end of their body.
+    tracked: AtomicU64,
 }
 
 /// How a member estimates its latency. Set by a strategy; a member of none does as [`PeakEwma::new`].
@@ -63,6 +66,7 @@ impl Load {
             measure: AtomicU64::new(Measure::DEFAULT.pack()),
             typical: Typical::default(),
             reported: AtomicU64::new(f64::NAN.to_bits()),
+            tracked: AtomicU64::new(0),
         }
     }
 
@@ -72,10 +76,16 @@ impl Load {
         self.calls.fetch_add(BEGUN + 1, Ordering::Relaxed);
     }
 
-    /// Counts a call as in flight once more, that was begun already.
+    /// Counts a call as in flight once more, that was begun already, until [`land_on`](Self::land_on).
     #[cfg(feature = "http")]
     pub(super) fn fly_on(&self) {
+        self.tracked.fetch_add(1, Ordering::Relaxed);
         self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn land_on(&self) {
+        self.calls.fetch_sub(1, Ordering::Relaxed);
+        self.tracked.fetch_sub(1, Ordering::Relaxed);
     }
 
     #[inline]
@@ -88,8 +98,10 @@ impl Load {
         (self.calls.load(Ordering::Relaxed) & FLIGHT) as u32
     }
 
-    pub(super) fn begun(&self) -> u64 {
-        self.calls.load(Ordering::Relaxed) >> 24
+    pub(super) fn begun(&self) -> Begun {
+        let word = self.calls.load(Ordering::Relaxed);
+        let in_flight = (word & FLIGHT).saturating_sub(self.tracked.load(Ordering::Relaxed));
+        Begun { begun: word >> 24, in_flight: in_flight as u32 }
     }
 
     /// A call in flight has to wait. All times are in nanoseconds of the member's clock.
@@ -262,10 +274,16 @@ mod tests {
         let load = Load::new();
         load.take_off();
         load.take_off();
-        assert_eq!((load.in_flight(), load.begun()), (2, 2));
+        assert_eq!((load.in_flight(), load.begun().begun), (2, 2));
         load.land();
         load.land();
-        assert_eq!((load.in_flight(), load.begun()), (0, 2));
+        assert_eq!((load.in_flight(), load.begun().begun), (0, 2));
+        #[cfg(feature = "http")]
+        {
+            load.fly_on();
+            assert_eq!((load.in_flight(), load.begun().in_flight), (1, 0), "its body goes on");
+            load.land_on();
+        }
     }
 
     #[test]

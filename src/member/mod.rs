@@ -23,8 +23,10 @@
 //! ```
 
 mod ending;
+mod ends;
 mod failing;
 mod flight;
+mod judged;
 mod latency;
 mod load;
 mod median;
@@ -39,6 +41,7 @@ mod spent;
 mod stats;
 mod typical;
 mod veto;
+mod weight;
 
 pub(crate) use self::{
     ending::{Ending, attempt_timed_out},
