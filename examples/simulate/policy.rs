@@ -13,7 +13,8 @@ use tower_layer::Layer;
 use tower_upstream::{
     BalanceLayer, BoxError, Endpoint, Error, LeastRequest,
     balance::{
-        BalanceConfig, LeastLatency, OutlierConfig, PeakEwma, Pick, Random, RoundRobin, Strategy,
+        BalanceConfig, LeastLatency, OutlierConfig, PeakEwma, Pick, Random, RoundRobin,
+        SlowStartConfig, Strategy,
     },
     connect::Connect,
     connect_fn,
@@ -39,7 +40,7 @@ pub(crate) type Client = BoxService<Request, (), BoxError>;
 pub(crate) const DEFAULT: &str = "PeakEwma";
 
 /// What the simulations ask for and this crate does not have yet.
-pub(crate) const ABSENT: &[&str] = &["slow start", "ejection"];
+pub(crate) const ABSENT: &[&str] = &[];
 
 pub(crate) const POLICIES: &[Policy] = &[
     Policy::ours("RoundRobin", |fleet, seed| balance(fleet, seed, RoundRobin::new())),
@@ -89,13 +90,18 @@ impl Policy {
 pub(crate) struct Fleet {
     world: Arc<World>,
     found: Memory,
+    slow_start: SlowStartConfig,
 }
 
 impl Fleet {
     /// Finds the first so many servers.
-    pub(crate) fn new(world: Arc<World>, servers: usize) -> Result<Self, BoxError> {
+    pub(crate) fn new(
+        world: Arc<World>,
+        servers: usize,
+        slow_start: SlowStartConfig,
+    ) -> Result<Self, BoxError> {
         let found = (0..servers).map(endpoint).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { world, found: Memory::new(found)? })
+        Ok(Self { world, found: Memory::new(found)?, slow_start })
     }
 
     /// Finds another.
@@ -131,7 +137,9 @@ fn balance<P>(fleet: &Fleet, seed: u64, strategy: P) -> Client
 where
     P: Strategy + Pick<Request> + Clone,
 {
-    let config = BalanceConfig::default().with_outlier(OutlierConfig::off());
+    let config = BalanceConfig::default()
+        .with_outlier(OutlierConfig::off())
+        .with_slow_start(fleet.slow_start);
     let layer = BalanceLayer::with_config(fleet.found.clone(), strategy, config).with_seed(seed);
     BoxService::new(layer.layer(connect_fn(fleet.connect())).map_err(BoxError::from))
 }

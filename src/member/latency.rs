@@ -23,13 +23,19 @@ impl Member {
     }
 
     /// The cost of another call by `rule`, at `now` of the set's clock. While its latency is unknown, `seed`
-    /// counts, in nanoseconds; 0 is none.
+    /// counts, in nanoseconds; 0 is none. `weight` is 1 where all weigh the same.
     #[inline]
-    pub(crate) fn peak_ewma(&self, rule: &rules::PeakEwma, seed: f64, now: u64) -> f64 {
+    pub(crate) fn peak_ewma(
+        &self,
+        rule: &rules::PeakEwma,
+        seed: f64,
+        weight: f64,
+        now: u64,
+    ) -> f64 {
         let (load, at) = (self.load(), Duration::from_nanos(now));
         let latency = self.latency_or(seed, now);
-        let (in_flight, weight) = (load.in_flight(), f64::from(self.weight().max(1)));
-        rule.cost(&latency, rules::Load { in_flight, oldest: load.oldest(now), weight }, at)
+        let (in_flight, oldest) = (load.in_flight(), load.oldest(now));
+        rule.cost(&latency, rules::Load { in_flight, oldest, weight }, at)
     }
 
     /// The same whatever the load and the weight.

@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     candidates::Candidates,
-    draw::{Look, any, better_of_two, least},
+    draw::{Look, better_of_two, least},
     latencies::LatencyTable,
     strategy::{Pick, Strategy},
 };
@@ -94,7 +94,7 @@ impl Strategy for PeakEwma {
 
     fn table(&self, members: &[Arc<Member>], _: Option<&LatencyTable>) -> LatencyTable {
         let two_of = if self.measure.classic { 0 } else { self.look.two_of(members.len()) };
-        LatencyTable::new(members, self.measure, two_of)
+        LatencyTable::new(members, self.measure, two_of).weighed(members)
     }
 }
 
@@ -118,12 +118,12 @@ impl PeakEwma {
         least(
             candidates,
             self.look,
-            || any(candidates.len()),
+            || table.draw(candidates.len()),
             |candidate| {
                 if self.measure.classic {
                     candidate.member().fade(now);
                 }
-                table.cost(candidate, now)
+                table.weighed_cost(candidate, now)
             },
         )
     }
