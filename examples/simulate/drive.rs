@@ -8,7 +8,7 @@ use std::{
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::{runtime::Builder, task::yield_now, time};
 use tower::{Service, ServiceExt};
-use tower_upstream::{BoxError, balance::SlowStartConfig};
+use tower_upstream::BoxError;
 
 use crate::{
     policy::{Fleet, Policy},
@@ -29,9 +29,7 @@ async fn drive(scenario: &Scenario, policy: &Policy, seed: u64) -> Result<Vec<Do
     let world = World::new(scenario);
     let mut joins_at = scenario.joins_at;
     let first = scenario.servers - usize::from(joins_at.is_some());
-    // What joins warms up: its weight grows.
-    let warm_up = joins_at.map_or(Duration::ZERO, |_| Duration::from_secs(10));
-    let fleet = Fleet::new(world.clone(), first, SlowStartConfig::over(warm_up))?;
+    let fleet = Fleet::new(world.clone(), first, scenario.slow_start)?;
     // Not a number that the requests are drawn from.
     let mut seeds = Random::new(seed, 1);
     let mut clients: Vec<_> =

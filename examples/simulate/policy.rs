@@ -48,6 +48,9 @@ pub(crate) const POLICIES: &[Policy] = &[
     Policy::ours("LeastRequest", |fleet, seed| balance(fleet, seed, LeastRequest::new())),
     Policy::ours("LeastLatency", |fleet, seed| balance(fleet, seed, LeastLatency::new())),
     Policy::ours("PeakEwma", |fleet, seed| balance(fleet, seed, PeakEwma::new())),
+    Policy::ours("PeakEwma + ejection", |fleet, seed| {
+        balance_with(fleet, seed, PeakEwma::new(), OutlierConfig::default())
+    }),
     Policy::ours("PeakEwma classic", |fleet, seed| balance(fleet, seed, PeakEwma::classic())),
     Policy::towers("p2c PendingRequests", |fleet, seed| {
         let done = CompleteOnResponse::default();
@@ -90,7 +93,7 @@ impl Policy {
 pub(crate) struct Fleet {
     world: Arc<World>,
     found: Memory,
-    slow_start: SlowStartConfig,
+    slow_start: Duration,
 }
 
 impl Fleet {
@@ -98,7 +101,7 @@ impl Fleet {
     pub(crate) fn new(
         world: Arc<World>,
         servers: usize,
-        slow_start: SlowStartConfig,
+        slow_start: Duration,
     ) -> Result<Self, BoxError> {
         let found = (0..servers).map(endpoint).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { world, found: Memory::new(found)?, slow_start })
@@ -137,9 +140,16 @@ fn balance<P>(fleet: &Fleet, seed: u64, strategy: P) -> Client
 where
     P: Strategy + Pick<Request> + Clone,
 {
+    balance_with(fleet, seed, strategy, OutlierConfig::off())
+}
+
+fn balance_with<P>(fleet: &Fleet, seed: u64, strategy: P, outlier: OutlierConfig) -> Client
+where
+    P: Strategy + Pick<Request> + Clone,
+{
     let config = BalanceConfig::default()
-        .with_outlier(OutlierConfig::off())
-        .with_slow_start(fleet.slow_start);
+        .with_outlier(outlier)
+        .with_slow_start(SlowStartConfig::over(fleet.slow_start));
     let layer = BalanceLayer::with_config(fleet.found.clone(), strategy, config).with_seed(seed);
     BoxService::new(layer.layer(connect_fn(fleet.connect())).map_err(BoxError::from))
 }

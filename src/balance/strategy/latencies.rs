@@ -47,6 +47,7 @@ impl LatencyTable {
         }
     }
 
+    /// Lets the weights of the members count.
     pub(super) fn weighed(mut self, members: &[Arc<Member>]) -> Self {
         let sum: u64 = members.iter().map(|member| u64::from(member.weight())).sum();
         let mean = sum as f64 / members.len() as f64;
