@@ -181,7 +181,10 @@ mod simulate {
         // It gets a small share at first, not none.
         let first = figure(&report, "PeakEwma", "share_first_second");
         assert!((0.02..0.3).contains(&first), "{report:#}");
-        assert!(passes(&report), "{report:#}");
+        let most = figure(&report, "PeakEwma", "most_in_flight_while_cold");
+        assert!(most <= 8.0, "{report:#}");
+        assert!(figure(&report, "PeakEwma", "share_25_30s") > 0.9, "{report:#}");
+        passes(&report);
     }
 }
 

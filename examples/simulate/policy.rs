@@ -39,9 +39,6 @@ pub(crate) type Client = BoxService<Request, (), BoxError>;
 /// The default of this crate.
 pub(crate) const DEFAULT: &str = "PeakEwma";
 
-/// What the simulations ask for and this crate does not have yet.
-pub(crate) const ABSENT: &[&str] = &[];
-
 pub(crate) const POLICIES: &[Policy] = &[
     Policy::ours("RoundRobin", |fleet, seed| balance(fleet, seed, RoundRobin::new())),
     Policy::ours("Random", |fleet, seed| balance(fleet, seed, Random::new())),

@@ -71,9 +71,13 @@ mod tests {
 
     #[test]
     fn one_of_three_takes_less() {
-        let mut rng = Rng::new(1);
-        let samples = (0..2_000).map(|_| (100 + rng.next_u64() % 100) * MS);
-        let typical = after(samples);
-        assert!((126.0..141.0).contains(&typical), "{typical}");
+        let (mut rng, typical) = (Rng::new(1), Typical::default());
+        let mut after = || {
+            typical.note((100 + rng.next_u64() % 100) * MS);
+            typical.nanos().unwrap_or_default() / 1e6
+        };
+        // It moves by a few percent with each.
+        let mean = (0..20_000).map(|_| after()).sum::<f64>() / 20_000.0;
+        assert!((130.0..137.0).contains(&mean), "{mean}");
     }
 }
