@@ -272,6 +272,10 @@ where
         self.set.snapshot.load().has_untried(tried)
     }
 
+    fn can_hedge(&self, tried: &Tried) -> bool {
+        self.set.strategy.hedges() && self.set.is_up() && self.set.snapshot.load().can_hedge(tried)
+    }
+
     fn poll_endpoint(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_somebody(cx, |_| false)
     }
@@ -290,6 +294,22 @@ where
     #[inline(always)]
     fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing {
         if tried.is_empty() { self.call(request) } else { self.dispatch_again(request, tried) }
+    }
+
+    fn call_hedging(&mut self, request: Req, tried: &Tried) -> Option<Self::Choosing> {
+        if !self.set.strategy.hedges() || !self.set.is_up() {
+            return None;
+        }
+        let snapshot = self.set.snapshot.load();
+        let connected = snapshot.choose_hedge(&self.set.strategy, tried, &request)?;
+        let mut service = connected.service.clone();
+        // One that has to wait for its endpoint is of no use. Of one that is dead the next call tells.
+        match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(_)) | Poll::Pending => return None,
+        }
+        let flight = Flight::begin(connected);
+        Some(ResponseFuture::calling(flight, service.call(request), self.classify.clone()))
     }
 }
 

@@ -105,6 +105,26 @@ impl<S, T> Snapshot<S, T> {
             || reserve.any(|(member, _)| is_free(member, tried))
     }
 
+    /// Whether there is a candidate that a hedge may go to: one that nothing bars.
+    pub(super) fn can_hedge(&self, tried: &Tried) -> bool {
+        Candidates::new(&self.members, u64::MAX, tried).free_from(0).next().is_some()
+    }
+
+    /// The choice for a hedge.
+    pub(super) fn choose_hedge<P, Req>(
+        &self,
+        strategy: &P,
+        tried: &Tried,
+        request: &Req,
+    ) -> Option<Arc<Connected<S>>>
+    where
+        P: Pick<Req, Table = T>,
+    {
+        let candidates = Candidates::new(&self.members, u64::MAX, tried);
+        let chosen = strategy.pick(&self.table, candidates, request)?;
+        self.candidate(Some(chosen).filter(|&index| candidates.is_free(index))?)
+    }
+
     /// The choice for an attempt that is not the call's first: of those not tried, first what nothing
     /// bars, of the candidates and then of any tier; and only then what a panic overlooks. `passed_over`
     /// are those tried, and those that the call waits for already: while one of the candidates is among

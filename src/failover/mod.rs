@@ -79,8 +79,10 @@
 
 mod future;
 mod handle;
+mod hedge;
 mod journey;
 mod layer;
+mod limits;
 mod service;
 mod stats;
 mod ticket;
@@ -89,4 +91,4 @@ pub use self::{
     future::ResponseFuture, handle::FailoverHandle, layer::FailoverLayer, service::Failover,
     stats::FailoverStats,
 };
-pub use crate::course::Attempts;
+pub use crate::course::{Attempts, Hedge};

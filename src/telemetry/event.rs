@@ -68,6 +68,14 @@ pub enum EventKind {
         /// Kind of the error of the attempt before, `None` if that was an answer.
         after: Option<Kind>,
     },
+    /// A call was sent to another endpoint as well, since the one of the event took long.
+    #[non_exhaustive]
+    Hedge {
+        /// Number of the attempt that begins, from 2.
+        number: u32,
+        /// How long the other attempt had no answer.
+        delay: Duration,
+    },
     /// A call waits before it is sent again.
     #[non_exhaustive]
     Wait {
@@ -117,6 +125,7 @@ impl EventKind {
             Self::Circuit { .. } => "circuit",
             Self::Health { .. } => "health",
             Self::Attempt { .. } => "attempt",
+            Self::Hedge { .. } => "hedge",
             Self::Wait { .. } => "wait",
             Self::BudgetEmpty => "budget_empty",
             Self::Timeout { .. } => "timeout",
