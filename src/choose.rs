@@ -16,7 +16,7 @@ use crate::member::Member;
 /// [`FailoverLayer`](crate::failover::FailoverLayer) send the next attempt elsewhere.
 ///
 /// Implement it, and [`Chooses`], for a layer of yours that stands between the two. A failover calls
-/// `call_avoiding` only, so what such a layer does must be in that, too.
+/// `call_avoiding` and `call_hedging` only, so what such a layer does must be in those, too.
 ///
 /// # Example
 /// ```

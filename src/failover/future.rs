@@ -24,7 +24,7 @@ pin_project! {
     /// Response future of a [`Failover`](super::Failover).
     ///
     /// # Cancel safety
-    /// Dropping it drops the attempt that runs, and no other follows.
+    /// Dropping it drops the attempt that runs, and its hedge, and no other follows.
     pub struct ResponseFuture<S, R, C, Req>
     where
         S: Choose<Req>,

@@ -26,7 +26,7 @@ pub struct Event {
     /// Name of the layer, if it was given one with `named`.
     pub layer: Option<Arc<str>>,
     /// Key of the endpoint that the event is about. Of a call that is sent again, or is not, that of the
-    /// attempt that failed.
+    /// attempt that failed, or took long.
     pub endpoint: Option<Arc<str>>,
     /// Label of the key that the event is about, for circuits by key that have labels.
     pub key: Option<Arc<str>>,
