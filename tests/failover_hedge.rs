@@ -98,7 +98,7 @@ struct Places {
     handle: FailoverHandle,
 }
 
-fn places() -> (Places, impl Sends) {
+fn places(overall: Duration) -> (Places, impl Sends) {
     let farm = Farm::default();
     let mut config = ConcurrentBudget::default();
     config.min = 2;
@@ -106,7 +106,7 @@ fn places() -> (Places, impl Sends) {
     let attempts = Attempts::up_to(3)
         .hedge(ms(3))
         .with_timeout(ms(9))
-        .with_overall(ms(20))
+        .with_overall(overall)
         .with_backoff(ms(2), ms(2));
     let layer = FailoverLayer::new(attempts).with_budget(budget.clone()).named("tax");
     let limit = ConcurrencyLimitLayer::new(2);
@@ -137,7 +137,9 @@ fn came_back(it: &Places) {
 async fn a_call_that_is_dropped_anywhere_gives_everything_back() {
     use Answer::{FailsAfter, GoodAfter, Never};
     let (mut with_both, mut drops) = (0, 0);
-    for answers in [
+    // Of the first, both are in flight when the time of the call is over.
+    for (answers, overall) in [
+        [Never, Never, Never],
         [Never, Never, Never],
         [Never, GoodAfter(ms(5)), Never],
         [GoodAfter(ms(7)), Never, Never],
@@ -145,9 +147,12 @@ async fn a_call_that_is_dropped_anywhere_gives_everything_back() {
         [Never, FailsAfter(ms(2)), GoodAfter(ms(1))],
         [FailsAfter(ms(5)), FailsAfter(ms(5)), Never],
         [FailsAfter(ms(1)), GoodAfter(ms(5)), Never],
-    ] {
+    ]
+    .into_iter()
+    .zip([ms(7)].into_iter().chain(std::iter::repeat(ms(20))))
+    {
         for polls in 0.. {
-            let (it, mut service) = places();
+            let (it, mut service) = places(overall);
             service.ready().await.unwrap();
             for (key, answer) in ["a:1", "b:1", "c:1"].into_iter().zip(answers) {
                 it.farm.get(key).answers(answer);
@@ -310,6 +315,42 @@ async fn an_endpoint_that_is_barred_or_busy_gets_no_hedge() {
     it.send(Ask::new(1)).await.0.unwrap();
     assert_eq!((it.farm.calls() - calls, it.hedges()), (1, (0, 0)), "it would have to wait");
     assert_eq!(it.farm.readied(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_has_not_reached_its_endpoint_is_not_hedged() {
+    let budget = Budget::new(0.0, 0, 10);
+    let attempts = Attempts::up_to(3).hedge(ms(50));
+    let it = chain_of(["a:1", "b:1"], FailoverLayer::new(attempts).with_budget(budget.clone()));
+    it.send(Ask::new(0)).await.0.unwrap();
+    it.farm.answers(Answer::GoodAfter(ms(30)));
+    it.farm.is(Readiness::Pending);
+    let call = tokio::spawn(it.service.clone().oneshot(Ask::new(1)));
+    sleep(ms(120)).await;
+    it.farm.is(Readiness::Ready);
+    call.await.unwrap().unwrap();
+    assert_eq!((it.farm.calls(), it.hedges(), budget.available()), (2, (0, 0), 10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_whose_hedge_was_sent_was_sent() {
+    use tower_upstream::{BoxError, Endpoint, connect_fn};
+    let endpoints = discover::fixed(["a:1", "b:1"]).unwrap();
+    let set = BalanceLayer::new(endpoints, RoundRobin::starting_at(0));
+    let service = FailoverLayer::new(Attempts::up_to(2).hedge(ms(50)).with_overall(ms(80))).layer(
+        set.layer(connect_fn(|endpoint: &Endpoint| {
+            let fails = endpoint.key() == "a:1";
+            tower::service_fn(move |_: Ask| async move {
+                if fails {
+                    sleep(ms(60)).await;
+                    return Err::<(), _>(BoxError::from(Error::unsent("no route")));
+                }
+                std::future::pending().await
+            })
+        })),
+    );
+    let error = service.oneshot(Ask::new(1)).await.unwrap_err();
+    assert_eq!((error.kind(), error.is_unsent()), (Kind::Timeout, false), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
