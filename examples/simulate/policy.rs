@@ -12,7 +12,9 @@ use tower::{
 use tower_layer::Layer;
 use tower_upstream::{
     BalanceLayer, BoxError, Endpoint, Error, LeastRequest,
-    balance::{LeastLatency, PeakEwma, Pick, Random, RoundRobin, Strategy},
+    balance::{
+        BalanceConfig, LeastLatency, OutlierConfig, PeakEwma, Pick, Random, RoundRobin, Strategy,
+    },
     connect::Connect,
     connect_fn,
     discover::{Memory, ToChanges},
@@ -124,12 +126,13 @@ fn number(endpoint: &Endpoint) -> usize {
     number.and_then(|number| number.parse().ok()).unwrap_or_default()
 }
 
-/// Our balancer.
+/// Our balancer, without ejection: it is strategies that are compared.
 fn balance<P>(fleet: &Fleet, seed: u64, strategy: P) -> Client
 where
     P: Strategy + Pick<Request> + Clone,
 {
-    let layer = BalanceLayer::new(fleet.found.clone(), strategy).with_seed(seed);
+    let config = BalanceConfig::default().with_outlier(OutlierConfig::off());
+    let layer = BalanceLayer::with_config(fleet.found.clone(), strategy, config).with_seed(seed);
     BoxService::new(layer.layer(connect_fn(fleet.connect())).map_err(BoxError::from))
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{load::Measure, member::Member};
+use super::{measure::Measure, member::Member};
 use crate::rules;
 
 impl Member {
@@ -71,7 +71,6 @@ impl Member {
 
     /// Takes the sample of a call that failed, and asked to be left alone for a while.
     pub(crate) fn observe_failure(&self, took: Duration, asked: Option<Duration>) {
-        self.count_failure();
         let now = self.nanos();
         let penalty = rules::penalty(self.signal.median.get(now));
         self.load().sample_failure(took, penalty, asked, now);

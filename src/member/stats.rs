@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{member::Member, reason::Reason};
+use crate::sync::lock;
 
 /// What one endpoint has counted since it is in its set. Made by [`Member::stats`].
 ///
@@ -55,11 +56,11 @@ impl Member {
     /// Returns what this member has counted. The counts are not of one instant.
     pub fn stats(&self) -> MemberStats {
         let endpoint = self.endpoint();
-        let successful_requests = self.succeeded();
+        let successful_requests = self.ended_calls().successes;
         let ago = self.load().sampled(self.nanos()).filter(|_| self.calls() > 0);
         MemberStats {
             plugin_name: self.shared_key().clone(),
-            weight: self.weight(),
+            weight: lock(&self.weighing).nominal(),
             priority: endpoint.priority(),
             enabled: !self.is_barred_by(Reason::Disabled),
             active_connections: self.in_flight(),
