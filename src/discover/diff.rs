@@ -38,25 +38,65 @@ pub fn diff<'a>(
     old: &'a [Arc<Endpoint>],
     new: &'a [Arc<Endpoint>],
 ) -> impl Iterator<Item = Difference<'a>> {
-    let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
+    changes(old, new).filter_map(|change| {
+        Some(match change {
+            Change::Insert(_, endpoint) | Change::Move(_, endpoint) => Difference::Insert(endpoint),
+            Change::Update(_, endpoint) => Difference::Update(endpoint),
+            Change::Remove(at) => Difference::Remove(old.get(at)?),
+        })
+    })
+}
+
+/// What becomes of one endpoint, by its index in the old set.
+#[derive(Clone, Copy)]
+pub(crate) enum Change<'a> {
+    /// New, before that one.
+    Insert(usize, &'a Arc<Endpoint>),
+    /// At another address.
+    Move(usize, &'a Arc<Endpoint>),
+    Update(usize, &'a Arc<Endpoint>),
+    Remove(usize),
+}
+
+impl Change<'_> {
+    pub(crate) fn at(&self) -> usize {
+        let (Self::Insert(at, _) | Self::Move(at, _) | Self::Update(at, _) | Self::Remove(at)) =
+            *self;
+        at
+    }
+}
+
+/// Compares two sets that are ordered by identity, in one pass. What both share costs least.
+pub(crate) fn changes<'a>(
+    old: &'a [Arc<Endpoint>],
+    new: &'a [Arc<Endpoint>],
+) -> impl Iterator<Item = Change<'a>> {
+    let (mut old, mut new) = (old.iter().enumerate().peekable(), new.iter().peekable());
     std::iter::from_fn(move || {
         loop {
             let order = match (old.peek(), new.peek()) {
                 (None, None) => return None,
                 (Some(_), None) => Ordering::Less,
                 (None, Some(_)) => Ordering::Greater,
-                (Some(was), Some(is)) => was.identity().cmp(is.identity()),
+                (Some((_, was)), Some(is)) if Arc::ptr_eq(was, is) => Ordering::Equal,
+                (Some((_, was)), Some(is)) => was.identity().cmp(is.identity()),
             };
             match order {
-                Ordering::Less => return old.next().map(Difference::Remove),
-                Ordering::Greater => return new.next().map(Difference::Insert),
+                Ordering::Less => return old.next().map(|(at, _)| Change::Remove(at)),
+                Ordering::Greater => {
+                    let at = old.peek().map_or(usize::MAX, |(at, _)| *at);
+                    return new.next().map(|is| Change::Insert(at, is));
+                }
                 Ordering::Equal => {
-                    let (was, is) = (old.next()?, new.next()?);
+                    let ((at, was), is) = (old.next()?, new.next()?);
+                    if Arc::ptr_eq(was, is) {
+                        continue;
+                    }
                     if was.address() != is.address() {
-                        return Some(Difference::Insert(is));
+                        return Some(Change::Move(at, is));
                     }
                     if was != is {
-                        return Some(Difference::Update(is));
+                        return Some(Change::Update(at, is));
                     }
                 }
             }
