@@ -71,34 +71,40 @@ pub(crate) fn changes<'a>(
     old: &'a [Arc<Endpoint>],
     new: &'a [Arc<Endpoint>],
 ) -> impl Iterator<Item = Change<'a>> {
-    let (mut old, mut new) = (old.iter().enumerate().peekable(), new.iter().peekable());
+    let (mut at, mut next) = (0, 0);
     std::iter::from_fn(move || {
         loop {
-            let order = match (old.peek(), new.peek()) {
-                (None, None) => return None,
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
-                (Some((_, was)), Some(is)) if Arc::ptr_eq(was, is) => Ordering::Equal,
-                (Some((_, was)), Some(is)) => was.identity().cmp(is.identity()),
+            let (was, is) = (old.get(at), new.get(next));
+            if let (Some(was), Some(is)) = (was, is) {
+                if Arc::ptr_eq(was, is) {
+                    (at, next) = (at + 1, next + 1);
+                    continue;
+                }
+            }
+            let order = match (was, is) {
+                (Some(was), Some(is)) => was.identity().cmp(is.identity()),
+                (was, _) => {
+                    if was.is_some() {
+                        Ordering::Less
+                    } else {
+                        Ordering::Greater
+                    }
+                }
             };
+            let index = at;
+            at += usize::from(order.is_le());
+            next += usize::from(order.is_ge());
             match order {
-                Ordering::Less => return old.next().map(|(at, _)| Change::Remove(at)),
-                Ordering::Greater => {
-                    let at = old.peek().map_or(usize::MAX, |(at, _)| *at);
-                    return new.next().map(|is| Change::Insert(at, is));
-                }
-                Ordering::Equal => {
-                    let ((at, was), is) = (old.next()?, new.next()?);
-                    if Arc::ptr_eq(was, is) {
-                        continue;
-                    }
-                    if was.address() != is.address() {
-                        return Some(Change::Move(at, is));
-                    }
-                    if was != is {
-                        return Some(Change::Update(at, is));
-                    }
-                }
+                Ordering::Less => return Some(Change::Remove(index)),
+                Ordering::Greater => return is.map(|is| Change::Insert(index, is)),
+                Ordering::Equal => {}
+            }
+            let (was, is) = (was?, is?);
+            if was.address() != is.address() {
+                return Some(Change::Move(index, is));
+            }
+            if was != is {
+                return Some(Change::Update(index, is));
             }
         }
     })

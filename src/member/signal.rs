@@ -1,6 +1,5 @@
 use std::{
-    fmt,
-    mem,
+    fmt, mem,
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU32, Ordering},

@@ -1,10 +1,6 @@
 //! Which members are ejected, if the limit allows it, and the sweeps over all of them.
 
-use super::{
-    super::standing::Judge,
-    entries::Entries,
-    entry::Entry,
-};
+use super::{super::standing::Judge, entries::Entries, entry::Entry};
 use crate::{member::Reason, rules::Population};
 
 /// Compares the success rates of the members of each priority since the last sweep. Returns whether any call
@@ -13,7 +9,8 @@ pub(super) fn sweep<C, S>(entries: &mut Entries<C, S>, judge: &Judge) -> bool {
     let list = entries.list_mut();
     let calls: Vec<_> = list.iter_mut().map(|entry| entry.follow.sweep()).collect();
     let has_failures = calls.iter().flatten().any(|calls| calls.failures > 0);
-    let priorities: std::collections::BTreeSet<_> = list.iter().map(|entry| priority(entry)).collect();
+    let priorities: std::collections::BTreeSet<_> =
+        list.iter().map(|entry| priority(entry)).collect();
     for of in priorities {
         let of_priority = list.iter().map(|entry| priority(entry) == of);
         let indices: Vec<_> =

@@ -242,33 +242,26 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
         if changes.iter().all(is_update) {
             return Vec::new();
         }
-        let was = mem::take(&mut self.list).into_iter().zip(mem::take(&mut self.candidacies));
-        let (mut was, mut left) = (was.enumerate().peekable(), Vec::new());
+        let mut was = mem::take(&mut self.list).into_iter();
+        let candidacies = mem::take(&mut self.candidacies);
+        let (mut at, mut left) = (0, Vec::new());
         let mut from = Vec::with_capacity(endpoints.len());
-        self.list.reserve(endpoints.len());
-        self.candidacies.reserve(endpoints.len());
-        for change in changes {
-            while let Some((at, (entry, candidacy))) = was.next_if(|(at, _)| *at < change.at()) {
-                from.push(at);
-                self.list.push(entry);
-                self.candidacies.push(candidacy);
+        // One more, for those after the last.
+        for change in changes.iter().filter(|of| !is_update(of)).map(Some).chain([None]) {
+            let until = change.map_or(candidacies.len(), Change::at);
+            self.list.extend(was.by_ref().take(until - at));
+            self.candidacies.extend_from_slice(candidacies.get(at..until).unwrap_or_default());
+            from.extend(at..until);
+            at = until;
+            if let Some(Change::Remove(_) | Change::Move(..)) = change {
+                left.extend(was.next().map(|entry| self.part(entry)));
+                at += 1;
             }
-            match change {
-                Change::Update(..) => {}
-                Change::Remove(_) => left.extend(was.next().map(|(_, (entry, _))| self.part(entry))),
-                Change::Insert(_, endpoint) | Change::Move(_, endpoint) => {
-                    if let Change::Move(..) = change {
-                        left.extend(was.next().map(|(_, (entry, _))| self.part(entry)));
-                    }
-                    from.push(NEW);
-                    self.enter(&Member::in_set(endpoint.clone(), signal.clone()), None, judge);
-                }
+            if let Some(Change::Insert(_, endpoint) | Change::Move(_, endpoint)) = change {
+                from.push(NEW);
+                let member = Member::in_set(Arc::clone(endpoint), signal.clone());
+                self.enter(&member, None, judge);
             }
-        }
-        for (at, (entry, candidacy)) in was {
-            from.push(at);
-            self.list.push(entry);
-            self.candidacies.push(candidacy);
         }
         self.lists.renew(&self.list, &from);
         left

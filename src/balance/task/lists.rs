@@ -62,14 +62,15 @@ fn take<S>(
     spare.nth(at).map(mem::take)
 }
 
-/// The list of what is `wanted`: one of those that are `known`, if it is that.
+/// The list of what is `wanted`: that of before, if it is the same.
 pub(super) fn list_of<'a, T: Clone + 'a>(
     wanted: impl ExactSizeIterator<Item = &'a T> + Clone,
-    known: [&Arc<[T]>; 2],
+    before: &Arc<[T]>,
     is_same: impl Fn(&T, &T) -> bool,
 ) -> Arc<[T]> {
-    let is_wanted = |known: &&Arc<[T]>| {
-        known.len() == wanted.len() && wanted.clone().zip(known.iter()).all(|(a, b)| is_same(a, b))
-    };
-    known.into_iter().find(is_wanted).cloned().unwrap_or_else(|| wanted.cloned().collect())
+    let mut pairs = wanted.clone().zip(before.iter());
+    if wanted.len() == before.len() && pairs.all(|(wanted, before)| is_same(wanted, before)) {
+        return before.clone();
+    }
+    wanted.cloned().collect()
 }

@@ -1,16 +1,7 @@
 //! How members stand that something is new of, or that time changes, and what follows from that.
 
-use super::{
-    super::standing::Judge,
-    ejecting::eject,
-    entries::Entries,
-};
-use crate::{
-    connect::Connect,
-    member::Signal,
-    telemetry::EventKind,
-    time::Instant,
-};
+use super::{super::standing::Judge, ejecting::eject, entries::Entries};
+use crate::{connect::Connect, member::Signal, telemetry::EventKind, time::Instant};
 
 /// Clears what is over, connects those that are due, ejects those that failed in a row, and tells when time alone
 /// changes something.

@@ -21,11 +21,7 @@ use futures_core::Stream;
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::Sleep;
 
-use self::{
-    entries::Entries,
-    entry::RECONNECT,
-    publish::publish,
-};
+use self::{entries::Entries, entry::RECONNECT, publish::publish};
 use super::{
     memory::Memory,
     select::Selector,

@@ -159,10 +159,14 @@ where
     let id = u64::from(share.tier);
     let same = before.groups().find(|group| group.id == id);
     let last = same.or_else(|| before.groups().next()).unwrap_or(&before.sole);
-    let members = indices().map(|index| &all[index]);
-    let members = list_of(members, [all, &last.members], Arc::ptr_eq);
-    let of_members = indices().map(|index| &services[index]);
-    let services = list_of(of_members, [services, &last.services], Weak::ptr_eq);
+    // Indices are in order, so if there are as many, all are candidates.
+    let (members, services) = if share.candidates.len() == all.len() {
+        (all.clone(), services.clone())
+    } else {
+        let members = list_of(indices().map(|index| &all[index]), &last.members, Arc::ptr_eq);
+        let of_members = indices().map(|index| &services[index]);
+        (members, list_of(of_members, &last.services, Weak::ptr_eq))
+    };
     Group {
         id,
         table: set.strategy.table_among(&members, all, Some(&last.table)),
