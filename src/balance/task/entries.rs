@@ -36,7 +36,7 @@ pub(super) struct Entries<C, S> {
     start: Instant,
     pub(super) reporter: Reporter,
     /// What discovery said last, one for each of `list`.
-    endpoints: Arc<[Arc<Endpoint>]>,
+    endpoints: Vec<Arc<Endpoint>>,
     /// Ordered by identity.
     list: Vec<Box<Entry<S>>>,
     /// One for each of `list`, as of when it was looked at.
@@ -58,7 +58,7 @@ impl<C, S> Entries<C, S> {
             connect,
             start,
             reporter,
-            endpoints: Arc::new([]),
+            endpoints: Vec::new(),
             list: Vec::new(),
             candidacies: Vec::new(),
             lists: Lists::default(),
@@ -222,8 +222,7 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
         signal: &Arc<Signal>,
         judge: &Judge,
     ) -> Vec<Arc<Member>> {
-        let before = mem::replace(&mut self.endpoints, endpoints.shared());
-        let changes: Vec<_> = changes(&before, endpoints).collect();
+        let changes: Vec<_> = changes(&self.endpoints, endpoints).collect();
         tracing::debug!(
             revision = endpoints.revision(),
             endpoints = endpoints.len(),
@@ -232,7 +231,8 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
         );
         for change in &changes {
             if let &Change::Update(at, endpoint) = change {
-                if let Some(entry) = self.list.get(at) {
+                if let (Some(entry), Some(of)) = (self.list.get(at), self.endpoints.get_mut(at)) {
+                    of.clone_from(endpoint);
                     entry.member.update(endpoint.clone());
                     entry.member.note(false);
                 }
@@ -243,6 +243,7 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
             return Vec::new();
         }
         let mut was = mem::take(&mut self.list).into_iter();
+        let mut said = mem::take(&mut self.endpoints).into_iter();
         let candidacies = mem::take(&mut self.candidacies);
         let (mut at, mut left) = (0, Vec::new());
         let mut from = Vec::with_capacity(endpoints.len());
@@ -250,15 +251,18 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
         for change in changes.iter().filter(|of| !is_update(of)).map(Some).chain([None]) {
             let until = change.map_or(candidacies.len(), Change::at);
             self.list.extend(was.by_ref().take(until - at));
+            self.endpoints.extend(said.by_ref().take(until - at));
             self.candidacies.extend_from_slice(candidacies.get(at..until).unwrap_or_default());
             from.extend(at..until);
             at = until;
             if let Some(Change::Remove(_) | Change::Move(..)) = change {
                 left.extend(was.next().map(|entry| self.part(entry)));
+                said.next();
                 at += 1;
             }
             if let Some(Change::Insert(_, endpoint) | Change::Move(_, endpoint)) = change {
                 from.push(NEW);
+                self.endpoints.push(Arc::clone(endpoint));
                 let member = Member::in_set(Arc::clone(endpoint), signal.clone());
                 self.enter(&member, None, judge);
             }
