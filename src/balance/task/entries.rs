@@ -38,6 +38,10 @@ pub(super) struct Entries<C, S> {
     /// What discovery said last, one for each of `list`.
     endpoints: Vec<Arc<Endpoint>>,
     /// Ordered by identity.
+    #[allow(
+        clippy::vec_box,
+        reason = "a change of the set moves what comes after it, so it shall be small"
+    )]
     list: Vec<Box<Entry<S>>>,
     /// One for each of `list`, as of when it was looked at.
     candidacies: Vec<Candidacy>,
@@ -149,7 +153,7 @@ impl<C, S> Entries<C, S> {
 
     /// The indices of those to look at, in order: of which something is new, or that time changes by now. All, if
     /// they are to be judged by other rules.
-    pub(super) fn to_look_at(&mut self, signal: &Signal, judge: &Judge) -> Vec<usize> {
+    pub(super) fn take_changed(&mut self, signal: &Signal, judge: &Judge) -> Vec<usize> {
         /// With more than one of so many, to look for each takes longer than to look at all.
         const FEW: usize = 8;
         let mut noted = signal.take_noted();
@@ -256,7 +260,7 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
             from.extend(at..until);
             at = until;
             if let Some(Change::Remove(_) | Change::Move(..)) = change {
-                left.extend(was.next().map(|entry| self.part(entry)));
+                left.extend(was.next().map(|entry| self.part(*entry)));
                 said.next();
                 at += 1;
             }
@@ -271,7 +275,7 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
         left
     }
 
-    fn part(&mut self, entry: Box<Entry<S>>) -> Arc<Member> {
+    fn part(&mut self, entry: Entry<S>) -> Arc<Member> {
         let (member, _, connected) = entry.leave();
         self.due.remove(member.identity());
         self.on_probation.remove(member.identity());

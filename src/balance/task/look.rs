@@ -17,7 +17,7 @@ where
     /// What this does to a member is noted as well. What still is new after so many times wakes the task again.
     const ROUNDS: usize = 4;
     for _ in 0..ROUNDS {
-        let indices = entries.to_look_at(signal, judge);
+        let indices = entries.take_changed(signal, judge);
         if indices.is_empty() {
             break;
         }
