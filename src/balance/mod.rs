@@ -172,6 +172,7 @@ mod handle;
 mod held;
 mod kept;
 mod layer;
+mod locality;
 mod memory;
 mod outlier;
 mod pick;
@@ -181,6 +182,7 @@ mod service;
 mod set;
 mod slow_start;
 mod snapshot;
+mod spread;
 mod standing;
 mod state;
 mod strategy;
@@ -192,6 +194,7 @@ pub use self::{
     future::ResponseFuture,
     handle::BalanceHandle,
     layer::BalanceLayer,
+    locality::{LocalityMode, LocalityWeights, ZoneAware},
     outlier::OutlierConfig,
     pick::Picked,
     service::Balance,
