@@ -59,7 +59,8 @@ impl Spread<'_> {
             stay.for_each(|&index| is_left[index as usize] = false);
             selection.shares.extend(parts);
         }
-        let left = (0..).zip(is_left).filter(|&(index, is_left)| is_left && self.of(index).weight > 0);
+        let left =
+            (0..).zip(is_left).filter(|&(index, is_left)| is_left && self.of(index).weight > 0);
         selection.reserve.extend(left.map(|(index, _)| (self.of(index).rank(), index)));
         if let LocalityMode::ZoneAware(own) = self.mode {
             for (rank, index) in &mut selection.reserve {
@@ -77,12 +78,10 @@ impl Spread<'_> {
         let (parts, own) = match self.mode {
             LocalityMode::Off => return None,
             LocalityMode::Weighted(weights) => (self.by_weight(weights, share), None),
-            LocalityMode::ZoneAware(rule) => {
-                match self.hinted(rule, share, ignored) {
-                    Some(hinted) => return Some(vec![share.part(&rule.zone, 1.0, true, hinted)]),
-                    None => (self.by_callers(rule, share, ignored)?, Some(&*rule.zone)),
-                }
-            }
+            LocalityMode::ZoneAware(rule) => match self.hinted(rule, share, ignored) {
+                Some(hinted) => return Some(vec![share.part(&rule.zone, 1.0, true, hinted)]),
+                None => (self.by_callers(rule, share, ignored)?, Some(&*rule.zone)),
+            },
         };
         let whole: f64 = parts.iter().map(|(_, load)| load).sum();
         let mut candidates: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
@@ -181,13 +180,7 @@ impl Share {
     fn part(&self, zone: &str, part: f64, is_near: bool, candidates: Vec<u32>) -> Self {
         let mut hasher = DefaultHasher::new();
         zone.hash(&mut hasher);
-        Self {
-            zone: hasher.finish() as u32,
-            load: self.load * part,
-            is_near,
-            candidates,
-            ..*self
-        }
+        Self { zone: hasher.finish() as u32, load: self.load * part, is_near, candidates, ..*self }
     }
 }
 

@@ -39,9 +39,7 @@ pub struct Endpoint {
 ///
 /// ```
 /// use tower_upstream::{Endpoint, endpoint::Locality};
-/// let mut locality = Locality::default();
-/// locality.zone = "eu-west-1a".into();
-/// let endpoint = Endpoint::new("a:1")?.with_locality(locality);
+/// let endpoint = Endpoint::new("a:1")?.with_locality(Locality::of_zone("eu-west-1a"));
 /// assert_eq!(endpoint.locality().zone, "eu-west-1a");
 /// # Ok::<(), tower_upstream::Error>(())
 /// ```
@@ -53,6 +51,13 @@ pub struct Locality {
     pub zone: String,
     /// Part of a zone, such as a rack.
     pub sub_zone: String,
+}
+
+impl Locality {
+    /// Creates a place of which only the zone is known.
+    pub fn of_zone(zone: impl Into<String>) -> Self {
+        Self { zone: zone.into(), ..Self::default() }
+    }
 }
 
 /// Health of an endpoint, as its source reports it.
