@@ -126,6 +126,7 @@ fn attempts() {
         "multiplier": 3.5,
         "jitter": "equal",
         "max_retry_after": "3s",
+        "wait_for_endpoint": "10s",
     }));
     assert_eq!(config.max_retry_after, Duration::from_secs(3));
     assert_eq!(config.timeout, Some(Duration::from_secs(1)));

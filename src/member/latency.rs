@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{load::Measure, member::Member};
+use super::{measure::Measure, member::Member};
 use crate::rules;
 
 impl Member {

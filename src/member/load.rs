@@ -8,6 +8,7 @@ use std::{
 use super::{
     ends::Begun,
     failing::Failing,
+    measure::Measure,
     oldest::{Batch, Oldest},
     typical::Typical,
 };
@@ -35,15 +36,6 @@ pub(super) struct Load {
     reported: AtomicU64,
     /// Calls that have ended, and are in flight until the end of their body.
     tracked: AtomicU64,
-}
-
-/// How a member estimates its latency. Set by a strategy; a member of none does as [`PeakEwma::new`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Measure {
-    pub(crate) decay: Duration,
-    pub(crate) classic: bool,
-    /// Whether the age of the oldest call is known: it costs a call that waits two atomic updates.
-    pub(crate) ages: bool,
 }
 
 const FLIGHT: u64 = (1 << 24) - 1;
@@ -237,27 +229,6 @@ impl Load {
     }
 }
 
-impl Measure {
-    pub(crate) const DEFAULT: Self =
-        Self { decay: Duration::from_secs(10), classic: false, ages: false };
-
-    pub(crate) fn rule(self) -> PeakEwma {
-        let rule = if self.classic { PeakEwma::classic() } else { PeakEwma::new() };
-        rule.with_decay(self.decay)
-    }
-
-    /// The decay in nanoseconds above two bits: 146 years.
-    fn pack(self) -> u64 {
-        let decay = crate::time::nanos(self.decay).min(u64::MAX >> 2);
-        decay << 2 | u64::from(self.classic) << 1 | u64::from(self.ages)
-    }
-
-    fn unpack(word: u64) -> Self {
-        let decay = Duration::from_nanos(word >> 2);
-        Self { decay, classic: word & 2 != 0, ages: word & 1 != 0 }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -283,14 +254,6 @@ mod tests {
             load.fly_on();
             assert_eq!((load.in_flight(), load.begun().in_flight), (1, 0), "its body goes on");
             load.land_on();
-        }
-    }
-
-    #[test]
-    fn a_measure_is_a_word() {
-        for (classic, ages) in [(false, false), (false, true), (true, false), (true, true)] {
-            let measure = Measure { decay: Duration::from_nanos(12_345), classic, ages };
-            assert_eq!(Measure::unpack(measure.pack()), measure);
         }
     }
 

@@ -29,6 +29,7 @@ mod flight;
 mod judged;
 mod latency;
 mod load;
+mod measure;
 mod median;
 mod member;
 mod oldest;
@@ -46,7 +47,7 @@ mod weight;
 pub(crate) use self::{
     ending::{Ending, attempt_timed_out},
     flight::{Flight, OfMember},
-    load::Measure,
+    measure::Measure,
     peers::median_estimate,
     signal::Signal,
 };
