@@ -22,6 +22,7 @@ use tower_upstream::{
     budget::Budget,
     discover::Memory,
     endpoint::{Locality, Status},
+    member::{Reason, Veto},
     telemetry::{EventKind, Events},
 };
 
@@ -199,6 +200,8 @@ async fn hints_are_followed_when_they_are_complete_and_the_set_tells_when_they_a
     let hinted = |zone: &str, number, hints: &[&str]| {
         endpoint(zone, number).with_zone_hints(hints.iter().copied())
     };
+    let many = (0..9).map(|zone: u32| zone.to_string());
+    assert_eq!(endpoint("a", 0).with_zone_hints(many).zone_hints().len(), 8);
     let complete = [hinted("a", 0, &["a"]), hinted("b", 0, &["b"]), hinted("b", 1, &["a", "b"])];
     let source = Memory::new(complete.clone()).unwrap();
     let mode = LocalityMode::ZoneAware("a".into());
@@ -228,6 +231,8 @@ async fn hints_are_followed_when_they_are_complete_and_the_set_tells_when_they_a
     settle().await;
     assert_eq!(calls(&set, 100).await.len(), 3, "none names it");
     assert_eq!(*told.lock().unwrap(), [true, false, true]);
+    let error = handle.update(&config(LocalityMode::ZoneAware("".into()))).unwrap_err();
+    assert!(error.to_string().contains("locality.zone_aware.zone"), "{error}");
     handle.update(&config(LocalityMode::Off)).unwrap();
     settle().await;
     assert_eq!(*told.lock().unwrap(), [true, false, true, false]);
@@ -261,6 +266,19 @@ async fn further_attempts_go_to_all_that_are_untried_in_the_own_zone_first() {
         }
         assert!(first_is_near == (far == 0), "{far}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn if_a_zone_is_busy_calls_go_to_those_that_share_its_load() {
+    let farm = Farm::default();
+    let source = Memory::new(endpoints(&[("x", 2), ("y", 2), ("z", 1)])).unwrap();
+    let (set, handle) = set(&farm, &source, weighted([("x", 9), ("y", 1)]));
+    assert_about(load(&set, ["x", "y"]).await, [90, 10]);
+    let members = handle.members();
+    let of_x = members.iter().filter(|member| member.key().starts_with('x'));
+    let busy: Vec<_> = of_x.map(|member| member.veto(Reason::Busy)).collect();
+    busy.iter().for_each(Veto::raise);
+    assert_about(load(&set, ["y", "z"]).await, [100, 0]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -85,7 +85,7 @@ impl BalanceHandle {
         self.members().iter().map(|member| member.stats()).collect()
     }
 
-    /// Returns the number of members that calls may go to: the eligible ones of each priority that
+    /// Returns the number of members that calls may go to: the eligible ones of each priority and zone that
     /// load goes to, and while health is ignored the unhealthy ones as well.
     pub fn candidates(&self) -> usize {
         self.sets.live().iter().map(|set| set.candidates()).sum()

@@ -219,3 +219,39 @@ impl LocalityMode {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mistake_is_named_and_clamping_leaves_none() {
+        let many = || (0..=MAX_ZONES).map(|zone| (zone.to_string(), 1));
+        let weights = LocalityWeights::from_iter(many());
+        let callers = many().map(|(zone, _)| (zone, 1));
+        for (mode, key, clamped) in [
+            (LocalityMode::Weighted(weights), "weighted.weights", false),
+            (LocalityMode::Weighted(LocalityWeights::from_iter([("a", 0)])), "weighted", true),
+            (LocalityMode::ZoneAware(ZoneAware::default()), "zone_aware.zone", true),
+            (
+                LocalityMode::ZoneAware(ZoneAware::from("a").with_callers(callers)),
+                "zone_aware.callers",
+                false,
+            ),
+        ] {
+            let mistakes = |mode: &LocalityMode| {
+                let mut mistakes = Vec::new();
+                mode.mistakes(&mut mistakes);
+                mistakes
+            };
+            let found = mistakes(&mode);
+            assert!(
+                found.len() == 1 && found[0].contains(&format!("`locality.{key}`")),
+                "{found:?}"
+            );
+            let mode = mode.clamped();
+            assert!(mistakes(&mode).is_empty());
+            assert_eq!(mode == LocalityMode::Off, clamped);
+        }
+    }
+}

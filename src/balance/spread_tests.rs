@@ -151,6 +151,8 @@ fn as_much_stays_in_the_own_zone_as_its_endpoints_can_take() {
     assert_eq!(loads(&aware("a", uneven), &of), [("a", 38), ("c", 24), ("d", 24), ("e", 14)]);
     let shares = selected(&aware("a", uneven), &of).shares;
     assert_eq!(shares.iter().map(|of| of.is_near).collect::<Vec<_>>(), [true, false, false, false]);
+    let crowded = aware("c", [("a", 1), ("c", 9)]);
+    assert_eq!(loads(&crowded, &of)[0], ("c", 42), "comes first, with 3,750 of 9,000");
 }
 
 #[test]
