@@ -221,6 +221,7 @@ mod tests {
             [0, 1, 2, 3].map(|draw| plan.pick(5, draw)),
             [Some(0), Some(2), Some(1), Some(0)]
         );
+        assert_eq!(plan.shares(3), Some(vec![1.0 / 3.0; 3]));
     }
 
     proptest! {
