@@ -112,6 +112,13 @@ pub enum EventKind {
         /// How long the ejection lasts at most, if time ends it. `None` of one that an operator ends.
         lasts: Option<Duration>,
     },
+    /// A balanced set began, or ceased, to ignore the zones of its endpoints, or the hints at zones, because
+    /// some endpoints have none, or no hint names the zone of the caller.
+    #[non_exhaustive]
+    ZonesIgnored {
+        /// Whether it ignores them now.
+        ignored: bool,
+    },
     /// The service of a member is dead, and is connected anew.
     #[non_exhaustive]
     Reconnect {
@@ -140,6 +147,7 @@ impl EventKind {
             Self::Members { .. } => "members",
             Self::HealthIgnored { .. } => "health_ignored",
             Self::Ejection { .. } => "ejection",
+            Self::ZonesIgnored { .. } => "zones_ignored",
             Self::Reconnect { .. } => "reconnect",
             Self::Queue { .. } => "queue",
         }
