@@ -42,6 +42,15 @@ fn custom_pipeline_gets_every_answer() {
     assert!(!text.contains("says stuck"), "{text}");
 }
 
+#[test]
+fn plugin_answers_over_whatever_it_is_called() {
+    let text = run("plugin", &[]);
+    for scheme in ["http", "tcp", "unix"] {
+        assert!(text.contains(&format!("over {scheme}: TaxReply {{ gross: 1464 }}")), "{text}");
+    }
+    assert!(text.contains("the socket is gone: true"), "{text}");
+}
+
 #[cfg(feature = "tower")]
 #[test]
 fn retry_sends_the_whole_body_again_when_it_is_asked_to() {

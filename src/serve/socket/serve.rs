@@ -10,7 +10,7 @@ use tower_service::Service;
 use super::{
     config::BridgeConfig,
     listener::{Listener, Place},
-    plugin::{Answers, Plugin},
+    plugin::Plugin,
     server::SocketServer,
 };
 use crate::{
@@ -187,7 +187,7 @@ where
     /// # Errors
     /// [`Kind::InvalidConfig`](crate::error::Kind::InvalidConfig) for settings that cannot be, and for a
     /// place where nothing can listen, such as one where another process does.
-    pub async fn listen(self) -> Result<SocketServer<impl Answers>, Error> {
+    pub async fn listen(self) -> Result<SocketServer, Error> {
         self.config.validate()?;
         let listener = Listener::bind(&self.place, &self.config).await?;
         Ok(SocketServer::new(listener, self.plugin, self.config))

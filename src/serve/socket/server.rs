@@ -1,4 +1,11 @@
-use std::{fmt, future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{
+    fmt,
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use tokio::{
     sync::watch,
@@ -7,6 +14,7 @@ use tokio::{
 };
 
 use super::{channel, config::BridgeConfig, listener::Listener, plugin::Answers, stop::terminated};
+use crate::dial::Socket;
 
 /// How long after one failed the next connection is accepted, such as without file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -31,15 +39,26 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// # }
 /// ```
 #[must_use = "a server answers nothing until it runs"]
-pub struct SocketServer<P> {
+pub struct SocketServer {
     listener: Listener,
-    plugin: Arc<P>,
     config: Arc<BridgeConfig>,
+    serve: Serve,
 }
 
-impl<P> SocketServer<P> {
-    pub(super) fn new(listener: Listener, plugin: P, config: BridgeConfig) -> Self {
-        Self { listener, plugin: Arc::new(plugin), config: Arc::new(config) }
+/// Serves a connection, until the server stops. Boxed once for each connection, so that a server has a
+/// type that can be written.
+type Serve = Box<dyn Fn(Socket, watch::Receiver<bool>) -> Channel + Send + Sync>;
+type Channel = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+impl SocketServer {
+    pub(super) fn new(listener: Listener, plugin: impl Answers, config: BridgeConfig) -> Self {
+        let (plugin, config) = (Arc::new(plugin), Arc::new(config));
+        let settings = config.clone();
+        let serve = Box::new(move |socket, stop| {
+            let (plugin, config) = (plugin.clone(), settings.clone());
+            Box::pin(channel::serve(socket, plugin, config, stop)) as Channel
+        });
+        Self { listener, config, serve }
     }
 
     /// Returns the address for a [`SocketTransport`](crate::transport::SocketTransport), such as
@@ -47,10 +66,6 @@ impl<P> SocketServer<P> {
     pub fn address(&self) -> String {
         self.listener.address()
     }
-}
-
-#[allow(private_bounds, reason = "what it takes stands at the functions that make one")]
-impl<P: Answers> SocketServer<P> {
     /// Serves the plugin until the process is asked to stop; see [`terminated`](super::terminated()).
     ///
     /// Then it stops as [`run_until`](Self::run_until) does.
@@ -67,7 +82,7 @@ impl<P: Answers> SocketServer<P> {
     /// # Cancel safety
     /// Dropping the future stops without waiting, and drops the calls.
     pub async fn run_until(self, stop: impl Future<Output = ()>) {
-        let Self { listener, plugin, config } = self;
+        let Self { listener, config, serve } = self;
         let (stopping, is_stopping) = watch::channel(false);
         let mut channels = JoinSet::new();
         let mut stop = pin!(stop);
@@ -85,8 +100,7 @@ impl<P: Answers> SocketServer<P> {
             match accepted.await {
                 None => break,
                 Some(Ok(Some(socket))) if channels.len() < config.max_channels => {
-                    let (plugin, config) = (plugin.clone(), config.clone());
-                    channels.spawn(channel::serve(socket, plugin, config, is_stopping.clone()));
+                    channels.spawn(serve(socket, is_stopping.clone()));
                 }
                 Some(Ok(_)) => {}
                 Some(Err(error)) => {
@@ -118,7 +132,7 @@ fn note(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-impl<P> fmt::Debug for SocketServer<P> {
+impl fmt::Debug for SocketServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SocketServer")
             .field("address", &self.address())

@@ -118,10 +118,6 @@ impl Exchange {
         })
     }
 
-    pub(super) fn pool(&self) -> &Arc<Pool> {
-        &self.pool
-    }
-
     pub(super) fn poll_exchange(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
