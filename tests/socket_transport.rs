@@ -85,7 +85,7 @@ async fn the_messages_are_byte_for_byte_those_of_go() {
 /// What a call comes to that is answered with `text`, of which `ID` is its id, in parts of `part` bytes.
 async fn answered(text: &'static str, part: usize) -> Result<Reply<u64>, Error> {
     let plugin = Plugin::unix(move |mut connection| async move {
-        let text = text.replace("ID", "r-1");
+        let text = text.replace("\"ID\"", "\"r-1\"");
         while connection.next().await.is_some() {
             for part in text.as_bytes().chunks(part) {
                 connection.send(std::str::from_utf8(part).unwrap()).await;
@@ -137,10 +137,10 @@ async fn what_is_no_right_answer_is_an_error() {
             "retry after 1.",
         ),
         (
-            r#"{"request_id":"ID","success":false,"error":"[CIRCUIT_1401] x","status":503}"#,
+            r#"{"request_id":"ID","success":false,"error":"[CIRCUIT_1401] wait","status":503}"#,
             Kind::Transport,
             Code::CIRCUIT_1401,
-            "remote execution failed: x",
+            "remote execution failed: wait",
         ),
         (
             r#"{"request_id":"other","success":true,"data":5}"#,
