@@ -4,20 +4,27 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
-#[cfg(unix)]
-use tokio::net::UnixStream;
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::{TcpStream, lookup_host},
 };
+#[cfg(unix)]
+use tokio::{net::UnixStream, time::sleep};
 
 #[cfg(unix)]
 use super::socket_path;
 #[cfg(unix)]
 use super::users::Users;
 use crate::error::{Error, Kind};
+
+/// How long to wait before one connects again to a socket with a full queue, at first and at most.
+#[cfg(unix)]
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+#[cfg(unix)]
+const LAST_PAUSE: Duration = Duration::from_millis(50);
 
 /// A connected socket.
 #[derive(Debug)]
@@ -28,17 +35,29 @@ pub(crate) enum Socket {
 }
 
 impl Socket {
-    /// Connects to the socket at `path`, if it belongs to one of `users`.
+    /// Connects to the socket at `path`, if it belongs to one of `users`. Has no time limit of its own.
     #[cfg(unix)]
     pub(crate) async fn connect_unix(path: &str, users: &Users) -> Result<Self, Error> {
         socket_path::check_file(path)?;
-        let stream = UnixStream::connect(path).await.map_err(|error| {
-            let message = match error.kind() {
-                io::ErrorKind::NotFound => format!("socket path does not exist: `{path}`"),
-                _ => format!("cannot connect to `{path}`"),
-            };
-            Error::not_sent(Kind::Connection).message(message).caused_by(error)
-        })?;
+        let mut pause = FIRST_PAUSE;
+        let stream = loop {
+            match UnixStream::connect(path).await {
+                Ok(stream) => break stream,
+                // Its queue of those who wait to be let in is full. Over TCP the kernel would wait.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    sleep(pause).await;
+                    pause = (pause * 2).min(LAST_PAUSE);
+                }
+                Err(error) => {
+                    let message = match error.kind() {
+                        io::ErrorKind::NotFound => format!("socket path does not exist: `{path}`"),
+                        _ => format!("cannot connect to `{path}`"),
+                    };
+                    let refused = Error::not_sent(Kind::Connection).message(message);
+                    return Err(refused.caused_by(error));
+                }
+            }
+        };
         users.check(&stream)?;
         Ok(Self::Unix(stream))
     }

@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::net::TcpListener;
 #[cfg(unix)]
-use tokio::net::UnixListener;
+use tokio::net::{UnixListener, UnixStream};
 
 use super::config::BridgeConfig;
 #[cfg(unix)]
@@ -118,7 +118,7 @@ async fn bind_unix(path: &str, config: &BridgeConfig) -> Result<Listener, Error>
     let cannot = |error| cannot_listen(path, error);
     match socket_path::find(path).map_err(cannot)? {
         Found::Nothing => {}
-        Found::Socket => match std::os::unix::net::UnixStream::connect(path) {
+        Found::Socket => match UnixStream::connect(path).await {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 // Its process has ended. Had another taken the place meanwhile, it would hold a
                 // socket that nobody finds any more; so do not start two at once.
