@@ -163,7 +163,7 @@ impl Plugin {
 }
 
 pub fn connect<Req, Res>(config: SocketConfig, address: &str) -> SocketService<Req, Res> {
-    let endpoint = Endpoint::new(address.to_owned()).unwrap().with_key("tax-1");
+    let endpoint = Endpoint::new(address).unwrap().with_key("tax-1");
     SocketTransport::with_config(config).connect(&Member::new(endpoint))
 }
 

@@ -98,7 +98,8 @@ async fn bind_tcp(address: &str, config: &BridgeConfig) -> Result<Listener, Erro
     let cannot = |error| cannot_listen(address, error);
     let listener = TcpListener::bind(address).await.map_err(cannot)?;
     let is_local = listener.local_addr().map_err(cannot)?.ip().to_canonical().is_loopback();
-    if !is_local && !(config.allow_remote && config.require_auth) {
+    let may_be_remote = config.allow_remote && config.require_auth;
+    if !is_local && !may_be_remote {
         return Err(Error::not_sent(Kind::InvalidConfig).message(format!(
             "other hosts can reach `{address}`: listen on `127.0.0.1`, or set both `allow_remote` \
              and `require_auth`"
