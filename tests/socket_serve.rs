@@ -480,6 +480,18 @@ async fn to_stop_is_to_answer_what_has_begun_and_to_take_no_more() {
     assert_eq!(long.await.unwrap().unwrap().into_body(), 10_000);
     server.task.await.unwrap();
 
+    // What has come is answered, though nothing has read it yet.
+    let mut server = unix(config()).await;
+    let mut stream = server.raw().await;
+    let work = r#"{"type":"execute","request_id":"r","data":200}"#;
+    assert!(said(&mut stream, work.replace("200", "2").as_str()).await.contains(r#""data":4"#));
+    assert_eq!(stream.try_write(work.as_bytes()).unwrap(), work.len());
+    server.stop();
+    sleep(Duration::from_secs(1)).await;
+    assert!(heard(&mut stream).await.contains(r#""data":400"#));
+    assert!(is_closed(&mut stream).await);
+    server.task.await.unwrap();
+
     // Not for ever.
     let mut server = unix(config().with_drain_timeout(Duration::from_secs(3))).await;
     let service = server.service();
