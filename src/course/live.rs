@@ -72,6 +72,7 @@ impl LiveAttempts {
     }
 
     /// Whether a copy of a request may be of use.
+    #[cfg(feature = "tower")]
     #[inline]
     pub(crate) fn uses_copies(&self) -> bool {
         self.has(COPIES)

@@ -15,7 +15,7 @@ pub trait ReplayPolicy<Req> {
     fn replay(&self, request: &Req) -> Option<Req>;
     /// See [`Replay::is_idempotent`].
     fn is_idempotent(&self, request: &Req) -> bool;
-    /// See [`HasDeadline::deadline`].
+    /// See [`HasDeadline::deadline`](crate::deadline::HasDeadline::deadline).
     fn deadline(&self, request: &Req) -> Option<Instant>;
     /// See [`Replay::options`].
     fn options(&self, _request: &Req) -> CallOptions {
