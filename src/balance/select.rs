@@ -70,8 +70,11 @@ impl Selector {
         now: Duration,
     ) -> Selection {
         let mut ranks: BTreeMap<u32, Rank> = BTreeMap::new();
-        for (index, candidacy) in (0..).zip(candidacies) {
-            ranks.entry(candidacy.tier / 2).or_default().add(index, candidacy);
+        let mut indices = 0..;
+        for run in candidacies.chunk_by(|one, next| one.tier / 2 == next.tier / 2) {
+            let Some(first) = run.first() else { continue };
+            let rank = ranks.entry(first.tier / 2).or_default();
+            run.iter().zip(&mut indices).for_each(|(of, index)| rank.add(index, of));
         }
         let counts: Vec<_> = ranks.values().map(Rank::counts).collect();
         let split = rule.priorities.split(&counts);
@@ -108,9 +111,10 @@ impl Selector {
         let eligible = ranks.values().flat_map(|rank| rank.healthy.iter().chain(&rank.degraded));
         let is_reserve =
             |&index: &u32| candidacies[index as usize].weight > 0 && !is_candidate[index as usize];
+        let has_panic = split.panic.contains(&true);
         let panics: BTreeMap<_, _> = ranks.keys().copied().zip(split.panic).collect();
         let was_good = candidacies.iter().map(|of| {
-            let is_in_panic = panics.get(&(of.tier / 2)).copied().unwrap_or(false);
+            let is_in_panic = has_panic && panics.get(&(of.tier / 2)) == Some(&true);
             was_good(of.was_good, of.word & Reason::IN_SNAPSHOT == 0, is_in_panic)
         });
         Selection {
