@@ -260,7 +260,9 @@ impl<S, T> Snapshot<S, T> {
         let tier = free().next()?.0.tier();
         let of_tier = || free().filter(|(member, _)| member.tier() == tier);
         let drawn = strategy.draw(&self.sole.table, u32::try_from(of_tier().count()).ok()?);
-        let connected = of_tier().nth(drawn as usize)?.1.upgrade()?;
+        let mut from_drawn = of_tier().skip(drawn as usize).chain(of_tier());
+        // The set may have let go of some since.
+        let connected = from_drawn.find_map(|(_, service)| service.upgrade())?;
         Some(Choice { connected, probe: None })
     }
 

@@ -108,6 +108,9 @@ where
     let all = entries.all();
     let services = entries.open_services();
     let reserve = selection.reserve.iter().map(|&index| index as usize);
+    // Those on probation take one call at a time of their own share, and none beside it.
+    let on_probation = entries.indices_on_probation();
+    let reserve = reserve.filter(|index| !on_probation.contains(index));
     let reserve = reserve.map(|index| (all[index].clone(), services[index].clone()));
     let refusal = set.refusal(selection.outage);
     let retry_at = match selection.outage {
