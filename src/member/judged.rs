@@ -34,7 +34,7 @@ impl Member {
 
     /// Returns how many calls failed since the last that succeeded, or since [`reset_row`](Self::reset_row).
     pub(crate) fn failures_in_a_row(&self) -> u32 {
-        self.ended.row()
+        self.ended.row(self.load().begun())
     }
 
     pub(crate) fn reset_row(&self) {
