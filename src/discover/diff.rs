@@ -68,7 +68,7 @@ impl Change<'_> {
 
 /// Compares two sets that are ordered by identity, in one pass. What both share costs least.
 pub(crate) fn changes<'a>(
-    old: &'a [Arc<Endpoint>],
+    old: &[Arc<Endpoint>],
     new: &'a [Arc<Endpoint>],
 ) -> impl Iterator<Item = Change<'a>> {
     let (mut at, mut next) = (0, 0);

@@ -74,8 +74,8 @@ impl EndpointSet {
         self
     }
 
-    /// This set with `endpoint`, instead of those with its key.
-    pub(super) fn with(&self, endpoint: Arc<Endpoint>, revision: String) -> Self {
+    /// This set with `endpoint`, instead of those with its key. What is there already stays the same value.
+    pub(super) fn with(&self, mut endpoint: Arc<Endpoint>, revision: String) -> Self {
         let mut endpoints = self.to_vec();
         let at = |of: &[Arc<Endpoint>], identity: &str| {
             of.binary_search_by(|of| (**of.identity()).cmp(identity))
@@ -85,7 +85,8 @@ impl EndpointSet {
             if let Ok(at) = at(&endpoints, &identity) {
                 let of = &endpoints[at];
                 if of.identity() == endpoint.identity() || of.key() == endpoint.key() {
-                    endpoints.remove(at);
+                    let was = endpoints.remove(at);
+                    endpoint = if was == endpoint { was } else { endpoint };
                 }
             }
         }
@@ -107,11 +108,6 @@ impl EndpointSet {
 
     fn ordered(endpoints: Vec<Arc<Endpoint>>, revision: impl Into<Arc<str>>) -> Self {
         Self { endpoints: endpoints.into(), revision: revision.into(), observed_at: time::now() }
-    }
-
-    /// The list of its endpoints, for those who keep it.
-    pub(crate) fn shared(&self) -> Arc<[Arc<Endpoint>]> {
-        self.endpoints.clone()
     }
 
     /// What the source calls this state.

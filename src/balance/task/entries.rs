@@ -36,8 +36,12 @@ pub(super) struct Entries<C, S> {
     start: Instant,
     pub(super) reporter: Reporter,
     /// What discovery said last, one for each of `list`.
-    endpoints: Arc<[Arc<Endpoint>]>,
+    endpoints: Vec<Arc<Endpoint>>,
     /// Ordered by identity.
+    #[allow(
+        clippy::vec_box,
+        reason = "a change of the set moves what comes after it, so it shall be small"
+    )]
     list: Vec<Box<Entry<S>>>,
     /// One for each of `list`, as of when it was looked at.
     candidacies: Vec<Candidacy>,
@@ -58,7 +62,7 @@ impl<C, S> Entries<C, S> {
             connect,
             start,
             reporter,
-            endpoints: Arc::new([]),
+            endpoints: Vec::new(),
             list: Vec::new(),
             candidacies: Vec::new(),
             lists: Lists::default(),
@@ -152,7 +156,7 @@ impl<C, S> Entries<C, S> {
 
     /// The indices of those to look at, in order: of which something is new, or that time changes by now. All, if
     /// they are to be judged by other rules.
-    pub(super) fn to_look_at(&mut self, signal: &Signal, judge: &Judge) -> Vec<usize> {
+    pub(super) fn take_changed(&mut self, signal: &Signal, judge: &Judge) -> Vec<usize> {
         /// With more than one of so many, to look for each takes longer than to look at all.
         const FEW: usize = 8;
         let mut noted = signal.take_noted();
@@ -225,8 +229,7 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
         signal: &Arc<Signal>,
         judge: &Judge,
     ) -> Vec<Arc<Member>> {
-        let before = mem::replace(&mut self.endpoints, endpoints.shared());
-        let changes: Vec<_> = changes(&before, endpoints).collect();
+        let changes: Vec<_> = changes(&self.endpoints, endpoints).collect();
         tracing::debug!(
             revision = endpoints.revision(),
             endpoints = endpoints.len(),
@@ -235,7 +238,8 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
         );
         for change in &changes {
             if let &Change::Update(at, endpoint) = change {
-                if let Some(entry) = self.list.get(at) {
+                if let (Some(entry), Some(of)) = (self.list.get(at), self.endpoints.get_mut(at)) {
+                    of.clone_from(endpoint);
                     entry.member.update(endpoint.clone());
                     entry.member.note(false);
                 }
@@ -246,6 +250,7 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
             return Vec::new();
         }
         let mut was = mem::take(&mut self.list).into_iter();
+        let mut said = mem::take(&mut self.endpoints).into_iter();
         let candidacies = mem::take(&mut self.candidacies);
         let (mut at, mut left) = (0, Vec::new());
         let mut from = Vec::with_capacity(endpoints.len());
@@ -253,15 +258,18 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
         for change in changes.iter().filter(|of| !is_update(of)).map(Some).chain([None]) {
             let until = change.map_or(candidacies.len(), Change::at);
             self.list.extend(was.by_ref().take(until - at));
+            self.endpoints.extend(said.by_ref().take(until - at));
             self.candidacies.extend_from_slice(candidacies.get(at..until).unwrap_or_default());
             from.extend(at..until);
             at = until;
             if let Some(Change::Remove(_) | Change::Move(..)) = change {
-                left.extend(was.next().map(|entry| self.part(entry)));
+                left.extend(was.next().map(|entry| self.part(*entry)));
+                said.next();
                 at += 1;
             }
             if let Some(Change::Insert(_, endpoint) | Change::Move(_, endpoint)) = change {
                 from.push(NEW);
+                self.endpoints.push(Arc::clone(endpoint));
                 let member = Member::in_set(Arc::clone(endpoint), signal.clone());
                 self.enter(&member, None, judge);
             }
@@ -270,7 +278,7 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
         left
     }
 
-    fn part(&mut self, entry: Box<Entry<S>>) -> Arc<Member> {
+    fn part(&mut self, entry: Entry<S>) -> Arc<Member> {
         let (member, _, connected) = entry.leave();
         self.due.remove(member.identity());
         self.on_probation.remove(member.identity());

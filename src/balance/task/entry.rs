@@ -85,8 +85,8 @@ impl<S> Entry<S> {
         if self.follow.probation().is_some() { Weak::new() } else { self.service() }
     }
 
-    pub(super) fn leave(self: Box<Self>) -> (Arc<Member>, Follow, Option<Arc<Connected<S>>>) {
-        let Self { member, follow, connected, .. } = *self;
+    pub(super) fn leave(self) -> (Arc<Member>, Follow, Option<Arc<Connected<S>>>) {
+        let Self { member, follow, connected, .. } = self;
         (member, follow, connected)
     }
 

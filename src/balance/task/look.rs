@@ -22,7 +22,7 @@ where
     const ROUNDS: usize = 4;
     for _ in 0..ROUNDS {
         release_lone(entries, judge);
-        let indices = entries.to_look_at(signal, judge);
+        let indices = entries.take_changed(signal, judge);
         if indices.is_empty() {
             break;
         }
