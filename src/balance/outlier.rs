@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use crate::rules::{
-    EjectionLimit, EjectionTime, FailurePercentage, HealthRule, SlowStart, SuccessRate,
+    EjectionLimit, EjectionTime, FailurePercentage, HealthRule, OutlierRule, SlowStart, SuccessRate,
 };
 
 /// When an endpoint is ejected because its calls fail, and how it comes back.
@@ -19,7 +19,8 @@ use crate::rules::{
 ///
 /// # Bounds
 /// Of each priority, at most [`max_ejected_percent`](Self::max_ejected_percent) are ejected, but always one
-/// may be; never the last that is available.
+/// may be; never the last that is available. One on probation counts as ejected. Where no other endpoint of its
+/// priority is available, it is on probation no longer. A call in probation has its place for at most 30 s.
 ///
 /// ```
 /// use tower_upstream::balance::OutlierConfig;
@@ -31,7 +32,7 @@ use crate::rules::{
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 #[non_exhaustive]
 pub struct OutlierConfig {
-    /// Failures in a row that eject an endpoint. 0 switches it off. Default: 5.
+    /// Failures in a row that eject an endpoint. 0 switches it off. Default: 5, at most 65,535.
     pub consecutive_failures: u32,
     /// How many standard deviations below the mean of all a success rate ejects. 0 switches it off.
     /// Default: 1.9.
@@ -46,13 +47,15 @@ pub struct OutlierConfig {
     pub failure_percent_hosts: usize,
     /// Calls between two sweeps that are enough, for the share of failed calls. Default: 50.
     pub failure_percent_calls: u64,
-    /// Time between two sweeps. Default: 1 s, at least 10 ms.
+    /// Time between two sweeps. An endpoint that the limit spared is ejected by a later one, if it still fails.
+    /// Default: 1 s, at least 10 ms.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub interval: Duration,
-    /// Time of the first ejection. Each 10 s without one make the next shorter again. Default: 30 s.
+    /// Time of the first ejection. Each 10 s without one make the next shorter again. Default: 30 s, at most a
+    /// day.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub base_ejection: Duration,
-    /// Longest ejection. Default: 300 s.
+    /// Longest ejection. Default: 300 s, at most a day.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub max_ejection: Duration,
     /// Largest jitter of an ejection, in percent of it. Default: 10.
@@ -81,6 +84,9 @@ impl Default for OutlierConfig {
 }
 
 pub(super) const SHORTEST: Duration = Duration::from_millis(10);
+const DAY: Duration = Duration::from_secs(86_400);
+/// What a member counts to.
+const LONGEST_ROW: u32 = u16::MAX as u32;
 
 impl OutlierConfig {
     /// Creates a config that ejects no endpoint.
@@ -92,12 +98,7 @@ impl OutlierConfig {
         self.max_ejected_percent > 0
     }
 
-    /// Whether there is something to sweep for.
-    pub(super) fn sweeps(&self) -> bool {
-        self.is_on() && (self.success_rate().is_some() || self.failure_percentage().is_some())
-    }
-
-    pub(super) fn success_rate(&self) -> Option<SuccessRate> {
+    fn success_rate(&self) -> Option<SuccessRate> {
         (self.success_rate_factor > 0.0).then_some(SuccessRate {
             minimum_hosts: self.success_rate_hosts,
             request_volume: self.success_rate_calls,
@@ -106,7 +107,7 @@ impl OutlierConfig {
         })
     }
 
-    pub(super) fn failure_percentage(&self) -> Option<FailurePercentage> {
+    fn failure_percentage(&self) -> Option<FailurePercentage> {
         (self.failure_percent > 0).then_some(FailurePercentage {
             minimum_hosts: self.failure_percent_hosts,
             request_volume: self.failure_percent_calls,
@@ -116,22 +117,32 @@ impl OutlierConfig {
     }
 
     /// How many failures in a row are to be told of.
-    pub(super) fn row(&self) -> u32 {
-        if self.is_on() { self.consecutive_failures.min(u16::MAX.into()) } else { 0 }
+    fn row(&self) -> u32 {
+        if self.is_on() { self.consecutive_failures } else { 0 }
     }
 
-    pub(super) fn limit(&self) -> EjectionLimit {
-        EjectionLimit::AtLeastOne
-    }
-
-    pub(super) fn rule(&self, slow_start: SlowStart) -> HealthRule {
-        let ejection = EjectionTime {
+    fn ejection(&self) -> EjectionTime {
+        EjectionTime {
             base: self.base_ejection,
             max: self.max_ejection,
             jitter_percent: self.jitter_percent.into(),
             ..EjectionTime::default()
-        };
-        let consecutive = self.row();
+        }
+    }
+
+    /// How endpoints are compared, and how many may be ejected.
+    pub(super) fn sweep_rule(&self) -> OutlierRule {
+        OutlierRule {
+            success_rate: self.success_rate(),
+            failure_percentage: self.failure_percentage(),
+            ejection: self.ejection(),
+            limit: EjectionLimit::AtLeastOne,
+            max_ejection_percent: self.max_ejected_percent.into(),
+        }
+    }
+
+    pub(super) fn rule(&self, slow_start: SlowStart) -> HealthRule {
+        let (consecutive, ejection) = (self.row(), self.ejection());
         HealthRule { consecutive, ejection, slow_start, ..HealthRule::default() }
     }
 
@@ -145,6 +156,12 @@ impl OutlierConfig {
             mistakes
                 .push(format!("`outlier.{name}` is {percent}, but must be from 0 to 100 percent"));
         }
+        if self.consecutive_failures > LONGEST_ROW {
+            mistakes.push(format!(
+                "`outlier.consecutive_failures` is {}, but must be at most {LONGEST_ROW}",
+                self.consecutive_failures
+            ));
+        }
         let factor = self.success_rate_factor;
         if !(0.0..=100.0).contains(&factor) {
             mistakes.push(format!(
@@ -156,6 +173,10 @@ impl OutlierConfig {
                 "`outlier.interval` is {:?}, but must be at least {SHORTEST:?}",
                 self.interval
             ));
+        }
+        let times = [("base_ejection", self.base_ejection), ("max_ejection", self.max_ejection)];
+        for (name, time) in times.into_iter().filter(|(_, time)| *time > DAY) {
+            mistakes.push(format!("`outlier.{name}` is {time:?}, but must be at most a day"));
         }
         if self.max_ejection < self.base_ejection {
             mistakes.push(format!(
@@ -174,7 +195,9 @@ impl OutlierConfig {
             factor => factor.clamp(0.0, 100.0),
         };
         self.interval = self.interval.max(SHORTEST);
-        self.max_ejection = self.max_ejection.max(self.base_ejection);
+        self.consecutive_failures = self.consecutive_failures.min(LONGEST_ROW);
+        self.base_ejection = self.base_ejection.min(DAY);
+        self.max_ejection = self.max_ejection.clamp(self.base_ejection, DAY);
         self
     }
 }

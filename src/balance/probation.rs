@@ -1,24 +1,30 @@
 //! One call at a time to a member that was ejected, until one of them succeeds.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use crate::{
     member::{Ending, Member, Veto},
     rules::CallEnd,
     sync::lock,
+    time::{self, Instant},
 };
 
 /// The place of one call on a member, as long as it is on probation.
 pub(super) struct Probation {
     /// Bars the member while a call is there, for calls that choose.
     busy: Arc<Veto>,
-    place: Mutex<Place>,
+    /// And how many calls have had it, to tell one apart that has lost it.
+    place: Mutex<(Place, u64)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     Free,
-    Taken,
+    /// Since then.
+    Taken(Instant),
     /// The call has ended, and the task has not looked yet.
     Ended(CallEnd),
     /// The member is on probation no longer.
@@ -30,11 +36,12 @@ enum Place {
 pub(super) struct Probe {
     /// `None` once it has ended.
     probation: Option<Arc<Probation>>,
+    number: u64,
 }
 
 impl Probation {
     pub(super) fn new(busy: Arc<Veto>) -> Arc<Self> {
-        Arc::new(Self { busy, place: Mutex::new(Place::Free) })
+        Arc::new(Self { busy, place: Mutex::new((Place::Free, 0)) })
     }
 
     pub(super) fn member(&self) -> &Arc<Member> {
@@ -44,42 +51,55 @@ impl Probation {
     /// Takes the place, if it is free.
     pub(super) fn claim(self: &Arc<Self>) -> Option<Probe> {
         let mut place = lock(&self.place);
-        if *place != Place::Free {
+        if place.0 != Place::Free {
             return None;
         }
-        *place = Place::Taken;
+        *place = (Place::Taken(time::now()), place.1 + 1);
         self.busy.raise();
-        Some(Probe { probation: Some(self.clone()) })
+        Some(Probe { probation: Some(self.clone()), number: place.1 })
     }
 
     /// How the call ended that had the place, for the task. No call gets it meanwhile.
     pub(super) fn ended(&self) -> Option<CallEnd> {
-        match *lock(&self.place) {
+        match lock(&self.place).0 {
             Place::Ended(end) => Some(end),
             _ => None,
         }
     }
 
+    /// Takes the place from a call that has had it for so long, and tells when to ask that again.
+    pub(super) fn free_at(&self, now: Instant, timeout: Duration) -> Instant {
+        let mut place = lock(&self.place);
+        if let Place::Taken(since) = place.0 {
+            let until = time::later(since, timeout);
+            if until > now {
+                return until;
+            }
+            place.0 = Place::Free;
+            self.busy.clear();
+        }
+        time::later(now, timeout)
+    }
+
     /// The member is on probation no longer: a call that has the place still is as any other.
     pub(super) fn end(&self) {
         let mut place = lock(&self.place);
-        *place = Place::Over;
+        place.0 = Place::Over;
         self.busy.clear();
     }
 
-    fn leave(&self, end: CallEnd) {
+    fn leave(&self, number: u64, end: CallEnd) {
         let mut place = lock(&self.place);
-        if *place != Place::Taken {
+        if !matches!(place.0, Place::Taken(_)) || place.1 != number {
             return;
         }
-        if end == CallEnd::Ignored {
-            *place = Place::Free;
+        place.0 = if end == CallEnd::Ignored { Place::Free } else { Place::Ended(end) };
+        if place.0 == Place::Free {
             self.busy.clear();
-        } else {
-            *place = Place::Ended(end);
-            drop(place);
-            self.member().note(true);
         }
+        drop(place);
+        // The task decides what it means, or wakes the calls that wait for the place.
+        self.member().note(true);
     }
 }
 
@@ -88,7 +108,7 @@ impl Probe {
     pub(super) fn settle(this: Option<Self>, end: Option<CallEnd>) {
         if let (Some(mut this), Some(end)) = (this, end) {
             if let Some(probation) = this.probation.take() {
-                probation.leave(end);
+                probation.leave(this.number, end);
             }
         }
     }
@@ -97,10 +117,13 @@ impl Probe {
 impl Drop for Probe {
     fn drop(&mut self) {
         if let Some(probation) = self.probation.take() {
-            probation.leave(match Ending::at(probation.member()) {
-                Ending::TimedOut => CallEnd::Failed,
-                Ending::Cancelled => CallEnd::Ignored,
-            });
+            probation.leave(
+                self.number,
+                match Ending::at(probation.member()) {
+                    Ending::TimedOut => CallEnd::Failed,
+                    Ending::Cancelled => CallEnd::Ignored,
+                },
+            );
         }
     }
 }
@@ -125,10 +148,22 @@ mod tests {
         probation.end();
         assert!(member.is_eligible() && probation.claim().is_none());
 
-        let next = Probation::new(busy);
+        let next = Probation::new(busy.clone());
         let late = next.claim().unwrap();
         next.end();
         drop(late);
         assert!(member.is_eligible() && next.claim().is_none());
+
+        let again = Probation::new(busy);
+        let (late, timeout) = (again.claim(), Duration::from_secs(30));
+        let now = time::now();
+        assert!(again.free_at(now, timeout) <= now + timeout && !member.is_eligible());
+        again.free_at(now + timeout, timeout);
+        assert!(member.is_eligible());
+        let next = again.claim().unwrap();
+        Probe::settle(late, Some(CallEnd::Failed));
+        assert!(again.ended().is_none() && !member.is_eligible(), "it has lost its place");
+        drop(next);
+        assert!(member.is_eligible());
     }
 }

@@ -304,7 +304,9 @@ impl<S, T> Snapshot<S, T> {
         let (lowest, ..) = free().next()?;
         let of_rank = || free().filter(|(rank, ..)| rank == lowest);
         let drawn = strategy.draw(&self.sole.table, u32::try_from(of_rank().count()).ok()?);
-        let connected = of_rank().nth(drawn as usize)?.2.upgrade()?;
+        let mut from_drawn = of_rank().skip(drawn as usize).chain(of_rank());
+        // The set may have let go of some since.
+        let connected = from_drawn.find_map(|(_, _, service)| service.upgrade())?;
         Some(Choice { connected, probe: None })
     }
 

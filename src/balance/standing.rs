@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use super::{config::BalanceConfig, outlier::OutlierConfig, probation::Probation};
 use crate::{
     member::{Member, Reason, Veto},
-    rules::{Calls, EndpointHealth, HealthRule, Standing},
+    rules::{Calls, EndpointHealth, HealthRule, OutlierRule, Standing},
     sync::random_fraction,
     time::{self, Instant},
 };
@@ -19,6 +19,8 @@ pub(super) struct Follow {
     /// What its calls came to up to the last sweep.
     swept: Calls,
     was_ill: bool,
+    /// It is ejected, or on probation after that.
+    is_away: bool,
     /// What a slow start leaves of its weight, in percent; 0 without one.
     warmth: u32,
     pub(super) was_good: bool,
@@ -28,6 +30,7 @@ pub(super) struct Follow {
 pub(super) struct Judge {
     pub(super) outlier: OutlierConfig,
     pub(super) rule: HealthRule,
+    pub(super) sweep_rule: OutlierRule,
     /// What the rules count time from.
     start: Instant,
     pub(super) now: Instant,
@@ -37,7 +40,7 @@ impl Judge {
     pub(super) fn new(config: &BalanceConfig, start: Instant) -> Self {
         let outlier = config.outlier;
         let rule = outlier.rule(config.slow_start.rule());
-        Self { outlier, rule, start, now: time::now() }
+        Self { outlier, rule, sweep_rule: outlier.sweep_rule(), start, now: time::now() }
     }
 
     pub(super) fn since_start(&self) -> Duration {
@@ -69,6 +72,7 @@ impl Follow {
             probation: None,
             swept: member.ended_calls(),
             was_ill: is_ill,
+            is_away: false,
             warmth: 0,
             was_good: false,
         }
@@ -99,16 +103,16 @@ impl Follow {
         if is_ill != std::mem::replace(&mut self.was_ill, is_ill) {
             self.health.checked(rule, !is_ill, now);
         }
-        if self.awaits_check() && !member.awaits_check() && !is_ill {
+        if self.is_away && member.take_check() && !is_ill {
             self.health.checked(rule, true, now);
         }
         if let Some(end) = self.probation.as_ref().and_then(|probation| probation.ended()) {
-            let probe = self.health.started();
+            let probe = self.health.started(now);
             self.health.ended(rule, end, probe, true, now, random_fraction());
         }
         self.health.advance(rule, now);
         let is_held = member.is_ejected_by_operator();
-        let is_let_go = !judge.outlier.is_on() && self.awaits_check() && !is_held;
+        let is_let_go = !judge.outlier.is_on() && self.is_away && !is_held;
         if member.take_unejected() || is_let_go {
             self.health.uneject(rule, now);
         }
@@ -123,7 +127,9 @@ impl Follow {
             member.set_warmth(warmth);
         }
         let step = (rule.slow_start.window / STEPS).max(Duration::from_millis(10));
-        self.ejected_until(judge).or_else(|| is_warming.then(|| time::later(judge.now, step)))
+        let steps_at = is_warming.then(|| time::later(judge.now, step));
+        let free_at = self.probation.as_ref().map(|of| of.free_at(judge.now, rule.probe_timeout));
+        self.ejected_until(judge).or(steps_at).or(free_at)
     }
 
     /// Raises and clears what follows from how it stands.
@@ -146,17 +152,16 @@ impl Follow {
             }
             _ => {}
         }
-        let member = self.ejected.member();
-        let awaits_check = standing.is_ejected() || is_probation;
-        if awaits_check {
-            // What was begun before says nothing of the time after.
-            member.reset_row();
+        let is_away = standing.is_ejected() || is_probation;
+        // Only where that changes: what is told meanwhile is not lost.
+        if std::mem::replace(&mut self.is_away, is_away) != is_away {
+            let member = self.ejected.member();
+            member.ask_for_check(is_away);
+            if !is_away {
+                // What failed before says nothing of the time after.
+                member.reset_row();
+            }
         }
-        member.await_check(awaits_check);
-    }
-
-    fn awaits_check(&self) -> bool {
-        self.health.standing().is_ejected() || self.probation.is_some()
     }
 
     /// Whether it failed so many times in a row that it is to be ejected.
@@ -165,23 +170,40 @@ impl Follow {
         rule.consecutive > 0
             && member.failures_in_a_row() >= rule.consecutive
             && !member.has_circuit()
+            && !self.is_excluded()
             // On probation, one call alone decides.
             && matches!(self.health.standing(), Standing::Healthy | Standing::Warming)
     }
 
-    /// Its calls since the last sweep, unless it is ejected.
+    /// Whether it is meant to get no calls, such as while it drains: what those fail that it still has is of no
+    /// matter.
+    pub(super) fn is_excluded(&self) -> bool {
+        self.member().word() & Reason::EXCLUDED != 0
+    }
+
+    /// Its calls since the last sweep, unless it is not to be judged. Failures in a row are told of again.
     pub(super) fn sweep(&mut self) -> Option<Calls> {
+        let is_judged = self.health.standing().is_available() && !self.is_excluded();
+        if !self.is_away {
+            self.member().ask_for_row();
+        }
         let calls = self.ejected.member().ended_calls();
         let before = std::mem::replace(&mut self.swept, calls);
-        self.health.standing().is_available().then_some(Calls {
+        is_judged.then_some(Calls {
             successes: calls.successes.saturating_sub(before.successes),
             failures: calls.failures.saturating_sub(before.failures),
         })
     }
 
-    /// It failed, and may not be ejected: its failures are counted anew.
-    pub(super) fn spare(&self) {
-        self.ejected.member().reset_row();
+    /// Ends its probation, since nothing else is available.
+    pub(super) fn release(&mut self, judge: &Judge) {
+        self.health.uneject(&judge.rule, judge.since_start());
+        self.obey(judge);
+        self.member().note(false);
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        self.health.standing()
     }
 
     pub(super) fn is_ejected(&self) -> bool {

@@ -37,8 +37,7 @@ impl Ends {
         let mut row = 1;
         let _ = self.row.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |word| {
             let (before, count) = (word >> 16, word & ROW);
-            // Signed: the count starts below zero while calls are ending.
-            let has_succeeded = (good.wrapping_sub(before) << 16) as i64 > 0;
+            let has_succeeded = is_more(good, before);
             row = if has_succeeded { 1 } else { (count + 1).min(ROW) };
             let since = if has_succeeded || count == 0 { good } else { before };
             Some(since << 16 | row)
@@ -54,8 +53,11 @@ impl Ends {
         self.failures.load(Ordering::Relaxed)
     }
 
-    pub(super) fn row(&self) -> u32 {
-        (self.row.load(Ordering::Relaxed) & ROW) as u32
+    /// How many have failed in a row, up to now.
+    pub(super) fn row(&self, begun: Begun) -> u32 {
+        let word = self.row.load(Ordering::Relaxed);
+        let good = self.good(&begun, self.failures());
+        if is_more(good, word >> 16) { 0 } else { (word & ROW) as u32 }
     }
 
     pub(super) fn reset_row(&self) {
@@ -73,6 +75,11 @@ impl Ends {
         let landed = begun.wrapping_sub(u64::from(*in_flight));
         landed.wrapping_sub(failures).wrapping_sub(self.neutral.load(Ordering::Relaxed))
     }
+}
+
+/// Compares two counts by their low 48 bits. Signed: the count starts below zero while calls are ending.
+fn is_more(good: u64, before: u64) -> bool {
+    (good.wrapping_sub(before) << 16) as i64 > 0
 }
 
 #[cfg(test)]
@@ -119,6 +126,7 @@ mod tests {
                 }
                 let calls = ends.calls(Begun { begun, in_flight: others_in_flight });
                 prop_assert_eq!(calls, Calls { successes: good, failures });
+                prop_assert_eq!(ends.row(Begun { begun, in_flight: others_in_flight }), row);
                 if resets.contains(&index) {
                     ends.reset_row();
                     row = 0;

@@ -58,6 +58,8 @@ pub struct Member {
     pub(super) weighing: Mutex<Weighing>,
     /// Its service is a client that makes one request for each call.
     client: AtomicBool,
+    /// The task knows that it failed so many times in a row.
+    pub(super) is_told: AtomicBool,
     /// It is ejected, and a check that passes is to be told of.
     pub(super) awaits_check: AtomicBool,
     /// An operator ends its ejection.
@@ -119,6 +121,7 @@ impl Member {
             score: Score::default(),
             weighing: Mutex::default(),
             client: AtomicBool::new(false),
+            is_told: AtomicBool::new(false),
             awaits_check: AtomicBool::new(false),
             unejected: AtomicBool::new(false),
             is_noted: AtomicBool::new(false),
@@ -221,7 +224,7 @@ impl Member {
     }
 
     /// Returns when a health check last found it healthy after it was unhealthy, or `None` if it never
-    /// was unhealthy. A slow start ramps up from then on.
+    /// was unhealthy.
     pub fn recovered_at(&self) -> Option<Instant> {
         // Relaxed: the bit that is cleared afterwards publishes it.
         match self.recovered.load(Ordering::Relaxed) {

@@ -54,6 +54,43 @@ impl OutlierRule {
     pub fn is_off(&self) -> bool {
         self.success_rate.is_none() && self.failure_percentage.is_none()
     }
+
+    /// Returns the outliers of one sweep in the order of their ejection, each with whether it is ejected: the
+    /// limit allows it, and `is_enforced` for the percentage of the rule that found it. `calls` is one for each
+    /// endpoint `of` a priority, and `None` for one that is not to be judged.
+    ///
+    /// ```
+    /// use tower_upstream::rules::{Calls, FailurePercentage, OutlierRule, Population};
+    /// let rule = OutlierRule { failure_percentage: Some(FailurePercentage::default()), ..OutlierRule::grpc() };
+    /// let calls = [0, 99, 98, 0, 0].map(|failures| Some(Calls { successes: 100 - failures, failures }));
+    /// let of = Population { hosts: 5, ejected: 0, available: 5 };
+    /// assert_eq!(rule.outliers(&calls, of, |_| true), [(1, true), (2, false)]);
+    /// ```
+    pub fn outliers(
+        &self,
+        calls: &[Option<Calls>],
+        mut of: Population,
+        mut is_enforced: impl FnMut(u32) -> bool,
+    ) -> Vec<(usize, bool)> {
+        let by_rate = self.success_rate.map(|by| (by.outliers(calls), by.enforcement_percent));
+        let by_percentage =
+            self.failure_percentage.map(|by| (by.outliers(calls), by.enforcement_percent));
+        let mut outliers = Vec::new();
+        for (indices, percent) in by_rate.into_iter().chain(by_percentage) {
+            for index in indices {
+                // Found by both.
+                if outliers.contains(&(index, true)) {
+                    continue;
+                }
+                let is_allowed = self.limit.allows(of, self.max_ejection_percent);
+                let is_ejected = is_allowed && is_enforced(percent);
+                of.ejected += usize::from(is_ejected);
+                of.available = of.available.saturating_sub(usize::from(is_ejected));
+                outliers.push((index, is_ejected));
+            }
+        }
+        outliers
+    }
 }
 
 /// The endpoints of one priority, by key, with their calls and ejections.
@@ -155,11 +192,17 @@ impl<K: Ord + Clone> OutlierDetector<K> {
         };
         let calls: Vec<_> = self.hosts.values_mut().map(of_sweep).collect();
         let mut swept = Vec::new();
-        if let Some(by) = rule.success_rate {
-            self.eject(rule, by.outliers(&calls), by.enforcement_percent, now, rng, &mut swept);
-        }
-        if let Some(by) = rule.failure_percentage {
-            self.eject(rule, by.outliers(&calls), by.enforcement_percent, now, rng, &mut swept);
+        let (hosts, ejected) = (self.hosts.len(), self.ejected().count());
+        let of = Population { hosts, ejected, available: hosts - ejected };
+        for (index, is_ejected) in rule.outliers(&calls, of, |percent| rng.below(100) < percent) {
+            let Some((key, host)) = self.hosts.iter_mut().nth(index) else { continue };
+            if !is_ejected {
+                swept.push(Swept::Spared(key.clone()));
+                continue;
+            }
+            host.multiplier = rule.ejection.raise(host.multiplier);
+            host.ejected = Some(Ejected { at: now, jitter: rng.fraction() });
+            swept.push(Swept::Ejected(key.clone()));
         }
         for (key, host) in &mut self.hosts {
             let Some(Ejected { at, jitter }) = host.ejected else {
@@ -173,33 +216,6 @@ impl<K: Ord + Clone> OutlierDetector<K> {
             }
         }
         swept
-    }
-
-    fn eject(
-        &mut self,
-        rule: &OutlierRule,
-        outliers: Vec<usize>,
-        enforcement_percent: u32,
-        now: Duration,
-        rng: &mut Rng,
-        swept: &mut Vec<Swept<K>>,
-    ) {
-        for index in outliers {
-            let (hosts, ejected) = (self.hosts.len(), self.ejected().count());
-            let of = Population { hosts, ejected, available: hosts - ejected };
-            let is_allowed = rule.limit.allows(of, rule.max_ejection_percent);
-            let Some((key, host)) = self.hosts.iter_mut().nth(index) else { continue };
-            if host.ejected.is_some() {
-                continue;
-            }
-            if !is_allowed || rng.below(100) >= enforcement_percent {
-                swept.push(Swept::Spared(key.clone()));
-                continue;
-            }
-            host.multiplier = rule.ejection.raise(host.multiplier);
-            host.ejected = Some(Ejected { at: now, jitter: rng.fraction() });
-            swept.push(Swept::Ejected(key.clone()));
-        }
     }
 }
 

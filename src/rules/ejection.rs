@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use super::standing::Standing;
+
 /// How long an endpoint is ejected, and that it grows from one ejection to the next.
 ///
 /// `min(base · multiplier, max(base, max))`, plus jitter so that endpoints that were ejected together do not
@@ -87,15 +89,35 @@ pub enum EjectionLimit {
     EnvoyAlwaysOne,
 }
 
-/// The endpoints of one priority, or of whatever a limit is for. [`EjectionLimit`] has an example.
+/// The endpoints of one priority, or of whatever a limit is for.
+///
+/// ```
+/// use tower_upstream::rules::{EjectionLimit, Population, Standing};
+/// let mut of = Population::default();
+/// of.count(Standing::Healthy, false);
+/// of.count(Standing::Probation, false);
+/// assert!(!EjectionLimit::AtLeastOne.allows(of, 100), "one call at a time is not enough");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Population {
     /// All of them.
     pub hosts: usize,
-    /// Those that are ejected.
+    /// Those that are ejected, or on probation after that.
     pub ejected: usize,
-    /// Those that get calls: neither ejected nor unhealthy.
+    /// Those that get all calls that come: neither ejected nor on probation nor unhealthy.
     pub available: usize,
+}
+
+impl Population {
+    /// Counts an endpoint. `is_barred` is that something beside its standing keeps calls away, such as an open
+    /// circuit. One that is to get no calls, since it drains or is switched off, is not to be counted.
+    pub fn count(&mut self, standing: Standing, is_barred: bool) {
+        // On probation it takes one call at a time, which is no place for the calls of others.
+        let is_ejected = standing.is_ejected() || standing == Standing::Probation;
+        self.hosts += 1;
+        self.ejected += usize::from(is_ejected);
+        self.available += usize::from(standing.is_available() && !is_ejected && !is_barred);
+    }
 }
 
 impl EjectionLimit {
@@ -135,6 +157,24 @@ mod tests {
             (absurd.after(u32::MAX, 1.0), absurd.raise(u32::MAX)),
             (Duration::MAX, u32::MAX)
         );
+    }
+
+    #[test]
+    fn what_each_standing_counts_as() {
+        let counted = |standing, is_barred| {
+            let mut of = Population::default();
+            of.count(standing, is_barred);
+            (of.hosts, of.ejected, of.available)
+        };
+        for standing in Standing::ALL {
+            let (ejected, available) = match standing {
+                Standing::Healthy | Standing::Warming => (0, 1),
+                Standing::Unhealthy => (0, 0),
+                Standing::Probation | Standing::Ejected | Standing::EjectedUnhealthy => (1, 0),
+            };
+            assert_eq!(counted(standing, false), (1, ejected, available), "{standing:?}");
+            assert_eq!(counted(standing, true), (1, ejected, 0), "{standing:?}");
+        }
     }
 
     proptest! {

@@ -19,7 +19,7 @@ use super::{
 /// assert_eq!(endpoint.standing(), Standing::Ejected);
 /// endpoint.advance(&rule, Duration::from_secs(30));
 /// assert_eq!(endpoint.standing(), Standing::Probation);
-/// let probe = endpoint.started();
+/// let probe = endpoint.started(Duration::from_secs(30));
 /// assert!(!endpoint.is_selectable(), "one at a time");
 /// endpoint.ended(&rule, CallEnd::Succeeded, probe, true, Duration::from_secs(31), 0.0);
 /// assert_eq!(endpoint.standing(), Standing::Healthy, "without slow start");
@@ -34,6 +34,8 @@ pub struct HealthRule {
     pub forgive_every: Duration,
     /// How the endpoint warms up after it joined or recovered. Default: off.
     pub slow_start: SlowStart,
+    /// How long a call in probation has its place. What it says later is no evidence. Default: 30 s.
+    pub probe_timeout: Duration,
 }
 
 impl Default for HealthRule {
@@ -43,6 +45,7 @@ impl Default for HealthRule {
             ejection: EjectionTime::default(),
             forgive_every: Duration::from_secs(10),
             slow_start: SlowStart::default(),
+            probe_timeout: Duration::from_secs(30),
         }
     }
 }
@@ -52,9 +55,9 @@ impl Default for HealthRule {
 pub enum CallEnd {
     /// The endpoint did its work.
     Succeeded,
-    /// It did not, and that was its fault.
+    /// The call failed by a fault of the endpoint.
     Failed,
-    /// It refused the call as one too many (429): fails a probe, but is not a failure in a row.
+    /// The endpoint refused the call as one too many (429): fails a probe, but is not a failure in a row.
     Throttled,
     /// It is no evidence, such as a call that was dropped. Gives the place of a probe back.
     Ignored,
@@ -77,11 +80,14 @@ pub struct EndpointHealth {
     failures: u32,
     multiplier: u32,
     until: Duration,
+    /// Until an operator ends it.
+    is_held: bool,
     /// From when on the next ejections are forgiven.
     forgiven: Duration,
-    /// Counts probations, so that a call of an earlier one is told apart.
+    /// Counts probations, and places in them that came back, so that a call of an earlier one is told apart.
     probation: u32,
-    is_probed: bool,
+    /// Since when a call has the place.
+    probed: Option<Duration>,
 }
 
 impl EndpointHealth {
@@ -95,9 +101,10 @@ impl EndpointHealth {
             failures: 0,
             multiplier: 0,
             until: now,
+            is_held: false,
             forgiven: now,
             probation: 0,
-            is_probed: false,
+            probed: None,
         };
         this.advance(rule, now);
         this
@@ -110,7 +117,7 @@ impl EndpointHealth {
 
     /// Returns whether it may get a call now.
     pub fn is_selectable(&self) -> bool {
-        self.standing.is_available() && !self.is_probed
+        self.standing.is_available() && self.probed.is_none()
     }
 
     /// Returns how long it was ejected for, if it is.
@@ -134,10 +141,14 @@ impl EndpointHealth {
         if is_warming { rule.slow_start.factor(now.saturating_sub(self.since)) } else { 1.0 }
     }
 
-    /// Lets time pass: ejections and slow starts end, and past ejections are forgiven.
+    /// Lets time pass: ejections and slow starts end, a probe that takes too long loses its place, and past
+    /// ejections are forgiven.
     pub fn advance(&mut self, rule: &HealthRule, now: Duration) {
-        if self.standing.is_ejected() && now >= self.until {
+        if self.standing.is_ejected() && !self.is_held && now >= self.until {
             self.on(StandingEvent::Expire, now);
+        }
+        if self.probed.is_some_and(|since| now >= since.saturating_add(rule.probe_timeout)) {
+            (self.probed, self.probation) = (None, self.probation.wrapping_add(1));
         }
         let warm = self.since.saturating_add(rule.slow_start.window);
         if self.standing == Standing::Warming && now >= warm {
@@ -153,14 +164,16 @@ impl EndpointHealth {
     }
 
     /// A call starts. In probation, it is the probe.
-    pub fn started(&mut self) -> Option<Probe> {
-        let is_probe = self.standing == Standing::Probation && !self.is_probed;
-        self.is_probed |= is_probe;
+    pub fn started(&mut self, now: Duration) -> Option<Probe> {
+        let is_probe = self.standing == Standing::Probation && self.probed.is_none();
+        if is_probe {
+            self.probed = Some(now);
+        }
         is_probe.then_some(Probe { probation: self.probation })
     }
 
-    /// A call ended. `may_eject` is what the [limit](super::EjectionLimit) says; a probe that fails ejects
-    /// without it. `random`, from 0 to 1, is the jitter of an ejection.
+    /// A call ended. `may_eject` is what the [limit](super::EjectionLimit) says: without it, the next failure
+    /// ejects. A probe that fails ejects without it, since the limit counts what is on probation. `random`, from 0 to 1, is the jitter of an ejection.
     pub fn ended(
         &mut self,
         rule: &HealthRule,
@@ -176,7 +189,7 @@ impl EndpointHealth {
             if !is_probe || probe.probation != self.probation {
                 return;
             }
-            self.is_probed = false;
+            self.probed = None;
             match end {
                 CallEnd::Succeeded => self.on(StandingEvent::ProbeSucceeded, now),
                 CallEnd::Failed | CallEnd::Throttled => {
@@ -195,11 +208,8 @@ impl EndpointHealth {
             CallEnd::Failed => self.failures = self.failures.saturating_add(1),
             CallEnd::Throttled | CallEnd::Ignored => {}
         }
-        if rule.consecutive > 0 && self.failures >= rule.consecutive {
-            self.failures = 0;
-            if may_eject {
-                self.eject(rule, now, random);
-            }
+        if may_eject && rule.consecutive > 0 && self.failures >= rule.consecutive {
+            self.eject(rule, now, random);
         }
     }
 
@@ -236,15 +246,15 @@ impl EndpointHealth {
     pub fn hold(&mut self, rule: &HealthRule, now: Duration) {
         self.advance(rule, now);
         self.on(StandingEvent::Eject, now);
-        self.until = Duration::MAX;
+        (self.is_held, self.until) = (true, Duration::MAX);
     }
 
     /// Returns whether it is [held](Self::hold).
     pub fn is_held(&self) -> bool {
-        self.standing.is_ejected() && self.until == Duration::MAX
+        self.is_held
     }
 
-    /// Ends its ejection or probation.
+    /// Ends its ejection or probation: an operator wants it, or nothing else is available.
     pub fn uneject(&mut self, rule: &HealthRule, now: Duration) {
         self.advance(rule, now);
         self.on(StandingEvent::Uneject, now);
@@ -268,9 +278,9 @@ impl EndpointHealth {
         }
         self.since = now;
         // Each ejection, and each return, starts to count anew.
-        (self.failures, self.is_probed) = (0, false);
+        (self.failures, self.probed) = (0, None);
         if before.is_ejected() && !self.standing.is_ejected() {
-            self.forgiven = now;
+            (self.forgiven, self.is_held) = (now, false);
             self.probation = self.probation.wrapping_add(1);
         }
     }

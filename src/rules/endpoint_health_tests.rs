@@ -23,15 +23,15 @@ fn an_ejection_probation_and_slow_start() {
     assert_eq!(of.ejected_until(), Some(31 * SECOND));
     fail(&mut of, 9, 31 * SECOND);
     assert_eq!(of.standing(), Standing::Probation, "calls of before do not count");
-    let probe = of.started();
-    assert_eq!((of.started(), of.is_selectable()), (None, false));
+    let probe = of.started(31 * SECOND);
+    assert_eq!((of.started(31 * SECOND), of.is_selectable()), (None, false));
     of.ended(&rule(), CallEnd::Ignored, probe, true, 32 * SECOND, 0.0);
     assert!(of.is_selectable(), "a dropped probe gives its place back");
-    let probe = of.started();
+    let probe = of.started(32 * SECOND);
     of.ended(&rule(), CallEnd::Throttled, probe, false, 33 * SECOND, 0.0);
     assert_eq!((of.ejected_until(), of.multiplier()), (Some(93 * SECOND), 2));
     of.advance(&rule(), 93 * SECOND);
-    let probe = of.started();
+    let probe = of.started(93 * SECOND);
     of.ended(&rule(), CallEnd::Succeeded, probe, true, 94 * SECOND, 0.0);
     assert_eq!((of.standing(), of.factor(&rule(), 99 * SECOND)), (Standing::Warming, 0.5));
     of.advance(&rule(), 104 * SECOND);
@@ -58,15 +58,57 @@ fn a_probe_of_an_earlier_probation_says_nothing() {
     let mut of = EndpointHealth::added(&rule(), Duration::ZERO, false);
     of.eject(&rule(), Duration::ZERO, 0.0);
     of.advance(&rule(), 30 * SECOND);
-    let old = of.started();
+    let old = of.started(30 * SECOND);
     of.uneject(&rule(), 31 * SECOND);
     of.eject(&rule(), 32 * SECOND, 0.0);
     of.advance(&rule(), 92 * SECOND);
-    let new = of.started();
+    let new = of.started(92 * SECOND);
     of.ended(&rule(), CallEnd::Succeeded, old, true, 92 * SECOND, 0.0);
     assert_eq!((of.standing(), of.is_selectable()), (Standing::Probation, false));
     of.ended(&rule(), CallEnd::Succeeded, new, true, 92 * SECOND, 0.0);
     assert_eq!(of.standing(), Standing::Warming);
+}
+
+#[test]
+fn a_probe_that_takes_too_long_loses_its_place() {
+    let mut of = EndpointHealth::added(&rule(), Duration::ZERO, false);
+    of.eject(&rule(), Duration::ZERO, 0.0);
+    of.advance(&rule(), 30 * SECOND);
+    let late = of.started(40 * SECOND);
+    of.advance(&rule(), 69 * SECOND);
+    assert!(!of.is_selectable());
+    of.advance(&rule(), 70 * SECOND);
+    assert!(of.is_selectable());
+    let next = of.started(70 * SECOND);
+    of.ended(&rule(), CallEnd::Failed, late, true, 71 * SECOND, 0.0);
+    assert_eq!((of.standing(), of.is_selectable()), (Standing::Probation, false));
+    of.ended(&rule(), CallEnd::Succeeded, next, true, 71 * SECOND, 0.0);
+    assert_eq!(of.standing(), Standing::Warming);
+}
+
+#[test]
+fn an_ejection_without_an_end_is_no_operator_s() {
+    let ejection = EjectionTime { base: Duration::MAX, ..EjectionTime::default() };
+    let rule = HealthRule { ejection, ..rule() };
+    let mut of = EndpointHealth::added(&rule, Duration::ZERO, false);
+    of.eject(&rule, SECOND, 1.0);
+    assert_eq!((of.is_held(), of.ejected_until()), (false, Some(Duration::MAX)));
+    of.hold(&rule, 2 * SECOND);
+    assert!(of.is_held());
+    of.checked(&rule, true, 3 * SECOND);
+    assert_eq!((of.is_held(), of.standing()), (false, Standing::Warming));
+}
+
+/// One that the limit spares is ejected as soon as the limit allows it.
+#[test]
+fn failures_of_one_that_is_spared_count_on() {
+    let mut of = EndpointHealth::added(&rule(), Duration::ZERO, false);
+    for _ in 0..7 {
+        of.ended(&rule(), CallEnd::Failed, None, false, SECOND, 0.0);
+    }
+    assert_eq!(of.standing(), Standing::Warming);
+    fail(&mut of, 1, SECOND);
+    assert_eq!(of.standing(), Standing::Ejected);
 }
 
 #[test]
@@ -96,7 +138,7 @@ proptest! {
                 1 => {
                     of.advance(&rule(), now);
                     let was_selectable = of.is_selectable();
-                    if let Some(probe) = of.started() {
+                    if let Some(probe) = of.started(now) {
                         prop_assert!(was_selectable);
                         prop_assert!(!probes.contains(&probe), "two at once");
                         probes.push(probe);

@@ -15,7 +15,7 @@
 ///
 /// So a passing check ends an ejection, as in Envoy; a recovery of any kind starts a slow start, and a check
 /// that fails ends it. After an ejection that ran out, one request at a time is let through, as in linkerd,
-/// until one of them succeeds.
+/// until one of them succeeds, or nothing else is available.
 ///
 /// ```
 /// use tower_upstream::rules::{Standing, StandingEvent};
@@ -61,7 +61,7 @@ pub enum StandingEvent {
     CheckPassed,
     /// Active checks say that it is unhealthy.
     CheckFailed,
-    /// An operator ends its ejection.
+    /// An operator ends its ejection, or its probation ends since nothing else is available.
     Uneject,
 }
 
@@ -102,7 +102,8 @@ impl Standing {
         matches!(self, Self::Healthy | Self::Warming | Self::Probation)
     }
 
-    /// Returns whether it counts as ejected for an [`EjectionLimit`](super::EjectionLimit).
+    /// Returns whether it is ejected. For a limit, one on probation counts as well:
+    /// [`Population::count`](super::Population::count).
     pub const fn is_ejected(self) -> bool {
         matches!(self, Self::Ejected | Self::EjectedUnhealthy)
     }

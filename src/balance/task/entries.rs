@@ -111,16 +111,19 @@ impl<C, S> Entries<C, S> {
         &self,
         indices: impl Iterator<Item = usize>,
     ) -> Box<[OnProbation<S>]> {
-        if self.on_probation.is_empty() {
+        let on_probation = self.indices_on_probation();
+        if on_probation.is_empty() {
             return Box::default();
         }
-        let on_probation: BTreeSet<_> =
-            self.on_probation.iter().filter_map(|identity| self.position(identity)).collect();
         let of = |index: usize| {
             let entry = self.list.get(index)?;
             Some((entry.follow.probation()?.clone(), entry.service()))
         };
         indices.filter(|index| on_probation.contains(index)).filter_map(of).collect()
+    }
+
+    pub(super) fn indices_on_probation(&self) -> BTreeSet<usize> {
+        self.on_probation.iter().filter_map(|identity| self.position(identity)).collect()
     }
 
     pub(super) fn candidacies(&self) -> &[Candidacy] {

@@ -1,6 +1,10 @@
 //! How members stand that something is new of, or that time changes, and what follows from that.
 
-use super::{super::standing::Judge, ejecting::eject, entries::Entries};
+use super::{
+    super::standing::Judge,
+    ejecting::{eject_if_failed, release_lone},
+    entries::Entries,
+};
 use crate::{connect::Connect, member::Signal, telemetry::EventKind, time::Instant};
 
 /// Clears what is over, connects those that are due, ejects those that failed in a row, and tells when time alone
@@ -17,6 +21,7 @@ where
     /// What this does to a member is noted as well. What still is new after so many times wakes the task again.
     const ROUNDS: usize = 4;
     for _ in 0..ROUNDS {
+        release_lone(entries, judge);
         let indices = entries.take_changed(signal, judge);
         if indices.is_empty() {
             break;
@@ -44,9 +49,7 @@ where
         clear_at.push(member.and_then(|member| member.clear_due(judge.now)));
     }
     for (&index, clear_at) in indices.iter().zip(clear_at) {
-        if entries.list().get(index).is_some_and(|entry| entry.follow.has_failed(&judge.rule)) {
-            eject(entries.list_mut(), index, judge);
-        }
+        eject_if_failed(entries.list_mut(), index, judge);
         let Some(entry) = entries.list_mut().get_mut(index) else { break };
         let stands_at = entry.follow.follow(judge);
         let due = [entry.connect_at, clear_at, stands_at].into_iter().flatten().min();

@@ -155,14 +155,15 @@ where
                 if let Some(wake) = self.poll_held(cx, debounce) {
                     return Poll::Ready(Some(wake));
                 }
+                // Before what may never cease.
+                if is_due(self.sweep.as_mut(), cx) {
+                    return Poll::Ready(Some(Wake::Sweep));
+                }
                 if signal.take() {
                     return Poll::Ready(Some(Wake::Signal));
                 }
                 if is_due(timer.as_mut(), cx) {
                     return Poll::Ready(Some(Wake::Due));
-                }
-                if is_due(self.sweep.as_mut(), cx) {
-                    return Poll::Ready(Some(Wake::Sweep));
                 }
                 Poll::Pending
             });
@@ -207,9 +208,8 @@ where
         self.entries.bury(dead);
         let judge = self.entries.judge(&set.config());
         set.signal.set_row(judge.rule.consecutive);
-        if !judge.outlier.sweeps() {
+        if !judge.outlier.is_on() {
             self.sweep = None;
-            set.signal.await_failure();
         } else if self.sweep.is_none() && !set.signal.awaits_failure() {
             self.sweep_later(&judge);
         }

@@ -115,9 +115,12 @@ where
 {
     let all = entries.all();
     let services = entries.open_services();
-    let reserve = selection.reserve.iter().map(|&(rank, index)| {
+    // Those on probation take one call at a time of their own share, and none beside it.
+    let on_probation = entries.indices_on_probation();
+    let reserve = selection.reserve.iter().filter_map(|&(rank, index)| {
         let index = index as usize;
-        (rank, all[index].clone(), services[index].clone())
+        let is_open = !on_probation.contains(&index);
+        is_open.then(|| (rank, all[index].clone(), services[index].clone()))
     });
     let refusal = set.refusal(selection.outage);
     let retry_at = match selection.outage {
