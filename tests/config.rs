@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use tower_upstream::{
     Attempts, CircuitBreakerConfig,
-    balance::{BalanceConfig, OutlierConfig, SlowStartConfig},
+    balance::{BalanceConfig, LocalityMode, OutlierConfig, SlowStartConfig, ZoneAware},
     health::{HealthConfig, RetryChecks},
     limit::{ConcurrencyLimitConfig, RateLimitConfig},
 };
@@ -89,9 +89,30 @@ fn balance() {
         "fail_back_percent": 50,
         "outlier": outlier,
         "slow_start": slow_start,
+        "locality": { "weighted": { "weights": { "eu-a": 2, "eu-b": 1 }, "others": 3 } },
         "debounce": "20ms",
     }));
     assert_eq!(config.fail_fast_after, Duration::from_millis(250));
+    let near = ZoneAware::from("eu-a").with_callers([("eu-a", 1), ("eu-a", 1), ("eu-b", 3)]);
+    let near = near.with_min_cluster_size(4).with_force_local_zone(2);
+    for (written, expected) in [
+        (json!("off"), LocalityMode::Off),
+        (
+            json!({ "zone_aware": {
+                "zone": "eu-a",
+                "callers": { "eu-a": 2, "eu-b": 3 },
+                "min_cluster_size": 4,
+                "force_local_zone": 2,
+            } }),
+            LocalityMode::ZoneAware(near),
+        ),
+    ] {
+        let config: BalanceConfig = serde_json::from_value(json!({ "locality": written })).unwrap();
+        assert_eq!(config.locality, expected);
+        assert_eq!(serde_json::to_value(config).unwrap()["locality"], written);
+    }
+    let misspelt = json!({ "locality": { "zone_aware": { "zones": "eu-a" } } });
+    assert!(serde_json::from_value::<BalanceConfig>(misspelt).is_err());
 }
 
 #[test]

@@ -67,8 +67,28 @@
 //! that flaps does not swing the load.
 //!
 //! A further attempt of a [`FailoverLayer`](crate::failover::FailoverLayer) goes to a candidate that was
-//! not tried and that nothing bars; otherwise to such a member of another tier, the lowest first; and
-//! otherwise, while health is ignored, to an unhealthy candidate.
+//! not tried and that nothing bars; otherwise to such a member of another tier or zone, the lowest tier first;
+//! and otherwise, while health is ignored, to an unhealthy candidate.
+//!
+//! # Zones
+//! [`BalanceConfig::locality`] spreads the load of each priority over the zones of its endpoints. It is off by
+//! default, and then costs nothing; with it, a choice draws a zone first.
+//!
+//! | | [`LocalityMode::Weighted`] | [`LocalityMode::ZoneAware`] | the strategy [`Geographic`] |
+//! |---|---|---|---|
+//! | when | zones have a share by plan | calls between zones cost, or are slow | the near ones first, even if that overloads them |
+//! | a zone gets | its weight times `min(1, 1.4 × its healthy share)` | the calls of its callers, as many as are its fair share | all, while half of its endpoints can be used |
+//! | needs | a weight for each zone | the number of callers in each zone, or hints of the source | localities |
+//!
+//! | what | together with zones |
+//! |---|---|
+//! | priorities, endpoints that warn | the load is split over them first, and then over the zones of each |
+//! | health, ejection, open circuits | the load of a zone follows at once, in both directions |
+//! | a panic | where health is ignored, zones are ignored, too |
+//! | weights of endpoints | count within a zone, and with `ZoneAware` for what a zone can take; endpoints of weight 0 do not count |
+//! | strategies | each zone of a priority has its own table: whose turn it is goes on while other zones come and go, and in a new zone begins where the first zone is |
+//! | all candidates of a zone are busy | the call goes to another zone that has a share of the load |
+//! | further attempts | go to endpoints that were not tried, whatever their zone, with `ZoneAware` in the caller's own first |
 //!
 //! # Ejection, probation and slow start
 //! An endpoint whose calls fail is ejected: after five failures in a row, or if its share of calls that
@@ -113,7 +133,7 @@
 //! | [`WeightedRoundRobin`] | the same, with endpoints that differ in size | one counter, which all callers share | weights |
 //! | [`Random`] | load says nothing | one number | nothing |
 //! | [`WeightedRandom`] | the same, with endpoints that differ in size | one number | weights |
-//! | [`Geographic`] | the near ones first | two members of a level are read | localities of the endpoints |
+//! | [`Geographic`] | the near ones first, whatever that loads them with (or see [zones](#zones)) | two members of a level are read | localities of the endpoints |
 //! | [`Priority`] | a preferred endpoint, in an order of yours | the members are read until one is free | the metadata `priority`, or a function |
 //! | [`PickFirst`] | a leader with standbys | one member is read | nothing; weights count |
 //! | [`LeastRequest::with_bias`] | the turns of Envoy | a lock, O(log n) | weights |
@@ -172,6 +192,7 @@ mod handle;
 mod held;
 mod kept;
 mod layer;
+mod locality;
 mod memory;
 mod outlier;
 mod pick;
@@ -181,6 +202,7 @@ mod service;
 mod set;
 mod slow_start;
 mod snapshot;
+mod spread;
 mod standing;
 mod state;
 mod strategy;
@@ -192,6 +214,7 @@ pub use self::{
     future::ResponseFuture,
     handle::BalanceHandle,
     layer::BalanceLayer,
+    locality::{LocalityMode, LocalityWeights, ZoneAware},
     outlier::OutlierConfig,
     pick::Picked,
     service::Balance,

@@ -160,7 +160,7 @@ impl<S, P: Strategy> Set<S, P> {
         Error::refused(kind).by(self.reporter.name())
     }
 
-    pub(super) fn config(&self) -> BalanceConfig {
+    pub(super) fn config(&self) -> Arc<BalanceConfig> {
         self.sets.config()
     }
 

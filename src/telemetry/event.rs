@@ -96,6 +96,13 @@ pub enum EventKind {
         /// Whether it ignores health now.
         ignored: bool,
     },
+    /// A balanced set began, or ceased, to ignore the zones of its endpoints, or the hints at zones, because
+    /// some endpoints have none, or no hint names the zone of the caller.
+    #[non_exhaustive]
+    ZonesIgnored {
+        /// Whether it ignores them now.
+        ignored: bool,
+    },
     /// The service of a member is dead, and is connected anew.
     #[non_exhaustive]
     Reconnect {
@@ -122,6 +129,7 @@ impl EventKind {
             Self::Timeout { .. } => "timeout",
             Self::Members { .. } => "members",
             Self::HealthIgnored { .. } => "health_ignored",
+            Self::ZonesIgnored { .. } => "zones_ignored",
             Self::Reconnect { .. } => "reconnect",
             Self::Queue { .. } => "queue",
         }

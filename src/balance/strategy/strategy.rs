@@ -35,7 +35,8 @@ pub trait Strategy: Send + Sync + 'static {
     /// Prepares the table for `members`: those that may be chosen, ordered by key. Their indices are
     /// those of the [`Candidates`] that [`Pick::pick`] gets.
     ///
-    /// Runs on the task of the set, once for each snapshot: so also when a circuit opens or closes.
+    /// Runs on the task of the set, for each snapshot, so also when a circuit opens or closes: once for each
+    /// priority and [zone](crate::balance#zones) that shares the load.
     /// `before` is the table of the last one. The first is made of no members, when the set is.
     fn table(&self, members: &[Arc<Member>], before: Option<&Self::Table>) -> Self::Table;
 

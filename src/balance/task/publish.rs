@@ -7,6 +7,7 @@ use super::{
         select::{Selection, Selector, Share},
         set::Set,
         snapshot::{Group, Services, Snapshot, WHOLE},
+        spread::spread,
         standing::Judge,
         state::Availability,
         strategy::Strategy,
@@ -49,8 +50,10 @@ where
         set.signal.notify();
     }
 
-    let selection =
-        selector.select(&config.select_rule(), &entries.candidacies(), judge.since_start());
+    let candidacies = entries.candidacies();
+    let mut selection = selector.select(&config.select_rule(), &candidacies, judge.since_start());
+    let endpoints = entries.members().map(|member| member.endpoint());
+    spread(&config, &candidacies, endpoints, &mut selection);
     entries.remember(&selection.was_good);
     let moves_at = selection.is_moving.then(|| time::later(now, STEP));
     let before = set.snapshot.load();
@@ -68,6 +71,7 @@ where
         before.all.len() == next.all.len() && before.all.iter().zip(&*next.all).all(is_known);
     let others = (!same).then(|| next.all.len());
     let ignored = (before.is_panic() != next.is_panic()).then(|| next.is_panic());
+    let zones = (before.zones_ignored != next.zones_ignored).then_some(next.zones_ignored);
     drop(before);
     set.signal.know(&next.all);
     *down_since = if next.has_candidates() { None } else { down_since.or(Some(now)) };
@@ -87,6 +91,10 @@ where
     }
     if let Some(ignored) = ignored {
         set.reporter.emit(None, || EventKind::HealthIgnored { ignored });
+    }
+    if let Some(ignored) = zones {
+        tracing::warn!(guard = set.name(), ignored, "zones or zone hints are incomplete");
+        set.reporter.emit(None, || EventKind::ZonesIgnored { ignored });
     }
     let fails_at = fails_at.filter(|&at| at > now);
     [connect_at, clear_at, stands_at, moves_at, fails_at].into_iter().flatten().min()
@@ -109,8 +117,10 @@ where
 {
     let all = entries.all();
     let services = entries.open_services();
-    let reserve = selection.reserve.iter().map(|&index| index as usize);
-    let reserve = reserve.map(|index| (all[index].clone(), services[index].clone()));
+    let reserve = selection.reserve.iter().map(|&(rank, index)| {
+        let index = index as usize;
+        (rank, all[index].clone(), services[index].clone())
+    });
     let refusal = set.refusal(selection.outage);
     let retry_at = match selection.outage {
         Kind::CircuitOpen => {
@@ -139,6 +149,7 @@ where
         sole,
         shared,
         reserve: reserve.collect(),
+        zones_ignored: selection.zones_ignored,
         refusal: match retry_at {
             Some(at) => refusal.retry_in(now, wait(at)),
             None => refusal,
@@ -167,11 +178,12 @@ where
         let service = |index: usize| services[index].clone();
         (indices().map(member).collect(), indices().map(service).collect())
     };
-    let id = u64::from(share.tier);
+    let id = (share.tier, share.zone);
     let same = before.groups().find(|group| group.id == id);
     let last = same.or_else(|| before.groups().next()).unwrap_or(&before.sole);
     Group {
         id,
+        is_near: share.is_near,
         table: set.strategy.table_among(&members, all, Some(&last.table)),
         members,
         services,
