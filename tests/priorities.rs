@@ -99,6 +99,63 @@ async fn load_comes_back_after_a_delay_and_a_quarter_in_each_second() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_worse_priority_keeps_no_more_than_it_can_carry() {
+    let farm = Farm::default();
+    let standby: Vec<_> = (0..10).map(|host| format!("s{host}:1")).collect();
+    let all = standby.iter().map(|key| endpoint(key, 1)).chain([endpoint("a:1", 0)]);
+    let source = Memory::new(all).unwrap();
+    let (set, handle) = set(&farm, &source, BalanceConfig::default());
+    load(&set).await;
+    let ill_once = ill(&handle, "a:1");
+    settle().await;
+    assert_eq!(load(&set).await.get("a:1"), None);
+    drop(ill_once);
+    let _ill: Vec<_> = standby[1..].iter().map(|key| ill(&handle, key)).collect();
+    settle().await;
+    // One of ten, by 1.4.
+    let load = load(&set).await;
+    assert!(is_about(load["a:1"], 86) && is_about(load["s0:1"], 14), "{load:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_priority_that_discovery_drops_gets_its_load_back_slowly() {
+    let farm = Farm::default();
+    let (first, standby) = (endpoint("a:1", 0), endpoint("b:1", 1));
+    let source = Memory::new([first.clone(), standby.clone()]).unwrap();
+    let (set, _) = set(&farm, &source, BalanceConfig::default());
+    assert_eq!(load(&set).await.get("b:1"), None);
+    for _ in 0..3 {
+        source.replace([standby.clone()]).unwrap();
+        settle().await;
+        source.replace([first.clone(), standby.clone()]).unwrap();
+        settle().await;
+        assert_eq!(load(&set).await.get("a:1"), None);
+        tokio::time::sleep(secs(5)).await;
+    }
+    // A standby of another priority does not end that.
+    source.replace([first, standby, endpoint("c:1", 2)]).unwrap();
+    settle().await;
+    assert_eq!(load(&set).await.get("a:1"), None);
+    tokio::time::sleep(secs(15)).await;
+    assert_eq!(load(&set).await.get("b:1"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_priority_whose_weights_are_all_zero_gets_nothing() {
+    let farm = Farm::default();
+    let source = Memory::new([endpoint("a:1", 0), endpoint("b:1", 0), endpoint("c:1", 1)]).unwrap();
+    let (set, handle) = set(&farm, &source, BalanceConfig::default());
+    assert_eq!(load(&set).await.get("c:1"), None);
+    assert!(handle.set_weight("a:1", 0) && handle.set_weight("b:1", 0));
+    settle().await;
+    assert_eq!(load(&set).await.into_keys().collect::<Vec<_>>(), ["c:1"]);
+    // Nothing else is left.
+    let _ill = ill(&handle, "c:1");
+    settle().await;
+    assert_eq!(load(&set).await.into_keys().collect::<Vec<_>>(), ["a:1", "b:1"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn in_a_total_panic_load_is_split_by_hosts_or_fails() {
     let farm = Farm::default();
     let source = Memory::new(
@@ -119,9 +176,15 @@ async fn in_a_total_panic_load_is_split_by_hosts_or_fails() {
     let error = set.clone().oneshot(Ask::new(1)).await.unwrap_err();
     assert_eq!(error.kind(), Kind::AllEndpointsDown);
 
-    handle.update(&config.with_panic_mode(PanicMode::LastKnownGood)).unwrap();
-    settle().await;
-    assert_eq!(load(&set).await.len(), 4, "all were well once");
+    // One joins that never was well.
+    let keys = [("a:1", 0), ("b:1", 1), ("c:1", 1), ("d:1", 1)].map(|(key, of)| endpoint(key, of));
+    let never = endpoint("e:1", 1).with_status(Status::Critical);
+    source.replace(keys.into_iter().chain([never])).unwrap();
+    for (mode, called) in [(PanicMode::LastKnownGood, 4), (PanicMode::All, 5)] {
+        handle.update(&config.clone().with_panic_mode(mode)).unwrap();
+        settle().await;
+        assert_eq!(load(&set).await.len(), called, "{mode:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -48,6 +48,13 @@ impl Permit {
         Self { lease: Some(shared.take()), ticket }
     }
 
+    /// That of a call which does not go through a service: it is on its way from here on, and nothing measures
+    /// how long it takes but for what a dropped one is.
+    pub(super) fn begun(shared: &Shared, mut ticket: Ticket) -> Self {
+        ticket.begin(shared.core().cancelled_since());
+        Self::new(shared, ticket)
+    }
+
     /// Whether its circuit is still in the generation that let it through.
     pub(crate) fn is_current(&self) -> bool {
         let generation = |lease: &Arc<Kept>| Circuit::word(lease.core()).generation();
@@ -78,9 +85,8 @@ impl Permit {
             }
             return;
         }
-        let cancelled_after = circuit.cancelled_after();
-        let matters = cancelled_after != 0 && cancelled_after != u64::MAX;
-        self.ticket.begin(matters.then(|| circuit.clock.nanos()));
+        let since = circuit.cancelled_since();
+        self.ticket.begin(since);
     }
 
     /// It is on its way no longer: whether it was slow, where that matters.
