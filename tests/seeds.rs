@@ -91,9 +91,8 @@ async fn how_long_circuits_are_open() {
         let mut opened = Vec::new();
         for _ in 0..3 {
             circuit.try_acquire().unwrap().settle(Outcome::Failure);
-            let wait = circuit.next_transition().unwrap() - Instant::now();
-            opened.push(wait);
-            sleep(wait).await;
+            opened.push(circuit.next_transition().unwrap() - Instant::now());
+            circuit.reset();
         }
         opened
     })
