@@ -1,8 +1,11 @@
 //! Looks at a few of the candidates, and takes the best of them.
 
+use std::sync::Arc;
+
 use super::candidates::{Candidate, Candidates};
 use crate::{
-    rules::{Choices, Rng, fewest, full_scan},
+    member::Member,
+    rules::{AliasTable, Choices, Rng, fewest, full_scan},
     sync::{random, random_below, scale},
 };
 
@@ -82,6 +85,13 @@ fn draw_two(random: u64, len: u32) -> (usize, usize) {
     let one = scale(random as u32, len);
     let other = scale((random >> 32) as u32, len - 1);
     (one as usize, (other + u32::from(other >= one)) as usize)
+}
+
+/// A table that draws by weight; `None` if all weigh the same.
+pub(super) fn uneven(members: &[Arc<Member>]) -> Option<AliasTable> {
+    let weights: Vec<_> = members.iter().map(|member| f64::from(member.weight())).collect();
+    let first = weights.first()?;
+    if weights.iter().all(|weight| weight == first) { None } else { AliasTable::new(&weights) }
 }
 
 /// The one of least cost among those looked at. `draw` draws an index.
