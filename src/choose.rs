@@ -60,7 +60,7 @@ pub trait Choose<Req>: Service<Req> + Chooses {
     note = "a single client has no other endpoint: retry with `tower::retry`"
 )]
 pub trait Chooses {
-    /// Whether an endpoint can be chosen that is not among `tried`.
+    /// Returns whether an endpoint can be chosen that is not among `tried`.
     fn has_untried(&self, tried: &Tried) -> bool;
 
     /// Ready when an endpoint can be chosen, or when none will be: the service has no runtime. Default:
