@@ -9,6 +9,7 @@ use serde_json::json;
 use tower_upstream::{
     Attempts, CircuitBreakerConfig,
     balance::{BalanceConfig, LocalityMode, OutlierConfig, SlowStartConfig, ZoneAware},
+    failover::Hedge,
     health::{HealthConfig, RetryChecks},
     limit::{ConcurrencyLimitConfig, RateLimitConfig},
 };
@@ -127,9 +128,19 @@ fn attempts() {
         "jitter": "equal",
         "max_retry_after": "3s",
         "wait_for_endpoint": "10s",
+        "hedge": { "after": "50ms" },
     }));
     assert_eq!(config.max_retry_after, Duration::from_secs(3));
     assert_eq!(config.timeout, Some(Duration::from_secs(1)));
+    for (hedge, expected) in [
+        (json!({ "after": "50ms" }), Hedge::After(Duration::from_millis(50))),
+        (json!({ "quantile": 0.95 }), Hedge::Quantile(0.95)),
+    ] {
+        let config: Attempts = serde_json::from_value(json!({ "hedge": hedge })).unwrap();
+        assert_eq!(config.hedge, Some(expected));
+        assert_eq!(serde_json::to_value(config).unwrap()["hedge"], hedge);
+    }
+    assert!(serde_json::from_value::<Attempts>(json!({ "hedge": "50ms" })).is_err());
     let none: Attempts = serde_json::from_value(json!({ "timeout": null })).unwrap();
     assert_eq!(none.timeout, None);
 }

@@ -236,6 +236,32 @@ impl<S, T> Snapshot<S, T> {
             .find_map(|group| group.choose(strategy, group.bars, passed_over, request))
     }
 
+    /// Whether there is a candidate that a hedge may go to: one that nothing bars, and not on probation.
+    pub(super) fn can_hedge(&self, tried: &Tried) -> bool {
+        self.groups().any(|group| {
+            let has_service =
+                |index| group.services.get(index).is_some_and(|of: &Weak<_>| of.strong_count() > 0);
+            group.candidates(u64::MAX, tried).free_from(0).any(has_service)
+        })
+    }
+
+    /// The choice for a hedge, among those.
+    pub(super) fn choose_hedge<P, Req>(
+        &self,
+        strategy: &P,
+        tried: &Tried,
+        request: &Req,
+    ) -> Option<Arc<Connected<S>>>
+    where
+        P: Pick<Req, Table = T>,
+    {
+        self.drawn(strategy).find_map(|group| {
+            let candidates = group.candidates(u64::MAX, tried);
+            let index = strategy.pick(&group.table, candidates, request)?;
+            group.candidate(Some(index).filter(|&index| candidates.is_free(index))?)
+        })
+    }
+
     /// The choice for an attempt that is not the call's first: of those not tried, first what nothing
     /// bars, of the candidates, those in the caller's zone first, and then of any rank; and only then what a
     /// panic overlooks. `passed_over` are those tried, and those that the call waits for already: while one

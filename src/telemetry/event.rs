@@ -26,7 +26,7 @@ pub struct Event {
     /// Name of the layer, if it was given one with `named`.
     pub layer: Option<Arc<str>>,
     /// Key of the endpoint that the event is about. Of a call that is sent again, or is not, that of the
-    /// attempt that failed.
+    /// attempt that failed, or took long.
     pub endpoint: Option<Arc<str>>,
     /// Label of the key that the event is about, for circuits by key that have labels.
     pub key: Option<Arc<str>>,
@@ -67,6 +67,14 @@ pub enum EventKind {
         number: u32,
         /// Kind of the error of the attempt before, `None` if that was an answer.
         after: Option<Kind>,
+    },
+    /// A call was sent to another endpoint as well, since the one of the event took long.
+    #[non_exhaustive]
+    Hedge {
+        /// Number of the attempt that begins, from 2.
+        number: u32,
+        /// How long the other attempt had no answer.
+        delay: Duration,
     },
     /// A call waits before it is sent again.
     #[non_exhaustive]
@@ -124,6 +132,7 @@ impl EventKind {
             Self::Circuit { .. } => "circuit",
             Self::Health { .. } => "health",
             Self::Attempt { .. } => "attempt",
+            Self::Hedge { .. } => "hedge",
             Self::Wait { .. } => "wait",
             Self::BudgetEmpty => "budget_empty",
             Self::Timeout { .. } => "timeout",

@@ -11,7 +11,7 @@
 //! |---|---|
 //! | circuit breaker | [`Circuit`](EventKind::Circuit) |
 //! | health gate | [`Health`](EventKind::Health) |
-//! | failover, retry | [`Attempt`](EventKind::Attempt), [`Wait`](EventKind::Wait), [`BudgetEmpty`](EventKind::BudgetEmpty), [`Timeout`](EventKind::Timeout) |
+//! | failover, retry | [`Attempt`](EventKind::Attempt), [`Hedge`](EventKind::Hedge), [`Wait`](EventKind::Wait), [`BudgetEmpty`](EventKind::BudgetEmpty), [`Timeout`](EventKind::Timeout) |
 //! | balance | [`Members`](EventKind::Members), [`HealthIgnored`](EventKind::HealthIgnored), [`ZonesIgnored`](EventKind::ZonesIgnored), [`Reconnect`](EventKind::Reconnect) |
 //! | rate and concurrency limit | [`Queue`](EventKind::Queue) |
 //!

@@ -55,6 +55,13 @@ pub trait Strategy: Send + Sync + 'static {
         self.table(members, before)
     }
 
+    /// Whether a call that takes long may be sent to a second endpoint beside the first; see
+    /// [`Attempts::hedge`](crate::Attempts::hedge). Default: yes, to the one that [`Pick::pick`] chooses of the
+    /// others.
+    fn hedges(&self) -> bool {
+        true
+    }
+
     /// Draws a number below `bound`, for what the balancer chooses by itself, such as an endpoint of another
     /// tier. [`Seeded`](super::Seeded) overrides it.
     fn draw(&self, table: &Self::Table, bound: u32) -> u32 {
