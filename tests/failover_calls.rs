@@ -397,7 +397,7 @@ async fn a_caller_in_a_hurry_is_no_evidence_against_an_endpoint() {
                 None => call,
             };
             let error = service.clone().oneshot(call).await.unwrap_err();
-            assert_eq!((error.kind(), error.attempts()), (Kind::Timeout, 2), "{error}");
+            assert_eq!((error.kind(), error.attempts()), (Kind::RetryExhausted, 2), "{error}");
             settle().await;
         }
         let is_open = |handle: CircuitHandle| handle.state() == CircuitState::Open;
