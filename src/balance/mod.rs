@@ -166,6 +166,15 @@
 //! A call waits for at most [`fail_fast_after`](BalanceConfig::fail_fast_after). Nothing is queued apart
 //! from the calls that wait.
 //!
+//! *Changes of the set.* A set that discovery reports is applied as a whole, in one new snapshot, which
+//! [`BalanceHandle::rebuilds`] counts. Members that stay keep their service and all that is known of them. The
+//! task compares endpoints by their pointer first, and looks closely only at members that changed, or that time
+//! changes. With 10,000 endpoints on a machine with two cores and much other work, 100 changes in a second took
+//! 4.6 % of one core, and one endpoint that replaces another 0.6 ms of the task: half of that is to count
+//! the members anew and to make the table of the strategy, both O(n). A member takes 970 bytes. Measured by
+//! `cargo bench --bench churn`. A source that makes its endpoints anew each time can use
+//! [`EndpointSet::sharing`](crate::discover::EndpointSet::sharing).
+//!
 //! # Example
 //! ```
 //! use std::time::Duration;
@@ -191,7 +200,6 @@ mod control;
 mod dispatch;
 mod future;
 mod handle;
-mod held;
 mod kept;
 mod layer;
 mod locality;
@@ -199,6 +207,7 @@ mod memory;
 mod outlier;
 mod pick;
 mod probation;
+mod retired;
 mod select;
 mod service;
 mod set;

@@ -97,10 +97,13 @@ impl Selector {
         // Those of weight 0 are as if they were not there while any other is well.
         let by_weight = candidacies.iter().any(|of| of.weight > 0 && of.is_well());
         let mut ranks: BTreeMap<u32, Rank> = BTreeMap::new();
-        for (index, candidacy) in (0..).zip(candidacies) {
-            if candidacy.weight > 0 || !by_weight {
-                ranks.entry(candidacy.tier / 2).or_default().add(index, candidacy);
-            }
+        let mut indices = 0..;
+        for run in candidacies.chunk_by(|one, next| one.tier / 2 == next.tier / 2) {
+            let Some(first) = run.first() else { continue };
+            let rank = ranks.entry(first.tier / 2).or_default();
+            let counted =
+                run.iter().zip(&mut indices).filter(|(of, _)| of.weight > 0 || !by_weight);
+            counted.for_each(|(of, index)| rank.add(index, of));
         }
         let counts: Vec<_> = ranks.values().map(Rank::counts).collect();
         let priorities: Vec<_> = ranks.keys().copied().collect();
@@ -138,9 +141,10 @@ impl Selector {
             let of = &candidacies[index as usize];
             (of.weight > 0 && !is_candidate[index as usize]).then_some((of.rank(), index))
         };
+        let has_panic = split.panic.contains(&true);
         let panics: BTreeMap<_, _> = ranks.keys().copied().zip(split.panic).collect();
         let was_good = candidacies.iter().map(|of| {
-            let is_in_panic = panics.get(&(of.tier / 2)).copied().unwrap_or(false);
+            let is_in_panic = has_panic && panics.get(&(of.tier / 2)) == Some(&true);
             was_good(of.was_good, of.is_well(), is_in_panic)
         });
         Selection {

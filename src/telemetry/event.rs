@@ -111,6 +111,14 @@ pub enum EventKind {
         /// Whether it ignores them now.
         ignored: bool,
     },
+    /// A balanced set ejected an endpoint whose calls fail, or ended that.
+    #[non_exhaustive]
+    Ejection {
+        /// Whether it is ejected now.
+        ejected: bool,
+        /// How long the ejection lasts at most, if time ends it. `None` of one that an operator ends.
+        lasts: Option<Duration>,
+    },
     /// The service of a member is dead, and is connected anew.
     #[non_exhaustive]
     Reconnect {
@@ -139,6 +147,7 @@ impl EventKind {
             Self::Members { .. } => "members",
             Self::HealthIgnored { .. } => "health_ignored",
             Self::ZonesIgnored { .. } => "zones_ignored",
+            Self::Ejection { .. } => "ejection",
             Self::Reconnect { .. } => "reconnect",
             Self::Queue { .. } => "queue",
         }

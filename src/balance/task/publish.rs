@@ -1,19 +1,24 @@
 //! The next snapshot of a set, and whether there is any in it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    mem,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use super::{
     super::{
         select::{Selection, Selector, Share},
         set::Set,
-        snapshot::{Group, Services, Snapshot, WHOLE},
+        snapshot::{Group, Snapshot, WHOLE},
         spread::spread,
         standing::Judge,
         state::Availability,
         strategy::Strategy,
     },
-    ejecting,
     entries::Entries,
+    lists::list_of,
+    look::look,
 };
 use crate::{
     connect::Connect,
@@ -40,20 +45,11 @@ where
     let (now, config) = (judge.now, set.config());
     // Whatever is barred from here on until a time wakes the task.
     set.signal.wakes_at(None);
-    let connect_at = entries.connect_due(now);
-    let clear_at = entries.members().filter_map(|member| member.clear_due(now)).min();
-    let stands_at = ejecting::follow(entries, judge);
-    // All that was changed up to here is in what follows; but not who died since the dead
-    // were buried.
-    set.signal.take();
-    if !lock(&set.dead).is_empty() {
-        set.signal.notify();
-    }
-
+    let due_at = look(entries, &set.signal, judge);
     let candidacies = entries.candidacies();
-    let mut selection = selector.select(&config.select_rule(), &candidacies, judge.since_start());
-    let endpoints = entries.members().map(|member| member.endpoint());
-    spread(&config, &candidacies, endpoints, &mut selection);
+    let mut selection = selector.select(&config.select_rule(), candidacies, judge.since_start());
+    let endpoints = entries.all().iter().map(|member| member.endpoint());
+    spread(&config, candidacies, endpoints, &mut selection);
     entries.remember(&selection.was_good);
     let moves_at = selection.is_moving.then(|| time::later(now, STEP));
     let before = set.snapshot.load();
@@ -67,8 +63,8 @@ where
         );
     }
     let is_known = |member: (&Arc<Member>, &Arc<Member>)| Arc::ptr_eq(member.0, member.1);
-    let same =
-        before.all.len() == next.all.len() && before.all.iter().zip(&*next.all).all(is_known);
+    let same = Arc::ptr_eq(&before.all, &next.all)
+        || before.all.len() == next.all.len() && before.all.iter().zip(&*next.all).all(is_known);
     let others = (!same).then(|| next.all.len());
     let ignored = (before.is_panic() != next.is_panic()).then(|| next.is_panic());
     let zones = (before.zones_ignored != next.zones_ignored).then_some(next.zones_ignored);
@@ -76,7 +72,9 @@ where
     set.signal.know(&next.all);
     *down_since = if next.has_candidates() { None } else { down_since.or(Some(now)) };
     let last = set.snapshot.swap(Arc::new(next));
-    let released = lock(&set.held).replace(entries.connected().clone(), last);
+    let retired = lock(&set.retired).replace(last);
+    // What a task before this has left, too: it is connected again.
+    let services = (entries.take_gone(), mem::take(&mut lock(&set.memory).services));
 
     let fails_at = down_since.map(|since| time::later(since, config.fail_fast_after));
     set.state.set(match fails_at {
@@ -85,7 +83,7 @@ where
         Some(_) => Availability::Waiting,
     });
     set.waiting.wake_all();
-    drop(released);
+    drop((retired, services));
     if let Some(total) = others {
         set.reporter.emit(None, || EventKind::Members { total });
     }
@@ -97,7 +95,7 @@ where
         set.reporter.emit(None, || EventKind::ZonesIgnored { ignored });
     }
     let fails_at = fails_at.filter(|&at| at > now);
-    [connect_at, clear_at, stands_at, moves_at, fails_at].into_iter().flatten().min()
+    [due_at, moves_at, fails_at].into_iter().flatten().min()
 }
 
 /// How often load moves while it comes back to a better priority.
@@ -129,7 +127,7 @@ where
         _ => None,
     };
     let wait = |at: Instant| at.saturating_duration_since(now);
-    let group = |share: &Share| group(entries, &services, share, before, set);
+    let group = |share: &Share| group(entries, share, before, set);
     let (sole, shared) = match &selection.shares[..] {
         [share] => (group(share), Box::default()),
         shares => {
@@ -159,7 +157,6 @@ where
 
 fn group<C, S, P>(
     entries: &Entries<C, S>,
-    services: &Services<S>,
     share: &Share,
     before: &Snapshot<S, P::Table>,
     set: &Set<S, P>,
@@ -168,19 +165,19 @@ where
     S: Send + Sync + 'static,
     P: Strategy,
 {
-    let all = entries.all();
+    let (all, services) = (entries.all(), entries.open_services());
     let indices = || share.candidates.iter().map(|&index| index as usize);
+    let id = (share.tier, share.zone);
+    let same = before.groups().find(|group| group.id == id);
+    let last = same.or_else(|| before.groups().next()).unwrap_or(&before.sole);
     // Indices are in order, so if there are as many, all are candidates.
     let (members, services) = if share.candidates.len() == all.len() {
         (all.clone(), services.clone())
     } else {
-        let member = |index: usize| all[index].clone();
-        let service = |index: usize| services[index].clone();
-        (indices().map(member).collect(), indices().map(service).collect())
+        let members = list_of(indices().map(|index| &all[index]), &last.members, Arc::ptr_eq);
+        let of_members = indices().map(|index| &services[index]);
+        (members, list_of(of_members, &last.services, Weak::ptr_eq))
     };
-    let id = (share.tier, share.zone);
-    let same = before.groups().find(|group| group.id == id);
-    let last = same.or_else(|| before.groups().next()).unwrap_or(&before.sole);
     Group {
         id,
         is_near: share.is_near,
