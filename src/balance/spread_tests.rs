@@ -132,6 +132,10 @@ fn each_priority_is_spread_by_itself() {
     let both = weighted([("x", 1), ("y", 1)]);
     assert_eq!(loads(&both, &of), [("x", 35), ("y", 35), ("x", 15), ("y", 15)]);
     let selection = selected(&both, &of);
+    // What the other priority has of a zone makes no difference.
+    let mut healthy_enough = of.clone();
+    healthy_enough[0].word = OK;
+    assert_eq!(loads(&both, &healthy_enough), [("x", 59), ("y", 41)]);
     let mut ids: Vec<_> = selection.shares.iter().map(|share| (share.tier, share.zone)).collect();
     ids.dedup();
     assert_eq!(ids.len(), 4);

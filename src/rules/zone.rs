@@ -104,8 +104,8 @@ impl ZonePlan {
     /// ```
     /// use tower_upstream::rules::ZonePlan;
     /// let plan = ZonePlan::Residual { local: Some(1), local_share: 6_000, residual: vec![(0, 1), (2, 4)] };
-    /// let percent = plan.shares(3).unwrap_or_default().iter().map(|share| (share * 100.0).round());
-    /// assert!(percent.eq([10.0, 60.0, 30.0]));
+    /// let percent = plan.shares(3).map(|shares| shares.iter().map(|of| (of * 100.0).round()).collect());
+    /// assert_eq!(percent, Some(vec![10.0, 60.0, 30.0]));
     /// ```
     pub fn shares(&self, zones: usize) -> Option<Vec<f64>> {
         let mut shares = vec![0.0; zones];
@@ -221,6 +221,7 @@ mod tests {
             [0, 1, 2, 3].map(|draw| plan.pick(5, draw)),
             [Some(0), Some(2), Some(1), Some(0)]
         );
+        assert_eq!(plan.shares(3), Some(vec![1.0 / 3.0; 3]));
     }
 
     proptest! {

@@ -23,10 +23,11 @@ impl Look {
         Self::At(Choices::new(choices).unwrap_or_default())
     }
 
-    /// The number of candidates if two of several are to be compared, or 0.
+    /// The number of candidates if two of several are to be compared, or 0. Of none, two are sought as well:
+    /// that is the quickest way to find none.
     pub(super) fn two_of(self, len: usize) -> u32 {
         let len = u32::try_from(len).unwrap_or(u32::MAX);
-        if self == Self::TWO && len > 1 { len } else { 0 }
+        if self == Self::TWO && len != 1 { len.max(2) } else { 0 }
     }
 }
 
@@ -186,7 +187,7 @@ mod tests {
     #[test]
     fn one_choice_is_none_and_many_are_ten() {
         assert_eq!((Look::at(1), Look::at(99)), (Look::default(), Look::at(10)));
-        assert_eq!([0, 1, 2].map(|len| Look::default().two_of(len)), [0, 0, 2]);
+        assert_eq!([0, 1, 2].map(|len| Look::default().two_of(len)), [2, 0, 2]);
         assert_eq!((Look::at(3).two_of(9), Look::AtAll.two_of(9)), (0, 0));
     }
 }
