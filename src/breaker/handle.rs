@@ -197,7 +197,11 @@ impl CircuitHandle {
     /// ```
     pub fn try_acquire(&self) -> Result<Permit, Error> {
         match Circuit::admit(&self.shared) {
-            Some(ticket) => Ok(Permit::begun(&self.shared, ticket)),
+            Some(mut ticket) => {
+                // It is on its way from here on, for what a dropped call is.
+                ticket.begin(self.shared.core().cancelled_since());
+                Ok(Permit::new(&self.shared, ticket))
+            }
             None => {
                 self.shared.local().count_refused();
                 Err(self.shared.core().refusal())

@@ -48,13 +48,6 @@ impl Permit {
         Self { lease: Some(shared.take()), ticket }
     }
 
-    /// That of a call which does not go through a service: it is on its way from here on, and nothing measures
-    /// how long it takes but for what a dropped one is.
-    pub(super) fn begun(shared: &Shared, mut ticket: Ticket) -> Self {
-        ticket.begin(shared.core().cancelled_since());
-        Self::new(shared, ticket)
-    }
-
     /// Whether its circuit is still in the generation that let it through.
     pub(crate) fn is_current(&self) -> bool {
         let generation = |lease: &Arc<Kept>| Circuit::word(lease.core()).generation();
