@@ -28,10 +28,17 @@ mod connector;
 mod error;
 mod resolver;
 mod runtime;
+mod socket;
+#[cfg(unix)]
+pub(crate) mod socket_path;
+#[cfg(unix)]
+mod users;
 
-pub(crate) use self::runtime::is_running;
+#[cfg(unix)]
+pub(crate) use self::users::Users;
 pub use self::{
     connection::Connection,
     connector::{Connecting, TcpConnector},
     error::ConnectError,
 };
+pub(crate) use self::{runtime::is_running, socket::Socket};

@@ -104,13 +104,6 @@ pub enum EventKind {
         /// Whether it ignores health now.
         ignored: bool,
     },
-    /// A balanced set began, or ceased, to ignore the zones of its endpoints, or the hints at zones, because
-    /// some endpoints have none, or no hint names the zone of the caller.
-    #[non_exhaustive]
-    ZonesIgnored {
-        /// Whether it ignores them now.
-        ignored: bool,
-    },
     /// A balanced set ejected an endpoint whose calls fail, or ended that.
     #[non_exhaustive]
     Ejection {
@@ -118,6 +111,13 @@ pub enum EventKind {
         ejected: bool,
         /// How long the ejection lasts at most, if time ends it. `None` of one that an operator ends.
         lasts: Option<Duration>,
+    },
+    /// A balanced set began, or ceased, to ignore the zones of its endpoints, or the hints at zones, because
+    /// some endpoints have none, or no hint names the zone of the caller.
+    #[non_exhaustive]
+    ZonesIgnored {
+        /// Whether it ignores them now.
+        ignored: bool,
     },
     /// The service of a member is dead, and is connected anew.
     #[non_exhaustive]
@@ -146,8 +146,8 @@ impl EventKind {
             Self::Timeout { .. } => "timeout",
             Self::Members { .. } => "members",
             Self::HealthIgnored { .. } => "health_ignored",
-            Self::ZonesIgnored { .. } => "zones_ignored",
             Self::Ejection { .. } => "ejection",
+            Self::ZonesIgnored { .. } => "zones_ignored",
             Self::Reconnect { .. } => "reconnect",
             Self::Queue { .. } => "queue",
         }

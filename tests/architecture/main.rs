@@ -55,7 +55,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("limit", &["member", "connect", "choose", "endpoint", "guard"]),
     // How a call leaves the house, and how it enters a plugin's.
     ("transport", &["endpoint", "member", "connect", "plugin", "replay", "dial", "http", "guard"]),
-    ("serve", &["endpoint", "member", "connect", "plugin"]),
+    ("serve", &["endpoint", "member", "connect", "plugin", "dial"]),
     // The slot in which guards last as long as a connection.
     ("dial", &["http"]),
     ("plugin", &["replay", "connect"]),

@@ -48,7 +48,7 @@ where
     let due_at = look(entries, &set.signal, judge);
     let candidacies = entries.candidacies();
     let mut selection = selector.select(&config.select_rule(), candidacies, judge.since_start());
-    let endpoints = entries.all().iter().map(|member| member.endpoint());
+    let endpoints = entries.list().iter().map(|entry| entry.member.endpoint());
     spread(&config, candidacies, endpoints, &mut selection);
     entries.remember(&selection.was_good);
     let moves_at = selection.is_moving.then(|| time::later(now, STEP));
