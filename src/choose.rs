@@ -107,7 +107,7 @@ pub trait Choose<Req>: Service<Req> + Chooses {
     note = "a single client has no other endpoint: retry with `tower::retry`"
 )]
 pub trait Chooses {
-    /// Whether an endpoint can be chosen that is not among `tried`.
+    /// Returns whether an endpoint can be chosen that is not among `tried`.
     fn has_untried(&self, tried: &Tried) -> bool;
 
     /// Whether a call that has tried `tried` may be sent to one more endpoint, while one of those has it. Asked

@@ -10,7 +10,7 @@
 //! | [`Outcome::Success`] | its latency counts | good | returned | rewarded |
 //! | [`Outcome::Slow`] | its latency counts | good, but counts for `slow_ratio` | returned | rewarded |
 //! | [`Outcome::Failure`] | a failure, and a slow call however fast it was | counts against the endpoint | sent again, if the request may be | counts |
-//! | [`Outcome::Overload`] | the same | the same, and stays open for `retry_after` | the same, after `retry_after` | counts |
+//! | [`Outcome::Overload`] | a failure, but not one in a row; in place of that slow call, one that took `retry_after` | the same, and stays open for `retry_after` | the same, after `retry_after` | counts |
 //! | [`Outcome::Ignored`] | nothing | nothing | returned | rewarded, if it is an answer |
 //! | [`Repeat::No`] | | | returned | not rewarded |
 //! | [`Repeat::After`] | | | sent again after this time, if the request may be | not rewarded |

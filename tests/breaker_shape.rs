@@ -19,7 +19,10 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::{
     BalanceLayer, BoxError, CircuitBreakerConfig, CircuitBreakerLayer, Outcome,
     balance::RoundRobin,
-    breaker::CircuitState::{self, Closed, ForcedOpen, HalfOpen, Open},
+    breaker::{
+        Cancelled,
+        CircuitState::{self, Closed, ForcedOpen, HalfOpen, Open},
+    },
     discover,
     error::Kind,
     telemetry::{Event, EventKind, Events, Subscription},
@@ -293,6 +296,24 @@ async fn a_call_outside_of_the_layer_is_admitted_and_judged_like_one_of_its_own(
     assert_eq!(handle.state(), Closed);
     let seen = seen(&handle);
     assert_eq!((seen.succeeded, seen.ignored, seen.refused, seen.admitted), (1, 1, 2, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permit_that_is_dropped_counts_as_the_policy_says() {
+    let dropped = async |cancelled, after| {
+        let config =
+            CircuitBreakerConfig::consecutive(1).with_slow_after(secs(2)).with_cancelled(cancelled);
+        let circuit = CircuitBreakerLayer::new(config).handle();
+        let permit = circuit.try_acquire().unwrap();
+        tokio::time::advance(after).await;
+        drop(permit);
+        let stats = circuit.stats();
+        (stats.failed.unwrap(), stats.ignored.unwrap())
+    };
+    assert_eq!(dropped(Cancelled::Failure, secs(0)).await, (1, 0));
+    assert_eq!(dropped(Cancelled::FailureIfSlow, secs(1)).await, (0, 1));
+    assert_eq!(dropped(Cancelled::FailureIfSlow, secs(2)).await, (1, 0));
+    assert_eq!(dropped(Cancelled::Ignored, secs(60)).await, (0, 1));
 }
 
 #[tokio::test(start_paused = true)]

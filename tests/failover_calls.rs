@@ -14,6 +14,7 @@ use tower_upstream::{
     Attempts, BoxError, Call, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint, Error,
     FailoverLayer,
     balance::{Balance, BalanceHandle, BalanceLayer, RoundRobin},
+    breaker::{CircuitHandle, CircuitState},
     budget::Budget,
     connect_fn,
     discover::Memory,
@@ -363,4 +364,46 @@ fn without_a_runtime_a_call_does_not_wait_for_an_endpoint() {
     let mut call = task::spawn(FailoverLayer::new(attempts).layer(balance).oneshot(Ask::new(1)));
     let Poll::Ready(Err(error)) = call.poll() else { panic!("it waits") };
     assert_eq!(error.kind(), Kind::Unavailable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_in_a_hurry_is_no_evidence_against_an_endpoint() {
+    // Of the layer, and of each call: is a circuit open then, below the balancer and above the failover?
+    for (layer, own, blamed) in [
+        (None, Some(1), false),
+        (Some(100), Some(1), false),
+        (Some(100), Some(100), true),
+        (Some(100), Some(200), true),
+        (Some(100), None, true),
+    ] {
+        let endpoints = tower_upstream::discover::fixed(["a:1", "b:1"]).unwrap();
+        let balance = BalanceLayer::new(endpoints, RoundRobin::starting_at(0));
+        let breaker = || CircuitBreakerLayer::new(CircuitBreakerConfig::consecutive(5));
+        let (handle, below, above) = (balance.handle(), breaker(), breaker());
+        let mut attempts = Attempts::up_to(2);
+        attempts.timeout = layer.map(ms);
+        let service = ServiceBuilder::new()
+            .layer(above.clone())
+            .layer(FailoverLayer::new(attempts).with_budget(Budget::new(0.0, 0, 100)))
+            .layer(balance)
+            .layer(below.clone())
+            .service(connect_fn(|_: &Endpoint| {
+                tower::service_fn(|_: Call<u32>| std::future::pending::<Result<(), BoxError>>())
+            }));
+        for _ in 0..5 {
+            let call = Call::new(0).idempotent();
+            let call = match own {
+                Some(own) => call.with_attempt_timeout(ms(own)),
+                None => call,
+            };
+            let error = service.clone().oneshot(call).await.unwrap_err();
+            assert_eq!((error.kind(), error.attempts()), (Kind::RetryExhausted, 2), "{error}");
+            settle().await;
+        }
+        let is_open = |handle: CircuitHandle| handle.state() == CircuitState::Open;
+        assert_eq!(is_open(below.handle_for("a:1").unwrap()), blamed, "{layer:?} {own:?}");
+        assert_eq!(is_open(CircuitHandle::clone(&above.handle())), blamed, "{layer:?} {own:?}");
+        let failed: u64 = handle.member_stats().iter().map(|member| member.failed_requests).sum();
+        assert_eq!(failed > 0, blamed, "{layer:?} {own:?}");
+    }
 }

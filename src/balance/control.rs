@@ -20,7 +20,8 @@ use crate::member::{Member, Reason};
 impl BalanceHandle {
     /// Gives an endpoint a share of the load, relative to the others, instead of that of discovery.
     ///
-    /// With a weight of 0 it gets no calls, unless all candidates have 0.
+    /// An endpoint of weight 0 gets no calls and does not count towards the health of its
+    /// [priority](crate::Endpoint::with_priority), while any endpoint of the set that nothing bars has more.
     pub fn set_weight(&self, key: &str, weight: u32) -> bool {
         self.each(key, |member| member.set_own_weight(Some(weight)))
     }

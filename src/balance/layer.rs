@@ -15,6 +15,7 @@ use crate::{
     connect::Connect,
     discover::Discover,
     outcome::{ErrIsFailure, TypeName},
+    sync::RandomSource,
     telemetry::{Events, Reporter},
 };
 
@@ -52,6 +53,7 @@ pub struct BalanceLayer<D, P, C = ErrIsFailure> {
     sets: Arc<Sets>,
     reporter: Reporter,
     runtime: Option<Handle>,
+    seed: Option<u64>,
     classify: C,
 }
 
@@ -80,13 +82,15 @@ impl<D: Discover, P: Strategy> BalanceLayer<D, P> {
             sets,
             reporter: Reporter::default(),
             runtime: None,
+            seed: None,
             classify: ErrIsFailure,
         }
     }
 }
 
 impl<D, P: Strategy, C> BalanceLayer<D, P, C> {
-    /// Chooses with random numbers that `seed` determines: see [`Seeded`]. Default: other numbers each time.
+    /// Chooses with random numbers that `seed` determines, see [`Seeded`], and draws from them for how long
+    /// endpoints are ejected. Default: other numbers each time.
     ///
     /// ```
     /// use tower_upstream::{BalanceLayer, LeastRequest, discover};
@@ -102,6 +106,7 @@ impl<D, P: Strategy, C> BalanceLayer<D, P, C> {
             sets: self.sets,
             reporter: self.reporter,
             runtime: self.runtime,
+            seed: Some(seed),
             classify: self.classify,
         }
     }
@@ -216,8 +221,8 @@ impl<D, P, C> BalanceLayer<D, P, C> {
     /// ```
     #[must_use]
     pub fn with_classify<J>(self, classify: J) -> BalanceLayer<D, P, J> {
-        let Self { discover, strategy, sets, reporter, runtime, .. } = self;
-        BalanceLayer { discover, strategy, sets, reporter, runtime, classify }
+        let Self { discover, strategy, sets, reporter, runtime, seed, .. } = self;
+        BalanceLayer { discover, strategy, sets, reporter, runtime, seed, classify }
     }
 
     /// Returns the handle of all sets that this layer value and its clones make.
@@ -253,6 +258,7 @@ where
             self.sets.clone(),
             self.reporter.clone(),
             self.runtime.clone(),
+            RandomSource::of(self.seed),
             Box::new(starter),
         );
         Balance::new(set, self.classify.clone())
@@ -267,6 +273,7 @@ impl<D, P: Clone, C: Clone> Clone for BalanceLayer<D, P, C> {
             sets: self.sets.clone(),
             reporter: self.reporter.clone(),
             runtime: self.runtime.clone(),
+            seed: self.seed,
             classify: self.classify.clone(),
         }
     }

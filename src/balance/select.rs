@@ -60,6 +60,14 @@ pub(super) struct Share {
 }
 
 impl Candidacy {
+    fn barred(&self) -> u64 {
+        self.word & Reason::IN_SNAPSHOT
+    }
+
+    fn is_well(&self) -> bool {
+        self.barred() == 0
+    }
+
     /// Its place in the reserve. Each tier has two: the second is for those in other zones than the caller's.
     pub(super) fn rank(&self) -> u64 {
         u64::from(self.tier) << 1
@@ -76,8 +84,6 @@ impl Share {
 #[derive(Debug, Default)]
 pub(super) struct Selector {
     fail_back: FailBack,
-    /// Those that `fail_back` knows.
-    priorities: Vec<u32>,
 }
 
 impl Selector {
@@ -88,33 +94,36 @@ impl Selector {
         candidacies: &[Candidacy],
         now: Duration,
     ) -> Selection {
+        // Those of weight 0 are as if they were not there while any other is well.
+        let by_weight = candidacies.iter().any(|of| of.weight > 0 && of.is_well());
         let mut ranks: BTreeMap<u32, Rank> = BTreeMap::new();
         let mut indices = 0..;
         for run in candidacies.chunk_by(|one, next| one.tier / 2 == next.tier / 2) {
             let Some(first) = run.first() else { continue };
             let rank = ranks.entry(first.tier / 2).or_default();
-            run.iter().zip(&mut indices).for_each(|(of, index)| rank.add(index, of));
+            let counted =
+                run.iter().zip(&mut indices).filter(|(of, _)| of.weight > 0 || !by_weight);
+            counted.for_each(|(of, index)| rank.add(index, of));
         }
         let counts: Vec<_> = ranks.values().map(Rank::counts).collect();
+        let priorities: Vec<_> = ranks.keys().copied().collect();
         let split = rule.priorities.split(&counts);
-        let loads = self.loads(rule, &split, ranks.keys().copied().collect(), now);
+        if rule.fail_back.is_none() {
+            self.fail_back = FailBack::default();
+        }
+        let fail_back = rule.fail_back.unwrap_or_default();
+        let loads = self.fail_back.follow(&fail_back, &priorities, &split, now);
         let is_moving =
             split.healthy.iter().zip(&split.degraded).zip(loads).any(
                 |((healthy, degraded), load)| (f64::from(healthy + degraded) - load).abs() > 1e-6,
             );
-        let mut shares = Vec::new();
-        for (number, (&priority, rank)) in ranks.iter().enumerate() {
-            let load = loads.get(number).copied().unwrap_or(0.0);
-            rank.share(
-                priority * 2,
-                load,
-                number,
-                &split,
-                rule.panic_mode,
-                candidacies,
-                &mut shares,
-            );
-        }
+        let sharing = Sharing { split: &split, panic_mode: rule.panic_mode, candidacies };
+        let of = ranks.iter().zip(loads).enumerate();
+        let mut shares: Vec<_> = of
+            .flat_map(|(number, ((&priority, rank), &load))| {
+                sharing.of(number, priority * 2, rank, load)
+            })
+            .collect();
         shares.retain(|share| share.load > 0.0 && !share.candidates.is_empty());
         // Load went where no candidate is, such as to a priority in which all circuits are open.
         if shares.is_empty() && !(rule.panic_mode == PanicMode::Fail && split.is_total_panic()) {
@@ -136,7 +145,7 @@ impl Selector {
         let panics: BTreeMap<_, _> = ranks.keys().copied().zip(split.panic).collect();
         let was_good = candidacies.iter().map(|of| {
             let is_in_panic = has_panic && panics.get(&(of.tier / 2)) == Some(&true);
-            was_good(of.was_good, of.word & Reason::IN_SNAPSHOT == 0, is_in_panic)
+            was_good(of.was_good, of.is_well(), is_in_panic)
         });
         Selection {
             reserve: eligible.filter_map(reserve).collect(),
@@ -146,20 +155,6 @@ impl Selector {
             zones_ignored: false,
             outage: outage(candidacies),
         }
-    }
-
-    /// The load of each priority, in percent.
-    fn loads(
-        &mut self,
-        rule: &SelectRule,
-        split: &Split,
-        priorities: Vec<u32>,
-        now: Duration,
-    ) -> &[f64] {
-        if self.priorities != priorities || rule.fail_back.is_none() {
-            *self = Self { fail_back: FailBack::default(), priorities };
-        }
-        self.fail_back.follow(&rule.fail_back.unwrap_or_default(), split, now)
     }
 }
 
@@ -176,7 +171,7 @@ struct Rank {
 
 impl Rank {
     fn add(&mut self, index: u32, candidacy: &Candidacy) {
-        let barred = candidacy.word & Reason::IN_SNAPSHOT;
+        let barred = candidacy.barred();
         self.hosts += 1;
         self.excluded += u32::from(barred & Reason::EXCLUDED != 0);
         match (barred, candidacy.tier % 2) {
@@ -197,43 +192,44 @@ impl Rank {
             ..Priority::of(self.hosts, count(&self.healthy))
         }
     }
+}
 
-    /// Adds those that `load` goes to, which is in percent.
-    #[allow(clippy::too_many_arguments)]
-    fn share(
-        &self,
-        tier: u32,
-        load: f64,
-        number: usize,
-        split: &Split,
-        panic_mode: PanicMode,
-        candidacies: &[Candidacy],
-        shares: &mut Vec<Share>,
-    ) {
-        let of = |loads: &[u32]| loads.get(number).copied().map_or(0.0, f64::from);
-        if split.panic.get(number) == Some(&true) {
-            let of_index = |index: &u32| candidacies[*index as usize];
-            let is_well = |index: &u32| of_index(index).word & Reason::IN_SNAPSHOT == 0;
-            let mut candidates = self.in_panic.clone();
-            candidates
-                .retain(|index| panic_mode.admits(true, is_well(index), of_index(index).was_good));
-            if candidates.is_empty() && panic_mode == PanicMode::LastKnownGood {
-                candidates.clone_from(&self.in_panic);
-            }
-            let panic = !candidates.iter().all(is_well);
-            shares.push(Share { panic, ..Share::of(tier, load, candidates) });
-            return;
+/// What the shares of each priority follow from.
+struct Sharing<'a> {
+    split: &'a Split,
+    panic_mode: PanicMode,
+    candidacies: &'a [Candidacy],
+}
+
+impl Sharing<'_> {
+    /// Those to which `load` percent go, all of one priority: that with this number, from 0.
+    fn of(&self, number: usize, tier: u32, rank: &Rank, load: f64) -> Vec<Share> {
+        if self.split.panic.get(number) == Some(&true) {
+            return vec![self.in_panic(tier, rank, load)];
         }
-        let (healthy, degraded) = (of(&split.healthy), of(&split.degraded));
+        let of = |loads: &[u32]| loads.get(number).copied().map_or(0.0, f64::from);
+        let (healthy, degraded) = (of(&self.split.healthy), of(&self.split.degraded));
         // What is on its way elsewhere stays where it was.
         let part = match healthy + degraded {
-            0.0 => f64::from(u8::from(!self.healthy.is_empty())),
+            0.0 => f64::from(u8::from(!rank.healthy.is_empty())),
             sum => healthy / sum,
         };
-        let parts = [(tier, part, &self.healthy), (tier + 1, 1.0 - part, &self.degraded)];
-        for (tier, part, candidates) in parts {
-            shares.push(Share::of(tier, load * part, candidates.clone()));
+        let parts = [(tier, part, &rank.healthy), (tier + 1, 1.0 - part, &rank.degraded)];
+        let share =
+            |(tier, part, of): (_, f64, &Vec<u32>)| Share::of(tier, load * part, of.clone());
+        parts.map(share).into()
+    }
+
+    fn in_panic(&self, tier: u32, rank: &Rank, load: f64) -> Share {
+        let of = |&index: &u32| &self.candidacies[index as usize];
+        let mut candidates = rank.in_panic.clone();
+        candidates
+            .retain(|index| self.panic_mode.admits(true, of(index).is_well(), of(index).was_good));
+        if candidates.is_empty() && self.panic_mode == PanicMode::LastKnownGood {
+            candidates.clone_from(&rank.in_panic);
         }
+        let panic = !candidates.iter().all(|index| of(index).is_well());
+        Share { panic, ..Share::of(tier, load, candidates) }
     }
 }
 

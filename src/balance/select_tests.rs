@@ -166,6 +166,37 @@ fn weight_zero_gets_nothing_unless_all_have_it() {
 }
 
 #[test]
+fn a_priority_where_all_weigh_nothing_carries_nothing() {
+    let off = [(OK, P0, 0), (OK, P0, 0), (OK, P1, 1)];
+    let all_to_p1 = selected(&off, 50);
+    assert_eq!((shares(&all_to_p1), all_to_p1.reserve), (vec![(100, vec![2])], vec![]));
+    // They do not count as healthy either: of those that do, half are.
+    let half = selected(&[(OK, P0, 1), (SICK, P0, 1), (OK, P0, 0), (OK, P1, 1)], 50);
+    assert_eq!(shares(&half), [(70, vec![0]), (30, vec![3])]);
+    // Nothing else is well.
+    let rest = selected(&[(OK, P0, 0), (OK, P0, 0), (SICK, P1, 1)], 50);
+    assert_eq!(shares(&rest), [(100, vec![0, 1])]);
+}
+
+#[test]
+fn a_priority_that_comes_and_goes_gets_its_load_back_slowly() {
+    let mut selector = Selector::default();
+    let rule = SelectRule { fail_back: Some(FailBackRule::default()), ..rule(50) };
+    let (first, standby, last) = ((OK, P0, 1), (OK, P1, 1), (OK, P2, 1));
+    let mut at = |of: &[_], seconds| {
+        let now = Duration::from_secs(seconds);
+        let selection = selector.select(&rule, &candidacies(of), now);
+        (shares(&selection), selection.is_moving)
+    };
+    assert_eq!(at(&[first, standby], 0).0, [(100, vec![0])]);
+    assert_eq!(at(&[standby], 1).0, [(100, vec![0])]);
+    assert_eq!(at(&[first, standby], 2), (vec![(100, vec![1])], true));
+    // Another that joins does not end that.
+    assert_eq!(at(&[first, standby, last], 13), (vec![(25, vec![0]), (75, vec![1])], true));
+    assert_eq!(at(&[first, standby], 16), (vec![(100, vec![0])], false));
+}
+
+#[test]
 fn the_outage_says_what_bars_them() {
     assert_eq!(alike(&[]).outage, Kind::NoEndpoints);
     assert_eq!(alike(&[OPEN, OPEN, DRAINING]).outage, Kind::CircuitOpen);

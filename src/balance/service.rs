@@ -89,7 +89,7 @@ where
 
     /// Ready when a member is eligible, or with `is_enough`.
     #[cold]
-    fn poll_somebody(
+    fn poll_candidate(
         &mut self,
         cx: &mut Context<'_>,
         is_enough: impl Fn(&Set<S, P>) -> bool,
@@ -125,7 +125,7 @@ where
             return Poll::Ready(Ok(()));
         }
         // Who fails fast has a task.
-        self.poll_somebody(cx, Set::is_failing_fast).map(Ok)
+        self.poll_candidate(cx, Set::is_failing_fast).map(Ok)
     }
 
     // Always: on its own its response goes through memory twice.
@@ -160,7 +160,7 @@ where
     }
 
     fn poll_endpoint(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll_somebody(cx, |_| false)
+        self.poll_candidate(cx, |_| false)
     }
 }
 

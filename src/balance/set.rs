@@ -25,7 +25,7 @@ use super::{
 use crate::{
     error::{Error, Kind},
     member::{Member, Signal},
-    sync::{WaitList, lock},
+    sync::{RandomSource, WaitList, lock},
     telemetry::Reporter,
     time,
 };
@@ -48,6 +48,8 @@ pub(super) struct Set<S, P: Strategy> {
     sets: Arc<Sets>,
     pub(super) reporter: Reporter,
     pub(super) memory: Arc<Mutex<Memory<S>>>,
+    /// Of all that its task draws.
+    pub(super) random: RandomSource,
     left: Left,
 }
 
@@ -73,6 +75,7 @@ where
         sets: Arc<Sets>,
         reporter: Reporter,
         runtime: Option<Handle>,
+        random: RandomSource,
         start: Box<dyn Start<S, P>>,
     ) -> Arc<Self> {
         let table = strategy.table(&[], None);
@@ -96,6 +99,7 @@ where
                 selector: Selector::default(),
                 services: Vec::new(),
             })),
+            random,
             left: Left::default(),
         });
         let watched: Arc<dyn Watched> = set.clone();

@@ -293,10 +293,12 @@ where
         let error = if !snapshot.has_candidates() {
             snapshot.refusal.clone()
         } else {
-            self.set.refusal(Kind::AllEndpointsDown).message(format!(
-                "none of {} endpoints got ready within `fail_fast_after`, {fail_fast_after:?}",
-                self.contenders.len(),
-            ))
+            let what = match self.contenders.len() {
+                0 => "all endpoints were busy for".to_owned(),
+                tried => format!("none of {tried} endpoints got ready within"),
+            };
+            let message = format!("{what} `fail_fast_after`, {fail_fast_after:?}");
+            self.set.refusal(Kind::AllEndpointsDown).message(message)
         };
         self.explain(error)
     }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     guard::{Configured, Newest},
     member::Member,
-    sync::{lock, random_fraction},
+    sync::lock,
     time,
 };
 
@@ -26,7 +26,6 @@ impl World for Shared {
             good: self.sum(Counts::good),
             generation,
             overdue: Circuit::overdue(self, generation),
-            random: random_fraction,
         }
     }
 
@@ -36,6 +35,7 @@ impl World for Shared {
         }
         if change.turned {
             let circuit = self.core();
+            machine.random = circuit.circuits().random.fraction();
             self.each(|counts| counts.turn(change.generation));
             let until = time::stamp(circuit.at(machine.until()));
             circuit.until.store(until, Ordering::Relaxed);

@@ -25,7 +25,7 @@ use crate::{
     error::{Error, Kind},
     guard::Family,
     member::{Ending, Member, Reason, Veto},
-    sync::{self, Lease, Leases, WaitList},
+    sync::{self, Lease, Leases, RandomSource, WaitList},
     time::{self, Clock, Instant},
 };
 
@@ -39,6 +39,8 @@ pub(super) type Kept = Lease<Circuit, Counts>;
 pub(super) struct Circuits {
     pub(super) family: Family<Kept, CircuitBreakerConfig>,
     pub(super) told: Told,
+    /// Of how long circuits are open.
+    pub(super) random: RandomSource,
     /// Has circuits looked at when time brings them a transition. Only where there are events: else no
     /// transition is waited for.
     pub(super) timer: Option<Timer<Kept>>,
@@ -92,6 +94,7 @@ impl Circuits {
         let tick = |kept| Circuit::apply(&Shared::of(kept), Machine::tick);
         Arc::new(Self {
             family: Family::new(config.clamped()),
+            random: RandomSource::of(told.seed),
             timer: told.events.clone().map(|events| Timer::new(events, tick)),
             told,
         })
@@ -162,6 +165,8 @@ impl Circuit {
             Some(member) => refusal.at_endpoint(member.shared_key()),
             None => refusal,
         };
+        let mut machine = Machine::new(config.clone());
+        machine.random = circuits.random.fraction();
         let circuit = Self {
             slow_after: AtomicU64::new(0),
             cancelled_after: AtomicU64::new(0),
@@ -178,7 +183,7 @@ impl Circuit {
             clock: Clock::new(),
             waiting: WaitList::default(),
             shown: Mutex::default(),
-            core: Core::new(Machine::new(config.clone())),
+            core: Core::new(machine),
         };
         circuit.set_times(config);
         circuit
@@ -204,6 +209,12 @@ impl Circuit {
 
     pub(super) fn cancelled_after(&self) -> u64 {
         self.cancelled_after.load(Ordering::Relaxed)
+    }
+
+    /// By its clock, where it matters for how long a call that is dropped was on its way.
+    pub(super) fn cancelled_since(&self) -> Option<u64> {
+        let matters = !matches!(self.cancelled_after(), 0 | u64::MAX);
+        matters.then(|| self.clock.nanos())
     }
 
     /// Whether little is lost with it.

@@ -112,7 +112,7 @@ mod loom_models {
     impl World for At<'_> {
         fn now(&self, generation: u64) -> Now {
             let (nanos, good) = (self.1, self.0.counts.good());
-            Now { nanos, good, generation, overdue: 0, random: || 0.5 }
+            Now { nanos, good, generation, overdue: 0 }
         }
 
         fn publish(&self, machine: &mut Machine, change: Change, _: Now) {

@@ -181,7 +181,8 @@ impl CircuitHandle {
     /// Acquires a permit for one call that does not go through the layer, such as a job or a connection of another
     /// client.
     ///
-    /// How long such a call takes is not measured: [settle](Permit::settle) it as
+    /// How long such a call takes is measured only for
+    /// [`cancelled`](super::CircuitBreakerConfig::cancelled): [settle](Permit::settle) it as
     /// [`Outcome::Slow`](crate::Outcome::Slow) if it was slow.
     ///
     /// # Errors
@@ -196,7 +197,11 @@ impl CircuitHandle {
     /// ```
     pub fn try_acquire(&self) -> Result<Permit, Error> {
         match Circuit::admit(&self.shared) {
-            Some(ticket) => Ok(Permit::new(&self.shared, ticket)),
+            Some(mut ticket) => {
+                // It is on its way from here on, for what a dropped call is.
+                ticket.begin(self.shared.core().cancelled_since());
+                Ok(Permit::new(&self.shared, ticket))
+            }
             None => {
                 self.shared.local().count_refused();
                 Err(self.shared.core().refusal())

@@ -136,6 +136,24 @@ impl<C> CircuitBreakerLayer<C> {
         Self::of(self.circuits.told(told), self.settle)
     }
 
+    /// Draws how long circuits stay open from random numbers that `seed` determines. Default: other numbers
+    /// each time.
+    ///
+    /// One seed gives one run, for calls that are made one after the other: for simulations and tests.
+    ///
+    /// Set it before the layer is used: it begins with circuits of its own.
+    ///
+    /// ```
+    /// use tower_upstream::CircuitBreakerLayer;
+    /// let layer = CircuitBreakerLayer::default().with_seed(7);
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn with_seed(self, seed: u64) -> Self {
+        let told = Told { seed: Some(seed), ..self.circuits.told.clone() };
+        Self::of(self.circuits.told(told), self.settle)
+    }
+
     /// Guards calls by a circuit for each key of a request, such as its host, tenant or route, at most
     /// 10,000; see [`KeyedCircuitBreakerLayer`].
     ///

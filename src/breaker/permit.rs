@@ -78,9 +78,8 @@ impl Permit {
             }
             return;
         }
-        let cancelled_after = circuit.cancelled_after();
-        let matters = cancelled_after != 0 && cancelled_after != u64::MAX;
-        self.ticket.begin(matters.then(|| circuit.clock.nanos()));
+        let since = circuit.cancelled_since();
+        self.ticket.begin(since);
     }
 
     /// It is on its way no longer: whether it was slow, where that matters.

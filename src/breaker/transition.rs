@@ -25,11 +25,12 @@ impl Change {
     }
 }
 
-/// What the circuits of one layer value are told of by.
+/// What a layer value is given beside its config: what its circuits are told of by, and their seed.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Told {
     pub(super) name: Option<Arc<str>>,
     pub(super) events: Option<Events>,
+    pub(super) seed: Option<u64>,
 }
 
 /// Which circuit it is: of an endpoint, or of a key.

@@ -8,7 +8,7 @@ use crate::{
     budget::{Budget, Cause},
     outcome::ErrIsFailure,
     replay::{ByReplay, ReplayFn},
-    sync::random_fraction,
+    sync::RandomSource,
     telemetry::{Events, Reporter},
 };
 
@@ -17,6 +17,7 @@ use crate::{
 pub(crate) struct Plan<R, C> {
     pub(crate) budget: Budget,
     backoff: OwnBackoff,
+    random: RandomSource,
     pub(super) reporter: Reporter,
     pub(crate) replay: R,
     pub(crate) classify: C,
@@ -31,6 +32,7 @@ impl Default for Plan<ByReplay, ErrIsFailure> {
         Self {
             budget: Budget::default(),
             backoff: OwnBackoff::default(),
+            random: RandomSource::default(),
             reporter: Reporter::default(),
             replay: ByReplay,
             classify: ErrIsFailure,
@@ -58,14 +60,18 @@ impl<R, C> Plan<R, C> {
         Self { backoff: OwnBackoff(Some(Arc::new(backoff))), ..self }
     }
 
+    pub(crate) fn with_seed(self, seed: u64) -> Self {
+        Self { random: RandomSource::of(Some(seed)), ..self }
+    }
+
     pub(crate) fn with_replay<F>(self, copy: F) -> Plan<ReplayFn<F>, C> {
-        let Self { budget, backoff, reporter, classify, .. } = self;
-        Plan { budget, backoff, reporter, replay: ReplayFn::new(copy), classify }
+        let Self { budget, backoff, random, reporter, classify, .. } = self;
+        Plan { budget, backoff, random, reporter, replay: ReplayFn::new(copy), classify }
     }
 
     pub(crate) fn with_classify<D>(self, classify: D) -> Plan<R, D> {
-        let Self { budget, backoff, reporter, replay, .. } = self;
-        Plan { budget, backoff, reporter, replay, classify }
+        let Self { budget, backoff, random, reporter, replay, .. } = self;
+        Plan { budget, backoff, random, reporter, replay, classify }
     }
 
     /// How long to wait for the `number`th time, from 1, if no endpoint asks for another wait.
@@ -78,7 +84,7 @@ impl<R, C> Plan<R, C> {
     ) -> Duration {
         match &self.backoff.0 {
             Some(own) => backoff::sane(own(number, cause)),
-            None => attempts.waits().wait(number, previous, random_fraction()),
+            None => attempts.waits().wait(number, previous, self.random.fraction()),
         }
     }
 }

@@ -53,9 +53,9 @@ impl<F: Chosen> State<F> {
     /// The attempt is over. What keeps this future does not keep the attempt, since it may have hung.
     #[cold]
     #[inline(never)]
-    fn give_up(mut self: Pin<&mut Self>, timed_out: bool) {
+    fn give_up(mut self: Pin<&mut Self>, is_to_blame: bool) {
         let chosen = match self.as_mut().project() {
-            StateProj::Calling { inner } if timed_out => inner.chosen().cloned(),
+            StateProj::Calling { inner } if is_to_blame => inner.chosen().cloned(),
             _ => None,
         };
         match chosen {
@@ -120,7 +120,7 @@ where
                 }
             };
             let plan = &ticket.reserve().plan;
-            let mut timed_out = false;
+            let mut is_to_blame = false;
             let (result, ended) = match inner.as_mut().poll(cx) {
                 Poll::Ready(Ok(answer)) => match AttemptEnd::of_answer(&plan.classify, &answer) {
                     Some(ended) if !ended.is_final() => (Ok(answer), ended),
@@ -152,7 +152,7 @@ where
                         Poll::Pending => return Poll::Pending,
                         Poll::Ready(Late::Call(end)) => break end,
                         Poll::Ready(Late::Attempt(error)) => {
-                            timed_out = true;
+                            is_to_blame = !journey.is_impatient;
                             let ended = AttemptEnd::timed_out(error.is_unsent());
                             (Err(error), ended)
                         }
@@ -161,7 +161,7 @@ where
             };
             let journey = this.journey.get_or_insert_with(|| Journey::new(ticket));
             let last = journey.fail(result, ended, ticket, &*inner, this.spare);
-            this.state.as_mut().give_up(timed_out);
+            this.state.as_mut().give_up(is_to_blame);
             if let Some(result) = last {
                 break End::Badly(result);
             }

@@ -31,6 +31,8 @@ pub(super) struct Journey<S: Choose<Req>, Req> {
     pub(super) until: Option<Instant>,
     end: Option<Timer>,
     pub(super) attempt: Option<Timer>,
+    /// The caller gives attempts less time than the layer does: that it is over says nothing of an endpoint.
+    pub(super) is_impatient: bool,
     pub(super) hedging: Hedging<S::Choosing>,
     wait: Option<Timer>,
     /// Until when it waits for an endpoint, from the first time on that there was none.
@@ -61,7 +63,10 @@ impl<S: Choose<Req>, Req> Journey<S, Req> {
         options: CallOptions,
     ) -> Box<Self> {
         let start = ticket.start();
-        let attempts = ticket.reserve().live.attempts().with_options(options);
+        let attempts = ticket.reserve().live.attempts();
+        let is_shorter = |own| attempts.timeout.is_none_or(|timeout| own < timeout);
+        let is_impatient = options.attempt_timeout().is_some_and(is_shorter);
+        let attempts = attempts.with_options(options);
         let overall = attempts.overall.map(|overall| time::later(start, overall));
         Box::new(Self {
             course: Course::new(attempts),
@@ -73,6 +78,7 @@ impl<S: Choose<Req>, Req> Journey<S, Req> {
             until: time::earlier(overall, ticket.deadline()),
             end: None,
             attempt: None,
+            is_impatient,
             hedging: Hedging::NONE,
             wait: None,
             endpoint: None,

@@ -149,6 +149,20 @@ impl<R: Clone, C: Clone> FailoverLayer<R, C> {
         self.replan(|plan| plan.with_backoff(backoff))
     }
 
+    /// Draws what is random about waits from numbers that `seed` determines. Default: other numbers each time.
+    ///
+    /// One seed gives one run, for calls that are made one after the other: for simulations and tests.
+    ///
+    /// ```
+    /// use tower_upstream::{Attempts, FailoverLayer};
+    /// let layer = FailoverLayer::new(Attempts::up_to(3)).with_seed(7);
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn with_seed(self, seed: u64) -> Self {
+        self.replan(|plan| plan.with_seed(seed))
+    }
+
     /// Sets how requests are copied: `copy` returns `Some` for a request that may be sent twice.
     ///
     /// For requests that do not implement [`Replay`](crate::replay::Replay). Such requests have no

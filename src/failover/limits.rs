@@ -71,8 +71,7 @@ where
             if !self.hedging.is_in_flight() {
                 self.learn(live);
             }
-            let timeout = self.course.attempts.timeout.unwrap_or_default();
-            return Poll::Ready(Late::Attempt(late(inner, "the attempt", timeout)));
+            return Poll::Ready(Late::Attempt(self.late_attempt(inner)));
         }
         if ended {
             self.learn(live);
@@ -86,6 +85,11 @@ where
             return Poll::Ready(Late::Call(End::Badly(Err(error))));
         }
         Poll::Pending
+    }
+
+    fn late_attempt(&self, inner: &S::Choosing) -> Error {
+        let error = late(inner, "the attempt", self.course.attempts.timeout.unwrap_or_default());
+        if self.is_impatient { error.without_blame() } else { error }
     }
 
     /// Ready when the call has ended by its hedge; with `None` if the hedge alone was left, and has failed.
@@ -130,7 +134,7 @@ where
                     (Err(Error::from_service(error)), ended)
                 }
                 None => {
-                    let error = late(&*call, "the attempt", timeout.unwrap_or_default());
+                    let error = self.late_attempt(&*call);
                     let ended = AttemptEnd::timed_out(error.is_unsent());
                     (Err(error), ended)
                 }
@@ -143,7 +147,9 @@ where
                 _ => self.fail_alone(result, ended, ticket, &*call, spare),
             };
             match call.chosen().cloned() {
-                Some(member) if timed_out => attempt_timed_out(&member, || drop(call)),
+                Some(member) if timed_out && !self.is_impatient => {
+                    attempt_timed_out(&member, || drop(call))
+                }
                 _ => drop(call),
             }
             match (last, first) {

@@ -6,6 +6,7 @@ use super::{config::HealthConfig, gate::Gate, prober::Prober, roster::Roster, se
 use crate::{
     guard::{Configured, Family, Newest},
     member::Member,
+    sync::RandomSource,
 };
 
 /// What one layer value owns: all its gates share it.
@@ -23,7 +24,7 @@ impl Gates {
         let (family, setup) = (Family::new(config.clamped()), Arc::new(setup));
         let roster = family.own(|config| Arc::new(Roster::new(config.clone())));
         let alone = family.own(|config| Gate::new(config.clone(), &setup, None));
-        let prober = Prober::new(roster, setup.runtime.clone());
+        let prober = Prober::new(roster, setup.runtime.clone(), RandomSource::of(setup.seed));
         Arc::new(Self { family, setup, prober, alone })
     }
 

@@ -131,7 +131,7 @@ fn rounds_and_comers_and_goers_cost_no_memory() {
     let roster = &gates.prober.roster;
     let stays: Vec<_> = (0..10).map(|key| gates.watch_member(&member(key))).collect();
     let run = roster.enlist(&stays[0].gate).unwrap();
-    let (mut schedule, now) = (Schedule::default(), time::now());
+    let (mut schedule, now) = (Schedule::new(RandomSource::default()), time::now());
     schedule.take_in(roster.enlisted(), now);
     for key in 0..1_000 {
         let comes = gates.watch_member(&member(100 + key));

@@ -14,7 +14,7 @@ use super::{
     roster::{Roster, Run},
     run::run,
 };
-use crate::sync::lock;
+use crate::sync::{RandomSource, lock};
 
 /// How long a stop waits for what does not want to end.
 const STOP: Duration = Duration::from_secs(1);
@@ -23,13 +23,19 @@ pub(super) struct Prober {
     pub(super) roster: Arc<Roster>,
     /// Where the checks run; `None` is the runtime of the call that starts them.
     runtime: Option<Handle>,
+    /// Of the times of checks.
+    random: RandomSource,
     /// Where they last began to.
     began_on: Mutex<Option<Handle>>,
 }
 
 impl Prober {
-    pub(super) fn new(roster: Arc<Roster>, runtime: Option<Handle>) -> Arc<Self> {
-        Arc::new(Self { roster, runtime, began_on: Mutex::default() })
+    pub(super) fn new(
+        roster: Arc<Roster>,
+        runtime: Option<Handle>,
+        random: RandomSource,
+    ) -> Arc<Self> {
+        Arc::new(Self { roster, runtime, random, began_on: Mutex::default() })
     }
 
     /// The runtimes that the checks may run on, the first choice first.
@@ -103,8 +109,8 @@ struct Task {
 
 impl Task {
     async fn run(mut self) {
-        let roster = &self.prober.roster;
-        while run(roster, self.run).await {
+        let Prober { roster, random, .. } = &*self.prober.clone();
+        while run(roster, self.run, random).await {
             match roster.end_run(self.run) {
                 Some(next) => self.run = next,
                 None => break,

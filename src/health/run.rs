@@ -9,14 +9,14 @@ use super::{
     roster::{Orders, Roster, Run},
     schedule::Schedule,
 };
-use crate::time;
+use crate::{sync::RandomSource, time};
 
 /// So many checks at most between two looks at other tasks.
 const BUSY: usize = 64;
 
 /// `true`: the run was stopped. `false`: nothing is left to check.
-pub(super) async fn run(roster: &Roster, run: Run) -> bool {
-    let mut schedule = Schedule::default();
+pub(super) async fn run(roster: &Roster, run: Run, random: &RandomSource) -> bool {
+    let mut schedule = Schedule::new(random.clone());
     schedule.take_in(roster.enlisted(), time::now());
     let mut checks = FuturesUnordered::new();
     let mut sleep = pin!(sleep_until(time::now()));

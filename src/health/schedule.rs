@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap},
+    collections::{BTreeMap, BinaryHeap},
     mem,
     sync::Arc,
 };
@@ -12,17 +12,17 @@ use super::{
     record::{Change, Finding},
     roster::Name,
 };
-use crate::{sync::random_fraction, time::Instant};
+use crate::{sync::RandomSource, time::Instant};
 
 /// Void entries of the heap are borne up to so many.
 pub(super) const SWEEP: usize = 64;
 
-#[derive(Default)]
 pub(super) struct Schedule {
-    slots: HashMap<u64, Slot>,
+    slots: BTreeMap<u64, Slot>,
     /// The earliest on top. An entry that is not what its slot says is void.
     due: BinaryHeap<Reverse<(Instant, u64)>>,
     round: Option<Round>,
+    random: RandomSource,
 }
 
 struct Slot {
@@ -56,6 +56,10 @@ pub(super) struct Finished {
 }
 
 impl Schedule {
+    pub(super) fn new(random: RandomSource) -> Self {
+        Self { slots: BTreeMap::new(), due: BinaryHeap::new(), round: None, random }
+    }
+
     pub(super) fn take_in(&mut self, arrivals: Vec<(Name, Arc<Gate>)>, now: Instant) {
         for (name, gate) in arrivals {
             let (number, pace) = (name.1, gate.pace());
@@ -70,7 +74,7 @@ impl Schedule {
                 in_round: false,
             };
             self.slots.insert(number, slot);
-            let first = pace.is_on().then(|| pace.first(now, random_fraction()));
+            let first = pace.is_on().then(|| pace.first(now, self.random.fraction()));
             self.schedule(number, first);
         }
     }
@@ -109,7 +113,7 @@ impl Schedule {
     pub(super) fn replan(&mut self, now: Instant) {
         self.due.clear();
         for (&number, slot) in self.slots.iter_mut().filter(|(_, slot)| !slot.checking) {
-            let (pace, random) = (slot.gate.pace(), random_fraction());
+            let (pace, random) = (slot.gate.pace(), self.random.fraction());
             // A round waits no more for what is switched off.
             if !pace.is_on() && mem::take(&mut slot.owed) {
                 self.round.iter_mut().for_each(|round| round.left -= 1);
@@ -120,7 +124,7 @@ impl Schedule {
                 // What would be late is spread, as the first checks are.
                 Some(last) => {
                     let next = pace.next(last, random);
-                    Some(if next > now { next } else { pace.first(now, random_fraction()) })
+                    Some(if next > now { next } else { pace.first(now, self.random.fraction()) })
                 }
                 None => {
                     let first = pace.first(now, random);
@@ -192,7 +196,7 @@ impl Schedule {
         let slot = self.slots.get_mut(&number)?;
         let change = slot.gate.settle(finding);
         let changed = matches!(change, Change::Opens | Change::Shuts);
-        let (pace, random) = (slot.gate.pace(), random_fraction());
+        let (pace, random) = (slot.gate.pace(), self.random.fraction());
         slot.checking = false;
         let spreads = slot.crowded && pace.is_settled;
         slot.crowded &= !spreads;

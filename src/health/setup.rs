@@ -13,12 +13,14 @@ pub(super) struct Setup {
     pub(super) checks: Checks,
     pub(super) name: Option<Arc<str>>,
     pub(super) events: Option<Events>,
+    /// Of the times of checks.
+    pub(super) seed: Option<u64>,
     /// Where the checks run; `None` is the runtime of the call that starts them.
     pub(super) runtime: Option<Handle>,
 }
 
 impl Setup {
     pub(super) fn new(checks: Checks) -> Self {
-        Self { checks, name: None, events: None, runtime: None }
+        Self { checks, name: None, events: None, seed: None, runtime: None }
     }
 }

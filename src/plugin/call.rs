@@ -143,6 +143,8 @@ impl<T> Call<T> {
     /// Sets the time limit of each attempt, from 1 ms, in place of
     /// [`Attempts::timeout`](crate::Attempts::timeout) of a [`FailoverLayer`](crate::FailoverLayer).
     ///
+    /// An attempt that ends by a limit shorter than the layer's counts as cancelled, not against its endpoint.
+    ///
     /// ```
     /// use std::time::Duration;
     /// use tower_upstream::{Call, replay::Replay};

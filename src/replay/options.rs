@@ -49,6 +49,8 @@ impl CallOptions {
     }
 
     /// Sets the time limit of each attempt, from 1 ms. A shorter one becomes 1 ms.
+    ///
+    /// An attempt that ends by a limit shorter than the layer's counts as cancelled, not against its endpoint.
     #[must_use]
     pub fn with_attempt_timeout(mut self, timeout: Duration) -> Self {
         self.attempt_timeout = Some(timeout.max(MIN_LIMIT));

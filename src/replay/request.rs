@@ -27,11 +27,12 @@ use crate::deadline::HasDeadline;
 /// # assert!(!Query::Write(1, String::new()).is_idempotent() && Query::Read(1).is_idempotent());
 /// ```
 pub trait Replay: HasDeadline + Sized {
-    /// A copy to send if this one fails; `None` if it cannot be copied, such as a streaming body.
-    /// Then there is one attempt.
+    /// Returns a copy to send if this request fails, or `None` if it cannot be copied, such as a streaming body.
+    ///
+    /// Without a copy there is one attempt.
     fn replay(&self) -> Option<Self>;
 
-    /// Whether sending it twice does no more than sending it once.
+    /// Returns whether sending the request twice does no more than sending it once.
     ///
     /// If not, it is sent again only where nothing can have reached an endpoint.
     fn is_idempotent(&self) -> bool;

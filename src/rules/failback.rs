@@ -8,7 +8,8 @@ use super::priority::Split;
 /// `percent_per_second` points, so that a priority that flaps does not swing all traffic with it. Envoy follows
 /// health at once; this has no source, and property tests instead.
 ///
-/// Nothing is damped in a total panic, or if a worse priority could not carry what it would keep.
+/// A worse priority keeps no more than it can carry, and a priority that is new begins without load. Nothing is
+/// damped in a total panic.
 ///
 /// ```
 /// use std::time::Duration;
@@ -16,11 +17,12 @@ use super::priority::Split;
 /// let (second, rule) = (Duration::from_secs(1), FailBackRule::default());
 /// let split = |healthy| Priorities::default().split(&[Priority::of(10, healthy), Priority::of(10, 10)]);
 /// let mut load = FailBack::default();
-/// assert_eq!(load.follow(&rule, &split(0), Duration::ZERO), [0.0, 100.0]);
-/// assert_eq!(load.follow(&rule, &split(10), 1 * second), [0.0, 100.0]);
-/// assert_eq!(load.follow(&rule, &split(10), 12 * second), [25.0, 75.0]);
-/// assert_eq!(load.follow(&rule, &split(5), 13 * second), [50.0, 50.0]);
-/// assert_eq!(load.follow(&rule, &split(0), 14 * second), [0.0, 100.0]);
+/// let mut at = |healthy, seconds| load.follow(&rule, &[0, 1], &split(healthy), seconds * second).to_vec();
+/// assert_eq!(at(0, 0), [0.0, 100.0]);
+/// assert_eq!(at(10, 1), [0.0, 100.0]);
+/// assert_eq!(at(10, 12), [25.0, 75.0]);
+/// assert_eq!(at(5, 13), [50.0, 50.0]);
+/// assert_eq!(at(0, 14), [0.0, 100.0]);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FailBackRule {
@@ -39,31 +41,38 @@ impl Default for FailBackRule {
 /// The load of each priority while some of it is on its way back. [`FailBackRule`] has an example.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct FailBack {
-    /// For each priority but the last: the load down to it, that is of it and all better ones.
     steps: Vec<Step>,
     loads: Vec<f64>,
 }
 
+/// The load down to a priority, that is of it and all better ones.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Step {
+    priority: u32,
     load: f64,
     /// Since when it could have more, and until when it was given that.
     rising: Option<(Duration, Duration)>,
 }
 
 impl FailBack {
-    /// Returns the load of each priority in percent, healthy and degraded hosts together. The first time, and
-    /// when the number of priorities changes, it is that of `split`.
-    pub fn follow(&mut self, rule: &FailBackRule, split: &Split, now: Duration) -> &[f64] {
-        let target: Vec<_> = split
-            .healthy
-            .iter()
-            .zip(&split.degraded)
-            .map(|(healthy, degraded)| f64::from(healthy + degraded))
-            .collect();
-        if self.steps.len() != target.len() || split.is_total_panic() {
-            self.jump(target);
-            return &self.loads;
+    /// Returns the load of each of `priorities` in percent, healthy and degraded hosts together. They are the
+    /// numbers by which they are known the next time, the best first, one for each priority of `split`. The first
+    /// time, the load is that of `split`.
+    pub fn follow(
+        &mut self,
+        rule: &FailBackRule,
+        priorities: &[u32],
+        split: &Split,
+        now: Duration,
+    ) -> &[f64] {
+        let sums = |of: &[u32], others: &[u32]| -> Vec<_> {
+            of.iter().zip(others).map(|(of, other)| f64::from(*of) + f64::from(*other)).collect()
+        };
+        let target = sums(&split.healthy, &split.degraded);
+        if self.steps.is_empty() || split.is_total_panic() {
+            self.steps = priorities.iter().map(|&of| Step::new(of, 100.0)).collect();
+        } else {
+            self.know(priorities);
         }
         let (mut sum, mut floor) = (0.0, 0.0);
         for (step, load) in self.steps.iter_mut().zip(&target) {
@@ -73,17 +82,17 @@ impl FailBack {
             step.load = step.load.max(floor);
             floor = step.load;
         }
-        if let Some(last) = self.steps.last_mut() {
-            last.load = 100.0;
+        let mut rest = 100.0;
+        let can_carry = sums(&split.health, &split.degraded_health);
+        let most = target.iter().zip(can_carry).map(|(target, most)| most.max(*target));
+        for (step, most) in self.steps.iter_mut().zip(most).rev() {
+            // What a worse one cannot carry comes back at once.
+            step.load = step.load.max(rest);
+            rest = step.load - most;
         }
         let before = [0.0].into_iter().chain(self.steps.iter().map(|step| step.load));
         self.loads =
             self.steps.iter().zip(before).map(|(step, before)| step.load - before).collect();
-        let can_carry = split.health.iter().zip(&split.degraded_health);
-        let mut each = self.loads.iter().zip(&target).zip(can_carry);
-        if each.any(|((load, target), health)| load > target && health == (&0, &0)) {
-            self.jump(target);
-        }
         &self.loads
     }
 
@@ -92,21 +101,34 @@ impl FailBack {
         &self.loads
     }
 
-    fn jump(&mut self, target: Vec<f64>) {
-        let mut load = 0.0;
-        let step = |of: &f64| {
-            load += of;
-            Step { load, rising: None }
+    /// Keeps the steps of these. The load of one that is gone goes to the next better one, which
+    /// [leaves](Step::follow) to others what it cannot carry.
+    fn know(&mut self, priorities: &[u32]) {
+        if self.steps.iter().map(|step| &step.priority).eq(priorities) {
+            return;
+        }
+        let nexts = priorities.iter().skip(1).map(Some).chain([None]);
+        let step = |(&priority, next): (&u32, Option<&u32>)| {
+            let mut before = self.steps.iter().rev();
+            let down_to = before.find(|step| next.is_none_or(|&next| step.priority < next));
+            let rising = self.steps.iter().find(|step| step.priority == priority);
+            Step {
+                rising: rising.and_then(|step| step.rising),
+                ..Step::new(priority, down_to.map_or(0.0, |step| step.load))
+            }
         };
-        self.steps = target.iter().map(step).collect();
-        self.loads = target;
+        self.steps = priorities.iter().zip(nexts).map(step).collect();
     }
 }
 
 impl Step {
+    fn new(priority: u32, load: f64) -> Self {
+        Self { priority, load, rising: None }
+    }
+
     fn follow(&mut self, rule: &FailBackRule, target: f64, now: Duration) {
         if target <= self.load {
-            *self = Self { load: target, rising: None };
+            *self = Self::new(self.priority, target);
             return;
         }
         let (since, _) = *self.rising.get_or_insert((now, now));
@@ -131,25 +153,60 @@ mod tests {
         Priorities::default().split(&of)
     }
 
+    /// `of` is the number of each priority, and how many of its ten hosts are healthy.
+    fn follows(load: &mut FailBack, of: &[(u32, u32)], seconds: u64) -> Vec<f64> {
+        let (priorities, healthy): (Vec<_>, Vec<_>) = of.iter().copied().unzip();
+        let now = Duration::from_secs(seconds);
+        load.follow(&FailBackRule::default(), &priorities, &split(&healthy), now).to_vec()
+    }
+
     #[test]
     fn one_that_flaps_gets_nothing_back() {
-        let (rule, mut load) = (FailBackRule::default(), FailBack::default());
-        load.follow(&rule, &split(&[0, 10]), Duration::ZERO);
-        for at in (1..200).map(Duration::from_secs) {
-            let healthy = if at.as_secs() % 8 < 4 { 10 } else { 0 };
-            assert_eq!(load.follow(&rule, &split(&[healthy, 10]), at), [0.0, 100.0]);
+        let mut load = FailBack::default();
+        follows(&mut load, &[(0, 0), (1, 10)], 0);
+        for at in 1..200 {
+            let healthy = if at % 8 < 4 { 10 } else { 0 };
+            assert_eq!(follows(&mut load, &[(0, healthy), (1, 10)], at), [0.0, 100.0]);
         }
     }
 
     #[test]
-    fn what_cannot_carry_load_keeps_none() {
-        let (rule, mut load) = (FailBackRule::default(), FailBack::default());
-        load.follow(&rule, &split(&[0, 10]), Duration::ZERO);
-        assert_eq!(load.follow(&rule, &split(&[10, 0]), Duration::ZERO), [100.0, 0.0]);
-        load.follow(&rule, &split(&[0, 10]), Duration::ZERO);
-        assert_eq!(load.follow(&rule, &split(&[0, 0]), Duration::ZERO), [50.0, 50.0]);
-        assert_eq!(load.follow(&rule, &split(&[10]), Duration::ZERO), [100.0]);
-        assert!(load.follow(&rule, &split(&[]), Duration::ZERO).is_empty());
+    fn one_that_comes_and_goes_gets_nothing_back() {
+        let mut load = FailBack::default();
+        assert_eq!(follows(&mut load, &[(0, 10), (1, 10)], 0), [100.0, 0.0]);
+        for at in (0..200).step_by(8) {
+            assert_eq!(follows(&mut load, &[(1, 10)], at), [100.0]);
+            assert_eq!(follows(&mut load, &[(0, 10), (1, 10)], at + 4), [0.0, 100.0]);
+        }
+        assert_eq!(follows(&mut load, &[(0, 10), (1, 10)], 300), [100.0, 0.0]);
+    }
+
+    #[test]
+    fn others_that_come_and_go_change_nothing() {
+        let mut load = FailBack::default();
+        follows(&mut load, &[(1, 0), (3, 10)], 0);
+        assert_eq!(follows(&mut load, &[(1, 10), (3, 10)], 0), [0.0, 100.0]);
+        assert_eq!(follows(&mut load, &[(1, 10), (3, 10)], 11), [25.0, 75.0]);
+        assert_eq!(follows(&mut load, &[(1, 10), (3, 10), (9, 10)], 12), [50.0, 50.0, 0.0]);
+        assert_eq!(follows(&mut load, &[(1, 10), (2, 10), (3, 10)], 12), [50.0, 0.0, 50.0]);
+        assert_eq!(follows(&mut load, &[(0, 10), (1, 10), (3, 10)], 12), [0.0, 50.0, 50.0]);
+        // The load of one that goes is for those that can carry it, the best first.
+        assert_eq!(follows(&mut load, &[(0, 10), (3, 10)], 12), [50.0, 50.0]);
+        assert_eq!(follows(&mut load, &[(0, 5), (9, 10)], 12), [70.0, 30.0]);
+        assert!(follows(&mut load, &[], 12).is_empty());
+        assert_eq!(follows(&mut load, &[(0, 10), (1, 10)], 12), [100.0, 0.0]);
+    }
+
+    #[test]
+    fn a_worse_one_keeps_no_more_than_it_can_carry() {
+        let mut load = FailBack::default();
+        follows(&mut load, &[(0, 0), (1, 10)], 0);
+        assert_eq!(follows(&mut load, &[(0, 10), (1, 1)], 0), [86.0, 14.0]);
+        follows(&mut load, &[(0, 0), (1, 10)], 0);
+        assert_eq!(follows(&mut load, &[(0, 10), (1, 0)], 0), [100.0, 0.0]);
+        follows(&mut load, &[(0, 0), (1, 0), (2, 10)], 0);
+        assert_eq!(follows(&mut load, &[(0, 10), (1, 10), (2, 5)], 0), [0.0, 30.0, 70.0]);
+        assert_eq!(follows(&mut load, &[(0, 0), (1, 0), (2, 0)], 0), [34.0, 33.0, 33.0]);
     }
 
     proptest! {
@@ -164,13 +221,16 @@ mod tests {
                 let wait = Duration::from_millis(wait);
                 now += wait;
                 let split = split(&healthy);
-                let loads = load.follow(&rule, &split, now).to_vec();
+                let loads = load.follow(&rule, &[0, 1, 2], &split, now).to_vec();
                 prop_assert!((loads.iter().sum::<f64>() - 100.0).abs() < 1e-9);
                 prop_assert!(loads.iter().all(|&load| load >= 0.0), "{:?}", loads);
                 // The first never has more than it can carry.
                 prop_assert!(loads[0] <= f64::from(split.healthy[0]));
-                let is_damped = healthy[1..].iter().all(|&of| of > 0) && !split.is_total_panic();
-                if let (true, Some(first)) = (is_damped, before.first()) {
+                let most = |of: usize| f64::from(split.health[of].max(split.healthy[of])) + 1e-9;
+                prop_assert!([1, 2].iter().all(|&of| loads[of] <= most(of)), "{loads:?} {split:?}");
+                // Nor more than it had and comes back, but for what the others cannot carry.
+                let is_full = [1, 2].iter().any(|&of| loads[of] >= most(of) - 2e-9);
+                if let (false, Some(first)) = (is_full || split.is_total_panic(), before.first()) {
                     prop_assert!(loads[0] <= first + 25.0 * wait.as_secs_f64() + 1e-9);
                 }
                 before = loads;

@@ -29,6 +29,8 @@
 //! | [`EjectionTime`], [`EjectionLimit`] | how long, and how many at most | gRFC A50, Envoy |
 //! | [`Standing`], [`EndpointHealth`] | ejection, probation, slow start and checks of one endpoint | Envoy, linkerd, ours |
 //! | [`Quantiles`] | when to hedge | HdrHistogram |
+//! | [`StateTracker`](crate::health::StateTracker) | rise and fall of results that come from outside | HAProxy |
+//! | [`CircuitHandle`](crate::breaker::CircuitHandle) | a circuit breaker without a service, with a clock of its own | resilience4j |
 //! | [`theory`] | closed forms to compare with | papers |
 
 mod alias;

@@ -1,6 +1,9 @@
 use std::{
     cell::Cell,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use super::thread_number;
@@ -77,6 +80,29 @@ impl Seed {
         let (_, state) = wyrand(self.0.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed));
         let _restore = STATE.try_with(|own| Restore(own.replace(state)));
         draw()
+    }
+}
+
+/// Where a layer has its random numbers from: the thread, or a seed. Clones share the seed's.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RandomSource(Option<Arc<Seed>>);
+
+impl RandomSource {
+    pub(crate) fn of(seed: Option<u64>) -> Self {
+        Self(seed.map(|seed| Arc::new(Seed::new(seed))))
+    }
+
+    /// Within `draw`, the random numbers of this thread are those of the source.
+    pub(crate) fn scope<T>(&self, draw: impl FnOnce() -> T) -> T {
+        match &self.0 {
+            Some(seed) => seed.scope(draw),
+            None => draw(),
+        }
+    }
+
+    /// Between zero and one, one excluded.
+    pub(crate) fn fraction(&self) -> f64 {
+        self.scope(random_fraction)
     }
 }
 

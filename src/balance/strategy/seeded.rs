@@ -31,7 +31,7 @@ pub struct Seeded<P> {
 }
 
 impl<P: Strategy> Seeded<P> {
-    /// Any seed is a good one.
+    /// Creates a strategy that chooses as `strategy` does. Any `seed` will do.
     pub const fn new(strategy: P, seed: u64) -> Self {
         Self { strategy, seed }
     }

@@ -183,7 +183,7 @@ where
                 }
                 Wake::Sweep => {
                     self.sweep = None;
-                    if ejecting::sweep(&mut self.entries, &judge) {
+                    if set.random.scope(|| ejecting::sweep(&mut self.entries, &judge)) {
                         self.sweep_later(&judge);
                     } else {
                         signal.await_failure();
@@ -205,7 +205,7 @@ where
         set.signal.take();
         // Not under the lock: listeners are told of it.
         let dead = mem::take(&mut *lock(&set.dead));
-        self.entries.bury(dead);
+        set.random.scope(|| self.entries.bury(dead));
         let judge = self.entries.judge(&set.config());
         set.signal.set_row(judge.rule.consecutive);
         if !judge.outlier.is_on() {
@@ -213,8 +213,8 @@ where
         } else if self.sweep.is_none() && !set.signal.awaits_failure() {
             self.sweep_later(&judge);
         }
-        let next =
-            publish(&set, &mut self.entries, &mut self.selector, &mut self.down_since, &judge);
+        let Self { entries, selector, down_since, .. } = self;
+        let next = set.random.scope(|| publish(&set, entries, selector, down_since, &judge));
         set.signal.wakes_at(next);
         next.map(|at| Box::pin(tokio::time::sleep_until(at)))
     }

@@ -36,6 +36,8 @@ pub(super) struct Machine {
     seen: u64,
     /// How often in a row it opened without having closed in between.
     openings: u32,
+    /// From 0 up to 1: what is random about how long it is open the next time.
+    pub(super) random: f64,
     /// Until when it is open.
     until: u64,
     /// When the generation began.
@@ -62,8 +64,6 @@ pub(super) struct Now {
     pub(super) generation: u64,
     /// Calls of that generation that have been on their way for so long that they are slow.
     pub(super) overdue: u64,
-    /// From 0 up to 1. Seldom asked.
-    pub(super) random: fn() -> f64,
 }
 
 /// The state in which a circuit is when nothing has happened.
@@ -89,6 +89,7 @@ impl Machine {
             in_a_row: 0,
             seen: 0,
             openings: 0,
+            random: 0.5,
             until: 0,
             turned_at: 0,
             trial: Trial::default(),
@@ -248,7 +249,7 @@ impl Machine {
     }
 
     fn open(&mut self, now: Now, asked: Option<Duration>) {
-        let wait = rules::wait(&self.config, self.openings, (now.random)(), asked);
+        let wait = rules::wait(&self.config, self.openings, self.random, asked);
         self.openings = self.openings.saturating_add(1);
         self.opened += 1;
         self.until = now.nanos.saturating_add(wait);

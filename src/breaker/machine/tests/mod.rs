@@ -34,13 +34,8 @@ impl Circuit {
     /// Runs a rule, with what a circuit does before and after.
     fn apply<R>(&mut self, rule: impl FnOnce(&mut Machine, Now) -> R) -> R {
         let before = self.machine.generation();
-        let now = Now {
-            nanos: self.now,
-            good: self.good,
-            generation: before,
-            overdue: self.overdue,
-            random: || 0.5,
-        };
+        let now =
+            Now { nanos: self.now, good: self.good, generation: before, overdue: self.overdue };
         let result = rule(&mut self.machine, now);
         if self.machine.generation() != before {
             (self.good, self.overdue) = (0, 0);
@@ -145,10 +140,10 @@ fn the_wait_grows_up_to_its_cap_and_closing_starts_anew() {
 #[test]
 fn jitter_goes_both_ways() {
     let config = CircuitBreakerConfig::consecutive(1).with_open_jitter(0.2);
-    let randoms: [(fn() -> f64, u64); 3] = [(|| 0.0, 4_000), (|| 0.5, 5_000), (|| 0.75, 5_500)];
-    for (random, millis) in randoms {
-        let now = Now { nanos: 0, good: 0, generation: 0, overdue: 0, random };
+    for (random, millis) in [(0.0, 4_000), (0.5, 5_000), (0.75, 5_500)] {
+        let now = Now { nanos: 0, good: 0, generation: 0, overdue: 0 };
         let mut machine = Machine::new(config.clone());
+        machine.random = random;
         let ticket = machine.admit(now).unwrap();
         machine.settle(ticket, Some(BAD), now);
         assert_eq!(machine.until() / 1_000_000, millis);
@@ -166,7 +161,8 @@ fn jitter_is_there_at_the_cap_too_and_leaves_a_millisecond() {
     };
     for (config, millis) in [(config(9_000, 0.2), 8_000), (config(1, 1.0), 1)] {
         let mut machine = Machine::new(config);
-        let now = Now { nanos: 0, good: 0, generation: 0, overdue: 0, random: || 0.0 };
+        machine.random = 0.0;
+        let now = Now { nanos: 0, good: 0, generation: 0, overdue: 0 };
         machine.trip(now);
         machine.trip(now);
         assert_eq!(machine.until() / 1_000_000, millis);
