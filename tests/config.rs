@@ -132,7 +132,7 @@ fn http() {
         "max_idle_connections": 7,
         "max_response_bytes": 1_000,
         "max_header_bytes": 10_000,
-        "compression": false,
+        "disable_compression": true,
         "health_path": "/healthz",
     }));
     assert_eq!(config.idle_timeout, Duration::from_secs(60));

@@ -215,7 +215,8 @@ async fn request_of<Req: Serialize + 'static>(
 #[tokio::test]
 async fn what_is_empty_is_left_out_except_the_first_three() {
     let (head, body) =
-        request_of(config(|c| c.compression = false), Call::new(None::<u8>).with_id("")).await;
+        request_of(config(|c| c.disable_compression = true), Call::new(None::<u8>).with_id(""))
+            .await;
     assert_eq!(body, r#"{"data":null,"request_id":"","timeout":"0s"}"#);
     assert!(head.starts_with("POST / HTTP/1.1\r\n"));
     assert!(head.contains("X-Request-Id: \r\n"));
@@ -716,11 +717,11 @@ fn a_config_is_clamped_and_refuses_what_it_does_not_know() {
 
     let read = |text: &str| serde_json::from_str::<HttpConfig>(text);
     let config =
-        read(r#"{"request_timeout":"1m30s","idle_timeout":1000000000,"compression":false}"#)
+        read(r#"{"request_timeout":"1m30s","idle_timeout":1000000000,"disable_compression":true}"#)
             .unwrap();
     assert_eq!(config.request_timeout, Duration::from_secs(90));
     assert_eq!(config.idle_timeout, Duration::from_secs(1));
-    assert!(!config.compression);
+    assert!(config.disable_compression);
     let text = serde_json::to_string(&config).unwrap();
     assert!(text.contains(r#""request_timeout":"1m30s""#), "{text}");
     assert_eq!(read(&text).unwrap(), config);

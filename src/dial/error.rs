@@ -32,7 +32,7 @@ impl ConnectError {
     }
 
     /// The time of each address was over, or it failed otherwise.
-    pub(super) fn failed(source: impl Into<BoxError>) -> Self {
+    pub(crate) fn failed(source: impl Into<BoxError>) -> Self {
         let source = source.into();
         let first = root(&*source).downcast_ref::<io::Error>();
         let is_timeout = first.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut);

@@ -3,7 +3,7 @@ use std::{fmt, marker::PhantomData, sync::Arc};
 use tokio::runtime::Handle;
 
 use super::{
-    config::HttpConfig, counts::Counts, handle::HttpTransportHandle, pool::Pool,
+    config::HttpConfig, counts::Counts, handle::HttpTransportHandle, pool::Pool, request::Target,
     service::HttpService,
 };
 use crate::{connect::Connect, guard::Family, member::Member};
@@ -11,6 +11,16 @@ use crate::{connect::Connect, guard::Family, member::Member};
 /// Connects to plugins that speak JSON over HTTP/1.1.
 ///
 /// Each member gets a pool of connections. Connecting happens on first use. Clones share the settings.
+///
+/// # Connections
+/// A call takes the idle connection that was used last. If there is none, one is made, and the call
+/// takes whichever is there first: that one, or one that another call gives back. Calls are served in
+/// their order. A connection that a call began to make is kept for the next if the call ends before.
+///
+/// With [`max_connections`](HttpConfig::max_connections), a member that has as many is not ready, so that a
+/// balancer takes another. A call that comes all the same waits for its turn, until its deadline. A
+/// connection that is older than [`max_connection_age`](HttpConfig::max_connection_age) carries no more
+/// calls, so that a name which leads to another host by now is noticed.
 ///
 /// # What is sent
 /// A `POST` to the address of the endpoint, exactly as it is written, with one JSON object: `data`,
@@ -30,6 +40,7 @@ use crate::{connect::Connect, guard::Family, member::Member};
 /// | a status of 5xx | `Transport` | may be sent to another endpoint, if idempotent; with the `Retry-After` of a 503 |
 /// | another status, a response that is not of the protocol, or too long a response | `Transport` | |
 /// | no connection | `Connection`, or `Timeout` after `connect_timeout` | unsent |
+/// | all of [`max_connections`](HttpConfig::max_connections) in use until `request_timeout` | `Timeout` | unsent; does not count against the endpoint |
 /// | connection broke before the head of a response | `Connection` | if it had been used before, it does not count against the endpoint |
 /// | response broke off after its head | `Connection` | |
 /// | `request_timeout` | `Timeout` | unsent while nothing was written |
@@ -121,7 +132,8 @@ impl<Req, Res> Connect for HttpTransport<Req, Res> {
 
     fn connect(&self, member: &Arc<Member>) -> Self::Service {
         let pool = self.family.of_member(member, |config| {
-            Pool::new(member.clone(), config.clone(), self.runtime.clone())
+            let (host, config) = (Target::host(member), config.clone());
+            Pool::new(member.clone(), host, config, self.runtime.clone())
         });
         HttpService::new(member, pool, self.counts.clone())
     }

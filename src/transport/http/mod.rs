@@ -2,6 +2,9 @@
 
 mod answer;
 mod config;
+#[cfg(test)]
+mod config_tests;
+mod connection;
 mod connector;
 mod counts;
 mod exchange;
