@@ -355,11 +355,11 @@ impl Both {
         }
         let is_usable = |&(_, until): &(Known, Instant)| model.now < until;
         let room = model.limits.max.is_none_or(|max| model.live() < max);
-        if let Some((ticket, _)) = model.line.iter().find(|(_, got)| got.is_none()) {
-            assert!(!model.idle.iter().any(is_usable), "it waits beside an idle connection");
-            let is_due = room && model.waiting() > model.dialing;
-            assert!(!is_due || self.woken.contains(ticket), "nobody sees to another connection");
-        }
+        let is_idle = model.idle.iter().any(is_usable);
+        assert!(model.waiting() == 0 || !is_idle, "it waits beside an idle connection");
+        // Whoever of the line looks next makes all that are due.
+        let is_due = room && model.waiting() > model.dialing;
+        assert!(!is_due || !self.woken.is_empty(), "nobody sees to another connection");
         assert_eq!(self.ledger.has_room(), room || !model.idle.is_empty());
     }
 }
@@ -403,7 +403,7 @@ mod shared {
         let hour = Duration::from_secs(3_600);
         let limits = Limits { max: Some(2), max_idle: 1, idle_timeout: hour, max_age: None };
         let (mut ledger, now) = (Ledger::<Wide, (), u32>::new(limits), time::now());
-        let mut ask = |ledger: &mut Ledger<Wide, (), u32>| {
+        let ask = |ledger: &mut Ledger<Wide, (), u32>| {
             let mut after = After::default();
             ledger.take(now, &mut after).is_some().then_some(0).ok_or_else(|| ledger.join(0))
         };
