@@ -28,10 +28,21 @@ mod connector;
 mod error;
 mod resolver;
 mod runtime;
+#[cfg(feature = "tls")]
+mod tls;
 
 pub(crate) use self::runtime::is_running;
+#[cfg(feature = "tls")]
+pub(crate) use self::tls::Tls;
+#[cfg(feature = "tls")]
+pub use self::tls::TlsConfig;
 pub use self::{
     connection::Connection,
     connector::{Connecting, TcpConnector},
     error::ConnectError,
 };
+
+/// Nothing to keep without the feature `tls`.
+#[cfg(not(feature = "tls"))]
+#[derive(Debug, Default)]
+pub(crate) struct Tls;

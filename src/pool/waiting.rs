@@ -51,7 +51,7 @@ impl<C: Pooled, E> Waiting<C, E> {
             dial(Dialing::begun(&self.pool));
         }
         match found {
-            Found::Nothing => return Poll::Pending,
+            Found::Nothing => Poll::Pending,
             Found::Connection(kept) => {
                 self.ticket = None;
                 Poll::Ready(Ok(Lease::new(self.pool.clone(), kept)))

@@ -2,6 +2,8 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+#[cfg(feature = "tls")]
+use crate::dial::TlsConfig;
 use crate::{
     endpoint::without_user,
     error::{Error, Kind},
@@ -76,6 +78,9 @@ pub struct HttpConfig {
     /// URL is used unchanged, and must not contain a user name. Default: empty, which is `health` below
     /// the endpoint.
     pub health_path: String,
+    /// TLS, for members with an `https` address. Needs the feature `tls`.
+    #[cfg(feature = "tls")]
+    pub tls: TlsConfig,
 }
 
 impl Default for HttpConfig {
@@ -92,6 +97,8 @@ impl Default for HttpConfig {
             max_header_bytes: 64 << 10,
             disable_compression: false,
             health_path: String::new(),
+            #[cfg(feature = "tls")]
+            tls: TlsConfig::default(),
         }
     }
 }
@@ -101,7 +108,7 @@ const HEADER_BYTES: std::ops::RangeInclusive<usize> = 8 << 10..=16 << 20;
 
 impl HttpConfig {
     /// Returns the defaults of the Go plugin manager's `connection` section: 10 connections, of which 5
-    /// are kept for 30 s without use, with 10 s to connect and 30 s for an exchange.
+    /// are kept for 30 s without use, with 10 s to connect and 30 s for an exchange, and no HTTP/2.
     ///
     /// In Go, `max_connections` bounds the idle connections only.
     ///
@@ -116,6 +123,8 @@ impl HttpConfig {
             idle_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
+            #[cfg(feature = "tls")]
+            tls: TlsConfig::default().with_http2(false),
             ..Self::default()
         }
     }
@@ -197,6 +206,14 @@ impl HttpConfig {
         self
     }
 
+    /// Sets [`tls`](Self::tls).
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn with_tls(mut self, tls: TlsConfig) -> Self {
+        self.tls = tls;
+        self
+    }
+
     /// Checks every value.
     ///
     /// # Errors
@@ -237,6 +254,8 @@ impl HttpConfig {
                 without_user(&self.health_path)
             ));
         }
+        #[cfg(feature = "tls")]
+        mistakes.extend(self.tls.mistake().map(str::to_owned));
         if mistakes.is_empty() {
             return Ok(());
         }
@@ -284,6 +303,10 @@ impl HttpConfig {
     /// Whether a connection that was made with `other` serves this as well.
     pub(super) fn connects_like(&self, other: &Self) -> bool {
         let of_connection = |config: &Self| (config.connect_timeout, config.max_header_bytes);
+        #[cfg(feature = "tls")]
+        if self.tls != other.tls {
+            return false;
+        }
         of_connection(self) == of_connection(other) && self.limits() == other.limits()
     }
 }
@@ -314,6 +337,6 @@ impl fmt::Debug for HttpConfig {
             .field("max_header_bytes", &self.max_header_bytes)
             .field("disable_compression", &self.disable_compression)
             .field("health_path", &without_user(&self.health_path))
-            .finish()
+            .finish_non_exhaustive()
     }
 }

@@ -6,9 +6,9 @@ use super::{
     config::HttpConfig, counts::Counts, handle::HttpTransportHandle, pool::Pool, request::Target,
     service::HttpService,
 };
-use crate::{connect::Connect, guard::Family, member::Member};
+use crate::{connect::Connect, dial::Tls, guard::Family, member::Member};
 
-/// Connects to plugins that speak JSON over HTTP/1.1.
+/// Connects to plugins that speak JSON over HTTP/1.1, or over HTTP/2 with TLS.
 ///
 /// Each member gets a pool of connections. Connecting happens on first use. Clones share the settings.
 ///
@@ -72,6 +72,7 @@ use crate::{connect::Connect, guard::Family, member::Member};
 pub struct HttpTransport<Req, Res> {
     family: Arc<Family<Pool, HttpConfig>>,
     counts: Arc<Counts>,
+    tls: Arc<Tls>,
     runtime: Option<Handle>,
     types: PhantomData<fn(Req) -> Res>,
 }
@@ -85,7 +86,8 @@ impl<Req, Res> HttpTransport<Req, Res> {
     /// Creates a transport with these settings. Values out of range are clamped; see [`HttpConfig`].
     pub fn with_config(config: HttpConfig) -> Self {
         let family = Arc::new(Family::new(config.clamped()));
-        Self { family, counts: Arc::default(), runtime: None, types: PhantomData }
+        let (counts, tls) = Default::default();
+        Self { family, counts, tls, runtime: None, types: PhantomData }
     }
 
     /// Sets the runtime of the connections and their tasks, whichever runtime calls come from.
@@ -133,7 +135,7 @@ impl<Req, Res> Connect for HttpTransport<Req, Res> {
     fn connect(&self, member: &Arc<Member>) -> Self::Service {
         let pool = self.family.of_member(member, |config| {
             let (host, config) = (Target::host(member), config.clone());
-            Pool::new(member.clone(), host, config, self.runtime.clone())
+            Pool::new(member.clone(), host, config, self.tls.clone(), self.runtime.clone())
         });
         HttpService::new(member, pool, self.counts.clone())
     }
@@ -150,6 +152,7 @@ impl<Req, Res> Clone for HttpTransport<Req, Res> {
         Self {
             family: self.family.clone(),
             counts: self.counts.clone(),
+            tls: self.tls.clone(),
             runtime: self.runtime.clone(),
             types: PhantomData,
         }

@@ -1,6 +1,6 @@
 //! Turns the failures of a client into errors.
 
-use std::io;
+use std::{error::Error as _, io};
 
 use super::config::HttpConfig;
 use crate::{
@@ -33,6 +33,7 @@ impl Failure {
         config: &HttpConfig,
     ) -> Self {
         let (was_lost, was_broken) = (lost_its_task(&error), is_broken(&error));
+        let sent = sent && !was_turned_away(&error);
         let error = no_head(error, sent, config);
         if was_lost {
             // One that was new has no part in what is known of those that were not.
@@ -59,7 +60,9 @@ pub(super) fn broke_off(error: hyper::Error) -> Error {
 
 /// No connection. `sent`: whether the request may have been sent before.
 pub(super) fn cannot_connect(error: ConnectError, sent: bool, config: &HttpConfig) -> Error {
-    let (kind, message) = if error.is_timeout() {
+    let (kind, message) = if error.is_of_config() {
+        (Kind::InvalidConfig, "HTTP request failed: cannot connect".to_owned())
+    } else if error.is_timeout() {
         let limit = config.connect_timeout;
         let within = format!("cannot connect within {limit:?} (`connect_timeout`)");
         (Kind::Timeout, format!("HTTP request failed: {within}"))
@@ -86,6 +89,16 @@ fn no_head(error: hyper::Error, sent: bool, config: &HttpConfig) -> Error {
 
 fn of_kind(kind: Kind, sent: bool) -> Error {
     if sent { Error::failed(kind) } else { Error::not_sent(kind) }
+}
+
+/// Whether HTTP/2 says that nothing was done for the request (RFC 9113 §8.7): the endpoint refused its
+/// stream, or went away and will not look at it, since its number is above the last that it names.
+fn was_turned_away(error: &hyper::Error) -> bool {
+    let h2 = error.source().and_then(|error| error.downcast_ref::<h2::Error>());
+    h2.is_some_and(|error| {
+        let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        error.is_remote() && (refused || error.is_go_away())
+    })
 }
 
 /// hyper tells this to servers only, and in its text.

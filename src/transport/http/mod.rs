@@ -1,4 +1,4 @@
-//! Calls plugins by JSON over HTTP/1.1, byte for byte as the Go plugin manager does.
+//! Calls plugins by JSON over HTTP, byte for byte as the Go plugin manager does.
 
 mod answer;
 mod config;

@@ -11,14 +11,17 @@ use std::{
 
 use arc_swap::ArcSwap;
 use http::Uri;
-use tokio::{runtime::Handle, time::timeout};
+use tokio::{
+    runtime::Handle,
+    time::{error::Elapsed, timeout},
+};
 
 use super::{
     config::HttpConfig,
     connection::{Connections, Dialing, HttpConnection, Lease, Waiting},
 };
 use crate::{
-    dial::is_running,
+    dial::{ConnectError, Tls, is_running},
     guard::{Configured, Newest},
     member::Member,
     pool,
@@ -39,6 +42,7 @@ pub(super) struct Pool {
     host: Uri,
     config: ArcSwap<HttpConfig>,
     connections: Arc<Connections>,
+    tls: Arc<Tls>,
     /// Where the connections live, unless with their callers.
     runtime: Option<Handle>,
     /// The stamp of the last call that was sent again in vain, or `NEVER`.
@@ -59,6 +63,7 @@ impl Pool {
         member: Arc<Member>,
         host: Uri,
         config: Arc<HttpConfig>,
+        tls: Arc<Tls>,
         runtime: Option<Handle>,
     ) -> Self {
         Self {
@@ -66,6 +71,7 @@ impl Pool {
             host,
             connections: pool::Pool::new(config.limits()),
             config: ArcSwap::new(config),
+            tls,
             runtime,
             resent_in_vain: AtomicI64::new(NEVER),
             emptied: Mutex::new(None),
@@ -77,8 +83,8 @@ impl Pool {
         if (url.scheme(), url.authority()) == (self.host.scheme(), self.host.authority()) {
             return self.clone();
         }
-        let (member, runtime) = (self.member.clone(), self.runtime.clone());
-        Arc::new(Self::new(member, url.clone(), self.config(), runtime))
+        let (member, tls, runtime) = (self.member.clone(), self.tls.clone(), self.runtime.clone());
+        Arc::new(Self::new(member, url.clone(), self.config(), tls, runtime))
     }
 
     pub(super) fn runtime(&self) -> Option<&Handle> {
@@ -100,9 +106,12 @@ impl Pool {
 
     /// Makes a connection, in a task.
     pub(super) fn dial(&self, dialing: Dialing) {
-        let (url, config) = (self.host.clone(), self.config());
+        let (url, config, tls) = (self.host.clone(), self.config(), self.tls.clone());
         self.spawn(async move {
-            let made = HttpConnection::make(url, &config, dialing.place()).await;
+            let limit = config.connect_timeout;
+            let make = HttpConnection::make(url, &config, &tls, dialing.place());
+            let made = timeout(limit, make).await;
+            let made = made.unwrap_or_else(|_: Elapsed| Err(ConnectError::too_late(limit)));
             dialing.finish(made);
         });
     }

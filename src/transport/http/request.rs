@@ -131,10 +131,17 @@ fn below(address: &Address, name: &str) -> String {
 fn usable(url: &str) -> Result<Uri, Error> {
     let shown = without_user(url);
     let scheme = shown.split_once(':').map_or("", |(scheme, _)| scheme);
-    if !scheme.eq_ignore_ascii_case("http") {
+    let is_secure = scheme.eq_ignore_ascii_case("https");
+    if is_secure && !cfg!(feature = "tls") {
         return Err(unusable(format!(
-            "the HTTP transport cannot reach `{shown}`: it speaks `http` without TLS, not \
-             `{scheme}`; use an `http` address, or `OriginLayer` over a client that speaks it"
+            "the HTTP transport cannot reach `{shown}`: `https` needs the feature `tls`; or use \
+             `OriginLayer` over a client that speaks it"
+        )));
+    }
+    if !is_secure && !scheme.eq_ignore_ascii_case("http") {
+        return Err(unusable(format!(
+            "the HTTP transport cannot reach `{shown}`: it speaks `http` and `https`, not \
+             `{scheme}`; or use `OriginLayer` over a client that speaks it"
         )));
     }
     let problem =
