@@ -108,7 +108,7 @@ const HEADER_BYTES: std::ops::RangeInclusive<usize> = 8 << 10..=16 << 20;
 
 impl HttpConfig {
     /// Returns the defaults of the Go plugin manager's `connection` section: 10 connections, of which 5
-    /// are kept for 30 s without use, with 10 s to connect and 30 s for an exchange, and no HTTP/2.
+    /// are kept for 30 s without use, with 10 s to connect and 30 s for an exchange.
     ///
     /// In Go, `max_connections` bounds the idle connections only.
     ///
@@ -123,8 +123,6 @@ impl HttpConfig {
             idle_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
-            #[cfg(feature = "tls")]
-            tls: TlsConfig::default().with_http2(false),
             ..Self::default()
         }
     }

@@ -22,6 +22,10 @@ use crate::{connect::Connect, dial::Tls, guard::Family, member::Member};
 /// connection that is older than [`max_connection_age`](HttpConfig::max_connection_age) carries no more
 /// calls, so that a name which leads to another host by now is noticed.
 ///
+/// # TLS
+/// With the feature `tls`, an endpoint may have an `https` address; [`HttpConfig`] has the settings, as
+/// `tls`. An endpoint may choose HTTP/2 then, and one connection carries all calls to it.
+///
 /// # What is sent
 /// A `POST` to the address of the endpoint, exactly as it is written, with one JSON object: `data`,
 /// `request_id`, `timeout`, and `headers` and `metadata` if there are any. The headers of the
@@ -41,6 +45,9 @@ use crate::{connect::Connect, dial::Tls, guard::Family, member::Member};
 /// | another status, a response that is not of the protocol, or too long a response | `Transport` | |
 /// | no connection | `Connection`, or `Timeout` after `connect_timeout` | unsent |
 /// | all of [`max_connections`](HttpConfig::max_connections) in use until `request_timeout` | `Timeout` | unsent; does not count against the endpoint |
+/// | HTTP/2 refused the request, or the endpoint went away before it looked at it | `Connection` | unsent |
+/// | an endpoint that cannot prove by its certificate who it is | `Connection` | unsent |
+/// | files of `tls` that cannot be used | `InvalidConfig` | unsent |
 /// | connection broke before the head of a response | `Connection` | if it had been used before, it does not count against the endpoint |
 /// | response broke off after its head | `Connection` | |
 /// | `request_timeout` | `Timeout` | unsent while nothing was written |
