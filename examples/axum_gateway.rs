@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tower::{ServiceBuilder, ServiceExt, service_fn, util::BoxCloneSyncService};
 use tower_upstream::{
     Attempts, BalanceLayer, BoxError, Call, CircuitBreakerConfig, CircuitBreakerLayer, Error,
-    FailoverLayer, LeastRequest, Quota, RateLimitLayer, Reply, discover, serve,
+    FailoverLayer, PeakEwma, Quota, RateLimitLayer, Reply, discover, serve,
     transport::HttpTransport,
 };
 
@@ -44,7 +44,7 @@ fn plugins(addresses: &[String]) -> Result<Plugins, Error> {
     let stack = ServiceBuilder::new()
         .layer(RateLimitLayer::new(Quota::per_second(5).burst(5)))
         .layer(FailoverLayer::new(Attempts::up_to(3).with_overall(Duration::from_secs(2))))
-        .layer(BalanceLayer::new(discover::fixed(addresses)?, LeastRequest::default()))
+        .layer(BalanceLayer::new(discover::fixed(addresses)?, PeakEwma::default()))
         .layer(CircuitBreakerLayer::new(CircuitBreakerConfig::default()))
         .service(HttpTransport::<TaxRequest, TaxReply>::new());
     Ok(BoxCloneSyncService::new(stack))

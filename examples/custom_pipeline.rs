@@ -19,7 +19,7 @@ use tower::{
 };
 use tower_upstream::{
     Attempts, BalanceLayer, BoxError, Call, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint,
-    Error, FailoverLayer, LeastRequest, Reply, connect::EachLayer, connect_fn, discover,
+    Error, FailoverLayer, PeakEwma, Reply, connect::EachLayer, connect_fn, discover,
 };
 
 /// A layer of one's own: counts the calls that pass it.
@@ -76,7 +76,7 @@ async fn main() -> Result<(), BoxError> {
         .layer(TimeoutLayer::new(Duration::from_secs(5)))
         .layer(ConcurrencyLimitLayer::new(64))
         .layer(FailoverLayer::new(Attempts::up_to(3)))
-        .layer(BalanceLayer::new(endpoints, LeastRequest::default()))
+        .layer(BalanceLayer::new(endpoints, PeakEwma::default()))
         // Below it: once for each endpoint. Layers of this crate stand there as they are.
         .layer(CircuitBreakerLayer::new(CircuitBreakerConfig::default()))
         // Those of others, and one's own, in an `EachLayer`.

@@ -1,6 +1,9 @@
 //! What a layer above a balancer may ask of it: which endpoint a call reached, and another one next time.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use tower_service::Service;
 
@@ -34,6 +37,7 @@ pub trait Choose<Req>: Service<Req> + Chooses {
 /// A service that chooses, whatever the request. See [`Choose`].
 ///
 /// ```
+/// use std::task::{Context, Poll};
 /// use tower_upstream::choose::{Chooses, Tried};
 ///
 /// /// A layer of one's own that may stand between a failover and a balancer.
@@ -42,6 +46,9 @@ pub trait Choose<Req>: Service<Req> + Chooses {
 /// impl<S: Chooses> Chooses for Mine<S> {
 ///     fn has_untried(&self, tried: &Tried) -> bool {
 ///         self.0.has_untried(tried)
+///     }
+///     fn poll_endpoint(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+///         self.0.poll_endpoint(cx)
 ///     }
 /// }
 /// ```
@@ -55,6 +62,15 @@ pub trait Choose<Req>: Service<Req> + Chooses {
 pub trait Chooses {
     /// Whether an endpoint can be chosen that is not among `tried`.
     fn has_untried(&self, tried: &Tried) -> bool;
+
+    /// Ready when an endpoint can be chosen, or when none will be: the service has no runtime. Default:
+    /// ready at once, which is what a service says that does not know.
+    ///
+    /// What a [`FailoverLayer`](crate::failover::FailoverLayer) waits for, if it is to
+    /// [wait for an endpoint](crate::failover::Attempts::wait_for_endpoint).
+    fn poll_endpoint(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
 }
 
 /// The response future of a service that chooses.
@@ -127,10 +143,7 @@ pub use either::EitherChoosing;
 
 #[cfg(feature = "tower")]
 mod either {
-    use std::{
-        pin::Pin,
-        task::{Context, Poll},
-    };
+    use std::pin::Pin;
 
     use pin_project_lite::pin_project;
     use tower::util::Either;
@@ -186,6 +199,13 @@ mod either {
             match self {
                 Self::Left(left) => left.has_untried(tried),
                 Self::Right(right) => right.has_untried(tried),
+            }
+        }
+
+        fn poll_endpoint(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+            match self {
+                Self::Left(left) => left.poll_endpoint(cx),
+                Self::Right(right) => right.poll_endpoint(cx),
             }
         }
     }

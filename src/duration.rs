@@ -1,6 +1,6 @@
 //! Durations as Go writes them: `1m30s` as text, nanoseconds as a number.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Longest Go duration, 292 years.
 const MAX_NANOS: u128 = i64::MAX as u128;
@@ -101,8 +101,16 @@ fn split_while(text: &str, wanted: impl Fn(char) -> bool) -> (&str, &str) {
     text.split_at(end)
 }
 
+/// Seconds since 1970, 0 for never. For `#[serde(serialize_with)]`.
+pub(crate) fn unix_seconds<S: ::serde::Serializer>(
+    at: &Option<SystemTime>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let since = at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
+    serializer.serialize_u64(since.map_or(0, |since| since.as_secs()))
+}
+
 /// Integer nanoseconds, as in `HealthStatus`. For `#[serde(serialize_with)]`.
-#[cfg(feature = "http")]
 pub(crate) fn nanoseconds<S: ::serde::Serializer>(
     duration: &Duration,
     serializer: S,

@@ -69,7 +69,7 @@ mod wire;
 pub use self::health::HttpCheck;
 #[doc(no_inline)]
 pub use self::{
-    balance::{BalanceLayer, LeastRequest},
+    balance::{BalanceLayer, LeastRequest, PeakEwma},
     breaker::{CircuitBreakerConfig, CircuitBreakerLayer},
     connect::connect_fn,
     endpoint::Endpoint,

@@ -33,3 +33,16 @@ macro_rules! inner_service {
         }
     };
 }
+
+/// What a service says of the choice below it, whose field `inner` is a [`Chooses`](crate::choose::Chooses).
+macro_rules! inner_chooses {
+    () => {
+        fn has_untried(&self, tried: &Tried) -> bool {
+            self.inner.has_untried(tried)
+        }
+
+        fn poll_endpoint(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+            self.inner.poll_endpoint(cx)
+        }
+    };
+}

@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use tower_upstream::{
     Attempts, CircuitBreakerConfig,
-    balance::BalanceConfig,
+    balance::{BalanceConfig, OutlierConfig, SlowStartConfig},
     health::{HealthConfig, RetryChecks},
     limit::{ConcurrencyLimitConfig, RateLimitConfig},
 };
@@ -63,7 +63,34 @@ fn circuit_breaker() {
 
 #[test]
 fn balance() {
-    let config: BalanceConfig = read(json!({ "fail_fast_after": "250ms", "panic_threshold": 30 }));
+    let outlier = json!({
+        "consecutive_failures": 7,
+        "success_rate_factor": 2.5,
+        "success_rate_hosts": 3,
+        "success_rate_calls": 50,
+        "failure_percent": 85,
+        "failure_percent_hosts": 4,
+        "failure_percent_calls": 20,
+        "interval": "10s",
+        "base_ejection": "5s",
+        "max_ejection": "1m",
+        "jitter_percent": 20,
+        "max_ejected_percent": 50,
+    });
+    let slow_start = json!({ "window": "30s", "aggression": 2.0, "min_percent": 5 });
+    read::<OutlierConfig>(outlier.clone());
+    read::<SlowStartConfig>(slow_start.clone());
+    let config: BalanceConfig = read(json!({
+        "fail_fast_after": "250ms",
+        "panic_threshold": 30,
+        "panic_mode": "last_known_good",
+        "overprovisioning_percent": 120,
+        "fail_back_delay": "1s",
+        "fail_back_percent": 50,
+        "outlier": outlier,
+        "slow_start": slow_start,
+        "debounce": "20ms",
+    }));
     assert_eq!(config.fail_fast_after, Duration::from_millis(250));
 }
 
@@ -78,6 +105,7 @@ fn attempts() {
         "multiplier": 3.5,
         "jitter": "equal",
         "max_retry_after": "3s",
+        "wait_for_endpoint": "10s",
     }));
     assert_eq!(config.max_retry_after, Duration::from_secs(3));
     assert_eq!(config.timeout, Some(Duration::from_secs(1)));

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
 use std::{
+    future::ready,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
@@ -15,10 +16,13 @@ use tokio::{
 };
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::{
-    BalanceLayer, BoxError, Endpoint, HealthGateLayer, LeastRequest, connect_fn,
+    BalanceLayer, BoxError, Endpoint, HealthGateLayer, LeastRequest,
+    balance::RoundRobin,
+    connect_fn,
     discover::{self, Memory},
     error::Kind,
     health::{HealthConfig, check_fn, check_upstream},
+    member::Reason,
 };
 
 /// Not driven but within `block_on`.
@@ -88,6 +92,32 @@ fn once_its_runtime_has_ended_a_set_runs_where_it_is_used() {
     drop(ended);
     let error = futures::executor::block_on(stack.oneshot(())).unwrap_err();
     assert_eq!(error.kind(), Kind::Unavailable);
+}
+
+#[test]
+fn how_endpoints_stand_outlives_the_runtime_of_their_set() {
+    let (first, second) = (driven(), driven());
+    let layer = BalanceLayer::new(discover::fixed(["a:1", "b:1"]).unwrap(), RoundRobin::new());
+    let handle = layer.handle();
+    let stack = layer.layer(connect_fn(|endpoint: &Endpoint| {
+        let fails = endpoint.key() == "a:1";
+        service_fn(move |()| {
+            ready(if fails { Err(BoxError::from("broken")) } else { Ok::<_, BoxError>(()) })
+        })
+    }));
+    let a_is_ejected = || {
+        let a = handle.members().into_iter().find(|member| member.key() == "a:1");
+        a.is_some_and(|a| a.reasons().any(|reason| reason == Reason::Ejected))
+    };
+    eventually(|| {
+        let _ = first.block_on(stack.clone().oneshot(()));
+        a_is_ejected()
+    });
+    drop(first);
+    for _ in 0..20 {
+        second.block_on(stack.clone().oneshot(())).unwrap();
+        assert!(a_is_ejected());
+    }
 }
 
 fn quick() -> HealthConfig {

@@ -12,8 +12,8 @@ use tower::{Layer, Service, ServiceExt};
 use tower_upstream::{
     Attempts, BalanceLayer, Endpoint, Error, FailoverLayer, LeastRequest,
     balance::{
-        HealthBased, LeastLatency, PeakEwma, Pick, PickFirst, Priority, RoundRobin, Strategy,
-        WeightedRandom, WeightedRoundRobin,
+        BalanceConfig, HealthBased, LeastLatency, OutlierConfig, PeakEwma, Pick, PickFirst,
+        Priority, RoundRobin, Strategy, WeightedRandom, WeightedRoundRobin,
     },
     budget::Budget,
     discover::{self, Memory},
@@ -49,9 +49,12 @@ where
 async fn peak_ewma_keeps_away_from_one_that_fails_at_once_and_comes_back() {
     let (farm, keys) = farm(10);
     farm.answers(Answer::GoodAfter(ms(50)));
-    let service = BalanceLayer::new(discover::fixed(&keys).unwrap(), PeakEwma::new())
-        .with_seed(1)
-        .layer(farm.clone());
+    // The strategy alone: otherwise it would be ejected.
+    let config = BalanceConfig::default().with_outlier(OutlierConfig::off());
+    let service =
+        BalanceLayer::with_config(discover::fixed(&keys).unwrap(), PeakEwma::new(), config)
+            .with_seed(1)
+            .layer(farm.clone());
     let warm = calls(&farm, &keys, &service, 2_000).await;
     assert!(warm.values().all(|&count| (120..300).contains(&count)), "{warm:?}");
     farm.get("a:1").answers(Answer::FailsAfter(ms(1)));

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tower::{Service, ServiceBuilder};
 use tower_upstream::{
     Call, Error, HttpCheck, Quota, Reply,
-    balance::{BalanceHandle, BalanceLayer, LeastRequest},
+    balance::{BalanceHandle, BalanceLayer, PeakEwma},
     breaker::{CircuitBreakerConfig, CircuitBreakerLayer},
     discover::Memory,
     failover::{Attempts, FailoverLayer},
@@ -68,7 +68,7 @@ pub(crate) fn build(endpoints: Memory) -> Stack<impl Plugins> {
         .with_interval_unhealthy(Duration::from_millis(500));
 
     let balance = ServiceBuilder::new()
-        .layer(BalanceLayer::new(endpoints, LeastRequest::default())) // chooses one
+        .layer(BalanceLayer::new(endpoints, PeakEwma::default())) // chooses one
         .layer(HealthGateLayer::with_config(HttpCheck::get("/health"), health)) // a gate for each
         .layer(breakers.clone()) // and a breaker for each
         .service(HttpTransport::<TaxRequest, TaxReply>::new());

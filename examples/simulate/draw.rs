@@ -104,6 +104,7 @@ fn plot(area: &Area<'_>, axes: &Axes, lines: &[Line]) -> Result<(), BoxError> {
     let mut chart = ChartBuilder::on(area)
         .caption(axes.title, (FONT, 16))
         .margin(12)
+        .margin_right(36)
         .x_label_area_size(28)
         .y_label_area_size(64)
         .build_cartesian_2d(axes.x.clone(), 0.0..most * 1.05)?;

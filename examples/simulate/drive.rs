@@ -43,7 +43,11 @@ async fn drive(scenario: &Scenario, policy: &Policy, seed: u64) -> Result<Vec<Do
     let mut done = Vec::new();
     loop {
         let request_at = requests.peek().map(|request| request.at);
-        let Some(next) = [world.next_at(), joins_at, request_at].into_iter().flatten().min() else {
+        // A policy that holds a request back has a timer for it, which only tokio knows.
+        let is_held_back = under_way.len() > world.alarms();
+        let timer_at = is_held_back.then(|| world.now() + Duration::from_millis(1));
+        let moments = [world.next_at(), joins_at, request_at, timer_at];
+        let Some(next) = moments.into_iter().flatten().min() else {
             return Ok(done);
         };
         move_to(next, &world).await;

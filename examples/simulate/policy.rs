@@ -12,7 +12,9 @@ use tower::{
 use tower_layer::Layer;
 use tower_upstream::{
     BalanceLayer, BoxError, Endpoint, Error, LeastRequest,
-    balance::{LeastLatency, PeakEwma, Pick, Random, RoundRobin, Strategy},
+    balance::{
+        BalanceConfig, LeastLatency, OutlierConfig, PeakEwma, Pick, Random, RoundRobin, Strategy,
+    },
     connect::Connect,
     connect_fn,
     discover::{Memory, ToChanges},
@@ -62,12 +64,20 @@ const FIRST_RTT: Duration = Duration::from_secs(1);
 const DECAY: Duration = Duration::from_secs(10);
 
 impl Policy {
+    pub(crate) const fn new(
+        name: &'static str,
+        by: &'static str,
+        client: fn(&Fleet, u64) -> Client,
+    ) -> Self {
+        Self { name, by, client }
+    }
+
     const fn ours(name: &'static str, client: fn(&Fleet, u64) -> Client) -> Self {
-        Self { name, by: "tower-upstream", client }
+        Self::new(name, "tower-upstream", client)
     }
 
     const fn towers(name: &'static str, client: fn(&Fleet, u64) -> Client) -> Self {
-        Self { name, by: "tower", client }
+        Self::new(name, "tower", client)
     }
 
     pub(crate) fn client(&self, fleet: &Fleet, seed: u64) -> Client {
@@ -99,7 +109,9 @@ impl Fleet {
     }
 
     /// The servers, as tower's balancer finds them.
-    fn changes(&self) -> ToChanges<impl Connect<Service = Server> + Unpin + Send + 'static> {
+    pub(crate) fn changes(
+        &self,
+    ) -> ToChanges<impl Connect<Service = Server> + Unpin + Send + 'static> {
         ToChanges::new(&self.found, connect_fn(self.connect()))
     }
 }
@@ -114,17 +126,18 @@ fn number(endpoint: &Endpoint) -> usize {
     number.and_then(|number| number.parse().ok()).unwrap_or_default()
 }
 
-/// Our balancer.
+/// Our balancer, without ejection: it is strategies that are compared.
 fn balance<P>(fleet: &Fleet, seed: u64, strategy: P) -> Client
 where
     P: Strategy + Pick<Request> + Clone,
 {
-    let layer = BalanceLayer::new(fleet.found.clone(), strategy).with_seed(seed);
+    let config = BalanceConfig::default().with_outlier(OutlierConfig::off());
+    let layer = BalanceLayer::with_config(fleet.found.clone(), strategy, config).with_seed(seed);
     BoxService::new(layer.layer(connect_fn(fleet.connect())).map_err(BoxError::from))
 }
 
 /// tower's balancer.
-fn p2c<D>(seed: u64, servers: D) -> Client
+pub(crate) fn p2c<D>(seed: u64, servers: D) -> Client
 where
     D: Discover<Key = String, Error: Into<BoxError>> + Unpin + Send + 'static,
     D::Service: Service<Request, Response = (), Error: Into<BoxError>, Future: Send>,

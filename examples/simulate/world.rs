@@ -56,6 +56,11 @@ impl World {
         self.state().alarms.peek().map(|alarm| alarm.at)
     }
 
+    /// How many answers are waited for.
+    pub(crate) fn alarms(&self) -> usize {
+        self.state().alarms.len()
+    }
+
     /// Wakes what is done by now.
     pub(crate) fn wake_due(&self) {
         let now = self.now();

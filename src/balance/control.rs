@@ -50,14 +50,17 @@ impl BalanceHandle {
         self.each(key, |member| member.set_operator(Reason::Draining, true))
     }
 
-    /// Ejects an endpoint until [`uneject`](Self::uneject). In a panic it gets calls all the same.
+    /// Ejects an endpoint until [`uneject`](Self::uneject): no time and no check ends that. In a panic it gets
+    /// calls all the same.
     pub fn eject(&self, key: &str) -> bool {
         self.each(key, |member| member.set_operator(Reason::Ejected, true))
     }
 
-    /// Ends what [`eject`](Self::eject) said.
+    /// Ends an ejection: what [`eject`](Self::eject) said at once, and an ejection or a probation of the
+    /// balancer's [own](super::OutlierConfig) as soon as its task has run. A slow start follows, where there is
+    /// one.
     pub fn uneject(&self, key: &str) -> bool {
-        self.each(key, |member| member.set_operator(Reason::Ejected, false))
+        self.each(key, Member::uneject)
     }
 
     fn each(&self, key: &str, change: impl Fn(&Member)) -> bool {

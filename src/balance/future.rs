@@ -9,6 +9,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{
+    probation::Probe,
     snapshot::Connected,
     strategy::{Pick, Strategy},
     waiting::Waiting,
@@ -37,18 +38,28 @@ pin_project! {
         #[pin]
         state: State<S::Future>,
         // These stand beside the state, not in it: what lives in an enum is moved about.
+        aside: Option<Box<Aside<S, P, Req>>>,
         flight: Option<Flight<Arc<Connected<S>>>>,
-        waiting: Option<Box<Waiting<S, P, Req>>>,
         classify: C,
     }
+}
+
+/// What few calls are in.
+enum Aside<S: Service<Req>, P: Strategy, Req> {
+    Waiting(Waiting<S, P, Req>),
+    /// The call was made, to a member on probation, and has its place.
+    Probing {
+        inner: Pin<Box<S::Future>>,
+        probe: Option<Probe>,
+    },
 }
 
 pin_project! {
     #[project = StateProj]
     enum State<F> {
-        // No service is ready yet, and the request is still here.
-        Waiting,
+        // Nearly always.
         Calling { #[pin] inner: F },
+        Aside,
         Refused { error: Option<Error> },
     }
 }
@@ -64,7 +75,7 @@ where
         inner: S::Future,
         classify: C,
     ) -> Self {
-        Self { state: State::Calling { inner }, flight: Some(flight), waiting: None, classify }
+        Self { state: State::Calling { inner }, flight: Some(flight), aside: None, classify }
     }
 
     pub(super) fn waiting(
@@ -72,13 +83,14 @@ where
         waiting: Waiting<S, P, Req>,
         classify: C,
     ) -> Self {
-        Self { state: State::Waiting, flight, waiting: Some(Box::new(waiting)), classify }
+        let aside = Some(Box::new(Aside::Waiting(waiting)));
+        Self { state: State::Aside, flight, aside, classify }
     }
 
     #[cold]
     pub(super) fn refused(error: Error, classify: C) -> Self {
         let state = State::Refused { error: Some(error) };
-        Self { state, flight: None, waiting: None, classify }
+        Self { state, flight: None, aside: None, classify }
     }
 }
 
@@ -93,8 +105,10 @@ where
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if matches!(self.state, State::Waiting) {
-            ready!(self.as_mut().poll_waiting(cx))?;
+        if matches!(self.state, State::Aside) {
+            if let Some(answer) = ready!(self.as_mut().poll_aside(cx)) {
+                return Poll::Ready(answer);
+            }
         }
         let this = self.project();
         match this.state.project() {
@@ -107,7 +121,7 @@ where
                 Some(error) => Poll::Ready(Err(error)),
                 None => Poll::Pending,
             },
-            StateProj::Waiting => Poll::Pending,
+            StateProj::Aside => Poll::Pending,
         }
     }
 }
@@ -117,26 +131,43 @@ where
     S: Service<Req> + Clone + Send + Sync + 'static,
     S::Error: Into<BoxError> + 'static,
     P: Pick<Req>,
+    C: Classify<S::Response, S::Error>,
 {
-    /// Ready when the call is made.
+    /// `None` once the call is made that is as nearly all are.
     // Out of line, so that a call that was made at once saves no registers for it.
     #[cold]
     #[inline(never)]
-    fn poll_waiting(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    fn poll_aside(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<S::Response, Error>>> {
         let mut this = self.project();
-        let Some(waiting) = this.waiting else {
-            return Poll::Pending;
-        };
-        let called = ready!(waiting.poll_call(this.flight, cx));
-        *this.waiting = None;
-        match called {
-            Ok(inner) => this.state.set(State::Calling { inner }),
-            Err(error) => {
-                *this.flight = None;
-                return Poll::Ready(Err(error));
+        loop {
+            match this.aside.as_deref_mut() {
+                Some(Aside::Waiting(waiting)) => match ready!(waiting.poll_call(this.flight, cx)) {
+                    Ok((inner, None)) => {
+                        *this.aside = None;
+                        this.state.set(State::Calling { inner });
+                        return Poll::Ready(None);
+                    }
+                    Ok((inner, probe)) => {
+                        let inner = Box::pin(inner);
+                        *this.aside = Some(Box::new(Aside::Probing { inner, probe }));
+                    }
+                    Err(error) => {
+                        (*this.aside, *this.flight) = (None, None);
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                },
+                Some(Aside::Probing { inner, probe }) => {
+                    let Some(flight) = this.flight else { return Poll::Pending };
+                    let answer = ready!(flight.poll(inner.as_mut(), cx, this.classify));
+                    Probe::settle(probe.take(), flight.ended());
+                    return Poll::Ready(Some(answer));
+                }
+                None => return Poll::Pending,
             }
         }
-        Poll::Ready(Ok(()))
     }
 }
 
@@ -151,6 +182,7 @@ where
 
     fn is_unsent(&self) -> bool {
         !matches!(self.state, State::Calling { .. })
+            && !matches!(self.aside.as_deref(), Some(Aside::Probing { .. }))
     }
 }
 

@@ -85,10 +85,15 @@ impl BalanceHandle {
         self.members().iter().map(|member| member.stats()).collect()
     }
 
-    /// Returns the number of members that calls may go to: the eligible ones of one tier, and while
-    /// health is ignored the unhealthy ones as well.
+    /// Returns the number of members that calls may go to: the eligible ones of each priority that
+    /// load goes to, and while health is ignored the unhealthy ones as well.
     pub fn candidates(&self) -> usize {
         self.sets.live().iter().map(|set| set.candidates()).sum()
+    }
+
+    /// Returns how often the candidates were determined anew, once for each change or burst of changes.
+    pub fn rebuilds(&self) -> u64 {
+        self.sets.live().iter().map(|set| set.rebuilds()).sum()
     }
 
     /// Returns whether a set ignores health, because too few of its members are healthy.
@@ -157,6 +162,9 @@ pub(super) trait Watched: Send + Sync {
 
     /// How many members calls may go to.
     fn candidates(&self) -> usize;
+
+    /// How many snapshots were made of its members.
+    fn rebuilds(&self) -> u64;
 
     fn ignores_health(&self) -> bool;
 

@@ -39,20 +39,69 @@
 //! and the task connects it again with backoff. The state of a member survives that.
 //!
 //! # Which endpoints may be chosen
-//! Members are grouped into tiers, by priority and then by discovered warnings. The candidates are the
-//! members of the lowest tier that nothing bars. If the share of usable members of a tier is below
-//! [`panic_threshold`](BalanceConfig::panic_threshold), the next tier is tried. If that holds for all
-//! tiers, health and ejection are ignored, since they are more likely wrong than right: the candidates
-//! are then the members of the lowest tier that has any which nothing else bars. Members with an open
-//! circuit, and draining and disabled members, never get a call.
+//! Load is split over the priorities of the endpoints by their health, as in Envoy. A priority can carry
+//! its healthy share times 1.4 ([`overprovisioning_percent`](BalanceConfig::overprovisioning_percent)), and
+//! what it cannot carry goes to the next:
+//!
+//! | healthy endpoints of the first priority | its share of the load | the second, all healthy |
+//! |---|---|---|
+//! | 100 % or 72 % | 100 % | 0 % |
+//! | 50 % | 70 % | 30 % |
+//! | 25 % | 35 % | 65 % |
+//! | none | 0 % | 100 % |
+//!
+//! What the healthy endpoints of all priorities cannot carry goes to those that
+//! [warn](crate::endpoint::Status::Warning). Draining and disabled endpoints do not count.
+//!
+//! *Panic.* If all priorities together cannot carry the load, health and ejection are ignored in each
+//! priority of which fewer than [`panic_threshold`](BalanceConfig::panic_threshold) percent can be used, since
+//! they are more likely wrong than right. If that holds for all, the load is split by the number of
+//! endpoints. [`panic_mode`](BalanceConfig::panic_mode) says which endpoints of such a priority get calls:
+//! all, those that were healthy last, or none; with `Fail` its load goes to the priorities that are left,
+//! while Envoy fails it, and fails if all are in panic. Members with an open circuit, and draining and
+//! disabled members, never get a call.
+//!
+//! *Failing back.* Load leaves an endpoint or a priority at once. It comes back to a better priority
+//! after that has been able to carry it for [`fail_back_delay`](BalanceConfig::fail_back_delay), and then at
+//! most [`fail_back_percent`](BalanceConfig::fail_back_percent) of all load in each second, so that a priority
+//! that flaps does not swing the load.
 //!
 //! A further attempt of a [`FailoverLayer`](crate::failover::FailoverLayer) goes to a candidate that was
 //! not tried and that nothing bars; otherwise to such a member of another tier, the lowest first; and
 //! otherwise, while health is ignored, to an unhealthy candidate.
 //!
+//! # Ejection, probation and slow start
+//! An endpoint whose calls fail is ejected: after five failures in a row, or if its share of calls that
+//! succeed is far below that of the others. After 30 s, longer each time, it is on probation: it gets
+//! one call at a time until one succeeds, then all of its share, or with a
+//! [slow start](BalanceConfig::slow_start) a share that grows. A health check that passes ends an ejection,
+//! and so does [`BalanceHandle::uneject`]. At most 10 % of a priority are ejected at a time, but always one
+//! may be, and never the last that can be used. [`OutlierConfig`] has the settings;
+//! [`Standing`](crate::rules::Standing) is the table of all states and events, of ejections and checks
+//! together.
+//!
+//! What counts as a failure is what the rule of [`with_classify`](BalanceLayer::with_classify) says. Calls
+//! that were refused, given up, or failed by the caller's fault count as nothing.
+//!
 //! # Strategies
-//! Two that read the load, for most upstreams, and others for a reason. A choice takes no lock and allocates
-//! nothing, unless the table says so.
+//! Two that read the load, for most upstreams, and others for a reason. If in doubt, take [`PeakEwma`]: a choice
+//! costs 10 to 30 ns more than that of [`LeastRequest`], and calls leave an endpoint that is slow or fails at
+//! once:
+//!
+//! | what happens, one client | [`PeakEwma`] | [`LeastRequest`] | [`RoundRobin`] |
+//! |---|---|---|---|
+//! | one of 11 is 12 times as slow for 30 s: 99.9 % of the calls take at most | 184 ms | 2,056 ms | 2,118 ms |
+//! | the same: calls that it gets meanwhile, of its share | 0.8 % | 11 % | 100 % |
+//! | the same: of its share again, 5 s to 10 s after it is well | 100 % | 100 % | 100 % |
+//! | one of 10 fails after 1 ms for 30 s: calls that fail, of 44,928 | 8 | 2,968 | 1,495 |
+//! | the same: of its share again, 5 s to 10 s after it is well | 100 % | 102 % | 100 % |
+//!
+//! With 20 clients, each of which learns for itself, it is 185 against 2,080 ms, 40 against 1,680 failures, and
+//! [`PeakEwma`] gives 68 % of its share back to the slow one in 5 s to 10 s, and 80 % to the broken one in 15 s
+//! to 20 s. The figures are those of `cargo run --release --all-features --example simulate -- --sim 1` and
+//! `--sim 3`; other seeds give much the same.
+//!
+//! A choice takes no lock and allocates nothing, unless the table says so.
 //!
 //! | strategy | when | cost of a choice | needs |
 //! |---|---|---|---|
@@ -117,16 +166,22 @@
 
 mod config;
 mod control;
+mod dispatch;
 mod future;
 mod handle;
 mod held;
 mod kept;
 mod layer;
+mod memory;
+mod outlier;
 mod pick;
+mod probation;
 mod select;
 mod service;
 mod set;
+mod slow_start;
 mod snapshot;
+mod standing;
 mod state;
 mod strategy;
 mod task;
@@ -137,8 +192,10 @@ pub use self::{
     future::ResponseFuture,
     handle::BalanceHandle,
     layer::BalanceLayer,
+    outlier::OutlierConfig,
     pick::Picked,
     service::Balance,
+    slow_start::SlowStartConfig,
     strategy::{
         Candidate, Candidates, Geographic, GeographicTable, HealthBased, LatencyTable,
         LeastLatency, LeastRequest, LeastRequestTable, PeakEwma, Pick, PickFirst, PickFirstTable,

@@ -5,9 +5,10 @@ use std::{fmt, future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration}
 use tokio::{runtime::Handle, time::sleep_until};
 
 use super::{
+    probation::Probe,
     service::Balance,
     set::Set,
-    snapshot::{Connected, Snapshot},
+    snapshot::{Choice, Connected, Snapshot},
     strategy::{Pick, Strategy},
 };
 use crate::{
@@ -37,11 +38,13 @@ const LOOK_AFTER: Duration = Duration::from_millis(10);
 #[must_use = "dropping it counts as a call that was given up"]
 pub struct Picked<S> {
     flight: Flight<Arc<Connected<S>>>,
+    /// If the endpoint is on probation: the place of this call.
+    probe: Option<Probe>,
 }
 
 impl<S> Picked<S> {
-    fn new(connected: Arc<Connected<S>>) -> Self {
-        Self { flight: Flight::begin_elsewhere(connected) }
+    fn new(Choice { connected, probe }: Choice<S>) -> Self {
+        Self { flight: Flight::begin_elsewhere(connected), probe }
     }
 
     /// Returns what discovery says of the endpoint now.
@@ -68,8 +71,9 @@ impl<S> Picked<S> {
     ///
     /// [`Outcome::Ignored`] counts as nothing. Where the response has a body, report at the end of it if
     /// the call is to be in flight until then.
-    pub fn report(self, outcome: Outcome) {
+    pub fn report(mut self, outcome: Outcome) {
         self.flight.settle(outcome);
+        Probe::settle(self.probe.take(), self.flight.ended());
     }
 }
 
@@ -128,7 +132,7 @@ where
         }
         let kept = self.kept().and_then(|snapshot| choose(self.set(), snapshot, request));
         match kept.or_else(|| choose(self.set(), &self.set().snapshot.load(), request)) {
-            Some(connected) => Ok(Picked::new(connected)),
+            Some(choice) => Ok(Picked::new(choice)),
             None => {
                 Err(self.set().refusal(Kind::AllEndpointsDown).message("all endpoints are busy"))
             }
@@ -207,14 +211,12 @@ fn choose<S, P, Req>(
     set: &Set<S, P>,
     snapshot: &Snapshot<S, P::Table>,
     request: &Req,
-) -> Option<Arc<Connected<S>>>
+) -> Option<Choice<S>>
 where
     P: Pick<Req>,
 {
-    let candidates = snapshot.candidates(Tried::NONE);
-    let chosen = set.strategy.pick(&snapshot.table, candidates, request);
     // A choice that is not free could only be waited for.
-    snapshot.candidate(chosen.filter(|&index| candidates.is_free(index))?)
+    snapshot.choose(&set.strategy, Tried::NONE, request)
 }
 
 /// A place in the list of those that wait for a set.

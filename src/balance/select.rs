@@ -1,8 +1,12 @@
-//! Which members may be chosen: a pure rule over the candidacy of each member.
+//! Which members may be chosen, and for what share of the calls: a rule over the candidacy of each member.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use crate::{error::Kind, member::Reason};
+use crate::{
+    error::Kind,
+    member::Reason,
+    rules::{FailBack, FailBackRule, PanicMode, Priorities, Priority, Split, was_good},
+};
 
 /// What the rule looks at.
 #[derive(Debug, Clone, Copy)]
@@ -10,88 +14,225 @@ pub(super) struct Candidacy {
     pub(super) word: u64,
     pub(super) tier: u32,
     pub(super) weight: u32,
+    /// Whether it was available, or was when the panic of its priority began.
+    pub(super) was_good: bool,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct SelectRule {
+    pub(super) priorities: Priorities,
+    pub(super) panic_mode: PanicMode,
+    /// `None`: at once.
+    pub(super) fail_back: Option<FailBackRule>,
+}
+
+#[derive(Debug, PartialEq)]
 pub(super) struct Selection {
-    /// The indices of those that may be chosen, in order.
-    pub(super) candidates: Vec<u32>,
+    /// Those that share the load, the lowest tier first.
+    pub(super) shares: Vec<Share>,
     /// Those of other tiers that nothing bars, the lowest tier first: for calls that have tried all
     /// candidates.
     pub(super) reserve: Vec<u32>,
-    pub(super) panic: bool,
-    /// What to say where there are none.
+    /// What to remember of each member.
+    pub(super) was_good: Vec<bool>,
+    /// Whether load is on its way back to a better priority: look again soon.
+    pub(super) is_moving: bool,
+    /// What to say where there are no candidates.
     pub(super) outage: Kind,
 }
 
-const EXCLUDED: u64 = Reason::Draining.bits() | Reason::Disabled.bits();
-
-/// Selects the candidates; see [`super`] for the rule in words.
-pub(super) fn select(candidacies: &[Candidacy], panic_threshold: u8) -> Selection {
-    let mut tiers: BTreeMap<u32, Tier> = BTreeMap::new();
-    for (index, candidacy) in (0..).zip(candidacies) {
-        tiers.entry(candidacy.tier).or_default().add(index, candidacy);
-    }
-    let threshold = u64::from(panic_threshold);
-    let sound = tiers.values_mut().find(|tier| {
-        let eligible = tier.eligible.len() as u64;
-        eligible > 0 && eligible * 100 >= threshold * tier.total
-    });
-    let (candidates, panic) = match sound {
-        Some(tier) => (std::mem::take(&mut tier.eligible), false),
-        None if threshold > 0 => {
-            let tier = tiers.values_mut().find(|tier| !tier.in_panic.is_empty());
-            (tier.map(|tier| std::mem::take(&mut tier.in_panic)).unwrap_or_default(), true)
-        }
-        None => (Vec::new(), false),
-    };
-    let panic = panic
-        && candidates
-            .iter()
-            .any(|&index| candidacies[index as usize].word & Reason::IN_SNAPSHOT != 0);
-    let candidates = weighted(candidates, candidacies);
-    let reserve = tiers.into_values().flat_map(|tier| tier.eligible);
-    let has_weight = |&index: &u32| candidacies[index as usize].weight > 0;
-    let is_other = |index: &u32| candidates.binary_search(index).is_err();
-    let reserve = reserve.filter(has_weight).filter(is_other).collect();
-    Selection { candidates, reserve, panic, outage: outage(candidacies) }
+/// Members that share a part of the load.
+#[derive(Debug, PartialEq)]
+pub(super) struct Share {
+    pub(super) tier: u32,
+    /// Of 1, which all together have.
+    pub(super) load: f64,
+    /// The indices of those that may be chosen, in order.
+    pub(super) candidates: Vec<u32>,
+    /// Whether some of them are here only because health is ignored.
+    pub(super) panic: bool,
 }
 
-#[derive(Default)]
-struct Tier {
-    /// All but those that are meant to get nothing.
-    total: u64,
-    eligible: Vec<u32>,
+/// The rule, and what it remembers from one selection to the next.
+#[derive(Debug, Default)]
+pub(super) struct Selector {
+    fail_back: FailBack,
+    /// Those that `fail_back` knows.
+    priorities: Vec<u32>,
+}
+
+impl Selector {
+    /// Selects the candidates; see [`super`] for the rule in words. `now` is since any start.
+    pub(super) fn select(
+        &mut self,
+        rule: &SelectRule,
+        candidacies: &[Candidacy],
+        now: Duration,
+    ) -> Selection {
+        let mut ranks: BTreeMap<u32, Rank> = BTreeMap::new();
+        for (index, candidacy) in (0..).zip(candidacies) {
+            ranks.entry(candidacy.tier / 2).or_default().add(index, candidacy);
+        }
+        let counts: Vec<_> = ranks.values().map(Rank::counts).collect();
+        let split = rule.priorities.split(&counts);
+        let loads = self.loads(rule, &split, ranks.keys().copied().collect(), now);
+        let is_moving =
+            split.healthy.iter().zip(&split.degraded).zip(loads).any(
+                |((healthy, degraded), load)| (f64::from(healthy + degraded) - load).abs() > 1e-6,
+            );
+        let mut shares = Vec::new();
+        for (number, (&priority, rank)) in ranks.iter().enumerate() {
+            let load = loads.get(number).copied().unwrap_or(0.0);
+            rank.share(
+                priority * 2,
+                load,
+                number,
+                &split,
+                rule.panic_mode,
+                candidacies,
+                &mut shares,
+            );
+        }
+        shares.retain(|share| share.load > 0.0 && !share.candidates.is_empty());
+        // Load went where no candidate is, such as to a priority in which all circuits are open.
+        if shares.is_empty() && !(rule.panic_mode == PanicMode::Fail && split.is_total_panic()) {
+            shares.extend(lowest(&ranks));
+        }
+        shares.iter_mut().for_each(|share| weighted(&mut share.candidates, candidacies));
+        let total: f64 = shares.iter().map(|share| share.load).sum();
+        shares.iter_mut().for_each(|share| share.load /= total);
+
+        let mut is_candidate = vec![false; candidacies.len()];
+        let chosen = shares.iter().flat_map(|share| &share.candidates);
+        chosen.for_each(|&index| is_candidate[index as usize] = true);
+        let eligible = ranks.values().flat_map(|rank| rank.healthy.iter().chain(&rank.degraded));
+        let is_reserve =
+            |&index: &u32| candidacies[index as usize].weight > 0 && !is_candidate[index as usize];
+        let panics: BTreeMap<_, _> = ranks.keys().copied().zip(split.panic).collect();
+        let was_good = candidacies.iter().map(|of| {
+            let is_in_panic = panics.get(&(of.tier / 2)).copied().unwrap_or(false);
+            was_good(of.was_good, of.word & Reason::IN_SNAPSHOT == 0, is_in_panic)
+        });
+        Selection {
+            reserve: eligible.copied().filter(is_reserve).collect(),
+            was_good: was_good.collect(),
+            shares,
+            is_moving,
+            outage: outage(candidacies),
+        }
+    }
+
+    /// The load of each priority, in percent.
+    fn loads(
+        &mut self,
+        rule: &SelectRule,
+        split: &Split,
+        priorities: Vec<u32>,
+        now: Duration,
+    ) -> &[f64] {
+        if self.priorities != priorities || rule.fail_back.is_none() {
+            *self = Self { fail_back: FailBack::default(), priorities };
+        }
+        self.fail_back.follow(&rule.fail_back.unwrap_or_default(), split, now)
+    }
+}
+
+/// The members of one priority.
+#[derive(Debug, Default)]
+struct Rank {
+    hosts: u32,
+    /// Those that are meant to get nothing.
+    excluded: u32,
+    healthy: Vec<u32>,
+    degraded: Vec<u32>,
     in_panic: Vec<u32>,
 }
 
-impl Tier {
+impl Rank {
     fn add(&mut self, index: u32, candidacy: &Candidacy) {
         let barred = candidacy.word & Reason::IN_SNAPSHOT;
-        if barred & EXCLUDED == 0 {
-            self.total += 1;
-        }
-        if barred == 0 {
-            self.eligible.push(index);
+        self.hosts += 1;
+        self.excluded += u32::from(barred & Reason::EXCLUDED != 0);
+        match (barred, candidacy.tier % 2) {
+            (0, 0) => self.healthy.push(index),
+            (0, _) => self.degraded.push(index),
+            _ => {}
         }
         if barred & !Reason::OVERLOOKED_IN_PANIC == 0 {
             self.in_panic.push(index);
         }
     }
+
+    fn counts(&self) -> Priority {
+        let count = |of: &[u32]| u32::try_from(of.len()).unwrap_or(u32::MAX);
+        Priority {
+            degraded: count(&self.degraded),
+            excluded: self.excluded,
+            ..Priority::of(self.hosts, count(&self.healthy))
+        }
+    }
+
+    /// Adds those that `load` goes to, which is in percent.
+    #[allow(clippy::too_many_arguments)]
+    fn share(
+        &self,
+        tier: u32,
+        load: f64,
+        number: usize,
+        split: &Split,
+        panic_mode: PanicMode,
+        candidacies: &[Candidacy],
+        shares: &mut Vec<Share>,
+    ) {
+        let of = |loads: &[u32]| loads.get(number).copied().map_or(0.0, f64::from);
+        if split.panic.get(number) == Some(&true) {
+            let of_index = |index: &u32| candidacies[*index as usize];
+            let is_well = |index: &u32| of_index(index).word & Reason::IN_SNAPSHOT == 0;
+            let mut candidates = self.in_panic.clone();
+            candidates
+                .retain(|index| panic_mode.admits(true, is_well(index), of_index(index).was_good));
+            if candidates.is_empty() && panic_mode == PanicMode::LastKnownGood {
+                candidates.clone_from(&self.in_panic);
+            }
+            let panic = !candidates.iter().all(is_well);
+            shares.push(Share { tier, load, candidates, panic });
+            return;
+        }
+        let (healthy, degraded) = (of(&split.healthy), of(&split.degraded));
+        // What is on its way elsewhere stays where it was.
+        let part = match healthy + degraded {
+            0.0 => f64::from(u8::from(!self.healthy.is_empty())),
+            sum => healthy / sum,
+        };
+        let parts = [(tier, part, &self.healthy), (tier + 1, 1.0 - part, &self.degraded)];
+        for (tier, part, candidates) in parts {
+            let candidates = candidates.clone();
+            shares.push(Share { tier, load: load * part, candidates, panic: false });
+        }
+    }
 }
 
-/// Without those of weight 0, unless that would leave none.
-fn weighted(mut candidates: Vec<u32>, candidacies: &[Candidacy]) -> Vec<u32> {
+/// All that nothing bars of the lowest tier that has any.
+fn lowest(ranks: &BTreeMap<u32, Rank>) -> Option<Share> {
+    let of = |(&priority, rank): (&u32, &Rank)| {
+        let tiers = [(priority * 2, &rank.healthy), (priority * 2 + 1, &rank.degraded)];
+        let (tier, candidates) = tiers.into_iter().find(|(_, of)| !of.is_empty())?;
+        Some(Share { tier, load: 1.0, candidates: candidates.clone(), panic: false })
+    };
+    ranks.iter().find_map(of)
+}
+
+/// Leaves out those of weight 0, unless that would leave none.
+fn weighted(candidates: &mut Vec<u32>, candidacies: &[Candidacy]) {
     let has_weight = |&index: &u32| candidacies[index as usize].weight > 0;
     if candidates.iter().any(has_weight) {
         candidates.retain(has_weight);
     }
-    candidates
 }
 
 fn outage(candidacies: &[Candidacy]) -> Kind {
     let mut wanted =
-        candidacies.iter().filter(|candidacy| candidacy.word & EXCLUDED == 0).peekable();
+        candidacies.iter().filter(|candidacy| candidacy.word & Reason::EXCLUDED == 0).peekable();
     if candidacies.is_empty() {
         Kind::NoEndpoints
     } else if wanted.peek().is_some()
@@ -104,98 +245,5 @@ fn outage(candidacies: &[Candidacy]) -> Kind {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const OK: u64 = 0;
-    const SICK: u64 = 1;
-    const OPEN: u64 = 1 << 16;
-    const BUSY: u64 = 1 << 32;
-    const DRAINING: u64 = Reason::Draining.bits();
-
-    fn selected(candidacies: &[(u64, u32, u32)], threshold: u8) -> Selection {
-        let candidacies: Vec<_> = candidacies
-            .iter()
-            .map(|&(word, tier, weight)| Candidacy { word, tier, weight })
-            .collect();
-        select(&candidacies, threshold)
-    }
-
-    fn alike(words: &[u64]) -> Selection {
-        selected(&words.iter().map(|&word| (word, 0, 1)).collect::<Vec<_>>(), 50)
-    }
-
-    #[test]
-    fn those_that_nothing_bars() {
-        assert_eq!(alike(&[OK, SICK, OK, BUSY]).candidates, [0, 2, 3]);
-        assert_eq!(alike(&[OK, OPEN, DRAINING]).candidates, [0]);
-    }
-
-    #[test]
-    fn a_panic_ignores_health_and_nothing_else() {
-        let panic = alike(&[OK, SICK, SICK, OPEN, DRAINING]);
-        assert_eq!((panic.candidates, panic.panic), (vec![0, 1, 2], true));
-        let half = alike(&[OK, SICK]);
-        assert_eq!((half.candidates, half.panic), (vec![0], false));
-        assert!(selected(&[(SICK, 0, 1)], 0).candidates.is_empty());
-    }
-
-    #[test]
-    fn a_draining_member_does_not_count_towards_a_panic() {
-        assert_eq!(alike(&[OK, SICK, DRAINING, DRAINING]).candidates, [0]);
-    }
-
-    #[test]
-    fn the_next_tier_comes_before_a_panic() {
-        let tiers = selected(&[(SICK, 0, 1), (SICK, 0, 1), (OK, 1, 1)], 50);
-        assert_eq!((tiers.candidates, tiers.panic), (vec![2], false));
-    }
-
-    #[test]
-    fn the_other_tiers_are_a_reserve_as_far_as_nothing_bars_them() {
-        let tiers = selected(&[(OK, 2, 1), (SICK, 1, 1), (OK, 1, 0), (OK, 1, 1), (OK, 0, 1)], 50);
-        assert_eq!((tiers.candidates, tiers.reserve), (vec![4], vec![3, 0]));
-        let below = selected(&[(OK, 0, 1), (SICK, 0, 1), (SICK, 0, 1), (OK, 1, 1)], 50);
-        assert_eq!((below.candidates, below.reserve), (vec![3], vec![0]));
-        let panic = selected(&[(SICK, 0, 1), (SICK, 1, 1), (SICK, 1, 1), (OK, 1, 1)], 50);
-        assert_eq!((panic.candidates, panic.reserve, panic.panic), (vec![0], vec![3], true));
-        let alone = alike(&[OK, SICK]);
-        assert!(alone.reserve.is_empty());
-    }
-
-    #[test]
-    fn weight_zero_gets_nothing_unless_all_have_it() {
-        assert_eq!(selected(&[(OK, 0, 0), (OK, 0, 2)], 50).candidates, [1]);
-        assert_eq!(selected(&[(OK, 0, 0), (SICK, 0, 2)], 50).candidates, [0]);
-    }
-
-    #[test]
-    fn the_outage_says_what_bars_them() {
-        assert_eq!(alike(&[]).outage, Kind::NoEndpoints);
-        assert_eq!(alike(&[OPEN, OPEN, DRAINING]).outage, Kind::CircuitOpen);
-        assert_eq!(alike(&[OPEN, SICK]).outage, Kind::AllEndpointsDown);
-        assert_eq!(alike(&[DRAINING]).outage, Kind::AllEndpointsDown);
-    }
-
-    proptest! {
-        #[test]
-        fn nobody_that_is_excluded_or_open_is_ever_chosen(
-            candidacies in prop::collection::vec(
-                (prop::sample::select(vec![OK, SICK, OPEN, BUSY, DRAINING, SICK | OPEN]), 0_u32..3, 0_u32..3),
-                0..12,
-            ),
-            threshold in 0_u8..=100,
-        ) {
-            let selection = selected(&candidacies, threshold);
-            for &index in &selection.candidates {
-                let (word, ..) = candidacies[index as usize];
-                prop_assert_eq!(word & (OPEN | DRAINING), 0);
-                prop_assert!(word & SICK == 0 || selection.panic);
-            }
-            let any_sound = candidacies.iter().any(|&(word, ..)| word & !BUSY == OK);
-            prop_assert!(!any_sound || !selection.candidates.is_empty());
-        }
-    }
-}
+#[path = "select_tests.rs"]
+mod tests;

@@ -1,24 +1,23 @@
 use std::{
     fmt,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
 use tower_service::Service;
 
 use super::{
+    dispatch::Dispatch,
     future::ResponseFuture,
     handle::BalanceHandle,
     kept::Kept,
     set::Set,
-    snapshot::{Connected, Snapshot},
+    snapshot::Snapshot,
     strategy::{Pick, Strategy},
-    waiting::Waiting,
 };
 use crate::{
     choose::{Choose, Chooses, Tried},
     error::{BoxError, Error},
-    member::Flight,
     outcome::{Classify, ErrIsFailure},
     sync::WaitKey,
 };
@@ -88,12 +87,16 @@ where
         self.kept.of(self.set.state.load())
     }
 
+    /// Ready when a member is eligible, or with `is_enough`.
     #[cold]
-    fn poll_somebody(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_somebody(
+        &mut self,
+        cx: &mut Context<'_>,
+        is_enough: impl Fn(&Set<S, P>) -> bool,
+    ) -> Poll<()> {
         for registered in [false, true] {
-            // Who fails fast has a task. Without a runtime the call says so.
-            if self.set.is_failing_fast() || self.set.ensure_running().is_err() || self.set.is_up()
-            {
+            // Without a runtime the call says so.
+            if is_enough(&self.set) || self.set.ensure_running().is_err() || self.set.is_up() {
                 self.set.waiting.leave(&mut self.waits);
                 return Poll::Ready(());
             }
@@ -102,123 +105,6 @@ where
             }
         }
         Poll::Pending
-    }
-
-    /// Chooses, and calls at once if the service that was chosen is ready, as it nearly always is.
-    /// Then the response holds nothing but that call. If not, the response waits.
-    #[inline(always)]
-    fn dispatch<Req>(
-        set: &Arc<Set<S, P>>,
-        classify: &C,
-        snapshot: &Snapshot<S, P::Table>,
-        request: Req,
-    ) -> ResponseFuture<S, P, Req, C>
-    where
-        S: Service<Req>,
-        S::Error: Into<BoxError> + 'static,
-        P: Pick<Req>,
-        C: Clone,
-    {
-        let candidates = snapshot.candidates(Tried::NONE);
-        let index = set.strategy.pick(&snapshot.table, candidates, &request);
-        match index.and_then(|index| snapshot.candidate(index)) {
-            Some(connected) => Self::call_chosen(set, classify, request, Tried::NONE, connected),
-            None => Self::wait(set, classify, request, Tried::NONE, None, None),
-        }
-    }
-
-    #[inline(always)]
-    fn call_chosen<Req>(
-        set: &Arc<Set<S, P>>,
-        classify: &C,
-        request: Req,
-        tried: &Tried,
-        connected: Arc<Connected<S>>,
-    ) -> ResponseFuture<S, P, Req, C>
-    where
-        S: Service<Req>,
-        S::Error: Into<BoxError> + 'static,
-        P: Pick<Req>,
-        C: Clone,
-    {
-        let mut service = connected.service.clone();
-        let flight = Flight::begin(connected);
-        // None to wake: a call that waits asks again, with a waker.
-        let died = match service.poll_ready(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Ok(())) => {
-                return ResponseFuture::calling(flight, service.call(request), classify.clone());
-            }
-            Poll::Pending => None,
-            Poll::Ready(Err(error)) => Some(error),
-        };
-        Self::wait(set, classify, request, tried, Some((flight, service)), died)
-    }
-
-    /// Another attempt of a call.
-    #[cold]
-    #[inline(never)]
-    fn dispatch_again<Req>(&self, request: Req, tried: &Tried) -> ResponseFuture<S, P, Req, C>
-    where
-        S: Service<Req>,
-        S::Error: Into<BoxError> + 'static,
-        P: Pick<Req>,
-        C: Clone,
-    {
-        if !self.set.is_up() {
-            return self.wait_or_fail(request, tried);
-        }
-        let snapshot = self.set.snapshot.load();
-        match snapshot.choose_again(&self.set.strategy, tried, tried, &request) {
-            Some(connected) => {
-                Self::call_chosen(&self.set, &self.classify, request, tried, connected)
-            }
-            None => Self::wait(&self.set, &self.classify, request, tried, None, None),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn wait<Req>(
-        set: &Arc<Set<S, P>>,
-        classify: &C,
-        request: Req,
-        tried: &Tried,
-        first: Option<(Flight<Arc<Connected<S>>>, S)>,
-        died: Option<S::Error>,
-    ) -> ResponseFuture<S, P, Req, C>
-    where
-        S: Service<Req>,
-        S::Error: Into<BoxError> + 'static,
-        P: Pick<Req>,
-        C: Clone,
-    {
-        let (flight, service) = first.unzip();
-        let first = flight.as_ref().map(|flight| flight.held().clone()).zip(service);
-        let waiting = Waiting::new(set.clone(), request, tried.clone(), first, died);
-        ResponseFuture::waiting(flight, waiting, classify.clone())
-    }
-
-    /// None to choose: for long already, or may the call wait? What the last snapshot has may be of a
-    /// runtime that died, so the call waits for the next.
-    #[cold]
-    #[inline(never)]
-    fn wait_or_fail<Req>(&self, request: Req, tried: &Tried) -> ResponseFuture<S, P, Req, C>
-    where
-        S: Service<Req>,
-        S::Error: Into<BoxError> + 'static,
-        P: Pick<Req>,
-        C: Clone,
-    {
-        if self.set.is_failing_fast() {
-            return ResponseFuture::refused(
-                self.set.snapshot.load().refusal.clone(),
-                self.classify.clone(),
-            );
-        }
-        match self.set.ensure_running() {
-            Ok(()) => Self::wait(&self.set, &self.classify, request, tried, None, None),
-            Err(error) => ResponseFuture::refused(error, self.classify.clone()),
-        }
     }
 }
 
@@ -238,29 +124,39 @@ where
         if self.set.is_up() {
             return Poll::Ready(Ok(()));
         }
-        self.poll_somebody(cx).map(Ok)
+        // Who fails fast has a task.
+        self.poll_somebody(cx, Set::is_failing_fast).map(Ok)
     }
 
     // Always: on its own its response goes through memory twice.
     #[inline(always)]
     fn call(&mut self, request: Req) -> Self::Future {
-        let state = self.set.state.load();
+        let (set, classify) = (&self.set, &self.classify);
+        let state = set.state.load();
         let newest;
         let snapshot = match self.kept.of(state) {
             Some(kept) => kept,
             None if state.is_up() => {
-                newest = self.kept.renew(state, &self.set.snapshot);
+                newest = self.kept.renew(state, &set.snapshot);
                 &newest
             }
-            None => return self.wait_or_fail(request, Tried::NONE),
+            None => return Dispatch::wait_or_fail(set, classify, request, Tried::NONE),
         };
-        Self::dispatch(&self.set, &self.classify, snapshot, request)
+        Dispatch { set, classify, request, tried: Tried::NONE }.first(snapshot)
     }
 }
 
-impl<S, P: Strategy, C> Chooses for Balance<S, P, C> {
+impl<S, P, C> Chooses for Balance<S, P, C>
+where
+    S: Clone + Send + Sync + 'static,
+    P: Strategy,
+{
     fn has_untried(&self, tried: &Tried) -> bool {
         self.set.snapshot.load().has_untried(tried)
+    }
+
+    fn poll_endpoint(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_somebody(cx, |_| false)
     }
 }
 
@@ -276,7 +172,10 @@ where
     // Always: that the first attempt has tried nothing is known where it is called.
     #[inline(always)]
     fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing {
-        if tried.is_empty() { self.call(request) } else { self.dispatch_again(request, tried) }
+        if tried.is_empty() {
+            return self.call(request);
+        }
+        Dispatch { set: &self.set, classify: &self.classify, request, tried }.again()
     }
 }
 

@@ -16,6 +16,8 @@ use super::{
     config::BalanceConfig,
     handle::{Sets, Watched},
     held::Held,
+    memory::{Follows, Memory},
+    select::Selector,
     snapshot::{Connected, Snapshot},
     state::{Availability, SharedState},
     strategy::Strategy,
@@ -25,6 +27,7 @@ use crate::{
     member::{Member, Signal},
     sync::{WaitList, lock},
     telemetry::Reporter,
+    time,
 };
 
 pub(super) struct Set<S, P: Strategy> {
@@ -44,6 +47,7 @@ pub(super) struct Set<S, P: Strategy> {
     /// The sets of its layer, which share their settings.
     sets: Arc<Sets>,
     pub(super) reporter: Reporter,
+    pub(super) memory: Arc<Mutex<Memory>>,
     left: Left,
 }
 
@@ -86,6 +90,11 @@ where
             start,
             sets,
             reporter,
+            memory: Arc::new(Mutex::new(Memory {
+                start: time::now(),
+                follows: Follows::new(),
+                selector: Selector::default(),
+            })),
             left: Left::default(),
         });
         let watched: Arc<dyn Watched> = set.clone();
@@ -177,7 +186,11 @@ where
     }
 
     fn candidates(&self) -> usize {
-        self.snapshot.load().members.len()
+        self.snapshot.load().groups().map(|group| group.members.len()).sum()
+    }
+
+    fn rebuilds(&self) -> u64 {
+        self.snapshot.load().version
     }
 
     fn ignores_health(&self) -> bool {
@@ -225,7 +238,7 @@ impl<S, P: Strategy> fmt::Debug for Set<S, P> {
         let snapshot = self.snapshot.load();
         f.debug_struct("Set")
             .field("version", &snapshot.version)
-            .field("candidates", &snapshot.members.len())
+            .field("groups", &snapshot.groups().count())
             .field("members", &snapshot.all)
             .finish_non_exhaustive()
     }

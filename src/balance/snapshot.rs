@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, Weak};
 
-use super::strategy::{Candidates, Pick, Strategy};
+use super::{
+    probation::{Probation, Probe},
+    strategy::{Candidates, Pick, Strategy},
+};
 use crate::{
     choose::Tried,
     error::Error,
@@ -13,21 +16,41 @@ pub(super) struct Snapshot<S, T> {
     pub(super) version: u64,
     /// All members of the set, ordered by key.
     pub(super) all: Arc<[Arc<Member>]>,
-    /// The candidates, ordered by key. While they are all members, the list is the same.
-    pub(super) members: Arc<[Arc<Member>]>,
-    /// The service of each candidate.
-    pub(super) services: Services<S>,
+    /// The candidates. Empty if several groups share the load: a call that finds none here looks there,
+    /// so that the others pay nothing.
+    pub(super) sole: Group<S, T>,
+    /// The groups that share the load, the lowest tier first, with the load of each and all before, of
+    /// [`WHOLE`].
+    pub(super) shared: Box<[(u32, Group<S, T>)]>,
     /// Members of other tiers, the lowest tier first, for calls that have tried all candidates.
     pub(super) reserve: Box<[InReserve<S>]>,
-    pub(super) table: T,
-    /// The bits of a member's word that bar it: less of them in a panic.
-    pub(super) bars: u64,
     /// What calls are answered with while there are no candidates, and when that may be over.
     pub(super) refusal: Error,
 }
 
+/// Members that a strategy chooses from.
+pub(super) struct Group<S, T> {
+    /// Which group of the set it is, for the next snapshot.
+    pub(super) id: u64,
+    /// The candidates, ordered by key. While they are all members, the list is the same.
+    pub(super) members: Arc<[Arc<Member>]>,
+    /// The service of each candidate. One that is on probation has none here: whoever chooses it has to
+    /// claim its place first.
+    pub(super) services: Services<S>,
+    pub(super) probation: Box<[OnProbation<S>]>,
+    pub(super) table: T,
+    /// The bits of a member's word that bar it: less of them in a panic.
+    pub(super) bars: u64,
+}
+
+/// The load of all groups together.
+pub(super) const WHOLE: u32 = 1 << 30;
+
 /// A member that is no candidate, and its service.
 pub(super) type InReserve<S> = (Arc<Member>, Weak<Connected<S>>);
+
+/// A member on probation, and its service.
+pub(super) type OnProbation<S> = (Arc<Probation>, Weak<Connected<S>>);
 
 /// One for each member of a list. The set alone keeps them alive: a clone that rests keeps the last
 /// snapshot that it saw, and must keep no service of a member that has left since.
@@ -55,29 +78,21 @@ impl<S> OfMember for Arc<Connected<S>> {
     }
 }
 
-impl<S, T> Snapshot<S, T> {
-    /// That of a set which nothing was found for yet.
-    pub(super) fn empty(table: T, refusal: Error) -> Self {
-        Self {
-            version: 0,
-            members: Arc::new([]),
-            services: Arc::new([]),
-            reserve: Box::default(),
-            all: Arc::new([]),
-            table,
-            bars: u64::MAX,
-            refusal,
-        }
+/// What a call goes to.
+pub(super) struct Choice<S> {
+    pub(super) connected: Arc<Connected<S>>,
+    /// If it is on probation: the place of this call.
+    pub(super) probe: Option<Probe>,
+}
+
+impl<S, T> Group<S, T> {
+    pub(super) fn empty(table: T) -> Self {
+        let (members, services) = (Arc::new([]), Arc::new([]));
+        Self { id: 0, members, services, probation: Box::default(), table, bars: u64::MAX }
     }
 
-    pub(super) fn is_panic(&self) -> bool {
-        self.bars != u64::MAX
-    }
-
-    /// Those that a call's first attempt may choose from.
-    #[inline]
-    pub(super) fn candidates<'a>(&'a self, tried: &'a Tried) -> Candidates<'a> {
-        Candidates::new(&self.members, self.bars, tried)
+    fn candidates<'a>(&'a self, bars: u64, tried: &'a Tried) -> Candidates<'a> {
+        Candidates::new(&self.members, bars, tried)
     }
 
     /// The candidate with this index; `None` also if the set has let go of it since.
@@ -88,21 +103,123 @@ impl<S, T> Snapshot<S, T> {
         self.services.get(index)?.upgrade()
     }
 
+    /// What the strategy chooses of those that `bars` leaves free and that are not `passed_over`. Where that
+    /// is one on probation, any on probation of which the place is free.
+    fn choose<P, Req>(
+        &self,
+        strategy: &P,
+        bars: u64,
+        passed_over: &Tried,
+        request: &Req,
+    ) -> Option<Choice<S>>
+    where
+        P: Pick<Req, Table = T>,
+    {
+        for _ in 0..2 {
+            let candidates = self.candidates(bars, passed_over);
+            let index = strategy.pick(&self.table, candidates, request)?;
+            if !candidates.is_free(index) {
+                return None;
+            }
+            let chosen = self.candidate(index).map(|connected| Choice { connected, probe: None });
+            if let Some(choice) = chosen.or_else(|| self.claim(passed_over)) {
+                return Some(choice);
+            }
+        }
+        None
+    }
+
+    /// Any on probation of which the place is free.
+    pub(super) fn claim(&self, passed_over: &Tried) -> Option<Choice<S>> {
+        let mut untried =
+            self.probation.iter().filter(|(probation, _)| is_free(probation.member(), passed_over));
+        untried.find_map(|(probation, service)| {
+            let connected = service.upgrade()?;
+            Some(Choice { connected, probe: Some(probation.claim()?) })
+        })
+    }
+
+    fn services(&self) -> impl Iterator<Item = &Weak<Connected<S>>> {
+        self.services.iter().chain(self.probation.iter().map(|(_, service)| service))
+    }
+}
+
+impl<S, T> Snapshot<S, T> {
+    /// That of a set which nothing was found for yet.
+    pub(super) fn empty(table: T, refusal: Error) -> Self {
+        Self {
+            version: 0,
+            all: Arc::new([]),
+            sole: Group::empty(table),
+            shared: Box::default(),
+            reserve: Box::default(),
+            refusal,
+        }
+    }
+
+    /// Those that have candidates, the lowest tier first.
+    pub(super) fn groups(&self) -> impl Iterator<Item = &Group<S, T>> + Clone {
+        let sole = Some(&self.sole).filter(|group| !group.members.is_empty());
+        sole.into_iter().chain(self.shared.iter().map(|(_, group)| group))
+    }
+
+    pub(super) fn has_candidates(&self) -> bool {
+        self.groups().next().is_some()
+    }
+
+    pub(super) fn is_panic(&self) -> bool {
+        self.groups().any(|group| group.bars != u64::MAX)
+    }
+
+    /// Those that a call's first attempt may choose from, unless several groups share the load.
+    #[inline]
+    pub(super) fn candidates<'a>(&'a self, tried: &'a Tried) -> Candidates<'a> {
+        Candidates::new(&self.sole.members, self.sole.bars, tried)
+    }
+
     /// Whether `connected` may be chosen.
     pub(super) fn has(&self, connected: &Arc<Connected<S>>) -> bool {
-        let member = &connected.member;
-        let identity = |of: &Arc<Member>| of.identity().cmp(member.identity());
-        let candidate = self.members.binary_search_by(identity).ok();
-        let candidate = candidate.and_then(|index| self.services.get(index));
-        let mut all = candidate.into_iter().chain(self.reserve.iter().map(|(_, service)| service));
+        let reserve = self.reserve.iter().map(|(_, service)| service);
+        let mut all = self.groups().flat_map(Group::services).chain(reserve);
         all.any(|service| service.as_ptr() == Arc::as_ptr(connected))
     }
 
     /// Whether there is a member that another attempt may go to.
     pub(super) fn has_untried(&self, tried: &Tried) -> bool {
-        let mut reserve = self.reserve.iter();
-        self.candidates(tried).free_from(0).next().is_some()
-            || reserve.any(|(member, _)| is_free(member, tried))
+        let has_free =
+            |group: &Group<_, _>| group.candidates(group.bars, tried).free_from(0).next().is_some();
+        self.groups().any(has_free) || self.reserve.iter().any(|(member, _)| is_free(member, tried))
+    }
+
+    /// The groups, the one first that a call goes to.
+    fn drawn<P>(&self, strategy: &P) -> impl Iterator<Item = &Group<S, T>> + Clone
+    where
+        P: Strategy<Table = T>,
+    {
+        let drawn = match self.shared.is_empty() {
+            true => 0,
+            false => strategy.draw(&self.sole.table, WHOLE),
+        };
+        let first = self.shared.iter().position(|&(until, _)| drawn < until).unwrap_or(0);
+        let drawn = self.groups().skip(first).take(1);
+        let others = self.groups().enumerate().filter(move |&(index, _)| index != first);
+        drawn.chain(others.map(|(_, group)| group))
+    }
+
+    /// The choice for a first attempt, and for one that waits, where a mere pick of the candidates brings
+    /// none: several groups share the load, or the one picked is on probation.
+    #[cold]
+    pub(super) fn choose<P, Req>(
+        &self,
+        strategy: &P,
+        passed_over: &Tried,
+        request: &Req,
+    ) -> Option<Choice<S>>
+    where
+        P: Pick<Req, Table = T>,
+    {
+        self.drawn(strategy)
+            .find_map(|group| group.choose(strategy, group.bars, passed_over, request))
     }
 
     /// The choice for an attempt that is not the call's first: of those not tried, first what nothing
@@ -116,32 +233,46 @@ impl<S, T> Snapshot<S, T> {
         tried: &Tried,
         passed_over: &Tried,
         request: &Req,
-    ) -> Option<Arc<Connected<S>>>
+    ) -> Option<Choice<S>>
     where
         P: Pick<Req, Table = T>,
     {
-        let choose = |bars| {
-            let candidates = Candidates::new(&self.members, bars, passed_over);
-            let chosen = strategy.pick(&self.table, candidates, request);
-            self.candidate(chosen.filter(|&index| candidates.is_free(index))?)
-        };
-        let untried = Candidates::new(&self.members, u64::MAX, tried).free_from(0).next();
-        if untried.is_some() {
-            return choose(u64::MAX);
+        let groups = self.drawn(strategy);
+        let is_untried =
+            |group: &&Group<_, _>| group.candidates(u64::MAX, tried).free_from(0).next().is_some();
+        let mut untried = groups.clone().filter(is_untried).peekable();
+        if untried.peek().is_some() {
+            return untried
+                .find_map(|group| group.choose(strategy, u64::MAX, passed_over, request));
         }
-        self.choose_of_reserve(strategy, passed_over).or_else(|| choose(self.bars))
+        self.choose_of_reserve(strategy, passed_over).or_else(|| {
+            let mut groups = groups;
+            groups.find_map(|group| group.choose(strategy, group.bars, passed_over, request))
+        })
     }
 
     /// Any of the lowest tier in which one is free, with the same chance.
-    fn choose_of_reserve<P>(&self, strategy: &P, tried: &Tried) -> Option<Arc<Connected<S>>>
+    fn choose_of_reserve<P>(&self, strategy: &P, tried: &Tried) -> Option<Choice<S>>
     where
         P: Strategy<Table = T>,
     {
         let free = || self.reserve.iter().filter(|(member, _)| is_free(member, tried));
         let tier = free().next()?.0.tier();
         let of_tier = || free().filter(|(member, _)| member.tier() == tier);
-        let drawn = strategy.draw(&self.table, u32::try_from(of_tier().count()).ok()?);
-        of_tier().nth(drawn as usize)?.1.upgrade()
+        let drawn = strategy.draw(&self.sole.table, u32::try_from(of_tier().count()).ok()?);
+        let connected = of_tier().nth(drawn as usize)?.1.upgrade()?;
+        Some(Choice { connected, probe: None })
+    }
+
+    /// The first of the candidates that `is_meant`, whatever bars it now; but none on probation.
+    pub(super) fn any_candidate(
+        &self,
+        is_meant: impl Fn(&Arc<Member>) -> bool,
+    ) -> Option<Choice<S>> {
+        let services = self.groups().flat_map(|group| group.members.iter().zip(&*group.services));
+        let mut meant = services.filter(|(member, _)| is_meant(member));
+        let connected = meant.find_map(|(_, service)| service.upgrade())?;
+        Some(Choice { connected, probe: None })
     }
 }
 

@@ -11,8 +11,9 @@ use tokio::{runtime::Handle, time::Sleep};
 use tower_service::Service;
 
 use super::{
+    probation::Probe,
     set::Set,
-    snapshot::{Connected, Snapshot},
+    snapshot::{Choice, Connected, Snapshot},
     strategy::{Pick, Strategy},
 };
 use crate::{
@@ -31,6 +32,9 @@ const STEP_AFTER: Duration = Duration::from_millis(10);
 /// are asked step by step.
 const ASKED_AT_ONCE: usize = 64;
 
+/// A call that was made, and its place if it goes to a member on probation; or why it was not.
+type Called<F> = Result<(F, Option<Probe>), Error>;
+
 /// The wait of one call. Dropping it leaves nothing behind but connections that are being made.
 pub(super) struct Waiting<S, P: Strategy, Req> {
     set: Arc<Set<S, P>>,
@@ -43,13 +47,15 @@ pub(super) struct Waiting<S, P: Strategy, Req> {
     key: WaitKey,
     /// `None` before the first poll.
     timers: Option<Timers>,
-    /// Whether there is anybody left to widen to.
+    /// Whether there is any left to widen to.
     widening: bool,
     last_error: Option<Error>,
 }
 
 struct Contender<S> {
     connected: Arc<Connected<S>>,
+    /// If it is on probation: the place of this call.
+    probe: Option<Probe>,
     /// A clone of the one that is shared.
     service: S,
     /// It said it is dead.
@@ -69,15 +75,8 @@ where
     S::Error: Into<BoxError> + 'static,
     P: Pick<Req>,
 {
-    /// `first` was chosen but is not ready, or has `died` of an error.
-    pub(super) fn new(
-        set: Arc<Set<S, P>>,
-        request: Req,
-        tried: Tried,
-        first: Option<(Arc<Connected<S>>, S)>,
-        died: Option<S::Error>,
-    ) -> Self {
-        let mut waiting = Self {
+    pub(super) fn new(set: Arc<Set<S, P>>, request: Req, tried: Tried) -> Self {
+        Self {
             set,
             request: Some(request),
             tried,
@@ -87,18 +86,29 @@ where
             timers: None,
             widening: true,
             last_error: None,
-        };
-        if let Some((connected, service)) = first {
-            waiting.contenders.push(Contender { connected, service, dead: false });
         }
+    }
+
+    /// `first` was chosen but is not ready, or has `died` of an error.
+    pub(super) fn with_first(
+        mut self,
+        first: Choice<S>,
+        service: S,
+        died: Option<S::Error>,
+    ) -> Self {
+        self.add(first, service);
         if let Some(error) = died {
-            waiting.bury(0, error);
+            self.bury(0, error);
         }
-        waiting
+        self
+    }
+
+    fn add(&mut self, Choice { connected, probe }: Choice<S>, service: S) {
+        self.contenders.push(Contender { connected, probe, service, dead: false });
     }
 
     /// Waits until one of the contenders is ready, and calls it. From then on its load counts instead of
-    /// the first's.
+    /// the first's. If it is on probation, its place comes with the call.
     ///
     /// # Errors
     /// A refusal that says why there is none, or that none got ready in time.
@@ -108,7 +118,7 @@ where
         &mut self,
         flight: &mut Option<Flight<Arc<Connected<S>>>>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<S::Future, Error>> {
+    ) -> Poll<Called<S::Future>> {
         if self.timers.is_none() {
             // It takes timers to wait.
             if Handle::try_current().is_err() {
@@ -116,13 +126,13 @@ where
             }
             self.start();
         }
-        let Contender { connected, mut service, .. } = ready!(self.poll_ready(cx))?;
+        let Contender { connected, mut service, probe, .. } = ready!(self.poll_ready(cx))?;
         if !flight.as_ref().is_some_and(|flight| Arc::ptr_eq(flight.held(), &connected)) {
             *flight = Some(Flight::begin(connected));
         }
         match self.request.take() {
             // It is the very value that said it is ready.
-            Some(request) => Poll::Ready(Ok(service.call(request))),
+            Some(request) => Poll::Ready(Ok((service.call(request), probe))),
             None => Poll::Pending,
         }
     }
@@ -161,7 +171,7 @@ where
                 timers.widen.as_mut().reset(time::later(time::now(), STEP_AFTER));
             }
         }
-        if snapshot.members.is_empty() && self.set.is_failing_fast() {
+        if !snapshot.has_candidates() && self.set.is_failing_fast() {
             return Poll::Ready(Err(self.explain(snapshot.refusal.clone())));
         }
         let Some(timers) = &mut self.timers else { return Poll::Pending };
@@ -234,19 +244,19 @@ where
             return false;
         }
         for added in 0..STEP {
-            let Some(connected) = self.next_choice(snapshot) else {
+            let Some(choice) = self.next_choice(snapshot) else {
                 self.widening = false;
                 return added > 0;
             };
-            let service = connected.service.clone();
-            self.contenders.push(Contender { connected, service, dead: false });
+            let service = choice.connected.service.clone();
+            self.add(choice, service);
         }
         true
     }
 
-    /// First whom the strategy chooses among the others; then those that are busy, since their
+    /// First what the strategy chooses among the others; then those that are busy, since their
     /// services know when they are not; and if that leaves none, those tried for this call.
-    fn next_choice(&self, snapshot: &Snapshot<S, P::Table>) -> Option<Arc<Connected<S>>> {
+    fn next_choice(&self, snapshot: &Snapshot<S, P::Table>) -> Option<Choice<S>> {
         let request = self.request.as_ref()?;
         let mut passed_over = self.tried.clone();
         for contender in &self.contenders {
@@ -254,23 +264,19 @@ where
         }
         let strategy = &self.set.strategy;
         let chosen = if self.tried.is_empty() {
-            let index = strategy.pick(&snapshot.table, snapshot.candidates(&passed_over), request);
-            index.and_then(|index| snapshot.candidate(index))
+            snapshot.choose(strategy, &passed_over, request)
         } else {
             snapshot.choose_again(strategy, &self.tried, &passed_over, request)
         };
-        let waits_for = |c: &Contender<S>, member| Arc::ptr_eq(&c.connected.member, member);
-        let waited_for = |member| self.contenders.iter().any(|c| waits_for(c, member));
-        let mut candidates = snapshot.members.iter();
+        let waited_for = |member: &Arc<Member>| {
+            self.contenders.iter().any(|c| Arc::ptr_eq(&c.connected.member, member))
+        };
         chosen
-            .filter(|connected| !passed_over.contains(&connected.member))
+            .filter(|choice| !passed_over.contains(&choice.connected.member))
+            .or_else(|| snapshot.any_candidate(|busy| !passed_over.contains(busy)))
             .or_else(|| {
-                let busy = candidates.clone().position(|member| !passed_over.contains(member));
-                snapshot.candidate(busy?)
-            })
-            .or_else(|| {
-                let nobody = self.contenders.iter().all(|contender| contender.dead);
-                snapshot.candidate(candidates.position(|m| nobody && !waited_for(m))?)
+                let none = self.contenders.iter().all(|contender| contender.dead);
+                snapshot.any_candidate(|member| none && !waited_for(member))
             })
     }
 
@@ -284,7 +290,7 @@ where
         if let Some(free_at) = start.and_then(|start| all_spent(snapshot, start)) {
             return self.spent(free_at);
         }
-        let error = if snapshot.members.is_empty() {
+        let error = if !snapshot.has_candidates() {
             snapshot.refusal.clone()
         } else {
             self.set.refusal(Kind::AllEndpointsDown).message(format!(
@@ -315,7 +321,7 @@ where
 /// The earliest moment at which a candidate has a token again, if each was spent until after `time`.
 fn all_spent<S, T>(snapshot: &Snapshot<S, T>, time: Instant) -> Option<Instant> {
     let mut first = None;
-    for member in snapshot.members.iter() {
+    for member in snapshot.groups().flat_map(|group| group.members.iter()) {
         let free_at = member.spent_until().filter(|&at| at > time)?;
         first = time::earlier(first, Some(free_at));
     }

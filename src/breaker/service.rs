@@ -250,9 +250,7 @@ where
 }
 
 impl<S: Chooses, C> Chooses for CircuitBreaker<S, C> {
-    fn has_untried(&self, tried: &Tried) -> bool {
-        self.inner.has_untried(tried)
-    }
+    inner_chooses!();
 }
 
 impl<S, C, Req> Choose<Req> for CircuitBreaker<S, C>

@@ -148,7 +148,22 @@ impl Budget {
     /// Counts a call as running until the returned value is dropped. Only [`ConcurrentBudget`] counts.
     #[inline]
     pub fn running(&self) -> RunningCall {
-        if self.rules.counts_calls() { self.counted_call() } else { RunningCall { rules: None } }
+        if self.counts_calls() { self.counted_call() } else { RunningCall { rules: None } }
+    }
+
+    /// Whether calls count as running.
+    #[inline]
+    pub(crate) fn counts_calls(&self) -> bool {
+        self.rules.counts_calls()
+    }
+
+    /// Counts a call as running until [`end_call`](Self::end_call).
+    pub(crate) fn begin_call(&self) {
+        self.rules.begin_call();
+    }
+
+    pub(crate) fn end_call(&self) {
+        self.rules.end_call();
     }
 
     #[cold]

@@ -3,6 +3,7 @@ use std::time::Duration;
 use crate::{
     backoff::{self, Backoff, Jitter},
     error::{Error, Kind},
+    replay::{CallOptions, MAX_ATTEMPTS, MIN_LIMIT},
 };
 
 /// Number of attempts of a call, their time limits, and the waits between them.
@@ -49,11 +50,13 @@ pub struct Attempts {
     /// without this wait. Default: 5 s.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub max_retry_after: Duration,
+    /// Longest time, from 1 ms, that a call waits for an endpoint if there is none, or none that can be
+    /// used: until discovery reports one, or one is healthy again. It waits no longer than its deadline,
+    /// and only if its request can be copied. Default: none; the call fails as soon as the balancer
+    /// says so.
+    #[cfg_attr(feature = "serde", serde(with = "crate::duration::option"))]
+    pub wait_for_endpoint: Option<Duration>,
 }
-
-/// Most attempts of a call.
-pub(crate) const MAX_ATTEMPTS: u32 = 64;
-const MIN_LIMIT: Duration = Duration::from_millis(1);
 
 impl Default for Attempts {
     fn default() -> Self {
@@ -73,6 +76,7 @@ impl Attempts {
             multiplier: 2.0,
             jitter: Jitter::Full,
             max_retry_after: Duration::from_secs(5),
+            wait_for_endpoint: None,
         }
     }
 
@@ -119,6 +123,20 @@ impl Attempts {
         self
     }
 
+    /// Sets [`wait_for_endpoint`](Self::wait_for_endpoint).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_upstream::Attempts;
+    /// let attempts = Attempts::up_to(3).with_wait_for_endpoint(Duration::from_secs(10));
+    /// assert!(attempts.validate().is_ok());
+    /// ```
+    #[must_use]
+    pub const fn with_wait_for_endpoint(mut self, longest: Duration) -> Self {
+        self.wait_for_endpoint = Some(longest);
+        self
+    }
+
     /// Checks every value.
     ///
     /// # Errors
@@ -131,6 +149,7 @@ impl Attempts {
         }
         mistakes.extend(limit_mistake("timeout", self.timeout));
         mistakes.extend(limit_mistake("overall", self.overall));
+        mistakes.extend(limit_mistake("wait_for_endpoint", self.wait_for_endpoint));
         mistakes.extend(self.waits().mistakes(["backoff", "max_backoff"]));
         mistakes.extend(backoff::mistake("max_retry_after", self.max_retry_after));
         if mistakes.is_empty() {
@@ -153,7 +172,20 @@ impl Attempts {
             multiplier,
             jitter,
             max_retry_after: backoff::sane(self.max_retry_after),
+            wait_for_endpoint: at_least(self.wait_for_endpoint),
         }
+    }
+
+    /// Those of a call with options of its own.
+    pub(crate) fn with_options(mut self, options: CallOptions) -> Self {
+        self.max = options.max_attempts().unwrap_or(self.max);
+        self.timeout = options.attempt_timeout().or(self.timeout);
+        self
+    }
+
+    /// Whether a copy of a request may be of use.
+    pub(crate) fn use_copies(&self) -> bool {
+        self.max > 1 || self.wait_for_endpoint.is_some()
     }
 
     /// The waits between attempts.
@@ -185,7 +217,8 @@ mod tests {
             .with_overall(Duration::ZERO)
             .with_backoff(Duration::MAX, hours)
             .with_multiplier(f64::NAN)
-            .with_max_retry_after(Duration::MAX);
+            .with_max_retry_after(Duration::MAX)
+            .with_wait_for_endpoint(Duration::ZERO);
         let text = absurd.validate().unwrap_err().to_string();
         for name in [
             "`max`",
@@ -195,6 +228,7 @@ mod tests {
             "`max_backoff` is",
             "`multiplier`",
             "`max_retry_after`",
+            "`wait_for_endpoint`",
             "longer than",
         ] {
             assert!(text.contains(name), "{name}: {text}");

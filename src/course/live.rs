@@ -1,39 +1,36 @@
-//! The settings of one layer, which may change while its services run, and what happened to calls.
+//! The settings of one layer, which may change while its services run.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
-use super::attempts::Attempts;
-use crate::telemetry::Stats;
+use super::{attempts::Attempts, counts::Counts};
 
-/// A call that goes well reads the two flags. Only one that fails or waits for a limit reads the rest.
+/// A call that goes well reads the modes. Only one that fails or waits for a limit reads the rest.
 #[derive(Debug)]
 pub(crate) struct LiveAttempts {
-    repeats: AtomicBool,
-    limits: AtomicBool,
+    modes: AtomicU64,
     attempts: ArcSwap<Attempts>,
     pub(crate) counts: Counts,
 }
 
-/// What happened to calls that did not go well at once. Relaxed throughout: these are only counted.
-#[derive(Debug, Default)]
-pub(crate) struct Counts {
-    /// Further attempts that the budget paid for.
-    retries: AtomicU64,
-    /// Further attempts for free.
-    moved: AtomicU64,
-    /// Calls that were made and did not end well.
-    failed: AtomicU64,
-    /// Calls that were not made, because they came too late.
-    late: AtomicU64,
+/// What calls do besides, a bit each.
+pub(crate) mod modes {
+    /// A copy of a request may be of use.
+    pub(crate) const COPIES: u64 = 1;
+    /// Attempts or calls have a time limit.
+    pub(crate) const LIMITS: u64 = 2;
+    /// Each call is counted, whatever comes of it.
+    pub(crate) const COUNTS: u64 = 4;
+    /// From here on the bits are free for what a call knows of itself.
+    pub(crate) const FREE: u64 = 8;
 }
+use modes::{COPIES, COUNTS, LIMITS};
 
 impl LiveAttempts {
     pub(crate) fn new(attempts: Attempts) -> Self {
         let live = Self {
-            repeats: AtomicBool::new(false),
-            limits: AtomicBool::new(false),
+            modes: AtomicU64::new(0),
             attempts: ArcSwap::default(),
             counts: Counts::default(),
         };
@@ -43,56 +40,57 @@ impl LiveAttempts {
 
     pub(crate) fn update(&self, attempts: Attempts) {
         let attempts = attempts.clamped();
-        let limits = attempts.timeout.is_some() || attempts.overall.is_some();
-        // Relaxed: a call that meets old and new settings makes a copy that it does not need, or has
-        // none, as one had that began a moment before.
-        self.repeats.store(attempts.max > 1, Ordering::Relaxed);
-        self.limits.store(limits, Ordering::Relaxed);
+        self.set(COPIES, attempts.use_copies());
+        self.set(LIMITS, attempts.timeout.is_some() || attempts.overall.is_some());
         self.attempts.store(attempts.into());
     }
 
-    /// Whether a copy of a request may be of use.
+    /// Counts each call from now on, whatever comes of it.
+    pub(crate) fn count_calls(&self) {
+        self.set(COUNTS, true);
+    }
+
+    fn set(&self, mode: u64, on: bool) {
+        // Relaxed, here and below: a call that meets old and new settings makes a copy that it does not
+        // need, or has none, as one had that began a moment before.
+        if on {
+            self.modes.fetch_or(mode, Ordering::Relaxed);
+        } else {
+            self.modes.fetch_and(!mode, Ordering::Relaxed);
+        }
+    }
+
+    /// All of the [`modes`].
     #[inline]
-    pub(crate) fn repeats(&self) -> bool {
-        self.repeats.load(Ordering::Relaxed)
+    pub(crate) fn modes(&self) -> u64 {
+        self.modes.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn has(&self, mode: u64) -> bool {
+        self.modes() & mode != 0
+    }
+
+    /// Whether a copy of a request may be of use.
+    #[cfg(feature = "tower")]
+    #[inline]
+    pub(crate) fn uses_copies(&self) -> bool {
+        self.has(COPIES)
     }
 
     /// Whether attempts or calls have a time limit.
     #[inline]
     pub(crate) fn limits(&self) -> bool {
-        self.limits.load(Ordering::Relaxed)
+        self.has(LIMITS)
+    }
+
+    /// Whether each call is counted, whatever comes of it.
+    #[inline]
+    pub(crate) fn counts_calls(&self) -> bool {
+        self.has(COUNTS)
     }
 
     pub(crate) fn attempts(&self) -> Attempts {
         Attempts::clone(&self.attempts.load())
-    }
-}
-
-impl Counts {
-    pub(super) fn attempt(&self, paid: bool) {
-        let counter = if paid { &self.retries } else { &self.moved };
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn failed(&self) {
-        self.failed.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn late(&self) {
-        self.late.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn retries(&self) -> u64 {
-        self.retries.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn moved(&self) -> u64 {
-        self.moved.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn stats(&self) -> Stats {
-        let (failed, refused) = (&self.failed, &self.late);
-        let count = |of: &AtomicU64| Some(of.load(Ordering::Relaxed));
-        Stats { failed: count(failed), refused: count(refused), ..Stats::default() }
     }
 }

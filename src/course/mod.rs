@@ -1,6 +1,7 @@
 //! The course of a call that is sent more than once: what failover and retries have in common.
 
 mod attempts;
+mod counts;
 mod ended;
 mod live;
 mod plan;
@@ -10,9 +11,9 @@ use std::{sync::Arc, time::Duration};
 
 pub use self::attempts::Attempts;
 pub(crate) use self::{
-    attempts::{MAX_ATTEMPTS, limit_mistake},
+    attempts::limit_mistake,
     ended::AttemptEnd,
-    live::LiveAttempts,
+    live::{LiveAttempts, modes},
     plan::Plan,
     rule::Reach,
 };
@@ -59,6 +60,8 @@ pub(crate) struct LastAttempt<'a> {
     pub(crate) copied: bool,
     /// Time left until the deadline.
     pub(crate) left: Option<Duration>,
+    /// It may wait for an endpoint, if there is none.
+    pub(crate) may_wait: bool,
 }
 
 /// What follows on an attempt.
@@ -66,6 +69,8 @@ pub(crate) struct LastAttempt<'a> {
 pub(crate) enum Then {
     /// Another one, after this wait.
     Again(Duration),
+    /// The same one once more, after this wait and when there is an endpoint.
+    WhenThereIsOne(Duration),
     /// Nothing; with the reason, where something can be done about it.
     Stop(Option<&'static str>),
 }
@@ -91,7 +96,7 @@ impl Course {
         live: &LiveAttempts,
         plan: &Plan<R, C>,
     ) -> Then {
-        let LastAttempt { ended, endpoint, reach, idempotent, copied, left } = attempt;
+        let LastAttempt { ended, endpoint, reach, idempotent, copied, left, may_wait } = attempt;
         let (attempts, budget) = (&self.attempts, &plan.budget);
         // The attempt is over. What it paid is kept for the one that takes its place, if a guard
         // turned it away.
@@ -111,21 +116,27 @@ impl Course {
             idempotent: *idempotent,
             reach: *reach,
             left: *left,
+            may_wait: *may_wait,
         };
         let next = next(ended, progress, attempts, || {
             let own = || plan.wait(attempts, self.waits + 1, self.backoff, ended.cause());
             *backoff.insert(if at_once { Duration::ZERO } else { own() })
         });
         if next != Next::Stop && !copied {
-            return Then::Stop((attempts.max > 1).then_some(NOT_COPIED));
+            return Then::Stop(attempts.use_copies().then_some(NOT_COPIED));
         }
         let wait = match next {
             Next::Stop => return Then::Stop(None),
             Next::Elsewhere | Next::Resend => {
                 self.permit = permit;
                 self.resent |= next == Next::Resend;
-                live.counts.attempt(false);
+                live.counts.attempt(false, *reach);
                 Duration::ZERO
+            }
+            Next::WhenThereIsOne(wait) => {
+                self.permit = permit;
+                self.waits += u32::from(!wait.is_zero());
+                return Then::WhenThereIsOne(wait);
             }
             Next::After(wait) => {
                 // It is no retry that runs any more.
@@ -139,7 +150,7 @@ impl Course {
                     (self.waits, self.backoff) = (self.waits + 1, backoff);
                 }
                 self.made += 1;
-                live.counts.attempt(true);
+                live.counts.attempt(true, *reach);
                 if !wait.is_zero() {
                     let number = self.made;
                     plan.reporter.emit(*endpoint, || EventKind::Wait { number, delay: wait });
@@ -189,11 +200,11 @@ impl Course {
     ) -> Error {
         self.permit = None;
         let earlier = std::mem::take(&mut self.errors);
-        if earlier.is_empty() && last.is_refused() {
-            return last;
-        }
-        let last = if earlier.is_empty() { last } else { Error::exhausted(earlier, last) };
-        let last = last.after_attempts(self.made, took);
+        let last = match last {
+            last if earlier.is_empty() && last.is_refused() => last,
+            last if earlier.is_empty() => last.after_attempts(self.made, took),
+            last => Error::exhausted(earlier, last).after_attempts(self.made, took),
+        };
         match note {
             Some(note) => last.note(note),
             None => last,
@@ -201,8 +212,15 @@ impl Course {
     }
 
     /// The deadline of the whole call has passed, whatever the last attempt would have said.
-    pub(crate) fn too_late(&mut self, error: Error, took: Duration) -> Error {
+    pub(crate) fn too_late<R, C>(
+        &mut self,
+        error: Error,
+        took: Duration,
+        plan: &Plan<R, C>,
+    ) -> Error {
         self.permit = None;
+        let attempts = self.made;
+        plan.reporter.emit(error.endpoint_key(), || EventKind::Timeout { attempts });
         let earlier = std::mem::take(&mut self.errors);
         let error = if earlier.is_empty() { error } else { error.with_history(earlier) };
         error.after_attempts(self.made, Some(took))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{attempts::Attempts, ended::AttemptEnd};
-use crate::outcome::Repeat;
+use crate::{error::Kind, outcome::Repeat};
 
 /// What the call has behind it, and before it.
 #[derive(Debug, Clone, Copy)]
@@ -16,6 +16,8 @@ pub(super) struct Progress {
     pub(super) reach: Reach,
     /// Time left until the deadline.
     pub(super) left: Option<Duration>,
+    /// It may wait for an endpoint.
+    pub(super) may_wait: bool,
 }
 
 /// Which endpoint an attempt had, and whether there is another one.
@@ -27,12 +29,14 @@ pub(crate) struct Reach {
     pub(crate) again: bool,
     /// There is an endpoint that was not tried.
     pub(crate) untried: bool,
+    /// There is no endpoint that can be chosen.
+    pub(crate) none: bool,
 }
 
 impl Reach {
     /// That of a client which has one endpoint.
     #[cfg(feature = "tower")]
-    pub(crate) const ONE: Self = Self { chose: true, again: false, untried: false };
+    pub(crate) const ONE: Self = Self { chose: true, again: false, untried: false, none: false };
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -42,9 +46,14 @@ pub(super) enum Next {
     Elsewhere,
     /// The same for a connection that was dead, once for each call.
     Resend,
+    /// When there is an endpoint, for free: nothing was tried.
+    WhenThereIsOne(Duration),
     /// After this wait, if the budget has a token.
     After(Duration),
 }
+
+/// How long a call waits at least that found no endpoint though there is one.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Decides. `backoff` is asked for the wait where the endpoint may not have asked for another.
 pub(super) fn next(
@@ -53,10 +62,22 @@ pub(super) fn next(
     attempts: &Attempts,
     backoff: impl FnOnce() -> Duration,
 ) -> Next {
-    let Progress { made, resent, idempotent, reach, left } = progress;
+    let Progress { made, resent, idempotent, reach, left, may_wait } = progress;
     if ended.refused {
         let elsewhere = reach.chose && !reach.again && reach.untried;
-        return if elsewhere { Next::Elsewhere } else { Next::Stop };
+        // Of a guard above the balancer, which says the same of a circuit, there is nothing to wait for.
+        let missing = matches!(ended.kind, Some(Kind::NoEndpoints | Kind::AllEndpointsDown))
+            || reach.none && ended.kind == Some(Kind::CircuitOpen);
+        return match () {
+            () if elsewhere => Next::Elsewhere,
+            // One that is there but was not ready in time is not asked again at once.
+            () if may_wait && !reach.chose && missing => Next::WhenThereIsOne(if reach.none {
+                Duration::ZERO
+            } else {
+                backoff().max(LOOK_AGAIN)
+            }),
+            () => Next::Stop,
+        };
     }
     let safe = ended.unsent || idempotent;
     if ended.stale && reach.chose && safe && !resent {
@@ -108,10 +129,16 @@ mod tests {
         repeat: Repeat::Yes,
         retry_after: None,
     };
-    const ANY: Reach = Reach { chose: true, again: false, untried: true };
+    const ANY: Reach = Reach { chose: true, again: false, untried: true, none: false };
     const ALONE: Reach = Reach { untried: false, ..ANY };
-    const FIRST: Progress =
-        Progress { made: 1, resent: false, idempotent: true, reach: ANY, left: None };
+    const FIRST: Progress = Progress {
+        made: 1,
+        resent: false,
+        idempotent: true,
+        reach: ANY,
+        left: None,
+        may_wait: false,
+    };
 
     const fn ms(millis: u64) -> Duration {
         Duration::from_millis(millis)
@@ -167,6 +194,33 @@ mod tests {
         assert_eq!(at(Reach { again: true, ..ANY }), Next::Stop);
         assert_eq!(at(Reach { chose: false, ..ANY }), Next::Stop);
         assert_eq!(at(ALONE), Next::Stop);
+    }
+
+    #[test]
+    fn a_call_that_found_no_endpoint_waits_for_one_if_it_may() {
+        let refused = AttemptEnd { refused: true, unsent: true, failed: false, ..BROKEN };
+        let nowhere = Reach { chose: false, untried: false, ..ANY };
+        let after = |kind, may_wait, none, chose| {
+            let ended = AttemptEnd { kind: Some(kind), ..refused };
+            let reach = Reach { none, chose, ..nowhere };
+            decide(ended, Progress { made: 4, idempotent: false, may_wait, reach, ..FIRST })
+        };
+        let at_once = Next::WhenThereIsOne(Duration::ZERO);
+        for kind in [Kind::NoEndpoints, Kind::AllEndpointsDown] {
+            assert_eq!(after(kind, true, true, false), at_once);
+            // There is one, but the call did not get to it.
+            assert_eq!(after(kind, true, false, false), Next::WhenThereIsOne(ms(100)));
+            assert_eq!(after(kind, false, true, false), Next::Stop);
+            assert_eq!(after(kind, true, true, true), Next::Stop);
+        }
+        assert_eq!(after(Kind::CircuitOpen, true, true, false), at_once);
+        assert_eq!(after(Kind::CircuitOpen, true, false, false), Next::Stop, "from above");
+        assert_eq!(after(Kind::RateLimited, true, true, false), Next::Stop);
+        // However short the backoff is, it does not ask all the time.
+        let ended = AttemptEnd { kind: Some(Kind::AllEndpointsDown), ..refused };
+        let there = Progress { may_wait: true, reach: nowhere, ..FIRST };
+        let next = next(&ended, there, &Attempts::up_to(4), || Duration::ZERO);
+        assert_eq!(next, Next::WhenThereIsOne(LOOK_AGAIN));
     }
 
     #[test]

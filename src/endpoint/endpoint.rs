@@ -70,10 +70,11 @@ pub enum Status {
     Unknown,
     /// Healthy.
     Passing,
-    /// Usable, but only if no endpoint of the same priority is better.
+    /// Degraded: usable, but the healthy endpoints come first.
     ///
-    /// The endpoints of a priority that warn form a tier of their own behind the others, with a panic
-    /// threshold of its own. So with one endpoint that passes and 99 that warn, all calls go to the one.
+    /// Gets the part of the load that the healthy endpoints of all priorities
+    /// [cannot carry](crate::balance#which-endpoints-may-be-chosen): with one endpoint of a priority that
+    /// passes and three that warn, the one gets 35 % of the calls.
     Warning,
     /// Unhealthy. Used only in a panic.
     Critical,
@@ -117,8 +118,10 @@ impl Endpoint {
         self
     }
 
-    /// Sets the priority. Endpoints with a higher number are used only while none with a lower number
-    /// can be. Default: 0.
+    /// Sets the priority: the lowest number comes first.
+    ///
+    /// Endpoints with a higher number get the part of the load that healthy endpoints with lower numbers
+    /// [cannot carry](crate::balance#which-endpoints-may-be-chosen). Default: 0.
     #[must_use]
     pub fn with_priority(mut self, priority: u32) -> Self {
         self.priority = priority;

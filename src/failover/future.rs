@@ -7,18 +7,16 @@ use std::{
 use pin_project_lite::pin_project;
 
 use super::{
-    journey::{CallTimes, Journey, Late, NEVER},
-    reserve::InReserve,
+    journey::{Journey, Late},
+    ticket::Ticket,
 };
 use crate::{
-    budget::RunningCall,
     choose::{Choose, Chosen},
     course::{AttemptEnd, Course},
     error::{BoxError, Error},
     member::attempt_timed_out,
     outcome::Classify,
     replay::ReplayPolicy,
-    time::{self, Instant},
 };
 
 pin_project! {
@@ -34,10 +32,9 @@ pin_project! {
         state: State<S::Choosing>,
         // A copy of the request, where it could be made and may be needed.
         spare: Option<Req>,
-        reserve: InReserve<S, R, C>,
-        running: RunningCall,
-        times: CallTimes,
-        // Made when the first attempt fails, or has to wait where there is a limit.
+        ticket: Ticket<S, R, C>,
+        // Made when the first attempt fails, or has to wait where there is a limit, or if the request has
+        // options of its own.
         journey: Option<Box<Journey<S, Req>>>,
     }
 }
@@ -75,25 +72,19 @@ where
     pub(super) fn new(
         inner: S::Choosing,
         spare: Option<Req>,
-        idempotent: bool,
-        deadline: Option<Instant>,
-        reserve: InReserve<S, R, C>,
-        running: RunningCall,
+        ticket: Ticket<S, R, C>,
+        journey: Option<Box<Journey<S, Req>>>,
     ) -> Self {
-        let times = CallTimes {
-            began: NEVER,
-            deadline: deadline.map_or(NEVER, time::stamp),
-            idempotent: u64::from(idempotent),
-        };
-        Self { state: State::Calling { inner }, spare, reserve, running, times, journey: None }
+        Self { state: State::Calling { inner }, spare, ticket, journey }
     }
 
     /// No attempt is made.
     #[cold]
-    pub(super) fn refused(reserve: InReserve<S, R, C>, running: RunningCall) -> Self {
-        let times = CallTimes { began: NEVER, deadline: NEVER, idempotent: 0 };
-        let journey = Some(Journey::refused(reserve.core(), &times));
-        Self { state: State::Between, spare: None, reserve, running, times, journey }
+    pub(super) fn refused(mut ticket: Ticket<S, R, C>) -> Self {
+        let journey = Some(Journey::refused(&mut ticket));
+        // It does not run.
+        ticket.end(false);
+        Self { state: State::Between, spare: None, ticket, journey }
     }
 }
 
@@ -109,17 +100,16 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let reserve = &**this.reserve.core();
+        let ticket = this.ticket;
         let last = loop {
             let StateProj::Calling { mut inner } = this.state.as_mut().project() else {
                 let Some(journey) = this.journey else {
                     return Poll::Pending;
                 };
                 if let Some(late) = journey.take_refusal() {
-                    this.running.end();
                     return Poll::Ready(Err(late));
                 }
-                match journey.poll_between(reserve, cx) {
+                match journey.poll_between(ticket.reserve(), cx) {
                     Poll::Pending => return Poll::Pending,
                     Poll::Ready(Err(error)) => break Err(error),
                     Poll::Ready(Ok(inner)) => {
@@ -128,13 +118,13 @@ where
                     }
                 }
             };
-            let classify = &reserve.plan.classify;
+            let plan = &ticket.reserve().plan;
             let mut timed_out = false;
             let (result, ended) = match inner.as_mut().poll(cx) {
-                Poll::Ready(Ok(answer)) => match AttemptEnd::of_answer(classify, &answer) {
+                Poll::Ready(Ok(answer)) => match AttemptEnd::of_answer(&plan.classify, &answer) {
                     Some(ended) if !ended.is_final() => (Ok(answer), ended),
                     not_good => {
-                        let (budget, good) = (&reserve.plan.budget, not_good.is_none());
+                        let (budget, good) = (&plan.budget, not_good.is_none());
                         match this.journey {
                             None if good => budget.first_success(),
                             journey => {
@@ -142,25 +132,24 @@ where
                                 Course::settle(course, budget, good);
                             }
                         }
-                        this.running.end();
+                        ticket.end(true);
                         return Poll::Ready(Ok(answer));
                     }
                 },
                 Poll::Ready(Err(error)) => {
-                    let ended = AttemptEnd::of_error(classify, &error);
+                    let ended = AttemptEnd::of_error(&plan.classify, &error);
                     (Err(Error::from_service(error)), ended)
                 }
                 Poll::Pending => {
-                    this.times.begin();
+                    ticket.pend();
                     if this.journey.is_none()
-                        && !this.times.has_deadline()
-                        && !reserve.live.limits()
+                        && !ticket.has_deadline()
+                        && !ticket.reserve().live.limits()
                     {
                         return Poll::Pending;
                     }
-                    let journey =
-                        this.journey.get_or_insert_with(|| Journey::new(reserve, this.times));
-                    match journey.poll_limits(reserve, &*inner, cx) {
+                    let journey = this.journey.get_or_insert_with(|| Journey::new(ticket));
+                    match journey.poll_limits(ticket.reserve(), &*inner, cx) {
                         Poll::Pending => return Poll::Pending,
                         Poll::Ready(Late::Call(error)) => {
                             this.state.set(State::Between);
@@ -174,15 +163,15 @@ where
                     }
                 }
             };
-            let journey = this.journey.get_or_insert_with(|| Journey::new(reserve, this.times));
-            let last = journey.fail(result, ended, this.reserve, this.times, &*inner, this.spare);
+            let journey = this.journey.get_or_insert_with(|| Journey::new(ticket));
+            let last = journey.fail(result, ended, ticket, &*inner, this.spare);
             this.state.as_mut().give_up(timed_out);
             if let Some(result) = last {
                 break result;
             }
         };
-        reserve.live.counts.failed();
-        this.running.end();
+        ticket.reserve().live.counts.failed();
+        ticket.end(false);
         Poll::Ready(last)
     }
 }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::Attempts;
+use super::{Attempts, FailoverStats};
 use crate::{course::LiveAttempts, error::Error, telemetry::Stats};
 
 /// Handle to the settings and counts of a [`FailoverLayer`](super::FailoverLayer) and its services.
@@ -42,10 +42,26 @@ impl FailoverHandle {
     /// Returns what happened to calls so far, in all services of the layer.
     ///
     /// `failed` are the calls that ended in an error, or in an answer that counts as a failure.
-    /// `refused` are those that were not made, because their deadline had passed. Calls that go well are
-    /// not counted.
+    /// `refused` are those that were not made, because their deadline had passed. A layer
+    /// [with a name](super::FailoverLayer::named) also counts those that `succeeded`, those that were
+    /// dropped (`ignored`), and all three (`admitted`).
     pub fn stats(&self) -> Stats {
-        self.live.counts.stats()
+        let counts = &self.live.counts;
+        if self.live.counts_calls() { counts.stats() } else { counts.failures() }
+    }
+
+    /// Returns what a layer [with a name](super::FailoverLayer::named) has counted, in the names of the Go
+    /// failover manager. `None` of a layer without a name, which does not count calls that go well.
+    ///
+    /// ```
+    /// use tower_upstream::{Attempts, FailoverLayer};
+    /// let layer = FailoverLayer::new(Attempts::up_to(3));
+    /// assert!(layer.handle().summary().is_none());
+    /// let summary = layer.named("tax").handle().summary();
+    /// assert_eq!(summary.map(|summary| summary.total_requests), Some(0));
+    /// ```
+    pub fn summary(&self) -> Option<FailoverStats> {
+        self.live.counts_calls().then(|| FailoverStats::of(&self.live))
     }
 
     /// Returns the number of further attempts that the retry budget paid for.

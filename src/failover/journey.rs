@@ -1,43 +1,18 @@
 //! The way of a call that was not done at once: from endpoint to endpoint, and the time it has.
 
 use std::{
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
-use super::reserve::{InReserve, Reserve};
+use super::ticket::{Reserve, Ticket};
 use crate::{
     choose::{Choose, Chosen, Tried},
-    course::{AttemptEnd, Course, LastAttempt, Reach, Then, failed_answer},
+    course::{AttemptEnd, Attempts, Course, LastAttempt, Reach, Then, failed_answer},
     error::{BoxError, Error, Kind},
-    replay::ReplayPolicy,
+    replay::{CallOptions, ReplayPolicy},
     time::{self, Instant, Timer},
 };
-
-/// In whole words, beside which nothing is moved: a stamp each, and a flag.
-pub(super) struct CallTimes {
-    /// When the call was first pending; `NEVER` before.
-    pub(super) began: i64,
-    /// The deadline of the request; `NEVER` without one.
-    pub(super) deadline: i64,
-    pub(super) idempotent: u64,
-}
-
-pub(super) const NEVER: i64 = i64::MAX;
-
-impl CallTimes {
-    #[inline]
-    pub(super) fn has_deadline(&self) -> bool {
-        self.deadline != NEVER
-    }
-
-    #[inline]
-    pub(super) fn begin(&mut self) {
-        if self.began == NEVER {
-            self.began = time::stamp(time::now());
-        }
-    }
-}
 
 /// The way of a call that was not done at once.
 pub(super) struct Journey<S, Req> {
@@ -53,6 +28,10 @@ pub(super) struct Journey<S, Req> {
     end: Option<Timer>,
     attempt: Option<Timer>,
     wait: Option<Timer>,
+    /// Until when it waits for an endpoint, from the first time on that there was none.
+    endpoint: Option<Timer>,
+    /// What the balancer said, of a call that waits for an endpoint.
+    nowhere: Option<Error>,
 }
 
 /// What took too long.
@@ -61,16 +40,23 @@ pub(super) enum Late {
     Attempt(Error),
 }
 
+/// Why a call failed that found no endpoint.
+const WAITED: &str = "waited for an endpoint for as long as it may (`wait_for_endpoint`)";
+
 impl<S, Req> Journey<S, Req> {
     #[cold]
-    pub(super) fn new<R, C>(reserve: &Reserve<S, R, C>, times: &CallTimes) -> Box<Self> {
-        let start = match times.began {
-            NEVER => time::now(),
-            began => time::at_stamp(began),
-        };
-        let attempts = reserve.live.attempts();
+    pub(super) fn new<R, C>(ticket: &mut Ticket<S, R, C>) -> Box<Self> {
+        Self::with_options(ticket, CallOptions::NONE)
+    }
+
+    #[cold]
+    pub(super) fn with_options<R, C>(
+        ticket: &mut Ticket<S, R, C>,
+        options: CallOptions,
+    ) -> Box<Self> {
+        let start = ticket.start();
+        let attempts = ticket.reserve().live.attempts().with_options(options);
         let overall = attempts.overall.map(|overall| time::later(start, overall));
-        let deadline = (times.deadline != NEVER).then(|| time::at_stamp(times.deadline));
         Box::new(Self {
             course: Course::new(attempts),
             start,
@@ -78,18 +64,20 @@ impl<S, Req> Journey<S, Req> {
             tried: Tried::default(),
             request: None,
             refusal: None,
-            until: time::earlier(overall, deadline),
+            until: time::earlier(overall, ticket.deadline()),
             end: None,
             attempt: None,
             wait: None,
+            endpoint: None,
+            nowhere: None,
         })
     }
 
     /// The call came too late, and is not made.
     #[cold]
-    pub(super) fn refused<R, C>(reserve: &Reserve<S, R, C>, times: &CallTimes) -> Box<Self> {
-        reserve.live.counts.late();
-        let mut journey = Self::new(reserve, times);
+    pub(super) fn refused<R, C>(ticket: &mut Ticket<S, R, C>) -> Box<Self> {
+        ticket.reserve().live.counts.late();
+        let mut journey = Self::new(ticket);
         let late = "the deadline of the call passed before it was made";
         journey.refusal = Some(Error::blameless(Kind::Timeout).message(late));
         journey
@@ -130,7 +118,8 @@ impl<S, Req> Journey<S, Req> {
             }
             // The caller's time is over, which says nothing about the endpoint.
             let error = late("the call", self.took()).without_blame();
-            return Poll::Ready(Late::Call(self.course.too_late(error, self.took())));
+            let took = self.took();
+            return Poll::Ready(Late::Call(self.course.too_late(error, took, &reserve.plan)));
         }
         Poll::Pending
     }
@@ -148,8 +137,7 @@ impl<S, Req> Journey<S, Req> {
         &mut self,
         result: Result<Res, Error>,
         ended: AttemptEnd,
-        reserve: &InReserve<S, R, C>,
-        times: &CallTimes,
+        ticket: &Ticket<S, R, C>,
         inner: &S::Choosing,
         spare: &mut Option<Req>,
     ) -> Option<Result<Res, Error>>
@@ -157,21 +145,24 @@ impl<S, Req> Journey<S, Req> {
         S: Choose<Req> + Clone,
         R: ReplayPolicy<Req>,
     {
-        let Reserve { live, plan, service } = &**reserve.core();
+        let Reserve { live, plan, service } = ticket.reserve();
         let chosen = inner.chosen().cloned();
         let again = chosen.as_ref().is_some_and(|member| self.tried.contains(member));
         if let Some(member) = &chosen {
             self.tried.insert(member.clone());
         }
         let untried = service.has_untried(&self.tried);
+        let may_wait = chosen.is_none() && self.may_wait();
+        let none = may_wait && self.finds_none(service);
         let attempt = LastAttempt {
             ended,
             endpoint: chosen.as_ref().map(|member| member.shared_key()),
-            reach: Reach { chose: chosen.is_some(), again, untried },
-            idempotent: times.idempotent != 0,
+            reach: Reach { chose: chosen.is_some(), again, untried, none },
+            idempotent: ticket.is_idempotent(),
             // A copy whose body turned out too long to be kept is none.
             copied: spare.as_ref().is_some_and(|spare| plan.replay.is_whole(spare)),
             left: self.until.map(|end| end.saturating_duration_since(time::now())),
+            may_wait,
         };
         match self.course.end(&attempt, live, plan) {
             Then::Again(wait) => {
@@ -186,8 +177,32 @@ impl<S, Req> Journey<S, Req> {
                 self.prepare(wait, &plan.replay, untried, spare);
                 None
             }
+            Then::WhenThereIsOne(wait) => {
+                self.nowhere = result.err();
+                self.prepare(wait, &plan.replay, untried, spare);
+                None
+            }
             Then::Stop(note) => Some(result.map_err(|error| self.give_up(error, note))),
         }
+    }
+
+    /// Whether the call may wait for an endpoint. Its time for that begins when it asks.
+    fn may_wait(&mut self) -> bool {
+        let Some(longest) = self.course.attempts.wait_for_endpoint else {
+            return false;
+        };
+        let until = || Timer::at(time::later(time::now(), longest));
+        self.endpoint.get_or_insert_with(until).ends_at() > time::now()
+    }
+
+    /// Whether no endpoint can be chosen just now.
+    fn finds_none(&mut self, service: &S) -> bool
+    where
+        S: Choose<Req> + Clone,
+    {
+        let service = self.service.get_or_insert_with(|| service.clone());
+        // None to wake: while the call waits it asks again, with a waker.
+        service.poll_endpoint(&mut Context::from_waker(Waker::noop())).is_pending()
     }
 
     fn prepare<R>(&mut self, wait: Duration, replay: &R, untried: bool, spare: &mut Option<Req>)
@@ -197,7 +212,8 @@ impl<S, Req> Journey<S, Req> {
         self.request = spare.take();
         if let Some(request) = &mut self.request {
             // After the last attempt only a guard that says no makes use of another copy.
-            if untried || self.course.made < self.course.attempts.max {
+            let Attempts { max, wait_for_endpoint, .. } = self.course.attempts;
+            if untried || self.course.made < max || wait_for_endpoint.is_some() {
                 *spare = replay.replay(request);
             }
             replay.begin_attempt(request, self.course.made);
@@ -224,9 +240,12 @@ impl<S, Req> Journey<S, Req> {
         if self.poll_end(cx).is_ready() {
             let message = format!("the call took longer than {:?}", self.took());
             let error = if self.course.is_unsent() { Error::not_sent } else { Error::failed };
-            let error = error(Kind::Timeout).without_blame().message(message);
+            let mut error = error(Kind::Timeout).without_blame().message(message);
+            if let Some(nowhere) = self.nowhere.take() {
+                error = error.caused_by(nowhere);
+            }
             let took = self.took();
-            return Poll::Ready(Err(self.course.too_late(error, took)));
+            return Poll::Ready(Err(self.course.too_late(error, took, &reserve.plan)));
         }
         if let Some(wait) = &mut self.wait {
             // Without a runtime there is nothing that would wake this, so then it does not wait.
@@ -238,11 +257,21 @@ impl<S, Req> Journey<S, Req> {
         let Some(service) = &mut self.service else {
             return Poll::Pending;
         };
+        if self.nowhere.is_some() && service.poll_endpoint(cx).is_pending() {
+            let Some(end) = &mut self.endpoint else { return Poll::Pending };
+            ready!(end.poll(cx));
+            if let Some(nowhere) = self.nowhere.take() {
+                return Poll::Ready(Err(self.give_up(nowhere, Some(WAITED))));
+            }
+        }
         match ready!(service.poll_ready(cx)) {
             Err(error) => Poll::Ready(Err(self.give_up(Error::from_service(error), None))),
             Ok(()) => match self.request.take() {
                 Some(request) => {
-                    self.course.begin(&reserve.plan);
+                    // What was not tried is not tried again.
+                    if self.nowhere.take().is_none() {
+                        self.course.begin(&reserve.plan);
+                    }
                     Poll::Ready(Ok(service.call_avoiding(request, &self.tried)))
                 }
                 None => Poll::Pending,

@@ -80,21 +80,25 @@ impl<R: Clone, C: Clone> FailoverLayer<R, C> {
         self.replan(|plan| plan.with_budget(budget))
     }
 
-    /// Names this layer in its events. Default: no name.
+    /// Names this layer in its events, and counts all of its calls.
+    ///
+    /// A layer without a name counts only the calls that did not go well. Default: no name.
     ///
     /// ```
     /// use tower_upstream::{Attempts, FailoverLayer};
     /// let layer = FailoverLayer::new(Attempts::up_to(3)).named("tax");
-    /// # let _ = layer;
+    /// assert_eq!(layer.handle().stats().succeeded, Some(0));
     /// ```
     #[must_use]
     pub fn named(self, name: impl Into<Arc<str>>) -> Self {
+        self.live.count_calls();
         self.replan(|plan| plan.named(name))
     }
 
     /// Tells `events` of each further attempt ([`Attempt`](crate::telemetry::EventKind::Attempt)), of each wait before one
-    /// ([`Wait`](crate::telemetry::EventKind::Wait)), and of each call that the retry budget did not pay for
-    /// ([`BudgetEmpty`](crate::telemetry::EventKind::BudgetEmpty)).
+    /// ([`Wait`](crate::telemetry::EventKind::Wait)), of each call that the retry budget did not pay for
+    /// ([`BudgetEmpty`](crate::telemetry::EventKind::BudgetEmpty)), and of each that ran out of time
+    /// ([`Timeout`](crate::telemetry::EventKind::Timeout)).
     ///
     /// The endpoint of an event is that of the attempt that failed. A call that succeeds at once makes no
     /// event. Listeners run in the call. Default: no events.

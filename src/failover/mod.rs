@@ -54,6 +54,14 @@
 //! one asks for: [`Attempts::max_retry_after`] at most. If it asks for a longer wait, or not to be
 //! called again, failover stops and returns its answer.
 //!
+//! If there is no endpoint at all, or none that can be used, the call fails as soon as the balancer says so;
+//! with [`Attempts::wait_for_endpoint`] it waits until discovery reports one, or one can be used again. That
+//! costs neither an attempt nor budget, since nothing was sent.
+//!
+//! # One call
+//! A call may have its own number of attempts and its own time limit for each:
+//! [`CallOptions`](crate::replay::CallOptions). They replace those of the layer; the budget still counts.
+//!
 //! # Errors
 //! The error of the only attempt, or `RetryExhausted` with the error of each attempt in its
 //! [`history`](crate::Error::history). `Timeout` if the deadline of the request or
@@ -73,10 +81,12 @@ mod future;
 mod handle;
 mod journey;
 mod layer;
-mod reserve;
 mod service;
+mod stats;
+mod ticket;
 
 pub use self::{
     future::ResponseFuture, handle::FailoverHandle, layer::FailoverLayer, service::Failover,
+    stats::FailoverStats,
 };
 pub use crate::course::Attempts;

@@ -6,15 +6,19 @@ use std::{
 
 use tower_service::Service;
 
-use super::{FailoverHandle, ResponseFuture, reserve::Reserve};
+use super::{
+    FailoverHandle, ResponseFuture,
+    journey::Journey,
+    ticket::{Reserve, Ticket},
+};
 use crate::{
     choose::{Choose, Tried},
-    course::{LiveAttempts, Plan},
+    course::{LiveAttempts, Plan, modes},
     error::{BoxError, Error},
     outcome::{Classify, ErrIsFailure},
-    replay::{ByReplay, ReplayPolicy},
+    replay::{ByReplay, CallOptions, ReplayPolicy},
     sync::{self, Leases},
-    time,
+    time::{self, Instant},
 };
 
 /// Service that tries another endpoint when one fails. Made by a [`FailoverLayer`](super::FailoverLayer).
@@ -62,14 +66,20 @@ impl<S, R, C> Failover<S, R, C> {
     /// The call came too late. What `poll_ready` reserved is given back, since it is not used.
     #[cold]
     #[inline(never)]
-    fn refuse<Req>(&mut self) -> ResponseFuture<S, R, C, Req>
+    fn refuse<Req>(&mut self, deadline: Option<Instant>) -> ResponseFuture<S, R, C, Req>
     where
         S: Choose<Req> + Clone,
     {
         self.inner = self.reserve.core().service.clone();
-        let running = self.reserve.core().plan.budget.running();
-        ResponseFuture::refused(self.reserve.take(), running)
+        let ticket = Ticket::new(self.reserve.take(), 0, false, deadline);
+        ResponseFuture::refused(ticket)
     }
+}
+
+/// Whether a copy may be of use to a call with options of its own.
+#[cold]
+fn uses_copies(live: &LiveAttempts, options: CallOptions) -> bool {
+    live.attempts().with_options(options).use_copies()
 }
 
 impl<S, R, C, Req> Service<Req> for Failover<S, R, C>
@@ -93,15 +103,21 @@ where
         let Reserve { live, plan, .. } = &**self.reserve.core();
         let deadline = plan.replay.deadline(&request);
         if deadline.is_some_and(|deadline| deadline <= time::now()) {
-            return self.refuse();
+            return self.refuse(deadline);
         }
-        let running = plan.budget.running();
+        let (modes, options) = (live.modes(), plan.replay.options(&request));
         // A copy only where it can be of use.
-        let copy = if live.repeats() { plan.replay.replay(&request) } else { None };
+        let uses_copies = match options.is_set() {
+            true => uses_copies(live, options),
+            false => modes & modes::COPIES != 0,
+        };
+        let copy = if uses_copies { plan.replay.replay(&request) } else { None };
         let idempotent = plan.replay.is_idempotent(&request);
         plan.replay.begin_attempt(&mut request, 1);
         let inner = self.inner.call_avoiding(request, &Tried::default());
-        ResponseFuture::new(inner, copy, idempotent, deadline, self.reserve.take(), running)
+        let mut ticket = Ticket::new(self.reserve.take(), modes, idempotent, deadline);
+        let journey = options.is_set().then(|| Journey::with_options(&mut ticket, options));
+        ResponseFuture::new(inner, copy, ticket, journey)
     }
 }
 

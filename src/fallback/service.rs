@@ -87,9 +87,7 @@ where
 }
 
 impl<S: Chooses, A, C> Chooses for Fallback<S, A, C> {
-    fn has_untried(&self, tried: &Tried) -> bool {
-        self.inner.has_untried(tried)
-    }
+    inner_chooses!();
 }
 
 impl<S: Connect, A, C> Connect for Fallback<S, A, C> {

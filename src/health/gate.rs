@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    check::AnyCheck,
+    check::{AnyCheck, Verdict},
     config::HealthConfig,
     pace::Pace,
     probe::probe,
@@ -294,7 +294,7 @@ impl Gate {
 
     /// What a check that begins now finds at once.
     #[cfg(test)]
-    pub(super) fn finding(&self, verdict: super::check::Verdict) -> Finding {
+    pub(super) fn finding(&self, verdict: Verdict) -> Finding {
         let generation = lock(&self.state).record.generation();
         let (at, date) = (time::now(), SystemTime::now());
         Finding { verdict, latency: std::time::Duration::ZERO, generation, at, date }
@@ -303,10 +303,14 @@ impl Gate {
     /// Counts what a check found, and opens or shuts if that is enough.
     pub(super) fn settle(&self, finding: Finding) -> Change {
         let at = finding.at;
+        let is_good = matches!(finding.verdict, Verdict::Healthy | Verdict::Degraded(_));
         let change = self.change(|state| {
             let change = state.record.count(finding);
             if let (Change::Opens, Some(member)) = (change, &self.member) {
                 member.recover(at);
+            }
+            if let (true, Some(member)) = (is_good && state.record.is_open(), &self.member) {
+                member.check_passed();
             }
             change
         });

@@ -174,9 +174,7 @@ where
 }
 
 impl<S: Chooses> Chooses for HealthGate<S> {
-    fn has_untried(&self, tried: &Tried) -> bool {
-        self.inner.has_untried(tried)
-    }
+    inner_chooses!();
 }
 
 impl<S: fmt::Debug> fmt::Debug for HealthGate<S> {

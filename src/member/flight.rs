@@ -10,8 +10,9 @@ use std::{
 
 use super::{ending::Ending, member::Member, oldest::Batch};
 use crate::{
-    error::{BoxError, Error},
+    error::{BoxError, Error, Kind},
     outcome::{Classify, Outcome, judge_error},
+    rules::CallEnd,
 };
 
 /// Counts a call as in flight on a member until this drops. Made by [`Member::begin`].
@@ -25,13 +26,17 @@ use crate::{
 /// assert_eq!(member.in_flight(), 0);
 /// # Ok::<(), tower_upstream::Error>(())
 /// ```
-pub struct InFlight(Arc<Member>);
+pub struct InFlight {
+    member: Arc<Member>,
+    /// The call has ended, and its body has not.
+    is_tracked: bool,
+}
 
 impl Member {
     /// Counts a call as in flight until the guard drops.
     pub fn begin(self: &Arc<Self>) -> InFlight {
         self.load().take_off();
-        InFlight(self.clone())
+        InFlight { member: self.clone(), is_tracked: false }
     }
 }
 
@@ -40,26 +45,29 @@ impl InFlight {
     #[cfg(feature = "http")]
     pub(crate) fn go_on(member: Arc<Member>) -> Self {
         member.load().fly_on();
-        Self(member)
+        Self { member, is_tracked: true }
     }
 
     /// Returns the member.
     #[inline]
     pub fn member(&self) -> &Arc<Member> {
-        &self.0
+        &self.member
     }
 }
 
 impl Drop for InFlight {
     #[inline]
     fn drop(&mut self) {
-        self.0.load().land();
+        match self.is_tracked {
+            false => self.member.load().land(),
+            true => self.member.load().land_on(),
+        }
     }
 }
 
 impl fmt::Debug for InFlight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("InFlight").field(&self.0.key()).finish()
+        f.debug_tuple("InFlight").field(&self.member.key()).finish()
     }
 }
 
@@ -87,6 +95,10 @@ pub(crate) struct Flight<M: OfMember = Arc<Member>> {
 /// Not pending yet: a call that is ready at once never reads a clock.
 const NOT_YET: u64 = 0;
 const LANDED: u64 = u64::MAX;
+// Beside it, for those that ended otherwise.
+const FAILED: u64 = LANDED - 1;
+const THROTTLED: u64 = LANDED - 2;
+const IGNORED: u64 = LANDED - 3;
 
 impl<M: OfMember> Flight<M> {
     #[inline]
@@ -128,7 +140,7 @@ impl<M: OfMember> Flight<M> {
             Ok(response) => {
                 match classify.classify(Ok(&response)) {
                     Outcome::Success | Outcome::Slow => self.land(),
-                    outcome => self.end(Some(outcome)),
+                    outcome => self.end(Some(outcome), None),
                 }
                 Ok(response)
             }
@@ -191,11 +203,16 @@ impl<M: OfMember> Flight<M> {
     {
         let judged = judge_error(classify, &error);
         let error = Error::from_service(error);
-        self.end(match judged {
+        self.end(
+            match judged {
+                Some(Outcome::Failure) if error.kind() == Kind::RateLimited => {
+                    Some(Outcome::Overload { retry_after: None })
+                }
+                judged => judged,
+            },
             // Whatever the rule knows of it, it may ask for a while.
-            Some(Outcome::Failure) => Some(Outcome::Overload { retry_after: error.retry_after() }),
-            judged => judged,
-        });
+            error.retry_after(),
+        );
         let member = self.member();
         let error = if member.is_client() { error.confirm_unsent() } else { error };
         error.or_at_endpoint(member.shared_key())
@@ -209,44 +226,67 @@ impl<M: OfMember> Flight<M> {
     }
 
     /// Ends a call that was judged elsewhere.
-    pub(crate) fn settle(mut self, outcome: Outcome) {
-        self.end(Some(outcome));
+    pub(crate) fn settle(&mut self, outcome: Outcome) {
+        self.end(Some(outcome), None);
     }
 
     /// Lands, whatever judged the end: all that is learned of a call is learned here. `None` is a call that
-    /// was given up.
+    /// was given up; `asked` is how long the endpoint asks to be left alone.
     #[cold]
-    fn end(&mut self, outcome: Option<Outcome>) {
+    fn end(&mut self, outcome: Option<Outcome>, asked: Option<Duration>) {
         let (elapsed, is_timed, member) = (self.end_wait(), self.began != NOT_YET, self.member());
-        match outcome {
-            Some(Outcome::Failure) => member.observe_failure(elapsed, None),
-            Some(Outcome::Overload { retry_after }) => member.observe_failure(elapsed, retry_after),
-            Some(Outcome::Success | Outcome::Slow) if is_timed => member.observe(elapsed),
-            Some(Outcome::Success | Outcome::Slow) => {}
-            Some(Outcome::Ignored) => member.count_neutral(),
-            // It can worsen the estimate, never improve it.
-            None if is_timed => {
-                member.count_neutral();
-                member.observe_if_worse(elapsed);
+        let (end, landed) = match outcome {
+            Some(Outcome::Success | Outcome::Slow) => {
+                if is_timed {
+                    member.observe(elapsed);
+                }
+                (CallEnd::Succeeded, LANDED)
             }
-            None => member.count_neutral(),
+            Some(Outcome::Failure) => {
+                member.observe_failure(elapsed, asked);
+                (CallEnd::Failed, FAILED)
+            }
+            Some(Outcome::Overload { retry_after }) => {
+                member.observe_failure(elapsed, retry_after.or(asked));
+                (CallEnd::Throttled, THROTTLED)
+            }
+            Some(Outcome::Ignored) => (CallEnd::Ignored, IGNORED),
+            None => {
+                // It can worsen the estimate, never improve it.
+                if is_timed {
+                    member.observe_if_worse(elapsed);
+                }
+                (CallEnd::Ignored, IGNORED)
+            }
+        };
+        member.count(end);
+        member.load().land();
+        self.began = landed;
+    }
+
+    /// How the call ended, once it has.
+    pub(crate) fn ended(&self) -> Option<CallEnd> {
+        match self.began {
+            LANDED => Some(CallEnd::Succeeded),
+            FAILED => Some(CallEnd::Failed),
+            THROTTLED => Some(CallEnd::Throttled),
+            IGNORED => Some(CallEnd::Ignored),
+            _ => None,
         }
-        self.began = LANDED;
-        self.member().load().land();
     }
 
     #[cold]
     fn abandon(&mut self) {
         let has_begun = self.began != NOT_YET;
         let timed_out = has_begun && Ending::of_flight(self.member()) == Ending::TimedOut;
-        self.end(timed_out.then_some(Outcome::Failure));
+        self.end(timed_out.then_some(Outcome::Failure), None);
     }
 }
 
 impl<M: OfMember> Drop for Flight<M> {
     #[inline]
     fn drop(&mut self) {
-        if self.began != LANDED {
+        if self.began < IGNORED {
             self.abandon();
         }
     }

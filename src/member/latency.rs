@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use super::{load::Measure, member::Member};
+use super::{measure::Measure, member::Member};
 use crate::rules;
 
 impl Member {
     /// Returns the estimate of its latency, or `None` before the first sample.
     ///
-    /// The estimate is an average over about ten seconds that follows a rise at once, and a fall as soon as
-    /// three samples in a row have confirmed it ([`rules::PeakEwma`]). A failure counts as 20 times the
-    /// median latency of the set, at least 100 ms and at most 5 s. As of the last sample: it does not fade.
+    /// The estimate follows a rise at once, and a fall within about ten seconds, or as soon as three samples
+    /// in a row have confirmed it ([`rules::PeakEwma`]). A failure counts as 20 times what calls of the set
+    /// take, at least 100 ms and at most 5 s. As of the last sample: it does not fade.
     pub fn latency(&self) -> Option<Duration> {
         self.load().nanos().map(|nanos| Duration::from_nanos(nanos as u64))
     }
@@ -71,7 +71,6 @@ impl Member {
 
     /// Takes the sample of a call that failed, and asked to be left alone for a while.
     pub(crate) fn observe_failure(&self, took: Duration, asked: Option<Duration>) {
-        self.count_failure();
         let now = self.nanos();
         let penalty = rules::penalty(self.signal.median.get(now));
         self.load().sample_failure(took, penalty, asked, now);

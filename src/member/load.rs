@@ -6,8 +6,11 @@ use std::{
 };
 
 use super::{
+    ends::Begun,
     failing::Failing,
+    measure::Measure,
     oldest::{Batch, Oldest},
+    typical::Typical,
 };
 use crate::rules::{Latency, PeakEwma};
 
@@ -28,17 +31,11 @@ pub(super) struct Load {
     failing: Failing,
     /// How the latency is estimated.
     measure: AtomicU64,
+    typical: Typical,
     /// A value reported by the endpoint itself, as the bits of a float.
     reported: AtomicU64,
-}
-
-/// How a member estimates its latency. Set by a strategy; a member of none does as [`PeakEwma::new`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Measure {
-    pub(crate) decay: Duration,
-    pub(crate) classic: bool,
-    /// Whether the age of the oldest call is known: it costs a call that waits two atomic updates.
-    pub(crate) ages: bool,
+    /// Calls that have ended, and are in flight until the end of their body.
+    tracked: AtomicU64,
 }
 
 const FLIGHT: u64 = (1 << 24) - 1;
@@ -59,7 +56,9 @@ impl Load {
             confirming: AtomicU64::new(0),
             failing: Failing::default(),
             measure: AtomicU64::new(Measure::DEFAULT.pack()),
+            typical: Typical::default(),
             reported: AtomicU64::new(f64::NAN.to_bits()),
+            tracked: AtomicU64::new(0),
         }
     }
 
@@ -69,10 +68,16 @@ impl Load {
         self.calls.fetch_add(BEGUN + 1, Ordering::Relaxed);
     }
 
-    /// Counts a call as in flight once more, that was begun already.
+    /// Counts a call as in flight once more, that was begun already, until [`land_on`](Self::land_on).
     #[cfg(feature = "http")]
     pub(super) fn fly_on(&self) {
+        self.tracked.fetch_add(1, Ordering::Relaxed);
         self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn land_on(&self) {
+        self.calls.fetch_sub(1, Ordering::Relaxed);
+        self.tracked.fetch_sub(1, Ordering::Relaxed);
     }
 
     #[inline]
@@ -85,8 +90,10 @@ impl Load {
         (self.calls.load(Ordering::Relaxed) & FLIGHT) as u32
     }
 
-    pub(super) fn begun(&self) -> u64 {
-        self.calls.load(Ordering::Relaxed) >> 24
+    pub(super) fn begun(&self) -> Begun {
+        let word = self.calls.load(Ordering::Relaxed);
+        let in_flight = (word & FLIGHT).saturating_sub(self.tracked.load(Ordering::Relaxed));
+        Begun { begun: word >> 24, in_flight: in_flight as u32 }
     }
 
     /// A call in flight has to wait. All times are in nanoseconds of the member's clock.
@@ -125,6 +132,11 @@ impl Load {
         Some(f64::from_bits(self.nanos.load(Ordering::Relaxed))).filter(|&nanos| nanos > 0.0)
     }
 
+    /// What calls that succeed take as a rule, in nanoseconds; `None` before the first.
+    pub(super) fn typical(&self) -> Option<f64> {
+        self.typical.nanos()
+    }
+
     /// The calls in flight and one more, times the latency in microseconds. While nothing is in flight the
     /// estimate fades, so that one that was slow is tried again; while something is, it does not, since
     /// calls that hang bring no sample.
@@ -154,10 +166,10 @@ impl Load {
     }
 
     pub(super) fn sample(&self, latency: Duration, now: u64) {
+        let latency = latency.max(Duration::from_nanos(1));
         self.failing.succeeded(now);
-        self.update(now, |rule, of, now| {
-            rule.observe(of, latency.max(Duration::from_nanos(1)), now)
-        });
+        self.typical.note(crate::time::nanos(latency));
+        self.update(now, |rule, of, now| rule.observe(of, latency, now));
     }
 
     /// Takes a sample that counts only if it is above the estimate, also if that has faded since.
@@ -217,27 +229,6 @@ impl Load {
     }
 }
 
-impl Measure {
-    pub(crate) const DEFAULT: Self =
-        Self { decay: Duration::from_secs(10), classic: false, ages: false };
-
-    pub(crate) fn rule(self) -> PeakEwma {
-        let rule = if self.classic { PeakEwma::classic() } else { PeakEwma::new() };
-        rule.with_decay(self.decay)
-    }
-
-    /// The decay in nanoseconds above two bits: 146 years.
-    fn pack(self) -> u64 {
-        let decay = crate::time::nanos(self.decay).min(u64::MAX >> 2);
-        decay << 2 | u64::from(self.classic) << 1 | u64::from(self.ages)
-    }
-
-    fn unpack(word: u64) -> Self {
-        let decay = Duration::from_nanos(word >> 2);
-        Self { decay, classic: word & 2 != 0, ages: word & 1 != 0 }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,17 +245,15 @@ mod tests {
         let load = Load::new();
         load.take_off();
         load.take_off();
-        assert_eq!((load.in_flight(), load.begun()), (2, 2));
+        assert_eq!((load.in_flight(), load.begun().begun), (2, 2));
         load.land();
         load.land();
-        assert_eq!((load.in_flight(), load.begun()), (0, 2));
-    }
-
-    #[test]
-    fn a_measure_is_a_word() {
-        for (classic, ages) in [(false, false), (false, true), (true, false), (true, true)] {
-            let measure = Measure { decay: Duration::from_nanos(12_345), classic, ages };
-            assert_eq!(Measure::unpack(measure.pack()), measure);
+        assert_eq!((load.in_flight(), load.begun().begun), (0, 2));
+        #[cfg(feature = "http")]
+        {
+            load.fly_on();
+            assert_eq!((load.in_flight(), load.begun().in_flight), (1, 0), "its body goes on");
+            load.land_on();
         }
     }
 

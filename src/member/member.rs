@@ -10,13 +10,16 @@ use std::{
 use arc_swap::ArcSwap;
 
 use super::{
+    ends::Ends,
     load::Load,
     reason::{Reason, bit},
     score::Score,
     signal::Signal,
+    weight::Weighing,
 };
 use crate::{
     endpoint::{Endpoint, Status},
+    sync::lock,
     time::{self, Clock, Instant},
 };
 
@@ -50,14 +53,15 @@ pub struct Member {
     pub(super) taken: AtomicU64,
     /// When the bits end that were raised until a time.
     pub(super) ends: Mutex<Vec<(u64, Instant)>>,
-    pub(super) failures: AtomicU64,
-    /// Calls that ended and say nothing about the endpoint.
-    pub(super) neutral: AtomicU64,
+    pub(super) ended: Ends,
     pub(super) score: Score,
-    /// What an operator says instead of discovery.
-    pub(super) own_weight: Mutex<Option<u32>>,
+    pub(super) weighing: Mutex<Weighing>,
     /// Its service is a client that makes one request for each call.
     client: AtomicBool,
+    /// It is ejected, and a check that passes is to be told of.
+    pub(super) awaits_check: AtomicBool,
+    /// An operator ends its ejection.
+    pub(super) unejected: AtomicBool,
     /// The stamp of the last recovery, or `NEVER`.
     recovered: AtomicI64,
     /// The stamp until which a rate limit of it has no token, as far as a call was told; or `NEVER`.
@@ -109,11 +113,12 @@ impl Member {
             clock,
             taken: AtomicU64::new(0),
             ends: Mutex::default(),
-            failures: AtomicU64::new(0),
-            neutral: AtomicU64::new(0),
+            ended: Ends::default(),
             score: Score::default(),
-            own_weight: Mutex::default(),
+            weighing: Mutex::default(),
             client: AtomicBool::new(false),
+            awaits_check: AtomicBool::new(false),
+            unejected: AtomicBool::new(false),
             recovered: AtomicI64::new(NEVER),
             spent_until: AtomicI64::new(NEVER),
             signal,
@@ -125,7 +130,7 @@ impl Member {
     /// Takes over what discovery says now. The address must be the same.
     pub(crate) fn update(&self, endpoint: Arc<Endpoint>) {
         // Relaxed: each is a value of its own, and the next snapshot publishes them all.
-        self.discover_weight(endpoint.weight());
+        self.weigh(|of| of.discovered = endpoint.weight());
         let warned = u32::from(endpoint.status() == Status::Warning);
         let tier = endpoint.priority().saturating_mul(2).saturating_add(warned);
         self.hot.tier.store(tier, Ordering::Relaxed);
@@ -172,25 +177,36 @@ impl Member {
 
     /// Returns how many calls were begun.
     pub fn calls(&self) -> u64 {
-        self.load().begun()
+        self.load().begun().begun
     }
 
     /// Returns how many calls ended in an error. Refusals are not counted.
     pub fn failures(&self) -> u64 {
-        self.failures.load(Ordering::Relaxed)
+        self.ended.failures()
     }
 
     /// Returns its share of the load, relative to the other members.
+    ///
+    /// In a set with a slow start, 100 times that of discovery or an operator, and less while it warms up.
     #[inline]
     pub fn weight(&self) -> u32 {
         self.hot.weight.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_weight(&self, weight: u32) {
-        self.hot.weight.store(weight, Ordering::Relaxed);
+    pub(super) fn weigh(&self, change: impl FnOnce(&mut Weighing)) {
+        // Stored under the lock, so that of two changes none overwrites the other's.
+        let mut weighing = lock(&self.weighing);
+        change(&mut weighing);
+        self.hot.weight.store(weighing.weight(), Ordering::Relaxed);
     }
 
-    /// Returns the group that it belongs to. Calls go to the lowest group that can be used.
+    /// Weighs it in percent, by so many of them; 0 is not in percent.
+    pub(crate) fn set_warmth(&self, percent: u32) {
+        self.weigh(|of| of.warmth = percent);
+    }
+
+    /// Returns the group that it belongs to: twice its priority, and one more while discovery warns of it.
+    /// The lowest comes first.
     #[inline]
     pub fn tier(&self) -> u32 {
         self.hot.tier.load(Ordering::Relaxed)

@@ -23,10 +23,13 @@
 //! ```
 
 mod ending;
+mod ends;
 mod failing;
 mod flight;
+mod judged;
 mod latency;
 mod load;
+mod measure;
 mod median;
 mod member;
 mod oldest;
@@ -37,13 +40,15 @@ mod score;
 mod signal;
 mod spent;
 mod stats;
+mod typical;
 mod veto;
+mod weight;
 
 pub(crate) use self::{
     ending::{Ending, attempt_timed_out},
     flight::{Flight, OfMember},
-    load::Measure,
-    peers::median,
+    measure::Measure,
+    peers::median_estimate,
     signal::Signal,
 };
 pub use self::{flight::InFlight, member::Member, reason::Reason, stats::MemberStats, veto::Veto};

@@ -6,25 +6,13 @@ use super::{
     member::Member,
     reason::{Reason, bit},
 };
-use crate::sync::lock;
 
 impl Member {
     /// Gives it this share of the load, or with `None` that of discovery.
     pub(crate) fn set_own_weight(&self, own: Option<u32>) {
-        // Under the lock, so that of this and an update by discovery none overwrites the other's word.
-        let mut operator = lock(&self.own_weight);
-        *operator = own;
-        let weight = own.unwrap_or_else(|| self.endpoint().weight());
-        self.set_weight(weight);
-        drop(operator);
+        self.weigh(|of| of.own = own);
         // The task weighs the members anew.
         self.signal.notify();
-    }
-
-    /// Takes over the weight of discovery, unless an operator gave another.
-    pub(super) fn discover_weight(&self, discovered: u32) {
-        let operator = lock(&self.own_weight);
-        self.set_weight(operator.unwrap_or(discovered));
     }
 
     /// Bars it for `reason` by the word of an operator, or ends that. Other words stay.
@@ -32,23 +20,23 @@ impl Member {
         self.set_bits(reason.bits() & bit::OPERATOR, barred);
     }
 
-    /// Counts a call that failed.
-    pub(super) fn count_failure(&self) {
-        // Before it is counted: it is in flight yet, so it would be taken off twice.
-        self.score.failed(self.succeeded());
-        self.failures.fetch_add(1, Ordering::Relaxed);
+    /// Ends its ejection, whichever said so: at once that of an operator; that of the balancer, and probation,
+    /// as soon as the task of its set looks.
+    pub(crate) fn uneject(&self) {
+        self.set_operator(Reason::Ejected, false);
+        // Release with the task's Acquire of `Signal::changed` as well.
+        self.unejected.store(true, Ordering::Release);
+        self.signal.notify();
     }
 
-    /// Counts a call that says nothing about the endpoint: a refusal, a mistake of the caller, or one that
-    /// was given up.
-    pub(super) fn count_neutral(&self) {
-        self.neutral.fetch_add(1, Ordering::Relaxed);
+    /// Whether an operator ended its ejection since the last time this was asked.
+    pub(crate) fn take_unejected(&self) -> bool {
+        self.unejected.load(Ordering::Relaxed) && self.unejected.swap(false, Ordering::Acquire)
     }
 
-    /// How many calls have ended well. A call that is tracked to the end of its body has not ended before.
-    pub(super) fn succeeded(&self) -> u64 {
-        let others = self.failures() + self.neutral.load(Ordering::Relaxed);
-        self.calls().saturating_sub(u64::from(self.in_flight()) + others)
+    /// Whether an operator ejected it.
+    pub(crate) fn is_ejected_by_operator(&self) -> bool {
+        self.word() & Reason::Ejected.bits() & bit::OPERATOR != 0
     }
 }
 

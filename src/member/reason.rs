@@ -57,6 +57,9 @@ impl Reason {
     /// What a panic overlooks.
     pub(crate) const OVERLOOKED_IN_PANIC: u64 = bit::UNHEALTHY | bit::EJECTED;
 
+    /// What is meant to get nothing, and so counts for no share.
+    pub(crate) const EXCLUDED: u64 = bit::DRAINING | bit::DISABLED;
+
     /// What takes a member out of the snapshot, rather than only out of a choice.
     pub(crate) const IN_SNAPSHOT: u64 = bit::SLOW;
 

@@ -2,7 +2,7 @@ use std::{
     fmt,
     sync::{
         Mutex, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     task::Waker,
 };
@@ -20,6 +20,10 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct Signal {
     changed: AtomicBool,
+    /// How many failures in a row of one member it is told of; 0 is never.
+    row: AtomicU32,
+    /// It is told of the next failure, whichever that is.
+    awaits_failure: AtomicBool,
     task: AtomicWaker,
     /// When the task wakes by itself; `None` while it looks for that.
     wakes_at: Mutex<Option<Instant>>,
@@ -43,6 +47,32 @@ impl Signal {
     /// Whether something changed since the last time this was asked.
     pub(crate) fn take(&self) -> bool {
         self.changed.swap(false, Ordering::Acquire)
+    }
+
+    /// Tells of so many failures in a row from now on.
+    pub(crate) fn set_row(&self, failures: u32) {
+        // Relaxed: a failure more or less that is told of.
+        self.row.store(failures, Ordering::Relaxed);
+    }
+
+    /// Tells of the next failure of any member.
+    pub(crate) fn await_failure(&self) {
+        self.awaits_failure.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn awaits_failure(&self) -> bool {
+        self.awaits_failure.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn failed(&self) {
+        if self.awaits_failure() && self.awaits_failure.swap(false, Ordering::Relaxed) {
+            self.notify();
+        }
+    }
+
+    pub(super) fn is_row(&self, failures: u32) -> bool {
+        let row = self.row.load(Ordering::Relaxed);
+        row > 0 && failures >= row
     }
 
     /// Whom to wake on a change. Register before looking.

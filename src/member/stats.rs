@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{member::Member, reason::Reason};
+use crate::sync::lock;
 
 /// What one endpoint has counted since it is in its set. Made by [`Member::stats`].
 ///
@@ -47,7 +48,7 @@ pub struct MemberStats {
     pub health_score: u8,
     /// When the last call ended that was not done at once: a call that is done at once reads no clock. In
     /// JSON seconds since 1970, 0 for never.
-    #[cfg_attr(feature = "serde", serde(serialize_with = "unix_seconds"))]
+    #[cfg_attr(feature = "serde", serde(serialize_with = "crate::duration::unix_seconds"))]
     pub last_used: Option<SystemTime>,
 }
 
@@ -55,11 +56,11 @@ impl Member {
     /// Returns what this member has counted. The counts are not of one instant.
     pub fn stats(&self) -> MemberStats {
         let endpoint = self.endpoint();
-        let successful_requests = self.succeeded();
+        let successful_requests = self.ended_calls().successes;
         let ago = self.load().sampled(self.nanos()).filter(|_| self.calls() > 0);
         MemberStats {
             plugin_name: self.shared_key().clone(),
-            weight: self.weight(),
+            weight: lock(&self.weighing).nominal(),
             priority: endpoint.priority(),
             enabled: !self.is_barred_by(Reason::Disabled),
             active_connections: self.in_flight(),
@@ -71,13 +72,4 @@ impl Member {
             last_used: ago.and_then(|ago| SystemTime::now().checked_sub(ago)),
         }
     }
-}
-
-#[cfg(feature = "serde")]
-fn unix_seconds<S: serde::Serializer>(
-    at: &Option<SystemTime>,
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    let since = at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
-    serializer.serialize_u64(since.map_or(0, |since| since.as_secs()))
 }

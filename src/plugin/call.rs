@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     deadline::HasDeadline,
-    replay::Replay,
+    replay::{CallOptions, Replay},
     time::{self, Instant},
 };
 
@@ -52,6 +52,7 @@ struct Context {
     id: Option<Arc<str>>,
     headers: BTreeMap<String, String>,
     metadata: BTreeMap<String, String>,
+    options: CallOptions,
 }
 
 impl<T> Call<T> {
@@ -116,6 +117,42 @@ impl<T> Call<T> {
     #[must_use]
     pub fn idempotent(mut self) -> Self {
         self.idempotent = true;
+        self
+    }
+
+    /// Sets how often the call may be sent again, in place of the number of attempts of a
+    /// [`FailoverLayer`](crate::FailoverLayer) or a retry policy: `retries + 1` attempts.
+    ///
+    /// What may be sent again, and what the retry budget pays for, is decided as for other calls.
+    ///
+    /// # Bounds
+    /// At most 63; more becomes 63.
+    ///
+    /// ```
+    /// use tower_upstream::{Call, replay::Replay};
+    /// let call = Call::new("IT").idempotent().with_max_retries(4);
+    /// assert_eq!(call.options().max_attempts(), Some(5));
+    /// ```
+    #[must_use]
+    pub fn with_max_retries(mut self, retries: u32) -> Self {
+        let context = self.context_mut();
+        context.options = context.options.with_max_retries(retries);
+        self
+    }
+
+    /// Sets the time limit of each attempt, from 1 ms, in place of
+    /// [`Attempts::timeout`](crate::Attempts::timeout) of a [`FailoverLayer`](crate::FailoverLayer).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_upstream::{Call, replay::Replay};
+    /// let call = Call::new("IT").with_attempt_timeout(Duration::from_millis(200));
+    /// assert_eq!(call.options().attempt_timeout(), Some(Duration::from_millis(200)));
+    /// ```
+    #[must_use]
+    pub fn with_attempt_timeout(mut self, timeout: Duration) -> Self {
+        let context = self.context_mut();
+        context.options = context.options.with_attempt_timeout(timeout);
         self
     }
 
@@ -215,6 +252,11 @@ impl<T: Clone> Replay for Call<T> {
 
     fn is_idempotent(&self) -> bool {
         self.idempotent
+    }
+
+    #[inline]
+    fn options(&self) -> CallOptions {
+        self.context.as_ref().map_or(CallOptions::NONE, |context| context.options)
     }
 
     fn begin_attempt(&mut self, number: u32) {

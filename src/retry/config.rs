@@ -2,8 +2,9 @@ use std::time::Duration;
 
 use crate::{
     backoff::{self, Backoff, Jitter},
-    course::{Attempts, MAX_ATTEMPTS, limit_mistake},
+    course::{Attempts, limit_mistake},
     error::{Error, Kind},
+    replay::MAX_ATTEMPTS,
 };
 
 /// Number of attempts of a call, and the waits between them.

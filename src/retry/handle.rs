@@ -45,7 +45,7 @@ impl RetryHandle {
     /// `failed` are the calls that ended in an error, or in an answer that counts as a failure. Calls
     /// that go well are not counted, nor are those whose request could not be copied.
     pub fn stats(&self) -> Stats {
-        Stats { refused: None, ..self.live.counts.stats() }
+        Stats { refused: None, ..self.live.counts.failures() }
     }
 
     /// Returns the number of further attempts that the retry budget paid for.

@@ -208,7 +208,9 @@ where
             course.begin(plan);
             return plan.replay.replay(request);
         }
-        let copy = if live.repeats() { plan.replay.replay(request) } else { None };
+        let own = plan.replay.options(request).max_attempts();
+        let uses_copies = own.map_or_else(|| live.uses_copies(), |attempts| attempts > 1);
+        let copy = if uses_copies { plan.replay.replay(request) } else { None };
         // Of a call without a copy nothing more will be known.
         if copy.is_none() {
             deposit(&plan.budget);
@@ -245,7 +247,8 @@ impl<R, C> RetryPolicy<R, C> {
         E: 'static,
     {
         let Terms { live, plan } = &*self.terms;
-        let course = self.course.get_or_insert_with(|| Box::new(Course::new(live.attempts())));
+        let attempts = || live.attempts().with_options(plan.replay.options(request));
+        let course = self.course.get_or_insert_with(|| Box::new(Course::new(attempts())));
         // A call that began before there was a limit has none.
         let began = (self.began != NEVER).then(|| time::at_stamp(self.began));
         let overall = began.zip(course.attempts.overall);
@@ -258,9 +261,10 @@ impl<R, C> RetryPolicy<R, C> {
             idempotent: plan.replay.is_idempotent(request),
             copied: plan.replay.is_whole(request),
             left: until.map(|until| until.saturating_duration_since(time::now())),
+            may_wait: false,
         };
         match course.end(&attempt, live, plan) {
-            Then::Again(wait) => {
+            Then::Again(wait) | Then::WhenThereIsOne(wait) => {
                 course.note(error_of(result));
                 plan.replay.begin_attempt(request, course.made);
                 Some(RetryWait::of(wait))

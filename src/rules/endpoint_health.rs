@@ -118,6 +118,11 @@ impl EndpointHealth {
         self.standing.is_ejected().then_some(self.until)
     }
 
+    /// Whether time changes nothing.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.standing == Standing::Healthy && self.multiplier == 0
+    }
+
     /// Returns the multiplier of the next ejection's time, less one.
     pub fn multiplier(&self) -> u32 {
         self.multiplier
@@ -212,6 +217,31 @@ impl EndpointHealth {
     pub fn eject(&mut self, rule: &HealthRule, now: Duration, random: f64) {
         self.advance(rule, now);
         self.eject_on(StandingEvent::Eject, rule, now, random);
+    }
+
+    /// Ejects it until [`uneject`](Self::uneject), as an operator wants it: neither time nor a check ends that.
+    /// Call it again after whatever else happens while it holds.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_upstream::rules::{EndpointHealth, HealthRule, Standing};
+    /// let (rule, late) = (HealthRule::default(), Duration::from_secs(1_000_000));
+    /// let mut endpoint = EndpointHealth::added(&rule, Duration::ZERO, false);
+    /// endpoint.hold(&rule, Duration::ZERO);
+    /// endpoint.advance(&rule, late);
+    /// assert!(endpoint.is_held());
+    /// endpoint.uneject(&rule, late);
+    /// assert_eq!((endpoint.standing(), endpoint.multiplier()), (Standing::Healthy, 0));
+    /// ```
+    pub fn hold(&mut self, rule: &HealthRule, now: Duration) {
+        self.advance(rule, now);
+        self.on(StandingEvent::Eject, now);
+        self.until = Duration::MAX;
+    }
+
+    /// Returns whether it is [held](Self::hold).
+    pub fn is_held(&self) -> bool {
+        self.standing.is_ejected() && self.until == Duration::MAX
     }
 
     /// Ends its ejection or probation.

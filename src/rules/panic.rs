@@ -12,6 +12,8 @@
 /// assert_eq!(gets(PanicMode::Fail), [false, false, false]);
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum PanicMode {
     /// All hosts, whatever is known of them.
     #[default]

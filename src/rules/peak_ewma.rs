@@ -2,9 +2,8 @@ use std::time::Duration;
 
 /// How a latency estimate rises to peaks and falls again, and what an entry costs by it.
 ///
-/// The estimate is an exponentially weighted average with the time constant `decay`: a sample above it
-/// replaces it, one below draws it down by the time that has passed, `w = e^(-t / decay)`,
-/// `e = e·w + sample·(1 - w)`, and without samples it falls towards 0. The cost is
+/// The estimate is the last peak, which fades with the time constant `decay`: after a time `t` it is `e·w`,
+/// where `w = e^(-t / decay)`. A sample above that replaces it. The cost is
 /// `max(e, oldest) · (in flight + 1) / weight`, where `oldest` is the age of the oldest request in flight, so
 /// that a server that hangs is seen before it answers.
 ///
@@ -15,6 +14,7 @@ use std::time::Duration;
 /// | a server that is well again | gets its share back after more than 30 s | after 3 samples below half of the estimate, their largest replaces it |
 /// | a failure | counts as its latency, so one that fails fast attracts calls | costs at least 20 times the median of its peers ([`penalty`]) |
 /// | a peak | is compared with the estimate at its last update | with the estimate as of now, as in linkerd |
+/// | a sample below | is averaged in, `e·w + sample·(1 - w)`: a rare one raises what has faded | leaves what has faded as it is |
 ///
 /// Sources: Finagle's `PeakEwma.scala` and tower's `load::PeakEwma` (classic, to the bit); linkerd2-proxy
 /// (peaks, failures).
@@ -35,8 +35,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PeakEwma {
     decay_nanos: f64,
-    snap_down: bool,
-    peaks_now: bool,
+    classic: bool,
 }
 
 /// What is known of the latency of one server, in nanoseconds. [`PeakEwma`] has an example.
@@ -65,7 +64,7 @@ const CONFIRMING: u8 = 3;
 impl PeakEwma {
     /// Creates the rule with a decay of 10 s, that forgets a peak after three confirming samples.
     pub const fn new() -> Self {
-        Self { decay_nanos: 10e9, snap_down: true, peaks_now: true }
+        Self { decay_nanos: 10e9, classic: false }
     }
 
     /// Creates the rule that computes bit for bit what Finagle and tower compute, with a decay of 10 s.
@@ -73,7 +72,7 @@ impl PeakEwma {
     /// Their reading of a load is an update: call [`decay`](Self::decay) before each
     /// [`cost`](Self::cost).
     pub const fn classic() -> Self {
-        Self { decay_nanos: 10e9, snap_down: false, peaks_now: false }
+        Self { decay_nanos: 10e9, classic: true }
     }
 
     /// Sets the time constant: after it, 37 % of a difference is left. Zero becomes 1 ns. Default: 10 s.
@@ -87,16 +86,11 @@ impl PeakEwma {
         let sample = nanos(sample);
         let weight = self.weight(of, now);
         let decayed = of.nanos * weight;
-        let peak = if self.peaks_now { decayed } else { of.nanos };
-        let snapped = self.snap_down && of.confirm(sample, decayed);
-        of.nanos = match () {
-            () if sample > peak => sample,
-            () if snapped => of.largest_below,
-            () => of.nanos * weight + sample * (1.0 - weight),
+        of.nanos = match self.classic {
+            true if sample > of.nanos => sample,
+            true => decayed + sample * (1.0 - weight),
+            false => of.confirm(sample, decayed).unwrap_or(decayed.max(sample)),
         };
-        if sample > peak || snapped {
-            (of.below, of.largest_below) = (0, 0.0);
-        }
         of.updated = of.updated.max(now);
     }
 
@@ -217,15 +211,14 @@ impl Latency {
         Self { below, largest_below, ..self }
     }
 
-    /// Whether this sample is the last of those that confirm that the estimate is too high.
-    fn confirm(&mut self, sample: f64, decayed: f64) -> bool {
-        if sample >= decayed / 2.0 {
-            (self.below, self.largest_below) = (0, 0.0);
-            return false;
-        }
-        self.below += 1;
-        self.largest_below = self.largest_below.max(sample);
-        self.below >= CONFIRMING
+    /// The largest of the samples that confirm that the estimate is too high, if this one is the last of
+    /// them.
+    fn confirm(&mut self, sample: f64, decayed: f64) -> Option<f64> {
+        let (below, largest) = (self.below + 1, self.largest_below.max(sample));
+        let is_below = sample < decayed / 2.0;
+        let goes_on = is_below && below < CONFIRMING;
+        (self.below, self.largest_below) = if goes_on { (below, largest) } else { (0, 0.0) };
+        (is_below && !goes_on).then_some(largest)
     }
 }
 
@@ -258,8 +251,9 @@ const MAX_ASKED: Duration = Duration::from_secs(300);
 
 /// Least latency that a failure counts as: 20 times the median latency of the peers, from 100 ms to 5 s.
 ///
-/// `median` is in nanoseconds, as from [`median`]; 1 s if there is none. In proportion to the peers, since a
-/// fixed time, such as linkerd's 5 s, hides a server of quick calls long after it is well.
+/// `median` is in nanoseconds, as from [`median`], and that of what calls take: a peak estimate is far above
+/// it. 1 s if there is none. In proportion to the peers, since a fixed time, such as linkerd's 5 s, hides a
+/// server of quick calls long after it is well.
 ///
 /// ```
 /// use std::time::Duration;

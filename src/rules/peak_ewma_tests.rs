@@ -55,6 +55,20 @@ fn three_confirming_samples_in_a_row_bring_the_estimate_down() {
 }
 
 #[test]
+fn a_rare_good_sample_raises_nothing() {
+    let after = |rule: PeakEwma| {
+        let mut of = Latency::seeded(2e9, Duration::ZERO);
+        rule.observe(&mut of, ms(100), ms(20_000));
+        let faded = rule.latency(&Latency::seeded(2e9, Duration::ZERO), ms(20_000));
+        (of.nanos, faded.unwrap())
+    };
+    let (nanos, faded) = after(PeakEwma::new());
+    assert_eq!(nanos, faded);
+    let (nanos, faded) = after(PeakEwma::classic());
+    assert!(nanos > 1.3 * faded);
+}
+
+#[test]
 fn what_hangs_costs_its_age_and_the_unknown_is_tried_once() {
     let (rule, now) = (PeakEwma::new(), Duration::ZERO);
     let load = |in_flight, oldest| Load { in_flight, oldest: ms(oldest), weight: 2.0 };

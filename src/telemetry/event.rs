@@ -78,6 +78,12 @@ pub enum EventKind {
     },
     /// A call was not sent again, because its retry budget was spent.
     BudgetEmpty,
+    /// The deadline of a call, or the time limit for all of its attempts, ended it.
+    #[non_exhaustive]
+    Timeout {
+        /// How many attempts it had made.
+        attempts: u32,
+    },
     /// A balanced set has other members.
     #[non_exhaustive]
     Members {
@@ -113,6 +119,7 @@ impl EventKind {
             Self::Attempt { .. } => "attempt",
             Self::Wait { .. } => "wait",
             Self::BudgetEmpty => "budget_empty",
+            Self::Timeout { .. } => "timeout",
             Self::Members { .. } => "members",
             Self::HealthIgnored { .. } => "health_ignored",
             Self::Reconnect { .. } => "reconnect",

@@ -4,13 +4,14 @@
 //! To act on what a stack does: an alert when a circuit opens, a metric for each attempt, a line on an
 //! admin page. One [`Events`] value takes the events of all the layers that it is given to, and tells
 //! them to any number of listeners. What only has to be read by people is logged with `tracing`
-//! already. To read a state instead of following it, use the handle of the layer.
+//! already. A [`History`] keeps the last events. To read a state instead of following it, use the handle of
+//! the layer.
 //!
 //! | layer | events |
 //! |---|---|
 //! | circuit breaker | [`Circuit`](EventKind::Circuit) |
 //! | health gate | [`Health`](EventKind::Health) |
-//! | failover, retry | [`Attempt`](EventKind::Attempt), [`Wait`](EventKind::Wait), [`BudgetEmpty`](EventKind::BudgetEmpty) |
+//! | failover, retry | [`Attempt`](EventKind::Attempt), [`Wait`](EventKind::Wait), [`BudgetEmpty`](EventKind::BudgetEmpty), [`Timeout`](EventKind::Timeout) |
 //! | balance | [`Members`](EventKind::Members), [`HealthIgnored`](EventKind::HealthIgnored), [`Reconnect`](EventKind::Reconnect) |
 //! | rate and concurrency limit | [`Queue`](EventKind::Queue) |
 //!
@@ -38,6 +39,7 @@
 
 mod event;
 mod events;
+mod history;
 mod reporter;
 pub(crate) mod state;
 mod stats;
@@ -45,6 +47,7 @@ mod stats;
 pub use self::{
     event::{Event, EventKind},
     events::{Events, Subscription},
+    history::History,
     stats::Stats,
 };
 pub(crate) use self::{events::WatchListeners, reporter::Reporter};

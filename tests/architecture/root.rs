@@ -24,6 +24,7 @@ const PAVED: &[&str] = &[
     "HttpCheck",
     "LeastRequest",
     "Outcome",
+    "PeakEwma",
     "Quota",
     "RateLimitLayer",
     "Reply",

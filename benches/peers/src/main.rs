@@ -9,6 +9,8 @@
 //! cargo run --release --manifest-path benches/peers/Cargo.toml -- --instructions
 //!                                       also counts instructions, if valgrind is there
 //! ```
+//! With `--features pingora` before the `--`, pingora is compared as well.
+//!
 //! With `--json`, each line is an object of one of four kinds:
 //!
 //! - One task: `workload`, `contender`, `role` (`bare`, `floor`, `peer` or `ours`), `ns` (processor
@@ -37,6 +39,8 @@ mod cases;
 mod floors;
 mod harness;
 mod inner;
+#[cfg(feature = "pingora")]
+mod pingora;
 mod traffic;
 
 fn main() {

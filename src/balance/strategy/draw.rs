@@ -40,7 +40,16 @@ pub(super) fn better_of_two(
     len: u32,
     is_better: impl Fn(Candidate<'_>, Candidate<'_>) -> bool,
 ) -> Option<usize> {
-    let (one, two) = draw_two(random(), len);
+    better(candidates, draw_two(random(), len), is_better)
+}
+
+/// The better one of two whose lines are read at once, not one after the other.
+#[inline(always)]
+pub(super) fn better(
+    candidates: Candidates<'_>,
+    (one, two): (usize, usize),
+    is_better: impl Fn(Candidate<'_>, Candidate<'_>) -> bool,
+) -> Option<usize> {
     let (first, second) = (candidates.get(one)?, candidates.get(two)?);
     if candidates.are_free(first, second) {
         return Some(if is_better(second, first) { two } else { one });
@@ -102,7 +111,8 @@ pub(super) fn least(
 }
 
 /// Draws another one than the last, if there is one.
-fn another(len: usize, last: usize, mut draw: impl FnMut() -> usize) -> usize {
+#[inline]
+pub(super) fn another(len: usize, last: usize, mut draw: impl FnMut() -> usize) -> usize {
     let mut drawn = draw();
     // One of much weight may be drawn again and again.
     for _ in 0..2 {

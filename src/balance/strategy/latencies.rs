@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::candidates::Candidate;
 use crate::{
-    member::{Measure, Member, median},
+    member::{Measure, Member, median_estimate},
     rules,
     time::Clock,
 };
@@ -16,7 +16,7 @@ pub struct LatencyTable {
     /// How many there are if two of them are compared, as nearly always; or 0.
     pub(super) two_of: u32,
     rule: rules::PeakEwma,
-    /// The median latency of those that are known, in nanoseconds; or 0.
+    /// The median estimate of those that are known, in nanoseconds; or 0.
     seed: f64,
     /// That of the members. `None` without members.
     clock: Option<Clock>,
@@ -25,7 +25,7 @@ pub struct LatencyTable {
 impl LatencyTable {
     pub(super) fn new(members: &[Arc<Member>], measure: Measure, two_of: u32) -> Self {
         members.iter().for_each(|member| member.set_measure(measure));
-        let seed = if measure.classic { None } else { median(members) };
+        let seed = if measure.classic { None } else { median_estimate(members) };
         Self {
             two_of,
             rule: measure.rule(),

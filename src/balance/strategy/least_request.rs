@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex};
 
 use super::{
     candidates::{Candidate, Candidates},
-    draw::{Look, any, any_free, better_of_two, least},
+    draw::{Look, another, any, any_free, better, better_of_two, least},
     strategy::{Pick, Strategy},
 };
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
     sync::{lock, random},
 };
 
-/// Chooses the less loaded of two endpoints that are drawn at random. Suits most upstreams.
+/// Chooses the less loaded of two endpoints that are drawn at random. Suits calls that cost about the same.
 ///
 /// Two *different* candidates are drawn, and the one with fewer calls in flight is chosen. This keeps the
 /// longest queue within `ln ln n` of the best (Mitzenmacher, "The Power of Two Choices in Randomized Load
@@ -169,6 +169,14 @@ impl LeastRequest {
             Weights::Alike => {
                 let load = |candidate: Candidate<'_>| f64::from(candidate.load());
                 least(candidates, self.look, || any(candidates.len()), load)
+            }
+            Weights::Drawn(drawn) if self.look == Look::TWO => {
+                let one = drawn.pick(random());
+                let two = another(candidates.len(), one, || drawn.pick(random()));
+                let product = |load: Candidate<'_>, weight: Candidate<'_>| {
+                    u64::from(load.load()) * u64::from(weight.weight())
+                };
+                better(*candidates, (one, two), |one, two| product(one, two) < product(two, one))
             }
             Weights::Drawn(drawn) => {
                 let load = |candidate: Candidate<'_>| {

@@ -10,15 +10,16 @@ use crate::member::{Measure, Member};
 
 /// Chooses the endpoint with less expected latency, of two that are drawn at random.
 ///
-/// Suits calls whose cost differs, and endpoints that may be slow, or fail at once. Of the two, the call goes
+/// Suits most upstreams: calls whose cost differs, and endpoints that may be slow, or fail at once. The
+/// [simulations](crate::balance#strategies) favour it over [`LeastRequest`](super::LeastRequest). Of the two, the call goes
 /// to the one with the lower `latency · (calls in flight + 1) / weight`, where `latency` is the larger of
 /// the [estimate](crate::rules::PeakEwma) and the age of the oldest call in flight:
 ///
 /// * A slower call raises the estimate at once. It falls with a time constant of 10 s, but after three samples
 ///   below half of it to their largest, so that an endpoint that is well again gets its share back.
 /// * An endpoint that hangs is seen before it answers.
-/// * A failure counts as 20 times the median latency of the endpoints, at least 100 ms and at most 5 s, and
-///   at least as the wait that the endpoint asks for. So failing fast does not attract calls.
+/// * A failure counts as 20 times what calls to the other endpoints take as a rule, at least 100 ms and at
+///   most 5 s, and at least as the wait that the endpoint asks for. So failing fast does not attract calls.
 /// * An endpoint that is new counts as the median of the others, as of when it came. While none is known, each
 ///   is tried with one call at a time.
 ///

@@ -3,13 +3,16 @@
 use std::{
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
 use super::super::{
+    config::BalanceConfig,
+    memory::Follows,
     select::Candidacy,
-    snapshot::{Connected, Services, Snapshot},
+    snapshot::{Connected, OnProbation, Services, Snapshot},
+    standing::{Follow, Judge},
 };
 use crate::{
     backoff::{Backoff, Jitter},
@@ -31,6 +34,8 @@ pub(super) const RECONNECT: Backoff = Backoff {
 
 pub(super) struct Entries<C, S> {
     connect: Arc<C>,
+    /// What rules count time from.
+    start: Instant,
     pub(super) reporter: Reporter,
     /// Ordered by key.
     list: Vec<Entry<S>>,
@@ -41,8 +46,9 @@ pub(super) struct Entries<C, S> {
     connected: Arc<[Arc<Connected<S>>]>,
 }
 
-struct Entry<S> {
-    member: Arc<Member>,
+pub(super) struct Entry<S> {
+    pub(super) member: Arc<Member>,
+    pub(super) follow: Follow,
     /// `None` if its connector panicked.
     connected: Option<Arc<Connected<S>>>,
     connected_at: Instant,
@@ -53,9 +59,27 @@ struct Entry<S> {
 }
 
 impl<C, S> Entries<C, S> {
-    pub(super) fn new(connect: Arc<C>, reporter: Reporter) -> Self {
+    pub(super) fn new(connect: Arc<C>, reporter: Reporter, start: Instant) -> Self {
         let (all, services, connected) = (Arc::new([]), Arc::new([]), Arc::new([]));
-        Self { connect, reporter, list: Vec::new(), all, services, connected }
+        Self { connect, start, reporter, list: Vec::new(), all, services, connected }
+    }
+
+    pub(super) fn judge(&self, config: &BalanceConfig, signal: &Arc<Signal>) -> Judge {
+        Judge::new(config, self.start, signal)
+    }
+
+    /// Lets go of all members, and tells how they stand.
+    pub(super) fn leave(&mut self) -> Follows {
+        let follow = |entry: Entry<S>| (entry.member.identity().clone(), entry.follow);
+        self.list.drain(..).map(follow).collect()
+    }
+
+    pub(super) fn list(&self) -> &[Entry<S>] {
+        &self.list
+    }
+
+    pub(super) fn list_mut(&mut self) -> &mut [Entry<S>] {
+        &mut self.list
     }
 
     pub(super) fn members(&self) -> impl ExactSizeIterator<Item = &Arc<Member>> {
@@ -66,9 +90,33 @@ impl<C, S> Entries<C, S> {
         &self.all
     }
 
-    /// One for each of `all`. That of a member which has none is gone from the start.
-    pub(super) fn services(&self) -> &Services<S> {
-        &self.services
+    /// One for each of `all`. That of a member which has none, or is on probation, is gone from the start.
+    pub(super) fn open_services(&self) -> Services<S> {
+        let is_open = |entry: &Entry<S>| entry.follow.probation().is_none();
+        if self.list.iter().all(is_open) {
+            return self.services.clone();
+        }
+        let services = self.list.iter().zip(&*self.services);
+        services
+            .map(|(entry, service)| if is_open(entry) { service.clone() } else { Weak::new() })
+            .collect()
+    }
+
+    /// Those of `indices` that are on probation.
+    pub(super) fn on_probation(
+        &self,
+        indices: impl Iterator<Item = usize>,
+    ) -> Box<[OnProbation<S>]> {
+        let on_probation = |index: usize| {
+            let probation = self.list.get(index)?.follow.probation()?.clone();
+            Some((probation, self.services.get(index)?.clone()))
+        };
+        indices.filter_map(on_probation).collect()
+    }
+
+    pub(super) fn remember(&mut self, was_good: &[bool]) {
+        let entries = self.list.iter_mut().zip(was_good);
+        entries.for_each(|(entry, &was_good)| entry.follow.was_good = was_good);
     }
 
     pub(super) fn connected(&self) -> &Arc<[Arc<Connected<S>>]> {
@@ -76,7 +124,7 @@ impl<C, S> Entries<C, S> {
     }
 
     pub(super) fn candidacies(&self) -> Vec<Candidacy> {
-        let of = |Entry { member, connected, .. }: &Entry<S>| Candidacy {
+        let of = |Entry { member, connected, follow, .. }: &Entry<S>| Candidacy {
             // Not even in a panic: there is nothing to call.
             word: match connected {
                 Some(_) => member.word(),
@@ -84,6 +132,7 @@ impl<C, S> Entries<C, S> {
             },
             tier: member.tier(),
             weight: member.weight(),
+            was_good: follow.was_good,
         };
         self.list.iter().map(of).collect()
     }
@@ -106,9 +155,11 @@ impl<C, S> Entries<C, S> {
 
 impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
     /// Goes on with the members of a snapshot. They keep what is known of them, and are connected again.
-    pub(super) fn resume<T>(&mut self, last: &Snapshot<S, T>) {
+    pub(super) fn resume<T>(&mut self, last: &Snapshot<S, T>, mut stood: Follows, judge: &Judge) {
         for member in last.all.iter() {
-            let entry = self.enter(member.clone());
+            let follow = stood.remove(member.identity());
+            let follow = follow.filter(|of| Arc::ptr_eq(of.member(), member));
+            let entry = self.enter(member.clone(), follow, judge);
             self.list.push(entry);
         }
         self.collect();
@@ -119,6 +170,7 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
         &mut self,
         endpoints: &EndpointSet,
         signal: &Arc<Signal>,
+        judge: &Judge,
     ) -> Vec<Arc<Member>> {
         let mut before: BTreeMap<Arc<str>, Entry<S>> = std::mem::take(&mut self.list)
             .into_iter()
@@ -133,7 +185,7 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
                 }
                 moved => {
                     left.extend(moved.map(|entry| entry.member));
-                    self.enter(Member::in_set(endpoint.clone(), signal.clone()))
+                    self.enter(Member::in_set(endpoint.clone(), signal.clone()), None, judge)
                 }
             };
             self.list.push(entry);
@@ -169,12 +221,14 @@ impl<C: Connect<Service = S>, S: Clone> Entries<C, S> {
         self.list.iter().filter_map(|entry| entry.connect_at).min()
     }
 
-    fn enter(&mut self, member: Arc<Member>) -> Entry<S> {
+    fn enter(&mut self, member: Arc<Member>, follow: Option<Follow>, judge: &Judge) -> Entry<S> {
         let connected = self.connect(&member);
         let dead = member.veto(Reason::Ejected);
-        let now = time::now();
+        let now = judge.now;
+        let follow = follow.unwrap_or_else(|| Follow::new(&member, judge));
+        let connect_at = None;
         let mut entry =
-            Entry { member, connected, connected_at: now, dead, deaths: 0, connect_at: None };
+            Entry { member, follow, connected, connected_at: now, dead, deaths: 0, connect_at };
         if entry.connected.is_none() {
             entry.bury(now, &self.reporter);
         }

@@ -1,14 +1,17 @@
 //! The one background task of a set: whatever changes, it makes the next snapshot.
 
+mod ejecting;
 mod entries;
 mod publish;
 
 use std::{
     future::poll_fn,
+    mem,
     panic::AssertUnwindSafe,
     pin::Pin,
-    sync::{Arc, Weak},
+    sync::{Arc, Mutex, Weak},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures_core::Stream;
@@ -20,7 +23,10 @@ use self::{
     publish::publish,
 };
 use super::{
+    memory::Memory,
+    select::Selector,
     set::{Set, Start},
+    standing::Judge,
     state::Availability,
     strategy::Strategy,
 };
@@ -47,16 +53,25 @@ where
     fn task(&self, set: Weak<Set<S, P>>) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let (discover, connect) = (self.discover.clone(), self.connect.clone());
         Box::pin(async move {
-            let Some(reporter) = set.upgrade().map(|set| set.reporter.clone()) else { return };
+            let of_set = |set: Arc<Set<S, P>>| (set.reporter.clone(), set.memory.clone());
+            let Some((reporter, memory)) = set.upgrade().map(of_set) else { return };
             // A source or a strategy that panics ends a run, and nothing else.
             let mut panics = 0;
             loop {
                 let began = time::now();
                 let run = async {
+                    let (start, selector) = {
+                        let mut memory = lock(&memory);
+                        (memory.start, mem::take(&mut memory.selector))
+                    };
                     let task = Task {
                         sets: Some(Box::pin(discover.discover().fuse())),
-                        entries: Entries::new(connect.clone(), reporter.clone()),
+                        entries: Entries::new(connect.clone(), reporter.clone(), start),
+                        memory: memory.clone(),
                         down_since: Some(began),
+                        selector,
+                        held: None,
+                        sweep: None,
                     };
                     task.run(set.clone()).await;
                 };
@@ -84,7 +99,21 @@ struct Task<Sets, C, S> {
     /// `None` once the source has ended: the set stays as it is.
     sets: Option<Pin<Box<Sets>>>,
     entries: Entries<C, S>,
+    memory: Arc<Mutex<Memory>>,
     down_since: Option<Instant>,
+    selector: Selector,
+    /// A set of endpoints that waits for more, and until when.
+    held: Option<(EndpointSet, Pin<Box<Sleep>>)>,
+    sweep: Option<Pin<Box<Sleep>>>,
+}
+
+/// The next task goes on with what this one knows.
+impl<Sets, C, S> Drop for Task<Sets, C, S> {
+    fn drop(&mut self) {
+        let (follows, selector) = (self.entries.leave(), mem::take(&mut self.selector));
+        let mut memory = lock(&self.memory);
+        (memory.follows, memory.selector) = (follows, selector);
+    }
 }
 
 /// Why the task wakes.
@@ -92,7 +121,12 @@ enum Wake {
     Endpoints(EndpointSet),
     Signal,
     Due,
+    Sweep,
     SourceEnded,
+}
+
+fn is_due(timer: Option<&mut Pin<Box<Sleep>>>, cx: &mut Context<'_>) -> bool {
+    timer.is_some_and(|timer| timer.as_mut().poll(cx).is_ready())
 }
 
 impl<Sets, C, S> Task<Sets, C, S>
@@ -104,41 +138,61 @@ where
     async fn run<P: Strategy>(mut self, set: Weak<Set<S, P>>) {
         let Some(first) = set.upgrade() else { return };
         let signal = first.signal.clone();
+        signal.await_failure();
         // Goes on with the members of the last run, if the runtime of that has ended.
-        self.entries.resume(&first.snapshot.load());
+        let judge = self.entries.judge(&first.config(), &signal);
+        let follows = mem::take(&mut lock(&self.memory).follows);
+        self.entries.resume(&first.snapshot.load(), follows, &judge);
         let mut timer = self.publish(first);
+        let mut debounce = Duration::ZERO;
         loop {
             let wake = poll_fn(|cx| {
                 signal.register(cx.waker());
                 if set.strong_count() == 0 {
                     return Poll::Ready(None);
                 }
-                if let Some(wake) = self.poll_sets(cx) {
+                if let Some(wake) = self.poll_held(cx, debounce) {
                     return Poll::Ready(Some(wake));
                 }
                 if signal.take() {
                     return Poll::Ready(Some(Wake::Signal));
                 }
-                match &mut timer {
-                    Some(timer) => timer.as_mut().poll(cx).map(|()| Some(Wake::Due)),
-                    None => Poll::Pending,
+                if is_due(timer.as_mut(), cx) {
+                    return Poll::Ready(Some(Wake::Due));
                 }
+                if is_due(self.sweep.as_mut(), cx) {
+                    return Poll::Ready(Some(Wake::Sweep));
+                }
+                Poll::Pending
             });
             let Some(wake) = wake.await else { return };
             let Some(set) = set.upgrade() else { return };
+            let config = set.config();
+            debounce = config.debounce;
+            let judge = self.entries.judge(&config, &signal);
             match wake {
                 Wake::Endpoints(endpoints) => {
-                    let left = self.entries.apply(&endpoints, &set.signal);
+                    let left = self.entries.apply(&endpoints, &signal, &judge);
                     left.iter().for_each(|member| set.let_go(member));
                 }
                 Wake::SourceEnded => {
                     tracing::debug!("discovery has ended; the last endpoints stay in use");
                     self.sets = None;
                 }
+                Wake::Sweep => {
+                    self.sweep = None;
+                    if ejecting::sweep(&mut self.entries, &judge) {
+                        self.sweep_later(&judge);
+                    } else {
+                        signal.await_failure();
+                    }
+                    // A member that it ejects signals that.
+                    continue;
+                }
                 Wake::Signal | Wake::Due => {}
             }
             // Not under the lock: listeners are told of it.
-            let dead = std::mem::take(&mut *lock(&set.dead));
+            let dead = mem::take(&mut *lock(&set.dead));
             self.entries.bury(dead);
             timer = self.publish(set);
             // Changes that never cease must not keep a worker thread.
@@ -148,9 +202,45 @@ where
 
     /// Publishes the next snapshot, and tells when there is something to do without a signal.
     fn publish<P: Strategy>(&mut self, set: Arc<Set<S, P>>) -> Option<Pin<Box<Sleep>>> {
-        let next = publish(&set, &mut self.entries, &mut self.down_since);
+        let judge = self.entries.judge(&set.config(), &set.signal);
+        set.signal.set_row(judge.rule.consecutive);
+        if !judge.outlier.sweeps() {
+            self.sweep = None;
+            set.signal.await_failure();
+        } else if self.sweep.is_none() && !set.signal.awaits_failure() {
+            self.sweep_later(&judge);
+        }
+        let next =
+            publish(&set, &mut self.entries, &mut self.selector, &mut self.down_since, &judge);
         set.signal.wakes_at(next);
         next.map(|at| Box::pin(tokio::time::sleep_until(at)))
+    }
+
+    fn sweep_later(&mut self, judge: &Judge) {
+        let at = time::later(judge.now, judge.outlier.interval);
+        self.sweep = Some(Box::pin(tokio::time::sleep_until(at)));
+    }
+
+    /// The newest set of endpoints, once those that come with it have been gathered.
+    fn poll_held(&mut self, cx: &mut Context<'_>, debounce: Duration) -> Option<Wake> {
+        match self.poll_sets(cx) {
+            Some(Wake::Endpoints(set))
+                if !debounce.is_zero() && !self.entries.list().is_empty() =>
+            {
+                let until = self.held.take().map(|(_, until)| until);
+                let later = || Box::pin(tokio::time::sleep(debounce));
+                self.held = Some((set, until.unwrap_or_else(later)));
+            }
+            Some(wake) => return Some(wake),
+            None => {}
+        }
+        let (set, until) = self.held.as_mut()?;
+        if until.as_mut().poll(cx).is_pending() {
+            return None;
+        }
+        let set = set.clone();
+        self.held = None;
+        Some(Wake::Endpoints(set))
     }
 
     fn poll_sets(&mut self, cx: &mut Context<'_>) -> Option<Wake> {

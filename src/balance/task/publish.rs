@@ -1,15 +1,17 @@
-//! The next snapshot of a set, and whether there is anybody in it.
+//! The next snapshot of a set, and whether there is any in it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     super::{
-        select::{Selection, select},
+        select::{Selection, Selector, Share},
         set::Set,
-        snapshot::Snapshot,
+        snapshot::{Group, Services, Snapshot, WHOLE},
+        standing::Judge,
         state::Availability,
         strategy::Strategy,
     },
+    ejecting,
     entries::Entries,
 };
 use crate::{
@@ -25,18 +27,21 @@ use crate::{
 pub(super) fn publish<C, S, P>(
     set: &Set<S, P>,
     entries: &mut Entries<C, S>,
+    selector: &mut Selector,
     down_since: &mut Option<Instant>,
+    judge: &Judge,
 ) -> Option<Instant>
 where
     C: Connect<Service = S>,
     S: Clone + Send + Sync + 'static,
     P: Strategy,
 {
-    let (now, config) = (time::now(), set.config());
+    let (now, config) = (judge.now, set.config());
     // Whatever is barred from here on until a time wakes the task.
     set.signal.wakes_at(None);
     let connect_at = entries.connect_due(now);
     let clear_at = entries.members().filter_map(|member| member.clear_due(now)).min();
+    let stands_at = ejecting::follow(entries, judge);
     // All that was changed up to here is in what follows; but not who died since the dead
     // were buried.
     set.signal.take();
@@ -44,11 +49,14 @@ where
         set.signal.notify();
     }
 
-    let selection = select(&entries.candidacies(), config.panic_threshold);
+    let selection =
+        selector.select(&config.select_rule(), &entries.candidacies(), judge.since_start());
+    entries.remember(&selection.was_good);
+    let moves_at = selection.is_moving.then(|| time::later(now, STEP));
     let before = set.snapshot.load();
     let next = snapshot(entries, selection, &before, set, now);
     if next.is_panic() && !before.is_panic() {
-        let members = next.members.len();
+        let members = next.all.len();
         tracing::warn!(
             guard = set.name(),
             members,
@@ -62,7 +70,7 @@ where
     let ignored = (before.is_panic() != next.is_panic()).then(|| next.is_panic());
     drop(before);
     set.signal.know(&next.all);
-    *down_since = if next.members.is_empty() { down_since.or(Some(now)) } else { None };
+    *down_since = if next.has_candidates() { None } else { down_since.or(Some(now)) };
     let last = set.snapshot.swap(Arc::new(next));
     let released = lock(&set.held).replace(entries.connected().clone(), last);
 
@@ -80,8 +88,12 @@ where
     if let Some(ignored) = ignored {
         set.reporter.emit(None, || EventKind::HealthIgnored { ignored });
     }
-    [connect_at, clear_at, fails_at.filter(|&at| at > now)].into_iter().flatten().min()
+    let fails_at = fails_at.filter(|&at| at > now);
+    [connect_at, clear_at, stands_at, moves_at, fails_at].into_iter().flatten().min()
 }
+
+/// How often load moves while it comes back to a better priority.
+const STEP: Duration = Duration::from_millis(500);
 
 /// The snapshot of those that were selected.
 fn snapshot<C, S, P>(
@@ -95,36 +107,75 @@ where
     S: Send + Sync + 'static,
     P: Strategy,
 {
-    let (all, services) = (entries.all(), entries.services());
-    let member = |index: u32| all[index as usize].clone();
-    let service = |index: u32| services[index as usize].clone();
-    let reserve = selection.reserve.iter().map(|&index| (member(index), service(index)));
-    // Indices are in order, so if there are as many, all are candidates.
-    let (members, services) = if selection.candidates.len() == all.len() {
-        (all.clone(), services.clone())
-    } else {
-        let candidates = || selection.candidates.iter().copied();
-        (candidates().map(member).collect(), candidates().map(service).collect())
-    };
+    let all = entries.all();
+    let services = entries.open_services();
+    let reserve = selection.reserve.iter().map(|&index| index as usize);
+    let reserve = reserve.map(|index| (all[index].clone(), services[index].clone()));
+    let refusal = set.refusal(selection.outage);
     let retry_at = match selection.outage {
         Kind::CircuitOpen => {
             all.iter().filter_map(|member| member.barred_until(Reason::CircuitOpen)).min()
         }
         _ => None,
     };
-    let refusal = set.refusal(selection.outage);
     let wait = |at: Instant| at.saturating_duration_since(now);
+    let group = |share: &Share| group(entries, &services, share, before, set);
+    let (sole, shared) = match &selection.shares[..] {
+        [share] => (group(share), Box::default()),
+        shares => {
+            // Of no members: what the turn of a table is goes on in the groups.
+            let none = Group::empty(set.strategy.table_among(&[], all, Some(&before.sole.table)));
+            let mut sum = 0.0;
+            let until = |share: &Share| {
+                sum += share.load;
+                (sum * f64::from(WHOLE)).round() as u32
+            };
+            (none, shares.iter().map(until).zip(shares.iter().map(group)).collect())
+        }
+    };
     Snapshot {
         version: before.version + 1,
-        table: set.strategy.table_among(&members, all, Some(&before.table)),
-        members,
-        services,
-        reserve: reserve.collect(),
         all: all.clone(),
-        bars: if selection.panic { !Reason::OVERLOOKED_IN_PANIC } else { u64::MAX },
+        sole,
+        shared,
+        reserve: reserve.collect(),
         refusal: match retry_at {
             Some(at) => refusal.retry_in(now, wait(at)),
             None => refusal,
         },
+    }
+}
+
+fn group<C, S, P>(
+    entries: &Entries<C, S>,
+    services: &Services<S>,
+    share: &Share,
+    before: &Snapshot<S, P::Table>,
+    set: &Set<S, P>,
+) -> Group<S, P::Table>
+where
+    S: Send + Sync + 'static,
+    P: Strategy,
+{
+    let all = entries.all();
+    let indices = || share.candidates.iter().map(|&index| index as usize);
+    // Indices are in order, so if there are as many, all are candidates.
+    let (members, services) = if share.candidates.len() == all.len() {
+        (all.clone(), services.clone())
+    } else {
+        let member = |index: usize| all[index].clone();
+        let service = |index: usize| services[index].clone();
+        (indices().map(member).collect(), indices().map(service).collect())
+    };
+    let id = u64::from(share.tier);
+    let same = before.groups().find(|group| group.id == id);
+    let last = same.or_else(|| before.groups().next()).unwrap_or(&before.sole);
+    Group {
+        id,
+        table: set.strategy.table_among(&members, all, Some(&last.table)),
+        members,
+        services,
+        probation: entries.on_probation(indices()),
+        bars: if share.panic { !Reason::OVERLOOKED_IN_PANIC } else { u64::MAX },
     }
 }

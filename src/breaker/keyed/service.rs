@@ -116,9 +116,7 @@ impl<S: Connect, K: Clone, C: Clone> Connect for KeyedCircuitBreaker<S, K, C> {
 }
 
 impl<S: Chooses, K, C> Chooses for KeyedCircuitBreaker<S, K, C> {
-    fn has_untried(&self, tried: &Tried) -> bool {
-        self.inner.has_untried(tried)
-    }
+    inner_chooses!();
 }
 
 impl<S, K, C, Req> Choose<Req> for KeyedCircuitBreaker<S, K, C>

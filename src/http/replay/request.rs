@@ -6,7 +6,11 @@ use bytes::Bytes;
 use http_body_util::{Empty, Full};
 
 use super::body::ReplayBody;
-use crate::{deadline::HasDeadline, replay::Replay, time::Instant};
+use crate::{
+    deadline::HasDeadline,
+    replay::{CallOptions, Replay},
+    time::Instant,
+};
 
 /// Extension of an `http::Request` that is idempotent although its method does not say so.
 ///
@@ -52,7 +56,7 @@ impl<B> HasDeadline for http::Request<B> {
 /// Copies requests whose body is held in memory: `Full<Bytes>`, `Empty<Bytes>`, `Bytes`, `String`,
 /// `Vec<u8>`, `()`; and [`ReplayBody`], which keeps a part of a stream. A request is idempotent by its
 /// method (RFC 9110 §9.2.2), or by the extension [`Idempotent`]; the deadline is the extension
-/// [`Deadline`].
+/// [`Deadline`], and the extension [`CallOptions`] is in place of settings of the layer.
 impl<B: 'static> Replay for http::Request<B> {
     fn replay(&self) -> Option<Self> {
         let body = copy_body(self.body())?;
@@ -67,6 +71,10 @@ impl<B: 'static> Replay for http::Request<B> {
 
     fn is_idempotent(&self) -> bool {
         self.method().is_idempotent() || self.extensions().get::<Idempotent>().is_some()
+    }
+
+    fn options(&self) -> CallOptions {
+        self.extensions().get::<CallOptions>().copied().unwrap_or_default()
     }
 
     fn begin_attempt(&mut self, number: u32) {

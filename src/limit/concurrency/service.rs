@@ -210,9 +210,7 @@ where
 }
 
 impl<S: Chooses, M, E> Chooses for ConcurrencyLimit<S, M, E> {
-    fn has_untried(&self, tried: &Tried) -> bool {
-        self.inner.has_untried(tried)
-    }
+    inner_chooses!();
 }
 
 impl<S, D, E> ConcurrencyLimit<S, Wait<D>, E> {

@@ -120,9 +120,7 @@ where
 }
 
 impl<S: Chooses, K, C> Chooses for KeyedRateLimit<S, K, C> {
-    fn has_untried(&self, tried: &Tried) -> bool {
-        self.inner.has_untried(tried)
-    }
+    inner_chooses!();
 }
 
 impl<S: fmt::Debug, K, C> fmt::Debug for KeyedRateLimit<S, K, C> {

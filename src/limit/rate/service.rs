@@ -96,9 +96,7 @@ where
 }
 
 impl<S: Chooses, M, C> Chooses for RateLimit<S, M, C> {
-    fn has_untried(&self, tried: &Tried) -> bool {
-        self.inner.has_untried(tried)
-    }
+    inner_chooses!();
 }
 
 impl<S, C> RateLimit<S, Refuse, C> {

@@ -1,5 +1,6 @@
 //! What is compared.
 
+mod balance;
 mod breaker;
 mod limit;
 mod retry;
@@ -10,7 +11,7 @@ use std::{num::NonZeroU32, time::Duration};
 use crate::harness::Workload;
 
 pub(crate) fn all() -> Vec<Workload> {
-    let groups = [breaker::all(), limit::all(), retry::all(), stack::all()];
+    let groups = [balance::all(), breaker::all(), limit::all(), retry::all(), stack::all()];
     groups.into_iter().flatten().collect()
 }
 

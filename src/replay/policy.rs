@@ -1,56 +1,7 @@
-//! What failing over may ask of a request.
-//!
-//! With the feature `http`, requests whose body is held in memory are copied as they are. One that
-//! streams is sent once, unless a `ReplayBodyLayer` keeps what passes.
-
 use std::fmt;
 
-use crate::{deadline::HasDeadline, outcome::TypeName, time::Instant};
-
-/// What a layer may ask of a request that it might send again.
-///
-/// Implemented for [`Call`](crate::Call) and, with the feature `http`, for `http::Request` with
-/// any body. Implement it for a request of yours, or give
-/// [`FailoverLayer::with_replay`](crate::failover::FailoverLayer::with_replay) a closure.
-///
-/// # Example
-/// ```
-/// use tower_upstream::{deadline::HasDeadline, replay::Replay};
-///
-/// #[derive(Clone)]
-/// enum Query { Read(u64), Write(u64, String) }
-///
-/// impl HasDeadline for Query {}
-///
-/// impl Replay for Query {
-///     fn replay(&self) -> Option<Self> {
-///         Some(self.clone())
-///     }
-///     fn is_idempotent(&self) -> bool {
-///         matches!(self, Query::Read(_))
-///     }
-/// }
-/// # assert!(!Query::Write(1, String::new()).is_idempotent() && Query::Read(1).is_idempotent());
-/// ```
-pub trait Replay: HasDeadline + Sized {
-    /// A copy to send if this one fails; `None` if it cannot be copied, such as a streaming body.
-    /// Then there is one attempt.
-    fn replay(&self) -> Option<Self>;
-
-    /// Whether sending it twice does no more than sending it once.
-    ///
-    /// If not, it is sent again only where nothing can have reached an endpoint.
-    fn is_idempotent(&self) -> bool;
-
-    /// Notes which attempt this copy is for, from 1.
-    fn begin_attempt(&mut self, _number: u32) {}
-
-    /// Whether a copy, made earlier, can still be sent: a body that streams may have turned out
-    /// too long to be kept.
-    fn is_whole(&self) -> bool {
-        true
-    }
-}
+use super::{CallOptions, Replay};
+use crate::{outcome::TypeName, time::Instant};
 
 /// How a layer gets a copy of a request: [`ByReplay`], or a closure in [`ReplayFn`].
 ///
@@ -64,8 +15,12 @@ pub trait ReplayPolicy<Req> {
     fn replay(&self, request: &Req) -> Option<Req>;
     /// See [`Replay::is_idempotent`].
     fn is_idempotent(&self, request: &Req) -> bool;
-    /// See [`HasDeadline::deadline`].
+    /// See [`HasDeadline::deadline`](crate::deadline::HasDeadline::deadline).
     fn deadline(&self, request: &Req) -> Option<Instant>;
+    /// See [`Replay::options`].
+    fn options(&self, _request: &Req) -> CallOptions {
+        CallOptions::NONE
+    }
     /// See [`Replay::begin_attempt`].
     fn begin_attempt(&self, request: &mut Req, number: u32);
     /// See [`Replay::is_whole`].
@@ -89,6 +44,10 @@ impl<Req: Replay> ReplayPolicy<Req> for ByReplay {
 
     fn deadline(&self, request: &Req) -> Option<Instant> {
         request.deadline()
+    }
+
+    fn options(&self, request: &Req) -> CallOptions {
+        request.options()
     }
 
     fn begin_attempt(&self, request: &mut Req, number: u32) {

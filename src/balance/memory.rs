@@ -1,0 +1,17 @@
+//! What a task of a set leaves for the next one, which goes on with the same members.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{select::Selector, standing::Follow};
+use crate::time::Instant;
+
+/// How members stand, by their identity.
+pub(super) type Follows = BTreeMap<Arc<str>, Follow>;
+
+pub(super) struct Memory {
+    /// What rules count time from.
+    pub(super) start: Instant,
+    pub(super) follows: Follows,
+    /// How load comes back.
+    pub(super) selector: Selector,
+}

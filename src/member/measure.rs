@@ -1,0 +1,46 @@
+use std::time::Duration;
+
+use crate::rules::PeakEwma;
+
+/// How a member estimates its latency. Set by a strategy; a member of none does as [`PeakEwma::new`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Measure {
+    pub(crate) decay: Duration,
+    pub(crate) classic: bool,
+    /// Whether the age of the oldest call is known: it costs a call that waits two atomic updates.
+    pub(crate) ages: bool,
+}
+
+impl Measure {
+    pub(crate) const DEFAULT: Self =
+        Self { decay: Duration::from_secs(10), classic: false, ages: false };
+
+    pub(crate) fn rule(self) -> PeakEwma {
+        let rule = if self.classic { PeakEwma::classic() } else { PeakEwma::new() };
+        rule.with_decay(self.decay)
+    }
+
+    /// The decay in nanoseconds above two bits: 146 years.
+    pub(super) fn pack(self) -> u64 {
+        let decay = crate::time::nanos(self.decay).min(u64::MAX >> 2);
+        decay << 2 | u64::from(self.classic) << 1 | u64::from(self.ages)
+    }
+
+    pub(super) fn unpack(word: u64) -> Self {
+        let decay = Duration::from_nanos(word >> 2);
+        Self { decay, classic: word & 2 != 0, ages: word & 1 != 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_measure_is_a_word() {
+        for (classic, ages) in [(false, false), (false, true), (true, false), (true, true)] {
+            let measure = Measure { decay: Duration::from_nanos(12_345), classic, ages };
+            assert_eq!(Measure::unpack(measure.pack()), measure);
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! What failing over may ask of a request.
+//!
+//! With the feature `http`, requests whose body is held in memory are copied as they are. One that
+//! streams is sent once, unless a `ReplayBodyLayer` keeps what passes.
+
+mod options;
+mod policy;
+mod request;
+
+pub(crate) use self::options::{MAX_ATTEMPTS, MIN_LIMIT};
+pub use self::{
+    options::CallOptions,
+    policy::{ByReplay, ReplayFn, ReplayPolicy},
+    request::Replay,
+};
