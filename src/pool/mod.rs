@@ -17,6 +17,8 @@
 
 mod kept;
 mod ledger;
+#[cfg(test)]
+mod ledger_tests;
 mod limits;
 #[cfg(test)]
 mod model;
