@@ -153,7 +153,8 @@ fn health() {
 #[cfg(feature = "http")]
 #[test]
 fn http() {
-    let config: tower_upstream::transport::HttpConfig = read(json!({
+    #[allow(unused_mut)]
+    let mut http = json!({
         "request_timeout": "10s",
         "connect_timeout": "1s",
         "idle_timeout": "1m",
@@ -165,7 +166,14 @@ fn http() {
         "max_header_bytes": 10_000,
         "disable_compression": true,
         "health_path": "/healthz",
-    }));
+    });
+    #[cfg(feature = "tls")]
+    {
+        let files = json!({ "ca_file": "ca.pem", "cert_file": "c.pem", "key_file": "c.key" });
+        http["tls"] = files;
+        http["tls"]["http2"] = json!(false);
+    }
+    let config: tower_upstream::transport::HttpConfig = read(http);
     assert_eq!(config.idle_timeout, Duration::from_secs(60));
 }
 
