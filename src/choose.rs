@@ -16,7 +16,7 @@ use crate::member::Member;
 /// [`FailoverLayer`](crate::failover::FailoverLayer) send the next attempt elsewhere.
 ///
 /// Implement it, and [`Chooses`], for a layer of yours that stands between the two. A failover calls
-/// `call_avoiding` only, so what such a layer does must be in that, too.
+/// `call_avoiding` and `call_hedging` only, so what such a layer does must be in those, too.
 ///
 /// # Example
 /// ```
@@ -32,6 +32,53 @@ pub trait Choose<Req>: Service<Req> + Chooses {
 
     /// Like `call`, but chooses one of the endpoints that were not tried, while there is one.
     fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing;
+
+    /// Like `call_avoiding`, for a call that is sent while another attempt of it is in flight, which is among
+    /// `tried`: so only to an endpoint that was not tried and takes the call at once. `None` if there is none
+    /// that is worth it, and then nothing was sent. Default: none, so a service that does not know it is never
+    /// used for hedging.
+    ///
+    /// Called if [`can_hedge`](Chooses::can_hedge) said so, on a service that is ready. A layer of yours
+    /// implements both:
+    ///
+    /// ```
+    /// # use std::task::{Context, Poll};
+    /// use tower::Service;
+    /// use tower_upstream::choose::{Choose, Chooses, Tried};
+    ///
+    /// struct Mine<S>(S);
+    /// # impl<S: Service<Req>, Req> Service<Req> for Mine<S> {
+    /// #     type Response = S::Response;
+    /// #     type Error = S::Error;
+    /// #     type Future = S::Future;
+    /// #     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> { self.0.poll_ready(cx) }
+    /// #     fn call(&mut self, request: Req) -> S::Future { self.0.call(request) }
+    /// # }
+    ///
+    /// impl<S: Chooses> Chooses for Mine<S> {
+    ///     fn has_untried(&self, tried: &Tried) -> bool {
+    ///         self.0.has_untried(tried)
+    ///     }
+    ///     fn can_hedge(&self, tried: &Tried) -> bool {
+    ///         self.0.can_hedge(tried)
+    ///     }
+    /// }
+    ///
+    /// impl<S: Choose<Req>, Req> Choose<Req> for Mine<S> {
+    ///     type Choosing = S::Choosing;
+    ///
+    ///     fn call_avoiding(&mut self, request: Req, tried: &Tried) -> S::Choosing {
+    ///         self.0.call_avoiding(request, tried)
+    ///     }
+    ///     fn call_hedging(&mut self, request: Req, tried: &Tried) -> Option<S::Choosing> {
+    ///         self.0.call_hedging(request, tried)
+    ///     }
+    /// }
+    /// ```
+    fn call_hedging(&mut self, request: Req, tried: &Tried) -> Option<Self::Choosing> {
+        let _ = (request, tried);
+        None
+    }
 }
 
 /// A service that chooses, whatever the request. See [`Choose`].
@@ -62,6 +109,13 @@ pub trait Choose<Req>: Service<Req> + Chooses {
 pub trait Chooses {
     /// Whether an endpoint can be chosen that is not among `tried`.
     fn has_untried(&self, tried: &Tried) -> bool;
+
+    /// Whether a call that has tried `tried` may be sent to one more endpoint, while one of those has it. Asked
+    /// before the hedge is paid for. Default: no.
+    fn can_hedge(&self, tried: &Tried) -> bool {
+        let _ = tried;
+        false
+    }
 
     /// Ready when an endpoint can be chosen, or when none will be: the service has no runtime. Default:
     /// ready at once, which is what a service says that does not know.
@@ -202,6 +256,13 @@ mod either {
             }
         }
 
+        fn can_hedge(&self, tried: &Tried) -> bool {
+            match self {
+                Self::Left(left) => left.can_hedge(tried),
+                Self::Right(right) => right.can_hedge(tried),
+            }
+        }
+
         fn poll_endpoint(&mut self, cx: &mut Context<'_>) -> Poll<()> {
             match self {
                 Self::Left(left) => left.poll_endpoint(cx),
@@ -227,6 +288,17 @@ mod either {
                     EitherChoosing::Right { future: right.call_avoiding(request, tried) }
                 }
             }
+        }
+
+        fn call_hedging(&mut self, request: Req, tried: &Tried) -> Option<Self::Choosing> {
+            Some(match self {
+                Self::Left(left) => {
+                    EitherChoosing::Left { future: left.call_hedging(request, tried)? }
+                }
+                Self::Right(right) => {
+                    EitherChoosing::Right { future: right.call_hedging(request, tried)? }
+                }
+            })
         }
     }
 }

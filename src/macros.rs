@@ -41,6 +41,10 @@ macro_rules! inner_chooses {
             self.inner.has_untried(tried)
         }
 
+        fn can_hedge(&self, tried: &Tried) -> bool {
+            self.inner.can_hedge(tried)
+        }
+
         fn poll_endpoint(&mut self, cx: &mut Context<'_>) -> Poll<()> {
             self.inner.poll_endpoint(cx)
         }

@@ -8,7 +8,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use tower_upstream::{
     Attempts, CircuitBreakerConfig,
-    balance::{BalanceConfig, OutlierConfig, SlowStartConfig},
+    balance::{BalanceConfig, LocalityMode, OutlierConfig, SlowStartConfig, ZoneAware},
+    failover::Hedge,
     health::{HealthConfig, RetryChecks},
     limit::{ConcurrencyLimitConfig, RateLimitConfig},
 };
@@ -89,9 +90,30 @@ fn balance() {
         "fail_back_percent": 50,
         "outlier": outlier,
         "slow_start": slow_start,
+        "locality": { "weighted": { "weights": { "eu-a": 2, "eu-b": 1 }, "others": 3 } },
         "debounce": "20ms",
     }));
     assert_eq!(config.fail_fast_after, Duration::from_millis(250));
+    let near = ZoneAware::from("eu-a").with_callers([("eu-a", 1), ("eu-a", 1), ("eu-b", 3)]);
+    let near = near.with_min_cluster_size(4).with_force_local_zone(2);
+    for (written, expected) in [
+        (json!("off"), LocalityMode::Off),
+        (
+            json!({ "zone_aware": {
+                "zone": "eu-a",
+                "callers": { "eu-a": 2, "eu-b": 3 },
+                "min_cluster_size": 4,
+                "force_local_zone": 2,
+            } }),
+            LocalityMode::ZoneAware(near),
+        ),
+    ] {
+        let config: BalanceConfig = serde_json::from_value(json!({ "locality": written })).unwrap();
+        assert_eq!(config.locality, expected);
+        assert_eq!(serde_json::to_value(config).unwrap()["locality"], written);
+    }
+    let misspelt = json!({ "locality": { "zone_aware": { "zones": "eu-a" } } });
+    assert!(serde_json::from_value::<BalanceConfig>(misspelt).is_err());
 }
 
 #[test]
@@ -106,9 +128,19 @@ fn attempts() {
         "jitter": "equal",
         "max_retry_after": "3s",
         "wait_for_endpoint": "10s",
+        "hedge": { "after": "50ms" },
     }));
     assert_eq!(config.max_retry_after, Duration::from_secs(3));
     assert_eq!(config.timeout, Some(Duration::from_secs(1)));
+    for (hedge, expected) in [
+        (json!({ "after": "50ms" }), Hedge::After(Duration::from_millis(50))),
+        (json!({ "quantile": 0.95 }), Hedge::Quantile(0.95)),
+    ] {
+        let config: Attempts = serde_json::from_value(json!({ "hedge": hedge })).unwrap();
+        assert_eq!(config.hedge, Some(expected));
+        assert_eq!(serde_json::to_value(config).unwrap()["hedge"], hedge);
+    }
+    assert!(serde_json::from_value::<Attempts>(json!({ "hedge": "50ms" })).is_err());
     let none: Attempts = serde_json::from_value(json!({ "timeout": null })).unwrap();
     assert_eq!(none.timeout, None);
 }

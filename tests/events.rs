@@ -19,7 +19,7 @@ use tower_upstream::{
     Attempts, BalanceLayer, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint, Error,
     FailoverLayer, Outcome,
     backoff::Jitter,
-    balance::{BalanceConfig, RoundRobin},
+    balance::{BalanceConfig, OutlierConfig, RoundRobin},
     budget::Budget,
     connect_fn,
     discover::{self, Memory},
@@ -57,6 +57,7 @@ fn line(event: &Event) -> String {
         EventKind::Wait { number, delay, .. } => format!("wait {delay:?} for {number}"),
         EventKind::Members { total, .. } => format!("members {total}"),
         EventKind::HealthIgnored { ignored, .. } => format!("health ignored {ignored}"),
+        EventKind::Ejection { ejected, lasts, .. } => format!("ejected {ejected} {lasts:?}"),
         EventKind::Reconnect { delay, .. } => format!("reconnect {}", !delay.is_zero()),
         kind => kind.as_str().to_owned(),
     };
@@ -326,4 +327,37 @@ async fn a_set_counts_what_its_members_did_and_those_that_left() {
     assert_eq!((counts(), handle.members().len()), ((2, 1, 0), 1));
     let error = handle.update(&BalanceConfig::default().with_panic_threshold(101)).unwrap_err();
     assert_eq!((error.kind(), handle.config()), (Kind::InvalidConfig, BalanceConfig::default()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_balancer_tells_of_ejections_and_of_their_end_once_each() {
+    let (events, told) = Told::new();
+    let farm = Farm::default();
+    let mut outlier = OutlierConfig::default();
+    outlier.jitter_percent = 0;
+    let source = discover::fixed(["a:1", "b:1", "c:1"]).unwrap();
+    let config = BalanceConfig::default().with_outlier(outlier);
+    let layer =
+        BalanceLayer::with_config(source, RoundRobin::starting_at(0), config).with_events(&events);
+    let handle = layer.handle();
+    let set = layer.layer(farm.clone());
+    farm.get("a:1").answers(Answer::Fails);
+    for number in 0..30 {
+        let _ = set.clone().oneshot(Ask::new(number)).await;
+        settle().await;
+    }
+    assert_eq!(told.take(), ["members 3", "a:1: ejected true Some(30s)"]);
+    tokio::time::sleep(secs(31)).await;
+    assert_eq!(told.take(), ["a:1: ejected false None"], "on probation");
+    farm.get("a:1").answers(Answer::Good);
+    for number in 0..9 {
+        set.clone().oneshot(Ask::new(number)).await.unwrap();
+        settle().await;
+    }
+    assert!(handle.eject("b:1"));
+    settle().await;
+    assert_eq!(told.take(), ["b:1: ejected true None"], "by an operator");
+    assert!(handle.uneject("b:1"));
+    settle().await;
+    assert_eq!(told.take(), ["b:1: ejected false None"]);
 }

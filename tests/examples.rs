@@ -171,13 +171,19 @@ mod simulate {
     }
 
     #[test]
-    fn a_cold_server_that_joins_is_flooded_in_turns_and_less_by_load() {
+    fn a_cold_server_that_joins_is_flooded_in_turns_and_warms_up_by_weight() {
         let report = simulated("4", "0.25");
         let slowest = |policy| figure(&report, policy, "p999_10_25s_ms");
         assert!(slowest("PeakEwma") < slowest("LeastRequest"), "{report:#}");
         assert!(slowest("LeastRequest") < slowest("RoundRobin"), "{report:#}");
         // Nothing is slow before it joins.
         assert!(figure(&report, "RoundRobin", "p999_5_10s_ms") < 60.0, "{report:#}");
+        // It gets a small share at first, not none.
+        let first = figure(&report, "PeakEwma", "share_first_second");
+        assert!((0.02..0.3).contains(&first), "{report:#}");
+        let most = figure(&report, "PeakEwma", "most_in_flight_while_cold");
+        assert!(most <= 8.0, "{report:#}");
+        assert!(figure(&report, "PeakEwma", "share_25_30s") > 0.9, "{report:#}");
         passes(&report);
     }
 }

@@ -7,13 +7,15 @@ use tower_upstream::{
     Attempts, BalanceLayer, CircuitBreakerConfig, CircuitBreakerLayer, ConcurrencyLimitLayer,
     Endpoint, Error, FailoverLayer, HealthGateLayer, LeastRequest, Quota, RateLimitLayer,
     balance::{
-        BalanceConfig, Geographic, HealthBased, LeastLatency, PeakEwma, Pick, PickFirst, Priority,
-        Random, RoundRobin, Seeded, Strategy, WeightedRandom, WeightedRoundRobin,
+        BalanceConfig, Geographic, HealthBased, LeastLatency, LocalityMode, LocalityWeights,
+        PeakEwma, Pick, PickFirst, Priority, Random, RoundRobin, Seeded, Strategy, WeightedRandom,
+        WeightedRoundRobin,
     },
     breaker::{CircuitBreaker, Window},
     connect::Connect,
     connect_fn,
     discover::{self, Fixed},
+    endpoint::Locality,
     error::Kind,
     health::{HealthConfig, HealthGate, check_fn, check_upstream},
     limit::ConcurrencyLimit,
@@ -116,9 +118,8 @@ fn of_layers() -> Vec<Case> {
         Case::ok("balance/health-based/10", || balance(10, HealthBased::new())),
         Case::ok("balance/pick-first/10", || balance(10, PickFirst::new())),
         Case::ok("balance/priority/10", || balance(10, Priority::new())),
-        Case::ok("balance/geographic/10", || {
-            balance(10, Geographic::from(tower_upstream::endpoint::Locality::default()))
-        }),
+        Case::ok("balance/geographic/10", || balance(10, Geographic::from(Locality::default()))),
+        Case::ok("balance/least-request, 3 zones/10", in_zones),
         Case::ok("balance/least-request(3)/10", || {
             balance(10, LeastRequest::new().with_choices(3))
         }),
@@ -269,6 +270,20 @@ where
     ServiceBuilder::new()
         .layer(BalanceLayer::new(discover::fixed(endpoints).expect("addresses"), strategy))
         .service(connect_fn(|_: &Endpoint| Inner))
+}
+
+/// Over 10 endpoints in three zones, each with its share of the load.
+fn in_zones() -> impl Service<u64, Response = u64, Error = Error> + Clone {
+    let place = |number: usize| Locality::of_zone(["a", "b", "c"][number % 3]);
+    let endpoint = |(number, host): (usize, String)| {
+        Endpoint::new(host).map(|endpoint| endpoint.with_locality(place(number)))
+    };
+    let endpoints: Result<Vec<_>, _> = hosts(10).enumerate().map(endpoint).collect();
+    let weights = LocalityWeights::from_iter([("a", 1), ("b", 2), ("c", 3)]);
+    let config = BalanceConfig::default().with_locality(LocalityMode::Weighted(weights));
+    let endpoints = discover::fixed(endpoints.expect("addresses")).expect("addresses");
+    BalanceLayer::with_config(endpoints, LeastRequest::new(), config)
+        .layer(connect_fn(|_: &Endpoint| Inner))
 }
 
 /// All that a request to one of several upstreams may pass.

@@ -29,7 +29,7 @@ async fn drive(scenario: &Scenario, policy: &Policy, seed: u64) -> Result<Vec<Do
     let world = World::new(scenario);
     let mut joins_at = scenario.joins_at;
     let first = scenario.servers - usize::from(joins_at.is_some());
-    let fleet = Fleet::new(world.clone(), first)?;
+    let fleet = Fleet::new(world.clone(), first, scenario.slow_start)?;
     // Not a number that the requests are drawn from.
     let mut seeds = Random::new(seed, 1);
     let mut clients: Vec<_> =

@@ -13,7 +13,8 @@ use tower_layer::Layer;
 use tower_upstream::{
     BalanceLayer, BoxError, Endpoint, Error, LeastRequest,
     balance::{
-        BalanceConfig, LeastLatency, OutlierConfig, PeakEwma, Pick, Random, RoundRobin, Strategy,
+        BalanceConfig, LeastLatency, OutlierConfig, PeakEwma, Pick, Random, RoundRobin,
+        SlowStartConfig, Strategy,
     },
     connect::Connect,
     connect_fn,
@@ -38,15 +39,15 @@ pub(crate) type Client = BoxService<Request, (), BoxError>;
 /// The default of this crate.
 pub(crate) const DEFAULT: &str = "PeakEwma";
 
-/// What the simulations ask for and this crate does not have yet.
-pub(crate) const ABSENT: &[&str] = &["slow start", "ejection"];
-
 pub(crate) const POLICIES: &[Policy] = &[
     Policy::ours("RoundRobin", |fleet, seed| balance(fleet, seed, RoundRobin::new())),
     Policy::ours("Random", |fleet, seed| balance(fleet, seed, Random::new())),
     Policy::ours("LeastRequest", |fleet, seed| balance(fleet, seed, LeastRequest::new())),
     Policy::ours("LeastLatency", |fleet, seed| balance(fleet, seed, LeastLatency::new())),
     Policy::ours("PeakEwma", |fleet, seed| balance(fleet, seed, PeakEwma::new())),
+    Policy::ours("PeakEwma + ejection", |fleet, seed| {
+        balance_with(fleet, seed, PeakEwma::new(), OutlierConfig::default())
+    }),
     Policy::ours("PeakEwma classic", |fleet, seed| balance(fleet, seed, PeakEwma::classic())),
     Policy::towers("p2c PendingRequests", |fleet, seed| {
         let done = CompleteOnResponse::default();
@@ -89,13 +90,18 @@ impl Policy {
 pub(crate) struct Fleet {
     world: Arc<World>,
     found: Memory,
+    slow_start: Duration,
 }
 
 impl Fleet {
     /// Finds the first so many servers.
-    pub(crate) fn new(world: Arc<World>, servers: usize) -> Result<Self, BoxError> {
+    pub(crate) fn new(
+        world: Arc<World>,
+        servers: usize,
+        slow_start: Duration,
+    ) -> Result<Self, BoxError> {
         let found = (0..servers).map(endpoint).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { world, found: Memory::new(found)? })
+        Ok(Self { world, found: Memory::new(found)?, slow_start })
     }
 
     /// Finds another.
@@ -131,7 +137,16 @@ fn balance<P>(fleet: &Fleet, seed: u64, strategy: P) -> Client
 where
     P: Strategy + Pick<Request> + Clone,
 {
-    let config = BalanceConfig::default().with_outlier(OutlierConfig::off());
+    balance_with(fleet, seed, strategy, OutlierConfig::off())
+}
+
+fn balance_with<P>(fleet: &Fleet, seed: u64, strategy: P, outlier: OutlierConfig) -> Client
+where
+    P: Strategy + Pick<Request> + Clone,
+{
+    let config = BalanceConfig::default()
+        .with_outlier(outlier)
+        .with_slow_start(SlowStartConfig::over(fleet.slow_start));
     let layer = BalanceLayer::with_config(fleet.found.clone(), strategy, config).with_seed(seed);
     BoxService::new(layer.layer(connect_fn(fleet.connect())).map_err(BoxError::from))
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    policy::{ABSENT, Policy},
+    policy::Policy,
     sims::{Bound, Figures, Limit, Simulation},
     trace::Trace,
 };
@@ -85,7 +85,6 @@ impl Report {
             "seed": self.seed,
             "scale": self.scale,
             "default": self.default,
-            "absent": ABSENT,
             "pass": self.passes(),
             "limits": self.judged.iter().map(Judged::json).collect::<Vec<_>>(),
             "policies": self.rows.iter().map(Row::json).collect::<Vec<_>>(),
@@ -166,9 +165,6 @@ impl fmt::Display for Report {
             let (word, met) = (word.replace('_', " "), judged.passes());
             let (value, met) = (judged.value, if met { "met" } else { "NOT MET" });
             writeln!(f, "  {figure} {word} {bound} (clients: {clients}): {value}, {met}")?;
-        }
-        if !ABSENT.is_empty() {
-            writeln!(f, "not in this crate yet: {}", ABSENT.join(", "))?;
         }
         write!(f, "pass: {}", self.passes())
     }

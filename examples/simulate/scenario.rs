@@ -9,6 +9,8 @@ pub(crate) struct Scenario {
     pub(crate) servers: usize,
     /// When the last server joins; `None`: it is there from the beginning.
     pub(crate) joins_at: Option<Duration>,
+    /// Over which our balancers let the weight of what joins grow.
+    pub(crate) slow_start: Duration,
     /// Requests that a server works on at once; the others queue there. `None`: no limit.
     pub(crate) workers: Option<usize>,
     /// Balancers, each with a view of its own. A request goes to any of them, with the same chance.

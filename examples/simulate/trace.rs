@@ -81,8 +81,11 @@ impl Trace {
         changes
     }
 
-    pub(crate) fn most_in_flight(&self, server: usize) -> i64 {
-        self.in_flight(server).into_iter().map(|(_, count)| count).max().unwrap_or(0)
+    /// After a change in the window.
+    pub(crate) fn most_in_flight(&self, server: usize, window: Window) -> i64 {
+        let changes = self.in_flight(server).into_iter();
+        let within = changes.filter(|(at, _)| window.contains(&at.as_secs_f64()));
+        within.map(|(_, count)| count).max().unwrap_or(0)
     }
 }
 

@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use super::{outlier::OutlierConfig, select::SelectRule, slow_start::SlowStartConfig};
+use super::{
+    locality::LocalityMode, outlier::OutlierConfig, select::SelectRule, slow_start::SlowStartConfig,
+};
 use crate::{
     error::{Error, Kind},
     rules::{FailBackRule, PanicMode, Priorities},
@@ -39,6 +41,8 @@ pub struct BalanceConfig {
     /// How much of the load comes back to a better priority in a second, in percent. 0 is all at once.
     /// Default: 25.
     pub fail_back_percent: u8,
+    /// How the load of a priority is spread over the zones of its endpoints. Default: zones are ignored.
+    pub locality: LocalityMode,
     /// When an endpoint is ejected because its calls fail.
     pub outlier: OutlierConfig,
     /// How the weight of an endpoint grows after it joined or recovered. Default: off.
@@ -58,6 +62,7 @@ impl Default for BalanceConfig {
             overprovisioning_percent: 140,
             fail_back_delay: Duration::from_secs(10),
             fail_back_percent: 25,
+            locality: LocalityMode::Off,
             outlier: OutlierConfig::default(),
             slow_start: SlowStartConfig::default(),
             debounce: Duration::ZERO,
@@ -102,6 +107,13 @@ impl BalanceConfig {
     #[must_use]
     pub fn with_fail_back(mut self, delay: Duration, percent_per_second: u8) -> Self {
         (self.fail_back_delay, self.fail_back_percent) = (delay, percent_per_second);
+        self
+    }
+
+    /// Sets [`locality`](Self::locality).
+    #[must_use]
+    pub fn with_locality(mut self, locality: LocalityMode) -> Self {
+        self.locality = locality;
         self
     }
 
@@ -161,6 +173,7 @@ impl BalanceConfig {
             mistakes
                 .push(format!("`debounce` is {:?}, but must be at most a minute", self.debounce));
         }
+        self.locality.mistakes(&mut mistakes);
         self.outlier.mistakes(&mut mistakes);
         self.slow_start.mistakes(&mut mistakes);
         if mistakes.is_empty() {
@@ -176,6 +189,7 @@ impl BalanceConfig {
         self.overprovisioning_percent = self.overprovisioning_percent.max(100);
         self.fail_back_percent = self.fail_back_percent.min(100);
         self.debounce = self.debounce.min(MINUTE);
+        self.locality = self.locality.clamped();
         (self.outlier, self.slow_start) = (self.outlier.clamped(), self.slow_start.clamped());
         self
     }
@@ -199,7 +213,7 @@ impl BalanceConfig {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::locality::ZoneAware, *};
 
     #[test]
     fn every_mistake_is_named_and_clamping_leaves_none() {
@@ -222,6 +236,7 @@ mod tests {
             overprovisioning_percent: 99,
             fail_back_delay: Duration::MAX,
             fail_back_percent: 101,
+            locality: LocalityMode::ZoneAware(ZoneAware::default()),
             outlier,
             slow_start,
             debounce: Duration::MAX,
@@ -233,6 +248,7 @@ mod tests {
             "overprovisioning_percent",
             "fail_back_percent",
             "debounce",
+            "locality.zone_aware.zone",
             "outlier.success_rate_factor",
             "outlier.failure_percent",
             "outlier.interval",

@@ -68,6 +68,24 @@ where
         self.call_choice(choice)
     }
 
+    /// Another attempt beside one that is in flight. One that would have to wait is none.
+    #[cold]
+    pub(super) fn hedge(self) -> Option<ResponseFuture<S, P, Req, C>> {
+        let Self { set, classify, request, tried } = self;
+        if !set.strategy.hedges() || !set.is_up() {
+            return None;
+        }
+        let connected = set.snapshot.load().choose_hedge(&set.strategy, tried, &request)?;
+        let mut service = connected.service.clone();
+        // Of one that is dead the next call tells.
+        let Poll::Ready(Ok(())) = service.poll_ready(&mut Context::from_waker(Waker::noop()))
+        else {
+            return None;
+        };
+        let flight = Flight::begin(connected);
+        Some(ResponseFuture::calling(flight, service.call(request), classify.clone()))
+    }
+
     /// Calls what a look beyond the candidates brought, or waits.
     fn call_choice(self, choice: Option<Choice<S>>) -> ResponseFuture<S, P, Req, C> {
         match choice {

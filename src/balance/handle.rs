@@ -85,7 +85,7 @@ impl BalanceHandle {
         self.members().iter().map(|member| member.stats()).collect()
     }
 
-    /// Returns the number of members that calls may go to: the eligible ones of each priority that
+    /// Returns the number of members that calls may go to: the eligible ones of each priority and zone that
     /// load goes to, and while health is ignored the unhealthy ones as well.
     pub fn candidates(&self) -> usize {
         self.sets.live().iter().map(|set| set.candidates()).sum()
@@ -146,7 +146,7 @@ impl BalanceHandle {
 
     /// Returns the settings in use.
     pub fn config(&self) -> BalanceConfig {
-        self.sets.config()
+        BalanceConfig::clone(&self.sets.config())
     }
 }
 
@@ -176,16 +176,16 @@ pub(super) trait Watched: Send + Sync {
 
 /// The sets that one layer value made, found while they live, and the settings that they share.
 pub(super) struct Sets {
-    config: Mutex<BalanceConfig>,
+    config: Mutex<Arc<BalanceConfig>>,
     made: Mutex<Vec<Weak<dyn Watched>>>,
 }
 
 impl Sets {
     pub(super) fn new(config: BalanceConfig) -> Arc<Self> {
-        Arc::new(Self { config: Mutex::new(config.clamped()), made: Mutex::default() })
+        Arc::new(Self { config: Mutex::new(Arc::new(config.clamped())), made: Mutex::default() })
     }
 
-    pub(super) fn config(&self) -> BalanceConfig {
+    pub(super) fn config(&self) -> Arc<BalanceConfig> {
         lock(&self.config).clone()
     }
 
@@ -202,7 +202,7 @@ impl Sets {
     }
 
     fn update(&self, config: BalanceConfig) {
-        *lock(&self.config) = config;
+        *lock(&self.config) = Arc::new(config);
         self.live().iter().for_each(|set| set.settings_changed());
     }
 }

@@ -111,14 +111,14 @@ impl<D, P, C> BalanceLayer<D, P, C> {
     /// Sets [`fail_fast_after`](BalanceConfig::fail_fast_after). Set it before you take a handle.
     #[must_use]
     pub fn with_fail_fast_after(self, fail_fast_after: Duration) -> Self {
-        let config = self.sets.config().with_fail_fast_after(fail_fast_after);
+        let config = self.handle().config().with_fail_fast_after(fail_fast_after);
         Self { sets: Sets::new(config), ..self }
     }
 
     /// Sets [`panic_threshold`](BalanceConfig::panic_threshold). Set it before you take a handle.
     #[must_use]
     pub fn with_panic_threshold(self, percent: u8) -> Self {
-        let config = self.sets.config().with_panic_threshold(percent);
+        let config = self.handle().config().with_panic_threshold(percent);
         Self { sets: Sets::new(config), ..self }
     }
 

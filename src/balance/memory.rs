@@ -2,16 +2,18 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{select::Selector, standing::Follow};
+use super::{select::Selector, snapshot::Connected, standing::Follow};
 use crate::time::Instant;
 
 /// How members stand, by their identity.
 pub(super) type Follows = BTreeMap<Arc<str>, Follow>;
 
-pub(super) struct Memory {
+pub(super) struct Memory<S> {
     /// What rules count time from.
     pub(super) start: Instant,
     pub(super) follows: Follows,
     /// How load comes back.
     pub(super) selector: Selector,
+    /// What keeps the services of the snapshot alive, until there is the next one.
+    pub(super) services: Vec<Arc<Connected<S>>>,
 }

@@ -67,8 +67,28 @@
 //! that flaps does not swing the load.
 //!
 //! A further attempt of a [`FailoverLayer`](crate::failover::FailoverLayer) goes to a candidate that was
-//! not tried and that nothing bars; otherwise to such a member of another tier, the lowest first; and
-//! otherwise, while health is ignored, to an unhealthy candidate.
+//! not tried and that nothing bars; otherwise to such a member of another tier or zone, the lowest tier first;
+//! and otherwise, while health is ignored, to an unhealthy candidate.
+//!
+//! # Zones
+//! [`BalanceConfig::locality`] spreads the load of each priority over the zones of its endpoints. It is off by
+//! default, and then costs nothing; with it, a choice draws a zone first.
+//!
+//! | | [`LocalityMode::Weighted`] | [`LocalityMode::ZoneAware`] | the strategy [`Geographic`] |
+//! |---|---|---|---|
+//! | when | zones have a share by plan | calls between zones cost, or are slow | the near ones first, even if that overloads them |
+//! | a zone gets | its weight times `min(1, 1.4 × its healthy share)` | the calls of its callers, as many as are its fair share | all, while half of its endpoints can be used |
+//! | needs | a weight for each zone | the number of callers in each zone, or hints of the source | localities |
+//!
+//! | what | together with zones |
+//! |---|---|
+//! | priorities, endpoints that warn | the load is split over them first, and then over the zones of each |
+//! | health, ejection, open circuits | the load of a zone follows at once, in both directions |
+//! | a panic | where health is ignored, zones are ignored, too |
+//! | weights of endpoints | count within a zone, and with `ZoneAware` for what a zone can take; endpoints of weight 0 do not count |
+//! | strategies | each zone of a priority has its own table: whose turn it is goes on while other zones come and go, and in a new zone begins where the first zone is |
+//! | all candidates of a zone are busy | the call goes to another zone that has a share of the load |
+//! | further attempts | go to endpoints that were not tried, whatever their zone, with `ZoneAware` in the caller's own first |
 //!
 //! # Ejection, probation and slow start
 //! An endpoint whose calls fail is ejected: after five failures in a row, or if its share of calls that
@@ -93,13 +113,15 @@
 //! | one of 11 is 12 times as slow for 30 s: 99.9 % of the calls take at most | 184 ms | 2,056 ms | 2,118 ms |
 //! | the same: calls that it gets meanwhile, of its share | 0.8 % | 11 % | 100 % |
 //! | the same: of its share again, 5 s to 10 s after it is well | 100 % | 100 % | 100 % |
-//! | one of 10 fails after 1 ms for 30 s: calls that fail, of 44,928 | 8 | 2,968 | 1,495 |
-//! | the same: of its share again, 5 s to 10 s after it is well | 100 % | 102 % | 100 % |
+//! | one of 10 fails after 1 ms for 30 s: calls that fail, of 44,928 | 8 | 2,952 | 1,495 |
+//! | the same: of its share again, 5 s to 10 s after it is well | 99 % | 99 % | 100 % |
+//! | a cold one joins 20, slow start of 10 s, 100 clients: 99.9 % of the calls take at most | 49 ms | 58 ms | 1,150 ms |
+//! | the same: calls at once on its 8 workers while it is cold, at most | 6 | 11 | 225 |
 //!
-//! With 20 clients, each of which learns for itself, it is 185 against 2,080 ms, 40 against 1,680 failures, and
-//! [`PeakEwma`] gives 68 % of its share back to the slow one in 5 s to 10 s, and 80 % to the broken one in 15 s
-//! to 20 s. The figures are those of `cargo run --release --all-features --example simulate -- --sim 1` and
-//! `--sim 3`; other seeds give much the same.
+//! With 20 clients, each of which learns for itself, it is 185 against 2,080 ms, 40 against 1,660 failures, and
+//! [`PeakEwma`] gives 68 % of its share back to the slow one in 5 s to 10 s, and 99 % to the broken one in 15 s
+//! to 20 s. The figures are those of `cargo run --release --all-features --example simulate -- --sim 1`,
+//! `--sim 3` and `--sim 4`; other seeds give much the same.
 //!
 //! A choice takes no lock and allocates nothing, unless the table says so.
 //!
@@ -113,7 +135,7 @@
 //! | [`WeightedRoundRobin`] | the same, with endpoints that differ in size | one counter, which all callers share | weights |
 //! | [`Random`] | load says nothing | one number | nothing |
 //! | [`WeightedRandom`] | the same, with endpoints that differ in size | one number | weights |
-//! | [`Geographic`] | the near ones first | two members of a level are read | localities of the endpoints |
+//! | [`Geographic`] | the near ones first, whatever that loads them with (or see [zones](#zones)) | two members of a level are read | localities of the endpoints |
 //! | [`Priority`] | a preferred endpoint, in an order of yours | the members are read until one is free | the metadata `priority`, or a function |
 //! | [`PickFirst`] | a leader with standbys | one member is read | nothing; weights count |
 //! | [`LeastRequest::with_bias`] | the turns of Envoy | a lock, O(log n) | weights |
@@ -144,6 +166,15 @@
 //! A call waits for at most [`fail_fast_after`](BalanceConfig::fail_fast_after). Nothing is queued apart
 //! from the calls that wait.
 //!
+//! *Changes of the set.* A set that discovery reports is applied as a whole, in one new snapshot, which
+//! [`BalanceHandle::rebuilds`] counts. Members that stay keep their service and all that is known of them. The
+//! task compares endpoints by their pointer first, and looks closely only at members that changed, or that time
+//! changes. With 10,000 endpoints on a machine with two cores and much other work, 100 changes in a second took
+//! 4.6 % of one core, and one endpoint that replaces another 0.6 ms of the task: half of that is to count
+//! the members anew and to make the table of the strategy, both O(n). A member takes 970 bytes. Measured by
+//! `cargo bench --bench churn`. A source that makes its endpoints anew each time can use
+//! [`EndpointSet::sharing`](crate::discover::EndpointSet::sharing).
+//!
 //! # Example
 //! ```
 //! use std::time::Duration;
@@ -169,18 +200,20 @@ mod control;
 mod dispatch;
 mod future;
 mod handle;
-mod held;
 mod kept;
 mod layer;
+mod locality;
 mod memory;
 mod outlier;
 mod pick;
 mod probation;
+mod retired;
 mod select;
 mod service;
 mod set;
 mod slow_start;
 mod snapshot;
+mod spread;
 mod standing;
 mod state;
 mod strategy;
@@ -192,6 +225,7 @@ pub use self::{
     future::ResponseFuture,
     handle::BalanceHandle,
     layer::BalanceLayer,
+    locality::{LocalityMode, LocalityWeights, ZoneAware},
     outlier::OutlierConfig,
     pick::Picked,
     service::Balance,

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use crate::{
-    member::{Ending, Member, Signal, Veto},
+    member::{Ending, Member, Veto},
     rules::CallEnd,
     sync::lock,
 };
@@ -12,7 +12,6 @@ use crate::{
 pub(super) struct Probation {
     /// Bars the member while a call is there, for calls that choose.
     busy: Arc<Veto>,
-    signal: Arc<Signal>,
     place: Mutex<Place>,
 }
 
@@ -34,8 +33,8 @@ pub(super) struct Probe {
 }
 
 impl Probation {
-    pub(super) fn new(busy: Arc<Veto>, signal: Arc<Signal>) -> Arc<Self> {
-        Arc::new(Self { busy, signal, place: Mutex::new(Place::Free) })
+    pub(super) fn new(busy: Arc<Veto>) -> Arc<Self> {
+        Arc::new(Self { busy, place: Mutex::new(Place::Free) })
     }
 
     pub(super) fn member(&self) -> &Arc<Member> {
@@ -78,7 +77,8 @@ impl Probation {
             self.busy.clear();
         } else {
             *place = Place::Ended(end);
-            self.signal.notify();
+            drop(place);
+            self.member().note(true);
         }
     }
 }
@@ -114,7 +114,7 @@ mod tests {
     fn there_is_one_place_and_it_is_given_back() {
         let member = Member::new(Endpoint::new("a:1").unwrap());
         let busy = Arc::new(member.veto(Reason::Busy));
-        let probation = Probation::new(busy.clone(), Arc::default());
+        let probation = Probation::new(busy.clone());
         let probe = probation.claim().unwrap();
         assert!(probation.claim().is_none() && !member.is_eligible());
         drop(probe);
@@ -125,7 +125,7 @@ mod tests {
         probation.end();
         assert!(member.is_eligible() && probation.claim().is_none());
 
-        let next = Probation::new(busy, Arc::default());
+        let next = Probation::new(busy);
         let late = next.claim().unwrap();
         next.end();
         drop(late);

@@ -30,13 +30,15 @@ pub(super) struct SelectRule {
 pub(super) struct Selection {
     /// Those that share the load, the lowest tier first.
     pub(super) shares: Vec<Share>,
-    /// Those of other tiers that nothing bars, the lowest tier first: for calls that have tried all
+    /// The others that nothing bars, each with its rank, the lowest first: for calls that have tried all
     /// candidates.
-    pub(super) reserve: Vec<u32>,
+    pub(super) reserve: Vec<(u64, u32)>,
     /// What to remember of each member.
     pub(super) was_good: Vec<bool>,
     /// Whether load is on its way back to a better priority: look again soon.
     pub(super) is_moving: bool,
+    /// Whether zones or their hints are ignored, since not all candidates have some.
+    pub(super) zones_ignored: bool,
     /// What to say where there are no candidates.
     pub(super) outage: Kind,
 }
@@ -45,12 +47,29 @@ pub(super) struct Selection {
 #[derive(Debug, PartialEq)]
 pub(super) struct Share {
     pub(super) tier: u32,
+    /// What tells the zone of its candidates from others; 0 is any.
+    pub(super) zone: u32,
+    /// Whether that is the caller's.
+    pub(super) is_near: bool,
     /// Of 1, which all together have.
     pub(super) load: f64,
     /// The indices of those that may be chosen, in order.
     pub(super) candidates: Vec<u32>,
     /// Whether some of them are here only because health is ignored.
     pub(super) panic: bool,
+}
+
+impl Candidacy {
+    /// Its place in the reserve. Each tier has two: the second is for those in other zones than the caller's.
+    pub(super) fn rank(&self) -> u64 {
+        u64::from(self.tier) << 1
+    }
+}
+
+impl Share {
+    fn of(tier: u32, load: f64, candidates: Vec<u32>) -> Self {
+        Self { tier, zone: 0, is_near: false, load, candidates, panic: false }
+    }
 }
 
 /// The rule, and what it remembers from one selection to the next.
@@ -70,8 +89,11 @@ impl Selector {
         now: Duration,
     ) -> Selection {
         let mut ranks: BTreeMap<u32, Rank> = BTreeMap::new();
-        for (index, candidacy) in (0..).zip(candidacies) {
-            ranks.entry(candidacy.tier / 2).or_default().add(index, candidacy);
+        let mut indices = 0..;
+        for run in candidacies.chunk_by(|one, next| one.tier / 2 == next.tier / 2) {
+            let Some(first) = run.first() else { continue };
+            let rank = ranks.entry(first.tier / 2).or_default();
+            run.iter().zip(&mut indices).for_each(|(of, index)| rank.add(index, of));
         }
         let counts: Vec<_> = ranks.values().map(Rank::counts).collect();
         let split = rule.priorities.split(&counts);
@@ -106,18 +128,22 @@ impl Selector {
         let chosen = shares.iter().flat_map(|share| &share.candidates);
         chosen.for_each(|&index| is_candidate[index as usize] = true);
         let eligible = ranks.values().flat_map(|rank| rank.healthy.iter().chain(&rank.degraded));
-        let is_reserve =
-            |&index: &u32| candidacies[index as usize].weight > 0 && !is_candidate[index as usize];
+        let reserve = |&index: &u32| {
+            let of = &candidacies[index as usize];
+            (of.weight > 0 && !is_candidate[index as usize]).then_some((of.rank(), index))
+        };
+        let has_panic = split.panic.contains(&true);
         let panics: BTreeMap<_, _> = ranks.keys().copied().zip(split.panic).collect();
         let was_good = candidacies.iter().map(|of| {
-            let is_in_panic = panics.get(&(of.tier / 2)).copied().unwrap_or(false);
+            let is_in_panic = has_panic && panics.get(&(of.tier / 2)) == Some(&true);
             was_good(of.was_good, of.word & Reason::IN_SNAPSHOT == 0, is_in_panic)
         });
         Selection {
-            reserve: eligible.copied().filter(is_reserve).collect(),
+            reserve: eligible.filter_map(reserve).collect(),
             was_good: was_good.collect(),
             shares,
             is_moving,
+            zones_ignored: false,
             outage: outage(candidacies),
         }
     }
@@ -195,7 +221,7 @@ impl Rank {
                 candidates.clone_from(&self.in_panic);
             }
             let panic = !candidates.iter().all(is_well);
-            shares.push(Share { tier, load, candidates, panic });
+            shares.push(Share { panic, ..Share::of(tier, load, candidates) });
             return;
         }
         let (healthy, degraded) = (of(&split.healthy), of(&split.degraded));
@@ -206,8 +232,7 @@ impl Rank {
         };
         let parts = [(tier, part, &self.healthy), (tier + 1, 1.0 - part, &self.degraded)];
         for (tier, part, candidates) in parts {
-            let candidates = candidates.clone();
-            shares.push(Share { tier, load: load * part, candidates, panic: false });
+            shares.push(Share::of(tier, load * part, candidates.clone()));
         }
     }
 }
@@ -217,7 +242,7 @@ fn lowest(ranks: &BTreeMap<u32, Rank>) -> Option<Share> {
     let of = |(&priority, rank): (&u32, &Rank)| {
         let tiers = [(priority * 2, &rank.healthy), (priority * 2 + 1, &rank.degraded)];
         let (tier, candidates) = tiers.into_iter().find(|(_, of)| !of.is_empty())?;
-        Some(Share { tier, load: 1.0, candidates: candidates.clone(), panic: false })
+        Some(Share::of(tier, 1.0, candidates.clone()))
     };
     ranks.iter().find_map(of)
 }

@@ -155,6 +155,10 @@ where
         self.set.snapshot.load().has_untried(tried)
     }
 
+    fn can_hedge(&self, tried: &Tried) -> bool {
+        self.set.strategy.hedges() && self.set.is_up() && self.set.snapshot.load().can_hedge(tried)
+    }
+
     fn poll_endpoint(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_somebody(cx, |_| false)
     }
@@ -176,6 +180,10 @@ where
             return self.call(request);
         }
         Dispatch { set: &self.set, classify: &self.classify, request, tried }.again()
+    }
+
+    fn call_hedging(&mut self, request: Req, tried: &Tried) -> Option<Self::Choosing> {
+        Dispatch { set: &self.set, classify: &self.classify, request, tried }.hedge()
     }
 }
 

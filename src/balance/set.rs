@@ -15,8 +15,8 @@ use tokio::runtime::Handle;
 use super::{
     config::BalanceConfig,
     handle::{Sets, Watched},
-    held::Held,
     memory::{Follows, Memory},
+    retired::Retired,
     select::Selector,
     snapshot::{Connected, Snapshot},
     state::{Availability, SharedState},
@@ -32,7 +32,7 @@ use crate::{
 
 pub(super) struct Set<S, P: Strategy> {
     pub(super) snapshot: ArcSwap<Snapshot<S, P::Table>>,
-    pub(super) held: Mutex<Held<S, P::Table>>,
+    pub(super) retired: Mutex<Retired<S, P::Table>>,
     pub(super) strategy: P,
     pub(super) state: SharedState,
     /// Calls and services that wait for a snapshot, or for the availability to change.
@@ -47,7 +47,7 @@ pub(super) struct Set<S, P: Strategy> {
     /// The sets of its layer, which share their settings.
     sets: Arc<Sets>,
     pub(super) reporter: Reporter,
-    pub(super) memory: Arc<Mutex<Memory>>,
+    pub(super) memory: Arc<Mutex<Memory<S>>>,
     left: Left,
 }
 
@@ -79,7 +79,7 @@ where
         let none = Error::refused(Kind::NoEndpoints).by(reporter.name());
         let set = Arc::new(Self {
             snapshot: ArcSwap::from_pointee(Snapshot::empty(table, none)),
-            held: Mutex::default(),
+            retired: Mutex::default(),
             strategy,
             state: SharedState::default(),
             waiting: WaitList::default(),
@@ -94,6 +94,7 @@ where
                 start: time::now(),
                 follows: Follows::new(),
                 selector: Selector::default(),
+                services: Vec::new(),
             })),
             left: Left::default(),
         });
@@ -160,7 +161,7 @@ impl<S, P: Strategy> Set<S, P> {
         Error::refused(kind).by(self.reporter.name())
     }
 
-    pub(super) fn config(&self) -> BalanceConfig {
+    pub(super) fn config(&self) -> Arc<BalanceConfig> {
         self.sets.config()
     }
 

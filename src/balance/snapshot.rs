@@ -19,19 +19,23 @@ pub(super) struct Snapshot<S, T> {
     /// The candidates. Empty if several groups share the load: a call that finds none here looks there,
     /// so that the others pay nothing.
     pub(super) sole: Group<S, T>,
-    /// The groups that share the load, the lowest tier first, with the load of each and all before, of
-    /// [`WHOLE`].
+    /// The groups that share the load, the lowest tier first, and of each the caller's zone; with the load of
+    /// each and all before, of [`WHOLE`].
     pub(super) shared: Box<[(u32, Group<S, T>)]>,
-    /// Members of other tiers, the lowest tier first, for calls that have tried all candidates.
+    /// The other members that nothing bars, the lowest rank first, for calls that have tried all candidates.
     pub(super) reserve: Box<[InReserve<S>]>,
+    /// Whether zones, or hints at them, are ignored since they are not complete.
+    pub(super) zones_ignored: bool,
     /// What calls are answered with while there are no candidates, and when that may be over.
     pub(super) refusal: Error,
 }
 
 /// Members that a strategy chooses from.
 pub(super) struct Group<S, T> {
-    /// Which group of the set it is, for the next snapshot.
-    pub(super) id: u64,
+    /// Which group of the set it is, for the next snapshot: tier and zone.
+    pub(super) id: (u32, u32),
+    /// Whether it is of the caller's zone.
+    pub(super) is_near: bool,
     /// The candidates, ordered by key. While they are all members, the list is the same.
     pub(super) members: Arc<[Arc<Member>]>,
     /// The service of each candidate. One that is on probation has none here: whoever chooses it has to
@@ -46,8 +50,8 @@ pub(super) struct Group<S, T> {
 /// The load of all groups together.
 pub(super) const WHOLE: u32 = 1 << 30;
 
-/// A member that is no candidate, and its service.
-pub(super) type InReserve<S> = (Arc<Member>, Weak<Connected<S>>);
+/// A member that is no candidate, with its rank and its service.
+pub(super) type InReserve<S> = (u64, Arc<Member>, Weak<Connected<S>>);
 
 /// A member on probation, and its service.
 pub(super) type OnProbation<S> = (Arc<Probation>, Weak<Connected<S>>);
@@ -88,7 +92,15 @@ pub(super) struct Choice<S> {
 impl<S, T> Group<S, T> {
     pub(super) fn empty(table: T) -> Self {
         let (members, services) = (Arc::new([]), Arc::new([]));
-        Self { id: 0, members, services, probation: Box::default(), table, bars: u64::MAX }
+        Self {
+            id: (0, 0),
+            is_near: false,
+            members,
+            services,
+            probation: Box::default(),
+            table,
+            bars: u64::MAX,
+        }
     }
 
     fn candidates<'a>(&'a self, bars: u64, tried: &'a Tried) -> Candidates<'a> {
@@ -153,6 +165,7 @@ impl<S, T> Snapshot<S, T> {
             sole: Group::empty(table),
             shared: Box::default(),
             reserve: Box::default(),
+            zones_ignored: false,
             refusal,
         }
     }
@@ -179,7 +192,7 @@ impl<S, T> Snapshot<S, T> {
 
     /// Whether `connected` may be chosen.
     pub(super) fn has(&self, connected: &Arc<Connected<S>>) -> bool {
-        let reserve = self.reserve.iter().map(|(_, service)| service);
+        let reserve = self.reserve.iter().map(|(.., service)| service);
         let mut all = self.groups().flat_map(Group::services).chain(reserve);
         all.any(|service| service.as_ptr() == Arc::as_ptr(connected))
     }
@@ -188,7 +201,8 @@ impl<S, T> Snapshot<S, T> {
     pub(super) fn has_untried(&self, tried: &Tried) -> bool {
         let has_free =
             |group: &Group<_, _>| group.candidates(group.bars, tried).free_from(0).next().is_some();
-        self.groups().any(has_free) || self.reserve.iter().any(|(member, _)| is_free(member, tried))
+        self.groups().any(has_free)
+            || self.reserve.iter().any(|(_, member, _)| is_free(member, tried))
     }
 
     /// The groups, the one first that a call goes to.
@@ -222,10 +236,36 @@ impl<S, T> Snapshot<S, T> {
             .find_map(|group| group.choose(strategy, group.bars, passed_over, request))
     }
 
+    /// Whether there is a candidate that a hedge may go to: one that nothing bars, and not on probation.
+    pub(super) fn can_hedge(&self, tried: &Tried) -> bool {
+        self.groups().any(|group| {
+            let has_service =
+                |index| group.services.get(index).is_some_and(|of: &Weak<_>| of.strong_count() > 0);
+            group.candidates(u64::MAX, tried).free_from(0).any(has_service)
+        })
+    }
+
+    /// The choice for a hedge, among those.
+    pub(super) fn choose_hedge<P, Req>(
+        &self,
+        strategy: &P,
+        tried: &Tried,
+        request: &Req,
+    ) -> Option<Arc<Connected<S>>>
+    where
+        P: Pick<Req, Table = T>,
+    {
+        self.drawn(strategy).find_map(|group| {
+            let candidates = group.candidates(u64::MAX, tried);
+            let index = strategy.pick(&group.table, candidates, request)?;
+            group.candidate(Some(index).filter(|&index| candidates.is_free(index))?)
+        })
+    }
+
     /// The choice for an attempt that is not the call's first: of those not tried, first what nothing
-    /// bars, of the candidates and then of any tier; and only then what a panic overlooks. `passed_over`
-    /// are those tried, and those that the call waits for already: while one of the candidates is among
-    /// the latter, no other tier is looked at.
+    /// bars, of the candidates, those in the caller's zone first, and then of any rank; and only then what a
+    /// panic overlooks. `passed_over` are those tried, and those that the call waits for already: while one
+    /// of the candidates is among the latter, no other rank is looked at.
     #[cold]
     pub(super) fn choose_again<P, Req>(
         &self,
@@ -237,7 +277,11 @@ impl<S, T> Snapshot<S, T> {
     where
         P: Pick<Req, Table = T>,
     {
-        let groups = self.drawn(strategy);
+        let drawn = self.drawn(strategy);
+        let tier = drawn.clone().next().map(|group| group.id.0);
+        let near = self.groups().find(|group| group.is_near && Some(group.id.0) == tier);
+        // It comes twice; the second time it has nothing more.
+        let groups = near.into_iter().chain(drawn);
         let is_untried =
             |group: &&Group<_, _>| group.candidates(u64::MAX, tried).free_from(0).next().is_some();
         let mut untried = groups.clone().filter(is_untried).peekable();
@@ -251,16 +295,16 @@ impl<S, T> Snapshot<S, T> {
         })
     }
 
-    /// Any of the lowest tier in which one is free, with the same chance.
+    /// Any of the lowest rank in which one is free, with the same chance.
     fn choose_of_reserve<P>(&self, strategy: &P, tried: &Tried) -> Option<Choice<S>>
     where
         P: Strategy<Table = T>,
     {
-        let free = || self.reserve.iter().filter(|(member, _)| is_free(member, tried));
-        let tier = free().next()?.0.tier();
-        let of_tier = || free().filter(|(member, _)| member.tier() == tier);
-        let drawn = strategy.draw(&self.sole.table, u32::try_from(of_tier().count()).ok()?);
-        let connected = of_tier().nth(drawn as usize)?.1.upgrade()?;
+        let free = || self.reserve.iter().filter(|(_, member, _)| is_free(member, tried));
+        let (lowest, ..) = free().next()?;
+        let of_rank = || free().filter(|(rank, ..)| rank == lowest);
+        let drawn = strategy.draw(&self.sole.table, u32::try_from(of_rank().count()).ok()?);
+        let connected = of_rank().nth(drawn as usize)?.2.upgrade()?;
         Some(Choice { connected, probe: None })
     }
 

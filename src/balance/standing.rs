@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{config::BalanceConfig, outlier::OutlierConfig, probation::Probation};
 use crate::{
-    member::{Member, Reason, Signal, Veto},
+    member::{Member, Reason, Veto},
     rules::{Calls, EndpointHealth, HealthRule, Standing},
     sync::random_fraction,
     time::{self, Instant},
@@ -31,14 +31,13 @@ pub(super) struct Judge {
     /// What the rules count time from.
     start: Instant,
     pub(super) now: Instant,
-    signal: Arc<Signal>,
 }
 
 impl Judge {
-    pub(super) fn new(config: &BalanceConfig, start: Instant, signal: &Arc<Signal>) -> Self {
+    pub(super) fn new(config: &BalanceConfig, start: Instant) -> Self {
         let outlier = config.outlier;
         let rule = outlier.rule(config.slow_start.rule());
-        Self { outlier, rule, start, now: time::now(), signal: signal.clone() }
+        Self { outlier, rule, start, now: time::now() }
     }
 
     pub(super) fn since_start(&self) -> Duration {
@@ -124,9 +123,7 @@ impl Follow {
             member.set_warmth(warmth);
         }
         let step = (rule.slow_start.window / STEPS).max(Duration::from_millis(10));
-        let until = self.health.ejected_until().filter(|_| !self.health.is_held());
-        let is_back = until.map(|until| judge.at(until));
-        is_back.or_else(|| is_warming.then(|| time::later(judge.now, step)))
+        self.ejected_until(judge).or_else(|| is_warming.then(|| time::later(judge.now, step)))
     }
 
     /// Raises and clears what follows from how it stands.
@@ -134,9 +131,8 @@ impl Follow {
         let standing = self.health.standing();
         let is_probation = standing == Standing::Probation;
         // While an operator ejects it, what the operator said bars it.
-        let until = self.health.ejected_until().filter(|_| !self.health.is_held());
-        match (until, self.ejected.is_raised()) {
-            (Some(until), false) => self.ejected.raise_until(judge.at(until)),
+        match (self.ejected_until(judge), self.ejected.is_raised()) {
+            (Some(until), false) => self.ejected.raise_until(until),
             (None, true) => self.ejected.clear(),
             _ => {}
         }
@@ -146,7 +142,7 @@ impl Follow {
                 self.probation = None;
             }
             None if is_probation => {
-                self.probation = Some(Probation::new(self.busy.clone(), judge.signal.clone()));
+                self.probation = Some(Probation::new(self.busy.clone()));
             }
             _ => {}
         }
@@ -190,6 +186,12 @@ impl Follow {
 
     pub(super) fn is_ejected(&self) -> bool {
         self.health.standing().is_ejected()
+    }
+
+    /// When its ejection ends, if it is ejected and time ends that.
+    pub(super) fn ejected_until(&self, judge: &Judge) -> Option<Instant> {
+        let until = self.health.ejected_until().filter(|_| !self.health.is_held());
+        until.map(|until| judge.at(until))
     }
 
     pub(super) fn eject(&mut self, judge: &Judge) {

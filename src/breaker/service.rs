@@ -18,7 +18,7 @@ use crate::{
     choose::{Choose, Chooses, Tried},
     connect::Connect,
     error::{BoxError, Error},
-    guard::{Avoiding, Pass, Plain},
+    guard::{Avoiding, Hedging, Pass, Plain},
     member::Member,
     sync::WaitKey,
 };
@@ -264,6 +264,10 @@ where
     #[inline]
     fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing {
         self.pass(request, Avoiding(tried))
+    }
+
+    fn call_hedging(&mut self, request: Req, tried: &Tried) -> Option<Self::Choosing> {
+        self.pass(request, Hedging(tried)).hedge()
     }
 }
 

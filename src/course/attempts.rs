@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use super::hedge::Hedge;
 use crate::{
     backoff::{self, Backoff, Jitter},
     error::{Error, Kind},
@@ -56,6 +57,9 @@ pub struct Attempts {
     /// says so.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::option"))]
     pub wait_for_endpoint: Option<Duration>,
+    /// When a call without an answer is also sent to another endpoint. See [`hedge`](Self::hedge). Default:
+    /// never.
+    pub hedge: Option<Hedge>,
 }
 
 impl Default for Attempts {
@@ -77,6 +81,7 @@ impl Attempts {
             jitter: Jitter::Full,
             max_retry_after: Duration::from_secs(5),
             wait_for_endpoint: None,
+            hedge: None,
         }
     }
 
@@ -137,6 +142,26 @@ impl Attempts {
         self
     }
 
+    /// Sends a call that has no answer after a while to another endpoint as well, and takes the answer that
+    /// comes first.
+    ///
+    /// `after` is a fixed time, or a [quantile](Hedge::Quantile) of what calls took lately. A hedge is one of
+    /// the [`max`](Self::max) attempts, so there is none with `max` 1, and the retry budget pays for it. At
+    /// most one runs beside the other attempt. See [the module](crate::failover#hedging).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_upstream::{Attempts, failover::Hedge};
+    /// let fixed = Attempts::up_to(2).hedge(Duration::from_millis(50));
+    /// let adaptive = Attempts::up_to(2).hedge(Hedge::Quantile(0.95));
+    /// assert!(fixed.validate().is_ok() && adaptive.validate().is_ok());
+    /// ```
+    #[must_use]
+    pub fn hedge(mut self, after: impl Into<Hedge>) -> Self {
+        self.hedge = Some(after.into());
+        self
+    }
+
     /// Checks every value.
     ///
     /// # Errors
@@ -152,6 +177,7 @@ impl Attempts {
         mistakes.extend(limit_mistake("wait_for_endpoint", self.wait_for_endpoint));
         mistakes.extend(self.waits().mistakes(["backoff", "max_backoff"]));
         mistakes.extend(backoff::mistake("max_retry_after", self.max_retry_after));
+        mistakes.extend(self.hedge.and_then(Hedge::mistake));
         if mistakes.is_empty() {
             return Ok(());
         }
@@ -173,6 +199,7 @@ impl Attempts {
             jitter,
             max_retry_after: backoff::sane(self.max_retry_after),
             wait_for_endpoint: at_least(self.wait_for_endpoint),
+            hedge: self.hedge.map(Hedge::clamped),
         }
     }
 
@@ -218,7 +245,8 @@ mod tests {
             .with_backoff(Duration::MAX, hours)
             .with_multiplier(f64::NAN)
             .with_max_retry_after(Duration::MAX)
-            .with_wait_for_endpoint(Duration::ZERO);
+            .with_wait_for_endpoint(Duration::ZERO)
+            .hedge(Duration::ZERO);
         let text = absurd.validate().unwrap_err().to_string();
         for name in [
             "`max`",
@@ -229,6 +257,7 @@ mod tests {
             "`multiplier`",
             "`max_retry_after`",
             "`wait_for_endpoint`",
+            "`hedge.after`",
             "longer than",
         ] {
             assert!(text.contains(name), "{name}: {text}");

@@ -22,6 +22,9 @@ pub(crate) struct Counts {
     /// Further attempts at another endpoint, and when the last of them was decided, as a stamp.
     failovers: AtomicU64,
     last_failover: AtomicI64,
+    /// Attempts beside another one, and those of them that gave the answer.
+    hedges: AtomicU64,
+    hedges_won: AtomicU64,
     /// Calls that were made and did not end well.
     failed: AtomicU64,
     /// Calls that were not made, because they came too late.
@@ -46,6 +49,14 @@ impl Counts {
             self.last_failover.store(time::stamp(time::now()), Ordering::Relaxed);
             self.failovers.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    pub(super) fn hedge(&self) {
+        self.hedges.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn hedge_won(&self) {
+        self.hedges_won.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn failed(&self) {
@@ -73,6 +84,11 @@ impl Counts {
 
     pub(crate) fn moved(&self) -> u64 {
         self.moved.load(Ordering::Relaxed)
+    }
+
+    /// Hedges, and those of them that gave the answer.
+    pub(crate) fn hedges(&self) -> (u64, u64) {
+        (self.hedges.load(Ordering::Relaxed), self.hedges_won.load(Ordering::Relaxed))
     }
 
     /// Further attempts at another endpoint, and when the last one was decided.

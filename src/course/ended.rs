@@ -107,6 +107,17 @@ impl AttemptEnd {
         !self.failed && !matches!(self.repeat, Repeat::After(_))
     }
 
+    /// Whether it ends the call, although another attempt is in flight: that would end the same, or is not
+    /// wanted.
+    pub(crate) fn ends_call(&self) -> bool {
+        !self.refused
+            && match self.repeat {
+                Repeat::Yes => !self.failed && !self.stale,
+                Repeat::No => true,
+                Repeat::After(_) => false,
+            }
+    }
+
     /// Why another attempt is made.
     pub(super) fn cause(&self) -> Cause {
         if self.overloaded { Cause::Overload } else { Cause::Failure }

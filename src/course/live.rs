@@ -1,10 +1,17 @@
 //! The settings of one layer, which may change while its services run.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 
-use super::{attempts::Attempts, counts::Counts};
+use super::{
+    attempts::Attempts,
+    counts::Counts,
+    hedge::{Hedge, SharedPace},
+};
 
 /// A call that goes well reads the modes. Only one that fails or waits for a limit reads the rest.
 #[derive(Debug)]
@@ -12,13 +19,14 @@ pub(crate) struct LiveAttempts {
     modes: AtomicU64,
     attempts: ArcSwap<Attempts>,
     pub(crate) counts: Counts,
+    pace: SharedPace,
 }
 
 /// What calls do besides, a bit each.
 pub(crate) mod modes {
     /// A copy of a request may be of use.
     pub(crate) const COPIES: u64 = 1;
-    /// Attempts or calls have a time limit.
+    /// Attempts or calls have a time limit, or are hedged after a while.
     pub(crate) const LIMITS: u64 = 2;
     /// Each call is counted, whatever comes of it.
     pub(crate) const COUNTS: u64 = 4;
@@ -33,6 +41,7 @@ impl LiveAttempts {
             modes: AtomicU64::new(0),
             attempts: ArcSwap::default(),
             counts: Counts::default(),
+            pace: SharedPace::new(),
         };
         live.update(attempts);
         live
@@ -41,7 +50,8 @@ impl LiveAttempts {
     pub(crate) fn update(&self, attempts: Attempts) {
         let attempts = attempts.clamped();
         self.set(COPIES, attempts.use_copies());
-        self.set(LIMITS, attempts.timeout.is_some() || attempts.overall.is_some());
+        let Attempts { timeout, overall, hedge, .. } = attempts;
+        self.set(LIMITS, timeout.is_some() || overall.is_some() || hedge.is_some());
         self.attempts.store(attempts.into());
     }
 
@@ -78,7 +88,7 @@ impl LiveAttempts {
         self.has(COPIES)
     }
 
-    /// Whether attempts or calls have a time limit.
+    /// Whether attempts or calls have a time limit, or are hedged after a while.
     #[inline]
     pub(crate) fn limits(&self) -> bool {
         self.has(LIMITS)
@@ -88,6 +98,19 @@ impl LiveAttempts {
     #[inline]
     pub(crate) fn counts_calls(&self) -> bool {
         self.has(COUNTS)
+    }
+
+    /// How long a call has no answer that is hedged; `None` while that is not known.
+    pub(crate) fn hedge_delay(&self, hedge: Hedge) -> Option<Duration> {
+        self.pace.delay(hedge)
+    }
+
+    /// Learns what a call took, from its first attempt up to its end: so it is longer than the delay if it was
+    /// hedged, as it would have been without, and the quantile does not follow its own effect.
+    pub(crate) fn learn(&self, hedge: Option<Hedge>, took: Duration) {
+        if let Some(Hedge::Quantile(_)) = hedge {
+            self.pace.record(took);
+        }
     }
 
     pub(crate) fn attempts(&self) -> Attempts {

@@ -3,13 +3,14 @@
 mod attempts;
 mod counts;
 mod ended;
+mod hedge;
 mod live;
 mod plan;
 mod rule;
 
 use std::{sync::Arc, time::Duration};
 
-pub use self::attempts::Attempts;
+pub use self::{attempts::Attempts, hedge::Hedge};
 pub(crate) use self::{
     attempts::limit_mistake,
     ended::AttemptEnd,
@@ -20,7 +21,7 @@ pub(crate) use self::{
 
 use self::rule::{Next, Progress, next};
 use crate::{
-    budget::{Budget, RetryPermit},
+    budget::{Budget, Cause, RetryPermit},
     error::{Error, Kind},
     telemetry::EventKind,
 };
@@ -47,6 +48,10 @@ pub(crate) struct Course {
     after: (Option<Kind>, Option<Arc<str>>),
     /// The right to make the attempt that runs or is waited for, if it is not the first.
     permit: Option<RetryPermit>,
+    /// The right to make the hedge that runs beside it.
+    hedge: Option<RetryPermit>,
+    /// The call has put its share into the budget.
+    deposited: bool,
 }
 
 /// What an attempt had that has ended.
@@ -86,6 +91,8 @@ impl Course {
             errors: Vec::new(),
             after: (None, None),
             permit: None,
+            hedge: None,
+            deposited: false,
         }
     }
 
@@ -97,16 +104,12 @@ impl Course {
         plan: &Plan<R, C>,
     ) -> Then {
         let LastAttempt { ended, endpoint, reach, idempotent, copied, left, may_wait } = attempt;
-        let (attempts, budget) = (&self.attempts, &plan.budget);
+        let budget = &plan.budget;
         // The attempt is over. What it paid is kept for the one that takes its place, if a guard
         // turned it away.
         let permit = self.permit.take();
-        if self.made == 1 && ended.made {
-            budget.deposit();
-        }
-        if ended.failed {
-            budget.failure();
-        }
+        self.count(ended, budget);
+        let attempts = &self.attempts;
         // The first other endpoint is tried at once.
         let at_once = reach.untried && self.made == 1;
         let mut backoff = None;
@@ -162,6 +165,81 @@ impl Course {
         Then::Again(wait)
     }
 
+    /// An attempt has ended that was not good, or is the last.
+    fn count(&mut self, ended: &AttemptEnd, budget: &Budget) {
+        if ended.made {
+            self.deposit(budget);
+        }
+        if ended.failed {
+            budget.failure();
+        }
+    }
+
+    /// Puts the share of the call into the budget, once.
+    pub(crate) fn deposit(&mut self, budget: &Budget) {
+        if !std::mem::replace(&mut self.deposited, true) {
+            budget.deposit();
+        }
+    }
+
+    /// The same for a call that ends while its first attempt runs.
+    pub(crate) fn deposit_first(&mut self, budget: &Budget) {
+        if self.made == 1 || self.hedge.is_some() {
+            self.deposit(budget);
+        }
+    }
+
+    /// Whether one attempt more may be made.
+    pub(crate) fn may_hedge(&self) -> bool {
+        self.made < self.attempts.max
+    }
+
+    /// Pays for a hedge, if the budget can.
+    pub(crate) fn pay_hedge(&mut self, budget: &Budget) -> bool {
+        self.hedge = budget.retry(Cause::Overload);
+        self.hedge.is_some()
+    }
+
+    /// A hedge was made, since `endpoint` took longer than `delay`; or not, though it was paid for.
+    pub(crate) fn hedged<R, C>(
+        &mut self,
+        made: bool,
+        (endpoint, delay): (&Arc<str>, Duration),
+        live: &LiveAttempts,
+        plan: &Plan<R, C>,
+    ) {
+        if !made {
+            self.hedge = None;
+            return;
+        }
+        self.made += 1;
+        live.counts.hedge();
+        let number = self.made;
+        plan.reporter.emit(Some(endpoint), || EventKind::Hedge { number, delay });
+    }
+
+    /// Of two attempts, one has failed, and the other goes on: the first one if that `is_hedge`.
+    pub(crate) fn lose(&mut self, ended: &AttemptEnd, is_hedge: bool, budget: &Budget) {
+        let hedge = self.hedge.take();
+        if is_hedge {
+            // Its share is for the first one to put in.
+            if ended.failed {
+                budget.failure();
+            }
+        } else {
+            self.permit = hedge;
+            self.count(ended, budget);
+        }
+    }
+
+    /// The hedge has given the answer.
+    pub(crate) fn hedge_wins(&mut self, live: &LiveAttempts) {
+        live.counts.hedge_won();
+        if let Some(hedge) = self.hedge.take() {
+            self.permit = Some(hedge);
+        }
+    }
+
     /// Another attempt begins.
     pub(crate) fn begin<R, C>(&self, plan: &Plan<R, C>) {
         let (after, endpoint) = &self.after;
@@ -173,7 +251,14 @@ impl Course {
     /// good, needs no more than [`Budget::first_success`].
     #[cold]
     pub(crate) fn settle(course: Option<&mut Self>, budget: &Budget, rewarded: bool) {
-        match course.and_then(|course| course.permit.take()) {
+        let permit = course.and_then(|course| {
+            course.hedge = None;
+            let permit = course.permit.take()?;
+            // Of a call whose first attempt has not ended.
+            course.deposit(budget);
+            Some(permit)
+        });
+        match permit {
             Some(permit) if rewarded => permit.succeed(),
             Some(_) => {}
             None if rewarded => budget.first_success(),
@@ -198,7 +283,7 @@ impl Course {
         took: Option<Duration>,
         note: Option<&'static str>,
     ) -> Error {
-        self.permit = None;
+        (self.permit, self.hedge) = (None, None);
         let earlier = std::mem::take(&mut self.errors);
         let last = match last {
             last if earlier.is_empty() && last.is_refused() => last,
@@ -218,7 +303,7 @@ impl Course {
         took: Duration,
         plan: &Plan<R, C>,
     ) -> Error {
-        self.permit = None;
+        (self.permit, self.hedge) = (None, None);
         let attempts = self.made;
         plan.reporter.emit(error.endpoint_key(), || EventKind::Timeout { attempts });
         let earlier = std::mem::take(&mut self.errors);

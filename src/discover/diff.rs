@@ -38,27 +38,73 @@ pub fn diff<'a>(
     old: &'a [Arc<Endpoint>],
     new: &'a [Arc<Endpoint>],
 ) -> impl Iterator<Item = Difference<'a>> {
-    let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
+    changes(old, new).filter_map(|change| {
+        Some(match change {
+            Change::Insert(_, endpoint) | Change::Move(_, endpoint) => Difference::Insert(endpoint),
+            Change::Update(_, endpoint) => Difference::Update(endpoint),
+            Change::Remove(at) => Difference::Remove(old.get(at)?),
+        })
+    })
+}
+
+/// What becomes of one endpoint, by its index in the old set.
+#[derive(Clone, Copy)]
+pub(crate) enum Change<'a> {
+    /// New, before that one.
+    Insert(usize, &'a Arc<Endpoint>),
+    /// At another address.
+    Move(usize, &'a Arc<Endpoint>),
+    Update(usize, &'a Arc<Endpoint>),
+    Remove(usize),
+}
+
+impl Change<'_> {
+    pub(crate) fn at(&self) -> usize {
+        let (Self::Insert(at, _) | Self::Move(at, _) | Self::Update(at, _) | Self::Remove(at)) =
+            *self;
+        at
+    }
+}
+
+/// Compares two sets that are ordered by identity, in one pass. What both share costs least.
+pub(crate) fn changes<'a>(
+    old: &[Arc<Endpoint>],
+    new: &'a [Arc<Endpoint>],
+) -> impl Iterator<Item = Change<'a>> {
+    let (mut at, mut next) = (0, 0);
     std::iter::from_fn(move || {
         loop {
-            let order = match (old.peek(), new.peek()) {
-                (None, None) => return None,
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
+            let (was, is) = (old.get(at), new.get(next));
+            if let (Some(was), Some(is)) = (was, is) {
+                if Arc::ptr_eq(was, is) {
+                    (at, next) = (at + 1, next + 1);
+                    continue;
+                }
+            }
+            let order = match (was, is) {
                 (Some(was), Some(is)) => was.identity().cmp(is.identity()),
-            };
-            match order {
-                Ordering::Less => return old.next().map(Difference::Remove),
-                Ordering::Greater => return new.next().map(Difference::Insert),
-                Ordering::Equal => {
-                    let (was, is) = (old.next()?, new.next()?);
-                    if was.address() != is.address() {
-                        return Some(Difference::Insert(is));
-                    }
-                    if was != is {
-                        return Some(Difference::Update(is));
+                (was, _) => {
+                    if was.is_some() {
+                        Ordering::Less
+                    } else {
+                        Ordering::Greater
                     }
                 }
+            };
+            let index = at;
+            at += usize::from(order.is_le());
+            next += usize::from(order.is_ge());
+            match order {
+                Ordering::Less => return Some(Change::Remove(index)),
+                Ordering::Greater => return is.map(|is| Change::Insert(index, is)),
+                Ordering::Equal => {}
+            }
+            let (was, is) = (was?, is?);
+            if was.address() != is.address() {
+                return Some(Change::Move(index, is));
+            }
+            if was != is {
+                return Some(Change::Update(index, is));
             }
         }
     })

@@ -59,12 +59,7 @@ impl Memory {
         Error: From<E::Error>,
     {
         let endpoint = Arc::new(endpoint.try_into()?);
-        self.change(|endpoints| {
-            endpoints.retain(|other| {
-                other.identity() != endpoint.identity() && other.key() != endpoint.key()
-            });
-            endpoints.push(endpoint);
-        });
+        self.change(|set, revision| Some(set.with(endpoint, revision)));
         Ok(())
     }
 
@@ -72,14 +67,7 @@ impl Memory {
     ///
     /// Calls that it has in flight finish.
     pub fn remove(&self, key: &str) -> bool {
-        let mut removed = false;
-        self.change(|endpoints| {
-            let found = EndpointSet::new(endpoints.clone(), "").ok();
-            let found = found.as_ref().and_then(|set| set.get(key)).cloned();
-            endpoints.retain(|endpoint| Some(endpoint) != found.as_ref());
-            removed = found.is_some();
-        });
-        removed
+        self.change(|set, revision| Some(set.without(set.index_of(key)?, revision)))
     }
 
     /// Replaces the whole list.
@@ -88,7 +76,7 @@ impl Memory {
     /// `InvalidConfig` if two endpoints have the same key; then the list stays as it was.
     pub fn replace(&self, endpoints: impl IntoIterator<Item = Endpoint>) -> Result<(), Error> {
         let endpoints = EndpointSet::new(endpoints, "")?;
-        self.change(|current| *current = endpoints.to_vec());
+        self.change(|set, revision| Some(endpoints.sharing(set).revised(revision)));
         Ok(())
     }
 
@@ -97,16 +85,13 @@ impl Memory {
         self.set.borrow().clone()
     }
 
-    fn change(&self, change: impl FnOnce(&mut Vec<Arc<Endpoint>>)) {
-        self.set.send_modify(|set| {
-            let mut endpoints = set.to_vec();
-            change(&mut endpoints);
+    /// Tells whether there is a next set.
+    fn change(&self, next: impl FnOnce(&EndpointSet, String) -> Option<EndpointSet>) -> bool {
+        self.set.send_if_modified(|set| {
             let revision = set.revision().parse::<u64>().map_or(0, |revision| revision + 1);
-            // Cannot fail: each change keeps the keys distinct.
-            if let Ok(changed) = EndpointSet::new(endpoints, revision.to_string()) {
-                *set = changed;
-            }
-        });
+            let next = next(set, revision.to_string());
+            next.map(|next| *set = next).is_some()
+        })
     }
 }
 

@@ -59,5 +59,7 @@ pub use self::{
     set::EndpointSet,
 };
 
+pub(crate) use self::diff::{Change, changes};
+
 #[cfg(feature = "tower")]
 pub use self::tower::{FromChanges, FromChangesStream, Measured, MeasuredFuture, ToChanges};

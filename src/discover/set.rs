@@ -46,11 +46,68 @@ impl EndpointSet {
                 twice.key()
             )));
         }
-        Ok(Self {
-            endpoints: endpoints.into(),
-            revision: revision.into(),
-            observed_at: time::now(),
-        })
+        Ok(Self::ordered(endpoints, revision))
+    }
+
+    /// Takes over the endpoints of `before` that are equal to those of this set.
+    ///
+    /// A balancer compares endpoints that it has seen before by their pointer first, so this makes large sets cheap
+    /// to apply. For a source that polls, and makes all endpoints anew each time.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use tower_upstream::{Endpoint, discover::EndpointSet};
+    /// let poll = || EndpointSet::new([Endpoint::new("a:1")?], "");
+    /// let first = poll()?;
+    /// let second = poll()?.sharing(&first);
+    /// assert!(Arc::ptr_eq(&first[0], &second[0]));
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    #[must_use]
+    pub fn sharing(mut self, before: &Self) -> Self {
+        let mut before = before.iter().peekable();
+        let shared = |endpoint: &Arc<Endpoint>| {
+            while before.next_if(|of| of.identity() < endpoint.identity()).is_some() {}
+            before.next_if(|of| *of == endpoint).unwrap_or(endpoint).clone()
+        };
+        self.endpoints = self.endpoints.iter().map(shared).collect();
+        self
+    }
+
+    /// This set with `endpoint`, instead of those with its key. What is there already stays the same value.
+    pub(super) fn with(&self, mut endpoint: Arc<Endpoint>, revision: String) -> Self {
+        let mut endpoints = self.to_vec();
+        let at = |of: &[Arc<Endpoint>], identity: &str| {
+            of.binary_search_by(|of| (**of.identity()).cmp(identity))
+        };
+        // Whatever has its key has one of these identities, and its own is one of them.
+        for identity in identities_of(endpoint.key()) {
+            if let Ok(at) = at(&endpoints, &identity) {
+                let of = &endpoints[at];
+                if of.identity() == endpoint.identity() || of.key() == endpoint.key() {
+                    let was = endpoints.remove(at);
+                    endpoint = if was == endpoint { was } else { endpoint };
+                }
+            }
+        }
+        let (Ok(at) | Err(at)) = at(&endpoints, endpoint.identity());
+        endpoints.insert(at, endpoint);
+        Self::ordered(endpoints, revision)
+    }
+
+    /// This set without the endpoint at `index`.
+    pub(super) fn without(&self, index: usize, revision: String) -> Self {
+        let mut endpoints = self.to_vec();
+        endpoints.remove(index);
+        Self::ordered(endpoints, revision)
+    }
+
+    pub(super) fn revised(self, revision: String) -> Self {
+        Self { revision: revision.into(), ..self }
+    }
+
+    fn ordered(endpoints: Vec<Arc<Endpoint>>, revision: impl Into<Arc<str>>) -> Self {
+        Self { endpoints: endpoints.into(), revision: revision.into(), observed_at: time::now() }
     }
 
     /// What the source calls this state.
@@ -65,10 +122,14 @@ impl EndpointSet {
 
     /// The endpoint with `key`, which may be its address in any form.
     pub fn get(&self, key: &str) -> Option<&Arc<Endpoint>> {
-        identities_of(key).find_map(|identity| {
-            let found = self.endpoints.binary_search_by(|of| of.identity().cmp(&identity));
-            self.endpoints.get(found.ok()?)
-        })
+        self.endpoints.get(self.index_of(key)?)
+    }
+
+    pub(super) fn index_of(&self, key: &str) -> Option<usize> {
+        let mut indices = identities_of(key).filter_map(|identity| {
+            self.endpoints.binary_search_by(|of| of.identity().cmp(&identity)).ok()
+        });
+        indices.next()
     }
 }
 

@@ -28,6 +28,7 @@ pub struct Endpoint {
     weight: u32,
     priority: u32,
     locality: Locality,
+    zone_hints: Vec<String>,
     tags: Vec<String>,
     metadata: BTreeMap<String, String>,
     status: Status,
@@ -38,9 +39,7 @@ pub struct Endpoint {
 ///
 /// ```
 /// use tower_upstream::{Endpoint, endpoint::Locality};
-/// let mut locality = Locality::default();
-/// locality.zone = "eu-west-1a".into();
-/// let endpoint = Endpoint::new("a:1")?.with_locality(locality);
+/// let endpoint = Endpoint::new("a:1")?.with_locality(Locality::of_zone("eu-west-1a"));
 /// assert_eq!(endpoint.locality().zone, "eu-west-1a");
 /// # Ok::<(), tower_upstream::Error>(())
 /// ```
@@ -52,6 +51,13 @@ pub struct Locality {
     pub zone: String,
     /// Part of a zone, such as a rack.
     pub sub_zone: String,
+}
+
+impl Locality {
+    /// Creates a place of which only the zone is known.
+    pub fn of_zone(zone: impl Into<String>) -> Self {
+        Self { zone: zone.into(), ..Self::default() }
+    }
 }
 
 /// Health of an endpoint, as its source reports it.
@@ -80,6 +86,8 @@ pub enum Status {
     Critical,
 }
 
+const MAX_HINTS: usize = 8;
+
 impl Endpoint {
     /// Makes an endpoint at `address`, whose key is the address.
     ///
@@ -94,6 +102,7 @@ impl Endpoint {
             weight: 1,
             priority: 0,
             locality: Locality::default(),
+            zone_hints: Vec::new(),
             tags: Vec::new(),
             metadata: BTreeMap::new(),
             status: Status::default(),
@@ -132,6 +141,27 @@ impl Endpoint {
     #[must_use]
     pub fn with_locality(mut self, locality: Locality) -> Self {
         self.locality = locality;
+        self
+    }
+
+    /// Sets the zones of the callers that the endpoint is meant for, as its source hints, such as
+    /// `hints.forZones` in Kubernetes. Default: none.
+    ///
+    /// Takes effect with [`ZoneAware`](crate::balance::ZoneAware), which knows the zone of the caller, if the
+    /// hints of all endpoints are complete.
+    ///
+    /// # Bounds
+    /// The first 8 zones are kept, which is as many as Kubernetes allows.
+    ///
+    /// ```
+    /// use tower_upstream::Endpoint;
+    /// let endpoint = Endpoint::new("10.0.0.1:8080")?.with_zone_hints(["eu-west-1a"]);
+    /// assert_eq!(endpoint.zone_hints(), ["eu-west-1a"]);
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_zone_hints<Z: Into<String>>(mut self, zones: impl IntoIterator<Item = Z>) -> Self {
+        self.zone_hints = zones.into_iter().take(MAX_HINTS).map(Into::into).collect();
         self
     }
 
@@ -195,6 +225,11 @@ impl Endpoint {
     /// Returns its place.
     pub fn locality(&self) -> &Locality {
         &self.locality
+    }
+
+    /// Returns the zones of the callers that it is meant for, as its source hints.
+    pub fn zone_hints(&self) -> &[String] {
+        &self.zone_hints
     }
 
     /// Returns its tags, in the order in which they were added.

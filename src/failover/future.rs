@@ -7,7 +7,8 @@ use std::{
 use pin_project_lite::pin_project;
 
 use super::{
-    journey::{Journey, Late},
+    journey::{End, Journey},
+    limits::Late,
     ticket::Ticket,
 };
 use crate::{
@@ -23,7 +24,7 @@ pin_project! {
     /// Response future of a [`Failover`](super::Failover).
     ///
     /// # Cancel safety
-    /// Dropping it drops the attempt that runs, and no other follows.
+    /// Dropping it drops the attempt that runs, and its hedge, and no other follows.
     pub struct ResponseFuture<S, R, C, Req>
     where
         S: Choose<Req>,
@@ -109,9 +110,9 @@ where
                 if let Some(late) = journey.take_refusal() {
                     return Poll::Ready(Err(late));
                 }
-                match journey.poll_between(ticket.reserve(), cx) {
+                match journey.poll_between(ticket, this.spare, cx) {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Err(error)) => break Err(error),
+                    Poll::Ready(Err(end)) => break end,
                     Poll::Ready(Ok(inner)) => {
                         this.state.set(State::Calling { inner });
                         continue;
@@ -127,10 +128,8 @@ where
                         let (budget, good) = (&plan.budget, not_good.is_none());
                         match this.journey {
                             None if good => budget.first_success(),
-                            journey => {
-                                let course = journey.as_mut().map(|journey| &mut journey.course);
-                                Course::settle(course, budget, good);
-                            }
+                            None => Course::settle(None, budget, good),
+                            Some(journey) => journey.settle(ticket.reserve(), good),
                         }
                         ticket.end(true);
                         return Poll::Ready(Ok(answer));
@@ -149,12 +148,9 @@ where
                         return Poll::Pending;
                     }
                     let journey = this.journey.get_or_insert_with(|| Journey::new(ticket));
-                    match journey.poll_limits(ticket.reserve(), &*inner, cx) {
+                    match journey.poll_limits(ticket, &*inner, this.spare, cx) {
                         Poll::Pending => return Poll::Pending,
-                        Poll::Ready(Late::Call(error)) => {
-                            this.state.set(State::Between);
-                            break Err(error);
-                        }
+                        Poll::Ready(Late::Call(end)) => break end,
                         Poll::Ready(Late::Attempt(error)) => {
                             timed_out = true;
                             let ended = AttemptEnd::timed_out(error.is_unsent());
@@ -167,12 +163,25 @@ where
             let last = journey.fail(result, ended, ticket, &*inner, this.spare);
             this.state.as_mut().give_up(timed_out);
             if let Some(result) = last {
-                break result;
+                break End::Badly(result);
             }
         };
-        ticket.reserve().live.counts.failed();
-        ticket.end(false);
-        Poll::Ready(last)
+        // What is in flight is dropped, though this may be kept: an attempt, its hedge, or both.
+        this.state.set(State::Between);
+        if let Some(journey) = this.journey {
+            drop(journey.hedging.take());
+        }
+        match last {
+            End::Well(answer) => {
+                ticket.end(true);
+                Poll::Ready(Ok(answer))
+            }
+            End::Badly(last) => {
+                ticket.reserve().live.counts.failed();
+                ticket.end(false);
+                Poll::Ready(last)
+            }
+        }
     }
 }
 

@@ -72,6 +72,25 @@ impl FailoverHandle {
         self.live.counts.retries()
     }
 
+    /// Returns the number of attempts that were made beside another one, because that took long: see
+    /// [`Attempts::hedge`]. They are not among the [`retries`](Self::retries).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_upstream::{Attempts, FailoverLayer};
+    /// let attempts = Attempts::up_to(2).hedge(Duration::from_millis(50));
+    /// let handle = FailoverLayer::new(attempts).handle();
+    /// assert_eq!((handle.hedges(), handle.hedges_won()), (0, 0));
+    /// ```
+    pub fn hedges(&self) -> u64 {
+        self.live.counts.hedges().0
+    }
+
+    /// Returns how many of the [`hedges`](Self::hedges) gave the answer.
+    pub fn hedges_won(&self) -> u64 {
+        self.live.counts.hedges().1
+    }
+
     /// Returns the number of further attempts for free: after a refusal by one endpoint, or on a dead
     /// idle connection.
     pub fn moved(&self) -> u64 {

@@ -5,28 +5,33 @@ use std::{
     time::Duration,
 };
 
-use super::ticket::{Reserve, Ticket};
+use super::{
+    hedge::Hedging,
+    ticket::{Reserve, Ticket},
+};
 use crate::{
     choose::{Choose, Chosen, Tried},
-    course::{AttemptEnd, Attempts, Course, LastAttempt, Reach, Then, failed_answer},
+    course::{AttemptEnd, Attempts, Course, LastAttempt, LiveAttempts, Reach, Then, failed_answer},
     error::{BoxError, Error, Kind},
+    outcome::Classify,
     replay::{CallOptions, ReplayPolicy},
     time::{self, Instant, Timer},
 };
 
 /// The way of a call that was not done at once.
-pub(super) struct Journey<S, Req> {
+pub(super) struct Journey<S: Choose<Req>, Req> {
     pub(super) course: Course,
     start: Instant,
     /// What makes the next attempt; from the first failure on.
     service: Option<S>,
-    tried: Tried,
+    pub(super) tried: Tried,
     request: Option<Req>,
     /// Why no attempt is made.
     refusal: Option<Error>,
-    until: Option<Instant>,
+    pub(super) until: Option<Instant>,
     end: Option<Timer>,
-    attempt: Option<Timer>,
+    pub(super) attempt: Option<Timer>,
+    pub(super) hedging: Hedging<S::Choosing>,
     wait: Option<Timer>,
     /// Until when it waits for an endpoint, from the first time on that there was none.
     endpoint: Option<Timer>,
@@ -34,16 +39,17 @@ pub(super) struct Journey<S, Req> {
     nowhere: Option<Error>,
 }
 
-/// What took too long.
-pub(super) enum Late {
-    Call(Error),
-    Attempt(Error),
+/// How a call has ended that was not done at once.
+pub(super) enum End<T> {
+    /// With an answer that no other attempt follows.
+    Well(T),
+    Badly(Result<T, Error>),
 }
 
 /// Why a call failed that found no endpoint.
 const WAITED: &str = "waited for an endpoint for as long as it may (`wait_for_endpoint`)";
 
-impl<S, Req> Journey<S, Req> {
+impl<S: Choose<Req>, Req> Journey<S, Req> {
     #[cold]
     pub(super) fn new<R, C>(ticket: &mut Ticket<S, R, C>) -> Box<Self> {
         Self::with_options(ticket, CallOptions::NONE)
@@ -67,6 +73,7 @@ impl<S, Req> Journey<S, Req> {
             until: time::earlier(overall, ticket.deadline()),
             end: None,
             attempt: None,
+            hedging: Hedging::NONE,
             wait: None,
             endpoint: None,
             nowhere: None,
@@ -83,55 +90,33 @@ impl<S, Req> Journey<S, Req> {
         journey
     }
 
-    fn took(&self) -> Duration {
+    pub(super) fn took(&self) -> Duration {
         time::now().saturating_duration_since(self.start)
     }
 
-    /// Ready when the call, or this attempt of it, has taken too long.
-    pub(super) fn poll_limits<R, C, F: Chosen>(
-        &mut self,
-        reserve: &Reserve<S, R, C>,
-        inner: &F,
-        cx: &mut Context<'_>,
-    ) -> Poll<Late> {
-        if let (None, Some(timeout)) = (&self.attempt, self.course.attempts.timeout) {
-            self.attempt = Some(Timer::at(time::later(time::now(), timeout)));
-        }
-        let late = |kind: &str, limit: Duration| {
-            let error = if inner.is_unsent() { Error::not_sent } else { Error::failed };
-            let error = error(Kind::Timeout).message(format!("{kind} took longer than {limit:?}"));
-            match inner.chosen() {
-                Some(member) => error.at_endpoint(member.shared_key()),
-                None => error,
-            }
-        };
-        let ended = self.poll_end(cx).is_ready();
-        let timed_out = self.attempt.as_mut().is_some_and(|attempt| attempt.poll(cx).is_ready());
-        // Where both are over, because nothing was polled for a while, the earlier one was first.
-        if timed_out && (!ended || self.attempt.as_ref().map(Timer::ends_at) < self.until) {
-            let timeout = self.course.attempts.timeout.unwrap_or_default();
-            return Poll::Ready(Late::Attempt(late("the attempt", timeout)));
-        }
-        if ended {
-            if self.course.made == 1 && !inner.is_unsent() {
-                reserve.plan.budget.deposit();
-            }
-            // The caller's time is over, which says nothing about the endpoint.
-            let error = late("the call", self.took()).without_blame();
-            let took = self.took();
-            return Poll::Ready(Late::Call(self.course.too_late(error, took, &reserve.plan)));
-        }
-        Poll::Pending
-    }
-
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(until) = self.until else {
             return Poll::Pending;
         };
         self.end.get_or_insert_with(|| Timer::at(until)).poll(cx)
     }
 
-    /// An attempt has not ended well. `None`: another one follows.
+    /// What the call took so far teaches when to hedge others, while no attempt has followed on its first.
+    pub(super) fn learn(&self, live: &LiveAttempts) {
+        if self.service.is_none() {
+            live.learn(self.course.attempts.hedge, self.took());
+        }
+    }
+
+    /// The call has ended in an answer that no other attempt follows. What else is in flight is dropped.
+    #[cold]
+    pub(super) fn settle<R, C>(&mut self, reserve: &Reserve<S, R, C>, rewarded: bool) {
+        drop(self.hedging.take());
+        self.learn(&reserve.live);
+        Course::settle(Some(&mut self.course), &reserve.plan.budget, rewarded);
+    }
+
+    /// An attempt has not ended well. `None`: another one follows, or is in flight.
     #[cold]
     pub(super) fn fail<R, C, Res>(
         &mut self,
@@ -142,7 +127,53 @@ impl<S, Req> Journey<S, Req> {
         spare: &mut Option<Req>,
     ) -> Option<Result<Res, Error>>
     where
-        S: Choose<Req> + Clone,
+        S: Clone,
+        R: ReplayPolicy<Req>,
+    {
+        if self.hedging.is_in_flight() && !ended.ends_call() {
+            self.lose(result, &ended, ticket, inner, false);
+            return None;
+        }
+        self.fail_alone(result, ended, ticket, inner, spare)
+    }
+
+    /// Of two attempts one has not ended well, and the other goes on.
+    pub(super) fn lose<R, C, Res>(
+        &mut self,
+        result: Result<Res, Error>,
+        ended: &AttemptEnd,
+        ticket: &Ticket<S, R, C>,
+        inner: &S::Choosing,
+        is_hedge: bool,
+    ) {
+        if let Some(member) = inner.chosen() {
+            self.tried.insert(member.clone());
+        }
+        self.note(result, inner);
+        self.course.lose(ended, is_hedge, &ticket.reserve().plan.budget);
+    }
+
+    fn note<Res>(&mut self, result: Result<Res, Error>, inner: &S::Choosing) {
+        self.course.note(result.map_or_else(
+            |error| error,
+            |_| match inner.chosen() {
+                Some(member) => failed_answer().at_endpoint(member.shared_key()),
+                None => failed_answer(),
+            },
+        ));
+    }
+
+    /// The same where no other one is in flight, or would be of use.
+    pub(super) fn fail_alone<R, C, Res>(
+        &mut self,
+        result: Result<Res, Error>,
+        ended: AttemptEnd,
+        ticket: &Ticket<S, R, C>,
+        inner: &S::Choosing,
+        spare: &mut Option<Req>,
+    ) -> Option<Result<Res, Error>>
+    where
+        S: Clone,
         R: ReplayPolicy<Req>,
     {
         let Reserve { live, plan, service } = ticket.reserve();
@@ -166,13 +197,7 @@ impl<S, Req> Journey<S, Req> {
         };
         match self.course.end(&attempt, live, plan) {
             Then::Again(wait) => {
-                self.course.note(result.map_or_else(
-                    |error| error,
-                    |_| match &chosen {
-                        Some(member) => failed_answer().at_endpoint(member.shared_key()),
-                        None => failed_answer(),
-                    },
-                ));
+                self.note(result, inner);
                 self.service.get_or_insert_with(|| service.clone());
                 self.prepare(wait, &plan.replay, untried, spare);
                 None
@@ -198,7 +223,7 @@ impl<S, Req> Journey<S, Req> {
     /// Whether no endpoint can be chosen just now.
     fn finds_none(&mut self, service: &S) -> bool
     where
-        S: Choose<Req> + Clone,
+        S: Clone,
     {
         let service = self.service.get_or_insert_with(|| service.clone());
         // None to wake: while the call waits it asks again, with a waker.
@@ -220,6 +245,7 @@ impl<S, Req> Journey<S, Req> {
         }
         self.wait = (!wait.is_zero()).then(|| Timer::at(time::later(time::now(), wait)));
         self.attempt = None;
+        drop(self.hedging.take());
     }
 
     /// Why the call is not made, told once.
@@ -227,25 +253,40 @@ impl<S, Req> Journey<S, Req> {
         self.refusal.take()
     }
 
-    /// Ready with the next attempt.
+    /// Ready with the next attempt, or with the end of the call. A hedge may still be in flight.
     pub(super) fn poll_between<R, C>(
         &mut self,
-        reserve: &Reserve<S, R, C>,
+        ticket: &Ticket<S, R, C>,
+        spare: &mut Option<Req>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<S::Choosing, Error>>
+    ) -> Poll<Result<S::Choosing, End<S::Response>>>
     where
-        S: Choose<Req>,
+        S: Clone,
         S::Error: Into<BoxError> + 'static,
+        R: ReplayPolicy<Req>,
+        C: Classify<S::Response, S::Error>,
     {
+        if let Poll::Ready(Some(end)) = self.poll_hedge(ticket, None, spare, cx) {
+            return Poll::Ready(Err(end));
+        }
+        let failed = |error| Poll::Ready(Err(End::Badly(Err(error))));
+        let plan = &ticket.reserve().plan;
         if self.poll_end(cx).is_ready() {
             let message = format!("the call took longer than {:?}", self.took());
-            let error = if self.course.is_unsent() { Error::not_sent } else { Error::failed };
+            let is_unsent = self.course.is_unsent() && !self.hedging.is_in_flight();
+            let error = if is_unsent { Error::not_sent } else { Error::failed };
             let mut error = error(Kind::Timeout).without_blame().message(message);
+            if let Some(member) = self.hedging.call().and_then(Chosen::chosen) {
+                error = error.at_endpoint(member.shared_key());
+            }
             if let Some(nowhere) = self.nowhere.take() {
                 error = error.caused_by(nowhere);
             }
             let took = self.took();
-            return Poll::Ready(Err(self.course.too_late(error, took, &reserve.plan)));
+            return failed(self.course.too_late(error, took, plan));
+        }
+        if self.hedging.is_in_flight() {
+            return Poll::Pending;
         }
         if let Some(wait) = &mut self.wait {
             // Without a runtime there is nothing that would wake this, so then it does not wait.
@@ -261,16 +302,16 @@ impl<S, Req> Journey<S, Req> {
             let Some(end) = &mut self.endpoint else { return Poll::Pending };
             ready!(end.poll(cx));
             if let Some(nowhere) = self.nowhere.take() {
-                return Poll::Ready(Err(self.give_up(nowhere, Some(WAITED))));
+                return failed(self.give_up(nowhere, Some(WAITED)));
             }
         }
         match ready!(service.poll_ready(cx)) {
-            Err(error) => Poll::Ready(Err(self.give_up(Error::from_service(error), None))),
+            Err(error) => failed(self.give_up(Error::from_service(error), None)),
             Ok(()) => match self.request.take() {
                 Some(request) => {
                     // What was not tried is not tried again.
                     if self.nowhere.take().is_none() {
-                        self.course.begin(&reserve.plan);
+                        self.course.begin(plan);
                     }
                     Poll::Ready(Ok(service.call_avoiding(request, &self.tried)))
                 }

@@ -71,8 +71,8 @@ impl<R: Clone, C: Clone> FailoverLayer<R, C> {
     /// Without a breaker below, failover saves no more calls than the budget pays for; the error of one
     /// that it did not pay for says so.
     ///
-    /// A call puts its share into the budget when its first attempt has ended, unless the attempt was
-    /// refused or dropped. Where answers have bodies, an attempt ends with the head.
+    /// A call puts its share into the budget when its first attempt has ended, or a hedge has answered for it,
+    /// unless the attempt was refused or dropped. Where answers have bodies, an attempt ends with the head.
     ///
     /// Default: [`Budget::default`], a fifth of the calls, at least ten a second.
     #[must_use]
@@ -95,12 +95,13 @@ impl<R: Clone, C: Clone> FailoverLayer<R, C> {
         self.replan(|plan| plan.named(name))
     }
 
-    /// Tells `events` of each further attempt ([`Attempt`](crate::telemetry::EventKind::Attempt)), of each wait before one
+    /// Tells `events` of each further attempt ([`Attempt`](crate::telemetry::EventKind::Attempt)), of each hedge
+    /// ([`Hedge`](crate::telemetry::EventKind::Hedge)), of each wait before an attempt
     /// ([`Wait`](crate::telemetry::EventKind::Wait)), of each call that the retry budget did not pay for
     /// ([`BudgetEmpty`](crate::telemetry::EventKind::BudgetEmpty)), and of each that ran out of time
     /// ([`Timeout`](crate::telemetry::EventKind::Timeout)).
     ///
-    /// The endpoint of an event is that of the attempt that failed. A call that succeeds at once makes no
+    /// The endpoint of an event is that of the attempt that failed, or took long. A call that succeeds at once makes no
     /// event. Listeners run in the call. Default: no events.
     ///
     /// ```

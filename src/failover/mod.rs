@@ -3,8 +3,8 @@
 //! # When to use
 //! Above a [`BalanceLayer`](crate::balance::BalanceLayer). Layers in between must implement
 //! [`Choose`](crate::choose::Choose), as those of this crate do: failover calls
-//! [`call_avoiding`](crate::choose::Choose::call_avoiding) for every attempt, the first included, and
-//! never `call`. Layers of other crates go above failover, or below the balancer through an
+//! [`call_avoiding`](crate::choose::Choose::call_avoiding) for every attempt, the first included (for a hedge
+//! `call_hedging`), and never `call`. Layers of other crates go above failover, or below the balancer through an
 //! [`EachLayer`](crate::connect::EachLayer). A single client has no other endpoint: retry there, with
 //! `tower::retry` and the `RetryPolicy` of this crate (feature `tower`).
 //!
@@ -38,11 +38,40 @@
 //! An answer is judged by its head, and so is what the budget counts: a body that breaks off, or a gRPC
 //! status in trailers, comes too late for another attempt and is a success here.
 //!
+//! # Hedging
+//! Where a few calls take far longer than the rest, [`Attempts::hedge`] sends a call that has no answer after a
+//! while to another endpoint as well, and takes the answer that comes first.
+//!
+//! ```text
+//!   a call ──► attempt 1 ──► a:1 ─ ─ ─ ─ ─ ─ ─ ─ ─ ✗ dropped
+//!                 │ no answer for 50 ms
+//!              attempt 2 ──► b:1 answers ──► the caller
+//! ```
+//! * Only an idempotent request is hedged, of which there is a copy, once its attempt has reached an endpoint. A
+//!   body that still streams into the first attempt is not sent to a second one.
+//! * A hedge is one of the [`max`](Attempts::max) attempts, the retry budget pays for it, and at most one runs
+//!   beside the other attempt. If it fails, another may follow after the same time.
+//! * The balancer decides whether there is an endpoint that is worth it
+//!   ([`call_hedging`](crate::choose::Choose::call_hedging)): one of the same tier that is healthy, ready and not
+//!   tried. A set of one is never hedged, nor is [`PickFirst`](crate::balance::PickFirst).
+//! * The attempt that loses is dropped, and counts as cancelled. Of two attempts in flight, one that fails does
+//!   not end the call, unless the other would end the same: a mistake of the caller, or an answer that must not
+//!   be asked for again.
+//! * Each attempt has the time of [`Attempts::timeout`] for itself.
+//!
+//! [`FailoverHandle::hedges`] and [`hedges_won`](FailoverHandle::hedges_won) say whether it is of use.
+//!
+//! # Differences from tower's
+//! `tower::hedge` sends the request to the same service again, so below a balancer to the same endpoint that is
+//! slow. It has no budget: an upstream that becomes slow as a whole gets each call twice until its latencies are
+//! known to be longer. The first of the two to end gives the answer, also if that is an error. It fits a single
+//! client that needs no more.
+//!
 //! # How an attempt ends
 //! | end | for breakers, and for the member |
 //! |---|---|
 //! | [`Attempts::timeout`] | a failure of the endpoint |
-//! | the deadline of the request, [`Attempts::overall`], a drop | cancelled: a failure only by the policy for [cancelled calls](crate::breaker::Cancelled) |
+//! | the deadline of the request, [`Attempts::overall`], a drop, the other one of a hedge that answers | cancelled: a failure only by the policy for [cancelled calls](crate::breaker::Cancelled) |
 //! | an error that the caller caused | nothing |
 //! | a connection that had been idle and was dead | nothing; an idempotent call is sent again for free, once |
 //!
@@ -68,19 +97,22 @@
 //! [`Attempts::overall`] ended the call.
 //!
 //! # Cancel safety
-//! Dropping the response future drops the attempt that runs, and no other follows.
+//! Dropping the response future drops the attempt that runs, and its hedge, and no other follows.
 //!
 //! # Bounds
 //! At most [`Attempts::max`] attempts, 64 at most, beside one for each endpoint that refuses and one for a
-//! dead idle connection. A wait is an hour at most.
+//! dead idle connection; at most two at a time. A wait is an hour at most. A layer that hedges by a quantile keeps
+//! 2 KiB of counts.
 //!
 //! # Example
 //! See [`FailoverLayer`].
 
 mod future;
 mod handle;
+mod hedge;
 mod journey;
 mod layer;
+mod limits;
 mod service;
 mod stats;
 mod ticket;
@@ -89,4 +121,4 @@ pub use self::{
     future::ResponseFuture, handle::FailoverHandle, layer::FailoverLayer, service::Failover,
     stats::FailoverStats,
 };
-pub use crate::course::Attempts;
+pub use crate::course::{Attempts, Hedge};

@@ -28,7 +28,7 @@ use crate::{
 /// the deadline. All but refusals have the number of attempts, and how long the call took.
 ///
 /// # Cancel safety
-/// Dropping the response future drops the attempt that runs, and no other follows.
+/// Dropping the response future drops the attempt that runs, and its hedge, and no other follows.
 pub struct Failover<S, R = ByReplay, C = ErrIsFailure> {
     inner: S,
     reserve: Leases<Reserve<S, R, C>, ()>,

@@ -84,6 +84,12 @@ where
     fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing {
         self.dispatch(request, |inner, request| inner.call_avoiding(request, tried))
     }
+
+    fn call_hedging(&mut self, request: Req, tried: &Tried) -> Option<Self::Choosing> {
+        let kept = self.policy.core().substitute.keep(&request);
+        let inner = self.inner.call_hedging(request, tried)?;
+        Some(ResponseFuture::new(inner, kept, self.policy.take()))
+    }
 }
 
 impl<S: Chooses, A, C> Chooses for Fallback<S, A, C> {

@@ -103,6 +103,16 @@ impl<F, H> ResponseFuture<F, H> {
     }
 }
 
+impl<F, H> ResponseFuture<Option<F>, H> {
+    /// That of a hedge, if it was made: one that the guard refuses is none.
+    pub(crate) fn hedge(self) -> Option<ResponseFuture<F, H>> {
+        match self.state {
+            State::Called { inner } => Some(ResponseFuture::holding(self.held, inner?)),
+            State::Refused { .. } => None,
+        }
+    }
+}
+
 impl<F, H, T, E> Future for ResponseFuture<F, H>
 where
     F: Future<Output = Result<T, E>>,

@@ -13,5 +13,5 @@ pub use self::future::{Hold, ResponseFuture};
 pub(crate) use self::{
     by_member::ByMember,
     family::{Configured, Family, Newest},
-    pass::{Avoiding, Later, Pass, Plain},
+    pass::{Avoiding, Hedging, Later, Pass, Plain},
 };

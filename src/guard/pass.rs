@@ -1,4 +1,4 @@
-//! The two ways in which a guard passes a call on, so that it writes its own part once.
+//! The ways in which a guard passes a call on, so that it writes its own part once.
 //!
 //! ```text
 //! impl<S> Guard<S> {
@@ -11,7 +11,8 @@
 //!     }
 //! }
 //! // `Service::call` is `self.pass(request, Plain)`,
-//! // `Choose::call_avoiding` is `self.pass(request, Avoiding(tried))`.
+//! // `Choose::call_avoiding` is `self.pass(request, Avoiding(tried))`,
+//! // `Choose::call_hedging` is `self.pass(request, Hedging(tried)).hedge()`.
 //! ```
 
 use tower_service::Service;
@@ -37,6 +38,10 @@ pub(crate) struct Plain;
 /// By [`Choose::call_avoiding`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Avoiding<'a>(pub(crate) &'a Tried);
+
+/// By [`Choose::call_hedging`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hedging<'a>(pub(crate) &'a Tried);
 
 impl<S: Service<Req>, Req> Pass<S, Req> for Plain {
     type Future = S::Future;
@@ -65,7 +70,20 @@ impl<S: Choose<Req>, Req> Pass<S, Req> for Avoiding<'_> {
     }
 }
 
-/// One of the two ways, for a call that waits: what it needs is kept, and its type is only that of
+impl<S: Choose<Req>, Req> Pass<S, Req> for Hedging<'_> {
+    type Future = Option<S::Choosing>;
+
+    fn pass(self, inner: &mut S, request: Req) -> Option<S::Choosing> {
+        inner.call_hedging(request, self.0)
+    }
+
+    fn later(self) -> Later<S, Req, Option<S::Choosing>> {
+        let call = |inner: &mut S, request, tried: &_| inner.call_hedging(request, tried);
+        Later { tried: self.0.clone(), call }
+    }
+}
+
+/// One of the ways, for a call that waits: what it needs is kept, and its type is only that of
 /// the response.
 pub(crate) struct Later<S, Req, F> {
     tried: Tried,

@@ -14,7 +14,7 @@ use crate::{
     choose::{Choose, Chooses, Tried},
     connect::Connect,
     error::{BoxError, Error, Kind},
-    guard::{Avoiding, Pass, Plain, ResponseFuture},
+    guard::{Avoiding, Hedging, Pass, Plain, ResponseFuture},
     member::Member,
 };
 
@@ -170,6 +170,10 @@ where
 
     fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing {
         self.pass(request, Avoiding(tried))
+    }
+
+    fn call_hedging(&mut self, request: Req, tried: &Tried) -> Option<Self::Choosing> {
+        self.pass(request, Hedging(tried)).hedge()
     }
 }
 

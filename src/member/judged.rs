@@ -24,7 +24,7 @@ impl Member {
         let row = self.ended.failed(self.load().begun(), is_in_row);
         self.signal.failed();
         if self.signal.is_row(row) && !self.has_circuit() {
-            self.signal.notify();
+            self.note(true);
         }
     }
 
@@ -44,9 +44,9 @@ impl Member {
 
     /// Notes that an active check passed, for a set that waits for one.
     pub(crate) fn check_passed(&self) {
-        // Release with the task's Acquire of `Signal::changed` as well.
-        if self.awaits_check.swap(false, Ordering::Release) {
-            self.signal.notify();
+        // Relaxed: the note publishes it.
+        if self.awaits_check.swap(false, Ordering::Relaxed) {
+            self.note(true);
         }
     }
 

@@ -23,30 +23,32 @@ impl Member {
     }
 
     /// The cost of another call by `rule`, at `now` of the set's clock. While its latency is unknown, `seed`
-    /// counts, in nanoseconds; 0 is none.
+    /// counts, in nanoseconds; 0 is none. `weight` is 1 where all weigh the same.
     #[inline]
-    pub(crate) fn peak_ewma(&self, rule: &rules::PeakEwma, seed: f64, now: u64) -> f64 {
-        let (load, at) = (self.load(), Duration::from_nanos(now));
-        let latency = self.latency_or(seed, now);
-        let (in_flight, weight) = (load.in_flight(), f64::from(self.weight().max(1)));
-        rule.cost(&latency, rules::Load { in_flight, oldest: load.oldest(now), weight }, at)
+    pub(crate) fn peak_ewma(
+        &self,
+        rule: &rules::PeakEwma,
+        seed: f64,
+        weight: f64,
+        now: u64,
+    ) -> f64 {
+        let (load, latency) = (self.load(), self.latency_or(rule, seed, now));
+        rules::peak_ewma_cost(latency, load.in_flight(), load.oldest(now) as f64, weight)
     }
 
     /// The same whatever the load and the weight.
     #[inline]
     pub(crate) fn peak_latency(&self, rule: &rules::PeakEwma, seed: f64, now: u64) -> f64 {
-        let (latency, at) = (self.latency_or(seed, now), Duration::from_nanos(now));
+        let latency = self.latency_or(rule, seed, now);
         // What is not known is tried with one call at a time.
-        let in_flight = if latency.nanos() > 0.0 { 0 } else { self.in_flight() };
-        let oldest = self.load().oldest(now);
-        rule.cost(&latency, rules::Load { in_flight, oldest, weight: 1.0 }, at)
+        let in_flight = if latency > 0.0 { 0 } else { self.in_flight() };
+        rules::peak_ewma_cost(latency, in_flight, self.load().oldest(now) as f64, 1.0)
     }
 
     #[inline]
-    fn latency_or(&self, seed: f64, now: u64) -> rules::Latency {
-        let known = self.load().latency();
-        let is_known = known.nanos() > 0.0;
-        if is_known { known } else { rules::Latency::seeded(seed, Duration::from_nanos(now)) }
+    fn latency_or(&self, rule: &rules::PeakEwma, seed: f64, now: u64) -> f64 {
+        let (estimate, since) = self.load().estimate(now);
+        if estimate > 0.0 { rule.decayed(estimate, since as f64) } else { seed }
     }
 
     /// The share of calls that fail of late, from 0 to 1.

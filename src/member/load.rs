@@ -106,10 +106,10 @@ impl Load {
         self.oldest.leave(batch);
     }
 
-    /// The age of the oldest call that waits, if that is measured, or a little less.
+    /// The age of the oldest call that waits, in nanoseconds, if that is measured, or a little less.
     #[inline]
-    pub(super) fn oldest(&self, now: u64) -> Duration {
-        Duration::from_nanos(self.oldest.age(now))
+    pub(super) fn oldest(&self, now: u64) -> u64 {
+        self.oldest.age(now)
     }
 
     pub(super) fn measure(&self) -> Measure {
@@ -120,11 +120,11 @@ impl Load {
         self.measure.store(measure.pack(), Ordering::Relaxed);
     }
 
-    /// The estimate as of the last sample.
+    /// The estimate as of the last sample, or 0, and the nanoseconds since then.
     #[inline]
-    pub(super) fn latency(&self) -> Latency {
+    pub(super) fn estimate(&self, now: u64) -> (f64, u64) {
         let nanos = f64::from_bits(self.nanos.load(Ordering::Relaxed));
-        Latency::seeded(nanos, Duration::from_nanos(self.updated.load(Ordering::Relaxed)))
+        (nanos, now.saturating_sub(self.updated.load(Ordering::Relaxed)))
     }
 
     /// Nanoseconds of that; `None` before the first sample.
@@ -143,8 +143,10 @@ impl Load {
     #[cfg(feature = "tower")]
     pub(super) fn cost(&self, now: u64) -> u64 {
         let in_flight = self.in_flight();
-        let faded = || self.measure().rule().latency(&self.latency(), Duration::from_nanos(now));
-        let nanos = if in_flight == 0 { faded() } else { self.nanos() };
+        let (estimate, since) = self.estimate(now);
+        let since = if in_flight == 0 { since as f64 } else { 0.0 };
+        let nanos =
+            Some(self.measure().rule().decayed(estimate, since)).filter(|&nanos| nanos > 0.0);
         let micros = match nanos {
             Some(nanos) => ((nanos / 1_000.0).round() as u64).max(1),
             None if in_flight == 0 => 1,
@@ -294,9 +296,9 @@ mod tests {
         assert_eq!(load.wait(SECOND), None);
         load.set_measure(Measure { ages: true, ..Measure::DEFAULT });
         let batch = load.wait(SECOND).unwrap();
-        assert!(load.oldest(3 * SECOND) > Duration::from_millis(1_999));
+        assert!(load.oldest(3 * SECOND) > SECOND * 1_999 / 1_000);
         load.wait_no_more(batch);
-        assert_eq!(load.oldest(3 * SECOND), Duration::ZERO);
+        assert_eq!(load.oldest(3 * SECOND), 0);
     }
 
     #[cfg(feature = "tower")]

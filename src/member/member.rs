@@ -62,6 +62,8 @@ pub struct Member {
     pub(super) awaits_check: AtomicBool,
     /// An operator ends its ejection.
     pub(super) unejected: AtomicBool,
+    /// The task of its set is to look at it, and knows.
+    is_noted: AtomicBool,
     /// The stamp of the last recovery, or `NEVER`.
     recovered: AtomicI64,
     /// The stamp until which a rate limit of it has no token, as far as a call was told; or `NEVER`.
@@ -119,6 +121,7 @@ impl Member {
             client: AtomicBool::new(false),
             awaits_check: AtomicBool::new(false),
             unejected: AtomicBool::new(false),
+            is_noted: AtomicBool::new(false),
             recovered: AtomicI64::new(NEVER),
             spent_until: AtomicI64::new(NEVER),
             signal,
@@ -288,8 +291,20 @@ impl Member {
         self.load().cost(self.nanos())
     }
 
+    /// The task of its set is to look at what changed of it: now, if that `is_news`.
+    pub(crate) fn note(&self, is_news: bool) {
+        self.signal.note(&self.identity, &self.is_noted, is_news);
+    }
+
+    /// The task looks at it: what changes from here on is to be noted again.
+    pub(crate) fn look(&self) {
+        if self.is_noted.load(Ordering::Acquire) {
+            self.is_noted.swap(false, Ordering::AcqRel);
+        }
+    }
+
     pub(super) fn set_bits(&self, bits: u64, on: bool) {
-        // Release with the task's Acquire of `Signal::changed`: who sees the signal sees the bit.
+        // Release with the task's Acquire in `look`: who sees the note sees the bit.
         let before = if on {
             self.hot.word.fetch_or(bits, Ordering::Release)
         } else {
@@ -297,7 +312,7 @@ impl Member {
         };
         let changed = if on { !before & bits } else { before & bits };
         if changed & bit::SLOW != 0 {
-            self.signal.notify();
+            self.note(true);
         }
     }
 }

@@ -11,8 +11,8 @@ impl Member {
     /// Gives it this share of the load, or with `None` that of discovery.
     pub(crate) fn set_own_weight(&self, own: Option<u32>) {
         self.weigh(|of| of.own = own);
-        // The task weighs the members anew.
-        self.signal.notify();
+        // The task weighs it anew.
+        self.note(true);
     }
 
     /// Bars it for `reason` by the word of an operator, or ends that. Other words stay.
@@ -24,14 +24,14 @@ impl Member {
     /// as soon as the task of its set looks.
     pub(crate) fn uneject(&self) {
         self.set_operator(Reason::Ejected, false);
-        // Release with the task's Acquire of `Signal::changed` as well.
-        self.unejected.store(true, Ordering::Release);
-        self.signal.notify();
+        // Relaxed: the note publishes it.
+        self.unejected.store(true, Ordering::Relaxed);
+        self.note(true);
     }
 
     /// Whether an operator ended its ejection since the last time this was asked.
     pub(crate) fn take_unejected(&self) -> bool {
-        self.unejected.load(Ordering::Relaxed) && self.unejected.swap(false, Ordering::Acquire)
+        self.unejected.load(Ordering::Relaxed) && self.unejected.swap(false, Ordering::Relaxed)
     }
 
     /// Whether an operator ejected it.

@@ -1,7 +1,7 @@
 use std::{
-    fmt,
+    fmt, mem,
     sync::{
-        Mutex, OnceLock,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     task::Waker,
@@ -20,6 +20,7 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct Signal {
     changed: AtomicBool,
+    noted: Mutex<Noted>,
     /// How many failures in a row of one member it is told of; 0 is never.
     row: AtomicU32,
     /// It is told of the next failure, whichever that is.
@@ -33,20 +34,49 @@ pub(crate) struct Signal {
     pub(super) median: Median,
 }
 
+/// The members that the task is to look at. All others are as they were.
+#[derive(Default)]
+struct Noted {
+    /// By identity, since a member must not keep itself alive. Each once, until the task takes them.
+    members: Vec<Arc<str>>,
+    /// Whether it is to look at them now, rather than when it wakes next.
+    is_news: bool,
+}
+
 impl Signal {
     pub(super) fn clock(&self) -> Clock {
         self.clock.get_or_init(Clock::new).clone()
     }
 
+    /// Something changed that is of no one member.
     pub(crate) fn notify(&self) {
         // Release with the Acquire in `take`: the task sees what was changed before.
         self.changed.store(true, Ordering::Release);
         self.task.wake();
     }
 
-    /// Whether something changed since the last time this was asked.
+    /// Whether something changed since the last time this was asked, or members are noted that are news.
     pub(crate) fn take(&self) -> bool {
-        self.changed.swap(false, Ordering::Acquire)
+        self.changed.swap(false, Ordering::Acquire) | lock(&self.noted).is_news
+    }
+
+    /// The task is to look at `member`. What changed of it was changed before.
+    pub(super) fn note(&self, member: &Arc<str>, is_noted: &AtomicBool, is_news: bool) {
+        // Release with the Acquire of `Member::look`: the task sees what was changed before, also if the member
+        // is noted already.
+        let is_new = !is_noted.swap(true, Ordering::AcqRel);
+        let mut noted = lock(&self.noted);
+        noted.members.extend(is_new.then(|| member.clone()));
+        noted.is_news |= is_news;
+        drop(noted);
+        if is_news {
+            self.task.wake();
+        }
+    }
+
+    /// The members to look at since the last time this was asked.
+    pub(crate) fn take_noted(&self) -> Vec<Arc<str>> {
+        mem::take(&mut *lock(&self.noted)).members
     }
 
     /// Tells of so many failures in a row from now on.
@@ -80,12 +110,9 @@ impl Signal {
         self.task.register(waker);
     }
 
-    /// Wakes the task at `at`, or now if it does not know yet when it wakes.
-    pub(super) fn wake_by(&self, at: Instant) {
-        let is_known = lock(&self.wakes_at).is_some_and(|known| known <= at);
-        if !is_known {
-            self.notify();
-        }
+    /// Whether the task wakes later than `at`, or does not know yet when it wakes.
+    pub(super) fn wakes_after(&self, at: Instant) -> bool {
+        lock(&self.wakes_at).is_none_or(|known| known > at)
     }
 
     /// The task wakes at `at`. `None` before it looks for that, so that whatever comes meanwhile wakes it.

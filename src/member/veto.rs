@@ -125,7 +125,7 @@ impl Member {
         self.remember(bits, end);
         self.set_bits(bits, true);
         if let Some(end) = end {
-            self.signal.wake_by(end);
+            self.note(self.signal.wakes_after(end));
         }
     }
 

@@ -23,6 +23,10 @@ pub trait ReplayPolicy<Req> {
     }
     /// See [`Replay::begin_attempt`].
     fn begin_attempt(&self, request: &mut Req, number: u32);
+    /// See [`Replay::is_independent`].
+    fn is_independent(&self, _request: &Req) -> bool {
+        true
+    }
     /// See [`Replay::is_whole`].
     fn is_whole(&self, _request: &Req) -> bool {
         true
@@ -52,6 +56,10 @@ impl<Req: Replay> ReplayPolicy<Req> for ByReplay {
 
     fn begin_attempt(&self, request: &mut Req, number: u32) {
         request.begin_attempt(number);
+    }
+
+    fn is_independent(&self, request: &Req) -> bool {
+        request.is_independent()
     }
 
     fn is_whole(&self, request: &Req) -> bool {

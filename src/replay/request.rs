@@ -44,6 +44,12 @@ pub trait Replay: HasDeadline + Sized {
     /// Notes which attempt this copy is for, from 1.
     fn begin_attempt(&mut self, _number: u32) {}
 
+    /// Whether copies can be sent at the same time, as hedging does. Not so for a body that still streams: one
+    /// copy would take the rest from the other.
+    fn is_independent(&self) -> bool {
+        true
+    }
+
     /// Whether a copy, made earlier, can still be sent: a body that streams may have turned out
     /// too long to be kept.
     fn is_whole(&self) -> bool {

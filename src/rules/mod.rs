@@ -53,6 +53,7 @@ mod stride;
 pub mod theory;
 mod zone;
 
+pub(crate) use self::peak_ewma::peak_ewma_cost;
 pub use self::{
     alias::AliasTable,
     detector::{OutlierDetector, OutlierRule, Swept, next_sweep},

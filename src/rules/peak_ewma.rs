@@ -155,28 +155,40 @@ impl PeakEwma {
     /// [`UNKNOWN_COST`] while it is tried; but no less than the age of its oldest request says. A weight that
     /// is not above 0 (or is NaN) costs infinitely much.
     pub fn cost(&self, of: &Latency, load: Load, now: Duration) -> f64 {
-        let in_flight = f64::from(load.in_flight);
-        let oldest = nanos(load.oldest);
-        let cost = match self.latency(of, now) {
-            Some(latency) => latency.max(oldest) * (in_flight + 1.0),
-            None if load.in_flight == 0 => 0.0,
-            None => (UNKNOWN_COST + in_flight).max(oldest * (in_flight + 1.0)),
-        };
-        if load.weight == 1.0 {
-            return cost;
-        }
-        if load.weight > 0.0 { cost / load.weight } else { f64::INFINITY }
+        let (latency, oldest) = (self.now(of, now), nanos(load.oldest));
+        peak_ewma_cost(latency, load.in_flight, oldest, load.weight)
     }
 
     fn now(&self, of: &Latency, now: Duration) -> f64 {
-        let weight = self.weight(of, now);
-        // The sample of nothing, written out so that every bit is that of the classic.
-        of.nanos * weight + 0.0 * (1.0 - weight)
+        of.nanos * self.weight(of, now)
     }
 
     fn weight(&self, of: &Latency, now: Duration) -> f64 {
-        (-nanos(now.saturating_sub(of.updated)) / self.decay_nanos).exp()
+        self.decayed(1.0, nanos(now.saturating_sub(of.updated)))
     }
+
+    /// What is left of an estimate after so many nanoseconds.
+    #[inline]
+    pub(crate) fn decayed(&self, estimate: f64, since: f64) -> f64 {
+        estimate * (-since / self.decay_nanos).exp()
+    }
+}
+
+/// [`PeakEwma::cost`], of nanoseconds; a `latency` of 0 is unknown.
+#[inline]
+pub(crate) fn peak_ewma_cost(latency: f64, in_flight: u32, oldest: f64, weight: f64) -> f64 {
+    let calls = f64::from(in_flight);
+    let cost = if latency > 0.0 {
+        latency.max(oldest) * (calls + 1.0)
+    } else if in_flight == 0 {
+        0.0
+    } else {
+        (UNKNOWN_COST + calls).max(oldest * (calls + 1.0))
+    };
+    if weight == 1.0 {
+        return cost;
+    }
+    if weight > 0.0 { cost / weight } else { f64::INFINITY }
 }
 
 impl Default for PeakEwma {

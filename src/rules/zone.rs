@@ -98,6 +98,45 @@ impl ZoneRouting {
 }
 
 impl ZonePlan {
+    /// Returns the share of the traffic of each of so many upstream zones; the shares add up to 1. `None` if zones are
+    /// ignored.
+    ///
+    /// ```
+    /// use tower_upstream::rules::ZonePlan;
+    /// let plan = ZonePlan::Residual { local: Some(1), local_share: 6_000, residual: vec![(0, 1), (2, 4)] };
+    /// let percent = plan.shares(3).map(|shares| shares.iter().map(|of| (of * 100.0).round()).collect());
+    /// assert_eq!(percent, Some(vec![10.0, 60.0, 30.0]));
+    /// ```
+    pub fn shares(&self, zones: usize) -> Option<Vec<f64>> {
+        let mut shares = vec![0.0; zones];
+        let mut give = |zone: usize, share: f64| {
+            shares.get_mut(zone).into_iter().for_each(|of| *of += share);
+        };
+        match self {
+            Self::Disabled => return None,
+            Self::Direct(zone) => give(*zone, 1.0),
+            Self::Residual { local, local_share, residual } => {
+                let stays = local.map_or(0.0, |_| *local_share as f64 / WHOLE as f64);
+                local.iter().for_each(|&zone| give(zone, stays));
+                let sum = residual.last().map_or(0, |(_, sum)| *sum);
+                // Rounding left nothing: any zone.
+                let any = local.iter().filter(|_| sum == 0);
+                let number = residual.len() + any.clone().count();
+                any.for_each(|&zone| give(zone, (1.0 - stays) / number as f64));
+                let mut before = 0;
+                for &(zone, until) in residual {
+                    let part = match sum {
+                        0 => 1.0 / number as f64,
+                        sum => (until - before) as f64 / sum as f64,
+                    };
+                    give(zone, (1.0 - stays) * part);
+                    before = until;
+                }
+            }
+        }
+        Some(shares)
+    }
+
     /// Picks an upstream zone with two random numbers. `None` if zones are ignored.
     pub fn pick(&self, sample: u64, draw: u64) -> Option<usize> {
         let (local, local_share, residual) = match self {
@@ -182,6 +221,7 @@ mod tests {
             [0, 1, 2, 3].map(|draw| plan.pick(5, draw)),
             [Some(0), Some(2), Some(1), Some(0)]
         );
+        assert_eq!(plan.shares(3), Some(vec![1.0 / 3.0; 3]));
     }
 
     proptest! {
@@ -194,20 +234,10 @@ mod tests {
             let (from, to) = (numbered(&callers), numbered(&upstream));
             let mut load = [0.0; 4];
             for (own, &hosts) in callers.iter().enumerate() {
-                match ANY_SIZE.plan(&own, &from, &to, 9) {
-                    ZonePlan::Disabled => prop_assert!(false),
-                    ZonePlan::Direct(zone) => load[zone] += hosts as f64,
-                    ZonePlan::Residual { local, local_share, residual } => {
-                        prop_assert_eq!(local, Some(own));
-                        let stays = local_share as f64 / 1e4;
-                        load[own] += stays * hosts as f64;
-                        let (mut before, sum) = (0, residual.last().unwrap().1 as f64);
-                        for (zone, until) in residual {
-                            let part = if sum > 0.0 { (until - before) as f64 / sum } else { 1.0 / 3.0 };
-                            load[zone] += (1.0 - stays) * part * hosts as f64;
-                            before = until;
-                        }
-                    }
+                let shares = ANY_SIZE.plan(&own, &from, &to, 9).shares(4).unwrap();
+                prop_assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-9);
+                for (load, share) in load.iter_mut().zip(shares) {
+                    *load += share * hosts as f64;
                 }
             }
             let (calls, hosts) = (callers.iter().sum::<u64>() as f64, upstream.iter().sum::<u64>() as f64);

@@ -26,7 +26,7 @@ pub struct Event {
     /// Name of the layer, if it was given one with `named`.
     pub layer: Option<Arc<str>>,
     /// Key of the endpoint that the event is about. Of a call that is sent again, or is not, that of the
-    /// attempt that failed.
+    /// attempt that failed, or took long.
     pub endpoint: Option<Arc<str>>,
     /// Label of the key that the event is about, for circuits by key that have labels.
     pub key: Option<Arc<str>>,
@@ -68,6 +68,14 @@ pub enum EventKind {
         /// Kind of the error of the attempt before, `None` if that was an answer.
         after: Option<Kind>,
     },
+    /// A call was sent to another endpoint as well, since the one of the event took long.
+    #[non_exhaustive]
+    Hedge {
+        /// Number of the attempt that begins, from 2.
+        number: u32,
+        /// How long the other attempt had no answer.
+        delay: Duration,
+    },
     /// A call waits before it is sent again.
     #[non_exhaustive]
     Wait {
@@ -96,6 +104,21 @@ pub enum EventKind {
         /// Whether it ignores health now.
         ignored: bool,
     },
+    /// A balanced set ejected an endpoint whose calls fail, or ended that.
+    #[non_exhaustive]
+    Ejection {
+        /// Whether it is ejected now.
+        ejected: bool,
+        /// How long the ejection lasts at most, if time ends it. `None` of one that an operator ends.
+        lasts: Option<Duration>,
+    },
+    /// A balanced set began, or ceased, to ignore the zones of its endpoints, or the hints at zones, because
+    /// some endpoints have none, or no hint names the zone of the caller.
+    #[non_exhaustive]
+    ZonesIgnored {
+        /// Whether it ignores them now.
+        ignored: bool,
+    },
     /// The service of a member is dead, and is connected anew.
     #[non_exhaustive]
     Reconnect {
@@ -117,11 +140,14 @@ impl EventKind {
             Self::Circuit { .. } => "circuit",
             Self::Health { .. } => "health",
             Self::Attempt { .. } => "attempt",
+            Self::Hedge { .. } => "hedge",
             Self::Wait { .. } => "wait",
             Self::BudgetEmpty => "budget_empty",
             Self::Timeout { .. } => "timeout",
             Self::Members { .. } => "members",
             Self::HealthIgnored { .. } => "health_ignored",
+            Self::Ejection { .. } => "ejection",
+            Self::ZonesIgnored { .. } => "zones_ignored",
             Self::Reconnect { .. } => "reconnect",
             Self::Queue { .. } => "queue",
         }

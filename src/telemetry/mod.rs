@@ -11,8 +11,8 @@
 //! |---|---|
 //! | circuit breaker | [`Circuit`](EventKind::Circuit) |
 //! | health gate | [`Health`](EventKind::Health) |
-//! | failover, retry | [`Attempt`](EventKind::Attempt), [`Wait`](EventKind::Wait), [`BudgetEmpty`](EventKind::BudgetEmpty), [`Timeout`](EventKind::Timeout) |
-//! | balance | [`Members`](EventKind::Members), [`HealthIgnored`](EventKind::HealthIgnored), [`Reconnect`](EventKind::Reconnect) |
+//! | failover, retry | [`Attempt`](EventKind::Attempt), [`Hedge`](EventKind::Hedge), [`Wait`](EventKind::Wait), [`BudgetEmpty`](EventKind::BudgetEmpty), [`Timeout`](EventKind::Timeout) |
+//! | balance | [`Members`](EventKind::Members), [`HealthIgnored`](EventKind::HealthIgnored), [`ZonesIgnored`](EventKind::ZonesIgnored), [`Ejection`](EventKind::Ejection), [`Reconnect`](EventKind::Reconnect) |
 //! | rate and concurrency limit | [`Queue`](EventKind::Queue) |
 //!
 //! # Example

@@ -10,6 +10,7 @@ use crate::{
 };
 
 const JOINS_AT: f64 = 10.0;
+const WARM_AT: f64 = 20.0;
 
 /// The scale is that of the fleet: of the servers, the clients, and with them the rate.
 pub(super) fn simulation(scale: f64) -> Simulation {
@@ -18,13 +19,14 @@ pub(super) fn simulation(scale: f64) -> Simulation {
     let scenario = Scenario {
         servers: servers as usize + 1,
         joins_at: Some(Duration::from_secs_f64(JOINS_AT)),
+        slow_start: Duration::from_secs_f64(WARM_AT - JOINS_AT),
         workers: Some(8),
         clients: scaled(100.0) as usize,
         rate: 4_000.0 * servers / 20.0,
         length: Duration::from_secs(30),
         work: Work::LogNormal { median: Duration::from_millis(20), sigma: 0.25 },
         condition: |scenario, server, at| {
-            let warm = (at.as_secs_f64() - JOINS_AT) / 10.0;
+            let warm = (at.as_secs_f64() - JOINS_AT) / (WARM_AT - JOINS_AT);
             let joined = server + 1 == scenario.servers;
             Condition::Speed(if joined { (0.2 + 0.8 * warm).clamp(0.2, 1.0) } else { 1.0 })
         },
@@ -32,7 +34,8 @@ pub(super) fn simulation(scale: f64) -> Simulation {
     let server = scenario.servers - 1;
     let limits = vec![
         Limit::at_most("p999_10_25s_ms", 60.0),
-        Limit::at_most("most_in_flight_on_joiner", 8.0),
+        // Of a warm server, clients that know nothing of each other make this 9 to 13 in any second, by chance.
+        Limit::at_most("most_in_flight_while_cold", 8.0),
         Limit::at_most("share_first_second", 0.3),
         Limit::at_least("share_25_30s", 0.9),
     ];
@@ -49,10 +52,13 @@ pub(super) fn simulation(scale: f64) -> Simulation {
 
 fn figures(trace: &Trace) -> Figures {
     let joiner = trace.scenario.servers - 1;
+    let most = |server, window| trace.most_in_flight(server, window) as f64;
     vec![
         ("p999_5_10s_ms", millis(&trace.latencies(5.0..JOINS_AT), 0.999)),
         ("p999_10_25s_ms", millis(&trace.latencies(JOINS_AT..25.0), 0.999)),
-        ("most_in_flight_on_joiner", trace.most_in_flight(joiner) as f64),
+        ("most_in_flight_while_cold", most(joiner, JOINS_AT..WARM_AT)),
+        ("most_in_flight_once_warm", most(joiner, WARM_AT..25.0)),
+        ("most_in_flight_on_another", most(0, WARM_AT..25.0)),
         ("share_first_250ms", trace.share_of(joiner, JOINS_AT..JOINS_AT + 0.25)),
         ("share_first_second", trace.share_of(joiner, JOINS_AT..JOINS_AT + 1.0)),
         ("share_25_30s", trace.share_of(joiner, 25.0..30.0)),

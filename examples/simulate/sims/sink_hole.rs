@@ -14,6 +14,7 @@ pub(super) fn simulation(scale: f64) -> Simulation {
     let scenario = |clients| Scenario {
         servers: 10,
         joins_at: None,
+        slow_start: Duration::ZERO,
         workers: None,
         clients,
         rate: 500.0 * scale,

@@ -15,6 +15,7 @@ pub(super) fn simulation(scale: f64) -> Simulation {
     let scenario = |clients| Scenario {
         servers: 11,
         joins_at: None,
+        slow_start: Duration::ZERO,
         workers: None,
         clients,
         rate: 1_000.0 * scale,

@@ -1,8 +1,11 @@
 //! Looks at a few of the candidates, and takes the best of them.
 
+use std::sync::Arc;
+
 use super::candidates::{Candidate, Candidates};
 use crate::{
-    rules::{Choices, Rng, fewest, full_scan},
+    member::Member,
+    rules::{AliasTable, Choices, Rng, fewest, full_scan},
     sync::{random, random_below, scale},
 };
 
@@ -20,10 +23,11 @@ impl Look {
         Self::At(Choices::new(choices).unwrap_or_default())
     }
 
-    /// The number of candidates if two of several are to be compared, or 0.
+    /// The number of candidates if two of several are to be compared, or 0. Of none, two are sought as well:
+    /// that is the quickest way to find none.
     pub(super) fn two_of(self, len: usize) -> u32 {
         let len = u32::try_from(len).unwrap_or(u32::MAX);
-        if self == Self::TWO && len > 1 { len } else { 0 }
+        if self == Self::TWO && len != 1 { len.max(2) } else { 0 }
     }
 }
 
@@ -82,6 +86,13 @@ fn draw_two(random: u64, len: u32) -> (usize, usize) {
     let one = scale(random as u32, len);
     let other = scale((random >> 32) as u32, len - 1);
     (one as usize, (other + u32::from(other >= one)) as usize)
+}
+
+/// A table that draws by weight; `None` if all weigh the same.
+pub(super) fn uneven(members: &[Arc<Member>]) -> Option<AliasTable> {
+    let weights: Vec<_> = members.iter().map(|member| f64::from(member.weight())).collect();
+    let first = weights.first()?;
+    if weights.iter().all(|weight| weight == first) { None } else { AliasTable::new(&weights) }
 }
 
 /// The one of least cost among those looked at. `draw` draws an index.
@@ -176,7 +187,7 @@ mod tests {
     #[test]
     fn one_choice_is_none_and_many_are_ten() {
         assert_eq!((Look::at(1), Look::at(99)), (Look::default(), Look::at(10)));
-        assert_eq!([0, 1, 2].map(|len| Look::default().two_of(len)), [0, 0, 2]);
+        assert_eq!([0, 1, 2].map(|len| Look::default().two_of(len)), [2, 0, 2]);
         assert_eq!((Look::at(3).two_of(9), Look::AtAll.two_of(9)), (0, 0));
     }
 }

@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
-use super::candidates::Candidate;
+use super::{
+    candidates::Candidate,
+    draw::{any, uneven},
+};
 use crate::{
     member::{Measure, Member, median_estimate},
-    rules,
+    rules::{self, AliasTable},
+    sync::random,
     time::Clock,
 };
 
@@ -20,6 +24,14 @@ pub struct LatencyTable {
     seed: f64,
     /// That of the members. `None` without members.
     clock: Option<Clock>,
+    /// `None` if all weigh the same, or weights do not count.
+    weights: Option<Weights>,
+}
+
+#[derive(Debug)]
+struct Weights {
+    drawn: AliasTable,
+    mean: f64,
 }
 
 impl LatencyTable {
@@ -31,7 +43,19 @@ impl LatencyTable {
             rule: measure.rule(),
             seed: seed.unwrap_or_default(),
             clock: members.first().map(|member| member.clock().clone()),
+            weights: None,
         }
+    }
+
+    /// Lets the weights of the members count.
+    pub(super) fn weighed(mut self, members: &[Arc<Member>]) -> Self {
+        let sum: u64 = members.iter().map(|member| u64::from(member.weight())).sum();
+        let mean = sum as f64 / members.len() as f64;
+        self.weights = uneven(members).map(|drawn| Weights { drawn, mean });
+        if self.weights.is_some() {
+            self.two_of = 0;
+        }
+        self
     }
 
     /// The time of a choice.
@@ -40,10 +64,29 @@ impl LatencyTable {
         self.clock.as_ref().map_or(0, Clock::nanos)
     }
 
-    /// Its latency or the age of its oldest call, times its calls and one more, for its weight.
+    /// Its latency or the age of its oldest call, times its calls and one more. Its weight does not count.
     #[inline]
     pub(super) fn cost(&self, of: Candidate<'_>, now: u64) -> f64 {
-        of.member().peak_ewma(&self.rule, self.seed, now)
+        of.member().peak_ewma(&self.rule, self.seed, 1.0, now)
+    }
+
+    /// The same, where its calls count in proportion to its weight, and the one more does not: what is drawn
+    /// by weight has its share already while it is idle.
+    pub(super) fn weighed_cost(&self, of: Candidate<'_>, now: u64) -> f64 {
+        let (weight, calls) = (self.weight(of), f64::from(of.load()));
+        let weight = weight * (calls + 1.0) / (calls + weight);
+        of.member().peak_ewma(&self.rule, self.seed, weight, now)
+    }
+
+    /// An index below `len`, by weight.
+    pub(super) fn draw(&self, len: usize) -> usize {
+        self.weights.as_ref().map_or_else(|| any(len), |weights| weights.drawn.pick(random()))
+    }
+
+    /// In proportion to the mean, which is 1.
+    fn weight(&self, of: Candidate<'_>) -> f64 {
+        let weight = |weights: &Weights| f64::from(of.weight().max(1)) / weights.mean;
+        self.weights.as_ref().map_or(1.0, weight)
     }
 
     /// Its latency or the age of its oldest call.

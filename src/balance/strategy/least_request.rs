@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex};
 
 use super::{
     candidates::{Candidate, Candidates},
-    draw::{Look, another, any, any_free, better, better_of_two, least},
+    draw::{Look, another, any, any_free, better, better_of_two, least, uneven},
     strategy::{Pick, Strategy},
 };
 use crate::{
@@ -109,10 +109,9 @@ impl Strategy for LeastRequest {
         members: &[Arc<Member>],
         before: Option<&LeastRequestTable>,
     ) -> LeastRequestTable {
-        let weights: Vec<_> = members.iter().map(|member| member.weight()).collect();
         let weights = match self.bias {
-            Some(_) => scheduled(weights.iter().map(|&weight| f64::from(weight)).collect(), before),
-            None => uneven(&weights).map_or(Weights::Alike, Weights::Drawn),
+            Some(_) => scheduled(members, before),
+            None => uneven(members).map_or(Weights::Alike, Weights::Drawn),
         };
         let two_of = match weights {
             Weights::Alike => self.look.two_of(members.len()),
@@ -122,19 +121,11 @@ impl Strategy for LeastRequest {
     }
 }
 
-/// A table that draws by weight; `None` if all weigh the same.
-pub(super) fn uneven(weights: &[u32]) -> Option<AliasTable> {
-    let first = weights.first()?;
-    if weights.iter().all(|weight| weight == first) {
-        return None;
-    }
-    AliasTable::new(&weights.iter().map(|&weight| f64::from(weight)).collect::<Vec<_>>())
-}
-
 /// The turns go on where they were, unless the weights are others.
-fn scheduled(mut weights: Vec<f64>, before: Option<&LeastRequestTable>) -> Weights {
+fn scheduled(members: &[Arc<Member>], before: Option<&LeastRequestTable>) -> Weights {
     // Those of weight 0 are here only if all have it.
-    weights.iter_mut().for_each(|weight| *weight = weight.max(1.0));
+    let weight = |member: &Arc<Member>| f64::from(member.weight().max(1));
+    let weights: Vec<_> = members.iter().map(weight).collect();
     let turns = match before.map(|before| &before.weights) {
         Some(Weights::Scheduled { turns, weights: old }) if *old == weights => lock(turns).clone(),
         // From a random turn on, so that many callers do not all begin with the same.

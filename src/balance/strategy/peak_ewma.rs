@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     candidates::Candidates,
-    draw::{Look, any, better_of_two, least},
+    draw::{Look, better_of_two, least},
     latencies::LatencyTable,
     strategy::{Pick, Strategy},
 };
@@ -12,8 +12,8 @@ use crate::member::{Measure, Member};
 ///
 /// Suits most upstreams: calls whose cost differs, and endpoints that may be slow, or fail at once. The
 /// [simulations](crate::balance#strategies) favour it over [`LeastRequest`](super::LeastRequest). Of the two, the call goes
-/// to the one with the lower `latency · (calls in flight + 1) / weight`, where `latency` is the larger of
-/// the [estimate](crate::rules::PeakEwma) and the age of the oldest call in flight:
+/// to the one with the lower `latency · (calls in flight + 1)`, where `latency` is the larger of the
+/// [estimate](crate::rules::PeakEwma) and the age of the oldest call in flight:
 ///
 /// * A slower call raises the estimate at once. It falls with a time constant of 10 s, but after three samples
 ///   below half of it to their largest, so that an endpoint that is well again gets its share back.
@@ -25,6 +25,13 @@ use crate::member::{Measure, Member};
 ///
 /// It sees the latency of calls that have to wait for their response; calls that are ready at once count as
 /// nothing. A choice reads a clock once, and computes two exponentials.
+///
+/// # Weights
+/// If weights differ, endpoints are drawn in proportion to them, and the calls in flight are compared in
+/// proportion to them: the call goes to the lower `latency · (calls in flight / weight + 1)`, where the mean
+/// weight is 1. So an endpoint gets the share of its weight also where calls rarely overlap, and one that
+/// [warms up](super::BalanceConfig::slow_start) gets a share that grows from the first call on. With two endpoints both
+/// are always compared, so while both are idle the latencies alone decide.
 ///
 /// # Example
 /// ```
@@ -94,7 +101,7 @@ impl Strategy for PeakEwma {
 
     fn table(&self, members: &[Arc<Member>], _: Option<&LatencyTable>) -> LatencyTable {
         let two_of = if self.measure.classic { 0 } else { self.look.two_of(members.len()) };
-        LatencyTable::new(members, self.measure, two_of)
+        LatencyTable::new(members, self.measure, two_of).weighed(members)
     }
 }
 
@@ -118,12 +125,12 @@ impl PeakEwma {
         least(
             candidates,
             self.look,
-            || any(candidates.len()),
+            || table.draw(candidates.len()),
             |candidate| {
                 if self.measure.classic {
                     candidate.member().fade(now);
                 }
-                table.cost(candidate, now)
+                table.weighed_cost(candidate, now)
             },
         )
     }
@@ -171,6 +178,33 @@ mod tests {
             let to_slow = picks.filter(|&index| index == 1).count();
             assert_eq!(to_slow, 2, "one of six");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_gets_the_share_of_its_weight_while_idle_and_while_busy() {
+        for strategy in [PeakEwma::new(), PeakEwma::new().with_choices(3), PeakEwma::classic()] {
+            let members = fresh(&[1, 2, 5, 2]);
+            members.iter().for_each(|member| member.observe(10 * MS));
+            let idle = counts(&strategy, &members, 10_000);
+            for (count, expected) in idle.iter().zip([1_000, 2_000, 5_000, 2_000]) {
+                assert!(count.abs_diff(expected) < 1_000, "{idle:?}");
+            }
+            let table = strategy.table(&members, None);
+            let pick = || pick(&strategy, &table, &members).unwrap();
+            let calls: Vec<_> = (0..200).map(|_| members[pick()].begin()).collect();
+            for (member, expected) in members.iter().zip([20_u32, 40, 100, 40]) {
+                assert!(member.in_flight().abs_diff(expected) <= 6, "{members:?}");
+            }
+            drop(calls);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_slow_is_left_whatever_it_weighs() {
+        let strategy = PeakEwma::new();
+        let members = fresh(&[1, 2, 5]);
+        [10, 10, 120].iter().zip(&members).for_each(|(&ms, member)| member.observe(ms * MS));
+        assert_eq!(counts(&strategy, &members, 1_000)[2], 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -18,6 +18,8 @@ use crate::{
 /// weight is the more likely first, so that many callers do not all choose the same; a set keeps it through
 /// changes. An endpoint that comes back does not take calls away from the one in use.
 ///
+/// Calls are not [hedged](crate::Attempts::hedge): the others stand by.
+///
 /// Only what bars an endpoint moves on to another: health, an open circuit, discovery. A call that is tried
 /// again goes elsewhere alone, and so does a call that waits more than 10 ms for its endpoint to be ready.
 ///
@@ -78,6 +80,10 @@ impl Strategy for PickFirst {
         });
         let current = in_use.or(order.first().copied()).unwrap_or(0);
         PickFirstTable { salt, order, identities, current: AtomicUsize::new(current) }
+    }
+
+    fn hedges(&self) -> bool {
+        false
     }
 }
 

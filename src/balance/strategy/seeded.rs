@@ -64,6 +64,10 @@ impl<P: Strategy> Strategy for Seeded<P> {
         SeededTable { table, seed }
     }
 
+    fn hedges(&self) -> bool {
+        self.strategy.hedges()
+    }
+
     fn draw(&self, table: &Self::Table, bound: u32) -> u32 {
         table.seed.scope(|| random_below(bound))
     }

@@ -35,7 +35,8 @@ pub trait Strategy: Send + Sync + 'static {
     /// Prepares the table for `members`: those that may be chosen, ordered by key. Their indices are
     /// those of the [`Candidates`] that [`Pick::pick`] gets.
     ///
-    /// Runs on the task of the set, once for each snapshot: so also when a circuit opens or closes.
+    /// Runs on the task of the set, for each snapshot, so also when a circuit opens or closes: once for each
+    /// priority and [zone](crate::balance#zones) that shares the load.
     /// `before` is the table of the last one. The first is made of no members, when the set is.
     fn table(&self, members: &[Arc<Member>], before: Option<&Self::Table>) -> Self::Table;
 
@@ -52,6 +53,13 @@ pub trait Strategy: Send + Sync + 'static {
     ) -> Self::Table {
         let _ = all;
         self.table(members, before)
+    }
+
+    /// Whether a call that takes long may be sent to a second endpoint beside the first; see
+    /// [`Attempts::hedge`](crate::Attempts::hedge). Default: yes, to the one that [`Pick::pick`] chooses of the
+    /// others.
+    fn hedges(&self) -> bool {
+        true
     }
 
     /// Draws a number below `bound`, for what the balancer chooses by itself, such as an endpoint of another

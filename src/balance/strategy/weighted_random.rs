@@ -2,8 +2,7 @@ use std::sync::Arc;
 
 use super::{
     candidates::Candidates,
-    draw::{any, any_free},
-    least_request::uneven,
+    draw::{any, any_free, uneven},
     strategy::{Pick, Strategy},
 };
 use crate::{member::Member, rules::AliasTable, sync::random};
@@ -44,8 +43,7 @@ impl Strategy for WeightedRandom {
         members: &[Arc<Member>],
         _: Option<&WeightedRandomTable>,
     ) -> WeightedRandomTable {
-        let weights: Vec<_> = members.iter().map(|member| member.weight()).collect();
-        WeightedRandomTable { drawn: uneven(&weights) }
+        WeightedRandomTable { drawn: uneven(members) }
     }
 }
 

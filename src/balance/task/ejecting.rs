@@ -1,25 +1,7 @@
-//! Which members are ejected: those that failed in a row at once, others in sweeps.
+//! Which members are ejected, if the limit allows it, and the sweeps over all of them.
 
-use super::{
-    super::standing::Judge,
-    entries::{Entries, Entry},
-};
-use crate::{member::Reason, rules::Population, time::Instant};
-
-/// Takes over how all members stand, ejects those that failed in a row, and tells when time alone changes
-/// something.
-pub(super) fn follow<C, S>(entries: &mut Entries<C, S>, judge: &Judge) -> Option<Instant> {
-    let mut next = None;
-    for index in 0..entries.list().len() {
-        let Some(entry) = entries.list_mut().get_mut(index) else { break };
-        if entry.follow.has_failed(&judge.rule) {
-            eject(entries.list_mut(), index, judge);
-        }
-        let Some(entry) = entries.list_mut().get_mut(index) else { break };
-        next = crate::time::earlier(next, entry.follow.follow(judge));
-    }
-    next
-}
+use super::{super::standing::Judge, entries::Entries, entry::Entry};
+use crate::{member::Reason, rules::Population};
 
 /// Compares the success rates of the members of each priority since the last sweep. Returns whether any call
 /// failed: without that, there is nothing to sweep for until one does.
@@ -27,7 +9,8 @@ pub(super) fn sweep<C, S>(entries: &mut Entries<C, S>, judge: &Judge) -> bool {
     let list = entries.list_mut();
     let calls: Vec<_> = list.iter_mut().map(|entry| entry.follow.sweep()).collect();
     let has_failures = calls.iter().flatten().any(|calls| calls.failures > 0);
-    let priorities: std::collections::BTreeSet<_> = list.iter().map(priority).collect();
+    let priorities: std::collections::BTreeSet<_> =
+        list.iter().map(|entry| priority(entry)).collect();
     for of in priorities {
         let of_priority = list.iter().map(|entry| priority(entry) == of);
         let indices: Vec<_> =
@@ -46,8 +29,8 @@ pub(super) fn sweep<C, S>(entries: &mut Entries<C, S>, judge: &Judge) -> bool {
 }
 
 /// Ejects a member, if the limit allows it.
-fn eject<S>(list: &mut [Entry<S>], index: usize, judge: &Judge) {
-    let Some(of) = list.get(index).map(priority) else { return };
+pub(super) fn eject<S>(list: &mut [Box<Entry<S>>], index: usize, judge: &Judge) {
+    let Some(of) = list.get(index).map(|entry| priority(entry)) else { return };
     let mut population = Population::default();
     for entry in list.iter().filter(|entry| priority(entry) == of) {
         let word = entry.member.word();

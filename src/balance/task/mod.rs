@@ -2,6 +2,9 @@
 
 mod ejecting;
 mod entries;
+mod entry;
+mod lists;
+mod look;
 mod publish;
 
 use std::{
@@ -18,10 +21,7 @@ use futures_core::Stream;
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::Sleep;
 
-use self::{
-    entries::{Entries, RECONNECT},
-    publish::publish,
-};
+use self::{entries::Entries, entry::RECONNECT, publish::publish};
 use super::{
     memory::Memory,
     select::Selector,
@@ -99,7 +99,7 @@ struct Task<Sets, C, S> {
     /// `None` once the source has ended: the set stays as it is.
     sets: Option<Pin<Box<Sets>>>,
     entries: Entries<C, S>,
-    memory: Arc<Mutex<Memory>>,
+    memory: Arc<Mutex<Memory<S>>>,
     down_since: Option<Instant>,
     selector: Selector,
     /// A set of endpoints that waits for more, and until when.
@@ -110,9 +110,10 @@ struct Task<Sets, C, S> {
 /// The next task goes on with what this one knows.
 impl<Sets, C, S> Drop for Task<Sets, C, S> {
     fn drop(&mut self) {
-        let (follows, selector) = (self.entries.leave(), mem::take(&mut self.selector));
+        let ((follows, services), selector) = (self.entries.leave(), mem::take(&mut self.selector));
         let mut memory = lock(&self.memory);
         (memory.follows, memory.selector) = (follows, selector);
+        memory.services.extend(services);
     }
 }
 
@@ -140,7 +141,7 @@ where
         let signal = first.signal.clone();
         signal.await_failure();
         // Goes on with the members of the last run, if the runtime of that has ended.
-        let judge = self.entries.judge(&first.config(), &signal);
+        let judge = self.entries.judge(&first.config());
         let follows = mem::take(&mut lock(&self.memory).follows);
         self.entries.resume(&first.snapshot.load(), follows, &judge);
         let mut timer = self.publish(first);
@@ -169,7 +170,7 @@ where
             let Some(set) = set.upgrade() else { return };
             let config = set.config();
             debounce = config.debounce;
-            let judge = self.entries.judge(&config, &signal);
+            let judge = self.entries.judge(&config);
             match wake {
                 Wake::Endpoints(endpoints) => {
                     let left = self.entries.apply(&endpoints, &signal, &judge);
@@ -191,9 +192,6 @@ where
                 }
                 Wake::Signal | Wake::Due => {}
             }
-            // Not under the lock: listeners are told of it.
-            let dead = mem::take(&mut *lock(&set.dead));
-            self.entries.bury(dead);
             timer = self.publish(set);
             // Changes that never cease must not keep a worker thread.
             tokio::task::yield_now().await;
@@ -202,7 +200,12 @@ where
 
     /// Publishes the next snapshot, and tells when there is something to do without a signal.
     fn publish<P: Strategy>(&mut self, set: Arc<Set<S, P>>) -> Option<Pin<Box<Sleep>>> {
-        let judge = self.entries.judge(&set.config(), &set.signal);
+        // What changes from here on wakes the task again.
+        set.signal.take();
+        // Not under the lock: listeners are told of it.
+        let dead = mem::take(&mut *lock(&set.dead));
+        self.entries.bury(dead);
+        let judge = self.entries.judge(&set.config());
         set.signal.set_row(judge.rule.consecutive);
         if !judge.outlier.sweeps() {
             self.sweep = None;

@@ -1,18 +1,24 @@
 //! The next snapshot of a set, and whether there is any in it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    mem,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use super::{
     super::{
         select::{Selection, Selector, Share},
         set::Set,
-        snapshot::{Group, Services, Snapshot, WHOLE},
+        snapshot::{Group, Snapshot, WHOLE},
+        spread::spread,
         standing::Judge,
         state::Availability,
         strategy::Strategy,
     },
-    ejecting,
     entries::Entries,
+    lists::list_of,
+    look::look,
 };
 use crate::{
     connect::Connect,
@@ -39,18 +45,11 @@ where
     let (now, config) = (judge.now, set.config());
     // Whatever is barred from here on until a time wakes the task.
     set.signal.wakes_at(None);
-    let connect_at = entries.connect_due(now);
-    let clear_at = entries.members().filter_map(|member| member.clear_due(now)).min();
-    let stands_at = ejecting::follow(entries, judge);
-    // All that was changed up to here is in what follows; but not who died since the dead
-    // were buried.
-    set.signal.take();
-    if !lock(&set.dead).is_empty() {
-        set.signal.notify();
-    }
-
-    let selection =
-        selector.select(&config.select_rule(), &entries.candidacies(), judge.since_start());
+    let due_at = look(entries, &set.signal, judge);
+    let candidacies = entries.candidacies();
+    let mut selection = selector.select(&config.select_rule(), candidacies, judge.since_start());
+    let endpoints = entries.list().iter().map(|entry| entry.member.endpoint());
+    spread(&config, candidacies, endpoints, &mut selection);
     entries.remember(&selection.was_good);
     let moves_at = selection.is_moving.then(|| time::later(now, STEP));
     let before = set.snapshot.load();
@@ -64,15 +63,18 @@ where
         );
     }
     let is_known = |member: (&Arc<Member>, &Arc<Member>)| Arc::ptr_eq(member.0, member.1);
-    let same =
-        before.all.len() == next.all.len() && before.all.iter().zip(&*next.all).all(is_known);
+    let same = Arc::ptr_eq(&before.all, &next.all)
+        || before.all.len() == next.all.len() && before.all.iter().zip(&*next.all).all(is_known);
     let others = (!same).then(|| next.all.len());
     let ignored = (before.is_panic() != next.is_panic()).then(|| next.is_panic());
+    let zones = (before.zones_ignored != next.zones_ignored).then_some(next.zones_ignored);
     drop(before);
     set.signal.know(&next.all);
     *down_since = if next.has_candidates() { None } else { down_since.or(Some(now)) };
     let last = set.snapshot.swap(Arc::new(next));
-    let released = lock(&set.held).replace(entries.connected().clone(), last);
+    let retired = lock(&set.retired).replace(last);
+    // What a task before this has left, too: it is connected again.
+    let services = (entries.take_gone(), mem::take(&mut lock(&set.memory).services));
 
     let fails_at = down_since.map(|since| time::later(since, config.fail_fast_after));
     set.state.set(match fails_at {
@@ -81,15 +83,19 @@ where
         Some(_) => Availability::Waiting,
     });
     set.waiting.wake_all();
-    drop(released);
+    drop((retired, services));
     if let Some(total) = others {
         set.reporter.emit(None, || EventKind::Members { total });
     }
     if let Some(ignored) = ignored {
         set.reporter.emit(None, || EventKind::HealthIgnored { ignored });
     }
+    if let Some(ignored) = zones {
+        tracing::warn!(guard = set.name(), ignored, "zones or zone hints are incomplete");
+        set.reporter.emit(None, || EventKind::ZonesIgnored { ignored });
+    }
     let fails_at = fails_at.filter(|&at| at > now);
-    [connect_at, clear_at, stands_at, moves_at, fails_at].into_iter().flatten().min()
+    [due_at, moves_at, fails_at].into_iter().flatten().min()
 }
 
 /// How often load moves while it comes back to a better priority.
@@ -109,8 +115,10 @@ where
 {
     let all = entries.all();
     let services = entries.open_services();
-    let reserve = selection.reserve.iter().map(|&index| index as usize);
-    let reserve = reserve.map(|index| (all[index].clone(), services[index].clone()));
+    let reserve = selection.reserve.iter().map(|&(rank, index)| {
+        let index = index as usize;
+        (rank, all[index].clone(), services[index].clone())
+    });
     let refusal = set.refusal(selection.outage);
     let retry_at = match selection.outage {
         Kind::CircuitOpen => {
@@ -119,7 +127,7 @@ where
         _ => None,
     };
     let wait = |at: Instant| at.saturating_duration_since(now);
-    let group = |share: &Share| group(entries, &services, share, before, set);
+    let group = |share: &Share| group(entries, share, before, set);
     let (sole, shared) = match &selection.shares[..] {
         [share] => (group(share), Box::default()),
         shares => {
@@ -139,6 +147,7 @@ where
         sole,
         shared,
         reserve: reserve.collect(),
+        zones_ignored: selection.zones_ignored,
         refusal: match retry_at {
             Some(at) => refusal.retry_in(now, wait(at)),
             None => refusal,
@@ -148,7 +157,6 @@ where
 
 fn group<C, S, P>(
     entries: &Entries<C, S>,
-    services: &Services<S>,
     share: &Share,
     before: &Snapshot<S, P::Table>,
     set: &Set<S, P>,
@@ -157,21 +165,22 @@ where
     S: Send + Sync + 'static,
     P: Strategy,
 {
-    let all = entries.all();
+    let (all, services) = (entries.all(), entries.open_services());
     let indices = || share.candidates.iter().map(|&index| index as usize);
+    let id = (share.tier, share.zone);
+    let same = before.groups().find(|group| group.id == id);
+    let last = same.or_else(|| before.groups().next()).unwrap_or(&before.sole);
     // Indices are in order, so if there are as many, all are candidates.
     let (members, services) = if share.candidates.len() == all.len() {
         (all.clone(), services.clone())
     } else {
-        let member = |index: usize| all[index].clone();
-        let service = |index: usize| services[index].clone();
-        (indices().map(member).collect(), indices().map(service).collect())
+        let members = list_of(indices().map(|index| &all[index]), &last.members, Arc::ptr_eq);
+        let of_members = indices().map(|index| &services[index]);
+        (members, list_of(of_members, &last.services, Weak::ptr_eq))
     };
-    let id = u64::from(share.tier);
-    let same = before.groups().find(|group| group.id == id);
-    let last = same.or_else(|| before.groups().next()).unwrap_or(&before.sole);
     Group {
         id,
+        is_near: share.is_near,
         table: set.strategy.table_among(&members, all, Some(&last.table)),
         members,
         services,

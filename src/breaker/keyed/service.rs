@@ -17,7 +17,7 @@ use crate::{
     choose::{Choose, Chooses, Tried},
     connect::Connect,
     error::{BoxError, Error},
-    guard::{Avoiding, Pass, Plain},
+    guard::{Avoiding, Hedging, Pass, Plain},
     key::Key,
     member::Member,
 };
@@ -130,6 +130,10 @@ where
 
     fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing {
         self.pass(request, Avoiding(tried))
+    }
+
+    fn call_hedging(&mut self, request: Req, tried: &Tried) -> Option<Self::Choosing> {
+        self.pass(request, Hedging(tried)).hedge()
     }
 }
 

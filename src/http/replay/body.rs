@@ -101,6 +101,11 @@ impl ReplayBody {
         lock(&self.state).may_fit()
     }
 
+    /// Returns whether all of it was kept, so that copies take nothing from each other.
+    pub(super) fn is_independent(&self) -> bool {
+        lock(&self.state).is_kept()
+    }
+
     /// Makes this the copy that reads the rest, before it is first polled. Copies made before it get no
     /// turn any more.
     pub(super) fn claim(&mut self) {

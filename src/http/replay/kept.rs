@@ -80,6 +80,11 @@ impl State {
         self.complete && (self.kept_bytes as u64).saturating_add(left) <= self.cap as u64
     }
 
+    /// Whether all of the source has passed and was kept.
+    pub(super) fn is_kept(&self) -> bool {
+        self.complete && matches!(self.rest, Rest::Ended)
+    }
+
     pub(super) fn kept_bytes(&self) -> usize {
         self.kept_bytes
     }

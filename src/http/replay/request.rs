@@ -86,6 +86,11 @@ impl<B: 'static> Replay for http::Request<B> {
         }
     }
 
+    fn is_independent(&self) -> bool {
+        let body = (self.body() as &dyn Any).downcast_ref::<ReplayBody>();
+        body.is_none_or(ReplayBody::is_independent)
+    }
+
     fn is_whole(&self) -> bool {
         let body = (self.body() as &dyn Any).downcast_ref::<ReplayBody>();
         body.is_none_or(ReplayBody::is_whole)

@@ -17,7 +17,7 @@ use crate::{
     connect::Connect,
     deadline::DeadlineOf,
     error::{BoxError, Error},
-    guard::{Avoiding, Hold, Pass, Plain, ResponseFuture},
+    guard::{Avoiding, Hedging, Hold, Pass, Plain, ResponseFuture},
     limit::{
         mode::{Refuse, Wait},
         queue::{self, Taken, Turn, WaitFuture, Waiter},
@@ -207,6 +207,10 @@ where
     fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing {
         self.pass(request, Avoiding(tried))
     }
+
+    fn call_hedging(&mut self, request: Req, tried: &Tried) -> Option<Self::Choosing> {
+        self.pass(request, Hedging(tried)).hedge()
+    }
 }
 
 impl<S: Chooses, M, E> Chooses for ConcurrencyLimit<S, M, E> {
@@ -310,6 +314,10 @@ where
 
     fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing {
         self.enter(request, Avoiding(tried))
+    }
+
+    fn call_hedging(&mut self, request: Req, tried: &Tried) -> Option<Self::Choosing> {
+        self.enter(request, Hedging(tried)).hedge()
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     choose::{Choose, Chooses, Tried},
     connect::Connect,
     error::{BoxError, Error},
-    guard::{Avoiding, Pass, Plain, ResponseFuture},
+    guard::{Avoiding, Hedging, Pass, Plain, ResponseFuture},
     key::Key,
     limit::rate::{Cost, PerCall},
     member::Member,
@@ -116,6 +116,10 @@ where
 
     fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing {
         self.pass(request, Avoiding(tried))
+    }
+
+    fn call_hedging(&mut self, request: Req, tried: &Tried) -> Option<Self::Choosing> {
+        self.pass(request, Hedging(tried)).hedge()
     }
 }
 

@@ -184,6 +184,16 @@ impl<S, Req, F, H> WaitFuture<S, Req, F, H> {
     }
 }
 
+impl<S, Req, F, H> WaitFuture<S, Req, Option<F>, H> {
+    /// That of a hedge, if it was made: one that would have to wait is none.
+    pub(in crate::limit) fn hedge(self) -> Option<WaitFuture<S, Req, F, H>> {
+        match self.state {
+            State::Settled { response } => response.hedge().map(WaitFuture::settled),
+            State::Waits { .. } => None,
+        }
+    }
+}
+
 impl<S, Req, F, H> WaitingCall<S, Req, F, H>
 where
     S: Service<Req> + Clone,

@@ -16,7 +16,7 @@ use crate::{
     connect::Connect,
     deadline::DeadlineOf,
     error::{BoxError, Error},
-    guard::{Avoiding, Pass, Plain, ResponseFuture},
+    guard::{Avoiding, Hedging, Pass, Plain, ResponseFuture},
     limit::{
         mode::{Refuse, Wait},
         queue::{self, WaitFuture},
@@ -155,6 +155,10 @@ where
     fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing {
         self.pass(request, Avoiding(tried))
     }
+
+    fn call_hedging(&mut self, request: Req, tried: &Tried) -> Option<Self::Choosing> {
+        self.pass(request, Hedging(tried)).hedge()
+    }
 }
 
 impl<S, D, C> RateLimit<S, Wait<D>, C> {
@@ -224,6 +228,10 @@ where
 
     fn call_avoiding(&mut self, request: Req, tried: &Tried) -> Self::Choosing {
         self.enter(request, Avoiding(tried))
+    }
+
+    fn call_hedging(&mut self, request: Req, tried: &Tried) -> Option<Self::Choosing> {
+        self.enter(request, Hedging(tried)).hedge()
     }
 }
 
