@@ -20,7 +20,7 @@ pub(crate) use tokio::time::Instant;
 use tokio::time::Sleep;
 
 /// Thirty years, tokio's own idea of "never".
-const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
+pub(crate) const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
 
 /// The present, for paths that are not hot: this read costs about 23 ns.
 pub(crate) fn now() -> Instant {

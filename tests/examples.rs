@@ -4,10 +4,15 @@
 
 use std::{path::PathBuf, process::Command};
 
+/// Where an example is.
+fn built(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    test.ancestors().nth(2).unwrap().join("examples").join(name)
+}
+
 /// Runs an example, which `cargo test` has built beside this test.
 fn run(name: &str, args: &[&str]) -> String {
-    let test = std::env::current_exe().unwrap();
-    let built: PathBuf = test.ancestors().nth(2).unwrap().join("examples").join(name);
+    let built = built(name);
     let output = Command::new(&built).args(args).output().unwrap_or_else(|error| {
         panic!(
             "{}: {error}; build it with `cargo build --examples --all-features`",
@@ -40,6 +45,46 @@ fn custom_pipeline_gets_every_answer() {
         "{text}"
     );
     assert!(!text.contains("says stuck"), "{text}");
+}
+
+#[test]
+fn plugin_answers_over_whatever_it_is_called() {
+    let text = run("plugin", &[]);
+    for scheme in ["http", "tcp", "unix"] {
+        assert!(text.contains(&format!("over {scheme}: TaxReply {{ gross: 1464 }}")), "{text}");
+    }
+    assert!(text.contains("the socket is gone: true"), "{text}");
+}
+
+#[cfg(unix)]
+#[test]
+fn plugin_answers_what_it_has_when_it_is_asked_to_stop() {
+    use std::{
+        io::{BufRead, BufReader, Write},
+        os::unix::net::UnixStream,
+        process::Stdio,
+    };
+    let path = std::env::temp_dir().join(format!("tu-example-{}.sock", std::process::id()));
+    let mut plugin = Command::new(built("plugin"))
+        .args(["--unix", path.to_str().unwrap()])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let stream = (0..2_000).find_map(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        UnixStream::connect(&path).ok()
+    });
+    let mut stream = stream.expect("it does not listen");
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+    let call = br#"{"type":"execute","request_id":"r","data":{"net":1200}}"#;
+    stream.write_all(call).unwrap();
+    assert!(lines.next().unwrap().unwrap().contains(r#""data":{"gross":1464}"#));
+    // What has come by then is answered.
+    stream.write_all(call).unwrap();
+    let killed = Command::new("kill").args(["-TERM", &plugin.id().to_string()]).status();
+    assert!(killed.unwrap().success());
+    assert!(lines.next().unwrap().unwrap().contains(r#""data":{"gross":1464}"#));
+    assert!(plugin.wait().unwrap().success() && !path.exists());
 }
 
 #[cfg(feature = "tower")]

@@ -28,19 +28,26 @@ mod connector;
 mod error;
 mod resolver;
 mod runtime;
+mod socket;
+#[cfg(unix)]
+pub(crate) mod socket_path;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(unix)]
+mod users;
 
-pub(crate) use self::runtime::is_running;
 #[cfg(feature = "tls")]
 pub(crate) use self::tls::Tls;
 #[cfg(feature = "tls")]
 pub use self::tls::TlsConfig;
+#[cfg(unix)]
+pub(crate) use self::users::Users;
 pub use self::{
     connection::Connection,
     connector::{Connecting, TcpConnector},
     error::ConnectError,
 };
+pub(crate) use self::{runtime::is_running, socket::Socket};
 
 /// Nothing to keep without the feature `tls`.
 #[cfg(not(feature = "tls"))]

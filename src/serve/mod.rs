@@ -8,6 +8,8 @@
 //! | function | protocol | called by |
 //! |---|---|---|
 //! | [`http()`] | JSON over HTTP | [`HttpTransport`](crate::transport::HttpTransport), and Go programs |
+//! | [`unix()`] | messages of JSON over a Unix socket | [`SocketTransport`](crate::transport::SocketTransport), and Go programs |
+//! | [`tcp()`], [`bridge()`] | the same over TCP | [`SocketTransport`](crate::transport::SocketTransport) |
 //!
 //! # Example
 //! ```
@@ -23,6 +25,13 @@
 //! # let _: axum::Router = app;
 //! ```
 
+mod failure;
 mod http;
+mod socket;
 
-pub use self::http::{HttpServe, ServeFuture, http};
+#[cfg(unix)]
+pub use self::socket::unix;
+pub use self::{
+    http::{HttpServe, ServeFuture, http},
+    socket::{BridgeConfig, SocketServe, SocketServer, bridge, tcp, terminated},
+};

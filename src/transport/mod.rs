@@ -7,6 +7,7 @@
 //! | connector | requests | for |
 //! |---|---|---|
 //! | [`HttpTransport`] | [`Call`](crate::Call) | plugins that speak JSON over HTTP or HTTPS |
+//! | [`SocketTransport`] | [`Call`](crate::Call) | plugins that speak JSON over a Unix or TCP socket |
 //! | [`OriginLayer`](crate::http::OriginLayer) over any HTTP client | `http::Request` | services, replicas, proxies |
 //! | [`connect_fn`](crate::connect_fn) | any | a client that knows its own target, such as a tonic `Channel` |
 //!
@@ -25,6 +26,11 @@
 //! # Ok::<(), tower_upstream::Error>(())
 //! ```
 
+mod counts;
 mod http;
+mod socket;
 
-pub use self::http::{HttpConfig, HttpFuture, HttpService, HttpTransport, HttpTransportHandle};
+pub use self::{
+    http::{HttpConfig, HttpFuture, HttpService, HttpTransport, HttpTransportHandle},
+    socket::{SocketConfig, SocketFuture, SocketService, SocketTransport, SocketTransportHandle},
+};

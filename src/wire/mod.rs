@@ -3,6 +3,7 @@
 mod authority;
 mod gather;
 mod headers;
+mod network;
 pub(crate) mod rate_limit;
 mod time;
 
@@ -16,6 +17,7 @@ pub(crate) use self::{
     headers::{
         Pushback, grpc_status, grpc_trailer, is_grpc, pushback, retry_after, retry_after_value,
     },
+    network::{Network, masked},
     time::{parse_rfc3339, rfc3339, system_time},
 };
 

@@ -58,7 +58,7 @@ const TABLE: &[(&str, &[&str])] = &[
         "transport",
         &["endpoint", "member", "connect", "plugin", "replay", "dial", "http", "guard", "pool"],
     ),
-    ("serve", &["endpoint", "member", "connect", "plugin"]),
+    ("serve", &["endpoint", "member", "connect", "plugin", "dial"]),
     // The slot in which guards last as long as a connection.
     ("dial", &["http"]),
     ("plugin", &["replay", "connect"]),

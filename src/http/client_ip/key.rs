@@ -7,13 +7,11 @@ use std::{
 
 use http::{Extensions, HeaderMap, HeaderName, Request, header::FORWARDED};
 
-use super::{
-    fields::addresses_from_the_end,
-    network::{Network, masked},
-};
+use super::fields::addresses_from_the_end;
 use crate::{
     error::{Error, Kind},
     key::Key,
+    wire::{Network, masked},
 };
 
 /// Key for `by_key` of limits and circuits: the address of the client, behind proxies that you trust.

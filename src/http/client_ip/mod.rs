@@ -2,6 +2,5 @@
 
 mod fields;
 mod key;
-mod network;
 
 pub use self::key::ClientIp;

@@ -1,9 +1,14 @@
 //! The bytes of the plugin protocol: the JSON of the Go plugin manager, for both ends.
 
 mod envelope;
+mod frames;
 mod json;
+mod messages;
+pub(crate) mod stream;
 
 pub(crate) use self::{
     envelope::{Answer, Pairs, Question, zero_value},
+    frames::Malformed,
     json::{members, to_json, value},
+    messages::{Messages, NoMessage},
 };

@@ -6,11 +6,12 @@ use http_body_util::Full;
 use serde::Serialize;
 
 use crate::{
-    error::{BoxError, Error, Kind},
+    error::BoxError,
     plugin::{
         Reply,
         wire::{Answer, to_json},
     },
+    serve::failure::{Failure, or_unknown},
 };
 
 pub(super) fn success<U: Serialize>(reply: &Reply<U>, id: &str) -> Response<Full<Bytes>> {
@@ -30,18 +31,12 @@ pub(super) fn success<U: Serialize>(reply: &Reply<U>, id: &str) -> Response<Full
 }
 
 pub(super) fn failure(error: BoxError, id: &str) -> Response<Full<Bytes>> {
-    let Some(ours) = error.downcast_ref::<Error>() else {
-        return error_response(StatusCode::OK, &error.to_string(), id);
-    };
-    let text = match (ours.kind(), std::error::Error::source(ours)) {
-        (Kind::Service, Some(source)) => source.to_string(),
-        // What another plugin answered is meant for callers.
-        (Kind::Plugin, Some(said)) => format!("[{}] {}: {said}", ours.code(), ours.what()),
-        // Where the plugin's endpoints are is its own business.
-        _ => ours.public_text(),
-    };
+    let Failure { text, refusal } = Failure::new(&error);
     let response = error_response(StatusCode::OK, &text, id);
-    if ours.is_refused() { ours.answer_with(response) } else { response }
+    match refusal {
+        Some(refusal) => refusal.answer_with(response),
+        None => response,
+    }
 }
 
 pub(super) fn refusal(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
@@ -51,8 +46,7 @@ pub(super) fn refusal(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
 fn error_response(status: StatusCode, text: &str, request_id: &str) -> Response<Full<Bytes>> {
     let answer = Answer::<()> {
         data: None,
-        // An empty text would be no error at all.
-        error: if text.is_empty() { "the plugin failed, and does not say why" } else { text },
+        error: or_unknown(text),
         request_id,
         metadata: &Default::default(),
     };
@@ -81,7 +75,10 @@ mod tests {
     use ::http::header::RETRY_AFTER;
 
     use super::*;
-    use crate::time;
+    use crate::{
+        error::{Error, Kind},
+        time,
+    };
 
     async fn answer(error: Error) -> (StatusCode, Option<HeaderValue>, String) {
         use http_body_util::BodyExt;

@@ -1,16 +1,16 @@
-//! Networks of proxies that are trusted.
+//! Networks of addresses, such as those of proxies that are trusted.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 /// The addresses that begin with the same bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Network {
+pub(crate) struct Network {
     address: IpAddr,
     bits: u8,
 }
 
 impl Network {
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (address, bits) = match text.split_once('/') {
             Some((address, bits)) => (address, Some(bits.parse::<u8>().ok()?)),
             None => (text, None),
@@ -24,7 +24,7 @@ impl Network {
         (bits <= most).then_some(Self { address, bits })
     }
 
-    pub(super) fn contains(&self, other: IpAddr) -> bool {
+    pub(crate) fn contains(&self, other: IpAddr) -> bool {
         match (self.address, other) {
             (IpAddr::V4(own), IpAddr::V4(other)) => {
                 let masked = |v4: Ipv4Addr| masked(u128::from(v4.to_bits()) << 96, self.bits);
@@ -39,6 +39,6 @@ impl Network {
 }
 
 /// The first `bits` of an address, and zeros.
-pub(super) fn masked(address: u128, bits: u8) -> u128 {
+pub(crate) fn masked(address: u128, bits: u8) -> u128 {
     address & u128::MAX.checked_shl(128 - u32::from(bits)).unwrap_or(0)
 }

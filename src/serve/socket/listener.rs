@@ -1,0 +1,176 @@
+//! Sockets on which a plugin is called.
+
+use std::io;
+
+use tokio::net::TcpListener;
+#[cfg(unix)]
+use tokio::net::{UnixListener, UnixStream};
+
+use super::config::BridgeConfig;
+#[cfg(unix)]
+use crate::dial::{
+    Users,
+    socket_path::{self, Found},
+};
+use crate::{
+    dial::Socket,
+    error::{Code, Error, Kind},
+    wire::Network,
+};
+
+/// Where to listen.
+#[derive(Debug, Clone)]
+pub(super) enum Place {
+    #[cfg(unix)]
+    Unix(String),
+    Tcp(String),
+}
+
+/// A socket that takes connections of those who may connect.
+pub(super) enum Listener {
+    #[cfg(unix)]
+    Unix {
+        listener: UnixListener,
+        users: Users,
+        file: file::SocketFile,
+    },
+    Tcp {
+        listener: TcpListener,
+        networks: Vec<Network>,
+    },
+}
+
+impl Listener {
+    pub(super) async fn bind(place: &Place, config: &BridgeConfig) -> Result<Self, Error> {
+        match place {
+            #[cfg(unix)]
+            Place::Unix(path) => bind_unix(path, config).await,
+            Place::Tcp(address) => bind_tcp(address, config).await,
+        }
+    }
+
+    /// The next connection, or `None` for one that must not be. Its end is all that the other end sees.
+    pub(super) async fn accept(&self) -> io::Result<Option<Socket>> {
+        match self {
+            #[cfg(unix)]
+            Self::Unix { listener, users, .. } => {
+                let (stream, _) = listener.accept().await?;
+                if let Err(error) = users.check(&stream) {
+                    tracing::warn!(%error, "closed a connection to a plugin");
+                    return Ok(None);
+                }
+                Ok(Some(Socket::Unix(stream)))
+            }
+            Self::Tcp { listener, networks } => {
+                let (stream, from) = listener.accept().await?;
+                let ip = from.ip().to_canonical();
+                if !networks.iter().any(|network| network.contains(ip)) {
+                    tracing::warn!(%from, "closed a connection to a plugin: not in `allowed_subnets`");
+                    return Ok(None);
+                }
+                stream.set_nodelay(true)?;
+                Ok(Some(Socket::Tcp(stream)))
+            }
+        }
+    }
+
+    /// The address for a [`SocketTransport`](crate::transport::SocketTransport).
+    pub(super) fn address(&self) -> String {
+        match self {
+            #[cfg(unix)]
+            Self::Unix { file, .. } => format!("unix:{}", file.path()),
+            Self::Tcp { listener, .. } => match listener.local_addr() {
+                Ok(address) => format!("tcp://{address}"),
+                Err(_) => "tcp://".to_owned(),
+            },
+        }
+    }
+}
+
+fn cannot_listen(place: &str, error: io::Error) -> Error {
+    Error::not_sent(Kind::InvalidConfig)
+        .coded(Some(Code::RPC_2003))
+        .message(format!("cannot listen on `{place}`"))
+        .caused_by(error)
+}
+
+async fn bind_tcp(address: &str, config: &BridgeConfig) -> Result<Listener, Error> {
+    let cannot = |error| cannot_listen(address, error);
+    let listener = TcpListener::bind(address).await.map_err(cannot)?;
+    let is_local = listener.local_addr().map_err(cannot)?.ip().to_canonical().is_loopback();
+    let may_be_remote = config.allow_remote && config.require_auth;
+    if !is_local && !may_be_remote {
+        return Err(Error::not_sent(Kind::InvalidConfig).message(format!(
+            "other hosts can reach `{address}`: listen on `127.0.0.1`, or set both `allow_remote` \
+             and `require_auth`"
+        )));
+    }
+    let subnets = config.allowed_subnets.iter().map(String::as_str);
+    let networks = match config.allowed_subnets.len() {
+        0 => ["127.0.0.0/8", "::1/128"].into_iter().filter_map(Network::parse).collect(),
+        _ => subnets.filter_map(Network::parse).collect(),
+    };
+    Ok(Listener::Tcp { listener, networks })
+}
+
+#[cfg(unix)]
+async fn bind_unix(path: &str, config: &BridgeConfig) -> Result<Listener, Error> {
+    socket_path::check(path)?;
+    let cannot = |error| cannot_listen(path, error);
+    match socket_path::find(path).map_err(cannot)? {
+        Found::Nothing => {}
+        Found::Socket => match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                // Its process has ended. Had another taken the place meanwhile, it would hold a
+                // socket that nobody finds any more; so do not start two at once.
+                std::fs::remove_file(path).map_err(cannot)?;
+            }
+            _ => return Err(cannot(io::Error::other("another process listens there"))),
+        },
+        Found::Other => return Err(cannot(io::Error::other("there is a file that is no socket"))),
+    }
+    let users = Users { uids: config.allowed_uids.clone(), any: config.allow_any_user };
+    let listener = UnixListener::bind(path).map_err(cannot)?;
+    let file = file::SocketFile::new(path, users.has_others()).map_err(cannot)?;
+    Ok(Listener::Unix { listener, users, file })
+}
+
+#[cfg(unix)]
+mod file {
+    use std::{
+        fs, io,
+        os::unix::fs::{MetadataExt, PermissionsExt},
+    };
+
+    /// The file of a socket, which goes with the listener, unless another has taken its place.
+    pub(in crate::serve) struct SocketFile {
+        path: String,
+        inode: (u64, u64),
+    }
+
+    impl SocketFile {
+        /// Lets other users write to it, or not: without that they cannot connect.
+        pub(super) fn new(path: &str, has_others: bool) -> io::Result<Self> {
+            let mode = if has_others { 0o666 } else { 0o600 };
+            fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+            Ok(Self { path: path.to_owned(), inode: inode(path)? })
+        }
+
+        pub(super) fn path(&self) -> &str {
+            &self.path
+        }
+    }
+
+    fn inode(path: &str) -> io::Result<(u64, u64)> {
+        let found = fs::symlink_metadata(path)?;
+        Ok((found.dev(), found.ino()))
+    }
+
+    impl Drop for SocketFile {
+        fn drop(&mut self) {
+            if inode(&self.path).is_ok_and(|found| found == self.inode) {
+                let _ = fs::remove_file(&self.path);
+            }
+        }
+    }
+}

@@ -1,0 +1,340 @@
+use std::{
+    collections::BTreeMap,
+    fmt,
+    future::poll_fn,
+    marker::PhantomData,
+    mem,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::{Duration, SystemTime},
+};
+
+use pin_project_lite::pin_project;
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::{AcquireError, OnceCell, OwnedSemaphorePermit};
+use tower_service::Service;
+
+use super::{
+    answer,
+    exchange::{Exchange, Outgoing},
+    pool::{Pool, Terms},
+};
+use crate::{
+    error::{Error, Kind},
+    member::Member,
+    plugin::{
+        Call, HealthStatus, PluginHealth, PluginInfo, Reply,
+        wire::stream::{EXECUTE, HEALTH, INFO, StreamQuestion, Told, message, milliseconds},
+    },
+    replay::Replay,
+    time,
+    transport::counts::Counts,
+};
+
+/// Longest time of a question for the health or the description. As in Go.
+const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Plugin that is reached over a socket: the service of a [`SocketTransport`](super::SocketTransport).
+///
+/// Without a balancer, [`Connect::connect`](crate::connect::Connect::connect) makes one. It is ready
+/// unless [`SocketConfig::max_connections`](super::SocketConfig::max_connections) are in use. Clones share
+/// the connections.
+///
+/// # Errors
+/// Those of [`SocketTransport`](super::SocketTransport#what-comes-back).
+///
+/// # Cancel safety
+/// Dropping a response future closes the connection of an exchange that has begun. The plugin may have
+/// done the work.
+///
+/// # Example
+/// ```no_run
+/// use tower::ServiceExt;
+/// use tower_upstream::{
+///     Call, Endpoint, connect::Connect, member::Member, transport::SocketTransport,
+/// };
+///
+/// # async fn example() -> Result<(), tower_upstream::Error> {
+/// let member = Member::new("unix:/run/tax.sock".parse::<Endpoint>()?);
+/// let plugin = SocketTransport::<u64, u64>::new().connect(&member);
+/// println!("{}", plugin.health().await.status);
+/// let reply = plugin.oneshot(Call::new(1_200)).await?;
+/// # let _ = reply;
+/// # Ok(())
+/// # }
+/// ```
+pub struct SocketService<Req, Res> {
+    plugin: Arc<Plugin>,
+    permit: Permit,
+    types: PhantomData<fn(Req) -> Res>,
+}
+
+/// The plugin, of which each clone of a service knows.
+pub(super) struct Plugin {
+    key: Arc<str>,
+    pool: Arc<Pool>,
+    counts: Arc<Counts>,
+    info: OnceCell<PluginInfo>,
+}
+
+/// The right to use a connection.
+enum Permit {
+    None,
+    Waiting { terms: Arc<Terms>, acquire: Acquire },
+    Ready { terms: Arc<Terms>, permit: Option<OwnedSemaphorePermit> },
+}
+
+/// Boxed, since it is for those alone that have to wait.
+type Acquire =
+    Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send + Sync>>;
+
+impl<Req, Res> SocketService<Req, Res> {
+    pub(super) fn new(member: &Member, pool: Arc<Pool>, counts: Arc<Counts>) -> Self {
+        let key = member.shared_key().clone();
+        let plugin = Plugin { key, pool, counts, info: OnceCell::new() };
+        Self { plugin: Arc::new(plugin), permit: Permit::None, types: PhantomData }
+    }
+
+    /// Asks the plugin for its health. Takes at most 5 s.
+    ///
+    /// | answer | status |
+    /// |---|---|
+    /// | its whole health, as [`serve`](crate::serve) answers it | that |
+    /// | success | healthy |
+    /// | an error | degraded |
+    /// | none | unhealthy |
+    ///
+    /// # Cancel safety
+    /// The future may drop at any point.
+    pub async fn health(&self) -> HealthStatus {
+        let start = time::now();
+        let health = match self.plugin.ask(HEALTH, |told| Ok(answer::health(told))).await {
+            Ok(health) => health,
+            Err(error) if error.is_unsent() => {
+                HealthStatus::unhealthy(format!("Failed to get connection: {error}"))
+            }
+            Err(error) => HealthStatus::unhealthy(format!("Health check failed: {error}")),
+        };
+        let took = time::now().saturating_duration_since(start);
+        let mut health = health.checked_at(SystemTime::now(), took);
+        if let Ok(place) = self.plugin.pool.place() {
+            health = health
+                .with_metadata("socket_path", place.path())
+                .with_metadata("transport", place.transport());
+        }
+        health
+    }
+
+    /// Returns the description of the plugin, which is asked for it once.
+    ///
+    /// # Errors
+    /// Those of a call. Takes at most 5 s.
+    ///
+    /// # Cancel safety
+    /// The future may drop at any point.
+    pub async fn info(&self) -> Result<PluginInfo, Error> {
+        let asking = || self.plugin.ask(INFO, answer::info);
+        self.plugin.info.get_or_try_init(asking).await.cloned()
+    }
+}
+
+impl Plugin {
+    /// Asks for something that is no call.
+    async fn ask<T>(
+        &self,
+        operation: &str,
+        read: impl FnOnce(&Told<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let (call, terms) = (Call::new(()).with_timeout(ASK_TIMEOUT), self.pool.terms());
+        let asked = async {
+            let text = write::<()>(operation, &call, None, ASK_TIMEOUT)?;
+            let outgoing = Outgoing { message: text, deadline: call.deadline(), idempotent: true };
+            let permit = match &terms.permits {
+                // Held for as long as it is in use, like that of a call.
+                Some(permits) => {
+                    let waiting = permits.clone().acquire_owned();
+                    tokio::time::timeout(ASK_TIMEOUT, waiting).await.ok().and_then(Result::ok)
+                }
+                None => None,
+            };
+            let mut exchange = pin!(Exchange::begin(&self.pool, terms, permit, outgoing)?);
+            let arrived = poll_fn(|cx| exchange.as_mut().poll_exchange(cx)).await?;
+            answer::open(arrived, &call.id(), &self.pool, read)
+        };
+        asked.await.map_err(|error| error.at_endpoint(&self.key))
+    }
+
+    /// Begins to exchange a call of which only the context is left, and its message.
+    fn begin(
+        &self,
+        call: &Call<()>,
+        message: Result<Vec<u8>, Error>,
+        terms: Arc<Terms>,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Result<Exchange, Error> {
+        self.pool.place()?;
+        let (deadline, idempotent) = (call.deadline(), call.is_idempotent());
+        let outgoing = Outgoing { message: message?, deadline, idempotent };
+        Exchange::begin(&self.pool, terms, permit, outgoing)
+    }
+}
+
+fn write<T: Serialize>(
+    operation: &str,
+    call: &Call<impl Sized>,
+    data: Option<&T>,
+    timeout: Duration,
+) -> Result<Vec<u8>, Error> {
+    static NONE: BTreeMap<String, String> = BTreeMap::new();
+    let question = StreamQuestion {
+        operation,
+        request_id: &call.id(),
+        data,
+        headers: if data.is_some() { call.headers() } else { &NONE },
+        timeout_ms: milliseconds(timeout),
+        metadata: call.metadata(),
+    };
+    message(&question).map_err(|error| {
+        Error::not_sent(Kind::InvalidConfig)
+            .message(format!("cannot write the call as JSON: {error}"))
+    })
+}
+
+impl<Req, Res> Service<Call<Req>> for SocketService<Req, Res>
+where
+    Req: Serialize,
+    Res: DeserializeOwned,
+{
+    type Response = Reply<Res>;
+    type Error = Error;
+    type Future = SocketFuture<Res>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        loop {
+            self.permit = match &mut self.permit {
+                Permit::Ready { .. } => return Poll::Ready(Ok(())),
+                Permit::Waiting { terms, acquire } => Permit::Ready {
+                    // A semaphore of ours is never closed.
+                    permit: ready!(acquire.as_mut().poll(cx)).ok(),
+                    terms: terms.clone(),
+                },
+                Permit::None => {
+                    let terms = self.plugin.pool.terms();
+                    match terms.permits.clone() {
+                        None => Permit::Ready { terms, permit: None },
+                        Some(permits) => match permits.clone().try_acquire_owned() {
+                            Ok(permit) => Permit::Ready { terms, permit: Some(permit) },
+                            Err(_) => Permit::Waiting {
+                                terms,
+                                acquire: Box::pin(permits.acquire_owned()),
+                            },
+                        },
+                    }
+                }
+            };
+        }
+    }
+
+    fn call(&mut self, call: Call<Req>) -> SocketFuture<Res> {
+        let (terms, permit) = match mem::replace(&mut self.permit, Permit::None) {
+            Permit::Ready { terms, permit } => (terms, permit),
+            _ => (self.plugin.pool.terms(), None),
+        };
+        let limit = terms.config.request_timeout;
+        let timeout = call.timeout().map_or(limit, |timeout| timeout.min(limit));
+        let message = write(EXECUTE, &call, Some(call.body()), timeout);
+        let call = call.map(drop);
+        let state = match self.plugin.begin(&call, message, terms, permit) {
+            Ok(exchange) => State::Exchanging { exchange },
+            Err(error) => State::Unsent { error: Some(error) },
+        };
+        let plugin = self.plugin.clone();
+        SocketFuture { state, call, plugin, types: PhantomData }
+    }
+}
+
+/// Calls [`SocketService::health`].
+impl<Req, Res> PluginHealth for SocketService<Req, Res> {
+    async fn health(&self) -> HealthStatus {
+        Self::health(self).await
+    }
+}
+
+impl<Req, Res> Clone for SocketService<Req, Res> {
+    /// A clone is not ready yet.
+    fn clone(&self) -> Self {
+        Self { plugin: self.plugin.clone(), permit: Permit::None, types: PhantomData }
+    }
+}
+
+impl<Req, Res> fmt::Debug for SocketService<Req, Res> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SocketService")
+            .field("endpoint", &self.plugin.key)
+            .field("place", &self.plugin.pool.place())
+            .field("config", &self.plugin.pool.terms().config)
+            .finish_non_exhaustive()
+    }
+}
+
+pin_project! {
+    /// Future of a reply of a [`SocketService`].
+    ///
+    /// # Cancel safety
+    /// Dropping it ends the exchange.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct SocketFuture<Res> {
+        #[pin]
+        state: State,
+        call: Call<()>,
+        plugin: Arc<Plugin>,
+        types: PhantomData<fn() -> Res>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    enum State {
+        // Waits for the answer.
+        Exchanging { #[pin] exchange: Exchange },
+        // The call could not be sent.
+        Unsent { error: Option<Error> },
+    }
+}
+
+impl<Res: DeserializeOwned> Future for SocketFuture<Res> {
+    type Output = Result<Reply<Res>, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let (call, plugin) = (&*this.call, &**this.plugin);
+        let result = match this.state.project() {
+            StateProj::Exchanging { mut exchange } => {
+                let arrived = ready!(exchange.as_mut().poll_exchange(cx));
+                arrived.and_then(|arrived| {
+                    answer::open(arrived, &call.id(), &plugin.pool, answer::reply)
+                })
+            }
+            StateProj::Unsent { error } => match error.take() {
+                Some(error) => Err(error),
+                None => return Poll::Pending,
+            },
+        };
+        Poll::Ready(
+            result
+                .map(|reply| reply.answering(call, plugin.key.clone()))
+                .inspect_err(|error| plugin.counts.note(error))
+                .map_err(|error| error.at_endpoint(&plugin.key)),
+        )
+    }
+}
+
+impl<Res> fmt::Debug for SocketFuture<Res> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SocketFuture")
+            .field("endpoint", &self.plugin.key)
+            .field("call", &self.call)
+            .finish_non_exhaustive()
+    }
+}

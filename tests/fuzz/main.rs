@@ -1,0 +1,136 @@
+//! Parsers of bytes from outside, on inputs that are made of a corpus by random changes. None may panic,
+//! or take more memory than its limit.
+//!
+//! ```text
+//! FUZZ_SECONDS=300 cargo test --release --all-features --test fuzz -- --nocapture
+//! ```
+//! Each target runs for `FUZZ_SECONDS`, one by default. The seed is printed; `FUZZ_SEED` repeats it. An
+//! input that fails is written to the temporary directory: add it to `corpus/`, so that it is tried
+//! first from then on.
+#![cfg(feature = "http")]
+#![allow(dead_code, unreachable_pub, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod mutate;
+mod wire;
+
+use std::{
+    fs,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use mutate::Mutator;
+use wire::{
+    frames::Frames,
+    stream::{Asked, Told, text},
+};
+
+#[path = "../../src/duration.rs"]
+mod duration;
+
+mod time {
+    pub(crate) const FAR: std::time::Duration = std::time::Duration::from_secs(86_400 * 365 * 30);
+}
+
+/// Most bytes of a message here; the corpus has longer ones too.
+const LIMIT: usize = 512;
+
+/// Reads a stream as a connection does, and each message in it.
+fn stream(mut bytes: &[u8], mut read: impl FnMut(&str)) {
+    let mut frames = Frames::default();
+    loop {
+        match frames.take(LIMIT) {
+            Ok(Some(message)) => {
+                assert!(message.len() <= LIMIT && message.starts_with(b"{"));
+                read(&text(&message));
+            }
+            Ok(None) if bytes.is_empty() => return,
+            Ok(None) => wire::feed(&mut frames, &mut bytes, LIMIT),
+            Err(_) => return,
+        }
+    }
+}
+
+fn question(bytes: &[u8]) {
+    stream(bytes, |message| {
+        if let Ok(asked) = Asked::read(message) {
+            assert!(asked.headers.len() <= 1_024 && asked.metadata.len() <= 1_024);
+            assert_ne!(asked.timeout, Some(Duration::ZERO));
+        }
+    });
+}
+
+fn answer(bytes: &[u8]) {
+    stream(bytes, |message| {
+        if let Ok(told) = Told::read(message) {
+            assert!(told.retry_after.is_none_or(|wait| wait <= time::FAR));
+            let _ = told.data.map(|data| serde_json::from_str::<serde_json::Value>(data.get()));
+        }
+    });
+}
+
+fn go_duration(bytes: &[u8]) {
+    if let Some(duration) = duration::parse_go_duration(&String::from_utf8_lossy(bytes)) {
+        let written = duration::go_duration(duration);
+        assert_eq!(duration::parse_go_duration(&written), Some(duration));
+    }
+}
+
+fn fuzz(name: &str, target: fn(&[u8])) {
+    let corpus = corpus(name);
+    for input in &corpus {
+        run(name, target, input);
+    }
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seconds = number("FUZZ_SECONDS").unwrap_or(1);
+    let seed = number("FUZZ_SEED").unwrap_or_else(|| {
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+        now.as_nanos() as u64 | 1
+    });
+    let mut mutator = Mutator::new(seed);
+    #[allow(clippy::disallowed_types, reason = "a budget in real time")]
+    let start = std::time::Instant::now();
+    let mut runs = 0_u64;
+    while start.elapsed().as_secs() < seconds {
+        for _ in 0..1_000 {
+            let input = mutator.input(&corpus);
+            run(name, target, &input);
+        }
+        runs += 1_000;
+    }
+    println!("{name}: {runs} inputs, FUZZ_SEED={seed}");
+}
+
+fn corpus(name: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fuzz/corpus").join(name);
+    let mut files: Vec<_> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty());
+    files.iter().map(|file| fs::read(file).unwrap()).collect()
+}
+
+fn run(name: &str, target: fn(&[u8]), input: &[u8]) {
+    if catch_unwind(AssertUnwindSafe(|| target(input))).is_err() {
+        let file: PathBuf = std::env::temp_dir().join(format!("fuzz-{name}"));
+        fs::write(&file, input).unwrap();
+        panic!("`{name}` failed for {}: {}", file.display(), input.escape_ascii());
+    }
+}
+
+#[test]
+fn questions_of_a_stream() {
+    fuzz("question", question);
+}
+
+#[test]
+fn answers_of_a_stream() {
+    fuzz("answer", answer);
+}
+
+#[test]
+fn durations_of_go() {
+    fuzz("duration", go_duration);
+}
