@@ -53,6 +53,8 @@ pub mod error;
 pub mod key;
 pub mod member;
 pub mod outcome;
+#[cfg(feature = "http")]
+mod pool;
 pub mod replay;
 pub mod rules;
 mod sync;

@@ -185,16 +185,27 @@ fn health() {
 #[cfg(feature = "http")]
 #[test]
 fn http() {
-    let config: tower_upstream::transport::HttpConfig = read(json!({
+    #[allow(unused_mut)]
+    let mut http = json!({
         "request_timeout": "10s",
         "connect_timeout": "1s",
         "idle_timeout": "1m",
         "max_idle_connections": 7,
+        "max_connections": 9,
+        "max_connection_age": "5m",
+        "keep_alive": false,
         "max_response_bytes": 1_000,
         "max_header_bytes": 10_000,
-        "compression": false,
+        "disable_compression": true,
         "health_path": "/healthz",
-    }));
+    });
+    #[cfg(feature = "tls")]
+    {
+        let files = json!({ "ca_file": "ca.pem", "cert_file": "c.pem", "key_file": "c.key" });
+        http["tls"] = files;
+        http["tls"]["http2"] = json!(false);
+    }
+    let config: tower_upstream::transport::HttpConfig = read(http);
     assert_eq!(config.idle_timeout, Duration::from_secs(60));
 }
 

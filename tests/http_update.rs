@@ -93,7 +93,7 @@ async fn settings_of_calls_change_for_all_members_and_connections_stay() {
     assert!(one.was_asked_for_gzip());
 
     let handle = transport.handle();
-    update(&handle, |config| config.compression = false);
+    update(&handle, |config| config.disable_compression = true);
     assert_eq!(call(&service).await, Ok(7));
     assert!(!one.was_asked_for_gzip());
     // Also for members that come later.

@@ -20,6 +20,8 @@ use crate::error::{BoxError, root};
 #[derive(Debug)]
 pub struct ConnectError {
     is_timeout: bool,
+    /// Whether the settings of this side are at fault.
+    is_of_config: bool,
     /// The time limit, if that is what ended it.
     limit: Option<Duration>,
     source: Option<BoxError>,
@@ -27,16 +29,27 @@ pub struct ConnectError {
 
 impl ConnectError {
     /// The whole time was over.
-    pub(super) fn too_late(limit: Duration) -> Self {
-        Self { is_timeout: true, limit: Some(limit), source: None }
+    pub(crate) fn too_late(limit: Duration) -> Self {
+        Self { is_timeout: true, is_of_config: false, limit: Some(limit), source: None }
     }
 
     /// The time of each address was over, or it failed otherwise.
-    pub(super) fn failed(source: impl Into<BoxError>) -> Self {
+    pub(crate) fn failed(source: impl Into<BoxError>) -> Self {
         let source = source.into();
         let first = root(&*source).downcast_ref::<io::Error>();
         let is_timeout = first.is_some_and(|error| error.kind() == io::ErrorKind::TimedOut);
-        Self { is_timeout, limit: None, source: Some(source) }
+        Self { is_timeout, is_of_config: false, limit: None, source: Some(source) }
+    }
+
+    /// Nothing was tried, since the settings of this side are of no use.
+    #[cfg(feature = "tls")]
+    pub(super) fn of_config(source: BoxError) -> Self {
+        Self { is_timeout: false, is_of_config: true, limit: None, source: Some(source) }
+    }
+
+    #[cfg(feature = "http")]
+    pub(crate) fn is_of_config(&self) -> bool {
+        self.is_of_config
     }
 
     /// Returns whether the time was over.

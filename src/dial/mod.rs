@@ -31,9 +31,15 @@ mod runtime;
 mod socket;
 #[cfg(unix)]
 pub(crate) mod socket_path;
+#[cfg(feature = "tls")]
+mod tls;
 #[cfg(unix)]
 mod users;
 
+#[cfg(feature = "tls")]
+pub(crate) use self::tls::Tls;
+#[cfg(feature = "tls")]
+pub use self::tls::TlsConfig;
 #[cfg(unix)]
 pub(crate) use self::users::Users;
 pub use self::{
@@ -42,3 +48,8 @@ pub use self::{
     error::ConnectError,
 };
 pub(crate) use self::{runtime::is_running, socket::Socket};
+
+/// Nothing to keep without the feature `tls`.
+#[cfg(not(feature = "tls"))]
+#[derive(Debug, Default)]
+pub(crate) struct Tls;

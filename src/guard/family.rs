@@ -134,6 +134,12 @@ impl<T: Configured<S> + 'static, S: 'static> Family<T, S> {
         self.members.get(key)
     }
 
+    /// The states of all members that there are.
+    #[cfg(feature = "http")]
+    pub(crate) fn of_members(&self) -> Vec<Arc<T>> {
+        self.members.live()
+    }
+
     /// New settings for all states that there are, and those to come.
     pub(crate) fn update(&self, settings: S) {
         // First those to come, so that none is missed.

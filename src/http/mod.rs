@@ -60,7 +60,7 @@ mod origin;
 mod replay;
 mod track;
 
-pub(crate) use self::connection::{Moment, broke_when_reused, lost_its_task};
+pub(crate) use self::connection::{Moment, is_broken, lost_its_task};
 pub use self::{
     answer::{
         Answer, AnswerFuture, AnswerLayer, BodyFn, DefaultBody, EmptyBody, NoFields, Reports,

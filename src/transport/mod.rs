@@ -6,7 +6,7 @@
 //!
 //! | connector | requests | for |
 //! |---|---|---|
-//! | [`HttpTransport`] | [`Call`](crate::Call) | plugins that speak JSON over HTTP |
+//! | [`HttpTransport`] | [`Call`](crate::Call) | plugins that speak JSON over HTTP or HTTPS |
 //! | [`SocketTransport`] | [`Call`](crate::Call) | plugins that speak JSON over a Unix or TCP socket |
 //! | [`OriginLayer`](crate::http::OriginLayer) over any HTTP client | `http::Request` | services, replicas, proxies |
 //! | [`connect_fn`](crate::connect_fn) | any | a client that knows its own target, such as a tonic `Channel` |

@@ -54,7 +54,10 @@ const TABLE: &[(&str, &[&str])] = &[
     ("health", &["member", "connect", "choose", "replay", "endpoint", "guard", "plugin", "dial"]),
     ("limit", &["member", "connect", "choose", "endpoint", "guard"]),
     // How a call leaves the house, and how it enters a plugin's.
-    ("transport", &["endpoint", "member", "connect", "plugin", "replay", "dial", "http", "guard"]),
+    (
+        "transport",
+        &["endpoint", "member", "connect", "plugin", "replay", "dial", "http", "guard", "pool"],
+    ),
     ("serve", &["endpoint", "member", "connect", "plugin", "dial"]),
     // The slot in which guards last as long as a connection.
     ("dial", &["http"]),
@@ -73,6 +76,8 @@ const TABLE: &[(&str, &[&str])] = &[
     ("replay", &[]),
     ("error", &[]),
     ("outcome", &[]),
+    // The connections to one endpoint, whatever they speak.
+    ("pool", &[]),
     ("sync", &[]),
     ("time", &[]),
     ("duration", &[]),

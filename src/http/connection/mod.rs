@@ -7,6 +7,6 @@ mod upgrade;
 pub use self::slot::ConnectionSlot;
 pub(super) use self::upgrade::{hold_with_connection, is_upgrade};
 pub(crate) use self::{
-    reused::{broke_when_reused, lost_its_task},
+    reused::{broke_when_reused, is_broken, lost_its_task},
     slot::Moment,
 };

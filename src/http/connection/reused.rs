@@ -20,9 +20,8 @@ pub(crate) fn broke_when_reused(error: &legacy::Error, begun: Moment) -> bool {
 
 /// Returns whether the task that drove the connection is gone, as when its runtime ended. hyper counts
 /// that as a mistake of its user, and tells it apart in its text alone.
-pub(crate) fn lost_its_task(error: &legacy::Error) -> bool {
-    of_connection(error)
-        .is_some_and(|error| error.is_user() && error.to_string() == "dispatch task is gone")
+pub(crate) fn lost_its_task(error: &hyper::Error) -> bool {
+    error.is_user() && error.to_string() == "dispatch task is gone"
 }
 
 /// Only the first: what is below it may be of the connection that the caller's body comes from.
@@ -30,7 +29,8 @@ fn of_connection(error: &legacy::Error) -> Option<&hyper::Error> {
     causes(error).find_map(|error| error.downcast_ref())
 }
 
-fn is_broken(error: &hyper::Error) -> bool {
+/// Returns whether the connection ended, rather than that one side complained of the other.
+pub(crate) fn is_broken(error: &hyper::Error) -> bool {
     let by_socket = || {
         error.source().is_some_and(|error| {
             let h2 = error.downcast_ref::<h2::Error>();

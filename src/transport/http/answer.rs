@@ -127,7 +127,7 @@ fn said(received: &Received) -> Option<String> {
 
 /// Returns the body, decompressed if it came compressed, to at most `max_response_bytes`.
 fn unzip(received: &Received) -> Result<Bytes, Error> {
-    let (body, limit) = (received.body.clone(), received.line.config.max_response_bytes);
+    let (body, limit) = (received.body.clone(), received.config.max_response_bytes);
     let encoding =
         received.parts.headers.get(CONTENT_ENCODING).map_or(&b""[..], |value| value.as_bytes());
     if encoding.is_empty() || encoding.eq_ignore_ascii_case(b"identity") {

@@ -3,14 +3,28 @@ use std::{fmt, marker::PhantomData, sync::Arc};
 use tokio::runtime::Handle;
 
 use super::{
-    config::HttpConfig, counts::Counts, handle::HttpTransportHandle, pool::Pool,
+    config::HttpConfig, counts::Counts, handle::HttpTransportHandle, pool::Pool, request::Target,
     service::HttpService,
 };
-use crate::{connect::Connect, guard::Family, member::Member};
+use crate::{connect::Connect, dial::Tls, guard::Family, member::Member};
 
-/// Connects to plugins that speak JSON over HTTP/1.1.
+/// Connects to plugins that speak JSON over HTTP/1.1, or over HTTP/2 with TLS.
 ///
 /// Each member gets a pool of connections. Connecting happens on first use. Clones share the settings.
+///
+/// # Connections
+/// A call takes the idle connection that was used last. If there is none, one is made, and the call
+/// takes whichever is there first: that one, or one that another call gives back. Calls are served in
+/// their order. A connection that a call began to make is kept for the next if the call ends before.
+///
+/// With [`max_connections`](HttpConfig::max_connections), a member that has as many is not ready, so that a
+/// balancer takes another. A call that comes all the same waits for its turn, until its deadline. A
+/// connection that is older than [`max_connection_age`](HttpConfig::max_connection_age) carries no more
+/// calls, so that a name which leads to another host by now is noticed.
+///
+/// # TLS
+/// With the feature `tls`, an endpoint may have an `https` address; [`HttpConfig`] has the settings, as
+/// `tls`. An endpoint may choose HTTP/2 then, and one connection carries all calls to it.
 ///
 /// # What is sent
 /// A `POST` to the address of the endpoint, exactly as it is written, with one JSON object: `data`,
@@ -30,6 +44,10 @@ use crate::{connect::Connect, guard::Family, member::Member};
 /// | a status of 5xx | `Transport` | may be sent to another endpoint, if idempotent; with the `Retry-After` of a 503 |
 /// | another status, a response that is not of the protocol, or too long a response | `Transport` | |
 /// | no connection | `Connection`, or `Timeout` after `connect_timeout` | unsent |
+/// | all of [`max_connections`](HttpConfig::max_connections) in use until `request_timeout` | `Timeout` | unsent; does not count against the endpoint |
+/// | HTTP/2 refused the request, or the endpoint went away before it looked at it | `Connection` | unsent |
+/// | an endpoint that cannot prove by its certificate who it is | `Connection` | unsent |
+/// | files of `tls` that cannot be used | `InvalidConfig` | unsent |
 /// | connection broke before the head of a response | `Connection` | if it had been used before, it does not count against the endpoint |
 /// | response broke off after its head | `Connection` | |
 /// | `request_timeout` | `Timeout` | unsent while nothing was written |
@@ -61,6 +79,7 @@ use crate::{connect::Connect, guard::Family, member::Member};
 pub struct HttpTransport<Req, Res> {
     family: Arc<Family<Pool, HttpConfig>>,
     counts: Arc<Counts>,
+    tls: Arc<Tls>,
     runtime: Option<Handle>,
     types: PhantomData<fn(Req) -> Res>,
 }
@@ -74,7 +93,8 @@ impl<Req, Res> HttpTransport<Req, Res> {
     /// Creates a transport with these settings. Values out of range are clamped; see [`HttpConfig`].
     pub fn with_config(config: HttpConfig) -> Self {
         let family = Arc::new(Family::new(config.clamped()));
-        Self { family, counts: Arc::default(), runtime: None, types: PhantomData }
+        let (counts, tls) = Default::default();
+        Self { family, counts, tls, runtime: None, types: PhantomData }
     }
 
     /// Sets the runtime of the connections and their tasks, whichever runtime calls come from.
@@ -121,7 +141,8 @@ impl<Req, Res> Connect for HttpTransport<Req, Res> {
 
     fn connect(&self, member: &Arc<Member>) -> Self::Service {
         let pool = self.family.of_member(member, |config| {
-            Pool::new(member.clone(), config.clone(), self.runtime.clone())
+            let (host, config) = (Target::host(member), config.clone());
+            Pool::new(member.clone(), host, config, self.tls.clone(), self.runtime.clone())
         });
         HttpService::new(member, pool, self.counts.clone())
     }
@@ -138,6 +159,7 @@ impl<Req, Res> Clone for HttpTransport<Req, Res> {
         Self {
             family: self.family.clone(),
             counts: self.counts.clone(),
+            tls: self.tls.clone(),
             runtime: self.runtime.clone(),
             types: PhantomData,
         }

@@ -10,14 +10,14 @@ use std::{
 use bytes::Bytes;
 use http::{Request, response::Parts};
 use hyper::body::Incoming;
-use hyper_util::client::legacy;
 use pin_project_lite::pin_project;
 
 use super::{
     config::HttpConfig,
-    failure::{Failure, broke_off, too_long},
-    outgoing::Sending,
-    pool::{Line, Pool},
+    connection::{BoxResponse, Lease, Waiting},
+    failure::{Failure, broke_off, cannot_connect, too_long},
+    outgoing::{Outgoing, Sending},
+    pool::Pool,
     timer::Timer,
 };
 use crate::{
@@ -35,7 +35,7 @@ const MAX_ERROR_BODY: usize = 64 << 10;
 pub(super) struct Received {
     pub(super) parts: Parts,
     pub(super) body: Bytes,
-    pub(super) line: Arc<Line>,
+    pub(super) config: Arc<HttpConfig>,
 }
 
 /// What an exchange needs to know of its call.
@@ -54,7 +54,7 @@ pin_project! {
         timer: Option<Timer>,
         until: Instant,
         pool: Arc<Pool>,
-        line: Arc<Line>,
+        config: Arc<HttpConfig>,
         sending: Sending,
         // Connections that were there before may have died meanwhile.
         begun: Moment,
@@ -75,20 +75,22 @@ struct Resent {
 pin_project! {
     #[project = StateProj]
     enum State {
+        // For a connection.
+        Waiting { waiting: Waiting, request: Option<Request<Outgoing>> },
         // For the head of the answer.
-        Requested { #[pin] response: legacy::ResponseFuture },
+        Requested { lease: Option<Lease>, response: BoxResponse },
         // For the rest of its body.
-        Reading { parts: Option<Parts>, #[pin] body: Gather<Incoming> },
+        Reading { lease: Option<Lease>, parts: Option<Parts>, #[pin] body: Gather<Incoming> },
         // For nothing. Whatever connection there was is given back, or closed.
         Over,
     }
 }
 
 impl Exchange {
-    /// Begins to exchange `request` over `line` of `pool`, unless the deadline has passed.
+    /// Begins to exchange `request` over a connection of `pool`, unless the deadline has passed.
     pub(super) fn begin(
-        pool: &Arc<Pool>,
-        line: Arc<Line>,
+        pool: Arc<Pool>,
+        config: Arc<HttpConfig>,
         request: Request<Bytes>,
         terms: Terms,
     ) -> Result<Self, Error> {
@@ -98,17 +100,17 @@ impl Exchange {
             return Err(Error::blameless(Kind::Timeout)
                 .message("the deadline of the call passed before it was sent"));
         }
-        let by_config = time::later(now, line.config.request_timeout);
+        let by_config = time::later(now, config.request_timeout);
         let by_deadline = deadline.is_some_and(|deadline| deadline < by_config);
         let (parts, body) = request.into_parts();
         let (sending, begun) = (Sending::new(body), Moment::now());
         let request = Request::from_parts(parts, sending.outgoing());
         Ok(Self {
-            state: State::Requested { response: line.client().request(request) },
+            state: State::Waiting { waiting: pool.wait(), request: Some(request) },
             timer: None,
             until: deadline.unwrap_or(by_config).min(by_config),
-            pool: pool.clone(),
-            line,
+            pool,
+            config,
             sending,
             begun,
             by_deadline,
@@ -150,38 +152,76 @@ impl Exchange {
 
     fn poll_answer(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Received, Failure>> {
         let mut this = self.project();
-        let config = &this.line.config;
+        let config = &*this.config;
         loop {
             match this.state.as_mut().project() {
-                StateProj::Requested { response } => match ready!(response.poll(cx)) {
-                    Err(error) => {
-                        let sent = this.sending.is_begun() || was_sent(*this.resent);
-                        let failure = Failure::of_client(error, sent, *this.begun, config);
-                        return Poll::Ready(Err(failure));
+                StateProj::Waiting { waiting, request } => {
+                    let made = ready!(waiting.poll(cx, |dialing| this.pool.dial(dialing)));
+                    let mut lease = match made {
+                        Ok(lease) => lease,
+                        Err(error) => {
+                            let sent = was_sent(*this.resent);
+                            return Poll::Ready(Err(cannot_connect(error, sent, config).into()));
+                        }
+                    };
+                    let Some(request) = request.take() else {
+                        return Poll::Pending;
+                    };
+                    let response = lease.connection().send(request);
+                    this.state.set(State::Requested { lease: Some(lease), response });
+                }
+                StateProj::Requested { lease, response } => {
+                    match ready!(response.as_mut().poll(cx)) {
+                        Err(mut error) => {
+                            let unsent = error.take_message();
+                            let Some(mut lease) = lease.take() else {
+                                return Poll::Pending;
+                            };
+                            let was_there = lease.connection().is_older_than(*this.begun);
+                            if let (true, Some(request)) = (was_there, unsent) {
+                                // It had closed, and none of the request reached it: not a word of
+                                // the endpoint. Each connection of the past can do that once.
+                                let (waiting, request) = (this.pool.wait(), Some(request));
+                                this.state.set(State::Waiting { waiting, request });
+                                continue;
+                            }
+                            let sent = this.sending.is_begun() || was_sent(*this.resent);
+                            let of = was_there.then(|| lease.epoch());
+                            let error = error.into_error();
+                            return Poll::Ready(Err(Failure::of_connection(
+                                error, sent, of, config,
+                            )));
+                        }
+                        Ok(response) => {
+                            let (parts, body) = response.into_parts();
+                            let limit = if parts.status.is_success() {
+                                config.max_response_bytes
+                            } else {
+                                config.max_response_bytes.min(MAX_ERROR_BODY)
+                            };
+                            let (lease, body) = (lease.take(), Gather::new(body, limit));
+                            this.state.set(State::Reading { lease, parts: Some(parts), body });
+                        }
                     }
-                    Ok(response) => {
-                        let (parts, body) = response.into_parts();
-                        let limit = if parts.status.is_success() {
-                            config.max_response_bytes
-                        } else {
-                            config.max_response_bytes.min(MAX_ERROR_BODY)
-                        };
-                        let body = Gather::new(body, limit);
-                        this.state.set(State::Reading { parts: Some(parts), body });
-                    }
-                },
-                StateProj::Reading { parts, mut body } => {
+                }
+                StateProj::Reading { lease, parts, mut body } => {
                     let result = ready!(body.as_mut().poll_gather(cx));
                     let Some(parts) = parts.take() else {
                         return Poll::Pending;
                     };
+                    let config = this.config.clone();
                     return Poll::Ready(match result {
-                        Ok(body) => Ok(Received { parts, body, line: this.line.clone() }),
+                        Ok(body) => {
+                            if let Some(lease) = lease.take() {
+                                this.pool.give_back(lease);
+                            }
+                            Ok(Received { parts, body, config })
+                        }
                         // The status alone is an error, and a better one.
                         Err(_) if !parts.status.is_success() => {
-                            Ok(Received { parts, body: body.so_far(), line: this.line.clone() })
+                            Ok(Received { parts, body: body.so_far(), config })
                         }
-                        Err(Cut::TooLong) => Err(too_long(config).into()),
+                        Err(Cut::TooLong) => Err(too_long(&config).into()),
                         Err(Cut::Broken(error)) => Err(broke_off(error).into()),
                     });
                 }
@@ -209,10 +249,10 @@ impl Exchange {
             this.pool.resent_in_vain(time::now());
             return Err(error);
         }
-        if !failure.is_of_connection {
+        let Some(epoch) = failure.epoch else {
             return Err(error);
-        }
-        let were_idle = this.pool.empty(this.line, time::now());
+        };
+        let were_idle = this.pool.empty(epoch, time::now());
         let was_sent = !this.sending.give_up();
         if was_sent && !*this.idempotent {
             return Err(if were_idle { error.without_blame() } else { error });
@@ -220,21 +260,22 @@ impl Exchange {
         if !this.pool.may_resend(time::now()) {
             return Err(error);
         }
-        *this.line = this.pool.line();
-        let request = head(&this.line.config)?;
+        *this.config = this.pool.config();
+        let request = head(this.config)?;
         *this.sending = this.sending.again();
         *this.resent = Some(Resent { was_sent });
-        let response = this.line.client().request(request.map(|()| this.sending.outgoing()));
-        this.state.set(State::Requested { response });
+        let request = Some(request.map(|()| this.sending.outgoing()));
+        this.state.set(State::Waiting { waiting: this.pool.wait(), request });
         Ok(())
     }
 
     #[cold]
     fn out_of_time(self: Pin<&mut Self>) -> Result<Received, Error> {
         let mut this = self.project();
-        if let StateProj::Reading { parts, body } = this.state.as_mut().project() {
+        if let StateProj::Reading { parts, body, .. } = this.state.as_mut().project() {
             if let Some(parts) = parts.take_if(|parts| !parts.status.is_success()) {
-                return Ok(Received { parts, body: body.so_far(), line: this.line.clone() });
+                let config = this.config.clone();
+                return Ok(Received { parts, body: body.so_far(), config });
             }
         }
         let error = if this.sending.give_up() && !was_sent(*this.resent) {
@@ -248,12 +289,20 @@ impl Exchange {
                 .without_blame()
                 .message("HTTP request failed: no answer before the deadline of the call"));
         }
+        let limit = this.config.request_timeout;
+        let is_waiting = matches!(this.state.as_mut().project(), StateProj::Waiting { .. });
+        if is_waiting && !this.pool.connections().is_dialing() {
+            // For other calls to end, which says what the endpoint is like better than this one.
+            return Err(error.without_blame().message(format!(
+                "HTTP request failed: no connection became free within {limit:?} \
+                 (`max_connections`, `request_timeout`)"
+            )));
+        }
         if this.resent.is_some() {
             this.pool.resent_in_vain(time::now());
         }
         Err(error.message(format!(
-            "HTTP request failed: no whole answer within {:?} (`request_timeout`)",
-            this.line.config.request_timeout
+            "HTTP request failed: no whole answer within {limit:?} (`request_timeout`)"
         )))
     }
 }

@@ -1,44 +1,45 @@
 //! Turns the failures of a client into errors.
 
-use std::io;
-
-use hyper_util::client::legacy;
+use std::{error::Error as _, io};
 
 use super::config::HttpConfig;
 use crate::{
     dial::ConnectError,
-    error::{Error, Kind, causes, root},
-    http::{Moment, broke_when_reused, lost_its_task},
+    error::{Error, Kind, root},
+    http::{is_broken, lost_its_task},
 };
 
 /// Why an attempt has no response.
 pub(super) struct Failure {
     pub(super) error: Error,
-    /// Before the head of a response came, a connection broke that had been used before, or ended with
-    /// its runtime.
-    pub(super) is_of_connection: bool,
+    /// That of the connection, if it broke before the head of a response came and had been used before,
+    /// or ended with its runtime.
+    pub(super) epoch: Option<u64>,
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self { error, is_of_connection: false }
+        Self { error, epoch: None }
     }
 }
 
 impl Failure {
-    /// Of the client, before the head of a response. `sent`: whether anything may have been sent.
-    pub(super) fn of_client(
-        error: legacy::Error,
+    /// Of a connection, before the head of a response. `sent`: whether anything may have been sent.
+    /// `used`: the epoch of a connection that was there before the call.
+    pub(super) fn of_connection(
+        error: hyper::Error,
         sent: bool,
-        begun: Moment,
+        used: Option<u64>,
         config: &HttpConfig,
     ) -> Self {
-        if lost_its_task(&error) {
-            let error = no_head(error, sent, config).without_blame();
-            return Self { error, is_of_connection: true };
+        let (was_lost, was_broken) = (lost_its_task(&error), is_broken(&error));
+        let sent = sent && !was_turned_away(&error);
+        let error = no_head(error, sent, config);
+        if was_lost {
+            // One that was new has no part in what is known of those that were not.
+            return Self { error: error.without_blame(), epoch: Some(used.unwrap_or(u64::MAX)) };
         }
-        let is_of_connection = broke_when_reused(&error, begun);
-        Self { error: no_head(error, sent, config), is_of_connection }
+        Self { error, epoch: used.filter(|_| was_broken) }
     }
 }
 
@@ -57,37 +58,47 @@ pub(super) fn broke_off(error: hyper::Error) -> Error {
     outcome.caused_by(error)
 }
 
-fn no_head(error: legacy::Error, sent: bool, config: &HttpConfig) -> Error {
-    let new = |kind| {
-        if sent { Error::failed(kind) } else { Error::not_sent(kind) }
+/// No connection. `sent`: whether the request may have been sent before.
+pub(super) fn cannot_connect(error: ConnectError, sent: bool, config: &HttpConfig) -> Error {
+    let (kind, message) = if error.is_of_config() {
+        (Kind::InvalidConfig, "HTTP request failed: cannot connect".to_owned())
+    } else if error.is_timeout() {
+        let limit = config.connect_timeout;
+        let within = format!("cannot connect within {limit:?} (`connect_timeout`)");
+        (Kind::Timeout, format!("HTTP request failed: {within}"))
+    } else {
+        (Kind::Connection, "HTTP request failed: cannot connect".to_owned())
     };
-    let protocol = causes(&error)
-        .find_map(|error| error.downcast_ref::<hyper::Error>())
-        .filter(|error| error.is_parse());
-    let outcome = if error.is_connect() {
-        let late = causes(&error)
-            .find_map(|error| error.downcast_ref::<ConnectError>())
-            .is_some_and(ConnectError::is_timeout);
-        if late {
-            new(Kind::Timeout).message(format!(
-                "HTTP request failed: cannot connect within {:?} (`connect_timeout`)",
-                config.connect_timeout
-            ))
-        } else {
-            new(Kind::Connection).message("HTTP request failed: cannot connect")
-        }
-    } else if protocol.is_some_and(is_too_large) {
-        new(Kind::Transport).message(format!(
+    of_kind(kind, sent).message(message).caused_by(error)
+}
+
+fn no_head(error: hyper::Error, sent: bool, config: &HttpConfig) -> Error {
+    let outcome = if !error.is_parse() {
+        of_kind(Kind::Connection, sent).message("HTTP request failed")
+    } else if is_too_large(&error) {
+        of_kind(Kind::Transport, sent).message(format!(
             "failed to decode response: message head is too large: more than {} bytes \
              (`max_header_bytes`) or 100 headers",
             config.max_header_bytes
         ))
-    } else if protocol.is_some() {
-        new(Kind::Transport).message("failed to decode response")
     } else {
-        new(Kind::Connection).message("HTTP request failed")
+        of_kind(Kind::Transport, sent).message("failed to decode response")
     };
     outcome.caused_by(error)
+}
+
+fn of_kind(kind: Kind, sent: bool) -> Error {
+    if sent { Error::failed(kind) } else { Error::not_sent(kind) }
+}
+
+/// Whether HTTP/2 says that nothing was done for the request (RFC 9113 §8.7): the endpoint refused its
+/// stream, or went away and will not look at it, since its number is above the last that it names.
+fn was_turned_away(error: &hyper::Error) -> bool {
+    let h2 = error.source().and_then(|error| error.downcast_ref::<h2::Error>());
+    h2.is_some_and(|error| {
+        let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        error.is_remote() && (refused || error.is_go_away())
+    })
 }
 
 /// hyper tells this to servers only, and in its text.

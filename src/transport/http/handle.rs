@@ -35,8 +35,9 @@ impl HttpTransportHandle {
     /// Replaces the settings of the transport, for all its members and those to come.
     ///
     /// Calls that have begun keep the settings that they began with. Idle connections are kept, unless
-    /// the settings of connections change (`connect_timeout`, `idle_timeout`, `max_idle_connections`,
-    /// `max_header_bytes`): then they close, and the next calls make new ones.
+    /// the settings of connections change (`connect_timeout`, `idle_timeout`, `keep_alive`,
+    /// `max_connections`, `max_connection_age`, `max_idle_connections`, `max_header_bytes`): then they
+    /// close, and the next calls make new ones.
     ///
     /// # Errors
     /// [`Kind::InvalidConfig`](crate::error::Kind::InvalidConfig), which names all mistakes at once. The
@@ -45,6 +46,18 @@ impl HttpTransportHandle {
         config.validate()?;
         self.family.update(config.clone().clamped());
         Ok(())
+    }
+
+    /// Returns how many connections are open, or being made, to all members together.
+    ///
+    /// ```
+    /// use tower_upstream::transport::HttpTransport;
+    ///
+    /// assert_eq!(HttpTransport::<u64, u64>::new().handle().connections(), 0);
+    /// ```
+    pub fn connections(&self) -> usize {
+        let pools = self.family.of_members();
+        pools.iter().map(|pool| pool.connections().live()).sum()
     }
 
     /// Returns what happened to calls so far.

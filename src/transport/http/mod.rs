@@ -1,7 +1,10 @@
-//! Calls plugins by JSON over HTTP/1.1, byte for byte as the Go plugin manager does.
+//! Calls plugins by JSON over HTTP, byte for byte as the Go plugin manager does.
 
 mod answer;
 mod config;
+#[cfg(test)]
+mod config_tests;
+mod connection;
 mod connector;
 mod counts;
 mod exchange;

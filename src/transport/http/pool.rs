@@ -1,4 +1,4 @@
-//! The connections to one endpoint.
+//! The connections to one endpoint, and what is known of those that died.
 
 use std::{
     fmt,
@@ -10,20 +10,24 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use hyper::rt::Executor;
-use hyper_util::{client::legacy::Client, rt::TokioTimer};
-use tokio::runtime::Handle;
+use http::Uri;
+use tokio::{
+    runtime::Handle,
+    time::{error::Elapsed, timeout},
+};
 
-use super::{config::HttpConfig, outgoing::Outgoing};
+use super::{
+    config::HttpConfig,
+    connection::{Connections, Dialing, HttpConnection, Lease, Waiting},
+};
 use crate::{
-    dial::{TcpConnector, is_running},
+    dial::{ConnectError, Tls, is_running},
     guard::{Configured, Newest},
     member::Member,
+    pool,
     sync::lock,
     time::{self, Instant},
 };
-
-pub(super) type HttpClient = Client<TcpConnector, Outgoing>;
 
 /// How long after one failed nothing is sent again to the same endpoint, and how long after
 /// connections died those that took their place count against the endpoint: if fresh connections fail
@@ -32,24 +36,13 @@ const RESEND_PAUSE: Duration = Duration::from_secs(1);
 /// Nothing was sent again in vain.
 const NEVER: i64 = i64::MIN;
 
-/// A client, and the settings that it was made with. A call goes by one of these from start to end.
-#[derive(Debug)]
-pub(super) struct Line {
-    client: Arc<HttpClient>,
-    pub(super) config: Arc<HttpConfig>,
-}
-
-impl Line {
-    pub(super) fn client(&self) -> &HttpClient {
-        &self.client
-    }
-}
-
-/// The client of one endpoint, which can be replaced: to let go of idle connections, and for new
-/// settings.
 pub(super) struct Pool {
     member: Arc<Member>,
-    line: ArcSwap<Line>,
+    /// A URL of the host that it connects to. Without a host if the address cannot be used.
+    host: Uri,
+    config: ArcSwap<HttpConfig>,
+    connections: Arc<Connections>,
+    tls: Arc<Tls>,
     /// Where the connections live, unless with their callers.
     runtime: Option<Handle>,
     /// The stamp of the last call that was sent again in vain, or `NEVER`.
@@ -68,48 +61,97 @@ struct Emptied {
 impl Pool {
     pub(super) fn new(
         member: Arc<Member>,
+        host: Uri,
         config: Arc<HttpConfig>,
+        tls: Arc<Tls>,
         runtime: Option<Handle>,
     ) -> Self {
-        let client = Arc::new(client(&config, runtime.as_ref()));
         Self {
             member,
-            line: ArcSwap::from_pointee(Line { client, config }),
+            host,
+            connections: pool::Pool::new(config.limits()),
+            config: ArcSwap::new(config),
+            tls,
             runtime,
             resent_in_vain: AtomicI64::new(NEVER),
             emptied: Mutex::new(None),
         }
     }
 
+    /// The pool for `url`: this one, or one for a single call if that is on another host.
+    pub(super) fn reaching(self: &Arc<Self>, url: &Uri) -> Arc<Self> {
+        if (url.scheme(), url.authority()) == (self.host.scheme(), self.host.authority()) {
+            return self.clone();
+        }
+        let (member, tls, runtime) = (self.member.clone(), self.tls.clone(), self.runtime.clone());
+        Arc::new(Self::new(member, url.clone(), self.config(), tls, runtime))
+    }
+
     pub(super) fn runtime(&self) -> Option<&Handle> {
         self.runtime.as_ref()
     }
 
-    pub(super) fn line(&self) -> Arc<Line> {
-        self.line.load_full()
+    pub(super) fn config(&self) -> Arc<HttpConfig> {
+        self.config.load_full()
     }
 
-    /// Lets go of the idle connections of `used`, once: a call that finds another client there comes
-    /// after one that did. Exchanges in progress end as they would.
+    pub(super) fn connections(&self) -> &Arc<Connections> {
+        &self.connections
+    }
+
+    /// A place in the line for a connection.
+    pub(super) fn wait(&self) -> Waiting {
+        Waiting::new(&self.connections)
+    }
+
+    /// Makes a connection, in a task.
+    pub(super) fn dial(&self, dialing: Dialing) {
+        let (url, config, tls) = (self.host.clone(), self.config(), self.tls.clone());
+        self.spawn(async move {
+            let limit = config.connect_timeout;
+            let make = HttpConnection::make(url, &config, &tls, dialing.place());
+            let made = timeout(limit, make).await;
+            let made = made.unwrap_or_else(|_: Elapsed| Err(ConnectError::too_late(limit)));
+            dialing.finish(made);
+        });
+    }
+
+    /// Gives a connection back whose answer was read to its end.
+    pub(super) fn give_back(&self, mut lease: Lease) {
+        if lease.connection().is_ready() {
+            return lease.give_back();
+        }
+        // It has yet to look up from its last answer; or to write the rest of the request.
+        let limit = self.config.load().idle_timeout;
+        self.spawn(async move {
+            if timeout(limit, lease.connection().ready()).await == Ok(true) {
+                lease.give_back();
+            }
+        });
+    }
+
+    /// Spawns on the runtime that was given while it runs, otherwise on the caller's. Rare: it is about
+    /// once for each connection.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let given = self.runtime.as_ref().filter(|given| is_running(given));
+        if let Some(runtime) = given.cloned().or_else(|| Handle::try_current().ok()) {
+            drop(runtime.spawn(task));
+        }
+    }
+
+    /// Lets go of the idle connections, once for all that died together: a call whose connection is of
+    /// an older `epoch` comes after one that did. Exchanges in progress end as they would.
     ///
-    /// Returns whether they may have died while they were idle. Those of one client may die together,
+    /// Returns whether they may have died while they were idle. Those of one epoch may die together,
     /// but if those that take their place die within a second as well, it is not because of their age.
-    pub(super) fn empty(&self, used: &Line, now: Instant) -> bool {
+    pub(super) fn empty(&self, epoch: u64, now: Instant) -> bool {
         let mut emptied = lock(&self.emptied);
-        let line = self.line.load();
-        if Arc::ptr_eq(&used.client, &line.client) {
-            self.replace(line.config.clone());
+        if self.connections.empty(Some(epoch)) {
             let since = emptied.map(|emptied| now.saturating_duration_since(emptied.at));
             let were_idle = since.is_none_or(|since| since >= RESEND_PAUSE);
             *emptied = Some(Emptied { at: now, were_idle });
         }
         emptied.is_none_or(|emptied| emptied.were_idle)
-    }
-
-    /// Makes a new client. Under the lock.
-    fn replace(&self, config: Arc<HttpConfig>) {
-        let client = Arc::new(client(&config, self.runtime.as_ref()));
-        self.line.store(Arc::new(Line { client, config }));
     }
 
     /// Whether a fresh connection may do better.
@@ -130,11 +172,11 @@ impl Configured<HttpConfig> for Pool {
     /// Connections are kept, unless the new settings are about them.
     fn apply(self: Arc<Self>, newest: &Newest<HttpConfig>) {
         let _alone = lock(&self.emptied);
-        let (line, config) = (self.line.load(), newest.get());
-        if config.connects_like(&line.config) {
-            self.line.store(Arc::new(Line { client: line.client.clone(), config }));
-        } else {
-            self.replace(config);
+        let config = newest.get();
+        let before = self.config.swap(config.clone());
+        self.connections.set_limits(config.limits());
+        if !config.connects_like(&before) {
+            self.connections.empty(None);
         }
     }
 
@@ -145,39 +187,9 @@ impl Configured<HttpConfig> for Pool {
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("line", &self.line.load()).finish_non_exhaustive()
-    }
-}
-
-fn client(config: &HttpConfig, runtime: Option<&Handle>) -> HttpClient {
-    let connector = TcpConnector::new().connect_timeout(config.connect_timeout).without_addresses();
-    let connector = match runtime {
-        Some(runtime) => connector.with_runtime(runtime.clone()),
-        None => connector,
-    };
-    Client::builder(Spawner(runtime.cloned()))
-        .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(config.idle_timeout)
-        .pool_max_idle_per_host(config.max_idle_connections)
-        .http1_max_buf_size(config.max_header_bytes)
-        // Go writes `X-Request-Id`, and some servers compare bytes.
-        .http1_title_case_headers(true)
-        .build(connector)
-}
-
-/// Spawns on a runtime while it runs, otherwise on the caller's.
-#[derive(Clone)]
-struct Spawner(Option<Handle>);
-
-impl<F> Executor<F> for Spawner
-where
-    F: Future<Output: Send> + Send + 'static,
-{
-    fn execute(&self, future: F) {
-        // Rare: once for each connection.
-        let given = self.0.as_ref().filter(|given| is_running(given));
-        if let Some(runtime) = given.cloned().or_else(|| Handle::try_current().ok()) {
-            drop(runtime.spawn(future));
-        }
+        f.debug_struct("Pool")
+            .field("config", &self.config.load())
+            .field("connections", &self.connections)
+            .finish_non_exhaustive()
     }
 }

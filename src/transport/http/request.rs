@@ -24,7 +24,6 @@ use crate::{
         Call,
         wire::{Question, to_json},
     },
-    wire::without_zone,
 };
 
 /// The endpoint that requests are made for.
@@ -76,7 +75,12 @@ impl Target {
             header_value("X-Request-Id", &call.id())?,
         );
         add_headers(&mut headers, call)?;
-        request(Method::POST, uri, headers)
+        Ok(request(Method::POST, uri, headers))
+    }
+
+    /// A URL of the host that calls go to. Without a host, if they go nowhere.
+    pub(super) fn host(member: &Member) -> Uri {
+        usable(&absolute(member.endpoint().address())).unwrap_or_default()
     }
 
     pub(super) fn info_uri(&self) -> Result<Uri, Error> {
@@ -98,14 +102,14 @@ impl Target {
 }
 
 /// Makes the request of a `GET`.
-pub(super) fn get(uri: Uri, config: &HttpConfig) -> Result<Request<()>, Error> {
+pub(super) fn get(uri: Uri, config: &HttpConfig) -> Request<()> {
     request(Method::GET, uri, headers(config))
 }
 
 fn headers(config: &HttpConfig) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(USER_AGENT, HeaderValue::from_static("go-plugins/1.0"));
-    if config.compression {
+    if !config.disable_compression {
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
     }
     headers
@@ -127,10 +131,17 @@ fn below(address: &Address, name: &str) -> String {
 fn usable(url: &str) -> Result<Uri, Error> {
     let shown = without_user(url);
     let scheme = shown.split_once(':').map_or("", |(scheme, _)| scheme);
-    if !scheme.eq_ignore_ascii_case("http") {
+    let is_secure = scheme.eq_ignore_ascii_case("https");
+    if is_secure && !cfg!(feature = "tls") {
         return Err(unusable(format!(
-            "the HTTP transport cannot reach `{shown}`: it speaks `http` without TLS, not \
-             `{scheme}`; use an `http` address, or `OriginLayer` over a client that speaks it"
+            "the HTTP transport cannot reach `{shown}`: `https` needs the feature `tls`; or use \
+             `OriginLayer` over a client that speaks it"
+        )));
+    }
+    if !is_secure && !scheme.eq_ignore_ascii_case("http") {
+        return Err(unusable(format!(
+            "the HTTP transport cannot reach `{shown}`: it speaks `http` and `https`, not \
+             `{scheme}`; or use `OriginLayer` over a client that speaks it"
         )));
     }
     let problem =
@@ -142,17 +153,12 @@ fn usable(url: &str) -> Result<Uri, Error> {
     Ok(uri)
 }
 
-fn request(method: Method, uri: Uri, mut headers: HeaderMap) -> Result<Request<()>, Error> {
-    // The client writes `Host`, but for a zone, of which it knows nothing.
-    let authority = uri.authority().map_or("", |authority| authority.as_str());
-    if authority.contains('%') {
-        headers.insert(HOST, header_value("Host", &without_zone(authority))?);
-    }
+fn request(method: Method, uri: Uri, headers: HeaderMap) -> Request<()> {
     let mut request = Request::new(());
     *request.method_mut() = method;
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
-    Ok(request)
+    request
 }
 
 /// Adds the headers of the call, except those that say how the body is sent.

@@ -16,9 +16,10 @@ use tower_service::Service;
 
 use super::{
     answer,
+    config::HttpConfig,
     counts::Counts,
     exchange::{Exchange, Received, Terms},
-    pool::{Line, Pool},
+    pool::Pool,
     request::{self, Target},
 };
 use crate::{
@@ -26,13 +27,15 @@ use crate::{
     member::Member,
     plugin::{Call, HealthStatus, PluginHealth, PluginInfo, Reply},
     replay::Replay,
+    sync::WaitKey,
     time,
 };
 
 /// Plugin that is reached over HTTP: the service of an [`HttpTransport`](super::HttpTransport).
 ///
-/// Without a balancer, [`Connect::connect`](crate::connect::Connect::connect) makes one. It is always
-/// ready. Clones share the connections.
+/// Without a balancer, [`Connect::connect`](crate::connect::Connect::connect) makes one. It is ready
+/// unless all of [`HttpConfig::max_connections`](super::HttpConfig::max_connections) are in use. Clones
+/// share the connections.
 ///
 /// # Errors
 /// Those of [`HttpTransport`](super::HttpTransport#what-comes-back).
@@ -60,12 +63,15 @@ use crate::{
 pub struct HttpService<Req, Res> {
     pool: Arc<Pool>,
     target: Arc<Target>,
+    /// While it waits for room.
+    wait: WaitKey,
     types: PhantomData<fn(Req) -> Res>,
 }
 
 impl<Req, Res> HttpService<Req, Res> {
     pub(super) fn new(member: &Member, pool: Arc<Pool>, counts: Arc<Counts>) -> Self {
-        Self { pool, target: Arc::new(Target::new(member, counts)), types: PhantomData }
+        let target = Arc::new(Target::new(member, counts));
+        Self { pool, target, wait: WaitKey::default(), types: PhantomData }
     }
 
     /// Asks the plugin for its health, with a `GET` of [`HttpConfig::health_path`](super::HttpConfig::health_path).
@@ -77,12 +83,12 @@ impl<Req, Res> HttpService<Req, Res> {
     /// # Cancel safety
     /// The future may drop at any point.
     pub async fn health(&self) -> HealthStatus {
-        let (start, line) = (time::now(), self.pool.line());
-        let health = match self.target.health_uri(&line.config) {
+        let (start, config) = (time::now(), self.pool.config());
+        let health = match self.target.health_uri(&config) {
             Err(error) => {
                 HealthStatus::unhealthy(format!("Failed to create health check request: {error}"))
             }
-            Ok(uri) => match self.get(uri, line).await {
+            Ok(uri) => match self.get(uri, config).await {
                 Err(error) => {
                     HealthStatus::unhealthy(format!("Health check request failed: {error}"))
                 }
@@ -99,16 +105,18 @@ impl<Req, Res> HttpService<Req, Res> {
     /// [`Kind::Plugin`](crate::error::Kind::Plugin).
     pub async fn info(&self) -> Result<PluginInfo, Error> {
         let info =
-            async { answer::info(&self.get(self.target.info_uri()?, self.pool.line()).await?) };
+            async { answer::info(&self.get(self.target.info_uri()?, self.pool.config()).await?) };
         info.await.map_err(|error| error.at_endpoint(&self.target.key))
     }
 
-    async fn get(&self, uri: Uri, line: Arc<Line>) -> Result<Received, Error> {
+    async fn get(&self, uri: Uri, config: Arc<HttpConfig>) -> Result<Received, Error> {
         let received = async {
             let head = |config: &_| request::get(uri.clone(), config);
-            let request = head(&line.config)?.map(|()| Bytes::new());
+            let request = head(&config).map(|()| Bytes::new());
             let terms = Terms { deadline: None, idempotent: true };
-            let mut exchange = pin!(Exchange::begin(&self.pool, line, request, terms)?);
+            let pool = self.pool.reaching(&uri);
+            let mut exchange = pin!(Exchange::begin(pool, config, request, terms)?);
+            let head = |config: &_| Ok(head(config));
             poll_fn(|cx| exchange.as_mut().poll_exchange(cx, head)).await
         };
         received.await.map_err(|error| error.at_endpoint(&self.target.key))
@@ -124,16 +132,17 @@ where
     type Error = Error;
     type Future = HttpFuture<Res>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        Poll::Ready(Ok(()))
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.pool.connections().poll_room(&mut self.wait, cx).map(Ok)
     }
 
     fn call(&mut self, call: Call<Req>) -> HttpFuture<Res> {
-        let line = self.pool.line();
-        let request = self.target.post(&call, &line.config);
+        let config = self.pool.config();
+        let request = self.target.post(&call, &config);
         let call = call.map(drop);
         let terms = Terms { deadline: call.deadline(), idempotent: call.is_idempotent() };
-        let begun = request.and_then(|request| Exchange::begin(&self.pool, line, request, terms));
+        let begin = |request| Exchange::begin(self.pool.clone(), config, request, terms);
+        let begun = request.and_then(begin);
         let state = match begun {
             Ok(exchange) => State::Exchanging { exchange },
             Err(error) => State::Unsent { error: Some(error) },
@@ -151,7 +160,14 @@ impl<Req, Res> PluginHealth for HttpService<Req, Res> {
 
 impl<Req, Res> Clone for HttpService<Req, Res> {
     fn clone(&self) -> Self {
-        Self { pool: self.pool.clone(), target: self.target.clone(), types: PhantomData }
+        let (pool, target) = (self.pool.clone(), self.target.clone());
+        Self { pool, target, wait: WaitKey::default(), types: PhantomData }
+    }
+}
+
+impl<Req, Res> Drop for HttpService<Req, Res> {
+    fn drop(&mut self) {
+        self.pool.connections().leave(&mut self.wait);
     }
 }
 
@@ -160,7 +176,7 @@ impl<Req, Res> fmt::Debug for HttpService<Req, Res> {
         f.debug_struct("HttpService")
             .field("endpoint", &self.target.key)
             .field("address", &self.target.address)
-            .field("config", &self.pool.line().config)
+            .field("config", &self.pool.config())
             .finish()
     }
 }

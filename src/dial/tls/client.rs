@@ -1,0 +1,85 @@
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+};
+
+use hyper_util::rt::TokioIo;
+use tokio::task::spawn_blocking;
+use tokio_rustls::{
+    TlsConnector,
+    client::TlsStream,
+    rustls::{ClientConfig, pki_types::ServerName},
+};
+
+use super::{
+    config::TlsConfig,
+    files::{Prints, load},
+};
+use crate::{
+    dial::{connection::Connection, error::ConnectError},
+    error::BoxError,
+    sync::lock,
+};
+
+/// A connection with TLS over it.
+type Secured = TokioIo<TlsStream<TokioIo<Connection>>>;
+
+/// What was read of the files of one transport, for all its members: with it, sessions are resumed.
+#[derive(Default)]
+pub(crate) struct Tls(Mutex<Option<Loaded>>);
+
+struct Loaded {
+    config: TlsConfig,
+    prints: Prints,
+    client: Arc<ClientConfig>,
+}
+
+impl Tls {
+    /// Agrees with `host` on TLS over `connection`. Returns whether they agreed on HTTP/2 too.
+    pub(crate) async fn secure(
+        self: &Arc<Self>,
+        config: &TlsConfig,
+        host: &str,
+        connection: Connection,
+    ) -> Result<(Secured, bool), ConnectError> {
+        let (tls, config) = (self.clone(), config.clone());
+        let client = spawn_blocking(move || tls.client(&config)).await;
+        let client = client.map_err(ConnectError::failed)?.map_err(ConnectError::of_config)?;
+        let host = host.strip_prefix('[').map_or(host, |host| host.trim_end_matches(']'));
+        let name = ServerName::try_from(host.to_owned()).map_err(ConnectError::failed)?;
+        let secured = TlsConnector::from(client).connect(name, TokioIo::new(connection)).await;
+        let secured = secured.map_err(ConnectError::failed)?;
+        let is_http2 = secured.get_ref().1.alpn_protocol() == Some(b"h2");
+        Ok((TokioIo::new(secured), is_http2))
+    }
+
+    /// What the files hold. What was read before, if they did not change, or cannot be used now.
+    fn client(&self, config: &TlsConfig) -> Result<Arc<ClientConfig>, BoxError> {
+        let mut loaded = lock(&self.0);
+        let before = loaded.as_ref().filter(|loaded| loaded.config == *config);
+        // Before they are read: what is written meanwhile is read next time.
+        let prints = Prints::of(config);
+        if let Some(before) = before.filter(|before| before.prints == prints) {
+            return Ok(before.client.clone());
+        }
+        match (load(config), before) {
+            (Ok(client), _) => {
+                let client = Arc::new(client);
+                let config = config.clone();
+                *loaded = Some(Loaded { config, prints, client: client.clone() });
+                Ok(client)
+            }
+            (Err(error), Some(before)) => {
+                tracing::warn!(%error, "TLS files changed and cannot be used; the former stay in use");
+                Ok(before.client.clone())
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,82 @@
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// TLS of a transport, for endpoints with an `https` address.
+///
+/// Versions 1.2 and 1.3, with the certificate of the endpoint always verified against its host name, which
+/// is sent along (SNI) unless it is an IP address. The files are PEM. They are read again for the next
+/// connection after one of them has changed; while what is there then cannot be used, as when only one
+/// of two files is written yet, what was read before stays in use.
+///
+/// # Example
+/// ```
+/// use tower_upstream::{dial::TlsConfig, transport::HttpConfig};
+///
+/// let tls = TlsConfig::default()
+///     .with_ca_file("/etc/plugins/ca.pem")
+///     .with_client_certificate("/etc/plugins/client.pem", "/etc/plugins/client.key");
+/// let config = HttpConfig::default().with_tls(tls);
+/// assert!(config.validate().is_ok());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct TlsConfig {
+    /// Certificates of the authorities that are trusted, instead of those of the system. Default: none.
+    pub ca_file: Option<PathBuf>,
+    /// Certificate, and those between it and its authority, that this client shows if it is asked. Needs
+    /// `key_file`. Default: none.
+    pub cert_file: Option<PathBuf>,
+    /// Private key of `cert_file`. Default: none.
+    pub key_file: Option<PathBuf>,
+    /// Whether to offer HTTP/2, which an endpoint may choose.
+    ///
+    /// One connection of HTTP/2 carries all calls to a member. It is probed after 20 s without traffic,
+    /// and closed if the answer takes 10 s. If the endpoint says that it goes away, calls that it has
+    /// begun end as they would, and the next ones make a new connection. Default: `true`.
+    pub http2: bool,
+}
+
+impl Default for TlsConfig {
+    fn default() -> Self {
+        Self { ca_file: None, cert_file: None, key_file: None, http2: true }
+    }
+}
+
+impl TlsConfig {
+    /// Sets [`ca_file`](Self::ca_file).
+    #[must_use]
+    pub fn with_ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ca_file = Some(path.into());
+        self
+    }
+
+    /// Sets [`cert_file`](Self::cert_file) and [`key_file`](Self::key_file).
+    #[must_use]
+    pub fn with_client_certificate(
+        mut self,
+        certificate: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+    ) -> Self {
+        self.cert_file = Some(certificate.into());
+        self.key_file = Some(key.into());
+        self
+    }
+
+    /// Sets [`http2`](Self::http2).
+    #[must_use]
+    pub fn with_http2(mut self, http2: bool) -> Self {
+        self.http2 = http2;
+        self
+    }
+
+    /// What is wrong with it, whatever the files hold.
+    pub(crate) fn mistake(&self) -> Option<&'static str> {
+        match (&self.cert_file, &self.key_file) {
+            (Some(_), None) => Some("`tls.cert_file` needs a `tls.key_file`"),
+            (None, Some(_)) => Some("`tls.key_file` needs a `tls.cert_file`"),
+            _ => None,
+        }
+    }
+}

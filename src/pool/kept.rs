@@ -1,0 +1,56 @@
+//! A connection that a pool keeps.
+
+use crate::time::Instant;
+
+/// A connection, or the handle of one.
+pub(crate) trait Pooled: Sized {
+    /// Whether it may carry one more call.
+    fn is_open(&self) -> bool;
+
+    /// One more handle, of a connection that carries many calls at once.
+    fn share(&self) -> Option<Self> {
+        None
+    }
+}
+
+/// A connection, with what decides whether it is used again.
+#[derive(Debug)]
+pub(super) struct Kept<C> {
+    pub(super) connection: C,
+    /// How often the pool had been emptied when it was made.
+    pub(super) epoch: u64,
+    retires: Option<Instant>,
+}
+
+impl<C: Pooled> Kept<C> {
+    pub(super) fn new(connection: C, epoch: u64, retires: Option<Instant>) -> Self {
+        Self { connection, epoch, retires }
+    }
+
+    pub(super) fn share(&self) -> Option<Self> {
+        let Self { epoch, retires, .. } = *self;
+        self.connection.share().map(|connection| Self { connection, epoch, retires })
+    }
+
+    /// Whether it is too old to be used again.
+    pub(super) fn is_retired(&self, now: Instant) -> bool {
+        self.retires.is_some_and(|retires| retires <= now)
+    }
+
+    /// How long it may be idle, if that is `until` at most.
+    pub(super) fn idle_until(&self, until: Instant) -> Instant {
+        self.retires.map_or(until, |retires| retires.min(until))
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Idle<C> {
+    pub(super) kept: Kept<C>,
+    pub(super) until: Instant,
+}
+
+impl<C: Pooled> Idle<C> {
+    pub(super) fn is_usable(&self, now: Instant) -> bool {
+        now < self.until && self.kept.connection.is_open()
+    }
+}

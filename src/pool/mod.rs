@@ -1,0 +1,33 @@
+//! The connections to one endpoint, whatever they speak: how many may be open, which are used again,
+//! and whose turn it is.
+//!
+//! ```text
+//!              take                      an idle connection, or a place in the line
+//!   call ────────────► Pool ◄──────────  dialled: to the first in the line, or idle
+//!     ▲                 │ ▲
+//!     └── Lease ◄───────┘ └────────────  given back: to the first in the line, or idle
+//! ```
+//!
+//! A connection is made for the line, not for the caller that began to make it: whichever is there
+//! first, a new one or one that comes back, goes to the first that waits. So as many are being made as
+//! callers wait, and no more than there are places.
+//!
+//! `ledger` has the rules, as arithmetic: it reads no clock and wakes no task. hyper-util's `client::pool`
+//! and `client::legacy` count idle connections only, so neither can hold a bound on those that are open.
+
+mod kept;
+mod ledger;
+#[cfg(test)]
+mod ledger_tests;
+mod limits;
+#[cfg(test)]
+mod model;
+mod pool;
+mod waiting;
+
+pub(crate) use self::{
+    kept::Pooled,
+    limits::Limits,
+    pool::{Dialing, Lease, Pool},
+    waiting::Waiting,
+};

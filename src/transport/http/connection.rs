@@ -1,0 +1,217 @@
+//! One connection to a plugin.
+
+#[cfg(feature = "tls")]
+use std::time::Duration;
+use std::{pin::Pin, sync::Arc};
+
+use http::{HeaderValue, Request, Response, Uri, header::HOST, uri};
+use hyper::{
+    body::Incoming,
+    client::conn::{TrySendError, http1, http2},
+    rt::{Read, Write},
+};
+#[cfg(feature = "tls")]
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tower_service::Service;
+
+use super::{config::HttpConfig, outgoing::Outgoing};
+use crate::{
+    dial::{ConnectError, Connection, TcpConnector, Tls},
+    http::{ConnectionSlot, Moment},
+    pool::{self, Pooled},
+    wire::without_zone,
+};
+
+/// Boxed because hyper's cannot be named.
+pub(super) type BoxResponse =
+    Pin<Box<dyn Future<Output = Result<Response<Incoming>, Unanswered>> + Send + Sync>>;
+/// With the request, if none of it was sent.
+pub(super) type Unanswered = TrySendError<Request<Outgoing>>;
+
+pub(super) type Connections = pool::Pool<HttpConnection, ConnectError>;
+pub(super) type Waiting = pool::Waiting<HttpConnection, ConnectError>;
+pub(super) type Dialing = pool::Dialing<HttpConnection, ConnectError>;
+pub(super) type Lease = pool::Lease<HttpConnection, ConnectError>;
+
+/// For how long a connection of HTTP/2 is quiet before it is probed, and how long the answer may take.
+#[cfg(feature = "tls")]
+const PING: Duration = Duration::from_secs(20);
+#[cfg(feature = "tls")]
+const PONG: Duration = Duration::from_secs(10);
+
+pub(super) struct HttpConnection {
+    sender: Sender,
+    host: HeaderValue,
+    slot: ConnectionSlot,
+}
+
+enum Sender {
+    Http1(http1::SendRequest<Outgoing>),
+    Http2(http2::SendRequest<Outgoing>),
+}
+
+impl HttpConnection {
+    /// Connects to the host of `url`. `place` is held until the socket is closed, by a task.
+    pub(super) async fn make(
+        url: Uri,
+        config: &HttpConfig,
+        tls: &Arc<Tls>,
+        place: impl Send + 'static,
+    ) -> Result<Self, ConnectError> {
+        let host = host_of(&url)?;
+        let mut connector = TcpConnector::without_timeout(config.connect_timeout)
+            .without_addresses()
+            .enforce_http(false);
+        let io = connector.call(url.clone()).await?;
+        let slot = io.slot().clone();
+        let sender = if url.scheme() == Some(&uri::Scheme::HTTPS) {
+            slot.hold(place);
+            secure(io, &url, config, tls).await?
+        } else {
+            http1(io, config, place).await?
+        };
+        Ok(Self { sender, host, slot })
+    }
+
+    /// Sends `request`, which has the whole URL, or its path.
+    pub(super) fn send(&mut self, mut request: Request<Outgoing>) -> BoxResponse {
+        let mut url = uri::Parts::default();
+        url.path_and_query = request.uri().path_and_query().cloned();
+        if let Sender::Http2(_) = &self.sender {
+            url.scheme = Some(uri::Scheme::HTTPS);
+            url.authority = self.host.as_bytes().try_into().ok();
+        } else {
+            request.headers_mut().entry(HOST).or_insert_with(|| self.host.clone());
+        }
+        *request.uri_mut() = Uri::from_parts(url).unwrap_or_default();
+        match &mut self.sender {
+            Sender::Http1(sender) => Box::pin(sender.try_send_request(request)),
+            Sender::Http2(sender) => Box::pin(sender.try_send_request(request)),
+        }
+    }
+
+    /// Whether it may take the next request at once.
+    pub(super) fn is_ready(&self) -> bool {
+        match &self.sender {
+            Sender::Http1(sender) => sender.is_ready(),
+            Sender::Http2(sender) => sender.is_ready(),
+        }
+    }
+
+    /// Waits until it may take the next request. False if it never will.
+    pub(super) async fn ready(&mut self) -> bool {
+        match &mut self.sender {
+            Sender::Http1(sender) => sender.ready().await.is_ok(),
+            Sender::Http2(sender) => sender.ready().await.is_ok(),
+        }
+    }
+
+    /// Whether it was there before the call that began at `moment`.
+    pub(super) fn is_older_than(&self, moment: Moment) -> bool {
+        self.slot.is_older_than(moment)
+    }
+}
+
+impl Pooled for HttpConnection {
+    fn is_open(&self) -> bool {
+        match &self.sender {
+            Sender::Http1(sender) => !sender.is_closed(),
+            Sender::Http2(sender) => !sender.is_closed(),
+        }
+    }
+
+    fn share(&self) -> Option<Self> {
+        let Sender::Http2(sender) = &self.sender else { return None };
+        let sender = Sender::Http2(sender.clone());
+        Some(Self { sender, host: self.host.clone(), slot: self.slot.clone() })
+    }
+}
+
+async fn http1<T>(
+    io: T,
+    config: &HttpConfig,
+    place: impl Send + 'static,
+) -> Result<Sender, ConnectError>
+where
+    T: Read + Write + Send + Unpin + 'static,
+{
+    let (sender, driver) = http1::Builder::new()
+        .max_buf_size(config.max_header_bytes)
+        // Go writes `X-Request-Id`, and some servers compare bytes.
+        .title_case_headers(true)
+        .handshake(io)
+        .await
+        .map_err(ConnectError::failed)?;
+    tokio::spawn(async move {
+        // What it ends with, the calls hear as well.
+        let _ = driver.await;
+        drop(place);
+    });
+    Ok(Sender::Http1(sender))
+}
+
+#[cfg(feature = "tls")]
+async fn secure(
+    io: Connection,
+    url: &Uri,
+    config: &HttpConfig,
+    tls: &Arc<Tls>,
+) -> Result<Sender, ConnectError> {
+    let host = without_zone(url.host().unwrap_or_default());
+    let (io, is_http2) = tls.secure(&config.tls, &host, io).await?;
+    if !is_http2 {
+        return http1(io, config, ()).await;
+    }
+    let max_header = u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX);
+    let (sender, driver) = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PONG)
+        .keep_alive_while_idle(true)
+        .max_header_list_size(max_header)
+        .handshake(io)
+        .await
+        .map_err(ConnectError::failed)?;
+    tokio::spawn(driver);
+    Ok(Sender::Http2(sender))
+}
+
+#[cfg(not(feature = "tls"))]
+async fn secure(
+    _: Connection,
+    _: &Uri,
+    _: &HttpConfig,
+    _: &Arc<Tls>,
+) -> Result<Sender, ConnectError> {
+    Err(ConnectError::failed("`https` needs the feature `tls`"))
+}
+
+/// What `Host` says: without the port if it is that of the scheme, and without a zone.
+fn host_of(url: &Uri) -> Result<HeaderValue, ConnectError> {
+    let host = without_zone(url.host().unwrap_or_default());
+    let usual = if url.scheme() == Some(&uri::Scheme::HTTPS) { 443 } else { 80 };
+    let host = match url.port_u16().filter(|&port| port != usual) {
+        Some(port) => format!("{host}:{port}"),
+        None => host.into_owned(),
+    };
+    host.try_into().map_err(|error: http::header::InvalidHeaderValue| ConnectError::failed(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_is_that_of_the_url() {
+        for (url, host) in [
+            ("http://a.test/x", "a.test"),
+            ("http://a.test:80/x", "a.test"),
+            ("http://a.test:443/x", "a.test:443"),
+            ("https://a.test:443", "a.test"),
+            ("http://[::1]:8080/", "[::1]:8080"),
+            ("http://[fe80::1%25eth0]:81/", "[fe80::1]:81"),
+        ] {
+            assert_eq!(host_of(&url.parse().unwrap()).unwrap(), host, "{url}");
+        }
+    }
+}

@@ -1,0 +1,397 @@
+//! `HttpTransport` over TLS: whom it trusts, what it shows, and what it speaks.
+#![cfg(feature = "tls")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::future::join_all;
+use http_body_util::Full;
+use hyper::{
+    Response,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+    time::timeout,
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        RootCertStore, ServerConfig,
+        pki_types::{CertificateDer, PrivateKeyDer},
+        server::WebPkiClientVerifier,
+        version::{TLS12, TLS13},
+    },
+    server::TlsStream,
+};
+use tower::ServiceExt;
+use tower_upstream::{
+    Call, Endpoint, Error,
+    connect::Connect,
+    dial::TlsConfig,
+    error::Kind,
+    member::Member,
+    plugin::PluginStatus,
+    transport::{HttpConfig, HttpService, HttpTransport, HttpTransportHandle},
+};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A directory that goes with the test.
+struct Files(PathBuf);
+
+impl Files {
+    fn new() -> Self {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, SeqCst);
+        let name = format!("tower-upstream-tls-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+    der: CertificateDer<'static>,
+}
+
+struct Identity {
+    pem: String,
+    key_pem: String,
+    der: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(vec![]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        let (pem, der) = (certificate.pem(), certificate.der().clone());
+        Self { issuer: Issuer::new(params, key), pem, der }
+    }
+
+    fn identity(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Identity {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        change(&mut params);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        Identity {
+            pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
+            der: certificate.der().clone(),
+            key: PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        }
+    }
+}
+
+/// What a server of a test saw.
+#[derive(Default)]
+struct Seen {
+    accepted: AtomicUsize,
+    open: AtomicUsize,
+    protocols: Mutex<Vec<String>>,
+    names: Mutex<Vec<String>>,
+    goes_away: Notify,
+    answers_late: Notify,
+}
+
+fn acceptor(identity: Identity, clients: Option<&Authority>) -> TlsAcceptor {
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[&TLS12, &TLS13])
+        .unwrap();
+    let builder = match clients {
+        None => builder.with_no_client_auth(),
+        Some(authority) => {
+            let mut roots = RootCertStore::empty();
+            roots.add(authority.der.clone()).unwrap();
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            builder.with_client_cert_verifier(verifier.build().unwrap())
+        }
+    };
+    let mut config = builder.with_single_cert(vec![identity.der], identity.key).unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    TlsAcceptor::from(Arc::new(config))
+}
+
+/// Serves each connection by `serve`; returns the port.
+async fn server<F, Fut>(acceptor: TlsAcceptor, serve: F) -> u16
+where
+    F: Fn(TlsStream<TcpStream>) -> Fut + Clone + Send + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (acceptor, serve) = (acceptor.clone(), serve.clone());
+            tokio::spawn(async move {
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    serve(stream).await;
+                }
+            });
+        }
+    });
+    port
+}
+
+/// A plugin that answers 7, and `/late` once it may.
+async fn plugin(acceptor: TlsAcceptor) -> (u16, Arc<Seen>) {
+    let seen = Arc::new(Seen::default());
+    let all = seen.clone();
+    let port = server(acceptor, move |stream| {
+        let seen = all.clone();
+        async move {
+            seen.accepted.fetch_add(1, SeqCst);
+            seen.open.fetch_add(1, SeqCst);
+            let tls = stream.get_ref().1;
+            let is_http2 = tls.alpn_protocol() == Some(b"h2");
+            let protocol = String::from_utf8(tls.alpn_protocol().unwrap_or_default().to_vec());
+            seen.protocols.lock().unwrap().push(protocol.unwrap());
+            seen.names.lock().unwrap().push(tls.server_name().unwrap_or_default().to_owned());
+            let of_call = seen.clone();
+            let service = service_fn(move |request: http::Request<_>| {
+                let (seen, path) = (of_call.clone(), request.uri().path().to_owned());
+                async move {
+                    if path == "/late" {
+                        seen.answers_late.notified().await;
+                    }
+                    Ok::<_, Error>(Response::new(Full::new(Bytes::from("{\"data\":7}"))))
+                }
+            });
+            if is_http2 {
+                let connection = http2::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(stream), service);
+                let mut connection = std::pin::pin!(connection);
+                tokio::select! {
+                    _ = connection.as_mut() => {}
+                    () = seen.goes_away.notified() => {
+                        connection.as_mut().graceful_shutdown();
+                        let _ = connection.await;
+                    }
+                }
+            } else {
+                let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            }
+            seen.open.fetch_sub(1, SeqCst);
+        }
+    })
+    .await;
+    (port, seen)
+}
+
+fn connect(url: String, tls: TlsConfig) -> (HttpService<u8, u8>, HttpTransportHandle) {
+    let transport = HttpTransport::with_config(HttpConfig::default().with_tls(tls));
+    let member = Member::new(Endpoint::new(url).unwrap());
+    (transport.connect(&member), transport.handle())
+}
+
+async fn call(service: &HttpService<u8, u8>) -> Result<u8, Error> {
+    let call = service.clone().oneshot(Call::new(1));
+    timeout(PATIENCE, call).await.expect("it hangs").map(|reply| reply.into_body())
+}
+
+async fn until(what: impl Fn() -> bool) {
+    let waiting = async {
+        while !what() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, waiting).await.expect("it never comes");
+}
+
+#[tokio::test]
+async fn an_endpoint_is_trusted_by_a_file_and_speaks_what_both_do() {
+    let (files, authority) = (Files::new(), Authority::new());
+    let ca = files.write("ca.pem", &authority.pem);
+    for (http2, protocol, most) in [(true, "h2", 1), (false, "http/1.1", 20)] {
+        let (port, seen) = plugin(acceptor(authority.identity("localhost", |_| {}), None)).await;
+        let tls = TlsConfig::default().with_ca_file(&ca).with_http2(http2);
+        let (service, handle) = connect(format!("https://localhost:{port}/x"), tls);
+        assert_eq!(call(&service).await.unwrap(), 7);
+        // All over one connection of HTTP/2.
+        let calls = join_all((0..20).map(|_| call(&service))).await;
+        assert!(calls.into_iter().all(|answer| answer.ok() == Some(7)));
+        assert!(seen.accepted.load(SeqCst) <= most && handle.connections() <= most);
+        assert!(seen.protocols.lock().unwrap().iter().all(|spoken| spoken == protocol));
+        assert!(seen.names.lock().unwrap().iter().all(|name| name == "localhost"));
+        let health = service.health().await;
+        assert_eq!(health.status, PluginStatus::Healthy, "{health:?}");
+        drop(service);
+        until(|| seen.open.load(SeqCst) == 0).await;
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_cannot_prove_who_it_is_gets_nothing() {
+    let (files, authority, stranger) = (Files::new(), Authority::new(), Authority::new());
+    let ca = files.write("ca.pem", &authority.pem);
+    let long_ago = |params: &mut CertificateParams| {
+        params.not_before = rcgen::date_time_ymd(1999, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2000, 1, 1);
+    };
+    for (identity, part) in [
+        (authority.identity("other.test", |_| {}), "not valid for name"),
+        (authority.identity("localhost", long_ago), "expired"),
+        (stranger.identity("localhost", |_| {}), "invalid peer certificate"),
+    ] {
+        let (port, seen) = plugin(acceptor(identity, None)).await;
+        let tls = TlsConfig::default().with_ca_file(&ca);
+        let (service, handle) = connect(format!("https://localhost:{port}"), tls);
+        let error = call(&service).await.unwrap_err();
+        assert_eq!((error.kind(), error.is_unsent()), (Kind::Connection, true), "{error}");
+        assert!(error.to_string().contains(part), "{error}");
+        assert_eq!(seen.accepted.load(SeqCst), 0);
+        until(|| handle.connections() == 0).await;
+        assert!(service.health().await.message.contains(part));
+    }
+}
+
+#[tokio::test]
+async fn a_client_shows_its_certificate_and_reads_it_again_when_it_changes() {
+    let (files, authority, stranger) = (Files::new(), Authority::new(), Authority::new());
+    let server_identity = authority.identity("localhost", |_| {});
+    let (port, seen) = plugin(acceptor(server_identity, Some(&authority))).await;
+    let url = format!("https://localhost:{port}");
+    let ca = files.write("ca.pem", &authority.pem);
+    let trusting = TlsConfig::default().with_ca_file(ca);
+    let (without, _) = connect(url.clone(), trusting.clone());
+    assert_eq!(call(&without).await.unwrap_err().kind(), Kind::Connection);
+
+    let write = |identity: &Identity| {
+        let certificate = files.write("client.pem", &identity.pem);
+        (certificate, files.write("client.key", &identity.key_pem))
+    };
+    let (certificate, key) = write(&stranger.identity("client", |_| {}));
+    let (service, handle) = connect(url, trusting.with_client_certificate(certificate, key));
+    assert_eq!(call(&service).await.unwrap_err().kind(), Kind::Connection);
+    write(&authority.identity("client", |_| {}));
+    assert_eq!(call(&service).await.unwrap(), 7);
+    // Half of the next pair is of no use.
+    files.write("client.pem", &stranger.identity("client", |_| {}).pem);
+    let again = handle.config().with_connect_timeout(Duration::from_secs(4));
+    handle.update(&again).unwrap();
+    assert_eq!(call(&service).await.unwrap(), 7);
+    assert_eq!(seen.accepted.load(SeqCst), 2);
+}
+
+#[tokio::test]
+async fn files_that_cannot_be_used_are_named_and_nothing_is_sent() {
+    let files = Files::new();
+    let empty = files.write("ca.pem", "no certificate");
+    for (path, part) in [(files.0.join("absent.pem"), "absent.pem"), (empty, "tls.ca_file")] {
+        let (port, _) =
+            plugin(acceptor(Authority::new().identity("localhost", |_| {}), None)).await;
+        let tls = TlsConfig::default().with_ca_file(path);
+        let (service, handle) = connect(format!("https://localhost:{port}"), tls);
+        let error = call(&service).await.unwrap_err();
+        assert_eq!((error.kind(), error.is_unsent()), (Kind::InvalidConfig, true), "{error}");
+        assert!(error.to_string().contains(part), "{error}");
+        assert_eq!(handle.stats().failed, Some(0), "it is not the endpoint's fault");
+    }
+    let half: TlsConfig = serde_json::from_str(r#"{"cert_file":"a.pem"}"#).unwrap();
+    let error = HttpConfig::default().with_tls(half).validate().unwrap_err();
+    assert!(error.to_string().contains("tls.key_file"), "{error}");
+}
+
+/// Serves HTTP/2 frame by frame: to the headers of a request, it says `frame`.
+async fn saying(frame: &'static [u8], identity: Identity) -> u16 {
+    server(acceptor(identity, None), move |mut stream| async move {
+        // The preface, and then frames: a length of 3 bytes, a type, flags, and a stream.
+        let mut preface = [0; 24];
+        stream.read_exact(&mut preface).await.unwrap();
+        stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+        let mut head = [0; 9];
+        while stream.read_exact(&mut head).await.is_ok() {
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            let mut payload = vec![0; length as usize];
+            if stream.read_exact(&mut payload).await.is_err() {
+                return;
+            }
+            if head[3] == 1 {
+                stream.write_all(frame).await.unwrap();
+                stream.flush().await.unwrap();
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_http2_turns_away_was_not_sent() {
+    const REFUSED: &[u8] = &[0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 7];
+    const INTERNAL: &[u8] = &[0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 2];
+    // The last stream that it looks at is 0, and the call's is 1.
+    const GOES_AWAY: &[u8] = &[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let (files, authority) = (Files::new(), Authority::new());
+    let ca = files.write("ca.pem", &authority.pem);
+    for (frame, unsent) in [(REFUSED, true), (GOES_AWAY, true), (INTERNAL, false)] {
+        let port = saying(frame, authority.identity("localhost", |_| {})).await;
+        let tls = TlsConfig::default().with_ca_file(&ca);
+        let (service, _handle) = connect(format!("https://localhost:{port}"), tls);
+        let error = call(&service).await.unwrap_err();
+        assert_eq!((error.kind(), error.is_unsent()), (Kind::Connection, unsent), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_goes_away_answers_what_it_began_and_the_rest_goes_elsewhere() {
+    let (files, authority) = (Files::new(), Authority::new());
+    let ca = files.write("ca.pem", &authority.pem);
+    let (port, seen) = plugin(acceptor(authority.identity("localhost", |_| {}), None)).await;
+    let tls = TlsConfig::default().with_ca_file(&ca);
+    let (service, handle) = connect(format!("https://localhost:{port}/late"), tls);
+    let late = tokio::spawn({
+        let service = service.clone();
+        async move { call(&service).await }
+    });
+    until(|| seen.open.load(SeqCst) == 1).await;
+    // A second call shows that the first has arrived; it is answered at once.
+    let (quick, _) = (service.health().await, handle.connections());
+    assert_eq!(quick.status, PluginStatus::Healthy);
+    seen.goes_away.notify_one();
+    let next = service.clone();
+    let next = tokio::spawn(async move {
+        loop {
+            let health = next.health().await;
+            assert_eq!(health.status, PluginStatus::Healthy, "{health:?}");
+            tokio::task::yield_now().await;
+        }
+    });
+    until(|| seen.accepted.load(SeqCst) == 2).await;
+    assert!(handle.connections() >= 2, "the one that ends is open still");
+    next.abort();
+    seen.answers_late.notify_one();
+    assert_eq!(timeout(PATIENCE, late).await.unwrap().unwrap().unwrap(), 7);
+    until(|| handle.connections() == 1).await;
+}
