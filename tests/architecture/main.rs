@@ -71,7 +71,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("boxed", &["connect"]),
     ("choose", &["member"]),
     // What failover and retries have in common.
-    ("course", &["budget", "replay"]),
+    ("course", &["budget", "replay", "rules"]),
     ("budget", &[]),
     ("replay", &[]),
     ("error", &[]),
