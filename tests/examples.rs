@@ -202,17 +202,13 @@ mod simulate {
 
     #[test]
     fn failing_fast_attracts_requests_unless_failures_count_as_slow() {
-        let report = simulated("3", "0.2");
+        let report = simulated("3", "0.3");
         let failed = |policy| figure(&report, policy, "failed");
         assert!(failed("PeakEwma") < failed("RoundRobin") / 20.0, "{report:#}");
         assert!(failed("RoundRobin") < failed("LeastRequest"), "{report:#}");
         assert!(failed("RoundRobin") < failed("p2c PeakEwma"), "{report:#}");
-        assert!(figure(&report, "PeakEwma", "failed_per_client") <= 12.0, "{report:#}");
-        passes(&report);
-        // It gets its share again, from many clients too. One client sends too little at this scale.
-        let mut limits = report["limits"].as_array().unwrap().iter();
-        let again = limits.find(|limit| limit["figure"] == "share_55_60s").unwrap();
-        assert_eq!(again["pass"], true, "{report:#}");
+        // Among them that it gets its share again.
+        assert!(passes(&report), "{report:#}");
     }
 
     #[test]

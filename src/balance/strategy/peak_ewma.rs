@@ -30,7 +30,7 @@ use crate::member::{Measure, Member};
 /// If weights differ, endpoints are drawn in proportion to them, and the calls in flight are compared in
 /// proportion to them: the call goes to the lower `latency · (calls in flight / weight + 1)`, where the mean
 /// weight is 1. So an endpoint gets the share of its weight also where calls rarely overlap, and one that
-/// [warms up](super::BalanceConfig::slow_start) gets a share that grows from the first call on. With two endpoints both
+/// [warms up](crate::balance::BalanceConfig::slow_start) gets a share that grows from the first call on. With two endpoints both
 /// are always compared, so while both are idle the latencies alone decide.
 ///
 /// # Example
