@@ -69,6 +69,7 @@ fn balance() {
         "success_rate_factor": 2.5,
         "success_rate_hosts": 3,
         "success_rate_calls": 50,
+            "success_rate_failures": 9,
         "failure_percent": 85,
         "failure_percent_hosts": 4,
         "failure_percent_calls": 20,

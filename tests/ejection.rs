@@ -326,6 +326,8 @@ async fn settings_of_sweeps() {
     assert_eq!(swept(4, with(four)).await.len(), 1);
     assert!(swept(5, with(|of| of.success_rate_factor = 3.0)).await.is_empty());
     assert!(swept(5, with(|of| of.success_rate_calls = 21)).await.is_empty());
+    assert!(swept(5, with(|of| of.success_rate_failures = 11)).await.is_empty(), "10 of 20 failed");
+    assert_eq!(swept(5, with(|of| of.success_rate_failures = 10)).await.len(), 1);
     assert_eq!(swept(5, with(|of| of.interval = secs(60))).await.len(), 1);
     let by_percentage = |of: &mut OutlierConfig| {
         (of.success_rate_factor, of.failure_percent, of.failure_percent_calls) = (0.0, 50, 20);

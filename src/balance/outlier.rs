@@ -41,6 +41,9 @@ pub struct OutlierConfig {
     pub success_rate_hosts: usize,
     /// Calls between two sweeps that are enough, for success rates. Default: 100.
     pub success_rate_calls: u64,
+    /// Failed calls between two sweeps below which no success rate ejects: where nearly all calls succeed, a
+    /// single failure is far below the mean. Envoy and gRPC have no such bound. Default: 5.
+    pub success_rate_failures: u64,
     /// Share of failed calls that ejects, whatever others do, in percent. 0 switches it off. Default: 0.
     pub failure_percent: u8,
     /// Endpoints that need enough calls, for the share of failed calls. Default: 5.
@@ -71,6 +74,7 @@ impl Default for OutlierConfig {
             success_rate_factor: 1.9,
             success_rate_hosts: 5,
             success_rate_calls: 100,
+            success_rate_failures: 5,
             failure_percent: 0,
             failure_percent_hosts: 5,
             failure_percent_calls: 50,
@@ -103,6 +107,7 @@ impl OutlierConfig {
             minimum_hosts: self.success_rate_hosts,
             request_volume: self.success_rate_calls,
             stdev_factor: self.success_rate_factor,
+            minimum_failures: self.success_rate_failures,
             ..SuccessRate::default()
         })
     }

@@ -48,13 +48,22 @@ pub struct SuccessRate {
     /// How many standard deviations below the mean the threshold is. gRPC and Envoy write 1900 for 1.9.
     /// Default: 1.9.
     pub stdev_factor: f64,
+    /// Failed calls below which an endpoint is no outlier. Where nearly all calls succeed, the deviation is so
+    /// small that one failure in a hundred calls is far below the mean. Default: 0, as in gRPC and Envoy.
+    pub minimum_failures: u64,
     /// Chance that one that is found is ejected, in percent. Default: 100.
     pub enforcement_percent: u32,
 }
 
 impl Default for SuccessRate {
     fn default() -> Self {
-        Self { minimum_hosts: 5, request_volume: 100, stdev_factor: 1.9, enforcement_percent: 100 }
+        Self {
+            minimum_hosts: 5,
+            request_volume: 100,
+            stdev_factor: 1.9,
+            minimum_failures: 0,
+            enforcement_percent: 100,
+        }
     }
 }
 
@@ -72,7 +81,12 @@ impl SuccessRate {
     pub fn outliers(&self, hosts: &[Option<Calls>]) -> Vec<usize> {
         let Some(threshold) = self.threshold(hosts) else { return Vec::new() };
         let rates = with_volume(hosts, self.request_volume);
-        rates.filter(|(_, rate)| rate + 1e-9 < threshold).map(|(index, _)| index).collect()
+        let failures =
+            |index: usize| hosts.get(index).copied().flatten().map_or(0, |of| of.failures);
+        let is_outlier = |&(index, rate): &(usize, f64)| {
+            rate + 1e-9 < threshold && failures(index) >= self.minimum_failures
+        };
+        rates.filter(is_outlier).map(|(index, _)| index).collect()
     }
 }
 
@@ -174,6 +188,15 @@ mod tests {
             ..FailurePercentage::default()
         };
         assert_eq!(rule.outliers(&[Some(most)]), [0; 0]);
+    }
+
+    #[test]
+    fn a_few_failures_are_chance() {
+        let of = |failures| Some(Calls { successes: 1_000 - failures, failures });
+        let hosts = [0, 0, 4, 0, 0, 0, 0, 0, 0, 0].map(of);
+        assert_eq!(SuccessRate::default().outliers(&hosts), [2], "as in gRPC and Envoy");
+        let rule = |minimum_failures| SuccessRate { minimum_failures, ..SuccessRate::default() };
+        assert_eq!((rule(4).outliers(&hosts), rule(5).outliers(&hosts)), (vec![2], vec![]));
     }
 
     proptest! {

@@ -17,6 +17,7 @@ fn rule(config: &Value) -> OutlierRule {
         request_volume: number(&success["request_volume"]),
         stdev_factor: float(&success["stdev_factor"]) / 1_000.0,
         enforcement_percent: percent(success),
+        ..SuccessRate::default()
     });
     let failure = &config["failure_percentage"];
     let failure_percentage = (!failure.is_null()).then(|| FailurePercentage {
