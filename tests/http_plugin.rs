@@ -242,6 +242,17 @@ async fn headers_of_the_call_win_but_do_not_touch_the_framing() {
 }
 
 #[tokio::test]
+async fn headers_that_ask_for_an_answer_in_another_form_are_not_sent() {
+    let names =
+        ["Accept-Encoding", "Range", "If-None-Match", "Upgrade", "Connection", "Expect", "TE"];
+    let call = names.into_iter().fold(Call::new(1), |call, name| call.with_header(name, "x-odd"));
+    let (head, body) = request_of(HttpConfig::default(), call).await;
+    assert!(!head.contains("x-odd"), "{head}");
+    // The plugin sees them as what they are: words of the caller.
+    assert!(body.contains(r#""Range":"x-odd""#), "{body}");
+}
+
+#[tokio::test]
 async fn a_header_that_cannot_be_sent_is_named_and_its_value_is_not() {
     let service = connect::<Gross>("127.0.0.1:9");
     for (name, value) in [("X-Good", "secret\r\nX-Bad: 1"), ("X Bad", "secret"), ("", "secret")] {

@@ -535,6 +535,38 @@ async fn new_settings_hold_for_the_next_call_and_idle_connections_close() {
 }
 
 #[tokio::test]
+async fn a_connection_in_use_is_not_kept_once_settings_have_changed() {
+    let (asked, goes) =
+        (Arc::new(tokio::sync::Notify::new()), Arc::new(tokio::sync::Notify::new()));
+    let (told, may) = (asked.clone(), goes.clone());
+    let plugin = Plugin::unix(move |mut connection: Connection| {
+        let (told, may) = (told.clone(), may.clone());
+        async move {
+            while let Some(line) = connection.next().await {
+                told.notify_one();
+                may.notified().await;
+                connection.send(&answer(&line)).await;
+            }
+        }
+    })
+    .await;
+    let transport = SocketTransport::<u64, u64>::new();
+    let endpoint = plugin.address.parse::<tower_upstream::Endpoint>().unwrap();
+    let member = tower_upstream::member::Member::new(endpoint);
+    let service = tower_upstream::connect::Connect::connect(&transport, &member);
+    let (first, ()) = tokio::join!(call(&service, 1), async {
+        asked.notified().await;
+        transport.handle().update(&config().with_max_message_bytes(1_000)).unwrap();
+        goes.notify_one();
+    });
+    assert_eq!(first.unwrap(), 2);
+    until("the connection of before closes", || plugin.open() == 0).await;
+    goes.notify_one();
+    assert_eq!(call(&service, 2).await.unwrap(), 4);
+    assert_eq!((plugin.connections(), plugin.open()), (2, 1), "and that of now is kept");
+}
+
+#[tokio::test]
 async fn a_call_that_is_too_late_or_cannot_be_written_is_not_sent() {
     let service = connect::<u64, u64>(config(), &new_unix());
     let late = Call::new(1).with_timeout(Duration::ZERO);

@@ -1,6 +1,6 @@
 use std::{fmt, hint::black_box};
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 /// Text that is never shown, such as a token.
 ///
@@ -14,8 +14,7 @@ use serde::{Deserialize, Serialize, Serializer};
 /// assert_eq!(format!("{token:?}"), "Secret(…)");
 /// assert_eq!(token, Secret::from("s3cret"));
 /// ```
-#[derive(Clone, Default, Deserialize)]
-#[serde(from = "String")]
+#[derive(Clone, Default)]
 pub struct Secret(Box<[u8]>);
 
 impl Secret {
@@ -67,6 +66,14 @@ impl Drop for Secret {
     }
 }
 
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // Such as of a number: that error would show it.
+        let text = String::deserialize(deserializer);
+        text.map(Self::from).map_err(|_| D::Error::custom("a secret must be text, in quotes"))
+    }
+}
+
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str("")
@@ -93,6 +100,8 @@ mod tests {
         assert_eq!(secret.clone(), secret);
         assert_eq!(serde_json::to_string(&secret).unwrap(), "\"\"");
         let read: Secret = serde_json::from_str("\"abc\"").unwrap();
+        let wrong = serde_json::from_str::<Secret>("12345").unwrap_err().to_string();
+        assert!(wrong.contains("in quotes") && !wrong.contains("12345"), "{wrong}");
         assert_eq!((read, format!("{secret:?}")), (secret, "Secret(…)".to_owned()));
     }
 }

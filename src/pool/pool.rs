@@ -83,6 +83,10 @@ impl<C: Pooled, E> Pool<C, E> {
         let mut inside = lock(&self.inside);
         if *inside.ledger.limits() != limits {
             let after = inside.ledger.set_limits(limits);
+            // It sleeps until a moment of the limits of before. The next connection starts another.
+            if let Some(sweeper) = inside.sweeper.take() {
+                sweeper.abort();
+            }
             self.is_bounded.store(limits.max.is_some(), Ordering::Relaxed);
             drop(inside);
             self.finish(after);

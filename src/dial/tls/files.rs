@@ -59,7 +59,9 @@ pub(super) fn load(config: &TlsConfig) -> Result<ClientConfig, BoxError> {
                 .with_client_auth_cert(chain, private)
                 .map_err(|error| unusable(certificate, "cert_file", &error))?
         }
-        _ => builder.with_no_client_auth(),
+        (None, None) => builder.with_no_client_auth(),
+        (Some(_), None) => return Err("`tls.cert_file` needs `tls.key_file` beside it".into()),
+        (None, Some(_)) => return Err("`tls.key_file` needs `tls.cert_file` beside it".into()),
     };
     client.alpn_protocols = match config.http2 {
         true => vec![b"h2".to_vec(), b"http/1.1".to_vec()],

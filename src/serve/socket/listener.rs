@@ -30,9 +30,10 @@ pub(super) enum Place {
 pub(super) enum Listener {
     #[cfg(unix)]
     Unix {
+        // Dropped first: once nothing listens, another server may put its own file there.
+        file: file::SocketFile,
         listener: UnixListener,
         users: Users,
-        file: file::SocketFile,
     },
     Tcp {
         listener: TcpListener,

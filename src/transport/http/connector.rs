@@ -29,8 +29,9 @@ use crate::{connect::Connect, dial::Tls, guard::Family, member::Member};
 /// # What is sent
 /// A `POST` to the address of the endpoint, exactly as it is written, with one JSON object: `data`,
 /// `request_id`, `timeout`, and `headers` and `metadata` if there are any. The headers of the
-/// [`Call`](crate::Call) are sent as HTTP headers too, and replace those of the transport, except
-/// `Host`, `Content-Length`, `Transfer-Encoding` and `Trailer`. Redirects are not followed: a `POST`
+/// [`Call`](crate::Call) are sent as HTTP headers too, and replace those of the transport, except those that
+/// say how the body is sent (`Host`, `Connection`, `Content-Length` and the like) and those that ask for an answer in
+/// another form (`Accept-Encoding`, `Range`, `If-Match` and the like). Redirects are not followed: a `POST`
 /// might be done twice, or turn into a `GET`.
 ///
 /// # What comes back
@@ -46,7 +47,7 @@ use crate::{connect::Connect, dial::Tls, guard::Family, member::Member};
 /// | no connection | `Connection`, or `Timeout` after `connect_timeout` | unsent |
 /// | all of [`max_connections`](HttpConfig::max_connections) in use until `request_timeout` | `Timeout` | unsent; does not count against the endpoint |
 /// | HTTP/2 refused the request, or the endpoint went away before it looked at it | `Connection` | unsent |
-/// | an endpoint that cannot prove by its certificate who it is | `Connection` | unsent |
+/// | an endpoint whose certificate is not valid for its address | `Connection` | unsent |
 /// | files of `tls` that cannot be used | `InvalidConfig` | unsent |
 /// | connection broke before the head of a response | `Connection` | if it had been used before, it does not count against the endpoint |
 /// | response broke off after its head | `Connection` | |

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
     header::{
-        ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TRAILER, TRANSFER_ENCODING, USER_AGENT,
+        ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST,
+        IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE, TE, TRAILER,
+        TRANSFER_ENCODING, UPGRADE, USER_AGENT,
     },
 };
 use serde::Serialize;
@@ -161,14 +163,34 @@ fn request(method: Method, uri: Uri, headers: HeaderMap) -> Request<()> {
     request
 }
 
-/// Adds the headers of the call, except those that say how the body is sent.
+/// What a caller has no say in: how the request is sent, and headers that make the plugin answer in another form,
+/// which would count against it.
+const NOT_OF_CALLERS: [HeaderName; 15] = [
+    HOST,
+    CONTENT_LENGTH,
+    CONTENT_ENCODING,
+    TRANSFER_ENCODING,
+    TRAILER,
+    TE,
+    CONNECTION,
+    UPGRADE,
+    EXPECT,
+    ACCEPT_ENCODING,
+    RANGE,
+    IF_RANGE,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    IF_MODIFIED_SINCE,
+];
+
+/// Adds the headers of the call, except those that a caller has no say in.
 fn add_headers<Req>(headers: &mut HeaderMap, call: &Call<Req>) -> Result<(), Error> {
     for (name, value) in call.headers() {
         let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
             let name: String = name.escape_debug().take(64).collect();
             unusable(format!("the call has a header whose name cannot be sent: `{name}`"))
         })?;
-        if [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER].contains(&parsed) {
+        if NOT_OF_CALLERS.contains(&parsed) {
             continue;
         }
         let mut value = header_value(name, value)?;

@@ -32,18 +32,24 @@ pub(super) struct Connection {
     pub(super) last_used: Instant,
     /// Whether an exchange went well on it.
     pub(super) was_used: bool,
+    /// The time of the pool that it belongs to: of another, it is not kept.
+    pub(super) epoch: u64,
 }
 
 impl Connection {
     /// Connects to `place`, and proves that this host belongs there.
-    pub(super) async fn open(place: &Place, config: &SocketConfig) -> Result<Self, Error> {
+    pub(super) async fn open(
+        place: &Place,
+        config: &SocketConfig,
+        epoch: u64,
+    ) -> Result<Self, Error> {
         let limit = config.connect_timeout;
         let opening = async {
             let mut messages = Messages::new(place.connect(config).await?);
             if !config.token.is_empty() {
                 prove(&mut messages, config).await?;
             }
-            Ok(Self { messages, last_used: time::now(), was_used: false })
+            Ok(Self { messages, last_used: time::now(), was_used: false, epoch })
         };
         timeout(limit, opening).await.unwrap_or_else(|_| {
             Err(Error::not_sent(Kind::Timeout)

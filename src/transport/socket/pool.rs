@@ -3,7 +3,10 @@
 use std::{
     collections::VecDeque,
     fmt,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use arc_swap::ArcSwap;
@@ -41,6 +44,9 @@ pub(super) struct Pool {
     member: Arc<Member>,
     place: Result<Place, Error>,
     terms: ArcSwap<Terms>,
+    /// Moves on when connections of before, also those in use, are not to be kept. Written under the lock of
+    /// `idle`.
+    epoch: AtomicU64,
     idle: Mutex<VecDeque<Connection>>,
 }
 
@@ -57,7 +63,7 @@ impl Pool {
     pub(super) fn new(member: Arc<Member>, config: &SocketConfig) -> Self {
         let place = Place::of(member.endpoint().address());
         let terms = ArcSwap::from_pointee(Terms::new(config));
-        Self { member, place, terms, idle: Mutex::default() }
+        Self { member, place, terms, epoch: AtomicU64::new(0), idle: Mutex::default() }
     }
 
     pub(super) fn place(&self) -> Result<&Place, Error> {
@@ -101,7 +107,8 @@ impl Pool {
         };
         let old = idle.iter().take_while(|of| is_old(of)).count();
         let rest = idle.len() - old;
-        let room = rest < terms.config.max_idle_connections;
+        let is_current = connection.epoch == self.epoch.load(Ordering::Relaxed);
+        let room = is_current && rest < terms.config.max_idle_connections;
         let closed: Vec<_> = idle.drain(..old).collect();
         let refused = if room {
             idle.push_back(connection);
@@ -114,10 +121,18 @@ impl Pool {
         drop((closed, refused));
     }
 
-    /// Closes all idle connections.
+    /// Closes all idle connections, and those in use when their calls end.
     pub(super) fn empty(&self) {
-        let all = std::mem::take(&mut *lock(&self.idle));
-        drop(all);
+        drop(self.begin_anew(|| ()));
+    }
+
+    /// Does `change` between the connections of before and those that are made from now on. Returns the idle
+    /// ones, to be closed outside the lock.
+    fn begin_anew(&self, change: impl FnOnce()) -> VecDeque<Connection> {
+        let mut idle = lock(&self.idle);
+        change();
+        self.epoch.fetch_add(1, Ordering::Release);
+        std::mem::take(&mut *idle)
     }
 
     /// A connection for a call: `stale`, if it is alive, or a new one.
@@ -133,18 +148,19 @@ impl Pool {
             // They were idle for longer.
             self.empty();
         }
-        Connection::open(self.place()?, &terms.config).await
+        // Before the terms are compared: a change in between makes this the time of before.
+        let epoch = self.epoch.load(Ordering::Acquire);
+        let is_current = Arc::ptr_eq(&terms, &self.terms());
+        // What is made by terms of before is used once.
+        let epoch = if is_current { epoch } else { u64::MAX };
+        Connection::open(self.place()?, &terms.config, epoch).await
     }
 }
 
 impl Configured<SocketConfig> for Pool {
     /// Connections that were made by other rules close.
     fn apply(self: Arc<Self>, newest: &Newest<SocketConfig>) {
-        let mut idle = lock(&self.idle);
-        self.terms.store(Arc::new(Terms::new(&newest.get())));
-        let all = std::mem::take(&mut *idle);
-        drop(idle);
-        drop(all);
+        drop(self.begin_anew(|| self.terms.store(Arc::new(Terms::new(&newest.get())))));
     }
 
     fn member(&self) -> Option<&Arc<Member>> {
