@@ -14,7 +14,7 @@ const KEYS: u64 = 1_000_000;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), BoxError> {
-    // Two calls an hour for each caller, whoever that is.
+    // Two calls an hour for each caller.
     let limit = RateLimitLayer::new(Quota::new(2, Duration::from_secs(3_600)))
         .by_key(|call: &Call<u64>| *call.body());
     let table = limit.handle();

@@ -1,4 +1,4 @@
-//! The day: what happens to whom, and when.
+//! The day: what happens to which plugin, and when.
 
 use std::{collections::BTreeMap, net::SocketAddr, process::ExitCode, time::Duration};
 
@@ -129,12 +129,12 @@ impl Town {
                 Ok(format!("{name} is as fast as before"))
             }
             Turn::Kill(name) => {
-                let plugin = self.plugins.remove(name).ok_or("nobody to kill")?;
+                let plugin = self.plugins.remove(name).ok_or("none to kill")?;
                 self.graves.insert(name, plugin.kill().await?);
                 Ok(format!("{name} is killed (SIGKILL)"))
             }
             Turn::ComeBack(name) => {
-                let address = self.graves.remove(name).ok_or("nobody to come back")?;
+                let address = self.graves.remove(name).ok_or("none to come back")?;
                 self.plugins.insert(name, Plugin::start(name, address).await?);
                 Ok(format!("{name} is back at {address}"))
             }
@@ -152,7 +152,7 @@ impl Town {
                 Ok(format!("{name} is drained: it finishes what it has"))
             }
             Turn::Remove(name) => {
-                let plugin = self.plugins.remove(name).ok_or("nobody to remove")?;
+                let plugin = self.plugins.remove(name).ok_or("none to remove")?;
                 self.endpoints.remove(&plugin.url());
                 plugin.stop().await?;
                 Ok(format!("{name} is removed from discovery, and stops"))

@@ -43,7 +43,7 @@ mod tests {
         let snapshot = || Arc::new(Snapshot::empty((), Error::refused(Kind::NoEndpoints)));
         let mut retired = Retired::<(), ()>::default();
         let mut replace = |last| retired.replace(last).len();
-        assert_eq!(replace(snapshot()), 1, "nobody holds it");
+        assert_eq!(replace(snapshot()), 1, "nothing holds it");
         let mut clones: Vec<_> = (0..MAX_RETIRED).map(|_| snapshot()).collect();
         assert!(clones.iter().all(|last| replace(last.clone()) == 0));
         clones.push(snapshot());

@@ -139,7 +139,7 @@ fn a_panic_may_call_those_that_were_well_or_nobody() {
     assert_eq!(look(&mut of, PanicMode::All), [0, 1, 2, 3]);
     assert!(look(&mut of, PanicMode::Fail).is_empty());
     let mut unknown = candidacies(&[(SICK, P0, 1); 2]);
-    assert_eq!(look(&mut unknown, PanicMode::LastKnownGood), [0, 1], "nobody was");
+    assert_eq!(look(&mut unknown, PanicMode::LastKnownGood), [0, 1], "none was");
 }
 
 #[test]
@@ -226,7 +226,7 @@ proptest! {
                     prop_assert!(word & SICK == 0 || share.panic);
                 }
             }
-            // Whoever is well gets calls, or stands by.
+            // Each that is well gets calls, or stands by.
             let chosen = || selection.shares.iter().flat_map(|share| &share.candidates);
             let any_sound = of.iter().any(|of| of.word & !BUSY == OK);
             prop_assert!(!any_sound || chosen().next().is_some());

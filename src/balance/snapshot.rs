@@ -38,7 +38,7 @@ pub(super) struct Group<S, T> {
     pub(super) is_near: bool,
     /// The candidates, ordered by key. While they are all members, the list is the same.
     pub(super) members: Arc<[Arc<Member>]>,
-    /// The service of each candidate. One that is on probation has none here: whoever chooses it has to
+    /// The service of each candidate. One that is on probation has none here: a call that chooses it has to
     /// claim its place first.
     pub(super) services: Services<S>,
     pub(super) probation: Box<[OnProbation<S>]>,

@@ -295,7 +295,7 @@ proptest! {
                 before.sort_unstable();
                 prop_assert_eq!(&now, &before);
             }
-            // Whoever got calls before gets some, or stands by.
+            // Each that got calls before gets some, or stands by.
             for index in before.iter().filter(|&&index| of[index as usize].weight > 0) {
                 prop_assert!(now.contains(index) || on.reserve.iter().any(|(_, other)| other == index));
             }

@@ -237,7 +237,7 @@ where
 
     /// Waits for up to [`STEP`] more. `false` if there are no more.
     fn widen_to(&mut self, snapshot: &Snapshot<S, P::Table>) -> bool {
-        // Without a task the snapshot is of the past, and so may be its connections. Whoever changes
+        // Without a task the snapshot is of the past, and so may be its connections. A change of
         // that wakes this call, so there is no timer to look again by.
         if !self.set.is_up() {
             self.widening = false;

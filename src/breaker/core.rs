@@ -128,7 +128,7 @@ mod loom_models {
         CircuitBreakerConfig::consecutive(2).with_probes(1).with_successes(1).with_open_jitter(0.0)
     }
 
-    /// Of two that fail at once both count, whoever is first, and one of them opens it.
+    /// Of two that fail at once both count, in either order, and one of them opens it.
     #[test]
     fn loom_no_failure_is_lost() {
         loom::model(|| {

@@ -85,7 +85,7 @@ impl Parts {
 /// So many for each thread that may be there: of two calls one in as many meets another.
 const PARTS_EACH: usize = 4;
 
-/// Before when nobody has to look whether a call is overdue.
+/// The time before which no call can be overdue.
 #[derive(Debug)]
 pub(super) struct Alarm(AtomicU64);
 
@@ -124,7 +124,7 @@ mod loom_models {
 
     use super::*;
 
-    /// A call that enters while somebody looks is found, or has set the alarm.
+    /// A call that enters during a look is found, or has set the alarm.
     #[test]
     fn loom_no_call_that_hangs_is_forgotten() {
         loom::model(|| {

@@ -1,7 +1,7 @@
 //! Calls that hang, as a circuit sees them while they hang.
 //!
 //! Nothing of this is reached where it does not matter whether calls are slow: the word of a circuit
-//! says so. Where it does, a call that has to wait is counted in and out, and whoever is let through or
+//! says so. Where it does, a call that has to wait is counted in and out, and a call that is let through or
 //! looks compares a clock with the alarm, which is set to when the first of them may be overdue.
 
 use super::{
@@ -40,7 +40,7 @@ impl Circuit {
         (now / MICRO).saturating_sub(began) * MICRO >= lease.core().slow_after()
     }
 
-    /// Whether any call may be overdue that was not when somebody last looked.
+    /// Whether any call may be overdue that was not at the last look.
     #[inline]
     fn may_be_overdue(&self) -> bool {
         self.alarm.at().is_some_and(|at| self.clock.nanos() >= at)

@@ -19,7 +19,7 @@ pub(super) struct Pending {
     length: u32,
     /// How many are kept: those of `slow_after`, and the one that is being filled.
     kept: u64,
-    /// The bucket that is filled now, of all there ever were. Never goes back, whoever comes late with
+    /// The bucket that is filled now, of all there ever were. Never goes back, also if a call comes late with
     /// an older time.
     last: u64,
     /// Below zero where calls have left that a [resizing](Self::resize) put into a later bucket: what
@@ -95,7 +95,7 @@ impl Pending {
         self.start(number.saturating_add(self.kept))
     }
 
-    /// Where a call is counted that began at this time. After a time that has not come yet nobody
+    /// Where a call is counted that began at this time. After a time that has not come yet no call
     /// looks: that call is so old that its ticket does not tell when it began.
     fn place(&mut self, began: u64) -> &mut i32 {
         let number = began >> self.length;

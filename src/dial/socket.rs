@@ -43,7 +43,7 @@ impl Socket {
         let stream = loop {
             match UnixStream::connect(path).await {
                 Ok(stream) => break stream,
-                // Its queue of those who wait to be let in is full. Over TCP the kernel would wait.
+                // Its queue of connections that wait to be let in is full. Over TCP the kernel would wait.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     sleep(pause).await;
                     pause = (pause * 2).min(LAST_PAUSE);

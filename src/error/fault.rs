@@ -14,7 +14,7 @@ pub(crate) enum Fault {
     Connection,
     /// The caller's: its body, its misuse of a client, a deadline that had passed, a config.
     Caller,
-    /// Nobody's yet: the deadline or the overall limit of the call ended it on its way. Counts as a
+    /// Not decided: the deadline or the overall limit of the call ended it on its way. Counts as a
     /// call that was dropped.
     Cancelled,
     /// Ours: a guard said no.

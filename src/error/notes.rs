@@ -135,7 +135,7 @@ impl Error {
         if all.iter().all(Self::is_unsent) {
             error.word = error.word.with(Word::UNSENT);
         }
-        // Nothing but refusals is one, and no evidence for whoever stands above.
+        // Nothing but refusals is one, and no evidence for a layer above.
         if all.iter().all(Self::is_refused) {
             error.word = error.word.with(Word::REFUSED);
         }

@@ -52,7 +52,7 @@ pub(crate) trait Configured<S>: Send + Sync {
     }
 }
 
-/// The newest settings, whoever asks and whenever.
+/// The newest settings, at any time.
 pub(crate) struct Newest<S>(Mutex<Arc<S>>);
 
 impl<S> Newest<S> {

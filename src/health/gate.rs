@@ -100,7 +100,7 @@ impl Gate {
             setup: setup.clone(),
             state: Mutex::new(state),
         };
-        // Nobody is told how it begins.
+        // How it begins is not told.
         gate.word.store(lock(&gate.state).word(gate.shut()), Ordering::Relaxed);
         Arc::new(gate)
     }

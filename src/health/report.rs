@@ -1,4 +1,4 @@
-//! What the checks tell whoever asks.
+//! What the checks tell.
 
 use std::{sync::Arc, time::Duration};
 

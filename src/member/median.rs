@@ -32,7 +32,7 @@ impl Median {
     /// In nanoseconds, as is `now`.
     #[cold]
     pub(super) fn get(&self, now: u64) -> Option<f64> {
-        // Relaxed: an estimate. Whoever finds another one at work takes the last.
+        // Relaxed: an estimate. A caller that finds another one at work takes the last.
         if now >= self.until.load(Ordering::Relaxed) {
             if let Ok(compute) = self.compute.try_lock() {
                 let median = compute.as_ref().and_then(|compute| compute());

@@ -233,7 +233,7 @@ impl Member {
         }
     }
 
-    /// Notes that it is well again. Before the veto is cleared, so that whoever sees it eligible
+    /// Notes that it is well again. Before the veto is cleared, so that a caller that sees it eligible
     /// sees this too.
     pub(crate) fn recover(&self, now: Instant) {
         self.recovered.store(time::stamp(now).max(NEVER + 1), Ordering::Relaxed);

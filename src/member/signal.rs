@@ -105,7 +105,7 @@ impl Signal {
         row > 0 && failures >= row
     }
 
-    /// Whom to wake on a change. Register before looking.
+    /// The task to wake on a change. Register before looking.
     pub(crate) fn register(&self, waker: &Waker) {
         self.task.register(waker);
     }

@@ -61,7 +61,7 @@ impl Eq for Secret {}
 impl Drop for Secret {
     fn drop(&mut self) {
         self.0.fill(0);
-        // Or else the compiler may find that nobody reads it any more.
+        // Or else the compiler may find that it is not read any more.
         black_box(&self.0);
     }
 }

@@ -41,7 +41,7 @@ impl<C, W> Default for After<C, W> {
     }
 }
 
-/// Who has what of one pool. `W` wakes a waiter.
+/// What each connection and each waiter of one pool has. `W` wakes a waiter.
 ///
 /// The line is served in its order, so those that got something stand before those that wait.
 #[derive(Debug)]

@@ -250,9 +250,9 @@ impl Both {
         let room = model.limits.max.is_none_or(|max| model.live() < max);
         let is_idle = model.idle.iter().any(is_usable);
         assert!(model.waiting() == 0 || !is_idle, "it waits beside an idle connection");
-        // Whoever of the line looks next makes all that are due.
+        // The one of the line that looks next makes all that are due.
         let is_due = room && model.waiting() > model.dialing;
-        assert!(!is_due || !self.woken.is_empty(), "nobody sees to another connection");
+        assert!(!is_due || !self.woken.is_empty(), "none sees to another connection");
         assert_eq!(self.ledger.has_room(), room || !model.idle.is_empty());
     }
 }

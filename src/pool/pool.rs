@@ -72,7 +72,7 @@ impl<C: Pooled, E> Pool<C, E> {
 
     /// Lets go of the idle connections, and of those in use once they are given back.
     ///
-    /// With an epoch, only if nobody did so since a connection of it was made. Returns whether it did.
+    /// With an epoch, only if that has not happened since a connection of it was made. Returns whether it did.
     pub(crate) fn empty(&self, epoch: Option<u64>) -> bool {
         let after = lock(&self.inside).ledger.empty(epoch);
         after.map(|after| self.finish(after)).is_some()
@@ -134,7 +134,7 @@ where
         let mut inside = lock(&self.inside);
         let (after, next) = inside.ledger.sweep(time::now());
         if next.is_none() {
-            // Under the lock: whoever makes a connection after this starts another.
+            // Under the lock: a connection that is made after this starts another.
             inside.sweeper = None;
         }
         drop(inside);

@@ -134,7 +134,7 @@ impl<T, L> Clone for Leases<T, L> {
 impl<T, L> Drop for Leases<T, L> {
     #[inline]
     fn drop(&mut self) {
-        // AcqRel: whoever cuts must come after all that the other handles did.
+        // AcqRel: the handle that cuts must come after all that the other handles did.
         if self.lease.is_sharded() && self.lease.local.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.lease.cut_if_last();
         }
@@ -187,7 +187,7 @@ impl<T, L> Lease<T, L> {
         }
     }
 
-    /// The last handle of this lease has dropped. If it was the last of all, nobody can take a
+    /// The last handle of this lease has dropped. If it was the last of all, no other can take a
     /// lease any more, and the cycle goes.
     #[cold]
     fn cut_if_last(&self) {

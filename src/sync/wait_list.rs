@@ -6,7 +6,7 @@ use super::atomic::{AtomicUsize, Mutex, Ordering, fence, lock};
 #[derive(Debug, Default)]
 pub(crate) struct WaitList {
     state: Mutex<Waiters>,
-    /// How many wait, so that waking nobody costs one load.
+    /// How many wait, so that a wake without waiters costs one load.
     count: AtomicUsize,
 }
 
@@ -52,7 +52,7 @@ impl WaitList {
         self.count.fetch_add(1, Ordering::Relaxed);
         drop(waiters);
         // Pairs with the fence in `wake_all`. Either the waiter, who looks at its condition once
-        // more after this, sees it met, or whoever met it sees the count.
+        // more after this, sees it met, or the one that met it sees the count.
         fence(Ordering::SeqCst);
     }
 
@@ -114,7 +114,7 @@ mod loom_models {
         }
     }
 
-    /// Who finds the condition unmet after it was listed is woken by whoever meets it.
+    /// A task that finds the condition unmet after it was listed is woken by the one that meets it.
     #[test]
     fn loom_no_wake_up_is_lost() {
         loom::model(|| {

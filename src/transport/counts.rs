@@ -1,3 +1,5 @@
+//! What happened to the calls of one transport that did not go well.
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{
@@ -5,7 +7,7 @@ use crate::{
     telemetry::Stats,
 };
 
-/// What happened to calls. Relaxed throughout: these are only counted.
+/// Relaxed throughout: these are only counted.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     failed: AtomicU64,

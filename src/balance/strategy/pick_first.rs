@@ -104,7 +104,7 @@ impl<Req: ?Sized> Pick<Req> for PickFirst {
         }
         let next = table.order.iter().copied().find(|&index| candidates.is_free(index))?;
         if candidates.is_barred(current) {
-            // Relaxed: whoever else moves on moves on to the same.
+            // Relaxed: another call that moves on moves on to the same.
             table.current.store(next, Ordering::Relaxed);
         }
         Some(next)

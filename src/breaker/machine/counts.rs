@@ -14,7 +14,7 @@ pub(in crate::breaker) struct Counts {
     /// [`TAG_SHIFT`] the generation. So one that was let through in another generation is never
     /// among them, whenever it ends.
     good: AtomicU64,
-    /// At how many of them somebody looks at the clock, and moves them into the window.
+    /// At how many of them a call looks at the clock, and moves them into the window.
     look_at: AtomicU64,
     /// The last bucket that was looked at, and how many good calls there were when it began.
     bucket: AtomicU64,
@@ -128,7 +128,7 @@ impl Counts {
         self.good() + self.good_otherwise.load(Ordering::Relaxed)
     }
 
-    /// A generation begins. Before the word tells of it, so that whoever is let through by it finds
+    /// A generation begins. Before the word tells of it, so that a call that is let through by it finds
     /// its tag here.
     pub(in crate::breaker) fn turn(&self, generation: u64) {
         let before = self.good.swap(generation << TAG_SHIFT, Ordering::Relaxed) & COUNT;
@@ -178,7 +178,7 @@ pub(in crate::breaker) enum Pace {
     Each,
     /// So many in each bucket of the window: the number of this one.
     Bucket(u64),
-    /// Nobody needs to know when a good call was.
+    /// The time of a good call is not needed.
     Never,
 }
 

@@ -1,4 +1,4 @@
-//! What somebody does to a circuit: states by hand, and new settings.
+//! What an operator does to a circuit: manual states, and new settings.
 
 use std::sync::Arc;
 

@@ -33,7 +33,7 @@ impl Machine {
         self.by_hand
     }
 
-    /// Whether it may be forgotten: nobody keeps it, and it holds nothing against anybody that is
+    /// Whether it may be forgotten: it is not kept, and it holds nothing against a caller that is
     /// not over.
     pub(in crate::breaker) fn is_forgettable(&self, now: u64) -> bool {
         match self.state {

@@ -43,7 +43,7 @@ pub(super) struct Machine {
     /// When the generation began.
     turned_at: u64,
     trial: Trial,
-    /// Whether somebody put it into its state, and not a rule.
+    /// Whether an operator put it into its state, and not a rule.
     by_hand: bool,
     /// Whether good calls are looked at one by one.
     watches: bool,

@@ -180,7 +180,7 @@ const BUCKETS: u64 = 10;
 pub(in crate::breaker) struct Buckets {
     /// Nanoseconds for each bucket.
     length: u64,
-    /// Up to when all calls are counted. Never goes back, whoever comes late with an older time.
+    /// Up to when all calls are counted. Never goes back, also if a call comes late with an older time.
     seen: u64,
     buckets: Box<[Bucket; BUCKETS as usize]>,
 }
@@ -238,7 +238,7 @@ impl Buckets {
         true
     }
 
-    /// Evenly over the time in which they came, since nobody looked at a clock for each.
+    /// Evenly over the time in which they came, since no clock was read for each.
     fn spread_good(&mut self, calls: u64, now: u64) {
         let (from, to) = (self.seen, self.seen.max(now));
         let (first, last) = (from / self.length, to / self.length);

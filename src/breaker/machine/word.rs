@@ -152,7 +152,7 @@ impl Ticket {
         self.0 & TIMED != 0
     }
 
-    /// It had to wait at this time; `None` if nobody wants to know when.
+    /// It had to wait at this time; `None` if the time is not needed.
     pub(in crate::breaker) fn begin(&mut self, nanos: Option<u64>) {
         // Microseconds, of which 42 bits hold fifty days: durations, not times, are asked for.
         let began = nanos.map_or(BEGAN, |nanos| (nanos / 1_000) % TIMES + 1);

@@ -145,7 +145,7 @@ where
                 );
                 return Poll::Ready(None);
             }
-            // Changes that changed nothing. There may be more, and nobody else would wake us.
+            // Changes that changed nothing. There may be more, and nothing else would wake us.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }

@@ -17,7 +17,7 @@ pub(super) enum Target {
     Url(Uri),
 }
 
-/// Where to connect to, and whom and what to ask for there.
+/// Where to connect to, and the host and path to ask for there.
 #[derive(Debug, PartialEq)]
 pub(super) struct Place {
     pub(super) host: String,

@@ -111,7 +111,7 @@ impl Roster {
         }
     }
 
-    /// One watch less. Without any, nobody needs the target.
+    /// One watch less. Without any, the target is not needed.
     pub(super) fn leave(&self, gate: &Gate) {
         let mut state = lock(&self.state);
         let Some(name) = state.name_of(gate) else {
@@ -151,7 +151,7 @@ impl Roster {
         self.muster(&mut state)
     }
 
-    /// Has the task take in those who were enlisted. `Some`: there is none, and one is to be spawned.
+    /// Has the task take in the targets that were enlisted. `Some`: there is none, and one is to be spawned.
     fn muster(&self, state: &mut State) -> Option<Run> {
         if state.task.stopped {
             return None;

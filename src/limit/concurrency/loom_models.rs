@@ -75,12 +75,12 @@ fn gets_what_comes(state: &Arc<State>, other: impl FnOnce() + Send + 'static) {
             other.join().unwrap();
             drop(permit);
         }
-        Entered::Not => panic!("nobody waits"),
+        Entered::Not => panic!("none waits"),
         Entered::Waits(waiter) => {
             let turn = waiter.turn(&Waker::from(flag.clone()), time::now());
             other.join().unwrap();
             let was_woken = flag.0.load(Ordering::SeqCst);
-            assert!(turn == Turn::Called || was_woken, "nobody woke it: {turn:?}");
+            assert!(turn == Turn::Called || was_woken, "it was not woken: {turn:?}");
             drop(is_called(&waiter));
         }
     }

@@ -116,7 +116,7 @@ impl State {
         loop {
             let (new, entry) = match word.enter_behind() {
                 Some(entered) => (entered, Entry::InFlight),
-                // Of the very word that had no place: whoever gives one back from now on sees that
+                // Of the very word that had no place: a call that gives one back from now on sees that
                 // one waits, and comes to the line.
                 None if may_wait => (word.with_queue(true), Entry::InLine),
                 None => return Entry::Full,
@@ -210,7 +210,7 @@ impl Supply for State {
     }
 
     fn note_that_none_waits(&self) {
-        // Relaxed: under the lock, as whoever sets it.
+        // Relaxed: under the lock, as where it is set.
         self.word.fetch_and(!Word::QUEUE, Ordering::Relaxed);
     }
 

@@ -6,7 +6,7 @@ use std::fmt;
 pub(super) const MOST: u32 = u32::MAX >> 1;
 
 /// The whole state of a limit, as far as a call that need not wait is concerned: how many are in
-/// flight, how many may be, and whether somebody waits. In one word, so that whoever takes a place
+/// flight, how many may be, and whether a call waits. In one word, so that a call that takes a place
 /// does so under the limit that holds in that moment.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Word(pub(super) u64);
@@ -18,7 +18,7 @@ impl Word {
     pub(super) const QUEUE: u64 = 1 << 31;
     const MAX_SHIFT: u32 = 32;
 
-    /// Nobody in flight, and `max` may be: from 1 to [`MOST`], else the nearest of the two.
+    /// None in flight, and `max` may be: from 1 to [`MOST`], else the nearest of the two.
     pub(super) fn new(max: u32) -> Self {
         Self(0).with_max(max)
     }
@@ -35,14 +35,14 @@ impl Word {
         self.0 & Self::QUEUE != 0
     }
 
-    /// A call has come in, before which nobody is: takes a place if one is free.
+    /// A call has come in, before which none is: takes a place if one is free.
     #[inline]
     pub(super) fn enter(self) -> Option<Self> {
         // The count stays below 2^31, since `max` does.
         (self.in_flight() < self.max()).then_some(Self(self.0 + Self::CALL))
     }
 
-    /// A new call: enters if nobody waits before it.
+    /// A new call: enters if none waits before it.
     #[inline]
     pub(super) fn enter_behind(self) -> Option<Self> {
         if self.has_queue() { None } else { self.enter() }

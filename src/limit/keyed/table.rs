@@ -14,7 +14,7 @@ const KEYS_PER_SET: usize = 2;
 ///
 /// A key may be in two sets, of which the first is looked at first. Which two is part of the hash,
 /// and other 32 bits of it are the key's tag; two keys with one tag in one set share a quota. By
-/// chance that happens to one new key in a billion. Nobody who does not know the seed can look for
+/// chance that happens to one new key in a billion. Without the seed it is not possible to look for
 /// such a key.
 #[derive(Debug)]
 pub(super) struct Table<const N: usize> {
@@ -23,7 +23,7 @@ pub(super) struct Table<const N: usize> {
 
 /// A few keys, which share a lock.
 ///
-/// The version is odd while somebody writes, which takes some nanoseconds and runs no code but what
+/// The version is odd during a write, which takes some nanoseconds and runs no code but what
 /// is here. Who only looks writes nothing, and looks again if the version has changed.
 ///
 /// A key that is in neither of its sets is brought in under the lock of the first, wherever it goes;
@@ -92,7 +92,7 @@ impl<const N: usize> Table<N> {
         }
     }
 
-    /// The same for a key that is not in its first set. None if somebody came in between.
+    /// The same for a key that is not in its first set. None if another came in between.
     #[inline(never)]
     fn change_absent<E>(
         &self,
@@ -167,7 +167,7 @@ impl<const N: usize> Set<N> {
         }
     }
 
-    /// The version, if nobody writes.
+    /// The version, unless a write is going on.
     #[inline]
     fn version(&self) -> Option<u32> {
         // Acquire, with the Release of `Writing::drop`: what was written before is seen.
@@ -178,8 +178,8 @@ impl<const N: usize> Set<N> {
     /// Whether what was read since is what was there.
     #[inline]
     fn is_still(&self, version: u32) -> bool {
-        // Acquire, with the Release fence of `write`: whoever saw one of the numbers written sees
-        // that somebody writes.
+        // Acquire, with the Release fence of `write`: a reader that saw one of the numbers written sees
+        // that a write goes on.
         fence(Ordering::Acquire);
         self.version.load(Ordering::Relaxed) == version
     }
@@ -206,7 +206,7 @@ impl<const N: usize> Set<N> {
 
     /// The place whose key owes nothing for the longest time, or was never there; else that of the
     /// key that owes least, so that a flood of new keys takes the places of its own, and never that
-    /// of one who has spent its quota.
+    /// of one that has spent its quota.
     fn freest(&self) -> usize {
         (0..WAYS).min_by_key(|&place| self.owes_until(place)).unwrap_or(0)
     }
@@ -227,7 +227,7 @@ impl<const N: usize> Set<N> {
         }
     }
 
-    /// Changes what the key at this place owes. None if somebody came in between.
+    /// Changes what the key at this place owes. None if another came in between.
     #[inline]
     fn change<E>(
         &self,
@@ -236,7 +236,7 @@ impl<const N: usize> Set<N> {
         decide: &impl Fn(&[u64; N]) -> Result<[u64; N], E>,
     ) -> Option<Result<(), E>> {
         match decide(&self.load(place)) {
-            // If nobody wrote since, what was decided on still holds.
+            // If nothing was written since, what was decided on still holds.
             Ok(owes) => {
                 self.write(version)?.owe(place, owes);
                 Some(Ok(()))

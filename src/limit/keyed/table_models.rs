@@ -40,7 +40,7 @@ fn loom_a_key_gets_its_burst_and_no_more_whoever_takes() {
     });
 }
 
-/// It comes into the second set, since the first is full; or, as one who comes a moment later
+/// It comes into the second set, since the first is full; or, as one that comes a moment later
 /// sees it, into the first. Never into both.
 #[test]
 fn loom_a_key_that_may_go_to_two_sets_gets_its_burst_and_no_more() {
@@ -86,7 +86,7 @@ fn loom_a_place_belongs_to_one_key() {
             (0..WAYS).filter(of).collect::<Vec<_>>()
         };
         assert!(places(1).len() <= 1 && places(6).len() <= 1);
-        // Nobody has paid for another.
+        // Another is not paid for.
         for (key, tokens) in [(1, 2), (6, 1)] {
             for place in places(key) {
                 assert!(set.load(place)[0] <= 1_000 + 100 * tokens);

@@ -91,7 +91,7 @@ fn where_both_sets_are_full_the_one_that_owes_less_makes_room() {
 }
 
 proptest! {
-    /// So few that no set is ever full: then nobody is forgotten, whichever set a key went to.
+    /// So few that no set is ever full: then none is forgotten, whichever set a key went to.
     #[test]
     fn a_key_owes_what_it_owed_last(
         keys in prop::collection::vec(any::<u64>(), 5),

@@ -12,7 +12,7 @@ pub(super) struct AtMember {
     /// Tokens that are reserved and not spent yet. They are no part of the bucket, so that giving
     /// one back leaves it exactly as it would have been.
     pub(super) held: AtomicU64,
-    /// Those who wait for a token, for the case that one comes back.
+    /// Calls that wait for a token, for the case that one comes back.
     pub(super) returned: WaitList,
 }
 
@@ -26,7 +26,7 @@ impl AtMember {
         self.member.note_spent_until(at);
     }
 
-    /// There is one again, for those who wait.
+    /// There is a token again, for calls that wait.
     pub(super) fn token_came_back(&self) {
         self.member.note_token();
         self.returned.wake_all();

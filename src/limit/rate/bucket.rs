@@ -217,7 +217,7 @@ mod loom_models {
         two(burst_of(1).into(), take, |one, other, _| assert!(one != other));
         two([burst_of(1), burst_of(2)].into(), take, |one, other, bucket| {
             assert!(one != other);
-            // Whoever lost has taken nothing of the other quota.
+            // The loser has taken nothing of the other quota.
             let (rules, tats) = (bucket.rules.load(), bucket.load());
             let left = [0, 1].map(|index| rules.each()[index].remaining(tats[index], 0));
             assert_eq!(left, [0, 1]);

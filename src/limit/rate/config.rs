@@ -82,7 +82,7 @@ impl RateLimitConfig {
         if self.burst == 0 {
             mistakes.push("`burst` is 0, but must be at least 1".to_owned());
         }
-        // A number without a unit is nanoseconds, which nobody means here.
+        // A number without a unit is nanoseconds, which is not meant here.
         if self.time_window < MIN_WINDOW {
             let value = self.time_window;
             mistakes.push(format!("`time_window` is {value:?}, but must be at least 1 ms"));

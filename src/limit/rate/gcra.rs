@@ -158,7 +158,7 @@ pub(in crate::limit) fn look_twice<T, E>(
     }
 }
 
-/// [`look_twice`] for one who was refused at its first look.
+/// [`look_twice`] for one that was refused at its first look.
 // Out of line, so that what takes is laid out as without all this.
 #[cold]
 #[inline(never)]

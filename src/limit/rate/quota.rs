@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(u64::from(wide.burst), MAX_TOLERANCE / MAX_INTERVAL);
     }
 
-    /// The most that pass in any time of `per`, by one who calls as soon as it may.
+    /// The most that pass in any time of `per`, by a caller that calls as soon as it may.
     fn most_in_a_window(quota: Quota, per: Duration) -> usize {
         let (rule, per) = (quota.rule(), per.as_nanos() as u64);
         let (mut tat, mut now, mut passed) = (0, 0, Vec::new());

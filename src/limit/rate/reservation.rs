@@ -49,7 +49,7 @@ impl Reservation {
         if self.held == 0 { self.poll_token(cx) } else { Poll::Ready(()) }
     }
 
-    /// Gives back the token that is reserved, if there is one, to those who wait.
+    /// Gives back the token that is reserved, if there is one, to the calls that wait.
     pub(super) fn give_back(&mut self) {
         if let (Some(at), true) = (&self.state.member, std::mem::take(&mut self.held) > 0) {
             self.state.release(at, 1);

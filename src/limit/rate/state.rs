@@ -147,7 +147,7 @@ impl State {
     }
 
     /// Takes as many as fit into a bucket. Where tokens may be reserved, these are reserved too,
-    /// so that nobody takes what another holds.
+    /// so that no call takes what another holds.
     #[inline]
     pub(super) fn take(&self, cells: u64) -> Result<(), u64> {
         match &self.member {
@@ -165,7 +165,7 @@ impl State {
         self.at_present(|now| self.bucket.take(now, cells))
     }
 
-    /// Holds tokens back for one who is ready to call. If there are none: the nanoseconds until
+    /// Holds tokens back for one that is ready to call. If there are none: the nanoseconds until
     /// there are, should all that are held be spent.
     pub(super) fn reserve(&self, at: &AtMember, cells: u64) -> Result<(), u64> {
         self.at_present(|now| self.reserve_at(now, at, cells))
@@ -198,7 +198,7 @@ impl State {
         at.held.fetch_sub(cells, Ordering::Release);
     }
 
-    /// Lets those who wait for tokens look again.
+    /// Lets calls that wait for tokens look again.
     pub(super) fn tokens_came_back(&self) {
         self.queue.wake_called();
         if let Some(at) = &self.member {

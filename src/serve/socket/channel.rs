@@ -60,7 +60,7 @@ impl Channel<'_> {
                     let answer = pin!(plugin.answer(&asked));
                     match select(answer, pin!(self.messages.socket().closed())).await {
                         Either::Left((answer, _)) => answer,
-                        // The caller has gone, so that nobody waits for the answer.
+                        // The caller has gone, so the answer is not waited for.
                         Either::Right(_) => return Ok(()),
                     }
                 }
@@ -76,7 +76,7 @@ impl Channel<'_> {
         Ok(())
     }
 
-    /// Whether the first message proves the token. Whoever does not is not told what was wrong.
+    /// Whether the first message proves the token. A client that fails is not told what was wrong.
     async fn let_in(&mut self, until: Instant) -> io::Result<bool> {
         let Some(message) = self.next(until, self.config.handshake_buffer).await? else {
             return Ok(false);

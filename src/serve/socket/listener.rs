@@ -26,7 +26,7 @@ pub(super) enum Place {
     Tcp(String),
 }
 
-/// A socket that takes connections of those who may connect.
+/// A socket that takes connections of the users or networks that are allowed.
 pub(super) enum Listener {
     #[cfg(unix)]
     Unix {
@@ -123,7 +123,7 @@ async fn bind_unix(path: &str, config: &BridgeConfig) -> Result<Listener, Error>
         Found::Socket => match UnixStream::connect(path).await {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 // Its process has ended. Had another taken the place meanwhile, it would hold a
-                // socket that nobody finds any more; so do not start two at once.
+                // socket that no client finds any more; so do not start two at once.
                 std::fs::remove_file(path).map_err(cannot)?;
             }
             _ => return Err(cannot(io::Error::other("another process listens there"))),

@@ -3,10 +3,12 @@ use std::{fmt, marker::PhantomData, sync::Arc};
 use tokio::runtime::Handle;
 
 use super::{
-    config::HttpConfig, counts::Counts, handle::HttpTransportHandle, pool::Pool, request::Target,
+    config::HttpConfig, handle::HttpTransportHandle, pool::Pool, request::Target,
     service::HttpService,
 };
-use crate::{connect::Connect, dial::Tls, guard::Family, member::Member};
+use crate::{
+    connect::Connect, dial::Tls, guard::Family, member::Member, transport::counts::Counts,
+};
 
 /// Connects to plugins that speak JSON over HTTP/1.1, or over HTTP/2 with TLS.
 ///

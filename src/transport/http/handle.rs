@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc};
 
-use super::{config::HttpConfig, counts::Counts, pool::Pool};
-use crate::{error::Error, guard::Family, telemetry::Stats};
+use super::{config::HttpConfig, pool::Pool};
+use crate::{error::Error, guard::Family, telemetry::Stats, transport::counts::Counts};
 
 /// Handle to the settings and counts of an [`HttpTransport`](super::HttpTransport) and its clones.
 ///

@@ -6,7 +6,6 @@ mod config;
 mod config_tests;
 mod connection;
 mod connector;
-mod counts;
 mod exchange;
 mod failure;
 mod handle;

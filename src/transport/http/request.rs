@@ -13,10 +13,7 @@ use http::{
 };
 use serde::Serialize;
 
-use super::{
-    config::{HttpConfig, has_user},
-    counts::Counts,
-};
+use super::config::{HttpConfig, has_user};
 use crate::{
     duration::go_duration,
     endpoint::{Address, without_user},
@@ -26,6 +23,7 @@ use crate::{
         Call,
         wire::{Question, to_json},
     },
+    transport::counts::Counts,
 };
 
 /// The endpoint that requests are made for.

@@ -17,7 +17,6 @@ use tower_service::Service;
 use super::{
     answer,
     config::HttpConfig,
-    counts::Counts,
     exchange::{Exchange, Received, Terms},
     pool::Pool,
     request::{self, Target},
@@ -29,6 +28,7 @@ use crate::{
     replay::Replay,
     sync::WaitKey,
     time,
+    transport::counts::Counts,
 };
 
 /// Plugin that is reached over HTTP: the service of an [`HttpTransport`](super::HttpTransport).

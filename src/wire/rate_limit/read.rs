@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName};
 
 use super::{LIMIT, POLICY};
 
-/// More items than this are not looked at: nobody has so many policies.
+/// More items than this are not looked at: no server has so many policies.
 const MAX_ITEMS: usize = 32;
 
 /// How long until there is quota again, where a policy says that there is none left: the longest

@@ -156,7 +156,7 @@ impl Model {
         self.evaluate(asked, now);
     }
 
-    /// One more call hangs, and somebody looks.
+    /// One more call hangs, and the circuit is looked at.
     pub(super) fn hang(&mut self, now: u64) {
         self.overdue += 1;
         self.evaluate(0, now);

@@ -147,7 +147,7 @@ fn resilience4j_s_cases() {
         for (index, step) in steps.iter().enumerate() {
             let result = circuit.step(step);
             let expected = &step["expect"];
-            // A circuit that nobody asks is still open there, and here too: by the machine.
+            // A circuit that is not asked is still open there, and here too: by the machine.
             let state_now = circuit.machine.state();
             let tally = circuit.tally();
             let rate = |part: u64| {
@@ -196,7 +196,7 @@ fn resilience4j_rule(case: &Value) {
             circuit.apply(|machine, now| machine.force(CircuitState::ForcedOpen, now));
             assert_eq!(circuit.machine.generation(), generation);
         }
-        // Only while a call is out: a half-open circuit that nobody calls has found out nothing. To close it without a good call is no choice here.
+        // Only while a call is out: a half-open circuit that is not called has found out nothing. To close it without a good call is no choice here.
         "half open longer than max_wait_half_open (1 s) moves to OPEN, or to CLOSED if so configured" =>
         {
             circuit.transition(CircuitState::Open);
