@@ -196,3 +196,40 @@ mod spent {
         call().await.unwrap();
     }
 }
+
+#[cfg(feature = "http")]
+#[tokio::test(start_paused = true)]
+async fn a_tracked_call_is_judged_at_its_head_and_is_in_flight_until_the_end_of_its_body() {
+    use http::Response;
+    use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
+    use tower_upstream::http::{HttpClassify, TrackLayer};
+
+    /// A body that breaks off.
+    fn broken() -> UnsyncBoxBody<bytes::Bytes, BoxError> {
+        let frames = futures::stream::iter([Err::<http_body::Frame<_>, BoxError>("broken".into())]);
+        StreamBody::new(frames).boxed_unsync()
+    }
+
+    let layer = BalanceLayer::new(discover::fixed(["a:1"]).unwrap(), LeastRequest::new())
+        .with_classify(HttpClassify);
+    let handle = layer.handle();
+    let service = ServiceBuilder::new().layer(layer).layer(TrackLayer::new()).service(connect_fn(
+        |_: &Endpoint| {
+            service_fn(|request: http::Request<u16>| async move {
+                let response = Response::builder().status(request.into_body());
+                Ok::<_, BoxError>(response.body(broken()).unwrap())
+            })
+        },
+    ));
+    let counts = || {
+        let stats = handle.member_stats().remove(0);
+        (stats.active_connections, stats.successful_requests, stats.failed_requests)
+    };
+    let bad = service.clone().oneshot(http::Request::new(500)).await.unwrap();
+    assert_eq!(counts(), (1, 0, 1), "a failure at its head");
+    drop(bad);
+    let good = service.clone().oneshot(http::Request::new(200)).await.unwrap();
+    assert_eq!(counts().0, 1);
+    good.into_body().collect().await.unwrap_err();
+    assert_eq!(counts(), (0, 1, 1), "what becomes of its body is not judged here");
+}

@@ -11,6 +11,7 @@ use support::{Answer, Ask, Farm, Readiness, ms, secs, settle};
 use tower::{Layer, ServiceExt};
 use tower_upstream::{
     Attempts, BalanceLayer, Endpoint, FailoverLayer,
+    backoff::Jitter,
     balance::{
         Balance, BalanceConfig, BalanceHandle, OutlierConfig, RoundRobin, SlowStartConfig,
         WeightedRoundRobin,
@@ -261,6 +262,34 @@ async fn a_further_attempt_goes_to_one_that_can_be_called() {
         stack.clone().oneshot(Ask::new(number)).await.unwrap();
         settle().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_on_probation_is_no_place_for_a_further_attempt() {
+    let farm = Farm::default();
+    let endpoint = |key: &str, priority| Endpoint::new(key).unwrap().with_priority(priority);
+    let (set, handle) =
+        set_of(&farm, vec![endpoint("a:1", 0), endpoint("b:1", 1), endpoint("c:1", 1)], outlier());
+    call(&set, 1).await;
+    assert!(handle.disable("a:1") && handle.disable("c:1"));
+    settle().await;
+    farm.get("b:1").answers(Answer::Fails);
+    assert!(handle.enable("c:1"));
+    settle().await;
+    call(&set, 30).await;
+    assert_eq!(ejected(&handle), ["b:1"]);
+    assert!(handle.enable("a:1"));
+    tokio::time::sleep(secs(60)).await;
+    assert!(ejected(&handle).is_empty(), "on probation");
+    farm.get("a:1").answers(Answer::Fails);
+    // The other of its priority is well, but has no place at this moment.
+    let busy = handle.members().iter().find(|of| of.key() == "c:1").unwrap().veto(Reason::Busy);
+    busy.raise();
+    let attempts = Attempts::up_to(2).with_backoff(ms(100), ms(100)).with_jitter(Jitter::None);
+    let stack = FailoverLayer::new(attempts).with_budget(Budget::unlimited()).layer(set);
+    let start = tokio::time::Instant::now();
+    stack.oneshot(Ask::new(1)).await.unwrap_err();
+    assert_eq!(start.elapsed(), ms(100), "there is none to go to at once");
 }
 
 #[tokio::test(start_paused = true)]

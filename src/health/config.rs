@@ -25,6 +25,17 @@ pub enum Initial {
     FirstResult,
 }
 
+impl Initial {
+    /// `None`: the first result decides.
+    pub(super) fn is_healthy(self) -> Option<bool> {
+        match self {
+            Self::Healthy => Some(true),
+            Self::Unhealthy => Some(false),
+            Self::FirstResult => None,
+        }
+    }
+}
+
 /// Settings of a [`HealthGateLayer`](super::HealthGateLayer): how often to check, and how many results in
 /// a row count.
 ///

@@ -12,7 +12,7 @@
 //! |---|---|
 //! | a path over HTTP/1.1 | `HttpCheck`, or `HealthGateLayer::http` if the config has the path (feature `http`) |
 //! | whether a port accepts connections | `TcpCheck` (feature `net`) |
-//! | nothing: the results come from outside | [`StateTracker`], the rule alone |
+//! | nothing: the results come from outside | [`StateTracker`](crate::rules::StateTracker), the rule alone |
 //! | a plugin, by its own health operation | [`PluginCheck`] |
 //! | anything else | [`check_fn`], [`CheckService`], or [`Check`] for a type of yours |
 //! | an upstream as a whole | [`check_upstream`], or a check with a URL or an address of its own |
@@ -107,12 +107,10 @@ mod prober;
 mod record;
 mod report;
 mod roster;
-mod rule;
 mod run;
 mod schedule;
 mod service;
 mod setup;
-mod tracker;
 
 #[cfg(feature = "http")]
 mod http;
@@ -134,6 +132,5 @@ pub use self::{
     plugin::PluginCheck,
     report::{Checked, HealthRound, HealthState, HealthySet},
     service::HealthGate,
-    tracker::{StateCounts, StateTracker},
 };
 pub use crate::guard::ResponseFuture;

@@ -5,14 +5,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{
-    check::Verdict,
-    config::HealthConfig,
-    report::HealthState,
-    rule::{Health, Rule, Streak},
-};
+use super::{check::Verdict, config::HealthConfig, report::HealthState};
 use crate::{
     plugin::{HealthStatus, PluginStatus},
+    rules::rise_fall::{Health, Rule, Streak},
     time::Instant,
 };
 
@@ -63,7 +59,7 @@ pub(super) enum Change {
 impl Record {
     pub(super) fn new(config: Arc<HealthConfig>, now: Instant) -> Self {
         Self {
-            streak: Streak::new(config.initial),
+            streak: Streak::new(config.initial.is_healthy()),
             config,
             problem: None,
             generation: 0,

@@ -29,7 +29,7 @@
 //! | [`EjectionTime`], [`EjectionLimit`] | how long, and how many at most | gRFC A50, Envoy |
 //! | [`Standing`], [`EndpointHealth`] | ejection, probation, slow start and checks of one endpoint | Envoy, linkerd, ours |
 //! | [`Quantiles`] | when to hedge | HdrHistogram |
-//! | [`StateTracker`](crate::health::StateTracker) | rise and fall of results that come from outside | HAProxy |
+//! | [`StateTracker`] | rise and fall of results that come from outside | HAProxy |
 //! | [`CircuitHandle`](crate::breaker::CircuitHandle) | a circuit breaker without a service, with a clock of its own | resilience4j |
 //! | [`theory`] | closed forms to compare with | papers |
 
@@ -47,10 +47,12 @@ mod priority;
 mod quantile;
 mod rates;
 mod reported;
+pub(crate) mod rise_fall;
 mod rng;
 mod slow_start;
 mod smooth;
 mod standing;
+mod state_tracker;
 mod stride;
 pub mod theory;
 mod zone;
@@ -75,6 +77,7 @@ pub use self::{
     slow_start::{SlowStart, WarmUp},
     smooth::SmoothWrr,
     standing::{Standing, StandingEvent},
+    state_tracker::{StateCounts, StateTracker},
     stride::StaticStride,
     zone::{ZonePlan, ZoneRouting, zones},
 };

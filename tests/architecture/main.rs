@@ -51,7 +51,10 @@ const TABLE: &[(&str, &[&str])] = &[
     ("guard", &["member", "choose", "endpoint"]),
     ("breaker", &["member", "connect", "choose", "replay", "endpoint", "guard"]),
     // It tells its verdicts in the words of a plugin, and asks one for its own.
-    ("health", &["member", "connect", "choose", "replay", "endpoint", "guard", "plugin", "dial"]),
+    (
+        "health",
+        &["member", "connect", "choose", "replay", "endpoint", "guard", "plugin", "dial", "rules"],
+    ),
     ("limit", &["member", "connect", "choose", "endpoint", "guard"]),
     // How a call leaves the house, and how it enters a plugin's.
     (

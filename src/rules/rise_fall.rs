@@ -1,17 +1,15 @@
 //! Rise and fall, pure: so many results in a row change what is held of a target.
 
-use super::config::Initial;
-
 /// How many in a row it takes. Below one means one.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rule {
+pub(crate) struct Rule {
     rise: u32,
     fall: u32,
 }
 
 /// What is held of one target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Health {
+pub(crate) enum Health {
     /// The first result decides.
     Unknown,
     Healthy,
@@ -20,42 +18,43 @@ pub(super) enum Health {
 
 /// What is held of one target, and what came in a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Streak {
-    pub(super) health: Health,
-    pub(super) successes: u32,
-    pub(super) failures: u32,
+pub(crate) struct Streak {
+    pub(crate) health: Health,
+    pub(crate) successes: u32,
+    pub(crate) failures: u32,
 }
 
 impl Streak {
-    pub(super) fn new(initial: Initial) -> Self {
-        let health = match initial {
-            Initial::Healthy => Health::Healthy,
-            Initial::Unhealthy => Health::Unhealthy,
-            Initial::FirstResult => Health::Unknown,
+    /// `None`: the first result decides.
+    pub(crate) fn new(initially_healthy: Option<bool>) -> Self {
+        let health = match initially_healthy {
+            Some(true) => Health::Healthy,
+            Some(false) => Health::Unhealthy,
+            None => Health::Unknown,
         };
         Self { health, successes: 0, failures: 0 }
     }
 
     /// Whether calls may pass: what is not known to be ill may be well.
-    pub(super) fn is_open(self) -> bool {
+    pub(crate) fn is_open(self) -> bool {
         self.health != Health::Unhealthy
     }
 
     /// Whether there is no reason to look again soon: it was seen to be well, and nothing speaks
     /// against it.
-    pub(super) fn is_settled(self) -> bool {
+    pub(crate) fn is_settled(self) -> bool {
         self.health == Health::Healthy && self.failures == 0 && self.successes > 0
     }
 }
 
 impl Rule {
-    pub(super) fn new(rise: u32, fall: u32) -> Self {
+    pub(crate) fn new(rise: u32, fall: u32) -> Self {
         Self { rise: rise.max(1), fall: fall.max(1) }
     }
 
     /// Counts one result, and tells whether that changed the health. A change resets no count: only
     /// an opposite result does.
-    pub(super) fn count(self, streak: &mut Streak, success: bool) -> bool {
+    pub(crate) fn count(self, streak: &mut Streak, success: bool) -> bool {
         let before = streak.health;
         if success {
             streak.failures = 0;
@@ -74,7 +73,7 @@ impl Rule {
     }
 
     /// Whether as many checks failed in a row as it takes, or more.
-    pub(super) fn has_fallen(self, streak: Streak) -> bool {
+    pub(crate) fn has_fallen(self, streak: Streak) -> bool {
         streak.failures >= self.fall
     }
 }
@@ -93,7 +92,7 @@ mod tests {
 
     #[test]
     fn three_failures_in_a_row_and_two_successes() {
-        let (rule, mut streak) = (Rule::new(2, 3), Streak::new(Initial::Healthy));
+        let (rule, mut streak) = (Rule::new(2, 3), Streak::new(Some(true)));
         assert_eq!(changes(rule, &mut streak, "FFSFFF"), [5]);
         assert_eq!(streak.health, Health::Unhealthy);
         assert_eq!(changes(rule, &mut streak, "SFSS"), [3]);
@@ -102,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_change_resets_no_count_and_below_one_means_one() {
-        let (rule, mut streak) = (Rule::new(0, 0), Streak::new(Initial::Healthy));
+        let (rule, mut streak) = (Rule::new(0, 0), Streak::new(Some(true)));
         assert_eq!(changes(rule, &mut streak, "FFF"), [0]);
         assert_eq!((streak.failures, streak.successes), (3, 0));
         assert_eq!(changes(rule, &mut streak, "SS"), [0]);
@@ -115,11 +114,11 @@ mod tests {
         for (results, expected) in
             [("FSS", vec![0, 2]), ("SFFF", vec![0, 3]), ("FFFS", vec![0]), ("FSFSS", vec![0, 4])]
         {
-            let mut streak = Streak::new(Initial::FirstResult);
+            let mut streak = Streak::new(None);
             assert!(streak.is_open() && !streak.is_settled());
             assert_eq!(changes(rule, &mut streak, results), expected, "{results}");
         }
-        let mut streak = Streak::new(Initial::Unhealthy);
+        let mut streak = Streak::new(Some(false));
         assert!(!streak.is_open());
         assert_eq!(changes(rule, &mut streak, "FSFSS"), [4]);
         assert!(streak.is_open() && streak.is_settled());
@@ -128,34 +127,26 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_looked_at_is_not_settled_whatever_is_held_of_it() {
-        for initial in [Initial::Healthy, Initial::Unhealthy, Initial::FirstResult] {
+    fn what_was_not_looked_at_is_not_settled_whatever_is_held_of_it() {
+        for initial in [Some(true), Some(false), None] {
             assert!(!Streak::new(initial).is_settled(), "{initial:?}");
         }
-        let mut streak = Streak::new(Initial::Healthy);
+        let mut streak = Streak::new(Some(true));
         Rule::new(2, 3).count(&mut streak, true);
         assert!(streak.is_settled());
-    }
-
-    fn initial() -> impl Strategy<Value = Initial> {
-        prop_oneof![Just(Initial::Healthy), Just(Initial::Unhealthy), Just(Initial::FirstResult)]
     }
 
     proptest! {
         /// The model looks at the whole history each time.
         #[test]
         fn it_is_n_in_a_row(
-            initial in initial(),
+            initial: Option<bool>,
             rise in 0..5_u32,
             fall in 0..5_u32,
             results: Vec<bool>,
         ) {
             let (rule, mut streak) = (Rule::new(rise, fall), Streak::new(initial));
-            let mut healthy = match initial {
-                Initial::Healthy => Some(true),
-                Initial::Unhealthy => Some(false),
-                Initial::FirstResult => None,
-            };
+            let mut healthy = initial;
             for end in 1..=results.len() {
                 let last = results[end - 1];
                 let row = results[..end].iter().rev().take_while(|&&result| result == last).count();

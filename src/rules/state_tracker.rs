@@ -1,9 +1,6 @@
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{
-    config::Initial,
-    rule::{Rule, Streak},
-};
+use super::rise_fall::{Rule, Streak};
 
 /// Rise and fall of targets whose results come from outside: the rule of the health gate without its checks.
 ///
@@ -12,7 +9,8 @@ use super::{
 ///
 /// # When to use
 /// If something else checks the targets, such as a control plane, an agent or a script, or to replay a history of
-/// results. To check endpoints and act on it, use a [`HealthGateLayer`](super::HealthGateLayer).
+/// results. To check endpoints and act on it, use a
+/// [`HealthGateLayer`](crate::health::HealthGateLayer).
 ///
 /// # The rule
 /// A healthy target becomes unhealthy with `fall` failures in a row, an unhealthy one healthy with `rise`
@@ -21,7 +19,7 @@ use super::{
 ///
 /// # Example
 /// ```
-/// use tower_upstream::health::StateTracker;
+/// use tower_upstream::rules::StateTracker;
 ///
 /// let mut tracker = StateTracker::new(2, 3);
 /// assert!(tracker.sync([("a:1", ()), ("b:1", ())]));
@@ -33,7 +31,7 @@ use super::{
 #[derive(Debug, Clone)]
 pub struct StateTracker<T = ()> {
     rule: Rule,
-    initial: Initial,
+    initially_healthy: Option<bool>,
     /// Ordered by key.
     targets: BTreeMap<Arc<str>, Tracked<T>>,
 }
@@ -47,7 +45,7 @@ struct Tracked<T> {
 /// Number of targets of a [`StateTracker`], by their state.
 ///
 /// ```
-/// use tower_upstream::health::StateTracker;
+/// use tower_upstream::rules::StateTracker;
 /// assert_eq!(StateTracker::<()>::new(2, 3).counts(), Default::default());
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,16 +62,15 @@ pub struct StateCounts {
 impl<T> StateTracker<T> {
     /// Creates a tracker without targets, whose new targets are healthy. A number below 1 is 1.
     pub fn new(rise: u32, fall: u32) -> Self {
-        let (rule, initial) = (Rule::new(rise, fall), Initial::default());
-        Self { rule, initial, targets: BTreeMap::new() }
+        let (rule, targets) = (Rule::new(rise, fall), BTreeMap::new());
+        Self { rule, initially_healthy: Some(true), targets }
     }
 
-    /// Sets the state of a target before its first result. Default: healthy.
-    ///
-    /// Before the first result, a target of [`Initial::FirstResult`] is healthy.
+    /// Sets whether a target is healthy before its first result. With `None` it is healthy until then, and the
+    /// first result decides alone. Default: `Some(true)`.
     #[must_use]
-    pub fn with_initial(mut self, initial: Initial) -> Self {
-        self.initial = initial;
+    pub fn with_initially_healthy(mut self, initially_healthy: Option<bool>) -> Self {
+        self.initially_healthy = initially_healthy;
         self
     }
 
@@ -89,7 +86,7 @@ impl<T> StateTracker<T> {
             let again = self.targets.get(&key).map(|tracked| tracked.streak);
             let known = before.remove(&key).map(|tracked| tracked.streak).or(again);
             came |= known.is_none();
-            let streak = known.unwrap_or_else(|| Streak::new(self.initial));
+            let streak = known.unwrap_or_else(|| Streak::new(self.initially_healthy));
             self.targets.insert(key, Tracked { target, streak });
         }
         came || !before.is_empty()
@@ -167,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn sync_tells_who_came_and_went_and_keeps_the_rest() {
+    fn sync_tells_what_came_and_went_and_keeps_the_rest() {
         let mut tracker = StateTracker::new(2, 1);
         assert!(!tracker.sync(Vec::<(&str, u32)>::new()));
         assert!(tracker.sync([("b", 1), ("a", 1)]));
@@ -185,18 +182,16 @@ mod tests {
 
     #[test]
     fn the_state_before_the_first_result_is_what_was_set() {
-        for (initial, healthy, after) in [
-            (Initial::Healthy, true, "S"),
-            (Initial::Unhealthy, false, "SS"),
-            (Initial::FirstResult, true, ""),
-        ] {
-            let mut tracker = StateTracker::new(2, 3).with_initial(initial);
+        for (initial, healthy, after) in
+            [(Some(true), true, "S"), (Some(false), false, "SS"), (None, true, "")]
+        {
+            let mut tracker = StateTracker::new(2, 3).with_initially_healthy(initial);
             tracker.sync([("a", ())]);
             assert_eq!(tracker.is_healthy("a"), healthy, "{initial:?}");
             changes(&mut tracker, after);
             assert!(tracker.is_healthy("a"), "{initial:?}");
         }
-        let mut first = StateTracker::new(2, 3).with_initial(Initial::FirstResult);
+        let mut first = StateTracker::new(2, 3).with_initially_healthy(None);
         first.sync([("a", ())]);
         assert_eq!(changes(&mut first, "FSS"), [1, 3]);
     }
