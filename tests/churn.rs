@@ -282,3 +282,24 @@ async fn what_is_said_again_changes_nothing_and_a_member_that_stays_keeps_what_i
     assert_eq!(farm.get("h00:1").services.load(std::sync::atomic::Ordering::SeqCst), 0);
     assert_eq!(farm.get("h01:1").services.load(std::sync::atomic::Ordering::SeqCst), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_on_probation_that_no_call_goes_to_changes_nothing() {
+    let farm = Farm::default();
+    let standby = |port| Endpoint::new(format!("standby:{port}")).unwrap().with_priority(1);
+    let source = Memory::new([Endpoint::new("first:1").unwrap(), standby(1), standby(2)]).unwrap();
+    let (set, handle) = set(&farm, &source, BalanceConfig::default());
+    calls(&set, 3).await;
+    for standby in ["standby:1", "standby:2"] {
+        farm.get(standby).answers(Answer::Fails);
+    }
+    farm.get("first:1").is(Readiness::Dead);
+    calls(&set, 60).await;
+    farm.get("first:1").is(Readiness::Ready);
+    tokio::time::sleep(secs(1_000)).await;
+    assert_eq!(calls(&set, 20).await, ["first:1".to_owned()].into());
+    settle().await;
+    let before = handle.rebuilds();
+    tokio::time::sleep(secs(1_000)).await;
+    assert_eq!(handle.rebuilds(), before);
+}

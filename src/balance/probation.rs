@@ -55,8 +55,12 @@ impl Probation {
             return None;
         }
         *place = (Place::Taken(time::now()), place.1 + 1);
+        let number = place.1;
         self.busy.raise();
-        Some(Probe { probation: Some(self.clone()), number: place.1 })
+        drop(place);
+        // The task asks when the place is to be free again.
+        self.member().note(true);
+        Some(Probe { probation: Some(self.clone()), number })
     }
 
     /// How the call ended that had the place, for the task. No call gets it meanwhile.
@@ -67,18 +71,18 @@ impl Probation {
         }
     }
 
-    /// Takes the place from a call that has had it for so long, and tells when to ask that again.
-    pub(super) fn free_at(&self, now: Instant, timeout: Duration) -> Instant {
+    /// Takes the place from a call that has had it for so long, or tells when to ask that again. `None` while no
+    /// call has it.
+    pub(super) fn free_at(&self, now: Instant, timeout: Duration) -> Option<Instant> {
         let mut place = lock(&self.place);
-        if let Place::Taken(since) = place.0 {
-            let until = time::later(since, timeout);
-            if until > now {
-                return until;
-            }
-            place.0 = Place::Free;
-            self.busy.clear();
+        let Place::Taken(since) = place.0 else { return None };
+        let until = time::later(since, timeout);
+        if until > now {
+            return Some(until);
         }
-        time::later(now, timeout)
+        place.0 = Place::Free;
+        self.busy.clear();
+        None
     }
 
     /// The member is on probation no longer: a call that has the place still is as any other.
@@ -157,8 +161,12 @@ mod tests {
         let again = Probation::new(busy);
         let (late, timeout) = (again.claim(), Duration::from_secs(30));
         let now = time::now();
-        assert!(again.free_at(now, timeout) <= now + timeout && !member.is_eligible());
-        again.free_at(now + timeout, timeout);
+        assert!(again.free_at(now, timeout).unwrap() <= now + timeout && !member.is_eligible());
+        assert_eq!(
+            again.free_at(now + timeout, timeout),
+            None,
+            "it is free, so time changes nothing"
+        );
         assert!(member.is_eligible());
         let next = again.claim().unwrap();
         Probe::settle(late, Some(CallEnd::Failed));

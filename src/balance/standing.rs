@@ -128,7 +128,8 @@ impl Follow {
         }
         let step = (rule.slow_start.window / STEPS).max(Duration::from_millis(10));
         let steps_at = is_warming.then(|| time::later(judge.now, step));
-        let free_at = self.probation.as_ref().map(|of| of.free_at(judge.now, rule.probe_timeout));
+        let probation = self.probation.as_ref();
+        let free_at = probation.and_then(|of| of.free_at(judge.now, rule.probe_timeout));
         self.ejected_until(judge).or(steps_at).or(free_at)
     }
 
