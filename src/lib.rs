@@ -1,6 +1,8 @@
 // Some examples of the README need `http`: without it they are shown, but not compiled.
 #![cfg_attr(any(feature = "http", not(doctest)), doc = include_str!("../README.md"))]
-#![forbid(unsafe_code)]
+#![cfg_attr(not(feature = "process"), forbid(unsafe_code))]
+// What a child process does before it becomes the plugin is said in one file of `transport/process`.
+#![cfg_attr(feature = "process", deny(unsafe_code))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 

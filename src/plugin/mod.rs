@@ -36,6 +36,8 @@
 //! ```
 
 mod call;
+#[cfg(all(feature = "process", unix))]
+mod handshake;
 #[cfg(feature = "http")]
 mod info;
 mod reply;
@@ -50,5 +52,7 @@ pub use self::{
     reply::Reply,
     status::{HealthStatus, PluginHealth, PluginStatus},
 };
+#[cfg(all(feature = "process", unix))]
+pub use self::handshake::{Handshake, MULTIPLEX};
 #[cfg(feature = "http")]
 pub use self::{info::PluginInfo, secret::Secret};

@@ -3,7 +3,11 @@
 mod envelope;
 mod frames;
 mod json;
+#[cfg(all(feature = "process", unix))]
+pub(crate) mod lines;
 mod messages;
+#[cfg(all(feature = "process", unix))]
+pub(crate) mod process;
 pub(crate) mod stream;
 
 pub(crate) use self::{
