@@ -222,6 +222,14 @@ impl<T> Call<T> {
         time::now().saturating_duration_since(self.created)
     }
 
+    /// How often it may be sent again, if that was said; as Go tells a plugin.
+    #[cfg(all(feature = "process", unix))]
+    pub(crate) fn max_retries(&self) -> u32 {
+        let options = self.context.as_ref().map(|context| context.options);
+        let attempts = options.and_then(|options| options.max_attempts());
+        attempts.map_or(0, |attempts| attempts.saturating_sub(1))
+    }
+
     fn context_mut(&mut self) -> &mut Context {
         self.context.get_or_insert_default()
     }

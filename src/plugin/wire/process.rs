@@ -60,6 +60,16 @@ pub(crate) fn line<T: Serialize>(of: &T) -> Result<Vec<u8>, serde_json::Error> {
     Ok(text)
 }
 
+/// The line of a question under another id. Its `request_id` stays.
+pub(crate) fn with_id(line: &[u8], id: &str, other: &str) -> Vec<u8> {
+    let quoted = |id: &str| to_json(id).unwrap_or_default();
+    let mut text = b"{\"id\":".to_vec();
+    let rest = line.get(text.len() + quoted(id).len()..).unwrap_or_default();
+    text.extend(quoted(other));
+    text.extend_from_slice(rest);
+    text
+}
+
 /// A question that was read.
 #[derive(Debug)]
 pub(crate) struct LineAsked<'a> {
@@ -194,6 +204,8 @@ mod tests {
              \"request_id\":\"r-1\",\"timeout\":30000000000,\"max_retries\":3,\"headers\":{\
              \"X-Tenant\":\"\\u003cblue\\u003e\"}}}\n"
         );
+        let other = with_id(text.as_bytes(), "r-1", "r-1~2");
+        assert_eq!(String::from_utf8(other).unwrap(), text.replacen("r-1", "r-1~2", 1));
         let asked = LineAsked::read(&text).unwrap();
         assert_eq!((asked.id.as_str(), asked.request_id.as_str()), ("r-1", "r-1"));
         assert_eq!((asked.timeout, asked.max_retries), (Some(Duration::from_secs(30)), Some(3)));
