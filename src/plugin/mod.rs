@@ -47,12 +47,12 @@ mod status;
 #[cfg(feature = "http")]
 pub(crate) mod wire;
 
+#[cfg(all(feature = "process", unix))]
+pub use self::handshake::{Handshake, MULTIPLEX};
 pub use self::{
     call::Call,
     reply::Reply,
     status::{HealthStatus, PluginHealth, PluginStatus},
 };
-#[cfg(all(feature = "process", unix))]
-pub use self::handshake::{Handshake, MULTIPLEX};
 #[cfg(feature = "http")]
 pub use self::{info::PluginInfo, secret::Secret};

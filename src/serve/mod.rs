@@ -10,6 +10,10 @@
 //! | [`http()`] | JSON over HTTP | [`HttpTransport`](crate::transport::HttpTransport), and Go programs |
 //! | [`unix()`] | messages of JSON over a Unix socket | [`SocketTransport`](crate::transport::SocketTransport), and Go programs |
 //! | [`tcp()`], [`bridge()`] | the same over TCP | [`SocketTransport`](crate::transport::SocketTransport) |
+#![cfg_attr(
+    all(feature = "process", unix),
+    doc = "| [`stdio()`] | lines of JSON over stdin and stdout | [`ProcessTransport`](crate::transport::ProcessTransport), and Go programs |"
+)]
 //!
 //! # Example
 //! ```
@@ -25,12 +29,17 @@
 //! # let _: axum::Router = app;
 //! ```
 
+mod execute;
 mod failure;
 mod http;
 mod socket;
+#[cfg(all(feature = "process", unix))]
+mod stdio;
 
 #[cfg(unix)]
 pub use self::socket::unix;
+#[cfg(all(feature = "process", unix))]
+pub use self::stdio::{StdioConfig, StdioServe, stdio};
 pub use self::{
     http::{HttpServe, ServeFuture, http},
     socket::{BridgeConfig, SocketServe, SocketServer, bridge, tcp, terminated},

@@ -9,6 +9,8 @@ mod messages;
 #[cfg(all(feature = "process", unix))]
 pub(crate) mod process;
 pub(crate) mod stream;
+#[cfg(all(feature = "process", unix))]
+pub(crate) mod unwritten;
 
 pub(crate) use self::{
     envelope::{Answer, Pairs, Question, zero_value},

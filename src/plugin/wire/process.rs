@@ -183,10 +183,8 @@ mod tests {
 
     #[test]
     fn what_is_written_is_what_go_writes() {
-        let (none, headers) = (
-            BTreeMap::new(),
-            BTreeMap::from([("X-Tenant".to_owned(), "<blue>".to_owned())]),
-        );
+        let (none, headers) =
+            (BTreeMap::new(), BTreeMap::from([("X-Tenant".to_owned(), "<blue>".to_owned())]));
         let context = LineContext {
             request_id: "r-1",
             timeout: 30_000_000_000,

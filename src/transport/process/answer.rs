@@ -19,8 +19,9 @@ const MAX_TEXT: usize = 1_024;
 pub(super) fn reply<Res: DeserializeOwned>(line: &Bytes) -> Result<Reply<Res>, Error> {
     let told = read(line)?;
     let found = result(&told)?.map_or("null", RawValue::get);
-    let body = serde_json::from_str(found)
-        .or_else(|error| zero_value().filter(|_| found == "null").ok_or_else(|| undecodable(error)))?;
+    let body = serde_json::from_str(found).or_else(|error| {
+        zero_value().filter(|_| found == "null").ok_or_else(|| undecodable(error))
+    })?;
     let pairs = told.metadata.into_iter();
     Ok(pairs.fold(Reply::new(body), |reply, (key, value)| reply.with_metadata(key, value)))
 }

@@ -336,7 +336,8 @@ mod tests {
             ..ProcessConfig::default()
         };
         let config = config.with_args(["a", "\0"]).with_env("a=b", "c");
-        let config = config.with_handshake(Handshake { protocol_version: 0, ..Handshake::default() });
+        let config =
+            config.with_handshake(Handshake { protocol_version: 0, ..Handshake::default() });
         let text = config.validate().unwrap_err().to_string();
         for part in [
             "`request_timeout`",
@@ -357,7 +358,8 @@ mod tests {
 
     #[test]
     fn a_file_is_read_and_values_of_variables_are_never_written() {
-        let text = r#"{"args":["-v"],"env":{"TOKEN":"s3cret"},"multiplex":"never","stop_grace":"2s"}"#;
+        let text =
+            r#"{"args":["-v"],"env":{"TOKEN":"s3cret"},"multiplex":"never","stop_grace":"2s"}"#;
         let config: ProcessConfig = serde_json::from_str(text).unwrap();
         assert_eq!((config.stop_grace.as_secs(), config.multiplex), (2, Multiplex::Never));
         assert_eq!(config.env["TOKEN"], Secret::from("s3cret"));

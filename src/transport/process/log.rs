@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::{BytesMut, Buf};
+use bytes::{Buf, BytesMut};
 use tokio::{io::AsyncReadExt, net::unix::pipe::Receiver};
 
 /// Most that is read of a stream before others have their turn.

@@ -5,10 +5,7 @@ use std::{
     io,
     os::{
         fd::{AsRawFd, OwnedFd},
-        unix::{
-            fs::MetadataExt,
-            process::CommandExt,
-        },
+        unix::{fs::MetadataExt, process::CommandExt},
     },
     path::Path,
     process::{Command, Stdio},
@@ -27,9 +24,8 @@ pub(super) fn path_of(address: &Address) -> Result<String, Error> {
     let error = Error::not_sent(Kind::InvalidConfig);
     let path = address.path();
     if address.scheme() != Some("exec") {
-        return Err(error.message(format!(
-            "the process transport cannot reach `{address}`: use `exec:/path`"
-        )));
+        return Err(error
+            .message(format!("the process transport cannot reach `{address}`: use `exec:/path`")));
     }
     let shown = path.escape_debug();
     if path.contains(char::is_control) {

@@ -23,9 +23,15 @@ struct Seat {
 #[derive(Debug)]
 enum Stage {
     /// No byte of it is on its way.
-    Waiting { line: Vec<u8>, caller: Option<Waker> },
+    Waiting {
+        line: Vec<u8>,
+        caller: Option<Waker>,
+    },
     /// It is being written, or was.
-    Taken { caller: Option<Waker>, session: Waker },
+    Taken {
+        caller: Option<Waker>,
+        session: Waker,
+    },
     Answered(Result<Bytes, Error>),
     /// The caller has its answer, or has gone.
     Over,

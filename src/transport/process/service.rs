@@ -105,13 +105,15 @@ impl<Req, Res> ProcessService<Req, Res> {
                 Some(Some(_)) if !self.plugin.shared.is_busy() => self.ask_health().await,
                 _ => HealthStatus::healthy().with_message("subprocess running and responsive"),
             },
-            Phase::Idle | Phase::Starting => HealthStatus::new(PluginStatus::Offline)
-                .with_message("subprocess not started"),
+            Phase::Idle | Phase::Starting => {
+                HealthStatus::new(PluginStatus::Offline).with_message("subprocess not started")
+            }
         };
         let took = time::now().saturating_duration_since(start);
-        let health = self.properties(&status).into_iter().fold(health, |health, (key, value)| {
-            health.with_metadata(key, value)
-        });
+        let health = self
+            .properties(&status)
+            .into_iter()
+            .fold(health, |health, (key, value)| health.with_metadata(key, value));
         health.checked_at(SystemTime::now(), took)
     }
 
@@ -156,10 +158,8 @@ impl<Req, Res> ProcessService<Req, Res> {
 
     /// What is known of the process, as Go tells it.
     fn properties(&self, status: &Status) -> Vec<(&'static str, String)> {
-        let mut properties = vec![
-            ("transport", "exec".to_owned()),
-            ("status", status.phase.as_str().to_owned()),
-        ];
+        let mut properties =
+            vec![("transport", "exec".to_owned()), ("status", status.phase.as_str().to_owned())];
         if let Phase::Running { pid, since } = status.phase {
             properties.push(("pid", pid.to_string()));
             properties.push(("started_at", rfc3339(Some(since))));

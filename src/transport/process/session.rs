@@ -1,9 +1,8 @@
 //! What is written to one child, and read from it, until it ends.
 
 use std::{
-    collections::VecDeque,
     future::poll_fn,
-    io::{self, IoSlice},
+    io,
     pin::{Pin, pin},
     process::ExitStatus,
     sync::Arc,
@@ -11,13 +10,13 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::BytesMut;
 use rustix::{
     event::{PollFd, PollFlags},
     process::Signal,
 };
 use tokio::{
-    io::{AsyncReadExt, AsyncWrite},
+    io::AsyncReadExt,
     net::unix::pipe::{Receiver, Sender},
     time::{Sleep, sleep, timeout},
 };
@@ -32,7 +31,10 @@ use super::{
 };
 use crate::{
     error::{Error, Kind},
-    plugin::wire::lines::{Line, Lines},
+    plugin::wire::{
+        lines::{Line, Lines},
+        unwritten::Unwritten,
+    },
 };
 
 /// No more calls are taken while so much is to be written, so that those whose callers go are never sent.
@@ -63,10 +65,7 @@ pub(super) struct Session {
     lines: Lines,
     log: Log,
     talk: Talk,
-    /// Lines that are not wholly written, and how many bytes there were before them.
-    unwritten: VecDeque<Bytes>,
-    written: u64,
-    queued: u64,
+    unwritten: Unwritten,
     is_deaf: bool,
     is_mute: bool,
     /// Runs while the child must do something soon.
@@ -92,9 +91,7 @@ impl Session {
             lines: Lines::default(),
             log: Log::new(Some(stderr), config.max_log_bytes),
             talk: Talk::new(config.multiplex == Multiplex::Always),
-            unwritten: VecDeque::new(),
-            written: 0,
-            queued: 0,
+            unwritten: Unwritten::default(),
             is_deaf: false,
             is_mute: false,
             fuse: None,
@@ -104,13 +101,8 @@ impl Session {
 
     /// Asks the plugin to describe itself, ahead of all calls. The answer is not waited for.
     pub(super) fn introduce(&mut self, id: &str, line: Vec<u8>) {
-        let line = self.talk.ask(None, id, line, self.queued);
-        self.push(line);
-    }
-
-    fn push(&mut self, line: Bytes) {
-        self.queued += line.len() as u64;
-        self.unwritten.push_back(line);
+        let line = self.talk.ask(None, id, line, self.unwritten.pushed());
+        self.unwritten.push(line);
     }
 
     /// Carries calls to the child, and answers back.
@@ -122,17 +114,11 @@ impl Session {
         let is_closed = letters.poll_closed(cx).is_ready();
         self.log.poll(cx, &self.shared.key);
         let has_heard = self.poll_hear(cx);
-        loop {
-            while self.queued - self.written < MAX_UNWRITTEN && !self.is_deaf && self.talk.is_free() {
-                let Some(ticket) = letters.next() else { break };
-                if let Some(line) = ticket.take(cx.waker()) {
-                    let id = ticket.id().to_owned();
-                    let line = self.talk.ask(Some(ticket), &id, line, self.queued);
-                    self.push(line);
-                }
-            }
-            if self.unwritten.is_empty() || self.is_deaf || self.poll_write(cx).is_pending() {
-                break;
+        while self.take_calls(cx, letters) {
+            match self.unwritten.poll_write(cx, &mut self.stdin) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => self.is_deaf = true,
+                Poll::Pending => break,
             }
         }
         self.shared.set_busy(!self.talk.is_free());
@@ -147,6 +133,19 @@ impl Session {
             cx.waker().wake_by_ref();
         }
         self.poll_fuse(cx)
+    }
+
+    /// Takes calls as far as they may be sent. Returns whether there is something to be written.
+    fn take_calls(&mut self, cx: &mut Context<'_>, letters: &mut Letters) -> bool {
+        while !self.is_deaf && self.unwritten.left() < MAX_UNWRITTEN && self.talk.is_free() {
+            let Some(ticket) = letters.next() else { break };
+            if let Some(line) = ticket.take(cx.waker()) {
+                let id = ticket.id().to_owned();
+                let line = self.talk.ask(Some(ticket), &id, line, self.unwritten.pushed());
+                self.unwritten.push(line);
+            }
+        }
+        !self.is_deaf && self.unwritten.left() > 0
     }
 
     fn poll_fuse(&mut self, cx: &mut Context<'_>) -> Poll<End> {
@@ -168,33 +167,6 @@ impl Session {
             Poll::Ready(()) => self.fuse.take().map_or(Poll::Pending, |(end, _)| Poll::Ready(end)),
             Poll::Pending => Poll::Pending,
         }
-    }
-
-    /// Writes lines, many at once. Ready when there are none left, or the child reads no more.
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        while !self.is_deaf && !self.unwritten.is_empty() {
-            let mut slices = [IoSlice::new(&[]); 32];
-            for (slice, line) in slices.iter_mut().zip(&self.unwritten) {
-                *slice = IoSlice::new(line);
-            }
-            let count = self.unwritten.len().min(slices.len());
-            let stdin = Pin::new(&mut self.stdin);
-            match std::task::ready!(stdin.poll_write_vectored(cx, &slices[..count])) {
-                Ok(mut count) if count > 0 => {
-                    self.written += count as u64;
-                    while let Some(first) = self.unwritten.front_mut().filter(|_| count > 0) {
-                        let part = count.min(first.len());
-                        first.advance(part);
-                        count -= part;
-                        if first.is_empty() {
-                            self.unwritten.pop_front();
-                        }
-                    }
-                }
-                _ => self.is_deaf = true,
-            }
-        }
-        Poll::Ready(())
     }
 
     /// Hears what the child says. Ready if others must have their turn before there is an end of it.
@@ -226,20 +198,24 @@ impl Session {
                     (start, heard)
                 }
             };
-            match heard {
-                Heard::Answer => {}
-                Heard::Info(info) => {
-                    let info = Some(info.map(Arc::new));
-                    self.shared.status.send_modify(|status| status.info = info);
-                }
-                Heard::Dropped(reason) => {
-                    tracing::debug!(plugin = %self.shared.key, reason, "dropped an answer of a plugin");
-                }
-                Heard::Stray if shown.is_empty() => {}
-                Heard::Stray => {
-                    let shown = &shown[..shown.len().min(self.config.max_log_bytes)];
-                    said(&self.shared.key, "stdout", shown);
-                }
+            self.note(heard, &shown);
+        }
+    }
+
+    fn note(&self, heard: Heard, line: &[u8]) {
+        match heard {
+            Heard::Answer => {}
+            Heard::Info(info) => {
+                let info = Some(info.map(Arc::new));
+                self.shared.status.send_modify(|status| status.info = info);
+            }
+            Heard::Dropped(reason) => {
+                tracing::debug!(plugin = %self.shared.key, reason, "dropped an answer of a plugin");
+            }
+            Heard::Stray if line.is_empty() => {}
+            Heard::Stray => {
+                let shown = &line[..line.len().min(self.config.max_log_bytes)];
+                said(&self.shared.key, "stdout", shown);
             }
         }
     }
@@ -247,11 +223,16 @@ impl Session {
     /// Ends the session, and the child if that has not ended yet. Calls that the child cannot have read go
     /// back to those that wait; the others fail with `error`.
     pub(super) async fn finish(mut self, end: End, letters: &mut Letters, error: &Error) {
-        let mut read = self.written;
+        let mut read = self.unwritten.written();
         if let End::Exited(_) = end {
             // All that it said is in the pipes by now, and nothing else will come.
             let _ = read_now(&self.stdout, self.lines.room(), usize::MAX);
             self.hear_lines();
+            // The last line need not have an end.
+            if let Some(rest) = self.lines.rest() {
+                let heard = self.talk.hear(rest.clone());
+                self.note(heard, &rest);
+            }
             self.log.finish(&self.shared.key);
             read -= self.unread().min(read);
         }

@@ -77,11 +77,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(
-        key: Arc<str>,
-        path: Result<String, Error>,
-        config: &ProcessConfig,
-    ) -> Self {
+    pub(super) fn new(key: Arc<str>, path: Result<String, Error>, config: &ProcessConfig) -> Self {
         let terms = ArcSwap::from_pointee(Terms::new(config));
         let status = watch::Sender::new(Status::default());
         let is_busy = AtomicBool::new(false);

@@ -161,13 +161,17 @@ impl Talk {
     /// A line began with `start`, and is longer than `limit` bytes.
     pub(super) fn hear_too_long(&mut self, start: &[u8], limit: usize) -> Heard {
         let id = id_at_start(&String::from_utf8_lossy(start));
-        let Some(key) = id.filter(|id| self.asked.contains_key(id)).or_else(|| self.oldest()) else {
+        let Some(key) = id.filter(|id| self.asked.contains_key(id)).or_else(|| self.oldest())
+        else {
             return Heard::Stray;
         };
         let error = Error::failed(Kind::Transport).coded(Some(Code::TRANSPORT_1304));
-        self.fail(key, error.message(format!(
-            "failed to decode response: it has more than {limit} bytes (`max_line_bytes`)"
-        )));
+        self.fail(
+            key,
+            error.message(format!(
+                "failed to decode response: it has more than {limit} bytes (`max_line_bytes`)"
+            )),
+        );
         Heard::Answer
     }
 
