@@ -52,8 +52,18 @@ pub(super) enum End {
     Exited(io::Result<ExitStatus>),
     /// The child closed its stdin or stdout, and lives.
     Silent,
-    /// It does not come to an end with a call that was given up.
-    HungUp,
+    /// It does not come to an end with a call that was given up, or reads no more.
+    Hung,
+}
+
+/// What the child must soon do something about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Worry {
+    Silent,
+    /// It takes one call at a time, and works on one that was given up.
+    HeldUp,
+    /// It does not read on after so many bytes.
+    Unread(u64),
 }
 
 pub(super) struct Session {
@@ -69,7 +79,7 @@ pub(super) struct Session {
     is_deaf: bool,
     is_mute: bool,
     /// Runs while the child must do something soon.
-    fuse: Option<(End, Pin<Box<Sleep>>)>,
+    fuse: Option<(Worry, Pin<Box<Sleep>>)>,
 }
 
 impl Session {
@@ -149,24 +159,25 @@ impl Session {
     }
 
     fn poll_fuse(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        let written = self.unwritten.written();
         let due = if self.is_deaf || self.is_mute {
-            Some((End::Silent, LAST_BREATH))
+            Some((Worry::Silent, LAST_BREATH))
         } else if self.talk.is_held_up() {
-            Some((End::HungUp, self.config.hang_timeout))
+            Some((Worry::HeldUp, self.config.hang_timeout))
+        } else if self.unwritten.left() > 0 {
+            Some((Worry::Unread(written), self.config.hang_timeout))
         } else {
             None
         };
         match (due, &self.fuse) {
-            (None, _) => self.fuse = None,
-            (Some((End::Silent, _)), Some((End::Silent, _))) => {}
-            (Some((End::HungUp, _)), Some((End::HungUp, _))) => {}
-            (Some((end, wait)), _) => self.fuse = Some((end, Box::pin(sleep(wait)))),
+            (Some((worry, _)), Some((known, _))) if worry == *known => {}
+            (due, _) => self.fuse = due.map(|(worry, wait)| (worry, Box::pin(sleep(wait)))),
         }
-        let Some((_, fuse)) = &mut self.fuse else { return Poll::Pending };
-        match fuse.as_mut().poll(cx) {
-            Poll::Ready(()) => self.fuse.take().map_or(Poll::Pending, |(end, _)| Poll::Ready(end)),
-            Poll::Pending => Poll::Pending,
-        }
+        let Some((worry, fuse)) = &mut self.fuse else { return Poll::Pending };
+        fuse.as_mut().poll(cx).map(|()| match worry {
+            Worry::Silent => End::Silent,
+            Worry::HeldUp | Worry::Unread(_) => End::Hung,
+        })
     }
 
     /// Hears what the child says. Ready if others must have their turn before there is an end of it.
@@ -288,8 +299,8 @@ pub(super) fn reason(end: &End) -> Error {
         End::Exited(Ok(status)) => format!("the plugin's process ended ({status})"),
         End::Exited(Err(_)) => "the plugin's process ended".to_owned(),
         End::Silent => "the plugin closed its stdin or stdout".to_owned(),
-        End::HungUp => "the plugin did not end a call that was given up within \
-                        `hang_timeout`, and was ended"
+        End::Hung => "the plugin neither read on nor ended a call that was given up within \
+                      `hang_timeout`, and was ended"
             .to_owned(),
         End::Stopped => "the plugin was stopped".to_owned(),
     };
