@@ -50,7 +50,8 @@ fn custom_pipeline_gets_every_answer() {
 #[test]
 fn plugin_answers_over_whatever_it_is_called() {
     let text = run("plugin", &[]);
-    for scheme in ["http", "tcp", "unix"] {
+    let schemes = ["http", "tcp", "unix"].into_iter();
+    for scheme in schemes.chain(cfg!(feature = "process").then_some("exec")) {
         assert!(text.contains(&format!("over {scheme}: TaxReply {{ gross: 1464 }}")), "{text}");
     }
     assert!(text.contains("the socket is gone: true"), "{text}");

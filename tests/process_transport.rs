@@ -54,6 +54,7 @@ async fn the_lines_are_byte_for_byte_those_of_go() {
 /// What a call comes to that is answered with `text`, of which `ID` is its id, in parts of `part` bytes.
 async fn answered(text: &str, size: usize) -> Result<Reply<u64>, Error> {
     let config = part("say", &format!("{size} {text}")).with_max_line_bytes(1_000);
+    let config = config.with_multiplex(Multiplex::Never);
     within(connect::<u64, u64>(config).oneshot(Call::new(7).with_id("r-1"))).await
 }
 
@@ -61,7 +62,7 @@ async fn answered(text: &str, size: usize) -> Result<Reply<u64>, Error> {
 async fn answers_are_read_as_leniently_as_go_reads_them() {
     for (text, number) in [
         (r#"{"id":"ID","result":5}"#, 5),
-        (" {\"ID\":\"ID\",\"Result\":5,\t\"unknown\":[{}]}\r", 5),
+        (" {\"Id\":\"ID\",\"Result\":5,\t\"unknown\":[{}]}\r", 5),
         (r#"{"id":"ID","result":null,"error":null}"#, 0),
         (r#"{"id":"ID"}"#, 0),
         ("no answer\n[1]\nnull\n{\"id\":\"ID\",\"result\":5}", 5),
@@ -86,11 +87,17 @@ async fn what_is_no_right_answer_is_an_error() {
         ),
         (
             r#"{"id":"other","result":5,"error":""}"#,
+            Kind::Plugin,
+            Code::REGISTRY_1903,
+            "subprocess execution failed",
+        ),
+        (
+            r#"{"id":"other","result":5}"#,
             Kind::Transport,
             Code::RPC_2003,
             "response request ID mismatch: `other` instead of `r-1`",
         ),
-        (r#"{"error":"x"}"#, Kind::Plugin, Code::REGISTRY_1903, "execution failed: x"),
+        (r#"{"error":"bad"}"#, Kind::Plugin, Code::REGISTRY_1903, "execution failed: bad"),
         (
             r#"{"id":"ID","error":"[AUTH_1101] who are you"}"#,
             Kind::Plugin,

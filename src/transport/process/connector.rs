@@ -45,10 +45,10 @@ use crate::{connect::Connect, guard::Family, member::Member, transport::counts::
 ///
 /// # When the process ends
 /// Its last answers are still read. Calls whose lines it has not read to the end are given to the next
-/// process: the system tells how much of them was left in the pipe. The others fail. A process that had
-/// lived for 10 s, and the first that ends early, are started again at once; then after
-/// [`restart_delay`](ProcessConfig::restart_delay), which doubles. Meanwhile calls fail, and the health is
-/// offline.
+/// process: the system tells how much of them was left in the pipe. The others fail. It is started again at
+/// once if it had lived for 10 s, or had answered calls, all that it had read, or if it is the first that
+/// ends early; otherwise after [`restart_delay`](ProcessConfig::restart_delay), which doubles. Meanwhile
+/// calls fail, and the health is offline.
 ///
 /// # How it is stopped
 /// Once the last service and call of a member are dropped, its stdin is closed. If it has not ended after

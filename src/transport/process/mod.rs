@@ -10,6 +10,8 @@
 mod answer;
 mod child;
 mod config;
+#[cfg(test)]
+mod config_tests;
 mod connector;
 mod exchange;
 mod handle;

@@ -31,9 +31,12 @@ use super::{
 };
 use crate::{
     error::{Error, Kind},
-    plugin::wire::{
-        lines::{Line, Lines},
-        unwritten::Unwritten,
+    plugin::{
+        PluginInfo,
+        wire::{
+            lines::{Line, Lines},
+            unwritten::Unwritten,
+        },
     },
 };
 
@@ -213,13 +216,15 @@ impl Session {
         }
     }
 
-    fn note(&self, heard: Heard, line: &[u8]) {
+    fn tell_info(&self, info: Option<Arc<PluginInfo>>) {
+        self.shared.status.send_modify(|status| status.info = Some(info));
+    }
+
+    fn note(&mut self, heard: Heard, line: &[u8]) {
         match heard {
+            Heard::Answer if self.talk.is_silent_of_itself() => self.tell_info(None),
             Heard::Answer => {}
-            Heard::Info(info) => {
-                let info = Some(info.map(Arc::new));
-                self.shared.status.send_modify(|status| status.info = info);
-            }
+            Heard::Info(info) => self.tell_info(info.map(Arc::new)),
             Heard::Dropped(reason) => {
                 tracing::debug!(plugin = %self.shared.key, reason, "dropped an answer of a plugin");
             }
@@ -232,8 +237,9 @@ impl Session {
     }
 
     /// Ends the session, and the child if that has not ended yet. Calls that the child cannot have read go
-    /// back to those that wait; the others fail with `error`.
-    pub(super) async fn finish(mut self, end: End, letters: &mut Letters, error: &Error) {
+    /// back to those that wait; the others fail with `error`. Returns whether it was no failure: the child
+    /// ended by itself, after it had answered all calls that it had read.
+    pub(super) async fn finish(mut self, end: End, letters: &mut Letters, error: &Error) -> bool {
         let mut read = self.unwritten.written();
         if let End::Exited(_) = end {
             // All that it said is in the pipes by now, and nothing else will come.
@@ -247,10 +253,13 @@ impl Session {
             self.log.finish(&self.shared.key);
             read -= self.unread().min(read);
         }
-        letters.put_back(self.talk.end(read, error));
-        if !matches!(end, End::Exited(_)) {
-            self.stop().await;
+        let (unsent, is_done) = self.talk.end(read, error);
+        letters.put_back(unsent);
+        if let End::Exited(_) = end {
+            return is_done;
         }
+        self.stop().await;
+        false
     }
 
     /// How many of the bytes that were written nobody has read, and nobody will.
@@ -282,14 +291,12 @@ impl Session {
             }
             child.poll_exit(cx).map(drop)
         };
-        for signal in [Signal::TERM, Signal::KILL] {
-            let exit = poll_fn(|cx| poll_exit(cx, &mut child));
-            if timeout(config.stop_grace, exit).await.is_ok() {
-                return;
-            }
-            child.signal(signal);
+        let mut signals = [Signal::TERM, Signal::KILL].into_iter();
+        while timeout(config.stop_grace, poll_fn(|cx| poll_exit(cx, &mut child))).await.is_err() {
+            // One that cannot be killed yet is waited for.
+            signals.next().into_iter().for_each(|signal| child.signal(signal));
         }
-        poll_fn(|cx| poll_exit(cx, &mut child)).await;
+        log.finish(&shared.key);
     }
 }
 

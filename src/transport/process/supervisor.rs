@@ -43,9 +43,9 @@ pub(super) async fn supervise(shared: Arc<Shared>, mut letters: Letters) {
                     tracing::warn!(plugin = %shared.key, %error, "the process of a plugin ended");
                 }
                 let lived = time::now().saturating_duration_since(started);
-                failures = if lived >= STABLE { 1 } else { failures + 1 };
                 set(Phase::Down(error.clone()));
-                session.finish(end, &mut letters, &error).await;
+                let is_done = session.finish(end, &mut letters, &error).await;
+                failures = if is_done || lived >= STABLE { 1 } else { failures + 1 };
                 if is_over {
                     set(Phase::Idle);
                     return;

@@ -24,6 +24,10 @@ pub(super) struct Talk {
     is_multiplexed: bool,
     asked: HashMap<String, Asked, RandomState>,
     next: u64,
+    /// Whether a call was answered. A question for the description that was not, by then, is not answered
+    /// at all by a plugin that takes one after another.
+    has_answered: bool,
+    is_silence_told: bool,
     /// Whose answers may yet come, although another line was taken for them.
     old: VecDeque<String>,
 }
@@ -110,12 +114,13 @@ impl Talk {
             Addressee::Unknown => (self.oldest(), true),
         };
         let Some(key) = key else { return Heard::Dropped("an error without an id") };
-        let Some(asked) = self.asked.remove(&key) else { return self.hear_other(&key) };
+        let Some(asked) = self.asked.remove(&key) else { return self.hear_other(&key, &text) };
         if is_error {
             self.expect_no_more(key);
         }
         match asked.ticket {
             Some(ticket) => {
+                self.has_answered = true;
                 let is_late = ticket.is_gone();
                 // Bytes that are no UTF-8 were replaced, as in Go.
                 let text = match text {
@@ -137,7 +142,7 @@ impl Talk {
 
     /// An answer with an id that is not awaited. Of a plugin that takes one call at a time it is the answer
     /// to that call.
-    fn hear_other(&mut self, id: &str) -> Heard {
+    fn hear_other(&mut self, id: &str, text: &str) -> Heard {
         if let Some(at) = self.old.iter().position(|old| old == id) {
             self.old.remove(at);
             return Heard::Dropped("it came too late");
@@ -149,6 +154,14 @@ impl Talk {
         let Some(key) = self.asked.iter().find(of_call).map(|(key, _)| key.clone()) else {
             return Heard::Dropped("nothing is asked");
         };
+        // As in Go, an error is looked for before the id.
+        if LineTold::read(text).is_ok_and(|told| told.error.is_some()) {
+            if let Some(ticket) = self.asked.remove(&key).and_then(|asked| asked.ticket) {
+                ticket.answer(Ok(Bytes::from(text.to_owned())));
+            }
+            self.expect_no_more(key);
+            return Heard::Answer;
+        }
         let shown = wire::start(id, 64).escape_debug().to_string();
         let error = Error::failed(Kind::Transport).coded(Some(Code::RPC_2003)).message(format!(
             "response request ID mismatch: `{shown}` instead of `{}`",
@@ -175,12 +188,26 @@ impl Talk {
         Heard::Answer
     }
 
+    /// Tells once that the plugin does not describe itself, as far as is known.
+    pub(super) fn is_silent_of_itself(&mut self) -> bool {
+        if self.is_silence_told || !self.has_answered {
+            return false;
+        }
+        self.is_silence_told = true;
+        self.asked.values().any(|asked| asked.ticket.is_none())
+    }
+
     /// The question to which an answer without an id belongs, if that can be told.
     fn oldest(&self) -> Option<String> {
         if self.is_multiplexed && self.asked.len() > 1 {
             return None;
         }
-        self.asked.iter().min_by_key(|(_, asked)| asked.number).map(|(key, _)| key.clone())
+        let may_be = |(_, asked): &(&String, &Asked)| asked.ticket.is_some() || !self.has_answered;
+        self.asked
+            .iter()
+            .filter(may_be)
+            .min_by_key(|(_, asked)| asked.number)
+            .map(|(key, _)| key.clone())
     }
 
     fn fail(&mut self, key: String, error: Error) {
@@ -200,20 +227,22 @@ impl Talk {
     }
 
     /// There will be no more answers. Those of whose questions the child has read all, of `read` bytes,
-    /// fail with `error`; the others are returned in order, to be sent again.
-    pub(super) fn end(&mut self, read: u64, error: &Error) -> Vec<Ticket> {
+    /// fail with `error`; the others are returned in order, to be sent again. And whether the child has
+    /// done what it was there for: it has answered calls, and left none unanswered that it had read.
+    pub(super) fn end(&mut self, read: u64, error: &Error) -> (Vec<Ticket>, bool) {
         let mut asked: Vec<_> = self.asked.drain().map(|(_, asked)| asked).collect();
         asked.sort_unstable_by_key(|asked| asked.number);
-        let mut unsent = Vec::new();
+        let (mut unsent, mut is_done) = (Vec::new(), self.has_answered);
         for Asked { ticket, line, end, .. } in asked {
             let Some(ticket) = ticket else { continue };
             if end <= read {
                 ticket.answer(Err(error.clone()));
+                is_done = false;
             } else if !ticket.is_gone() {
                 ticket.put_back(line.into());
                 unsent.push(ticket);
             }
         }
-        unsent
+        (unsent, is_done)
     }
 }
