@@ -57,6 +57,25 @@ fn plugin_answers_over_whatever_it_is_called() {
     assert!(text.contains("the socket is gone: true"), "{text}");
 }
 
+#[cfg(all(feature = "process", unix))]
+#[test]
+fn plugin_is_a_child_of_hosts_in_other_languages() {
+    for (interpreter, host) in [("python3", "host.py"), ("node", "host.mjs")] {
+        let version = Command::new(interpreter).arg("--version").output();
+        if !version.is_ok_and(|output| output.status.success()) {
+            println!("SKIP: `{host}` needs `{interpreter}`, which is not here");
+            continue;
+        }
+        let file = format!("{}/tests/peers/{host}", env!("CARGO_MANIFEST_DIR"));
+        let address = format!("exec:{}", built("plugin").display());
+        let output = Command::new(interpreter).args([file, address]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let right = text.trim().strip_prefix("right: ").and_then(|count| count.parse().ok());
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && right.is_some_and(|right: u32| right > 20), "{errors}");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn plugin_answers_what_it_has_when_it_is_asked_to_stop() {

@@ -207,15 +207,6 @@ mod as_processes {
     async fn a_plugin_in_node_is_a_child() {
         process_plugin(NODE, true).await;
     }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn our_plugin_is_a_child_of_hosts_in_python_and_node() {
-        let test = std::env::current_exe().unwrap();
-        let plugin = test.ancestors().nth(2).unwrap().join("examples").join("plugin");
-        for language in [PYTHON, NODE] {
-            host(language, &format!("exec:{}", plugin.display())).await;
-        }
-    }
 }
 
 async fn tax(call: Call<Tax>) -> Result<Reply<Gross>, std::io::Error> {

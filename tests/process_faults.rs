@@ -107,8 +107,12 @@ fn expected(fault: Fault) -> Expected {
     }
 }
 
+/// For those that count the children of this process.
+static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 #[tokio::test]
 async fn each_fault_is_told_and_none_is_left_behind() {
+    let _alone = ALONE.lock().await;
     let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     for fault in Fault::ALL {
         let before = alive();
@@ -166,6 +170,7 @@ async fn each_fault_is_told_and_none_is_left_behind() {
 /// Calls that are lost to a plugin that is killed while it is called, again and again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_plugin_that_is_killed_under_load_loses_no_call_that_it_has_not_read() {
+    let _alone = ALONE.lock().await;
     let service = play("multiplex", "");
     let stop = tokio::time::Instant::now() + Duration::from_millis(1_500);
     let callers: Vec<_> = (0..8_u64)
@@ -246,21 +251,33 @@ async fn no_child_outlives_a_host_that_is_killed_in_the_middle_of_a_call() {
 }
 
 #[tokio::test]
-async fn what_closes_its_streams_is_ended() {
-    for close in ["exec 1>&-", "exec 0<&-"] {
+async fn what_closes_its_streams_is_ended_and_started_again() {
+    let _alone = ALONE.lock().await;
+    for (close, read) in [("1>&-", "read -r line; "), ("0<&-", "")] {
+        let closed = new_path("closed");
         let script = Script::new(&format!(
-            "#!/bin/sh\ntrap '' TERM\n[ '{close}' = 'exec 1>&-' ] && read -r line\n{close}\nwhile :; \
-             do sleep 0.05; done\n"
+            "#!/bin/sh\nif [ ! -e {0} ]; then trap '' TERM; {read}exec {close}; : > {0}; while :; do \
+             sleep 0.05; done; fi\nwhile read -r line; do id=${{line#*\\\"id\\\":\\\"}}; \
+             id=${{id%%\\\"*}}; echo \"{{\\\"id\\\":\\\"$id\\\",\\\"result\\\":7}}\"; done\n",
+            closed.display()
         ));
         let config = ProcessConfig::default()
             .with_multiplex(Multiplex::Never)
             .with_inherit_env(["PATH"])
-            .with_stop_grace(Duration::from_millis(50))
-            .with_request_timeout(Duration::from_secs(3));
+            .with_stop_grace(Duration::from_millis(50));
         let service: Tax = connect_to(&script.address(), config);
-        let error = call(&service, 1).await.unwrap_err();
-        assert_eq!(error.kind(), Kind::Connection, "{close}: {error}");
+        if read.is_empty() {
+            service.health().await;
+            until("it has closed it", || closed.exists()).await;
+            // Nothing of it can have been read.
+            assert_eq!(call(&service, 1).await.unwrap(), 7);
+        } else {
+            let error = call(&service, 1).await.unwrap_err();
+            assert_eq!((error.kind(), error.is_unsent()), (Kind::Connection, false), "{error}");
+            assert_eq!(call(&service, 1).await.unwrap(), 7);
+        }
         drop(service);
         until("it has ended", || children().is_empty()).await;
+        std::fs::remove_file(closed).unwrap();
     }
 }
