@@ -283,6 +283,26 @@ async fn a_call_that_goes_leaves_its_turn_and_the_connection_that_it_began_to_ma
 }
 
 #[tokio::test]
+async fn a_call_that_is_not_polled_keeps_no_other_waiting() {
+    let plugin = Plugin::start(0).await;
+    let (service, _handle) = connect(&plugin, |config| config.with_max_connections(1));
+    let mut holds = service.clone();
+    let holds = tokio::spawn(async move { holds.call(Call::new(1)).await });
+    until(|| plugin.open() == 1).await;
+    let mut parked = pushed(&service, Call::new(1)).boxed();
+    assert!((&mut parked).now_or_never().is_none());
+    let mut next = tokio_test::task::spawn(pushed(&service, Call::new(1)));
+    assert!(next.poll().is_pending());
+    // Its connection closes, so another may be made: the one in front does not.
+    holds.abort();
+    until(|| next.is_woken()).await;
+    plugin.answers.add_permits(1);
+    assert_eq!(timeout(PATIENCE, next).await.expect("it waits for the other").unwrap(), 7);
+    plugin.answers.add_permits(1);
+    assert_eq!(timeout(PATIENCE, parked).await.unwrap().unwrap(), 7);
+}
+
+#[tokio::test]
 async fn nothing_is_left_when_the_last_service_goes() {
     let plugin = Plugin::start(10).await;
     let (service, handle) = connect(&plugin, |config| config);
