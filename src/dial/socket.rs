@@ -3,7 +3,7 @@
 use std::{
     io,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -92,6 +92,36 @@ impl Socket {
             }
         }
         Err(failed(last))
+    }
+
+    /// Whether nothing is to be read but white space, and the other end did not close the socket, as far
+    /// as is known. Reads the white space.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let mut bytes = [0; 64];
+        // A bound; more than a line end is not to be expected.
+        for _ in 0..4 {
+            match self.try_read(&mut bytes) {
+                Ok(0) => return false,
+                Ok(count) if bytes[..count].trim_ascii().is_empty() => {}
+                Ok(_) => return false,
+                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+            }
+        }
+        false
+    }
+
+    /// An error too if the runtime of the socket has ended.
+    fn try_read(&self, bytes: &mut [u8]) -> io::Result<usize> {
+        let mut cx = Context::from_waker(Waker::noop());
+        let (ready, read) = match self {
+            Self::Tcp(stream) => (stream.poll_read_ready(&mut cx), stream.try_read(bytes)),
+            #[cfg(unix)]
+            Self::Unix(stream) => (stream.poll_read_ready(&mut cx), stream.try_read(bytes)),
+        };
+        if let Poll::Ready(ready) = ready {
+            ready?;
+        }
+        read
     }
 
     /// Completes when the other end has closed the socket altogether. Never does for one that only has

@@ -197,7 +197,7 @@ impl<C: Pooled, E, W> Ledger<C, E, W> {
         match made {
             Ok(connection) => {
                 let retires = self.limits.retires(now, draw);
-                self.hand_on(Kept::new(connection, epoch, retires), now, after);
+                self.hand_on(Kept::new(connection, epoch, now, retires), now, after);
             }
             Err(error) => after.unheard = self.give(Err(error), after).and_then(Result::err),
         }
@@ -218,7 +218,8 @@ impl<C: Pooled, E, W> Ledger<C, E, W> {
     }
 
     /// A call is over, and its connection may carry another.
-    pub(super) fn put(&mut self, kept: Kept<C>, now: Instant, after: &mut After<C, E, W>) {
+    pub(super) fn put(&mut self, mut kept: Kept<C>, now: Instant, after: &mut After<C, E, W>) {
+        (kept.since, kept.was_used) = (now, true);
         // Of a connection that is shared, the pool has a handle already.
         if self.shares && kept.share().is_some() {
             after.closed.push(kept);

@@ -32,7 +32,7 @@ mod waiting;
 
 pub(crate) use self::{
     kept::Pooled,
-    limits::Limits,
-    pool::{Dialing, Lease, Pool},
+    limits::{Limits, unless_zero},
+    pool::{Dialing, Lease, Place, Pool},
     waiting::Waiting,
 };

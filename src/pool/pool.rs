@@ -211,6 +211,16 @@ impl<C: Pooled, E> Lease<C, E> {
         self.kept.epoch
     }
 
+    /// When it was made, or its last call ended.
+    pub(crate) fn since(&self) -> Instant {
+        self.kept.since
+    }
+
+    /// Whether it was there before the call that began at `begun`, and so may have died meanwhile.
+    pub(crate) fn is_older_than(&self, begun: Instant) -> bool {
+        self.kept.was_used || self.kept.since < begun
+    }
+
     /// The call is over, and the connection may carry another.
     pub(crate) fn give_back(self) {
         let (Self { pool, kept }, now) = (self, time::now());
