@@ -45,7 +45,10 @@ impl SocketAddress {
                 let users = Users { uids: config.allowed_uids.clone(), any: config.allow_any_user };
                 Socket::connect_unix(path, &users).await
             }
-            Self::Tcp { host, port } => Socket::connect_tcp(host, *port, config.allow_remote).await,
+            Self::Tcp { host, port } => {
+                let limit = config.connect_timeout;
+                Socket::connect_tcp(host, *port, config.allow_remote, limit).await
+            }
         }
     }
 

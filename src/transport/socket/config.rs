@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{marker::PhantomData, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -86,7 +86,7 @@ pub struct SocketConfig {
     pub token: Secret,
     /// A key of Go's `connection` section. Messages are never compressed.
     #[serde(rename = "disable_compression", skip_serializing, deserialize_with = "nothing")]
-    compression: (),
+    compression: PhantomData<bool>,
 }
 
 impl Default for SocketConfig {
@@ -105,7 +105,7 @@ impl Default for SocketConfig {
             allow_any_user: false,
             allow_remote: false,
             token: Secret::default(),
-            compression: (),
+            compression: PhantomData,
         }
     }
 }
@@ -221,8 +221,8 @@ impl SocketConfig {
     }
 }
 
-fn nothing<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
-    bool::deserialize(deserializer).map(drop)
+fn nothing<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PhantomData<bool>, D::Error> {
+    bool::deserialize(deserializer).map(|_| PhantomData)
 }
 
 #[cfg(test)]

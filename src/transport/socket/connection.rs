@@ -1,6 +1,6 @@
 //! A connection to a plugin.
 
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
@@ -10,7 +10,7 @@ use crate::{
     error::{Code, Error, Kind, cut},
     plugin::wire::{
         Messages, NoMessage,
-        stream::{AUTH, PING, StreamQuestion, Told, message, text},
+        stream::{PING, Told, own_message, proof, text},
     },
     pool::{self, Pooled},
 };
@@ -49,10 +49,7 @@ impl Connection {
             }
             Ok(Self { messages, _place: place })
         };
-        timeout(limit, opening).await.unwrap_or_else(|_| {
-            Err(Error::not_sent(Kind::Timeout)
-                .message(format!("cannot connect within {limit:?} (`connect_timeout`)")))
-        })
+        timeout(limit, opening).await.unwrap_or_else(|_| Err(Socket::too_late(limit)))
     }
 
     /// Asks for a sign of life, which is the answer to that and nothing else.
@@ -87,8 +84,7 @@ async fn prove(messages: &mut Messages<Socket>, config: &SocketConfig) -> Result
         )
         .caused_by(cause)
     };
-    let proof = own_message(AUTH, "auth", Some(&config.token.expose()))
-        .map_err(|error| broke(error.into()))?;
+    let proof = proof(&config.token.expose()).map_err(|error| broke(error.into()))?;
     messages.send(&proof).await.map_err(broke)?;
     let answer = messages.receive(MAX_ANSWER).await.map_err(|no| match no {
         NoMessage::Failed(error) => broke(error),
@@ -101,16 +97,4 @@ async fn prove(messages: &mut Messages<Socket>, config: &SocketConfig) -> Result
     }
     let error = Error::not_sent(Kind::Connection).message("the plugin does not accept the `token`");
     Err(failed(error).caused_by(cut(&told.error, 256).to_owned()))
-}
-
-fn own_message(operation: &str, id: &str, data: Option<&str>) -> serde_json::Result<Vec<u8>> {
-    let none = BTreeMap::new();
-    message(&StreamQuestion {
-        operation,
-        request_id: id,
-        data: data.as_ref(),
-        headers: &none,
-        timeout_ms: 0,
-        metadata: &none,
-    })
 }
