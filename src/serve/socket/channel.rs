@@ -163,7 +163,8 @@ impl Channel<'_> {
     /// one that has said much more already.
     async fn gone(&mut self) {
         let limit = self.config.max_message_bytes;
-        if poll_fn(|cx| self.messages.poll_ahead(cx, limit)).await {
+        // What is read while the server stops would be answered as well.
+        if self.is_ending || poll_fn(|cx| self.messages.poll_ahead(cx, limit)).await {
             self.messages.socket().closed().await;
         } else {
             pending().await
