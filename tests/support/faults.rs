@@ -183,7 +183,8 @@ async fn play<P: Peer>(fault: Fault, expected: Expected) {
     for number in 2..5 {
         let reply = tokio::time::timeout(deadline, call(number)).await;
         let reply = reply.unwrap_or_else(|_| panic!("{fault:?}: afterwards, a call hangs"));
-        assert_eq!(reply.map(Reply::into_body).ok(), Some(number * 2), "{fault:?}: afterwards");
+        let reply = reply.map(Reply::into_body).map_err(|error| error.to_string());
+        assert_eq!(reply, Ok(number * 2), "{fault:?}: afterwards");
         tokio::time::sleep(Duration::from_secs(20)).await;
         let (open, said) = (peer.open(), handle.connections());
         assert!(open <= 1, "{fault:?}: {open} connections for one call at once");
