@@ -237,7 +237,8 @@ impl Exchange {
                     let config = this.config.clone();
                     return Poll::Ready(match result {
                         Ok(body) => {
-                            if let Some(lease) = lease.take() {
+                            if let Some(mut lease) = lease.take() {
+                                lease.connection().answered();
                                 this.pool.give_back(lease);
                             }
                             Ok(Received { parts, body, config })

@@ -118,7 +118,6 @@ impl Pool {
 
     /// Gives a connection back whose answer was read to its end.
     pub(super) fn give_back(&self, mut lease: Lease) {
-        lease.connection().answered();
         if lease.connection().is_ready() {
             return lease.give_back();
         }
