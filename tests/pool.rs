@@ -127,7 +127,7 @@ macro_rules! each {
 }
 
 each! {
-    there_are_never_more_than_the_most_and_those_that_wait_get_their_turn;
+    there_are_as_many_as_the_most_and_those_that_wait_get_their_turn;
     at_the_most_it_is_not_ready_and_is_again_when_a_call_ends;
     a_balancer_takes_another_member;
     #[start_paused = true]
@@ -258,13 +258,16 @@ async fn until(what: impl Fn() -> bool) {
     timeout(PATIENCE, waiting).await.expect("it never comes");
 }
 
-async fn there_are_never_more_than_the_most_and_those_that_wait_get_their_turn<T: Transport>() {
-    let plugin = Plugin::start::<T>(1_000).await;
+async fn there_are_as_many_as_the_most_and_those_that_wait_get_their_turn<T: Transport>() {
+    let plugin = Plugin::start::<T>(0).await;
     let (service, handle) = connect::<T>(&plugin, json!({ "max_connections": 3 }));
-    let calls = (0..200).map(|_| pushed(&service, Call::new(1)));
-    assert!(join_all(calls).await.into_iter().all(|answer| answer.ok() == Some(7)));
-    assert!(plugin.most.load(SeqCst) <= 3, "{:?}", plugin.most);
-    assert!(handle.connections() <= 3);
+    let calls: Vec<_> = (0..200).map(|_| service.clone().call(Call::new(1)).boxed()).collect();
+    let calls = tokio::spawn(join_all(calls));
+    until(|| plugin.open() == 3).await;
+    plugin.answers.add_permits(200);
+    let answers = timeout(PATIENCE, calls).await.expect("some wait for ever").unwrap();
+    assert!(answers.into_iter().all(|answer| answer.unwrap().into_body() == 7));
+    assert_eq!((plugin.most.load(SeqCst), plugin.accepted(), handle.connections()), (3, 3, 3));
 }
 
 async fn at_the_most_it_is_not_ready_and_is_again_when_a_call_ends<T: Transport>() {

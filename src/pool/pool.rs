@@ -86,6 +86,15 @@ impl<C: Pooled, E> Pool<C, E> {
         })
     }
 
+    /// Lets go of the connections of `epoch`, which is that of one which may be of no use.
+    pub(crate) fn empty(&self, epoch: u64) {
+        self.change(|ledger, after| {
+            if epoch == ledger.epoch() {
+                ledger.empty(after);
+            }
+        });
+    }
+
     /// Whether a fresh connection may do better than one that died.
     pub(crate) fn may_resend(&self, now: Instant) -> bool {
         lock(&self.inside).ledger.deaths().may_resend(now)
