@@ -403,6 +403,7 @@ async fn a_call_that_goes_leaves_its_turn_and_the_connection_that_it_began_to_ma
     let mut halfway = service.clone().call(Call::new(1)).boxed();
     assert!((&mut halfway).now_or_never().is_none());
     drop(halfway);
+    until(|| plugin.open() == 0).await;
     plugin.answers.add_permits(1);
     assert_eq!(call(&service).await.unwrap(), 7);
     assert_eq!((plugin.accepted(), plugin.most.load(SeqCst)), (2, 1));
