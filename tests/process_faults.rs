@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use faults::{Expected, Fault};
+use faults::{Expected, Failed, Fault};
 use process::{
     Script, Tax, call, children, connect_to, exists, is_zombie, kill, new_path, part, play, this,
     until, within,
@@ -21,9 +21,11 @@ use rustix::process::Signal;
 use tokio::time::sleep;
 use tower::ServiceExt;
 use tower_upstream::{
-    Call, Reply,
+    Call, Endpoint, Reply,
+    connect::Connect,
     error::{Code, Kind},
-    transport::{Multiplex, ProcessConfig},
+    member::Member,
+    transport::{Multiplex, ProcessConfig, ProcessTransport},
 };
 
 /// Not a test: what a child does.
@@ -38,8 +40,24 @@ fn child() {
     process::play_part();
 }
 
+/// The others are those of connections, of HTTP, and of TLS.
+const PLAYED: [Fault; 12] = [
+    Fault::Refused,
+    Fault::KilledBeforeAnswer,
+    Fault::KilledInHead,
+    Fault::KilledMidAnswer,
+    Fault::HalfFrame,
+    Fault::Garbage,
+    Fault::GarbageWithin,
+    Fault::WrongId,
+    Fault::Late,
+    Fault::Oversized,
+    Fault::AnswerThenClose,
+    Fault::Restarts,
+];
+
 fn fault(name: &str) -> Option<Fault> {
-    Fault::ALL.into_iter().find(|fault| format!("{fault:?}") == name)
+    PLAYED.into_iter().find(|fault| format!("{fault:?}") == name)
 }
 
 /// A plugin with a fault at its first call; those that follow it have none.
@@ -68,7 +86,14 @@ fn faulty(fault: Fault, file: &str) {
                 say(half).unwrap();
                 exit(1);
             }
+            Fault::KilledInHead => {
+                say(&right[..5]).unwrap();
+                exit(1);
+            }
             Fault::HalfFrame => say(half).unwrap(),
+            Fault::GarbageWithin => {
+                say(&right.replace(":2}", ":\"two\"}")).unwrap();
+            }
             Fault::Garbage => say("HTTP/1.1 400 Bad Request\r\n\r\n").unwrap(),
             Fault::WrongId => {
                 say(&right.replace("req_", "req_0")).unwrap();
@@ -86,24 +111,26 @@ fn faulty(fault: Fault, file: &str) {
                 say(&right).unwrap();
                 exit(0);
             }
-            Fault::Refused | Fault::ConnectHangs | Fault::Restarts => say(&right).unwrap(),
+            _ => say(&right).unwrap(),
         }
     }
     exit(0);
 }
 
 fn expected(fault: Fault) -> Expected {
-    let connection = |unsent| Err((Kind::Connection, Code::PLUGIN_1205, unsent));
+    let broken = Failed::new(Kind::Connection, Code::PLUGIN_1205);
     match fault {
-        Fault::Refused => connection(true),
-        Fault::KilledBeforeAnswer | Fault::KilledMidAnswer => connection(false),
+        Fault::Refused => Err(broken.unsent()),
+        Fault::KilledBeforeAnswer | Fault::KilledInHead | Fault::KilledMidAnswer => Err(broken),
         // What is no answer is for the log, so the answer may yet come.
         Fault::HalfFrame | Fault::Garbage | Fault::Late => {
-            Err((Kind::Timeout, Code::PLUGIN_1204, false))
+            Err(Failed::new(Kind::Timeout, Code::PLUGIN_1204).blameless())
         }
-        Fault::WrongId => Err((Kind::Transport, Code::RPC_2003, false)),
-        Fault::Oversized => Err((Kind::Transport, Code::TRANSPORT_1304, false)),
-        Fault::ConnectHangs | Fault::AnswerThenClose | Fault::Restarts => Ok(()),
+        Fault::WrongId => Err(Failed::new(Kind::Transport, Code::RPC_2003)),
+        Fault::GarbageWithin | Fault::Oversized => {
+            Err(Failed::new(Kind::Transport, Code::TRANSPORT_1304))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -114,7 +141,7 @@ static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 async fn each_fault_is_told_and_none_is_left_behind() {
     let _alone = ALONE.lock().await;
     let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
-    for fault in Fault::ALL {
+    for fault in PLAYED {
         let before = alive();
         let file = new_path("fault");
         let config = part(&format!("{fault:?}"), file.to_str().unwrap())
@@ -126,7 +153,9 @@ async fn each_fault_is_told_and_none_is_left_behind() {
             Fault::Refused => format!("exec:{}", missing.display()),
             _ => this(),
         };
-        let service: Tax = connect_to(&address, config);
+        let transport = ProcessTransport::with_config(config);
+        let handle = transport.handle();
+        let service: Tax = transport.connect(&Member::new(Endpoint::new(&address).unwrap()));
         if fault == Fault::Restarts {
             assert_eq!(call(&service, 7).await.ok(), Some(14), "before");
             kill(process::pid(&service).await, Signal::KILL);
@@ -138,9 +167,14 @@ async fn each_fault_is_told_and_none_is_left_behind() {
             (Err(error), Ok(())) if fault == Fault::Restarts => {
                 assert_eq!(error.kind(), Kind::Connection, "{error}");
             }
-            (Err(error), Err((kind, code, unsent))) => {
-                let found = (error.kind(), error.code(), error.is_unsent());
-                assert_eq!(found, (kind, code, unsent), "{fault:?}: {error}");
+            (Err(error), Err(expected)) => {
+                let found = Failed {
+                    kind: error.kind(),
+                    code: error.code(),
+                    unsent: error.is_unsent(),
+                    blamed: handle.stats().failed == Some(1),
+                };
+                assert_eq!(found, expected, "{fault:?}: {error}");
                 assert!(error.endpoint().is_some() && !error.is_refused(), "{fault:?}: {error}");
             }
             (result, expected) => panic!("{fault:?}: {result:?} instead of {expected:?}"),

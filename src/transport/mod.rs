@@ -32,11 +32,11 @@
 
 mod counts;
 mod http;
-#[cfg(all(feature = "process", unix))]
-mod permit;
+mod limit;
 #[cfg(all(feature = "process", unix))]
 mod process;
 mod socket;
+mod words;
 
 #[cfg(all(feature = "process", unix))]
 pub use self::process::{

@@ -10,11 +10,10 @@ use crate::{
         HealthStatus, PluginStatus, Reply,
         wire::{process::LineTold, zero_value},
     },
-    time, wire,
+    time,
+    transport::words::{self, MAX_TEXT},
+    wire,
 };
-
-/// Most bytes of a text from elsewhere in an error.
-const MAX_TEXT: usize = 1_024;
 
 pub(super) fn reply<Res: DeserializeOwned>(line: &Bytes) -> Result<Reply<Res>, Error> {
     let told = read(line)?;
@@ -56,11 +55,9 @@ fn result<'a>(told: &LineTold<'a>) -> Result<Option<&'a RawValue>, Error> {
         500.. => Kind::Transport,
         _ => Kind::Plugin,
     };
-    let (code, said) = Code::split_off(error);
-    let error = Error::failed(kind)
-        .message("subprocess execution failed")
-        .coded(code.or((kind == Kind::Plugin).then_some(Code::REGISTRY_1903)))
-        .caused_by(wire::start(said, MAX_TEXT).into_owned());
+    let code = (kind == Kind::Plugin).then_some(Code::REGISTRY_1903);
+    let failed = Error::failed(kind).message("subprocess execution failed").coded(code);
+    let error = words::with_words(failed, error);
     Err(match told.retry_after {
         Some(wait) => error.retry_in(time::now(), wait),
         None => error,
@@ -68,9 +65,5 @@ fn result<'a>(told: &LineTold<'a>) -> Result<Option<&'a RawValue>, Error> {
 }
 
 fn undecodable(problem: impl ToString) -> Error {
-    let problem = problem.to_string();
-    Error::failed(Kind::Transport)
-        .coded(Some(Code::TRANSPORT_1304))
-        .message("failed to decode response")
-        .caused_by(wire::start(&problem, MAX_TEXT).into_owned())
+    words::undecodable(problem).coded(Some(Code::TRANSPORT_1304))
 }

@@ -22,7 +22,8 @@ use super::{
 use crate::{
     error::{Error, Kind},
     plugin::Call,
-    time::{self, Instant},
+    time,
+    transport::limit::TimeLimit,
 };
 
 pin_project! {
@@ -33,9 +34,8 @@ pin_project! {
         // Made at the first poll that has to wait.
         #[pin]
         timer: Option<Sleep>,
-        until: Instant,
-        // `None` if the deadline of the call comes first.
-        limit: Option<Duration>,
+        timeout: Duration,
+        limit: TimeLimit,
         plugin: Arc<Plugin>,
         permit: Option<OwnedSemaphorePermit>,
     }
@@ -47,27 +47,13 @@ impl Exchange {
         plugin: Arc<Plugin>,
         call: &Call<()>,
         line: Vec<u8>,
-        limit: Duration,
+        timeout: Duration,
         permit: Option<OwnedSemaphorePermit>,
     ) -> Result<Self, Error> {
         plugin.shared.path()?;
-        let now = time::now();
-        let deadline = call.deadline();
-        if deadline.is_some_and(|deadline| deadline <= now) {
-            return Err(Error::blameless(Kind::Timeout)
-                .message("the deadline of the call passed before it was sent"));
-        }
-        let by_config = time::later(now, limit);
+        let limit = TimeLimit::new(time::now(), call.deadline(), timeout)?;
         let (asking, ticket) = seat(call.id().into_owned(), line);
-        Ok(Self {
-            asking,
-            ticket: Some(ticket),
-            timer: None,
-            until: deadline.unwrap_or(by_config).min(by_config),
-            limit: deadline.is_none_or(|deadline| by_config <= deadline).then_some(limit),
-            plugin,
-            permit,
-        })
+        Ok(Self { asking, ticket: Some(ticket), timer: None, timeout, limit, plugin, permit })
     }
 
     pub(super) fn poll_exchange(
@@ -87,12 +73,12 @@ impl Exchange {
             Poll::Ready(result) => result,
             Poll::Pending => {
                 if this.timer.is_none() {
-                    this.timer.set(Some(sleep_until(*this.until)));
+                    this.timer.set(Some(sleep_until(this.limit.until)));
                 }
                 if let Some(timer) = this.timer.as_pin_mut() {
                     ready!(timer.poll(cx));
                 }
-                Err(out_of_time(this.asking.leave(), *this.limit))
+                Err(out_of_time(this.asking.leave(), *this.limit, *this.timeout))
             }
         };
         *this.permit = None;
@@ -101,16 +87,8 @@ impl Exchange {
 }
 
 #[cold]
-fn out_of_time(was_sent: bool, limit: Option<Duration>) -> Error {
+fn out_of_time(was_sent: bool, limit: TimeLimit, timeout: Duration) -> Error {
     let error = Error::failed(Kind::Timeout);
     let error = if was_sent { error } else { error.never_sent() };
-    match limit {
-        Some(limit) => error.message(format!(
-            "subprocess execution failed: no answer within {limit:?} (`request_timeout`)"
-        )),
-        // The caller's time was over, which says nothing of how long the plugin would have taken.
-        None => error
-            .without_blame()
-            .message("subprocess execution failed: no answer before the deadline of the call"),
-    }
+    limit.passed(error, "subprocess", timeout, false)
 }

@@ -17,6 +17,7 @@ mod exchange;
 mod handle;
 mod letters;
 mod log;
+mod permit;
 mod plugin;
 mod prepare;
 mod program;

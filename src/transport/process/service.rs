@@ -16,6 +16,7 @@ use tower_service::Service;
 use super::{
     answer,
     exchange::Exchange,
+    permit::Permit,
     plugin::Plugin,
     question::{ASK_TIMEOUT, write},
     state::{Phase, Status},
@@ -27,7 +28,7 @@ use crate::{
         wire::stream::{EXECUTE, HEALTH},
     },
     time,
-    transport::{counts::Counts, permit::Permit},
+    transport::counts::Counts,
     wire::rfc3339,
 };
 
@@ -185,7 +186,7 @@ where
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let plugin = &self.plugin;
-        self.permit.poll(cx, || Some(plugin.terms().permits.clone())).map(Ok)
+        self.permit.poll(cx, || plugin.terms().permits.clone()).map(Ok)
     }
 
     fn call(&mut self, call: Call<Req>) -> ProcessFuture<Res> {

@@ -13,7 +13,7 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 pub(super) enum Permit {
     None,
     Waiting(Acquire),
-    /// Without a permit if there is no limit.
+    /// Always with a permit: the semaphore is never closed.
     Ready(Option<OwnedSemaphorePermit>),
 }
 
@@ -25,15 +25,13 @@ impl Permit {
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        permits: impl FnOnce() -> Option<Arc<Semaphore>>,
+        permits: impl FnOnce() -> Arc<Semaphore>,
     ) -> Poll<()> {
         if let Self::None = self {
-            *self = match permits() {
-                None => Self::Ready(None),
-                Some(permits) => match permits.clone().try_acquire_owned() {
-                    Ok(permit) => Self::Ready(Some(permit)),
-                    Err(_) => Self::Waiting(Box::pin(permits.acquire_owned())),
-                },
+            let permits = permits();
+            *self = match permits.clone().try_acquire_owned() {
+                Ok(permit) => Self::Ready(Some(permit)),
+                Err(_) => Self::Waiting(Box::pin(permits.acquire_owned())),
             };
         }
         if let Self::Waiting(acquire) = self {
