@@ -377,12 +377,17 @@ async fn it_ends_with_the_last_service_and_what_it_started_too() {
     assert_eq!(within(last).await.unwrap().unwrap().into_body(), 2_000_200);
     until("it has ended", || !exists(child)).await;
 
-    // By signals: it catches none, one, or both.
-    for (trap, most) in [("", 2_000), ("trap 'exit 0' TERM", 2_000), ("trap '' TERM", 4_000)] {
+    // By itself, with something left behind; or by signals, of which it catches none, one, or both.
+    let runs = "while :; do sleep 0.05; done";
+    for (trap, body, most) in [
+        ("", "cat > /dev/null", 2_000),
+        ("", runs, 2_000),
+        ("trap 'exit 0' TERM", runs, 2_000),
+        ("trap '' TERM", runs, 4_000),
+    ] {
         let children = new_path("children");
         let script = Script::new(&format!(
-            "#!/bin/sh\n{trap}\nsleep 1000 &\necho $$ $! > {0}.new\nmv {0}.new {0}\nwhile :; do \
-             sleep 0.05; done\n",
+            "#!/bin/sh\n{trap}\nsleep 1000 &\necho $$ $! > {0}.new\nmv {0}.new {0}\n{body}\n",
             children.display()
         ));
         let config = part("", "").with_multiplex(Multiplex::Never).with_inherit_env(["PATH"]);
