@@ -4,7 +4,15 @@
 
 mod process;
 
-use std::{collections::BTreeMap, pin::pin, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    pin::pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use futures::future::join_all;
 use process::{
@@ -12,10 +20,11 @@ use process::{
     this, until, within, write_script,
 };
 use rustix::process::Signal;
-use tower::{Service, ServiceExt};
+use tower::{Layer, Service, ServiceExt};
 use tower_upstream::{
-    Call, Endpoint, Error, Reply,
+    BalanceLayer, Call, Endpoint, Error, LeastRequest, Reply,
     connect::Connect,
+    discover::Memory,
     error::{Code, Kind},
     member::Member,
     plugin::PluginStatus,
@@ -487,6 +496,42 @@ async fn a_program_that_is_replaced_runs_on_and_its_successor_is_another_endpoin
     std::fs::write(&script.0, plugin(3)).unwrap();
     within(async { while call(&new, 0).await.ok() != Some(3) {} }).await;
     assert!(!new.health().await.metadata.contains_key("replaced"));
+}
+
+/// A member with the same program, beside the old one, which is taken away: under load.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_call_is_lost_when_an_endpoint_is_replaced() {
+    let endpoint = |key: usize| Endpoint::new(this()).unwrap().with_key(format!("tax-{key}"));
+    let endpoints = Memory::new([endpoint(0)]).unwrap();
+    let balanced = BalanceLayer::new(endpoints.clone(), LeastRequest::new())
+        .layer(ProcessTransport::<u64, u64>::with_config(part("multiplex", "")));
+    let seen = Arc::new(Mutex::new(BTreeSet::new()));
+    let is_over = Arc::new(AtomicBool::new(false));
+    let callers: Vec<_> = (0..4_u64)
+        .map(|caller| {
+            let (balanced, seen, is_over) = (balanced.clone(), seen.clone(), is_over.clone());
+            tokio::spawn(async move {
+                for number in (0..).take_while(|_| !is_over.load(SeqCst)) {
+                    // Some take a while.
+                    let number = if number % 10 == 0 { 1_000_020 } else { caller * 1_000 + number };
+                    let reply = within(balanced.clone().oneshot(Call::new(number))).await.unwrap();
+                    seen.lock().unwrap().insert(reply.endpoint().unwrap().to_owned());
+                    assert_eq!(reply.into_body(), number * 2);
+                }
+            })
+        })
+        .collect();
+    for key in 0..4 {
+        endpoints.insert(endpoint(key)).unwrap();
+        until("it is called", || seen.lock().unwrap().contains(&format!("tax-{key}"))).await;
+        if key > 0 {
+            assert!(endpoints.remove(&format!("tax-{}", key - 1)));
+        }
+    }
+    is_over.store(true, SeqCst);
+    for caller in callers {
+        caller.await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -74,6 +74,12 @@ async fn start(shared: &Arc<Shared>, config: &ProcessConfig) -> Result<Session, 
     let (own, settings) = (shared.clone(), config.clone());
     let make = move || {
         let program = own.program()?;
+        if program.is_replaced() {
+            tracing::warn!(
+                plugin = %own.key,
+                "starts the program of before: its path leads to another file by now"
+            );
+        }
         let command = program.command(&settings).map_err(child::cannot)?;
         Ok((command, ()))
     };
