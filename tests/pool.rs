@@ -9,7 +9,6 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
-    task::{Context, Wake, Waker},
     time::Duration,
 };
 
@@ -44,7 +43,7 @@ trait Transport: Connect<Service = Self::To> + Clone + Send + Sync + 'static {
         + Send
         + Sync
         + 'static;
-    type Handle: Handle + Clone + Send + Sync + 'static;
+    type Handle: Handle;
 
     const SCHEME: &str;
 
@@ -140,7 +139,6 @@ each! {
     connections_are_kept_up_to_a_number_and_only_if_they_may_be;
     a_call_that_goes_leaves_its_turn_and_the_connection_that_it_began_to_make;
     a_call_that_is_not_polled_keeps_no_other_waiting;
-    what_a_waker_does_is_done_under_no_lock;
     one_that_died_while_it_was_idle_takes_no_place;
     those_that_were_made_with_other_settings_are_let_go;
     nothing_is_left_when_the_last_service_goes;
@@ -428,39 +426,6 @@ async fn a_call_that_is_not_polled_keeps_no_other_waiting<T: Transport>() {
     assert_eq!(timeout(PATIENCE, next).await.expect("it waits for the other").unwrap(), 7);
     plugin.answers.add_permits(1);
     assert_eq!(timeout(PATIENCE, parked).await.unwrap().unwrap(), 7);
-}
-
-/// Where it is, this hangs.
-async fn what_a_waker_does_is_done_under_no_lock<T: Transport>() {
-    struct Asks<H: Handle>(H);
-    impl<H: Handle> Drop for Asks<H> {
-        fn drop(&mut self) {
-            self.0.connections();
-        }
-    }
-    impl<H: Handle + Send + Sync + 'static> Wake for Asks<H> {
-        fn wake(self: Arc<Self>) {
-            self.0.connections();
-        }
-    }
-    let plugin = Plugin::start::<T>(0).await;
-    let (mut service, handle) = connect::<T>(&plugin, json!({ "max_connections": 1 }));
-    let mut holds = service.clone();
-    let holds = tokio::spawn(async move { holds.call(Call::new(1)).await });
-    until(|| plugin.open() == 1).await;
-    let poll = |future: &mut futures::future::BoxFuture<'_, _>| {
-        let waker = Waker::from(Arc::new(Asks(handle.clone())));
-        future.poll_unpin(&mut Context::from_waker(&waker)).is_pending()
-    };
-    let [mut waits, mut leaves] = [(); 2].map(|()| service.clone().call(Call::new(1)).boxed());
-    assert!(poll(&mut waits) && poll(&mut waits) && poll(&mut leaves));
-    let waker = Waker::from(Arc::new(Asks(handle.clone())));
-    assert!(service.poll_ready(&mut Context::from_waker(&waker)).is_pending());
-    drop((leaves, waker));
-    // The first that waits is woken, and so is all that waits for room.
-    plugin.answers.add_permits(2);
-    holds.await.unwrap().unwrap();
-    assert_eq!(timeout(PATIENCE, waits).await.unwrap().unwrap().into_body(), 7);
 }
 
 /// At the cap, and nothing but the connection itself knows.

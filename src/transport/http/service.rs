@@ -25,7 +25,6 @@ use crate::{
     error::Error,
     member::Member,
     plugin::{Call, HealthStatus, PluginHealth, PluginInfo, Reply},
-    replay::Replay,
     sync::WaitKey,
     time,
     transport::{counts::Counts, limit::Terms},
