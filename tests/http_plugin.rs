@@ -217,7 +217,7 @@ async fn what_is_empty_is_left_out_except_the_first_three() {
     let (head, body) =
         request_of(config(|c| c.disable_compression = true), Call::new(None::<u8>).with_id(""))
             .await;
-    assert_eq!(body, r#"{"data":null,"request_id":"","timeout":"0s"}"#);
+    assert_eq!(body, r#"{"data":null,"request_id":"","timeout":"30s"}"#);
     assert!(head.starts_with("POST / HTTP/1.1\r\n"));
     assert!(head.contains("X-Request-Id: \r\n"));
     assert!(!head.contains("Accept-Encoding"));
@@ -233,7 +233,7 @@ async fn headers_of_the_call_win_but_do_not_touch_the_framing() {
         .with_header("Transfer-Encoding", "chunked")
         .with_header("X-Name", "Zoë");
     let (head, body) = request_of(HttpConfig::default(), call).await;
-    assert!(body.starts_with(r#"{"data":"\u003cé\u003e","request_id":"r","timeout":"0s","headers":{"Content-Length":"1","Host":"elsewhere","#));
+    assert!(body.starts_with(r#"{"data":"\u003cé\u003e","request_id":"r","timeout":"30s","headers":{"Content-Length":"1","Host":"elsewhere","#));
     assert!(head.contains("User-Agent: mine/2\r\n") && !head.contains("go-plugins"));
     assert!(head.contains("X-Name: Zoë\r\n"));
     assert!(head.contains("Host: 127.0.0.1:"));

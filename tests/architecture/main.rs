@@ -62,6 +62,8 @@ const TABLE: &[(&str, &[&str])] = &[
         &["endpoint", "member", "connect", "plugin", "replay", "dial", "http", "guard", "pool"],
     ),
     ("serve", &["endpoint", "member", "connect", "plugin", "dial"]),
+    // A layer, but no guard: it changes what a call holds.
+    ("codec", &["plugin", "guard", "choose", "connect", "member"]),
     // The slot in which guards last as long as a connection.
     ("dial", &["http"]),
     ("plugin", &["replay", "connect"]),

@@ -21,9 +21,9 @@ use crate::{
     member::Member,
     plugin::{
         Call,
-        wire::{Question, to_json},
+        wire::{Question, to_json, unwritable},
     },
-    transport::counts::Counts,
+    transport::{counts::Counts, description::Description},
 };
 
 /// The endpoint that requests are made for.
@@ -31,6 +31,7 @@ pub(super) struct Target {
     pub(super) key: Arc<str>,
     pub(super) address: Address,
     pub(super) counts: Arc<Counts>,
+    pub(super) info: Description,
     /// Or why calls cannot be sent there.
     uri: Result<Uri, Error>,
 }
@@ -38,7 +39,8 @@ pub(super) struct Target {
 impl Target {
     pub(super) fn new(member: &Member, counts: Arc<Counts>) -> Self {
         let (key, address) = (member.shared_key().clone(), member.endpoint().address().clone());
-        Self { key, uri: usable(&absolute(&address)), address, counts }
+        let uri = usable(&absolute(&address));
+        Self { key, uri, address, counts, info: Description::default() }
     }
 
     /// Makes the request of a call.
@@ -52,12 +54,11 @@ impl Target {
         let question = Question {
             data: call.body(),
             request_id: &id,
-            timeout: go_duration(call.timeout().unwrap_or_default()),
+            timeout: go_duration(call.timeout_within(config.request_timeout)),
             headers: call.headers(),
             metadata: call.metadata(),
         };
-        let body = to_json(&question)
-            .map_err(|error| unusable(format!("cannot write the call as JSON: {error}")))?;
+        let body = to_json(&question).map_err(|error| unwritable("the call", error))?;
         Ok(head.map(|()| body.into()))
     }
 

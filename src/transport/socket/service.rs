@@ -12,7 +12,7 @@ use std::{
 
 use pin_project_lite::pin_project;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::{AcquireError, OnceCell, OwnedSemaphorePermit};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit};
 use tower_service::Service;
 
 use super::{
@@ -21,15 +21,18 @@ use super::{
     pool::{Pool, Terms},
 };
 use crate::{
-    error::{Error, Kind},
+    error::Error,
     member::Member,
     plugin::{
         Call, HealthStatus, PluginHealth, PluginInfo, Reply,
-        wire::stream::{EXECUTE, HEALTH, INFO, StreamQuestion, Told, message, milliseconds},
+        wire::{
+            stream::{EXECUTE, HEALTH, INFO, StreamQuestion, Told, message, milliseconds},
+            unwritable,
+        },
     },
     replay::Replay,
     time,
-    transport::counts::Counts,
+    transport::{counts::Counts, description::Description},
 };
 
 /// Longest time of a question for the health or the description. As in Go.
@@ -75,7 +78,7 @@ pub(super) struct Plugin {
     key: Arc<str>,
     pool: Arc<Pool>,
     counts: Arc<Counts>,
-    info: OnceCell<PluginInfo>,
+    info: Description,
 }
 
 /// The right to use a connection.
@@ -92,7 +95,7 @@ type Acquire =
 impl<Req, Res> SocketService<Req, Res> {
     pub(super) fn new(member: &Member, pool: Arc<Pool>, counts: Arc<Counts>) -> Self {
         let key = member.shared_key().clone();
-        let plugin = Plugin { key, pool, counts, info: OnceCell::new() };
+        let plugin = Plugin { key, pool, counts, info: Description::default() };
         Self { plugin: Arc::new(plugin), permit: Permit::None, types: PhantomData }
     }
 
@@ -128,14 +131,18 @@ impl<Req, Res> SocketService<Req, Res> {
 
     /// Returns the description of the plugin, which is asked for it once.
     ///
+    /// Clones share the answer, and callers at the same time share the question. A question without an
+    /// answer is asked again by the next caller.
+    ///
     /// # Errors
     /// Those of a call. Takes at most 5 s.
     ///
     /// # Cancel safety
-    /// The future may drop at any point.
+    /// The future may drop at any point. Other callers that wait go on.
     pub async fn info(&self) -> Result<PluginInfo, Error> {
-        let asking = || self.plugin.ask(INFO, answer::info);
-        self.plugin.info.get_or_try_init(asking).await.cloned()
+        let plugin = self.plugin.clone();
+        let ask = || async move { plugin.ask(INFO, answer::info).await };
+        self.plugin.info.get_or_ask(ask).await
     }
 }
 
@@ -195,10 +202,7 @@ fn write<T: Serialize>(
         timeout_ms: milliseconds(timeout),
         metadata: call.metadata(),
     };
-    message(&question).map_err(|error| {
-        Error::not_sent(Kind::InvalidConfig)
-            .message(format!("cannot write the call as JSON: {error}"))
-    })
+    message(&question).map_err(|error| unwritable("the call", error))
 }
 
 impl<Req, Res> Service<Call<Req>> for SocketService<Req, Res>
@@ -241,8 +245,7 @@ where
             Permit::Ready { terms, permit } => (terms, permit),
             _ => (self.plugin.pool.terms(), None),
         };
-        let limit = terms.config.request_timeout;
-        let timeout = call.timeout().map_or(limit, |timeout| timeout.min(limit));
+        let timeout = call.timeout_within(terms.config.request_timeout);
         let message = write(EXECUTE, &call, Some(call.body()), timeout);
         let call = call.map(drop);
         let state = match self.plugin.begin(&call, message, terms, permit) {
