@@ -53,10 +53,8 @@ impl Plugin {
     /// Starts a plugin at `http://host:port`, `tcp://host:port` or `unix:/path`. Port 0 takes any that is
     /// free.
     async fn start(address: &str) -> Result<Self, BoxError> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()?;
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let (is_up, up) = oneshot::channel();
         runtime.spawn(run(address.to_owned(), is_up));
         let address = up.await?;
@@ -193,7 +191,8 @@ async fn main() -> Result<(), BoxError> {
         caller?;
     }
     let all = counts.all().values().sum::<u64>();
-    let by_scheme: Vec<_> = counts.all().iter().map(|(key, count)| format!("{count} by {key}")).collect();
+    let by_scheme: Vec<_> =
+        counts.all().iter().map(|(key, count)| format!("{count} by {key}")).collect();
     println!("{all} calls: {}; {} failed", by_scheme.join(", "), counts.of("failed"));
     Ok(())
 }

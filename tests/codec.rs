@@ -200,7 +200,10 @@ async fn types_share_connections_and_breakers_and_one_that_is_wrong_hurts_no_oth
     let wrong = CodecLayer::<u64, BTreeMap<String, u8>>::new().layer(shared);
     for _ in 0..5 {
         assert_eq!(numbers.clone().oneshot(Call::new(4)).await.unwrap().into_body(), 8);
-        assert_eq!(values.clone().oneshot(Call::new(json!(4))).await.unwrap().into_body(), json!(8));
+        assert_eq!(
+            values.clone().oneshot(Call::new(json!(4))).await.unwrap().into_body(),
+            json!(8)
+        );
         let error = wrong.clone().oneshot(Call::new(4).idempotent()).await.unwrap_err();
         assert_eq!((error.kind(), error.code()), (Kind::Transport, Code::RPC_2005), "{error}");
         assert_eq!((error.endpoint(), error.is_unsent()), (Some(&*plugin.address), false));

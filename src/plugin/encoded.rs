@@ -223,7 +223,8 @@ mod tests {
     #[test]
     fn the_type_is_the_choice_of_the_caller_or_of_the_endpoint() {
         let body = Encoded::json("\"x\"").unwrap();
-        let (error, of_endpoint) = (body.decode::<u8>().unwrap_err(), body.read::<u8>().unwrap_err());
+        let (error, of_endpoint) =
+            (body.decode::<u8>().unwrap_err(), body.read::<u8>().unwrap_err());
         assert!(!error.is_evidence() && of_endpoint.is_evidence() && !error.is_unsent());
         assert_eq!(Encoded::json("null").unwrap().decode::<u8>().unwrap(), 0);
     }

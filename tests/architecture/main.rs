@@ -37,8 +37,8 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "stack",
         &[
-            "balance", "boxed", "breaker", "connect", "failover", "fallback", "health", "http",
-            "limit", "retry",
+            "balance", "boxed", "breaker", "codec", "connect", "failover", "fallback", "health",
+            "http", "limit", "retry",
         ],
     ),
     // The way of a request.

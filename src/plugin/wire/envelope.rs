@@ -39,9 +39,8 @@ pub(crate) struct Answer<'a, T> {
 pub(crate) fn data<T: DeserializeOwned>(raw: Option<&RawValue>) -> Result<T, serde_json::Error> {
     match raw.filter(|raw| raw.get() != "null") {
         Some(raw) => serde_json::from_str(raw.get()),
-        None => zero_value().ok_or_else(|| {
-            de::Error::custom("it has no `data`, and the type has no zero value")
-        }),
+        None => zero_value()
+            .ok_or_else(|| de::Error::custom("it has no `data`, and the type has no zero value")),
     }
 }
 

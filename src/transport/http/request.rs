@@ -17,7 +17,7 @@ use super::config::{HttpConfig, has_user};
 use crate::{
     duration::go_duration,
     endpoint::{Address, without_user},
-    error::{Error, Kind},
+    error::{Code, Error, Kind},
     member::Member,
     plugin::{
         Call,
@@ -134,19 +134,21 @@ fn usable(url: &str) -> Result<Uri, Error> {
     let scheme = shown.split_once(':').map_or("", |(scheme, _)| scheme);
     let is_secure = scheme.eq_ignore_ascii_case("https");
     if is_secure && !cfg!(feature = "tls") {
-        return Err(unusable(format!(
+        return Err(unsupported(format!(
             "the HTTP transport cannot reach `{shown}`: `https` needs the feature `tls`; or use \
              `OriginLayer` over a client that speaks it"
         )));
     }
     if !is_secure && !scheme.eq_ignore_ascii_case("http") {
-        return Err(unusable(format!(
+        return Err(unsupported(format!(
             "the HTTP transport cannot reach `{shown}`: it speaks `http` and `https`, not \
              `{scheme}`; or use `OriginLayer` over a client that speaks it"
         )));
     }
-    let problem =
-        |problem: &dyn Display| unusable(format!("cannot use the URL `{shown}`: {problem}"));
+    let problem = |problem: &dyn Display| {
+        let problem = format!("cannot use the URL `{shown}`: {problem}");
+        unusable(problem).coded(Some(Code::PLUGIN_1004))
+    };
     let uri: Uri = url.parse().map_err(|error| problem(&error))?;
     if has_user(url) {
         return Err(problem(&"it holds a user name, which is not sent"));
@@ -204,6 +206,10 @@ fn header_value(name: &str, value: &str) -> Result<HeaderValue, Error> {
     HeaderValue::from_bytes(value.as_bytes()).map_err(|_| {
         unusable(format!("the header `{name}` holds a control character, so it cannot be sent"))
     })
+}
+
+fn unsupported(problem: String) -> Error {
+    unusable(problem).coded(Some(Code::PLUGIN_1008))
 }
 
 fn unusable(problem: String) -> Error {
