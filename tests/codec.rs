@@ -66,15 +66,15 @@ where
         let lines = lines.clone();
         async move {
             while let Some(line) = connection.next().await {
-                connection.send(&answer(&line)).await;
+                let right = answer(&line);
                 *lines.lock().unwrap() = line;
+                connection.send(&right).await;
             }
         }
     })
     .await;
-    of(member(&plugin.address)).await.ok().expect("an answer");
-    let line = seen.lock().unwrap().clone();
-    line
+    of(member(&plugin.address)).await.unwrap();
+    std::mem::take(&mut seen.lock().unwrap())
 }
 
 /// What an HTTP plugin is sent by one call.
