@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use socket::{Connection, Plugin, answer, new_path, new_unix};
 use tokio::{io::AsyncReadExt, net::TcpListener};
-use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::{
     Attempts, BalanceLayer, BoxError, Call, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint,
     Error, FailoverLayer, LeastRequest, Reply,
@@ -213,32 +213,60 @@ async fn types_share_connections_and_breakers_and_one_that_is_wrong_hurts_no_oth
     assert_eq!(breaker.state(), CircuitState::Closed);
 }
 
+/// Answers with a text, and counts the calls.
+fn texts(
+    calls: &Arc<AtomicUsize>,
+) -> impl Connect<
+    Service: Service<Call<Encoded>, Response = Reply<Encoded>, Error = BoxError, Future: Send>
+                 + Clone
+                 + Send
+                 + Sync
+                 + 'static,
+> + Send
++ Sync
++ 'static {
+    let calls = calls.clone();
+    connect_fn(move |_: &Endpoint| {
+        let calls = calls.clone();
+        service_fn(move |_: Call<Encoded>| {
+            calls.fetch_add(1, SeqCst);
+            std::future::ready(Ok::<_, BoxError>(Reply::new(encoded("\"a text\""))))
+        })
+    })
+}
+
 #[tokio::test]
-async fn below_a_balancer_the_type_is_that_of_the_endpoint() {
-    let calls = Arc::new(AtomicUsize::new(0));
-    let breakers = CircuitBreakerLayer::new(CircuitBreakerConfig::consecutive(1));
-    let stack = ServiceBuilder::new()
-        .layer(FailoverLayer::new(Attempts::up_to(2)))
-        .layer(BalanceLayer::new(discover::fixed(["a:1", "b:1"]).unwrap(), LeastRequest::new()))
+async fn the_type_is_that_of_the_endpoint_below_a_balancer_and_of_the_caller_above() {
+    let layers = || {
+        let endpoints = discover::fixed(["a:1", "b:1"]).unwrap();
+        let balance = BalanceLayer::new(endpoints, LeastRequest::new());
+        let breaker = CircuitBreakerLayer::new(CircuitBreakerConfig::consecutive(1));
+        (FailoverLayer::new(Attempts::up_to(2)), balance, breaker, Arc::new(AtomicUsize::new(0)))
+    };
+    let (failover, balance, breakers, calls) = layers();
+    let below = ServiceBuilder::new()
+        .layer(failover)
+        .layer(balance)
         .layer(breakers.clone())
         .layer(CodecLayer::<u64, u64>::new())
-        .service(connect_fn({
-            let calls = calls.clone();
-            move |_: &Endpoint| {
-                let calls = calls.clone();
-                service_fn(move |_: Call<Encoded>| {
-                    calls.fetch_add(1, SeqCst);
-                    async { Ok::<_, BoxError>(Reply::new(encoded("\"a text\""))) }
-                })
-            }
-        }));
-    let error = stack.oneshot(Call::new(1).idempotent()).await.unwrap_err();
-    assert_eq!(error.history().len(), 2, "{error}");
+        .service(texts(&calls));
+    let error = below.oneshot(Call::new(1).idempotent()).await.unwrap_err();
+    assert_eq!((error.history().len(), calls.load(SeqCst)), (2, 2), "{error}");
     assert!(error.history().iter().all(|error| error.code() == Code::RPC_2005), "{error}");
-    assert_eq!(calls.load(SeqCst), 2);
     for endpoint in ["a:1", "b:1"] {
         assert_eq!(breakers.handle_for(endpoint).unwrap().state(), CircuitState::Open);
     }
+
+    let (failover, balance, breaker, calls) = layers();
+    let above = ServiceBuilder::new()
+        .layer(breaker.clone())
+        .layer(failover)
+        .layer(CodecLayer::<u64, u64>::new())
+        .layer(balance)
+        .service(texts(&calls));
+    let error = above.oneshot(Call::new(1).idempotent()).await.unwrap_err();
+    assert_eq!((error.code(), calls.load(SeqCst)), (Code::RPC_2005, 1), "{error}");
+    assert_eq!(breaker.handle().state(), CircuitState::Closed);
 }
 
 #[tokio::test]

@@ -101,11 +101,19 @@ mod tests {
     #[test]
     fn what_fails_or_is_given_up_is_asked_again() {
         let of = Description::default();
-        let fails = || async { Err(Error::failed(Kind::Plugin)) };
-        assert!(assert_ready!(task::spawn(of.get_or_ask(fails)).poll()).is_err());
+        let (answer, answered) = oneshot::channel();
+        let fails = || async { answered.await.map_err(|_| Error::failed(Kind::Plugin)) };
+        let mut slow = task::spawn(of.get_or_ask(fails));
+        assert_pending!(slow.poll());
+        let mut quick = task::spawn(of.get_or_ask(std::future::pending));
+        assert_pending!(quick.poll());
+        drop(answer);
+        assert!(assert_ready!(quick.poll()).is_err());
+        // One that has not heard of it yet keeps nobody from asking.
         let hangs = || std::future::pending();
         assert_pending!(task::spawn(of.get_or_ask(hangs)).poll());
         let answers = || async { Ok(PluginInfo::new("tax", "1")) };
         assert_ready_ok!(task::spawn(of.get_or_ask(answers)).poll());
+        assert!(assert_ready!(slow.poll()).is_err());
     }
 }
