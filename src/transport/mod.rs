@@ -31,6 +31,7 @@ mod by_scheme;
 mod counts;
 mod description;
 mod http;
+mod limit;
 mod socket;
 
 pub use self::{

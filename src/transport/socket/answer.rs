@@ -24,12 +24,12 @@ pub(super) fn open<T>(
     pool: &Pool,
     read: impl FnOnce(&Told<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let Arrived { message, connection } = arrived;
-    let code = pool.place().ok().map(super::place::Place::code);
+    let Arrived { message, lease } = arrived;
+    let code = pool.code();
     let message = text(&message);
     let told = Told::read(&message).map_err(|error| undecodable(error).coded(code))?;
     // One that came too early is an error, whose id the plugin may not have known.
-    let is_early = connection.is_none() && !told.success;
+    let is_early = lease.is_none() && !told.success;
     if told.request_id != id && !is_early {
         return Err(Error::failed(Kind::Transport).coded(Some(Code::RPC_2003)).message(format!(
             "response request ID mismatch: `{}` instead of `{}`",
@@ -39,8 +39,9 @@ pub(super) fn open<T>(
     }
     let result = read(&told);
     let is_answer = result.as_ref().map_or_else(|error| error.kind() != Kind::Transport, |_| true);
-    if let Some(connection) = connection.filter(|_| is_answer) {
-        pool.give_back(connection);
+    if let Some(mut lease) = lease.filter(|_| is_answer) {
+        lease.connection().messages.shrink();
+        lease.give_back();
     }
     // The plugin may have said a code itself.
     let is_plain = |error: &Error| error.code() == Kind::Transport.code();
