@@ -127,9 +127,8 @@ fn expected(fault: Fault) -> Expected {
             Err(Failed::new(Kind::Timeout, Code::PLUGIN_1204).blameless())
         }
         Fault::WrongId => Err(Failed::new(Kind::Transport, Code::RPC_2003)),
-        Fault::GarbageWithin | Fault::Oversized => {
-            Err(Failed::new(Kind::Transport, Code::TRANSPORT_1304))
-        }
+        Fault::GarbageWithin => Err(Failed::new(Kind::Transport, Code::RPC_2005)),
+        Fault::Oversized => Err(Failed::new(Kind::Transport, Code::TRANSPORT_1304)),
         _ => Ok(()),
     }
 }

@@ -129,7 +129,7 @@ async fn what_is_no_right_answer_is_an_error() {
         (
             r#"{"id":"ID","result":"five"}"#,
             Kind::Transport,
-            Code::TRANSPORT_1304,
+            Code::RPC_2005,
             "failed to decode response",
         ),
         (&long, Kind::Transport, Code::TRANSPORT_1304, "1000 bytes (`max_line_bytes`)"),

@@ -12,6 +12,7 @@
     all(feature = "process", unix),
     doc = "| [`ProcessTransport`] | [`Call`](crate::Call) | plugins that are child processes |"
 )]
+//! | [`ByScheme`] | those of its connectors | endpoints that are reached in different ways |
 //! | [`OriginLayer`](crate::http::OriginLayer) over any HTTP client | `http::Request` | services, replicas, proxies |
 //! | [`connect_fn`](crate::connect_fn) | any | a client that knows its own target, such as a tonic `Channel` |
 //!
@@ -30,13 +31,14 @@
 //! # Ok::<(), tower_upstream::Error>(())
 //! ```
 
+mod by_scheme;
 mod counts;
+mod description;
 mod http;
 mod limit;
 #[cfg(all(feature = "process", unix))]
 mod process;
 mod socket;
-mod words;
 
 #[cfg(all(feature = "process", unix))]
 pub use self::process::{
@@ -44,6 +46,7 @@ pub use self::process::{
     ProcessTransportHandle,
 };
 pub use self::{
+    by_scheme::{ByScheme, BySchemeService, Judge, On, OneOf, OneOfFuture, Or, Routes},
     http::{HttpConfig, HttpFuture, HttpService, HttpTransport, HttpTransportHandle},
     socket::{SocketConfig, SocketFuture, SocketService, SocketTransport, SocketTransportHandle},
 };

@@ -12,9 +12,9 @@ use crate::{
     plugin::{
         Call, HealthStatus, PluginInfo, Reply,
         wire::{
+            data,
             process::LineAsked,
             stream::{EXECUTE, HEALTH, INFO},
-            zero_value,
         },
     },
     serve::execute::{check, execute},
@@ -77,11 +77,7 @@ fn no_call(problem: &BoxError) -> String {
 }
 
 fn call<T: DeserializeOwned>(asked: &LineAsked<'_>) -> Result<Call<T>, BoxError> {
-    let payload = match asked.payload.filter(|payload| payload.get() != "null") {
-        Some(payload) => serde_json::from_str(payload.get())?,
-        None => zero_value().ok_or("it has no `payload`")?,
-    };
-    let mut call = Call::new(payload);
+    let mut call = Call::new(data(asked.payload)?);
     // That of the line may have been made unique.
     let id = if asked.request_id.is_empty() { &asked.id } else { &asked.request_id };
     if !id.is_empty() {

@@ -8,19 +8,14 @@ use crate::{
     error::{Code, Error, Kind},
     plugin::{
         HealthStatus, PluginStatus, Reply,
-        wire::{process::LineTold, zero_value},
+        wire::{MAX_TEXT, data, mistyped, process::LineTold, undecodable, with_words},
     },
-    time,
-    transport::words::{self, MAX_TEXT},
-    wire,
+    time, wire,
 };
 
 pub(super) fn reply<Res: DeserializeOwned>(line: &Bytes) -> Result<Reply<Res>, Error> {
     let told = read(line)?;
-    let found = result(&told)?.map_or("null", RawValue::get);
-    let body = serde_json::from_str(found).or_else(|error| {
-        zero_value().filter(|_| found == "null").ok_or_else(|| undecodable(error))
-    })?;
+    let body = data(result(&told)?).map_err(mistyped)?;
     let pairs = told.metadata.into_iter();
     Ok(pairs.fold(Reply::new(body), |reply, (key, value)| reply.with_metadata(key, value)))
 }
@@ -43,8 +38,8 @@ pub(super) fn health(line: &Bytes) -> Result<HealthStatus, Error> {
 
 /// The line of an answer, which is text: whoever heard it made it so.
 fn read(line: &Bytes) -> Result<LineTold<'_>, Error> {
-    let text = std::str::from_utf8(line).map_err(undecodable)?;
-    LineTold::read(text).map_err(undecodable)
+    let text = std::str::from_utf8(line).map_err(malformed)?;
+    LineTold::read(text).map_err(malformed)
 }
 
 /// The result of an answer, or the error that it is.
@@ -57,13 +52,13 @@ fn result<'a>(told: &LineTold<'a>) -> Result<Option<&'a RawValue>, Error> {
     };
     let code = (kind == Kind::Plugin).then_some(Code::REGISTRY_1903);
     let failed = Error::failed(kind).message("subprocess execution failed").coded(code);
-    let error = words::with_words(failed, error);
+    let error = with_words(failed, error);
     Err(match told.retry_after {
         Some(wait) => error.retry_in(time::now(), wait),
         None => error,
     })
 }
 
-fn undecodable(problem: impl ToString) -> Error {
-    words::undecodable(problem).coded(Some(Code::TRANSPORT_1304))
+fn malformed(problem: impl ToString) -> Error {
+    undecodable(problem).coded(Some(Code::TRANSPORT_1304))
 }

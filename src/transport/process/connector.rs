@@ -32,7 +32,8 @@ use crate::{connect::Connect, guard::Family, member::Member, transport::counts::
 /// | `error` is there and not `null` | `Plugin` | code `REGISTRY_1903`; the plugin answered, so the call is not sent again |
 /// | the same with `status` 429 | `RateLimited` | a limit of the plugin, so not a refusal; with its `retry_after_ms` |
 /// | the same with a `status` of 5xx | `Transport` | may be sent to another endpoint, if idempotent; with its `retry_after_ms` |
-/// | a result that is no `Res`, or an answer that is too long | `Transport` | code `TRANSPORT_1304` |
+/// | a result that is no `Res` | `Transport` | code `RPC_2005` |
+/// | an answer that is too long | `Transport` | code `TRANSPORT_1304` |
 /// | another `id`, of a plugin that takes one call at a time | `Transport` | code `RPC_2003` |
 /// | the program cannot be started | `Connection` | unsent |
 /// | the process ended, or closed its stdin or stdout | `Connection` | sent, if it had read the whole line |

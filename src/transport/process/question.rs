@@ -5,10 +5,13 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::Serialize;
 
 use crate::{
-    error::{Error, Kind},
+    error::Error,
     plugin::{
         Call,
-        wire::process::{LineContext, LineQuestion, line},
+        wire::{
+            process::{LineContext, LineQuestion, line},
+            unwritable,
+        },
     },
     time,
 };
@@ -34,8 +37,6 @@ pub(super) fn write<T: Serialize>(
         headers,
         metadata: call.metadata(),
     };
-    line(&LineQuestion { id: &id, method, payload, context }).map_err(|error| {
-        Error::not_sent(Kind::InvalidConfig)
-            .message(format!("cannot write the call as JSON: {error}"))
-    })
+    let question = LineQuestion { id: &id, method, payload, context };
+    line(&question).map_err(|error| unwritable("the call", error))
 }

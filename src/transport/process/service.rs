@@ -192,7 +192,7 @@ where
     fn call(&mut self, call: Call<Req>) -> ProcessFuture<Res> {
         let permit = self.permit.take();
         let limit = self.plugin.terms().config.request_timeout;
-        let timeout = call.timeout().map_or(limit, |timeout| timeout.min(limit));
+        let timeout = call.timeout_within(limit);
         let line = write(EXECUTE, &call, Some(call.body()), timeout);
         let call = call.map(drop);
         let exchange =
