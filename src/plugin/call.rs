@@ -11,6 +11,12 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+#[cfg(feature = "http")]
+use crate::{
+    auth::{Authenticate, Credentials},
+    endpoint::Endpoint,
+    error::Error,
+};
 use crate::{
     deadline::HasDeadline,
     replay::{CallOptions, Replay},
@@ -53,6 +59,8 @@ struct Context {
     headers: BTreeMap<String, String>,
     metadata: BTreeMap<String, String>,
     options: CallOptions,
+    #[cfg(feature = "http")]
+    credentials: Option<Credentials>,
 }
 
 impl<T> Call<T> {
@@ -158,6 +166,33 @@ impl<T> Call<T> {
         self
     }
 
+    /// Sets what the caller shows to be let in, in place of what it has.
+    ///
+    /// A transport sends it in its own way; it is not among the [`headers`](Self::headers). An
+    /// [`AuthLayer`](crate::auth::AuthLayer) does this for all calls.
+    ///
+    /// ```
+    /// use tower_upstream::{Call, auth::Credentials};
+    /// let call = Call::new("IT").with_credentials(Credentials::bearer("abc.def"));
+    /// assert!(call.credentials().is_some() && call.headers().is_empty());
+    /// ```
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn with_credentials(mut self, credentials: Credentials) -> Self {
+        self.context_mut().credentials = Some(credentials);
+        self
+    }
+
+    /// Returns what the caller shows to be let in.
+    ///
+    /// ```
+    /// assert!(tower_upstream::Call::new("IT").credentials().is_none());
+    /// ```
+    #[cfg(feature = "http")]
+    pub fn credentials(&self) -> Option<&Credentials> {
+        self.context.as_ref()?.credentials.as_ref()
+    }
+
     /// Returns the request id.
     pub fn id(&self) -> Cow<'_, str> {
         match self.context.as_ref().and_then(|context| context.id.as_deref()) {
@@ -224,6 +259,20 @@ impl<T> Call<T> {
 
     fn context_mut(&mut self) -> &mut Context {
         self.context.get_or_insert_default()
+    }
+}
+
+/// The transport looks at where it sends them.
+#[cfg(feature = "http")]
+impl<T> Authenticate for Call<T> {
+    fn authenticate(
+        &mut self,
+        credentials: &Credentials,
+        _: Option<&Endpoint>,
+    ) -> Result<(), Error> {
+        credentials.http_fields()?;
+        self.context_mut().credentials = Some(credentials.clone());
+        Ok(())
     }
 }
 

@@ -14,7 +14,6 @@
 #![cfg_attr(
     feature = "http",
     doc = "| [`PluginInfo`] | what a plugin answers when it is asked for its name and version |",
-    doc = "| [`Secret`] | a token that is never shown |",
     doc = "",
     doc = "[`HttpTransport`](crate::transport::HttpTransport) and",
     doc = "[`SocketTransport`](crate::transport::SocketTransport) send calls, and",
@@ -39,16 +38,14 @@ mod call;
 #[cfg(feature = "http")]
 mod info;
 mod reply;
-#[cfg(feature = "http")]
-mod secret;
 mod status;
 #[cfg(feature = "http")]
 pub(crate) mod wire;
 
+#[cfg(feature = "http")]
+pub use self::info::PluginInfo;
 pub use self::{
     call::Call,
     reply::Reply,
     status::{HealthStatus, PluginHealth, PluginStatus},
 };
-#[cfg(feature = "http")]
-pub use self::{info::PluginInfo, secret::Secret};

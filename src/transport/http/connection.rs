@@ -43,6 +43,8 @@ pub(super) struct HttpConnection {
     sender: Sender,
     host: HeaderValue,
     slot: ConnectionSlot,
+    /// What is sent over it cannot be read on the way.
+    private: bool,
 }
 
 enum Sender {
@@ -64,13 +66,15 @@ impl HttpConnection {
             .enforce_http(false);
         let io = connector.call(url.clone()).await?;
         let slot = io.slot().clone();
-        let sender = if url.scheme() == Some(&uri::Scheme::HTTPS) {
+        let is_secure = url.scheme() == Some(&uri::Scheme::HTTPS);
+        let private = is_secure || io.is_local();
+        let sender = if is_secure {
             slot.hold(place);
             secure(io, &url, config, tls).await?
         } else {
             http1(io, config, place).await?
         };
-        Ok(Self { sender, host, slot })
+        Ok(Self { sender, host, slot, private })
     }
 
     /// Sends `request`, which has the whole URL, or its path.
@@ -106,6 +110,11 @@ impl HttpConnection {
         }
     }
 
+    /// Whether what is sent over it cannot be read on the way.
+    pub(super) fn is_private(&self) -> bool {
+        self.private
+    }
+
     /// Whether it was there before the call that began at `moment`.
     pub(super) fn is_older_than(&self, moment: Moment) -> bool {
         self.slot.is_older_than(moment)
@@ -123,7 +132,8 @@ impl Pooled for HttpConnection {
     fn share(&self) -> Option<Self> {
         let Sender::Http2(sender) = &self.sender else { return None };
         let sender = Sender::Http2(sender.clone());
-        Some(Self { sender, host: self.host.clone(), slot: self.slot.clone() })
+        let (host, slot, private) = (self.host.clone(), self.slot.clone(), self.private);
+        Some(Self { sender, host, slot, private })
     }
 }
 

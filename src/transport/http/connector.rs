@@ -7,7 +7,8 @@ use super::{
     service::HttpService,
 };
 use crate::{
-    connect::Connect, dial::Tls, guard::Family, member::Member, transport::counts::Counts,
+    auth::Credentials, connect::Connect, dial::Tls, guard::Family, member::Member,
+    transport::counts::Counts,
 };
 
 /// Connects to plugins that speak JSON over HTTP/1.1, or over HTTP/2 with TLS.
@@ -56,6 +57,7 @@ use crate::{
 /// | `request_timeout` | `Timeout` | unsent while nothing was written |
 /// | deadline of the call | `Timeout` | unsent while nothing was written; does not count against the endpoint |
 /// | an address or a header that cannot be used | `InvalidConfig` | unsent |
+/// | credentials that could be [read on the way](Credentials::allow_plaintext) | `InvalidConfig` | unsent; code `AUTH_1105` |
 ///
 /// # Connections that died
 /// A connection may die while it is idle: a proxy forgets it, or the plugin restarts. If a call fails on
@@ -83,6 +85,7 @@ pub struct HttpTransport<Req, Res> {
     family: Arc<Family<Pool, HttpConfig>>,
     counts: Arc<Counts>,
     tls: Arc<Tls>,
+    credentials: Credentials,
     runtime: Option<Handle>,
     types: PhantomData<fn(Req) -> Res>,
 }
@@ -97,7 +100,8 @@ impl<Req, Res> HttpTransport<Req, Res> {
     pub fn with_config(config: HttpConfig) -> Self {
         let family = Arc::new(Family::new(config.clamped()));
         let (counts, tls) = Default::default();
-        Self { family, counts, tls, runtime: None, types: PhantomData }
+        let credentials = Credentials::none();
+        Self { family, counts, tls, credentials, runtime: None, types: PhantomData }
     }
 
     /// Sets the runtime of the connections and their tasks, whichever runtime calls come from.
@@ -120,6 +124,24 @@ impl<Req, Res> HttpTransport<Req, Res> {
     #[must_use]
     pub fn with_runtime(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
+        self
+    }
+
+    /// Sets what calls without [credentials](crate::Call::with_credentials) of their own show to be let in,
+    /// and what [`HttpService::health`] and [`HttpService::info`] show.
+    ///
+    /// Default: none.
+    ///
+    /// ```
+    /// use tower_upstream::{auth::Credentials, transport::HttpTransport};
+    ///
+    /// let transport = HttpTransport::<u64, u64>::new()
+    ///     .with_credentials(Credentials::basic("tax", "s3cret"));
+    /// # let _ = transport;
+    /// ```
+    #[must_use]
+    pub fn with_credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = credentials;
         self
     }
 
@@ -147,7 +169,7 @@ impl<Req, Res> Connect for HttpTransport<Req, Res> {
             let (host, config) = (Target::host(member), config.clone());
             Pool::new(member.clone(), host, config, self.tls.clone(), self.runtime.clone())
         });
-        HttpService::new(member, pool, self.counts.clone())
+        HttpService::new(member, pool, self.counts.clone(), self.credentials.clone())
     }
 }
 
@@ -163,6 +185,7 @@ impl<Req, Res> Clone for HttpTransport<Req, Res> {
             family: self.family.clone(),
             counts: self.counts.clone(),
             tls: self.tls.clone(),
+            credentials: self.credentials.clone(),
             runtime: self.runtime.clone(),
             types: PhantomData,
         }

@@ -43,6 +43,8 @@ pub(super) struct Received {
 pub(super) struct Terms {
     pub(super) deadline: Option<Instant>,
     pub(super) idempotent: bool,
+    /// It must not be read on the way.
+    pub(super) private: bool,
 }
 
 pin_project! {
@@ -61,6 +63,7 @@ pin_project! {
         // The deadline of the call comes before the timeout of the config.
         by_deadline: bool,
         idempotent: bool,
+        private: bool,
         resent: Option<Resent>,
     }
 }
@@ -95,7 +98,7 @@ impl Exchange {
         terms: Terms,
     ) -> Result<Self, Error> {
         let now = time::now();
-        let Terms { deadline, idempotent } = terms;
+        let Terms { deadline, idempotent, private } = terms;
         if deadline.is_some_and(|deadline| deadline <= now) {
             return Err(Error::blameless(Kind::Timeout)
                 .message("the deadline of the call passed before it was sent"));
@@ -115,6 +118,7 @@ impl Exchange {
             begun,
             by_deadline,
             idempotent,
+            private,
             resent: None,
         })
     }
@@ -164,6 +168,10 @@ impl Exchange {
                             return Poll::Ready(Err(cannot_connect(error, sent, config).into()));
                         }
                     };
+                    if *this.private && !lease.connection().is_private() {
+                        this.pool.give_back(lease);
+                        return Poll::Ready(Err(this.pool.exposed().into()));
+                    }
                     let Some(request) = request.take() else {
                         return Poll::Pending;
                     };

@@ -21,7 +21,9 @@ use super::{
     connection::{Connections, Dialing, HttpConnection, Lease, Waiting},
 };
 use crate::{
+    auth::Credentials,
     dial::{ConnectError, Tls, is_running},
+    error::Error,
     guard::{Configured, Newest},
     member::Member,
     pool,
@@ -102,6 +104,11 @@ impl Pool {
     /// A place in the line for a connection.
     pub(super) fn wait(&self) -> Waiting {
         Waiting::new(&self.connections)
+    }
+
+    /// The error of a call that shows credentials which could be read on the way.
+    pub(super) fn exposed(&self) -> Error {
+        Credentials::exposed(&format!("`{}`", self.host.authority().map_or("", |of| of.as_str())))
     }
 
     /// Makes a connection, in a task.

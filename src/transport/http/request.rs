@@ -15,6 +15,7 @@ use serde::Serialize;
 
 use super::config::{HttpConfig, has_user};
 use crate::{
+    auth::Credentials,
     duration::go_duration,
     endpoint::{Address, without_user},
     error::{Error, Kind},
@@ -31,14 +32,33 @@ pub(super) struct Target {
     pub(super) key: Arc<str>,
     pub(super) address: Address,
     pub(super) counts: Arc<Counts>,
+    /// Of what carries none of its own.
+    credentials: Credentials,
     /// Or why calls cannot be sent there.
     uri: Result<Uri, Error>,
 }
 
 impl Target {
-    pub(super) fn new(member: &Member, counts: Arc<Counts>) -> Self {
+    pub(super) fn new(member: &Member, counts: Arc<Counts>, credentials: Credentials) -> Self {
         let (key, address) = (member.shared_key().clone(), member.endpoint().address().clone());
-        Self { key, uri: usable(&absolute(&address)), address, counts }
+        Self { key, uri: usable(&absolute(&address)), address, counts, credentials }
+    }
+
+    /// Makes the request of a `GET`.
+    pub(super) fn get(&self, uri: Uri, config: &HttpConfig) -> Result<Request<()>, Error> {
+        let mut headers = headers(config);
+        add_credentials(&mut headers, &self.credentials)?;
+        Ok(request(Method::GET, uri, headers))
+    }
+
+    /// What a call shows to be let in.
+    pub(super) fn credentials_of<'a, Req>(&'a self, call: &'a Call<Req>) -> &'a Credentials {
+        call.credentials().unwrap_or(&self.credentials)
+    }
+
+    /// Whether what a `GET` shows to be let in must not be read on the way.
+    pub(super) fn is_private(&self) -> bool {
+        self.credentials.is_private()
     }
 
     /// Makes the request of a call.
@@ -75,6 +95,7 @@ impl Target {
             header_value("X-Request-Id", &call.id())?,
         );
         add_headers(&mut headers, call)?;
+        add_credentials(&mut headers, self.credentials_of(call))?;
         Ok(request(Method::POST, uri, headers))
     }
 
@@ -99,11 +120,6 @@ impl Target {
             path => usable(&below(&self.address, path)),
         }
     }
-}
-
-/// Makes the request of a `GET`.
-pub(super) fn get(uri: Uri, config: &HttpConfig) -> Request<()> {
-    request(Method::GET, uri, headers(config))
 }
 
 fn headers(config: &HttpConfig) -> HeaderMap {
@@ -194,6 +210,14 @@ fn add_headers<Req>(headers: &mut HeaderMap, call: &Call<Req>) -> Result<(), Err
         let mut value = header_value(name, value)?;
         value.set_sensitive(true);
         headers.insert(parsed, value);
+    }
+    Ok(())
+}
+
+/// Adds what is shown to be let in, in place of what the caller wrote there.
+fn add_credentials(headers: &mut HeaderMap, credentials: &Credentials) -> Result<(), Error> {
+    for (name, value) in credentials.http_fields()? {
+        headers.insert(name.clone(), value.clone());
     }
     Ok(())
 }

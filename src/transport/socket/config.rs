@@ -3,8 +3,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    auth::Secret,
     error::{Error, Kind},
-    plugin::Secret,
     time, wire,
 };
 
