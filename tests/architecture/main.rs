@@ -64,7 +64,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "auth",
         ],
     ),
-    ("serve", &["endpoint", "member", "connect", "plugin", "dial", "auth"]),
+    ("serve", &["endpoint", "member", "connect", "plugin", "dial", "auth", "http"]),
     // The slot in which guards last as long as a connection.
     ("dial", &["http"]),
     // What a call carries so that it is let in.

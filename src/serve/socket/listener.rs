@@ -20,14 +20,14 @@ use crate::{
 
 /// Where to listen.
 #[derive(Debug, Clone)]
-pub(super) enum Place {
+pub(in crate::serve) enum Place {
     #[cfg(unix)]
     Unix(String),
     Tcp(String),
 }
 
 /// A socket that takes connections of the users or networks that are allowed.
-pub(super) enum Listener {
+pub(in crate::serve) enum Listener {
     #[cfg(unix)]
     Unix {
         // Dropped first: once nothing listens, another server may put its own file there.
@@ -42,7 +42,10 @@ pub(super) enum Listener {
 }
 
 impl Listener {
-    pub(super) async fn bind(place: &Place, config: &BridgeConfig) -> Result<Self, Error> {
+    pub(in crate::serve) async fn bind(
+        place: &Place,
+        config: &BridgeConfig,
+    ) -> Result<Self, Error> {
         match place {
             #[cfg(unix)]
             Place::Unix(path) => bind_unix(path, config).await,
@@ -51,7 +54,7 @@ impl Listener {
     }
 
     /// The next connection, or `None` for one that must not be. Its end is all that the other end sees.
-    pub(super) async fn accept(&self) -> io::Result<Option<Socket>> {
+    pub(in crate::serve) async fn accept(&self) -> io::Result<Option<Socket>> {
         match self {
             #[cfg(unix)]
             Self::Unix { listener, users, .. } => {
@@ -76,7 +79,7 @@ impl Listener {
     }
 
     /// The address for a [`SocketTransport`](crate::transport::SocketTransport).
-    pub(super) fn address(&self) -> String {
+    pub(in crate::serve) fn address(&self) -> String {
         match self {
             #[cfg(unix)]
             Self::Unix { file, .. } => format!("unix:{}", file.path()),
