@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     parse::{Parts, parse},
-    unix::{SCHEME, socket_of, unix_url},
+    unix::{HTTP_UNIX, socket_of, unix_url},
 };
 use crate::error::{Error, Kind};
 
@@ -104,7 +104,7 @@ impl Address {
     /// # Ok::<(), tower_upstream::Error>(())
     /// ```
     pub fn socket_path(&self) -> Option<String> {
-        let is_unix = self.scheme().is_some_and(|scheme| scheme.eq_ignore_ascii_case(SCHEME));
+        let is_unix = self.scheme().is_some_and(|scheme| scheme.eq_ignore_ascii_case(HTTP_UNIX));
         is_unix.then(|| socket_of(self.host()).ok()).flatten()
     }
 

@@ -27,4 +27,7 @@ pub use self::{
 };
 
 #[cfg(feature = "http")]
-pub(crate) use self::{address::without_user, unix::unix_url};
+pub(crate) use self::{
+    address::without_user,
+    unix::{HTTP_UNIX, unix_url},
+};

@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use super::unix::{SCHEME, socket_of};
+use super::unix::{HTTP_UNIX, socket_of};
 
 /// Longest address that is accepted, in bytes.
 const MAX_ADDRESS: usize = 2_048;
@@ -36,7 +36,7 @@ pub(super) fn parse(text: &str) -> Result<Parts, &'static str> {
         None => 0,
     };
     let is_unix =
-        text[..start].strip_suffix("://").is_some_and(|of| of.eq_ignore_ascii_case(SCHEME));
+        text[..start].strip_suffix("://").is_some_and(|of| of.eq_ignore_ascii_case(HTTP_UNIX));
     let end = text[start..].find(['/', '?', '#']).map_or(text.len(), |length| start + length);
     let port = match is_unix {
         true => socket_of(&text[start..end]).map(|_| None)?,

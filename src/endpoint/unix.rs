@@ -1,11 +1,11 @@
 //! HTTP over a Unix socket: `http+unix://%2Frun%2Ftax.sock/rpc/tax`, with the path of the socket as the
 //! host, percent-encoded.
 
-pub(super) const SCHEME: &str = "http+unix";
+pub(crate) const HTTP_UNIX: &str = "http+unix";
 
 /// The URL of the socket at `path`, which is encoded but for what needs none (RFC 3986 §2.3).
 pub(crate) fn unix_url(path: &str) -> String {
-    let mut url = format!("{SCHEME}://");
+    let mut url = format!("{HTTP_UNIX}://");
     push_encoded(&mut url, path.as_bytes());
     url
 }

@@ -10,13 +10,17 @@ use hyper::{
     client::conn::{TrySendError, http1, http2},
     rt::{Read, Write},
 };
+use hyper_util::rt::TokioIo;
 #[cfg(feature = "tls")]
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower_service::Service;
 
 use super::{config::HttpConfig, outgoing::Outgoing};
+#[cfg(unix)]
+use crate::dial::Users;
 use crate::{
-    dial::{ConnectError, Connection, TcpConnector, Tls},
+    dial::{ConnectError, Connection, Socket, TcpConnector, Tls},
+    endpoint::HTTP_UNIX,
     http::{ConnectionSlot, Moment},
     pool::{self, Pooled},
     wire::without_zone,
@@ -53,14 +57,20 @@ enum Sender {
 }
 
 impl HttpConnection {
-    /// Connects to the host of `url`. `place` is held until the socket is closed, by a task.
+    /// Connects to the host of `url`, or to `socket`. `place` is held until the socket is closed, by a task.
     pub(super) async fn make(
         url: Uri,
+        socket: Option<&str>,
         config: &HttpConfig,
         tls: &Arc<Tls>,
         place: impl Send + 'static,
     ) -> Result<Self, ConnectError> {
         let host = host_of(&url)?;
+        if let (Some(HTTP_UNIX), Some(path)) = (url.scheme_str(), socket) {
+            let sender = http1(unix(path, config).await?, config, place).await?;
+            let slot = ConnectionSlot::of_connection();
+            return Ok(Self { sender, host, slot, private: true });
+        }
         let mut connector = TcpConnector::without_timeout(config.connect_timeout)
             .without_addresses()
             .enforce_http(false);
@@ -158,6 +168,18 @@ where
         drop(place);
     });
     Ok(Sender::Http1(sender))
+}
+
+#[cfg(unix)]
+async fn unix(path: &str, config: &HttpConfig) -> Result<TokioIo<Socket>, ConnectError> {
+    let users = Users { uids: config.allowed_uids.clone(), any: config.allow_any_user };
+    let socket = Socket::connect_unix(path, &users).await;
+    socket.map(TokioIo::new).map_err(ConnectError::failed)
+}
+
+#[cfg(not(unix))]
+async fn unix(_: &str, _: &HttpConfig) -> Result<TokioIo<Socket>, ConnectError> {
+    Err(ConnectError::failed("there are no Unix sockets here"))
 }
 
 #[cfg(feature = "tls")]

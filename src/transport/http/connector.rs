@@ -25,6 +25,11 @@ use crate::{
 /// connection that is older than [`max_connection_age`](HttpConfig::max_connection_age) carries no more
 /// calls, so that a name which leads to another host by now is noticed.
 ///
+/// # Unix sockets
+/// An endpoint may have an address such as `http+unix://%2Frun%2Ftax.sock/rpc/tax`: HTTP/1.1 over the Unix
+/// socket at `/run/tax.sock`. `Host` is `localhost`. The process at the other end must belong to one of
+/// [`allowed_uids`](HttpConfig::allowed_uids), or nothing is sent.
+///
 /// # TLS
 /// With the feature `tls`, an endpoint may have an `https` address; [`HttpConfig`] has the settings, as
 /// `tls`. An endpoint may choose HTTP/2 then, and one connection carries all calls to it.
@@ -47,6 +52,7 @@ use crate::{
 /// | status 429 | `RateLimited` | a limit of the plugin, so not a refusal; with its `Retry-After` |
 /// | a status of 5xx | `Transport` | may be sent to another endpoint, if idempotent; with the `Retry-After` of a 503 |
 /// | another status, a response that is not of the protocol, or too long a response | `Transport` | |
+/// | the process behind a socket belongs to another user | `Connection` | unsent; code `SECURITY_1801` |
 /// | no connection | `Connection`, or `Timeout` after `connect_timeout` | unsent |
 /// | all of [`max_connections`](HttpConfig::max_connections) in use until `request_timeout` | `Timeout` | unsent; does not count against the endpoint |
 /// | HTTP/2 refused the request, or the endpoint went away before it looked at it | `Connection` | unsent |

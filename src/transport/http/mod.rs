@@ -1,6 +1,7 @@
 //! Calls plugins by JSON over HTTP, byte for byte as the Go plugin manager does.
 
 mod answer;
+mod bounds;
 mod config;
 #[cfg(test)]
 mod config_tests;

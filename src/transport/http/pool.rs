@@ -42,6 +42,8 @@ pub(super) struct Pool {
     member: Arc<Member>,
     /// A URL of the host that it connects to. Without a host if the address cannot be used.
     host: Uri,
+    /// That of an `http+unix` address.
+    socket: Option<Arc<str>>,
     config: ArcSwap<HttpConfig>,
     connections: Arc<Connections>,
     tls: Arc<Tls>,
@@ -68,9 +70,11 @@ impl Pool {
         tls: Arc<Tls>,
         runtime: Option<Handle>,
     ) -> Self {
+        let socket = member.endpoint().address().socket_path().map(Arc::from);
         Self {
             member,
             host,
+            socket,
             connections: pool::Pool::new(config.limits()),
             config: ArcSwap::new(config),
             tls,
@@ -113,10 +117,11 @@ impl Pool {
 
     /// Makes a connection, in a task.
     pub(super) fn dial(&self, dialing: Dialing) {
-        let (url, config, tls) = (self.host.clone(), self.config(), self.tls.clone());
+        let (url, socket) = (self.host.clone(), self.socket.clone());
+        let (config, tls) = (self.config(), self.tls.clone());
         self.spawn(async move {
             let limit = config.connect_timeout;
-            let make = HttpConnection::make(url, &config, &tls, dialing.place());
+            let make = HttpConnection::make(url, socket.as_deref(), &config, &tls, dialing.place());
             let made = timeout(limit, make).await;
             let made = made.unwrap_or_else(|_: Elapsed| Err(ConnectError::too_late(limit)));
             dialing.finish(made);

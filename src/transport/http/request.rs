@@ -13,11 +13,11 @@ use http::{
 };
 use serde::Serialize;
 
-use super::config::{HttpConfig, has_user};
+use super::{bounds::has_user, config::HttpConfig};
 use crate::{
     auth::Credentials,
     duration::go_duration,
-    endpoint::{Address, without_user},
+    endpoint::{Address, HTTP_UNIX, without_user},
     error::{Error, Kind},
     member::Member,
     plugin::{
@@ -41,7 +41,8 @@ pub(super) struct Target {
 impl Target {
     pub(super) fn new(member: &Member, counts: Arc<Counts>, credentials: Credentials) -> Self {
         let (key, address) = (member.shared_key().clone(), member.endpoint().address().clone());
-        Self { key, uri: usable(&absolute(&address)), address, counts, credentials }
+        let uri = usable_socket(&address).and_then(|()| usable(&absolute(&address)));
+        Self { key, uri, address, counts, credentials }
     }
 
     /// Makes the request of a `GET`.
@@ -131,9 +132,13 @@ fn headers(config: &HttpConfig) -> HeaderMap {
     headers
 }
 
-/// The address as a URL. Without a scheme it is one of HTTP.
+/// The address as a URL. Without a scheme it is one of HTTP. The path of a socket cannot be its host, so
+/// that is what curl sends there.
 fn absolute(address: &Address) -> String {
     match address.scheme() {
+        Some(_) if address.socket_path().is_some() => {
+            format!("{HTTP_UNIX}://localhost{}", address.path())
+        }
         Some(_) => address.as_str().to_owned(),
         None => format!("http://{address}"),
     }
@@ -141,6 +146,15 @@ fn absolute(address: &Address) -> String {
 
 fn below(address: &Address, name: &str) -> String {
     format!("{}/{name}", absolute(address).trim_end_matches('/'))
+}
+
+/// Whether the path of a socket may be one.
+fn usable_socket(address: &Address) -> Result<(), Error> {
+    let Some(path) = address.socket_path() else { return Ok(()) };
+    #[cfg(unix)]
+    return crate::dial::socket_path::check(&path);
+    #[cfg(not(unix))]
+    Err(unusable(format!("there are no Unix sockets here, such as `{path}`")))
 }
 
 /// The URL, if this transport can reach it.
@@ -154,10 +168,11 @@ fn usable(url: &str) -> Result<Uri, Error> {
              `OriginLayer` over a client that speaks it"
         )));
     }
-    if !is_secure && !scheme.eq_ignore_ascii_case("http") {
+    let is_plain = ["http", HTTP_UNIX].iter().any(|of| scheme.eq_ignore_ascii_case(of));
+    if !is_secure && !is_plain {
         return Err(unusable(format!(
-            "the HTTP transport cannot reach `{shown}`: it speaks `http` and `https`, not \
-             `{scheme}`; or use `OriginLayer` over a client that speaks it"
+            "the HTTP transport cannot reach `{shown}`: it speaks `http`, `https` and \
+             `{HTTP_UNIX}`, not `{scheme}`; or use `OriginLayer` over a client that speaks it"
         )));
     }
     let problem =
