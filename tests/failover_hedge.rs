@@ -24,6 +24,7 @@ use tower_upstream::{
     failover::{FailoverHandle, Hedge},
     health::HealthGateLayer,
     limit::{ConcurrencyLimitHandle, ConcurrencyLimitLayer},
+    member::Reason,
     telemetry::{EventKind, Events, History},
 };
 
@@ -315,6 +316,29 @@ async fn an_endpoint_that_is_barred_or_busy_gets_no_hedge() {
     it.send(Ask::new(1)).await.0.unwrap();
     assert_eq!((it.farm.calls() - calls, it.hedges()), (1, (0, 0)), "it would have to wait");
     assert_eq!(it.farm.readied(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_on_probation_gets_no_hedge() {
+    let it = chain_of(["a:1", "b:1"], FailoverLayer::new(Attempts::up_to(3).hedge(ms(50))));
+    it.send(Ask::new(1)).await.0.unwrap();
+    it.get("b:1").answers(Answer::Fails);
+    for _ in 0..10 {
+        it.send(Ask::new(1)).await.0.unwrap();
+        settle().await;
+    }
+    assert_eq!(it.set.members()[1].reasons().collect::<Vec<_>>(), [Reason::Ejected]);
+    sleep(secs(40)).await;
+    it.get("b:1").answers(Answer::Good);
+    it.get("a:1").answers(Answer::GoodAfter(ms(200)));
+    let before = it.get("b:1").calls();
+    let (result, took) = it.send(Ask::new(1)).await;
+    assert_eq!((result.unwrap().as_str(), took >= ms(200)), ("a:1", true));
+    assert_eq!((it.get("b:1").calls() - before, it.hedges()), (0, (0, 0)));
+    // Its own turn ends the probation, and then it is as any other.
+    it.send(Ask::new(1)).await.0.unwrap();
+    it.send(Ask::new(1)).await.0.unwrap();
+    assert_eq!((it.get("b:1").calls() - before, it.hedges()), (2, (1, 1)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -261,7 +261,8 @@ fn unless_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usiz
 /// Leaves out a secret that was written into `health_path`.
 impl fmt::Debug for HttpConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpConfig")
+        let mut debug = f.debug_struct("HttpConfig");
+        debug
             .field("request_timeout", &self.request_timeout)
             .field("connect_timeout", &self.connect_timeout)
             .field("idle_timeout", &self.idle_timeout)
@@ -274,7 +275,9 @@ impl fmt::Debug for HttpConfig {
             .field("disable_compression", &self.disable_compression)
             .field("health_path", &without_user(&self.health_path))
             .field("allowed_uids", &self.allowed_uids)
-            .field("allow_any_user", &self.allow_any_user)
-            .finish_non_exhaustive()
+            .field("allow_any_user", &self.allow_any_user);
+        #[cfg(feature = "tls")]
+        debug.field("tls", &self.tls);
+        debug.finish()
     }
 }

@@ -2,7 +2,10 @@
 
 #[cfg(feature = "tls")]
 use std::time::Duration;
-use std::{pin::Pin, sync::Arc};
+use std::{
+    pin::Pin,
+    sync::{Arc, OnceLock},
+};
 
 use http::{HeaderValue, Request, Response, Uri, header::HOST, uri};
 use hyper::{
@@ -15,7 +18,9 @@ use hyper_util::rt::TokioIo;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower_service::Service;
 
-use super::{config::HttpConfig, outgoing::Outgoing};
+#[cfg(feature = "tls")]
+use super::alert::Alerted;
+use super::{config::HttpConfig, outgoing::Outgoing, silence::Silence};
 #[cfg(unix)]
 use crate::dial::Users;
 use crate::{
@@ -31,6 +36,9 @@ pub(super) type BoxResponse =
     Pin<Box<dyn Future<Output = Result<Response<Incoming>, Unanswered>> + Send + Sync>>;
 /// With the request, if none of it was sent.
 pub(super) type Unanswered = TrySendError<Request<Outgoing>>;
+
+/// Words of an endpoint that ended the handshake of TLS after this side thought that it was over.
+pub(super) type Alert = Arc<OnceLock<String>>;
 
 pub(super) type Connections = pool::Pool<HttpConnection, ConnectError>;
 pub(super) type Waiting = pool::Waiting<HttpConnection, ConnectError>;
@@ -49,11 +57,13 @@ pub(super) struct HttpConnection {
     slot: ConnectionSlot,
     /// What is sent over it cannot be read on the way.
     private: bool,
+    /// Of TLS: why the endpoint ended the handshake, once it did.
+    alert: Option<Alert>,
 }
 
 enum Sender {
     Http1(http1::SendRequest<Outgoing>),
-    Http2(http2::SendRequest<Outgoing>),
+    Http2(http2::SendRequest<Outgoing>, Silence),
 }
 
 impl HttpConnection {
@@ -69,7 +79,7 @@ impl HttpConnection {
         if let (Some(HTTP_UNIX), Some(path)) = (url.scheme_str(), socket) {
             let sender = http1(unix(path, config).await?, config, place).await?;
             let slot = ConnectionSlot::of_connection();
-            return Ok(Self { sender, host, slot, private: true });
+            return Ok(Self { sender, host, slot, private: true, alert: None });
         }
         let mut connector = TcpConnector::without_timeout(config.connect_timeout)
             .without_addresses()
@@ -78,20 +88,21 @@ impl HttpConnection {
         let slot = io.slot().clone();
         let is_secure = url.scheme() == Some(&uri::Scheme::HTTPS);
         let private = is_secure || io.is_local();
-        let sender = if is_secure {
+        let (sender, alert) = if is_secure {
             slot.hold(place);
             secure(io, &url, config, tls).await?
         } else {
-            http1(io, config, place).await?
+            (http1(io, config, place).await?, None)
         };
-        Ok(Self { sender, host, slot, private })
+        Ok(Self { sender, host, slot, private, alert })
     }
 
     /// Sends `request`, which has the whole URL, or its path.
     pub(super) fn send(&mut self, mut request: Request<Outgoing>) -> BoxResponse {
         let mut url = uri::Parts::default();
         url.path_and_query = request.uri().path_and_query().cloned();
-        if let Sender::Http2(_) = &self.sender {
+        if let Sender::Http2(_, silence) = &self.sender {
+            silence.begin();
             url.scheme = Some(uri::Scheme::HTTPS);
             url.authority = self.host.as_bytes().try_into().ok();
         } else {
@@ -100,7 +111,7 @@ impl HttpConnection {
         *request.uri_mut() = Uri::from_parts(url).unwrap_or_default();
         match &mut self.sender {
             Sender::Http1(sender) => Box::pin(sender.try_send_request(request)),
-            Sender::Http2(sender) => Box::pin(sender.try_send_request(request)),
+            Sender::Http2(sender, _) => Box::pin(sender.try_send_request(request)),
         }
     }
 
@@ -108,7 +119,7 @@ impl HttpConnection {
     pub(super) fn is_ready(&self) -> bool {
         match &self.sender {
             Sender::Http1(sender) => sender.is_ready(),
-            Sender::Http2(sender) => sender.is_ready(),
+            Sender::Http2(sender, _) => sender.is_ready(),
         }
     }
 
@@ -116,13 +127,31 @@ impl HttpConnection {
     pub(super) async fn ready(&mut self) -> bool {
         match &mut self.sender {
             Sender::Http1(sender) => sender.ready().await.is_ok(),
-            Sender::Http2(sender) => sender.ready().await.is_ok(),
+            Sender::Http2(sender, _) => sender.ready().await.is_ok(),
         }
     }
 
     /// Whether what is sent over it cannot be read on the way.
     pub(super) fn is_private(&self) -> bool {
         self.private
+    }
+
+    /// Why the endpoint did not accept this side, so that it read nothing.
+    pub(super) fn was_shut_out(&self) -> Option<&str> {
+        self.alert.as_ref()?.get().map(String::as_str)
+    }
+
+    /// A whole answer came.
+    pub(super) fn answered(&self) {
+        if let Sender::Http2(_, silence) = &self.sender {
+            silence.end();
+        }
+    }
+
+    /// Whether it carries other calls as well, and no answer came to any for a while: it may be dead, or
+    /// be stuck in half of an answer, and the calls to come would find that out one by one.
+    pub(super) fn is_silent(&self) -> bool {
+        matches!(&self.sender, Sender::Http2(_, silence) if silence.is_long())
     }
 
     /// Whether it was there before the call that began at `moment`.
@@ -135,15 +164,15 @@ impl Pooled for HttpConnection {
     fn is_open(&self) -> bool {
         match &self.sender {
             Sender::Http1(sender) => !sender.is_closed(),
-            Sender::Http2(sender) => !sender.is_closed(),
+            Sender::Http2(sender, _) => !sender.is_closed(),
         }
     }
 
     fn share(&self) -> Option<Self> {
-        let Sender::Http2(sender) = &self.sender else { return None };
-        let sender = Sender::Http2(sender.clone());
+        let Sender::Http2(sender, silence) = &self.sender else { return None };
+        let sender = Sender::Http2(sender.clone(), silence.clone());
         let (host, slot, private) = (self.host.clone(), self.slot.clone(), self.private);
-        Some(Self { sender, host, slot, private })
+        Some(Self { sender, host, slot, private, alert: self.alert.clone() })
     }
 }
 
@@ -188,11 +217,12 @@ async fn secure(
     url: &Uri,
     config: &HttpConfig,
     tls: &Arc<Tls>,
-) -> Result<Sender, ConnectError> {
+) -> Result<(Sender, Option<Alert>), ConnectError> {
     let host = without_zone(url.host().unwrap_or_default());
     let (io, is_http2) = tls.secure(&config.tls, &host, io).await?;
+    let (io, alert) = Alerted::new(io);
     if !is_http2 {
-        return http1(io, config, ()).await;
+        return Ok((http1(io, config, ()).await?, Some(alert)));
     }
     let max_header = u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX);
     let (sender, driver) = http2::Builder::new(TokioExecutor::new())
@@ -205,7 +235,7 @@ async fn secure(
         .await
         .map_err(ConnectError::failed)?;
     tokio::spawn(driver);
-    Ok(Sender::Http2(sender))
+    Ok((Sender::Http2(sender, Silence::default()), Some(alert)))
 }
 
 #[cfg(not(feature = "tls"))]
@@ -214,7 +244,7 @@ async fn secure(
     _: &Uri,
     _: &HttpConfig,
     _: &Arc<Tls>,
-) -> Result<Sender, ConnectError> {
+) -> Result<(Sender, Option<Alert>), ConnectError> {
     Err(ConnectError::failed("`https` needs the feature `tls`"))
 }
 

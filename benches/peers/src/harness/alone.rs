@@ -11,7 +11,7 @@ use tower::{Service, ServiceExt};
 
 use super::{
     Contender, Options, Role, Row, Workload, allocations, callgrind, clock,
-    report::{Alone, Figures},
+    row::{Alone, Figures},
 };
 use crate::traffic::Traffic;
 

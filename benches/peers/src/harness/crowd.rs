@@ -17,12 +17,9 @@ use super::{
     Contender, Options, Role, Row, Workload,
     alone::{RECORDS, call, in_ten_seconds, open},
     clock::{self, Usage, Used},
-    report::{Figures, Together},
+    row::{Figures, TASKS, Together, WORKERS},
 };
 use crate::traffic::Traffic;
-
-pub(super) const WORKERS: usize = 2;
-pub(super) const TASKS: u64 = 64;
 
 /// Calls between two looks at whether the time is over; and between two yields.
 const LOOK: u64 = 100;

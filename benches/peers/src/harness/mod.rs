@@ -10,6 +10,7 @@ mod contender;
 mod crowd;
 mod options;
 mod report;
+mod row;
 mod summary;
 
 pub(crate) use self::contender::{Contender, Workload};
@@ -18,7 +19,8 @@ use self::{
     alone::Subject,
     contender::{Case, Role},
     options::Options,
-    report::{Report, Row},
+    report::Report,
+    row::Row,
 };
 
 pub(crate) fn run(workloads: Vec<Workload>) {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Role, report::Row};
+use super::{Role, row::Row};
 
 /// What comes of one workload for one of ours.
 pub(super) struct Verdict {
