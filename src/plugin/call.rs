@@ -12,11 +12,7 @@ use std::{
 };
 
 #[cfg(feature = "http")]
-use crate::{
-    auth::{Authenticate, Credentials},
-    endpoint::Endpoint,
-    error::Error,
-};
+use crate::auth::Credentials;
 use crate::{
     deadline::HasDeadline,
     replay::{CallOptions, Replay},
@@ -179,8 +175,13 @@ impl<T> Call<T> {
     #[cfg(feature = "http")]
     #[must_use]
     pub fn with_credentials(mut self, credentials: Credentials) -> Self {
-        self.context_mut().credentials = Some(credentials);
+        self.set_credentials(credentials);
         self
+    }
+
+    #[cfg(feature = "http")]
+    pub(super) fn set_credentials(&mut self, credentials: Credentials) {
+        self.context_mut().credentials = Some(credentials);
     }
 
     /// Returns what the caller shows to be let in.
@@ -259,20 +260,6 @@ impl<T> Call<T> {
 
     fn context_mut(&mut self) -> &mut Context {
         self.context.get_or_insert_default()
-    }
-}
-
-/// The transport looks at where it sends them.
-#[cfg(feature = "http")]
-impl<T> Authenticate for Call<T> {
-    fn authenticate(
-        &mut self,
-        credentials: &Credentials,
-        _: Option<&Endpoint>,
-    ) -> Result<(), Error> {
-        credentials.http_fields()?;
-        self.context_mut().credentials = Some(credentials.clone());
-        Ok(())
     }
 }
 

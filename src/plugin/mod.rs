@@ -34,6 +34,8 @@
 //! # }
 //! ```
 
+#[cfg(feature = "http")]
+mod authenticate;
 mod call;
 #[cfg(feature = "http")]
 mod info;
