@@ -47,8 +47,11 @@ struct Shared {
     /// Sent over gRPC in any case, over HTTP by [`Way::Headers`].
     headers: Vec<(HeaderName, Secret)>,
     /// As they go over HTTP; or why they cannot.
-    http: Result<Vec<(HeaderName, HeaderValue)>, (Option<Code>, String)>,
+    http: Result<Vec<(HeaderName, HeaderValue)>, Mistake>,
 }
+
+/// Why credentials cannot be sent, and the code for that.
+type Mistake = (Option<Code>, String);
 
 pub(super) enum Way {
     None,

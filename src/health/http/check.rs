@@ -18,7 +18,7 @@ use crate::{
     health::check::{Check, Verdict},
 };
 
-const AGENT: &str = concat!("tower-upstream/", env!("CARGO_PKG_VERSION"));
+pub(super) const AGENT: &str = concat!("tower-upstream/", env!("CARGO_PKG_VERSION"));
 
 /// What is sent in a body, at most.
 pub(super) const MAX_SENT: usize = 64 << 10;

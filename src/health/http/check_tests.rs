@@ -1,7 +1,7 @@
-use http::header::HOST;
+use http::header::{HOST, USER_AGENT};
 
 use super::{
-    check::{HttpCheck, MAX_SENT},
+    check::{AGENT, HttpCheck, MAX_SENT},
     target::Way,
 };
 use crate::{endpoint::Endpoint, health::check::Check};
