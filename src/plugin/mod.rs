@@ -13,6 +13,7 @@
 //! | [`PluginHealth`] | a service that reports its health; see [`PluginCheck`](crate::health::PluginCheck) |
 #![cfg_attr(
     feature = "http",
+    doc = "| [`Encoded`] | a body that is encoded already, for stacks that plugins of different types share |",
     doc = "| [`PluginInfo`] | what a plugin answers when it is asked for its name and version |",
     doc = "",
     doc = "[`HttpTransport`](crate::transport::HttpTransport) and",
@@ -38,16 +39,21 @@
 mod authenticate;
 mod call;
 #[cfg(feature = "http")]
+mod encoded;
+#[cfg(feature = "http")]
 mod info;
 mod reply;
 mod status;
 #[cfg(feature = "http")]
 pub(crate) mod wire;
 
-#[cfg(feature = "http")]
-pub use self::info::PluginInfo;
 pub use self::{
     call::Call,
     reply::Reply,
     status::{HealthStatus, PluginHealth, PluginStatus},
+};
+#[cfg(feature = "http")]
+pub use self::{
+    encoded::{Encoded, Format},
+    info::PluginInfo,
 };

@@ -8,7 +8,7 @@ use super::config::HttpServerConfig;
 #[cfg(unix)]
 use crate::serve::{
     BridgeConfig,
-    socket::{Listener as SocketListener, Place},
+    socket::{BindAddress, Listener as SocketListener},
 };
 use crate::{
     dial::Socket,
@@ -32,7 +32,7 @@ impl Listener {
             let users = BridgeConfig::default()
                 .with_allowed_uids(config.allowed_uids.iter().copied())
                 .with_allow_any_user(config.allow_any_user);
-            return SocketListener::bind(&Place::Unix(path.to_owned()), &users)
+            return SocketListener::bind(&BindAddress::Unix(path.to_owned()), &users)
                 .await
                 .map(Self::Unix);
         }

@@ -10,7 +10,7 @@ mod server;
 mod stop;
 
 #[cfg(unix)]
-pub(super) use self::listener::{Listener, Place};
+pub(super) use self::listener::{BindAddress, Listener};
 #[cfg(unix)]
 pub use self::serve::unix;
 pub use self::{

@@ -1,11 +1,12 @@
 //! What values the settings may have.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::ops::RangeInclusive;
 
 use super::config::{HttpConfig, MAX_AGE};
 use crate::{
     endpoint::without_user,
     error::{Error, Kind},
+    time,
 };
 
 const HEADER_BYTES: RangeInclusive<usize> = 8 << 10..=16 << 20;
@@ -61,19 +62,18 @@ impl HttpConfig {
     }
 
     pub(super) fn clamped(mut self) -> Self {
-        const FOR_EVER: Duration = Duration::from_secs(86_400 * 365 * 30);
         let default = Self::default();
         for (duration, default) in [
             (&mut self.request_timeout, default.request_timeout),
             (&mut self.connect_timeout, default.connect_timeout),
             (&mut self.idle_timeout, default.idle_timeout),
         ] {
-            *duration = if duration.is_zero() { default } else { (*duration).min(FOR_EVER) };
+            *duration = if duration.is_zero() { default } else { (*duration).min(time::FAR) };
         }
         self.max_connections = self.max_connections.map(|max| max.max(1));
         self.max_connection_age = self
             .max_connection_age
-            .map(|age| if age.is_zero() { MAX_AGE } else { age.min(FOR_EVER) });
+            .map(|age| if age.is_zero() { MAX_AGE } else { age.min(time::FAR) });
         for (size, default) in [
             (&mut self.max_response_bytes, default.max_response_bytes),
             (&mut self.max_header_bytes, default.max_header_bytes),

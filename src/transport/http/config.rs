@@ -1,10 +1,14 @@
 use std::{fmt, time::Duration};
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "tls")]
 use crate::dial::TlsConfig;
-use crate::{endpoint::without_user, pool::Limits, wire};
+use crate::{
+    endpoint::without_user,
+    pool::{Limits, unless_zero},
+    wire,
+};
 
 /// Settings of an [`HttpTransport`](super::HttpTransport).
 ///
@@ -251,11 +255,6 @@ impl HttpConfig {
             && self.limits() == other.limits()
             && users(self) == users(other)
     }
-}
-
-/// In a file of Go's, zero is none.
-fn unless_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
-    Ok(Option::deserialize(deserializer)?.filter(|&max| max > 0))
 }
 
 /// Leaves out a secret that was written into `health_path`.
