@@ -3,9 +3,10 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    auth::Secret,
     backoff::{Backoff, Jitter},
     error::{Error, Kind},
-    plugin::{Handshake, Secret},
+    plugin::Handshake,
     time, wire,
 };
 

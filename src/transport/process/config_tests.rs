@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::{Multiplex, ProcessConfig};
-use crate::plugin::{Handshake, Secret};
+use crate::{auth::Secret, plugin::Handshake};
 
 #[test]
 fn each_mistake_is_named() {

@@ -121,7 +121,7 @@ impl Program {
             }
         }
         for (name, value) in &config.env {
-            command.env(name, value.expose().as_ref());
+            command.env(name, value.expose());
         }
         command.envs(config.handshake.variables());
         let limits = [
