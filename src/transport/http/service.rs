@@ -17,7 +17,7 @@ use tower_service::Service;
 use super::{
     answer,
     config::HttpConfig,
-    exchange::{Exchange, Received, Terms},
+    exchange::{Exchange, Received},
     pool::Pool,
     request::Target,
 };
@@ -26,10 +26,9 @@ use crate::{
     error::Error,
     member::Member,
     plugin::{Call, HealthStatus, PluginHealth, PluginInfo, Reply},
-    replay::Replay,
     sync::WaitKey,
     time,
-    transport::counts::Counts,
+    transport::{counts::Counts, limit::Terms},
 };
 
 /// Plugin that is reached over HTTP: the service of an [`HttpTransport`](super::HttpTransport).
@@ -137,9 +136,10 @@ async fn get(
     let received = async {
         let head = |config: &_| target.get(uri.clone(), config);
         let request = head(&config)?.map(|()| Bytes::new());
-        let terms = Terms { deadline: None, idempotent: true, private: target.is_private() };
+        let terms = Terms { deadline: None, idempotent: true };
         let pool = pool.reaching(&uri);
-        let mut exchange = pin!(Exchange::begin(pool, config, request, terms)?);
+        let mut exchange =
+            pin!(Exchange::begin(pool, config, request, terms)?.kept_private(target.is_private()));
         poll_fn(|cx| exchange.as_mut().poll_exchange(cx, head)).await
     };
     received.await.map_err(|error| error.at_endpoint(&target.key))
@@ -163,10 +163,9 @@ where
         let request = self.target.post(&call, &config);
         let call = call.map(drop);
         let private = self.target.credentials_of(&call).is_private();
-        let (deadline, idempotent) = (call.deadline(), call.is_idempotent());
-        let terms = Terms { deadline, idempotent, private };
+        let terms = Terms::of(&call);
         let begin = |request| Exchange::begin(self.pool.clone(), config, request, terms);
-        let begun = request.and_then(begin);
+        let begun = request.and_then(begin).map(|exchange| exchange.kept_private(private));
         let state = match begun {
             Ok(exchange) => State::Exchanging { exchange },
             Err(error) => State::Unsent { error: Some(error) },
