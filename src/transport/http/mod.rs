@@ -12,6 +12,7 @@ mod exchange;
 mod failure;
 mod handle;
 mod outgoing;
+mod plain;
 mod pool;
 mod request;
 mod service;
