@@ -28,7 +28,9 @@
 
 mod counts;
 mod http;
+mod limit;
 mod socket;
+mod words;
 
 pub use self::{
     http::{HttpConfig, HttpFuture, HttpService, HttpTransport, HttpTransportHandle},
