@@ -9,11 +9,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::future::{Either, FutureExt, select};
+use futures_util::future::{Either, select};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::watch,
-    task::yield_now,
     time::{error::Elapsed, timeout, timeout_at},
 };
 
@@ -46,6 +45,9 @@ pub(super) async fn serve<A: Answers>(
     // Whatever ends it, the other end sees that.
     let _ = channel.run(&*plugin).await;
 }
+
+/// How long a runtime may take to find what has come.
+const LOOK: Duration = Duration::from_millis(10);
 
 struct Channel<'a> {
     messages: Messages<Socket>,
@@ -152,9 +154,9 @@ impl Channel<'_> {
             }
         }
         if !mem::replace(&mut self.is_ending, true) {
-            // What has come by now is answered, so the runtime must have looked for it.
-            yield_now().await;
-            let _ = poll_fn(|cx| self.messages.poll_ahead(cx, usize::MAX)).now_or_never();
+            // What has come by now is answered.
+            let reading = poll_fn(|cx| self.messages.poll_ahead(cx, usize::MAX));
+            let _ = timeout(LOOK, reading).await;
         }
         self.messages.take(limit).transpose().map(Ok)
     }

@@ -109,8 +109,17 @@ pub(super) enum Backlog {
 }
 
 impl Backlog {
-    /// The next connection, or `None` for one that must not be. An error if there is none.
-    pub(super) fn accept(&self) -> io::Result<Option<Socket>> {
+    /// The next connection, of which there is none if it must not be. `None` at the end.
+    pub(super) fn accept(&self) -> Option<Option<Socket>> {
+        match self.try_accept() {
+            Ok(accepted) => Some(accepted),
+            // It went before it was accepted.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => Some(None),
+            Err(_) => None,
+        }
+    }
+
+    fn try_accept(&self) -> io::Result<Option<Socket>> {
         match self {
             #[cfg(unix)]
             Self::Unix { listener, users } => {

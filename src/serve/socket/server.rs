@@ -118,7 +118,7 @@ impl SocketServer {
         let drained = async {
             if let Ok(backlog) = listener.into_backlog() {
                 // Those that have connected may have sent a call.
-                while let Ok(accepted) = backlog.accept() {
+                while let Some(accepted) = backlog.accept() {
                     if channels.len() >= config.max_channels {
                         channels.join_next().await.into_iter().for_each(note);
                     }
