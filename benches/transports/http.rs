@@ -26,9 +26,13 @@ pub(crate) fn contenders(url: &str) -> [Caller; 3] {
 pub(crate) struct Ours(HttpService<String, String>);
 
 impl Ours {
-    pub(crate) fn new(url: &str) -> Self {
+    fn new(url: &str) -> Self {
+        Self::of(&HttpTransport::new(), url)
+    }
+
+    pub(crate) fn of(transport: &HttpTransport<String, String>, url: &str) -> Self {
         let member = Member::new(Endpoint::new(url).expect("a URL"));
-        Self(HttpTransport::new().connect(&member))
+        Self(transport.connect(&member))
     }
 }
 

@@ -8,6 +8,8 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, runtime};
 
+use tower_upstream::transport::{HttpTransport, SocketTransport};
+
 use crate::{
     client::{Client, ID},
     http,
@@ -47,27 +49,34 @@ fn in_a_process_of_its_own(of: &str, address: &str) -> i64 {
 pub(crate) fn report(of: &str, address: &str) {
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async {
+        let transports = Transports { http: HttpTransport::new(), socket: SocketTransport::new() };
+        let one = || one(&transports, of, address);
         // What is made once for all.
-        let mut kept = vec![one(of, address).await];
+        let mut kept = vec![one().await];
         let before = resident();
         for _ in 0..ENDPOINTS {
-            kept.push(one(of, address).await);
+            kept.push(one().await);
         }
         println!("{}", (resident() - before) / ENDPOINTS as i64);
         drop(kept);
     });
 }
 
-async fn one(of: &str, address: &str) -> Box<dyn std::any::Any> {
+struct Transports {
+    http: HttpTransport<String, String>,
+    socket: SocketTransport<String, String>,
+}
+
+async fn one(transports: &Transports, of: &str, address: &str) -> Box<dyn std::any::Any> {
     let is_http = address.starts_with("http");
     match (of, is_http) {
         ("ours", true) => {
-            let ours = http::Ours::new(address);
+            let ours = http::Ours::of(&transports.http, address);
             ours.call().await;
             Box::new(ours)
         }
         ("ours", false) => {
-            let ours = socket::Ours::new(address);
+            let ours = socket::Ours::of(&transports.socket, address);
             ours.call().await;
             Box::new(ours)
         }

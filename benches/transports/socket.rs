@@ -11,7 +11,7 @@ use tower_upstream::{
     Call, Endpoint,
     connect::Connect,
     member::Member,
-    transport::{SocketService, SocketTransport},
+    transport::{SocketConfig, SocketService, SocketTransport},
 };
 
 use crate::client::{Answer, Caller, Client, ID, Question, caller, echoed};
@@ -26,10 +26,15 @@ pub(crate) fn contenders(address: &str) -> [Caller; 3] {
 pub(crate) struct Ours(SocketService<String, String>);
 
 impl Ours {
-    pub(crate) fn new(address: &str) -> Self {
+    fn new(address: &str) -> Self {
+        let config =
+            SocketConfig::default().with_max_connections(256).with_max_idle_connections(256);
+        Self::of(&SocketTransport::with_config(config), address)
+    }
+
+    pub(crate) fn of(transport: &SocketTransport<String, String>, address: &str) -> Self {
         let member = Member::new(Endpoint::new(address).expect("an address"));
-        let config = tower_upstream::transport::SocketConfig::default().with_max_connections(256);
-        Self(SocketTransport::with_config(config).connect(&member))
+        Self(transport.connect(&member))
     }
 }
 

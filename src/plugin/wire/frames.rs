@@ -50,26 +50,31 @@ impl Frames {
 
     /// Looks at what has come since, and returns where the object ends.
     fn find_end(&mut self) -> Option<usize> {
-        for (index, byte) in self.bytes.iter().enumerate().skip(self.seen) {
-            if self.in_string {
+        // In registers, not in memory, for each byte.
+        let Self { mut depth, mut in_string, mut is_escaped, .. } = *self;
+        let end = self.bytes.iter().skip(self.seen).position(|byte| {
+            if in_string {
                 match byte {
-                    _ if self.is_escaped => self.is_escaped = false,
-                    b'\\' => self.is_escaped = true,
-                    b'"' => self.in_string = false,
+                    _ if is_escaped => is_escaped = false,
+                    b'\\' => is_escaped = true,
+                    b'"' => in_string = false,
                     _ => {}
                 }
-                continue;
+                return false;
             }
             match byte {
-                b'"' => self.in_string = true,
-                b'{' => self.depth += 1,
-                b'}' if self.depth == 1 => return Some(index + 1),
-                b'}' => self.depth -= 1,
+                b'"' => in_string = true,
+                b'{' => depth += 1,
+                b'}' if depth == 1 => return true,
+                b'}' => depth -= 1,
                 _ => {}
             }
-        }
+            false
+        });
+        let end = end.map(|index| self.seen + index + 1);
+        (self.depth, self.in_string, self.is_escaped) = (depth, in_string, is_escaped);
         self.seen = self.bytes.len();
-        None
+        end
     }
 
     pub(super) fn len(&self) -> usize {

@@ -1,6 +1,6 @@
 //! Reads responses of plugins.
 
-use std::{borrow::Cow, io::Read};
+use std::io::Read;
 
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
@@ -12,7 +12,9 @@ use crate::{
     error::{Error, Kind},
     plugin::{
         HealthStatus, PluginInfo, Reply,
-        wire::{MAX_TEXT, Pairs, data, members, mistyped, undecodable, value, with_words},
+        wire::{
+            MAX_TEXT, Pairs, data, members, mistyped, stream::text, undecodable, value, with_words,
+        },
     },
     time, wire,
 };
@@ -48,11 +50,6 @@ pub(super) fn info(received: &Received) -> Result<PluginInfo, Error> {
         return Err(refused(received));
     }
     PluginInfo::read(&text(&unzip(received)?)).map_err(undecodable)
-}
-
-/// Bytes that are no UTF-8 become U+FFFD, as in Go.
-fn text(body: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(body)
 }
 
 fn decode<Res: DeserializeOwned>(text: &str) -> Result<Reply<Res>, Error> {
