@@ -24,7 +24,13 @@ pub(crate) struct Frames {
     depth: usize,
     in_string: bool,
     is_escaped: bool,
+    /// Whether there is more memory than a small message needs.
+    is_large: bool,
 }
+
+/// Memory that is kept for the next message. It is taken once, not for each: with many connections, the
+/// allocator has no other at hand.
+const KEPT: usize = 512;
 
 impl Frames {
     /// Takes off the next message, of at most `limit` bytes. `None` if there is no whole one yet.
@@ -89,17 +95,17 @@ impl Frames {
     /// The bytes, and how many more may be read into them: as many as there are, and never much more
     /// than a message may have.
     pub(super) fn room(&mut self, limit: usize) -> (&mut BytesMut, usize) {
-        const LEAST: usize = 1 << 10;
         const MOST: usize = 64 << 10;
         let left = limit.saturating_add(1).saturating_sub(self.bytes.len()).max(1);
-        let room = self.bytes.len().clamp(LEAST, MOST).min(left);
+        let room = self.bytes.len().clamp(KEPT, MOST).min(left);
+        self.is_large |= !self.bytes.is_empty();
         (&mut self.bytes, room)
     }
 
-    /// Gives back the memory, if nothing is in it.
+    /// Gives back the memory of a large message, if nothing is in it.
     pub(crate) fn shrink(&mut self) {
-        if self.is_empty() {
-            self.bytes = BytesMut::new();
+        if self.is_large && self.is_empty() {
+            (self.bytes, self.is_large) = (BytesMut::new(), false);
         }
     }
 }
