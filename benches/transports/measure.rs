@@ -60,7 +60,9 @@ pub(crate) fn rows<const N: usize>(
             }
         }
         // The first is the one that connects.
-        rounds.iter_mut().for_each(|rounds| drop(rounds.remove(0)));
+        for rounds in &mut rounds {
+            rounds.remove(0);
+        }
         let costs = |client, of: usize| costs(client, &rounds[of], &rounds[0]);
         Row {
             transport,
