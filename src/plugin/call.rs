@@ -167,7 +167,7 @@ impl<T> Call<T> {
     pub fn id(&self) -> Cow<'_, str> {
         match self.context.as_ref().and_then(|context| context.id.as_deref()) {
             Some(id) => Cow::Borrowed(id),
-            None => Cow::Owned(format!("req_{}_{:016x}", self.number, process_number())),
+            None => Cow::Owned(format!("req_{}_{}", self.number, process_number())),
         }
     }
 
@@ -255,10 +255,10 @@ fn call_number(created: Instant) -> u64 {
 }
 
 /// Tells the ids of this process from those of others.
-fn process_number() -> u64 {
-    static NUMBER: OnceLock<u64> = OnceLock::new();
+fn process_number() -> &'static str {
+    static NUMBER: OnceLock<String> = OnceLock::new();
     // Keyed by the operating system's randomness.
-    *NUMBER.get_or_init(|| RandomState::new().build_hasher().finish())
+    NUMBER.get_or_init(|| format!("{:016x}", RandomState::new().build_hasher().finish()))
 }
 
 impl<T> HasDeadline for Call<T> {

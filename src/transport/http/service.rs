@@ -17,7 +17,7 @@ use tower_service::Service;
 use super::{
     answer,
     config::HttpConfig,
-    exchange::{Exchange, Received, Terms},
+    exchange::{Exchange, Received},
     pool::Pool,
     request::{self, Target},
 };
@@ -25,10 +25,9 @@ use crate::{
     error::Error,
     member::Member,
     plugin::{Call, HealthStatus, PluginHealth, PluginInfo, Reply},
-    replay::Replay,
     sync::WaitKey,
     time,
-    transport::counts::Counts,
+    transport::{counts::Counts, limit::Terms},
 };
 
 /// Plugin that is reached over HTTP: the service of an [`HttpTransport`](super::HttpTransport).
@@ -157,7 +156,7 @@ where
         let config = self.pool.config();
         let request = self.target.post(&call, &config);
         let call = call.map(drop);
-        let terms = Terms { deadline: call.deadline(), idempotent: call.is_idempotent() };
+        let terms = Terms::of(&call);
         let begin = |request| Exchange::begin(self.pool.clone(), config, request, terms);
         let begun = request.and_then(begin);
         let state = match begun {

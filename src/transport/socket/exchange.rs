@@ -251,7 +251,11 @@ impl Exchange {
         let error = if was_sent { error } else { error.never_sent() };
         let in_line = matches!(this.state, State::Waiting(_));
         let in_line = in_line && !this.pool.connections().is_dialing();
-        this.limit.passed(error, "socket", this.config.request_timeout, in_line)
+        let error = this.limit.passed(error, "socket", this.config.request_timeout, in_line);
+        if *this.was_resent && error.is_evidence() {
+            this.pool.connections().resent_in_vain(time::now());
+        }
+        error
     }
 }
 
