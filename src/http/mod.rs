@@ -60,7 +60,6 @@ mod origin;
 mod replay;
 mod track;
 
-pub(crate) use self::connection::{Moment, is_broken, lost_its_task};
 pub use self::{
     answer::{
         Answer, AnswerFuture, AnswerLayer, BodyFn, DefaultBody, EmptyBody, NoFields, Reports,
@@ -74,4 +73,8 @@ pub use self::{
     origin::{Origin, OriginBody, OriginFuture, OriginLayer},
     replay::{Attempt, Deadline, Idempotent, ReplayBodies, ReplayBody, ReplayBodyLayer},
     track::{Track, TrackFuture, TrackLayer, TrackedBody},
+};
+pub(crate) use self::{
+    connection::{Moment, is_broken, lost_its_task},
+    held_body::hold,
 };

@@ -53,6 +53,7 @@ pin_project! {
         // Connections that were there before may have died meanwhile.
         begun: Moment,
         idempotent: bool,
+        private: bool,
         resent: Option<Resent>,
     }
 
@@ -107,7 +108,7 @@ impl Exchange {
         request: Request<Bytes>,
         terms: Terms,
     ) -> Result<Self, Error> {
-        let Terms { deadline, idempotent } = terms;
+        let Terms { deadline, idempotent, private } = terms;
         let limit = TimeLimit::new(time::now(), deadline, config.request_timeout)?;
         let (parts, body) = request.into_parts();
         let (sending, begun) = (Sending::new(body), Moment::now());
@@ -121,6 +122,7 @@ impl Exchange {
             sending,
             begun,
             idempotent,
+            private,
             resent: None,
         })
     }
@@ -170,6 +172,10 @@ impl Exchange {
                             return Poll::Ready(Err(cannot_connect(error, sent, config).into()));
                         }
                     };
+                    if *this.private && !lease.connection().is_private() {
+                        this.pool.give_back(lease);
+                        return Poll::Ready(Err(this.pool.exposed().into()));
+                    }
                     let Some(request) = request.take() else {
                         return Poll::Pending;
                     };
