@@ -1,0 +1,93 @@
+//! Requests that change the protocol of their connection, such as to a WebSocket.
+
+use futures_util::future::join as join_both;
+use http::{
+    HeaderValue, Request, Response, StatusCode, Version,
+    header::{CONNECTION, UPGRADE},
+};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::copy_bidirectional;
+
+use super::hop_by_hop::has_token;
+use crate::{
+    error::{Error, Kind},
+    http::connection::ConnectionSlot,
+};
+
+/// A client's connection, and the protocol that it asked for.
+pub(super) struct Asked {
+    client: OnUpgrade,
+    protocol: HeaderValue,
+}
+
+impl Asked {
+    /// Takes the connection out of a request that asks for another protocol, if the server can hand it out.
+    ///
+    /// Not for `h2c`, which speaks of this connection alone and which no server has to accept.
+    pub(super) fn take<B>(request: &mut Request<B>) -> Option<Self> {
+        let headers = request.headers();
+        let may_ask = request.version() == Version::HTTP_11;
+        if !may_ask || !has_token(headers, &CONNECTION, "upgrade") {
+            return None;
+        }
+        let protocol = headers.get(UPGRADE)?.clone();
+        if protocol.as_bytes().eq_ignore_ascii_case(b"h2c") {
+            return None;
+        }
+        let client = request.extensions_mut().remove()?;
+        Some(Self { client, protocol })
+    }
+
+    /// Asks the endpoint for the same.
+    pub(super) fn ask<B>(&self, request: &mut Request<B>) {
+        let headers = request.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, self.protocol.clone());
+    }
+}
+
+/// The protocol that an endpoint changed to.
+pub(super) fn answered<B>(response: &Response<B>) -> Option<HeaderValue> {
+    let headers = response.headers();
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return None;
+    }
+    Some(headers.get(UPGRADE).cloned().unwrap_or(HeaderValue::from_static("")))
+}
+
+/// Joins both connections, now that the endpoint has changed to `protocol`.
+#[cold]
+pub(super) fn join<B>(
+    response: &mut Response<B>,
+    asked: Option<Asked>,
+    protocol: HeaderValue,
+) -> Result<(), Error> {
+    let Some(Asked { client, .. }) =
+        asked.filter(|asked| asked.protocol.as_bytes().eq_ignore_ascii_case(protocol.as_bytes()))
+    else {
+        return Err(Error::failed(Kind::Transport).message(format!(
+            "the endpoint changed its connection to {protocol:?}, for which the request did not ask"
+        )));
+    };
+    let Some(endpoint) = response.extensions_mut().remove::<OnUpgrade>() else {
+        return Err(Error::failed(Kind::Transport).message(
+            "the client below does not hand out connections that were upgraded; use one of hyper",
+        ));
+    };
+    // What counts the call goes on as long as the connection, if that does not end it itself.
+    let slot = response.extensions_mut().remove::<ConnectionSlot>();
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, protocol);
+    tokio::spawn(async move {
+        let _slot = slot;
+        // Both, so that what an endpoint sends first waits until the client got its 101.
+        if let (Ok(client), Ok(endpoint)) = join_both(client, endpoint).await {
+            let (mut client, mut endpoint) = (TokioIo::new(client), TokioIo::new(endpoint));
+            // An end by an error and an end in peace are the same to both: their connection closes.
+            let _ = copy_bidirectional(&mut client, &mut endpoint).await;
+        }
+    });
+    Ok(())
+}
