@@ -8,7 +8,7 @@
 //! `--trust 10.0.0.0/8` names a network of proxies before this one, whose `X-Forwarded-For` is believed.
 //! It stops on SIGTERM and Ctrl-C, once the requests that it has are answered.
 
-use std::{io::Write, net::SocketAddr, process::exit};
+use std::{io::Write, net::SocketAddr, process::exit, time::Duration};
 
 use axum::{
     Router,
@@ -35,8 +35,12 @@ use tower_upstream::{
 fn proxy(upstreams: &[String], trusted: &[String]) -> Result<Router, Error> {
     let client_ip =
         ClientIp::new(|request| request.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip()));
-    // A client that leaves says nothing about the endpoint, however long its upload took.
-    let breaker = CircuitBreakerConfig::default().with_cancelled(Cancelled::Ignored);
+    let breaker = CircuitBreakerConfig::default()
+        // A client that leaves says nothing about the upstream, however long its upload took.
+        .with_cancelled(Cancelled::Ignored)
+        // Shorter than a request waits below: if all circuits are open, it waits for the first that closes.
+        .with_open_for(Duration::from_millis(200))
+        .with_max_open_for(Duration::from_secs(1));
     let client: Client<_, ReplayBody> =
         Client::builder(TokioExecutor::new()).build(TcpConnector::new());
     let stack = ServiceBuilder::new()
@@ -45,7 +49,10 @@ fn proxy(upstreams: &[String], trusted: &[String]) -> Result<Router, Error> {
         // The first 64 KiB of a body are kept, so that a small upload can be sent again.
         .layer(ReplayBodyLayer::new())
         .layer(FailoverLayer::new(Attempts::up_to(3)).with_classify(HttpClassify))
-        .layer(BalanceLayer::new(discover::fixed(upstreams)?, LeastRequest::new()))
+        .layer(
+            BalanceLayer::new(discover::fixed(upstreams)?, LeastRequest::new())
+                .with_fail_fast_after(Duration::from_secs(5)),
+        )
         // Streams and WebSockets count as load until they end.
         .layer(TrackLayer::new())
         .layer(CircuitBreakerLayer::new(breaker).until_body_end(HttpClassify))
