@@ -217,10 +217,11 @@ async fn upgrade(State(site): State<Site>, mut request: Request) -> impl IntoRes
         site.upgraded.fetch_sub(1, SeqCst);
     });
     let mut response = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS);
-    for name in ["connection", "upgrade", "sec-websocket-key"] {
-        let asked = request.headers().get(name).cloned();
-        let name = if name == "sec-websocket-key" { "sec-websocket-accept" } else { name };
-        response = response.header(name, asked.expect(name));
+    let asked = request.headers();
+    assert_eq!([&asked["connection"], &asked["upgrade"]], ["upgrade", "WebSocket, other"]);
+    for (name, value) in [("connection", "upgrade"), ("upgrade", "websocket")] {
+        response = response.header(name, value);
     }
+    response = response.header("sec-websocket-accept", &asked["sec-websocket-key"]);
     response.body(Body::empty()).unwrap()
 }

@@ -56,7 +56,11 @@ pub(super) fn has_token(headers: &HeaderMap, list: &HeaderName, token: &str) -> 
     tokens(headers, list).any(|found| found.eq_ignore_ascii_case(token))
 }
 
-fn tokens<'a>(headers: &'a HeaderMap, list: &HeaderName) -> impl Iterator<Item = &'a str> {
+/// The tokens of a list, however many lines it has.
+pub(super) fn tokens<'a>(
+    headers: &'a HeaderMap,
+    list: &HeaderName,
+) -> impl Iterator<Item = &'a str> {
     let lines = headers.get_all(list).into_iter().filter_map(|line| line.to_str().ok());
     lines.flat_map(|line| line.split(',')).map(str::trim)
 }

@@ -7,18 +7,18 @@ use http::{
 };
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::copy_bidirectional;
+use tokio::{io::copy_bidirectional, runtime::Handle};
 
-use super::hop_by_hop::has_token;
+use super::hop_by_hop::{has_token, tokens};
 use crate::{
     error::{Error, Kind},
     http::connection::ConnectionSlot,
 };
 
-/// A client's connection, and the protocol that it asked for.
+/// A client's connection, and the protocols that it asked for.
 pub(super) struct Asked {
     client: OnUpgrade,
-    protocol: HeaderValue,
+    protocols: HeaderValue,
 }
 
 impl Asked {
@@ -31,19 +31,26 @@ impl Asked {
         if !may_ask || !has_token(headers, &CONNECTION, "upgrade") {
             return None;
         }
-        let protocol = headers.get(UPGRADE)?.clone();
-        if protocol.as_bytes().eq_ignore_ascii_case(b"h2c") {
+        let is_h2c = |protocol: &&str| protocol.eq_ignore_ascii_case("h2c");
+        let protocols: Vec<_> = tokens(headers, &UPGRADE).filter(|of| !is_h2c(of)).collect();
+        let protocols = HeaderValue::try_from(protocols.join(", ")).ok()?;
+        if protocols.is_empty() {
             return None;
         }
         let client = request.extensions_mut().remove()?;
-        Some(Self { client, protocol })
+        Some(Self { client, protocols })
     }
 
     /// Asks the endpoint for the same.
     pub(super) fn ask<B>(&self, request: &mut Request<B>) {
         let headers = request.headers_mut();
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(UPGRADE, self.protocol.clone());
+        headers.insert(UPGRADE, self.protocols.clone());
+    }
+
+    fn includes(&self, protocol: &HeaderValue) -> bool {
+        let asked = self.protocols.as_bytes().split(|byte| *byte == b',');
+        asked.map(<[u8]>::trim_ascii).any(|asked| asked.eq_ignore_ascii_case(protocol.as_bytes()))
     }
 }
 
@@ -63,9 +70,8 @@ pub(super) fn join<B>(
     asked: Option<Asked>,
     protocol: HeaderValue,
 ) -> Result<(), Error> {
-    let Some(Asked { client, .. }) =
-        asked.filter(|asked| asked.protocol.as_bytes().eq_ignore_ascii_case(protocol.as_bytes()))
-    else {
+    let asked = asked.filter(|asked| asked.includes(&protocol));
+    let Some(Asked { client, .. }) = asked else {
         return Err(Error::failed(Kind::Transport).message(format!(
             "the endpoint changed its connection to {protocol:?}, for which the request did not ask"
         )));
@@ -75,12 +81,15 @@ pub(super) fn join<B>(
             "the client below does not hand out connections that were upgraded; use one of hyper",
         ));
     };
+    let Ok(runtime) = Handle::try_current() else {
+        return Err(Error::failed(Kind::Unavailable));
+    };
     // What counts the call goes on as long as the connection, if that does not end it itself.
     let slot = response.extensions_mut().remove::<ConnectionSlot>();
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, protocol);
-    tokio::spawn(async move {
+    runtime.spawn(async move {
         let _slot = slot;
         // Both, so that what an endpoint sends first waits until the client got its 101.
         if let (Ok(client), Ok(endpoint)) = join_both(client, endpoint).await {
