@@ -7,6 +7,10 @@
 #[macro_use]
 mod macros;
 
+// Guides, in the documentation alone. They link to everything.
+#[cfg(all(any(doc, doctest), feature = "grpc", feature = "http", feature = "tower"))]
+pub mod _guide;
+
 // All the layers: as methods of tower's builder, and by one rule.
 #[cfg(feature = "tower")]
 pub mod builder;
