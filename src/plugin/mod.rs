@@ -13,6 +13,7 @@
 //! | [`PluginHealth`] | a service that reports its health; see [`PluginCheck`](crate::health::PluginCheck) |
 #![cfg_attr(
     feature = "http",
+    doc = "| [`Encoded`] | a body that is encoded already, for stacks that plugins of different types share |",
     doc = "| [`PluginInfo`] | what a plugin answers when it is asked for its name and version |",
     doc = "| [`Secret`] | a token that is never shown |",
     doc = "",
@@ -37,6 +38,8 @@
 
 mod call;
 #[cfg(feature = "http")]
+mod encoded;
+#[cfg(feature = "http")]
 mod info;
 mod reply;
 #[cfg(feature = "http")]
@@ -51,4 +54,8 @@ pub use self::{
     status::{HealthStatus, PluginHealth, PluginStatus},
 };
 #[cfg(feature = "http")]
-pub use self::{info::PluginInfo, secret::Secret};
+pub use self::{
+    encoded::{Encoded, Format},
+    info::PluginInfo,
+    secret::Secret,
+};

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use serde::{Deserialize, Deserializer};
+
 use crate::time::{Instant, later};
 
 /// Share of its age that a connection may lose, so that those made together do not end together.
@@ -23,6 +25,13 @@ impl Limits {
     pub(super) fn retires(&self, now: Instant, draw: f64) -> Option<Instant> {
         self.max_age.map(|age| later(now, age.mul_f64(1.0 - JITTER * draw)))
     }
+}
+
+/// The most connections as they are in a file, where zero is none, as in Go.
+pub(crate) fn unless_zero<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<usize>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.filter(|&max| max > 0))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | [`HttpTransport`] | [`Call`](crate::Call) | plugins that speak JSON over HTTP or HTTPS |
 //! | [`SocketTransport`] | [`Call`](crate::Call) | plugins that speak JSON over a Unix or TCP socket |
+//! | [`ByScheme`] | those of its connectors | endpoints that are reached in different ways |
 //! | [`OriginLayer`](crate::http::OriginLayer) over any HTTP client | `http::Request` | services, replicas, proxies |
 //! | [`connect_fn`](crate::connect_fn) | any | a client that knows its own target, such as a tonic `Channel` |
 //!
@@ -26,11 +27,15 @@
 //! # Ok::<(), tower_upstream::Error>(())
 //! ```
 
+mod by_scheme;
 mod counts;
+mod description;
 mod http;
+mod limit;
 mod socket;
 
 pub use self::{
+    by_scheme::{ByScheme, BySchemeService, Judge, On, OneOf, OneOfFuture, Or, Routes},
     http::{HttpConfig, HttpFuture, HttpService, HttpTransport, HttpTransportHandle},
     socket::{SocketConfig, SocketFuture, SocketService, SocketTransport, SocketTransportHandle},
 };

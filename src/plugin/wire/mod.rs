@@ -1,13 +1,15 @@
 //! The bytes of the plugin protocol: the JSON of the Go plugin manager, for both ends.
 
 mod envelope;
+mod failure;
 mod frames;
 mod json;
 mod messages;
 pub(crate) mod stream;
 
 pub(crate) use self::{
-    envelope::{Answer, Pairs, Question, zero_value},
+    envelope::{Answer, Pairs, Question, data},
+    failure::{MAX_TEXT, mistyped, undecodable, unwritable, with_words},
     frames::Malformed,
     json::{members, to_json, value},
     messages::{Messages, NoMessage},

@@ -9,16 +9,13 @@ use serde::de::DeserializeOwned;
 
 use super::exchange::Received;
 use crate::{
-    error::{Code, Error, Kind},
+    error::{Error, Kind},
     plugin::{
         HealthStatus, PluginInfo, Reply,
-        wire::{Pairs, members, value, zero_value},
+        wire::{MAX_TEXT, Pairs, data, members, mistyped, undecodable, value, with_words},
     },
     time, wire,
 };
-
-/// Most bytes of a text from elsewhere in an error.
-const MAX_TEXT: usize = 1_024;
 
 /// Returns the reply in `received`, or the error that it holds or is.
 pub(super) fn read<Res: DeserializeOwned>(received: &Received) -> Result<Reply<Res>, Error> {
@@ -59,20 +56,15 @@ fn text(body: &[u8]) -> Cow<'_, str> {
 }
 
 fn decode<Res: DeserializeOwned>(text: &str) -> Result<Reply<Res>, Error> {
-    let [data, error, request_id, metadata] =
+    let [answer, error, request_id, metadata] =
         members(text, ["data", "error", "request_id", "metadata"]).map_err(undecodable)?;
     let error: String = value(error).map_err(undecodable)?;
     if !error.is_empty() {
         return Err(with_words(Error::failed(Kind::Plugin), &error));
     }
-    let data = match data.filter(|data| data.get() != "null") {
-        Some(data) => serde_json::from_str(data.get()).map_err(undecodable)?,
-        None => zero_value()
-            .ok_or_else(|| undecodable("it has no `data`, and the type has no zero value"))?,
-    };
     let request_id: String = value(request_id).map_err(undecodable)?;
     let metadata: Pairs = value(metadata).map_err(undecodable)?;
-    let reply = Reply::new(data).with_request_id(request_id);
+    let reply = Reply::new(data(answer).map_err(mistyped)?).with_request_id(request_id);
     Ok(metadata.0.into_iter().fold(reply, |reply, (key, value)| reply.with_metadata(key, value)))
 }
 
@@ -91,15 +83,6 @@ fn refused(received: &Received) -> Error {
         Some(wait) => error.retry_in(time::now(), wait),
         None => error,
     }
-}
-
-/// Adds what the plugin says. If that begins with a code, as errors of this crate and of Go's plugin
-/// manager do, the code is that of the error.
-fn with_words(error: Error, said: &str) -> Error {
-    let (code, said) = Code::split_off(said);
-    // As a plugin says it that passes on what another answered.
-    let said = said.strip_prefix("plugin error: ").unwrap_or(said);
-    error.coded(code).caused_by(wire::start(said, MAX_TEXT).into_owned())
 }
 
 /// A 5xx tells of the endpoint, so another may do better; a 4xx tells of the call.
@@ -151,13 +134,6 @@ fn unzip(received: &Received) -> Result<Bytes, Error> {
         )));
     }
     Ok(unzipped.into())
-}
-
-fn undecodable(problem: impl ToString) -> Error {
-    let problem = problem.to_string();
-    Error::failed(Kind::Transport)
-        .message("failed to decode response")
-        .caused_by(wire::start(&problem, MAX_TEXT).into_owned())
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
 use std::{fmt, time::Duration};
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "tls")]
 use crate::dial::TlsConfig;
 use crate::{
     endpoint::without_user,
     error::{Error, Kind},
-    pool::Limits,
-    wire,
+    pool::{Limits, unless_zero},
+    time, wire,
 };
 
 /// Settings of an [`HttpTransport`](super::HttpTransport).
@@ -262,19 +262,18 @@ impl HttpConfig {
     }
 
     pub(super) fn clamped(mut self) -> Self {
-        const FOR_EVER: Duration = Duration::from_secs(86_400 * 365 * 30);
         let default = Self::default();
         for (duration, default) in [
             (&mut self.request_timeout, default.request_timeout),
             (&mut self.connect_timeout, default.connect_timeout),
             (&mut self.idle_timeout, default.idle_timeout),
         ] {
-            *duration = if duration.is_zero() { default } else { (*duration).min(FOR_EVER) };
+            *duration = if duration.is_zero() { default } else { (*duration).min(time::FAR) };
         }
         self.max_connections = self.max_connections.map(|max| max.max(1));
         self.max_connection_age = self
             .max_connection_age
-            .map(|age| if age.is_zero() { MAX_AGE } else { age.min(FOR_EVER) });
+            .map(|age| if age.is_zero() { MAX_AGE } else { age.min(time::FAR) });
         for (size, default) in [
             (&mut self.max_response_bytes, default.max_response_bytes),
             (&mut self.max_header_bytes, default.max_header_bytes),
@@ -309,11 +308,6 @@ impl HttpConfig {
     }
 }
 
-/// In a file of Go's, zero is none.
-fn unless_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
-    Ok(Option::deserialize(deserializer)?.filter(|&max| max > 0))
-}
-
 /// Whether the authority of a URL holds more than a host and a port.
 pub(super) fn has_user(url: &str) -> bool {
     let rest = url.split_once("://").map_or("", |(_, rest)| rest);
@@ -323,7 +317,8 @@ pub(super) fn has_user(url: &str) -> bool {
 /// Leaves out a secret that was written into `health_path`.
 impl fmt::Debug for HttpConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpConfig")
+        let mut debug = f.debug_struct("HttpConfig");
+        debug
             .field("request_timeout", &self.request_timeout)
             .field("connect_timeout", &self.connect_timeout)
             .field("idle_timeout", &self.idle_timeout)
@@ -334,7 +329,9 @@ impl fmt::Debug for HttpConfig {
             .field("max_response_bytes", &self.max_response_bytes)
             .field("max_header_bytes", &self.max_header_bytes)
             .field("disable_compression", &self.disable_compression)
-            .field("health_path", &without_user(&self.health_path))
-            .finish_non_exhaustive()
+            .field("health_path", &without_user(&self.health_path));
+        #[cfg(feature = "tls")]
+        debug.field("tls", &self.tls);
+        debug.finish()
     }
 }

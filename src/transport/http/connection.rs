@@ -2,7 +2,10 @@
 
 #[cfg(feature = "tls")]
 use std::time::Duration;
-use std::{pin::Pin, sync::Arc};
+use std::{
+    pin::Pin,
+    sync::{Arc, OnceLock},
+};
 
 use http::{HeaderValue, Request, Response, Uri, header::HOST, uri};
 use hyper::{
@@ -14,7 +17,9 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower_service::Service;
 
-use super::{config::HttpConfig, outgoing::Outgoing};
+#[cfg(feature = "tls")]
+use super::alert::Alerted;
+use super::{config::HttpConfig, outgoing::Outgoing, silence::Silence};
 use crate::{
     dial::{ConnectError, Connection, TcpConnector, Tls},
     http::{ConnectionSlot, Moment},
@@ -27,6 +32,9 @@ pub(super) type BoxResponse =
     Pin<Box<dyn Future<Output = Result<Response<Incoming>, Unanswered>> + Send + Sync>>;
 /// With the request, if none of it was sent.
 pub(super) type Unanswered = TrySendError<Request<Outgoing>>;
+
+/// Words of an endpoint that ended the handshake of TLS after this side thought that it was over.
+pub(super) type Alert = Arc<OnceLock<String>>;
 
 pub(super) type Connections = pool::Pool<HttpConnection, ConnectError>;
 pub(super) type Waiting = pool::Waiting<HttpConnection, ConnectError>;
@@ -43,11 +51,13 @@ pub(super) struct HttpConnection {
     sender: Sender,
     host: HeaderValue,
     slot: ConnectionSlot,
+    /// Of TLS: why the endpoint ended the handshake, once it did.
+    alert: Option<Alert>,
 }
 
 enum Sender {
     Http1(http1::SendRequest<Outgoing>),
-    Http2(http2::SendRequest<Outgoing>),
+    Http2(http2::SendRequest<Outgoing>, Silence),
 }
 
 impl HttpConnection {
@@ -64,20 +74,21 @@ impl HttpConnection {
             .enforce_http(false);
         let io = connector.call(url.clone()).await?;
         let slot = io.slot().clone();
-        let sender = if url.scheme() == Some(&uri::Scheme::HTTPS) {
+        let (sender, alert) = if url.scheme() == Some(&uri::Scheme::HTTPS) {
             slot.hold(place);
             secure(io, &url, config, tls).await?
         } else {
-            http1(io, config, place).await?
+            (http1(io, config, place).await?, None)
         };
-        Ok(Self { sender, host, slot })
+        Ok(Self { sender, host, slot, alert })
     }
 
     /// Sends `request`, which has the whole URL, or its path.
     pub(super) fn send(&mut self, mut request: Request<Outgoing>) -> BoxResponse {
         let mut url = uri::Parts::default();
         url.path_and_query = request.uri().path_and_query().cloned();
-        if let Sender::Http2(_) = &self.sender {
+        if let Sender::Http2(_, silence) = &self.sender {
+            silence.begin();
             url.scheme = Some(uri::Scheme::HTTPS);
             url.authority = self.host.as_bytes().try_into().ok();
         } else {
@@ -86,7 +97,7 @@ impl HttpConnection {
         *request.uri_mut() = Uri::from_parts(url).unwrap_or_default();
         match &mut self.sender {
             Sender::Http1(sender) => Box::pin(sender.try_send_request(request)),
-            Sender::Http2(sender) => Box::pin(sender.try_send_request(request)),
+            Sender::Http2(sender, _) => Box::pin(sender.try_send_request(request)),
         }
     }
 
@@ -94,7 +105,7 @@ impl HttpConnection {
     pub(super) fn is_ready(&self) -> bool {
         match &self.sender {
             Sender::Http1(sender) => sender.is_ready(),
-            Sender::Http2(sender) => sender.is_ready(),
+            Sender::Http2(sender, _) => sender.is_ready(),
         }
     }
 
@@ -102,8 +113,26 @@ impl HttpConnection {
     pub(super) async fn ready(&mut self) -> bool {
         match &mut self.sender {
             Sender::Http1(sender) => sender.ready().await.is_ok(),
-            Sender::Http2(sender) => sender.ready().await.is_ok(),
+            Sender::Http2(sender, _) => sender.ready().await.is_ok(),
         }
+    }
+
+    /// Why the endpoint did not accept this side, so that it read nothing.
+    pub(super) fn was_shut_out(&self) -> Option<&str> {
+        self.alert.as_ref()?.get().map(String::as_str)
+    }
+
+    /// A whole answer came.
+    pub(super) fn answered(&self) {
+        if let Sender::Http2(_, silence) = &self.sender {
+            silence.end();
+        }
+    }
+
+    /// Whether it carries other calls as well, and no answer came to any for a while: it may be dead, or
+    /// be stuck in half of an answer, and the calls to come would find that out one by one.
+    pub(super) fn is_silent(&self) -> bool {
+        matches!(&self.sender, Sender::Http2(_, silence) if silence.is_long())
     }
 
     /// Whether it was there before the call that began at `moment`.
@@ -116,14 +145,15 @@ impl Pooled for HttpConnection {
     fn is_open(&self) -> bool {
         match &self.sender {
             Sender::Http1(sender) => !sender.is_closed(),
-            Sender::Http2(sender) => !sender.is_closed(),
+            Sender::Http2(sender, _) => !sender.is_closed(),
         }
     }
 
     fn share(&self) -> Option<Self> {
-        let Sender::Http2(sender) = &self.sender else { return None };
-        let sender = Sender::Http2(sender.clone());
-        Some(Self { sender, host: self.host.clone(), slot: self.slot.clone() })
+        let Sender::Http2(sender, silence) = &self.sender else { return None };
+        let sender = Sender::Http2(sender.clone(), silence.clone());
+        let (host, slot, alert) = (self.host.clone(), self.slot.clone(), self.alert.clone());
+        Some(Self { sender, host, slot, alert })
     }
 }
 
@@ -156,11 +186,12 @@ async fn secure(
     url: &Uri,
     config: &HttpConfig,
     tls: &Arc<Tls>,
-) -> Result<Sender, ConnectError> {
+) -> Result<(Sender, Option<Alert>), ConnectError> {
     let host = without_zone(url.host().unwrap_or_default());
     let (io, is_http2) = tls.secure(&config.tls, &host, io).await?;
+    let (io, alert) = Alerted::new(io);
     if !is_http2 {
-        return http1(io, config, ()).await;
+        return Ok((http1(io, config, ()).await?, Some(alert)));
     }
     let max_header = u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX);
     let (sender, driver) = http2::Builder::new(TokioExecutor::new())
@@ -173,7 +204,7 @@ async fn secure(
         .await
         .map_err(ConnectError::failed)?;
     tokio::spawn(driver);
-    Ok(Sender::Http2(sender))
+    Ok((Sender::Http2(sender, Silence::default()), Some(alert)))
 }
 
 #[cfg(not(feature = "tls"))]
@@ -182,7 +213,7 @@ async fn secure(
     _: &Uri,
     _: &HttpConfig,
     _: &Arc<Tls>,
-) -> Result<Sender, ConnectError> {
+) -> Result<(Sender, Option<Alert>), ConnectError> {
     Err(ConnectError::failed("`https` needs the feature `tls`"))
 }
 

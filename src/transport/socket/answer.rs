@@ -9,15 +9,13 @@ use crate::{
     plugin::{
         HealthStatus, PluginInfo, PluginStatus, Reply,
         wire::{
+            MAX_TEXT, data, mistyped,
             stream::{Told, text},
-            zero_value,
+            undecodable, with_words,
         },
     },
     time, wire,
 };
-
-/// Most bytes of a text from elsewhere in an error.
-const MAX_TEXT: usize = 1_024;
 
 /// Reads the answer to the message `id` by `read`. The connection is used again if the answer is one.
 pub(super) fn open<T>(
@@ -26,12 +24,12 @@ pub(super) fn open<T>(
     pool: &Pool,
     read: impl FnOnce(&Told<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let Arrived { message, connection } = arrived;
-    let code = pool.place().ok().map(super::place::Place::code);
+    let Arrived { message, lease } = arrived;
+    let code = pool.code();
     let message = text(&message);
     let told = Told::read(&message).map_err(|error| undecodable(error).coded(code))?;
     // One that came too early is an error, whose id the plugin may not have known.
-    let is_early = connection.is_none() && !told.success;
+    let is_early = lease.is_none() && !told.success;
     if told.request_id != id && !is_early {
         return Err(Error::failed(Kind::Transport).coded(Some(Code::RPC_2003)).message(format!(
             "response request ID mismatch: `{}` instead of `{}`",
@@ -41,8 +39,9 @@ pub(super) fn open<T>(
     }
     let result = read(&told);
     let is_answer = result.as_ref().map_or_else(|error| error.kind() != Kind::Transport, |_| true);
-    if let Some(connection) = connection.filter(|_| is_answer) {
-        pool.give_back(connection);
+    if let Some(mut lease) = lease.filter(|_| is_answer) {
+        lease.connection().messages.shrink();
+        lease.give_back();
     }
     // The plugin may have said a code itself.
     let is_plain = |error: &Error| error.code() == Kind::Transport.code();
@@ -50,7 +49,9 @@ pub(super) fn open<T>(
 }
 
 pub(super) fn reply<Res: DeserializeOwned>(told: &Told<'_>) -> Result<Reply<Res>, Error> {
-    let reply = Reply::new(data(told)?).with_request_id(told.request_id.as_str());
+    let answer = success(told)?.ok_or_else(|| undecodable("it has no `data`"))?;
+    let reply = Reply::new(data(Some(answer)).map_err(mistyped)?);
+    let reply = reply.with_request_id(told.request_id.as_str());
     let pairs = told.metadata.iter();
     Ok(pairs.fold(reply, |reply, (key, value)| reply.with_metadata(key, value)))
 }
@@ -73,12 +74,6 @@ pub(super) fn health(told: &Told<'_>) -> HealthStatus {
         .with_message(format!("Health check returned error: {error}"))
 }
 
-fn data<T: DeserializeOwned>(told: &Told<'_>) -> Result<T, Error> {
-    let data = success(told)?.ok_or_else(|| undecodable("it has no `data`"))?.get();
-    let read = serde_json::from_str(data);
-    read.or_else(|error| zero_value().filter(|_| data == "null").ok_or_else(|| undecodable(error)))
-}
-
 /// The data of an answer, or the error that it is.
 fn success<'a>(told: &Told<'a>) -> Result<Option<&'a RawValue>, Error> {
     if told.success {
@@ -89,24 +84,9 @@ fn success<'a>(told: &Told<'a>) -> Result<Option<&'a RawValue>, Error> {
         500.. => Kind::Transport,
         _ => Kind::Plugin,
     };
-    let (code, said) = Code::split_off(&told.error);
-    // As a plugin says it that passes on what another answered.
-    let said = ["remote execution failed: ", "plugin error: "]
-        .into_iter()
-        .fold(said, |said, prefix| said.strip_prefix(prefix).unwrap_or(said));
-    let error = Error::failed(kind)
-        .message("remote execution failed")
-        .coded(code)
-        .caused_by(wire::start(said, MAX_TEXT).into_owned());
+    let error = with_words(Error::failed(kind).message("remote execution failed"), &told.error);
     Err(match told.retry_after {
         Some(wait) => error.retry_in(time::now(), wait),
         None => error,
     })
-}
-
-fn undecodable(problem: impl ToString) -> Error {
-    let problem = problem.to_string();
-    Error::failed(Kind::Transport)
-        .message("failed to decode response")
-        .caused_by(wire::start(&problem, MAX_TEXT).into_owned())
 }
