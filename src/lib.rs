@@ -68,6 +68,8 @@ pub mod telemetry;
 mod time;
 #[cfg(feature = "http")]
 mod wire;
+#[cfg(feature = "serde")]
+mod written;
 
 // The paved ones. Everything else has one path, through its module.
 #[cfg(feature = "http")]

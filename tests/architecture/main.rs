@@ -22,6 +22,7 @@ const WORDS: &[&str] = &[
     "backoff",
     "telemetry",
     "macros",
+    "written",
 ];
 
 /// Each module, and what it may import beside [`WORDS`] and itself.
