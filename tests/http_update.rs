@@ -72,6 +72,7 @@ fn connect(transport: &HttpTransport<u8, u8>, address: SocketAddr) -> HttpServic
 fn update(handle: &HttpTransportHandle, change: impl FnOnce(&mut HttpConfig)) {
     let mut config = handle.config();
     change(&mut config);
+    config.connect_timeout = config.connect_timeout.min(config.request_timeout);
     handle.update(&config).unwrap();
 }
 

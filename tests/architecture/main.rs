@@ -95,6 +95,9 @@ const TABLE: &[(&str, &[&str])] = &[
     ("rules", &[]),
     ("telemetry", &[]),
     ("macros", &[]),
+    ("written", &[]),
+    // Text alone.
+    ("_guide", &[]),
 ];
 
 /// No file has more lines.
