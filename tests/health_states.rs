@@ -434,7 +434,7 @@ async fn a_check_from_before_they_were_off_counts_for_nothing() {
             verdict
         }
     });
-    let on = every_second().with_fall(1).with_timeout(SECOND * 3_600);
+    let on = every_second().with_fall(1);
     let layer = HealthGateLayer::with_config(check, on.clone());
     let (member, monitor) = (member("a"), layer.monitor());
     let gate = connect(&layer, &member);
