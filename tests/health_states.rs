@@ -36,7 +36,11 @@ use tower_upstream::{
 const SECOND: Duration = Duration::from_secs(1);
 
 fn every_second() -> HealthConfig {
-    HealthConfig::default().with_timeout(SECOND).with_interval(SECOND).with_interval_unhealthy(SECOND).with_jitter(0.0)
+    HealthConfig::default()
+        .with_timeout(SECOND)
+        .with_interval(SECOND)
+        .with_interval_unhealthy(SECOND)
+        .with_jitter(0.0)
 }
 
 fn member(key: &str) -> Arc<Member> {
