@@ -63,7 +63,6 @@ mod replay;
 mod reverse_proxy;
 mod track;
 
-pub(crate) use self::connection::{Moment, is_broken, lost_its_task};
 pub use self::{
     answer::{
         Answer, AnswerFuture, AnswerLayer, BodyFn, DefaultBody, EmptyBody, NoFields, Reports,
@@ -78,4 +77,8 @@ pub use self::{
     replay::{Attempt, Deadline, Idempotent, ReplayBodies, ReplayBody, ReplayBodyLayer},
     reverse_proxy::{ReverseProxy, ReverseProxyFuture, ReverseProxyLayer},
     track::{Track, TrackFuture, TrackLayer, TrackedBody},
+};
+pub(crate) use self::{
+    connection::{Moment, is_broken, lost_its_task},
+    held_body::hold,
 };

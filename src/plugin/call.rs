@@ -12,6 +12,8 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+#[cfg(feature = "http")]
+use crate::auth::Credentials;
 use crate::{
     deadline::HasDeadline,
     replay::{CallOptions, Replay},
@@ -45,15 +47,17 @@ pub struct Call<T> {
     idempotent: bool,
     timeout: Option<Duration>,
     deadline: Option<Instant>,
-    context: Option<Box<Context>>,
+    pub(super) context: Option<Box<Context>>,
 }
 
 #[derive(Debug, Default, Clone)]
-struct Context {
+pub(super) struct Context {
     id: Option<Arc<str>>,
     headers: BTreeMap<String, String>,
     metadata: BTreeMap<String, String>,
     options: CallOptions,
+    #[cfg(feature = "http")]
+    pub(super) credentials: Option<Credentials>,
 }
 
 impl<T> Call<T> {
@@ -167,7 +171,7 @@ impl<T> Call<T> {
     pub fn id(&self) -> Cow<'_, str> {
         match self.context.as_ref().and_then(|context| context.id.as_deref()) {
             Some(id) => Cow::Borrowed(id),
-            None => Cow::Owned(format!("req_{}_{:016x}", self.number, process_number())),
+            None => Cow::Owned(format!("req_{}_{}", self.number, process_number())),
         }
     }
 
@@ -235,7 +239,7 @@ impl<T> Call<T> {
         time::now().saturating_duration_since(self.created)
     }
 
-    fn context_mut(&mut self) -> &mut Context {
+    pub(super) fn context_mut(&mut self) -> &mut Context {
         self.context.get_or_insert_default()
     }
 }
@@ -255,10 +259,10 @@ fn call_number(created: Instant) -> u64 {
 }
 
 /// Tells the ids of this process from those of others.
-fn process_number() -> u64 {
-    static NUMBER: OnceLock<u64> = OnceLock::new();
+fn process_number() -> &'static str {
+    static NUMBER: OnceLock<String> = OnceLock::new();
     // Keyed by the operating system's randomness.
-    *NUMBER.get_or_init(|| RandomState::new().build_hasher().finish())
+    NUMBER.get_or_init(|| format!("{:016x}", RandomState::new().build_hasher().finish()))
 }
 
 impl<T> HasDeadline for Call<T> {

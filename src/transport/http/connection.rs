@@ -13,6 +13,7 @@ use hyper::{
     client::conn::{TrySendError, http1, http2},
     rt::{Read, Write},
 };
+use hyper_util::rt::TokioIo;
 #[cfg(feature = "tls")]
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower_service::Service;
@@ -20,8 +21,11 @@ use tower_service::Service;
 #[cfg(feature = "tls")]
 use super::alert::Alerted;
 use super::{config::HttpConfig, outgoing::Outgoing, silence::Silence};
+#[cfg(unix)]
+use crate::dial::Users;
 use crate::{
-    dial::{ConnectError, Connection, TcpConnector, Tls},
+    dial::{ConnectError, Connection, Socket, TcpConnector, Tls},
+    endpoint::HTTP_UNIX,
     http::{ConnectionSlot, Moment},
     pool::{self, Pooled},
     wire::without_zone,
@@ -51,6 +55,8 @@ pub(super) struct HttpConnection {
     sender: Sender,
     host: HeaderValue,
     slot: ConnectionSlot,
+    /// What is sent over it cannot be read on the way.
+    private: bool,
     /// Of TLS: why the endpoint ended the handshake, once it did.
     alert: Option<Alert>,
 }
@@ -61,26 +67,34 @@ enum Sender {
 }
 
 impl HttpConnection {
-    /// Connects to the host of `url`. `place` is held until the socket is closed, by a task.
+    /// Connects to the host of `url`, or to `socket`. `place` is held until the socket is closed, by a task.
     pub(super) async fn make(
         url: Uri,
+        socket: Option<&str>,
         config: &HttpConfig,
         tls: &Arc<Tls>,
         place: impl Send + 'static,
     ) -> Result<Self, ConnectError> {
         let host = host_of(&url)?;
+        if let (Some(HTTP_UNIX), Some(path)) = (url.scheme_str(), socket) {
+            let sender = http1(unix(path, config).await?, config, place).await?;
+            let slot = ConnectionSlot::of_connection();
+            return Ok(Self { sender, host, slot, private: true, alert: None });
+        }
         let mut connector = TcpConnector::without_timeout(config.connect_timeout)
             .without_addresses()
             .enforce_http(false);
         let io = connector.call(url.clone()).await?;
         let slot = io.slot().clone();
-        let (sender, alert) = if url.scheme() == Some(&uri::Scheme::HTTPS) {
+        let is_secure = url.scheme() == Some(&uri::Scheme::HTTPS);
+        let private = is_secure || io.is_local();
+        let (sender, alert) = if is_secure {
             slot.hold(place);
             secure(io, &url, config, tls).await?
         } else {
             (http1(io, config, place).await?, None)
         };
-        Ok(Self { sender, host, slot, alert })
+        Ok(Self { sender, host, slot, private, alert })
     }
 
     /// Sends `request`, which has the whole URL, or its path.
@@ -115,6 +129,11 @@ impl HttpConnection {
             Sender::Http1(sender) => sender.ready().await.is_ok(),
             Sender::Http2(sender, _) => sender.ready().await.is_ok(),
         }
+    }
+
+    /// Whether what is sent over it cannot be read on the way.
+    pub(super) fn is_private(&self) -> bool {
+        self.private
     }
 
     /// Why the endpoint did not accept this side, so that it read nothing.
@@ -152,8 +171,8 @@ impl Pooled for HttpConnection {
     fn share(&self) -> Option<Self> {
         let Sender::Http2(sender, silence) = &self.sender else { return None };
         let sender = Sender::Http2(sender.clone(), silence.clone());
-        let (host, slot, alert) = (self.host.clone(), self.slot.clone(), self.alert.clone());
-        Some(Self { sender, host, slot, alert })
+        let (host, slot, private) = (self.host.clone(), self.slot.clone(), self.private);
+        Some(Self { sender, host, slot, private, alert: self.alert.clone() })
     }
 }
 
@@ -178,6 +197,18 @@ where
         drop(place);
     });
     Ok(Sender::Http1(sender))
+}
+
+#[cfg(unix)]
+async fn unix(path: &str, config: &HttpConfig) -> Result<TokioIo<Socket>, ConnectError> {
+    let users = Users { uids: config.allowed_uids.clone(), any: config.allow_any_user };
+    let socket = Socket::connect_unix(path, &users).await;
+    socket.map(TokioIo::new).map_err(ConnectError::failed)
+}
+
+#[cfg(not(unix))]
+async fn unix(_: &str, _: &HttpConfig) -> Result<TokioIo<Socket>, ConnectError> {
+    Err(ConnectError::failed("there are no Unix sockets here"))
 }
 
 #[cfg(feature = "tls")]

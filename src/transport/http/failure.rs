@@ -69,7 +69,9 @@ pub(super) fn cannot_connect(error: ConnectError, sent: bool, config: &HttpConfi
     } else {
         (Kind::Connection, "HTTP request failed: cannot connect".to_owned())
     };
-    of_kind(kind, sent).message(message).caused_by(error)
+    // Such as for a socket that belongs to another user.
+    let code = error.source().and_then(|of| of.downcast_ref::<Error>()).map(Error::code);
+    of_kind(kind, sent).coded(code).message(message).caused_by(error)
 }
 
 /// A connection whose other end did not accept this side, and read nothing. `sent` as above.

@@ -3,6 +3,7 @@
 #[cfg(feature = "tls")]
 mod alert;
 mod answer;
+mod bounds;
 mod config;
 #[cfg(test)]
 mod config_tests;
