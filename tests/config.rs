@@ -201,6 +201,8 @@ fn http() {
         "max_header_bytes": 10_000,
         "disable_compression": true,
         "health_path": "/healthz",
+        "allowed_uids": [1000],
+        "allow_any_user": true,
     });
     #[cfg(feature = "tls")]
     {
@@ -283,6 +285,11 @@ fn mistakes_name_their_key_and_what_may_stand_there() {
     let (budget, retry): (Read, Read) = (mistake::<BudgetConfig>, mistake::<RetryConfig>);
     let (rate, at_once): (Read, Read) =
         (mistake::<RateLimitConfig>, mistake::<ConcurrencyLimitConfig>);
+    #[cfg(feature = "http")]
+    {
+        let found = mistake::<tower_upstream::transport::HttpConfig>(r#"{"request_timeout": "x"}"#);
+        assert!(found.starts_with("`request_timeout`: invalid value"), "{found}");
+    }
     let health: Read = mistake::<HealthConfig>;
     for (read, text, expected) in [
         (
