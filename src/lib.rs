@@ -9,6 +9,10 @@
 #[macro_use]
 mod macros;
 
+// Guides, in the documentation alone. They link to everything.
+#[cfg(all(any(doc, doctest), feature = "grpc", feature = "http", feature = "tower"))]
+pub mod _guide;
+
 // All the layers: as methods of tower's builder, and by one rule.
 #[cfg(feature = "tower")]
 pub mod builder;
@@ -68,6 +72,8 @@ pub mod telemetry;
 mod time;
 #[cfg(feature = "http")]
 mod wire;
+#[cfg(feature = "serde")]
+mod written;
 
 // The paved ones. Everything else has one path, through its module.
 #[cfg(feature = "http")]
