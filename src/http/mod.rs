@@ -61,6 +61,8 @@ mod replay;
 mod track;
 
 pub(crate) use self::connection::{Moment, is_broken, lost_its_task};
+#[cfg(feature = "grpc")]
+pub(crate) use self::classify::{of_grpc, repeat_grpc};
 pub use self::{
     answer::{
         Answer, AnswerFuture, AnswerLayer, BodyFn, DefaultBody, EmptyBody, NoFields, Reports,
