@@ -117,6 +117,15 @@ fn quickstart_loses_no_call() {
     assert!(endpoints.values().all(|answered| answered.as_u64() > Some(0)), "{text}");
 }
 
+#[cfg(feature = "grpc")]
+#[test]
+fn tonic_client_loses_no_call_when_a_server_is_killed() {
+    let text = run("tonic_client", &[]);
+    assert!(text.contains("a server is killed") && text.contains("failed: 0"), "{text}");
+    let refused = "ResourceExhausted: [RATELIMIT_1501] rate limit exceeded; come back: true";
+    assert!(text.contains(refused), "{text}");
+}
+
 #[test]
 fn ten_thousand_checks_are_done_on_time() {
     let text = run("ten_thousand_checks", &["10000", "1000", "2"]);

@@ -54,6 +54,21 @@ impl Error {
         })
     }
 
+    /// The status that a server answered with, if that is why the call failed.
+    pub(crate) fn status(&self) -> Option<&Status> {
+        let mut next = self.cause();
+        while let Some(error) = next {
+            if let Some(status) = error.downcast_ref() {
+                return Some(status);
+            }
+            next = match error.downcast_ref::<Self>() {
+                Some(ours) => ours.cause(),
+                None => error.source(),
+            };
+        }
+        None
+    }
+
     /// What tonic finds in an error of ours that has no cause: or else it would call it `UNKNOWN`.
     pub(super) fn as_status(&self) -> &'static Status {
         static STATUSES: LazyLock<Vec<Status>> = LazyLock::new(|| {

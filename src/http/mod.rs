@@ -60,9 +60,9 @@ mod origin;
 mod replay;
 mod track;
 
-pub(crate) use self::connection::{Moment, is_broken, lost_its_task};
 #[cfg(feature = "grpc")]
 pub(crate) use self::classify::{of_grpc, repeat_grpc};
+pub(crate) use self::connection::{Moment, is_broken, lost_its_task};
 pub use self::{
     answer::{
         Answer, AnswerFuture, AnswerLayer, BodyFn, DefaultBody, EmptyBody, NoFields, Reports,

@@ -7,7 +7,7 @@ const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
 
 /// Details of a status that say when to try again.
 #[cfg(any(test, feature = "grpc"))]
-pub(crate) fn with_retry_info(code: u16, message: &str, wait: Duration) -> Vec<u8> {
+pub(crate) fn with_retry_info(code: u8, message: &str, wait: Duration) -> Vec<u8> {
     let (mut delay, mut info, mut any, mut status) = (vec![], vec![], vec![], vec![]);
     write_number(&mut delay, 1, wait.as_secs());
     write_number(&mut delay, 2, wait.subsec_nanos().into());

@@ -67,6 +67,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("plugin", &["replay", "connect"]),
     // A protocol's words around the open traits of the core, which never imports them.
     ("http", &["breaker", "limit", "guard", "member", "connect", "replay", "endpoint"]),
+    ("grpc", &["connect", "http", "member", "plugin"]),
     // Shared words know each other, and nothing else.
     ("endpoint", &[]),
     ("member", &["endpoint", "rules"]),
