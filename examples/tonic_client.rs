@@ -119,7 +119,8 @@ async fn main() -> Result<(), BoxError> {
 
     // One that takes one call in a minute, and says so.
     let (limited, address) = serve(free, Quota::per_minute(1).burst(1))?;
-    let mut client = HealthClient::connect(format!("http://{address}")).await?;
+    let address = format!("http://{address}");
+    let mut client = HealthClient::new(Channel::from_shared(address)?.connect_lazy());
     client.check(request()).await?;
     if let Err(status) = client.check(request()).await {
         let wait = status.metadata().get("grpc-retry-pushback-ms");
