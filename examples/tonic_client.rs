@@ -80,13 +80,13 @@ async fn main() -> Result<(), BoxError> {
 
     let breaker = CircuitBreakerConfig::default().with_open_for(Duration::from_millis(200));
     let stack = ServiceBuilder::new()
-        .layer(StatusLayer::new())                        // the client gets statuses,
-        .layer(DeadlineLayer::new())                      // and its timeout is one for all attempts
-        .layer(ReplayBodyLayer::new())                    // messages are kept, to be sent again
+        .layer(StatusLayer::new()) // the client gets statuses,
+        .layer(DeadlineLayer::new()) // and its timeout is one for all attempts
+        .layer(ReplayBodyLayer::new()) // messages are kept, to be sent again
         .layer(FailoverLayer::new(Attempts::up_to(3)).with_classify(GrpcClassify))
         .layer(BalanceLayer::new(servers, LeastRequest::default()))
         .layer(CircuitBreakerLayer::new(breaker).until_body_end(GrpcClassify))
-        .layer(DeadlineLayer::new())                      // each server is told what is left
+        .layer(DeadlineLayer::new()) // each server is told what is left
         .layer(BodyLayer::new())
         .service(connect_fn(channel));
     let client = HealthClient::new(stack);

@@ -79,14 +79,19 @@
 
 mod body;
 mod classify;
+pub(crate) mod context;
 mod deadline;
+mod flavour;
+pub(crate) mod frame;
 mod layer;
+pub(crate) mod messages;
 mod status;
-mod timeout;
+pub(crate) mod timeout;
 
 pub use self::{
     body::{BodyLayer, GrpcBodies},
     classify::GrpcClassify,
     deadline::{DeadlineLayer, GrpcDeadlines},
+    flavour::{Decode, Encode, Flavour, Json, Native},
     layer::{StatusFuture, StatusLayer, Statuses},
 };

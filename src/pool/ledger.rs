@@ -64,6 +64,7 @@ pub(super) struct Ledger<C, E, W> {
 impl<C: Pooled, E, W: Clone> Ledger<C, E, W> {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
+            shares: limits.shares,
             limits,
             idle: VecDeque::new(),
             line: VecDeque::new(),
@@ -71,7 +72,6 @@ impl<C: Pooled, E, W: Clone> Ledger<C, E, W> {
             next_ticket: 0,
             live: 0,
             dialing: 0,
-            shares: false,
             epoch: 0,
         }
     }

@@ -266,7 +266,7 @@ proptest! {
     ) {
         let idle_timeout = Duration::from_millis(100);
         let max_age = Some(Duration::from_millis(250));
-        let mut both = Both::new(Limits { max, max_idle, idle_timeout, max_age });
+        let mut both = Both::new(Limits { max, max_idle, idle_timeout, max_age, shares: false });
         for step in steps {
             both.step(step);
             both.holds();
@@ -294,7 +294,8 @@ mod shared {
     #[test]
     fn one_connection_serves_all_that_wait_and_those_to_come() {
         let hour = Duration::from_secs(3_600);
-        let limits = Limits { max: Some(2), max_idle: 1, idle_timeout: hour, max_age: None };
+        let limits =
+            Limits { max: Some(2), max_idle: 1, idle_timeout: hour, max_age: None, shares: false };
         let (mut ledger, now) = (Ledger::<Wide, (), u32>::new(limits), time::now());
         let ask = |ledger: &mut Ledger<Wide, (), u32>| {
             let mut after = After::default();

@@ -16,6 +16,8 @@ pub(crate) struct Limits {
     pub(crate) idle_timeout: Duration,
     /// Age beyond which one is not used again.
     pub(crate) max_age: Option<Duration>,
+    /// Whether one carries many calls at once, as far as is known before the first is made.
+    pub(crate) shares: bool,
 }
 
 impl Limits {
@@ -32,7 +34,8 @@ mod tests {
     #[test]
     fn ages_differ_by_a_tenth_at_most() {
         let (now, age) = (crate::time::now(), Duration::from_secs(100));
-        let limits = Limits { max: None, max_idle: 1, idle_timeout: age, max_age: Some(age) };
+        let limits =
+            Limits { max: None, max_idle: 1, idle_timeout: age, max_age: Some(age), shares: false };
         assert_eq!(limits.retires(now, 0.0), Some(now + age));
         assert_eq!(limits.retires(now, 1.0), Some(now + Duration::from_secs(90)));
         assert_eq!(Limits { max_age: None, ..limits }.retires(now, 0.5), None);

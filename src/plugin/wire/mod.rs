@@ -6,6 +6,8 @@ mod json;
 mod messages;
 pub(crate) mod stream;
 
+#[cfg(feature = "grpc")]
+pub(crate) use self::json::write_json;
 pub(crate) use self::{
     envelope::{Answer, Pairs, Question, zero_value},
     frames::Malformed,

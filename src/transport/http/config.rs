@@ -2,6 +2,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::speaks::Speaks;
 #[cfg(feature = "tls")]
 use crate::dial::TlsConfig;
 use crate::{
@@ -81,6 +82,9 @@ pub struct HttpConfig {
     /// TLS, for members with an `https` address. Needs the feature `tls`.
     #[cfg(feature = "tls")]
     pub tls: TlsConfig,
+    /// Known to the transport, and to no file.
+    #[serde(skip)]
+    pub(in crate::transport) speaks: Speaks,
 }
 
 impl Default for HttpConfig {
@@ -99,6 +103,7 @@ impl Default for HttpConfig {
             health_path: String::new(),
             #[cfg(feature = "tls")]
             tls: TlsConfig::default(),
+            speaks: Speaks::Http,
         }
     }
 }
@@ -261,7 +266,7 @@ impl HttpConfig {
         Err(Error::not_sent(Kind::InvalidConfig).message(message))
     }
 
-    pub(super) fn clamped(mut self) -> Self {
+    pub(in crate::transport) fn clamped(mut self) -> Self {
         const FOR_EVER: Duration = Duration::from_secs(86_400 * 365 * 30);
         let default = Self::default();
         for (duration, default) in [
@@ -291,6 +296,7 @@ impl HttpConfig {
     /// What bounds the connections to one member.
     pub(super) fn limits(&self) -> Limits {
         Limits {
+            shares: self.speaks.is_grpc(),
             max: self.max_connections,
             max_idle: if self.keep_alive { self.max_idle_connections } else { 0 },
             idle_timeout: self.idle_timeout,

@@ -1,6 +1,6 @@
 //! One connection to a plugin.
 
-#[cfg(feature = "tls")]
+#[cfg(any(feature = "tls", feature = "grpc"))]
 use std::time::Duration;
 use std::{pin::Pin, sync::Arc};
 
@@ -10,7 +10,7 @@ use hyper::{
     client::conn::{TrySendError, http1, http2},
     rt::{Read, Write},
 };
-#[cfg(feature = "tls")]
+#[cfg(any(feature = "tls", feature = "grpc"))]
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower_service::Service;
 
@@ -34,13 +34,14 @@ pub(super) type Dialing = pool::Dialing<HttpConnection, ConnectError>;
 pub(super) type Lease = pool::Lease<HttpConnection, ConnectError>;
 
 /// For how long a connection of HTTP/2 is quiet before it is probed, and how long the answer may take.
-#[cfg(feature = "tls")]
+#[cfg(any(feature = "tls", feature = "grpc"))]
 const PING: Duration = Duration::from_secs(20);
-#[cfg(feature = "tls")]
+#[cfg(any(feature = "tls", feature = "grpc"))]
 const PONG: Duration = Duration::from_secs(10);
 
 pub(super) struct HttpConnection {
     sender: Sender,
+    scheme: Option<uri::Scheme>,
     host: HeaderValue,
     slot: ConnectionSlot,
 }
@@ -67,10 +68,14 @@ impl HttpConnection {
         let sender = if url.scheme() == Some(&uri::Scheme::HTTPS) {
             slot.hold(place);
             secure(io, &url, config, tls).await?
+        } else if config.speaks.is_grpc() {
+            slot.hold(place);
+            http2(io, config).await?
         } else {
             http1(io, config, place).await?
         };
-        Ok(Self { sender, host, slot })
+        let scheme = url.into_parts().scheme;
+        Ok(Self { sender, scheme, host, slot })
     }
 
     /// Sends `request`, which has the whole URL, or its path.
@@ -78,7 +83,7 @@ impl HttpConnection {
         let mut url = uri::Parts::default();
         url.path_and_query = request.uri().path_and_query().cloned();
         if let Sender::Http2(_) = &self.sender {
-            url.scheme = Some(uri::Scheme::HTTPS);
+            url.scheme.clone_from(&self.scheme);
             url.authority = self.host.as_bytes().try_into().ok();
         } else {
             request.headers_mut().entry(HOST).or_insert_with(|| self.host.clone());
@@ -123,7 +128,8 @@ impl Pooled for HttpConnection {
     fn share(&self) -> Option<Self> {
         let Sender::Http2(sender) = &self.sender else { return None };
         let sender = Sender::Http2(sender.clone());
-        Some(Self { sender, host: self.host.clone(), slot: self.slot.clone() })
+        let (scheme, host, slot) = (self.scheme.clone(), self.host.clone(), self.slot.clone());
+        Some(Self { sender, scheme, host, slot })
     }
 }
 
@@ -150,18 +156,11 @@ where
     Ok(Sender::Http1(sender))
 }
 
-#[cfg(feature = "tls")]
-async fn secure(
-    io: Connection,
-    url: &Uri,
-    config: &HttpConfig,
-    tls: &Arc<Tls>,
-) -> Result<Sender, ConnectError> {
-    let host = without_zone(url.host().unwrap_or_default());
-    let (io, is_http2) = tls.secure(&config.tls, &host, io).await?;
-    if !is_http2 {
-        return http1(io, config, ()).await;
-    }
+#[cfg(any(feature = "tls", feature = "grpc"))]
+async fn http2<T>(io: T, config: &HttpConfig) -> Result<Sender, ConnectError>
+where
+    T: Read + Write + Send + Unpin + 'static,
+{
     let max_header = u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX);
     let (sender, driver) = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -174,6 +173,24 @@ async fn secure(
         .map_err(ConnectError::failed)?;
     tokio::spawn(driver);
     Ok(Sender::Http2(sender))
+}
+
+#[cfg(feature = "tls")]
+async fn secure(
+    io: Connection,
+    url: &Uri,
+    config: &HttpConfig,
+    tls: &Arc<Tls>,
+) -> Result<Sender, ConnectError> {
+    let host = without_zone(url.host().unwrap_or_default());
+    let (io, is_http2) = tls.secure(&config.tls, &host, io).await?;
+    match is_http2 {
+        true => http2(io, config).await,
+        false if config.speaks.is_grpc() => {
+            Err(ConnectError::failed("it does not choose HTTP/2, which gRPC needs"))
+        }
+        false => http1(io, config, ()).await,
+    }
 }
 
 #[cfg(not(feature = "tls"))]

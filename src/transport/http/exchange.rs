@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, response::Parts};
+use http::{HeaderMap, Request, response::Parts};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 
@@ -32,21 +32,22 @@ const MAX_ERROR_BODY: usize = 64 << 10;
 
 /// A response: all of it if the status is 2xx, otherwise as much as there was.
 #[derive(Debug)]
-pub(super) struct Received {
-    pub(super) parts: Parts,
-    pub(super) body: Bytes,
-    pub(super) config: Arc<HttpConfig>,
+pub(in crate::transport) struct Received {
+    pub(in crate::transport) parts: Parts,
+    pub(in crate::transport) body: Bytes,
+    pub(in crate::transport) trailers: Option<Box<HeaderMap>>,
+    pub(in crate::transport) config: Arc<HttpConfig>,
 }
 
 /// What an exchange needs to know of its call.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Terms {
-    pub(super) deadline: Option<Instant>,
-    pub(super) idempotent: bool,
+pub(in crate::transport) struct Terms {
+    pub(in crate::transport) deadline: Option<Instant>,
+    pub(in crate::transport) idempotent: bool,
 }
 
 pin_project! {
-    pub(super) struct Exchange {
+    pub(in crate::transport) struct Exchange {
         #[pin]
         state: State,
         // Made at the first poll, which is inside a runtime; a call need not be.
@@ -88,7 +89,7 @@ pin_project! {
 
 impl Exchange {
     /// Begins to exchange `request` over a connection of `pool`, unless the deadline has passed.
-    pub(super) fn begin(
+    pub(in crate::transport) fn begin(
         pool: Arc<Pool>,
         config: Arc<HttpConfig>,
         request: Request<Bytes>,
@@ -120,7 +121,7 @@ impl Exchange {
     }
 
     /// Polls for the response. `head` makes the request anew, without its body, if it must be sent again.
-    pub(super) fn poll_exchange(
+    pub(in crate::transport) fn poll_exchange(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         head: impl Fn(&HttpConfig) -> Result<Request<()>, Error>,
@@ -210,19 +211,20 @@ impl Exchange {
                         return Poll::Pending;
                     };
                     let config = this.config.clone();
+                    let trailers = body.as_mut().trailers();
                     return Poll::Ready(match result {
                         Ok(body) => {
                             if let Some(lease) = lease.take() {
                                 this.pool.give_back(lease);
                             }
-                            Ok(Received { parts, body, config })
+                            Ok(Received { parts, body, trailers, config })
                         }
                         // The status alone is an error, and a better one.
                         Err(_) if !parts.status.is_success() => {
-                            Ok(Received { parts, body: body.so_far(), config })
+                            Ok(Received { parts, body: body.so_far(), trailers, config })
                         }
                         Err(Cut::TooLong) => Err(too_long(&config).into()),
-                        Err(Cut::Broken(error)) => Err(broke_off(error).into()),
+                        Err(Cut::Broken(error)) => Err(broke_off(error, &config).into()),
                     });
                 }
                 StateProj::Over => return Poll::Pending,
@@ -275,7 +277,7 @@ impl Exchange {
         if let StateProj::Reading { parts, body, .. } = this.state.as_mut().project() {
             if let Some(parts) = parts.take_if(|parts| !parts.status.is_success()) {
                 let config = this.config.clone();
-                return Ok(Received { parts, body: body.so_far(), config });
+                return Ok(Received { parts, body: body.so_far(), trailers: None, config });
             }
         }
         let error = if this.sending.give_up() && !was_sent(*this.resent) {
@@ -283,18 +285,19 @@ impl Exchange {
         } else {
             Error::failed(Kind::Timeout)
         };
+        let speaks = this.config.speaks;
         if *this.by_deadline {
             // The caller's time was over, which says nothing of how long the endpoint would have taken.
-            return Err(error
-                .without_blame()
-                .message("HTTP request failed: no answer before the deadline of the call"));
+            return Err(error.without_blame().message(format!(
+                "{speaks} request failed: no answer before the deadline of the call"
+            )));
         }
         let limit = this.config.request_timeout;
         let is_waiting = matches!(this.state.as_mut().project(), StateProj::Waiting { .. });
         if is_waiting && !this.pool.connections().is_dialing() {
             // For other calls to end, which says what the endpoint is like better than this one.
             return Err(error.without_blame().message(format!(
-                "HTTP request failed: no connection became free within {limit:?} \
+                "{speaks} request failed: no connection became free within {limit:?} \
                  (`max_connections`, `request_timeout`)"
             )));
         }
@@ -302,7 +305,7 @@ impl Exchange {
             this.pool.resent_in_vain(time::now());
         }
         Err(error.message(format!(
-            "HTTP request failed: no whole answer within {limit:?} (`request_timeout`)"
+            "{speaks} request failed: no whole answer within {limit:?} (`request_timeout`)"
         )))
     }
 }

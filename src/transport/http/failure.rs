@@ -44,7 +44,7 @@ impl Failure {
 }
 
 /// Of the body of a response. A connection that brought its head was alive, however old.
-pub(super) fn broke_off(error: hyper::Error) -> Error {
+pub(super) fn broke_off(error: hyper::Error, config: &HttpConfig) -> Error {
     let cause = root(&error);
     let nonsense = error.is_parse()
         || cause.downcast_ref::<io::Error>().is_some_and(|e| {
@@ -53,7 +53,8 @@ pub(super) fn broke_off(error: hyper::Error) -> Error {
     let outcome = if nonsense {
         Error::failed(Kind::Transport).message("failed to decode response")
     } else {
-        Error::failed(Kind::Connection).message("HTTP request failed: the answer broke off")
+        Error::failed(Kind::Connection)
+            .message(format!("{} request failed: the answer broke off", config.speaks))
     };
     outcome.caused_by(error)
 }
@@ -61,20 +62,20 @@ pub(super) fn broke_off(error: hyper::Error) -> Error {
 /// No connection. `sent`: whether the request may have been sent before.
 pub(super) fn cannot_connect(error: ConnectError, sent: bool, config: &HttpConfig) -> Error {
     let (kind, message) = if error.is_of_config() {
-        (Kind::InvalidConfig, "HTTP request failed: cannot connect".to_owned())
+        (Kind::InvalidConfig, format!("{} request failed: cannot connect", config.speaks))
     } else if error.is_timeout() {
         let limit = config.connect_timeout;
         let within = format!("cannot connect within {limit:?} (`connect_timeout`)");
-        (Kind::Timeout, format!("HTTP request failed: {within}"))
+        (Kind::Timeout, format!("{} request failed: {within}", config.speaks))
     } else {
-        (Kind::Connection, "HTTP request failed: cannot connect".to_owned())
+        (Kind::Connection, format!("{} request failed: cannot connect", config.speaks))
     };
     of_kind(kind, sent).message(message).caused_by(error)
 }
 
 fn no_head(error: hyper::Error, sent: bool, config: &HttpConfig) -> Error {
     let outcome = if !error.is_parse() {
-        of_kind(Kind::Connection, sent).message("HTTP request failed")
+        of_kind(Kind::Connection, sent).message(format!("{} request failed", config.speaks))
     } else if is_too_large(&error) {
         of_kind(Kind::Transport, sent).message(format!(
             "failed to decode response: message head is too large: more than {} bytes \

@@ -13,11 +13,19 @@ mod outgoing;
 mod pool;
 mod request;
 mod service;
+mod speaks;
 mod timer;
 
+#[cfg(feature = "grpc")]
+pub(super) use self::speaks::Speaks;
 pub use self::{
     config::HttpConfig,
     connector::HttpTransport,
     handle::HttpTransportHandle,
     service::{HttpFuture, HttpService},
+};
+#[cfg(feature = "grpc")]
+pub(super) use self::{
+    exchange::{Exchange, Received, Terms},
+    pool::Pool,
 };

@@ -36,7 +36,7 @@ const RESEND_PAUSE: Duration = Duration::from_secs(1);
 /// Nothing was sent again in vain.
 const NEVER: i64 = i64::MIN;
 
-pub(super) struct Pool {
+pub(in crate::transport) struct Pool {
     member: Arc<Member>,
     /// A URL of the host that it connects to. Without a host if the address cannot be used.
     host: Uri,
@@ -59,7 +59,7 @@ struct Emptied {
 }
 
 impl Pool {
-    pub(super) fn new(
+    pub(in crate::transport) fn new(
         member: Arc<Member>,
         host: Uri,
         config: Arc<HttpConfig>,
@@ -91,7 +91,7 @@ impl Pool {
         self.runtime.as_ref()
     }
 
-    pub(super) fn config(&self) -> Arc<HttpConfig> {
+    pub(in crate::transport) fn config(&self) -> Arc<HttpConfig> {
         self.config.load_full()
     }
 

@@ -1,0 +1,24 @@
+use std::fmt;
+
+/// What the connections of a transport carry.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::transport) enum Speaks {
+    #[default]
+    Http,
+    /// Over HTTP/2 alone, also without TLS.
+    #[cfg(feature = "grpc")]
+    Grpc,
+}
+
+impl Speaks {
+    pub(super) fn is_grpc(self) -> bool {
+        self != Self::Http
+    }
+}
+
+/// As messages name it.
+impl fmt::Display for Speaks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_grpc() { "gRPC" } else { "HTTP" })
+    }
+}
