@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | [`HttpTransport`] | [`Call`](crate::Call) | plugins that speak JSON over HTTP or HTTPS |
 //! | [`SocketTransport`] | [`Call`](crate::Call) | plugins that speak JSON over a Unix or TCP socket |
+//! | `GrpcTransport` (feature `grpc`) | [`Call`](crate::Call) | plugins that speak gRPC, by JSON or by messages of Protocol Buffers |
 //! | [`OriginLayer`](crate::http::OriginLayer) over any HTTP client | `http::Request` | services, replicas, proxies |
 //! | [`connect_fn`](crate::connect_fn) | any | a client that knows its own target, such as a tonic `Channel` |
 //!
@@ -27,9 +28,13 @@
 //! ```
 
 mod counts;
+#[cfg(feature = "grpc")]
+mod grpc;
 mod http;
 mod socket;
 
+#[cfg(feature = "grpc")]
+pub use self::grpc::{GrpcConfig, GrpcFuture, GrpcService, GrpcTransport, GrpcTransportHandle};
 pub use self::{
     http::{HttpConfig, HttpFuture, HttpService, HttpTransport, HttpTransportHandle},
     socket::{SocketConfig, SocketFuture, SocketService, SocketTransport, SocketTransportHandle},

@@ -59,7 +59,10 @@ const TABLE: &[(&str, &[&str])] = &[
     // How a call leaves the house, and how it enters a plugin's.
     (
         "transport",
-        &["endpoint", "member", "connect", "plugin", "replay", "dial", "http", "guard", "pool"],
+        &[
+            "endpoint", "member", "connect", "plugin", "replay", "dial", "http", "grpc", "guard",
+            "pool",
+        ],
     ),
     ("serve", &["endpoint", "member", "connect", "plugin", "dial"]),
     // The slot in which guards last as long as a connection.
