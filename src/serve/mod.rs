@@ -8,6 +8,7 @@
 //! | function | protocol | called by |
 //! |---|---|---|
 //! | [`http()`] | JSON over HTTP | [`HttpTransport`](crate::transport::HttpTransport), and Go programs |
+//! | `grpc()` (feature `grpc`) | gRPC, with messages of JSON or Protocol Buffers | `GrpcTransport`, and clients of gRPC |
 //! | [`unix()`] | messages of JSON over a Unix socket | [`SocketTransport`](crate::transport::SocketTransport), and Go programs |
 //! | [`tcp()`], [`bridge()`] | the same over TCP | [`SocketTransport`](crate::transport::SocketTransport) |
 //!
@@ -26,9 +27,13 @@
 //! ```
 
 mod failure;
+#[cfg(feature = "grpc")]
+mod grpc;
 mod http;
 mod socket;
 
+#[cfg(feature = "grpc")]
+pub use self::grpc::{Both, GrpcBody, GrpcServe, GrpcServeFuture, Serves, grpc};
 #[cfg(unix)]
 pub use self::socket::unix;
 pub use self::{

@@ -64,7 +64,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "pool",
         ],
     ),
-    ("serve", &["endpoint", "member", "connect", "plugin", "dial"]),
+    ("serve", &["endpoint", "member", "connect", "plugin", "dial", "grpc"]),
     // The slot in which guards last as long as a connection.
     ("dial", &["http"]),
     ("plugin", &["replay", "connect"]),
