@@ -125,13 +125,16 @@ async fn until(what: impl Fn() -> bool) {
 }
 
 #[tokio::test]
-async fn there_are_never_more_than_the_most_and_those_that_wait_get_their_turn() {
-    let plugin = Plugin::start(1_000).await;
+async fn there_are_as_many_as_the_most_and_those_that_wait_get_their_turn() {
+    let plugin = Plugin::start(0).await;
     let (service, handle) = connect(&plugin, |config| config.with_max_connections(3));
-    let calls = (0..200).map(|_| pushed(&service, Call::new(1)));
-    assert!(join_all(calls).await.into_iter().all(|answer| answer.ok() == Some(7)));
-    assert!(plugin.most.load(SeqCst) <= 3, "{:?}", plugin.most);
-    assert!(handle.connections() <= 3);
+    let calls: Vec<_> = (0..200).map(|_| service.clone().call(Call::new(1)).boxed()).collect();
+    let calls = tokio::spawn(join_all(calls));
+    until(|| plugin.open() == 3).await;
+    plugin.answers.add_permits(200);
+    let answers = timeout(PATIENCE, calls).await.expect("some wait for ever").unwrap();
+    assert!(answers.into_iter().all(|answer| answer.unwrap().into_body() == 7));
+    assert_eq!((plugin.most.load(SeqCst), plugin.accepted(), handle.connections()), (3, 3, 3));
 }
 
 #[tokio::test]

@@ -2,9 +2,10 @@
 #![cfg(feature = "tls")]
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/tls.rs"]
+mod certificates;
+
 use std::{
-    fs,
-    path::PathBuf,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
@@ -13,6 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use certificates::{Authority, Files, Identity, acceptor};
 use futures::future::join_all;
 use http_body_util::Full;
 use hyper::{
@@ -21,23 +23,14 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::CertificateParams;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::Notify,
-    time::timeout,
+    time::{sleep, timeout},
 };
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{
-        RootCertStore, ServerConfig,
-        pki_types::{CertificateDer, PrivateKeyDer},
-        server::WebPkiClientVerifier,
-        version::{TLS12, TLS13},
-    },
-    server::TlsStream,
-};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tower::ServiceExt;
 use tower_upstream::{
     Call, Endpoint, Error,
@@ -51,69 +44,6 @@ use tower_upstream::{
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A directory that goes with the test.
-struct Files(PathBuf);
-
-impl Files {
-    fn new() -> Self {
-        static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let number = NUMBER.fetch_add(1, SeqCst);
-        let name = format!("tower-upstream-tls-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.0.join(name);
-        fs::write(&path, text).unwrap();
-        path
-    }
-}
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    pem: String,
-    der: CertificateDer<'static>,
-}
-
-struct Identity {
-    pem: String,
-    key_pem: String,
-    der: CertificateDer<'static>,
-    key: PrivateKeyDer<'static>,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(vec![]).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.self_signed(&key).unwrap();
-        let (pem, der) = (certificate.pem(), certificate.der().clone());
-        Self { issuer: Issuer::new(params, key), pem, der }
-    }
-
-    fn identity(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Identity {
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        change(&mut params);
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        Identity {
-            pem: certificate.pem(),
-            key_pem: key.serialize_pem(),
-            der: certificate.der().clone(),
-            key: PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
-        }
-    }
-}
-
 /// What a server of a test saw.
 #[derive(Default)]
 struct Seen {
@@ -123,25 +53,6 @@ struct Seen {
     names: Mutex<Vec<String>>,
     goes_away: Notify,
     answers_late: Notify,
-}
-
-fn acceptor(identity: Identity, clients: Option<&Authority>) -> TlsAcceptor {
-    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
-    let builder = ServerConfig::builder_with_provider(provider.clone())
-        .with_protocol_versions(&[&TLS12, &TLS13])
-        .unwrap();
-    let builder = match clients {
-        None => builder.with_no_client_auth(),
-        Some(authority) => {
-            let mut roots = RootCertStore::empty();
-            roots.add(authority.der.clone()).unwrap();
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-            builder.with_client_cert_verifier(verifier.build().unwrap())
-        }
-    };
-    let mut config = builder.with_single_cert(vec![identity.der], identity.key).unwrap();
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    TlsAcceptor::from(Arc::new(config))
 }
 
 /// Serves each connection by `serve`; returns the port.
@@ -154,6 +65,8 @@ where
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
+            // What waits for an acknowledgement waits in real time, also where the clock is paused.
+            stream.set_nodelay(true).unwrap();
             let (acceptor, serve) = (acceptor.clone(), serve.clone());
             tokio::spawn(async move {
                 if let Ok(stream) = acceptor.accept(stream).await {
@@ -211,7 +124,11 @@ async fn plugin(acceptor: TlsAcceptor) -> (u16, Arc<Seen>) {
 }
 
 fn connect(url: String, tls: TlsConfig) -> (HttpService<u8, u8>, HttpTransportHandle) {
-    let transport = HttpTransport::with_config(HttpConfig::default().with_tls(tls));
+    connect_with(url, HttpConfig::default().with_tls(tls))
+}
+
+fn connect_with(url: String, config: HttpConfig) -> (HttpService<u8, u8>, HttpTransportHandle) {
+    let transport = HttpTransport::with_config(config);
     let member = Member::new(Endpoint::new(url).unwrap());
     (transport.connect(&member), transport.handle())
 }
@@ -224,7 +141,7 @@ async fn call(service: &HttpService<u8, u8>) -> Result<u8, Error> {
 async fn until(what: impl Fn() -> bool) {
     let waiting = async {
         while !what() {
-            tokio::task::yield_now().await;
+            sleep(Duration::from_millis(1)).await;
         }
     };
     timeout(PATIENCE, waiting).await.expect("it never comes");
@@ -394,4 +311,85 @@ async fn an_endpoint_that_goes_away_answers_what_it_began_and_the_rest_goes_else
     seen.answers_late.notify_one();
     assert_eq!(timeout(PATIENCE, late).await.unwrap().unwrap().unwrap(), 7);
     until(|| handle.connections() == 1).await;
+}
+
+/// A plugin that speaks HTTP/2 and answers when it may, and a service for it.
+async fn shared(
+    change: impl FnOnce(HttpConfig) -> HttpConfig,
+) -> (HttpService<u8, u8>, HttpTransportHandle, Arc<Seen>) {
+    let (files, authority) = (Files::new(), Authority::new());
+    let tls = TlsConfig::default().with_ca_file(files.write("ca.pem", &authority.pem));
+    let (port, seen) = plugin(acceptor(authority.identity("127.0.0.1", |_| {}), None)).await;
+    let config = HttpConfig::default().with_request_timeout(Duration::from_secs(500));
+    let url = format!("https://127.0.0.1:{port}/late");
+    let (service, handle) = connect_with(url, change(config).with_tls(tls));
+    // Which reads the files, while they are there.
+    assert_eq!(service.health().await.status, PluginStatus::Healthy);
+    seen.answers_late.notify_one();
+    assert_eq!(call(&service).await.unwrap(), 7);
+    assert_eq!((seen.accepted.load(SeqCst), handle.connections()), (1, 1));
+    (service, handle, seen)
+}
+
+fn late(service: &HttpService<u8, u8>) -> tokio::task::JoinHandle<Result<u8, Error>> {
+    let late = service.clone().oneshot(Call::new(1));
+    tokio::spawn(async move { late.await.map(|reply| reply.into_body()) })
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_http2_an_idle_connection_closes_after_its_time() {
+    let idle = Duration::from_secs(5);
+    let (service, handle, seen) = shared(|config| config.with_idle_timeout(idle)).await;
+    for _ in 0..3 {
+        sleep(idle - Duration::from_millis(100)).await;
+        seen.answers_late.notify_one();
+        assert_eq!(call(&service).await.unwrap(), 7);
+    }
+    assert_eq!((seen.accepted.load(SeqCst), handle.connections()), (1, 1));
+    sleep(idle + Duration::from_millis(100)).await;
+    until(|| handle.connections() == 0 && seen.open.load(SeqCst) == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_http2_a_connection_that_is_too_old_ends_with_the_calls_that_it_has() {
+    let age = Duration::from_secs(60);
+    let (service, handle, seen) = shared(|config| config.with_max_connection_age(age)).await;
+    let late = late(&service);
+    sleep(age).await;
+    assert_eq!(service.health().await.status, PluginStatus::Healthy);
+    assert_eq!((seen.accepted.load(SeqCst), handle.connections()), (2, 2));
+    seen.answers_late.notify_one();
+    assert_eq!(late.await.unwrap().unwrap(), 7);
+    until(|| handle.connections() == 1 && seen.open.load(SeqCst) == 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_http2_the_most_bounds_connections_and_not_calls() {
+    let (service, handle, seen) = shared(|config| config.with_max_connections(1)).await;
+    let calls: Vec<_> = (0..20).map(|_| late(&service)).collect();
+    // All are on their way once a later one was answered.
+    assert_eq!(service.health().await.status, PluginStatus::Healthy);
+    let ended = || calls.iter().all(|call| call.is_finished());
+    while !ended() {
+        seen.answers_late.notify_waiters();
+        sleep(Duration::from_millis(1)).await;
+    }
+    for call in calls {
+        assert_eq!(call.await.unwrap().unwrap(), 7);
+    }
+    assert_eq!((seen.accepted.load(SeqCst), handle.connections()), (1, 1));
+    // While it goes away, it has the only place.
+    let last = late(&service);
+    sleep(Duration::from_millis(1)).await;
+    seen.goes_away.notify_one();
+    sleep(Duration::from_millis(1)).await;
+    let next = late(&service);
+    sleep(Duration::from_secs(30)).await;
+    assert_eq!((seen.accepted.load(SeqCst), handle.connections()), (1, 1));
+    seen.answers_late.notify_waiters();
+    assert_eq!(last.await.unwrap().unwrap(), 7);
+    until(|| seen.accepted.load(SeqCst) == 2).await;
+    seen.answers_late.notify_one();
+    assert_eq!(next.await.unwrap().unwrap(), 7);
+    assert_eq!(handle.connections(), 1);
 }

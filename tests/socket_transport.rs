@@ -339,6 +339,27 @@ async fn another_host_is_not_called_unless_it_may_be() {
     }
 }
 
+/// An address of this host that others can reach. No packet is sent.
+fn reachable() -> Option<std::net::IpAddr> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    socket.connect("192.0.2.1:9").ok()?;
+    let address = socket.local_addr().unwrap().ip();
+    (!address.is_loopback()).then_some(address)
+}
+
+#[tokio::test]
+async fn another_host_is_called_if_it_may_be() {
+    let Some(host) = reachable() else {
+        println!("SKIP: this host has no address but its loopback");
+        return;
+    };
+    let (plugin, seen) = recording(&format!("tcp://{host}:0")).await;
+    let error = call(&plugin.service(config()), 1).await.unwrap_err();
+    assert_eq!((error.kind(), error.is_unsent()), (Kind::InvalidConfig, true), "{error}");
+    assert!(plugin.connections() == 0 && seen.lock().unwrap().is_empty());
+    assert_eq!(call(&plugin.service(config().with_allow_remote(true)), 1).await.unwrap(), 2);
+}
+
 #[tokio::test(start_paused = true)]
 async fn each_connection_proves_the_token_first() {
     let (plugin, seen) = recording("tcp://127.0.0.1:0").await;

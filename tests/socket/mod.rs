@@ -121,7 +121,12 @@ impl Plugin {
             loop {
                 let stream: Box<dyn Stream> = match &listener {
                     Listener::Unix(listener) => Box::new(listener.accept().await.unwrap().0),
-                    Listener::Tcp(listener) => Box::new(listener.accept().await.unwrap().0),
+                    Listener::Tcp(listener) => {
+                        let stream = listener.accept().await.unwrap().0;
+                        // What waits for an acknowledgement waits in real time.
+                        stream.set_nodelay(true).unwrap();
+                        Box::new(stream)
+                    }
                 };
                 opened.fetch_add(1, SeqCst);
                 connections.spawn(serve(Connection {

@@ -329,7 +329,8 @@ pub(super) fn has_user(url: &str) -> bool {
 /// Leaves out a secret that was written into `health_path`.
 impl fmt::Debug for HttpConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpConfig")
+        let mut debug = f.debug_struct("HttpConfig");
+        debug
             .field("request_timeout", &self.request_timeout)
             .field("connect_timeout", &self.connect_timeout)
             .field("idle_timeout", &self.idle_timeout)
@@ -340,7 +341,9 @@ impl fmt::Debug for HttpConfig {
             .field("max_response_bytes", &self.max_response_bytes)
             .field("max_header_bytes", &self.max_header_bytes)
             .field("disable_compression", &self.disable_compression)
-            .field("health_path", &without_user(&self.health_path))
-            .finish_non_exhaustive()
+            .field("health_path", &without_user(&self.health_path));
+        #[cfg(feature = "tls")]
+        debug.field("tls", &self.tls);
+        debug.finish()
     }
 }

@@ -41,3 +41,15 @@ fn every_mistake_is_named_and_clamping_leaves_none() {
     assert!(absurd.clamped().validate().is_ok());
     assert!(HttpConfig::default().validate().is_ok());
 }
+
+#[test]
+fn all_settings_are_shown() {
+    let config = HttpConfig::default();
+    let serde_json::Value::Object(settings) = serde_json::to_value(&config).unwrap() else {
+        panic!("it is one object");
+    };
+    let shown = format!("{config:?}");
+    for name in settings.keys() {
+        assert!(shown.contains(&format!("{name}: ")), "{name} is not in {shown}");
+    }
+}

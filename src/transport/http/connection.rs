@@ -2,7 +2,10 @@
 
 #[cfg(any(feature = "tls", feature = "grpc"))]
 use std::time::Duration;
-use std::{pin::Pin, sync::Arc};
+use std::{
+    pin::Pin,
+    sync::{Arc, OnceLock},
+};
 
 use http::{HeaderValue, Request, Response, Uri, header::HOST, uri};
 use hyper::{
@@ -14,7 +17,9 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower_service::Service;
 
-use super::{config::HttpConfig, outgoing::Outgoing};
+#[cfg(feature = "tls")]
+use super::alert::Alerted;
+use super::{config::HttpConfig, outgoing::Outgoing, silence::Silence};
 use crate::{
     dial::{ConnectError, Connection, TcpConnector, Tls},
     http::{ConnectionSlot, Moment},
@@ -27,6 +32,9 @@ pub(super) type BoxResponse =
     Pin<Box<dyn Future<Output = Result<Response<Incoming>, Unanswered>> + Send + Sync>>;
 /// With the request, if none of it was sent.
 pub(super) type Unanswered = TrySendError<Request<Outgoing>>;
+
+/// Words of an endpoint that ended the handshake of TLS after this side thought that it was over.
+pub(super) type Alert = Arc<OnceLock<String>>;
 
 pub(super) type Connections = pool::Pool<HttpConnection, ConnectError>;
 pub(super) type Waiting = pool::Waiting<HttpConnection, ConnectError>;
@@ -44,11 +52,13 @@ pub(super) struct HttpConnection {
     scheme: Option<uri::Scheme>,
     host: HeaderValue,
     slot: ConnectionSlot,
+    /// Of TLS: why the endpoint ended the handshake, once it did.
+    alert: Option<Alert>,
 }
 
 enum Sender {
     Http1(http1::SendRequest<Outgoing>),
-    Http2(http2::SendRequest<Outgoing>),
+    Http2(http2::SendRequest<Outgoing>, Silence),
 }
 
 impl HttpConnection {
@@ -65,24 +75,25 @@ impl HttpConnection {
             .enforce_http(false);
         let io = connector.call(url.clone()).await?;
         let slot = io.slot().clone();
-        let sender = if url.scheme() == Some(&uri::Scheme::HTTPS) {
+        let (sender, alert) = if url.scheme() == Some(&uri::Scheme::HTTPS) {
             slot.hold(place);
             secure(io, &url, config, tls).await?
         } else if config.speaks.is_grpc() {
             slot.hold(place);
-            http2(io, config).await?
+            (http2(io, config).await?, None)
         } else {
-            http1(io, config, place).await?
+            (http1(io, config, place).await?, None)
         };
         let scheme = url.into_parts().scheme;
-        Ok(Self { sender, scheme, host, slot })
+        Ok(Self { sender, scheme, host, slot, alert })
     }
 
     /// Sends `request`, which has the whole URL, or its path.
     pub(super) fn send(&mut self, mut request: Request<Outgoing>) -> BoxResponse {
         let mut url = uri::Parts::default();
         url.path_and_query = request.uri().path_and_query().cloned();
-        if let Sender::Http2(_) = &self.sender {
+        if let Sender::Http2(_, silence) = &self.sender {
+            silence.begin();
             url.scheme.clone_from(&self.scheme);
             url.authority = self.host.as_bytes().try_into().ok();
         } else {
@@ -91,7 +102,7 @@ impl HttpConnection {
         *request.uri_mut() = Uri::from_parts(url).unwrap_or_default();
         match &mut self.sender {
             Sender::Http1(sender) => Box::pin(sender.try_send_request(request)),
-            Sender::Http2(sender) => Box::pin(sender.try_send_request(request)),
+            Sender::Http2(sender, _) => Box::pin(sender.try_send_request(request)),
         }
     }
 
@@ -99,7 +110,7 @@ impl HttpConnection {
     pub(super) fn is_ready(&self) -> bool {
         match &self.sender {
             Sender::Http1(sender) => sender.is_ready(),
-            Sender::Http2(sender) => sender.is_ready(),
+            Sender::Http2(sender, _) => sender.is_ready(),
         }
     }
 
@@ -107,8 +118,26 @@ impl HttpConnection {
     pub(super) async fn ready(&mut self) -> bool {
         match &mut self.sender {
             Sender::Http1(sender) => sender.ready().await.is_ok(),
-            Sender::Http2(sender) => sender.ready().await.is_ok(),
+            Sender::Http2(sender, _) => sender.ready().await.is_ok(),
         }
+    }
+
+    /// Why the endpoint did not accept this side, so that it read nothing.
+    pub(super) fn was_shut_out(&self) -> Option<&str> {
+        self.alert.as_ref()?.get().map(String::as_str)
+    }
+
+    /// A whole answer came.
+    pub(super) fn answered(&self) {
+        if let Sender::Http2(_, silence) = &self.sender {
+            silence.end();
+        }
+    }
+
+    /// Whether it carries other calls as well, and no answer came to any for a while: it may be dead, or
+    /// be stuck in half of an answer, and the calls to come would find that out one by one.
+    pub(super) fn is_silent(&self) -> bool {
+        matches!(&self.sender, Sender::Http2(_, silence) if silence.is_long())
     }
 
     /// Whether it was there before the call that began at `moment`.
@@ -121,15 +150,16 @@ impl Pooled for HttpConnection {
     fn is_open(&self) -> bool {
         match &self.sender {
             Sender::Http1(sender) => !sender.is_closed(),
-            Sender::Http2(sender) => !sender.is_closed(),
+            Sender::Http2(sender, _) => !sender.is_closed(),
         }
     }
 
     fn share(&self) -> Option<Self> {
-        let Sender::Http2(sender) = &self.sender else { return None };
-        let sender = Sender::Http2(sender.clone());
-        let (scheme, host, slot) = (self.scheme.clone(), self.host.clone(), self.slot.clone());
-        Some(Self { sender, scheme, host, slot })
+        let Sender::Http2(sender, silence) = &self.sender else { return None };
+        let sender = Sender::Http2(sender.clone(), silence.clone());
+        let (scheme, host) = (self.scheme.clone(), self.host.clone());
+        let (slot, alert) = (self.slot.clone(), self.alert.clone());
+        Some(Self { sender, scheme, host, slot, alert })
     }
 }
 
@@ -172,7 +202,7 @@ where
         .await
         .map_err(ConnectError::failed)?;
     tokio::spawn(driver);
-    Ok(Sender::Http2(sender))
+    Ok(Sender::Http2(sender, Silence::default()))
 }
 
 #[cfg(feature = "tls")]
@@ -181,16 +211,18 @@ async fn secure(
     url: &Uri,
     config: &HttpConfig,
     tls: &Arc<Tls>,
-) -> Result<Sender, ConnectError> {
+) -> Result<(Sender, Option<Alert>), ConnectError> {
     let host = without_zone(url.host().unwrap_or_default());
     let (io, is_http2) = tls.secure(&config.tls, &host, io).await?;
-    match is_http2 {
-        true => http2(io, config).await,
+    let (io, alert) = Alerted::new(io);
+    let sender = match is_http2 {
+        true => http2(io, config).await?,
         false if config.speaks.is_grpc() => {
-            Err(ConnectError::failed("it does not choose HTTP/2, which gRPC needs"))
+            return Err(ConnectError::failed("it does not choose HTTP/2, which gRPC needs"));
         }
-        false => http1(io, config, ()).await,
-    }
+        false => http1(io, config, ()).await?,
+    };
+    Ok((sender, Some(alert)))
 }
 
 #[cfg(not(feature = "tls"))]
@@ -199,7 +231,7 @@ async fn secure(
     _: &Uri,
     _: &HttpConfig,
     _: &Arc<Tls>,
-) -> Result<Sender, ConnectError> {
+) -> Result<(Sender, Option<Alert>), ConnectError> {
     Err(ConnectError::failed("`https` needs the feature `tls`"))
 }
 

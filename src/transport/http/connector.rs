@@ -26,7 +26,8 @@ use crate::{
 ///
 /// # TLS
 /// With the feature `tls`, an endpoint may have an `https` address; [`HttpConfig`] has the settings, as
-/// `tls`. An endpoint may choose HTTP/2 then, and one connection carries all calls to it.
+/// `tls`. An endpoint may choose HTTP/2 then, and one connection carries all calls to it. If it has answered
+/// nothing for a second when a call gives up, the next calls make a new one.
 ///
 /// # What is sent
 /// A `POST` to the address of the endpoint, exactly as it is written, with one JSON object: `data`,
@@ -50,6 +51,7 @@ use crate::{
 /// | all of [`max_connections`](HttpConfig::max_connections) in use until `request_timeout` | `Timeout` | unsent; does not count against the endpoint |
 /// | HTTP/2 refused the request, or the endpoint went away before it looked at it | `Connection` | unsent |
 /// | an endpoint whose certificate is not valid for its address | `Connection` | unsent |
+/// | an endpoint that does not accept the client certificate, or wants one | `Connection` | unsent |
 /// | files of `tls` that cannot be used | `InvalidConfig` | unsent |
 /// | connection broke before the head of a response | `Connection` | if it had been used before, it does not count against the endpoint |
 /// | response broke off after its head | `Connection` | |

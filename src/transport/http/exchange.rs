@@ -15,7 +15,7 @@ use pin_project_lite::pin_project;
 use super::{
     config::HttpConfig,
     connection::{BoxResponse, Lease, Waiting},
-    failure::{Failure, broke_off, cannot_connect, too_long},
+    failure::{Failure, broke_off, cannot_connect, shut_out, too_long},
     outgoing::{Outgoing, Sending},
     pool::Pool,
     timer::Timer,
@@ -64,6 +64,13 @@ pin_project! {
         idempotent: bool,
         resent: Option<Resent>,
     }
+
+    impl PinnedDrop for Exchange {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            this.state.give_up(this.pool);
+        }
+    }
 }
 
 /// The request was sent once more.
@@ -84,6 +91,20 @@ pin_project! {
         Reading { lease: Option<Lease>, parts: Option<Parts>, #[pin] body: Gather<Incoming> },
         // For nothing. Whatever connection there was is given back, or closed.
         Over,
+    }
+}
+
+impl State {
+    /// No longer waits for what there is none of yet. A connection of HTTP/1.1 closes; one of HTTP/2 is
+    /// only let go of if it is silent.
+    fn give_up(self: Pin<&mut Self>, pool: &Pool) {
+        let lease = match self.project() {
+            StateProj::Requested { lease, .. } | StateProj::Reading { lease, .. } => lease,
+            StateProj::Waiting { .. } | StateProj::Over => return,
+        };
+        if let Some(lease) = lease.take_if(|lease| lease.connection().is_silent()) {
+            pool.connections().empty(Some(lease.epoch()));
+        }
     }
 }
 
@@ -186,6 +207,10 @@ impl Exchange {
                                 this.state.set(State::Waiting { waiting, request });
                                 continue;
                             }
+                            if let Some(alert) = lease.connection().was_shut_out() {
+                                let sent = was_sent(*this.resent);
+                                return Poll::Ready(Err(shut_out(alert, sent).into()));
+                            }
                             let sent = this.sending.is_begun() || was_sent(*this.resent);
                             let of = was_there.then(|| lease.epoch());
                             let error = error.into_error();
@@ -214,7 +239,8 @@ impl Exchange {
                     let trailers = body.as_mut().trailers();
                     return Poll::Ready(match result {
                         Ok(body) => {
-                            if let Some(lease) = lease.take() {
+                            if let Some(mut lease) = lease.take() {
+                                lease.connection().answered();
                                 this.pool.give_back(lease);
                             }
                             Ok(Received { parts, body, trailers, config })
@@ -274,6 +300,7 @@ impl Exchange {
     #[cold]
     fn out_of_time(self: Pin<&mut Self>) -> Result<Received, Error> {
         let mut this = self.project();
+        this.state.as_mut().give_up(this.pool);
         if let StateProj::Reading { parts, body, .. } = this.state.as_mut().project() {
             if let Some(parts) = parts.take_if(|parts| !parts.status.is_success()) {
                 let config = this.config.clone();

@@ -46,7 +46,7 @@ impl Failure {
 /// Of the body of a response. A connection that brought its head was alive, however old.
 pub(super) fn broke_off(error: hyper::Error, config: &HttpConfig) -> Error {
     let cause = root(&error);
-    let nonsense = error.is_parse()
+    let nonsense = is_nonsense(&error)
         || cause.downcast_ref::<io::Error>().is_some_and(|e| {
             matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
         });
@@ -73,8 +73,15 @@ pub(super) fn cannot_connect(error: ConnectError, sent: bool, config: &HttpConfi
     of_kind(kind, sent).message(message).caused_by(error)
 }
 
+/// A connection whose other end did not accept this side, and read nothing. `sent` as above.
+pub(super) fn shut_out(alert: &str, sent: bool) -> Error {
+    of_kind(Kind::Connection, sent)
+        .message("HTTP request failed: the endpoint does not accept the certificate of this side")
+        .caused_by(alert)
+}
+
 fn no_head(error: hyper::Error, sent: bool, config: &HttpConfig) -> Error {
-    let outcome = if !error.is_parse() {
+    let outcome = if !is_nonsense(&error) {
         of_kind(Kind::Connection, sent).message(format!("{} request failed", config.speaks))
     } else if is_too_large(&error) {
         of_kind(Kind::Transport, sent).message(format!(
@@ -92,14 +99,22 @@ fn of_kind(kind: Kind, sent: bool) -> Error {
     if sent { Error::failed(kind) } else { Error::not_sent(kind) }
 }
 
+/// Whether what came is none of the protocol.
+fn is_nonsense(error: &hyper::Error) -> bool {
+    error.is_parse() || of_http2(error).is_some_and(h2::Error::is_library)
+}
+
 /// Whether HTTP/2 says that nothing was done for the request (RFC 9113 §8.7): the endpoint refused its
 /// stream, or went away and will not look at it, since its number is above the last that it names.
 fn was_turned_away(error: &hyper::Error) -> bool {
-    let h2 = error.source().and_then(|error| error.downcast_ref::<h2::Error>());
-    h2.is_some_and(|error| {
+    of_http2(error).is_some_and(|error| {
         let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
         error.is_remote() && (refused || error.is_go_away())
     })
+}
+
+fn of_http2(error: &hyper::Error) -> Option<&h2::Error> {
+    error.source().and_then(|error| error.downcast_ref())
 }
 
 /// hyper tells this to servers only, and in its text.

@@ -1,5 +1,7 @@
 //! Calls plugins by JSON over HTTP, byte for byte as the Go plugin manager does.
 
+#[cfg(feature = "tls")]
+mod alert;
 mod answer;
 mod config;
 #[cfg(test)]
@@ -13,6 +15,7 @@ mod outgoing;
 mod pool;
 mod request;
 mod service;
+mod silence;
 mod speaks;
 mod timer;
 
