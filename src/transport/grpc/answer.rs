@@ -64,7 +64,6 @@ fn answered(status: &Status) -> Error {
         _ => "",
     };
     let (code, said) = Code::split_off(status.message());
-    let of_transport = (error.kind() == Kind::Transport).then_some(Code::TRANSPORT_1302);
     let what = match what {
         "" => format!("gRPC error [{:?}]", status.code()),
         what => what.to_owned(),
@@ -73,7 +72,7 @@ fn answered(status: &Status) -> Error {
         "" => what,
         said => format!("{what}: {}", wire::start(said, MAX_TEXT)),
     };
-    let error = error.coded(code.or(of_transport)).message(message);
+    let error = error.coded(code).message(message);
     // Whole, for those that look for it.
     error.caused_by(Status::with_details_and_metadata(
         status.code(),
@@ -97,7 +96,6 @@ fn no_grpc(status: StatusCode, headers: &HeaderMap) -> Error {
             wire::start(&String::from_utf8_lossy(of.as_bytes()), 64).escape_debug().to_string()
         })
     ));
-    let error = if kind == Kind::Transport { coded(error) } else { error };
     match wire::retry_after(status, headers) {
         Some(wait) => error.retry_in(time::now(), wait),
         None => error,
@@ -106,9 +104,11 @@ fn no_grpc(status: StatusCode, headers: &HeaderMap) -> Error {
 
 pub(super) fn undecodable(problem: &str) -> Error {
     let error = Error::failed(Kind::Transport).message("failed to decode response");
-    coded(error.caused_by(wire::start(problem, MAX_TEXT).into_owned()))
+    error.caused_by(wire::start(problem, MAX_TEXT).into_owned())
 }
 
-fn coded(error: Error) -> Error {
-    error.coded(Some(Code::TRANSPORT_1302))
+/// Says which protocol was broken, unless the error has a code that says more.
+pub(super) fn coded(error: Error) -> Error {
+    let is_plain = error.kind() == Kind::Transport && error.code() == Kind::Transport.code();
+    error.coded(is_plain.then_some(Code::TRANSPORT_1302))
 }

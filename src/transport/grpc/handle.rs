@@ -46,6 +46,11 @@ impl GrpcTransportHandle {
         Ok(())
     }
 
+    /// Returns how many connections are open or being made, to all members: one for each that is in use.
+    pub fn connections(&self) -> usize {
+        self.family.of_members().iter().map(|peer| peer.pool.live()).sum()
+    }
+
     /// Returns what happened to calls so far.
     ///
     /// `failed` are the errors that count against their endpoint, and `ignored` the other ones, such as a

@@ -161,7 +161,7 @@ impl<Req, Res, F: Flavour> GrpcService<Req, Res, F> {
             let mut exchange = pin!(Exchange::begin(pool, config, request, terms)?);
             answer::message(poll_fn(|cx| exchange.as_mut().poll_exchange(cx, |_| head())).await?)
         };
-        asked.await.map_err(|error| error.at_endpoint(&self.target.key))
+        asked.await.map_err(|error| answer::coded(error).at_endpoint(&self.target.key))
     }
 }
 
@@ -262,6 +262,7 @@ impl<Res, F: Decode<Res>> Future for GrpcFuture<Res, F> {
             result
                 .and_then(answer::reply::<F, Res>)
                 .map(|reply| reply.answering(call, target.key.clone()))
+                .map_err(answer::coded)
                 .inspect_err(|error| target.counts.note(error))
                 .map_err(|error| error.at_endpoint(&target.key)),
         )

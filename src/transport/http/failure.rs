@@ -125,6 +125,6 @@ fn is_too_large(error: &hyper::Error) -> bool {
 pub(super) fn too_long(config: &HttpConfig) -> Error {
     Error::failed(Kind::Transport).message(format!(
         "failed to decode response: its body has more than {} bytes (`max_response_bytes`)",
-        config.max_response_bytes
+        config.max_response_bytes - config.speaks.prefix()
     ))
 }

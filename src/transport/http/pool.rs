@@ -95,6 +95,12 @@ impl Pool {
         self.config.load_full()
     }
 
+    /// How many connections are open, or being made.
+    #[cfg(feature = "grpc")]
+    pub(in crate::transport) fn live(&self) -> usize {
+        self.connections.live()
+    }
+
     pub(super) fn connections(&self) -> &Arc<Connections> {
         &self.connections
     }

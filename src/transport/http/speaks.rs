@@ -11,6 +11,15 @@ pub(in crate::transport) enum Speaks {
 }
 
 impl Speaks {
+    /// Bytes of a body that are not of its message.
+    pub(super) fn prefix(self) -> usize {
+        match self {
+            Self::Http => 0,
+            #[cfg(feature = "grpc")]
+            Self::Grpc => crate::grpc::frame::PREFIX,
+        }
+    }
+
     pub(super) fn is_grpc(self) -> bool {
         self != Self::Http
     }
