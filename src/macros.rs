@@ -50,3 +50,30 @@ macro_rules! inner_chooses {
         }
     };
 }
+
+/// Setters of settings: what each is called, and the field that it sets, whose type is one that can be
+/// copied or `impl Into` of one.
+#[cfg(feature = "http")]
+macro_rules! setters {
+    () => {};
+    ($name:ident: $field:ident = impl Into<$type:ty>; $($rest:tt)*) => {
+        #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
+        #[must_use]
+        pub fn $name(mut self, $field: impl Into<$type>) -> Self {
+            self.$field = $field.into();
+            self
+        }
+
+        setters! { $($rest)* }
+    };
+    ($name:ident: $field:ident = $type:ty; $($rest:tt)*) => {
+        #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
+        #[must_use]
+        pub const fn $name(mut self, $field: $type) -> Self {
+            self.$field = $field;
+            self
+        }
+
+        setters! { $($rest)* }
+    };
+}

@@ -263,6 +263,14 @@ async fn only_those_who_prove_the_token_are_answered() {
     let ping = r#"{"type":"ping","request_id":"p"}"#;
     assert!(said(&mut stream, ping).await.contains(r#""success":true"#));
 
+    // The next message has as long as any other.
+    sleep(Duration::from_secs(25)).await;
+    assert!(said(&mut stream, ping).await.contains(r#""success":true"#));
+    let mut stream = server.raw().await;
+    assert!(said(&mut stream, &proof("s3cret")).await.contains(r#""success":true"#));
+    sleep(Duration::from_secs(25)).await;
+    assert!(said(&mut stream, ping).await.contains(r#""success":true"#));
+
     // Nobody makes a plugin keep a long message before it is known.
     let mut stream = server.raw().await;
     let text = said(&mut stream, &proof(&"x".repeat(2_000))).await;
@@ -281,24 +289,34 @@ async fn only_those_who_prove_the_token_are_answered() {
     assert_eq!((error.code(), error.is_unsent()), (Code::RPC_2002, true), "{error}");
     let error = call(&server.service(), 2).await.unwrap_err();
     assert!(error.to_string().contains("not authorized"), "{error}");
+    // A token whose proof is as long as it may be.
+    let long = "x".repeat(1_024 - proof("").len());
+    let with_long = |buffer| {
+        let config = secured.clone().with_token(long.as_str()).with_handshake_buffer(buffer);
+        serve::unix(service_fn(double), path()).config(config).listen()
+    };
+    let error = with_long(1_023).await.unwrap_err();
+    assert!(error.to_string().contains("proof of the `token` has 1024 bytes"), "{error}");
+    let just = run(with_long(1_024).await.unwrap());
+    let config = SocketConfig::default().with_token(long.as_str());
+    assert_eq!(call(&connect(config, &just.address), 2).await.unwrap().into_body(), 4);
     // A plugin that asks for no token takes any.
-    let open = unix(config()).await;
+    let open = unix(BridgeConfig::default()).await;
     let any = connect(SocketConfig::default().with_token("any"), &open.address);
     assert_eq!(call(&any, 2).await.unwrap().into_body(), 4);
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_connection_too_many_is_closed_without_a_word() {
+async fn one_connection_too_many_waits_until_another_closes() {
     let server = unix(config().with_max_channels(2)).await;
     let ping = r#"{"type":"ping","request_id":"p"}"#;
     let (mut one, mut two) = (server.raw().await, server.raw().await);
     assert!(!said(&mut one, ping).await.is_empty() && !said(&mut two, ping).await.is_empty());
+    // The clock goes on meanwhile, so nothing spins.
     let mut three = server.raw().await;
     assert_eq!(said(&mut three, ping).await, "");
-    assert!(is_closed(&mut three).await);
     drop(one);
-    sleep(Duration::from_millis(1)).await;
-    assert!(!said(&mut server.raw().await, ping).await.is_empty());
+    assert!(heard(&mut three).await.contains(r#""success":true"#));
 }
 
 #[tokio::test(start_paused = true)]
@@ -492,6 +510,46 @@ async fn to_stop_is_to_answer_what_has_begun_and_to_take_no_more() {
     assert!(is_closed(&mut stream).await);
     server.task.await.unwrap();
 
+    // So is what was sent on connections that nothing has accepted yet, however many there may be at once.
+    let listen = || serve::unix(service_fn(double), path()).config(config().with_max_channels(2));
+    let on_tcp = serve::bridge(service_fn(double), config().with_max_channels(2));
+    for server in [listen().listen().await.unwrap(), on_tcp.listen().await.unwrap()] {
+        let service = connect(SocketConfig::default(), &server.address());
+        let calls: Vec<_> = (2..7)
+            .map(|number| {
+                let service = service.clone();
+                tokio::spawn(async move { call(&service, number * 100).await })
+            })
+            .collect();
+        sleep(Duration::from_millis(10)).await;
+        server.run_until(async {}).await;
+        for (call, number) in calls.into_iter().zip(2..) {
+            assert_eq!(call.await.unwrap().unwrap().into_body(), number * 200);
+        }
+    }
+
+    // What is sent later is not, so one that goes on to send does not keep the plugin from ending.
+    let mut server = unix(config()).await;
+    let mut stream = server.raw().await;
+    let many = work.repeat(20);
+    stream.write_all(many.as_bytes()).await.unwrap();
+    sleep(Duration::from_millis(10)).await;
+    let (mut reads, mut writes) = stream.into_split();
+    let writing = tokio::spawn(async move {
+        while writes.write_all(work.as_bytes()).await.is_ok() {
+            sleep(Duration::from_millis(50)).await;
+        }
+    });
+    server.stop();
+    let start = tokio::time::Instant::now();
+    server.task.await.unwrap();
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    writing.await.unwrap();
+    let mut answers = Vec::new();
+    while reads.read_buf(&mut answers).await.unwrap_or(0) > 0 {}
+    let answers = answers.iter().filter(|byte| **byte == b'\n').count();
+    assert!((20..25).contains(&answers), "{answers}");
+
     // Not for ever.
     let mut server = unix(config().with_drain_timeout(Duration::from_secs(3))).await;
     let service = server.service();
@@ -532,6 +590,22 @@ async fn a_call_ends_with_its_caller_but_one_that_only_stops_talking_is_answered
     called.abort();
     sleep(Duration::from_millis(1)).await;
     assert_eq!(running.load(SeqCst), 0);
+
+    // However long its message is: also where the last read was full.
+    for length in [1_000, 1_023, 1_024, 1_025, 2_048, 4_096, 65_536] {
+        for ahead in ["", r#"{"type":"ping"}"#] {
+            let mut stream = server.raw().await;
+            let asked = r#"{"type":"execute","request_id":"r","headers":{"pad":""},"data":20}"#;
+            let pad = format!("\"{}\"}}", "x".repeat(length - asked.len()));
+            let asked = format!("{}{ahead}", asked.replace("\"\"}", &pad));
+            stream.write_all(asked.as_bytes()).await.unwrap();
+            sleep(Duration::from_secs(1)).await;
+            assert_eq!(running.load(SeqCst), 1, "{length}");
+            drop(stream);
+            sleep(Duration::from_millis(1)).await;
+            assert_eq!(running.load(SeqCst), 0, "{length}, then {ahead}");
+        }
+    }
 
     let mut stream = server.raw().await;
     stream.write_all(br#"{"type":"execute","request_id":"r","data":2}"#).await.unwrap();

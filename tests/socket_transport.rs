@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use futures::FutureExt;
 use socket::{Connection, PATIENCE, Plugin, answer, connect, new_path, new_unix, until};
 use tokio::{io::AsyncReadExt, time::sleep};
 use tower::{Service, ServiceExt};
@@ -261,47 +262,74 @@ async fn a_connection_that_dies_in_use_is_not_the_plugins_fault_and_idempotent_c
     assert_eq!((reply.into_body(), plugin.connections()), (4, 2));
 }
 
-#[tokio::test(start_paused = true)]
-async fn at_the_cap_a_service_is_not_ready_until_a_connection_is_free() {
-    let plugin = Plugin::unix(|mut connection: Connection| async move {
-        while let Some(line) = connection.next().await {
-            sleep(Duration::from_secs(1)).await;
-            connection.send(&answer(&line)).await;
-        }
-    })
-    .await;
-    let service = plugin.service(config().with_max_connections(2));
-    let most = Arc::new(Mutex::new(0));
-    let calls = (0..10).map(|number| {
-        let (service, most, plugin) = (service.clone(), most.clone(), &plugin);
-        async move {
-            let mut service = service;
-            let ready = service.ready().await.unwrap();
-            let called = ready.call(Call::new(number));
-            let reply = called.await.unwrap();
-            let mut most = most.lock().unwrap();
-            *most = plugin.open().max(*most);
-            assert_eq!(reply.into_body(), number * 2);
-        }
-    });
-    let start = tokio::time::Instant::now();
-    futures::future::join_all(calls).await;
-    assert_eq!((*most.lock().unwrap(), plugin.connections()), (2, 2));
-    assert_eq!(start.elapsed().as_secs(), 5);
+thread_local! {
+    static AT_THE_CAP: std::cell::RefCell<Option<SocketService<u64, Parsed>>> =
+        const { std::cell::RefCell::new(None) };
+}
 
-    // One that is readied and dropped, and one that is called and dropped, give their places back.
-    let mut readied = [service.clone(), service.clone()];
-    for service in &mut readied {
-        service.ready().await.unwrap();
+/// Whether another call could have begun while this was read.
+struct Parsed(bool);
+
+impl<'de> serde::Deserialize<'de> for Parsed {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        u64::deserialize(from)?;
+        let service = AT_THE_CAP.with_borrow(Clone::clone);
+        Ok(Self(service.is_some_and(|mut service| service.ready().now_or_never().is_some())))
     }
-    let mut third = tokio_test::task::spawn(service.clone());
-    assert!(third.enter(|cx, mut service| service.poll_ready(cx)).is_pending());
-    let [mut first, second] = readied;
-    let dropped = first.call(Call::new(1));
-    drop(dropped);
-    drop(second);
-    assert!(third.is_woken());
-    assert!(third.enter(|cx, mut service| service.poll_ready(cx)).is_ready());
+}
+
+#[tokio::test]
+async fn a_connection_is_in_use_until_its_answer_is_read() {
+    let plugin = Plugin::good().await;
+    let service = connect::<u64, Parsed>(config().with_max_connections(1), &plugin.address);
+    AT_THE_CAP.set(Some(service.clone()));
+    let reply = service.clone().oneshot(Call::new(1)).await.unwrap();
+    assert!(!reply.into_body().0);
+    AT_THE_CAP.set(None);
+    assert!(service.clone().ready().now_or_never().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_said_unasked_ends_a_connection_before_a_call_takes_it() {
+    // After its answer; a line end alone says nothing.
+    for (unasked, connections) in
+        [("\n\r\n \n", 1), ("{", 2), ("{\"request_id\":\"x\"}\n", 2), ("x", 2)]
+    {
+        for after in [0, 10, 40] {
+            let plugin = Plugin::unix(move |mut connection: Connection| async move {
+                let line = connection.next().await.unwrap();
+                connection.send(&answer(&line)).await;
+                sleep(Duration::from_secs(after)).await;
+                connection.send(unasked).await;
+                connection.answer_all().await;
+            })
+            .await;
+            let service = plugin.service(config());
+            assert_eq!(call(&service, 1).await.unwrap(), 2);
+            sleep(Duration::from_secs(after + 1)).await;
+            assert_eq!(call(&service, 2).await.unwrap(), 4, "{unasked:?} after {after} s");
+            assert_eq!(plugin.connections(), connections, "{unasked:?} after {after} s");
+        }
+    }
+    // Or instead of a sign of life, or with it.
+    for (sign, connections) in
+        [("{\"success\":true}\n", 1), ("{\"request_id\":\"r\"}\n", 2), ("{}{", 2), ("{", 2)]
+    {
+        let plugin = Plugin::unix(move |mut connection: Connection| async move {
+            while let Some(line) = connection.next().await {
+                let is_ping = line.contains("ping");
+                connection
+                    .send(if is_ping { sign.to_owned() } else { answer(&line) }.as_str())
+                    .await;
+            }
+        })
+        .await;
+        let service = plugin.service(config());
+        assert_eq!(call(&service, 1).await.unwrap(), 2);
+        sleep(Duration::from_secs(31)).await;
+        assert_eq!(call(&service, 2).await.unwrap(), 4, "{sign}");
+        assert_eq!(plugin.connections(), connections, "{sign}");
+    }
 }
 
 #[tokio::test]
@@ -538,7 +566,7 @@ async fn the_description_is_asked_for_once() {
 }
 
 #[tokio::test]
-async fn new_settings_hold_for_the_next_call_and_idle_connections_close() {
+async fn new_settings_hold_for_the_next_call_and_for_connections_if_they_are_about_them() {
     let plugin = Plugin::good().await;
     let transport = SocketTransport::<u64, u64>::new();
     let endpoint = plugin.address.parse::<tower_upstream::Endpoint>().unwrap();
@@ -549,42 +577,25 @@ async fn new_settings_hold_for_the_next_call_and_idle_connections_close() {
     assert!(handle.update(&config().with_max_message_bytes(0)).is_err());
     assert_eq!(handle.config(), config());
     handle.update(&config().with_max_message_bytes(10)).unwrap();
-    until("the idle connection closes", || plugin.open() == 0).await;
     let error = call(&service, 1).await.unwrap_err();
     assert!(error.to_string().contains("10 bytes (`max_message_bytes`)"), "{error}");
-    assert_eq!(handle.stats().failed, Some(1));
-}
-
-#[tokio::test]
-async fn a_connection_in_use_is_not_kept_once_settings_have_changed() {
-    let (asked, goes) =
-        (Arc::new(tokio::sync::Notify::new()), Arc::new(tokio::sync::Notify::new()));
-    let (told, may) = (asked.clone(), goes.clone());
-    let plugin = Plugin::unix(move |mut connection: Connection| {
-        let (told, may) = (told.clone(), may.clone());
-        async move {
-            while let Some(line) = connection.next().await {
-                told.notify_one();
-                may.notified().await;
-                connection.send(&answer(&line)).await;
-            }
-        }
-    })
-    .await;
-    let transport = SocketTransport::<u64, u64>::new();
-    let endpoint = plugin.address.parse::<tower_upstream::Endpoint>().unwrap();
-    let member = tower_upstream::member::Member::new(endpoint);
-    let service = tower_upstream::connect::Connect::connect(&transport, &member);
-    let (first, ()) = tokio::join!(call(&service, 1), async {
-        asked.notified().await;
-        transport.handle().update(&config().with_max_message_bytes(1_000)).unwrap();
-        goes.notify_one();
-    });
-    assert_eq!(first.unwrap(), 2);
-    until("the connection of before closes", || plugin.open() == 0).await;
-    goes.notify_one();
-    assert_eq!(call(&service, 2).await.unwrap(), 4);
-    assert_eq!((plugin.connections(), plugin.open()), (2, 1), "and that of now is kept");
+    assert_eq!((handle.stats().failed, plugin.connections()), (Some(1), 1));
+    handle.update(&config()).unwrap();
+    for (number, changed) in [
+        config().with_token("x"),
+        config().with_allowed_uids([0]),
+        config().with_allow_any_user(true),
+        config().with_allow_remote(true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        call(&service, 1).await.unwrap();
+        assert_eq!((handle.connections(), plugin.connections()), (1, number + 2));
+        handle.update(&changed).unwrap();
+        until("the idle connection closes", || plugin.open() == 0).await;
+        handle.update(&config()).unwrap();
+    }
 }
 
 #[tokio::test]

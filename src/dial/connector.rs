@@ -157,7 +157,7 @@ impl TcpConnector {
 }
 
 /// Shares `limit` among the addresses of each family, and lets the second family begin within it.
-fn share<R>(inner: &mut HttpConnector<R>, limit: Duration) {
+pub(super) fn share<R>(inner: &mut HttpConnector<R>, limit: Duration) {
     inner.set_connect_timeout(Some(limit));
     inner.set_happy_eyeballs_timeout(Some(HEAD_START.min(limit / 2)));
 }
@@ -260,7 +260,7 @@ impl fmt::Debug for Connecting {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::net::SocketAddr;
 
     use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -270,7 +270,7 @@ mod tests {
     use crate::time;
 
     /// A listener that accepts no more connections, and those that wait.
-    async fn unanswering() -> (SocketAddr, TcpListener, Vec<TcpStream>) {
+    pub(in crate::dial) async fn unanswering() -> (SocketAddr, TcpListener, Vec<TcpStream>) {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let listener = socket.listen(1).unwrap();

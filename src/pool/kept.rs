@@ -19,17 +19,21 @@ pub(super) struct Kept<C> {
     pub(super) connection: C,
     /// How often the pool had been emptied when it was made.
     pub(super) epoch: u64,
+    /// When it was made, or its last call ended.
+    pub(super) since: Instant,
+    pub(super) was_used: bool,
     retires: Option<Instant>,
 }
 
 impl<C: Pooled> Kept<C> {
-    pub(super) fn new(connection: C, epoch: u64, retires: Option<Instant>) -> Self {
-        Self { connection, epoch, retires }
+    pub(super) fn new(connection: C, epoch: u64, now: Instant, retires: Option<Instant>) -> Self {
+        Self { connection, epoch, since: now, was_used: false, retires }
     }
 
     pub(super) fn share(&self) -> Option<Self> {
-        let Self { epoch, retires, .. } = *self;
-        self.connection.share().map(|connection| Self { connection, epoch, retires })
+        let Self { epoch, since, was_used, retires, .. } = *self;
+        let connection = self.connection.share()?;
+        Some(Self { connection, epoch, since, was_used, retires })
     }
 
     /// Whether it is too old to be used again.

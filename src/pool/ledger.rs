@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 
 use super::{
+    after::After,
+    deaths::Deaths,
     kept::{Idle, Kept, Pooled},
     limits::Limits,
 };
@@ -11,39 +13,15 @@ use crate::time::{Instant, later};
 #[derive(Debug)]
 struct Waiter<C, E, W> {
     ticket: u64,
-    waker: W,
+    /// `None` once it was woken, until it looks.
+    waker: Option<W>,
     got: Option<Result<Kept<C>, E>>,
-}
-
-/// What a waiter finds when it looks.
-#[derive(Debug)]
-pub(super) enum Found<C, E> {
-    Connection(Kept<C>),
-    Error(E),
-    Nothing,
-}
-
-/// What is to be done once the lock is released: that is no work for under it.
-#[derive(Debug)]
-#[must_use]
-pub(super) struct After<C, W> {
-    /// To be woken.
-    pub(super) woken: Vec<W>,
-    /// To be dropped, which closes them.
-    pub(super) closed: Vec<Kept<C>>,
-    /// Whether a call might find a connection now that would not have before.
-    pub(super) has_room: bool,
-}
-
-impl<C, W> Default for After<C, W> {
-    fn default() -> Self {
-        Self { woken: Vec::new(), closed: Vec::new(), has_room: false }
-    }
 }
 
 /// What each connection and each waiter of one pool has. `W` wakes a waiter.
 ///
-/// The line is served in its order, so those that got something stand before those that wait.
+/// The line is served in its order, but for those that were woken and did not look since: their tasks
+/// may not be polled for long.
 #[derive(Debug)]
 pub(super) struct Ledger<C, E, W> {
     limits: Limits,
@@ -56,15 +34,16 @@ pub(super) struct Ledger<C, E, W> {
     /// How many places are taken: by connections that are open, and by those being made.
     live: usize,
     dialing: usize,
-    /// Whether the newest connection carries many calls at once.
+    /// Whether the next connection may carry many calls at once: the newest does.
     shares: bool,
     epoch: u64,
+    deaths: Deaths,
 }
 
-impl<C: Pooled, E, W: Clone> Ledger<C, E, W> {
-    pub(super) fn new(limits: Limits) -> Self {
+impl<C: Pooled, E, W> Ledger<C, E, W> {
+    /// `may_share`: whether connections may carry many calls at once, which the first will tell.
+    pub(super) fn new(limits: Limits, may_share: bool) -> Self {
         Self {
-            shares: limits.shares,
             limits,
             idle: VecDeque::new(),
             line: VecDeque::new(),
@@ -72,7 +51,9 @@ impl<C: Pooled, E, W: Clone> Ledger<C, E, W> {
             next_ticket: 0,
             live: 0,
             dialing: 0,
+            shares: may_share,
             epoch: 0,
+            deaths: Deaths::default(),
         }
     }
 
@@ -89,9 +70,23 @@ impl<C: Pooled, E, W: Clone> Ledger<C, E, W> {
         self.dialing > 0
     }
 
+    /// How often the pool let go of its connections.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    pub(super) fn deaths(&mut self) -> &mut Deaths {
+        &mut self.deaths
+    }
+
     /// Whether a call would probably not wait for another one to end.
-    pub(super) fn has_room(&self) -> bool {
-        self.places() > 0 || self.idle.iter().any(|idle| idle.kept.connection.is_open())
+    pub(super) fn has_room(&mut self, after: &mut After<C, E, W>) -> bool {
+        if self.places() > 0 || self.idle.iter().any(|idle| idle.kept.connection.is_open()) {
+            return true;
+        }
+        // They hold places, of which nothing else may tell.
+        self.close(after, |_| true);
+        false
     }
 
     fn places(&self) -> usize {
@@ -99,7 +94,7 @@ impl<C: Pooled, E, W: Clone> Ledger<C, E, W> {
     }
 
     /// The connection that was used last, of those that may be used again.
-    pub(super) fn take(&mut self, now: Instant, after: &mut After<C, W>) -> Option<Kept<C>> {
+    pub(super) fn take(&mut self, now: Instant, after: &mut After<C, E, W>) -> Option<Kept<C>> {
         while let Some(mut idle) = self.idle.pop_back() {
             if !idle.is_usable(now) {
                 after.closed.push(idle.kept);
@@ -115,46 +110,53 @@ impl<C: Pooled, E, W: Clone> Ledger<C, E, W> {
         None
     }
 
-    /// A place at the end of the line.
-    pub(super) fn join(&mut self, waker: W) -> u64 {
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
-        self.waiting += 1;
-        self.line.push_back(Waiter { ticket, waker, got: None });
-        ticket
-    }
-
-    /// What the waiter got, which then is in the line no more.
-    pub(super) fn collect(&mut self, ticket: u64, waker: impl FnOnce(&mut W)) -> Found<C, E> {
-        let Ok(at) = self.position(ticket) else { return Found::Nothing };
+    /// What there is for the waiter with `ticket`, which then is in the line no more; or for one that
+    /// has none yet, which gets a place at the end of the line if there is nothing.
+    pub(super) fn look(
+        &mut self,
+        ticket: &mut Option<u64>,
+        waker: W,
+        now: Instant,
+        after: &mut After<C, E, W>,
+    ) -> Option<Result<Kept<C>, E>> {
+        let Some(at) = ticket.and_then(|ticket| self.position(ticket)) else {
+            let taken = self.take(now, after);
+            if taken.is_some() {
+                after.unneeded = Some(waker);
+                return taken.map(Ok);
+            }
+            *ticket = Some(self.next_ticket);
+            let waiter = Waiter { ticket: self.next_ticket, waker: Some(waker), got: None };
+            self.line.push_back(waiter);
+            self.next_ticket += 1;
+            self.waiting += 1;
+            return None;
+        };
         if self.line[at].got.is_none() {
-            waker(&mut self.line[at].waker);
-            return Found::Nothing;
+            after.unneeded = self.line[at].waker.replace(waker);
+            return None;
         }
-        match self.line.remove(at).and_then(|waiter| waiter.got) {
-            Some(Ok(kept)) => Found::Connection(kept),
-            Some(Err(error)) => Found::Error(error),
-            None => Found::Nothing,
-        }
+        after.unneeded = Some(waker);
+        *ticket = None;
+        self.line.remove(at).and_then(|waiter| waiter.got)
     }
 
     /// The waiter goes. What it got goes to the next.
-    pub(super) fn leave(&mut self, ticket: u64, now: Instant) -> After<C, W> {
-        let mut after = After::default();
-        let Some(waiter) = self.position(ticket).ok().and_then(|at| self.line.remove(at)) else {
-            return after;
+    pub(super) fn leave(&mut self, ticket: u64, now: Instant, after: &mut After<C, E, W>) {
+        let Some(waiter) = self.position(ticket).and_then(|at| self.line.remove(at)) else {
+            return;
         };
+        after.unneeded = waiter.waker;
         match waiter.got {
-            Some(Ok(kept)) => self.hand_on(kept, now, &mut after),
-            Some(Err(_)) => {}
+            Some(Ok(kept)) => self.hand_on(kept, now, after),
+            Some(Err(error)) => after.unheard = Some(error),
             None => self.waiting -= 1,
         }
-        self.nudge(&mut after);
-        after
+        self.nudge(after);
     }
 
-    fn position(&self, ticket: u64) -> Result<usize, usize> {
-        self.line.binary_search_by_key(&ticket, |waiter| waiter.ticket)
+    fn position(&self, ticket: u64) -> Option<usize> {
+        self.line.binary_search_by_key(&ticket, |waiter| waiter.ticket).ok()
     }
 
     /// How many connections are to be made now. Their places are taken.
@@ -171,38 +173,35 @@ impl<C: Pooled, E, W: Clone> Ledger<C, E, W> {
         wanted.saturating_sub(self.dialing)
     }
 
-    /// Has the first that waits look whether connections are to be made: that is its task's work.
-    fn nudge(&self, after: &mut After<C, W>) {
+    /// Has those that wait look whether connections are to be made, which is their tasks' work. All of
+    /// them: the first may not be polled for long, and whichever is makes them for all.
+    fn nudge(&mut self, after: &mut After<C, E, W>) {
         if self.lacking() > 0 && self.places() > 0 {
-            after.woken.extend(self.first_waiting().map(|at| self.line[at].waker.clone()));
+            let waiting = self.line.iter_mut().filter(|waiter| waiter.got.is_none());
+            after.woken.extend(waiting.filter_map(|waiter| waiter.waker.take()));
         }
     }
 
-    fn first_waiting(&self) -> Option<usize> {
-        (self.waiting > 0).then(|| self.line.len() - self.waiting)
-    }
-
-    /// A connection was made, or why not.
+    /// A connection was made that was begun in `epoch`, or why not.
     pub(super) fn dialed(
         &mut self,
         made: Result<C, E>,
+        epoch: u64,
         now: Instant,
         draw: f64,
-    ) -> (After<C, W>, Option<E>) {
+        after: &mut After<C, E, W>,
+    ) {
         self.dialing -= 1;
-        let mut after = After::default();
+        // Where none could be made, those that wait are not to hear it one after another.
+        self.shares = made.as_ref().is_ok_and(|connection| connection.share().is_some());
         match made {
             Ok(connection) => {
-                self.shares = connection.share().is_some();
                 let retires = self.limits.retires(now, draw);
-                self.hand_on(Kept::new(connection, self.epoch, retires), now, &mut after);
-                (after, None)
+                self.hand_on(Kept::new(connection, epoch, now, retires), now, after);
             }
-            Err(error) => {
-                let unheard = self.give(Err(error), &mut after).and_then(Result::err);
-                (after, unheard)
-            }
+            Err(error) => after.unheard = self.give(Err(error), after).and_then(Result::err),
         }
+        self.nudge(after);
     }
 
     /// One that was being made never will be.
@@ -211,28 +210,26 @@ impl<C: Pooled, E, W: Clone> Ledger<C, E, W> {
     }
 
     /// A place is free: its connection is closed.
-    pub(super) fn closed(&mut self) -> After<C, W> {
+    pub(super) fn closed(&mut self, after: &mut After<C, E, W>) {
         self.live -= 1;
-        let mut after = After { has_room: self.limits.max.is_some(), ..After::default() };
-        self.close(&mut after, |idle| !idle.kept.connection.is_open());
-        self.nudge(&mut after);
-        after
+        after.has_room |= self.limits.max.is_some();
+        self.close(after, |idle| !idle.kept.connection.is_open());
+        self.nudge(after);
     }
 
     /// A call is over, and its connection may carry another.
-    pub(super) fn put(&mut self, kept: Kept<C>, now: Instant) -> After<C, W> {
-        let mut after = After::default();
+    pub(super) fn put(&mut self, mut kept: Kept<C>, now: Instant, after: &mut After<C, E, W>) {
+        (kept.since, kept.was_used) = (now, true);
         // Of a connection that is shared, the pool has a handle already.
         if self.shares && kept.share().is_some() {
             after.closed.push(kept);
         } else {
-            self.hand_on(kept, now, &mut after);
+            self.hand_on(kept, now, after);
         }
-        after
     }
 
     /// To the first that waits; to all of them, if it can be shared; or to those that are idle.
-    fn hand_on(&mut self, kept: Kept<C>, now: Instant, after: &mut After<C, W>) {
+    fn hand_on(&mut self, kept: Kept<C>, now: Instant, after: &mut After<C, E, W>) {
         let is_old = kept.is_retired(now) || kept.epoch != self.epoch;
         if is_old || !kept.connection.is_open() {
             after.closed.push(kept);
@@ -255,20 +252,25 @@ impl<C: Pooled, E, W: Clone> Ledger<C, E, W> {
         }
         let until = self.idle_until(&kept, now);
         self.idle.push_back(Idle { kept, until });
-        after.has_room = self.limits.max.is_some();
+        after.has_room |= self.limits.max.is_some();
     }
 
     /// To the first that waits, or back if none does.
     fn give(
         &mut self,
         got: Result<Kept<C>, E>,
-        after: &mut After<C, W>,
+        after: &mut After<C, E, W>,
     ) -> Option<Result<Kept<C>, E>> {
-        let Some(at) = self.first_waiting() else { return Some(got) };
-        let waiter = &mut self.line[at];
+        let mut waiting = self.line.iter_mut().filter(|waiter| waiter.got.is_none());
+        let Some(first) = waiting.next() else { return Some(got) };
+        let looks = |waiter: &Waiter<C, E, W>| waiter.waker.is_some();
+        let waiter = match looks(first) {
+            true => first,
+            false => waiting.find(|waiter| looks(waiter)).unwrap_or(first),
+        };
         waiter.got = Some(got);
         self.waiting -= 1;
-        after.woken.push(waiter.waker.clone());
+        after.woken.extend(waiter.waker.take());
         None
     }
 
@@ -276,7 +278,7 @@ impl<C: Pooled, E, W: Clone> Ledger<C, E, W> {
         kept.idle_until(later(now, self.limits.idle_timeout))
     }
 
-    fn close(&mut self, after: &mut After<C, W>, is_to: impl Fn(&Idle<C>) -> bool) {
+    fn close(&mut self, after: &mut After<C, E, W>, is_to: impl Fn(&Idle<C>) -> bool) {
         for _ in 0..self.idle.len() {
             match self.idle.pop_front() {
                 Some(idle) if is_to(&idle) => after.closed.push(idle.kept),
@@ -288,36 +290,28 @@ impl<C: Pooled, E, W: Clone> Ledger<C, E, W> {
 
     /// Closes those that were idle for too long. Returns when the next is, or `None` if no connection is
     /// left.
-    pub(super) fn sweep(&mut self, now: Instant) -> (After<C, W>, Option<Instant>) {
-        let mut after = After::default();
-        self.close(&mut after, |idle| !idle.is_usable(now));
+    pub(super) fn sweep(&mut self, now: Instant, after: &mut After<C, E, W>) -> Option<Instant> {
+        self.close(after, |idle| !idle.is_usable(now));
         // One that comes back later is idle for as long as any.
         let next = self.idle.iter().map(|idle| idle.until).min();
         let next = next.unwrap_or_else(|| later(now, self.limits.idle_timeout));
-        (after, (self.live > 0).then_some(next))
+        (self.live > 0).then_some(next)
     }
 
-    /// Lets go of the idle connections, and of those in use once they come back; only if none did so
-    /// since a connection of `epoch` was made, where that is given.
-    pub(super) fn empty(&mut self, epoch: Option<u64>) -> Option<After<C, W>> {
-        if epoch.is_some_and(|epoch| epoch != self.epoch) {
-            return None;
-        }
+    /// Lets go of the idle connections, and of those in use once they come back.
+    pub(super) fn empty(&mut self, after: &mut After<C, E, W>) {
         self.epoch += 1;
-        let mut after = After::default();
-        self.close(&mut after, |_| true);
-        Some(after)
+        self.close(after, |_| true);
     }
 
     /// Goes by other limits. Connections that are open stay; fewer may be kept when they come back.
-    pub(super) fn set_limits(&mut self, limits: Limits) -> After<C, W> {
+    pub(super) fn set_limits(&mut self, limits: Limits, after: &mut After<C, E, W>) {
         self.limits = limits;
-        let mut after = After { has_room: true, ..After::default() };
+        after.has_room = true;
         while self.idle.len() > limits.max_idle {
             after.closed.extend(self.idle.pop_front().map(|idle| idle.kept));
         }
-        self.nudge(&mut after);
-        after
+        self.nudge(after);
     }
 
     #[cfg(test)]

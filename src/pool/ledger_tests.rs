@@ -1,7 +1,6 @@
 //! The rules against a naive model of them: any calls, answers, deaths and changes, in any order.
 
 use std::{
-    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -12,8 +11,9 @@ use std::{
 use proptest::prelude::*;
 
 use super::{
+    after::After,
     kept::{Kept, Pooled},
-    ledger::{After, Found, Ledger},
+    ledger::Ledger,
     limits::Limits,
     model::{Conn, Known, Model},
 };
@@ -31,7 +31,7 @@ enum Step {
     LetGo(usize),
     Dies(usize),
     Closed,
-    Empty(bool),
+    Empty,
     Later(u64),
     Sweep,
     Limits(Option<usize>, usize),
@@ -50,7 +50,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..8_usize).prop_map(LetGo),
         1 => (0..8_usize).prop_map(Dies),
         3 => Just(Closed),
-        1 => any::<bool>().prop_map(Empty),
+        1 => Just(Empty),
         2 => (1..80_u64).prop_map(Later),
         1 => Just(Sweep),
         1 => (proptest::option::of(1..5_usize), 0..4_usize).prop_map(|(max, idle)| Limits(max, idle)),
@@ -62,15 +62,13 @@ struct Both {
     model: Model,
     leased: Vec<Kept<Conn>>,
     born: Vec<Known>,
-    /// Woken, and did not look yet.
-    woken: BTreeSet<u64>,
 }
 
 impl Both {
     fn new(limits: Limits) -> Self {
         let model = Model::new(limits);
-        let ledger = Ledger::new(limits);
-        Self { ledger, model, leased: Vec::new(), born: Vec::new(), woken: BTreeSet::new() }
+        let ledger = Ledger::new(limits, false);
+        Self { ledger, model, leased: Vec::new(), born: Vec::new() }
     }
 
     fn known(&self, kept: &Kept<Conn>) -> Known {
@@ -90,8 +88,14 @@ impl Both {
         }
     }
 
-    fn after(&mut self, after: After<Conn, u64>) {
-        self.woken.extend(after.woken);
+    fn change<T>(
+        &mut self,
+        change: impl FnOnce(&mut Ledger<Conn, u32, u64>, &mut After<Conn, u32, u64>) -> T,
+    ) -> T {
+        let mut after = After::default();
+        let changed = change(&mut self.ledger, &mut after);
+        self.model.woken.extend(after.woken);
+        changed
     }
 
     fn pick(&mut self, at: usize) -> Option<Kept<Conn>> {
@@ -101,90 +105,82 @@ impl Both {
     }
 
     fn place_closed(&mut self) {
-        let after = self.ledger.closed();
-        self.after(after);
+        self.change(Ledger::closed);
     }
 
     fn step(&mut self, step: Step) {
         let now = self.model.now;
         match step {
             Step::Call => {
-                let mut after = After::default();
-                let taken = self.ledger.take(now, &mut after);
-                let expected = self.model.take();
+                let mut ticket = None;
+                // Its waker is its ticket.
+                let next = self.model.next_ticket;
+                let taken = self.change(|ledger, after| ledger.look(&mut ticket, next, now, after));
+                let (taken, expected) = (taken.transpose().unwrap(), self.model.take());
                 assert_eq!(taken.as_ref().map(|kept| self.known(kept)), expected, "idle ones");
                 match taken {
                     Some(kept) => self.lease(kept),
                     None => {
-                        let ticket = self.model.line.last().map_or(0, |(ticket, _)| ticket + 1);
-                        let ticket = ticket.max(self.ledger.join(u64::MAX));
-                        // Its waker is its ticket.
-                        let found = self.ledger.collect(ticket, |waker| *waker = ticket);
-                        assert!(matches!(found, Found::Nothing));
-                        self.model.line.push((ticket, None));
+                        assert_eq!(ticket, Some(next));
+                        self.model.next_ticket += 1;
+                        self.model.line.push((next, None));
                         self.dials();
                     }
                 }
-                self.after(after);
             }
             Step::Poll(at) => {
                 let Some(at) = at.checked_rem(self.model.line.len()) else { return };
                 let (ticket, got) = self.model.line[at];
-                self.woken.remove(&ticket);
-                match (self.ledger.collect(ticket, |waker| *waker = ticket), got) {
-                    (Found::Nothing, None) => {}
-                    (Found::Connection(kept), Some(Ok(known))) => {
-                        assert_eq!(self.known(&kept), known);
-                        self.model.line.remove(at);
-                        self.lease(kept);
-                    }
-                    (Found::Error(error), Some(Err(expected))) => {
-                        assert_eq!(error, expected);
-                        self.model.line.remove(at);
-                    }
-                    (found, got) => panic!("{found:?} instead of {got:?}"),
+                self.model.woken.remove(&ticket);
+                let mut held = Some(ticket);
+                let found = self.change(|ledger, after| ledger.look(&mut held, ticket, now, after));
+                let known = found.as_ref().map(|found| match found {
+                    Ok(kept) => Ok(self.known(kept)),
+                    Err(error) => Err(*error),
+                });
+                assert_eq!((known, held.is_some()), (got, got.is_none()));
+                if let Some(found) = found {
+                    self.model.line.remove(at);
+                    found.into_iter().for_each(|kept| self.lease(kept));
                 }
                 self.dials();
             }
             Step::Leave(at) => {
                 let Some(at) = at.checked_rem(self.model.line.len()) else { return };
                 let (ticket, got) = self.model.line.remove(at);
-                self.woken.remove(&ticket);
+                self.model.woken.remove(&ticket);
                 if let Some(Ok(known)) = got {
                     self.model.hand_on(known);
                 }
-                let after = self.ledger.leave(ticket, now);
-                self.after(after);
+                self.change(|ledger, after| ledger.leave(ticket, now, after));
             }
-            Step::Made | Step::CannotMake | Step::Lost if self.model.dialing == 0 => {}
+            Step::Made | Step::CannotMake | Step::Lost if self.model.dialing.is_empty() => {}
             Step::Made => {
                 let id = self.born.len() as u32;
-                let known = Known { id, epoch: self.model.epoch, born: now };
+                let known = Known { id, epoch: self.model.dialing.remove(0), born: now };
                 self.born.push(known);
-                self.model.dialing -= 1;
                 self.model.hand_on(known);
                 let conn = Conn { id, is_open: Arc::new(AtomicBool::new(true)) };
-                let (after, _) = self.ledger.dialed(Ok(conn), now, 0.0);
-                self.after(after);
+                self.change(|ledger, after| ledger.dialed(Ok(conn), known.epoch, now, 0.0, after));
             }
             Step::CannotMake => {
-                self.model.dialing -= 1;
+                let epoch = self.model.dialing.remove(0);
                 let is_heard = self.model.give(Err(7));
-                let (after, unheard) = self.ledger.dialed(Err(7), now, 0.0);
-                assert_eq!(unheard.is_none(), is_heard);
-                self.after(after);
+                self.change(|ledger, after| {
+                    ledger.dialed(Err(7), epoch, now, 0.0, after);
+                    assert_eq!(after.unheard.is_none(), is_heard);
+                });
                 self.place_closed();
             }
             Step::Lost => {
-                self.model.dialing -= 1;
+                self.model.dialing.pop();
                 self.ledger.dial_lost();
                 self.place_closed();
             }
             Step::GiveBack(at) => {
                 let Some(kept) = self.pick(at) else { return };
                 self.model.hand_on(self.known(&kept));
-                let after = self.ledger.put(kept, now);
-                self.after(after);
+                self.change(|ledger, after| ledger.put(kept, now, after));
             }
             Step::LetGo(at) => {
                 if self.pick(at).is_some() {
@@ -208,32 +204,26 @@ impl Both {
                     self.place_closed();
                 }
             }
-            Step::Empty(is_late) => {
-                let epoch = self.model.epoch.checked_sub(u64::from(is_late));
-                let after = self.ledger.empty(epoch);
-                assert_eq!(after.is_none(), is_late && epoch.is_some(), "once for each epoch");
-                if let Some(after) = after {
-                    self.model.closing += self.model.idle.len();
-                    self.model.idle.clear();
-                    self.model.epoch += 1;
-                    self.after(after);
-                }
+            Step::Empty => {
+                self.model.closing += self.model.idle.len();
+                self.model.idle.clear();
+                self.model.epoch += 1;
+                self.change(Ledger::empty);
             }
             Step::Later(millis) => self.model.now += Duration::from_millis(millis),
             Step::Sweep => {
                 self.model.sweep();
-                let (after, next) = self.ledger.sweep(now);
+                let next = self.change(|ledger, after| ledger.sweep(now, after));
                 assert_eq!(next.is_some(), self.model.live() > 0);
                 assert!(next.is_none_or(|next| next > now), "it would spin");
-                self.after(after);
             }
             Step::Limits(max, max_idle) => {
                 self.model.limits = Limits { max, max_idle, ..self.model.limits };
                 let surplus = self.model.idle.len().saturating_sub(max_idle);
                 self.model.idle.drain(..surplus);
                 self.model.closing += surplus;
-                let after = self.ledger.set_limits(self.model.limits);
-                self.after(after);
+                let limits = self.model.limits;
+                self.change(|ledger, after| ledger.set_limits(limits, after));
             }
         }
     }
@@ -241,19 +231,22 @@ impl Both {
     /// What holds after every step.
     fn holds(&mut self) {
         assert_eq!(self.ledger.live(), self.model.live(), "what is open or being made");
-        assert_eq!(self.ledger.is_dialing(), self.model.dialing > 0);
+        assert_eq!(self.ledger.is_dialing(), !self.model.dialing.is_empty());
+        let has_room = self.change(Ledger::has_room);
         let model = &self.model;
         for (ticket, _) in model.line.iter().filter(|(_, got)| got.is_some()) {
-            assert!(self.woken.contains(ticket), "it got something and was not woken");
+            assert!(model.woken.contains(ticket), "it got something and was not woken");
         }
         let is_usable = |&(_, until): &(Known, Instant)| model.now < until;
         let room = model.limits.max.is_none_or(|max| model.live() < max);
         let is_idle = model.idle.iter().any(is_usable);
         assert!(model.waiting() == 0 || !is_idle, "it waits beside an idle connection");
-        // The one of the line that looks next makes all that are due.
-        let is_due = room && model.waiting() > model.dialing;
-        assert!(!is_due || !self.woken.is_empty(), "none sees to another connection");
-        assert_eq!(self.ledger.has_room(), room || !model.idle.is_empty());
+        // Whichever of the line looks next makes all that are due.
+        if room && model.waiting() > model.dialing.len() {
+            let mut waiting = model.line.iter().filter(|(_, got)| got.is_none());
+            assert!(waiting.all(|(ticket, _)| model.woken.contains(ticket)), "one does not look");
+        }
+        assert_eq!(has_room, room || !model.idle.is_empty());
     }
 }
 
@@ -266,7 +259,7 @@ proptest! {
     ) {
         let idle_timeout = Duration::from_millis(100);
         let max_age = Some(Duration::from_millis(250));
-        let mut both = Both::new(Limits { max, max_idle, idle_timeout, max_age, shares: false });
+        let mut both = Both::new(Limits { max, max_idle, idle_timeout, max_age });
         for step in steps {
             both.step(step);
             both.holds();
@@ -291,27 +284,40 @@ mod shared {
         }
     }
 
+    fn ledger(max: usize) -> Ledger<Wide, (), u32> {
+        let hour = Duration::from_secs(3_600);
+        Ledger::new(Limits { max: Some(max), max_idle: 1, idle_timeout: hour, max_age: None }, true)
+    }
+
+    fn ask(ledger: &mut Ledger<Wide, (), u32>) -> Option<u64> {
+        let mut ticket = None;
+        let found = ledger.look(&mut ticket, 0, time::now(), &mut After::default());
+        assert_eq!(found.is_none(), ticket.is_some());
+        ticket
+    }
+
     #[test]
     fn one_connection_serves_all_that_wait_and_those_to_come() {
-        let hour = Duration::from_secs(3_600);
-        let limits =
-            Limits { max: Some(2), max_idle: 1, idle_timeout: hour, max_age: None, shares: false };
-        let (mut ledger, now) = (Ledger::<Wide, (), u32>::new(limits), time::now());
-        let ask = |ledger: &mut Ledger<Wide, (), u32>| {
-            let mut after = After::default();
-            ledger.take(now, &mut after).is_some().then_some(0).ok_or_else(|| ledger.join(0))
-        };
-        let tickets = [ask(&mut ledger), ask(&mut ledger), ask(&mut ledger)];
-        assert!(tickets.iter().all(Result::is_err));
-        assert_eq!(ledger.dials_due(), 2, "it is not known yet that one is enough");
-        let (after, _) = ledger.dialed(Ok(Wide), now, 0.0);
+        let (mut ledger, now, mut after) = (ledger(2), time::now(), After::default());
+        assert!((0..3).all(|_| ask(&mut ledger).is_some()));
+        assert_eq!((ledger.dials_due(), ledger.dials_due()), (1, 0), "one may be enough");
+        ledger.dialed(Ok(Wide), 0, now, 0.0, &mut after);
         assert_eq!(after.woken.len(), 3);
-        assert!(ask(&mut ledger).is_ok() && ask(&mut ledger).is_ok());
-        let (after, _) = ledger.dialed(Ok(Wide), now, 0.0);
-        assert_eq!(after.closed.len(), 1, "one too many");
-        let _ = ledger.empty(None);
-        assert!(ask(&mut ledger).is_err() && ask(&mut ledger).is_err());
-        let _ = (ledger.closed(), ledger.closed());
-        assert_eq!(ledger.dials_due(), 1, "now it is known");
+        assert!(ask(&mut ledger).is_none() && ask(&mut ledger).is_none());
+        ledger.empty(&mut after);
+        assert!(ask(&mut ledger).is_some() && ask(&mut ledger).is_some());
+        ledger.closed(&mut after);
+        assert_eq!(ledger.dials_due(), 1);
+    }
+
+    /// One that could not be made, or that carries one call at a time.
+    #[test]
+    fn where_one_is_not_enough_the_others_are_made_at_once() {
+        let (mut ledger, now, mut after) = (ledger(9), time::now(), After::default());
+        assert!((0..5).all(|_| ask(&mut ledger).is_some()));
+        assert_eq!(ledger.dials_due(), 1);
+        ledger.dialed(Err(()), 0, now, 0.0, &mut after);
+        ledger.closed(&mut after);
+        assert_eq!((after.woken.len(), ledger.dials_due()), (5, 4), "all look");
     }
 }

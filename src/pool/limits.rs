@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use serde::{Deserialize, Deserializer};
+
 use crate::time::{Instant, later};
 
 /// Share of its age that a connection may lose, so that those made together do not end together.
@@ -16,8 +18,6 @@ pub(crate) struct Limits {
     pub(crate) idle_timeout: Duration,
     /// Age beyond which one is not used again.
     pub(crate) max_age: Option<Duration>,
-    /// Whether one carries many calls at once, as far as is known before the first is made.
-    pub(crate) shares: bool,
 }
 
 impl Limits {
@@ -27,6 +27,13 @@ impl Limits {
     }
 }
 
+/// The most connections as they are in a file, where zero is none, as in Go.
+pub(crate) fn unless_zero<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<usize>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.filter(|&max| max > 0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -34,8 +41,7 @@ mod tests {
     #[test]
     fn ages_differ_by_a_tenth_at_most() {
         let (now, age) = (crate::time::now(), Duration::from_secs(100));
-        let limits =
-            Limits { max: None, max_idle: 1, idle_timeout: age, max_age: Some(age), shares: false };
+        let limits = Limits { max: None, max_idle: 1, idle_timeout: age, max_age: Some(age) };
         assert_eq!(limits.retires(now, 0.0), Some(now + age));
         assert_eq!(limits.retires(now, 1.0), Some(now + Duration::from_secs(90)));
         assert_eq!(Limits { max_age: None, ..limits }.retires(now, 0.5), None);

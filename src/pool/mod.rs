@@ -10,11 +10,16 @@
 //!
 //! A connection is made for the line, not for the caller that began to make it: whichever is there
 //! first, a new one or one that comes back, goes to the first that waits. So as many are being made as
-//! callers wait, and no more than there are places.
+//! callers wait, and no more than there are places; or one alone, where it may carry all their calls.
+//!
+//! What a caller got stays its own until it is polled or drops, as with a semaphore. One that was woken
+//! and is not polled gets nothing while others wait that are.
 //!
 //! `ledger` has the rules, as arithmetic: it reads no clock and wakes no task. hyper-util's `client::pool`
 //! and `client::legacy` count idle connections only, so neither can hold a bound on those that are open.
 
+mod after;
+mod deaths;
 mod kept;
 mod ledger;
 #[cfg(test)]
@@ -27,7 +32,7 @@ mod waiting;
 
 pub(crate) use self::{
     kept::Pooled,
-    limits::Limits,
-    pool::{Dialing, Lease, Pool},
+    limits::{Limits, unless_zero},
+    pool::{Dialing, Lease, Place, Pool},
     waiting::Waiting,
 };

@@ -1,8 +1,11 @@
 //! What a pool does, in the plainest words: for the test of its rules.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering::Relaxed},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use super::{kept::Pooled, limits::Limits};
@@ -39,7 +42,11 @@ pub(super) struct Model {
     /// With the instant until which each is kept; the newest last.
     pub(super) idle: Vec<(Known, Instant)>,
     pub(super) line: Vec<Waiter>,
-    pub(super) dialing: usize,
+    pub(super) next_ticket: u64,
+    /// Woken, and did not look yet.
+    pub(super) woken: BTreeSet<u64>,
+    /// The epochs in which they were begun.
+    pub(super) dialing: Vec<u64>,
     /// Let go of, but not closed yet.
     pub(super) closing: usize,
     pub(super) leased: usize,
@@ -53,7 +60,9 @@ impl Model {
             epoch: 0,
             idle: Vec::new(),
             line: Vec::new(),
-            dialing: 0,
+            next_ticket: 0,
+            woken: BTreeSet::new(),
+            dialing: Vec::new(),
             closing: 0,
             leased: 0,
         }
@@ -69,7 +78,7 @@ impl Model {
 
     pub(super) fn live(&self) -> usize {
         let given = self.line.iter().filter(|(_, got)| matches!(got, Some(Ok(_)))).count();
-        self.idle.len() + self.leased + given + self.closing + self.dialing
+        self.idle.len() + self.leased + given + self.closing + self.dialing.len()
     }
 
     pub(super) fn take(&mut self) -> Option<Known> {
@@ -84,18 +93,21 @@ impl Model {
 
     pub(super) fn due(&mut self) -> usize {
         let mut due = 0;
-        while self.waiting() > self.dialing && self.limits.max.is_none_or(|max| self.live() < max) {
-            self.dialing += 1;
+        let room = |live| self.limits.max.is_none_or(|max| live < max);
+        while self.waiting() > self.dialing.len() && room(self.live()) {
+            self.dialing.push(self.epoch);
             due += 1;
         }
         due
     }
 
     pub(super) fn give(&mut self, got: Result<Known, u32>) -> bool {
-        match self.line.iter_mut().find(|(_, got)| got.is_none()) {
-            Some((_, empty)) => *empty = Some(got),
-            None => return false,
-        }
+        let waiting = |(_, (_, got)): &(usize, &Waiter)| got.is_none();
+        let looks = |(_, (ticket, _)): &(usize, &Waiter)| !self.woken.contains(ticket);
+        let first = self.line.iter().enumerate().filter(waiting).find(looks);
+        let first = first.or_else(|| self.line.iter().enumerate().find(waiting));
+        let Some((at, _)) = first else { return false };
+        self.line[at].1 = Some(got);
         true
     }
 

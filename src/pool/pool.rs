@@ -10,8 +10,9 @@ use std::{
 use tokio::{runtime::Handle, task::AbortHandle, time::sleep_until};
 
 use super::{
+    after::After,
     kept::{Kept, Pooled},
-    ledger::{After, Ledger},
+    ledger::Ledger,
     limits::Limits,
 };
 use crate::{
@@ -35,9 +36,10 @@ struct Inside<C, E> {
 }
 
 impl<C: Pooled, E> Pool<C, E> {
-    pub(crate) fn new(limits: Limits) -> Arc<Self> {
+    /// `may_share`: whether connections may carry many calls at once, which the first will tell.
+    pub(crate) fn new(limits: Limits, may_share: bool) -> Arc<Self> {
         let is_bounded = AtomicBool::new(limits.max.is_some());
-        let inside = Mutex::new(Inside { ledger: Ledger::new(limits), sweeper: None });
+        let inside = Mutex::new(Inside { ledger: Ledger::new(limits, may_share), sweeper: None });
         Arc::new(Self { inside, room: WaitList::default(), is_bounded })
     }
 
@@ -53,8 +55,7 @@ impl<C: Pooled, E> Pool<C, E> {
 
     /// Waits until a call would find a connection, or a place for one. Nothing is reserved.
     pub(crate) fn poll_room(&self, key: &mut WaitKey, cx: &mut Context<'_>) -> Poll<()> {
-        let has_room =
-            || !self.is_bounded.load(Ordering::Relaxed) || lock(&self.inside).ledger.has_room();
+        let has_room = || !self.is_bounded.load(Ordering::Relaxed) || self.change(Ledger::has_room);
         if !has_room() {
             self.room.wait(key, cx.waker());
             if !has_room() {
@@ -70,42 +71,79 @@ impl<C: Pooled, E> Pool<C, E> {
         self.room.leave(key);
     }
 
-    /// Lets go of the idle connections, and of those in use once they are given back.
+    /// A connection of `epoch` died which had been used before. Those that are idle beside it may be as
+    /// dead, so lets go of them, and of those in use once they are given back; but once for all that died
+    /// together.
     ///
-    /// With an epoch, only if that has not happened since a connection of it was made. Returns whether it did.
-    pub(crate) fn empty(&self, epoch: Option<u64>) -> bool {
-        let after = lock(&self.inside).ledger.empty(epoch);
-        after.map(|after| self.finish(after)).is_some()
+    /// Returns whether they may have died while they were idle, which says nothing of the endpoint.
+    pub(crate) fn died(&self, epoch: u64, now: Instant) -> bool {
+        self.change(|ledger, after| {
+            if epoch == ledger.epoch() {
+                ledger.empty(after);
+                ledger.deaths().of_epoch(now);
+            }
+            ledger.deaths().were_of_age()
+        })
     }
 
-    /// Goes by other limits from now on.
-    pub(crate) fn set_limits(&self, limits: Limits) {
+    /// Lets go of the connections of `epoch`, which is that of one which may be of no use.
+    pub(crate) fn empty(&self, epoch: u64) {
+        self.change(|ledger, after| {
+            if epoch == ledger.epoch() {
+                ledger.empty(after);
+            }
+        });
+    }
+
+    /// Whether a fresh connection may do better than one that died.
+    pub(crate) fn may_resend(&self, now: Instant) -> bool {
+        lock(&self.inside).ledger.deaths().may_resend(now)
+    }
+
+    pub(crate) fn resent_in_vain(&self, now: Instant) {
+        lock(&self.inside).ledger.deaths().resent_in_vain(now);
+    }
+
+    /// Goes by other settings from now on. `change` stores them, and returns the limits and whether
+    /// connections that were made before are of use no more. Of two changes at once, one comes after the
+    /// other.
+    pub(crate) fn configure(&self, change: impl FnOnce() -> (Limits, bool)) {
+        let mut after = After::default();
         let mut inside = lock(&self.inside);
+        let (limits, is_anew) = change();
         if *inside.ledger.limits() != limits {
-            let after = inside.ledger.set_limits(limits);
+            inside.ledger.set_limits(limits, &mut after);
             // It sleeps until a moment of the limits of before. The next connection starts another.
             if let Some(sweeper) = inside.sweeper.take() {
                 sweeper.abort();
             }
             self.is_bounded.store(limits.max.is_some(), Ordering::Relaxed);
-            drop(inside);
-            self.finish(after);
         }
+        if is_anew {
+            inside.ledger.empty(&mut after);
+        }
+        drop(inside);
+        self.finish(after);
     }
 
-    /// Calls `change` under the lock.
-    pub(super) fn change<T>(&self, change: impl FnOnce(&mut Ledger<C, E, Waker>) -> T) -> T {
-        change(&mut lock(&self.inside).ledger)
+    /// Calls `change` under the lock, and does afterwards what must not be done under it.
+    pub(super) fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Ledger<C, E, Waker>, &mut After<C, E, Waker>) -> T,
+    ) -> T {
+        let mut after = After::default();
+        let changed = change(&mut lock(&self.inside).ledger, &mut after);
+        self.finish(after);
+        changed
     }
 
-    /// Does what must not be done under the lock.
-    pub(super) fn finish(&self, after: After<C, Waker>) {
-        let After { woken, closed, has_room } = after;
+    fn finish(&self, after: After<C, E, Waker>) {
+        let After { woken, closed, has_room, unheard, unneeded } = after;
         woken.into_iter().for_each(Waker::wake);
         if has_room {
             self.room.wake_all();
         }
-        drop(closed);
+        drop((closed, unheard, unneeded));
     }
 }
 
@@ -131,8 +169,9 @@ where
 
     /// Closes what was idle for too long. Returns when to come again.
     fn sweep(&self) -> Option<Instant> {
+        let (mut after, now) = (After::default(), time::now());
         let mut inside = lock(&self.inside);
-        let (after, next) = inside.ledger.sweep(time::now());
+        let next = inside.ledger.sweep(now, &mut after);
         if next.is_none() {
             // Under the lock: a connection that is made after this starts another.
             inside.sweeper = None;
@@ -176,16 +215,25 @@ impl<C: Pooled, E> Lease<C, E> {
         &mut self.kept.connection
     }
 
-    /// For [`Pool::empty`].
+    /// For [`Pool::died`].
     pub(crate) fn epoch(&self) -> u64 {
         self.kept.epoch
     }
 
+    /// When it was made, or its last call ended.
+    pub(crate) fn since(&self) -> Instant {
+        self.kept.since
+    }
+
+    /// Whether it was there before the call that began at `begun`, and so may have died meanwhile.
+    pub(crate) fn is_older_than(&self, begun: Instant) -> bool {
+        self.kept.was_used || self.kept.since < begun
+    }
+
     /// The call is over, and the connection may carry another.
     pub(crate) fn give_back(self) {
-        let Self { pool, kept } = self;
-        let after = pool.change(|ledger| ledger.put(kept, time::now()));
-        pool.finish(after);
+        let (Self { pool, kept }, now) = (self, time::now());
+        pool.change(|ledger, after| ledger.put(kept, now, after));
     }
 }
 
@@ -203,8 +251,7 @@ pub(crate) struct Place<C: Pooled, E>(Weak<Pool<C, E>>);
 impl<C: Pooled, E> Drop for Place<C, E> {
     fn drop(&mut self) {
         if let Some(pool) = self.0.upgrade() {
-            let after = pool.change(Ledger::closed);
-            pool.finish(after);
+            pool.change(Ledger::closed);
         }
     }
 }
@@ -217,10 +264,11 @@ impl<C: Pooled, E> fmt::Debug for Place<C, E> {
 
 /// A connection that is being made, in a task of its own.
 ///
-/// Dropping it says that it never will be: the first that waits then sees to another.
+/// Dropping it says that it never will be: those that wait then see to another.
 pub(crate) struct Dialing<C: Pooled, E> {
     pool: Arc<Pool<C, E>>,
     place: Arc<Place<C, E>>,
+    epoch: u64,
     is_over: bool,
 }
 
@@ -232,11 +280,9 @@ where
     /// Ends it, inside the runtime on which the pool may have its task.
     pub(crate) fn finish(mut self, made: Result<C, E>) {
         self.is_over = true;
-        let was_made = made.is_ok();
-        let draw = random_fraction();
-        let (after, unheard) = self.pool.change(|ledger| ledger.dialed(made, time::now(), draw));
-        self.pool.finish(after);
-        drop(unheard);
+        let (was_made, epoch) = (made.is_ok(), self.epoch);
+        let (now, draw) = (time::now(), random_fraction());
+        self.pool.change(|ledger, after| ledger.dialed(made, epoch, now, draw, after));
         if was_made {
             self.pool.keep_sweeping();
         }
@@ -244,10 +290,10 @@ where
 }
 
 impl<C: Pooled, E> Dialing<C, E> {
-    /// For one that the ledger has counted.
-    pub(super) fn begun(pool: &Arc<Pool<C, E>>) -> Self {
+    /// For one that the ledger has counted, in `epoch`.
+    pub(super) fn begun(pool: &Arc<Pool<C, E>>, epoch: u64) -> Self {
         let place = Arc::new(Place(Arc::downgrade(pool)));
-        Self { pool: pool.clone(), place, is_over: false }
+        Self { pool: pool.clone(), place, epoch, is_over: false }
     }
 
     /// What the owner of the socket holds until it is closed.
@@ -259,8 +305,8 @@ impl<C: Pooled, E> Dialing<C, E> {
 impl<C: Pooled, E> Drop for Dialing<C, E> {
     fn drop(&mut self) {
         if !self.is_over {
-            // The place drops next, and has the first that waits look.
-            self.pool.change(Ledger::dial_lost);
+            // The place drops next, and has those that wait look.
+            self.pool.change(|ledger, _| ledger.dial_lost());
         }
     }
 }

@@ -6,7 +6,6 @@ use std::{
 
 use super::{
     kept::Pooled,
-    ledger::{After, Found},
     pool::{Dialing, Lease, Pool},
 };
 use crate::time;
@@ -30,36 +29,26 @@ impl<C: Pooled, E> Waiting<C, E> {
         cx: &mut Context<'_>,
         dial: impl Fn(Dialing<C, E>),
     ) -> Poll<Result<Lease<C, E>, E>> {
-        let mut after = After::default();
-        let ticket = self.ticket;
-        let (found, ticket, due) = self.pool.change(|ledger| {
-            let (found, ticket) = match ticket {
-                Some(ticket) => {
-                    let waker = |waker: &mut _| cx.waker().clone_into(waker);
-                    (ledger.collect(ticket, waker), Some(ticket))
-                }
-                None => match ledger.take(time::now(), &mut after) {
-                    Some(kept) => return (Found::Connection(kept), None, 0),
-                    None => (Found::Nothing, Some(ledger.join(cx.waker().clone()))),
-                },
-            };
-            (found, ticket, ledger.dials_due())
+        let now = time::now();
+        if self.ticket.is_none() {
+            let taken = self.pool.change(|ledger, after| ledger.take(now, after));
+            if let Some(kept) = taken {
+                return Poll::Ready(Ok(Lease::new(self.pool.clone(), kept)));
+            }
+        }
+        // Not under the lock: what a waker does is not ours.
+        let waker = cx.waker().clone();
+        let ticket = &mut self.ticket;
+        let (found, due, epoch) = self.pool.change(|ledger, after| {
+            let found = ledger.look(ticket, waker, now, after);
+            (found, ledger.dials_due(), ledger.epoch())
         });
-        self.pool.finish(after);
-        self.ticket = ticket;
         for _ in 0..due {
-            dial(Dialing::begun(&self.pool));
+            dial(Dialing::begun(&self.pool, epoch));
         }
         match found {
-            Found::Nothing => Poll::Pending,
-            Found::Connection(kept) => {
-                self.ticket = None;
-                Poll::Ready(Ok(Lease::new(self.pool.clone(), kept)))
-            }
-            Found::Error(error) => {
-                self.ticket = None;
-                Poll::Ready(Err(error))
-            }
+            None => Poll::Pending,
+            Some(found) => Poll::Ready(found.map(|kept| Lease::new(self.pool.clone(), kept))),
         }
     }
 }
@@ -67,8 +56,8 @@ impl<C: Pooled, E> Waiting<C, E> {
 impl<C: Pooled, E> Drop for Waiting<C, E> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
-            let after = self.pool.change(|ledger| ledger.leave(ticket, time::now()));
-            self.pool.finish(after);
+            let now = time::now();
+            self.pool.change(|ledger, after| ledger.leave(ticket, now, after));
         }
     }
 }

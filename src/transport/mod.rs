@@ -31,7 +31,9 @@ mod counts;
 #[cfg(feature = "grpc")]
 mod grpc;
 mod http;
+mod limit;
 mod socket;
+mod words;
 
 #[cfg(feature = "grpc")]
 pub use self::grpc::{GrpcConfig, GrpcFuture, GrpcService, GrpcTransport, GrpcTransportHandle};

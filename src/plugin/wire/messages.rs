@@ -25,6 +25,9 @@ pub(crate) enum NoMessage {
     Malformed(Malformed),
 }
 
+/// Most bytes that are read before they are asked for.
+const MOST_AHEAD: usize = 64 << 10;
+
 /// The messages of a connection, both ways.
 #[derive(Debug)]
 pub(crate) struct Messages<S> {
@@ -52,21 +55,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Messages<S> {
         limit: usize,
     ) -> Poll<Result<Bytes, NoMessage>> {
         loop {
-            match self.frames.take(limit) {
-                Ok(Some(message)) => return Poll::Ready(Ok(message)),
-                Ok(None) => {}
-                Err(malformed) => return Poll::Ready(Err(NoMessage::Malformed(malformed))),
+            if let Some(message) = self.take(limit)? {
+                return Poll::Ready(Ok(message));
             }
-            let (bytes, room) = self.frames.room(limit);
-            bytes.reserve(room);
-            let mut room = bytes.limit(room);
-            match ready!(pin!(self.socket.read_buf(&mut room)).poll(cx)) {
+            match ready!(self.poll_fill(cx, limit)) {
                 Ok(0) if self.frames.is_empty() => return Poll::Ready(Err(NoMessage::Ended)),
                 Ok(0) => return Poll::Ready(Err(NoMessage::BrokeOff)),
                 Ok(_) => {}
                 Err(error) => return Poll::Ready(Err(NoMessage::Failed(error))),
             }
         }
+    }
+
+    /// Reads what has come, though not all if that is much. 0 bytes are the end.
+    fn poll_fill(&mut self, cx: &mut Context<'_>, limit: usize) -> Poll<io::Result<usize>> {
+        let (bytes, room) = self.frames.room(limit);
+        bytes.reserve(room);
+        let mut room = bytes.limit(room);
+        pin!(self.socket.read_buf(&mut room)).poll(cx)
+    }
+
+    /// Reads ahead, `MOST_AHEAD` bytes at most, until nothing has come. Returns whether the connection
+    /// has ended.
+    pub(crate) fn poll_ahead(&mut self, cx: &mut Context<'_>, limit: usize) -> Poll<bool> {
+        while self.frames.len() < MOST_AHEAD.min(limit) {
+            if !matches!(ready!(self.poll_fill(cx, limit)), Ok(1..)) {
+                return Poll::Ready(true);
+            }
+        }
+        Poll::Ready(false)
+    }
+
+    /// The next message, of what has been read.
+    pub(crate) fn take(&mut self, limit: usize) -> Result<Option<Bytes>, NoMessage> {
+        self.frames.take(limit).map_err(NoMessage::Malformed)
     }
 
     /// Writes on at `message`, of which `written` bytes are written.

@@ -54,6 +54,28 @@ pub(crate) struct StreamAnswer<'a, T> {
     pub(crate) retry_after_ms: Option<u64>,
 }
 
+/// Makes a message that is no call, such as a ping or the proof of a token.
+pub(crate) fn own_message(
+    operation: &str,
+    id: &str,
+    data: Option<&str>,
+) -> Result<Vec<u8>, serde_json::Error> {
+    let none = BTreeMap::new();
+    message(&StreamQuestion {
+        operation,
+        request_id: id,
+        data: data.as_ref(),
+        headers: &none,
+        timeout_ms: 0,
+        metadata: &none,
+    })
+}
+
+/// The message that proves a token.
+pub(crate) fn proof(token: &str) -> Result<Vec<u8>, serde_json::Error> {
+    own_message(AUTH, "auth", Some(token))
+}
+
 /// Makes a message of a question or an answer.
 pub(crate) fn message<T: Serialize>(message: &T) -> Result<Vec<u8>, serde_json::Error> {
     let mut text = to_json(message)?;

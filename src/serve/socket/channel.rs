@@ -1,13 +1,18 @@
 //! One connection: a message, its answer, the next message.
 
-use std::{io, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::{pending, poll_fn},
+    io, mem,
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
-use futures_util::future::{Either, FutureExt, select};
+use futures_util::future::{Either, select};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     sync::watch,
-    task::yield_now,
     time::{error::Elapsed, timeout, timeout_at},
 };
 
@@ -35,22 +40,31 @@ pub(super) async fn serve<A: Answers>(
     config: Arc<BridgeConfig>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let mut channel = Channel { messages: Messages::new(socket), config, stop: &mut stop };
+    let messages = Messages::new(socket);
+    let mut channel = Channel { messages, config, stop: &mut stop, is_ending: false };
     // Whatever ends it, the other end sees that.
     let _ = channel.run(&*plugin).await;
 }
+
+/// How long a runtime may take to find what has come.
+const LOOK: Duration = Duration::from_millis(10);
 
 struct Channel<'a> {
     messages: Messages<Socket>,
     config: Arc<BridgeConfig>,
     stop: &'a mut watch::Receiver<bool>,
+    /// Nothing more is read.
+    is_ending: bool,
 }
 
 impl Channel<'_> {
     async fn run<A: Answers>(&mut self, plugin: &A) -> io::Result<()> {
         let mut until = time::later(time::now(), self.config.accept_timeout);
-        if self.config.require_auth && !self.let_in(until).await? {
-            return Ok(());
+        if self.config.require_auth {
+            if !self.let_in(until).await? {
+                return Ok(());
+            }
+            until = time::later(time::now(), self.config.channel_timeout);
         }
         while let Some(message) = self.next(until, self.config.max_message_bytes).await? {
             let message = text(&message);
@@ -58,7 +72,7 @@ impl Channel<'_> {
                 Ok(asked) if asked.operation == AUTH => self.check(&asked),
                 Ok(asked) => {
                     let answer = pin!(plugin.answer(&asked));
-                    match select(answer, pin!(self.messages.socket().closed())).await {
+                    match select(answer, pin!(self.gone())).await {
                         Either::Left((answer, _)) => answer,
                         // The caller has gone, so the answer is not waited for.
                         Either::Right(_) => return Ok(()),
@@ -132,16 +146,31 @@ impl Channel<'_> {
         until: Instant,
         limit: usize,
     ) -> Option<Result<Result<Bytes, NoMessage>, Elapsed>> {
-        {
+        if !self.is_ending && !*self.stop.borrow() {
             let receiving = pin!(timeout_at(until, self.messages.receive(limit)));
             let stopping = pin!(self.stop.wait_for(|stop| *stop));
             if let Either::Left((received, _)) = select(receiving, stopping).await {
                 return Some(received);
             }
         }
-        // What has come by now is answered, so the runtime must have looked for it.
-        yield_now().await;
-        self.messages.receive(limit).now_or_never().map(Ok)
+        if !mem::replace(&mut self.is_ending, true) {
+            // What has come by now is answered.
+            let reading = poll_fn(|cx| self.messages.poll_ahead(cx, usize::MAX));
+            let _ = timeout(LOOK, reading).await;
+        }
+        self.messages.take(limit).transpose().map(Ok)
+    }
+
+    /// Completes when the caller has gone. Never does for one that only has nothing more to say, nor for
+    /// one that has said much more already.
+    async fn gone(&mut self) {
+        let limit = self.config.max_message_bytes;
+        // What is read while the server stops would be answered as well.
+        if self.is_ending || poll_fn(|cx| self.messages.poll_ahead(cx, limit)).await {
+            self.messages.socket().closed().await;
+        } else {
+            pending().await
+        }
     }
 
     async fn send(&mut self, answer: &[u8]) -> io::Result<()> {

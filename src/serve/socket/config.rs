@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::{Code, Error, Kind},
-    plugin::Secret,
+    plugin::{Secret, wire::stream::proof},
     wire::{self, Network},
 };
 
@@ -35,7 +35,7 @@ pub struct BridgeConfig {
     pub listen_address: String,
     /// Port to listen on, for [`serve::bridge`](super::bridge). Default: 0, which is any that is free.
     pub listen_port: u16,
-    /// Most connections at once, and so the most calls. One more is closed without a word.
+    /// Most connections at once, and so the most calls. Others wait to be accepted.
     ///
     /// In a file also `max_connections`. Default: 100.
     #[serde(alias = "max_connections")]
@@ -45,7 +45,8 @@ pub struct BridgeConfig {
     /// The work of the plugin does not count. Default: 30 s.
     #[serde(with = "crate::duration::serde")]
     pub channel_timeout: Duration,
-    /// Longest time from accepting a connection to its first whole message. Default: 10 s.
+    /// Longest time from accepting a connection to its first whole message, which is the proof of the
+    /// `token` if `require_auth` is set. Default: 10 s.
     #[serde(with = "crate::duration::serde")]
     pub accept_timeout: Duration,
     /// Most bytes of the message that proves the token. Default: 1,024.
@@ -99,46 +100,19 @@ impl Default for BridgeConfig {
 }
 
 impl BridgeConfig {
-    /// Sets [`listen_address`](Self::listen_address).
-    #[must_use]
-    pub fn with_listen_address(mut self, address: impl Into<String>) -> Self {
-        self.listen_address = address.into();
-        self
-    }
-
-    /// Sets [`listen_port`](Self::listen_port).
-    #[must_use]
-    pub const fn with_listen_port(mut self, port: u16) -> Self {
-        self.listen_port = port;
-        self
-    }
-
-    /// Sets [`max_channels`](Self::max_channels).
-    #[must_use]
-    pub const fn with_max_channels(mut self, most: usize) -> Self {
-        self.max_channels = most;
-        self
-    }
-
-    /// Sets [`channel_timeout`](Self::channel_timeout).
-    #[must_use]
-    pub const fn with_channel_timeout(mut self, duration: Duration) -> Self {
-        self.channel_timeout = duration;
-        self
-    }
-
-    /// Sets [`accept_timeout`](Self::accept_timeout).
-    #[must_use]
-    pub const fn with_accept_timeout(mut self, duration: Duration) -> Self {
-        self.accept_timeout = duration;
-        self
-    }
-
-    /// Sets [`handshake_buffer`](Self::handshake_buffer).
-    #[must_use]
-    pub const fn with_handshake_buffer(mut self, most: usize) -> Self {
-        self.handshake_buffer = most;
-        self
+    setters! {
+        with_listen_address: listen_address = impl Into<String>;
+        with_listen_port: listen_port = u16;
+        with_max_channels: max_channels = usize;
+        with_channel_timeout: channel_timeout = Duration;
+        with_accept_timeout: accept_timeout = Duration;
+        with_handshake_buffer: handshake_buffer = usize;
+        with_require_auth: require_auth = bool;
+        with_token: token = impl Into<Secret>;
+        with_allow_remote: allow_remote = bool;
+        with_allow_any_user: allow_any_user = bool;
+        with_max_message_bytes: max_message_bytes = usize;
+        with_drain_timeout: drain_timeout = Duration;
     }
 
     /// Sets [`allowed_subnets`](Self::allowed_subnets).
@@ -151,52 +125,10 @@ impl BridgeConfig {
         self
     }
 
-    /// Sets [`require_auth`](Self::require_auth).
-    #[must_use]
-    pub const fn with_require_auth(mut self, is_set: bool) -> Self {
-        self.require_auth = is_set;
-        self
-    }
-
-    /// Sets [`token`](Self::token).
-    #[must_use]
-    pub fn with_token(mut self, token: impl Into<Secret>) -> Self {
-        self.token = token.into();
-        self
-    }
-
-    /// Sets [`allow_remote`](Self::allow_remote).
-    #[must_use]
-    pub const fn with_allow_remote(mut self, is_set: bool) -> Self {
-        self.allow_remote = is_set;
-        self
-    }
-
     /// Sets [`allowed_uids`](Self::allowed_uids).
     #[must_use]
     pub fn with_allowed_uids(mut self, uids: impl IntoIterator<Item = u32>) -> Self {
         self.allowed_uids = uids.into_iter().collect();
-        self
-    }
-
-    /// Sets [`allow_any_user`](Self::allow_any_user).
-    #[must_use]
-    pub const fn with_allow_any_user(mut self, is_set: bool) -> Self {
-        self.allow_any_user = is_set;
-        self
-    }
-
-    /// Sets [`max_message_bytes`](Self::max_message_bytes).
-    #[must_use]
-    pub const fn with_max_message_bytes(mut self, most: usize) -> Self {
-        self.max_message_bytes = most;
-        self
-    }
-
-    /// Sets [`drain_timeout`](Self::drain_timeout).
-    #[must_use]
-    pub const fn with_drain_timeout(mut self, duration: Duration) -> Self {
-        self.drain_timeout = duration;
         self
     }
 
@@ -227,6 +159,14 @@ impl BridgeConfig {
         let has_no_token = self.require_auth && self.token.is_empty();
         if has_no_token {
             mistakes.push("`require_auth` is set, but there is no `token`".to_owned());
+        }
+        // Without its line end.
+        let proof = proof(&self.token.expose()).map_or(0, |proof| proof.len() - 1);
+        if self.require_auth && proof > self.handshake_buffer {
+            mistakes.push(format!(
+                "`handshake_buffer` is {}, but the proof of the `token` has {proof} bytes",
+                self.handshake_buffer
+            ));
         }
         if mistakes.is_empty() {
             return Ok(());

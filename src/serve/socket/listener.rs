@@ -1,8 +1,10 @@
 //! Sockets on which a plugin is called.
 
-use std::io;
+#[cfg(unix)]
+use std::os::unix::net;
+use std::{io, net::SocketAddr};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 #[cfg(unix)]
 use tokio::net::{UnixListener, UnixStream};
 
@@ -20,7 +22,7 @@ use crate::{
 
 /// Where to listen.
 #[derive(Debug, Clone)]
-pub(super) enum Place {
+pub(super) enum BindAddress {
     #[cfg(unix)]
     Unix(String),
     Tcp(String),
@@ -42,11 +44,11 @@ pub(super) enum Listener {
 }
 
 impl Listener {
-    pub(super) async fn bind(place: &Place, config: &BridgeConfig) -> Result<Self, Error> {
-        match place {
+    pub(super) async fn bind(address: &BindAddress, config: &BridgeConfig) -> Result<Self, Error> {
+        match address {
             #[cfg(unix)]
-            Place::Unix(path) => bind_unix(path, config).await,
-            Place::Tcp(address) => bind_tcp(address, config).await,
+            BindAddress::Unix(path) => bind_unix(path, config).await,
+            BindAddress::Tcp(address) => bind_tcp(address, config).await,
         }
     }
 
@@ -56,23 +58,28 @@ impl Listener {
             #[cfg(unix)]
             Self::Unix { listener, users, .. } => {
                 let (stream, _) = listener.accept().await?;
-                if let Err(error) = users.check(&stream) {
-                    tracing::warn!(%error, "closed a connection to a plugin");
-                    return Ok(None);
-                }
-                Ok(Some(Socket::Unix(stream)))
+                Ok(of_users(stream, users))
             }
             Self::Tcp { listener, networks } => {
                 let (stream, from) = listener.accept().await?;
-                let ip = from.ip().to_canonical();
-                if !networks.iter().any(|network| network.contains(ip)) {
-                    tracing::warn!(%from, "closed a connection to a plugin: not in `allowed_subnets`");
-                    return Ok(None);
-                }
-                stream.set_nodelay(true)?;
-                Ok(Some(Socket::Tcp(stream)))
+                Ok(of_networks(stream, from, networks))
             }
         }
+    }
+
+    /// Those that wait to be accepted. There are no more, since the file of the socket goes; over TCP more
+    /// may come until this ends.
+    pub(super) fn into_backlog(self) -> io::Result<Backlog> {
+        Ok(match self {
+            #[cfg(unix)]
+            Self::Unix { file, listener, users } => {
+                drop(file);
+                Backlog::Unix { listener: listener.into_std()?, users }
+            }
+            Self::Tcp { listener, networks } => {
+                Backlog::Tcp { listener: listener.into_std()?, networks }
+            }
+        })
     }
 
     /// The address for a [`SocketTransport`](crate::transport::SocketTransport).
@@ -86,6 +93,67 @@ impl Listener {
             },
         }
     }
+}
+
+/// The connections that a listener which is used no more has yet to accept.
+pub(super) enum Backlog {
+    #[cfg(unix)]
+    Unix {
+        listener: net::UnixListener,
+        users: Users,
+    },
+    Tcp {
+        listener: std::net::TcpListener,
+        networks: Vec<Network>,
+    },
+}
+
+impl Backlog {
+    /// The next connection, of which there is none if it must not be. `None` at the end.
+    pub(super) fn accept(&self) -> Option<Option<Socket>> {
+        match self.try_accept() {
+            Ok(accepted) => Some(accepted),
+            // It went before it was accepted.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => Some(None),
+            Err(_) => None,
+        }
+    }
+
+    fn try_accept(&self) -> io::Result<Option<Socket>> {
+        match self {
+            #[cfg(unix)]
+            Self::Unix { listener, users } => {
+                let (stream, _) = listener.accept()?;
+                stream.set_nonblocking(true)?;
+                Ok(of_users(UnixStream::from_std(stream)?, users))
+            }
+            Self::Tcp { listener, networks } => {
+                let (stream, from) = listener.accept()?;
+                stream.set_nonblocking(true)?;
+                Ok(of_networks(TcpStream::from_std(stream)?, from, networks))
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+fn of_users(stream: UnixStream, users: &Users) -> Option<Socket> {
+    if let Err(error) = users.check(&stream) {
+        tracing::warn!(%error, "closed a connection to a plugin");
+        return None;
+    }
+    Some(Socket::Unix(stream))
+}
+
+fn of_networks(stream: TcpStream, from: SocketAddr, networks: &[Network]) -> Option<Socket> {
+    let ip = from.ip().to_canonical();
+    if !networks.iter().any(|network| network.contains(ip)) {
+        tracing::warn!(%from, "closed a connection to a plugin: not in `allowed_subnets`");
+        return None;
+    }
+    // It fails for one that has closed already, of which its task will hear.
+    let _ = stream.set_nodelay(true);
+    Some(Socket::Tcp(stream))
 }
 
 fn cannot_listen(place: &str, error: io::Error) -> Error {

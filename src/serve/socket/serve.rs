@@ -9,7 +9,7 @@ use tower_service::Service;
 
 use super::{
     config::BridgeConfig,
-    listener::{Listener, Place},
+    listener::{BindAddress, Listener},
     plugin::Plugin,
     server::SocketServer,
 };
@@ -61,7 +61,7 @@ use crate::{
 /// ```
 #[cfg(unix)]
 pub fn unix<S, T>(plugin: S, path: impl Into<String>) -> SocketServe<S, T> {
-    SocketServe::new(plugin, Place::Unix(path.into()), BridgeConfig::default())
+    SocketServe::new(plugin, BindAddress::Unix(path.into()), BridgeConfig::default())
 }
 
 /// Serves `plugin` over TCP at `address`, such as `127.0.0.1:9000`.
@@ -82,7 +82,7 @@ pub fn unix<S, T>(plugin: S, path: impl Into<String>) -> SocketServe<S, T> {
 /// # }
 /// ```
 pub fn tcp<S, T>(plugin: S, address: impl Into<String>) -> SocketServe<S, T> {
-    SocketServe::new(plugin, Place::Tcp(address.into()), BridgeConfig::default())
+    SocketServe::new(plugin, BindAddress::Tcp(address.into()), BridgeConfig::default())
 }
 
 /// Serves `plugin` over TCP where `config` says, and by its settings.
@@ -103,8 +103,8 @@ pub fn tcp<S, T>(plugin: S, address: impl Into<String>) -> SocketServe<S, T> {
 pub fn bridge<S, T>(plugin: S, config: BridgeConfig) -> SocketServe<S, T> {
     let host = config.listen_address.trim_matches(['[', ']']);
     let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    let place = Place::Tcp(format!("{host}:{}", config.listen_port));
-    SocketServe::new(plugin, place, config)
+    let address = BindAddress::Tcp(format!("{host}:{}", config.listen_port));
+    SocketServe::new(plugin, address, config)
 }
 
 /// Plugin to be served over a socket; see [`unix`](super::unix()), [`tcp`](super::tcp()) and
@@ -128,12 +128,12 @@ pub fn bridge<S, T>(plugin: S, config: BridgeConfig) -> SocketServe<S, T> {
 #[must_use = "a plugin answers nothing until it runs"]
 pub struct SocketServe<S, T, H = fn() -> Ready<HealthStatus>> {
     plugin: Plugin<S, T, H>,
-    place: Place,
+    address: BindAddress,
     config: BridgeConfig,
 }
 
 impl<S, T> SocketServe<S, T> {
-    fn new(service: S, place: Place, config: BridgeConfig) -> Self {
+    fn new(service: S, address: BindAddress, config: BridgeConfig) -> Self {
         let health = || at_once(HealthStatus::healthy());
         let plugin = Plugin {
             service,
@@ -141,7 +141,7 @@ impl<S, T> SocketServe<S, T> {
             info: PluginInfo::default(),
             types: PhantomData,
         };
-        Self { plugin, place, config }
+        Self { plugin, address, config }
     }
 }
 
@@ -168,7 +168,7 @@ impl<S, T, H> SocketServe<S, T, H> {
     {
         let Plugin { service, info, types, .. } = self.plugin;
         let plugin = Plugin { service, health, info, types };
-        SocketServe { plugin, place: self.place, config: self.config }
+        SocketServe { plugin, address: self.address, config: self.config }
     }
 }
 
@@ -189,7 +189,7 @@ where
     /// place where nothing can listen, such as one where another process does.
     pub async fn listen(self) -> Result<SocketServer, Error> {
         self.config.validate()?;
-        let listener = Listener::bind(&self.place, &self.config).await?;
+        let listener = Listener::bind(&self.address, &self.config).await?;
         Ok(SocketServer::new(listener, self.plugin, self.config))
     }
 
@@ -209,7 +209,7 @@ impl<S: fmt::Debug, T, H> fmt::Debug for SocketServe<S, T, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SocketServe")
             .field("plugin", &self.plugin.service)
-            .field("place", &self.place)
+            .field("address", &self.address)
             .field("config", &self.config)
             .finish_non_exhaustive()
     }

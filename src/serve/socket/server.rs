@@ -47,8 +47,8 @@ pub struct SocketServer {
 
 /// Serves a connection, until the server stops. Boxed once for each connection, so that a server has a
 /// type that can be written.
-type Serve = Box<dyn Fn(Socket, watch::Receiver<bool>) -> Channel + Send + Sync>;
-type Channel = Pin<Box<dyn Future<Output = ()> + Send>>;
+type Serve = Box<dyn Fn(Socket, watch::Receiver<bool>) -> Serving + Send + Sync>;
+type Serving = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl SocketServer {
     pub(super) fn new(listener: Listener, plugin: impl Answers, config: BridgeConfig) -> Self {
@@ -56,7 +56,7 @@ impl SocketServer {
         let settings = config.clone();
         let serve = Box::new(move |socket, stop| {
             let (plugin, config) = (plugin.clone(), settings.clone());
-            Box::pin(channel::serve(socket, plugin, config, stop)) as Channel
+            Box::pin(channel::serve(socket, plugin, config, stop)) as Serving
         });
         Self { listener, config, serve }
     }
@@ -66,6 +66,7 @@ impl SocketServer {
     pub fn address(&self) -> String {
         self.listener.address()
     }
+
     /// Serves the plugin until the process is asked to stop; see [`terminated`](super::terminated()).
     ///
     /// Then it stops as [`run_until`](Self::run_until) does.
@@ -75,8 +76,8 @@ impl SocketServer {
 
     /// Serves the plugin until `stop` completes, and stops.
     ///
-    /// To stop is to accept no more, to take away the socket's file, to close the connections without a
-    /// call, and to wait until the others have their answers, for at most
+    /// To stop is to take away the socket's file, to accept no more than those that wait already, to close
+    /// the connections without a call, and to wait until the others have their answers, for at most
     /// [`drain_timeout`](BridgeConfig::drain_timeout). A message that had come by then is answered.
     ///
     /// # Cancel safety
@@ -95,23 +96,37 @@ impl SocketServer {
                 while let Poll::Ready(Some(ended)) = channels.poll_join_next(cx) {
                     note(ended);
                 }
+                if channels.len() >= config.max_channels {
+                    // One that is accepted may send a call. The end of another wakes this.
+                    return Poll::Pending;
+                }
                 accepting.as_mut().poll(cx).map(Some)
             });
             match accepted.await {
                 None => break,
-                Some(Ok(Some(socket))) if channels.len() < config.max_channels => {
+                Some(Ok(Some(socket))) => {
                     channels.spawn(serve(socket, is_stopping.clone()));
                 }
-                Some(Ok(_)) => {}
+                Some(Ok(None)) => {}
                 Some(Err(error)) => {
                     tracing::warn!(%error, "cannot accept a connection to a plugin");
                     sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
-        drop(listener);
         let _ = stopping.send(true);
         let drained = async {
+            if let Ok(backlog) = listener.into_backlog() {
+                // Those that have connected may have sent a call.
+                while let Some(accepted) = backlog.accept() {
+                    if channels.len() >= config.max_channels {
+                        channels.join_next().await.into_iter().for_each(note);
+                    }
+                    if let Some(socket) = accepted {
+                        channels.spawn(serve(socket, is_stopping.clone()));
+                    }
+                }
+            }
             while let Some(ended) = channels.join_next().await {
                 note(ended);
             }

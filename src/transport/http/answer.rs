@@ -9,16 +9,15 @@ use serde::de::DeserializeOwned;
 
 use super::exchange::Received;
 use crate::{
-    error::{Code, Error, Kind},
+    error::{Error, Kind},
     plugin::{
         HealthStatus, PluginInfo, Reply,
         wire::{Pairs, members, value, zero_value},
     },
-    time, wire,
+    time,
+    transport::words::{MAX_TEXT, undecodable, with_words},
+    wire,
 };
-
-/// Most bytes of a text from elsewhere in an error.
-const MAX_TEXT: usize = 1_024;
 
 /// Returns the reply in `received`, or the error that it holds or is.
 pub(super) fn read<Res: DeserializeOwned>(received: &Received) -> Result<Reply<Res>, Error> {
@@ -93,15 +92,6 @@ fn refused(received: &Received) -> Error {
     }
 }
 
-/// Adds what the plugin says. If that begins with a code, as errors of this crate and of Go's plugin
-/// manager do, the code is that of the error.
-fn with_words(error: Error, said: &str) -> Error {
-    let (code, said) = Code::split_off(said);
-    // As a plugin says it that passes on what another answered.
-    let said = said.strip_prefix("plugin error: ").unwrap_or(said);
-    error.coded(code).caused_by(wire::start(said, MAX_TEXT).into_owned())
-}
-
 /// A 5xx tells of the endpoint, so another may do better; a 4xx tells of the call.
 fn kind_of(status: StatusCode) -> Kind {
     match status.as_u16() {
@@ -151,13 +141,6 @@ fn unzip(received: &Received) -> Result<Bytes, Error> {
         )));
     }
     Ok(unzipped.into())
-}
-
-fn undecodable(problem: impl ToString) -> Error {
-    let problem = problem.to_string();
-    Error::failed(Kind::Transport)
-        .message("failed to decode response")
-        .caused_by(wire::start(&problem, MAX_TEXT).into_owned())
 }
 
 #[cfg(test)]

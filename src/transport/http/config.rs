@@ -1,6 +1,6 @@
 use std::{fmt, time::Duration};
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use super::speaks::Speaks;
 #[cfg(feature = "tls")]
@@ -8,8 +8,8 @@ use crate::dial::TlsConfig;
 use crate::{
     endpoint::without_user,
     error::{Error, Kind},
-    pool::Limits,
-    wire,
+    pool::{Limits, unless_zero},
+    time, wire,
 };
 
 /// Settings of an [`HttpTransport`](super::HttpTransport).
@@ -267,19 +267,18 @@ impl HttpConfig {
     }
 
     pub(in crate::transport) fn clamped(mut self) -> Self {
-        const FOR_EVER: Duration = Duration::from_secs(86_400 * 365 * 30);
         let default = Self::default();
         for (duration, default) in [
             (&mut self.request_timeout, default.request_timeout),
             (&mut self.connect_timeout, default.connect_timeout),
             (&mut self.idle_timeout, default.idle_timeout),
         ] {
-            *duration = if duration.is_zero() { default } else { (*duration).min(FOR_EVER) };
+            *duration = if duration.is_zero() { default } else { (*duration).min(time::FAR) };
         }
         self.max_connections = self.max_connections.map(|max| max.max(1));
         self.max_connection_age = self
             .max_connection_age
-            .map(|age| if age.is_zero() { MAX_AGE } else { age.min(FOR_EVER) });
+            .map(|age| if age.is_zero() { MAX_AGE } else { age.min(time::FAR) });
         for (size, default) in [
             (&mut self.max_response_bytes, default.max_response_bytes),
             (&mut self.max_header_bytes, default.max_header_bytes),
@@ -296,7 +295,6 @@ impl HttpConfig {
     /// What bounds the connections to one member.
     pub(super) fn limits(&self) -> Limits {
         Limits {
-            shares: self.speaks.is_grpc(),
             max: self.max_connections,
             max_idle: if self.keep_alive { self.max_idle_connections } else { 0 },
             idle_timeout: self.idle_timeout,
@@ -313,11 +311,6 @@ impl HttpConfig {
         }
         of_connection(self) == of_connection(other) && self.limits() == other.limits()
     }
-}
-
-/// In a file of Go's, zero is none.
-fn unless_zero<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
-    Ok(Option::deserialize(deserializer)?.filter(|&max| max > 0))
 }
 
 /// Whether the authority of a URL holds more than a host and a port.

@@ -103,7 +103,7 @@ impl State {
             StateProj::Waiting { .. } | StateProj::Over => return,
         };
         if let Some(lease) = lease.take_if(|lease| lease.connection().is_silent()) {
-            pool.connections().empty(Some(lease.epoch()));
+            pool.connections().empty(lease.epoch());
         }
     }
 }
@@ -274,18 +274,18 @@ impl Exchange {
         let mut this = self.project();
         let error = failure.error;
         if this.resent.is_some() {
-            this.pool.resent_in_vain(time::now());
+            this.pool.connections().resent_in_vain(time::now());
             return Err(error);
         }
         let Some(epoch) = failure.epoch else {
             return Err(error);
         };
-        let were_idle = this.pool.empty(epoch, time::now());
+        let were_idle = this.pool.connections().died(epoch, time::now());
         let was_sent = !this.sending.give_up();
         if was_sent && !*this.idempotent {
             return Err(if were_idle { error.without_blame() } else { error });
         }
-        if !this.pool.may_resend(time::now()) {
+        if !this.pool.connections().may_resend(time::now()) {
             return Err(error);
         }
         *this.config = this.pool.config();
@@ -329,7 +329,7 @@ impl Exchange {
             )));
         }
         if this.resent.is_some() {
-            this.pool.resent_in_vain(time::now());
+            this.pool.connections().resent_in_vain(time::now());
         }
         Err(error.message(format!(
             "{speaks} request failed: no whole answer within {limit:?} (`request_timeout`)"

@@ -1,16 +1,9 @@
-//! The connections to one endpoint, and what is known of those that died.
+//! The connections to one endpoint.
 
-use std::{
-    fmt,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::Duration,
-};
+use std::{fmt, sync::Arc};
 
 use arc_swap::ArcSwap;
-use http::Uri;
+use http::{Uri, uri::Scheme};
 use tokio::{
     runtime::Handle,
     time::{error::Elapsed, timeout},
@@ -25,16 +18,7 @@ use crate::{
     guard::{Configured, Newest},
     member::Member,
     pool,
-    sync::lock,
-    time::{self, Instant},
 };
-
-/// How long after one failed nothing is sent again to the same endpoint, and how long after
-/// connections died those that took their place count against the endpoint: if fresh connections fail
-/// too, it is not the connections.
-const RESEND_PAUSE: Duration = Duration::from_secs(1);
-/// Nothing was sent again in vain.
-const NEVER: i64 = i64::MIN;
 
 pub(in crate::transport) struct Pool {
     member: Arc<Member>,
@@ -45,17 +29,6 @@ pub(in crate::transport) struct Pool {
     tls: Arc<Tls>,
     /// Where the connections live, unless with their callers.
     runtime: Option<Handle>,
-    /// The stamp of the last call that was sent again in vain, or `NEVER`.
-    resent_in_vain: AtomicI64,
-    emptied: Mutex<Option<Emptied>>,
-}
-
-/// The last time that a connection died which had been used before.
-#[derive(Clone, Copy)]
-struct Emptied {
-    at: Instant,
-    /// Whether that says nothing of the endpoint.
-    were_idle: bool,
 }
 
 impl Pool {
@@ -66,15 +39,15 @@ impl Pool {
         tls: Arc<Tls>,
         runtime: Option<Handle>,
     ) -> Self {
+        let is_secure = cfg!(feature = "tls") && host.scheme() == Some(&Scheme::HTTPS);
+        let may_share = is_secure || config.speaks.is_grpc();
         Self {
             member,
             host,
-            connections: pool::Pool::new(config.limits()),
+            connections: pool::Pool::new(config.limits(), may_share),
             config: ArcSwap::new(config),
             tls,
             runtime,
-            resent_in_vain: AtomicI64::new(NEVER),
-            emptied: Mutex::new(None),
         }
     }
 
@@ -144,46 +117,16 @@ impl Pool {
             drop(runtime.spawn(task));
         }
     }
-
-    /// Lets go of the idle connections, once for all that died together: a call whose connection is of
-    /// an older `epoch` comes after one that did. Exchanges in progress end as they would.
-    ///
-    /// Returns whether they may have died while they were idle. Those of one epoch may die together,
-    /// but if those that take their place die within a second as well, it is not because of their age.
-    pub(super) fn empty(&self, epoch: u64, now: Instant) -> bool {
-        let mut emptied = lock(&self.emptied);
-        if self.connections.empty(Some(epoch)) {
-            let since = emptied.map(|emptied| now.saturating_duration_since(emptied.at));
-            let were_idle = since.is_none_or(|since| since >= RESEND_PAUSE);
-            *emptied = Some(Emptied { at: now, were_idle });
-        }
-        emptied.is_none_or(|emptied| emptied.were_idle)
-    }
-
-    /// Whether a fresh connection may do better.
-    pub(super) fn may_resend(&self, now: Instant) -> bool {
-        // Relaxed: each is a value of its own.
-        match self.resent_in_vain.load(Ordering::Relaxed) {
-            NEVER => true,
-            stamp => now.saturating_duration_since(time::at_stamp(stamp)) >= RESEND_PAUSE,
-        }
-    }
-
-    pub(super) fn resent_in_vain(&self, now: Instant) {
-        self.resent_in_vain.store(time::stamp(now).max(NEVER + 1), Ordering::Relaxed);
-    }
 }
 
 impl Configured<HttpConfig> for Pool {
     /// Connections are kept, unless the new settings are about them.
     fn apply(self: Arc<Self>, newest: &Newest<HttpConfig>) {
-        let _alone = lock(&self.emptied);
-        let config = newest.get();
-        let before = self.config.swap(config.clone());
-        self.connections.set_limits(config.limits());
-        if !config.connects_like(&before) {
-            self.connections.empty(None);
-        }
+        self.connections.configure(|| {
+            let config = newest.get();
+            let before = self.config.swap(config.clone());
+            (config.limits(), !config.connects_like(&before))
+        });
     }
 
     fn member(&self) -> Option<&Arc<Member>> {

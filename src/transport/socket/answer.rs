@@ -13,11 +13,10 @@ use crate::{
             zero_value,
         },
     },
-    time, wire,
+    time,
+    transport::words::{MAX_TEXT, undecodable, with_words},
+    wire,
 };
-
-/// Most bytes of a text from elsewhere in an error.
-const MAX_TEXT: usize = 1_024;
 
 /// Reads the answer to the message `id` by `read`. The connection is used again if the answer is one.
 pub(super) fn open<T>(
@@ -26,12 +25,12 @@ pub(super) fn open<T>(
     pool: &Pool,
     read: impl FnOnce(&Told<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let Arrived { message, connection } = arrived;
-    let code = pool.place().ok().map(super::place::Place::code);
+    let Arrived { message, lease } = arrived;
+    let code = pool.code();
     let message = text(&message);
     let told = Told::read(&message).map_err(|error| undecodable(error).coded(code))?;
     // One that came too early is an error, whose id the plugin may not have known.
-    let is_early = connection.is_none() && !told.success;
+    let is_early = lease.is_none() && !told.success;
     if told.request_id != id && !is_early {
         return Err(Error::failed(Kind::Transport).coded(Some(Code::RPC_2003)).message(format!(
             "response request ID mismatch: `{}` instead of `{}`",
@@ -41,8 +40,9 @@ pub(super) fn open<T>(
     }
     let result = read(&told);
     let is_answer = result.as_ref().map_or_else(|error| error.kind() != Kind::Transport, |_| true);
-    if let Some(connection) = connection.filter(|_| is_answer) {
-        pool.give_back(connection);
+    if let Some(mut lease) = lease.filter(|_| is_answer) {
+        lease.connection().messages.shrink();
+        lease.give_back();
     }
     // The plugin may have said a code itself.
     let is_plain = |error: &Error| error.code() == Kind::Transport.code();
@@ -89,24 +89,10 @@ fn success<'a>(told: &Told<'a>) -> Result<Option<&'a RawValue>, Error> {
         500.. => Kind::Transport,
         _ => Kind::Plugin,
     };
-    let (code, said) = Code::split_off(&told.error);
-    // As a plugin says it that passes on what another answered.
-    let said = ["remote execution failed: ", "plugin error: "]
-        .into_iter()
-        .fold(said, |said, prefix| said.strip_prefix(prefix).unwrap_or(said));
-    let error = Error::failed(kind)
-        .message("remote execution failed")
-        .coded(code)
-        .caused_by(wire::start(said, MAX_TEXT).into_owned());
+    let error = Error::failed(kind).message("remote execution failed");
+    let error = with_words(error, &told.error);
     Err(match told.retry_after {
         Some(wait) => error.retry_in(time::now(), wait),
         None => error,
     })
-}
-
-fn undecodable(problem: impl ToString) -> Error {
-    let problem = problem.to_string();
-    Error::failed(Kind::Transport)
-        .message("failed to decode response")
-        .caused_by(wire::start(&problem, MAX_TEXT).into_owned())
 }

@@ -1,10 +1,11 @@
-use std::time::Duration;
+use std::{marker::PhantomData, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
     error::{Error, Kind},
     plugin::Secret,
+    pool::{Limits, unless_zero},
     time, wire,
 };
 
@@ -37,9 +38,7 @@ pub struct SocketConfig {
     /// Longest time to connect, with the proof of the `token`. Default: 5 s.
     #[serde(with = "crate::duration::serde", alias = "connection_timeout")]
     pub connect_timeout: Duration,
-    /// Longest time that a connection may have been without use when a call takes it.
-    ///
-    /// One that is older is closed. Default: 90 s.
+    /// Longest time that a connection is kept without use. Default: 90 s.
     #[serde(with = "crate::duration::serde")]
     pub idle_timeout: Duration,
     /// Time without use after which a connection is asked for a sign of life before a call takes it.
@@ -52,11 +51,22 @@ pub struct SocketConfig {
     ///
     /// With 0, every call makes a new connection. Default: 64.
     pub max_idle_connections: usize,
-    /// Most connections to each member, in use or not.
+    /// Most connections that are open or being made, for each member.
     ///
-    /// While all are in use, the service is not ready, so a balancer takes another member. Default: 0,
-    /// which is no limit.
-    pub max_connections: usize,
+    /// A member that has as many is not ready, so that a balancer takes another. In a file, 0 means none as
+    /// well. Default: none.
+    #[serde(deserialize_with = "unless_zero")]
+    pub max_connections: Option<usize>,
+    /// Age beyond which a connection carries no more calls.
+    ///
+    /// A tenth of it at most, by chance, is left out for each connection, so that those made together do
+    /// not end together. Default: 10 min.
+    #[serde(with = "crate::duration::option")]
+    pub max_connection_age: Option<Duration>,
+    /// Whether connections are kept for other calls.
+    ///
+    /// With `false`, every call makes a new connection and closes it. Default: `true`.
+    pub keep_alive: bool,
     /// Most bytes of an answer. More is an error, and is not read. Default: 16 MiB.
     pub max_message_bytes: usize,
     /// Users whose processes may be behind a Unix socket; the operating system tells before a byte is sent.
@@ -74,6 +84,9 @@ pub struct SocketConfig {
     /// Default: empty, which sends no such message.
     #[serde(skip_serializing)]
     pub token: Secret,
+    /// A key of Go's `connection` section. Messages are never compressed.
+    #[serde(rename = "disable_compression", skip_serializing, deserialize_with = "nothing")]
+    compression: PhantomData<bool>,
 }
 
 impl Default for SocketConfig {
@@ -84,24 +97,31 @@ impl Default for SocketConfig {
             idle_timeout: Duration::from_secs(90),
             ping_after: Duration::from_secs(30),
             max_idle_connections: 64,
-            max_connections: 0,
+            max_connections: None,
+            max_connection_age: Some(MAX_AGE),
+            keep_alive: true,
             max_message_bytes: wire::MAX_BODY,
             allowed_uids: Vec::new(),
             allow_any_user: false,
             allow_remote: false,
             token: Secret::default(),
+            compression: PhantomData,
         }
     }
 }
 
+const MAX_AGE: Duration = Duration::from_secs(600);
+
 impl SocketConfig {
-    /// Creates the settings that the Go plugin manager gives a plugin without a `connection` section: at
-    /// most 10 connections, of which 5 are kept, for 30 s; 10 s to connect, and 30 s for a call.
+    /// Returns the defaults of the Go plugin manager's `connection` section: 10 connections, of which 5
+    /// are kept for 30 s without use, with 10 s to connect and 30 s for an exchange.
+    ///
+    /// In Go, `max_connections` bounds the idle connections only. `disable_compression` is read from a
+    /// file and has no effect, since messages are never compressed.
     ///
     /// ```
     /// use tower_upstream::transport::SocketConfig;
-    /// let config = SocketConfig::go();
-    /// assert_eq!((config.max_connections, config.max_idle_connections), (10, 5));
+    /// assert_eq!(SocketConfig::go().max_connections, Some(10));
     /// ```
     pub fn go() -> Self {
         Self::default()
@@ -111,53 +131,19 @@ impl SocketConfig {
             .with_connect_timeout(Duration::from_secs(10))
     }
 
-    /// Sets [`request_timeout`](Self::request_timeout).
-    #[must_use]
-    pub const fn with_request_timeout(mut self, duration: Duration) -> Self {
-        self.request_timeout = duration;
-        self
-    }
-
-    /// Sets [`connect_timeout`](Self::connect_timeout).
-    #[must_use]
-    pub const fn with_connect_timeout(mut self, duration: Duration) -> Self {
-        self.connect_timeout = duration;
-        self
-    }
-
-    /// Sets [`idle_timeout`](Self::idle_timeout).
-    #[must_use]
-    pub const fn with_idle_timeout(mut self, duration: Duration) -> Self {
-        self.idle_timeout = duration;
-        self
-    }
-
-    /// Sets [`ping_after`](Self::ping_after).
-    #[must_use]
-    pub const fn with_ping_after(mut self, duration: Duration) -> Self {
-        self.ping_after = duration;
-        self
-    }
-
-    /// Sets [`max_idle_connections`](Self::max_idle_connections).
-    #[must_use]
-    pub const fn with_max_idle_connections(mut self, most: usize) -> Self {
-        self.max_idle_connections = most;
-        self
-    }
-
-    /// Sets [`max_connections`](Self::max_connections).
-    #[must_use]
-    pub const fn with_max_connections(mut self, most: usize) -> Self {
-        self.max_connections = most;
-        self
-    }
-
-    /// Sets [`max_message_bytes`](Self::max_message_bytes).
-    #[must_use]
-    pub const fn with_max_message_bytes(mut self, most: usize) -> Self {
-        self.max_message_bytes = most;
-        self
+    setters! {
+        with_request_timeout: request_timeout = Duration;
+        with_connect_timeout: connect_timeout = Duration;
+        with_idle_timeout: idle_timeout = Duration;
+        with_ping_after: ping_after = Duration;
+        with_max_idle_connections: max_idle_connections = usize;
+        with_max_connections: max_connections = impl Into<Option<usize>>;
+        with_max_connection_age: max_connection_age = impl Into<Option<Duration>>;
+        with_keep_alive: keep_alive = bool;
+        with_max_message_bytes: max_message_bytes = usize;
+        with_allow_any_user: allow_any_user = bool;
+        with_allow_remote: allow_remote = bool;
+        with_token: token = impl Into<Secret>;
     }
 
     /// Sets [`allowed_uids`](Self::allowed_uids).
@@ -167,43 +153,27 @@ impl SocketConfig {
         self
     }
 
-    /// Sets [`allow_any_user`](Self::allow_any_user).
-    #[must_use]
-    pub const fn with_allow_any_user(mut self, allow: bool) -> Self {
-        self.allow_any_user = allow;
-        self
-    }
-
-    /// Sets [`allow_remote`](Self::allow_remote).
-    #[must_use]
-    pub const fn with_allow_remote(mut self, allow: bool) -> Self {
-        self.allow_remote = allow;
-        self
-    }
-
-    /// Sets [`token`](Self::token).
-    #[must_use]
-    pub fn with_token(mut self, token: impl Into<Secret>) -> Self {
-        self.token = token.into();
-        self
-    }
-
     /// Checks every value.
     ///
     /// # Errors
     /// [`Kind::InvalidConfig`](crate::error::Kind::InvalidConfig), which names all mistakes at once. A
     /// transport clamps them instead.
     pub fn validate(&self) -> Result<(), Error> {
+        let zero_age = self.max_connection_age.is_some_and(|age| age.is_zero());
         let zeros = [
-            ("request_timeout", self.request_timeout.is_zero()),
-            ("connect_timeout", self.connect_timeout.is_zero()),
-            ("idle_timeout", self.idle_timeout.is_zero()),
-            ("ping_after", self.ping_after.is_zero()),
-            ("max_message_bytes", self.max_message_bytes == 0),
+            ("request_timeout", self.request_timeout.is_zero(), ""),
+            ("connect_timeout", self.connect_timeout.is_zero(), ""),
+            ("idle_timeout", self.idle_timeout.is_zero(), ""),
+            ("ping_after", self.ping_after.is_zero(), ""),
+            ("max_connections", self.max_connections == Some(0), ", or none"),
+            ("max_connection_age", zero_age, ", or none"),
+            ("max_message_bytes", self.max_message_bytes == 0, ""),
         ];
-        let zeros = zeros.into_iter().filter(|(_, is_zero)| *is_zero);
-        let mistakes: Vec<_> =
-            zeros.map(|(name, _)| format!("`{name}` is zero, but must be more")).collect();
+        let mistakes: Vec<_> = zeros
+            .into_iter()
+            .filter(|(_, is_zero, _)| *is_zero)
+            .map(|(name, _, or)| format!("`{name}` is zero, but must be more{or}"))
+            .collect();
         if mistakes.is_empty() {
             return Ok(());
         }
@@ -213,19 +183,46 @@ impl SocketConfig {
 
     pub(super) fn clamped(mut self) -> Self {
         let default = Self::default();
-        for (duration, default) in [
-            (&mut self.request_timeout, default.request_timeout),
-            (&mut self.connect_timeout, default.connect_timeout),
-            (&mut self.idle_timeout, default.idle_timeout),
-            (&mut self.ping_after, default.ping_after),
-        ] {
+        let clamp = |duration: &mut Duration, default| {
             *duration = if duration.is_zero() { default } else { (*duration).min(time::FAR) };
+        };
+        clamp(&mut self.request_timeout, default.request_timeout);
+        clamp(&mut self.connect_timeout, default.connect_timeout);
+        clamp(&mut self.idle_timeout, default.idle_timeout);
+        clamp(&mut self.ping_after, default.ping_after);
+        if let Some(age) = &mut self.max_connection_age {
+            clamp(age, MAX_AGE);
         }
+        self.max_connections = self.max_connections.map(|max| max.max(1));
         if self.max_message_bytes == 0 {
             self.max_message_bytes = default.max_message_bytes;
         }
         self
     }
+
+    /// What bounds the connections to one member.
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            max: self.max_connections,
+            max_idle: if self.keep_alive { self.max_idle_connections } else { 0 },
+            idle_timeout: self.idle_timeout,
+            max_age: self.max_connection_age,
+        }
+    }
+
+    /// Whether a connection that was made with `other` serves this as well.
+    pub(super) fn connects_like(&self, other: &Self) -> bool {
+        let peers = |config: &Self| (config.allow_any_user, config.allow_remote);
+        self.connect_timeout == other.connect_timeout
+            && peers(self) == peers(other)
+            && self.allowed_uids == other.allowed_uids
+            && self.token == other.token
+            && self.limits() == other.limits()
+    }
+}
+
+fn nothing<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PhantomData<bool>, D::Error> {
+    bool::deserialize(deserializer).map(|_| PhantomData)
 }
 
 #[cfg(test)]

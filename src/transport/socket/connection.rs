@@ -1,23 +1,18 @@
 //! A connection to a plugin.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    task::{Context, Waker},
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
-use super::{config::SocketConfig, place::Place};
+use super::{address::SocketAddress, config::SocketConfig};
 use crate::{
     dial::Socket,
     error::{Code, Error, Kind, cut},
     plugin::wire::{
         Messages, NoMessage,
-        stream::{AUTH, PING, StreamQuestion, Told, message, text},
+        stream::{PING, Told, own_message, proof, text},
     },
-    time::{self, Instant},
+    pool::{self, Pooled},
 };
 
 /// Longest time that a connection may take for a sign of life. As in Go.
@@ -25,54 +20,59 @@ const PING_TIMEOUT: Duration = Duration::from_secs(1);
 /// Most bytes of an answer to a message of ours, rather than to a call.
 const MAX_ANSWER: usize = 64 << 10;
 
+pub(super) type Connections = pool::Pool<Connection, Error>;
+pub(super) type Waiting = pool::Waiting<Connection, Error>;
+pub(super) type Dialing = pool::Dialing<Connection, Error>;
+pub(super) type Lease = pool::Lease<Connection, Error>;
+pub(super) type Place = pool::Place<Connection, Error>;
+
 /// A connection to a plugin, between two exchanges or within one.
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) messages: Messages<Socket>,
-    pub(super) last_used: Instant,
-    /// Whether an exchange went well on it.
-    pub(super) was_used: bool,
-    /// The time of the pool that it belongs to: of another, it is not kept.
-    pub(super) epoch: u64,
+    // After the socket, so that it drops after it.
+    _place: Arc<Place>,
 }
 
 impl Connection {
-    /// Connects to `place`, and proves that this host belongs there.
+    /// Connects to `address`, and proves that this host belongs there.
     pub(super) async fn open(
-        place: &Place,
+        address: &SocketAddress,
         config: &SocketConfig,
-        epoch: u64,
+        place: Arc<Place>,
     ) -> Result<Self, Error> {
         let limit = config.connect_timeout;
         let opening = async {
-            let mut messages = Messages::new(place.connect(config).await?);
+            let mut messages = Messages::new(address.connect(config).await?);
             if !config.token.is_empty() {
                 prove(&mut messages, config).await?;
             }
-            Ok(Self { messages, last_used: time::now(), was_used: false, epoch })
+            Ok(Self { messages, _place: place })
         };
-        timeout(limit, opening).await.unwrap_or_else(|_| {
-            Err(Error::not_sent(Kind::Timeout)
-                .message(format!("cannot connect within {limit:?} (`connect_timeout`)")))
-        })
+        timeout(limit, opening).await.unwrap_or_else(|_| Err(Socket::too_late(limit)))
     }
 
-    /// Whether the plugin has closed it, or said anything unasked, as far as is known.
-    pub(super) fn is_dead(&mut self) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
-        self.messages.poll_receive(&mut cx, MAX_ANSWER).is_ready()
-    }
-
-    /// Asks for a sign of life.
+    /// Asks for a sign of life, which is the answer to that and nothing else.
     pub(super) async fn is_alive(&mut self) -> bool {
-        let Ok(ping) = own_message(PING, "health-check", None) else {
+        const ID: &str = "health-check";
+        let Ok(ping) = own_message(PING, ID, None) else {
             return false;
         };
         let asking = async {
             self.messages.send(&ping).await.ok()?;
-            self.messages.receive(MAX_ANSWER).await.ok()
+            let answer = self.messages.receive(MAX_ANSWER).await.ok()?;
+            let id = Told::read(&text(&answer)).ok()?.request_id;
+            // Go looks at no more than that it is JSON.
+            (id.is_empty() || id == ID).then_some(())
         };
-        matches!(timeout(PING_TIMEOUT, asking).await, Ok(Some(_)))
+        matches!(timeout(PING_TIMEOUT, asking).await, Ok(Some(()))) && self.is_open()
+    }
+}
+
+impl Pooled for Connection {
+    /// Whether the plugin has neither closed it nor said anything unasked, as far as is known.
+    fn is_open(&self) -> bool {
+        self.messages.is_between() && self.messages.socket().is_quiet()
     }
 }
 
@@ -84,8 +84,7 @@ async fn prove(messages: &mut Messages<Socket>, config: &SocketConfig) -> Result
         )
         .caused_by(cause)
     };
-    let proof = own_message(AUTH, "auth", Some(&config.token.expose()))
-        .map_err(|error| broke(error.into()))?;
+    let proof = proof(&config.token.expose()).map_err(|error| broke(error.into()))?;
     messages.send(&proof).await.map_err(broke)?;
     let answer = messages.receive(MAX_ANSWER).await.map_err(|no| match no {
         NoMessage::Failed(error) => broke(error),
@@ -98,16 +97,4 @@ async fn prove(messages: &mut Messages<Socket>, config: &SocketConfig) -> Result
     }
     let error = Error::not_sent(Kind::Connection).message("the plugin does not accept the `token`");
     Err(failed(error).caused_by(cut(&told.error, 256).to_owned()))
-}
-
-fn own_message(operation: &str, id: &str, data: Option<&str>) -> serde_json::Result<Vec<u8>> {
-    let none = BTreeMap::new();
-    message(&StreamQuestion {
-        operation,
-        request_id: id,
-        data: data.as_ref(),
-        headers: &none,
-        timeout_ms: 0,
-        metadata: &none,
-    })
 }

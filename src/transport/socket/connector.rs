@@ -7,8 +7,16 @@ use crate::{connect::Connect, guard::Family, member::Member, transport::counts::
 
 /// Connects to plugins that speak messages of JSON over a Unix or TCP socket.
 ///
-/// The address of an endpoint is `unix:/path`, or `tcp://host:port`. Each member gets a list of idle
+/// The address of an endpoint is `unix:/path`, or `tcp://host:port`. Each member gets a pool of
 /// connections. Connecting happens on first use. Clones share the settings.
+///
+/// # Connections
+/// A call takes the idle connection that was used last. If there is none, one is made, and the call
+/// takes whichever is there first: that one, or one that another call gives back. Calls are served in
+/// their order. A connection that a call began to make is kept for the next if the call ends before.
+///
+/// With [`max_connections`](SocketConfig::max_connections), a member that has as many is not ready, so
+/// that a balancer takes another. A call that comes all the same waits for its turn, until its deadline.
 ///
 /// # What is sent
 /// One JSON object and a line end: `type`, `request_id` and `data`, then `headers`, `timeout_ms` and
@@ -31,6 +39,7 @@ use crate::{connect::Connect, guard::Family, member::Member, transport::counts::
 /// | no connection | `Connection`, or `Timeout` after `connect_timeout` | unsent |
 /// | the process at the other end belongs to another user | `Connection` | unsent; code `SECURITY_1801` |
 /// | the plugin does not accept the `token` | `Connection` | unsent; code `RPC_2002` |
+/// | all of [`max_connections`](SocketConfig::max_connections) in use until `request_timeout` | `Timeout` | unsent; does not count against the endpoint |
 /// | the connection broke | `Connection` | unsent while the message was not wholly written |
 /// | `request_timeout` | `Timeout` | unsent while the message was not wholly written |
 /// | deadline of the call | `Timeout` | likewise; does not count against the endpoint |
@@ -38,11 +47,13 @@ use crate::{connect::Connect, guard::Family, member::Member, transport::counts::
 ///
 /// # Connections that died
 /// A connection is used again only after an answer that was right: never after an error, a timeout, or a
-/// call that was dropped. One that the plugin closed while it was idle is noticed before it is used. If a
-/// call still fails on a connection that had been used before, and nothing of an answer came, the idle
-/// connections to that endpoint are closed. The call is sent once more, on a new connection and within
-/// the same time limits, if it is [`idempotent`](crate::Call::idempotent) or was not wholly written.
-/// Otherwise it fails, and does not count against the endpoint.
+/// call that was dropped. One that the plugin closed, or on which it said anything, while it was idle is
+/// closed before it is used. If a call still fails on a connection that had been there before, and
+/// nothing of an answer came, the idle connections to that endpoint are closed. The call is sent once
+/// more, on a new connection and within the same time limits, if it is
+/// [`idempotent`](crate::Call::idempotent) or was not wholly written. Otherwise it fails, and does not
+/// count against the endpoint, unless the connection that died replaced others that had died less than a
+/// second before. For one second after a call was sent again in vain, no call is sent again.
 ///
 /// # Example
 /// ```
@@ -95,7 +106,8 @@ impl<Req, Res> Connect for SocketTransport<Req, Res> {
     type Service = SocketService<Req, Res>;
 
     fn connect(&self, member: &Arc<Member>) -> Self::Service {
-        let pool = self.family.of_member(member, |config| Pool::new(member.clone(), config));
+        let pool =
+            self.family.of_member(member, |config| Pool::new(member.clone(), config.clone()));
         SocketService::new(member, pool, self.counts.clone())
     }
 }

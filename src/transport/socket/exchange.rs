@@ -2,7 +2,7 @@
 //! dead.
 
 use std::{
-    io,
+    io, mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -12,18 +12,19 @@ use bytes::Bytes;
 use pin_project_lite::pin_project;
 use tokio::{
     runtime::Handle,
-    sync::OwnedSemaphorePermit,
     time::{Sleep, sleep_until},
 };
 
 use super::{
-    connection::Connection,
-    pool::{Pool, Taken, Terms},
+    config::SocketConfig,
+    connection::{Lease, Waiting},
+    pool::Pool,
 };
 use crate::{
     error::{Error, Kind},
     plugin::wire::{Malformed, NoMessage},
     time::{self, Instant},
+    transport::limit::{Terms, TimeLimit},
 };
 
 /// An answer, and the connection on which it came, which the reader gives back if the answer is right.
@@ -31,18 +32,11 @@ use crate::{
 pub(super) struct Arrived {
     pub(super) message: Bytes,
     /// `None` if the answer came before the question was whole.
-    pub(super) connection: Option<Connection>,
+    pub(super) lease: Option<Lease>,
 }
 
-/// A message to be sent, and what is to be known of it.
-pub(super) struct Outgoing {
-    pub(super) message: Vec<u8>,
-    pub(super) deadline: Option<Instant>,
-    pub(super) idempotent: bool,
-}
-
-/// Boxed, since it is for those calls alone that find no connection.
-type Connecting = Pin<Box<dyn Future<Output = Result<Connection, Error>> + Send>>;
+/// Boxed, since it is for those calls alone that find a connection which was idle for long.
+type Asking = Pin<Box<dyn Future<Output = (Lease, bool)> + Send>>;
 
 pin_project! {
     pub(super) struct Exchange {
@@ -50,13 +44,11 @@ pin_project! {
         // Made at the first poll that has to wait, which is inside a runtime; a call need not be.
         #[pin]
         timer: Option<Sleep>,
-        until: Instant,
+        begun: Instant,
+        limit: TimeLimit,
         pool: Arc<Pool>,
-        terms: Arc<Terms>,
-        permit: Option<OwnedSemaphorePermit>,
+        config: Arc<SocketConfig>,
         message: Vec<u8>,
-        // The deadline of the call comes before the timeout of the config.
-        by_deadline: bool,
         idempotent: bool,
         // It was sent on a connection that died, and maybe it arrived.
         was_sent: bool,
@@ -67,23 +59,25 @@ pin_project! {
 enum State {
     Begun,
     /// Waits for a connection.
-    Connecting(Connecting),
+    Waiting(Waiting),
+    /// Waits for a sign of life of one.
+    Asking(Asking),
     /// Waits until the message is written.
     Sending {
-        connection: Connection,
+        lease: Lease,
         written: usize,
     },
     /// Waits for the answer.
-    Receiving(Connection),
+    Receiving(Lease),
     /// Waits for nothing. Whatever connection there was is closed, or with the answer.
     Over,
 }
 
-/// A connection failed.
+/// Why an attempt has no answer.
 struct Broken {
     error: Error,
-    /// Before any answer came, on a connection that had been used before.
-    was_idle: bool,
+    /// That of the connection, if it broke before any answer came and had been there before the call.
+    epoch: Option<u64>,
     /// All of the message was written, so the plugin may have got it.
     was_sent: bool,
 }
@@ -91,26 +85,19 @@ struct Broken {
 impl Exchange {
     /// Begins to exchange a message, unless the deadline has passed.
     pub(super) fn begin(
-        pool: &Arc<Pool>,
-        terms: Arc<Terms>,
-        permit: Option<OwnedSemaphorePermit>,
-        outgoing: Outgoing,
+        pool: Arc<Pool>,
+        config: Arc<SocketConfig>,
+        message: Vec<u8>,
+        Terms { deadline, idempotent }: Terms,
     ) -> Result<Self, Error> {
-        let now = time::now();
-        let Outgoing { message, deadline, idempotent } = outgoing;
-        if deadline.is_some_and(|deadline| deadline <= now) {
-            return Err(Error::blameless(Kind::Timeout)
-                .message("the deadline of the call passed before it was sent"));
-        }
-        let by_config = time::later(now, terms.config.request_timeout);
+        let begun = time::now();
         Ok(Self {
             state: State::Begun,
             timer: None,
-            until: deadline.unwrap_or(by_config).min(by_config),
-            by_deadline: deadline.is_some_and(|deadline| deadline < by_config),
-            pool: pool.clone(),
-            terms,
-            permit,
+            begun,
+            limit: TimeLimit::new(begun, deadline, config.request_timeout)?,
+            pool,
+            config,
             message,
             idempotent,
             was_sent: false,
@@ -122,123 +109,133 @@ impl Exchange {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Arrived, Error>> {
-        let result = match self.as_mut().poll_arrival(cx) {
-            Poll::Ready(result) => result,
-            Poll::Pending => {
-                let mut this = self.as_mut().project();
-                if this.timer.is_none() {
-                    this.timer.set(Some(sleep_until(*this.until)));
+        let result = loop {
+            match self.as_mut().poll_arrival(cx) {
+                Poll::Ready(Ok(arrived)) => break Ok(arrived),
+                Poll::Ready(Err(broken)) => {
+                    if let Err(error) = self.as_mut().send_again(broken) {
+                        break Err(error);
+                    }
                 }
-                if let Some(timer) = this.timer.as_pin_mut() {
-                    ready!(timer.poll(cx));
+                Poll::Pending => {
+                    let mut this = self.as_mut().project();
+                    if this.timer.is_none() {
+                        this.timer.set(Some(sleep_until(this.limit.until)));
+                    }
+                    if let Some(timer) = this.timer.as_pin_mut() {
+                        ready!(timer.poll(cx));
+                    }
+                    break Err(self.as_mut().out_of_time());
                 }
-                Err(self.as_mut().out_of_time())
             }
         };
-        let this = self.project();
-        *this.state = State::Over;
-        // Its connection is idle again, or closed.
-        *this.permit = None;
+        *self.project().state = State::Over;
         Poll::Ready(result)
     }
 
-    fn poll_arrival(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Arrived, Error>> {
+    fn poll_arrival(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Arrived, Broken>> {
         let this = self.project();
-        let limit = this.terms.config.max_message_bytes;
+        let limit = this.config.max_message_bytes;
+        let broken = |no, lease: &mut Lease, was_sent| Broken {
+            error: no_answer(no, this.pool, limit),
+            epoch: died_of_age(lease, *this.begun),
+            was_sent,
+        };
         loop {
-            let broken = match this.state {
-                State::Begun => {
-                    if Handle::try_current().is_err() {
-                        return Poll::Ready(Err(Error::not_sent(Kind::Unavailable)));
-                    }
-                    let connect = |stale| {
-                        State::Connecting(Box::pin(
-                            this.pool.clone().connect(this.terms.clone(), stale),
-                        ))
-                    };
-                    *this.state = match this.pool.take(time::now(), &this.terms.config) {
-                        Taken::Fresh(connection) => State::Sending { connection, written: 0 },
-                        Taken::Stale(connection) => connect(Some(connection)),
-                        Taken::Nothing => connect(None),
-                    };
-                    continue;
+            *this.state = match this.state {
+                State::Begun if Handle::try_current().is_err() => {
+                    return Poll::Ready(Err(Error::not_sent(Kind::Unavailable).into()));
                 }
-                State::Connecting(connecting) => match ready!(connecting.as_mut().poll(cx)) {
-                    Ok(connection) => {
-                        *this.state = State::Sending { connection, written: 0 };
+                State::Begun => State::Waiting(this.pool.wait()),
+                State::Waiting(waiting) => {
+                    let mut lease = ready!(waiting.poll(cx, |dialing| this.pool.dial(dialing)))?;
+                    let idle = this.begun.saturating_duration_since(lease.since());
+                    if idle < this.config.ping_after {
+                        State::Sending { lease, written: 0 }
+                    } else {
+                        State::Asking(Box::pin(async move {
+                            let is_alive = lease.connection().is_alive().await;
+                            (lease, is_alive)
+                        }))
+                    }
+                }
+                State::Asking(asking) => match ready!(asking.as_mut().poll(cx)) {
+                    (lease, true) => State::Sending { lease, written: 0 },
+                    (lease, false) => {
+                        // Those beside it were idle for longer.
+                        this.pool.connections().died(lease.epoch(), time::now());
+                        State::Waiting(this.pool.wait())
+                    }
+                },
+                State::Sending { lease, written } => {
+                    let messages = &mut lease.connection().messages;
+                    let sent = messages.poll_send(cx, this.message, written);
+                    if let Poll::Ready(Ok(())) = sent {
+                        let State::Sending { lease, .. } = mem::replace(this.state, State::Over)
+                        else {
+                            return Poll::Pending;
+                        };
+                        *this.state = State::Receiving(lease);
                         continue;
                     }
-                    Err(error) if *this.was_sent => return Poll::Ready(Err(error.maybe_sent())),
-                    Err(error) => return Poll::Ready(Err(error)),
-                },
-                State::Sending { connection, written } => {
-                    match connection.messages.poll_send(cx, this.message, written) {
-                        Poll::Ready(Ok(())) => {
-                            let State::Sending { connection, .. } =
-                                std::mem::replace(this.state, State::Over)
-                            else {
-                                return Poll::Pending;
-                            };
-                            *this.state = State::Receiving(connection);
-                            continue;
+                    // It may say why it reads no more.
+                    let said = messages.poll_receive(cx, limit);
+                    let was_sent = is_whole(*written, this.message);
+                    let no = match (sent, said) {
+                        (_, Poll::Ready(Ok(message))) => {
+                            return Poll::Ready(Ok(Arrived { message, lease: None }));
                         }
-                        Poll::Ready(Err(error)) => {
-                            // It may have said why.
-                            match connection.messages.poll_receive(cx, limit) {
-                                Poll::Ready(Ok(message)) => {
-                                    return Poll::Ready(Ok(Arrived { message, connection: None }));
-                                }
-                                _ => Broken {
-                                    error: broke("the connection broke", Some(error)),
-                                    was_idle: connection.was_used,
-                                    was_sent: is_whole(*written, this.message),
-                                },
-                            }
-                        }
-                        Poll::Pending => {
-                            match ready!(connection.messages.poll_receive(cx, limit)) {
-                                Ok(message) => {
-                                    return Poll::Ready(Ok(Arrived { message, connection: None }));
-                                }
-                                Err(no) => {
-                                    let was_sent = is_whole(*written, this.message);
-                                    broken(no, connection, was_sent, this.pool, limit)
-                                }
-                            }
-                        }
-                    }
+                        (Poll::Ready(Err(error)), _) => NoMessage::Failed(error),
+                        (_, said) => match ready!(said) {
+                            Err(no) => no,
+                            Ok(_) => return Poll::Pending,
+                        },
+                    };
+                    return Poll::Ready(Err(broken(no, lease, was_sent)));
                 }
-                State::Receiving(connection) => {
-                    match ready!(connection.messages.poll_receive(cx, limit)) {
-                        Ok(message) => {
-                            let State::Receiving(connection) =
-                                std::mem::replace(this.state, State::Over)
-                            else {
-                                return Poll::Pending;
-                            };
-                            let connection = Some(connection);
-                            return Poll::Ready(Ok(Arrived { message, connection }));
-                        }
-                        Err(no) => broken(no, connection, true, this.pool, limit),
-                    }
+                State::Receiving(lease) => {
+                    let received = ready!(lease.connection().messages.poll_receive(cx, limit));
+                    let message = received.map_err(|no| broken(no, lease, true))?;
+                    let State::Receiving(lease) = mem::replace(this.state, State::Over) else {
+                        return Poll::Pending;
+                    };
+                    return Poll::Ready(Ok(Arrived { message, lease: Some(lease) }));
                 }
                 State::Over => return Poll::Pending,
             };
-            *this.state = State::Over;
-            *this.was_sent |= broken.was_sent;
-            let error = if *this.was_sent { broken.error } else { broken.error.never_sent() };
-            if !broken.was_idle || *this.was_resent {
-                return Poll::Ready(Err(error));
-            }
-            // It says nothing of the plugin, and those that are idle beside it may be as dead.
-            this.pool.empty();
-            if *this.was_sent && !*this.idempotent {
-                return Poll::Ready(Err(error.without_blame()));
-            }
-            *this.was_resent = true;
-            *this.state =
-                State::Connecting(Box::pin(this.pool.clone().connect(this.terms.clone(), None)));
         }
+    }
+
+    /// Sends the message again, on a fresh connection, if that is safe and may help. Otherwise returns
+    /// the error.
+    ///
+    /// The rule is that of HTTP: a connection that broke after it had been used before says nothing of
+    /// the plugin, unless fresh ones fail as well.
+    #[cold]
+    fn send_again(self: Pin<&mut Self>, broken: Broken) -> Result<(), Error> {
+        let this = self.project();
+        let (connections, now) = (this.pool.connections(), time::now());
+        *this.state = State::Over;
+        *this.was_sent |= broken.was_sent;
+        let error = broken.error;
+        let error = if *this.was_sent { error.maybe_sent() } else { error.never_sent() };
+        if *this.was_resent {
+            connections.resent_in_vain(now);
+            return Err(error);
+        }
+        let Some(epoch) = broken.epoch else {
+            return Err(error);
+        };
+        let were_of_age = connections.died(epoch, now);
+        if *this.was_sent && !*this.idempotent {
+            return Err(if were_of_age { error.without_blame() } else { error });
+        }
+        if !connections.may_resend(now) {
+            return Err(error);
+        }
+        *this.was_resent = true;
+        *this.state = State::Waiting(this.pool.wait());
+        Ok(())
     }
 
     #[cold]
@@ -252,17 +249,24 @@ impl Exchange {
             };
         let error = Error::failed(Kind::Timeout);
         let error = if was_sent { error } else { error.never_sent() };
-        if *this.by_deadline {
-            // The caller's time was over, which says nothing of how long the plugin would have taken.
-            return error
-                .without_blame()
-                .message("socket request failed: no answer before the deadline of the call");
-        }
-        error.message(format!(
-            "socket request failed: no whole answer within {:?} (`request_timeout`)",
-            this.terms.config.request_timeout
-        ))
+        let in_line = matches!(this.state, State::Waiting(_));
+        let in_line = in_line && !this.pool.connections().is_dialing();
+        this.limit.passed(error, "socket", this.config.request_timeout, in_line)
     }
+}
+
+impl From<Error> for Broken {
+    /// Of a connection that could not be made.
+    fn from(error: Error) -> Self {
+        Self { error, epoch: None, was_sent: false }
+    }
+}
+
+/// The epoch of a connection that broke and may have been dead before the call.
+fn died_of_age(lease: &mut Lease, begun: Instant) -> Option<u64> {
+    // Nothing of an answer came.
+    let is_unanswered = lease.connection().messages.is_between();
+    (is_unanswered && lease.is_older_than(begun)).then(|| lease.epoch())
 }
 
 /// Whether a plugin can have read a message of which so much was written: without its last brace it is
@@ -280,22 +284,13 @@ fn broke(what: &str, cause: Option<io::Error>) -> Error {
 }
 
 #[cold]
-fn broken(
-    no: NoMessage,
-    connection: &Connection,
-    was_sent: bool,
-    pool: &Pool,
-    limit: usize,
-) -> Broken {
+fn no_answer(no: NoMessage, pool: &Pool, limit: usize) -> Error {
     let malformed = |problem: String| {
-        let code = pool.place().ok().map(super::place::Place::code);
         Error::failed(Kind::Transport)
-            .coded(code)
+            .coded(pool.code())
             .message(format!("failed to decode response: {problem}"))
     };
-    // Nothing of an answer came, so the connection may have been dead.
-    let is_unanswered = connection.messages.is_between();
-    let error = match no {
+    match no {
         NoMessage::Ended => broke("the plugin closed the connection without an answer", None),
         NoMessage::BrokeOff => broke("the answer broke off", None),
         NoMessage::Failed(error) => broke("the connection broke", Some(error)),
@@ -303,6 +298,5 @@ fn broken(
             malformed(format!("it has more than {limit} bytes (`max_message_bytes`)"))
         }
         NoMessage::Malformed(Malformed::NoObject) => malformed("it is no JSON object".to_owned()),
-    };
-    Broken { error, was_idle: connection.was_used && is_unanswered, was_sent }
+    }
 }

@@ -34,7 +34,10 @@ impl SocketTransportHandle {
 
     /// Replaces the settings of the transport, for all its members and those to come.
     ///
-    /// Calls that have begun keep the settings that they began with. Idle connections close.
+    /// Calls that have begun keep the settings that they began with. Idle connections are kept, unless
+    /// the settings of connections change (`connect_timeout`, `idle_timeout`, `keep_alive`,
+    /// `max_connections`, `max_connection_age`, `max_idle_connections`, `allowed_uids`,
+    /// `allow_any_user`, `allow_remote`, `token`): then they close, and the next calls make new ones.
     ///
     /// # Errors
     /// [`Kind::InvalidConfig`](crate::error::Kind::InvalidConfig), which names all mistakes at once. The
@@ -43,6 +46,18 @@ impl SocketTransportHandle {
         config.validate()?;
         self.family.update(config.clone().clamped());
         Ok(())
+    }
+
+    /// Returns how many connections are open, or being made, to all members together.
+    ///
+    /// ```
+    /// use tower_upstream::transport::SocketTransport;
+    ///
+    /// assert_eq!(SocketTransport::<u64, u64>::new().handle().connections(), 0);
+    /// ```
+    pub fn connections(&self) -> usize {
+        let pools = self.family.of_members();
+        pools.iter().map(|pool| pool.connections().live()).sum()
     }
 
     /// Returns what happened to calls so far.

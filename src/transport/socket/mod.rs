@@ -1,13 +1,13 @@
 //! Calls plugins by messages of JSON over a Unix or TCP socket, byte for byte as the Go plugin manager
 //! does over a Unix socket.
 
+mod address;
 mod answer;
 mod config;
 mod connection;
 mod connector;
 mod exchange;
 mod handle;
-mod place;
 mod pool;
 mod service;
 

@@ -3,7 +3,6 @@ use std::{
     fmt,
     future::poll_fn,
     marker::PhantomData,
-    mem,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
@@ -12,14 +11,10 @@ use std::{
 
 use pin_project_lite::pin_project;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::{AcquireError, OnceCell, OwnedSemaphorePermit};
+use tokio::sync::OnceCell;
 use tower_service::Service;
 
-use super::{
-    answer,
-    exchange::{Exchange, Outgoing},
-    pool::{Pool, Terms},
-};
+use super::{answer, config::SocketConfig, exchange::Exchange, pool::Pool};
 use crate::{
     error::{Error, Kind},
     member::Member,
@@ -27,9 +22,9 @@ use crate::{
         Call, HealthStatus, PluginHealth, PluginInfo, Reply,
         wire::stream::{EXECUTE, HEALTH, INFO, StreamQuestion, Told, message, milliseconds},
     },
-    replay::Replay,
+    sync::WaitKey,
     time,
-    transport::counts::Counts,
+    transport::{counts::Counts, limit::Terms},
 };
 
 /// Longest time of a question for the health or the description. As in Go.
@@ -38,8 +33,8 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Plugin that is reached over a socket: the service of a [`SocketTransport`](super::SocketTransport).
 ///
 /// Without a balancer, [`Connect::connect`](crate::connect::Connect::connect) makes one. It is ready
-/// unless [`SocketConfig::max_connections`](super::SocketConfig::max_connections) are in use. Clones share
-/// the connections.
+/// unless all of [`SocketConfig::max_connections`](super::SocketConfig::max_connections) are in use. Clones
+/// share the connections.
 ///
 /// # Errors
 /// Those of [`SocketTransport`](super::SocketTransport#what-comes-back).
@@ -66,7 +61,8 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 /// ```
 pub struct SocketService<Req, Res> {
     plugin: Arc<Plugin>,
-    permit: Permit,
+    /// While it waits for room.
+    wait: WaitKey,
     types: PhantomData<fn(Req) -> Res>,
 }
 
@@ -78,22 +74,11 @@ pub(super) struct Plugin {
     info: OnceCell<PluginInfo>,
 }
 
-/// The right to use a connection.
-enum Permit {
-    None,
-    Waiting { terms: Arc<Terms>, acquire: Acquire },
-    Ready { terms: Arc<Terms>, permit: Option<OwnedSemaphorePermit> },
-}
-
-/// Boxed, since it is for those alone that have to wait.
-type Acquire =
-    Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send + Sync>>;
-
 impl<Req, Res> SocketService<Req, Res> {
     pub(super) fn new(member: &Member, pool: Arc<Pool>, counts: Arc<Counts>) -> Self {
         let key = member.shared_key().clone();
         let plugin = Plugin { key, pool, counts, info: OnceCell::new() };
-        Self { plugin: Arc::new(plugin), permit: Permit::None, types: PhantomData }
+        Self { plugin: Arc::new(plugin), wait: WaitKey::default(), types: PhantomData }
     }
 
     /// Asks the plugin for its health. Takes at most 5 s.
@@ -118,10 +103,10 @@ impl<Req, Res> SocketService<Req, Res> {
         };
         let took = time::now().saturating_duration_since(start);
         let mut health = health.checked_at(SystemTime::now(), took);
-        if let Ok(place) = self.plugin.pool.place() {
+        if let Ok(address) = self.plugin.pool.address() {
             health = health
-                .with_metadata("socket_path", place.path())
-                .with_metadata("transport", place.transport());
+                .with_metadata("socket_path", address.path())
+                .with_metadata("transport", address.transport());
         }
         health
     }
@@ -146,19 +131,10 @@ impl Plugin {
         operation: &str,
         read: impl FnOnce(&Told<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let (call, terms) = (Call::new(()).with_timeout(ASK_TIMEOUT), self.pool.terms());
+        let call = Call::new(()).with_timeout(ASK_TIMEOUT).idempotent();
         let asked = async {
-            let text = write::<()>(operation, &call, None, ASK_TIMEOUT)?;
-            let outgoing = Outgoing { message: text, deadline: call.deadline(), idempotent: true };
-            let permit = match &terms.permits {
-                // Held for as long as it is in use, like that of a call.
-                Some(permits) => {
-                    let waiting = permits.clone().acquire_owned();
-                    tokio::time::timeout(ASK_TIMEOUT, waiting).await.ok().and_then(Result::ok)
-                }
-                None => None,
-            };
-            let mut exchange = pin!(Exchange::begin(&self.pool, terms, permit, outgoing)?);
+            let message = write::<()>(operation, &call, None, ASK_TIMEOUT);
+            let mut exchange = pin!(self.begin(&call, self.pool.config(), message)?);
             let arrived = poll_fn(|cx| exchange.as_mut().poll_exchange(cx)).await?;
             answer::open(arrived, &call.id(), &self.pool, read)
         };
@@ -169,14 +145,11 @@ impl Plugin {
     fn begin(
         &self,
         call: &Call<()>,
+        config: Arc<SocketConfig>,
         message: Result<Vec<u8>, Error>,
-        terms: Arc<Terms>,
-        permit: Option<OwnedSemaphorePermit>,
     ) -> Result<Exchange, Error> {
-        self.pool.place()?;
-        let (deadline, idempotent) = (call.deadline(), call.is_idempotent());
-        let outgoing = Outgoing { message: message?, deadline, idempotent };
-        Exchange::begin(&self.pool, terms, permit, outgoing)
+        self.pool.address()?;
+        Exchange::begin(self.pool.clone(), config, message?, Terms::of(call))
     }
 }
 
@@ -211,41 +184,16 @@ where
     type Future = SocketFuture<Res>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        loop {
-            self.permit = match &mut self.permit {
-                Permit::Ready { .. } => return Poll::Ready(Ok(())),
-                Permit::Waiting { terms, acquire } => Permit::Ready {
-                    // A semaphore of ours is never closed.
-                    permit: ready!(acquire.as_mut().poll(cx)).ok(),
-                    terms: terms.clone(),
-                },
-                Permit::None => {
-                    let terms = self.plugin.pool.terms();
-                    match terms.permits.clone() {
-                        None => Permit::Ready { terms, permit: None },
-                        Some(permits) => match permits.clone().try_acquire_owned() {
-                            Ok(permit) => Permit::Ready { terms, permit: Some(permit) },
-                            Err(_) => Permit::Waiting {
-                                terms,
-                                acquire: Box::pin(permits.acquire_owned()),
-                            },
-                        },
-                    }
-                }
-            };
-        }
+        self.plugin.pool.connections().poll_room(&mut self.wait, cx).map(Ok)
     }
 
     fn call(&mut self, call: Call<Req>) -> SocketFuture<Res> {
-        let (terms, permit) = match mem::replace(&mut self.permit, Permit::None) {
-            Permit::Ready { terms, permit } => (terms, permit),
-            _ => (self.plugin.pool.terms(), None),
-        };
-        let limit = terms.config.request_timeout;
+        let config = self.plugin.pool.config();
+        let limit = config.request_timeout;
         let timeout = call.timeout().map_or(limit, |timeout| timeout.min(limit));
         let message = write(EXECUTE, &call, Some(call.body()), timeout);
         let call = call.map(drop);
-        let state = match self.plugin.begin(&call, message, terms, permit) {
+        let state = match self.plugin.begin(&call, config, message) {
             Ok(exchange) => State::Exchanging { exchange },
             Err(error) => State::Unsent { error: Some(error) },
         };
@@ -262,9 +210,14 @@ impl<Req, Res> PluginHealth for SocketService<Req, Res> {
 }
 
 impl<Req, Res> Clone for SocketService<Req, Res> {
-    /// A clone is not ready yet.
     fn clone(&self) -> Self {
-        Self { plugin: self.plugin.clone(), permit: Permit::None, types: PhantomData }
+        Self { plugin: self.plugin.clone(), wait: WaitKey::default(), types: PhantomData }
+    }
+}
+
+impl<Req, Res> Drop for SocketService<Req, Res> {
+    fn drop(&mut self) {
+        self.plugin.pool.connections().leave(&mut self.wait);
     }
 }
 
@@ -272,8 +225,8 @@ impl<Req, Res> fmt::Debug for SocketService<Req, Res> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SocketService")
             .field("endpoint", &self.plugin.key)
-            .field("place", &self.plugin.pool.place())
-            .field("config", &self.plugin.pool.terms().config)
+            .field("address", &self.plugin.pool.address())
+            .field("config", &self.plugin.pool.config())
             .finish_non_exhaustive()
     }
 }

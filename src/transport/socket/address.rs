@@ -11,7 +11,7 @@ use crate::{
 
 /// A socket to connect to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum SocketAddress {
     #[cfg(unix)]
     Unix(String),
     Tcp {
@@ -20,7 +20,7 @@ pub(super) enum Place {
     },
 }
 
-impl Place {
+impl SocketAddress {
     pub(super) fn of(address: &Address) -> Result<Self, Error> {
         match (address.scheme().unwrap_or_default(), address.port()) {
             #[cfg(unix)]
@@ -45,7 +45,10 @@ impl Place {
                 let users = Users { uids: config.allowed_uids.clone(), any: config.allow_any_user };
                 Socket::connect_unix(path, &users).await
             }
-            Self::Tcp { host, port } => Socket::connect_tcp(host, *port, config.allow_remote).await,
+            Self::Tcp { host, port } => {
+                let limit = config.connect_timeout;
+                Socket::connect_tcp(host, *port, config.allow_remote, limit).await
+            }
         }
     }
 
@@ -67,6 +70,7 @@ impl Place {
         }
     }
 
+    /// Likewise.
     pub(super) fn path(&self) -> String {
         match self {
             #[cfg(unix)]
@@ -80,19 +84,22 @@ impl Place {
 mod tests {
     use super::*;
 
-    fn place(address: &str) -> Result<Place, Error> {
-        Place::of(&address.parse().unwrap())
+    fn read(address: &str) -> Result<SocketAddress, Error> {
+        SocketAddress::of(&address.parse().unwrap())
     }
 
     #[test]
-    fn only_sockets_are_places() {
-        let tcp = |host: &str| Some(Place::Tcp { host: host.to_owned(), port: 9_000 });
-        assert_eq!(place("tcp://a.example:9000").ok(), tcp("a.example"));
-        assert_eq!(place("TCP://[::1]:9000").ok(), tcp("::1"));
+    fn only_sockets_can_be_reached() {
+        let tcp = |host: &str| Some(SocketAddress::Tcp { host: host.to_owned(), port: 9_000 });
+        assert_eq!(read("tcp://a.example:9000").ok(), tcp("a.example"));
+        assert_eq!(read("TCP://[::1]:9000").ok(), tcp("::1"));
         #[cfg(unix)]
-        assert_eq!(place("unix:///run/a.sock").ok(), Some(Place::Unix("/run/a.sock".to_owned())));
+        assert_eq!(
+            read("unix:///run/a.sock").ok(),
+            Some(SocketAddress::Unix("/run/a.sock".to_owned()))
+        );
         for address in ["http://a:1", "a:1", "tcp://a", "unix:/a/../b"] {
-            let error = place(address).unwrap_err();
+            let error = read(address).unwrap_err();
             assert!(error.kind() == Kind::InvalidConfig && error.is_unsent(), "{error}");
         }
     }

@@ -1,0 +1,74 @@
+//! How long an exchange may take, and what it means that it takes longer.
+
+use std::time::Duration;
+
+use crate::{
+    error::{Error, Kind},
+    plugin::Call,
+    replay::Replay,
+    time::{self, Instant},
+};
+
+/// What an exchange needs to know of its call.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    pub(super) deadline: Option<Instant>,
+    pub(super) idempotent: bool,
+}
+
+impl Terms {
+    pub(super) fn of(call: &Call<()>) -> Self {
+        Self { deadline: call.deadline(), idempotent: call.is_idempotent() }
+    }
+}
+
+/// The deadline of the call, or the timeout of the settings, whichever is first.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TimeLimit {
+    pub(super) until: Instant,
+    is_deadline: bool,
+}
+
+impl TimeLimit {
+    /// An error if the deadline has passed by now.
+    pub(super) fn new(
+        now: Instant,
+        deadline: Option<Instant>,
+        timeout: Duration,
+    ) -> Result<Self, Error> {
+        let by_config = time::later(now, timeout);
+        match deadline {
+            Some(deadline) if deadline <= now => Err(Error::blameless(Kind::Timeout)
+                .message("the deadline of the call passed before it was sent")),
+            Some(until) if until < by_config => Ok(Self { until, is_deadline: true }),
+            _ => Ok(Self { until: by_config, is_deadline: false }),
+        }
+    }
+
+    /// What `error` is, of an exchange over `protocol` that was given `timeout` and took longer;
+    /// `in_line` if it got no connection, since other calls had them all.
+    pub(super) fn passed(
+        self,
+        error: Error,
+        protocol: &str,
+        timeout: Duration,
+        in_line: bool,
+    ) -> Error {
+        if self.is_deadline {
+            // The caller's time was over, which says nothing of how long the endpoint would have taken.
+            return error.without_blame().message(format!(
+                "{protocol} request failed: no answer before the deadline of the call"
+            ));
+        }
+        if in_line {
+            // For other calls to end, which says what the endpoint is like better than this one.
+            return error.without_blame().message(format!(
+                "{protocol} request failed: no connection became free within {timeout:?} \
+                 (`max_connections`, `request_timeout`)"
+            ));
+        }
+        error.message(format!(
+            "{protocol} request failed: no whole answer within {timeout:?} (`request_timeout`)"
+        ))
+    }
+}
