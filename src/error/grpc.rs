@@ -40,12 +40,12 @@ impl Error {
     pub(crate) fn of_grpc(code: u32, pushback: Option<Pushback>) -> Option<Self> {
         let error = match code {
             0 => return None,
-            1 => Self::failed(Kind::Service).without_blame(),
             4 => Self::failed(Kind::Timeout),
             8 => Self::failed(Kind::RateLimited),
             14 => Self::failed(Kind::Transport),
             2 | 13 | 15 | 17.. => Self::failed(Kind::Service),
             _ if pushback == Some(Pushback::Never) => Self::failed(Kind::Service),
+            1 => Self::failed(Kind::Service).without_blame(),
             _ => Self::failed(Kind::Plugin),
         };
         Some(match pushback.and_then(Pushback::wait).filter(|_| matches!(code, 8 | 14)) {

@@ -15,11 +15,11 @@ use tonic::Status;
 use tower_service::Service;
 
 use super::{
+    about::About,
     answer::{check, failure, refusal, status, success, told},
     body::GrpcBody,
     question::{Asked, call, health_service, message},
     serves::Codec,
-    service::About,
 };
 use crate::{
     error::BoxError,

@@ -1,5 +1,6 @@
 //! Answers the calls that a [`GrpcTransport`](crate::transport::GrpcTransport) sends.
 
+mod about;
 mod answer;
 mod body;
 mod future;

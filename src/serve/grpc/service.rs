@@ -12,6 +12,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::{
+    about::About,
     body::GrpcBody,
     future::GrpcServeFuture,
     question::asked,
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::{
     error::BoxError,
-    grpc::{Flavour, Json, Native, frame},
+    grpc::{Json, Native},
     plugin::{Call, HealthStatus, PluginInfo, Reply},
 };
 
@@ -92,34 +93,6 @@ pub struct GrpcServe<S, T, H = fn() -> Ready<HealthStatus>, F = Json> {
     health: H,
     about: Arc<About>,
     types: PhantomData<fn(T, F)>,
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct About {
-    pub(super) info: PluginInfo,
-    pub(super) max_request_bytes: usize,
-    pub(super) max_response_bytes: usize,
-}
-
-/// As in Go's gRPC.
-const MAX_MESSAGE: usize = 4 << 20;
-
-impl Default for About {
-    fn default() -> Self {
-        let info = PluginInfo::default();
-        Self { info, max_request_bytes: MAX_MESSAGE, max_response_bytes: MAX_MESSAGE }
-    }
-}
-
-impl About {
-    pub(super) fn longest_request(&self) -> usize {
-        self.max_request_bytes.saturating_add(frame::PREFIX)
-    }
-
-    /// Whether the health of `service` is that of this plugin.
-    pub(super) fn knows(&self, service: &str) -> bool {
-        ["", Json::SERVICE, Native::SERVICE, &self.info.name].contains(&service)
-    }
 }
 
 impl<S, T, H, F> GrpcServe<S, T, H, F> {

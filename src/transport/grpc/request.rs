@@ -148,11 +148,12 @@ fn unusable(address: &Address, problem: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::endpoint::Endpoint;
 
     #[test]
     fn an_address_is_one_of_grpc_or_says_what_is_wrong() {
         let url = |address: &str| {
-            let endpoint: crate::Endpoint = address.parse().unwrap();
+            let endpoint: Endpoint = address.parse().unwrap();
             method(endpoint.address(), "plugin.PluginService", "Execute").map(|url| url.to_string())
         };
         let path = "/plugin.PluginService/Execute";
