@@ -211,6 +211,7 @@ unjudged! {
 
 #[cfg(feature = "http")]
 unjudged! {
+    crate::codec::CodecLayer<Req, Res>, Req, Res;
     crate::http::AnswerLayer<L, M>, L, M;
     crate::http::OriginLayer;
     crate::http::ReplayBodyLayer;

@@ -48,6 +48,16 @@ fn custom_pipeline_gets_every_answer() {
 }
 
 #[test]
+fn mixed_transports_lose_no_call() {
+    let text = run("mixed_transports", &[]);
+    let schemes: &[&str] = if cfg!(unix) { &["http", "tcp", "unix"] } else { &["http", "tcp"] };
+    for scheme in schemes {
+        assert!(text.contains(&format!("{scheme} is killed\n{scheme} answers again")), "{text}");
+    }
+    assert!(text.trim_end().ends_with("; 0 failed"), "{text}");
+}
+
+#[test]
 fn plugin_answers_over_whatever_it_is_called() {
     let text = run("plugin", &[]);
     for scheme in ["http", "tcp", "unix"] {

@@ -157,8 +157,8 @@ async fn the_request_is_byte_for_byte_that_of_go() {
         }
     })
     .await;
-    let service =
-        connect_with::<Tax, Gross>(HttpConfig::default(), format!("http://{address}/rpc/tax"));
+    let config = config(|config| config.request_timeout = Duration::from_secs(120));
+    let service = connect_with::<Tax, Gross>(config, format!("http://{address}/rpc/tax"));
     let call = Call::new(Tax { net: 1_200, country: "IT" })
         .with_id("req_1758362400000000123")
         .with_timeout(Duration::from_secs(90))
@@ -213,11 +213,20 @@ async fn request_of<Req: Serialize + 'static>(
 }
 
 #[tokio::test]
+async fn a_plugin_is_told_the_shorter_of_two_limits() {
+    for (seconds, told) in [(29, "29s"), (90, "30s")] {
+        let call = Call::new(()).with_id("r").with_timeout(Duration::from_secs(seconds));
+        let (_, body) = request_of(HttpConfig::default(), call).await;
+        assert_eq!(body, format!(r#"{{"data":null,"request_id":"r","timeout":"{told}"}}"#));
+    }
+}
+
+#[tokio::test]
 async fn what_is_empty_is_left_out_except_the_first_three() {
     let (head, body) =
         request_of(config(|c| c.disable_compression = true), Call::new(None::<u8>).with_id(""))
             .await;
-    assert_eq!(body, r#"{"data":null,"request_id":"","timeout":"0s"}"#);
+    assert_eq!(body, r#"{"data":null,"request_id":"","timeout":"30s"}"#);
     assert!(head.starts_with("POST / HTTP/1.1\r\n"));
     assert!(head.contains("X-Request-Id: \r\n"));
     assert!(!head.contains("Accept-Encoding"));
@@ -233,7 +242,7 @@ async fn headers_of_the_call_win_but_do_not_touch_the_framing() {
         .with_header("Transfer-Encoding", "chunked")
         .with_header("X-Name", "Zoë");
     let (head, body) = request_of(HttpConfig::default(), call).await;
-    assert!(body.starts_with(r#"{"data":"\u003cé\u003e","request_id":"r","timeout":"0s","headers":{"Content-Length":"1","Host":"elsewhere","#));
+    assert!(body.starts_with(r#"{"data":"\u003cé\u003e","request_id":"r","timeout":"30s","headers":{"Content-Length":"1","Host":"elsewhere","#));
     assert!(head.contains("User-Agent: mine/2\r\n") && !head.contains("go-plugins"));
     assert!(head.contains("X-Name: Zoë\r\n"));
     assert!(head.contains("Host: 127.0.0.1:"));
@@ -495,12 +504,11 @@ async fn a_refused_connection_sends_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    assert_error(
-        call(address).await,
-        Kind::Connection,
-        true,
-        "HTTP request failed: cannot connect: ",
-    );
+    // The second name has an empty label, so no server has to be asked.
+    for address in [address.to_string(), "http://a..example:1".to_owned()] {
+        let result = connect::<Gross>(address).oneshot(Call::new(7)).await;
+        assert_error(result, Kind::Connection, true, "HTTP request failed: cannot connect: ");
+    }
 }
 
 /// Accepts one request, tells so, and answers what `answer` says, but never all of it.
@@ -680,6 +688,50 @@ async fn health_is_asked_below_the_endpoint_or_where_the_config_says() {
 
 fn path_is_default<Req, Res>(service: &HttpService<Req, Res>) -> bool {
     format!("{service:?}").contains("health_path: \"\"")
+}
+
+#[tokio::test]
+async fn the_description_is_asked_for_once_by_all_clones_unless_there_was_none() {
+    let (asked, go_on) = (Arc::new(AtomicUsize::new(0)), Arc::new(tokio::sync::Notify::new()));
+    let (count, wait) = (asked.clone(), go_on.clone());
+    let address = server(move |mut stream| {
+        let (count, wait) = (count.clone(), wait.clone());
+        async move {
+            read_request(&mut stream).await;
+            let answer = match count.fetch_add(1, Ordering::SeqCst) {
+                0 => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned(),
+                _ => ok(r#"{"name":"tax","version":"2.1.0"}"#),
+            };
+            wait.notified().await;
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    })
+    .await;
+    let service = connect::<Gross>(address);
+    assert_eq!(asked.load(Ordering::SeqCst), 0);
+    let many = |service: &HttpService<u8, Gross>| {
+        let info = |service: HttpService<u8, Gross>| async move { service.info().await };
+        futures::future::join_all((0..20).map(|_| info(service.clone())))
+    };
+    go_on.notify_one();
+    let absent = timeout(PATIENCE, many(&service)).await.expect("it hangs");
+    for error in absent.into_iter().map(Result::unwrap_err) {
+        assert_eq!((error.kind(), error.endpoint()), (Kind::Plugin, Some("tax-1")));
+    }
+    // One that has begun, and is not waited for, is nothing that others lose.
+    let mut left = tokio_test::task::spawn(service.info());
+    assert!(left.poll().is_pending());
+    let others = tokio::spawn(many(&service));
+    while asked.load(Ordering::SeqCst) < 2 {
+        tokio::task::yield_now().await;
+        let _ = left.poll();
+    }
+    drop(left);
+    go_on.notify_one();
+    let found = timeout(PATIENCE, others).await.expect("it hangs").unwrap();
+    assert!(found.iter().all(|info| info.as_ref().is_ok_and(|info| info.name == "tax")));
+    assert_eq!(service.info().await.unwrap().version, "2.1.0");
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]

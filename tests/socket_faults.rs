@@ -164,9 +164,9 @@ fn expected(fault: Fault, code: Code) -> Option<Expected> {
         Fault::KilledBeforeAnswer | Fault::KilledMidAnswer => Err(broken),
         Fault::HalfFrame => Err(too_late),
         Fault::Late => Err(too_late.blameless()),
-        Fault::Garbage | Fault::GarbageWithin | Fault::Oversized => {
-            Err(Failed::new(Kind::Transport, code))
-        }
+        Fault::Garbage | Fault::Oversized => Err(Failed::new(Kind::Transport, code)),
+        // An answer of the protocol, with data of another type.
+        Fault::GarbageWithin => Err(Failed::new(Kind::Transport, Code::RPC_2005)),
         Fault::WrongId => Err(Failed::new(Kind::Transport, Code::RPC_2003)),
         Fault::AnswerThenClose | Fault::Restarts => Ok(()),
         _ => return None,

@@ -164,7 +164,7 @@ async fn what_is_no_right_answer_is_an_error() {
         (
             r#"{"request_id":"ID","success":true,"data":"five"}"#,
             Kind::Transport,
-            Code::TRANSPORT_1303,
+            Code::RPC_2005,
             "failed to decode response",
         ),
         (

@@ -26,6 +26,20 @@
 //! A refused call was never sent, so it may be repeated whatever it does, and it counts against no
 //! endpoint. The HTTP status is that of `Error::into_response` (feature `http`).
 //!
+//! # Rarer codes
+//! A plugin may answer with any [`Code`]. Of this crate, these errors have a code that is not that of their kind:
+//!
+//! | code | error |
+//! |---|---|
+//! | `TRANSPORT_1303` | an answer over a Unix socket that breaks the protocol |
+//! | `RPC_2002` | a plugin does not accept the token |
+//! | `RPC_2003` | an answer over TCP that breaks the protocol; the answer to another question |
+//! | `RPC_2005` | a body that cannot be written as JSON, or that has another type than the caller expects |
+//! | `SECURITY_1801` | the process behind a socket belongs to another user |
+//! | `SECURITY_1804` | the path of a socket leads out of its directory, or through a link |
+//! | `PLUGIN_1004`, `PLUGIN_1006` | a URL, or the path of a socket, that cannot be used |
+//! | `PLUGIN_1008` | no transport for the scheme of an address |
+//!
 //! # Example
 //! ```
 //! use tower_upstream::error::{Error, Kind};

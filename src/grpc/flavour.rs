@@ -6,8 +6,8 @@ use super::messages::{Health, Info};
 use crate::{
     error::BoxError,
     plugin::{
-        HealthStatus, PluginInfo,
-        wire::{to_json, write_json, zero_value},
+        Encoded, Format, HealthStatus, PluginInfo,
+        wire::{data, to_json, write_json},
     },
 };
 
@@ -26,7 +26,8 @@ pub struct Json;
 
 /// Flavour of plugin whose messages are Protocol Buffers: `/plugin.PluginService/{Execute,Health,Info}`.
 ///
-/// Request and answer are messages of yours, which implement [`prost::Message`]. `Info` and `Health` answer an
+/// Request and answer are messages of yours, which implement [`prost::Message`], or
+/// [`Encoded`](crate::plugin::Encoded) ones, whose bytes go as they are. `Info` and `Health` answer an
 /// empty message with these:
 ///
 /// ```proto
@@ -124,8 +125,8 @@ impl<T: Serialize> Encode<T> for Json {
 impl<T: DeserializeOwned> Decode<T> for Json {
     fn decode(message: &[u8]) -> Result<T, BoxError> {
         match message.trim_ascii() {
-            b"" | b"null" => zero_value().ok_or_else(|| "it is empty".into()),
-            message => Ok(serde_json::from_slice(message)?),
+            b"" => Ok(data(None)?),
+            message => Ok(data(Some(serde_json::from_slice(message)?))?),
         }
     }
 }
@@ -153,6 +154,23 @@ impl Flavour for Native {
 impl<T: prost::Message> Encode<T> for Native {
     fn encode(value: &T, message: &mut Vec<u8>) -> Result<(), BoxError> {
         Ok(value.encode(message)?)
+    }
+}
+
+/// As it is, if it is a message of Protocol Buffers.
+impl Encode<Encoded> for Native {
+    fn encode(value: &Encoded, message: &mut Vec<u8>) -> Result<(), BoxError> {
+        if value.format() != Format::Protobuf {
+            return Err("it is JSON, not a message of Protocol Buffers".into());
+        }
+        message.extend_from_slice(value.as_bytes());
+        Ok(())
+    }
+}
+
+impl Decode<Encoded> for Native {
+    fn decode(message: &[u8]) -> Result<Encoded, BoxError> {
+        Ok(Encoded::protobuf(message.to_vec()))
     }
 }
 

@@ -4,6 +4,7 @@ use std::{
     borrow::Cow,
     collections::BTreeMap,
     fmt,
+    hash::{BuildHasher, Hasher, RandomState},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -73,14 +74,18 @@ impl<T> Call<T> {
 
     /// Sets the request id.
     ///
-    /// Default: `req_<nanoseconds since 1970>`, unique in this process.
+    /// Default: `req_<nanoseconds since 1970>_<16 hexadecimal digits>`. The first number grows with each call
+    /// of this process, and the second one was drawn for it, so no two calls have the same id.
     #[must_use]
     pub fn with_id(mut self, id: impl Into<Arc<str>>) -> Self {
         self.context_mut().id = Some(id.into());
         self
     }
 
-    /// Sets how long the call may take, from its creation. The plugin is told the timeout.
+    /// Sets how long the call may take, from its creation.
+    ///
+    /// The plugin is told the timeout, or the limit of the transport if that is shorter; in an attempt after
+    /// the first one, the time that is left.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
@@ -162,7 +167,7 @@ impl<T> Call<T> {
     pub fn id(&self) -> Cow<'_, str> {
         match self.context.as_ref().and_then(|context| context.id.as_deref()) {
             Some(id) => Cow::Borrowed(id),
-            None => Cow::Owned(format!("req_{}", self.number)),
+            None => Cow::Owned(format!("req_{}_{}", self.number, process_number())),
         }
     }
 
@@ -195,9 +200,17 @@ impl<T> Call<T> {
         self.deadline
     }
 
-    /// Returns the timeout that the plugin is told: as it was set, or the time left until the deadline.
+    /// Returns the timeout that the plugin is told: as it was set, or the time left until the deadline if the
+    /// deadline was set, or if this is not the first attempt.
     pub fn timeout(&self) -> Option<Duration> {
-        self.timeout.or_else(|| Some(self.deadline?.saturating_duration_since(time::now())))
+        let as_set = self.timeout.filter(|_| self.attempt == 1);
+        as_set.or_else(|| Some(self.deadline?.saturating_duration_since(time::now())))
+    }
+
+    /// The timeout that a transport tells the plugin, which itself waits no longer than `limit`.
+    #[cfg(feature = "http")]
+    pub(crate) fn timeout_within(&self, limit: Duration) -> Duration {
+        self.timeout().map_or(limit, |timeout| timeout.min(limit))
     }
 
     /// Returns the headers, sorted by name.
@@ -239,6 +252,13 @@ fn call_number(created: Instant) -> u64 {
     // Relaxed: only that no two get the same number matters, and `fetch_max` sees to it.
     let last = LAST.fetch_max(number, Ordering::Relaxed);
     if last < number { number } else { LAST.fetch_add(1, Ordering::Relaxed) + 1 }
+}
+
+/// Tells the ids of this process from those of others.
+fn process_number() -> &'static str {
+    static NUMBER: OnceLock<String> = OnceLock::new();
+    // Keyed by the operating system's randomness.
+    NUMBER.get_or_init(|| format!("{:016x}", RandomState::new().build_hasher().finish()))
 }
 
 impl<T> HasDeadline for Call<T> {
@@ -291,6 +311,15 @@ mod tests {
         ids.sort();
         ids.dedup();
         assert_eq!(ids.len(), 10_000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_later_attempt_is_told_the_time_that_is_left() {
+        let mut call = Call::new(()).with_timeout(Duration::from_secs(90));
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert_eq!(call.timeout(), Some(Duration::from_secs(90)));
+        call.begin_attempt(2);
+        assert_eq!(call.timeout(), Some(Duration::from_secs(30)));
     }
 
     #[test]

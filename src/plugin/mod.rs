@@ -13,6 +13,7 @@
 //! | [`PluginHealth`] | a service that reports its health; see [`PluginCheck`](crate::health::PluginCheck) |
 #![cfg_attr(
     feature = "http",
+    doc = "| [`Encoded`] | a body that is encoded already, for stacks that plugins of different types share |",
     doc = "| [`PluginInfo`] | what a plugin answers when it is asked for its name and version |",
     doc = "| [`Secret`] | a token that is never shown |",
     doc = "",
@@ -20,6 +21,19 @@
     doc = "[`SocketTransport`](crate::transport::SocketTransport) send calls, and",
     doc = "[`serve`](crate::serve) answers them."
 )]
+//!
+//! # What travels
+//! Each transport carries the same of a call and a reply, in the form that the Go plugin manager gives it. What that
+//! has no place for is one more member of a message, which Go ignores, and which is not sent when it is empty.
+//!
+//! | of | over HTTP | over a socket |
+//! |---|---|---|
+//! | id of a call | `request_id`, and the header `X-Request-Id` | `request_id`; an answer with another one is an error |
+//! | timeout, or the limit of the transport if that is shorter | `timeout`, such as `1m30s` | `timeout_ms` |
+//! | headers | `headers`, and HTTP headers | `headers` |
+//! | metadata of a call | `metadata` | `metadata`, unknown to Go |
+//! | metadata of a reply | `metadata`, which Go sends and does not read | `metadata`, unknown to Go |
+//! | refusal of a plugin's own limit, and when to come back | 429 or 503, and `Retry-After` | `status` and `retry_after_ms`, unknown to Go |
 //!
 //! # Example
 //! ```
@@ -37,6 +51,8 @@
 
 mod call;
 #[cfg(feature = "http")]
+mod encoded;
+#[cfg(feature = "http")]
 mod info;
 mod reply;
 #[cfg(feature = "http")]
@@ -51,4 +67,8 @@ pub use self::{
     status::{HealthStatus, PluginHealth, PluginStatus},
 };
 #[cfg(feature = "http")]
-pub use self::{info::PluginInfo, secret::Secret};
+pub use self::{
+    encoded::{Encoded, Format},
+    info::PluginInfo,
+    secret::Secret,
+};

@@ -53,6 +53,23 @@ impl<T> Reply<T> {
         self.body
     }
 
+    /// Replaces the body, and keeps the context.
+    ///
+    /// ```
+    /// use tower_upstream::Reply;
+    /// assert_eq!(Reply::new(7).map(|body| body * 2).into_body(), 14);
+    /// ```
+    pub fn map<U>(self, map: impl FnOnce(T) -> U) -> Reply<U> {
+        Reply {
+            body: map(self.body),
+            request_id: self.request_id,
+            metadata: self.metadata,
+            endpoint: self.endpoint,
+            attempts: self.attempts,
+            duration: self.duration,
+        }
+    }
+
     /// Returns the request id that the plugin sent back. It is not compared with that of the request.
     pub fn request_id(&self) -> &str {
         &self.request_id
@@ -66,6 +83,11 @@ impl<T> Reply<T> {
     /// Returns the key of the endpoint that answered.
     pub fn endpoint(&self) -> Option<&str> {
         self.endpoint.as_deref()
+    }
+
+    #[cfg(feature = "http")]
+    pub(crate) fn endpoint_key(&self) -> Option<&Arc<str>> {
+        self.endpoint.as_ref()
     }
 
     /// Returns the number of attempts that were made.

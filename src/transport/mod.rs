@@ -9,6 +9,7 @@
 //! | [`HttpTransport`] | [`Call`](crate::Call) | plugins that speak JSON over HTTP or HTTPS |
 //! | [`SocketTransport`] | [`Call`](crate::Call) | plugins that speak JSON over a Unix or TCP socket |
 //! | `GrpcTransport` (feature `grpc`) | [`Call`](crate::Call) | plugins that speak gRPC, by JSON or by messages of Protocol Buffers |
+//! | [`ByScheme`] | those of its connectors | endpoints that are reached in different ways |
 //! | [`OriginLayer`](crate::http::OriginLayer) over any HTTP client | `http::Request` | services, replicas, proxies |
 //! | [`connect_fn`](crate::connect_fn) | any | a client that knows its own target, such as a tonic `Channel` |
 //!
@@ -27,17 +28,19 @@
 //! # Ok::<(), tower_upstream::Error>(())
 //! ```
 
+mod by_scheme;
 mod counts;
+mod description;
 #[cfg(feature = "grpc")]
 mod grpc;
 mod http;
 mod limit;
 mod socket;
-mod words;
 
 #[cfg(feature = "grpc")]
 pub use self::grpc::{GrpcConfig, GrpcFuture, GrpcService, GrpcTransport, GrpcTransportHandle};
 pub use self::{
+    by_scheme::{ByScheme, BySchemeService, Judge, On, OneOf, OneOfFuture, Or, Routes},
     http::{HttpConfig, HttpFuture, HttpService, HttpTransport, HttpTransportHandle},
     socket::{SocketConfig, SocketFuture, SocketService, SocketTransport, SocketTransportHandle},
 };

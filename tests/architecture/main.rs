@@ -37,8 +37,8 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "stack",
         &[
-            "balance", "boxed", "breaker", "connect", "failover", "fallback", "health", "http",
-            "limit", "retry",
+            "balance", "boxed", "breaker", "codec", "connect", "failover", "fallback", "health",
+            "http", "limit", "retry",
         ],
     ),
     // The way of a request.
@@ -65,6 +65,8 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     ("serve", &["endpoint", "member", "connect", "plugin", "dial", "grpc"]),
+    // A layer, but no guard: it changes what a call holds.
+    ("codec", &["plugin", "guard", "choose", "connect", "member"]),
     // The slot in which guards last as long as a connection.
     ("dial", &["http"]),
     ("plugin", &["replay", "connect"]),

@@ -6,6 +6,7 @@ use serde::{
     Deserialize, Deserializer, Serialize,
     de::{self, DeserializeOwned, MapAccess, Visitor},
 };
+use serde_json::value::RawValue;
 
 /// Most pairs of headers or metadata that are read. They cost more in memory than on the wire.
 const MAX_PAIRS: usize = 1_024;
@@ -34,9 +35,18 @@ pub(crate) struct Answer<'a, T> {
     pub(crate) metadata: &'a BTreeMap<String, String>,
 }
 
+/// What `raw` holds. If that is `null`, or missing, it is the zero value of the type.
+pub(crate) fn data<T: DeserializeOwned>(raw: Option<&RawValue>) -> Result<T, serde_json::Error> {
+    match raw.filter(|raw| raw.get() != "null") {
+        Some(raw) => serde_json::from_str(raw.get()),
+        None => zero_value()
+            .ok_or_else(|| de::Error::custom("it has no `data`, and the type has no zero value")),
+    }
+}
+
 /// What Go would call the zero value of a type: the first of `null`, `{}`, `[]`, `""`, `0` and
 /// `false` that it can be read from.
-pub(crate) fn zero_value<T: DeserializeOwned>() -> Option<T> {
+fn zero_value<T: DeserializeOwned>() -> Option<T> {
     ["null", "{}", "[]", "\"\"", "0", "false"]
         .into_iter()
         .find_map(|text| serde_json::from_str(text).ok())

@@ -1,6 +1,7 @@
 //! The bytes of the plugin protocol: the JSON of the Go plugin manager, for both ends.
 
 mod envelope;
+mod failure;
 mod frames;
 mod json;
 mod messages;
@@ -9,7 +10,8 @@ pub(crate) mod stream;
 #[cfg(feature = "grpc")]
 pub(crate) use self::json::write_json;
 pub(crate) use self::{
-    envelope::{Answer, Pairs, Question, zero_value},
+    envelope::{Answer, Pairs, Question, data},
+    failure::{MAX_TEXT, mistyped, undecodable, unwritable, with_words},
     frames::Malformed,
     json::{members, to_json, value},
     messages::{Messages, NoMessage},

@@ -17,7 +17,7 @@ use crate::{
     error::BoxError,
     plugin::{
         Call,
-        wire::{Pairs, members, value, zero_value},
+        wire::{Pairs, data, members, value},
     },
     wire::{self, Cut},
 };
@@ -83,13 +83,9 @@ where
 }
 
 fn parse<T: DeserializeOwned>(text: &str, header_id: Option<&str>) -> Result<Call<T>, BoxError> {
-    let [data, request_id, timeout, headers, metadata] =
+    let [body, request_id, timeout, headers, metadata] =
         members(text, ["data", "request_id", "timeout", "headers", "metadata"])?;
-    let data = match data.filter(|data| data.get() != "null") {
-        Some(data) => serde_json::from_str(data.get())?,
-        None => zero_value().ok_or("it has no `data`")?,
-    };
-    let mut call = Call::new(data);
+    let mut call = Call::new(data(body)?);
     let id: String = value(request_id)?;
     match (id.as_str(), header_id) {
         ("", None | Some("")) => {}

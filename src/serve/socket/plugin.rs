@@ -11,8 +11,8 @@ use crate::{
     plugin::{
         Call, HealthStatus, PluginInfo, Reply,
         wire::{
+            data,
             stream::{Asked, EXECUTE, HEALTH, INFO, PING},
-            zero_value,
         },
     },
     time, wire,
@@ -85,11 +85,7 @@ where
 }
 
 fn call<T: DeserializeOwned>(asked: &Asked<'_>) -> Result<Call<T>, BoxError> {
-    let data = match asked.data.filter(|data| data.get() != "null") {
-        Some(data) => serde_json::from_str(data.get())?,
-        None => zero_value().ok_or("it has no `data`")?,
-    };
-    let mut call = Call::new(data);
+    let mut call = Call::new(data(asked.data)?);
     if !asked.request_id.is_empty() {
         call = call.with_id(asked.request_id.as_str());
     }

@@ -7,14 +7,14 @@ use tonic::Status;
 use crate::{
     error::{Code, Error, Kind, pushback},
     grpc::{Decode, context, frame},
-    plugin::Reply,
+    plugin::{
+        Reply,
+        wire::{MAX_TEXT, mistyped, undecodable},
+    },
     time,
     transport::http::Received,
     wire,
 };
-
-/// Most bytes of a text from elsewhere in an error.
-const MAX_TEXT: usize = 1_024;
 
 /// Returns the reply in `received`, or the error that it holds or is.
 pub(super) fn reply<F, Res>(received: Received) -> Result<Reply<Res>, Error>
@@ -22,7 +22,7 @@ where
     F: Decode<Res>,
 {
     let headers = received.parts.headers.clone();
-    let value = F::decode(&message(received)?).map_err(|error| undecodable(&error.to_string()))?;
+    let value = F::decode(&message(received)?).map_err(mistyped)?;
     Ok(context::read_reply(&headers, Reply::new(value)))
 }
 
@@ -100,11 +100,6 @@ fn no_grpc(status: StatusCode, headers: &HeaderMap) -> Error {
         Some(wait) => error.retry_in(time::now(), wait),
         None => error,
     }
-}
-
-pub(super) fn undecodable(problem: &str) -> Error {
-    let error = Error::failed(Kind::Transport).message("failed to decode response");
-    error.caused_by(wire::start(problem, MAX_TEXT).into_owned())
 }
 
 /// Says which protocol was broken, unless the error has a code that says more.

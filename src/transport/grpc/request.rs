@@ -17,7 +17,7 @@ use crate::{
     member::Member,
     plugin::Call,
     time,
-    transport::counts::Counts,
+    transport::{counts::Counts, description::Description},
 };
 
 const AGENT: HeaderValue =
@@ -28,6 +28,7 @@ pub(super) struct Target<F = ()> {
     pub(super) key: Arc<str>,
     pub(super) address: Address,
     pub(super) counts: Arc<Counts>,
+    pub(super) info: Description,
     /// The URL of the method that is called. Or why calls cannot be sent there.
     execute: Result<Uri, Error>,
     flavour: PhantomData<fn() -> F>,
@@ -44,7 +45,8 @@ impl<F: Flavour> Target<F> {
     pub(super) fn new(member: &Member, counts: Arc<Counts>) -> Self {
         let (key, address) = (member.shared_key().clone(), member.endpoint().address().clone());
         let execute = method(&address, F::SERVICE, "Execute");
-        Self { key, address, counts, execute, flavour: PhantomData }
+        let info = Description::default();
+        Self { key, address, counts, info, execute, flavour: PhantomData }
     }
 
     /// Makes the request of a call.

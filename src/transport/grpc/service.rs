@@ -23,7 +23,9 @@ use crate::{
         messages::{HealthCheckRequest, HealthCheckResponse, SERVING},
     },
     member::Member,
-    plugin::{Call, HealthStatus, PluginHealth, PluginInfo, PluginStatus, Reply},
+    plugin::{
+        Call, HealthStatus, PluginHealth, PluginInfo, PluginStatus, Reply, wire::undecodable,
+    },
     replay::Replay,
     time,
     transport::{
@@ -108,8 +110,8 @@ impl<Req, Res, F: Flavour> GrpcService<Req, Res, F> {
     async fn check(&self) -> Result<HealthStatus, Error> {
         let service = self.peer.config().health_service.clone();
         let asked = HealthCheckRequest { service };
-        let answer = self.ask("grpc.health.v1.Health", "Check", &asked.encode_to_vec()).await;
-        match answer {
+        let ask = |service, name, message| ask(&self.peer, &self.target, service, name, message);
+        match ask("grpc.health.v1.Health", "Check", asked.encode_to_vec()).await {
             Ok(message) => match HealthCheckResponse::decode(message) {
                 Ok(HealthCheckResponse { status: SERVING }) => Ok(HealthStatus::healthy()),
                 Ok(HealthCheckResponse { status }) => {
@@ -121,10 +123,10 @@ impl<Req, Res, F: Flavour> GrpcService<Req, Res, F> {
                     };
                     Ok(HealthStatus::unhealthy(format!("its status is {name}")))
                 }
-                Err(error) => Err(answer::undecodable(&error.to_string())),
+                Err(error) => Err(undecodable(error)),
             },
             Err(error) if error.status().is_some_and(|of| of.code() == Code::Unimplemented) => {
-                let message = self.ask(F::SERVICE, "Health", &[]).await?;
+                let message = ask(F::SERVICE, "Health", Vec::new()).await?;
                 // A plugin that says nothing is well.
                 Ok(F::read_health(&message).unwrap_or_else(HealthStatus::healthy))
             }
@@ -132,37 +134,49 @@ impl<Req, Res, F: Flavour> GrpcService<Req, Res, F> {
         }
     }
 
-    /// Asks the plugin for its description. Takes at most 5 s.
+    /// Returns the description of the plugin, which is asked for it once. Takes at most 5 s.
+    ///
+    /// Clones share the answer, and callers at the same time share the question. A question without an
+    /// answer is asked again by the next caller.
     ///
     /// # Errors
     /// Those of a call. A plugin without a description answers `UNIMPLEMENTED`, which is
     /// [`Kind::Plugin`](crate::error::Kind::Plugin).
     ///
     /// # Cancel safety
-    /// The future may drop at any point.
+    /// The future may drop at any point. Other callers that wait go on.
     pub async fn info(&self) -> Result<PluginInfo, Error> {
-        let message = self.ask(F::SERVICE, "Info", &[]).await?;
-        F::read_info(&message)
-            .map_err(|error| answer::undecodable(&error.to_string()).at_endpoint(&self.target.key))
-    }
-
-    /// Asks for something that is no call.
-    async fn ask(&self, service: &str, name: &str, message: &[u8]) -> Result<Bytes, Error> {
-        let asked = async {
-            let head = || self.target.ask(service, name, ASK_TIMEOUT);
-            let body = frame(|framed| {
-                framed.extend_from_slice(message);
-                Ok::<_, Error>(())
-            })?;
-            let request = head()?.map(|()| body);
-            let deadline = Some(time::later(time::now(), ASK_TIMEOUT));
-            let (pool, terms) = (self.peer.pool.clone(), Terms { deadline, idempotent: true });
-            let config = pool.config();
-            let mut exchange = pin!(Exchange::begin(pool, config, request, terms)?);
-            answer::message(poll_fn(|cx| exchange.as_mut().poll_exchange(cx, |_| head())).await?)
+        let (peer, target) = (self.peer.clone(), self.target.clone());
+        let asking = || async move {
+            let message = ask(&peer, &target, F::SERVICE, "Info", Vec::new()).await?;
+            F::read_info(&message).map_err(|error| undecodable(error).at_endpoint(&target.key))
         };
-        asked.await.map_err(|error| answer::coded(error).at_endpoint(&self.target.key))
+        self.target.info.get_or_ask(asking).await
     }
+}
+
+/// Asks for something that is no call.
+async fn ask<F: Flavour>(
+    peer: &Peer,
+    target: &Target<F>,
+    service: &str,
+    name: &str,
+    message: Vec<u8>,
+) -> Result<Bytes, Error> {
+    let asked = async {
+        let head = || target.ask(service, name, ASK_TIMEOUT);
+        let body = frame(|framed| {
+            framed.extend_from_slice(&message);
+            Ok::<_, Error>(())
+        })?;
+        let request = head()?.map(|()| body);
+        let deadline = Some(time::later(time::now(), ASK_TIMEOUT));
+        let (pool, terms) = (peer.pool.clone(), Terms { deadline, idempotent: true });
+        let config = pool.config();
+        let mut exchange = pin!(Exchange::begin(pool, config, request, terms)?);
+        answer::message(poll_fn(|cx| exchange.as_mut().poll_exchange(cx, |_| head())).await?)
+    };
+    asked.await.map_err(|error| answer::coded(error).at_endpoint(&target.key))
 }
 
 impl<Req, Res, F> Service<Call<Req>> for GrpcService<Req, Res, F>

@@ -12,11 +12,9 @@ use crate::{
     error::{Error, Kind},
     plugin::{
         HealthStatus, PluginInfo, Reply,
-        wire::{Pairs, members, value, zero_value},
+        wire::{MAX_TEXT, Pairs, data, members, mistyped, undecodable, value, with_words},
     },
-    time,
-    transport::words::{MAX_TEXT, undecodable, with_words},
-    wire,
+    time, wire,
 };
 
 /// Returns the reply in `received`, or the error that it holds or is.
@@ -58,20 +56,15 @@ fn text(body: &[u8]) -> Cow<'_, str> {
 }
 
 fn decode<Res: DeserializeOwned>(text: &str) -> Result<Reply<Res>, Error> {
-    let [data, error, request_id, metadata] =
+    let [answer, error, request_id, metadata] =
         members(text, ["data", "error", "request_id", "metadata"]).map_err(undecodable)?;
     let error: String = value(error).map_err(undecodable)?;
     if !error.is_empty() {
         return Err(with_words(Error::failed(Kind::Plugin), &error));
     }
-    let data = match data.filter(|data| data.get() != "null") {
-        Some(data) => serde_json::from_str(data.get()).map_err(undecodable)?,
-        None => zero_value()
-            .ok_or_else(|| undecodable("it has no `data`, and the type has no zero value"))?,
-    };
     let request_id: String = value(request_id).map_err(undecodable)?;
     let metadata: Pairs = value(metadata).map_err(undecodable)?;
-    let reply = Reply::new(data).with_request_id(request_id);
+    let reply = Reply::new(data(answer).map_err(mistyped)?).with_request_id(request_id);
     Ok(metadata.0.into_iter().fold(reply, |reply, (key, value)| reply.with_metadata(key, value)))
 }
 

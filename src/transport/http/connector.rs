@@ -31,8 +31,9 @@ use crate::{
 ///
 /// # What is sent
 /// A `POST` to the address of the endpoint, exactly as it is written, with one JSON object: `data`,
-/// `request_id`, `timeout`, and `headers` and `metadata` if there are any. The headers of the
-/// [`Call`](crate::Call) are sent as HTTP headers too, and replace those of the transport, except those that
+/// `request_id`, `timeout`, and `headers` and `metadata` if there are any. `timeout` is that of the
+/// [`Call`](crate::Call), or [`request_timeout`](HttpConfig::request_timeout) if that is shorter. The headers of the
+/// call are sent as HTTP headers too, and replace those of the transport, except those that
 /// say how the body is sent (`Host`, `Connection`, `Content-Length` and the like) and those that ask for an answer in
 /// another form (`Accept-Encoding`, `Range`, `If-Match` and the like). Redirects are not followed: a `POST`
 /// might be done twice, or turn into a `GET`.
@@ -47,6 +48,7 @@ use crate::{
 /// | status 429 | `RateLimited` | a limit of the plugin, so not a refusal; with its `Retry-After` |
 /// | a status of 5xx | `Transport` | may be sent to another endpoint, if idempotent; with the `Retry-After` of a 503 |
 /// | another status, a response that is not of the protocol, or too long a response | `Transport` | |
+/// | `data` that is no `Res` | `Transport` | code `RPC_2005` |
 /// | no connection | `Connection`, or `Timeout` after `connect_timeout` | unsent |
 /// | all of [`max_connections`](HttpConfig::max_connections) in use until `request_timeout` | `Timeout` | unsent; does not count against the endpoint |
 /// | HTTP/2 refused the request, or the endpoint went away before it looked at it | `Connection` | unsent |
@@ -57,7 +59,8 @@ use crate::{
 /// | response broke off after its head | `Connection` | |
 /// | `request_timeout` | `Timeout` | unsent while nothing was written |
 /// | deadline of the call | `Timeout` | unsent while nothing was written; does not count against the endpoint |
-/// | an address or a header that cannot be used | `InvalidConfig` | unsent |
+/// | a request that cannot be written as JSON | `InvalidConfig` | unsent; code `RPC_2005` |
+/// | an address or a header that cannot be used | `InvalidConfig` | unsent; code `PLUGIN_1008` for another scheme, `PLUGIN_1004` for another mistake in a URL |
 ///
 /// # Connections that died
 /// A connection may die while it is idle: a proxy forgets it, or the plugin restarts. If a call fails on

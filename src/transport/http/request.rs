@@ -17,13 +17,13 @@ use super::config::{HttpConfig, has_user};
 use crate::{
     duration::go_duration,
     endpoint::{Address, without_user},
-    error::{Error, Kind},
+    error::{Code, Error, Kind},
     member::Member,
     plugin::{
         Call,
-        wire::{Question, to_json},
+        wire::{Question, to_json, unwritable},
     },
-    transport::counts::Counts,
+    transport::{counts::Counts, description::Description},
 };
 
 /// The endpoint that requests are made for.
@@ -31,6 +31,7 @@ pub(super) struct Target {
     pub(super) key: Arc<str>,
     pub(super) address: Address,
     pub(super) counts: Arc<Counts>,
+    pub(super) info: Description,
     /// Or why calls cannot be sent there.
     uri: Result<Uri, Error>,
 }
@@ -38,7 +39,8 @@ pub(super) struct Target {
 impl Target {
     pub(super) fn new(member: &Member, counts: Arc<Counts>) -> Self {
         let (key, address) = (member.shared_key().clone(), member.endpoint().address().clone());
-        Self { key, uri: usable(&absolute(&address)), address, counts }
+        let uri = usable(&absolute(&address));
+        Self { key, uri, address, counts, info: Description::default() }
     }
 
     /// Makes the request of a call.
@@ -52,12 +54,11 @@ impl Target {
         let question = Question {
             data: call.body(),
             request_id: &id,
-            timeout: go_duration(call.timeout().unwrap_or_default()),
+            timeout: go_duration(call.timeout_within(config.request_timeout)),
             headers: call.headers(),
             metadata: call.metadata(),
         };
-        let body = to_json(&question)
-            .map_err(|error| unusable(format!("cannot write the call as JSON: {error}")))?;
+        let body = to_json(&question).map_err(|error| unwritable("the call", error))?;
         Ok(head.map(|()| body.into()))
     }
 
@@ -133,19 +134,21 @@ fn usable(url: &str) -> Result<Uri, Error> {
     let scheme = shown.split_once(':').map_or("", |(scheme, _)| scheme);
     let is_secure = scheme.eq_ignore_ascii_case("https");
     if is_secure && !cfg!(feature = "tls") {
-        return Err(unusable(format!(
+        return Err(unsupported(format!(
             "the HTTP transport cannot reach `{shown}`: `https` needs the feature `tls`; or use \
              `OriginLayer` over a client that speaks it"
         )));
     }
     if !is_secure && !scheme.eq_ignore_ascii_case("http") {
-        return Err(unusable(format!(
+        return Err(unsupported(format!(
             "the HTTP transport cannot reach `{shown}`: it speaks `http` and `https`, not \
              `{scheme}`; or use `OriginLayer` over a client that speaks it"
         )));
     }
-    let problem =
-        |problem: &dyn Display| unusable(format!("cannot use the URL `{shown}`: {problem}"));
+    let problem = |problem: &dyn Display| {
+        let problem = format!("cannot use the URL `{shown}`: {problem}");
+        unusable(problem).coded(Some(Code::PLUGIN_1004))
+    };
     let uri: Uri = url.parse().map_err(|error| problem(&error))?;
     if has_user(url) {
         return Err(problem(&"it holds a user name, which is not sent"));
@@ -203,6 +206,10 @@ fn header_value(name: &str, value: &str) -> Result<HeaderValue, Error> {
     HeaderValue::from_bytes(value.as_bytes()).map_err(|_| {
         unusable(format!("the header `{name}` holds a control character, so it cannot be sent"))
     })
+}
+
+fn unsupported(problem: String) -> Error {
+    unusable(problem).coded(Some(Code::PLUGIN_1008))
 }
 
 fn unusable(problem: String) -> Error {

@@ -88,7 +88,7 @@ impl<Req, Res> HttpService<Req, Res> {
             Err(error) => {
                 HealthStatus::unhealthy(format!("Failed to create health check request: {error}"))
             }
-            Ok(uri) => match self.get(uri, config).await {
+            Ok(uri) => match get(&self.pool, &self.target, uri, config).await {
                 Err(error) => {
                     HealthStatus::unhealthy(format!("Health check request failed: {error}"))
                 }
@@ -98,29 +98,46 @@ impl<Req, Res> HttpService<Req, Res> {
         health.checked_at(SystemTime::now(), time::now().saturating_duration_since(start))
     }
 
-    /// Asks the plugin for its description, with a `GET` of `info` below the endpoint.
+    /// Returns the description of the plugin, which is asked for it once, with a `GET` of `info` below the
+    /// endpoint.
+    ///
+    /// Clones share the answer, and callers at the same time share the question. A question without an
+    /// answer is asked again by the next caller.
     ///
     /// # Errors
     /// Those of a call. A plugin without a description answers 404, which is
     /// [`Kind::Plugin`](crate::error::Kind::Plugin).
+    ///
+    /// # Cancel safety
+    /// The future may drop at any point. Other callers that wait go on.
     pub async fn info(&self) -> Result<PluginInfo, Error> {
-        let info =
-            async { answer::info(&self.get(self.target.info_uri()?, self.pool.config()).await?) };
-        info.await.map_err(|error| error.at_endpoint(&self.target.key))
-    }
-
-    async fn get(&self, uri: Uri, config: Arc<HttpConfig>) -> Result<Received, Error> {
-        let received = async {
-            let head = |config: &_| request::get(uri.clone(), config);
-            let request = head(&config).map(|()| Bytes::new());
-            let terms = Terms { deadline: None, idempotent: true };
-            let pool = self.pool.reaching(&uri);
-            let mut exchange = pin!(Exchange::begin(pool, config, request, terms)?);
-            let head = |config: &_| Ok(head(config));
-            poll_fn(|cx| exchange.as_mut().poll_exchange(cx, head)).await
+        let (pool, target) = (self.pool.clone(), self.target.clone());
+        let ask = || async move {
+            let asked = async {
+                answer::info(&get(&pool, &target, target.info_uri()?, pool.config()).await?)
+            };
+            asked.await.map_err(|error| error.at_endpoint(&target.key))
         };
-        received.await.map_err(|error| error.at_endpoint(&self.target.key))
+        self.target.info.get_or_ask(ask).await
     }
+}
+
+async fn get(
+    pool: &Arc<Pool>,
+    target: &Target,
+    uri: Uri,
+    config: Arc<HttpConfig>,
+) -> Result<Received, Error> {
+    let received = async {
+        let head = |config: &_| request::get(uri.clone(), config);
+        let request = head(&config).map(|()| Bytes::new());
+        let terms = Terms { deadline: None, idempotent: true };
+        let pool = pool.reaching(&uri);
+        let mut exchange = pin!(Exchange::begin(pool, config, request, terms)?);
+        let head = |config: &_| Ok(head(config));
+        poll_fn(|cx| exchange.as_mut().poll_exchange(cx, head)).await
+    };
+    received.await.map_err(|error| error.at_endpoint(&target.key))
 }
 
 impl<Req, Res> Service<Call<Req>> for HttpService<Req, Res>

@@ -31,10 +31,12 @@ impl SocketAddress {
             (scheme, Some(port)) if scheme.eq_ignore_ascii_case("tcp") => {
                 Ok(Self::Tcp { host: address.host().replace("%25", "%"), port })
             }
-            _ => Err(Error::not_sent(Kind::InvalidConfig).message(format!(
-                "the socket transport cannot reach `{address}`: use `unix:/path` or \
-                 `tcp://host:port`; transport must be unix"
-            ))),
+            _ => Err(Error::not_sent(Kind::InvalidConfig).coded(Some(Code::PLUGIN_1008)).message(
+                format!(
+                    "the socket transport cannot reach `{address}`: use `unix:/path` or \
+                     `tcp://host:port`; transport must be unix"
+                ),
+            )),
         }
     }
 

@@ -9,13 +9,12 @@ use crate::{
     plugin::{
         HealthStatus, PluginInfo, PluginStatus, Reply,
         wire::{
+            MAX_TEXT, data, mistyped,
             stream::{Told, text},
-            zero_value,
+            undecodable, with_words,
         },
     },
-    time,
-    transport::words::{MAX_TEXT, undecodable, with_words},
-    wire,
+    time, wire,
 };
 
 /// Reads the answer to the message `id` by `read`. The connection is used again if the answer is one.
@@ -50,7 +49,9 @@ pub(super) fn open<T>(
 }
 
 pub(super) fn reply<Res: DeserializeOwned>(told: &Told<'_>) -> Result<Reply<Res>, Error> {
-    let reply = Reply::new(data(told)?).with_request_id(told.request_id.as_str());
+    let answer = success(told)?.ok_or_else(|| undecodable("it has no `data`"))?;
+    let reply = Reply::new(data(Some(answer)).map_err(mistyped)?);
+    let reply = reply.with_request_id(told.request_id.as_str());
     let pairs = told.metadata.iter();
     Ok(pairs.fold(reply, |reply, (key, value)| reply.with_metadata(key, value)))
 }
@@ -73,12 +74,6 @@ pub(super) fn health(told: &Told<'_>) -> HealthStatus {
         .with_message(format!("Health check returned error: {error}"))
 }
 
-fn data<T: DeserializeOwned>(told: &Told<'_>) -> Result<T, Error> {
-    let data = success(told)?.ok_or_else(|| undecodable("it has no `data`"))?.get();
-    let read = serde_json::from_str(data);
-    read.or_else(|error| zero_value().filter(|_| data == "null").ok_or_else(|| undecodable(error)))
-}
-
 /// The data of an answer, or the error that it is.
 fn success<'a>(told: &Told<'a>) -> Result<Option<&'a RawValue>, Error> {
     if told.success {
@@ -89,8 +84,7 @@ fn success<'a>(told: &Told<'a>) -> Result<Option<&'a RawValue>, Error> {
         500.. => Kind::Transport,
         _ => Kind::Plugin,
     };
-    let error = Error::failed(kind).message("remote execution failed");
-    let error = with_words(error, &told.error);
+    let error = with_words(Error::failed(kind).message("remote execution failed"), &told.error);
     Err(match told.retry_after {
         Some(wait) => error.retry_in(time::now(), wait),
         None => error,

@@ -35,6 +35,7 @@ use crate::{connect::Connect, guard::Family, member::Member, transport::counts::
 /// | the same with `status` 429 | `RateLimited` | a limit of the plugin, so not a refusal; with its `retry_after_ms` |
 /// | the same with a `status` of 5xx | `Transport` | may be sent to another endpoint, if idempotent; with its `retry_after_ms` |
 /// | an answer that is none, or is too long | `Transport` | code `TRANSPORT_1303`, or `RPC_2003` for `tcp` |
+/// | `data` that is no `Res` | `Transport` | code `RPC_2005` |
 /// | the answer to another question | `Transport` | code `RPC_2003` |
 /// | no connection | `Connection`, or `Timeout` after `connect_timeout` | unsent |
 /// | the process at the other end belongs to another user | `Connection` | unsent; code `SECURITY_1801` |
@@ -43,7 +44,8 @@ use crate::{connect::Connect, guard::Family, member::Member, transport::counts::
 /// | the connection broke | `Connection` | unsent while the message was not wholly written |
 /// | `request_timeout` | `Timeout` | unsent while the message was not wholly written |
 /// | deadline of the call | `Timeout` | likewise; does not count against the endpoint |
-/// | an address that cannot be used | `InvalidConfig` | unsent |
+/// | a request that cannot be written as JSON | `InvalidConfig` | unsent; code `RPC_2005` |
+/// | an address that cannot be used | `InvalidConfig` | unsent; code `PLUGIN_1008` for another scheme |
 ///
 /// # Connections that died
 /// A connection is used again only after an answer that was right: never after an error, a timeout, or a

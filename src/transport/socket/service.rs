@@ -11,20 +11,22 @@ use std::{
 
 use pin_project_lite::pin_project;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::OnceCell;
 use tower_service::Service;
 
 use super::{answer, config::SocketConfig, exchange::Exchange, pool::Pool};
 use crate::{
-    error::{Error, Kind},
+    error::Error,
     member::Member,
     plugin::{
         Call, HealthStatus, PluginHealth, PluginInfo, Reply,
-        wire::stream::{EXECUTE, HEALTH, INFO, StreamQuestion, Told, message, milliseconds},
+        wire::{
+            stream::{EXECUTE, HEALTH, INFO, StreamQuestion, Told, message, milliseconds},
+            unwritable,
+        },
     },
     sync::WaitKey,
     time,
-    transport::{counts::Counts, limit::Terms},
+    transport::{counts::Counts, description::Description, limit::Terms},
 };
 
 /// Longest time of a question for the health or the description. As in Go.
@@ -71,13 +73,13 @@ pub(super) struct Plugin {
     key: Arc<str>,
     pool: Arc<Pool>,
     counts: Arc<Counts>,
-    info: OnceCell<PluginInfo>,
+    info: Description,
 }
 
 impl<Req, Res> SocketService<Req, Res> {
     pub(super) fn new(member: &Member, pool: Arc<Pool>, counts: Arc<Counts>) -> Self {
         let key = member.shared_key().clone();
-        let plugin = Plugin { key, pool, counts, info: OnceCell::new() };
+        let plugin = Plugin { key, pool, counts, info: Description::default() };
         Self { plugin: Arc::new(plugin), wait: WaitKey::default(), types: PhantomData }
     }
 
@@ -113,14 +115,18 @@ impl<Req, Res> SocketService<Req, Res> {
 
     /// Returns the description of the plugin, which is asked for it once.
     ///
+    /// Clones share the answer, and callers at the same time share the question. A question without an
+    /// answer is asked again by the next caller.
+    ///
     /// # Errors
     /// Those of a call. Takes at most 5 s.
     ///
     /// # Cancel safety
-    /// The future may drop at any point.
+    /// The future may drop at any point. Other callers that wait go on.
     pub async fn info(&self) -> Result<PluginInfo, Error> {
-        let asking = || self.plugin.ask(INFO, answer::info);
-        self.plugin.info.get_or_try_init(asking).await.cloned()
+        let plugin = self.plugin.clone();
+        let ask = || async move { plugin.ask(INFO, answer::info).await };
+        self.plugin.info.get_or_ask(ask).await
     }
 }
 
@@ -168,10 +174,7 @@ fn write<T: Serialize>(
         timeout_ms: milliseconds(timeout),
         metadata: call.metadata(),
     };
-    message(&question).map_err(|error| {
-        Error::not_sent(Kind::InvalidConfig)
-            .message(format!("cannot write the call as JSON: {error}"))
-    })
+    message(&question).map_err(|error| unwritable("the call", error))
 }
 
 impl<Req, Res> Service<Call<Req>> for SocketService<Req, Res>
@@ -189,8 +192,7 @@ where
 
     fn call(&mut self, call: Call<Req>) -> SocketFuture<Res> {
         let config = self.plugin.pool.config();
-        let limit = config.request_timeout;
-        let timeout = call.timeout().map_or(limit, |timeout| timeout.min(limit));
+        let timeout = call.timeout_within(config.request_timeout);
         let message = write(EXECUTE, &call, Some(call.body()), timeout);
         let call = call.map(drop);
         let state = match self.plugin.begin(&call, config, message) {
