@@ -16,6 +16,15 @@ pub(crate) fn frame<E>(write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Res
     Ok(framed.into())
 }
 
+/// A message that is written already.
+pub(crate) fn framed(message: &[u8]) -> Bytes {
+    let mut framed = Vec::with_capacity(PREFIX + message.len());
+    framed.push(0);
+    framed.extend_from_slice(&u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes());
+    framed.extend_from_slice(message);
+    framed.into()
+}
+
 /// The one message of a body, or what is wrong with that.
 pub(crate) fn unframe(mut body: Bytes) -> Result<Bytes, &'static str> {
     let Some((prefix, rest)) = body.split_first_chunk::<PREFIX>() else {
@@ -34,15 +43,9 @@ pub(crate) fn unframe(mut body: Bytes) -> Result<Bytes, &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
-
     use proptest::prelude::*;
 
     use super::*;
-
-    fn framed(message: &[u8]) -> Bytes {
-        frame(|framed| Ok::<_, Infallible>(framed.extend_from_slice(message))).unwrap()
-    }
 
     #[test]
     fn only_one_whole_message_is_one() {
@@ -64,7 +67,12 @@ mod tests {
     proptest! {
         #[test]
         fn what_was_framed_is_found(message in prop::collection::vec(any::<u8>(), 0..300)) {
-            prop_assert_eq!(unframe(framed(&message)).unwrap(), message);
+            prop_assert_eq!(unframe(framed(&message)).unwrap(), &message);
+            let written = frame(|framed| {
+                framed.extend_from_slice(&message);
+                Ok::<_, ()>(())
+            });
+            prop_assert_eq!(written.unwrap(), framed(&message));
         }
 
         #[test]

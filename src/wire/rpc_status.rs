@@ -33,7 +33,7 @@ pub(crate) fn retry_delay(details: &[u8]) -> Option<Duration> {
             _ => None,
         });
         // Below zero it has more than 63 bits.
-        u64::try_from(found.last().unwrap_or(0).cast_signed()).ok()
+        Some(found.last().unwrap_or(0)).filter(|&number| number <= i64::MAX as u64)
     };
     let nanos = u32::try_from(number(2)?).ok().filter(|&nanos| nanos < 1_000_000_000)?;
     Some(Duration::new(number(1)?, nanos))

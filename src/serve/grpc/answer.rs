@@ -1,6 +1,7 @@
 //! Writes responses.
 
 use ::http::{HeaderMap, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
+use bytes::Bytes;
 use prost::Message;
 use tonic::Status;
 
@@ -9,7 +10,7 @@ use crate::{
     error::{BoxError, Error, Kind},
     grpc::{
         context,
-        frame::{PREFIX, frame},
+        frame::{PREFIX, frame, framed},
         messages::{HealthCheckResponse, NOT_SERVING, SERVING},
     },
     plugin::{HealthStatus, Reply},
@@ -22,31 +23,24 @@ pub(super) fn success<T, U>(
     codec: &Codec<T, U>,
     most: usize,
 ) -> Response<GrpcBody> {
-    let framed = match frame(|message| (codec.write)(reply.body(), message)) {
-        Ok(framed) => framed,
+    let body = match frame(|message| (codec.write)(reply.body(), message)) {
+        Ok(body) => body,
         Err(error) => return status(Status::internal(format!("cannot write the answer: {error}"))),
     };
-    let length = framed.len() - PREFIX;
+    let length = body.len() - PREFIX;
     if length > most {
         return status(Status::out_of_range(format!(
             "the answer has {length} bytes, and at most {most} are sent (`max_response_bytes`)"
         )));
     }
-    let mut response = well(framed);
+    let mut response = well(body);
     context::write_reply(response.headers_mut(), reply, id);
     response
 }
 
 /// A message of ours.
 pub(super) fn told(message: &[u8]) -> Response<GrpcBody> {
-    let framed = frame(|framed| {
-        framed.extend_from_slice(message);
-        Ok::<_, std::convert::Infallible>(())
-    });
-    match framed {
-        Ok(framed) => well(framed),
-        Err(never) => match never {},
-    }
+    well(framed(message))
 }
 
 /// For `grpc.health.v1`.
@@ -55,10 +49,10 @@ pub(super) fn check(health: &HealthStatus) -> Vec<u8> {
     HealthCheckResponse { status }.encode_to_vec()
 }
 
-fn well(framed: bytes::Bytes) -> Response<GrpcBody> {
+fn well(message: Bytes) -> Response<GrpcBody> {
     let mut trailers = HeaderMap::with_capacity(1);
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
-    let mut response = Response::new(GrpcBody::new(framed, trailers));
+    let mut response = Response::new(GrpcBody::new(message, trailers));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     response
 }

@@ -19,7 +19,7 @@ use crate::{
     error::{Error, Kind},
     grpc::{
         Decode, Encode, Flavour, Json,
-        frame::frame,
+        frame::framed,
         messages::{HealthCheckRequest, HealthCheckResponse, SERVING},
     },
     member::Member,
@@ -165,10 +165,7 @@ async fn ask<F: Flavour>(
 ) -> Result<Bytes, Error> {
     let asked = async {
         let head = || target.ask(service, name, ASK_TIMEOUT);
-        let body = frame(|framed| {
-            framed.extend_from_slice(&message);
-            Ok::<_, Error>(())
-        })?;
+        let body = framed(&message);
         let request = head()?.map(|()| body);
         let deadline = Some(time::later(time::now(), ASK_TIMEOUT));
         let (pool, terms) = (peer.pool.clone(), Terms { deadline, idempotent: true });
