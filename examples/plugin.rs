@@ -11,7 +11,6 @@
 use std::io;
 
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpListener;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::{
     BoxError, Call, ConcurrencyLimitLayer, Endpoint, Reply,
@@ -44,21 +43,19 @@ async fn main() -> Result<(), BoxError> {
     let info = PluginInfo::new("tax", "1.0.0").with_capability("vat");
     let plugin =
         ServiceBuilder::new().layer(ConcurrencyLimitLayer::new(64)).service(service_fn(tax));
-    let http = axum::Router::new().fallback_service(serve::http(plugin.clone()).info(info.clone()));
+    let http = serve::http(plugin.clone()).info(info.clone());
 
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         #[cfg(unix)]
         ["--unix", path] => serve::unix(plugin, path).info(info).run().await?,
         ["--tcp", address] => serve::tcp(plugin, address).info(info).run().await?,
-        ["--http", address] => {
-            let listener = TcpListener::bind(address).await?;
-            axum::serve(listener, http).with_graceful_shutdown(serve::terminated()).await?;
-        }
+        // Also `unix:/run/tax.sock`, for HTTP over a Unix socket.
+        ["--http", address] => http.bind(address).run().await?,
         [] => {
-            let listener = TcpListener::bind("127.0.0.1:0").await?;
-            let address = format!("http://{}", listener.local_addr()?);
-            tokio::spawn(async { axum::serve(listener, http).await });
+            let server = http.bind("127.0.0.1:0").listen().await?;
+            let address = server.address();
+            tokio::spawn(server.run());
             call(HttpTransport::new(), &address).await?;
 
             let server = serve::tcp(plugin.clone(), "127.0.0.1:0").listen().await?;

@@ -27,6 +27,8 @@ pub mod limit;
 
 // How a call leaves the house, and how it enters a plugin's.
 #[cfg(feature = "http")]
+pub mod auth;
+#[cfg(feature = "http")]
 pub mod codec;
 #[cfg(feature = "http")]
 pub mod dial;

@@ -251,7 +251,7 @@ async fn another_endpoint_in_the_config_is_asked_from_the_update_on() {
     one.check().await;
     assert_eq!(asked(&sent), ["GET /own HTTP/1.1"]);
     // What cannot work changes nothing.
-    let refused = layer.handle().update(&config("https://a/health")).unwrap_err();
+    let refused = layer.handle().update(&config("ftp://a/health")).unwrap_err();
     assert!(refused.to_string().contains("`endpoint`"), "{refused}");
     one.check().await;
     assert_eq!(asked(&sent), ["GET /own HTTP/1.1"]);

@@ -278,7 +278,7 @@ async fn a_header_that_cannot_be_sent_is_named_and_its_value_is_not() {
 async fn an_address_that_needs_tls_or_a_socket_says_what_to_do() {
     for (address, part) in [
         ("https://a", "the feature `tls`"),
-        ("unix:/run/tax.sock", "it speaks `http` and `https`"),
+        ("unix:/run/tax.sock", "it speaks `http`, `https` and"),
         ("grpc://a:1", "or use `OriginLayer`"),
     ] {
         if address.starts_with("https") && cfg!(feature = "tls") {

@@ -30,7 +30,7 @@ use tokio::{
     sync::Notify,
     time::{sleep, timeout},
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
 use tower::ServiceExt;
 use tower_upstream::{
     Call, Endpoint, Error,
@@ -392,4 +392,29 @@ async fn over_http2_the_most_bounds_connections_and_not_calls() {
     seen.answers_late.notify_one();
     assert_eq!(next.await.unwrap().unwrap(), 7);
     assert_eq!(handle.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_cold_start_makes_one_connection_of_http2_and_as_many_of_http1_as_calls() {
+    for (protocol, connections) in [("h2", 1), ("http/1.1", 20)] {
+        let (files, authority) = (Files::new(), Authority::new());
+        let tls = TlsConfig::default().with_ca_file(files.write("ca.pem", &authority.pem));
+        let identity = authority.identity("127.0.0.1", |_| {});
+        let mut server = ServerConfig::clone(acceptor(identity, None).config());
+        server.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+        let (port, seen) = plugin(TlsAcceptor::from(Arc::new(server))).await;
+        let (service, handle) = connect(format!("https://127.0.0.1:{port}/late"), tls);
+        let calls: Vec<_> = (0..20).map(|_| late(&service)).collect();
+        until(|| handle.connections() == connections).await;
+        // None waits for another to end.
+        until(|| {
+            seen.answers_late.notify_waiters();
+            calls.iter().all(|call| call.is_finished())
+        })
+        .await;
+        for call in calls {
+            assert_eq!(call.await.unwrap().unwrap(), 7);
+        }
+        assert_eq!(seen.accepted.load(SeqCst), connections, "{protocol}");
+    }
 }

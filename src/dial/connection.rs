@@ -55,6 +55,12 @@ impl Connection {
         Self { io, tells_addresses, slot: Owned(ConnectionSlot::of_connection()) }
     }
 
+    /// Whether the other end is this host.
+    pub(crate) fn is_local(&self) -> bool {
+        let peer = self.io.inner().peer_addr();
+        peer.is_ok_and(|peer| peer.ip().to_canonical().is_loopback())
+    }
+
     /// Returns the slot of guards that drop with this connection.
     ///
     /// ```

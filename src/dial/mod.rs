@@ -37,9 +37,9 @@ mod tls;
 mod users;
 
 #[cfg(feature = "tls")]
-pub(crate) use self::tls::Tls;
+pub(crate) use self::tls::{ServerTls, Tls};
 #[cfg(feature = "tls")]
-pub use self::tls::TlsConfig;
+pub use self::tls::{ServerTlsConfig, TlsConfig};
 #[cfg(unix)]
 pub(crate) use self::users::Users;
 pub use self::{

@@ -6,10 +6,14 @@ use std::{
     sync::Arc,
 };
 
-use super::parse::{Parts, parse};
+use super::{
+    parse::{Parts, parse},
+    unix::{HTTP_UNIX, socket_of, unix_url},
+};
 use crate::error::{Error, Kind};
 
-/// Parsed address: `scheme://host:port/path`, `host:port`, or `unix:/path`.
+/// Parsed address: `scheme://host:port/path`, `host:port`, `unix:/path`, or HTTP over a Unix socket:
+/// `http+unix://%2Frun%2Ftax.sock/path`, with the path of the socket in place of the host, percent-encoded.
 ///
 /// A host is a name, an IPv4 address or a bracketed IPv6 address (RFC 3986 §3.2.2), which may have a
 /// zone, as in `http://[fe80::1%25eth0]:80` (RFC 6874). A path may contain what RFC 3986 §3.3 allows.
@@ -90,6 +94,20 @@ impl Address {
         }
     }
 
+    /// Returns the path of the socket of an `http+unix` address.
+    ///
+    /// ```
+    /// use tower_upstream::endpoint::Address;
+    /// let address: Address = "http+unix://%2Frun%2Ftax.sock/rpc".parse()?;
+    /// assert_eq!(address.socket_path().as_deref(), Some("/run/tax.sock"));
+    /// assert_eq!(address.path(), "/rpc");
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    pub fn socket_path(&self) -> Option<String> {
+        let is_unix = self.scheme().is_some_and(|scheme| scheme.eq_ignore_ascii_case(HTTP_UNIX));
+        is_unix.then(|| socket_of(self.host()).ok()).flatten()
+    }
+
     /// Returns the port, if one was written.
     pub fn port(&self) -> Option<u16> {
         self.parts.port
@@ -162,6 +180,9 @@ fn canonical(address: &Address) -> String {
         "/" => "",
         path => path,
     };
+    if let Some(socket) = address.socket_path() {
+        return format!("{}{path}", unix_url(&socket));
+    }
     // The names of interfaces are kept as they are: on some systems their case matters.
     let (host, zone) = match address.host().split_once("%25") {
         Some((host, zone)) => (host, format!("%25{zone}")),
@@ -214,6 +235,10 @@ mod tests {
             ("http://a/?q=1", "query"),
             ("ht tp://a", "scheme"),
             ("unix:relative", "absolute"),
+            ("http+unix://run/x", "absolute"),
+            ("http+unix:///run/x", "absolute"),
+            ("http+unix://%2Frun:80", "percent-encoded"),
+            ("http+unix://%2", "hexadecimal"),
         ] {
             let error = text.parse::<Address>().unwrap_err();
             assert_eq!(error.kind(), Kind::InvalidConfig);
@@ -235,6 +260,23 @@ mod tests {
         let zoned = address("http://[fe80::1%25eth0]:80/b");
         assert_eq!((zoned.host(), zoned.port()), ("fe80::1%25eth0", Some(80)));
         assert_eq!(zoned.authority(), "[fe80::1%25eth0]:80");
+    }
+
+    #[test]
+    fn a_socket_of_http_is_one_place_however_it_is_written() {
+        let address = |text: &str| text.parse::<Address>().unwrap();
+        let usual = address("http+unix://%2Frun%2Ftax.sock/rpc");
+        assert_eq!(usual.to_string(), "http+unix://%2Frun%2Ftax.sock/rpc");
+        assert_eq!((usual.path(), usual.port()), ("/rpc", None));
+        assert_eq!(usual, address("HTTP+unix://%2frun%2ftax%2Esock/rpc"));
+        for other in [
+            "http+unix://%2Frun%2FTax.sock/rpc",
+            "http+unix://%2Frun%2Ftax.sock",
+            "unix:/run/tax.sock",
+        ] {
+            assert_ne!(usual, address(other));
+        }
+        assert_eq!(address("http+unix://%2Fa"), address("http+unix://%2Fa/"));
     }
 
     #[cfg(feature = "http")]

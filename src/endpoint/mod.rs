@@ -18,6 +18,7 @@
 mod address;
 mod endpoint;
 mod parse;
+mod unix;
 
 pub(crate) use self::endpoint::identities_of;
 pub use self::{
@@ -26,4 +27,7 @@ pub use self::{
 };
 
 #[cfg(feature = "http")]
-pub(crate) use self::address::without_user;
+pub(crate) use self::{
+    address::without_user,
+    unix::{HTTP_UNIX, unix_url},
+};

@@ -2,6 +2,8 @@
 
 use std::net::Ipv6Addr;
 
+use super::unix::{HTTP_UNIX, socket_of};
+
 /// Longest address that is accepted, in bytes.
 const MAX_ADDRESS: usize = 2_048;
 
@@ -33,8 +35,13 @@ pub(super) fn parse(text: &str) -> Result<Parts, &'static str> {
         Some(_) => return Err("its scheme is not a word of letters, digits, `+`, `-` and `.`"),
         None => 0,
     };
+    let is_unix =
+        text[..start].strip_suffix("://").is_some_and(|of| of.eq_ignore_ascii_case(HTTP_UNIX));
     let end = text[start..].find(['/', '?', '#']).map_or(text.len(), |length| start + length);
-    let port = parse_authority(&text[start..end])?;
+    let port = match is_unix {
+        true => socket_of(&text[start..end]).map(|_| None)?,
+        false => parse_authority(&text[start..end])?,
+    };
     if start == 0 && port.is_none() {
         return Err("it has neither a scheme nor a port");
     }

@@ -16,7 +16,7 @@ use super::connection::{hold_with_connection, is_upgrade};
 /// future to its response.
 ///
 /// The rule: a call lasts until its body ends or, if it upgraded its connection, until that closes.
-pub(super) fn hold<B: Body, G: Send + 'static>(
+pub(crate) fn hold<B: Body, G: Send + 'static>(
     mut response: Response<B>,
     mut guard: Option<G>,
 ) -> Response<HeldBody<B, G>> {

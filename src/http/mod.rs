@@ -62,7 +62,6 @@ mod track;
 
 #[cfg(feature = "grpc")]
 pub(crate) use self::classify::{of_grpc, repeat_grpc};
-pub(crate) use self::connection::{Moment, is_broken, lost_its_task};
 pub use self::{
     answer::{
         Answer, AnswerFuture, AnswerLayer, BodyFn, DefaultBody, EmptyBody, NoFields, Reports,
@@ -76,4 +75,8 @@ pub use self::{
     origin::{Origin, OriginBody, OriginFuture, OriginLayer},
     replay::{Attempt, Deadline, Idempotent, ReplayBodies, ReplayBody, ReplayBodyLayer},
     track::{Track, TrackFuture, TrackLayer, TrackedBody},
+};
+pub(crate) use self::{
+    connection::{Moment, is_broken, lost_its_task},
+    held_body::hold,
 };

@@ -12,6 +12,8 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+#[cfg(feature = "http")]
+use crate::auth::Credentials;
 use crate::{
     deadline::HasDeadline,
     replay::{CallOptions, Replay},
@@ -45,15 +47,17 @@ pub struct Call<T> {
     idempotent: bool,
     timeout: Option<Duration>,
     deadline: Option<Instant>,
-    context: Option<Box<Context>>,
+    pub(super) context: Option<Box<Context>>,
 }
 
 #[derive(Debug, Default, Clone)]
-struct Context {
+pub(super) struct Context {
     id: Option<Arc<str>>,
     headers: BTreeMap<String, String>,
     metadata: BTreeMap<String, String>,
     options: CallOptions,
+    #[cfg(feature = "http")]
+    pub(super) credentials: Option<Credentials>,
 }
 
 impl<T> Call<T> {
@@ -235,7 +239,7 @@ impl<T> Call<T> {
         time::now().saturating_duration_since(self.created)
     }
 
-    fn context_mut(&mut self) -> &mut Context {
+    pub(super) fn context_mut(&mut self) -> &mut Context {
         self.context.get_or_insert_default()
     }
 }

@@ -15,7 +15,6 @@
     feature = "http",
     doc = "| [`Encoded`] | a body that is encoded already, for stacks that plugins of different types share |",
     doc = "| [`PluginInfo`] | what a plugin answers when it is asked for its name and version |",
-    doc = "| [`Secret`] | a token that is never shown |",
     doc = "",
     doc = "[`HttpTransport`](crate::transport::HttpTransport) and",
     doc = "[`SocketTransport`](crate::transport::SocketTransport) send calls, and",
@@ -49,14 +48,14 @@
 //! # }
 //! ```
 
+#[cfg(feature = "http")]
+mod authenticate;
 mod call;
 #[cfg(feature = "http")]
 mod encoded;
 #[cfg(feature = "http")]
 mod info;
 mod reply;
-#[cfg(feature = "http")]
-mod secret;
 mod status;
 #[cfg(feature = "http")]
 pub(crate) mod wire;
@@ -70,5 +69,4 @@ pub use self::{
 pub use self::{
     encoded::{Encoded, Format},
     info::PluginInfo,
-    secret::Secret,
 };

@@ -1,12 +1,6 @@
 //! The rules against a naive model of them: any calls, answers, deaths and changes, in any order.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use proptest::prelude::*;
 
@@ -160,7 +154,7 @@ impl Both {
                 let known = Known { id, epoch: self.model.dialing.remove(0), born: now };
                 self.born.push(known);
                 self.model.hand_on(known);
-                let conn = Conn { id, is_open: Arc::new(AtomicBool::new(true)) };
+                let conn = Conn::new(id);
                 self.change(|ledger, after| ledger.dialed(Ok(conn), known.epoch, now, 0.0, after));
             }
             Step::CannotMake => {

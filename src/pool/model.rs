@@ -17,6 +17,12 @@ pub(super) struct Conn {
     pub(super) is_open: Arc<AtomicBool>,
 }
 
+impl Conn {
+    pub(super) fn new(id: u32) -> Self {
+        Self { id, is_open: Arc::new(AtomicBool::new(true)) }
+    }
+}
+
 impl Pooled for Conn {
     fn is_open(&self) -> bool {
         self.is_open.load(Relaxed)

@@ -67,3 +67,49 @@ impl<C: Pooled, E> fmt::Debug for Waiting<C, E> {
         f.debug_struct("Waiting").field("ticket", &self.ticket).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        cell::RefCell,
+        task::{Wake, Waker},
+        time::Duration,
+    };
+
+    use super::*;
+    use crate::pool::{Limits, model::Conn};
+
+    /// A waker that comes back for more.
+    struct Asks(Arc<Pool<Conn, ()>>);
+
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            self.0.live();
+        }
+    }
+
+    impl Wake for Asks {
+        fn wake(self: Arc<Self>) {
+            self.0.live();
+        }
+    }
+
+    /// Otherwise this hangs.
+    #[test]
+    fn what_a_waker_does_is_done_under_no_lock() {
+        let idle_timeout = Duration::from_secs(9);
+        let limits = Limits { max: Some(1), max_idle: 1, idle_timeout, max_age: None };
+        let (pool, dials) = (Pool::new(limits, false), RefCell::new(Vec::new()));
+        let poll = |waiting: &mut Waiting<Conn, ()>| {
+            let waker = Waker::from(Arc::new(Asks(pool.clone())));
+            let dial = |dialing| dials.borrow_mut().push(dialing);
+            waiting.poll(&mut Context::from_waker(&waker), dial)
+        };
+        let [mut one, mut two] = [(); 2].map(|()| Waiting::new(&pool));
+        assert!(poll(&mut one).is_pending() && poll(&mut one).is_pending());
+        assert!(poll(&mut two).is_pending());
+        drop(two);
+        dials.take().into_iter().for_each(|dialing| dialing.finish(Ok(Conn::new(1))));
+        assert!(poll(&mut one).is_ready());
+    }
+}

@@ -7,7 +7,7 @@
 //!
 //! | function | protocol | called by |
 //! |---|---|---|
-//! | [`http()`] | JSON over HTTP | [`HttpTransport`](crate::transport::HttpTransport), and Go programs |
+//! | [`http()`], [`http_service()`] | JSON over HTTP and HTTPS, and over a Unix socket | [`HttpTransport`](crate::transport::HttpTransport), and Go programs |
 //! | `grpc()` (feature `grpc`) | gRPC, with messages of JSON or Protocol Buffers | `GrpcTransport`, and clients of gRPC |
 //! | [`unix()`] | messages of JSON over a Unix socket | [`SocketTransport`](crate::transport::SocketTransport), and Go programs |
 //! | [`tcp()`], [`bridge()`] | the same over TCP | [`SocketTransport`](crate::transport::SocketTransport) |
@@ -22,8 +22,8 @@
 //!     .service(service_fn(async |call: Call<u64>| {
 //!         Ok::<_, std::io::Error>(Reply::new(call.body() * 2))
 //!     }));
-//! let app = axum::Router::new().fallback_service(serve::http(plugin));
-//! # let _: axum::Router = app;
+//! let server = serve::http(plugin).bind("127.0.0.1:8080");
+//! # let _ = server;
 //! ```
 
 mod failure;
@@ -37,6 +37,9 @@ pub use self::grpc::{Both, GrpcBody, GrpcServe, GrpcServeFuture, Serves, grpc};
 #[cfg(unix)]
 pub use self::socket::unix;
 pub use self::{
-    http::{HttpServe, ServeFuture, http},
+    http::{
+        HttpBind, HttpServe, HttpServer, HttpServerConfig, RequestBody, ServeFuture, http,
+        http_service,
+    },
     socket::{BridgeConfig, SocketServe, SocketServer, bridge, tcp, terminated},
 };

@@ -61,15 +61,17 @@ const TABLE: &[(&str, &[&str])] = &[
         "transport",
         &[
             "endpoint", "member", "connect", "plugin", "replay", "dial", "http", "grpc", "guard",
-            "pool",
+            "pool", "auth",
         ],
     ),
-    ("serve", &["endpoint", "member", "connect", "plugin", "dial", "grpc"]),
+    ("serve", &["endpoint", "member", "connect", "plugin", "dial", "auth", "http", "grpc"]),
     // A layer, but no guard: it changes what a call holds.
     ("codec", &["plugin", "guard", "choose", "connect", "member"]),
     // The slot in which guards last as long as a connection.
     ("dial", &["http"]),
-    ("plugin", &["replay", "connect"]),
+    // What a call carries so that it is let in.
+    ("auth", &["endpoint", "member", "connect", "choose", "guard", "dial"]),
+    ("plugin", &["replay", "connect", "auth", "endpoint"]),
     // A protocol's words around the open traits of the core, which never imports them.
     ("http", &["breaker", "limit", "guard", "member", "connect", "replay", "endpoint"]),
     ("grpc", &["connect", "http", "member", "plugin"]),

@@ -1,7 +1,4 @@
-use std::{
-    fmt,
-    sync::{Arc, Mutex},
-};
+use std::{fmt, sync::Arc};
 
 use hyper_util::rt::TokioIo;
 use tokio::task::spawn_blocking;
@@ -11,14 +8,10 @@ use tokio_rustls::{
     rustls::{ClientConfig, pki_types::ServerName},
 };
 
-use super::{
-    config::TlsConfig,
-    files::{Prints, load},
-};
+use super::{config::TlsConfig, files::load, reload::Reload};
 use crate::{
     dial::{connection::Connection, error::ConnectError},
     error::BoxError,
-    sync::lock,
 };
 
 /// A connection with TLS over it.
@@ -26,13 +19,7 @@ type Secured = TokioIo<TlsStream<TokioIo<Connection>>>;
 
 /// What was read of the files of one transport, for all its members: with it, sessions are resumed.
 #[derive(Default)]
-pub(crate) struct Tls(Mutex<Option<Loaded>>);
-
-struct Loaded {
-    config: TlsConfig,
-    prints: Prints,
-    client: Arc<ClientConfig>,
-}
+pub(crate) struct Tls(Reload<TlsConfig, ClientConfig>);
 
 impl Tls {
     /// Agrees with `host` on TLS over `connection`. Returns whether they agreed on HTTP/2 too.
@@ -53,28 +40,9 @@ impl Tls {
         Ok((TokioIo::new(secured), is_http2))
     }
 
-    /// What the files hold. What was read before, if they did not change, or cannot be used now.
     fn client(&self, config: &TlsConfig) -> Result<Arc<ClientConfig>, BoxError> {
-        let mut loaded = lock(&self.0);
-        let before = loaded.as_ref().filter(|loaded| loaded.config == *config);
-        // Before they are read: what is written meanwhile is read next time.
-        let prints = Prints::of(config);
-        if let Some(before) = before.filter(|before| before.prints == prints) {
-            return Ok(before.client.clone());
-        }
-        match (load(config), before) {
-            (Ok(client), _) => {
-                let client = Arc::new(client);
-                let config = config.clone();
-                *loaded = Some(Loaded { config, prints, client: client.clone() });
-                Ok(client)
-            }
-            (Err(error), Some(before)) => {
-                tracing::warn!(%error, "TLS files changed and cannot be used; the former stay in use");
-                Ok(before.client.clone())
-            }
-            (Err(error), None) => Err(error),
-        }
+        let files = [&config.ca_file, &config.cert_file, &config.key_file];
+        self.0.get(config, files, || load(config))
     }
 }
 

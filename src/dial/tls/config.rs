@@ -80,3 +80,68 @@ impl TlsConfig {
         }
     }
 }
+
+/// TLS of a server that listens.
+///
+/// Versions 1.2 and 1.3. The files are PEM. They are read again for the next connection after one of them
+/// has changed; while what is there then cannot be used, as when only one of two files is written yet, what
+/// was read before stays in use.
+///
+/// # Example
+/// ```
+/// use tower_upstream::{dial::ServerTlsConfig, serve::HttpServerConfig};
+///
+/// let tls = ServerTlsConfig::new("/etc/tax/server.pem", "/etc/tax/server.key")
+///     .with_client_ca_file("/etc/tax/clients.pem");
+/// let config = HttpServerConfig::default().with_tls(tls);
+/// assert!(config.validate().is_ok());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ServerTlsConfig {
+    /// Certificate, and those between it and its authority.
+    pub cert_file: Option<PathBuf>,
+    /// Private key of `cert_file`.
+    pub key_file: Option<PathBuf>,
+    /// Certificates of the authorities whose clients may connect.
+    ///
+    /// If it is set, a client without a certificate that one of them issued is refused before a byte of
+    /// HTTP is read. Default: none, which asks for no certificate.
+    pub client_ca_file: Option<PathBuf>,
+    /// Whether a client may choose HTTP/2. Default: `true`.
+    pub http2: bool,
+}
+
+impl Default for ServerTlsConfig {
+    fn default() -> Self {
+        Self { cert_file: None, key_file: None, client_ca_file: None, http2: true }
+    }
+}
+
+impl ServerTlsConfig {
+    /// Creates settings with a certificate and its key.
+    pub fn new(certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        Self { cert_file: Some(certificate.into()), key_file: Some(key.into()), ..Self::default() }
+    }
+
+    /// Sets [`client_ca_file`](Self::client_ca_file).
+    #[must_use]
+    pub fn with_client_ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.client_ca_file = Some(path.into());
+        self
+    }
+
+    /// Sets [`http2`](Self::http2).
+    #[must_use]
+    pub fn with_http2(mut self, http2: bool) -> Self {
+        self.http2 = http2;
+        self
+    }
+
+    /// What is wrong with it, whatever the files hold.
+    pub(crate) fn mistake(&self) -> Option<&'static str> {
+        let has_both = self.cert_file.is_some() && self.key_file.is_some();
+        (!has_both).then_some("`tls` needs a `cert_file` and a `key_file`")
+    }
+}

@@ -3,6 +3,8 @@
 mod client;
 mod config;
 mod files;
+mod reload;
+mod server;
 
-pub(crate) use self::client::Tls;
-pub use self::config::TlsConfig;
+pub use self::config::{ServerTlsConfig, TlsConfig};
+pub(crate) use self::{client::Tls, server::ServerTls};

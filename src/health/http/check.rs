@@ -8,6 +8,7 @@ use http::{
 use http_body_util::Full;
 
 use super::{
+    dial::Dial,
     exchange::{Answer, Exchange},
     target::{Place, Target},
 };
@@ -17,18 +18,20 @@ use crate::{
     health::check::{Check, Verdict},
 };
 
-const AGENT: &str = concat!("tower-upstream/", env!("CARGO_PKG_VERSION"));
+pub(super) const AGENT: &str = concat!("tower-upstream/", env!("CARGO_PKG_VERSION"));
 
 /// What is sent in a body, at most.
-const MAX_SENT: usize = 64 << 10;
+pub(super) const MAX_SENT: usize = 64 << 10;
 /// How long the text may be that is looked for in a body.
 const MAX_WANTED: usize = 1 << 10;
 
 /// Check by an HTTP/1.1 request: healthy if the status is from 200 to 399.
 ///
 /// Each check makes a connection of its own, so it also detects an endpoint that accepts no new
-/// connections. Redirects are not followed: the answer itself counts. There is no TLS; for an `https`
-/// endpoint use [`check_fn`](crate::health::check_fn) with a client that has it.
+/// connections. Redirects are not followed: the answer itself counts.
+///
+/// With the feature `tls`, an endpoint or a URL may be `https`; see [`tls`](Self::tls). An endpoint such as
+/// `http+unix://%2Frun%2Ftax.sock` is checked over its Unix socket, whichever user it belongs to.
 ///
 /// # Bounds
 /// Reads at most 64 KiB of the body to look for [`expect_body`](Self::expect_body), and otherwise 4 KiB,
@@ -54,18 +57,19 @@ const MAX_WANTED: usize = 1 << 10;
 /// ```
 #[derive(Clone)]
 pub struct HttpCheck {
-    target: Target,
+    pub(super) target: Target,
     method: Method,
     headers: HeaderMap,
     body: Bytes,
     expected: Vec<RangeInclusive<u16>>,
     wanted: Option<Bytes>,
+    dial: Dial,
     /// What is wrong with what was given to the builder.
     mistake: Option<String>,
 }
 
 impl HttpCheck {
-    /// Creates a check that requests `target`: a path, or a URL that starts with `http://`.
+    /// Creates a check that requests `target`: a path, or a URL that starts with `http://` or `https://`.
     ///
     /// A path is joined to the endpoint's own with one slash. A target or a setting that cannot work is
     /// reported by every call through the gate, as
@@ -87,6 +91,7 @@ impl HttpCheck {
             body: Bytes::new(),
             expected: vec![200..=399],
             wanted: None,
+            dial: Dial::default(),
             mistake,
         }
     }
@@ -189,7 +194,27 @@ impl HttpCheck {
         self
     }
 
-    fn request(&self, place: &Place) -> Result<Request<Full<Bytes>>, BoxError> {
+    /// Sets the authorities to trust and the certificate to show, for `https`.
+    ///
+    /// Default: the authorities of the system, and no certificate.
+    ///
+    /// ```
+    /// use tower_upstream::{HttpCheck, dial::TlsConfig};
+    /// let tls = TlsConfig::default().with_ca_file("/etc/plugins/ca.pem");
+    /// let check = HttpCheck::get("/health").tls(tls);
+    /// # let _ = check;
+    /// ```
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, tls: crate::dial::TlsConfig) -> Self {
+        if let Some(mistake) = tls.mistake() {
+            self.mistake = Some(format!("the health check cannot use its TLS: {mistake}"));
+        }
+        self.dial.config = tls;
+        self
+    }
+
+    pub(super) fn request(&self, place: &Place) -> Result<Request<Full<Bytes>>, BoxError> {
         let body = Full::new(self.body.clone());
         let mut request = Request::builder().method(&self.method).uri(&place.path).body(body)?;
         let headers = request.headers_mut();
@@ -204,10 +229,12 @@ impl HttpCheck {
         let place = self.target.place(endpoint).ok_or("a path needs an endpoint")?;
         let request = self.request(&place)?;
         let wanted = self.wanted.as_deref();
-        Exchange { place: &place, wanted }.run(request, |status| self.expects(status)).await
+        Exchange { place: &place, dial: &self.dial, wanted }
+            .run(request, |status| self.expects(status))
+            .await
     }
 
-    fn expects(&self, status: u16) -> bool {
+    pub(super) fn expects(&self, status: u16) -> bool {
         status >= 200 && self.expected.iter().any(|statuses| statuses.contains(&status))
     }
 }
@@ -241,96 +268,5 @@ impl fmt::Debug for HttpCheck {
             .field("expected", &self.expected)
             .field("headers", &self.headers.keys())
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn asked(target: &str, endpoint: &str) -> ((String, u16), String, String) {
-        let endpoint: Endpoint = endpoint.parse().unwrap();
-        let check = HttpCheck::get(target);
-        assert_eq!(check.problem(Some(&endpoint)), None);
-        let place = check.target.place(Some(&endpoint)).unwrap();
-        let request = check.request(&place).unwrap();
-        let host = request.headers()[HOST].to_str().unwrap().to_owned();
-        ((place.host, place.port), host, request.uri().to_string())
-    }
-
-    #[test]
-    fn a_path_is_below_the_endpoint_s_and_a_url_is_verbatim() {
-        let expect = |host: &str, port, authority: &str, path: &str| {
-            ((host.to_owned(), port), authority.to_owned(), path.to_owned())
-        };
-        assert_eq!(asked("health", "http://a/base/"), expect("a", 80, "a", "/base/health"));
-        assert_eq!(
-            asked("/health?full=1", "http://[::1]:8080"),
-            expect("::1", 8080, "[::1]:8080", "/health?full=1")
-        );
-        assert_eq!(
-            asked("/", "http://[fe80::1%25eth0]:81"),
-            expect("fe80::1%25eth0", 81, "[fe80::1]:81", "/")
-        );
-        assert_eq!(asked("/", "10.0.0.1:81"), expect("10.0.0.1", 81, "10.0.0.1:81", "/"));
-        assert_eq!(
-            asked("http://[::2]:1/x//y", "http://a/base"),
-            expect("::2", 1, "[::2]:1", "/x//y")
-        );
-        assert_eq!(asked("http://b", "http://a"), expect("b", 80, "b", "/"));
-    }
-
-    #[test]
-    fn what_cannot_work_is_said() {
-        let endpoint: Endpoint = "http://a".parse().unwrap();
-        let problem = |check: HttpCheck| check.problem(Some(&endpoint)).unwrap_or_default();
-        assert!(problem(HttpCheck::get("https://a/")).contains("only `http`"));
-        assert!(problem(HttpCheck::get("http://user@a/")).contains("user name"));
-        for target in ["http://user:secret@a/", "ftp://user:secret@a", "http://user:sec/ret@a"] {
-            let check = HttpCheck::get(target);
-            assert!(!format!("{check:?} {}", problem(check.clone())).contains("sec"), "{target}");
-        }
-        let path = HttpCheck::get("user:secret@a/health");
-        let shown = format!("{path:?} {:?}", path.problem(None));
-        assert!(shown.contains("a/health") && !shown.contains("secret"), "{shown}");
-        assert!(problem(HttpCheck::get("http://a:b/")).contains("port"));
-        assert!(problem(HttpCheck::get("http://a:65536")).contains("port"));
-        assert_eq!(HttpCheck::get("http://[::1]:/").problem(None), None);
-        assert!(problem(HttpCheck::get("/a b")).contains("not a path"));
-        assert!(problem(HttpCheck::get("/").header("x", "a\nsecret")).contains("header"));
-        #[allow(clippy::reversed_empty_ranges)]
-        let none = HttpCheck::get("/").expect(300..=200);
-        assert!(problem(none).contains("no status"));
-        assert!(problem(HttpCheck::get("/").expect(100..=199)).contains("no status"));
-        assert!(problem(HttpCheck::get("/").method("A B")).contains("method"));
-        assert!(problem(HttpCheck::get("/").method("CONNECT")).contains("method"));
-        assert!(problem(HttpCheck::get("/").body(vec![0; MAX_SENT + 1])).contains("64 KiB"));
-        assert!(problem(HttpCheck::get("/").expect_body("")).contains("1 byte"));
-        assert!(problem(HttpCheck::get("/").method("HEAD").expect_body("x")).contains("HEAD"));
-        let path = HttpCheck::get("/health");
-        assert!(path.problem(None).is_some_and(|text| text.contains("absolute URL")));
-        let unix: Endpoint = "unix:/run/a".parse().unwrap();
-        assert!(path.problem(Some(&unix)).is_some_and(|text| text.contains("`unix`")));
-        assert_eq!(HttpCheck::get("http://a").problem(None), None);
-    }
-
-    #[test]
-    fn statuses_are_a_set_without_1xx() {
-        let check = HttpCheck::get("/").expect(100..=204).or_expect(401..=401);
-        let expected: Vec<_> = (0..1_000).filter(|&status| check.expects(status)).collect();
-        assert_eq!(expected, [200, 201, 202, 203, 204, 401]);
-        assert!(HttpCheck::get("/").expects(399) && !HttpCheck::get("/").expects(400));
-    }
-
-    #[test]
-    fn what_is_sent_has_the_fixed_agent_and_the_given_headers() {
-        let check = HttpCheck::get("http://a").header("Host", "b").header("X-Key", "abc");
-        let check = check.body("secret");
-        let request = check.request(&check.target.place(None).unwrap()).unwrap();
-        assert_eq!(request.headers()[HOST], "b");
-        assert_eq!(request.headers()["x-key"], "abc");
-        assert_eq!(request.headers()[USER_AGENT], AGENT);
-        let shown = format!("{check:?}");
-        assert!(!shown.contains("abc") && !shown.contains("secret"), "{shown}");
     }
 }

@@ -9,12 +9,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, client::conn::http1};
 use tokio::time::timeout;
 
-use super::target::Place;
-use crate::{
-    dial::TcpConnector,
-    error::{BoxError, root},
-    health::probe::limit,
-};
+use super::{dial::Dial, target::Place};
+use crate::error::BoxError;
 
 /// What is read of an answer's head, at most.
 const MAX_HEAD: usize = 16 << 10;
@@ -34,6 +30,7 @@ pub(super) enum Answer {
 
 pub(super) struct Exchange<'a> {
     pub(super) place: &'a Place,
+    pub(super) dial: &'a Dial,
     pub(super) wanted: Option<&'a [u8]>,
 }
 
@@ -45,9 +42,7 @@ impl Exchange<'_> {
         expects: impl Fn(u16) -> bool,
     ) -> Result<Answer, BoxError> {
         // The time of the check bounds it.
-        let connect = TcpConnector::without_timeout(limit());
-        let stream = connect.connect(&self.place.host, self.place.port).await;
-        let stream = stream.map_err(|error| root(&error).to_string())?;
+        let stream = self.dial.connect(&self.place.way).await?;
         let (mut sender, connection) =
             http1::Builder::new().max_buf_size(MAX_HEAD).handshake(stream).await?;
         let conversation = pin!(async move {

@@ -2,6 +2,9 @@
 
 mod by_config;
 mod check;
+#[cfg(test)]
+mod check_tests;
+mod dial;
 mod exchange;
 mod target;
 

@@ -5,7 +5,7 @@ use std::fmt;
 use http::Uri;
 
 use crate::{
-    endpoint::{Address, Endpoint, without_user},
+    endpoint::{Address, Endpoint, HTTP_UNIX, without_user},
     wire::without_zone,
 };
 
@@ -20,14 +20,32 @@ pub(super) enum Target {
 /// Where to connect to, and the host and path to ask for there.
 #[derive(Debug, PartialEq)]
 pub(super) struct Place {
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub(super) way: Way,
     pub(super) authority: String,
     pub(super) path: String,
 }
 
+#[derive(Debug, PartialEq)]
+pub(super) enum Way {
+    Tcp {
+        host: String,
+        port: u16,
+        is_secure: bool,
+    },
+    /// A Unix socket.
+    Socket(String),
+}
+
+impl Way {
+    fn of(scheme: Option<&str>, host: &str, port: Option<u16>) -> Self {
+        let is_secure = scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
+        let port = port.unwrap_or(if is_secure { 443 } else { 80 });
+        Self::Tcp { host: host.trim_matches(['[', ']']).to_owned(), port, is_secure }
+    }
+}
+
 impl Target {
-    /// A path, or a URL that starts with `http://`; or what is wrong with it.
+    /// A path, or a URL that starts with `http://` or `https://`; or what is wrong with it.
     pub(super) fn parse(target: &str) -> Result<Self, String> {
         parse_target(target).map_err(|problem| {
             let shown: String = without_user(target).escape_debug().take(64).collect();
@@ -44,20 +62,22 @@ impl Target {
             (Self::Url(url), _) => {
                 let authority = url.authority()?;
                 Some(Place {
-                    host: authority.host().trim_matches(['[', ']']).to_owned(),
-                    port: authority.port_u16().unwrap_or(80),
+                    way: Way::of(url.scheme_str(), authority.host(), authority.port_u16()),
                     authority: without_zone(authority.as_str()).into_owned(),
                     path: url.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
                 })
             }
             (Self::Path(path), Some(endpoint)) => {
                 let address = endpoint.address();
-                Some(Place {
-                    host: address.host().to_owned(),
-                    port: address.port().unwrap_or(80),
-                    authority: without_zone(address.authority()).into_owned(),
-                    path: join(address, path),
-                })
+                let (way, authority) = match address.socket_path() {
+                    // What curl sends there.
+                    Some(socket) => (Way::Socket(socket), "localhost".into()),
+                    None => (
+                        Way::of(address.scheme(), address.host(), address.port()),
+                        without_zone(address.authority()),
+                    ),
+                };
+                Some(Place { way, authority: authority.into_owned(), path: join(address, path) })
             }
             (Self::Path(_), None) => None,
         }
@@ -73,7 +93,9 @@ impl Target {
                 without_user(path)
             )),
             (Self::Path(_), Some(endpoint)) => match endpoint.address().scheme() {
-                None | Some("http") => None,
+                None => None,
+                Some(scheme) if can_speak(scheme) => None,
+                Some(scheme) if scheme.eq_ignore_ascii_case(HTTP_UNIX) && cfg!(unix) => None,
                 Some(scheme) => Some(format!(
                     "`HttpCheck` cannot reach a `{scheme}` endpoint; use `check_fn` with a client \
                      that can, or give an `http://` URL"
@@ -83,11 +105,16 @@ impl Target {
     }
 }
 
+fn can_speak(scheme: &str) -> bool {
+    let is = |of: &str| scheme.eq_ignore_ascii_case(of);
+    is("http") || (is("https") && cfg!(feature = "tls"))
+}
+
 fn parse_target(target: &str) -> Result<Target, &'static str> {
     if target.contains("://") {
         let url: Uri = target.parse().map_err(|_| "it is not a URL")?;
-        if url.scheme_str() != Some("http") {
-            return Err("only `http` is supported");
+        if !url.scheme_str().is_some_and(can_speak) {
+            return Err("only `http` is supported, and `https` with the feature `tls`");
         }
         match url.authority() {
             Some(authority) if authority.as_str().contains('@') => Err("it holds a user name"),

@@ -22,12 +22,13 @@ use crate::{
     error::BoxError,
     grpc::{Json, Native},
     plugin::{Call, HealthStatus, PluginInfo, Reply},
+    serve::http::{HttpBind, http_service},
 };
 
 /// Serves `plugin` over gRPC.
 ///
-/// The result is a service of HTTP/2 requests, to be mounted beside services of tonic with
-/// `Routes::from(axum::Router)`, and in axum and hyper.
+/// The result is a service of HTTP/2 requests. [`bind`](GrpcServe::bind) serves it at an address. It can also
+/// be mounted beside services of tonic with `Routes::from(axum::Router)`, and in axum and hyper.
 ///
 /// | method | answer |
 /// |---|---|
@@ -113,6 +114,26 @@ impl<S, T, H, F> GrpcServe<S, T, H, F> {
     fn flavour<G>(self) -> GrpcServe<S, T, H, G> {
         let Self { inner, health, about, .. } = self;
         GrpcServe { inner, health, about, types: PhantomData }
+    }
+
+    /// Serves it at `address`: `host:port`, or `unix:/path`. See [`http_service`](crate::serve::http_service).
+    ///
+    /// With TLS, if [`HttpServerConfig`](crate::serve::HttpServerConfig) says so. To ask callers for credentials,
+    /// put a [`RequireAuthLayer`](crate::auth::RequireAuthLayer) around it and pass that to `http_service`.
+    ///
+    /// ```no_run
+    /// use tower::service_fn;
+    /// use tower_upstream::{Call, Reply, serve};
+    ///
+    /// # async fn example() -> Result<(), tower_upstream::Error> {
+    /// let plugin = service_fn(|call: Call<u64>| async move {
+    ///     Ok::<_, std::io::Error>(Reply::new(call.body() * 2))
+    /// });
+    /// serve::grpc(plugin).bind("127.0.0.1:50051").run().await
+    /// # }
+    /// ```
+    pub fn bind(self, address: impl Into<String>) -> HttpBind<Self> {
+        http_service(self, address)
     }
 
     /// Sets the description that `Info` answers. Default: empty.

@@ -1,17 +1,20 @@
 //! Writes responses to calls.
 
+use std::time::Duration;
+
 use ::http::{HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use bytes::Bytes;
 use http_body_util::Full;
 use serde::Serialize;
 
 use crate::{
-    error::BoxError,
+    error::{BoxError, Error, Kind},
     plugin::{
         Reply,
         wire::{Answer, to_json},
     },
     serve::failure::{Failure, or_unknown},
+    time,
 };
 
 pub(super) fn success<U: Serialize>(reply: &Reply<U>, id: &str) -> Response<Full<Bytes>> {
@@ -37,6 +40,12 @@ pub(super) fn failure(error: BoxError, id: &str) -> Response<Full<Bytes>> {
         Some(refusal) => refusal.answer_with(response),
         None => response,
     }
+}
+
+/// To a call for which there is no place.
+pub(super) fn full() -> Response<Full<Bytes>> {
+    let error = Error::refused(Kind::Overloaded).retry_in(time::now(), Duration::from_secs(1));
+    failure(error.into(), "")
 }
 
 pub(super) fn refusal(status: StatusCode, text: &str) -> Response<Full<Bytes>> {
@@ -70,15 +79,9 @@ fn respond(status: StatusCode, body: Vec<u8>) -> Response<Full<Bytes>> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use ::http::header::RETRY_AFTER;
 
     use super::*;
-    use crate::{
-        error::{Error, Kind},
-        time,
-    };
 
     async fn answer(error: Error) -> (StatusCode, Option<HeaderValue>, String) {
         use http_body_util::BodyExt;

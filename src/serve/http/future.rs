@@ -16,6 +16,7 @@ use tower_service::Service;
 
 use super::{
     answer::{failure, json, refusal, success},
+    places::Place,
     question::read,
 };
 use crate::{
@@ -37,6 +38,8 @@ pin_project! {
     {
         #[pin]
         state: State<S, T, F, B>,
+        // Of a call, until its answer.
+        place: Option<Place>,
     }
 }
 
@@ -61,24 +64,25 @@ pin_project! {
 
 impl<S: Service<Call<T>>, T, F, B: Body> ServeFuture<S, T, F, B> {
     /// Reads a call, then makes it.
-    pub(super) fn read(parts: Parts, body: B, limit: usize, plugin: S) -> Self {
+    pub(super) fn read(parts: Parts, body: B, limit: usize, plugin: S, place: Place) -> Self {
         Self {
             state: State::Reading {
                 body: Gather::new(body, limit),
                 plugin: Some(plugin),
                 parts: Some(parts),
             },
+            place: Some(place),
         }
     }
 
     /// Waits for the health.
     pub(super) fn check(health: F) -> Self {
-        Self { state: State::Checking { health, start: time::now() } }
+        Self { state: State::Checking { health, start: time::now() }, place: None }
     }
 
     /// Waits for nothing.
     pub(super) fn answered(response: Response<Full<Bytes>>) -> Self {
-        Self { state: State::answered(response) }
+        Self { state: State::answered(response), place: None }
     }
 }
 
@@ -96,11 +100,13 @@ where
     U: Serialize,
     F: Future<Output = HealthStatus>,
     B: Body,
+    B::Error: Into<BoxError>,
 {
     type Output = Result<Response<Full<Bytes>>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().state;
+        let this = self.project();
+        let mut state = this.state;
         loop {
             let next = match state.as_mut().project() {
                 StateProj::Reading { body, parts, plugin } => {
@@ -144,6 +150,7 @@ where
                     State::answered(json(status, &health))
                 }
                 StateProj::Answered { response } => {
+                    *this.place = None;
                     return match response.take() {
                         Some(response) => Poll::Ready(Ok(response)),
                         None => Poll::Pending,

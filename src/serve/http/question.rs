@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use serde::de::DeserializeOwned;
 
-use super::answer::refusal;
+use super::{answer::refusal, body::TooSlow};
 use crate::{
     duration::parse_go_duration,
     error::BoxError,
@@ -65,14 +65,18 @@ pub(super) fn read<T, E>(
 ) -> Result<Call<T>, (StatusCode, Cow<'static, str>)>
 where
     T: DeserializeOwned,
+    E: Into<BoxError>,
 {
     let body = body.map_err(|cut| match cut {
         Cut::TooLong => (
             StatusCode::PAYLOAD_TOO_LARGE,
             "the body is longer than this plugin reads (`max_request_bytes`)".into(),
         ),
-        // The caller is gone, or will be told what it did.
-        Cut::Broken(_) => (StatusCode::BAD_REQUEST, "the body broke off".into()),
+        Cut::Broken(error) => match error.into().is::<TooSlow>() {
+            true => (StatusCode::REQUEST_TIMEOUT, TooSlow.to_string().into()),
+            // The caller is gone, or will be told what it did.
+            false => (StatusCode::BAD_REQUEST, "the body broke off".into()),
+        },
     })?;
     let header_id =
         parts.as_ref().and_then(|parts| parts.headers.get("x-request-id")?.to_str().ok());

@@ -17,6 +17,7 @@ use tower_service::Service;
 use super::{
     answer,
     future::ServeFuture,
+    places::Places,
     question::{Route, route},
 };
 use crate::{
@@ -27,8 +28,9 @@ use crate::{
 
 /// Serves `plugin` over HTTP.
 ///
-/// The result is a service, to be mounted in axum with `route_service` or `fallback_service`, and in
-/// hyper with `TowerToHyperService`.
+/// The result is a service. [`bind`](HttpServe::bind) serves it at an address; behind layers of yours,
+/// [`http_service`](crate::serve::http_service) does. It can also be mounted in axum with `route_service` or
+/// `fallback_service`, and in hyper with `TowerToHyperService`.
 ///
 /// | request | response |
 /// |---|---|
@@ -50,13 +52,16 @@ use crate::{
 /// | of this crate | 200 with its code and what that stands for; endpoints and causes are left out |
 /// | a refusal of a guard of this crate | 429 for a rate limit, otherwise 503; with `Retry-After`, rounded up |
 /// | a body that is no call | 400 |
+/// | more calls at once than [`max_in_flight`](HttpServe::max_in_flight) | 503, with `Retry-After: 1` |
+/// | a body that takes longer than [`HttpServerConfig::body_timeout`](crate::serve::HttpServerConfig::body_timeout) | 408 |
 /// | a body that is longer than [`max_request_bytes`](HttpServe::max_request_bytes) | 413 |
 /// | a body that is encoded | 415 |
 ///
 /// # Bounds
 /// The body has at most 16 MiB, unless [`max_request_bytes`](HttpServe::max_request_bytes) sets another
-/// bound. There is no time limit for a body that comes slowly: put a timeout around this service, or set
-/// one in the server.
+/// bound, and there are at most 1,024 calls at once, unless [`max_in_flight`](HttpServe::max_in_flight) does.
+/// [`HttpServerConfig`](crate::serve::HttpServerConfig) bounds the rest; behind a server of another crate, there is no time limit for
+/// a body that comes slowly, unless you put a timeout around this service.
 ///
 /// # Example
 /// ```
@@ -71,12 +76,7 @@ use crate::{
 /// # let _ = app;
 /// ```
 pub fn http<S, T>(plugin: S) -> HttpServe<S, T> {
-    HttpServe {
-        inner: plugin,
-        health: always_healthy,
-        about: Arc::new(About { info: PluginInfo::default(), max_request_bytes: wire::MAX_BODY }),
-        types: PhantomData,
-    }
+    HttpServe { inner: plugin, health: always_healthy, about: Arc::default(), types: PhantomData }
 }
 
 fn always_healthy() -> Ready<HealthStatus> {
@@ -107,7 +107,20 @@ pub struct HttpServe<S, T, H = fn() -> Ready<HealthStatus>> {
 struct About {
     info: PluginInfo,
     max_request_bytes: usize,
+    places: Places,
 }
+
+impl Default for About {
+    fn default() -> Self {
+        Self {
+            info: PluginInfo::default(),
+            max_request_bytes: wire::MAX_BODY,
+            places: Places::new(MAX_IN_FLIGHT),
+        }
+    }
+}
+
+const MAX_IN_FLIGHT: usize = 1_024;
 
 impl<S, T, H> HttpServe<S, T, H> {
     inner_service!();
@@ -150,6 +163,27 @@ impl<S, T, H> HttpServe<S, T, H> {
         Arc::make_mut(&mut self.about).max_request_bytes = bytes;
         self
     }
+
+    /// Sets the most calls at once, from the first byte of their body to the answer of the plugin.
+    ///
+    /// Those that wait until the plugin is ready count as well. One more is answered with 503 and a
+    /// `Retry-After` of 1 s, and its body is not read. Health and description are always answered.
+    /// Default: 1,024.
+    ///
+    /// ```
+    /// # use tower::service_fn;
+    /// # use tower_upstream::{Call, Reply, serve};
+    /// # let plugin = service_fn(|call: Call<u64>| async move {
+    /// #     Ok::<_, std::io::Error>(Reply::new(*call.body()))
+    /// # });
+    /// let served = serve::http(plugin).max_in_flight(64);
+    /// # let _: axum::Router = axum::Router::new().fallback_service(served);
+    /// ```
+    #[must_use]
+    pub fn max_in_flight(mut self, calls: usize) -> Self {
+        Arc::make_mut(&mut self.about).places = Places::new(calls);
+        self
+    }
 }
 
 impl<S, T, U, H, F, B> Service<Request<B>> for HttpServe<S, T, H>
@@ -175,8 +209,11 @@ where
         let (parts, body) = request.into_parts();
         match route(&parts) {
             Route::Execute => {
+                let Some(place) = self.about.places.take() else {
+                    return ServeFuture::answered(answer::full());
+                };
                 let plugin = self.inner.clone();
-                ServeFuture::read(parts, body, self.about.max_request_bytes, plugin)
+                ServeFuture::read(parts, body, self.about.max_request_bytes, plugin, place)
             }
             Route::Health => ServeFuture::check((self.health)()),
             Route::Info => ServeFuture::answered(answer::json(StatusCode::OK, &self.about.info)),

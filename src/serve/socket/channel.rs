@@ -18,13 +18,11 @@ use tokio::{
 
 use super::{answer, config::BridgeConfig, plugin::Answers};
 use crate::{
+    auth::Secret,
     dial::Socket,
-    plugin::{
-        Secret,
-        wire::{
-            Malformed, Messages, NoMessage,
-            stream::{AUTH, Asked, text},
-        },
+    plugin::wire::{
+        Malformed, Messages, NoMessage,
+        stream::{AUTH, Asked, text},
     },
     time::{self, Instant},
 };

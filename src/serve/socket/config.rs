@@ -3,8 +3,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    auth::Secret,
     error::{Code, Error, Kind},
-    plugin::{Secret, wire::stream::proof},
+    plugin::wire::stream::proof,
     wire::{self, Network},
 };
 
@@ -161,7 +162,7 @@ impl BridgeConfig {
             mistakes.push("`require_auth` is set, but there is no `token`".to_owned());
         }
         // Without its line end.
-        let proof = proof(&self.token.expose()).map_or(0, |proof| proof.len() - 1);
+        let proof = proof(self.token.expose()).map_or(0, |proof| proof.len() - 1);
         if self.require_auth && proof > self.handshake_buffer {
             mistakes.push(format!(
                 "`handshake_buffer` is {}, but the proof of the `token` has {proof} bytes",

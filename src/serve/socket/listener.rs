@@ -22,14 +22,14 @@ use crate::{
 
 /// Where to listen.
 #[derive(Debug, Clone)]
-pub(super) enum BindAddress {
+pub(in crate::serve) enum BindAddress {
     #[cfg(unix)]
     Unix(String),
     Tcp(String),
 }
 
 /// A socket that takes connections of the users or networks that are allowed.
-pub(super) enum Listener {
+pub(in crate::serve) enum Listener {
     #[cfg(unix)]
     Unix {
         // Dropped first: once nothing listens, another server may put its own file there.
@@ -44,7 +44,10 @@ pub(super) enum Listener {
 }
 
 impl Listener {
-    pub(super) async fn bind(address: &BindAddress, config: &BridgeConfig) -> Result<Self, Error> {
+    pub(in crate::serve) async fn bind(
+        address: &BindAddress,
+        config: &BridgeConfig,
+    ) -> Result<Self, Error> {
         match address {
             #[cfg(unix)]
             BindAddress::Unix(path) => bind_unix(path, config).await,
@@ -53,7 +56,7 @@ impl Listener {
     }
 
     /// The next connection, or `None` for one that must not be. Its end is all that the other end sees.
-    pub(super) async fn accept(&self) -> io::Result<Option<Socket>> {
+    pub(in crate::serve) async fn accept(&self) -> io::Result<Option<Socket>> {
         match self {
             #[cfg(unix)]
             Self::Unix { listener, users, .. } => {
@@ -83,7 +86,7 @@ impl Listener {
     }
 
     /// The address for a [`SocketTransport`](crate::transport::SocketTransport).
-    pub(super) fn address(&self) -> String {
+    pub(in crate::serve) fn address(&self) -> String {
         match self {
             #[cfg(unix)]
             Self::Unix { file, .. } => format!("unix:{}", file.path()),

@@ -10,6 +10,8 @@ mod server;
 mod stop;
 
 #[cfg(unix)]
+pub(super) use self::listener::{BindAddress, Listener};
+#[cfg(unix)]
 pub use self::serve::unix;
 pub use self::{
     config::BridgeConfig,

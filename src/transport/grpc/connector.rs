@@ -4,6 +4,7 @@ use tokio::runtime::Handle;
 
 use super::{config::GrpcConfig, handle::GrpcTransportHandle, peer::Peer, service::GrpcService};
 use crate::{
+    auth::Credentials,
     connect::Connect,
     dial::Tls,
     grpc::{Flavour, Json, Native},
@@ -47,6 +48,7 @@ use crate::{
 /// | the connection broke | `Connection` | if it had been used before, it does not count against the endpoint |
 /// | `request_timeout` | `Timeout` | unsent while nothing was written |
 /// | deadline of the call | `Timeout` | likewise; does not count against the endpoint |
+/// | credentials that could be [read on the way](Credentials::allow_plaintext) | `InvalidConfig` | unsent; code `AUTH_1105` |
 /// | an address or a header that cannot be used | `InvalidConfig` | unsent |
 ///
 /// A status of the plugin is in the error: [`downcast`](crate::Error::downcast) to a `tonic::Status` takes it
@@ -76,6 +78,7 @@ pub struct GrpcTransport<Req, Res, F = Json> {
     family: Arc<Family<Peer, GrpcConfig>>,
     counts: Arc<Counts>,
     tls: Arc<Tls>,
+    credentials: Credentials,
     runtime: Option<Handle>,
     types: PhantomData<fn(Req, F) -> Res>,
 }
@@ -110,7 +113,26 @@ impl<Req, Res, F> GrpcTransport<Req, Res, F> {
     fn of(config: GrpcConfig) -> Self {
         let family = Arc::new(Family::new(config.clamped()));
         let (counts, tls) = Default::default();
-        Self { family, counts, tls, runtime: None, types: PhantomData }
+        let credentials = Credentials::none();
+        Self { family, counts, tls, credentials, runtime: None, types: PhantomData }
+    }
+
+    /// Sets what calls without [credentials](crate::Call::with_credentials) of their own show to be let in,
+    /// and what [`GrpcService::health`] and [`GrpcService::info`] show.
+    ///
+    /// They are metadata, by the keys of the Go plugin manager; see [`Credentials`]. Default: none.
+    ///
+    /// ```
+    /// use tower_upstream::{auth::Credentials, transport::GrpcTransport};
+    ///
+    /// let transport = GrpcTransport::<u64, u64>::new()
+    ///     .with_credentials(Credentials::bearer("abc.def"));
+    /// # let _ = transport;
+    /// ```
+    #[must_use]
+    pub fn with_credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = credentials;
+        self
     }
 
     /// Sets the runtime of the connections and their tasks, whichever runtime calls come from; see
@@ -153,7 +175,7 @@ impl<Req, Res, F: Flavour> Connect for GrpcTransport<Req, Res, F> {
         let peer = self.family.of_member(member, |config| {
             Peer::new(member.clone(), config.clone(), self.tls.clone(), self.runtime.clone())
         });
-        GrpcService::new(member, peer, self.counts.clone())
+        GrpcService::new(member, peer, self.counts.clone(), self.credentials.clone())
     }
 }
 
@@ -169,6 +191,7 @@ impl<Req, Res, F> Clone for GrpcTransport<Req, Res, F> {
             family: self.family.clone(),
             counts: self.counts.clone(),
             tls: self.tls.clone(),
+            credentials: self.credentials.clone(),
             runtime: self.runtime.clone(),
             types: PhantomData,
         }

@@ -11,6 +11,7 @@ use http::{
 
 use super::config::GrpcConfig;
 use crate::{
+    auth::Credentials,
     endpoint::{Address, without_user},
     error::{Error, Kind},
     grpc::{Encode, Flavour, context, frame, timeout},
@@ -28,6 +29,8 @@ pub(super) struct Target<F = ()> {
     pub(super) key: Arc<str>,
     pub(super) address: Address,
     pub(super) counts: Arc<Counts>,
+    /// Of what carries none of its own.
+    credentials: Credentials,
     pub(super) info: Description,
     /// The URL of the method that is called. Or why calls cannot be sent there.
     execute: Result<Uri, Error>,
@@ -42,11 +45,11 @@ impl Target {
 }
 
 impl<F: Flavour> Target<F> {
-    pub(super) fn new(member: &Member, counts: Arc<Counts>) -> Self {
+    pub(super) fn new(member: &Member, counts: Arc<Counts>, credentials: Credentials) -> Self {
         let (key, address) = (member.shared_key().clone(), member.endpoint().address().clone());
         let execute = method(&address, F::SERVICE, "Execute");
         let info = Description::default();
-        Self { key, address, counts, info, execute, flavour: PhantomData }
+        Self { key, address, counts, credentials, info, execute, flavour: PhantomData }
     }
 
     /// Makes the request of a call.
@@ -83,7 +86,18 @@ impl<F: Flavour> Target<F> {
         let mut request =
             request(self.execute.clone()?, left.map_or(limit, |left| left.min(limit)));
         context::write_call(request.headers_mut(), call)?;
+        add_credentials(request.headers_mut(), self.credentials_of(call))?;
         Ok(request)
+    }
+
+    /// What a call shows to be let in.
+    pub(super) fn credentials_of<'a, Req>(&'a self, call: &'a Call<Req>) -> &'a Credentials {
+        call.credentials().unwrap_or(&self.credentials)
+    }
+
+    /// Whether what is shown with what is no call must not be read on the way.
+    pub(super) fn is_private(&self) -> bool {
+        self.credentials.is_private()
     }
 
     /// The head of a request for something that is no call.
@@ -93,8 +107,16 @@ impl<F: Flavour> Target<F> {
         name: &str,
         limit: Duration,
     ) -> Result<Request<()>, Error> {
-        Ok(request(method(&self.address, service, name)?, limit))
+        let mut request = request(method(&self.address, service, name)?, limit);
+        add_credentials(request.headers_mut(), &self.credentials)?;
+        Ok(request)
     }
+}
+
+/// Adds what is shown to be let in, in place of what the caller wrote there.
+fn add_credentials(headers: &mut HeaderMap, credentials: &Credentials) -> Result<(), Error> {
+    headers.extend(credentials.grpc_metadata()?);
+    Ok(())
 }
 
 fn request(url: Uri, left: Duration) -> Request<()> {

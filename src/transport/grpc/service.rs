@@ -16,6 +16,7 @@ use tower_service::Service;
 
 use super::{answer, peer::Peer, request::Target};
 use crate::{
+    auth::Credentials,
     error::{Error, Kind},
     grpc::{
         Decode, Encode, Flavour, Json,
@@ -26,11 +27,11 @@ use crate::{
     plugin::{
         Call, HealthStatus, PluginHealth, PluginInfo, PluginStatus, Reply, wire::undecodable,
     },
-    replay::Replay,
     time,
     transport::{
         counts::Counts,
-        http::{Exchange, HttpConfig, Terms},
+        http::{Exchange, HttpConfig},
+        limit::Terms,
     },
 };
 
@@ -71,8 +72,14 @@ pub struct GrpcService<Req, Res, F = Json> {
 }
 
 impl<Req, Res, F: Flavour> GrpcService<Req, Res, F> {
-    pub(super) fn new(member: &Member, peer: Arc<Peer>, counts: Arc<Counts>) -> Self {
-        Self { peer, target: Arc::new(Target::new(member, counts)), types: PhantomData }
+    pub(super) fn new(
+        member: &Member,
+        peer: Arc<Peer>,
+        counts: Arc<Counts>,
+        credentials: Credentials,
+    ) -> Self {
+        let target = Arc::new(Target::new(member, counts, credentials));
+        Self { peer, target, types: PhantomData }
     }
 
     /// Asks the plugin for its health: by `grpc.health.v1.Health/Check` and, if it does not have that, by
@@ -168,7 +175,8 @@ async fn ask<F: Flavour>(
         let body = framed(&message);
         let request = head()?.map(|()| body);
         let deadline = Some(time::later(time::now(), ASK_TIMEOUT));
-        let (pool, terms) = (peer.pool.clone(), Terms { deadline, idempotent: true });
+        let terms = Terms { deadline, idempotent: true, private: target.is_private() };
+        let pool = peer.pool.clone();
         let config = pool.config();
         let mut exchange = pin!(Exchange::begin(pool, config, request, terms)?);
         answer::message(poll_fn(|cx| exchange.as_mut().poll_exchange(cx, |_| head())).await?)
@@ -191,7 +199,8 @@ where
     fn call(&mut self, call: Call<Req>) -> GrpcFuture<Res, F> {
         let request = self.target.execute(&call, &self.peer.config());
         let call = call.map(drop);
-        let terms = Terms { deadline: call.deadline(), idempotent: call.is_idempotent() };
+        let private = self.target.credentials_of(&call).is_private();
+        let terms = Terms { private, ..Terms::of(&call) };
         let pool = self.peer.pool.clone();
         let begun = request.and_then(|request| {
             let config = pool.config();

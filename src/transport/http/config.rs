@@ -7,9 +7,8 @@ use super::speaks::Speaks;
 use crate::dial::TlsConfig;
 use crate::{
     endpoint::without_user,
-    error::{Error, Kind},
     pool::{Limits, unless_zero},
-    time, wire,
+    wire,
 };
 
 /// Settings of an [`HttpTransport`](super::HttpTransport).
@@ -79,6 +78,12 @@ pub struct HttpConfig {
     /// URL is used unchanged, and must not contain a user name. Default: empty, which is `health` below
     /// the endpoint.
     pub health_path: String,
+    /// Users whose processes may be behind a Unix socket; the operating system tells before a byte is sent.
+    ///
+    /// Default: empty, which is the user of this process, and root.
+    pub allowed_uids: Vec<u32>,
+    /// Whether a process of any user may be behind a Unix socket. Default: `false`.
+    pub allow_any_user: bool,
     /// TLS, for members with an `https` address. Needs the feature `tls`.
     #[cfg(feature = "tls")]
     pub tls: TlsConfig,
@@ -101,6 +106,8 @@ impl Default for HttpConfig {
             max_header_bytes: 64 << 10,
             disable_compression: false,
             health_path: String::new(),
+            allowed_uids: Vec::new(),
+            allow_any_user: false,
             #[cfg(feature = "tls")]
             tls: TlsConfig::default(),
             speaks: Speaks::Http,
@@ -108,8 +115,8 @@ impl Default for HttpConfig {
     }
 }
 
-const MAX_AGE: Duration = Duration::from_secs(600);
-const HEADER_BYTES: std::ops::RangeInclusive<usize> = 8 << 10..=16 << 20;
+/// What an age of zero becomes as well.
+pub(super) const MAX_AGE: Duration = Duration::from_secs(600);
 
 impl HttpConfig {
     /// Returns the defaults of the Go plugin manager's `connection` section: 10 connections, of which 5
@@ -209,86 +216,25 @@ impl HttpConfig {
         self
     }
 
+    /// Sets [`allowed_uids`](Self::allowed_uids).
+    #[must_use]
+    pub fn with_allowed_uids(mut self, uids: impl IntoIterator<Item = u32>) -> Self {
+        self.allowed_uids = uids.into_iter().collect();
+        self
+    }
+
+    /// Sets [`allow_any_user`](Self::allow_any_user).
+    #[must_use]
+    pub const fn with_allow_any_user(mut self, is_set: bool) -> Self {
+        self.allow_any_user = is_set;
+        self
+    }
+
     /// Sets [`tls`](Self::tls).
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn with_tls(mut self, tls: TlsConfig) -> Self {
         self.tls = tls;
-        self
-    }
-
-    /// Checks every value.
-    ///
-    /// # Errors
-    /// [`Kind::InvalidConfig`](crate::error::Kind::InvalidConfig), which names all mistakes at once. A
-    /// transport clamps them instead; but a `health_path` with a user name is not requested, and its
-    /// member is reported as unhealthy.
-    pub fn validate(&self) -> Result<(), Error> {
-        let mut mistakes = Vec::new();
-        for (name, value) in [
-            ("request_timeout", self.request_timeout),
-            ("connect_timeout", self.connect_timeout),
-            ("idle_timeout", self.idle_timeout),
-        ] {
-            if value.is_zero() {
-                mistakes.push(format!("`{name}` is zero, but must be longer"));
-            }
-        }
-        if self.max_connections == Some(0) {
-            mistakes.push("`max_connections` is 0, but must be more, or none".to_owned());
-        }
-        if self.max_connection_age.is_some_and(|age| age.is_zero()) {
-            mistakes.push("`max_connection_age` is zero, but must be longer, or none".to_owned());
-        }
-        if self.max_response_bytes == 0 {
-            mistakes.push("`max_response_bytes` is 0, but must be more".to_owned());
-        }
-        if !HEADER_BYTES.contains(&self.max_header_bytes) {
-            mistakes.push(format!(
-                "`max_header_bytes` is {}, but must be from {} to {}",
-                self.max_header_bytes,
-                HEADER_BYTES.start(),
-                HEADER_BYTES.end()
-            ));
-        }
-        if has_user(&self.health_path) {
-            mistakes.push(format!(
-                "`health_path` is `{}`, but must not hold a user name",
-                without_user(&self.health_path)
-            ));
-        }
-        #[cfg(feature = "tls")]
-        mistakes.extend(self.tls.mistake().map(str::to_owned));
-        if mistakes.is_empty() {
-            return Ok(());
-        }
-        let message = format!("http: {}", mistakes.join("; "));
-        Err(Error::not_sent(Kind::InvalidConfig).message(message))
-    }
-
-    pub(in crate::transport) fn clamped(mut self) -> Self {
-        let default = Self::default();
-        for (duration, default) in [
-            (&mut self.request_timeout, default.request_timeout),
-            (&mut self.connect_timeout, default.connect_timeout),
-            (&mut self.idle_timeout, default.idle_timeout),
-        ] {
-            *duration = if duration.is_zero() { default } else { (*duration).min(time::FAR) };
-        }
-        self.max_connections = self.max_connections.map(|max| max.max(1));
-        self.max_connection_age = self
-            .max_connection_age
-            .map(|age| if age.is_zero() { MAX_AGE } else { age.min(time::FAR) });
-        for (size, default) in [
-            (&mut self.max_response_bytes, default.max_response_bytes),
-            (&mut self.max_header_bytes, default.max_header_bytes),
-        ] {
-            if *size == 0 {
-                *size = default;
-            }
-        }
-        self.max_header_bytes =
-            self.max_header_bytes.clamp(*HEADER_BYTES.start(), *HEADER_BYTES.end());
         self
     }
 
@@ -309,14 +255,11 @@ impl HttpConfig {
         if self.tls != other.tls {
             return false;
         }
-        of_connection(self) == of_connection(other) && self.limits() == other.limits()
+        let users = |config: &Self| (config.allowed_uids.clone(), config.allow_any_user);
+        of_connection(self) == of_connection(other)
+            && self.limits() == other.limits()
+            && users(self) == users(other)
     }
-}
-
-/// Whether the authority of a URL holds more than a host and a port.
-pub(super) fn has_user(url: &str) -> bool {
-    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
-    rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
 }
 
 /// Leaves out a secret that was written into `health_path`.
@@ -334,7 +277,9 @@ impl fmt::Debug for HttpConfig {
             .field("max_response_bytes", &self.max_response_bytes)
             .field("max_header_bytes", &self.max_header_bytes)
             .field("disable_compression", &self.disable_compression)
-            .field("health_path", &without_user(&self.health_path));
+            .field("health_path", &without_user(&self.health_path))
+            .field("allowed_uids", &self.allowed_uids)
+            .field("allow_any_user", &self.allow_any_user);
         #[cfg(feature = "tls")]
         debug.field("tls", &self.tls);
         debug.finish()

@@ -13,6 +13,7 @@ use hyper::{
     client::conn::{TrySendError, http1, http2},
     rt::{Read, Write},
 };
+use hyper_util::rt::TokioIo;
 #[cfg(any(feature = "tls", feature = "grpc"))]
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower_service::Service;
@@ -20,8 +21,11 @@ use tower_service::Service;
 #[cfg(feature = "tls")]
 use super::alert::Alerted;
 use super::{config::HttpConfig, outgoing::Outgoing, silence::Silence};
+#[cfg(unix)]
+use crate::dial::Users;
 use crate::{
-    dial::{ConnectError, Connection, TcpConnector, Tls},
+    dial::{ConnectError, Connection, Socket, TcpConnector, Tls},
+    endpoint::HTTP_UNIX,
     http::{ConnectionSlot, Moment},
     pool::{self, Pooled},
     wire::without_zone,
@@ -52,6 +56,8 @@ pub(super) struct HttpConnection {
     scheme: Option<uri::Scheme>,
     host: HeaderValue,
     slot: ConnectionSlot,
+    /// What is sent over it cannot be read on the way.
+    private: bool,
     /// Of TLS: why the endpoint ended the handshake, once it did.
     alert: Option<Alert>,
 }
@@ -62,20 +68,28 @@ enum Sender {
 }
 
 impl HttpConnection {
-    /// Connects to the host of `url`. `place` is held until the socket is closed, by a task.
+    /// Connects to the host of `url`, or to `socket`. `place` is held until the socket is closed, by a task.
     pub(super) async fn make(
         url: Uri,
+        socket: Option<&str>,
         config: &HttpConfig,
         tls: &Arc<Tls>,
         place: impl Send + 'static,
     ) -> Result<Self, ConnectError> {
         let host = host_of(&url)?;
+        if let (Some(HTTP_UNIX), Some(path)) = (url.scheme_str(), socket) {
+            let sender = http1(unix(path, config).await?, config, place).await?;
+            let slot = ConnectionSlot::of_connection();
+            return Ok(Self { sender, scheme: None, host, slot, private: true, alert: None });
+        }
         let mut connector = TcpConnector::without_timeout(config.connect_timeout)
             .without_addresses()
             .enforce_http(false);
         let io = connector.call(url.clone()).await?;
         let slot = io.slot().clone();
-        let (sender, alert) = if url.scheme() == Some(&uri::Scheme::HTTPS) {
+        let is_secure = url.scheme() == Some(&uri::Scheme::HTTPS);
+        let private = is_secure || io.is_local();
+        let (sender, alert) = if is_secure {
             slot.hold(place);
             secure(io, &url, config, tls).await?
         } else if config.speaks.is_grpc() {
@@ -85,7 +99,7 @@ impl HttpConnection {
             (http1(io, config, place).await?, None)
         };
         let scheme = url.into_parts().scheme;
-        Ok(Self { sender, scheme, host, slot, alert })
+        Ok(Self { sender, scheme, host, slot, private, alert })
     }
 
     /// Sends `request`, which has the whole URL, or its path.
@@ -120,6 +134,11 @@ impl HttpConnection {
             Sender::Http1(sender) => sender.ready().await.is_ok(),
             Sender::Http2(sender, _) => sender.ready().await.is_ok(),
         }
+    }
+
+    /// Whether what is sent over it cannot be read on the way.
+    pub(super) fn is_private(&self) -> bool {
+        self.private
     }
 
     /// Why the endpoint did not accept this side, so that it read nothing.
@@ -158,8 +177,8 @@ impl Pooled for HttpConnection {
         let Sender::Http2(sender, silence) = &self.sender else { return None };
         let sender = Sender::Http2(sender.clone(), silence.clone());
         let (scheme, host) = (self.scheme.clone(), self.host.clone());
-        let (slot, alert) = (self.slot.clone(), self.alert.clone());
-        Some(Self { sender, scheme, host, slot, alert })
+        let (slot, private, alert) = (self.slot.clone(), self.private, self.alert.clone());
+        Some(Self { sender, scheme, host, slot, private, alert })
     }
 }
 
@@ -184,6 +203,18 @@ where
         drop(place);
     });
     Ok(Sender::Http1(sender))
+}
+
+#[cfg(unix)]
+async fn unix(path: &str, config: &HttpConfig) -> Result<TokioIo<Socket>, ConnectError> {
+    let users = Users { uids: config.allowed_uids.clone(), any: config.allow_any_user };
+    let socket = Socket::connect_unix(path, &users).await;
+    socket.map(TokioIo::new).map_err(ConnectError::failed)
+}
+
+#[cfg(not(unix))]
+async fn unix(_: &str, _: &HttpConfig) -> Result<TokioIo<Socket>, ConnectError> {
+    Err(ConnectError::failed("there are no Unix sockets here"))
 }
 
 #[cfg(any(feature = "tls", feature = "grpc"))]

@@ -7,7 +7,8 @@ use super::{
     service::HttpService,
 };
 use crate::{
-    connect::Connect, dial::Tls, guard::Family, member::Member, transport::counts::Counts,
+    auth::Credentials, connect::Connect, dial::Tls, guard::Family, member::Member,
+    transport::counts::Counts,
 };
 
 /// Connects to plugins that speak JSON over HTTP/1.1, or over HTTP/2 with TLS.
@@ -23,6 +24,11 @@ use crate::{
 /// balancer takes another. A call that comes all the same waits for its turn, until its deadline. A
 /// connection that is older than [`max_connection_age`](HttpConfig::max_connection_age) carries no more
 /// calls, so that a name which leads to another host by now is noticed.
+///
+/// # Unix sockets
+/// An endpoint may have an address such as `http+unix://%2Frun%2Ftax.sock/rpc/tax`: HTTP/1.1 over the Unix
+/// socket at `/run/tax.sock`. `Host` is `localhost`. The process at the other end must belong to one of
+/// [`allowed_uids`](HttpConfig::allowed_uids), or nothing is sent.
 ///
 /// # TLS
 /// With the feature `tls`, an endpoint may have an `https` address; [`HttpConfig`] has the settings, as
@@ -48,6 +54,7 @@ use crate::{
 /// | status 429 | `RateLimited` | a limit of the plugin, so not a refusal; with its `Retry-After` |
 /// | a status of 5xx | `Transport` | may be sent to another endpoint, if idempotent; with the `Retry-After` of a 503 |
 /// | another status, a response that is not of the protocol, or too long a response | `Transport` | |
+/// | the process behind a socket belongs to another user | `Connection` | unsent; code `SECURITY_1801` |
 /// | `data` that is no `Res` | `Transport` | code `RPC_2005` |
 /// | no connection | `Connection`, or `Timeout` after `connect_timeout` | unsent |
 /// | all of [`max_connections`](HttpConfig::max_connections) in use until `request_timeout` | `Timeout` | unsent; does not count against the endpoint |
@@ -61,6 +68,7 @@ use crate::{
 /// | deadline of the call | `Timeout` | unsent while nothing was written; does not count against the endpoint |
 /// | a request that cannot be written as JSON | `InvalidConfig` | unsent; code `RPC_2005` |
 /// | an address or a header that cannot be used | `InvalidConfig` | unsent; code `PLUGIN_1008` for another scheme, `PLUGIN_1004` for another mistake in a URL |
+/// | credentials that could be [read on the way](Credentials::allow_plaintext) | `InvalidConfig` | unsent; code `AUTH_1105` |
 ///
 /// # Connections that died
 /// A connection may die while it is idle: a proxy forgets it, or the plugin restarts. If a call fails on
@@ -88,6 +96,7 @@ pub struct HttpTransport<Req, Res> {
     family: Arc<Family<Pool, HttpConfig>>,
     counts: Arc<Counts>,
     tls: Arc<Tls>,
+    credentials: Credentials,
     runtime: Option<Handle>,
     types: PhantomData<fn(Req) -> Res>,
 }
@@ -102,7 +111,8 @@ impl<Req, Res> HttpTransport<Req, Res> {
     pub fn with_config(config: HttpConfig) -> Self {
         let family = Arc::new(Family::new(config.clamped()));
         let (counts, tls) = Default::default();
-        Self { family, counts, tls, runtime: None, types: PhantomData }
+        let credentials = Credentials::none();
+        Self { family, counts, tls, credentials, runtime: None, types: PhantomData }
     }
 
     /// Sets the runtime of the connections and their tasks, whichever runtime calls come from.
@@ -125,6 +135,24 @@ impl<Req, Res> HttpTransport<Req, Res> {
     #[must_use]
     pub fn with_runtime(mut self, runtime: Handle) -> Self {
         self.runtime = Some(runtime);
+        self
+    }
+
+    /// Sets what calls without [credentials](crate::Call::with_credentials) of their own show to be let in,
+    /// and what [`HttpService::health`] and [`HttpService::info`] show.
+    ///
+    /// Default: none.
+    ///
+    /// ```
+    /// use tower_upstream::{auth::Credentials, transport::HttpTransport};
+    ///
+    /// let transport = HttpTransport::<u64, u64>::new()
+    ///     .with_credentials(Credentials::basic("tax", "s3cret"));
+    /// # let _ = transport;
+    /// ```
+    #[must_use]
+    pub fn with_credentials(mut self, credentials: Credentials) -> Self {
+        self.credentials = credentials;
         self
     }
 
@@ -152,7 +180,7 @@ impl<Req, Res> Connect for HttpTransport<Req, Res> {
             let (host, config) = (Target::host(member), config.clone());
             Pool::new(member.clone(), host, config, self.tls.clone(), self.runtime.clone())
         });
-        HttpService::new(member, pool, self.counts.clone())
+        HttpService::new(member, pool, self.counts.clone(), self.credentials.clone())
     }
 }
 
@@ -168,6 +196,7 @@ impl<Req, Res> Clone for HttpTransport<Req, Res> {
             family: self.family.clone(),
             counts: self.counts.clone(),
             tls: self.tls.clone(),
+            credentials: self.credentials.clone(),
             runtime: self.runtime.clone(),
             types: PhantomData,
         }

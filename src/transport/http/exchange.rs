@@ -23,7 +23,8 @@ use super::{
 use crate::{
     error::{Error, Kind},
     http::Moment,
-    time::{self, Instant},
+    time,
+    transport::limit::{Terms, TimeLimit},
     wire::{Cut, Gather},
 };
 
@@ -39,13 +40,6 @@ pub(in crate::transport) struct Received {
     pub(in crate::transport) config: Arc<HttpConfig>,
 }
 
-/// What an exchange needs to know of its call.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::transport) struct Terms {
-    pub(in crate::transport) deadline: Option<Instant>,
-    pub(in crate::transport) idempotent: bool,
-}
-
 pin_project! {
     pub(in crate::transport) struct Exchange {
         #[pin]
@@ -53,15 +47,14 @@ pin_project! {
         // Made at the first poll, which is inside a runtime; a call need not be.
         #[pin]
         timer: Option<Timer>,
-        until: Instant,
+        limit: TimeLimit,
         pool: Arc<Pool>,
         config: Arc<HttpConfig>,
         sending: Sending,
         // Connections that were there before may have died meanwhile.
         begun: Moment,
-        // The deadline of the call comes before the timeout of the config.
-        by_deadline: bool,
         idempotent: bool,
+        private: bool,
         resent: Option<Resent>,
     }
 
@@ -116,27 +109,21 @@ impl Exchange {
         request: Request<Bytes>,
         terms: Terms,
     ) -> Result<Self, Error> {
-        let now = time::now();
-        let Terms { deadline, idempotent } = terms;
-        if deadline.is_some_and(|deadline| deadline <= now) {
-            return Err(Error::blameless(Kind::Timeout)
-                .message("the deadline of the call passed before it was sent"));
-        }
-        let by_config = time::later(now, config.request_timeout);
-        let by_deadline = deadline.is_some_and(|deadline| deadline < by_config);
+        let Terms { deadline, idempotent, private } = terms;
+        let limit = TimeLimit::new(time::now(), deadline, config.request_timeout)?;
         let (parts, body) = request.into_parts();
         let (sending, begun) = (Sending::new(body), Moment::now());
         let request = Request::from_parts(parts, sending.outgoing());
         Ok(Self {
             state: State::Waiting { waiting: pool.wait(), request: Some(request) },
             timer: None,
-            until: deadline.unwrap_or(by_config).min(by_config),
+            limit,
             pool,
             config,
             sending,
             begun,
-            by_deadline,
             idempotent,
+            private,
             resent: None,
         })
     }
@@ -149,7 +136,7 @@ impl Exchange {
     ) -> Poll<Result<Received, Error>> {
         let mut this = self.as_mut().project();
         if this.timer.is_none() {
-            this.timer.set(Some(Timer::at(*this.until, this.pool.runtime())?));
+            this.timer.set(Some(Timer::at(this.limit.until, this.pool.runtime())?));
         }
         let result = loop {
             match self.as_mut().poll_answer(cx) {
@@ -162,7 +149,7 @@ impl Exchange {
                 Poll::Pending => {
                     let this = self.as_mut().project();
                     if let Some(timer) = this.timer.as_pin_mut() {
-                        ready!(timer.poll(cx, *this.until))?;
+                        ready!(timer.poll(cx, this.limit.until))?;
                     }
                     break self.as_mut().out_of_time();
                 }
@@ -186,6 +173,10 @@ impl Exchange {
                             return Poll::Ready(Err(cannot_connect(error, sent, config).into()));
                         }
                     };
+                    if *this.private && !lease.connection().is_private() {
+                        this.pool.give_back(lease);
+                        return Poll::Ready(Err(this.pool.exposed().into()));
+                    }
                     let Some(request) = request.take() else {
                         return Poll::Pending;
                     };
@@ -312,28 +303,14 @@ impl Exchange {
         } else {
             Error::failed(Kind::Timeout)
         };
-        let speaks = this.config.speaks;
-        if *this.by_deadline {
-            // The caller's time was over, which says nothing of how long the endpoint would have taken.
-            return Err(error.without_blame().message(format!(
-                "{speaks} request failed: no answer before the deadline of the call"
-            )));
-        }
-        let limit = this.config.request_timeout;
         let is_waiting = matches!(this.state.as_mut().project(), StateProj::Waiting { .. });
-        if is_waiting && !this.pool.connections().is_dialing() {
-            // For other calls to end, which says what the endpoint is like better than this one.
-            return Err(error.without_blame().message(format!(
-                "{speaks} request failed: no connection became free within {limit:?} \
-                 (`max_connections`, `request_timeout`)"
-            )));
-        }
-        if this.resent.is_some() {
+        let in_line = is_waiting && !this.pool.connections().is_dialing();
+        let (protocol, timeout) = (this.config.speaks.name(), this.config.request_timeout);
+        let error = this.limit.passed(error, protocol, timeout, in_line);
+        if this.resent.is_some() && error.is_evidence() {
             this.pool.connections().resent_in_vain(time::now());
         }
-        Err(error.message(format!(
-            "{speaks} request failed: no whole answer within {limit:?} (`request_timeout`)"
-        )))
+        Err(error)
     }
 }
 

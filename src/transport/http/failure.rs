@@ -54,7 +54,7 @@ pub(super) fn broke_off(error: hyper::Error, config: &HttpConfig) -> Error {
         Error::failed(Kind::Transport).message("failed to decode response")
     } else {
         Error::failed(Kind::Connection)
-            .message(format!("{} request failed: the answer broke off", config.speaks))
+            .message(format!("{} request failed: the answer broke off", config.speaks.name()))
     };
     outcome.caused_by(error)
 }
@@ -62,15 +62,17 @@ pub(super) fn broke_off(error: hyper::Error, config: &HttpConfig) -> Error {
 /// No connection. `sent`: whether the request may have been sent before.
 pub(super) fn cannot_connect(error: ConnectError, sent: bool, config: &HttpConfig) -> Error {
     let (kind, message) = if error.is_of_config() {
-        (Kind::InvalidConfig, format!("{} request failed: cannot connect", config.speaks))
+        (Kind::InvalidConfig, format!("{} request failed: cannot connect", config.speaks.name()))
     } else if error.is_timeout() {
         let limit = config.connect_timeout;
         let within = format!("cannot connect within {limit:?} (`connect_timeout`)");
-        (Kind::Timeout, format!("{} request failed: {within}", config.speaks))
+        (Kind::Timeout, format!("{} request failed: {within}", config.speaks.name()))
     } else {
-        (Kind::Connection, format!("{} request failed: cannot connect", config.speaks))
+        (Kind::Connection, format!("{} request failed: cannot connect", config.speaks.name()))
     };
-    of_kind(kind, sent).message(message).caused_by(error)
+    // Such as for a socket that belongs to another user.
+    let code = error.source().and_then(|of| of.downcast_ref::<Error>()).map(Error::code);
+    of_kind(kind, sent).coded(code).message(message).caused_by(error)
 }
 
 /// A connection whose other end did not accept this side, and read nothing. `sent` as above.
@@ -82,7 +84,7 @@ pub(super) fn shut_out(alert: &str, sent: bool) -> Error {
 
 fn no_head(error: hyper::Error, sent: bool, config: &HttpConfig) -> Error {
     let outcome = if !is_nonsense(&error) {
-        of_kind(Kind::Connection, sent).message(format!("{} request failed", config.speaks))
+        of_kind(Kind::Connection, sent).message(format!("{} request failed", config.speaks.name()))
     } else if is_too_large(&error) {
         of_kind(Kind::Transport, sent).message(format!(
             "failed to decode response: message head is too large: more than {} bytes \

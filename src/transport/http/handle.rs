@@ -36,8 +36,8 @@ impl HttpTransportHandle {
     ///
     /// Calls that have begun keep the settings that they began with. Idle connections are kept, unless
     /// the settings of connections change (`connect_timeout`, `idle_timeout`, `keep_alive`,
-    /// `max_connections`, `max_connection_age`, `max_idle_connections`, `max_header_bytes`): then they
-    /// close, and the next calls make new ones.
+    /// `max_connections`, `max_connection_age`, `max_idle_connections`, `max_header_bytes`, `allowed_uids`,
+    /// `allow_any_user`): then they close, and the next calls make new ones.
     ///
     /// # Errors
     /// [`Kind::InvalidConfig`](crate::error::Kind::InvalidConfig), which names all mistakes at once. The

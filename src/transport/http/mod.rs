@@ -3,6 +3,7 @@
 #[cfg(feature = "tls")]
 mod alert;
 mod answer;
+mod bounds;
 mod config;
 #[cfg(test)]
 mod config_tests;
@@ -29,6 +30,6 @@ pub use self::{
 };
 #[cfg(feature = "grpc")]
 pub(super) use self::{
-    exchange::{Exchange, Received, Terms},
+    exchange::{Exchange, Received},
     pool::Pool,
 };

@@ -14,7 +14,9 @@ use super::{
     connection::{Connections, Dialing, HttpConnection, Lease, Waiting},
 };
 use crate::{
+    auth::Credentials,
     dial::{ConnectError, Tls, is_running},
+    error::Error,
     guard::{Configured, Newest},
     member::Member,
     pool,
@@ -24,6 +26,8 @@ pub(in crate::transport) struct Pool {
     member: Arc<Member>,
     /// A URL of the host that it connects to. Without a host if the address cannot be used.
     host: Uri,
+    /// That of an `http+unix` address.
+    socket: Option<Arc<str>>,
     config: ArcSwap<HttpConfig>,
     connections: Arc<Connections>,
     tls: Arc<Tls>,
@@ -39,11 +43,13 @@ impl Pool {
         tls: Arc<Tls>,
         runtime: Option<Handle>,
     ) -> Self {
+        let socket = member.endpoint().address().socket_path().map(Arc::from);
         let is_secure = cfg!(feature = "tls") && host.scheme() == Some(&Scheme::HTTPS);
         let may_share = is_secure || config.speaks.is_grpc();
         Self {
             member,
             host,
+            socket,
             connections: pool::Pool::new(config.limits(), may_share),
             config: ArcSwap::new(config),
             tls,
@@ -83,12 +89,18 @@ impl Pool {
         Waiting::new(&self.connections)
     }
 
+    /// The error of a call that shows credentials which could be read on the way.
+    pub(super) fn exposed(&self) -> Error {
+        Credentials::exposed(&format!("`{}`", self.host.authority().map_or("", |of| of.as_str())))
+    }
+
     /// Makes a connection, in a task.
     pub(super) fn dial(&self, dialing: Dialing) {
-        let (url, config, tls) = (self.host.clone(), self.config(), self.tls.clone());
+        let (url, socket) = (self.host.clone(), self.socket.clone());
+        let (config, tls) = (self.config(), self.tls.clone());
         self.spawn(async move {
             let limit = config.connect_timeout;
-            let make = HttpConnection::make(url, &config, &tls, dialing.place());
+            let make = HttpConnection::make(url, socket.as_deref(), &config, &tls, dialing.place());
             let made = timeout(limit, make).await;
             let made = made.unwrap_or_else(|_: Elapsed| Err(ConnectError::too_late(limit)));
             dialing.finish(made);

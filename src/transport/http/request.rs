@@ -13,10 +13,11 @@ use http::{
 };
 use serde::Serialize;
 
-use super::config::{HttpConfig, has_user};
+use super::{bounds::has_user, config::HttpConfig};
 use crate::{
+    auth::Credentials,
     duration::go_duration,
-    endpoint::{Address, without_user},
+    endpoint::{Address, HTTP_UNIX, without_user},
     error::{Code, Error, Kind},
     member::Member,
     plugin::{
@@ -31,16 +32,35 @@ pub(super) struct Target {
     pub(super) key: Arc<str>,
     pub(super) address: Address,
     pub(super) counts: Arc<Counts>,
+    /// Of what carries none of its own.
+    credentials: Credentials,
     pub(super) info: Description,
     /// Or why calls cannot be sent there.
     uri: Result<Uri, Error>,
 }
 
 impl Target {
-    pub(super) fn new(member: &Member, counts: Arc<Counts>) -> Self {
+    pub(super) fn new(member: &Member, counts: Arc<Counts>, credentials: Credentials) -> Self {
         let (key, address) = (member.shared_key().clone(), member.endpoint().address().clone());
-        let uri = usable(&absolute(&address));
-        Self { key, uri, address, counts, info: Description::default() }
+        let uri = usable_socket(&address).and_then(|()| usable(&absolute(&address)));
+        Self { key, uri, address, counts, credentials, info: Description::default() }
+    }
+
+    /// Makes the request of a `GET`.
+    pub(super) fn get(&self, uri: Uri, config: &HttpConfig) -> Result<Request<()>, Error> {
+        let mut headers = headers(config);
+        add_credentials(&mut headers, &self.credentials)?;
+        Ok(request(Method::GET, uri, headers))
+    }
+
+    /// What a call shows to be let in.
+    pub(super) fn credentials_of<'a, Req>(&'a self, call: &'a Call<Req>) -> &'a Credentials {
+        call.credentials().unwrap_or(&self.credentials)
+    }
+
+    /// Whether what a `GET` shows to be let in must not be read on the way.
+    pub(super) fn is_private(&self) -> bool {
+        self.credentials.is_private()
     }
 
     /// Makes the request of a call.
@@ -76,6 +96,7 @@ impl Target {
             header_value("X-Request-Id", &call.id())?,
         );
         add_headers(&mut headers, call)?;
+        add_credentials(&mut headers, self.credentials_of(call))?;
         Ok(request(Method::POST, uri, headers))
     }
 
@@ -102,11 +123,6 @@ impl Target {
     }
 }
 
-/// Makes the request of a `GET`.
-pub(super) fn get(uri: Uri, config: &HttpConfig) -> Request<()> {
-    request(Method::GET, uri, headers(config))
-}
-
 fn headers(config: &HttpConfig) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(USER_AGENT, HeaderValue::from_static("go-plugins/1.0"));
@@ -116,9 +132,13 @@ fn headers(config: &HttpConfig) -> HeaderMap {
     headers
 }
 
-/// The address as a URL. Without a scheme it is one of HTTP.
+/// The address as a URL. Without a scheme it is one of HTTP. The path of a socket cannot be its host, so
+/// that is what curl sends there.
 fn absolute(address: &Address) -> String {
     match address.scheme() {
+        Some(_) if address.socket_path().is_some() => {
+            format!("{HTTP_UNIX}://localhost{}", address.path())
+        }
         Some(_) => address.as_str().to_owned(),
         None => format!("http://{address}"),
     }
@@ -126,6 +146,15 @@ fn absolute(address: &Address) -> String {
 
 fn below(address: &Address, name: &str) -> String {
     format!("{}/{name}", absolute(address).trim_end_matches('/'))
+}
+
+/// Whether the path of a socket may be one.
+fn usable_socket(address: &Address) -> Result<(), Error> {
+    let Some(path) = address.socket_path() else { return Ok(()) };
+    #[cfg(unix)]
+    return crate::dial::socket_path::check(&path);
+    #[cfg(not(unix))]
+    Err(unusable(format!("there are no Unix sockets here, such as `{path}`")))
 }
 
 /// The URL, if this transport can reach it.
@@ -139,10 +168,11 @@ fn usable(url: &str) -> Result<Uri, Error> {
              `OriginLayer` over a client that speaks it"
         )));
     }
-    if !is_secure && !scheme.eq_ignore_ascii_case("http") {
+    let is_plain = ["http", HTTP_UNIX].iter().any(|of| scheme.eq_ignore_ascii_case(of));
+    if !is_secure && !is_plain {
         return Err(unsupported(format!(
-            "the HTTP transport cannot reach `{shown}`: it speaks `http` and `https`, not \
-             `{scheme}`; or use `OriginLayer` over a client that speaks it"
+            "the HTTP transport cannot reach `{shown}`: it speaks `http`, `https` and \
+             `{HTTP_UNIX}`, not `{scheme}`; or use `OriginLayer` over a client that speaks it"
         )));
     }
     let problem = |problem: &dyn Display| {
@@ -197,6 +227,14 @@ fn add_headers<Req>(headers: &mut HeaderMap, call: &Call<Req>) -> Result<(), Err
         let mut value = header_value(name, value)?;
         value.set_sensitive(true);
         headers.insert(parsed, value);
+    }
+    Ok(())
+}
+
+/// Adds what is shown to be let in, in place of what the caller wrote there.
+fn add_credentials(headers: &mut HeaderMap, credentials: &Credentials) -> Result<(), Error> {
+    for (name, value) in credentials.http_fields()? {
+        headers.insert(name.clone(), value.clone());
     }
     Ok(())
 }

@@ -17,18 +17,18 @@ use tower_service::Service;
 use super::{
     answer,
     config::HttpConfig,
-    exchange::{Exchange, Received, Terms},
+    exchange::{Exchange, Received},
     pool::Pool,
-    request::{self, Target},
+    request::Target,
 };
 use crate::{
+    auth::Credentials,
     error::Error,
     member::Member,
     plugin::{Call, HealthStatus, PluginHealth, PluginInfo, Reply},
-    replay::Replay,
     sync::WaitKey,
     time,
-    transport::counts::Counts,
+    transport::{counts::Counts, limit::Terms},
 };
 
 /// Plugin that is reached over HTTP: the service of an [`HttpTransport`](super::HttpTransport).
@@ -69,8 +69,13 @@ pub struct HttpService<Req, Res> {
 }
 
 impl<Req, Res> HttpService<Req, Res> {
-    pub(super) fn new(member: &Member, pool: Arc<Pool>, counts: Arc<Counts>) -> Self {
-        let target = Arc::new(Target::new(member, counts));
+    pub(super) fn new(
+        member: &Member,
+        pool: Arc<Pool>,
+        counts: Arc<Counts>,
+        credentials: Credentials,
+    ) -> Self {
+        let target = Arc::new(Target::new(member, counts, credentials));
         Self { pool, target, wait: WaitKey::default(), types: PhantomData }
     }
 
@@ -129,12 +134,11 @@ async fn get(
     config: Arc<HttpConfig>,
 ) -> Result<Received, Error> {
     let received = async {
-        let head = |config: &_| request::get(uri.clone(), config);
-        let request = head(&config).map(|()| Bytes::new());
-        let terms = Terms { deadline: None, idempotent: true };
+        let head = |config: &_| target.get(uri.clone(), config);
+        let request = head(&config)?.map(|()| Bytes::new());
+        let terms = Terms { deadline: None, idempotent: true, private: target.is_private() };
         let pool = pool.reaching(&uri);
         let mut exchange = pin!(Exchange::begin(pool, config, request, terms)?);
-        let head = |config: &_| Ok(head(config));
         poll_fn(|cx| exchange.as_mut().poll_exchange(cx, head)).await
     };
     received.await.map_err(|error| error.at_endpoint(&target.key))
@@ -157,7 +161,8 @@ where
         let config = self.pool.config();
         let request = self.target.post(&call, &config);
         let call = call.map(drop);
-        let terms = Terms { deadline: call.deadline(), idempotent: call.is_idempotent() };
+        let private = self.target.credentials_of(&call).is_private();
+        let terms = Terms { private, ..Terms::of(&call) };
         let begin = |request| Exchange::begin(self.pool.clone(), config, request, terms);
         let begun = request.and_then(begin);
         let state = match begun {

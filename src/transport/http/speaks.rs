@@ -1,5 +1,3 @@
-use std::fmt;
-
 /// What the connections of a transport carry.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::transport) enum Speaks {
@@ -20,14 +18,12 @@ impl Speaks {
         }
     }
 
+    /// As messages name it.
+    pub(super) fn name(self) -> &'static str {
+        if self.is_grpc() { "gRPC" } else { "HTTP" }
+    }
+
     pub(super) fn is_grpc(self) -> bool {
         self != Self::Http
-    }
-}
-
-/// As messages name it.
-impl fmt::Display for Speaks {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_grpc() { "gRPC" } else { "HTTP" })
     }
 }

@@ -3,8 +3,8 @@ use std::{marker::PhantomData, time::Duration};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
+    auth::Secret,
     error::{Error, Kind},
-    plugin::Secret,
     pool::{Limits, unless_zero},
     time, wire,
 };

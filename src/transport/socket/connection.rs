@@ -84,7 +84,7 @@ async fn prove(messages: &mut Messages<Socket>, config: &SocketConfig) -> Result
         )
         .caused_by(cause)
     };
-    let proof = proof(&config.token.expose()).map_err(|error| broke(error.into()))?;
+    let proof = proof(config.token.expose()).map_err(|error| broke(error.into()))?;
     messages.send(&proof).await.map_err(broke)?;
     let answer = messages.receive(MAX_ANSWER).await.map_err(|no| match no {
         NoMessage::Failed(error) => broke(error),

@@ -88,7 +88,7 @@ impl Exchange {
         pool: Arc<Pool>,
         config: Arc<SocketConfig>,
         message: Vec<u8>,
-        Terms { deadline, idempotent }: Terms,
+        Terms { deadline, idempotent, .. }: Terms,
     ) -> Result<Self, Error> {
         let begun = time::now();
         Ok(Self {
@@ -251,7 +251,11 @@ impl Exchange {
         let error = if was_sent { error } else { error.never_sent() };
         let in_line = matches!(this.state, State::Waiting(_));
         let in_line = in_line && !this.pool.connections().is_dialing();
-        this.limit.passed(error, "socket", this.config.request_timeout, in_line)
+        let error = this.limit.passed(error, "socket", this.config.request_timeout, in_line);
+        if *this.was_resent && error.is_evidence() {
+            this.pool.connections().resent_in_vain(time::now());
+        }
+        error
     }
 }
 
