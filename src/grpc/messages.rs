@@ -20,6 +20,18 @@ pub(crate) struct HealthCheckResponse {
 pub(crate) const SERVING: i32 = 1;
 pub(crate) const NOT_SERVING: i32 = 2;
 
+impl HealthCheckResponse {
+    /// Why it is not healthy.
+    pub(crate) fn problem(&self) -> Option<&'static str> {
+        match self.status {
+            SERVING => None,
+            NOT_SERVING => Some("its status is NOT_SERVING"),
+            3 => Some("its status is SERVICE_UNKNOWN"),
+            _ => Some("its status is UNKNOWN"),
+        }
+    }
+}
+
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Info {
     #[prost(string, tag = "1")]

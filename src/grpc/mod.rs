@@ -13,6 +13,7 @@
 //! | say that a call may be sent again | [`Idempotent`](crate::http::Idempotent), an extension of the `tonic::Request` | in the caller |
 //! | stop at the `grpc-timeout` of a call, and tell each endpoint what is left of it | [`DeadlineLayer`] | above failover, and above a channel |
 //! | hand requests with any body to a `Channel` | [`BodyLayer`] | above a channel |
+//! | check servers by `grpc.health.v1` | [`GrpcCheck`](crate::health::GrpcCheck) | a health gate below a balancer |
 //! | call plugins | [`GrpcTransport`](crate::transport::GrpcTransport) | the end of a stack |
 //!
 //! Nothing is ever refused as `UNKNOWN`: tonic finds a status in each error of this crate that has no
@@ -85,6 +86,7 @@ mod flavour;
 pub(crate) mod frame;
 mod layer;
 pub(crate) mod messages;
+pub(crate) mod scheme;
 mod status;
 pub(crate) mod timeout;
 

@@ -53,7 +53,10 @@ const TABLE: &[(&str, &[&str])] = &[
     // It tells its verdicts in the words of a plugin, and asks one for its own.
     (
         "health",
-        &["member", "connect", "choose", "replay", "endpoint", "guard", "plugin", "dial", "rules"],
+        &[
+            "member", "connect", "choose", "replay", "endpoint", "guard", "plugin", "dial", "grpc",
+            "rules",
+        ],
     ),
     ("limit", &["member", "connect", "choose", "endpoint", "guard"]),
     // How a call leaves the house, and how it enters a plugin's.

@@ -14,7 +14,7 @@ use crate::{
     auth::Credentials,
     endpoint::{Address, without_user},
     error::{Error, Kind},
-    grpc::{Encode, Flavour, context, frame, timeout},
+    grpc::{Encode, Flavour, context, frame, scheme, timeout},
     member::Member,
     plugin::Call,
     time,
@@ -134,17 +134,13 @@ fn request(url: Uri, left: Duration) -> Request<()> {
 
 /// The URL of a method, if this transport can reach it.
 fn method(address: &Address, service: &str, name: &str) -> Result<Uri, Error> {
-    let is_secure = match address.scheme() {
-        None => false,
-        Some(scheme) if is_one(scheme, &["grpc", "http"]) => false,
-        Some(scheme) if is_one(scheme, &["grpc-tls", "grpcs", "https"]) => true,
-        Some(scheme) => {
-            return Err(unusable(
-                address,
-                &format!("it speaks `grpc`, `grpc-tls`, `http` and `https`, not `{scheme}`"),
-            ));
-        }
-    };
+    let is_secure = scheme::is_secure(address.scheme()).ok_or_else(|| {
+        let other = address.scheme().unwrap_or_default();
+        unusable(
+            address,
+            &format!("it speaks `grpc`, `grpc-tls`, `http` and `https`, not `{other}`"),
+        )
+    })?;
     if is_secure && !cfg!(feature = "tls") {
         return Err(unusable(address, "TLS needs the feature `tls`"));
     }
@@ -157,10 +153,6 @@ fn method(address: &Address, service: &str, name: &str) -> Result<Uri, Error> {
         .path_and_query(format!("/{service}/{name}"))
         .build()
         .map_err(|error| unusable(address, &error.to_string()))
-}
-
-fn is_one(scheme: &str, known: &[&str]) -> bool {
-    known.iter().any(|known| scheme.eq_ignore_ascii_case(known))
 }
 
 fn unusable(address: &Address, problem: &str) -> Error {

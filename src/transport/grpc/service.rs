@@ -21,7 +21,7 @@ use crate::{
     grpc::{
         Decode, Encode, Flavour, Json,
         frame::framed,
-        messages::{HealthCheckRequest, HealthCheckResponse, SERVING},
+        messages::{HealthCheckRequest, HealthCheckResponse},
     },
     member::Member,
     plugin::{
@@ -120,16 +120,10 @@ impl<Req, Res, F: Flavour> GrpcService<Req, Res, F> {
         let ask = |service, name, message| ask(&self.peer, &self.target, service, name, message);
         match ask("grpc.health.v1.Health", "Check", asked.encode_to_vec()).await {
             Ok(message) => match HealthCheckResponse::decode(message) {
-                Ok(HealthCheckResponse { status: SERVING }) => Ok(HealthStatus::healthy()),
-                Ok(HealthCheckResponse { status }) => {
-                    let name = match status {
-                        0 => "UNKNOWN",
-                        2 => "NOT_SERVING",
-                        3 => "SERVICE_UNKNOWN",
-                        _ => "none that is known",
-                    };
-                    Ok(HealthStatus::unhealthy(format!("its status is {name}")))
-                }
+                Ok(told) => Ok(match told.problem() {
+                    None => HealthStatus::healthy(),
+                    Some(problem) => HealthStatus::unhealthy(problem),
+                }),
                 Err(error) => Err(undecodable(error)),
             },
             Err(error) if error.status().is_some_and(|of| of.code() == Code::Unimplemented) => {
