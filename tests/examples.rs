@@ -63,6 +63,8 @@ fn plugin_answers_over_whatever_it_is_called() {
     for scheme in ["http", "tcp", "unix"] {
         assert!(text.contains(&format!("over {scheme}: TaxReply {{ gross: 1464 }}")), "{text}");
     }
+    let over_grpc = text.contains("over grpc: TaxReply { gross: 1464 }");
+    assert_eq!(over_grpc, cfg!(feature = "grpc"), "{text}");
     assert!(text.contains("the socket is gone: true"), "{text}");
 }
 

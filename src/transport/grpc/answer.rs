@@ -89,8 +89,13 @@ fn no_grpc(status: StatusCode, headers: &HeaderMap) -> Error {
         400..=499 => Kind::Plugin,
         _ => Kind::Transport,
     };
+    let what = match status {
+        StatusCode::UNAUTHORIZED => "authentication failed",
+        StatusCode::FORBIDDEN => "permission denied",
+        _ => "this is no answer of gRPC",
+    };
     let error = Error::failed(kind).message(format!(
-        "this is no answer of gRPC: its status is {}, and its content type `{}`",
+        "{what}: its status is {}, and its content type `{}`",
         status.as_u16(),
         headers.get(http::header::CONTENT_TYPE).map_or("".into(), |of| {
             wire::start(&String::from_utf8_lossy(of.as_bytes()), 64).escape_debug().to_string()
