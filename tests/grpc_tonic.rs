@@ -190,14 +190,14 @@ async fn servers_are_killed_under_load_and_no_call_fails() {
             }
         })
     };
-    for round in 0..3 {
+    for server in &mut servers {
         after(300).await.unwrap();
-        servers[round].kill();
+        server.kill();
         after(300).await.unwrap();
-        servers[round] = Killable::start(servers[round].address);
+        *server = Killable::start(server.address);
         // It gets calls again, once its circuit lets it.
         let is_back = async {
-            while servers[round].calls() == 0 {
+            while server.calls() == 0 {
                 sleep(Duration::from_millis(5)).await;
             }
         };

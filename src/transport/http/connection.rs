@@ -1,6 +1,5 @@
 //! One connection to a plugin.
 
-#[cfg(any(feature = "tls", feature = "grpc"))]
 use std::time::Duration;
 use std::{
     pin::Pin,
@@ -14,7 +13,6 @@ use hyper::{
     rt::{Read, Write},
 };
 use hyper_util::rt::TokioIo;
-#[cfg(any(feature = "tls", feature = "grpc"))]
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower_service::Service;
 
@@ -46,9 +44,7 @@ pub(super) type Dialing = pool::Dialing<HttpConnection, ConnectError>;
 pub(super) type Lease = pool::Lease<HttpConnection, ConnectError>;
 
 /// For how long a connection of HTTP/2 is quiet before it is probed, and how long the answer may take.
-#[cfg(any(feature = "tls", feature = "grpc"))]
 const PING: Duration = Duration::from_secs(20);
-#[cfg(any(feature = "tls", feature = "grpc"))]
 const PONG: Duration = Duration::from_secs(10);
 
 pub(super) struct HttpConnection {
@@ -217,7 +213,6 @@ async fn unix(_: &str, _: &HttpConfig) -> Result<TokioIo<Socket>, ConnectError> 
     Err(ConnectError::failed("there are no Unix sockets here"))
 }
 
-#[cfg(any(feature = "tls", feature = "grpc"))]
 async fn http2<T>(io: T, config: &HttpConfig) -> Result<Sender, ConnectError>
 where
     T: Read + Write + Send + Unpin + 'static,

@@ -36,6 +36,7 @@ const MAX_ERROR_BODY: usize = 64 << 10;
 pub(in crate::transport) struct Received {
     pub(in crate::transport) parts: Parts,
     pub(in crate::transport) body: Bytes,
+    #[cfg_attr(not(feature = "grpc"), allow(dead_code, reason = "read"))]
     pub(in crate::transport) trailers: Option<Box<HeaderMap>>,
     pub(in crate::transport) config: Arc<HttpConfig>,
 }
