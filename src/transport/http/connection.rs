@@ -1,9 +1,9 @@
 //! One connection to a plugin.
 
-use std::time::Duration;
 use std::{
     pin::Pin,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use http::{HeaderValue, Request, Response, Uri, header::HOST, uri};
@@ -12,8 +12,7 @@ use hyper::{
     client::conn::{TrySendError, http1, http2},
     rt::{Read, Write},
 };
-use hyper_util::rt::TokioIo;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tower_service::Service;
 
 #[cfg(feature = "tls")]
