@@ -169,10 +169,11 @@ async fn ask<F: Flavour>(
         let body = framed(&message);
         let request = head()?.map(|()| body);
         let deadline = Some(time::later(time::now(), ASK_TIMEOUT));
-        let terms = Terms { deadline, idempotent: true, private: target.is_private() };
+        let terms = Terms { deadline, idempotent: true };
         let pool = peer.pool.clone();
         let config = pool.config();
-        let mut exchange = pin!(Exchange::begin(pool, config, request, terms)?);
+        let exchange = Exchange::begin(pool, config, request, terms)?;
+        let mut exchange = pin!(exchange.kept_private(target.is_private()));
         answer::message(poll_fn(|cx| exchange.as_mut().poll_exchange(cx, |_| head())).await?)
     };
     asked.await.map_err(|error| answer::coded(error).at_endpoint(&target.key))
@@ -194,11 +195,11 @@ where
         let request = self.target.execute(&call, &self.peer.config());
         let call = call.map(drop);
         let private = self.target.credentials_of(&call).is_private();
-        let terms = Terms { private, ..Terms::of(&call) };
+        let terms = Terms::of(&call);
         let pool = self.peer.pool.clone();
         let begun = request.and_then(|request| {
             let config = pool.config();
-            Exchange::begin(pool, config, request, terms)
+            Ok(Exchange::begin(pool, config, request, terms)?.kept_private(private))
         });
         let state = match begun {
             Ok(exchange) => State::Exchanging { exchange },
