@@ -223,8 +223,8 @@ impl Watch for GrpcTransportHandle {
         self.stats()
     }
 
-    fn connections(&self) -> Option<usize> {
-        Some(self.connections())
+    fn connections(&self) -> usize {
+        self.connections()
     }
 }
 
