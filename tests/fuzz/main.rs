@@ -109,8 +109,8 @@ fn grpc_details(bytes: &[u8]) {
 
 #[cfg(feature = "grpc")]
 fn grpc_timeout(bytes: &[u8]) {
-    let mut headers = http::HeaderMap::new();
-    let Ok(value) = http::HeaderValue::from_bytes(bytes) else { return };
+    let mut headers = ::http::HeaderMap::new();
+    let Ok(value) = ::http::HeaderValue::from_bytes(bytes) else { return };
     headers.insert("grpc-timeout", value);
     if let Some(timeout) = grpc::timeout::read(&headers) {
         grpc::timeout::write(&mut headers, timeout);
