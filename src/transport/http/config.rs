@@ -28,7 +28,7 @@ use crate::{
 /// assert!(config.validate().is_ok());
 /// ```
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, remote = "Self")]
 #[non_exhaustive]
 pub struct HttpConfig {
     /// Longest time of one exchange, from the first attempt to connect to the last byte of the response.
@@ -91,6 +91,8 @@ pub struct HttpConfig {
     #[serde(skip)]
     pub(in crate::transport) speaks: Speaks,
 }
+
+crate::written::names_keys!(HttpConfig);
 
 impl Default for HttpConfig {
     fn default() -> Self {
