@@ -11,7 +11,7 @@ use serde_json::{ser::Formatter, value::RawValue};
 /// Writes `value` as Go does: `<`, `>`, `&`, U+2028 and U+2029 escaped, floats in Go's form, no
 /// space and no line end.
 pub(crate) fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, serde_json::Error> {
-    let mut text = Vec::with_capacity(128);
+    let mut text = Vec::with_capacity(256);
     write_json(value, &mut text)?;
     Ok(text)
 }
@@ -31,8 +31,10 @@ impl Formatter for Go {
     where
         W: ?Sized + io::Write,
     {
-        // Nearly all texts have none of these bytes, the last of which U+2028 and U+2029 begin with.
-        if !fragment.bytes().any(|byte| matches!(byte, b'<' | b'>' | b'&' | 0xe2)) {
+        // Nearly all texts have none of these bytes, the last of which U+2028 and U+2029 begin with. Without
+        // an early end, many are looked at at once.
+        let is_special = |byte| (byte == b'<') | (byte == b'>') | (byte == b'&') | (byte == 0xe2);
+        if !fragment.bytes().fold(false, |found, byte| found | is_special(byte)) {
             return writer.write_all(fragment.as_bytes());
         }
         let mut rest = fragment;

@@ -7,6 +7,7 @@ mod json;
 #[cfg(all(feature = "process", unix))]
 pub(crate) mod lines;
 mod messages;
+mod plain;
 #[cfg(all(feature = "process", unix))]
 pub(crate) mod process;
 pub(crate) mod stream;
@@ -21,4 +22,5 @@ pub(crate) use self::{
     frames::Malformed,
     json::{members, to_json, value},
     messages::{Messages, NoMessage},
+    plain::Plain,
 };
