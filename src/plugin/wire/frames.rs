@@ -2,6 +2,8 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use super::scan::position;
+
 /// What a stream holds instead of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Malformed {
@@ -59,23 +61,20 @@ impl Frames {
         // In registers, not in memory, for each byte.
         let Self { seen: mut at, mut depth, mut in_string, mut is_escaped, .. } = *self;
         let (bytes, mut end) = (&self.bytes[..], None);
-        if in_string && !is_escaped {
-            at += plain(bytes, at);
-        }
         while let Some(byte) = bytes.get(at) {
+            if in_string && !is_escaped {
+                let Some(index) = position(&bytes[at..], [b'"', b'\\']) else {
+                    break;
+                };
+                is_escaped = bytes[at + index] == b'\\';
+                in_string = is_escaped;
+                at += index + 1;
+                continue;
+            }
             at += 1;
             match byte {
-                _ if is_escaped => {
-                    is_escaped = false;
-                    at += plain(bytes, at);
-                }
-                b'"' if in_string => in_string = false,
-                b'\\' if in_string => is_escaped = true,
-                _ if in_string => {}
-                b'"' => {
-                    in_string = true;
-                    at += plain(bytes, at);
-                }
+                _ if is_escaped => is_escaped = false,
+                b'"' => in_string = true,
                 b'{' => depth += 1,
                 b'}' if depth == 1 => {
                     end = Some(at);
@@ -115,18 +114,6 @@ impl Frames {
             (self.bytes, self.is_large) = (BytesMut::new(), false);
         }
     }
-}
-
-/// How many bytes of a string, from `at` on, certainly neither end it nor escape another. It looks at a
-/// block of them at once, and so may leave out the last few.
-fn plain(bytes: &[u8], at: usize) -> usize {
-    const BLOCK: usize = 16;
-    let is_special = |byte| (byte == b'"') | (byte == b'\\');
-    // Without an early end.
-    let is_plain =
-        |block: &&[u8]| !block.iter().fold(false, |found, &byte| found | is_special(byte));
-    let blocks = bytes.get(at..).unwrap_or_default().chunks_exact(BLOCK);
-    blocks.take_while(is_plain).count() * BLOCK
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ use serde::{
 };
 use serde_json::{ser::Formatter, value::RawValue};
 
+use super::scan::position;
+
 /// Writes `value` as Go does: `<`, `>`, `&`, U+2028 and U+2029 escaped, floats in Go's form, no
 /// space and no line end.
 pub(crate) fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, serde_json::Error> {
@@ -31,10 +33,8 @@ impl Formatter for Go {
     where
         W: ?Sized + io::Write,
     {
-        // Nearly all texts have none of these bytes, the last of which U+2028 and U+2029 begin with. Without
-        // an early end, many are looked at at once.
-        let is_special = |byte| (byte == b'<') | (byte == b'>') | (byte == b'&') | (byte == 0xe2);
-        if !fragment.bytes().fold(false, |found, byte| found | is_special(byte)) {
+        // Nearly all texts have none of these bytes, the last of which U+2028 and U+2029 begin with.
+        if position(fragment.as_bytes(), [b'<', b'>', b'&', 0xe2]).is_none() {
             return writer.write_all(fragment.as_bytes());
         }
         let mut rest = fragment;

@@ -10,6 +10,7 @@ mod messages;
 mod plain;
 #[cfg(all(feature = "process", unix))]
 pub(crate) mod process;
+mod scan;
 pub(crate) mod stream;
 #[cfg(all(feature = "process", unix))]
 pub(crate) mod unwritten;
