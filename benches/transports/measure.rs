@@ -128,3 +128,47 @@ fn cpu_nanos() -> u64 {
     let text = fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
     text.split(' ').next().and_then(|nanos| nanos.parse().ok()).expect("a number")
 }
+
+/// `calls` calls by each of `callers`, after one each.
+pub(crate) fn alone(call: Caller, callers: usize, calls: usize) {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let call = Rc::new(call);
+    for count in [1, calls] {
+        let before = cpu_nanos();
+        if count > 1 || calls == 1 {
+            window(&runtime, &call, callers, count);
+        } else {
+            run(&runtime, &call, callers, count);
+        }
+        let cpu = (cpu_nanos() - before) as f64 / 1e3 / (callers * count) as f64;
+        eprintln!("{cpu:.3} us");
+    }
+}
+
+#[inline(never)]
+fn window(runtime: &runtime::Runtime, call: &Rc<Caller>, callers: usize, count: usize) {
+    run(runtime, call, callers, count);
+}
+
+fn run(runtime: &runtime::Runtime, call: &Rc<Caller>, callers: usize, count: usize) {
+    LocalSet::new().block_on(runtime, async {
+        let tasks = (0..callers).map(|_| async {
+            for _ in 0..count {
+                POLLS.set(POLLS.get());
+                let mut future = call();
+                std::future::poll_fn(|cx| {
+                    POLLS.set(POLLS.get() + 1);
+                    future.as_mut().poll(cx)
+                })
+                .await;
+            }
+        });
+        futures::future::join_all(tasks).await;
+    });
+    eprintln!("{} polls each", POLLS.take() as f64 / (callers * count) as f64);
+}
+
+thread_local! {
+    static POLLS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}

@@ -69,8 +69,8 @@ impl Target {
         call: &Call<Req>,
         config: &HttpConfig,
     ) -> Result<Request<Bytes>, Error> {
-        let head = self.post_head(call, config)?;
         let id = call.id();
+        let head = self.head(call, &id, config)?;
         let question = Question {
             data: call.body(),
             request_id: &id,
@@ -88,13 +88,20 @@ impl Target {
         call: &Call<Req>,
         config: &HttpConfig,
     ) -> Result<Request<()>, Error> {
+        self.head(call, &call.id(), config)
+    }
+
+    fn head<Req>(
+        &self,
+        call: &Call<Req>,
+        id: &str,
+        config: &HttpConfig,
+    ) -> Result<Request<()>, Error> {
         let uri = self.uri.clone()?;
         let mut headers = headers(config);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(
-            HeaderName::from_static("x-request-id"),
-            header_value("X-Request-Id", &call.id())?,
-        );
+        let id = header_value("X-Request-Id", id)?;
+        headers.insert(HeaderName::from_static("x-request-id"), id);
         add_headers(&mut headers, call)?;
         add_credentials(&mut headers, self.credentials_of(call))?;
         Ok(request(Method::POST, uri, headers))
