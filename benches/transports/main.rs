@@ -43,9 +43,6 @@ fn main() {
     if let Some(at) = args.iter().position(|arg| arg == "--idle") {
         return idle::report(&args[at + 1], &args[at + 2]);
     }
-    if let Some(at) = args.iter().position(|arg| arg == "--alone") {
-        return alone(&args[at + 1..]);
-    }
     let named = ["http", "unix", "tcp"].into_iter().filter(|name| has(name)).collect::<Vec<_>>();
     let is_wanted = |name: &str| named.is_empty() || named.contains(&name);
     let server = Server::start();
@@ -102,20 +99,4 @@ fn print_json(rows: &[Row], idle: &[idle::Idle]) {
     });
     let idle = idle.collect::<Vec<_>>().join(",");
     println!(r#"{{"echo":[{rows}],"idle":[{idle}]}}"#);
-}
-
-/// One contender, for a profiler.
-fn alone(args: &[String]) {
-    let server = Server::start();
-    let url = format!("http://{}/echo", server.http);
-    let contenders = match args[0].as_str() {
-        "http" => http::contenders(&url),
-        "unix" => socket::contenders(&server.unix),
-        _ => socket::contenders(&server.tcp),
-    };
-    let callers = args[2].parse().expect("a number");
-    let calls: usize = args[3].parse().expect("a number");
-    let [bare, ours, _] = contenders;
-    let caller = if args[1] == "ours" { ours } else { bare };
-    measure::alone(caller, callers, calls);
 }
