@@ -4,6 +4,7 @@
 //! cargo run --features http --example plugin -- --unix /run/tax.sock
 //! cargo run --features http --example plugin -- --http 127.0.0.1:8080
 //! cargo run --features http --example plugin -- --tcp 127.0.0.1:9000
+//! cargo run --features process --example plugin -- --stdio
 //! ```
 //! It stops on SIGTERM and Ctrl-C, once the calls that it has are answered. Without arguments it calls
 //! itself over each of them, shows the answers, and ends.
@@ -12,6 +13,8 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
+#[cfg(all(feature = "process", unix))]
+use tower_upstream::transport::{ProcessConfig, ProcessTransport};
 use tower_upstream::{
     BoxError, Call, ConcurrencyLimitLayer, Endpoint, Reply,
     connect::Connect,
@@ -49,6 +52,8 @@ async fn main() -> Result<(), BoxError> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         #[cfg(unix)]
         ["--unix", path] => serve::unix(plugin, path).info(info).run().await?,
+        #[cfg(all(feature = "process", unix))]
+        ["--stdio"] => serve::stdio(plugin).info(info).run().await?,
         ["--tcp", address] => serve::tcp(plugin, address).info(info).run().await?,
         // Also `unix:/run/tax.sock`, for HTTP over a Unix socket.
         ["--http", address] => http.bind(address).run().await?,
@@ -76,8 +81,15 @@ async fn main() -> Result<(), BoxError> {
                 server.await?;
                 println!("the socket is gone: {}", !path.exists());
             }
+
+            #[cfg(all(feature = "process", unix))]
+            {
+                let config = ProcessConfig::default().with_args(["--stdio"]);
+                let program = format!("exec:{}", std::env::current_exe()?.display());
+                call(ProcessTransport::with_config(config), &program).await?;
+            }
         }
-        _ => return Err("say `--unix PATH`, `--http ADDR` or `--tcp ADDR`".into()),
+        _ => return Err("say `--unix PATH`, `--http ADDR`, `--tcp ADDR` or `--stdio`".into()),
     }
     Ok(())
 }

@@ -392,6 +392,22 @@ async fn over_http2_an_idle_connection_closes_after_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn over_http2_a_connection_is_idle_from_the_end_of_its_last_call() {
+    let idle = Duration::from_secs(5);
+    let (service, handle, seen) = shared(|config| config.with_idle_timeout(idle)).await;
+    let late = late(&service);
+    sleep(2 * idle).await;
+    assert_eq!(service.health().await.status, PluginStatus::Healthy);
+    sleep(2 * idle).await;
+    seen.answers_late.notify_one();
+    assert_eq!(late.await.unwrap().unwrap(), 7);
+    sleep(idle - Duration::from_millis(100)).await;
+    assert_eq!((seen.accepted.load(SeqCst), handle.connections()), (1, 1));
+    sleep(Duration::from_millis(200)).await;
+    until(|| handle.connections() == 0 && seen.open.load(SeqCst) == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn over_http2_a_connection_that_is_too_old_ends_with_the_calls_that_it_has() {
     let age = Duration::from_secs(60);
     let (service, handle, seen) = shared(|config| config.with_max_connection_age(age)).await;

@@ -85,8 +85,8 @@ impl Watch for SocketTransportHandle {
         self.stats()
     }
 
-    fn connections(&self) -> Option<usize> {
-        None
+    fn connections(&self) -> usize {
+        self.connections()
     }
 }
 

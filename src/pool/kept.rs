@@ -7,6 +7,11 @@ pub(crate) trait Pooled: Sized {
     /// Whether it may carry one more call.
     fn is_open(&self) -> bool;
 
+    /// Whether it carries calls, of one that carries many at once.
+    fn is_busy(&self) -> bool {
+        false
+    }
+
     /// One more handle, of a connection that carries many calls at once.
     fn share(&self) -> Option<Self> {
         None
@@ -55,6 +60,8 @@ pub(super) struct Idle<C> {
 
 impl<C: Pooled> Idle<C> {
     pub(super) fn is_usable(&self, now: Instant) -> bool {
-        now < self.until && self.kept.connection.is_open()
+        let Self { kept, until } = self;
+        let is_in_time = now < *until || kept.connection.is_busy() && !kept.is_retired(now);
+        is_in_time && kept.connection.is_open()
     }
 }

@@ -222,6 +222,10 @@ impl<C: Pooled, E, W> Ledger<C, E, W> {
         (kept.since, kept.was_used) = (now, true);
         // Of a connection that is shared, the pool has a handle already.
         if self.shares && kept.share().is_some() {
+            if let Some(mut idle) = self.idle.pop_back() {
+                idle.until = self.idle_until(&idle.kept, now);
+                self.idle.push_back(idle);
+            }
             after.closed.push(kept);
         } else {
             self.hand_on(kept, now, after);
@@ -293,7 +297,12 @@ impl<C: Pooled, E, W> Ledger<C, E, W> {
     pub(super) fn sweep(&mut self, now: Instant, after: &mut After<C, E, W>) -> Option<Instant> {
         self.close(after, |idle| !idle.is_usable(now));
         // One that comes back later is idle for as long as any.
-        let next = self.idle.iter().map(|idle| idle.until).min();
+        let next = self.idle.iter().map(|idle| match idle.until > now {
+            true => idle.until,
+            // It is busy.
+            false => self.idle_until(&idle.kept, now),
+        });
+        let next = next.min();
         let next = next.unwrap_or_else(|| later(now, self.limits.idle_timeout));
         (self.live > 0).then_some(next)
     }

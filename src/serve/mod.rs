@@ -10,6 +10,10 @@
 //! | [`http()`], [`http_service()`] | JSON over HTTP and HTTPS, and over a Unix socket | [`HttpTransport`](crate::transport::HttpTransport), and Go programs |
 //! | [`unix()`] | messages of JSON over a Unix socket | [`SocketTransport`](crate::transport::SocketTransport), and Go programs |
 //! | [`tcp()`], [`bridge()`] | the same over TCP | [`SocketTransport`](crate::transport::SocketTransport) |
+#![cfg_attr(
+    all(feature = "process", unix),
+    doc = "| [`stdio()`] | lines of JSON over stdin and stdout | [`ProcessTransport`](crate::transport::ProcessTransport), and Go programs |"
+)]
 //!
 //! # Example
 //! ```
@@ -25,12 +29,17 @@
 //! # let _ = server;
 //! ```
 
+mod execute;
 mod failure;
 mod http;
 mod socket;
+#[cfg(all(feature = "process", unix))]
+mod stdio;
 
 #[cfg(unix)]
 pub use self::socket::unix;
+#[cfg(all(feature = "process", unix))]
+pub use self::stdio::{StdioConfig, StdioServe, stdio};
 pub use self::{
     http::{
         HttpBind, HttpServe, HttpServer, HttpServerConfig, RequestBody, ServeFuture, http,

@@ -14,13 +14,11 @@ use crate::{
 pub(super) struct Terms {
     pub(super) deadline: Option<Instant>,
     pub(super) idempotent: bool,
-    /// It has credentials, which must not be read on the way.
-    pub(super) private: bool,
 }
 
 impl Terms {
     pub(super) fn of(call: &Call<()>) -> Self {
-        Self { deadline: call.deadline(), idempotent: call.is_idempotent(), private: false }
+        Self { deadline: call.deadline(), idempotent: call.is_idempotent() }
     }
 }
 

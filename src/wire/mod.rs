@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use crate::error::cut;
 
 pub(crate) use self::{
-    authority::without_zone,
+    authority::{as_host, without_zone},
     gather::{Cut, Gather},
     headers::{
         Pushback, grpc_status, grpc_trailer, is_grpc, pushback, retry_after, retry_after_value,

@@ -11,6 +11,9 @@
 #![allow(dead_code, unreachable_pub, missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod fields;
+mod http;
+mod memory;
 mod mutate;
 mod wire;
 
@@ -36,6 +39,8 @@ mod time {
 
 /// Most bytes of a message here; the corpus has longer ones too.
 const LIMIT: usize = 512;
+/// Most bytes that one input may take, with all that a connection has.
+const MOST: usize = 512 << 10;
 
 /// Reads a stream as a connection does, and each message in it.
 fn stream(mut bytes: &[u8], mut read: impl FnMut(&str)) {
@@ -94,11 +99,11 @@ fn fuzz(name: &str, target: fn(&[u8])) {
     let start = std::time::Instant::now();
     let mut runs = 0_u64;
     while start.elapsed().as_secs() < seconds {
-        for _ in 0..1_000 {
+        for _ in 0..100 {
             let input = mutator.input(&corpus);
             run(name, target, &input);
         }
-        runs += 1_000;
+        runs += 100;
     }
     println!("{name}: {runs} inputs, FUZZ_SEED={seed}");
 }
@@ -113,7 +118,11 @@ fn corpus(name: &str) -> Vec<Vec<u8>> {
 }
 
 fn run(name: &str, target: fn(&[u8]), input: &[u8]) {
-    if catch_unwind(AssertUnwindSafe(|| target(input))).is_err() {
+    let judged = || {
+        let most = memory::most(|| target(input));
+        assert!(most <= MOST, "it took {most} bytes");
+    };
+    if catch_unwind(AssertUnwindSafe(judged)).is_err() {
         let file: PathBuf = std::env::temp_dir().join(format!("fuzz-{name}"));
         fs::write(&file, input).unwrap();
         panic!("`{name}` failed for {}: {}", file.display(), input.escape_ascii());
@@ -133,4 +142,34 @@ fn answers_of_a_stream() {
 #[test]
 fn durations_of_go() {
     fuzz("duration", go_duration);
+}
+
+#[test]
+fn replies_over_http() {
+    fuzz("reply", http::reply);
+}
+
+#[test]
+fn compressed_replies_over_http() {
+    fuzz("gzip", http::gzip);
+}
+
+#[test]
+fn questions_over_http() {
+    fuzz("asked", http::asked);
+}
+
+#[test]
+fn fields_of_proxies() {
+    fuzz("forwarded", fields::forwarded);
+}
+
+#[test]
+fn wishes_of_endpoints() {
+    fuzz("wishes", fields::wishes);
+}
+
+#[test]
+fn addresses_of_endpoints() {
+    fuzz("address", fields::address);
 }

@@ -163,8 +163,8 @@ impl Watch for HttpTransportHandle {
         self.stats()
     }
 
-    fn connections(&self) -> Option<usize> {
-        Some(self.connections())
+    fn connections(&self) -> usize {
+        self.connections()
     }
 }
 

@@ -24,7 +24,13 @@ pub(crate) struct Frames {
     depth: usize,
     in_string: bool,
     is_escaped: bool,
+    /// Whether there is more memory than a small message needs.
+    is_large: bool,
 }
+
+/// Memory that is kept for the next message. It is taken once, not for each: with many connections, the
+/// allocator has no other at hand.
+const KEPT: usize = 512;
 
 impl Frames {
     /// Takes off the next message, of at most `limit` bytes. `None` if there is no whole one yet.
@@ -50,26 +56,31 @@ impl Frames {
 
     /// Looks at what has come since, and returns where the object ends.
     fn find_end(&mut self) -> Option<usize> {
-        for (index, byte) in self.bytes.iter().enumerate().skip(self.seen) {
-            if self.in_string {
+        // In registers, not in memory, for each byte.
+        let Self { mut depth, mut in_string, mut is_escaped, .. } = *self;
+        let end = self.bytes.iter().skip(self.seen).position(|byte| {
+            if in_string {
                 match byte {
-                    _ if self.is_escaped => self.is_escaped = false,
-                    b'\\' => self.is_escaped = true,
-                    b'"' => self.in_string = false,
+                    _ if is_escaped => is_escaped = false,
+                    b'\\' => is_escaped = true,
+                    b'"' => in_string = false,
                     _ => {}
                 }
-                continue;
+                return false;
             }
             match byte {
-                b'"' => self.in_string = true,
-                b'{' => self.depth += 1,
-                b'}' if self.depth == 1 => return Some(index + 1),
-                b'}' => self.depth -= 1,
+                b'"' => in_string = true,
+                b'{' => depth += 1,
+                b'}' if depth == 1 => return true,
+                b'}' => depth -= 1,
                 _ => {}
             }
-        }
+            false
+        });
+        let end = end.map(|index| self.seen + index + 1);
+        (self.depth, self.in_string, self.is_escaped) = (depth, in_string, is_escaped);
         self.seen = self.bytes.len();
-        None
+        end
     }
 
     pub(super) fn len(&self) -> usize {
@@ -84,17 +95,17 @@ impl Frames {
     /// The bytes, and how many more may be read into them: as many as there are, and never much more
     /// than a message may have.
     pub(super) fn room(&mut self, limit: usize) -> (&mut BytesMut, usize) {
-        const LEAST: usize = 1 << 10;
         const MOST: usize = 64 << 10;
         let left = limit.saturating_add(1).saturating_sub(self.bytes.len()).max(1);
-        let room = self.bytes.len().clamp(LEAST, MOST).min(left);
+        let room = self.bytes.len().clamp(KEPT, MOST).min(left);
+        self.is_large |= !self.bytes.is_empty();
         (&mut self.bytes, room)
     }
 
-    /// Gives back the memory, if nothing is in it.
+    /// Gives back the memory of a large message, if nothing is in it.
     pub(crate) fn shrink(&mut self) {
-        if self.is_empty() {
-            self.bytes = BytesMut::new();
+        if self.is_large && self.is_empty() {
+            (self.bytes, self.is_large) = (BytesMut::new(), false);
         }
     }
 }

@@ -4,8 +4,14 @@ mod envelope;
 mod failure;
 mod frames;
 mod json;
+#[cfg(all(feature = "process", unix))]
+pub(crate) mod lines;
 mod messages;
+#[cfg(all(feature = "process", unix))]
+pub(crate) mod process;
 pub(crate) mod stream;
+#[cfg(all(feature = "process", unix))]
+pub(crate) mod unwritten;
 
 pub(crate) use self::{
     envelope::{Answer, Pairs, Question, data},

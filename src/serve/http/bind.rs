@@ -18,7 +18,7 @@ use crate::error::{BoxError, Error};
 /// TLS if the settings say so. Each request goes to a clone of `service`, which is driven to readiness
 /// first; one that fails loses its connection.
 ///
-/// The rules of the socket are those of [`serve::unix`](super::unix()). A response cannot upgrade its
+/// The rules of the socket are those of [`serve::unix`](crate::serve::unix()). A response cannot upgrade its
 /// connection.
 ///
 /// # Bounds

@@ -130,7 +130,7 @@ impl HttpServer {
         self.listener.address(is_secure)
     }
 
-    /// Serves until the process is asked to stop; see [`terminated`](super::terminated()).
+    /// Serves until the process is asked to stop; see [`terminated`](crate::serve::terminated()).
     ///
     /// Then it stops as [`run_until`](Self::run_until) does.
     pub async fn run(self) {

@@ -1,18 +1,20 @@
 //! Reads responses of plugins.
 
-use std::{borrow::Cow, io::Read};
+use std::io::Read;
 
 use bytes::Bytes;
 use flate2::read::MultiGzDecoder;
 use http::{StatusCode, header::CONTENT_ENCODING};
 use serde::de::DeserializeOwned;
 
-use super::exchange::Received;
+use super::{exchange::Received, plain::plain};
 use crate::{
     error::{Error, Kind},
     plugin::{
         HealthStatus, PluginInfo, Reply,
-        wire::{MAX_TEXT, Pairs, data, members, mistyped, undecodable, value, with_words},
+        wire::{
+            MAX_TEXT, Pairs, data, members, mistyped, stream::text, undecodable, value, with_words,
+        },
     },
     time, wire,
 };
@@ -50,12 +52,14 @@ pub(super) fn info(received: &Received) -> Result<PluginInfo, Error> {
     PluginInfo::read(&text(&unzip(received)?)).map_err(undecodable)
 }
 
-/// Bytes that are no UTF-8 become U+FFFD, as in Go.
-fn text(body: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(body)
+fn decode<Res: DeserializeOwned>(text: &str) -> Result<Reply<Res>, Error> {
+    // Nearly all are plain, and those are read once.
+    plain(text).map_or_else(|| in_parts(text), Ok)
 }
 
-fn decode<Res: DeserializeOwned>(text: &str) -> Result<Reply<Res>, Error> {
+/// As Go reads it.
+#[cold]
+fn in_parts<Res: DeserializeOwned>(text: &str) -> Result<Reply<Res>, Error> {
     let [answer, error, request_id, metadata] =
         members(text, ["data", "error", "request_id", "metadata"]).map_err(undecodable)?;
     let error: String = value(error).map_err(undecodable)?;
@@ -178,6 +182,23 @@ mod tests {
     }
 
     proptest! {
+        /// Whether it is read in one way or the other.
+        #[test]
+        fn what_is_plain_is_what_it_would_be_otherwise(
+            members in prop::collection::vec(
+                ("data|Data|error|request_id|metadata|x", "7|\"\"|\"a\"|null|\\{\\}|\\{\"k\":\"v\"\\}|[0-9]{1,3}"),
+                0..5,
+            ),
+            end in "\\}|\\} x|",
+        ) {
+            let members: Vec<_> = members.iter().map(|(k, v)| format!("\"{k}\":{v}")).collect();
+            let text = format!("{{{}{end}", members.join(","));
+            if let Some(reply) = plain::<serde_json::Value>(&text) {
+                let shown = |reply: &Reply<serde_json::Value>| format!("{reply:?}");
+                prop_assert_eq!(shown(&reply), shown(&in_parts(&text).unwrap()), "{}", text);
+            }
+        }
+
         #[test]
         fn no_text_panics(text in "\\PC{0,60}|[\\[\\]{}\":,a-z0-9\\\\]{0,60}") {
             let _ = decode::<serde_json::Value>(&text);

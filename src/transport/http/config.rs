@@ -27,7 +27,7 @@ use crate::{
 /// assert!(config.validate().is_ok());
 /// ```
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, remote = "Self")]
 #[non_exhaustive]
 pub struct HttpConfig {
     /// Longest time of one exchange, from the first attempt to connect to the last byte of the response.
@@ -87,6 +87,8 @@ pub struct HttpConfig {
     #[cfg(feature = "tls")]
     pub tls: TlsConfig,
 }
+
+crate::written::names_keys!(HttpConfig);
 
 impl Default for HttpConfig {
     fn default() -> Self {

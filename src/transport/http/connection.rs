@@ -168,6 +168,10 @@ impl Pooled for HttpConnection {
         }
     }
 
+    fn is_busy(&self) -> bool {
+        matches!(&self.sender, Sender::Http2(_, silence) if silence.is_shared())
+    }
+
     fn share(&self) -> Option<Self> {
         let Sender::Http2(sender, silence) = &self.sender else { return None };
         let sender = Sender::Http2(sender.clone(), silence.clone());

@@ -53,6 +53,7 @@ pin_project! {
         // Connections that were there before may have died meanwhile.
         begun: Moment,
         idempotent: bool,
+        // It must not be read on the way.
         private: bool,
         resent: Option<Resent>,
     }
@@ -108,7 +109,7 @@ impl Exchange {
         request: Request<Bytes>,
         terms: Terms,
     ) -> Result<Self, Error> {
-        let Terms { deadline, idempotent, private } = terms;
+        let Terms { deadline, idempotent } = terms;
         let limit = TimeLimit::new(time::now(), deadline, config.request_timeout)?;
         let (parts, body) = request.into_parts();
         let (sending, begun) = (Sending::new(body), Moment::now());
@@ -122,9 +123,15 @@ impl Exchange {
             sending,
             begun,
             idempotent,
-            private,
+            private: false,
             resent: None,
         })
+    }
+
+    /// Goes only over a connection that cannot be read on the way, if it is `private`.
+    pub(super) fn kept_private(mut self, private: bool) -> Self {
+        self.private = private;
+        self
     }
 
     /// Polls for the response. `head` makes the request anew, without its body, if it must be sent again.

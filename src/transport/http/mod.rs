@@ -13,6 +13,7 @@ mod exchange;
 mod failure;
 mod handle;
 mod outgoing;
+mod plain;
 mod pool;
 mod request;
 mod service;

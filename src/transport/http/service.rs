@@ -136,9 +136,10 @@ async fn get(
     let received = async {
         let head = |config: &_| target.get(uri.clone(), config);
         let request = head(&config)?.map(|()| Bytes::new());
-        let terms = Terms { deadline: None, idempotent: true, private: target.is_private() };
+        let terms = Terms { deadline: None, idempotent: true };
         let pool = pool.reaching(&uri);
-        let mut exchange = pin!(Exchange::begin(pool, config, request, terms)?);
+        let mut exchange =
+            pin!(Exchange::begin(pool, config, request, terms)?.kept_private(target.is_private()));
         poll_fn(|cx| exchange.as_mut().poll_exchange(cx, head)).await
     };
     received.await.map_err(|error| error.at_endpoint(&target.key))
@@ -162,9 +163,9 @@ where
         let request = self.target.post(&call, &config);
         let call = call.map(drop);
         let private = self.target.credentials_of(&call).is_private();
-        let terms = Terms { private, ..Terms::of(&call) };
+        let terms = Terms::of(&call);
         let begin = |request| Exchange::begin(self.pool.clone(), config, request, terms);
-        let begun = request.and_then(begin);
+        let begun = request.and_then(begin).map(|exchange| exchange.kept_private(private));
         let state = match begun {
             Ok(exchange) => State::Exchanging { exchange },
             Err(error) => State::Unsent { error: Some(error) },

@@ -39,6 +39,11 @@ impl Silence {
         self.0.store(NONE, Ordering::Relaxed);
     }
 
+    /// Whether there is another handle of it, which a call has.
+    pub(super) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
     pub(super) fn is_long(&self) -> bool {
         match self.0.load(Ordering::Relaxed) {
             NONE => false,

@@ -88,7 +88,7 @@ impl Exchange {
         pool: Arc<Pool>,
         config: Arc<SocketConfig>,
         message: Vec<u8>,
-        Terms { deadline, idempotent, .. }: Terms,
+        Terms { deadline, idempotent }: Terms,
     ) -> Result<Self, Error> {
         let begun = time::now();
         Ok(Self {
