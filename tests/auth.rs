@@ -272,6 +272,12 @@ fn a_config_has_the_names_of_go_and_names_all_its_mistakes() {
         (r#"{"method":"mtls","cert_file":"c"}"#, Code::AUTH_1104, &["key_file"]),
         (r#"{"method":"bearer","token":"hunter2\n"}"#, Code::AUTH_1105, &["control character"]),
         (r#"{"method":"custom","headers":{"Host":"hunter2"}}"#, Code::AUTH_1105, &["Host"]),
+        // It would be left out over gRPC, where it is sent.
+        (
+            r#"{"method":"mtls","cert_file":"c","key_file":"k","headers":{"X":"hunter2\n"}}"#,
+            Code::AUTH_1105,
+            &["`x`"],
+        ),
         (
             r#"{"method":"custom","headers":{"X A":"1","Content-Length":"2","X":"hunter2\r\n"},"key_file":"k"}"#,
             Code::AUTH_1105,

@@ -204,7 +204,7 @@ impl Credentials {
         Ok(metadata)
     }
 
-    /// Returns whether there is something to send that must not be read on the way.
+    /// Returns whether there is something to send over HTTP that must not be read on the way.
     ///
     /// ```
     /// use tower_upstream::auth::Credentials;
@@ -215,6 +215,20 @@ impl Credentials {
     pub fn is_private(&self) -> bool {
         let has_fields = self.shared.http.as_ref().is_ok_and(|fields| !fields.is_empty());
         has_fields && !self.plaintext
+    }
+
+    /// Returns whether there is something to send over gRPC that must not be read on the way: there, the
+    /// headers of an [`AuthConfig`](super::AuthConfig) are sent with any method.
+    ///
+    /// ```
+    /// use tower_upstream::auth::AuthConfig;
+    /// let text = r#"{"method": "none", "headers": {"x-key": "abc"}}"#;
+    /// let credentials = serde_json::from_str::<AuthConfig>(text)?.credentials()?;
+    /// assert!(credentials.is_private_over_grpc() && !credentials.is_private());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_private_over_grpc(&self) -> bool {
+        self.is_private() || (!self.shared.headers.is_empty() && !self.plaintext)
     }
 
     /// The error for a way on which they could be read.
@@ -249,8 +263,7 @@ impl Credentials {
         let mut fields = Vec::new();
         let mut add = |name: HeaderName, value: Option<HeaderValue>| match value {
             Some(value) => fields.push((name, value)),
-            // Never the value, which is the secret.
-            None => mistakes.push(format!("what `{name}` shall hold has a control character")),
+            None => mistakes.push(unsendable(&name)),
         };
         match &way {
             Way::None | Way::Mtls => {}
@@ -262,6 +275,11 @@ impl Credentials {
                 add(AUTHORIZATION, render::basic(username.expose(), password.expose()));
             }
             Way::Headers => headers.iter().for_each(|(name, of)| add(name.clone(), text(of))),
+        }
+        if !matches!(way, Way::Headers) {
+            // Over gRPC they are sent as well.
+            let unsent = headers.iter().filter(|(_, of)| text(of).is_none());
+            mistakes.extend(unsent.map(|(name, _)| unsendable(name)));
         }
         let is_alone = mistakes.len() == 1;
         let http = match mistakes.is_empty() {
@@ -311,6 +329,11 @@ where
         }
     }
     (named, mistakes)
+}
+
+/// Names the header, never the value, which is the secret.
+fn unsendable(name: &HeaderName) -> String {
+    format!("what `{name}` shall hold has a control character")
 }
 
 fn text(secret: &Secret) -> Option<HeaderValue> {
