@@ -13,8 +13,8 @@ use crate::{
 
 /// How long a connection that was told to end may take to do so.
 const LINGER: Duration = Duration::from_secs(1);
-/// How the first bytes of HTTP/2 differ from those of any method of HTTP/1.
-const PREFACE: &[u8] = b"PRI";
+/// The first bytes of HTTP/2 (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
@@ -267,7 +267,10 @@ mod tests {
         let limits = Limits { header: SECOND, body: SECOND, idle: 30 * SECOND };
         let pace = Arc::new(Pace::new(limits));
         pace.read(b"PR");
-        pace.read(b"I * HTTP/2.0");
+        pace.read(b"I * HTTP/2.0\r\n");
+        // A part of it is as slow as one of a head.
+        assert_eq!(pace.due(Waker::noop()).unwrap(), (time::now() + SECOND, End::TooSlow));
+        pace.read(b"\r\nSM\r\n\r\n and frames");
         tokio::time::advance(SECOND).await;
         pace.read(b"a ping");
         let (at, end) = pace.due(Waker::noop()).unwrap();
