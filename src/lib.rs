@@ -45,6 +45,8 @@ pub mod serve;
 pub mod transport;
 
 // A room for each protocol's own words.
+#[cfg(feature = "grpc")]
+pub mod grpc;
 #[cfg(feature = "http")]
 pub mod http;
 

@@ -63,6 +63,8 @@ mod replay;
 mod reverse_proxy;
 mod track;
 
+#[cfg(feature = "grpc")]
+pub(crate) use self::classify::{of_grpc, repeat_grpc};
 pub use self::{
     answer::{
         Answer, AnswerFuture, AnswerLayer, BodyFn, DefaultBody, EmptyBody, NoFields, Reports,

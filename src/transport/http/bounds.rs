@@ -67,7 +67,7 @@ impl HttpConfig {
         Err(Error::not_sent(Kind::InvalidConfig).message(message))
     }
 
-    pub(super) fn clamped(mut self) -> Self {
+    pub(in crate::transport) fn clamped(mut self) -> Self {
         let default = Self::default();
         for (duration, default) in [
             (&mut self.request_timeout, default.request_timeout),

@@ -2,6 +2,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::speaks::Speaks;
 #[cfg(feature = "tls")]
 use crate::dial::TlsConfig;
 use crate::{
@@ -86,6 +87,9 @@ pub struct HttpConfig {
     /// TLS, for members with an `https` address. Needs the feature `tls`.
     #[cfg(feature = "tls")]
     pub tls: TlsConfig,
+    /// Known to the transport, and to no file.
+    #[serde(skip)]
+    pub(in crate::transport) speaks: Speaks,
 }
 
 crate::written::names_keys!(HttpConfig);
@@ -108,6 +112,7 @@ impl Default for HttpConfig {
             allow_any_user: false,
             #[cfg(feature = "tls")]
             tls: TlsConfig::default(),
+            speaks: Speaks::Http,
         }
     }
 }
