@@ -1,14 +1,11 @@
 use std::{fmt, sync::Arc};
 
-use http::{
-    HeaderName, HeaderValue,
-    header::{
-        AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING,
-        UPGRADE,
-    },
-};
+use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
 
-use super::{render, secret::Secret};
+use super::{
+    render::{self, named},
+    secret::Secret,
+};
 use crate::error::{Code, Error, Kind};
 
 pub(super) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -305,30 +302,6 @@ fn missing(way: &Way, mistakes: &mut Vec<String>) -> Option<Code> {
     };
     mistakes.push(missing.to_owned());
     Some(code)
-}
-
-/// Headers with names that can be sent, and what is wrong with the others.
-fn named<N, V>(
-    headers: impl IntoIterator<Item = (N, V)>,
-) -> (Vec<(HeaderName, Secret)>, Vec<String>)
-where
-    N: AsRef<str>,
-    V: Into<Secret>,
-{
-    const OF_TRANSPORT: [HeaderName; 8] =
-        [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER, TE, CONNECTION, UPGRADE, EXPECT];
-    let (mut named, mut mistakes) = (Vec::new(), Vec::new());
-    for (name, value) in headers {
-        let shown = || name.as_ref().escape_debug().take(64).collect::<String>();
-        match name.as_ref().parse::<HeaderName>() {
-            Err(_) => mistakes.push(format!("`{}` is no name of a header", shown())),
-            Ok(name) if OF_TRANSPORT.contains(&name) => {
-                mistakes.push(format!("`{}` says how a request is sent", shown()));
-            }
-            Ok(name) => named.push((name, value.into())),
-        }
-    }
-    (named, mistakes)
 }
 
 /// Names the header, never the value, which is the secret.
