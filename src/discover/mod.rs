@@ -10,6 +10,7 @@
 //! | [`fixed`] | a list that never changes |
 //! | [`Memory`] | a list that this program changes while running |
 //! | `FromChanges` | a `tower::discover::Discover`, with the feature `tower` |
+//! | [`Watched`] | a backend of yours that has to be asked over the network: a [`Source`] |
 //! | [`Discover`] | a source that you write |
 //!
 //! # Differences from tower's
@@ -50,6 +51,7 @@ mod memory;
 mod set;
 #[cfg(feature = "tower")]
 mod tower;
+mod watch;
 
 pub use self::{
     diff::{Difference, diff},
@@ -57,6 +59,7 @@ pub use self::{
     fixed::{Fixed, fixed},
     memory::{Memory, MemoryStream},
     set::EndpointSet,
+    watch::{Observation, Source, WatchConfig, WatchHandle, WatchStream, Watched, Watches},
 };
 
 pub(crate) use self::diff::{Change, changes};
