@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`fixed`] | a list that never changes |
 //! | [`Memory`] | a list that this program changes while running |
+//! | `file` | a JSON file that may change, with the feature `json` |
 //! | `FromChanges` | a `tower::discover::Discover`, with the feature `tower` |
 //! | [`Watched`] | a backend of yours that has to be asked over the network: a [`Source`] |
 //! | [`Discover`] | a source that you write |
@@ -46,7 +47,11 @@
 
 mod diff;
 mod discover;
+#[cfg(feature = "json")]
+mod file;
 mod fixed;
+#[cfg(feature = "json")]
+mod instance;
 mod memory;
 mod set;
 #[cfg(feature = "tower")]
@@ -61,6 +66,9 @@ pub use self::{
     set::EndpointSet,
     watch::{Observation, Source, WatchConfig, WatchHandle, WatchStream, Watched, Watches},
 };
+
+#[cfg(feature = "json")]
+pub use self::file::{File, file};
 
 pub(crate) use self::diff::{Change, changes};
 

@@ -28,13 +28,8 @@ pub(super) enum Verdict {
     DoubtUntil(Instant),
 }
 
-/// Waits between failures.
-const BACKOFF: Backoff = Backoff {
-    first: Duration::from_millis(250),
-    multiplier: 2.0,
-    max: Duration::from_secs(30),
-    jitter: Jitter::Full,
-};
+/// Longest wait after the first failure.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// Without a failure for so long, the next one is the first again.
 const STABLE: Duration = Duration::from_secs(60);
 
@@ -97,14 +92,17 @@ impl Course {
         }
     }
 
-    /// An observation failed. Tells how long to wait before the next one; `random` is from 0 up to 1.
-    pub(super) fn failed(&mut self, random: f64, now: Instant) -> Duration {
+    /// An observation failed. Tells how long to wait before the next one: at most `max`.
+    /// `random` is from 0 up to 1.
+    pub(super) fn failed(&mut self, max: Duration, random: f64, now: Instant) -> Duration {
         let well_since = self.well_since.take();
         if well_since.is_some_and(|since| now.saturating_duration_since(since) >= STABLE) {
             self.failures = 0;
         }
         self.failures = self.failures.saturating_add(1);
-        BACKOFF.wait(self.failures, None, random)
+        let backoff =
+            Backoff { first: FIRST_WAIT.min(max), multiplier: 2.0, max, jitter: Jitter::Full };
+        backoff.wait(self.failures, None, random)
     }
 
     /// When an observation has to start, with nothing remembered, that settles a doubt.

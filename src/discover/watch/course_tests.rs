@@ -2,6 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+const MAX: Duration = Duration::from_secs(30);
+
 fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
@@ -71,7 +73,7 @@ proptest! {
             let at = start + secs(now);
             let expected = is_believed(&config, &history, now, event);
             match event {
-                Event::Failure => drop(course.failed(0.5, at)),
+                Event::Failure => drop(course.failed(MAX, 0.5, at)),
                 Event::Answer { known, gone, found, is_certain } => {
                     let verdict = course.answered(Seen { known, gone, found, is_certain }, at);
                     prop_assert_eq!(verdict == Verdict::Believe, expected, "at {} s", now);
@@ -108,7 +110,7 @@ proptest! {
                 course.confirmed(at);
                 (answered, expired) = (Some(now), false);
             } else {
-                course.failed(0.0, at);
+                course.failed(MAX, 0.0, at);
             }
         }
     }
@@ -131,9 +133,9 @@ proptest! {
             in_a_row = if well.is_some_and(|well| now - well >= 60) { 1 } else { in_a_row + 1 };
             well = None;
             let most = Duration::from_millis(250 << (in_a_row - 1).min(7)).min(secs(30));
-            prop_assert!(course.clone().failed(0.999_999, at) <= most);
-            prop_assert!(course.clone().failed(0.999_999, at) > most / 2);
-            prop_assert_eq!(course.failed(0.0, at), Duration::ZERO);
+            prop_assert!(course.clone().failed(MAX, 0.999_999, at) <= most);
+            prop_assert!(course.clone().failed(MAX, 0.999_999, at) > most / 2);
+            prop_assert_eq!(course.failed(MAX, 0.0, at), Duration::ZERO);
         }
     }
 }

@@ -201,7 +201,11 @@ impl<S: Source> Driver<S> {
 
     /// Notes a failure, and tells how long to wait.
     fn fail(&mut self, error: Error) -> Duration {
-        let backoff = self.course.failed(random_fraction(), time::now());
+        let backoff = self.course.failed(
+            self.run.shared.source.max_backoff(),
+            random_fraction(),
+            time::now(),
+        );
         let wait = error.retry_after().unwrap_or_default().max(backoff);
         let mut health = lock(&self.run.shared.health);
         health.failures = health.failures.saturating_add(1);

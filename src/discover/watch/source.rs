@@ -47,6 +47,13 @@ pub trait Source: Send + Sync + 'static {
     /// ``file `/etc/tax.json` ``. Must not contain secrets.
     fn name(&self) -> String;
 
+    /// Returns the longest wait between two observations that fail. Default: 30 s.
+    ///
+    /// Shorter for a backend that costs little to ask, and that no crowd asks, such as a local file.
+    fn max_backoff(&self) -> Duration {
+        Duration::from_secs(30)
+    }
+
     /// Observes the endpoints.
     ///
     /// With a default `state` it answers with the whole set as soon as it can. Later it answers once

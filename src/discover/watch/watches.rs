@@ -40,8 +40,11 @@ use crate::sync::lock;
 /// ```
 pub struct Watches<S> {
     config: WatchConfig,
-    by_service: Arc<Mutex<HashMap<Arc<str>, Weak<Shared<S>>>>>,
+    by_service: Arc<Mutex<ByService<S>>>,
 }
+
+/// Those that are not used any more are dead.
+type ByService<S> = HashMap<Arc<str>, Weak<Shared<S>>>;
 
 impl<S: Source> Watches<S> {
     /// Creates an empty collection. Each watch gets these settings.

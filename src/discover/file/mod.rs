@@ -1,0 +1,7 @@
+//! Endpoints in a file that another program writes.
+
+mod list;
+mod mark;
+mod source;
+
+pub use self::source::{File, file};
