@@ -10,6 +10,7 @@
 //! | [`fixed`] | a list that never changes |
 //! | [`Memory`] | a list that this program changes while running |
 //! | `file` | a JSON file that may change, with the feature `json` |
+//! | `dns` | a name in DNS: addresses or SRV records, with the feature `dns` |
 //! | `FromChanges` | a `tower::discover::Discover`, with the feature `tower` |
 //! | [`Watched`] | a backend of yours that has to be asked over the network: a [`Source`] |
 //! | [`Discover`] | a source that you write |
@@ -47,6 +48,8 @@
 
 mod diff;
 mod discover;
+#[cfg(feature = "dns")]
+mod dns;
 #[cfg(feature = "json")]
 mod file;
 mod fixed;
@@ -67,6 +70,8 @@ pub use self::{
     watch::{Observation, Source, WatchConfig, WatchHandle, WatchStream, Watched, Watches},
 };
 
+#[cfg(feature = "dns")]
+pub use self::dns::{Dns, DnsConfig, DnsService, IpFamily, dns};
 #[cfg(feature = "json")]
 pub use self::file::{File, file};
 
