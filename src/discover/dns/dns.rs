@@ -59,8 +59,7 @@ pub fn dns(address: &str) -> Result<Watched<DnsService>, Error> {
 /// | the same, for one of A and AAAA | of that family stay as they were |
 ///
 /// # TLS
-/// The endpoints have IP addresses, so the name of the certificate is not known from them: set
-/// `TlsConfig::server_name` for `https`.
+/// The endpoints have IP addresses, so with `https` each must have a certificate for its address.
 ///
 /// # Bounds
 /// A service has at most 1,024 SRV records; 10 hosts are resolved at once.
