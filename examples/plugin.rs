@@ -4,6 +4,8 @@
 //! cargo run --features http --example plugin -- --unix /run/tax.sock
 //! cargo run --features http --example plugin -- --http 127.0.0.1:8080
 //! cargo run --features http --example plugin -- --tcp 127.0.0.1:9000
+//! cargo run --features process --example plugin -- --stdio
+//! cargo run --features grpc --example plugin -- --grpc 127.0.0.1:50051
 //! ```
 //! It stops on SIGTERM and Ctrl-C, once the calls that it has are answered. Without arguments it calls
 //! itself over each of them, shows the answers, and ends.
@@ -12,6 +14,8 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 use tower::{ServiceBuilder, ServiceExt, service_fn};
+#[cfg(all(feature = "process", unix))]
+use tower_upstream::transport::{ProcessConfig, ProcessTransport};
 use tower_upstream::{
     BoxError, Call, ConcurrencyLimitLayer, Endpoint, Reply,
     connect::Connect,
@@ -49,14 +53,26 @@ async fn main() -> Result<(), BoxError> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         #[cfg(unix)]
         ["--unix", path] => serve::unix(plugin, path).info(info).run().await?,
+        #[cfg(all(feature = "process", unix))]
+        ["--stdio"] => serve::stdio(plugin).info(info).run().await?,
         ["--tcp", address] => serve::tcp(plugin, address).info(info).run().await?,
         // Also `unix:/run/tax.sock`, for HTTP over a Unix socket.
         ["--http", address] => http.bind(address).run().await?,
+        #[cfg(feature = "grpc")]
+        ["--grpc", address] => serve::grpc(plugin).info(info).bind(address).run().await?,
         [] => {
             let server = http.bind("127.0.0.1:0").listen().await?;
             let address = server.address();
             tokio::spawn(server.run());
             call(HttpTransport::new(), &address).await?;
+
+            #[cfg(feature = "grpc")]
+            {
+                let served = serve::grpc(plugin.clone()).bind("127.0.0.1:0").listen().await?;
+                let address = served.address().replace("http:", "grpc:");
+                tokio::spawn(served.run());
+                call(tower_upstream::transport::GrpcTransport::new(), &address).await?;
+            }
 
             let server = serve::tcp(plugin.clone(), "127.0.0.1:0").listen().await?;
             let address = server.address();
@@ -76,8 +92,18 @@ async fn main() -> Result<(), BoxError> {
                 server.await?;
                 println!("the socket is gone: {}", !path.exists());
             }
+
+            #[cfg(all(feature = "process", unix))]
+            {
+                let config = ProcessConfig::default().with_args(["--stdio"]);
+                let program = format!("exec:{}", std::env::current_exe()?.display());
+                call(ProcessTransport::with_config(config), &program).await?;
+            }
         }
-        _ => return Err("say `--unix PATH`, `--http ADDR` or `--tcp ADDR`".into()),
+        _ => {
+            let ways = "`--unix PATH`, `--http ADDR`, `--tcp ADDR`, `--grpc ADDR` or `--stdio`";
+            return Err(format!("say {ways}").into());
+        }
     }
     Ok(())
 }

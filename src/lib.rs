@@ -1,11 +1,17 @@
 // Some examples of the README need `http`: without it they are shown, but not compiled.
 #![cfg_attr(any(feature = "http", not(doctest)), doc = include_str!("../README.md"))]
-#![forbid(unsafe_code)]
+#![cfg_attr(not(feature = "process"), forbid(unsafe_code))]
+// What a child process does before it becomes the plugin is said in one file of `transport/process`.
+#![cfg_attr(feature = "process", deny(unsafe_code))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 #[macro_use]
 mod macros;
+
+// Guides, in the documentation alone. They link to everything.
+#[cfg(all(any(doc, doctest), feature = "grpc", feature = "http", feature = "tower"))]
+pub mod _guide;
 
 // All the layers: as methods of tower's builder, and by one rule.
 #[cfg(feature = "tower")]
@@ -39,6 +45,8 @@ pub mod serve;
 pub mod transport;
 
 // A room for each protocol's own words.
+#[cfg(feature = "grpc")]
+pub mod grpc;
 #[cfg(feature = "http")]
 pub mod http;
 
@@ -66,6 +74,8 @@ pub mod telemetry;
 mod time;
 #[cfg(feature = "http")]
 mod wire;
+#[cfg(feature = "serde")]
+mod written;
 
 // The paved ones. Everything else has one path, through its module.
 #[cfg(feature = "http")]

@@ -171,6 +171,44 @@ async fn a_plugin_in_node_is_called_over_http() {
     http_plugin(NODE).await;
 }
 
+#[cfg(feature = "process")]
+mod as_processes {
+    use super::*;
+    use tower_upstream::transport::{ProcessConfig, ProcessTransport};
+
+    async fn process_plugin(language: (&str, &str), multiplexes: bool) {
+        let Some(command) = program(language, "plugin") else { return };
+        let file = command.get_args().next().unwrap().to_str().unwrap();
+        let config =
+            ProcessConfig::default().with_args([language.0, file, "stdio"]).with_inherit_env(["*"]);
+        let transport = ProcessTransport::<Tax, Gross>::with_config(config);
+        let service = transport.connect(&member("exec:/usr/bin/env"));
+        let info = service.info().await.unwrap();
+        assert_eq!((info.name.as_str(), info.version.as_str()), ("tax", "2.1.0"));
+        assert_eq!(info.capabilities.iter().any(|of| of == "multiplex"), multiplexes);
+        let expected = "subprocess execution failed: nothing to tax: 0 < 1 & \u{fc}";
+        timeout(PATIENCE, calls(service.clone(), expected)).await.unwrap();
+        // Another process takes its place.
+        let pid = service.info().await.unwrap().metadata["pid"].clone();
+        assert!(Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
+        let call = || service.clone().oneshot(Call::new(Tax { net: 100, sleep_ms: 0 }));
+        // It may have been read, before the kill.
+        let answered = call().await.map(Reply::into_body);
+        assert!(answered.is_ok_and(|gross| gross.gross == 122) || call().await.is_ok());
+        assert_ne!(service.info().await.unwrap().metadata["pid"], pid);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_plugin_in_python_is_a_child() {
+        process_plugin(PYTHON, false).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_plugin_in_node_is_a_child() {
+        process_plugin(NODE, true).await;
+    }
+}
+
 async fn tax(call: Call<Tax>) -> Result<Reply<Gross>, std::io::Error> {
     match call.body().net {
         0 => Err(std::io::Error::other("nothing to tax")),

@@ -64,7 +64,7 @@ mod watch;
 pub use self::{
     diff::{Difference, diff},
     discover::Discover,
-    fixed::{Fixed, fixed},
+    fixed::{Fixed, FixedStream, fixed},
     memory::{Memory, MemoryStream},
     set::EndpointSet,
     watch::{Observation, Source, WatchConfig, WatchHandle, WatchStream, Watched, Watches},

@@ -12,8 +12,9 @@ use super::{
 };
 use crate::error::{Error, Kind};
 
-/// Parsed address: `scheme://host:port/path`, `host:port`, `unix:/path`, or HTTP over a Unix socket:
-/// `http+unix://%2Frun%2Ftax.sock/path`, with the path of the socket in place of the host, percent-encoded.
+/// Parsed address: `scheme://host:port/path`, `host:port`, `unix:/path`, `exec:/path` of a program, or HTTP
+/// over a Unix socket: `http+unix://%2Frun%2Ftax.sock/path`, with the path of the socket in place of the
+/// host, percent-encoded.
 ///
 /// A host is a name, an IPv4 address or a bracketed IPv6 address (RFC 3986 §3.2.2), which may have a
 /// zone, as in `http://[fe80::1%25eth0]:80` (RFC 6874). A path may contain what RFC 3986 §3.3 allows.
@@ -79,7 +80,7 @@ impl Address {
         self.text.split_once(':').filter(|_| self.parts.authority.0 > 0).map(|(scheme, _)| scheme)
     }
 
-    /// Returns host and port as they were written. Empty for `unix:`.
+    /// Returns host and port as they were written. Empty for `unix:` and `exec:`.
     pub fn authority(&self) -> &str {
         let (start, end) = self.parts.authority;
         &self.text[start..end]
@@ -130,7 +131,7 @@ impl FromStr for Address {
             let shown: String = shown.escape_debug().take(64).collect();
             Error::not_sent(Kind::InvalidConfig).message(format!(
                 "cannot use the address `{shown}`: {problem}; write `http://host:port/path`, \
-                 `host:port` or `unix:/path`"
+                 `host:port`, `unix:/path` or `exec:/path`"
             ))
         })?;
         Ok(Self::new(text, parts))
@@ -193,7 +194,8 @@ fn canonical(address: &Address) -> String {
         Err(_) => host.to_ascii_lowercase(),
     };
     if host.is_empty() {
-        return format!("unix:{path}");
+        let scheme = address.scheme().unwrap_or_default();
+        return format!("{scheme}:{path}");
     }
     let scheme = address.scheme().map_or("http".to_owned(), str::to_ascii_lowercase);
     let port = address.port().or(match scheme.as_str() {
@@ -235,6 +237,8 @@ mod tests {
             ("http://a/?q=1", "query"),
             ("ht tp://a", "scheme"),
             ("unix:relative", "absolute"),
+            ("exec:relative", "absolute"),
+            ("exec://host/path", "absolute"),
             ("http+unix://run/x", "absolute"),
             ("http+unix:///run/x", "absolute"),
             ("http+unix://%2Frun:80", "percent-encoded"),
@@ -256,6 +260,10 @@ mod tests {
         assert_eq!(address("grpc+tls://a.b-c_d").port(), None);
         assert_eq!(address("unix:///run/p.sock").path(), "/run/p.sock");
         assert_eq!(address("unix:/run/p.sock").scheme(), Some("unix"));
+        let program = address("exec:///opt/tax/bin/tax");
+        assert_eq!((program.scheme(), program.path()), (Some("exec"), "/opt/tax/bin/tax"));
+        assert_eq!(program, address("exec:/opt/tax/bin/tax"));
+        assert_ne!(program, address("unix:/opt/tax/bin/tax"));
         assert_eq!(address("http://a/b%20c").path(), "/b%20c");
         let zoned = address("http://[fe80::1%25eth0]:80/b");
         assert_eq!((zoned.host(), zoned.port()), ("fe80::1%25eth0", Some(80)));

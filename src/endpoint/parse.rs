@@ -7,6 +7,9 @@ use super::unix::{HTTP_UNIX, socket_of};
 /// Longest address that is accepted, in bytes.
 const MAX_ADDRESS: usize = 2_048;
 
+/// Schemes that lead to a file of this host: a socket, or a program.
+const HOSTLESS: [&str; 2] = ["unix:", "exec:"];
+
 #[derive(Clone, Copy)]
 pub(super) struct Parts {
     /// Where the authority starts (0 without a scheme) and ends.
@@ -22,10 +25,10 @@ pub(super) fn parse(text: &str) -> Result<Parts, &'static str> {
     if text.len() > MAX_ADDRESS {
         return Err("it is longer than 2048 bytes");
     }
-    if let Some(path) = text.strip_prefix("unix:") {
+    if let Some(path) = HOSTLESS.iter().find_map(|scheme| text.strip_prefix(scheme)) {
         let path = path.strip_prefix("//").unwrap_or(path);
         if !path.starts_with('/') || path.contains('\0') {
-            return Err("a socket path must be absolute");
+            return Err("the path of a socket or a program must be absolute");
         }
         let start = text.len() - path.len();
         return Ok(Parts { authority: (start, start), port: None });

@@ -239,6 +239,14 @@ impl<T> Call<T> {
         time::now().saturating_duration_since(self.created)
     }
 
+    /// How often it may be sent again, if that was said; as Go tells a plugin.
+    #[cfg(all(feature = "process", unix))]
+    pub(crate) fn max_retries(&self) -> u32 {
+        let options = self.context.as_ref().map(|context| context.options);
+        let attempts = options.and_then(|options| options.max_attempts());
+        attempts.map_or(0, |attempts| attempts.saturating_sub(1))
+    }
+
     pub(super) fn context_mut(&mut self) -> &mut Context {
         self.context.get_or_insert_default()
     }
@@ -270,6 +278,8 @@ impl<T> HasDeadline for Call<T> {
         self.deadline
     }
 }
+
+impl<T: Clone> crate::replay::Repeatable for Call<T> {}
 
 impl<T: Clone> Replay for Call<T> {
     fn replay(&self) -> Option<Self> {

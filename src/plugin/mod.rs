@@ -25,14 +25,14 @@
 //! Each transport carries the same of a call and a reply, in the form that the Go plugin manager gives it. What that
 //! has no place for is one more member of a message, which Go ignores, and which is not sent when it is empty.
 //!
-//! | of | over HTTP | over a socket |
-//! |---|---|---|
-//! | id of a call | `request_id`, and the header `X-Request-Id` | `request_id`; an answer with another one is an error |
-//! | timeout, or the limit of the transport if that is shorter | `timeout`, such as `1m30s` | `timeout_ms` |
-//! | headers | `headers`, and HTTP headers | `headers` |
-//! | metadata of a call | `metadata` | `metadata`, unknown to Go |
-//! | metadata of a reply | `metadata`, which Go sends and does not read | `metadata`, unknown to Go |
-//! | refusal of a plugin's own limit, and when to come back | 429 or 503, and `Retry-After` | `status` and `retry_after_ms`, unknown to Go |
+//! | of | over HTTP | over a socket | to a child process |
+//! |---|---|---|---|
+//! | id of a call | `request_id`, and the header `X-Request-Id` | `request_id`; an answer with another one is an error | `context.request_id`, and `id`, which an answer has too |
+//! | timeout, or the limit of the transport if that is shorter | `timeout`, such as `1m30s` | `timeout_ms` | `context.timeout` in nanoseconds |
+//! | headers | `headers`, and HTTP headers | `headers` | `context.headers` |
+//! | metadata of a call | `metadata` | `metadata`, unknown to Go | `context.metadata` |
+//! | metadata of a reply | `metadata`, which Go sends and does not read | `metadata`, unknown to Go | `metadata`, unknown to Go |
+//! | refusal of a plugin's own limit, and when to come back | 429 or 503, and `Retry-After` | `status` and `retry_after_ms`, unknown to Go | `status` and `retry_after_ms`, unknown to Go |
 //!
 //! # Example
 //! ```
@@ -53,6 +53,8 @@ mod authenticate;
 mod call;
 #[cfg(feature = "http")]
 mod encoded;
+#[cfg(all(feature = "process", unix))]
+mod handshake;
 #[cfg(feature = "http")]
 mod info;
 mod reply;
@@ -60,6 +62,8 @@ mod status;
 #[cfg(feature = "http")]
 pub(crate) mod wire;
 
+#[cfg(all(feature = "process", unix))]
+pub use self::handshake::{Handshake, MULTIPLEX};
 pub use self::{
     call::Call,
     reply::Reply,

@@ -8,8 +8,13 @@
 //! | function | protocol | called by |
 //! |---|---|---|
 //! | [`http()`], [`http_service()`] | JSON over HTTP and HTTPS, and over a Unix socket | [`HttpTransport`](crate::transport::HttpTransport), and Go programs |
+//! | `grpc()` (feature `grpc`) | gRPC, with messages of JSON or Protocol Buffers | `GrpcTransport`, and clients of gRPC |
 //! | [`unix()`] | messages of JSON over a Unix socket | [`SocketTransport`](crate::transport::SocketTransport), and Go programs |
 //! | [`tcp()`], [`bridge()`] | the same over TCP | [`SocketTransport`](crate::transport::SocketTransport) |
+#![cfg_attr(
+    all(feature = "process", unix),
+    doc = "| [`stdio()`] | lines of JSON over stdin and stdout | [`ProcessTransport`](crate::transport::ProcessTransport), and Go programs |"
+)]
 //!
 //! # Example
 //! ```
@@ -25,12 +30,21 @@
 //! # let _ = server;
 //! ```
 
+mod execute;
 mod failure;
+#[cfg(feature = "grpc")]
+mod grpc;
 mod http;
 mod socket;
+#[cfg(all(feature = "process", unix))]
+mod stdio;
 
+#[cfg(feature = "grpc")]
+pub use self::grpc::{Both, GrpcBody, GrpcServe, GrpcServeFuture, Serves, grpc};
 #[cfg(unix)]
 pub use self::socket::unix;
+#[cfg(all(feature = "process", unix))]
+pub use self::stdio::{StdioConfig, StdioServe, stdio};
 pub use self::{
     http::{
         HttpBind, HttpServe, HttpServer, HttpServerConfig, RequestBody, ServeFuture, http,

@@ -1,7 +1,8 @@
-// A host in Node, over its own standard library: host.mjs unix:PATH | tcp://ADDR | http://ADDR
+// A host in Node, over its own standard library: host.mjs unix:PATH | tcp://ADDR | http://ADDR | exec:PROGRAM
 //
 // Calls a plugin that taxes `{"net": n}` and fails for 0, and prints how many answers were right.
 import assert from "node:assert";
+import { spawn } from "node:child_process";
 import net from "node:net";
 import readline from "node:readline";
 
@@ -72,7 +73,34 @@ async function overHttp(address) {
   check((await (await fetch(`${address}/health`)).json()).status, 1);
 }
 
+// The pipes that Node makes are sockets.
+async function overStdio(address) {
+  const child = spawn(address.slice(5), ["--stdio"], { stdio: ["pipe", "pipe", "inherit"] });
+  const ended = new Promise((done) => child.on("exit", done));
+  const lines = readline.createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const say = (method, id, payload) => {
+    const context = { request_id: id, timeout: 30000000000, max_retries: 3 };
+    child.stdin.write(JSON.stringify({ id, method, payload, context }) + "\n");
+  };
+  const hear = async () => JSON.parse((await lines.next()).value);
+  say("info", "i", null);
+  check((await hear()).result.name, "tax");
+  for (let number = 1; number < 20; number += 1) {
+    say("execute", `r-${number}`, { net: number * 100 });
+    check(await hear(), { id: `r-${number}`, result: { gross: number * 122 } });
+  }
+  say("execute", "f", { net: 0 });
+  check(await hear(), { id: "f", error: "nothing to tax" });
+  for (let number = 0; number < 50; number += 1) say("execute", `m-${number}`, { net: 100 });
+  const ids = new Set();
+  for (let number = 0; number < 50; number += 1) ids.add((await hear()).id);
+  check(ids.size, 50);
+  child.stdin.end();
+  check(await ended, 0);
+}
+
 const [address] = process.argv.slice(2);
-await (address.startsWith("http") ? overHttp : overSocket)(address);
+const over = { http: overHttp, exec: overStdio }[address.slice(0, 4)] ?? overSocket;
+await over(address);
 console.log("right:", right);
 process.exit(0);

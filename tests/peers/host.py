@@ -1,9 +1,12 @@
-"""A host in Python, over its own standard library: host.py unix:PATH | host.py tcp://ADDR | host.py http://ADDR
+"""A host in Python, over its own standard library: host.py unix:PATH | host.py tcp://ADDR | host.py http://ADDR |
+host.py exec:PROGRAM
 
 Calls a plugin that taxes `{"net": n}` and fails for 0, and prints how many answers were right.
 """
 import json
+import os
 import socket
+import subprocess
 import sys
 import urllib.request
 
@@ -89,5 +92,55 @@ def over_http(address):
     check(told["status"] == 1, told)
 
 
+class Process:
+    def __init__(self, address):
+        cookie = {"AGILIRA_PLUGIN_MAGIC_COOKIE": "agilira-go-plugins-v1", "PLUGIN_PROTOCOL_VERSION": "1",
+                  "PLUGIN_SERVER_ADDRESS": "", "PLUGIN_SERVER_PORT": "0", "PLUGIN_TYPE": "grpc"}
+        self.child = subprocess.Popen([address[5:], "--stdio"], env=dict(os.environ, **cookie),
+                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def say(self, method, id, payload=None, **context):
+        context = dict({"request_id": id, "timeout": 30000000000, "max_retries": 3}, **context)
+        asked = {"id": id, "method": method, "payload": payload, "context": context}
+        self.child.stdin.write(json.dumps(asked) + "\n")
+        self.child.stdin.flush()
+
+    def hear(self):
+        return json.loads(self.child.stdout.readline())
+
+    def ask(self, *asked, **context):
+        self.say(*asked, **context)
+        return self.hear()
+
+
+def over_stdio(address):
+    process = Process(address)
+    told = process.ask("info", "i")
+    check(told["id"] == "i" and told["result"]["name"] == "tax", told)
+    check("multiplex" in told["result"]["capabilities"], told)
+    for number in range(1, 20):
+        told = process.ask("execute", "r-%d" % number, {"net": number * 100}, headers={"X-Tenant": "blue"})
+        check(told == {"id": "r-%d" % number, "result": {"gross": number * 122}}, told)
+    told = process.ask("execute", "f", {"net": 0})
+    check(told == {"id": "f", "error": "nothing to tax"}, told)
+    told = process.ask("health", "h")
+    check(told["result"]["status"] == 1, told)
+    # Many at once, in any order.
+    for number in range(50):
+        process.say("execute", "m-%d" % number, {"net": number * 100 + 100})
+    for _ in range(50):
+        told = process.hear()
+        check(told["result"]["gross"] == int(told["id"][2:]) * 122 + 122, told)
+    # It answers what it has, and ends.
+    process.say("execute", "last", {"net": 100})
+    process.child.stdin.close()
+    check(process.hear()["id"] == "last", "the last")
+    check(process.child.wait(20) == 0, "the end")
+
+
+if sys.argv[1].startswith("exec:"):
+    over_stdio(sys.argv[1])
+    print("right:", right)
+    sys.exit()
 (over_http if sys.argv[1].startswith("http") else over_socket)(sys.argv[1])
 print("right:", right)

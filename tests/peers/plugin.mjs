@@ -1,4 +1,4 @@
-// A plugin in Node, over its own standard library: plugin.mjs unix PATH | plugin.mjs http
+// A plugin in Node, over its own standard library: plugin.mjs unix PATH | plugin.mjs http | plugin.mjs stdio
 //
 // Taxes `{"net": n}`, fails for 0, and takes `sleep_ms` if the call has that.
 import http from "node:http";
@@ -51,8 +51,24 @@ function request(request, response) {
   });
 }
 
+// Many calls at once.
+async function line(text) {
+  const asked = JSON.parse(text);
+  const told = { id: asked.id };
+  try {
+    if (asked.method === "info") told.result = { ...info, capabilities: ["vat", "multiplex"] };
+    else if (asked.method === "health") told.result = { status: 1 };
+    else told.result = await tax(asked.payload, asked.context.headers?.["X-Tenant"]);
+  } catch (error) {
+    told.error = error.message;
+  }
+  console.log(JSON.stringify(told));
+}
+
 const [kind, path] = process.argv.slice(2);
-if (kind === "unix") {
+if (kind === "stdio") {
+  readline.createInterface({ input: process.stdin }).on("line", line);
+} else if (kind === "unix") {
   net.createServer({ allowHalfOpen: false }, channel).listen(path, () => console.log(`unix:${path}`));
 } else {
   const server = http.createServer(request);
@@ -61,4 +77,4 @@ if (kind === "unix") {
   });
 }
 // Ends with the program that started it.
-process.stdin.resume().on("end", () => process.exit(0));
+if (kind !== "stdio") process.stdin.resume().on("end", () => process.exit(0));

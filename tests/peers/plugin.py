@@ -1,4 +1,4 @@
-"""A plugin in Python, over its own standard library: plugin.py unix PATH | plugin.py http
+"""A plugin in Python, over its own standard library: plugin.py unix PATH | plugin.py http | plugin.py stdio
 
 Taxes `{"net": n}`, fails for 0, and takes `sleep_ms` if the call has that.
 """
@@ -85,7 +85,29 @@ class Http(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
+def stdio():
+    """One call after another, as plugins of the Go plugin manager do."""
+    print("ready", file=sys.stderr, flush=True)
+    for line in sys.stdin:
+        asked = json.loads(line)
+        told = {"id": asked["id"]}
+        try:
+            if asked["method"] == "info":
+                told["result"] = INFO
+            elif asked["method"] == "health":
+                told["result"] = {"status": 1, "message": "OK"}
+            else:
+                assert asked["context"]["request_id"] and asked["context"]["timeout"] > 0
+                told["result"] = tax(asked["payload"])
+                told["result"]["tenant"] = asked["context"].get("headers", {}).get("X-Tenant", "")
+        except Exception as error:
+            told["error"] = str(error)
+        print(json.dumps(told), flush=True)
+
+
 def main():
+    if sys.argv[1] == "stdio":
+        return stdio()
     if sys.argv[1] == "unix":
         socketserver.ThreadingUnixStreamServer.daemon_threads = True
         server = socketserver.ThreadingUnixStreamServer(sys.argv[2], Channel)

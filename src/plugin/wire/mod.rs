@@ -4,9 +4,17 @@ mod envelope;
 mod failure;
 mod frames;
 mod json;
+#[cfg(all(feature = "process", unix))]
+pub(crate) mod lines;
 mod messages;
+#[cfg(all(feature = "process", unix))]
+pub(crate) mod process;
 pub(crate) mod stream;
+#[cfg(all(feature = "process", unix))]
+pub(crate) mod unwritten;
 
+#[cfg(feature = "grpc")]
+pub(crate) use self::json::write_json;
 pub(crate) use self::{
     envelope::{Answer, Pairs, Question, data},
     failure::{MAX_TEXT, mistyped, undecodable, unwritable, with_words},

@@ -1,6 +1,6 @@
 //! The plugin behind a server.
 
-use std::{future::poll_fn, marker::PhantomData, time::SystemTime};
+use std::marker::PhantomData;
 
 use serde::{Serialize, de::DeserializeOwned};
 use tower_service::Service;
@@ -15,7 +15,8 @@ use crate::{
             stream::{Asked, EXECUTE, HEALTH, INFO, PING},
         },
     },
-    time, wire,
+    serve::execute::{check, execute},
+    wire,
 };
 
 /// What answers the messages of all connections.
@@ -54,15 +55,7 @@ where
                     answer::failed(asked, &format!("this is no call: {problem}"))
                 }
             },
-            HEALTH => {
-                let start = time::now();
-                let mut health = (self.health)().await;
-                if health.last_check.is_none() {
-                    let took = time::now().saturating_duration_since(start);
-                    health = health.checked_at(SystemTime::now(), took);
-                }
-                answer::health(asked, &health)
-            }
+            HEALTH => answer::health(asked, &check((self.health)()).await),
             INFO => answer::info(asked, &self.info),
             PING => answer::done(asked),
             other => {
@@ -72,16 +65,6 @@ where
             }
         }
     }
-}
-
-/// Makes a call once the plugin is ready for it.
-async fn execute<S, T, U>(mut service: S, call: Call<T>) -> Result<Reply<U>, BoxError>
-where
-    S: Service<Call<T>, Response = Reply<U>>,
-    S::Error: Into<BoxError>,
-{
-    poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
-    service.call(call).await.map_err(Into::into)
 }
 
 fn call<T: DeserializeOwned>(asked: &Asked<'_>) -> Result<Call<T>, BoxError> {

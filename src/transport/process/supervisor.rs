@@ -1,0 +1,111 @@
+//! Starts the process of a plugin, and another when that has ended.
+
+use std::{
+    future::poll_fn,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::time::timeout;
+
+use super::{
+    child,
+    config::{Multiplex, ProcessConfig},
+    letters::Letters,
+    question::{ASK_TIMEOUT, write},
+    session::{End, Session, reason},
+    state::{Phase, Shared},
+};
+use crate::{
+    error::Error,
+    plugin::{Call, wire::stream::INFO},
+    sync::random_fraction,
+    time,
+};
+
+/// A process that lived so long did not end because it was started.
+const STABLE: Duration = Duration::from_secs(10);
+
+/// Runs until nobody can call any more.
+pub(super) async fn supervise(shared: Arc<Shared>, mut letters: Letters) {
+    let mut failures = 0;
+    loop {
+        let config = shared.terms.load().config.clone();
+        let set = |phase| shared.status.send_modify(|status| status.phase = phase);
+        set(Phase::Starting);
+        let (error, at_once) = match start(&shared, &config).await {
+            Ok(mut session) => {
+                let started = time::now();
+                let end = session.run(&mut letters).await;
+                let error = reason(&end);
+                let is_over = matches!(end, End::Stopped);
+                if !is_over {
+                    tracing::warn!(plugin = %shared.key, %error, "the process of a plugin ended");
+                }
+                let lived = time::now().saturating_duration_since(started);
+                set(Phase::Down(error.clone()));
+                let is_done = session.finish(end, &mut letters, &error).await;
+                failures = if is_done || lived >= STABLE { 1 } else { failures + 1 };
+                if is_over {
+                    set(Phase::Idle);
+                    return;
+                }
+                (error, failures == 1)
+            }
+            Err(error) => {
+                tracing::warn!(plugin = %shared.key, %error, "cannot start the process of a plugin");
+                failures += 1;
+                set(Phase::Down(error.clone()));
+                (error, false)
+            }
+        };
+        shared.status.send_modify(|status| status.restarts += 1);
+        if !at_once {
+            let wait = config.delays().wait(failures, None, random_fraction());
+            if refuse(&mut letters, &error, wait).await {
+                set(Phase::Idle);
+                return;
+            }
+        }
+    }
+}
+
+async fn start(shared: &Arc<Shared>, config: &ProcessConfig) -> Result<Session, Error> {
+    let (own, settings) = (shared.clone(), config.clone());
+    let make = move || {
+        let program = own.program()?;
+        if program.is_replaced() {
+            tracing::warn!(
+                plugin = %own.key,
+                "starts the program of before: its path leads to another file by now"
+            );
+        }
+        let command = program.command(&settings).map_err(child::cannot)?;
+        Ok((command, ()))
+    };
+    let (child, pipes, ()) = child::start(make).await?;
+    let pid = child.pid();
+    let asks = config.multiplex != Multiplex::Never;
+    let mut session =
+        Session::new(shared.clone(), config.clone(), child, pipes).map_err(child::cannot)?;
+    if asks {
+        let call = Call::new(()).with_id(format!("info-{pid}"));
+        session.introduce(&call.id(), write::<()>(INFO, &call, None, ASK_TIMEOUT)?);
+    }
+    shared.status.send_modify(|status| {
+        status.phase = Phase::Running { pid, since: SystemTime::now() };
+        status.info = (!asks).then_some(None);
+    });
+    Ok(session)
+}
+
+/// Fails all calls for `wait`: nothing can take them. Returns whether nobody can call any more.
+async fn refuse(letters: &mut Letters, error: &Error, wait: Duration) -> bool {
+    let until = time::later(time::now(), wait);
+    let refusing = poll_fn(|cx| {
+        let is_closed = letters.poll_closed(cx);
+        letters.fail_all(|| error.clone().never_sent().retry_at(until));
+        is_closed
+    });
+    timeout(wait, refusing).await.is_ok()
+}
