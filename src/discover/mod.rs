@@ -54,7 +54,7 @@ mod dns;
 mod file;
 mod fixed;
 #[cfg(feature = "json")]
-mod instance;
+mod json;
 mod memory;
 mod set;
 #[cfg(feature = "tower")]

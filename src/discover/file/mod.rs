@@ -1,6 +1,5 @@
 //! Endpoints in a file that another program writes.
 
-mod list;
 mod mark;
 mod source;
 

@@ -11,7 +11,6 @@ use super::{
         set::EndpointSet,
         watch::{Observation, Source, Watched},
     },
-    list,
     mark::Mark,
 };
 use crate::{
@@ -167,6 +166,6 @@ fn look(path: &Path, known: Option<Mark>) -> Result<(Observation, Option<Mark>),
     if mark(&file)? != before || before.length() != bytes.len() as u64 {
         return Err(unusable("it changed while it was read"));
     }
-    let set = EndpointSet::new(list::read(&bytes)?, "file")?;
+    let set = EndpointSet::from_json(&bytes, "file")?;
     Ok((Observation::of(set), before.is_settled(now).then_some(before)))
 }

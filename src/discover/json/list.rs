@@ -1,10 +1,10 @@
 //! The bytes of a list.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::super::instance::Instance;
+use super::{super::set::EndpointSet, instance::Instance};
 use crate::{
     endpoint::Endpoint,
     error::{Error, Kind},
@@ -52,20 +52,46 @@ impl<'de> Deserialize<'de> for List {
     }
 }
 
-/// The endpoints of a list. The error tells the line.
-pub(super) fn read(bytes: &[u8]) -> Result<Vec<Endpoint>, Error> {
-    let list = serde_json::from_slice::<List>(bytes);
-    list.map(|List(endpoints)| endpoints).map_err(|error| {
-        let at = format!("line {}, column {}", error.line(), error.column());
-        Error::not_sent(Kind::InvalidConfig)
-            .message(format!("cannot use the list of endpoints, {at}"))
-            .caused_by(error)
-    })
+impl EndpointSet {
+    /// Reads a list of endpoints in JSON, as [`File`](super::super::File) describes it.
+    ///
+    /// For a source of yours that gets its list in another way than from a file.
+    ///
+    /// # Errors
+    /// `InvalidConfig` that tells the line of the mistake, or the key that two endpoints have.
+    ///
+    /// # Bounds
+    /// Lists and objects may be nested 128 deep. Limit the length of the text yourself.
+    ///
+    /// ```
+    /// use tower_upstream::discover::EndpointSet;
+    ///
+    /// let json = br#"["http://10.0.0.1:8080", {"address": "10.0.0.2", "port": 8080, "weight": 3}]"#;
+    /// let set = EndpointSet::from_json(json, "1")?;
+    /// assert_eq!((set.len(), set[0].weight()), (2, 3));
+    ///
+    /// let error = EndpointSet::from_json(b"[\n\"http://10.0.0.1:8080\"", "2").unwrap_err();
+    /// assert!(error.to_string().contains("line 2"));
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    pub fn from_json(json: &[u8], revision: impl Into<Arc<str>>) -> Result<Self, Error> {
+        let List(endpoints) = serde_json::from_slice(json).map_err(|error| {
+            let at = format!("line {}, column {}", error.line(), error.column());
+            Error::not_sent(Kind::InvalidConfig)
+                .message(format!("cannot use the list of endpoints, {at}"))
+                .caused_by(error)
+        })?;
+        Self::new(endpoints, revision)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read(text: &[u8]) -> Result<EndpointSet, Error> {
+        EndpointSet::from_json(text, "")
+    }
 
     #[test]
     fn a_list_may_stand_alone_or_in_an_object() {
