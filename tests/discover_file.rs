@@ -196,6 +196,19 @@ async fn what_cannot_be_used_changes_nothing_and_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_empty_list_counts_after_its_grace_though_the_file_does_not_change() {
+    let directory = Directory::new();
+    let path = directory.write("list.json", r#"["a:1"]"#);
+    let endpoints = discover::file(&path);
+    let mut sets = endpoints.discover();
+    expect(&mut sets, &["a:1"]).await;
+    fs::write(&path, "[]").unwrap();
+    age(&path);
+    let waited = expect(&mut sets, &[]).await;
+    assert!((secs(10)..=secs(13)).contains(&waited), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_file_may_come_later() {
     let directory = Directory::new();
     let endpoints = discover::file(directory.path("list.json"));

@@ -415,6 +415,45 @@ fn outside_a_runtime_nothing_starts_and_nothing_breaks() {
     assert_eq!(backend.observations(), 0);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_says_when_to_come_back_is_obeyed() {
+    struct Busy {
+        asked: Arc<Mutex<Vec<Instant>>>,
+        limit: Mutex<Option<tower_upstream::Error>>,
+    }
+
+    impl Source for Busy {
+        type State = ();
+
+        fn name(&self) -> String {
+            "busy".into()
+        }
+
+        async fn observe(&self, (): &mut ()) -> Result<Observation, BoxError> {
+            self.asked.lock().unwrap().push(Instant::now());
+            match self.limit.lock().unwrap().take() {
+                Some(error) => Err(error.into()),
+                None => Ok(Observation::of(set(FOUR)).again_after(secs(60))),
+            }
+        }
+    }
+
+    // A refusal of a limit, which says so.
+    let quota = tower_upstream::Quota::per_minute(1);
+    let limited = ServiceBuilder::new()
+        .layer(tower_upstream::RateLimitLayer::new(quota))
+        .service(service_fn(async |()| Ok::<_, BoxError>(())));
+    limited.clone().oneshot(()).await.unwrap();
+    let error = limited.oneshot(()).await.unwrap_err();
+    assert!(error.retry_after().unwrap() > secs(50));
+
+    let asked = Arc::<Mutex<Vec<Instant>>>::default();
+    let busy = Busy { asked: asked.clone(), limit: Mutex::new(Some(error)) };
+    Watched::new(busy).first_snapshot(secs(1_000)).await.unwrap();
+    let asked = asked.lock().unwrap();
+    assert_eq!((asked.len(), (asked[1] - asked[0]).as_secs()), (2, 60));
+}
+
 /// Polls `make`'s future so many times, then drops it; until one finishes.
 async fn dropped_at_each_point<T, F: Future<Output = T>>(
     mut make: impl FnMut() -> F,

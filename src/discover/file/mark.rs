@@ -41,3 +41,23 @@ impl Mark {
         since.is_some_and(|since| since >= GRAIN)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_that_was_just_before_may_not_be_the_last_with_its_mark() {
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        let mark = Mark {
+            length: 1,
+            modified: Some(at),
+            #[cfg(unix)]
+            file: (0, 0, 0, 0),
+        };
+        assert!(mark.is_settled(at + GRAIN) && !mark.is_settled(at + GRAIN / 2));
+        // From the future, or unknown.
+        assert!(!mark.is_settled(at - GRAIN));
+        assert!(!Mark { modified: None, ..mark }.is_settled(at + GRAIN));
+    }
+}
