@@ -4,8 +4,8 @@
 //! cargo run --features http --example plugin -- --unix /run/tax.sock
 //! cargo run --features http --example plugin -- --http 127.0.0.1:8080
 //! cargo run --features http --example plugin -- --tcp 127.0.0.1:9000
-//! cargo run --features process --example plugin -- --stdio
 //! cargo run --features grpc --example plugin -- --grpc 127.0.0.1:50051
+//! cargo run --features process --example plugin -- --stdio
 //! ```
 //! It stops on SIGTERM and Ctrl-C, once the calls that it has are answered. Without arguments it calls
 //! itself over each of them, shows the answers, and ends.
@@ -101,8 +101,8 @@ async fn main() -> Result<(), BoxError> {
             }
         }
         _ => {
-            let ways = "`--unix PATH`, `--http ADDR`, `--tcp ADDR`, `--grpc ADDR` or `--stdio`";
-            return Err(format!("say {ways}").into());
+            let known = "`--unix PATH`, `--http ADDR`, `--tcp ADDR`, `--grpc ADDR` or `--stdio`";
+            return Err(format!("say {known}").into());
         }
     }
     Ok(())
