@@ -11,6 +11,7 @@
 #![allow(dead_code, unreachable_pub, missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod endpoints;
 mod fields;
 #[cfg(feature = "grpc")]
 mod grpc;
@@ -225,4 +226,9 @@ fn wishes_of_endpoints() {
 #[test]
 fn addresses_of_endpoints() {
     fuzz("address", fields::address);
+}
+
+#[test]
+fn lists_of_endpoints() {
+    fuzz("endpoints", endpoints::list);
 }
