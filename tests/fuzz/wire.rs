@@ -6,6 +6,8 @@ mod envelope;
 pub mod frames;
 #[path = "../../src/plugin/wire/json.rs"]
 mod json;
+#[path = "../../src/plugin/wire/scan.rs"]
+mod scan;
 #[path = "../../src/plugin/wire/stream.rs"]
 pub mod stream;
 
