@@ -154,7 +154,10 @@ impl DnsService {
                 Err(error.into())
             }
             Some((error, of, records)) if !found.is_empty() => {
-                tracing::debug!(host, %error, records = records.len(), "one address family is not answered; what is known of it stays in use");
+                tracing::debug!(
+                    host, %error, records = records.len(),
+                    "one address family is not answered; what is known of it stays in use"
+                );
                 found.push((of, Answer { records, ttl: RETRY }));
                 Ok(found)
             }

@@ -168,6 +168,7 @@ impl<S: Source> Driver<S> {
                     found: set.len(),
                     is_certain: observation.is_certain,
                 };
+                let is_first_doubt = self.course.doubt_until().is_none();
                 let verdict = self.course.answered(seen, now);
                 match verdict {
                     Verdict::Believe => {
@@ -176,7 +177,12 @@ impl<S: Source> Driver<S> {
                     }
                     Verdict::DoubtUntil(_) => {
                         let Seen { known, gone, .. } = seen;
-                        tracing::warn!(source = %self.name, known, gone, "too many endpoints are gone at once; they stay until that is confirmed");
+                        if is_first_doubt {
+                            tracing::warn!(
+                                source = %self.name, known, gone,
+                                "too many endpoints are gone at once; they stay until that is confirmed"
+                            );
+                        }
                         self.publish(with_all_of(&self.base, &set));
                     }
                 }
@@ -213,7 +219,10 @@ impl<S: Source> Driver<S> {
         health.error = Some(error.clone());
         drop(health);
         if is_first {
-            tracing::warn!(source = %self.name, %error, "discovery failed; the last endpoints stay in use");
+            tracing::warn!(
+                source = %self.name, %error,
+                "discovery failed; the last endpoints stay in use"
+            );
         } else {
             tracing::debug!(source = %self.name, %error, ?wait, "discovery failed again");
         }
@@ -224,7 +233,10 @@ impl<S: Source> Driver<S> {
     fn expire(&mut self) -> bool {
         let is_stale = self.course.expire(time::now());
         if is_stale {
-            tracing::error!(source = %self.name, "discovery has failed for longer than `max_stale`; the endpoints are removed");
+            tracing::error!(
+                source = %self.name,
+                "discovery has failed for longer than `max_stale`; the endpoints are removed"
+            );
             self.base = EndpointSet::empty();
             self.publish(self.base.clone());
             lock(&self.run.shared.health).doubt_until = None;
