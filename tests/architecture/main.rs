@@ -61,9 +61,11 @@ const TABLE: &[(&str, &[&str])] = &[
         "transport",
         &[
             "endpoint", "member", "connect", "plugin", "replay", "dial", "http", "guard", "pool",
-            "auth",
+            "auth", "allow",
         ],
     ),
+    // Which programs may run; its file is JSON as the plugin manager writes it.
+    ("allow", &["plugin"]),
     ("serve", &["endpoint", "member", "connect", "plugin", "dial", "auth", "http"]),
     // A layer, but no guard: it changes what a call holds.
     ("codec", &["plugin", "guard", "choose", "connect", "member"]),
