@@ -169,30 +169,46 @@ async fn a_program_that_takes_the_place_of_the_checked_one_does_not_run() {
 }
 
 #[tokio::test]
-async fn a_program_that_is_written_to_while_it_is_checked_does_not_run() {
-    let file = Script::new(&script(1));
-    let list = allowing("tax", entry(1));
-    let is_over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let (path, stop) = (file.0.clone(), is_over.clone());
-    let writer = std::thread::spawn(move || {
-        use std::os::unix::fs::FileExt;
-        let open = fs::OpenOptions::new().write(true).open(path).unwrap();
-        let texts = [script(1), script(2)];
-        while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-            for text in &texts {
-                open.write_all_at(text.as_bytes(), 0).unwrap();
-            }
-        }
+async fn what_runs_is_the_open_file_and_not_its_path() {
+    let text = script(1).replace("\\\"result\\\":1", "\\\"result\\\":${#0}");
+    let file = Script::new(&text);
+    let list = allowing("tax", AllowedPlugin::new(Sha256::of(&text)));
+    let length = call(&plugin(&file.0, &list), 1).await.unwrap();
+    // A path such as `/proc/self/fd/9`.
+    assert!((15..19).contains(&length) && file.0.as_os_str().len() > 19, "{length}");
+}
+
+/// Whether so much of a file has been read by this process.
+fn is_being_read(path: &Path, bytes: u64) -> bool {
+    fs::read_dir("/proc/self/fd").unwrap().flatten().any(|entry| {
+        let info = format!("/proc/self/fdinfo/{}", entry.file_name().display());
+        let info = fs::read_to_string(info).unwrap_or_default();
+        let position = info.lines().next().and_then(|line| line.split('\t').nth(1)?.parse().ok());
+        fs::read_link(entry.path()).is_ok_and(|to| to == path)
+            && position.is_some_and(|position: u64| position > bytes)
+    })
+}
+
+#[tokio::test]
+async fn a_program_that_is_written_to_while_it_is_hashed_does_not_run() {
+    use std::os::unix::fs::FileExt;
+    // So that it takes a while.
+    let text = format!("{}exit\n{}", script(1), "#\n".repeat(5 << 20));
+    let file = Script::new(&text);
+    let list = allowing("tax", AllowedPlugin::new(Sha256::of(&text)));
+    let service = plugin(&file.0, &list);
+    let answer = tokio::spawn({
+        let service = service.clone();
+        async move { call(&service, 1).await }
     });
-    for _ in 0..20 {
-        match call(&plugin(&file.0, &list), 1).await {
-            Ok(number) => assert_eq!(number, 1),
-            // Or it cannot be executed while it is open to be written.
-            Err(error) => assert!(error.is_unsent(), "{error}"),
-        }
-    }
-    is_over.store(true, std::sync::atomic::Ordering::Relaxed);
-    writer.join().unwrap();
+    until("it is being hashed", || is_being_read(&file.0, 1 << 20)).await;
+    // What was hashed already is not what it was.
+    let open = fs::OpenOptions::new().write(true).open(&file.0).unwrap();
+    open.write_all_at(script(2).as_bytes(), 0).unwrap();
+    drop(open);
+    let error = answer.await.unwrap().unwrap_err();
+    assert!(error.is_refused() && error.to_string().contains("file_changed"), "{error}");
+    assert!(list.stats().hash_mismatches == 0 && list.stats().rejected >= 1);
 }
 
 #[tokio::test]

@@ -188,3 +188,40 @@ fn tell(state: &State, program: &Candidate<'_>, violations: &[Violation], hash: 
     }
     state.note(level, event, context);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::allow::{AllowedPlugins, state};
+
+    #[test]
+    fn a_program_that_is_written_to_after_it_was_hashed_is_not_confirmed() {
+        let path = std::env::temp_dir().join(format!("tu-check-{}", std::process::id()));
+        std::fs::write(&path, "abc").unwrap();
+        let mut plugins = AllowedPlugins::default();
+        plugins.plugins.insert("tax".to_owned(), AllowedPlugin::new(Sha256::of("abc")));
+        let program = Candidate {
+            plugin: "tax",
+            purpose: None,
+            version: None,
+            address: "exec:/opt/tax",
+            path: "/opt/tax",
+            real_path: None,
+            size: 3,
+        };
+        let list = AllowList::new(plugins);
+        let checked = list.check(&program, || state::open(&path)).unwrap();
+        assert!(checked.confirm().is_ok());
+        let mut file = File::options().append(true).open(&path).unwrap();
+        file.write_all(b"d").unwrap();
+        let error = checked.confirm().unwrap_err();
+        assert_eq!((error.code(), error.is_refused()), (Code::SECURITY_1801, true));
+        let missing = || state::open(&path.with_extension("missing"));
+        assert_eq!(list.check(&program, missing).unwrap_err().code(), Code::SECURITY_1805);
+        let folder = || state::open(&std::env::temp_dir());
+        assert_eq!(list.check(&program, folder).unwrap_err().code(), Code::SECURITY_1803);
+        std::fs::remove_file(path).unwrap();
+    }
+}
