@@ -4,6 +4,7 @@
 //! cargo run --features http --example plugin -- --unix /run/tax.sock
 //! cargo run --features http --example plugin -- --http 127.0.0.1:8080
 //! cargo run --features http --example plugin -- --tcp 127.0.0.1:9000
+//! cargo run --features grpc --example plugin -- --grpc 127.0.0.1:50051
 //! cargo run --features process --example plugin -- --stdio
 //! ```
 //! It stops on SIGTERM and Ctrl-C, once the calls that it has are answered. Without arguments it calls
@@ -57,11 +58,21 @@ async fn main() -> Result<(), BoxError> {
         ["--tcp", address] => serve::tcp(plugin, address).info(info).run().await?,
         // Also `unix:/run/tax.sock`, for HTTP over a Unix socket.
         ["--http", address] => http.bind(address).run().await?,
+        #[cfg(feature = "grpc")]
+        ["--grpc", address] => serve::grpc(plugin).info(info).bind(address).run().await?,
         [] => {
             let server = http.bind("127.0.0.1:0").listen().await?;
             let address = server.address();
             tokio::spawn(server.run());
             call(HttpTransport::new(), &address).await?;
+
+            #[cfg(feature = "grpc")]
+            {
+                let served = serve::grpc(plugin.clone()).bind("127.0.0.1:0").listen().await?;
+                let address = served.address().replace("http:", "grpc:");
+                tokio::spawn(served.run());
+                call(tower_upstream::transport::GrpcTransport::new(), &address).await?;
+            }
 
             let server = serve::tcp(plugin.clone(), "127.0.0.1:0").listen().await?;
             let address = server.address();
@@ -89,7 +100,10 @@ async fn main() -> Result<(), BoxError> {
                 call(ProcessTransport::with_config(config), &program).await?;
             }
         }
-        _ => return Err("say `--unix PATH`, `--http ADDR`, `--tcp ADDR` or `--stdio`".into()),
+        _ => {
+            let known = "`--unix PATH`, `--http ADDR`, `--tcp ADDR`, `--grpc ADDR` or `--stdio`";
+            return Err(format!("say {known}").into());
+        }
     }
     Ok(())
 }

@@ -9,6 +9,10 @@
 #[macro_use]
 mod macros;
 
+// Guides, in the documentation alone. They link to everything.
+#[cfg(all(any(doc, doctest), feature = "grpc", feature = "http", feature = "tower"))]
+pub mod _guide;
+
 // All the layers: as methods of tower's builder, and by one rule.
 #[cfg(feature = "tower")]
 pub mod builder;
@@ -43,6 +47,8 @@ pub mod serve;
 pub mod transport;
 
 // A room for each protocol's own words.
+#[cfg(feature = "grpc")]
+pub mod grpc;
 #[cfg(feature = "http")]
 pub mod http;
 
@@ -70,6 +76,8 @@ pub mod telemetry;
 mod time;
 #[cfg(feature = "http")]
 mod wire;
+#[cfg(feature = "serde")]
+mod written;
 
 // The paved ones. Everything else has one path, through its module.
 #[cfg(feature = "http")]

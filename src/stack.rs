@@ -1,9 +1,11 @@
-//! Settings for a whole stack of layers.
+//! Settings for a whole stack of layers, and a check of its types.
 //!
 //! # When to use
 //! To give several layers the same [`Classify`](crate::Classify) rule. A breaker that counts a 500 as a
 //! failure, below a failover that returns it as a success, is a mistake that is easy to make where each
 //! layer is set by itself.
+//!
+//! To learn why a stack is no service, give it to [`check`].
 //!
 //! # Example
 //! ```
@@ -37,6 +39,7 @@
 //! ```
 
 use tower_layer::Layer;
+use tower_service::Service;
 
 use crate::{
     balance::BalanceLayer,
@@ -48,6 +51,37 @@ use crate::{
     health::HealthGateLayer,
     limit::{ConcurrencyLimitLayer, KeyedRateLimitLayer, RateLimitLayer},
 };
+
+/// Returns `stack` as it is, and compiles only if it is a service for requests of type `Req` that can be
+/// shared: `Clone + Send + Sync`.
+///
+/// Where a stack is called, as in `stack.oneshot(request)`, the compiler only says that there is no such
+/// method. Here it names the type and the bound that is missing.
+///
+/// # Example
+/// ```
+/// use tower::{ServiceBuilder, service_fn};
+/// use tower_upstream::{
+///     Attempts, BalanceLayer, BoxError, Call, Endpoint, FailoverLayer, LeastRequest, connect_fn,
+///     discover, stack::check,
+/// };
+///
+/// let stack = ServiceBuilder::new()
+///     .layer(FailoverLayer::new(Attempts::up_to(2)))
+///     .layer(BalanceLayer::new(discover::fixed(["a:1", "b:1"])?, LeastRequest::new()))
+///     .service(connect_fn(|_: &Endpoint| {
+///         service_fn(async |call: Call<u32>| Ok::<_, BoxError>(call.into_body()))
+///     }));
+/// let stack = check::<Call<u32>, _>(stack);
+/// # let _ = stack;
+/// # Ok::<(), tower_upstream::Error>(())
+/// ```
+pub fn check<Req, S>(stack: S) -> S
+where
+    S: Service<Req, Future: Send> + Clone + Send + Sync + 'static,
+{
+    stack
+}
 
 /// Sets the rule that judges calls, in each of several layers.
 ///

@@ -9,9 +9,11 @@ use serde_json::json;
 use tower_upstream::{
     Attempts, CircuitBreakerConfig,
     balance::{BalanceConfig, LocalityMode, OutlierConfig, SlowStartConfig, ZoneAware},
+    budget::BudgetConfig,
     failover::Hedge,
     health::{HealthConfig, RetryChecks},
     limit::{ConcurrencyLimitConfig, RateLimitConfig},
+    retry::RetryConfig,
 };
 
 /// Reads `value`, which must set every key, and checks that an unknown key is refused by its name.
@@ -199,6 +201,8 @@ fn http() {
         "max_header_bytes": 10_000,
         "disable_compression": true,
         "health_path": "/healthz",
+        "allowed_uids": [1000],
+        "allow_any_user": true,
     });
     #[cfg(feature = "tls")]
     {
@@ -262,4 +266,119 @@ fn budgets() {
     read::<ThrottleBudget>(json!({ "max_tokens": 10, "token_ratio": 0.5 }));
     read::<StandardBudget>(json!({ "capacity": 100, "cost": 10, "overload_cost": 2 }));
     read::<ConcurrentBudget>(json!({ "percent": 10.0, "min": 1 }));
+}
+
+/// The text of the mistake in a config.
+fn mistake<T: DeserializeOwned>(text: &str) -> String {
+    match serde_json::from_str::<T>(text) {
+        Ok(_) => panic!("{text} is no mistake"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn mistakes_name_their_key_and_what_may_stand_there() {
+    let duration = "expected a duration such as `1m30s`, or whole nanoseconds, not negative";
+    type Read = fn(&str) -> String;
+    let breaker: Read = mistake::<CircuitBreakerConfig>;
+    let (balance, attempts): (Read, Read) = (mistake::<BalanceConfig>, mistake::<Attempts>);
+    let (budget, retry): (Read, Read) = (mistake::<BudgetConfig>, mistake::<RetryConfig>);
+    let (rate, at_once): (Read, Read) =
+        (mistake::<RateLimitConfig>, mistake::<ConcurrencyLimitConfig>);
+    #[cfg(feature = "http")]
+    {
+        let found = mistake::<tower_upstream::transport::HttpConfig>(r#"{"request_timeout": "x"}"#);
+        assert!(found.starts_with("`request_timeout`: invalid value"), "{found}");
+    }
+    let health: Read = mistake::<HealthConfig>;
+    for (read, text, expected) in [
+        (
+            breaker,
+            r#"{"window": 100}"#,
+            "`window`: invalid type: integer `100`, expected `{\"calls\": 100}` or `{\"time\": \"10s\"}`",
+        ),
+        (
+            breaker,
+            r#"{"window": {"time": "x"}}"#,
+            &format!("`window.time`: invalid value: string \"x\", {duration}"),
+        ),
+        (
+            breaker,
+            r#"{"window": {"colls": 1}}"#,
+            "unknown variant `colls`, expected `calls` or `time`",
+        ),
+        (
+            breaker,
+            r#"{"open_for": "5 parsecs"}"#,
+            &format!("`open_for`: invalid value: string \"5 parsecs\", {duration}"),
+        ),
+        (
+            breaker,
+            r#"{"recovery_timeout": true}"#,
+            "`recovery_timeout`: invalid type: boolean `true`, expected a duration",
+        ),
+        (
+            breaker,
+            r#"{"cancelled": "no"}"#,
+            "`cancelled`: unknown variant `no`, expected one of `ignored`",
+        ),
+        (breaker, r#"{"failure_ratio": "half"}"#, "`failure_ratio`: invalid type: string \"half\""),
+        (breaker, r#"{"failurs": 5}"#, "unknown field `failurs`, expected one of `enabled`"),
+        (
+            budget,
+            r#""share""#,
+            "invalid type: string \"share\", expected a budget such as `{\"rule\": \"share\", \"ratio\": 0.2}`",
+        ),
+        (budget, r#"{"rule": "shar"}"#, "`rule`: unknown variant `shar`"),
+        (budget, r#"{"ratio": 0.2}"#, "missing field `rule`"),
+        (budget, r#"{"rule": "share", "ratio": "x"}"#, "`ratio`: invalid type: string \"x\""),
+        (
+            budget,
+            r#"{"rule": "throttle", "ttl": "5s"}"#,
+            "`ttl` is no key of this `rule`, which has `max_tokens`, `token_ratio`",
+        ),
+        (
+            budget,
+            r#"{"rule": "empty", "min": 5}"#,
+            "`min` is no key of this `rule`, which has none",
+        ),
+        (health, r#"{"interval": "x"}"#, "`interval`: invalid value: string \"x\""),
+        (health, r#"{"initial": "ok"}"#, "`initial`: unknown variant `ok`"),
+        (
+            rate,
+            r#"{"requests_per_second": "x"}"#,
+            "`requests_per_second`: invalid type: string \"x\"",
+        ),
+        (at_once, r#"{"max": -1}"#, "`max`: invalid value: integer `-1`"),
+        (
+            balance,
+            r#"{"outlier": {"base_ejection": "x"}}"#,
+            "`outlier.base_ejection`: invalid value: string \"x\"",
+        ),
+        (
+            balance,
+            r#"{"slow_start": {"window": 1.5}}"#,
+            "`slow_start.window`: invalid type: floating point `1.5`",
+        ),
+        (attempts, r#"{"hedge": {"after": "x"}}"#, "`hedge.after`: invalid value: string \"x\""),
+        (retry, r#"{"jitter": "x"}"#, "`jitter`: unknown variant `x`"),
+    ] {
+        let found = read(text);
+        assert!(found.contains(expected), "{text}: {found}, not {expected}");
+        assert!(!found.contains("Written"), "{text}: {found}");
+    }
+}
+
+#[test]
+fn keys_that_contradict_each_other_are_mistakes() {
+    let mut attempts = Attempts::up_to(2).with_overall(Duration::from_secs(1));
+    attempts.timeout = Some(Duration::from_secs(2));
+    let mistake = attempts.validate().unwrap_err().to_string();
+    assert!(
+        mistake.contains("`timeout` is 2s, but must not be longer than `overall`, 1s"),
+        "{mistake}"
+    );
+    let health = HealthConfig::default().with_interval(Duration::from_millis(1));
+    let mistake = health.validate().unwrap_err().to_string();
+    assert!(mistake.contains("must not be longer than `interval`, 1ms"), "{mistake}");
 }

@@ -58,12 +58,49 @@ fn mixed_transports_lose_no_call() {
 }
 
 #[test]
+fn tenants_have_quotas_and_circuits_of_their_own() {
+    let text = run("tenants", &[]);
+    let of = |tenant: &str| {
+        let lines = text.lines().filter(|line| line.starts_with(tenant));
+        lines.map(|line| line[tenant.len() + 2..][..3].to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(of("blue"), ["200", "200", "200", "429"], "{text}");
+    assert_eq!(of("green"), ["200"], "{text}");
+    assert_eq!(of("broken"), ["500", "500", "503"], "{text}");
+}
+
+#[test]
+fn reqwest_client_gets_every_answer_although_a_server_is_down() {
+    let text = run("reqwest_client", &[]);
+    assert_eq!(text.lines().filter(|line| line.starts_with("200 OK: hello")).count(), 20, "{text}");
+}
+
+#[test]
+fn typed_client_knows_nothing_of_endpoints() {
+    assert_eq!(run("typed_client", &[]), "Pod { name: \"web-0\", ready: true }\n");
+}
+
+#[cfg(unix)]
+#[test]
+fn python_plugin_loses_no_call_when_one_is_killed() {
+    if Command::new("python3").arg("--version").output().is_err() {
+        println!("skipped: there is no python3");
+        return;
+    }
+    let text = run("python_plugin", &[]);
+    assert_eq!(text.lines().filter(|line| line.starts_with("gross: ")).count(), 20, "{text}");
+    assert!(text.contains("nothing to tax: true"), "{text}");
+}
+
+#[test]
 fn plugin_answers_over_whatever_it_is_called() {
     let text = run("plugin", &[]);
     let schemes = ["http", "tcp", "unix"].into_iter();
     for scheme in schemes.chain(cfg!(feature = "process").then_some("exec")) {
         assert!(text.contains(&format!("over {scheme}: TaxReply {{ gross: 1464 }}")), "{text}");
     }
+    let over_grpc = text.contains("over grpc: TaxReply { gross: 1464 }");
+    assert_eq!(over_grpc, cfg!(feature = "grpc"), "{text}");
     assert!(text.contains("the socket is gone: true"), "{text}");
 }
 
@@ -145,6 +182,15 @@ fn quickstart_loses_no_call() {
     let endpoints = report["endpoints"].as_object().unwrap();
     assert_eq!(endpoints.len(), 4, "{text}");
     assert!(endpoints.values().all(|answered| answered.as_u64() > Some(0)), "{text}");
+}
+
+#[cfg(feature = "grpc")]
+#[test]
+fn tonic_client_loses_no_call_when_a_server_is_killed() {
+    let text = run("tonic_client", &[]);
+    assert!(text.contains("a server is killed") && text.contains("failed: 0"), "{text}");
+    let refused = "ResourceExhausted: [RATELIMIT_1501] rate limit exceeded; come back: true";
+    assert!(text.contains(refused), "{text}");
 }
 
 #[test]

@@ -36,7 +36,11 @@ use tower_upstream::{
 const SECOND: Duration = Duration::from_secs(1);
 
 fn every_second() -> HealthConfig {
-    HealthConfig::default().with_interval(SECOND).with_interval_unhealthy(SECOND).with_jitter(0.0)
+    HealthConfig::default()
+        .with_timeout(SECOND)
+        .with_interval(SECOND)
+        .with_interval_unhealthy(SECOND)
+        .with_jitter(0.0)
 }
 
 fn member(key: &str) -> Arc<Member> {
@@ -434,7 +438,7 @@ async fn a_check_from_before_they_were_off_counts_for_nothing() {
             verdict
         }
     });
-    let on = every_second().with_fall(1).with_timeout(SECOND * 3_600);
+    let on = every_second().with_fall(1);
     let layer = HealthGateLayer::with_config(check, on.clone());
     let (member, monitor) = (member("a"), layer.monitor());
     let gate = connect(&layer, &member);

@@ -28,7 +28,7 @@ use crate::{error::Error, sync::lock};
 /// forbidden one. A hard link is the file itself.
 ///
 /// A script with `#!` is checked by its own hash. What runs it is not checked, and reads it once more: keep
-/// scripts where nobody can write. Arguments are not checked either, so do not allow a program such as
+/// scripts where no other user can write. Arguments are not checked either, so do not allow a program such as
 /// `python3`, which runs what they name.
 ///
 /// # Decisions

@@ -1,8 +1,8 @@
 //! A list of the programs that may run as plugins.
 //!
 //! # When to use
-//! Where a program starts others as plugins, and somebody else may change what is on the disk or what
-//! discovery reports. An [`AllowList`] names the plugins that may run, and the SHA-256 of each. It is checked on
+//! Where a program starts others as plugins, and what is on the disk, or what discovery reports, may be changed
+//! by others. An [`AllowList`] names the plugins that may run, and the SHA-256 of each. It is checked on
 //! the very file that is executed, before it starts. The file of the list, and the lines of the audit file, are
 //! those of the Go plugin manager.
 //!

@@ -22,7 +22,7 @@ use crate::error::{Code, Error, Kind};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, remote = "Self")]
 #[non_exhaustive]
 pub struct AuthConfig {
     /// Method. Default: `none`.
@@ -56,6 +56,8 @@ pub struct AuthConfig {
     /// [`Credentials::allow_plaintext`]. Default: `false`.
     pub allow_plaintext: bool,
 }
+
+crate::written::names_keys!(AuthConfig);
 
 /// Method of an [`AuthConfig`].
 ///

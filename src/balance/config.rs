@@ -19,7 +19,7 @@ use crate::{
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, remote = "Self"))]
 #[non_exhaustive]
 pub struct BalanceConfig {
     /// Longest time that a call waits for an endpoint that is ready, at most a day; then it fails unsent.
@@ -52,6 +52,9 @@ pub struct BalanceConfig {
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub debounce: Duration,
 }
+
+#[cfg(feature = "serde")]
+crate::written::names_keys!(BalanceConfig);
 
 impl Default for BalanceConfig {
     fn default() -> Self {

@@ -29,7 +29,7 @@ use crate::rules::{
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, remote = "Self"))]
 #[non_exhaustive]
 pub struct OutlierConfig {
     /// Failures in a row that eject an endpoint. 0 switches it off. Default: 5, at most 65,535.
@@ -66,6 +66,9 @@ pub struct OutlierConfig {
     /// How many endpoints of a priority may be ejected, in percent. 0 switches ejection off. Default: 10.
     pub max_ejected_percent: u8,
 }
+
+#[cfg(feature = "serde")]
+crate::written::names_keys!(OutlierConfig);
 
 impl Default for OutlierConfig {
     fn default() -> Self {

@@ -21,7 +21,7 @@ use std::time::Duration;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, remote = "Self"))]
 #[non_exhaustive]
 pub struct CircuitBreakerConfig {
     /// Whether the circuit ever opens. A disabled one lets every call pass, and counts totals. Default:
@@ -55,6 +55,7 @@ pub struct CircuitBreakerConfig {
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub slow_after: Duration,
     /// Calls of which the ratios are computed. Default: the calls of the last 10 s.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "window"))]
     pub window: Window,
     /// Calls that the window must hold before a ratio counts; more than a window of calls holds is
     /// as many as it holds. Default: 20.
@@ -98,6 +99,14 @@ pub struct CircuitBreakerConfig {
     /// opens again: a call that is stuck cannot keep it half-open. Default: 30 s.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub half_open_for: Duration,
+}
+
+#[cfg(feature = "serde")]
+crate::written::names_keys!(CircuitBreakerConfig);
+
+#[cfg(feature = "serde")]
+fn window<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Window, D::Error> {
+    crate::written::choice(deserializer, r#"`{"calls": 100}` or `{"time": "10s"}`"#)
 }
 
 /// Calls of which the failure and slow ratios of a circuit are computed.

@@ -16,9 +16,8 @@ use crate::error::{Error, Kind};
 /// # Ok::<(), tower_upstream::Error>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(tag = "rule", rename_all = "snake_case"))]
-#[cfg_attr(feature = "serde", serde(from = "written::Written"))]
 #[non_exhaustive]
 pub enum BudgetConfig {
     /// A share of the calls, and a few a second. The default.
@@ -241,42 +240,6 @@ impl BudgetConfig {
         }
         let message = format!("retry budget: {}", mistakes.join("; "));
         Err(Error::not_sent(Kind::InvalidConfig).message(message))
-    }
-}
-
-#[cfg(feature = "serde")]
-mod written {
-    use serde::Deserialize;
-
-    use super::*;
-
-    /// A config as it is written. Of a rule without numbers serde would take any keys.
-    #[derive(Deserialize)]
-    #[serde(tag = "rule", rename_all = "snake_case")]
-    pub(super) enum Written {
-        Share(ShareBudget),
-        Throttle(ThrottleBudget),
-        Standard(StandardBudget),
-        Concurrent(ConcurrentBudget),
-        Empty(Nothing),
-        Unlimited(Nothing),
-    }
-
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    pub(super) struct Nothing {}
-
-    impl From<Written> for BudgetConfig {
-        fn from(written: Written) -> Self {
-            match written {
-                Written::Share(share) => Self::Share(share),
-                Written::Throttle(throttle) => Self::Throttle(throttle),
-                Written::Standard(standard) => Self::Standard(standard),
-                Written::Concurrent(concurrent) => Self::Concurrent(concurrent),
-                Written::Empty(Nothing {}) => Self::Empty,
-                Written::Unlimited(Nothing {}) => Self::Unlimited,
-            }
-        }
     }
 }
 

@@ -38,6 +38,8 @@ mod standard;
 mod throttle;
 mod tokens;
 mod window;
+#[cfg(feature = "serde")]
+mod written;
 
 use std::{fmt, sync::Arc};
 

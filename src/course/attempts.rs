@@ -22,7 +22,7 @@ use crate::{
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, remote = "Self"))]
 #[non_exhaustive]
 pub struct Attempts {
     /// Number of attempts in all, from 1 to 64. Default: 3.
@@ -61,6 +61,9 @@ pub struct Attempts {
     /// never.
     pub hedge: Option<Hedge>,
 }
+
+#[cfg(feature = "serde")]
+crate::written::names_keys!(Attempts);
 
 impl Default for Attempts {
     fn default() -> Self {
@@ -175,6 +178,13 @@ impl Attempts {
         mistakes.extend(limit_mistake("timeout", self.timeout));
         mistakes.extend(limit_mistake("overall", self.overall));
         mistakes.extend(limit_mistake("wait_for_endpoint", self.wait_for_endpoint));
+        if let (Some(timeout), Some(overall)) = (self.timeout, self.overall) {
+            if timeout > overall {
+                mistakes.push(format!(
+                    "`timeout` is {timeout:?}, but must not be longer than `overall`, {overall:?}"
+                ));
+            }
+        }
         mistakes.extend(self.waits().mistakes(["backoff", "max_backoff"]));
         mistakes.extend(backoff::mistake("max_retry_after", self.max_retry_after));
         mistakes.extend(self.hedge.and_then(Hedge::mistake));

@@ -7,7 +7,7 @@ use crate::{
     backoff,
     budget::{Budget, Cause},
     outcome::ErrIsFailure,
-    replay::{ByReplay, ReplayFn},
+    replay::ByReplay,
     sync::RandomSource,
     telemetry::{Events, Reporter},
 };
@@ -64,9 +64,9 @@ impl<R, C> Plan<R, C> {
         Self { random: RandomSource::of(Some(seed)), ..self }
     }
 
-    pub(crate) fn with_replay<F>(self, copy: F) -> Plan<ReplayFn<F>, C> {
+    pub(crate) fn with_replay<Q>(self, replay: Q) -> Plan<Q, C> {
         let Self { budget, backoff, random, reporter, classify, .. } = self;
-        Plan { budget, backoff, random, reporter, replay: ReplayFn::new(copy), classify }
+        Plan { budget, backoff, random, reporter, replay, classify }
     }
 
     pub(crate) fn with_classify<D>(self, classify: D) -> Plan<R, D> {

@@ -1,4 +1,9 @@
-use futures_util::stream;
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use futures_core::Stream;
 
 use super::{discover::Discover, set::EndpointSet};
 use crate::{endpoint::Endpoint, error::Error};
@@ -36,10 +41,24 @@ pub struct Fixed {
 }
 
 impl Discover for Fixed {
-    type Stream = stream::Iter<std::option::IntoIter<EndpointSet>>;
+    type Stream = FixedStream;
 
-    fn discover(&self) -> Self::Stream {
-        stream::iter(Some(self.set.clone()))
+    fn discover(&self) -> FixedStream {
+        FixedStream { set: Some(self.set.clone()) }
+    }
+}
+
+/// Stream of a [`Fixed`] source: one set, and then its end.
+#[derive(Debug)]
+pub struct FixedStream {
+    set: Option<EndpointSet>,
+}
+
+impl Stream for FixedStream {
+    type Item = EndpointSet;
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<EndpointSet>> {
+        Poll::Ready(self.set.take())
     }
 }
 

@@ -54,7 +54,7 @@ mod tower;
 pub use self::{
     diff::{Difference, diff},
     discover::Discover,
-    fixed::{Fixed, fixed},
+    fixed::{Fixed, FixedStream, fixed},
     memory::{Memory, MemoryStream},
     set::EndpointSet,
 };

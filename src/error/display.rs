@@ -45,7 +45,7 @@ impl Error {
 
     /// Where, then what, then why. The cause comes last, and what it says itself is not said before.
     fn write(&self, f: &mut fmt::Formatter<'_>, words: Words) -> fmt::Result {
-        let source = std::error::Error::source(self);
+        let source = self.cause();
         let ours = source.and_then(|source| causes(source).find_map(|e| e.downcast_ref::<Self>()));
         write!(f, "[{}] ", self.code())?;
         if let Some(guard) = self.guard() {

@@ -201,6 +201,14 @@ impl Error {
         message.unwrap_or(self.kind().text())
     }
 
+    /// The error of the inner service, or of the last attempt.
+    pub(super) fn cause(&self) -> Option<&(dyn StdError + 'static)> {
+        match &self.rest.as_ref().and_then(|rest| rest.source.as_ref()) {
+            Some(source) => Some(&****source),
+            None => self.last().map(|last| last as _),
+        }
+    }
+
     /// The error of the last attempt, if all failed.
     pub(crate) fn last(&self) -> Option<&Self> {
         self.history().last().filter(|_| self.kind() == Kind::RetryExhausted)
@@ -208,12 +216,13 @@ impl Error {
 }
 
 impl StdError for Error {
-    /// The error of the inner service, or of the last attempt.
+    /// The error of the inner service, or of the last attempt. With the feature `grpc`, an error without
+    /// either has a `tonic::Status`, so that a refusal does not reach a caller as `UNKNOWN`.
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match &self.rest.as_ref()?.source {
-            Some(source) => Some(&***source),
-            None => self.last().map(|last| last as _),
-        }
+        let cause = self.cause();
+        #[cfg(feature = "grpc")]
+        let cause = cause.or_else(|| Some(self.as_status() as _));
+        cause
     }
 }
 

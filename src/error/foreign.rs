@@ -8,6 +8,8 @@
 
 use std::{any::Any, error::Error as StdError};
 
+#[cfg(feature = "grpc")]
+use super::grpc;
 use super::{
     error::{BoxError, Error},
     kind::Kind,
@@ -113,22 +115,5 @@ mod http {
         }
         let is_callers = error.is_user() || reset.is_some_and(by_user);
         is_callers.then(|| Error::failed(Kind::InvalidRequest).without_blame())
-    }
-}
-
-#[cfg(feature = "grpc")]
-mod grpc {
-    use std::error::Error as _;
-
-    use super::{super::causes::causes, Error, Kind};
-
-    pub(super) fn of_channel(error: &tonic::transport::Error) -> Option<Error> {
-        let unconnected = causes(error).any(|error| error.is::<tonic::ConnectError>());
-        unconnected.then(|| Error::not_sent_by_type(Kind::Connection))
-    }
-
-    /// Of a generated client, over a channel.
-    pub(super) fn of_status(status: &tonic::Status) -> Option<Error> {
-        of_channel(status.source()?.downcast_ref()?)
     }
 }

@@ -69,6 +69,8 @@ mod downcast;
 mod error;
 mod fault;
 mod foreign;
+#[cfg(feature = "grpc")]
+mod grpc;
 mod kind;
 mod notes;
 mod text;
@@ -76,6 +78,8 @@ mod word;
 
 #[cfg(feature = "http")]
 pub(crate) use self::causes::{causes, root};
+#[cfg(feature = "grpc")]
+pub(crate) use self::grpc::pushback;
 pub use self::{
     code::Code,
     error::{BoxError, Error},

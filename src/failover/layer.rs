@@ -8,7 +8,7 @@ use crate::{
     choose::Chooses,
     course::{LiveAttempts, Plan},
     outcome::{ErrIsFailure, TypeName},
-    replay::{ByReplay, ReplayFn},
+    replay::{ByCopy, ByReplay, ReplayFn},
     telemetry::Events,
 };
 
@@ -169,7 +169,23 @@ impl<R: Clone, C: Clone> FailoverLayer<R, C> {
     /// deadline but [`Attempts::overall`].
     #[must_use]
     pub fn with_replay<F>(self, copy: F) -> FailoverLayer<ReplayFn<F>, C> {
-        self.replan(|plan| plan.with_replay(copy))
+        self.replan(|plan| plan.with_replay(ReplayFn::new(copy)))
+    }
+
+    /// Accepts only requests of which there always is a copy, [`Repeatable`](crate::replay::Repeatable) ones.
+    ///
+    /// By default a request that cannot be copied, such as one with a body that streams, is sent once, and only
+    /// its error says so. With this, a stack for such requests does not compile.
+    ///
+    /// # Example
+    /// ```
+    /// use tower_upstream::{Attempts, FailoverLayer};
+    /// let layer = FailoverLayer::new(Attempts::up_to(3)).require_copies();
+    /// # let _ = layer;
+    /// ```
+    #[must_use]
+    pub fn require_copies(self) -> FailoverLayer<ByCopy, C> {
+        self.replan(|plan| plan.with_replay(ByCopy))
     }
 
     /// Sets the rule that judges calls: a [`Classify`](crate::Classify), such as a closure.

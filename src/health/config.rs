@@ -50,7 +50,7 @@ impl Initial {
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, remote = "Self"))]
 #[non_exhaustive]
 pub struct HealthConfig {
     /// Whether to check at all. Without checks every gate is open. Default: true.
@@ -103,6 +103,9 @@ pub struct HealthConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
 }
+
+#[cfg(feature = "serde")]
+crate::written::names_keys!(HealthConfig);
 
 #[cfg(feature = "http")]
 const ENDPOINT: &str = "/health";
@@ -270,6 +273,12 @@ impl HealthConfig {
             if !(MIN_TIME..=MAX_TIME).contains(&value) {
                 mistakes.push(format!("`{name}` is {value:?}, but must be from 1 ms to a day"));
             }
+        }
+        if self.timeout > self.interval {
+            mistakes.push(format!(
+                "`timeout` is {:?}, but must not be longer than `interval`, {:?}",
+                self.timeout, self.interval
+            ));
         }
         for (name, value) in [("rise", self.rise), ("fall", self.fall)] {
             if value == 0 {

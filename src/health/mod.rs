@@ -11,6 +11,7 @@
 //! | check | use |
 //! |---|---|
 //! | a path over HTTP/1.1 | `HttpCheck`, or `HealthGateLayer::http` if the config has the path (feature `http`) |
+//! | `grpc.health.v1` | `GrpcCheck` (feature `grpc`) |
 //! | whether a port accepts connections | `TcpCheck` (feature `net`) |
 //! | nothing: the results come from outside | [`StateTracker`](crate::rules::StateTracker), the rule alone |
 //! | a plugin, by its own health operation | [`PluginCheck`] |
@@ -112,12 +113,16 @@ mod schedule;
 mod service;
 mod setup;
 
+#[cfg(feature = "grpc")]
+mod grpc;
 #[cfg(feature = "http")]
 mod http;
 mod plugin;
 #[cfg(feature = "net")]
 mod tcp;
 
+#[cfg(feature = "grpc")]
+pub use self::grpc::GrpcCheck;
 #[cfg(feature = "http")]
 pub use self::http::HttpCheck;
 #[cfg(feature = "net")]

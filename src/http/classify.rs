@@ -29,7 +29,8 @@ use crate::{
 ///
 /// If a `RateLimit` says that nothing remains, its reset counts as a `Retry-After`.
 ///
-/// A pushback, `grpc-retry-pushback-ms`, decides alone whether a gRPC call that did not go well is sent
+/// A pushback is a `grpc-retry-pushback-ms`, or the `RetryInfo` in `grpc-status-details-bin`. A
+/// `grpc-retry-pushback-ms` decides alone whether a gRPC call that did not go well is sent
 /// again ([`Repeat::After`]), whatever its status. A negative or unreadable one forbids it
 /// ([`Repeat::No`]), and makes the answer a failure whatever its status (gRFC A6).
 ///
@@ -60,7 +61,7 @@ impl<B, E: 'static> Classify<Response<B>, E> for HttpClassify {
             StatusCode::SERVICE_UNAVAILABLE => failure(asked(status, headers)),
             status if status.is_server_error() => Outcome::Failure,
             _ => match wire::grpc_status(headers) {
-                Some(status) => of_grpc(status, headers),
+                Some(status) => of_grpc(status, || wire::pushback(headers)),
                 None => Outcome::Success,
             },
         }
@@ -74,20 +75,17 @@ impl<B, E: 'static> Classify<Response<B>, E> for HttpClassify {
         let (status, headers) = (response.status(), response.headers());
         let failed = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
         let grpc = wire::grpc_trailer(headers).unwrap_or(0);
-        match wire::pushback(headers).filter(|_| failed || grpc != 0) {
-            Some(Pushback::After(wait)) => Repeat::After(wait),
-            Some(Pushback::Never) => Repeat::No,
-            // No success that a budget rewards (gRFC A6).
-            None if !failed && !of_grpc(grpc, headers).is_failure() && grpc != 0 => Repeat::No,
-            None => Repeat::Yes,
+        if !failed && grpc == 0 {
+            return Repeat::Yes;
         }
+        repeat_grpc(if failed { 2 } else { grpc }, wire::pushback(headers))
     }
 }
 
 /// How long the sender of a 429 or 503, which may speak gRPC, asks to wait.
 fn asked(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
-    let pushback = if wire::is_grpc(headers) { pushback(headers) } else { None };
-    pushback.or_else(|| wire::retry_after(status, headers))
+    let pushback = if wire::is_grpc(headers) { wire::pushback(headers) } else { None };
+    pushback.and_then(Pushback::wait).or_else(|| wire::retry_after(status, headers))
 }
 
 /// An answer that says when to come back is an overload.
@@ -98,23 +96,28 @@ fn failure(retry_after: Option<Duration>) -> Outcome {
     }
 }
 
-fn pushback(headers: &HeaderMap) -> Option<Duration> {
-    match wire::pushback(headers) {
-        Some(Pushback::After(wait)) => Some(wait),
-        Some(Pushback::Never) | None => None,
-    }
-}
-
 /// The verdict on a gRPC status, which may come with a pushback.
-pub(super) fn of_grpc(status: u32, headers: &HeaderMap) -> Outcome {
+pub(crate) fn of_grpc(status: u32, pushback: impl FnOnce() -> Option<Pushback>) -> Outcome {
+    let retry_after = |pushback: Option<Pushback>| pushback.and_then(Pushback::wait);
     match status {
         0 => Outcome::Success,
         2 | 4 | 13 | 15 => Outcome::Failure,
-        14 => failure(pushback(headers)),
-        8 => Outcome::Overload { retry_after: pushback(headers) },
-        _ if wire::pushback(headers) == Some(Pushback::Never) => Outcome::Failure,
+        14 => failure(retry_after(pushback())),
+        8 => Outcome::Overload { retry_after: retry_after(pushback()) },
+        _ if pushback() == Some(Pushback::Never) => Outcome::Failure,
         1 => Outcome::Ignored,
         _ => Outcome::Success,
+    }
+}
+
+/// Whether a gRPC call is sent again that ended with a status other than 0.
+pub(crate) fn repeat_grpc(status: u32, pushback: Option<Pushback>) -> Repeat {
+    match pushback {
+        Some(Pushback::After(wait)) => Repeat::After(wait),
+        Some(Pushback::Never) => Repeat::No,
+        // No success that a budget rewards (gRFC A6).
+        _ if !of_grpc(status, || None).is_failure() => Repeat::No,
+        _ => Repeat::Yes,
     }
 }
 

@@ -13,6 +13,7 @@
 //! | send a request with a body that streams again | [`ReplayBodyLayer`] | above failover or retry |
 //! | say that a `POST` may be sent again, or until when an answer is of use | [`Idempotent`], [`Deadline`] | extensions of a request |
 //! | limit each client address | [`ClientIp`] | `by_key` of a limit or breaker |
+//! | forward requests as a reverse proxy: hop-by-hop fields, `X-Forwarded-For`, upgrades | [`ReverseProxyLayer`] | above the failover |
 //! | answer refusals with 429 and 503 | [`AnswerLayer`] | outermost, in a server |
 //!
 //! # Differences from tower-http's
@@ -23,6 +24,7 @@
 //! | [`TrackLayer`] | `InFlightRequestsLayer` | Counts for each endpoint, for the balancer to choose by. Includes connections that were upgraded. |
 //! | [`OriginLayer`] | – | |
 //! | [`ReplayBodyLayer`] | `follow_redirect`'s `Policy::clone_body` | Copies bodies that stream, in bounded memory. |
+//! | [`ReverseProxyLayer`] | – | What Go's `httputil.ReverseProxy` does to requests and responses. |
 //! | [`AnswerLayer`] | – | axum's `HandleErrorLayer` takes a closure; this one knows the errors of the crate, gRPC and `RateLimit` fields. |
 //!
 //! # Example
@@ -58,8 +60,11 @@ mod connection;
 mod held_body;
 mod origin;
 mod replay;
+mod reverse_proxy;
 mod track;
 
+#[cfg(feature = "grpc")]
+pub(crate) use self::classify::{of_grpc, repeat_grpc};
 pub use self::{
     answer::{
         Answer, AnswerFuture, AnswerLayer, BodyFn, DefaultBody, EmptyBody, NoFields, Reports,
@@ -72,6 +77,7 @@ pub use self::{
     held_body::HeldBody,
     origin::{Origin, OriginBody, OriginFuture, OriginLayer},
     replay::{Attempt, Deadline, Idempotent, ReplayBodies, ReplayBody, ReplayBodyLayer},
+    reverse_proxy::{ReverseProxy, ReverseProxyFuture, ReverseProxyLayer},
     track::{Track, TrackFuture, TrackLayer, TrackedBody},
 };
 pub(crate) use self::{

@@ -279,6 +279,8 @@ impl<T> HasDeadline for Call<T> {
     }
 }
 
+impl<T: Clone> crate::replay::Repeatable for Call<T> {}
+
 impl<T: Clone> Replay for Call<T> {
     fn replay(&self) -> Option<Self> {
         Some(self.clone())

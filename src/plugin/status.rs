@@ -227,7 +227,7 @@ impl PluginStatus {
     }
 
     #[cfg(feature = "http")]
-    fn from_number(number: i64) -> Self {
+    pub(crate) fn from_number(number: i64) -> Self {
         usize::try_from(number)
             .ok()
             .and_then(|number| Self::ALL.get(number).copied())

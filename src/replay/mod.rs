@@ -5,11 +5,13 @@
 
 mod options;
 mod policy;
+mod repeatable;
 mod request;
 
 pub(crate) use self::options::{MAX_ATTEMPTS, MIN_LIMIT};
 pub use self::{
     options::CallOptions,
     policy::{ByReplay, ReplayFn, ReplayPolicy},
+    repeatable::{ByCopy, Repeatable},
     request::Replay,
 };

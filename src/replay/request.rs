@@ -26,6 +26,11 @@ use crate::deadline::HasDeadline;
 /// }
 /// # assert!(!Query::Write(1, String::new()).is_idempotent() && Query::Read(1).is_idempotent());
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "a failover cannot tell whether `{Self}` may be sent again",
+    label = "this request does not implement `Replay`",
+    note = "implement `Replay` for it, or give the `FailoverLayer` a closure: `with_replay(|request| ..)`"
+)]
 pub trait Replay: HasDeadline + Sized {
     /// Returns a copy to send if this request fails, or `None` if it cannot be copied, such as a streaming body.
     ///

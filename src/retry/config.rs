@@ -196,7 +196,7 @@ mod written {
 
     /// A config as it is written, with the names of both worlds.
     #[derive(Deserialize)]
-    #[serde(default, deny_unknown_fields)]
+    #[serde(default, deny_unknown_fields, remote = "Self")]
     pub(super) struct Written {
         attempts: Option<u32>,
         max_retries: Option<u32>,
@@ -212,6 +212,8 @@ mod written {
         #[serde(with = "crate::duration::serde")]
         max_retry_after: Duration,
     }
+
+    crate::written::names_keys_of!(Written);
 
     impl Default for Written {
         fn default() -> Self {

@@ -161,7 +161,7 @@ impl<R: Clone, C: Clone> RetryPolicy<R, C> {
     /// deadline but [`RetryConfig::overall`].
     #[must_use]
     pub fn with_replay<F>(self, copy: F) -> RetryPolicy<ReplayFn<F>, C> {
-        self.replan(|plan| plan.with_replay(copy))
+        self.replan(|plan| plan.with_replay(ReplayFn::new(copy)))
     }
 
     /// Sets the rule that judges calls: a [`Classify`], such as a closure, or `http::HttpClassify`

@@ -8,6 +8,7 @@
 //! | function | protocol | called by |
 //! |---|---|---|
 //! | [`http()`], [`http_service()`] | JSON over HTTP and HTTPS, and over a Unix socket | [`HttpTransport`](crate::transport::HttpTransport), and Go programs |
+//! | `grpc()` (feature `grpc`) | gRPC, with messages of JSON or Protocol Buffers | `GrpcTransport`, and clients of gRPC |
 //! | [`unix()`] | messages of JSON over a Unix socket | [`SocketTransport`](crate::transport::SocketTransport), and Go programs |
 //! | [`tcp()`], [`bridge()`] | the same over TCP | [`SocketTransport`](crate::transport::SocketTransport) |
 #![cfg_attr(
@@ -31,11 +32,15 @@
 
 mod execute;
 mod failure;
+#[cfg(feature = "grpc")]
+mod grpc;
 mod http;
 mod socket;
 #[cfg(all(feature = "process", unix))]
 mod stdio;
 
+#[cfg(feature = "grpc")]
+pub use self::grpc::{Both, GrpcBody, GrpcServe, GrpcServeFuture, Serves, grpc};
 #[cfg(unix)]
 pub use self::socket::unix;
 #[cfg(all(feature = "process", unix))]

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | [`HttpTransport`] | [`Call`](crate::Call) | plugins that speak JSON over HTTP or HTTPS |
 //! | [`SocketTransport`] | [`Call`](crate::Call) | plugins that speak JSON over a Unix or TCP socket |
+//! | `GrpcTransport` (feature `grpc`) | [`Call`](crate::Call) | plugins that speak gRPC, by JSON or by messages of Protocol Buffers |
 #![cfg_attr(
     all(feature = "process", unix),
     doc = "| [`ProcessTransport`] | [`Call`](crate::Call) | plugins that are child processes |"
@@ -34,12 +35,16 @@
 mod by_scheme;
 mod counts;
 mod description;
+#[cfg(feature = "grpc")]
+mod grpc;
 mod http;
 mod limit;
 #[cfg(all(feature = "process", unix))]
 mod process;
 mod socket;
 
+#[cfg(feature = "grpc")]
+pub use self::grpc::{GrpcConfig, GrpcFuture, GrpcService, GrpcTransport, GrpcTransportHandle};
 #[cfg(all(feature = "process", unix))]
 pub use self::process::{
     Multiplex, ProcessConfig, ProcessFuture, ProcessService, ProcessTransport,

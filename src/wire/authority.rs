@@ -12,6 +12,11 @@ pub(crate) fn without_zone(authority: &str) -> Cow<'_, str> {
     }
 }
 
+/// An authority as a `Host` has it: without a user name, and without a zone.
+pub(crate) fn as_host(authority: &str) -> Cow<'_, str> {
+    without_zone(authority.rsplit_once('@').map_or(authority, |(_, host)| host))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

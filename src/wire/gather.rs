@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http::HeaderMap;
 use http_body::Body;
 use pin_project_lite::pin_project;
 
@@ -16,6 +17,8 @@ pin_project! {
         body: B,
         bytes: BytesMut,
         limit: usize,
+        // In a box, since only gRPC has them.
+        trailers: Option<Box<HeaderMap>>,
     }
 }
 
@@ -30,7 +33,7 @@ pub(crate) enum Cut<E> {
 
 impl<B: Body> Gather<B> {
     pub(crate) fn new(body: B, limit: usize) -> Self {
-        Self { body, bytes: BytesMut::new(), limit }
+        Self { body, bytes: BytesMut::new(), limit, trailers: None }
     }
 
     /// Reads on. Nothing beyond the limit is kept, and a body that says that it is longer is not
@@ -49,8 +52,12 @@ impl<B: Body> Gather<B> {
                 None => return Poll::Ready(Ok(std::mem::take(this.bytes).freeze())),
                 Some(Err(error)) => return Poll::Ready(Err(Cut::Broken(error))),
                 Some(Ok(frame)) => {
-                    let Ok(data) = frame.into_data() else {
-                        continue;
+                    let data = match frame.into_data() {
+                        Ok(data) => data,
+                        Err(frame) => {
+                            *this.trailers = frame.into_trailers().ok().map(Box::new);
+                            continue;
+                        }
                     };
                     let room = *this.limit - this.bytes.len();
                     let fits = data.remaining() <= room;
@@ -61,6 +68,11 @@ impl<B: Body> Gather<B> {
                 }
             }
         }
+    }
+
+    /// The trailers, if there were any. They come last.
+    pub(crate) fn trailers(self: Pin<&mut Self>) -> Option<Box<HeaderMap>> {
+        self.project().trailers.take()
     }
 
     /// What came so far.

@@ -2,12 +2,17 @@
 
 use std::time::{Duration, SystemTime};
 
+use base64::{
+    Engine,
+    alphabet::STANDARD,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
 use http::{
     HeaderMap, HeaderValue, StatusCode,
     header::{CONTENT_TYPE, DATE, RETRY_AFTER},
 };
 
-use super::rate_limit;
+use super::{rate_limit, rpc_status};
 
 /// No endpoint is left alone for longer than this because it asked for it.
 pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
@@ -46,23 +51,57 @@ fn delay(value: &HeaderValue, headers: &HeaderMap, now: SystemTime) -> Option<Du
     Some(date(text)?.duration_since(sent.unwrap_or(now)).unwrap_or_default())
 }
 
-/// What `grpc-retry-pushback-ms` says.
+/// What a gRPC server says about trying again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pushback {
-    /// Try again after this.
+    /// `grpc-retry-pushback-ms`: try again after this.
     After(Duration),
-    /// Do not try again: it is below zero, or nothing that can be read (gRFC A6).
+    /// The same, but do not try again: it is below zero, or nothing that can be read (gRFC A6).
     Never,
+    /// `RetryInfo` in the details: wait for so long, if the call may be tried again at all.
+    Advice(Duration),
 }
+
+impl Pushback {
+    /// How long to wait, if it says that.
+    pub(crate) fn wait(self) -> Option<Duration> {
+        match self {
+            Self::After(wait) | Self::Advice(wait) => Some(wait),
+            Self::Never => None,
+        }
+    }
+}
+
+/// Bytes in metadata of gRPC, with padding or without.
+pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new()
+        .with_encode_padding(false)
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// The wish of a gRPC server, at most a day.
 pub(crate) fn pushback(headers: &HeaderMap) -> Option<Pushback> {
-    let value = headers.get("grpc-retry-pushback-ms")?;
+    let Some(value) = headers.get("grpc-retry-pushback-ms") else {
+        let details = BASE64.decode(headers.get("grpc-status-details-bin")?).ok()?;
+        return retry_info(&details);
+    };
     let millis = value.to_str().ok().and_then(|text| text.trim().parse::<u32>().ok());
     Some(match millis {
         Some(millis) => Pushback::After(Duration::from_millis(millis.into()).min(MAX_RETRY_AFTER)),
         None => Pushback::Never,
     })
+}
+
+/// The wish in the details of a status.
+pub(crate) fn retry_info(details: &[u8]) -> Option<Pushback> {
+    Some(Pushback::Advice(rpc_status::retry_delay(details)?.min(MAX_RETRY_AFTER)))
+}
+
+/// A `grpc-retry-pushback-ms`, rounded up.
+pub(crate) fn pushback_value(wait: Duration) -> HeaderValue {
+    let millis = wait.as_nanos().div_ceil(1_000_000);
+    HeaderValue::from(u64::try_from(millis).unwrap_or(u64::MAX))
 }
 
 /// The status of a gRPC answer that has it in its head. `None`: it is not gRPC, or goes on. What
@@ -133,10 +172,7 @@ mod tests {
                 Some("grpc_pushback") => {
                     let value = case["value"].as_str();
                     let found = pushback(&headers(&[("grpc-retry-pushback-ms", value)]));
-                    let wait = match found {
-                        Some(Pushback::After(wait)) => Some(wait.min(cap)),
-                        Some(Pushback::Never) | None => None,
-                    };
+                    let wait = found.and_then(Pushback::wait).map(|wait| wait.min(cap));
                     assert_eq!(wait, expect, "{case}");
                     let refuses = value.is_some() && expect.is_none();
                     assert_eq!(found == Some(Pushback::Never), refuses, "{case}");
@@ -186,6 +222,21 @@ mod tests {
         let found = |status| retry_after(status, &headers);
         assert_eq!(found(StatusCode::TOO_MANY_REQUESTS), Some(Duration::from_secs(50)));
         assert_eq!(found(StatusCode::OK), None);
+    }
+
+    #[test]
+    fn details_of_a_status_advise_where_nothing_pushes_back() {
+        let wait = Duration::from_millis(250);
+        let details = BASE64.encode(rpc_status::with_retry_info(14, "", wait));
+        let found = |pushback, details: &str| {
+            let pushback = ("grpc-retry-pushback-ms", pushback);
+            super::pushback(&headers(&[pushback, ("grpc-status-details-bin", Some(details))]))
+        };
+        assert_eq!(found(None, &details), Some(Pushback::Advice(wait)));
+        let padded = format!("{details}{}", "=".repeat((4 - details.len() % 4) % 4));
+        assert_eq!(found(None, &padded), Some(Pushback::Advice(wait)));
+        assert_eq!(found(Some("7"), &details), Some(Pushback::After(Duration::from_millis(7))));
+        assert_eq!((found(Some("-1"), &details), found(None, "?")), (Some(Pushback::Never), None));
     }
 
     #[test]

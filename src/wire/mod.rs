@@ -5,6 +5,7 @@ mod gather;
 mod headers;
 mod network;
 pub(crate) mod rate_limit;
+pub(crate) mod rpc_status;
 mod time;
 
 use std::borrow::Cow;
@@ -12,14 +13,18 @@ use std::borrow::Cow;
 use crate::error::cut;
 
 pub(crate) use self::{
-    authority::without_zone,
+    authority::{as_host, without_zone},
     gather::{Cut, Gather},
     headers::{
-        Pushback, grpc_status, grpc_trailer, is_grpc, pushback, retry_after, retry_after_value,
+        Pushback, grpc_status, grpc_trailer, is_grpc, pushback, pushback_value, retry_after,
+        retry_after_value,
     },
     network::{Network, masked},
     time::{parse_rfc3339, rfc3339, system_time},
 };
+
+#[cfg(feature = "grpc")]
+pub(crate) use self::headers::{BASE64, retry_info};
 
 /// How much a body may hold, unless a config says otherwise.
 pub(crate) const MAX_BODY: usize = 16 << 20;

@@ -22,6 +22,7 @@ const WORDS: &[&str] = &[
     "backoff",
     "telemetry",
     "macros",
+    "written",
 ];
 
 /// Each module, and what it may import beside [`WORDS`] and itself.
@@ -53,20 +54,23 @@ const TABLE: &[(&str, &[&str])] = &[
     // It tells its verdicts in the words of a plugin, and asks one for its own.
     (
         "health",
-        &["member", "connect", "choose", "replay", "endpoint", "guard", "plugin", "dial", "rules"],
+        &[
+            "member", "connect", "choose", "replay", "endpoint", "guard", "plugin", "dial", "grpc",
+            "rules",
+        ],
     ),
     ("limit", &["member", "connect", "choose", "endpoint", "guard"]),
     // How a call leaves the house, and how it enters a plugin's.
     (
         "transport",
         &[
-            "endpoint", "member", "connect", "plugin", "replay", "dial", "http", "guard", "pool",
-            "auth", "allow",
+            "endpoint", "member", "connect", "plugin", "replay", "dial", "http", "grpc", "guard",
+            "pool", "auth", "allow",
         ],
     ),
     // Which programs may run; its file is JSON as the plugin manager writes it.
     ("allow", &["plugin"]),
-    ("serve", &["endpoint", "member", "connect", "plugin", "dial", "auth", "http"]),
+    ("serve", &["endpoint", "member", "connect", "plugin", "dial", "auth", "http", "grpc"]),
     // A layer, but no guard: it changes what a call holds.
     ("codec", &["plugin", "guard", "choose", "connect", "member"]),
     // The slot in which guards last as long as a connection.
@@ -76,6 +80,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("plugin", &["replay", "connect", "auth", "endpoint"]),
     // A protocol's words around the open traits of the core, which never imports them.
     ("http", &["breaker", "limit", "guard", "member", "connect", "replay", "endpoint"]),
+    ("grpc", &["connect", "http", "member", "plugin"]),
     // Shared words know each other, and nothing else.
     ("endpoint", &[]),
     ("member", &["endpoint", "rules"]),
@@ -101,6 +106,9 @@ const TABLE: &[(&str, &[&str])] = &[
     ("rules", &[]),
     ("telemetry", &[]),
     ("macros", &[]),
+    ("written", &[]),
+    // Text alone.
+    ("_guide", &[]),
 ];
 
 /// No file has more lines.

@@ -14,6 +14,8 @@
 #[cfg(all(feature = "process", unix))]
 mod allow;
 mod fields;
+#[cfg(feature = "grpc")]
+mod grpc;
 mod http;
 mod lines;
 mod memory;
@@ -86,6 +88,39 @@ fn go_duration(bytes: &[u8]) {
     }
 }
 
+#[cfg(feature = "grpc")]
+fn grpc_message(bytes: &[u8]) {
+    use ::bytes::Bytes;
+    let body = Bytes::copy_from_slice(bytes);
+    if let Ok(message) = grpc::frame::unframe(body.clone()) {
+        // A message that is one is framed as it came.
+        let again = grpc::frame::frame(|framed| {
+            framed.extend_from_slice(&message);
+            Ok::<_, ()>(())
+        });
+        assert_eq!(again.unwrap(), body);
+    }
+}
+
+#[cfg(feature = "grpc")]
+fn grpc_details(bytes: &[u8]) {
+    if let Some(wait) = grpc::rpc_status::retry_delay(bytes) {
+        let written = grpc::rpc_status::with_retry_info(8, "", wait);
+        assert_eq!(grpc::rpc_status::retry_delay(&written), Some(wait));
+    }
+}
+
+#[cfg(feature = "grpc")]
+fn grpc_timeout(bytes: &[u8]) {
+    let mut headers = ::http::HeaderMap::new();
+    let Ok(value) = ::http::HeaderValue::from_bytes(bytes) else { return };
+    headers.insert("grpc-timeout", value);
+    if let Some(timeout) = grpc::timeout::read(&headers) {
+        grpc::timeout::write(&mut headers, timeout);
+        assert!(grpc::timeout::read(&headers) >= Some(timeout));
+    }
+}
+
 fn fuzz(name: &str, target: fn(&[u8])) {
     let corpus = corpus(name);
     for input in &corpus {
@@ -140,6 +175,24 @@ fn questions_of_a_stream() {
 #[test]
 fn answers_of_a_stream() {
     fuzz("answer", answer);
+}
+
+#[cfg(feature = "grpc")]
+#[test]
+fn messages_of_grpc() {
+    fuzz("grpc_message", grpc_message);
+}
+
+#[cfg(feature = "grpc")]
+#[test]
+fn details_of_a_status_of_grpc() {
+    fuzz("grpc_details", grpc_details);
+}
+
+#[cfg(feature = "grpc")]
+#[test]
+fn timeouts_of_grpc() {
+    fuzz("grpc_timeout", grpc_timeout);
 }
 
 #[test]

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 /// assert!(config.validate().is_ok());
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, remote = "Self")]
 #[non_exhaustive]
 pub struct TlsConfig {
     /// Certificates of the authorities that are trusted, instead of those of the system. Default: none.
@@ -37,6 +37,8 @@ pub struct TlsConfig {
     /// begun end as they would, and the next ones make a new connection. Default: `true`.
     pub http2: bool,
 }
+
+crate::written::names_keys!(TlsConfig);
 
 impl Default for TlsConfig {
     fn default() -> Self {
@@ -97,7 +99,7 @@ impl TlsConfig {
 /// assert!(config.validate().is_ok());
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, remote = "Self")]
 #[non_exhaustive]
 pub struct ServerTlsConfig {
     /// Certificate, and those between it and its authority.
@@ -112,6 +114,8 @@ pub struct ServerTlsConfig {
     /// Whether a client may choose HTTP/2. Default: `true`.
     pub http2: bool,
 }
+
+crate::written::names_keys!(ServerTlsConfig);
 
 impl Default for ServerTlsConfig {
     fn default() -> Self {

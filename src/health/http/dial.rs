@@ -23,9 +23,9 @@ use {
 
 /// How connections are made.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Dial {
+pub(in crate::health) struct Dial {
     #[cfg(feature = "tls")]
-    pub(super) config: TlsConfig,
+    pub(in crate::health) config: TlsConfig,
     /// What was read of its files, for all checks.
     #[cfg(feature = "tls")]
     tls: Arc<Tls>,
@@ -34,13 +34,17 @@ pub(super) struct Dial {
 /// Boxed, since the ways differ: once for each check.
 type BoxStream = Box<dyn Stream>;
 
-pub(super) trait Stream: Read + Write + Send + Unpin {}
+pub(in crate::health) trait Stream: Read + Write + Send + Unpin {}
 
 impl<T: Read + Write + Send + Unpin> Stream for T {}
 
 impl Dial {
-    /// The time of the check bounds it.
-    pub(super) async fn connect(&self, way: &Way) -> Result<BoxStream, BoxError> {
+    /// For one request of HTTP/1.1, or of HTTP/2. The time of the check bounds it.
+    pub(in crate::health) async fn connect(
+        &self,
+        way: &Way,
+        http2: bool,
+    ) -> Result<BoxStream, BoxError> {
         match way {
             Way::Tcp { host, port, is_secure } => {
                 let connect = TcpConnector::without_timeout(limit());
@@ -50,11 +54,16 @@ impl Dial {
                 }
                 #[cfg(feature = "tls")]
                 {
-                    // A check is one request of HTTP/1.1.
-                    let config = self.config.clone().with_http2(false);
+                    let config = self.config.clone().with_http2(http2);
                     let secured = self.tls.secure(&config, &without_zone(host), stream).await;
-                    Ok(Box::new(secured.map_err(reason)?.0))
+                    let (secured, is_http2) = secured.map_err(reason)?;
+                    if http2 && !is_http2 {
+                        return Err("it does not choose HTTP/2".into());
+                    }
+                    Ok(Box::new(secured))
                 }
+                #[cfg(not(feature = "tls"))]
+                let _ = http2;
                 #[cfg(not(feature = "tls"))]
                 Err("`https` needs the feature `tls`".into())
             }

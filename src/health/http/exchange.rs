@@ -42,7 +42,7 @@ impl Exchange<'_> {
         expects: impl Fn(u16) -> bool,
     ) -> Result<Answer, BoxError> {
         // The time of the check bounds it.
-        let stream = self.dial.connect(&self.place.way).await?;
+        let stream = self.dial.connect(&self.place.way, false).await?;
         let (mut sender, connection) =
             http1::Builder::new().max_buf_size(MAX_HEAD).handshake(stream).await?;
         let conversation = pin!(async move {

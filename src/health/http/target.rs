@@ -26,7 +26,7 @@ pub(super) struct Place {
 }
 
 #[derive(Debug, PartialEq)]
-pub(super) enum Way {
+pub(in crate::health) enum Way {
     Tcp {
         host: String,
         port: u16,
@@ -39,6 +39,10 @@ pub(super) enum Way {
 impl Way {
     fn of(scheme: Option<&str>, host: &str, port: Option<u16>) -> Self {
         let is_secure = scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
+        Self::tcp(host, port, is_secure)
+    }
+
+    pub(in crate::health) fn tcp(host: &str, port: Option<u16>, is_secure: bool) -> Self {
         let port = port.unwrap_or(if is_secure { 443 } else { 80 });
         Self::Tcp { host: host.trim_matches(['[', ']']).to_owned(), port, is_secure }
     }

@@ -77,6 +77,26 @@ impl Error {
             Kind::InvalidConfig => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
+
+    /// The code of gRPC.
+    pub(crate) fn grpc_code(&self) -> u16 {
+        const UNKNOWN: u16 = 2;
+        const INVALID_ARGUMENT: u16 = 3;
+        const DEADLINE_EXCEEDED: u16 = 4;
+        const RESOURCE_EXHAUSTED: u16 = 8;
+        const INTERNAL: u16 = 13;
+        const UNAVAILABLE: u16 = 14;
+        match self.kind() {
+            Kind::RateLimited | Kind::Overloaded => RESOURCE_EXHAUSTED,
+            Kind::Timeout => DEADLINE_EXCEEDED,
+            Kind::InvalidRequest => INVALID_ARGUMENT,
+            Kind::InvalidConfig => INTERNAL,
+            // What the last attempt says, since it is the latest news.
+            Kind::RetryExhausted => self.last().map_or(UNAVAILABLE, Self::grpc_code),
+            Kind::Plugin | Kind::Service | Kind::Transport => UNKNOWN,
+            _ => UNAVAILABLE,
+        }
+    }
 }
 
 /// All of it in the headers, as gRPC has it where there is nothing but trailers.
@@ -87,35 +107,14 @@ pub(super) fn over_grpc<B>(
 ) -> Response<B> {
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, content_type.clone());
-    headers.insert(GRPC_STATUS, HeaderValue::from(grpc_status(error)));
+    headers.insert(GRPC_STATUS, HeaderValue::from(error.grpc_code()));
     if let Ok(message) = HeaderValue::try_from(error.public_text()) {
         headers.insert(GRPC_MESSAGE, message);
     }
     if let Some(wait) = error.retry_after() {
-        let millis = wait.as_nanos().div_ceil(1_000_000);
-        headers.insert(GRPC_PUSHBACK, u64::try_from(millis).unwrap_or(u64::MAX).into());
+        headers.insert(GRPC_PUSHBACK, wire::pushback_value(wait));
     }
     response
-}
-
-/// The codes of gRPC.
-fn grpc_status(error: &Error) -> u16 {
-    const UNKNOWN: u16 = 2;
-    const INVALID_ARGUMENT: u16 = 3;
-    const DEADLINE_EXCEEDED: u16 = 4;
-    const RESOURCE_EXHAUSTED: u16 = 8;
-    const INTERNAL: u16 = 13;
-    const UNAVAILABLE: u16 = 14;
-    match error.kind() {
-        Kind::RateLimited | Kind::Overloaded => RESOURCE_EXHAUSTED,
-        Kind::Timeout => DEADLINE_EXCEEDED,
-        Kind::InvalidRequest => INVALID_ARGUMENT,
-        Kind::InvalidConfig => INTERNAL,
-        // What the last attempt says, since it is the latest news.
-        Kind::RetryExhausted => error.last().map_or(UNAVAILABLE, grpc_status),
-        Kind::Plugin | Kind::Service | Kind::Transport => UNKNOWN,
-        _ => UNAVAILABLE,
-    }
 }
 
 #[cfg(test)]
@@ -142,7 +141,7 @@ mod tests {
             (Error::exhausted(attempts, Error::failed(Kind::Timeout)), 504, 4),
         ] {
             assert_eq!(
-                (error.http_status().as_u16(), grpc_status(&error)),
+                (error.http_status().as_u16(), error.grpc_code()),
                 (status, code),
                 "{error}"
             );

@@ -75,7 +75,9 @@ impl<B: Body<Error: 'static>> Body for JudgedBody<B> {
             Some(Err(error)) => Some(of_broken(error)),
             Some(Ok(frame)) => match frame.trailers_ref() {
                 Some(trailers) => Some(Some(match wire::grpc_trailer(trailers) {
-                    Some(status) if *this.owes_status => of_grpc(status, trailers),
+                    Some(status) if *this.owes_status => {
+                        of_grpc(status, || wire::pushback(trailers))
+                    }
                     _ => without_status,
                 })),
                 // A reader of the last frame need not ask for the `None` after it.

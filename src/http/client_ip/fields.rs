@@ -4,20 +4,22 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, header::FORWARDED};
 
-/// The addresses in `Forwarded`, or in another field that is a plain list, from the one that was written
-/// last. `None` for an entry that is no address.
-pub(super) fn addresses_from_the_end<'a>(
+/// The entries of `Forwarded`, or of another field that is a plain list, from the one that was written
+/// last.
+pub(super) fn entries_from_the_end<'a>(
     headers: &'a HeaderMap,
     field: &HeaderName,
-) -> impl Iterator<Item = Option<IpAddr>> + use<'a> {
+) -> impl Iterator<Item = &'a [u8]> + use<'a> {
     let rfc_7239 = field == FORWARDED;
     // The lines are one list, and its end is what the last proxy wrote.
     let lines = headers.get_all(field).into_iter().rev();
-    let entries = lines.flat_map(move |line| FromTheEnd { rest: Some(line.as_bytes()), rfc_7239 });
-    entries.map(move |entry| {
-        let entry = std::str::from_utf8(entry).ok()?;
-        address(if rfc_7239 { for_of(entry)? } else { entry.trim() })
-    })
+    lines.flat_map(move |line| FromTheEnd { rest: Some(line.as_bytes()), rfc_7239 })
+}
+
+/// The address in an entry of `field`, if it is one.
+pub(super) fn address_in(entry: &[u8], field: &HeaderName) -> Option<IpAddr> {
+    let entry = std::str::from_utf8(entry).ok()?;
+    address(if field == FORWARDED { value_in(entry, "for")? } else { entry.trim() })
 }
 
 /// The entries of a list from its end, which the last proxy wrote, to its beginning, which a client may
@@ -49,12 +51,12 @@ impl<'a> Iterator for FromTheEnd<'a> {
     }
 }
 
-/// The value of `for` in an element of `Forwarded`, without its quotes. An address needs no
-/// semicolon and no escape in it.
-fn for_of(element: &str) -> Option<&str> {
+/// The value of a parameter in an element of `Forwarded`, without its quotes, if it is there once. An
+/// address, a host and a protocol need no semicolon and no escape in it.
+pub(in crate::http) fn value_in<'a>(element: &'a str, name: &str) -> Option<&'a str> {
     let mut values = element.split(';').filter_map(|pair| {
-        let (name, value) = pair.split_once('=')?;
-        name.trim().eq_ignore_ascii_case("for").then_some(value.trim())
+        let (found, value) = pair.split_once('=')?;
+        found.trim().eq_ignore_ascii_case(name).then_some(value.trim())
     });
     let value = values.next()?;
     if values.next().is_some() {

@@ -7,7 +7,7 @@ use std::{
 
 use http::{Extensions, HeaderMap, HeaderName, Request, header::FORWARDED};
 
-use super::fields::addresses_from_the_end;
+use super::fields::{address_in, entries_from_the_end};
 use crate::{
     error::{Error, Kind},
     key::Key,
@@ -53,7 +53,7 @@ pub struct ClientIp<P> {
     v6_prefix: u8,
 }
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(in crate::http) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 impl<P> ClientIp<P>
 where
@@ -117,20 +117,42 @@ where
     ///
     /// A [handle](crate::limit::KeyedRateLimitHandle) finds the quota of a client by it.
     pub fn of<B>(&self, request: &Request<B>) -> Option<IpAddr> {
-        let peer = (self.peer)(request.extensions())?;
-        Some(self.grouped(self.walk(peer.to_canonical(), request.headers())))
+        let peer = self.peer(request.extensions())?;
+        Some(self.grouped(self.walk(peer, request.headers())))
     }
 
     fn walk(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        let mut written = addresses_from_the_end(headers, &self.field);
-        let mut client = peer;
-        while self.trusted.iter().any(|network| network.contains(client)) {
-            match written.next().flatten() {
-                Some(before) => client = before,
-                None => break,
-            }
-        }
-        client
+        let written = self.written_by_trusted(peer, headers);
+        written.filter_map(|(_, address)| address).last().unwrap_or(peer)
+    }
+
+    /// The address of the connection, as the server has put it into the extensions.
+    pub(in crate::http) fn peer(&self, extensions: &Extensions) -> Option<IpAddr> {
+        (self.peer)(extensions).map(|peer| peer.to_canonical())
+    }
+
+    /// The entries that trusted proxies wrote, from the last, and the address in each. The first entry of
+    /// another, or one that is no address, is the end.
+    pub(in crate::http) fn written_by_trusted<'a>(
+        &'a self,
+        peer: IpAddr,
+        headers: &'a HeaderMap,
+    ) -> impl Iterator<Item = (&'a [u8], Option<IpAddr>)> {
+        let mut writer = Some(peer);
+        entries_from_the_end(headers, &self.field).map_while(move |entry| {
+            writer.take().filter(|writer| self.trusts(*writer))?;
+            writer = address_in(entry, &self.field);
+            Some((entry, writer))
+        })
+    }
+
+    pub(in crate::http) fn trusts(&self, address: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(address))
+    }
+
+    /// Whether the trusted proxies write `Forwarded`, and not `X-Forwarded-For`.
+    pub(in crate::http) fn reads_forwarded(&self) -> bool {
+        self.field == FORWARDED
     }
 
     fn grouped(&self, address: IpAddr) -> IpAddr {

@@ -4,3 +4,4 @@ mod fields;
 mod key;
 
 pub use self::key::ClientIp;
+pub(super) use self::{fields::value_in, key::X_FORWARDED_FOR};

@@ -12,7 +12,7 @@ use super::path::has_dot_segment;
 use crate::{
     endpoint::Address,
     error::{BoxError, Error, Kind},
-    wire::without_zone,
+    wire::as_host,
 };
 
 #[derive(Debug)]
@@ -119,9 +119,7 @@ impl Target {
 
 /// Without what a `Host` must not hold: a user name, and the zone of an IPv6 address.
 fn host_value(authority: &Authority) -> Result<HeaderValue, Error> {
-    let host = authority.as_str();
-    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-    HeaderValue::from_str(&without_zone(host)).map_err(unusable)
+    HeaderValue::from_str(&as_host(authority.as_str())).map_err(unusable)
 }
 
 /// HTTP/2 may split the cookies among several fields, HTTP/1.1 must not (RFC 9113 §8.2.3).

@@ -8,7 +8,7 @@ use http_body_util::{Empty, Full};
 use super::body::ReplayBody;
 use crate::{
     deadline::HasDeadline,
-    replay::{CallOptions, Replay},
+    replay::{CallOptions, Repeatable, Replay},
     time::Instant,
 };
 
@@ -96,6 +96,13 @@ impl<B: 'static> Replay for http::Request<B> {
         body.is_none_or(ReplayBody::is_whole)
     }
 }
+
+macro_rules! repeatable {
+    ($($body:ty),*) => { $(impl Repeatable for http::Request<$body> {})* };
+}
+
+// Those that `copy_body` knows.
+repeatable!(ReplayBody, Full<Bytes>, Empty<Bytes>, Bytes, (), String, Vec<u8>);
 
 /// A copy of a body of one of the types that can be copied for next to nothing.
 fn copy_body<B: 'static>(body: &B) -> Option<B> {

@@ -14,7 +14,7 @@ use crate::error::{Error, Kind};
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, remote = "Self"))]
 #[non_exhaustive]
 pub struct ConcurrencyLimitConfig {
     /// Number of calls in flight at most, from 1 to 2,147,483,647. Default: 1,024.
@@ -23,6 +23,9 @@ pub struct ConcurrencyLimitConfig {
     /// refused at once. With zero no call waits. Default: 1,024.
     pub pending: u32,
 }
+
+#[cfg(feature = "serde")]
+crate::written::names_keys!(ConcurrencyLimitConfig);
 
 impl Default for ConcurrencyLimitConfig {
     fn default() -> Self {

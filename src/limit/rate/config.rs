@@ -23,7 +23,7 @@ use crate::error::{Error, Kind};
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, remote = "Self"))]
 #[non_exhaustive]
 pub struct RateLimitConfig {
     /// Whether there is a limit. If not, every call passes and takes no token. Default: `true`.
@@ -39,6 +39,9 @@ pub struct RateLimitConfig {
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub time_window: Duration,
 }
+
+#[cfg(feature = "serde")]
+crate::written::names_keys!(RateLimitConfig);
 
 impl Default for RateLimitConfig {
     fn default() -> Self {

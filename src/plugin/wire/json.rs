@@ -12,8 +12,16 @@ use serde_json::{ser::Formatter, value::RawValue};
 /// space and no line end.
 pub(crate) fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, serde_json::Error> {
     let mut text = Vec::with_capacity(128);
-    value.serialize(&mut serde_json::Serializer::with_formatter(&mut text, Go))?;
+    write_json(value, &mut text)?;
     Ok(text)
+}
+
+/// The same, after what is in `text`.
+pub(crate) fn write_json<T: Serialize + ?Sized>(
+    value: &T,
+    text: &mut Vec<u8>,
+) -> Result<(), serde_json::Error> {
+    value.serialize(&mut serde_json::Serializer::with_formatter(text, Go))
 }
 
 struct Go;

@@ -13,6 +13,8 @@ pub(crate) mod stream;
 #[cfg(all(feature = "process", unix))]
 pub(crate) mod unwritten;
 
+#[cfg(feature = "grpc")]
+pub(crate) use self::json::write_json;
 pub(crate) use self::{
     envelope::{Answer, Pairs, Question, data},
     failure::{MAX_TEXT, answered, mistyped, undecodable, unwritable, with_words},

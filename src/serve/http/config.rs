@@ -26,7 +26,7 @@ const MIN_HEADER_BYTES: usize = 8 << 10;
 /// assert!(config.validate().is_ok());
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, remote = "Self")]
 #[non_exhaustive]
 pub struct HttpServerConfig {
     /// Most connections at once.
@@ -70,6 +70,8 @@ pub struct HttpServerConfig {
     #[cfg(feature = "tls")]
     pub tls: Option<ServerTlsConfig>,
 }
+
+crate::written::names_keys!(HttpServerConfig);
 
 impl Default for HttpServerConfig {
     fn default() -> Self {

@@ -27,7 +27,7 @@ use crate::{
 /// assert!(BridgeConfig::default().with_require_auth(true).validate().is_err());
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, remote = "Self")]
 #[non_exhaustive]
 pub struct BridgeConfig {
     /// Address to listen on, for [`serve::bridge`](super::bridge).
@@ -78,6 +78,8 @@ pub struct BridgeConfig {
     #[serde(with = "crate::duration::serde")]
     pub drain_timeout: Duration,
 }
+
+crate::written::names_keys!(BridgeConfig);
 
 impl Default for BridgeConfig {
     fn default() -> Self {

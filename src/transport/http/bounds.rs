@@ -29,6 +29,12 @@ impl HttpConfig {
                 mistakes.push(format!("`{name}` is zero, but must be longer"));
             }
         }
+        if self.request_timeout < self.connect_timeout {
+            mistakes.push(format!(
+                "`request_timeout` is {:?}, but must not be shorter than `connect_timeout`, {:?}",
+                self.request_timeout, self.connect_timeout
+            ));
+        }
         if self.max_connections == Some(0) {
             mistakes.push("`max_connections` is 0, but must be more, or none".to_owned());
         }
@@ -61,7 +67,7 @@ impl HttpConfig {
         Err(Error::not_sent(Kind::InvalidConfig).message(message))
     }
 
-    pub(super) fn clamped(mut self) -> Self {
+    pub(in crate::transport) fn clamped(mut self) -> Self {
         let default = Self::default();
         for (duration, default) in [
             (&mut self.request_timeout, default.request_timeout),

@@ -2,6 +2,7 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::speaks::Speaks;
 #[cfg(feature = "tls")]
 use crate::dial::TlsConfig;
 use crate::{
@@ -27,7 +28,7 @@ use crate::{
 /// assert!(config.validate().is_ok());
 /// ```
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, remote = "Self")]
 #[non_exhaustive]
 pub struct HttpConfig {
     /// Longest time of one exchange, from the first attempt to connect to the last byte of the response.
@@ -86,7 +87,12 @@ pub struct HttpConfig {
     /// TLS, for members with an `https` address. Needs the feature `tls`.
     #[cfg(feature = "tls")]
     pub tls: TlsConfig,
+    /// Known to the transport, and to no file.
+    #[serde(skip)]
+    pub(in crate::transport) speaks: Speaks,
 }
+
+crate::written::names_keys!(HttpConfig);
 
 impl Default for HttpConfig {
     fn default() -> Self {
@@ -106,6 +112,7 @@ impl Default for HttpConfig {
             allow_any_user: false,
             #[cfg(feature = "tls")]
             tls: TlsConfig::default(),
+            speaks: Speaks::Http,
         }
     }
 }

@@ -1,10 +1,9 @@
 //! One connection to a plugin.
 
-#[cfg(feature = "tls")]
-use std::time::Duration;
 use std::{
     pin::Pin,
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use http::{HeaderValue, Request, Response, Uri, header::HOST, uri};
@@ -13,9 +12,7 @@ use hyper::{
     client::conn::{TrySendError, http1, http2},
     rt::{Read, Write},
 };
-use hyper_util::rt::TokioIo;
-#[cfg(feature = "tls")]
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tower_service::Service;
 
 #[cfg(feature = "tls")]
@@ -46,13 +43,12 @@ pub(super) type Dialing = pool::Dialing<HttpConnection, ConnectError>;
 pub(super) type Lease = pool::Lease<HttpConnection, ConnectError>;
 
 /// For how long a connection of HTTP/2 is quiet before it is probed, and how long the answer may take.
-#[cfg(feature = "tls")]
 const PING: Duration = Duration::from_secs(20);
-#[cfg(feature = "tls")]
 const PONG: Duration = Duration::from_secs(10);
 
 pub(super) struct HttpConnection {
     sender: Sender,
+    scheme: Option<uri::Scheme>,
     host: HeaderValue,
     slot: ConnectionSlot,
     /// What is sent over it cannot be read on the way.
@@ -79,7 +75,7 @@ impl HttpConnection {
         if let (Some(HTTP_UNIX), Some(path)) = (url.scheme_str(), socket) {
             let sender = http1(unix(path, config).await?, config, place).await?;
             let slot = ConnectionSlot::of_connection();
-            return Ok(Self { sender, host, slot, private: true, alert: None });
+            return Ok(Self { sender, scheme: None, host, slot, private: true, alert: None });
         }
         let mut connector = TcpConnector::without_timeout(config.connect_timeout)
             .without_addresses()
@@ -91,10 +87,14 @@ impl HttpConnection {
         let (sender, alert) = if is_secure {
             slot.hold(place);
             secure(io, &url, config, tls).await?
+        } else if config.speaks.is_grpc() {
+            slot.hold(place);
+            (http2(io, config).await?, None)
         } else {
             (http1(io, config, place).await?, None)
         };
-        Ok(Self { sender, host, slot, private, alert })
+        let scheme = url.into_parts().scheme;
+        Ok(Self { sender, scheme, host, slot, private, alert })
     }
 
     /// Sends `request`, which has the whole URL, or its path.
@@ -103,7 +103,7 @@ impl HttpConnection {
         url.path_and_query = request.uri().path_and_query().cloned();
         if let Sender::Http2(_, silence) = &self.sender {
             silence.begin();
-            url.scheme = Some(uri::Scheme::HTTPS);
+            url.scheme.clone_from(&self.scheme);
             url.authority = self.host.as_bytes().try_into().ok();
         } else {
             request.headers_mut().entry(HOST).or_insert_with(|| self.host.clone());
@@ -175,8 +175,9 @@ impl Pooled for HttpConnection {
     fn share(&self) -> Option<Self> {
         let Sender::Http2(sender, silence) = &self.sender else { return None };
         let sender = Sender::Http2(sender.clone(), silence.clone());
-        let (host, slot, private) = (self.host.clone(), self.slot.clone(), self.private);
-        Some(Self { sender, host, slot, private, alert: self.alert.clone() })
+        let (scheme, host) = (self.scheme.clone(), self.host.clone());
+        let (slot, private, alert) = (self.slot.clone(), self.private, self.alert.clone());
+        Some(Self { sender, scheme, host, slot, private, alert })
     }
 }
 
@@ -215,19 +216,10 @@ async fn unix(_: &str, _: &HttpConfig) -> Result<TokioIo<Socket>, ConnectError> 
     Err(ConnectError::failed("there are no Unix sockets here"))
 }
 
-#[cfg(feature = "tls")]
-async fn secure(
-    io: Connection,
-    url: &Uri,
-    config: &HttpConfig,
-    tls: &Arc<Tls>,
-) -> Result<(Sender, Option<Alert>), ConnectError> {
-    let host = without_zone(url.host().unwrap_or_default());
-    let (io, is_http2) = tls.secure(&config.tls, &host, io).await?;
-    let (io, alert) = Alerted::new(io);
-    if !is_http2 {
-        return Ok((http1(io, config, ()).await?, Some(alert)));
-    }
+async fn http2<T>(io: T, config: &HttpConfig) -> Result<Sender, ConnectError>
+where
+    T: Read + Write + Send + Unpin + 'static,
+{
     let max_header = u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX);
     let (sender, driver) = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -239,7 +231,27 @@ async fn secure(
         .await
         .map_err(ConnectError::failed)?;
     tokio::spawn(driver);
-    Ok((Sender::Http2(sender, Silence::default()), Some(alert)))
+    Ok(Sender::Http2(sender, Silence::default()))
+}
+
+#[cfg(feature = "tls")]
+async fn secure(
+    io: Connection,
+    url: &Uri,
+    config: &HttpConfig,
+    tls: &Arc<Tls>,
+) -> Result<(Sender, Option<Alert>), ConnectError> {
+    let host = without_zone(url.host().unwrap_or_default());
+    let (io, is_http2) = tls.secure(&config.tls, &host, io).await?;
+    let (io, alert) = Alerted::new(io);
+    let sender = match is_http2 {
+        true => http2(io, config).await?,
+        false if config.speaks.is_grpc() => {
+            return Err(ConnectError::failed("it does not choose HTTP/2, which gRPC needs"));
+        }
+        false => http1(io, config, ()).await?,
+    };
+    Ok((sender, Some(alert)))
 }
 
 #[cfg(not(feature = "tls"))]

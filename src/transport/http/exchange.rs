@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, response::Parts};
+use http::{HeaderMap, Request, response::Parts};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 
@@ -33,14 +33,16 @@ const MAX_ERROR_BODY: usize = 64 << 10;
 
 /// A response: all of it if the status is 2xx, otherwise as much as there was.
 #[derive(Debug)]
-pub(super) struct Received {
-    pub(super) parts: Parts,
-    pub(super) body: Bytes,
-    pub(super) config: Arc<HttpConfig>,
+pub(in crate::transport) struct Received {
+    pub(in crate::transport) parts: Parts,
+    pub(in crate::transport) body: Bytes,
+    #[cfg_attr(not(feature = "grpc"), allow(dead_code, reason = "read"))]
+    pub(in crate::transport) trailers: Option<Box<HeaderMap>>,
+    pub(in crate::transport) config: Arc<HttpConfig>,
 }
 
 pin_project! {
-    pub(super) struct Exchange {
+    pub(in crate::transport) struct Exchange {
         #[pin]
         state: State,
         // Made at the first poll, which is inside a runtime; a call need not be.
@@ -103,7 +105,7 @@ impl State {
 
 impl Exchange {
     /// Begins to exchange `request` over a connection of `pool`, unless the deadline has passed.
-    pub(super) fn begin(
+    pub(in crate::transport) fn begin(
         pool: Arc<Pool>,
         config: Arc<HttpConfig>,
         request: Request<Bytes>,
@@ -129,13 +131,13 @@ impl Exchange {
     }
 
     /// Goes only over a connection that cannot be read on the way, if it is `private`.
-    pub(super) fn kept_private(mut self, private: bool) -> Self {
+    pub(in crate::transport) fn kept_private(mut self, private: bool) -> Self {
         self.private = private;
         self
     }
 
     /// Polls for the response. `head` makes the request anew, without its body, if it must be sent again.
-    pub(super) fn poll_exchange(
+    pub(in crate::transport) fn poll_exchange(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         head: impl Fn(&HttpConfig) -> Result<Request<()>, Error>,
@@ -233,20 +235,21 @@ impl Exchange {
                         return Poll::Pending;
                     };
                     let config = this.config.clone();
+                    let trailers = body.as_mut().trailers();
                     return Poll::Ready(match result {
                         Ok(body) => {
                             if let Some(mut lease) = lease.take() {
                                 lease.connection().answered();
                                 this.pool.give_back(lease);
                             }
-                            Ok(Received { parts, body, config })
+                            Ok(Received { parts, body, trailers, config })
                         }
                         // The status alone is an error, and a better one.
                         Err(_) if !parts.status.is_success() => {
-                            Ok(Received { parts, body: body.so_far(), config })
+                            Ok(Received { parts, body: body.so_far(), trailers, config })
                         }
                         Err(Cut::TooLong) => Err(too_long(&config).into()),
-                        Err(Cut::Broken(error)) => Err(broke_off(error).into()),
+                        Err(Cut::Broken(error)) => Err(broke_off(error, &config).into()),
                     });
                 }
                 StateProj::Over => return Poll::Pending,
@@ -300,7 +303,7 @@ impl Exchange {
         if let StateProj::Reading { parts, body, .. } = this.state.as_mut().project() {
             if let Some(parts) = parts.take_if(|parts| !parts.status.is_success()) {
                 let config = this.config.clone();
-                return Ok(Received { parts, body: body.so_far(), config });
+                return Ok(Received { parts, body: body.so_far(), trailers: None, config });
             }
         }
         let error = if this.sending.give_up() && !was_sent(*this.resent) {
@@ -310,7 +313,8 @@ impl Exchange {
         };
         let is_waiting = matches!(this.state.as_mut().project(), StateProj::Waiting { .. });
         let in_line = is_waiting && !this.pool.connections().is_dialing();
-        let error = this.limit.passed(error, "HTTP", this.config.request_timeout, in_line);
+        let (protocol, timeout) = (this.config.speaks.name(), this.config.request_timeout);
+        let error = this.limit.passed(error, protocol, timeout, in_line);
         if this.resent.is_some() && error.is_evidence() {
             this.pool.connections().resent_in_vain(time::now());
         }

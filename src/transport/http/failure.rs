@@ -44,7 +44,7 @@ impl Failure {
 }
 
 /// Of the body of a response. A connection that brought its head was alive, however old.
-pub(super) fn broke_off(error: hyper::Error) -> Error {
+pub(super) fn broke_off(error: hyper::Error, config: &HttpConfig) -> Error {
     let cause = root(&error);
     let nonsense = is_nonsense(&error)
         || cause.downcast_ref::<io::Error>().is_some_and(|e| {
@@ -53,7 +53,8 @@ pub(super) fn broke_off(error: hyper::Error) -> Error {
     let outcome = if nonsense {
         Error::failed(Kind::Transport).message("failed to decode response")
     } else {
-        Error::failed(Kind::Connection).message("HTTP request failed: the answer broke off")
+        Error::failed(Kind::Connection)
+            .message(format!("{} request failed: the answer broke off", config.speaks.name()))
     };
     outcome.caused_by(error)
 }
@@ -61,13 +62,13 @@ pub(super) fn broke_off(error: hyper::Error) -> Error {
 /// No connection. `sent`: whether the request may have been sent before.
 pub(super) fn cannot_connect(error: ConnectError, sent: bool, config: &HttpConfig) -> Error {
     let (kind, message) = if error.is_of_config() {
-        (Kind::InvalidConfig, "HTTP request failed: cannot connect".to_owned())
+        (Kind::InvalidConfig, format!("{} request failed: cannot connect", config.speaks.name()))
     } else if error.is_timeout() {
         let limit = config.connect_timeout;
         let within = format!("cannot connect within {limit:?} (`connect_timeout`)");
-        (Kind::Timeout, format!("HTTP request failed: {within}"))
+        (Kind::Timeout, format!("{} request failed: {within}", config.speaks.name()))
     } else {
-        (Kind::Connection, "HTTP request failed: cannot connect".to_owned())
+        (Kind::Connection, format!("{} request failed: cannot connect", config.speaks.name()))
     };
     // Such as for a socket that belongs to another user.
     let code = error.source().and_then(|of| of.downcast_ref::<Error>()).map(Error::code);
@@ -83,7 +84,7 @@ pub(super) fn shut_out(alert: &str, sent: bool) -> Error {
 
 fn no_head(error: hyper::Error, sent: bool, config: &HttpConfig) -> Error {
     let outcome = if !is_nonsense(&error) {
-        of_kind(Kind::Connection, sent).message("HTTP request failed")
+        of_kind(Kind::Connection, sent).message(format!("{} request failed", config.speaks.name()))
     } else if is_too_large(&error) {
         of_kind(Kind::Transport, sent).message(format!(
             "failed to decode response: message head is too large: more than {} bytes \
@@ -126,6 +127,6 @@ fn is_too_large(error: &hyper::Error) -> bool {
 pub(super) fn too_long(config: &HttpConfig) -> Error {
     Error::failed(Kind::Transport).message(format!(
         "failed to decode response: its body has more than {} bytes (`max_response_bytes`)",
-        config.max_response_bytes
+        config.max_response_bytes - config.speaks.prefix()
     ))
 }

@@ -18,11 +18,19 @@ mod pool;
 mod request;
 mod service;
 mod silence;
+mod speaks;
 mod timer;
 
+#[cfg(feature = "grpc")]
+pub(super) use self::speaks::Speaks;
 pub use self::{
     config::HttpConfig,
     connector::HttpTransport,
     handle::HttpTransportHandle,
     service::{HttpFuture, HttpService},
+};
+#[cfg(feature = "grpc")]
+pub(super) use self::{
+    exchange::{Exchange, Received},
+    pool::Pool,
 };

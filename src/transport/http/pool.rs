@@ -22,7 +22,7 @@ use crate::{
     pool,
 };
 
-pub(super) struct Pool {
+pub(in crate::transport) struct Pool {
     member: Arc<Member>,
     /// A URL of the host that it connects to. Without a host if the address cannot be used.
     host: Uri,
@@ -36,7 +36,7 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn new(
+    pub(in crate::transport) fn new(
         member: Arc<Member>,
         host: Uri,
         config: Arc<HttpConfig>,
@@ -44,7 +44,8 @@ impl Pool {
         runtime: Option<Handle>,
     ) -> Self {
         let socket = member.endpoint().address().socket_path().map(Arc::from);
-        let may_share = cfg!(feature = "tls") && host.scheme() == Some(&Scheme::HTTPS);
+        let is_secure = cfg!(feature = "tls") && host.scheme() == Some(&Scheme::HTTPS);
+        let may_share = is_secure || config.speaks.is_grpc();
         Self {
             member,
             host,
@@ -69,8 +70,14 @@ impl Pool {
         self.runtime.as_ref()
     }
 
-    pub(super) fn config(&self) -> Arc<HttpConfig> {
+    pub(in crate::transport) fn config(&self) -> Arc<HttpConfig> {
         self.config.load_full()
+    }
+
+    /// How many connections are open, or being made.
+    #[cfg(feature = "grpc")]
+    pub(in crate::transport) fn live(&self) -> usize {
+        self.connections.live()
     }
 
     pub(super) fn connections(&self) -> &Arc<Connections> {

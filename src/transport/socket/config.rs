@@ -27,7 +27,7 @@ use crate::{
 /// assert!(config.validate().is_ok());
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, remote = "Self")]
 #[non_exhaustive]
 pub struct SocketConfig {
     /// Longest time of one exchange, from the first attempt to connect to the last byte of the answer.
@@ -88,6 +88,8 @@ pub struct SocketConfig {
     #[serde(rename = "disable_compression", skip_serializing, deserialize_with = "nothing")]
     compression: PhantomData<bool>,
 }
+
+crate::written::names_keys!(SocketConfig);
 
 impl Default for SocketConfig {
     fn default() -> Self {

@@ -1,0 +1,85 @@
+//! What a status of gRPC means as an error, and the other way round.
+
+use std::{error::Error as _, sync::LazyLock};
+
+use tonic::{Code, Status};
+
+use super::{causes::causes, error::Error, kind::Kind};
+use crate::{
+    time,
+    wire::{self, Pushback},
+};
+
+pub(super) fn of_channel(error: &tonic::transport::Error) -> Option<Error> {
+    let unconnected = causes(error).any(|error| error.is::<tonic::ConnectError>());
+    unconnected.then(|| Error::not_sent_by_type(Kind::Connection))
+}
+
+/// Of a generated client: what its channel failed with, what a layer of ours below it said, or what the
+/// server answered.
+pub(super) fn of_status(status: &Status) -> Option<Error> {
+    let source = status.source();
+    if let Some(ours) = source.and_then(|source| source.downcast_ref::<Error>()) {
+        return Some(Error { word: ours.word, rest: None });
+    }
+    let unconnected = source.and_then(|source| of_channel(source.downcast_ref()?));
+    unconnected.or_else(|| Error::of_grpc(status.code() as u32, pushback(status)))
+}
+
+/// When to try again, as a status says.
+pub(crate) fn pushback(status: &Status) -> Option<Pushback> {
+    let pushed = wire::pushback(status.metadata().as_ref());
+    pushed.or_else(|| wire::retry_info(status.details()))
+}
+
+impl Error {
+    /// What the endpoint answered, by its code of gRPC; `None` if all is well.
+    ///
+    /// What tells of the endpoint is a failure of it, and what tells of the call is its answer, as in
+    /// [`HttpClassify`](crate::http::HttpClassify).
+    pub(crate) fn of_grpc(code: u32, pushback: Option<Pushback>) -> Option<Self> {
+        let error = match code {
+            0 => return None,
+            4 => Self::failed(Kind::Timeout),
+            8 => Self::failed(Kind::RateLimited),
+            14 => Self::failed(Kind::Transport),
+            2 | 13 | 15 | 17.. => Self::failed(Kind::Service),
+            _ if pushback == Some(Pushback::Never) => Self::failed(Kind::Service),
+            1 => Self::failed(Kind::Service).without_blame(),
+            _ => Self::failed(Kind::Plugin),
+        };
+        Some(match pushback.and_then(Pushback::wait).filter(|_| matches!(code, 8 | 14)) {
+            Some(wait) => error.retry_in(time::now(), wait),
+            None => error,
+        })
+    }
+
+    /// The status that a server answered with, if that is why the call failed.
+    pub(crate) fn status(&self) -> Option<&Status> {
+        let mut next = self.cause();
+        while let Some(error) = next {
+            if let Some(status) = error.downcast_ref() {
+                return Some(status);
+            }
+            next = match error.downcast_ref::<Self>() {
+                Some(ours) => ours.cause(),
+                None => error.source(),
+            };
+        }
+        None
+    }
+
+    /// What tonic finds in an error of ours that has no cause: or else it would call it `UNKNOWN`.
+    pub(super) fn as_status(&self) -> &'static Status {
+        static STATUSES: LazyLock<Vec<Status>> = LazyLock::new(|| {
+            let of_kind = |&kind| {
+                let error = Error::failed(kind);
+                Status::new(Code::from(i32::from(error.grpc_code())), error.public_text())
+            };
+            Kind::ALL.iter().map(of_kind).collect()
+        });
+        static UNKNOWN: LazyLock<Status> = LazyLock::new(|| Status::unknown(""));
+        let index = Kind::ALL.iter().position(|&kind| kind == self.kind());
+        index.and_then(|index| STATUSES.get(index)).unwrap_or(&UNKNOWN)
+    }
+}

@@ -1,0 +1,114 @@
+//! Reads responses of plugins.
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use tonic::Status;
+
+use crate::{
+    error::{Code, Error, Kind, pushback},
+    grpc::{Decode, context, frame},
+    plugin::{
+        Reply,
+        wire::{MAX_TEXT, mistyped, undecodable},
+    },
+    time,
+    transport::http::Received,
+    wire,
+};
+
+/// Returns the reply in `received`, or the error that it holds or is.
+pub(super) fn reply<F, Res>(received: Received) -> Result<Reply<Res>, Error>
+where
+    F: Decode<Res>,
+{
+    let headers = received.parts.headers.clone();
+    let value = F::decode(&message(received)?).map_err(mistyped)?;
+    Ok(context::read_reply(&headers, Reply::new(value)))
+}
+
+/// Returns the message in `received`, or the error that it is.
+pub(super) fn message(received: Received) -> Result<Bytes, Error> {
+    let Received { parts, body, trailers, .. } = received;
+    let trailers = trailers.as_deref();
+    let status = trailers.and_then(Status::from_header_map);
+    // Without a message, all may be in the head.
+    let status = status.or_else(|| Status::from_header_map(&parts.headers));
+    if let Some(status) = status.as_ref().filter(|status| status.code() != tonic::Code::Ok) {
+        return Err(answered(status));
+    }
+    if parts.status != StatusCode::OK || !wire::is_grpc(&parts.headers) {
+        return Err(no_grpc(parts.status, &parts.headers));
+    }
+    if status.is_none() {
+        return Err(undecodable("it has no `grpc-status`"));
+    }
+    frame::unframe(body).map_err(undecodable)
+}
+
+/// What a plugin answers by a status. In the texts of Go's plugin manager.
+fn answered(status: &Status) -> Error {
+    use tonic::Code as Of;
+    let pushed = pushback(status);
+    let known = match status.code() {
+        // What the libraries make of an error of the plugin that is no status.
+        Of::Unknown => Some(Error::failed(Kind::Plugin)),
+        code => Error::of_grpc(code as u32, pushed),
+    };
+    let error = known.unwrap_or(Error::failed(Kind::Transport));
+    let what = match status.code() {
+        Of::DeadlineExceeded => "request timeout",
+        Of::Unavailable => "service unavailable",
+        Of::Unauthenticated => "authentication failed",
+        Of::PermissionDenied => "permission denied",
+        Of::InvalidArgument => "invalid request",
+        _ => "",
+    };
+    let (code, said) = Code::split_off(status.message());
+    let what = match what {
+        "" => format!("gRPC error [{:?}]", status.code()),
+        what => what.to_owned(),
+    };
+    let message = match said {
+        "" => what,
+        said => format!("{what}: {}", wire::start(said, MAX_TEXT)),
+    };
+    let error = error.coded(code).message(message);
+    // Whole, for those that look for it.
+    error.caused_by(Status::with_details_and_metadata(
+        status.code(),
+        status.message(),
+        Bytes::copy_from_slice(status.details()),
+        status.metadata().clone(),
+    ))
+}
+
+/// What is answered by something else, such as a proxy.
+fn no_grpc(status: StatusCode, headers: &HeaderMap) -> Error {
+    let kind = match status.as_u16() {
+        429 => Kind::RateLimited,
+        400..=499 => Kind::Plugin,
+        _ => Kind::Transport,
+    };
+    let what = match status {
+        StatusCode::UNAUTHORIZED => "authentication failed",
+        StatusCode::FORBIDDEN => "permission denied",
+        _ => "this is no answer of gRPC",
+    };
+    let error = Error::failed(kind).message(format!(
+        "{what}: its status is {}, and its content type `{}`",
+        status.as_u16(),
+        headers.get(http::header::CONTENT_TYPE).map_or("".into(), |of| {
+            wire::start(&String::from_utf8_lossy(of.as_bytes()), 64).escape_debug().to_string()
+        })
+    ));
+    match wire::retry_after(status, headers) {
+        Some(wait) => error.retry_in(time::now(), wait),
+        None => error,
+    }
+}
+
+/// Says which protocol was broken, unless the error has a code that says more.
+pub(super) fn coded(error: Error) -> Error {
+    let is_plain = error.kind() == Kind::Transport && error.code() == Kind::Transport.code();
+    error.coded(is_plain.then_some(Code::TRANSPORT_1302))
+}
