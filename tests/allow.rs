@@ -179,7 +179,10 @@ fn clones_share_what_is_replaced_and_updated() {
     plugins.plugins.insert("tax".to_owned(), AllowedPlugin::new(Sha256::of("")));
     list.clone().replace(plugins);
     list.clone().update(list.config().with_policy(Policy::Permissive)).unwrap();
-    assert_eq!((names(&list), list.config().policy), (vec!["tax".into()], Some(Policy::Permissive)));
+    assert_eq!(
+        (names(&list), list.config().policy),
+        (vec!["tax".into()], Some(Policy::Permissive))
+    );
     let audit = AuditConfig::new("/dev/null/audit");
     assert_eq!(code(list.update(list.config().with_audit(audit))), Code::SECURITY_1806);
     assert!(list.config().audit.file.is_empty());

@@ -11,9 +11,7 @@ use serde_json::Value;
 use tower::{Layer, ServiceExt};
 use tower_upstream::{
     BalanceLayer, Call, Endpoint, Error, LeastRequest,
-    allow::{
-        AllowConfig, AllowList, AllowedPlugin, AllowedPlugins, AuditConfig, Policy, Sha256,
-    },
+    allow::{AllowConfig, AllowList, AllowedPlugin, AllowedPlugins, AuditConfig, Policy, Sha256},
     connect::Connect,
     discover,
     error::{Code, Kind},
@@ -113,7 +111,8 @@ async fn a_refused_plugin_is_not_started_in_a_hot_loop_and_others_take_its_calls
     let config = config.with_restart_delay(Duration::from_secs(60));
     let transport = ProcessTransport::<u64, u64>::with_config(config).with_allow_list(list.clone());
     let balance = BalanceLayer::new(endpoints, LeastRequest::new()).layer(transport.clone());
-    let stack = tower_upstream::FailoverLayer::new(tower_upstream::Attempts::up_to(2)).layer(balance);
+    let stack =
+        tower_upstream::FailoverLayer::new(tower_upstream::Attempts::up_to(2)).layer(balance);
     for _ in 0..50 {
         assert_eq!(*stack.clone().oneshot(Call::new(1)).await.unwrap().body(), 1);
     }

@@ -128,7 +128,10 @@ impl AllowConfig {
 
     /// Sets [`allowed_types`](Self::allowed_types).
     #[must_use]
-    pub fn with_allowed_types(mut self, types: impl IntoIterator<Item = impl Into<String>>) -> Self {
+    pub fn with_allowed_types(
+        mut self,
+        types: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
         self.allowed_types = types.into_iter().map(Into::into).collect();
         self
     }

@@ -47,6 +47,7 @@ mod rule;
 mod state;
 mod write;
 
+pub(crate) use self::{check::Checked, print::Print, rule::Candidate, state::open};
 pub use self::{
     config::{AllowConfig, AuditConfig},
     digest::Sha256,
@@ -54,4 +55,3 @@ pub use self::{
     plugins::{AllowedPlugin, AllowedPlugins, Constraints},
     policy::Policy,
 };
-pub(crate) use self::{check::Checked, print::Print, rule::Candidate, state::open};

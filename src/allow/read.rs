@@ -100,9 +100,22 @@ fn plugin(mistakes: &mut Mistakes, name: &str, text: &RawValue) -> Option<Allowe
         "updated_at",
     ];
     let at = name;
-    let read = members(text.get(), names).map_err(|_| mistakes.add(at, "is no JSON object")).ok()?;
-    let [name, r#type, version, algorithm, hash, path, description, metadata, endpoints, size, added, updated] =
-        read;
+    let read =
+        members(text.get(), names).map_err(|_| mistakes.add(at, "is no JSON object")).ok()?;
+    let [
+        name,
+        r#type,
+        version,
+        algorithm,
+        hash,
+        path,
+        description,
+        metadata,
+        endpoints,
+        size,
+        added,
+        updated,
+    ] = read;
     if mistakes.value::<String>(at, "name", name) != at {
         mistakes.add(at, "`name` must be the same");
     }

@@ -42,7 +42,11 @@ pub(super) struct Counts {
 }
 
 impl State {
-    pub(super) fn load(config: AllowConfig, before: Option<&Self>, counts: &Counts) -> Result<Self, Error> {
+    pub(super) fn load(
+        config: AllowConfig,
+        before: Option<&Self>,
+        counts: &Counts,
+    ) -> Result<Self, Error> {
         config.validate()?;
         let (plugins, stamp) = if config.file.is_empty() {
             (before.and_then(|before| before.plugins.clone()), None)
