@@ -180,7 +180,7 @@ async fn what_runs_is_the_open_file_and_not_its_path() {
 /// Whether so much of a file has been read by this process.
 fn is_being_read(path: &Path, bytes: u64) -> bool {
     fs::read_dir("/proc/self/fd").unwrap().flatten().any(|entry| {
-        let info = format!("/proc/self/fdinfo/{}", entry.file_name().display());
+        let info = format!("/proc/self/fdinfo/{}", entry.file_name().to_string_lossy());
         let info = fs::read_to_string(info).unwrap_or_default();
         let position = info.lines().next().and_then(|line| line.split('\t').nth(1)?.parse().ok());
         fs::read_link(entry.path()).is_ok_and(|to| to == path)
