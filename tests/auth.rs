@@ -208,6 +208,29 @@ async fn without_tls_credentials_leave_this_host_only_where_that_is_allowed() {
     assert_eq!(handle.connections(), 1);
 }
 
+/// Over gRPC, headers go with any method, and so are kept as any secret is.
+#[cfg(feature = "grpc")]
+#[tokio::test]
+async fn without_tls_headers_of_any_method_do_not_leave_this_host_over_grpc() {
+    let Some(ip) = address_of_a_network() else {
+        println!("SKIP: this host has no address but its loopback");
+        return;
+    };
+    let listener = tokio::net::TcpListener::bind((ip.as_str(), 0)).await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let member = Member::new(address.parse::<Endpoint>().unwrap());
+    let service = tower_upstream::transport::GrpcTransport::<u64, u64>::new().connect(&member);
+    for method in [r#""none""#, r#""mtls","cert_file":"c","key_file":"k""#] {
+        let text = format!(r#"{{"method":{method},"headers":{{"x-key":"hunter2"}}}}"#);
+        let credentials: AuthConfig = serde_json::from_str(&text).unwrap();
+        let call = Call::new(1).with_credentials(credentials.credentials().unwrap());
+        let call = call.with_timeout(std::time::Duration::from_secs(5));
+        let error = service.clone().oneshot(call).await.unwrap_err();
+        assert_eq!((error.code(), error.is_unsent()), (Code::AUTH_1105, true), "{error}");
+    }
+    drop(listener);
+}
+
 #[tokio::test]
 async fn a_request_of_http_is_given_them_where_they_cannot_be_read() {
     let echo = service_fn(|request: Request<()>| {
@@ -272,6 +295,12 @@ fn a_config_has_the_names_of_go_and_names_all_its_mistakes() {
         (r#"{"method":"mtls","cert_file":"c"}"#, Code::AUTH_1104, &["key_file"]),
         (r#"{"method":"bearer","token":"hunter2\n"}"#, Code::AUTH_1105, &["control character"]),
         (r#"{"method":"custom","headers":{"Host":"hunter2"}}"#, Code::AUTH_1105, &["Host"]),
+        // It would be left out over gRPC, where it is sent.
+        (
+            r#"{"method":"mtls","cert_file":"c","key_file":"k","headers":{"X":"hunter2\n"}}"#,
+            Code::AUTH_1105,
+            &["`x`"],
+        ),
         (
             r#"{"method":"custom","headers":{"X A":"1","Content-Length":"2","X":"hunter2\r\n"},"key_file":"k"}"#,
             Code::AUTH_1105,

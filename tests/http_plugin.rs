@@ -252,8 +252,16 @@ async fn headers_of_the_call_win_but_do_not_touch_the_framing() {
 
 #[tokio::test]
 async fn headers_that_ask_for_an_answer_in_another_form_are_not_sent() {
-    let names =
-        ["Accept-Encoding", "Range", "If-None-Match", "Upgrade", "Connection", "Expect", "TE"];
+    let names = [
+        "Accept-Encoding",
+        "Range",
+        "If-None-Match",
+        "If-Unmodified-Since",
+        "Upgrade",
+        "Connection",
+        "Expect",
+        "TE",
+    ];
     let call = names.into_iter().fold(Call::new(1), |call, name| call.with_header(name, "x-odd"));
     let (head, body) = request_of(HttpConfig::default(), call).await;
     assert!(!head.contains("x-odd"), "{head}");
@@ -272,6 +280,15 @@ async fn a_header_that_cannot_be_sent_is_named_and_its_value_is_not() {
     }
     let result = service.oneshot(Call::new(1).with_id("a\nb")).await;
     assert_error(result, Kind::InvalidConfig, true, "X-Request-Id");
+}
+
+#[tokio::test]
+async fn more_headers_than_a_request_can_have_are_an_error_and_no_panic() {
+    let headers = (0..40_000).map(|number| format!("x-{number}"));
+    let call = headers.fold(Call::new(7), |call, name| call.with_header(name, "1"));
+    let error = connect::<u8>("http://127.0.0.1:1").oneshot(call).await.unwrap_err();
+    assert_eq!((error.kind(), error.is_unsent()), (Kind::InvalidConfig, true), "{error}");
+    assert!(error.to_string().contains("too many headers"), "{error}");
 }
 
 #[tokio::test]

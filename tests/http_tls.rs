@@ -281,6 +281,47 @@ async fn what_http2_turns_away_was_not_sent() {
     }
 }
 
+/// The first time, it may have arrived: that it was turned away the second time takes nothing of that back.
+#[tokio::test]
+async fn a_call_that_was_sent_again_and_turned_away_may_have_been_sent() {
+    const ANSWER: &[u8] = b"\0\0\x01\x01\x04\0\0\0\x01\x88\0\0\x0a\0\x01\0\0\0\x01{\"data\":7}";
+    const REFUSED: &[u8] = &[0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 7];
+    let (files, authority) = (Files::new(), Authority::new());
+    let ca = files.write("ca.pem", &authority.pem);
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let port = server(acceptor(authority.identity("localhost", |_| {}), None), {
+        let accepted = accepted.clone();
+        move |mut stream| {
+            let is_first = accepted.fetch_add(1, SeqCst) == 0;
+            async move {
+                stream.read_exact(&mut [0; 24]).await.unwrap();
+                stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+                let mut head = [0; 9];
+                while stream.read_exact(&mut head).await.is_ok() {
+                    let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+                    let mut payload = vec![0; length as usize];
+                    stream.read_exact(&mut payload).await.unwrap();
+                    match (head[3], head[8], is_first) {
+                        (1, 1, true) => stream.write_all(ANSWER).await.unwrap(),
+                        // The second call has come as a whole, and the connection dies.
+                        (0, 3.., true) => return,
+                        (1, 1, false) => stream.write_all(REFUSED).await.unwrap(),
+                        _ => {}
+                    }
+                    stream.flush().await.unwrap();
+                }
+            }
+        }
+    })
+    .await;
+    let tls = TlsConfig::default().with_ca_file(&ca);
+    let (service, _handle) = connect(format!("https://localhost:{port}"), tls);
+    assert_eq!(call(&service).await.unwrap(), 7);
+    let error = service.clone().oneshot(Call::new(1).idempotent()).await.unwrap_err();
+    assert_eq!(accepted.load(SeqCst), 2);
+    assert_eq!((error.kind(), error.is_unsent()), (Kind::Connection, false), "{error}");
+}
+
 #[tokio::test]
 async fn an_endpoint_that_goes_away_answers_what_it_began_and_the_rest_goes_elsewhere() {
     let (files, authority) = (Files::new(), Authority::new());

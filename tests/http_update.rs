@@ -120,7 +120,7 @@ async fn settings_of_connections_make_new_ones() {
     let (service, handle) = (connect(&transport, address), transport.handle());
     for (expected, change) in [
         (1, (|_| {}) as fn(&mut HttpConfig)),
-        (1, |config| config.request_timeout = Duration::from_secs(9)),
+        (1, |config| config.request_timeout = Duration::from_secs(3)),
         (2, |config| config.connect_timeout = Duration::from_secs(3)),
         (3, |config| config.idle_timeout = Duration::from_secs(3)),
         (4, |config| config.max_header_bytes = 1 << 20),
@@ -142,7 +142,7 @@ async fn a_call_keeps_the_timeout_that_it_began_with() {
     let start = tokio::time::Instant::now();
     let waiting = tokio::spawn(service.oneshot(Call::new(1)));
     tokio::task::yield_now().await;
-    update(&transport.handle(), |config| config.request_timeout = Duration::from_secs(5));
+    update(&transport.handle(), |config| config.request_timeout = Duration::from_secs(1));
     let error = waiting.await.unwrap().unwrap_err();
     assert_eq!((error.kind(), start.elapsed().as_secs()), (Kind::Timeout, 30));
 }

@@ -334,6 +334,64 @@ async fn http2_without_tls_is_spoken_counted_and_drained() {
     let _ = driver.await;
 }
 
+/// A caller that reads, but allows nothing of its answers to come, so that nothing is to be read.
+#[tokio::test(start_paused = true)]
+async fn a_caller_of_http2_that_lets_no_answer_come_loses_its_connection() {
+    // A GET, whose body is there with its head: time goes on while bytes are on their way.
+    let (mut server, _) = run(patient().with_body_timeout(20 * SECOND)).await;
+    let io = TokioIo::new(server.connect().await);
+    let start = Instant::now();
+    let (mut sender, driver) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+        .initial_stream_window_size(0)
+        .handshake::<_, Full<Bytes>>(io)
+        .await
+        .unwrap();
+    let driver = tokio::spawn(driver);
+    let request = Request::get("http://a/health").body(Full::default()).unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let _ = timeout(60 * SECOND, driver).await.expect("closed by the server");
+    assert!(start.elapsed() >= 20 * SECOND && start.elapsed() < 22 * SECOND);
+    drop(response);
+    server.stop();
+    server.task.await.unwrap();
+}
+
+/// Both versions, over a connection that is without a request for long once the plugin has answered.
+#[tokio::test(start_paused = true)]
+async fn a_long_answer_that_is_read_slowly_comes_whole() {
+    let (mut server, _) =
+        run(patient().with_idle_timeout(2 * SECOND).with_body_timeout(5 * SECOND)).await;
+    let mut stream = server.connect().await;
+    stream.write_all(post(r#"{"data":9}"#).as_bytes()).await.unwrap();
+    let (mut buffer, mut length) = (vec![0; 1 << 20], 0);
+    while length < 32 << 20 {
+        sleep(SECOND / 4).await;
+        let count = stream.read(&mut buffer).await.unwrap();
+        assert!(count > 0, "it ended after {length}");
+        length += count;
+    }
+    drop(stream);
+    server.stop();
+    server.task.await.unwrap();
+    let (mut server, _) = run(patient().with_idle_timeout(2 * SECOND)).await;
+    let io = TokioIo::new(server.connect().await);
+    let (mut sender, driver) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.unwrap();
+    tokio::spawn(driver);
+    let request = Request::post("http://a/").body(Full::new(Bytes::from(r#"{"data":9}"#))).unwrap();
+    let mut body = sender.send_request(request).await.unwrap().into_body();
+    let mut length = 0;
+    while let Some(frame) = body.frame().await {
+        length += frame.expect("all of it").into_data().unwrap().len();
+        sleep(SECOND / 100).await;
+    }
+    assert!(length > 32 << 20);
+    drop(sender);
+    server.stop();
+    server.task.await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn http2_without_requests_is_told_to_go() {
     let (server, _) =

@@ -165,3 +165,19 @@ async fn a_handshake_that_does_not_end_is_cut_off() {
     assert_eq!(stream.read(&mut [0]).await.unwrap_or(0), 0);
     assert!(start.elapsed() >= Duration::from_secs(5) && start.elapsed() < Duration::from_secs(6));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_that_does_not_end_delays_no_stop() {
+    let (files, authority) = (Files::new(), Authority::new());
+    let mut server = run(server_files(&files, &authority)).await;
+    let mut silent = TcpStream::connect(("127.0.0.1", server.port)).await.unwrap();
+    silent.write_all(&[22, 3, 1]).await.unwrap();
+    // Answered once all before it were accepted.
+    let tls = TlsConfig::default().with_ca_file(files.write("ca.pem", &authority.pem));
+    assert_eq!(server.call(&tls, Credentials::bearer("abc")).await.unwrap(), 6);
+    let start = Instant::now();
+    drop(server.stop.take());
+    server.task.await.unwrap();
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    drop(silent);
+}

@@ -231,6 +231,12 @@ async fn what_is_no_call_is_told_so_and_what_is_no_message_ends_the_connection()
         assert!(text.contains(problem), "{text}");
         assert!(is_closed(&mut stream).await, "{bytes}");
     }
+    // What is wrong is not repeated as a whole.
+    let server = unix(config()).await;
+    let mut stream = server.raw().await;
+    let text = said(&mut stream, &format!(r#"{{"timeout_ms":"{}"}}"#, "x".repeat(100_000))).await;
+    assert!(text.contains("this is no message") && text.len() < 2_000, "{} bytes", text.len());
+    let server = unix(config().with_max_message_bytes(100)).await;
     // Our transport is told so even while it writes.
     let service: SocketService<String, u64> = connect(SocketConfig::default(), &server.address);
     let error = service.oneshot(Call::new("x".repeat(4 << 20))).await.unwrap_err();

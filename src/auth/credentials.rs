@@ -1,14 +1,11 @@
 use std::{fmt, sync::Arc};
 
-use http::{
-    HeaderName, HeaderValue,
-    header::{
-        AUTHORIZATION, CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING,
-        UPGRADE,
-    },
-};
+use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
 
-use super::{render, secret::Secret};
+use super::{
+    render::{self, named},
+    secret::Secret,
+};
 use crate::error::{Code, Error, Kind};
 
 pub(super) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -204,7 +201,7 @@ impl Credentials {
         Ok(metadata)
     }
 
-    /// Returns whether there is something to send that must not be read on the way.
+    /// Returns whether there is something to send over HTTP that must not be read on the way.
     ///
     /// ```
     /// use tower_upstream::auth::Credentials;
@@ -215,6 +212,20 @@ impl Credentials {
     pub fn is_private(&self) -> bool {
         let has_fields = self.shared.http.as_ref().is_ok_and(|fields| !fields.is_empty());
         has_fields && !self.plaintext
+    }
+
+    /// Returns whether there is something to send over gRPC that must not be read on the way: there, the
+    /// headers of an [`AuthConfig`](super::AuthConfig) are sent with any method.
+    ///
+    /// ```
+    /// use tower_upstream::auth::AuthConfig;
+    /// let text = r#"{"method": "none", "headers": {"x-key": "abc"}}"#;
+    /// let credentials = serde_json::from_str::<AuthConfig>(text)?.credentials()?;
+    /// assert!(credentials.is_private_over_grpc() && !credentials.is_private());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn is_private_over_grpc(&self) -> bool {
+        self.is_private() || (!self.shared.headers.is_empty() && !self.plaintext)
     }
 
     /// The error for a way on which they could be read.
@@ -249,8 +260,7 @@ impl Credentials {
         let mut fields = Vec::new();
         let mut add = |name: HeaderName, value: Option<HeaderValue>| match value {
             Some(value) => fields.push((name, value)),
-            // Never the value, which is the secret.
-            None => mistakes.push(format!("what `{name}` shall hold has a control character")),
+            None => mistakes.push(unsendable(&name)),
         };
         match &way {
             Way::None | Way::Mtls => {}
@@ -262,6 +272,11 @@ impl Credentials {
                 add(AUTHORIZATION, render::basic(username.expose(), password.expose()));
             }
             Way::Headers => headers.iter().for_each(|(name, of)| add(name.clone(), text(of))),
+        }
+        if !matches!(way, Way::Headers) {
+            // Over gRPC they are sent as well.
+            let unsent = headers.iter().filter(|(_, of)| text(of).is_none());
+            mistakes.extend(unsent.map(|(name, _)| unsendable(name)));
         }
         let is_alone = mistakes.len() == 1;
         let http = match mistakes.is_empty() {
@@ -289,28 +304,9 @@ fn missing(way: &Way, mistakes: &mut Vec<String>) -> Option<Code> {
     Some(code)
 }
 
-/// Headers with names that can be sent, and what is wrong with the others.
-fn named<N, V>(
-    headers: impl IntoIterator<Item = (N, V)>,
-) -> (Vec<(HeaderName, Secret)>, Vec<String>)
-where
-    N: AsRef<str>,
-    V: Into<Secret>,
-{
-    const OF_TRANSPORT: [HeaderName; 8] =
-        [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER, TE, CONNECTION, UPGRADE, EXPECT];
-    let (mut named, mut mistakes) = (Vec::new(), Vec::new());
-    for (name, value) in headers {
-        let shown = || name.as_ref().escape_debug().take(64).collect::<String>();
-        match name.as_ref().parse::<HeaderName>() {
-            Err(_) => mistakes.push(format!("`{}` is no name of a header", shown())),
-            Ok(name) if OF_TRANSPORT.contains(&name) => {
-                mistakes.push(format!("`{}` says how a request is sent", shown()));
-            }
-            Ok(name) => named.push((name, value.into())),
-        }
-    }
-    (named, mistakes)
+/// Names the header, never the value, which is the secret.
+fn unsendable(name: &HeaderName) -> String {
+    format!("what `{name}` shall hold has a control character")
 }
 
 fn text(secret: &Secret) -> Option<HeaderValue> {

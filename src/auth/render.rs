@@ -1,9 +1,14 @@
-//! Values of fields that hold secrets.
+//! Names and values of fields that hold secrets.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{
+    HeaderName, HeaderValue,
+    header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRAILER, TRANSFER_ENCODING, UPGRADE},
+};
 use zeroize::Zeroizing;
+
+use super::secret::Secret;
 
 /// A value of these parts, in memory that is overwritten when the last clone drops. `None` if it cannot be
 /// sent, as with a line end.
@@ -32,4 +37,28 @@ pub(super) fn basic(username: &str, password: &str) -> Option<HeaderValue> {
 /// What a caller says after `Basic`, decoded.
 pub(super) fn decode(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     STANDARD.decode(text).ok().map(Zeroizing::new)
+}
+
+/// Headers with names that can be sent, and what is wrong with the others.
+pub(super) fn named<N, V>(
+    headers: impl IntoIterator<Item = (N, V)>,
+) -> (Vec<(HeaderName, Secret)>, Vec<String>)
+where
+    N: AsRef<str>,
+    V: Into<Secret>,
+{
+    const OF_TRANSPORT: [HeaderName; 8] =
+        [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER, TE, CONNECTION, UPGRADE, EXPECT];
+    let (mut named, mut mistakes) = (Vec::new(), Vec::new());
+    for (name, value) in headers {
+        let shown = || name.as_ref().escape_debug().take(64).collect::<String>();
+        match name.as_ref().parse::<HeaderName>() {
+            Err(_) => mistakes.push(format!("`{}` is no name of a header", shown())),
+            Ok(name) if OF_TRANSPORT.contains(&name) => {
+                mistakes.push(format!("`{}` says how a request is sent", shown()));
+            }
+            Ok(name) => named.push((name, value.into())),
+        }
+    }
+    (named, mistakes)
 }

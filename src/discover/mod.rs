@@ -9,7 +9,10 @@
 //! |---|---|
 //! | [`fixed`] | a list that never changes |
 //! | [`Memory`] | a list that this program changes while running |
+//! | `file` | a JSON file that may change, with the feature `json` |
+//! | `dns` | a name in DNS: addresses or SRV records, with the feature `dns` |
 //! | `FromChanges` | a `tower::discover::Discover`, with the feature `tower` |
+//! | [`Watched`] | a backend of yours that has to be asked over the network: a [`Source`] |
 //! | [`Discover`] | a source that you write |
 //!
 //! # Differences from tower's
@@ -45,11 +48,18 @@
 
 mod diff;
 mod discover;
+#[cfg(feature = "dns")]
+mod dns;
+#[cfg(feature = "json")]
+mod file;
 mod fixed;
+#[cfg(feature = "json")]
+mod json;
 mod memory;
 mod set;
 #[cfg(feature = "tower")]
 mod tower;
+mod watch;
 
 pub use self::{
     diff::{Difference, diff},
@@ -57,7 +67,13 @@ pub use self::{
     fixed::{Fixed, FixedStream, fixed},
     memory::{Memory, MemoryStream},
     set::EndpointSet,
+    watch::{Observation, Source, WatchConfig, WatchHandle, WatchStream, Watched, Watches},
 };
+
+#[cfg(feature = "dns")]
+pub use self::dns::{Dns, DnsConfig, DnsService, IpFamily, dns};
+#[cfg(feature = "json")]
+pub use self::file::{File, file};
 
 pub(crate) use self::diff::{Change, changes};
 

@@ -106,6 +106,10 @@ impl EndpointSet {
         Self { revision: revision.into(), ..self }
     }
 
+    pub(super) fn empty() -> Self {
+        Self::ordered(Vec::new(), "")
+    }
+
     fn ordered(endpoints: Vec<Arc<Endpoint>>, revision: impl Into<Arc<str>>) -> Self {
         Self { endpoints: endpoints.into(), revision: revision.into(), observed_at: time::now() }
     }

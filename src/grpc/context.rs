@@ -61,7 +61,8 @@ pub(crate) fn write_call<T>(headers: &mut HeaderMap, call: &Call<T>) -> Result<(
             false => value(name, text)?,
         };
         value.set_sensitive(true);
-        headers.insert(parsed, value);
+        let inserted = headers.try_insert(parsed, value);
+        inserted.map_err(|_| unusable("the call has too many headers".to_owned()))?;
     }
     write_metadata(headers, call.metadata());
     Ok(())
@@ -169,6 +170,9 @@ mod tests {
             let error = write_call(&mut HeaderMap::new(), &call).unwrap_err();
             assert!(error.is_unsent() && !error.to_string().contains("cret"), "{error}");
         }
+        let names = (0..40_000).map(|number| format!("x-{number}"));
+        let many = names.fold(Call::new(()), |call, name| call.with_header(name, "1"));
+        assert!(write_call(&mut HeaderMap::new(), &many).unwrap_err().is_unsent());
     }
 
     #[test]

@@ -274,7 +274,8 @@ impl HealthConfig {
                 mistakes.push(format!("`{name}` is {value:?}, but must be from 1 ms to a day"));
             }
         }
-        if self.timeout > self.interval {
+        // The default is meant for any.
+        if self.timeout != Self::default().timeout && self.timeout > self.interval {
             mistakes.push(format!(
                 "`timeout` is {:?}, but must not be longer than `interval`, {:?}",
                 self.timeout, self.interval

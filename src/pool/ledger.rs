@@ -138,12 +138,12 @@ impl<C: Pooled, E, W> Ledger<C, E, W> {
         }
         after.unneeded = Some(waker);
         *ticket = None;
-        self.line.remove(at).and_then(|waiter| waiter.got)
+        self.out_of_line(at).and_then(|waiter| waiter.got)
     }
 
     /// The waiter goes. What it got goes to the next.
     pub(super) fn leave(&mut self, ticket: u64, now: Instant, after: &mut After<C, E, W>) {
-        let Some(waiter) = self.position(ticket).and_then(|at| self.line.remove(at)) else {
+        let Some(waiter) = self.position(ticket).and_then(|at| self.out_of_line(at)) else {
             return;
         };
         after.unneeded = waiter.waker;
@@ -153,6 +153,15 @@ impl<C: Pooled, E, W> Ledger<C, E, W> {
             None => self.waiting -= 1,
         }
         self.nudge(after);
+    }
+
+    fn out_of_line(&mut self, at: usize) -> Option<Waiter<C, E, W>> {
+        let waiter = self.line.remove(at);
+        // Most pools have a line but once, for their first connection.
+        if self.line.is_empty() {
+            self.line = VecDeque::new();
+        }
+        waiter
     }
 
     fn position(&self, ticket: u64) -> Option<usize> {
@@ -255,6 +264,10 @@ impl<C: Pooled, E, W> Ledger<C, E, W> {
             return;
         }
         let until = self.idle_until(&kept, now);
+        if self.idle.capacity() == 0 {
+            // Most have but one.
+            self.idle.reserve_exact(1);
+        }
         self.idle.push_back(Idle { kept, until });
         after.has_room |= self.limits.max.is_some();
     }

@@ -13,6 +13,7 @@
 
 #[cfg(all(feature = "process", unix))]
 mod allow;
+mod endpoints;
 mod fields;
 #[cfg(feature = "grpc")]
 mod grpc;
@@ -244,4 +245,9 @@ fn answers_in_lines() {
 #[test]
 fn lists_of_allowed_plugins() {
     fuzz("allow", allow::list);
+}
+
+#[test]
+fn lists_of_endpoints() {
+    fuzz("endpoints", endpoints::list);
 }

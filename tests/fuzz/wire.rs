@@ -10,6 +10,8 @@ mod json;
 pub mod lines;
 #[path = "../../src/plugin/wire/process.rs"]
 pub mod process;
+#[path = "../../src/plugin/wire/scan.rs"]
+mod scan;
 #[path = "../../src/plugin/wire/stream.rs"]
 pub mod stream;
 

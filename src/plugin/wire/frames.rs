@@ -2,6 +2,8 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use super::scan::position;
+
 /// What a stream holds instead of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Malformed {
@@ -57,29 +59,33 @@ impl Frames {
     /// Looks at what has come since, and returns where the object ends.
     fn find_end(&mut self) -> Option<usize> {
         // In registers, not in memory, for each byte.
-        let Self { mut depth, mut in_string, mut is_escaped, .. } = *self;
-        let end = self.bytes.iter().skip(self.seen).position(|byte| {
-            if in_string {
-                match byte {
-                    _ if is_escaped => is_escaped = false,
-                    b'\\' => is_escaped = true,
-                    b'"' => in_string = false,
-                    _ => {}
-                }
-                return false;
+        let Self { seen: mut at, mut depth, mut in_string, mut is_escaped, .. } = *self;
+        let (bytes, mut end) = (&self.bytes[..], None);
+        while let Some(byte) = bytes.get(at) {
+            if in_string && !is_escaped {
+                let Some(index) = position(&bytes[at..], [b'"', b'\\']) else {
+                    break;
+                };
+                is_escaped = bytes[at + index] == b'\\';
+                in_string = is_escaped;
+                at += index + 1;
+                continue;
             }
+            at += 1;
             match byte {
+                _ if is_escaped => is_escaped = false,
                 b'"' => in_string = true,
                 b'{' => depth += 1,
-                b'}' if depth == 1 => return true,
+                b'}' if depth == 1 => {
+                    end = Some(at);
+                    break;
+                }
                 b'}' => depth -= 1,
                 _ => {}
             }
-            false
-        });
-        let end = end.map(|index| self.seen + index + 1);
+        }
         (self.depth, self.in_string, self.is_escaped) = (depth, in_string, is_escaped);
-        self.seen = self.bytes.len();
+        self.seen = bytes.len();
         end
     }
 
@@ -201,7 +207,7 @@ mod tests {
 
         #[test]
         fn frames_that_were_mutated_are_frames_or_told(
-            values in proptest::collection::vec("[a-z\\\\\"{}\\[\\]]{0,20}", 1..6),
+            values in proptest::collection::vec("[a-z\\\\\"{}\\[\\]]{0,60}|[a-z]{0,60}\\PC{0,3}[a-z]{0,60}", 1..6),
             at in any::<proptest::sample::Index>(),
             byte in any::<u8>(),
         ) {

@@ -8,10 +8,12 @@ use serde::{
 };
 use serde_json::{ser::Formatter, value::RawValue};
 
+use super::scan::position;
+
 /// Writes `value` as Go does: `<`, `>`, `&`, U+2028 and U+2029 escaped, floats in Go's form, no
 /// space and no line end.
 pub(crate) fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, serde_json::Error> {
-    let mut text = Vec::with_capacity(128);
+    let mut text = Vec::with_capacity(256);
     write_json(value, &mut text)?;
     Ok(text)
 }
@@ -32,7 +34,7 @@ impl Formatter for Go {
         W: ?Sized + io::Write,
     {
         // Nearly all texts have none of these bytes, the last of which U+2028 and U+2029 begin with.
-        if !fragment.bytes().any(|byte| matches!(byte, b'<' | b'>' | b'&' | 0xe2)) {
+        if position(fragment.as_bytes(), [b'<', b'>', b'&', 0xe2]).is_none() {
             return writer.write_all(fragment.as_bytes());
         }
         let mut rest = fragment;

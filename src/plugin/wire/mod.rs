@@ -7,8 +7,10 @@ mod json;
 #[cfg(all(feature = "process", unix))]
 pub(crate) mod lines;
 mod messages;
+mod plain;
 #[cfg(all(feature = "process", unix))]
 pub(crate) mod process;
+mod scan;
 pub(crate) mod stream;
 #[cfg(all(feature = "process", unix))]
 pub(crate) mod unwritten;
@@ -21,4 +23,5 @@ pub(crate) use self::{
     frames::Malformed,
     json::{members, to_json, value},
     messages::{Messages, NoMessage},
+    plain::Plain,
 };

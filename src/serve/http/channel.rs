@@ -51,6 +51,8 @@ pub(super) fn protocol(config: &HttpServerConfig) -> Protocol {
         .header_read_timeout(None)
         .max_headers(config.max_headers)
         .max_buf_size(config.max_header_bytes)
+        // Sends answers without copying them, so that `Parted` knows how far they are sent.
+        .writev(true)
         // As Go writes them.
         .title_case_headers(true);
     protocol

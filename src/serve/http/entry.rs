@@ -16,6 +16,7 @@ use tower_service::Service;
 use super::{
     body::RequestBody,
     pace::{Pace, Visit},
+    parted::Parted,
 };
 use crate::{
     auth::ClientCertified,
@@ -37,7 +38,7 @@ where
     S: Service<Request<RequestBody>, Response = Response<R>>,
     R: Body + From<Bytes>,
 {
-    type Response = Response<HeldBody<R, Visit>>;
+    type Response = Response<HeldBody<Parted<R>, Visit>>;
     type Error = S::Error;
     type Future = EntryFuture<S::Future>;
 
@@ -81,7 +82,7 @@ where
     F: Future<Output = Result<Response<R>, E>>,
     R: Body + From<Bytes>,
 {
-    type Output = Result<Response<HeldBody<R, Visit>>, E>;
+    type Output = Result<Response<HeldBody<Parted<R>, Visit>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
@@ -93,6 +94,10 @@ where
                 response
             }
         };
-        Poll::Ready(Ok(hold(response, this.visit.take())))
+        let Some(visit) = this.visit.take() else {
+            return Poll::Pending;
+        };
+        let response = response.map(|body| Parted { body, pace: visit.pace().clone() });
+        Poll::Ready(Ok(hold(response, Some(visit))))
     }
 }

@@ -49,7 +49,8 @@ impl Listener {
         match self {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
-                stream.set_nodelay(true)?;
+                // It fails for one that has closed already, of which its task will hear.
+                let _ = stream.set_nodelay(true);
                 Ok(Some(Socket::Tcp(stream)))
             }
             #[cfg(unix)]

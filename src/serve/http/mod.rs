@@ -10,6 +10,7 @@ mod future;
 mod listener;
 mod pace;
 mod paced;
+mod parted;
 mod places;
 mod question;
 mod server;

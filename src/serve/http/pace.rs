@@ -13,8 +13,8 @@ use crate::{
 
 /// How long a connection that was told to end may take to do so.
 const LINGER: Duration = Duration::from_secs(1);
-/// How the first bytes of HTTP/2 differ from those of any method of HTTP/1.
-const PREFACE: &[u8] = b"PRI";
+/// The first bytes of HTTP/2 (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
@@ -34,10 +34,12 @@ pub(super) struct Pace {
 struct State {
     doing: Doing,
     since: Instant,
-    /// Requests that are not wholly answered.
+    /// Requests that are not wholly answered, and parts of answers that are not wholly sent.
     in_flight: usize,
-    /// Since when nothing could be written.
-    stalled: Option<Instant>,
+    /// Those parts. A caller of HTTP/2 may let none of them come while it reads.
+    unsent: usize,
+    /// When some of them was sent last, or there were none.
+    moved: Instant,
     /// The first bytes of the connection.
     start: Vec<u8>,
     waker: Option<Waker>,
@@ -70,11 +72,13 @@ pub(super) enum End {
 
 impl Pace {
     pub(super) fn new(limits: Limits) -> Self {
+        let now = time::now();
         let state = State {
             doing: Doing::Opening,
-            since: time::now(),
+            since: now,
             in_flight: 0,
-            stalled: None,
+            unsent: 0,
+            moved: now,
             start: Vec::new(),
             waker: None,
         };
@@ -98,8 +102,8 @@ impl Pace {
             Doing::Idle => Some((since(state.since, self.limits.idle), End::Idle)),
             Doing::Ending | Doing::TooSlow => Some((since(state.since, LINGER), End::Now)),
         };
-        let stalled = state.stalled.map(|at| (since(at, self.limits.body), End::Now));
-        [own, stalled].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let unread = (state.unsent > 0).then(|| (since(state.moved, self.limits.body), End::Now));
+        [own, unread].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// Bytes came.
@@ -122,20 +126,39 @@ impl Pace {
         }
     }
 
-    /// Bytes were written, or had to wait.
-    pub(super) fn wrote(&self, is_pending: bool) {
-        let mut state = lock(&self.state);
-        match (is_pending, state.stalled) {
-            (true, None) => state.stalled = Some(time::now()),
-            (false, Some(_)) => state.stalled = None,
-            _ => {}
-        }
-    }
-
     /// A request has come, until the guard drops.
     pub(super) fn enter(self: &Arc<Self>) -> Visit {
         lock(&self.state).in_flight += 1;
         Visit(self.clone())
+    }
+
+    /// A part of an answer is to be sent, until the guard drops.
+    pub(super) fn hand_out(self: &Arc<Self>) -> Unsent {
+        let mut state = lock(&self.state);
+        state.in_flight += 1;
+        state.unsent += 1;
+        if state.unsent == 1 {
+            state.moved = time::now();
+            // HTTP/2 answers from other tasks, where the connection does not see it.
+            let waker = if state.start == PREFACE { state.waker.take() } else { None };
+            drop(state);
+            waker.into_iter().for_each(Waker::wake);
+        }
+        Unsent(self.clone())
+    }
+
+    /// A request is wholly answered, or a part of its answer is sent.
+    fn leave(&self, unsent: usize) {
+        let mut state = lock(&self.state);
+        state.unsent -= unsent;
+        state.in_flight -= 1;
+        if state.in_flight == 0 {
+            state.set(Doing::Idle);
+            let waker = state.waker.take();
+            drop(state);
+            // Maybe from another task, where HTTP/2 answers.
+            waker.into_iter().for_each(Waker::wake);
+        }
     }
 
     /// It shall end.
@@ -169,19 +192,31 @@ impl State {
 /// One request, until the end of its answer.
 pub(super) struct Visit(Arc<Pace>);
 
+impl Visit {
+    pub(super) fn pace(&self) -> &Arc<Pace> {
+        &self.0
+    }
+}
+
 impl Drop for Visit {
     fn drop(&mut self) {
-        let mut state = lock(&self.0.state);
-        state.in_flight -= 1;
-        if state.in_flight == 0 {
-            state.set(Doing::Idle);
-            let waker = state.waker.take();
-            drop(state);
-            // Maybe from another task, where HTTP/2 answers.
-            if let Some(waker) = waker {
-                waker.wake();
-            }
-        }
+        self.0.leave(0);
+    }
+}
+
+/// A part of an answer, until it is sent.
+pub(super) struct Unsent(Arc<Pace>);
+
+impl Unsent {
+    /// Some of it was.
+    pub(super) fn moved(&self) {
+        lock(&self.0.state).moved = time::now();
+    }
+}
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        self.0.leave(1);
     }
 }
 
@@ -210,14 +245,15 @@ mod tests {
         assert_eq!(due(&pace), Some((9, End::TooSlow)));
         let (one, two) = (pace.enter(), pace.enter());
         assert_eq!(due(&pace), None);
-        pace.wrote(true);
+        let (part, other) = (pace.hand_out(), pace.hand_out());
+        drop((one, two));
         tokio::time::advance(SECOND).await;
-        pace.wrote(true);
         assert_eq!(due(&pace), Some((19, End::Now)));
-        pace.wrote(false);
-        drop(one);
-        assert_eq!(due(&pace), None);
-        drop(two);
+        part.moved();
+        assert_eq!(due(&pace), Some((20, End::Now)));
+        drop(part);
+        assert_eq!(due(&pace), Some((20, End::Now)));
+        drop(other);
         assert_eq!(due(&pace), Some((30, End::Idle)));
         pace.read(b"G");
         assert_eq!(due(&pace), Some((10, End::TooSlow)));
@@ -231,7 +267,10 @@ mod tests {
         let limits = Limits { header: SECOND, body: SECOND, idle: 30 * SECOND };
         let pace = Arc::new(Pace::new(limits));
         pace.read(b"PR");
-        pace.read(b"I * HTTP/2.0");
+        pace.read(b"I * HTTP/2.0\r\n");
+        // A part of it is as slow as one of a head.
+        assert_eq!(pace.due(Waker::noop()).unwrap(), (time::now() + SECOND, End::TooSlow));
+        pace.read(b"\r\nSM\r\n\r\n and frames");
         tokio::time::advance(SECOND).await;
         pace.read(b"a ping");
         let (at, end) = pace.due(Waker::noop()).unwrap();

@@ -24,16 +24,22 @@ use super::{
     listener::Listener,
     pace::Limits,
 };
-#[cfg(feature = "tls")]
-use crate::{dial::ServerTls, error::Kind};
 use crate::{
     dial::Socket,
     error::{BoxError, Error},
     serve::terminated,
 };
+#[cfg(feature = "tls")]
+use {
+    crate::{dial::ServerTls, error::Kind},
+    futures_util::future::{Either, select},
+};
 
 /// How long after one failed the next connection is accepted, such as without file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a TLS handshake may still take once the server stops.
+#[cfg(feature = "tls")]
+const LAST_HANDSHAKE: Duration = Duration::from_secs(1);
 
 /// HTTP server that listens, of an [`HttpBind`](super::HttpBind).
 ///
@@ -201,13 +207,21 @@ impl Common {
         let (limits, max_headers) = (self.limits, self.max_headers);
         #[cfg(feature = "tls")]
         if let Some(tls) = &self.tls {
-            match timeout(limits.header, tls.accept(socket)).await {
-                Ok(Ok((stream, certified))) => {
+            let handshake = pin!(timeout(limits.header, tls.accept(socket)));
+            let mut stopping = stop.clone();
+            let stopping = pin!(async {
+                let _ = stopping.wait_for(|stop| *stop).await;
+                sleep(LAST_HANDSHAKE).await;
+            });
+            match select(handshake, stopping).await {
+                Either::Left((Ok(Ok((stream, certified))), _)) => {
                     let terms = Terms { limits, max_headers, certified };
                     channel::serve(stream, &self.protocol, service, terms, stop).await;
                 }
-                Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
-                Err(_) => tracing::debug!("a TLS handshake took too long"),
+                Either::Left((Ok(Err(error)), _)) => {
+                    tracing::debug!(%error, "a TLS handshake failed");
+                }
+                _ => tracing::debug!("a TLS handshake took too long"),
             }
             return;
         }

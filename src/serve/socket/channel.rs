@@ -25,6 +25,7 @@ use crate::{
         stream::{AUTH, Asked, text},
     },
     time::{self, Instant},
+    wire,
 };
 
 /// How much is read of a client that is told that it does wrong, and for how long, so that it reads what
@@ -77,7 +78,9 @@ impl Channel<'_> {
                     }
                 }
                 Err(error) => {
-                    self.complain(&format!("this is no message: {error}")).await;
+                    let problem = error.to_string();
+                    let problem = wire::start(&problem, 1_024);
+                    self.complain(&format!("this is no message: {problem}")).await;
                     return Ok(());
                 }
             };

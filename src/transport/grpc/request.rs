@@ -97,7 +97,7 @@ impl<F: Flavour> Target<F> {
 
     /// Whether what is shown with what is no call must not be read on the way.
     pub(super) fn is_private(&self) -> bool {
-        self.credentials.is_private()
+        self.credentials.is_private_over_grpc()
     }
 
     /// The head of a request for something that is no call.

@@ -194,7 +194,7 @@ where
     fn call(&mut self, call: Call<Req>) -> GrpcFuture<Res, F> {
         let request = self.target.execute(&call, &self.peer.config());
         let call = call.map(drop);
-        let private = self.target.credentials_of(&call).is_private();
+        let private = self.target.credentials_of(&call).is_private_over_grpc();
         let terms = Terms::of(&call);
         let pool = self.peer.pool.clone();
         let begun = request.and_then(|request| {

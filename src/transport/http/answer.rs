@@ -7,13 +7,14 @@ use flate2::read::MultiGzDecoder;
 use http::{StatusCode, header::CONTENT_ENCODING};
 use serde::de::DeserializeOwned;
 
-use super::{exchange::Received, plain::plain};
+use super::exchange::Received;
 use crate::{
     error::{Error, Kind},
     plugin::{
         HealthStatus, PluginInfo, Reply,
         wire::{
-            MAX_TEXT, Pairs, data, members, mistyped, stream::text, undecodable, value, with_words,
+            MAX_TEXT, Pairs, Plain, data, members, mistyped, stream::text, undecodable, value,
+            with_words,
         },
     },
     time, wire,
@@ -54,7 +55,7 @@ pub(super) fn info(received: &Received) -> Result<PluginInfo, Error> {
 
 fn decode<Res: DeserializeOwned>(text: &str) -> Result<Reply<Res>, Error> {
     // Nearly all are plain, and those are read once.
-    plain(text).map_or_else(|| in_parts(text), Ok)
+    Plain::read(text).map_or_else(|| in_parts(text), |plain| Ok(plain.reply))
 }
 
 /// As Go reads it.
@@ -186,14 +187,14 @@ mod tests {
         #[test]
         fn what_is_plain_is_what_it_would_be_otherwise(
             members in prop::collection::vec(
-                ("data|Data|error|request_id|metadata|x", "7|\"\"|\"a\"|null|\\{\\}|\\{\"k\":\"v\"\\}|[0-9]{1,3}"),
+                ("data|Data|error|request_id|metadata|type|success|x", "7|true|\"\"|\"a\"|null|\\{\\}|\\{\"k\":\"v\"\\}|[0-9]{1,3}"),
                 0..5,
             ),
             end in "\\}|\\} x|",
         ) {
             let members: Vec<_> = members.iter().map(|(k, v)| format!("\"{k}\":{v}")).collect();
             let text = format!("{{{}{end}", members.join(","));
-            if let Some(reply) = plain::<serde_json::Value>(&text) {
+            if let Some(Plain { reply, .. }) = Plain::<serde_json::Value>::read(&text) {
                 let shown = |reply: &Reply<serde_json::Value>| format!("{reply:?}");
                 prop_assert_eq!(shown(&reply), shown(&in_parts(&text).unwrap()), "{}", text);
             }

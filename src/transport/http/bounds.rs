@@ -29,7 +29,9 @@ impl HttpConfig {
                 mistakes.push(format!("`{name}` is zero, but must be longer"));
             }
         }
-        if self.request_timeout < self.connect_timeout {
+        // The default is meant for any: a short call ends it earlier.
+        let is_said = self.connect_timeout != Self::default().connect_timeout;
+        if is_said && self.request_timeout < self.connect_timeout {
             mistakes.push(format!(
                 "`request_timeout` is {:?}, but must not be shorter than `connect_timeout`, {:?}",
                 self.request_timeout, self.connect_timeout

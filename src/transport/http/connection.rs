@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use http::{HeaderValue, Request, Response, Uri, header::HOST, uri};
 use hyper::{
     body::Incoming,
@@ -196,11 +197,8 @@ where
         .handshake(io)
         .await
         .map_err(ConnectError::failed)?;
-    tokio::spawn(async move {
-        // What it ends with, the calls hear as well.
-        let _ = driver.await;
-        drop(place);
-    });
+    // What it ends with, the calls hear as well. An `async` block would hold the driver twice.
+    tokio::spawn(driver.map(|_| drop(place)));
     Ok(Sender::Http1(sender))
 }
 

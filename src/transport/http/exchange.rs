@@ -210,7 +210,7 @@ impl Exchange {
                                 let sent = was_sent(*this.resent);
                                 return Poll::Ready(Err(shut_out(alert, sent).into()));
                             }
-                            let sent = this.sending.is_begun() || was_sent(*this.resent);
+                            let sent = (this.sending.is_begun(), was_sent(*this.resent));
                             let of = was_there.then(|| lease.epoch());
                             let error = error.into_error();
                             return Poll::Ready(Err(Failure::of_connection(

@@ -24,16 +24,16 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
-    /// Of a connection, before the head of a response. `sent`: whether anything may have been sent.
-    /// `used`: the epoch of a connection that was there before the call.
+    /// Of a connection, before the head of a response. `sent`: whether anything may have been sent on it;
+    /// `before`: or on another one before. `used`: its epoch, if it was there before the call.
     pub(super) fn of_connection(
         error: hyper::Error,
-        sent: bool,
+        (sent, before): (bool, bool),
         used: Option<u64>,
         config: &HttpConfig,
     ) -> Self {
         let (was_lost, was_broken) = (lost_its_task(&error), is_broken(&error));
-        let sent = sent && !was_turned_away(&error);
+        let sent = before || (sent && !was_turned_away(&error));
         let error = no_head(error, sent, config);
         if was_lost {
             // One that was new has no part in what is known of those that were not.

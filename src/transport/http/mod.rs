@@ -13,7 +13,6 @@ mod exchange;
 mod failure;
 mod handle;
 mod outgoing;
-mod plain;
 mod pool;
 mod request;
 mod service;

@@ -7,8 +7,8 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
     header::{
         ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST,
-        IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, RANGE, TE, TRAILER,
-        TRANSFER_ENCODING, UPGRADE, USER_AGENT,
+        IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, TE,
+        TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
     },
 };
 use serde::Serialize;
@@ -69,8 +69,8 @@ impl Target {
         call: &Call<Req>,
         config: &HttpConfig,
     ) -> Result<Request<Bytes>, Error> {
-        let head = self.post_head(call, config)?;
         let id = call.id();
+        let head = self.head(call, &id, config)?;
         let question = Question {
             data: call.body(),
             request_id: &id,
@@ -88,13 +88,20 @@ impl Target {
         call: &Call<Req>,
         config: &HttpConfig,
     ) -> Result<Request<()>, Error> {
+        self.head(call, &call.id(), config)
+    }
+
+    fn head<Req>(
+        &self,
+        call: &Call<Req>,
+        id: &str,
+        config: &HttpConfig,
+    ) -> Result<Request<()>, Error> {
         let uri = self.uri.clone()?;
         let mut headers = headers(config);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(
-            HeaderName::from_static("x-request-id"),
-            header_value("X-Request-Id", &call.id())?,
-        );
+        let id = header_value("X-Request-Id", id)?;
+        headers.insert(HeaderName::from_static("x-request-id"), id);
         add_headers(&mut headers, call)?;
         add_credentials(&mut headers, self.credentials_of(call))?;
         Ok(request(Method::POST, uri, headers))
@@ -196,7 +203,7 @@ fn request(method: Method, uri: Uri, headers: HeaderMap) -> Request<()> {
 
 /// What a caller has no say in: how the request is sent, and headers that make the plugin answer in another form,
 /// which would count against it.
-const NOT_OF_CALLERS: [HeaderName; 15] = [
+const NOT_OF_CALLERS: [HeaderName; 16] = [
     HOST,
     CONTENT_LENGTH,
     CONTENT_ENCODING,
@@ -212,6 +219,7 @@ const NOT_OF_CALLERS: [HeaderName; 15] = [
     IF_MATCH,
     IF_NONE_MATCH,
     IF_MODIFIED_SINCE,
+    IF_UNMODIFIED_SINCE,
 ];
 
 /// Adds the headers of the call, except those that a caller has no say in.
@@ -226,7 +234,7 @@ fn add_headers<Req>(headers: &mut HeaderMap, call: &Call<Req>) -> Result<(), Err
         }
         let mut value = header_value(name, value)?;
         value.set_sensitive(true);
-        headers.insert(parsed, value);
+        insert(headers, parsed, value)?;
     }
     Ok(())
 }
@@ -234,9 +242,15 @@ fn add_headers<Req>(headers: &mut HeaderMap, call: &Call<Req>) -> Result<(), Err
 /// Adds what is shown to be let in, in place of what the caller wrote there.
 fn add_credentials(headers: &mut HeaderMap, credentials: &Credentials) -> Result<(), Error> {
     for (name, value) in credentials.http_fields()? {
-        headers.insert(name.clone(), value.clone());
+        insert(headers, name.clone(), value.clone())?;
     }
     Ok(())
+}
+
+/// There is a bound to how many a map can have.
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue) -> Result<(), Error> {
+    let inserted = headers.try_insert(name, value);
+    inserted.map(drop).map_err(|_| unusable("the call has too many headers".to_owned()))
 }
 
 /// Names the header, never the value, which may be a secret.

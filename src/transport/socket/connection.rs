@@ -20,11 +20,11 @@ const PING_TIMEOUT: Duration = Duration::from_secs(1);
 /// Most bytes of an answer to a message of ours, rather than to a call.
 const MAX_ANSWER: usize = 64 << 10;
 
-pub(super) type Connections = pool::Pool<Connection, Error>;
-pub(super) type Waiting = pool::Waiting<Connection, Error>;
-pub(super) type Dialing = pool::Dialing<Connection, Error>;
-pub(super) type Lease = pool::Lease<Connection, Error>;
-pub(super) type Place = pool::Place<Connection, Error>;
+pub(super) type Connections = pool::Pool<Box<Connection>, Error>;
+pub(super) type Waiting = pool::Waiting<Box<Connection>, Error>;
+pub(super) type Dialing = pool::Dialing<Box<Connection>, Error>;
+pub(super) type Lease = pool::Lease<Box<Connection>, Error>;
+pub(super) type Place = pool::Place<Box<Connection>, Error>;
 
 /// A connection to a plugin, between two exchanges or within one.
 #[derive(Debug)]
@@ -40,14 +40,14 @@ impl Connection {
         address: &SocketAddress,
         config: &SocketConfig,
         place: Arc<Place>,
-    ) -> Result<Self, Error> {
+    ) -> Result<Box<Self>, Error> {
         let limit = config.connect_timeout;
         let opening = async {
             let mut messages = Messages::new(address.connect(config).await?);
             if !config.token.is_empty() {
                 prove(&mut messages, config).await?;
             }
-            Ok(Self { messages, _place: place })
+            Ok(Box::new(Self { messages, _place: place }))
         };
         timeout(limit, opening).await.unwrap_or_else(|_| Err(Socket::too_late(limit)))
     }
@@ -65,14 +65,19 @@ impl Connection {
             // Go looks at no more than that it is JSON.
             (id.is_empty() || id == ID).then_some(())
         };
-        matches!(timeout(PING_TIMEOUT, asking).await, Ok(Some(()))) && self.is_open()
+        matches!(timeout(PING_TIMEOUT, asking).await, Ok(Some(()))) && self.is_quiet()
+    }
+
+    /// Whether the plugin has neither closed it nor said anything unasked, as far as is known.
+    fn is_quiet(&self) -> bool {
+        self.messages.is_between() && self.messages.socket().is_quiet()
     }
 }
 
-impl Pooled for Connection {
-    /// Whether the plugin has neither closed it nor said anything unasked, as far as is known.
+/// Boxed, since each call moves it from hand to hand.
+impl Pooled for Box<Connection> {
     fn is_open(&self) -> bool {
-        self.messages.is_between() && self.messages.socket().is_quiet()
+        self.is_quiet()
     }
 }
 

@@ -267,9 +267,7 @@ impl<Res: DeserializeOwned> Future for SocketFuture<Res> {
         let result = match this.state.project() {
             StateProj::Exchanging { mut exchange } => {
                 let arrived = ready!(exchange.as_mut().poll_exchange(cx));
-                arrived.and_then(|arrived| {
-                    answer::open(arrived, &call.id(), &plugin.pool, answer::reply)
-                })
+                arrived.and_then(|arrived| answer::reply(arrived, &call.id(), &plugin.pool))
             }
             StateProj::Unsent { error } => match error.take() {
                 Some(error) => Err(error),

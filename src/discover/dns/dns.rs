@@ -1,0 +1,145 @@
+use std::{fmt, net::SocketAddr, sync::Arc};
+
+use hickory_resolver::{
+    config::{NameServerConfig, ResolverConfig, ResolverOpts},
+    proto::xfer::Protocol,
+    system_conf::read_system_conf,
+};
+
+use super::{
+    super::watch::{Watched, Watches},
+    config::DnsConfig,
+    name::ServiceName,
+    source::{DnsService, Settings},
+};
+use crate::error::{Error, Kind};
+
+/// Watches a name in DNS for endpoints, with the name servers of the operating system.
+///
+/// The same as `Dns::system()?.service(address)`; see [`Dns`] for what an address may be. To watch several
+/// names, or one name in several places, keep a [`Dns`].
+///
+/// # Errors
+/// [`Kind::InvalidConfig`] for an address without a name, or if the configuration of the system cannot be
+/// read.
+///
+/// # Example
+/// ```no_run
+/// use tower_upstream::{BalanceLayer, LeastRequest, discover};
+///
+/// let endpoints = discover::dns("http://tax.internal:8080")?;
+/// let layer = BalanceLayer::new(endpoints, LeastRequest::new());
+/// # let _ = layer;
+/// # Ok::<(), tower_upstream::Error>(())
+/// ```
+pub fn dns(address: &str) -> Result<Watched<DnsService>, Error> {
+    Dns::system()?.service(address)
+}
+
+/// A resolver that watches names.
+///
+/// | address | records | endpoints |
+/// |---|---|---|
+/// | `http://tax.internal:8080/v1`, `tax.internal:8080` | A and AAAA | one for each address, at that port |
+/// | `http://_http._tcp.tax.internal`, `_http._tcp.tax.internal` | SRV (RFC 2782), and A and AAAA of its targets | one for each address of each target, with its port and priority; the addresses of a target share its weight |
+///
+/// Scheme and path of the address become those of the endpoints. Names ending in a dot are not looked for in
+/// the search domains of the system. The hosts file of the system is not read.
+///
+/// # Changes
+/// Names are resolved again once the shortest TTL of their records ends, within
+/// [`min_ttl`](DnsConfig::min_ttl) and [`max_ttl`](DnsConfig::max_ttl). Aliases are followed. An answer that
+/// is cut is asked for over TCP.
+///
+/// | answer | the endpoints |
+/// |---|---|
+/// | the name does not exist, or has no such records | stay for [`empty_grace`](super::super::WatchConfig::empty_grace) |
+/// | one SRV record with the target `.` | are removed at once: the service says that it is not available |
+/// | SERVFAIL, REFUSED, no answer | stay as they were |
+/// | the same, for one of A and AAAA | of that family stay as they were |
+///
+/// # TLS
+/// The endpoints have IP addresses, so with `https` each must have a certificate for its address.
+///
+/// # Bounds
+/// A service has at most 1,024 SRV records; 10 hosts are resolved at once.
+///
+/// # Example
+/// ```
+/// use std::net::SocketAddr;
+/// use tower_upstream::discover::{Dns, DnsConfig};
+///
+/// let server = SocketAddr::from(([10, 0, 0, 53], 53));
+/// let dns = Dns::new([server], DnsConfig::default());
+/// let tax = dns.service("http://_http._tcp.tax.internal")?;
+/// let same = dns.service("http://_http._tcp.tax.internal")?;
+/// assert!(std::ptr::eq(tax.source(), same.source()), "one watch for both");
+/// # Ok::<(), tower_upstream::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Dns {
+    settings: Arc<Settings>,
+    watches: Watches<DnsService>,
+}
+
+impl Dns {
+    /// Creates a resolver that asks these name servers, over UDP, and over TCP if an answer is too long.
+    pub fn new(servers: impl IntoIterator<Item = SocketAddr>, config: DnsConfig) -> Self {
+        let mut resolver = ResolverConfig::new();
+        for server in servers {
+            for protocol in [Protocol::Udp, Protocol::Tcp] {
+                resolver.add_name_server(NameServerConfig::new(server, protocol));
+            }
+        }
+        Self::with((resolver, ResolverOpts::default()), config)
+    }
+
+    /// Creates a resolver that asks the name servers of the operating system, such as those of
+    /// `/etc/resolv.conf`, with default settings.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidConfig`] if the configuration of the system cannot be read.
+    pub fn system() -> Result<Self, Error> {
+        Self::system_with_config(DnsConfig::default())
+    }
+
+    /// Creates a resolver that asks the name servers of the operating system, with settings of your own.
+    /// Values out of range become the nearest valid ones.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidConfig`] if the configuration of the system cannot be read.
+    pub fn system_with_config(config: DnsConfig) -> Result<Self, Error> {
+        let system = read_system_conf().map_err(|error| {
+            let failed = Error::not_sent(Kind::InvalidConfig);
+            failed.message("the name servers of the system are not known").caused_by(error)
+        })?;
+        Ok(Self::with(system, config))
+    }
+
+    fn with((resolver, mut options): (ResolverConfig, ResolverOpts), config: DnsConfig) -> Self {
+        // A watch asks when it wants an answer, and the TTL tells it when that is.
+        options.cache_size = 0;
+        let config = config.clamped();
+        let watches = Watches::new(config.watch.clone());
+        Self { settings: Arc::new(Settings { resolver: (resolver, options), config }), watches }
+    }
+
+    /// Returns the watch of an address. All that ask for the same address share one.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidConfig`] for an address without a name, without a port where there is no SRV record, or
+    /// with one where there is.
+    pub fn service(&self, address: &str) -> Result<Watched<DnsService>, Error> {
+        let name = ServiceName::parse(address)?;
+        Ok(self.watches.watch(address, || DnsService::new(name, self.settings.clone())))
+    }
+}
+
+impl fmt::Debug for Dns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dns")
+            .field("config", &self.settings.config)
+            .field("watches", &self.watches)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,14 @@
+//! Endpoints in DNS.
+
+mod ask;
+mod config;
+mod dns;
+mod name;
+mod records;
+mod source;
+
+pub use self::{
+    config::{DnsConfig, IpFamily},
+    dns::{Dns, dns},
+    source::DnsService,
+};

@@ -1,0 +1,4 @@
+//! Lists of endpoints as JSON, whatever they come by.
+
+mod instance;
+mod list;

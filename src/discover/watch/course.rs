@@ -1,0 +1,132 @@
+//! The decisions of a watch, as arithmetic: whether to believe an answer, when to ask again, and when what is
+//! known is too old.
+
+use std::time::Duration;
+
+use super::config::WatchConfig;
+use crate::{
+    backoff::{Backoff, Jitter},
+    time::{self, Instant},
+};
+
+/// What an answer says, compared to the set that was believed last.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Seen {
+    /// Endpoints that were believed last.
+    pub(super) known: usize,
+    /// How many of those the answer lacks.
+    pub(super) gone: usize,
+    /// Endpoints in the answer.
+    pub(super) found: usize,
+    pub(super) is_certain: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Verdict {
+    Believe,
+    /// Add what is new and remove nothing. The answer of an observation that starts then is believed.
+    DoubtUntil(Instant),
+}
+
+/// Longest wait after the first failure.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+/// Without a failure for so long, the next one is the first again.
+const STABLE: Duration = Duration::from_secs(60);
+
+/// How a watch stands.
+#[derive(Debug, Clone)]
+pub(super) struct Course {
+    config: WatchConfig,
+    /// Since when all answers were empty.
+    empty_since: Option<Instant>,
+    /// Since when all answers lacked too many.
+    thinned_since: Option<Instant>,
+    doubt_until: Option<Instant>,
+    answered_at: Option<Instant>,
+    is_expired: bool,
+    failures: u32,
+    /// Since when there was no failure.
+    well_since: Option<Instant>,
+}
+
+impl Course {
+    /// `answered_at` is when a watch before this one had its last answer.
+    pub(super) fn new(config: WatchConfig, answered_at: Option<Instant>) -> Self {
+        Self {
+            config,
+            empty_since: None,
+            thinned_since: None,
+            doubt_until: None,
+            answered_at,
+            is_expired: false,
+            failures: 0,
+            well_since: None,
+        }
+    }
+
+    /// An answer came that says what the one before it said.
+    pub(super) fn confirmed(&mut self, now: Instant) {
+        self.answered_at = Some(now);
+        self.is_expired = false;
+        self.well_since.get_or_insert(now);
+    }
+
+    /// An answer came.
+    pub(super) fn answered(&mut self, seen: Seen, now: Instant) -> Verdict {
+        self.confirmed(now);
+        let allowed = self.config.max_removed * seen.known as f64;
+        let since = |since: Option<Instant>, is_so: bool| is_so.then(|| since.unwrap_or(now));
+        self.empty_since = since(self.empty_since, seen.known > 0 && seen.found == 0);
+        self.thinned_since = since(self.thinned_since, seen.gone as f64 > allowed);
+        let due = |since: Option<Instant>, grace| since.map(|since| time::later(since, grace));
+        let empty = due(self.empty_since, self.config.empty_grace);
+        let thinned = due(self.thinned_since, self.config.removal_grace);
+        self.doubt_until = empty.max(thinned).filter(|due| !seen.is_certain && now < *due);
+        match self.doubt_until {
+            Some(due) => Verdict::DoubtUntil(due),
+            None => {
+                // What follows is compared to this answer.
+                (self.empty_since, self.thinned_since) = (None, None);
+                Verdict::Believe
+            }
+        }
+    }
+
+    /// An observation failed. Tells how long to wait before the next one: at most `max`.
+    /// `random` is from 0 up to 1.
+    pub(super) fn failed(&mut self, max: Duration, random: f64, now: Instant) -> Duration {
+        let well_since = self.well_since.take();
+        if well_since.is_some_and(|since| now.saturating_duration_since(since) >= STABLE) {
+            self.failures = 0;
+        }
+        self.failures = self.failures.saturating_add(1);
+        let backoff =
+            Backoff { first: FIRST_WAIT.min(max), multiplier: 2.0, max, jitter: Jitter::Full };
+        backoff.wait(self.failures, None, random)
+    }
+
+    /// When an observation has to start, with nothing remembered, that settles a doubt.
+    pub(super) fn doubt_until(&self) -> Option<Instant> {
+        self.doubt_until
+    }
+
+    /// When what is known is too old.
+    pub(super) fn expires_at(&self) -> Option<Instant> {
+        let max_stale = self.config.max_stale.filter(|_| !self.is_expired)?;
+        Some(time::later(self.answered_at?, max_stale))
+    }
+
+    /// Whether what is known has just become too old. Then nothing is known.
+    pub(super) fn expire(&mut self, now: Instant) -> bool {
+        let is_due = self.expires_at().is_some_and(|at| at <= now);
+        if is_due {
+            self.is_expired = true;
+            (self.empty_since, self.thinned_since, self.doubt_until) = (None, None, None);
+        }
+        is_due
+    }
+}
+
+#[cfg(test)]
+#[path = "course_tests.rs"]
+mod tests;
