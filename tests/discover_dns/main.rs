@@ -7,7 +7,7 @@ mod server;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use futures::{FutureExt, StreamExt};
 use hickory_resolver::proto::{
@@ -17,8 +17,12 @@ use hickory_resolver::proto::{
 use server::{NEGATIVE_TTL, Server, Zone};
 use support::{ms, secs, settle};
 use tokio::time::Instant;
-use tower_upstream::discover::{
-    Discover, Dns, DnsConfig, DnsService, EndpointSet, IpFamily, WatchStream, Watched,
+use tower::{ServiceBuilder, ServiceExt, service_fn};
+use tower_upstream::{
+    BalanceLayer, BoxError, Endpoint,
+    balance::RoundRobin,
+    connect_fn,
+    discover::{Discover, Dns, DnsConfig, DnsService, EndpointSet, IpFamily, WatchStream, Watched},
 };
 
 const TAX: &str = "tax.internal";
@@ -257,4 +261,68 @@ async fn a_server_that_is_not_there_is_told() {
     assert!(error.is_timeout(), "{error}");
     let handle = endpoints.handle();
     assert!(handle.last_error().is_some() && handle.failures() >= 1);
+}
+
+/// A balancer under load, while addresses come and go, and the name server fails and comes back.
+#[tokio::test(start_paused = true)]
+async fn no_call_fails_while_names_move_and_their_server_fails() {
+    let server = Server::start().await;
+    server.has(TAX, A, 5, &["10.0.0.1"]);
+    let endpoints = dns(&server).service("tax.internal:8080").unwrap();
+    let handle = endpoints.handle();
+    let stack = ServiceBuilder::new()
+        .layer(BalanceLayer::new(endpoints, RoundRobin::new()))
+        .service(connect_fn(|endpoint: &Endpoint| {
+            let key = endpoint.key().to_owned();
+            service_fn(move |()| std::future::ready(Ok::<_, BoxError>(key.clone())))
+        }));
+    let steps: [(Zone, &[&str]); 5] = [
+        (zone(&["10.0.0.1", "10.0.0.2"]), &["10.0.0.1:8080", "10.0.0.2:8080"]),
+        (Zone::Code(ResponseCode::ServFail), &["10.0.0.1:8080", "10.0.0.2:8080"]),
+        (zone(&["10.0.0.2", "10.0.0.3"]), &["10.0.0.2:8080", "10.0.0.3:8080"]),
+        (Zone::Silent, &["10.0.0.2:8080", "10.0.0.3:8080"]),
+        (zone(&["10.0.0.4"]), &["10.0.0.4:8080"]),
+    ];
+    for (zone, expected) in steps {
+        server.set(TAX, A, zone);
+        for _ in 0..900 {
+            stack.clone().oneshot(()).await.expect("a call failed");
+            tokio::time::sleep(ms(100)).await;
+        }
+        let mut used = BTreeSet::new();
+        for _ in 0..20 {
+            used.insert(stack.clone().oneshot(()).await.unwrap());
+        }
+        assert!(used.iter().eq(expected), "{used:?}");
+    }
+    drop(stack);
+    settle().await;
+    assert!(!handle.is_running());
+}
+
+fn zone(addresses: &[&'static str]) -> Zone {
+    Zone::Has(addresses.iter().map(|address| ("A", 5, *address)).collect())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_may_leave_at_any_point_of_a_resolution() {
+    let server = Server::start().await;
+    server.has("_http._tcp.tax", SRV, 30, &["0 1 80 a.internal", "0 1 80 b.internal"]);
+    server.has("a.internal", A, 30, &["10.0.0.1"]);
+    server.has("b.internal", AAAA, 30, &["fd00::1"]);
+    let dns = dns(&server);
+    for points in 0..60 {
+        let endpoints = dns.service("_http._tcp.tax").unwrap();
+        let mut sets = endpoints.discover();
+        for _ in 0..=points {
+            let _ = sets.next().now_or_never();
+            tokio::task::yield_now().await;
+        }
+        drop(sets);
+        settle().await;
+        assert!(!endpoints.handle().is_running());
+        if points % 10 == 0 {
+            assert_eq!(endpoints.first_snapshot(secs(60)).await.unwrap().len(), 2);
+        }
+    }
 }
