@@ -6,8 +6,8 @@ use base64::Engine;
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{
-        CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE, TRAILER,
-        TRANSFER_ENCODING, UPGRADE, USER_AGENT,
+        AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, TE,
+        TRAILER, TRANSFER_ENCODING, UPGRADE, USER_AGENT,
     },
 };
 
@@ -39,6 +39,14 @@ const NOT_OF_CALLERS: [HeaderName; 12] = [
     TRANSFER_ENCODING,
     UPGRADE,
     USER_AGENT,
+];
+
+/// By what a caller proves itself to this plugin: what it passes on must not have them.
+const CREDENTIALS: [HeaderName; 4] = [
+    AUTHORIZATION,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("x-username"),
+    HeaderName::from_static("x-password"),
 ];
 
 fn is_reserved(name: &HeaderName) -> bool {
@@ -76,7 +84,8 @@ pub(crate) fn read_call<T>(headers: &HeaderMap, mut call: Call<T>) -> Call<T> {
     if let Some(timeout) = timeout::read(headers) {
         call = call.with_timeout(timeout);
     }
-    for (name, value) in headers.iter().filter(|(name, _)| !is_reserved(name)) {
+    let is_told = |name: &HeaderName| !is_reserved(name) && !CREDENTIALS.contains(name);
+    for (name, value) in headers.iter().filter(|(name, _)| is_told(name)) {
         let read = match name.as_str().ends_with("-bin") {
             true => BASE64.decode(value).ok().and_then(|bytes| String::from_utf8(bytes).ok()),
             false => value.to_str().ok().map(str::to_owned),
@@ -152,10 +161,13 @@ mod tests {
             .with_header("Name-Bin", "é\n")
             .with_header("grpc-timeout", "1H")
             .with_header("Content-Type", "text/plain")
+            .with_header("Authorization", "Bearer b-17")
+            .with_header("X-Password", "p-17")
             .with_metadata("trace", "ü");
         let mut headers = HeaderMap::new();
         write_call(&mut headers, &call).unwrap();
         timeout::write(&mut headers, Duration::from_secs(2));
+        assert!(headers.contains_key(AUTHORIZATION), "it is sent, and the plugin checks it");
         let found = read_call(&headers, Call::new(()));
         assert_eq!((&*found.id(), found.timeout()), ("r-7", Some(Duration::from_secs(2))));
         let expected = [("name-bin", "é\n"), ("x-tenant", "blue")];
