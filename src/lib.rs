@@ -32,6 +32,8 @@ pub mod health;
 pub mod limit;
 
 // How a call leaves the house, and how it enters a plugin's.
+#[cfg(all(feature = "process", unix))]
+pub mod allow;
 #[cfg(feature = "http")]
 pub mod auth;
 #[cfg(feature = "http")]

@@ -636,3 +636,23 @@ fn services_and_futures_go_anywhere() {
     fn is_sendable<T: Send + 'static>() {}
     is_sendable::<ProcessFuture<NotEvenDebug>>();
 }
+
+#[tokio::test]
+async fn a_handshake_that_is_refused_is_told_from_one_that_takes_too_long() {
+    let refuses = Script::new(
+        "#!/bin/sh\n[ \"$AGILIRA_PLUGIN_MAGIC_COOKIE\" = other ] || exit 3\nexec sleep 60\n",
+    );
+    let config = ProcessConfig::default()
+        .with_inherit_env(["PATH"])
+        .with_stop_grace(Duration::from_millis(100))
+        .with_request_timeout(Duration::from_millis(300));
+    let ends: Tax = connect_to(&refuses.address(), config.clone());
+    let error = call(&ends, 1).await.unwrap_err();
+    assert_eq!((error.kind(), error.is_timeout()), (Kind::Connection, false), "{error}");
+    assert!(error.is_unsent() && error.to_string().contains("exit status: 3"), "{error}");
+    let mut handshake = tower_upstream::plugin::Handshake::default();
+    handshake.magic_cookie_value = "other".to_owned();
+    let hangs: Tax = connect_to(&refuses.address(), config.with_handshake(handshake));
+    let error = call(&hangs, 1).await.unwrap_err();
+    assert_eq!((error.kind(), error.is_timeout()), (Kind::Timeout, true), "{error}");
+}

@@ -36,6 +36,8 @@
 //! | `RPC_2003` | an answer over TCP that breaks the protocol; the answer to another question |
 //! | `RPC_2005` | a body that cannot be written as JSON, or that has another type than the caller expects |
 //! | `SECURITY_1801` | the process behind a socket belongs to another user |
+//! | `SECURITY_1801`, `SECURITY_1803`, `SECURITY_1805` | an allow-list refuses a program; it cannot be hashed; it, or the list, cannot be read |
+//! | `SECURITY_1802`, `SECURITY_1806` | an allow-list with mistakes; an audit file that cannot be opened |
 //! | `SECURITY_1804` | the path of a socket leads out of its directory, or through a link |
 //! | `PLUGIN_1004`, `PLUGIN_1006` | a URL, or the path of a socket, that cannot be used |
 //! | `PLUGIN_1008` | no transport for the scheme of an address |

@@ -1,5 +1,7 @@
 //! What callers are told of an error of a plugin.
 
+use std::time::Duration;
+
 use crate::error::{BoxError, Error, Kind};
 
 /// What callers are told.
@@ -22,6 +24,19 @@ impl Failure {
             _ => ours.public_text(),
         };
         Self { text, refusal: ours.is_refused().then(|| ours.clone()) }
+    }
+
+    /// The status of a refusal, where there is none but in the answer itself. As over HTTP.
+    pub(super) fn status(&self) -> Option<u16> {
+        let refusal = self.refusal.as_ref()?;
+        Some(if refusal.kind() == Kind::RateLimited { 429 } else { 503 })
+    }
+
+    /// When to come back, likewise.
+    pub(super) fn retry_after_ms(&self) -> Option<u64> {
+        let millis =
+            |wait: Duration| u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+        self.refusal.as_ref()?.retry_after().map(millis)
     }
 }
 

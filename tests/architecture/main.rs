@@ -65,9 +65,11 @@ const TABLE: &[(&str, &[&str])] = &[
         "transport",
         &[
             "endpoint", "member", "connect", "plugin", "replay", "dial", "http", "grpc", "guard",
-            "pool", "auth",
+            "pool", "auth", "allow",
         ],
     ),
+    // Which programs may run; its file is JSON as the plugin manager writes it.
+    ("allow", &["plugin"]),
     ("serve", &["endpoint", "member", "connect", "plugin", "dial", "auth", "http", "grpc"]),
     // A layer, but no guard: it changes what a call holds.
     ("codec", &["plugin", "guard", "choose", "connect", "member"]),

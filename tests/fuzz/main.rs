@@ -11,11 +11,14 @@
 #![allow(dead_code, unreachable_pub, missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[cfg(all(feature = "process", unix))]
+mod allow;
 mod endpoints;
 mod fields;
 #[cfg(feature = "grpc")]
 mod grpc;
 mod http;
+mod lines;
 mod memory;
 mod mutate;
 mod wire;
@@ -226,6 +229,22 @@ fn wishes_of_endpoints() {
 #[test]
 fn addresses_of_endpoints() {
     fuzz("address", fields::address);
+}
+
+#[test]
+fn questions_in_lines() {
+    fuzz("line_asked", lines::question);
+}
+
+#[test]
+fn answers_in_lines() {
+    fuzz("line_told", lines::answer);
+}
+
+#[cfg(all(feature = "process", unix))]
+#[test]
+fn lists_of_allowed_plugins() {
+    fuzz("allow", allow::list);
 }
 
 #[test]

@@ -6,6 +6,10 @@ mod envelope;
 pub mod frames;
 #[path = "../../src/plugin/wire/json.rs"]
 mod json;
+#[path = "../../src/plugin/wire/lines.rs"]
+pub mod lines;
+#[path = "../../src/plugin/wire/process.rs"]
+pub mod process;
 #[path = "../../src/plugin/wire/scan.rs"]
 mod scan;
 #[path = "../../src/plugin/wire/stream.rs"]

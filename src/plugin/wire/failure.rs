@@ -1,7 +1,10 @@
 //! What is wrong with a message, and what a plugin says is wrong, as errors.
 
+use std::time::Duration;
+
 use crate::{
     error::{Code, Error, Kind},
+    time,
     wire::start,
 };
 
@@ -38,4 +41,26 @@ pub(crate) fn with_words(error: Error, said: &str) -> Error {
         .into_iter()
         .fold(said, |said, prefix| said.strip_prefix(prefix).unwrap_or(said));
     error.coded(code).caused_by(start(said, MAX_TEXT).into_owned())
+}
+
+/// What a plugin answers that failed, where the answer itself has a status and tells when to come back:
+/// a limit of its own is not its own error. `code` is that of an error of its own.
+pub(crate) fn answered(
+    what: &str,
+    said: &str,
+    status: u16,
+    retry_after: Option<Duration>,
+    code: Option<Code>,
+) -> Error {
+    let kind = match status {
+        429 => Kind::RateLimited,
+        500.. => Kind::Transport,
+        _ => Kind::Plugin,
+    };
+    let failed = Error::failed(kind).message(what).coded(code.filter(|_| kind == Kind::Plugin));
+    let error = with_words(failed, said);
+    match retry_after {
+        Some(wait) => error.retry_in(time::now(), wait),
+        None => error,
+    }
 }

@@ -1,11 +1,11 @@
 //! Writes answers.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use crate::{
-    error::{BoxError, Error, Kind},
+    error::BoxError,
     plugin::{
         HealthStatus, PluginInfo, Reply,
         wire::stream::{Asked, HEALTH, INFO, StreamAnswer, message},
@@ -26,14 +26,11 @@ pub(super) fn success<U: Serialize>(asked: &Asked<'_>, reply: &Reply<U>) -> Vec<
 }
 
 pub(super) fn failure(asked: &Asked<'_>, error: &BoxError) -> Vec<u8> {
-    let Failure { text, refusal } = Failure::new(error);
-    let Some(refusal) = refusal else { return failed(asked, &text) };
-    let millis =
-        |wait: Duration| u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+    let failure = Failure::new(error);
     told(&StreamAnswer::<()> {
-        error: or_unknown(&text),
-        status: Some(status(&refusal)),
-        retry_after_ms: refusal.retry_after().map(millis),
+        error: or_unknown(&failure.text),
+        status: failure.status(),
+        retry_after_ms: failure.retry_after_ms(),
         ..empty(&asked.operation, &asked.request_id, false)
     })
 }
@@ -85,9 +82,4 @@ fn empty<'a, T>(operation: &'a str, request_id: &'a str, success: bool) -> Strea
 /// Texts and numbers of ours; they can be written.
 fn told<T: Serialize>(answer: &StreamAnswer<'_, T>) -> Vec<u8> {
     message(answer).unwrap_or_default()
-}
-
-/// As over HTTP.
-fn status(refusal: &Error) -> u16 {
-    if refusal.kind() == Kind::RateLimited { 429 } else { 503 }
 }

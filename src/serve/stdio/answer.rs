@@ -1,11 +1,11 @@
 //! Writes answers.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use crate::{
-    error::{BoxError, Kind},
+    error::BoxError,
     plugin::{
         Reply,
         wire::process::{LineAnswer, line},
@@ -26,16 +26,11 @@ pub(super) fn told<U: Serialize>(id: &str, result: &U) -> Vec<u8> {
 }
 
 pub(super) fn failure(id: &str, error: &BoxError) -> Vec<u8> {
-    let Failure { text, refusal } = Failure::new(error);
-    let Some(refusal) = refusal else { return failed(id, &text) };
-    let millis =
-        |wait: Duration| u64::try_from(wait.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
-    // As over HTTP.
-    let status = if refusal.kind() == Kind::RateLimited { 429 } else { 503 };
+    let failure = Failure::new(error);
     let answer = LineAnswer::<()> {
-        error: Some(or_unknown(&text)),
-        status: Some(status),
-        retry_after_ms: refusal.retry_after().map(millis),
+        error: Some(or_unknown(&failure.text)),
+        status: failure.status(),
+        retry_after_ms: failure.retry_after_ms(),
         ..empty(id)
     };
     line(&answer).unwrap_or_default()

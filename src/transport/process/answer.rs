@@ -5,12 +5,12 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use crate::{
-    error::{Code, Error, Kind},
+    error::{Code, Error},
     plugin::{
         HealthStatus, PluginStatus, Reply,
-        wire::{MAX_TEXT, data, mistyped, process::LineTold, undecodable, with_words},
+        wire::{MAX_TEXT, answered, data, mistyped, process::LineTold, undecodable},
     },
-    time, wire,
+    wire,
 };
 
 pub(super) fn reply<Res: DeserializeOwned>(line: &Bytes) -> Result<Reply<Res>, Error> {
@@ -45,18 +45,9 @@ fn read(line: &Bytes) -> Result<LineTold<'_>, Error> {
 /// The result of an answer, or the error that it is.
 fn result<'a>(told: &LineTold<'a>) -> Result<Option<&'a RawValue>, Error> {
     let Some(error) = &told.error else { return Ok(told.result) };
-    let kind = match told.status {
-        429 => Kind::RateLimited,
-        500.. => Kind::Transport,
-        _ => Kind::Plugin,
-    };
-    let code = (kind == Kind::Plugin).then_some(Code::REGISTRY_1903);
-    let failed = Error::failed(kind).message("subprocess execution failed").coded(code);
-    let error = with_words(failed, error);
-    Err(match told.retry_after {
-        Some(wait) => error.retry_in(time::now(), wait),
-        None => error,
-    })
+    let code = Some(Code::REGISTRY_1903);
+    let what = "subprocess execution failed";
+    Err(answered(what, error, told.status, told.retry_after, code))
 }
 
 fn malformed(problem: impl ToString) -> Error {

@@ -3,7 +3,9 @@ use std::{fmt, marker::PhantomData, sync::Arc};
 use super::{
     config::ProcessConfig, handle::ProcessTransportHandle, plugin::Plugin, service::ProcessService,
 };
-use crate::{connect::Connect, guard::Family, member::Member, transport::counts::Counts};
+use crate::{
+    allow::AllowList, connect::Connect, guard::Family, member::Member, transport::counts::Counts,
+};
 
 /// Runs plugins as child processes, and calls them by lines of JSON over their stdin and stdout.
 ///
@@ -36,6 +38,7 @@ use crate::{connect::Connect, guard::Family, member::Member, transport::counts::
 /// | an answer that is too long | `Transport` | code `TRANSPORT_1304` |
 /// | another `id`, of a plugin that takes one call at a time | `Transport` | code `RPC_2003` |
 /// | the program cannot be started | `Connection` | unsent |
+/// | the [`AllowList`] does not allow the program | `InvalidConfig` | a refusal, so not evidence against the endpoint: another one is taken. Code `SECURITY_1801`, `SECURITY_1803` if it cannot be hashed, `SECURITY_1805` if it cannot be read |
 /// | the process ended, or closed its stdin or stdout | `Connection` | sent, if it had read the whole line |
 /// | it ended before, and is started again later | `Connection` | unsent; tells when to come back |
 /// | `request_timeout` | `Timeout` | unsent while nothing was written |
@@ -86,6 +89,7 @@ use crate::{connect::Connect, guard::Family, member::Member, transport::counts::
 pub struct ProcessTransport<Req, Res> {
     family: Arc<Family<Plugin, ProcessConfig>>,
     counts: Arc<Counts>,
+    allowed: Option<AllowList>,
     types: PhantomData<fn(Req) -> Res>,
 }
 
@@ -98,7 +102,29 @@ impl<Req, Res> ProcessTransport<Req, Res> {
     /// Creates a transport with these settings. Values out of range are clamped; see [`ProcessConfig`].
     pub fn with_config(config: ProcessConfig) -> Self {
         let family = Arc::new(Family::new(config.clamped()));
-        Self { family, counts: Arc::default(), types: PhantomData }
+        Self { family, counts: Arc::default(), allowed: None, types: PhantomData }
+    }
+
+    /// Starts only programs that the list allows, and each by the file that was checked.
+    ///
+    /// A program that is not allowed is tried again as one that cannot be started, after waits that double;
+    /// meanwhile calls are refused, and the health is offline. The list may change at any time: see
+    /// [`AllowList`].
+    ///
+    /// ```
+    /// use tower_upstream::{
+    ///     allow::{AllowList, AllowedPlugins},
+    ///     transport::ProcessTransport,
+    /// };
+    ///
+    /// let list = AllowList::new(AllowedPlugins::default()); // none may run
+    /// let transport = ProcessTransport::<u64, u64>::new().with_allow_list(list);
+    /// # let _ = transport;
+    /// ```
+    #[must_use]
+    pub fn with_allow_list(mut self, list: AllowList) -> Self {
+        self.allowed = Some(list);
+        self
     }
 
     /// Returns a handle to the settings and counts of this transport and its clones.
@@ -121,7 +147,9 @@ impl<Req, Res> Connect for ProcessTransport<Req, Res> {
     type Service = ProcessService<Req, Res>;
 
     fn connect(&self, member: &Arc<Member>) -> Self::Service {
-        let plugin = self.family.of_member(member, |config| Plugin::new(member.clone(), config));
+        let allowed = self.allowed.as_ref();
+        let make = |config: &Arc<ProcessConfig>| Plugin::new(member.clone(), config, allowed);
+        let plugin = self.family.of_member(member, make);
         ProcessService::new(plugin, self.counts.clone())
     }
 }
@@ -134,12 +162,17 @@ impl<Req, Res> Default for ProcessTransport<Req, Res> {
 
 impl<Req, Res> Clone for ProcessTransport<Req, Res> {
     fn clone(&self) -> Self {
-        Self { family: self.family.clone(), counts: self.counts.clone(), types: PhantomData }
+        let allowed = self.allowed.clone();
+        let (family, counts) = (self.family.clone(), self.counts.clone());
+        Self { family, counts, allowed, types: PhantomData }
     }
 }
 
 impl<Req, Res> fmt::Debug for ProcessTransport<Req, Res> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProcessTransport").field("config", &self.family.settings()).finish()
+        f.debug_struct("ProcessTransport")
+            .field("config", &self.family.settings())
+            .field("allowed", &self.allowed)
+            .finish()
     }
 }

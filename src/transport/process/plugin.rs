@@ -18,6 +18,7 @@ use super::{
     supervisor::supervise,
 };
 use crate::{
+    allow::AllowList,
     error::{Error, Kind},
     guard::{Configured, Newest},
     member::Member,
@@ -34,9 +35,14 @@ pub(super) struct Plugin {
 }
 
 impl Plugin {
-    pub(super) fn new(member: Arc<Member>, config: &ProcessConfig) -> Self {
-        let path = path_of(member.endpoint().address());
-        let shared = Arc::new(Shared::new(member.shared_key().clone(), path, config));
+    pub(super) fn new(
+        member: Arc<Member>,
+        config: &ProcessConfig,
+        allowed: Option<&AllowList>,
+    ) -> Self {
+        let endpoint = member.endpoint();
+        let path = path_of(endpoint.address());
+        let shared = Arc::new(Shared::new(&endpoint, path, config, allowed));
         Self { member, shared, channel: Mutex::default() }
     }
 

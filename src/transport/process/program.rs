@@ -1,11 +1,11 @@
 //! The program of an endpoint: what is executed, and whether that is still what the path leads to.
 
 use std::{
-    fs::{self, File, Metadata},
+    fs::{self, File},
     io,
     os::{
         fd::{AsRawFd, OwnedFd},
-        unix::{fs::MetadataExt, process::CommandExt},
+        unix::process::CommandExt,
     },
     path::Path,
     process::{Command, Stdio},
@@ -13,9 +13,10 @@ use std::{
 
 use rustix::process::Resource;
 
-use super::{config::ProcessConfig, prepare::prepare};
+use super::{child, config::ProcessConfig, prepare::prepare};
 use crate::{
-    endpoint::Address,
+    allow::{self, AllowList, Candidate, Checked, Print},
+    endpoint::{Address, Endpoint},
     error::{Code, Error, Kind},
 };
 
@@ -50,26 +51,6 @@ pub(super) struct Program {
     print: Print,
 }
 
-/// What tells a file from another one in its place.
-#[derive(Debug, PartialEq, Eq)]
-struct Print {
-    device: u64,
-    inode: u64,
-    modified: (i64, i64),
-    size: u64,
-}
-
-impl Print {
-    fn of(found: &Metadata) -> Self {
-        Self {
-            device: found.dev(),
-            inode: found.ino(),
-            modified: (found.mtime(), found.mtime_nsec()),
-            size: found.size(),
-        }
-    }
-}
-
 impl Program {
     pub(super) fn open(path: &str) -> Result<Self, Error> {
         let cannot = |error: io::Error| {
@@ -95,10 +76,34 @@ impl Program {
         !self.file.metadata().is_ok_and(|found| Print::of(&found) == self.print)
     }
 
-    /// How to execute it, by its path while that leads to it, and else the file itself.
-    pub(super) fn command(&self, config: &ProcessConfig) -> io::Result<Command> {
+    /// Whether it may run, by the file itself.
+    pub(super) fn check(&self, list: &AllowList, endpoint: &Endpoint) -> Result<Checked, Error> {
+        let by_file = by_file(&self.file).map_err(child::cannot)?;
+        let real_path = by_file.as_ref().and_then(|(path, _)| fs::read_link(path).ok());
+        let metadata = |key| endpoint.metadata().get(key).map(String::as_str);
+        let address = endpoint.address().to_string();
+        let program = Candidate {
+            plugin: metadata("plugin").unwrap_or(endpoint.key()),
+            purpose: metadata("type"),
+            version: metadata("version"),
+            address: &address,
+            path: &self.path,
+            real_path: real_path.as_deref(),
+            size: self.file.metadata().map_err(child::cannot)?.len(),
+        };
+        list.check(&program, || match &by_file {
+            Some((path, _file)) => allow::open(Path::new(path)),
+            None => Err(io::Error::other("this system cannot execute an open file")),
+        })
+    }
+
+    /// How to execute it: by its path while that leads to it, and else, or if it `is_checked`, the file
+    /// itself.
+    pub(super) fn command(&self, config: &ProcessConfig, is_checked: bool) -> io::Result<Command> {
         let (mut command, file) = match by_file(&self.file)? {
-            Some((path, file)) if self.is_replaced() => (Command::new(path), Some(file)),
+            Some((path, file)) if is_checked || self.is_replaced() => {
+                (Command::new(path), Some(file))
+            }
             _ => (Command::new(&self.path), None),
         };
         command

@@ -12,7 +12,13 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Semaphore, watch};
 
 use super::{config::ProcessConfig, program::Program};
-use crate::{error::Error, plugin::PluginInfo, sync::lock};
+use crate::{
+    allow::{AllowList, Checked},
+    endpoint::Endpoint,
+    error::Error,
+    plugin::PluginInfo,
+    sync::lock,
+};
 
 /// Settings, and the right to make a call where their number is limited.
 #[derive(Debug)]
@@ -74,14 +80,23 @@ pub(super) struct Shared {
     /// Whether the plugin, which takes one call at a time, works on one.
     is_busy: AtomicBool,
     program: Mutex<Option<Arc<Program>>>,
+    /// What says whether the program of this endpoint may run.
+    allowed: Option<(AllowList, Endpoint)>,
 }
 
 impl Shared {
-    pub(super) fn new(key: Arc<str>, path: Result<String, Error>, config: &ProcessConfig) -> Self {
+    pub(super) fn new(
+        endpoint: &Endpoint,
+        path: Result<String, Error>,
+        config: &ProcessConfig,
+        allowed: Option<&AllowList>,
+    ) -> Self {
+        let key = endpoint.shared_key().clone();
+        let allowed = allowed.map(|list| (list.clone(), endpoint.clone()));
         let terms = ArcSwap::from_pointee(Terms::new(config));
         let status = watch::Sender::new(Status::default());
         let is_busy = AtomicBool::new(false);
-        Self { key, path, terms, status, is_busy, program: Mutex::default() }
+        Self { key, path, terms, status, is_busy, program: Mutex::default(), allowed }
     }
 
     pub(super) fn path(&self) -> Result<&str, Error> {
@@ -97,6 +112,12 @@ impl Shared {
         let program = Arc::new(Program::open(self.path()?)?);
         *lock(&self.program) = Some(program.clone());
         Ok(program)
+    }
+
+    /// Whether it may run; `None` where nothing says so.
+    pub(super) fn check(&self, program: &Program) -> Result<Option<Checked>, Error> {
+        let allowed = self.allowed.as_ref();
+        allowed.map(|(list, endpoint)| program.check(list, endpoint)).transpose()
     }
 
     /// Relaxed: it is out of date the moment it is read, whatever the order.

@@ -80,10 +80,14 @@ async fn start(shared: &Arc<Shared>, config: &ProcessConfig) -> Result<Session, 
                 "starts the program of before: its path leads to another file by now"
             );
         }
-        let command = program.command(&settings).map_err(child::cannot)?;
-        Ok((command, ()))
+        let checked = own.check(&program)?;
+        let command = program.command(&settings, checked.is_some()).map_err(child::cannot)?;
+        Ok((command, checked))
     };
-    let (child, pipes, ()) = child::start(make).await?;
+    let (child, pipes, checked) = child::start(make).await?;
+    if let Some(checked) = checked {
+        checked.confirm()?;
+    }
     let pid = child.pid();
     let asks = config.multiplex != Multiplex::Never;
     let mut session =

@@ -9,12 +9,12 @@ use crate::{
     plugin::{
         HealthStatus, PluginInfo, PluginStatus, Reply,
         wire::{
-            MAX_TEXT, Plain, data, mistyped,
+            MAX_TEXT, Plain, answered, data, mistyped,
             stream::{Told, text},
-            undecodable, with_words,
+            undecodable,
         },
     },
-    time, wire,
+    wire,
 };
 
 /// Reads the answer to the call `id`. The connection is used again if the answer is one.
@@ -107,16 +107,7 @@ fn success<'a>(told: &Told<'a>) -> Result<Option<&'a RawValue>, Error> {
     if told.success {
         return Ok(told.data);
     }
-    let kind = match told.status {
-        429 => Kind::RateLimited,
-        500.. => Kind::Transport,
-        _ => Kind::Plugin,
-    };
-    let error = with_words(Error::failed(kind).message("remote execution failed"), &told.error);
-    Err(match told.retry_after {
-        Some(wait) => error.retry_in(time::now(), wait),
-        None => error,
-    })
+    Err(answered("remote execution failed", &told.error, told.status, told.retry_after, None))
 }
 
 #[cfg(test)]
