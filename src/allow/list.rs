@@ -34,9 +34,9 @@ use crate::{error::Error, sync::lock};
 /// # Decisions
 /// | policy | all is well | not on the list, or something is wrong |
 /// |---|---|---|
-/// | [`Strict`](Policy::Strict) | starts | not started: calls are refused |
-/// | [`Permissive`](Policy::Permissive) | starts | starts |
-/// | [`AuditOnly`](Policy::AuditOnly) | starts, unchecked | starts, unchecked |
+/// | [`Strict`](crate::allow::Policy::Strict) | starts | not started: calls are refused |
+/// | [`Permissive`](crate::allow::Policy::Permissive) | starts | starts |
+/// | [`AuditOnly`](crate::allow::Policy::AuditOnly) | starts, unchecked | starts, unchecked |
 ///
 /// Each is logged with the target `tower_upstream::allow`, and written to the
 /// [audit file](super::AuditConfig). Of metadata nothing is logged but what the list names.
@@ -161,7 +161,7 @@ impl AllowList {
     /// ```
     /// use tower_upstream::allow::{AllowList, AllowedPlugins, Policy};
     /// let list = AllowList::new(AllowedPlugins::default());
-    /// list.update(list.config().with_policy(Policy::Permissive))?;
+    /// list.update(list.config().with_policy(crate::allow::Policy::Permissive))?;
     /// # Ok::<(), tower_upstream::Error>(())
     /// ```
     pub fn update(&self, config: AllowConfig) -> Result<(), Error> {
