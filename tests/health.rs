@@ -816,10 +816,10 @@ mod http {
 
     #[tokio::test]
     async fn a_member_that_cannot_be_asked_refuses_with_its_name() {
-        let member = Member::new(Endpoint::new("https://a").unwrap());
+        let member = Member::new(Endpoint::new("ftp://a").unwrap());
         let gate = connect(&HealthGateLayer::new(HttpCheck::get("/health")), &member);
         let error = call(&gate).await.unwrap_err();
-        assert_eq!((error.kind(), error.endpoint()), (Kind::InvalidConfig, Some("https://a")));
+        assert_eq!((error.kind(), error.endpoint()), (Kind::InvalidConfig, Some("ftp://a")));
         assert!(member.is_eligible());
     }
 }

@@ -182,7 +182,9 @@ async fn the_error_behind_a_response_is_told_to_a_closure() {
     let listener = {
         let told = told.clone();
         move |error: &Error| {
-            let source = std::error::Error::source(error).map(|source| source.to_string());
+            // With gRPC, the source of a refusal is its status, for tonic.
+            let source = std::error::Error::source(error).filter(|_| !error.is_refused());
+            let source = source.map(|source| source.to_string());
             told.lock().unwrap().push((error.kind(), error.is_refused(), source));
         }
     };
