@@ -161,7 +161,7 @@ impl AllowList {
     /// ```
     /// use tower_upstream::allow::{AllowList, AllowedPlugins, Policy};
     /// let list = AllowList::new(AllowedPlugins::default());
-    /// list.update(list.config().with_policy(crate::allow::Policy::Permissive))?;
+    /// list.update(list.config().with_policy(Policy::Permissive))?;
     /// # Ok::<(), tower_upstream::Error>(())
     /// ```
     pub fn update(&self, config: AllowConfig) -> Result<(), Error> {
