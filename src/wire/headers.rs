@@ -124,7 +124,7 @@ pub(crate) fn grpc_trailer(trailers: &HeaderMap) -> Option<u32> {
     Some(status.to_str().ok().and_then(|status| status.parse().ok()).unwrap_or(2))
 }
 
-/// A `Retry-After` of whole seconds, rounded up: who comes back early is refused again.
+/// A `Retry-After` of whole seconds, rounded up: a caller that comes back early is refused again.
 pub(crate) fn retry_after_value(wait: Duration) -> HeaderValue {
     let up = u64::from(wait.subsec_nanos() > 0);
     HeaderValue::from(wait.as_secs().saturating_add(up))

@@ -30,7 +30,7 @@ struct Written {
     priority: Option<u32>,
     locality: Option<Place>,
     draining: Option<bool>,
-    /// Who maintains a list says by that which instances there are.
+    /// Whatever maintains a list says by that which instances there are.
     #[serde(rename = "last_heartbeat")]
     _last_heartbeat: Option<i64>,
 }

@@ -168,7 +168,7 @@ impl Roster {
         Some(state.task.begin())
     }
 
-    /// Ends the first round, if it is over, and lets those look who wait for that.
+    /// Ends the first round, if it is over, and lets those look that wait for it.
     fn note_attended(&self, state: &mut State) {
         let rounds = &mut state.rounds;
         if rounds.unattended > 0 || state.task.stopped {

@@ -24,10 +24,10 @@ pub(super) struct Table<const N: usize> {
 /// A few keys, which share a lock.
 ///
 /// The version is odd during a write, which takes some nanoseconds and runs no code but what
-/// is here. Who only looks writes nothing, and looks again if the version has changed.
+/// is here. A reader writes nothing, and looks again if the version has changed.
 ///
 /// A key that is in neither of its sets is brought in under the lock of the first, wherever it goes;
-/// so who saw it in neither, and finds the first as it was, knows that it still is in neither.
+/// so a reader that saw it in neither, and finds the first as it was, knows that it still is in neither.
 #[derive(Debug)]
 #[repr(C, align(64))]
 struct Set<const N: usize> {

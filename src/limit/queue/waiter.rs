@@ -69,7 +69,7 @@ fn call_one(supply: &impl Supply) -> Option<Option<Waker>> {
     can_call.then(|| line.call_first())
 }
 
-/// Takes out those whose time is over and who are not polled.
+/// Takes out those whose time is over and that are not polled.
 fn pass_over_the_late(supply: &impl Supply, now: Instant, own: Option<u64>) {
     loop {
         let late = supply.queue().lock().overdue(now, own);

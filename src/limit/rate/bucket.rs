@@ -11,7 +11,7 @@ use crate::sync::{
 };
 
 /// With one quota a take is one compare-and-swap. Several are taken under a lock, since all of them
-/// allow a call or none does; who is refused takes it in neither case, and writes nothing.
+/// allow a call or none does; one that is refused takes it in neither case, and writes nothing.
 ///
 /// All loads and stores are relaxed: the numbers are the whole state, and publish nothing else. A
 /// call that is decided while [`set`](Self::set) changes the rules may see a mix of both; it is

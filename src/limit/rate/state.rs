@@ -192,7 +192,7 @@ impl State {
         self.release(at, cells);
     }
 
-    /// Release, with the Acquire of [`reserve`](Self::reserve): who no longer sees the tokens held
+    /// Release, with the Acquire of [`reserve`](Self::reserve): a thread that no longer sees the tokens held
     /// sees them spent, if they were.
     pub(super) fn release(&self, at: &AtMember, cells: u64) {
         at.held.fetch_sub(cells, Ordering::Release);

@@ -36,7 +36,7 @@ pub(super) fn health(line: &Bytes) -> Result<HealthStatus, Error> {
     })
 }
 
-/// The line of an answer, which is text: whoever heard it made it so.
+/// The line of an answer, which is text: what read it made it so.
 fn read(line: &Bytes) -> Result<LineTold<'_>, Error> {
     let text = std::str::from_utf8(line).map_err(malformed)?;
     LineTold::read(text).map_err(malformed)

@@ -28,7 +28,7 @@ impl Letters {
         Self { channel, waiting: VecDeque::new(), look_at: LOOK_AT, is_closed: false }
     }
 
-    /// Collects those that have come. Ready once there will be no more, since nobody can call any more.
+    /// Collects those that have come. Ready once there will be no more, since no caller is left.
     pub(super) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while !self.is_closed {
             match self.channel.poll_recv(cx) {

@@ -50,7 +50,7 @@ const LAST_BREATH: Duration = Duration::from_secs(1);
 /// Why a session ended.
 #[derive(Debug)]
 pub(super) enum End {
-    /// Nobody can call any more.
+    /// No call can come any more.
     Stopped,
     Exited(io::Result<ExitStatus>),
     /// The child closed its stdin or stdout, and lives.
@@ -262,7 +262,7 @@ impl Session {
         false
     }
 
-    /// How many of the bytes that were written nobody has read, and nobody will.
+    /// How many of the bytes that were written are unread, and will stay so.
     fn unread(&self) -> u64 {
         let mut stdin = [PollFd::new(&self.stdin, PollFlags::OUT)];
         let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };

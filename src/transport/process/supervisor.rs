@@ -26,7 +26,7 @@ use crate::{
 /// A process that lived so long did not end because it was started.
 const STABLE: Duration = Duration::from_secs(10);
 
-/// Runs until nobody can call any more.
+/// Runs until no call can come any more.
 pub(super) async fn supervise(shared: Arc<Shared>, mut letters: Letters) {
     let mut failures = 0;
     loop {
@@ -103,7 +103,7 @@ async fn start(shared: &Arc<Shared>, config: &ProcessConfig) -> Result<Session, 
     Ok(session)
 }
 
-/// Fails all calls for `wait`: nothing can take them. Returns whether nobody can call any more.
+/// Fails all calls for `wait`: nothing can take them. Returns whether no call can come any more.
 async fn refuse(letters: &mut Letters, error: &Error, wait: Duration) -> bool {
     let until = time::later(time::now(), wait);
     let refusing = poll_fn(|cx| {

@@ -36,7 +36,7 @@ pub(super) struct Talk {
 #[derive(Debug)]
 struct Asked {
     number: u64,
-    /// `None` for the question for the description, which nobody waits for.
+    /// `None` for the question for the description, for which no call waits.
     ticket: Option<Ticket>,
     line: Bytes,
     /// How many bytes the child has read when it can know the question.
