@@ -17,17 +17,18 @@
 )]
 //!
 //! # Example
-//! ```
+//! ```no_run
 //! use tower::{ServiceBuilder, service_fn};
 //! use tower_upstream::{Call, ConcurrencyLimitLayer, Reply, serve};
 //!
+//! # async fn example() -> Result<(), tower_upstream::Error> {
 //! let plugin = ServiceBuilder::new()
 //!     .layer(ConcurrencyLimitLayer::new(64))
 //!     .service(service_fn(async |call: Call<u64>| {
 //!         Ok::<_, std::io::Error>(Reply::new(call.body() * 2))
 //!     }));
-//! let server = serve::http(plugin).bind("127.0.0.1:8080");
-//! # let _ = server;
+//! serve::http(plugin).bind("127.0.0.1:8080").run().await
+//! # }
 //! ```
 
 mod execute;
