@@ -33,7 +33,10 @@ impl Retries {
         }
         self.failures = self.failures.saturating_add(1);
         let first = FIRST_WAIT.min(max);
-        Backoff { first, multiplier: 2.0, max, jitter: Jitter::Full }
-            .wait(self.failures, None, random)
+        Backoff { first, multiplier: 2.0, max, jitter: Jitter::Full }.wait(
+            self.failures,
+            None,
+            random,
+        )
     }
 }

@@ -77,9 +77,9 @@ impl Course {
     pub(super) fn announce(&mut self, instance: Instance) -> Result<u64, Error> {
         let id = instance.shared_id().clone();
         let was = self.entries.get(&id);
-        if let Some(was) = was.filter(|was| {
-            !was.is_leaving() || was.instance.service() != instance.service()
-        }) {
+        if let Some(was) =
+            was.filter(|was| !was.is_leaving() || was.instance.service() != instance.service())
+        {
             let text = format!("`{id}` is announced already, for `{}`", was.instance.service());
             return Err(Error::not_sent(Kind::InvalidConfig).message(text));
         }
@@ -116,9 +116,9 @@ impl Course {
 
     pub(super) fn next(&mut self, now: Instant) -> Step {
         let is_due = |at: Option<Instant>| at.is_none_or(|at| at <= now);
-        let written = || self.entries.values().filter(|entry| entry.written.is_some());
-        if self.keep_alive_at.is_some_and(|at| at <= now) && written().next().is_some() {
-            return Step::KeepAlive(written().map(|entry| entry.instance.clone()).collect());
+        if self.keep_alive_at.is_some_and(|at| at <= now) {
+            let written = self.entries.values().filter(|entry| entry.written.is_some());
+            return Step::KeepAlive(written.map(|entry| entry.instance.clone()).collect());
         }
         // What was never sent need not be removed.
         self.entries.retain(|_, entry| entry.is_known || !entry.is_leaving());

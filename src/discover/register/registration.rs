@@ -4,7 +4,9 @@ use std::{
 };
 
 use super::{
-    course::{Course, GIVE_UP}, instance::Instance, shared::Shared,
+    course::{Course, GIVE_UP},
+    instance::Instance,
+    shared::Shared,
 };
 use crate::{
     endpoint::{Endpoint, Status},
@@ -122,9 +124,8 @@ impl Registration {
     /// Dropping the future leaves the instance announced.
     pub async fn registered(&self, timeout: Duration) -> Result<(), Error> {
         let (number, id) = (self.number, self.id.clone());
-        let is_written = move |course: &Course| {
-            course.get(number, &id).is_some_and(|entry| entry.is_written())
-        };
+        let is_written =
+            move |course: &Course| course.get(number, &id).is_some_and(|entry| entry.is_written());
         if self.shared.until(timeout, is_written).await? {
             return Ok(());
         }
