@@ -220,6 +220,8 @@ mod strategy;
 mod task;
 mod waiting;
 
+#[cfg(feature = "hash")]
+pub use self::strategy::{ConsistentHash, ConsistentHashTable, HashScheme};
 pub use self::{
     config::BalanceConfig,
     future::ResponseFuture,

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::candidates::Candidates;
 use crate::{member::Member, sync::random_below};
@@ -53,6 +53,16 @@ pub trait Strategy: Send + Sync + 'static {
     ) -> Self::Table {
         let _ = all;
         self.table(members, before)
+    }
+
+    /// Returns after which time `table` is to be made anew though no member has changed, such as one that
+    /// changes with time. Default: `None`, never.
+    ///
+    /// # Bounds
+    /// At least 1 ms.
+    fn renew_after(&self, table: &Self::Table) -> Option<Duration> {
+        let _ = table;
+        None
     }
 
     /// Whether a call that takes long may be sent to a second endpoint beside the first; see
