@@ -46,6 +46,7 @@
 //! # Ok(()) }
 //! ```
 
+mod catalog;
 mod diff;
 mod discover;
 #[cfg(feature = "dns")]
@@ -60,11 +61,13 @@ mod memory_registry;
 mod register;
 mod retries;
 mod set;
+mod tagged;
 #[cfg(feature = "tower")]
 mod tower;
 mod watch;
 
 pub use self::{
+    catalog::Catalog,
     diff::{Difference, diff},
     discover::Discover,
     fixed::{Fixed, FixedStream, fixed},
@@ -72,6 +75,7 @@ pub use self::{
     memory_registry::{MemoryRegistry, MemoryService},
     register::{Instance, Kept, Registrar, Registration, Registry},
     set::EndpointSet,
+    tagged::{Tagged, TaggedStream},
     watch::{Observation, Source, WatchConfig, WatchHandle, WatchStream, Watched, Watches},
 };
 
