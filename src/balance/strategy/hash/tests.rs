@@ -158,8 +158,12 @@ async fn newcomers_get_their_keys_little_by_little_and_none_comes_back() {
             tokio::time::advance(Duration::from_secs(1)).await;
         }
         assert_eq!(strategy.renew_after(&table), None, "{scheme:?}: it has an end");
-        // A table of another size moves some of the others.
-        let most = if let HashScheme::Maglev { .. } = scheme { 40 } else { 0 };
+        // Where the places of others depend on how many there are, some of them move, too.
+        let most = match scheme {
+            HashScheme::Maglev { .. } => 40,
+            HashScheme::Ring(_) => 100,
+            _ => 0,
+        };
         assert!(came_back <= most, "{scheme:?}: {came_back}");
         let fresh = strategy.table(&all, None);
         for key in 0..4_000 {
