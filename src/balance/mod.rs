@@ -140,6 +140,7 @@
 //! | [`PickFirst`] | a leader with standbys | one member is read | nothing; weights count |
 //! | [`LeastRequest::with_bias`] | the turns of Envoy | a lock, O(log n) | weights |
 //! | [`LeastRequest::with_full_scan`] | a few endpoints, one caller | all members are read | nothing; weights count |
+//! | `ConsistentHash` (feature `hash`) | endpoints that do better with keys that they have seen: caches, shards, sessions | the hash of the key, two reads | a key of the request; weights count |
 //! | [`Seeded`] | simulations and tests | that of another strategy, one atomic addition | a seed |
 //!
 //! [`Strategy`] and [`Pick`] are open for others. The rules of these strategies stand alone in
