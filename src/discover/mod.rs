@@ -53,7 +53,10 @@ mod discover;
 mod dns;
 #[cfg(feature = "json")]
 mod file;
+mod filtered;
 mod fixed;
+#[cfg(feature = "http")]
+mod http;
 #[cfg(feature = "json")]
 mod json;
 mod memory;
@@ -61,7 +64,6 @@ mod memory_registry;
 mod register;
 mod retries;
 mod set;
-mod tagged;
 #[cfg(feature = "tower")]
 mod tower;
 mod watch;
@@ -70,12 +72,12 @@ pub use self::{
     catalog::Catalog,
     diff::{Difference, diff},
     discover::Discover,
+    filtered::{Filtered, FilteredStream},
     fixed::{Fixed, FixedStream, fixed},
     memory::{Memory, MemoryStream},
     memory_registry::{MemoryRegistry, MemoryService},
     register::{Instance, Kept, Registrar, Registration, Registry},
     set::EndpointSet,
-    tagged::{Tagged, TaggedStream},
     watch::{Observation, Source, WatchConfig, WatchHandle, WatchStream, Watched, Watches},
 };
 
@@ -83,6 +85,8 @@ pub use self::{
 pub use self::dns::{Dns, DnsConfig, DnsService, IpFamily, dns};
 #[cfg(feature = "json")]
 pub use self::file::{File, file};
+#[cfg(feature = "http")]
+pub use self::http::{Farp, FarpConfig, farp};
 
 pub(crate) use self::diff::{Change, changes};
 
