@@ -6,6 +6,7 @@
 
 mod catalog;
 mod double;
+mod reading;
 mod replay;
 #[path = "../support/mod.rs"]
 mod support;
