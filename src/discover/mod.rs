@@ -80,7 +80,8 @@ pub use self::{
 
 #[cfg(feature = "consul")]
 pub use self::consul::{
-    Consul, ConsulConfig, ConsulConsistency, ConsulQuery, ConsulService, consul,
+    Consul, ConsulCheck, ConsulCheckKind, ConsulConfig, ConsulConsistency, ConsulQuery,
+    ConsulRegistrar, ConsulService, consul,
 };
 #[cfg(feature = "dns")]
 pub use self::dns::{Dns, DnsConfig, DnsService, IpFamily, dns};

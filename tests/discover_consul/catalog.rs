@@ -170,7 +170,15 @@ impl Catalog {
             );
         }
         if replaces {
-            instance.checks.retain(|_, check| check.kind == "maintenance");
+            // Maintenance, too.
+            let before = std::mem::take(&mut instance.checks);
+            for (id, check) in &mut checks {
+                // A check that was there keeps the status that it had.
+                if let Some(was) = before.get(id) {
+                    (check.status, check.output) = (was.status.clone(), was.output.clone());
+                    check.critical_since = was.critical_since;
+                }
+            }
         }
         instance.checks.extend(checks);
         self.next();

@@ -529,7 +529,8 @@ impl Server {
             }
         }
         let answer = {
-            let catalog = &mut self.state.lock().unwrap().catalog;
+            let state = &mut *self.state.lock().unwrap();
+            let (catalog, is_newer) = (&mut state.catalog, state.newer);
             match parts {
                 ["service", "register"] => match serde_json::from_str::<Value>(&asked.body) {
                     Err(_) => text(400, "Request decode failed: unexpected EOF"),
@@ -550,7 +551,7 @@ impl Server {
                         .maintain(id, (asked.one("enable") == Some("true")).then_some(reason))
                     {
                         true => text(200, ""),
-                        false => text(404, format!("Unknown service {id:?}")),
+                        false => text(404, format!("No service registered with ID {id:?}")),
                     }
                 }
                 ["check", "update", id] => {
@@ -558,6 +559,7 @@ impl Server {
                     let of = |key: &str| body[key].as_str().unwrap_or_default();
                     match catalog.update_check(id, of("Status"), of("Output")) {
                         true => text(200, ""),
+                        false if is_newer => text(404, format!("Unknown check ID {id:?}")),
                         false => text(500, format!("CheckID {id:?} does not have associated TTL")),
                     }
                 }

@@ -6,7 +6,12 @@
 
 mod catalog;
 mod double;
+mod hostile;
 mod reading;
+mod registering;
 mod replay;
+mod settings;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/tls.rs"]
+mod tls;

@@ -21,7 +21,7 @@ const DENIED: Duration = Duration::from_secs(30);
 /// How much of an error text is told on.
 const MAX_TEXT: usize = 256;
 
-/// An agent, and who asks.
+/// An agent, with the token that it is asked with.
 pub(super) struct Agent {
     client: Client,
     address: String,
@@ -59,27 +59,35 @@ impl Agent {
         body: Bytes,
         limit: Duration,
     ) -> Result<Answer, Error> {
+        let answer = self.ask(method, target, body, limit).await?;
+        self.accept(answer)
+    }
+
+    /// Sends a request, and returns the answer, whatever its status.
+    pub(super) async fn ask(
+        &self,
+        method: Method,
+        target: &str,
+        body: Bytes,
+        limit: Duration,
+    ) -> Result<Answer, Error> {
         let mut headers = HeaderMap::new();
         if let Some(token) = self.token().await? {
             headers.insert(TOKEN, token);
         }
-        let answer = self.client.send(method, target, headers, body, limit).await;
-        let answer = answer.map_err(|error| self.named().caused_by(error))?;
-        match answer.status {
-            StatusCode::OK => Ok(answer),
-            status => Err(self.refused(status, &answer)),
+        self.client.send(method, target, headers, body, limit).await
+    }
+
+    /// Any answer but a 200 is an error.
+    pub(super) fn accept(&self, answer: Answer) -> Result<Answer, Error> {
+        let status = answer.status;
+        if status == StatusCode::OK {
+            return Ok(answer);
         }
-    }
-
-    fn named(&self) -> Error {
-        Error::failed(Kind::Connection).message(format!("Consul at `{}`", self.address))
-    }
-
-    fn refused(&self, status: StatusCode, answer: &Answer) -> Error {
         let text = String::from_utf8_lossy(&answer.body[..answer.body.len().min(MAX_TEXT)]);
         let text: String = cut(text.trim(), MAX_TEXT).escape_debug().collect();
         let what = format!("Consul at `{}` answers {status}: {text}", self.address);
-        match status {
+        Err(match status {
             StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => {
                 let denied = Error::not_sent(Kind::InvalidConfig);
                 denied.message(what).retry_in(time::now(), DENIED)
@@ -88,7 +96,13 @@ impl Agent {
                 Error::not_sent(Kind::InvalidConfig).message(what)
             }
             _ => Error::failed(Kind::Connection).message(what),
-        }
+        })
+    }
+
+    /// An answer that says something else than was asked for.
+    pub(super) fn unreadable(&self, what: &str) -> Error {
+        let text = format!("Consul at `{}`: the list of {what} cannot be read", self.address);
+        Error::failed(Kind::Transport).message(text)
     }
 
     /// As it is now: a file is read each time.

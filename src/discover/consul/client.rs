@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::{
     client::conn::http1,
     rt::{Read, Write},
@@ -28,6 +28,8 @@ pub(super) struct Client {
     host: String,
     port: u16,
     authority: String,
+    /// For errors.
+    name: String,
     max_bytes: usize,
     #[cfg(feature = "tls")]
     tls: Option<(std::sync::Arc<crate::dial::Tls>, crate::dial::TlsConfig)>,
@@ -41,6 +43,7 @@ impl Client {
             host: address.host().to_owned(),
             port: address.port().unwrap_or(default),
             authority: address.authority().to_owned(),
+            name: format!("Consul at `{}`", config.address),
             max_bytes: config.max_response_bytes,
             #[cfg(feature = "tls")]
             tls: config.uses_tls().then(|| (std::sync::Arc::default(), config.tls())),
@@ -57,11 +60,19 @@ impl Client {
     ) -> Result<Answer, Error> {
         let exchange = self.exchange(method, target, headers, body);
         match tokio::time::timeout(limit, exchange).await {
-            Ok(answer) => answer.map_err(|error| {
-                Error::failed(Kind::Connection).message("no answer").caused_by(error)
-            }),
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                let text =
+                    format!("{}: the answer is longer than {} bytes", self.name, self.max_bytes);
+                Err(Error::failed(Kind::Transport).message(text))
+            }
+            Ok(Err(error)) => {
+                let failed = Error::failed(Kind::Connection);
+                Err(failed.message(format!("{} does not answer", self.name)).caused_by(error))
+            }
             Err(_) => {
-                Err(Error::failed(Kind::Timeout).message(format!("no answer within {limit:?}")))
+                let text = format!("{} has not answered within {limit:?}", self.name);
+                Err(Error::failed(Kind::Timeout).message(text))
             }
         }
     }

@@ -10,10 +10,12 @@ use std::{
 use super::{
     super::watch::{Watched, Watches},
     agent::Agent,
+    check::ConsulCheck,
     config::ConsulConfig,
     endpoints::services,
     index::time_limit,
     query::{ConsulQuery, Target},
+    registrar::ConsulRegistrar,
     source::ConsulService,
 };
 use crate::error::{Error, Kind};
@@ -162,6 +164,17 @@ impl Consul {
         let target = Target::new("/v1/catalog/services").within(&config.scope());
         let answer = agent.get(&target, time_limit(None)).await?;
         services(&answer.body)
+    }
+}
+
+impl Consul {
+    /// Returns what announces instances to this agent, for a [`Registry`](super::super::Registry). Values of
+    /// `check` out of range become the nearest valid ones.
+    ///
+    /// The agent must be that of the host of the instances, since it is what checks them.
+    pub fn registrar(&self, check: ConsulCheck) -> ConsulRegistrar {
+        let Shared { agent, config, .. } = &*self.shared;
+        ConsulRegistrar::new(agent.clone(), check, config.scope())
     }
 }
 

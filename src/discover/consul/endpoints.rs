@@ -15,9 +15,8 @@ use crate::{
 ///
 /// An instance that cannot be reached by any address, such as one without a port, is left out.
 pub(super) fn endpoints(json: &[u8], query: &ConsulQuery) -> Result<Vec<Endpoint>, Error> {
-    let mut entries = serde_json::from_slice::<Option<Vec<Entry>>>(json)
-        .map_err(|error| unreadable("instances").caused_by(error))?
-        .unwrap_or_default();
+    let mut entries =
+        serde_json::from_slice::<Option<Vec<Entry>>>(json).map_err(unreadable)?.unwrap_or_default();
     // Proxies and gateways stand for other services.
     entries.retain(|entry| entry.service.kind.as_deref().unwrap_or_default().is_empty());
     let mut count: HashMap<String, usize> = HashMap::new();
@@ -45,12 +44,12 @@ pub(super) fn endpoints(json: &[u8], query: &ConsulQuery) -> Result<Vec<Endpoint
 /// Reads the answer to `/v1/catalog/services`: names, and their tags.
 pub(super) fn services(json: &[u8]) -> Result<BTreeMap<String, Vec<String>>, Error> {
     let services: BTreeMap<String, Option<Vec<String>>> =
-        serde_json::from_slice(json).map_err(|error| unreadable("services").caused_by(error))?;
+        serde_json::from_slice(json).map_err(unreadable)?;
     Ok(services.into_iter().map(|(name, tags)| (name, tags.unwrap_or_default())).collect())
 }
 
-fn unreadable(what: &str) -> Error {
-    Error::failed(Kind::Transport).message(format!("Consul's list of {what} cannot be read"))
+fn unreadable(error: serde_json::Error) -> Error {
+    Error::failed(Kind::Transport).message("Consul's answer cannot be read").caused_by(error)
 }
 
 fn endpoint(entry: Entry, is_unique: bool, query: &ConsulQuery) -> Result<Endpoint, Error> {

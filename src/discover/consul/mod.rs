@@ -2,6 +2,8 @@
 
 mod agent;
 mod answer;
+mod body;
+mod check;
 mod client;
 mod config;
 mod consul;
@@ -10,11 +12,14 @@ mod endpoints;
 mod entry;
 mod index;
 mod query;
+mod registrar;
 mod source;
 
 pub use self::{
+    check::{ConsulCheck, ConsulCheckKind},
     config::ConsulConfig,
     consul::{Consul, consul},
     query::{ConsulConsistency, ConsulQuery},
+    registrar::ConsulRegistrar,
     source::ConsulService,
 };
