@@ -84,7 +84,7 @@ async fn lists_in_lists_without_an_end_are_refused() {
 
 #[tokio::test]
 async fn a_redirect_is_not_followed() {
-    let other = server(format!("{HEAD}Content-Length: 2\r\n\r\n[]"), "").await;
+    let other = server(format!("{HEAD}Content-Length: 2\r\n\r\n[]"), Vec::new()).await;
     let away =
         format!("HTTP/1.1 302 Found\r\nLocation: http://{other}/\r\nContent-Length: 0\r\n\r\n");
     let error = refused(away, "").await;

@@ -9,8 +9,11 @@ mod double;
 mod hostile;
 mod reading;
 mod registering;
+#[path = "../support/registry_story.rs"]
+mod registry_story;
 mod replay;
 mod settings;
+mod story;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/tls.rs"]

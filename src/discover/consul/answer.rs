@@ -56,29 +56,28 @@ impl Meta {
         may && (self.known_leader == Some(false) || self.lag > query.max_lag)
     }
 
-    /// Whether instances that it lacks are gone for certain: the leader says so, and neither a query that
-    /// leaves out some nor an access rule can be why.
+    /// Whether an empty answer means that there are no instances: the leader says so, and neither a query
+    /// that leaves out some nor an access rule can be why.
     ///
     /// `asked` is how it was asked for, `has_token` with a token.
-    pub(super) fn is_certain(
+    pub(super) fn rules_out_instances(
         &self,
         query: &ConsulQuery,
         asked: ConsulConsistency,
         has_token: bool,
-        is_empty: bool,
     ) -> bool {
         let is_of_leader = self.known_leader == Some(true)
             && !self.is_stale
             && matches!(asked, ConsulConsistency::Default | ConsulConsistency::Consistent);
         // With these the health of an instance decides, or may.
         let is_whole = !query.only_passing && query.filter.is_none();
-        let may_be_hidden = match self.default_policy {
-            _ if self.is_filtered => true,
-            Policy::Allow => false,
-            Policy::Deny => is_empty && !has_token,
-            Policy::Unknown => is_empty,
+        let nothing_is_hidden = match self.default_policy {
+            _ if self.is_filtered => false,
+            Policy::Allow => true,
+            Policy::Deny => has_token,
+            Policy::Unknown => false,
         };
-        is_of_leader && is_whole && !may_be_hidden
+        is_of_leader && is_whole && nothing_is_hidden
     }
 }
 
@@ -102,37 +101,34 @@ mod tests {
         Meta::of(&map)
     }
 
-    fn certain(headers: &[(&str, &str)], has_token: bool) -> [bool; 2] {
-        let (meta, query) = (meta(headers), ConsulQuery::default());
-        [false, true].map(|is_empty| {
-            meta.is_certain(&query, ConsulConsistency::Default, has_token, is_empty)
-        })
-    }
-
     #[test]
     fn an_empty_answer_is_certain_only_if_no_access_rule_can_have_hidden_instances() {
+        const ALLOW: (&str, &str) = ("X-Consul-Default-Acl-Policy", "allow");
         const DENY: (&str, &str) = ("X-Consul-Default-Acl-Policy", "deny");
         const FILTERED: (&str, &str) = ("X-Consul-Results-Filtered-By-Acls", "true");
-        // Not empty, and empty.
+        let all = ConsulQuery::default();
         for (headers, has_token, expected) in [
-            (&[][..], true, [true, false]),
-            (&[("X-Consul-Default-Acl-Policy", "allow")][..], false, [true, true]),
-            (&[DENY][..], false, [true, false]),
-            (&[DENY][..], true, [true, true]),
-            (&[DENY, FILTERED][..], true, [false, false]),
-            (&[("X-Consul-Knownleader", "false")][..], true, [false, false]),
-            (&[("X-Consul-Effective-Consistency", "stale")][..], true, [false, false]),
+            (&[][..], true, false),
+            (&[ALLOW][..], false, true),
+            (&[ALLOW, FILTERED][..], false, false),
+            (&[DENY][..], false, false),
+            (&[DENY][..], true, true),
+            (&[DENY, FILTERED][..], true, false),
+            (&[ALLOW, ("X-Consul-Knownleader", "false")][..], true, false),
+            (&[ALLOW, ("X-Consul-Effective-Consistency", "stale")][..], true, false),
         ] {
-            assert_eq!(certain(headers, has_token), expected, "{headers:?} {has_token}");
+            let meta = meta(headers);
+            let certain = meta.rules_out_instances(&all, ConsulConsistency::Default, has_token);
+            assert_eq!(certain, expected, "{headers:?} {has_token}");
         }
-        let (meta, all) = (meta(&[]), ConsulQuery::default());
+        let meta = meta(&[ALLOW]);
         for (query, asked) in [
             (all.clone(), ConsulConsistency::Stale),
             (all.clone(), ConsulConsistency::Cached),
             (all.clone().with_only_passing(true), ConsulConsistency::Default),
             (all.with_filter("x"), ConsulConsistency::Default),
         ] {
-            assert!(!meta.is_certain(&query, asked, true, false));
+            assert!(!meta.rules_out_instances(&query, asked, true));
         }
     }
 

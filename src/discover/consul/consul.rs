@@ -64,9 +64,8 @@ pub fn consul(name: &str) -> Result<Watched<ConsulService>, Error> {
 /// |---|---|
 /// | no leader, another error, no answer | stay as they were |
 /// | 403 | stay as they were; asked again after 30 s |
-/// | fewer instances, from the leader | follow at once |
-/// | no instances, and the server says that no access rule can have hidden them | are removed at once |
-/// | no instances otherwise: a [stale](super::ConsulConsistency::Stale) or cached answer, a server of before version 1.13 | stay for [`empty_grace`](super::super::WatchConfig::empty_grace) |
+/// | no instances, after there were some, and the server says that no access rule can have hidden them | are removed at once |
+/// | no instances otherwise: after an error or a restored catalog, a [stale](super::ConsulConsistency::Stale) or cached answer, a server that does not tell its access policy | stay for [`empty_grace`](super::super::WatchConfig::empty_grace) |
 ///
 /// # Bounds
 /// An answer has at most [`max_response_bytes`](ConsulConfig::max_response_bytes). Redirects are not

@@ -34,6 +34,9 @@ pub struct ConsulState {
     cursor: Cursor,
     pace: Pace,
     has_begun: bool,
+    /// Whether there were instances, and every query since was answered, by the same catalog: then it was
+    /// seen how they left.
+    has_seen_some: bool,
 }
 
 impl ConsulService {
@@ -63,27 +66,29 @@ impl ConsulService {
         Ok((answer, meta))
     }
 
-    /// The answer to a query, or that of the leader if it lags.
+    /// The answer to a query, or that of the leader if it lags; and how that was asked for.
     async fn read(
         &self,
-        cursor: &mut Cursor,
-    ) -> Result<(Answer, Meta, ConsulConsistency, bool), Error> {
+        state: &mut ConsulState,
+    ) -> Result<(Answer, Meta, ConsulConsistency), Error> {
         let asked = self.query.consistency;
-        let (answer, meta) = match self.ask(asked, cursor.index()).await {
+        let (answer, meta) = match self.ask(asked, state.cursor.index()).await {
             Ok(read) => read,
             Err(error) => {
                 // Whatever answers next may be another server.
-                *cursor = Cursor::default();
+                (state.cursor, state.has_seen_some) = (Cursor::default(), false);
                 return Err(error);
             }
         };
-        let went_back = cursor.advance(meta.index);
+        if state.cursor.advance(meta.index) {
+            state.has_seen_some = false;
+        }
         if meta.lags(&self.query) {
             if let Ok((answer, meta)) = self.ask(ConsulConsistency::Default, None).await {
-                return Ok((answer, meta, ConsulConsistency::Default, went_back));
+                return Ok((answer, meta, ConsulConsistency::Default));
             }
         }
-        Ok((answer, meta, asked, went_back))
+        Ok((answer, meta, asked))
     }
 }
 
@@ -103,10 +108,12 @@ impl Source for ConsulService {
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
-        let (answer, meta, asked, went_back) = self.read(&mut state.cursor).await?;
+        let (answer, meta, asked) = self.read(state).await?;
         let found = endpoints(&answer.body, &self.query)?;
-        let is_certain = !went_back
-            && meta.is_certain(&self.query, asked, self.agent.has_token(), found.is_empty());
+        let is_certain = found.is_empty()
+            && state.has_seen_some
+            && meta.rules_out_instances(&self.query, asked, self.agent.has_token());
+        state.has_seen_some |= !found.is_empty();
         let revision = meta.index.unwrap_or_default().to_string();
         let observation = Observation::of(EndpointSet::new(found, revision)?);
         Ok(if is_certain { observation.certain() } else { observation })
