@@ -241,8 +241,9 @@ pub async fn play<B: Backend>(backend: &B) -> Figures {
         .layer(BalanceLayer::new(story.watched.clone(), RoundRobin::new()))
         .layer(CircuitBreakerLayer::new(CircuitBreakerConfig::default()))
         .service(connect);
-    // So that it is watched from now on.
+    // So that it is watched from now on, and by one user at least.
     let _user = tower_upstream::discover::Discover::discover(&story.watched);
+    story.watched.first_snapshot(hears).await.unwrap();
     story.until("first", hears, |story| story.are_usable(&["a", "b", "c", "d"])).await;
 
     let (calls, failed) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(Vec::new())));
