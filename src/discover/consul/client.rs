@@ -1,8 +1,9 @@
 //! One request over HTTP/1.1, on a connection of its own.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use bytes::Bytes;
+use futures_util::future::{Either, select};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::{
@@ -16,6 +17,9 @@ use crate::{
     endpoint::Address,
     error::{BoxError, Error, Kind},
 };
+
+/// What is read of an answer's head, at most.
+const MAX_HEAD: usize = 64 << 10;
 
 /// What came back, whatever its status.
 pub(super) struct Answer {
@@ -101,19 +105,18 @@ impl Client {
         stream: impl Read + Write + Send + Unpin,
         request: Request<Full<Bytes>>,
     ) -> Result<Answer, BoxError> {
-        let (mut sender, connection) = http1::handshake(stream).await?;
+        let (mut sender, connection) =
+            http1::Builder::new().max_buf_size(MAX_HEAD).handshake(stream).await?;
         let conversation = async {
             let response = sender.send_request(request).await?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, self.max_bytes).collect().await?.to_bytes();
             Ok::<_, BoxError>(Answer { status: head.status, headers: head.headers, body })
         };
-        let mut connection = std::pin::pin!(connection);
-        let mut conversation = std::pin::pin!(conversation);
-        tokio::select! {
-            biased;
-            answer = &mut conversation => answer,
-            _ = &mut connection => conversation.await,
+        match select(pin!(conversation), pin!(connection)).await {
+            Either::Left((answer, _)) => answer,
+            // The connection is over, so the rest is there, or why there is none.
+            Either::Right((_, conversation)) => conversation.await,
         }
     }
 }
