@@ -47,6 +47,7 @@
 //! # Ok(()) }
 //! ```
 
+mod catalog;
 #[cfg(feature = "consul")]
 mod consul;
 mod diff;
@@ -63,11 +64,13 @@ mod memory_registry;
 mod register;
 mod retries;
 mod set;
+mod tagged;
 #[cfg(feature = "tower")]
 mod tower;
 mod watch;
 
 pub use self::{
+    catalog::Catalog,
     diff::{Difference, diff},
     discover::Discover,
     fixed::{Fixed, FixedStream, fixed},
@@ -75,6 +78,7 @@ pub use self::{
     memory_registry::{MemoryRegistry, MemoryService},
     register::{Instance, Kept, Registrar, Registration, Registry},
     set::EndpointSet,
+    tagged::{Tagged, TaggedStream},
     watch::{Observation, Source, WatchConfig, WatchHandle, WatchStream, Watched, Watches},
 };
 
