@@ -11,6 +11,7 @@
 //! | [`Memory`] | a list that this program changes while running |
 //! | `file` | a JSON file that may change, with the feature `json` |
 //! | `dns` | a name in DNS: addresses or SRV records, with the feature `dns` |
+//! | `consul` | a service in Consul, with the feature `consul` |
 //! | `FromChanges` | a `tower::discover::Discover`, with the feature `tower` |
 //! | [`Watched`] | a backend of yours that has to be asked over the network: a [`Source`] |
 //! | [`Discover`] | a source that you write |
@@ -47,6 +48,8 @@
 //! ```
 
 mod catalog;
+#[cfg(feature = "consul")]
+mod consul;
 mod diff;
 mod discover;
 #[cfg(feature = "dns")]
@@ -81,6 +84,11 @@ pub use self::{
     watch::{Observation, Source, WatchConfig, WatchHandle, WatchStream, Watched, Watches},
 };
 
+#[cfg(feature = "consul")]
+pub use self::consul::{
+    Consul, ConsulCheck, ConsulCheckKind, ConsulConfig, ConsulConsistency, ConsulQuery,
+    ConsulRegistrar, ConsulService, consul,
+};
 #[cfg(feature = "dns")]
 pub use self::dns::{Dns, DnsConfig, DnsService, IpFamily, dns};
 #[cfg(feature = "json")]
