@@ -16,6 +16,7 @@
 //! ```
 
 mod model;
+pub(crate) mod nearest;
 
 pub use self::model::{
     BalanceSection, BreakerScope, BreakerSection, ConcurrencySection, Config, DiscoverConfig,
