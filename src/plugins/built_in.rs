@@ -31,12 +31,12 @@ type All<Req, Res> = Or<WithGrpc<Req, Res>, On<ProcessTransport<Req, Res>>>;
 type All<Req, Res> = WithGrpc<Req, Res>;
 
 /// The transports of this crate that the features have, each for the schemes of its addresses.
-pub struct BuiltIn<Req, Res> {
+pub(super) struct BuiltIn<Req, Res> {
     transports: Arc<ByScheme<All<Req, Res>>>,
 }
 
 /// Service of one endpoint that a transport of this crate reaches.
-pub type BuiltInService<Req, Res> = BySchemeService<<All<Req, Res> as Routes>::Service>;
+pub(super) type BuiltInService<Req, Res> = BySchemeService<<All<Req, Res> as Routes>::Service>;
 
 /// A name that a `transport` may have, and the Cargo feature without which there is none.
 struct Name {
