@@ -13,6 +13,10 @@ mod macros;
 #[cfg(all(any(doc, doctest), feature = "grpc", feature = "http", feature = "tower"))]
 pub mod _guide;
 
+// On top: what knows every part, and what no part knows.
+#[cfg(feature = "config")]
+pub mod config;
+
 // All the layers: as methods of tower's builder, and by one rule.
 #[cfg(feature = "tower")]
 pub mod builder;
