@@ -61,7 +61,8 @@ impl de::Error for Refused {
     }
 
     fn unknown_field(given: &str, known: &'static [&'static str]) -> Self {
-        Self::new("unknown key", Why::Key { given: given.to_owned(), known })
+        // As parts that name their keys know it.
+        Self::new("unknown field", Why::Key { given: given.to_owned(), known })
     }
 
     fn missing_field(field: &'static str) -> Self {

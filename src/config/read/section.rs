@@ -83,11 +83,10 @@ impl Found {
             Why::Type if out.value == Value::Null && !is_root => return,
             _ => None,
         };
-        let flaw = Flaw::new(Code::CONFIG_1703, place.clone(), &*refused.message).at(path);
-        let list = match refused.why {
-            Why::Key { .. } => &mut self.unknown,
-            _ => &mut self.flaws,
+        let (list, message) = match refused.why {
+            Why::Key { .. } => (&mut self.unknown, "unknown key"),
+            _ => (&mut self.flaws, &*refused.message),
         };
-        list.push(flaw.helped(help));
+        list.push(Flaw::new(Code::CONFIG_1703, place.clone(), message).at(path).helped(help));
     }
 }

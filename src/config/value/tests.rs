@@ -186,6 +186,7 @@ fn hostile_files_end_at_a_bound() {
     }
     let many: Vec<_> = (0..200_001).map(|key| format!("\"k{key}\": 0")).collect();
     assert_eq!(code(&format!("{{{}}}", many.join(",")), Format::Json), Code::CONFIG_1706);
+    eprintln!("{:?}", read(&many.join("\n"), Format::Yaml).unwrap_err());
     assert_eq!(code(&many.join("\n"), Format::Yaml), Code::CONFIG_1706);
     assert_eq!(code(&many.join("\n").replace(':', " ="), Format::Toml), Code::CONFIG_1706);
     // Aliases that grow: 10^9 texts.

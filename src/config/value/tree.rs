@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 /// Values of a file are nested no deeper.
-pub(crate) const MAX_DEPTH: usize = 64;
+pub(crate) const MAX_DEPTH: usize = 32;
 
 /// A file has no more values.
 pub(crate) const MAX_VALUES: usize = 200_000;
