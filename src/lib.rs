@@ -13,14 +13,14 @@ mod macros;
 #[cfg(all(any(doc, doctest), feature = "grpc", feature = "http", feature = "tower"))]
 pub mod _guide;
 
-// On top: what knows every part, and what no part knows.
-#[cfg(feature = "config")]
-pub mod config;
-
 // All the layers: as methods of tower's builder, and by one rule.
 #[cfg(feature = "tower")]
 pub mod builder;
 pub mod stack;
+
+// Named upstreams, written down.
+#[cfg(feature = "config")]
+pub mod config;
 
 // The way of a request, in its order.
 pub mod balance;
