@@ -97,7 +97,7 @@ pub(crate) fn find<'n>(node: &'n Node, key: &str) -> Option<&'n Node> {
     node.members().iter().find(|member| is_same(&member.key, key)).map(|member| &member.node)
 }
 
-fn find_mut<'n>(node: &'n mut Node, key: &str) -> Option<&'n mut Node> {
+pub(crate) fn find_mut<'n>(node: &'n mut Node, key: &str) -> Option<&'n mut Node> {
     let mut members = node.members_mut()?.iter_mut();
     members.find(|member| is_same(&member.key, key)).map(|member| &mut member.node)
 }

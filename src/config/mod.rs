@@ -18,18 +18,22 @@
 pub mod env;
 mod error;
 mod file;
+mod load;
 mod merge;
 mod model;
 mod names;
 mod nearest;
 mod read;
+mod rules;
 mod value;
 
 pub use self::{
     error::{ConfigError, Mistake},
-    value::Format,
-};
-pub use self::model::{
+    load::{ReadOptions, Unknown},
+    model::{
     BalanceSection, BreakerScope, BreakerSection, ConcurrencySection, Config, DiscoverConfig,
     DiscoveryConfig, EndpointConfig, FailoverSection, FallbackConfig, PluginConfig, Preset,
     RetrySection, Sections, SecurityConfig, StrategyName,
+},
+    value::Format,
+};

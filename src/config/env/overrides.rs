@@ -8,7 +8,7 @@ use crate::{
     config::{
         names::is_same,
         nearest::did_you_mean,
-        value::{Flaw, Flaws, Member, Node, Path, Place, Text, Value},
+        value::{Flaw, Flaws, Member, Node, Place, Text, Value},
     },
     error::Code,
 };

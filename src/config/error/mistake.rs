@@ -53,7 +53,7 @@ fn code<S: Serializer>(code: &Code, serializer: S) -> Result<S::Ok, S::Error> {
 }
 
 impl Mistake {
-    pub(super) fn new(flaw: Flaw, context: &Context) -> Self {
+    pub(crate) fn new(flaw: Flaw, context: &Context) -> Self {
         let position = context.position(&flaw.place);
         let excerpt = context.excerpt(&flaw);
         let Flaw { code, path, place, message, help, .. } = flaw;

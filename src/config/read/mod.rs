@@ -7,4 +7,4 @@ mod section;
 #[cfg(all(test, feature = "yaml"))]
 mod tests;
 
-pub(crate) use self::section::{Found, Reading};
+pub(crate) use self::section::Reading;

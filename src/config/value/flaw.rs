@@ -89,10 +89,6 @@ impl Flaws {
         self.flaws.is_empty()
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.flaws.len()
-    }
-
     /// In the order of the file, each once: a default is wrong once, however many plugins have it.
     pub(crate) fn sorted(self) -> Vec<Flaw> {
         let mut seen = HashSet::new();
