@@ -219,7 +219,7 @@ fn numbers_are_checked_with_the_path_of_their_section() {
         [
             ("plugins[0].retry.max_retries", 5),
             ("plugins[0].retry.multiplier", 5),
-            ("plugins[0].rate_limit.burst", 7),
+            ("plugins[0].rate_limit.burst_size", 7),
             ("plugins[0].rate_limit.requests_per_second", 8),
             ("plugins[0].circuit_breaker.failure_ratio", 9),
             ("plugins[0].circuit_breaker.min_request_threshold", 9),
@@ -235,7 +235,7 @@ fn numbers_are_checked_with_the_path_of_their_section() {
 fn rules_between_keys_are_checked() {
     for (members, path) in [
         ("  endpoint: http://tax\n", "plugins[0].endpoint"),
-        ("  endpoints: [http://b]\n", "plugins[0].endpoints"),
+        ("  endpoints: [https://b]\n", "plugins[0].endpoints"),
         ("  timeout: 1s\n  failover: {timeout: 5s}\n", "plugins[0].failover.timeout"),
         ("  fallback: nobody\n", "plugins[0].fallback"),
         ("  fallback: tax\n", "plugins[0].fallback"),
@@ -281,7 +281,6 @@ fn a_mistake_shows_its_line_and_no_secret() {
     assert!(shown.contains("5:46: [CONFIG_1703] plugins.tax.auth.pasword: unknown key; did you mean `password`?"), "{shown}");
     assert!(shown.contains("auth: {method: basic, username: ***, pasword: "), "{shown}");
     assert!(shown.contains("^^^^^^^"), "{shown}");
-    println!("{shown}");
     assert!(!format!("{shown} {error:?}").contains("hunter2"), "{shown}");
     // Not even where the file is no YAML, JSON or TOML.
     for (text, format) in [
@@ -385,13 +384,14 @@ fn the_environment_is_in_values_only() {
     ];
     let env = EnvOptions::default().with_variables(variables);
     let options = ReadOptions::default().with_env(env.clone());
-    let text = "plugins:\n  tax:\n    transport: https\n    endpoint: https://${HOST}:${PORT:-443}/$${HOST}\n    \
+    let text = "plugins:\n  tax:\n    transport: https\n    endpoint: https://${HOST}:${PORT:-443}/\n    version: $${HOST}\n    \
                 enabled: ${ON}\n    timeout: ${WAIT}\n    rate_limit: {burst_size: '${BURST}'}\n    \
                 labels: {evil: '${EVIL}', none: '${NOTHING}', kept: '$HOST ${A.B} ${HOST:x}'}\n    \
                 auth: {method: bearer, token: {env: TOKEN}}\n";
     let config = Config::from_str_with(text, Format::Yaml, &options).unwrap();
     let tax = &config.plugins[0];
-    assert_eq!(tax.endpoint, "https://tax.example:443/${HOST}");
+    assert_eq!(tax.endpoint, "https://tax.example:443/");
+    assert_eq!(tax.version, "${HOST}");
     assert!(!tax.enabled);
     assert_eq!(tax.timeout.unwrap().as_millis(), 1_500);
     assert_eq!(tax.rate_limit.as_ref().unwrap().burst, 50);
@@ -402,7 +402,7 @@ fn the_environment_is_in_values_only() {
 
     let strict = ReadOptions::default().with_env(env.with_fail_on_missing(true));
     let error = Config::from_str_with(text, Format::Yaml, &strict).unwrap_err();
-    assert_eq!(told(&error), [("CONFIG_1703", "plugins.tax.labels.none", 8, 37)], "{error}");
+    assert_eq!(told(&error), [("CONFIG_1703", "plugins.tax.labels.none", 9, 37)], "{error}");
     assert!(error.to_string().contains("`NOTHING`"));
 }
 

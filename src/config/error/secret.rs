@@ -1,6 +1,9 @@
 //! Which values are never shown.
 
-use crate::config::value::{Node, Path, Place, Value};
+use crate::config::{
+    nearest::is_slip,
+    value::{Node, Path, Place, Value},
+};
 
 /// Parts of the names of secrets, without what joins their words.
 const WORDS: [&str; 9] = [
@@ -15,15 +18,30 @@ const WORDS: [&str; 9] = [
     "username",
 ];
 
-/// Sections in which every value is a secret: headers of `auth`, variables of a program.
-const SECTIONS: [&str; 4] = ["headers", "env", "environment", "authorization"];
+/// Sections in which every value is a secret: headers, variables of a program.
+const SECTIONS: [&str; 5] = ["auth", "authorization", "headers", "env", "environment"];
 
-/// Whether the value of a key is one that is never shown.
-pub(crate) fn is_secret(key: &str) -> bool {
-    let key: String = key.chars().filter(|c| c.is_alphanumeric()).collect();
-    let key = key.to_ascii_lowercase();
+/// The keys of `auth` that are none.
+const OPEN: [&str; 3] = ["method", "allowplaintext", "enabled"];
+
+/// Whether the value at a path is one that is never shown.
+pub(crate) fn is_secret(path: &Path<'_>) -> bool {
+    let Path::Key(_, key) = path else { return path.any(&is_secret_key) };
+    let key = folded(key);
     // Of the files with them, the names are no secrets.
-    !key.ends_with("file") && (WORDS.iter().any(|word| key.contains(word)) || SECTIONS.contains(&&*key))
+    !key.ends_with("file") && !OPEN.contains(&&*key) && path.any(&is_secret_key)
+}
+
+fn is_secret_key(key: &str) -> bool {
+    let key = folded(key);
+    // A slip in the name makes it no less a secret.
+    let is_word = |word: &&str| key.contains(word) || is_slip(&key, word);
+    let is_section = SECTIONS.contains(&&*key);
+    is_section || !key.ends_with("file") && WORDS.iter().any(|word| is_word(&word))
+}
+
+fn folded(key: &str) -> String {
+    key.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
 /// The places of all secrets of a file, in its order.
@@ -44,7 +62,7 @@ fn collect(node: &Node, path: &Path<'_>, places: &mut Vec<(usize, usize)>) {
         }
         Value::Null | Value::Bool(_) => {}
         _ => {
-            if let (true, Place::File { start, end }) = (path.any(&is_secret), &node.place) {
+            if let (true, Place::File { start, end }) = (is_secret(path), &node.place) {
                 places.push((*start as usize, *end as usize));
             }
         }
@@ -57,11 +75,16 @@ mod tests {
 
     #[test]
     fn secrets_are_known_by_their_names() {
-        for key in ["password", "api_key", "apiKey", "X-Auth-Token", "client-secret", "headers", "env"] {
-            assert!(is_secret(key), "{key}");
+        for key in ["password", "api_key", "apiKey", "X-Auth-Token", "client-secret", "pasword"] {
+            assert!(is_secret(&Path::Root.key(key)), "{key}");
         }
         for key in ["name", "key_file", "token_file", "endpoint", "max_retries", "method"] {
-            assert!(!is_secret(key), "{key}");
+            assert!(!is_secret(&Path::Root.key(key)), "{key}");
         }
+        for section in ["auth", "headers", "env"] {
+            assert!(is_secret(&Path::Root.key(section).key("x")));
+        }
+        assert!(!is_secret(&Path::Root.key("auth").key("method")));
+        assert!(!is_secret(&Path::Root.key("auth").key("cert_file")));
     }
 }

@@ -46,7 +46,10 @@ pub(super) fn load(
             None => flaws.push(unknown),
         }
     }
-    flaws.extend(reading.found.flaws.sorted());
+    flaws.extend(reading.found.flaws.sorted().into_iter().map(|flaw| Flaw {
+        code: if flaw.path.ends_with("auth.method") { Code::AUTH_1105 } else { flaw.code },
+        ..flaw
+    }));
     match config {
         Some(mut config) if flaws.is_empty() => {
             config.set_notes(found.sorted().into_iter().map(|note| Mistake::new(note, &context)));

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::refused::Refused;
-use crate::config::value::{Format, Member, Node, Path, Place};
+use crate::config::value::{Format, Member, Node, Path, Place, Value};
 
 /// How the passes over a section see its values.
 pub(super) struct Pass<'t> {
@@ -57,6 +57,16 @@ impl<'t> Pass<'t> {
     /// Leaves a value out of the next passes; `false` if it was left out already.
     pub(super) fn leave_out(&self, node: &Node) -> bool {
         self.left_out.borrow_mut().insert(node)
+    }
+
+    /// Whether something in it was left out already: then what is wrong now may come of that.
+    pub(super) fn lacks(&self, node: &Node) -> bool {
+        let lacks = |node: &Node| self.left_out.borrow().contains(&std::ptr::from_ref(node)) || self.lacks(node);
+        match &node.value {
+            Value::List(nodes) => nodes.iter().any(lacks),
+            Value::Map(members) => members.iter().any(|member| lacks(&member.node)),
+            _ => false,
+        }
     }
 
     /// Reads a key as that of `known` which it is in another case, as Go reads JSON; `false` if there is none.

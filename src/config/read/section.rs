@@ -52,6 +52,7 @@ impl Reading {
     ) -> Option<T> {
         let pass = Pass::new(self.format);
         let is_root = |out: &Node| std::ptr::eq(out, node);
+        let mut told = 0;
         loop {
             let read = T::deserialize(Reader { node, path, pass: &pass });
             match pass.watch(read, node, &node.place, path) {
@@ -63,7 +64,10 @@ impl Reading {
                             continue;
                         }
                     }
-                    self.found.add(&ended, is_root(ended.out));
+                    // What is wrong for want of a value that was told is not told.
+                    if told == 0 || !pass.lacks(ended.out) {
+                        told += usize::from(self.found.add(&ended, is_root(ended.out)));
+                    }
                     let goes_on = pass.leave_out(ended.out) && !is_root(ended.out);
                     if !goes_on || pass.looked_at() > MAX_LOOKS {
                         return None;
@@ -75,12 +79,13 @@ impl Reading {
 }
 
 impl Found {
-    fn add(&mut self, ended: &Ended<'_>, is_root: bool) {
+    /// Lists what a pass ended at; `false` if it is no mistake.
+    fn add(&mut self, ended: &Ended<'_>, is_root: bool) -> bool {
         let Ended { out, place, path, refused } = ended;
         let help = match &refused.why {
             Why::Key { given, known } | Why::Choice { given, known } => did_you_mean(given, known),
             // In Go, null leaves a value as it is.
-            Why::Type if out.value == Value::Null && !is_root => return,
+            Why::Type if out.value == Value::Null && !is_root => return false,
             _ => None,
         };
         let (list, message) = match refused.why {
@@ -88,5 +93,6 @@ impl Found {
             _ => (&mut self.flaws, &*refused.message),
         };
         list.push(Flaw::new(Code::CONFIG_1703, place.clone(), message).at(path).helped(help));
+        true
     }
 }

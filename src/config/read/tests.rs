@@ -46,18 +46,18 @@ fn every_wrong_member_is_told_and_the_others_are_read() {
     for (text, format, places) in [
         (
             "{\"failures\": \"many\", \"open_for\": \"1x\",\n \"window\": {\"calls\": -1},\n \
-             \"cancelled\": \"failed\", \"probes\": 7, \"burst\": 1, \"slow_ratio\": 0.5}",
+             \"cancelled\": \"faliure\", \"probes\": 7, \"burst\": 1, \"slow_ratio\": 0.5}",
             Format::Json,
-            [(1, 14), (1, 34), (2, 22), (3, 15), (3, 38)],
+            [(1, 14), (1, 34), (2, 22), (3, 15), (3, 39)],
         ),
         (
-            "failures: many\nopen_for: 1x\nwindow: {calls: -1}\ncancelled: failed\nprobes: 7\n\
+            "failures: many\nopen_for: 1x\nwindow: {calls: -1}\ncancelled: faliure\nprobes: 7\n\
              burst: 1\nslow_ratio: 0.5\n",
             Format::Yaml,
             [(1, 11), (2, 11), (3, 17), (4, 12), (6, 1)],
         ),
         (
-            "failures = 'many'\nopen_for = '1x'\nwindow = {calls = -1}\ncancelled = 'failed'\n\
+            "failures = 'many'\nopen_for = '1x'\nwindow = {calls = -1}\ncancelled = 'faliure'\n\
              probes = 7\nburst = 1\nslow_ratio = 0.5\n",
             Format::Toml,
             [(1, 12), (2, 12), (3, 19), (4, 13), (6, 1)],

@@ -4,7 +4,7 @@ use crate::{
     config::{
         merge::find,
         names::is_same,
-        value::{Flaw, Flaws, Member, Node, Place},
+        value::{Flaw, Flaws, Member, Node, Place, Value},
     },
     error::{Code, Error},
 };
@@ -27,27 +27,29 @@ impl<'c> At<'c> {
         Self { node, path }
     }
 
-    /// The value of a key, such as `outlier.interval`; if it is not written, what it would be written in.
-    fn place(&self, key: &str) -> Place {
-        let mut node = self.node;
-        let mut place = &node.place;
-        for part in key.split(['.', '[']) {
-            let Some(Member { key_place, node: inner, .. }) = member(node, part) else { break };
-            (node, place) = (inner, &inner.place);
+    /// The place and the path of a key, such as `outlier.interval`, by the names that the file has for its
+    /// parts. The place of a key that is not written is that of what it would be written in.
+    fn resolve(&self, key: &str) -> (Place, String) {
+        let (mut node, mut place) = (self.node, &self.node.place);
+        let mut path = self.path.to_owned();
+        let mut parts = key.split('.').filter(|part| !part.is_empty()).peekable();
+        while let Some(member) = parts.peek().and_then(|part| member(node, part)) {
+            node = &member.node;
             // A map begins at its key, as one sees it.
-            if !inner.members().is_empty() {
-                place = key_place;
+            place = if node.members().is_empty() { &node.place } else { &member.key_place };
+            push(&mut path, &member.key);
+            parts.next();
+        }
+        // `endpoints[1]` is one part.
+        if let Some((list, index)) = parts.peek().and_then(|part| part.split_once('[')) {
+            let index = index.trim_end_matches(']').parse::<usize>().ok();
+            let nodes = find(node, list).map(|node| &node.value);
+            if let (Some(Value::List(nodes)), Some(index)) = (nodes, index) {
+                place = nodes.get(index).map_or(place, |node| &node.place);
             }
         }
-        place.clone()
-    }
-
-    fn path(&self, key: &str) -> String {
-        match (self.path, key) {
-            ("", key) => key.to_owned(),
-            (path, "") => path.to_owned(),
-            (path, key) => format!("{path}.{key}"),
-        }
+        parts.for_each(|part| push(&mut path, part));
+        (place.clone(), path)
     }
 
     /// Whether the file has a key, such as `failover.timeout`.
@@ -59,6 +61,13 @@ impl<'c> At<'c> {
     pub(crate) fn has(&self, key: &str) -> bool {
         find(self.node, key).is_some()
     }
+}
+
+fn push(path: &mut String, part: &str) {
+    if !path.is_empty() {
+        path.push('.');
+    }
+    path.push_str(part);
 }
 
 fn member<'n>(node: &'n Node, key: &str) -> Option<&'n Member> {
@@ -78,8 +87,8 @@ impl Checked<'_> {
         message: impl Into<String>,
         help: impl Into<Option<String>>,
     ) {
-        let flaw = Flaw::new(code, self.at.place(key), message).at(self.at.path(key));
-        self.flaws.push(flaw.helped(help));
+        let (place, path) = self.at.resolve(key);
+        self.flaws.push(Flaw::new(code, place, message).at(path).helped(help));
     }
 
     /// The mistakes that a part names in its section, each at its key.
@@ -96,6 +105,9 @@ impl Checked<'_> {
     }
 }
 
+/// What follows a key in the words of a part. In other words it is a value that is meant.
+const SAYS: [&str; 4] = [" is ", " must ", " (", ": "];
+
 /// The mistakes in what `validate` of a part says: `part: `key` is 0, but ..; `other` is 1, but ..`.
 fn mistakes(text: &str) -> Vec<(Option<&str>, String)> {
     let text = match text.split_once(": ") {
@@ -106,13 +118,13 @@ fn mistakes(text: &str) -> Vec<(Option<&str>, String)> {
     for part in text.split("; ") {
         let named = part.strip_prefix('`').and_then(|part| part.split_once('`'));
         match (named, mistakes.last_mut()) {
-            (Some((key, rest)), _) if is_key(key) => {
+            (Some((key, rest)), _) if SAYS.iter().any(|says| rest.starts_with(says)) => {
                 let said = rest.trim_start().trim_start_matches(": ");
                 let said = said.strip_prefix("is ").unwrap_or(said);
                 mistakes.push((Some(key), said.to_owned()));
             }
             // What belongs to the one before it.
-            (_, Some((Some(_), last))) if !part.starts_with('`') => {
+            (_, Some((_, last))) => {
                 last.push_str("; ");
                 last.push_str(part);
             }
@@ -120,10 +132,6 @@ fn mistakes(text: &str) -> Vec<(Option<&str>, String)> {
         }
     }
     mistakes
-}
-
-fn is_key(key: &str) -> bool {
-    !key.is_empty() && key.chars().all(|c| c.is_ascii_lowercase() || "_.[]0123456789".contains(c))
 }
 
 #[cfg(test)]
@@ -141,6 +149,6 @@ mod tests {
             ]
         );
         assert_eq!(mistakes("auth: no"), [(None, "no".to_owned())]);
-        assert_eq!(mistakes("`mtls` needs two"), [(Some("mtls"), "needs two".to_owned())]);
+        assert_eq!(mistakes("`mtls` needs two"), [(None, "`mtls` needs two".to_owned())]);
     }
 }

@@ -59,7 +59,8 @@ fn check_place(plugin: &PluginConfig, transports: &[String], checked: &mut Check
     }
     let needs = |checked: &mut Checked<'_>, code, what: &str| {
         if !has_place {
-            checked.wrong("endpoint", code, format!("`{transport}` needs {what}"));
+            let key = if code == Code::PLUGIN_1007 { "executable" } else { "endpoint" };
+            checked.wrong(key, code, format!("`{transport}` needs {what}"));
         }
     };
     match transport {

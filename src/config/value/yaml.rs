@@ -51,7 +51,10 @@ fn flaw(source: &Source, error: &Error) -> Flaw {
         Error::Budget { .. } => Flaw::new(
             Code::CONFIG_1706,
             place,
-            format!("too much for a config file: {what}"),
+            format!(
+                "too much for a config file: more than {MAX_VALUES} values, nested deeper than {MAX_DEPTH} \
+                 levels, or aliases that grow"
+            ),
         ),
         _ => {
             // The end of the file is where the parser ran out of it.
