@@ -27,6 +27,12 @@ pub(crate) fn nearest<'n>(
     scored.min_by_key(|(score, _)| *score).map(|(_, name)| name)
 }
 
+/// Whether `given` is `name` with a slip.
+pub(crate) fn is_slip(given: &str, name: &str) -> bool {
+    let (given, name) = (folded(given), folded(name));
+    given.len().abs_diff(name.len()) <= name.len() / 4 && distance(&given, &name) <= name.len() / 4
+}
+
 /// Its letters and digits: `maxRetries`, `max-retries` and `max_retries` are one name.
 fn folded(name: &str) -> Vec<char> {
     name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).take(80).collect()
