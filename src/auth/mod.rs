@@ -52,6 +52,11 @@ mod proof;
 mod render;
 mod require;
 mod secret;
+#[cfg_attr(
+    not(feature = "config"),
+    allow(dead_code, reason = "only configs are written with secrets")
+)]
+pub(crate) mod shown;
 
 pub use self::{
     authenticate::Authenticate,
