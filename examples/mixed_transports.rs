@@ -27,6 +27,7 @@ use tower_upstream::transport::{ProcessConfig, ProcessTransport};
 use tower_upstream::{
     Attempts, BalanceLayer, BoxError, Call, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint,
     Error, FailoverLayer, LeastRequest, Reply,
+    balance::{BalanceConfig, OutlierConfig},
     codec::CodecLayer,
     discover::Memory,
     plugin::Encoded,
@@ -211,6 +212,8 @@ async fn main() -> Result<(), BoxError> {
     }
 
     let quick = CircuitBreakerConfig::consecutive(3).with_open_for(Duration::from_millis(200));
+    // A killed plugin is left alone for as long as its breaker says, and no longer.
+    let config = BalanceConfig::default().with_outlier(OutlierConfig::off());
     let transports = ByScheme::new(["http"], HttpTransport::<Encoded, Encoded>::new())
         .or(["unix", "tcp"], SocketTransport::<Encoded, Encoded>::new());
     #[cfg(feature = "grpc")]
@@ -223,7 +226,7 @@ async fn main() -> Result<(), BoxError> {
     let stack = ServiceBuilder::new()
         .layer(CodecLayer::<TaxRequest, TaxReply>::new()) // the types of the calls
         .layer(FailoverLayer::new(Attempts::up_to(3))) // another plugin, while there is one
-        .layer(BalanceLayer::new(endpoints, LeastRequest::new())) // chooses one
+        .layer(BalanceLayer::with_config(endpoints, LeastRequest::new(), config)) // chooses one
         .layer(CircuitBreakerLayer::new(quick)) // a breaker for each
         .service(transports);
 

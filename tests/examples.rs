@@ -111,7 +111,7 @@ fn plugin_answers_over_whatever_it_is_called() {
 }
 
 #[cfg(all(feature = "grpc", feature = "process", unix))]
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn plugin_serves_all_ways_at_once_until_its_stdin_ends() {
     use std::{
         io::{BufRead, BufReader},

@@ -24,6 +24,7 @@ use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::{
     Attempts, BalanceLayer, BoxError, Call, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint,
     Error, FailoverLayer, HealthGateLayer, LeastRequest, Reply,
+    balance::{BalanceConfig, OutlierConfig},
     connect::Connect,
     connect_fn, discover,
     error::{Code, Kind},
@@ -132,9 +133,12 @@ async fn no_idempotent_call_fails_while_plugins_are_killed_one_after_another() {
     let mut plugins = plugins().await;
     let addresses: Vec<_> = plugins.iter().map(|plugin| plugin.address.clone()).collect();
     let breaker = CircuitBreakerConfig::consecutive(3).with_open_for(Duration::from_millis(20));
+    // An ejection lasts for half a minute; the breakers are enough.
+    let config = BalanceConfig::default().with_outlier(OutlierConfig::off());
+    let endpoints = discover::fixed(&addresses).unwrap();
     let stack = ServiceBuilder::new()
         .layer(FailoverLayer::new(Attempts::up_to(3)))
-        .layer(BalanceLayer::new(discover::fixed(&addresses).unwrap(), LeastRequest::new()))
+        .layer(BalanceLayer::with_config(endpoints, LeastRequest::new(), config))
         .layer(CircuitBreakerLayer::new(breaker))
         .service(mixed());
 
