@@ -47,7 +47,7 @@ mod socket;
 pub use self::grpc::{GrpcConfig, GrpcFuture, GrpcService, GrpcTransport, GrpcTransportHandle};
 #[cfg(all(feature = "process", unix))]
 pub use self::process::{
-    Multiplex, ProcessConfig, ProcessFuture, ProcessService, ProcessTransport,
+    Multiplex, OutputConfig, ProcessConfig, ProcessFuture, ProcessService, ProcessTransport,
     ProcessTransportHandle,
 };
 pub use self::{
