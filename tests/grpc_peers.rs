@@ -8,6 +8,10 @@ mod grpc;
 use std::{
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
@@ -15,13 +19,14 @@ use futures::future::join_all;
 use grpc::{PATIENCE, Server};
 use serde::{Deserialize, Serialize};
 use tokio::{task::spawn_blocking, time::timeout};
-use tower::{ServiceBuilder, ServiceExt, service_fn};
+use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::{
     Call, Endpoint, Quota, RateLimitLayer, Reply,
+    auth::{Credentials, RequireAuthLayer},
     connect::Connect,
     error::Kind,
     member::Member,
-    plugin::{PluginInfo, PluginStatus},
+    plugin::{HealthStatus, PluginInfo, PluginStatus},
     serve,
     transport::{GrpcService, GrpcTransport},
 };
@@ -139,17 +144,33 @@ async fn host(language: Language) {
     let limit = RateLimitLayer::new(Quota::per_minute(1).burst(1));
     let last = ServiceBuilder::new().layer(limit).service(tax);
     last.clone().oneshot(Call::new(Tax { net: 2, sleep_ms: 0 })).await.unwrap();
+    let ill = Arc::new(AtomicBool::new(false));
+    let changes = ill.clone();
     let plugin = service_fn(move |call: Call<Tax>| {
-        let last = last.clone();
+        let (last, changes) = (last.clone(), changes.clone());
         async move {
             match call.body().net {
                 2 => last.oneshot(call).await,
+                3 => {
+                    changes.fetch_xor(true, SeqCst);
+                    tax.oneshot(call).await.map_err(tower_upstream::Error::from_service)
+                }
                 _ => tax.oneshot(call).await.map_err(tower_upstream::Error::from_service),
             }
         }
     });
-    let served = serve::grpc(plugin).both().info(PluginInfo::new("tax", "1.0.0"));
-    let server = Server::new(served).await;
+    let health = move || {
+        let is_ill = ill.load(SeqCst);
+        async move { if is_ill { HealthStatus::unhealthy("") } else { HealthStatus::healthy() } }
+    };
+    let served = serve::grpc(plugin)
+        .both()
+        .info(PluginInfo::new("tax", "1.0.0"))
+        .health(health)
+        .watch_interval(Duration::from_millis(10));
+    // By the keys of Go.
+    let proofs = [Credentials::api_key("k-17"), Credentials::basic("tax", "s3cret")];
+    let server = Server::new(RequireAuthLayer::new(proofs).layer(served)).await;
     let Some(mut command) = program(language) else { return };
     command.args(["host", &server.address.to_string()]);
     let running = spawn_blocking(move || command.output().unwrap());

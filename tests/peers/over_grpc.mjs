@@ -62,13 +62,15 @@ async function host(address) {
     right += 1;
   };
   const client = new grpc.Client(address, grpc.credentials.createInsecure());
-  const call = (path, message) =>
+  const own = new grpc.Metadata();
+  own.set("x-api-key", "k-17");
+  const deadline = Date.now() + 20000;
+  const call = (path, message, metadata = own) =>
     new Promise((done, fail) => {
-      const deadline = Date.now() + 20000;
       const heard = (error, told) => (error ? fail(error) : done(told));
-      client.makeUnaryRequest(path, same, same, message, new grpc.Metadata(), { deadline }, heard);
+      client.makeUnaryRequest(path, same, same, message, metadata, { deadline }, heard);
     });
-  const failed = (path, message) => call(path, message).then(() => null, (error) => [error.code, error.details]);
+  const failed = (...of) => call(...of).then(() => null, (error) => [error.code, error.details]);
   for (let number = 1; number < 20; number += 1) {
     const told = await call("/PluginService/Execute", json({ net: number * 100 }));
     check(JSON.parse(told.toString()), { gross: number * 122 });
@@ -79,6 +81,18 @@ async function host(address) {
   check((await failed("/PluginService/Nothing", Buffer.alloc(0)))[0], 12);
   check(JSON.parse((await call("/PluginService/Info", Buffer.alloc(0))).toString()).name, "tax");
   check(await call("/grpc.health.v1.Health/Check", Buffer.alloc(0)), Buffer.from([8, 1]));
+  const path = "/grpc.health.v1.Health/Watch";
+  const watch = client.makeServerStreamRequest(path, same, same, Buffer.alloc(0), own, { deadline });
+  const statuses = watch[Symbol.asyncIterator]();
+  check((await statuses.next()).value, Buffer.from([8, 1]));
+  for (const status of [2, 1]) {
+    // Falls ill, or gets well.
+    await call("/PluginService/Execute", json({ net: 3 }));
+    check((await statuses.next()).value, Buffer.from([8, status]));
+  }
+  watch.on("error", () => {}).cancel();
+  const nothing = new grpc.Metadata();
+  check(await failed("/PluginService/Execute", json({ net: 100 }), nothing), [16, "not authorized"]);
   const many = Array.from({ length: 50 }, () => call("/PluginService/Execute", json({ net: 100 })));
   for (const told of await Promise.all(many)) check(JSON.parse(told.toString()), { gross: 122 });
   check(await failed("/PluginService/Execute", json({ net: 2 })), [8, "[RATELIMIT_1501] rate limit exceeded"]);

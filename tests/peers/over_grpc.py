@@ -66,9 +66,11 @@ def check(condition, what):
 
 def host(address):
     channel = grpc.insecure_channel(address)
+    # The keys of the Go plugin manager.
+    own = {"metadata": [("x-username", "tax"), ("x-password", "s3cret")]}
 
     def call(path, message, **more):
-        return channel.unary_unary(path)(message, timeout=20, **more)
+        return channel.unary_unary(path)(message, timeout=20, **(own | more))
 
     def failed(path, message, **more):
         try:
@@ -97,7 +99,21 @@ def host(address):
     check(json.loads(call("/PluginService/Info", b""))["name"] == "tax", "info")
     check(json.loads(call("/PluginService/Health", b""))["status"] == 1, "health")
     check(call("/grpc.health.v1.Health/Check", b"") == b"\x08\x01", "the standard")
-    calls = [channel.unary_unary("/PluginService/Execute").future(b'{"net":100}') for _ in range(50)]
+    watch = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=20, **own)
+    check(next(watch) == b"\x08\x01", "watched: it serves")
+    for status in [b"\x08\x02", b"\x08\x01"]:
+        # Falls ill, or gets well.
+        call("/PluginService/Execute", b'{"net":3}')
+        check(next(watch) == status, "watched: it changes")
+    watch.cancel()
+    other = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"\x0a\x01x", timeout=20, **own)
+    check(next(other) == b"\x08\x03", "watched: no such service")
+    other.cancel()
+    for metadata in [[], [("x-username", "tax")], [("authorization", "Bearer s3cret")]]:
+        told = failed("/PluginService/Execute", b'{"net":100}', metadata=metadata)
+        check(told == (grpc.StatusCode.UNAUTHENTICATED, "not authorized"), told)
+    execute = channel.unary_unary("/PluginService/Execute")
+    calls = [execute.future(b'{"net":100}', **own) for _ in range(50)]
     check(all(json.loads(of.result(20)) == {"gross": 122} for of in calls), "many at once")
     # Refused by a limit of the plugin.
     told = failed("/PluginService/Execute", b'{"net":2}')
