@@ -4,9 +4,11 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod grpc;
+mod socket;
 
 use std::{
     io::{BufRead, BufReader},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{
         Arc,
@@ -71,18 +73,20 @@ fn program((interpreter, extension, test): Language) -> Option<Command> {
 /// A plugin in another process, which ends when this is dropped.
 struct Peer {
     address: String,
+    socket: PathBuf,
     process: Child,
 }
 
 impl Peer {
     fn start(language: Language) -> Option<Self> {
         let mut command = program(language)?;
-        command.arg("plugin").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let socket = socket::new_path();
+        command.arg("plugin").arg(&socket).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().unwrap();
         let mut address = String::new();
         let output = process.stdout.take().unwrap();
         BufReader::new(output).read_line(&mut address).unwrap();
-        Some(Self { address: address.trim_end().to_owned(), process })
+        Some(Self { address: address.trim_end().to_owned(), socket, process })
     }
 }
 
@@ -128,6 +132,9 @@ async fn plugin(language: Language) {
     let member = Member::new(peer.address.parse::<Endpoint>().unwrap());
     let service = GrpcTransport::new().connect(&member);
     timeout(PATIENCE, calls(service.clone())).await.unwrap();
+    let over_socket = format!("{}", peer.socket.display()).replace('/', "%2F");
+    let member = Member::new(format!("grpc+unix://{over_socket}").parse::<Endpoint>().unwrap());
+    timeout(PATIENCE, calls(GrpcTransport::new().connect(&member))).await.unwrap();
     peer.process.kill().unwrap();
     peer.process.wait().unwrap();
     let error = service.oneshot(Call::new(Tax { net: 1, sleep_ms: 0 })).await.unwrap_err();
@@ -170,15 +177,22 @@ async fn host(language: Language) {
         .watch_interval(Duration::from_millis(10));
     // By the keys of Go.
     let proofs = [Credentials::api_key("k-17"), Credentials::basic("tax", "s3cret")];
-    let server = Server::new(RequireAuthLayer::new(proofs).layer(served)).await;
-    let Some(mut command) = program(language) else { return };
-    command.args(["host", &server.address.to_string()]);
-    let running = spawn_blocking(move || command.output().unwrap());
-    let output = timeout(PATIENCE, running).await.expect("the host hangs").unwrap();
-    let (told, errors) =
-        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    let right = told.trim().strip_prefix("right: ").and_then(|count| count.parse::<usize>().ok());
-    assert!(output.status.success() && right.is_some_and(|right| right >= 20), "{told}\n{errors}");
+    let served = RequireAuthLayer::new(proofs).layer(served);
+    let server = Server::new(served.clone()).await;
+    let socket = format!("unix:{}", socket::new_path().display());
+    let behind = serve::http_service(served, socket.as_str()).listen().await.unwrap();
+    let behind = tokio::spawn(behind.run_until(std::future::pending()));
+    for address in [server.address.to_string(), socket] {
+        let Some(mut command) = program(language) else { return };
+        command.args(["host", &address]);
+        let running = spawn_blocking(move || command.output().unwrap());
+        let output = timeout(PATIENCE, running).await.expect("the host hangs").unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        let right = told.trim().strip_prefix("right: ").and_then(|of| of.parse::<usize>().ok());
+        let is_well = output.status.success() && right.is_some_and(|right| right >= 20);
+        assert!(is_well, "{told}\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    behind.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

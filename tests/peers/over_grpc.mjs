@@ -1,4 +1,4 @@
-// A plugin and a host in Node, over grpc-js: over_grpc.mjs plugin | over_grpc.mjs host ADDRESS
+// A plugin and a host in Node, over grpc-js: over_grpc.mjs plugin SOCKET | over_grpc.mjs host ADDRESS
 //
 // The plugin taxes `{"net": n}`, fails for 0, and takes `sleep_ms` if the call has that. The host calls such a
 // plugin, and prints how many answers were right.
@@ -34,7 +34,7 @@ async function execute(call) {
   return json({ gross: Math.floor((data.net * 122) / 100), tenant: call.metadata.get("x-tenant")[0] ?? "" });
 }
 
-function plugin() {
+function plugin(socket) {
   const server = new grpc.Server();
   const answering = (answer) => (call, done) => {
     answer(call).then((told) => done(null, told), (error) => done(error));
@@ -47,9 +47,13 @@ function plugin() {
       Info: answering(async () => json(info)),
     },
   );
-  server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (error, port) => {
+  const plain = grpc.ServerCredentials.createInsecure();
+  server.bindAsync(`unix:${socket}`, plain, (error) => {
     if (error) throw error;
-    console.log(`grpc://127.0.0.1:${port}`);
+    server.bindAsync("127.0.0.1:0", plain, (failed, port) => {
+      if (failed) throw failed;
+      console.log(`grpc://127.0.0.1:${port}`);
+    });
   });
   // Ends with the program that started it.
   process.stdin.resume().on("end", () => process.exit(0));
@@ -100,5 +104,5 @@ async function host(address) {
   process.exit(0);
 }
 
-const [role, address] = process.argv.slice(2);
-await (role === "host" ? host(address) : plugin());
+const [role, place] = process.argv.slice(2);
+await (role === "host" ? host(place) : plugin(place));

@@ -1,4 +1,4 @@
-"""A plugin and a host in Python, over grpcio: over_grpc.py plugin | over_grpc.py host ADDRESS
+"""A plugin and a host in Python, over grpcio: over_grpc.py plugin SOCKET | over_grpc.py host ADDRESS
 
 The plugin taxes `{"net": n}`, fails for 0, and takes `sleep_ms` if the call has that. The host calls such a
 plugin, in JSON and in Protocol Buffers, and prints how many answers were right.
@@ -47,6 +47,7 @@ class Plugin(grpc.GenericRpcHandler):
 def plugin():
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(32), handlers=[Plugin()])
     port = server.add_insecure_port("127.0.0.1:0")
+    server.add_insecure_port("unix:" + sys.argv[2])
     server.start()
     print("grpc://127.0.0.1:%d" % port, flush=True)
     # Ends with the program that started it.
@@ -65,7 +66,8 @@ def check(condition, what):
 
 
 def host(address):
-    channel = grpc.insecure_channel(address)
+    # Of a socket, it would be its path, which servers over h2 refuse.
+    channel = grpc.insecure_channel(address, [("grpc.default_authority", "localhost")])
     # The keys of the Go plugin manager.
     own = {"metadata": [("x-username", "tax"), ("x-password", "s3cret")]}
 

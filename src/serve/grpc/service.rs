@@ -122,6 +122,9 @@ impl<S, T, H, F> GrpcServe<S, T, H, F> {
 
     /// Serves it at `address`: `host:port`, or `unix:/path`. See [`http_service`](crate::serve::http_service).
     ///
+    /// Clients over gRPC's C core, such as Python's, send the path of a socket as the authority, which is
+    /// none, so that HTTP/2 refuses it: set their `grpc.default_authority` to `localhost`.
+    ///
     /// With TLS, if [`HttpServerConfig`](crate::serve::HttpServerConfig) says so. To ask callers for credentials,
     /// put a [`RequireAuthLayer`](crate::auth::RequireAuthLayer) around it and pass that to `http_service`.
     ///
