@@ -31,6 +31,7 @@
 //! # }
 //! ```
 
+mod endless;
 mod execute;
 mod failure;
 #[cfg(feature = "grpc")]
