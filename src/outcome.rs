@@ -1,5 +1,7 @@
 //! The verdict on one finished call, the same for every layer that needs one.
 //!
+//! Guides: [extending](../_guide/extending/index.html), [the order of layers](../_guide/order/index.html).
+//!
 //! # When to use
 //! Every balancer, breaker, failover, retry and fallback judges calls by a [`Classify`]. Pass one of your own, or
 //! `http::HttpClassify` (feature `http`), where an answer may be a failure, too.

@@ -1,5 +1,8 @@
 //! Stops calling an endpoint, or a service, that keeps failing.
 //!
+//! Guides: [the order of layers](../_guide/order/index.html), [observing](../_guide/observing/index.html),
+//! [coming from elsewhere](../_guide/from/index.html).
+//!
 //! # When to use
 //! * Below a [`BalanceLayer`](crate::balance::BalanceLayer), for a circuit of each endpoint: while it is
 //!   open, the balancer skips the endpoint.

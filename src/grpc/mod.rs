@@ -1,5 +1,7 @@
 //! gRPC around the layers: statuses for callers, verdicts on statuses, deadlines.
 //!
+//! Guide: [gRPC with tonic](../_guide/tonic/index.html).
+//!
 //! # When to use
 //! The layers of this crate take generated clients and servers of tonic as they are. What they need
 //! beside that is here and in [`http`](crate::http), since gRPC is HTTP/2:

@@ -1,5 +1,7 @@
 //! Checks endpoints in the background, and keeps calls away from unhealthy ones.
 //!
+//! Guides: [the order of layers](../_guide/order/index.html), [observing](../_guide/observing/index.html).
+//!
 //! # When to use
 //! Below a [`BalanceLayer`](crate::balance::BalanceLayer): each endpoint is checked, and the balancer
 //! skips those that are unhealthy, except in a panic. Above a balancer, or over a single client: one

@@ -1,5 +1,8 @@
 //! HTTP around the layers: verdicts, streaming bodies, addresses of endpoints, answers to clients.
 //!
+//! Guides: [a reverse proxy](../_guide/reverse_proxy/index.html),
+//! [other clients](../_guide/clients/index.html).
+//!
 //! # When to use
 //! The layers of this crate take any request and any response. What knows HTTP is here:
 //!

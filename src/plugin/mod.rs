@@ -1,5 +1,7 @@
 //! Calls to plugins, their answers, and what plugins report about themselves.
 //!
+//! Guide: [what a plugin speaks](../_guide/wire/index.html).
+//!
 //! # When to use
 //! A [`Call`] is the request, and a [`Reply`] the response, of a stack that has plugins as upstreams:
 //! services that take one typed request and return one typed answer. They carry a request id, a deadline,

@@ -1,5 +1,8 @@
 //! Sends a call to the same service again when it fails: a layer, and a policy for `tower::retry`.
 //!
+//! Guides: [the order of layers](../_guide/order/index.html),
+//! [coming from elsewhere](../_guide/from/index.html).
+//!
 //! # When to use
 //! Over a single client. Above a [`BalanceLayer`](crate::balance::BalanceLayer) there are other
 //! endpoints: use a [`FailoverLayer`](crate::failover::FailoverLayer) there, not both.
