@@ -76,7 +76,7 @@ pub enum Repeat {
     After(Duration),
 }
 
-/// Judges a finished call: the one rule that breakers, failover and retries count by.
+/// Judges a finished call: the one rule that balancers, breakers, failover and retries count by.
 ///
 /// Implemented by closures. The default of all layers is [`ErrIsFailure`]; for HTTP responses there is
 /// `http::HttpClassify` (feature `http`). Give the same rule to every layer of a stack.
