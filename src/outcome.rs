@@ -161,7 +161,7 @@ impl<Res, Err: 'static> Classify<Res, Err> for ErrIsFailure {
     }
 }
 
-/// Makes a rule of a closure that judges answers. Errors are judged as [`ErrIsFailure`] does, whatever their
+/// Makes a rule from a closure that judges answers. Errors are judged as [`ErrIsFailure`] does, whatever their
 /// type is, so the rule fits every layer of a [stack](crate::stack).
 ///
 /// ```

@@ -25,7 +25,7 @@
 //! | inspect one target, or change its settings | [`HealthHandle`] |
 //! | change the settings of all targets | [`HealthGateHandle`] |
 //! | check something now, force a round, stop and start checks | [`HealthMonitor`] |
-//! | be told of each change | [`HealthGateLayer::with_events`] |
+//! | act on each change | [`HealthGateLayer::with_events`] |
 //! | follow the set of healthy targets | [`HealthMonitor::changed`] |
 //!
 //! # Differences from others

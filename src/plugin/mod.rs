@@ -18,8 +18,7 @@
     doc = "| [`Encoded`] | a body that is encoded already, for stacks that plugins of different types share |",
     doc = "| [`PluginInfo`] | what a plugin answers when it is asked for its name and version |",
     doc = "",
-    doc = "[`HttpTransport`](crate::transport::HttpTransport) and",
-    doc = "[`SocketTransport`](crate::transport::SocketTransport) send calls, and",
+    doc = "The connectors of [`transport`](crate::transport) send calls, and",
     doc = "[`serve`](crate::serve) answers them."
 )]
 //!
