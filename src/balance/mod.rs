@@ -1,5 +1,8 @@
 //! Chooses one of the endpoints of an upstream for each call.
 //!
+//! Guides: [the order of layers](../_guide/order/index.html), [extending](../_guide/extending/index.html),
+//! [coming from elsewhere](../_guide/from/index.html).
+//!
 //! # When to use
 //! If there is more than one endpoint, or if the endpoints may change. The [`Balance`] service is
 //! `Clone + Send + Sync` and never queues. The service below a [`BalanceLayer`] is a

@@ -1,5 +1,7 @@
 //! Finds the endpoints of an upstream.
 //!
+//! Guides: [extending](../_guide/extending/index.html), [coming from elsewhere](../_guide/from/index.html).
+//!
 //! A [`Discover`] yields complete, ordered sets: never a delta, never an error. A source that is
 //! in trouble yields nothing, and its last set stays in use. It reports membership, not health:
 //! failures never remove an endpoint, only discovery does.
