@@ -1,5 +1,7 @@
 //! Finds the endpoints of an upstream, and announces those of this program.
 //!
+//! Guides: [extending](../_guide/extending/index.html), [coming from elsewhere](../_guide/from/index.html).
+//!
 //! A [`Discover`] yields complete, ordered sets: never a delta, never an error. A source that is
 //! in trouble yields nothing, and its last set stays in use. It reports membership, not health:
 //! failures never remove an endpoint, only discovery does.
@@ -13,6 +15,7 @@
 //! | `file` | a JSON file that may change, with the feature `json` |
 //! | `dns` | a name in DNS: addresses or SRV records, with the feature `dns` |
 //! | `farp` | services that tell over HTTP what they are, with the feature `http` |
+//! | `consul` | a service in Consul, with the feature `consul` |
 //! | `FromChanges` | a `tower::discover::Discover`, with the feature `tower` |
 //! | [`Watched`] | a backend of yours that has to be asked over the network: a [`Source`] |
 //! | [`Discover`] | a source that you write |
@@ -53,6 +56,8 @@
 //! ```
 
 mod catalog;
+#[cfg(feature = "consul")]
+mod consul;
 mod diff;
 mod discover;
 #[cfg(feature = "dns")]
@@ -87,6 +92,11 @@ pub use self::{
     watch::{Observation, Source, WatchConfig, WatchHandle, WatchStream, Watched, Watches},
 };
 
+#[cfg(feature = "consul")]
+pub use self::consul::{
+    Consul, ConsulCheck, ConsulCheckKind, ConsulConfig, ConsulConsistency, ConsulQuery,
+    ConsulRegistrar, ConsulService, consul,
+};
 #[cfg(feature = "dns")]
 pub use self::dns::{Dns, DnsConfig, DnsService, IpFamily, dns};
 #[cfg(feature = "json")]

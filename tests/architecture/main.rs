@@ -27,6 +27,32 @@ const WORDS: &[&str] = &[
 
 /// Each module, and what it may import beside [`WORDS`] and itself.
 const TABLE: &[(&str, &[&str])] = &[
+    // On top: knows every part, and nothing knows it.
+    (
+        "plugins",
+        &[
+            "allow",
+            "auth",
+            "balance",
+            "boxed",
+            "breaker",
+            "budget",
+            "choose",
+            "codec",
+            "config",
+            "connect",
+            "discover",
+            "endpoint",
+            "failover",
+            "fallback",
+            "guard",
+            "health",
+            "limit",
+            "member",
+            "plugin",
+            "transport",
+        ],
+    ),
     // Knows the config of every part, and no part knows it.
     (
         "config",
@@ -66,7 +92,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("fallback", &["choose", "connect", "member", "replay"]),
     ("retry", &["course", "budget", "replay", "http"]),
     ("balance", &["discover", "member", "connect", "choose", "endpoint", "rules"]),
-    ("discover", &["endpoint", "member", "connect", "dial"]),
+    ("discover", &["endpoint", "member", "connect", "dial", "auth"]),
     // Guards.
     ("guard", &["member", "choose", "endpoint"]),
     ("breaker", &["member", "connect", "choose", "replay", "endpoint", "guard"]),
