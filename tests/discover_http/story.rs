@@ -101,7 +101,7 @@ async fn a_balancer_under_load_loses_no_call_whatever_the_services_do() {
                     }
                 };
                 load.failed.fetch_add(u64::from(!is_good), SeqCst);
-                tokio::time::sleep(ms(20)).await;
+                tokio::time::sleep(ms(100)).await;
             }
         })
     });
@@ -133,5 +133,5 @@ async fn a_balancer_under_load_loses_no_call_whatever_the_services_do() {
     }
     let (calls, failed) = (load.calls.load(SeqCst), load.failed.load(SeqCst));
     println!("{calls} calls, {failed} failed");
-    assert!(calls > 10_000 && failed == 0, "{calls} calls, {failed} failed");
+    assert!(calls > 5_000 && failed == 0, "{calls} calls, {failed} failed");
 }
