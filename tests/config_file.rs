@@ -34,9 +34,9 @@ fn tax(members: &str, format: Format) -> String {
             "{{\"plugins\": [\n{{\"name\": \"tax\", \"transport\": \"https\", \"endpoint\": \"https://tax\"{}{members}}}]}}",
             if members.is_empty() { "" } else { ",\n" }
         ),
-        Format::Yaml => format!(
-            "plugins:\n- name: tax\n  transport: https\n  endpoint: https://tax\n{members}"
-        ),
+        Format::Yaml => {
+            format!("plugins:\n- name: tax\n  transport: https\n  endpoint: https://tax\n{members}")
+        }
         _ => format!(
             "[[plugins]]\nname = 'tax'\ntransport = 'https'\nendpoint = 'https://tax'\n{members}"
         ),
@@ -188,7 +188,8 @@ fn each_rule_of_go_has_its_code_and_place_in_every_format() {
 
 #[test]
 fn a_name_that_is_given_twice_is_told_at_the_second() {
-    let plugin = |name: &str| format!("- {{name: {name}, transport: http, endpoint: 'http://a'}}\n");
+    let plugin =
+        |name: &str| format!("- {{name: {name}, transport: http, endpoint: 'http://a'}}\n");
     let text = format!("plugins:\n{}{}{}", plugin("a"), plugin("b"), plugin("a"));
     let error = wrong(&text, Format::Yaml);
     assert_eq!(told(&error), [("PLUGIN_1010", "plugins[2].name", 4, 10)]);
@@ -278,7 +279,12 @@ fn a_mistake_shows_its_line_and_no_secret() {
                 auth: {method: basic, username: hunter2, pasword: 'hunter2', token: [hunter2]}\n";
     let error = wrong(text, Format::Yaml);
     let shown = error.to_string();
-    assert!(shown.contains("5:46: [CONFIG_1703] plugins.tax.auth.pasword: unknown key; did you mean `password`?"), "{shown}");
+    assert!(
+        shown.contains(
+            "5:46: [CONFIG_1703] plugins.tax.auth.pasword: unknown key; did you mean `password`?"
+        ),
+        "{shown}"
+    );
     assert!(shown.contains("auth: {method: basic, username: ***, pasword: "), "{shown}");
     assert!(shown.contains("^^^^^^^"), "{shown}");
     assert!(!format!("{shown} {error:?}").contains("hunter2"), "{shown}");
@@ -341,13 +347,17 @@ fn the_path_of_a_file_is_checked_in_the_order_of_go() {
     assert_eq!(Config::from_file(&path).unwrap().plugins[0].name, "tax");
     let path = write("wrong.yaml", tax("  enabld: true\n", Format::Yaml).as_bytes());
     let error = Config::from_file(&path).unwrap_err().to_string();
-    assert!(error.starts_with(&format!("{path}:5:3: [CONFIG_1703] plugins[0].enabld: ")), "{error}");
+    assert!(
+        error.starts_with(&format!("{path}:5:3: [CONFIG_1703] plugins[0].enabld: ")),
+        "{error}"
+    );
     std::fs::remove_dir_all(&dir).unwrap();
 }
 
 #[test]
 fn keys_without_effect_are_notes() {
-    let text = "metrics_port: 9090\ndiscovery: {enabled: true, watch_mode: true}\npreset: go\n".to_owned()
+    let text = "metrics_port: 9090\ndiscovery: {enabled: true, watch_mode: true}\npreset: go\n"
+        .to_owned()
         + &tax("  cache_ttl: 5s\n", Format::Yaml);
     let config = Config::from_str(&text, Format::Yaml).unwrap();
     let notes: Vec<_> = config.notes().iter().map(|of| (&*of.path, of.line.unwrap())).collect();

@@ -52,7 +52,10 @@ mod proof;
 mod render;
 mod require;
 mod secret;
-#[cfg_attr(not(feature = "config"), allow(dead_code, reason = "only configs are written with secrets"))]
+#[cfg_attr(
+    not(feature = "config"),
+    allow(dead_code, reason = "only configs are written with secrets")
+)]
 pub(crate) mod shown;
 
 pub use self::{

@@ -26,14 +26,16 @@ mod nearest;
 mod read;
 mod rules;
 mod value;
+mod write;
 
 pub use self::{
     error::{ConfigError, Mistake},
     load::{ReadOptions, Unknown},
     model::{
-    BalanceSection, BreakerScope, BreakerSection, ConcurrencySection, Config, DiscoverConfig,
-    DiscoveryConfig, EndpointConfig, FailoverSection, FallbackConfig, PluginConfig, Preset,
-    RetrySection, Sections, SecurityConfig, StrategyName,
-},
+        BalanceSection, BreakerScope, BreakerSection, ConcurrencySection, Config, DiscoverConfig,
+        DiscoveryConfig, EndpointConfig, FailoverSection, FallbackConfig, PluginConfig, Preset,
+        RetrySection, Sections, SecurityConfig, StrategyName,
+    },
     value::Format,
+    write::Secrets,
 };

@@ -6,7 +6,10 @@ pub(crate) fn did_you_mean<N: AsRef<str>>(given: &str, known: &[N]) -> Option<St
 }
 
 /// The nearest of the names, if it is near enough to be meant.
-pub(crate) fn nearest<'n>(given: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+pub(crate) fn nearest<'n>(
+    given: &str,
+    known: impl IntoIterator<Item = &'n str>,
+) -> Option<&'n str> {
     let given = folded(given);
     // A name of that length is no slip.
     if given.is_empty() || given.len() > 64 {

@@ -1,9 +1,6 @@
 //! Single values from the environment, by their paths.
 
-use super::{
-    options::EnvOptions,
-    text::checked,
-};
+use super::{options::EnvOptions, text::checked};
 use crate::{
     config::{
         names::is_same,
@@ -51,13 +48,17 @@ fn set(node: &mut Node, parts: &[&str], value: Node) -> Result<(), Wrong> {
     match &mut node.value {
         Value::List(nodes) => {
             let named = nodes.iter().position(|node| name(node).is_some_and(|of| is(of, part)));
-            let index = named.or_else(|| part.parse().ok().filter(|&index: &usize| index < nodes.len()));
+            let index =
+                named.or_else(|| part.parse().ok().filter(|&index: &usize| index < nodes.len()));
             match index {
                 Some(index) => set(&mut nodes[index], rest, value),
                 None => {
                     let names: Vec<_> = nodes.iter().filter_map(name).collect();
                     let part = part.to_ascii_lowercase();
-                    Err((format!("leads nowhere: there is no `{part}`"), did_you_mean(&part, &names)))
+                    Err((
+                        format!("leads nowhere: there is no `{part}`"),
+                        did_you_mean(&part, &names),
+                    ))
                 }
             }
         }

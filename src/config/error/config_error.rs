@@ -1,10 +1,6 @@
 use std::{error::Error as StdError, fmt};
 
-use super::{
-    excerpt::Context,
-    mistake::Mistake,
-    order::whole,
-};
+use super::{excerpt::Context, mistake::Mistake, order::whole};
 use crate::{
     config::value::Flaws,
     error::{Code, Error, Kind},

@@ -59,7 +59,8 @@ impl Context {
         let line = source.position(start).line;
         let (from, text) = source.line(line);
         let (from, text) = around(from, text, start);
-        let mark = start.saturating_sub(from).min(text.len())..(end.saturating_sub(from)).min(text.len());
+        let mark =
+            start.saturating_sub(from).min(text.len())..(end.saturating_sub(from)).min(text.len());
         let mut shown = Shown { mark: mark.start..mark.end.max(mark.start), ..Shown::default() };
         for (at, c) in text.char_indices() {
             let is_hidden = if flaw.is_syntax {

@@ -27,7 +27,8 @@ pub(super) fn whole(flaws: &[Flaw]) -> Code {
 
 /// Whether the Go plugin manager has such a rule for one plugin.
 fn is_rule(code: Code) -> bool {
-    let plugin = (Code::PLUGIN_1001..=Code::PLUGIN_1010).contains(&code) && code != Code::PLUGIN_1009;
+    let plugin =
+        (Code::PLUGIN_1001..=Code::PLUGIN_1010).contains(&code) && code != Code::PLUGIN_1009;
     plugin || code.category() == "AUTH"
 }
 

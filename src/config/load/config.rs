@@ -43,11 +43,8 @@ impl Config {
             match String::from_utf8(bytes) {
                 Ok(text) => Ok((text, format)),
                 Err(_) => {
-                    let code = if format == Format::Json {
-                        Code::PLUGIN_1011
-                    } else {
-                        Code::CONFIG_1702
-                    };
+                    let code =
+                        if format == Format::Json { Code::PLUGIN_1011 } else { Code::CONFIG_1702 };
                     Err(Flaw::new(code, Place::Nowhere, "the file is not UTF-8"))
                 }
             }

@@ -13,7 +13,9 @@ use super::{
     sections::{self, Sections},
     security::SecurityConfig,
 };
-use crate::{config::error::Mistake, health::HealthConfig, limit::RateLimitConfig, transport::HttpConfig};
+use crate::{
+    config::error::Mistake, health::HealthConfig, limit::RateLimitConfig, transport::HttpConfig,
+};
 
 /// What a file says: the plugins of a program, and what holds for all of them.
 ///

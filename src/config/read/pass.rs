@@ -61,7 +61,9 @@ impl<'t> Pass<'t> {
 
     /// Whether something in it was left out already: then what is wrong now may come of that.
     pub(super) fn lacks(&self, node: &Node) -> bool {
-        let lacks = |node: &Node| self.left_out.borrow().contains(&std::ptr::from_ref(node)) || self.lacks(node);
+        let lacks = |node: &Node| {
+            self.left_out.borrow().contains(&std::ptr::from_ref(node)) || self.lacks(node)
+        };
         match &node.value {
             Value::List(nodes) => nodes.iter().any(lacks),
             Value::Map(members) => members.iter().any(|member| lacks(&member.node)),

@@ -5,8 +5,8 @@ use std::slice;
 use serde::{
     Deserializer,
     de::{
-        self, DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess,
-        Visitor, value::BorrowedStrDeserializer,
+        self, DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
+        value::BorrowedStrDeserializer,
     },
     forward_to_deserialize_any,
 };
@@ -49,7 +49,9 @@ fn bool_of(text: &str) -> Option<bool> {
 impl<'t> Reader<'t, '_> {
     fn value<V: Visitor<'t>>(&self, value: &'t Value, visitor: V) -> Result<V::Value, Refused> {
         match value {
-            Value::List(nodes) => visitor.visit_seq(Items { nodes: nodes.iter(), of: *self, index: 0 }),
+            Value::List(nodes) => {
+                visitor.visit_seq(Items { nodes: nodes.iter(), of: *self, index: 0 })
+            }
             Value::Map(members) => {
                 visitor.visit_map(Members { members: members.iter(), of: *self, member: None })
             }
@@ -107,6 +109,8 @@ impl<'t> Deserializer<'t> for Reader<'t, '_> {
     fn deserialize_option<V: Visitor<'t>>(self, visitor: V) -> Result<V::Value, Refused> {
         match self.node.value {
             Value::Null => visitor.visit_none(),
+            // TOML has no null, but no number is none, too.
+            Value::Float(value) if value.is_nan() => visitor.visit_none(),
             _ => visitor.visit_some(self),
         }
     }
@@ -247,10 +251,7 @@ impl<'t> EnumAccess<'t> for Choice<'t, '_> {
     type Error = Refused;
     type Variant = Self;
 
-    fn variant_seed<S: DeserializeSeed<'t>>(
-        self,
-        seed: S,
-    ) -> Result<(S::Value, Self), Refused> {
+    fn variant_seed<S: DeserializeSeed<'t>>(self, seed: S) -> Result<(S::Value, Self), Refused> {
         Ok((seed.deserialize(BorrowedStrDeserializer::new(self.name))?, self))
     }
 }

@@ -18,9 +18,15 @@ pub(super) enum Why {
     /// A key has two names, and both are given.
     Twice,
     /// A key that is none of these.
-    Key { given: String, known: &'static [&'static str] },
+    Key {
+        given: String,
+        known: &'static [&'static str],
+    },
     /// A text that is none of these.
-    Choice { given: String, known: &'static [&'static str] },
+    Choice {
+        given: String,
+        known: &'static [&'static str],
+    },
     Other,
 }
 

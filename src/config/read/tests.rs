@@ -79,7 +79,8 @@ fn every_wrong_member_is_told_and_the_others_are_read() {
 
 #[test]
 fn names_of_go_in_any_case_are_read_in_json_alone() {
-    let json = r#"{"Failure_Threshold": 3, "RECOVERY_TIMEOUT": 30000000000, "Window": {"calls": 9}}"#;
+    let json =
+        r#"{"Failure_Threshold": 3, "RECOVERY_TIMEOUT": 30000000000, "Window": {"calls": 9}}"#;
     let all = read::<CircuitBreakerConfig>(json, Format::Json);
     assert!(all.wrong.is_empty() && all.unknown.is_empty(), "{:?} {:?}", all.wrong, all.unknown);
     let config = all.value.unwrap();
@@ -104,7 +105,8 @@ fn mistakes_below_a_section_have_their_whole_path() {
         paths(&all),
         ["outlier.interval", "outlier.jitter_percent", "slow_start", "locality"]
     );
-    let all = read::<BudgetConfig>("{\"rule\": \"share\", \"ratio\": \"x\", \"ttl\": 1}", Format::Json);
+    let all =
+        read::<BudgetConfig>("{\"rule\": \"share\", \"ratio\": \"x\", \"ttl\": 1}", Format::Json);
     assert_eq!(paths(&all), ["ratio"]);
     assert!(matches!(all.value, Some(BudgetConfig::Share(_))));
     let all = read::<BudgetConfig>("{\"ratio\": 1}", Format::Json);
@@ -125,7 +127,8 @@ fn null_leaves_a_value_as_it_is() {
 
 #[test]
 fn no_text_of_a_value_is_in_a_mistake() {
-    let text = "method: hunter2\ntoken: [hunter2]\napi_key: {a: hunter2}\nallow_plaintext: hunter2\n";
+    let text =
+        "method: hunter2\ntoken: [hunter2]\napi_key: {a: hunter2}\nallow_plaintext: hunter2\n";
     let all = read::<AuthConfig>(text, Format::Yaml);
     assert_eq!(paths(&all), ["method", "token", "api_key", "allow_plaintext"]);
     for (path, _, _, message, _) in all.wrong.iter().filter(|(path, ..)| path != "method") {
@@ -148,7 +151,7 @@ fn lists_and_maps_lose_only_what_is_wrong() {
 
 #[test]
 fn a_hostile_section_is_not_read_for_ever() {
-    let text = format!("[{}]", vec!["x"; 100_000].join(","));
+    let text = format!("[{}]", vec!["x"; 20_000].join(","));
     let all = read::<Vec<u8>>(&text, Format::Yaml);
     assert!(all.value.is_none());
     assert!(!all.wrong.is_empty());

@@ -140,7 +140,8 @@ mod tests {
 
     #[test]
     fn what_a_part_says_is_one_mistake_for_each_key() {
-        let text = "balance: `a_b` is 0, but must be at least 1; `c.d` is 9s, but must be less; or 1";
+        let text =
+            "balance: `a_b` is 0, but must be at least 1; `c.d` is 9s, but must be less; or 1";
         assert_eq!(
             mistakes(text),
             [

@@ -46,11 +46,8 @@ fn check_place(plugin: &PluginConfig, transports: &[String], checked: &mut Check
     let transport = plugin.transport.as_str();
     let is_own = |name: &str| transports.iter().any(|own| own == name);
     let is_made = is_own(&plugin.kind) || is_own(transport);
-    let places = [
-        !plugin.endpoint.is_empty(),
-        !plugin.endpoints.is_empty(),
-        plugin.discover.is_some(),
-    ];
+    let places =
+        [!plugin.endpoint.is_empty(), !plugin.endpoints.is_empty(), plugin.discover.is_some()];
     let has_place = places.contains(&true);
     if places.iter().filter(|given| **given).count() > 1 {
         let message = "`endpoint`, `endpoints` and `discover` are one or the other";
@@ -113,7 +110,8 @@ fn check_url(transport: &str, key: &str, address: &str, checked: &mut Checked<'_
     } else if let Err(error) = Endpoint::new(address) {
         checked.wrong(key, Code::PLUGIN_1004, error.what().to_owned());
     } else if scheme.eq_ignore_ascii_case("http") && transport == "https" {
-        let message = "the transport is `https`, but the address is `http://`: calls would be readable";
+        let message =
+            "the transport is `https`, but the address is `http://`: calls would be readable";
         let help = "write `https://`, or the transport `http`".to_owned();
         checked.wrong_helped(key, Code::CONFIG_1703, message, help);
     }

@@ -7,10 +7,10 @@ mod parse;
 mod path;
 mod plain;
 mod source;
-mod toml;
-mod tree;
 #[cfg(all(test, feature = "yaml"))]
 mod tests;
+mod toml;
+mod tree;
 #[cfg(feature = "yaml")]
 mod yaml;
 

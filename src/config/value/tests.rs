@@ -96,9 +96,11 @@ fn every_value_has_its_place_in_every_format() {
 
 #[test]
 fn the_same_values_come_from_every_format() {
-    let json = r#"{"a": -1, "b": 2.5, "c": "1m30s", "d": [1, false], "e": {"f": "\ud83d\ude00\u007f\t"}}"#;
+    let json =
+        r#"{"a": -1, "b": 2.5, "c": "1m30s", "d": [1, false], "e": {"f": "\ud83d\ude00\u007f\t"}}"#;
     let yaml = "a: -1\nb: 2.5\nc: 1m30s\nd:\n- 1\n- false\ne: {f: \"\\U0001F600\\x7f\\t\"}\n";
-    let toml = "a = -1\nb = 2.5\nc = \"1m30s\"\nd = [1, false]\n[e]\nf = \"\\U0001F600\\u007f\\t\"\n";
+    let toml =
+        "a = -1\nb = 2.5\nc = \"1m30s\"\nd = [1, false]\n[e]\nf = \"\\U0001F600\\u007f\\t\"\n";
     fn plain(node: &Node) -> Node {
         let value = match node.value.clone() {
             Value::List(nodes) => Value::List(nodes.iter().map(plain).collect()),
@@ -143,7 +145,10 @@ fn a_key_that_is_given_twice_is_a_mistake_at_its_second_place() {
         let flaws = flaws.sorted();
         assert_eq!(flaws.len(), 1);
         assert_eq!((flaws[0].path.as_str(), flaws[0].code), ("a.b", Code::CONFIG_1703));
-        assert!(matches!(flaws[0].place, Place::File { start: at, .. } if at == start), "{flaws:?}");
+        assert!(
+            matches!(flaws[0].place, Place::File { start: at, .. } if at == start),
+            "{flaws:?}"
+        );
         assert_eq!(root.members()[0].node.members()[0].node.value, Value::Unsigned(1));
     }
     let flaws = read("a = 1\nb = 2\na = 3\nb = 4\n", Format::Toml).unwrap_err().sorted();
@@ -153,7 +158,9 @@ fn a_key_that_is_given_twice_is_a_mistake_at_its_second_place() {
 
 #[test]
 fn what_is_no_such_format_is_named_with_its_place() {
-    for text in ["{", "{\"a\": 1,}", "{a: x}", "[1 2]", "{} x", "\"\\ud800\"", "1e999", "nul", "{\"a\""] {
+    for text in
+        ["{", "{\"a\": 1,}", "{a: x}", "[1 2]", "{} x", "\"\\ud800\"", "1e999", "nul", "{\"a\""]
+    {
         assert_eq!(code(text, Format::Json), Code::PLUGIN_1011, "{text}");
     }
     for text in ["a: [1", "a: b: c", "- x\ny: 1", "a: *none", "'x", "--- 1\n--- 2\n"] {
@@ -174,7 +181,7 @@ fn what_is_no_such_format_is_named_with_its_place() {
 #[test]
 fn hostile_files_end_at_a_bound() {
     let deep = |open: &str, close: &str, depth: usize| open.repeat(depth) + &close.repeat(depth);
-    for depth in [70, 10_000, 1_000_000] {
+    for depth in [70, 10_000, 100_000] {
         assert_eq!(code(&deep("[", "]", depth), Format::Json), Code::CONFIG_1706);
         assert_eq!(code(&deep("{\"a\":", "", depth), Format::Json), Code::PLUGIN_1011);
     }
@@ -187,16 +194,12 @@ fn hostile_files_end_at_a_bound() {
     let many: Vec<_> = (0..200_001).map(|key| format!("\"k{key}\": 0")).collect();
     assert_eq!(code(&format!("{{{}}}", many.join(",")), Format::Json), Code::CONFIG_1706);
     assert_eq!(code(&many.join("\n"), Format::Yaml), Code::CONFIG_1706);
-    let t=std::time::SystemTime::now();
-    eprintln!("{:?}", read(&many.join("\n").replace(':', " ="), Format::Toml).unwrap_err());
-    eprintln!("{:?}", t.elapsed());
     assert_eq!(code(&many.join("\n").replace(':', " ="), Format::Toml), Code::CONFIG_1706);
     // Aliases that grow: 10^9 texts.
     let mut bomb = "a: &a [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
     for (name, of) in ["b", "c", "d", "e", "f", "g", "h", "i"].iter().zip("abcdefgh".chars()) {
         bomb += &format!("{name}: &{name} [{}]\n", vec![format!("*{of}"); 10].join(","));
     }
-    eprintln!("{:?}", read(&bomb, Format::Yaml).unwrap_err());
     assert_eq!(code(&bomb, Format::Yaml), Code::CONFIG_1706);
 }
 

@@ -41,11 +41,7 @@ fn place(span: Range<usize>) -> Place {
     Place::file(span.start, span.end)
 }
 
-fn members(
-    table: DeTable<'_>,
-    depth: usize,
-    left: &mut usize,
-) -> Result<Vec<Member>, Flaw> {
+fn members(table: DeTable<'_>, depth: usize, left: &mut usize) -> Result<Vec<Member>, Flaw> {
     let members = table.into_iter().map(|(key, value)| {
         let key_place = place(key.span());
         let key = key.into_inner().into_owned();
@@ -71,9 +67,7 @@ fn node(value: Spanned<DeValue<'_>>, depth: usize, left: &mut usize) -> Result<N
             let (digits, radix) = (number.as_str(), number.radix());
             match u64::from_str_radix(digits, radix) {
                 Ok(value) => Value::Unsigned(value),
-                Err(_) => {
-                    Value::Signed(i64::from_str_radix(digits, radix).map_err(|_| wrong())?)
-                }
+                Err(_) => Value::Signed(i64::from_str_radix(digits, radix).map_err(|_| wrong())?),
             }
         }
         DeValue::Float(number) => Value::Float(number.as_str().parse().map_err(|_| wrong())?),
