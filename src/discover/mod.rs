@@ -56,6 +56,9 @@ mod fixed;
 #[cfg(feature = "json")]
 mod json;
 mod memory;
+mod memory_registry;
+mod register;
+mod retries;
 mod set;
 #[cfg(feature = "tower")]
 mod tower;
@@ -66,6 +69,8 @@ pub use self::{
     discover::Discover,
     fixed::{Fixed, FixedStream, fixed},
     memory::{Memory, MemoryStream},
+    memory_registry::{MemoryRegistry, MemoryService},
+    register::{Instance, Kept, Registrar, Registration, Registry},
     set::EndpointSet,
     watch::{Observation, Source, WatchConfig, WatchHandle, WatchStream, Watched, Watches},
 };
