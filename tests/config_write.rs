@@ -57,7 +57,7 @@ fn auths() -> impl Strategy<Value = AuthConfig> {
 }
 
 fn breakers() -> impl Strategy<Value = CircuitBreakerConfig> {
-    (any::<bool>(), 0..100_u32, prop::option::of(0.01..1.0_f64), durations()).prop_map(
+    (any::<bool>(), 1..100_u32, prop::option::of(0.01..1.0_f64), durations()).prop_map(
         |(enabled, failures, ratio, open_for)| {
             CircuitBreakerConfig::default()
                 .with_enabled(enabled)
