@@ -22,7 +22,7 @@ mod load;
 mod merge;
 mod model;
 mod names;
-mod nearest;
+pub(crate) mod nearest;
 mod read;
 mod rules;
 mod value;
