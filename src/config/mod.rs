@@ -26,6 +26,7 @@ pub(crate) mod nearest;
 mod read;
 mod rules;
 mod value;
+mod write;
 
 pub use self::{
     error::{ConfigError, Mistake},
@@ -36,4 +37,5 @@ pub use self::{
         RetrySection, Sections, SecurityConfig, StrategyName,
     },
     value::Format,
+    write::Secrets,
 };

@@ -1,0 +1,7 @@
+//! From a config to a file.
+
+mod go;
+mod text;
+mod yaml;
+
+pub use self::text::Secrets;
