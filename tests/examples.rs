@@ -37,6 +37,22 @@ fn axum_gateway_refuses_beyond_its_quota() {
 }
 
 #[test]
+fn announce_axum_loses_no_call_while_servers_come_and_go() {
+    let text = run("announce_axum", &[]);
+    for line in ["3 servers are announced", "1 server is announced", "nothing is left: true"] {
+        assert!(text.lines().any(|of| of == line), "{text}");
+    }
+    assert!(text.trim_end().ends_with(", failed: 0"), "{text}");
+}
+
+#[cfg(feature = "grpc")]
+#[test]
+fn announce_tonic_is_announced_while_it_serves() {
+    let expected = "announced: [\"tax\"]\nserving: true\ndraining\nleft: []\n";
+    assert_eq!(run("announce_tonic", &[]), expected);
+}
+
+#[test]
 fn custom_pipeline_gets_every_answer() {
     let text = run("custom_pipeline", &[]);
     assert_eq!(

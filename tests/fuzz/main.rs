@@ -248,6 +248,16 @@ fn lists_of_allowed_plugins() {
 }
 
 #[test]
+fn instances_of_registries() {
+    fuzz("instance", endpoints::instance);
+}
+
+#[test]
+fn documents_of_services() {
+    fuzz("farp", endpoints::farp);
+}
+
+#[test]
 fn lists_of_endpoints() {
     fuzz("endpoints", endpoints::list);
 }
