@@ -40,7 +40,13 @@ use wire::{
 mod duration;
 
 mod time {
-    pub(crate) const FAR: std::time::Duration = std::time::Duration::from_secs(86_400 * 365 * 30);
+    use std::time::Duration;
+
+    pub(crate) const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
+
+    pub(crate) fn nanos(duration: Duration) -> u64 {
+        u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+    }
 }
 
 /// Most bytes of a message here; the corpus has longer ones too.
