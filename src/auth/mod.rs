@@ -53,6 +53,8 @@ mod render;
 mod require;
 mod secret;
 
+#[cfg(feature = "etcd")]
+pub(crate) use self::exposure::leads_privately;
 pub use self::{
     authenticate::Authenticate,
     config::{AuthConfig, AuthMethod},

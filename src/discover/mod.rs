@@ -11,6 +11,7 @@
 //! | [`Memory`] | a list that this program changes while running |
 //! | `file` | a JSON file that may change, with the feature `json` |
 //! | `dns` | a name in DNS: addresses or SRV records, with the feature `dns` |
+//! | `Etcd` | services in etcd, with the feature `etcd` |
 //! | `FromChanges` | a `tower::discover::Discover`, with the feature `tower` |
 //! | [`Watched`] | a backend of yours that has to be asked over the network: a [`Source`] |
 //! | [`Discover`] | a source that you write |
@@ -50,6 +51,8 @@ mod diff;
 mod discover;
 #[cfg(feature = "dns")]
 mod dns;
+#[cfg(feature = "etcd")]
+mod etcd;
 #[cfg(feature = "json")]
 mod file;
 mod fixed;
@@ -72,6 +75,8 @@ pub use self::{
 
 #[cfg(feature = "dns")]
 pub use self::dns::{Dns, DnsConfig, DnsService, IpFamily, dns};
+#[cfg(feature = "etcd")]
+pub use self::etcd::{Etcd, EtcdConfig, EtcdService};
 #[cfg(feature = "json")]
 pub use self::file::{File, file};
 

@@ -47,7 +47,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("fallback", &["choose", "connect", "member", "replay"]),
     ("retry", &["course", "budget", "replay", "http"]),
     ("balance", &["discover", "member", "connect", "choose", "endpoint", "rules"]),
-    ("discover", &["endpoint", "member", "connect"]),
+    ("discover", &["endpoint", "member", "connect", "auth", "dial"]),
     // Guards.
     ("guard", &["member", "choose", "endpoint"]),
     ("breaker", &["member", "connect", "choose", "replay", "endpoint", "guard"]),

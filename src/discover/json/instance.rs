@@ -35,6 +35,25 @@ struct Written {
     _last_heartbeat: Option<i64>,
 }
 
+/// Those of [`Written`].
+#[cfg(feature = "etcd")]
+const KEYS: [&str; 14] = [
+    "id",
+    "name",
+    "version",
+    "address",
+    "port",
+    "protocol",
+    "tags",
+    "metadata",
+    "status",
+    "weight",
+    "priority",
+    "locality",
+    "draining",
+    "last_heartbeat",
+];
+
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Health {
@@ -102,6 +121,19 @@ impl Written {
             None => endpoint,
         })
     }
+}
+
+/// An instance in a registry, which may have keys that are not known here. Without an `id` it has `id`.
+#[cfg(feature = "etcd")]
+pub(in crate::discover) fn instance(
+    json: &[u8],
+    id: &str,
+) -> Result<Endpoint, crate::error::BoxError> {
+    let mut known: serde_json::Map<_, _> = serde_json::from_slice(json)?;
+    known.retain(|key, _| KEYS.contains(&key.as_str()));
+    let mut written = Written::deserialize(serde_json::Value::Object(known))?;
+    written.id = filled(written.id).or_else(|| Some(id.to_owned()));
+    Ok(written.endpoint()?)
 }
 
 impl<'de> Deserialize<'de> for Instance {

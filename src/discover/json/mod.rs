@@ -2,3 +2,6 @@
 
 mod instance;
 mod list;
+
+#[cfg(feature = "etcd")]
+pub(super) use self::instance::instance;

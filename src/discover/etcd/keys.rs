@@ -1,0 +1,129 @@
+//! Where instances are: `PREFIX/SERVICE/ID`.
+
+use bytes::Bytes;
+
+use crate::error::{Error, Kind};
+
+/// All keys that begin alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct KeyRange {
+    pub(super) first: Bytes,
+    /// The first key after them.
+    pub(super) end: Bytes,
+}
+
+impl KeyRange {
+    /// The keys below `path`: not those of `/services-old`, if it is `/services`.
+    fn below(path: &str) -> Self {
+        let slash = |slash| Bytes::from(format!("{path}{slash}"));
+        // What comes after a slash, in ASCII.
+        Self { first: slash('/'), end: slash('0') }
+    }
+
+    /// The same keys, from `key` on.
+    pub(super) fn from(&self, key: Bytes) -> Self {
+        Self { first: key, end: self.end.clone() }
+    }
+}
+
+/// The keys of a registry.
+#[derive(Debug, Clone)]
+pub(super) struct Keys {
+    /// Without a slash at its end.
+    prefix: String,
+}
+
+impl Keys {
+    pub(super) fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.trim_end_matches('/').to_owned() }
+    }
+
+    /// Those of all services.
+    pub(super) fn all(&self) -> KeyRange {
+        KeyRange::below(&self.prefix)
+    }
+
+    /// Those of a service.
+    pub(super) fn of_service(&self, service: &str) -> Result<KeyRange, Error> {
+        check("the name of a service", service)?;
+        Ok(KeyRange::below(&format!("{}/{service}", self.prefix)))
+    }
+
+    /// The service that a key is of, and the first key after those of that service.
+    pub(super) fn service(&self, key: &[u8]) -> Option<(String, Bytes)> {
+        let rest = key.strip_prefix(self.prefix.as_bytes())?.strip_prefix(b"/")?;
+        let service = rest.split(|byte| *byte == b'/').next()?;
+        let after = key.len() - rest.len() + service.len();
+        // A key without an id is of no service.
+        let is_whole = service.len() < rest.len();
+        let end = [&key[..after], if is_whole { b"0" } else { b"\0" }].concat();
+        let name =
+            if is_whole { String::from_utf8_lossy(service).into_owned() } else { String::new() };
+        Some((name, end.into()))
+    }
+}
+
+/// Refuses a part of a key that would be more than one, or none.
+pub(super) fn check(what: &str, part: &str) -> Result<(), Error> {
+    let problem = match part {
+        "" => "is empty",
+        "." | ".." => "leads elsewhere",
+        _ if part.contains('/') => "has a slash",
+        _ if part.len() > MAX_PART => "is longer than 512 bytes",
+        _ => return Ok(()),
+    };
+    let message = format!("{what} in etcd {problem}: `{}`", crate::wire::start(part, MAX_PART));
+    Err(Error::not_sent(Kind::InvalidConfig).message(message))
+}
+
+const MAX_PART: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_ends_at_a_slash() {
+        for prefix in ["/services", "/services/", "/services//"] {
+            let keys = Keys::new(prefix);
+            let range = keys.of_service("tax").unwrap();
+            let range = |key: &str| (&*range.first..&*range.end).contains(&key.as_bytes());
+            for (key, expected) in [
+                ("/services/tax/", true),
+                ("/services/tax/a/b", true),
+                ("/services/tax/\u{ffff}", true),
+                ("/services/tax", false),
+                ("/services/tax-old/a", false),
+                ("/services/taxes/a", false),
+            ] {
+                assert_eq!(range(key), expected, "{prefix}: {key}");
+            }
+        }
+        let keys = Keys::new("");
+        assert_eq!((&*keys.all().first, &*keys.all().end), (&b"/"[..], &b"0"[..]));
+    }
+
+    #[test]
+    fn a_key_tells_its_service_and_where_the_next_one_begins() {
+        let keys = Keys::new("/services");
+        let service = |key: &str| keys.service(key.as_bytes());
+        for (key, name, end) in [
+            ("/services/tax/1", "tax", "/services/tax0"),
+            ("/services/tax/", "tax", "/services/tax0"),
+            ("/services/tax", "", "/services/tax\0"),
+            ("/services//1", "", "/services/0"),
+        ] {
+            assert_eq!(service(key), Some((name.to_owned(), end.to_owned().into())), "{key}");
+        }
+        assert_eq!(service("/other/tax/1"), None);
+        assert_eq!(service("/services-old/tax/1"), None);
+    }
+
+    #[test]
+    fn a_part_is_one_part() {
+        for wrong in ["", ".", "..", "a/b", "/", &"x".repeat(600)] {
+            assert!(check("the id", wrong).is_err(), "{wrong}");
+        }
+        assert!(check("the id", "a-1.b:2").is_ok());
+    }
+}
