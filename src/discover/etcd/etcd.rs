@@ -132,9 +132,12 @@ impl Etcd {
             // What is left of the last service tells nothing new.
             match end.filter(|end| more && *end > next.first) {
                 Some(end) => next = next.from(end),
-                None => return Ok(names),
+                None => break,
             }
         }
+        // Keys are ordered by what comes after a name, too.
+        names.sort_unstable();
+        Ok(names)
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
-    task::Poll,
+    task::{Context, Poll},
 };
 
 use futures_core::Stream;
@@ -41,7 +41,34 @@ enum Ask {
     Unwatch(u64),
 }
 
-type Asks = mpsc::UnboundedReceiver<Ask>;
+/// What was asked, and how many have not left yet: also those whose watch is over, which may ask for another.
+struct Asks {
+    receiver: mpsc::UnboundedReceiver<Ask>,
+    users: usize,
+}
+
+impl Asks {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Ask> {
+        // The task has a sender itself, so there is no end.
+        match self.receiver.poll_recv(cx) {
+            Poll::Ready(Some(ask)) => Poll::Ready(self.counted(ask)),
+            _ => Poll::Pending,
+        }
+    }
+
+    fn waiting(&mut self) -> Option<Ask> {
+        let ask = self.receiver.try_recv().ok()?;
+        Some(self.counted(ask))
+    }
+
+    fn counted(&mut self, ask: Ask) -> Ask {
+        match ask {
+            Ask::Watch { .. } => self.users += 1,
+            Ask::Unwatch(_) => self.users = self.users.saturating_sub(1),
+        }
+        ask
+    }
+}
 
 /// The way to the task, of which there is one at a time.
 pub(super) struct Feed {
@@ -93,7 +120,7 @@ impl Feed {
         let _ = asks.send(ask);
         *current = Some(asks.clone());
         drop(current);
-        tokio::spawn(self.clone().run(asks.clone(), receiver));
+        tokio::spawn(self.clone().run(asks.clone(), Asks { receiver, users: 0 }));
         Subscription { inbox, number, asks }
     }
 
@@ -101,14 +128,14 @@ impl Feed {
         let mut served = Vec::new();
         let error = loop {
             match self.stream(&mut asks, &mut served).await {
-                Ok(()) if self.ends(&own, &asks, &served) => return,
+                Ok(()) if self.ends(&own, &asks) => return,
                 Ok(()) => {}
                 Err(error) => break error,
             }
         };
         // A service that asks from now on has a task of its own.
         self.close(&own);
-        while let Ok(ask) = asks.try_recv() {
+        while let Some(ask) = asks.waiting() {
             if let Ask::Watch { served: of, .. } = ask {
                 served.push(of);
             }
@@ -118,10 +145,10 @@ impl Feed {
         }
     }
 
-    /// Whether there is nothing to watch. Then nothing can be asked of this task any more.
-    fn ends(&self, own: &mpsc::UnboundedSender<Ask>, asks: &Asks, served: &[Served]) -> bool {
+    /// Whether there is no user. Then nothing can be asked of this task any more.
+    fn ends(&self, own: &mpsc::UnboundedSender<Ask>, asks: &Asks) -> bool {
         let mut current = lock(&self.asks);
-        let ends = asks.is_empty() && served.is_empty();
+        let ends = asks.receiver.is_empty() && asks.users == 0;
         if ends && current.as_ref().is_some_and(|current| current.same_channel(own)) {
             *current = None;
         }
@@ -135,18 +162,22 @@ impl Feed {
         }
     }
 
-    /// Runs one stream until there is nothing to watch, or another is to be opened for `served`.
+    /// Runs one stream until there is no user, or another is to be opened for `served`.
     async fn stream(&self, asks: &mut Asks, served: &mut Vec<Served>) -> Result<(), Error> {
+        // A member answers to the first request.
+        while served.is_empty() {
+            match poll_fn(|cx| asks.poll(cx)).await {
+                Ask::Watch { served: of, .. } => served.push(of),
+                Ask::Unwatch(_) if asks.users == 0 => return Ok(()),
+                Ask::Unwatch(_) => {}
+            }
+        }
         let link = self.client.link().await?;
         let token = self.client.token(&link).await?;
         let (requests, mut receiver) = mpsc::unbounded_channel::<WatchRequest>();
         let mut session = Session::new(link.url.clone(), token.is_some(), requests);
         for of in served.drain(..) {
             session.watch(of);
-        }
-        // The member answers to the first request.
-        while let Ok(ask) = asks.try_recv() {
-            put(&mut session, ask);
         }
         let requests = stream::poll_fn(move |cx| receiver.poll_recv(cx));
         let path = "/etcdserverpb.Watch/Watch";
@@ -170,7 +201,7 @@ impl Feed {
     ) -> Result<(), Error> {
         let limit = self.client.config.request_timeout;
         let mut due = None;
-        while !session.is_idle() {
+        while asks.users > 0 {
             due = match session.is_waiting() {
                 true => due.or_else(|| Some(time::later(time::now(), limit))),
                 false => None,
@@ -228,8 +259,7 @@ enum Wake {
 async fn wake(asks: &mut Asks, told: &mut Streaming<WatchResponse>, due: Option<Instant>) -> Wake {
     let mut timer = pin!(due.map(tokio::time::sleep_until));
     poll_fn(|cx| {
-        // The task has a sender itself, so there is no end.
-        if let Poll::Ready(Some(ask)) = asks.poll_recv(cx) {
+        if let Poll::Ready(ask) = asks.poll(cx) {
             return Poll::Ready(Wake::Asked(ask));
         }
         if let Poll::Ready(answer) = Pin::new(&mut *told).poll_next(cx) {

@@ -96,11 +96,6 @@ impl Session {
         let _ = self.requests.send(WatchRequest { asked: Some(asked) });
     }
 
-    /// Whether nothing is watched.
-    pub(super) fn is_idle(&self) -> bool {
-        self.by_id.is_empty() && self.asked.len() == self.unwanted.len()
-    }
-
     /// Whether an answer is due.
     pub(super) fn is_waiting(&self) -> bool {
         !self.asked.is_empty()

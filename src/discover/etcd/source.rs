@@ -144,7 +144,6 @@ impl EtcdService {
                     return Ok(None);
                 }
                 News::Compacted => {
-                    state.subscription = None;
                     tracing::debug!(service = self.service, "etcd has compacted; reading anew");
                     let link = self.client.link().await?;
                     self.read(&link).await?;
