@@ -58,9 +58,12 @@ impl Memory {
         E: TryInto<Endpoint>,
         Error: From<E::Error>,
     {
-        let endpoint = Arc::new(endpoint.try_into()?);
-        self.change(|set, revision| Some(set.with(endpoint, revision)));
+        self.put(Arc::new(endpoint.try_into()?));
         Ok(())
+    }
+
+    pub(super) fn put(&self, endpoint: Arc<Endpoint>) {
+        self.change(|set, revision| Some(set.with(endpoint, revision)));
     }
 
     /// Removes the endpoint with `key`. `false`: there was none.
@@ -85,6 +88,11 @@ impl Memory {
         self.set.borrow().clone()
     }
 
+    /// Whether there is another handle, or a stream.
+    pub(super) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.set) > 1 || self.set.receiver_count() > 0
+    }
+
     /// Tells whether there is a next set.
     fn change(&self, next: impl FnOnce(&EndpointSet, String) -> Option<EndpointSet>) -> bool {
         self.set.send_if_modified(|set| {
@@ -92,6 +100,12 @@ impl Memory {
             let next = next(set, revision.to_string());
             next.map(|next| *set = next).is_some()
         })
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { set: Arc::new(watch::Sender::new(EndpointSet::empty())) }
     }
 }
 

@@ -59,6 +59,9 @@ mod fixed;
 #[cfg(feature = "json")]
 mod json;
 mod memory;
+mod memory_registry;
+mod register;
+mod retries;
 mod set;
 #[cfg(feature = "tower")]
 mod tower;
@@ -69,6 +72,8 @@ pub use self::{
     discover::Discover,
     fixed::{Fixed, FixedStream, fixed},
     memory::{Memory, MemoryStream},
+    memory_registry::{MemoryRegistry, MemoryService},
+    register::{Instance, Kept, Registrar, Registration, Registry},
     set::EndpointSet,
     watch::{Observation, Source, WatchConfig, WatchHandle, WatchStream, Watched, Watches},
 };

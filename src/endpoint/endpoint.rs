@@ -199,6 +199,11 @@ impl Endpoint {
         &self.key
     }
 
+    /// Whether the key is one that it was given.
+    pub(crate) fn has_own_key(&self) -> bool {
+        self.identity.starts_with(OF_KEY)
+    }
+
     pub(crate) fn shared_key(&self) -> &Arc<str> {
         &self.key
     }
@@ -262,8 +267,10 @@ pub(crate) fn identities_of(key: &str) -> impl Iterator<Item = Arc<str>> + use<>
 
 /// Told apart from all addresses, which never begin so.
 fn identity_of_key(key: &str) -> Arc<str> {
-    format!("={key}").into()
+    format!("{OF_KEY}{key}").into()
 }
+
+const OF_KEY: char = '=';
 
 impl FromStr for Endpoint {
     type Err = Error;

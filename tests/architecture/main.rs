@@ -74,7 +74,7 @@ const TABLE: &[(&str, &[&str])] = &[
     // A layer, but no guard: it changes what a call holds.
     ("codec", &["plugin", "guard", "choose", "connect", "member"]),
     // The slot in which guards last as long as a connection.
-    ("dial", &["http"]),
+    ("dial", &["endpoint", "http"]),
     // What a call carries so that it is let in.
     ("auth", &["endpoint", "member", "connect", "choose", "guard", "dial"]),
     ("plugin", &["replay", "connect", "auth", "endpoint"]),

@@ -8,17 +8,15 @@ use http::{
 use http_body_util::Full;
 
 use super::{
-    dial::Dial,
     exchange::{Answer, Exchange},
     target::{Place, Target},
 };
 use crate::{
+    dial::{AGENT, Dialer},
     endpoint::Endpoint,
     error::BoxError,
     health::check::{Check, Verdict},
 };
-
-pub(super) const AGENT: &str = concat!("tower-upstream/", env!("CARGO_PKG_VERSION"));
 
 /// What is sent in a body, at most.
 pub(super) const MAX_SENT: usize = 64 << 10;
@@ -63,7 +61,7 @@ pub struct HttpCheck {
     body: Bytes,
     expected: Vec<RangeInclusive<u16>>,
     wanted: Option<Bytes>,
-    dial: Dial,
+    dialer: Dialer,
     /// What is wrong with what was given to the builder.
     mistake: Option<String>,
 }
@@ -91,7 +89,7 @@ impl HttpCheck {
             body: Bytes::new(),
             expected: vec![200..=399],
             wanted: None,
-            dial: Dial::default(),
+            dialer: Dialer::default(),
             mistake,
         }
     }
@@ -210,7 +208,7 @@ impl HttpCheck {
         if let Some(mistake) = tls.mistake() {
             self.mistake = Some(format!("the health check cannot use its TLS: {mistake}"));
         }
-        self.dial.config = tls;
+        self.dialer.config = tls;
         self
     }
 
@@ -229,7 +227,7 @@ impl HttpCheck {
         let place = self.target.place(endpoint).ok_or("a path needs an endpoint")?;
         let request = self.request(&place)?;
         let wanted = self.wanted.as_deref();
-        Exchange { place: &place, dial: &self.dial, wanted }
+        Exchange { place: &place, dialer: &self.dialer, wanted }
             .run(request, |status| self.expects(status))
             .await
     }
