@@ -81,7 +81,7 @@ pub use self::{
 #[cfg(feature = "dns")]
 pub use self::dns::{Dns, DnsConfig, DnsService, IpFamily, dns};
 #[cfg(feature = "etcd")]
-pub use self::etcd::{Etcd, EtcdConfig, EtcdService};
+pub use self::etcd::{Etcd, EtcdConfig, EtcdRegistrar, EtcdService};
 #[cfg(feature = "json")]
 pub use self::file::{File, file};
 

@@ -152,21 +152,21 @@ mod over_tls {
         let at = |member: &Member| {
             EtcdConfig::default()
                 .with_endpoints([format!("localhost:{}", member.address.port())])
-                .with_tls_enabled(true)
+                .with_tls(true)
         };
-        let shown = |config: EtcdConfig| config.with_client_certificate(&cert, &key);
-        for config in [at(&open).with_ca_file(&ca), shown(at(&mutual).with_ca_file(&ca))] {
+        let shown = |config: EtcdConfig| config.with_tls_certificate(&cert, &key);
+        for config in [at(&open).with_tls_ca_file(&ca), shown(at(&mutual).with_tls_ca_file(&ca))] {
             expect(&mut watching(config).discover(), &["a"]).await;
         }
         for (config, problem) in [
-            (at(&open).with_ca_file(&wrong), "certificate"),
-            (at(&open).with_ca_file("/nowhere/ca.pem"), "ca_file"),
-            (at(&open).with_ca_file(&ca).with_tls_enabled(false), "connection error"),
+            (at(&open).with_tls_ca_file(&wrong), "certificate"),
+            (at(&open).with_tls_ca_file("/nowhere/ca.pem"), "ca_file"),
+            (at(&open).with_tls_ca_file(&ca).with_tls(false), "connection error"),
         ] {
             let error = error_of(config).await.to_string();
             assert!(error.contains(problem), "{error}");
         }
         // Of TLS 1.3, the other end refuses after the handshake.
-        assert!(watching(at(&mutual).with_ca_file(&ca)).first_snapshot(secs(3)).await.is_err());
+        assert!(watching(at(&mutual).with_tls_ca_file(&ca)).first_snapshot(secs(3)).await.is_err());
     }
 }

@@ -11,6 +11,7 @@ mod hostile;
 #[path = "../../src/discover/etcd/messages.rs"]
 mod messages;
 mod reading;
+mod registering;
 mod store;
 #[path = "../support/mod.rs"]
 mod support;

@@ -12,11 +12,12 @@ use tonic::metadata::AsciiMetadataValue;
 use super::{
     config::EtcdConfig,
     failure::{is_of_member, is_of_token, nonsense, of_status},
-    link::{Dial, Link},
+    link::Link,
     messages::{AuthenticateRequest, AuthenticateResponse},
     server::Server,
 };
 use crate::{
+    dial::Dialer,
     error::{Error, Kind},
     sync::{lock, random_below},
 };
@@ -24,7 +25,7 @@ use crate::{
 pub(super) struct Client {
     pub(super) config: EtcdConfig,
     servers: Vec<Server>,
-    dial: Dial,
+    dialer: Dialer,
     state: Mutex<State>,
     /// Held while a connection, or a token, is being made.
     connecting: tokio::sync::Mutex<()>,
@@ -46,15 +47,17 @@ pub(super) type Token = Arc<AsciiMetadataValue>;
 impl Client {
     pub(super) fn new(config: EtcdConfig) -> Result<Self, Error> {
         let servers = Server::all(&config)?;
+        #[cfg_attr(not(feature = "tls"), allow(unused_mut))]
+        let mut dialer = Dialer::default();
         #[cfg(feature = "tls")]
-        let dial = Dial { config: config.tls(), ..Dial::default() };
-        #[cfg(not(feature = "tls"))]
-        let dial = Dial::default();
+        {
+            dialer.config = config.tls();
+        }
         let next = random_below(u32::try_from(servers.len()).unwrap_or(u32::MAX)) as usize;
         Ok(Self {
             config,
             servers,
-            dial,
+            dialer,
             state: Mutex::new(State { next, ..State::default() }),
             connecting: tokio::sync::Mutex::default(),
             authenticating: tokio::sync::Mutex::default(),
@@ -95,13 +98,22 @@ impl Client {
 
     async fn connect(&self, server: &Server, member: usize) -> Result<Link, Error> {
         let limit = self.config.dial_timeout;
-        match timeout(limit, Link::connect(server, member, &self.dial, limit)).await {
+        match timeout(limit, Link::connect(server, member, &self.dialer, limit)).await {
             Ok(Ok(link)) => Ok(link),
             Ok(Err(error)) => Err(Error::not_sent(Kind::Connection)
                 .message(format!("etcd at `{}` cannot be reached", server.url))
                 .caused_by(error)),
             Err(_) => Err(self.too_late(&server.url, "cannot be reached", limit)),
         }
+    }
+
+    /// How long a call may take, of which each member has its share.
+    pub(super) fn longest_call(&self) -> Duration {
+        let dialing = self
+            .config
+            .dial_timeout
+            .saturating_mul(u32::try_from(self.servers.len()).unwrap_or(u32::MAX));
+        dialing.saturating_add(self.config.request_timeout * 3)
     }
 
     /// Another member is tried next.

@@ -51,15 +51,19 @@ pub struct EtcdConfig {
     pub allow_plaintext: bool,
     /// Whether to use TLS for `endpoints` without a scheme. Needs the feature `tls`. Default: `false`.
     pub tls_enabled: bool,
-    /// Certificates of the authorities that are trusted, instead of those of the system. Default: none.
-    #[serde(alias = "tls_ca")]
+    /// PEM file with the certificates of the authorities that are trusted, instead of those of the system.
+    /// Default: none.
     pub tls_ca_file: Option<PathBuf>,
-    /// Certificate that this client shows. Needs `tls_key_file`. Default: none.
-    #[serde(alias = "tls_cert")]
-    pub tls_cert_file: Option<PathBuf>,
-    /// Private key of `tls_cert_file`. Default: none.
-    #[serde(alias = "tls_key")]
-    pub tls_key_file: Option<PathBuf>,
+    /// PEM file with the certificate that this client shows. Needs `tls_key`. Default: none.
+    #[serde(alias = "tls_cert_file")]
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file with the private key of `tls_cert`. Default: none.
+    #[serde(alias = "tls_key_file")]
+    pub tls_key: Option<PathBuf>,
+    /// Time to live of the lease that all instances of an [`EtcdRegistrar`](super::EtcdRegistrar) have, in whole
+    /// seconds from 5 s to a day. It is renewed after a third of that. Default: 30 s.
+    #[serde(with = "crate::duration::serde")]
+    pub lease_ttl: Duration,
     /// Which answers to doubt. A deletion that etcd reports takes effect at once, whatever is set here:
     /// only a set that was read anew is doubted. Default: that of [`WatchConfig`], with an `empty_grace` of 0.
     pub watch: WatchConfig,
@@ -70,6 +74,8 @@ crate::written::names_keys!(EtcdConfig);
 const TIMEOUT: Duration = Duration::from_secs(5);
 const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 const MAX_TIMEOUT: Duration = Duration::from_secs(300);
+const MIN_TTL: Duration = Duration::from_secs(5);
+const MAX_TTL: Duration = Duration::from_secs(86_400);
 
 impl Default for EtcdConfig {
     fn default() -> Self {
@@ -83,8 +89,9 @@ impl Default for EtcdConfig {
             allow_plaintext: false,
             tls_enabled: false,
             tls_ca_file: None,
-            tls_cert_file: None,
-            tls_key_file: None,
+            tls_cert: None,
+            tls_key: None,
+            lease_ttl: Duration::from_secs(30),
             watch: WatchConfig::default().with_empty_grace(Duration::ZERO),
         }
     }
@@ -108,21 +115,21 @@ impl EtcdConfig {
         self
     }
 
-    /// Sets [`tls_cert_file`](Self::tls_cert_file) and [`tls_key_file`](Self::tls_key_file).
+    /// Sets [`tls_ca_file`](Self::tls_ca_file).
     #[must_use]
-    pub fn with_client_certificate(
+    pub fn with_tls_ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.tls_ca_file = Some(path.into());
+        self
+    }
+
+    /// Sets [`tls_cert`](Self::tls_cert) and [`tls_key`](Self::tls_key).
+    #[must_use]
+    pub fn with_tls_certificate(
         mut self,
         certificate: impl Into<PathBuf>,
         key: impl Into<PathBuf>,
     ) -> Self {
-        (self.tls_cert_file, self.tls_key_file) = (Some(certificate.into()), Some(key.into()));
-        self
-    }
-
-    /// Sets [`tls_ca_file`](Self::tls_ca_file).
-    #[must_use]
-    pub fn with_ca_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.tls_ca_file = Some(path.into());
+        (self.tls_cert, self.tls_key) = (Some(certificate.into()), Some(key.into()));
         self
     }
 
@@ -131,7 +138,8 @@ impl EtcdConfig {
         with_request_timeout: request_timeout = Duration;
         with_key_prefix: key_prefix = impl Into<String>;
         with_allow_plaintext: allow_plaintext = bool;
-        with_tls_enabled: tls_enabled = bool;
+        with_tls: tls_enabled = bool;
+        with_lease_ttl: lease_ttl = Duration;
         with_watch: watch = impl Into<WatchConfig>;
     }
 
@@ -157,10 +165,15 @@ impl EtcdConfig {
         if self.username.is_empty() && !self.password.is_empty() {
             mistakes.push("`password` needs a `username`".to_owned());
         }
-        match (&self.tls_cert_file, &self.tls_key_file) {
-            (Some(_), None) => mistakes.push("`tls_cert_file` needs a `tls_key_file`".to_owned()),
-            (None, Some(_)) => mistakes.push("`tls_key_file` needs a `tls_cert_file`".to_owned()),
+        match (filled(&self.tls_cert), filled(&self.tls_key)) {
+            (Some(_), None) => mistakes.push("`tls_cert` needs a `tls_key`".to_owned()),
+            (None, Some(_)) => mistakes.push("`tls_key` needs a `tls_cert`".to_owned()),
             _ => {}
+        }
+        let ttl = self.lease_ttl;
+        if !(MIN_TTL..=MAX_TTL).contains(&ttl) || ttl.subsec_nanos() > 0 {
+            let bounds = "must be whole seconds, from 5 s to a day";
+            mistakes.push(format!("`lease_ttl` is {ttl:?}, but {bounds}"));
         }
         if let Err(error) = self.watch.validate() {
             mistakes.push(error.what().to_owned());
@@ -175,11 +188,16 @@ impl EtcdConfig {
     #[cfg(feature = "tls")]
     pub(super) fn tls(&self) -> TlsConfig {
         let mut tls = TlsConfig::default().with_http2(true);
-        tls.ca_file.clone_from(&self.tls_ca_file);
-        tls.cert_file.clone_from(&self.tls_cert_file);
-        tls.key_file.clone_from(&self.tls_key_file);
+        tls.ca_file = filled(&self.tls_ca_file);
+        tls.cert_file = filled(&self.tls_cert);
+        tls.key_file = filled(&self.tls_key);
         tls
     }
+}
+
+/// As Go writes what is not there.
+fn filled(path: &Option<PathBuf>) -> Option<PathBuf> {
+    path.clone().filter(|path| !path.as_os_str().is_empty())
 }
 
 #[cfg(test)]
@@ -196,7 +214,8 @@ mod tests {
             .with_key_prefix("x".repeat(600))
             .with_user("", "s3cret")
             .with_watch(WatchConfig::default().with_max_removed(2.0));
-        wrong.tls_cert_file = Some("a.pem".into());
+        wrong.tls_cert = Some("a.pem".into());
+        wrong.lease_ttl = Duration::from_millis(7_500);
         let text = wrong.validate().unwrap_err().to_string();
         for name in [
             "endpoints",
@@ -204,8 +223,9 @@ mod tests {
             "request_timeout",
             "key_prefix",
             "password",
-            "tls_cert_file",
+            "tls_cert",
             "max_removed",
+            "lease_ttl",
         ] {
             assert!(text.contains(&format!("`{name}`")), "{name}: {text}");
         }
@@ -216,7 +236,7 @@ mod tests {
     fn the_names_of_go_are_read() {
         let read: EtcdConfig = serde_json::from_str(
             r#"{"endpoints":["a:1"],"dial_timeout":2000000000,"key_prefix":"/x","username":"u",
-                "password":"p","tls_enabled":true,"tls_ca_file":"ca","tls_cert":"c","tls_key":"k"}"#,
+                "password":"p","tls_enabled":true,"tls_ca_file":"ca","tls_cert":"c","tls_key_file":"k","lease_ttl":"10s"}"#,
         )
         .unwrap();
         let expected = EtcdConfig::default()
@@ -224,9 +244,10 @@ mod tests {
             .with_dial_timeout(Duration::from_secs(2))
             .with_key_prefix("/x")
             .with_user("u", "p")
-            .with_tls_enabled(true)
-            .with_ca_file("ca")
-            .with_client_certificate("c", "k");
+            .with_tls(true)
+            .with_tls_ca_file("ca")
+            .with_tls_certificate("c", "k")
+            .with_lease_ttl(Duration::from_secs(10));
         assert_eq!(read, expected);
         assert!(!serde_json::to_string(&read).unwrap().contains("\"p\""));
         let wrong = serde_json::from_str::<EtcdConfig>(r#"{"dial_timeout":"x"}"#).unwrap_err();

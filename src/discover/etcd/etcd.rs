@@ -10,6 +10,7 @@ use super::{
     feed::Feed,
     keys::Keys,
     messages::{RangeRequest, RangeResponse},
+    registrar::EtcdRegistrar,
     source::EtcdService,
 };
 use crate::error::Error;
@@ -88,6 +89,11 @@ impl Etcd {
         let range = self.keys.of_service(name)?;
         let make = || EtcdService::new(name, range, self.client.clone(), self.feed.clone());
         Ok(self.watches.watch(name, make))
+    }
+
+    /// Returns what announces instances here, for a [`Registry`](super::super::Registry).
+    pub fn registrar(&self) -> EtcdRegistrar {
+        EtcdRegistrar::new(self.client.clone(), self.keys.clone())
     }
 
     /// Returns the names of all services that have instances, in order.

@@ -33,6 +33,11 @@ pub(super) fn is_denied(reason: &str) -> bool {
     is_reason_of_token(reason) || reason.contains("permission denied")
 }
 
+/// Whether a lease is not there any more.
+pub(super) fn is_of_lease(error: &Error) -> bool {
+    error.what().contains("requested lease not found")
+}
+
 /// Whether another member may do better.
 pub(super) fn is_of_member(status: &Status) -> bool {
     use Code::{Aborted, Cancelled, DeadlineExceeded, Internal, Unavailable, Unknown};

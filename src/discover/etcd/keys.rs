@@ -49,6 +49,13 @@ impl Keys {
         Ok(KeyRange::below(&format!("{}/{service}", self.prefix)))
     }
 
+    /// That of an instance.
+    pub(super) fn of_instance(&self, service: &str, id: &str) -> Result<Bytes, Error> {
+        check("the id of an instance", id)?;
+        let KeyRange { first, .. } = self.of_service(service)?;
+        Ok([&first[..], id.as_bytes()].concat().into())
+    }
+
     /// The service that a key is of, and the first key after those of that service.
     pub(super) fn service(&self, key: &[u8]) -> Option<(String, Bytes)> {
         let rest = key.strip_prefix(self.prefix.as_bytes())?.strip_prefix(b"/")?;

@@ -12,7 +12,6 @@ use http::{Uri, uri::PathAndQuery};
 use hyper::{
     body::Incoming,
     client::conn::http2::{self, SendRequest},
-    rt::{Read, Write},
 };
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use prost::Message;
@@ -23,22 +22,7 @@ use super::{
     codec::{Codec, MAX_MESSAGE},
     server::Server,
 };
-#[cfg(feature = "tls")]
-use crate::dial::{Tls, TlsConfig};
-use crate::{
-    dial::{ConnectError, TcpConnector},
-    error::BoxError,
-};
-
-/// How connections are made.
-#[derive(Debug, Default)]
-pub(super) struct Dial {
-    #[cfg(feature = "tls")]
-    pub(super) config: TlsConfig,
-    /// What was read of its files.
-    #[cfg(feature = "tls")]
-    pub(super) tls: std::sync::Arc<Tls>,
-}
+use crate::{dial::Dialer, error::BoxError};
 
 /// A quiet connection is probed after so long, and closed if there is no answer for [`PONG`]: a member that
 /// is cut off would be waited for for ever.
@@ -54,35 +38,24 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// Has no time limit of its own.
+    /// The caller bounds it, by `limit`.
     pub(super) async fn connect(
         server: &Server,
         member: usize,
-        dial: &Dial,
+        dialer: &Dialer,
         limit: Duration,
     ) -> Result<Self, BoxError> {
-        let connector = TcpConnector::without_timeout(limit);
-        let stream = connector.connect(&server.host, server.port).await?;
-        let sender = match server.is_secure {
-            false => handshake(stream).await?,
-            true => {
-                #[cfg(feature = "tls")]
-                {
-                    let secured = dial.tls.secure(&dial.config, &server.host, stream).await;
-                    let (secured, is_http2) = secured?;
-                    if !is_http2 {
-                        return Err("it does not choose HTTP/2, which gRPC needs".into());
-                    }
-                    handshake(secured).await?
-                }
-                #[cfg(not(feature = "tls"))]
-                {
-                    let _ = dial;
-                    return Err("`https` needs the feature `tls`".into());
-                }
-            }
-        };
-        let origin = server.url.parse().map_err(ConnectError::failed)?;
+        let origin = server.url.parse()?;
+        let stream = dialer.connect(&server.way, true, limit).await?;
+        let (sender, driver) = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING)
+            .keep_alive_timeout(PONG)
+            .keep_alive_while_idle(true)
+            .handshake(stream)
+            .await?;
+        // It ends with the last sender.
+        tokio::spawn(driver);
         Ok(Self { sender, origin, member, url: server.url.clone() })
     }
 
@@ -140,23 +113,6 @@ fn with_token<T>(mut request: Request<T>, token: Option<&AsciiMetadataValue>) ->
         request.metadata_mut().insert("token", token.clone());
     }
     request
-}
-
-async fn handshake<T>(io: T) -> Result<SendRequest<Body>, ConnectError>
-where
-    T: Read + Write + Send + Unpin + 'static,
-{
-    let (sender, driver) = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .keep_alive_interval(PING)
-        .keep_alive_timeout(PONG)
-        .keep_alive_while_idle(true)
-        .handshake(io)
-        .await
-        .map_err(ConnectError::failed)?;
-    // It ends with the last sender.
-    tokio::spawn(driver);
-    Ok(sender)
 }
 
 /// A connection as tonic wants one.

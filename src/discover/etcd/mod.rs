@@ -1,4 +1,4 @@
-//! Endpoints in etcd.
+//! Endpoints in etcd: reading and announcing them.
 
 mod book;
 mod client;
@@ -11,8 +11,9 @@ mod inbox;
 mod keys;
 mod link;
 mod messages;
+mod registrar;
 mod server;
 mod session;
 mod source;
 
-pub use self::{config::EtcdConfig, etcd::Etcd, source::EtcdService};
+pub use self::{config::EtcdConfig, etcd::Etcd, registrar::EtcdRegistrar, source::EtcdService};

@@ -3,16 +3,16 @@
 use super::config::EtcdConfig;
 use crate::{
     auth::leads_privately,
+    dial::Way,
     endpoint::Address,
     error::{Code, Error, Kind},
+    wire::without_zone,
 };
 
 /// Where a member listens.
 #[derive(Debug, Clone)]
 pub(super) struct Server {
-    pub(super) host: String,
-    pub(super) port: u16,
-    pub(super) is_secure: bool,
+    pub(super) way: Way,
     /// As URL without a path.
     pub(super) url: String,
 }
@@ -60,10 +60,11 @@ impl Server {
             return Err(error.coded(Some(Code::AUTH_1105)));
         }
         let port = address.port().unwrap_or(PORT);
-        let host = address.host().to_owned();
+        let host = address.host();
         let scheme = if is_secure { "https" } else { "http" };
-        let of_url = if host.contains(':') { format!("[{host}]") } else { host.clone() };
-        Ok(Self { url: format!("{scheme}://{of_url}:{port}"), host, port, is_secure })
+        let of_url = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+        let way = Way::tcp(host, Some(port), is_secure);
+        Ok(Self { url: format!("{scheme}://{}:{port}", without_zone(&of_url)), way })
     }
 }
 
@@ -109,7 +110,7 @@ mod tests {
     #[cfg(feature = "tls")]
     #[test]
     fn tls_is_used_for_endpoints_without_a_scheme_if_it_is_enabled() {
-        let config = || EtcdConfig::default().with_tls_enabled(true);
+        let config = || EtcdConfig::default().with_tls(true);
         assert_eq!(url("a.test:1", config()).as_deref(), Ok("https://a.test:1"));
         assert!(url("http://a.test:1", config()).unwrap_err().contains("`tls_enabled`"));
         assert!(url("https://a.test:1", EtcdConfig::default()).is_ok());
