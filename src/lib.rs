@@ -18,6 +18,10 @@ pub mod _guide;
 pub mod builder;
 pub mod stack;
 
+// Named upstreams, written down.
+#[cfg(feature = "config")]
+pub mod config;
+
 // The way of a request, in its order.
 pub mod balance;
 pub mod discover;

@@ -29,5 +29,5 @@ pub use self::{
 #[cfg(feature = "http")]
 pub(crate) use self::{
     address::without_user,
-    unix::{HTTP_UNIX, unix_url},
+    unix::{HTTP_UNIX, socket_of, unix_url},
 };

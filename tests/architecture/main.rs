@@ -27,6 +27,25 @@ const WORDS: &[&str] = &[
 
 /// Each module, and what it may import beside [`WORDS`] and itself.
 const TABLE: &[(&str, &[&str])] = &[
+    // Knows the config of every part, and no part knows it.
+    (
+        "config",
+        &[
+            "allow",
+            "auth",
+            "balance",
+            "breaker",
+            "budget",
+            "course",
+            "discover",
+            "endpoint",
+            "failover",
+            "health",
+            "limit",
+            "retry",
+            "transport",
+        ],
+    ),
     // Knows every layer, and nothing knows it.
     (
         "builder",

@@ -7,7 +7,10 @@ use crate::dial::TlsConfig;
 use crate::{
     error::{Error, Kind},
     grpc::frame,
-    transport::http::{HttpConfig, Speaks},
+    transport::{
+        http::{HttpConfig, Speaks},
+        limit::contradiction,
+    },
 };
 
 /// Settings of a [`GrpcTransport`](super::GrpcTransport).
@@ -157,6 +160,11 @@ impl GrpcConfig {
         let zeros = zeros.into_iter().filter(|(_, is_zero)| *is_zero);
         let mut mistakes: Vec<_> =
             zeros.map(|(name, _)| format!("`{name}` is zero, but must be more")).collect();
+        mistakes.extend(contradiction(
+            self.request_timeout,
+            self.connect_timeout,
+            Self::default().connect_timeout,
+        ));
         for (name, size) in [
             ("max_request_bytes", self.max_request_bytes),
             ("max_response_bytes", self.max_response_bytes),
