@@ -12,6 +12,7 @@
 //! | `file` | a JSON file that may change, with the feature `json` |
 //! | `dns` | a name in DNS: addresses or SRV records, with the feature `dns` |
 //! | `Etcd` | services in etcd, with the feature `etcd` |
+//! | `consul` | a service in Consul, with the feature `consul` |
 //! | `FromChanges` | a `tower::discover::Discover`, with the feature `tower` |
 //! | [`Watched`] | a backend of yours that has to be asked over the network: a [`Source`] |
 //! | [`Discover`] | a source that you write |
@@ -47,6 +48,9 @@
 //! # Ok(()) }
 //! ```
 
+mod catalog;
+#[cfg(feature = "consul")]
+mod consul;
 mod diff;
 mod discover;
 #[cfg(feature = "dns")]
@@ -63,11 +67,13 @@ mod memory_registry;
 mod register;
 mod retries;
 mod set;
+mod tagged;
 #[cfg(feature = "tower")]
 mod tower;
 mod watch;
 
 pub use self::{
+    catalog::Catalog,
     diff::{Difference, diff},
     discover::Discover,
     fixed::{Fixed, FixedStream, fixed},
@@ -75,9 +81,15 @@ pub use self::{
     memory_registry::{MemoryRegistry, MemoryService},
     register::{Instance, Kept, Registrar, Registration, Registry},
     set::EndpointSet,
+    tagged::{Tagged, TaggedStream},
     watch::{Observation, Source, WatchConfig, WatchHandle, WatchStream, Watched, Watches},
 };
 
+#[cfg(feature = "consul")]
+pub use self::consul::{
+    Consul, ConsulCheck, ConsulCheckKind, ConsulConfig, ConsulConsistency, ConsulQuery,
+    ConsulRegistrar, ConsulService, consul,
+};
 #[cfg(feature = "dns")]
 pub use self::dns::{Dns, DnsConfig, DnsService, IpFamily, dns};
 #[cfg(feature = "etcd")]

@@ -102,6 +102,12 @@ impl EndpointSet {
         Self::ordered(endpoints, revision)
     }
 
+    /// Those of this set that `is_kept`.
+    pub(super) fn filtered(&self, is_kept: impl Fn(&Endpoint) -> bool) -> Self {
+        let kept = self.endpoints.iter().filter(|endpoint| is_kept(endpoint)).cloned();
+        Self { endpoints: kept.collect(), ..self.clone() }
+    }
+
     pub(super) fn revised(self, revision: String) -> Self {
         Self { revision: revision.into(), ..self }
     }

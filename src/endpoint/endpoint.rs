@@ -217,6 +217,20 @@ impl Endpoint {
         &self.address
     }
 
+    /// Returns its address as a URL, with `scheme` if the address has none.
+    ///
+    /// ```
+    /// let endpoint: tower_upstream::Endpoint = "[::1]:8080".parse()?;
+    /// assert_eq!(endpoint.url("http"), "http://[::1]:8080");
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    pub fn url(&self, scheme: &str) -> String {
+        match self.address.scheme() {
+            Some(_) => self.address.as_str().to_owned(),
+            None => format!("{scheme}://{}", self.address.as_str()),
+        }
+    }
+
     /// Returns its share of the load, relative to the other endpoints.
     pub fn weight(&self) -> u32 {
         self.weight
@@ -242,6 +256,17 @@ impl Endpoint {
         &self.tags
     }
 
+    /// Returns whether it has all `tags`, which are compared exactly. Without tags it has.
+    ///
+    /// ```
+    /// let endpoint = tower_upstream::Endpoint::new("a:1")?.with_tag("v2").with_tag("eu");
+    /// assert!(endpoint.has_all_tags(["eu"]) && !endpoint.has_all_tags(["eu", "V2"]));
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    pub fn has_all_tags<T: AsRef<str>>(&self, tags: impl IntoIterator<Item = T>) -> bool {
+        tags.into_iter().all(|tag| self.tags.iter().any(|of| of == tag.as_ref()))
+    }
+
     /// Returns its metadata, sorted by key.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata
@@ -250,6 +275,11 @@ impl Endpoint {
     /// Returns the health that the source reports.
     pub fn status(&self) -> Status {
         self.status
+    }
+
+    /// Returns whether the source reports it as [`Passing`](Status::Passing).
+    pub fn is_passing(&self) -> bool {
+        self.status == Status::Passing
     }
 
     /// Returns whether it is draining, and so gets no new calls.

@@ -1,6 +1,9 @@
 //! Users, tokens and TLS.
 
-use tower_upstream::{discover::Discover, error::Kind};
+use tower_upstream::{
+    discover::{Catalog, Discover},
+    error::Kind,
+};
 
 use super::*;
 

@@ -4,7 +4,7 @@ use futures::FutureExt;
 use support::{ms, settle};
 use tokio::time::{Instant, sleep};
 use tower_upstream::{
-    discover::{Discover, WatchConfig},
+    discover::{Catalog, Discover, WatchConfig},
     endpoint::Status,
 };
 
@@ -430,6 +430,10 @@ async fn services_are_listed_without_their_instances() {
     let before = cluster.asked("Range");
     assert_eq!(etcd.list_services().await.unwrap(), ["big", "tax", "tax-old", "zoo"]);
     assert_eq!(cluster.asked("Range") - before, 2);
+    cluster.put(&key("a1"), instance("a1"));
+    let found = etcd.find_instance("a1").await.unwrap().unwrap();
+    assert_eq!((found.service(), found.id()), ("tax", "a1"));
+    assert!(etcd.find_instance("a2").await.unwrap().is_none());
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    super::{json, set::EndpointSet},
+    super::{register::Instance, set::EndpointSet},
     inbox::{Change, Changes},
     messages::Header,
 };
@@ -97,9 +97,9 @@ impl Book {
         };
         let entry = entry.get_mut();
         entry.revision = revision;
-        match read(&value, &id) {
+        match read(&value, service, &id) {
             Ok(endpoint) => {
-                entry.endpoint = Some(Arc::new(endpoint));
+                entry.endpoint = Some(endpoint);
                 true
             }
             Err(error) => {
@@ -148,12 +148,12 @@ fn id_of(key: &[u8]) -> String {
     start(&String::from_utf8_lossy(id), 256).into_owned()
 }
 
-/// An instance; one without an id of its own has that of its key.
-pub(super) fn read(value: &[u8], id: &str) -> Result<Endpoint, Error> {
-    let unreadable = Error::not_sent(Kind::InvalidRequest);
+/// An instance; what it does not say of itself, its key tells.
+pub(super) fn read(value: &[u8], service: &str, id: &str) -> Result<Arc<Endpoint>, Error> {
     if value.len() > MAX_VALUE {
-        return Err(unreadable.message("the value is longer than 64 KiB"));
+        let too_long = Error::not_sent(Kind::InvalidConfig);
+        return Err(too_long.message("the value is longer than 64 KiB"));
     }
-    json::instance(value, id)
-        .map_err(|error| unreadable.message("the value cannot be used").caused_by(error))
+    let instance = Instance::from_json_at(value, service, id)?;
+    Ok(instance.endpoint().clone())
 }

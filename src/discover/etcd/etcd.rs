@@ -1,15 +1,11 @@
 use std::{fmt, sync::Arc};
 
-use bytes::Bytes;
-
 use super::{
     super::watch::{Watched, Watches},
     client::Client,
     config::EtcdConfig,
-    failure::nonsense,
     feed::Feed,
     keys::Keys,
-    messages::{RangeRequest, RangeResponse},
     registrar::EtcdRegistrar,
     source::EtcdService,
 };
@@ -57,16 +53,11 @@ use crate::error::Error;
 /// ```
 #[derive(Clone)]
 pub struct Etcd {
-    client: Arc<Client>,
+    pub(super) client: Arc<Client>,
     feed: Arc<Feed>,
-    keys: Keys,
+    pub(super) keys: Keys,
     watches: Watches<EtcdService>,
 }
-
-/// Keys of one answer.
-const PAGE: i64 = 1_000;
-/// Most services that are listed.
-const MAX_SERVICES: usize = 100_000;
 
 impl Etcd {
     /// Creates a registry. Nothing is connected before a service is watched.
@@ -94,56 +85,6 @@ impl Etcd {
     /// Returns what announces instances here, for a [`Registry`](super::super::Registry).
     pub fn registrar(&self) -> EtcdRegistrar {
         EtcdRegistrar::new(self.client.clone(), self.keys.clone())
-    }
-
-    /// Returns the names of all services that have instances, in order.
-    ///
-    /// # Errors
-    /// That of the request; [`Kind::Transport`](crate::error::Kind::Transport) for more than 100,000 services.
-    ///
-    /// # Cancel safety
-    /// The future may be dropped at any point.
-    ///
-    /// ```no_run
-    /// # use tower_upstream::discover::{Etcd, EtcdConfig};
-    /// # async fn example() -> Result<(), tower_upstream::Error> {
-    /// let names = Etcd::new(EtcdConfig::default())?.list_services().await?;
-    /// # let _ = names;
-    /// # Ok(()) }
-    /// ```
-    pub async fn list_services(&self) -> Result<Vec<String>, Error> {
-        let link = self.client.link().await?;
-        let (mut names, mut next) = (Vec::<String>::new(), self.keys.all());
-        loop {
-            let request = RangeRequest {
-                key: next.first.clone(),
-                range_end: next.end.clone(),
-                limit: PAGE,
-                revision: 0,
-                keys_only: true,
-            };
-            let RangeResponse { kvs, more, .. } =
-                self.client.ask(&link, "/etcdserverpb.KV/Range", request).await?;
-            let mut end = None::<Bytes>;
-            for kv in kvs {
-                let Some((name, after)) = self.keys.service(&kv.key) else { continue };
-                if !name.is_empty() && names.last() != Some(&name) {
-                    names.push(name);
-                }
-                end = Some(after);
-            }
-            if names.len() > MAX_SERVICES {
-                return Err(nonsense(&link.url, "there are more than 100,000 services"));
-            }
-            // What is left of the last service tells nothing new.
-            match end.filter(|end| more && *end > next.first) {
-                Some(end) => next = next.from(end),
-                None => break,
-            }
-        }
-        // Keys are ordered by what comes after a name, too.
-        names.sort_unstable();
-        Ok(names)
     }
 }
 

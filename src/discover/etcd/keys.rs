@@ -56,17 +56,16 @@ impl Keys {
         Ok([&first[..], id.as_bytes()].concat().into())
     }
 
-    /// The service that a key is of, and the first key after those of that service.
-    pub(super) fn service(&self, key: &[u8]) -> Option<(String, Bytes)> {
+    /// The service and the id of a key, and the first key after those of that service. Without a slash after the
+    /// service, a key has no id.
+    pub(super) fn service(&self, key: &[u8]) -> Option<(String, Option<String>, Bytes)> {
         let rest = key.strip_prefix(self.prefix.as_bytes())?.strip_prefix(b"/")?;
         let service = rest.split(|byte| *byte == b'/').next()?;
         let after = key.len() - rest.len() + service.len();
-        // A key without an id is of no service.
-        let is_whole = service.len() < rest.len();
-        let end = [&key[..after], if is_whole { b"0" } else { b"\0" }].concat();
-        let name =
-            if is_whole { String::from_utf8_lossy(service).into_owned() } else { String::new() };
-        Some((name, end.into()))
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        let id = rest.get(service.len() + 1..).filter(|id| !id.is_empty() && !service.is_empty());
+        let end = if service.len() < rest.len() { b"0" } else { b"\0" };
+        Some((text(service), id.map(text), [&key[..after], end].concat().into()))
     }
 }
 
@@ -114,13 +113,15 @@ mod tests {
     fn a_key_tells_its_service_and_where_the_next_one_begins() {
         let keys = Keys::new("/services");
         let service = |key: &str| keys.service(key.as_bytes());
-        for (key, name, end) in [
-            ("/services/tax/1", "tax", "/services/tax0"),
-            ("/services/tax/", "tax", "/services/tax0"),
-            ("/services/tax", "", "/services/tax\0"),
-            ("/services//1", "", "/services/0"),
+        for (key, name, id, end) in [
+            ("/services/tax/1", "tax", Some("1"), "/services/tax0"),
+            ("/services/tax/a/b", "tax", Some("a/b"), "/services/tax0"),
+            ("/services/tax/", "tax", None, "/services/tax0"),
+            ("/services/tax", "tax", None, "/services/tax\0"),
+            ("/services//1", "", None, "/services/0"),
         ] {
-            assert_eq!(service(key), Some((name.to_owned(), end.to_owned().into())), "{key}");
+            let expected = (name.to_owned(), id.map(str::to_owned), end.to_owned().into());
+            assert_eq!(service(key), Some(expected), "{key}");
         }
         assert_eq!(service("/other/tax/1"), None);
         assert_eq!(service("/services-old/tax/1"), None);

@@ -1,6 +1,7 @@
 //! Endpoints in etcd: reading and announcing them.
 
 mod book;
+mod catalog;
 mod client;
 mod codec;
 mod config;

@@ -5,10 +5,7 @@ use tokio::sync::mpsc;
 use tonic::Streaming;
 
 use super::{
-    super::{
-        json::go_json,
-        register::{Instance, Kept, Registrar},
-    },
+    super::register::{Instance, Kept, Registrar},
     client::Client,
     failure::{is_of_lease, nonsense},
     keys::Keys,
@@ -18,7 +15,10 @@ use super::{
         LeaseKeepAliveResponse, LeaseRequest, PutRequest,
     },
 };
-use crate::error::{BoxError, Error};
+use crate::{
+    endpoint::Status,
+    error::{BoxError, Error},
+};
 
 /// Announces instances in etcd. Made by [`Etcd::registrar`](super::Etcd::registrar).
 ///
@@ -172,7 +172,7 @@ impl Registrar for EtcdRegistrar {
         let key = self.keys.of_instance(instance.service(), instance.id())?;
         let link = self.link(session).await?;
         let lease = self.lease(session, &link).await?;
-        let request = PutRequest { key, value: go_json(instance).into(), lease };
+        let request = PutRequest { key, value: written(instance)?.into(), lease };
         let put = self.client.ask::<_, Done>(&link, "/etcdserverpb.KV/Put", request).await;
         if put.as_ref().is_err_and(is_of_lease) {
             session.is_lost = true;
@@ -209,6 +209,16 @@ impl Registrar for EtcdRegistrar {
             _ => Ok(()),
         }
     }
+}
+
+/// One whose status was not set passes: it is announced when it listens.
+fn written(instance: &Instance) -> Result<String, Error> {
+    let endpoint = instance.endpoint();
+    if endpoint.status() != Status::Unknown {
+        return Ok(instance.to_json());
+    }
+    let passing = (**endpoint).clone().with_status(Status::Passing);
+    Ok(Instance::new(instance.service(), passing)?.to_json())
 }
 
 impl fmt::Debug for EtcdRegistrar {
