@@ -25,6 +25,14 @@ use crate::{
     store::Store,
 };
 
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct CompactionRequest {
+    #[prost(int64, tag = "1")]
+    pub revision: i64,
+    #[prost(bool, tag = "2")]
+    pub physical: bool,
+}
+
 /// How a member is.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub enum Mood {
@@ -308,6 +316,12 @@ impl Context {
                         store.check(token.as_deref(), &asked.key, &asked.range_end)?;
                         store.delete(&asked)
                     })
+                })
+                .await
+            }
+            "Compact" => {
+                unary(request, move |asked: CompactionRequest| {
+                    self.change(|store| store.compact_as_asked(asked.revision))
                 })
                 .await
             }

@@ -11,8 +11,13 @@ mod hostile;
 #[path = "../../src/discover/etcd/messages.rs"]
 mod messages;
 mod reading;
+mod real;
+mod recorded;
 mod registering;
+#[path = "../support/registry_story.rs"]
+mod registry_story;
 mod store;
+mod story;
 #[path = "../support/mod.rs"]
 mod support;
 #[cfg(feature = "tls")]

@@ -36,8 +36,9 @@ pub struct Store {
     token_count: usize,
     /// How often each method was called.
     pub asked: HashMap<&'static str, usize>,
-    /// Leases are neither renewed nor granted, as without a quorum; those that are there end.
     pub revoked: Vec<i64>,
+    /// No lease ends while no member runs.
+    is_asleep: bool,
 }
 
 fn status<T>(code: Code, text: &str) -> Result<T, Status> {
@@ -68,6 +69,7 @@ impl Store {
             token_count: 0,
             asked: HashMap::new(),
             revoked: Vec::new(),
+            is_asleep: false,
         }
     }
 
@@ -215,6 +217,17 @@ impl Store {
         self.compacted = revision;
     }
 
+    pub fn compact_as_asked(&mut self, revision: i64) -> Result<Done, Status> {
+        if revision > self.revision {
+            return status(Code::OutOfRange, "mvcc: required revision is a future revision");
+        }
+        if revision <= self.compacted {
+            return status(Code::OutOfRange, "mvcc: required revision has been compacted");
+        }
+        self.compact(revision);
+        Ok(Done { header: Some(self.header()) })
+    }
+
     /// The events of a range from a revision on; `Err` has the revision that was compacted.
     pub fn events(&self, first: &[u8], end: &[u8], from: i64) -> Result<Vec<Event>, i64> {
         if from <= self.compacted {
@@ -259,8 +272,19 @@ impl Store {
         LeaseKeepAliveResponse { header: Some(self.header()), id: asked.id, ttl }
     }
 
+    /// The whole cluster stops, or begins again: then each lease has its whole time.
+    pub fn sleeps(&mut self, is_asleep: bool) {
+        self.is_asleep = is_asleep;
+        for lease in self.leases.values_mut() {
+            lease.expires = Instant::now() + Duration::from_secs(lease.ttl as u64);
+        }
+    }
+
     /// Ends the leases that are over. Tells when to look again.
     pub fn expire(&mut self, now: Instant) -> Option<Instant> {
+        if self.is_asleep {
+            return None;
+        }
         let over = self.leases.iter().filter(|(_, of)| of.expires <= now).map(|(id, _)| *id);
         for id in over.collect::<Vec<_>>() {
             let keys = self.leases.remove(&id).unwrap().keys;

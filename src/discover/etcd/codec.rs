@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use prost::Message;
 use tonic::{
     Status,
@@ -53,16 +53,19 @@ impl<Q, A: Message + Default> codec::Decoder for Codec<Q, A> {
 
     fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<A>, Status> {
         // All of it is there, so nothing is copied.
-        let bytes = from.copy_to_bytes(from.remaining());
-        let fields = fields(&bytes).ok_or_else(|| Status::internal("the message is malformed"))?;
-        if fields > MAX_FIELDS {
-            return Err(Status::out_of_range(format!(
-                "a message of {fields} fields, of which at most {MAX_FIELDS} are read"
-            )));
-        }
-        let message = A::decode(bytes);
-        message.map(Some).map_err(|error| Status::internal(error.to_string()))
+        decode(from.copy_to_bytes(from.remaining())).map(Some)
     }
+}
+
+/// Reads a message that has no more fields than one of etcd.
+pub(super) fn decode<A: Message + Default>(bytes: Bytes) -> Result<A, Status> {
+    let fields = fields(&bytes).ok_or_else(|| Status::internal("the message is malformed"))?;
+    if fields > MAX_FIELDS {
+        return Err(Status::out_of_range(format!(
+            "a message of {fields} fields, of which at most {MAX_FIELDS} are read"
+        )));
+    }
+    A::decode(bytes).map_err(|error| Status::internal(error.to_string()))
 }
 
 /// How many fields a message has at its outermost level. `None`: it is none.

@@ -64,8 +64,10 @@ pub struct EtcdConfig {
     /// seconds from 5 s to a day. It is renewed after a third of that. Default: 30 s.
     #[serde(with = "crate::duration::serde")]
     pub lease_ttl: Duration,
-    /// Which answers to doubt. A deletion that etcd reports takes effect at once, whatever is set here:
-    /// only a set that was read anew is doubted. Default: that of [`WatchConfig`], with an `empty_grace` of 0.
+    /// Which answers to doubt. A deletion that is watched takes effect at once, whatever is set here: only
+    /// what has left while the watch was interrupted is doubted, since leases may have ended by the same cause.
+    /// Default: that of [`WatchConfig`], with an `empty_grace` of 0 and a `removal_grace` of 15 s, within which
+    /// an instance whose lease has ended is written again.
     pub watch: WatchConfig,
 }
 
@@ -92,7 +94,9 @@ impl Default for EtcdConfig {
             tls_cert: None,
             tls_key: None,
             lease_ttl: Duration::from_secs(30),
-            watch: WatchConfig::default().with_empty_grace(Duration::ZERO),
+            watch: WatchConfig::default()
+                .with_empty_grace(Duration::ZERO)
+                .with_removal_grace(Duration::from_secs(15)),
         }
     }
 }

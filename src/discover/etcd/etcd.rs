@@ -31,6 +31,7 @@ use crate::error::Error;
 /// | a key is deleted, or its lease ends | that endpoint leaves at once |
 /// | a value cannot be read | the last that could stays in use; a warning tells why |
 /// | the stream breaks, the member has no leader or does not answer | stay as they were; the watch goes on at another member where it stood |
+/// | more than half have left while the stream was broken | stay for [`removal_grace`](super::super::WatchConfig::removal_grace): what broke it may have ended their leases too |
 /// | the revision was compacted, or the data of the cluster was replaced | are read anew; if too many are missing, they stay for [`removal_grace`](super::super::WatchConfig::removal_grace) |
 /// | the token is over | stay; a new one is asked for |
 /// | access is denied | stay; asked again after 30 s |

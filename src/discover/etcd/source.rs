@@ -38,7 +38,8 @@ struct Known {
     book: Book,
     /// Whether the stream broke and nothing else is wrong: what is missed can be had from there on.
     can_resume: bool,
-    /// Until then a set may lack endpoints which etcd has not said to be deleted.
+    /// Until then a set may lack endpoints which etcd has not said to be deleted; or which lost their lease
+    /// while this was cut off, as they were.
     unsure_until: Option<Instant>,
 }
 
@@ -77,11 +78,14 @@ impl EtcdService {
         let mut known = lock(&self.known);
         let gone = known.book.replace(&self.service, all, &header);
         if gone > 0 {
-            let watch = &self.client.config.watch;
-            let doubt = watch.removal_grace.max(watch.empty_grace);
-            known.unsure_until = Some(time::later(time::now(), doubt));
+            known.unsure_until = Some(self.doubt_until());
         }
         Ok(())
+    }
+
+    fn doubt_until(&self) -> Instant {
+        let watch = &self.client.config.watch;
+        time::later(time::now(), watch.removal_grace.max(watch.empty_grace))
     }
 
     fn watch(&self, link: Arc<Link>) -> Subscription {
@@ -110,6 +114,7 @@ impl EtcdService {
             state.subscription = Some(self.watch(link));
             return Ok(self.told(false));
         }
+        lock(&self.known).unsure_until = Some(self.doubt_until());
         state.subscription = Some(self.watch(link));
         // It is at least as new as it was.
         match self.next(state).await? {
