@@ -1,7 +1,7 @@
 //! What the members of a cluster agree on: keys with their history, leases, users.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     ops::Bound,
     time::Duration,
 };
@@ -19,7 +19,7 @@ use crate::messages::{
 pub struct Lease {
     pub ttl: i64,
     pub expires: Instant,
-    keys: HashSet<Bytes>,
+    keys: BTreeSet<Bytes>,
 }
 
 pub struct Store {
@@ -251,7 +251,7 @@ impl Store {
         }
         self.next_lease += 1;
         let expires = Instant::now() + Duration::from_secs(ttl as u64);
-        self.leases.insert(id, Lease { ttl, expires, keys: HashSet::new() });
+        self.leases.insert(id, Lease { ttl, expires, keys: BTreeSet::new() });
         Ok(LeaseGrantResponse { header: Some(self.header()), id, ttl, error: String::new() })
     }
 

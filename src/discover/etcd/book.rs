@@ -42,9 +42,17 @@ pub(super) struct Book {
 impl Book {
     /// Whether a member tells of the same data, and is as far. A member that is behind is not.
     pub(super) fn is_of(&self, header: &Header) -> bool {
-        let is_same =
-            header.cluster_id == self.cluster || self.cluster == 0 || header.cluster_id == 0;
-        is_same && header.revision >= self.revision
+        (self.cluster == 0 || header.cluster_id == self.cluster) && header.revision >= self.revision
+    }
+
+    /// The cluster, and how far its history is known.
+    pub(super) fn place(&self) -> (u64, i64) {
+        (self.cluster, self.revision)
+    }
+
+    /// Whether this is of the history that was known up to `before`.
+    pub(super) fn follows(&self, (cluster, revision): (u64, i64)) -> bool {
+        self.cluster == cluster && self.revision >= revision
     }
 
     /// Takes over all that there is at a revision. Tells how many keys are gone.
@@ -90,12 +98,11 @@ impl Book {
         };
         let revision = change.revision;
         let id = id_of(&key);
-        let mut entry = match self.entries.entry(key) {
+        let entry = match self.entries.entry(key) {
             At::Occupied(known) if known.get().revision == revision => return false,
-            At::Occupied(known) => known,
-            At::Vacant(vacant) => vacant.insert_entry(Entry { revision, endpoint: None }),
+            At::Occupied(known) => known.into_mut(),
+            At::Vacant(vacant) => vacant.insert(Entry { revision, endpoint: None }),
         };
-        let entry = entry.get_mut();
         entry.revision = revision;
         match read(&value, service, &id) {
             Ok(endpoint) => {
@@ -156,4 +163,72 @@ pub(super) fn read(value: &[u8], service: &str, id: &str) -> Result<Arc<Endpoint
     }
     let instance = Instance::from_json_at(value, service, id)?;
     Ok(instance.endpoint().clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn book(revision: i64, all: &[(&'static str, i64)]) -> Book {
+        let mut book = Book::default();
+        assert_eq!(book.replace("tax", values(all), &header(7, revision)), 0);
+        book
+    }
+
+    fn header(cluster_id: u64, revision: i64) -> Header {
+        Header { cluster_id, member_id: 1, revision }
+    }
+
+    /// Keys, each with the revision of its change, which is its port.
+    fn values(all: &[(&'static str, i64)]) -> BTreeMap<Bytes, Change> {
+        let change = |revision: i64| {
+            let value = format!(r#"{{"address":"a","port":{revision}}}"#);
+            Change { value: Some(value.into()), revision }
+        };
+        all.iter().map(|(key, revision)| (Bytes::from(*key), change(*revision))).collect()
+    }
+
+    fn ports(book: &Book) -> Vec<(String, u16)> {
+        let set = book.set("tax");
+        let port = |of: &Arc<Endpoint>| of.address().port().unwrap();
+        set.iter().map(|of| (of.key().to_owned(), port(of))).collect()
+    }
+
+    #[test]
+    fn a_member_that_is_behind_is_told_from_data_that_was_replaced() {
+        let book = book(10, &[("/s/tax/a", 5)]);
+        for (of, is_of) in [((7, 10), true), ((7, 11), true), ((7, 9), false), ((8, 11), false)] {
+            assert_eq!(book.is_of(&header(of.0, of.1)), is_of, "{of:?}");
+        }
+        assert!(book.follows((7, 9)) && !book.follows((7, 11)) && !book.follows((8, 9)));
+    }
+
+    #[test]
+    fn what_was_replaced_is_read_even_at_the_same_revision() {
+        let mut book = book(10, &[("/s/tax/a", 5), ("/s/tax/b", 6)]);
+        let mut other = values(&[("/s/tax/a", 5)]);
+        other.values_mut().for_each(|change| {
+            change.value = Some(r#"{"address":"a","port":1}"#.into());
+        });
+        assert_eq!(book.replace("tax", other.clone(), &header(7, 12)), 1);
+        assert_eq!(ports(&book), [("a".to_owned(), 5)]);
+        assert_eq!(book.replace("tax", other, &header(8, 12)), 0);
+        assert_eq!(ports(&book), [("a".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn changes_that_are_known_change_nothing() {
+        let mut book = book(10, &[("/s/tax/a", 9)]);
+        let changes = |key: &'static str, revision| Changes {
+            by_key: values(&[(key, revision)]).into_iter().collect(),
+            revision,
+        };
+        assert!(!book.apply("tax", changes("/s/tax/a", 10)));
+        assert!(book.apply("tax", changes("/s/tax/b", 11)));
+        assert_eq!(book.place(), (7, 11));
+        let gone = Change { value: None, revision: 12 };
+        let gone = Changes { by_key: [(Bytes::from("/s/tax/a"), gone)].into(), revision: 12 };
+        assert!(book.apply("tax", gone));
+        assert_eq!(ports(&book), [("b".to_owned(), 11)]);
+    }
 }

@@ -125,41 +125,39 @@ impl EtcdService {
 
     /// Waits for news. `None`: all is as it was.
     async fn next(&self, state: &mut EtcdState) -> Result<Option<Observation>, Error> {
-        loop {
-            let Some(subscription) = &state.subscription else { return Ok(None) };
-            match subscription.inbox.next().await {
-                News::Created(header) if lock(&self.known).book.is_of(&header) => return Ok(None),
-                // The member may be behind, or the data of the cluster is another.
-                News::Created(header) => {
-                    let link = self.client.link().await?;
-                    self.read(&link).await?;
-                    if !lock(&self.known).book.is_of(&header) {
-                        // Only behind: it will tell what is new to it.
-                        return Ok(Some(self.told(false)));
-                    }
+        let Some(subscription) = &state.subscription else { return Ok(None) };
+        match subscription.inbox.next().await {
+            News::Created(header) if lock(&self.known).book.is_of(&header) => Ok(None),
+            // The member may be behind, or the data of the cluster is another.
+            News::Created(_) => {
+                let link = self.client.link().await?;
+                let before = lock(&self.known).book.place();
+                self.read(&link).await?;
+                // One that is only behind will tell what is new to it.
+                if !lock(&self.known).book.follows(before) {
                     state.subscription = Some(self.watch(link));
-                    return Ok(Some(self.told(false)));
                 }
-                News::Changed(changes) => {
-                    let is_new = lock(&self.known).book.apply(&self.service, changes);
-                    return Ok(is_new.then(|| self.told(true)));
-                }
-                News::Progress(revision) => {
-                    lock(&self.known).book.progressed(revision);
-                    return Ok(None);
-                }
-                News::Compacted => {
-                    tracing::debug!(service = self.service, "etcd has compacted; reading anew");
-                    let link = self.client.link().await?;
-                    self.read(&link).await?;
-                    state.subscription = Some(self.watch(link));
-                    return Ok(Some(self.told(false)));
-                }
-                News::Ended(error) => {
-                    state.subscription = None;
-                    lock(&self.known).can_resume = true;
-                    return Err(error);
-                }
+                Ok(Some(self.told(false)))
+            }
+            News::Changed(changes) => {
+                let is_new = lock(&self.known).book.apply(&self.service, changes);
+                Ok(is_new.then(|| self.told(true)))
+            }
+            News::Progress(revision) => {
+                lock(&self.known).book.progressed(revision);
+                Ok(None)
+            }
+            News::Compacted => {
+                tracing::debug!(service = self.service, "etcd has compacted; reading anew");
+                let link = self.client.link().await?;
+                self.read(&link).await?;
+                state.subscription = Some(self.watch(link));
+                Ok(Some(self.told(false)))
+            }
+            News::Ended(error) => {
+                state.subscription = None;
+                lock(&self.known).can_resume = true;
+                Err(error)
             }
         }
     }
