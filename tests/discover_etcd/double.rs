@@ -458,12 +458,10 @@ impl Watching {
                     *store.asked.entry("Created").or_default() += 1;
                     store.check(self.token.as_deref(), &of.key, &of.range_end)
                 };
-                // As 3.4 says it, whatever is wrong.
-                if checked.is_err() {
+                if let Err(refused) = checked {
                     (told.canceled, told.watch_id) = (true, -1);
-                    told.cancel_reason =
-                        "rpc error: code = PermissionDenied desc = etcdserver: permission denied"
-                            .into();
+                    let (code, text) = (refused.code(), refused.message());
+                    told.cancel_reason = format!("rpc error: code = {code:?} desc = {text}");
                     return self.tell(told);
                 }
                 if of.start_revision == 0 {

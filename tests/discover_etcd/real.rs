@@ -89,11 +89,11 @@ impl Backend for Single {
     type Source = EtcdService;
 
     fn registrar(&self) -> EtcdRegistrar {
-        etcd_at(&[self.0.clone()]).registrar()
+        etcd_at(std::slice::from_ref(&self.0)).registrar()
     }
 
     fn watch(&self, service: &str) -> Watched<EtcdService> {
-        etcd_at(&[self.0.clone()]).service(service).unwrap()
+        etcd_at(std::slice::from_ref(&self.0)).service(service).unwrap()
     }
 
     async fn stop(&self) {

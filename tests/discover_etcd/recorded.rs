@@ -310,6 +310,8 @@ async fn the_double_answers_as_a_real_etcd_did() {
     let cluster = Cluster::new();
     let member = cluster.member().await;
     compare("open", open(&member.url()).await);
+    let cluster = Cluster::new();
+    let member = cluster.member().await;
     cluster.store().user = Some(("tax".into(), "s3cret".into(), "/recorded/".into()));
     compare("guarded", guarded(&member.url()).await);
 }

@@ -177,7 +177,7 @@ mod tests {
     use super::{super::messages::KeyValue, *};
 
     fn inbox() -> Arc<Inbox> {
-        Inbox::new(super::super::keys::Keys::new("/s").all(), 5)
+        Inbox::new(KeyRange::default(), 5)
     }
 
     fn event(kind: i32, key: &'static str, value: &'static str, mod_revision: i64) -> Event {

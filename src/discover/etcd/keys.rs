@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::error::{Error, Kind};
 
 /// All keys that begin alike.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct KeyRange {
     pub(super) first: Bytes,
     /// The first key after them.
