@@ -14,6 +14,8 @@
 #[cfg(all(feature = "process", unix))]
 mod allow;
 mod endpoints;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod fields;
 #[cfg(feature = "grpc")]
 mod grpc;
@@ -38,6 +40,18 @@ use wire::{
 
 #[path = "../../src/duration.rs"]
 mod duration;
+
+#[cfg(feature = "etcd")]
+mod error {
+    pub(crate) use tower_upstream::Error;
+}
+
+#[cfg(feature = "etcd")]
+mod sync {
+    pub(crate) fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+        mutex.lock().unwrap()
+    }
+}
 
 mod time {
     use std::time::Duration;
@@ -251,6 +265,18 @@ fn answers_in_lines() {
 #[test]
 fn lists_of_allowed_plugins() {
     fuzz("allow", allow::list);
+}
+
+#[cfg(feature = "etcd")]
+#[test]
+fn what_a_watch_stream_of_etcd_tells() {
+    fuzz("etcd_watch", etcd::watch);
+}
+
+#[cfg(feature = "etcd")]
+#[test]
+fn values_of_etcd() {
+    fuzz("etcd_value", etcd::value);
 }
 
 #[test]
