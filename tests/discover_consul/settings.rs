@@ -108,7 +108,7 @@ async fn a_token_and_the_place_are_sent_with_everything() {
     let config = config(&double).with_token("good").with_datacenter("dc1");
     let consul = Consul::new(config.with_namespace("team").with_partition("p")).unwrap();
     next(&mut consul.service("web").unwrap().discover()).await;
-    consul.list_services().await.unwrap();
+    consul.services().await.unwrap();
     let registry = Registry::new(consul.registrar(ConsulCheck::default()));
     let registration = registry.register("tax", Endpoint::new("10.0.0.1:80").unwrap()).unwrap();
     registration.registered(secs(5)).await.unwrap();

@@ -13,6 +13,8 @@
 
 #[cfg(all(feature = "process", unix))]
 mod allow;
+#[cfg(feature = "consul")]
+mod consul;
 mod endpoints;
 mod fields;
 #[cfg(feature = "grpc")]
@@ -245,6 +247,18 @@ fn answers_in_lines() {
 #[test]
 fn lists_of_allowed_plugins() {
     fuzz("allow", allow::list);
+}
+
+#[cfg(feature = "consul")]
+#[test]
+fn instances_in_consul() {
+    fuzz("consul", consul::instances);
+}
+
+#[cfg(feature = "consul")]
+#[test]
+fn answers_of_consul() {
+    fuzz("consul_http", |bytes| consul::answer(bytes.to_vec()));
 }
 
 #[test]
