@@ -10,8 +10,8 @@ use tower_upstream::{
     Endpoint,
     discover::{
         Catalog, Consul, ConsulCheck, ConsulCheckKind, ConsulConfig, ConsulConsistency,
-        ConsulQuery, ConsulRegistrar, ConsulService, Discover, EndpointSet, Registry, WatchStream,
-        Watched,
+        ConsulQuery, ConsulRegistrar, ConsulService, Discover, EndpointSet, Registry, WatchConfig,
+        WatchStream, Watched,
     },
     endpoint::Status,
 };
