@@ -35,6 +35,11 @@ pub(crate) trait Stream: Read + Write + Send + Unpin {}
 impl<T: Read + Write + Send + Unpin> Stream for T {}
 
 impl Dialer {
+    #[cfg(feature = "tls")]
+    pub(crate) fn with_tls(config: TlsConfig) -> Self {
+        Self { config, tls: Arc::default() }
+    }
+
     /// For HTTP/1.1, or HTTP/2. The caller bounds it: by `limit`, of which each address gets a share.
     pub(crate) async fn connect(
         &self,

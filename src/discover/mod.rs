@@ -1,5 +1,7 @@
 //! Finds the endpoints of an upstream.
 //!
+//! Guides: [extending](../_guide/extending/index.html), [coming from elsewhere](../_guide/from/index.html).
+//!
 //! A [`Discover`] yields complete, ordered sets: never a delta, never an error. A source that is
 //! in trouble yields nothing, and its last set stays in use. It reports membership, not health:
 //! failures never remove an endpoint, only discovery does.
@@ -56,7 +58,10 @@ mod discover;
 mod dns;
 #[cfg(feature = "json")]
 mod file;
+mod filtered;
 mod fixed;
+#[cfg(feature = "http")]
+mod http;
 #[cfg(feature = "json")]
 mod json;
 mod memory;
@@ -64,7 +69,6 @@ mod memory_registry;
 mod register;
 mod retries;
 mod set;
-mod tagged;
 #[cfg(feature = "tower")]
 mod tower;
 mod watch;
@@ -73,12 +77,12 @@ pub use self::{
     catalog::Catalog,
     diff::{Difference, diff},
     discover::Discover,
+    filtered::{Filtered, FilteredStream},
     fixed::{Fixed, FixedStream, fixed},
     memory::{Memory, MemoryStream},
     memory_registry::{MemoryRegistry, MemoryService},
     register::{Instance, Kept, Registrar, Registration, Registry},
     set::EndpointSet,
-    tagged::{Tagged, TaggedStream},
     watch::{Observation, Source, WatchConfig, WatchHandle, WatchStream, Watched, Watches},
 };
 
@@ -91,6 +95,8 @@ pub use self::consul::{
 pub use self::dns::{Dns, DnsConfig, DnsService, IpFamily, dns};
 #[cfg(feature = "json")]
 pub use self::file::{File, file};
+#[cfg(feature = "http")]
+pub use self::http::{Farp, FarpConfig, farp};
 
 pub(crate) use self::diff::{Change, changes};
 

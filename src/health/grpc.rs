@@ -97,8 +97,13 @@ impl GrpcCheck {
     async fn ask(&self, endpoint: &Endpoint) -> Result<Verdict, BoxError> {
         let address = endpoint.address();
         let is_secure = scheme::is_secure(address.scheme()).ok_or("it is none of gRPC")?;
-        let way = Way::tcp(address.host(), address.port(), is_secure);
-        let authority = without_zone(address.authority());
+        let (way, authority) = match address.socket_path() {
+            Some(path) => (Way::Socket(path), "localhost".into()),
+            None => (
+                Way::tcp(address.host(), address.port(), is_secure),
+                without_zone(address.authority()),
+            ),
+        };
         let (scheme, asked) = (if is_secure { "https" } else { "http" }, self.service.clone());
         let message = HealthCheckRequest { service: asked }.encode_to_vec();
         let request = Request::builder()
@@ -160,7 +165,7 @@ impl Check for GrpcCheck {
 
     fn problem(&self, endpoint: Option<&Endpoint>) -> Option<String> {
         let Some(endpoint) = endpoint else { return Some(NO_ENDPOINT.to_owned()) };
-        let scheme = endpoint.address().scheme();
+        let (address, scheme) = (endpoint.address(), endpoint.address().scheme());
         let unknown = || {
             let scheme = scheme.unwrap_or_default();
             format!("`GrpcCheck` cannot reach a `{scheme}` endpoint")
@@ -168,6 +173,7 @@ impl Check for GrpcCheck {
         match scheme::is_secure(scheme) {
             None => Some(unknown()),
             Some(true) if !cfg!(feature = "tls") => Some("TLS needs the feature `tls`".to_owned()),
+            Some(_) if address.socket_path().is_some() && !cfg!(unix) => Some(unknown()),
             Some(_) => self.mistake.clone(),
         }
     }

@@ -27,6 +27,32 @@ const WORDS: &[&str] = &[
 
 /// Each module, and what it may import beside [`WORDS`] and itself.
 const TABLE: &[(&str, &[&str])] = &[
+    // On top: knows every part, and nothing knows it.
+    (
+        "plugins",
+        &[
+            "allow",
+            "auth",
+            "balance",
+            "boxed",
+            "breaker",
+            "budget",
+            "choose",
+            "codec",
+            "config",
+            "connect",
+            "discover",
+            "endpoint",
+            "failover",
+            "fallback",
+            "guard",
+            "health",
+            "limit",
+            "member",
+            "plugin",
+            "transport",
+        ],
+    ),
     // Knows the config of every part, and no part knows it.
     (
         "config",

@@ -7,6 +7,7 @@ use serde::{
     de::{self, IgnoredAny, value::MapAccessDeserializer},
 };
 
+use super::check::Check;
 use crate::{
     endpoint::{Endpoint, Locality, Status},
     error::{Error, Kind},
@@ -32,6 +33,7 @@ pub(super) struct Written {
     priority: Option<u32>,
     locality: Option<Place>,
     draining: Option<bool>,
+    health_check: Option<Check>,
     /// Whatever maintains a list says by that which instances there are.
     pub(super) last_heartbeat: Option<i64>,
     #[serde(flatten)]
@@ -109,6 +111,9 @@ impl Written {
                 Some(Health::Warning) => Status::Warning,
                 Some(Health::Critical) => Status::Critical,
             });
+        if let Some(check) = self.health_check {
+            endpoint = endpoint.with_check(check.read()?);
+        }
         if let Some(Place { region, zone, sub_zone }) = self.locality {
             let [region, zone, sub_zone] = [region, zone, sub_zone].map(Option::unwrap_or_default);
             endpoint = endpoint.with_locality(Locality { region, zone, sub_zone });
@@ -160,7 +165,10 @@ impl<'de> Deserialize<'de> for Listed {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::endpoint::EndpointCheck;
 
     fn read(text: &str) -> Endpoint {
         serde_json::from_str::<Listed>(text).unwrap().0
@@ -184,8 +192,15 @@ mod tests {
     fn every_key_has_its_effect() {
         let endpoint = read(
             r#"{"address":"::1","port":8080,"protocol":"https","weight":3,"priority":2,"draining":true,
-                "locality":{"region":"eu","zone":"a","sub_zone":"r"},"status":"critical"}"#,
+                "locality":{"region":"eu","zone":"a","sub_zone":"r"},"status":"critical",
+                "health_check":{"path":"/ready","method":"POST","headers":{"a":"b"},"body":"{}",
+                    "interval":"30s","timeout":"1s","expected":[200,204]}}"#,
         );
+        let check = EndpointCheck::get("/ready").and_then(|of| of.with_method("POST")).unwrap();
+        let check = check.with_header("a", "b").and_then(|of| of.with_body("{}")).unwrap();
+        let (interval, timeout) = (Duration::from_secs(30), Duration::from_secs(1));
+        let check = check.with_interval(interval).with_timeout(timeout).with_expected(200..=204);
+        assert_eq!(endpoint.check(), Some(&check));
         assert_eq!(endpoint.address().as_str(), "https://[::1]:8080");
         assert_eq!((endpoint.weight(), endpoint.priority()), (3, 2));
         assert!(endpoint.is_draining() && endpoint.status() == Status::Critical);
@@ -212,6 +227,7 @@ mod tests {
             (r#"{"address":"a:1","status":"fine"}"#, "unknown variant `fine`"),
             (r#"{"address":"a:1","weight":-1}"#, "invalid value"),
             (r#"{"address":"a","port":70000}"#, "invalid value"),
+            (r#"{"address":"a:1","health_check":{"path":"ready"}}"#, "has to begin with `/`"),
             ("7", "an address, or an object"),
         ] {
             let error = serde_json::from_str::<Listed>(text).unwrap_err().to_string();

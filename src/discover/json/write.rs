@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::{
     super::register::Instance,
+    check::Check,
     instance::{Health, Place, Written},
 };
 use crate::{
@@ -38,6 +39,8 @@ struct Shown<'a> {
     locality: Option<Place>,
     #[serde(skip_serializing_if = "Option::is_none")]
     draining: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    health_check: Option<Check>,
 }
 
 /// Told in a field of its own.
@@ -80,6 +83,7 @@ impl<'a> Shown<'a> {
             priority: Some(endpoint.priority()).filter(|priority| *priority != 0),
             locality: (*locality != Locality::default()).then(|| Place::of(locality)),
             draining: endpoint.is_draining().then_some(true),
+            health_check: endpoint.check().map(Check::of),
         }
     }
 }
@@ -133,7 +137,7 @@ impl Instance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::endpoint::Status;
+    use crate::endpoint::{EndpointCheck, Status};
 
     fn instance(endpoint: Endpoint) -> Instance {
         Instance::new("tax", endpoint).unwrap()
@@ -149,6 +153,7 @@ mod tests {
             of("http://[::1]:80/base/"),
             of("unix:/run/tax.sock"),
             of("grpc://tax:9000").with_weight(0).with_priority(3).with_draining(true),
+            of("a:1").with_check(EndpointCheck::get("/x").unwrap().with_expected(200..=201)),
             of("a:1").with_tag("v2").with_tag("eu").with_locality(locality),
             of("a:1")
                 .with_metadata("version", "2.3.0")

@@ -6,6 +6,7 @@ use http::{
     header::{CONNECTION, HOST, USER_AGENT},
 };
 use http_body_util::Full;
+use tokio::time::timeout;
 
 use super::{
     exchange::{Answer, Exchange},
@@ -13,7 +14,7 @@ use super::{
 };
 use crate::{
     dial::{AGENT, Dialer},
-    endpoint::Endpoint,
+    endpoint::{Endpoint, EndpointCheck},
     error::BoxError,
     health::check::{Check, Verdict},
 };
@@ -30,6 +31,9 @@ const MAX_WANTED: usize = 1 << 10;
 ///
 /// With the feature `tls`, an endpoint or a URL may be `https`; see [`tls`](Self::tls). An endpoint such as
 /// `http+unix://%2Frun%2Ftax.sock` is checked over its Unix socket, whichever user it belongs to.
+///
+/// An endpoint may [say itself](crate::endpoint::EndpointCheck) how it is checked: what it says replaces the
+/// settings of this check and the interval of the gate, unless this check requests a URL.
 ///
 /// # Bounds
 /// Reads at most 64 KiB of the body to look for [`expect_body`](Self::expect_body), and otherwise 4 KiB,
@@ -224,6 +228,18 @@ impl HttpCheck {
     }
 
     async fn ask(&self, endpoint: Option<&Endpoint>) -> Result<Answer, BoxError> {
+        let own = self.told_by(endpoint);
+        let check = self.with_own(own);
+        let answer = check.ask_as_it_is(endpoint);
+        match own.and_then(EndpointCheck::timeout) {
+            Some(limit) => timeout(limit, answer)
+                .await
+                .map_err(|_| format!("there was no answer within its {limit:?}"))?,
+            None => answer.await,
+        }
+    }
+
+    async fn ask_as_it_is(&self, endpoint: Option<&Endpoint>) -> Result<Answer, BoxError> {
         let place = self.target.place(endpoint).ok_or("a path needs an endpoint")?;
         let request = self.request(&place)?;
         let wanted = self.wanted.as_deref();

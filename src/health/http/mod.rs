@@ -5,6 +5,7 @@ mod check;
 #[cfg(test)]
 mod check_tests;
 mod exchange;
+mod own;
 mod target;
 
 pub use self::check::HttpCheck;
