@@ -132,6 +132,31 @@ async fn an_index_that_goes_backwards_starts_over_and_nothing_is_missed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_catalog_that_was_lost_takes_no_endpoint_away_at_once() {
+    let double = Double::start().await;
+    double.up("web", "web-1", 9001);
+    double.up("web", "web-2", 9002);
+    let mut sets = web(&double, ConsulQuery::default());
+    expect(&mut sets, &["web-1", "web-2"]).await;
+    tokio::time::sleep(secs(10)).await;
+    double.stop().await;
+    tokio::time::sleep(secs(60)).await;
+    double.restart(|catalog| *catalog = Default::default()).await;
+    // Others are faster to come back, and wake the query.
+    for number in 0..50 {
+        double.up("other", &format!("other-{number}"), 1);
+        quiet(&mut sets, ms(100)).await;
+    }
+    double.up("web", "web-1", 9001);
+    double.up("web", "web-2", 9002);
+    quiet(&mut sets, secs(60)).await;
+    // It was seen how these left.
+    double.deregister("web-1");
+    double.deregister("web-2");
+    while !next(&mut sets).await.is_empty() {}
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_with_a_lower_index_counts_and_the_next_query_does_not_wait() {
     let double = Double::start().await;
     double.up("web", "web-1", 9001);
