@@ -13,6 +13,8 @@
 
 #[cfg(all(feature = "process", unix))]
 mod allow;
+#[cfg(feature = "consul")]
+mod consul;
 mod endpoints;
 #[cfg(feature = "etcd")]
 mod etcd;
@@ -287,6 +289,16 @@ fn instances_of_registries() {
 #[test]
 fn documents_of_services() {
     fuzz("farp", endpoints::farp);
+#[cfg(feature = "consul")]
+#[test]
+fn instances_in_consul() {
+    fuzz("consul", consul::instances);
+}
+
+#[cfg(feature = "consul")]
+#[test]
+fn answers_of_consul() {
+    fuzz("consul_http", |bytes| consul::answer(bytes.to_vec()));
 }
 
 #[test]
