@@ -699,9 +699,19 @@ async fn a_handshake_that_is_refused_is_told_from_one_that_takes_too_long() {
     let error = call(&ends, 1).await.unwrap_err();
     assert_eq!((error.kind(), error.is_timeout()), (Kind::Connection, false), "{error}");
     assert!(error.is_unsent() && error.to_string().contains("exit status: 3"), "{error}");
+    assert_eq!(error.code(), Code::RPC_2002, "{error}");
+    assert!(error.to_string().contains("handshake refused"), "{error}");
     let mut handshake = tower_upstream::plugin::Handshake::default();
     handshake.magic_cookie_value = "other".to_owned();
     let hangs: Tax = connect_to(&refuses.address(), config.with_handshake(handshake));
     let error = call(&hangs, 1).await.unwrap_err();
     assert_eq!((error.kind(), error.is_timeout()), (Kind::Timeout, true), "{error}");
+    assert_eq!(error.code(), Code::RPC_2002, "{error}");
+    assert!(error.to_string().contains("handshake timeout"), "{error}");
+    // It did answer: a call that takes too long is no handshake, nor is the end of one that had read it.
+    let answers =
+        connect::<u64, u64>(part("serial", "").with_request_timeout(Duration::from_millis(300)));
+    answers.info().await.unwrap();
+    let error = call(&answers, 1_000_600).await.unwrap_err();
+    assert_eq!((error.kind(), error.code()), (Kind::Timeout, Code::PLUGIN_1204), "{error}");
 }
