@@ -6,7 +6,7 @@ mod process;
 
 use std::{error::Error as _, fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
-use process::{Script, Tax, call, new_path, until, write_script};
+use process::{Log, Script, Tax, call, new_path, until, write_script};
 use serde_json::Value;
 use tower::{Layer, ServiceExt};
 use tower_upstream::{
@@ -157,6 +157,40 @@ async fn a_change_of_the_list_wakes_a_plugin_that_was_refused() {
         assert_eq!(until_it_runs(&service).await, 1);
     }
     fs::remove_file(path).unwrap();
+}
+
+#[tokio::test]
+async fn each_decision_is_logged_without_what_is_secret() {
+    let log = Log(Default::default(), "tower_upstream::allow");
+    let file = Script::new(&script(1));
+    let events = async |number, is_told: &str| {
+        let list = allowing("tax", entry(number));
+        let endpoint = Endpoint::new(file.address()).unwrap().with_key("tax");
+        let member = Member::new(endpoint.with_metadata("token", "s3cret-1"));
+        let config = config().with_env("TOKEN", "s3cret-2").with_args(["s3cret-3"]);
+        let transport = ProcessTransport::with_config(config).with_allow_list(list);
+        let service: Tax = transport.connect(&member);
+        let _ = call(&service, 1).await;
+        // Others have tests of theirs.
+        let path = file.0.display().to_string();
+        let told = || -> String {
+            let all = log.0.lock().unwrap();
+            all.iter().filter(|line| line.contains(&path)).map(String::as_str).collect()
+        };
+        until("it is logged", || told().contains(is_told)).await;
+        told()
+    };
+    // A thread of its own decides.
+    let _ = tracing::subscriber::set_global_default(log.clone());
+    let allowed = events(1, "lets a plugin start").await;
+    let refused = events(2, "hash_mismatch").await;
+    for text in [allowed, refused] {
+        let (hash, path) = (Sha256::of(script(1)), file.0.display());
+        for part in ["plugin=\"tax\"", "policy=\"strict\"", &format!("path=\"{path}\"")] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(text.contains(&hash.to_string()) && !text.contains("s3cret"), "{text}");
+    }
 }
 
 #[tokio::test]
