@@ -18,6 +18,12 @@ pub mod _guide;
 pub mod builder;
 pub mod stack;
 
+// On top: named upstreams, and what is written down of them.
+#[cfg(feature = "config")]
+pub mod config;
+#[cfg(feature = "config")]
+pub mod plugins;
+
 // The way of a request, in its order.
 pub mod balance;
 pub mod discover;

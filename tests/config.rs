@@ -384,3 +384,30 @@ fn keys_that_contradict_each_other_are_mistakes() {
     let mistake = health.validate().unwrap_err().to_string();
     assert!(mistake.contains("must not be longer than `interval`, 1ms"), "{mistake}");
 }
+
+#[cfg(all(feature = "grpc", unix))]
+#[test]
+fn a_timeout_that_could_never_be_reached_is_a_mistake_of_every_transport() {
+    use tower_upstream::{
+        Error,
+        transport::{GrpcConfig, HttpConfig, SocketConfig},
+    };
+
+    let (short, long) = (Duration::from_secs(1), Duration::from_secs(2));
+    let http = |connect| {
+        HttpConfig::default().with_request_timeout(short).with_connect_timeout(connect).validate()
+    };
+    let socket = |connect| {
+        SocketConfig::default().with_request_timeout(short).with_connect_timeout(connect).validate()
+    };
+    let grpc = |connect| {
+        GrpcConfig::default().with_request_timeout(short).with_connect_timeout(connect).validate()
+    };
+    let expected = "`request_timeout` is 1s, but must not be shorter than `connect_timeout`, 2s";
+    for validate in [&http as &dyn Fn(Duration) -> Result<(), Error>, &socket, &grpc] {
+        let mistake = validate(long).unwrap_err().to_string();
+        assert!(mistake.contains(expected), "{mistake}");
+        assert!(validate(short).is_ok());
+        assert!(validate(Duration::from_secs(5)).is_ok(), "the default is meant for any exchange");
+    }
+}

@@ -57,6 +57,27 @@ fn connect(config: HttpConfig, address: &str) -> HttpService<u64, u64> {
 }
 
 #[tokio::test]
+async fn the_health_of_a_plugin_may_be_served_by_another_socket_or_host() {
+    let plugin = run(&new_path(), HttpServerConfig::default()).await;
+    let elsewhere = run(&new_path(), HttpServerConfig::default()).await;
+    let health = async |path: String| {
+        let config = HttpConfig::default().with_health_path(path);
+        connect(config, &plugin.address).health().await
+    };
+    let other = format!("{}/health", elsewhere.address);
+    let status = health(other.clone()).await;
+    assert_eq!(status.status, PluginStatus::Healthy, "{status:?}");
+    assert_eq!(health("/health".to_owned()).await.status, PluginStatus::Healthy);
+    drop(elsewhere.stop);
+    elsewhere.task.await.unwrap();
+    // Not by the plugin, which would answer.
+    assert_ne!(health(other).await.status, PluginStatus::Healthy);
+    assert_ne!(health("http://127.0.0.1:1/health".to_owned()).await.status, PluginStatus::Healthy);
+    let status = health("http+unix://run/health".to_owned()).await;
+    assert!(status.message.contains("must be absolute"), "{status:?}");
+}
+
+#[tokio::test]
 async fn calls_health_and_info_go_over_a_socket_and_connections_are_kept() {
     let path = new_path();
     let mut server = run(&path, HttpServerConfig::default()).await;

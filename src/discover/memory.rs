@@ -33,7 +33,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Begins with `endpoints`.
+    /// Makes a list of `endpoints`.
     ///
     /// # Errors
     /// `InvalidConfig` for an address that cannot be used, or one that is named twice.
@@ -58,12 +58,15 @@ impl Memory {
         E: TryInto<Endpoint>,
         Error: From<E::Error>,
     {
-        let endpoint = Arc::new(endpoint.try_into()?);
-        self.change(|set, revision| Some(set.with(endpoint, revision)));
+        self.put(Arc::new(endpoint.try_into()?));
         Ok(())
     }
 
-    /// Removes the endpoint with `key`. `false`: there was none.
+    pub(super) fn put(&self, endpoint: Arc<Endpoint>) {
+        self.change(|set, revision| Some(set.with(endpoint, revision)));
+    }
+
+    /// Removes the endpoint with `key`, and returns whether there was one.
     ///
     /// Calls that it has in flight finish.
     pub fn remove(&self, key: &str) -> bool {
@@ -80,9 +83,14 @@ impl Memory {
         Ok(())
     }
 
-    /// The list as it is now.
+    /// Returns the list as it is now.
     pub fn snapshot(&self) -> EndpointSet {
         self.set.borrow().clone()
+    }
+
+    /// Whether there is another handle, or a stream.
+    pub(super) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.set) > 1 || self.set.receiver_count() > 0
     }
 
     /// Tells whether there is a next set.
@@ -92,6 +100,12 @@ impl Memory {
             let next = next(set, revision.to_string());
             next.map(|next| *set = next).is_some()
         })
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { set: Arc::new(watch::Sender::new(EndpointSet::empty())) }
     }
 }
 

@@ -16,18 +16,20 @@
 //! ```
 
 mod address;
+mod check;
 mod endpoint;
+mod locality;
 mod parse;
+mod status;
 mod unix;
 
 pub(crate) use self::endpoint::identities_of;
 pub use self::{
-    address::Address,
-    endpoint::{Endpoint, Locality, Status},
+    address::Address, check::EndpointCheck, endpoint::Endpoint, locality::Locality, status::Status,
 };
 
 #[cfg(feature = "http")]
 pub(crate) use self::{
     address::without_user,
-    unix::{HTTP_UNIX, unix_url},
+    unix::{HTTP_UNIX, socket_of, unix_url},
 };

@@ -1,5 +1,7 @@
 //! The rules of choosing as plain arithmetic: state and time in, decision out.
 //!
+//! Guides: [glossary](../_guide/glossary/index.html), [architecture](../_guide/architecture/index.html).
+//!
 //! No clock, lock, task or source of random numbers: the time is a [`Duration`](std::time::Duration) since any
 //! start, numbers come from an [`Rng`] with a seed. So tables of other systems can be replayed against these
 //! rules, and one seed reproduces all choices. No input makes them panic: what is out of bounds is clamped
@@ -28,6 +30,7 @@
 //! | [`SuccessRate`], [`FailurePercentage`], [`OutlierDetector`] | endpoints that fail more than others | gRFC A50, Envoy |
 //! | [`EjectionTime`], [`EjectionLimit`] | how long, and how many at most | gRFC A50, Envoy |
 //! | [`Standing`], [`EndpointHealth`] | ejection, probation, slow start and checks of one endpoint | Envoy, linkerd, ours |
+//! | `hash` (feature `hash`) | keys that stay at their endpoint | Maglev, Envoy, libketama, nginx, Skipper, Zalando |
 //! | [`Quantiles`] | when to hedge | HdrHistogram |
 //! | [`StateTracker`] | rise and fall of results that come from outside | HAProxy |
 //! | [`CircuitHandle`](crate::breaker::CircuitHandle) | a circuit breaker without a service, with a clock of its own | resilience4j |
@@ -39,6 +42,8 @@ mod edf;
 mod ejection;
 mod endpoint_health;
 mod failback;
+#[cfg(feature = "hash")]
+pub mod hash;
 mod least_request;
 mod locality;
 mod panic;

@@ -22,6 +22,21 @@ impl Terms {
     }
 }
 
+/// What is wrong with the timeouts of a config: connecting is part of an exchange, so that a longer limit of
+/// it could never be reached. Its `default` is meant for any exchange: a short one ends it earlier.
+pub(super) fn contradiction(
+    request_timeout: Duration,
+    connect_timeout: Duration,
+    default: Duration,
+) -> Option<String> {
+    (connect_timeout != default && request_timeout < connect_timeout).then(|| {
+        format!(
+            "`request_timeout` is {request_timeout:?}, but must not be shorter than `connect_timeout`, \
+             {connect_timeout:?}"
+        )
+    })
+}
+
 /// The deadline of the call, or the timeout of the settings, whichever is first.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TimeLimit {

@@ -1,5 +1,8 @@
 //! Connectors that reach an upstream: the end of a stack.
 //!
+//! Guides: [what a plugin speaks](../_guide/wire/index.html), [other clients](../_guide/clients/index.html),
+//! [extending](../_guide/extending/index.html).
+//!
 //! # When to use
 //! A balancer needs a connector, which makes the service of each member. Choose it by the requests of the
 //! stack:

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
 mod choosing;
+#[cfg(feature = "hash")]
+mod hashing;
 mod latency;
 mod outliers;
 mod spreading;

@@ -3,11 +3,8 @@
 
 use std::time::Duration;
 
-use super::config::WatchConfig;
-use crate::{
-    backoff::{Backoff, Jitter},
-    time::{self, Instant},
-};
+use super::{super::retries::Retries, config::WatchConfig};
+use crate::time::{self, Instant};
 
 /// What an answer says, compared to the set that was believed last.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -28,11 +25,6 @@ pub(super) enum Verdict {
     DoubtUntil(Instant),
 }
 
-/// Longest wait after the first failure.
-const FIRST_WAIT: Duration = Duration::from_millis(250);
-/// Without a failure for so long, the next one is the first again.
-const STABLE: Duration = Duration::from_secs(60);
-
 /// How a watch stands.
 #[derive(Debug, Clone)]
 pub(super) struct Course {
@@ -44,9 +36,7 @@ pub(super) struct Course {
     doubt_until: Option<Instant>,
     answered_at: Option<Instant>,
     is_expired: bool,
-    failures: u32,
-    /// Since when there was no failure.
-    well_since: Option<Instant>,
+    retries: Retries,
 }
 
 impl Course {
@@ -59,8 +49,7 @@ impl Course {
             doubt_until: None,
             answered_at,
             is_expired: false,
-            failures: 0,
-            well_since: None,
+            retries: Retries::default(),
         }
     }
 
@@ -68,7 +57,7 @@ impl Course {
     pub(super) fn confirmed(&mut self, now: Instant) {
         self.answered_at = Some(now);
         self.is_expired = false;
-        self.well_since.get_or_insert(now);
+        self.retries.succeeded(now);
     }
 
     /// An answer came.
@@ -95,14 +84,7 @@ impl Course {
     /// An observation failed. Tells how long to wait before the next one: at most `max`.
     /// `random` is from 0 up to 1.
     pub(super) fn failed(&mut self, max: Duration, random: f64, now: Instant) -> Duration {
-        let well_since = self.well_since.take();
-        if well_since.is_some_and(|since| now.saturating_duration_since(since) >= STABLE) {
-            self.failures = 0;
-        }
-        self.failures = self.failures.saturating_add(1);
-        let backoff =
-            Backoff { first: FIRST_WAIT.min(max), multiplier: 2.0, max, jitter: Jitter::Full };
-        backoff.wait(self.failures, None, random)
+        self.retries.failed(max, random, now)
     }
 
     /// When an observation has to start, with nothing remembered, that settles a doubt.

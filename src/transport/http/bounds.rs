@@ -2,7 +2,10 @@
 
 use std::ops::RangeInclusive;
 
-use super::config::{HttpConfig, MAX_AGE};
+use super::{
+    super::limit::contradiction,
+    config::{HttpConfig, MAX_AGE},
+};
 use crate::{
     endpoint::without_user,
     error::{Error, Kind},
@@ -29,14 +32,11 @@ impl HttpConfig {
                 mistakes.push(format!("`{name}` is zero, but must be longer"));
             }
         }
-        // The default is meant for any: a short call ends it earlier.
-        let is_said = self.connect_timeout != Self::default().connect_timeout;
-        if is_said && self.request_timeout < self.connect_timeout {
-            mistakes.push(format!(
-                "`request_timeout` is {:?}, but must not be shorter than `connect_timeout`, {:?}",
-                self.request_timeout, self.connect_timeout
-            ));
-        }
+        mistakes.extend(contradiction(
+            self.request_timeout,
+            self.connect_timeout,
+            Self::default().connect_timeout,
+        ));
         if self.max_connections == Some(0) {
             mistakes.push("`max_connections` is 0, but must be more, or none".to_owned());
         }

@@ -12,6 +12,7 @@ use tokio::{
 use super::{
     config::HttpConfig,
     connection::{Connections, Dialing, HttpConnection, Lease, Waiting},
+    request::Page,
 };
 use crate::{
     auth::Credentials,
@@ -26,7 +27,7 @@ pub(in crate::transport) struct Pool {
     member: Arc<Member>,
     /// A URL of the host that it connects to. Without a host if the address cannot be used.
     host: Uri,
-    /// That of an `http+unix` address.
+    /// That of an `http+unix` URL.
     socket: Option<Arc<str>>,
     config: ArcSwap<HttpConfig>,
     connections: Arc<Connections>,
@@ -57,13 +58,17 @@ impl Pool {
         }
     }
 
-    /// The pool for `url`: this one, or one for a single call if that is on another host.
-    pub(super) fn reaching(self: &Arc<Self>, url: &Uri) -> Arc<Self> {
-        if (url.scheme(), url.authority()) == (self.host.scheme(), self.host.authority()) {
+    /// The pool for `page`: this one, or one for a single call if that is on another host or socket.
+    pub(super) fn reaching(self: &Arc<Self>, page: &Page) -> Arc<Self> {
+        let Page { url, socket } = page;
+        let is_here =
+            (url.scheme(), url.authority()) == (self.host.scheme(), self.host.authority());
+        if is_here && (socket.is_none() || *socket == self.socket) {
             return self.clone();
         }
         let (member, tls, runtime) = (self.member.clone(), self.tls.clone(), self.runtime.clone());
-        Arc::new(Self::new(member, url.clone(), self.config(), tls, runtime))
+        let other = Self::new(member, url.clone(), self.config(), tls, runtime);
+        Arc::new(Self { socket: socket.clone(), ..other })
     }
 
     pub(super) fn runtime(&self) -> Option<&Handle> {

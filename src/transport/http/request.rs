@@ -17,7 +17,7 @@ use super::{bounds::has_user, config::HttpConfig};
 use crate::{
     auth::Credentials,
     duration::go_duration,
-    endpoint::{Address, HTTP_UNIX, without_user},
+    endpoint::{Address, HTTP_UNIX, socket_of, without_user},
     error::{Code, Error, Kind},
     member::Member,
     plugin::{
@@ -47,10 +47,10 @@ impl Target {
     }
 
     /// Makes the request of a `GET`.
-    pub(super) fn get(&self, uri: Uri, config: &HttpConfig) -> Result<Request<()>, Error> {
+    pub(super) fn get(&self, url: Uri, config: &HttpConfig) -> Result<Request<()>, Error> {
         let mut headers = headers(config);
         add_credentials(&mut headers, &self.credentials)?;
-        Ok(request(Method::GET, uri, headers))
+        Ok(request(Method::GET, url, headers))
     }
 
     /// What a call shows to be let in.
@@ -112,21 +112,49 @@ impl Target {
         usable(&absolute(member.endpoint().address())).unwrap_or_default()
     }
 
-    pub(super) fn info_uri(&self) -> Result<Uri, Error> {
-        usable(&below(&self.address, "info"))
+    pub(super) fn info(&self) -> Result<Page, Error> {
+        usable(&below(&self.address, "info")).map(Page::here)
     }
 
-    pub(super) fn health_uri(&self, config: &HttpConfig) -> Result<Uri, Error> {
-        match config.health_path.as_str() {
-            "" => usable(&below(&self.address, "health")),
-            url if url.contains("://") => usable(url),
+    pub(super) fn health(&self, config: &HttpConfig) -> Result<Page, Error> {
+        let path = match config.health_path.as_str() {
+            "" => below(&self.address, "health"),
+            url if url.contains("://") => return Page::elsewhere(url),
             path if path.starts_with('/') => {
                 let address = absolute(&self.address);
                 let root = &address[..address.len() - self.address.path().len()];
-                usable(&format!("{root}{path}"))
+                format!("{root}{path}")
             }
-            path => usable(&below(&self.address, path)),
-        }
+            path => below(&self.address, path),
+        };
+        usable(&path).map(Page::here)
+    }
+}
+
+/// What a `GET` reads, which may be on another host or socket than that of the calls.
+pub(super) struct Page {
+    pub(super) url: Uri,
+    /// The path of another socket.
+    pub(super) socket: Option<Arc<str>>,
+}
+
+impl Page {
+    fn here(url: Uri) -> Self {
+        Self { url, socket: None }
+    }
+
+    /// The host of a URL cannot be the path of a socket, which thus stands apart.
+    fn elsewhere(url: &str) -> Result<Self, Error> {
+        let rest = url.split_once("://").filter(|(of, _)| of.eq_ignore_ascii_case(HTTP_UNIX));
+        let Some((_, rest)) = rest else { return usable(url).map(Self::here) };
+        let (host, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let socket = socket_of(host).map_err(|problem| {
+            unusable(format!("cannot use the URL `{}`: {problem}", without_user(url)))
+                .coded(Some(Code::PLUGIN_1004))
+        })?;
+        usable_path(&socket)?;
+        let url = usable(&format!("{HTTP_UNIX}://localhost{path}"))?;
+        Ok(Self { url, socket: Some(socket.into()) })
     }
 }
 
@@ -143,7 +171,7 @@ fn headers(config: &HttpConfig) -> HeaderMap {
 /// that is what curl sends there.
 fn absolute(address: &Address) -> String {
     match address.scheme() {
-        Some(_) if address.socket_path().is_some() => {
+        Some(of) if of.eq_ignore_ascii_case(HTTP_UNIX) => {
             format!("{HTTP_UNIX}://localhost{}", address.path())
         }
         Some(_) => address.as_str().to_owned(),
@@ -157,9 +185,13 @@ fn below(address: &Address, name: &str) -> String {
 
 /// Whether the path of a socket may be one.
 fn usable_socket(address: &Address) -> Result<(), Error> {
-    let Some(path) = address.socket_path() else { return Ok(()) };
+    address.socket_path().map_or(Ok(()), |path| usable_path(&path))
+}
+
+/// Whether a socket may have this path.
+pub(in crate::transport) fn usable_path(path: &str) -> Result<(), Error> {
     #[cfg(unix)]
-    return crate::dial::socket_path::check(&path);
+    return crate::dial::socket_path::check(path);
     #[cfg(not(unix))]
     Err(unusable(format!("there are no Unix sockets here, such as `{path}`")))
 }

@@ -9,7 +9,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::Uri;
 use pin_project_lite::pin_project;
 use serde::{Serialize, de::DeserializeOwned};
 use tower_service::Service;
@@ -19,7 +18,7 @@ use super::{
     config::HttpConfig,
     exchange::{Exchange, Received},
     pool::Pool,
-    request::Target,
+    request::{Page, Target},
 };
 use crate::{
     auth::Credentials,
@@ -89,11 +88,11 @@ impl<Req, Res> HttpService<Req, Res> {
     /// The future may drop at any point.
     pub async fn health(&self) -> HealthStatus {
         let (start, config) = (time::now(), self.pool.config());
-        let health = match self.target.health_uri(&config) {
+        let health = match self.target.health(&config) {
             Err(error) => {
                 HealthStatus::unhealthy(format!("Failed to create health check request: {error}"))
             }
-            Ok(uri) => match get(&self.pool, &self.target, uri, config).await {
+            Ok(page) => match get(&self.pool, &self.target, page, config).await {
                 Err(error) => {
                     HealthStatus::unhealthy(format!("Health check request failed: {error}"))
                 }
@@ -118,9 +117,8 @@ impl<Req, Res> HttpService<Req, Res> {
     pub async fn info(&self) -> Result<PluginInfo, Error> {
         let (pool, target) = (self.pool.clone(), self.target.clone());
         let ask = || async move {
-            let asked = async {
-                answer::info(&get(&pool, &target, target.info_uri()?, pool.config()).await?)
-            };
+            let asked =
+                async { answer::info(&get(&pool, &target, target.info()?, pool.config()).await?) };
             asked.await.map_err(|error| error.at_endpoint(&target.key))
         };
         self.target.info.get_or_ask(ask).await
@@ -130,14 +128,14 @@ impl<Req, Res> HttpService<Req, Res> {
 async fn get(
     pool: &Arc<Pool>,
     target: &Target,
-    uri: Uri,
+    page: Page,
     config: Arc<HttpConfig>,
 ) -> Result<Received, Error> {
     let received = async {
-        let head = |config: &_| target.get(uri.clone(), config);
+        let head = |config: &_| target.get(page.url.clone(), config);
         let request = head(&config)?.map(|()| Bytes::new());
         let terms = Terms { deadline: None, idempotent: true };
-        let pool = pool.reaching(&uri);
+        let pool = pool.reaching(&page);
         let mut exchange =
             pin!(Exchange::begin(pool, config, request, terms)?.kept_private(target.is_private()));
         poll_fn(|cx| exchange.as_mut().poll_exchange(cx, head)).await

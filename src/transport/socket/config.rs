@@ -2,6 +2,7 @@ use std::{marker::PhantomData, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::super::limit::contradiction;
 use crate::{
     auth::Secret,
     error::{Error, Kind},
@@ -146,13 +147,7 @@ impl SocketConfig {
         with_allow_any_user: allow_any_user = bool;
         with_allow_remote: allow_remote = bool;
         with_token: token = impl Into<Secret>;
-    }
-
-    /// Sets [`allowed_uids`](Self::allowed_uids).
-    #[must_use]
-    pub fn with_allowed_uids(mut self, uids: impl IntoIterator<Item = u32>) -> Self {
-        self.allowed_uids = uids.into_iter().collect();
-        self
+        with_allowed_uids: allowed_uids = each u32;
     }
 
     /// Checks every value.
@@ -171,11 +166,14 @@ impl SocketConfig {
             ("max_connection_age", zero_age, ", or none"),
             ("max_message_bytes", self.max_message_bytes == 0, ""),
         ];
-        let mistakes: Vec<_> = zeros
-            .into_iter()
-            .filter(|(_, is_zero, _)| *is_zero)
-            .map(|(name, _, or)| format!("`{name}` is zero, but must be more{or}"))
-            .collect();
+        let zeros = zeros.into_iter().filter(|(_, is_zero, _)| *is_zero);
+        let mut mistakes: Vec<_> =
+            zeros.map(|(name, _, or)| format!("`{name}` is zero, but must be more{or}")).collect();
+        mistakes.extend(contradiction(
+            self.request_timeout,
+            self.connect_timeout,
+            Self::default().connect_timeout,
+        ));
         if mistakes.is_empty() {
             return Ok(());
         }

@@ -1,0 +1,191 @@
+use std::{collections::BTreeMap, fmt};
+
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, Error as _},
+};
+
+use super::section::reads_section;
+use crate::{balance::BalanceConfig, error::Error};
+
+macro_rules! strategies {
+    ($($(#[$doc:meta])+ $variant:ident = $name:literal $(| $alias:literal)*;)+) => {
+        /// Name of a strategy that chooses among the endpoints of a plugin.
+        ///
+        /// Read in any case, with `-` or `_`.
+        ///
+        /// ```
+        /// use tower_upstream::config::StrategyName;
+        /// let name: StrategyName = serde_json::from_str("\"round_robin\"")?;
+        /// assert_eq!((name, name.as_str()), (StrategyName::RoundRobin, "round-robin"));
+        /// # Ok::<(), serde_json::Error>(())
+        /// ```
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum StrategyName {
+            $($(#[$doc])+ $variant,)+
+        }
+
+        impl StrategyName {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// Returns the name, as in a file.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)+
+                }
+            }
+
+            fn of(text: &str) -> Option<Self> {
+                match text.to_ascii_lowercase().replace('_', "-").as_str() {
+                    $($name $(| $alias)* => Some(Self::$variant),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+strategies! {
+    /// `least-request`, or `least-connections`: [`LeastRequest`](crate::LeastRequest). The default.
+    #[default]
+    LeastRequest = "least-request" | "least-connections" | "least-requests";
+    /// `peak-ewma`: [`PeakEwma`](crate::PeakEwma).
+    PeakEwma = "peak-ewma";
+    /// `least-latency`: [`LeastLatency`](crate::balance::LeastLatency).
+    LeastLatency = "least-latency" | "response-time";
+    /// `health-based`: [`HealthBased`](crate::balance::HealthBased).
+    HealthBased = "health-based";
+    /// `round-robin`: [`RoundRobin`](crate::balance::RoundRobin).
+    RoundRobin = "round-robin";
+    /// `weighted-round-robin`: [`WeightedRoundRobin`](crate::balance::WeightedRoundRobin).
+    WeightedRoundRobin = "weighted-round-robin" | "weighted";
+    /// `random`: [`Random`](crate::balance::Random).
+    Random = "random";
+    /// `weighted-random`: [`WeightedRandom`](crate::balance::WeightedRandom).
+    WeightedRandom = "weighted-random";
+    /// `geographic`: [`Geographic`](crate::balance::Geographic).
+    Geographic = "geographic";
+    /// `priority`: [`Priority`](crate::balance::Priority).
+    Priority = "priority";
+    /// `pick-first`: [`PickFirst`](crate::balance::PickFirst).
+    PickFirst = "pick-first";
+}
+
+impl fmt::Display for StrategyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for StrategyName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for StrategyName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::of(&text).ok_or_else(|| {
+            let known: Vec<_> = Self::ALL.iter().map(|name| format!("`{name}`")).collect();
+            let known = known.join(", ");
+            let shown: String = text.escape_debug().take(64).collect();
+            let hashes = ["hash", "maglev", "ring", "sticky"];
+            let is_hash = hashes.iter().any(|hash| text.to_ascii_lowercase().contains(hash));
+            let why = if is_hash { ": choosing by a hash is not there yet" } else { "" };
+            D::Error::custom(format!("unknown strategy `{shown}`{why}; there are {known}"))
+        })
+    }
+}
+
+/// The `balance` section of a plugin: a [`BalanceConfig`], and how to choose.
+///
+/// # Example
+/// ```
+/// use tower_upstream::config::{BalanceSection, StrategyName};
+/// let balance: BalanceSection =
+///     serde_json::from_str(r#"{"strategy": "round-robin", "weights": {"tax-1": 3}}"#)?;
+/// assert_eq!((balance.strategy, balance.weights["tax-1"]), (StrategyName::RoundRobin, 3));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct BalanceSection {
+    /// How an endpoint is chosen. Default: `least-request`.
+    pub strategy: StrategyName,
+    /// Weights of endpoints, by their keys; others have their own. Default: none.
+    pub weights: BTreeMap<String, u32>,
+    /// Number of endpoints that `least-request`, `peak-ewma` and `least-latency` compare. Default: 2.
+    pub choices: Option<u32>,
+    /// Whether `least-request` and `least-latency` compare all endpoints. Default: false.
+    pub full_scan: bool,
+    /// Own region, for `geographic`. Default: unknown.
+    pub region: String,
+    /// Own zone, for `geographic`. Default: unknown.
+    pub zone: String,
+    /// Regions that come after the own one, for `geographic`, the nearest first. Default: none.
+    pub regions: Vec<String>,
+    /// Not there yet, and so always nothing.
+    #[serde(skip)]
+    sticky: Sticky,
+    /// Which endpoints it chooses from.
+    #[serde(flatten)]
+    pub config: BalanceConfig,
+}
+
+reads_section!(
+    BalanceSection: BalanceConfig as config,
+    strategy, weights, choices, full_scan, region, zone, regions, sticky
+);
+
+impl From<StrategyName> for BalanceSection {
+    fn from(strategy: StrategyName) -> Self {
+        Self { strategy, ..Self::default() }
+    }
+}
+
+impl BalanceSection {
+    /// Returns the defaults of the Go plugin manager: `round-robin`.
+    ///
+    /// ```
+    /// use tower_upstream::config::{BalanceSection, StrategyName};
+    /// assert_eq!(BalanceSection::go().strategy, StrategyName::RoundRobin);
+    /// ```
+    pub fn go() -> Self {
+        Self::from(StrategyName::RoundRobin)
+    }
+
+    setters! {
+        with_strategy: strategy = StrategyName;
+    }
+
+    /// Sets [`config`](Self::config).
+    #[must_use]
+    pub fn with_config(mut self, config: BalanceConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// Those of [`BalanceConfig::validate`].
+    pub fn validate(&self) -> Result<(), Error> {
+        self.config.validate()
+    }
+}
+
+/// The key of sessions, which have to wait for choosing by a hash.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Sticky;
+
+impl<'de> Deserialize<'de> for Sticky {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Option::<de::IgnoredAny>::deserialize(deserializer)? {
+            None => Ok(Self),
+            Some(_) => Err(D::Error::custom("sticky sessions are not there yet; leave it out")),
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! The file as data: the config structs of the parts, composed.
+
+mod balance;
+mod breaker;
+mod concurrency;
+mod config;
+mod discovery;
+mod failover;
+mod fallback;
+mod place;
+mod plugin;
+mod retry;
+mod section;
+mod sections;
+mod security;
+
+pub use self::{
+    balance::{BalanceSection, StrategyName},
+    breaker::{BreakerScope, BreakerSection},
+    concurrency::ConcurrencySection,
+    config::{Config, Preset},
+    discovery::DiscoveryConfig,
+    failover::FailoverSection,
+    fallback::FallbackConfig,
+    place::{DiscoverConfig, EndpointConfig},
+    plugin::PluginConfig,
+    retry::RetrySection,
+    sections::Sections,
+    security::SecurityConfig,
+};

@@ -1,0 +1,18 @@
+//! One driver for every backend that endpoints are announced to: see [`Registrar`](registrar::Registrar)
+//! for what a backend is, and [`Registry`](registry::Registry) for what becomes of it.
+
+mod course;
+mod driver;
+mod entry;
+mod instance;
+mod registrar;
+mod registration;
+mod registry;
+mod shared;
+
+pub use self::{
+    instance::Instance,
+    registrar::{Kept, Registrar},
+    registration::Registration,
+    registry::Registry,
+};

@@ -1,0 +1,230 @@
+//! Where other systems place the points of their rings.
+
+use super::{
+    functions::{md5_words, murmur2, xxh64},
+    ring::Ring,
+};
+
+/// How many points Envoy and gRPC place.
+///
+/// ```
+/// use tower_upstream::rules::hash::{HashFunction, RingSize};
+/// let size = RingSize { function: HashFunction::Murmur2, ..RingSize::default() };
+/// assert_eq!((size.min, size.max), (1_024, 8 << 20));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RingSize {
+    /// Fewest points. Default: 1,024.
+    pub min: u32,
+    /// Most points. The default is that of Envoy; that of gRPC is 4,096. Default: 8,388,608.
+    pub max: u32,
+    /// What places the points. Default: [`HashFunction::XxHash64`].
+    pub function: HashFunction,
+}
+
+impl Default for RingSize {
+    fn default() -> Self {
+        Self { min: 1_024, max: 8 << 20, function: HashFunction::default() }
+    }
+}
+
+/// A hash function of Envoy's ring.
+///
+/// ```
+/// use tower_upstream::rules::hash::{HashFunction, xxh64};
+/// assert_eq!(HashFunction::default().hash(b"a"), xxh64(b"a", 0));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HashFunction {
+    /// [`xxh64`] with the seed 0.
+    #[default]
+    XxHash64,
+    /// [`murmur2`].
+    Murmur2,
+}
+
+impl HashFunction {
+    /// Returns the hash of `bytes`.
+    ///
+    /// ```
+    /// use tower_upstream::rules::hash::{HashFunction, murmur2};
+    /// assert_eq!(HashFunction::Murmur2.hash(b"a"), murmur2(b"a"));
+    /// ```
+    pub fn hash(self, bytes: &[u8]) -> u64 {
+        match self {
+            Self::XxHash64 => xxh64(bytes, 0),
+            Self::Murmur2 => murmur2(bytes),
+        }
+    }
+}
+
+/// Points that nginx, lua-resty-chash and pingora place for each unit of weight.
+const NGINX_POINTS: u32 = 160;
+/// Points of a ring at most.
+const MAX_POINTS: u32 = 16 << 20;
+
+impl Ring {
+    /// Creates the ring of Envoy, and of gRPC with its [`RingSize`]: of hosts as they are written, with
+    /// weights.
+    ///
+    /// A host has points in proportion to its weight, the lightest at least a whole number: the hashes of
+    /// `<host>_0`, `<host>_1` and so on. Hosts of weight 0 have none. A key is placed by the hash function
+    /// of the ring, too.
+    ///
+    /// ```
+    /// use tower_upstream::rules::hash::{Ring, RingSize};
+    /// let ring = Ring::envoy(&[("10.0.0.1:80", 1), ("10.0.0.2:80", 1)], RingSize::default());
+    /// assert_eq!(ring.points().len(), 1_024);
+    /// ```
+    pub fn envoy<S: AsRef<str>>(hosts: &[(S, u32)], size: RingSize) -> Self {
+        let total: f64 = hosts.iter().map(|(_, weight)| f64::from(*weight)).sum();
+        let weights = hosts.iter().map(|(_, weight)| f64::from(*weight) / total);
+        let least = weights.clone().filter(|weight| *weight > 0.0).fold(1.0, f64::min);
+        let max = f64::from(size.max.clamp(1, MAX_POINTS));
+        let scale = ((least * f64::from(size.min)).ceil() / least).min(max);
+        let mut points = Vec::with_capacity(if total > 0.0 { scale.ceil() as usize } else { 0 });
+        let (mut placed, mut due) = (0.0, 0.0);
+        let mut text = String::new();
+        for (index, ((host, weight), share)) in (0_u32..).zip(hosts.iter().zip(weights)) {
+            if *weight == 0 {
+                continue;
+            }
+            due += scale * share;
+            text.clear();
+            text.push_str(host.as_ref());
+            text.push('_');
+            for number in 0_u32.. {
+                if placed >= due {
+                    break;
+                }
+                points.push((size.function.hash(numbered(&mut text, number)), index));
+                placed += 1.0;
+            }
+        }
+        Self::of(points, 64)
+    }
+
+    /// Creates the ring of libketama: of servers as they are written, with their memory.
+    ///
+    /// Four points for each MD5 of `<server>-0`, `<server>-1` and so on; a server has 40 of these for its
+    /// share of all memory times the number of servers. A key is placed by [`ketama`](super::ketama).
+    ///
+    /// ```
+    /// use tower_upstream::rules::hash::{Ring, ketama};
+    /// let ring = Ring::libketama(&[("10.0.1.1:11211", 600), ("10.0.1.2:11211", 300)]);
+    /// assert!(ring.get(ketama(b"user-1").into()).is_some());
+    /// ```
+    pub fn libketama<S: AsRef<str>>(servers: &[(S, u32)]) -> Self {
+        let total: u64 = servers.iter().map(|(_, memory)| u64::from(*memory)).sum();
+        let count = servers.len().min((MAX_POINTS / NGINX_POINTS) as usize);
+        let mut points = Vec::with_capacity(count * NGINX_POINTS as usize);
+        let mut text = String::new();
+        for (index, (server, memory)) in (0_u32..).zip(&servers[..count]) {
+            // In the precision of the original.
+            let share = f64::from(*memory as f32 / total as f32);
+            let groups = ((share * 40.0 * count as f64) as f32).floor() as u32;
+            text.clear();
+            text.push_str(server.as_ref());
+            text.push('-');
+            for number in 0..groups {
+                let words = md5_words(numbered(&mut text, number));
+                points.extend(words.map(|word| (word.into(), index)));
+            }
+        }
+        Self::of(points, 32)
+    }
+
+    /// Creates the ring of nginx's `hash ... consistent`, and of pingora: of servers as they are written,
+    /// with weights.
+    ///
+    /// 160 points for each unit of weight: the CRC-32 of the host, a zero byte, the port, and the point
+    /// before. A key is placed by [`crc32`](super::crc32). Pingora writes IPv6 addresses without
+    /// brackets.
+    ///
+    /// ```
+    /// use tower_upstream::rules::hash::{Ring, crc32};
+    /// let ring = Ring::nginx(&[("10.0.0.1:80", 1), ("10.0.0.2:80", 2)]);
+    /// assert!(ring.get(crc32(b"user-1").into()).is_some());
+    /// ```
+    pub fn nginx<S: AsRef<str>>(servers: &[(S, u32)]) -> Self {
+        let id = |server: &str| {
+            let unix = server.get(..5).filter(|prefix| prefix.eq_ignore_ascii_case("unix:"));
+            let (host, port) = match (unix, server.rsplit_once(':')) {
+                (Some(_), _) => (&server[5..], ""),
+                (None, Some((host, port))) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+                    (host, port)
+                }
+                (None, _) => (server, ""),
+            };
+            format!("{host}\0{port}")
+        };
+        chained(servers.iter().map(|(server, weight)| (id(server.as_ref()), *weight)))
+    }
+
+    /// Creates the ring of lua-resty-chash: as that of nginx, of ids that are taken as they are written.
+    ///
+    /// ```
+    /// use tower_upstream::rules::hash::Ring;
+    /// let (resty, nginx) = (Ring::resty(&[("a\080", 1)]), Ring::nginx(&[("a:80", 1)]));
+    /// assert_eq!(resty.points(), nginx.points());
+    /// ```
+    pub fn resty<S: AsRef<str>>(ids: &[(S, u32)]) -> Self {
+        chained(ids.iter().map(|(id, weight)| (id.as_ref(), *weight)))
+    }
+
+    /// Creates the ring of Skipper: of hosts as they are written, with `points` for each.
+    ///
+    /// The [`xxh64`] of `<host:port>-0`, `<host:port>-1` and so on, by which a key is placed, too. Skipper has
+    /// 100 points for each.
+    ///
+    /// ```
+    /// use tower_upstream::rules::hash::Ring;
+    /// assert_eq!(Ring::skipper(&["10.0.0.1:80", "10.0.0.2:80"], 100).points().len(), 200);
+    /// ```
+    pub fn skipper<S: AsRef<str>>(hosts: &[S], points: u32) -> Self {
+        let each = points.min(MAX_POINTS / (hosts.len().clamp(1, MAX_POINTS as usize) as u32));
+        let mut text = String::new();
+        let mut placed = Vec::with_capacity(hosts.len() * each as usize);
+        for (index, host) in (0_u32..).zip(hosts) {
+            text.clear();
+            text.push_str(host.as_ref());
+            text.push('-');
+            placed.extend((0..each).map(|number| (xxh64(numbered(&mut text, number), 0), index)));
+        }
+        Self::of(placed, 64)
+    }
+}
+
+/// `text` with `number` behind it. `text` keeps what it was up to its last separator.
+fn numbered(text: &mut String, number: u32) -> &[u8] {
+    use std::fmt::Write;
+
+    let end = text.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+    if number > 0 {
+        text.truncate(end);
+    }
+    // Writing to a text never fails.
+    let _ = write!(text, "{number}");
+    text.as_bytes()
+}
+
+/// Points of which each is the CRC-32 of an id and the point before.
+fn chained(ids: impl Iterator<Item = (impl AsRef<str>, u32)>) -> Ring {
+    let mut points = Vec::new();
+    for (index, (id, weight)) in (0_u32..).zip(ids) {
+        let left = MAX_POINTS.saturating_sub(points.len() as u32);
+        let count = NGINX_POINTS.saturating_mul(weight).min(left);
+        let mut base = crc32fast::Hasher::new();
+        base.update(id.as_ref().as_bytes());
+        let mut before = 0_u32;
+        points.extend((0..count).map(|_| {
+            let mut hasher = base.clone();
+            hasher.update(&before.to_le_bytes());
+            before = hasher.finalize();
+            (u64::from(before), index)
+        }));
+    }
+    points.sort_unstable();
+    points.dedup_by_key(|(point, _)| *point);
+    Ring::of(points, 32)
+}

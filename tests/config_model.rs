@@ -1,0 +1,313 @@
+//! The file as data: every key has its place, with the names of both worlds.
+#![cfg(feature = "config")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
+
+use std::{fmt::Debug, time::Duration};
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use tower_upstream::{
+    CircuitBreakerConfig,
+    config::{
+        BalanceSection, BreakerScope, BreakerSection, ConcurrencySection, Config, DiscoverConfig,
+        DiscoveryConfig, EndpointConfig, FailoverSection, FallbackConfig, PluginConfig, Preset,
+        RetrySection, Sections, SecurityConfig, StrategyName,
+    },
+    health::HealthConfig,
+    limit::{ConcurrencyLimitConfig, RateLimitConfig},
+    retry::RetryConfig,
+    transport::HttpConfig,
+};
+
+/// Reads `value`, each of whose keys must have an effect, and checks that it is written as it is read, and that
+/// an unknown key is refused by its name.
+fn read<T>(value: Value) -> T
+where
+    T: Serialize + DeserializeOwned + Default + PartialEq + Debug,
+{
+    let config: T = serde_json::from_value(value.clone()).unwrap();
+    for (key, given) in value.as_object().unwrap() {
+        let alone: T = serde_json::from_value(json!({ key: given })).unwrap();
+        assert_ne!(alone, T::default(), "{key} has no effect");
+    }
+    let again: T = serde_json::from_value(serde_json::to_value(&config).unwrap()).unwrap();
+    assert_eq!(again, config);
+    let unknown = serde_json::from_value::<T>(json!({ "no_such_key": 1 })).unwrap_err();
+    assert!(unknown.to_string().contains("no_such_key"), "{unknown}");
+    config
+}
+
+/// All keys of `T` that are written are in `value`.
+fn tries_all<T: Serialize + Default>(value: &Value) {
+    let defaults = serde_json::to_value(T::default()).unwrap();
+    for key in defaults.as_object().unwrap().keys() {
+        assert!(value.get(key).is_some(), "{key} is not tried");
+    }
+}
+
+fn mistake<T: DeserializeOwned>(value: Value) -> String {
+    match serde_json::from_value::<T>(value) {
+        Ok(_) => panic!("no mistake"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn sections_have_the_keys_of_their_part_and_their_own() {
+    let retry: RetrySection =
+        read(json!({ "enabled": false, "idempotent": true, "max_retries": 4, "overall": "9s" }));
+    assert_eq!(retry.config, RetryConfig::up_to(5).with_overall(Duration::from_secs(9)));
+    assert!(!retry.enabled && retry.idempotent);
+
+    let breaker: BreakerSection =
+        read(json!({ "scope": "upstream", "failure_threshold": 9, "enabled": false }));
+    let expected = CircuitBreakerConfig::default().with_failures(9).with_enabled(false);
+    assert_eq!((breaker.scope, breaker.config), (BreakerScope::Upstream, expected));
+
+    let limits: ConcurrencySection =
+        read(json!({ "enabled": false, "wait": "1s", "per_endpoint": 5, "max": 20, "pending": 3 }));
+    assert_eq!(limits.config, ConcurrencyLimitConfig::default().with_max(20).with_pending(3));
+    assert_eq!((limits.enabled, limits.per_endpoint), (false, Some(5)));
+
+    let balance: BalanceSection = read(json!({
+        "strategy": "geographic",
+        "weights": { "a": 2 },
+        "choices": 3,
+        "full_scan": true,
+        "region": "eu",
+        "zone": "eu-a",
+        "regions": ["us"],
+        "panic_threshold": 30,
+    }));
+    assert_eq!(balance.config.panic_threshold, 30);
+    assert_eq!((balance.strategy, balance.weights["a"]), (StrategyName::Geographic, 2));
+
+    let failover = json!({
+        "enabled": false, "timeout": "1s", "wait_for_endpoint": "2s", "hedge": { "after": "50ms" },
+    });
+    tries_all::<FailoverSection>(&failover);
+    let failover: FailoverSection = read(failover);
+    assert_eq!(failover.wait_for_endpoint, Some(Duration::from_secs(2)));
+
+    let fallback = json!({
+        "enabled": false,
+        "strategy": "cached",
+        "default_response": { "tax": 0 },
+        "enable_caching": false,
+        "cache_duration": "1m",
+        "max_entries": 5,
+        "max_bytes": 100,
+    });
+    let fallback: FallbackConfig = read(fallback);
+    assert_eq!((fallback.max_entries, fallback.max_bytes), (5, 100));
+    assert_eq!(fallback.cache_duration, Duration::from_secs(60));
+}
+
+#[test]
+fn a_place_is_text_or_an_object() {
+    let whole = json!({
+        "address": "http://a:1", "id": "a", "weight": 3, "tier": 1, "tags": ["blue"],
+        "metadata": { "k": "v" }, "region": "eu", "zone": "eu-a", "sub_zone": "r1",
+    });
+    let endpoint = read::<EndpointConfig>(whole).endpoint().unwrap();
+    assert_eq!((endpoint.key(), endpoint.weight(), endpoint.priority()), ("a", 3, 1));
+    assert_eq!((endpoint.tags(), &*endpoint.metadata()["k"]), (&["blue".to_owned()][..], "v"));
+    assert_eq!(endpoint.locality().zone, "eu-a");
+    let text: EndpointConfig = serde_json::from_value(json!("http://b:1")).unwrap();
+    assert_eq!(serde_json::to_value(&text).unwrap(), json!("http://b:1"));
+    assert_eq!(text.endpoint().unwrap().key(), "http://b:1");
+
+    let dns = json!({ "dns": { "max_ttl": "10s" }, "service": "tax", "tags": ["blue"] });
+    let discover: DiscoverConfig = serde_json::from_value(dns).unwrap();
+    assert_eq!((discover.backend().unwrap().0, &*discover.service), ("dns", "tax"));
+    for (wrong, text) in
+        [(json!({}), "names no backend"), (json!({ "dns": {}, "file": {} }), "one")]
+    {
+        let wrong: DiscoverConfig = serde_json::from_value(wrong).unwrap();
+        assert!(wrong.backend().unwrap_err().to_string().contains(text));
+    }
+}
+
+#[test]
+fn the_defaults_of_go_are_those_of_go() {
+    let go = Config::go();
+    assert_eq!(
+        (go.preset, &*go.log_level, go.metrics_port),
+        (Some(Preset::Go), "info", Some(9090))
+    );
+    let Sections { retry, circuit_breaker, health_check, connection, rate_limit, .. } = go.defaults;
+    let (ms, s) = (Duration::from_millis, Duration::from_secs);
+    assert_eq!(retry.config.attempts, 3 + 1);
+    assert_eq!((retry.config.initial_interval, retry.config.max_interval), (ms(100), s(5)));
+    assert_eq!(retry.config.multiplier, 2.0);
+    assert_eq!(serde_json::to_value(retry.config.jitter).unwrap(), "ten_percent");
+    let CircuitBreakerConfig { enabled, failures, open_for, failures_min_calls, successes, .. } =
+        circuit_breaker.config;
+    assert_eq!((enabled, failures, open_for), (true, 5, s(30)));
+    assert_eq!((failures_min_calls, successes), (3, 2));
+    let HealthConfig { enabled, interval, timeout, fall, .. } = health_check;
+    assert_eq!((enabled, interval, timeout, fall), (true, s(30), s(5), 3));
+    let HttpConfig { max_connections, max_idle_connections, idle_timeout, .. } = connection;
+    assert_eq!((max_connections, max_idle_connections, idle_timeout), (Some(10), 5, s(30)));
+    assert_eq!((connection.connect_timeout, connection.request_timeout), (s(10), s(30)));
+    assert!(connection.keep_alive);
+    let RateLimitConfig { enabled, requests_per_second, burst, time_window, .. } = rate_limit;
+    assert_eq!((enabled, requests_per_second, burst, time_window), (false, 10.0, 20, s(1)));
+}
+
+/// As Go's `ToJSON` writes it.
+fn of_go() -> Value {
+    json!({
+        "log_level": "debug",
+        "metrics_port": 9191,
+        "default_retry": {
+            "max_retries": 2, "initial_interval": 100_000_000, "max_interval": 5_000_000_000_u64,
+            "multiplier": 2.0, "random_jitter": true,
+        },
+        "default_rate_limit": {
+            "enabled": true, "requests_per_second": 10.0, "burst_size": 20, "time_window": 1_000_000_000,
+        },
+        "plugins": [{
+            "name": "tax", "type": "payment", "version": "1.0.0", "transport": "exec",
+            "endpoint": "/opt/tax", "priority": 1, "enabled": true,
+            "executable": "/opt/tax", "args": ["-v"], "env": ["A=1", "B=x=y"], "work_dir": "/tmp",
+            "auth": { "method": "api-key", "api_key": "s3cret" },
+            "circuit_breaker": {
+                "enabled": true, "failure_threshold": 5, "recovery_timeout": 30_000_000_000_u64,
+                "min_request_threshold": 3, "success_threshold": 2,
+            },
+            "health_check": {
+                "enabled": true, "interval": 30_000_000_000_u64, "timeout": 5_000_000_000_u64,
+                "failure_limit": 3,
+            },
+            "connection": {
+                "max_connections": 10, "max_idle_connections": 5, "idle_timeout": 30_000_000_000_u64,
+                "connection_timeout": 10_000_000_000_u64, "request_timeout": 30_000_000_000_u64,
+                "keep_alive": true, "disable_compression": false,
+            },
+            "options": { "region": "eu" }, "labels": { "team": "a" }, "annotations": { "note": "b" },
+        }],
+        "discovery": { "enabled": false, "directories": ["/p"], "patterns": ["*.so"], "watch_mode": true },
+        "security": {
+            "enabled": true, "policy": 2, "whitelist_file": "/w.json", "auto_update": false,
+            "hash_algorithm": "sha256", "audit": { "enabled": true, "audit_file": "/a.jsonl" },
+        },
+    })
+}
+
+#[test]
+fn a_file_of_go_is_read_member_by_member() {
+    let config: Config = serde_json::from_value(of_go()).unwrap();
+    assert_eq!((&*config.log_level, config.metrics_port), ("debug", Some(9191)));
+    assert_eq!(config.defaults.retry, RetrySection::from(RetryConfig::go().with_attempts(3)));
+    assert_eq!(config.defaults.rate_limit, RateLimitConfig::default());
+    assert_eq!(config.defaults.health_check, HealthConfig::default(), "ours hold for the rest");
+    let tax = &config.plugins[0];
+    assert_eq!((&*tax.name, &*tax.kind, &*tax.transport), ("tax", "payment", "exec"));
+    assert_eq!((&*tax.executable, &tax.args[0], tax.priority), ("/opt/tax", &"-v".to_owned(), 1));
+    assert_eq!(tax.env.keys().collect::<Vec<_>>(), ["A", "B"]);
+    assert_eq!(tax.env["B"], "x=y".into());
+    assert_eq!((&*tax.work_dir, &*tax.labels["team"]), ("/tmp", "a"));
+    assert_eq!((&tax.options["region"], &*tax.annotations["note"]), (&json!("eu"), "b"));
+    assert_eq!(tax.auth.as_ref().unwrap().api_key, "s3cret".into());
+    let sections = tax.sections(&config.defaults);
+    assert_eq!(sections.connection, HttpConfig::go());
+    assert_eq!(sections.retry, config.defaults.retry);
+    assert_eq!(config.discovery.unwrap().directories, ["/p"]);
+    let security = config.security.unwrap();
+    assert!(security.is_on() && security.inert.len() == 2);
+}
+
+#[test]
+fn plugins_are_a_list_or_an_object_by_name() {
+    let plugin = json!({ "transport": "http", "endpoint": "http://a:1" });
+    let config: Config = serde_json::from_value(json!({ "plugins": { "tax": plugin } })).unwrap();
+    let expected = PluginConfig::new("tax", "http").with_endpoint("http://a:1");
+    assert_eq!(config.plugins, [expected]);
+    let wrong = mistake::<Config>(json!({ "plugins": { "tax": { "name": "other" } } }));
+    assert!(wrong.contains("calls itself `other`"), "{wrong}");
+}
+
+#[test]
+fn a_preset_holds_for_what_is_left_out() {
+    let config: Config = serde_json::from_value(json!({
+        "preset": "go", "defaults": { "timeout": "5s" }, "default_retry": { "max_retries": 0 },
+    }))
+    .unwrap();
+    assert_eq!(config.defaults.timeout, Duration::from_secs(5));
+    assert_eq!(config.defaults.retry.config.attempts, 1);
+    assert_eq!(config.defaults.connection, HttpConfig::go());
+    let again: Config = serde_json::from_value(serde_json::to_value(&config).unwrap()).unwrap();
+    assert_eq!(again, config);
+    let twice = json!({ "defaults": { "retry": {} }, "default_retry": {} });
+    assert!(mistake::<Config>(twice).contains("are the same"));
+}
+
+#[test]
+fn gos_spelling_in_yaml_is_read_and_no_policy_is_no_list() {
+    let security: SecurityConfig = serde_json::from_value(json!({
+        "enabled": true, "policy": 3, "whitelistfile": "/w.json", "reloaddelay": 1,
+        "auditconfig": { "enabled": true, "auditfile": "/a", "logauthorized": true },
+    }))
+    .unwrap();
+    assert!(security.is_on());
+    let none: SecurityConfig =
+        serde_json::from_value(json!({ "enabled": true, "policy": 0 })).unwrap();
+    assert!(!none.is_on());
+    #[cfg(all(feature = "process", unix))]
+    {
+        assert_eq!(security.allow.file, "/w.json");
+        assert!(security.allow.audit.log_authorized && security.allow.audit.file == "/a");
+    }
+}
+
+#[test]
+fn mistakes_name_their_key() {
+    for (wrong, text) in [
+        (json!({ "plugins": [{ "retry": { "jitter": "x" } }] }), "`plugins[0].retry.jitter`"),
+        (json!({ "plugins": [{ "retry": { "idempotent": 1 } }] }), "`plugins[0].retry.idempotent`"),
+        (
+            json!({ "plugins": [{ "balance": { "strategy": "best" } }] }),
+            "there are `least-request`",
+        ),
+        (json!({ "plugins": [{ "balance": { "strategy": "consistent-hash" } }] }), "not there yet"),
+        (json!({ "plugins": [{ "balance": { "sticky": { "cookie": "a" } } }] }), "not there yet"),
+        (json!({ "plugins": [{ "env": ["A"] }] }), "NAME=value"),
+        (json!({ "defaults": { "retri": {} } }), "unknown field `retri`"),
+    ] {
+        let found = mistake::<Config>(wrong);
+        assert!(found.contains(text), "{found}, not {text}");
+    }
+    let graceful = FallbackConfig::new("graceful").validate().unwrap_err().to_string();
+    assert!(graceful.contains("`default_response`"), "{graceful}");
+}
+
+#[test]
+fn nothing_secret_is_shown() {
+    let mut file = of_go();
+    file["plugins"][0]["endpoint"] = json!("http://user:s3cret@a:1");
+    file["plugins"][0]["endpoints"] = json!(["http://user:s3cret@b:1"]);
+    file["plugins"][0]["env"] = json!(["TOKEN=s3cret"]);
+    file["plugins"][0]["options"] = json!({ "token": "s3cret" });
+    file["plugins"][0]["discover"] = json!({ "consul": { "token": "s3cret" } });
+    file["plugins"][0]["fallback"] = json!({ "default_response": "s3cret" });
+    let config: Config = serde_json::from_value(file).unwrap();
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("s3cret"), "{shown}");
+    assert!(shown.contains("TOKEN"));
+}
+
+#[test]
+fn what_is_written_is_read_again() {
+    let mut file = of_go();
+    // Secrets are not written.
+    file["plugins"][0]["env"] = json!([]);
+    file["plugins"][0]["auth"] = json!({});
+    let config: Config = serde_json::from_value(file).unwrap();
+    let again: Config = serde_json::from_value(serde_json::to_value(&config).unwrap()).unwrap();
+    assert_eq!(again, config);
+    for discovery in [DiscoveryConfig::default(), config.discovery.unwrap()] {
+        let written = serde_json::to_value(&discovery).unwrap();
+        assert_eq!(serde_json::from_value::<DiscoveryConfig>(written).unwrap(), discovery);
+    }
+}
