@@ -392,8 +392,7 @@ async fn logged(output: OutputConfig, is_said: impl Fn(&str) -> bool) -> Vec<Str
     drop(service);
     let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     until("it has ended", || alive() == 0).await;
-    let lines = log.0.lock().unwrap().clone();
-    lines
+    log.0.lock().unwrap().clone()
 }
 
 #[tokio::test]

@@ -51,7 +51,8 @@ pub(crate) fn child() {
         }
         answer.extend_from_slice(b"}\n");
         output.write_all(&answer).and_then(|()| output.flush()).expect("it is read");
-        (line.clear(), answer.clear());
+        line.clear();
+        answer.clear();
     }
 }
 
