@@ -1038,7 +1038,7 @@ mod of_config {
     use tower::layer::util::Stack as Both;
     use tower_upstream::{
         Call, Reply,
-        config::{Config, FallbackConfig, PluginConfig, Sections},
+        config::{Config, PluginConfig, Sections},
         plugins::{AnyConnector, Layers, Plugins},
         replay::Replay,
     };
@@ -1056,7 +1056,6 @@ mod of_config {
         sections.circuit_breaker.config.failures = 60_000;
         sections.circuit_breaker.config.failure_ratio = None;
         sections.failover.timeout = Some(secs(60));
-        sections.fallback = FallbackConfig::new("cached");
         sections.timeout = secs(3_600);
         sections
     }
