@@ -4,10 +4,16 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod grpc;
+mod socket;
 
 use std::{
     io::{BufRead, BufReader},
+    path::PathBuf,
     process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
@@ -15,13 +21,14 @@ use futures::future::join_all;
 use grpc::{PATIENCE, Server};
 use serde::{Deserialize, Serialize};
 use tokio::{task::spawn_blocking, time::timeout};
-use tower::{ServiceBuilder, ServiceExt, service_fn};
+use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::{
     Call, Endpoint, Quota, RateLimitLayer, Reply,
+    auth::{Credentials, RequireAuthLayer},
     connect::Connect,
     error::Kind,
     member::Member,
-    plugin::{PluginInfo, PluginStatus},
+    plugin::{HealthStatus, PluginInfo, PluginStatus},
     serve,
     transport::{GrpcService, GrpcTransport},
 };
@@ -66,18 +73,20 @@ fn program((interpreter, extension, test): Language) -> Option<Command> {
 /// A plugin in another process, which ends when this is dropped.
 struct Peer {
     address: String,
+    socket: PathBuf,
     process: Child,
 }
 
 impl Peer {
     fn start(language: Language) -> Option<Self> {
         let mut command = program(language)?;
-        command.arg("plugin").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let socket = socket::new_path();
+        command.arg("plugin").arg(&socket).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().unwrap();
         let mut address = String::new();
         let output = process.stdout.take().unwrap();
         BufReader::new(output).read_line(&mut address).unwrap();
-        Some(Self { address: address.trim_end().to_owned(), process })
+        Some(Self { address: address.trim_end().to_owned(), socket, process })
     }
 }
 
@@ -123,6 +132,9 @@ async fn plugin(language: Language) {
     let member = Member::new(peer.address.parse::<Endpoint>().unwrap());
     let service = GrpcTransport::new().connect(&member);
     timeout(PATIENCE, calls(service.clone())).await.unwrap();
+    let over_socket = format!("{}", peer.socket.display()).replace('/', "%2F");
+    let member = Member::new(format!("grpc+unix://{over_socket}").parse::<Endpoint>().unwrap());
+    timeout(PATIENCE, calls(GrpcTransport::new().connect(&member))).await.unwrap();
     peer.process.kill().unwrap();
     peer.process.wait().unwrap();
     let error = service.oneshot(Call::new(Tax { net: 1, sleep_ms: 0 })).await.unwrap_err();
@@ -139,25 +151,48 @@ async fn host(language: Language) {
     let limit = RateLimitLayer::new(Quota::per_minute(1).burst(1));
     let last = ServiceBuilder::new().layer(limit).service(tax);
     last.clone().oneshot(Call::new(Tax { net: 2, sleep_ms: 0 })).await.unwrap();
+    let ill = Arc::new(AtomicBool::new(false));
+    let changes = ill.clone();
     let plugin = service_fn(move |call: Call<Tax>| {
-        let last = last.clone();
+        let (last, changes) = (last.clone(), changes.clone());
         async move {
             match call.body().net {
                 2 => last.oneshot(call).await,
+                3 => {
+                    changes.fetch_xor(true, SeqCst);
+                    tax.oneshot(call).await.map_err(tower_upstream::Error::from_service)
+                }
                 _ => tax.oneshot(call).await.map_err(tower_upstream::Error::from_service),
             }
         }
     });
-    let served = serve::grpc(plugin).both().info(PluginInfo::new("tax", "1.0.0"));
-    let server = Server::new(served).await;
-    let Some(mut command) = program(language) else { return };
-    command.args(["host", &server.address.to_string()]);
-    let running = spawn_blocking(move || command.output().unwrap());
-    let output = timeout(PATIENCE, running).await.expect("the host hangs").unwrap();
-    let (told, errors) =
-        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    let right = told.trim().strip_prefix("right: ").and_then(|count| count.parse::<usize>().ok());
-    assert!(output.status.success() && right.is_some_and(|right| right >= 20), "{told}\n{errors}");
+    let health = move || {
+        let is_ill = ill.load(SeqCst);
+        async move { if is_ill { HealthStatus::unhealthy("") } else { HealthStatus::healthy() } }
+    };
+    let served = serve::grpc(plugin)
+        .both()
+        .info(PluginInfo::new("tax", "1.0.0"))
+        .health(health)
+        .watch_interval(Duration::from_millis(10));
+    // By the keys of Go.
+    let proofs = [Credentials::api_key("k-17"), Credentials::basic("tax", "s3cret")];
+    let served = RequireAuthLayer::new(proofs).layer(served);
+    let server = Server::new(served.clone()).await;
+    let socket = format!("unix:{}", socket::new_path().display());
+    let behind = serve::http_service(served, socket.as_str()).listen().await.unwrap();
+    let behind = tokio::spawn(behind.run_until(std::future::pending()));
+    for address in [server.address.to_string(), socket] {
+        let Some(mut command) = program(language) else { return };
+        command.args(["host", &address]);
+        let running = spawn_blocking(move || command.output().unwrap());
+        let output = timeout(PATIENCE, running).await.expect("the host hangs").unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        let right = told.trim().strip_prefix("right: ").and_then(|of| of.parse::<usize>().ok());
+        let is_well = output.status.success() && right.is_some_and(|right| right >= 20);
+        assert!(is_well, "{told}\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    behind.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

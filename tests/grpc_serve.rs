@@ -8,14 +8,19 @@ use std::{
     convert::Infallible,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
 
+use bytes::Bytes;
 use grpc::{GRPC, Seen, Server, message, response, status, within};
+use http_body::Body;
+use http_body_util::Full;
 use tokio::{sync::Notify, time::sleep};
-use tower::{ServiceBuilder, ServiceExt, service_fn};
+use tonic::{metadata::MetadataMap, transport::Channel};
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse, health_client::HealthClient};
+use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::{
     BalanceLayer, BoxError, Call, Endpoint, HealthGateLayer, LeastRequest, Reply,
     auth::{Credentials, RequireAuthLayer},
@@ -24,7 +29,7 @@ use tower_upstream::{
     error::{Code, Kind},
     health::{Check, GrpcCheck, HealthConfig, Initial, PluginCheck, Verdict},
     member::Member,
-    plugin::HealthStatus,
+    plugin::{HealthStatus, PluginInfo},
     serve,
     transport::GrpcTransport,
 };
@@ -81,6 +86,132 @@ async fn credentials_are_metadata_and_a_server_may_ask_for_them() {
     assert!(within(service.clone().oneshot(Call::new(7))).await.is_ok());
     assert!(within(service.health()).await.status.is_usable());
     assert!(within(service.info()).await.is_ok());
+}
+
+/// A client of tonic at `address`.
+fn tonic(address: &str) -> HealthClient<Channel> {
+    let address = address.replacen("grpc:", "http:", 1);
+    HealthClient::new(Channel::from_shared(address).unwrap().connect_lazy())
+}
+
+#[tokio::test]
+async fn a_server_asks_clients_of_tonic_for_proof() {
+    let accepted = [
+        Credentials::api_key("k-17"),
+        Credentials::bearer("abc.def"),
+        Credentials::basic("tax", "s3cret"),
+        Credentials::headers([("x-tenant-key", "t-17")]),
+    ];
+    let layer =
+        RequireAuthLayer::new(accepted.clone()).forbidding([Credentials::basic("guest", "guest")]);
+    let guarded = layer.layer(serve::grpc(service_fn(double)));
+    // Nothing but trailers: in the head, at the end of the stream.
+    let request = http::Request::post("/PluginService/Execute")
+        .header("content-type", "application/grpc+json")
+        .body(Full::<Bytes>::default());
+    let response = guarded.clone().oneshot(request.unwrap()).await.unwrap();
+    let headers = response.headers();
+    assert!(response.status() == 200 && response.body().is_end_stream());
+    assert_eq!(headers["content-type"], "application/grpc+json");
+    assert!(headers["grpc-status"] == "16" && headers["grpc-message"] == "not authorized");
+    let request = http::Request::post("/PluginService/Execute").body(Full::<Bytes>::default());
+    assert_eq!(guarded.clone().oneshot(request.unwrap()).await.unwrap().status(), 401);
+
+    let server = Server::new(guarded).await;
+    let mut client = tonic(&server.url());
+    let mut check = async |credentials: Option<&Credentials>| {
+        let mut request = tonic::Request::new(HealthCheckRequest::default());
+        let shown = credentials.map(|of| of.grpc_metadata().unwrap()).unwrap_or_default();
+        *request.metadata_mut() = MetadataMap::from_headers(shown.into_iter().collect());
+        within(client.check(request)).await.map(|told| told.into_inner().status)
+    };
+    for credentials in &accepted {
+        assert_eq!(check(Some(credentials)).await.unwrap(), 1, "{credentials:?}");
+    }
+    for (credentials, code) in [
+        (None, tonic::Code::Unauthenticated),
+        (Some(Credentials::bearer("abc")), tonic::Code::Unauthenticated),
+        (Some(Credentials::basic("tax", "secret")), tonic::Code::Unauthenticated),
+        (Some(Credentials::basic("guest", "guest")), tonic::Code::PermissionDenied),
+    ] {
+        assert_eq!(check(credentials.as_ref()).await.unwrap_err().code(), code, "{credentials:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_caller_that_watches_the_health_hears_of_each_change_and_of_the_end() {
+    let ill = Arc::new(AtomicBool::new(false));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let (is_ill, count) = (ill.clone(), asked.clone());
+    let health = move || {
+        count.fetch_add(1, SeqCst);
+        let ill = is_ill.load(SeqCst);
+        async move { if ill { HealthStatus::unhealthy("no rates") } else { HealthStatus::healthy() } }
+    };
+    let server = serve::grpc(service_fn(double))
+        .info(PluginInfo::new("tax", "1.0.0"))
+        .health(health)
+        .watch_interval(Duration::from_millis(10))
+        .bind("127.0.0.1:0")
+        .listen()
+        .await
+        .unwrap();
+    let mut client = tonic(&server.address());
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let running = tokio::spawn(server.run_until(async { drop(stopped.await) }));
+    let mut watch = async |service: &str| {
+        let request = HealthCheckRequest { service: service.into() };
+        within(client.watch(request)).await.unwrap().into_inner()
+    };
+    let (mut whole, mut named, mut other) = (watch("").await, watch("tax").await, watch("x").await);
+    let next = async |of: &mut tonic::Streaming<HealthCheckResponse>| {
+        within(of.message()).await.map(|told| told.map(|told| told.status))
+    };
+    assert_eq!(next(&mut other).await.unwrap(), Some(3));
+    for status in [1, 2, 1] {
+        for watch in [&mut whole, &mut named] {
+            assert_eq!(next(watch).await.unwrap(), Some(status));
+        }
+        ill.store(status == 1, SeqCst);
+    }
+    // However many watch, it is asked once at a time; and not for one that has gone.
+    let mut many = Vec::new();
+    for _ in 0..20 {
+        many.push(watch("").await);
+    }
+    let before = asked.load(SeqCst);
+    sleep(Duration::from_millis(200)).await;
+    assert!((1..=25).contains(&(asked.load(SeqCst) - before)));
+    drop((many, whole));
+    assert_eq!(next(&mut named).await.unwrap(), Some(2));
+    ill.store(false, SeqCst);
+    assert_eq!(next(&mut named).await.unwrap(), Some(1));
+    stop.send(()).unwrap();
+    assert_eq!(next(&mut named).await.unwrap(), Some(2), "it stops");
+    for watch in [&mut named, &mut other] {
+        let end = next(watch).await.unwrap_err();
+        assert_eq!((end.code(), end.message()), (tonic::Code::Unavailable, "the server stops"));
+    }
+    // At once, rather than after `drain_timeout`.
+    within(running).await.unwrap();
+}
+
+#[tokio::test]
+async fn so_many_may_watch_and_no_more() {
+    let served = serve::grpc(service_fn(double));
+    let watch = || {
+        let request = http::Request::post("/grpc.health.v1.Health/Watch")
+            .header("content-type", "application/grpc")
+            .body(Full::new(Bytes::from_static(&[0; 5])));
+        served.clone().oneshot(request.unwrap())
+    };
+    let mut open = Vec::new();
+    for _ in 0..1_024 {
+        open.push(watch().await.unwrap());
+    }
+    assert_eq!(watch().await.unwrap().headers()["grpc-status"], "8");
+    open.pop();
+    assert!(!watch().await.unwrap().headers().contains_key("grpc-status"));
 }
 
 #[tokio::test]

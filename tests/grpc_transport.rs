@@ -466,8 +466,8 @@ async fn tonic_calls_a_plugin_of_ours_and_is_called() {
     let other = HealthCheckRequest { service: "other".into() };
     let status = within(client.check(other.clone())).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::NotFound);
-    let status = within(client.watch(other)).await.unwrap_err();
-    assert_eq!(status.code(), tonic::Code::Unimplemented);
+    let mut watch = within(client.watch(other)).await.unwrap().into_inner();
+    assert_eq!(within(watch.message()).await.unwrap().unwrap().status, 3);
 
     let (reporter, health) = tonic_health::server::health_reporter();
     let server = Server::new(tonic::service::Routes::new(health).prepare()).await;

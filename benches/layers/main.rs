@@ -25,6 +25,8 @@ mod cases;
 mod crowds;
 mod floors;
 mod harness;
+#[cfg(feature = "hash")]
+mod hashing;
 #[cfg(feature = "config")]
 mod plugins;
 mod services;

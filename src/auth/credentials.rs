@@ -9,6 +9,8 @@ use super::{
 use crate::error::{Code, Error, Kind};
 
 pub(super) const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+pub(super) const USERNAME: HeaderName = HeaderName::from_static("x-username");
+pub(super) const PASSWORD: HeaderName = HeaderName::from_static("x-password");
 
 /// What a caller shows to be let in: made once, and shared by its clones.
 ///
@@ -188,10 +190,8 @@ impl Credentials {
         let fields = self.http_fields()?;
         let mut metadata = match &self.shared.way {
             Way::Basic { username, password } => {
-                [("x-username", username), ("x-password", password)]
-                    .into_iter()
-                    .filter_map(|(name, of)| Some((HeaderName::from_static(name), text(of)?)))
-                    .collect()
+                let pair = [(USERNAME, username), (PASSWORD, password)].into_iter();
+                pair.filter_map(|(name, of)| Some((name, text(of)?))).collect()
             }
             Way::Headers => Vec::new(),
             _ => fields.to_vec(),

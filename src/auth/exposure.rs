@@ -7,8 +7,8 @@ use crate::endpoint::Address;
 /// Whether what is sent there cannot be read on the way: by TLS, or since it stays on this host. A
 /// name other than `localhost` (RFC 6761 §6.3) may lead anywhere.
 pub(super) fn is_private(scheme: &str, host: &str) -> bool {
-    let is = |wanted: &str| scheme.eq_ignore_ascii_case(wanted);
-    is("https") || is("unix") || is("http+unix") || is_this_host(host)
+    const PRIVATE: [&str; 6] = ["https", "grpc-tls", "grpcs", "unix", "http+unix", "grpc+unix"];
+    PRIVATE.iter().any(|of| scheme.eq_ignore_ascii_case(of)) || is_this_host(host)
 }
 
 /// The same for an address, which is one of HTTP if it has no scheme.
@@ -34,6 +34,9 @@ mod tests {
             ("https://a.test", true),
             ("HTTPS://10.0.0.1", true),
             ("unix:/run/a.sock", true),
+            ("grpc+unix://%2Frun%2Fa", true),
+            ("grpc-tls://a.test:1", true),
+            ("grpc://a.test:1", false),
             ("http://127.0.0.9:80/x", true),
             ("http://[::1]:80", true),
             ("http://[::ffff:127.0.0.1]:80", true),

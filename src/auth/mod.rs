@@ -1,5 +1,7 @@
 //! Credentials on the way out, and their check on the way in.
 //!
+//! Guide: [what a plugin speaks](../_guide/wire/index.html).
+//!
 //! # When to use
 //! Where a plugin or a service asks callers for proof: [`AuthLayer`] adds [`Credentials`] to the requests of a
 //! client, and [`RequireAuthLayer`] lets only such requests into a server. Both know the methods of the Go
@@ -9,7 +11,7 @@
 //! |---|---|
 //! | [`Credentials`] | an API key, a bearer token, a user name and password, headers, or a client certificate |
 //! | [`AuthLayer`] | adds them to requests, and keeps them off connections that can be read on the way |
-//! | [`RequireAuthLayer`] | answers requests without them with 401 or 403 |
+//! | [`RequireAuthLayer`] | answers requests without them with 401 or 403, or with `UNAUTHENTICATED` or `PERMISSION_DENIED` over gRPC |
 //! | [`AuthConfig`] | the same from a file |
 //! | [`Secret`] | a text that is never shown |
 //!
@@ -49,6 +51,7 @@ mod credentials;
 mod exposure;
 mod layer;
 mod proof;
+mod refusal;
 mod render;
 mod require;
 mod secret;

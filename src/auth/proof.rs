@@ -5,7 +5,7 @@ use std::hint::black_box;
 use http::{HeaderMap, HeaderName, header::AUTHORIZATION};
 
 use super::{
-    credentials::{API_KEY, Credentials, Way},
+    credentials::{API_KEY, Credentials, PASSWORD, USERNAME, Way},
     render::decode,
     secret::Secret,
 };
@@ -15,6 +15,8 @@ pub(super) struct Shown<'a> {
     pub(super) headers: &'a HeaderMap,
     /// Its connection showed a certificate that was verified.
     pub(super) certified: bool,
+    /// It is a call of gRPC, where a user name and a password have keys of their own.
+    pub(super) over_grpc: bool,
 }
 
 impl Shown<'_> {
@@ -38,7 +40,9 @@ impl Shown<'_> {
                 let pair = pair.as_ref().map(|pair| pair.as_slice()).unwrap_or_default();
                 let colon = pair.iter().position(|&byte| byte == b':').unwrap_or(pair.len());
                 let (name, rest) = pair.split_at(colon);
-                username.is(name) & password.is(rest.get(1..).unwrap_or_default())
+                let by_field = username.is(name) & password.is(rest.get(1..).unwrap_or_default());
+                let over_grpc = self.has(&USERNAME, username) & self.has(&PASSWORD, password);
+                by_field | (self.over_grpc & over_grpc)
             }
             Way::Headers => {
                 let headers = credentials.own_headers();
@@ -72,13 +76,15 @@ impl Shown<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire;
 
     fn proves(headers: &[(&str, &str)], accepted: &[Credentials]) -> bool {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
         }
-        Shown { headers: &map, certified: false }.proves_one_of(accepted)
+        Shown { headers: &map, certified: false, over_grpc: wire::is_grpc(&map) }
+            .proves_one_of(accepted)
     }
 
     #[test]
@@ -111,6 +117,20 @@ mod tests {
         {
             assert!(!proves(&[("authorization", wrong)], &basic), "{wrong}");
         }
+        let (name, password) = (("x-username", "Aladdin"), ("x-password", "open sesame"));
+        let grpc = ("content-type", "application/grpc+proto");
+        assert!(proves(&[grpc, name, password], &basic));
+        assert!(proves(&[grpc, ("authorization", "basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==")], &basic));
+        for wrong in [
+            &[name, password][..],
+            &[grpc, name],
+            &[grpc, password],
+            &[grpc, name, ("x-password", "open")],
+            &[grpc, name, ("x-password", "")],
+            &[grpc, name, password, password],
+        ] {
+            assert!(!proves(wrong, &basic), "{wrong:?}");
+        }
         let both = [Credentials::headers([("X-A", "1"), ("X-B", "2")])];
         assert!(proves(&[("x-a", "1"), ("x-b", "2")], &both));
         assert!(!proves(&[("x-a", "1")], &both) && !proves(&[("x-a", "1"), ("x-b", "3")], &both));
@@ -137,6 +157,7 @@ mod tests {
             assert!(!proves(&[header], std::slice::from_ref(&empty)), "{empty:?}");
         }
         let headers = HeaderMap::new();
-        assert!(Shown { headers: &headers, certified: true }.proves_one_of(&[Credentials::mtls()]));
+        let shown = Shown { headers: &headers, certified: true, over_grpc: false };
+        assert!(shown.proves_one_of(&[Credentials::mtls()]));
     }
 }

@@ -8,10 +8,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{
-    HeaderValue, Request, Response, StatusCode,
-    header::{CONTENT_TYPE, WWW_AUTHENTICATE},
-};
+use http::{HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -19,22 +16,26 @@ use tower_service::Service;
 use super::{
     credentials::{Credentials, Way},
     proof::Shown,
+    refusal::Refusal,
 };
+use crate::wire;
 
 /// Lets in only requests that prove one of a list of [`Credentials`].
 ///
-/// For the serving side: around [`serve::http`](crate::serve::http()), or any HTTP service. Each plugin has
-/// a layer of its own, with its own list: one for each caller, and two of one caller while they change. An
+/// For the serving side: around [`serve::http`](crate::serve::http()), `serve::grpc`, a router of axum or tonic, or
+/// any HTTP service. Each plugin has a layer of its own, with its own list: one for each caller, and two of one caller while they change. An
 /// empty list lets nothing in, [`Credentials::none`] everything, and credentials that cannot be sent, such
 /// as an empty token, are never proven. Comparing takes the same time, whatever is wrong.
 ///
-/// | request | response |
-/// |---|---|
-/// | proves one of the list | that of the inner service |
-/// | proves one of [`forbidding`](Self::forbidding) | 403 |
-/// | another | 401 with a `WWW-Authenticate` for each method of the list (RFC 9110 §15.5.2), or 403 if no header can prove one |
+/// | request | response | over gRPC |
+/// |---|---|---|
+/// | proves one of the list | that of the inner service | the same |
+/// | proves one of [`forbidding`](Self::forbidding) | 403 | `PERMISSION_DENIED` |
+/// | another | 401 with a `WWW-Authenticate` for each method of the list (RFC 9110 §15.5.2), or 403 if no header can prove one | `UNAUTHENTICATED`, or `PERMISSION_DENIED` likewise |
 ///
-/// Neither says which part was wrong. The body of the request is not read.
+/// Neither says which part was wrong. The body of the request is not read. A request is one of gRPC by its
+/// `content-type`; then [`Credentials::basic`] is also proven by `x-username` and `x-password`, which the Go
+/// plugin manager and a [`GrpcTransport`](crate::transport) send.
 ///
 /// [`Credentials::mtls`] is proven by [`ClientCertified`] among the extensions of a request, which
 /// [`HttpServer`](crate::serve::HttpServer) adds for a connection with a client certificate that it
@@ -136,14 +137,14 @@ impl Rules {
         Self { accepted, forbidden, challenges }
     }
 
-    /// The status for a request that is not let in.
-    fn refusal(&self, shown: &Shown<'_>) -> Option<StatusCode> {
+    /// Why a request is not let in, if it is not.
+    fn refusal(&self, shown: &Shown<'_>) -> Option<Refusal> {
         if shown.proves_one_of(&self.accepted) {
             None
         } else if self.challenges.is_empty() || shown.proves_one_of(&self.forbidden) {
-            Some(StatusCode::FORBIDDEN)
+            Some(Refusal::Forbidden)
         } else {
-            Some(StatusCode::UNAUTHORIZED)
+            Some(Refusal::NotAuthorized)
         }
     }
 }
@@ -202,31 +203,18 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let rules = self.rules.load();
         let certified = request.extensions().get::<ClientCertified>().is_some();
-        let state = match rules.refusal(&Shown { headers: request.headers(), certified }) {
+        let (headers, over_grpc) = (request.headers(), wire::is_grpc(request.headers()));
+        let state = match rules.refusal(&Shown { headers, certified, over_grpc }) {
             None => State::Called { future: self.inner.call(request) },
-            Some(status) => {
-                State::Refused { response: at_once(Ok(refused(status, &rules.challenges))) }
-            }
+            Some(refusal) => State::Refused {
+                response: at_once(Ok(match over_grpc {
+                    true => refusal.over_grpc(headers),
+                    false => refusal.over_http(&rules.challenges),
+                })),
+            },
         };
         RequireAuthFuture { state }
     }
-}
-
-fn refused<R: From<Bytes>>(status: StatusCode, challenges: &[HeaderValue]) -> Response<R> {
-    let body = match status {
-        StatusCode::FORBIDDEN => r#"{"error":"forbidden","request_id":""}"#,
-        _ => r#"{"error":"not authorized","request_id":""}"#,
-    };
-    let mut response = Response::new(R::from(Bytes::from_static(body.as_bytes())));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if status == StatusCode::UNAUTHORIZED {
-        for challenge in challenges {
-            headers.append(WWW_AUTHENTICATE, challenge.clone());
-        }
-    }
-    response
 }
 
 impl<S: fmt::Debug> fmt::Debug for RequireAuth<S> {

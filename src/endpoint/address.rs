@@ -8,13 +8,13 @@ use std::{
 
 use super::{
     parse::{Parts, parse},
-    unix::{HTTP_UNIX, socket_of, unix_url},
+    unix::{over_socket, socket_of, unix_url},
 };
 use crate::error::{Error, Kind};
 
 /// Parsed address: `scheme://host:port/path`, `host:port`, `unix:/path`, `exec:/path` of a program, or HTTP
-/// over a Unix socket: `http+unix://%2Frun%2Ftax.sock/path`, with the path of the socket in place of the
-/// host, percent-encoded.
+/// or gRPC over a Unix socket: `http+unix://%2Frun%2Ftax.sock/path` and `grpc+unix://%2Frun%2Ftax.sock`, with
+/// the path of the socket in place of the host, percent-encoded.
 ///
 /// A host is a name, an IPv4 address or a bracketed IPv6 address (RFC 3986 §3.2.2), which may have a
 /// zone, as in `http://[fe80::1%25eth0]:80` (RFC 6874). A path may contain what RFC 3986 §3.3 allows.
@@ -95,7 +95,7 @@ impl Address {
         }
     }
 
-    /// Returns the path of the socket of an `http+unix` address.
+    /// Returns the path of the socket of an `http+unix` or `grpc+unix` address.
     ///
     /// ```
     /// use tower_upstream::endpoint::Address;
@@ -105,8 +105,8 @@ impl Address {
     /// # Ok::<(), tower_upstream::Error>(())
     /// ```
     pub fn socket_path(&self) -> Option<String> {
-        let is_unix = self.scheme().is_some_and(|scheme| scheme.eq_ignore_ascii_case(HTTP_UNIX));
-        is_unix.then(|| socket_of(self.host()).ok()).flatten()
+        self.scheme().and_then(over_socket)?;
+        socket_of(self.host()).ok()
     }
 
     /// Returns the port, if one was written.
@@ -181,8 +181,9 @@ fn canonical(address: &Address) -> String {
         "/" => "",
         path => path,
     };
-    if let Some(socket) = address.socket_path() {
-        return format!("{}{path}", unix_url(&socket));
+    let scheme = address.scheme().and_then(over_socket);
+    if let (Some(scheme), Some(socket)) = (scheme, address.socket_path()) {
+        return format!("{}{path}", unix_url(scheme, &socket));
     }
     // The names of interfaces are kept as they are: on some systems their case matters.
     let (host, zone) = match address.host().split_once("%25") {
@@ -279,6 +280,7 @@ mod tests {
         assert_eq!(usual, address("HTTP+unix://%2frun%2ftax%2Esock/rpc"));
         for other in [
             "http+unix://%2Frun%2FTax.sock/rpc",
+            "grpc+unix://%2Frun%2Ftax.sock/rpc",
             "http+unix://%2Frun%2Ftax.sock",
             "unix:/run/tax.sock",
         ] {

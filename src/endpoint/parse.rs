@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use super::unix::{HTTP_UNIX, socket_of};
+use super::unix::{over_socket, socket_of};
 
 /// Longest address that is accepted, in bytes.
 const MAX_ADDRESS: usize = 2_048;
@@ -38,8 +38,7 @@ pub(super) fn parse(text: &str) -> Result<Parts, &'static str> {
         Some(_) => return Err("its scheme is not a word of letters, digits, `+`, `-` and `.`"),
         None => 0,
     };
-    let is_unix =
-        text[..start].strip_suffix("://").is_some_and(|of| of.eq_ignore_ascii_case(HTTP_UNIX));
+    let is_unix = text[..start].strip_suffix("://").and_then(over_socket).is_some();
     let end = text[start..].find(['/', '?', '#']).map_or(text.len(), |length| start + length);
     let port = match is_unix {
         true => socket_of(&text[start..end]).map(|_| None)?,

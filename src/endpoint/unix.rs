@@ -1,11 +1,17 @@
-//! HTTP over a Unix socket: `http+unix://%2Frun%2Ftax.sock/rpc/tax`, with the path of the socket as the
-//! host, percent-encoded.
+//! HTTP and gRPC over a Unix socket: `http+unix://%2Frun%2Ftax.sock/rpc/tax`, with the path of the socket as
+//! the host, percent-encoded.
 
 pub(crate) const HTTP_UNIX: &str = "http+unix";
+pub(crate) const GRPC_UNIX: &str = "grpc+unix";
+
+/// The scheme of an address whose host is the path of a socket, if this is one.
+pub(crate) fn over_socket(scheme: &str) -> Option<&'static str> {
+    [HTTP_UNIX, GRPC_UNIX].into_iter().find(|of| scheme.eq_ignore_ascii_case(of))
+}
 
 /// The URL of the socket at `path`, which is encoded but for what needs none (RFC 3986 §2.3).
-pub(crate) fn unix_url(path: &str) -> String {
-    let mut url = format!("{HTTP_UNIX}://");
+pub(crate) fn unix_url(scheme: &str, path: &str) -> String {
+    let mut url = format!("{scheme}://");
     push_encoded(&mut url, path.as_bytes());
     url
 }
@@ -64,7 +70,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_path_comes_back(path in "/[^\0]{0,40}") {
-            let url = unix_url(&path);
+            let url = unix_url(HTTP_UNIX, &path);
             let host = url.strip_prefix("http+unix://").unwrap();
             prop_assert_eq!(socket_of(host), Ok(path));
         }

@@ -1,5 +1,7 @@
 //! Answers in place of a service that refuses or fails.
 //!
+//! Guide: [the order of layers](../_guide/order/index.html).
+//!
 //! # When to use
 //! If an answer of lower quality is better than an error: a default value, a cached copy, a second
 //! upstream. The place of a [`FallbackLayer`] decides what it covers:

@@ -19,6 +19,7 @@ pub(crate) struct HealthCheckResponse {
 
 pub(crate) const SERVING: i32 = 1;
 pub(crate) const NOT_SERVING: i32 = 2;
+pub(crate) const SERVICE_UNKNOWN: i32 = 3;
 
 impl HealthCheckResponse {
     /// Why it is not healthy.
@@ -26,7 +27,7 @@ impl HealthCheckResponse {
         match self.status {
             SERVING => None,
             NOT_SERVING => Some("its status is NOT_SERVING"),
-            3 => Some("its status is SERVICE_UNKNOWN"),
+            SERVICE_UNKNOWN => Some("its status is SERVICE_UNKNOWN"),
             _ => Some("its status is UNKNOWN"),
         }
     }

@@ -7,7 +7,7 @@ pub(crate) fn is_secure(scheme: Option<&str>) -> Option<bool> {
     };
     match scheme {
         None => Some(false),
-        Some(_) if is_one(&["grpc", "http"]) => Some(false),
+        Some(_) if is_one(&["grpc", "http", "grpc+unix", "http+unix"]) => Some(false),
         Some(_) if is_one(&["grpc-tls", "grpcs", "https"]) => Some(true),
         Some(_) => None,
     }

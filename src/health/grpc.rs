@@ -21,9 +21,10 @@ use tonic::{Code, Status};
 
 use super::{
     check::{Check, NO_ENDPOINT, Verdict},
-    http::{Dial, Way},
+    probe::limit,
 };
 use crate::{
+    dial::{Dialer, Way},
     endpoint::Endpoint,
     error::BoxError,
     grpc::{
@@ -56,7 +57,7 @@ const MAX_ANSWER: usize = 4 << 10;
 #[derive(Debug, Clone, Default)]
 pub struct GrpcCheck {
     service: String,
-    dial: Dial,
+    dialer: Dialer,
     /// What is wrong with what was given to the builder.
     mistake: Option<String>,
 }
@@ -89,15 +90,20 @@ impl GrpcCheck {
         if let Some(mistake) = tls.mistake() {
             self.mistake = Some(format!("the health check cannot use its TLS: {mistake}"));
         }
-        self.dial.config = tls;
+        self.dialer.config = tls;
         self
     }
 
     async fn ask(&self, endpoint: &Endpoint) -> Result<Verdict, BoxError> {
         let address = endpoint.address();
         let is_secure = scheme::is_secure(address.scheme()).ok_or("it is none of gRPC")?;
-        let way = Way::tcp(address.host(), address.port(), is_secure);
-        let authority = without_zone(address.authority());
+        let (way, authority) = match address.socket_path() {
+            Some(path) => (Way::Socket(path), "localhost".into()),
+            None => (
+                Way::tcp(address.host(), address.port(), is_secure),
+                without_zone(address.authority()),
+            ),
+        };
         let (scheme, asked) = (if is_secure { "https" } else { "http" }, self.service.clone());
         let message = HealthCheckRequest { service: asked }.encode_to_vec();
         let request = Request::builder()
@@ -107,7 +113,7 @@ impl GrpcCheck {
             .header(CONTENT_TYPE, HeaderValue::from_static("application/grpc"))
             .body(Full::new(framed(&message)))?;
         // The time of the check bounds it.
-        let stream = self.dial.connect(&way, true).await?;
+        let stream = self.dialer.connect(&way, true, limit()).await?;
         let (mut sender, connection) =
             http2::Builder::new(TokioExecutor::new()).handshake(stream).await?;
         let conversation = pin!(async move {
@@ -159,7 +165,7 @@ impl Check for GrpcCheck {
 
     fn problem(&self, endpoint: Option<&Endpoint>) -> Option<String> {
         let Some(endpoint) = endpoint else { return Some(NO_ENDPOINT.to_owned()) };
-        let scheme = endpoint.address().scheme();
+        let (address, scheme) = (endpoint.address(), endpoint.address().scheme());
         let unknown = || {
             let scheme = scheme.unwrap_or_default();
             format!("`GrpcCheck` cannot reach a `{scheme}` endpoint")
@@ -167,6 +173,7 @@ impl Check for GrpcCheck {
         match scheme::is_secure(scheme) {
             None => Some(unknown()),
             Some(true) if !cfg!(feature = "tls") => Some("TLS needs the feature `tls`".to_owned()),
+            Some(_) if address.socket_path().is_some() && !cfg!(unix) => Some(unknown()),
             Some(_) => self.mistake.clone(),
         }
     }

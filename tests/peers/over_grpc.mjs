@@ -1,4 +1,4 @@
-// A plugin and a host in Node, over grpc-js: over_grpc.mjs plugin | over_grpc.mjs host ADDRESS
+// A plugin and a host in Node, over grpc-js: over_grpc.mjs plugin SOCKET | over_grpc.mjs host ADDRESS
 //
 // The plugin taxes `{"net": n}`, fails for 0, and takes `sleep_ms` if the call has that. The host calls such a
 // plugin, and prints how many answers were right.
@@ -34,7 +34,7 @@ async function execute(call) {
   return json({ gross: Math.floor((data.net * 122) / 100), tenant: call.metadata.get("x-tenant")[0] ?? "" });
 }
 
-function plugin() {
+function plugin(socket) {
   const server = new grpc.Server();
   const answering = (answer) => (call, done) => {
     answer(call).then((told) => done(null, told), (error) => done(error));
@@ -47,9 +47,13 @@ function plugin() {
       Info: answering(async () => json(info)),
     },
   );
-  server.bindAsync("127.0.0.1:0", grpc.ServerCredentials.createInsecure(), (error, port) => {
+  const plain = grpc.ServerCredentials.createInsecure();
+  server.bindAsync(`unix:${socket}`, plain, (error) => {
     if (error) throw error;
-    console.log(`grpc://127.0.0.1:${port}`);
+    server.bindAsync("127.0.0.1:0", plain, (failed, port) => {
+      if (failed) throw failed;
+      console.log(`grpc://127.0.0.1:${port}`);
+    });
   });
   // Ends with the program that started it.
   process.stdin.resume().on("end", () => process.exit(0));
@@ -62,13 +66,15 @@ async function host(address) {
     right += 1;
   };
   const client = new grpc.Client(address, grpc.credentials.createInsecure());
-  const call = (path, message) =>
+  const own = new grpc.Metadata();
+  own.set("x-api-key", "k-17");
+  const deadline = Date.now() + 20000;
+  const call = (path, message, metadata = own) =>
     new Promise((done, fail) => {
-      const deadline = Date.now() + 20000;
       const heard = (error, told) => (error ? fail(error) : done(told));
-      client.makeUnaryRequest(path, same, same, message, new grpc.Metadata(), { deadline }, heard);
+      client.makeUnaryRequest(path, same, same, message, metadata, { deadline }, heard);
     });
-  const failed = (path, message) => call(path, message).then(() => null, (error) => [error.code, error.details]);
+  const failed = (...of) => call(...of).then(() => null, (error) => [error.code, error.details]);
   for (let number = 1; number < 20; number += 1) {
     const told = await call("/PluginService/Execute", json({ net: number * 100 }));
     check(JSON.parse(told.toString()), { gross: number * 122 });
@@ -79,6 +85,18 @@ async function host(address) {
   check((await failed("/PluginService/Nothing", Buffer.alloc(0)))[0], 12);
   check(JSON.parse((await call("/PluginService/Info", Buffer.alloc(0))).toString()).name, "tax");
   check(await call("/grpc.health.v1.Health/Check", Buffer.alloc(0)), Buffer.from([8, 1]));
+  const path = "/grpc.health.v1.Health/Watch";
+  const watch = client.makeServerStreamRequest(path, same, same, Buffer.alloc(0), own, { deadline });
+  const statuses = watch[Symbol.asyncIterator]();
+  check((await statuses.next()).value, Buffer.from([8, 1]));
+  for (const status of [2, 1]) {
+    // Falls ill, or gets well.
+    await call("/PluginService/Execute", json({ net: 3 }));
+    check((await statuses.next()).value, Buffer.from([8, status]));
+  }
+  watch.on("error", () => {}).cancel();
+  const nothing = new grpc.Metadata();
+  check(await failed("/PluginService/Execute", json({ net: 100 }), nothing), [16, "not authorized"]);
   const many = Array.from({ length: 50 }, () => call("/PluginService/Execute", json({ net: 100 })));
   for (const told of await Promise.all(many)) check(JSON.parse(told.toString()), { gross: 122 });
   check(await failed("/PluginService/Execute", json({ net: 2 })), [8, "[RATELIMIT_1501] rate limit exceeded"]);
@@ -86,5 +104,5 @@ async function host(address) {
   process.exit(0);
 }
 
-const [role, address] = process.argv.slice(2);
-await (role === "host" ? host(address) : plugin());
+const [role, place] = process.argv.slice(2);
+await (role === "host" ? host(place) : plugin(place));

@@ -1,4 +1,4 @@
-"""A plugin and a host in Python, over grpcio: over_grpc.py plugin | over_grpc.py host ADDRESS
+"""A plugin and a host in Python, over grpcio: over_grpc.py plugin SOCKET | over_grpc.py host ADDRESS
 
 The plugin taxes `{"net": n}`, fails for 0, and takes `sleep_ms` if the call has that. The host calls such a
 plugin, in JSON and in Protocol Buffers, and prints how many answers were right.
@@ -47,6 +47,7 @@ class Plugin(grpc.GenericRpcHandler):
 def plugin():
     server = grpc.server(concurrent.futures.ThreadPoolExecutor(32), handlers=[Plugin()])
     port = server.add_insecure_port("127.0.0.1:0")
+    server.add_insecure_port("unix:" + sys.argv[2])
     server.start()
     print("grpc://127.0.0.1:%d" % port, flush=True)
     # Ends with the program that started it.
@@ -65,10 +66,13 @@ def check(condition, what):
 
 
 def host(address):
-    channel = grpc.insecure_channel(address)
+    # Of a socket, it would be its path, which servers over h2 refuse.
+    channel = grpc.insecure_channel(address, [("grpc.default_authority", "localhost")])
+    # The keys of the Go plugin manager.
+    own = {"metadata": [("x-username", "tax"), ("x-password", "s3cret")]}
 
     def call(path, message, **more):
-        return channel.unary_unary(path)(message, timeout=20, **more)
+        return channel.unary_unary(path)(message, timeout=20, **(own | more))
 
     def failed(path, message, **more):
         try:
@@ -97,7 +101,21 @@ def host(address):
     check(json.loads(call("/PluginService/Info", b""))["name"] == "tax", "info")
     check(json.loads(call("/PluginService/Health", b""))["status"] == 1, "health")
     check(call("/grpc.health.v1.Health/Check", b"") == b"\x08\x01", "the standard")
-    calls = [channel.unary_unary("/PluginService/Execute").future(b'{"net":100}') for _ in range(50)]
+    watch = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=20, **own)
+    check(next(watch) == b"\x08\x01", "watched: it serves")
+    for status in [b"\x08\x02", b"\x08\x01"]:
+        # Falls ill, or gets well.
+        call("/PluginService/Execute", b'{"net":3}')
+        check(next(watch) == status, "watched: it changes")
+    watch.cancel()
+    other = channel.unary_stream("/grpc.health.v1.Health/Watch")(b"\x0a\x01x", timeout=20, **own)
+    check(next(other) == b"\x08\x03", "watched: no such service")
+    other.cancel()
+    for metadata in [[], [("x-username", "tax")], [("authorization", "Bearer s3cret")]]:
+        told = failed("/PluginService/Execute", b'{"net":100}', metadata=metadata)
+        check(told == (grpc.StatusCode.UNAUTHENTICATED, "not authorized"), told)
+    execute = channel.unary_unary("/PluginService/Execute")
+    calls = [execute.future(b'{"net":100}', **own) for _ in range(50)]
     check(all(json.loads(of.result(20)) == {"gross": 122} for of in calls), "many at once")
     # Refused by a limit of the plugin.
     told = failed("/PluginService/Execute", b'{"net":2}')

@@ -1,5 +1,6 @@
 //! What a plugin tells of itself, and how long its messages may be.
 
+use super::watch::Watches;
 use crate::{
     grpc::{Flavour, Json, Native, frame},
     plugin::PluginInfo,
@@ -10,6 +11,7 @@ pub(super) struct About {
     pub(super) info: PluginInfo,
     pub(super) max_request_bytes: usize,
     pub(super) max_response_bytes: usize,
+    pub(super) watches: Watches,
 }
 
 /// As in Go's gRPC.
@@ -17,8 +19,8 @@ const MAX_MESSAGE: usize = 4 << 20;
 
 impl Default for About {
     fn default() -> Self {
-        let info = PluginInfo::default();
-        Self { info, max_request_bytes: MAX_MESSAGE, max_response_bytes: MAX_MESSAGE }
+        let (info, watches) = Default::default();
+        Self { info, max_request_bytes: MAX_MESSAGE, max_response_bytes: MAX_MESSAGE, watches }
     }
 }
 

@@ -52,7 +52,11 @@ pub(super) fn check(health: &HealthStatus) -> Vec<u8> {
 fn well(message: Bytes) -> Response<GrpcBody> {
     let mut trailers = HeaderMap::with_capacity(1);
     trailers.insert("grpc-status", HeaderValue::from_static("0"));
-    let mut response = Response::new(GrpcBody::new(message, trailers));
+    of_grpc(GrpcBody::new(message, trailers))
+}
+
+pub(super) fn of_grpc(body: GrpcBody) -> Response<GrpcBody> {
+    let mut response = Response::new(body);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     response
 }

@@ -72,10 +72,10 @@ impl<S: Service<Call<T>>, T, U, F, B: Body> GrpcServeFuture<S, T, U, F, B> {
         (parts, body): (Parts, B),
         about: Arc<About>,
         plugin: S,
-        health: F,
+        health: Option<F>,
     ) -> Self {
         let body = Gather::new(body, about.longest_request());
-        let state = State::Reading { body, plugin: Some(plugin), health: Some(health) };
+        let state = State::Reading { body, plugin: Some(plugin), health };
         Self { state, asked, parts, about }
     }
 }
@@ -105,7 +105,7 @@ impl<S: Service<Call<T>>, T, F, B> State<S, T, F, B> {
 
 /// What follows once the message has come, or not.
 fn next<S, T, U, F, B>(
-    asked: &Asked<T, U>,
+    asked: &mut Asked<T, U>,
     parts: &Parts,
     about: &About,
     body: Result<Bytes, Cut<B::Error>>,
@@ -131,6 +131,10 @@ where
             Ok(_) => State::answered(status(Status::not_found("there is no such service"))),
             Err(problem) => State::answered(status(problem)),
         },
+        Asked::Watch(ask) => State::answered(match health_service(message) {
+            Ok(service) => about.watches.begin(ask.take().filter(|_| about.knows(&service))),
+            Err(problem) => status(problem),
+        }),
         _ => State::checks(health),
     }
 }

@@ -7,6 +7,7 @@ mod future;
 mod question;
 mod serves;
 mod service;
+mod watch;
 
 pub use self::{
     body::GrpcBody,

@@ -5,7 +5,10 @@ use bytes::Bytes;
 use prost::Message;
 use tonic::Status;
 
-use super::serves::{Codec, Serves};
+use super::{
+    serves::{Codec, Serves},
+    watch::Ask,
+};
 use crate::{
     grpc::{context, frame::unframe, messages::HealthCheckRequest},
     plugin::Call,
@@ -19,13 +22,18 @@ pub(super) enum Asked<T, U> {
     Health(Codec<T, U>),
     Info(Codec<T, U>),
     Check,
+    /// Taken once.
+    Watch(Option<Ask>),
     /// Nothing that there is.
     Nothing(Status),
     /// It is no gRPC.
     Else(StatusCode),
 }
 
-pub(super) fn asked<F: Serves<T, U>, T, U>(parts: &Parts) -> Asked<T, U> {
+pub(super) fn asked<F: Serves<T, U>, T, U>(
+    parts: &Parts,
+    ask: impl FnOnce() -> Ask,
+) -> Asked<T, U> {
     if parts.method != Method::POST {
         return Asked::Else(StatusCode::METHOD_NOT_ALLOWED);
     }
@@ -40,6 +48,7 @@ pub(super) fn asked<F: Serves<T, U>, T, U>(parts: &Parts) -> Asked<T, U> {
         (Some(codec), "Health") => Asked::Health(codec),
         (Some(codec), "Info") => Asked::Info(codec),
         (None, "Check") if service == HEALTH_SERVICE => Asked::Check,
+        (None, "Watch") if service == HEALTH_SERVICE => Asked::Watch(Some(ask())),
         _ => {
             let shown = wire::start(path, 64).escape_debug().to_string();
             Asked::Nothing(Status::unimplemented(format!("there is no method `{shown}`")))

@@ -5,6 +5,7 @@ use std::{
     marker::PhantomData,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use ::http::{Request, Response};
@@ -15,8 +16,9 @@ use super::{
     about::About,
     body::GrpcBody,
     future::GrpcServeFuture,
-    question::asked,
+    question::{Asked, asked},
     serves::{Both, Serves},
+    watch,
 };
 use crate::{
     error::BoxError,
@@ -37,7 +39,8 @@ use crate::{
 /// | `/PluginService/Info` | the [`PluginInfo`], in JSON |
 /// | the same of `/plugin.PluginService`, with [`native`](GrpcServe::native) or [`both`](GrpcServe::both) | in Protocol Buffers: see [`Native`] |
 /// | `/grpc.health.v1.Health/Check` | `SERVING` if the health is usable, otherwise `NOT_SERVING`: of the server, of a service above, or of the plugin by its name |
-/// | another, also `/grpc.health.v1.Health/Watch` | `UNIMPLEMENTED` |
+/// | `/grpc.health.v1.Health/Watch` | the same at once, and again when it changes; `SERVICE_UNKNOWN` for another service. Ends with `NOT_SERVING` and `UNAVAILABLE` when the server of [`bind`](GrpcServe::bind) stops |
+/// | another | `UNIMPLEMENTED` |
 ///
 /// The call has the id, headers, metadata and timeout that are in the metadata of the request; see
 /// [`GrpcTransport`](crate::transport::GrpcTransport#what-is-sent). The timeout becomes its deadline, which
@@ -56,7 +59,8 @@ use crate::{
 /// | a message that is compressed | `UNIMPLEMENTED` |
 ///
 /// # Bounds
-/// A message has at most 4 MiB. There is no time limit for one that comes slowly: put a timeout around
+/// A message has at most 4 MiB. At most 1,024 callers watch the health at once; one more gets
+/// `RESOURCE_EXHAUSTED`. There is no time limit for one that comes slowly: put a timeout around
 /// this service, or set one in the server.
 ///
 /// # Example
@@ -118,6 +122,9 @@ impl<S, T, H, F> GrpcServe<S, T, H, F> {
 
     /// Serves it at `address`: `host:port`, or `unix:/path`. See [`http_service`](crate::serve::http_service).
     ///
+    /// Clients over gRPC's C core, such as Python's, send the path of a socket as the authority, which is
+    /// none, so that HTTP/2 refuses it: set their `grpc.default_authority` to `localhost`.
+    ///
     /// With TLS, if [`HttpServerConfig`](crate::serve::HttpServerConfig) says so. To ask callers for credentials,
     /// put a [`RequireAuthLayer`](crate::auth::RequireAuthLayer) around it and pass that to `http_service`.
     ///
@@ -143,9 +150,11 @@ impl<S, T, H, F> GrpcServe<S, T, H, F> {
         self
     }
 
-    /// Sets the closure that `Health` and `Check` call.
+    /// Sets the closure that `Health`, `Check` and `Watch` call.
     ///
-    /// If the health has no time, the time of the call is added. Default: always healthy.
+    /// If the health has no time, the time of the call is added. While callers watch, it is called again
+    /// after each [`watch_interval`](Self::watch_interval), once for all of them, and counts as unhealthy if
+    /// it takes more than 5 s. Default: always healthy.
     #[must_use]
     pub fn health<G, R>(self, health: G) -> GrpcServe<S, T, G, F>
     where
@@ -153,6 +162,16 @@ impl<S, T, H, F> GrpcServe<S, T, H, F> {
         R: Future<Output = HealthStatus>,
     {
         GrpcServe { inner: self.inner, health, about: self.about, types: PhantomData }
+    }
+
+    /// Sets how often the health is looked at while callers watch it.
+    ///
+    /// Default: 1 s, also in place of zero.
+    #[must_use]
+    pub fn watch_interval(mut self, interval: Duration) -> Self {
+        let watches = &mut Arc::make_mut(&mut self.about).watches;
+        watches.interval = if interval.is_zero() { Duration::from_secs(1) } else { interval };
+        self
     }
 
     /// Sets the most bytes that the message of a request may have.
@@ -178,8 +197,8 @@ impl<S, T, U, H, R, F, B> Service<Request<B>> for GrpcServe<S, T, H, F>
 where
     S: Service<Call<T>, Response = Reply<U>> + Clone,
     S::Error: Into<BoxError>,
-    H: Fn() -> R,
-    R: Future<Output = HealthStatus>,
+    H: Fn() -> R + Clone + Send + 'static,
+    R: Future<Output = HealthStatus> + Send + 'static,
     F: Serves<T, U>,
     B: Body,
 {
@@ -193,9 +212,10 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (parts, body) = request.into_parts();
-        let asked = asked::<F, T, U>(&parts);
-        let (plugin, health) = (self.inner.clone(), (self.health)());
-        GrpcServeFuture::new(asked, (parts, body), self.about.clone(), plugin, health)
+        let asked = asked::<F, T, U>(&parts, || watch::ask(self.health.clone()));
+        let health = matches!(asked, Asked::Check | Asked::Health(_)).then(|| (self.health)());
+        let (plugin, about) = (self.inner.clone(), self.about.clone());
+        GrpcServeFuture::new(asked, (parts, body), about, plugin, health)
     }
 }
 

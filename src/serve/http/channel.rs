@@ -88,7 +88,7 @@ pub(super) async fn serve<T, S, R>(
     R::Data: Send,
     R::Error: Into<BoxError>,
 {
-    let pace = Arc::new(Pace::new(terms.limits));
+    let pace = Arc::new(Pace::new(terms.limits, stop.clone()));
     let Terms { certified, max_headers, .. } = terms;
     let entry = Entry { inner: service, pace: pace.clone(), certified, max_headers };
     let io = TokioIo::new(Paced { inner: io, pace: pace.clone() });

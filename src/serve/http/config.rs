@@ -92,67 +92,16 @@ impl Default for HttpServerConfig {
 }
 
 impl HttpServerConfig {
-    /// Sets [`max_connections`](Self::max_connections).
-    #[must_use]
-    pub const fn with_max_connections(mut self, most: usize) -> Self {
-        self.max_connections = most;
-        self
-    }
-
-    /// Sets [`header_timeout`](Self::header_timeout).
-    #[must_use]
-    pub const fn with_header_timeout(mut self, duration: Duration) -> Self {
-        self.header_timeout = duration;
-        self
-    }
-
-    /// Sets [`body_timeout`](Self::body_timeout).
-    #[must_use]
-    pub const fn with_body_timeout(mut self, duration: Duration) -> Self {
-        self.body_timeout = duration;
-        self
-    }
-
-    /// Sets [`idle_timeout`](Self::idle_timeout).
-    #[must_use]
-    pub const fn with_idle_timeout(mut self, duration: Duration) -> Self {
-        self.idle_timeout = duration;
-        self
-    }
-
-    /// Sets [`max_headers`](Self::max_headers).
-    #[must_use]
-    pub const fn with_max_headers(mut self, most: usize) -> Self {
-        self.max_headers = most;
-        self
-    }
-
-    /// Sets [`max_header_bytes`](Self::max_header_bytes).
-    #[must_use]
-    pub const fn with_max_header_bytes(mut self, most: usize) -> Self {
-        self.max_header_bytes = most;
-        self
-    }
-
-    /// Sets [`drain_timeout`](Self::drain_timeout).
-    #[must_use]
-    pub const fn with_drain_timeout(mut self, duration: Duration) -> Self {
-        self.drain_timeout = duration;
-        self
-    }
-
-    /// Sets [`allowed_uids`](Self::allowed_uids).
-    #[must_use]
-    pub fn with_allowed_uids(mut self, uids: impl IntoIterator<Item = u32>) -> Self {
-        self.allowed_uids = uids.into_iter().collect();
-        self
-    }
-
-    /// Sets [`allow_any_user`](Self::allow_any_user).
-    #[must_use]
-    pub const fn with_allow_any_user(mut self, is_set: bool) -> Self {
-        self.allow_any_user = is_set;
-        self
+    setters! {
+        with_max_connections: max_connections = usize;
+        with_header_timeout: header_timeout = Duration;
+        with_body_timeout: body_timeout = Duration;
+        with_idle_timeout: idle_timeout = Duration;
+        with_max_headers: max_headers = usize;
+        with_max_header_bytes: max_header_bytes = usize;
+        with_drain_timeout: drain_timeout = Duration;
+        with_allowed_uids: allowed_uids = each u32;
+        with_allow_any_user: allow_any_user = bool;
     }
 
     /// Sets [`tls`](Self::tls).

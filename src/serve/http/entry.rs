@@ -21,6 +21,7 @@ use super::{
 use crate::{
     auth::ClientCertified,
     http::{HeldBody, hold},
+    serve::endless::Endless,
     time,
 };
 
@@ -86,7 +87,7 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let response = match this.state.project() {
+        let mut response = match this.state.project() {
             StateProj::Called { future } => ready!(future.poll(cx))?,
             StateProj::TooLarge => {
                 let mut response = Response::new(R::from(Bytes::new()));
@@ -97,6 +98,9 @@ where
         let Some(visit) = this.visit.take() else {
             return Poll::Pending;
         };
+        if let Some(endless) = response.extensions_mut().remove::<Endless>() {
+            endless.until(visit.pace().stop());
+        }
         let response = response.map(|body| Parted { body, pace: visit.pace().clone() });
         Poll::Ready(Ok(hold(response, Some(visit))))
     }

@@ -12,7 +12,7 @@ use crate::serve::{
 };
 use crate::{
     dial::Socket,
-    endpoint::unix_url,
+    endpoint::{HTTP_UNIX, unix_url},
     error::{Error, Kind},
 };
 
@@ -69,7 +69,7 @@ impl Listener {
             #[cfg(unix)]
             Self::Unix(listener) => {
                 let address = listener.address();
-                unix_url(address.strip_prefix("unix:").unwrap_or(&address))
+                unix_url(HTTP_UNIX, address.strip_prefix("unix:").unwrap_or(&address))
             }
         }
     }

@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::watch;
+
 use crate::{
     sync::lock,
     time::{self, Instant},
@@ -28,6 +30,8 @@ pub(super) struct Limits {
 /// Shared by the socket of a connection, its requests and its task.
 pub(super) struct Pace {
     limits: Limits,
+    /// Whether the server stops.
+    stop: watch::Receiver<bool>,
     state: Mutex<State>,
 }
 
@@ -71,7 +75,7 @@ pub(super) enum End {
 }
 
 impl Pace {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits, stop: watch::Receiver<bool>) -> Self {
         let now = time::now();
         let state = State {
             doing: Doing::Opening,
@@ -82,7 +86,11 @@ impl Pace {
             start: Vec::new(),
             waker: None,
         };
-        Self { limits, state: Mutex::new(state) }
+        Self { limits, stop, state: Mutex::new(state) }
+    }
+
+    pub(super) fn stop(&self) -> &watch::Receiver<bool> {
+        &self.stop
     }
 
     pub(super) fn limits(&self) -> Limits {
@@ -229,7 +237,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn each_thing_that_a_connection_does_has_its_own_limit() {
         let limits = Limits { header: 10 * SECOND, body: 20 * SECOND, idle: 30 * SECOND };
-        let pace = Arc::new(Pace::new(limits));
+        let pace = Arc::new(Pace::new(limits, watch::channel(false).1));
         let due = |pace: &Pace| {
             let due = pace.due(Waker::noop());
             due.map(|(at, end)| ((at - time::now()).as_secs(), end))
@@ -265,7 +273,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn frames_of_http2_are_no_head() {
         let limits = Limits { header: SECOND, body: SECOND, idle: 30 * SECOND };
-        let pace = Arc::new(Pace::new(limits));
+        let pace = Arc::new(Pace::new(limits, watch::channel(false).1));
         pace.read(b"PR");
         pace.read(b"I * HTTP/2.0\r\n");
         // A part of it is as slow as one of a head.

@@ -116,6 +116,7 @@ impl BridgeConfig {
         with_allow_any_user: allow_any_user = bool;
         with_max_message_bytes: max_message_bytes = usize;
         with_drain_timeout: drain_timeout = Duration;
+        with_allowed_uids: allowed_uids = each u32;
     }
 
     /// Sets [`allowed_subnets`](Self::allowed_subnets).
@@ -125,13 +126,6 @@ impl BridgeConfig {
         subnets: impl IntoIterator<Item = impl Into<String>>,
     ) -> Self {
         self.allowed_subnets = subnets.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// Sets [`allowed_uids`](Self::allowed_uids).
-    #[must_use]
-    pub fn with_allowed_uids(mut self, uids: impl IntoIterator<Item = u32>) -> Self {
-        self.allowed_uids = uids.into_iter().collect();
         self
     }
 

@@ -61,6 +61,13 @@ pub struct GrpcConfig {
     ///
     /// Default: empty, which is the server as a whole.
     pub health_service: String,
+    /// Users whose processes may be behind a Unix socket.
+    ///
+    /// The operating system tells the user, before anything is sent. Default: empty, which is the user of
+    /// this process, and root.
+    pub allowed_uids: Vec<u32>,
+    /// Whether a process of any user may be behind a Unix socket. Default: `false`.
+    pub allow_any_user: bool,
     /// TLS, for members with a `grpc-tls` or `https` address. Needs the feature `tls`.
     #[cfg(feature = "tls")]
     pub tls: TlsConfig,
@@ -79,6 +86,8 @@ impl Default for GrpcConfig {
             max_request_bytes: MAX_MESSAGE,
             max_response_bytes: MAX_MESSAGE,
             health_service: String::new(),
+            allowed_uids: Vec::new(),
+            allow_any_user: false,
             #[cfg(feature = "tls")]
             tls: TlsConfig::default(),
         }
@@ -86,53 +95,16 @@ impl Default for GrpcConfig {
 }
 
 impl GrpcConfig {
-    /// Sets [`request_timeout`](Self::request_timeout).
-    #[must_use]
-    pub const fn with_request_timeout(mut self, timeout: Duration) -> Self {
-        self.request_timeout = timeout;
-        self
-    }
-
-    /// Sets [`connect_timeout`](Self::connect_timeout).
-    #[must_use]
-    pub const fn with_connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
-        self
-    }
-
-    /// Sets [`idle_timeout`](Self::idle_timeout).
-    #[must_use]
-    pub const fn with_idle_timeout(mut self, timeout: Duration) -> Self {
-        self.idle_timeout = timeout;
-        self
-    }
-
-    /// Sets [`max_connection_age`](Self::max_connection_age).
-    #[must_use]
-    pub fn with_max_connection_age(mut self, age: impl Into<Option<Duration>>) -> Self {
-        self.max_connection_age = age.into();
-        self
-    }
-
-    /// Sets [`max_request_bytes`](Self::max_request_bytes).
-    #[must_use]
-    pub const fn with_max_request_bytes(mut self, most: usize) -> Self {
-        self.max_request_bytes = most;
-        self
-    }
-
-    /// Sets [`max_response_bytes`](Self::max_response_bytes).
-    #[must_use]
-    pub const fn with_max_response_bytes(mut self, most: usize) -> Self {
-        self.max_response_bytes = most;
-        self
-    }
-
-    /// Sets [`health_service`](Self::health_service).
-    #[must_use]
-    pub fn with_health_service(mut self, service: impl Into<String>) -> Self {
-        self.health_service = service.into();
-        self
+    setters! {
+        with_request_timeout: request_timeout = Duration;
+        with_connect_timeout: connect_timeout = Duration;
+        with_idle_timeout: idle_timeout = Duration;
+        with_max_connection_age: max_connection_age = impl Into<Option<Duration>>;
+        with_max_request_bytes: max_request_bytes = usize;
+        with_max_response_bytes: max_response_bytes = usize;
+        with_health_service: health_service = impl Into<String>;
+        with_allowed_uids: allowed_uids = each u32;
+        with_allow_any_user: allow_any_user = bool;
     }
 
     /// Sets [`tls`](Self::tls).
@@ -205,7 +177,9 @@ impl GrpcConfig {
             .with_connect_timeout(self.connect_timeout)
             .with_idle_timeout(or(self.idle_timeout, Self::default().idle_timeout))
             .with_max_connection_age(self.max_connection_age)
-            .with_max_response_bytes(most);
+            .with_max_response_bytes(most)
+            .with_allowed_uids(self.allowed_uids.iter().copied())
+            .with_allow_any_user(self.allow_any_user);
         #[cfg(feature = "tls")]
         {
             config = config.with_tls(self.tls.clone().with_http2(true));

@@ -16,7 +16,9 @@ use crate::{
 /// Connects to plugins that speak gRPC.
 ///
 /// The address of an endpoint is `grpc://host:port`, `http://host:port` or `host:port`; with TLS (feature
-/// `tls`) `grpc-tls://host:port`, `grpcs://…` or `https://…`. One connection of HTTP/2 carries all calls to a
+/// `tls`) `grpc-tls://host:port`, `grpcs://…` or `https://…`; over a Unix socket
+/// `grpc+unix://%2Frun%2Ftax.sock`, where the process at the other end must belong to one of
+/// [`allowed_uids`](GrpcConfig::allowed_uids), or nothing is sent. One connection of HTTP/2 carries all calls to a
 /// member. It is made on first use, probed after 20 s without traffic, and closed if the answer takes 10 s.
 /// Clones share the settings.
 ///

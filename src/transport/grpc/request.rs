@@ -18,7 +18,7 @@ use crate::{
     member::Member,
     plugin::Call,
     time,
-    transport::{counts::Counts, description::Description},
+    transport::{counts::Counts, description::Description, http::usable_path},
 };
 
 const AGENT: HeaderValue =
@@ -138,7 +138,9 @@ fn method(address: &Address, service: &str, name: &str) -> Result<Uri, Error> {
         let other = address.scheme().unwrap_or_default();
         unusable(
             address,
-            &format!("it speaks `grpc`, `grpc-tls`, `http` and `https`, not `{other}`"),
+            &format!(
+                "it speaks `grpc`, `grpc-tls`, `grpc+unix`, `http` and `https`, not `{other}`"
+            ),
         )
     })?;
     if is_secure && !cfg!(feature = "tls") {
@@ -147,8 +149,12 @@ fn method(address: &Address, service: &str, name: &str) -> Result<Uri, Error> {
     if !matches!(address.path(), "" | "/") {
         return Err(unusable(address, "an address of gRPC has no path"));
     }
+    let socket = address.socket_path();
+    socket.as_deref().map_or(Ok(()), usable_path)?;
     let scheme = if is_secure { uri::Scheme::HTTPS } else { uri::Scheme::HTTP };
-    let built = Uri::builder().scheme(scheme).authority(address.authority());
+    // The path of a socket cannot be a host, so it is what Go sends there.
+    let authority = if socket.is_some() { "localhost" } else { address.authority() };
+    let built = Uri::builder().scheme(scheme).authority(authority);
     built
         .path_and_query(format!("/{service}/{name}"))
         .build()
@@ -178,6 +184,8 @@ mod tests {
             ("grpc://a:1", "http://a:1"),
             ("http://a:1/", "http://a:1"),
             ("http://[::1]:1", "http://[::1]:1"),
+            #[cfg(unix)]
+            ("grpc+unix://%2Frun%2Fa", "http://localhost"),
         ] {
             assert_eq!(url(address).unwrap(), format!("{host}{path}"), "{address}");
         }
@@ -185,7 +193,7 @@ mod tests {
         for address in ["grpc-tls://a:1", "grpcs://a:1", "https://a:1"] {
             assert_eq!(url(address).unwrap(), format!("https://a:1{path}"), "{address}");
         }
-        for address in ["unix:/run/a", "ftp://a:1", "grpc://a:1/x"] {
+        for address in ["unix:/run/a", "ftp://a:1", "grpc://a:1/x", "grpc+unix://%2F..%2Fa"] {
             let error = url(address).unwrap_err();
             assert!(error.is_unsent() && error.kind() == Kind::InvalidConfig, "{error}");
         }

@@ -141,95 +141,20 @@ impl HttpConfig {
         }
     }
 
-    /// Sets [`request_timeout`](Self::request_timeout).
-    #[must_use]
-    pub const fn with_request_timeout(mut self, timeout: Duration) -> Self {
-        self.request_timeout = timeout;
-        self
-    }
-
-    /// Sets [`connect_timeout`](Self::connect_timeout).
-    #[must_use]
-    pub const fn with_connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
-        self
-    }
-
-    /// Sets [`idle_timeout`](Self::idle_timeout).
-    #[must_use]
-    pub const fn with_idle_timeout(mut self, timeout: Duration) -> Self {
-        self.idle_timeout = timeout;
-        self
-    }
-
-    /// Sets [`max_idle_connections`](Self::max_idle_connections).
-    #[must_use]
-    pub const fn with_max_idle_connections(mut self, max: usize) -> Self {
-        self.max_idle_connections = max;
-        self
-    }
-
-    /// Sets [`max_response_bytes`](Self::max_response_bytes).
-    #[must_use]
-    pub const fn with_max_response_bytes(mut self, max: usize) -> Self {
-        self.max_response_bytes = max;
-        self
-    }
-
-    /// Sets [`max_header_bytes`](Self::max_header_bytes).
-    #[must_use]
-    pub const fn with_max_header_bytes(mut self, max: usize) -> Self {
-        self.max_header_bytes = max;
-        self
-    }
-
-    /// Sets [`max_connections`](Self::max_connections).
-    #[must_use]
-    pub fn with_max_connections(mut self, max: impl Into<Option<usize>>) -> Self {
-        self.max_connections = max.into();
-        self
-    }
-
-    /// Sets [`max_connection_age`](Self::max_connection_age).
-    #[must_use]
-    pub fn with_max_connection_age(mut self, age: impl Into<Option<Duration>>) -> Self {
-        self.max_connection_age = age.into();
-        self
-    }
-
-    /// Sets [`keep_alive`](Self::keep_alive).
-    #[must_use]
-    pub const fn with_keep_alive(mut self, keep_alive: bool) -> Self {
-        self.keep_alive = keep_alive;
-        self
-    }
-
-    /// Sets [`disable_compression`](Self::disable_compression).
-    #[must_use]
-    pub const fn with_disable_compression(mut self, disable: bool) -> Self {
-        self.disable_compression = disable;
-        self
-    }
-
-    /// Sets [`health_path`](Self::health_path).
-    #[must_use]
-    pub fn with_health_path(mut self, path: impl Into<String>) -> Self {
-        self.health_path = path.into();
-        self
-    }
-
-    /// Sets [`allowed_uids`](Self::allowed_uids).
-    #[must_use]
-    pub fn with_allowed_uids(mut self, uids: impl IntoIterator<Item = u32>) -> Self {
-        self.allowed_uids = uids.into_iter().collect();
-        self
-    }
-
-    /// Sets [`allow_any_user`](Self::allow_any_user).
-    #[must_use]
-    pub const fn with_allow_any_user(mut self, is_set: bool) -> Self {
-        self.allow_any_user = is_set;
-        self
+    setters! {
+        with_request_timeout: request_timeout = Duration;
+        with_connect_timeout: connect_timeout = Duration;
+        with_idle_timeout: idle_timeout = Duration;
+        with_max_idle_connections: max_idle_connections = usize;
+        with_max_response_bytes: max_response_bytes = usize;
+        with_max_header_bytes: max_header_bytes = usize;
+        with_max_connections: max_connections = impl Into<Option<usize>>;
+        with_max_connection_age: max_connection_age = impl Into<Option<Duration>>;
+        with_keep_alive: keep_alive = bool;
+        with_disable_compression: disable_compression = bool;
+        with_health_path: health_path = impl Into<String>;
+        with_allowed_uids: allowed_uids = each u32;
+        with_allow_any_user: allow_any_user = bool;
     }
 
     /// Sets [`tls`](Self::tls).

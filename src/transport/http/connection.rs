@@ -23,7 +23,6 @@ use super::{config::HttpConfig, outgoing::Outgoing, silence::Silence};
 use crate::dial::Users;
 use crate::{
     dial::{ConnectError, Connection, Socket, TcpConnector, Tls},
-    endpoint::HTTP_UNIX,
     http::{ConnectionSlot, Moment},
     pool::{self, Pooled},
     wire::without_zone,
@@ -73,10 +72,13 @@ impl HttpConnection {
         place: impl Send + 'static,
     ) -> Result<Self, ConnectError> {
         let host = host_of(&url)?;
-        if let (Some(HTTP_UNIX), Some(path)) = (url.scheme_str(), socket) {
-            let sender = http1(unix(path, config).await?, config, place).await?;
-            let slot = ConnectionSlot::of_connection();
-            return Ok(Self { sender, scheme: None, host, slot, private: true, alert: None });
+        if let Some(path) = socket {
+            let (io, slot) = (unix(path, config).await?, ConnectionSlot::of_connection());
+            let (sender, scheme) = match config.speaks.is_grpc() {
+                true => (http2(io, config, place).await?, Some(uri::Scheme::HTTP)),
+                false => (http1(io, config, place).await?, None),
+            };
+            return Ok(Self { sender, scheme, host, slot, private: true, alert: None });
         }
         let mut connector = TcpConnector::without_timeout(config.connect_timeout)
             .without_addresses()
@@ -90,7 +92,7 @@ impl HttpConnection {
             secure(io, &url, config, tls).await?
         } else if config.speaks.is_grpc() {
             slot.hold(place);
-            (http2(io, config).await?, None)
+            (http2(io, config, ()).await?, None)
         } else {
             (http1(io, config, place).await?, None)
         };
@@ -214,7 +216,11 @@ async fn unix(_: &str, _: &HttpConfig) -> Result<TokioIo<Socket>, ConnectError> 
     Err(ConnectError::failed("there are no Unix sockets here"))
 }
 
-async fn http2<T>(io: T, config: &HttpConfig) -> Result<Sender, ConnectError>
+async fn http2<T>(
+    io: T,
+    config: &HttpConfig,
+    place: impl Send + 'static,
+) -> Result<Sender, ConnectError>
 where
     T: Read + Write + Send + Unpin + 'static,
 {
@@ -228,7 +234,7 @@ where
         .handshake(io)
         .await
         .map_err(ConnectError::failed)?;
-    tokio::spawn(driver);
+    tokio::spawn(driver.map(|_| drop(place)));
     Ok(Sender::Http2(sender, Silence::default()))
 }
 
@@ -243,7 +249,7 @@ async fn secure(
     let (io, is_http2) = tls.secure(&config.tls, &host, io).await?;
     let (io, alert) = Alerted::new(io);
     let sender = match is_http2 {
-        true => http2(io, config).await?,
+        true => http2(io, config, ()).await?,
         false if config.speaks.is_grpc() => {
             return Err(ConnectError::failed("it does not choose HTTP/2, which gRPC needs"));
         }

@@ -32,4 +32,5 @@ pub use self::{
 pub(super) use self::{
     exchange::{Exchange, Received},
     pool::Pool,
+    request::usable_path,
 };

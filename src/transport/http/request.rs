@@ -171,7 +171,7 @@ fn headers(config: &HttpConfig) -> HeaderMap {
 /// that is what curl sends there.
 fn absolute(address: &Address) -> String {
     match address.scheme() {
-        Some(_) if address.socket_path().is_some() => {
+        Some(of) if of.eq_ignore_ascii_case(HTTP_UNIX) => {
             format!("{HTTP_UNIX}://localhost{}", address.path())
         }
         Some(_) => address.as_str().to_owned(),
@@ -188,7 +188,8 @@ fn usable_socket(address: &Address) -> Result<(), Error> {
     address.socket_path().map_or(Ok(()), |path| usable_path(&path))
 }
 
-fn usable_path(path: &str) -> Result<(), Error> {
+/// Whether a socket may have this path.
+pub(in crate::transport) fn usable_path(path: &str) -> Result<(), Error> {
     #[cfg(unix)]
     return crate::dial::socket_path::check(path);
     #[cfg(not(unix))]

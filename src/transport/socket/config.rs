@@ -147,13 +147,7 @@ impl SocketConfig {
         with_allow_any_user: allow_any_user = bool;
         with_allow_remote: allow_remote = bool;
         with_token: token = impl Into<Secret>;
-    }
-
-    /// Sets [`allowed_uids`](Self::allowed_uids).
-    #[must_use]
-    pub fn with_allowed_uids(mut self, uids: impl IntoIterator<Item = u32>) -> Self {
-        self.allowed_uids = uids.into_iter().collect();
-        self
+        with_allowed_uids: allowed_uids = each u32;
     }
 
     /// Checks every value.
