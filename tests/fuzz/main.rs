@@ -289,6 +289,8 @@ fn instances_of_registries() {
 #[test]
 fn documents_of_services() {
     fuzz("farp", endpoints::farp);
+}
+
 #[cfg(feature = "consul")]
 #[test]
 fn instances_in_consul() {
