@@ -13,6 +13,8 @@
 
 #[cfg(all(feature = "process", unix))]
 mod allow;
+#[cfg(feature = "yaml")]
+mod config;
 #[cfg(feature = "consul")]
 mod consul;
 mod endpoints;
@@ -306,4 +308,22 @@ fn answers_of_consul() {
 #[test]
 fn lists_of_endpoints() {
     fuzz("endpoints", endpoints::list);
+}
+
+#[cfg(feature = "yaml")]
+#[test]
+fn configs_in_json() {
+    fuzz("config_json", config::json);
+}
+
+#[cfg(feature = "yaml")]
+#[test]
+fn configs_in_yaml() {
+    fuzz("config_yaml", config::yaml);
+}
+
+#[cfg(feature = "yaml")]
+#[test]
+fn configs_in_toml() {
+    fuzz("config_toml", config::toml);
 }

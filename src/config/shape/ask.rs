@@ -10,7 +10,9 @@ use super::probe::{NO_KEY, Probe, Seen, Step, Trial};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Shape {
     Bool,
-    Integer { is_signed: bool },
+    Integer {
+        is_signed: bool,
+    },
     Fraction,
     Text,
     /// One of these texts, or a map of one of them and its settings.

@@ -5,8 +5,8 @@ use std::{cell::RefCell, fmt};
 use serde::{
     Deserializer,
     de::{
-        self, DeserializeSeed, Expected, IntoDeserializer, MapAccess, SeqAccess, Unexpected, Visitor,
-        value::StrDeserializer,
+        self, DeserializeSeed, Expected, IntoDeserializer, MapAccess, SeqAccess, Unexpected,
+        Visitor, value::StrDeserializer,
     },
     forward_to_deserialize_any,
 };
@@ -77,8 +77,12 @@ impl Probe<'_> {
     /// Goes the next step of the way, or tries what it is for.
     fn go<'de, V: Visitor<'de>>(self, seen: Seen, visitor: V) -> Result<V::Value, End> {
         match (self.way.split_first(), self.trial) {
-            (Some((Step::Key(key), way)), _) => visitor.visit_map(One { key, probe: Probe { way, ..self }, given: false }),
-            (Some((Step::Item, way)), _) => visitor.visit_seq(One { key: "", probe: Probe { way, ..self }, given: false }),
+            (Some((Step::Key(key), way)), _) => {
+                visitor.visit_map(One { key, probe: Probe { way, ..self }, given: false })
+            }
+            (Some((Step::Item, way)), _) => {
+                visitor.visit_seq(One { key: "", probe: Probe { way, ..self }, given: false })
+            }
             (None, Trial::Look) => self.see(seen),
             (None, Trial::Text) => self.taken(visitor.visit_str(NO_KEY)),
             (None, Trial::Number) => self.taken(visitor.visit_u64(1)),

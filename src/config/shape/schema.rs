@@ -47,7 +47,12 @@ pub fn schema() -> Value {
 }
 
 /// A shape as a schema; `default` is what holds where nothing is written.
-fn written(shape: &Shape, path: &Path<'_>, default: Option<&Value>, plugin: Option<&Value>) -> Value {
+fn written(
+    shape: &Shape,
+    path: &Path<'_>,
+    default: Option<&Value>,
+    plugin: Option<&Value>,
+) -> Value {
     let scalar = |kind: Value| {
         let mut kinds = vec![kind, json!({ "$ref": "#/$defs/variable" })];
         if is_secret(path) {

@@ -5,7 +5,7 @@ use std::{fs, io::Write, path::Path};
 use super::text::Secrets;
 use crate::{
     config::{
-        model::{Config, PluginConfig, Sections},
+        model::{Config, PluginConfig},
         value::Format,
     },
     error::{Code, Error, Kind},
