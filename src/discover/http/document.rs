@@ -94,24 +94,24 @@ impl Document {
 
     /// Its address, with that of `seed` in place of one that leads only to itself.
     fn place(&self, seed: &Address) -> Result<String, Error> {
-        let told = self.address.as_deref().unwrap_or_default();
-        let told = told.strip_prefix('[').and_then(|told| told.strip_suffix(']')).unwrap_or(told);
-        let (told, known) = (Host::of(told), Host::of(seed.host()));
-        let is_own = match told {
+        // What is judged here is what is used below.
+        let address = self.address.as_deref().unwrap_or_default().trim_matches(['[', ']']);
+        let known = Host::of(seed.host());
+        let is_own = match Host::of(address) {
             Host::Nowhere => true,
             Host::Loopback => known != Host::Loopback,
             // The services of clouds that tell secrets are at such an address.
             Host::LinkLocal if known != Host::LinkLocal => {
                 return Err(refused("its discovery document has a link-local address"));
             }
+            Host::Number => return Err(refused("its discovery document has a bad address")),
             _ => false,
         };
         let port = self.port.filter(|port| *port > 0);
         if is_own && seed.socket_path().is_some() {
             return Ok(origin(seed));
         }
-        let host = if is_own { seed.host() } else { self.address.as_deref().unwrap_or_default() };
-        let host = host.trim_matches(['[', ']']);
+        let host = if is_own { seed.host() } else { address };
         let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
         let scheme = seed.scheme().filter(|scheme| !scheme.contains('+')).unwrap_or("http");
         Ok(match port.or(seed.port()) {
@@ -133,6 +133,8 @@ enum Host {
     Nowhere,
     Loopback,
     LinkLocal,
+    /// What resolvers take for an address, such as `127.1`.
+    Number,
     Elsewhere,
 }
 
@@ -141,16 +143,20 @@ impl Host {
         if host.is_empty() {
             return Self::Nowhere;
         }
-        if host.eq_ignore_ascii_case("localhost") {
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let last = host.rsplit('.').next().unwrap_or(host);
+        if last.eq_ignore_ascii_case("localhost") {
             return Self::Loopback;
         }
         // A zone says which link.
         let without_zone = host.split('%').next().unwrap_or(host);
+        let is_number = last.starts_with(|of: char| of.is_ascii_digit()) && !host.contains(':');
         match without_zone.parse::<IpAddr>().map(|ip| ip.to_canonical()) {
             Ok(ip) if ip.is_unspecified() => Self::Nowhere,
             Ok(ip) if ip.is_loopback() => Self::Loopback,
             Ok(IpAddr::V4(ip)) if Ipv4Addr::is_link_local(&ip) => Self::LinkLocal,
             Ok(IpAddr::V6(ip)) if Ipv6Addr::is_unicast_link_local(&ip) => Self::LinkLocal,
+            Err(_) if is_number => Self::Number,
             _ => Self::Elsewhere,
         }
     }
@@ -180,6 +186,10 @@ mod tests {
             "localhost",
             "127.0.0.1",
             "127.9.9.9",
+            "127.0.0.1.",
+            "tax.localhost.",
+            "[::",
+            "::1]",
             "::1",
             "::ffff:127.0.0.1",
         ] {
@@ -240,6 +250,9 @@ mod tests {
             (r#"{"service_name":"a","port":70000}"#, "cannot be read"),
             (r#"{"service_name":"a","address":"b c"}"#, "a bad address"),
             (r#"{"service_name":"a","address":"b@c"}"#, "a bad address"),
+            (r#"{"service_name":"a","address":"127.1"}"#, "a bad address"),
+            (r#"{"service_name":"a","address":"2852039166"}"#, "a bad address"),
+            (r#"{"service_name":"a","address":"0xa9.0xfe.0xa9.0xfe"}"#, "a bad address"),
             (r#"{"service_name":"a","address":"b:1/x"}"#, "a bad address"),
             (r#"{"service_name":"a\n"}"#, "a name or an id that is none"),
         ] {
