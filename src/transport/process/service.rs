@@ -119,10 +119,12 @@ impl<Req, Res> ProcessService<Req, Res> {
 
     async fn ask_health(&self) -> HealthStatus {
         let call = Call::new(()).with_timeout(ASK_TIMEOUT);
-        let line = write::<()>(HEALTH, &call, None, ASK_TIMEOUT);
+        let id = call.id().into_owned();
+        let line = write::<()>(HEALTH, &id, &call, None, ASK_TIMEOUT);
         let asked = async {
             let limit = ASK_TIMEOUT;
-            let exchange = Exchange::begin(self.plugin.clone(), &call, line?, limit, None)?;
+            let exchange =
+                Exchange::begin(self.plugin.clone(), id, call.deadline(), line?, limit, None)?;
             let mut exchange = pin!(exchange);
             answer::health(&poll_fn(|cx| exchange.as_mut().poll_exchange(cx)).await?)
         };
@@ -190,12 +192,14 @@ where
 
     fn call(&mut self, call: Call<Req>) -> ProcessFuture<Res> {
         let permit = self.permit.take();
-        let limit = self.plugin.terms().config.request_timeout;
+        let limit = self.plugin.shared.terms.load().config.request_timeout;
         let timeout = call.timeout_within(limit);
-        let line = write(EXECUTE, &call, Some(call.body()), timeout);
+        let id = call.id().into_owned();
+        let line = write(EXECUTE, &id, &call, Some(call.body()), timeout);
         let call = call.map(drop);
-        let begun =
-            line.and_then(|line| Exchange::begin(self.plugin.clone(), &call, line, limit, permit));
+        let begun = line.and_then(|line| {
+            Exchange::begin(self.plugin.clone(), id, call.deadline(), line, limit, permit)
+        });
         let answering = Answering::new(call, begun);
         let (plugin, counts) = (self.plugin.clone(), self.counts.clone());
         ProcessFuture { answering, plugin, counts, types: PhantomData }
@@ -247,10 +251,10 @@ impl<Res: DeserializeOwned> Future for ProcessFuture<Res> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let key = &this.plugin.shared.key;
-        this.answering.poll_reply(cx, key, this.counts, |exchange, call, cx| {
-            let line = ready!(exchange.poll_exchange(cx));
+        this.answering.poll_reply(cx, key, this.counts, |mut exchange, _, cx| {
+            let line = ready!(exchange.as_mut().poll_exchange(cx));
             let reply = line.and_then(|line| answer::reply(&line));
-            Poll::Ready(reply.map(|reply| reply.with_request_id(call.id())))
+            Poll::Ready(reply.map(|reply| reply.with_request_id(exchange.id())))
         })
     }
 }
