@@ -1,7 +1,9 @@
-//! One set of plugins that are reached over HTTP, a Unix socket and TCP, killed one after another under load.
+//! One set of plugins that are reached over HTTP, a Unix socket, TCP, gRPC and the stdin of a child process,
+//! killed one after another under load.
 //!
 //! ```text
-//! cargo run --features http --example mixed_transports
+//! cargo run --features grpc,process --example mixed_transports
+//! cargo run --features http --example mixed_transports             without the last two
 //! ```
 //! No call fails: a call that a dying plugin leaves behind goes to another one, whatever that speaks.
 
@@ -9,7 +11,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     io,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -18,9 +20,14 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::{net::TcpListener, runtime::Runtime, sync::oneshot, task::JoinSet, time::sleep};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+#[cfg(feature = "grpc")]
+use tower_upstream::transport::GrpcTransport;
+#[cfg(all(feature = "process", unix))]
+use tower_upstream::transport::{ProcessConfig, ProcessTransport};
 use tower_upstream::{
     Attempts, BalanceLayer, BoxError, Call, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint,
     Error, FailoverLayer, LeastRequest, Reply,
+    balance::{BalanceConfig, OutlierConfig},
     codec::CodecLayer,
     discover::Memory,
     plugin::Encoded,
@@ -40,19 +47,25 @@ struct TaxReply {
 
 async fn tax(call: Call<TaxRequest>) -> Result<Reply<TaxReply>, io::Error> {
     sleep(Duration::from_millis(1)).await;
-    Ok(Reply::new(TaxReply { gross: call.body().net * 122 / 100 }))
+    let reply = Reply::new(TaxReply { gross: call.body().net * 122 / 100 });
+    Ok(reply.with_metadata("pid", std::process::id().to_string()))
 }
 
 /// A plugin that runs on a thread of its own, so that it can be killed. Dropping it kills it.
+///
+/// One that is a child process has no thread here: its transport starts it, and again when it was killed.
 struct Plugin {
     runtime: Option<Runtime>,
     address: String,
 }
 
 impl Plugin {
-    /// Starts a plugin at `http://host:port`, `tcp://host:port` or `unix:/path`. Port 0 takes any that is
-    /// free.
+    /// Starts a plugin at `http://host:port`, `tcp://host:port`, `grpc://host:port` or `unix:/path`. Port 0
+    /// takes any that is free.
     async fn start(address: &str) -> Result<Self, BoxError> {
+        if address.starts_with("exec:") {
+            return Ok(Self { runtime: None, address: address.to_owned() });
+        }
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let (is_up, up) = oneshot::channel();
@@ -63,6 +76,13 @@ impl Plugin {
 
     fn scheme(&self) -> &str {
         self.address.split(':').next().unwrap_or_default()
+    }
+
+    fn kill(self, child: Option<&str>) -> io::Result<()> {
+        if let Some(child) = child.filter(|_| self.runtime.is_none()) {
+            std::process::Command::new("kill").args(["-KILL", child]).status()?;
+        }
+        Ok(())
     }
 }
 
@@ -83,6 +103,13 @@ async fn run(address: String, is_up: oneshot::Sender<String>) -> Result<(), BoxE
         let app = axum::Router::new().fallback_service(serve::http(plugin));
         return Ok(axum::serve(listener, app).await?);
     }
+    #[cfg(feature = "grpc")]
+    if let Some(address) = address.strip_prefix("grpc://") {
+        let server = serve::grpc(plugin).bind(address).listen().await?;
+        let _ = is_up.send(server.address().replace("http:", "grpc:"));
+        server.run().await;
+        return Ok(());
+    }
     #[cfg(unix)]
     if let Some(path) = address.strip_prefix("unix:") {
         let server = serve::unix(plugin, path).listen().await?;
@@ -98,12 +125,18 @@ async fn run(address: String, is_up: oneshot::Sender<String>) -> Result<(), BoxE
 
 /// How many calls went well, by the scheme of the endpoint that answered; and how many failed.
 #[derive(Clone, Default)]
-struct Counts(Arc<Mutex<BTreeMap<String, u64>>>);
+struct Counts(Arc<Mutex<BTreeMap<String, u64>>>, Arc<Mutex<Option<String>>>);
 
 impl Counts {
     fn add(&self, result: Result<Reply<TaxReply>, Error>) {
         let of = match &result {
-            Ok(reply) => reply.endpoint().and_then(|key| key.split(':').next()).unwrap_or("?"),
+            Ok(reply) => {
+                let scheme = reply.endpoint().and_then(|key| key.split(':').next()).unwrap_or("?");
+                if scheme == "exec" {
+                    *locked(&self.1) = reply.metadata().get("pid").cloned();
+                }
+                scheme
+            }
             Err(error) => {
                 eprintln!("{error}");
                 "failed"
@@ -116,8 +149,13 @@ impl Counts {
         self.all().get(key).copied().unwrap_or(0)
     }
 
-    fn all(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, u64>> {
-        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    fn all(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
+        locked(&self.0)
+    }
+
+    /// The process that answered last as the child of this one.
+    fn child(&self) -> Option<String> {
+        locked(&self.1).clone()
     }
 
     /// Waits for `more` calls that count under the keys that are wanted.
@@ -130,6 +168,10 @@ impl Counts {
             sleep(Duration::from_millis(2)).await;
         }
     }
+}
+
+fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// Calls until it is told to stop.
@@ -146,10 +188,20 @@ where
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
+    #[cfg(all(feature = "process", unix))]
+    if std::env::args().nth(1).as_deref() == Some("--stdio") {
+        return Ok(serve::stdio(service_fn(tax)).run().await?);
+    }
     let mut places = vec!["http://127.0.0.1:0".to_owned(), "tcp://127.0.0.1:0".to_owned()];
     if cfg!(unix) {
         let path = std::env::temp_dir().join(format!("mixed-{}.sock", std::process::id()));
         places.push(format!("unix:{}", path.display()));
+    }
+    if cfg!(feature = "grpc") {
+        places.push("grpc://127.0.0.1:0".to_owned());
+    }
+    if cfg!(all(feature = "process", unix)) {
+        places.push(format!("exec:{}", std::env::current_exe()?.display()));
     }
     let mut plugins = VecDeque::new();
     let endpoints = Memory::new(Vec::<Endpoint>::new())?;
@@ -160,15 +212,23 @@ async fn main() -> Result<(), BoxError> {
     }
 
     let quick = CircuitBreakerConfig::consecutive(3).with_open_for(Duration::from_millis(200));
+    // A killed plugin is left alone for as long as its breaker says, and no longer.
+    let config = BalanceConfig::default().with_outlier(OutlierConfig::off());
+    let transports = ByScheme::new(["http"], HttpTransport::<Encoded, Encoded>::new())
+        .or(["unix", "tcp"], SocketTransport::<Encoded, Encoded>::new());
+    #[cfg(feature = "grpc")]
+    let transports = transports.or(["grpc"], GrpcTransport::<Encoded, Encoded>::new());
+    #[cfg(all(feature = "process", unix))]
+    let transports = transports.or(["exec"], {
+        let config = ProcessConfig::default().with_args(["--stdio"]);
+        ProcessTransport::<Encoded, Encoded>::with_config(config)
+    });
     let stack = ServiceBuilder::new()
         .layer(CodecLayer::<TaxRequest, TaxReply>::new()) // the types of the calls
         .layer(FailoverLayer::new(Attempts::up_to(3))) // another plugin, while there is one
-        .layer(BalanceLayer::new(endpoints, LeastRequest::new())) // chooses one
+        .layer(BalanceLayer::with_config(endpoints, LeastRequest::new(), config)) // chooses one
         .layer(CircuitBreakerLayer::new(quick)) // a breaker for each
-        .service(
-            ByScheme::new(["http"], HttpTransport::<Encoded, Encoded>::new())
-                .or(["unix", "tcp"], SocketTransport::<Encoded, Encoded>::new()),
-        );
+        .service(transports);
 
     let (counts, stop) = (Counts::default(), Arc::new(AtomicBool::new(false)));
     let mut callers = JoinSet::new();
@@ -179,7 +239,7 @@ async fn main() -> Result<(), BoxError> {
     for _ in places {
         let Some(plugin) = plugins.pop_front() else { break };
         let (scheme, address) = (plugin.scheme().to_owned(), plugin.address.clone());
-        drop(plugin);
+        plugin.kill(counts.child().as_deref())?;
         println!("{scheme} is killed");
         counts.wait_for(500, |key| key != scheme).await;
         plugins.push_back(Plugin::start(&address).await?);

@@ -1,28 +1,29 @@
-//! A plugin, served in each way that there is.
+//! A plugin, served in each way that there is, or in several at once.
 //!
 //! ```text
-//! cargo run --features http --example plugin -- --unix /run/tax.sock
-//! cargo run --features http --example plugin -- --http 127.0.0.1:8080
-//! cargo run --features http --example plugin -- --tcp 127.0.0.1:9000
-//! cargo run --features grpc --example plugin -- --grpc 127.0.0.1:50051
-//! cargo run --features process --example plugin -- --stdio
+//! cargo run --features grpc,process --example plugin -- [--stdio] [--unix /run/tax.sock]
+//!     [--http 127.0.0.1:8080] [--tcp 127.0.0.1:9000] [--grpc 127.0.0.1:50051]
 //! ```
-//! It stops on SIGTERM and Ctrl-C, once the calls that it has are answered. Without arguments it calls
-//! itself over each of them, shows the answers, and ends.
+//! It tells on stderr where it listens. It stops on SIGTERM and Ctrl-C, and with `--stdio` at the end of its
+//! stdin, once the calls that it has are answered. Without arguments it calls itself over each of them, shows
+//! the answers, and ends.
 
 use std::io;
 
 use serde::{Deserialize, Serialize};
-use tower::{ServiceBuilder, ServiceExt, service_fn};
+use tokio::{sync::watch, task::JoinSet};
+use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
+#[cfg(feature = "grpc")]
+use tower_upstream::transport::GrpcTransport;
 #[cfg(all(feature = "process", unix))]
 use tower_upstream::transport::{ProcessConfig, ProcessTransport};
 use tower_upstream::{
-    BoxError, Call, ConcurrencyLimitLayer, Endpoint, Reply,
+    BoxError, Call, ConcurrencyLimitLayer, Endpoint, Error, Reply,
     connect::Connect,
     member::Member,
     plugin::PluginInfo,
     serve,
-    transport::{HttpTransport, SocketTransport},
+    transport::{ByScheme, HttpTransport, SocketTransport},
 };
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -44,84 +45,133 @@ async fn tax(call: Call<TaxRequest>) -> Result<Reply<TaxReply>, io::Error> {
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    let info = PluginInfo::new("tax", "1.0.0").with_capability("vat");
+    // One limit for all ways.
     let plugin =
         ServiceBuilder::new().layer(ConcurrencyLimitLayer::new(64)).service(service_fn(tax));
-    let http = serve::http(plugin.clone()).info(info.clone());
-
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        #[cfg(unix)]
-        ["--unix", path] => serve::unix(plugin, path).info(info).run().await?,
-        #[cfg(all(feature = "process", unix))]
-        ["--stdio"] => serve::stdio(plugin).info(info).run().await?,
-        ["--tcp", address] => serve::tcp(plugin, address).info(info).run().await?,
-        // Also `unix:/run/tax.sock`, for HTTP over a Unix socket.
-        ["--http", address] => http.bind(address).run().await?,
-        #[cfg(feature = "grpc")]
-        ["--grpc", address] => serve::grpc(plugin).info(info).bind(address).run().await?,
-        [] => {
-            let server = http.bind("127.0.0.1:0").listen().await?;
-            let address = server.address();
-            tokio::spawn(server.run());
-            call(HttpTransport::new(), &address).await?;
+    let has_stdio = cfg!(all(feature = "process", unix));
+    let (is_child, ways): (Vec<_>, Vec<_>) =
+        arguments.iter().map(String::as_str).partition(|way| has_stdio && *way == "--stdio");
 
-            #[cfg(feature = "grpc")]
-            {
-                let served = serve::grpc(plugin.clone()).bind("127.0.0.1:0").listen().await?;
-                let address = served.address().replace("http:", "grpc:");
-                tokio::spawn(served.run());
-                call(tower_upstream::transport::GrpcTransport::new(), &address).await?;
-            }
-
-            let server = serve::tcp(plugin.clone(), "127.0.0.1:0").listen().await?;
-            let address = server.address();
-            tokio::spawn(server.run());
-            call(SocketTransport::new(), &address).await?;
-
-            #[cfg(unix)]
-            {
-                let path = std::env::temp_dir().join(format!("tax-{}.sock", std::process::id()));
-                let server = serve::unix(plugin, path.display().to_string()).info(info).listen();
-                let server = server.await?;
-                let address = server.address();
-                let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-                let server = tokio::spawn(server.run_until(async { drop(stopped.await) }));
-                call(SocketTransport::new(), &address).await?;
-                drop(stop);
-                server.await?;
-                println!("the socket is gone: {}", !path.exists());
-            }
-
-            #[cfg(all(feature = "process", unix))]
-            {
-                let config = ProcessConfig::default().with_args(["--stdio"]);
-                let program = format!("exec:{}", std::env::current_exe()?.display());
-                call(ProcessTransport::with_config(config), &program).await?;
-            }
-        }
-        _ => {
-            let known = "`--unix PATH`, `--http ADDR`, `--tcp ADDR`, `--grpc ADDR` or `--stdio`";
-            return Err(format!("say {known}").into());
-        }
+    // All end with the first that does.
+    let (stop, stopped) = watch::channel(());
+    let mut servers = Servers { stopped, tasks: JoinSet::new() };
+    if arguments.is_empty() {
+        return call_itself(plugin, servers, stop).await;
     }
+    for way in ways.chunks(2) {
+        let (way, place) = (way[0], way.get(1).copied().unwrap_or_default());
+        // Stdout may be for answers alone.
+        eprintln!("listens at {}", servers.listen(plugin.clone(), way, place).await?);
+    }
+    if is_child.is_empty() {
+        serve::terminated().await;
+    } else {
+        #[cfg(all(feature = "process", unix))]
+        serve::stdio(plugin).info(info()).run().await?;
+    }
+    drop(stop);
+    servers.tasks.join_all().await;
     Ok(())
 }
 
-async fn call<C>(transport: C, address: &str) -> Result<(), BoxError>
+fn info() -> PluginInfo {
+    PluginInfo::new("tax", "1.0.0").with_capability("vat")
+}
+
+struct Servers {
+    stopped: watch::Receiver<()>,
+    tasks: JoinSet<()>,
+}
+
+impl Servers {
+    /// Serves the plugin in one way. Returns its address.
+    async fn listen<S>(&mut self, plugin: S, way: &str, place: &str) -> Result<String, BoxError>
+    where
+        S: Service<Call<TaxRequest>, Response = Reply<TaxReply>, Error = Error, Future: Send>,
+        S: Clone + Send + Sync + 'static,
+    {
+        let mut stopped = self.stopped.clone();
+        let stopped = async move { drop(stopped.changed().await) };
+        match way {
+            // Also at `unix:/run/tax.sock`, for HTTP over a Unix socket.
+            "--http" => {
+                let server = serve::http(plugin).info(info()).bind(place).listen().await?;
+                let address = server.address();
+                self.tasks.spawn(server.run_until(stopped));
+                Ok(address)
+            }
+            #[cfg(feature = "grpc")]
+            "--grpc" => {
+                let server = serve::grpc(plugin).info(info()).bind(place).listen().await?;
+                let address = server.address().replace("http:", "grpc:");
+                self.tasks.spawn(server.run_until(stopped));
+                Ok(address)
+            }
+            "--tcp" => {
+                let server = serve::tcp(plugin, place).info(info()).listen().await?;
+                let address = server.address();
+                self.tasks.spawn(server.run_until(stopped));
+                Ok(address)
+            }
+            #[cfg(unix)]
+            "--unix" => {
+                let server = serve::unix(plugin, place).info(info()).listen().await?;
+                let address = server.address();
+                self.tasks.spawn(server.run_until(stopped));
+                Ok(address)
+            }
+            _ => {
+                let known =
+                    "`--stdio`, `--unix PATH`, `--http ADDR`, `--tcp ADDR` or `--grpc ADDR`";
+                Err(format!("say {known}").into())
+            }
+        }
+    }
+}
+
+/// Serves the plugin in each way at once, and calls it over each.
+async fn call_itself<S>(
+    plugin: S,
+    mut servers: Servers,
+    stop: watch::Sender<()>,
+) -> Result<(), BoxError>
 where
-    C: Connect<
-        Service: tower::Service<
-            Call<TaxRequest>,
-            Response = Reply<TaxReply>,
-            Error = tower_upstream::Error,
-        >,
-    >,
+    S: Service<Call<TaxRequest>, Response = Reply<TaxReply>, Error = Error, Future: Send>,
+    S: Clone + Send + Sync + 'static,
 {
-    let endpoint: Endpoint = address.parse()?;
-    let scheme = endpoint.address().scheme().unwrap_or_default().to_owned();
-    let plugin = transport.connect(&Member::new(endpoint));
-    let reply = plugin.oneshot(Call::new(TaxRequest { net: 1_200 })).await?;
-    println!("over {scheme}: {:?}", reply.body());
+    let transports =
+        ByScheme::new(["http"], HttpTransport::new()).or(["unix", "tcp"], SocketTransport::new());
+    #[cfg(feature = "grpc")]
+    let transports = transports.or(["grpc"], GrpcTransport::new());
+    #[cfg(all(feature = "process", unix))]
+    let transports = transports.or(["exec"], {
+        let config = ProcessConfig::default().with_args(["--stdio"]);
+        ProcessTransport::with_config(config)
+    });
+
+    let path = std::env::temp_dir().join(format!("tax-{}.sock", std::process::id()));
+    let (port, path_text) = ("127.0.0.1:0", path.display().to_string());
+    let ways = [("--http", port), ("--tcp", port)].into_iter();
+    let ways = ways.chain(cfg!(feature = "grpc").then_some(("--grpc", port)));
+    let ways = ways.chain(cfg!(unix).then_some(("--unix", path_text.as_str())));
+    let mut addresses = Vec::new();
+    for (way, place) in ways {
+        addresses.push(servers.listen(plugin.clone(), way, place).await?);
+    }
+    if cfg!(all(feature = "process", unix)) {
+        addresses.push(format!("exec:{}", std::env::current_exe()?.display()));
+    }
+    for address in addresses {
+        let endpoint: Endpoint = address.parse()?;
+        let scheme = endpoint.address().scheme().unwrap_or_default().to_owned();
+        let call = Call::new(TaxRequest { net: 1_200 });
+        let reply: Reply<TaxReply> =
+            transports.connect(&Member::new(endpoint)).oneshot(call).await?;
+        println!("over {scheme}: {:?}", reply.body());
+    }
+    drop(stop);
+    servers.tasks.join_all().await;
+    println!("the socket is gone: {}", !path.exists());
     Ok(())
 }

@@ -1,4 +1,6 @@
 //! What a layer above a balancer may ask of it: which endpoint a call reached, and another one next time.
+//!
+//! Guide: [extending](../_guide/extending/index.html).
 
 use std::{
     sync::Arc,
@@ -171,7 +173,7 @@ impl Tried {
         }
     }
 
-    /// Whether `member` was tried.
+    /// Returns whether `member` was tried.
     #[inline]
     pub fn contains(&self, member: &Member) -> bool {
         match &self.members {
@@ -180,13 +182,13 @@ impl Tried {
         }
     }
 
-    /// Whether none was tried.
+    /// Returns whether none was tried.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.members.is_none()
     }
 
-    /// How many were tried.
+    /// Returns how many were tried.
     pub fn len(&self) -> usize {
         self.members.as_ref().map_or(0, |members| members.len())
     }

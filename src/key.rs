@@ -111,6 +111,41 @@ where
     }
 }
 
+/// Key of a request that may have none, made by [`optional`].
+#[derive(Debug, Clone, Copy)]
+pub struct Optional<F>(F);
+
+/// Creates a key from a closure that returns `None` where a request has none.
+///
+/// For a strategy that chooses by a key, such as `balance::ConsistentHash`: a request without a key goes
+/// anywhere. Limits and circuits count all of those together, as with a closure alone.
+///
+/// ```
+/// use tower_upstream::{Call, key};
+/// let tenant = key::optional(|call: &Call<u64>| call.headers().get("x-tenant").cloned());
+/// # let _ = tenant;
+/// ```
+pub const fn optional<Req, K, F>(key: F) -> Optional<F>
+where
+    F: Fn(&Req) -> Option<K>,
+    K: Hash,
+{
+    Optional(key)
+}
+
+impl<F, Req, K> Key<Req> for Optional<F>
+where
+    F: Fn(&Req) -> Option<K>,
+    K: Hash,
+{
+    #[inline]
+    fn hash<H: Hasher>(&self, request: &Req, hasher: &mut H) {
+        if let Some(key) = self.0(request) {
+            key.hash(hasher);
+        }
+    }
+}
+
 /// Bytes of a label that are kept.
 const MAX_LABEL: usize = 128;
 

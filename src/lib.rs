@@ -18,9 +18,11 @@ pub mod _guide;
 pub mod builder;
 pub mod stack;
 
-// Named upstreams, written down.
+// On top: named upstreams, and what is written down of them.
 #[cfg(feature = "config")]
 pub mod config;
+#[cfg(feature = "config")]
+pub mod plugins;
 
 // The way of a request, in its order.
 pub mod balance;

@@ -1,5 +1,7 @@
 //! The verdict on one finished call, the same for every layer that needs one.
 //!
+//! Guides: [extending](../_guide/extending/index.html), [the order of layers](../_guide/order/index.html).
+//!
 //! # When to use
 //! Every balancer, breaker, failover, retry and fallback judges calls by a [`Classify`]. Pass one of your own, or
 //! `http::HttpClassify` (feature `http`), where an answer may be a failure, too.
@@ -74,7 +76,7 @@ pub enum Repeat {
     After(Duration),
 }
 
-/// Judges a finished call: the one rule that breakers, failover and retries count by.
+/// Judges a finished call: the one rule that balancers, breakers, failover and retries count by.
 ///
 /// Implemented by closures. The default of all layers is [`ErrIsFailure`]; for HTTP responses there is
 /// `http::HttpClassify` (feature `http`). Give the same rule to every layer of a stack.
@@ -159,7 +161,7 @@ impl<Res, Err: 'static> Classify<Res, Err> for ErrIsFailure {
     }
 }
 
-/// Makes a rule of a closure that judges answers. Errors are judged as [`ErrIsFailure`] does, whatever their
+/// Makes a rule from a closure that judges answers. Errors are judged as [`ErrIsFailure`] does, whatever their
 /// type is, so the rule fits every layer of a [stack](crate::stack).
 ///
 /// ```

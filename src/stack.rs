@@ -1,5 +1,8 @@
 //! Settings for a whole stack of layers, and a check of its types.
 //!
+//! Guides: [the order of layers](../_guide/order/index.html),
+//! [errors of the compiler](../_guide/compiler/index.html).
+//!
 //! # When to use
 //! To give several layers the same [`Classify`](crate::Classify) rule. A breaker that counts a 500 as a
 //! failure, below a failover that returns it as a success, is a mistake that is easy to make where each

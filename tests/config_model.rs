@@ -65,7 +65,7 @@ fn sections_have_the_keys_of_their_part_and_their_own() {
     assert_eq!((breaker.scope, breaker.config), (BreakerScope::Upstream, expected));
 
     let limits: ConcurrencySection =
-        read(json!({ "enabled": false, "per_endpoint": 5, "max": 20, "pending": 3 }));
+        read(json!({ "enabled": false, "wait": "1s", "per_endpoint": 5, "max": 20, "pending": 3 }));
     assert_eq!(limits.config, ConcurrencyLimitConfig::default().with_max(20).with_pending(3));
     assert_eq!((limits.enabled, limits.per_endpoint), (false, Some(5)));
 

@@ -50,8 +50,14 @@ fn custom_pipeline_gets_every_answer() {
 #[test]
 fn mixed_transports_lose_no_call() {
     let text = run("mixed_transports", &[]);
-    let schemes: &[&str] = if cfg!(unix) { &["http", "tcp", "unix"] } else { &["http", "tcp"] };
-    for scheme in schemes {
+    let schemes = [
+        ("http", true),
+        ("tcp", true),
+        ("unix", cfg!(unix)),
+        ("grpc", cfg!(feature = "grpc")),
+        ("exec", cfg!(all(feature = "process", unix))),
+    ];
+    for (scheme, _) in schemes.into_iter().filter(|(_, is_there)| *is_there) {
         assert!(text.contains(&format!("{scheme} is killed\n{scheme} answers again")), "{text}");
     }
     assert!(text.trim_end().ends_with("; 0 failed"), "{text}");
@@ -102,6 +108,59 @@ fn plugin_answers_over_whatever_it_is_called() {
     let over_grpc = text.contains("over grpc: TaxReply { gross: 1464 }");
     assert_eq!(over_grpc, cfg!(feature = "grpc"), "{text}");
     assert!(text.contains("the socket is gone: true"), "{text}");
+}
+
+#[cfg(all(feature = "grpc", feature = "process", unix))]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn plugin_serves_all_ways_at_once_until_its_stdin_ends() {
+    use std::{
+        io::{BufRead, BufReader},
+        process::Stdio,
+    };
+    use tower::ServiceExt;
+    use tower_upstream::{
+        Call, Endpoint, Error, Reply,
+        connect::Connect,
+        member::Member,
+        transport::{ByScheme, GrpcTransport, HttpTransport, SocketTransport},
+    };
+    let path = std::env::temp_dir().join(format!("tu-all-{}.sock", std::process::id()));
+    let port = "127.0.0.1:0";
+    let ways = ["--stdio", "--http", port, "--tcp", port, "--unix", path.to_str().unwrap()];
+    let mut plugin = Command::new(built("plugin"))
+        .args(ways.into_iter().chain(["--grpc", port]))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let told = BufReader::new(plugin.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let addresses: Vec<_> = told
+        .filter_map(|line| line.strip_prefix("listens at ").map(str::to_owned))
+        .take(4)
+        .collect();
+    let transports = ByScheme::new(["http"], HttpTransport::new())
+        .or(["unix", "tcp"], SocketTransport::new())
+        .or(["grpc"], GrpcTransport::new());
+    let gross = serde_json::json!({"gross": 1464});
+    let mut schemes = Vec::new();
+    for address in addresses {
+        let endpoint: Endpoint = address.parse().unwrap();
+        schemes.push(endpoint.address().scheme().unwrap().to_owned());
+        let call = Call::new(serde_json::json!({"net": 1200}));
+        let reply: Result<Reply<serde_json::Value>, Error> =
+            transports.connect(&Member::new(endpoint)).oneshot(call).await;
+        assert_eq!(*reply.unwrap().body(), gross);
+    }
+    assert_eq!(schemes, ["http", "tcp", "unix", "grpc"]);
+    let mut stdin = plugin.stdin.take().unwrap();
+    let line = b"{\"id\":\"r\",\"method\":\"execute\",\"payload\":{\"net\":1200}}\n";
+    std::io::Write::write_all(&mut stdin, line).unwrap();
+    drop(stdin);
+    let output = plugin.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text, "{\"id\":\"r\",\"result\":{\"gross\":1464}}\n");
+    assert!(output.status.success() && !path.exists());
 }
 
 #[cfg(all(feature = "process", unix))]

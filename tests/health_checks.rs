@@ -17,6 +17,7 @@ use tower_upstream::{
     Endpoint, Error, HealthGateLayer, HttpCheck,
     connect::Connect,
     connect_fn,
+    endpoint::EndpointCheck,
     error::Kind,
     health::{Check, HealthConfig, PluginCheck, Verdict},
     member::Member,
@@ -273,4 +274,71 @@ async fn a_config_that_cannot_work_here_is_said_by_each_call_until_it_can() {
     assert!(asked(&sent).contains(&"GET /health HTTP/1.1".to_owned()));
     layer.handle().update(&config("/health")).unwrap();
     assert_eq!(gate.clone().oneshot(()).await.unwrap_err().kind(), Kind::InvalidConfig);
+}
+
+/// Answers with the status that the path says, and notes what it was sent.
+async fn serve_paths() -> (std::net::SocketAddr, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, sent) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
+    let noted = sent.clone();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 1024];
+            let length = stream.read(&mut request).await.unwrap();
+            let request = String::from_utf8_lossy(&request[..length]).into_owned();
+            let status = request.split(['/', ' ']).find_map(|part| part.parse::<u16>().ok());
+            let answer = format!("HTTP/1.1 {} X\r\ncontent-length: 0\r\n\r\n", status.unwrap());
+            noted.lock().unwrap().push(request);
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    (address, sent)
+}
+
+#[tokio::test]
+async fn an_endpoint_says_itself_how_it_is_checked() {
+    let (address, sent) = serve_paths().await;
+    let of = |path: &str| EndpointCheck::get(path).unwrap();
+    let endpoint = |check| {
+        let endpoint = Endpoint::new(format!("http://{address}")).unwrap();
+        Some(Arc::new(endpoint.with_check(check)))
+    };
+    let check = HttpCheck::get("/500").header("x-of", "the gate");
+    assert!(matches!(check.check(endpoint(of("/200"))).await, Verdict::Healthy));
+    let own = of("/418").with_expected(418..=418).with_method("POST").unwrap();
+    let own = own.with_header("x-own", "1").unwrap().with_body("{}").unwrap();
+    assert!(matches!(check.check(endpoint(own)).await, Verdict::Healthy));
+    {
+        let sent = sent.lock().unwrap();
+        assert!(sent[0].starts_with("GET /200 ") && sent[0].contains("x-of: the gate\r\n"));
+        assert!(sent[1].starts_with("POST /418 ") && sent[1].contains("x-own: 1\r\n"));
+        assert!(sent[1].ends_with("\r\n\r\n{}"));
+    }
+    // One URL is for the upstream, whatever the endpoint.
+    let whole = HttpCheck::get(format!("http://{address}/500"));
+    assert!(matches!(whole.check(endpoint(of("/200"))).await, Verdict::Unhealthy(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_says_itself_how_long_and_how_often() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let own = EndpointCheck::get("/").unwrap().with_timeout(Duration::from_millis(300));
+    let endpoint = Endpoint::new(format!("http://{}", silent.local_addr().unwrap())).unwrap();
+    let start = Instant::now();
+    let verdict = HttpCheck::get("/").check(Some(Arc::new(endpoint.with_check(own)))).await;
+    assert!(matches!(verdict, Verdict::Unhealthy(why) if why.contains("within its 300ms")));
+    assert_eq!(start.elapsed().as_millis(), 300);
+
+    let (address, sent) = serve_paths().await;
+    let own = EndpointCheck::get("/200").unwrap().with_interval(Duration::from_secs(1));
+    let endpoint = Endpoint::new(format!("http://{address}")).unwrap().with_check(own);
+    let inner = connect_fn(|_: &Endpoint| service_fn(async |()| Ok::<_, Error>(())));
+    let gate = HealthGateLayer::with_config(HttpCheck::get("/200"), HealthConfig::default());
+    let member = Member::new(endpoint);
+    let service = gate.layer(inner).connect(&member);
+    service.clone().oneshot(()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let checks = sent.lock().unwrap().len();
+    assert!((9..=12).contains(&checks), "{checks}");
 }

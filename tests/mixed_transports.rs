@@ -1,22 +1,22 @@
 //! One set of endpoints that are reached in different ways.
-#![cfg(all(feature = "http", unix))]
+#![cfg(all(feature = "grpc", feature = "process", target_os = "linux"))]
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod process;
 mod socket;
 
 use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
 
-use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use rustix::process::Signal;
 use socket::{PATIENCE, new_unix, until};
 use tokio::{
-    net::TcpListener,
     task::{JoinSet, yield_now},
     time::timeout,
 };
@@ -24,6 +24,7 @@ use tower::{ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::{
     Attempts, BalanceLayer, BoxError, Call, CircuitBreakerConfig, CircuitBreakerLayer, Endpoint,
     Error, FailoverLayer, HealthGateLayer, LeastRequest, Reply,
+    balance::{BalanceConfig, OutlierConfig},
     connect::Connect,
     connect_fn, discover,
     error::{Code, Kind},
@@ -31,14 +32,33 @@ use tower_upstream::{
     member::Member,
     plugin::{HealthStatus, PluginHealth, PluginStatus},
     serve,
-    transport::{ByScheme, HttpTransport, On, Or, SocketTransport},
+    transport::{
+        ByScheme, GrpcTransport, HttpTransport, On, Or, ProcessTransport, SocketTransport,
+    },
 };
 
-type Mixed = ByScheme<Or<On<HttpTransport<u64, u64>>, On<SocketTransport<u64, u64>>>>;
+/// Not a test: what a child does.
+#[test]
+fn child() {
+    if std::env::var("TU_PART").is_err() {
+        return;
+    }
+    // The harness may have begun a line.
+    println!();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let ended = runtime.block_on(serve::stdio(service_fn(double)).run());
+    std::process::exit(i32::from(ended.is_err()));
+}
+
+type Network =
+    Or<Or<On<HttpTransport<u64, u64>>, On<SocketTransport<u64, u64>>>, On<GrpcTransport<u64, u64>>>;
+type Mixed = ByScheme<Or<Network, On<ProcessTransport<u64, u64>>>>;
 
 fn mixed() -> Mixed {
     ByScheme::new(["http", "https"], HttpTransport::new())
         .or(["unix", "tcp"], SocketTransport::new())
+        .or(["grpc"], GrpcTransport::new())
+        .or(["exec"], ProcessTransport::with_config(process::part("serve", "")))
 }
 
 fn member(address: &str) -> Arc<Member> {
@@ -48,10 +68,11 @@ fn member(address: &str) -> Arc<Member> {
 async fn double(call: Call<u64>) -> Result<Reply<u64>, BoxError> {
     // Some calls are on their way when the plugin is killed.
     yield_now().await;
-    Ok(Reply::new(call.body() * 2))
+    let reply = Reply::new(call.body() * 2);
+    Ok(reply.with_metadata("pid", std::process::id().to_string()))
 }
 
-/// A plugin. It ends when it is dropped, with its connections.
+/// A plugin. It ends when it is dropped, with its connections; one that is a child is killed otherwise.
 struct Plugin {
     address: String,
     _tasks: JoinSet<()>,
@@ -62,19 +83,17 @@ impl Plugin {
         let mut tasks = JoinSet::new();
         let health = move || std::future::ready(health.clone());
         let address = match address.split_once(':').unwrap() {
-            ("http", place) => {
-                let listener = TcpListener::bind(place.trim_start_matches('/')).await.unwrap();
-                let address = format!("http://{}", listener.local_addr().unwrap());
-                let plugin = serve::http(service_fn(double)).health(health);
-                tasks.spawn(async move {
-                    let mut connections = JoinSet::new();
-                    while let Ok((stream, _)) = listener.accept().await {
-                        let plugin = TowerToHyperService::new(plugin.clone());
-                        let serving = hyper::server::conn::http1::Builder::new()
-                            .serve_connection(TokioIo::new(stream), plugin);
-                        connections.spawn(async { drop(serving.await) });
-                    }
-                });
+            ("exec", _) => address.to_owned(),
+            (scheme @ ("http" | "grpc"), place) => {
+                let place = place.trim_start_matches('/');
+                let plugin = service_fn(double);
+                let server = match scheme {
+                    "http" => serve::http(plugin).health(health).bind(place).listen().await,
+                    _ => serve::grpc(plugin).health(health).bind(place).listen().await,
+                };
+                let server = server.unwrap();
+                let address = server.address().replace("http", scheme);
+                tasks.spawn(server.run_until(std::future::pending()));
                 address
             }
             (scheme, place) => {
@@ -92,12 +111,20 @@ impl Plugin {
     }
 }
 
-async fn plugins() -> Vec<Plugin> {
-    let places = ["http://127.0.0.1:0".to_owned(), "tcp://127.0.0.1:0".to_owned(), new_unix()];
+/// A plugin of each scheme in the network.
+async fn networked(health: &HealthStatus) -> Vec<Plugin> {
     let mut plugins = Vec::new();
-    for place in places {
-        plugins.push(Plugin::start(&place, HealthStatus::healthy()).await);
+    for scheme in ["http", "tcp", "grpc"] {
+        plugins.push(Plugin::start(&format!("{scheme}://127.0.0.1:0"), health.clone()).await);
     }
+    plugins.push(Plugin::start(&new_unix(), health.clone()).await);
+    plugins
+}
+
+/// A plugin of each scheme.
+async fn plugins() -> Vec<Plugin> {
+    let mut plugins = networked(&HealthStatus::healthy()).await;
+    plugins.push(Plugin::start(&process::this(), HealthStatus::healthy()).await);
     plugins
 }
 
@@ -106,18 +133,22 @@ async fn no_idempotent_call_fails_while_plugins_are_killed_one_after_another() {
     let mut plugins = plugins().await;
     let addresses: Vec<_> = plugins.iter().map(|plugin| plugin.address.clone()).collect();
     let breaker = CircuitBreakerConfig::consecutive(3).with_open_for(Duration::from_millis(20));
+    // An ejection lasts for half a minute; the breakers are enough.
+    let config = BalanceConfig::default().with_outlier(OutlierConfig::off());
+    let endpoints = discover::fixed(&addresses).unwrap();
     let stack = ServiceBuilder::new()
         .layer(FailoverLayer::new(Attempts::up_to(3)))
-        .layer(BalanceLayer::new(discover::fixed(&addresses).unwrap(), LeastRequest::new()))
+        .layer(BalanceLayer::with_config(endpoints, LeastRequest::new(), config))
         .layer(CircuitBreakerLayer::new(breaker))
         .service(mixed());
 
     let answers: Arc<Mutex<BTreeMap<String, usize>>> = Arc::default();
     let (failures, stop) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let child = Arc::new(AtomicI32::new(0));
     let mut callers = JoinSet::new();
     for number in 0..16 {
         let (stack, answers) = (stack.clone(), answers.clone());
-        let (failures, stop) = (failures.clone(), stop.clone());
+        let (failures, stop, child) = (failures.clone(), stop.clone(), child.clone());
         callers.spawn(async move {
             while !stop.load(SeqCst) {
                 let call = Call::new(number).idempotent().with_timeout(PATIENCE);
@@ -125,6 +156,9 @@ async fn no_idempotent_call_fails_while_plugins_are_killed_one_after_another() {
                     Ok(reply) => {
                         assert_eq!(*reply.body(), number * 2);
                         let from = reply.endpoint().unwrap().to_owned();
+                        if from.starts_with("exec:") {
+                            child.store(reply.metadata()["pid"].parse().unwrap(), SeqCst);
+                        }
                         *answers.lock().unwrap().entry(from).or_default() += 1;
                     }
                     Err(error) => {
@@ -138,8 +172,12 @@ async fn no_idempotent_call_fails_while_plugins_are_killed_one_after_another() {
     let of = |address: &str| answers.lock().unwrap().get(address).copied().unwrap_or(0);
     for (index, address) in addresses.iter().enumerate() {
         until("all answer", || addresses.iter().all(|address| of(address) > 50)).await;
-        let plugin = plugins.remove(index);
-        drop(plugin);
+        drop(plugins.remove(index));
+        if address.starts_with("exec:") {
+            let killed = child.swap(0, SeqCst);
+            process::kill(killed, Signal::KILL);
+            until("it is reaped", || !process::exists(killed)).await;
+        }
         let others: Vec<_> = addresses.iter().filter(|other| *other != address).collect();
         let before: Vec<_> = others.iter().map(|other| of(other)).collect();
         let go_on = || others.iter().zip(&before).all(|(other, before)| of(other) > before + 200);
@@ -174,22 +212,20 @@ async fn schemes_are_compared_without_case_and_an_address_without_one_is_http() 
 
 #[tokio::test]
 async fn a_scheme_without_a_connector_is_an_error_that_names_those_with_one() {
-    let service = mixed().connect(&member("grpc://a:1"));
+    let service = mixed().connect(&member("grpcs://a:1"));
     let error = service.clone().oneshot(Call::new(1)).await.unwrap_err();
     assert_eq!((error.kind(), error.code()), (Kind::InvalidConfig, Code::PLUGIN_1008), "{error}");
-    assert_eq!((error.is_unsent(), error.endpoint()), (true, Some("grpc://a:1")));
-    let known = "scheme `grpc` of `grpc://a:1`: there are `http`, `https`, `unix`, `tcp`";
+    assert_eq!((error.is_unsent(), error.endpoint()), (true, Some("grpcs://a:1")));
+    let known =
+        "scheme `grpcs` of `grpcs://a:1`: there are `http`, `https`, `unix`, `tcp`, `grpc`, `exec`";
     assert!(error.to_string().contains(known), "{error}");
     let health = service.health().await;
-    assert!(health.status == PluginStatus::Unhealthy && health.message.contains("`grpc`"));
+    assert!(health.status == PluginStatus::Unhealthy && health.message.contains("`grpcs`"));
 }
 
 #[tokio::test]
 async fn a_gate_asks_each_plugin_in_its_way() {
-    let (good, mut bad) = (plugins().await, Vec::new());
-    for place in ["http://127.0.0.1:0".to_owned(), "tcp://127.0.0.1:0".to_owned(), new_unix()] {
-        bad.push(Plugin::start(&place, HealthStatus::unhealthy("no database")).await);
-    }
+    let (good, bad) = (plugins().await, networked(&HealthStatus::unhealthy("no database")).await);
     let addresses: Vec<_> = good.iter().chain(&bad).map(|plugin| plugin.address.clone()).collect();
     let config = HealthConfig::default().with_interval(Duration::from_millis(20));
     let gate = HealthGateLayer::with_config(PluginCheck::new(mixed()), config);

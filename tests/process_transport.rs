@@ -28,7 +28,9 @@ use tower_upstream::{
     error::{Code, Kind},
     member::Member,
     plugin::PluginStatus,
-    transport::{Multiplex, ProcessConfig, ProcessFuture, ProcessService, ProcessTransport},
+    transport::{
+        Multiplex, OutputConfig, ProcessConfig, ProcessFuture, ProcessService, ProcessTransport,
+    },
 };
 
 /// Not a test: what a child does.
@@ -350,7 +352,8 @@ async fn it_gets_a_clean_environment_and_its_arguments_as_they_are() {
 async fn what_it_says_beside_its_answers_is_logged_and_never_stops_it() {
     let log = Log(Default::default(), "tower_upstream::plugin");
     let guard = tracing::subscriber::set_default(log.clone());
-    let service: Tax = connect(part("chatty", "").with_max_log_bytes(100));
+    let output = OutputConfig::default().with_max_line_bytes(100);
+    let service: Tax = connect(part("chatty", "").with_output(output));
     assert_eq!(call(&service, 3_000_000).await.unwrap(), 6_000_000);
     let child = pid(&service).await;
     drop(service);
@@ -370,6 +373,52 @@ async fn what_it_says_beside_its_answers_is_logged_and_never_stops_it() {
     assert!(said("stdout", "warming up") && said("stdout", "{\"level\":\"info\"}"));
     let long: usize = lines.iter().map(|line| line.matches('y').count()).sum();
     assert!(long >= 3_000_000, "{long}");
+}
+
+/// What is logged of a plugin that says some things, is asked something, and ends once `is_said` was.
+async fn logged(output: OutputConfig, is_said: impl Fn(&str) -> bool) -> Vec<String> {
+    let log = Log(Default::default(), "tower_upstream::plugin");
+    let _guard = tracing::subscriber::set_default(log.clone());
+    let service: Tax = connect(part("chatty", "").with_output(output));
+    assert_eq!(call(&service, 3).await.unwrap(), 6);
+    until("it is logged", || log.0.lock().unwrap().iter().any(|line| is_said(line))).await;
+    drop(service);
+    let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    until("it has ended", || alive() == 0).await;
+    let lines = log.0.lock().unwrap().clone();
+    lines
+}
+
+#[tokio::test]
+async fn each_key_of_the_output_has_an_effect() {
+    let is_of = |lines: &[String], stream| {
+        lines.iter().any(|line| line.contains(&format!("stream=\"{stream}\"")))
+    };
+    let output = OutputConfig::default;
+    // Without one of the streams, which is read all the same.
+    let lines = logged(output().with_stdout(false), |line| line.contains("=started ")).await;
+    assert!(!is_of(&lines, "stdout"), "{lines:?}");
+    let lines = logged(output().with_stderr(false), |line| line.contains("warming up")).await;
+    assert!(!is_of(&lines, "stderr"), "{lines:?}");
+    // Whatever was read at once, up to so many bytes.
+    let by_chunk = output().with_line_buffered(false).with_max_line_bytes(40);
+    let lines = logged(by_chunk, |line| line.contains("xx")).await;
+    assert!(lines.iter().any(|line| line.contains("=started\u{fffd}\\n\\n")), "{lines:?}");
+    assert!(!lines.iter().any(|line| line.contains(&"x".repeat(41))), "{lines:?}");
+    // The start of a line, whose end does not come while the plugin lives.
+    let flushed = output().with_flush_interval(Duration::from_millis(1));
+    logged(flushed, |line| line.contains("=yyy ")).await;
+    let lines = logged(output().with_prefix(""), |line| line.contains("red")).await;
+    for text in ["=[tax-1]:stderr started ", "=[tax-1]:stdout warming up "] {
+        assert!(lines.iter().any(|line| line.contains(text)), "{lines:?}");
+    }
+    let stamped = output().with_prefix("plugin").with_timestamps(true);
+    let lines = logged(stamped, |line| line.contains("red")).await;
+    let is_stamped = |line: &String| {
+        let rest = line.split_once("=plugin:stderr [20").map(|(_, rest)| rest);
+        rest.and_then(|rest| rest.split_once("] started ")).is_some_and(|(at, _)| at.len() == 21)
+    };
+    assert!(lines.iter().any(is_stamped), "{lines:?}");
 }
 
 #[tokio::test]

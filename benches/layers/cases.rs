@@ -29,10 +29,12 @@ use crate::{
 };
 
 pub(crate) fn all() -> Vec<Case> {
-    #[allow(unused_mut, reason = "without `tower` there is nothing to add")]
+    #[allow(unused_mut, reason = "without features there is nothing to add")]
     let mut cases = of_layers();
     #[cfg(feature = "tower")]
     cases.push(Case::ok("retry/with budget", retry).at_most(15.0));
+    #[cfg(feature = "hash")]
+    cases.extend(crate::hashing::all());
     cases
 }
 

@@ -24,6 +24,8 @@ mod cases;
 mod crowds;
 mod floors;
 mod harness;
+#[cfg(feature = "hash")]
+mod hashing;
 mod services;
 
 fn main() {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use super::{
     credentials::{Credentials, Way},
     secret::Secret,
+    shown::is_hidden,
 };
 #[cfg(feature = "tls")]
 use crate::dial::TlsConfig;
@@ -29,16 +30,16 @@ pub struct AuthConfig {
     #[serde(deserialize_with = "or_none")]
     pub method: AuthMethod,
     /// Key of `api-key`.
-    #[serde(skip_serializing)]
+    #[serde(skip_serializing_if = "is_hidden")]
     pub api_key: Secret,
     /// Token of `bearer`.
-    #[serde(skip_serializing)]
+    #[serde(skip_serializing_if = "is_hidden")]
     pub token: Secret,
     /// User name of `basic`.
-    #[serde(skip_serializing)]
+    #[serde(skip_serializing_if = "is_hidden")]
     pub username: Secret,
     /// Password of `basic`.
-    #[serde(skip_serializing)]
+    #[serde(skip_serializing_if = "is_hidden")]
     pub password: Secret,
     /// File of the client certificate of `mtls`. PEM.
     #[serde(deserialize_with = "unless_empty")]
@@ -50,7 +51,7 @@ pub struct AuthConfig {
     #[serde(deserialize_with = "unless_empty")]
     pub ca_file: Option<PathBuf>,
     /// Headers of `custom`. Over gRPC they are sent with any method.
-    #[serde(skip_serializing)]
+    #[serde(skip_serializing_if = "is_hidden")]
     pub headers: BTreeMap<String, Secret>,
     /// Whether they may be sent without TLS to another host, where they can be read on the way; see
     /// [`Credentials::allow_plaintext`]. Default: `false`.

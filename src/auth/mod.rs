@@ -1,5 +1,7 @@
 //! Credentials on the way out, and their check on the way in.
 //!
+//! Guide: [what a plugin speaks](../_guide/wire/index.html).
+//!
 //! # When to use
 //! Where a plugin or a service asks callers for proof: [`AuthLayer`] adds [`Credentials`] to the requests of a
 //! client, and [`RequireAuthLayer`] lets only such requests into a server. Both know the methods of the Go
@@ -53,6 +55,11 @@ mod refusal;
 mod render;
 mod require;
 mod secret;
+#[cfg_attr(
+    not(feature = "config"),
+    allow(dead_code, reason = "only configs are written with secrets")
+)]
+pub(crate) mod shown;
 
 pub use self::{
     authenticate::Authenticate,

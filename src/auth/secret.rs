@@ -4,6 +4,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
+use super::shown::{Shown, shown};
+
 /// Least room for a text. A power of two, as any room is.
 const ROOM: usize = 64;
 
@@ -96,7 +98,11 @@ impl<'de> Deserialize<'de> for Secret {
 
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("")
+        serializer.serialize_str(match shown() {
+            Shown::All => self.expose(),
+            Shown::Stars if !self.is_empty() => "***",
+            _ => "",
+        })
     }
 }
 

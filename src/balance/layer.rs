@@ -143,8 +143,10 @@ impl<D, P, C> BalanceLayer<D, P, C> {
 
     /// Tells `events` when a set has other members ([`Members`](crate::telemetry::EventKind::Members)),
     /// begins or ceases to ignore health
-    /// ([`HealthIgnored`](crate::telemetry::EventKind::HealthIgnored)), and is about to connect a member
-    /// again ([`Reconnect`](crate::telemetry::EventKind::Reconnect)).
+    /// ([`HealthIgnored`](crate::telemetry::EventKind::HealthIgnored)) or zones
+    /// ([`ZonesIgnored`](crate::telemetry::EventKind::ZonesIgnored)), ejects a member or ends that
+    /// ([`Ejection`](crate::telemetry::EventKind::Ejection)), and is about to connect a member again
+    /// ([`Reconnect`](crate::telemetry::EventKind::Reconnect)).
     ///
     /// Listeners run in the task of the set, so one that blocks delays changes of the set, and no call.
     /// Default: no events.

@@ -1,5 +1,8 @@
 //! Chooses one of the endpoints of an upstream for each call.
 //!
+//! Guides: [the order of layers](../_guide/order/index.html), [extending](../_guide/extending/index.html),
+//! [coming from elsewhere](../_guide/from/index.html).
+//!
 //! # When to use
 //! If there is more than one endpoint, or if the endpoints may change. The [`Balance`] service is
 //! `Clone + Send + Sync` and never queues. The service below a [`BalanceLayer`] is a
@@ -140,6 +143,7 @@
 //! | [`PickFirst`] | a leader with standbys | one member is read | nothing; weights count |
 //! | [`LeastRequest::with_bias`] | the turns of Envoy | a lock, O(log n) | weights |
 //! | [`LeastRequest::with_full_scan`] | a few endpoints, one caller | all members are read | nothing; weights count |
+//! | `ConsistentHash` (feature `hash`) | endpoints that do better with keys that they have seen: caches, shards, sessions | the hash of the key, two reads | a key of the request; weights count |
 //! | [`Seeded`] | simulations and tests | that of another strategy, one atomic addition | a seed |
 //!
 //! [`Strategy`] and [`Pick`] are open for others. The rules of these strategies stand alone in
@@ -220,6 +224,8 @@ mod strategy;
 mod task;
 mod waiting;
 
+#[cfg(feature = "hash")]
+pub use self::strategy::{ConsistentHash, ConsistentHashTable, HashScheme};
 pub use self::{
     config::BalanceConfig,
     future::ResponseFuture,

@@ -1,5 +1,8 @@
 //! Stops calling an endpoint, or a service, that keeps failing.
 //!
+//! Guides: [the order of layers](../_guide/order/index.html), [observing](../_guide/observing/index.html),
+//! [coming from elsewhere](../_guide/from/index.html).
+//!
 //! # When to use
 //! * Below a [`BalanceLayer`](crate::balance::BalanceLayer), for a circuit of each endpoint: while it is
 //!   open, the balancer skips the endpoint.
@@ -80,11 +83,12 @@
 //! An open circuit becomes half-open when its time is over, also without traffic.
 //!
 //! # What counts
-//! By default every `Err` is a failure, except what a plugin answered, what a guard of this crate
-//! refused, and what was never sent for the caller's own reason. An overload counts as a failure, also
-//! among those in a row: endpoints that shed load need a higher `failures`, or none. An HTTP response is an
+//! By default every `Err` is a failure, except what a plugin answered. Whatever the rule says, these count as
+//! nothing: what a guard of this crate refused, a mistake of the caller, such as a body that breaks off, an error
+//! of this crate that says that the deadline of the call cut it short, and a connection that had been idle and
+//! was dead. An overload counts as a failure, also among those in a row: endpoints that shed load need a higher `failures`, or none. An HTTP response is an
 //! answer whatever its status: give [`with_classify`](CircuitBreakerLayer::with_classify) an
-//! `HttpClassify`, or use `until_body_end` where only the end of the body tells. A call that panics has
+//! `HttpClassify`, or use `until_body_end` if only the end of the body decides. A call that panics has
 //! failed.
 //!
 //! # Cancel safety

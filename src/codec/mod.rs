@@ -1,5 +1,7 @@
 //! Encodes the bodies of calls before a stack, and decodes those of replies after it.
 //!
+//! Guide: [what a plugin speaks](../_guide/wire/index.html).
+//!
 //! # When to use
 //! Where plugins of several types share a stack: its endpoints, connections, breakers and failover. The stack
 //! takes `Call<Encoded>`, and each type puts a [`CodecLayer`] of its own around a clone of it. What is sent

@@ -15,10 +15,25 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
+pub mod env;
+mod error;
+mod file;
+mod load;
+mod merge;
 mod model;
+mod names;
+pub(crate) mod nearest;
+mod read;
+mod rules;
+mod value;
 
-pub use self::model::{
-    BalanceSection, BreakerScope, BreakerSection, ConcurrencySection, Config, DiscoverConfig,
-    DiscoveryConfig, EndpointConfig, FailoverSection, FallbackConfig, PluginConfig, Preset,
-    RetrySection, Sections, SecurityConfig, StrategyName,
+pub use self::{
+    error::{ConfigError, Mistake},
+    load::{ReadOptions, Unknown},
+    model::{
+        BalanceSection, BreakerScope, BreakerSection, ConcurrencySection, Config, DiscoverConfig,
+        DiscoveryConfig, EndpointConfig, FailoverSection, FallbackConfig, PluginConfig, Preset,
+        RetrySection, Sections, SecurityConfig, StrategyName,
+    },
+    value::Format,
 };

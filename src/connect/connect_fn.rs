@@ -3,7 +3,7 @@ use std::{any::type_name, fmt, sync::Arc};
 use super::{connect::Connect, unsent::UnsentIf};
 use crate::{endpoint::Endpoint, error::BoxError, member::Member, outcome::TypeName};
 
-/// Makes a connector of a function from an endpoint to a service.
+/// Makes a connector from a function that takes an endpoint and returns a service.
 ///
 /// The function is called once for each endpoint, and again if its service dies.
 ///

@@ -1,5 +1,7 @@
 //! Makes the service for each endpoint of a balanced set.
 //!
+//! Guides: [other clients](../_guide/clients/index.html), [extending](../_guide/extending/index.html).
+//!
 //! Below a [`BalanceLayer`](crate::BalanceLayer) every layer is a connector: a [`Connect`], which makes a
 //! service for one [`Member`](crate::member::Member).
 //!

@@ -23,8 +23,10 @@
 //! # let _ = client;
 //! ```
 
+mod client;
 mod connection;
 mod connector;
+mod dialer;
 mod error;
 mod resolver;
 mod runtime;
@@ -35,6 +37,7 @@ pub(crate) mod socket_path;
 mod tls;
 #[cfg(unix)]
 mod users;
+mod way;
 
 #[cfg(feature = "tls")]
 pub(crate) use self::tls::{ServerTls, Tls};
@@ -42,12 +45,18 @@ pub(crate) use self::tls::{ServerTls, Tls};
 pub use self::tls::{ServerTlsConfig, TlsConfig};
 #[cfg(unix)]
 pub(crate) use self::users::Users;
+pub(crate) use self::{
+    client::{AGENT, HttpClient, Limits},
+    dialer::Dialer,
+    runtime::is_running,
+    socket::Socket,
+    way::Way,
+};
 pub use self::{
     connection::Connection,
     connector::{Connecting, TcpConnector},
     error::ConnectError,
 };
-pub(crate) use self::{runtime::is_running, socket::Socket};
 
 /// Nothing to keep without the feature `tls`.
 #[cfg(not(feature = "tls"))]

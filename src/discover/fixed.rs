@@ -8,7 +8,7 @@ use futures_core::Stream;
 use super::{discover::Discover, set::EndpointSet};
 use crate::{endpoint::Endpoint, error::Error};
 
-/// A list of endpoints that never changes.
+/// Returns a source of a list that never changes.
 ///
 /// Takes addresses as text, [`Endpoint`]s, or anything else that can become one.
 ///

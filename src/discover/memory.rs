@@ -33,7 +33,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Begins with `endpoints`.
+    /// Makes a list of `endpoints`.
     ///
     /// # Errors
     /// `InvalidConfig` for an address that cannot be used, or one that is named twice.
@@ -66,7 +66,7 @@ impl Memory {
         self.change(|set, revision| Some(set.with(endpoint, revision)));
     }
 
-    /// Removes the endpoint with `key`. `false`: there was none.
+    /// Removes the endpoint with `key`, and returns whether there was one.
     ///
     /// Calls that it has in flight finish.
     pub fn remove(&self, key: &str) -> bool {
@@ -83,7 +83,7 @@ impl Memory {
         Ok(())
     }
 
-    /// The list as it is now.
+    /// Returns the list as it is now.
     pub fn snapshot(&self) -> EndpointSet {
         self.set.borrow().clone()
     }

@@ -4,6 +4,7 @@ use std::{
 };
 
 use super::{
+    catalog::Catalog,
     discover::Discover,
     memory::{Memory, MemoryStream},
     register::{Instance, Registrar},
@@ -109,6 +110,16 @@ impl Listed {
     fn remove(&mut self, id: &str) -> bool {
         self.list.remove(id);
         self.instances.remove(id).is_some()
+    }
+}
+
+impl Catalog for MemoryRegistry {
+    async fn list_services(&self) -> Result<Vec<String>, BoxError> {
+        Ok(self.services())
+    }
+
+    async fn find_instance(&self, id: &str) -> Result<Option<Instance>, BoxError> {
+        Ok(self.get(id))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Finds the endpoints of an upstream.
 //!
+//! Guides: [extending](../_guide/extending/index.html), [coming from elsewhere](../_guide/from/index.html).
+//!
 //! A [`Discover`] yields complete, ordered sets: never a delta, never an error. A source that is
 //! in trouble yields nothing, and its last set stays in use. It reports membership, not health:
 //! failures never remove an endpoint, only discovery does.
@@ -11,6 +13,7 @@
 //! | [`Memory`] | a list that this program changes while running |
 //! | `file` | a JSON file that may change, with the feature `json` |
 //! | `dns` | a name in DNS: addresses or SRV records, with the feature `dns` |
+//! | `consul` | a service in Consul, with the feature `consul` |
 //! | `FromChanges` | a `tower::discover::Discover`, with the feature `tower` |
 //! | [`Watched`] | a backend of yours that has to be asked over the network: a [`Source`] |
 //! | [`Discover`] | a source that you write |
@@ -46,13 +49,19 @@
 //! # Ok(()) }
 //! ```
 
+mod catalog;
+#[cfg(feature = "consul")]
+mod consul;
 mod diff;
 mod discover;
 #[cfg(feature = "dns")]
 mod dns;
 #[cfg(feature = "json")]
 mod file;
+mod filtered;
 mod fixed;
+#[cfg(feature = "http")]
+mod http;
 #[cfg(feature = "json")]
 mod json;
 mod memory;
@@ -65,8 +74,10 @@ mod tower;
 mod watch;
 
 pub use self::{
+    catalog::Catalog,
     diff::{Difference, diff},
     discover::Discover,
+    filtered::{Filtered, FilteredStream},
     fixed::{Fixed, FixedStream, fixed},
     memory::{Memory, MemoryStream},
     memory_registry::{MemoryRegistry, MemoryService},
@@ -75,10 +86,17 @@ pub use self::{
     watch::{Observation, Source, WatchConfig, WatchHandle, WatchStream, Watched, Watches},
 };
 
+#[cfg(feature = "consul")]
+pub use self::consul::{
+    Consul, ConsulCheck, ConsulCheckKind, ConsulConfig, ConsulConsistency, ConsulQuery,
+    ConsulRegistrar, ConsulService, consul,
+};
 #[cfg(feature = "dns")]
 pub use self::dns::{Dns, DnsConfig, DnsService, IpFamily, dns};
 #[cfg(feature = "json")]
 pub use self::file::{File, file};
+#[cfg(feature = "http")]
+pub use self::http::{Farp, FarpConfig, farp};
 
 pub(crate) use self::diff::{Change, changes};
 

@@ -102,6 +102,12 @@ impl EndpointSet {
         Self::ordered(endpoints, revision)
     }
 
+    /// Those of this set that `is_kept`.
+    pub(super) fn filtered(&self, is_kept: impl Fn(&Endpoint) -> bool) -> Self {
+        let kept = self.endpoints.iter().filter(|endpoint| is_kept(endpoint)).cloned();
+        Self { endpoints: kept.collect(), ..self.clone() }
+    }
+
     pub(super) fn revised(self, revision: String) -> Self {
         Self { revision: revision.into(), ..self }
     }
@@ -114,17 +120,17 @@ impl EndpointSet {
         Self { endpoints: endpoints.into(), revision: revision.into(), observed_at: time::now() }
     }
 
-    /// What the source calls this state.
+    /// Returns what the source calls this state.
     pub fn revision(&self) -> &str {
         &self.revision
     }
 
-    /// When the source was last seen in this state.
+    /// Returns when the source was last seen in this state.
     pub fn observed_at(&self) -> Instant {
         self.observed_at
     }
 
-    /// The endpoint with `key`, which may be its address in any form.
+    /// Returns the endpoint with `key`, which may be its address in any form.
     pub fn get(&self, key: &str) -> Option<&Arc<Endpoint>> {
         self.endpoints.get(self.index_of(key)?)
     }

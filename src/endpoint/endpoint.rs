@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, str::FromStr, sync::Arc};
 
-use super::address::Address;
+use super::{address::Address, check::EndpointCheck, locality::Locality, status::Status};
 use crate::error::Error;
 
 /// One instance of an upstream, as discovery reports it.
@@ -33,57 +33,7 @@ pub struct Endpoint {
     metadata: BTreeMap<String, String>,
     status: Status,
     draining: bool,
-}
-
-/// Place of an endpoint. Empty parts are unknown.
-///
-/// ```
-/// use tower_upstream::{Endpoint, endpoint::Locality};
-/// let endpoint = Endpoint::new("a:1")?.with_locality(Locality::of_zone("eu-west-1a"));
-/// assert_eq!(endpoint.locality().zone, "eu-west-1a");
-/// # Ok::<(), tower_upstream::Error>(())
-/// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
-pub struct Locality {
-    /// Region, such as `eu-west-1`.
-    pub region: String,
-    /// Zone, such as `eu-west-1a`.
-    pub zone: String,
-    /// Part of a zone, such as a rack.
-    pub sub_zone: String,
-}
-
-impl Locality {
-    /// Creates a place of which only the zone is known.
-    pub fn of_zone(zone: impl Into<String>) -> Self {
-        Self { zone: zone.into(), ..Self::default() }
-    }
-}
-
-/// Health of an endpoint, as its source reports it.
-///
-/// ```
-/// use tower_upstream::{Endpoint, endpoint::Status};
-/// let endpoint = Endpoint::new("a:1")?.with_status(Status::Warning);
-/// assert_eq!(endpoint.status(), Status::Warning);
-/// # Ok::<(), tower_upstream::Error>(())
-/// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Status {
-    /// The source does not report health. Treated as `Passing`.
-    #[default]
-    Unknown,
-    /// Healthy.
-    Passing,
-    /// Degraded: usable, but the healthy endpoints come first.
-    ///
-    /// Gets the part of the load that the healthy endpoints of all priorities
-    /// [cannot carry](crate::balance#which-endpoints-may-be-chosen): with one endpoint of a priority that
-    /// passes and three that warn, the one gets 35 % of the calls.
-    Warning,
-    /// Unhealthy. Used only in a panic.
-    Critical,
+    check: Option<Arc<EndpointCheck>>,
 }
 
 const MAX_HINTS: usize = 8;
@@ -107,6 +57,7 @@ impl Endpoint {
             metadata: BTreeMap::new(),
             status: Status::default(),
             draining: false,
+            check: None,
         })
     }
 
@@ -194,6 +145,13 @@ impl Endpoint {
         self
     }
 
+    /// Sets how its health is checked, if it is checked over HTTP. Default: as the check says.
+    #[must_use]
+    pub fn with_check(mut self, check: EndpointCheck) -> Self {
+        self.check = Some(Arc::new(check));
+        self
+    }
+
     /// Returns its key.
     pub fn key(&self) -> &str {
         &self.key
@@ -215,6 +173,20 @@ impl Endpoint {
     /// Returns its address.
     pub fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// Returns its address as a URL, with `scheme` if the address has none.
+    ///
+    /// ```
+    /// let endpoint: tower_upstream::Endpoint = "[::1]:8080".parse()?;
+    /// assert_eq!(endpoint.url("http"), "http://[::1]:8080");
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    pub fn url(&self, scheme: &str) -> String {
+        match self.address.scheme() {
+            Some(_) => self.address.as_str().to_owned(),
+            None => format!("{scheme}://{}", self.address.as_str()),
+        }
     }
 
     /// Returns its share of the load, relative to the other endpoints.
@@ -242,6 +214,17 @@ impl Endpoint {
         &self.tags
     }
 
+    /// Returns whether it has all `tags`, which are compared exactly. Without tags it has.
+    ///
+    /// ```
+    /// let endpoint = tower_upstream::Endpoint::new("a:1")?.with_tag("v2").with_tag("eu");
+    /// assert!(endpoint.has_all_tags(["eu"]) && !endpoint.has_all_tags(["eu", "V2"]));
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    pub fn has_all_tags<T: AsRef<str>>(&self, tags: impl IntoIterator<Item = T>) -> bool {
+        tags.into_iter().all(|tag| self.tags.iter().any(|of| of == tag.as_ref()))
+    }
+
     /// Returns its metadata, sorted by key.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata
@@ -250,6 +233,16 @@ impl Endpoint {
     /// Returns the health that the source reports.
     pub fn status(&self) -> Status {
         self.status
+    }
+
+    /// Returns how its health is checked, if its source says that.
+    pub fn check(&self) -> Option<&EndpointCheck> {
+        self.check.as_deref()
+    }
+
+    /// Returns whether the source reports it as [`Passing`](Status::Passing).
+    pub fn is_passing(&self) -> bool {
+        self.status == Status::Passing
     }
 
     /// Returns whether it is draining, and so gets no new calls.

@@ -16,14 +16,16 @@
 //! ```
 
 mod address;
+mod check;
 mod endpoint;
+mod locality;
 mod parse;
+mod status;
 mod unix;
 
 pub(crate) use self::endpoint::identities_of;
 pub use self::{
-    address::Address,
-    endpoint::{Endpoint, Locality, Status},
+    address::Address, check::EndpointCheck, endpoint::Endpoint, locality::Locality, status::Status,
 };
 
 #[cfg(feature = "http")]

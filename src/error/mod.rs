@@ -1,5 +1,7 @@
 //! One error for everything that this crate refuses or fails at.
 //!
+//! Guide: [observing](../_guide/observing/index.html).
+//!
 //! Every layer of this crate answers with [`Error`], and takes one from the layer below as it is. So a
 //! stack has one error type, in whatever order its layers stand. Ask an error for its [`Kind`] in a
 //! `match`, and for its [`Code`] in dashboards and alerts.

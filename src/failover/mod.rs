@@ -1,5 +1,8 @@
 //! Tries another endpoint when one fails.
 //!
+//! Guides: [the order of layers](../_guide/order/index.html),
+//! [coming from elsewhere](../_guide/from/index.html).
+//!
 //! # When to use
 //! Above a [`BalanceLayer`](crate::balance::BalanceLayer). Layers in between must implement
 //! [`Choose`](crate::choose::Choose), as those of this crate do: failover calls

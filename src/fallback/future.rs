@@ -77,6 +77,9 @@ where
             let policy = this.policy.core();
             let (error, answer) = match ready!(inner.poll(cx)) {
                 Ok(answer) if !policy.classify.classify(Ok(&answer)).is_failure() => {
+                    if let Some(kept) = this.kept.take() {
+                        policy.substitute.observe(kept, &answer);
+                    }
                     return Poll::Ready(Ok(answer));
                 }
                 Ok(answer) => (judged_a_failure(), Some(answer)),

@@ -1,5 +1,7 @@
 //! Answers in place of a service that refuses or fails.
 //!
+//! Guide: [the order of layers](../_guide/order/index.html).
+//!
 //! # When to use
 //! If an answer of lower quality is better than an error: a default value, a cached copy, a second
 //! upstream. The place of a [`FallbackLayer`] decides what it covers:
@@ -23,6 +25,7 @@
 //! | a closure `Fn(Error) -> Result<Response, Error>`, by [`FallbackLayer::from_error`] | what it makes of the error | nothing |
 //! | [`FromRequest`], by [`FallbackLayer::from_request`] | what it makes of the error and of what it kept | what the first closure returns |
 //! | [`Backup`], by [`FallbackLayer::service`] | what another service answers | a copy of the request |
+//! | [`Cached`] | the last good answer to the same request | the key of the request |
 //!
 //! # Which calls
 //! | result of the call | answered by |
@@ -52,20 +55,24 @@
 //! Dropping the response future drops the call that runs, that of the service or that of the substitute.
 //!
 //! # Bounds
-//! Nothing is queued. Of each call in flight, what the substitute [keeps](Substitute::keep) is held.
+//! Nothing is queued. Of each call in flight, what the substitute [keeps](Substitute::keep) is held. A
+//! [`Cached`] keeps at most as many answers and bytes as it is told.
 //!
 //! # Differences from tower's
 //! tower has no such layer. `ServiceExt::or_else` maps an error without the request and without a
 //! rule for which errors it maps.
 
 mod backup;
+mod cached;
 mod future;
 mod layer;
 mod service;
+mod store;
 mod substitute;
 
 pub use self::{
     backup::{Backup, BackupFuture},
+    cached::Cached,
     future::ResponseFuture,
     layer::FallbackLayer,
     service::Fallback,

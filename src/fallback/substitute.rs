@@ -52,6 +52,13 @@ pub trait Substitute<Req> {
     /// Keeps what the answer will need. Called for each request, so it should be cheap.
     fn keep(&self, request: &Req) -> Self::Kept;
 
+    /// Sees an answer of the service that is no failure, with what was kept of its request. Does nothing by
+    /// default. Called for each such answer, so it should be cheap.
+    #[inline(always)]
+    fn observe(&self, kept: Self::Kept, answer: &Self::Response) {
+        let _ = (kept, answer);
+    }
+
     /// Answers in place of the service.
     ///
     /// `error` says what happened. If the service gave an answer that counts as a failure, it is of the kind

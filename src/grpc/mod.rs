@@ -1,5 +1,7 @@
 //! gRPC around the layers: statuses for callers, verdicts on statuses, deadlines.
 //!
+//! Guide: [gRPC with tonic](../_guide/tonic/index.html).
+//!
 //! # When to use
 //! The layers of this crate take generated clients and servers of tonic as they are. What they need
 //! beside that is here and in [`http`](crate::http), since gRPC is HTTP/2:
@@ -7,7 +9,7 @@
 //! | to | use | where |
 //! |---|---|---|
 //! | answer refusals with `UNAVAILABLE` or `RESOURCE_EXHAUSTED`, and say when to come back | [`StatusLayer`] | outermost, in a client and in a server |
-//! | count statuses as failures | [`GrpcClassify`] | `with_classify` of a breaker, failover or retry |
+//! | count statuses as failures | [`GrpcClassify`] | `with_classify` of a balancer, breaker, failover or retry |
 //! | judge a call when its trailers come | [`AtBodyEnd`](crate::http::AtBodyEnd), by [`until_body_end`](crate::CircuitBreakerLayer::until_body_end) | a breaker |
 //! | send a call again, with its message | [`ReplayBodyLayer`](crate::http::ReplayBodyLayer) | above failover or retry |
 //! | say that a call may be sent again | [`Idempotent`](crate::http::Idempotent), an extension of the `tonic::Request` | in the caller |
@@ -40,7 +42,7 @@
 //!     .layer(DeadlineLayer::new())
 //!     .layer(ReplayBodyLayer::new())
 //!     .layer(FailoverLayer::new(Attempts::up_to(3)).with_classify(GrpcClassify))
-//!     .layer(BalanceLayer::new(servers, LeastRequest::default()))
+//!     .layer(BalanceLayer::new(servers, LeastRequest::default()).with_classify(GrpcClassify))
 //!     .layer(CircuitBreakerLayer::default().until_body_end(GrpcClassify))
 //!     .layer(DeadlineLayer::new())
 //!     .layer(BodyLayer::new())

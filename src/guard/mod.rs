@@ -1,5 +1,7 @@
 //! What the guards have in common.
 //!
+//! Guides: [extending](../_guide/extending/index.html), [the order of layers](../_guide/order/index.html).
+//!
 //! A guard is a layer that may say no: a health gate, a circuit breaker, a limit. All of them
 //! answer with the same [`ResponseFuture`], that of the call or a refusal, but for limits that wait.
 

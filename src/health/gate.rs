@@ -147,8 +147,8 @@ impl Gate {
     }
 
     pub(super) fn pace(&self) -> Pace {
-        let state = lock(&self.state);
-        Pace { config: state.record.config().clone(), is_settled: state.record.is_settled() }
+        let own_interval = self.endpoint().and_then(|endpoint| endpoint.check()?.interval());
+        lock(&self.state).record.pace(own_interval)
     }
 
     /// Whether it can never be checked.

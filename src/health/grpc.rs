@@ -21,9 +21,10 @@ use tonic::{Code, Status};
 
 use super::{
     check::{Check, NO_ENDPOINT, Verdict},
-    http::{Dial, Way},
+    probe::limit,
 };
 use crate::{
+    dial::{Dialer, Way},
     endpoint::Endpoint,
     error::BoxError,
     grpc::{
@@ -56,7 +57,7 @@ const MAX_ANSWER: usize = 4 << 10;
 #[derive(Debug, Clone, Default)]
 pub struct GrpcCheck {
     service: String,
-    dial: Dial,
+    dialer: Dialer,
     /// What is wrong with what was given to the builder.
     mistake: Option<String>,
 }
@@ -89,7 +90,7 @@ impl GrpcCheck {
         if let Some(mistake) = tls.mistake() {
             self.mistake = Some(format!("the health check cannot use its TLS: {mistake}"));
         }
-        self.dial.config = tls;
+        self.dialer.config = tls;
         self
     }
 
@@ -112,7 +113,7 @@ impl GrpcCheck {
             .header(CONTENT_TYPE, HeaderValue::from_static("application/grpc"))
             .body(Full::new(framed(&message)))?;
         // The time of the check bounds it.
-        let stream = self.dial.connect(&way, true).await?;
+        let stream = self.dialer.connect(&way, true, limit()).await?;
         let (mut sender, connection) =
             http2::Builder::new(TokioExecutor::new()).handshake(stream).await?;
         let conversation = pin!(async move {

@@ -1,5 +1,7 @@
 //! Checks endpoints in the background, and keeps calls away from unhealthy ones.
 //!
+//! Guides: [the order of layers](../_guide/order/index.html), [observing](../_guide/observing/index.html).
+//!
 //! # When to use
 //! Below a [`BalanceLayer`](crate::balance::BalanceLayer): each endpoint is checked, and the balancer
 //! skips those that are unhealthy, except in a panic. Above a balancer, or over a single client: one
@@ -23,7 +25,7 @@
 //! | inspect one target, or change its settings | [`HealthHandle`] |
 //! | change the settings of all targets | [`HealthGateHandle`] |
 //! | check something now, force a round, stop and start checks | [`HealthMonitor`] |
-//! | be told of each change | [`HealthGateLayer::with_events`] |
+//! | act on each change | [`HealthGateLayer::with_events`] |
 //! | follow the set of healthy targets | [`HealthMonitor::changed`] |
 //!
 //! # Differences from others

@@ -11,6 +11,8 @@ pub(super) struct Pace {
     pub(super) config: Arc<HealthConfig>,
     /// There is no reason to look again soon.
     pub(super) is_settled: bool,
+    /// What the endpoint says itself.
+    pub(super) own_interval: Option<Duration>,
 }
 
 impl Pace {
@@ -20,7 +22,7 @@ impl Pace {
 
     /// Whether a target that is settled is checked less often than others.
     pub(super) fn slows_down(&self) -> bool {
-        self.config.interval > self.config.interval_unhealthy
+        self.own_interval.is_none() && self.config.interval > self.config.interval_unhealthy
     }
 
     /// When to check for the first time: anywhere within an interval, since all of a set come at
@@ -28,6 +30,7 @@ impl Pace {
     pub(super) fn first(&self, now: Instant, random: f64) -> Instant {
         let soon = self.config.interval.min(self.config.interval_unhealthy);
         let within = if self.is_settled { self.config.interval } else { soon };
+        let within = self.own_interval.unwrap_or(within);
         now + within.mul_f64(random)
     }
 
@@ -45,7 +48,7 @@ impl Pace {
     fn interval(&self, random: f64) -> Duration {
         let config = &self.config;
         let interval = if self.is_settled { config.interval } else { config.interval_unhealthy };
-        jittered(interval, config.jitter, random)
+        jittered(self.own_interval.unwrap_or(interval), config.jitter, random)
     }
 }
 

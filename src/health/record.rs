@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{check::Verdict, config::HealthConfig, report::HealthState};
+use super::{check::Verdict, config::HealthConfig, pace::Pace, report::HealthState};
 use crate::{
     plugin::{HealthStatus, PluginStatus},
     rules::rise_fall::{Health, Rule, Streak},
@@ -123,6 +123,10 @@ impl Record {
     /// Whether calls may pass, as far as checks say.
     pub(super) fn is_open(&self) -> bool {
         !self.config.enabled || self.streak.is_open()
+    }
+
+    pub(super) fn pace(&self, own_interval: Option<Duration>) -> Pace {
+        Pace { config: self.config.clone(), is_settled: self.is_settled(), own_interval }
     }
 
     /// Whether there is no reason to look again soon.

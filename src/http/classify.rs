@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Judges HTTP responses by their status, and gRPC answers that consist of a head by their gRPC
-/// status: for breakers, failover and retries alike.
+/// status: for balancers, breakers, failover and retries alike.
 ///
 /// | answer | verdict | sent again, if the request may be |
 /// |---|---|---|

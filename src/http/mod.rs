@@ -1,11 +1,14 @@
 //! HTTP around the layers: verdicts, streaming bodies, addresses of endpoints, answers to clients.
 //!
+//! Guides: [a reverse proxy](../_guide/reverse_proxy/index.html),
+//! [other clients](../_guide/clients/index.html).
+//!
 //! # When to use
 //! The layers of this crate take any request and any response. What knows HTTP is here:
 //!
 //! | to | use | where |
 //! |---|---|---|
-//! | count 5xx and gRPC statuses as failures | [`HttpClassify`] | `with_classify` of a breaker, failover or retry |
+//! | count 5xx and gRPC statuses as failures | [`HttpClassify`] | `with_classify` of a balancer, breaker, failover or retry; all layers of a stack need it, see [`WithClassify`](crate::stack::WithClassify) |
 //! | judge streams and gRPC calls when their body ends | [`AtBodyEnd`], by [`until_body_end`](crate::CircuitBreakerLayer::until_body_end) | a breaker |
 //! | keep the place of a call until its body ends | [`AtBodyEnd`], by [`until_body_end`](crate::ConcurrencyLimitLayer::until_body_end) | a concurrency limit |
 //! | count open streams as load of an endpoint | [`TrackLayer`] | below a balancer |
@@ -41,8 +44,9 @@
 //!
 //! let client: Client<_, Full<Bytes>> =
 //!     Client::builder(TokioExecutor::new()).build(TcpConnector::new());
+//! let endpoints = discover::fixed(["http://10.0.0.1:8080"])?;
 //! let stack = ServiceBuilder::new()
-//!     .layer(BalanceLayer::new(discover::fixed(["http://10.0.0.1:8080"])?, LeastRequest::new()))
+//!     .layer(BalanceLayer::new(endpoints, LeastRequest::new()).with_classify(HttpClassify))
 //!     .layer(TrackLayer::new())
 //!     .layer(CircuitBreakerLayer::default().until_body_end(HttpClassify))
 //!     .layer(OriginLayer::new())

@@ -1,5 +1,8 @@
 //! Limits the rate of calls and how many run at once.
 //!
+//! Guides: [the order of layers](../_guide/order/index.html),
+//! [coming from elsewhere](../_guide/from/index.html).
+//!
 //! # When to use
 //! | to limit | use |
 //! |---|---|

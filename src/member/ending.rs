@@ -1,6 +1,6 @@
 //! Which end a call came to that is dropped.
 //!
-//! A guard that drops with its call cannot tell a caller who left from an attempt that took too long:
+//! A guard that drops with its call cannot tell a caller that left from an attempt that took too long:
 //! both are a drop. So a layer that gives up an attempt for its timeout says so to what drops meanwhile on
 //! this thread, and what belongs to that attempt takes it for a failure of the endpoint. Every other drop
 //! is a call that was cancelled: by a deadline, an overall limit, a hedge that won, or the caller.

@@ -1,5 +1,7 @@
 //! An endpoint in a running set: what discovery says of it, and what is known of it.
 //!
+//! Guides: [extending](../_guide/extending/index.html), [glossary](../_guide/glossary/index.html).
+//!
 //! A [`Member`] survives every rebuild of its set, so counts, verdicts and estimates are never lost to
 //! an update. A connector gets the member that it connects for, a strategy reads its load, a guard bars
 //! it with a [`Veto`] for a [`Reason`], and an admin page shows all of that.

@@ -1,5 +1,7 @@
 //! Calls to plugins, their answers, and what plugins report about themselves.
 //!
+//! Guide: [what a plugin speaks](../_guide/wire/index.html).
+//!
 //! # When to use
 //! A [`Call`] is the request, and a [`Reply`] the response, of a stack that has plugins as upstreams:
 //! services that take one typed request and return one typed answer. They carry a request id, a deadline,
@@ -16,8 +18,7 @@
     doc = "| [`Encoded`] | a body that is encoded already, for stacks that plugins of different types share |",
     doc = "| [`PluginInfo`] | what a plugin answers when it is asked for its name and version |",
     doc = "",
-    doc = "[`HttpTransport`](crate::transport::HttpTransport) and",
-    doc = "[`SocketTransport`](crate::transport::SocketTransport) send calls, and",
+    doc = "The connectors of [`transport`](crate::transport) send calls, and",
     doc = "[`serve`](crate::serve) answers them."
 )]
 //!

@@ -1,5 +1,8 @@
 //! Sends a call to the same service again when it fails: a layer, and a policy for `tower::retry`.
 //!
+//! Guides: [the order of layers](../_guide/order/index.html),
+//! [coming from elsewhere](../_guide/from/index.html).
+//!
 //! # When to use
 //! Over a single client. Above a [`BalanceLayer`](crate::balance::BalanceLayer) there are other
 //! endpoints: use a [`FailoverLayer`](crate::failover::FailoverLayer) there, not both.
@@ -37,7 +40,7 @@
 //! # Differences from tower's
 //! `tower::retry` drives the attempts, here as well; it leaves the policy to you, apart from a budget and a
 //! backoff. This policy decides which calls are worth repeating and may be, knows deadlines, `Retry-After` and
-//! pushback, and tells the whole way of a call in its last error.
+//! pushback, and keeps the errors of all attempts in the last one.
 //!
 //! # Errors
 //! The error of the service. If it is one of this crate, it has the number of attempts, and after several

@@ -1,5 +1,7 @@
 //! The rules of choosing as plain arithmetic: state and time in, decision out.
 //!
+//! Guides: [glossary](../_guide/glossary/index.html), [architecture](../_guide/architecture/index.html).
+//!
 //! No clock, lock, task or source of random numbers: the time is a [`Duration`](std::time::Duration) since any
 //! start, numbers come from an [`Rng`] with a seed. So tables of other systems can be replayed against these
 //! rules, and one seed reproduces all choices. No input makes them panic: what is out of bounds is clamped

@@ -1,5 +1,7 @@
 //! Serves plugins: the other end of [`transport`](crate::transport).
 //!
+//! Guide: [what a plugin speaks](../_guide/wire/index.html).
+//!
 //! # When to use
 //! In a program that is a plugin: any `Service<Call<T>>` becomes a server that answers calls, and reports
 //! its health and its description. Put guards of this crate around the service first, such as a

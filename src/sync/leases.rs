@@ -110,6 +110,19 @@ impl<T, L> Leases<T, L> {
         &self.lease.local.counters
     }
 
+    /// How many leases are taken and not given back, of a state with more than one shard.
+    #[cfg(feature = "config")]
+    pub(crate) fn taken(&self) -> usize {
+        let siblings = self.lease.shared.siblings.load();
+        let all = siblings.as_deref().into_iter().flat_map(|siblings| siblings.iter());
+        // Beside the handles, the list itself holds each lease.
+        let taken = all.map(|lease| {
+            let others = 1 + lease.local.handles.load(Ordering::Acquire);
+            Arc::strong_count(lease).saturating_sub(others)
+        });
+        taken.sum()
+    }
+
     /// Shows `to` the counters of all threads.
     pub(crate) fn each(&self, to: impl Fn(&L)) {
         self.sum(|counters| {
@@ -220,6 +233,21 @@ mod tests {
             }
         });
         assert_eq!(leases.sum(|n| n.load(Ordering::Relaxed) as u64), 8);
+    }
+
+    #[cfg(feature = "config")]
+    #[test]
+    fn what_is_taken_is_counted_until_it_is_given_back() {
+        let leases = Leases::<u32, ()>::new(7, 4);
+        let others: Vec<_> = (0..3).map(|_| leases.clone()).collect();
+        assert_eq!(leases.taken(), 0);
+        let taken = std::thread::scope(|scope| {
+            let taken = (0..8).map(|_| scope.spawn(|| leases.take())).collect::<Vec<_>>();
+            taken.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert_eq!(leases.taken(), 8);
+        drop((others, taken));
+        assert_eq!(leases.taken(), 0);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Events and counters: one vocabulary for every layer.
 //!
+//! Guide: [observing](../_guide/observing/index.html).
+//!
 //! # When to use
 //! To act on what a stack does: an alert when a circuit opens, a metric for each attempt, a line on an
 //! admin page. One [`Events`] value takes the events of all the layers that it is given to, and tells

@@ -12,7 +12,7 @@ pub enum CircuitState {
     HalfOpen,
     /// Calls are refused until a handle changes it.
     ForcedOpen,
-    /// Calls pass whatever comes of them, until a handle changes it. Only totals are counted.
+    /// Every call passes, whatever its result, until a handle changes it. Only totals are counted.
     Disabled,
     /// Calls pass and are counted, and the circuit never opens, until a handle changes it.
     MetricsOnly,

@@ -1,5 +1,8 @@
 //! Connectors that reach an upstream: the end of a stack.
 //!
+//! Guides: [what a plugin speaks](../_guide/wire/index.html), [other clients](../_guide/clients/index.html),
+//! [extending](../_guide/extending/index.html).
+//!
 //! # When to use
 //! A balancer needs a connector, which makes the service of each member. Choose it by the requests of the
 //! stack:
@@ -47,7 +50,7 @@ mod socket;
 pub use self::grpc::{GrpcConfig, GrpcFuture, GrpcService, GrpcTransport, GrpcTransportHandle};
 #[cfg(all(feature = "process", unix))]
 pub use self::process::{
-    Multiplex, ProcessConfig, ProcessFuture, ProcessService, ProcessTransport,
+    Multiplex, OutputConfig, ProcessConfig, ProcessFuture, ProcessService, ProcessTransport,
     ProcessTransportHandle,
 };
 pub use self::{

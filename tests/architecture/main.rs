@@ -27,6 +27,32 @@ const WORDS: &[&str] = &[
 
 /// Each module, and what it may import beside [`WORDS`] and itself.
 const TABLE: &[(&str, &[&str])] = &[
+    // On top: knows every part, and nothing knows it.
+    (
+        "plugins",
+        &[
+            "allow",
+            "auth",
+            "balance",
+            "boxed",
+            "breaker",
+            "budget",
+            "choose",
+            "codec",
+            "config",
+            "connect",
+            "discover",
+            "endpoint",
+            "failover",
+            "fallback",
+            "guard",
+            "health",
+            "limit",
+            "member",
+            "plugin",
+            "transport",
+        ],
+    ),
     // Knows the config of every part, and no part knows it.
     (
         "config",
@@ -66,7 +92,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("fallback", &["choose", "connect", "member", "replay"]),
     ("retry", &["course", "budget", "replay", "http"]),
     ("balance", &["discover", "member", "connect", "choose", "endpoint", "rules"]),
-    ("discover", &["endpoint", "member", "connect"]),
+    ("discover", &["endpoint", "member", "connect", "dial", "auth"]),
     // Guards.
     ("guard", &["member", "choose", "endpoint"]),
     ("breaker", &["member", "connect", "choose", "replay", "endpoint", "guard"]),
@@ -93,7 +119,7 @@ const TABLE: &[(&str, &[&str])] = &[
     // A layer, but no guard: it changes what a call holds.
     ("codec", &["plugin", "guard", "choose", "connect", "member"]),
     // The slot in which guards last as long as a connection.
-    ("dial", &["http"]),
+    ("dial", &["endpoint", "http"]),
     // What a call carries so that it is let in.
     ("auth", &["endpoint", "member", "connect", "choose", "guard", "dial"]),
     ("plugin", &["replay", "connect", "auth", "endpoint"]),

@@ -17,20 +17,20 @@ impl<'a> Candidates<'a> {
         Self { members, bars, tried }
     }
 
-    /// How many there are.
+    /// Returns the number of candidates.
     #[inline]
     pub fn len(&self) -> usize {
         self.members.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no candidates.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
 
-    /// Whether the one at `index` was not tried for this call, and nothing has barred it since the
-    /// snapshot was made. `false` beyond the end.
+    /// Returns whether the candidate at `index` was not tried for this call, and nothing has barred it since
+    /// the snapshot was made. `false` beyond the end.
     #[inline]
     pub fn is_free(&self, index: usize) -> bool {
         self.members
@@ -65,13 +65,14 @@ impl<'a> Candidates<'a> {
         (one.member.word() | other.member.word()) & self.bars == 0 && self.tried.is_empty()
     }
 
-    /// What is known of the one at `index`.
+    /// Returns what is known of the candidate at `index`, or `None` beyond the end.
     #[inline]
     pub fn get(&self, index: usize) -> Option<Candidate<'a>> {
         self.members.get(index).map(|member| Candidate { member })
     }
 
-    /// Those that are free, from `start` on and around, with their indices.
+    /// Returns the indices of the candidates that are free: from `start` to the end, then from the first to
+    /// `start`. A `start` beyond the end is taken modulo their number, so any random number will do.
     pub fn free_from(&self, start: usize) -> impl Iterator<Item = usize> + use<'a> {
         let (this, len) = (*self, self.len());
         let start = start.checked_rem(len).unwrap_or(0);
@@ -90,7 +91,7 @@ impl fmt::Debug for Candidates<'_> {
 /// ```
 /// use tower_upstream::balance::Candidates;
 ///
-/// /// The one that has been idle, or waits for least, by its latency.
+/// /// How long a call would wait there, by its latency and load.
 /// fn cost(candidates: &Candidates<'_>, index: usize) -> Option<u128> {
 ///     let candidate = candidates.get(index)?;
 ///     let latency = candidate.latency().unwrap_or_default();
@@ -107,44 +108,44 @@ impl<'a> Candidate<'a> {
         self.member
     }
 
-    /// Calls in flight.
+    /// Returns the number of calls in flight.
     #[inline]
     pub fn load(&self) -> u32 {
         self.member.in_flight()
     }
 
-    /// See [`Member::latency`].
+    /// Returns the estimate of its latency: see [`Member::latency`].
     pub fn latency(&self) -> Option<Duration> {
         self.member.latency()
     }
 
-    /// How long it has been in the set.
+    /// Returns how long it has been in the set.
     pub fn age(&self) -> Duration {
         self.member.age()
     }
 
-    /// Its share of the load, relative to the others.
+    /// Returns its share of the load, relative to the other candidates.
     #[inline]
     pub fn weight(&self) -> u32 {
         self.member.weight()
     }
 
-    /// Its group.
+    /// Returns its group: see [`Member::tier`].
     pub fn tier(&self) -> u32 {
         self.member.tier()
     }
 
-    /// The value that the endpoint reported of itself.
+    /// Returns the value that the endpoint reported of itself: see [`Member::reported`].
     pub fn reported(&self) -> Option<f64> {
         self.member.reported()
     }
 
-    /// Its identity.
+    /// Returns its key.
     pub fn key(&self) -> &str {
         self.member.key()
     }
 
-    /// What discovery says of it.
+    /// Returns what discovery says of it.
     pub fn endpoint(&self) -> Arc<Endpoint> {
         self.member.endpoint()
     }

@@ -3,6 +3,8 @@
 mod candidates;
 mod draw;
 mod geographic;
+#[cfg(feature = "hash")]
+mod hash;
 mod health_based;
 mod latencies;
 mod least_latency;
@@ -20,6 +22,8 @@ mod turn;
 mod weighted_random;
 mod weighted_round_robin;
 
+#[cfg(feature = "hash")]
+pub use self::hash::{ConsistentHash, ConsistentHashTable, HashScheme};
 pub use self::{
     candidates::{Candidate, Candidates},
     geographic::{Geographic, GeographicTable},

@@ -19,7 +19,9 @@ use crate::member::{Measure, Member};
 ///   below half of it to their largest, so that an endpoint that is well again gets its share back.
 /// * An endpoint that hangs is seen before it answers.
 /// * A failure counts as 20 times what calls to the other endpoints take as a rule, at least 100 ms and at
-///   most 5 s, and at least as the wait that the endpoint asks for. So failing fast does not attract calls.
+///   most 5 s, and at least as the wait that the endpoint asks for. So failing fast does not attract calls,
+///   if [`with_classify`](crate::BalanceLayer::with_classify) says what a failure is: over HTTP clients, pass
+///   `HttpClassify`, or an endpoint that answers 500 at once gets most of the calls.
 /// * An endpoint that is new counts as the median of the others, as of when it came. While none is known, each
 ///   is tried with one call at a time.
 ///

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     candidates::Candidates,
@@ -62,6 +62,10 @@ impl<P: Strategy> Strategy for Seeded<P> {
         let before = before.map(|before| &before.table);
         let table = seed.scope(|| self.strategy.table_among(members, all, before));
         SeededTable { table, seed }
+    }
+
+    fn renew_after(&self, table: &Self::Table) -> Option<Duration> {
+        self.strategy.renew_after(&table.table)
     }
 
     fn hedges(&self) -> bool {

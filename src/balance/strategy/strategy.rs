@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::candidates::Candidates;
 use crate::{member::Member, sync::random_below};
@@ -6,7 +6,8 @@ use crate::{member::Member, sync::random_below};
 /// A way to choose endpoints: the part that does not depend on the request.
 ///
 /// Implement this and [`Pick`] for a strategy of yours, and `Clone`, which
-/// [`BalanceLayer`](crate::BalanceLayer) asks for.
+/// [`BalanceLayer`](crate::BalanceLayer) asks for. The guide [extending](../_guide/extending/index.html) has one
+/// that reads the request.
 ///
 /// # Example
 /// The first candidate in the order of keys that is free, as a leader would be chosen.
@@ -40,11 +41,11 @@ pub trait Strategy: Send + Sync + 'static {
     /// `before` is the table of the last one. The first is made of no members, when the set is.
     fn table(&self, members: &[Arc<Member>], before: Option<&Self::Table>) -> Self::Table;
 
-    /// Prepares the table for `members` of `all`, among which are also those that may not be chosen. Ordered
-    /// by key, too.
+    /// Prepares the table for `members`, and is told `all` members of the set, those that may not be chosen
+    /// included. Both are ordered by key.
     ///
-    /// Called instead of [`table`](Self::table), to which it leaves it by default. Override it for a
-    /// strategy that must know how many are missing.
+    /// The balancer calls this one; by default it calls [`table`](Self::table). Override it for a strategy
+    /// that must know how many are missing.
     fn table_among(
         &self,
         members: &[Arc<Member>],
@@ -55,7 +56,17 @@ pub trait Strategy: Send + Sync + 'static {
         self.table(members, before)
     }
 
-    /// Whether a call that takes long may be sent to a second endpoint beside the first; see
+    /// Returns after which time `table` is to be made anew though no member has changed, such as one that
+    /// changes with time. Default: `None`, never.
+    ///
+    /// # Bounds
+    /// At least 1 ms.
+    fn renew_after(&self, table: &Self::Table) -> Option<Duration> {
+        let _ = table;
+        None
+    }
+
+    /// Returns whether a call that takes long may be sent to a second endpoint beside the first; see
     /// [`Attempts::hedge`](crate::Attempts::hedge). Default: yes, to the one that [`Pick::pick`] chooses of the
     /// others.
     fn hedges(&self) -> bool {
@@ -70,13 +81,17 @@ pub trait Strategy: Send + Sync + 'static {
     }
 }
 
-/// A way to choose an endpoint for one request. [`Strategy`] has an example.
+/// Chooses an endpoint for one request. [`Strategy`] has an example.
 pub trait Pick<Req: ?Sized>: Strategy {
-    /// The index of the candidate to call; `None` if none is [free](Candidates::is_free).
+    /// Returns the index of the candidate to call, or `None` if none is [free](Candidates::is_free).
     ///
     /// Runs on the path of each call: it must not block, and should not allocate. There may be no
     /// candidates. Candidates that are not free should be skipped; if one is chosen nevertheless, the
-    /// call waits for it.
+    /// call waits for it. With `None`, or an index beyond the end, the balancer takes any endpoint that is
+    /// ready, and waits if there is none: a strategy cannot refuse a call.
+    ///
+    /// # Panics
+    /// A panic of this method is one of the call, and unwinds through its caller.
     fn pick(&self, table: &Self::Table, candidates: Candidates<'_>, request: &Req)
     -> Option<usize>;
 }

@@ -70,6 +70,8 @@ where
     let zones = (before.zones_ignored != next.zones_ignored).then_some(next.zones_ignored);
     drop(before);
     set.signal.know(&next.all);
+    let renewals = next.groups().filter_map(|group| set.strategy.renew_after(&group.table));
+    let renewed_at = renewals.min().map(|after| time::later(now, after.max(SOONEST)));
     *down_since = if next.has_candidates() { None } else { down_since.or(Some(now)) };
     let last = set.snapshot.swap(Arc::new(next));
     let retired = lock(&set.retired).replace(last);
@@ -95,8 +97,11 @@ where
         set.reporter.emit(None, || EventKind::ZonesIgnored { ignored });
     }
     let fails_at = fails_at.filter(|&at| at > now);
-    [due_at, moves_at, fails_at].into_iter().flatten().min()
+    [due_at, moves_at, renewed_at, fails_at].into_iter().flatten().min()
 }
+
+/// After what time a strategy may have its table made anew.
+const SOONEST: Duration = Duration::from_millis(1);
 
 /// How often load moves while it comes back to a better priority.
 const STEP: Duration = Duration::from_millis(500);

@@ -137,8 +137,9 @@ impl<K, C> KeyedCircuitBreakerLayer<K, C> {
 
     /// Returns a handle for the circuit of `key`, or `None` if it has none.
     ///
-    /// The key is given as what the layer hashes: a value of the same type, such as `&7_u64`, or a borrowed
-    /// form that hashes the same, such as a `str` for a `String`.
+    /// The key is what the layer hashes: a value of the same type, such as `&7_u64`, or a borrowed form that
+    /// hashes the same, such as a `str` for a `String`. If the closure of the layer returns an `Option<String>`,
+    /// pass `&Some("blue")`. A value of another type compiles, too, and finds no circuit.
     pub fn handle_for(&self, key: &(impl Hash + ?Sized)) -> Option<CircuitHandle> {
         self.keys.find(key).map(CircuitHandle::new)
     }

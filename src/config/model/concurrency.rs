@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::section::reads_section;
@@ -21,6 +23,10 @@ use crate::{
 pub struct ConcurrencySection {
     /// Whether there are limits. Default: true.
     pub enabled: bool,
+    /// Longest time that a call waits for a place, while no more than `pending` do; 0 refuses it at once.
+    /// Default: 0.
+    #[serde(with = "crate::duration::serde")]
+    pub wait: Duration,
     /// Number of calls in flight at each endpoint at most. Default: none.
     pub per_endpoint: Option<u32>,
     /// Limit of the plugin as a whole.
@@ -28,11 +34,12 @@ pub struct ConcurrencySection {
     pub config: ConcurrencyLimitConfig,
 }
 
-reads_section!(ConcurrencySection: ConcurrencyLimitConfig as config, enabled, per_endpoint);
+reads_section!(ConcurrencySection: ConcurrencyLimitConfig as config, enabled, wait: duration, per_endpoint);
 
 impl Default for ConcurrencySection {
     fn default() -> Self {
-        Self { enabled: true, per_endpoint: None, config: ConcurrencyLimitConfig::default() }
+        let config = ConcurrencyLimitConfig::default();
+        Self { enabled: true, wait: Duration::ZERO, per_endpoint: None, config }
     }
 }
 
@@ -48,6 +55,7 @@ impl ConcurrencySection {
 
     setters! {
         with_enabled: enabled = bool;
+        with_wait: wait = Duration;
         with_per_endpoint: per_endpoint = impl Into<Option<u32>>;
         with_config: config = ConcurrencyLimitConfig;
     }

@@ -13,7 +13,9 @@ use super::{
     sections::{self, Sections},
     security::SecurityConfig,
 };
-use crate::{health::HealthConfig, limit::RateLimitConfig, transport::HttpConfig};
+use crate::{
+    config::error::Mistake, health::HealthConfig, limit::RateLimitConfig, transport::HttpConfig,
+};
 
 /// What a file says: the plugins of a program, and what holds for all of them.
 ///
@@ -49,6 +51,18 @@ pub struct Config {
     /// Which programs may run. Default: all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub security: Option<SecurityConfig>,
+    #[serde(skip)]
+    notes: Notes,
+}
+
+/// What is said of a file beside what it says: no part of the config.
+#[derive(Debug, Clone, Default)]
+struct Notes(Vec<Mistake>);
+
+impl PartialEq for Notes {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
 }
 
 /// Whose defaults hold for what a file leaves out.
@@ -81,6 +95,23 @@ impl Config {
             defaults: Sections::go(),
             ..Self::default()
         }
+    }
+
+    /// Returns what the file says without effect, each with its place. Reading succeeds in spite of it.
+    ///
+    /// ```
+    /// use tower_upstream::config::{Config, Format};
+    /// let text = "metrics_port: 9090\nplugins: {tax: {transport: http, endpoint: 'http://tax'}}";
+    /// let config = Config::from_str(text, Format::Yaml)?;
+    /// assert_eq!((config.notes()[0].path.as_str(), config.notes()[0].line), ("metrics_port", Some(1)));
+    /// # Ok::<(), tower_upstream::config::ConfigError>(())
+    /// ```
+    pub fn notes(&self) -> &[Mistake] {
+        &self.notes.0
+    }
+
+    pub(in crate::config) fn set_notes(&mut self, notes: impl Iterator<Item = Mistake>) {
+        self.notes.0 = notes.collect();
     }
 
     /// Adds a plugin.
@@ -156,6 +187,7 @@ impl<'de> Deserialize<'de> for Config {
             plugins: written.plugins,
             discovery: written.discovery,
             security: written.security,
+            notes: Notes::default(),
         })
     }
 }

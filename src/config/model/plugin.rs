@@ -247,6 +247,25 @@ impl PluginConfig {
         };
         written.over(defaults.clone())
     }
+
+    /// With all of `sections` in place of its own.
+    pub(crate) fn with_sections(self, sections: &Sections) -> Self {
+        Self {
+            auth: Some(sections.auth.clone()),
+            retry: Some(sections.retry.clone()),
+            circuit_breaker: Some(sections.circuit_breaker.clone()),
+            health_check: Some(sections.health_check.clone()),
+            connection: Some(sections.connection.clone()),
+            rate_limit: Some(sections.rate_limit.clone()),
+            balance: Some(sections.balance.clone()),
+            failover: Some(sections.failover.clone()),
+            budget: Some(sections.budget),
+            concurrency: Some(sections.concurrency.clone()),
+            timeout: Some(sections.timeout),
+            fallback: Some(sections.fallback.clone()),
+            ..self
+        }
+    }
 }
 
 /// Leaves out what may be secret: the user of an address, `env`, and the values of `options`.

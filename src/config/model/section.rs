@@ -1,6 +1,6 @@
 //! A section that is the config of a part, with a few keys of the file's own beside those of the part.
 
-use std::{fmt, marker::PhantomData};
+use std::{fmt, marker::PhantomData, time::Duration};
 
 use serde::{
     Deserialize, Deserializer,
@@ -77,9 +77,19 @@ impl<'de, A: MapAccess<'de>, S: Section<'de>> MapAccess<'de> for Rest<'_, A, S> 
     }
 }
 
+/// A duration of a section.
+#[derive(Deserialize)]
+pub(super) struct Time(#[serde(with = "crate::duration::serde")] pub(super) Duration);
+
 /// How a section is read: which of its fields is the part, and which are keys of its own.
 macro_rules! reads_section {
-    ($section:ty: $part:ty as $config:ident, $($key:ident),+) => {
+    (@value $map:ident) => {
+        $map.next_value()?
+    };
+    (@value $map:ident duration) => {
+        $map.next_value::<$crate::config::model::section::Time>()?.0
+    };
+    ($section:ty: $part:ty as $config:ident, $($key:ident $(: $how:ident)?),+) => {
         impl<'de> $crate::config::model::section::Section<'de> for $section {
             type Part = $part;
 
@@ -93,7 +103,7 @@ macro_rules! reads_section {
                 map: &mut A,
             ) -> Result<(), A::Error> {
                 match key {
-                    $(stringify!($key) => self.$key = map.next_value()?,)+
+                    $(stringify!($key) => self.$key = reads_section!(@value map $($how)?),)+
                     _ => {}
                 }
                 Ok(())

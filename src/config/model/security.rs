@@ -8,7 +8,6 @@ use serde_json::Value;
 
 #[cfg(all(feature = "process", unix))]
 use crate::allow::AllowConfig;
-#[cfg(all(feature = "process", unix))]
 use crate::error::Error;
 
 /// The `security` section: which programs may run as plugins.
@@ -94,9 +93,10 @@ impl SecurityConfig {
     ///
     /// # Errors
     /// Those of [`AllowConfig::validate`].
-    #[cfg(all(feature = "process", unix))]
     pub fn validate(&self) -> Result<(), Error> {
-        self.allow.validate()
+        #[cfg(all(feature = "process", unix))]
+        self.allow.validate()?;
+        Ok(())
     }
 }
 

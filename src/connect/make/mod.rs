@@ -23,7 +23,7 @@ use crate::{
 /// TCP connection.
 const MAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Makes a connector of a service that makes services: a tower `MakeService<Arc<Endpoint>, Req>`.
+/// Makes a connector from a service that makes services: a tower `MakeService<Arc<Endpoint>, Req>`.
 ///
 /// For clients that connect before they can be called, such as the handshake of a protocol, or a login.
 /// A client that connects by itself on its first call, as those of hyper-util, tonic (`connect_lazy`) and

@@ -54,6 +54,7 @@ pub fn file(path: impl Into<PathBuf>) -> Watched<File> {
 /// | `weight`, `priority` | [weight](crate::Endpoint::with_weight) and [priority](crate::Endpoint::with_priority) | 1, 0 |
 /// | `status` | `passing`, `warning`, `critical` or `unknown` | `unknown` |
 /// | `draining` | whether it gets no new calls | `false` |
+/// | `health_check` | object with the `path` of a [check](crate::endpoint::EndpointCheck), and `method`, `headers`, `body`, `interval`, `timeout`, `expected` as first and last status | that of the gate |
 /// | `locality` | object with `region`, `zone`, `sub_zone` | unknown |
 /// | `tags`, `metadata` | list of texts, object of texts | empty |
 /// | `name`, `version` | become metadata | none |

@@ -3,24 +3,27 @@
 use std::{collections::BTreeMap, fmt};
 
 use serde::{
-    Deserialize, Deserializer,
-    de::{self, value::MapAccessDeserializer},
+    Deserialize, Deserializer, Serialize,
+    de::{self, IgnoredAny, value::MapAccessDeserializer},
 };
 
-use crate::endpoint::{Endpoint, Locality, Status};
+use super::check::Check;
+use crate::{
+    endpoint::{Endpoint, Locality, Status},
+    error::{Error, Kind},
+};
 
 /// An address as text, or an object with more than that.
 #[derive(Debug)]
-pub(super) struct Instance(pub(super) Endpoint);
+pub(super) struct Listed(pub(super) Endpoint);
 
 /// `null` is the same as nothing: Go writes it for an empty list.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    id: Option<String>,
-    name: Option<String>,
+pub(super) struct Written {
+    pub(super) id: Option<String>,
+    pub(super) name: Option<String>,
     version: Option<String>,
-    address: String,
+    address: Option<String>,
     port: Option<u16>,
     protocol: Option<String>,
     tags: Option<Vec<String>>,
@@ -30,14 +33,16 @@ struct Written {
     priority: Option<u32>,
     locality: Option<Place>,
     draining: Option<bool>,
+    health_check: Option<Check>,
     /// Whatever maintains a list says by that which instances there are.
-    #[serde(rename = "last_heartbeat")]
-    _last_heartbeat: Option<i64>,
+    pub(super) last_heartbeat: Option<i64>,
+    #[serde(flatten)]
+    others: BTreeMap<String, IgnoredAny>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Health {
+pub(super) enum Health {
     #[serde(alias = "")]
     Unknown,
     Passing,
@@ -45,12 +50,31 @@ enum Health {
     Critical,
 }
 
-#[derive(Deserialize)]
+impl From<Status> for Health {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Unknown => Self::Unknown,
+            Status::Passing => Self::Passing,
+            Status::Warning => Self::Warning,
+            Status::Critical => Self::Critical,
+        }
+    }
+}
+
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Place {
+pub(super) struct Place {
     region: Option<String>,
     zone: Option<String>,
     sub_zone: Option<String>,
+}
+
+impl Place {
+    pub(super) fn of(locality: &Locality) -> Self {
+        let Locality { region, zone, sub_zone } = locality;
+        let [region, zone, sub_zone] = [region, zone, sub_zone].map(|part| Some(part.clone()));
+        Self { region, zone, sub_zone }
+    }
 }
 
 /// The same text, or nothing if it is empty.
@@ -59,8 +83,9 @@ fn filled(text: Option<String>) -> Option<String> {
 }
 
 impl Written {
-    fn address(&self) -> String {
+    fn address(&self) -> Option<String> {
         let Self { address, port, protocol, .. } = self;
+        let address = address.as_ref()?;
         let address = match port.filter(|port| *port != 0) {
             Some(port) if address.contains(':') && !address.starts_with('[') => {
                 format!("[{address}]:{port}")
@@ -68,14 +93,15 @@ impl Written {
             Some(port) => format!("{address}:{port}"),
             None => address.clone(),
         };
-        match protocol.as_deref().filter(|protocol| !protocol.is_empty()) {
+        Some(match protocol.as_deref().filter(|protocol| !protocol.is_empty()) {
             Some(protocol) => format!("{protocol}://{address}"),
             None => address,
-        }
+        })
     }
 
-    fn endpoint(self) -> Result<Endpoint, crate::error::Error> {
-        let mut endpoint = Endpoint::new(self.address())?
+    pub(super) fn endpoint(self) -> Result<Endpoint, Error> {
+        let missing = || Error::not_sent(Kind::InvalidConfig).message("missing field `address`");
+        let mut endpoint = Endpoint::new(self.address().ok_or_else(missing)?)?
             .with_weight(self.weight.unwrap_or(1))
             .with_priority(self.priority.unwrap_or(0))
             .with_draining(self.draining.unwrap_or(false))
@@ -85,6 +111,9 @@ impl Written {
                 Some(Health::Warning) => Status::Warning,
                 Some(Health::Critical) => Status::Critical,
             });
+        if let Some(check) = self.health_check {
+            endpoint = endpoint.with_check(check.read()?);
+        }
         if let Some(Place { region, zone, sub_zone }) = self.locality {
             let [region, zone, sub_zone] = [region, zone, sub_zone].map(Option::unwrap_or_default);
             endpoint = endpoint.with_locality(Locality { region, zone, sub_zone });
@@ -104,25 +133,29 @@ impl Written {
     }
 }
 
-impl<'de> Deserialize<'de> for Instance {
+/// Strict, since people write such lists.
+impl<'de> Deserialize<'de> for Listed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
 
         impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Instance;
+            type Value = Listed;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an address, or an object with an `address`")
             }
 
-            fn visit_str<E: de::Error>(self, address: &str) -> Result<Instance, E> {
-                Endpoint::new(address).map(Instance).map_err(|error| E::custom(error.what()))
+            fn visit_str<E: de::Error>(self, address: &str) -> Result<Listed, E> {
+                Endpoint::new(address).map(Listed).map_err(|error| E::custom(error.what()))
             }
 
-            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Instance, A::Error> {
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Listed, A::Error> {
                 let written = Written::deserialize(MapAccessDeserializer::new(map))?;
+                if let Some(unknown) = written.others.keys().next() {
+                    return Err(de::Error::custom(format!("unknown field `{unknown}`")));
+                }
                 let endpoint = written.endpoint();
-                endpoint.map(Instance).map_err(|error| de::Error::custom(error.what()))
+                endpoint.map(Listed).map_err(|error| de::Error::custom(error.what()))
             }
         }
 
@@ -132,10 +165,13 @@ impl<'de> Deserialize<'de> for Instance {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::endpoint::EndpointCheck;
 
     fn read(text: &str) -> Endpoint {
-        serde_json::from_str::<Instance>(text).unwrap().0
+        serde_json::from_str::<Listed>(text).unwrap().0
     }
 
     #[test]
@@ -156,8 +192,15 @@ mod tests {
     fn every_key_has_its_effect() {
         let endpoint = read(
             r#"{"address":"::1","port":8080,"protocol":"https","weight":3,"priority":2,"draining":true,
-                "locality":{"region":"eu","zone":"a","sub_zone":"r"},"status":"critical"}"#,
+                "locality":{"region":"eu","zone":"a","sub_zone":"r"},"status":"critical",
+                "health_check":{"path":"/ready","method":"POST","headers":{"a":"b"},"body":"{}",
+                    "interval":"30s","timeout":"1s","expected":[200,204]}}"#,
         );
+        let check = EndpointCheck::get("/ready").and_then(|of| of.with_method("POST")).unwrap();
+        let check = check.with_header("a", "b").and_then(|of| of.with_body("{}")).unwrap();
+        let (interval, timeout) = (Duration::from_secs(30), Duration::from_secs(1));
+        let check = check.with_interval(interval).with_timeout(timeout).with_expected(200..=204);
+        assert_eq!(endpoint.check(), Some(&check));
         assert_eq!(endpoint.address().as_str(), "https://[::1]:8080");
         assert_eq!((endpoint.weight(), endpoint.priority()), (3, 2));
         assert!(endpoint.is_draining() && endpoint.status() == Status::Critical);
@@ -184,9 +227,10 @@ mod tests {
             (r#"{"address":"a:1","status":"fine"}"#, "unknown variant `fine`"),
             (r#"{"address":"a:1","weight":-1}"#, "invalid value"),
             (r#"{"address":"a","port":70000}"#, "invalid value"),
+            (r#"{"address":"a:1","health_check":{"path":"ready"}}"#, "has to begin with `/`"),
             ("7", "an address, or an object"),
         ] {
-            let error = serde_json::from_str::<Instance>(text).unwrap_err().to_string();
+            let error = serde_json::from_str::<Listed>(text).unwrap_err().to_string();
             assert!(error.contains(named), "{text}: {error}");
         }
     }

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::{super::set::EndpointSet, instance::Instance};
+use super::{super::set::EndpointSet, instance::Listed};
 use crate::{
     endpoint::Endpoint,
     error::{Error, Kind},
@@ -27,7 +27,7 @@ impl<'de> Deserialize<'de> for List {
 
             fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<List, A::Error> {
                 let mut endpoints = Vec::new();
-                while let Some(Instance(endpoint)) = list.next_element()? {
+                while let Some(Listed(endpoint)) = list.next_element()? {
                     endpoints.push(endpoint);
                 }
                 Ok(List(endpoints))

@@ -76,6 +76,12 @@ impl Instance {
         Ok(Self { created_at: self.created_at, ..Self::new(self.service.clone(), endpoint)? })
     }
 
+    /// As it was written at `time`.
+    #[cfg(feature = "json")]
+    pub(in crate::discover) fn as_of(self, time: SystemTime) -> Self {
+        Self { created_at: time, updated_at: time, ..self }
+    }
+
     /// Returns the name of the service.
     pub fn service(&self) -> &str {
         &self.service

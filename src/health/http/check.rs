@@ -6,19 +6,18 @@ use http::{
     header::{CONNECTION, HOST, USER_AGENT},
 };
 use http_body_util::Full;
+use tokio::time::timeout;
 
 use super::{
-    dial::Dial,
     exchange::{Answer, Exchange},
     target::{Place, Target},
 };
 use crate::{
-    endpoint::Endpoint,
+    dial::{AGENT, Dialer},
+    endpoint::{Endpoint, EndpointCheck},
     error::BoxError,
     health::check::{Check, Verdict},
 };
-
-pub(super) const AGENT: &str = concat!("tower-upstream/", env!("CARGO_PKG_VERSION"));
 
 /// What is sent in a body, at most.
 pub(super) const MAX_SENT: usize = 64 << 10;
@@ -32,6 +31,9 @@ const MAX_WANTED: usize = 1 << 10;
 ///
 /// With the feature `tls`, an endpoint or a URL may be `https`; see [`tls`](Self::tls). An endpoint such as
 /// `http+unix://%2Frun%2Ftax.sock` is checked over its Unix socket, whichever user it belongs to.
+///
+/// An endpoint may [say itself](crate::endpoint::EndpointCheck) how it is checked: what it says replaces the
+/// settings of this check and the interval of the gate, unless this check requests a URL.
 ///
 /// # Bounds
 /// Reads at most 64 KiB of the body to look for [`expect_body`](Self::expect_body), and otherwise 4 KiB,
@@ -63,7 +65,7 @@ pub struct HttpCheck {
     body: Bytes,
     expected: Vec<RangeInclusive<u16>>,
     wanted: Option<Bytes>,
-    dial: Dial,
+    dialer: Dialer,
     /// What is wrong with what was given to the builder.
     mistake: Option<String>,
 }
@@ -91,7 +93,7 @@ impl HttpCheck {
             body: Bytes::new(),
             expected: vec![200..=399],
             wanted: None,
-            dial: Dial::default(),
+            dialer: Dialer::default(),
             mistake,
         }
     }
@@ -210,7 +212,7 @@ impl HttpCheck {
         if let Some(mistake) = tls.mistake() {
             self.mistake = Some(format!("the health check cannot use its TLS: {mistake}"));
         }
-        self.dial.config = tls;
+        self.dialer.config = tls;
         self
     }
 
@@ -226,10 +228,22 @@ impl HttpCheck {
     }
 
     async fn ask(&self, endpoint: Option<&Endpoint>) -> Result<Answer, BoxError> {
+        let own = self.told_by(endpoint);
+        let check = self.with_own(own);
+        let answer = check.ask_as_it_is(endpoint);
+        match own.and_then(EndpointCheck::timeout) {
+            Some(limit) => timeout(limit, answer)
+                .await
+                .map_err(|_| format!("there was no answer within its {limit:?}"))?,
+            None => answer.await,
+        }
+    }
+
+    async fn ask_as_it_is(&self, endpoint: Option<&Endpoint>) -> Result<Answer, BoxError> {
         let place = self.target.place(endpoint).ok_or("a path needs an endpoint")?;
         let request = self.request(&place)?;
         let wanted = self.wanted.as_deref();
-        Exchange { place: &place, dial: &self.dial, wanted }
+        Exchange { place: &place, dialer: &self.dialer, wanted }
             .run(request, |status| self.expects(status))
             .await
     }

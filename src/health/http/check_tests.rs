@@ -1,10 +1,11 @@
 use http::header::{HOST, USER_AGENT};
 
-use super::{
-    check::{AGENT, HttpCheck, MAX_SENT},
-    target::Way,
+use super::check::{HttpCheck, MAX_SENT};
+use crate::{
+    dial::{AGENT, Way},
+    endpoint::Endpoint,
+    health::check::Check,
 };
-use crate::{endpoint::Endpoint, health::check::Check};
 
 fn asked(target: &str, endpoint: &str) -> (Way, String, String) {
     let endpoint: Endpoint = endpoint.parse().unwrap();

@@ -9,8 +9,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, client::conn::http1};
 use tokio::time::timeout;
 
-use super::{dial::Dial, target::Place};
-use crate::error::BoxError;
+use super::target::Place;
+use crate::{dial::Dialer, error::BoxError, health::probe::limit};
 
 /// What is read of an answer's head, at most.
 const MAX_HEAD: usize = 16 << 10;
@@ -30,7 +30,7 @@ pub(super) enum Answer {
 
 pub(super) struct Exchange<'a> {
     pub(super) place: &'a Place,
-    pub(super) dial: &'a Dial,
+    pub(super) dialer: &'a Dialer,
     pub(super) wanted: Option<&'a [u8]>,
 }
 
@@ -42,7 +42,7 @@ impl Exchange<'_> {
         expects: impl Fn(u16) -> bool,
     ) -> Result<Answer, BoxError> {
         // The time of the check bounds it.
-        let stream = self.dial.connect(&self.place.way, false).await?;
+        let stream = self.dialer.connect(&self.place.way, false, limit()).await?;
         let (mut sender, connection) =
             http1::Builder::new().max_buf_size(MAX_HEAD).handshake(stream).await?;
         let conversation = pin!(async move {

@@ -4,13 +4,11 @@ mod by_config;
 mod check;
 #[cfg(test)]
 mod check_tests;
-mod dial;
 mod exchange;
+mod own;
 mod target;
 
 pub use self::check::HttpCheck;
-#[cfg(feature = "grpc")]
-pub(super) use self::{dial::Dial, target::Way};
 
 /// What is wrong with a target whatever the endpoint, if something is.
 pub(super) fn mistake_in(target: &str) -> Option<String> {

@@ -5,6 +5,7 @@ use std::fmt;
 use http::Uri;
 
 use crate::{
+    dial::Way,
     endpoint::{Address, Endpoint, HTTP_UNIX, without_user},
     wire::without_zone,
 };
@@ -23,29 +24,6 @@ pub(super) struct Place {
     pub(super) way: Way,
     pub(super) authority: String,
     pub(super) path: String,
-}
-
-#[derive(Debug, PartialEq)]
-pub(in crate::health) enum Way {
-    Tcp {
-        host: String,
-        port: u16,
-        is_secure: bool,
-    },
-    /// A Unix socket.
-    Socket(String),
-}
-
-impl Way {
-    fn of(scheme: Option<&str>, host: &str, port: Option<u16>) -> Self {
-        let is_secure = scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"));
-        Self::tcp(host, port, is_secure)
-    }
-
-    pub(in crate::health) fn tcp(host: &str, port: Option<u16>, is_secure: bool) -> Self {
-        let port = port.unwrap_or(if is_secure { 443 } else { 80 });
-        Self::Tcp { host: host.trim_matches(['[', ']']).to_owned(), port, is_secure }
-    }
 }
 
 impl Target {
@@ -73,15 +51,8 @@ impl Target {
             }
             (Self::Path(path), Some(endpoint)) => {
                 let address = endpoint.address();
-                let (way, authority) = match address.socket_path() {
-                    // What curl sends there.
-                    Some(socket) => (Way::Socket(socket), "localhost".into()),
-                    None => (
-                        Way::of(address.scheme(), address.host(), address.port()),
-                        without_zone(address.authority()),
-                    ),
-                };
-                Some(Place { way, authority: authority.into_owned(), path: join(address, path) })
+                let (way, authority) = Way::to(address);
+                Some(Place { way, authority, path: join(address, path) })
             }
             (Self::Path(_), None) => None,
         }

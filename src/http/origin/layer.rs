@@ -40,8 +40,8 @@
 /// [`unsent_if`](crate::connect::ConnectFn::unsent_if).
 ///
 /// # Example
-/// A status is an answer, so [`HttpClassify`](crate::http::HttpClassify) tells the breaker and the
-/// failover which of them are failures.
+/// A status is an answer, so [`HttpClassify`](crate::http::HttpClassify) tells failover, balancer and breaker
+/// which of them are failures.
 /// ```no_run
 /// use bytes::Bytes;
 /// use http_body_util::Full;
@@ -50,16 +50,20 @@
 /// use tower_upstream::{
 ///     Attempts, BalanceLayer, CircuitBreakerLayer, Endpoint, FailoverLayer, LeastRequest,
 ///     connect_fn, dial::TcpConnector, discover, http::{HttpClassify, OriginLayer},
+///     stack::WithClassify,
 /// };
 ///
 /// let client: Client<_, Full<Bytes>> =
 ///     Client::builder(TokioExecutor::new()).build(TcpConnector::new());
 /// let endpoints = discover::fixed(["http://10.0.0.1:8080/api", "http://10.0.0.2:8080/api"])?;
+/// let layers = (
+///     FailoverLayer::new(Attempts::up_to(3)),
+///     BalanceLayer::new(endpoints, LeastRequest::new()),
+///     CircuitBreakerLayer::default(),
+///     OriginLayer::new(),
+/// );
 /// let stack = ServiceBuilder::new()
-///     .layer(FailoverLayer::new(Attempts::up_to(3)).with_classify(HttpClassify))
-///     .layer(BalanceLayer::new(endpoints, LeastRequest::new()))
-///     .layer(CircuitBreakerLayer::default().with_classify(HttpClassify))
-///     .layer(OriginLayer::new())
+///     .layer(layers.with_classify(HttpClassify))
 ///     .service(connect_fn(move |_: &Endpoint| client.clone()));
 /// # let _ = stack;
 /// # Ok::<(), tower_upstream::Error>(())

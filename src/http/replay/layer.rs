@@ -16,6 +16,9 @@ use crate::error::BoxError;
 /// those of axum and tonic, and hyper's `Incoming`, cannot be copied, so without this layer such a
 /// request is sent once. The layers below get an `http::Request<ReplayBody>`.
 ///
+/// A body beyond the cap of 64 KiB streams through, and is sent once after all: the error of such a call says
+/// that the request cannot be copied. For larger uploads see [`with_cap`](Self::with_cap).
+///
 /// # Example
 /// ```
 /// use http_body_util::Full;
@@ -51,8 +54,10 @@ impl ReplayBodyLayer {
 
     /// Sets how many bytes of each body to keep, in at most 4,096 chunks ([`ReplayBody::MAX_CHUNKS`]).
     ///
-    /// With 0, a body that is not empty is sent again only if nothing of it has passed yet. Default:
-    /// 64 KiB.
+    /// Each call in flight may hold as much memory. A body of chunks that are small for the cap, such as less
+    /// than 2 KiB of 8 MiB, reaches the number of chunks first. With 0 nothing is kept, and a body that is not
+    /// empty is sent again only if nothing of it has passed yet, as after a connection that could not be
+    /// made. Default: 64 KiB.
     #[must_use]
     pub const fn with_cap(mut self, cap: usize) -> Self {
         self.cap = cap;

@@ -63,19 +63,20 @@ use crate::http::ClientIp;
 /// use tower_upstream::{
 ///     Attempts, BalanceLayer, Endpoint, FailoverLayer, LeastRequest, connect_fn,
 ///     dial::TcpConnector, discover,
-///     http::{AnswerLayer, ClientIp, OriginLayer, ReplayBodyLayer, ReverseProxyLayer},
+///     http::{AnswerLayer, ClientIp, HttpClassify, OriginLayer, ReplayBodyLayer, ReverseProxyLayer},
 /// };
 ///
 /// let client_ip = ClientIp::new(|request| {
 ///     request.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip())
 /// });
 /// let client = Client::builder(TokioExecutor::new()).build(TcpConnector::new());
+/// let endpoints = discover::fixed(["http://10.1.0.1:8080"])?;
 /// let proxy = ServiceBuilder::new()
 ///     .layer(AnswerLayer::new())
 ///     .layer(ReverseProxyLayer::new(client_ip.trust(["10.0.0.0/8"])?))
 ///     .layer(ReplayBodyLayer::new())
-///     .layer(FailoverLayer::new(Attempts::up_to(3)))
-///     .layer(BalanceLayer::new(discover::fixed(["http://10.1.0.1:8080"])?, LeastRequest::new()))
+///     .layer(FailoverLayer::new(Attempts::up_to(3)).with_classify(HttpClassify))
+///     .layer(BalanceLayer::new(endpoints, LeastRequest::new()).with_classify(HttpClassify))
 ///     .layer(OriginLayer::new())
 ///     .service(connect_fn(move |_: &Endpoint| client.clone()));
 /// let app: Router = Router::new().fallback_service(proxy);

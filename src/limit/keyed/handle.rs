@@ -11,8 +11,9 @@ use crate::{
 ///
 /// Returned by [`KeyedRateLimitLayer::handle`](super::KeyedRateLimitLayer::handle). Cheap to clone.
 ///
-/// A key is given as what the layer hashes: the same value, or a borrowed form of it that hashes the
-/// same, such as a `str` for a `String`.
+/// A key is what the layer hashes: the same value, or a borrowed form of it that hashes the same, such as a
+/// `str` for a `String`. If the closure of the layer returns an `Option<String>`, pass `&Some("blue")`. A value
+/// of another type compiles, too, and looks like a key that has used nothing.
 ///
 /// # Example
 /// ```

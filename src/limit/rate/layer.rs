@@ -61,10 +61,10 @@ impl RateLimitLayer {
     /// With several quotas, as an array of up to four, a call takes a token of each, or of none.
     ///
     /// Below a balancer nothing is refused: an endpoint whose quota is spent is not ready, and the
-    /// balancer chooses another. If all are spent, the balancer waits for the first that is ready again,
-    /// at most for its `fail_fast_after`, and then fails the call with
-    /// [`Kind::AllEndpointsDown`](crate::error::Kind::AllEndpointsDown). Readiness reserves one token, so
-    /// a call of a [cost](Self::with_cost) above one is refused there if the rest is missing.
+    /// balancer chooses another. If all are spent, the call waits for the first that has a token again. If
+    /// none has one within the balancer's `fail_fast_after`, the call fails at once with
+    /// [`Kind::RateLimited`](crate::error::Kind::RateLimited) and the earliest moment. Readiness reserves
+    /// one token, so a call of a [cost](Self::with_cost) above one is refused there if the rest is missing.
     ///
     /// # Errors
     /// Calls beyond the quota fail with [`Kind::RateLimited`](crate::error::Kind::RateLimited) and the

@@ -2,6 +2,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::output::OutputConfig;
 use crate::{
     auth::Secret,
     backoff::{Backoff, Jitter},
@@ -58,8 +59,9 @@ pub struct ProcessConfig {
     pub max_calls: usize,
     /// Most bytes of an answer. More is an error, and is skipped up to the end of the line. Default: 16 MiB.
     pub max_line_bytes: usize,
-    /// Longest line of the plugin's stderr in the log. One that is longer is split. Default: 4,096.
-    pub max_log_bytes: usize,
+    /// How what the plugin says beside its answers is logged. `stream_sync` in Go.
+    #[serde(alias = "stream_sync", alias = "stream_sync_config")]
+    pub output: OutputConfig,
     /// Longest time that a plugin which takes one call at a time may work on one that was given up.
     ///
     /// Then its process is ended and started again. Until then no other call is sent. Default: 30 s.
@@ -120,7 +122,7 @@ impl Default for ProcessConfig {
             multiplex: Multiplex::default(),
             max_calls: 1_024,
             max_line_bytes: wire::MAX_BODY,
-            max_log_bytes: 4_096,
+            output: OutputConfig::default(),
             hang_timeout: Duration::from_secs(30),
             stop_grace: Duration::from_secs(5),
             restart_delay: Duration::from_millis(100),
@@ -196,10 +198,10 @@ impl ProcessConfig {
         self
     }
 
-    /// Sets [`max_log_bytes`](Self::max_log_bytes).
+    /// Sets [`output`](Self::output).
     #[must_use]
-    pub const fn with_max_log_bytes(mut self, most: usize) -> Self {
-        self.max_log_bytes = most;
+    pub fn with_output(mut self, output: OutputConfig) -> Self {
+        self.output = output;
         self
     }
 
@@ -262,7 +264,7 @@ impl ProcessConfig {
             ("request_timeout", self.request_timeout.is_zero()),
             ("max_calls", self.max_calls == 0),
             ("max_line_bytes", self.max_line_bytes == 0),
-            ("max_log_bytes", self.max_log_bytes == 0),
+            ("output.max_line_bytes", self.output.max_line_bytes == 0),
             ("hang_timeout", self.hang_timeout.is_zero()),
             ("stop_grace", self.stop_grace.is_zero()),
         ];
@@ -314,10 +316,11 @@ impl ProcessConfig {
         for (size, default) in [
             (&mut self.max_calls, default.max_calls),
             (&mut self.max_line_bytes, default.max_line_bytes),
-            (&mut self.max_log_bytes, default.max_log_bytes),
+            (&mut self.output.max_line_bytes, default.output.max_line_bytes),
         ] {
             *size = if *size == 0 { default } else { *size };
         }
+        self.output.flush_interval = self.output.flush_interval.min(time::FAR);
         let delays = self.delays().clamped();
         (self.restart_delay, self.max_restart_delay) = (delays.first, delays.max);
         self

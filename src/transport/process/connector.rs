@@ -45,7 +45,7 @@ use crate::{
 /// | deadline of the call | `Timeout` | likewise; does not count against the endpoint |
 /// | an address that cannot be used | `InvalidConfig` | unsent |
 ///
-/// Other lines on stdout, and all of stderr, are logged with the target `tower_upstream::plugin`.
+/// Other lines on stdout, and all of stderr, are logged as [`OutputConfig`](super::OutputConfig) says.
 ///
 /// # When the process ends
 /// Its last answers are still read. Calls whose lines it has not read to the end are given to the next

@@ -17,6 +17,7 @@ mod exchange;
 mod handle;
 mod letters;
 mod log;
+mod output;
 mod permit;
 mod plugin;
 mod prepare;
@@ -33,5 +34,6 @@ pub use self::{
     config::{Multiplex, ProcessConfig},
     connector::ProcessTransport,
     handle::ProcessTransportHandle,
+    output::OutputConfig,
     service::{ProcessFuture, ProcessService},
 };

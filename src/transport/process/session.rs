@@ -25,7 +25,7 @@ use super::{
     child::{Child, Pipes},
     config::{Multiplex, ProcessConfig},
     letters::Letters,
-    log::{Log, read_now, said},
+    log::{Log, read_now},
     state::Shared,
     talk::{Heard, Talk},
 };
@@ -96,13 +96,14 @@ impl Session {
         let stdin = Sender::from_owned_fd(pipes.stdin.ok_or_else(missing)?.into())?;
         let stdout = Receiver::from_owned_fd(pipes.stdout.ok_or_else(missing)?.into())?;
         let stderr = Receiver::from_owned_fd(pipes.stderr.ok_or_else(missing)?.into())?;
+        let log = Log::new(shared.key.clone(), stderr, config.output.clone());
         Ok(Self {
             shared,
             child,
             stdin,
             stdout,
             lines: Lines::default(),
-            log: Log::new(Some(stderr), config.max_log_bytes),
+            log,
             talk: Talk::new(config.multiplex == Multiplex::Always),
             unwritten: Unwritten::default(),
             is_deaf: false,
@@ -125,7 +126,7 @@ impl Session {
 
     fn poll_run(&mut self, cx: &mut Context<'_>, letters: &mut Letters) -> Poll<End> {
         let is_closed = letters.poll_closed(cx).is_ready();
-        self.log.poll(cx, &self.shared.key);
+        self.log.poll(cx);
         let has_heard = self.poll_hear(cx);
         while self.take_calls(cx, letters) {
             match self.unwritten.poll_write(cx, &mut self.stdin) {
@@ -228,11 +229,7 @@ impl Session {
             Heard::Dropped(reason) => {
                 tracing::debug!(plugin = %self.shared.key, reason, "dropped an answer of a plugin");
             }
-            Heard::Stray if line.is_empty() => {}
-            Heard::Stray => {
-                let shown = &line[..line.len().min(self.config.max_log_bytes)];
-                said(&self.shared.key, "stdout", shown);
-            }
+            Heard::Stray => self.log.stray(line),
         }
     }
 
@@ -250,7 +247,7 @@ impl Session {
                 let heard = self.talk.hear(rest.clone());
                 self.note(heard, &rest);
             }
-            self.log.finish(&self.shared.key);
+            self.log.finish();
             read -= self.unread().min(read);
         }
         let (unsent, is_done) = self.talk.end(read, error);
@@ -274,11 +271,11 @@ impl Session {
     /// Ends the child: by the end of its stdin, then by a signal that it can catch, then by one that it
     /// cannot. Each time it has `stop_grace` to end.
     async fn stop(self) {
-        let Self { shared, config, mut child, stdin, stdout, mut log, .. } = self;
+        let Self { config, mut child, stdin, stdout, mut log, .. } = self;
         drop(stdin);
         let (mut stdout, mut rest) = (Some(stdout), BytesMut::new());
         let mut poll_exit = |cx: &mut Context<'_>, child: &mut Child| {
-            log.poll(cx, &shared.key);
+            log.poll(cx);
             // It must not wait for being read.
             while let Some(from) = &mut stdout {
                 rest.clear();
@@ -296,7 +293,7 @@ impl Session {
             // One that cannot be killed yet is waited for.
             signals.next().into_iter().for_each(|signal| child.signal(signal));
         }
-        log.finish(&shared.key);
+        log.finish();
     }
 }
 

@@ -1,53 +1,55 @@
-//! The connection of a check, over TCP, TLS or a Unix socket.
+//! A connection over TCP, TLS or a Unix socket, for what this crate asks itself.
+
+use std::time::Duration;
 
 use hyper::rt::{Read, Write};
 #[cfg(unix)]
 use hyper_util::rt::TokioIo;
 
-use super::target::Way;
+use super::{connector::TcpConnector, error::ConnectError, way::Way};
 #[cfg(unix)]
-use crate::dial::{Socket, Users};
-use crate::{
-    dial::{ConnectError, TcpConnector},
-    error::{BoxError, root},
-    health::probe::limit,
-};
+use super::{socket::Socket, users::Users};
+use crate::error::{BoxError, root};
 #[cfg(feature = "tls")]
 use {
-    crate::{
-        dial::{Tls, TlsConfig},
-        wire::without_zone,
-    },
+    super::tls::{Tls, TlsConfig},
+    crate::wire::without_zone,
     std::sync::Arc,
 };
 
 /// How connections are made.
 #[derive(Debug, Clone, Default)]
-pub(in crate::health) struct Dial {
+pub(crate) struct Dialer {
     #[cfg(feature = "tls")]
-    pub(in crate::health) config: TlsConfig,
-    /// What was read of its files, for all checks.
+    pub(crate) config: TlsConfig,
+    /// What was read of its files, for all connections.
     #[cfg(feature = "tls")]
     tls: Arc<Tls>,
 }
 
-/// Boxed, since the ways differ: once for each check.
-type BoxStream = Box<dyn Stream>;
+/// Boxed, since the ways differ: once for each connection.
+pub(crate) type BoxStream = Box<dyn Stream>;
 
-pub(in crate::health) trait Stream: Read + Write + Send + Unpin {}
+pub(crate) trait Stream: Read + Write + Send + Unpin {}
 
 impl<T: Read + Write + Send + Unpin> Stream for T {}
 
-impl Dial {
-    /// For one request of HTTP/1.1, or of HTTP/2. The time of the check bounds it.
-    pub(in crate::health) async fn connect(
+impl Dialer {
+    #[cfg(feature = "tls")]
+    pub(crate) fn with_tls(config: TlsConfig) -> Self {
+        Self { config, tls: Arc::default() }
+    }
+
+    /// For HTTP/1.1, or HTTP/2. The caller bounds it: by `limit`, of which each address gets a share.
+    pub(crate) async fn connect(
         &self,
         way: &Way,
         http2: bool,
+        limit: Duration,
     ) -> Result<BoxStream, BoxError> {
         match way {
             Way::Tcp { host, port, is_secure } => {
-                let connect = TcpConnector::without_timeout(limit());
+                let connect = TcpConnector::without_timeout(limit);
                 let stream = connect.connect(host, *port).await.map_err(reason)?;
                 if !is_secure {
                     return Ok(Box::new(stream));

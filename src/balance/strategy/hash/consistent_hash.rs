@@ -1,0 +1,268 @@
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    super::{
+        candidates::Candidates,
+        strategy::{Pick, Strategy},
+    },
+    bound::{Total, bounded},
+    key_bytes::KeyBytes,
+    lookup::Lookup,
+    scheme::HashScheme,
+    waves::Waves,
+};
+use crate::{
+    key::Key,
+    member::Member,
+    rules::hash::{BoundedLoad, FadeIn},
+    time::{self, Instant},
+};
+
+/// Chooses by a key of the request, so that equal keys go to the same endpoint while others come and go.
+///
+/// Use it where an endpoint does better with keys that it has seen: caches, sessions, shards. It costs
+/// evenness; without such endpoints, [`LeastRequest`](super::super::LeastRequest) does better. [`HashScheme`] has the
+/// tables and rings, of which [`Maglev`](HashScheme::Maglev) is the default, and the quickest.
+///
+/// *Keys.* The key is what [`by_key`](Self::by_key) is given. A text is hashed just as it is, as other systems do.
+/// A request without a key, by [`key::optional`](crate::key::optional), goes to any endpoint.
+///
+/// *Bounded load.* A key goes on to another endpoint while its own has more calls in flight than
+/// [`factor`](BoundedLoad::factor) times its share: always to the same, while that has room. Default: 1.5 times.
+///
+/// *Fade-in.* An endpoint that joins gets its keys [little by little](FadeIn), so that its cache is warm when it
+/// has all of them; those that have yet to move stay where they were. Endpoints that leave are gone at once. The
+/// first endpoints of a set are no newcomers. Default: within 30 s.
+///
+/// A further attempt goes to the next endpoint that the key would go to. Weights are those of the endpoints; a
+/// slow start of the balancer does not count.
+///
+/// # Bounds
+/// A choice allocates nothing if the key is text of at most 64 bytes and its endpoint has room. Of newcomers that
+/// join within an eighth of the window of [`FadeIn`], the later ones have the shares of the first.
+///
+/// # Example
+/// ```
+/// use std::time::Duration;
+/// use tower_upstream::{
+///     BalanceLayer, Call, balance::{ConsistentHash, HashScheme}, discover, key,
+///     rules::hash::{BoundedLoad, FadeIn},
+/// };
+///
+/// let by_tenant = key::optional(|call: &Call<u64>| call.headers().get("x-tenant").cloned());
+/// let strategy = ConsistentHash::by_key(by_tenant)
+///     .with_bounded_load(BoundedLoad::new(1.25))
+///     .with_fade_in(FadeIn { window: Duration::from_secs(60), ..FadeIn::default() });
+/// let layer = BalanceLayer::new(discover::fixed(["http://a:80", "http://b:80"])?, strategy);
+/// # let _ = layer;
+/// # Ok::<(), tower_upstream::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct ConsistentHash<K> {
+    key: K,
+    scheme: HashScheme,
+    bound: Option<BoundedLoad>,
+    fade_in: FadeIn,
+}
+
+impl<K> ConsistentHash<K> {
+    /// Creates a strategy that chooses by `key`: a closure that returns something hashable, or a type of yours.
+    pub fn by_key(key: K) -> Self {
+        Self {
+            key,
+            scheme: HashScheme::default(),
+            bound: Some(BoundedLoad::default()),
+            fade_in: FadeIn::default(),
+        }
+    }
+
+    /// Sets how keys are placed on endpoints. Default: [`HashScheme::Maglev`] with 65,537 places.
+    #[must_use]
+    pub fn with_scheme(mut self, scheme: HashScheme) -> Self {
+        self.scheme = scheme;
+        self
+    }
+
+    /// Sets how much an endpoint may have; `None` is without a bound. Default: 1.5 times its share.
+    #[must_use]
+    pub fn with_bounded_load(mut self, bound: impl Into<Option<BoundedLoad>>) -> Self {
+        self.bound = bound.into();
+        self
+    }
+
+    /// Sets how fast an endpoint that joins gets its keys. Default: within 30 s, with the exponent 2.5.
+    #[must_use]
+    pub fn with_fade_in(mut self, fade_in: FadeIn) -> Self {
+        self.fade_in = fade_in;
+        self
+    }
+}
+
+/// State of [`ConsistentHash`]: the table or ring, and which endpoints are newcomers.
+#[derive(Debug)]
+pub struct ConsistentHashTable {
+    lookup: Lookup,
+    members: Box<[Arc<Member>]>,
+    /// Those that have a part of the lookup, with their weights.
+    universe: Box<[(Arc<Member>, u32)]>,
+    waves: Waves,
+    /// When the wave of each of the members began.
+    began: Box<[Option<Instant>]>,
+    /// How much of its keys each of the members has. Empty if all have all.
+    shares: Box<[f64]>,
+    /// What each of the members is of the weight of all.
+    weights: Box<[f64]>,
+    total: Total,
+}
+
+impl<K: Send + Sync + 'static> Strategy for ConsistentHash<K> {
+    type Table = ConsistentHashTable;
+
+    fn table(&self, members: &[Arc<Member>], before: Option<&Self::Table>) -> Self::Table {
+        self.table_among(members, members, before)
+    }
+
+    fn table_among(
+        &self,
+        members: &[Arc<Member>],
+        all: &[Arc<Member>],
+        before: Option<&Self::Table>,
+    ) -> Self::Table {
+        let (now, window) = (time::now(), self.fade_in.window);
+        let waves = match before {
+            Some(before) => before.waves.next(all, window, now),
+            None => Waves::default().next(all, window, now),
+        };
+        let mut began = waves.of(members);
+        if began.iter().all(Option::is_some) {
+            // There is nothing that keys could stay at.
+            began.fill(None);
+        }
+        let shares = match began.iter().any(Option::is_some) {
+            true => began.iter().map(|began| self.share(*began, now)).collect(),
+            false => Box::default(),
+        };
+        let universe = self.universe(members, all);
+        let kept = before.and_then(|before| before.kept(members, &universe, &began));
+        let lookup =
+            kept.unwrap_or_else(|| Lookup::new(self.scheme, members, &universe, &layers(&began)));
+        let weights = weights(members);
+        let members = members.into();
+        ConsistentHashTable {
+            lookup,
+            members,
+            universe,
+            waves,
+            began,
+            shares,
+            weights,
+            total: Total::default(),
+        }
+    }
+
+    fn renew_after(&self, table: &Self::Table) -> Option<Duration> {
+        table.waves.has_newcomers().then_some(self.fade_in.window / STEPS)
+    }
+}
+
+/// In how many steps a newcomer gets its keys.
+const STEPS: u32 = 32;
+
+impl<K> ConsistentHash<K> {
+    fn share(&self, began: Option<Instant>, now: Instant) -> f64 {
+        began.map_or(1.0, |began| self.fade_in.share(now.saturating_duration_since(began)))
+    }
+
+    /// A ring has the points of those that are out of use as well, which are passed by: so nothing is placed
+    /// anew, and nothing comes back to another place.
+    fn universe(&self, members: &[Arc<Member>], all: &[Arc<Member>]) -> Box<[(Arc<Member>, u32)]> {
+        // That of the endpoint, and not of the moment: a weight that grows would move keys all the time.
+        let weighted = |member: &Arc<Member>| (member.clone(), member.endpoint().weight());
+        match members.first().filter(|_| self.scheme.is_ring()) {
+            None => members.iter().map(weighted).collect(),
+            Some(first) => {
+                let is_near = |member: &&Arc<Member>| member.tier() == first.tier();
+                all.iter().filter(is_near).map(weighted).collect()
+            }
+        }
+    }
+}
+
+/// The share of each in the weight of all.
+fn weights(members: &[Arc<Member>]) -> Box<[f64]> {
+    let weights = members.iter().map(|member| f64::from(member.endpoint().weight()));
+    let total: f64 = weights.clone().sum();
+    let even = 1.0 / members.len() as f64;
+    weights.map(|weight| if total > 0.0 { weight / total } else { even }).collect()
+}
+
+/// For each table, the newest first, which members are in it: all of them, then without the newest wave, and
+/// at last without any.
+fn layers(began: &[Option<Instant>]) -> Vec<Vec<bool>> {
+    let mut waves: Vec<_> = began.iter().copied().flatten().collect();
+    waves.sort_unstable();
+    waves.dedup();
+    let without = |wave: &Instant| {
+        began.iter().map(|began| began.is_none_or(|began| began < *wave)).collect()
+    };
+    let all = vec![true; began.len()];
+    std::iter::once(all).chain(waves.iter().rev().map(without)).collect()
+}
+
+impl ConsistentHashTable {
+    /// The lookup of before, if it is that for these as well.
+    fn kept(
+        &self,
+        members: &[Arc<Member>],
+        universe: &[(Arc<Member>, u32)],
+        began: &[Option<Instant>],
+    ) -> Option<Lookup> {
+        let is_same = |one: &Arc<Member>, other: &Arc<Member>| Arc::ptr_eq(one, other);
+        let is_same_universe = self.universe.len() == universe.len()
+            && self
+                .universe
+                .iter()
+                .zip(universe)
+                .all(|((one, weight), (other, now))| is_same(one, other) && weight == now);
+        if !is_same_universe {
+            return None;
+        }
+        let is_same_members = self.members.len() == members.len()
+            && self.members.iter().zip(members).all(|(one, other)| is_same(one, other));
+        match is_same_members {
+            true if self.lookup.is_ring() || *self.began == *began => Some(self.lookup.clone()),
+            true => None,
+            false => self.lookup.for_others(universe, members),
+        }
+    }
+
+    #[cold]
+    fn next(&self, hash: u64, candidates: &Candidates<'_>) -> Option<usize> {
+        self.lookup.next(hash, &self.shares, candidates.len(), |index| candidates.is_free(index))
+    }
+}
+
+impl<Req, K> Pick<Req> for ConsistentHash<K>
+where
+    K: Key<Req> + Send + Sync + 'static,
+{
+    #[inline]
+    fn pick(
+        &self,
+        table: &ConsistentHashTable,
+        candidates: Candidates<'_>,
+        request: &Req,
+    ) -> Option<usize> {
+        let mut key = KeyBytes::new();
+        self.key.hash(request, &mut key);
+        let hash = key.get().map_or_else(|| candidates.random(), |key| self.scheme.hash(key));
+        let owner = table.lookup.owner(hash, &table.shares)?;
+        let first = match candidates.is_free(owner) {
+            true => owner,
+            false => table.next(hash, &candidates)?,
+        };
+        let Some(bound) = self.bound else { return Some(first) };
+        let place = (&table.lookup, hash, first);
+        Some(bounded(bound, self.scheme, place, &candidates, &table.total, &table.weights))
+    }
+}

@@ -1,0 +1,191 @@
+//! Which endpoint has which keys: what it takes to find out, made once for a set of members.
+
+use std::sync::Arc;
+
+use super::scheme::{HashScheme, names};
+use crate::{
+    member::Member,
+    rules::hash::{FadeIn, Maglev, ProbeOrder, Rendezvous, Ring},
+};
+
+#[derive(Debug, Clone)]
+pub(super) enum Lookup {
+    Ring {
+        ring: Arc<Ring>,
+        /// The candidate that each owner of points is, or [`NONE`].
+        candidates: Arc<[u32]>,
+    },
+    /// A table without newcomers for each wave of them, the newest wave first: it is for the keys that have
+    /// yet to move.
+    Maglev(Arc<[Maglev]>),
+    Rendezvous(Arc<Rendezvous>),
+    /// The candidates, likewise.
+    Modulo(Arc<[Box<[u32]>]>),
+}
+
+pub(super) const NONE: u32 = u32::MAX;
+
+/// How much of its keys each candidate has; empty if all have all.
+pub(super) type Shares = [f64];
+
+impl Lookup {
+    /// That of `members` among `universe`, which has their weights; both are ordered by key. `layers` tells for each of the tables which
+    /// members are in it; the first has all.
+    pub(super) fn new(
+        scheme: HashScheme,
+        members: &[Arc<Member>],
+        universe: &[(Arc<Member>, u32)],
+        layers: &[Vec<bool>],
+    ) -> Self {
+        if scheme.is_ring() {
+            return Self::of_ring(scheme, members, universe);
+        }
+        let names = names(universe);
+        let of_layer = |layer: &Vec<bool>| -> Vec<_> {
+            let weight = |is_in: bool, weight| if is_in { weight } else { 0 };
+            let hosts = names.iter().zip(layer);
+            hosts.map(|((name, of), is_in)| (name.as_str(), weight(*is_in, *of))).collect()
+        };
+        match scheme {
+            HashScheme::Rendezvous => Self::Rendezvous(Arc::new(Rendezvous::new(&names))),
+            HashScheme::Modulo => {
+                let of = |layer: &Vec<bool>| {
+                    (0_u32..)
+                        .zip(layer)
+                        .filter(|(_, is_in)| **is_in)
+                        .map(|(index, _)| index)
+                        .collect()
+                };
+                Self::Modulo(layers.iter().map(of).collect())
+            }
+            HashScheme::Maglev { size } => {
+                let table = |layer| {
+                    let hosts = of_layer(layer);
+                    Maglev::with_size(&hosts, size).unwrap_or_else(|_| Maglev::new(&hosts))
+                };
+                Self::Maglev(layers.iter().map(table).collect())
+            }
+            _ => Self::of_ring(scheme, members, universe),
+        }
+    }
+
+    fn of_ring(
+        scheme: HashScheme,
+        members: &[Arc<Member>],
+        universe: &[(Arc<Member>, u32)],
+    ) -> Self {
+        let hosts = names(universe);
+        let ring = match scheme {
+            HashScheme::Ring(size) => Ring::envoy(&hosts, size),
+            HashScheme::Libketama => Ring::libketama(&hosts),
+            HashScheme::Nginx => Ring::nginx(&hosts),
+            HashScheme::Skipper { points } => {
+                let hosts: Vec<_> = hosts.iter().map(|(host, _)| host).collect();
+                Ring::skipper(&hosts, points)
+            }
+            _ => Ring::envoy(&hosts, Default::default()),
+        };
+        Self::Ring { ring: Arc::new(ring), candidates: candidates_of(universe, members) }
+    }
+
+    /// The same ring for other candidates.
+    pub(super) fn for_others(
+        &self,
+        universe: &[(Arc<Member>, u32)],
+        members: &[Arc<Member>],
+    ) -> Option<Self> {
+        let Self::Ring { ring, .. } = self else { return None };
+        Some(Self::Ring { ring: ring.clone(), candidates: candidates_of(universe, members) })
+    }
+
+    pub(super) fn is_ring(&self) -> bool {
+        matches!(self, Self::Ring { .. })
+    }
+
+    /// The candidate that has `hash`, whether it is free or not.
+    #[inline]
+    pub(super) fn owner(&self, hash: u64, shares: &Shares) -> Option<usize> {
+        match self {
+            Self::Ring { ring, candidates } if shares.is_empty() => {
+                let owner = candidates.get(ring.get(hash)?).copied().filter(|&of| of != NONE);
+                owner.map(|of| of as usize).or_else(|| self.next(hash, shares, 0, |_| true))
+            }
+            Self::Ring { .. } | Self::Rendezvous(_) => self.next(hash, shares, 0, |_| true),
+            Self::Maglev(tables) => {
+                layered(tables.iter().map(|table| table.get(hash)), hash, shares)
+            }
+            Self::Modulo(tables) => {
+                let of = |table: &Box<[u32]>| {
+                    let at = hash.checked_rem(table.len() as u64)?;
+                    table.get(at as usize).map(|&index| index as usize)
+                };
+                layered(tables.iter().map(of), hash, shares)
+            }
+        }
+    }
+
+    /// The candidate that `hash` goes to, of those that `may_be`, among `len`.
+    pub(super) fn next(
+        &self,
+        hash: u64,
+        shares: &Shares,
+        len: usize,
+        may_be: impl Fn(usize) -> bool,
+    ) -> Option<usize> {
+        let has_keys = |index: usize| {
+            shares.get(index).is_none_or(|&share| share >= 1.0 || FadeIn::has_moved(hash, share))
+        };
+        let found = match self {
+            Self::Ring { ring, candidates } => ring
+                .walk(hash)
+                .filter_map(|owner| candidates.get(owner).copied().filter(|&of| of != NONE))
+                .map(|of| of as usize)
+                .find(|&index| has_keys(index) && may_be(index)),
+            Self::Rendezvous(rule) => rule.get(hash, |index| has_keys(index) && may_be(index)),
+            Self::Maglev(_) | Self::Modulo(_) => {
+                let owner = self.owner(hash, shares).filter(|&owner| may_be(owner));
+                let others = || ProbeOrder::new(hash, len);
+                owner.or_else(|| others().find(|&index| has_keys(index) && may_be(index)))
+            }
+        };
+        // A newcomer rather than none.
+        found.or_else(|| match shares {
+            [] => None,
+            _ => self.next(hash, &[], len, may_be),
+        })
+    }
+
+    /// The candidates in the order of the ring, if there is one; they come again.
+    pub(super) fn walk(&self, hash: u64) -> Option<impl Iterator<Item = usize> + '_> {
+        let Self::Ring { ring, candidates } = self else { return None };
+        let of = |owner: usize| candidates.get(owner).copied().filter(|&of| of != NONE);
+        Some(ring.walk(hash).filter_map(of).map(|of| of as usize))
+    }
+}
+
+/// The owner in the first table where it is no newcomer, or one that has the key.
+#[inline]
+fn layered(
+    owners: impl Iterator<Item = Option<usize>>,
+    hash: u64,
+    shares: &Shares,
+) -> Option<usize> {
+    let mut last = None;
+    for owner in owners.flatten() {
+        last = Some(owner);
+        let share = shares.get(owner).copied().unwrap_or(1.0);
+        if share >= 1.0 || FadeIn::has_moved(hash, share) {
+            break;
+        }
+    }
+    last
+}
+
+/// The index of each of `universe` among `members`, both of which are ordered by key.
+fn candidates_of(universe: &[(Arc<Member>, u32)], members: &[Arc<Member>]) -> Arc<[u32]> {
+    let mut members = (0_u32..).zip(members).peekable();
+    let index = |(of, _): &(Arc<Member>, u32)| {
+        members.next_if(|(_, member)| Arc::ptr_eq(member, of)).map_or(NONE, |(index, _)| index)
+    };
+    universe.iter().map(index).collect()
+}

@@ -1,0 +1,201 @@
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use super::{
+    super::{
+        Candidates, Pick, Strategy,
+        tests::{obeys, of},
+    },
+    *,
+};
+use crate::{
+    choose::Tried,
+    endpoint::Endpoint,
+    member::Member,
+    rules::hash::{BoundedLoad, FadeIn, RingSize, xxh64},
+    time,
+};
+
+const SCHEMES: [HashScheme; 7] = [
+    HashScheme::Maglev { size: 65_537 },
+    HashScheme::Ring(RingSize {
+        min: 1_024,
+        max: 8 << 20,
+        function: crate::rules::hash::HashFunction::Murmur2,
+    }),
+    HashScheme::Libketama,
+    HashScheme::Nginx,
+    HashScheme::Skipper { points: 100 },
+    HashScheme::Rendezvous,
+    HashScheme::Modulo,
+];
+
+fn endpoints(range: std::ops::Range<usize>) -> Vec<Arc<Member>> {
+    of(range.map(|index| {
+        Endpoint::new(format!("10.0.0.{index:03}:80").replace(".0.0.0", ".0.0.")).unwrap()
+    }))
+}
+
+fn choose<K>(
+    strategy: &ConsistentHash<K>,
+    table: &ConsistentHashTable,
+    members: &[Arc<Member>],
+    key: u64,
+) -> usize
+where
+    ConsistentHash<K>: Pick<u64, Table = ConsistentHashTable>,
+{
+    let tried = Tried::default();
+    strategy.pick(table, Candidates::new(members, u64::MAX, &tried), &key).unwrap()
+}
+
+#[test]
+fn each_scheme_obeys() {
+    for scheme in SCHEMES {
+        obeys(&ConsistentHash::by_key(|_: &()| "key").with_scheme(scheme));
+        obeys(
+            &ConsistentHash::by_key(crate::key::optional(|_: &()| None::<u8>)).with_scheme(scheme),
+        );
+    }
+}
+
+#[test]
+fn a_key_stays_where_it_is_and_keys_of_one_that_leaves_alone_move() {
+    for scheme in SCHEMES {
+        let strategy = ConsistentHash::by_key(|key: &u64| *key).with_scheme(scheme);
+        let all = endpoints(1..21);
+        let table = strategy.table(&all, None);
+        let left: Vec<_> =
+            all.iter().filter(|member| !member.key().contains("007")).cloned().collect();
+        let out = strategy.table_among(&left, &all, Some(&table));
+        let gone = strategy.table(&left, Some(&out));
+        let (mut moved, mut others) = (0, 0);
+        for key in 0..10_000 {
+            let before = choose(&strategy, &table, &all, key);
+            assert_eq!(choose(&strategy, &table, &all, key), before);
+            let after = choose(&strategy, &out, &left, key);
+            if scheme != HashScheme::Libketama && !matches!(scheme, HashScheme::Ring(_)) {
+                // Where points depend on how many there are, it may differ.
+                assert_eq!(choose(&strategy, &gone, &left, key), after, "{scheme:?}");
+            }
+            if before == 6 {
+                moved += 1;
+            } else {
+                others += usize::from(!Arc::ptr_eq(&all[before], &left[after]));
+            }
+        }
+        assert!((200..1_000).contains(&moved), "{scheme:?}: {moved}");
+        let most = match scheme {
+            HashScheme::Modulo => 10_000,
+            HashScheme::Maglev { .. } => 60,
+            _ => 0,
+        };
+        assert!(others <= most, "{scheme:?}: {others}");
+    }
+}
+
+#[test]
+fn a_text_goes_where_other_systems_send_it() {
+    let members = endpoints(1..6);
+    let strategy = ConsistentHash::by_key(|key: &u64| format!("user-{key}"));
+    let table = strategy.table(&members, None);
+    let hosts: Vec<_> = members.iter().map(|member| (member.key().to_owned(), 1)).collect();
+    let maglev = crate::rules::hash::Maglev::new(&hosts);
+    for key in 0..1_000 {
+        let expected = maglev.get(xxh64(format!("user-{key}").as_bytes(), 0));
+        assert_eq!(Some(choose(&strategy, &table, &members, key)), expected);
+    }
+}
+
+#[cfg(feature = "test-util")]
+#[tokio::test(start_paused = true)]
+async fn newcomers_get_their_keys_little_by_little_and_none_comes_back() {
+    for scheme in SCHEMES.into_iter().filter(|scheme| *scheme != HashScheme::Modulo) {
+        let fade_in = FadeIn { window: Duration::from_secs(32), exponent: 1.0 };
+        let strategy = ConsistentHash::by_key(|key: &u64| *key)
+            .with_scheme(scheme)
+            .with_bounded_load(None)
+            .with_fade_in(fade_in);
+        let all = endpoints(1..13);
+        let mut table = strategy.table(&[], None);
+        table = strategy.table(&all[..8], Some(&table));
+        assert_eq!(strategy.renew_after(&table), None, "the first are no newcomers");
+        let old: Vec<_> = (0..4_000).map(|key| choose(&strategy, &table, &all[..8], key)).collect();
+        table = strategy.table(&all[..10], Some(&table));
+        let start = time::now();
+        let mut homes: HashMap<u64, Vec<usize>> = HashMap::new();
+        let (mut len, mut came_back) = (10, 0);
+        for step in 0..60 {
+            assert_eq!(strategy.renew_after(&table), Some(Duration::from_secs(1)), "{step}");
+            if step == 16 {
+                len = 12;
+            }
+            table = strategy.table(&all[..len], Some(&table));
+            let mut new = [0; 12];
+            for key in 0..4_000 {
+                let at = choose(&strategy, &table, &all[..len], key);
+                new[at] += 1;
+                let homes = homes.entry(key).or_insert_with(|| vec![old[key as usize]]);
+                if homes.last() != Some(&at) {
+                    came_back += usize::from(homes.contains(&at));
+                    homes.push(at);
+                }
+            }
+            let elapsed = time::now() - start;
+            let first: usize = new[8..10].iter().sum();
+            let all_of_theirs = 4_000 * 2 / len;
+            if step == 0 {
+                assert_eq!(first, 0, "{scheme:?}");
+            } else if step == 15 {
+                let share = first as f64 / all_of_theirs as f64;
+                assert!((0.3..0.65).contains(&share), "{scheme:?}: {share} after {elapsed:?}");
+            } else if step == 40 {
+                let second: usize = new[10..].iter().sum();
+                assert!(second * 3 < first * 3 && second > 100, "{scheme:?}: {new:?}");
+            }
+            if strategy.renew_after(&table).is_none() {
+                break;
+            }
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        assert_eq!(strategy.renew_after(&table), None, "{scheme:?}: it has an end");
+        // Where the places of others depend on how many there are, some of them move, too.
+        let most = match scheme {
+            HashScheme::Maglev { .. } => 40,
+            HashScheme::Ring(_) => 100,
+            _ => 0,
+        };
+        assert!(came_back <= most, "{scheme:?}: {came_back}");
+        let fresh = strategy.table(&all, None);
+        for key in 0..4_000 {
+            let at = choose(&strategy, &table, &all, key);
+            assert_eq!(at, choose(&strategy, &fresh, &all, key), "its final place");
+        }
+    }
+}
+
+#[test]
+fn no_endpoint_has_more_than_its_bound_and_a_spilled_key_spills_to_the_same() {
+    for scheme in SCHEMES {
+        let bound = BoundedLoad::new(1.5);
+        let strategy =
+            ConsistentHash::by_key(|key: &u64| *key).with_scheme(scheme).with_bounded_load(bound);
+        let members = endpoints(1..6);
+        let table = strategy.table(&members, None);
+        let first = choose(&strategy, &table, &members, 7);
+        let mut flights = Vec::new();
+        let mut counts = [0_u32; 5];
+        let mut second = None;
+        for call in 1..=50 {
+            let at = choose(&strategy, &table, &members, 7);
+            counts[at] += 1;
+            flights.push(members[at].begin());
+            if at != first && call < 4 {
+                assert_eq!(*second.get_or_insert(at), at, "{scheme:?}");
+            }
+            let most = (f64::from(call) * 1.5 / 5.0).ceil() + 1.0;
+            assert!(counts.iter().all(|count| f64::from(*count) <= most), "{scheme:?}: {counts:?}");
+        }
+        drop(flights);
+        assert_eq!(choose(&strategy, &table, &members, 7), first, "{scheme:?}: it comes home");
+    }
+}

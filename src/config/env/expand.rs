@@ -1,0 +1,46 @@
+//! Placeholders in all texts of a file.
+
+use super::{
+    options::EnvOptions,
+    secrets,
+    text::{Replaced, replaced},
+};
+use crate::{
+    config::value::{Flaw, Flaws, Member, Node, Path, Text, Value},
+    error::Code,
+};
+
+/// Replaces the placeholders in every text, and reads the secrets that are written elsewhere.
+pub(crate) fn expand_all(
+    node: &mut Node,
+    path: &Path<'_>,
+    options: &EnvOptions,
+    flaws: &mut Flaws,
+) {
+    match &mut node.value {
+        Value::List(nodes) => {
+            for (index, node) in nodes.iter_mut().enumerate() {
+                expand_all(node, &path.index(index), options, flaws);
+            }
+        }
+        Value::Map(members) => {
+            for Member { key, node, .. } in members {
+                let path = path.key(key);
+                expand_all(node, &path, options, flaws);
+                secrets::read(node, &path, options, flaws);
+            }
+        }
+        Value::Text(Text { text, is_loose }) => match replaced(text, options) {
+            Ok(Replaced { text: made, is_one }) => {
+                *is_loose = is_one;
+                let made = made.into_owned();
+                *text = made;
+            }
+            Err(wrong) => {
+                let flaw = Flaw::new(Code::CONFIG_1703, node.place.clone(), wrong);
+                flaws.push(flaw.at(path));
+            }
+        },
+        _ => {}
+    }
+}

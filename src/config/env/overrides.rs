@@ -1,0 +1,106 @@
+//! Single values from the environment, by their paths.
+
+use super::{options::EnvOptions, text::checked};
+use crate::{
+    config::{
+        names::is_same,
+        nearest::did_you_mean,
+        value::{Flaw, Flaws, Member, Node, Place, Text, Value},
+    },
+    error::Code,
+};
+
+/// Between two parts of a path.
+const BETWEEN: &str = "__";
+
+/// Sets what variables with the prefix say.
+pub(crate) fn override_all(root: &mut Node, options: &EnvOptions, flaws: &mut Flaws) {
+    let Some(prefix) = options.override_prefix.as_deref().filter(|_| options.allow_overrides)
+    else {
+        return;
+    };
+    for (name, value) in options.with_prefix_of(prefix) {
+        let place = Place::Variable(name.as_str().into());
+        let set = checked(&name, value, options).map_err(|wrong| (wrong, None)).and_then(|text| {
+            let parts: Vec<_> = name[prefix.len()..].split(BETWEEN).collect();
+            set(root, &parts, Node { place: place.clone(), value: loose(text) })
+        });
+        if let Err((wrong, help)) = set {
+            flaws.push(Flaw::new(Code::CONFIG_1703, place, wrong).helped(help));
+        }
+    }
+}
+
+fn loose(text: String) -> Value {
+    Value::Text(Text { text, is_loose: true })
+}
+
+type Wrong = (String, Option<String>);
+
+fn set(node: &mut Node, parts: &[&str], value: Node) -> Result<(), Wrong> {
+    let Some((part, rest)) = parts.split_first() else {
+        *node = value;
+        return Ok(());
+    };
+    if part.is_empty() {
+        return Err(("leads nowhere: a part of the path is empty".to_owned(), None));
+    }
+    match &mut node.value {
+        Value::List(nodes) => {
+            let named = nodes.iter().position(|node| name(node).is_some_and(|of| is(of, part)));
+            let index =
+                named.or_else(|| part.parse().ok().filter(|&index: &usize| index < nodes.len()));
+            match index {
+                Some(index) => set(&mut nodes[index], rest, value),
+                None => {
+                    let names: Vec<_> = nodes.iter().filter_map(name).collect();
+                    let part = part.to_ascii_lowercase();
+                    Err((
+                        format!("leads nowhere: there is no `{part}`"),
+                        did_you_mean(&part, &names),
+                    ))
+                }
+            }
+        }
+        Value::Map(members) => {
+            let member = members.iter_mut().find(|member| {
+                is(&member.key, part) || is_same(&member.key, &part.to_ascii_lowercase())
+            });
+            match member {
+                Some(member) if rest.is_empty() => {
+                    member.key_place = value.place.clone();
+                    member.node = value;
+                    Ok(())
+                }
+                Some(member) => set(&mut member.node, rest, value),
+                None => {
+                    let place = value.place.clone();
+                    let map = Value::Map(Vec::new());
+                    let mut node = Node { place: place.clone(), value: map };
+                    set(&mut node, rest, value)?;
+                    let key = part.to_ascii_lowercase();
+                    members.push(Member { key, key_place: place, node });
+                    Ok(())
+                }
+            }
+        }
+        Value::Null => {
+            node.value = Value::Map(Vec::new());
+            set(node, parts, value)
+        }
+        _ => Err((format!("leads nowhere: there is {} above it", node.kind()), None)),
+    }
+}
+
+fn name(node: &Node) -> Option<&str> {
+    node.members().iter().find(|member| member.key.eq_ignore_ascii_case("name"))?.node.text()
+}
+
+/// Whether a part of a variable's name is a key, or the name of a plugin: in any case, and `_` for what a
+/// variable cannot have.
+fn is(name: &str, part: &str) -> bool {
+    name.chars().count() == part.chars().count()
+        && name.chars().zip(part.chars()).all(|(of, by)| {
+            of.eq_ignore_ascii_case(&by) || (by == '_' && !of.is_ascii_alphanumeric())
+        })
+}

@@ -1,0 +1,10 @@
+//! What is wrong with a config file, all of it, as it is told to a person.
+
+mod config_error;
+mod excerpt;
+mod mistake;
+mod order;
+mod secret;
+
+pub use self::{config_error::ConfigError, mistake::Mistake};
+pub(crate) use self::{excerpt::Context, secret::is_secret};

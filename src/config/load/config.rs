@@ -1,0 +1,95 @@
+//! Where a config comes from.
+
+use std::path::Path;
+
+use super::{options::ReadOptions, steps::load};
+use crate::config::{
+    error::{ConfigError, Context},
+    file,
+    model::Config,
+    value::{Flaw, Flaws, Format, Place, Source},
+};
+use crate::error::Code;
+
+impl Config {
+    /// Reads a file: JSON, YAML or TOML by its extension.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file, with its places.
+    ///
+    /// # Bounds
+    /// A file has at most 10 MiB and 200,000 values, nested 32 levels deep.
+    ///
+    /// ```
+    /// use tower_upstream::{config::Config, error::Code};
+    /// let error = Config::from_file("/etc/plugins/none.yaml").unwrap_err();
+    /// assert_eq!(error.code(), Code::CONFIG_1701);
+    /// ```
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
+        Self::from_file_with(path, &ReadOptions::default())
+    }
+
+    /// Reads a file in another way than the default.
+    ///
+    /// # Errors
+    /// Those of [`from_file`](Self::from_file).
+    pub fn from_file_with(
+        path: impl AsRef<Path>,
+        options: &ReadOptions,
+    ) -> Result<Self, ConfigError> {
+        let path = path.as_ref();
+        let read = file::read(path).and_then(|bytes| {
+            let format = Format::by_extension(path)?;
+            match String::from_utf8(bytes) {
+                Ok(text) => Ok((text, format)),
+                Err(_) => {
+                    let code =
+                        if format == Format::Json { Code::PLUGIN_1011 } else { Code::CONFIG_1702 };
+                    Err(Flaw::new(code, Place::Nowhere, "the file is not UTF-8"))
+                }
+            }
+        });
+        match read {
+            Ok((text, format)) => {
+                let source = Source::new(&text);
+                let context = Context::new(Some(path.to_owned()), source.clone());
+                load(source, context, format, options)
+            }
+            Err(flaw) => {
+                let mut flaws = Flaws::default();
+                flaws.push(flaw);
+                Err(ConfigError::new(flaws, &Context::of_file(path.to_owned())))
+            }
+        }
+    }
+
+    /// Reads a text.
+    ///
+    /// # Errors
+    /// Those of [`from_file`](Self::from_file).
+    ///
+    /// ```
+    /// use tower_upstream::config::{Config, Format};
+    ///
+    /// let text = "[plugins.tax]\ntransport = 'https'\nendpoint = 'https://tax.example'\n";
+    /// let config = Config::from_str(text, Format::Toml)?;
+    /// assert_eq!(config.plugins[0].name, "tax");
+    /// # Ok::<(), tower_upstream::config::ConfigError>(())
+    /// ```
+    pub fn from_str(text: &str, format: Format) -> Result<Self, ConfigError> {
+        Self::from_str_with(text, format, &ReadOptions::default())
+    }
+
+    /// Reads a text in another way than the default.
+    ///
+    /// # Errors
+    /// Those of [`from_file`](Self::from_file).
+    pub fn from_str_with(
+        text: &str,
+        format: Format,
+        options: &ReadOptions,
+    ) -> Result<Self, ConfigError> {
+        let source = Source::new(text);
+        load(source.clone(), Context::new(None, source), format, options)
+    }
+}

@@ -1,0 +1,7 @@
+//! From a file to a config: the steps, in their order.
+
+mod config;
+mod options;
+mod steps;
+
+pub use self::options::{ReadOptions, Unknown};

@@ -1,0 +1,111 @@
+//! The names of Go for what has another name here, and what Go writes of each section.
+
+/// Go's name of a key, and ours. Both are read.
+const ALIASES: [(&str, &str); 10] = [
+    ("burst_size", "burst"),
+    ("connection_timeout", "connect_timeout"),
+    ("failure_limit", "fall"),
+    ("failure_threshold", "failures"),
+    ("half_open_max_calls", "probes"),
+    ("max_retries", "attempts"),
+    ("min_request_threshold", "failures_min_calls"),
+    ("random_jitter", "jitter"),
+    ("recovery_timeout", "open_for"),
+    ("success_threshold", "successes"),
+];
+
+/// The members that Go writes of a section whatever their values.
+const ALWAYS: [(&str, &[&str]); 6] = [
+    ("retry", &["max_retries", "initial_interval", "max_interval", "multiplier", "random_jitter"]),
+    (
+        "circuit_breaker",
+        &[
+            "enabled",
+            "failure_threshold",
+            "recovery_timeout",
+            "min_request_threshold",
+            "success_threshold",
+        ],
+    ),
+    ("health_check", &["enabled", "interval", "timeout", "failure_limit"]),
+    (
+        "connection",
+        &[
+            "max_connections",
+            "max_idle_connections",
+            "idle_timeout",
+            "connection_timeout",
+            "request_timeout",
+            "keep_alive",
+            "disable_compression",
+        ],
+    ),
+    ("rate_limit", &["enabled", "requests_per_second", "burst_size", "time_window"]),
+    ("auth", &["method"]),
+];
+
+/// Our name of a key that may have another in Go.
+pub(crate) fn ours(key: &str) -> &str {
+    ALIASES.iter().find(|(go, _)| go.eq_ignore_ascii_case(key)).map_or(key, |(_, ours)| ours)
+}
+
+/// Whether two keys are those of one field.
+pub(crate) fn is_same(a: &str, b: &str) -> bool {
+    ours(a).eq_ignore_ascii_case(ours(b))
+}
+
+/// The members that Go always writes of a section, if it has it.
+pub(crate) fn always(section: &str) -> Option<&'static [&'static str]> {
+    ALWAYS.iter().find(|(name, _)| *name == section).map(|(_, members)| *members)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::de::DeserializeOwned;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        breaker::CircuitBreakerConfig, health::HealthConfig, limit::RateLimitConfig,
+        retry::RetryConfig, transport::HttpConfig,
+    };
+
+    fn knows<T: DeserializeOwned>(key: &str) -> bool {
+        let values = [json!(1), json!(true), json!("1s")];
+        values.iter().any(|value| serde_json::from_value::<T>(json!({ key: value })).is_ok())
+    }
+
+    #[test]
+    fn both_names_are_of_one_field() {
+        for (go, ours) in ALIASES {
+            let both = |value: Value| json!({ go: value, ours: value });
+            let values = [json!(1), json!(true), json!("1s")];
+            let read = |value: &Value| {
+                let both = both(value.clone());
+                serde_json::from_value::<CircuitBreakerConfig>(both.clone()).is_ok()
+                    || serde_json::from_value::<HealthConfig>(both.clone()).is_ok()
+                    || serde_json::from_value::<RateLimitConfig>(both.clone()).is_ok()
+                    || serde_json::from_value::<RetryConfig>(both.clone()).is_ok()
+                    || serde_json::from_value::<HttpConfig>(both).is_ok()
+            };
+            assert!(!values.iter().any(read), "`{go}` and `{ours}` are two fields");
+        }
+    }
+
+    #[test]
+    fn each_section_knows_what_go_writes() {
+        for (section, members) in ALWAYS {
+            for member in members {
+                let is_known = match section {
+                    "retry" => knows::<RetryConfig>(member),
+                    "circuit_breaker" => knows::<CircuitBreakerConfig>(member),
+                    "health_check" => knows::<HealthConfig>(member),
+                    "connection" => knows::<HttpConfig>(member),
+                    "rate_limit" => knows::<RateLimitConfig>(member),
+                    _ => *member == "method",
+                };
+                assert!(is_known, "{section}.{member}");
+            }
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! The name that is meant by one that nothing has.
+
+/// `did you mean `burst_size`?`, if one of the names is near enough.
+pub(crate) fn did_you_mean<N: AsRef<str>>(given: &str, known: &[N]) -> Option<String> {
+    nearest(given, known.iter().map(AsRef::as_ref)).map(|name| format!("did you mean `{name}`?"))
+}
+
+/// The nearest of the names, if it is near enough to be meant.
+pub(crate) fn nearest<'n>(
+    given: &str,
+    known: impl IntoIterator<Item = &'n str>,
+) -> Option<&'n str> {
+    let given = folded(given);
+    // A name of that length is no slip.
+    if given.is_empty() || given.len() > 64 {
+        return None;
+    }
+    let far = 1 + given.len() / 4;
+    let scored = known.into_iter().filter_map(|name| {
+        let folded = folded(name);
+        let is_part = given.len().min(folded.len()) > 3
+            && (folded.starts_with(&given) || folded.ends_with(&given) || given.ends_with(&folded));
+        let distance = distance(&given, &folded);
+        let score = if is_part { distance.min(far) } else { distance };
+        (score <= far).then_some((score, name))
+    });
+    scored.min_by_key(|(score, _)| *score).map(|(_, name)| name)
+}
+
+/// Whether `given` is `name` with a slip.
+pub(crate) fn is_slip(given: &str, name: &str) -> bool {
+    let (given, name) = (folded(given), folded(name));
+    given.len().abs_diff(name.len()) <= name.len() / 4 && distance(&given, &name) <= name.len() / 4
+}
+
+/// Its letters and digits: `maxRetries`, `max-retries` and `max_retries` are one name.
+fn folded(name: &str) -> Vec<char> {
+    name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).take(80).collect()
+}
+
+/// How many letters were left out, put in, changed, or swapped with the next.
+fn distance(a: &[char], b: &[char]) -> usize {
+    let mut before = vec![0; b.len() + 1];
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut next = vec![i + 1; b.len() + 1];
+        for (j, y) in b.iter().enumerate() {
+            let change = row[j] + usize::from(x != y);
+            next[j + 1] = change.min(row[j + 1] + 1).min(next[j] + 1);
+            if i > 0 && j > 0 && *x == b[j - 1] && a[i - 1] == *y {
+                next[j + 1] = next[j + 1].min(before[j - 1] + 1);
+            }
+        }
+        before = std::mem::replace(&mut row, next);
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slips_are_understood_and_other_words_are_not() {
+        let known = ["burst_size", "burst", "requests_per_second", "enabled", "time_window"];
+        for (given, meant) in [
+            ("burstsize", Some("burst_size")),
+            ("brust_size", Some("burst_size")),
+            ("burst-Size", Some("burst_size")),
+            ("enable", Some("enabled")),
+            ("window", Some("time_window")),
+            ("per_second", Some("requests_per_second")),
+            ("password", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(given, known), meant, "{given}");
+        }
+        assert_eq!(did_you_mean("x", &known), None);
+        let text = did_you_mean("enalbed", &known);
+        assert_eq!(text.as_deref(), Some("did you mean `enabled`?"));
+    }
+}

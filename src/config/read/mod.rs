@@ -1,0 +1,10 @@
+//! From values to any type with `Deserialize`, with all mistakes.
+
+mod pass;
+mod reader;
+mod refused;
+mod section;
+#[cfg(all(test, feature = "yaml"))]
+mod tests;
+
+pub(crate) use self::section::Reading;

@@ -1,0 +1,284 @@
+//! A value, as `serde` asks for it.
+
+use std::slice;
+
+use serde::{
+    Deserializer,
+    de::{
+        self, DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
+        value::BorrowedStrDeserializer,
+    },
+    forward_to_deserialize_any,
+};
+
+use super::{pass::Pass, refused::Refused};
+use crate::config::value::{Format, Member, Node, Path, Text, Value};
+
+/// A value on its way into a type.
+#[derive(Clone, Copy)]
+pub(super) struct Reader<'t, 'p> {
+    pub(super) node: &'t Node,
+    pub(super) path: &'p Path<'p>,
+    pub(super) pass: &'p Pass<'t>,
+}
+
+/// What the value of an environment variable stands for where a number or a bool is wanted.
+fn scalar(text: &Text) -> Option<Value> {
+    let text = text.is_loose.then(|| text.text.trim())?;
+    let is_number = text.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+    if let Ok(value) = text.parse() {
+        Some(Value::Unsigned(value))
+    } else if let Ok(value) = text.parse() {
+        Some(Value::Signed(value))
+    } else if let Some(value) = is_number.then(|| text.parse().ok()).flatten() {
+        Some(Value::Float(value))
+    } else {
+        bool_of(text).map(Value::Bool)
+    }
+}
+
+/// What Go's YAML reads as a bool where a bool is wanted.
+fn bool_of(text: &str) -> Option<bool> {
+    match &*text.to_ascii_lowercase() {
+        "true" | "yes" | "on" => Some(true),
+        "false" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+impl<'t> Reader<'t, '_> {
+    fn value<V: Visitor<'t>>(&self, value: &'t Value, visitor: V) -> Result<V::Value, Refused> {
+        match value {
+            Value::List(nodes) => {
+                visitor.visit_seq(Items { nodes: nodes.iter(), of: *self, index: 0 })
+            }
+            Value::Map(members) => {
+                visitor.visit_map(Members { members: members.iter(), of: *self, member: None })
+            }
+            Value::Text(text) => visitor.visit_borrowed_str(&text.text),
+            scalar => Self::scalar(scalar, visitor),
+        }
+    }
+
+    fn scalar<V: Visitor<'t>>(value: &Value, visitor: V) -> Result<V::Value, Refused> {
+        match *value {
+            Value::Bool(value) => visitor.visit_bool(value),
+            Value::Unsigned(value) => visitor.visit_u64(value),
+            Value::Signed(value) => visitor.visit_i64(value),
+            Value::Float(value) => visitor.visit_f64(value),
+            _ => visitor.visit_unit(),
+        }
+    }
+
+    /// A number or a bool, which the value of a variable may be as well.
+    fn loose<V: Visitor<'t>>(self, visitor: V) -> Result<V::Value, Refused> {
+        match &self.node.value {
+            Value::Text(text) => match scalar(text) {
+                Some(scalar) => Self::scalar(&scalar, visitor),
+                None => visitor.visit_borrowed_str(&text.text),
+            },
+            value => self.value(value, visitor),
+        }
+    }
+}
+
+impl<'t> Deserializer<'t> for Reader<'t, '_> {
+    type Error = Refused;
+
+    fn deserialize_any<V: Visitor<'t>>(self, visitor: V) -> Result<V::Value, Refused> {
+        self.loose(visitor)
+    }
+
+    fn deserialize_bool<V: Visitor<'t>>(self, visitor: V) -> Result<V::Value, Refused> {
+        // As Go reads YAML.
+        let word = self.node.text().filter(|_| self.pass.format == Format::Yaml);
+        match word.and_then(bool_of) {
+            Some(value) => visitor.visit_bool(value),
+            None => self.loose(visitor),
+        }
+    }
+
+    fn deserialize_str<V: Visitor<'t>>(self, visitor: V) -> Result<V::Value, Refused> {
+        self.value(&self.node.value, visitor)
+    }
+
+    fn deserialize_string<V: Visitor<'t>>(self, visitor: V) -> Result<V::Value, Refused> {
+        self.value(&self.node.value, visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'t>>(self, visitor: V) -> Result<V::Value, Refused> {
+        match self.node.value {
+            Value::Null => visitor.visit_none(),
+            _ => visitor.visit_some(self),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'t>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Refused> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'t>>(
+        self,
+        _: &'static str,
+        choices: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Refused> {
+        match (&self.node.value, self.node.members()) {
+            (Value::Text(text), _) => {
+                visitor.visit_enum(Choice { name: &text.text, content: None, of: self })
+            }
+            (_, [member]) => {
+                visitor.visit_enum(Choice { name: &member.key, content: Some(member), of: self })
+            }
+            _ => {
+                let listed = choices.join("`, `");
+                let found = self.node.kind();
+                let message = format!("expected one of `{listed}`, found {found}");
+                Err(de::Error::custom(message))
+            }
+        }
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'t>>(self, visitor: V) -> Result<V::Value, Refused> {
+        visitor.visit_unit()
+    }
+
+    forward_to_deserialize_any! {
+        <V: Visitor<'t>>
+        i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct seq tuple
+        tuple_struct map struct identifier
+    }
+}
+
+struct Items<'t, 'p> {
+    nodes: slice::Iter<'t, Node>,
+    of: Reader<'t, 'p>,
+    index: usize,
+}
+
+impl<'t> SeqAccess<'t> for Items<'t, '_> {
+    type Error = Refused;
+
+    fn next_element_seed<S: DeserializeSeed<'t>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, Refused> {
+        let Reader { path, pass, .. } = self.of;
+        for node in self.nodes.by_ref() {
+            let path = path.index(self.index);
+            self.index += 1;
+            if pass.looks_at(node) {
+                let read = seed.deserialize(Reader { node, path: &path, pass });
+                return pass.watch(read, node, &node.place, &path).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.nodes.len())
+    }
+}
+
+struct Members<'t, 'p> {
+    members: slice::Iter<'t, Member>,
+    of: Reader<'t, 'p>,
+    member: Option<&'t Member>,
+}
+
+impl<'t> MapAccess<'t> for Members<'t, '_> {
+    type Error = Refused;
+
+    fn next_key_seed<S: DeserializeSeed<'t>>(
+        &mut self,
+        seed: S,
+    ) -> Result<Option<S::Value>, Refused> {
+        let Reader { path, pass, .. } = self.of;
+        let Some(member) = self.members.find(|member| pass.looks_at(&member.node)) else {
+            return Ok(None);
+        };
+        self.member = Some(member);
+        let name = BorrowedStrDeserializer::<Refused>::new(pass.name(member));
+        match seed.deserialize(name) {
+            Err(refused) if refused.is_of_key() => Err(refused),
+            read => {
+                let path = path.key(&member.key);
+                pass.watch(read, &member.node, &member.key_place, &path).map(Some)
+            }
+        }
+    }
+
+    fn next_value_seed<S: DeserializeSeed<'t>>(&mut self, seed: S) -> Result<S::Value, Refused> {
+        let Some(Member { key, node, .. }) = self.member.take() else {
+            return Err(de::Error::custom("a value without its key"));
+        };
+        let Reader { path, pass, .. } = self.of;
+        let path = path.key(key);
+        let read = seed.deserialize(Reader { node, path: &path, pass });
+        pass.watch(read, node, &node.place, &path)
+    }
+}
+
+/// A choice: its name alone, or with settings.
+struct Choice<'t, 'p> {
+    name: &'t str,
+    content: Option<&'t Member>,
+    of: Reader<'t, 'p>,
+}
+
+impl<'t> Choice<'t, '_> {
+    fn settings<T>(
+        self,
+        read: impl FnOnce(Reader<'t, '_>) -> Result<T, Refused>,
+    ) -> Result<T, Refused> {
+        let Reader { path, pass, node: whole } = self.of;
+        let Some(Member { key, node, .. }) = self.content else {
+            return Err(de::Error::custom(format!("`{}` needs its settings", self.name)));
+        };
+        let path = path.key(key);
+        // Without its settings the choice would be another.
+        pass.watch(read(Reader { node, path: &path, pass }), whole, &node.place, &path)
+    }
+}
+
+impl<'t> EnumAccess<'t> for Choice<'t, '_> {
+    type Error = Refused;
+    type Variant = Self;
+
+    fn variant_seed<S: DeserializeSeed<'t>>(self, seed: S) -> Result<(S::Value, Self), Refused> {
+        Ok((seed.deserialize(BorrowedStrDeserializer::new(self.name))?, self))
+    }
+}
+
+impl<'t> VariantAccess<'t> for Choice<'t, '_> {
+    type Error = Refused;
+
+    fn unit_variant(self) -> Result<(), Refused> {
+        match self.content {
+            Some(member) if member.node.value != Value::Null => {
+                Err(de::Error::custom(format!("`{}` has no settings", self.name)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn newtype_variant_seed<S: DeserializeSeed<'t>>(self, seed: S) -> Result<S::Value, Refused> {
+        self.settings(|reader| seed.deserialize(reader))
+    }
+
+    fn tuple_variant<V: Visitor<'t>>(self, _: usize, visitor: V) -> Result<V::Value, Refused> {
+        self.settings(|reader| reader.deserialize_any(visitor))
+    }
+
+    fn struct_variant<V: Visitor<'t>>(
+        self,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Refused> {
+        self.settings(|reader| reader.deserialize_any(visitor))
+    }
+}

@@ -1,0 +1,103 @@
+//! What a type says of a value that it does not take.
+
+use std::fmt;
+
+use serde::de::{self, Expected, Unexpected};
+
+/// Why a value was not taken. Shows no text of the value, which may be a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub(super) message: String,
+    pub(super) why: Why,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Why {
+    /// The value has another type, or its text another form.
+    Type,
+    /// A key has two names, and both are given.
+    Twice,
+    /// A key that is none of these.
+    Key {
+        given: String,
+        known: &'static [&'static str],
+    },
+    /// A text that is none of these.
+    Choice {
+        given: String,
+        known: &'static [&'static str],
+    },
+    Other,
+}
+
+impl Refused {
+    /// Whether it is said of the key that was read last, by the struct that has no such key.
+    pub(super) fn is_of_key(&self) -> bool {
+        matches!(self.why, Why::Twice | Why::Key { .. })
+    }
+
+    fn new(message: impl Into<String>, why: Why) -> Self {
+        Self { message: message.into(), why }
+    }
+}
+
+impl de::Error for Refused {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::new(message.to_string(), Why::Other)
+    }
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::new(format!("expected {expected}, found {}", kind(found)), Why::Type)
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        let found = match found {
+            Unexpected::Unsigned(value) => format!("{value}"),
+            Unexpected::Signed(value) => format!("{value}"),
+            Unexpected::Float(value) => format!("{value}"),
+            found => kind(found).to_owned(),
+        };
+        Self::new(format!("expected {expected}, found {found}"), Why::Other)
+    }
+
+    fn unknown_variant(given: &str, choices: &'static [&'static str]) -> Self {
+        let listed = choices.join("`, `");
+        let why = Why::Choice { given: given.to_owned(), known: choices };
+        Self::new(format!("expected one of `{listed}`"), why)
+    }
+
+    fn unknown_field(given: &str, known: &'static [&'static str]) -> Self {
+        // As parts that name their keys know it.
+        Self::new("unknown field", Why::Key { given: given.to_owned(), known })
+    }
+
+    fn missing_field(field: &'static str) -> Self {
+        Self::new(format!("needs `{field}`"), Why::Other)
+    }
+
+    fn duplicate_field(field: &'static str) -> Self {
+        Self::new(format!("`{field}` is given already, by another of its names"), Why::Twice)
+    }
+}
+
+/// In the words of a config file.
+fn kind(found: Unexpected<'_>) -> &'static str {
+    match found {
+        Unexpected::Bool(_) => "a bool",
+        Unexpected::Unsigned(_) | Unexpected::Signed(_) => "a number",
+        Unexpected::Float(_) => "a fraction",
+        Unexpected::Char(_) | Unexpected::Str(_) => "a text",
+        Unexpected::Unit | Unexpected::Option => "null",
+        Unexpected::Seq => "a list",
+        Unexpected::Map | Unexpected::StructVariant => "a map",
+        _ => "something else",
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Refused {}

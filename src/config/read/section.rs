@@ -1,0 +1,98 @@
+//! Reading a section, pass by pass.
+
+use serde::Deserialize;
+
+use super::{
+    pass::{Ended, Pass},
+    reader::Reader,
+    refused::Why,
+};
+use crate::{
+    config::{
+        nearest::did_you_mean,
+        value::{Flaw, Flaws, Format, Node, Path, Value},
+    },
+    error::Code,
+};
+
+/// How many values the passes over a section look at in all. A section of a person has a thousandth of
+/// it; in a hostile one, some mistakes are told only after others are corrected.
+const MAX_LOOKS: usize = 4_000_000;
+
+/// What is found while sections are read.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// Wrong values.
+    pub(crate) flaws: Flaws,
+    /// Keys that nothing knows.
+    pub(crate) unknown: Flaws,
+}
+
+/// Reads sections of one file.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    format: Format,
+    pub(crate) found: Found,
+}
+
+impl Reading {
+    pub(crate) fn new(format: Format) -> Self {
+        Self { format, found: Found::default() }
+    }
+
+    /// Reads a section, and lists everything in it that is wrong.
+    ///
+    /// `serde` stops at the first value that a type does not take. So that value is noted and left out,
+    /// and the section is read again without it, until nothing is in the way. What comes back has the
+    /// defaults in place of all that was wrong; it is `None` if it cannot be without one of them.
+    pub(crate) fn read<'t, T: Deserialize<'t>>(
+        &mut self,
+        node: &'t Node,
+        path: &Path<'_>,
+    ) -> Option<T> {
+        let pass = Pass::new(self.format);
+        let is_root = |out: &Node| std::ptr::eq(out, node);
+        let mut told = 0;
+        loop {
+            let read = T::deserialize(Reader { node, path, pass: &pass });
+            match pass.watch(read, node, &node.place, path) {
+                Ok(value) => return Some(value),
+                Err(_) => {
+                    let Some(ended) = pass.take() else { return None };
+                    if let Why::Key { given, known } = &ended.refused.why {
+                        if pass.rename(ended.out, given, known) {
+                            continue;
+                        }
+                    }
+                    // What is wrong for want of a value that was told is not told.
+                    if told == 0 || !pass.lacks(ended.out) {
+                        told += usize::from(self.found.add(&ended, is_root(ended.out)));
+                    }
+                    let goes_on = pass.leave_out(ended.out) && !is_root(ended.out);
+                    if !goes_on || pass.looked_at() > MAX_LOOKS {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Found {
+    /// Lists what a pass ended at; `false` if it is no mistake.
+    fn add(&mut self, ended: &Ended<'_>, is_root: bool) -> bool {
+        let Ended { out, place, path, refused } = ended;
+        let help = match &refused.why {
+            Why::Key { given, known } | Why::Choice { given, known } => did_you_mean(given, known),
+            // In Go, null leaves a value as it is.
+            Why::Type if out.value == Value::Null && !is_root => return false,
+            _ => None,
+        };
+        let (list, message) = match refused.why {
+            Why::Key { .. } => (&mut self.unknown, "unknown key"),
+            _ => (&mut self.flaws, &*refused.message),
+        };
+        list.push(Flaw::new(Code::CONFIG_1703, place.clone(), message).at(path).helped(help));
+        true
+    }
+}

@@ -1,0 +1,75 @@
+//! Keys that the Go plugin manager reads, and that have no effect here.
+
+use crate::{
+    config::{
+        merge::find,
+        model::Preset,
+        value::{Flaw, Flaws, Member, Node},
+    },
+    error::Code,
+};
+
+/// Keys of any section that can have no effect.
+const NOWHERE: [&str; 4] = ["cache_ttl", "enable_cache", "network_interfaces", "allow_overrides"];
+
+/// Keys of the file that have none yet.
+const FILE: [&str; 2] = ["metrics_port", "discovery"];
+
+/// Keys of `security` that have none.
+const SECURITY: [&str; 8] = [
+    "auto_update",
+    "autoupdate",
+    "hash_algorithm",
+    "hashalgorithm",
+    "validate_on_start",
+    "validateonstart",
+    "reload_delay",
+    "reloaddelay",
+];
+
+/// What is said of the keys of a file that have no effect.
+pub(crate) fn notes(root: &Node, preset: Option<Preset>) -> Flaws {
+    let mut notes = Flaws::default();
+    let mut list = |members: &[Member], section: &str, keys: &[&str]| {
+        for member in members {
+            let key = member.key.to_ascii_lowercase();
+            if keys.contains(&&*key) && !member.node.value.is_zero() {
+                notes.push(note(member, &format!("{section}{}", member.key)));
+            }
+        }
+    };
+    list(root.members(), "", &FILE);
+    list(find(root, "security").map(Node::members).unwrap_or_default(), "security.", &SECURITY);
+    if preset == Some(Preset::Go) && !says_idempotent(root) {
+        let message = "calls are sent again only if they were not sent, or are idempotent by the caller's word";
+        let place = find(root, "preset").map(|node| node.place.clone()).unwrap_or_default();
+        let help = "write `retry: {idempotent: true}` for plugins whose calls are".to_owned();
+        notes.push(Flaw::new(Code::CONFIG_1703, place, message).at("preset").helped(help));
+    }
+    notes
+}
+
+/// What is said of a key that nothing knows, if that is no mistake.
+pub(crate) fn note_of(unknown: &Flaw) -> Option<Flaw> {
+    let key = unknown.path.rsplit('.').next().unwrap_or_default();
+    NOWHERE.contains(&key).then(|| Flaw {
+        message: "this key has no effect".to_owned(),
+        help: None,
+        ..unknown.clone()
+    })
+}
+
+fn note(member: &Member, path: &str) -> Flaw {
+    Flaw::new(Code::CONFIG_1703, member.key_place.clone(), "this key has no effect").at(path)
+}
+
+fn says_idempotent(node: &Node) -> bool {
+    use crate::config::value::Value;
+    match &node.value {
+        Value::Map(members) => members.iter().any(|member| {
+            member.key.eq_ignore_ascii_case("idempotent") || says_idempotent(&member.node)
+        }),
+        Value::List(nodes) => nodes.iter().any(says_idempotent),
+        _ => false,
+    }
+}

@@ -1,0 +1,15 @@
+//! What makes a config wrong beyond the types of its values.
+
+mod checked;
+mod file;
+mod inert;
+mod plugin;
+mod sections;
+
+pub(crate) use self::{
+    checked::{At, Checked},
+    file::check_file,
+    inert::{note_of, notes},
+    plugin::check_plugin,
+    sections::check_defaults,
+};

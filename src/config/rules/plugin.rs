@@ -1,0 +1,166 @@
+//! The rules of the Go plugin manager for one plugin, in its order, and ours.
+
+use std::collections::HashSet;
+
+use super::{checked::Checked, sections::check_sections};
+use crate::{
+    config::{
+        model::{PluginConfig, Sections},
+        nearest::did_you_mean,
+    },
+    endpoint::Endpoint,
+    error::Code,
+};
+
+const TRANSPORTS: [&str; 6] = ["http", "https", "grpc", "grpc-tls", "unix", "exec"];
+
+/// What no name of a plugin holds.
+const FORBIDDEN: [&str; 16] =
+    ["..", "/", "\\", "<", ">", "|", "&", ";", "`", "$", "*", "?", "\n", "\r", "\t", "\0"];
+
+/// Checks one plugin; `transports` are those of the program's own factories.
+pub(crate) fn check_plugin(
+    plugin: &PluginConfig,
+    defaults: &Sections,
+    transports: &[String],
+    checked: &mut Checked<'_>,
+) {
+    check_name(plugin, checked);
+    check_place(plugin, transports, checked);
+    check_auth(plugin, checked);
+    check_sections(plugin, checked);
+    check_times(plugin, defaults, checked);
+}
+
+fn check_name(plugin: &PluginConfig, checked: &mut Checked<'_>) {
+    if plugin.name.is_empty() {
+        checked.wrong("name", Code::PLUGIN_1001, "a plugin needs a `name`");
+    } else if let Some(part) = FORBIDDEN.iter().find(|&&part| plugin.name.contains(part)) {
+        let message = format!("a name must not hold `{}`", part.escape_debug());
+        checked.wrong("name", Code::PLUGIN_1001, message);
+    }
+}
+
+/// How it is reached, and where it is.
+fn check_place(plugin: &PluginConfig, transports: &[String], checked: &mut Checked<'_>) {
+    let transport = plugin.transport.as_str();
+    let is_own = |name: &str| transports.iter().any(|own| own == name);
+    let is_made = is_own(&plugin.kind) || is_own(transport);
+    let places =
+        [!plugin.endpoint.is_empty(), !plugin.endpoints.is_empty(), plugin.discover.is_some()];
+    let has_place = places.contains(&true);
+    if places.iter().filter(|given| **given).count() > 1 {
+        let message = "`endpoint`, `endpoints` and `discover` are one or the other";
+        let key = if plugin.discover.is_some() { "discover" } else { "endpoints" };
+        checked.wrong(key, Code::CONFIG_1703, message);
+    }
+    let needs = |checked: &mut Checked<'_>, code, what: &str| {
+        if !has_place {
+            let key = if code == Code::PLUGIN_1007 { "executable" } else { "endpoint" };
+            checked.wrong(key, code, format!("`{transport}` needs {what}"));
+        }
+    };
+    match transport {
+        _ if is_made => {}
+        "" => checked.wrong("transport", Code::PLUGIN_1002, "a plugin needs a `transport`"),
+        "http" | "https" => {
+            needs(checked, Code::PLUGIN_1003, "an `endpoint`, such as `https://tax.example`");
+            for (key, address) in addresses(plugin) {
+                check_url(transport, &key, address, checked);
+            }
+        }
+        "grpc" | "grpc-tls" => {
+            needs(checked, Code::PLUGIN_1003, "an `endpoint`, such as `tax.example:50051`");
+        }
+        "unix" => needs(checked, Code::PLUGIN_1006, "the path of its socket as `endpoint`"),
+        "exec" if plugin.executable.is_empty() => {
+            needs(checked, Code::PLUGIN_1007, "the path of its program as `executable`");
+        }
+        "exec" => {}
+        other => {
+            let known: Vec<&str> =
+                TRANSPORTS.into_iter().chain(transports.iter().map(String::as_str)).collect();
+            let shown: String = other.escape_debug().take(64).collect();
+            let message = format!("there is no transport `{shown}`, but `{}`", known.join("`, `"));
+            let help = did_you_mean(other, &known);
+            checked.wrong_helped("transport", Code::PLUGIN_1008, message, help);
+        }
+    }
+    check_twice(plugin, checked);
+}
+
+/// Each address, by its key.
+fn addresses(plugin: &PluginConfig) -> Vec<(String, &str)> {
+    let one = (!plugin.endpoint.is_empty()).then(|| ("endpoint".to_owned(), &*plugin.endpoint));
+    let more = plugin.endpoints.iter().enumerate();
+    let more = more.map(|(index, of)| (format!("endpoints[{index}]"), &*of.address));
+    one.into_iter().chain(more).collect()
+}
+
+fn check_url(transport: &str, key: &str, address: &str, checked: &mut Checked<'_>) {
+    let Some((scheme, rest)) = address.split_once("://") else {
+        let message = "the address lacks its scheme or host, as in `https://tax.example`";
+        return checked.wrong(key, Code::PLUGIN_1005, message);
+    };
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = host.rsplit('@').next().unwrap_or_default();
+    if scheme.is_empty() || host.is_empty() || host.starts_with(':') {
+        let message = "the address lacks its scheme or host, as in `https://tax.example`";
+        checked.wrong(key, Code::PLUGIN_1005, message);
+    } else if let Err(error) = Endpoint::new(address) {
+        checked.wrong(key, Code::PLUGIN_1004, error.what().to_owned());
+    } else if scheme.eq_ignore_ascii_case("http") && transport == "https" {
+        let message =
+            "the transport is `https`, but the address is `http://`: calls would be readable";
+        let help = "write `https://`, or the transport `http`".to_owned();
+        checked.wrong_helped(key, Code::CONFIG_1703, message, help);
+    }
+}
+
+fn check_twice(plugin: &PluginConfig, checked: &mut Checked<'_>) {
+    let mut seen = HashSet::new();
+    for (index, endpoint) in plugin.endpoints.iter().enumerate() {
+        let id = if endpoint.id.is_empty() { &endpoint.address } else { &endpoint.id };
+        if !seen.insert(id) {
+            let key = format!("endpoints[{index}]");
+            checked.wrong(&key, Code::CONFIG_1703, "this endpoint is given twice");
+        }
+    }
+}
+
+fn check_auth(plugin: &PluginConfig, checked: &mut Checked<'_>) {
+    let Some(auth) = &plugin.auth else { return };
+    let Err(error) = auth.validate() else { return };
+    let what = error.what();
+    let message = what.strip_prefix("auth: ").unwrap_or(what).to_owned();
+    let name: String = plugin.name.chars().filter(char::is_ascii_alphanumeric).collect();
+    let variable = |what: &str| {
+        let name = name.to_ascii_uppercase();
+        Some(format!("write it, or \"${{{name}_{what}}}\""))
+    };
+    let help = match error.code() {
+        Code::AUTH_1101 => variable("API_KEY"),
+        Code::AUTH_1102 => variable("TOKEN"),
+        Code::AUTH_1103 => variable("PASSWORD"),
+        _ => None,
+    };
+    checked.wrong_helped("auth", error.code(), message, help);
+}
+
+/// A time that ends before one inside it could.
+fn check_times(plugin: &PluginConfig, defaults: &Sections, checked: &mut Checked<'_>) {
+    let Some(whole) = plugin.timeout.filter(|timeout| !timeout.is_zero()) else { return };
+    let sections = plugin.sections(defaults);
+    let attempt = plugin.failover.as_ref().and(sections.failover.timeout);
+    let request = plugin.connection.as_ref().map(|connection| connection.request_timeout);
+    for (key, inner) in [("failover.timeout", attempt), ("connection.request_timeout", request)] {
+        // A default that is longer is cut off, which is what a shorter `timeout` is for.
+        let is_written = inner.is_some_and(|inner| inner > whole)
+            && inner != Some(defaults.connection.request_timeout);
+        if is_written && checked.at.writes(key) {
+            let message =
+                format!("{:?} is longer than `timeout`, {whole:?}", inner.unwrap_or_default());
+            checked.wrong(key, Code::CONFIG_1703, message);
+        }
+    }
+}

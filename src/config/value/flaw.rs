@@ -1,0 +1,103 @@
+//! What is wrong, before it is told: by places, not yet by lines.
+
+use std::collections::HashSet;
+
+use super::tree::{MAX_DEPTH, MAX_VALUES, Place};
+use crate::error::{Code, Error, Kind};
+
+/// One mistake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Flaw {
+    pub(crate) code: Code,
+    /// Such as `plugins[2].auth`; empty for the whole file.
+    pub(crate) path: String,
+    pub(crate) place: Place,
+    pub(crate) message: String,
+    pub(crate) help: Option<String>,
+    /// Whether the text around it may be anything, a secret too, since it was not understood.
+    pub(crate) is_syntax: bool,
+}
+
+impl Flaw {
+    pub(crate) fn new(code: Code, place: Place, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { code, path: String::new(), place, message, help: None, is_syntax: false }
+    }
+
+    pub(crate) fn at(mut self, path: impl ToString) -> Self {
+        self.path = path.to_string();
+        self
+    }
+
+    pub(crate) fn helped(mut self, help: impl Into<Option<String>>) -> Self {
+        self.help = help.into();
+        self
+    }
+
+    pub(crate) fn too_deep(place: Place) -> Self {
+        Self::new(
+            Code::CONFIG_1706,
+            place,
+            format!("too much for a config file: nested deeper than {MAX_DEPTH} levels"),
+        )
+    }
+
+    pub(crate) fn too_many(place: Place) -> Self {
+        Self::new(
+            Code::CONFIG_1706,
+            place,
+            format!("too much for a config file: more than {MAX_VALUES} values"),
+        )
+    }
+
+    /// What the parser of the format did not understand.
+    pub(crate) fn syntax(mut self) -> Self {
+        self.is_syntax = true;
+        self
+    }
+}
+
+impl From<Flaw> for Error {
+    fn from(flaw: Flaw) -> Self {
+        let help = flaw.help.map(|help| format!("; {help}")).unwrap_or_default();
+        let error = Self::not_sent(Kind::InvalidConfig).coded(Some(flaw.code));
+        error.message(format!("{}{help}", flaw.message))
+    }
+}
+
+/// All mistakes of a file.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(crate) struct Flaws {
+    flaws: Vec<Flaw>,
+}
+
+/// No more are kept.
+pub(crate) const MAX_KEPT: usize = 10_000;
+
+impl Flaws {
+    pub(crate) fn push(&mut self, flaw: Flaw) {
+        if self.flaws.len() < MAX_KEPT {
+            self.flaws.push(flaw);
+        }
+    }
+
+    pub(crate) fn extend(&mut self, flaws: impl IntoIterator<Item = Flaw>) {
+        flaws.into_iter().for_each(|flaw| self.push(flaw));
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.flaws.is_empty()
+    }
+
+    /// In the order of the file, each once: a default is wrong once, however many plugins have it.
+    pub(crate) fn sorted(self) -> Vec<Flaw> {
+        let mut seen = HashSet::new();
+        let mut flaws = self.flaws;
+        flaws.retain(|flaw| {
+            let by_path = matches!(flaw.place, Place::Nowhere).then(|| flaw.path.clone());
+            seen.insert((flaw.place.clone(), by_path, flaw.code, flaw.message.clone()))
+        });
+        flaws.sort_by(|a, b| a.place.cmp(&b.place));
+        flaws
+    }
+}

@@ -1,0 +1,73 @@
+use std::{fmt, path::Path, str::FromStr};
+
+use super::flaw::Flaw;
+use crate::error::Code;
+
+/// Format of a config file.
+///
+/// ```
+/// use std::path::Path;
+/// use tower_upstream::config::Format;
+///
+/// assert_eq!(Format::of(Path::new("/etc/plugins.yml"))?, Format::Yaml);
+/// assert_eq!("toml".parse::<Format>()?, Format::Toml);
+/// # Ok::<(), tower_upstream::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Format {
+    /// JSON: `.json`.
+    Json,
+    /// YAML: `.yaml` or `.yml`. Needs the feature `yaml`.
+    Yaml,
+    /// TOML: `.toml`.
+    Toml,
+}
+
+impl Format {
+    /// Returns the format that the extension of `path` stands for, in any case.
+    ///
+    /// # Errors
+    /// `InvalidConfig` with the code `CONFIG_1702` for any other extension.
+    pub fn of(path: &Path) -> Result<Self, crate::Error> {
+        Self::by_extension(path).map_err(Into::into)
+    }
+
+    pub(crate) fn by_extension(path: &Path) -> Result<Self, Flaw> {
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        Self::named(extension.unwrap_or_default())
+    }
+
+    fn named(name: &str) -> Result<Self, Flaw> {
+        let format = match &*name.to_ascii_lowercase() {
+            "json" => Self::Json,
+            "yaml" | "yml" => Self::Yaml,
+            "toml" => Self::Toml,
+            _ => {
+                let shown: String = name.escape_debug().take(32).collect();
+                let message = format!("`{shown}` is no format of a config file");
+                return Err(Flaw::new(Code::CONFIG_1702, Default::default(), message)
+                    .helped("use `.json`, `.yaml` or `.toml`".to_owned()));
+            }
+        };
+        Ok(format)
+    }
+}
+
+impl FromStr for Format {
+    type Err = crate::Error;
+
+    fn from_str(name: &str) -> Result<Self, crate::Error> {
+        Self::named(name).map_err(Into::into)
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Json => "JSON",
+            Self::Yaml => "YAML",
+            Self::Toml => "TOML",
+        })
+    }
+}

@@ -1,0 +1,24 @@
+//! A file as a tree of values, each with its place: what every step that follows works on.
+
+mod flaw;
+mod format;
+mod json;
+mod parse;
+mod path;
+mod plain;
+mod source;
+#[cfg(all(test, feature = "yaml"))]
+mod tests;
+mod toml;
+mod tree;
+#[cfg(feature = "yaml")]
+mod yaml;
+
+pub use self::format::Format;
+pub(crate) use self::{
+    flaw::{Flaw, Flaws},
+    parse::parse,
+    path::Path,
+    source::{Position, Source},
+    tree::{Member, Node, Place, Text, Value},
+};

@@ -1,0 +1,158 @@
+//! YAML 1.2, as `serde-saphyr` reads it, with the place of each value.
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, MapAccess, SeqAccess, Visitor},
+};
+use serde_saphyr::{Error, Location, Options, Spanned, options::AliasLimits};
+
+use super::{
+    flaw::Flaw,
+    source::Source,
+    tree::{MAX_DEPTH, MAX_VALUES, Member, Node, Place, Value},
+};
+use crate::error::Code;
+
+pub(super) fn read(source: &Source) -> Result<Node, Flaw> {
+    let read = serde_saphyr::from_str_with_options::<Spanned<Raw>>(source.text(), options());
+    read.map(node).map_err(|error| flaw(source, &error))
+}
+
+fn options() -> Options {
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_depth: MAX_DEPTH,
+            flow_nesting_limit: MAX_DEPTH,
+            max_nodes: MAX_VALUES,
+            // A start and an end for each.
+            max_events: 2 * MAX_VALUES + 100,
+            max_documents: 2,
+        },
+        // Told for all of them, with the other mistakes.
+        duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::PassThrough,
+        alias_limits: limits(),
+        strict_booleans: true,
+        with_snippet: false,
+    }
+}
+
+fn limits() -> AliasLimits {
+    serde_saphyr::alias_limits! { max_total_replayed_events: MAX_VALUES }
+}
+
+fn flaw(source: &Source, error: &Error) -> Flaw {
+    let error = error.without_snippet();
+    let place = error.location().map_or(Place::Nowhere, |location| place(&location));
+    let said = error.render();
+    let what = said.lines().next().unwrap_or_default();
+    match error {
+        Error::Budget { .. } => Flaw::new(
+            Code::CONFIG_1706,
+            place,
+            format!(
+                "too much for a config file: more than {MAX_VALUES} values, nested deeper than {MAX_DEPTH} \
+                 levels, or aliases that grow"
+            ),
+        ),
+        _ => {
+            // The end of the file is where the parser ran out of it.
+            let end = source.text().len();
+            let place = if place == Place::Nowhere { Place::file(end, end) } else { place };
+            Flaw::new(Code::CONFIG_1702, place, format!("no YAML: {what}")).syntax()
+        }
+    }
+}
+
+fn place(location: &Location) -> Place {
+    let span = location.span();
+    match (span.byte_offset(), span.byte_len()) {
+        (Some(start), Some(length)) => {
+            Place::file(start as usize, start.saturating_add(length) as usize)
+        }
+        _ => Place::Nowhere,
+    }
+}
+
+fn node(raw: Spanned<Raw>) -> Node {
+    // What an alias stands for is wrong where it is written, not where it is used.
+    Node { place: place(&raw.defined), value: raw.value.0 }
+}
+
+struct Raw(Value);
+
+impl<'de> Deserialize<'de> for Raw {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Values).map(Raw)
+    }
+}
+
+struct Values;
+
+impl<'de> Visitor<'de> for Values {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Unsigned(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(u64::try_from(value).map_or(Value::Signed(value), Value::Unsigned))
+    }
+
+    fn visit_u128<E>(self, value: u128) -> Result<Value, E> {
+        Ok(Value::Float(value as f64))
+    }
+
+    fn visit_i128<E>(self, value: i128) -> Result<Value, E> {
+        Ok(Value::Float(value as f64))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Float(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::text(value))
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        let mut nodes = Vec::new();
+        while let Some(raw) = list.next_element()? {
+            nodes.push(node(raw));
+        }
+        Ok(Value::List(nodes))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut members = Vec::new();
+        while let Some((key, raw)) = map.next_entry::<Spanned<Raw>, _>()? {
+            let key_place = place(&key.defined);
+            let key = match key.value.0 {
+                Value::Text(text) => text.text,
+                Value::Unsigned(key) => key.to_string(),
+                Value::Bool(key) => key.to_string(),
+                _ => return Err(A::Error::custom("a key must be a text")),
+            };
+            members.push(Member { key, key_place, node: node(raw) });
+        }
+        Ok(Value::Map(members))
+    }
+}

@@ -1,0 +1,247 @@
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    super::watch::WatchConfig,
+    query::{ConsulQuery, Scope},
+};
+use crate::{
+    auth::Secret,
+    endpoint::Address,
+    error::{Error, Kind},
+};
+
+/// Settings of a [`Consul`](super::Consul).
+///
+/// # Example
+/// ```
+/// use tower_upstream::discover::{Consul, ConsulConfig};
+///
+/// let config = ConsulConfig::default()
+///     .with_address("https://consul.internal:8501")
+///     .with_token_file("/run/secrets/consul-token");
+/// # #[cfg(feature = "tls")]
+/// let consul = Consul::new(config)?;
+/// # Ok::<(), tower_upstream::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, remote = "Self")]
+#[non_exhaustive]
+pub struct ConsulConfig {
+    /// Address of an agent or a server: `host:port`, or a URL with the scheme `http` or `https`. Default:
+    /// `127.0.0.1:8500`.
+    pub address: String,
+    /// Token of the access rules (ACL), sent as `X-Consul-Token`. Default: none.
+    pub token: Secret,
+    /// File with the token. It is read again for each request, so a token may be replaced. Default: none.
+    pub token_file: Option<PathBuf>,
+    /// Datacenter. Default: that of the agent.
+    pub datacenter: Option<String>,
+    /// Namespace, of Consul Enterprise. Default: that of the token.
+    pub namespace: Option<String>,
+    /// Admin partition, of Consul Enterprise. Default: that of the token.
+    pub partition: Option<String>,
+    /// Whether to use TLS. An `https` address does so in any case. Needs the feature `tls`. Default: `false`.
+    pub tls_enabled: bool,
+    /// PEM file with the certificates of the authorities that are trusted, instead of those of the system.
+    /// Default: none.
+    pub tls_ca_file: Option<PathBuf>,
+    /// PEM file with the certificate that this client shows. Needs `tls_key`. Default: none.
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file with the private key of `tls_cert`. Default: none.
+    pub tls_key: Option<PathBuf>,
+    /// Longest answer that is read, from 64 KiB. An instance takes about 1 KiB. Default: 16 MiB.
+    pub max_response_bytes: usize,
+    /// How to read services that are asked for without a query of their own.
+    pub query: ConsulQuery,
+    /// Which answers to doubt.
+    pub watch: WatchConfig,
+}
+
+crate::written::names_keys!(ConsulConfig);
+
+const MIN_RESPONSE: usize = 64 << 10;
+
+impl Default for ConsulConfig {
+    fn default() -> Self {
+        Self {
+            address: "127.0.0.1:8500".to_owned(),
+            token: Secret::default(),
+            token_file: None,
+            datacenter: None,
+            namespace: None,
+            partition: None,
+            tls_enabled: false,
+            tls_ca_file: None,
+            tls_cert: None,
+            tls_key: None,
+            max_response_bytes: 16 << 20,
+            query: ConsulQuery::default(),
+            watch: WatchConfig::default(),
+        }
+    }
+}
+
+impl ConsulConfig {
+    /// Sets [`address`](Self::address).
+    #[must_use]
+    pub fn with_address(mut self, address: impl Into<String>) -> Self {
+        self.address = address.into();
+        self
+    }
+
+    /// Sets [`token`](Self::token).
+    #[must_use]
+    pub fn with_token(mut self, token: impl Into<Secret>) -> Self {
+        self.token = token.into();
+        self
+    }
+
+    /// Sets [`token_file`](Self::token_file).
+    #[must_use]
+    pub fn with_token_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.token_file = Some(path.into());
+        self
+    }
+
+    /// Sets [`datacenter`](Self::datacenter).
+    #[must_use]
+    pub fn with_datacenter(mut self, datacenter: impl Into<String>) -> Self {
+        self.datacenter = Some(datacenter.into());
+        self
+    }
+
+    /// Sets [`namespace`](Self::namespace).
+    #[must_use]
+    pub fn with_namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = Some(namespace.into());
+        self
+    }
+
+    /// Sets [`partition`](Self::partition).
+    #[must_use]
+    pub fn with_partition(mut self, partition: impl Into<String>) -> Self {
+        self.partition = Some(partition.into());
+        self
+    }
+
+    /// Sets [`tls_enabled`](Self::tls_enabled).
+    #[must_use]
+    pub fn with_tls(mut self, enabled: bool) -> Self {
+        self.tls_enabled = enabled;
+        self
+    }
+
+    /// Sets [`tls_ca_file`](Self::tls_ca_file).
+    #[must_use]
+    pub fn with_tls_ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.tls_ca_file = Some(path.into());
+        self
+    }
+
+    /// Sets [`tls_cert`](Self::tls_cert) and [`tls_key`](Self::tls_key).
+    #[must_use]
+    pub fn with_tls_certificate(
+        mut self,
+        certificate: impl Into<PathBuf>,
+        key: impl Into<PathBuf>,
+    ) -> Self {
+        self.tls_cert = Some(certificate.into());
+        self.tls_key = Some(key.into());
+        self
+    }
+
+    /// Sets [`max_response_bytes`](Self::max_response_bytes).
+    #[must_use]
+    pub fn with_max_response_bytes(mut self, bytes: usize) -> Self {
+        self.max_response_bytes = bytes;
+        self
+    }
+
+    /// Sets [`query`](Self::query).
+    #[must_use]
+    pub fn with_query(mut self, query: ConsulQuery) -> Self {
+        self.query = query;
+        self
+    }
+
+    /// Sets [`watch`](Self::watch).
+    #[must_use]
+    pub fn with_watch(mut self, watch: WatchConfig) -> Self {
+        self.watch = watch;
+        self
+    }
+
+    /// Returns an error if it cannot be used.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidConfig`] that names all mistakes at once.
+    pub fn validate(&self) -> Result<(), Error> {
+        let mut mistakes = Vec::new();
+        match self.address.parse::<Address>() {
+            Err(error) => mistakes.push(format!("`address`: {}", error.what())),
+            Ok(address) if !matches!(address.scheme(), None | Some("http" | "https")) => {
+                mistakes.push(format!(
+                    "`address` is `{address}`, but must be `host:port` or a URL of HTTP"
+                ));
+            }
+            Ok(address) if !matches!(address.path(), "" | "/") => {
+                mistakes.push(format!("`address` is `{address}`, but must not have a path"));
+            }
+            Ok(_) => {}
+        }
+        if self.uses_tls() && !cfg!(feature = "tls") {
+            mistakes.push("TLS needs the feature `tls` of this crate".to_owned());
+        }
+        if !self.token.is_empty() && self.token_file.is_some() {
+            mistakes
+                .push("`token` and `token_file` are both there, but only one may be".to_owned());
+        }
+        if http::HeaderValue::from_str(self.token.expose()).is_err() {
+            mistakes.push("`token` has characters that no token has".to_owned());
+        }
+        match (filled(&self.tls_cert), filled(&self.tls_key)) {
+            (Some(_), None) => mistakes.push("`tls_cert` needs a `tls_key`".to_owned()),
+            (None, Some(_)) => mistakes.push("`tls_key` needs a `tls_cert`".to_owned()),
+            _ => {}
+        }
+        if self.max_response_bytes < MIN_RESPONSE {
+            let bytes = self.max_response_bytes;
+            mistakes.push(format!("`max_response_bytes` is {bytes}, but must be at least 65536"));
+        }
+        let parts = [self.query.validate(), self.watch.validate()];
+        mistakes.extend(parts.into_iter().filter_map(|of| Some(of.err()?.what().to_owned())));
+        if mistakes.is_empty() {
+            return Ok(());
+        }
+        let text = format!("Consul: {}", mistakes.join("; "));
+        Err(Error::not_sent(Kind::InvalidConfig).message(text))
+    }
+
+    pub(super) fn uses_tls(&self) -> bool {
+        self.tls_enabled || self.address.starts_with("https://")
+    }
+
+    #[cfg(feature = "tls")]
+    pub(super) fn tls(&self) -> crate::dial::TlsConfig {
+        let mut tls = crate::dial::TlsConfig::default().with_http2(false);
+        tls.ca_file = filled(&self.tls_ca_file);
+        tls.cert_file = filled(&self.tls_cert);
+        tls.key_file = filled(&self.tls_key);
+        tls
+    }
+
+    pub(super) fn scope(&self) -> Scope {
+        Scope {
+            datacenter: self.datacenter.clone(),
+            namespace: self.namespace.clone(),
+            partition: self.partition.clone(),
+        }
+    }
+}
+
+/// As Go writes what is not there.
+fn filled(path: &Option<PathBuf>) -> Option<PathBuf> {
+    path.clone().filter(|path| !path.as_os_str().is_empty())
+}

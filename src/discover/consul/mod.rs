@@ -1,0 +1,25 @@
+//! Endpoints in Consul.
+
+mod agent;
+mod answer;
+mod body;
+mod check;
+mod client;
+mod config;
+mod consul;
+mod encode;
+mod endpoints;
+mod entry;
+mod index;
+mod query;
+mod registrar;
+mod source;
+
+pub use self::{
+    check::{ConsulCheck, ConsulCheckKind},
+    config::ConsulConfig,
+    consul::{Consul, consul},
+    query::{ConsulConsistency, ConsulQuery},
+    registrar::ConsulRegistrar,
+    source::ConsulService,
+};

@@ -1,0 +1,306 @@
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures_util::stream::{self, StreamExt};
+use http::HeaderValue;
+
+use super::{
+    super::{
+        catalog::Catalog,
+        register::Instance,
+        set::EndpointSet,
+        watch::{Observation, Source, Watched},
+    },
+    config::FarpConfig,
+    fetch::{Failed, Fetch},
+    record::Record,
+    seed::Seed,
+};
+use crate::{
+    dial::Dialer,
+    endpoint::Endpoint,
+    error::{BoxError, Error, Kind},
+    sync::{lock, random_fraction},
+    time,
+};
+
+/// Watches the services at `seeds`, which are polled over HTTP for what they are.
+///
+/// The same as `Watched::new(Farp::new(seeds)?)`; see [`Farp`].
+///
+/// # Errors
+/// [`Kind::InvalidConfig`] for a URL that cannot be used.
+///
+/// # Example
+/// ```
+/// use tower_upstream::{BalanceLayer, LeastRequest, discover::{self, Filtered}};
+///
+/// let all = discover::farp(["http://10.0.0.1:8080", "http://10.0.0.2:8080"])?;
+/// let tax = BalanceLayer::new(Filtered::service(all.clone(), "tax"), LeastRequest::new());
+/// let orders = BalanceLayer::new(Filtered::service(all, "orders"), LeastRequest::new());
+/// # let _ = (tax, orders);
+/// # Ok::<(), tower_upstream::Error>(())
+/// ```
+pub fn farp<U: AsRef<str>>(seeds: impl IntoIterator<Item = U>) -> Result<Watched<Farp>, Error> {
+    let farp = Farp::new(seeds)?;
+    let config = farp.config.watch.clone();
+    Ok(Watched::with_config(farp, config))
+}
+
+/// Services that tell over HTTP what they are, at `/_farp/discovery` below a base URL each.
+///
+/// One poll serves all balancers: [`Filtered::service`](super::super::Filtered::service) keeps the endpoints
+/// of one service. The name, the version and the metadata that a service tells become
+/// [metadata](Endpoint::metadata), and its id the [key](Endpoint::key). An address that leads only to
+/// itself, such as `0.0.0.0`, is replaced by that of the URL.
+///
+/// # Changes
+/// | a seed | its endpoint |
+/// |---|---|
+/// | answers | is what it says |
+/// | answers 304 to its `ETag` | stays as it was |
+/// | fails, or says with 503 that it is not registered yet | stays until [`fall`](FarpConfig::fall) failures in a row |
+///
+/// While all seeds fail, all endpoints stay as they were. With [`manifest`](FarpConfig::manifest), the
+/// manifest of a service tells its weight, place, status and health check; an instance that is a shadow, or
+/// stopping, is left out, and a canary gets its part.
+///
+/// # Security
+/// Nothing but the hosts and ports of the seeds is ever asked: redirects and manifests elsewhere are refused.
+/// A document with a link-local address is refused, unless the seed has one.
+///
+/// # Bounds
+/// At most 1,024 seeds, of which 10 are polled at once. A document has at most 1 MiB, and 3 redirects.
+///
+/// # Example
+/// ```
+/// use std::time::Duration;
+/// use tower_upstream::discover::{Farp, FarpConfig, Watched};
+///
+/// let config = FarpConfig::default().with_interval(Duration::from_secs(30)).with_manifest(true);
+/// let farp = Farp::new(["http://10.0.0.1:8080"])?.with_config(config).with_token("abc")?;
+/// let endpoints = Watched::new(farp);
+/// # let _ = endpoints;
+/// # Ok::<(), tower_upstream::Error>(())
+/// ```
+pub struct Farp {
+    urls: Vec<Box<str>>,
+    seeds: Vec<Seed>,
+    config: FarpConfig,
+    token: Option<HeaderValue>,
+    /// Of each seed. Of the source, not of a watch: a second look remembers the failures.
+    records: Mutex<Vec<Record>>,
+}
+
+const MAX_SEEDS: usize = 1_024;
+/// How many are polled at once.
+const MAX_POLLS: usize = 10;
+
+impl Farp {
+    /// Creates a source that polls the services at these base URLs.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidConfig`] for a URL that cannot be used, and for more than 1,024.
+    pub fn new<U: AsRef<str>>(seeds: impl IntoIterator<Item = U>) -> Result<Self, Error> {
+        let urls: Vec<Box<str>> =
+            seeds.into_iter().take(MAX_SEEDS + 1).map(|url| url.as_ref().into()).collect();
+        if urls.len() > MAX_SEEDS {
+            let text = format!("there are more than {MAX_SEEDS} seeds");
+            return Err(Error::not_sent(Kind::InvalidConfig).message(text));
+        }
+        let seeds = Self::dialing(&urls, &Dialer::default())?;
+        let records = Mutex::new(urls.iter().map(|_| Record::default()).collect());
+        Ok(Self { urls, seeds, config: FarpConfig::default(), token: None, records })
+    }
+
+    fn dialing(urls: &[Box<str>], dialer: &Dialer) -> Result<Vec<Seed>, Error> {
+        urls.iter().map(|url| Seed::new(url, dialer.clone())).collect()
+    }
+
+    /// Uses settings of your own. Values out of range become the nearest valid ones.
+    ///
+    /// [`watch`](FarpConfig::watch) takes effect if [`farp`] or you pass it to [`Watched::with_config`].
+    #[must_use]
+    pub fn with_config(mut self, config: FarpConfig) -> Self {
+        self.config = config.clamped();
+        self
+    }
+
+    /// Sends a bearer token to all seeds. It is never shown.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidConfig`] for a token that cannot be in a header.
+    pub fn with_token(mut self, token: impl AsRef<str>) -> Result<Self, Error> {
+        let value = HeaderValue::from_str(&format!("Bearer {}", token.as_ref()));
+        let mut value = value.map_err(|_| {
+            Error::not_sent(Kind::InvalidConfig)
+                .message("the token of the seeds cannot be in a header")
+        })?;
+        value.set_sensitive(true);
+        self.token = Some(value);
+        Ok(self)
+    }
+
+    /// Sets the authorities to trust and the certificate to show, for `https`.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidConfig`] for settings that contradict each other.
+    #[cfg(feature = "tls")]
+    pub fn with_tls(mut self, tls: crate::dial::TlsConfig) -> Result<Self, Error> {
+        if let Some(mistake) = tls.mistake() {
+            return Err(Error::not_sent(Kind::InvalidConfig).message(mistake));
+        }
+        let dialer = Dialer::with_tls(tls);
+        self.seeds = Self::dialing(&self.urls, &dialer)?;
+        Ok(self)
+    }
+
+    /// Polls a seed, and notes what that brought.
+    async fn poll(&self, at: usize) {
+        let Some(seed) = self.seeds.get(at) else { return };
+        let known = |record: &Record| (record.document.clone(), record.manifest.clone());
+        let (document, manifest) = self.note(at, |record| known(record)).unwrap_or_default();
+        let fetch = Fetch {
+            seed,
+            token: self.token.as_ref(),
+            wants_manifest: self.config.manifest,
+            timeout: self.config.timeout,
+        };
+        let polled = fetch.run(document, manifest).await;
+        let (now, random) = (time::now(), random_fraction());
+        self.note(at, |record| {
+            let failed = match polled {
+                Ok(polled) => {
+                    let noted = record.answered(polled, &seed.address, &self.config, random, now);
+                    noted.err().map(Failed::from)
+                }
+                Err(failed) => Some(failed),
+            };
+            if let Some(Failed { error, is_there }) = failed {
+                let text = format!("seed `{}`", seed.address);
+                let told = Error::failed(error.kind()).message(text);
+                let told = match error.retry_after() {
+                    Some(wait) => told.retry_in(now, wait),
+                    None => told,
+                };
+                let error = told.caused_by(error);
+                if record.error.is_none() {
+                    tracing::warn!(%error, is_there, "a seed cannot be polled");
+                }
+                record.failed(error, is_there, &self.config, random, now);
+            }
+        });
+    }
+
+    fn note<T>(&self, at: usize, change: impl FnOnce(&mut Record) -> T) -> Option<T> {
+        lock(&self.records).get_mut(at).map(change)
+    }
+
+    /// Polls what is due, or everything.
+    async fn poll_all(&self, is_everything: bool) {
+        let now = time::now();
+        let due: Vec<usize> = {
+            let records = lock(&self.records);
+            let due = records.iter().enumerate().filter(|(_, of)| is_everything || of.is_due(now));
+            due.map(|(at, _)| at).collect()
+        };
+        let polls = stream::iter(due).map(|at| self.poll(at)).buffer_unordered(MAX_POLLS);
+        polls.for_each(|()| std::future::ready(())).await;
+    }
+
+    /// What all seeds tell. The first of two that tell the same id counts.
+    fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+        let mut keys = HashSet::new();
+        let mut records = lock(&self.records);
+        let kept = records.iter_mut().zip(&self.seeds).filter_map(|(record, seed)| {
+            let endpoint = record.endpoint()?.clone();
+            let is_duplicate = !keys.insert(endpoint.shared_key().clone());
+            if is_duplicate && !std::mem::replace(&mut record.is_duplicate, is_duplicate) {
+                tracing::warn!(seed = %seed.address, id = endpoint.key(), "another seed has the same id");
+            }
+            record.is_duplicate = is_duplicate;
+            (!is_duplicate).then_some(endpoint)
+        });
+        kept.collect()
+    }
+}
+
+/// What is remembered of the polls.
+#[derive(Debug, Default)]
+#[allow(unnameable_types, reason = "what a source remembers is for the source alone")]
+pub struct FarpState {
+    has_told: bool,
+}
+
+impl Source for Farp {
+    type State = FarpState;
+
+    fn name(&self) -> String {
+        match &*self.urls {
+            [url] => format!("FARP at `{url}`"),
+            urls => format!("FARP at {} seeds", urls.len()),
+        }
+    }
+
+    fn max_backoff(&self) -> Duration {
+        self.config.interval
+    }
+
+    async fn observe(&self, state: &mut FarpState) -> Result<Observation, BoxError> {
+        self.poll_all(!state.has_told).await;
+        let now = time::now();
+        let (failed, next) = {
+            let records = lock(&self.records);
+            let errors: Vec<Error> = records.iter().filter_map(|of| of.error.clone()).collect();
+            let is_all = !records.is_empty() && errors.len() == records.len();
+            let is_there = records.iter().any(|record| record.is_there);
+            let failed = errors.into_iter().next().filter(|_| is_all && !is_there);
+            let next = records.iter().filter_map(Record::due).min();
+            (failed, next.map_or(self.config.interval, |due| due.saturating_duration_since(now)))
+        };
+        let endpoints = self.endpoints();
+        if let Some(error) = failed {
+            // While something is known, failures are counted at the pace of the polls.
+            let wait = if endpoints.is_empty() { Duration::ZERO } else { next };
+            return Err(Error::failed(error.kind()).retry_in(now, wait).caused_by(error).into());
+        }
+        state.has_told = true;
+        Ok(Observation::of(EndpointSet::new(endpoints, "farp")?).again_after(next))
+    }
+}
+
+impl Catalog for Farp {
+    async fn list_services(&self) -> Result<Vec<String>, BoxError> {
+        self.poll_all(false).await;
+        let names = self.endpoints();
+        let names = names.iter().filter_map(|of| of.metadata().get("name").cloned());
+        let mut names: Vec<String> = names.collect();
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+
+    async fn find_instance(&self, id: &str) -> Result<Option<Instance>, BoxError> {
+        self.poll_all(false).await;
+        let found = self.endpoints().into_iter().find(|of| of.key() == id);
+        let found = found.and_then(|of| {
+            let name = of.metadata().get("name")?.clone();
+            Some(Instance::new(name, (*of).clone()))
+        });
+        Ok(found.transpose()?)
+    }
+}
+
+/// Shows no token.
+impl fmt::Debug for Farp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Farp")
+            .field("seeds", &self.urls)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,57 @@
+//! How an endpoint is checked, in JSON.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{endpoint::EndpointCheck, error::Error};
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Check {
+    path: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    method: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    headers: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::duration::option")]
+    interval: Option<Duration>,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "crate::duration::option")]
+    timeout: Option<Duration>,
+    /// First and last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expected: Option<(u16, u16)>,
+}
+
+impl Check {
+    pub(super) fn of(check: &EndpointCheck) -> Self {
+        Self {
+            path: check.path().to_owned(),
+            method: check.method().map(str::to_owned),
+            headers: check.headers().clone(),
+            body: check.body().map(str::to_owned),
+            interval: check.interval(),
+            timeout: check.timeout(),
+            expected: check.expected().map(|statuses| (*statuses.start(), *statuses.end())),
+        }
+    }
+
+    pub(super) fn read(self) -> Result<EndpointCheck, Error> {
+        let mut check = EndpointCheck::get(self.path)?;
+        if let Some(method) = self.method {
+            check = check.with_method(method)?;
+        }
+        for (name, value) in self.headers {
+            check = check.with_header(name, value)?;
+        }
+        if let Some(body) = self.body {
+            check = check.with_body(body)?;
+        }
+        check = self.interval.into_iter().fold(check, EndpointCheck::with_interval);
+        check = self.timeout.into_iter().fold(check, EndpointCheck::with_timeout);
+        let expected = self.expected.map(|(first, last)| first..=last);
+        Ok(expected.into_iter().fold(check, EndpointCheck::with_expected))
+    }
+}

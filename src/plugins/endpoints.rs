@@ -1,0 +1,137 @@
+use std::{fmt, sync::Arc};
+
+use futures_util::stream::{self, BoxStream, StreamExt};
+use tokio::sync::watch;
+
+use crate::{
+    config::BalanceSection,
+    discover::{Discover, EndpointSet},
+    endpoint::Endpoint,
+};
+
+/// Any source of endpoints, with the weights that a `balance` section gives them.
+///
+/// # Example
+/// ```
+/// use tower_upstream::{discover, plugins::AnyDiscover};
+/// let endpoints = AnyDiscover::new(discover::fixed(["http://10.0.0.1:8080"])?);
+/// # let _ = endpoints;
+/// # Ok::<(), tower_upstream::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct AnyDiscover {
+    open: Arc<dyn Fn() -> Sets + Send + Sync>,
+    retired: Arc<watch::Sender<bool>>,
+}
+
+type Sets = BoxStream<'static, EndpointSet>;
+
+impl AnyDiscover {
+    /// Takes any source.
+    pub fn new(source: impl Discover) -> Self {
+        Self {
+            open: Arc::new(move || source.discover().boxed()),
+            retired: Arc::new(watch::Sender::new(false)),
+        }
+    }
+
+    /// Changes each endpoint that the source finds; `None` leaves it out.
+    pub(super) fn map<F>(self, change: F) -> Self
+    where
+        F: Fn(&Arc<Endpoint>) -> Option<Arc<Endpoint>> + Clone + Send + Sync + 'static,
+    {
+        let open = self.open;
+        let open = move || {
+            let change = change.clone();
+            // What has not changed stays the same endpoint, which a balancer sees by its pointer.
+            let mut before: Option<EndpointSet> = None;
+            let sets = open().filter_map(move |set| {
+                let changed = EndpointSet::new(set.iter().filter_map(&change), set.revision());
+                let changed = changed.ok().map(|changed| match &before {
+                    Some(before) => changed.sharing(before),
+                    None => changed,
+                });
+                before = changed.clone().or(before.take());
+                std::future::ready(changed)
+            });
+            sets.boxed()
+        };
+        Self { open: Arc::new(open), retired: self.retired }
+    }
+
+    /// With the weights of `balance`.
+    pub(super) fn weighted(self, balance: &BalanceSection) -> Self {
+        if balance.weights.is_empty() {
+            return self;
+        }
+        let weights = Arc::new(balance.weights.clone());
+        self.map(move |endpoint| {
+            Some(match weights.get(endpoint.key()) {
+                Some(&weight) => Arc::new(Endpoint::clone(endpoint).with_weight(weight)),
+                None => endpoint.clone(),
+            })
+        })
+    }
+
+    /// Only those with all of `tags`.
+    pub(super) fn tagged(self, tags: &[String]) -> Self {
+        if tags.is_empty() {
+            return self;
+        }
+        let tags = Arc::new(tags.to_vec());
+        self.map(move |endpoint| {
+            tags.iter().all(|tag| endpoint.tags().contains(tag)).then(|| endpoint.clone())
+        })
+    }
+
+    /// Ends what watches for this source, and lets go of all endpoints. For a stack that another one has
+    /// replaced, which a handle that is not used may keep for long.
+    pub(super) fn retire(&self) {
+        self.retired.send_replace(true);
+    }
+}
+
+impl Discover for AnyDiscover {
+    type Stream = AnyDiscoverStream;
+
+    fn discover(&self) -> AnyDiscoverStream {
+        let mut retired = self.retired.subscribe();
+        let ended = async move {
+            // It is gone with the last handle to the source, which ends no stream.
+            if retired.wait_for(|retired| *retired).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let sets = (self.open)().chain(stream::pending()).take_until(Box::pin(ended));
+        let none = stream::iter(EndpointSet::new(Vec::<Arc<Endpoint>>::new(), "retired").ok());
+        AnyDiscoverStream { sets: sets.chain(none).boxed() }
+    }
+}
+
+/// Stream of an [`AnyDiscover`].
+pub struct AnyDiscoverStream {
+    sets: Sets,
+}
+
+impl futures_core::Stream for AnyDiscoverStream {
+    type Item = EndpointSet;
+
+    fn poll_next(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<EndpointSet>> {
+        self.sets.poll_next_unpin(cx)
+    }
+}
+
+impl fmt::Debug for AnyDiscover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AnyDiscover").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for AnyDiscoverStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AnyDiscoverStream").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,123 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use super::{
+    body::{Request, Response},
+    connector::{AnyConnector, AnyConnectorService},
+    endpoints::AnyDiscover,
+    layers::{Layers, Stack},
+};
+use crate::{
+    config::{PluginConfig, Sections},
+    error::{Code, Error, Kind},
+    health::PluginCheck,
+    sync::{Leases, shards},
+};
+
+/// The stack of a plugin.
+pub type PluginStack<Req, Res> = Stack<Req, Res, AnyConnectorService<Req, Res>>;
+
+/// What a plugin is between two reloads. One lease is one call, or one handle that is ready for a call.
+pub(super) type Held<Req, Res> = Leases<Generation<Req, Res>, ()>;
+
+/// A plugin as its config has made it.
+pub(super) struct Generation<Req, Res> {
+    pub(super) plugin: Arc<PluginConfig>,
+    pub(super) sections: Sections,
+    /// What calls go to; or why there is nothing.
+    pub(super) stack: Result<Made<Req, Res>, Error>,
+    /// Another one has taken its place.
+    is_replaced: AtomicBool,
+    is_retired: AtomicBool,
+}
+
+/// A stack, and what it was made of.
+pub(super) struct Made<Req, Res> {
+    pub(super) layers: Layers<Req, Res>,
+    pub(super) service: PluginStack<Req, Res>,
+    endpoints: AnyDiscover,
+}
+
+impl<Req: Request, Res: Response> Made<Req, Res> {
+    pub(super) fn new(
+        name: &str,
+        sections: &Sections,
+        endpoints: AnyDiscover,
+        connector: AnyConnector<Req, Res>,
+        fallback: super::answer::Answer<Req, Res>,
+    ) -> Result<Self, Error> {
+        use tower_layer::Layer;
+
+        let layers = Layers::of(sections, endpoints.clone(), fallback)?;
+        let (check, has_health) = (PluginCheck::new(connector.clone()), connector.has_health());
+        let layers = layers.checked(sections, check, has_health).named(name);
+        let service = layers.layer(connector);
+        Ok(Self { layers, service, endpoints })
+    }
+}
+
+impl<Req, Res> Generation<Req, Res> {
+    pub(super) fn new(
+        plugin: PluginConfig,
+        sections: Sections,
+        stack: Result<Made<Req, Res>, Error>,
+    ) -> Held<Req, Res> {
+        let (is_replaced, is_retired) = Default::default();
+        let of = Self { plugin: Arc::new(plugin), sections, stack, is_replaced, is_retired };
+        // Several, or what is taken is not known.
+        Leases::new(of, shards().max(2))
+    }
+
+    /// In place of a plugin that is there no more, or not yet.
+    pub(super) fn gone(name: &str) -> Held<Req, Res> {
+        let error = refusal(Code::PLUGIN_1201, format!("there is no plugin `{name}` any more"));
+        Self::new(PluginConfig::new(name, ""), Sections::default(), Err(error))
+    }
+
+    /// In place of all plugins once the program is done with them.
+    pub(super) fn shut_down(name: &str) -> Held<Req, Res> {
+        let error = refusal(Code::REGISTRY_1901, "the plugins are shut down".to_owned());
+        Self::new(PluginConfig::new(name, ""), Sections::default(), Err(error))
+    }
+
+    pub(super) fn made(&self) -> Option<&Made<Req, Res>> {
+        self.stack.as_ref().ok()
+    }
+
+    pub(super) fn is_replaced(&self) -> bool {
+        // Relaxed: whoever misses it is followed by another one who looks.
+        self.is_replaced.load(Ordering::Relaxed)
+    }
+}
+
+/// Another generation has taken its place: it ends with its last call.
+pub(super) fn replace<Req, Res>(held: &Held<Req, Res>) {
+    held.core().is_replaced.store(true, Ordering::SeqCst);
+    retire_if_done(held);
+}
+
+/// Ends the checks and connections of a generation that was replaced and has no call left. A handle that is
+/// not used may keep what is left of it for long.
+#[cold]
+pub(super) fn retire_if_done<Req, Res>(held: &Held<Req, Res>) -> bool {
+    let of = held.core();
+    if held.taken() > 0 || !of.is_replaced() {
+        return false;
+    }
+    if !of.is_retired.swap(true, Ordering::AcqRel) {
+        if let Ok(made) = &of.stack {
+            made.endpoints.retire();
+            let health = made.layers.health.handle();
+            // It cannot be wrong: it is what it was.
+            let _ = health.update(&health.config().with_enabled(false));
+        }
+    }
+    true
+}
+
+#[cold]
+pub(super) fn refusal(code: Code, text: String) -> Error {
+    Error::refused(Kind::Unavailable).coded(Some(code)).message(text)
+}

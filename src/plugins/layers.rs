@@ -1,0 +1,198 @@
+use std::{fmt, time::Duration};
+
+use tower_layer::Layer;
+
+use super::{
+    answer::Answer,
+    body::{Request, Response},
+    endpoints::AnyDiscover,
+    strategy::AnyStrategy,
+    terms::{Terms, TermsLayer},
+};
+use crate::{
+    auth::{Auth, AuthLayer},
+    balance::{Balance, BalanceLayer},
+    breaker::{CircuitBreaker, CircuitBreakerLayer},
+    budget::Budget,
+    config::{BreakerScope, Sections},
+    connect::Connect,
+    discover::Discover,
+    error::Error,
+    failover::{Failover, FailoverLayer},
+    fallback::{Fallback, FallbackLayer},
+    health::{Check, HealthGate, HealthGateLayer},
+    limit::{ConcurrencyLimit, ConcurrencyLimitLayer, RateLimit, RateLimitLayer, Wait},
+};
+
+/// The layers that the sections of a plugin make, in the order in which a call meets them.
+///
+/// Every layer is there, whatever the sections say: one that is not enabled lets calls pass, and can be
+/// switched on by its handle. `Debug` shows them in their order.
+///
+/// # Example
+/// A stack as [`Plugins`](super::Plugins) makes it, of one's own:
+/// ```
+/// use tower::{Layer, ServiceExt, service_fn};
+/// use tower_upstream::{
+///     BoxError, Call, Endpoint, Reply, config::Sections, connect_fn, discover, plugins::Layers,
+/// };
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
+/// let layers = Layers::<u64, u64>::new(&Sections::default(), discover::fixed(["a:1", "b:1"])?)?;
+/// let stack = layers.layer(connect_fn(|_: &Endpoint| {
+///     service_fn(async |call: Call<u64>| Ok::<_, BoxError>(Reply::new(call.into_body() + 1)))
+/// }));
+/// assert_eq!(stack.oneshot(Call::new(7)).await?.into_body(), 8);
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Layers<Req, Res> {
+    /// One quota for the plugin: `rate_limit`.
+    pub rate_limit: RateLimitLayer,
+    /// One limit for the plugin: `concurrency`.
+    pub concurrency: ConcurrencyLimitLayer<Wait>,
+    /// What holds for calls: `timeout`, and `idempotent` of `retry`.
+    pub terms: TermsLayer,
+    /// What answers after a failure: `fallback`.
+    pub fallback: FallbackLayer<Answer<Req, Res>>,
+    /// One circuit for the plugin: `circuit_breaker` with the scope `upstream`.
+    pub breaker: CircuitBreakerLayer,
+    /// Attempts: `retry`, `failover` and `budget`.
+    pub failover: FailoverLayer,
+    /// Which endpoint: `balance`.
+    pub balance: BalanceLayer<AnyDiscover, AnyStrategy>,
+    /// One gate for each endpoint: `health_check`.
+    pub health: HealthGateLayer,
+    /// One circuit for each endpoint: `circuit_breaker` with the scope `endpoint`.
+    pub endpoint_breaker: CircuitBreakerLayer,
+    /// One limit for each endpoint: `per_endpoint` of `concurrency`.
+    pub endpoint_concurrency: ConcurrencyLimitLayer,
+    /// What each call shows to be let in: `auth`.
+    pub auth: AuthLayer,
+}
+
+/// The stack of [`Layers`] over a service `S` of each endpoint.
+pub type Stack<Req, Res, S> = RateLimit<ConcurrencyLimit<Terms<Guarded<Req, Res, S>>, Wait>>;
+
+type Guarded<Req, Res, S> = Fallback<CircuitBreaker<Failover<Chosen<S>>>, Answer<Req, Res>>;
+type Chosen<S> = Balance<HealthGate<CircuitBreaker<ConcurrencyLimit<Auth<S>>>>, AnyStrategy>;
+
+/// More than there can be.
+const UNLIMITED: u32 = i32::MAX as u32;
+
+impl<Req: Request, Res: Response> Layers<Req, Res> {
+    /// Makes the layers, without health checks, and without a fallback to another plugin.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidConfig`](crate::error::Kind::InvalidConfig) for credentials or a fallback that cannot be
+    /// used. Other values out of range become the nearest ones.
+    pub fn new(sections: &Sections, endpoints: impl Discover) -> Result<Self, Error> {
+        let fallback = match sections.fallback.plugin() {
+            Some(_) => Answer::of(&Default::default(), None)?,
+            None => Answer::of(&sections.fallback, None)?,
+        };
+        let check = crate::health::check_fn(|_| async { true });
+        Ok(Self::of(sections, AnyDiscover::new(endpoints), fallback)?
+            .checked(sections, check, false))
+    }
+
+    pub(super) fn of(
+        sections: &Sections,
+        endpoints: AnyDiscover,
+        fallback: Answer<Req, Res>,
+    ) -> Result<Self, Error> {
+        let Sections { retry, circuit_breaker, balance, concurrency, .. } = sections;
+        let (mut breaker, mut endpoint_breaker) =
+            (circuit_breaker.config.clone(), circuit_breaker.config.clone());
+        breaker.enabled &= circuit_breaker.scope == BreakerScope::Upstream;
+        endpoint_breaker.enabled &= circuit_breaker.scope == BreakerScope::Endpoint;
+        let mut limit = concurrency.config.clone();
+        if concurrency.wait.is_zero() {
+            // No call waits.
+            limit.pending = 0;
+        }
+        let mut wait = concurrency.wait;
+        let mut per_endpoint = concurrency.per_endpoint;
+        if !concurrency.enabled {
+            (limit.max, wait, per_endpoint) = (UNLIMITED, Duration::ZERO, None);
+        }
+        let attempts = sections.failover.on(retry.attempts());
+        let endpoints = endpoints.weighted(balance);
+        let check = crate::health::check_fn(|_| async { true });
+        Ok(Self {
+            rate_limit: RateLimitLayer::with_config(sections.rate_limit.clone()),
+            concurrency: ConcurrencyLimitLayer::with_config(limit).wait(wait),
+            terms: TermsLayer::new(sections),
+            fallback: FallbackLayer::new(fallback),
+            breaker: CircuitBreakerLayer::new(breaker),
+            failover: FailoverLayer::new(attempts)
+                .with_budget(Budget::with_config(sections.budget)),
+            balance: BalanceLayer::with_config(
+                endpoints,
+                AnyStrategy::of(balance),
+                balance.config.clone(),
+            ),
+            health: HealthGateLayer::new(check),
+            endpoint_breaker: CircuitBreakerLayer::new(endpoint_breaker),
+            endpoint_concurrency: ConcurrencyLimitLayer::new(per_endpoint.unwrap_or(UNLIMITED)),
+            auth: AuthLayer::new(sections.auth.credentials()?),
+        })
+    }
+
+    /// With a check of health, which is made if the section and `is_on` say so.
+    pub(super) fn checked(mut self, sections: &Sections, check: impl Check, is_on: bool) -> Self {
+        let mut config = sections.health_check.clone();
+        config.enabled &= is_on;
+        self.health = HealthGateLayer::with_config(check, config);
+        self
+    }
+
+    /// Names the layers, for errors and events.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        self.rate_limit = self.rate_limit.named(name);
+        self.concurrency = self.concurrency.named(name);
+        self.breaker = self.breaker.named(name);
+        self.endpoint_breaker = self.endpoint_breaker.named(name);
+        self.endpoint_concurrency = self.endpoint_concurrency.named(name);
+        self.health = self.health.named(name);
+        self
+    }
+}
+
+impl<Req, Res, C> Layer<C> for Layers<Req, Res>
+where
+    Req: Request,
+    Res: Response,
+    C: Connect + Send + Sync + 'static,
+    C::Service: Clone + Send + Sync + 'static,
+{
+    type Service = Stack<Req, Res, C::Service>;
+
+    fn layer(&self, connector: C) -> Self::Service {
+        let connector = self.endpoint_concurrency.layer(self.auth.layer(connector));
+        let connector = self.health.layer(self.endpoint_breaker.layer(connector));
+        let chosen = self.failover.layer(self.balance.layer(connector));
+        let guarded = self.fallback.layer(self.breaker.layer(chosen));
+        self.rate_limit.layer(self.concurrency.layer(self.terms.layer(guarded)))
+    }
+}
+
+impl<Req, Res> fmt::Debug for Layers<Req, Res> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Layers")
+            .field("rate_limit", &self.rate_limit)
+            .field("concurrency", &self.concurrency)
+            .field("terms", &self.terms)
+            .field("fallback", &self.fallback)
+            .field("breaker", &self.breaker)
+            .field("failover", &self.failover)
+            .field("balance", &self.balance)
+            .field("health", &self.health)
+            .field("endpoint_breaker", &self.endpoint_breaker)
+            .field("endpoint_concurrency", &self.endpoint_concurrency)
+            .field("auth", &self.auth)
+            .finish()
+    }
+}

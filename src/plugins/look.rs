@@ -1,0 +1,154 @@
+//! What there is to see of a plugin.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    body::{Request, Response},
+    generation::Generation,
+    layers::Layers,
+    plugins::Plugins,
+};
+use crate::{
+    breaker::CircuitState,
+    config::{BreakerScope, PluginConfig},
+    plugin::{HealthStatus, PluginInfo, PluginStatus},
+};
+
+impl<Req: Request, Res: Response> Plugins<Req, Res> {
+    /// Returns the names of all plugins, in their order.
+    pub fn names(&self) -> Vec<Arc<str>> {
+        self.program.names.all().iter().map(|slot| slot.name.clone()).collect()
+    }
+
+    /// Returns the names of the plugins that have this label, in their order.
+    pub fn with_label(&self, label: &str, value: &str) -> Vec<Arc<str>> {
+        let all = self.program.names.all().into_iter();
+        let has = |plugin: &PluginConfig| plugin.labels.get(label).is_some_and(|of| of == value);
+        let found = all.filter(|slot| has(&slot.current().core().plugin));
+        found.map(|slot| slot.name.clone()).collect()
+    }
+
+    /// Returns the health of each plugin: that of its endpoints together. Unknown before the first call, and
+    /// where health is not checked; offline, if it is not enabled.
+    pub fn list(&self) -> BTreeMap<Arc<str>, HealthStatus> {
+        let all = self.program.names.all().into_iter();
+        all.map(|slot| (slot.name.clone(), health(slot.current().core()))).collect()
+    }
+
+    /// Returns the health of all plugins together, that of the worst.
+    pub fn health(&self) -> HealthStatus {
+        let all = self.list();
+        let named = all.into_iter().map(|(name, status)| {
+            let message = format!("{name}: {}", status.message);
+            status.with_message(message)
+        });
+        HealthStatus::overall(&named.collect::<Vec<_>>())
+    }
+
+    /// Returns the state of each circuit, by the name of its plugin and the key of its endpoint, which is empty
+    /// for the circuit of a plugin as a whole.
+    pub fn breakers(&self) -> BTreeMap<(Arc<str>, String), CircuitState> {
+        let all = self.program.names.all().into_iter();
+        let each = all.flat_map(|slot| {
+            let states = breakers(slot.current().core());
+            states.into_iter().map(move |(key, state)| ((slot.name.clone(), key), state))
+        });
+        each.collect()
+    }
+
+    /// Returns what the config says about a plugin: its version, and its labels and annotations as metadata.
+    pub fn info(&self, name: &str) -> Option<PluginInfo> {
+        self.config(name).map(|plugin| info(&plugin))
+    }
+
+    /// Returns the config of a plugin, without the sections of the defaults.
+    pub fn config(&self, name: &str) -> Option<Arc<PluginConfig>> {
+        Some(self.program.names.get(name)?.core().current().core().plugin.clone())
+    }
+
+    /// Returns the layers of a plugin, whose handles inspect and change it; `None` if it is not enabled.
+    ///
+    /// ```
+    /// use tower_upstream::{config::{Config, PluginConfig}, plugins::Plugins};
+    /// let tax = PluginConfig::new("tax", "http").with_endpoint("http://a:80");
+    /// let plugins = Plugins::<u64, u64>::from_config(Config::default().with_plugin(tax))?;
+    /// let layers = plugins.layers("tax").ok_or("no tax")?;
+    /// assert_eq!(layers.failover.handle().config().max, 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn layers(&self, name: &str) -> Option<Layers<Req, Res>> {
+        let held = self.program.names.get(name)?.core().current();
+        held.core().made().map(|made| made.layers.clone())
+    }
+
+    /// Returns how many calls of a plugin are in flight, with the handles that are ready for one.
+    pub fn in_flight(&self, name: &str) -> Option<usize> {
+        Some(self.program.names.get(name)?.core().current().taken())
+    }
+
+    /// Returns how many calls are in flight at plugins that were replaced or taken out since they began.
+    pub fn draining(&self) -> usize {
+        self.program.leaving()
+    }
+
+    /// Returns whether [`shutdown`](Self::shutdown) was called.
+    pub fn is_shutdown(&self) -> bool {
+        self.program.is_shut_down()
+    }
+
+    /// Returns the `log_level` of the config as a filter, such as for `tracing_subscriber`'s `EnvFilter`: `info`
+    /// if it has none. Go's `fatal` is `error`.
+    ///
+    /// ```
+    /// use tower_upstream::{config::Config, plugins::Plugins};
+    /// let mut config = Config::default();
+    /// config.log_level = "WARN".to_owned();
+    /// assert_eq!(Plugins::<u64, u64>::from_config(config)?.log_filter(), "warn");
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    pub fn log_filter(&self) -> String {
+        match self.program.log_level().to_ascii_lowercase().as_str() {
+            "" => "info".to_owned(),
+            "fatal" => "error".to_owned(),
+            level => level.to_owned(),
+        }
+    }
+}
+
+fn health<Req, Res>(of: &Generation<Req, Res>) -> HealthStatus {
+    match &of.stack {
+        Err(error) => HealthStatus::new(PluginStatus::Offline).with_message(error.what()),
+        Ok(made) => {
+            let statuses = made.layers.health.monitor().statuses();
+            match statuses.values().all(|status| status.status == PluginStatus::Unknown) {
+                true => HealthStatus::new(PluginStatus::Unknown).with_message("not checked yet"),
+                false => HealthStatus::overall(statuses.values()),
+            }
+        }
+    }
+}
+
+fn breakers<Req, Res>(of: &Generation<Req, Res>) -> BTreeMap<String, CircuitState> {
+    let Some(made) = of.made() else { return BTreeMap::new() };
+    let layers = &made.layers;
+    match of.sections.circuit_breaker.scope {
+        BreakerScope::Upstream => {
+            BTreeMap::from([(String::new(), layers.breaker.handle().state())])
+        }
+        BreakerScope::Endpoint => {
+            let members = layers.balance.handle().members().into_iter();
+            let each = members.filter_map(|member| {
+                let circuit = layers.endpoint_breaker.handle_for(member.key())?;
+                Some((member.key().to_owned(), circuit.state()))
+            });
+            each.collect()
+        }
+    }
+}
+
+fn info(plugin: &PluginConfig) -> PluginInfo {
+    let mut info = PluginInfo::new(plugin.name.as_str(), plugin.version.as_str());
+    info.metadata.extend(plugin.labels.clone());
+    info.metadata.extend(plugin.annotations.clone());
+    info
+}

@@ -1,0 +1,93 @@
+//! Upstreams by their names: made of a config, called, replaced while running.
+//!
+//! # When to use
+//! If a program has upstreams that it knows by name, and their addresses and limits are written down rather
+//! than part of its code. For one upstream, compose the layers; [`Layers`] are those that a plugin has.
+//!
+//! # What stands before a plugin
+//! ```text
+//!   a call
+//!     │
+//!   rate_limit ─────────── one quota for the plugin                    `rate_limit`
+//!   concurrency ────────── how many calls at once                      `concurrency`
+//!   terms ──────────────── a deadline for calls without one            `timeout`, `retry.idempotent`
+//!   fallback ───────────── what answers after a failure                `fallback`
+//!   breaker ────────────── one circuit for the plugin                  `circuit_breaker`, `scope: upstream`
+//!   failover ───────────── how often a call is tried                   `retry`, `failover`, `budget`
+//!   balance ────────────── which endpoint                              `balance`
+//!   health ─────────────── one gate for each endpoint                  `health_check`
+//!   endpoint_breaker ───── one circuit for each endpoint               `circuit_breaker`, `scope: endpoint`
+//!   endpoint_concurrency ─ how many calls at once for each endpoint    `concurrency.per_endpoint`
+//!   auth ───────────────── what a call shows to be let in              `auth`
+//!     │
+//!   transport ──────────── how an endpoint is reached                  `transport`, `connection`, `options`
+//! ```
+//! All of them are there for every plugin. One whose section is not enabled lets calls pass.
+//!
+//! # Replacing plugins
+//! [`Plugins::apply`] makes all plugins of a config before the first is replaced, and keeps those whose config
+//! has not changed. A handle goes to what stands in the place of its plugin with its next `poll_ready`; calls that
+//! are in flight end where they began. What was replaced ends with its last call: its checks and its connections.
+//!
+//! # Cost
+//! A held [`Upstream`] reads one word to see that its plugin is the current one, and counts the call in a
+//! counter that the threads do not share.
+//!
+//! # Cancel safety
+//! Dropping a response drops the call, and gives back what it reserved.
+//!
+//! # Bounds
+//! Nothing is queued here. Names of plugins that were taken out are kept while there are handles to them.
+//!
+//! # Example
+//! ```
+//! use tower::service_fn;
+//! use tower_upstream::{BoxError, Call, Reply, plugins::Plugins};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), BoxError> {
+//! let plugins = Plugins::<u64, u64>::new();
+//! plugins.register("double", service_fn(async |call: Call<u64>| {
+//!     Ok::<_, BoxError>(Reply::new(2 * call.into_body()))
+//! }))?;
+//! assert_eq!(plugins.call("double", Call::new(21)).await?.into_body(), 42);
+//! let error = plugins.call("duoble", Call::new(21)).await.unwrap_err();
+//! assert!(error.to_string().contains("did you mean `double`?"));
+//! # Ok(()) }
+//! ```
+
+mod answer;
+mod body;
+mod built_in;
+mod by_name;
+mod connector;
+mod endpoints;
+mod factory;
+mod generation;
+mod group;
+mod layers;
+mod look;
+mod names;
+mod places;
+mod plugins;
+mod program;
+mod slot;
+mod sources;
+mod strategy;
+mod terms;
+mod upstream;
+
+pub use self::{
+    answer::{Answer, AnswerFuture, KeptOf},
+    body::{Request, Response},
+    by_name::CallFuture,
+    connector::{AnyConnector, AnyConnectorService, AnyService},
+    endpoints::{AnyDiscover, AnyDiscoverStream},
+    factory::Factory,
+    generation::PluginStack,
+    group::{Group, GroupFuture},
+    layers::{Layers, Stack},
+    plugins::Plugins,
+    strategy::{AnyStrategy, AnyTable},
+    terms::{Terms, TermsLayer},
+    upstream::{InFlight, Upstream, UpstreamFuture},
+};

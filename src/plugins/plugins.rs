@@ -1,0 +1,274 @@
+use std::{fmt, sync::Arc};
+
+use serde::{Serialize, de::DeserializeOwned};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{
+    body::{Request, Response},
+    by_name::CallFuture,
+    connector::AnyConnector,
+    endpoints::AnyDiscover,
+    factory::Factory,
+    generation::refusal,
+    group::Group,
+    places::NOWHERE,
+    program::Program,
+    upstream::Upstream,
+};
+use crate::{
+    codec::{Codec, CodecLayer},
+    config::{Config, PluginConfig, nearest::did_you_mean},
+    connect::connect_fn,
+    discover::Discover,
+    endpoint::Endpoint,
+    error::{BoxError, Code, Error},
+    plugin::{Call, Encoded, Reply},
+    sync::lock,
+};
+
+/// The plugins of a program, by their names.
+///
+/// Clones are handles to the same plugins. `Req` and `Res` are the bodies of calls and replies; with
+/// [`Encoded`] for both, plugins of different types stand beside each other, see [`typed`](Self::typed).
+///
+/// Making plugins connects to nothing and starts no process: that comes with the first call.
+///
+/// # Example
+/// ```
+/// use tower_upstream::{config::{Config, PluginConfig}, plugins::Plugins};
+///
+/// let config = Config::default()
+///     .with_plugin(PluginConfig::new("tax", "https").with_endpoint("https://tax.example"))
+///     .with_plugin(PluginConfig::new("vat", "http").with_endpoints(["http://a:80", "http://b:80"]));
+/// # #[cfg(feature = "tls")] {
+/// let plugins = Plugins::<u64, u64>::from_config(config)?;
+/// assert_eq!(plugins.names(), ["tax", "vat"]);
+/// assert!(plugins.get("tax").is_some());
+/// # }
+/// # Ok::<(), tower_upstream::Error>(())
+/// ```
+pub struct Plugins<Req, Res> {
+    pub(super) program: Arc<Program<Req, Res>>,
+}
+
+impl<Req: Request, Res: Response> Plugins<Req, Res> {
+    /// Begins without plugins.
+    pub fn new() -> Self {
+        Self { program: Arc::new(Program::new()) }
+    }
+
+    /// Makes the plugins of `config`.
+    ///
+    /// # Errors
+    /// Those of [`apply`](Self::apply).
+    pub fn from_config(config: Config) -> Result<Self, Error> {
+        let plugins = Self::new();
+        plugins.apply(config)?;
+        Ok(plugins)
+    }
+
+    /// Replaces the plugins of the config before with those of `config`, as a whole.
+    ///
+    /// A plugin whose config has not changed stays as it is, with all that its layers have learned. Others are
+    /// made anew; those that were registered in code stay. All are made before the first is replaced. Calls
+    /// that are in flight end where they began, and handles stay valid.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidConfig`](crate::error::Kind::InvalidConfig), which names every plugin that cannot be made, with the code of the first mistake:
+    /// `PLUGIN_1008` for a transport that there is not, `REGISTRY_1907` if its factory failed or panicked,
+    /// `REGISTRY_1901` for a name that was registered in code, or after a [`shutdown`](Self::shutdown). Then
+    /// nothing has changed.
+    ///
+    /// ```
+    /// use tower_upstream::{config::{Config, PluginConfig}, plugins::Plugins};
+    /// let plugins = Plugins::<u64, u64>::new();
+    /// let tax = PluginConfig::new("tax", "http").with_endpoint("http://a:80");
+    /// plugins.apply(Config::default().with_plugin(tax))?;
+    /// let handle = plugins.get("tax");
+    /// plugins.apply(Config::default())?;
+    /// assert!(handle.is_some() && plugins.get("tax").is_none());
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    pub fn apply(&self, config: Config) -> Result<(), Error> {
+        self.program.apply(config)
+    }
+
+    /// Returns the plugin of that name, as a service.
+    #[inline]
+    pub fn get(&self, name: &str) -> Option<Upstream<Req, Res>> {
+        self.program.names.get(name).map(Upstream::new)
+    }
+
+    /// Calls the plugin of that name.
+    ///
+    /// # Errors
+    /// `PLUGIN_1201`, with the nearest name, if there is no such plugin; otherwise those of [`Upstream`].
+    pub fn call(&self, name: &str, call: Call<Req>) -> CallFuture<Req, Res> {
+        CallFuture::new(self.get(name).ok_or_else(|| self.unknown(name)), call)
+    }
+
+    /// Returns the plugins of one `type`, as one service that balances over them.
+    ///
+    /// ```
+    /// use tower_upstream::{Call, error::Code, plugins::Plugins};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// use tower::ServiceExt;
+    /// let payment = Plugins::<u64, u64>::new().group("payment");
+    /// let error = payment.oneshot(Call::new(1)).await.unwrap_err();
+    /// assert_eq!(error.code(), Code::LOADBALANCER_1701);
+    /// # }
+    /// ```
+    pub fn group(&self, kind: impl Into<Arc<str>>) -> Group<Req, Res> {
+        Group::new(self.program.clone(), kind.into())
+    }
+
+    /// Registers a service under a name: a plugin of this process, with the default sections.
+    ///
+    /// # Errors
+    /// `REGISTRY_1901` if there is a plugin of that name, or after a shutdown; `PLUGIN_1001` for a name that no
+    /// plugin may have.
+    pub fn register<S>(&self, name: impl Into<String>, service: S) -> Result<(), Error>
+    where
+        S: Service<Call<Req>, Response = Reply<Res>> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError> + 'static,
+        S::Future: Send + 'static,
+    {
+        let connector = AnyConnector::new(connect_fn(move |_: &Endpoint| service.clone()));
+        let mut plugin = PluginConfig::new(name, "in-process").with_endpoint(NOWHERE);
+        // Its key is its name.
+        plugin.endpoints = vec![crate::config::EndpointConfig::new(NOWHERE).with_id(&*plugin.name)];
+        self.register_with(plugin, connector)
+    }
+
+    /// Registers a plugin whose endpoints `connector` connects to.
+    ///
+    /// # Errors
+    /// Those of [`register`](Self::register), and [`Kind::InvalidConfig`](crate::error::Kind::InvalidConfig) for a config that cannot be used.
+    ///
+    /// ```
+    /// use tower_upstream::{
+    ///     config::PluginConfig, plugins::{AnyConnector, Plugins}, transport::HttpTransport,
+    /// };
+    /// let plugins = Plugins::<u64, u64>::new();
+    /// let tax = PluginConfig::new("tax", "mine").with_endpoints(["http://a:80", "http://b:80"]);
+    /// plugins.register_with(tax, AnyConnector::with_health(HttpTransport::new()))?;
+    /// assert_eq!(plugins.names(), ["tax"]);
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    pub fn register_with(
+        &self,
+        plugin: PluginConfig,
+        connector: AnyConnector<Req, Res>,
+    ) -> Result<(), Error> {
+        self.program.register(plugin, Some(connector))
+    }
+
+    /// Registers a plugin by its config, as one of a file is made.
+    ///
+    /// # Errors
+    /// Those of [`register_with`](Self::register_with), and of its factory: `REGISTRY_1904` for a `type` without
+    /// one and without a `transport`.
+    pub fn register_config(&self, plugin: PluginConfig) -> Result<(), Error> {
+        self.program.register(plugin, None)
+    }
+
+    /// Takes a plugin out. Calls that are in flight end where they began.
+    ///
+    /// # Errors
+    /// `PLUGIN_1201`, with the nearest name, if there is no such plugin.
+    pub fn unregister(&self, name: &str) -> Result<(), Error> {
+        if self.program.unregister(name) { Ok(()) } else { Err(self.unknown(name)) }
+    }
+
+    /// Registers a factory for a `type` or a `transport` of this name, and for those that it serves.
+    ///
+    /// # Errors
+    /// `REGISTRY_1904`, with the names that there are, if one of them has a factory.
+    pub fn register_factory(
+        &self,
+        name: &str,
+        factory: impl Factory<Req, Res>,
+    ) -> Result<(), Error> {
+        lock(&self.program.factories).register(name, Arc::new(factory))
+    }
+
+    /// Registers a source of endpoints, for `discover: {memory: {}, service: name}`. One that is registered
+    /// again replaces it for plugins that are made from then on.
+    ///
+    /// ```
+    /// use tower_upstream::{
+    ///     config::{Config, DiscoverConfig, PluginConfig}, discover::Memory, plugins::Plugins,
+    /// };
+    /// let endpoints = Memory::new(["http://a:80"])?;
+    /// let plugins = Plugins::<u64, u64>::new();
+    /// plugins.register_source("tax", endpoints.clone());
+    /// let discover = DiscoverConfig::new("memory", Default::default());
+    /// let tax = PluginConfig::new("tax", "http").with_discover(discover);
+    /// plugins.apply(Config::default().with_plugin(tax))?;
+    /// endpoints.insert("http://b:80")?;
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    pub fn register_source(&self, name: impl Into<String>, source: impl Discover) {
+        let source = AnyDiscover::new(source);
+        let before = lock(&self.program.sources).insert(name.into(), source);
+        drop(before);
+    }
+
+    #[cold]
+    fn unknown(&self, name: &str) -> Error {
+        let names = self.names();
+        let hint = did_you_mean(name, &names).map(|hint| format!("; {hint}")).unwrap_or_default();
+        let shown: String = name.escape_debug().take(64).collect();
+        if self.is_shutdown() {
+            return refusal(Code::REGISTRY_1901, "the plugins are shut down".to_owned());
+        }
+        refusal(Code::PLUGIN_1201, format!("there is no plugin `{shown}`{hint}"))
+    }
+
+    /// Refuses all calls from now on. Calls that are in flight end.
+    pub fn shutdown(&self) {
+        self.program.shut_down();
+    }
+}
+
+impl Plugins<Encoded, Encoded> {
+    /// Returns the plugin of that name, as a service of bodies of these types: they are encoded before its
+    /// stack, and decoded after it. All types share its circuits, connections and endpoints.
+    ///
+    /// ```
+    /// use tower_upstream::{config::{Config, PluginConfig}, plugin::Encoded, plugins::Plugins};
+    /// let tax = PluginConfig::new("tax", "http").with_endpoint("http://a:80");
+    /// let plugins =
+    ///     Plugins::<Encoded, Encoded>::from_config(Config::default().with_plugin(tax))?;
+    /// let rates = plugins.typed::<String, Vec<f64>>("tax");
+    /// let total = plugins.typed::<u64, u64>("tax");
+    /// assert!(rates.is_some() && total.is_some());
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    pub fn typed<A, B>(&self, name: &str) -> Option<Codec<Upstream<Encoded, Encoded>, A, B>>
+    where
+        A: Serialize,
+        B: DeserializeOwned,
+    {
+        self.get(name).map(|upstream| CodecLayer::new().layer(upstream))
+    }
+}
+
+impl<Req: Request, Res: Response> Default for Plugins<Req, Res> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<Req, Res> Clone for Plugins<Req, Res> {
+    fn clone(&self) -> Self {
+        Self { program: self.program.clone() }
+    }
+}
+
+impl<Req: Request, Res: Response> fmt::Debug for Plugins<Req, Res> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plugins").field("names", &self.names()).finish_non_exhaustive()
+    }
+}

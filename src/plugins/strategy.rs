@@ -1,0 +1,158 @@
+use std::sync::Arc;
+
+use crate::{
+    balance::{
+        Candidates, Geographic, HealthBased, LeastLatency, LeastRequest, PeakEwma, Pick, PickFirst,
+        Priority, Random, RoundRobin, Strategy, WeightedRandom, WeightedRoundRobin,
+    },
+    config::{BalanceSection, StrategyName},
+    endpoint::Locality,
+    member::Member,
+};
+
+macro_rules! strategies {
+    ($($strategy:ident,)+) => {
+        /// Any strategy of this crate, by the name that a `balance` section has.
+        ///
+        /// ```
+        /// use tower_upstream::{config::{BalanceSection, StrategyName}, plugins::AnyStrategy};
+        /// let strategy = AnyStrategy::of(&BalanceSection::from(StrategyName::RoundRobin));
+        /// assert!(matches!(strategy, AnyStrategy::RoundRobin(_)));
+        /// ```
+        #[derive(Debug, Clone)]
+        #[non_exhaustive]
+        #[allow(missing_docs, reason = "each is the strategy of its name")]
+        pub enum AnyStrategy {
+            $($strategy($strategy),)+
+        }
+
+        /// State of an [`AnyStrategy`]: that of the strategy which it is.
+        #[non_exhaustive]
+        #[allow(missing_docs, reason = "each is the table of the strategy of its name")]
+        pub enum AnyTable {
+            $($strategy(<$strategy as Strategy>::Table),)+
+        }
+
+        impl std::fmt::Debug for AnyTable {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(match self {
+                    $(Self::$strategy(_) => concat!("AnyTable(", stringify!($strategy), ")"),)+
+                })
+            }
+        }
+
+        impl Strategy for AnyStrategy {
+            type Table = AnyTable;
+
+            fn table(&self, members: &[Arc<Member>], before: Option<&AnyTable>) -> AnyTable {
+                match self {
+                    $(Self::$strategy(strategy) => {
+                        let before = match before {
+                            Some(AnyTable::$strategy(before)) => Some(before),
+                            _ => None,
+                        };
+                        AnyTable::$strategy(strategy.table(members, before))
+                    })+
+                }
+            }
+
+            fn table_among(
+                &self,
+                members: &[Arc<Member>],
+                all: &[Arc<Member>],
+                before: Option<&AnyTable>,
+            ) -> AnyTable {
+                match self {
+                    $(Self::$strategy(strategy) => {
+                        let before = match before {
+                            Some(AnyTable::$strategy(before)) => Some(before),
+                            _ => None,
+                        };
+                        AnyTable::$strategy(strategy.table_among(members, all, before))
+                    })+
+                }
+            }
+
+            fn hedges(&self) -> bool {
+                match self {
+                    $(Self::$strategy(strategy) => strategy.hedges(),)+
+                }
+            }
+
+            fn draw(&self, table: &AnyTable, bound: u32) -> u32 {
+                match (self, table) {
+                    $((Self::$strategy(strategy), AnyTable::$strategy(table)) => {
+                        strategy.draw(table, bound)
+                    })+
+                    // Each makes its own table.
+                    _ => 0,
+                }
+            }
+        }
+
+        impl<Req: ?Sized> Pick<Req> for AnyStrategy {
+            #[inline]
+            fn pick(
+                &self,
+                table: &AnyTable,
+                candidates: Candidates<'_>,
+                request: &Req,
+            ) -> Option<usize> {
+                match (self, table) {
+                    $((Self::$strategy(strategy), AnyTable::$strategy(table)) => {
+                        strategy.pick(table, candidates, request)
+                    })+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+strategies! {
+    LeastRequest,
+    PeakEwma,
+    LeastLatency,
+    HealthBased,
+    RoundRobin,
+    WeightedRoundRobin,
+    Random,
+    WeightedRandom,
+    Geographic,
+    Priority,
+    PickFirst,
+}
+
+impl AnyStrategy {
+    /// Returns the strategy that `balance` names, with its settings.
+    pub fn of(balance: &BalanceSection) -> Self {
+        let choices = balance.choices.unwrap_or(2);
+        match balance.strategy {
+            StrategyName::LeastRequest if balance.full_scan => {
+                Self::LeastRequest(LeastRequest::new().with_full_scan())
+            }
+            StrategyName::LeastRequest => {
+                Self::LeastRequest(LeastRequest::new().with_choices(choices))
+            }
+            StrategyName::PeakEwma => Self::PeakEwma(PeakEwma::new().with_choices(choices)),
+            StrategyName::LeastLatency if balance.full_scan => {
+                Self::LeastLatency(LeastLatency::new().with_full_scan())
+            }
+            StrategyName::LeastLatency => {
+                Self::LeastLatency(LeastLatency::new().with_choices(choices))
+            }
+            StrategyName::HealthBased => Self::HealthBased(HealthBased::new()),
+            StrategyName::RoundRobin => Self::RoundRobin(RoundRobin::new()),
+            StrategyName::WeightedRoundRobin => Self::WeightedRoundRobin(WeightedRoundRobin::new()),
+            StrategyName::Random => Self::Random(Random::new()),
+            StrategyName::WeightedRandom => Self::WeightedRandom(WeightedRandom::new()),
+            StrategyName::Geographic => {
+                let (region, zone) = (balance.region.clone(), balance.zone.clone());
+                let here = Locality { region, zone, sub_zone: String::new() };
+                Self::Geographic(Geographic::from(here).with_regions(balance.regions.clone()))
+            }
+            StrategyName::Priority => Self::Priority(Priority::new()),
+            StrategyName::PickFirst => Self::PickFirst(PickFirst::new()),
+        }
+    }
+}

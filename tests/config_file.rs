@@ -1,0 +1,471 @@
+//! A config file: what is in it, and everything that is wrong with it.
+#![cfg(all(feature = "config", feature = "yaml"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
+
+use tower_upstream::{
+    config::{Config, ConfigError, Format, ReadOptions, Unknown, env::EnvOptions},
+    error::Code,
+};
+
+const ALL: [Format; 3] = [Format::Json, Format::Yaml, Format::Toml];
+
+fn wrong(text: &str, format: Format) -> ConfigError {
+    match Config::from_str(text, format) {
+        Ok(config) => panic!("{text}: {config:?}"),
+        Err(error) => error,
+    }
+}
+
+/// Code, path, line and column of each mistake.
+fn told(error: &ConfigError) -> Vec<(&str, &str, usize, usize)> {
+    let mistakes = error.mistakes().iter();
+    mistakes
+        .map(|of| {
+            let at = (of.line.unwrap_or_default(), of.column.unwrap_or_default());
+            (of.code.as_str(), of.path.as_str(), at.0, at.1)
+        })
+        .collect()
+}
+
+/// One plugin with all that it needs, and `members` in the form of the format.
+fn tax(members: &str, format: Format) -> String {
+    match format {
+        Format::Json => format!(
+            "{{\"plugins\": [\n{{\"name\": \"tax\", \"transport\": \"https\", \"endpoint\": \"https://tax\"{}{members}}}]}}",
+            if members.is_empty() { "" } else { ",\n" }
+        ),
+        Format::Yaml => {
+            format!("plugins:\n- name: tax\n  transport: https\n  endpoint: https://tax\n{members}")
+        }
+        _ => format!(
+            "[[plugins]]\nname = 'tax'\ntransport = 'https'\nendpoint = 'https://tax'\n{members}"
+        ),
+    }
+}
+
+#[test]
+fn each_rule_of_go_has_its_code_and_place_in_every_format() {
+    let json = |members: &str| format!("{{\"plugins\": [\n  {{{members}}}]}}");
+    let yaml = |members: &str| format!("plugins:\n- {}\n", members.replace(", ", "\n  "));
+    let toml = |members: &str| format!("[[plugins]]\n{}\n", members.replace(", ", "\n"));
+    // JSON, YAML, TOML; each with its line and column.
+    for (code, path, inputs) in [
+        (
+            "PLUGIN_1001",
+            "plugins[0].name",
+            [
+                (json(r#""name": "", "transport": "http", "endpoint": "http://a""#), 2, 12),
+                (yaml("name: '', transport: http, endpoint: http://a"), 2, 9),
+                (toml("name = '', transport = 'http', endpoint = 'http://a'"), 2, 8),
+            ],
+        ),
+        (
+            "PLUGIN_1002",
+            "plugins[0].transport",
+            [
+                (json(r#""name": "a", "transport": "", "endpoint": "http://a""#), 2, 30),
+                (yaml("name: a, transport: '', endpoint: http://a"), 3, 14),
+                (toml("name = 'a', transport = '', endpoint = 'http://a'"), 3, 13),
+            ],
+        ),
+        (
+            "PLUGIN_1003",
+            "plugins[0].endpoint",
+            [
+                (json(r#""name": "a", "transport": "http", "endpoint": """#), 2, 50),
+                (yaml("name: a, transport: https, endpoint: ''"), 4, 13),
+                (toml("name = 'a', transport = 'grpc', endpoint = ''"), 4, 12),
+            ],
+        ),
+        (
+            "PLUGIN_1004",
+            "plugins[0].endpoint",
+            [
+                (json(r#""name": "a", "transport": "http", "endpoint": "http://a b""#), 2, 50),
+                (yaml("name: a, transport: http, endpoint: 'http://a:99999'"), 4, 13),
+                (toml("name = 'a', transport = 'http', endpoint = 'http://a:x'"), 4, 12),
+            ],
+        ),
+        (
+            "PLUGIN_1005",
+            "plugins[0].endpoint",
+            [
+                (json(r#""name": "a", "transport": "http", "endpoint": "localhost""#), 2, 50),
+                (yaml("name: a, transport: http, endpoint: 'http:///x'"), 4, 13),
+                (toml("name = 'a', transport = 'http', endpoint = '://a'"), 4, 12),
+            ],
+        ),
+        (
+            "PLUGIN_1006",
+            "plugins[0].endpoint",
+            [
+                (json(r#""name": "a", "transport": "unix", "endpoint": """#), 2, 50),
+                (yaml("name: a, transport: unix, endpoint: ''"), 4, 13),
+                (toml("name = 'a', transport = 'unix', endpoint = ''"), 4, 12),
+            ],
+        ),
+        (
+            "PLUGIN_1007",
+            "plugins[0].executable",
+            [
+                (json(r#""name": "a", "transport": "exec", "executable": """#), 2, 52),
+                (yaml("name: a, transport: exec, executable: ''"), 4, 15),
+                (toml("name = 'a', transport = 'exec', executable = ''"), 4, 14),
+            ],
+        ),
+        (
+            "PLUGIN_1008",
+            "plugins[0].transport",
+            [
+                (json(r#""name": "a", "transport": "htp", "endpoint": "http://a""#), 2, 30),
+                (yaml("name: a, transport: tcp, endpoint: http://a"), 3, 14),
+                (toml("name = 'a', transport = 'wasm', endpoint = 'http://a'"), 3, 13),
+            ],
+        ),
+        (
+            "AUTH_1101",
+            "plugins[0].auth",
+            [
+                (tax("\"auth\": {\"method\": \"api-key\"}", Format::Json), 3, 1),
+                (tax("  auth: {method: api-key}\n", Format::Yaml), 5, 3),
+                (tax("auth = {method = 'api-key'}\n", Format::Toml), 5, 1),
+            ],
+        ),
+        (
+            "AUTH_1102",
+            "plugins[0].auth",
+            [
+                (tax("\"auth\": {\"method\": \"bearer\", \"token\": \"\"}", Format::Json), 3, 1),
+                (tax("  auth:\n    method: bearer\n", Format::Yaml), 5, 3),
+                (tax("[plugins.auth]\nmethod = 'bearer'\n", Format::Toml), 5, 10),
+            ],
+        ),
+        (
+            "AUTH_1103",
+            "plugins[0].auth",
+            [
+                (tax("\"auth\": {\"method\": \"basic\", \"username\": \"u\"}", Format::Json), 3, 1),
+                (tax("  auth: {method: basic}\n", Format::Yaml), 5, 3),
+                (tax("auth = {method = 'basic', password = 'p'}\n", Format::Toml), 5, 1),
+            ],
+        ),
+        (
+            "AUTH_1104",
+            "plugins[0].auth",
+            [
+                (tax("\"auth\": {\"method\": \"mtls\", \"cert_file\": \"c\"}", Format::Json), 3, 1),
+                (tax("  auth: {method: mtls}\n", Format::Yaml), 5, 3),
+                (tax("auth = {method = 'mtls', key_file = 'k'}\n", Format::Toml), 5, 1),
+            ],
+        ),
+        (
+            "AUTH_1105",
+            "plugins[0].auth.method",
+            [
+                (tax("\"auth\": {\"method\": \"api_key\"}", Format::Json), 3, 20),
+                (tax("  auth: {method: oauth}\n", Format::Yaml), 5, 18),
+                (tax("auth = {method = 'x'}\n", Format::Toml), 5, 18),
+            ],
+        ),
+        (
+            "PLUGIN_1009",
+            "plugins",
+            [
+                ("{\"log_level\": \"info\",\n \"plugins\": []}".to_owned(), 2, 13),
+                ("log_level: info\nplugins: []\n".to_owned(), 2, 10),
+                ("plugins = []\n".to_owned(), 1, 11),
+            ],
+        ),
+    ] {
+        for ((text, line, column), format) in inputs.iter().zip(ALL) {
+            let error = wrong(text, format);
+            assert_eq!(told(&error), [(code, path, *line, *column)], "{format}: {text}\n{error}");
+            let whole = if code == "PLUGIN_1009" { Code::PLUGIN_1009 } else { Code::PLUGIN_1001 };
+            assert_eq!(error.code(), whole, "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_name_that_is_given_twice_is_told_at_the_second() {
+    let plugin =
+        |name: &str| format!("- {{name: {name}, transport: http, endpoint: 'http://a'}}\n");
+    let text = format!("plugins:\n{}{}{}", plugin("a"), plugin("b"), plugin("a"));
+    let error = wrong(&text, Format::Yaml);
+    assert_eq!(told(&error), [("PLUGIN_1010", "plugins[2].name", 4, 10)]);
+    assert_eq!(error.code(), Code::PLUGIN_1010);
+    // Its own rules come first.
+    let text = format!("plugins:\n{}- {{name: a, transport: http}}\n", plugin("a"));
+    assert_eq!(wrong(&text, Format::Yaml).code(), Code::PLUGIN_1001);
+}
+
+#[test]
+fn a_plugin_that_is_off_is_checked_as_well() {
+    let text = tax("  enabled: false\n  auth: {method: basic}\n", Format::Yaml);
+    assert_eq!(wrong(&text, Format::Yaml).mistakes()[0].code, Code::AUTH_1103);
+}
+
+#[test]
+fn numbers_are_checked_with_the_path_of_their_section() {
+    let text = tax(
+        "  retry: {max_retries: 100, multiplier: 0.5}\n  rate_limit:\n    burst_size: 0\n    \
+         requests_per_second: -1\n  circuit_breaker: {failure_ratio: 2, min_request_threshold: x}\n  \
+         health_check: {timeout: 0s}\n  balance: {outlier: {interval: 0s}, panic_threshold: 200}\n",
+        Format::Yaml,
+    );
+    let error = wrong(&text, Format::Yaml);
+    let paths: Vec<_> = told(&error).into_iter().map(|(_, path, line, _)| (path, line)).collect();
+    assert_eq!(
+        paths,
+        [
+            ("plugins[0].retry.max_retries", 5),
+            ("plugins[0].retry.multiplier", 5),
+            ("plugins[0].rate_limit.burst_size", 7),
+            ("plugins[0].rate_limit.requests_per_second", 8),
+            ("plugins[0].circuit_breaker.failure_ratio", 9),
+            ("plugins[0].circuit_breaker.min_request_threshold", 9),
+            ("plugins[0].health_check.timeout", 10),
+            ("plugins[0].balance.outlier.interval", 11),
+            ("plugins[0].balance.panic_threshold", 11),
+        ],
+        "{error}"
+    );
+}
+
+#[test]
+fn rules_between_keys_are_checked() {
+    for (members, path) in [
+        ("  endpoint: http://tax\n", "plugins[0].endpoint"),
+        ("  endpoints: [https://b]\n", "plugins[0].endpoints"),
+        ("  timeout: 1s\n  failover: {timeout: 5s}\n", "plugins[0].failover.timeout"),
+        ("  fallback: nobody\n", "plugins[0].fallback"),
+        ("  fallback: tax\n", "plugins[0].fallback"),
+        ("  fallback: graceful\n", "plugins[0].fallback"),
+    ] {
+        let mut text = tax(members, Format::Yaml);
+        if members.starts_with("  endpoint: ") {
+            text = text.replacen("  endpoint: https://tax\n", "", 1);
+        }
+        let error = wrong(&text, Format::Yaml);
+        assert_eq!(error.mistakes()[0].path, path, "{error}");
+        assert_eq!(error.mistakes().len(), 1, "{error}");
+    }
+    let twice = "plugins: {a: {transport: http, endpoints: [http://a, {address: 'http://b', id: 'http://a'}]}}";
+    assert_eq!(wrong(twice, Format::Yaml).mistakes()[0].path, "plugins.a.endpoints[1]");
+}
+
+#[test]
+fn four_hundred_mistakes_are_told_in_one_run() {
+    let mut text = "plugins:\n".to_owned();
+    for index in 0..100 {
+        text += &format!(
+            "- name: p{index}\n  transport: htp\n  endpoint: https://a\n  enabld: true\n  \
+             retry: {{max_retries: many}}\n  rate_limit: {{burst_size: 0}}\n"
+        );
+    }
+    let error = wrong(&text, Format::Yaml);
+    assert_eq!((error.total(), error.mistakes().len()), (400, 400));
+    let lines: Vec<_> = error.mistakes().iter().map(|mistake| mistake.line.unwrap()).collect();
+    assert!(lines.is_sorted());
+    let many = text.repeat(4).replace("plugins:\n", "");
+    let error = wrong(&format!("plugins:\n{many}"), Format::Yaml);
+    assert_eq!(error.mistakes().len(), 1_000);
+    assert!(error.to_string().ends_with(&format!("and {} more", error.total() - 1_000)));
+}
+
+#[test]
+fn a_mistake_shows_its_line_and_no_secret() {
+    let text = "plugins:\n  tax:\n    transport: https\n    endpoint: https://u:hunter2@tax\n    \
+                auth: {method: basic, username: hunter2, pasword: 'hunter2', token: [hunter2]}\n";
+    let error = wrong(text, Format::Yaml);
+    let shown = error.to_string();
+    assert!(
+        shown.contains(
+            "5:46: [CONFIG_1703] plugins.tax.auth.pasword: unknown key; did you mean `password`?"
+        ),
+        "{shown}"
+    );
+    assert!(shown.contains("auth: {method: basic, username: ***, pasword: "), "{shown}");
+    assert!(shown.contains("^^^^^^^"), "{shown}");
+    assert!(!format!("{shown} {error:?}").contains("hunter2"), "{shown}");
+    // Not even where the file is no YAML, JSON or TOML.
+    for (text, format) in [
+        ("auth:\n  token: hunter2\n  x", Format::Yaml),
+        ("auth:\n  token: |\n    hunter2\n   hunter2: [\n", Format::Yaml),
+        ("{\"token\": \"hunter2\" \"hunter2\"}", Format::Json),
+        ("{\"token\": hunter2}", Format::Json),
+        ("token = hunter2\n", Format::Toml),
+        ("token = \"hunter2\n", Format::Toml),
+    ] {
+        let error = wrong(text, format);
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error}");
+        assert!(error.mistakes()[0].line.is_some(), "{error}");
+    }
+}
+
+#[test]
+fn the_path_of_a_file_is_checked_in_the_order_of_go() {
+    let dir = std::env::temp_dir().join(format!("upstream-config-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = dir.join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let big = vec![b' '; (10 << 20) + 1];
+    let cases = [
+        (String::new(), Code::CONFIG_1705),
+        ("a\0b".to_owned(), Code::CONFIG_1705),
+        ("../plugins.yaml".to_owned(), Code::CONFIG_1705),
+        ("%2E%2e/plugins.yaml".to_owned(), Code::CONFIG_1705),
+        ("a".repeat(4_096), Code::CONFIG_1705),
+        ("a\nb.yaml".to_owned(), Code::CONFIG_1705),
+        ("/no/such/file.yaml".to_owned(), Code::CONFIG_1701),
+        (dir.to_str().unwrap().to_owned(), Code::CONFIG_1706),
+        (write("empty.json", b""), Code::CONFIG_1706),
+        (write("blank.json", b"\n"), Code::CONFIG_1706),
+        (write("big.json", &big), Code::CONFIG_1706),
+        (write("bad.json", b"{"), Code::PLUGIN_1011),
+        (write("bad.yaml", b"a: ["), Code::CONFIG_1702),
+        (write("latin.yaml", b"a: \xff"), Code::CONFIG_1702),
+        (write("plugins.hcl", b"a"), Code::CONFIG_1702),
+        (write("plugins.ini", b"a"), Code::CONFIG_1702),
+        (write("plugins.properties", b"a"), Code::CONFIG_1702),
+    ];
+    for (path, code) in cases {
+        let error = Config::from_file(&path).unwrap_err();
+        assert_eq!(error.code(), code, "{path}: {error}");
+    }
+    #[cfg(unix)]
+    {
+        let link = dir.join("zero.yaml");
+        let _ = std::fs::remove_file(&link);
+        std::os::unix::fs::symlink("/dev/zero", &link).unwrap();
+        assert_eq!(Config::from_file(&link).unwrap_err().code(), Code::CONFIG_1706);
+    }
+    let path = write("Plugins.YML", tax("", Format::Yaml).as_bytes());
+    assert_eq!(Config::from_file(&path).unwrap().plugins[0].name, "tax");
+    let path = write("wrong.yaml", tax("  enabld: true\n", Format::Yaml).as_bytes());
+    let error = Config::from_file(&path).unwrap_err().to_string();
+    assert!(
+        error.starts_with(&format!("{path}:5:3: [CONFIG_1703] plugins[0].enabld: ")),
+        "{error}"
+    );
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+#[test]
+fn keys_without_effect_are_notes() {
+    let text = "metrics_port: 9090\ndiscovery: {enabled: true, watch_mode: true}\npreset: go\n"
+        .to_owned()
+        + &tax("  cache_ttl: 5s\n", Format::Yaml);
+    let config = Config::from_str(&text, Format::Yaml).unwrap();
+    let notes: Vec<_> = config.notes().iter().map(|of| (&*of.path, of.line.unwrap())).collect();
+    assert_eq!(
+        notes,
+        [("metrics_port", 1), ("discovery", 2), ("preset", 3), ("plugins[0].cache_ttl", 8)]
+    );
+    let text = tax("  colour: red\n  retry: {colour: red}\n", Format::Yaml);
+    assert_eq!(wrong(&text, Format::Yaml).total(), 2);
+    let options = ReadOptions::default().with_unknown(Unknown::Note);
+    let config = Config::from_str_with(&text, Format::Yaml, &options).unwrap();
+    let notes: Vec<_> = config.notes().iter().map(|note| note.path.as_str()).collect();
+    assert_eq!(notes, ["plugins[0].colour", "plugins[0].retry.colour"]);
+}
+
+#[test]
+fn transports_of_the_program_are_known() {
+    let text = "plugins: {a: {transport: wasm}, b: {type: mine, transport: any}}";
+    assert_eq!(wrong(text, Format::Yaml).total(), 2);
+    let options = ReadOptions::default().with_transports(["wasm", "mine"]);
+    assert_eq!(Config::from_str_with(text, Format::Yaml, &options).unwrap().plugins.len(), 2);
+}
+
+#[test]
+fn the_environment_is_in_values_only() {
+    let variables = [
+        ("GO_PLUGINS_HOST", "tax.example"),
+        ("HOST", "other"),
+        ("BURST", "50"),
+        ("ON", "off"),
+        ("WAIT", "1500ms"),
+        ("EVIL", "x\nrate_limit: {burst: 1}"),
+        ("TOKEN", "s3cret"),
+    ];
+    let env = EnvOptions::default().with_variables(variables);
+    let options = ReadOptions::default().with_env(env.clone());
+    let text = "plugins:\n  tax:\n    transport: https\n    endpoint: https://${HOST}:${PORT:-443}/\n    version: $${HOST}\n    \
+                enabled: ${ON}\n    timeout: ${WAIT}\n    rate_limit: {burst_size: '${BURST}'}\n    \
+                labels: {evil: '${EVIL}', none: '${NOTHING}', kept: '$HOST ${A.B} ${HOST:x}'}\n    \
+                auth: {method: bearer, token: {env: TOKEN}}\n";
+    let config = Config::from_str_with(text, Format::Yaml, &options).unwrap();
+    let tax = &config.plugins[0];
+    assert_eq!(tax.endpoint, "https://tax.example:443/");
+    assert_eq!(tax.version, "${HOST}");
+    assert!(!tax.enabled);
+    assert_eq!(tax.timeout.unwrap().as_millis(), 1_500);
+    assert_eq!(tax.rate_limit.as_ref().unwrap().burst, 50);
+    assert_eq!(tax.labels["evil"], "x\nrate_limit: {burst: 1}");
+    assert_eq!(tax.labels["none"], "");
+    assert_eq!(tax.labels["kept"], "$HOST ${A.B} ${HOST:x}");
+    assert_eq!(tax.auth.as_ref().unwrap().token, "s3cret".into());
+
+    let strict = ReadOptions::default().with_env(env.with_fail_on_missing(true));
+    let error = Config::from_str_with(text, Format::Yaml, &strict).unwrap_err();
+    assert_eq!(told(&error), [("CONFIG_1703", "plugins.tax.labels.none", 9, 37)], "{error}");
+    assert!(error.to_string().contains("`NOTHING`"));
+}
+
+#[test]
+fn variables_that_may_not_be_used_are_mistakes() {
+    let variables = [("NUL", "a\0"), ("BELL", "\u{7}"), ("TABS", "a\tb\r\n"), ("EMPTY", "")];
+    let long = "x".repeat(4_097);
+    let variables = variables.into_iter().chain([("LONG", long.as_str())]);
+    let options = ReadOptions::default().with_env(EnvOptions::default().with_variables(variables));
+    for (name, is_good) in
+        [("NUL", false), ("BELL", false), ("LONG", false), ("TABS", true), ("EMPTY:-x", true)]
+    {
+        let text = tax(&format!("  version: ${{{name}}}\n"), Format::Yaml);
+        let read = Config::from_str_with(&text, Format::Yaml, &options);
+        assert_eq!(read.is_ok(), is_good, "{name}: {read:?}");
+    }
+}
+
+#[test]
+fn a_variable_sets_a_value_by_its_path() {
+    let set = |variables: &[(&str, &str)], text: &str| {
+        let env = EnvOptions::default()
+            .with_override_prefix("MYAPP_".to_owned())
+            .with_variables(variables.iter().copied());
+        Config::from_str_with(text, Format::Yaml, &ReadOptions::default().with_env(env))
+    };
+    let text = tax("  rate_limit: {burst: 1}\n", Format::Yaml);
+    let config = set(
+        &[
+            ("MYAPP_PLUGINS__TAX__RATE_LIMIT__BURST_SIZE", "50"),
+            ("MYAPP_PLUGINS__0__RETRY__MAX_RETRIES", "7"),
+            ("MYAPP_LOG_LEVEL", "debug"),
+            ("OTHER", "1"),
+        ],
+        &text,
+    )
+    .unwrap();
+    assert_eq!(config.plugins[0].rate_limit.as_ref().unwrap().burst, 50);
+    assert_eq!(config.plugins[0].retry.as_ref().unwrap().config.attempts, 8);
+    assert_eq!(config.log_level, "debug");
+    for (name, help) in [
+        ("MYAPP_PLUGINS__TAXX__ENABLED", Some("did you mean `tax`?")),
+        ("MYAPP_PLUGINS__TAX__ENABLD", Some("did you mean `enabled`?")),
+        ("MYAPP_PLUGINS__TAX__NAME__X", None),
+        ("MYAPP_PLUGINS____X", None),
+        ("MYAPP_NOTHING_LIKE_IT", None),
+    ] {
+        let error = set(&[(name, "true")], &text).unwrap_err();
+        let mistake = &error.mistakes()[0];
+        assert_eq!(mistake.variable.as_deref(), Some(name), "{error}");
+        assert_eq!(mistake.help.as_deref(), help, "{error}");
+        assert!(error.to_string().starts_with(&format!("${name}: [CONFIG_1703]")), "{error}");
+    }
+    let error = set(&[("MYAPP_PLUGINS__TAX__RATE_LIMIT__BURST", "many")], &text).unwrap_err();
+    assert_eq!(error.mistakes()[0].path, "plugins[0].rate_limit.burst");
+}

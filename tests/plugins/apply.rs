@@ -1,0 +1,201 @@
+use serde_json::json;
+use tokio::time::sleep;
+use tower::{Service, ServiceExt};
+use tower_upstream::{
+    Call,
+    breaker::CircuitState,
+    config::{Config, PluginConfig},
+    error::Code,
+};
+
+use crate::world::{World, ms, tax};
+
+fn config(endpoint: &str) -> Config {
+    Config::default().with_plugin(tax(json!({ "endpoint": endpoint })))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_goes_to_what_stands_in_the_place_of_its_plugin() {
+    let world = World::default();
+    let plugins = world.with(config("a"));
+    let mut handle = plugins.get("tax").unwrap();
+    let mut call = async |n| {
+        let reply = handle.ready().await.unwrap().call(Call::new(n)).await;
+        reply.map(|reply| reply.into_body()).map_err(|error| error.code())
+    };
+    assert_eq!(call(1).await, Ok("a 1".into()));
+    plugins.apply(config("b")).unwrap();
+    assert_eq!(call(2).await, Ok("b 2".into()));
+    plugins.apply(Config::default()).unwrap();
+    assert_eq!(call(3).await, Err(Code::PLUGIN_1201));
+    plugins.apply(config("c")).unwrap();
+    assert_eq!(call(4).await, Ok("c 4".into()), "the name is there again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_that_is_ready_calls_what_said_so() {
+    let world = World::default();
+    let plugins = world.with(config("a"));
+    let mut handle = plugins.get("tax").unwrap();
+    handle.ready().await.unwrap();
+    plugins.apply(config("b")).unwrap();
+    sleep(ms(1_000)).await;
+    assert_eq!(plugins.draining(), 1);
+    assert_eq!(handle.call(Call::new(1)).await.unwrap().into_body(), "a 1");
+    assert_eq!(plugins.draining(), 0);
+    let reply = handle.ready().await.unwrap().call(Call::new(2)).await.unwrap();
+    assert_eq!(reply.into_body(), "b 2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_call_is_lost_while_plugins_are_replaced() {
+    let world = World::default();
+    for key in ["a", "b"] {
+        world.slow(key, ms(30));
+    }
+    let plugins = world.with(config("a"));
+    let calls: Vec<_> = (0..200)
+        .map(|n| {
+            let plugins = plugins.clone();
+            tokio::spawn(async move {
+                sleep(ms(n * 5)).await;
+                let mut handle = plugins.get("tax").unwrap();
+                sleep(ms(n % 7)).await;
+                let by_handle = handle.ready().await.unwrap().call(Call::new(n)).await;
+                by_handle.and(plugins.call("tax", Call::new(n)).await)
+            })
+        })
+        .collect();
+    for n in 0..100 {
+        plugins.apply(config(if n % 2 == 0 { "b" } else { "a" })).unwrap();
+        sleep(ms(10)).await;
+    }
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    assert_eq!(plugins.draining(), 0);
+    let counts = world.counts();
+    assert_eq!(counts["a"] + counts["b"], 400);
+    assert!(counts["a"] > 50 && counts["b"] > 50, "{counts:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_not_changed_keeps_what_it_has_learned() {
+    let world = World::default();
+    let both = |vat: &str| config("a").with_plugin(tax(json!({ "name": "vat", "endpoint": vat })));
+    let plugins = world.with(both("b"));
+    world.fail("a", true);
+    while plugins.call("tax", Call::new(1)).await.unwrap_err().code() != Code::CIRCUIT_1401 {}
+    let key = ("tax".into(), "a".to_owned());
+    assert_eq!(plugins.breakers()[&key], CircuitState::Open);
+    plugins.apply(both("c")).unwrap();
+    assert_eq!(plugins.breakers()[&key], CircuitState::Open);
+    assert_eq!(plugins.call("vat", Call::new(1)).await.unwrap().into_body(), "c 1");
+    // What the defaults say has changed as well.
+    let mut config = both("c");
+    config.defaults.timeout = ms(700);
+    plugins.apply(config).unwrap();
+    assert_eq!(plugins.breakers().get(&key), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mistake_changes_nothing_and_all_are_told() {
+    let world = World::default();
+    let plugins = world.with(config("a"));
+    let wrong = config("b")
+        .with_plugin(PluginConfig::new("x", "carrier-pigeon").with_endpoint("x:1"))
+        .with_plugin(PluginConfig::new("y", "http"));
+    let error = plugins.apply(wrong).unwrap_err();
+    assert_eq!(error.code(), Code::PLUGIN_1008);
+    for text in ["plugin `x`", "`carrier-pigeon`", "`world`", "plugin `y`"] {
+        assert!(error.to_string().contains(text), "{text}: {error}");
+    }
+    assert_eq!(plugins.call("tax", Call::new(1)).await.unwrap().into_body(), "a 1");
+    assert_eq!(plugins.names(), ["tax".into()]);
+    let twice = config("a").with_plugin(tax(json!({})));
+    assert_eq!(plugins.apply(twice).unwrap_err().code(), Code::PLUGIN_1010);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_registered_in_code_stays_and_keeps_its_name() {
+    let world = World::default();
+    let plugins = world.plugins();
+    plugins.register_with(tax(json!({ "name": "own" })), world.connector()).unwrap();
+    plugins.apply(config("a")).unwrap();
+    plugins.apply(Config::default()).unwrap();
+    assert_eq!(plugins.names(), ["own".into()]);
+    let taken = Config::default().with_plugin(tax(json!({ "name": "own" })));
+    assert_eq!(plugins.apply(taken).unwrap_err().code(), Code::REGISTRY_1901);
+    plugins.call("own", Call::new(1)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_replaced_ends_its_checks_though_a_handle_is_kept() {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    };
+
+    use tower::service_fn;
+    use tower_upstream::{
+        BoxError, Endpoint, Reply, connect_fn,
+        plugin::{HealthStatus, PluginHealth},
+        plugins::{AnyConnector, Plugins},
+    };
+
+    #[derive(Clone)]
+    struct Checked<S>(S, Arc<AtomicUsize>);
+
+    impl<S: Service<Call<u64>>> Service<Call<u64>> for Checked<S> {
+        type Response = S::Response;
+        type Error = S::Error;
+        type Future = S::Future;
+
+        fn poll_ready(
+            &mut self,
+            cx: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Result<(), S::Error>> {
+            self.0.poll_ready(cx)
+        }
+
+        fn call(&mut self, call: Call<u64>) -> S::Future {
+            self.0.call(call)
+        }
+    }
+
+    impl<S: Sync> PluginHealth for Checked<S> {
+        async fn health(&self) -> HealthStatus {
+            self.1.fetch_add(1, Relaxed);
+            HealthStatus::healthy()
+        }
+    }
+
+    let (checks, plugins) = (Arc::new(AtomicUsize::new(0)), Plugins::<u64, u64>::new());
+    let counted = checks.clone();
+    plugins
+        .register_factory("checked", move |_: &PluginConfig| {
+            let counted = counted.clone();
+            Ok(AnyConnector::with_health(connect_fn(move |_: &Endpoint| {
+                let echo = service_fn(async |call: Call<u64>| {
+                    Ok::<_, BoxError>(Reply::new(call.into_body()))
+                });
+                Checked(echo, counted.clone())
+            })))
+        })
+        .unwrap();
+    let config = |at: &str| {
+        Config::default().with_plugin(PluginConfig::new("tax", "checked").with_endpoint(at))
+    };
+    plugins.apply(config("a:1")).unwrap();
+    let handle = plugins.get("tax").unwrap();
+    handle.clone().oneshot(Call::new(1)).await.unwrap();
+    sleep(ms(60_000)).await;
+    assert!(checks.load(Relaxed) >= 10, "{checks:?}");
+    assert_eq!(plugins.list()["tax"].status.as_str(), "healthy");
+    plugins.apply(config("b:1")).unwrap();
+    sleep(ms(1_000)).await;
+    let before = checks.load(Relaxed);
+    sleep(ms(60_000)).await;
+    assert_eq!(checks.load(Relaxed), before, "nothing was called since");
+    drop(handle);
+}

@@ -1,0 +1,135 @@
+use serde_json::json;
+use tokio::time::sleep;
+use tower_upstream::{
+    Call, Error,
+    config::{Config, PluginConfig},
+    discover::Memory,
+    error::{BoxError, Code},
+    plugins::{AnyConnector, Factory, Plugins},
+};
+
+use crate::world::{World, ms, tax};
+
+#[tokio::test(start_paused = true)]
+async fn a_factory_is_found_by_the_type_and_then_by_the_transport() {
+    struct Own(World);
+
+    impl Factory<u64, String> for Own {
+        fn transports(&self) -> Vec<String> {
+            vec!["pipe".to_owned()]
+        }
+
+        fn validate(&self, plugin: &PluginConfig) -> Result<(), Error> {
+            // Every section is there.
+            assert!(plugin.retry.is_some() && plugin.fallback.is_some());
+            if plugin.options.is_empty() {
+                Err(Error::from_service("no options".to_owned()))
+            } else {
+                Ok(())
+            }
+        }
+
+        fn create(&self, _: &PluginConfig) -> Result<AnyConnector<u64, String>, BoxError> {
+            Ok(self.0.connector())
+        }
+    }
+
+    let (own, other) = (World::default(), World::default());
+    let plugins = other.plugins();
+    plugins.register_factory("own", Own(own.clone())).unwrap();
+    let by_type =
+        tax(json!({ "name": "a", "type": "own", "transport": "world", "options": { "x": 1 } }));
+    let by_name =
+        tax(json!({ "name": "b", "type": "payment", "transport": "own", "options": { "x": 1 } }));
+    let served = tax(json!({ "name": "c", "transport": "pipe", "options": { "x": 1 } }));
+    let config =
+        [by_type, by_name, served].into_iter().fold(Config::default(), Config::with_plugin);
+    plugins.apply(config).unwrap();
+    for name in ["a", "b", "c"] {
+        plugins.call(name, Call::new(1)).await.unwrap();
+    }
+    assert_eq!((own.seen().len(), other.seen().len()), (3, 0));
+    let refused = Config::default().with_plugin(tax(json!({ "transport": "pipe" })));
+    assert!(plugins.apply(refused).unwrap_err().to_string().contains("no options"));
+    for taken in ["own", "pipe", "http"] {
+        let again = |_: &PluginConfig| Err("never".into());
+        let error = plugins.register_factory(taken, again).unwrap_err();
+        assert_eq!(error.code(), Code::REGISTRY_1904);
+        assert!(error.to_string().contains("`world`"), "{error}");
+    }
+}
+
+#[test]
+fn what_no_factory_serves_is_told_with_the_names_that_there_are() {
+    let plugins = Plugins::<u64, String>::new();
+    let transport = PluginConfig::new("tax", "htpp").with_endpoint("a:1");
+    let error = plugins.register_config(transport).unwrap_err();
+    assert_eq!(error.code(), Code::PLUGIN_1008);
+    assert!(
+        error.to_string().contains("`http`") && error.to_string().contains("`unix`"),
+        "{error}"
+    );
+    let kind = PluginConfig::new("tax", "").with_kind("wasm");
+    let error = plugins.register_config(kind).unwrap_err();
+    assert_eq!(error.code(), Code::REGISTRY_1904);
+    assert!(error.to_string().contains("`wasm`"), "{error}");
+    let error = plugins.register_config(PluginConfig::new("tax", "")).unwrap_err();
+    assert_eq!(error.code(), Code::PLUGIN_1002);
+    for (transport, code) in
+        [("http", Code::PLUGIN_1003), ("unix", Code::PLUGIN_1006), ("exec", Code::PLUGIN_1007)]
+    {
+        let error = plugins.register_config(PluginConfig::new("tax", transport)).unwrap_err();
+        assert_eq!(error.code(), code);
+    }
+}
+
+#[test]
+fn a_factory_that_fails_or_panics_is_an_error_with_its_cause() {
+    let plugins = Plugins::<u64, String>::new();
+    plugins.register_factory("fails", |_: &PluginConfig| Err("no wasm here".into())).unwrap();
+    plugins.register_factory("panics", |_: &PluginConfig| panic!("out of {}", "luck")).unwrap();
+    for (name, cause) in [("fails", "no wasm here"), ("panics", "out of luck")] {
+        let plugin = PluginConfig::new("tax", name).with_endpoint("a:1");
+        let error = plugins.register_config(plugin).unwrap_err();
+        assert_eq!(error.code(), Code::REGISTRY_1907);
+        let source = std::error::Error::source(&error).unwrap().to_string();
+        assert!(source.contains(cause), "{source}");
+    }
+    assert_eq!(plugins.names(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn endpoints_are_found_in_memory_and_in_a_file() {
+    let world = World::default();
+    let plugins = world.plugins();
+    let endpoints = Memory::new(["a:1"]).unwrap();
+    plugins.register_source("tax", endpoints.clone());
+    let discover = |section| Config::default().with_plugin(tax(json!({ "discover": section })));
+    plugins.apply(discover(json!({ "memory": {} }))).unwrap();
+    plugins.call("tax", Call::new(1)).await.unwrap();
+    endpoints.replace(["b:1".parse().unwrap()]).unwrap();
+    sleep(ms(10)).await;
+    plugins.call("tax", Call::new(1)).await.unwrap();
+    assert_eq!(world.counts().into_keys().collect::<Vec<_>>(), ["a:1", "b:1"]);
+
+    let path = std::env::temp_dir().join(format!("plugins-{}.json", std::process::id()));
+    std::fs::write(&path, r#"[{"address":"c:1","tags":["blue"]},{"address":"d:1"}]"#).unwrap();
+    plugins.apply(discover(json!({ "file": { "path": path }, "tags": ["blue"] }))).unwrap();
+    for n in 0..10 {
+        plugins.call("tax", Call::new(n)).await.unwrap();
+    }
+    std::fs::remove_file(path).unwrap();
+    assert_eq!(world.counts(), [("c:1".into(), 10)].into());
+
+    for (section, text) in [
+        (json!({ "fil": { "path": "/x" } }), "did you mean `file`?"),
+        (json!({ "file": {} }), "needs a `path`"),
+        (json!({ "file": { "pth": "/x" } }), "unknown field `pth`"),
+        (json!({ "memory": {}, "service": "tox" }), "did you mean `tax`?"),
+        (json!({ "kubernetes": {} }), "the Cargo feature `kubernetes`"),
+        (json!({}), "names no backend"),
+    ] {
+        let error = plugins.apply(discover(section)).unwrap_err();
+        assert!(error.to_string().contains(text), "{text}: {error}");
+    }
+}

@@ -1,0 +1,90 @@
+use serde_json::json;
+use tokio::time::sleep;
+use tower_upstream::{Call, config::Config, error::Code, plugins::Plugins};
+
+use crate::world::{World, ms, tax};
+
+async fn answer(plugins: &Plugins<u64, String>, n: u64) -> Result<(String, bool), Code> {
+    let reply =
+        plugins.call("tax", Call::new(n).idempotent()).await.map_err(|error| error.code())?;
+    let is_fallback = reply.metadata().get("fallback").is_some_and(|is| is == "true");
+    Ok((reply.into_body(), is_fallback))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_default_answers_after_a_failure_and_says_so() {
+    let world = World::default();
+    let section = json!({ "strategy": "default", "default_response": "none" });
+    let plugins = world.tax(json!({ "fallback": section, "retry": { "max_retries": 0 } }));
+    assert_eq!(answer(&plugins, 1).await, Ok(("a 1".into(), false)));
+    world.fail("a", true);
+    for n in 0..50 {
+        // Also of an open circuit.
+        assert_eq!(answer(&plugins, n).await, Ok(("none".into(), true)));
+    }
+    let off = json!({ "strategy": "default", "default_response": "none", "enabled": false });
+    assert!(answer(&world.tax(json!({ "fallback": off })), 1).await.is_err());
+    assert!(answer(&world.tax(json!({ "fallback": "none" })), 1).await.is_err());
+    let wrong = tax(json!({ "fallback": { "strategy": "default", "default_response": 5 } }));
+    let error = world.plugins().apply(Config::default().with_plugin(wrong)).unwrap_err();
+    assert_eq!(error.code(), Code::RPC_2005);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_good_answer_to_the_same_request_is_kept_for_a_time() {
+    let world = World::default();
+    let section = json!({ "strategy": "cached", "cache_duration": "1m", "max_entries": 2 });
+    let plugins = world.tax(json!({
+        "fallback": section, "circuit_breaker": { "enabled": false }, "retry": { "max_retries": 0 },
+    }));
+    for n in 1..=3 {
+        assert_eq!(answer(&plugins, n).await, Ok((format!("a {n}"), false)));
+    }
+    world.fail("a", true);
+    assert!(answer(&plugins, 1).await.is_err(), "the oldest went first");
+    assert_eq!(answer(&plugins, 3).await, Ok(("a 3".into(), true)));
+    assert_eq!(answer(&plugins, 2).await, Ok(("a 2".into(), true)));
+    assert!(answer(&plugins, 4).await.is_err());
+    sleep(ms(60_001)).await;
+    assert!(answer(&plugins, 3).await.is_err(), "too old");
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_plugin_answers_also_after_it_was_replaced() {
+    let world = World::default();
+    let config = |archive: &str| {
+        let section = json!({ "fallback": "archive", "circuit_breaker": { "enabled": false } });
+        let archive = tax(json!({ "name": "archive", "endpoint": archive }));
+        Config::default().with_plugin(tax(section)).with_plugin(archive)
+    };
+    let plugins = world.with(config("b"));
+    world.fail("a", true);
+    assert_eq!(answer(&plugins, 1).await, Ok(("b 1".into(), true)));
+    plugins.apply(config("c")).unwrap();
+    assert_eq!(answer(&plugins, 2).await, Ok(("c 2".into(), true)));
+    world.fail("c", true);
+    assert_eq!(answer(&plugins, 2).await, Err(Code::PLUGIN_1203));
+    // A call that may have been sent goes to no other plugin, unless it is idempotent.
+    world.seen();
+    plugins.call("tax", Call::new(1)).await.unwrap_err();
+    assert_eq!(world.counts(), [("a".into(), 1)].into());
+}
+
+#[test]
+fn a_fallback_to_nowhere_or_back_is_a_mistake() {
+    let world = World::default();
+    let refused = |config| world.plugins().apply(config).unwrap_err().to_string();
+    let alone = Config::default().with_plugin(tax(json!({ "fallback": "archive" })));
+    assert!(refused(alone).contains("there is no plugin `archive`"));
+    let circle = ["b", "c", "tax"].iter().zip(["tax", "b", "c"]).fold(
+        Config::default(),
+        |config, (fallback, name)| {
+            config.with_plugin(tax(json!({ "name": name, "fallback": fallback })))
+        },
+    );
+    assert!(refused(circle).contains("leads back"));
+    let own = Config::default().with_plugin(tax(json!({ "fallback": "tax" })));
+    assert!(refused(own).contains("leads back"));
+    let graceful = Config::default().with_plugin(tax(json!({ "fallback": "graceful" })));
+    assert!(refused(graceful).contains("`default_response`"));
+}

@@ -1,0 +1,12 @@
+//! Plugins by name: what stands before them, what a config changes, and what becomes of calls meanwhile.
+#![cfg(all(feature = "config", feature = "test-util"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
+
+mod apply;
+mod calls;
+mod factories;
+mod fallbacks;
+mod groups;
+mod over_http;
+mod sections;
+mod world;

@@ -1,0 +1,274 @@
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+use tower_upstream::{
+    Call,
+    breaker::CircuitState,
+    config::{Config, Sections},
+    discover,
+    error::{Code, Kind},
+    limit::RateLimitConfig,
+    plugins::Layers,
+};
+
+use crate::world::{World, ms, tax};
+
+#[test]
+fn the_layers_are_shown_in_the_order_in_which_a_call_meets_them() {
+    let endpoints = discover::fixed(["a:1"]).unwrap();
+    let layers = Layers::<u64, String>::new(&Sections::default(), endpoints).unwrap();
+    let shown = format!("{layers:#?}");
+    let fields = shown.lines().filter_map(|line| line.strip_prefix("    ")?.split_once(": "));
+    let fields: Vec<_> =
+        fields.map(|(field, _)| field).filter(|field| !field.starts_with(' ')).collect();
+    assert_eq!(
+        fields,
+        [
+            "rate_limit",
+            "concurrency",
+            "terms",
+            "fallback",
+            "breaker",
+            "failover",
+            "balance",
+            "health",
+            "endpoint_breaker",
+            "endpoint_concurrency",
+            "auth"
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rate_limit_refuses_and_can_be_switched_on_in_place() {
+    let world = World::default();
+    let plugins = world.tax(json!({ "rate_limit": { "requests_per_second": 1, "burst_size": 2 } }));
+    for n in 0..2 {
+        plugins.call("tax", Call::new(n)).await.unwrap();
+    }
+    let error = plugins.call("tax", Call::new(3)).await.unwrap_err();
+    assert_eq!((error.code(), error.guard()), (Code::RATELIMIT_1501, Some("tax")));
+    assert!(error.retry_after().is_some_and(|wait| wait <= ms(1_000)));
+
+    let off =
+        json!({ "rate_limit": { "enabled": false, "requests_per_second": 1, "burst_size": 1 } });
+    let plugins = world.tax(off);
+    for n in 0..100 {
+        plugins.call("tax", Call::new(n)).await.unwrap();
+    }
+    let limit = plugins.layers("tax").unwrap().rate_limit;
+    let mut on = RateLimitConfig::default();
+    (on.requests_per_second, on.burst) = (0.1, 1);
+    limit.handle().update(&on).unwrap();
+    plugins.call("tax", Call::new(1)).await.unwrap();
+    assert!(plugins.call("tax", Call::new(1)).await.unwrap_err().is_refused());
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_at_once_are_limited_for_a_plugin_and_for_each_endpoint() {
+    let world = World::default();
+    world.slow("a", ms(100));
+    let burst = async |sections| {
+        let plugins = world.tax(sections);
+        let calls = (0..6).map(|n| plugins.call("tax", Call::new(n)));
+        let all = futures::future::join_all(calls).await;
+        let refused = all.iter().filter_map(|reply| reply.as_ref().err());
+        refused.map(|error| error.code()).collect::<Vec<_>>()
+    };
+    assert_eq!(burst(json!({})).await, []);
+    assert_eq!(burst(json!({ "concurrency": { "max": 4 } })).await, [Code::RATELIMIT_1502; 2]);
+    assert_eq!(burst(json!({ "concurrency": { "enabled": false, "max": 4 } })).await, []);
+    assert_eq!(burst(json!({ "concurrency": { "max": 2, "wait": "1s" } })).await, []);
+    let few = json!({ "concurrency": { "max": 2, "wait": "1s", "pending": 1 } });
+    assert_eq!(burst(few).await.len(), 3);
+    // Below the balancer calls wait for a place, or for another endpoint.
+    let start = Instant::now();
+    assert_eq!(burst(json!({ "concurrency": { "per_endpoint": 2 } })).await, []);
+    assert!(start.elapsed() >= ms(300));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_is_for_calls_without_a_deadline_and_zero_is_none() {
+    let world = World::default();
+    let timeout = async |sections, call: Call<u64>| {
+        world.tax(sections).call("tax", call).await.unwrap();
+        world.seen()[0].timeout
+    };
+    assert_eq!(timeout(json!({ "timeout": "5s" }), Call::new(1)).await, Some(ms(5_000)));
+    let own = Call::new(1).with_timeout(ms(70));
+    assert_eq!(timeout(json!({ "timeout": "5s" }), own).await, Some(ms(70)));
+    for none in [json!({}), json!({ "timeout": 0 }), json!({ "timeout": "0s" })] {
+        assert_eq!(timeout(none, Call::new(1)).await, None);
+    }
+    let mut config = Config::default().with_plugin(tax(json!({ "timeout": 0 })));
+    config.defaults.timeout = ms(1_000);
+    world.with(config).call("tax", Call::new(1)).await.unwrap();
+    assert_eq!(world.seen()[0].timeout, None, "a plugin opts out of a default");
+
+    world.slow("a", ms(10_000));
+    let start = Instant::now();
+    let error = world.tax(json!({ "timeout": "2s" })).call("tax", Call::new(1)).await.unwrap_err();
+    assert_eq!((error.kind(), error.code()), (Kind::Timeout, Code::PLUGIN_1204));
+    assert_eq!(start.elapsed(), ms(2_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_are_those_of_the_section_at_one_endpoint_and_at_several() {
+    let world = World::default();
+    world.fail("a", true);
+    let retry = json!({
+        "max_retries": 3, "initial_interval": "100ms", "multiplier": 3.0, "max_interval": "250ms",
+        "random_jitter": false, "idempotent": true,
+    });
+    let plugins = world.tax(json!({ "retry": retry }));
+    let start = Instant::now();
+    let error = plugins.call("tax", Call::new(1)).await.unwrap_err();
+    assert_eq!((error.code(), error.attempts()), (Code::PLUGIN_1203, 4));
+    assert_eq!(start.elapsed(), ms(100 + 250 + 250));
+    assert_eq!(world.seen().iter().map(|seen| seen.attempt).collect::<Vec<_>>(), [1, 2, 3, 4]);
+
+    // Not twice, unless the plugin or the call says that it may be.
+    let plugins = world.tax(json!({ "retry": { "max_retries": 3 } }));
+    plugins.call("tax", Call::new(1)).await.unwrap_err();
+    assert_eq!(world.seen().len(), 1);
+    plugins.call("tax", Call::new(1).idempotent()).await.unwrap_err();
+    assert_eq!(world.seen().len(), 4);
+
+    let off = json!({ "retry": { "enabled": false, "max_retries": 3, "idempotent": true } });
+    world.tax(off).call("tax", Call::new(1)).await.unwrap_err();
+    assert_eq!(world.seen().len(), 1);
+    let none = json!({ "retry": { "max_retries": 0, "idempotent": true } });
+    world.tax(none).call("tax", Call::new(1)).await.unwrap_err();
+    assert_eq!(world.seen().len(), 1);
+
+    let several =
+        json!({ "retry": { "max_retries": 1, "idempotent": true }, "endpoints": ["a", "b"] });
+    let plugins = world.tax(several);
+    for n in 0..20 {
+        plugins.call("tax", Call::new(n)).await.unwrap();
+    }
+    assert!(world.counts()["a"] > 0);
+
+    let limit = json!({ "retry": { "max_retries": 9, "idempotent": true, "overall": "300ms",
+        "initial_interval": "200ms", "random_jitter": false } });
+    let start = Instant::now();
+    world.tax(limit).call("tax", Call::new(1)).await.unwrap_err();
+    assert!(start.elapsed() <= ms(300));
+    let broke =
+        json!({ "retry": { "max_retries": 9, "idempotent": true }, "budget": { "rule": "empty" } });
+    world.seen();
+    world.tax(broke).call("tax", Call::new(1)).await.unwrap_err();
+    assert_eq!(world.seen().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_has_a_time_limit_of_its_own() {
+    let world = World::default();
+    world.slow("a", ms(10_000));
+    let sections = json!({
+        "endpoints": ["a", "b"], "failover": { "timeout": "100ms" }, "retry": { "idempotent": true },
+        "balance": { "strategy": "round-robin" },
+    });
+    let plugins = world.tax(sections);
+    for n in 0..4 {
+        let start = Instant::now();
+        plugins.call("tax", Call::new(n)).await.unwrap();
+        assert!(start.elapsed() <= ms(200));
+    }
+    assert!(world.counts()["a"] > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_circuit_is_that_of_each_endpoint_or_of_the_plugin() {
+    let world = World::default();
+    world.fail("a", true);
+    let sections = |scope: &str| {
+        json!({
+            "endpoints": ["a", "b"], "balance": { "strategy": "round-robin" },
+            "retry": { "max_retries": 2, "idempotent": true },
+            "circuit_breaker": { "failure_threshold": 3, "failure_ratio": null, "scope": scope },
+        })
+    };
+    let plugins = world.tax(sections("endpoint"));
+    for n in 0..30 {
+        plugins.call("tax", Call::new(n)).await.unwrap();
+    }
+    let circuit = |key: &str| ("tax".into(), key.to_owned());
+    assert_eq!(plugins.breakers()[&circuit("a")], CircuitState::Open);
+    assert_eq!(plugins.breakers()[&circuit("b")], CircuitState::Closed);
+    assert_eq!(world.counts()["a"], 3);
+
+    // One verdict for each call, whatever its attempts: none has failed.
+    let plugins = world.tax(sections("upstream"));
+    for n in 0..30 {
+        plugins.call("tax", Call::new(n)).await.unwrap();
+    }
+    assert_eq!(plugins.breakers(), [(circuit(""), CircuitState::Closed)].into());
+    world.fail("b", true);
+    for n in 0..3 {
+        plugins.call("tax", Call::new(n)).await.unwrap_err();
+    }
+    assert_eq!(plugins.breakers()[&circuit("")], CircuitState::Open);
+    world.seen();
+    let error = plugins.call("tax", Call::new(1)).await.unwrap_err();
+    assert_eq!((error.code(), world.seen().len()), (Code::CIRCUIT_1401, 0));
+
+    let off = json!({ "circuit_breaker": { "enabled": false, "failure_threshold": 1 } });
+    let plugins = world.tax(off);
+    for n in 0..50 {
+        plugins.call("tax", Call::new(n)).await.unwrap_err();
+    }
+    assert_eq!(world.seen().len(), 50);
+    plugins.layers("tax").unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_strategy_chooses_and_weights_are_those_of_the_section() {
+    use tower_upstream::config::StrategyName;
+
+    let world = World::default();
+    for strategy in StrategyName::ALL {
+        let balance = json!({ "strategy": strategy });
+        let plugins = world.tax(json!({ "endpoints": ["a", "b", "c"], "balance": balance }));
+        for n in 0..30 {
+            plugins.call("tax", Call::new(n)).await.unwrap();
+        }
+        assert_eq!(world.counts().values().sum::<usize>(), 30, "{strategy}");
+    }
+    let sections = json!({
+        "endpoints": [{ "address": "a", "weight": 1 }, { "address": "b:1", "id": "b" }],
+        "balance": { "strategy": "weighted-round-robin", "weights": { "b": 3 } },
+    });
+    let plugins = world.tax(sections);
+    for n in 0..40 {
+        plugins.call("tax", Call::new(n)).await.unwrap();
+    }
+    assert_eq!(world.counts(), [("a".into(), 10), ("b".into(), 30)].into());
+    let sections = json!({ "endpoints": [{ "address": "a", "tier": 1 }, "b"] });
+    let plugins = world.tax(sections);
+    for n in 0..10 {
+        plugins.call("tax", Call::new(n)).await.unwrap();
+    }
+    assert_eq!(world.counts(), [("b".into(), 10)].into());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_preset_of_go_gives_a_call_30_seconds_and_three_retries() {
+    let world = World::default();
+    world.fail("a", true);
+    let plugins = world.with(Config::go().with_plugin(tax(json!({}))));
+    plugins.call("tax", Call::new(1).idempotent()).await.unwrap_err();
+    let seen = world.seen();
+    assert_eq!((seen.len(), seen[0].timeout), (4, Some(ms(30_000))));
+    let plugins = world.with(Config::default().with_plugin(tax(json!({}))));
+    plugins.call("tax", Call::new(1).idempotent()).await.unwrap_err();
+    assert_eq!((world.seen().len(), world.seen().len()), (3, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_go_with_each_call_and_wrong_ones_are_a_mistake() {
+    let world = World::default();
+    let wrong = Config::default().with_plugin(tax(json!({ "auth": { "method": "bearer" } })));
+    let error = world.plugins().apply(wrong).unwrap_err();
+    assert_eq!(error.code(), Code::AUTH_1102);
+    sleep(ms(1)).await;
+}
