@@ -346,6 +346,16 @@ async fn what_is_denied_is_asked_for_again_after_half_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_is_asked_too_much_is_left_alone_for_as_long_as_it_says() {
+    let double = Double::start().await;
+    double.answers(Some((429, "Too many requests")));
+    let mut sets = web(&double, ConsulQuery::default());
+    quiet(&mut sets, secs(201)).await;
+    let asked = double.asked_of(WEB).len();
+    assert!((5..=6).contains(&asked), "{asked}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_token_may_be_replaced_in_its_file() {
     let double = Double::start().await;
     double.up("web", "web-1", 9001);
