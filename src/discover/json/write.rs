@@ -144,7 +144,7 @@ impl Instance {
         let updated_at = updated_at.filter(|at| *at > 0);
         let instance = Self::new(name, written.endpoint()?)?;
         let updated_at = updated_at.and_then(|at| UNIX_EPOCH.checked_add(Duration::from_secs(at)));
-        Ok(updated_at.into_iter().fold(instance, Self::as_of))
+        Ok(updated_at.into_iter().fold(instance, Self::written_at))
     }
 }
 
