@@ -8,9 +8,10 @@ use std::{
     alloc::{GlobalAlloc, Layout, System},
     fmt::Write,
     sync::atomic::{AtomicUsize, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use tokio::time::Instant;
 use tower_upstream::{
     BoxError,
     config::{Config, Format},

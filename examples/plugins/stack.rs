@@ -2,13 +2,14 @@
 
 use std::{path::Path, sync::OnceLock};
 
+use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use tower::Service;
 use tower_upstream::{
     Call, Endpoint, Error, Reply,
     balance::BalanceHandle,
     breaker::CircuitBreakerLayer,
-    discover::{Discover, EndpointSet, Memory},
+    discover::{Discover, Memory},
     plugins::{self, Upstream},
 };
 
@@ -38,6 +39,7 @@ pub(crate) trait Plugins:
 
 impl Plugins for Upstream<TaxRequest, TaxReply> {}
 
+#[derive(Clone)]
 pub(crate) struct Stack<S> {
     pub(crate) plugins: S,
     /// For the table: which endpoints there are, and what bars them.
@@ -45,38 +47,34 @@ pub(crate) struct Stack<S> {
     pub(crate) breakers: CircuitBreakerLayer,
 }
 
-/// The plugins of the file, which find the endpoints of the day in memory.
-static PLUGINS: OnceLock<(plugins::Plugins<TaxRequest, TaxReply>, Memory)> = OnceLock::new();
+/// What the file says of `tax`, whose endpoints are those of the day.
+static STACK: OnceLock<(Stack<Upstream<TaxRequest, TaxReply>>, Memory)> = OnceLock::new();
 
 /// Reads the file. What is wrong with it is told before the day begins.
 pub(crate) fn read(path: &Path) -> Result<(), String> {
     let endpoints = Memory::new(Vec::<Endpoint>::new()).map_err(|error| error.to_string())?;
-    let plugins = plugins::Plugins::new();
-    plugins.register_source("tax", endpoints.clone());
-    plugins.apply_file(path).map_err(|error| error.to_string())?;
-    if plugins.layers("tax").is_none() {
+    let all = plugins::Plugins::new();
+    all.register_source("tax", endpoints.clone());
+    all.apply_file(path).map_err(|error| error.to_string())?;
+    let (Some(plugins), Some(layers)) = (all.get("tax"), all.layers("tax")) else {
         return Err(format!("{} has no plugin `tax` that is enabled", path.display()));
-    }
-    let _ = PLUGINS.set((plugins, endpoints));
+    };
+    let (members, breakers) = (layers.balance.handle(), layers.endpoint_breaker);
+    let _ = STACK.set((Stack { plugins, members, breakers }, endpoints));
     Ok(())
 }
 
 pub(crate) fn build(day: Memory) -> Stack<impl Plugins> {
-    let (plugins, endpoints) = PLUGINS.get().expect("the file was read");
+    let (stack, endpoints) = STACK.get().unwrap_or_else(|| std::process::exit(2));
     // What the day changes is what the plugin finds.
-    let endpoints = endpoints.clone();
     tokio::spawn(async move {
-        use futures::StreamExt;
         let mut sets = day.discover();
         while let Some(set) = sets.next().await {
-            let set: EndpointSet = set;
-            endpoints.replace(set.iter().map(|endpoint| Endpoint::clone(endpoint))).expect("a set");
+            let set = set.iter().map(|endpoint| Endpoint::clone(endpoint));
+            if let Err(error) = endpoints.replace(set) {
+                eprintln!("plugins: {error}");
+            }
         }
     });
-    let layers = plugins.layers("tax").expect("it is there");
-    Stack {
-        plugins: plugins.get("tax").expect("it is there"),
-        members: layers.balance.handle(),
-        breakers: layers.endpoint_breaker,
-    }
+    stack.clone()
 }
