@@ -8,7 +8,7 @@ use tonic::{Code, Status, metadata::MetadataMap};
 
 use crate::{
     error::{Error, Kind},
-    wire::{pushback_value, rpc_status},
+    wire::{GRPC_PUSHBACK, pushback_value, rpc_status},
 };
 
 /// Converts an error into a status for a caller.
@@ -66,7 +66,7 @@ fn made_of(error: &Error) -> Status {
     let Some(wait) = error.retry_after() else { return Status::new(code, message) };
     let details = rpc_status::with_retry_info(code as u8, &message, wait);
     let mut metadata = HeaderMap::new();
-    metadata.insert("grpc-retry-pushback-ms", pushback_value(wait));
+    metadata.insert(GRPC_PUSHBACK, pushback_value(wait));
     let metadata = MetadataMap::from_headers(metadata);
     Status::with_details_and_metadata(code, message, details.into(), metadata)
 }

@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     collections::BTreeMap,
-    fmt,
+    fmt::{self, Write},
     hash::{BuildHasher, Hasher, RandomState},
     sync::{
         Arc, OnceLock,
@@ -171,7 +171,12 @@ impl<T> Call<T> {
     pub fn id(&self) -> Cow<'_, str> {
         match self.context.as_ref().and_then(|context| context.id.as_deref()) {
             Some(id) => Cow::Borrowed(id),
-            None => Cow::Owned(format!("req_{}_{}", self.number, process_number())),
+            None => {
+                // As long as it becomes, so that it moves no more.
+                let mut id = String::with_capacity(48);
+                let _ = write!(id, "req_{}_{}", self.number, process_number());
+                Cow::Owned(id)
+            }
         }
     }
 

@@ -19,6 +19,7 @@ impl Endless {
     }
 
     /// Completes when the server stops. First polled with the body.
+    #[cfg_attr(not(feature = "grpc"), allow(dead_code, reason = "only its answers are endless"))]
     pub(super) async fn stopped(self) {
         let Some(stop) = self.0.get() else { return pending().await };
         // A server that was dropped has stopped as well.

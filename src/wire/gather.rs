@@ -15,6 +15,9 @@ pin_project! {
     pub(crate) struct Gather<B> {
         #[pin]
         body: B,
+        // All that came, while it came in one piece, which is as it stays.
+        first: Bytes,
+        // Otherwise.
         bytes: BytesMut,
         limit: usize,
         // In a box, since only gRPC has them.
@@ -33,7 +36,7 @@ pub(crate) enum Cut<E> {
 
 impl<B: Body> Gather<B> {
     pub(crate) fn new(body: B, limit: usize) -> Self {
-        Self { body, bytes: BytesMut::new(), limit, trailers: None }
+        Self { body, first: Bytes::new(), bytes: BytesMut::new(), limit, trailers: None }
     }
 
     /// Reads on. Nothing beyond the limit is kept, and a body that says that it is longer is not
@@ -43,13 +46,13 @@ impl<B: Body> Gather<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Bytes, Cut<B::Error>>> {
         let mut this = self.project();
-        let rest = (*this.limit - this.bytes.len()) as u64;
+        let rest = (*this.limit - this.first.len() - this.bytes.len()) as u64;
         if this.body.size_hint().lower() > rest {
             return Poll::Ready(Err(Cut::TooLong));
         }
         loop {
             match ready!(this.body.as_mut().poll_frame(cx)) {
-                None => return Poll::Ready(Ok(std::mem::take(this.bytes).freeze())),
+                None => return Poll::Ready(Ok(whole(this.first, this.bytes))),
                 Some(Err(error)) => return Poll::Ready(Err(Cut::Broken(error))),
                 Some(Ok(frame)) => {
                     let data = match frame.into_data() {
@@ -59,9 +62,15 @@ impl<B: Body> Gather<B> {
                             continue;
                         }
                     };
-                    let room = *this.limit - this.bytes.len();
-                    let fits = data.remaining() <= room;
-                    this.bytes.put(data.take(room));
+                    let room = *this.limit - this.first.len() - this.bytes.len();
+                    let (fits, is_first) = (data.remaining() <= room, this.first.is_empty());
+                    let mut data = data.take(room);
+                    if is_first && this.bytes.is_empty() {
+                        *this.first = data.copy_to_bytes(data.remaining());
+                    } else {
+                        this.bytes.put(std::mem::take(this.first));
+                        this.bytes.put(data);
+                    }
                     if !fits {
                         return Poll::Ready(Err(Cut::TooLong));
                     }
@@ -77,7 +86,15 @@ impl<B: Body> Gather<B> {
 
     /// What came so far.
     pub(crate) fn so_far(self: Pin<&mut Self>) -> Bytes {
-        std::mem::take(self.project().bytes).freeze()
+        let this = self.project();
+        whole(this.first, this.bytes)
+    }
+}
+
+fn whole(first: &mut Bytes, bytes: &mut BytesMut) -> Bytes {
+    match first.is_empty() {
+        true => std::mem::take(bytes).freeze(),
+        false => std::mem::take(first),
     }
 }
 

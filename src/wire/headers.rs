@@ -8,11 +8,15 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use http::{
-    HeaderMap, HeaderValue, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{CONTENT_TYPE, DATE, RETRY_AFTER},
 };
 
 use super::{rate_limit, rpc_status};
+
+pub(crate) const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+pub(crate) const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+pub(crate) const GRPC_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
 /// No endpoint is left alone for longer than this because it asked for it.
 pub(crate) const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
@@ -82,7 +86,7 @@ pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// The wish of a gRPC server, at most a day.
 pub(crate) fn pushback(headers: &HeaderMap) -> Option<Pushback> {
-    let Some(value) = headers.get("grpc-retry-pushback-ms") else {
+    let Some(value) = headers.get(GRPC_PUSHBACK) else {
         let details = BASE64.decode(headers.get("grpc-status-details-bin")?).ok()?;
         return retry_info(&details);
     };
@@ -120,7 +124,7 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
 
 /// The status in the trailers of a gRPC answer.
 pub(crate) fn grpc_trailer(trailers: &HeaderMap) -> Option<u32> {
-    let status = trailers.get("grpc-status")?;
+    let status = trailers.get(GRPC_STATUS)?;
     Some(status.to_str().ok().and_then(|status| status.parse().ok()).unwrap_or(2))
 }
 

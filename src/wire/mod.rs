@@ -16,8 +16,8 @@ pub(crate) use self::{
     authority::{as_host, without_zone},
     gather::{Cut, Gather},
     headers::{
-        Pushback, grpc_status, grpc_trailer, is_grpc, pushback, pushback_value, retry_after,
-        retry_after_value,
+        GRPC_MESSAGE, GRPC_PUSHBACK, GRPC_STATUS, Pushback, grpc_status, grpc_trailer, is_grpc,
+        pushback, pushback_value, retry_after, retry_after_value,
     },
     network::{Network, masked},
     time::{parse_rfc3339, rfc3339, system_time},

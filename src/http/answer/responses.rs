@@ -1,18 +1,14 @@
 //! An error as a response, over HTTP and gRPC.
 
 use http::{
-    HeaderName, HeaderValue, Response, StatusCode,
+    HeaderValue, Response, StatusCode,
     header::{CONTENT_TYPE, RETRY_AFTER},
 };
 
 use crate::{
     error::{Error, Kind},
-    wire,
+    wire::{self, GRPC_MESSAGE, GRPC_PUSHBACK, GRPC_STATUS},
 };
-
-const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
-const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
-const GRPC_PUSHBACK: HeaderName = HeaderName::from_static("grpc-retry-pushback-ms");
 
 impl Error {
     /// Converts the error into a response for a client of this program.

@@ -15,6 +15,7 @@ use crate::{
     },
     plugin::{HealthStatus, Reply},
     serve::failure::{Failure, or_unknown},
+    wire::GRPC_STATUS,
 };
 
 pub(super) fn success<T, U>(
@@ -51,7 +52,7 @@ pub(super) fn check(health: &HealthStatus) -> Vec<u8> {
 
 fn well(message: Bytes) -> Response<GrpcBody> {
     let mut trailers = HeaderMap::with_capacity(1);
-    trailers.insert("grpc-status", HeaderValue::from_static("0"));
+    trailers.insert(GRPC_STATUS, HeaderValue::from_static("0"));
     of_grpc(GrpcBody::new(message, trailers))
 }
 

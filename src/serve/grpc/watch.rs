@@ -30,6 +30,7 @@ use crate::{
     plugin::HealthStatus,
     serve::endless::Endless,
     time::{self, Instant},
+    wire::{GRPC_MESSAGE, GRPC_STATUS},
 };
 
 /// Most callers that watch at once.
@@ -148,7 +149,7 @@ impl Watch {
 /// The last word, which is a status.
 fn stops() -> HeaderMap {
     let mut trailers = HeaderMap::with_capacity(2);
-    trailers.insert("grpc-status", HeaderValue::from_static("14"));
-    trailers.insert("grpc-message", HeaderValue::from_static("the server stops"));
+    trailers.insert(GRPC_STATUS, HeaderValue::from_static("14"));
+    trailers.insert(GRPC_MESSAGE, HeaderValue::from_static("the server stops"));
     trailers
 }

@@ -1,7 +1,7 @@
 //! Reads responses of plugins.
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, response::Parts};
 use tonic::Status;
 
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     },
     time,
     transport::http::Received,
-    wire,
+    wire::{self, GRPC_STATUS},
 };
 
 /// Returns the reply in `received`, or the error that it holds or is.
@@ -21,25 +21,28 @@ pub(super) fn reply<F, Res>(received: Received) -> Result<Reply<Res>, Error>
 where
     F: Decode<Res>,
 {
-    let headers = received.parts.headers.clone();
-    let value = F::decode(&message(received)?).map_err(mistyped)?;
-    Ok(context::read_reply(&headers, Reply::new(value)))
+    let message = message(&received.parts, received.trailers.as_deref(), received.body)?;
+    let value = F::decode(&message).map_err(mistyped)?;
+    Ok(context::read_reply(&received.parts.headers, Reply::new(value)))
 }
 
-/// Returns the message in `received`, or the error that it is.
-pub(super) fn message(received: Received) -> Result<Bytes, Error> {
-    let Received { parts, body, trailers, .. } = received;
-    let trailers = trailers.as_deref();
-    let status = trailers.and_then(Status::from_header_map);
+/// Returns the message in an answer, or the error that it is.
+pub(super) fn message(
+    parts: &Parts,
+    trailers: Option<&HeaderMap>,
+    body: Bytes,
+) -> Result<Bytes, Error> {
     // Without a message, all may be in the head.
-    let status = status.or_else(|| Status::from_header_map(&parts.headers));
-    if let Some(status) = status.as_ref().filter(|status| status.code() != tonic::Code::Ok) {
-        return Err(answered(status));
+    let of = trailers.filter(|trailers| trailers.contains_key(GRPC_STATUS));
+    let of = of.unwrap_or(&parts.headers);
+    let code = wire::grpc_trailer(of);
+    if code.is_some_and(|code| code != 0) {
+        return Err(answered(&Status::from_header_map(of).unwrap_or(Status::unknown(""))));
     }
     if parts.status != StatusCode::OK || !wire::is_grpc(&parts.headers) {
         return Err(no_grpc(parts.status, &parts.headers));
     }
-    if status.is_none() {
+    if code.is_none() {
         return Err(undecodable("it has no `grpc-status`"));
     }
     frame::unframe(body).map_err(undecodable)

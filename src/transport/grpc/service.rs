@@ -174,7 +174,8 @@ async fn ask<F: Flavour>(
         let config = pool.config();
         let exchange = Exchange::begin(pool, config, request, terms)?;
         let mut exchange = pin!(exchange.kept_private(target.is_private()));
-        answer::message(poll_fn(|cx| exchange.as_mut().poll_exchange(cx, |_| head())).await?)
+        let received = poll_fn(|cx| exchange.as_mut().poll_exchange(cx, |_| head())).await?;
+        answer::message(&received.parts, received.trailers.as_deref(), received.body)
     };
     asked.await.map_err(|error| answer::coded(error).at_endpoint(&target.key))
 }

@@ -11,9 +11,9 @@ use http::{HeaderValue, Request, Response, Uri, header::HOST, uri};
 use hyper::{
     body::Incoming,
     client::conn::{TrySendError, http1, http2},
-    rt::{Read, Write},
+    rt::{Executor, Read, Write},
 };
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tower_service::Service;
 
 #[cfg(feature = "tls")]
@@ -45,10 +45,15 @@ pub(super) type Lease = pool::Lease<HttpConnection, ConnectError>;
 /// For how long a connection of HTTP/2 is quiet before it is probed, and how long the answer may take.
 const PING: Duration = Duration::from_secs(20);
 const PONG: Duration = Duration::from_secs(10);
+/// The same for one of gRPC with calls on it: from callers that probe more often, or without a call, servers
+/// of Go and of gRPC's C core go away.
+const GRPC_PING: Duration = Duration::from_secs(310);
 
 pub(super) struct HttpConnection {
     sender: Sender,
     scheme: Option<uri::Scheme>,
+    /// Of HTTP/2, where it stands for `host`.
+    authority: Option<uri::Authority>,
     host: HeaderValue,
     slot: ConnectionSlot,
     /// What is sent over it cannot be read on the way.
@@ -72,13 +77,14 @@ impl HttpConnection {
         place: impl Send + 'static,
     ) -> Result<Self, ConnectError> {
         let host = host_of(&url)?;
+        let authority = host.as_bytes().try_into().ok();
         if let Some(path) = socket {
             let (io, slot) = (unix(path, config).await?, ConnectionSlot::of_connection());
             let (sender, scheme) = match config.speaks.is_grpc() {
                 true => (http2(io, config, place).await?, Some(uri::Scheme::HTTP)),
                 false => (http1(io, config, place).await?, None),
             };
-            return Ok(Self { sender, scheme, host, slot, private: true, alert: None });
+            return Ok(Self { sender, scheme, authority, host, slot, private: true, alert: None });
         }
         let mut connector = TcpConnector::without_timeout(config.connect_timeout)
             .without_addresses()
@@ -97,7 +103,7 @@ impl HttpConnection {
             (http1(io, config, place).await?, None)
         };
         let scheme = url.into_parts().scheme;
-        Ok(Self { sender, scheme, host, slot, private, alert })
+        Ok(Self { sender, scheme, authority, host, slot, private, alert })
     }
 
     /// Sends `request`, which has the whole URL, or its path.
@@ -107,7 +113,7 @@ impl HttpConnection {
         if let Sender::Http2(_, silence) = &self.sender {
             silence.begin();
             url.scheme.clone_from(&self.scheme);
-            url.authority = self.host.as_bytes().try_into().ok();
+            url.authority.clone_from(&self.authority);
         } else {
             request.headers_mut().entry(HOST).or_insert_with(|| self.host.clone());
         }
@@ -178,9 +184,10 @@ impl Pooled for HttpConnection {
     fn share(&self) -> Option<Self> {
         let Sender::Http2(sender, silence) = &self.sender else { return None };
         let sender = Sender::Http2(sender.clone(), silence.clone());
-        let (scheme, host) = (self.scheme.clone(), self.host.clone());
+        let (scheme, authority) = (self.scheme.clone(), self.authority.clone());
+        let host = self.host.clone();
         let (slot, private, alert) = (self.slot.clone(), self.private, self.alert.clone());
-        Some(Self { sender, scheme, host, slot, private, alert })
+        Some(Self { sender, scheme, authority, host, slot, private, alert })
     }
 }
 
@@ -225,17 +232,29 @@ where
     T: Read + Write + Send + Unpin + 'static,
 {
     let max_header = u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX);
-    let (sender, driver) = http2::Builder::new(TokioExecutor::new())
+    let is_grpc = config.speaks.is_grpc();
+    let (sender, driver) = http2::Builder::new(Boxing)
         .timer(TokioTimer::new())
-        .keep_alive_interval(PING)
+        .keep_alive_interval(if is_grpc { GRPC_PING } else { PING })
         .keep_alive_timeout(PONG)
-        .keep_alive_while_idle(true)
+        .keep_alive_while_idle(!is_grpc)
         .max_header_list_size(max_header)
         .handshake(io)
         .await
         .map_err(ConnectError::failed)?;
     tokio::spawn(driver.map(|_| drop(place)));
     Ok(Sender::Http2(sender, Silence::default()))
+}
+
+/// Spawns the tasks of a connection of HTTP/2 in boxes: hyper's have the size of the largest, one for each
+/// request, and the runtime moves what it spawns several times.
+#[derive(Clone, Copy)]
+struct Boxing;
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Boxing {
+    fn execute(&self, task: F) {
+        tokio::spawn(Box::pin(task));
+    }
 }
 
 #[cfg(feature = "tls")]
