@@ -323,7 +323,10 @@ mod simulate {
         std::fs::remove_dir_all(&folder).unwrap();
         let report: Value = serde_json::from_str(&text).unwrap();
         assert!(report["pass"].is_boolean() && report["seed"] == 1, "{text}");
-        assert!(chart.starts_with("<svg") && chart.contains(report["default"].as_str().unwrap()), "{chart}");
+        assert!(
+            chart.starts_with("<svg") && chart.contains(report["default"].as_str().unwrap()),
+            "{chart}"
+        );
         report
     }
 
