@@ -37,6 +37,22 @@ fn axum_gateway_refuses_beyond_its_quota() {
 }
 
 #[test]
+fn announce_axum_loses_no_call_while_servers_come_and_go() {
+    let text = run("announce_axum", &[]);
+    for line in ["3 servers are announced", "1 server is announced", "nothing is left: true"] {
+        assert!(text.lines().any(|of| of == line), "{text}");
+    }
+    assert!(text.trim_end().ends_with(", failed: 0"), "{text}");
+}
+
+#[cfg(feature = "grpc")]
+#[test]
+fn announce_tonic_is_announced_while_it_serves() {
+    let expected = "announced: [\"tax\"]\nserving: true\ndraining\nleft: []\n";
+    assert_eq!(run("announce_tonic", &[]), expected);
+}
+
+#[test]
 fn custom_pipeline_gets_every_answer() {
     let text = run("custom_pipeline", &[]);
     assert_eq!(
@@ -291,7 +307,7 @@ mod simulate {
         std::fs::remove_dir_all(&folder).unwrap();
         let report: Value = serde_json::from_str(&text).unwrap();
         assert!(report["pass"].is_boolean() && report["seed"] == 1, "{text}");
-        assert!(chart.starts_with("<svg") && chart.contains("RoundRobin"), "{chart}");
+        assert!(chart.starts_with("<svg") && chart.contains(report["default"].as_str().unwrap()), "{chart}");
         report
     }
 
@@ -333,6 +349,19 @@ mod simulate {
         let again = |policy| figure(&report, policy, "share_50_55s");
         assert!(again("p2c PeakEwma") < 0.5 && again("PeakEwma") > 0.8, "{report:#}");
         assert!(passes(&report), "{report:#}");
+    }
+
+    #[test]
+    fn a_hot_key_buries_its_server_unless_load_is_bounded() {
+        let report = simulated("6", "0.5");
+        let affinity = |policy| figure(&report, policy, "affinity");
+        let p99 = |policy| figure(&report, policy, "p99_ms");
+        let (unbounded, bounded) = ("ConsistentHash, no bound", "ConsistentHash, 1.5");
+        assert!(affinity(unbounded) == 1.0 && affinity("LeastRequest") < 0.1, "{report:#}");
+        assert!(p99(unbounded) > 10.0 * p99(bounded), "{report:#}");
+        assert!(affinity("ConsistentHash, 1.25") < affinity(bounded), "{report:#}");
+        assert!(affinity(bounded) < affinity("ConsistentHash, 2.0"), "{report:#}");
+        assert!(figure(&report, bounded, "affinity_after") > 0.7, "{report:#}");
     }
 
     #[test]

@@ -23,8 +23,9 @@ struct Options {
 }
 
 const USAGE: &str =
-    "usage: simulate --sim 1|3|4 [--seed SEED] [--scale SCALE] [--json] [--svg FOLDER]
-  --sim    1: a server goes slow; 3: a server fails fast; 4: a cold server joins
+    "usage: simulate --sim 1|3|4|6 [--seed SEED] [--scale SCALE] [--json] [--svg FOLDER]
+  --sim    1: a server goes slow; 3: a server fails fast; 4: a cold server joins;
+           6: hot keys, and a server leaves
   --seed   default 1
   --scale  above 0, at most 1, for a small run; default 1
   --json   print one JSON object, and nothing else
@@ -55,12 +56,12 @@ fn number<T: std::str::FromStr>(arg: &str, text: &str) -> Result<T, String> {
     text.parse().map_err(|_| format!("{arg} {text}: not a number that it takes"))
 }
 
-/// Runs what is asked for, with each of the policies.
-pub(crate) fn main(policies: impl Iterator<Item = &'static Policy> + Clone) -> ExitCode {
+/// Runs what is asked for, with each of the policies of the simulation, and with `others`.
+pub(crate) fn main(others: &'static [Policy]) -> ExitCode {
     let options = Options::parse(std::env::args().skip(1));
     let asked = options.and_then(|options| {
         let simulation = sims::simulation(options.sim, options.scale);
-        Ok((simulation.ok_or("--sim takes 1, 3 or 4")?, options))
+        Ok((simulation.ok_or("--sim takes 1, 3, 4 or 6")?, options))
     });
     let (simulation, options) = match asked {
         Ok(asked) => asked,
@@ -69,7 +70,7 @@ pub(crate) fn main(policies: impl Iterator<Item = &'static Policy> + Clone) -> E
             return ExitCode::from(2);
         }
     };
-    match run(&simulation, policies, &options) {
+    match run(&simulation, others, &options) {
         Ok(report) if options.json => println!("{}", report.json()),
         Ok(report) => println!("{report}"),
         Err(error) => {
@@ -82,13 +83,13 @@ pub(crate) fn main(policies: impl Iterator<Item = &'static Policy> + Clone) -> E
 
 fn run(
     simulation: &Simulation,
-    policies: impl Iterator<Item = &'static Policy> + Clone,
+    others: &'static [Policy],
     options: &Options,
 ) -> Result<Report, BoxError> {
     let mut report = Report::new(simulation, options.seed, options.scale);
     for (number, run) in simulation.runs.iter().enumerate() {
         let mut traces = Vec::new();
-        for policy in policies.clone() {
+        for policy in simulation.policies.iter().chain(others) {
             let trace = drive::run(&run.scenario, policy, options.seed)?;
             report.add(policy, &trace, (simulation.figures)(&trace), &run.limits);
             traces.push((policy.name, trace));

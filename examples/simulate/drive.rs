@@ -27,7 +27,7 @@ pub(crate) fn run(scenario: &Scenario, policy: &Policy, seed: u64) -> Result<Tra
 
 async fn drive(scenario: &Scenario, policy: &Policy, seed: u64) -> Result<Vec<Done>, BoxError> {
     let world = World::new(scenario);
-    let mut joins_at = scenario.joins_at;
+    let (mut joins_at, mut leaves_at) = (scenario.joins_at, scenario.leaves_at);
     let first = scenario.servers - usize::from(joins_at.is_some());
     let fleet = Fleet::new(world.clone(), first, scenario.slow_start)?;
     // Not a number that the requests are drawn from.
@@ -46,7 +46,7 @@ async fn drive(scenario: &Scenario, policy: &Policy, seed: u64) -> Result<Vec<Do
         // A policy that holds a request back has a timer for it, which only tokio knows.
         let is_held_back = under_way.len() > world.alarms();
         let timer_at = is_held_back.then(|| world.now() + Duration::from_millis(1));
-        let moments = [world.next_at(), joins_at, request_at, timer_at];
+        let moments = [world.next_at(), joins_at, leaves_at, request_at, timer_at];
         let Some(next) = moments.into_iter().flatten().min() else {
             return Ok(done);
         };
@@ -54,8 +54,15 @@ async fn drive(scenario: &Scenario, policy: &Policy, seed: u64) -> Result<Vec<Do
         // Of one moment first what ends, so that a balancer knows it.
         world.wake_due();
         take_done(&mut under_way, &mut done);
-        if joins_at.take_if(|at| *at <= next).is_some() {
-            fleet.insert(first)?;
+        let joins = joins_at.take_if(|at| *at <= next).is_some();
+        let leaves = leaves_at.take_if(|at| *at <= next).is_some();
+        if joins {
+            fleet.insert(scenario.servers - 1)?;
+        }
+        if leaves {
+            fleet.remove(scenario.servers - 1)?;
+        }
+        if joins || leaves {
             // Each client's own task hears of it.
             for _ in 0..=scenario.clients {
                 yield_now().await;
@@ -67,7 +74,13 @@ async fn drive(scenario: &Scenario, policy: &Policy, seed: u64) -> Result<Vec<Do
             under_way.push(async move {
                 let succeeded = call.await.is_ok();
                 let server = world.served_by(request.number);
-                Done { sent: request.at, took: world.now() - request.at, server, succeeded }
+                Done {
+                    sent: request.at,
+                    key: request.key,
+                    took: world.now() - request.at,
+                    server,
+                    succeeded,
+                }
             });
             // A balancer takes the time of a call from its first poll.
             take_done(&mut under_way, &mut done);

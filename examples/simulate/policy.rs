@@ -13,12 +13,13 @@ use tower_layer::Layer;
 use tower_upstream::{
     BalanceLayer, BoxError, Endpoint, Error, LeastRequest,
     balance::{
-        BalanceConfig, LeastLatency, OutlierConfig, PeakEwma, Pick, Random, RoundRobin,
-        SlowStartConfig, Strategy,
+        BalanceConfig, ConsistentHash, LeastLatency, OutlierConfig, PeakEwma, Pick, Random,
+        RoundRobin, SlowStartConfig, Strategy,
     },
     connect::Connect,
     connect_fn,
     discover::{Memory, ToChanges},
+    rules::hash::BoundedLoad,
 };
 
 use crate::{
@@ -58,6 +59,25 @@ pub(crate) const POLICIES: &[Policy] = &[
         p2c(seed, PeakEwmaDiscover::new(fleet.changes(), FIRST_RTT, DECAY, done))
     }),
 ];
+
+/// Those that are compared where requests have keys.
+pub(crate) const BY_KEY: &[Policy] = &[
+    Policy::ours(TWO_CHOICES, |fleet, seed| balance(fleet, seed, LeastRequest::new())),
+    Policy::ours("ConsistentHash, no bound", |fleet, seed| balance(fleet, seed, by_key(None))),
+    Policy::ours("ConsistentHash, 2.0", |fleet, seed| balance(fleet, seed, by_key(Some(2.0)))),
+    Policy::ours(HASH_DEFAULT, |fleet, seed| balance(fleet, seed, by_key(Some(1.5)))),
+    Policy::ours("ConsistentHash, 1.25", |fleet, seed| balance(fleet, seed, by_key(Some(1.25)))),
+];
+
+/// The one that knows nothing of keys.
+pub(crate) const TWO_CHOICES: &str = "LeastRequest";
+/// The default of `ConsistentHash`.
+pub(crate) const HASH_DEFAULT: &str = "ConsistentHash, 1.5";
+
+fn by_key(factor: Option<f64>) -> ConsistentHash<fn(&Request) -> u64> {
+    let key: fn(&Request) -> u64 = |request| request.key;
+    ConsistentHash::by_key(key).with_bounded_load(factor.map(BoundedLoad::new))
+}
 
 /// What tower's `PeakEwma` takes a server for that has not answered yet; linkerd's figure.
 const FIRST_RTT: Duration = Duration::from_secs(1);
@@ -109,6 +129,12 @@ impl Fleet {
         Ok(self.found.insert(endpoint(server)?)?)
     }
 
+    /// Finds one of them no more.
+    pub(crate) fn remove(&self, server: usize) -> Result<(), BoxError> {
+        self.found.remove(endpoint(server)?.key());
+        Ok(())
+    }
+
     fn connect(&self) -> impl Fn(&Endpoint) -> Server + Clone + Unpin + Send + Sync + 'static {
         let world = self.world.clone();
         move |endpoint| Server::new(world.clone(), number(endpoint))
@@ -123,7 +149,7 @@ impl Fleet {
 }
 
 /// The host is the number of the server, and all are as long, so that they are sorted by it.
-fn endpoint(server: usize) -> Result<Endpoint, Error> {
+pub(crate) fn endpoint(server: usize) -> Result<Endpoint, Error> {
     Endpoint::new(format!("server-{server:04}:80"))
 }
 

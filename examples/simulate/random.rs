@@ -22,7 +22,7 @@ impl Random {
     }
 
     /// Above zero, at most one.
-    fn fraction(&mut self) -> f64 {
+    pub(crate) fn fraction(&mut self) -> f64 {
         ((self.bits() >> 11) + 1) as f64 / (1_u64 << 53) as f64
     }
 

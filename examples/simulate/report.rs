@@ -62,11 +62,25 @@ impl Report {
             *value = (*value * 1e6).round() / 1e6;
         }
         if policy.name == self.default {
-            let judged = limits.iter().map(|&limit| {
-                let figure = figures.iter().find(|(name, _)| *name == limit.figure);
+            let of = |figures: &Figures, name| {
+                let figure = figures.iter().find(|(of, _)| *of == name);
                 // A figure that is missing meets no limit.
-                let value = figure.map_or(f64::NAN, |&(_, value)| value);
-                Judged { clients, limit, value }
+                figure.map_or(f64::NAN, |&(_, value)| value)
+            };
+            let judged = limits.iter().map(|&limit| {
+                let of_policy = |policy| {
+                    let row = self
+                        .rows
+                        .iter()
+                        .find(|row| row.policy.name == policy && row.clients == clients);
+                    row.map_or(f64::NAN, |row| of(&row.figures, limit.figure))
+                };
+                let bound = limit.bound.times(limit.of.map_or(1.0, of_policy));
+                Judged {
+                    clients,
+                    limit: Limit { bound, ..limit },
+                    value: of(&figures, limit.figure),
+                }
             });
             self.judged.extend(judged);
         }

@@ -1,6 +1,6 @@
 //! What became of each request, and the figures that can be told from it.
 
-use std::{ops::Range, time::Duration};
+use std::{cmp::Reverse, collections::BinaryHeap, ops::Range, time::Duration};
 
 use crate::scenario::Scenario;
 
@@ -13,6 +13,7 @@ pub(crate) struct Trace {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Done {
     pub(crate) sent: Duration,
+    pub(crate) key: u64,
     pub(crate) took: Duration,
     /// `None`: the balancer answered itself.
     pub(crate) server: Option<usize>,
@@ -41,6 +42,40 @@ impl Trace {
         let all = self.sent_in(window.clone()).count();
         let its = self.sent_in(window).filter(|done| done.server == Some(server)).count();
         its as f64 / all.max(1) as f64
+    }
+
+    /// The part of the requests of a window that are so.
+    pub(crate) fn part(&self, window: Window, is_so: impl Fn(&Done) -> bool) -> f64 {
+        let all = self.sent_in(window.clone()).count();
+        self.sent_in(window).filter(|done| is_so(done)).count() as f64 / all.max(1) as f64
+    }
+
+    /// How much more the fullest server has in flight than all on average: the mean over the requests
+    /// of a window, when they are sent.
+    pub(crate) fn worst_to_mean(&self, window: Window) -> f64 {
+        let mut changes: Vec<_> =
+            self.done.iter().filter_map(|done| Some((done, done.server?))).collect();
+        changes.sort_by_key(|(done, _)| done.sent);
+        let mut ends = BinaryHeap::<Reverse<(Duration, usize)>>::new();
+        let mut loads = vec![0_u32; self.scenario.servers];
+        let (mut sum, mut count) = (0.0, 0_u32);
+        for (done, server) in changes {
+            while let Some(Reverse((_, ended))) =
+                ends.peek().copied().filter(|Reverse((at, _))| *at <= done.sent)
+            {
+                loads[ended] -= 1;
+                ends.pop();
+            }
+            loads[server] += 1;
+            ends.push(Reverse((done.sent + done.took, server)));
+            if window.contains(&done.sent.as_secs_f64()) {
+                let total: u32 = loads.iter().sum();
+                let most = loads.iter().max().copied().unwrap_or(0);
+                sum += f64::from(most) * loads.len() as f64 / f64::from(total);
+                count += 1;
+            }
+        }
+        sum / f64::from(count.max(1))
     }
 
     /// As above, but 1 is what it would get if each server got the same.

@@ -35,7 +35,7 @@ pub(crate) fn drop_absent(root: &mut Node) {
 
 fn is_absent(node: &Node, always: &[&str]) -> bool {
     let has = |name: &&str| node.members().iter().any(|member| is_same(&member.key, name));
-    node.value.is_zero() && always.iter().all(|name| has(name))
+    node.value.is_zero() && always.iter().all(has)
 }
 
 /// Fills in what the sections of plugins leave out from the defaults of the file, and what those leave out

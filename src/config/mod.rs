@@ -25,7 +25,9 @@ mod names;
 pub(crate) mod nearest;
 mod read;
 mod rules;
+mod shape;
 mod value;
+mod write;
 
 pub use self::{
     error::{ConfigError, Mistake},
@@ -35,5 +37,7 @@ pub use self::{
         DiscoveryConfig, EndpointConfig, FailoverSection, FallbackConfig, PluginConfig, Preset,
         RetrySection, Sections, SecurityConfig, StrategyName,
     },
+    shape::schema,
     value::Format,
+    write::Secrets,
 };

@@ -1,4 +1,4 @@
-//! Finds the endpoints of an upstream.
+//! Finds the endpoints of an upstream, and announces those of this program.
 //!
 //! Guides: [extending](../_guide/extending/index.html), [coming from elsewhere](../_guide/from/index.html).
 //!
@@ -11,12 +11,19 @@
 //! |---|---|
 //! | [`fixed`] | a list that never changes |
 //! | [`Memory`] | a list that this program changes while running |
+//! | [`MemoryRegistry`] | many services in this process, and tests |
 //! | `file` | a JSON file that may change, with the feature `json` |
 //! | `dns` | a name in DNS: addresses or SRV records, with the feature `dns` |
+//! | `farp` | services that tell over HTTP what they are, with the feature `http` |
+//! | `Etcd` | services in etcd, with the feature `etcd` |
 //! | `consul` | a service in Consul, with the feature `consul` |
 //! | `FromChanges` | a `tower::discover::Discover`, with the feature `tower` |
 //! | [`Watched`] | a backend of yours that has to be asked over the network: a [`Source`] |
 //! | [`Discover`] | a source that you write |
+//! | [`Filtered`] | some endpoints of another source: those with a tag, or of one service |
+//!
+//! A server announces itself with a [`Registry`] over a backend that can be written to, a [`Registrar`] such
+//! as [`MemoryRegistry`]: the [`Registration`] keeps it announced.
 //!
 //! # Differences from tower's
 //! A `tower::discover::Discover` is a stream of changes, and of services that are made already. A
@@ -56,6 +63,8 @@ mod diff;
 mod discover;
 #[cfg(feature = "dns")]
 mod dns;
+#[cfg(feature = "etcd")]
+mod etcd;
 #[cfg(feature = "json")]
 mod file;
 mod filtered;
@@ -93,6 +102,8 @@ pub use self::consul::{
 };
 #[cfg(feature = "dns")]
 pub use self::dns::{Dns, DnsConfig, DnsService, IpFamily, dns};
+#[cfg(feature = "etcd")]
+pub use self::etcd::{Etcd, EtcdConfig, EtcdRegistrar, EtcdService};
 #[cfg(feature = "json")]
 pub use self::file::{File, file};
 #[cfg(feature = "http")]

@@ -110,14 +110,18 @@ async fn while_all_seeds_fail_all_endpoints_stay_and_no_call_fails() {
         stack.clone().oneshot(7).await.unwrap();
         tokio::time::sleep(secs(1)).await;
         if round == 20 {
-            [&tax, &other].map(|of| of.does(DISCOVERY, Answer::Closes));
+            for server in [&tax, &other] {
+                server.does(DISCOVERY, Answer::Closes);
+            }
         }
     }
     assert!(handle.last_error().unwrap().to_string().contains("seed `http://127.0.0.1:"));
     assert!(handle.staleness().unwrap() > secs(550));
     let polls = tax.asked().len();
     assert!((40..70).contains(&polls), "{polls}");
-    [&tax, &other].map(|of| of.tells(&document(&of.address.to_string(), 80)));
+    for server in [&tax, &other] {
+        server.tells(&document(&server.address.to_string(), 80));
+    }
     tokio::time::sleep(secs(40)).await;
     assert!(handle.last_error().is_none());
 }

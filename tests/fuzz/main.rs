@@ -13,7 +13,13 @@
 
 #[cfg(all(feature = "process", unix))]
 mod allow;
+#[cfg(feature = "yaml")]
+mod config;
+#[cfg(feature = "consul")]
+mod consul;
 mod endpoints;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod fields;
 #[cfg(feature = "grpc")]
 mod grpc;
@@ -39,8 +45,26 @@ use wire::{
 #[path = "../../src/duration.rs"]
 mod duration;
 
+#[cfg(feature = "etcd")]
+mod error {
+    pub(crate) use tower_upstream::Error;
+}
+
+#[cfg(feature = "etcd")]
+mod sync {
+    pub(crate) fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+        mutex.lock().unwrap()
+    }
+}
+
 mod time {
-    pub(crate) const FAR: std::time::Duration = std::time::Duration::from_secs(86_400 * 365 * 30);
+    use std::time::Duration;
+
+    pub(crate) const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
+
+    pub(crate) fn nanos(duration: Duration) -> u64 {
+        u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+    }
 }
 
 /// Most bytes of a message here; the corpus has longer ones too.
@@ -247,7 +271,59 @@ fn lists_of_allowed_plugins() {
     fuzz("allow", allow::list);
 }
 
+#[cfg(feature = "etcd")]
+#[test]
+fn what_a_watch_stream_of_etcd_tells() {
+    fuzz("etcd_watch", etcd::watch);
+}
+
+#[cfg(feature = "etcd")]
+#[test]
+fn values_of_etcd() {
+    fuzz("etcd_value", etcd::value);
+}
+
+#[test]
+fn instances_of_registries() {
+    fuzz("instance", endpoints::instance);
+}
+
+#[test]
+fn documents_of_services() {
+    fuzz("farp", endpoints::farp);
+}
+
+#[cfg(feature = "consul")]
+#[test]
+fn instances_in_consul() {
+    fuzz("consul", consul::instances);
+}
+
+#[cfg(feature = "consul")]
+#[test]
+fn answers_of_consul() {
+    fuzz("consul_http", |bytes| consul::answer(bytes.to_vec()));
+}
+
 #[test]
 fn lists_of_endpoints() {
     fuzz("endpoints", endpoints::list);
+}
+
+#[cfg(feature = "yaml")]
+#[test]
+fn configs_in_json() {
+    fuzz("config_json", config::json);
+}
+
+#[cfg(feature = "yaml")]
+#[test]
+fn configs_in_yaml() {
+    fuzz("config_yaml", config::yaml);
+}
+
+#[cfg(feature = "yaml")]
+#[test]
+fn configs_in_toml() {
+    fuzz("config_toml", config::toml);
 }

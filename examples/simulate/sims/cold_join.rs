@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Chart, Figures, Limit, Run, Simulation, millis};
 use crate::{
-    policy::DEFAULT,
+    policy::{DEFAULT, POLICIES},
     scenario::{Condition, Scenario, Work},
     trace::Trace,
 };
@@ -19,12 +19,14 @@ pub(super) fn simulation(scale: f64) -> Simulation {
     let scenario = Scenario {
         servers: servers as usize + 1,
         joins_at: Some(Duration::from_secs_f64(JOINS_AT)),
+        leaves_at: None,
         slow_start: Duration::from_secs_f64(WARM_AT - JOINS_AT),
         workers: Some(8),
         clients: scaled(100.0) as usize,
         rate: 4_000.0 * servers / 20.0,
         length: Duration::from_secs(30),
         work: Work::LogNormal { median: Duration::from_millis(20), sigma: 0.25 },
+        keys: None,
         condition: |scenario, server, at| {
             let warm = (at.as_secs_f64() - JOINS_AT) / (WARM_AT - JOINS_AT);
             let joined = server + 1 == scenario.servers;
@@ -43,6 +45,7 @@ pub(super) fn simulation(scale: f64) -> Simulation {
         number: 4,
         title: "a cold server joins",
         judged: DEFAULT,
+        policies: POLICIES,
         server,
         runs: vec![Run { scenario, limits }],
         figures,

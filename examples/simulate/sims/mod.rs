@@ -1,12 +1,14 @@
 //! The simulations: what happens in each, which figures it gives, and what is good enough.
 
 mod cold_join;
+mod hot_keys;
 mod sink_hole;
 mod slow_server;
 
 use std::time::Duration;
 
 use crate::{
+    policy::Policy,
     scenario::Scenario,
     trace::{Trace, quantile},
 };
@@ -16,6 +18,8 @@ pub(crate) struct Simulation {
     pub(crate) title: &'static str,
     /// The policy that has to pass: our default, with what the simulation asks for.
     pub(crate) judged: &'static str,
+    /// Those that are compared.
+    pub(crate) policies: &'static [Policy],
     /// The server that something happens to.
     pub(crate) server: usize,
     pub(crate) runs: Vec<Run>,
@@ -37,6 +41,8 @@ pub(crate) struct Run {
 pub(crate) struct Limit {
     pub(crate) figure: &'static str,
     pub(crate) bound: Bound,
+    /// The bound is this often the figure of that policy, which comes earlier.
+    pub(crate) of: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +50,16 @@ pub(crate) enum Bound {
     AtLeast(f64),
     AtMost(f64),
     Below(f64),
+}
+
+impl Bound {
+    pub(crate) fn times(self, factor: f64) -> Self {
+        match self {
+            Self::AtLeast(bound) => Self::AtLeast(bound * factor),
+            Self::AtMost(bound) => Self::AtMost(bound * factor),
+            Self::Below(bound) => Self::Below(bound * factor),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -62,21 +78,27 @@ pub(crate) fn simulation(number: u8, scale: f64) -> Option<Simulation> {
         1 => Some(slow_server::simulation(scale)),
         3 => Some(sink_hole::simulation(scale)),
         4 => Some(cold_join::simulation(scale)),
+        6 => Some(hot_keys::simulation(scale)),
         _ => None,
     }
 }
 
 impl Limit {
     fn at_least(figure: &'static str, bound: f64) -> Self {
-        Self { figure, bound: Bound::AtLeast(bound) }
+        Self { figure, bound: Bound::AtLeast(bound), of: None }
     }
 
     fn at_most(figure: &'static str, bound: f64) -> Self {
-        Self { figure, bound: Bound::AtMost(bound) }
+        Self { figure, bound: Bound::AtMost(bound), of: None }
+    }
+
+    /// As [`at_most`](Self::at_most), but in times of what `policy` has.
+    fn at_most_of(figure: &'static str, times: f64, policy: &'static str) -> Self {
+        Self { figure, bound: Bound::AtMost(times), of: Some(policy) }
     }
 
     fn below(figure: &'static str, bound: f64) -> Self {
-        Self { figure, bound: Bound::Below(bound) }
+        Self { figure, bound: Bound::Below(bound), of: None }
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Chart, Figures, Limit, Run, Simulation, millis};
 use crate::{
-    policy::DEFAULT,
+    policy::{DEFAULT, POLICIES},
     scenario::{Condition, Scenario, Work},
     trace::Trace,
 };
@@ -14,12 +14,14 @@ pub(super) fn simulation(scale: f64) -> Simulation {
     let scenario = |clients| Scenario {
         servers: 10,
         joins_at: None,
+        leaves_at: None,
         slow_start: Duration::ZERO,
         workers: None,
         clients,
         rate: 500.0 * scale,
         length: Duration::from_secs(90),
         work: Work::LogNormal { median: Duration::from_millis(50), sigma: 0.3 },
+        keys: None,
         condition: |_, server, at| {
             if server == 0 && (10.0..40.0).contains(&at.as_secs_f64()) {
                 return Condition::FailsAfter(Duration::from_millis(1));
@@ -46,6 +48,7 @@ pub(super) fn simulation(scale: f64) -> Simulation {
         number: 3,
         title: "one server fails fast and comes back",
         judged: DEFAULT,
+        policies: POLICIES,
         server: 0,
         runs: vec![one, many],
         figures,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Chart, Figures, Limit, Run, Simulation, millis};
 use crate::{
-    policy::DEFAULT,
+    policy::{DEFAULT, POLICIES},
     scenario::{Condition, Scenario, Work},
     trace::Trace,
 };
@@ -15,6 +15,7 @@ pub(super) fn simulation(scale: f64) -> Simulation {
     let scenario = |clients| Scenario {
         servers: 11,
         joins_at: None,
+        leaves_at: None,
         slow_start: Duration::ZERO,
         workers: None,
         clients,
@@ -24,6 +25,7 @@ pub(super) fn simulation(scale: f64) -> Simulation {
             mean: Duration::from_millis(167),
             deviation: Duration::from_millis(5),
         },
+        keys: None,
         condition: |_, server, at| {
             let is_slow = server == 0 && (15.0..45.0).contains(&at.as_secs_f64());
             Condition::Speed(if is_slow { 1.0 / 12.0 } else { 1.0 })
@@ -50,6 +52,7 @@ pub(super) fn simulation(scale: f64) -> Simulation {
         number: 1,
         title: "one server goes slow and comes back",
         judged: DEFAULT,
+        policies: POLICIES,
         server: 0,
         runs: vec![one, many],
         figures,

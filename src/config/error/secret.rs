@@ -35,9 +35,9 @@ pub(crate) fn is_secret(path: &Path<'_>) -> bool {
 fn is_secret_key(key: &str) -> bool {
     let key = folded(key);
     // A slip in the name makes it no less a secret.
-    let is_word = |word: &&str| key.contains(word) || is_slip(&key, word);
+    let is_word = |word: &&str| key.contains(*word) || is_slip(&key, word);
     let is_section = SECTIONS.contains(&&*key);
-    is_section || !key.ends_with("file") && WORDS.iter().any(|word| is_word(&word))
+    is_section || !key.ends_with("file") && WORDS.iter().any(is_word)
 }
 
 fn folded(key: &str) -> String {

@@ -17,7 +17,7 @@ use super::{
     sections::{Sections, Written},
 };
 use crate::{
-    auth::{AuthConfig, Secret},
+    auth::{AuthConfig, Secret, shown::is_hidden},
     budget::BudgetConfig,
     endpoint::without_user,
     health::HealthConfig,
@@ -78,7 +78,7 @@ pub struct PluginConfig {
     pub args: Vec<String>,
     /// Variables of the environment of the program: a list of `NAME=value`, as in Go, or an object.
     /// Default: none.
-    #[serde(skip_serializing, deserialize_with = "list_or_map")]
+    #[serde(skip_serializing_if = "is_hidden", deserialize_with = "list_or_map")]
     pub env: BTreeMap<String, Secret>,
     /// Directory in which the program runs. Default: that of this process.
     #[serde(skip_serializing_if = "String::is_empty")]

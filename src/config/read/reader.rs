@@ -109,6 +109,8 @@ impl<'t> Deserializer<'t> for Reader<'t, '_> {
     fn deserialize_option<V: Visitor<'t>>(self, visitor: V) -> Result<V::Value, Refused> {
         match self.node.value {
             Value::Null => visitor.visit_none(),
+            // TOML has no null, but no number is none, too.
+            Value::Float(value) if value.is_nan() => visitor.visit_none(),
             _ => visitor.visit_some(self),
         }
     }

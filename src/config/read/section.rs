@@ -58,7 +58,7 @@ impl Reading {
             match pass.watch(read, node, &node.place, path) {
                 Ok(value) => return Some(value),
                 Err(_) => {
-                    let Some(ended) = pass.take() else { return None };
+                    let ended = pass.take()?;
                     if let Why::Key { given, known } = &ended.refused.why {
                         if pass.rename(ended.out, given, known) {
                             continue;

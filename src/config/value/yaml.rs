@@ -47,8 +47,15 @@ fn flaw(source: &Source, error: &Error) -> Flaw {
     let place = error.location().map_or(Place::Nowhere, |location| place(&location));
     let said = error.render();
     let what = said.lines().next().unwrap_or_default();
-    match error {
-        Error::Budget { .. } => Flaw::new(
+    let mut cause = error;
+    while let Error::AliasError { error, .. } = cause {
+        cause = &**error;
+    }
+    match cause {
+        Error::Budget { .. }
+        | Error::AliasReplayLimitExceeded { .. }
+        | Error::AliasExpansionLimitExceeded { .. }
+        | Error::AliasReplayStackDepthExceeded { .. } => Flaw::new(
             Code::CONFIG_1706,
             place,
             format!(

@@ -16,7 +16,9 @@ use super::{
         watch::{Observation, Source, Watched},
     },
     config::FarpConfig,
+    document::Document,
     fetch::{Failed, Fetch},
+    manifest::Manifest,
     record::Record,
     seed::Seed,
 };
@@ -115,6 +117,37 @@ impl Farp {
         let seeds = Self::dialing(&urls, &Dialer::default())?;
         let records = Mutex::new(urls.iter().map(|_| Record::default()).collect());
         Ok(Self { urls, seeds, config: FarpConfig::default(), token: None, records })
+    }
+
+    /// Reads the discovery document, and the manifest, of the service at `url`. `None`: it gets no traffic.
+    ///
+    /// For a source of yours that gets them in another way.
+    ///
+    /// # Errors
+    /// [`Kind::Transport`] for a document or a manifest that cannot be read, or that has values that cannot
+    /// be used. [`Kind::InvalidConfig`] for a bad URL.
+    ///
+    /// # Bounds
+    /// Objects may be nested 128 deep. Limit the length of the text yourself.
+    ///
+    /// ```
+    /// use tower_upstream::discover::Farp;
+    ///
+    /// let document = br#"{"service_id": "tax-1", "service_name": "tax", "address": "0.0.0.0", "port": 8080}"#;
+    /// let tax = Farp::read("http://10.0.0.5:9000", document, None)?;
+    /// assert_eq!(tax.as_ref().map(|tax| tax.address().as_str()), Some("http://10.0.0.5:8080"));
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    pub fn read(
+        url: &str,
+        document: &[u8],
+        manifest: Option<&[u8]>,
+    ) -> Result<Option<Endpoint>, Error> {
+        let endpoint = Document::parse(document)?.endpoint(&url.parse()?)?;
+        match manifest {
+            Some(manifest) => Ok(Manifest::parse(manifest)?.apply(endpoint)),
+            None => Ok(Some(endpoint)),
+        }
     }
 
     fn dialing(urls: &[Box<str>], dialer: &Dialer) -> Result<Vec<Seed>, Error> {

@@ -78,7 +78,7 @@ impl Instance {
 
     /// As it was written at `time`.
     #[cfg(feature = "json")]
-    pub(in crate::discover) fn as_of(self, time: SystemTime) -> Self {
+    pub(in crate::discover) fn written_at(self, time: SystemTime) -> Self {
         Self { created_at: time, updated_at: time, ..self }
     }
 

@@ -32,5 +32,5 @@ mod world;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::main(policy::POLICIES.iter().chain(loadpace::POLICIES))
+    cli::main(loadpace::POLICIES)
 }

@@ -1,0 +1,183 @@
+//! What is written of a config reads as the same config.
+#![cfg(all(feature = "config", feature = "yaml"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
+
+use std::time::Duration;
+
+use proptest::prelude::*;
+use tower_upstream::{
+    CircuitBreakerConfig,
+    auth::{AuthConfig, AuthMethod},
+    config::{Config, Format, PluginConfig, ReadOptions, Secrets, Sections, env::EnvOptions},
+    health::HealthConfig,
+    limit::RateLimitConfig,
+    retry::RetryConfig,
+};
+
+const ALL: [Format; 3] = [Format::Json, Format::Yaml, Format::Toml];
+
+fn read(text: &str, format: Format) -> Config {
+    // What looks like a placeholder is none here: the names of these variables are not set, and would be
+    // empty.
+    let options = ReadOptions::default().with_env(EnvOptions::default());
+    Config::from_str_with(text, format, &options)
+        .unwrap_or_else(|error| panic!("{format}: {error}\n{text}"))
+}
+
+fn check(config: &Config) {
+    for format in ALL {
+        let text = config.to_text(format, Secrets::Written).unwrap();
+        assert_eq!(read(&text, format), *config, "{format}: {text}");
+    }
+}
+
+fn durations() -> impl Strategy<Value = Duration> {
+    (1_000_000..3_600_000_000_000_u64).prop_map(Duration::from_nanos)
+}
+
+/// Texts without placeholders, which reading replaces.
+fn texts() -> impl Strategy<Value = String> {
+    "[^$\0]{0,12}|yes|no|null|~|1e3|0x10|- a|a: b|#x|'|\"|\\\\|\u{7f}|\u{85}|\u{feff}|\u{2028}|nan"
+}
+
+fn auths() -> impl Strategy<Value = AuthConfig> {
+    ("[!-#%-~]{1,20}", 0..4_u8).prop_map(|(secret, method)| {
+        let mut auth = AuthConfig::default();
+        match method {
+            0 => {}
+            1 => (auth.method, auth.token) = (AuthMethod::Bearer, secret.into()),
+            2 => (auth.method, auth.api_key) = (AuthMethod::ApiKey, secret.into()),
+            _ => {
+                auth.method = AuthMethod::Basic;
+                (auth.username, auth.password) = ("u".into(), secret.into());
+            }
+        }
+        auth
+    })
+}
+
+fn breakers() -> impl Strategy<Value = CircuitBreakerConfig> {
+    (any::<bool>(), 1..100_u32, prop::option::of(0.01..1.0_f64), durations()).prop_map(
+        |(enabled, failures, ratio, open_for)| {
+            CircuitBreakerConfig::default()
+                .with_enabled(enabled)
+                .with_failures(failures)
+                .with_failure_ratio(ratio)
+                .with_open_for(open_for)
+                .with_max_open_for(open_for)
+        },
+    )
+}
+
+prop_compose! {
+    fn plugins()(
+        name in "[a-z][a-z0-9 .:#-]{0,12}".prop_filter("two dots", |name| !name.contains("..")),
+        kind in texts(),
+        label in (texts(), texts()),
+        enabled in any::<bool>(),
+        priority in any::<i64>(),
+        auth in prop::option::of(auths()),
+        breaker in prop::option::of(breakers()),
+        attempts in prop::option::of(1..64_u32),
+        timeout in prop::option::of(durations()),
+        rate in prop::option::of((0.1..1e6_f64, 1..1_000_u32)),
+        health in prop::option::of(durations()),
+        option in prop::option::of((texts(), texts())),
+    ) -> PluginConfig {
+        let mut plugin = PluginConfig::new(name, "https")
+            .with_endpoint("https://tax.example")
+            .with_kind(kind)
+            .with_label(label.0, label.1)
+            .with_enabled(enabled)
+            .with_priority(priority)
+            .with_auth(auth)
+            .with_timeout(timeout)
+            .with_retry(attempts.map(|attempts| RetryConfig::up_to(attempts).into()))
+            .with_circuit_breaker(breaker.map(Into::into));
+        plugin.rate_limit = rate.map(|(rate, burst)| {
+            let mut config = RateLimitConfig::default();
+            (config.requests_per_second, config.burst) = (rate, burst);
+            config
+        });
+        plugin.health_check = health.map(|interval| {
+            HealthConfig::default().with_interval(interval).with_timeout(interval)
+        });
+        match option {
+            Some((key, value)) => plugin.with_option(key, value),
+            None => plugin,
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn any_config_survives_each_format(
+        plugins in prop::collection::vec(plugins(), 1..4),
+        breaker in prop::option::of(breakers()),
+        is_go in any::<bool>(),
+        level in texts(),
+    ) {
+        let mut config = if is_go { Config::go() } else { Config::default() };
+        config.log_level = level;
+        if let Some(breaker) = breaker {
+            let defaults = config.defaults.clone();
+            config = config.with_defaults(Sections::with_circuit_breaker(defaults, breaker));
+        }
+        for (index, mut plugin) in plugins.into_iter().enumerate() {
+            plugin.name = format!("{}{index}", plugin.name);
+            config = config.with_plugin(plugin);
+        }
+        check(&config);
+    }
+}
+
+#[test]
+fn no_ratio_survives_toml() {
+    let breaker = CircuitBreakerConfig::default().with_failure_ratio(None);
+    let plugin = PluginConfig::new("tax", "http")
+        .with_endpoint("http://tax")
+        .with_circuit_breaker(Some(breaker.into()));
+    check(&Config::default().with_plugin(plugin));
+}
+
+#[test]
+fn secrets_are_stars_unless_asked_for() {
+    let text = "plugins: {tax: {transport: exec, executable: /bin/tax, env: [KEY=s3cret],
+        auth: {method: custom, headers: {X-Key: s3cret}}}}";
+    let config = read(text, Format::Yaml);
+    for text in [
+        config.to_json().unwrap(),
+        config.to_yaml().unwrap(),
+        config.to_toml().unwrap(),
+        config.to_go_json(Secrets::Masked).unwrap(),
+        serde_json::to_string(&config).unwrap(),
+        format!("{config:?}"),
+    ] {
+        assert!(!text.contains("s3cret"), "{text}");
+    }
+    assert!(config.to_yaml().unwrap().contains("X-Key: \"***\""));
+    let go = config.to_go_json(Secrets::Written).unwrap();
+    assert!(go.contains("KEY=s3cret"), "{go}");
+    check(&config);
+}
+
+#[test]
+fn what_is_written_for_go_reads_as_go_means_it() {
+    let text = "preset: go\nplugins:\n- name: tax\n  transport: https\n  endpoint: https://tax\n  \
+                retry: {max_retries: 5}\n  circuit_breaker: {failure_threshold: 7, recovery_timeout: 1m}\n  \
+                rate_limit: {burst_size: 3}\n";
+    let config = read(text, Format::Yaml);
+    let go = config.to_go_json(Secrets::Masked).unwrap();
+    let again = read(&go, Format::Json);
+    let (before, after) = (&config.plugins[0], &again.plugins[0]);
+    assert_eq!(after.retry.as_ref().unwrap().config.attempts, 6);
+    let breakers = [before, after].map(|plugin| plugin.circuit_breaker.clone().unwrap().config);
+    assert_eq!(breakers[0].failures, breakers[1].failures);
+    assert_eq!(breakers[0].open_for, breakers[1].open_for);
+    assert_eq!(after.rate_limit, before.rate_limit);
+    // What the plugin does not have is written with zeros, and read as not there.
+    assert_eq!((&after.health_check, &after.connection), (&None, &None));
+    assert_eq!(again.log_level, "info");
+}
