@@ -278,3 +278,24 @@ async fn a_call_that_takes_long_does_not_ask_all_the_time_whether_the_server_is_
     assert!((1..=3).contains(&pings), "{pings}");
     assert_eq!(told.recv().await.unwrap(), pings, "while it was idle");
 }
+
+#[tokio::test]
+async fn calls_by_the_hundred_to_a_server_that_hangs_up_make_few_connections() {
+    let (plugin, service) = server(|number, mut wire| async move {
+        if number >= 3 {
+            wire.answer_all().await;
+        }
+    })
+    .await;
+    let (mut failed, mut rounds) = (0, 0);
+    while call(&service, 1).await.is_err() {
+        let calls = (0..200).map(|number| call(&service, number));
+        for error in futures::future::join_all(calls).await.into_iter().filter_map(Result::err) {
+            assert_eq!(error.kind(), Kind::Connection, "{error}");
+            failed += 1;
+        }
+        rounds += 1;
+        assert!(rounds < 10, "it never gets well");
+    }
+    assert!(failed > 0 && plugin.connections() <= 8, "{} connections", plugin.connections());
+}

@@ -13,7 +13,7 @@ mod messages;
 /// What an inbox is for.
 mod keys {
     #[derive(Clone, Debug, Default)]
-    pub(super) struct KeyRange;
+    pub(super) struct KeyRange(());
 }
 
 use self::{
@@ -25,7 +25,7 @@ use self::{
 pub fn watch(bytes: &[u8]) {
     let Ok(told) = codec::decode::<WatchResponse>(Bytes::copy_from_slice(bytes)) else { return };
     assert!(told.events.len() <= 65_536);
-    let inbox = Inbox::new(keys::KeyRange, 1);
+    let inbox = Inbox::new(keys::KeyRange::default(), 1);
     let mut before = inbox.next_revision();
     for _ in 0..2 {
         let taken = inbox.changed(told.events.clone(), told.fragment);
