@@ -35,16 +35,32 @@ pub(crate) use {names_keys, names_keys_of};
 /// `error` with the key that it is about in front.
 #[cold]
 pub(crate) fn at_key<E: de::Error>(path: &str, error: E) -> E {
-    let text = error.to_string();
+    let (is_plain, text) = match error.to_string() {
+        text if text.contains(STRUCT) => (false, in_words(&text)),
+        text => (true, text),
+    };
+    let path = path.trim_end_matches(".?");
     // The config of a part has named its own keys, which are the end of this path.
     let known = text.strip_prefix('`').and_then(|text| text.split_once("`: "));
     match known {
-        _ if path == "." => error,
+        // Of the whole; or of what is no text of the format, at no key.
+        _ if matches!(path, "." | "?") && is_plain => error,
+        _ if matches!(path, "." | "?") => E::custom(text),
         Some((key, rest)) if path.ends_with(key) => E::custom(format!("`{path}`: {rest}")),
         // What is unknown is named already.
         None if text.starts_with("unknown field") => error,
         _ => E::custom(format!("`{path}`: {text}")),
     }
+}
+
+/// What serde says before the name of a type.
+const STRUCT: &str = "expected struct ";
+
+/// Without such names, which mean nothing in a file.
+fn in_words(text: &str) -> String {
+    let (before, after) = text.split_once(STRUCT).unwrap_or((text, ""));
+    let after = after.trim_start_matches(|of: char| of.is_ascii_alphanumeric());
+    format!("{before}expected an object with settings{after}")
 }
 
 /// Reads a choice with settings, such as `{"calls": 100}`; `expected` says what may stand there.
@@ -62,10 +78,42 @@ where
             f.write_str(self.0)
         }
 
-        fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
-            T::deserialize(de::value::MapAccessDeserializer::new(map))
+        fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
+            let choice = T::deserialize(de::value::MapAccessDeserializer::new(&mut map))?;
+            // An enum takes one key, and leaves the rest to be no part of the text.
+            match map.next_key::<de::IgnoredAny>()? {
+                Some(_) => Err(de::Error::custom(format!("more than one key, expected {}", self.0))),
+                None => Ok(choice),
+            }
         }
     }
 
     deserializer.deserialize_any(Choice(expected, std::marker::PhantomData))
+}
+
+#[cfg(all(test, feature = "json"))]
+mod tests {
+    use crate::{Attempts, CircuitBreakerConfig, limit::ConcurrencyLimitConfig};
+
+    fn mistake<T: serde::de::DeserializeOwned>(text: &str) -> String {
+        serde_json::from_str::<T>(text).err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn a_mistake_says_what_may_stand_there_in_words_of_the_file() {
+        let window = r#"{"window": {"calls": 100, "time": "10s"}}"#;
+        let window = mistake::<CircuitBreakerConfig>(window);
+        assert!(window.starts_with("`window`: more than one key, expected `{\"calls\""), "{window}");
+        let hedge = mistake::<Attempts>(r#"{"hedge": 0.95}"#);
+        assert!(hedge.contains("expected `{\"after\": \"50ms\"}` or `{\"quantile\""), "{hedge}");
+        let limit = mistake::<ConcurrencyLimitConfig>("5");
+        assert!(limit.contains("expected an object with settings"), "{limit}");
+        for broken in ["{", "{,", "{\"max\": 3,"] {
+            let syntax = mistake::<Attempts>(broken);
+            assert!(!syntax.is_empty() && !syntax.contains('?'), "{syntax}");
+        }
+        for good in [r#"{"hedge": null}"#, r#"{"hedge": {"quantile": 0.95}}"#, "{}"] {
+            assert_eq!(mistake::<Attempts>(good), "");
+        }
+    }
 }

@@ -19,47 +19,63 @@ use crate::error::BrokeWhileSending;
 #[derive(Debug)]
 pub(crate) struct ReadsOn<I> {
     io: I,
-    /// Something was written. A socket that never took anything is no more than a failed connection.
-    wrote: bool,
-    broke: Option<Broke>,
+    written: Written,
 }
 
+/// What the other end took of what was to be written.
 #[derive(Debug)]
-struct Broke {
-    of: io::ErrorKind,
-    /// Something was read after that, which the end of the stream may be a part of.
-    heard: bool,
+enum Written {
+    /// Nothing ever. If that breaks, it is no more than a connection that failed.
+    Nothing,
+    All,
+    /// There is more, which waits.
+    Part,
+    /// No more of it, and what there is goes nowhere.
+    NoMore {
+        broke: io::ErrorKind,
+        /// Something was read after that, which the end of the stream may be a part of.
+        heard: bool,
+    },
 }
 
 impl<I> ReadsOn<I> {
     pub(crate) const fn new(io: I) -> Self {
-        Self { io, wrote: false, broke: None }
+        Self { io, written: Written::Nothing }
     }
 
     pub(super) const fn inner(&self) -> &I {
         &self.io
     }
 
-    /// What `written` means for the one that writes `length` bytes.
-    fn took(&mut self, length: usize, written: io::Result<usize>) -> io::Result<usize> {
-        match written {
-            Err(error) if self.breaks(&error) => Ok(length),
-            written => {
-                self.wrote |= written.is_ok();
-                written
-            }
-        }
+    const fn takes_no_more(&self) -> bool {
+        matches!(self.written, Written::NoMore { .. })
     }
 
-    fn breaks(&mut self, error: &io::Error) -> bool {
-        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
-        let of = error.kind();
-        let breaks = self.wrote && matches!(of, BrokenPipe | ConnectionReset | ConnectionAborted);
-        if breaks {
-            self.broke = Some(Broke { of, heard: false });
+    /// What came of writing `length` bytes, to the one that writes.
+    #[inline]
+    fn took(
+        &mut self,
+        length: usize,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let had_begun = !matches!(self.written, Written::Nothing);
+        match &written {
+            Poll::Ready(Ok(_)) => self.written = Written::All,
+            Poll::Pending if had_begun => self.written = Written::Part,
+            Poll::Ready(Err(error)) if had_begun && is_over(error) => {
+                self.written = Written::NoMore { broke: error.kind(), heard: false };
+                return Poll::Ready(Ok(length));
+            }
+            _ => {}
         }
-        breaks
+        written
     }
+}
+
+/// Whether the other end closed or reset the connection.
+fn is_over(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | ConnectionAborted)
 }
 
 impl<I: Read + Unpin> Read for ReadsOn<I> {
@@ -69,9 +85,15 @@ impl<I: Read + Unpin> Read for ReadsOn<I> {
         cx: &mut Context<'_>,
         buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.broke {
-            Some(_) => self.poll_rest(cx, buf),
-            None => Pin::new(&mut self.io).poll_read(cx, buf),
+        if self.takes_no_more() {
+            return self.poll_rest(cx, buf);
+        }
+        let read = Pin::new(&mut self.io).poll_read(cx, buf);
+        match read {
+            Poll::Ready(Err(error)) if is_over(&error) && matches!(self.written, Written::Part) => {
+                Poll::Ready(Err(BrokeWhileSending::new(error.kind())))
+            }
+            read => read,
         }
     }
 }
@@ -88,13 +110,16 @@ impl<I: Read + Unpin> ReadsOn<I> {
         let (mut bytes, room) = ([0; 1_024], buf.remaining().min(1_024));
         let mut part = ReadBuf::new(&mut bytes[..room]);
         let read = ready!(Pin::new(&mut self.io).poll_read(cx, part.unfilled()));
-        let Some(broke) = &mut self.broke else { return Poll::Ready(read) };
-        let closed_in_peace = broke.heard && broke.of == io::ErrorKind::BrokenPipe;
+        let Written::NoMore { broke, heard } = &mut self.written else {
+            return Poll::Ready(read);
+        };
+        // One that had closed before it reset what came later says so.
+        let closed = *heard && *broke == io::ErrorKind::BrokenPipe;
         if read.is_ok() && !part.filled().is_empty() {
-            broke.heard = true;
+            *heard = true;
             buf.put_slice(part.filled());
-        } else if read.is_err() || !closed_in_peace {
-            return Poll::Ready(Err(BrokeWhileSending::new(broke.of)));
+        } else if read.is_err() || !closed {
+            return Poll::Ready(Err(BrokeWhileSending::new(*broke)));
         }
         Poll::Ready(Ok(()))
     }
@@ -107,11 +132,11 @@ impl<I: Write + Unpin> Write for ReadsOn<I> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.broke.is_some() {
+        if self.takes_no_more() {
             return Poll::Ready(Ok(buf.len()));
         }
-        let written = ready!(Pin::new(&mut self.io).poll_write(cx, buf));
-        Poll::Ready(self.took(buf.len(), written))
+        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.took(buf.len(), written)
     }
 
     #[inline]
@@ -120,12 +145,12 @@ impl<I: Write + Unpin> Write for ReadsOn<I> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let length = || bufs.iter().map(|buf| buf.len()).sum();
-        if self.broke.is_some() {
-            return Poll::Ready(Ok(length()));
+        let length = bufs.iter().map(|buf| buf.len()).sum();
+        if self.takes_no_more() {
+            return Poll::Ready(Ok(length));
         }
-        let written = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, bufs));
-        Poll::Ready(self.took(length(), written))
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.took(length, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -134,16 +159,16 @@ impl<I: Write + Unpin> Write for ReadsOn<I> {
 
     #[inline]
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.broke {
-            Some(_) => Poll::Ready(Ok(())),
-            None => Pin::new(&mut self.io).poll_flush(cx),
+        if self.takes_no_more() {
+            return Poll::Ready(Ok(()));
         }
+        Pin::new(&mut self.io).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.broke {
-            Some(_) => Poll::Ready(Ok(())),
-            None => Pin::new(&mut self.io).poll_shutdown(cx),
+        if self.takes_no_more() {
+            return Poll::Ready(Ok(()));
         }
+        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }
