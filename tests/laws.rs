@@ -1030,3 +1030,104 @@ mod law_16 {
         .await;
     }
 }
+
+// The stack that a config makes, with every section on, and by its name.
+
+#[cfg(feature = "config")]
+mod of_config {
+    use tower::layer::util::Stack as Both;
+    use tower_upstream::{
+        Call, Reply,
+        config::{Config, PluginConfig, Sections},
+        plugins::{AnyConnector, Layers, Plugins},
+        replay::Replay,
+    };
+
+    use super::*;
+
+    fn sections() -> Sections {
+        let mut sections = Sections::default();
+        sections.rate_limit.enabled = true;
+        sections.rate_limit.requests_per_second = 1e6;
+        sections.rate_limit.burst = 1_000_000;
+        sections.concurrency.enabled = true;
+        sections.concurrency.wait = secs(1);
+        sections.concurrency.per_endpoint = Some(1_000);
+        sections.circuit_breaker.config.failures = 60_000;
+        sections.circuit_breaker.config.failure_ratio = None;
+        sections.failover.timeout = Some(secs(60));
+        sections.timeout = secs(3_600);
+        sections
+    }
+
+    fn to_call(ask: Ask) -> Call<u32> {
+        let mut call = Call::new(ask.number);
+        if ask.idempotent {
+            call = call.idempotent();
+        }
+        if let Some(deadline) = ask.deadline {
+            call = call.with_deadline(deadline);
+        }
+        call.begin_attempt(ask.attempt.max(1));
+        call
+    }
+
+    fn to_ask(call: Call<u32>) -> Ask {
+        Ask {
+            number: *call.body(),
+            idempotent: call.is_idempotent(),
+            deadline: call.deadline(),
+            attempt: call.attempt(),
+        }
+    }
+
+    type Map<A, B> = fn(A) -> B;
+    type Asked = tower::util::MapRequestLayer<Map<Ask, Call<u32>>>;
+    type Told = tower::util::MapResponseLayer<Map<Reply<String>, String>>;
+    type Called = tower::util::MapRequestLayer<Map<Call<u32>, Ask>>;
+    type Replied = tower::util::MapResponseLayer<Map<String, Reply<String>>>;
+
+    /// Above the stack.
+    fn asked() -> Both<Told, Asked> {
+        Both::new(
+            tower::util::MapResponseLayer::new(Reply::into_body),
+            tower::util::MapRequestLayer::new(to_call),
+        )
+    }
+
+    /// Below the stack.
+    fn called() -> EachLayer<Both<Replied, Called>> {
+        EachLayer::new(Both::new(
+            tower::util::MapResponseLayer::new(Reply::new),
+            tower::util::MapRequestLayer::new(to_ask),
+        ))
+    }
+
+    fn stack() -> Made<impl Stack> {
+        let farm = farm();
+        let layers = Layers::<u32, String>::new(&sections(), endpoints()).unwrap();
+        let set = Some(layers.balance.handle());
+        let stack = layers.layer(called().layer(farm.clone()));
+        Made { farm, service: asked().layer(stack), set }
+    }
+
+    fn by_name() -> Made<impl Stack> {
+        let (farm, plugins) = (farm(), Plugins::<u32, String>::new());
+        let connector = farm.clone();
+        plugins
+            .register_factory("farm", move |_: &PluginConfig| {
+                Ok(AnyConnector::new(called().layer(connector.clone())))
+            })
+            .unwrap();
+        let plugin = PluginConfig::new("tax", "farm").with_endpoints(KEYS);
+        plugins.apply(Config::default().with_defaults(sections()).with_plugin(plugin)).unwrap();
+        let set = Some(plugins.layers("tax").unwrap().balance.handle());
+        let service = asked().layer(plugins.get("tax").unwrap());
+        Made { farm, service, set }
+    }
+
+    stacks! {
+        every_section = stack();
+        a_plugin_by_its_name = by_name();
+    }
+}

@@ -4,14 +4,17 @@
 
 mod process;
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
+use std::{error::Error as _, fs, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
-use process::{Script, Tax, call, new_path, until, write_script};
+use process::{Log, Script, Tax, call, new_path, until, write_script};
 use serde_json::Value;
 use tower::{Layer, ServiceExt};
 use tower_upstream::{
     BalanceLayer, Call, Endpoint, Error, LeastRequest,
-    allow::{AllowConfig, AllowList, AllowedPlugin, AllowedPlugins, AuditConfig, Policy, Sha256},
+    allow::{
+        AllowConfig, AllowList, AllowedPlugin, AllowedPlugins, AuditConfig, HashMismatch, Policy,
+        Sha256,
+    },
     connect::Connect,
     discover,
     error::{Code, Kind},
@@ -83,9 +86,11 @@ async fn what_is_on_the_list_runs_and_another_program_does_not() {
     write_script(&file.0, &script(2));
     let service = plugin(&file.0, &list);
     let error = refused(&service).await;
-    assert_eq!(error.code(), Code::SECURITY_1801);
+    assert_eq!(error.code(), Code::RPC_2004);
     let text = error.to_string();
     let (ours, other) = (Sha256::of(script(1)), Sha256::of(script(2)));
+    let mismatch = error.source().unwrap().downcast_ref::<HashMismatch>().unwrap();
+    assert_eq!((mismatch.expected, mismatch.actual), (ours, other));
     let part = format!("hash_mismatch (expected: {ours}, actual: {other})");
     assert!(text.contains(&part), "{text}");
     let health = service.health().await;
@@ -118,6 +123,74 @@ async fn a_refused_plugin_is_not_started_in_a_hot_loop_and_others_take_its_calls
     }
     assert!(list.stats().rejected <= 1, "{:?}", list.stats());
     assert_eq!(transport.handle().stats().failed, Some(0));
+}
+
+/// A change of the list, by whoever makes it, and of its file, while the plugin waits for longer than the test.
+#[tokio::test]
+async fn a_change_of_the_list_wakes_a_plugin_that_was_refused() {
+    let (file, path) = (Script::new(&script(1)), new_path("list.json"));
+    let listed = |number| {
+        let mut plugins = AllowedPlugins::default();
+        plugins.plugins.insert("tax".to_owned(), entry(number));
+        plugins
+    };
+    let write = |number| fs::write(&path, listed(number).to_json()).unwrap();
+    write(2);
+    let config = config().with_max_restart_delay(Duration::from_secs(600));
+    let config = config.with_restart_delay(Duration::from_secs(600));
+    type Change<'a> = &'a dyn Fn(&AllowList);
+    let changes: [Change<'_>; 3] = [
+        &|list| list.replace(listed(1)),
+        &|list| list.update(list.config().with_policy(Policy::Permissive)).unwrap(),
+        &|_| write(1),
+    ];
+    for change in changes {
+        let list = AllowList::from_file(AllowConfig::new(path.display().to_string())).unwrap();
+        let endpoint = Endpoint::new(file.address()).unwrap().with_key("tax");
+        let transport = ProcessTransport::with_config(config.clone()).with_allow_list(list.clone());
+        let service: Tax = transport.connect(&Member::new(endpoint));
+        let error = refused(&service).await;
+        assert!(error.retry_after().unwrap() > Duration::from_secs(60), "{error}");
+        let other = refused(&service).await;
+        assert_eq!((other.code(), list.stats().rejected), (Code::RPC_2004, 1));
+        change(&list);
+        assert_eq!(until_it_runs(&service).await, 1);
+    }
+    fs::remove_file(path).unwrap();
+}
+
+#[tokio::test]
+async fn each_decision_is_logged_without_what_is_secret() {
+    let log = Log(Default::default(), "tower_upstream::allow");
+    let file = Script::new(&script(1));
+    let events = async |number, is_told: &str| {
+        let list = allowing("tax", entry(number));
+        let endpoint = Endpoint::new(file.address()).unwrap().with_key("tax");
+        let member = Member::new(endpoint.with_metadata("token", "s3cret-1"));
+        let config = config().with_env("TOKEN", "s3cret-2").with_args(["s3cret-3"]);
+        let transport = ProcessTransport::with_config(config).with_allow_list(list);
+        let service: Tax = transport.connect(&member);
+        let _ = call(&service, 1).await;
+        // Others have tests of theirs.
+        let path = file.0.display().to_string();
+        let told = || -> String {
+            let all = log.0.lock().unwrap();
+            all.iter().filter(|line| line.contains(&path)).map(String::as_str).collect()
+        };
+        until("it is logged", || told().contains(is_told)).await;
+        told()
+    };
+    // A thread of its own decides.
+    let _ = tracing::subscriber::set_global_default(log.clone());
+    let allowed = events(1, "lets a plugin start").await;
+    let refused = events(2, "hash_mismatch").await;
+    for text in [allowed, refused] {
+        let (hash, path) = (Sha256::of(script(1)), file.0.display());
+        for part in ["plugin=\"tax\"", "policy=\"strict\"", &format!("path=\"{path}\"")] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(text.contains(&hash.to_string()) && !text.contains("s3cret"), "{text}");
+    }
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ use tower_upstream::{
     discover::Memory,
     error::{Code, Kind},
     member::Member,
-    plugin::PluginStatus,
+    plugin::{Handshake, PluginStatus},
     transport::{
         Multiplex, OutputConfig, ProcessConfig, ProcessFuture, ProcessService, ProcessTransport,
     },
@@ -330,6 +330,13 @@ async fn it_gets_a_clean_environment_and_its_arguments_as_they_are() {
     let all = ask(all.with_env("PLUGIN_TYPE", "x"), "env").await;
     assert!(all.len() > env.len() && all["PATH"] == "mine" && all["PLUGIN_TYPE"] == "grpc");
 
+    // Of a listener of the host.
+    let mut handshake = Handshake::default();
+    (handshake.server_address, handshake.server_port) = ("127.0.0.1".to_owned(), 4_711);
+    let told = ask(part("place", "a").with_handshake(handshake), "env").await;
+    let told = ["PLUGIN_SERVER_ADDRESS", "PLUGIN_SERVER_PORT"].map(|name| &*told[name]);
+    assert_eq!(told, ["127.0.0.1", "4711"]);
+
     let dir = std::env::temp_dir().canonicalize().unwrap();
     let mut config = part("place", "").with_work_dir(dir.to_str().unwrap());
     // The harness would take others for its own.
@@ -385,8 +392,7 @@ async fn logged(output: OutputConfig, is_said: impl Fn(&str) -> bool) -> Vec<Str
     drop(service);
     let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     until("it has ended", || alive() == 0).await;
-    let lines = log.0.lock().unwrap().clone();
-    lines
+    log.0.lock().unwrap().clone()
 }
 
 #[tokio::test]
@@ -398,8 +404,10 @@ async fn each_key_of_the_output_has_an_effect() {
     // Without one of the streams, which is read all the same.
     let lines = logged(output().with_stdout(false), |line| line.contains("=started ")).await;
     assert!(!is_of(&lines, "stdout"), "{lines:?}");
-    let lines = logged(output().with_stderr(false), |line| line.contains("warming up")).await;
+    let narrow = output().with_stderr(false).with_max_line_bytes(5);
+    let lines = logged(narrow, |line| line.contains("=ng up ")).await;
     assert!(!is_of(&lines, "stderr"), "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("=warmi ")), "{lines:?}");
     // Whatever was read at once, up to so many bytes.
     let by_chunk = output().with_line_buffered(false).with_max_line_bytes(40);
     let lines = logged(by_chunk, |line| line.contains("xx")).await;
@@ -699,9 +707,19 @@ async fn a_handshake_that_is_refused_is_told_from_one_that_takes_too_long() {
     let error = call(&ends, 1).await.unwrap_err();
     assert_eq!((error.kind(), error.is_timeout()), (Kind::Connection, false), "{error}");
     assert!(error.is_unsent() && error.to_string().contains("exit status: 3"), "{error}");
-    let mut handshake = tower_upstream::plugin::Handshake::default();
+    assert_eq!(error.code(), Code::RPC_2002, "{error}");
+    assert!(error.to_string().contains("handshake refused"), "{error}");
+    let mut handshake = Handshake::default();
     handshake.magic_cookie_value = "other".to_owned();
     let hangs: Tax = connect_to(&refuses.address(), config.with_handshake(handshake));
     let error = call(&hangs, 1).await.unwrap_err();
     assert_eq!((error.kind(), error.is_timeout()), (Kind::Timeout, true), "{error}");
+    assert_eq!(error.code(), Code::RPC_2002, "{error}");
+    assert!(error.to_string().contains("handshake timeout"), "{error}");
+    // It did answer: a call that takes too long is no handshake, nor is the end of one that had read it.
+    let answers =
+        connect::<u64, u64>(part("serial", "").with_request_timeout(Duration::from_millis(300)));
+    answers.info().await.unwrap();
+    let error = call(&answers, 1_000_600).await.unwrap_err();
+    assert_eq!((error.kind(), error.code()), (Kind::Timeout, Code::PLUGIN_1204), "{error}");
 }

@@ -6,6 +6,7 @@
 //! cargo bench -- balance                        the cases whose name contains "balance"
 //! cargo bench -- --instructions                 also counts instructions, if valgrind is there
 //! cargo bench -- --json                         a JSON object per line
+//! cargo bench --features config -- plugins      plugins by name
 //! ```
 //! A line that begins with "floor" is a lower bound, written by hand: what the layer below it cannot
 //! do without. Compare with it rather than with the times of another machine, since atomics may
@@ -26,8 +27,17 @@ mod floors;
 mod harness;
 #[cfg(feature = "hash")]
 mod hashing;
+#[cfg(feature = "config")]
+mod plugins;
 mod services;
 
 fn main() {
-    harness::run(&cases::all(), &crowds::all());
+    #[allow(unused_mut, reason = "without `config` there is nothing to add")]
+    let (mut cases, mut crowds) = (cases::all(), crowds::all());
+    #[cfg(feature = "config")]
+    {
+        cases.extend(plugins::cases());
+        crowds.extend(plugins::crowds());
+    }
+    harness::run(&cases, &crowds);
 }

@@ -4,6 +4,7 @@
 //! cargo bench --features http --bench transports               two minutes
 //! cargo bench --features http --bench transports -- --json     one JSON object
 //! cargo bench --features http --bench transports -- http       HTTP alone
+//! cargo bench --features process --bench transports -- exec    a child process alone
 //! ```
 //! An echo of 100 bytes over loopback, by 1, 16 and 256 callers at once. The server is a process of its own, which
 //! writes the same bytes for each request; all callers and the tasks of their connections are one thread, of which
@@ -12,7 +13,8 @@
 //! the rounds beside each other. Bare against bare tells how good that is.
 //!
 //! Bare is hyper-util's client with `serde_json`, and over sockets a loop over a stream with `serde_json`: the same
-//! dialler, bytes, bounds and time limit.
+//! dialler, bytes, bounds and time limit. For a child process it is a task that writes a line for each call, flushed, and
+//! hands each answer to the call with its id.
 #![allow(
     clippy::expect_used,
     clippy::panic,
@@ -23,6 +25,8 @@
 
 mod allocations;
 mod client;
+#[cfg(all(feature = "process", unix))]
+mod exec;
 mod http;
 mod idle;
 mod measure;
@@ -40,10 +44,15 @@ fn main() {
     if has("--serve") {
         return server::serve();
     }
+    #[cfg(all(feature = "process", unix))]
+    if has("--child") {
+        return exec::child();
+    }
     if let Some(at) = args.iter().position(|arg| arg == "--idle") {
         return idle::report(&args[at + 1], &args[at + 2]);
     }
-    let named = ["http", "unix", "tcp"].into_iter().filter(|name| has(name)).collect::<Vec<_>>();
+    let named = ["http", "unix", "tcp", "exec"].into_iter().filter(|name| has(name));
+    let named = named.collect::<Vec<_>>();
     let is_wanted = |name: &str| named.is_empty() || named.contains(&name);
     let server = Server::start();
     let mut rows = Vec::new();
@@ -55,6 +64,10 @@ fn main() {
         if is_wanted(name) {
             rows.extend(measure::rows(name, CALLERS, || socket::contenders(address)));
         }
+    }
+    #[cfg(all(feature = "process", unix))]
+    if is_wanted("exec") {
+        rows.extend(measure::rows("exec", CALLERS, exec::contenders));
     }
     let idle = idle::all(&server, is_wanted);
     if has("--json") {

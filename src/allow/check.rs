@@ -8,10 +8,11 @@ use super::{
     audit::{Context, Level},
     digest::Sha256,
     list::AllowList,
+    mismatch::HashMismatch,
     plugins::AllowedPlugin,
     policy::Policy,
     print::Stamp,
-    rule::{Candidate, HASH_MISMATCH, TOO_LARGE, Violation, compare, look, max_size},
+    rule::{Candidate, TOO_LARGE, Violation, look, max_size},
     state::State,
 };
 use crate::error::{Code, Error, Kind};
@@ -59,7 +60,8 @@ impl AllowList {
             Policy::Strict | Policy::Permissive => judge(&state, program, open),
         };
         let is_authorized = violations.is_empty();
-        if violations.iter().any(|violation| violation.kind == HASH_MISMATCH) {
+        let mismatch = measured.as_ref().and_then(Measured::mismatch);
+        if mismatch.is_some() {
             counts.hash_mismatches.fetch_add(1, Relaxed);
         }
         let count = if is_authorized { &counts.authorized } else { &counts.rejected };
@@ -68,12 +70,14 @@ impl AllowList {
         tell(&state, program, &violations, hash);
         match violations.first() {
             Some(first) if policy == Policy::Strict => {
-                let code = match first.kind {
-                    NO_HASH => Code::SECURITY_1803,
-                    UNREADABLE => Code::SECURITY_1805,
-                    _ => Code::SECURITY_1801,
+                let code = match (mismatch, first.kind) {
+                    (Some(_), _) => Code::RPC_2004,
+                    (None, NO_HASH) => Code::SECURITY_1803,
+                    (None, UNREADABLE) => Code::SECURITY_1805,
+                    (None, _) => Code::SECURITY_1801,
                 };
-                Err(refusal(code, words(program, &violations)))
+                let error = refusal(code, words(program, &violations));
+                Err(mismatch.map_or(error.clone(), |mismatch| error.caused_by(mismatch)))
             }
             _ if policy == Policy::Strict => {
                 Ok(Checked(measured.map(|measured| (measured.file, measured.stamp))))
@@ -88,6 +92,14 @@ struct Measured {
     file: File,
     stamp: Stamp,
     hash: Sha256,
+    expected: Sha256,
+}
+
+impl Measured {
+    fn mismatch(&self) -> Option<HashMismatch> {
+        let Self { expected, hash: actual, .. } = *self;
+        (expected != actual).then_some(HashMismatch { expected, actual })
+    }
 }
 
 fn judge(
@@ -108,8 +120,8 @@ fn judge(
     }
     let most = max_size(entry, plugins, &state.config);
     match measure(entry, most, open) {
-        Ok((measured, violation)) => {
-            found.extend(violation);
+        Ok(measured) => {
+            found.extend(measured.mismatch().map(Violation::from));
             (found, Some(measured))
         }
         Err(violation) => {
@@ -123,7 +135,7 @@ fn measure(
     entry: &AllowedPlugin,
     most: u64,
     open: impl FnOnce() -> io::Result<File>,
-) -> Result<(Measured, Option<Violation>), Violation> {
+) -> Result<Measured, Violation> {
     let failed = |kind| move |error: io::Error| Violation::new(kind, "", error.to_string());
     let file = open().map_err(failed(UNREADABLE))?;
     let stamp = |file: &File| file.metadata().map(|found| Stamp::of(&found));
@@ -132,7 +144,7 @@ fn measure(
     if stamp(&file).map_err(failed(NO_HASH))? != before {
         return Err(Violation::new(CHANGED, "", "it was written to while it was hashed"));
     }
-    Ok((Measured { file, stamp: before, hash }, compare(entry, &hash)))
+    Ok(Measured { file, stamp: before, hash, expected: entry.hash })
 }
 
 /// What is wrong, in words.

@@ -33,7 +33,7 @@ pub struct AllowConfig {
     /// Default: none.
     pub forbidden_paths: Vec<String>,
     /// Whether the file is read again when it has changed, which is looked at before each start of a
-    /// program. Default: true.
+    /// program, and each second while one is refused. Default: true.
     #[serde(alias = "watch_config")]
     pub watch: bool,
     /// What is written about decisions, and where.

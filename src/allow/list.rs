@@ -4,6 +4,7 @@ use std::{
 };
 
 use serde_json::Value;
+use tokio::sync::watch;
 
 use super::{
     audit::{Context, Level},
@@ -42,8 +43,9 @@ use crate::{error::Error, sync::lock};
 /// [audit file](super::AuditConfig). Of metadata nothing is logged but what the list names.
 ///
 /// # When the file changes
-/// It is looked at before each start, and read again if it has changed. One with mistakes is logged, and the
-/// list stays as it was. Programs that run are left alone.
+/// It is looked at before each start, and each second while a program is refused; it is read again if it has
+/// changed. One with mistakes is logged, and the list stays as it was. Programs that run are left alone. Those
+/// that were refused are checked again at once after any change.
 ///
 /// # The audit file
 /// A thread writes it, so a slow disk holds up nothing. Lines over 1,024 that wait are lost, and so are
@@ -72,6 +74,8 @@ pub struct AllowList(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     counts: Counts,
+    /// How often the state has changed.
+    version: watch::Sender<u64>,
 }
 
 /// Counts of an [`AllowList`].
@@ -127,7 +131,8 @@ impl AllowList {
     }
 
     fn of(state: State, counts: Counts) -> Self {
-        Self(Arc::new(Shared { state: Mutex::new(state), counts }))
+        let version = watch::Sender::new(0);
+        Self(Arc::new(Shared { state: Mutex::new(state), counts, version }))
     }
 
     /// Returns the settings in use.
@@ -168,6 +173,7 @@ impl AllowList {
         let before = self.state();
         let state = State::load(config, Some(&before), &self.0.counts)?;
         *lock(&self.0.state) = state.clone();
+        self.tell_change();
         tracing::info!(target: "tower_upstream::allow", "the settings of the allow-list have changed");
         state.note_change(Level::Info, "config_updated", Context::new());
         Ok(())
@@ -181,6 +187,7 @@ impl AllowList {
     /// ```
     pub fn replace(&self, plugins: AllowedPlugins) {
         lock(&self.0.state).plugins = Some(Arc::new(plugins));
+        self.tell_change();
         self.state().note_change(Level::Info, "config_updated", Context::new());
     }
 
@@ -219,6 +226,7 @@ impl AllowList {
         let state = state.clone();
         match error {
             None => {
+                self.tell_change();
                 self.0.counts.reloads.fetch_add(1, Relaxed);
                 state.tell_read();
                 Ok(())
@@ -265,6 +273,14 @@ impl AllowList {
 
     fn state(&self) -> State {
         lock(&self.0.state).clone()
+    }
+
+    fn tell_change(&self) {
+        self.0.version.send_modify(|version| *version += 1);
+    }
+
+    pub(super) fn version(&self) -> watch::Receiver<u64> {
+        self.0.version.subscribe()
     }
 
     pub(super) fn counts(&self) -> &Counts {

@@ -35,10 +35,12 @@
 //! ```
 
 mod audit;
+mod change;
 mod check;
 mod config;
 mod digest;
 mod list;
+mod mismatch;
 mod plugins;
 mod policy;
 mod print;
@@ -47,11 +49,14 @@ mod rule;
 mod state;
 mod write;
 
-pub(crate) use self::{check::Checked, print::Print, rule::Candidate, state::open};
+pub(crate) use self::{
+    change::Changes, check::Checked, print::Print, rule::Candidate, state::open,
+};
 pub use self::{
     config::{AllowConfig, AuditConfig},
     digest::Sha256,
     list::{AllowList, AllowStats},
+    mismatch::HashMismatch,
     plugins::{AllowedPlugin, AllowedPlugins, Constraints},
     policy::Policy,
 };

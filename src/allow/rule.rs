@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{
     config::AllowConfig,
-    digest::Sha256,
+    mismatch::HashMismatch,
     plugins::{AllowedPlugin, AllowedPlugins},
 };
 
@@ -44,7 +44,6 @@ impl Violation {
     }
 }
 
-pub(super) const HASH_MISMATCH: &str = "hash_mismatch";
 pub(super) const TOO_LARGE: &str = "file_size_exceeded";
 
 /// All that can be told without reading it. `Err` if it is not on the list, so that there is no more to
@@ -101,14 +100,16 @@ pub(super) fn max_size(entry: &AllowedPlugin, list: &AllowedPlugins, config: &Al
     said.into_iter().find(|size| *size > 0).unwrap_or(config.max_file_size)
 }
 
-pub(super) fn compare(entry: &AllowedPlugin, hash: &Sha256) -> Option<Violation> {
-    let mismatch = || Violation::new(HASH_MISMATCH, entry.hash.to_string(), hash.to_string());
-    (entry.hash != *hash).then(mismatch)
+impl From<HashMismatch> for Violation {
+    fn from(HashMismatch { expected, actual }: HashMismatch) -> Self {
+        Self::new("hash_mismatch", expected.to_string(), actual.to_string())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::allow::Sha256;
 
     /// What is wrong with a program in `/opt/tax` once `change` was done.
     fn kinds(change: impl FnOnce(&mut AllowedPlugins, &mut AllowConfig)) -> Vec<&'static str> {

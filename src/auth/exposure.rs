@@ -12,7 +12,7 @@ pub(super) fn is_private(scheme: &str, host: &str) -> bool {
 }
 
 /// The same for an address, which is one of HTTP if it has no scheme.
-pub(super) fn leads_privately(address: &Address) -> bool {
+pub(crate) fn leads_privately(address: &Address) -> bool {
     is_private(address.scheme().unwrap_or("http"), address.host())
 }
 

@@ -61,6 +61,8 @@ mod secret;
 )]
 pub(crate) mod shown;
 
+#[cfg(feature = "etcd")]
+pub(crate) use self::exposure::leads_privately;
 pub use self::{
     authenticate::Authenticate,
     config::{AuthConfig, AuthMethod},

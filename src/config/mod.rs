@@ -25,6 +25,7 @@ mod names;
 pub(crate) mod nearest;
 mod read;
 mod rules;
+mod shape;
 mod value;
 mod write;
 
@@ -36,6 +37,7 @@ pub use self::{
         DiscoveryConfig, EndpointConfig, FailoverSection, FallbackConfig, PluginConfig, Preset,
         RetrySection, Sections, SecurityConfig, StrategyName,
     },
+    shape::schema,
     value::Format,
     write::Secrets,
 };

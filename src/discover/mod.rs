@@ -15,6 +15,7 @@
 //! | `file` | a JSON file that may change, with the feature `json` |
 //! | `dns` | a name in DNS: addresses or SRV records, with the feature `dns` |
 //! | `farp` | services that tell over HTTP what they are, with the feature `http` |
+//! | `Etcd` | services in etcd, with the feature `etcd` |
 //! | `consul` | a service in Consul, with the feature `consul` |
 //! | `FromChanges` | a `tower::discover::Discover`, with the feature `tower` |
 //! | [`Watched`] | a backend of yours that has to be asked over the network: a [`Source`] |
@@ -62,6 +63,8 @@ mod diff;
 mod discover;
 #[cfg(feature = "dns")]
 mod dns;
+#[cfg(feature = "etcd")]
+mod etcd;
 #[cfg(feature = "json")]
 mod file;
 mod filtered;
@@ -99,6 +102,8 @@ pub use self::consul::{
 };
 #[cfg(feature = "dns")]
 pub use self::dns::{Dns, DnsConfig, DnsService, IpFamily, dns};
+#[cfg(feature = "etcd")]
+pub use self::etcd::{Etcd, EtcdConfig, EtcdRegistrar, EtcdService};
 #[cfg(feature = "json")]
 pub use self::file::{File, file};
 #[cfg(feature = "http")]

@@ -160,7 +160,7 @@ codes! {
     RPC_2002,
     /// The exchange of messages with a plugin failed.
     RPC_2003,
-    /// A message breaks the protocol.
+    /// What came is not what was expected: the hash of a plugin's program.
     RPC_2004,
     /// A message cannot be written or read.
     RPC_2005,

@@ -34,8 +34,9 @@
 //! | code | error |
 //! |---|---|
 //! | `TRANSPORT_1303` | an answer over a Unix socket that breaks the protocol |
-//! | `RPC_2002` | a plugin does not accept the token |
+//! | `RPC_2002` | a plugin does not accept the token; one that is a process refuses the handshake, or says nothing to it in time |
 //! | `RPC_2003` | an answer over TCP that breaks the protocol; the answer to another question |
+//! | `RPC_2004` | the hash of a program is not the one on the allow-list; both are in its source, a `HashMismatch` |
 //! | `RPC_2005` | a body that cannot be written as JSON, or that has another type than the caller expects |
 //! | `SECURITY_1801` | the process behind a socket belongs to another user |
 //! | `SECURITY_1801`, `SECURITY_1803`, `SECURITY_1805` | an allow-list refuses a program; it cannot be hashed; it, or the list, cannot be read |

@@ -102,6 +102,11 @@ impl<Req: Request, Res: Response> Factories<Req, Res> {
         built_in.chain(self.by_name.keys().cloned()).collect()
     }
 
+    /// Those of the program's own factories.
+    pub(super) fn own(&self) -> Vec<String> {
+        self.by_name.keys().cloned().collect()
+    }
+
     fn of(&self, plugin: &PluginConfig) -> Option<&Arc<dyn Factory<Req, Res>>> {
         self.by_name.get(&plugin.kind).or_else(|| self.by_name.get(&plugin.transport))
     }

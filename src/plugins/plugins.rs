@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
 use tower_layer::Layer;
@@ -18,11 +18,11 @@ use super::{
 };
 use crate::{
     codec::{Codec, CodecLayer},
-    config::{Config, PluginConfig, nearest::did_you_mean},
+    config::{Config, PluginConfig, ReadOptions, nearest::did_you_mean},
     connect::connect_fn,
     discover::Discover,
     endpoint::Endpoint,
-    error::{BoxError, Code, Error},
+    error::{BoxError, Code, Error, Kind},
     plugin::{Call, Encoded, Reply},
     sync::lock,
 };
@@ -66,6 +66,43 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
         let plugins = Self::new();
         plugins.apply(config)?;
         Ok(plugins)
+    }
+
+    /// Makes the plugins of a file: JSON, TOML, or with the feature `yaml` YAML, by its extension.
+    ///
+    /// For plugins of own factories, begin with [`new`](Self::new), register those, and
+    /// [`apply_file`](Self::apply_file).
+    ///
+    /// # Errors
+    /// Those of [`apply_file`](Self::apply_file).
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let plugins = Self::new();
+        plugins.apply_file(path)?;
+        Ok(plugins)
+    }
+
+    /// Reads a file, and [applies](Self::apply) it. What the file says without effect is logged, once each.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidConfig`](crate::error::Kind::InvalidConfig) with everything that is wrong with the file; a
+    /// [`ConfigError`](crate::config::ConfigError) is its source. Otherwise those of [`apply`](Self::apply).
+    ///
+    /// ```
+    /// use tower_upstream::{error::Code, plugins::Plugins};
+    /// let error = Plugins::<u64, u64>::from_file("/etc/plugins/none.json").unwrap_err();
+    /// assert_eq!(error.code(), Code::CONFIG_1701);
+    /// ```
+    pub fn apply_file(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        let options = ReadOptions::default().with_transports(lock(&self.program.factories).own());
+        let config = Config::from_file_with(path, &options).map_err(|error| {
+            let code = Some(error.code());
+            let text = error.to_string();
+            Error::not_sent(Kind::InvalidConfig).coded(code).message(text).caused_by(error)
+        })?;
+        for note in config.notes() {
+            tracing::warn!(line = note.line, "`{}`: {}", note.path, note.message);
+        }
+        self.apply(config)
     }
 
     /// Replaces the plugins of the config before with those of `config`, as a whole.

@@ -215,6 +215,7 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
             return Ok(Err(refusal(Code::PLUGIN_1202, text)));
         }
         let made = || {
+            sections.validate()?;
             let whole = plugin.clone().with_sections(sections);
             let is_built_in = connector.is_none() && lock(&self.factories).is_built_in(plugin);
             let connector = match connector {

@@ -29,8 +29,11 @@ const BACKENDS: &[Backend] = &[
     Backend { name: "dns", open: Ok(dns) },
     #[cfg(not(feature = "dns"))]
     Backend { name: "dns", open: Err("dns") },
-    // Not there yet.
+    #[cfg(feature = "consul")]
+    Backend { name: "consul", open: Ok(consul) },
+    #[cfg(not(feature = "consul"))]
     Backend { name: "consul", open: Err("consul") },
+    // Not there yet.
     Backend { name: "etcd", open: Err("etcd") },
     Backend { name: "kubernetes", open: Err("kubernetes") },
 ];
@@ -125,4 +128,14 @@ fn dns(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
 
     let config: DnsConfig = settings(asked, "dns")?;
     Ok(AnyDiscover::new(Dns::system_with_config(config)?.service(asked.service)?))
+}
+
+/// A service of Consul, by the name that it has there.
+#[cfg(feature = "consul")]
+fn consul(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
+    use crate::discover::{Consul, ConsulConfig};
+
+    let config: ConsulConfig = settings(asked, "consul")?;
+    config.validate()?;
+    Ok(AnyDiscover::new(Consul::new(config)?.service(asked.service)?))
 }

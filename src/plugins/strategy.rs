@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     balance::{
@@ -73,6 +73,16 @@ macro_rules! strategies {
                 }
             }
 
+            fn renew_after(&self, table: &AnyTable) -> Option<Duration> {
+                match (self, table) {
+                    $((Self::$strategy(strategy), AnyTable::$strategy(table)) => {
+                        strategy.renew_after(table)
+                    })+
+                    // Each makes its own table.
+                    _ => None,
+                }
+            }
+
             fn hedges(&self) -> bool {
                 match self {
                     $(Self::$strategy(strategy) => strategy.hedges(),)+
@@ -84,7 +94,6 @@ macro_rules! strategies {
                     $((Self::$strategy(strategy), AnyTable::$strategy(table)) => {
                         strategy.draw(table, bound)
                     })+
-                    // Each makes its own table.
                     _ => 0,
                 }
             }

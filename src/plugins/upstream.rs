@@ -173,8 +173,8 @@ impl<Req, Res> fmt::Debug for Upstream<Req, Res> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Upstream");
         debug.field("name", &self.name());
-        match &self.generation.core().stack {
-            Ok(made) => debug.field("layers", &made.layers),
+        match &self.service {
+            Ok(stack) => debug.field("stack", stack),
             Err(error) => debug.field("error", error),
         };
         debug.finish()

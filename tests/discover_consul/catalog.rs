@@ -342,6 +342,31 @@ impl Catalog {
         Value::Object(services.collect())
     }
 
+    /// `/v1/agent/health/service/id/ID`, with its status.
+    pub fn local_health(&self, id: &str) -> (u16, Value) {
+        let Some(instance) = self.instances.get(id) else {
+            return (404, json!({"AggregatedStatus": "critical", "Service": null, "Checks": null}));
+        };
+        let worst = ["critical", "warning", "passing"].into_iter().find(|status| {
+            instance
+                .checks
+                .values()
+                .any(|check| check.kind != "maintenance" && check.status == *status)
+        });
+        let is_maintained = instance.checks.values().any(|check| check.kind == "maintenance");
+        let status = if is_maintained { "maintenance" } else { worst.unwrap_or("passing") };
+        let code = match status {
+            "passing" => 200,
+            "warning" => 429,
+            _ => 503,
+        };
+        let checks: Vec<_> = instance.checks.values().collect();
+        let checks = checks.iter().map(|of| json!({"CheckID": of.id, "Status": of.status}));
+        let checks: Vec<_> = checks.collect();
+        let service = agent_service(id, instance);
+        (code, json!({"AggregatedStatus": status, "Service": service, "Checks": checks}))
+    }
+
     /// `/v1/catalog/services`.
     pub fn services(&self) -> Value {
         let mut services: BTreeMap<&str, BTreeSet<&str>> =

@@ -333,7 +333,7 @@ impl Server {
         let parts: Vec<&str> = asked.path.split('/').skip(1).collect();
         let expected = match &parts[..] {
             ["v1", "health", "service", ..] | ["v1", "catalog", "services"] => Method::GET,
-            ["v1", "agent", "services"] => Method::GET,
+            ["v1", "agent", "services"] | ["v1", "agent", "health", ..] => Method::GET,
             ["v1", "agent", ..] => Method::PUT,
             _ => return text(404, ""),
         };
@@ -349,6 +349,12 @@ impl Server {
             ["v1", "agent", "services"] => {
                 let local = self.state.lock().unwrap().catalog.local();
                 let mut answer = text(200, local.to_string());
+                answer.headers_mut().insert("content-type", "application/json".parse().unwrap());
+                answer
+            }
+            ["v1", "agent", "health", "service", "id", id] => {
+                let (status, local) = self.state.lock().unwrap().catalog.local_health(id);
+                let mut answer = text(status, local.to_string());
                 answer.headers_mut().insert("content-type", "application/json".parse().unwrap());
                 answer
             }

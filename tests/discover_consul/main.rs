@@ -8,6 +8,7 @@ mod catalog;
 mod double;
 mod hostile;
 mod reading;
+mod real;
 mod registering;
 #[path = "../support/registry_story.rs"]
 mod registry_story;

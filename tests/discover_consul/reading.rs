@@ -11,8 +11,8 @@ use tower_upstream::{
     balance::RoundRobin,
     connect_fn,
     discover::{
-        Consul, ConsulConfig, ConsulConsistency, ConsulQuery, Discover, EndpointSet, Source,
-        WatchConfig, WatchStream,
+        Catalog, Consul, ConsulConfig, ConsulConsistency, ConsulQuery, Discover, EndpointSet,
+        Source, WatchConfig, WatchStream,
     },
     endpoint::Status,
 };
@@ -129,6 +129,31 @@ async fn an_index_that_goes_backwards_starts_over_and_nothing_is_missed() {
     double.up("web", "web-3", 9003);
     assert!(expect(&mut sets, &["web-1", "web-2", "web-3"]).await < ms(50));
     assert!(double.asked_of(WEB).iter().all(|asked| index(asked) != Some(0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_catalog_that_was_lost_takes_no_endpoint_away_at_once() {
+    let double = Double::start().await;
+    double.up("web", "web-1", 9001);
+    double.up("web", "web-2", 9002);
+    let mut sets = web(&double, ConsulQuery::default());
+    expect(&mut sets, &["web-1", "web-2"]).await;
+    tokio::time::sleep(secs(10)).await;
+    double.stop().await;
+    tokio::time::sleep(secs(60)).await;
+    double.restart(|catalog| *catalog = Default::default()).await;
+    // Others are faster to come back, and wake the query.
+    for number in 0..50 {
+        double.up("other", &format!("other-{number}"), 1);
+        quiet(&mut sets, ms(100)).await;
+    }
+    double.up("web", "web-1", 9001);
+    double.up("web", "web-2", 9002);
+    quiet(&mut sets, secs(60)).await;
+    // It was seen how these left.
+    double.deregister("web-1");
+    double.deregister("web-2");
+    while !next(&mut sets).await.is_empty() {}
 }
 
 #[tokio::test(start_paused = true)]
@@ -492,7 +517,7 @@ async fn a_weight_or_a_tag_that_changes_does_not_reconnect() {
 async fn the_services_are_listed_with_their_tags() {
     let double = Double::start().await;
     double.register(json!({"ID": "web-1", "Name": "web", "Port": 1, "Tags": ["v1"]}));
-    let listed = consul(&double).list_services().await.unwrap();
+    let listed = consul(&double).services().await.unwrap();
     let expected = [("consul", vec![]), ("web", vec!["v1"])];
     assert_eq!(
         listed
@@ -502,8 +527,39 @@ async fn the_services_are_listed_with_their_tags() {
         expected
     );
     double.answers(Some((500, "No cluster leader")));
-    let error = format!("{:#}", consul(&double).list_services().await.unwrap_err());
+    let error = format!("{:#}", consul(&double).services().await.unwrap_err());
     assert!(error.contains("No cluster leader"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_of_the_agent_is_found_by_its_id_whatever_its_health() {
+    let double = Double::start().await;
+    for status in ["passing", "warning", "critical"] {
+        double.register(json!({
+            "ID": status, "Name": "web", "Port": 9001, "Check": {"TTL": "10000s", "Status": status},
+        }));
+    }
+    double.up("web", "draining", 9001);
+    double.catalog(|catalog| catalog.maintain("draining", Some("")));
+    let consul = consul(&double);
+    for (id, status, is_draining) in [
+        ("passing", Status::Passing, false),
+        ("warning", Status::Warning, false),
+        ("critical", Status::Critical, false),
+        ("draining", Status::Passing, true),
+    ] {
+        let found = consul.find_instance(id).await.unwrap().unwrap();
+        assert_eq!((found.service(), found.id()), ("web", id));
+        assert_eq!(found.endpoint().address().as_str(), "127.0.0.1:9001");
+        assert_eq!(
+            (found.endpoint().status(), found.endpoint().is_draining()),
+            (status, is_draining)
+        );
+    }
+    assert!(consul.find_instance("nothing").await.unwrap().is_none());
+    assert_eq!(consul.list_services().await.unwrap(), ["consul", "web"]);
+    double.answers(Some((500, "No")));
+    assert!(consul.find_instance("passing").await.is_err());
 }
 
 #[tokio::test(start_paused = true)]

@@ -177,6 +177,9 @@ async fn maintenance_that_a_process_before_left_ends_when_its_id_is_announced() 
     double.catalog(|catalog| catalog.maintain("tax-1", Some("draining")));
     let _registration = announce(&registry(&double), tax("tax-1")).await;
     assert_eq!(checks(&double, "tax-1"), [("service:tax-1".to_owned(), "passing".to_owned())]);
+    // Whether the registration alone ends it is up to the server.
+    let asked = double.asked_of("/v1/agent/service/maintenance/tax-1");
+    assert_eq!(asked[0].one("enable"), Some("false"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -108,7 +108,7 @@ async fn a_token_and_the_place_are_sent_with_everything() {
     let config = config(&double).with_token("good").with_datacenter("dc1");
     let consul = Consul::new(config.with_namespace("team").with_partition("p")).unwrap();
     next(&mut consul.service("web").unwrap().discover()).await;
-    consul.list_services().await.unwrap();
+    consul.services().await.unwrap();
     let registry = Registry::new(consul.registrar(ConsulCheck::default()));
     let registration = registry.register("tax", Endpoint::new("10.0.0.1:80").unwrap()).unwrap();
     registration.registered(secs(5)).await.unwrap();
@@ -152,11 +152,19 @@ async fn tls_is_used_with_the_authority_and_the_certificate_that_are_given() {
     let (address, ca, [cert, key]) = secured(&double, &files).await;
     let plain = format!("localhost:{}", address.port());
     let trusting = ConsulConfig::default().with_tls_ca_file(&ca);
+    // Whether it is found, or why it is not.
     let found = |config: ConsulConfig| async move {
         let watched = Consul::new(config).unwrap().service("web").unwrap();
-        let mut sets = watched.discover();
-        let set = tokio::time::timeout(std::time::Duration::from_millis(500), sets.next()).await;
-        set.is_ok_and(|set| set.unwrap().len() == 1)
+        let (mut sets, handle) = (watched.discover(), watched.handle());
+        let failed = async {
+            while handle.last_error().is_none() {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            set = sets.next() => set.unwrap().len() == 1,
+            () = failed => false,
+        }
     };
     let whole = trusting.clone().with_tls_certificate(&cert, &key);
     assert!(found(whole.clone().with_address(&plain).with_tls(true)).await);
@@ -166,4 +174,26 @@ async fn tls_is_used_with_the_authority_and_the_certificate_that_are_given() {
     assert!(!found(trusting.with_address(&plain).with_tls(true)).await);
     let unknown = ConsulConfig::default().with_tls_certificate(&cert, &key).with_tls(true);
     assert!(!found(unknown.with_address(&plain)).await);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn the_socket_of_an_agent_is_used() {
+    let (double, files) = (Double::start().await, Files::new());
+    double.up("web", "web-1", 9001);
+    let path = files.0.join("consul.sock");
+    let (listener, to) = (tokio::net::UnixListener::bind(&path).unwrap(), double.address);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut to = TcpStream::connect(to).await.unwrap();
+            tokio::spawn(async move { copy_bidirectional(&mut stream, &mut to).await });
+        }
+    });
+    for address in [
+        format!("unix:{}", path.display()),
+        format!("http+unix://{}", path.display().to_string().replace('/', "%2F")),
+    ] {
+        let consul = Consul::new(ConsulConfig::default().with_address(address)).unwrap();
+        assert_eq!(next(&mut consul.service("web").unwrap().discover()).await.len(), 1);
+    }
 }

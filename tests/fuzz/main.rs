@@ -13,7 +13,13 @@
 
 #[cfg(all(feature = "process", unix))]
 mod allow;
+#[cfg(feature = "yaml")]
+mod config;
+#[cfg(feature = "consul")]
+mod consul;
 mod endpoints;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod fields;
 #[cfg(feature = "grpc")]
 mod grpc;
@@ -38,6 +44,18 @@ use wire::{
 
 #[path = "../../src/duration.rs"]
 mod duration;
+
+#[cfg(feature = "etcd")]
+mod error {
+    pub(crate) use tower_upstream::Error;
+}
+
+#[cfg(feature = "etcd")]
+mod sync {
+    pub(crate) fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+        mutex.lock().unwrap()
+    }
+}
 
 mod time {
     use std::time::Duration;
@@ -253,6 +271,18 @@ fn lists_of_allowed_plugins() {
     fuzz("allow", allow::list);
 }
 
+#[cfg(feature = "etcd")]
+#[test]
+fn what_a_watch_stream_of_etcd_tells() {
+    fuzz("etcd_watch", etcd::watch);
+}
+
+#[cfg(feature = "etcd")]
+#[test]
+fn values_of_etcd() {
+    fuzz("etcd_value", etcd::value);
+}
+
 #[test]
 fn instances_of_registries() {
     fuzz("instance", endpoints::instance);
@@ -263,7 +293,37 @@ fn documents_of_services() {
     fuzz("farp", endpoints::farp);
 }
 
+#[cfg(feature = "consul")]
+#[test]
+fn instances_in_consul() {
+    fuzz("consul", consul::instances);
+}
+
+#[cfg(feature = "consul")]
+#[test]
+fn answers_of_consul() {
+    fuzz("consul_http", |bytes| consul::answer(bytes.to_vec()));
+}
+
 #[test]
 fn lists_of_endpoints() {
     fuzz("endpoints", endpoints::list);
+}
+
+#[cfg(feature = "yaml")]
+#[test]
+fn configs_in_json() {
+    fuzz("config_json", config::json);
+}
+
+#[cfg(feature = "yaml")]
+#[test]
+fn configs_in_yaml() {
+    fuzz("config_yaml", config::yaml);
+}
+
+#[cfg(feature = "yaml")]
+#[test]
+fn configs_in_toml() {
+    fuzz("config_toml", config::toml);
 }

@@ -1,19 +1,161 @@
-use std::{sync::Arc, time::Duration};
+//! The transports of this crate, by their names.
 
-use serde_json::json;
-use tower::service_fn;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::task::AbortHandle;
+use tower::{ServiceBuilder, service_fn};
 use tower_upstream::{
     BoxError, Call, Reply,
-    config::{Config, PluginConfig},
-    error::Code,
-    plugin::PluginStatus,
+    auth::{Credentials, RequireAuthLayer},
+    config::{Config, Format},
+    error::{Code, Kind},
+    plugin::{Encoded, HealthStatus, PluginStatus},
     plugins::Plugins,
+    serve,
 };
 
+struct Server(String, AbortHandle);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.1.abort();
+    }
+}
+
+async fn double(call: Call<u64>) -> Result<Reply<u64>, BoxError> {
+    match *call.body() {
+        13 => Err("thirteen is no number".into()),
+        n => Ok(Reply::new(2 * n)),
+    }
+}
+
+/// A plugin over HTTP that asks for a token.
+async fn http() -> Server {
+    let plugin = serve::http(service_fn(double)).health(async || HealthStatus::healthy());
+    let guarded = ServiceBuilder::new()
+        .layer(RequireAuthLayer::new([Credentials::bearer("s3cret")]))
+        .service(plugin);
+    let server = serve::http_service(guarded, "127.0.0.1:0").listen().await.unwrap();
+    let address = server.address();
+    Server(address, tokio::spawn(server.run()).abort_handle())
+}
+
+fn plugins<T: tower_upstream::plugins::Request + tower_upstream::plugins::Response>(
+    plugins: Value,
+) -> Plugins<T, T> {
+    let config = serde_json::from_value(json!({ "plugins": plugins })).unwrap();
+    Plugins::from_config(config).unwrap()
+}
+
 #[tokio::test]
-async fn placeholder() {
-    let _ = (Arc::new(()), Duration::ZERO, json!({}));
-    let _ = service_fn(async |call: Call<u64>| Ok::<_, BoxError>(Reply::new(call.into_body())));
-    let _ = (Config::default(), PluginConfig::default(), Code::PLUGIN_1001, PluginStatus::Unknown);
-    let _ = Plugins::<u64, u64>::new();
+async fn a_plugin_over_http_is_called_checked_and_heard() {
+    let server = http().await;
+    let plugins = plugins::<u64>(json!([{
+        "name": "tax", "transport": "http", "endpoint": server.0,
+        "auth": { "method": "bearer", "token": "s3cret" },
+        "health_check": { "interval": "20ms", "interval_unhealthy": "20ms", "timeout": "20ms" },
+        "fallback": { "strategy": "default", "default_response": 0 },
+    }]));
+    assert_eq!(plugins.call("tax", Call::new(21)).await.unwrap().into_body(), 42);
+    // What the plugin itself says is an answer: no other takes its place.
+    let error = plugins.call("tax", Call::new(13).idempotent()).await.unwrap_err();
+    assert_eq!((error.kind(), error.code()), (Kind::Plugin, Code::PLUGIN_1206));
+    assert!(error.to_string().contains("thirteen"), "{error}");
+    let status = async |wanted| {
+        for _ in 0..500 {
+            if plugins.list()["tax"].status == wanted {
+                return plugins.health().status;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{:?}", plugins.list());
+    };
+    assert_eq!(status(PluginStatus::Healthy).await, PluginStatus::Healthy);
+    drop(server);
+    assert_eq!(status(PluginStatus::Unhealthy).await, PluginStatus::Unhealthy);
+    let reply = plugins.call("tax", Call::new(21)).await.unwrap();
+    assert_eq!((reply.metadata()["fallback"].as_str(), *reply.body()), ("true", 0));
+}
+
+#[tokio::test]
+async fn credentials_that_are_wrong_are_refused_by_the_plugin() {
+    let server = http().await;
+    let plugins =
+        plugins::<u64>(json!([{ "name": "tax", "transport": "http", "endpoint": server.0 }]));
+    assert!(plugins.call("tax", Call::new(1)).await.is_err());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_set_may_be_reached_in_several_ways_and_types_share_it() {
+    let path = std::env::temp_dir().join(format!("plugins-{}.sock", std::process::id()));
+    let server = serve::unix(service_fn(double), path.to_str().unwrap()).listen().await.unwrap();
+    let running = tokio::spawn(server.run());
+    let http = serve::http(service_fn(double)).bind("127.0.0.1:0").listen().await.unwrap();
+    let address = http.address();
+    let also = tokio::spawn(http.run());
+    let unix = format!("unix:{}", path.display());
+    let plugins = plugins::<Encoded>(json!([
+        { "name": "mixed", "transport": "http", "endpoints": [address, unix],
+          "balance": { "strategy": "round-robin" } },
+        { "name": "unix", "transport": "unix", "endpoint": path, "options": { "ping_after": "1s" } },
+    ]));
+    let mut keys = std::collections::BTreeSet::new();
+    for name in ["mixed", "mixed", "mixed", "unix"] {
+        use tower::ServiceExt;
+        let typed = plugins.typed::<u64, u64>(name).unwrap();
+        let reply = typed.oneshot(Call::new(4)).await.unwrap();
+        keys.insert(reply.endpoint().unwrap_or_default().to_owned());
+        assert_eq!(reply.into_body(), 8);
+    }
+    assert_eq!(keys.len(), 2, "{keys:?}");
+    running.abort();
+    also.abort();
+}
+
+#[cfg(all(feature = "process", unix))]
+#[tokio::test]
+async fn a_program_is_started_with_its_environment_and_only_if_it_is_allowed() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let dir = std::env::temp_dir().join(format!("plugins-exec-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let (program, list) = (dir.join("tax.sh"), dir.join("allowed.json"));
+    let script = r#"#!/bin/sh
+while read -r line; do
+    id=$(printf '%s' "$line" | sed 's/.*"id":"\([^"]*\)".*/\1/')
+    printf '{"id":"%s","result":"%s-%s-%s-%s"}\n' "$id" "$1" "$A" "$B" "$C"
+done
+"#;
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let config = |security: Value| {
+        let plugin = json!({
+            "name": "tax", "transport": "exec", "executable": program, "args": ["x"],
+            "env": ["A=1"], "annotations": { "env_B": "2" },
+            "options": { "environment": { "C": "3" }, "multiplex": "never" },
+        });
+        let config = json!({ "plugins": [plugin], "security": security }).to_string();
+        Config::from_str(&config, Format::Json).unwrap()
+    };
+    let plugins = Plugins::<u64, String>::from_config(config(Value::Null)).unwrap();
+    let reply = plugins.call("tax", Call::new(1)).await.unwrap();
+    assert_eq!(reply.into_body(), "x-1-2-3");
+
+    // Once there is a list, what is not on it does not run.
+    std::fs::write(&list, r#"{"version":"1","plugins":{}}"#).unwrap();
+    let security = json!({ "enabled": true, "policy": "strict", "whitelist_file": list });
+    plugins.apply(config(security)).unwrap();
+    let mut code = Code::PLUGIN_1001;
+    for _ in 0..200 {
+        code = plugins.call("tax", Call::new(1)).await.unwrap_err().code();
+        if code == Code::SECURITY_1801 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(code, Code::SECURITY_1801);
+    plugins.shutdown();
+    std::fs::remove_dir_all(dir).unwrap();
 }

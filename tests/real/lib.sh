@@ -23,7 +23,8 @@ real_spawn() {
     local command
     command=$(<"$REAL_DIR/$1.command")
     # With no tie to this shell: a test may restart it from another one.
-    eval "setsid $command" >>"$REAL_DIR/$1.log" 2>&1 </dev/null &
+    # Its own process is the server.
+    eval "exec setsid $command" >>"$REAL_DIR/$1.log" 2>&1 </dev/null &
     echo $! >"$REAL_DIR/$1.pid"
     disown
 }

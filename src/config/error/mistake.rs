@@ -74,13 +74,13 @@ impl Mistake {
     }
 
     /// All but the line of the file.
-    pub(super) fn title(&self) -> Title<'_> {
+    pub(crate) fn title(&self) -> Title<'_> {
         Title(self)
     }
 }
 
 /// `plugins.yaml:14:17: [AUTH_1103] plugins[2].auth: method "basic" needs "password"`.
-pub(super) struct Title<'m>(&'m Mistake);
+pub(crate) struct Title<'m>(&'m Mistake);
 
 impl fmt::Display for Title<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -53,6 +53,14 @@ pub(super) fn load(
     match config {
         Some(mut config) if flaws.is_empty() => {
             config.set_notes(found.sorted().into_iter().map(|note| Mistake::new(note, &context)));
+            if let Some(first) = config.notes().first() {
+                let notes = config.notes().len();
+                tracing::warn!(
+                    notes,
+                    "a config says what has no effect, such as {}",
+                    first.title()
+                );
+            }
             Ok(config)
         }
         _ => Err(ConfigError::new(flaws, &context)),

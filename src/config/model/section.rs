@@ -13,7 +13,7 @@ use crate::written::at_key;
 pub(super) trait Section<'de>: Default {
     type Part: Deserialize<'de>;
 
-    fn is_own(key: &str) -> bool;
+    const OWN: &'static [&'static str];
 
     /// Reads the value of a key of its own.
     fn read<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error>;
@@ -29,7 +29,7 @@ where
 {
     let mut track = serde_path_to_error::Track::new();
     let tracked = serde_path_to_error::Deserializer::new(deserializer, &mut track);
-    let read = tracked.deserialize_map(Keys(PhantomData));
+    let read = tracked.deserialize_struct("section", S::OWN, Keys(PhantomData));
     read.map_err(|error| at_key(&track.path().to_string(), error))
 }
 
@@ -64,7 +64,7 @@ impl<'de, A: MapAccess<'de>, S: Section<'de>> MapAccess<'de> for Rest<'_, A, S> 
         seed: K,
     ) -> Result<Option<K::Value>, A::Error> {
         while let Some(key) = self.map.next_key::<String>()? {
-            if !S::is_own(&key) {
+            if !S::OWN.contains(&&*key) {
                 return seed.deserialize(key.into_deserializer()).map(Some);
             }
             self.section.read(&key, &mut self.map)?;
@@ -93,9 +93,7 @@ macro_rules! reads_section {
         impl<'de> $crate::config::model::section::Section<'de> for $section {
             type Part = $part;
 
-            fn is_own(key: &str) -> bool {
-                [$(stringify!($key)),+].contains(&key)
-            }
+            const OWN: &'static [&'static str] = &[$(stringify!($key)),+];
 
             fn read<A: serde::de::MapAccess<'de>>(
                 &mut self,

@@ -7,7 +7,11 @@ use super::{
     failover::FailoverSection, fallback::FallbackConfig, retry::RetrySection,
 };
 use crate::{
-    auth::AuthConfig, budget::BudgetConfig, health::HealthConfig, limit::RateLimitConfig,
+    auth::AuthConfig,
+    budget::BudgetConfig,
+    error::{Error, Kind},
+    health::HealthConfig,
+    limit::RateLimitConfig,
     transport::HttpConfig,
 };
 
@@ -103,6 +107,38 @@ impl Default for Sections {
 }
 
 impl Sections {
+    /// Checks every value of every section.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidConfig`], which names all mistakes at once, with the code of the first.
+    ///
+    /// ```
+    /// use tower_upstream::{config::Sections, health::HealthConfig};
+    /// let wrong = Sections::default().with_health_check(HealthConfig::default().with_fall(0));
+    /// assert!(wrong.validate().unwrap_err().to_string().contains("`fall` is 0"));
+    /// ```
+    pub fn validate(&self) -> Result<(), Error> {
+        let mistakes = [
+            self.auth.validate(),
+            self.retry.validate(),
+            self.circuit_breaker.validate(),
+            self.health_check.validate(),
+            self.connection.validate(),
+            self.rate_limit.validate(),
+            self.balance.validate(),
+            self.failover.validate(),
+            self.budget.validate(),
+            self.concurrency.validate(),
+            self.fallback.validate(),
+        ];
+        let mut mistakes = mistakes.into_iter().filter_map(Result::err);
+        let Some(first) = mistakes.next() else { return Ok(()) };
+        let code = Some(first.code());
+        let texts: Vec<_> =
+            [first].into_iter().chain(mistakes).map(|error| error.what().to_owned()).collect();
+        Err(Error::not_sent(Kind::InvalidConfig).coded(code).message(texts.join("; ")))
+    }
+
     /// Returns the defaults of the Go plugin manager: those of each section, and 30 s for a call.
     pub fn go() -> Self {
         Self {

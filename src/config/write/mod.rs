@@ -1,6 +1,7 @@
 //! From a config to a file.
 
 mod go;
+mod sample;
 mod text;
 mod yaml;
 

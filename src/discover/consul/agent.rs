@@ -3,14 +3,12 @@
 use std::{path::PathBuf, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
-use super::{
-    client::{Answer, Client},
-    config::ConsulConfig,
-};
+use super::config::ConsulConfig;
 use crate::{
     auth::Secret,
+    dial::{HttpClient, Limits},
     error::{Error, Kind, cut},
     time,
 };
@@ -23,19 +21,21 @@ const MAX_TEXT: usize = 256;
 
 /// An agent, with the token that it is asked with.
 pub(super) struct Agent {
-    client: Client,
+    client: HttpClient,
     address: String,
     token: Secret,
     token_file: Option<PathBuf>,
+    max_body: usize,
 }
 
 impl Agent {
     pub(super) fn new(config: &ConsulConfig) -> Result<Self, Error> {
         Ok(Self {
-            client: Client::new(config)?,
+            client: HttpClient::new(&config.place()?, config.dialer()),
             address: config.address.clone(),
             token: config.token.clone(),
             token_file: config.token_file.clone(),
+            max_body: config.max_response_bytes,
         })
     }
 
@@ -47,8 +47,12 @@ impl Agent {
         !self.token.is_empty() || self.token_file.is_some()
     }
 
-    pub(super) async fn get(&self, target: &str, limit: Duration) -> Result<Answer, Error> {
-        self.send(Method::GET, target, Bytes::new(), limit).await
+    pub(super) async fn get(
+        &self,
+        target: &str,
+        timeout: Duration,
+    ) -> Result<Response<Bytes>, Error> {
+        self.send(Method::GET, target, Bytes::new(), timeout).await
     }
 
     /// Sends a request. Any answer but a 200 is an error.
@@ -57,10 +61,9 @@ impl Agent {
         method: Method,
         target: &str,
         body: Bytes,
-        limit: Duration,
-    ) -> Result<Answer, Error> {
-        let answer = self.ask(method, target, body, limit).await?;
-        self.accept(answer)
+        timeout: Duration,
+    ) -> Result<Response<Bytes>, Error> {
+        self.accept(self.ask(method, target, body, timeout).await?)
     }
 
     /// Sends a request, and returns the answer, whatever its status.
@@ -69,66 +72,70 @@ impl Agent {
         method: Method,
         target: &str,
         body: Bytes,
-        limit: Duration,
-    ) -> Result<Answer, Error> {
-        let mut headers = HeaderMap::new();
+        timeout: Duration,
+    ) -> Result<Response<Bytes>, Error> {
+        let mut request = self.client.request(method, target);
         if let Some(token) = self.token().await? {
-            headers.insert(TOKEN, token);
+            request = request.header(TOKEN, token);
         }
-        self.client.send(method, target, headers, body, limit).await
-    }
-
-    /// Any answer but a 200 is an error.
-    pub(super) fn accept(&self, answer: Answer) -> Result<Answer, Error> {
-        let status = answer.status;
-        if status == StatusCode::OK {
-            return Ok(answer);
-        }
-        let text = String::from_utf8_lossy(&answer.body[..answer.body.len().min(MAX_TEXT)]);
-        let text: String = cut(text.trim(), MAX_TEXT).escape_debug().collect();
-        let what = format!("Consul at `{}` answers {status}: {text}", self.address);
-        Err(match status {
-            StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => {
-                let denied = Error::not_sent(Kind::InvalidConfig);
-                denied.message(what).retry_in(time::now(), DENIED)
-            }
-            StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
-                Error::not_sent(Kind::InvalidConfig).message(what)
-            }
-            _ => Error::failed(Kind::Connection).message(what),
+        let request = request.body(body).map_err(Error::caller)?;
+        let answered = self.client.send(request, Limits { timeout, max_body: self.max_body }).await;
+        answered.map_err(|error| {
+            // What the client below says of a connection is not told apart.
+            let kind = Some(error.kind()).filter(|kind| *kind != Kind::Service);
+            self.failed(kind.unwrap_or(Kind::Connection), "gives no answer").caused_by(error)
         })
     }
 
-    /// An answer that says something else than was asked for.
-    pub(super) fn unreadable(&self, what: &str) -> Error {
-        let text = format!("Consul at `{}`: the list of {what} cannot be read", self.address);
-        Error::failed(Kind::Transport).message(text)
+    /// Any answer but a 200 is an error.
+    pub(super) fn accept(&self, answer: Response<Bytes>) -> Result<Response<Bytes>, Error> {
+        let (status, body) = (answer.status(), answer.body());
+        if status == StatusCode::OK {
+            return Ok(answer);
+        }
+        let text = String::from_utf8_lossy(&body[..body.len().min(MAX_TEXT)]);
+        let text: String = cut(text.trim(), MAX_TEXT).escape_debug().collect();
+        let what = format!("answers {status}: {text}");
+        Err(match status {
+            StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => {
+                self.failed(Kind::InvalidConfig, &what).retry_in(time::now(), DENIED)
+            }
+            StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
+                self.failed(Kind::InvalidConfig, &what)
+            }
+            _ => self.failed(Kind::Connection, &what),
+        })
+    }
+
+    /// An error that names the agent.
+    pub(super) fn failed(&self, kind: Kind, what: &str) -> Error {
+        Error::failed(kind).message(format!("Consul at `{}` {what}", self.address))
     }
 
     /// As it is now: a file is read each time.
     async fn token(&self) -> Result<Option<HeaderValue>, Error> {
-        let unusable = |why: &str| {
-            let path = self.token_file.as_deref().unwrap_or("".as_ref()).display();
-            Error::not_sent(Kind::InvalidConfig)
-                .message(format!("Consul's `token_file` ({path}) {why}"))
-        };
         let token = match self.token_file.clone() {
             None => self.token.clone(),
             Some(path) => {
-                let read = tokio::task::spawn_blocking(move || std::fs::read_to_string(path));
-                let read =
-                    read.await.map_err(|error| unusable("cannot be read").caused_by(error))?;
-                let text = read.map_err(|error| unusable("cannot be read").caused_by(error))?;
-                let token = Secret::from(text.trim());
-                drop(Secret::from(text));
-                token
+                let unreadable =
+                    format!("Consul's `token_file` ({}) cannot be read", path.display());
+                let unreadable = Error::not_sent(Kind::InvalidConfig).message(unreadable);
+                let read = tokio::task::spawn_blocking(move || std::fs::read_to_string(path)).await;
+                let text = match read {
+                    Ok(Ok(text)) => Secret::from(text),
+                    Ok(Err(error)) => return Err(unreadable.caused_by(error)),
+                    Err(error) => return Err(unreadable.caused_by(error)),
+                };
+                Secret::from(text.expose().trim())
             }
         };
         if token.is_empty() {
             return Ok(None);
         }
-        let mut value = HeaderValue::from_str(token.expose())
-            .map_err(|_| unusable("has characters that no token has"))?;
+        let mut value = HeaderValue::from_str(token.expose()).map_err(|_| {
+            Error::not_sent(Kind::InvalidConfig)
+                .message("Consul's token has characters that no token has")
+        })?;
         value.set_sensitive(true);
         Ok(Some(value))
     }

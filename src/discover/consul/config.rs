@@ -4,10 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::watch::WatchConfig,
+    encode::encode,
     query::{ConsulQuery, Scope},
 };
 use crate::{
     auth::Secret,
+    dial::Dialer,
     endpoint::Address,
     error::{Error, Kind},
 };
@@ -29,8 +31,8 @@ use crate::{
 #[serde(default, deny_unknown_fields, remote = "Self")]
 #[non_exhaustive]
 pub struct ConsulConfig {
-    /// Address of an agent or a server: `host:port`, or a URL with the scheme `http` or `https`. Default:
-    /// `127.0.0.1:8500`.
+    /// Address of an agent or a server: `host:port`, a URL with the scheme `http` or `https`, or the socket of
+    /// an agent as `unix:/path`. Default: `127.0.0.1:8500`.
     pub address: String,
     /// Token of the access rules (ACL), sent as `X-Consul-Token`. Default: none.
     pub token: Secret,
@@ -181,12 +183,19 @@ impl ConsulConfig {
         let mut mistakes = Vec::new();
         match self.address.parse::<Address>() {
             Err(error) => mistakes.push(format!("`address`: {}", error.what())),
-            Ok(address) if !matches!(address.scheme(), None | Some("http" | "https")) => {
+            Ok(address)
+                if !matches!(
+                    address.scheme(),
+                    None | Some("http" | "https" | "http+unix" | "unix")
+                ) =>
+            {
                 mistakes.push(format!(
-                    "`address` is `{address}`, but must be `host:port` or a URL of HTTP"
+                    "`address` is `{address}`, but must be `host:port`, a URL of HTTP, or a Unix socket"
                 ));
             }
-            Ok(address) if !matches!(address.path(), "" | "/") => {
+            Ok(address)
+                if address.scheme() != Some("unix") && !matches!(address.path(), "" | "/") =>
+            {
                 mistakes.push(format!("`address` is `{address}`, but must not have a path"));
             }
             Ok(_) => {}
@@ -223,13 +232,30 @@ impl ConsulConfig {
         self.tls_enabled || self.address.starts_with("https://")
     }
 
-    #[cfg(feature = "tls")]
-    pub(super) fn tls(&self) -> crate::dial::TlsConfig {
-        let mut tls = crate::dial::TlsConfig::default().with_http2(false);
-        tls.ca_file = filled(&self.tls_ca_file);
-        tls.cert_file = filled(&self.tls_cert);
-        tls.key_file = filled(&self.tls_key);
-        tls
+    /// The address with its scheme.
+    pub(super) fn place(&self) -> Result<Address, Error> {
+        let address: Address = self.address.parse()?;
+        match address.scheme() {
+            Some("unix") => format!("http+unix://{}", encode(address.path())).parse(),
+            // TLS that is asked for is not forgotten because of a scheme.
+            None | Some("http") if self.tls_enabled => {
+                format!("https://{}", address.authority()).parse()
+            }
+            _ => Ok(address),
+        }
+    }
+
+    /// How to connect to it.
+    pub(super) fn dialer(&self) -> Dialer {
+        #[cfg_attr(not(feature = "tls"), allow(unused_mut))]
+        let mut dialer = Dialer::default();
+        #[cfg(feature = "tls")]
+        {
+            dialer.config.ca_file = filled(&self.tls_ca_file);
+            dialer.config.cert_file = filled(&self.tls_cert);
+            dialer.config.key_file = filled(&self.tls_key);
+        }
+        dialer
     }
 
     pub(super) fn scope(&self) -> Scope {

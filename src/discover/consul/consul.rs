@@ -7,18 +7,26 @@ use std::{
     },
 };
 
+use bytes::Bytes;
+use http::{Method, StatusCode};
+
 use super::{
-    super::watch::{Watched, Watches},
+    super::{
+        catalog::Catalog,
+        register::Instance,
+        watch::{Watched, Watches},
+    },
     agent::Agent,
     check::ConsulCheck,
     config::ConsulConfig,
-    endpoints::services,
+    encode::encode,
+    endpoints::{instance, services},
     index::time_limit,
     query::{ConsulQuery, Target},
     registrar::ConsulRegistrar,
     source::ConsulService,
 };
-use crate::error::{Error, Kind};
+use crate::error::{BoxError, Error, Kind};
 
 /// Watches a service in the Consul agent of this host, at `127.0.0.1:8500`.
 ///
@@ -154,15 +162,15 @@ impl Consul {
     /// ```no_run
     /// # async fn example() -> Result<(), tower_upstream::Error> {
     /// use tower_upstream::discover::{Consul, ConsulConfig};
-    /// let services = Consul::new(ConsulConfig::default())?.list_services().await?;
+    /// let services = Consul::new(ConsulConfig::default())?.services().await?;
     /// assert!(services.contains_key("consul"));
     /// # Ok(()) }
     /// ```
-    pub async fn list_services(&self) -> Result<BTreeMap<String, Vec<String>>, Error> {
+    pub async fn services(&self) -> Result<BTreeMap<String, Vec<String>>, Error> {
         let Shared { agent, config, .. } = &*self.shared;
         let target = Target::new("/v1/catalog/services").within(&config.scope());
         let answer = agent.get(&target, time_limit(None)).await?;
-        services(&answer.body)
+        services(answer.body())
     }
 }
 
@@ -174,6 +182,28 @@ impl Consul {
     pub fn registrar(&self, check: ConsulCheck) -> ConsulRegistrar {
         let Shared { agent, config, .. } = &*self.shared;
         ConsulRegistrar::new(agent.clone(), check, config.scope())
+    }
+}
+
+/// Instances are looked for at the agent alone: it knows those that were announced to it.
+impl Catalog for Consul {
+    async fn list_services(&self) -> Result<Vec<String>, BoxError> {
+        Ok(self.services().await?.into_keys().collect())
+    }
+
+    async fn find_instance(&self, id: &str) -> Result<Option<Instance>, BoxError> {
+        let Shared { agent, config, .. } = &*self.shared;
+        let target = Target::new(&format!("/v1/agent/health/service/id/{}", encode(id)));
+        let (target, limit) = (target.within(&config.scope()), time_limit(None));
+        let answer = agent.ask(Method::GET, &target, Bytes::new(), limit).await?;
+        match answer.status() {
+            StatusCode::NOT_FOUND => return Ok(None),
+            // One that warns, and one that is critical.
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {}
+            _ => drop(agent.accept(answer.clone())?),
+        }
+        let (service, endpoint) = instance(answer.body(), config.place()?.host(), &config.query)?;
+        Ok(Some(Instance::new(service, endpoint)?))
     }
 }
 

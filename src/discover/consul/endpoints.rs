@@ -48,13 +48,31 @@ pub(super) fn services(json: &[u8]) -> Result<BTreeMap<String, Vec<String>>, Err
     Ok(services.into_iter().map(|(name, tags)| (name, tags.unwrap_or_default())).collect())
 }
 
+/// Reads the answer to `/v1/agent/health/service/id/ID`: the name of the service, and the endpoint. `host` is
+/// that of an instance without an address.
+pub(super) fn instance(
+    json: &[u8],
+    host: &str,
+    query: &ConsulQuery,
+) -> Result<(String, Endpoint), Error> {
+    let mut entry: Entry = serde_json::from_slice(json).map_err(unreadable)?;
+    entry.node.address = host.to_owned();
+    let (service, id) = (entry.service.name.clone(), entry.service.id.clone());
+    Ok((service, endpoint(entry, true, query)?.with_key(id)))
+}
+
 fn unreadable(error: serde_json::Error) -> Error {
     Error::failed(Kind::Transport).message("Consul's answer cannot be read").caused_by(error)
 }
 
 fn endpoint(entry: Entry, is_unique: bool, query: &ConsulQuery) -> Result<Endpoint, Error> {
-    let Entry { node, service, checks } = entry;
-    let (status, in_maintenance) = judge(checks.as_deref().unwrap_or_default());
+    let Entry { node, service, checks, aggregated_status } = entry;
+    let checks = checks.unwrap_or_else(|| {
+        // An agent says less of its own.
+        let id = if aggregated_status == "maintenance" { "_node_maintenance" } else { "" };
+        vec![Check { id: id.to_owned(), status: aggregated_status }]
+    });
+    let (status, in_maintenance) = judge(&checks);
     let weights = service.weights.unwrap_or_default();
     let weight = if status == Status::Warning { weights.warning } else { weights.passing };
     let meta = service.meta.unwrap_or_default();

@@ -11,6 +11,7 @@ pub(super) struct Entry {
     pub(super) node: Node,
     pub(super) service: Service,
     pub(super) checks: Option<Vec<Check>>,
+    pub(super) aggregated_status: String,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -4,7 +4,6 @@ mod agent;
 mod answer;
 mod body;
 mod check;
-mod client;
 mod config;
 mod consul;
 mod encode;

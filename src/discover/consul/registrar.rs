@@ -13,7 +13,7 @@ use super::{
     encode::encode,
     query::{Scope, Target},
 };
-use crate::error::{BoxError, Error};
+use crate::error::{BoxError, Error, Kind};
 
 /// Longest time of one request: an agent answers by itself, without the servers.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -105,9 +105,9 @@ impl ConsulRegistrar {
         let (target, body) = (target.within(&self.scope), Bytes::from(body.to_string()));
         let answer = self.agent.ask(Method::PUT, &target, body, LIMIT).await?;
         // Up to version 1.10 it is a 500.
-        let is_unknown = answer.status == StatusCode::NOT_FOUND
-            || answer.status == StatusCode::INTERNAL_SERVER_ERROR
-                && String::from_utf8_lossy(&answer.body).contains("does not have associated TTL");
+        let is_unknown = answer.status() == StatusCode::NOT_FOUND
+            || answer.status() == StatusCode::INTERNAL_SERVER_ERROR
+                && String::from_utf8_lossy(answer.body()).contains("does not have associated TTL");
         if is_unknown {
             return Ok(false);
         }
@@ -119,8 +119,12 @@ impl ConsulRegistrar {
     async fn knows_all(&self, instances: &[Instance]) -> Result<bool, Error> {
         let target = Target::new("/v1/agent/services").within(&self.scope);
         let answer = self.agent.send(Method::GET, &target, Bytes::new(), LIMIT).await?;
-        let known: HashMap<String, serde::de::IgnoredAny> = serde_json::from_slice(&answer.body)
-            .map_err(|error| self.agent.unreadable("services").caused_by(error))?;
+        let known: HashMap<String, serde::de::IgnoredAny> = serde_json::from_slice(answer.body())
+            .map_err(|error| {
+            self.agent
+                .failed(Kind::Transport, "has a list of services that cannot be read")
+                .caused_by(error)
+        })?;
         Ok(instances.iter().all(|instance| known.contains_key(instance.id())))
     }
 }
@@ -197,7 +201,7 @@ impl Registrar for ConsulRegistrar {
         let target = Target::new(&path).within(&self.scope);
         let answer = self.agent.ask(Method::PUT, &target, Bytes::new(), LIMIT).await?;
         // One that is not there is removed already.
-        if answer.status != StatusCode::NOT_FOUND {
+        if answer.status() != StatusCode::NOT_FOUND {
             self.agent.accept(answer)?;
         }
         Ok(())

@@ -1,5 +1,8 @@
 use std::{fmt, sync::Arc};
 
+use bytes::Bytes;
+use http::Response;
+
 use super::{
     super::{
         set::EndpointSet,
@@ -7,7 +10,6 @@ use super::{
     },
     agent::Agent,
     answer::Meta,
-    client::Answer,
     endpoints::endpoints,
     index::{Cursor, Pace, time_limit},
     query::{ConsulConsistency, ConsulQuery},
@@ -58,11 +60,11 @@ impl ConsulService {
         &self,
         consistency: ConsulConsistency,
         index: Option<u64>,
-    ) -> Result<(Answer, Meta), Error> {
+    ) -> Result<(Response<Bytes>, Meta), Error> {
         let target = self.query.target(&self.name, consistency, index);
         let limit = time_limit(index.map(|_| self.query.wait));
         let answer = self.agent.get(&target, limit).await?;
-        let meta = Meta::of(&answer.headers);
+        let meta = Meta::of(answer.headers());
         Ok((answer, meta))
     }
 
@@ -70,7 +72,7 @@ impl ConsulService {
     async fn read(
         &self,
         state: &mut ConsulState,
-    ) -> Result<(Answer, Meta, ConsulConsistency), Error> {
+    ) -> Result<(Response<Bytes>, Meta, ConsulConsistency), Error> {
         let asked = self.query.consistency;
         let (answer, meta) = match self.ask(asked, state.cursor.index()).await {
             Ok(read) => read,
@@ -109,7 +111,9 @@ impl Source for ConsulService {
             tokio::time::sleep(wait).await;
         }
         let (answer, meta, asked) = self.read(state).await?;
-        let found = endpoints(&answer.body, &self.query)?;
+        let found = endpoints(answer.body(), &self.query).map_err(|error| {
+            self.agent.failed(error.kind(), "has no usable instances").caused_by(error)
+        })?;
         let is_certain = found.is_empty()
             && state.has_seen_some
             && meta.rules_out_instances(&self.query, asked, self.agent.has_token());

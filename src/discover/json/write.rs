@@ -117,15 +117,29 @@ impl Instance {
     /// # Bounds
     /// Objects may be nested 128 deep. Limit the length of the text yourself.
     pub fn from_json(json: &[u8]) -> Result<Self, Error> {
+        Self::from_json_at(json, "", "")
+    }
+
+    /// The same, of a registry whose keys tell the name and the id too: those of the JSON go first.
+    pub(in crate::discover) fn from_json_at(
+        json: &[u8],
+        name: &str,
+        id: &str,
+    ) -> Result<Self, Error> {
         let invalid = || Error::not_sent(Kind::InvalidConfig);
+        let filled = |text: Option<String>, instead: &str| {
+            text.filter(|text| !text.is_empty()).unwrap_or_else(|| instead.to_owned())
+        };
         let mut written: Written = serde_json::from_slice(json)
             .map_err(|error| invalid().message("it is not an instance in JSON").caused_by(error))?;
-        let name = written.name.take().unwrap_or_default();
-        if written.id.as_ref().is_none_or(String::is_empty) {
+        let name = filled(written.name.take(), name);
+        let id = filled(written.id.take(), id);
+        if id.is_empty() {
             return Err(
                 invalid().message(format!("the instance of `{}` has no id", name.escape_debug()))
             );
         }
+        written.id = Some(id);
         let updated_at = written.last_heartbeat.and_then(|at| u64::try_from(at).ok());
         let updated_at = updated_at.filter(|at| *at > 0);
         let instance = Self::new(name, written.endpoint()?)?;

@@ -38,14 +38,21 @@ use crate::{
 /// | an answer that is too long | `Transport` | code `TRANSPORT_1304` |
 /// | another `id`, of a plugin that takes one call at a time | `Transport` | code `RPC_2003` |
 /// | the program cannot be started | `Connection` | unsent |
-/// | the [`AllowList`] does not allow the program | `InvalidConfig` | a refusal, so not evidence against the endpoint: another one is taken. Code `SECURITY_1801`, `SECURITY_1803` if it cannot be hashed, `SECURITY_1805` if it cannot be read |
+/// | the [`AllowList`] does not allow the program | `InvalidConfig` | a refusal, so not evidence against the endpoint: another one is taken. Code `SECURITY_1801`, `RPC_2004` if its hash is another (the source is a [`HashMismatch`](crate::allow::HashMismatch)), `SECURITY_1803` if it cannot be hashed, `SECURITY_1805` if it cannot be read |
 /// | the process ended, or closed its stdin or stdout | `Connection` | sent, if it had read the whole line |
+/// | ... before it had read anything, and with an exit status | `Connection` | code `RPC_2002`: it refuses the handshake, or cannot start |
 /// | it ended before, and is started again later | `Connection` | unsent; tells when to come back |
 /// | `request_timeout` | `Timeout` | unsent while nothing was written |
+/// | ... and it has answered nothing since it was started | `Timeout` | code `RPC_2002`, a handshake timeout; likewise at the deadline |
 /// | deadline of the call | `Timeout` | likewise; does not count against the endpoint |
 /// | an address that cannot be used | `InvalidConfig` | unsent |
 ///
 /// Other lines on stdout, and all of stderr, are logged as [`OutputConfig`](super::OutputConfig) says.
+///
+/// # Credentials
+/// A line has no place for them: those of a [`Call`](crate::Call) stay here, and there are none of the transport.
+/// The process is a child of this one, and is reached by its pipes alone. What it has to show to others goes
+/// into its [`env`](ProcessConfig::env), and what a caller tells it into the headers of a call.
 ///
 /// # When the process ends
 /// Its last answers are still read. Calls whose lines it has not read to the end are given to the next
@@ -107,9 +114,8 @@ impl<Req, Res> ProcessTransport<Req, Res> {
 
     /// Starts only programs that the list allows, and each by the file that was checked.
     ///
-    /// A program that is not allowed is tried again as one that cannot be started, after waits that double;
-    /// meanwhile calls are refused, and the health is offline. The list may change at any time: see
-    /// [`AllowList`].
+    /// A program that is not allowed is tried again as one that cannot be started, after waits that double, and
+    /// at once when the list changes; meanwhile calls are refused, and the health is offline. See [`AllowList`].
     ///
     /// ```
     /// use tower_upstream::{

@@ -20,7 +20,7 @@ use super::{
     seat::{Asking, Ticket, seat},
 };
 use crate::{
-    error::{Error, Kind},
+    error::{Code, Error, Kind},
     plugin::Call,
     time,
     transport::limit::TimeLimit,
@@ -78,7 +78,7 @@ impl Exchange {
                 if let Some(timer) = this.timer.as_pin_mut() {
                     ready!(timer.poll(cx));
                 }
-                Err(out_of_time(this.asking.leave(), *this.limit, *this.timeout))
+                Err(out_of_time(this.asking.leave(), *this.limit, *this.timeout, this.plugin))
             }
         };
         *this.permit = None;
@@ -87,8 +87,13 @@ impl Exchange {
 }
 
 #[cold]
-fn out_of_time(was_sent: bool, limit: TimeLimit, timeout: Duration) -> Error {
+fn out_of_time(was_sent: bool, limit: TimeLimit, timeout: Duration, plugin: &Plugin) -> Error {
     let error = Error::failed(Kind::Timeout);
     let error = if was_sent { error } else { error.never_sent() };
-    limit.passed(error, "subprocess", timeout, false)
+    let error = limit.passed(error, "subprocess", timeout, false);
+    if plugin.shared.is_new() {
+        let what = format!("handshake timeout: {}", error.what());
+        return error.coded(Some(Code::RPC_2002)).message(what);
+    }
+    error
 }

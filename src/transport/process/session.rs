@@ -30,7 +30,7 @@ use super::{
     talk::{Heard, Talk},
 };
 use crate::{
-    error::{Error, Kind},
+    error::{Code, Error, Kind},
     plugin::{
         PluginInfo,
         wire::{
@@ -248,7 +248,7 @@ impl Session {
                 self.note(heard, &rest);
             }
             self.log.finish();
-            read -= self.unread().min(read);
+            read = self.read();
         }
         let (unsent, is_done) = self.talk.end(read, error);
         letters.put_back(unsent);
@@ -257,6 +257,37 @@ impl Session {
         }
         self.stop().await;
         false
+    }
+
+    /// What is to be told of an end.
+    pub(super) fn reason(&self, end: &End) -> Error {
+        let what = match end {
+            End::Exited(Ok(status)) => format!("the plugin's process ended ({status})"),
+            End::Exited(Err(_)) => "the plugin's process ended".to_owned(),
+            End::Silent => "the plugin closed its stdin or stdout".to_owned(),
+            End::Hung => "the plugin neither read on nor ended a call that was given up within \
+                          `hang_timeout`, and was ended"
+                .to_owned(),
+            End::Stopped => "the plugin was stopped".to_owned(),
+        };
+        let error = Error::failed(Kind::Connection);
+        if self.has_refused(end) {
+            let what = format!("handshake refused: {what} before it had read anything");
+            return error.coded(Some(Code::RPC_2002)).message(what);
+        }
+        error.message(format!("subprocess execution failed: {what}"))
+    }
+
+    /// Whether the child ended as one does that does not want to be a plugin, or cannot.
+    fn has_refused(&self, end: &End) -> bool {
+        let has_failed = matches!(end, End::Exited(Ok(status)) if status.code() > Some(0));
+        has_failed && self.unwritten.pushed() > 0 && self.read() == 0
+    }
+
+    /// How many bytes the child, which has ended, has read.
+    fn read(&self) -> u64 {
+        let written = self.unwritten.written();
+        written - self.unread().min(written)
     }
 
     /// How many of the bytes that were written are unread, and will stay so.
@@ -295,18 +326,4 @@ impl Session {
         }
         log.finish();
     }
-}
-
-/// What is to be told of an end.
-pub(super) fn reason(end: &End) -> Error {
-    let what = match end {
-        End::Exited(Ok(status)) => format!("the plugin's process ended ({status})"),
-        End::Exited(Err(_)) => "the plugin's process ended".to_owned(),
-        End::Silent => "the plugin closed its stdin or stdout".to_owned(),
-        End::Hung => "the plugin neither read on nor ended a call that was given up within \
-                      `hang_timeout`, and was ended"
-            .to_owned(),
-        End::Stopped => "the plugin was stopped".to_owned(),
-    };
-    Error::failed(Kind::Connection).message(format!("subprocess execution failed: {what}"))
 }

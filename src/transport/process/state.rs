@@ -120,6 +120,20 @@ impl Shared {
         allowed.map(|(list, endpoint)| program.check(list, endpoint)).transpose()
     }
 
+    pub(super) fn allow_list(&self) -> Option<&AllowList> {
+        self.allowed.as_ref().map(|(list, _)| list)
+    }
+
+    /// Whether it has answered nothing, not even who it is, since it was started.
+    pub(super) fn is_new(&self) -> bool {
+        let status = self.status.borrow();
+        match status.phase {
+            Phase::Idle | Phase::Starting => true,
+            Phase::Running { .. } => status.info.is_none(),
+            Phase::Down(_) => false,
+        }
+    }
+
     /// Relaxed: it is out of date the moment it is read, whatever the order.
     pub(super) fn is_busy(&self) -> bool {
         self.is_busy.load(Ordering::Relaxed)

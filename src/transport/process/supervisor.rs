@@ -1,7 +1,8 @@
 //! Starts the process of a plugin, and another when that has ended.
 
 use std::{
-    future::poll_fn,
+    future::{pending, poll_fn},
+    pin::pin,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -13,10 +14,11 @@ use super::{
     config::{Multiplex, ProcessConfig},
     letters::Letters,
     question::{ASK_TIMEOUT, write},
-    session::{End, Session, reason},
+    session::{End, Session},
     state::{Phase, Shared},
 };
 use crate::{
+    allow::Changes,
     error::Error,
     plugin::{Call, wire::stream::INFO},
     sync::random_fraction,
@@ -32,12 +34,14 @@ pub(super) async fn supervise(shared: Arc<Shared>, mut letters: Letters) {
     loop {
         let config = shared.terms.load().config.clone();
         let set = |phase| shared.status.send_modify(|status| status.phase = phase);
+        // From before the check on.
+        let changes = shared.allow_list().map(Changes::of);
         set(Phase::Starting);
         let (error, at_once) = match start(&shared, &config).await {
             Ok(mut session) => {
                 let started = time::now();
                 let end = session.run(&mut letters).await;
-                let error = reason(&end);
+                let error = session.reason(&end);
                 let is_over = matches!(end, End::Stopped);
                 if !is_over {
                     tracing::warn!(plugin = %shared.key, %error, "the process of a plugin ended");
@@ -62,7 +66,8 @@ pub(super) async fn supervise(shared: Arc<Shared>, mut letters: Letters) {
         shared.status.send_modify(|status| status.restarts += 1);
         if !at_once {
             let wait = config.delays().wait(failures, None, random_fraction());
-            if refuse(&mut letters, &error, wait).await {
+            let changes = changes.filter(|_| error.is_refused());
+            if refuse(&mut letters, &error, wait, changes).await {
                 set(Phase::Idle);
                 return;
             }
@@ -103,13 +108,25 @@ async fn start(shared: &Arc<Shared>, config: &ProcessConfig) -> Result<Session, 
     Ok(session)
 }
 
-/// Fails all calls for `wait`: nothing can take them. Returns whether no call can come any more.
-async fn refuse(letters: &mut Letters, error: &Error, wait: Duration) -> bool {
+/// Fails all calls for `wait`, or until there are `changes`: nothing can take them. Returns whether no call can
+/// come any more.
+async fn refuse(
+    letters: &mut Letters,
+    error: &Error,
+    wait: Duration,
+    changes: Option<Changes>,
+) -> bool {
     let until = time::later(time::now(), wait);
-    let refusing = poll_fn(|cx| {
-        let is_closed = letters.poll_closed(cx);
-        letters.fail_all(|| error.clone().never_sent().retry_at(until));
-        is_closed
+    let mut changed = pin!(async {
+        match changes {
+            Some(mut changes) => changes.changed().await,
+            None => pending().await,
+        }
     });
-    timeout(wait, refusing).await.is_ok()
+    let refusing = poll_fn(|cx| {
+        let is_closed = letters.poll_closed(cx).map(|()| true);
+        letters.fail_all(|| error.clone().never_sent().retry_at(until));
+        if is_closed.is_ready() { is_closed } else { changed.as_mut().poll(cx).map(|()| false) }
+    });
+    timeout(wait, refusing).await.unwrap_or(false)
 }

@@ -1,0 +1,228 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use futures_util::stream;
+use tokio::sync::mpsc;
+use tonic::Streaming;
+
+use super::{
+    super::register::{Instance, Kept, Registrar},
+    client::Client,
+    failure::{is_of_lease, nonsense},
+    keys::Keys,
+    link::Link,
+    messages::{
+        DeleteRangeRequest, DeleteRangeResponse, Done, LeaseGrantRequest, LeaseGrantResponse,
+        LeaseKeepAliveResponse, LeaseRequest, PutRequest,
+    },
+};
+use crate::{
+    endpoint::Status,
+    error::{BoxError, Error},
+};
+
+/// Announces instances in etcd. Made by [`Etcd::registrar`](super::Etcd::registrar).
+///
+/// All instances of a [`Registry`](super::super::Registry) have one lease, of
+/// [`lease_ttl`](super::EtcdConfig::lease_ttl). Its end removes them together; if it is lost, they are written
+/// again under a new one. Nothing is ever written without a lease.
+///
+/// The values are JSON as the [Go library](super::Etcd) writes them. A status that was not set is `passing`.
+///
+/// # Example
+/// ```no_run
+/// use std::time::Duration;
+/// use tower_upstream::{
+///     Endpoint,
+///     discover::{Etcd, EtcdConfig, Registry},
+/// };
+///
+/// # async fn example() -> Result<(), tower_upstream::Error> {
+/// let registry = Registry::new(Etcd::new(EtcdConfig::default())?.registrar());
+/// let tax = registry.register("tax", Endpoint::new("http://10.0.0.1:8080")?)?;
+/// // Serve, and before the end:
+/// tax.drain();
+/// tax.deregister(Duration::from_secs(5)).await?;
+/// # Ok(()) }
+/// ```
+pub struct EtcdRegistrar {
+    client: Arc<Client>,
+    keys: Keys,
+}
+
+/// The lease, and what keeps it.
+#[derive(Default)]
+#[allow(unnameable_types, reason = "what a registrar remembers is for the registrar alone")]
+pub struct EtcdSession {
+    lease: Option<i64>,
+    /// A put found that the lease is over.
+    is_lost: bool,
+    keeper: Option<Keeper>,
+    /// Stays open while the session lasts.
+    link: Option<Arc<Link>>,
+}
+
+impl fmt::Debug for EtcdSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EtcdSession").field("lease", &self.lease).finish_non_exhaustive()
+    }
+}
+
+/// The stream on which a lease is kept alive.
+struct Keeper {
+    link: Arc<Link>,
+    requests: mpsc::UnboundedSender<LeaseRequest>,
+    answers: Streaming<LeaseKeepAliveResponse>,
+}
+
+impl EtcdRegistrar {
+    pub(super) fn new(client: Arc<Client>, keys: Keys) -> Self {
+        Self { client, keys }
+    }
+
+    async fn link(&self, session: &mut EtcdSession) -> Result<Arc<Link>, Error> {
+        let link = self.client.link().await?;
+        session.link = Some(link.clone());
+        Ok(link)
+    }
+
+    /// The lease of a session, which begins with it.
+    async fn lease(&self, session: &mut EtcdSession, link: &Arc<Link>) -> Result<i64, Error> {
+        if let Some(lease) = session.lease.filter(|_| !session.is_lost) {
+            return Ok(lease);
+        }
+        let ttl = self.client.config.lease_ttl.as_secs();
+        let request = LeaseGrantRequest { ttl: ttl.try_into().unwrap_or(i64::MAX), id: 0 };
+        let granted: LeaseGrantResponse =
+            self.client.ask(link, "/etcdserverpb.Lease/LeaseGrant", request).await?;
+        if granted.id == 0 || !granted.error.is_empty() {
+            return Err(nonsense(&link.url, &format!("no lease is granted: {}", granted.error)));
+        }
+        session.lease = Some(granted.id);
+        Ok(granted.id)
+    }
+
+    /// Asks for another term. Tells how many seconds there are.
+    async fn renew(&self, session: &mut EtcdSession, lease: i64) -> Result<i64, Error> {
+        let mut keeper = match session.keeper.take() {
+            Some(keeper) => keeper,
+            None => {
+                let link = self.link(session).await?;
+                return self.begin_renewing(session, link, lease).await;
+            }
+        };
+        let _ = keeper.requests.send(LeaseRequest { id: lease });
+        let ttl = self.answer(&mut keeper).await?;
+        session.keeper = Some(keeper);
+        Ok(ttl)
+    }
+
+    /// The first request goes with the stream: a member answers to that.
+    async fn begin_renewing(
+        &self,
+        session: &mut EtcdSession,
+        link: Arc<Link>,
+        lease: i64,
+    ) -> Result<i64, Error> {
+        let token = self.client.token(&link).await?;
+        let (requests, mut receiver) = mpsc::unbounded_channel::<LeaseRequest>();
+        // Cannot fail: the receiver is here.
+        let _ = requests.send(LeaseRequest { id: lease });
+        let asked = stream::poll_fn(move |cx| receiver.poll_recv(cx));
+        let path = "/etcdserverpb.Lease/LeaseKeepAlive";
+        let opening = link.converse(path, asked, token.as_deref());
+        let answers = match self.client.in_time(&link, opening).await? {
+            Ok(answers) => answers,
+            Err(status) => return Err(self.client.failed(&link, status)),
+        };
+        let mut keeper = Keeper { link, requests, answers };
+        let ttl = self.answer(&mut keeper).await?;
+        session.keeper = Some(keeper);
+        Ok(ttl)
+    }
+
+    async fn answer(&self, keeper: &mut Keeper) -> Result<i64, Error> {
+        let Keeper { link, answers, .. } = keeper;
+        match self.client.in_time(link, answers.message()).await? {
+            Ok(Some(answer)) => Ok(answer.ttl),
+            Ok(None) => {
+                self.client.leave(link);
+                Err(nonsense(&link.url, "the stream that keeps the lease has ended"))
+            }
+            Err(status) => Err(self.client.failed(link, status)),
+        }
+    }
+}
+
+impl Registrar for EtcdRegistrar {
+    type Session = EtcdSession;
+
+    fn name(&self) -> String {
+        "etcd".to_owned()
+    }
+
+    fn keep_alive_every(&self) -> Option<Duration> {
+        Some(self.client.config.lease_ttl / 3)
+    }
+
+    fn timeout(&self) -> Duration {
+        self.client.longest_call()
+    }
+
+    async fn put(&self, session: &mut EtcdSession, instance: &Instance) -> Result<(), BoxError> {
+        let key = self.keys.of_instance(instance.service(), instance.id())?;
+        let link = self.link(session).await?;
+        let lease = self.lease(session, &link).await?;
+        let request = PutRequest { key, value: written(instance)?.into(), lease };
+        let put = self.client.ask::<_, Done>(&link, "/etcdserverpb.KV/Put", request).await;
+        if put.as_ref().is_err_and(is_of_lease) {
+            session.is_lost = true;
+        }
+        put?;
+        Ok(())
+    }
+
+    async fn keep_alive(
+        &self,
+        session: &mut EtcdSession,
+        _: &[Instance],
+    ) -> Result<Kept, BoxError> {
+        let Some(lease) = session.lease.filter(|_| !session.is_lost) else { return Ok(Kept::Lost) };
+        let ttl = self.renew(session, lease).await?;
+        Ok(if ttl > 0 { Kept::Alive } else { Kept::Lost })
+    }
+
+    async fn remove(&self, session: &mut EtcdSession, instance: &Instance) -> Result<(), BoxError> {
+        let key = self.keys.of_instance(instance.service(), instance.id())?;
+        let link = self.link(session).await?;
+        let request = DeleteRangeRequest { key, range_end: Default::default() };
+        let path = "/etcdserverpb.KV/DeleteRange";
+        self.client.ask::<_, DeleteRangeResponse>(&link, path, request).await?;
+        Ok(())
+    }
+
+    async fn end(&self, mut session: EtcdSession) -> Result<(), BoxError> {
+        let Some(id) = session.lease else { return Ok(()) };
+        let link = self.link(&mut session).await?;
+        let path = "/etcdserverpb.Lease/LeaseRevoke";
+        match self.client.ask::<_, Done>(&link, path, LeaseRequest { id }).await {
+            Err(error) if !is_of_lease(&error) => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// One whose status was not set passes: it is announced when it listens.
+fn written(instance: &Instance) -> Result<String, Error> {
+    let endpoint = instance.endpoint();
+    if endpoint.status() != Status::Unknown {
+        return Ok(instance.to_json());
+    }
+    let passing = (**endpoint).clone().with_status(Status::Passing);
+    Ok(Instance::new(instance.service(), passing)?.to_json())
+}
+
+impl fmt::Debug for EtcdRegistrar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EtcdRegistrar").field("config", &self.client.config).finish()
+    }
+}
