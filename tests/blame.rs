@@ -296,9 +296,9 @@ async fn a_guard_of_ones_own_can_refuse() {
         .layer(breaker.clone())
         .service(connect_fn(|endpoint: &Endpoint| {
             let is_day = endpoint.key() == "a:1";
-            service_fn(async move |number: u32| match is_day {
-                true => Err(BoxError::from(Error::refusal("it is day"))),
-                false => Ok(number),
+            service_fn(move |number: u32| {
+                let refused = || BoxError::from(Error::refusal("it is day"));
+                std::future::ready(if is_day { Err(refused()) } else { Ok(number) })
             })
         }));
     let handle = set.handle();

@@ -34,23 +34,24 @@ const CALLS: usize = 12;
 async fn refuses(answer: &'static [u8]) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let refuse = async move |mut stream: TcpStream| {
-        let mut head = Vec::new();
-        while !head.windows(4).any(|end| end == b"\r\n\r\n") {
-            let mut bytes = [0; 512];
-            let count = stream.read(&mut bytes).await?;
-            head.extend_from_slice(&bytes[..count]);
-        }
-        stream.readable().await?;
-        stream.write_all(answer).await
-    };
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            tokio::spawn(refuse(stream));
+            tokio::spawn(refuse(stream, answer));
         }
     });
     address
+}
+
+async fn refuse(mut stream: TcpStream, answer: &[u8]) -> io::Result<()> {
+    let mut head = Vec::new();
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        let mut bytes = [0; 512];
+        let count = stream.read(&mut bytes).await?;
+        head.extend_from_slice(&bytes[..count]);
+    }
+    stream.readable().await?;
+    stream.write_all(answer).await
 }
 
 fn upload() -> BoxBody<Bytes, io::Error> {
