@@ -28,7 +28,7 @@ use tower_upstream::{
 const ANSWER: &[u8] =
     b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 4\r\nconnection: close\r\n\r\nlong";
 const UPLOAD: usize = 8 << 20;
-const CALLS: usize = 12;
+const CALLS: usize = 6;
 
 /// Reads the head of each request, sends `answer`, and closes, with most of the body unread.
 async fn refuses(answer: &'static [u8]) -> SocketAddr {

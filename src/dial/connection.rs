@@ -79,7 +79,8 @@ impl Connection {
 impl connect::Connection for Connection {
     fn connected(&self) -> Connected {
         // Each extra costs an allocation for each response.
-        let connected = if self.tells_addresses { self.io.inner().connected() } else { Connected::new() };
+        let connected =
+            if self.tells_addresses { self.io.inner().connected() } else { Connected::new() };
         connected.extra(self.slot().clone())
     }
 }

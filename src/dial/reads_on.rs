@@ -53,11 +53,7 @@ impl<I> ReadsOn<I> {
 
     /// What came of writing `length` bytes, to the one that writes.
     #[inline]
-    fn took(
-        &mut self,
-        length: usize,
-        written: Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
+    fn took(&mut self, length: usize, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         let had_begun = !matches!(self.written, Written::Nothing);
         match &written {
             Poll::Ready(Ok(_)) => self.written = Written::All,

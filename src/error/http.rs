@@ -14,9 +14,7 @@ pub(super) fn of_client(error: &legacy::Error) -> Option<Error> {
     match error.to_string().as_str() {
         "client error (UserUnsupportedRequestMethod)"
         | "client error (UserUnsupportedVersion)"
-        | "client error (UserAbsoluteUriRequired)" => {
-            Some(Error::blameless(Kind::InvalidConfig))
-        }
+        | "client error (UserAbsoluteUriRequired)" => Some(Error::blameless(Kind::InvalidConfig)),
         // The connection gave the request back before it wrote any of it.
         "client error (Canceled)" => Some(Error::not_sent_by_type(Kind::Connection)),
         _ => causes(error).find_map(|error| of_connection(error.downcast_ref()?)),
