@@ -80,37 +80,35 @@ fn the_sample_reads_as_the_defaults() {
     fs::remove_dir_all(&directory).unwrap();
 }
 
-/// Where a key is in the schema of a section.
+/// Where a key is in a schema.
 fn at<'s>(schema: &'s Value, path: &[&str]) -> &'s Value {
     path.iter().fold(schema, |schema, key| {
-        let found = std::iter::once(schema)
-            .chain(schema["anyOf"].as_array().into_iter().flatten())
-            .chain(
-                schema["anyOf"]
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .flat_map(|of| of["anyOf"].as_array().into_iter().flatten()),
-            )
-            .find_map(|of| match *key {
-                "[]" => of.get("items"),
-                key => of.get("properties")?.get(key),
-            });
-        found.unwrap_or_else(|| panic!("{key} of {path:?}: {schema:#}"))
+        let several = schema["anyOf"].as_array().into_iter().flatten();
+        let mut found = std::iter::once(schema).chain(several).filter_map(|of| match *key {
+            "[]" => of.get("items"),
+            key => of.get("properties")?.get(key),
+        });
+        found.next().unwrap_or_else(|| panic!("{key} of {path:?}: {schema:#}"))
     })
 }
 
 #[test]
 fn the_schema_has_every_key_with_its_type_and_default() {
     let schema = schema();
-    let plugin = at(&schema, &["plugins", "[]"]);
-    let kind = |path: &[&str]| at(plugin, path)["anyOf"][0].clone();
-    assert_eq!(kind(&["name"]), json!({ "type": "string" }));
-    assert_eq!(kind(&["enabled"]), json!({ "type": "boolean" }));
-    assert_eq!(kind(&["priority"]), json!({ "type": "integer" }));
-    assert_eq!(kind(&["rate_limit", "burst_size"]), json!({ "type": "integer", "minimum": 0 }));
+    let plugin = &schema["$defs"]["plugin"];
+    let kind = |path: &[&str]| at(plugin, path)["$ref"].as_str().unwrap().to_owned();
+    for (path, of) in [
+        (&["name"][..], "text"),
+        (&["enabled"], "bool"),
+        (&["priority"], "integer"),
+        (&["rate_limit", "burst_size"], "natural"),
+        (&["circuit_breaker", "failure_ratio"], "number"),
+        (&["auth", "password"], "secret"),
+        (&["budget", "max_tokens"], "natural"),
+    ] {
+        assert_eq!(kind(path), format!("#/$defs/{of}"), "{path:?}");
+    }
     assert_eq!(at(plugin, &["rate_limit", "burst_size"])["default"], 20);
-    assert_eq!(kind(&["circuit_breaker", "failure_ratio"]), json!({ "type": "number" }));
     // Keys of the section, beside those of the part, by both names, and deeper ones.
     for path in [
         &["circuit_breaker", "scope"][..],
@@ -129,7 +127,7 @@ fn the_schema_has_every_key_with_its_type_and_default() {
     }
     assert!(at(plugin, &["timeout"])["description"].as_str().unwrap().contains("1m30s"));
     let strict = |path: &[&str]| at(&schema, path)["additionalProperties"] == false;
-    assert!(strict(&[]) && strict(&["default_retry"]) && strict(&["plugins", "[]"]));
+    assert!(strict(&[]) && strict(&["default_retry"]) && plugin["additionalProperties"] == false);
     for key in ["default_circuit_breaker", "defaults", "preset", "security", "discovery"] {
         at(&schema, &[key]);
     }

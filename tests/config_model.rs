@@ -311,3 +311,48 @@ fn what_is_written_is_read_again() {
         assert_eq!(serde_json::from_value::<DiscoveryConfig>(written).unwrap(), discovery);
     }
 }
+
+#[test]
+fn settings_of_the_failover_manager_are_taken_by_both_of_their_spellings() {
+    let go = |settings: Value| Config::from_failover(&settings).map(|config| config.defaults);
+    let (s, nothing) = (Duration::from_secs, go(json!({})).unwrap());
+    assert_eq!((nothing.retry.config.attempts, nothing.timeout), (3, s(30)));
+    assert_eq!(
+        (nothing.retry.config.initial_interval, nothing.retry.config.multiplier),
+        (s(1), 1.0)
+    );
+    assert_eq!(nothing.concurrency.per_endpoint, Some(1_000));
+    let all = go(json!({
+        "name": "x", "strategy": "random", "health_check_interval": "15s",
+        "health_check_timeout": 3_000_000_000_u64, "max_failures": 4, "recovery_time": "90s",
+        "retry_attempts": 5, "retry_delay": "200ms", "timeout": "9s", "metadata": { "a": "b" },
+        "circuit_breaker": { "enabled": true, "failure_threshold": 7, "success_threshold": 2,
+            "timeout": "70s", "max_requests": 6, "interval": "20s" },
+        "load_balancer": { "algorithm": "least_connections", "sticky_session": false,
+            "max_connections": 50, "connection_timeout": "4s", "keep_alive_timeout": "40s" },
+    }))
+    .unwrap();
+    assert_eq!(all.balance.strategy, StrategyName::LeastRequest, "the algorithm comes first");
+    assert_eq!((all.retry.config.attempts, all.retry.config.max_interval), (5, s(1) / 5));
+    assert_eq!((all.health_check.interval, all.health_check.fall, all.timeout), (s(15), 4, s(9)));
+    let breaker = &all.circuit_breaker.config;
+    assert_eq!((breaker.failures, breaker.successes, breaker.probes), (7, 2, 6));
+    assert_eq!((breaker.open_for, all.concurrency.per_endpoint), (s(70), Some(50)));
+    assert_eq!((all.connection.connect_timeout, all.connection.idle_timeout), (s(4), s(40)));
+    let docs = go(json!({
+        "MaxRetries": 4, "LoadBalancer": { "Weights": { "a": 2 } },
+        "CircuitBreaker": { "RecoveryTimeout": "70s", "HalfOpenMaxCalls": 6 },
+    }))
+    .unwrap();
+    assert_eq!((docs.retry.config.attempts, docs.balance.weights["a"]), (5, 2));
+    assert_eq!(docs.circuit_breaker.config.probes, 6);
+    for (wrong, text) in [
+        (json!({ "max_retry": 1 }), "did you mean `max_retries`?"),
+        (json!({ "timeout": "soon" }), "`timeout`"),
+        (json!({ "load_balancer": { "sticky_session": true } }), "not there yet"),
+        (json!({ "circuit_breaker": 5 }), "must be an object"),
+    ] {
+        let found = go(wrong).unwrap_err().to_string();
+        assert!(found.contains(text), "{found}, not {text}");
+    }
+}

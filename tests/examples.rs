@@ -279,6 +279,22 @@ fn ten_thousand_checks_are_done_on_time() {
     assert!((19_000..=21_000).contains(&due) && done.abs_diff(due) <= due / 50, "{text}");
 }
 
+/// The same day, with a stack that a file describes.
+#[cfg(feature = "yaml")]
+#[test]
+fn plugins_of_a_file_lose_no_call() {
+    let text = run("plugins", &["--rate", "200", "--seconds", "10", "--json"]);
+    let day: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&day["calls"], &day["failed"]), (&2_000.into(), &0.into()), "{text}");
+}
+
+#[cfg(feature = "yaml")]
+#[test]
+fn thousand_plugins_are_read_and_made() {
+    let text = run("thousand_plugins", &["100"]);
+    assert_eq!(text.matches("100 plugins in").count(), 2, "{text}");
+}
+
 #[test]
 fn quickstart_says_how_to_call_it() {
     let test = std::env::current_exe().unwrap();
@@ -307,7 +323,10 @@ mod simulate {
         std::fs::remove_dir_all(&folder).unwrap();
         let report: Value = serde_json::from_str(&text).unwrap();
         assert!(report["pass"].is_boolean() && report["seed"] == 1, "{text}");
-        assert!(chart.starts_with("<svg") && chart.contains(report["default"].as_str().unwrap()), "{chart}");
+        assert!(
+            chart.starts_with("<svg") && chart.contains(report["default"].as_str().unwrap()),
+            "{chart}"
+        );
         report
     }
 

@@ -6,17 +6,20 @@
 mod faults;
 #[path = "support/faulty.rs"]
 mod faulty;
+#[path = "support/http2.rs"]
+mod http2;
 mod socket;
 
 use std::time::Duration;
 
 use faults::{Expected, Failed, Fault, Peer, Watch, check};
 use faulty::Faulty;
-use socket::Connection;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    time::sleep,
+use http2::{
+    Asked, CANCEL, DATA, GOAWAY, Http2, REFUSED_STREAM, RST_STREAM, data, frame, head, long_head,
+    right, trailers,
 };
+use socket::Connection;
+use tokio::time::sleep;
 use tower_upstream::{
     Endpoint,
     connect::Connect,
@@ -25,125 +28,6 @@ use tower_upstream::{
     telemetry::Stats,
     transport::{GrpcConfig, GrpcService, GrpcTransport, GrpcTransportHandle},
 };
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-const CONTINUATION: u8 = 9;
-
-const END_STREAM: u8 = 1;
-const ACK: u8 = 1;
-const END_HEADERS: u8 = 4;
-
-const REFUSED_STREAM: u32 = 7;
-const CANCEL: u32 = 8;
-
-/// A call that arrived: its stream, and its number.
-struct Asked {
-    stream: u32,
-    number: u64,
-}
-
-/// The plugin's end of a connection of HTTP/2 (RFC 9113).
-struct Http2(Connection);
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
-}
-
-/// A literal header, of less than 127 bytes (RFC 7541 §6.2.2).
-fn header(name: &str, value: &str) -> Vec<u8> {
-    let length = |text: &str| [u8::try_from(text.len()).unwrap()];
-    [&[0][..], &length(name), name.as_bytes(), &length(value), value.as_bytes()].concat()
-}
-
-/// `:status: 200` of the static table.
-const OK: u8 = 0x88;
-
-fn head(asked: &Asked) -> Vec<u8> {
-    let block = [&[OK][..], &header("content-type", "application/grpc")].concat();
-    frame(HEADERS, END_HEADERS, asked.stream, &block)
-}
-
-fn data(asked: &Asked, message: &str) -> Vec<u8> {
-    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
-    let body = [&[0][..], &length, message.as_bytes()].concat();
-    let frames = body.chunks(16_384).map(|part| frame(DATA, 0, asked.stream, part));
-    frames.collect::<Vec<_>>().concat()
-}
-
-fn trailers(asked: &Asked) -> Vec<u8> {
-    let block = header("grpc-status", "0");
-    frame(HEADERS, END_HEADERS | END_STREAM, asked.stream, &block)
-}
-
-/// A head that is longer than 64 KiB, in several frames.
-fn long_head(asked: &Asked) -> Vec<u8> {
-    let mut frames = frame(HEADERS, 0, asked.stream, &[OK]);
-    for part in 0..1_000 {
-        let field = header(&format!("x-{part}"), &"x".repeat(100));
-        let flags = if part == 999 { END_HEADERS } else { 0 };
-        frames.extend(frame(CONTINUATION, flags, asked.stream, &field));
-    }
-    frames
-}
-
-impl Http2 {
-    /// Reads the preface.
-    async fn begin(connection: Connection) -> Option<Self> {
-        let mut http2 = Self(connection);
-        let mut preface = [0; 24];
-        http2.0.stream.read_exact(&mut preface).await.ok()?;
-        assert!(preface.starts_with(b"PRI * HTTP/2.0"));
-        http2.send(&frame(SETTINGS, 0, 0, &[])).await;
-        Some(http2)
-    }
-
-    async fn send(&mut self, bytes: &[u8]) {
-        let _ = self.0.stream.write_all(bytes).await;
-        let _ = self.0.stream.flush().await;
-    }
-
-    /// The next call; `None` at the end.
-    async fn next(&mut self) -> Option<Asked> {
-        let mut body = Vec::new();
-        loop {
-            let mut head = [0; 9];
-            self.0.stream.read_exact(&mut head).await.ok()?;
-            let [a, b, c, kind, flags, stream @ ..] = head;
-            let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
-            self.0.stream.read_exact(&mut payload).await.ok()?;
-            match kind {
-                DATA => body.extend(&payload),
-                SETTINGS if flags & ACK == 0 => self.send(&frame(SETTINGS, ACK, 0, &[])).await,
-                PING if flags & ACK == 0 => self.send(&frame(PING, ACK, 0, &payload)).await,
-                _ => {}
-            }
-            if kind == DATA && flags & END_STREAM > 0 {
-                let number = std::str::from_utf8(&body[5..]).unwrap().parse().unwrap();
-                return Some(Asked { stream: u32::from_be_bytes(stream), number });
-            }
-        }
-    }
-
-    async fn answer(&mut self, asked: &Asked, text: &str) {
-        self.send(&[head(asked), data(asked, text), trailers(asked)].concat()).await;
-    }
-
-    async fn answer_all(&mut self) {
-        while let Some(asked) = self.next().await {
-            self.answer(&asked, &right(&asked)).await;
-        }
-    }
-}
-
-fn right(asked: &Asked) -> String {
-    (asked.number * 2).to_string()
-}
 
 async fn play(fault: Option<Fault>, connection: Connection) {
     let Some(mut wire) = Http2::begin(connection).await else { return };

@@ -68,6 +68,18 @@ async fn a_server_that_stops_answers_what_it_has_and_nothing_more() {
 }
 
 #[tokio::test]
+async fn a_call_that_waits_to_be_accepted_when_a_server_stops_is_answered() {
+    let server = serve::grpc(service_fn(double)).bind("127.0.0.1:0").listen().await.unwrap();
+    let member = Member::new(server.address().parse::<Endpoint>().unwrap());
+    let called = GrpcTransport::<u64, u64>::new().connect(&member).oneshot(Call::new(7));
+    let called = tokio::spawn(called);
+    // It is sent, and nothing has accepted its connection.
+    sleep(Duration::from_millis(50)).await;
+    within(server.run_until(std::future::ready(()))).await;
+    assert_eq!(within(called).await.unwrap().unwrap().into_body(), 14);
+}
+
+#[tokio::test]
 async fn credentials_are_metadata_and_a_server_may_ask_for_them() {
     let guarded = ServiceBuilder::new()
         .layer(RequireAuthLayer::new([Credentials::bearer("abc.def")]))

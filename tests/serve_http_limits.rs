@@ -287,6 +287,30 @@ async fn a_server_that_stops_answers_what_has_come_and_closes_the_rest() {
     server.task.await.unwrap();
 }
 
+#[tokio::test]
+async fn callers_that_wait_to_be_accepted_when_a_server_stops_are_answered() {
+    for at_once in [1_024, 1] {
+        let gate = Arc::new(Notify::new());
+        let config = patient().with_max_connections(at_once);
+        let server = doubling(gate).bind("127.0.0.1:0").config(config).listen().await.unwrap();
+        let address = server.address();
+        let connect = || TcpStream::connect(address.strip_prefix("http://").unwrap());
+        let (mut one, mut other) = (connect().await.unwrap(), connect().await.unwrap());
+        let mut silent = connect().await.unwrap();
+        one.write_all(post(r#"{"data":3}"#).as_bytes()).await.unwrap();
+        other.write_all(post(r#"{"data":4}"#).as_bytes()).await.unwrap();
+        // None was accepted so far.
+        let stopped = server.run_until(std::future::ready(()));
+        timeout(10 * SECOND, stopped).await.unwrap();
+        for (stream, data) in [(&mut one, "6"), (&mut other, "8")] {
+            let text = rest(stream).await;
+            assert!(text.contains(&format!(r#""data":"{data}""#)), "{text}");
+        }
+        assert_eq!(rest(&mut silent).await, "");
+        assert!(connect().await.is_err());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn calls_that_take_longer_than_the_drain_are_dropped() {
     let (mut server, _gate) = run(patient().with_drain_timeout(5 * SECOND)).await;

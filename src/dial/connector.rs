@@ -23,6 +23,8 @@ use crate::error::BoxError;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time after which an idle connection is probed first. As in Go.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// Time after which it is probed again, twice, before it counts as dead.
+const KEEP_ALIVE_AGAIN: Duration = Duration::from_secs(10);
 /// Time that the preferred family of addresses has before the other is tried as well. hyper-util's
 /// default, and within what RFC 8305 §5 advises.
 const HEAD_START: Duration = Duration::from_millis(300);
@@ -81,6 +83,8 @@ impl TcpConnector {
         let mut inner = HttpConnector::new_with_resolver(Resolver::new());
         inner.set_nodelay(true);
         inner.set_keepalive(Some(KEEP_ALIVE));
+        inner.set_keepalive_interval(Some(KEEP_ALIVE_AGAIN));
+        inner.set_keepalive_retries(Some(2));
         Self { inner, timeout: None, runtime: None, tells_addresses: true }
     }
 

@@ -108,8 +108,12 @@ impl Listed {
     }
 
     fn remove(&mut self, id: &str) -> bool {
-        self.list.remove(id);
-        self.instances.remove(id).is_some()
+        // Most services do not have it, and a look at the list costs more.
+        let is_removed = self.instances.remove(id).is_some();
+        if is_removed {
+            self.list.remove(id);
+        }
+        is_removed
     }
 }
 

@@ -1,5 +1,7 @@
 //! One message in a body: a byte that tells whether it is compressed, four for its length, and its bytes.
 
+use std::{error::Error, fmt};
+
 use bytes::Bytes;
 
 /// Bytes before a message.
@@ -25,18 +27,42 @@ pub(crate) fn framed(message: &[u8]) -> Bytes {
     framed.into()
 }
 
-/// The one message of a body, or what is wrong with that.
-pub(crate) fn unframe(mut body: Bytes) -> Result<Bytes, &'static str> {
+/// Why a body is not one message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotOne {
+    Missing,
+    More,
+    Cut,
+    Compressed,
+    Foreign,
+}
+
+impl fmt::Display for NotOne {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Missing => "it has no message",
+            Self::More => "it has more than one message",
+            Self::Cut => "its message is cut",
+            Self::Compressed => "its message is compressed, which was not asked for",
+            Self::Foreign => "it is not framed as gRPC",
+        })
+    }
+}
+
+impl Error for NotOne {}
+
+/// The one message of a body, or why it is not one.
+pub(crate) fn unframe(mut body: Bytes) -> Result<Bytes, NotOne> {
     let Some((prefix, rest)) = body.split_first_chunk::<PREFIX>() else {
-        return Err(if body.is_empty() { "it has no message" } else { "its message is cut" });
+        return Err(if body.is_empty() { NotOne::Missing } else { NotOne::Cut });
     };
     let &[compressed, a, b, c, d] = prefix;
     let length = u32::from_be_bytes([a, b, c, d]) as usize;
     match rest.len().checked_sub(length) {
-        _ if compressed > 1 => Err("it is not framed as gRPC"),
-        None => Err("its message is cut"),
-        Some(1..) => Err("it has more than one message"),
-        Some(0) if compressed == 1 => Err("its message is compressed, which was not asked for"),
+        _ if compressed > 1 => Err(NotOne::Foreign),
+        None => Err(NotOne::Cut),
+        Some(1..) => Err(NotOne::More),
+        Some(0) if compressed == 1 => Err(NotOne::Compressed),
         Some(0) => Ok(body.split_off(PREFIX)),
     }
 }
@@ -51,16 +77,15 @@ mod tests {
     fn only_one_whole_message_is_one() {
         assert_eq!(framed(b"abc"), &b"\0\0\0\0\x03abc"[..]);
         for (body, problem) in [
-            (&b""[..], "no message"),
-            (b"\0\0", "cut"),
-            (b"\0\0\0\0\x04abc", "cut"),
-            (b"\0\0\0\0\x02abc", "more than one"),
-            (b"\x01\0\0\0\x03abc", "compressed"),
-            (b"\0\xff\xff\xff\xffabc", "cut"),
-            (b"HTTP/1.1 400 Bad Request", "not framed"),
+            (&b""[..], NotOne::Missing),
+            (b"\0\0", NotOne::Cut),
+            (b"\0\0\0\0\x04abc", NotOne::Cut),
+            (b"\0\0\0\0\x02abc", NotOne::More),
+            (b"\x01\0\0\0\x03abc", NotOne::Compressed),
+            (b"\0\xff\xff\xff\xffabc", NotOne::Cut),
+            (b"HTTP/1.1 400 Bad Request", NotOne::Foreign),
         ] {
-            let found = unframe(Bytes::copy_from_slice(body)).unwrap_err();
-            assert!(found.contains(problem), "{found}");
+            assert_eq!(unframe(Bytes::copy_from_slice(body)), Err(problem));
         }
     }
 

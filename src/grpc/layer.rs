@@ -17,7 +17,8 @@ use crate::error::{BoxError, Error};
 /// As the outermost layer below a generated client, or of a server of tonic: the status of a refusal
 /// then says when to come back. What each error becomes is listed at [`Status`'s `From`](Error). Without
 /// this layer, tonic makes a status of each error by itself: with the right code for a refusal, but
-/// with the whole text of the error, and without the time to come back.
+/// with the whole text of the error, and without the time to come back. An error of this crate with a
+/// cause of another, such as an I/O error, is `UNKNOWN` then.
 ///
 /// # Example
 /// ```

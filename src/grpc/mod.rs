@@ -18,8 +18,9 @@
 //! | check servers by `grpc.health.v1` | [`GrpcCheck`](crate::health::GrpcCheck) | a health gate below a balancer |
 //! | call plugins | [`GrpcTransport`](crate::transport::GrpcTransport) | the end of a stack |
 //!
-//! Nothing is ever refused as `UNKNOWN`: tonic finds a status in each error of this crate that has no
-//! cause of another crate, also without a [`StatusLayer`]. That layer adds when to come back.
+//! tonic finds a status in each error of this crate that has no cause of another crate, also without a
+//! [`StatusLayer`], so that a refusal is never `UNKNOWN`. That layer knows the others as well, and adds when
+//! to come back.
 //!
 //! # Example
 //! A generated client over several servers. `HealthClient` stands for one of yours:

@@ -87,7 +87,7 @@ impl<Req, Res> Generation<Req, Res> {
     }
 
     pub(super) fn is_replaced(&self) -> bool {
-        // Relaxed: whoever misses it is followed by another one who looks.
+        // Relaxed: a call that misses it is followed by another look.
         self.is_replaced.load(Ordering::Relaxed)
     }
 }

@@ -59,6 +59,7 @@ mod answer;
 mod body;
 mod built_in;
 mod by_name;
+mod checks;
 mod connector;
 mod endpoints;
 mod factory;

@@ -15,12 +15,14 @@ pub(super) type Place<Req, Res> = Leases<Arc<Slot<Req, Res>>, ()>;
 
 type Map<Req, Res> = HashMap<Arc<str>, Place<Req, Res>, RandomState>;
 
+type Gone<Req, Res> = BTreeMap<Arc<str>, Weak<Slot<Req, Res>>>;
+
 /// The places of all plugins by their names. A look takes no lock.
 pub(super) struct Names<Req, Res> {
     map: ArcSwap<Map<Req, Res>>,
     /// Places whose plugin is there no more, and to which there still are handles: if one of that name comes
     /// again, they lead to it.
-    gone: Mutex<BTreeMap<Arc<str>, Weak<Slot<Req, Res>>>>,
+    gone: Mutex<Gone<Req, Res>>,
     changed: watch::Sender<u64>,
 }
 

@@ -128,7 +128,9 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
     /// # Ok::<(), tower_upstream::Error>(())
     /// ```
     pub fn apply(&self, config: Config) -> Result<(), Error> {
-        self.program.apply(config)
+        let applied = self.program.apply(config);
+        self.program.sweep_later();
+        applied
     }
 
     /// Returns the plugin of that name, as a service.
@@ -215,7 +217,9 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
     /// # Errors
     /// `PLUGIN_1201`, with the nearest name, if there is no such plugin.
     pub fn unregister(&self, name: &str) -> Result<(), Error> {
-        if self.program.unregister(name) { Ok(()) } else { Err(self.unknown(name)) }
+        let is_gone = self.program.unregister(name);
+        self.program.sweep_later();
+        if is_gone { Ok(()) } else { Err(self.unknown(name)) }
     }
 
     /// Registers a factory for a `type` or a `transport` of this name, and for those that it serves.
@@ -266,6 +270,7 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
     /// Refuses all calls from now on. Calls that are in flight end.
     pub fn shutdown(&self) {
         self.program.shut_down();
+        self.program.sweep_later();
     }
 }
 

@@ -3,15 +3,19 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, Weak,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
+
+use tokio::runtime::Handle;
 
 use super::{
     answer::Answer,
     body::{Request, Response},
     built_in::Settings,
+    checks::{all_of, check, check_name, of_plugin},
     connector::AnyConnector,
     endpoints::AnyDiscover,
     factory::Factories,
@@ -35,6 +39,21 @@ pub(super) struct Program<Req, Res> {
     /// Changes come one after the other.
     changing: Mutex<Written<Req, Res>>,
     is_shut_down: AtomicBool,
+    is_sweeping: AtomicBool,
+}
+
+/// Between two looks at what is leaving.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// One task at a time looks at what is leaving.
+struct Sweeping<Req, Res>(Weak<Program<Req, Res>>);
+
+impl<Req, Res> Drop for Sweeping<Req, Res> {
+    fn drop(&mut self) {
+        if let Some(program) = self.0.upgrade() {
+            program.is_sweeping.store(false, Ordering::Release);
+        }
+    }
 }
 
 /// What the last config said, and what became of the one before.
@@ -66,6 +85,7 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
             sources: Mutex::default(),
             changing: Mutex::new(written),
             is_shut_down: AtomicBool::new(false),
+            is_sweeping: AtomicBool::new(false),
         }
     }
 
@@ -108,7 +128,7 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
         let Some(place) = self.names.get(name) else { return false };
         let slot = place.core();
         written.names.remove(&slot.name);
-        self.names.publish(vec![], &[slot.name.clone()]);
+        self.names.publish(vec![], std::slice::from_ref(&slot.name));
         written.leaving.push(slot.put(Generation::gone(name)));
         written.sweep();
         true
@@ -193,6 +213,28 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
         written.leaving.iter().map(Held::taken).sum()
     }
 
+    /// Looks again at what is leaving until there is nothing: two calls that end at once may each take the
+    /// other for one that is still there.
+    pub(super) fn sweep_later(self: &Arc<Self>) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        if lock(&self.changing).leaving.is_empty() || self.is_sweeping.swap(true, Ordering::AcqRel)
+        {
+            return;
+        }
+        let sweeping = Sweeping(Arc::downgrade(self));
+        runtime.spawn(async move {
+            loop {
+                tokio::time::sleep(PAUSE).await;
+                let Some(program) = sweeping.0.upgrade() else { return };
+                let mut written = lock(&program.changing);
+                written.sweep();
+                if written.leaving.is_empty() {
+                    return;
+                }
+            }
+        });
+    }
+
     fn check_open(&self) -> Result<(), Error> {
         if self.is_shut_down() {
             return Err(refusal(Code::REGISTRY_1901, "the plugins are shut down".to_owned()));
@@ -268,65 +310,4 @@ impl<Req, Res> Written<Req, Res> {
     fn sweep(&mut self) {
         self.leaving.retain(|held| !retire_if_done(held));
     }
-}
-
-/// Characters that no name of a plugin has.
-const FORBIDDEN: [&str; 12] = ["..", "/", "\\", "<", ">", "|", "&", ";", "`", "$", "*", "?"];
-
-fn check_name(name: &str) -> Result<(), Error> {
-    let mistake = |text: String| {
-        Err(Error::not_sent(Kind::InvalidConfig).coded(Some(Code::PLUGIN_1001)).message(text))
-    };
-    if name.is_empty() {
-        return mistake("a plugin has no `name`".to_owned());
-    }
-    if name.contains(char::is_control) || FORBIDDEN.iter().any(|part| name.contains(part)) {
-        let shown: String = name.escape_debug().take(64).collect();
-        return mistake(format!("a plugin cannot have the name `{shown}`"));
-    }
-    Ok(())
-}
-
-/// What holds between plugins.
-fn check(plugins: &[PluginConfig], defaults: &Sections) -> Result<(), Error> {
-    let mut fallbacks = BTreeMap::new();
-    for plugin in plugins {
-        check_name(&plugin.name)?;
-        let fallback = plugin.sections(defaults).fallback.plugin().map(str::to_owned);
-        if fallbacks.insert(&*plugin.name, fallback).is_some() {
-            let text = format!("two plugins have the name `{}`", plugin.name);
-            let error = Error::not_sent(Kind::InvalidConfig).coded(Some(Code::PLUGIN_1010));
-            return Err(error.message(text));
-        }
-    }
-    for &name in fallbacks.keys() {
-        let next = |name: &str| fallbacks.get(name).and_then(Option::as_deref);
-        let way = std::iter::successors(next(name), |name| next(name));
-        if way.take(plugins.len()).any(|on_the_way| on_the_way == name) {
-            let text = format!("the fallback of plugin `{name}` leads back to it");
-            return Err(Error::not_sent(Kind::InvalidConfig).message(text));
-        }
-    }
-    Ok(())
-}
-
-#[cold]
-fn of_plugin(name: &str, error: Error) -> Error {
-    let text = error.what().to_owned();
-    if text.contains(&format!("plugin `{name}`")) {
-        return error;
-    }
-    error.message(format!("plugin `{name}`: {text}"))
-}
-
-/// All mistakes as one, with the code of the first.
-fn all_of(mistakes: Vec<Error>) -> Option<Error> {
-    let mut mistakes = mistakes.into_iter();
-    let first = mistakes.next()?;
-    let mut text = first.what().to_owned();
-    for error in mistakes {
-        text.push_str("; ");
-        text.push_str(error.what());
-    }
-    Some(first.message(text))
 }

@@ -33,15 +33,18 @@
 //! # }
 //! ```
 
+mod accept;
 mod endless;
 mod execute;
 mod failure;
 #[cfg(feature = "grpc")]
 mod grpc;
 mod http;
+mod listener;
 mod socket;
 #[cfg(all(feature = "process", unix))]
 mod stdio;
+mod stop;
 
 #[cfg(feature = "grpc")]
 pub use self::grpc::{Both, GrpcBody, GrpcServe, GrpcServeFuture, Serves, grpc};
@@ -54,5 +57,6 @@ pub use self::{
         HttpBind, HttpServe, HttpServer, HttpServerConfig, RequestBody, ServeFuture, http,
         http_service,
     },
-    socket::{BridgeConfig, SocketServe, SocketServer, bridge, tcp, terminated},
+    socket::{BridgeConfig, SocketServe, SocketServer, bridge, tcp},
+    stop::terminated,
 };

@@ -35,6 +35,7 @@
 //! # Ok::<(), tower_upstream::Error>(())
 //! ```
 
+mod answering;
 mod by_scheme;
 mod counts;
 mod description;

@@ -328,7 +328,11 @@ impl Server {
 
     async fn route(&self, asked: &Asked) -> Response<Full<Bytes>> {
         if let Some((status, body)) = self.state.lock().unwrap().instead.clone() {
-            return text(status.as_u16(), body);
+            let mut answer = text(status.as_u16(), body);
+            if status == StatusCode::TOO_MANY_REQUESTS {
+                answer.headers_mut().insert("retry-after", "40".parse().unwrap());
+            }
+            return answer;
         }
         let parts: Vec<&str> = asked.path.split('/').skip(1).collect();
         let expected = match &parts[..] {

@@ -142,9 +142,10 @@ async fn a_catalog_that_was_lost_takes_no_endpoint_away_at_once() {
     double.stop().await;
     tokio::time::sleep(secs(60)).await;
     double.restart(|catalog| *catalog = Default::default()).await;
-    // Others are faster to come back, and wake the query.
-    for number in 0..50 {
-        double.up("other", &format!("other-{number}"), 1);
+    // Others are faster to come back, and wake the query: several answers say that there is none.
+    let before = double.asked_of(WEB).len();
+    while double.asked_of(WEB).len() < before + 4 {
+        double.up("other", "other-1", 1);
         quiet(&mut sets, ms(100)).await;
     }
     double.up("web", "web-1", 9001);
@@ -343,6 +344,16 @@ async fn what_is_denied_is_asked_for_again_after_half_a_minute() {
     assert!(error.contains("403") && error.contains("ACL not found"), "{error}");
     let shown = format!("{consul:?} {endpoints:?} {error}");
     assert!(!shown.contains("bad"), "{shown}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_asked_too_much_is_left_alone_for_as_long_as_it_says() {
+    let double = Double::start().await;
+    double.answers(Some((429, "Too many requests")));
+    let mut sets = web(&double, ConsulQuery::default());
+    quiet(&mut sets, secs(201)).await;
+    let asked = double.asked_of(WEB).len();
+    assert!((5..=6).contains(&asked), "{asked}");
 }
 
 #[tokio::test(start_paused = true)]

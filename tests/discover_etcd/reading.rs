@@ -491,3 +491,36 @@ async fn the_set_is_emptied_when_it_is_too_old() {
     expect(&mut sets, &["a"]).await;
     settle().await;
 }
+
+#[test]
+fn a_runtime_that_ends_leaves_those_on_another_their_watches() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(1).enable_all().build().unwrap()
+    };
+    let servers = runtime();
+    let (cluster, member) = servers.block_on(async {
+        let cluster = Cluster::new();
+        add(&cluster, &["a"]);
+        let member = cluster.member().await;
+        (cluster, member)
+    });
+    let etcd = etcd(&[&member]);
+    let (one, other) = (runtime(), runtime());
+    let first = etcd.service("other").unwrap();
+    // The connection and the stream are of this one.
+    let mut firsts = first.discover();
+    one.block_on(expect(&mut firsts, &[]));
+    let tax = etcd.service("tax").unwrap();
+    let mut sets = tax.discover();
+    other.block_on(async {
+        expect(&mut sets, &["a"]).await;
+        until("no watch", || cluster.asked("Created") == 2).await;
+    });
+    one.shutdown_background();
+    add(&cluster, &["b"]);
+    other.block_on(expect(&mut sets, &["a", "b"]));
+    // And so does whichever was there, once it is asked from elsewhere.
+    cluster.put("/services/other/x", instance("x"));
+    other.block_on(expect(&mut firsts, &["x"]));
+}

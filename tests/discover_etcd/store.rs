@@ -120,29 +120,23 @@ impl Store {
         if asked.revision > 0 && asked.revision < self.compacted {
             return status(Code::OutOfRange, "mvcc: required revision has been compacted");
         }
-        let at = self.at(asked.revision);
-        let mut kvs: Vec<_> = at
-            .into_values()
-            .filter(|kv| is_in(&kv.key, &asked.key, &asked.range_end))
-            .map(|mut kv| {
-                if asked.keys_only {
-                    kv.value = Bytes::new();
-                }
-                kv
-            })
-            .collect();
-        let count = kvs.len();
+        let then =
+            (asked.revision > 0 && asked.revision < self.revision).then(|| self.at(asked.revision));
+        let found =
+            then.as_ref().unwrap_or(&self.keys).range(asked.key.clone()..).map(|(_, kv)| kv);
+        let found = found.take_while(|kv| is_in(&kv.key, &asked.key, &asked.range_end));
+        let count = found.clone().count();
         let limit = usize::try_from(asked.limit).ok().filter(|limit| *limit > 0);
-        kvs.truncate(limit.unwrap_or(count));
+        let mut kvs: Vec<_> = found.take(limit.unwrap_or(count)).cloned().collect();
+        if asked.keys_only {
+            kvs.iter_mut().for_each(|kv| kv.value = Bytes::new());
+        }
         let (more, count) = (kvs.len() < count, count as i64);
         Ok(RangeResponse { header: Some(self.header()), kvs, more, count })
     }
 
     /// What there was at a revision.
     fn at(&self, revision: i64) -> BTreeMap<Bytes, KeyValue> {
-        if revision == 0 || revision == self.revision {
-            return self.keys.clone();
-        }
         let mut keys = BTreeMap::new();
         for event in &self.history {
             let kv = event.kv.clone().unwrap();

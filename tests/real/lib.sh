@@ -80,12 +80,13 @@ real_package() {
     echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" >"$work/sources.list"
     local options=(-qq -o "Dir::Etc::sourcelist=$work/sources.list" -o Dir::Etc::sourceparts=/dev/null
         -o "Dir::State::lists=$work/lists" -o "Dir::Cache=$work" -o Acquire::Languages=none)
-    if apt-get "${options[@]}" update && (cd "$work/packages" && apt-get "${options[@]}" download "$package"); then
-        dpkg-deb -x "$work"/packages/*.deb "$folder"
-        rm -rf "$work"
-    else
-        rm -rf "$work"
-        echo "Debian $suite has no package $package to be had"
-        return 1
-    fi
+    local failed=0
+    {
+        apt-get "${options[@]}" update &&
+            (cd "$work/packages" && apt-get "${options[@]}" download "$package") &&
+            dpkg-deb -x "$work"/packages/*.deb "$folder"
+    } || failed=1
+    rm -rf "$work"
+    [ $failed = 0 ] || echo "Debian $suite has no package $package to be had"
+    return $failed
 }

@@ -47,7 +47,7 @@ pub trait Backend {
     fn hears_within(&self) -> Duration;
     /// How soon a process that was killed gets no calls any more.
     fn forgets_within(&self) -> Duration;
-    /// How soon everything is as it should be after the registry is back.
+    /// How soon the set is right again after the registry is back.
     fn recovers_within(&self) -> Duration;
     /// For how long it is away.
     fn outage(&self) -> Duration;
@@ -257,7 +257,7 @@ pub async fn play<B: Backend>(backend: &B) -> Figures {
                     failed.lock().unwrap().push(format!("{error:#}"));
                 }
                 calls.fetch_add(1, SeqCst);
-                sleep(Duration::from_millis(5)).await;
+                sleep(Duration::from_millis(15)).await;
             }
         });
     }

@@ -21,8 +21,8 @@ const WORDS: [&str; 9] = [
 /// Sections in which every value is a secret: headers, variables of a program.
 const SECTIONS: [&str; 5] = ["auth", "authorization", "headers", "env", "environment"];
 
-/// The keys of `auth` that are none.
-const OPEN: [&str; 3] = ["method", "allowplaintext", "enabled"];
+/// Keys of `auth` that are none, and of budgets, whose tokens are others.
+const OPEN: [&str; 5] = ["method", "allowplaintext", "enabled", "maxtokens", "tokenratio"];
 
 /// Whether the value at a path is one that is never shown.
 pub(crate) fn is_secret(path: &Path<'_>) -> bool {
@@ -78,7 +78,7 @@ mod tests {
         for key in ["password", "api_key", "apiKey", "X-Auth-Token", "client-secret", "pasword"] {
             assert!(is_secret(&Path::Root.key(key)), "{key}");
         }
-        for key in ["name", "key_file", "token_file", "endpoint", "max_retries", "method"] {
+        for key in ["name", "key_file", "token_file", "endpoint", "max_tokens", "method"] {
             assert!(!is_secret(&Path::Root.key(key)), "{key}");
         }
         for section in ["auth", "headers", "env"] {

@@ -7,6 +7,7 @@ mod config;
 mod discovery;
 mod failover;
 mod fallback;
+mod from_failover;
 mod place;
 mod plugin;
 mod retry;

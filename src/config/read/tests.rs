@@ -120,8 +120,7 @@ fn null_leaves_a_value_as_it_is() {
     let text = r#"{"failures": null, "failure_ratio": null, "window": null, "open_for": null}"#;
     let all = read::<CircuitBreakerConfig>(text, Format::Json);
     assert!(all.wrong.is_empty(), "{:?}", all.wrong);
-    let mut expected = CircuitBreakerConfig::default();
-    expected.failure_ratio = None;
+    let expected = CircuitBreakerConfig { failure_ratio: None, ..Default::default() };
     assert_eq!(all.value.unwrap(), expected);
 }
 

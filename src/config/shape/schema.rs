@@ -18,7 +18,7 @@ use crate::config::{
 ///
 /// ```
 /// let schema = tower_upstream::config::schema();
-/// assert_eq!(schema["properties"]["log_level"]["anyOf"][0]["type"], "string");
+/// assert_eq!(schema["properties"]["log_level"]["$ref"], "#/$defs/text");
 /// assert_eq!(schema["additionalProperties"], false);
 /// ```
 pub fn schema() -> Value {
@@ -29,60 +29,77 @@ pub fn schema() -> Value {
         plugin[of] = section.clone();
         defaults[format!("default_{of}")] = section.clone();
     }
-    let root = shape::<Config>();
-    let mut schema = written(&root, &Path::Root, Some(&defaults), Some(&plugin));
+    let mut schema = written(&shape::<Config>(), &Path::Root, Some(&defaults));
+    let one = written(&shape::<PluginConfig>(), &Path::Root.key("plugins"), Some(&plugin));
+    let of_plugin = || json!({ "$ref": "#/$defs/plugin" });
+    schema["properties"]["plugins"] = json!({
+        "description": "a list of plugins, or an object of plugins by name",
+        "anyOf": [
+            { "type": "array", "items": of_plugin() },
+            { "type": "object", "additionalProperties": of_plugin() },
+        ],
+    });
     schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
     schema["title"] = json!("Plugins of a program");
-    schema["$defs"] = json!({
-        "variable": { "type": "string", "pattern": "^\\$\\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\\}$" },
-        "elsewhere": {
-            "type": "object",
-            "properties": { "env": { "type": "string" }, "file": { "type": "string" } },
-            "minProperties": 1,
-            "maxProperties": 1,
-            "additionalProperties": false,
-        },
-    });
+    schema["$defs"] = definitions();
+    schema["$defs"]["plugin"] = one;
     schema
 }
 
+/// Values without parts. Each may be a variable, too, and null, which leaves a value as it is.
+fn definitions() -> Value {
+    let scalar =
+        |of: Value| json!({ "anyOf": [of, { "$ref": "#/$defs/variable" }, { "type": "null" }] });
+    json!({
+        "bool": scalar(json!({ "type": "boolean" })),
+        "integer": scalar(json!({ "type": "integer" })),
+        "natural": scalar(json!({ "type": "integer", "minimum": 0 })),
+        "number": scalar(json!({ "type": "number" })),
+        "text": { "type": ["string", "null"] },
+        "secret": {
+            "description": "a text, or the environment variable or the file that has it",
+            "anyOf": [
+                { "type": ["string", "null"] },
+                {
+                    "type": "object",
+                    "properties": { "env": { "type": "string" }, "file": { "type": "string" } },
+                    "minProperties": 1,
+                    "maxProperties": 1,
+                    "additionalProperties": false,
+                },
+            ],
+        },
+        "variable": {
+            "description": "an environment variable, with or without a default",
+            "type": "string",
+            "pattern": "^\\$\\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\\}$",
+        },
+    })
+}
+
 /// A shape as a schema; `default` is what holds where nothing is written.
-fn written(
-    shape: &Shape,
-    path: &Path<'_>,
-    default: Option<&Value>,
-    plugin: Option<&Value>,
-) -> Value {
-    let scalar = |kind: Value| {
-        let mut kinds = vec![kind, json!({ "$ref": "#/$defs/variable" })];
-        if is_secret(path) {
-            kinds.push(json!({ "$ref": "#/$defs/elsewhere" }));
-        }
-        json!({ "anyOf": kinds })
-    };
+fn written(shape: &Shape, path: &Path<'_>, default: Option<&Value>) -> Value {
+    let scalar = |name: &str| json!({ "$ref": format!("#/$defs/{name}") });
     let mut schema = match shape {
-        Shape::Bool => scalar(json!({ "type": "boolean" })),
-        Shape::Integer { is_signed: true } => scalar(json!({ "type": "integer" })),
-        Shape::Integer { is_signed: false } => scalar(json!({ "type": "integer", "minimum": 0 })),
-        Shape::Fraction => scalar(json!({ "type": "number" })),
-        Shape::Text => scalar(json!({ "type": "string" })),
-        Shape::Choice(choices) => scalar(json!({ "enum": choices })),
-        Shape::List(item) => {
-            json!({ "type": "array", "items": written(item, path, plugin, None) })
+        Shape::Bool => scalar("bool"),
+        Shape::Integer { is_signed: true } => scalar("integer"),
+        Shape::Integer { is_signed: false } => scalar("natural"),
+        Shape::Fraction => scalar("number"),
+        Shape::Text if is_secret(path) => scalar("secret"),
+        Shape::Text => scalar("text"),
+        Shape::Choice(choices) => {
+            json!({ "anyOf": [{ "enum": choices }, scalar("variable"), { "type": "null" }] })
         }
+        Shape::List(item) => json!({ "type": "array", "items": written(item, path, None) }),
         Shape::Map(of) => {
-            json!({ "type": "object", "additionalProperties": written(of, path, plugin, None) })
+            json!({ "type": "object", "additionalProperties": written(of, path, None) })
         }
         Shape::Struct { fields, is_open } => {
-            let properties: Map<String, Value> = fields
-                .iter()
-                .map(|(name, shape)| {
-                    let of = default.and_then(|of| of.get(name).or_else(|| of.get(ours(name))));
-                    let path = path.key(name);
-                    let schema = written(shape, &path, of, plugin.filter(|_| *name == "plugins"));
-                    ((*name).to_owned(), schema)
-                })
-                .collect();
+            let property = |(name, shape): &(&'static str, Shape)| {
+                let of = default.and_then(|of| of.get(name).or_else(|| of.get(ours(name))));
+                ((*name).to_owned(), written(shape, &path.key(name), of))
+            };
+            let properties: Map<String, Value> = fields.iter().map(property).collect();
             json!({
                 "type": "object",
                 "properties": properties,
@@ -90,17 +107,11 @@ fn written(
             })
         }
         Shape::One(shapes, said) => {
-            let mut kinds: Vec<_> =
-                shapes.iter().map(|shape| written(shape, path, default, plugin)).collect();
-            kinds.push(json!({ "$ref": "#/$defs/variable" }));
-            json!({ "description": said, "anyOf": kinds })
+            let kinds = shapes.iter().map(|shape| written(shape, path, None));
+            json!({ "description": said, "anyOf": kinds.collect::<Vec<_>>() })
         }
         Shape::Anything => json!({}),
     };
-    // In Go, null leaves a value as it is.
-    if let Some(kinds) = schema.get_mut("anyOf").and_then(Value::as_array_mut) {
-        kinds.push(json!({ "type": "null" }));
-    }
     match default {
         Some(value) if !value.is_object() && !value.is_null() && !is_secret(path) => {
             schema["default"] = value.clone();

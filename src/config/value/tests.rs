@@ -17,19 +17,17 @@ fn code(text: &str, format: Format) -> Code {
     read(text, format).unwrap_err().sorted()[0].code
 }
 
+/// A path, the line and column of the key if there is one, and those of the value.
+type Placed = (String, Option<(usize, usize)>, (usize, usize));
+
 /// Each value by its path, with the line and column of its key and its own.
-fn places(text: &str, format: Format) -> Vec<(String, Option<(usize, usize)>, (usize, usize))> {
+fn places(text: &str, format: Format) -> Vec<Placed> {
     fn at(source: &Source, place: &Place) -> (usize, usize) {
         let Place::File { start, .. } = place else { panic!("{place:?}") };
         let position = source.position(*start as usize);
         (position.line, position.column)
     }
-    fn walk(
-        source: &Source,
-        node: &Node,
-        path: &Path<'_>,
-        found: &mut Vec<(String, Option<(usize, usize)>, (usize, usize))>,
-    ) {
+    fn walk(source: &Source, node: &Node, path: &Path<'_>, found: &mut Vec<Placed>) {
         match &node.value {
             Value::List(nodes) => {
                 for (index, node) in nodes.iter().enumerate() {

@@ -11,6 +11,7 @@ use crate::{
     dial::{HttpClient, Limits},
     error::{Error, Kind, cut},
     time,
+    wire::retry_after,
 };
 
 const TOKEN: HeaderName = HeaderName::from_static("x-consul-token");
@@ -103,7 +104,13 @@ impl Agent {
             StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
                 self.failed(Kind::InvalidConfig, &what)
             }
-            _ => self.failed(Kind::Connection, &what),
+            _ => {
+                let failed = self.failed(Kind::Connection, &what);
+                match retry_after(status, answer.headers()) {
+                    Some(wait) => failed.retry_in(time::now(), wait),
+                    None => failed,
+                }
+            }
         })
     }
 

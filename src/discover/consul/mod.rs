@@ -9,6 +9,7 @@ mod consul;
 mod encode;
 mod endpoints;
 mod entry;
+mod env;
 mod index;
 mod query;
 mod registrar;

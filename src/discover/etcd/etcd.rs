@@ -84,6 +84,13 @@ impl Etcd {
     }
 
     /// Returns what announces instances here, for a [`Registry`](super::super::Registry).
+    ///
+    /// ```
+    /// use tower_upstream::discover::{Etcd, EtcdConfig, Registry};
+    /// let registry = Registry::new(Etcd::new(EtcdConfig::default())?.registrar());
+    /// # let _ = registry;
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
     pub fn registrar(&self) -> EtcdRegistrar {
         EtcdRegistrar::new(self.client.clone(), self.keys.clone())
     }

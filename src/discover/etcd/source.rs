@@ -24,6 +24,17 @@ use crate::{
 };
 
 /// A service in etcd, as a [`Source`]. Made by [`Etcd::service`](super::Etcd::service).
+///
+/// ```
+/// use tower_upstream::discover::{Etcd, EtcdConfig, EtcdService, WatchHandle};
+///
+/// fn is_quiet(handle: &WatchHandle<EtcdService>) -> bool {
+///     handle.last_error().is_none()
+/// }
+/// let tax = Etcd::new(EtcdConfig::default())?.service("tax")?;
+/// assert!(is_quiet(&tax.handle()));
+/// # Ok::<(), tower_upstream::Error>(())
+/// ```
 pub struct EtcdService {
     service: String,
     range: KeyRange,

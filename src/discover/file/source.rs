@@ -18,7 +18,7 @@ use crate::{
     error::{BoxError, Error, Kind},
 };
 
-/// Watches a JSON file for endpoints.
+/// Watches a file for endpoints: JSON, or YAML or TOML.
 ///
 /// The same as `Watched::new(File::new(path))`; see [`File`] for what it may contain. The file need not be
 /// there yet.
@@ -35,7 +35,8 @@ pub fn file(path: impl Into<PathBuf>) -> Watched<File> {
     Watched::new(File::new(path))
 }
 
-/// A JSON file with a list of endpoints.
+/// A file with a list of endpoints: JSON, or by its extension YAML (`.yaml`, `.yml`, with the feature `yaml`)
+/// or TOML (`.toml`, with the feature `config`).
 ///
 /// ```json
 /// [
@@ -167,6 +168,6 @@ fn look(path: &Path, known: Option<Mark>) -> Result<(Observation, Option<Mark>),
     if mark(&file)? != before || before.length() != bytes.len() as u64 {
         return Err(unusable("it changed while it was read"));
     }
-    let set = EndpointSet::from_json(&bytes, "file")?;
+    let set = EndpointSet::from_file(path, &bytes)?;
     Ok((Observation::of(set), before.is_settled(now).then_some(before)))
 }

@@ -1,6 +1,6 @@
 //! The task that calls a backend for all registrations of a registry, and ends with the last one.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use tokio::runtime::Handle;
@@ -21,7 +21,8 @@ use crate::{
 pub(super) fn start<R: Registrar>(runtime: &Handle, shared: &Arc<Shared>, backend: &Arc<R>) {
     // Not under a lock: a runtime that ends drops the task at once.
     if let Some(run) = Run::begin(shared) {
-        let driver = Driver { backend: backend.clone(), session: R::Session::default(), run };
+        let (backend, session) = (backend.clone(), R::Session::default());
+        let driver = Driver { timeout: backend.timeout(), backend, session, run };
         runtime.spawn(driver.drive());
     }
 }
@@ -29,6 +30,8 @@ pub(super) fn start<R: Registrar>(runtime: &Handle, shared: &Arc<Shared>, backen
 struct Driver<R: Registrar> {
     backend: Arc<R>,
     session: R::Session,
+    /// Of each call.
+    timeout: Duration,
     run: Run,
 }
 
@@ -46,23 +49,26 @@ impl<R: Registrar> Driver<R> {
             let backend = self.backend.clone();
             match step {
                 Step::Put(ticket) => {
-                    let put = backend.put(&mut self.session, &ticket.instance);
-                    let called = call(&*backend, put).await;
+                    let session = &mut self.session;
+                    let put = async { backend.put(session, &ticket.instance).await };
+                    let called = call(self.timeout, put).await;
                     self.did("announced", &ticket, called, Course::put);
                 }
                 Step::Remove(ticket) => {
-                    let remove = backend.remove(&mut self.session, &ticket.instance);
-                    let called = call(&*backend, remove).await;
+                    let session = &mut self.session;
+                    let remove = async { backend.remove(session, &ticket.instance).await };
+                    let called = call(self.timeout, remove).await;
                     self.did("deregistered", &ticket, called, Course::removed);
                 }
                 Step::KeepAlive(instances) => {
-                    let keep_alive = backend.keep_alive(&mut self.session, &instances);
-                    let called = call(&*backend, keep_alive).await;
+                    let session = &mut self.session;
+                    let keep_alive = async { backend.keep_alive(session, &instances).await };
+                    let called = call(self.timeout, keep_alive).await;
                     self.kept(called);
                 }
                 Step::End => {
                     let session = std::mem::take(&mut self.session);
-                    let called = call(&*backend, backend.end(session)).await;
+                    let called = call(self.timeout, async { backend.end(session).await }).await;
                     if let Called::Done(Err(error)) | Called::Broken(error) = called {
                         tracing::warn!(registry = %self.run.shared.name, %error, "the session has to expire");
                     }
@@ -131,16 +137,13 @@ impl<R: Registrar> Driver<R> {
     }
 }
 
-async fn call<T>(
-    backend: &impl Registrar,
-    call: impl Future<Output = Result<T, BoxError>>,
-) -> Called<T> {
-    let timeout = backend.timeout();
+/// `call` calls the backend when it is polled, so that it may panic as it likes.
+async fn call<T>(timeout: Duration, call: impl Future<Output = Result<T, BoxError>>) -> Called<T> {
     match tokio::time::timeout(timeout, AssertUnwindSafe(call).catch_unwind()).await {
         Ok(Ok(result)) => Called::Done(result.map_err(Error::from_service)),
         Ok(Err(_)) => Called::Broken(Error::unsent("the registrar panicked")),
         Err(_) => {
-            let text = format!("{} has not answered within {timeout:?}", backend.name());
+            let text = format!("the registrar has not answered within {timeout:?}");
             Called::Broken(Error::failed(Kind::Timeout).message(text))
         }
     }

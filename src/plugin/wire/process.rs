@@ -2,12 +2,15 @@
 
 use std::{borrow::Cow, collections::BTreeMap, time::Duration};
 
-use serde::Serialize;
+use serde::{
+    Deserialize, Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_json::value::RawValue;
 
 use super::{
     envelope::Pairs,
-    json::{members, to_json, value},
+    json::{members, to_json, value, write_json},
 };
 use crate::time;
 
@@ -51,7 +54,8 @@ pub(crate) struct LineAnswer<'a, T> {
 
 /// Makes a line of a question or an answer.
 pub(crate) fn line<T: Serialize>(of: &T) -> Result<Vec<u8>, serde_json::Error> {
-    let mut text = to_json(of)?;
+    let mut text = Vec::with_capacity(512);
+    write_json(of, &mut text)?;
     // Of JSON that was written elsewhere: within a string it would be escaped.
     if text.contains(&b'\n') {
         text.iter_mut().filter(|byte| **byte == b'\n').for_each(|byte| *byte = b' ');
@@ -128,6 +132,24 @@ impl<'a> LineTold<'a> {
             status: value(status).unwrap_or_default(),
             retry_after: wait.map(|wait| Duration::from_millis(wait).min(time::FAR)),
         })
+    }
+}
+
+/// An answer with a result and nothing but metadata beside it, each under its usual name: read in one pass.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, bound = "Res: DeserializeOwned")]
+pub(crate) struct PlainLine<Res> {
+    #[serde(rename = "id")]
+    _id: IgnoredAny,
+    pub(crate) result: Res,
+    #[serde(default)]
+    pub(crate) metadata: Pairs,
+}
+
+impl<Res: DeserializeOwned> PlainLine<Res> {
+    /// What follows the object is not looked at.
+    pub(crate) fn read(line: &[u8]) -> Option<Self> {
+        Self::deserialize(&mut serde_json::Deserializer::from_slice(line)).ok()
     }
 }
 

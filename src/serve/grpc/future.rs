@@ -118,7 +118,7 @@ where
     let message = match asked {
         Asked::Else(code) => return State::answered(refusal(*code)),
         Asked::Nothing(problem) => return State::answered(status(copied(problem))),
-        _ => match message(body, about.max_request_bytes) {
+        _ => match message(parts, body, about.max_request_bytes) {
             Ok(message) => message,
             Err(problem) => return State::answered(status(problem)),
         },

@@ -3,14 +3,21 @@
 use ::http::{Method, StatusCode, header::CONTENT_TYPE, request::Parts};
 use bytes::Bytes;
 use prost::Message;
-use tonic::Status;
+use tonic::{
+    Code, Status,
+    metadata::{MetadataMap, MetadataValue},
+};
 
 use super::{
     serves::{Codec, Serves},
     watch::Ask,
 };
 use crate::{
-    grpc::{context, frame::unframe, messages::HealthCheckRequest},
+    grpc::{
+        context,
+        frame::{NotOne, unframe},
+        messages::HealthCheckRequest,
+    },
     plugin::Call,
     wire::{self, Cut},
 };
@@ -57,7 +64,11 @@ pub(super) fn asked<F: Serves<T, U>, T, U>(
 }
 
 /// Returns the message of a request, or the status for one without.
-pub(super) fn message<E>(body: Result<Bytes, Cut<E>>, most: usize) -> Result<Bytes, Status> {
+pub(super) fn message<E>(
+    parts: &Parts,
+    body: Result<Bytes, Cut<E>>,
+    most: usize,
+) -> Result<Bytes, Status> {
     let body = body.map_err(|cut| match cut {
         Cut::TooLong => Status::out_of_range(format!(
             "the message has more than {most} bytes (`max_request_bytes`)"
@@ -65,9 +76,23 @@ pub(super) fn message<E>(body: Result<Bytes, Cut<E>>, most: usize) -> Result<Byt
         // The caller is gone, or will be told what it did.
         Cut::Broken(_) => Status::invalid_argument("the message broke off"),
     })?;
-    unframe(body).map_err(|problem| match problem.contains("compressed") {
-        true => Status::unimplemented("messages that are compressed are not read"),
-        false => Status::invalid_argument(format!("this is no message: {problem}")),
+    // By the codes that the libraries of gRPC are to use.
+    unframe(body).map_err(|problem| match problem {
+        NotOne::Missing | NotOne::More => {
+            Status::unimplemented(format!("the method takes one message, and {problem}"))
+        }
+        NotOne::Compressed if parts.headers.contains_key("grpc-encoding") => {
+            let mut metadata = MetadataMap::new();
+            metadata.insert("grpc-accept-encoding", MetadataValue::from_static("identity"));
+            let text = "messages that are compressed are not read";
+            Status::with_metadata(Code::Unimplemented, text, metadata)
+        }
+        NotOne::Compressed => {
+            Status::internal("the message is compressed, and `grpc-encoding` does not say how")
+        }
+        NotOne::Cut | NotOne::Foreign => {
+            Status::invalid_argument(format!("this is no message: {problem}"))
+        }
     })
 }
 

@@ -56,7 +56,9 @@ use crate::{
 /// | of this crate | that of [`Status::from`](crate::Error); endpoints and causes are left out |
 /// | a message that is no call | `INVALID_ARGUMENT` |
 /// | a message that is longer than [`max_request_bytes`](GrpcServe::max_request_bytes), or an answer than [`max_response_bytes`](GrpcServe::max_response_bytes) | `OUT_OF_RANGE` |
-/// | a message that is compressed | `UNIMPLEMENTED` |
+/// | no message, or more than one | `UNIMPLEMENTED` |
+/// | a message that is compressed | `UNIMPLEMENTED`, with `grpc-accept-encoding`; `INTERNAL` without a `grpc-encoding` |
+/// | a request that is not of gRPC | the status 405 or 415 of HTTP |
 ///
 /// # Bounds
 /// A message has at most 4 MiB. At most 1,024 callers watch the health at once; one more gets

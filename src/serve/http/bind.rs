@@ -6,8 +6,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::{
-    body::RequestBody, config::HttpServerConfig, listener::Listener, server::HttpServer,
-    service::HttpServe,
+    body::RequestBody, config::HttpServerConfig, place, server::HttpServer, service::HttpServe,
 };
 use crate::error::{BoxError, Error};
 
@@ -110,7 +109,7 @@ where
     /// files of TLS that cannot be used, and for an address where nothing can listen.
     pub async fn listen(self) -> Result<HttpServer, Error> {
         self.config.validate()?;
-        let listener = Listener::bind(&self.address, &self.config).await?;
+        let listener = place::bind(&self.address, &self.config).await?;
         HttpServer::new(listener, self.service, self.config).await
     }
 

@@ -20,7 +20,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
     task::yield_now,
-    time::{Sleep, sleep_until},
+    time::{Sleep, sleep_until, timeout},
 };
 use tower_service::Service;
 
@@ -38,8 +38,10 @@ pub(super) type Protocol = auto::Builder<TokioExecutor>;
 /// For how long a connection of HTTP/2 is quiet before it is probed, and how long the answer may take.
 const PING: Duration = Duration::from_secs(20);
 const PONG: Duration = Duration::from_secs(10);
-/// Most requests at once on one connection of HTTP/2.
+/// Most requests at once on one connection of HTTP/2, all of which may be given up at once.
 const MAX_STREAMS: u32 = 200;
+/// How long a runtime may take to find what has come.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// How every connection is spoken to.
 pub(super) fn protocol(config: &HttpServerConfig) -> Protocol {
@@ -60,6 +62,7 @@ pub(super) fn protocol(config: &HttpServerConfig) -> Protocol {
         .timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX))
         .max_concurrent_streams(MAX_STREAMS)
+        .max_pending_accept_reset_streams(MAX_STREAMS as usize)
         .keep_alive_interval(PING)
         .keep_alive_timeout(PONG);
     protocol
@@ -103,9 +106,11 @@ pub(super) async fn serve<T, S, R>(
     // What has come by now is answered, so the runtime must have looked for it.
     yield_now().await;
     let looked = poll_fn(|cx| {
-        Poll::Ready(poll_over(connection.as_mut(), timer.as_mut(), &pace, cx).is_ready())
+        let is_over = poll_over(connection.as_mut(), timer.as_mut(), &pace, cx).is_ready();
+        // Nothing was heard yet of one that has only now been accepted.
+        if pace.is_unused() && !is_over { Poll::Pending } else { Poll::Ready(is_over) }
     });
-    if looked.await || pace.is_unused() {
+    if timeout(LOOK, looked).await != Ok(false) {
         return;
     }
     connection.as_mut().graceful_shutdown();

@@ -1,42 +1,35 @@
-use std::{
-    fmt,
-    future::poll_fn,
-    pin::{Pin, pin},
-    sync::Arc,
-    task::Poll,
-    time::Duration,
-};
+use std::{fmt, sync::Arc};
 
 use ::http::{Request, Response};
 use bytes::Bytes;
 use http_body::Body;
-use tokio::{
-    sync::watch,
-    task::JoinSet,
-    time::{sleep, timeout},
-};
+use tokio::sync::watch;
 use tower_service::Service;
 
 use super::{
     body::RequestBody,
     channel::{self, Protocol, Terms, protocol},
     config::HttpServerConfig,
-    listener::Listener,
     pace::Limits,
+    place::url,
 };
 use crate::{
     dial::Socket,
     error::{BoxError, Error},
-    serve::terminated,
+    serve::{
+        accept::{self, Serve, Serving, serve_until},
+        listener::Listener,
+        stop::terminated,
+    },
 };
 #[cfg(feature = "tls")]
 use {
     crate::{dial::ServerTls, error::Kind},
     futures_util::future::{Either, select},
+    std::{pin::pin, time::Duration},
+    tokio::time::{sleep, timeout},
 };
 
-/// How long after one failed the next connection is accepted, such as without file descriptors left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a TLS handshake may still take once the server stops.
 #[cfg(feature = "tls")]
 const LAST_HANDSHAKE: Duration = Duration::from_secs(1);
@@ -66,11 +59,6 @@ pub struct HttpServer {
     config: Arc<HttpServerConfig>,
     serve: Serve,
 }
-
-/// Serves a connection, until the server stops. Boxed once for each connection, so that a server has a
-/// type that can be written.
-type Serve = Box<dyn Fn(Socket, watch::Receiver<bool>) -> Channel + Send + Sync>;
-type Channel = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What all connections have in common.
 struct Common {
@@ -115,7 +103,7 @@ impl HttpServer {
         }
         let serve = Box::new(move |socket, stop| {
             let (common, service) = (common.clone(), service.clone());
-            Box::pin(async move { common.serve(socket, service, stop).await }) as Channel
+            Box::pin(async move { common.serve(socket, service, stop).await }) as Serving
         });
         Ok(Self { listener, config: Arc::new(config), serve })
     }
@@ -127,7 +115,7 @@ impl HttpServer {
         let is_secure = self.config.tls.is_some();
         #[cfg(not(feature = "tls"))]
         let is_secure = false;
-        self.listener.address(is_secure)
+        url(&self.listener, is_secure)
     }
 
     /// Serves until the process is asked to stop; see [`terminated`](crate::serve::terminated()).
@@ -139,8 +127,8 @@ impl HttpServer {
 
     /// Serves until `stop` completes, and stops.
     ///
-    /// To stop is to accept no more, to take away a socket's file, to close the connections without a
-    /// request, and to wait until the others have their answers, for at most
+    /// To stop is to take away a socket's file, to accept no more than those that wait already, to close the
+    /// connections without a request, and to wait until the others have their answers, for at most
     /// [`drain_timeout`](HttpServerConfig::drain_timeout). A request that had come by then is answered. A
     /// connection of HTTP/2 is told that the server goes away.
     ///
@@ -148,49 +136,11 @@ impl HttpServer {
     /// Dropping the future stops without waiting, and drops the calls.
     pub async fn run_until(self, stop: impl Future<Output = ()>) {
         let Self { listener, config, serve } = self;
-        let (stopping, is_stopping) = watch::channel(false);
-        let mut channels = JoinSet::new();
-        let mut stop = pin!(stop);
-        loop {
-            let mut accepting = pin!(listener.accept());
-            let accepted = poll_fn(|cx| {
-                if stop.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(None);
-                }
-                while let Poll::Ready(Some(ended)) = channels.poll_join_next(cx) {
-                    note(ended);
-                }
-                if channels.len() >= config.max_connections {
-                    return Poll::Pending;
-                }
-                accepting.as_mut().poll(cx).map(Some)
-            });
-            match accepted.await {
-                None => break,
-                Some(Ok(Some(socket))) => {
-                    channels.spawn(serve(socket, is_stopping.clone()));
-                }
-                Some(Ok(None)) => {}
-                Some(Err(error)) => {
-                    tracing::warn!(%error, "cannot accept a connection to a plugin");
-                    sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-        drop(listener);
-        let _ = stopping.send(true);
-        let drained = async {
-            while let Some(ended) = channels.join_next().await {
-                note(ended);
-            }
+        let terms = accept::Terms {
+            max_connections: config.max_connections,
+            drain_timeout: config.drain_timeout,
         };
-        if timeout(config.drain_timeout, drained).await.is_err() {
-            tracing::warn!(
-                connections = channels.len(),
-                "dropped requests that took longer than `drain_timeout`"
-            );
-            channels.shutdown().await;
-        }
+        serve_until(listener, serve, terms, stop).await;
     }
 }
 
@@ -227,12 +177,6 @@ impl Common {
         }
         let terms = Terms { limits, max_headers, certified: false };
         channel::serve(socket, &self.protocol, service, terms, stop).await;
-    }
-}
-
-fn note(ended: Result<(), tokio::task::JoinError>) {
-    if let Err(error) = ended {
-        tracing::error!(%error, "a plugin panicked");
     }
 }
 

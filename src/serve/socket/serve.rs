@@ -8,8 +8,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use tower_service::Service;
 
 use super::{
+    bind::{BindAddress, bind},
     config::BridgeConfig,
-    listener::{BindAddress, Listener},
     plugin::Plugin,
     server::SocketServer,
 };
@@ -189,7 +189,7 @@ where
     /// place where nothing can listen, such as one where another process does.
     pub async fn listen(self) -> Result<SocketServer, Error> {
         self.config.validate()?;
-        let listener = Listener::bind(&self.address, &self.config).await?;
+        let listener = bind(&self.address, &self.config).await?;
         Ok(SocketServer::new(listener, self.plugin, self.config))
     }
 

@@ -19,8 +19,9 @@ use crate::{
 /// `tls`) `grpc-tls://host:port`, `grpcs://…` or `https://…`; over a Unix socket
 /// `grpc+unix://%2Frun%2Ftax.sock`, where the process at the other end must belong to one of
 /// [`allowed_uids`](GrpcConfig::allowed_uids), or nothing is sent. One connection of HTTP/2 carries all calls to a
-/// member. It is made on first use, probed after 20 s without traffic, and closed if the answer takes 10 s.
-/// Clones share the settings.
+/// member. It is made on first use. While there are calls on it, it is probed after 310 s without traffic, and closed if
+/// the answer takes 10 s: servers of gRPC go away from clients that probe more often than every 5 min. If it has
+/// answered nothing for a second when a call gives up, the next calls make a new one. Clones share the settings.
 ///
 /// # What is sent
 /// A unary call of `/PluginService/Execute`, whose message is the JSON of the request ([`Json`]); or of

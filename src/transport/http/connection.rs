@@ -45,6 +45,9 @@ pub(super) type Lease = pool::Lease<HttpConnection, ConnectError>;
 /// For how long a connection of HTTP/2 is quiet before it is probed, and how long the answer may take.
 const PING: Duration = Duration::from_secs(20);
 const PONG: Duration = Duration::from_secs(10);
+/// The same for one of gRPC with calls on it: from callers that probe more often, or without a call, servers
+/// of Go and of gRPC's C core go away.
+const GRPC_PING: Duration = Duration::from_secs(310);
 
 pub(super) struct HttpConnection {
     sender: Sender,
@@ -229,11 +232,12 @@ where
     T: Read + Write + Send + Unpin + 'static,
 {
     let max_header = u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX);
+    let is_grpc = config.speaks.is_grpc();
     let (sender, driver) = http2::Builder::new(Boxing)
         .timer(TokioTimer::new())
-        .keep_alive_interval(PING)
+        .keep_alive_interval(if is_grpc { GRPC_PING } else { PING })
         .keep_alive_timeout(PONG)
-        .keep_alive_while_idle(true)
+        .keep_alive_while_idle(!is_grpc)
         .max_header_list_size(max_header)
         .handshake(io)
         .await

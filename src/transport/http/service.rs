@@ -27,7 +27,7 @@ use crate::{
     plugin::{Call, HealthStatus, PluginHealth, PluginInfo, Reply},
     sync::WaitKey,
     time,
-    transport::{counts::Counts, limit::Terms},
+    transport::{answering::Answering, counts::Counts, limit::Terms},
 };
 
 /// Plugin that is reached over HTTP: the service of an [`HttpTransport`](super::HttpTransport).
@@ -164,11 +164,8 @@ where
         let terms = Terms::of(&call);
         let begin = |request| Exchange::begin(self.pool.clone(), config, request, terms);
         let begun = request.and_then(begin).map(|exchange| exchange.kept_private(private));
-        let state = match begun {
-            Ok(exchange) => State::Exchanging { exchange },
-            Err(error) => State::Unsent { error: Some(error) },
-        };
-        HttpFuture { state, call, target: self.target.clone(), types: PhantomData }
+        let (answering, target) = (Answering::new(call, begun), self.target.clone());
+        HttpFuture { answering, target, types: PhantomData }
     }
 }
 
@@ -210,20 +207,9 @@ pin_project! {
     #[must_use = "futures do nothing unless polled"]
     pub struct HttpFuture<Res> {
         #[pin]
-        state: State,
-        call: Call<()>,
+        answering: Answering<Exchange>,
         target: Arc<Target>,
         types: PhantomData<fn() -> Res>,
-    }
-}
-
-pin_project! {
-    #[project = StateProj]
-    enum State {
-        // Waits for the response.
-        Exchanging { #[pin] exchange: Exchange },
-        // The call could not be sent.
-        Unsent { error: Option<Error> },
     }
 }
 
@@ -232,23 +218,12 @@ impl<Res: DeserializeOwned> Future for HttpFuture<Res> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let (call, target) = (&*this.call, &**this.target);
-        let result = match this.state.project() {
-            StateProj::Exchanging { exchange } => {
-                ready!(exchange.poll_exchange(cx, |config| target.post_head(call, config)))
-            }
-            StateProj::Unsent { error } => match error.take() {
-                Some(error) => Err(error),
-                None => return Poll::Pending,
-            },
-        };
-        Poll::Ready(
-            result
-                .and_then(|received| answer::read(&received))
-                .map(|reply| reply.answering(call, target.key.clone()))
-                .inspect_err(|error| target.counts.note(error))
-                .map_err(|error| error.at_endpoint(&target.key)),
-        )
+        let target = &**this.target;
+        this.answering.poll_reply(cx, &target.key, &target.counts, |exchange, call, cx| {
+            let head = |config: &_| target.post_head(call, config);
+            let received = ready!(exchange.poll_exchange(cx, head));
+            Poll::Ready(received.and_then(|received| answer::read(&received)))
+        })
     }
 }
 
@@ -256,7 +231,7 @@ impl<Res> fmt::Debug for HttpFuture<Res> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpFuture")
             .field("endpoint", &self.target.key)
-            .field("call", &self.call)
+            .field("call", self.answering.call())
             .finish_non_exhaustive()
     }
 }

@@ -8,15 +8,24 @@ use crate::{
     error::{Code, Error},
     plugin::{
         HealthStatus, PluginStatus, Reply,
-        wire::{MAX_TEXT, answered, data, mistyped, process::LineTold, undecodable},
+        wire::{
+            MAX_TEXT, answered, data, mistyped,
+            process::{LineTold, PlainLine},
+            undecodable,
+        },
     },
     wire,
 };
 
 pub(super) fn reply<Res: DeserializeOwned>(line: &Bytes) -> Result<Reply<Res>, Error> {
-    let told = read(line)?;
-    let body = data(result(&told)?).map_err(mistyped)?;
-    let pairs = told.metadata.into_iter();
+    let (body, metadata) = match PlainLine::read(line) {
+        Some(PlainLine { result, metadata, .. }) => (result, metadata.0),
+        None => {
+            let told = read(line)?;
+            (data(result(&told)?).map_err(mistyped)?, told.metadata)
+        }
+    };
+    let pairs = metadata.into_iter();
     Ok(pairs.fold(Reply::new(body), |reply, (key, value)| reply.with_metadata(key, value)))
 }
 
@@ -52,4 +61,37 @@ fn result<'a>(told: &LineTold<'a>) -> Result<Option<&'a RawValue>, Error> {
 
 fn malformed(problem: impl ToString) -> Error {
     undecodable(problem).coded(Some(Code::TRANSPORT_1304))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_line_is_what_it_is_when_it_is_read_leniently() {
+        let lenient = |line: &Bytes| {
+            let told = read(line)?;
+            let body: Option<u64> = data(result(&told)?).map_err(mistyped)?;
+            Ok::<_, Error>((body, told.metadata))
+        };
+        for (line, is_plain) in [
+            (r#"{"id":"r","result":7}"#, true),
+            (r#"{"id":"r","result":7,"metadata":{"a":"b"}} and more"#, true),
+            (r#"{"id":"r","result":null}"#, true),
+            (r#"{"id":"r"}"#, true),
+            (r#"{"id":"r","result":7,"error":null}"#, false),
+            (r#"{"ID":"r","Result":7}"#, false),
+            (r#"{"id":"r","result":6,"result":7}"#, false),
+            (r#"{"id":"r","result":7,"metadata":null,"other":[]}"#, false),
+        ] {
+            let bytes = Bytes::from_static(line.as_bytes());
+            assert_eq!(PlainLine::<Option<u64>>::read(&bytes).is_some(), is_plain, "{line}");
+            let found: Reply<Option<u64>> = reply(&bytes).unwrap();
+            let found = (*found.body(), found.metadata().clone());
+            assert_eq!(found, lenient(&bytes).unwrap(), "{line}");
+        }
+        for line in [r#"{"id":"r","result":"x"}"#, r#"{"id":"r","result":7,"error":"no"}"#, "{"] {
+            assert!(reply::<Option<u64>>(&Bytes::from_static(line.as_bytes())).is_err(), "{line}");
+        }
+    }
 }

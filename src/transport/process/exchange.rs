@@ -21,8 +21,7 @@ use super::{
 };
 use crate::{
     error::{Code, Error, Kind},
-    plugin::Call,
-    time,
+    time::{self, Instant},
     transport::limit::TimeLimit,
 };
 
@@ -42,18 +41,23 @@ pin_project! {
 }
 
 impl Exchange {
-    /// Begins to ask `line`, which is that of `call`, unless its deadline has passed.
+    /// Begins to ask `line`, which is that of the call with this `id`, unless its deadline has passed.
     pub(super) fn begin(
         plugin: Arc<Plugin>,
-        call: &Call<()>,
+        id: String,
+        deadline: Option<Instant>,
         line: Vec<u8>,
         timeout: Duration,
         permit: Option<OwnedSemaphorePermit>,
     ) -> Result<Self, Error> {
         plugin.shared.path()?;
-        let limit = TimeLimit::new(time::now(), call.deadline(), timeout)?;
-        let (asking, ticket) = seat(call.id().into_owned(), line);
+        let limit = TimeLimit::new(time::now(), deadline, timeout)?;
+        let (asking, ticket) = seat(id, line);
         Ok(Self { asking, ticket: Some(ticket), timer: None, timeout, limit, plugin, permit })
+    }
+
+    pub(super) fn id(&self) -> &str {
+        self.asking.id()
     }
 
     pub(super) fn poll_exchange(

@@ -53,6 +53,10 @@ pub(super) fn seat(id: String, line: Vec<u8>) -> (Asking, Ticket) {
 }
 
 impl Asking {
+    pub(super) fn id(&self) -> &str {
+        &self.0.id
+    }
+
     pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Error>> {
         let mut stage = lock(&self.0.stage);
         match &mut *stage {

@@ -8,7 +8,6 @@ use std::{
     time::SystemTime,
 };
 
-use bytes::Bytes;
 use pin_project_lite::pin_project;
 use serde::{Serialize, de::DeserializeOwned};
 use tower_service::Service;
@@ -28,7 +27,7 @@ use crate::{
         wire::stream::{EXECUTE, HEALTH},
     },
     time,
-    transport::counts::Counts,
+    transport::{answering::Answering, counts::Counts},
     wire::rfc3339,
 };
 
@@ -120,10 +119,12 @@ impl<Req, Res> ProcessService<Req, Res> {
 
     async fn ask_health(&self) -> HealthStatus {
         let call = Call::new(()).with_timeout(ASK_TIMEOUT);
-        let line = write::<()>(HEALTH, &call, None, ASK_TIMEOUT);
+        let id = call.id().into_owned();
+        let line = write::<()>(HEALTH, &id, &call, None, ASK_TIMEOUT);
         let asked = async {
             let limit = ASK_TIMEOUT;
-            let exchange = Exchange::begin(self.plugin.clone(), &call, line?, limit, None)?;
+            let exchange =
+                Exchange::begin(self.plugin.clone(), id, call.deadline(), line?, limit, None)?;
             let mut exchange = pin!(exchange);
             answer::health(&poll_fn(|cx| exchange.as_mut().poll_exchange(cx)).await?)
         };
@@ -191,18 +192,17 @@ where
 
     fn call(&mut self, call: Call<Req>) -> ProcessFuture<Res> {
         let permit = self.permit.take();
-        let limit = self.plugin.terms().config.request_timeout;
+        let limit = self.plugin.shared.terms.load().config.request_timeout;
         let timeout = call.timeout_within(limit);
-        let line = write(EXECUTE, &call, Some(call.body()), timeout);
+        let id = call.id().into_owned();
+        let line = write(EXECUTE, &id, &call, Some(call.body()), timeout);
         let call = call.map(drop);
-        let exchange =
-            line.and_then(|line| Exchange::begin(self.plugin.clone(), &call, line, limit, permit));
-        let state = match exchange {
-            Ok(exchange) => State::Exchanging { exchange },
-            Err(error) => State::Unsent { error: Some(error) },
-        };
+        let begun = line.and_then(|line| {
+            Exchange::begin(self.plugin.clone(), id, call.deadline(), line, limit, permit)
+        });
+        let answering = Answering::new(call, begun);
         let (plugin, counts) = (self.plugin.clone(), self.counts.clone());
-        ProcessFuture { state, call, plugin, counts, types: PhantomData }
+        ProcessFuture { answering, plugin, counts, types: PhantomData }
     }
 }
 
@@ -238,21 +238,10 @@ pin_project! {
     #[must_use = "futures do nothing unless polled"]
     pub struct ProcessFuture<Res> {
         #[pin]
-        state: State,
-        call: Call<()>,
+        answering: Answering<Exchange>,
         plugin: Arc<Plugin>,
         counts: Arc<Counts>,
         types: PhantomData<fn() -> Res>,
-    }
-}
-
-pin_project! {
-    #[project = StateProj]
-    enum State {
-        // Waits for the answer.
-        Exchanging { #[pin] exchange: Exchange },
-        // The call could not be sent.
-        Unsent { error: Option<Error> },
     }
 }
 
@@ -262,24 +251,11 @@ impl<Res: DeserializeOwned> Future for ProcessFuture<Res> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let key = &this.plugin.shared.key;
-        let result = match this.state.project() {
-            StateProj::Exchanging { mut exchange } => {
-                let line: Result<Bytes, Error> = ready!(exchange.as_mut().poll_exchange(cx));
-                line.and_then(|line| answer::reply(&line))
-            }
-            StateProj::Unsent { error } => match error.take() {
-                Some(error) => Err(error),
-                None => return Poll::Pending,
-            },
-        };
-        Poll::Ready(
-            result
-                .map(|reply: Reply<Res>| {
-                    reply.with_request_id(this.call.id()).answering(this.call, key.clone())
-                })
-                .inspect_err(|error| this.counts.note(error))
-                .map_err(|error| error.at_endpoint(key)),
-        )
+        this.answering.poll_reply(cx, key, this.counts, |mut exchange, _, cx| {
+            let line = ready!(exchange.as_mut().poll_exchange(cx));
+            let reply = line.and_then(|line| answer::reply(&line));
+            Poll::Ready(reply.map(|reply| reply.with_request_id(exchange.id())))
+        })
     }
 }
 
@@ -287,7 +263,7 @@ impl<Res> fmt::Debug for ProcessFuture<Res> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProcessFuture")
             .field("endpoint", &self.plugin.shared.key)
-            .field("call", &self.call)
+            .field("call", self.answering.call())
             .finish_non_exhaustive()
     }
 }

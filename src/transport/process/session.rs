@@ -115,7 +115,7 @@ impl Session {
 
     /// Asks the plugin to describe itself, ahead of all calls. The answer is not waited for.
     pub(super) fn introduce(&mut self, id: &str, line: Vec<u8>) {
-        let line = self.talk.ask(None, id, line, self.unwritten.pushed());
+        let line = self.talk.ask(None, id.to_owned(), line, self.unwritten.pushed());
         self.unwritten.push(line);
     }
 
@@ -155,7 +155,7 @@ impl Session {
             let Some(ticket) = letters.next() else { break };
             if let Some(line) = ticket.take(cx.waker()) {
                 let id = ticket.id().to_owned();
-                let line = self.talk.ask(Some(ticket), &id, line, self.unwritten.pushed());
+                let line = self.talk.ask(Some(ticket), id, line, self.unwritten.pushed());
                 self.unwritten.push(line);
             }
         }

@@ -99,7 +99,8 @@ async fn start(shared: &Arc<Shared>, config: &ProcessConfig) -> Result<Session, 
         Session::new(shared.clone(), config.clone(), child, pipes).map_err(child::cannot)?;
     if asks {
         let call = Call::new(()).with_id(format!("info-{pid}"));
-        session.introduce(&call.id(), write::<()>(INFO, &call, None, ASK_TIMEOUT)?);
+        let id = call.id();
+        session.introduce(&id, write::<()>(INFO, &id, &call, None, ASK_TIMEOUT)?);
     }
     shared.status.send_modify(|status| {
         status.phase = Phase::Running { pid, since: SystemTime::now() };

@@ -81,22 +81,23 @@ impl Talk {
     pub(super) fn ask(
         &mut self,
         ticket: Option<Ticket>,
-        id: &str,
-        line: Vec<u8>,
+        id: String,
+        mut line: Vec<u8>,
         before: u64,
     ) -> Bytes {
         if self.asked.len() % MAX_OLD == MAX_OLD - 1 {
             self.asked.retain(|_, asked| !asked.ticket.as_ref().is_some_and(Ticket::is_gone));
         }
         // A call that is sent again has the id of before, to which an answer may yet come.
-        let (mut key, mut line, mut copy) = (id.to_owned(), line, 1);
-        while self.asked.contains_key(&key) || self.old.contains(&key) {
-            copy += 1;
-            key = format!("{id}~{copy}");
-        }
-        if copy > 1 {
-            line = with_id(&line, id, &key);
-        }
+        let is_used = |key: &String| self.asked.contains_key(key) || self.old.contains(key);
+        let key = if is_used(&id) {
+            let mut copies = (2_u64..).map(|copy| format!("{id}~{copy}"));
+            let key = copies.find(|key| !is_used(key)).unwrap_or_default();
+            line = with_id(&line, &id, &key);
+            key
+        } else {
+            id
+        };
         let end = before + line.trim_ascii_end().len() as u64;
         let line = Bytes::from(line);
         self.next += 1;

@@ -26,7 +26,7 @@ use crate::{
     },
     sync::WaitKey,
     time,
-    transport::{counts::Counts, description::Description, limit::Terms},
+    transport::{answering::Answering, counts::Counts, description::Description, limit::Terms},
 };
 
 /// Longest time of a question for the health or the description. As in Go.
@@ -195,12 +195,9 @@ where
         let timeout = call.timeout_within(config.request_timeout);
         let message = write(EXECUTE, &call, Some(call.body()), timeout);
         let call = call.map(drop);
-        let state = match self.plugin.begin(&call, config, message) {
-            Ok(exchange) => State::Exchanging { exchange },
-            Err(error) => State::Unsent { error: Some(error) },
-        };
-        let plugin = self.plugin.clone();
-        SocketFuture { state, call, plugin, types: PhantomData }
+        let begun = self.plugin.begin(&call, config, message);
+        let (answering, plugin) = (Answering::new(call, begun), self.plugin.clone());
+        SocketFuture { answering, plugin, types: PhantomData }
     }
 }
 
@@ -241,20 +238,9 @@ pin_project! {
     #[must_use = "futures do nothing unless polled"]
     pub struct SocketFuture<Res> {
         #[pin]
-        state: State,
-        call: Call<()>,
+        answering: Answering<Exchange>,
         plugin: Arc<Plugin>,
         types: PhantomData<fn() -> Res>,
-    }
-}
-
-pin_project! {
-    #[project = StateProj]
-    enum State {
-        // Waits for the answer.
-        Exchanging { #[pin] exchange: Exchange },
-        // The call could not be sent.
-        Unsent { error: Option<Error> },
     }
 }
 
@@ -263,23 +249,11 @@ impl<Res: DeserializeOwned> Future for SocketFuture<Res> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let (call, plugin) = (&*this.call, &**this.plugin);
-        let result = match this.state.project() {
-            StateProj::Exchanging { mut exchange } => {
-                let arrived = ready!(exchange.as_mut().poll_exchange(cx));
-                arrived.and_then(|arrived| answer::reply(arrived, &call.id(), &plugin.pool))
-            }
-            StateProj::Unsent { error } => match error.take() {
-                Some(error) => Err(error),
-                None => return Poll::Pending,
-            },
-        };
-        Poll::Ready(
-            result
-                .map(|reply| reply.answering(call, plugin.key.clone()))
-                .inspect_err(|error| plugin.counts.note(error))
-                .map_err(|error| error.at_endpoint(&plugin.key)),
-        )
+        let Plugin { key, counts, pool, .. } = &**this.plugin;
+        this.answering.poll_reply(cx, key, counts, |exchange, call, cx| {
+            let arrived = ready!(exchange.poll_exchange(cx));
+            Poll::Ready(arrived.and_then(|arrived| answer::reply(arrived, &call.id(), pool)))
+        })
     }
 }
 
@@ -287,7 +261,7 @@ impl<Res> fmt::Debug for SocketFuture<Res> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SocketFuture")
             .field("endpoint", &self.plugin.key)
-            .field("call", &self.call)
+            .field("call", self.answering.call())
             .finish_non_exhaustive()
     }
 }

@@ -115,11 +115,11 @@ impl Lookup {
                 layered(tables.iter().map(|table| table.get(hash)), hash, shares)
             }
             Self::Modulo(tables) => {
-                let of = |table: &Box<[u32]>| {
+                let of = |table: &[u32]| {
                     let at = hash.checked_rem(table.len() as u64)?;
                     table.get(at as usize).map(|&index| index as usize)
                 };
-                layered(tables.iter().map(of), hash, shares)
+                layered(tables.iter().map(|table| of(table)), hash, shares)
             }
         }
     }

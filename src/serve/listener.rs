@@ -8,7 +8,6 @@ use tokio::net::{TcpListener, TcpStream};
 #[cfg(unix)]
 use tokio::net::{UnixListener, UnixStream};
 
-use super::config::BridgeConfig;
 #[cfg(unix)]
 use crate::dial::{
     Users,
@@ -20,16 +19,18 @@ use crate::{
     wire::Network,
 };
 
-/// Where to listen.
-#[derive(Debug, Clone)]
-pub(in crate::serve) enum BindAddress {
+/// Where a listener is.
+pub(super) enum Place {
+    /// At this path.
     #[cfg(unix)]
     Unix(String),
-    Tcp(String),
+    Tcp(SocketAddr),
+    /// Its address is not known.
+    Lost,
 }
 
 /// A socket that takes connections of the users or networks that are allowed.
-pub(in crate::serve) enum Listener {
+pub(super) enum Listener {
     #[cfg(unix)]
     Unix {
         // Dropped first: once nothing listens, another server may put its own file there.
@@ -39,24 +40,54 @@ pub(in crate::serve) enum Listener {
     },
     Tcp {
         listener: TcpListener,
-        networks: Vec<Network>,
+        /// `None` takes all.
+        networks: Option<Vec<Network>>,
     },
 }
 
 impl Listener {
-    pub(in crate::serve) async fn bind(
-        address: &BindAddress,
-        config: &BridgeConfig,
-    ) -> Result<Self, Error> {
-        match address {
+    /// Listens at `host:port`, for all networks.
+    pub(super) async fn tcp(address: &str) -> Result<Self, Error> {
+        let bound = TcpListener::bind(address).await;
+        let listener = bound.map_err(|error| cannot_listen(address, error))?;
+        Ok(Self::Tcp { listener, networks: None })
+    }
+
+    /// Listens at a path, for these users.
+    #[cfg(unix)]
+    pub(super) async fn unix(path: &str, users: Users) -> Result<Self, Error> {
+        socket_path::check(path)?;
+        let cannot = |error| cannot_listen(path, error);
+        match socket_path::find(path).map_err(cannot)? {
+            Found::Nothing => {}
+            Found::Socket => match UnixStream::connect(path).await {
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    // Its process has ended. Had another taken the place meanwhile, it would hold a
+                    // socket that no client finds any more; so do not start two at once.
+                    std::fs::remove_file(path).map_err(cannot)?;
+                }
+                _ => return Err(cannot(io::Error::other("another process listens there"))),
+            },
+            Found::Other => {
+                return Err(cannot(io::Error::other("there is a file that is no socket")));
+            }
+        }
+        let listener = UnixListener::bind(path).map_err(cannot)?;
+        let file = file::SocketFile::new(path, users.has_others()).map_err(cannot)?;
+        Ok(Self::Unix { file, listener, users })
+    }
+
+    /// Takes connections of these networks alone.
+    pub(super) fn of_networks(self, allowed: Vec<Network>) -> Self {
+        match self {
+            Self::Tcp { listener, .. } => Self::Tcp { listener, networks: Some(allowed) },
             #[cfg(unix)]
-            BindAddress::Unix(path) => bind_unix(path, config).await,
-            BindAddress::Tcp(address) => bind_tcp(address, config).await,
+            other => other,
         }
     }
 
     /// The next connection, or `None` for one that must not be. Its end is all that the other end sees.
-    pub(in crate::serve) async fn accept(&self) -> io::Result<Option<Socket>> {
+    pub(super) async fn accept(&self) -> io::Result<Option<Socket>> {
         match self {
             #[cfg(unix)]
             Self::Unix { listener, users, .. } => {
@@ -65,7 +96,7 @@ impl Listener {
             }
             Self::Tcp { listener, networks } => {
                 let (stream, from) = listener.accept().await?;
-                Ok(of_networks(stream, from, networks))
+                Ok(of_networks(stream, from, networks.as_deref()))
             }
         }
     }
@@ -85,14 +116,13 @@ impl Listener {
         })
     }
 
-    /// The address for a [`SocketTransport`](crate::transport::SocketTransport).
-    pub(in crate::serve) fn address(&self) -> String {
+    pub(super) fn place(&self) -> Place {
         match self {
             #[cfg(unix)]
-            Self::Unix { file, .. } => format!("unix:{}", file.path()),
+            Self::Unix { file, .. } => Place::Unix(file.path().to_owned()),
             Self::Tcp { listener, .. } => match listener.local_addr() {
-                Ok(address) => format!("tcp://{address}"),
-                Err(_) => "tcp://".to_owned(),
+                Ok(address) => Place::Tcp(address),
+                Err(_) => Place::Lost,
             },
         }
     }
@@ -107,7 +137,7 @@ pub(super) enum Backlog {
     },
     Tcp {
         listener: std::net::TcpListener,
-        networks: Vec<Network>,
+        networks: Option<Vec<Network>>,
     },
 }
 
@@ -133,7 +163,7 @@ impl Backlog {
             Self::Tcp { listener, networks } => {
                 let (stream, from) = listener.accept()?;
                 stream.set_nonblocking(true)?;
-                Ok(of_networks(TcpStream::from_std(stream)?, from, networks))
+                Ok(of_networks(TcpStream::from_std(stream)?, from, networks.as_deref()))
             }
         }
     }
@@ -148,9 +178,13 @@ fn of_users(stream: UnixStream, users: &Users) -> Option<Socket> {
     Some(Socket::Unix(stream))
 }
 
-fn of_networks(stream: TcpStream, from: SocketAddr, networks: &[Network]) -> Option<Socket> {
+fn of_networks(
+    stream: TcpStream,
+    from: SocketAddr,
+    networks: Option<&[Network]>,
+) -> Option<Socket> {
     let ip = from.ip().to_canonical();
-    if !networks.iter().any(|network| network.contains(ip)) {
+    if networks.is_some_and(|networks| !networks.iter().any(|network| network.contains(ip))) {
         tracing::warn!(%from, "closed a connection to a plugin: not in `allowed_subnets`");
         return None;
     }
@@ -164,47 +198,6 @@ fn cannot_listen(place: &str, error: io::Error) -> Error {
         .coded(Some(Code::RPC_2003))
         .message(format!("cannot listen on `{place}`"))
         .caused_by(error)
-}
-
-async fn bind_tcp(address: &str, config: &BridgeConfig) -> Result<Listener, Error> {
-    let cannot = |error| cannot_listen(address, error);
-    let listener = TcpListener::bind(address).await.map_err(cannot)?;
-    let is_local = listener.local_addr().map_err(cannot)?.ip().to_canonical().is_loopback();
-    let may_be_remote = config.allow_remote && config.require_auth;
-    if !is_local && !may_be_remote {
-        return Err(Error::not_sent(Kind::InvalidConfig).message(format!(
-            "other hosts can reach `{address}`: listen on `127.0.0.1`, or set both `allow_remote` \
-             and `require_auth`"
-        )));
-    }
-    let subnets = config.allowed_subnets.iter().map(String::as_str);
-    let networks = match config.allowed_subnets.len() {
-        0 => ["127.0.0.0/8", "::1/128"].into_iter().filter_map(Network::parse).collect(),
-        _ => subnets.filter_map(Network::parse).collect(),
-    };
-    Ok(Listener::Tcp { listener, networks })
-}
-
-#[cfg(unix)]
-async fn bind_unix(path: &str, config: &BridgeConfig) -> Result<Listener, Error> {
-    socket_path::check(path)?;
-    let cannot = |error| cannot_listen(path, error);
-    match socket_path::find(path).map_err(cannot)? {
-        Found::Nothing => {}
-        Found::Socket => match UnixStream::connect(path).await {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                // Its process has ended. Had another taken the place meanwhile, it would hold a
-                // socket that no client finds any more; so do not start two at once.
-                std::fs::remove_file(path).map_err(cannot)?;
-            }
-            _ => return Err(cannot(io::Error::other("another process listens there"))),
-        },
-        Found::Other => return Err(cannot(io::Error::other("there is a file that is no socket"))),
-    }
-    let users = Users { uids: config.allowed_uids.clone(), any: config.allow_any_user };
-    let listener = UnixListener::bind(path).map_err(cannot)?;
-    let file = file::SocketFile::new(path, users.has_others()).map_err(cannot)?;
-    Ok(Listener::Unix { listener, users, file })
 }
 
 #[cfg(unix)]
