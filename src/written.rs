@@ -35,16 +35,32 @@ pub(crate) use {names_keys, names_keys_of};
 /// `error` with the key that it is about in front.
 #[cold]
 pub(crate) fn at_key<E: de::Error>(path: &str, error: E) -> E {
-    let text = error.to_string();
+    let (is_plain, text) = match error.to_string() {
+        text if text.contains(STRUCT) => (false, in_words(&text)),
+        text => (true, text),
+    };
+    let path = path.trim_end_matches(".?");
     // The config of a part has named its own keys, which are the end of this path.
     let known = text.strip_prefix('`').and_then(|text| text.split_once("`: "));
     match known {
-        _ if path == "." => error,
+        // Of the whole; or of what is no text of the format, at no key.
+        _ if matches!(path, "." | "?") && is_plain => error,
+        _ if matches!(path, "." | "?") => E::custom(text),
         Some((key, rest)) if path.ends_with(key) => E::custom(format!("`{path}`: {rest}")),
         // What is unknown is named already.
         None if text.starts_with("unknown field") => error,
         _ => E::custom(format!("`{path}`: {text}")),
     }
+}
+
+/// What serde says before the name of a type.
+const STRUCT: &str = "expected struct ";
+
+/// Without such names, which mean nothing in a file.
+fn in_words(text: &str) -> String {
+    let (before, after) = text.split_once(STRUCT).unwrap_or((text, ""));
+    let after = after.trim_start_matches(|of: char| of.is_ascii_alphanumeric());
+    format!("{before}expected an object with settings{after}")
 }
 
 /// Reads a choice with settings, such as `{"calls": 100}`; `expected` says what may stand there.
@@ -62,8 +78,15 @@ where
             f.write_str(self.0)
         }
 
-        fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
-            T::deserialize(de::value::MapAccessDeserializer::new(map))
+        fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<T, A::Error> {
+            let choice = T::deserialize(de::value::MapAccessDeserializer::new(&mut map))?;
+            // An enum takes one key, and leaves the rest to be no part of the text.
+            match map.next_key::<de::IgnoredAny>()? {
+                Some(_) => {
+                    Err(de::Error::custom(format!("more than one key, expected {}", self.0)))
+                }
+                None => Ok(choice),
+            }
         }
     }
 

@@ -263,3 +263,62 @@ async fn a_service_that_dies_while_another_is_connected_anew_is_not_forgotten() 
     });
     found.await.expect("b was never connected anew");
 }
+
+/// An endpoint that answers 200 with `body`, whatever it is asked.
+async fn answers(body: &'static str) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let router = axum::Router::new().fallback(move || async move { body });
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
+#[tokio::test]
+async fn data_of_another_type_than_the_caller_expects_opens_no_circuit() {
+    for (body, state) in [
+        (r#"{"data":"text"}"#, CircuitState::Closed),
+        (r#"{"data":{"gross":7}}"#, CircuitState::Closed),
+        (r#"{"data":7"#, CircuitState::Open),
+        ("<html>", CircuitState::Open),
+        (r#"{"error":7}"#, CircuitState::Open),
+    ] {
+        let address = answers(body).await;
+        let after = circuit_after(&address, || Call::new(1), Kind::Transport).await;
+        assert_eq!(after, state, "{body}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guard_of_ones_own_can_refuse() {
+    let breaker = CircuitBreakerLayer::new(CircuitBreakerConfig::default().with_failures(1));
+    let set = ServiceBuilder::new()
+        .layer(BalanceLayer::new(discover::fixed(["a:1", "b:1"]).unwrap(), LeastRequest::default()))
+        .layer(breaker.clone())
+        .service(connect_fn(|endpoint: &Endpoint| {
+            let is_day = endpoint.key() == "a:1";
+            service_fn(move |number: u32| {
+                let refused = || BoxError::from(Error::refusal("it is day"));
+                std::future::ready(if is_day { Err(refused()) } else { Ok(number) })
+            })
+        }));
+    let handle = set.handle();
+    // Another endpoint is tried for nothing, also of a call that is not idempotent.
+    let stack = ServiceBuilder::new()
+        .layer(
+            FailoverLayer::new(Attempts::up_to(2))
+                .with_budget(tower_upstream::budget::Budget::none())
+                .with_replay(|number: &u32| Some(*number)),
+        )
+        .service(set.clone());
+    for number in 0..20 {
+        assert_eq!(stack.clone().oneshot(number).await.unwrap(), number);
+    }
+    let member = &handle.members()[0];
+    assert_eq!((member.key(), member.failures(), member.latency()), ("a:1", 0, None));
+    assert_eq!(breaker.handle_for("a:1").unwrap().state(), CircuitState::Closed);
+    let mut errors = Vec::new();
+    for _ in 0..20 {
+        errors.extend(set.clone().oneshot(1).await.err());
+    }
+    assert!(!errors.is_empty() && errors.iter().all(|error| error.is_refused()), "{errors:?}");
+}

@@ -136,11 +136,18 @@ async fn a_connection_that_ends_in_peace_says_nothing_of_the_endpoint() {
 }
 
 #[tokio::test]
+async fn an_endpoint_that_asks_for_calm_complains_of_this_side() {
+    // GOAWAY with ENHANCE_YOUR_CALM.
+    let server = ending_with(&[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 11]).await;
+    let (error, is_evidence) = second_on(server).await;
+    assert_eq!((error.kind(), is_evidence), (Kind::Connection, false), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_connection_on_which_one_side_complains_was_alive() {
     for last in [
-        // GOAWAY with INTERNAL_ERROR, and with ENHANCE_YOUR_CALM.
+        // GOAWAY with INTERNAL_ERROR.
         &[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2][..],
-        &[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 11],
         // DATA on stream 0, of which the client complains.
         &[0, 0, 0, 0, 0, 0, 0, 0, 0],
         // A frame that is too long.

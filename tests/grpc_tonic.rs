@@ -30,6 +30,7 @@ use tower_upstream::{
     ConcurrencyLimitLayer, Endpoint, Error, FailoverLayer, HealthGateLayer, LeastRequest, Quota,
     RateLimitLayer,
     balance::RoundRobin,
+    breaker::CircuitState,
     connect_fn,
     deadline::HasDeadline,
     discover,
@@ -432,4 +433,65 @@ async fn a_later_attempt_is_told_what_is_left() {
     let last = told[2].strip_suffix('u').unwrap().parse::<u64>().unwrap();
     assert!(told.len() == 3 && last <= 750_000, "{told:?}");
     assert!(start.elapsed() >= Duration::from_millis(350), "{:?}", start.elapsed());
+}
+
+fn breaker() -> CircuitBreakerLayer {
+    CircuitBreakerLayer::new(CircuitBreakerConfig::consecutive(3))
+}
+
+#[tokio::test]
+async fn short_deadlines_of_a_caller_open_no_circuit() {
+    // Takes connections, and never says anything.
+    let silent = TcpListener::bind(free()).unwrap();
+    let key = format!("http://{}", silent.local_addr().unwrap());
+    let set = || BalanceLayer::new(discover::fixed([&key]).unwrap(), LeastRequest::default());
+    let (told, plain) = (breaker().until_body_end(GrpcClassify), breaker());
+    let with_deadlines = ServiceBuilder::new()
+        .layer(StatusLayer::new())
+        .layer(DeadlineLayer::new())
+        .layer(set())
+        .layer(told.clone())
+        .layer(DeadlineLayer::new())
+        .service(connect_fn(channel));
+    let without = ServiceBuilder::new()
+        .layer(StatusLayer::new())
+        .layer(set())
+        .layer(plain.clone())
+        .service(connect_fn(channel));
+    for _ in 0..6 {
+        let asked = || {
+            let mut request = check(0);
+            request.set_timeout(Duration::from_millis(20));
+            request
+        };
+        let (mut one, mut other) =
+            (HealthClient::new(with_deadlines.clone()), HealthClient::new(without.clone()));
+        for status in [one.check(asked()).await, other.check(asked()).await] {
+            assert_eq!(status.unwrap_err().code(), Code::DeadlineExceeded);
+        }
+    }
+    for circuits in [&told.handle_for(&key), &plain.handle_for(&key)] {
+        assert_eq!(circuits.as_ref().unwrap().state(), CircuitState::Closed);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metadata_that_no_server_takes_opens_no_circuit() {
+    let server = Killable::start(free());
+    let circuits = breaker().until_body_end(GrpcClassify);
+    let endpoints = discover::fixed([server.url()]).unwrap();
+    let stack = ServiceBuilder::new()
+        .layer(StatusLayer::new())
+        .layer(BalanceLayer::new(endpoints, LeastRequest::default()))
+        .layer(circuits.clone())
+        .service(connect_fn(channel));
+    let mut client = HealthClient::new(stack);
+    for _ in 0..6 {
+        let mut request = check(0);
+        request.metadata_mut().insert("x-large", "x".repeat(100_000).parse().unwrap());
+        let status = client.check(request).await.unwrap_err();
+        assert!(!status.message().contains("CIRCUIT"), "{status:?}");
+    }
+    assert_eq!(circuits.handle_for(&server.url()).unwrap().state(), CircuitState::Closed);
+    timeout(PATIENCE, client.check(check(0))).await.unwrap().unwrap();
 }

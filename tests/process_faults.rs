@@ -127,7 +127,7 @@ fn expected(fault: Fault) -> Expected {
             Err(Failed::new(Kind::Timeout, Code::PLUGIN_1204).blameless())
         }
         Fault::WrongId => Err(Failed::new(Kind::Transport, Code::RPC_2003)),
-        Fault::GarbageWithin => Err(Failed::new(Kind::Transport, Code::RPC_2005)),
+        Fault::GarbageWithin => Err(Failed::new(Kind::Transport, Code::RPC_2005).blameless()),
         Fault::Oversized => Err(Failed::new(Kind::Transport, Code::TRANSPORT_1304)),
         _ => Ok(()),
     }

@@ -166,7 +166,7 @@ fn expected(fault: Fault, code: Code) -> Option<Expected> {
         Fault::Late => Err(too_late.blameless()),
         Fault::Garbage | Fault::Oversized => Err(Failed::new(Kind::Transport, code)),
         // An answer of the protocol, with data of another type.
-        Fault::GarbageWithin => Err(Failed::new(Kind::Transport, Code::RPC_2005)),
+        Fault::GarbageWithin => Err(Failed::new(Kind::Transport, Code::RPC_2005).blameless()),
         Fault::WrongId => Err(Failed::new(Kind::Transport, Code::RPC_2003)),
         Fault::AnswerThenClose | Fault::Restarts => Ok(()),
         _ => return None,

@@ -59,6 +59,7 @@ pub struct Attempts {
     pub wait_for_endpoint: Option<Duration>,
     /// When a call without an answer is also sent to another endpoint. See [`hedge`](Self::hedge). Default:
     /// never.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "super::hedge::read"))]
     pub hedge: Option<Hedge>,
 }
 

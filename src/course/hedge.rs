@@ -42,6 +42,23 @@ pub enum Hedge {
     Quantile(f64),
 }
 
+/// Reads one, or `null`.
+#[cfg(feature = "serde")]
+pub(super) fn read<'de, D>(deserializer: D) -> Result<Option<Hedge>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    fn one<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Hedge, D::Error> {
+        crate::written::choice(deserializer, r#"`{"after": "50ms"}` or `{"quantile": 0.95}`"#)
+    }
+
+    #[derive(serde::Deserialize)]
+    struct One(#[serde(deserialize_with = "one")] Hedge);
+
+    let hedge: Option<One> = serde::Deserialize::deserialize(deserializer)?;
+    Ok(hedge.map(|One(hedge)| hedge))
+}
+
 impl From<Duration> for Hedge {
     fn from(after: Duration) -> Self {
         Self::After(after)

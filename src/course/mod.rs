@@ -28,7 +28,8 @@ use crate::{
 
 /// Why a call that could have been sent again was not.
 const NOT_COPIED: &str = "not sent again: the request cannot be copied (bodies that stream need a \
-                          `ReplayBodyLayer` above, other requests `with_replay`)";
+                          `ReplayBodyLayer` above, and longer ones its `with_cap`; other requests \
+                          `with_replay`)";
 const NOT_PAID_FOR: &str = "not sent again: the retry budget is spent (`with_budget`)";
 
 /// What a call that did not end well at once has behind it.

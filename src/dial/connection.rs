@@ -12,6 +12,7 @@ use hyper_util::{
 };
 use tokio::net::TcpStream;
 
+use super::reads_on::ReadsOn;
 use crate::http::ConnectionSlot;
 
 /// TCP connection of a [`TcpConnector`](super::TcpConnector).
@@ -19,6 +20,8 @@ use crate::http::ConnectionSlot;
 /// Implements hyper's `Read` and `Write`, and hyper-util's `Connection`. Responses that come over it
 /// have its [`ConnectionSlot`] and hyper-util's `HttpInfo` in their extensions. When it drops, the socket
 /// closes, and then the guards in the slot drop.
+///
+/// If the other end closes before it has read all of a request, its answer is still read.
 ///
 /// # Example
 /// ```no_run
@@ -35,7 +38,7 @@ use crate::http::ConnectionSlot;
 /// # }
 /// ```
 pub struct Connection {
-    io: TokioIo<TcpStream>,
+    io: ReadsOn<TokioIo<TcpStream>>,
     tells_addresses: bool,
     // After the socket, so that it drops after it.
     slot: Owned,
@@ -52,12 +55,12 @@ impl Drop for Owned {
 
 impl Connection {
     pub(super) fn new(io: TokioIo<TcpStream>, tells_addresses: bool) -> Self {
-        Self { io, tells_addresses, slot: Owned(ConnectionSlot::of_connection()) }
+        Self { io: ReadsOn::new(io), tells_addresses, slot: Owned(ConnectionSlot::of_connection()) }
     }
 
     /// Whether the other end is this host.
     pub(crate) fn is_local(&self) -> bool {
-        let peer = self.io.inner().peer_addr();
+        let peer = self.io.inner().inner().peer_addr();
         peer.is_ok_and(|peer| peer.ip().to_canonical().is_loopback())
     }
 
@@ -76,7 +79,8 @@ impl Connection {
 impl connect::Connection for Connection {
     fn connected(&self) -> Connected {
         // Each extra costs an allocation for each response.
-        let connected = if self.tells_addresses { self.io.connected() } else { Connected::new() };
+        let connected =
+            if self.tells_addresses { self.io.inner().connected() } else { Connected::new() };
         connected.extra(self.slot().clone())
     }
 }
@@ -123,7 +127,7 @@ impl Write for Connection {
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let stream = self.io.inner();
+        let stream = self.io.inner().inner();
         f.debug_struct("Connection")
             .field("local_addr", &stream.local_addr().ok())
             .field("peer_addr", &stream.peer_addr().ok())

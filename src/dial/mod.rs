@@ -28,6 +28,7 @@ mod connection;
 mod connector;
 mod dialer;
 mod error;
+mod reads_on;
 mod resolver;
 mod runtime;
 mod socket;
@@ -48,6 +49,7 @@ pub(crate) use self::users::Users;
 pub(crate) use self::{
     client::{AGENT, HttpClient, Limits},
     dialer::Dialer,
+    reads_on::ReadsOn,
     runtime::is_running,
     socket::Socket,
     way::Way,

@@ -42,7 +42,7 @@ impl EndpointSet {
         if let Some(twice) = twice {
             return Err(Error::not_sent(Kind::InvalidConfig).message(format!(
                 "two endpoints have the key `{}`; give each a key of its own with \
-                 `Endpoint::with_key`, or name the address once",
+                 `Endpoint::with_key` (in a file, `id`), or name the address once",
                 twice.key()
             )));
         }

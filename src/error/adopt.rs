@@ -20,7 +20,12 @@ impl Error {
     /// | ... the request body failed, or is too long for `http_body_util::Limited` | [`Kind::InvalidRequest`], no evidence against the endpoint |
     /// | ... the client was misused, such as by a request without a host | [`Kind::InvalidConfig`], unsent |
     /// | ... the connection's task is gone, with its runtime | [`Kind::Connection`], no evidence against the endpoint |
+    /// | ... a connection of a `TcpConnector` took no more of the request, and no answer came | likewise |
+    /// | ... the endpoint says `ENHANCE_YOUR_CALM` over HTTP/2, as if a head is far too large | likewise |
     /// | of tonic's channel (feature `grpc`): no connection was made | [`Kind::Connection`]; unsent likewise |
+    /// | ... its connection closed before it took the call | the same, no evidence against the endpoint |
+    /// | ... `TimeoutExpired` | [`Kind::Timeout`]; counts as a call that was dropped, since the channel obeys the `grpc-timeout` of the caller |
+    /// | ... what hyper says of its connection | as above |
     /// | any other | [`Kind::Service`] |
     ///
     /// Only the error itself is looked at, boxed or not, never its sources. So one that another client

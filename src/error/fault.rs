@@ -55,6 +55,22 @@ impl Error {
         Self::not_sent(Kind::Connection).message("the call could not be sent").caused_by(source)
     }
 
+    /// Makes the error of a call that a guard turned away before it was sent.
+    ///
+    /// For a guard of your own. The kind is [`Kind::Overloaded`], and [`is_refused`](Self::is_refused) is
+    /// true. Counts as a failure of no endpoint. From below a balancer, the call goes to another endpoint
+    /// once, whatever it does, and that costs no retry budget.
+    ///
+    /// ```
+    /// use tower_upstream::error::{Error, Kind};
+    /// let error = Error::refusal("it is day");
+    /// assert!(error.kind() == Kind::Overloaded && error.is_refused() && error.is_unsent());
+    /// assert_eq!(error.to_string(), "[RATELIMIT_1502] a guard refused the call: it is day");
+    /// ```
+    pub fn refusal(source: impl Into<BoxError>) -> Self {
+        Self::refused(Kind::Overloaded).message("a guard refused the call").caused_by(source)
+    }
+
     /// Makes the error of a call that failed because a connection that had been idle was dead.
     ///
     /// For a transport of your own. The kind is [`Kind::Connection`]. Does not count against the
@@ -99,6 +115,7 @@ mod tests {
             (Error::failed(Kind::RateLimited), Fault::Endpoint),
             (Error::not_sent(Kind::Connection), Fault::Endpoint),
             (Error::unsent("refused"), Fault::Endpoint),
+            (Error::refusal("it is day"), Fault::Guard),
             (Error::connection("reset"), Fault::Connection),
             (Error::caller("too long"), Fault::Caller),
             (Error::not_sent(Kind::InvalidConfig), Fault::Caller),

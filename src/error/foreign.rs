@@ -10,6 +10,8 @@ use std::{any::Any, error::Error as StdError};
 
 #[cfg(feature = "grpc")]
 use super::grpc;
+#[cfg(feature = "http")]
+use super::http;
 use super::{
     error::{BoxError, Error},
     kind::Kind,
@@ -76,44 +78,5 @@ mod tower {
 
     pub(super) fn elapsed(_: &Elapsed) -> Error {
         Error::failed(Kind::Timeout)
-    }
-}
-
-#[cfg(feature = "http")]
-mod http {
-    use std::error::Error as _;
-
-    use hyper_util::client::legacy;
-
-    use super::{super::causes::causes, Error, Kind};
-
-    /// Of hyper-util's client, which has no predicate for most of its kinds.
-    pub(super) fn of_client(error: &legacy::Error) -> Option<Error> {
-        if error.is_connect() {
-            return Some(Error::not_sent_by_type(Kind::Connection));
-        }
-        match error.to_string().as_str() {
-            "client error (UserUnsupportedRequestMethod)"
-            | "client error (UserUnsupportedVersion)"
-            | "client error (UserAbsoluteUriRequired)" => {
-                Some(Error::blameless(Kind::InvalidConfig))
-            }
-            // The connection gave the request back before it wrote any of it.
-            "client error (Canceled)" => Some(Error::not_sent_by_type(Kind::Connection)),
-            _ => causes(error).find_map(|error| of_connection(error.downcast_ref()?)),
-        }
-    }
-
-    /// Of a connection of hyper: what its user did, such as a body that fails. Over HTTP/2 that resets
-    /// the stream from this side, and the reset is all that is told.
-    pub(super) fn of_connection(error: &hyper::Error) -> Option<Error> {
-        let reset = error.source().and_then(|error| error.downcast_ref::<h2::Error>());
-        let by_user = |of: &h2::Error| of.is_reset() && !of.is_remote() && !of.is_library();
-        // The runtime of the connection has ended, or its task has panicked.
-        if error.is_user() && error.to_string() == "dispatch task is gone" {
-            return Some(Error::failed(Kind::Connection).without_blame());
-        }
-        let is_callers = error.is_user() || reset.is_some_and(by_user);
-        is_callers.then(|| Error::failed(Kind::InvalidRequest).without_blame())
     }
 }

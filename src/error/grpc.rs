@@ -4,15 +4,29 @@ use std::{error::Error as _, sync::LazyLock};
 
 use tonic::{Code, Status};
 
-use super::{causes::causes, error::Error, kind::Kind};
+use super::{causes::causes, error::Error, http::of_connection, kind::Kind};
 use crate::{
     time,
     wire::{self, Pushback},
 };
 
 pub(super) fn of_channel(error: &tonic::transport::Error) -> Option<Error> {
-    let unconnected = causes(error).any(|error| error.is::<tonic::ConnectError>());
-    unconnected.then(|| Error::not_sent_by_type(Kind::Connection))
+    causes(error).find_map(|error| {
+        if error.is::<tonic::ConnectError>() {
+            return Some(Error::not_sent_by_type(Kind::Connection));
+        }
+        // The channel ends a call by the `grpc-timeout` of its caller, or by its own timeout, and does not
+        // say by which.
+        if error.is::<tonic::TimeoutExpired>() {
+            return Some(Error::failed(Kind::Timeout).without_blame());
+        }
+        let error = error.downcast_ref::<hyper::Error>()?;
+        if error.is_canceled() {
+            // The connection closed before it took the call.
+            return Some(Error::not_sent_by_type(Kind::Connection).without_blame());
+        }
+        of_connection(error)
+    })
 }
 
 /// Of a generated client: what its channel failed with, what a layer of ours below it said, or what the

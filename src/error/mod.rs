@@ -74,8 +74,12 @@ mod fault;
 mod foreign;
 #[cfg(feature = "grpc")]
 mod grpc;
+#[cfg(feature = "http")]
+mod http;
 mod kind;
 mod notes;
+#[cfg(feature = "http")]
+mod sending;
 mod text;
 mod word;
 
@@ -83,6 +87,8 @@ mod word;
 pub(crate) use self::causes::{causes, root};
 #[cfg(feature = "grpc")]
 pub(crate) use self::grpc::pushback;
+#[cfg(feature = "http")]
+pub(crate) use self::sending::BrokeWhileSending;
 pub use self::{
     code::Code,
     error::{BoxError, Error},

@@ -101,7 +101,8 @@ where
 
 /// Why a call that could have gone to the other service did not.
 const NOT_COPIED: &str = "no fallback: the request cannot be copied (bodies that stream need a \
-                          `ReplayBodyLayer` above, other requests `Backup::with_replay`)";
+                          `ReplayBodyLayer` above, and longer ones its `with_cap`; other requests \
+                          `Backup::with_replay`)";
 
 pin_project! {
     /// The answer of a [`Backup`].

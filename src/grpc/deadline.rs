@@ -20,6 +20,11 @@ use crate::{connect::Connect, deadline::HasDeadline, http::Deadline, member::Mem
 ///
 /// A request that has a [`Deadline`] keeps it, whatever its `grpc-timeout` says.
 ///
+/// A channel that ends a call by itself, by its `grpc-timeout` or by `tonic::transport::Endpoint::timeout`, counts
+/// against no endpoint more than a call that was dropped; below a [`StatusLayer`](super::StatusLayer) the caller
+/// gets `DEADLINE_EXCEEDED`. For a time limit that is the endpoint's, use
+/// [`Attempts::with_timeout`](crate::Attempts::with_timeout).
+///
 /// # Example
 /// ```
 /// use tower::{Service, ServiceExt, service_fn, Layer};

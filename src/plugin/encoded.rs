@@ -8,7 +8,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::wire::{data, mistyped, to_json, unwritable};
+use super::wire::{data, misread, to_json, unwritable};
 use crate::error::Error;
 
 /// Body of a [`Call`](super::Call) or [`Reply`](super::Reply) that is encoded already, with its format.
@@ -119,8 +119,8 @@ impl Encoded {
     /// The same, where the endpoint is what has chosen the type.
     pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<T, Error> {
         match &self.0 {
-            Body::Json(raw) => data(Some(raw)).map_err(mistyped),
-            Body::Protobuf(_) => Err(mistyped("it is a protobuf message, not JSON")),
+            Body::Json(raw) => data(Some(raw)).map_err(misread),
+            Body::Protobuf(_) => Err(misread("it is a protobuf message, not JSON")),
         }
     }
 

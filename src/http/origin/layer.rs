@@ -33,7 +33,8 @@
 /// |---|---|---|
 /// | no connection | [`Connection`](crate::error::Kind::Connection) | unsent |
 /// | the request body failed | [`InvalidRequest`](crate::error::Kind::InvalidRequest) | counts against no endpoint |
-/// | a connection of a [`TcpConnector`](crate::dial::TcpConnector) broke that had been used before | [`Connection`](crate::error::Kind::Connection) | counts against no endpoint |
+/// | a connection of a [`TcpConnector`](crate::dial::TcpConnector) broke that had been used before, or took no more of the request and brought no answer | [`Connection`](crate::error::Kind::Connection) | counts against no endpoint |
+/// | the endpoint ended a connection of HTTP/2 by `ENHANCE_YOUR_CALM`, as if a head is far too large | `Connection` | counts against no endpoint |
 /// | any other | what [`Error::from_service`](crate::Error::from_service) makes of it | |
 ///
 /// For a client that wraps such errors, as reqwest does, use

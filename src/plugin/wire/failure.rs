@@ -27,8 +27,13 @@ pub(crate) fn undecodable(problem: impl ToString) -> Error {
         .caused_by(start(&problem, MAX_TEXT).into_owned())
 }
 
-/// An answer whose data is of another type.
+/// A good answer whose data is of another type than the caller expects, which is as likely to be wrong.
 pub(crate) fn mistyped(problem: impl ToString) -> Error {
+    misread(problem).without_blame()
+}
+
+/// An answer whose data is of another type, or is none at all.
+pub(crate) fn misread(problem: impl ToString) -> Error {
     undecodable(problem).coded(Some(Code::RPC_2005))
 }
 

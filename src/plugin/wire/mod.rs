@@ -19,7 +19,7 @@ pub(crate) mod unwritten;
 pub(crate) use self::json::write_json;
 pub(crate) use self::{
     envelope::{Answer, Pairs, Question, data},
-    failure::{MAX_TEXT, answered, mistyped, undecodable, unwritable, with_words},
+    failure::{MAX_TEXT, answered, misread, mistyped, undecodable, unwritable, with_words},
     frames::Malformed,
     json::{members, to_json, value},
     messages::{Messages, NoMessage},

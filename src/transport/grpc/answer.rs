@@ -9,7 +9,7 @@ use crate::{
     grpc::{Decode, context, frame},
     plugin::{
         Reply,
-        wire::{MAX_TEXT, mistyped, undecodable},
+        wire::{MAX_TEXT, misread, mistyped, undecodable},
     },
     time,
     transport::http::Received,
@@ -22,7 +22,10 @@ where
     F: Decode<Res>,
 {
     let message = message(&received.parts, received.trailers.as_deref(), received.body)?;
-    let value = F::decode(&message).map_err(mistyped)?;
+    let value = F::decode(&message).map_err(|error| {
+        let json = error.downcast_ref::<serde_json::Error>();
+        if json.is_some_and(serde_json::Error::is_data) { mistyped(error) } else { misread(error) }
+    })?;
     Ok(context::read_reply(&received.parts.headers, Reply::new(value)))
 }
 

@@ -22,7 +22,7 @@ use super::{config::HttpConfig, outgoing::Outgoing, silence::Silence};
 #[cfg(unix)]
 use crate::dial::Users;
 use crate::{
-    dial::{ConnectError, Connection, Socket, TcpConnector, Tls},
+    dial::{ConnectError, Connection, ReadsOn, Socket, TcpConnector, Tls},
     http::{ConnectionSlot, Moment},
     pool::{self, Pooled},
     wire::without_zone,
@@ -212,14 +212,14 @@ where
 }
 
 #[cfg(unix)]
-async fn unix(path: &str, config: &HttpConfig) -> Result<TokioIo<Socket>, ConnectError> {
+async fn unix(path: &str, config: &HttpConfig) -> Result<ReadsOn<TokioIo<Socket>>, ConnectError> {
     let users = Users { uids: config.allowed_uids.clone(), any: config.allow_any_user };
     let socket = Socket::connect_unix(path, &users).await;
-    socket.map(TokioIo::new).map_err(ConnectError::failed)
+    socket.map(|io| ReadsOn::new(TokioIo::new(io))).map_err(ConnectError::failed)
 }
 
 #[cfg(not(unix))]
-async fn unix(_: &str, _: &HttpConfig) -> Result<TokioIo<Socket>, ConnectError> {
+async fn unix(_: &str, _: &HttpConfig) -> Result<ReadsOn<TokioIo<Socket>>, ConnectError> {
     Err(ConnectError::failed("there are no Unix sockets here"))
 }
 

@@ -5,7 +5,7 @@ use std::{error::Error as _, io};
 use super::config::HttpConfig;
 use crate::{
     dial::ConnectError,
-    error::{Error, Kind, root},
+    error::{Error, Fault, Kind, root},
     http::{is_broken, lost_its_task},
 };
 
@@ -33,11 +33,15 @@ impl Failure {
         config: &HttpConfig,
     ) -> Self {
         let (was_lost, was_broken) = (lost_its_task(&error), is_broken(&error));
+        let of_connection = Error::outline(&error).fault() == Fault::Connection;
         let sent = before || (sent && !was_turned_away(&error));
-        let error = no_head(error, sent, config);
+        let mut error = no_head(error, sent, config);
+        if of_connection {
+            error = error.without_blame();
+        }
         if was_lost {
             // One that was new has no part in what is known of those that were not.
-            return Self { error: error.without_blame(), epoch: Some(used.unwrap_or(u64::MAX)) };
+            return Self { error, epoch: Some(used.unwrap_or(u64::MAX)) };
         }
         Self { error, epoch: used.filter(|_| was_broken) }
     }
