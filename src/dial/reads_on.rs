@@ -87,7 +87,7 @@ impl<I: Read + Unpin> Read for ReadsOn<I> {
         let read = Pin::new(&mut self.io).poll_read(cx, buf);
         match read {
             Poll::Ready(Err(error)) if is_over(&error) && matches!(self.written, Written::Part) => {
-                Poll::Ready(Err(BrokeWhileSending::new(error.kind())))
+                Poll::Ready(Err(BrokeWhileSending::error(error.kind())))
             }
             read => read,
         }
@@ -115,7 +115,7 @@ impl<I: Read + Unpin> ReadsOn<I> {
             *heard = true;
             buf.put_slice(part.filled());
         } else if read.is_err() || !closed {
-            return Poll::Ready(Err(BrokeWhileSending::new(*broke)));
+            return Poll::Ready(Err(BrokeWhileSending::error(*broke)));
         }
         Poll::Ready(Ok(()))
     }

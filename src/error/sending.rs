@@ -10,7 +10,7 @@ use std::{error::Error as StdError, fmt, io};
 pub(crate) struct BrokeWhileSending(io::ErrorKind);
 
 impl BrokeWhileSending {
-    pub(crate) fn new(of: io::ErrorKind) -> io::Error {
+    pub(crate) fn error(of: io::ErrorKind) -> io::Error {
         io::Error::new(of, Self(of))
     }
 
