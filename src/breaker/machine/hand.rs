@@ -6,7 +6,7 @@ use super::{Machine, Now, rest, window::Window};
 use crate::breaker::{CircuitBreakerConfig, CircuitState};
 
 impl Machine {
-    /// Into a state by hand, to stay. Nothing happens if it is in it.
+    /// Into a state that a handle sets, to stay. Nothing happens if it is in it.
     pub(in crate::breaker) fn force(&mut self, state: CircuitState, now: Now) {
         self.by_hand = true;
         if state != self.state {

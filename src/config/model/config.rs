@@ -35,8 +35,8 @@ pub struct Config {
     /// Whose defaults hold for what the file leaves out. Default: ours.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preset: Option<Preset>,
-    /// Level of logs, such as `info`. Default: not set.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    /// Level of logs, such as `info`. Default: empty, which is not set.
+    // Written even so: with a preset, what is left out is not empty.
     pub log_level: String,
     /// Port of metrics, which has no effect yet. Default: not set.
     #[serde(skip_serializing_if = "Option::is_none")]

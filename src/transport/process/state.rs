@@ -124,7 +124,7 @@ impl Shared {
         self.allowed.as_ref().map(|(list, _)| list)
     }
 
-    /// Whether it has answered nothing, not even who it is, since it was started.
+    /// Whether it has answered nothing, not even its name, since it was started.
     pub(super) fn is_new(&self) -> bool {
         let status = self.status.borrow();
         match status.phase {

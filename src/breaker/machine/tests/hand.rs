@@ -1,4 +1,4 @@
-//! What new settings and states by hand do.
+//! What new settings and states that a handle sets do.
 
 use super::*;
 
