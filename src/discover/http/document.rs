@@ -96,6 +96,11 @@ impl Document {
     fn place(&self, seed: &Address) -> Result<String, Error> {
         // What is judged here is what is used below.
         let address = self.address.as_deref().unwrap_or_default().trim_matches(['[', ']']);
+        // More than a host would end up in another part of the URL, with another host before it.
+        let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:%".contains(&byte);
+        if !address.bytes().all(is_host) {
+            return Err(refused("its discovery document has a bad address"));
+        }
         let known = Host::of(seed.host());
         let is_own = match Host::of(address) {
             Host::Nowhere => true,
@@ -213,6 +218,11 @@ mod tests {
             let json = format!(r#"{{"service_name":"tax","address":"{told}","port":80}}"#);
             let error = endpoint(&json, "http://10.0.0.5:9000").unwrap_err();
             assert!(error.to_string().contains("link-local"), "{told}: {error}");
+        }
+        for told in ["0.0.0.0/../", "127.0.0.1#", "a@127.0.0.1", "127.0.0.1?x"] {
+            let json = format!(r#"{{"service_name":"tax","address":"{told}","port":80}}"#);
+            let error = endpoint(&json, "http://10.0.0.5:9000").unwrap_err();
+            assert!(error.to_string().contains("bad address"), "{told}: {error}");
         }
         assert_eq!(address("169.254.1.2", 80, "http://169.254.1.1:80"), "http://169.254.1.2:80");
     }
