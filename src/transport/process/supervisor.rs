@@ -47,7 +47,11 @@ pub(super) async fn supervise(shared: Arc<Shared>, mut letters: Letters) {
                     tracing::warn!(plugin = %shared.key, %error, "the process of a plugin ended");
                 }
                 let lived = time::now().saturating_duration_since(started);
-                set(Phase::Down(error.clone()));
+                // One that has ended by itself may be followed at once, which is not known before it is read out.
+                set(match end {
+                    End::Exited(_) => Phase::Starting,
+                    _ => Phase::Down(error.clone()),
+                });
                 let is_done = session.finish(end, &mut letters, &error).await;
                 failures = if is_done || lived >= STABLE { 1 } else { failures + 1 };
                 if is_over {
@@ -59,12 +63,12 @@ pub(super) async fn supervise(shared: Arc<Shared>, mut letters: Letters) {
             Err(error) => {
                 tracing::warn!(plugin = %shared.key, %error, "cannot start the process of a plugin");
                 failures += 1;
-                set(Phase::Down(error.clone()));
                 (error, false)
             }
         };
         shared.status.send_modify(|status| status.restarts += 1);
         if !at_once {
+            set(Phase::Down(error.clone()));
             let wait = config.delays().wait(failures, None, random_fraction());
             let changes = changes.filter(|_| error.is_refused());
             if refuse(&mut letters, &error, wait, changes).await {
