@@ -42,7 +42,7 @@ pub struct AnyConnector<Req, Res> {
 
 enum Way<Req, Res> {
     BuiltIn(BuiltIn<Req, Res>),
-    Any { make: Make<Req, Res>, has_health: bool, name: &'static str },
+    Any { make: Make<Req, Res>, has_health: bool, is_built_in: bool, name: &'static str },
 }
 
 type Make<Req, Res> = Arc<dyn Fn(&Arc<Member>) -> AnyService<Req, Res> + Send + Sync>;
@@ -62,7 +62,8 @@ impl<Req: Request, Res: Response> AnyConnector<Req, Res> {
             AnyService { service, health: None }
         };
         let name = type_name::<C>();
-        Self { way: Way::Any { make: Arc::new(make), has_health: false, name } }
+        let (has_health, is_built_in) = (false, false);
+        Self { way: Way::Any { make: Arc::new(make), has_health, is_built_in, name } }
     }
 
     /// Takes a connector whose services report their health, which is checked as the `health_check` section
@@ -95,11 +96,29 @@ impl<Req: Request, Res: Response> AnyConnector<Req, Res> {
             AnyService { service: BoxUpstream::new(service), health: Some(Arc::new(ask)) }
         };
         let name = type_name::<C>();
-        Self { way: Way::Any { make: Arc::new(make), has_health: true, name } }
+        let (has_health, is_built_in) = (true, false);
+        Self { way: Way::Any { make: Arc::new(make), has_health, is_built_in, name } }
     }
 
     pub(super) fn built_in(transports: BuiltIn<Req, Res>) -> Self {
         Self { way: Way::BuiltIn(transports) }
+    }
+
+    /// One of this crate's, whose endpoints have the scheme of the `transport`.
+    #[cfg(feature = "grpc")]
+    pub(super) fn as_built_in(mut self) -> Self {
+        if let Way::Any { is_built_in, .. } = &mut self.way {
+            *is_built_in = true;
+        }
+        self
+    }
+
+    /// Whether a transport of this crate reaches the endpoints.
+    pub(super) fn is_built_in(&self) -> bool {
+        match &self.way {
+            Way::BuiltIn(_) => true,
+            Way::Any { is_built_in, .. } => *is_built_in,
+        }
     }
 
     /// Returns whether the health of its services can be checked.
@@ -137,8 +156,8 @@ impl<Req, Res> Clone for AnyConnector<Req, Res> {
     fn clone(&self) -> Self {
         let way = match &self.way {
             Way::BuiltIn(transports) => Way::BuiltIn(transports.clone()),
-            Way::Any { make, has_health, name } => {
-                Way::Any { make: make.clone(), has_health: *has_health, name }
+            &Way::Any { ref make, has_health, is_built_in, name } => {
+                Way::Any { make: make.clone(), has_health, is_built_in, name }
             }
         };
         Self { way }

@@ -112,7 +112,7 @@ impl<Req: Request, Res: Response> Factories<Req, Res> {
     }
 
     /// Whether a transport of this crate reaches the plugin.
-    pub(super) fn is_built_in(&self, plugin: &PluginConfig) -> bool {
+    fn is_built_in(&self, plugin: &PluginConfig) -> bool {
         self.of(plugin).is_none() && built_in::names().any(|name| name == plugin.transport)
     }
 

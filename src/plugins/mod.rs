@@ -56,6 +56,7 @@
 //! ```
 
 mod answer;
+mod answer_key;
 mod body;
 mod built_in;
 mod by_name;
@@ -71,10 +72,12 @@ mod names;
 mod places;
 mod plugins;
 mod program;
+mod settings;
 mod slot;
 mod sources;
 mod strategy;
 mod terms;
+mod typed;
 mod upstream;
 
 pub use self::{
@@ -90,5 +93,6 @@ pub use self::{
     plugins::Plugins,
     strategy::{AnyStrategy, AnyTable},
     terms::{Terms, TermsLayer},
+    typed::Typed,
     upstream::{InFlight, Upstream, UpstreamFuture},
 };

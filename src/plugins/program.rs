@@ -67,6 +67,10 @@ struct Written<Req, Res> {
     leaving: Vec<Held<Req, Res>>,
 }
 
+/// Makes the connector of a plugin that was registered in code, all of whose sections are there.
+pub(super) type Make<Req, Res> =
+    Box<dyn FnOnce(&PluginConfig, &Sections) -> Result<AnyConnector<Req, Res>, Error>>;
+
 /// Another plugin, for a fallback.
 type Other<Req, Res> = BoxUpstream<Call<Req>, Reply<Res>>;
 
@@ -101,7 +105,7 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
     pub(super) fn register(
         &self,
         plugin: PluginConfig,
-        connector: Option<AnyConnector<Req, Res>>,
+        connector: Option<Make<Req, Res>>,
     ) -> Result<(), Error> {
         check_name(&plugin.name)?;
         let mut written = lock(&self.changing);
@@ -248,7 +252,7 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
         plugin: &PluginConfig,
         sections: &Sections,
         settings: &Settings,
-        connector: Option<AnyConnector<Req, Res>>,
+        connector: Option<Make<Req, Res>>,
         find: &dyn Fn(&str) -> Option<Place<Req, Res>>,
     ) -> Result<Result<Made<Req, Res>, Error>, Error> {
         let name = &plugin.name;
@@ -259,12 +263,11 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
         let made = || {
             sections.validate()?;
             let whole = plugin.clone().with_sections(sections);
-            let is_built_in = connector.is_none() && lock(&self.factories).is_built_in(plugin);
             let connector = match connector {
-                Some(connector) => connector,
+                Some(make) => make(&whole, sections)?,
                 None => lock(&self.factories).connector(&whole, sections, settings)?,
             };
-            let endpoints = places::of(plugin, is_built_in, &lock(&self.sources))?;
+            let endpoints = places::of(plugin, connector.is_built_in(), &lock(&self.sources))?;
             let other: Option<Other<Req, Res>> =
                 sections.fallback.plugin().and_then(find).map(Upstream::new).map(BoxUpstream::new);
             let fallback = Answer::of(&sections.fallback, other)?;
