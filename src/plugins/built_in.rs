@@ -1,4 +1,7 @@
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use super::settings;
 #[cfg(feature = "grpc")]
@@ -27,7 +30,15 @@ type All<Req, Res> = WithGrpc<Req, Res>;
 
 /// The transports of this crate that the features have, each for the schemes of its addresses.
 pub(super) struct BuiltIn<Req, Res> {
-    transports: Arc<ByScheme<All<Req, Res>>>,
+    of: Arc<Of<Req, Res>>,
+}
+
+/// What the transports are made of, when the first endpoint is connected to: until then they take no memory.
+struct Of<Req, Res> {
+    plugin: Arc<PluginConfig>,
+    defaults: Arc<Sections>,
+    settings: Settings,
+    transports: OnceLock<Result<Arc<ByScheme<All<Req, Res>>>, Error>>,
 }
 
 /// Service of one endpoint that a transport of this crate reaches.
@@ -102,36 +113,45 @@ pub(super) struct Settings {
 
 impl<Req, Res> BuiltIn<Req, Res> {
     pub(super) fn new(
-        plugin: &PluginConfig,
-        sections: &Sections,
+        plugin: &Arc<PluginConfig>,
+        defaults: &Arc<Sections>,
         settings: &Settings,
     ) -> Result<Self, Error> {
+        let (plugin, defaults, settings) = (plugin.clone(), defaults.clone(), settings.clone());
+        let of = Of { plugin, defaults, settings, transports: OnceLock::new() };
+        // A mistake is told now.
+        of.make()?;
+        Ok(Self { of: Arc::new(of) })
+    }
+}
+
+impl<Req, Res> Of<Req, Res> {
+    fn make(&self) -> Result<ByScheme<All<Req, Res>>, Error> {
+        let (plugin, sections) = (&*self.plugin, self.plugin.sections(&self.defaults));
         let credentials = sections.auth.credentials()?;
-        let http = settings::http(sections);
-        let socket = settings::socket(plugin, sections)?;
-        #[cfg(feature = "grpc")]
-        let grpc = settings::grpc(plugin, sections)?;
         let transports = ByScheme::new(
             ["http", "https", "http+unix"],
-            HttpTransport::with_config(http).with_credentials(credentials.clone()),
+            HttpTransport::with_config(settings::http(&sections))
+                .with_credentials(credentials.clone()),
         )
-        .or(["unix", "tcp"], SocketTransport::with_config(socket));
+        .or(["unix", "tcp"], SocketTransport::with_config(settings::socket(plugin, &sections)?));
         #[cfg(feature = "grpc")]
         let transports = transports.or(
             ["grpc", "grpc-tls", "grpcs"],
-            GrpcTransport::with_config(grpc).with_credentials(credentials),
+            GrpcTransport::with_config(settings::grpc(plugin, &sections)?)
+                .with_credentials(credentials),
         );
         #[cfg(all(feature = "process", unix))]
         let transports = {
-            let process = ProcessTransport::with_config(settings::process(plugin, sections)?);
-            let process = match &settings.allowed {
+            let process = ProcessTransport::with_config(settings::process(plugin, &sections)?);
+            let process = match &self.settings.allowed {
                 Some(list) => process.with_allow_list(list.clone()),
                 None => process,
             };
             transports.or(["exec"], process)
         };
-        let _ = settings;
-        Ok(Self { transports: Arc::new(transports) })
+        let _ = &self.settings;
+        Ok(transports)
     }
 }
 
@@ -154,17 +174,16 @@ impl<Req, Res> Connect for BuiltIn<Req, Res> {
     type Service = BuiltInService<Req, Res>;
 
     fn connect(&self, member: &Arc<Member>) -> Self::Service {
-        self.transports.connect(member)
-    }
-
-    fn is_known_client(&self) -> bool {
-        self.transports.is_known_client()
+        match self.of.transports.get_or_init(|| self.of.make().map(Arc::new)) {
+            Ok(transports) => transports.connect(member),
+            Err(error) => BuiltInService::refusing(error.clone()),
+        }
     }
 }
 
 impl<Req, Res> Clone for BuiltIn<Req, Res> {
     fn clone(&self) -> Self {
-        Self { transports: self.transports.clone() }
+        Self { of: self.of.clone() }
     }
 }
 

@@ -131,14 +131,15 @@ impl<Req: Request, Res: Response> AnyConnector<Req, Res> {
 }
 
 /// The service of an [`AnyConnector`] for one endpoint.
-pub type AnyConnectorService<Req, Res> = OneOf<BuiltInService<Req, Res>, AnyService<Req, Res>>;
+pub type AnyConnectorService<Req, Res> =
+    OneOf<TransportService<BuiltInService<Req, Res>>, AnyService<Req, Res>>;
 
 impl<Req, Res> Connect for AnyConnector<Req, Res> {
     type Service = AnyConnectorService<Req, Res>;
 
     fn connect(&self, member: &Arc<Member>) -> Self::Service {
         match &self.way {
-            Way::BuiltIn(transports) => OneOf::First(transports.connect(member)),
+            Way::BuiltIn(transports) => OneOf::First(TransportService(transports.connect(member))),
             Way::Any { make, .. } => OneOf::Second(make(member)),
         }
     }
@@ -170,6 +171,42 @@ impl<Req, Res> fmt::Debug for AnyConnector<Req, Res> {
             Way::BuiltIn(transports) => transports.fmt(f),
             Way::Any { name, .. } => f.debug_tuple("AnyConnector").field(name).finish(),
         }
+    }
+}
+
+/// Service of a transport of this crate, whose response futures are on the heap: they are large, and every layer
+/// above would move them.
+///
+/// ```
+/// use tower_upstream::{plugins::TransportService, transport::HttpService};
+/// type OverHttp = TransportService<HttpService<u64, u64>>;
+/// ```
+#[derive(Debug, Clone)]
+pub struct TransportService<S>(S);
+
+impl<S, Req, Res> Service<Call<Req>> for TransportService<S>
+where
+    S: Service<Call<Req>, Response = Reply<Res>, Error = Error>,
+    S::Future: Send + 'static,
+{
+    type Response = Reply<Res>;
+    type Error = Error;
+    type Future = BoxUpstreamFuture<Reply<Res>>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    #[inline]
+    fn call(&mut self, call: Call<Req>) -> Self::Future {
+        BoxUpstreamFuture::new(self.0.call(call))
+    }
+}
+
+impl<S: PluginHealth + Sync> PluginHealth for TransportService<S> {
+    fn health(&self) -> impl Future<Output = HealthStatus> + Send {
+        self.0.health()
     }
 }
 

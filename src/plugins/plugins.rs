@@ -140,8 +140,9 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
     ///
     /// # Errors
     /// `PLUGIN_1201`, with the nearest name, if there is no such plugin; otherwise those of [`Upstream`].
+    #[inline]
     pub fn call(&self, name: &str, call: Call<Req>) -> CallFuture<Req, Res> {
-        CallFuture::new(self.get(name).ok_or_else(|| self.unknown(name)), call)
+        CallFuture::new(self.program.names.find(name).ok_or_else(|| self.unknown(name)), call)
     }
 
     /// Returns the plugins of one `type`, as one service that balances over them.
