@@ -5,7 +5,6 @@ use std::{
     task::{Context, Poll},
 };
 
-use pin_project_lite::pin_project;
 use super::{
     body::{Request, Response},
     passage::{Passage, UpstreamFuture},
@@ -16,6 +15,7 @@ use crate::{
     plugin::{Call, Reply},
     sync::Lease,
 };
+use pin_project_lite::pin_project;
 
 pin_project! {
     /// Response of [`Plugins::call`](super::Plugins::call).
