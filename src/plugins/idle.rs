@@ -46,3 +46,38 @@ impl<T> Idle<T> {
 fn of_thread<T>(places: &Places<T>) -> &Mutex<Option<Box<T>>> {
     &places[thread_number() & (places.len() - 1)]
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn what_is_put_back_is_taken_once_by_the_same_thread() {
+        let idle = Idle::new();
+        assert!(idle.take().is_none());
+        idle.put(Box::new(1));
+        idle.put(Box::new(2));
+        assert_eq!((idle.take(), idle.take()), (Some(Box::new(2)), None));
+        let kept = Arc::new(());
+        let idle = Idle::new();
+        idle.put(Box::new(kept.clone()));
+        std::thread::scope(|scope| {
+            (0..8).for_each(|_| drop(scope.spawn(|| idle.put(Box::new(kept.clone())))));
+        });
+        idle.clear();
+        assert_eq!(Arc::strong_count(&kept), 1);
+        assert!(idle.take().is_none());
+    }
+
+    #[test]
+    fn nothing_waits_for_a_place_that_another_is_at() {
+        let idle = Idle::new();
+        idle.put(Box::new(1));
+        let places = idle.0.get().unwrap();
+        let _at_it = of_thread(places).lock().unwrap();
+        assert!(idle.take().is_none());
+        idle.put(Box::new(2));
+    }
+}

@@ -15,7 +15,7 @@ use super::{
     answer::Answer,
     body::{Request, Response},
     built_in::Settings,
-    checks::{all_of, check, check_name, of_plugin},
+    checks::{all_of, check, check_name, check_version, of_plugin},
     connector::AnyConnector,
     endpoints::AnyDiscover,
     factory::Factories,
@@ -108,6 +108,7 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
         connector: Option<Make<Req, Res>>,
     ) -> Result<(), Error> {
         check_name(&plugin.name)?;
+        check_version(&plugin)?;
         let mut written = lock(&self.changing);
         self.check_open()?;
         if self.names.get(&plugin.name).is_some() {

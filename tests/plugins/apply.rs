@@ -80,6 +80,56 @@ async fn no_call_is_lost_while_plugins_are_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_replaced_is_let_go_with_its_last_call() {
+    use std::sync::{Arc, Mutex, Weak};
+
+    use tower::service_fn;
+    use tower_upstream::{
+        BoxError, Endpoint, Reply, connect_fn,
+        plugins::{AnyConnector, Plugins},
+    };
+
+    let made = Arc::new(Mutex::new(Vec::<Weak<()>>::new()));
+    let (plugins, noted) = (Plugins::<u64, u64>::new(), made.clone());
+    let factory = move |_: &PluginConfig| {
+        let of_it = Arc::new(());
+        noted.lock().unwrap().push(Arc::downgrade(&of_it));
+        Ok(AnyConnector::new(connect_fn(move |_: &Endpoint| {
+            let of_it = of_it.clone();
+            service_fn(move |call: Call<u64>| {
+                let of_it = of_it.clone();
+                async move {
+                    sleep(ms(call.into_body())).await;
+                    drop(of_it);
+                    Ok::<_, BoxError>(Reply::new(7))
+                }
+            })
+        })))
+    };
+    plugins.register_factory("noted", factory).unwrap();
+    let config = |at: &str| {
+        Config::default().with_plugin(PluginConfig::new("tax", "noted").with_endpoint(at))
+    };
+    let alive = || -> Vec<bool> {
+        made.lock().unwrap().iter().map(|of_it| of_it.strong_count() > 0).collect()
+    };
+    plugins.apply(config("a:1")).unwrap();
+    // By name, so that what these calls leave for others is let go as well.
+    plugins.call("tax", Call::new(1)).await.unwrap();
+    let last = tokio::spawn(plugins.call("tax", Call::new(500)));
+    sleep(ms(100)).await;
+    plugins.apply(config("b:1")).unwrap();
+    plugins.call("tax", Call::new(1)).await.unwrap();
+    assert_eq!(alive(), [true, true]);
+    last.await.unwrap().unwrap();
+    sleep(ms(5_000)).await;
+    assert_eq!(alive(), [false, true]);
+    plugins.unregister("tax").unwrap();
+    sleep(ms(5_000)).await;
+    assert_eq!(alive(), [false, false]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_has_not_changed_keeps_what_it_has_learned() {
     let world = World::default();
     let both = |vat: &str| config("a").with_plugin(tax(json!({ "name": "vat", "endpoint": vat })));

@@ -205,3 +205,45 @@ async fn ten_thousand_calls_at_once_all_get_their_own_answer() {
     assert!(start.elapsed() < ms(1_000));
     assert_eq!(plugins.in_flight("tax"), Some(0));
 }
+
+#[test]
+fn plugins_of_a_file_are_called_and_what_is_wrong_with_it_is_told() {
+    let path = std::env::temp_dir().join(format!("plugins-file-{}.json", std::process::id()));
+    let write = |text: &str| std::fs::write(&path, text).unwrap();
+    write(r#"{"plugins": {"tax": {"transport": "http", "endpoint": "http://127.0.0.1:1"}}}"#);
+    let plugins = Plugins::<u64, u64>::from_file(&path).unwrap();
+    assert_eq!(plugins.names(), ["tax".into()]);
+    write(r#"{"plugins": {"tax": {"transport": "htpp", "endpoint": "http://127.0.0.1:1"}}}"#);
+    let error = plugins.apply_file(&path).unwrap_err();
+    assert_eq!(error.code(), Code::PLUGIN_1008);
+    assert!(error.to_string().contains(":1:"), "the place is told: {error}");
+    assert!(plugins.get("tax").is_some(), "nothing has changed");
+    write(r#"{"plugins": {"vat": {"transport": "http", "endpoint": "http://127.0.0.1:1"}}}"#);
+    plugins.apply_file(&path).unwrap();
+    assert_eq!(plugins.names(), ["vat".into()]);
+    std::fs::remove_file(&path).unwrap();
+    let error = Plugins::<u64, u64>::from_file(&path).unwrap_err();
+    assert_eq!(error.code(), Code::CONFIG_1701);
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_by_name_take_turns_with_one_copy_of_the_stack() {
+    let world = World::default();
+    world.slow("a", ms(10));
+    let plugins = world.tax(json!({ "concurrency": { "max": 2, "wait": "1s" } }));
+    // Some wait for their turn, some are dropped while they do, and some run at once.
+    for round in 0..5 {
+        let mut calls: Vec<_> =
+            (0..6).map(|n| Box::pin(plugins.call("tax", Call::new(n)))).collect();
+        for call in &mut calls {
+            assert!(futures::poll!(call).is_pending());
+        }
+        calls.truncate(4);
+        for (n, reply) in futures::future::join_all(calls).await.into_iter().enumerate() {
+            assert_eq!(reply.unwrap().into_body(), format!("a {n}"), "{round}");
+        }
+        assert_eq!(plugins.in_flight("tax"), Some(0));
+    }
+    let layers = plugins.layers("tax").unwrap();
+    assert_eq!((layers.concurrency.handle().in_flight(), world.connected()), (0, 1));
+}
