@@ -181,71 +181,20 @@ async fn what_was_registered_in_code_stays_and_keeps_its_name() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_replaced_ends_its_checks_though_a_handle_is_kept() {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    };
-
-    use tower::service_fn;
-    use tower_upstream::{
-        BoxError, Endpoint, Reply, connect_fn,
-        plugin::{HealthStatus, PluginHealth},
-        plugins::{AnyConnector, Plugins},
-    };
-
-    #[derive(Clone)]
-    struct Checked<S>(S, Arc<AtomicUsize>);
-
-    impl<S: Service<Call<u64>>> Service<Call<u64>> for Checked<S> {
-        type Response = S::Response;
-        type Error = S::Error;
-        type Future = S::Future;
-
-        fn poll_ready(
-            &mut self,
-            cx: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Result<(), S::Error>> {
-            self.0.poll_ready(cx)
-        }
-
-        fn call(&mut self, call: Call<u64>) -> S::Future {
-            self.0.call(call)
-        }
-    }
-
-    impl<S: Sync> PluginHealth for Checked<S> {
-        async fn health(&self) -> HealthStatus {
-            self.1.fetch_add(1, Relaxed);
-            HealthStatus::healthy()
-        }
-    }
-
-    let (checks, plugins) = (Arc::new(AtomicUsize::new(0)), Plugins::<u64, u64>::new());
-    let counted = checks.clone();
-    plugins
-        .register_factory("checked", move |_: &PluginConfig| {
-            let counted = counted.clone();
-            Ok(AnyConnector::with_health(connect_fn(move |_: &Endpoint| {
-                let echo = service_fn(async |call: Call<u64>| {
-                    Ok::<_, BoxError>(Reply::new(call.into_body()))
-                });
-                Checked(echo, counted.clone())
-            })))
-        })
-        .unwrap();
+    let world = World::default();
     let config = |at: &str| {
-        Config::default().with_plugin(PluginConfig::new("tax", "checked").with_endpoint(at))
+        Config::default().with_plugin(tax(json!({ "transport": "checked", "endpoint": at })))
     };
-    plugins.apply(config("a:1")).unwrap();
+    let plugins = world.with(config("a"));
     let handle = plugins.get("tax").unwrap();
     handle.clone().oneshot(Call::new(1)).await.unwrap();
     sleep(ms(60_000)).await;
-    assert!(checks.load(Relaxed) >= 10, "{checks:?}");
+    assert!(world.checks() >= 10, "{}", world.checks());
     assert_eq!(plugins.list()["tax"].status.as_str(), "healthy");
-    plugins.apply(config("b:1")).unwrap();
+    plugins.apply(config("b")).unwrap();
     sleep(ms(1_000)).await;
-    let before = checks.load(Relaxed);
+    let before = world.checks();
     sleep(ms(60_000)).await;
-    assert_eq!(checks.load(Relaxed), before, "nothing was called since");
+    assert_eq!(world.checks(), before, "nothing was called since");
     drop(handle);
 }
