@@ -34,7 +34,7 @@ async fn packets_that_are_none_take_nothing_away() {
         host.send(&packet).await;
     }
     let strange = "x".repeat(63);
-    let strings = ["=", "", "=x", "a", "a=1", "A=2", "id=", "weight=-1", "priority=x", "tags=,,a,"];
+    let strings = ["=", "=x", "a", "a=1", "A=2", "id=", "weight=-1", "priority=x", "tags=,,a,"];
     host.announce(Service::new("_tax._tcp", &strange, 2).txt(&strings)).await;
     host.announce(Service::new("_tax._tcp", "bad", 3).txt(&["protocol=exec"])).await;
     host.announce(Service::new("_tax._tcp", "\u{1f980} a.b\\", 4).txt(&["weight=4"])).await;

@@ -21,7 +21,7 @@ struct Announcer {
 }
 
 const KIND: &str = "_story._tcp";
-const TTL: u32 = 8;
+const TTL: u32 = 6;
 
 impl Registrar for Announcer {
     type Session = ();
@@ -112,9 +112,9 @@ impl Backend for Network {
         secs(10)
     }
 
-    /// Shorter than what is left of a record when it is asked for again.
+    /// Shorter than the time in which a record is asked for again: the last 20 % of its life.
     fn outage(&self) -> Duration {
-        ms(900)
+        ms(600)
     }
 }
 

@@ -175,23 +175,27 @@ impl Mdns {
     }
 
     /// Asks whether the instance with `key` is still there, for a program that cannot reach it: without an
-    /// answer within 10 s it is removed (RFC 6762 §10.4), long before its records expire.
+    /// answer within `timeout` it is removed, long before its records expire. RFC 6762 §10.4 recommends 10 s.
     ///
     /// Does nothing for an instance that no watch of this value has found.
     ///
     /// # Errors
     /// [`Kind::Connection`] if the question cannot be sent.
     ///
+    /// # Bounds
+    /// `timeout` is from 1 s to a minute.
+    ///
     /// ```
+    /// use std::time::Duration;
     /// use tower_upstream::discover::{Mdns, MdnsConfig};
-    /// Mdns::new(MdnsConfig::default())?.reconfirm("tax-1")?;
+    /// Mdns::new(MdnsConfig::default())?.reconfirm("tax-1", Duration::from_secs(10))?;
     /// # Ok::<(), tower_upstream::Error>(())
     /// ```
-    pub fn reconfirm(&self, key: &str) -> Result<(), Error> {
+    pub fn reconfirm(&self, key: &str, timeout: Duration) -> Result<(), Error> {
         let Some(daemon) = self.daemons.running() else { return Ok(()) };
         let Some(full) = daemon.heard.look(|board| board.name_of(key)) else { return Ok(()) };
         let failed = |error| failed("an instance cannot be asked for", error);
-        daemon.mdns.verify(full, RECONFIRM).map_err(failed)
+        daemon.mdns.verify(full, timeout.clamp(RECONFIRM[0], RECONFIRM[1])).map_err(failed)
     }
 
     /// Returns the endpoint that an instance becomes, of its name, the bytes of its TXT record, and its
@@ -216,8 +220,7 @@ impl Mdns {
     }
 }
 
-/// As RFC 6762 §10.4 recommends.
-const RECONFIRM: Duration = mdns_sd::VERIFY_TIMEOUT_DEFAULT;
+const RECONFIRM: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 
 impl fmt::Debug for Mdns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

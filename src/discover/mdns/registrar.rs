@@ -21,7 +21,7 @@ use crate::error::{BoxError, Error, Kind};
 const LOOK: Duration = Duration::from_secs(10);
 /// For so long an instance may not be announced: its name is probed for three times, 250 ms apart, and later if
 /// another has the same.
-const ANNOUNCE: Duration = Duration::from_secs(8);
+const ANNOUNCE: Duration = Duration::from_secs(5);
 /// A goodbye is said again after 120 ms.
 const GOODBYE: Duration = Duration::from_millis(200);
 
