@@ -155,7 +155,8 @@ async fn several_types_stand_side_by_side_and_each_id_is_there_once() {
     assert_eq!(keys(&of_vat.next().await.unwrap()), ["b"]);
     // One leaves a type, and is still there by the other.
     host.goodbye("a").await;
-    let set = until(&mut sets, |set| set.get("a").is_some_and(|a| a.address().port() == Some(2))).await;
+    let set =
+        until(&mut sets, |set| set.get("a").is_some_and(|a| a.address().port() == Some(2))).await;
     assert_eq!(keys(&set), ["a", "b"]);
 }
 

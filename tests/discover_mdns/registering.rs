@@ -58,12 +58,22 @@ async fn a_record_has_the_layout_of_the_go_library_and_a_goodbye_is_said_twice()
     let strings = host.heard("tax-7._tax-api._tcp.local").unwrap();
     assert_eq!(
         strings,
-        ["name=Tax_API", "version=", "id=tax-7", "team=blue", "tags=v2,eu", "mdns.service_type=_tax-api._tcp"]
+        [
+            "name=Tax_API",
+            "version=",
+            "id=tax-7",
+            "team=blue",
+            "tags=v2,eu",
+            "mdns.service_type=_tax-api._tcp"
+        ]
     );
     registry.deregister_all(secs(10)).await.unwrap();
     sleep(ms(200)).await;
     let goodbyes = host.goodbyes();
-    assert!(goodbyes.len() >= 2 && goodbyes.iter().all(|of| of.starts_with("tax-7.")), "{goodbyes:?}");
+    assert!(
+        goodbyes.len() >= 2 && goodbyes.iter().all(|of| of.starts_with("tax-7.")),
+        "{goodbyes:?}"
+    );
 }
 
 #[tokio::test]

@@ -155,7 +155,10 @@ mod tests {
     }
 
     fn keys<'a>(all: impl IntoIterator<Item = &'a Arc<Endpoint>>) -> Vec<String> {
-        together(all, |_| true, 9).iter().map(|of| format!("{}@{}", of.key(), of.address())).collect()
+        together(all, |_| true, 9)
+            .iter()
+            .map(|of| format!("{}@{}", of.key(), of.address()))
+            .collect()
     }
 
     #[test]

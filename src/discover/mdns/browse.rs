@@ -52,7 +52,9 @@ impl Browse {
     /// Looks at what is found. `None`: it has ended.
     pub(super) fn look<T>(&self, at: impl FnOnce(&Listing) -> T) -> Option<T> {
         let heard = &self.daemon.heard;
-        heard.look(|board| Some(at(board.listing(&self.kind, self.number).filter(|of| !of.is_over)?)))
+        heard.look(|board| {
+            Some(at(board.listing(&self.kind, self.number).filter(|of| !of.is_over)?))
+        })
     }
 }
 
@@ -89,7 +91,11 @@ impl Search {
                             heard.note(|board| board.found(of, full, endpoint, self.max, now));
                         if !has_room && !self.is_full {
                             let (kind, max) = (self.kind.short(), self.max);
-                            tracing::warn!(kind, max, "more instances than may be; they are ignored");
+                            tracing::warn!(
+                                kind,
+                                max,
+                                "more instances than may be; they are ignored"
+                            );
                         }
                         self.is_full = !has_room;
                     }

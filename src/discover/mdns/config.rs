@@ -212,8 +212,14 @@ mod tests {
             .with_watch(WatchConfig::default().with_max_removed(2.0));
         let text = wrong.validate().unwrap_err().to_string();
         for name in [
-            "`service_type`", "`service_types`", "`ipv6`", "empty name", "`port`",
-            "`browse_timeout`", "`max_instances`", "`max_removed`",
+            "`service_type`",
+            "`service_types`",
+            "`ipv6`",
+            "empty name",
+            "`port`",
+            "`browse_timeout`",
+            "`max_instances`",
+            "`max_removed`",
         ] {
             assert!(text.contains(name), "{text}");
         }

@@ -50,11 +50,7 @@ impl Daemon {
     fn start(config: &Arc<MdnsConfig>) -> Result<Self, Error> {
         let failed = |error| failed("the thread for multicast cannot be started", error);
         let mdns = ServiceDaemon::new_with_port(config.port).map_err(failed)?;
-        let daemon = Self {
-            mdns,
-            config: config.clone(),
-            heard: Arc::default(),
-        };
+        let daemon = Self { mdns, config: config.clone(), heard: Arc::default() };
         // Before the interfaces, so that each that is used is told.
         let events = daemon.mdns.monitor().map_err(failed)?;
         let config = config.clone();

@@ -122,7 +122,10 @@ mod tests {
         let quiet = Step::Wait(Some(after(start, 400)));
         assert_eq!(gather.step(found.clone(), after(start, 100)), quiet);
         let unchecked = View { is_checked: false, ..found.clone() };
-        assert_eq!(gather.step(unchecked, after(start, 400)), Step::Wait(Some(after(start, 5_000))));
+        assert_eq!(
+            gather.step(unchecked, after(start, 400)),
+            Step::Wait(Some(after(start, 5_000)))
+        );
         assert_eq!(gather.step(found, after(start, 400)), UNSURE);
     }
 

@@ -211,7 +211,12 @@ impl Mdns {
     /// assert_eq!((endpoint.key(), endpoint.address().as_str()), ("tax-1", "10.0.0.1:8080"));
     /// # Ok::<(), tower_upstream::Error>(())
     /// ```
-    pub fn read(name: &str, txt: &[u8], addresses: &[IpAddr], port: u16) -> Result<Endpoint, Error> {
+    pub fn read(
+        name: &str,
+        txt: &[u8],
+        addresses: &[IpAddr],
+        port: u16,
+    ) -> Result<Endpoint, Error> {
         let pairs = TxtProperties::from(txt);
         let said = Said::read(pairs.iter().map(|pair| (pair.key(), pair.val())));
         let place = |ip: &IpAddr| Place { ip: *ip, scope: None, heard_at: Vec::new() };

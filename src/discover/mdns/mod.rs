@@ -15,6 +15,4 @@ mod source;
 mod trust;
 mod txt;
 
-pub use self::{
-    config::MdnsConfig, mdns::Mdns, registrar::MdnsRegistrar, source::MdnsService,
-};
+pub use self::{config::MdnsConfig, mdns::Mdns, registrar::MdnsRegistrar, source::MdnsService};

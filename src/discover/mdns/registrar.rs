@@ -213,11 +213,7 @@ impl Registrar for MdnsRegistrar {
         }
     }
 
-    async fn remove(
-        &self,
-        session: &mut MdnsSession,
-        instance: &Instance,
-    ) -> Result<(), BoxError> {
+    async fn remove(&self, session: &mut MdnsSession, instance: &Instance) -> Result<(), BoxError> {
         // One of another session is gone with that.
         let Some(daemon) = &session.daemon else { return Ok(()) };
         let (info, _) = self.records(instance)?;

@@ -102,7 +102,8 @@ impl Search {
     /// Begins again, if it has ended. Tells whether it had.
     fn follow(&mut self, daemon: &Arc<Daemon>, now: Instant) -> Result<bool, Error> {
         let seen = self.browse.as_ref().and_then(|browse| {
-            let seen = |of: &Listing| (of.instances().cloned().collect(), of.changed_at, of.removals);
+            let seen =
+                |of: &Listing| (of.instances().cloned().collect(), of.changed_at, of.removals);
             browse.look(seen)
         });
         let has_ended = self.browse.is_some() && seen.is_none();

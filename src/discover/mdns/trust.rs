@@ -68,7 +68,11 @@ impl Trust {
     }
 
     /// Those of `endpoints` whose check begins now.
-    pub(super) fn begin(&mut self, endpoints: &[Arc<Endpoint>], now: Instant) -> Vec<Arc<Endpoint>> {
+    pub(super) fn begin(
+        &mut self,
+        endpoints: &[Arc<Endpoint>],
+        now: Instant,
+    ) -> Vec<Arc<Endpoint>> {
         let mut begun = Vec::new();
         for endpoint in endpoints {
             if self.running >= PARALLEL {
@@ -149,9 +153,9 @@ mod tests {
         trust.ended(&a, true, 0.5, now);
         assert!(trust.has_passed(&a) && !trust.has_passed(&moved) && trust.next_due().is_none());
         // At another address it is a stranger, and what ends of the old one says nothing.
-        trust.seen(&[moved.clone()], true, now);
+        trust.seen(std::slice::from_ref(&moved), true, now);
         assert!(!trust.has_passed(&a) && !trust.has_passed(&moved));
-        assert_eq!(trust.begin(&[moved.clone()], now).len(), 1);
+        assert_eq!(trust.begin(std::slice::from_ref(&moved), now).len(), 1);
         trust.ended(&a, true, 0.5, now);
         assert!(!trust.has_passed(&moved));
         // What left and comes again is a stranger, too.

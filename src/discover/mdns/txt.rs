@@ -14,8 +14,20 @@ const MAX_STRING: usize = 255;
 const MAX_RECORD: usize = 1_300;
 /// Keys that are no metadata. What Go does not know of them is metadata to it.
 const RESERVED: [&str; 14] = [
-    "name", "version", "id", "tags", "mdns.service_type", "weight", "priority", "status",
-    "draining", "protocol", "path", "region", "zone", "sub_zone",
+    "name",
+    "version",
+    "id",
+    "tags",
+    "mdns.service_type",
+    "weight",
+    "priority",
+    "status",
+    "draining",
+    "protocol",
+    "path",
+    "region",
+    "zone",
+    "sub_zone",
 ];
 
 /// The pairs of a record.
@@ -27,9 +39,7 @@ pub(super) struct Said {
 
 impl Said {
     /// Takes the first pair of each key. A key alone is a value that is true; what is no text is left out.
-    pub(super) fn read<'a>(
-        strings: impl IntoIterator<Item = (&'a str, Option<&'a [u8]>)>,
-    ) -> Self {
+    pub(super) fn read<'a>(strings: impl IntoIterator<Item = (&'a str, Option<&'a [u8]>)>) -> Self {
         let (mut pairs, mut seen) = (BTreeMap::new(), HashSet::new());
         for (key, value) in strings {
             let lower = key.to_ascii_lowercase();
@@ -129,7 +139,8 @@ pub(super) fn write(instance: &Instance, kind: &ServiceType) -> Result<Written, 
     let long = long.or(last.iter().find(|(key, value)| is_long(key, value)).map(|(key, _)| *key));
     if let Some(key) = long.or((needed > MAX_RECORD).then_some("all")) {
         let id = instance.id();
-        let text = format!("`{id}` cannot be announced by mDNS: `{key}` is too long for a TXT record");
+        let text =
+            format!("`{id}` cannot be announced by mDNS: `{key}` is too long for a TXT record");
         return Err(Error::not_sent(Kind::InvalidConfig).message(text));
     }
 

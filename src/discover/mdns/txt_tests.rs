@@ -35,8 +35,13 @@ fn the_first_of_two_strings_with_one_key_counts() {
 #[test]
 fn a_record_of_the_go_library_is_read() {
     let said = said(&[
-        "name=orders", "version=2.3.0", "id=orders-7", "zone=eu-1a", "tags=v2,eu",
-        "mdns.service_type=_orders._tcp", "farp.meta.team=blue",
+        "name=orders",
+        "version=2.3.0",
+        "id=orders-7",
+        "zone=eu-1a",
+        "tags=v2,eu",
+        "mdns.service_type=_orders._tcp",
+        "farp.meta.team=blue",
     ]);
     let endpoint = said.of(Endpoint::new("a:1").unwrap());
     assert_eq!(endpoint.tags(), ["v2", "eu"]);
@@ -57,8 +62,15 @@ fn a_record_is_written_in_the_order_of_the_go_library() {
     assert_eq!(
         strings,
         [
-            "name=tax", "version=2", "id=tax-1", "team=blue", "tags=v2,eu",
-            "mdns.service_type=_tax._tcp", "protocol=https", "path=/v1", "weight=3",
+            "name=tax",
+            "version=2",
+            "id=tax-1",
+            "team=blue",
+            "tags=v2,eu",
+            "mdns.service_type=_tax._tcp",
+            "protocol=https",
+            "path=/v1",
+            "weight=3",
             "draining=true",
         ]
     );
