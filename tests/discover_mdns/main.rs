@@ -7,6 +7,7 @@
 
 mod hostile;
 mod reading;
+mod real;
 mod registering;
 #[path = "../support/registry_story.rs"]
 mod registry_story;

@@ -36,7 +36,7 @@ impl Browse {
         let failed = |error| failed(&format!("`{}` cannot be searched for", kind.short()), error);
         let (number, events) = begun.map_err(failed)?;
         if let Some(events) = events {
-            let search = Search {
+            let follower = Follower {
                 heard: Arc::downgrade(&daemon.heard),
                 kind: kind.clone(),
                 number,
@@ -44,7 +44,7 @@ impl Browse {
                 max: daemon.config.max_instances,
                 is_full: false,
             };
-            tokio::spawn(search.listen(events));
+            tokio::spawn(follower.listen(events));
         }
         Ok(Self { daemon: daemon.clone(), kind: kind.clone(), number })
     }
@@ -69,7 +69,7 @@ impl Drop for Browse {
 }
 
 /// Follows what is told of a type.
-struct Search {
+struct Follower {
     heard: Weak<Heard>,
     kind: ServiceType,
     number: u64,
@@ -78,7 +78,7 @@ struct Search {
     is_full: bool,
 }
 
-impl Search {
+impl Follower {
     async fn listen(mut self, events: Receiver<ServiceEvent>) {
         while let Ok(event) = events.recv_async().await {
             let Some(heard) = self.heard.upgrade() else { return };
@@ -123,7 +123,7 @@ impl Search {
 }
 
 /// Also if the runtime ends.
-impl Drop for Search {
+impl Drop for Follower {
     fn drop(&mut self) {
         if let Some(heard) = self.heard.upgrade() {
             heard.note(|board| board.end(&self.kind, self.number));

@@ -11,6 +11,7 @@ mod kind;
 mod mdns;
 mod places;
 mod registrar;
+mod search;
 mod source;
 mod trust;
 mod txt;

@@ -7,7 +7,6 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::Poll,
-    time::Duration,
 };
 
 use futures_util::{
@@ -21,12 +20,12 @@ use super::{
         set::EndpointSet,
         watch::{Observation, Source},
     },
-    board::{Listing, together},
-    browse::Browse,
+    board::together,
     check::{self, Check},
     daemon::{Daemon, Daemons},
     gather::{Gather, Step, View},
     kind::ServiceType,
+    search::Search,
     trust::Trust,
 };
 use crate::{
@@ -63,61 +62,6 @@ struct Watching {
     gather: Gather,
     checks: FuturesUnordered<BoxFuture<'static, (Arc<Endpoint>, bool)>>,
     began: Instant,
-    /// How often a search had to begin again, or its time was over then.
-    restarts: u64,
-}
-
-/// For one type.
-struct Search {
-    kind: ServiceType,
-    /// `None`: it cannot be searched for now.
-    browse: Option<Browse>,
-    began: Instant,
-    found: Vec<Arc<Endpoint>>,
-    changed_at: Instant,
-    /// Instances that left: of this search, and of those before it.
-    removals: (u64, u64),
-    /// What the search before it had found, until this one had its time.
-    kept: Vec<Arc<Endpoint>>,
-}
-
-impl Search {
-    fn new(kind: &ServiceType, now: Instant) -> Self {
-        Self {
-            kind: kind.clone(),
-            browse: None,
-            began: now,
-            found: Vec::new(),
-            changed_at: now,
-            removals: (0, 0),
-            kept: Vec::new(),
-        }
-    }
-
-    /// Until when it keeps what the search before it had found.
-    fn keeps_until(&self, timeout: Duration) -> Option<Instant> {
-        (!self.kept.is_empty()).then(|| time::later(self.began, timeout))
-    }
-
-    /// Begins again, if it has ended. Tells whether it had.
-    fn follow(&mut self, daemon: &Arc<Daemon>, now: Instant) -> Result<bool, Error> {
-        let seen = self.browse.as_ref().and_then(|browse| {
-            let seen =
-                |of: &Listing| (of.instances().cloned().collect(), of.changed_at, of.removals);
-            browse.look(seen)
-        });
-        let has_ended = self.browse.is_some() && seen.is_none();
-        if let Some((found, changed_at, removals)) = seen {
-            (self.found, self.changed_at, self.removals.0) = (found, changed_at, removals);
-            return Ok(false);
-        }
-        self.kept.append(&mut self.found);
-        let (of_this, before) = self.removals;
-        self.removals = (0, before + of_this);
-        (self.browse, self.began) = (None, now);
-        self.browse = Some(Browse::begin(daemon, &self.kind)?);
-        Ok(has_ended)
-    }
 }
 
 impl MdnsService {
@@ -150,7 +94,6 @@ impl MdnsService {
             gather: Gather::new(now, timeout, is_anew),
             checks: FuturesUnordered::new(),
             began: now,
-            restarts: 0,
             daemon,
         })
     }
@@ -170,20 +113,15 @@ impl MdnsService {
         let config = &self.daemons.config;
         let mut failed = None;
         for search in &mut watching.searches {
-            match search.follow(&watching.daemon, now) {
-                Ok(has_ended) => watching.restarts += u64::from(has_ended),
-                Err(error) => drop(failed.get_or_insert(error)),
-            }
-            if search.keeps_until(config.browse_timeout).is_some_and(|until| until <= now) {
-                search.kept.clear();
-                watching.restarts += 1;
+            if let Err(error) = search.follow(&watching.daemon, config.browse_timeout, now) {
+                failed.get_or_insert(error);
             }
         }
         match failed {
             // Otherwise it is only some types that fail.
-            Some(error) if watching.searches.iter().all(|of| of.browse.is_none()) => Err(error),
+            Some(error) if !watching.searches.iter().any(Search::is_on) => Err(error),
             _ => {
-                let all = watching.searches.iter().flat_map(|of| of.found.iter().chain(&of.kept));
+                let all = watching.searches.iter().flat_map(Search::found);
                 Ok(together(all, |of| self.is_wanted(of), config.max_instances))
             }
         }
@@ -236,8 +174,8 @@ impl MdnsService {
         let (set, is_checked) = self.trusted(watching, found, now);
         let searches = watching.searches.iter();
         let changed_at = searches.clone().map(|of| of.changed_at).max().unwrap_or(now);
-        let removals = searches.map(|of| of.removals.0 + of.removals.1).sum();
-        let lost = lost + watching.restarts;
+        let removals = searches.clone().map(Search::removals).sum();
+        let lost = lost + searches.map(|of| of.breaks).sum::<u64>();
         let view = View { set: set.clone(), is_checked, changed_at, removals, lost };
         Ok(match watching.gather.step(view, now) {
             Step::Tell { is_certain } => {
@@ -250,8 +188,8 @@ impl MdnsService {
                 let checks = lock(&self.trust).next_due().filter(|_| self.check.is_some());
                 let timeout = self.daemons.config.browse_timeout;
                 let searches = watching.searches.iter();
-                let kept = searches.filter_map(|of| of.keeps_until(timeout)).min();
-                Err(time::earlier(time::earlier(until, checks), kept))
+                let searches = searches.filter_map(|of| of.due(timeout, now)).min();
+                Err(time::earlier(time::earlier(until, checks), searches))
             }
         })
     }
