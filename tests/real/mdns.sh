@@ -50,6 +50,9 @@ mdns_avahi() {
     local of=$REAL_DIR/avahi
     cp -a /etc "$of.etc"
     mkdir -p "$of.etc/avahi/services"
+    # It looks for its user, although it stays root.
+    echo 'avahi:x:998:998::/:/bin/false' >>"$of.etc/passwd"
+    echo 'avahi:x:998:' >>"$of.etc/group"
     cat >"$of.etc/avahi/avahi-daemon.conf" <<'CONF'
 [server]
 host-name=avahi
