@@ -25,6 +25,8 @@ mod fields;
 mod grpc;
 mod http;
 mod lines;
+#[cfg(feature = "mdns")]
+mod mdns;
 mod memory;
 mod mutate;
 mod wire;
@@ -315,6 +317,12 @@ fn instances_in_consul() {
 #[test]
 fn answers_of_consul() {
     fuzz("consul_http", |bytes| consul::answer(bytes.to_vec()));
+}
+
+#[cfg(feature = "mdns")]
+#[test]
+fn txt_records_of_mdns() {
+    fuzz("mdns_txt", mdns::txt);
 }
 
 #[test]
