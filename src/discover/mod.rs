@@ -17,6 +17,7 @@
 //! | `farp` | services that tell over HTTP what they are, with the feature `http` |
 //! | `Etcd` | services in etcd, with the feature `etcd` |
 //! | `consul` | a service in Consul, with the feature `consul` |
+//! | `Eureka` | services in Eureka, with the feature `eureka` |
 //! | `FromChanges` | a `tower::discover::Discover`, with the feature `tower` |
 //! | [`Watched`] | a backend of yours that has to be asked over the network: a [`Source`] |
 //! | [`Discover`] | a source that you write |
@@ -56,6 +57,8 @@
 //! # Ok(()) }
 //! ```
 
+#[cfg(any(feature = "consul", feature = "eureka"))]
+mod answers;
 mod catalog;
 #[cfg(feature = "consul")]
 mod consul;
@@ -63,8 +66,12 @@ mod diff;
 mod discover;
 #[cfg(feature = "dns")]
 mod dns;
+#[cfg(any(feature = "consul", feature = "eureka"))]
+mod encode;
 #[cfg(feature = "etcd")]
 mod etcd;
+#[cfg(feature = "eureka")]
+mod eureka;
 #[cfg(feature = "json")]
 mod file;
 mod filtered;
@@ -78,6 +85,8 @@ mod memory_registry;
 mod register;
 mod retries;
 mod set;
+#[cfg(any(feature = "consul", feature = "etcd", feature = "eureka"))]
+mod tls_files;
 #[cfg(feature = "tower")]
 mod tower;
 mod watch;
@@ -104,6 +113,10 @@ pub use self::consul::{
 pub use self::dns::{Dns, DnsConfig, DnsService, IpFamily, dns};
 #[cfg(feature = "etcd")]
 pub use self::etcd::{Etcd, EtcdConfig, EtcdRegistrar, EtcdService};
+#[cfg(feature = "eureka")]
+pub use self::eureka::{
+    Eureka, EurekaConfig, EurekaFetch, EurekaRegistrar, EurekaService, EurekaStatus,
+};
 #[cfg(feature = "json")]
 pub use self::file::{File, file};
 #[cfg(feature = "http")]
