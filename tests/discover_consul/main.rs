@@ -7,6 +7,10 @@
 mod catalog;
 mod double;
 mod hostile;
+#[path = "../support/linked.rs"]
+mod linked;
+#[path = "../support/raw.rs"]
+mod raw;
 mod reading;
 mod real;
 mod registering;

@@ -129,7 +129,9 @@ fn meta(instance: &Instance, scheme: &str) -> Result<BTreeMap<String, String>, E
 fn own(endpoint: &Endpoint, scheme: &str) -> Result<BTreeMap<&'static str, String>, Error> {
     if let Some(tag) = endpoint.tags().iter().find(|tag| tag.contains(',') || tag.trim() != **tag) {
         let shown: String = tag.escape_debug().take(64).collect();
-        return Err(refused(format!("the tag `{shown}` must have no comma and no white space around it")));
+        return Err(refused(format!(
+            "the tag `{shown}` must have no comma and no white space around it"
+        )));
     }
     let place = endpoint.locality();
     let weight = Some(endpoint.weight()).filter(|weight| *weight != 1);

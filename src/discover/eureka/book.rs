@@ -72,14 +72,15 @@ impl Book {
     /// Those that are asked for.
     pub(super) fn select(&self, wanted: &Wanted) -> Vec<Arc<Info>> {
         match wanted {
-            Wanted::App(app) => self.apps.get(app).into_iter().flat_map(BTreeMap::values).cloned().collect(),
+            Wanted::App(app) => {
+                self.apps.get(app).into_iter().flat_map(BTreeMap::values).cloned().collect()
+            }
             Wanted::Vip { name, is_secure } => {
                 let all = self.apps.values().flat_map(BTreeMap::values);
                 all.filter(|info| info.is_at(name, *is_secure)).cloned().collect()
             }
         }
     }
-
 }
 
 #[cfg(test)]

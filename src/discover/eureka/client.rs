@@ -162,9 +162,8 @@ impl Answer {
         read: impl FnOnce(&[u8]) -> Result<T, serde_json::Error>,
     ) -> Result<T, Error> {
         let (head, body) = (self.response.headers(), self.response.body());
-        let failed = |what: &str| {
-            Error::failed(Kind::Transport).message(format!("{} {what}", self.name))
-        };
+        let failed =
+            |what: &str| Error::failed(Kind::Transport).message(format!("{} {what}", self.name));
         let kind = head.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let start = body.iter().find(|byte| !byte.is_ascii_whitespace());
         if kind.to_ascii_lowercase().contains("xml") || start == Some(&b'<') {

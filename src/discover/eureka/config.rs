@@ -214,7 +214,8 @@ impl EurekaConfig {
         }
         let (renewal, lease) = (self.lease_renewal_interval, self.lease_duration);
         if renewal.subsec_nanos() > 0 || lease.subsec_nanos() > 0 {
-            mistakes.push("a `lease_duration` must be of whole seconds, and its renewal".to_owned());
+            mistakes
+                .push("a `lease_duration` must be of whole seconds, and its renewal".to_owned());
         }
         if lease <= renewal || lease > DAY {
             let bounds = "must be longer than `lease_renewal_interval`, and at most a day";

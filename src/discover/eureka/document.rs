@@ -109,7 +109,8 @@ mod tests {
             assert_eq!((told.instances.len(), told.hash.as_deref()), (1, Some("UP_1_")));
             assert_eq!((&*told.instances[0].app, told.instances[0].id()), ("TAX", "1"));
         }
-        let one = br#"{"application":{"name":"TAX","instance":[{"hostName":"a"},{"hostName":"b"}]}}"#;
+        let one =
+            br#"{"application":{"name":"TAX","instance":[{"hostName":"a"},{"hostName":"b"}]}}"#;
         assert_eq!(Told::application(one).unwrap().instances.len(), 2);
         for empty in ["{}", "[]", "", "7", r#"{"applications":7}"#] {
             assert!(Told::applications(empty.as_bytes()).is_err(), "{empty}");

@@ -15,7 +15,7 @@ use super::{
     feed::Feed,
     info::Prefer,
     registrar::{EurekaRegistrar, override_status},
-    source::{EurekaService, From},
+    source::{EurekaService, Feeding},
     status::EurekaStatus,
     wanted::Wanted,
 };
@@ -134,8 +134,8 @@ impl Eureka {
         Ok(self.watches.watch(&wanted.path(), || {
             let Shared { client, feed, config } = &*self.shared;
             let from = match config.fetch {
-                EurekaFetch::Delta => From::Registry(feed.clone()),
-                EurekaFetch::Application => From::Application(config.registry_fetch_interval),
+                EurekaFetch::Delta => Feeding::Registry(feed.clone()),
+                EurekaFetch::Application => Feeding::Application(config.registry_fetch_interval),
             };
             let prefer = self.prefer(is_secure);
             EurekaService::new(client.clone(), wanted.clone(), prefer, from)

@@ -36,8 +36,7 @@ fn an_address_is_that_of_the_ip_unless_the_name_or_the_secure_port_is_preferred(
             .unwrap();
     let v6 = v6.of_app("tax").endpoint(Prefer::default()).unwrap();
     assert_eq!((v6.key(), v6.address().as_str()), ("h", "http://[::1]:8080"));
-    let only_secure =
-        r#"{"instanceId":"x","hostName":"h","port":{"$":80,"@enabled":false},"securePort":{"$":443,"@enabled":true}}"#;
+    let only_secure = r#"{"instanceId":"x","hostName":"h","port":{"$":80,"@enabled":false},"securePort":{"$":443,"@enabled":true}}"#;
     let only_secure: Info = serde_json::from_str(only_secure).unwrap();
     let only_secure = only_secure.endpoint(Prefer::default()).unwrap();
     assert_eq!(only_secure.address().as_str(), "https://h:443");

@@ -37,7 +37,10 @@ impl Server {
         if is_open && !leads_privately(&address) {
             return Err(Credentials::exposed(&format!("`{address}`")).coded(Some(Code::AUTH_1105)));
         }
-        Ok(Self { client: HttpClient::new(&address, config.dialer()), url: address.as_str().into() })
+        Ok(Self {
+            client: HttpClient::new(&address, config.dialer()),
+            url: address.as_str().into(),
+        })
     }
 }
 

@@ -1,9 +1,4 @@
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use super::{
     super::{
@@ -26,11 +21,11 @@ pub struct EurekaService {
     client: Arc<Client>,
     wanted: Wanted,
     prefer: Prefer,
-    from: From,
+    from: Feeding,
 }
 
 /// Where it is read.
-pub(super) enum From {
+pub(super) enum Feeding {
     /// With all others.
     Registry(Arc<Feed>),
     /// Alone, so often.
@@ -48,7 +43,7 @@ pub struct EurekaState {
 const NEW: Duration = Duration::from_secs(1);
 
 impl EurekaService {
-    pub(super) fn new(client: Arc<Client>, wanted: Wanted, prefer: Prefer, from: From) -> Self {
+    pub(super) fn new(client: Arc<Client>, wanted: Wanted, prefer: Prefer, from: Feeding) -> Self {
         Self { client, wanted, prefer, from }
     }
 
@@ -125,8 +120,8 @@ impl Source for EurekaService {
 
     async fn observe(&self, state: &mut EurekaState) -> Result<Observation, BoxError> {
         match &self.from {
-            From::Registry(feed) => self.of_registry(feed, state).await,
-            From::Application(every) => self.alone(*every).await,
+            Feeding::Registry(feed) => self.of_registry(feed, state).await,
+            Feeding::Application(every) => self.alone(*every).await,
         }
     }
 }
