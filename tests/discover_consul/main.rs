@@ -13,6 +13,8 @@ mod linked;
 mod raw;
 mod reading;
 mod real;
+#[path = "../support/real.rs"]
+mod real_servers;
 mod registering;
 #[path = "../support/registry_story.rs"]
 mod registry_story;

@@ -99,7 +99,8 @@ impl Double {
     }
 
     pub fn status(&self, app: &str, id: &str) -> String {
-        let get = |registry: &mut Registry| Some(registry.get(app, id)?["status"].as_str()?.to_owned());
+        let get =
+            |registry: &mut Registry| Some(registry.get(app, id)?["status"].as_str()?.to_owned());
         self.registry(get).unwrap_or("none".to_owned())
     }
 
@@ -200,7 +201,13 @@ impl Server {
         }
     }
 
-    fn written(&self, asked: &Asked, status: u16, kind: &str, body: String) -> Response<Full<Bytes>> {
+    fn written(
+        &self,
+        asked: &Asked,
+        status: u16,
+        kind: &str,
+        body: String,
+    ) -> Response<Full<Bytes>> {
         let mut answer = Response::builder().status(status);
         if body.is_empty() {
             return answer.body(Full::default()).unwrap();
@@ -245,7 +252,8 @@ impl State {
                     info[key].as_str().is_some_and(|of| of.split(',').any(|of| of == *vip))
                 };
                 let all = registry.applications(is_at);
-                let is_none = all["applications"]["application"].as_array().is_some_and(Vec::is_empty);
+                let is_none =
+                    all["applications"]["application"].as_array().is_some_and(Vec::is_empty);
                 found((!is_none).then_some(all))
             }
             ("POST", ["apps", app]) => {

@@ -11,6 +11,9 @@ mod linked;
 #[path = "../support/raw.rs"]
 mod raw;
 mod reading;
+mod real;
+#[path = "../support/real.rs"]
+mod real_servers;
 mod registering;
 mod registry;
 #[path = "../support/registry_story.rs"]

@@ -102,11 +102,19 @@ async fn if_the_server_counts_otherwise_the_registry_is_read_whole_and_equals_th
     let mut sets = tax(&eureka(&double));
     expect(&mut sets, &["tax-1", "tax-2", "tax-3"]).await;
     // What has changed is not told, so that only the count tells of it.
-    double.answers("/apps/delta", 200, r#"{"applications":{"apps__hashcode":"UP_4_","application":[]}}"#);
+    double.answers(
+        "/apps/delta",
+        200,
+        r#"{"applications":{"apps__hashcode":"UP_4_","application":[]}}"#,
+    );
     double.up("tax", "tax-4", 4);
     double.take_asked();
     expect(&mut sets, &["tax-1", "tax-2", "tax-3", "tax-4"]).await;
-    assert_eq!(double.take_asked(), [DELTA], "four are counted, and four are known since the last time");
+    assert_eq!(
+        double.take_asked(),
+        [DELTA],
+        "four are counted, and four are known since the last time"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -334,7 +342,8 @@ async fn a_virtual_address_is_all_instances_that_have_it() {
         let double = Double::start().await;
         let secure = json!({"$": 8443, "@enabled": "true"});
         for app in ["blue", "green"] {
-            let more = json!({"vipAddress": "tax,all", "secureVipAddress": "tax", "securePort": secure});
+            let more =
+                json!({"vipAddress": "tax,all", "secureVipAddress": "tax", "securePort": secure});
             double.put(app, "one", more);
         }
         double.put("blue", "two", json!({"vipAddress": "all"}));

@@ -239,9 +239,8 @@ async fn what_the_server_has_in_an_older_form_is_announced_again() {
         });
     };
     older(&double);
-    let weight = || {
-        double.registry(|of| of.get("tax", "tax-1").unwrap()["metadata"]["weight"].clone())
-    };
+    let weight =
+        || double.registry(|of| of.get("tax", "tax-1").unwrap()["metadata"]["weight"].clone());
     assert_eq!(weight(), Value::Null);
     tokio::time::sleep(secs(151)).await;
     assert_eq!(weight(), "7");

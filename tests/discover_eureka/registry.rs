@@ -24,7 +24,8 @@ pub struct Registry {
     leases: BTreeMap<(String, String), Lease>,
     overrides: BTreeMap<(String, String), String>,
     recent: Vec<(Instant, Value)>,
-    /// Whether the last `}` of the hash is another one.
+    version: u64,
+    /// Whether the hash is another one.
     pub counts_wrong: bool,
     /// Whether a list of one is that one, and numbers are text, as XStream writes them.
     pub is_xstream: bool,
@@ -53,6 +54,7 @@ impl Registry {
 
     fn tell(&mut self, action: &str, mut of: Value) {
         of["actionType"] = action.into();
+        self.version += 1;
         self.recent.push((Instant::now(), of));
     }
 
@@ -61,7 +63,9 @@ impl Registry {
         let known = self.get(&key.0, &key.1).map(|of| text(of, "status"));
         match (own, self.overrides.get(key), known) {
             ("UP" | "OUT_OF_SERVICE", Some(overridden), _) => overridden.clone(),
-            ("UP" | "OUT_OF_SERVICE", None, Some(known @ ("UP" | "OUT_OF_SERVICE"))) => known.to_owned(),
+            ("UP" | "OUT_OF_SERVICE", None, Some(known @ ("UP" | "OUT_OF_SERVICE"))) => {
+                known.to_owned()
+            }
             _ => own.to_owned(),
         }
     }
@@ -136,7 +140,13 @@ impl Registry {
     }
 
     /// `None` ends an override; `value` is the status until the next registration.
-    pub fn set_override(&mut self, app: &str, id: &str, overridden: Option<&str>, value: &str) -> bool {
+    pub fn set_override(
+        &mut self,
+        app: &str,
+        id: &str,
+        overridden: Option<&str>,
+        value: &str,
+    ) -> bool {
         let key = Self::key(app, id);
         if self.get(app, id).is_none() {
             return false;
@@ -206,12 +216,12 @@ impl Registry {
                 None => by_app.push((app, vec![info])),
             }
         }
-        let apps = by_app.into_iter().map(|(name, list)| {
-            json!({"name": name, "instance": self.listed(list)})
-        });
+        let apps = by_app
+            .into_iter()
+            .map(|(name, list)| json!({"name": name, "instance": self.listed(list)}));
         let apps = self.listed(apps.collect());
-        let hash = self.hash();
-        json!({"applications": {"versions__delta": "1", "apps__hashcode": hash, "application": apps}})
+        let (hash, version) = (self.hash(), self.version.to_string());
+        json!({"applications": {"versions__delta": version, "apps__hashcode": hash, "application": apps}})
     }
 
     fn listed(&self, mut list: Vec<Value>) -> Value {

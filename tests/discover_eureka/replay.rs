@@ -65,7 +65,11 @@ async fn the_double_answers_what_was_recorded_of_two_clients() {
             let (status, kind, body) = ask(&double, of).await;
             assert_eq!(u64::from(status), of["code"].as_u64().unwrap(), "{of}");
             let is_read = of["m"] == "GET";
-            assert_eq!(kind.as_deref(), is_read.then_some("application/json;charset=UTF-8"), "{of}");
+            assert_eq!(
+                kind.as_deref(),
+                is_read.then_some("application/json;charset=UTF-8"),
+                "{of}"
+            );
             is_there |= of["m"] == "POST";
             is_there &= of["m"] != "DELETE";
             if !is_read {

@@ -130,7 +130,8 @@ async fn name_and_secure_port_are_used_where_they_are_preferred() {
 async fn a_registry_is_read_as_often_as_the_config_says_and_a_request_takes_no_longer() {
     let double = Double::start().await;
     double.up("tax", "tax-1", 1);
-    let config = config(&double).with_registry_fetch_interval(secs(5)).with_request_timeout(ms(700));
+    let config =
+        config(&double).with_registry_fetch_interval(secs(5)).with_request_timeout(ms(700));
     let endpoints = Eureka::new(config).unwrap().service("tax").unwrap();
     let (mut sets, handle) = (endpoints.discover(), endpoints.handle());
     next(&mut sets).await;

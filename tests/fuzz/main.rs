@@ -20,6 +20,8 @@ mod consul;
 mod endpoints;
 #[cfg(feature = "etcd")]
 mod etcd;
+#[cfg(feature = "eureka")]
+mod eureka;
 mod fields;
 #[cfg(feature = "grpc")]
 mod grpc;
@@ -27,6 +29,8 @@ mod http;
 mod lines;
 mod memory;
 mod mutate;
+#[cfg(any(feature = "consul", feature = "eureka"))]
+mod replies;
 mod wire;
 
 use std::{
@@ -315,6 +319,12 @@ fn instances_in_consul() {
 #[test]
 fn answers_of_consul() {
     fuzz("consul_http", |bytes| consul::answer(bytes.to_vec()));
+}
+
+#[cfg(feature = "eureka")]
+#[test]
+fn registries_of_eureka() {
+    fuzz("eureka", eureka::applications);
 }
 
 #[test]

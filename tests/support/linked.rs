@@ -16,7 +16,8 @@ use tokio::{
 
 /// What it answers.
 pub trait Answers: Clone + Send + Sync + 'static {
-    fn answer(&self, request: Request<Bytes>) -> impl Future<Output = Response<Full<Bytes>>> + Send;
+    fn answer(&self, request: Request<Bytes>)
+    -> impl Future<Output = Response<Full<Bytes>>> + Send;
 }
 
 /// How it is reached.
