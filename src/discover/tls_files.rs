@@ -24,11 +24,8 @@ impl TlsFiles<'_> {
 
     #[cfg(feature = "tls")]
     pub(super) fn config(&self) -> TlsConfig {
-        let mut tls = TlsConfig::default();
-        tls.ca_file = filled(self.ca);
-        tls.cert_file = filled(self.cert);
-        tls.key_file = filled(self.key);
-        tls
+        let [ca_file, cert_file, key_file] = [self.ca, self.cert, self.key].map(filled);
+        TlsConfig { ca_file, cert_file, key_file, ..TlsConfig::default() }
     }
 
     /// How to connect with them.

@@ -210,16 +210,11 @@ mod tests {
             #[serde(deserialize_with = "many")]
             all: Vec<One>,
         }
-        #[derive(Deserialize)]
+        #[derive(Default, Deserialize)]
         #[serde(default)]
         struct One {
             #[serde(deserialize_with = "pairs")]
             metadata: BTreeMap<String, String>,
-        }
-        impl Default for One {
-            fn default() -> Self {
-                Self { metadata: BTreeMap::new() }
-            }
         }
         for (json, count) in [
             (r#"{"all":[{},{}]}"#, 2),

@@ -5,7 +5,7 @@ use crate::{
     auth::{Credentials, leads_privately},
     dial::HttpClient,
     endpoint::Address,
-    error::{Code, Error, Kind},
+    error::{Error, Kind},
 };
 
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl Server {
         }
         let is_open = !config.username.is_empty() && !config.allow_plaintext;
         if is_open && !leads_privately(&address) {
-            return Err(Credentials::exposed(&format!("`{address}`")).coded(Some(Code::AUTH_1105)));
+            return Err(Credentials::exposed(&format!("`{address}`")));
         }
         Ok(Self {
             client: HttpClient::new(&address, config.dialer()),
