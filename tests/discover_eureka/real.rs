@@ -140,8 +140,13 @@ async fn a_foreign_client_that_the_double_has_forgotten_is_back() {
     let py = Foreign::start(&python, &double.url());
     until(&mut sets, |set| !set.is_empty()).await;
     double.registry(|registry| *registry = crate::registry::Registry::default());
-    until(&mut sets, |set| set.is_empty()).await;
-    until(&mut sets, |set| !set.is_empty()).await;
+    let start = Instant::now();
+    while double.status("py-app", "127.0.0.1:py-app:9001") != "UP" {
+        assert!(start.elapsed() < secs(30), "it does not come back");
+        sleep(ms(100)).await;
+    }
+    let answers = double.asked();
+    assert_eq!(answers.iter().filter(|asked| asked.method == "POST").count(), 2);
     py.leaves().await;
 }
 
