@@ -149,7 +149,8 @@ fn http(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
     let mut settings = asked.settings.clone();
     let mut own = |key: &str| settings.as_object_mut().and_then(|all| all.remove(key));
     let (seeds, token) = (own("seeds"), own("token"));
-    let seeds: Vec<String> = serde_json::from_value(seeds.unwrap_or_default()).map_err(read)?;
+    let seeds = seeds.unwrap_or_else(|| Value::Array(Vec::new()));
+    let seeds: Vec<String> = serde_json::from_value(seeds).map_err(read)?;
     if seeds.is_empty() {
         return Err(mistake("`http` needs `seeds`, such as `http://10.0.0.1:8080`".to_owned()));
     }

@@ -53,6 +53,31 @@ pub struct Double {
 }
 
 const JSON: &str = "application/json;charset=UTF-8";
+const XML: &str = "application/xml";
+
+/// As a server writes it for those that do not ask for JSON.
+fn xml(name: &str, value: &Value) -> String {
+    let escaped = |text: &str| {
+        text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    };
+    let text = |value: &Value| escaped(value.as_str().unwrap_or(&value.to_string()));
+    match value {
+        Value::Array(list) => list.iter().map(|of| xml(name, of)).collect(),
+        Value::Object(all) => {
+            let (mut attributes, mut inner) = (String::new(), String::new());
+            for (key, value) in all {
+                match (key.strip_prefix('@'), &**key) {
+                    (Some(key), _) => attributes += &format!(" {key}=\"{}\"", text(value)),
+                    (None, "$") => inner += &text(value),
+                    (None, key) => inner += &xml(key, value),
+                }
+            }
+            format!("<{name}{attributes}>{inner}</{name}>")
+        }
+        Value::Null => String::new(),
+        value => format!("<{name}>{}</{name}>", text(value)),
+    }
+}
 
 impl Double {
     pub async fn start() -> Self {
@@ -173,7 +198,16 @@ impl Answers for Server {
                 Some((_, instead)) => instead.clone(),
                 None => {
                     let (status, body) = state.route(&asked);
-                    (status, JSON, body.map(|body| body.to_string()).unwrap_or_default())
+                    let takes_json =
+                        asked.headers.get("accept").is_some_and(|of| of == "application/json");
+                    match body {
+                        None => (status, JSON, String::new()),
+                        Some(body) if takes_json => (status, JSON, body.to_string()),
+                        Some(body) => {
+                            let root = body.as_object().and_then(|all| all.iter().next());
+                            (status, XML, root.map(|(name, of)| xml(name, of)).unwrap_or_default())
+                        }
+                    }
                 }
             }
         });

@@ -3,6 +3,7 @@
 python3 eureka_client.py URL
 """
 
+import asyncio
 import sys
 
 import py_eureka_client.eureka_client as eureka
@@ -29,7 +30,5 @@ async def main():
         print(f"{line.strip()}: {' '.join(ids)}", flush=True)
     await client.stop()
 
-
-import asyncio
 
 asyncio.run(main())

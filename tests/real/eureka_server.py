@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
+from xml.sax.saxutils import escape, quoteattr
 
 lock = threading.Lock()
 apps: dict[str, dict[str, dict]] = {}
@@ -118,6 +119,21 @@ def route(method, path, query, body):
     return 404, None
 
 
+def xml(name, value):
+    """What a client gets that does not ask for JSON."""
+    match value:
+        case list():
+            return "".join(xml(name, one) for one in value)
+        case dict():
+            attributes = "".join(f" {key[1:]}={quoteattr(str(of))}" for key, of in value.items() if key[0] == "@")
+            inner = escape(str(value["$"])) if "$" in value else ""
+            inner += "".join(xml(key, of) for key, of in value.items() if key[0] not in "@$")
+            return f"<{name}{attributes}>{inner}</{name}>"
+        case None:
+            return ""
+    return f"<{name}>{escape(str(value))}</{name}>"
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -133,10 +149,18 @@ class Handler(BaseHTTPRequestHandler):
         with lock:
             settle()
             status, told = route(self.command, path, parse_qs(url.query), body)
-            told = b"" if told is None else json.dumps(told).encode()
+        takes_json = self.headers.get("Accept") == "application/json"
+        if told is None:
+            told = b""
+        elif takes_json:
+            told = json.dumps(told).encode()
+        else:
+            [(name, of)] = told.items()
+            told = xml(name, of).encode()
         self.send_response(status)
         if told:
-            self.send_header("Content-Type", "application/json;charset=UTF-8")
+            kind = "application/json;charset=UTF-8" if takes_json else "application/xml"
+            self.send_header("Content-Type", kind)
         if status != 204:
             self.send_header("Content-Length", str(len(told)))
         self.end_headers()
