@@ -10,5 +10,7 @@ mod groups;
 #[cfg(feature = "grpc")]
 mod messages;
 mod over_http;
+#[path = "../support/raw.rs"]
+mod raw;
 mod sections;
 mod world;
