@@ -33,12 +33,14 @@ pub(super) struct BuiltIn<Req, Res> {
     of: Arc<Of<Req, Res>>,
 }
 
+type Transports<Req, Res> = Arc<ByScheme<All<Req, Res>>>;
+
 /// What the transports are made of, when the first endpoint is connected to: until then they take no memory.
 struct Of<Req, Res> {
     plugin: Arc<PluginConfig>,
     defaults: Arc<Sections>,
     settings: Settings,
-    transports: OnceLock<Result<Arc<ByScheme<All<Req, Res>>>, Error>>,
+    transports: OnceLock<Result<Transports<Req, Res>, Error>>,
 }
 
 /// Service of one endpoint that a transport of this crate reaches.

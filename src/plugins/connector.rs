@@ -106,7 +106,7 @@ impl<Req: Request, Res: Response> AnyConnector<Req, Res> {
 
     /// One of this crate's, whose endpoints have the scheme of the `transport`.
     #[cfg(feature = "grpc")]
-    pub(super) fn as_built_in(mut self) -> Self {
+    pub(super) fn into_built_in(mut self) -> Self {
         if let Way::Any { is_built_in, .. } = &mut self.way {
             *is_built_in = true;
         }

@@ -125,5 +125,5 @@ fn native(
     }
     let transport = GrpcTransport::native_with_config(settings::grpc(plugin, sections)?)
         .with_credentials(sections.auth.credentials()?);
-    Ok(AnyConnector::with_health(transport).as_built_in())
+    Ok(AnyConnector::with_health(transport).into_built_in())
 }
