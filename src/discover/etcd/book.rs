@@ -1,7 +1,7 @@
 //! What is known of the instances of a service.
 
 use std::{
-    collections::{BTreeMap, HashSet, btree_map::Entry as At},
+    collections::{BTreeMap, btree_map::Entry as At},
     sync::Arc,
 };
 
@@ -132,25 +132,10 @@ impl Book {
 
     /// The instances that can be read. Of those with the same key the first counts.
     pub(super) fn set(&self, service: &str) -> EndpointSet {
-        let all = || self.entries.values().filter_map(|entry| entry.endpoint.clone());
-        let revision: Arc<str> = self.revision.to_string().into();
-        if let Ok(set) = EndpointSet::new(all(), revision.clone()) {
-            return set;
-        }
-        let (mut keys, mut identities) = (HashSet::new(), HashSet::new());
-        let once = all().filter(|of| {
-            let is_first = !keys.contains(of.key()) && !identities.contains(&**of.identity());
-            if is_first {
-                keys.insert(of.key().to_owned());
-                identities.insert(of.identity().to_string());
-            } else {
-                tracing::warn!(service, id = of.key(), "two instances in etcd have the same id");
-            }
-            is_first
-        });
-        let once: Vec<_> = once.collect();
-        // Cannot fail: no key is there twice.
-        EndpointSet::new(once, revision).unwrap_or_else(|_| EndpointSet::empty())
+        let all = self.entries.values().filter_map(|entry| entry.endpoint.clone());
+        EndpointSet::of_first(all.collect(), self.revision.to_string(), |of| {
+            tracing::warn!(service, id = of.key(), "two instances in etcd have the same id");
+        })
     }
 }
 

@@ -2,7 +2,7 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::super::watch::WatchConfig;
+use super::super::{tls_files::TlsFiles, watch::WatchConfig};
 #[cfg(feature = "tls")]
 use crate::dial::TlsConfig;
 use crate::{
@@ -179,11 +179,7 @@ impl EtcdConfig {
         if self.username.is_empty() && !self.password.is_empty() {
             mistakes.push("`password` needs a `username`".to_owned());
         }
-        match (filled(&self.tls_cert), filled(&self.tls_key)) {
-            (Some(_), None) => mistakes.push("`tls_cert` needs a `tls_key`".to_owned()),
-            (None, Some(_)) => mistakes.push("`tls_key` needs a `tls_cert`".to_owned()),
-            _ => {}
-        }
+        mistakes.extend(self.tls_files().mistake());
         let ttl = self.lease_ttl;
         if !(MIN_TTL..=MAX_TTL).contains(&ttl) || ttl.subsec_nanos() > 0 {
             let bounds = "must be whole seconds, from 5 s to a day";
@@ -201,17 +197,12 @@ impl EtcdConfig {
 
     #[cfg(feature = "tls")]
     pub(super) fn tls(&self) -> TlsConfig {
-        let mut tls = TlsConfig::default().with_http2(true);
-        tls.ca_file = filled(&self.tls_ca_file);
-        tls.cert_file = filled(&self.tls_cert);
-        tls.key_file = filled(&self.tls_key);
-        tls
+        self.tls_files().config().with_http2(true)
     }
-}
 
-/// As Go writes what is not there.
-fn filled(path: &Option<PathBuf>) -> Option<PathBuf> {
-    path.clone().filter(|path| !path.as_os_str().is_empty())
+    fn tls_files(&self) -> TlsFiles<'_> {
+        TlsFiles { ca: &self.tls_ca_file, cert: &self.tls_cert, key: &self.tls_key }
+    }
 }
 
 #[cfg(test)]
