@@ -11,6 +11,8 @@ mod rule;
 use std::{sync::Arc, time::Duration};
 
 pub use self::{attempts::Attempts, hedge::Hedge};
+#[cfg(feature = "serde")]
+pub(crate) use self::hedge::read as read_hedge;
 pub(crate) use self::{
     attempts::limit_mistake,
     ended::AttemptEnd,

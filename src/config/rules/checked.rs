@@ -106,7 +106,7 @@ impl Checked<'_> {
 }
 
 /// What follows a key in the words of a part. In other words it is a value that is meant.
-const SAYS: [&str; 4] = [" is ", " must ", " (", ": "];
+const SAYS: [&str; 6] = [" is ", " must ", " (", ": ", " holds ", " has one "];
 
 /// The mistakes in what `validate` of a part says: `part: `key` is 0, but ..; `other` is 1, but ..`.
 fn mistakes(text: &str) -> Vec<(Option<&str>, String)> {

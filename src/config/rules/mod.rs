@@ -2,6 +2,7 @@
 
 mod checked;
 mod file;
+mod given;
 mod inert;
 mod plugin;
 mod sections;
