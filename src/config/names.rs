@@ -97,8 +97,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        breaker::CircuitBreakerConfig, config::SecurityConfig, health::HealthConfig, limit::RateLimitConfig,
-        retry::RetryConfig, transport::HttpConfig,
+        breaker::CircuitBreakerConfig, config::SecurityConfig, health::HealthConfig,
+        limit::RateLimitConfig, retry::RetryConfig, transport::HttpConfig,
     };
 
     fn knows<T: DeserializeOwned>(key: &str) -> bool {

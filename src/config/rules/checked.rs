@@ -109,7 +109,7 @@ impl Checked<'_> {
 const SAYS: [&str; 6] = [" is ", " must ", " (", ": ", " holds ", " has one "];
 
 /// The mistakes in what `validate` of a part says: `part: `key` is 0, but ..; `other` is 1, but ..`.
-fn mistakes(text: &str) -> Vec<(Option<&str>, String)> {
+pub(crate) fn mistakes(text: &str) -> Vec<(Option<&str>, String)> {
     let text = match text.split_once(": ") {
         Some((part, rest)) if !part.contains('`') => rest,
         _ => text,

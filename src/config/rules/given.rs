@@ -2,6 +2,10 @@
 
 use serde::Serialize;
 
+#[cfg(feature = "grpc")]
+use crate::transport::GrpcConfig;
+#[cfg(all(feature = "process", unix))]
+use crate::transport::ProcessConfig;
 use crate::{
     config::{
         merge::find,
@@ -11,10 +15,6 @@ use crate::{
     error::Code,
     transport::SocketConfig,
 };
-#[cfg(feature = "grpc")]
-use crate::transport::GrpcConfig;
-#[cfg(all(feature = "process", unix))]
-use crate::transport::ProcessConfig;
 
 /// What is said of the options that have no effect. `own` are the names of the program's own factories, which
 /// know theirs.

@@ -4,8 +4,8 @@ use super::given;
 use crate::{
     config::{
         merge::find,
-        names::in_snake_case,
         model::Preset,
+        names::in_snake_case,
         value::{Flaw, Flaws, Member, Node},
     },
     error::Code,

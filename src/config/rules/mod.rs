@@ -8,9 +8,9 @@ mod plugin;
 mod sections;
 
 pub(crate) use self::{
-    checked::{At, Checked},
+    checked::{At, Checked, mistakes},
     file::check_file,
     inert::{note_of, notes},
-    plugin::check_plugin,
+    plugin::{TRANSPORTS, check_plugin},
     sections::check_defaults,
 };

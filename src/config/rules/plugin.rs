@@ -12,7 +12,7 @@ use crate::{
     error::Code,
 };
 
-const TRANSPORTS: [&str; 6] = ["http", "https", "grpc", "grpc-tls", "unix", "exec"];
+pub(crate) const TRANSPORTS: [&str; 6] = ["http", "https", "grpc", "grpc-tls", "unix", "exec"];
 
 /// What addresses begin with that lead over another transport than HTTP. Among `endpoints` they are reached by it.
 const OTHERS: [&str; 7] =
