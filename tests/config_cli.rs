@@ -74,7 +74,10 @@ fn the_sample_reads_as_the_defaults() {
             let first: String = said.split(' ').take(3).collect::<Vec<_>>().join(" ");
             let is_other = said.starts_with("Go's name");
             let has_key = sample.contains(&format!(" {key}:"));
-            assert!(is_other || key == "name" || has_key && sample.contains(&first), "{definition}.{key}");
+            assert!(
+                is_other || key == "name" || has_key && sample.contains(&first),
+                "{definition}.{key}"
+            );
         }
     }
     let directory = directory("sample");
@@ -167,16 +170,20 @@ fn the_schema_has_every_key_with_its_type_and_default() {
         (&["retry", "multiplier"], json!([1.0, 100.0, null, null])),
         (&["rate_limit", "requests_per_second"], json!([null, 1e9, 0.0, null])),
         (&["balance", "panic_threshold"], json!([null, 100, null, null])),
-        (&["balance", "outlier", "consecutive_failures"], json!([null, 10_000, null, null])),
+        (&["balance", "outlier", "consecutive_failures"], json!([null, 65_535, null, null])),
         (&["health_check", "parallel"], json!([1, 10_000, null, null])),
         (&["fallback", "max_entries"], json!([1, null, null, null])),
     ] {
         let of = plugin(path);
-        let found = ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"].map(|end| &of[end]);
+        let found =
+            ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"].map(|end| &of[end]);
         assert_eq!(json!(found), range, "{path:?}");
     }
     let said = |path: &[&str]| plugin(path)["description"].as_str().unwrap().to_owned();
-    assert_eq!(said(&["retry", "attempts"]), "Number of attempts in all, from 1 to 64. Default: 3.");
+    assert_eq!(
+        said(&["retry", "attempts"]),
+        "Number of attempts in all, from 1 to 64. Default: 3."
+    );
     assert_eq!(said(&["retry", "max_retries"]), "Go's name of `attempts`.");
     assert!(said(&["circuit_breaker", "window"]).contains(r#"{"calls": 100}"#));
     // Keys of the section, beside those of the part, by both names, and deeper ones.
@@ -194,7 +201,8 @@ fn the_schema_has_every_key_with_its_type_and_default() {
     ] {
         plugin(path);
     }
-    for path in [&[][..], &["default_retry"], &["security"], &["security", "audit"], &["defaults"]] {
+    for path in [&[][..], &["default_retry"], &["security"], &["security", "audit"], &["defaults"]]
+    {
         let of = resolved(&schema, at(&schema, &schema, path));
         assert_eq!(of["additionalProperties"], false, "{path:?}");
     }

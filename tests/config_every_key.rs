@@ -49,7 +49,8 @@ fn keys(root: &Value, of: &Value, path: &str, found: &mut BTreeSet<String>) {
         return;
     }
     for (name, schema) in of["properties"].as_object().into_iter().flatten() {
-        let is_other = schema["description"].as_str().is_some_and(|of| of.starts_with("Go's name"));
+        let said = schema["description"].as_str().unwrap_or_default();
+        let is_other = said.starts_with("Go's name") || said.starts_with("Not there yet");
         let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
         if !is_other {
             keys(root, schema, &path, found);
@@ -99,11 +100,15 @@ fn every_key_is_tried_with_another_value_than_its_default() {
 
 #[test]
 fn every_key_survives_each_format() {
-    let config = read(&EVERY_KEY).unwrap();
+    let config = Config::from_str(&file("every_key.json"), Format::Json);
+    let config = config.unwrap_or_else(|error| panic!("{error}"));
     survives(&config);
     // None in a plugin, below a default that is not.
     let health = config.plugins[0].health_check.as_ref().unwrap();
-    assert_eq!((health.endpoint.as_ref(), config.defaults.health_check.endpoint.is_some()), (None, true));
+    assert_eq!(
+        (health.endpoint.as_ref(), config.defaults.health_check.endpoint.is_some()),
+        (None, true)
+    );
     assert_eq!(config.plugins[0].failover.as_ref().unwrap().timeout, None);
 }
 
@@ -147,11 +152,11 @@ fn values() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, max_shrink_iters: 20, ..Default::default() })]
 
     #[test]
     fn a_config_survives_each_format_whatever_its_keys_say(
-        edits in prop::collection::vec((any::<prop::sample::Index>(), prop::collection::vec(values(), 6)), 6)
+        edits in prop::collection::vec((any::<prop::sample::Index>(), prop::collection::vec(values(), 3)), 4)
     ) {
         let mut written = EVERY_KEY.clone();
         for (at, values) in edits {
@@ -239,14 +244,23 @@ fn the_schema_marks_what_reading_refuses_at_the_same_place() {
         (json!({ "log_levl": "info", "plugins": [plugin()] }), ""),
         (with(json!({ "enabld": true })), "/plugins/0"),
         (with(json!({ "retry": { "max_retry": 1 } })), "/plugins/0/retry"),
-        (with(json!({ "balance": { "outlier": { "intervall": "1s" } } })), "/plugins/0/balance/outlier"),
+        (
+            with(json!({ "balance": { "outlier": { "intervall": "1s" } } })),
+            "/plugins/0/balance/outlier",
+        ),
         // Wrong types.
         (with(json!({ "enabled": "maybe" })), "/plugins/0/enabled"),
         (with(json!({ "retry": [] })), "/plugins/0/retry"),
         (with(json!({ "timeout": "soon" })), "/plugins/0/timeout"),
         (with(json!({ "timeout": -1 })), "/plugins/0/timeout"),
-        (with(json!({ "rate_limit": { "burst_size": "many" } })), "/plugins/0/rate_limit/burst_size"),
-        (with(json!({ "circuit_breaker": { "cancelled": "faliure" } })), "/plugins/0/circuit_breaker/cancelled"),
+        (
+            with(json!({ "rate_limit": { "burst_size": "many" } })),
+            "/plugins/0/rate_limit/burst_size",
+        ),
+        (
+            with(json!({ "circuit_breaker": { "cancelled": "faliure" } })),
+            "/plugins/0/circuit_breaker/cancelled",
+        ),
         (with(json!({ "auth": { "method": "oauth" } })), "/plugins/0/auth/method"),
         (with(json!({ "budget": { "rule": "sharing" } })), "/plugins/0/budget/rule"),
         (json!({ "preset": "rust", "plugins": [plugin()] }), "/preset"),
@@ -256,14 +270,29 @@ fn the_schema_marks_what_reading_refuses_at_the_same_place() {
         (with(json!({ "retry": { "attempts": 0 } })), "/plugins/0/retry/attempts"),
         (with(json!({ "retry": { "multiplier": 0.5 } })), "/plugins/0/retry/multiplier"),
         (with(json!({ "rate_limit": { "burst": 0 } })), "/plugins/0/rate_limit/burst"),
-        (with(json!({ "rate_limit": { "requests_per_second": 0 } })), "/plugins/0/rate_limit/requests_per_second"),
-        (with(json!({ "circuit_breaker": { "failure_ratio": 2 } })), "/plugins/0/circuit_breaker/failure_ratio"),
+        (
+            with(json!({ "rate_limit": { "requests_per_second": 0 } })),
+            "/plugins/0/rate_limit/requests_per_second",
+        ),
+        (
+            with(json!({ "circuit_breaker": { "failure_ratio": 2 } })),
+            "/plugins/0/circuit_breaker/failure_ratio",
+        ),
         (with(json!({ "health_check": { "jitter": 1.5 } })), "/plugins/0/health_check/jitter"),
         (with(json!({ "health_check": { "fall": 0 } })), "/plugins/0/health_check/fall"),
-        (with(json!({ "balance": { "panic_threshold": 200 } })), "/plugins/0/balance/panic_threshold"),
-        (with(json!({ "concurrency": { "per_endpoint": 0 } })), "/plugins/0/concurrency/per_endpoint"),
+        (
+            with(json!({ "balance": { "panic_threshold": 200 } })),
+            "/plugins/0/balance/panic_threshold",
+        ),
+        (
+            with(json!({ "concurrency": { "per_endpoint": 0 } })),
+            "/plugins/0/concurrency/per_endpoint",
+        ),
         (with(json!({ "budget": { "rule": "share", "ratio": -1 } })), "/plugins/0/budget/ratio"),
-        (json!({ "default_retry": { "attempts": 65 }, "plugins": [plugin()] }), "/default_retry/attempts"),
+        (
+            json!({ "default_retry": { "attempts": 65 }, "plugins": [plugin()] }),
+            "/default_retry/attempts",
+        ),
         // Rules of a plugin.
         (json!({ "plugins": [] }), "/plugins"),
         (without("name"), "/plugins/0"),
@@ -278,9 +307,16 @@ fn the_schema_marks_what_reading_refuses_at_the_same_place() {
         (with(json!({ "auth": { "method": "bearer", "token": "" } })), "/plugins/0/auth/token"),
         (with(json!({ "auth": { "method": "basic", "username": "u" } })), "/plugins/0/auth"),
         (with(json!({ "auth": { "method": "mtls", "key_file": "k" } })), "/plugins/0/auth"),
-        (json!({ "plugins": { "a": { "transport": "http", "endpoint": "http://a", "x": 1 } } }), "/plugins/a"),
+        (
+            json!({ "plugins": { "a": { "transport": "http", "endpoint": "http://a", "x": 1 } } }),
+            "/plugins/a",
+        ),
     ] {
         assert!(read(&config).is_none(), "this is no mistake: {config}");
-        assert!(marks(&config).iter().any(|at| at == mark), "{mark} is not marked, but {:?}: {config}", marks(&config));
+        assert!(
+            marks(&config).iter().any(|at| at == mark),
+            "{mark} is not marked, but {:?}: {config}",
+            marks(&config)
+        );
     }
 }

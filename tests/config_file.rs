@@ -217,11 +217,14 @@ fn each_rule_of_go_has_its_code_and_place_in_every_format() {
 #[test]
 fn a_name_that_is_given_twice_is_told_at_the_second() {
     let file = |last: Value| {
-        let plugin = |name: &str| json!({ "endpoint": "http://a", "name": name, "transport": "http" });
+        let plugin =
+            |name: &str| json!({ "endpoint": "http://a", "name": name, "transport": "http" });
         json!({ "plugins": [plugin("a"), plugin("b"), last] })
     };
     let twice = file(json!({ "endpoint": "http://c", "name": "a", "transport": "http" }));
-    for (format, line, column) in [(Format::Json, 15, 15), (Format::Yaml, 15, 15), (Format::Toml, 11, 8)] {
+    for (format, line, column) in
+        [(Format::Json, 15, 15), (Format::Yaml, 15, 15), (Format::Toml, 11, 8)]
+    {
         let error = wrong(&text(&twice, format), format);
         assert_eq!(told(&error), [("PLUGIN_1010", "plugins[2].name", line, column)], "{error}");
         assert_eq!(error.code(), Code::PLUGIN_1010);
@@ -304,7 +307,9 @@ fn rules_between_keys_are_checked() {
     }
     let twice = "plugins: {a: {transport: http, endpoints: [http://a, {address: 'http://b', id: 'http://a'}]}}";
     assert_eq!(wrong(twice, Format::Yaml).mistakes()[0].path, "plugins.a.endpoints[1]");
-    for (transport, endpoint) in [("https", "http://a"), ("grpc-tls", "grpc://a:1"), ("grpc-tls", "http://a:1")] {
+    for (transport, endpoint) in
+        [("https", "http://a"), ("grpc-tls", "grpc://a:1"), ("grpc-tls", "http://a:1")]
+    {
         let text = format!("plugins: {{a: {{transport: {transport}, endpoint: '{endpoint}'}}}}");
         let error = wrong(&text, Format::Yaml);
         assert_eq!(told(&error).len(), 1, "{error}");
@@ -389,7 +394,8 @@ fn options_that_a_transport_does_not_know_are_notes() {
     let mut expected =
         vec![("plugins[0].options.max_line_bytes", 2), ("plugins[1].options.max_mesage_bytes", 3)];
     if cfg!(all(feature = "process", unix)) {
-        expected.extend([("plugins[4].options.bridge_config", 9), ("plugins[4].options.work_dir", 9)]);
+        expected
+            .extend([("plugins[4].options.bridge_config", 9), ("plugins[4].options.work_dir", 9)]);
     }
     assert_eq!(notes, expected);
     assert_eq!(config.notes()[1].help.as_deref(), Some("did you mean `max_message_bytes`?"));
@@ -558,10 +564,10 @@ fn a_secret_may_be_in_a_file() {
     std::fs::create_dir_all(&dir).unwrap();
     let path = |name: &str| dir.join(name).to_str().unwrap().to_owned();
     let read = |name: &str| {
-        let auth = format!("  auth: {{method: bearer, token: {{file: '{}'}}}}\n", path(name));
-        Config::from_str(&tax(&auth, Format::Yaml), Format::Yaml)
+        let env = format!("  env: {{TOKEN: {{file: '{}'}}}}\n", path(name));
+        Config::from_str(&tax(&env, Format::Yaml), Format::Yaml)
     };
-    let token = |name: &str| read(name).unwrap().plugins[0].auth.as_ref().unwrap().token.clone();
+    let token = |name: &str| read(name).unwrap().plugins[0].env["TOKEN"].clone();
     for (written, expected) in
         [("s3cret", "s3cret"), ("s3cret\n", "s3cret"), ("s3cret\r\n", "s3cret"), ("a\n\n", "a\n")]
     {
@@ -576,7 +582,7 @@ fn a_secret_may_be_in_a_file() {
     for name in ["longer", "latin", "none", ""] {
         let error = read(name).unwrap_err();
         let (code, at, line, _) = told(&error)[0];
-        assert_eq!((code, at, line), ("CONFIG_1706", "plugins[0].auth.token", 5), "{error}");
+        assert_eq!((code, at, line), ("CONFIG_1706", "plugins[0].env.TOKEN", 5), "{error}");
         assert!(!error.to_string().contains("s3cret"), "{error}");
     }
     #[cfg(unix)]
@@ -585,7 +591,8 @@ fn a_secret_may_be_in_a_file() {
         assert_eq!(told(&read("zero").unwrap_err())[0].0, "CONFIG_1706");
     }
     // The same of what is no secret is a mistake, and its file is not read.
-    let endpoint = format!("plugins: {{a: {{transport: http, endpoint: {{file: '{}'}}}}}}", path("token"));
+    let endpoint =
+        format!("plugins: {{a: {{transport: http, endpoint: {{file: '{}'}}}}}}", path("token"));
     let error = wrong(&endpoint, Format::Yaml);
     assert!(error.to_string().contains("found a map"), "{error}");
     std::fs::remove_dir_all(&dir).unwrap();

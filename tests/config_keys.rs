@@ -66,7 +66,8 @@ fn read(source: &str, types: &mut Types) {
             _ => continue,
         };
         let end = line.len() - line.trim_start().len();
-        let (mut fields, mut field, mut has_doc) = (Vec::new(), Field::default(), false);
+        let (mut fields, mut field) = (Vec::new(), Field::default());
+        let (mut has_doc, mut in_attribute) = (false, false);
         for line in lines.by_ref() {
             if line.starts_with(&format!("{}}}", " ".repeat(end))) {
                 break;
@@ -78,7 +79,8 @@ fn read(source: &str, types: &mut Types) {
                 if !has_doc {
                     field.doc += doc;
                 }
-            } else if line.starts_with("#[") {
+            } else if line.starts_with("#[") || in_attribute {
+                in_attribute = !line.ends_with(']');
                 field.is_flat |= line.contains("flatten");
                 for part in line.split("alias = \"").skip(1) {
                     field.others.push(part.split('"').next().unwrap().to_owned());
@@ -86,7 +88,7 @@ fn read(source: &str, types: &mut Types) {
                 if let Some((_, name)) = line.split_once("rename = \"") {
                     field.name = name.split('"').next().unwrap().to_owned();
                 }
-            } else {
+            } else if !line.starts_with("//") {
                 let line = line.trim_start_matches("pub(super) ").trim_start_matches("pub ");
                 let end =
                     line.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(line.len());
@@ -127,14 +129,14 @@ fn parts(kind: &str) -> impl Iterator<Item = &str> {
 
 /// The fields of a type that have a name, or another name. Those of a part that is flat, or of a variant,
 /// are its own.
-fn fields(types: &Types, kind: &str, name: &str) -> Vec<Field> {
+fn fields(types: &Types, kind: &str, name: &str, depth: usize) -> Vec<Field> {
     let of = parts(kind).filter_map(|part| types.get(part)).flatten();
     let mut found = Vec::new();
     for field in of.flatten() {
         if field.name == name || field.others.iter().any(|other| other == name) {
             found.push(field.clone());
-        } else if field.is_flat || field.kind.starts_with('(') {
-            found.extend(fields(types, &field.kind, name));
+        } else if depth > 0 && (field.is_flat || field.kind.starts_with('(')) {
+            found.extend(fields(types, &field.kind, name, depth - 1));
         }
     }
     found
@@ -153,11 +155,18 @@ const INERT: [&str; 6] = [
     "metrics_port",
 ];
 
+/// What is said of keys that no field has.
+const OWN: [(&str, &str); 2] = [
+    ("budget.rule", "Rule, which decides what the other keys are."),
+    ("security.audit.enabled", "Whether decisions are written. Default: true."),
+];
+
 fn field_of(types: &Types, path: &str) -> Option<Field> {
     let (mut kind, mut found) = ("Config Sections".to_owned(), None);
     for name in path.split('.') {
-        let all = fields(types, &kind, name);
-        let docs: BTreeSet<_> = all.iter().map(|field| field.doc.trim()).collect();
+        let all = fields(types, &kind, name, 2);
+        let docs: BTreeSet<_> =
+            all.iter().map(|field| field.doc.trim()).filter(|doc| !doc.is_empty()).collect();
         let mut field = all.first()?.clone();
         field.doc = docs.into_iter().collect::<Vec<_>>().join(" Or: ");
         kind = all.iter().map(|field| field.kind.as_str()).collect::<Vec<_>>().join(" ");
@@ -211,19 +220,23 @@ fn kind(root: &Value, schema: &Value) -> String {
             (end, Value::Null) => Some((false, end.clone())),
             (_, end) => Some((true, end.clone())),
         };
+        let ends = |inclusive: &str, exclusive: &str| {
+            ends(inclusive, exclusive).map(|(is_out, end)| (is_out, end.as_f64().unwrap()))
+        };
         let least = ends("minimum", "exclusiveMinimum").map(|(is_out, end)| match is_out {
             true => format!("above {end}"),
             false => format!("from {end}"),
         });
-        let most = ends("maximum", "exclusiveMaximum")
-            .filter(|(_, end)| end.as_u64() != Some(u32::MAX.into()));
+        let most =
+            ends("maximum", "exclusiveMaximum").filter(|(_, end)| *end != f64::from(u32::MAX));
         let most =
             most.map(|(is_out, end)| format!("{}{end}", if is_out { "below " } else { "to " }));
         least.into_iter().chain(most).collect::<Vec<_>>().join(" ")
     };
     let link = schema["$ref"].as_str().map(|link| link.rsplit('/').next().unwrap());
     let of = link.map_or(schema, |name| &root["$defs"][name]);
-    let types: Vec<_> = of["type"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let types: Vec<_> =
+        of["type"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let is_one = types.contains(&"object");
     let base = match link {
         Some("natural") => "number".to_owned(),
@@ -232,6 +245,7 @@ fn kind(root: &Value, schema: &Value) -> String {
         Some(name) if !of["properties"].is_object() => name.to_owned(),
         _ if is_one && types.contains(&"string") => "text or section".to_owned(),
         _ if is_one && types.contains(&"array") => "list or map".to_owned(),
+        _ if types.contains(&"integer") => "text or number".to_owned(),
         _ if of["properties"].is_object() => "section".to_owned(),
         _ => match (of["type"].as_str(), of["anyOf"][0]["enum"].as_array()) {
             (Some("array"), _) => "list".to_owned(),
@@ -281,7 +295,10 @@ fn page() -> String {
         for Key { path, schema: of } in keys.iter().filter(|key| is_in(&key.path)) {
             let name = path.rsplit('.').next().unwrap();
             let is_form = FORMS.iter().any(|(go, _)| *go == name);
-            let field = field_of(&types, path).unwrap_or_default();
+            let mut field = field_of(&types, path).unwrap_or_default();
+            if let Some((_, doc)) = OWN.iter().find(|(key, _)| key == path) {
+                (*doc).clone_into(&mut field.doc);
+            }
             if is_form || field.others.iter().any(|other| other == name) {
                 continue;
             }

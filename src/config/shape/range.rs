@@ -70,7 +70,7 @@ impl<'p> Number<'p> {
         let name = self.keys.last().copied().unwrap_or_default();
         mistakes(error.what()).iter().all(|(key, said)| {
             let last = key.and_then(|key| key.rsplit('.').next());
-            let is_own = last.is_some_and(|key| is_same(key, name));
+            let is_own = last.is_some_and(|key| self.keys.iter().any(|own| is_same(key, own)));
             let mut others = said.split('`').skip(1).step_by(2);
             !is_own || others.any(|other| !is_same(other, name))
         })
@@ -100,7 +100,7 @@ fn turn(mut bad: u64, mut good: u64, fits: &impl Fn(u64) -> bool) -> u64 {
 
 /// The range of a fraction, whose ends are those that people choose.
 pub(super) fn fractions(path: &str, sections: &Value) -> Range<f64> {
-    const ENDS: [f64; 8] = [0.0, 0.5, 0.999, 1.0, 10.0, 100.0, 1e6, 1e9];
+    const ENDS: [f64; 9] = [0.0, 0.001, 0.5, 0.999, 1.0, 10.0, 100.0, 1e6, 1e9];
     /// Nearer to an end than any number that is meant.
     const NEAR: f64 = 1e-9;
     let tried = [0.5, 0.75, 1.0, 2.0, 10.0, 100.0, 0.01];

@@ -8,10 +8,13 @@ use super::{
     docs::OTHER_NAME,
     written::{Writer, defined},
 };
-use crate::config::{
-    model::{Config, PluginConfig, Sections, SecurityConfig, StrategyName},
-    rules::TRANSPORTS,
-    value::Path,
+use crate::{
+    auth::AuthMethod,
+    config::{
+        model::{Config, PluginConfig, Sections, SecurityConfig, StrategyName},
+        rules::TRANSPORTS,
+        value::Path,
+    },
 };
 
 /// Returns the JSON Schema of a config file: an editor that has it completes the keys, shows what each is for
@@ -60,6 +63,14 @@ pub fn schema() -> Value {
         }
         definitions[name] = section;
     }
+    // Read in a way of its own, since Go writes an empty one.
+    let auth = Path::Root.key("auth");
+    let mut method =
+        writer.write(&shape::<AuthMethod>(), &auth.key("method"), Some(&json!("none")));
+    if let Some(methods) = method["anyOf"][0]["enum"].as_array_mut() {
+        methods.push(json!(""));
+    }
+    definitions["auth"]["properties"]["method"] = method;
     // Names that other factories, and other spellings, may add to.
     plugin["properties"]["transport"]["examples"] = json!(TRANSPORTS);
     let strategies: Vec<_> = StrategyName::ALL.iter().map(|name| name.as_str()).collect();

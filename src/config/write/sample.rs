@@ -96,7 +96,8 @@ impl Sample<'_> {
 
     /// The keys of a section, by our names. None if it is a value.
     fn properties(&self, of: &Value) -> Map<String, Value> {
-        let mut properties = self.resolved(of)["properties"].as_object().cloned().unwrap_or_default();
+        let mut properties =
+            self.resolved(of)["properties"].as_object().cloned().unwrap_or_default();
         let said = |of: &Value| of["description"].as_str().unwrap_or_default().to_owned();
         properties.retain(|_, of| !said(of).starts_with(OTHER_NAME));
         properties
@@ -113,7 +114,8 @@ impl Sample<'_> {
                 continue;
             }
             self.comment(of, depth);
-            let (value, is_set) = match &self.resolved(of)["default"] {
+            let default = of.get("default").unwrap_or(&self.resolved(of)["default"]);
+            let (value, is_set) = match default {
                 Value::Null => (String::new(), false),
                 value => (format!(" {}", inline(value, self.format)), !is_off),
             };
