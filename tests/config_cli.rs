@@ -135,7 +135,8 @@ fn at<'s>(root: &'s Value, schema: &'s Value, path: &[&str]) -> &'s Value {
 }
 
 fn resolved<'s>(root: &'s Value, schema: &'s Value) -> &'s Value {
-    let link = schema["$ref"].as_str().map(|link| link.rsplit('/').next().unwrap());
+    let link = schema["$ref"].as_str().or(schema["else"]["$ref"].as_str());
+    let link = link.map(|link| link.rsplit('/').next().unwrap());
     link.map_or(schema, |name| &root["$defs"][name])
 }
 

@@ -197,9 +197,15 @@ struct Key<'s> {
     schema: &'s Value,
 }
 
+/// The definition that a schema refers to; that of a section but for one of zeros.
+fn link(of: &Value) -> Option<&str> {
+    let link = of["$ref"].as_str().or(of["else"]["$ref"].as_str());
+    link.and_then(|link| link.strip_prefix("#/$defs/"))
+}
+
 /// All keys of a section, and of those in it.
 fn walk<'s>(root: &'s Value, of: &'s Value, path: &str, found: &mut Vec<Key<'s>>) {
-    let link = of["$ref"].as_str().and_then(|link| link.strip_prefix("#/$defs/"));
+    let link = link(of);
     let of = link.map_or(of, |name| &root["$defs"][name]);
     for (name, schema) in of["properties"].as_object().into_iter().flatten() {
         let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
@@ -233,7 +239,7 @@ fn kind(root: &Value, schema: &Value) -> String {
             most.map(|(is_out, end)| format!("{}{end}", if is_out { "below " } else { "to " }));
         least.into_iter().chain(most).collect::<Vec<_>>().join(" ")
     };
-    let link = schema["$ref"].as_str().map(|link| link.rsplit('/').next().unwrap());
+    let link = link(schema);
     let of = link.map_or(schema, |name| &root["$defs"][name]);
     let types: Vec<_> =
         of["type"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -318,7 +324,7 @@ fn page() -> String {
             if doc.is_empty() {
                 wanting.push(path.clone());
             }
-            let link = of["$ref"].as_str().map(|link| link.rsplit('/').next().unwrap());
+            let link = link(of);
             let default = link.map_or(*of, |name| &schema["$defs"][name]);
             let default = match of.get("default").unwrap_or(&default["default"]) {
                 Value::Null => String::new(),

@@ -12,6 +12,7 @@ use crate::{
     auth::AuthMethod,
     config::{
         model::{Config, PluginConfig, Sections, SecurityConfig, StrategyName},
+        names::always,
         rules::TRANSPORTS,
         value::Path,
     },
@@ -45,22 +46,19 @@ pub fn schema() -> Value {
     let mut definitions = definitions();
     for name in names {
         let section = all["properties"][name].take();
-        let described = |mut link: Value| {
-            link["description"] = section["description"].clone();
-            link
-        };
         if section.get("$ref").is_some() {
             plugin["properties"][name] = section.clone();
             all["properties"][name] = section;
             continue;
         }
-        let link = described(defined(name));
-        plugin["properties"][name] = link.clone();
-        all["properties"][name] = link;
+        let mut link = but_for_zeros(name);
         if let Some(of_go) = root["properties"].get_mut(format!("default_{name}")) {
-            *of_go = defined(name);
+            *of_go = link.clone();
             of_go["description"] = json!(format!("{OTHER_NAME}`defaults.{name}`."));
         }
+        link["description"] = section["description"].clone();
+        plugin["properties"][name] = link.clone();
+        all["properties"][name] = link;
         definitions[name] = section;
     }
     // Read in a way of its own, since Go writes an empty one.
@@ -95,6 +93,14 @@ pub fn schema() -> Value {
     root["title"] = json!("Plugins of a program");
     root["$defs"] = definitions;
     root
+}
+
+/// A section, which Go may write with zeros for one that is not there.
+fn but_for_zeros(name: &str) -> Value {
+    let Some(members) = always(name) else { return defined(name) };
+    let zero = |member: &&str| ((*member).to_owned(), json!({ "enum": [0, false, "", "0s"] }));
+    let zeros: Map<_, _> = members.iter().map(zero).collect();
+    json!({ "if": { "type": "object", "required": members, "properties": zeros }, "else": defined(name) })
 }
 
 fn to_value(of: &impl serde::Serialize) -> Value {

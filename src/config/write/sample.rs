@@ -90,7 +90,9 @@ struct Sample<'s> {
 
 impl Sample<'_> {
     fn resolved<'v>(&'v self, of: &'v Value) -> &'v Value {
-        let link = of["$ref"].as_str().and_then(|link| link.strip_prefix("#/$defs/"));
+        // But for one of zeros.
+        let link = of["$ref"].as_str().or(of["else"]["$ref"].as_str());
+        let link = link.and_then(|link| link.strip_prefix("#/$defs/"));
         link.map_or(of, |name| &self.schema["$defs"][name])
     }
 
