@@ -1,10 +1,7 @@
 //! Every key of the config has an effect.
 
 use futures::StreamExt;
-use tokio::{
-    io::copy_bidirectional,
-    net::{TcpListener, TcpStream},
-};
+use tokio::{io::copy_bidirectional, net::TcpStream};
 use tower_upstream::{
     Endpoint,
     discover::{Consul, ConsulCheck, ConsulConfig, Discover, Registry},
@@ -15,7 +12,7 @@ use crate::{
     double::{Double, May},
     reading::{config, next},
     support::secs,
-    tls::{Authority, Files, acceptor},
+    tls::{Files, secured},
 };
 
 fn read(json: &str) -> ConsulConfig {
@@ -120,36 +117,12 @@ async fn a_token_and_the_place_are_sent_with_everything() {
     }
 }
 
-/// TLS in front of a double.
-async fn secured(
-    double: &Double,
-    files: &Files,
-) -> (std::net::SocketAddr, std::path::PathBuf, [std::path::PathBuf; 2]) {
-    let (servers, clients) = (Authority::new(), Authority::new());
-    let client = clients.identity("client", |_| ());
-    let acceptor = acceptor(servers.identity("localhost", |_| ()), Some(&clients));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (address, to) = (listener.local_addr().unwrap(), double.address);
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let acceptor = acceptor.clone();
-            tokio::spawn(async move {
-                let Ok(mut stream) = acceptor.accept(stream).await else { return };
-                let mut to = TcpStream::connect(to).await.unwrap();
-                let _ = copy_bidirectional(&mut stream, &mut to).await;
-            });
-        }
-    });
-    let identity = [files.write("cert.pem", &client.pem), files.write("key.pem", &client.key_pem)];
-    (address, files.write("ca.pem", &servers.pem), identity)
-}
-
 #[cfg(feature = "tls")]
 #[tokio::test]
 async fn tls_is_used_with_the_authority_and_the_certificate_that_are_given() {
     let (double, files) = (Double::start().await, Files::new());
     double.up("web", "web-1", 9001);
-    let (address, ca, [cert, key]) = secured(&double, &files).await;
+    let (address, ca, [cert, key]) = secured(double.address, &files).await;
     let plain = format!("localhost:{}", address.port());
     let trusting = ConsulConfig::default().with_tls_ca_file(&ca);
     // Whether it is found, or why it is not.

@@ -3,8 +3,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::watch::WatchConfig,
-    encode::encode,
+    super::{encode::encode, tls_files::TlsFiles, watch::WatchConfig},
     query::{ConsulQuery, Scope},
 };
 use crate::{
@@ -210,11 +209,7 @@ impl ConsulConfig {
         if http::HeaderValue::from_str(self.token.expose()).is_err() {
             mistakes.push("`token` has characters that no token has".to_owned());
         }
-        match (filled(&self.tls_cert), filled(&self.tls_key)) {
-            (Some(_), None) => mistakes.push("`tls_cert` needs a `tls_key`".to_owned()),
-            (None, Some(_)) => mistakes.push("`tls_key` needs a `tls_cert`".to_owned()),
-            _ => {}
-        }
+        mistakes.extend(self.tls_files().mistake());
         if self.max_response_bytes < MIN_RESPONSE {
             let bytes = self.max_response_bytes;
             mistakes.push(format!("`max_response_bytes` is {bytes}, but must be at least 65536"));
@@ -247,15 +242,11 @@ impl ConsulConfig {
 
     /// How to connect to it.
     pub(super) fn dialer(&self) -> Dialer {
-        #[cfg_attr(not(feature = "tls"), allow(unused_mut))]
-        let mut dialer = Dialer::default();
-        #[cfg(feature = "tls")]
-        {
-            dialer.config.ca_file = filled(&self.tls_ca_file);
-            dialer.config.cert_file = filled(&self.tls_cert);
-            dialer.config.key_file = filled(&self.tls_key);
-        }
-        dialer
+        self.tls_files().dialer()
+    }
+
+    fn tls_files(&self) -> TlsFiles<'_> {
+        TlsFiles { ca: &self.tls_ca_file, cert: &self.tls_cert, key: &self.tls_key }
     }
 
     pub(super) fn scope(&self) -> Scope {
@@ -265,9 +256,4 @@ impl ConsulConfig {
             partition: self.partition.clone(),
         }
     }
-}
-
-/// As Go writes what is not there.
-fn filled(path: &Option<PathBuf>) -> Option<PathBuf> {
-    path.clone().filter(|path| !path.as_os_str().is_empty())
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{
+    super::register::authority,
     entry::{Check, Entry, Place},
     query::ConsulQuery,
 };
@@ -93,10 +94,7 @@ fn endpoint(entry: Entry, is_unique: bool, query: &ConsulQuery) -> Result<Endpoi
             .message(format!("the instance `{}` of `{}` has no port", service.id, service.name)));
     }
     let protocol = meta.get("protocol").or(query.scheme.as_ref()).filter(|of| !of.is_empty());
-    let authority = match host.contains(':') && !host.starts_with('[') {
-        true => format!("[{host}]:{port}"),
-        false => format!("{host}:{port}"),
-    };
+    let authority = authority(host, port);
     let address = match protocol {
         Some(protocol) => format!("{protocol}://{authority}"),
         None => authority,

@@ -17,7 +17,7 @@ use super::super::watch::WatchConfig;
 pub struct FarpConfig {
     /// Time from one poll of a seed to the next, 10 % more or less, from 100 ms to a day. A seed may ask for
     /// longer with `Cache-Control` or `Retry-After`, up to 5 min. Default: 10 s.
-    #[serde(with = "crate::duration::serde")]
+    #[serde(with = "crate::duration::serde", alias = "poll_interval")]
     pub interval: Duration,
     /// Time that one poll of a seed may take, with redirects and the manifest, from 10 ms. Default: 5 s.
     #[serde(with = "crate::duration::serde")]
