@@ -2,17 +2,18 @@
 
 use std::process::Stdio;
 
+use futures::{FutureExt, StreamExt};
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
     process::{Child, ChildStdout, Command},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tower_upstream::{
     Endpoint,
     discover::{Discover, Mdns, MdnsConfig, Registry},
 };
 
-use crate::{secs, until, until_within};
+use crate::{ms, secs, until, until_within};
 
 /// What the script says. `None`: it does not run.
 fn given(name: &str) -> Option<String> {
@@ -98,6 +99,44 @@ async fn a_foreign_host_is_found_and_finds_what_is_announced() {
     mdns.reconfirm("py-1", secs(3)).unwrap();
     let (_, took) = until_within(secs(15), &mut sets, |set| set.is_empty()).await;
     println!("killed, and asked about: {took:?}");
+}
+
+#[tokio::test]
+async fn an_interface_that_goes_down_takes_nothing_away() {
+    let (Some(command), Some(own), Some(link)) =
+        (given("MDNS_PEER"), given("MDNS_OWN"), given("MDNS_LINK"))
+    else {
+        return;
+    };
+    let link = async |state: &str| {
+        let set = Command::new("ip").args(["link", "set", &link, state]).status();
+        assert!(set.await.unwrap().success());
+    };
+    let peer = Peer::start(&command);
+    let endpoints = at(&own).service("tax").unwrap();
+    let mut sets = endpoints.discover();
+    until(&mut sets, |set| set.get("py-1").is_some()).await;
+    link("down").await;
+    let failed = async {
+        while endpoints.handle().last_error().is_none() {
+            sleep(ms(50)).await;
+        }
+    };
+    // The system is asked every 5 s.
+    timeout(secs(15), failed).await.unwrap();
+    sleep(secs(3)).await;
+    link("up").await;
+    let works = async {
+        while endpoints.handle().last_error().is_some() {
+            sleep(ms(50)).await;
+        }
+    };
+    timeout(secs(60), works).await.unwrap();
+    sleep(secs(1)).await;
+    let told = sets.next().now_or_never();
+    assert!(told.is_none(), "it flapped: {told:?}");
+    assert!(endpoints.handle().set().unwrap().get("py-1").is_some());
+    drop(peer);
 }
 
 #[tokio::test]
