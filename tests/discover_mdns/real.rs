@@ -5,6 +5,7 @@ use std::process::Stdio;
 use futures::{FutureExt, StreamExt};
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
+    net::TcpListener,
     process::{Child, ChildStdout, Command},
     time::{sleep, timeout},
 };
@@ -137,6 +138,50 @@ async fn an_interface_that_goes_down_takes_nothing_away() {
     assert!(told.is_none(), "it flapped: {told:?}");
     assert!(endpoints.handle().set().unwrap().get("py-1").is_some());
     drop(peer);
+}
+
+/// Loopback has no multicast over IPv6, so this is not to be had there.
+#[tokio::test]
+async fn an_address_of_the_link_is_found_and_checked_with_its_interface() {
+    let Some(link) = given("MDNS_LINK") else { return };
+    let own = async || {
+        let arguments = ["-6", "-o", "addr", "show", "dev", &link, "scope", "link", "-tentative"];
+        let told = Command::new("ip").args(arguments).output().await.unwrap().stdout;
+        let told = String::from_utf8(told).unwrap();
+        let address = told.split_whitespace().find(|word| word.starts_with("fe80:"));
+        address.map(|address| address.split('/').next().unwrap().to_owned())
+    };
+    let found = async {
+        loop {
+            match own().await {
+                Some(own) => return own,
+                None => sleep(ms(100)).await,
+            }
+        }
+    };
+    let own = timeout(secs(10), found).await.unwrap();
+    let listener = TcpListener::bind(format!("[{own}%{link}]:0")).await;
+    let listener = match listener {
+        Ok(listener) => listener,
+        // As the system writes it.
+        Err(_) => {
+            let place = tokio::net::lookup_host((format!("{own}%{link}"), 0)).await.unwrap().next();
+            TcpListener::bind(place.unwrap()).await.unwrap()
+        }
+    };
+    let port = listener.local_addr().unwrap().port();
+
+    let config = MdnsConfig::default().with_interface(&link).with_ipv6(true);
+    let mdns = || Mdns::new(config.clone()).unwrap();
+    let registry = Registry::new(mdns().registrar());
+    let endpoint = Endpoint::new(format!("[{own}%25{link}]:{port}")).unwrap().with_key("rust-6");
+    let registered = registry.register("six", endpoint.clone()).unwrap();
+    registered.registered(secs(15)).await.unwrap();
+    let mut sets = mdns().service("six").unwrap().discover();
+    let set = until(&mut sets, |set| !set.is_empty()).await;
+    println!("{}", set[0].address());
+    assert_eq!(set[0].address(), endpoint.address());
+    registered.deregister(secs(10)).await.unwrap();
 }
 
 #[tokio::test]

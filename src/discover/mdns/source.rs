@@ -76,6 +76,11 @@ impl MdnsService {
         Self { daemons, name, kinds, is_shared, check, trust, has_told }
     }
 
+    /// Looks for the whole time before it tells anything.
+    pub(super) fn thorough(self) -> Self {
+        Self { has_told: AtomicBool::new(true), ..self }
+    }
+
     /// Returns the name of the service, or `None` for all services of some types.
     pub fn service(&self) -> Option<&str> {
         self.name.as_deref()
