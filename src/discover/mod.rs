@@ -18,6 +18,7 @@
 //! | `Etcd` | services in etcd, with the feature `etcd` |
 //! | `consul` | a service in Consul, with the feature `consul` |
 //! | `Mdns` | services in the local network, by multicast DNS, with the feature `mdns` |
+//! | `Eureka` | services in Eureka, with the feature `eureka` |
 //! | `FromChanges` | a `tower::discover::Discover`, with the feature `tower` |
 //! | [`Watched`] | a backend of yours that has to be asked over the network: a [`Source`] |
 //! | [`Discover`] | a source that you write |
@@ -57,6 +58,8 @@
 //! # Ok(()) }
 //! ```
 
+#[cfg(any(feature = "consul", feature = "eureka"))]
+mod answers;
 mod catalog;
 #[cfg(feature = "consul")]
 mod consul;
@@ -64,8 +67,12 @@ mod diff;
 mod discover;
 #[cfg(feature = "dns")]
 mod dns;
+#[cfg(any(feature = "consul", feature = "eureka"))]
+mod encode;
 #[cfg(feature = "etcd")]
 mod etcd;
+#[cfg(feature = "eureka")]
+mod eureka;
 #[cfg(feature = "json")]
 mod file;
 mod filtered;
@@ -81,6 +88,8 @@ mod memory_registry;
 mod register;
 mod retries;
 mod set;
+#[cfg(any(feature = "consul", feature = "etcd", feature = "eureka"))]
+mod tls_files;
 #[cfg(feature = "tower")]
 mod tower;
 mod watch;
@@ -107,6 +116,10 @@ pub use self::consul::{
 pub use self::dns::{Dns, DnsConfig, DnsService, IpFamily, dns};
 #[cfg(feature = "etcd")]
 pub use self::etcd::{Etcd, EtcdConfig, EtcdRegistrar, EtcdService};
+#[cfg(feature = "eureka")]
+pub use self::eureka::{
+    Eureka, EurekaConfig, EurekaFetch, EurekaRegistrar, EurekaService, EurekaStatus,
+};
 #[cfg(feature = "json")]
 pub use self::file::{File, file};
 #[cfg(feature = "http")]

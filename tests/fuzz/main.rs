@@ -20,6 +20,8 @@ mod consul;
 mod endpoints;
 #[cfg(feature = "etcd")]
 mod etcd;
+#[cfg(feature = "eureka")]
+mod eureka;
 mod fields;
 #[cfg(feature = "grpc")]
 mod grpc;
@@ -29,6 +31,8 @@ mod lines;
 mod mdns;
 mod memory;
 mod mutate;
+#[cfg(any(feature = "consul", feature = "eureka"))]
+mod replies;
 mod wire;
 
 use std::{
@@ -323,6 +327,12 @@ fn answers_of_consul() {
 #[test]
 fn txt_records_of_mdns() {
     fuzz("mdns_txt", mdns::txt);
+}
+
+#[cfg(feature = "eureka")]
+#[test]
+fn registries_of_eureka() {
+    fuzz("eureka", eureka::applications);
 }
 
 #[test]
