@@ -267,8 +267,10 @@ impl Provider {
         if Handle::try_current().is_err() {
             return Err(Error::not_sent(Kind::Unavailable));
         }
-        let mut sets = self.discover();
-        if let Ok(Some(set)) = tokio::time::timeout(timeout, sets.next()).await {
+        let mut found = (self.shared.open)();
+        if let Ok(Some(found)) = tokio::time::timeout(timeout, found.next()).await {
+            let set = self.shared.overlay.borrow().over(Some(&found)).unwrap_or(found);
+            lock(&self.shared.seen).see(&set);
             return Ok(set);
         }
         let info = self.connection_info();
