@@ -17,6 +17,7 @@
 //! | `farp` | services that tell over HTTP what they are, with the feature `http` |
 //! | `Etcd` | services in etcd, with the feature `etcd` |
 //! | `consul` | a service in Consul, with the feature `consul` |
+//! | `Mdns` | services in the local network, by multicast DNS, with the feature `mdns` |
 //! | `Eureka` | services in Eureka, with the feature `eureka` |
 //! | `FromChanges` | a `tower::discover::Discover`, with the feature `tower` |
 //! | [`Watched`] | a backend of yours that has to be asked over the network: a [`Source`] |
@@ -81,6 +82,8 @@ mod fixed;
 mod http;
 #[cfg(feature = "json")]
 mod json;
+#[cfg(feature = "mdns")]
+mod mdns;
 mod memory;
 mod memory_registry;
 mod providers;
@@ -127,6 +130,8 @@ pub use self::eureka::{
 pub use self::file::{File, file};
 #[cfg(feature = "http")]
 pub use self::http::{Farp, FarpConfig, farp};
+#[cfg(feature = "mdns")]
+pub use self::mdns::{Mdns, MdnsConfig, MdnsRegistrar, MdnsService};
 
 pub(crate) use self::diff::{Change, changes};
 

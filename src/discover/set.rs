@@ -141,12 +141,15 @@ impl EndpointSet {
         Self { endpoints: endpoints.into(), revision: revision.into(), observed_at: time::now() }
     }
 
-    /// Returns what the source calls this state.
+    /// Returns what the source called this state when it was first seen. An equal answer makes no new set, whatever
+    /// its revision is.
     pub fn revision(&self) -> &str {
         &self.revision
     }
 
-    /// Returns when the source was last seen in this state.
+    /// Returns when the source was first seen in this state.
+    ///
+    /// For the time since the last answer, see [`WatchHandle::staleness`](super::WatchHandle::staleness).
     pub fn observed_at(&self) -> Instant {
         self.observed_at
     }

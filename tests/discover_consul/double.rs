@@ -59,6 +59,10 @@ struct State {
     newer: bool,
     /// What is answered instead, to all requests.
     instead: Option<(StatusCode, String)>,
+    /// What is in the paths that no token may write.
+    refused: Option<String>,
+    /// How long it takes to answer a write.
+    slowness: Duration,
     cache: HashMap<String, u64>,
     /// The index of all answers, whatever there is.
     shown_index: Option<String>,
@@ -92,6 +96,8 @@ impl Double {
             tokens: None,
             newer: true,
             instead: None,
+            refused: None,
+            slowness: Duration::ZERO,
             cache: HashMap::new(),
             shown_index: None,
         };
@@ -147,6 +153,15 @@ impl Double {
         let instead =
             instead.map(|(status, body)| (StatusCode::from_u16(status).unwrap(), body.to_owned()));
         self.with(|state| state.instead = instead);
+    }
+
+    /// Refuses what is written to paths with this in them.
+    pub fn refuses(&self, part: &str) {
+        self.with(|state| state.refused = Some(part.to_owned()));
+    }
+
+    pub fn is_slow(&self, slowness: Duration) {
+        self.with(|state| state.slowness = slowness);
     }
 
     pub fn shows_index(&self, index: Option<&str>) {
@@ -258,6 +273,16 @@ impl Server {
             let allow = format!("OPTIONS,{expected}");
             answer.headers_mut().insert("allow", allow.parse().unwrap());
             return answer;
+        }
+        if expected == Method::PUT {
+            let (refused, slowness) = {
+                let state = self.state.lock().unwrap();
+                (state.refused.clone(), state.slowness)
+            };
+            tokio::time::sleep(slowness).await;
+            if refused.is_some_and(|part| asked.path.contains(&part)) {
+                return text(403, "Permission denied");
+            }
         }
         match &parts[..] {
             ["v1", "health", "service", name] => self.read(asked, name).await,

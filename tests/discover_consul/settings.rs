@@ -5,7 +5,7 @@ use tokio::{io::copy_bidirectional, net::TcpStream};
 use tower_upstream::{
     Endpoint,
     discover::{Consul, ConsulCheck, ConsulConfig, Discover, Registry},
-    error::Kind,
+    error::{Code, Kind},
 };
 
 use crate::{
@@ -22,7 +22,7 @@ fn read(json: &str) -> ConsulConfig {
 #[test]
 fn a_file_says_what_the_builders_say() {
     let config = read(
-        r#"{"address": "10.0.0.1:8500", "token": "s3cret", "datacenter": "dc2", "namespace": "team",
+        r#"{"address": "10.0.0.1:8500", "token": "s3cret", "allow_plaintext": true, "datacenter": "dc2", "namespace": "team",
             "partition": "p", "tls_enabled": true, "tls_ca_file": "/ca.pem", "tls_cert": "/c.pem",
             "tls_key": "/k.pem", "max_response_bytes": 1048576,
             "query": {"consistency": "stale", "max_lag": "5s", "wait": "1m", "min_interval": "1s", "only_passing": true,
@@ -44,6 +44,7 @@ fn a_file_says_what_the_builders_say() {
     let built = ConsulConfig::default()
         .with_address("10.0.0.1:8500")
         .with_token("s3cret")
+        .with_allow_plaintext(true)
         .with_datacenter("dc2")
         .with_namespace("team")
         .with_partition("p")
@@ -95,6 +96,26 @@ fn mistakes_are_named_all_at_once() {
     }
     let consul = Consul::new(ConsulConfig::default()).unwrap();
     assert!(consul.service("").is_err());
+}
+
+#[test]
+fn a_token_is_not_sent_in_plain_text_to_another_host() {
+    let to = |address: &str| ConsulConfig::default().with_address(address).with_token("s3cret");
+    for address in ["10.0.0.1:8500", "http://consul:8500", "consul.test:8500"] {
+        let error = to(address).validate().unwrap_err();
+        assert_eq!(error.code(), Code::AUTH_1105, "{address}");
+        let text = error.to_string();
+        assert!(text.contains("allow_plaintext") && !text.contains("s3cret"), "{text}");
+        let of_file = ConsulConfig::default().with_address(address).with_token_file("/run/token");
+        assert!(of_file.validate().is_err(), "{address}");
+        assert!(to(address).with_allow_plaintext(true).validate().is_ok(), "{address}");
+        assert!(ConsulConfig::default().with_address(address).validate().is_ok(), "{address}");
+    }
+    for address in ["127.0.0.1:8500", "http://localhost:8500", "[::1]:8500", "unix:/run/consul"] {
+        assert!(to(address).validate().is_ok(), "{address}");
+    }
+    #[cfg(feature = "tls")]
+    assert!(to("10.0.0.1:8501").with_tls(true).validate().is_ok());
 }
 
 #[tokio::test(start_paused = true)]

@@ -27,6 +27,8 @@ mod fields;
 mod grpc;
 mod http;
 mod lines;
+#[cfg(feature = "mdns")]
+mod mdns;
 mod memory;
 mod mutate;
 #[cfg(any(feature = "consul", feature = "eureka"))]
@@ -319,6 +321,12 @@ fn instances_in_consul() {
 #[test]
 fn answers_of_consul() {
     fuzz("consul_http", |bytes| consul::answer(bytes.to_vec()));
+}
+
+#[cfg(feature = "mdns")]
+#[test]
+fn txt_records_of_mdns() {
+    fuzz("mdns_txt", mdns::txt);
 }
 
 #[cfg(feature = "eureka")]
