@@ -34,9 +34,8 @@ use crate::{
 /// Clones are the same provider. [`Providers`](super::Providers) keeps several by name.
 ///
 /// # When to use
-/// For a program that manages endpoints at run time through one type, whatever the backend is, such as one that
-/// comes from a failover library with providers. A program that only calls a service gives its [`Watched`] to the
-/// balancer, and one that only announces itself needs the [`Registry`].
+/// For a program that manages endpoints at run time, whatever the backend is, such as one that comes from a failover
+/// library with providers. To call a service a [`Watched`] is enough, and to announce this program a [`Registry`].
 ///
 /// # Own endpoints
 /// Those that are [registered](Self::register) here are in the set at once. With a registry they are also announced,
