@@ -170,7 +170,7 @@ async fn of_several_the_failing_one_is_named_and_the_others_are_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_tell_who_comes_and_goes_once_whatever_the_number_of_users() {
+async fn events_tell_what_comes_and_goes_once_whatever_the_number_of_users() {
     let list = Memory::new([at("a"), at("b")]).unwrap();
     let provider = Provider::new("a list", list.clone());
     let mut users = [provider.discover(), provider.discover()];
