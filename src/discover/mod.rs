@@ -25,7 +25,8 @@
 //! | [`Filtered`] | some endpoints of another source: those with a tag, or of one service |
 //!
 //! A server announces itself with a [`Registry`] over a backend that can be written to, a [`Registrar`] such
-//! as [`MemoryRegistry`]: the [`Registration`] keeps it announced.
+//! as [`MemoryRegistry`]: the [`Registration`] keeps it announced. A [`Provider`] is both in one, of one service, for
+//! programs that manage endpoints at run time.
 //!
 //! # Differences from tower's
 //! A `tower::discover::Discover` is a stream of changes, and of services that are made already. A
@@ -85,6 +86,7 @@ mod json;
 mod mdns;
 mod memory;
 mod memory_registry;
+mod providers;
 mod register;
 mod retries;
 mod set;
@@ -102,6 +104,10 @@ pub use self::{
     fixed::{Fixed, FixedStream, fixed},
     memory::{Memory, MemoryStream},
     memory_registry::{MemoryRegistry, MemoryService},
+    providers::{
+        ConnectionInfo, Provider, ProviderEvent, ProviderEventKind, ProviderFeature, ProviderStats,
+        ProviderStream, Providers,
+    },
     register::{Instance, Kept, Registrar, Registration, Registry},
     set::EndpointSet,
     watch::{Observation, Source, WatchConfig, WatchHandle, WatchStream, Watched, Watches},
