@@ -17,6 +17,7 @@
 //! | `farp` | services that tell over HTTP what they are, with the feature `http` |
 //! | `Etcd` | services in etcd, with the feature `etcd` |
 //! | `consul` | a service in Consul, with the feature `consul` |
+//! | `Kubernetes` | services in Kubernetes, by their EndpointSlices, with the feature `kubernetes` |
 //! | `FromChanges` | a `tower::discover::Discover`, with the feature `tower` |
 //! | [`Watched`] | a backend of yours that has to be asked over the network: a [`Source`] |
 //! | [`Discover`] | a source that you write |
@@ -63,6 +64,8 @@ mod diff;
 mod discover;
 #[cfg(feature = "dns")]
 mod dns;
+#[cfg(any(feature = "consul", feature = "kubernetes"))]
+mod encode;
 #[cfg(feature = "etcd")]
 mod etcd;
 #[cfg(feature = "json")]
@@ -73,6 +76,8 @@ mod fixed;
 mod http;
 #[cfg(feature = "json")]
 mod json;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod memory;
 mod memory_registry;
 mod register;
@@ -108,6 +113,10 @@ pub use self::etcd::{Etcd, EtcdConfig, EtcdRegistrar, EtcdService};
 pub use self::file::{File, file};
 #[cfg(feature = "http")]
 pub use self::http::{Farp, FarpConfig, farp};
+#[cfg(feature = "kubernetes")]
+pub use self::kubernetes::{
+    Kubernetes, KubernetesConfig, KubernetesFamily, KubernetesQuery, KubernetesService,
+};
 
 pub(crate) use self::diff::{Change, changes};
 

@@ -3,8 +3,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::watch::WatchConfig,
-    encode::encode,
+    super::{encode::encode, watch::WatchConfig},
     query::{ConsulQuery, Scope},
 };
 use crate::{

@@ -6,11 +6,13 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::{
-    super::register::{Instance, Kept, Registrar},
+    super::{
+        encode::encode,
+        register::{Instance, Kept, Registrar},
+    },
     agent::Agent,
     body::{registration, status},
     check::{ConsulCheck, ConsulCheckKind},
-    encode::encode,
     query::{Scope, Target},
 };
 use crate::error::{BoxError, Error, Kind};

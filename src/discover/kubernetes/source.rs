@@ -1,0 +1,328 @@
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures_util::FutureExt;
+
+use super::{
+    super::{
+        set::EndpointSet,
+        watch::{Observation, Source},
+    },
+    book::{Book, TooMany},
+    event::Event,
+    external::external,
+    pages::all,
+    query::{KubernetesQuery, Target},
+    server::{Failure, Server},
+    stream::{Broken, EventStream},
+};
+use crate::{
+    backoff,
+    endpoint::Endpoint,
+    error::{BoxError, Error, Kind},
+    sync::{lock, random_fraction},
+    time::{self, Instant},
+};
+
+/// A Service in Kubernetes, as a [`Source`]. Made by [`Kubernetes::service`](super::Kubernetes::service).
+///
+/// ```
+/// use tower_upstream::discover::{Kubernetes, KubernetesConfig, KubernetesService, WatchHandle};
+///
+/// fn is_quiet(handle: &WatchHandle<KubernetesService>) -> bool {
+///     handle.last_error().is_none()
+/// }
+/// let config = KubernetesConfig::default().with_address("http://127.0.0.1:8001");
+/// let tax = Kubernetes::new(config)?.service("tax")?;
+/// assert!(is_quiet(&tax.handle()));
+/// # Ok::<(), tower_upstream::Error>(())
+/// ```
+pub struct KubernetesService {
+    server: Arc<Server>,
+    namespace: String,
+    name: String,
+    target: Target,
+    query: KubernetesQuery,
+    unsure: Duration,
+    /// What is known, whichever watch has learned it.
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    book: Book,
+    /// The name that the Service stands for, if it has no slices.
+    external: Option<Endpoint>,
+    /// Up to which all is known. Only the server knows what it means.
+    version: String,
+    /// Whether the watch broke and nothing else is wrong: what is missed can be had from `version` on.
+    can_resume: bool,
+    /// Until then a set may lack endpoints since the cluster is not well, as after it was cut off.
+    unsure_until: Option<Instant>,
+}
+
+/// Where a watch stands.
+#[derive(Default)]
+#[allow(unnameable_types, reason = "what a source remembers is for the source alone")]
+pub struct KubernetesState {
+    phase: Phase,
+}
+
+#[derive(Default)]
+enum Phase {
+    #[default]
+    Begin,
+    /// All was listed, and is not watched yet.
+    Listed,
+    /// The server has ended the watch.
+    Ended,
+    Open(Box<EventStream>),
+}
+
+impl fmt::Debug for KubernetesState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_open = matches!(self.phase, Phase::Open(_));
+        f.debug_struct("KubernetesState").field("is_open", &is_open).finish()
+    }
+}
+
+/// Events that are taken over before a set is told.
+const MAX_EVENTS: usize = 4_096;
+/// A watch that ends sooner has failed: so that none makes this spin.
+const SHORT: Duration = Duration::from_secs(1);
+/// What the server may take beyond the time that it was told to end a watch at.
+const SLACK: Duration = Duration::from_secs(10);
+
+/// What a watch has told.
+enum Read {
+    News,
+    Ended,
+    /// What was asked for is not kept any more.
+    Expired,
+}
+
+impl KubernetesService {
+    /// `unsure` is how long a set is doubted after the cluster was not well.
+    pub(super) fn new(
+        server: Arc<Server>,
+        name: &str,
+        query: KubernetesQuery,
+        unsure: Duration,
+    ) -> Self {
+        let namespace = query.namespace.clone().unwrap_or_default();
+        let target = Target::new(&namespace, Some(name), query.label_selector.as_deref());
+        let (name, known) = (name.to_owned(), Mutex::default());
+        Self { server, namespace, name, target, query, unsure, known }
+    }
+
+    /// Returns the name of the Service.
+    pub fn service(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the namespace of the Service.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Reads all there is.
+    async fn list(&self, state: &mut KubernetesState) -> Result<Observation, Error> {
+        state.phase = Phase::Begin;
+        let (slices, version) = all(&self.server, &self.target).await?;
+        let mut book = Book::default();
+        for slice in slices {
+            book.put(slice, &self.query).map_err(|_| self.server.has_too_many())?;
+        }
+        let external = match book.is_empty() {
+            true => external(&self.server, &self.namespace, &self.name, &self.query).await?,
+            false => None,
+        };
+        let mut known = lock(&self.known);
+        let is_first = known.version.is_empty();
+        (known.book, known.external, known.version) = (book, external, version);
+        if !is_first {
+            known.unsure_until = Some(time::later(time::now(), self.unsure));
+        }
+        state.phase = Phase::Listed;
+        known.told(false)
+    }
+
+    /// Opens the watch where it stood.
+    async fn open(&self, is_fresh: bool) -> Result<EventStream, Failure> {
+        let version = lock(&self.known).version.clone();
+        // So that not all watches end together.
+        let wait = backoff::spread(self.query.wait, 1.0, 1.25, random_fraction());
+        let body = self.server.open(&self.target.watch(&version, wait)).await?;
+        let deadline = time::later(time::now(), wait + SLACK);
+        Ok(EventStream::new(body, self.server.max_body(), deadline, is_fresh))
+    }
+
+    /// Waits for events, and takes over all that have come.
+    async fn read(&self, stream: &mut EventStream) -> Result<Read, Error> {
+        let mut is_new = false;
+        for _ in 0..MAX_EVENTS {
+            let next = stream.next(&self.server);
+            let next = match is_new {
+                false => next.await,
+                true => match next.now_or_never() {
+                    Some(next) => next,
+                    None => break,
+                },
+            };
+            let mut known = lock(&self.known);
+            let event = match next {
+                Ok(Some(event)) => event,
+                Ok(None) => return Ok(if is_new { Read::News } else { Read::Ended }),
+                Err(Broken::Cut(error)) => {
+                    known.can_resume = true;
+                    return Err(error);
+                }
+                Err(Broken::Nonsense(error)) => return Err(error),
+            };
+            match event {
+                Event::Expired => return Ok(Read::Expired),
+                Event::Failed(status) => {
+                    known.can_resume = true;
+                    return Err(self.server.ended(&status));
+                }
+                event => {
+                    stream.has_told = true;
+                    let taken = known.take(event, &self.query);
+                    is_new |= taken.map_err(|_| self.server.has_too_many())?;
+                }
+            }
+        }
+        Ok(Read::News)
+    }
+
+    /// The next set. `None`: all is as it was.
+    async fn next(&self, state: &mut KubernetesState) -> Result<Observation, Error> {
+        loop {
+            let (is_fresh, resumes) = match &mut state.phase {
+                Phase::Begin if !lock(&self.known).can_resume => return self.list(state).await,
+                Phase::Begin => (false, true),
+                Phase::Listed => (true, false),
+                Phase::Ended => (false, false),
+                Phase::Open(stream) => match self.read(stream).await? {
+                    Read::News => return lock(&self.known).told(true),
+                    Read::Expired if stream.is_fresh && !stream.has_told => {
+                        return Err(self.forgets());
+                    }
+                    Read::Expired => return self.list(state).await,
+                    Read::Ended => {
+                        let lived = time::now().saturating_duration_since(stream.opened_at());
+                        if lived < SHORT {
+                            lock(&self.known).can_resume = true;
+                            let what = format!("ends the watch after {lived:?}");
+                            return Err(self.server.failed(Kind::Connection, &what));
+                        }
+                        // Without a word the version may be one of the future, as of before a restored
+                        // backup; and what a Service is that has no slices is not watched.
+                        if !stream.has_told || lock(&self.known).book.is_empty() {
+                            return self.list(state).await;
+                        }
+                        state.phase = Phase::Ended;
+                        continue;
+                    }
+                },
+            };
+            match self.open(is_fresh).await {
+                Ok(stream) => state.phase = Phase::Open(Box::new(stream)),
+                Err(failure) if failure.is_expired() && is_fresh => return Err(self.forgets()),
+                Err(failure) if failure.is_expired() => {
+                    lock(&self.known).can_resume = false;
+                    return self.list(state).await;
+                }
+                Err(failure) => {
+                    lock(&self.known).can_resume = true;
+                    return Err(failure.into());
+                }
+            }
+            if resumes {
+                let mut known = lock(&self.known);
+                known.can_resume = false;
+                known.unsure_until = Some(time::later(time::now(), self.unsure));
+                return known.told(false);
+            }
+        }
+    }
+
+    /// So that a server which forgets all at once is not asked all the time.
+    fn forgets(&self) -> Error {
+        self.server.failed(Kind::Connection, "does not keep the version that it has just told (410)")
+    }
+}
+
+impl Known {
+    /// Takes over an event. Tells whether that changes anything.
+    fn take(&mut self, event: Event, query: &KubernetesQuery) -> Result<bool, TooMany> {
+        let (version, is_new) = match event {
+            Event::Put(mut slice) => {
+                let version = slice.metadata.resource_version.take();
+                self.external = None;
+                (version, self.book.put(*slice, query)?)
+            }
+            Event::Deleted(of) => {
+                let is_new = self.book.delete(&of);
+                (of.resource_version, is_new)
+            }
+            Event::Bookmark(of) => (of.resource_version, false),
+            _ => (None, false),
+        };
+        if let Some(version) = version.filter(|version| !version.is_empty()) {
+            self.version = version;
+        }
+        Ok(is_new)
+    }
+
+    /// What is known, as an answer. After events it is certain, unless something else is not.
+    fn told(&mut self, is_by_events: bool) -> Result<Observation, Error> {
+        if let Some(problem) = self.book.problem() {
+            let text = format!("no endpoint of the Service can be used: {problem}");
+            return Err(Error::failed(Kind::InvalidConfig).message(text));
+        }
+        let set = match &self.external {
+            Some(external) if self.book.is_empty() => {
+                EndpointSet::new([external.clone()], &*self.version)?
+            }
+            _ => self.book.set(&self.version)?,
+        };
+        let now = time::now();
+        self.unsure_until = self.unsure_until.filter(|until| now < *until);
+        let observation = Observation::of(set);
+        Ok(match is_by_events && self.unsure_until.is_none() {
+            true => observation.certain(),
+            false => observation,
+        })
+    }
+}
+
+impl Source for KubernetesService {
+    type State = KubernetesState;
+
+    fn name(&self) -> String {
+        format!(
+            "Service `{}/{}` in Kubernetes at `{}`",
+            self.namespace,
+            self.name,
+            self.server.url()
+        )
+    }
+
+    async fn observe(&self, state: &mut KubernetesState) -> Result<Observation, BoxError> {
+        Ok(self.next(state).await?)
+    }
+}
+
+impl fmt::Debug for KubernetesService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KubernetesService")
+            .field("namespace", &self.namespace)
+            .field("name", &self.name)
+            .field("query", &self.query)
+            .finish_non_exhaustive()
+    }
+}
