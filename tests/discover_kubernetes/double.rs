@@ -289,6 +289,8 @@ async fn accept(server: Server, mut listener: Option<TcpListener>, address: Sock
             (_, Some(listener)) => {
                 tokio::select! {
                     accepted = listener.accept() => if let Ok((stream, _)) = accepted {
+                        // Otherwise an event waits for an acknowledgement, in real time.
+                        let _ = stream.set_nodelay(true);
                         connections.spawn(serve(server.clone(), stream));
                     },
                     changed = link.changed() => if changed.is_err() { return },
