@@ -143,9 +143,8 @@ async fn read() {
     let (counted, flapped) = (sets.clone(), flaps.clone());
     tokio::spawn(async move {
         while let Some(set) = stream.next().await {
-            let came_or_went = diff(&last, &set)
-                .filter(|change| !matches!(change, Difference::Update(_)))
-                .count();
+            let came_or_went =
+                diff(&last, &set).filter(|change| !matches!(change, Difference::Update(_))).count();
             counted.fetch_add(1, Relaxed);
             flapped.fetch_add(came_or_went as u64, Relaxed);
             last = set;

@@ -180,7 +180,9 @@ impl Double {
 
     /// Answers everything so, or as it is again.
     pub fn answers(&self, instead: Option<(u16, &str)>) {
-        self.with(|state| state.instead = instead.map(|(status, body)| (status, body.into(), None)));
+        self.with(|state| {
+            state.instead = instead.map(|(status, body)| (status, body.into(), None))
+        });
     }
 
     pub fn answers_with(&self, status: u16, header: (&'static str, &'static str)) {
@@ -338,10 +340,7 @@ fn status(code: u16, reason: Option<&str>, message: &str) -> Response<Body> {
 
 /// A token with which a list goes on.
 fn continue_token(revision: i64, start: &str) -> String {
-    let token = format!(
-        r#"{{"v":"meta.k8s.io/v1","rv":{revision},"start":{}}}"#,
-        json!(start)
-    );
+    let token = format!(r#"{{"v":"meta.k8s.io/v1","rv":{revision},"start":{}}}"#, json!(start));
     BASE64_URL_SAFE_NO_PAD.encode(token)
 }
 
@@ -478,9 +477,8 @@ impl Server {
             Some(version) if version > objects.revision => {
                 let current = objects.revision;
                 // The last change of what is listed.
-                let message = format!(
-                    "Timeout: Too large resource version: {version}, current: {current}"
-                );
+                let message =
+                    format!("Timeout: Too large resource version: {version}, current: {current}");
                 let mut body = status_object(504, Some("Timeout"), &message);
                 let cause = json!({"reason": "ResourceVersionTooLarge", "message": "Too large resource version"});
                 body["details"] = json!({"causes": [cause], "retryAfterSeconds": 1});
@@ -563,7 +561,8 @@ impl Server {
             lines,
         };
         tokio::spawn(watching.run(version));
-        let frames = stream::unfold(told, |mut told| async move { Some((told.recv().await?, told)) });
+        let frames =
+            stream::unfold(told, |mut told| async move { Some((told.recv().await?, told)) });
         let frames = frames.map(|line| line.map(|line| Frame::data(Bytes::from(line))));
         Response::builder()
             .header("cache-control", "no-cache, private")
@@ -601,10 +600,9 @@ impl Watching {
             let state = self.server.state.lock().unwrap();
             let objects = &state.objects;
             match version {
-                Some(version) if version < objects.compacted => Err(format!(
-                    "too old resource version: {version} ({})",
-                    objects.compacted
-                )),
+                Some(version) if version < objects.compacted => {
+                    Err(format!("too old resource version: {version} ({})", objects.compacted))
+                }
                 Some(version) => Ok((version, Vec::new())),
                 None => {
                     let page = objects.page(&self.namespace, &self.selector, "", 0);

@@ -11,8 +11,8 @@ use tower_upstream::{
     balance::RoundRobin,
     connect_fn,
     discover::{
-        Catalog, Difference, Discover, EndpointSet, Kubernetes, KubernetesConfig,
-        KubernetesFamily, KubernetesQuery, WatchStream, diff,
+        Catalog, Difference, Discover, EndpointSet, Kubernetes, KubernetesConfig, KubernetesFamily,
+        KubernetesQuery, WatchStream, diff,
     },
     endpoint::Status,
 };
@@ -195,6 +195,7 @@ async fn a_version_that_is_over_is_listed_anew_and_only_differences_are_told() {
         } else {
             double.expires_watches();
         }
+        tokio::time::sleep(ms(1)).await;
         double.web("web-2", &[("d", Pod::Ready)]);
         // While it is listed, calls go on.
         let mut answered = Vec::new();
@@ -206,10 +207,7 @@ async fn a_version_that_is_over_is_listed_anew_and_only_differences_are_told() {
         assert!(["a", "b", "c"].iter().all(|of| answered.iter().any(|key| key == of)));
         let after = next(&mut sets).await;
         let changes: Vec<_> = diff(&before, &after).collect();
-        assert!(
-            matches!(&changes[..], [Difference::Insert(d)] if d.key() == "d"),
-            "{changes:?}"
-        );
+        assert!(matches!(&changes[..], [Difference::Insert(d)] if d.key() == "d"), "{changes:?}");
         assert_eq!((double.lists(), handle.failures()), (2, 0));
         double.lists_take(Duration::ZERO);
         double.delete("web-2");
@@ -255,6 +253,7 @@ async fn a_watch_that_breaks_goes_on_where_it_stood() {
         let took = expect(&mut sets, &["a", &uid]).await;
         assert!(took < ms(600), "{took:?}");
     }
+    tokio::time::sleep(secs(5)).await;
     assert!(handle.last_error().is_none());
     assert_eq!((double.lists(), double.watches()), (1, 11));
 }
@@ -270,6 +269,7 @@ async fn a_watch_that_ends_is_opened_at_once_where_it_stood() {
     double.ends_watches();
     double.web("web-2", &[("b", Pod::Ready)]);
     assert!(expect(&mut sets, &["a", "b"]).await < ms(200));
+    tokio::time::sleep(secs(1)).await;
     assert_eq!((double.lists(), double.watches(), handle.failures()), (1, 2, 0));
 }
 
@@ -374,9 +374,15 @@ async fn errors_take_no_endpoint_away_and_none_reaches_the_balancer() {
         }));
     let call = || service.clone().oneshot(());
     assert_eq!(call().await.unwrap(), "a");
-    for (status, body) in
-        [(500, "etcdserver: no leader"), (429, ""), (503, ""), (504, "{}"), (404, ""), (200, "{"), (200, "")]
-    {
+    for (status, body) in [
+        (500, "etcdserver: no leader"),
+        (429, ""),
+        (503, ""),
+        (504, "{}"),
+        (404, ""),
+        (200, "{"),
+        (200, ""),
+    ] {
         double.answers(Some((status, body)));
         double.cuts_watches();
         let failed = handle.failures();
@@ -587,8 +593,7 @@ async fn all_balancers_of_a_service_share_one_watch() {
     let double = Double::start().await;
     double.web("web-1", &[("a", Pod::Ready)]);
     let kubernetes = kubernetes(&double);
-    let mut all: Vec<_> =
-        (0..20).map(|_| kubernetes.service("web").unwrap().discover()).collect();
+    let mut all: Vec<_> = (0..20).map(|_| kubernetes.service("web").unwrap().discover()).collect();
     for sets in &mut all {
         expect(sets, &["a"]).await;
     }

@@ -144,7 +144,10 @@ async fn the_double_watches_as_the_recorded_server() {
         ("slices-watch-no-rv", "timeoutSeconds=1"),
         ("slices-watch-410", "resourceVersion=1"),
         ("slices-watch-bad-rv", "resourceVersion=abc"),
-        ("slices-watch-future-rv", "resourceVersion=99999999&timeoutSeconds=4&allowWatchBookmarks=true"),
+        (
+            "slices-watch-future-rv",
+            "resourceVersion=99999999&timeoutSeconds=4&allowWatchBookmarks=true",
+        ),
     ] {
         same(name, &ask(&double, &watch(more), "").await);
     }

@@ -21,9 +21,9 @@ pub(super) fn load(config: &TlsConfig, given: &GivenTls) -> Result<ClientConfig,
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()?;
     let builder = match given.trusts_all {
-        true => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Unverified(provider))),
+        true => {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))
+        }
         false => builder.with_root_certificates(roots(config, given)?),
     };
     let chain = match (&given.cert, &config.cert_file) {
@@ -43,12 +43,14 @@ pub(super) fn load(config: &TlsConfig, given: &GivenTls) -> Result<ClientConfig,
         (None, None) => None,
     };
     let mut client = match (chain, private) {
-        (Some(chain), Some(private)) => builder.with_client_auth_cert(chain, private).map_err(
-            |error| match &config.cert_file {
-                Some(path) => unusable(path, "cert_file", &error),
-                None => format!("cannot use the client certificate: {error}").into(),
-            },
-        )?,
+        (Some(chain), Some(private)) => {
+            builder.with_client_auth_cert(chain, private).map_err(|error| {
+                match &config.cert_file {
+                    Some(path) => unusable(path, "cert_file", &error),
+                    None => format!("cannot use the client certificate: {error}").into(),
+                }
+            })?
+        }
         (None, None) => builder.with_no_client_auth(),
         (Some(_), None) => return Err("`tls.cert_file` needs `tls.key_file` beside it".into()),
         (None, Some(_)) => return Err("`tls.key_file` needs `tls.cert_file` beside it".into()),

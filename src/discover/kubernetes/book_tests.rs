@@ -67,9 +67,7 @@ type Seen = (String, String, bool, Status);
 fn seen(set: &EndpointSet) -> Vec<Seen> {
     let mut all: Vec<Seen> = set
         .iter()
-        .map(|of| {
-            (of.key().into(), of.address().as_str().into(), of.is_draining(), of.status())
-        })
+        .map(|of| (of.key().into(), of.address().as_str().into(), of.is_draining(), of.status()))
         .collect();
     all.sort_by(|a, b| a.0.cmp(&b.0));
     all

@@ -68,8 +68,7 @@ mod tests {
             ("fd00:10:96::1", "443", "https://[fd00:10:96::1]:443"),
             ("kubernetes.default.svc", "6443", "https://kubernetes.default.svc:6443"),
         ] {
-            let variables =
-                [("KUBERNETES_SERVICE_HOST", host), ("KUBERNETES_SERVICE_PORT", port)];
+            let variables = [("KUBERNETES_SERVICE_HOST", host), ("KUBERNETES_SERVICE_PORT", port)];
             let found = find(&variables).unwrap();
             assert_eq!((&*found.address, found.namespace.as_deref()), (expected, Some("shop")));
             assert!(expected.parse::<crate::endpoint::Address>().is_ok());

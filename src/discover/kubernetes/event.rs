@@ -67,7 +67,8 @@ mod tests {
             let Event::Put(slice) = read(&line) else { panic!("{line}") };
             assert_eq!(slice.metadata.name.as_deref(), Some("a"));
         }
-        let line = r#"{"object":{"metadata":{"name":"a","labels":null},"endpoints":7},"type":"DELETED"}"#;
+        let line =
+            r#"{"object":{"metadata":{"name":"a","labels":null},"endpoints":7},"type":"DELETED"}"#;
         assert!(matches!(read(line), Event::Deleted(of) if of.name.as_deref() == Some("a")));
         let line = r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"7"}}}"#;
         assert!(

@@ -157,7 +157,10 @@ fn read_file(path: &Path) -> Result<KubeFile, Unread> {
         return Err(Unread::Wrong(mistake(text)));
     }
     let mut file = parse(&bytes).map_err(|what| {
-        Unread::Wrong(mistake(format!("the kubeconfig `{}` cannot be used: {what}", path.display())))
+        Unread::Wrong(mistake(format!(
+            "the kubeconfig `{}` cannot be used: {what}",
+            path.display()
+        )))
     })?;
     // Files beside it.
     let beside = |of: &mut Option<PathBuf>| {
@@ -212,9 +215,8 @@ fn choose(all: &KubeFile, config: &KubernetesConfig) -> Result<Found, Error> {
     };
     let contexts = all.contexts.as_deref().unwrap_or_default();
     let context = contexts.iter().find(|of| of.name == name).and_then(|of| of.context.as_ref());
-    let context = context.ok_or_else(|| {
-        missing("context", name, contexts.iter().map(|of| &*of.name).collect())
-    })?;
+    let context = context
+        .ok_or_else(|| missing("context", name, contexts.iter().map(|of| &*of.name).collect()))?;
     let clusters = all.clusters.as_deref().unwrap_or_default();
     let cluster =
         clusters.iter().find(|of| of.name == context.cluster).and_then(|of| of.cluster.as_ref());
@@ -226,9 +228,8 @@ fn choose(all: &KubeFile, config: &KubernetesConfig) -> Result<Found, Error> {
         None => User::default(),
         Some(name) => {
             let user = users.iter().find(|of| of.name == name);
-            let user = user.ok_or_else(|| {
-                missing("user", name, users.iter().map(|of| &*of.name).collect())
-            })?;
+            let user = user
+                .ok_or_else(|| missing("user", name, users.iter().map(|of| &*of.name).collect()))?;
             user.user.clone().unwrap_or_default()
         }
     };

@@ -61,7 +61,10 @@ fn context(name: &str) -> KubernetesConfig {
 #[test]
 fn a_context_leads_to_its_cluster_and_its_user() {
     let found = of("a", FILE, &KubernetesConfig::default()).unwrap();
-    assert_eq!((&*found.address, found.namespace.as_deref()), ("https://10.0.0.1:6443", Some("shop")));
+    assert_eq!(
+        (&*found.address, found.namespace.as_deref()),
+        ("https://10.0.0.1:6443", Some("shop"))
+    );
     // Paths are those beside the file.
     let beside = folder("a");
     assert_eq!(found.ca_file, Some(beside.join("ca.pem")));

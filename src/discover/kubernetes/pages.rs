@@ -28,10 +28,7 @@ pub(super) async fn all(
     }
 }
 
-async fn paged(
-    server: &Server,
-    target: &Target,
-) -> Result<(Vec<EndpointSlice>, String), Failure> {
+async fn paged(server: &Server, target: &Target) -> Result<(Vec<EndpointSlice>, String), Failure> {
     let (mut all, mut next) = (Vec::new(), None::<String>);
     for _ in 0..MAX_PAGES {
         let list = page(server, &target.page(next.as_deref())).await?;

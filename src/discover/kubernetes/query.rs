@@ -241,9 +241,14 @@ mod tests {
         for key in ["namespace", "port", "scheme", "label_selector", "label_prefix", "wait"] {
             assert!(text.contains(&format!("`{key}`")), "{key}: {text}");
         }
-        for (name, expected) in
-            [("tax", true), ("tax-1.v2", true), ("", false), ("Tax", false), ("-a", false), ("a/", false)]
-        {
+        for (name, expected) in [
+            ("tax", true),
+            ("tax-1.v2", true),
+            ("", false),
+            ("Tax", false),
+            ("-a", false),
+            ("a/", false),
+        ] {
             assert_eq!(is_name(name), expected, "{name}");
         }
     }

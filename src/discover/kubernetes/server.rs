@@ -156,9 +156,7 @@ impl Server {
             status => retry_after(status, &head.headers).or(asked),
         };
         let error = match wait {
-            Some(wait) => {
-                error.retry_in(time::now(), wait.min(Duration::from_secs(MAX_RETRY)))
-            }
+            Some(wait) => error.retry_in(time::now(), wait.min(Duration::from_secs(MAX_RETRY))),
             None => error,
         };
         Failure { status: Some(head.status), error }

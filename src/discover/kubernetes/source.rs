@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::FutureExt;
+use tokio::time::{timeout, timeout_at};
 
 use super::{
     super::{
@@ -17,7 +17,7 @@ use super::{
     pages::all,
     query::{KubernetesQuery, Target},
     server::{Failure, Server},
-    stream::{Broken, EventStream},
+    stream::{After, Broken, EventStream},
 };
 use crate::{
     backoff,
@@ -89,7 +89,8 @@ impl fmt::Debug for KubernetesState {
     }
 }
 
-/// Events that are taken over before a set is told.
+/// After an event, how long to look for more before a set is told, and for how many.
+const GATHER: Duration = Duration::from_millis(10);
 const MAX_EVENTS: usize = 4_096;
 /// A watch that ends sooner has failed: so that none makes this spin.
 const SHORT: Duration = Duration::from_secs(1);
@@ -131,6 +132,7 @@ impl KubernetesService {
     /// Reads all there is.
     async fn list(&self, state: &mut KubernetesState) -> Result<Observation, Error> {
         state.phase = Phase::Begin;
+        lock(&self.known).can_resume = false;
         let (slices, version) = all(&self.server, &self.target).await?;
         let mut book = Book::default();
         for slice in slices {
@@ -151,31 +153,36 @@ impl KubernetesService {
     }
 
     /// Opens the watch where it stood.
-    async fn open(&self, is_fresh: bool) -> Result<EventStream, Failure> {
+    async fn open(&self, after: After) -> Result<EventStream, Failure> {
         let version = lock(&self.known).version.clone();
         // So that not all watches end together.
         let wait = backoff::spread(self.query.wait, 1.0, 1.25, random_fraction());
         let body = self.server.open(&self.target.watch(&version, wait)).await?;
         let deadline = time::later(time::now(), wait + SLACK);
-        Ok(EventStream::new(body, self.server.max_body(), deadline, is_fresh))
+        Ok(EventStream::new(body, self.server.max_body(), deadline, after))
     }
 
-    /// Waits for events, and takes over all that have come.
+    /// Waits for events, and takes over all that come together.
+    ///
+    /// # Cancel safety
+    /// What was taken over is known.
     async fn read(&self, stream: &mut EventStream) -> Result<Read, Error> {
-        let mut is_new = false;
+        let mut due = None;
         for _ in 0..MAX_EVENTS {
             let next = stream.next(&self.server);
-            let next = match is_new {
-                false => next.await,
-                true => match next.now_or_never() {
-                    Some(next) => next,
-                    None => break,
+            let next = match due {
+                None => next.await,
+                Some(due) => match timeout_at(due, next).await {
+                    Ok(next) => next,
+                    Err(_) => break,
                 },
             };
             let mut known = lock(&self.known);
             let event = match next {
                 Ok(Some(event)) => event,
-                Ok(None) => return Ok(if is_new { Read::News } else { Read::Ended }),
+                // Told first what there is: it will end again.
+                Ok(None) | Err(Broken::Cut(_)) if due.is_some() => break,
+                Ok(None) => return Ok(Read::Ended),
                 Err(Broken::Cut(error)) => {
                     known.can_resume = true;
                     return Err(error);
@@ -191,24 +198,40 @@ impl KubernetesService {
                 event => {
                     stream.has_told = true;
                     let taken = known.take(event, &self.query);
-                    is_new |= taken.map_err(|_| self.server.has_too_many())?;
+                    if taken.map_err(|_| self.server.has_too_many())? {
+                        due.get_or_insert(time::later(time::now(), GATHER));
+                    }
                 }
             }
         }
         Ok(Read::News)
     }
 
-    /// The next set. `None`: all is as it was.
+    /// Reads on. A watch that goes on after it broke is believed once it has told something, or has lasted.
+    async fn read_on(&self, stream: &mut EventStream) -> Result<Read, Error> {
+        if stream.after != After::Break {
+            return self.read(stream).await;
+        }
+        let read = timeout(SHORT, self.read(stream)).await.unwrap_or(Ok(Read::News))?;
+        if let Read::News = read {
+            stream.after = After::End;
+            let mut known = lock(&self.known);
+            known.can_resume = false;
+            known.unsure_until = Some(time::later(time::now(), self.unsure));
+        }
+        Ok(read)
+    }
+
     async fn next(&self, state: &mut KubernetesState) -> Result<Observation, Error> {
         loop {
-            let (is_fresh, resumes) = match &mut state.phase {
+            let after = match &mut state.phase {
                 Phase::Begin if !lock(&self.known).can_resume => return self.list(state).await,
-                Phase::Begin => (false, true),
-                Phase::Listed => (true, false),
-                Phase::Ended => (false, false),
-                Phase::Open(stream) => match self.read(stream).await? {
+                Phase::Begin => After::Break,
+                Phase::Listed => After::List,
+                Phase::Ended => After::End,
+                Phase::Open(stream) => match self.read_on(stream).await? {
                     Read::News => return lock(&self.known).told(true),
-                    Read::Expired if stream.is_fresh && !stream.has_told => {
+                    Read::Expired if stream.after == After::List && !stream.has_told => {
                         return Err(self.forgets());
                     }
                     Read::Expired => return self.list(state).await,
@@ -229,30 +252,24 @@ impl KubernetesService {
                     }
                 },
             };
-            match self.open(is_fresh).await {
+            match self.open(after).await {
                 Ok(stream) => state.phase = Phase::Open(Box::new(stream)),
-                Err(failure) if failure.is_expired() && is_fresh => return Err(self.forgets()),
-                Err(failure) if failure.is_expired() => {
-                    lock(&self.known).can_resume = false;
-                    return self.list(state).await;
+                Err(failure) if failure.is_expired() && after == After::List => {
+                    return Err(self.forgets());
                 }
+                Err(failure) if failure.is_expired() => return self.list(state).await,
                 Err(failure) => {
                     lock(&self.known).can_resume = true;
                     return Err(failure.into());
                 }
-            }
-            if resumes {
-                let mut known = lock(&self.known);
-                known.can_resume = false;
-                known.unsure_until = Some(time::later(time::now(), self.unsure));
-                return known.told(false);
             }
         }
     }
 
     /// So that a server which forgets all at once is not asked all the time.
     fn forgets(&self) -> Error {
-        self.server.failed(Kind::Connection, "does not keep the version that it has just told (410)")
+        self.server
+            .failed(Kind::Connection, "does not keep the version that it has just told (410)")
     }
 }
 
@@ -313,7 +330,12 @@ impl Source for KubernetesService {
     }
 
     async fn observe(&self, state: &mut KubernetesState) -> Result<Observation, BoxError> {
-        Ok(self.next(state).await?)
+        let told = self.next(state).await;
+        if told.is_err() {
+            // It begins anew: where it stood, if it can.
+            state.phase = Phase::Begin;
+        }
+        Ok(told?)
     }
 }
 

@@ -18,8 +18,17 @@ pub(super) struct EventStream {
     deadline: Instant,
     /// Whether it told anything.
     pub(super) has_told: bool,
-    /// Whether it begins where a list ended.
-    pub(super) is_fresh: bool,
+    pub(super) after: After,
+}
+
+/// Where a watch begins.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum After {
+    List,
+    /// Of a watch that the server has ended.
+    End,
+    /// Of a watch that broke.
+    Break,
 }
 
 /// Why there are no more events.
@@ -32,9 +41,9 @@ pub(super) enum Broken {
 }
 
 impl EventStream {
-    pub(super) fn new(body: Incoming, max: usize, deadline: Instant, is_fresh: bool) -> Self {
+    pub(super) fn new(body: Incoming, max: usize, deadline: Instant, after: After) -> Self {
         let opened_at = time::now();
-        Self { body, lines: Lines::new(max), opened_at, deadline, has_told: false, is_fresh }
+        Self { body, lines: Lines::new(max), opened_at, deadline, has_told: false, after }
     }
 
     pub(super) fn opened_at(&self) -> Instant {
