@@ -18,6 +18,8 @@
 //! | `Etcd` | services in etcd, with the feature `etcd` |
 //! | `consul` | a service in Consul, with the feature `consul` |
 //! | `Kubernetes` | services in Kubernetes, by their EndpointSlices, with the feature `kubernetes` |
+//! | `Mdns` | services in the local network, by multicast DNS, with the feature `mdns` |
+//! | `Eureka` | services in Eureka, with the feature `eureka` |
 //! | `FromChanges` | a `tower::discover::Discover`, with the feature `tower` |
 //! | [`Watched`] | a backend of yours that has to be asked over the network: a [`Source`] |
 //! | [`Discover`] | a source that you write |
@@ -57,6 +59,8 @@
 //! # Ok(()) }
 //! ```
 
+#[cfg(any(feature = "consul", feature = "eureka", feature = "kubernetes"))]
+mod answers;
 mod catalog;
 #[cfg(feature = "consul")]
 mod consul;
@@ -64,10 +68,12 @@ mod diff;
 mod discover;
 #[cfg(feature = "dns")]
 mod dns;
-#[cfg(any(feature = "consul", feature = "kubernetes"))]
+#[cfg(any(feature = "consul", feature = "eureka", feature = "kubernetes"))]
 mod encode;
 #[cfg(feature = "etcd")]
 mod etcd;
+#[cfg(feature = "eureka")]
+mod eureka;
 #[cfg(feature = "json")]
 mod file;
 mod filtered;
@@ -78,11 +84,15 @@ mod http;
 mod json;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
+#[cfg(feature = "mdns")]
+mod mdns;
 mod memory;
 mod memory_registry;
 mod register;
 mod retries;
 mod set;
+#[cfg(any(feature = "consul", feature = "etcd", feature = "eureka", feature = "kubernetes"))]
+mod tls_files;
 #[cfg(feature = "tower")]
 mod tower;
 mod watch;
@@ -109,6 +119,10 @@ pub use self::consul::{
 pub use self::dns::{Dns, DnsConfig, DnsService, IpFamily, dns};
 #[cfg(feature = "etcd")]
 pub use self::etcd::{Etcd, EtcdConfig, EtcdRegistrar, EtcdService};
+#[cfg(feature = "eureka")]
+pub use self::eureka::{
+    Eureka, EurekaConfig, EurekaFetch, EurekaRegistrar, EurekaService, EurekaStatus,
+};
 #[cfg(feature = "json")]
 pub use self::file::{File, file};
 #[cfg(feature = "http")]
@@ -117,6 +131,8 @@ pub use self::http::{Farp, FarpConfig, farp};
 pub use self::kubernetes::{
     Kubernetes, KubernetesConfig, KubernetesFamily, KubernetesQuery, KubernetesService,
 };
+#[cfg(feature = "mdns")]
+pub use self::mdns::{Mdns, MdnsConfig, MdnsRegistrar, MdnsService};
 
 pub(crate) use self::diff::{Change, changes};
 

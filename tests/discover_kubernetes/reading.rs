@@ -80,6 +80,24 @@ async fn an_idle_watch_is_opened_every_few_minutes_and_tells_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_service_that_is_quiet_is_not_too_old_and_one_that_cannot_be_asked_is() {
+    let double = Double::start().await;
+    double.web("web-1", &[("a", Pod::Ready)]);
+    let watch = config(&double).watch.with_max_stale(secs(180));
+    let kubernetes = Kubernetes::new(config(&double).with_watch(watch)).unwrap();
+    let mut sets = kubernetes.service("web").unwrap().discover();
+    expect(&mut sets, &["a"]).await;
+    quiet(&mut sets, secs(3_600)).await;
+    // A bookmark is an answer.
+    assert_eq!(double.lists(), 1);
+    double.partition();
+    let took = expect(&mut sets, &[]).await;
+    assert!(took >= secs(110) && took <= secs(190), "{took:?}");
+    double.heal();
+    assert!(expect(&mut sets, &["a"]).await < secs(60));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_joins_changes_drains_and_leaves_is_told_at_once() {
     let double = Double::start().await;
     double.web("web-1", &[("a", Pod::Ready)]);

@@ -26,7 +26,7 @@ fn a_file_says_what_the_builders_say() {
         r#"{"address": "https://10.0.0.1:6443", "namespace": "shop", "token": "s3cret",
             "allow_plaintext": true, "allow_insecure_tls": true, "tls_ca_file": "/ca.pem",
             "tls_cert": "/c.pem", "tls_key": "/k.pem", "request_timeout": "5s",
-            "max_response_bytes": 1048576,
+            "max_response_bytes": 1048576, "label_selector": "c=d",
             "query": {"namespace": "team", "port": "grpc", "scheme": "https", "family": "prefer_ipv6",
                       "only_passing": false, "label_selector": "a=b", "label_prefix": "x/", "wait": "1m"},
             "watch": {"empty_grace": "30s"}}"#,
@@ -50,6 +50,7 @@ fn a_file_says_what_the_builders_say() {
         .with_tls_certificate("/c.pem", "/k.pem")
         .with_request_timeout(secs(5))
         .with_max_response_bytes(1 << 20)
+        .with_label_selector("c=d")
         .with_query(query)
         .with_watch(WatchConfig::default().with_empty_grace(secs(30)));
     assert_eq!(config, built);
@@ -68,7 +69,7 @@ fn a_file_says_what_the_builders_say() {
 fn mistakes_are_named_all_at_once() {
     let wrong = read(
         r#"{"address": "x:1", "in_cluster": true, "context": "dev", "namespace": "A", "token": "a\nb",
-            "token_file": "/t", "tls_cert": "/c", "max_response_bytes": 1, "request_timeout": "1ms",
+            "token_file": "/t", "tls_cert": "/c", "max_response_bytes": 1, "request_timeout": "1ms", "label_selector": "",
             "query": {"wait": "0s"}, "watch": {"max_removed": 2}}"#,
     );
     let error = Kubernetes::new(wrong).unwrap_err();
@@ -83,6 +84,7 @@ fn mistakes_are_named_all_at_once() {
         "`tls_key`",
         "`max_response_bytes`",
         "`request_timeout`",
+        "`label_selector`",
         "`wait`",
         "`max_removed`",
     ] {
@@ -155,6 +157,10 @@ async fn a_namespace_a_selector_and_a_query_have_their_effect() {
     }
     let shop = Kubernetes::new(config(&double).with_namespace("shop")).unwrap();
     assert_eq!(keys(&next(&mut shop.service("web").unwrap().discover()).await), ["s"]);
+    let team = Kubernetes::new(config(&double).with_label_selector("example.com/team")).unwrap();
+    assert_eq!(keys(&next(&mut team.service("web").unwrap().discover()).await), ["a"]);
+    let query = KubernetesQuery::default().with_only_passing(false).with_label_selector("!old");
+    assert!(next(&mut team.service_with("web", query).unwrap().discover()).await.is_empty());
     // The time of a request, and how long a watch is left open.
     double.lists_take(secs(3));
     let quick = config(&double).with_request_timeout(secs(1));

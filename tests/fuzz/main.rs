@@ -20,6 +20,8 @@ mod consul;
 mod endpoints;
 #[cfg(feature = "etcd")]
 mod etcd;
+#[cfg(feature = "eureka")]
+mod eureka;
 mod fields;
 #[cfg(feature = "grpc")]
 mod grpc;
@@ -27,8 +29,12 @@ mod http;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
 mod lines;
+#[cfg(feature = "mdns")]
+mod mdns;
 mod memory;
 mod mutate;
+#[cfg(any(feature = "consul", feature = "eureka"))]
+mod replies;
 mod wire;
 
 use std::{
@@ -337,6 +343,18 @@ fn events_of_kubernetes() {
 #[test]
 fn files_of_kubectl() {
     fuzz("kubeconfig", kubernetes::kubeconfig);
+}
+
+#[cfg(feature = "mdns")]
+#[test]
+fn txt_records_of_mdns() {
+    fuzz("mdns_txt", mdns::txt);
+}
+
+#[cfg(feature = "eureka")]
+#[test]
+fn registries_of_eureka() {
+    fuzz("eureka", eureka::applications);
 }
 
 #[test]

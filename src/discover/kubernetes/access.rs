@@ -61,12 +61,13 @@ impl Access {
             .coded(Some(Code::AUTH_1105)));
         }
         let mut tls = TlsConfig { ca_file, cert_file, key_file, ..TlsConfig::default() };
-        if let Some(path) = &config.tls_ca_file {
-            (tls.ca_file, given.ca) = (Some(path.clone()), None);
+        let own = config.tls_files().config();
+        if own.ca_file.is_some() {
+            (tls.ca_file, given.ca) = (own.ca_file, None);
         }
-        if let (Some(cert), Some(key)) = (&config.tls_cert, &config.tls_key) {
-            (tls.cert_file, given.cert) = (Some(cert.clone()), None);
-            (tls.key_file, given.key) = (Some(key.clone()), None);
+        if own.cert_file.is_some() {
+            (tls.cert_file, given.cert) = (own.cert_file, None);
+            (tls.key_file, given.key) = (own.key_file, None);
         }
         given.trusts_all |= config.allow_insecure_tls && config.address.is_some();
         let namespace = config.namespace.clone().or(namespace);

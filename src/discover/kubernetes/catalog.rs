@@ -38,6 +38,11 @@ impl Catalog for Kubernetes {
 impl Kubernetes {
     fn all_services(&self) -> Target {
         let namespace = self.config.query.namespace.as_deref().unwrap_or(&self.namespace);
-        Target::new(namespace, None, self.config.query.label_selector.as_deref())
+        let selector = self.config.query.label_selector.as_ref();
+        Target::new(
+            namespace,
+            None,
+            selector.or(self.config.label_selector.as_ref()).map(|of| &**of),
+        )
     }
 }

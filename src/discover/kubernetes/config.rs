@@ -3,8 +3,8 @@ use std::{path::PathBuf, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::watch::WatchConfig,
-    query::{KubernetesQuery, NAME, is_name},
+    super::{tls_files::TlsFiles, watch::WatchConfig},
+    query::{KubernetesQuery, NAME, SELECTOR, is_name, is_selector},
 };
 use crate::{
     auth::Secret,
@@ -77,6 +77,8 @@ pub struct KubernetesConfig {
     /// Longest answer, and longest event of a watch, from 64 KiB. An endpoint takes about 400 bytes.
     /// Default: 16 MiB.
     pub max_response_bytes: usize,
+    /// [Labels](KubernetesQuery::label_selector) for queries that name none. Default: none.
+    pub label_selector: Option<String>,
     /// How to read Services that are asked for without a query of their own.
     pub query: KubernetesQuery,
     /// Which answers to doubt. What a watch tells takes effect at once, whatever is set here: only what has
@@ -108,6 +110,7 @@ impl Default for KubernetesConfig {
             tls_key: None,
             request_timeout: Duration::from_secs(10),
             max_response_bytes: 16 << 20,
+            label_selector: None,
             query: KubernetesQuery::default(),
             watch: WatchConfig::default().with_empty_grace(Duration::ZERO),
         }
@@ -128,6 +131,7 @@ impl KubernetesConfig {
         with_tls_ca_file: tls_ca_file = some PathBuf;
         with_request_timeout: request_timeout = Duration;
         with_max_response_bytes: max_response_bytes = usize;
+        with_label_selector: label_selector = some String;
         with_query: query = impl Into<KubernetesQuery>;
         with_watch: watch = impl Into<WatchConfig>;
     }
@@ -141,6 +145,10 @@ impl KubernetesConfig {
     ) -> Self {
         (self.tls_cert, self.tls_key) = (Some(certificate.into()), Some(key.into()));
         self
+    }
+
+    pub(super) fn tls_files(&self) -> TlsFiles<'_> {
+        TlsFiles { ca: &self.tls_ca_file, cert: &self.tls_cert, key: &self.tls_key }
     }
 
     /// Returns an error if it cannot be used, whatever files hold.
@@ -173,10 +181,9 @@ impl KubernetesConfig {
         if http::HeaderValue::from_str(self.token.expose()).is_err() {
             mistakes.push("`token` has characters that no token has".to_owned());
         }
-        match (&self.tls_cert, &self.tls_key) {
-            (Some(_), None) => mistakes.push("`tls_cert` needs a `tls_key`".to_owned()),
-            (None, Some(_)) => mistakes.push("`tls_key` needs a `tls_cert`".to_owned()),
-            _ => {}
+        mistakes.extend(self.tls_files().mistake());
+        if self.label_selector.as_deref().is_some_and(|of| !is_selector(of)) {
+            mistakes.push(SELECTOR.to_owned());
         }
         if !(MIN_TIMEOUT..=MAX_TIMEOUT).contains(&self.request_timeout) {
             let timeout = self.request_timeout;

@@ -135,6 +135,7 @@ impl Kubernetes {
             return Err(Error::not_sent(Kind::InvalidConfig).message(text));
         }
         query.namespace = Some(namespace.clone());
+        query.label_selector = query.label_selector.or(self.config.label_selector.clone());
         let key = format!("{namespace}/{name}\n{query:?}");
         Ok(self.watches.watch(&key, || {
             let unsure = self.config.watch.removal_grace.max(self.config.watch.empty_grace);

@@ -8,6 +8,7 @@ mod config;
 mod event;
 mod external;
 mod found;
+mod known;
 mod kubeconfig;
 mod kubernetes;
 mod lines;

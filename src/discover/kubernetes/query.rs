@@ -57,7 +57,8 @@ pub struct KubernetesQuery {
     /// Default: `true`.
     pub only_passing: bool,
     /// Labels that the EndpointSlices must have beside the name of the Service, in the language of label
-    /// selectors, such as `team=tax`. Kubernetes copies the labels of a Service to its slices. Default: none.
+    /// selectors, such as `team=tax`, instead of [those of the config](super::KubernetesConfig::label_selector).
+    /// Kubernetes copies the labels of a Service to its slices. Default: none.
     pub label_selector: Option<String>,
     /// Beginning of the labels of a slice that become metadata of its endpoints, such as `example.com/`.
     /// Default: none, which is no label.
@@ -130,8 +131,8 @@ impl KubernetesQuery {
         if let Some(scheme) = self.scheme.as_deref().filter(|scheme| !is_scheme(scheme)) {
             mistakes.push(format!("`scheme` is `{}`, but must be a scheme", scheme.escape_debug()));
         }
-        if self.label_selector.as_ref().is_some_and(|of| of.is_empty() || of.len() > MAX_SELECTOR) {
-            mistakes.push(format!("`label_selector` must have 1 to {MAX_SELECTOR} bytes"));
+        if self.label_selector.as_deref().is_some_and(|of| !is_selector(of)) {
+            mistakes.push(SELECTOR.to_owned());
         }
         if self.label_prefix.as_ref().is_some_and(String::is_empty) {
             mistakes.push("`label_prefix` is empty".to_owned());
@@ -147,7 +148,12 @@ impl KubernetesQuery {
     }
 }
 
-const MAX_SELECTOR: usize = 1_024;
+pub(super) const SELECTOR: &str = "`label_selector` must have 1 to 1024 bytes";
+
+pub(super) fn is_selector(text: &str) -> bool {
+    (1..=1_024).contains(&text.len())
+}
+
 pub(super) const NAME: &str =
     "but must be a name of 1 to 253 lower-case letters, digits, `-` and `.`";
 

@@ -11,21 +11,23 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
-use super::{access::Access, object::Status, token::Token};
+use super::{
+    super::answers::{gives_none, refused},
+    access::Access,
+    object::Status,
+    token::Token,
+};
 use crate::{
     dial::HttpClient,
     error::{Error, Kind, cut},
     time,
-    wire::retry_after,
 };
 
-/// When to ask again for what is forbidden.
-const DENIED: Duration = Duration::from_secs(30);
 /// How much of an error text is told on.
 const MAX_TEXT: usize = 256;
 /// How much is read of the answer that tells it.
 const MAX_ERROR: usize = 64 << 10;
-/// The longest that the server may ask for before it is asked again.
+/// The longest that the body of an answer may ask for before it is asked again.
 const MAX_RETRY: u64 = 300;
 
 /// An API server, with what it is asked with.
@@ -112,7 +114,7 @@ impl Server {
             }
             let request: Request<Bytes> = request.body(Bytes::new()).map_err(Error::caller)?;
             let answer = self.client.open(request).await;
-            let answer = answer.map_err(|error| self.unanswered(error))?;
+            let answer = answer.map_err(|error| gives_none(&self.name(), error))?;
             match answer.status() {
                 StatusCode::OK => return Ok(answer.into_body()),
                 StatusCode::UNAUTHORIZED if !is_second && self.token.refused() => is_second = true,
@@ -137,44 +139,14 @@ impl Server {
         self.failed(Kind::Timeout, &format!("gives no whole answer within {:?}", self.timeout))
     }
 
-    fn unanswered(&self, error: Error) -> Error {
-        // What the client below says of a connection is not told apart.
-        let kind = Some(error.kind()).filter(|kind| *kind != Kind::Service);
-        self.failed(kind.unwrap_or(Kind::Connection), "gives no answer").caused_by(error)
-    }
-
     /// An answer that is none.
     async fn refused(&self, answer: Response<Incoming>) -> Failure {
         let (head, body) = answer.into_parts();
         let body = self.whole(body, MAX_ERROR).await.unwrap_or_default();
+        let status = head.status;
         let said: Status = serde_json::from_slice(&body).unwrap_or_default();
-        let error = self.said(head.status, &said, &body);
-        let asked = said.details.and_then(|of| of.retry_after_seconds).map(Duration::from_secs);
-        let wait = match head.status {
-            // Nothing but an administrator changes that.
-            StatusCode::FORBIDDEN => Some(DENIED),
-            status => retry_after(status, &head.headers).or(asked),
-        };
-        let error = match wait {
-            Some(wait) => error.retry_in(time::now(), wait.min(Duration::from_secs(MAX_RETRY))),
-            None => error,
-        };
-        Failure { status: Some(head.status), error }
-    }
-
-    fn said(&self, status: StatusCode, said: &Status, body: &[u8]) -> Error {
-        let text = match &said.message {
-            Some(message) => message.into(),
-            None => String::from_utf8_lossy(&body[..body.len().min(MAX_TEXT)]),
-        };
-        let text: String = cut(text.trim(), MAX_TEXT).escape_debug().collect();
-        let kind = match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Kind::InvalidConfig,
-            StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
-                Kind::InvalidConfig
-            }
-            _ => Kind::Connection,
-        };
+        let text = said.message.map_or(body, Bytes::from);
+        let error = refused(&self.name(), &Response::from_parts(head, text));
         let hint = match status {
             StatusCode::FORBIDDEN => {
                 "; grant `get`, `list` and `watch` of `endpointslices` in `discovery.k8s.io`"
@@ -184,7 +156,14 @@ impl Server {
             }
             _ => "",
         };
-        self.failed(kind, &format!("answers {status}: {text}{hint}"))
+        let told = format!("{}{hint}", error.what());
+        let error = error.message(told);
+        let asked = said.details.and_then(|of| of.retry_after_seconds);
+        let error = match asked.filter(|_| error.retry_after().is_none()) {
+            Some(wait) => error.retry_in(time::now(), Duration::from_secs(wait.min(MAX_RETRY))),
+            None => error,
+        };
+        Failure { status: Some(status), error }
     }
 
     /// What a watch tells of itself.
@@ -204,6 +183,10 @@ impl Server {
 
     /// An error that names the server.
     pub(super) fn failed(&self, kind: Kind, what: &str) -> Error {
-        Error::failed(kind).message(format!("Kubernetes at `{}` {what}", self.url))
+        Error::failed(kind).message(format!("{} {what}", self.name()))
+    }
+
+    fn name(&self) -> String {
+        format!("Kubernetes at `{}`", self.url)
     }
 }

@@ -7,13 +7,11 @@ use std::{
 use tokio::time::{timeout, timeout_at};
 
 use super::{
-    super::{
-        set::EndpointSet,
-        watch::{Observation, Source},
-    },
-    book::{Book, TooMany},
+    super::watch::{Observation, Source},
+    book::Book,
     event::Event,
     external::external,
+    known::Known,
     pages::all,
     query::{KubernetesQuery, Target},
     server::{Failure, Server},
@@ -21,10 +19,9 @@ use super::{
 };
 use crate::{
     backoff,
-    endpoint::Endpoint,
     error::{BoxError, Error, Kind},
     sync::{lock, random_fraction},
-    time::{self, Instant},
+    time,
 };
 
 /// A Service in Kubernetes, as a [`Source`]. Made by [`Kubernetes::service`](super::Kubernetes::service).
@@ -49,19 +46,6 @@ pub struct KubernetesService {
     unsure: Duration,
     /// What is known, whichever watch has learned it.
     known: Mutex<Known>,
-}
-
-#[derive(Default)]
-struct Known {
-    book: Book,
-    /// The name that the Service stands for, if it has no slices.
-    external: Option<Endpoint>,
-    /// Up to which all is known. Only the server knows what it means.
-    version: String,
-    /// Whether the watch broke and nothing else is wrong: what is missed can be had from `version` on.
-    can_resume: bool,
-    /// Until then a set may lack endpoints since the cluster is not well, as after it was cut off.
-    unsure_until: Option<Instant>,
 }
 
 /// Where a watch stands.
@@ -100,6 +84,8 @@ const SLACK: Duration = Duration::from_secs(10);
 /// What a watch has told.
 enum Read {
     News,
+    /// All is as it was.
+    Confirmed,
     Ended,
     /// What was asked for is not kept any more.
     Expired,
@@ -197,9 +183,12 @@ impl KubernetesService {
                 }
                 event => {
                     stream.has_told = true;
+                    let is_bookmark = matches!(event, Event::Bookmark(_));
                     let taken = known.take(event, &self.query);
                     if taken.map_err(|_| self.server.has_too_many())? {
                         due.get_or_insert(time::later(time::now(), GATHER));
+                    } else if is_bookmark && due.is_none() {
+                        return Ok(Read::Confirmed);
                     }
                 }
             }
@@ -213,13 +202,14 @@ impl KubernetesService {
             return self.read(stream).await;
         }
         let read = timeout(SHORT, self.read(stream)).await.unwrap_or(Ok(Read::News))?;
-        if let Read::News = read {
-            stream.after = After::End;
-            let mut known = lock(&self.known);
-            known.can_resume = false;
-            known.unsure_until = Some(time::later(time::now(), self.unsure));
+        if let Read::Ended | Read::Expired = read {
+            return Ok(read);
         }
-        Ok(read)
+        stream.after = After::End;
+        let mut known = lock(&self.known);
+        known.can_resume = false;
+        known.unsure_until = Some(time::later(time::now(), self.unsure));
+        Ok(Read::News)
     }
 
     async fn next(&self, state: &mut KubernetesState) -> Result<Observation, Error> {
@@ -231,6 +221,7 @@ impl KubernetesService {
                 Phase::Ended => After::End,
                 Phase::Open(stream) => match self.read_on(stream).await? {
                     Read::News => return lock(&self.known).told(true),
+                    Read::Confirmed => return Ok(Observation::unchanged()),
                     Read::Expired if stream.after == After::List && !stream.has_told => {
                         return Err(self.forgets());
                     }
@@ -270,50 +261,6 @@ impl KubernetesService {
     fn forgets(&self) -> Error {
         self.server
             .failed(Kind::Connection, "does not keep the version that it has just told (410)")
-    }
-}
-
-impl Known {
-    /// Takes over an event. Tells whether that changes anything.
-    fn take(&mut self, event: Event, query: &KubernetesQuery) -> Result<bool, TooMany> {
-        let (version, is_new) = match event {
-            Event::Put(mut slice) => {
-                let version = slice.metadata.resource_version.take();
-                self.external = None;
-                (version, self.book.put(*slice, query)?)
-            }
-            Event::Deleted(of) => {
-                let is_new = self.book.delete(&of);
-                (of.resource_version, is_new)
-            }
-            Event::Bookmark(of) => (of.resource_version, false),
-            _ => (None, false),
-        };
-        if let Some(version) = version.filter(|version| !version.is_empty()) {
-            self.version = version;
-        }
-        Ok(is_new)
-    }
-
-    /// What is known, as an answer. After events it is certain, unless something else is not.
-    fn told(&mut self, is_by_events: bool) -> Result<Observation, Error> {
-        if let Some(problem) = self.book.problem() {
-            let text = format!("no endpoint of the Service can be used: {problem}");
-            return Err(Error::failed(Kind::InvalidConfig).message(text));
-        }
-        let set = match &self.external {
-            Some(external) if self.book.is_empty() => {
-                EndpointSet::new([external.clone()], &*self.version)?
-            }
-            _ => self.book.set(&self.version)?,
-        };
-        let now = time::now();
-        self.unsure_until = self.unsure_until.filter(|until| now < *until);
-        let observation = Observation::of(set);
-        Ok(match is_by_events && self.unsure_until.is_none() {
-            true => observation.certain(),
-            false => observation,
-        })
     }
 }
 
