@@ -77,14 +77,21 @@ pub enum Access {
     Forbidden,
 }
 
+#[derive(Clone)]
+struct Instead {
+    status: u16,
+    body: String,
+    header: Option<(&'static str, &'static str)>,
+}
+
 struct State {
     objects: Objects,
     asked: Vec<Asked>,
     /// `None`: it needs none.
     tokens: Option<Vec<String>>,
     access: Access,
-    /// What is answered instead, to all requests, with a header.
-    instead: Option<(u16, String, Option<(&'static str, &'static str)>)>,
+    /// What is answered instead, to all requests.
+    instead: Option<Instead>,
     /// How long a list takes.
     slowness: Duration,
     bookmarks: bool,
@@ -180,13 +187,14 @@ impl Double {
 
     /// Answers everything so, or as it is again.
     pub fn answers(&self, instead: Option<(u16, &str)>) {
-        self.with(|state| {
-            state.instead = instead.map(|(status, body)| (status, body.into(), None))
-        });
+        let instead =
+            instead.map(|(status, body)| Instead { status, body: body.into(), header: None });
+        self.with(|state| state.instead = instead);
     }
 
     pub fn answers_with(&self, status: u16, header: (&'static str, &'static str)) {
-        self.with(|state| state.instead = Some((status, String::new(), Some(header))));
+        let instead = Instead { status, body: String::new(), header: Some(header) };
+        self.with(|state| state.instead = Some(instead));
     }
 
     pub fn lists_take(&self, time: Duration) {
@@ -397,8 +405,8 @@ impl Server {
             let state = self.state.lock().unwrap();
             (state.instead.clone(), state.tokens.clone(), state.access, state.slowness)
         };
-        if let Some((code, body, header)) = instead {
-            let mut answer = Response::builder().status(code);
+        if let Some(Instead { status, body, header }) = instead {
+            let mut answer = Response::builder().status(status);
             if let Some((name, value)) = header {
                 answer = answer.header(name, value);
             }

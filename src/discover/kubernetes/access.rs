@@ -29,7 +29,7 @@ impl Access {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let found = match (&config.address, &config.kubeconfig_path) {
             (Some(address), _) => Found { address: address.clone(), ..Found::default() },
-            (None, Some(path)) => kubeconfig::read(&[path.clone()], config)?,
+            (None, Some(path)) => kubeconfig::read(std::slice::from_ref(path), config)?,
             (None, None) => match config.in_cluster {
                 Some(true) => cluster::find(&variable)?,
                 None if cluster::is_here(&variable) => cluster::find(&variable)?,

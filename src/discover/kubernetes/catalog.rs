@@ -6,6 +6,7 @@ use super::{
     super::{catalog::Catalog, register::Instance},
     book::Book,
     kubernetes::Kubernetes,
+    object::EndpointSlice,
     pages::all,
     query::{SERVICE, Target},
 };
@@ -14,20 +15,18 @@ use crate::error::BoxError;
 /// Those of the namespace of the config that have EndpointSlices.
 impl Catalog for Kubernetes {
     async fn list_services(&self) -> Result<Vec<String>, BoxError> {
-        let (slices, _) = all(&self.server, &self.all_services()).await?;
-        let labels = slices.into_iter().filter_map(|slice| slice.metadata.labels);
-        let names: BTreeSet<String> =
-            labels.filter_map(|mut labels| labels.remove(SERVICE)).collect();
+        let put = |names: &mut BTreeSet<String>, slice: EndpointSlice| {
+            names.extend(slice.metadata.labels.and_then(|mut labels| labels.remove(SERVICE)));
+            Ok(())
+        };
+        let (names, _) = all(&self.server, &self.all_services(), put).await?;
         Ok(names.into_iter().collect())
     }
 
     async fn find_instance(&self, id: &str) -> Result<Option<Instance>, BoxError> {
-        let (slices, version) = all(&self.server, &self.all_services()).await?;
-        let mut book = Book::default();
         let query = self.config.query.clone().with_only_passing(false);
-        for slice in slices {
-            book.put(slice, &query).map_err(|_| self.server.has_too_many())?;
-        }
+        let put = |book: &mut Book, slice| book.put(slice, &query).map(drop);
+        let (book, version) = all(&self.server, &self.all_services(), put).await?;
         let set = book.set(&version)?;
         let Some(endpoint) = set.get(id) else { return Ok(None) };
         let service = endpoint.metadata().get("name").cloned().unwrap_or_default();

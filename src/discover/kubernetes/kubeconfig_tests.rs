@@ -11,7 +11,7 @@ contexts:
 - {name: cloud, context: {cluster: here, user: program}}
 - {name: loose, context: {cluster: blind, user: me}}
 - {name: lost, context: {cluster: nowhere}}
-- {name: nobody, context: {cluster: here, user: missing}}
+- {name: userless, context: {cluster: here, user: missing}}
 - {name: open, context: {cluster: here}}
 - {name: proxied, context: {cluster: proxied}}
 - {name: acting, context: {cluster: here, user: acting}}
@@ -85,7 +85,7 @@ fn what_cannot_be_used_is_told_with_what_to_do() {
     for (name, parts) in [
         ("none", &["context `none`", "`dev`"][..]),
         ("lost", &["cluster `nowhere`", "`here`"][..]),
-        ("nobody", &["user `missing`"][..]),
+        ("userless", &["user `missing`"][..]),
         ("loose", &["insecure-skip-tls-verify", "allow_insecure_tls"][..]),
         ("cloud", &["`aws`", "`exec`", "token_file", "kubectl proxy"][..]),
         ("proxied", &["proxy-url"][..]),

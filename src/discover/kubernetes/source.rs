@@ -119,11 +119,8 @@ impl KubernetesService {
     async fn list(&self, state: &mut KubernetesState) -> Result<Observation, Error> {
         state.phase = Phase::Begin;
         lock(&self.known).can_resume = false;
-        let (slices, version) = all(&self.server, &self.target).await?;
-        let mut book = Book::default();
-        for slice in slices {
-            book.put(slice, &self.query).map_err(|_| self.server.has_too_many())?;
-        }
+        let put = |book: &mut Book, slice| book.put(slice, &self.query).map(drop);
+        let (book, version) = all(&self.server, &self.target, put).await?;
         let external = match book.is_empty() {
             true => external(&self.server, &self.namespace, &self.name, &self.query).await?,
             false => None,
