@@ -49,9 +49,8 @@ const BACKENDS: &[Backend] = &[
     backend!("consul", "consul", consul),
     backend!("etcd", "etcd", etcd),
     backend!("eureka", "eureka", eureka),
+    backend!("kubernetes", "kubernetes", kubernetes),
     backend!("mdns", "mdns", mdns),
-    // Not there yet.
-    Backend { name: "kubernetes", open: Err("kubernetes") },
 ];
 
 /// What a backend is asked for.
@@ -242,4 +241,20 @@ fn mdns(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
         true => AnyDiscover::new(Filtered::service(mdns.all_types()?, asked.service)),
         false => AnyDiscover::new(mdns.service(asked.service)?),
     })
+}
+
+/// A Service of Kubernetes, as `NAME` or `NAMESPACE/NAME`.
+#[cfg(feature = "kubernetes")]
+fn kubernetes(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
+    use crate::discover::{Kubernetes, KubernetesConfig};
+
+    let mut own = asked.settings.clone();
+    // The Go library reads it, and then forgets it: endpoints are the same for every type.
+    if own.as_object_mut().and_then(|all| all.remove("service_type")).is_some() {
+        tracing::info!(
+            "`kubernetes.service_type` has no effect: all types of Services are read alike"
+        );
+    }
+    let config: KubernetesConfig = settings(&Asked { settings: &own, ..*asked }, "kubernetes")?;
+    Ok(AnyDiscover::new(Kubernetes::new(config)?.service(asked.service)?))
 }
