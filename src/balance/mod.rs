@@ -202,11 +202,13 @@
 mod config;
 mod control;
 mod dispatch;
+mod explain;
 mod future;
 mod handle;
 mod kept;
 mod layer;
 mod locality;
+mod marks;
 mod memory;
 mod outlier;
 mod pick;
@@ -226,6 +228,7 @@ mod waiting;
 
 #[cfg(feature = "hash")]
 pub use self::strategy::{ConsistentHash, ConsistentHashTable, HashScheme};
+pub use crate::decision::{Considered, Decision, Explain, PassedOver, Regime};
 pub use self::{
     config::BalanceConfig,
     future::ResponseFuture,
@@ -238,8 +241,8 @@ pub use self::{
     slow_start::SlowStartConfig,
     strategy::{
         Candidate, Candidates, Geographic, GeographicTable, HealthBased, LatencyTable,
-        LeastLatency, LeastRequest, LeastRequestTable, PeakEwma, Pick, PickFirst, PickFirstTable,
+        LeastLatency, LeastRequest, LeastRequestTable, Notes, PeakEwma, Pick, PickFirst, PickFirstTable,
         Priority, PriorityTable, Random, RoundRobin, RoundRobinTable, Seeded, SeededTable,
-        Strategy, WeightedRandom, WeightedRandomTable, WeightedRoundRobin, WeightedRoundRobinTable,
+        Sticky, StickyTable, Strategy, WeightedRandom, WeightedRandomTable, WeightedRoundRobin, WeightedRoundRobinTable,
     },
 };
