@@ -125,14 +125,14 @@ pub(super) fn pick<P, Req>(
     table: &P::Table,
     candidates: Candidates<'_>,
     request: &Req,
-    regime: impl FnOnce() -> Regime,
+    regime: Regime,
 ) -> Option<usize>
 where
     P: Pick<Req>,
 {
     match told {
         None => strategy.pick(table, candidates, request),
-        Some(choices) => choices.pick(strategy, table, candidates, request, regime()),
+        Some(choices) => choices.pick(strategy, table, candidates, request, regime),
     }
 }
 

@@ -2,9 +2,21 @@
 
 use std::sync::Arc;
 
-use super::probation::Probe;
+use super::{
+    explain::{Choices, Told},
+    group::Connected,
+    probation::Probe,
+    set::Set,
+    strategy::Pick,
+};
 use crate::{
-    decision::Decision, error::Error, outcome::Classify, rules::CallEnd, session::Binding,
+    choose::Tried,
+    decision::{Decision, Regime},
+    error::Error,
+    member::Member,
+    outcome::Classify,
+    rules::CallEnd,
+    session::Binding,
     telemetry::{EventKind, Reporter},
 };
 
@@ -21,12 +33,33 @@ pub(super) struct Marks {
 
 /// What remembers the endpoint of a session, and where it is told of.
 pub(super) struct Bound {
-    pub(super) binding: Binding,
-    pub(super) reporter: Reporter,
-    pub(super) endpoint: Arc<str>,
+    binding: Binding,
+    reporter: Reporter,
+    endpoint: Arc<str>,
 }
 
 impl Marks {
+    /// Of a call that is made to `connected` now.
+    pub(super) fn of<S, P, Req>(
+        set: &Set<S, P>,
+        connected: &Connected<S>,
+        request: &Req,
+        probe: Option<Probe>,
+        told: Told,
+        tried: &Tried,
+    ) -> Self
+    where
+        P: Pick<Req>,
+    {
+        let member = &connected.member;
+        let binding = set.strategy.bind(request, member);
+        let binding = binding.map(|binding| Bound::new(binding, &set.reporter, member));
+        let beside = probe.is_some().then_some(Regime::Probation);
+        let decide =
+            |told: Box<Choices>| told.decide(Some(member), &set.snapshot.load().all, tried, beside);
+        Self { binding, decision: told.map(decide), probe }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.probe.is_none() && self.binding.is_none() && self.decision.is_none()
     }
@@ -61,6 +94,11 @@ impl Marks {
 }
 
 impl Bound {
+    fn new(binding: Binding, reporter: &Reporter, member: &Member) -> Self {
+        let (reporter, endpoint) = (reporter.clone(), member.shared_key().clone());
+        Self { binding, reporter, endpoint }
+    }
+
     fn answered(self) {
         let moves = self.binding.moves();
         self.binding.answered();

@@ -200,10 +200,12 @@
 //! ```
 
 mod config;
+mod contender;
 mod control;
 mod dispatch;
 mod explain;
 mod future;
+mod group;
 mod handle;
 mod kept;
 mod layer;
@@ -228,7 +230,6 @@ mod waiting;
 
 #[cfg(feature = "hash")]
 pub use self::strategy::{ConsistentHash, ConsistentHashTable, HashScheme};
-pub use crate::decision::{Considered, Decision, Explain, PassedOver, Regime};
 pub use self::{
     config::BalanceConfig,
     future::ResponseFuture,
@@ -241,8 +242,10 @@ pub use self::{
     slow_start::SlowStartConfig,
     strategy::{
         Candidate, Candidates, Geographic, GeographicTable, HealthBased, LatencyTable,
-        LeastLatency, LeastRequest, LeastRequestTable, Notes, PeakEwma, Pick, PickFirst, PickFirstTable,
-        Priority, PriorityTable, Random, RoundRobin, RoundRobinTable, Seeded, SeededTable,
-        Sticky, StickyTable, Strategy, WeightedRandom, WeightedRandomTable, WeightedRoundRobin, WeightedRoundRobinTable,
+        LeastLatency, LeastRequest, LeastRequestTable, Notes, PeakEwma, Pick, PickFirst,
+        PickFirstTable, Priority, PriorityTable, Random, RoundRobin, RoundRobinTable, Seeded,
+        SeededTable, Sticky, StickyTable, Strategy, WeightedRandom, WeightedRandomTable,
+        WeightedRoundRobin, WeightedRoundRobinTable,
     },
 };
+pub use crate::decision::{Considered, Decision, Explain, PassedOver, Regime};

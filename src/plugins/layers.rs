@@ -22,6 +22,7 @@ use crate::{
     fallback::{Fallback, FallbackLayer},
     health::{Check, HealthGate, HealthGateLayer},
     limit::{ConcurrencyLimit, ConcurrencyLimitLayer, RateLimit, RateLimitLayer, Wait},
+    outcome::{ErrIsFailure, Explained},
 };
 
 /// The layers that the sections of a plugin make, in the order in which a call meets them.
@@ -61,7 +62,7 @@ pub struct Layers<Req, Res> {
     /// Attempts: `retry`, `failover` and `budget`.
     pub failover: FailoverLayer,
     /// Which endpoint: `balance`.
-    pub balance: BalanceLayer<AnyDiscover, AnyStrategy>,
+    pub balance: BalanceLayer<AnyDiscover, AnyStrategy, Explained<ErrIsFailure>>,
     /// One gate for each endpoint: `health_check`.
     pub health: HealthGateLayer,
     /// One circuit for each endpoint: `circuit_breaker` with the scope `endpoint`.
@@ -76,7 +77,11 @@ pub struct Layers<Req, Res> {
 pub type Stack<Req, Res, S> = RateLimit<ConcurrencyLimit<Terms<Guarded<Req, Res, S>>, Wait>>;
 
 type Guarded<Req, Res, S> = Fallback<CircuitBreaker<Failover<Chosen<S>>>, Answer<Req, Res>>;
-type Chosen<S> = Balance<HealthGate<CircuitBreaker<ConcurrencyLimit<Auth<S>>>>, AnyStrategy>;
+type Chosen<S> = Balance<
+    HealthGate<CircuitBreaker<ConcurrencyLimit<Auth<S>>>>,
+    AnyStrategy,
+    Explained<ErrIsFailure>,
+>;
 
 /// More than there can be.
 const UNLIMITED: u32 = i32::MAX as u32;
@@ -132,7 +137,8 @@ impl<Req: Request, Res: Response> Layers<Req, Res> {
                 endpoints,
                 AnyStrategy::of(balance),
                 balance.config.clone(),
-            ),
+            )
+            .explained(balance.config.explain),
             health: HealthGateLayer::new(check),
             endpoint_breaker: CircuitBreakerLayer::new(endpoint_breaker),
             endpoint_concurrency: ConcurrencyLimitLayer::new(per_endpoint.unwrap_or(UNLIMITED)),

@@ -2,8 +2,8 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     balance::{
-        Candidates, Geographic, HealthBased, LeastLatency, LeastRequest, PeakEwma, Pick, PickFirst,
-        Priority, Random, RoundRobin, Strategy, WeightedRandom, WeightedRoundRobin,
+        Candidates, Geographic, HealthBased, LeastLatency, LeastRequest, Notes, PeakEwma, Pick,
+        PickFirst, Priority, Random, RoundRobin, Strategy, WeightedRandom, WeightedRoundRobin,
     },
     config::{BalanceSection, StrategyName},
     endpoint::Locality,
@@ -89,6 +89,12 @@ macro_rules! strategies {
                 }
             }
 
+            fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$strategy(strategy) => strategy.name(),)+
+                }
+            }
+
             fn draw(&self, table: &AnyTable, bound: u32) -> u32 {
                 match (self, table) {
                     $((Self::$strategy(strategy), AnyTable::$strategy(table)) => {
@@ -110,6 +116,21 @@ macro_rules! strategies {
                 match (self, table) {
                     $((Self::$strategy(strategy), AnyTable::$strategy(table)) => {
                         strategy.pick(table, candidates, request)
+                    })+
+                    _ => None,
+                }
+            }
+
+            fn explain(
+                &self,
+                table: &AnyTable,
+                candidates: Candidates<'_>,
+                request: &Req,
+                notes: &Notes,
+            ) -> Option<usize> {
+                match (self, table) {
+                    $((Self::$strategy(strategy), AnyTable::$strategy(table)) => {
+                        strategy.explain(table, candidates, request, notes)
                     })+
                     _ => None,
                 }

@@ -159,11 +159,7 @@ impl<Req: ?Sized> Pick<Req> for Geographic {
 }
 
 #[inline]
-fn choose(
-    table: &GeographicTable,
-    candidates: &Candidates<'_>,
-    note: &impl Note,
-) -> Option<usize> {
+fn choose(table: &GeographicTable, candidates: &Candidates<'_>, note: &impl Note) -> Option<usize> {
     let stays = |level: &&Level| (random() >> 32) < level.stay;
     let level = table.levels.iter().find(stays)?;
     level

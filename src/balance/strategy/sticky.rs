@@ -127,9 +127,9 @@ impl<P: Strategy, B: Homes> Strategy for Sticky<P, B> {
         let now = time::now();
         let known = before.map_or(&[][..], |before| &before.named);
         let named = self.named(all, known, now);
-        let kept = before.filter(|_| known.len() == named.len()).filter(|before| {
-            before.named.iter().zip(&*named).all(|(one, other)| same(one, other))
-        });
+        let kept = before
+            .filter(|_| known.len() == named.len())
+            .filter(|before| before.named.iter().zip(&*named).all(|(one, other)| same(one, other)));
         let table = self.strategy.table_among(members, all, before.map(|before| &before.table));
         let homes = match kept {
             Some(before) => before.homes.clone(),
