@@ -9,8 +9,8 @@ use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::{
     Attempts, BalanceLayer, BoxError, Call, Endpoint, Error, FailoverLayer, LeastRequest, Reply,
     balance::{
-        BalanceConfig, BalanceHandle, Considered, Decision, OutlierConfig, PassedOver, PeakEwma,
-        Random, Regime, RoundRobin, Strategy,
+        BalanceConfig, BalanceHandle, Considered, Decision, PassedOver, PeakEwma, Random, Regime,
+        RoundRobin, Strategy,
     },
     connect_fn,
     discover::{self, Memory},
@@ -22,13 +22,11 @@ type Asked = Result<Reply<String>, Error>;
 /// What an endpoint does, by the first letter of its key.
 async fn answer(key: String, call: Call<u64>) -> Result<Reply<String>, BoxError> {
     match &key[..1] {
-        "f" => Err("broken".into()),
-        "s" => {
-            sleep(Duration::from_millis(call.into_body())).await;
-            Ok(Reply::new(key))
-        }
-        _ => Ok(Reply::new(key)),
+        "f" => return Err("broken".into()),
+        "s" => sleep(Duration::from_millis(*call.body())).await,
+        _ => {}
     }
+    Ok(Reply::new(key.clone()).answering(&call, key))
 }
 
 macro_rules! over {
@@ -221,9 +219,9 @@ async fn a_panic_a_spill_a_draw_and_a_probation_are_told() {
         endpoint("a:1"),
         sick("a:2"),
         sick("a:3"),
-        endpoint("b:1").with_tier(1),
-        endpoint("b:2").with_tier(1),
-        endpoint("b:3").with_tier(1),
+        endpoint("b:1").with_priority(1),
+        endpoint("b:2").with_priority(1),
+        endpoint("b:3").with_priority(1),
     ]));
     let mut seen = [false; 2];
     for _ in 0..60 {
@@ -240,8 +238,8 @@ async fn a_panic_a_spill_a_draw_and_a_probation_are_told() {
     let drawn = BalanceLayer::new(fixed(&["a:1", "b:1"]), Random::new()).explained(1.0);
     assert_eq!(of(&ask(&mut over!(drawn), 0).await.unwrap()).regime(), Regime::Random);
 
-    let outlier = OutlierConfig { consecutive_failures: 1, ..OutlierConfig::default() };
-    let config = BalanceConfig { outlier, ..BalanceConfig::default() };
+    let mut config = BalanceConfig::default();
+    config.outlier.consecutive_failures = 1;
     let layer = BalanceLayer::with_config(fixed(&["a:1", "f:1"]), RoundRobin::new(), config);
     let mut stack = over!(layer.explained(1.0));
     let mut regimes = Vec::new();

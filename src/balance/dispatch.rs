@@ -65,7 +65,7 @@ where
         }
         let index = set.strategy.pick(&sole.table, candidates, &request);
         match index.and_then(|index| sole.candidate(index)) {
-            Some(connected) => Self { set, classify, request, tried }.call(connected),
+            Some(connected) => Self { set, classify, request, tried }.call(connected, false),
             None => Self { set, classify, request, tried }.further(snapshot),
         }
     }
@@ -89,7 +89,7 @@ where
         home: &Arc<Member>,
     ) -> ResponseFuture<S, P, Req, C> {
         match snapshot.choose_member(home, Tried::NONE) {
-            Some(Choice { connected, probe: None }) => self.call(connected),
+            Some(Choice { connected, probe: None }) => self.call(connected, true),
             Some(first) => self.wait(Some(first), None),
             None => {
                 let strategy = &self.set.strategy;
@@ -168,7 +168,7 @@ where
     fn call_choice(self, choice: Option<Choice<S>>, told: Told) -> ResponseFuture<S, P, Req, C> {
         match choice {
             Some(Choice { connected, probe: None }) => match told {
-                None => self.call(connected),
+                None => self.call(connected, false),
                 told => self.call_marked(connected, told),
             },
             // It waits for its readiness as others do that are not ready, and is called then.
@@ -177,9 +177,9 @@ where
     }
 
     #[inline(always)]
-    fn call(self, connected: Arc<Connected<S>>) -> ResponseFuture<S, P, Req, C> {
+    fn call(self, connected: Arc<Connected<S>>, is_home: bool) -> ResponseFuture<S, P, Req, C> {
         let Self { set, classify, request, tried } = self;
-        if set.strategy.bind(&request, &connected.member).is_some() {
+        if set.strategy.bind(&request, &connected.member, is_home).is_some() {
             return Self { set, classify, request, tried }.call_marked(connected, None);
         }
         let mut service = connected.service.clone();

@@ -52,11 +52,13 @@ impl Marks {
         P: Pick<Req>,
     {
         let member = &connected.member;
-        let binding = set.strategy.bind(request, member);
+        let snapshot = set.snapshot.load();
+        let home = set.strategy.home(&snapshot.sole.table, request);
+        let is_home = home.is_some_and(|home| Arc::ptr_eq(home, member));
+        let binding = set.strategy.bind(request, member, is_home);
         let binding = binding.map(|binding| Bound::new(binding, &set.reporter, member));
         let beside = probe.is_some().then_some(Regime::Probation);
-        let decide =
-            |told: Box<Choices>| told.decide(Some(member), &set.snapshot.load().all, tried, beside);
+        let decide = |told: Box<Choices>| told.decide(Some(member), &snapshot.all, tried, beside);
         Self { binding, decision: told.map(decide), probe }
     }
 

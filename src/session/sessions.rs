@@ -56,7 +56,7 @@ pub trait Homes: Send + Sync + 'static {
 ///     fn home(&self, upload: &Upload) -> Option<Home> {
 ///         upload.server.map(Home::new)
 ///     }
-///     fn bind(&self, _: &Upload, _: &Arc<str>) -> Option<Binding> {
+///     fn bind(&self, _: &Upload, _: &Arc<str>, _: bool) -> Option<Binding> {
 ///         None
 ///     }
 /// }
@@ -70,9 +70,9 @@ pub trait Sessions<Req>: Homes {
     /// Returns the endpoint that the session of `request` belongs to; `None` if it has none, or no session.
     fn home(&self, request: &Req) -> Option<Home>;
 
-    /// Returns what remembers that the session of `request` belongs to `endpoint`, which is called now. `None` if
-    /// it does already, or if `request` has no session.
-    fn bind(&self, request: &Req, endpoint: &Arc<str>) -> Option<Binding>;
+    /// Returns what remembers that the session of `request` belongs to `endpoint`, which is called now; `is_home`
+    /// says whether it is the one that [`home`](Self::home) told. `None` if there is nothing to remember.
+    fn bind(&self, request: &Req, endpoint: &Arc<str>, is_home: bool) -> Option<Binding>;
 }
 
 /// Remembers the endpoint of a session, once that has answered. [`Sessions`] has an example.

@@ -140,7 +140,10 @@ where
         self.shared.get(self.session(request)?, self.timeout).map(Home::new)
     }
 
-    fn bind(&self, request: &Req, endpoint: &Arc<str>) -> Option<Binding> {
+    fn bind(&self, request: &Req, endpoint: &Arc<str>, is_home: bool) -> Option<Binding> {
+        if is_home {
+            return None;
+        }
         let session = self.session(request)?;
         let (timeout, home) = (self.timeout, self.shared.name(endpoint));
         let known = self.shared.get(session, timeout);

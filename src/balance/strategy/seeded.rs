@@ -114,8 +114,8 @@ impl<P: Pick<Req>, Req: ?Sized> Pick<Req> for Seeded<P> {
     }
 
     #[inline]
-    fn bind(&self, request: &Req, member: &Member) -> Option<Binding> {
-        self.strategy.bind(request, member)
+    fn bind(&self, request: &Req, member: &Member, is_home: bool) -> Option<Binding> {
+        self.strategy.bind(request, member, is_home)
     }
 }
 

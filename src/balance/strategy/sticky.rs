@@ -204,7 +204,7 @@ where
     }
 
     #[inline]
-    fn bind(&self, request: &Req, member: &Member) -> Option<Binding> {
-        self.sessions.bind(request, member.shared_key())
+    fn bind(&self, request: &Req, member: &Member, is_home: bool) -> Option<Binding> {
+        self.sessions.bind(request, member.shared_key(), is_home)
     }
 }

@@ -132,10 +132,11 @@ pub trait Pick<Req: ?Sized>: Strategy {
     }
 
     /// Returns what remembers that the session of `request` belongs to `member`, which is called now, once that
-    /// has answered. `None` if there is nothing to remember, such as where it is known already. Default: nothing.
+    /// has answered; `is_home` says whether it is its [`home`](Self::home). `None` if there is nothing to remember.
+    /// Default: nothing.
     #[inline]
-    fn bind(&self, request: &Req, member: &Member) -> Option<Binding> {
-        let _ = (request, member);
+    fn bind(&self, request: &Req, member: &Member, is_home: bool) -> Option<Binding> {
+        let _ = (request, member, is_home);
         None
     }
 }
