@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     endpoint::{Endpoint, Locality},
-    error::{Error, Kind},
+    error::{Error, Kind, Quoted},
 };
 
 #[derive(Serialize)]
@@ -135,9 +135,8 @@ impl Instance {
         let name = filled(written.name.take(), name);
         let id = filled(written.id.take(), id);
         if id.is_empty() {
-            return Err(
-                invalid().message(format!("the instance of `{}` has no id", name.escape_debug()))
-            );
+            let name = Quoted(&name);
+            return Err(invalid().message(format!("the instance of `{name}` has no id")));
         }
         written.id = Some(id);
         let updated_at = written.last_heartbeat.and_then(|at| u64::try_from(at).ok());
