@@ -8,8 +8,8 @@ use tower_upstream::{
     Endpoint, Error, FailoverLayer, HealthGateLayer, LeastRequest, Quota, RateLimitLayer,
     balance::{
         BalanceConfig, Geographic, HealthBased, LeastLatency, LocalityMode, LocalityWeights,
-        PeakEwma, Pick, PickFirst, Priority, Random, RoundRobin, Seeded, Sticky, Strategy, WeightedRandom,
-        WeightedRoundRobin,
+        PeakEwma, Pick, PickFirst, Priority, Random, RoundRobin, Seeded, Sticky, Strategy,
+        WeightedRandom, WeightedRoundRobin,
     },
     breaker::{CircuitBreaker, Window},
     connect::Connect,

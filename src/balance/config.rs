@@ -207,8 +207,7 @@ impl BalanceConfig {
         self.overprovisioning_percent = self.overprovisioning_percent.max(100);
         self.fail_back_percent = self.fail_back_percent.min(100);
         self.debounce = self.debounce.min(MINUTE);
-        // `clamp` would keep a NaN.
-        self.explain = self.explain.max(0.0).min(1.0);
+        self.explain = if self.explain.is_nan() { 0.0 } else { self.explain.clamp(0.0, 1.0) };
         self.locality = self.locality.clamped();
         (self.outlier, self.slow_start) = (self.outlier.clamped(), self.slow_start.clamped());
         self

@@ -80,7 +80,7 @@ impl Choices {
     /// says more of the call than the choice knew.
     #[cold]
     pub(super) fn decide(
-        mut self: Box<Self>,
+        mut self,
         chosen: Option<&Member>,
         all: &[Arc<Member>],
         tried: &Tried,

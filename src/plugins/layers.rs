@@ -6,12 +6,12 @@ use super::{
     answer::Answer,
     body::{Request, Response},
     endpoints::AnyDiscover,
-    strategy::AnyStrategy,
+    strategy::{AnySessions, AnyStrategy, sticky},
     terms::{Terms, TermsLayer},
 };
 use crate::{
     auth::{Auth, AuthLayer},
-    balance::{Balance, BalanceLayer},
+    balance::{Balance, BalanceLayer, Sticky},
     breaker::{CircuitBreaker, CircuitBreakerLayer},
     budget::Budget,
     config::{BreakerScope, Sections},
@@ -62,7 +62,8 @@ pub struct Layers<Req, Res> {
     /// Attempts: `retry`, `failover` and `budget`.
     pub failover: FailoverLayer,
     /// Which endpoint: `balance`.
-    pub balance: BalanceLayer<AnyDiscover, AnyStrategy, Explained<ErrIsFailure>>,
+    pub balance:
+        BalanceLayer<AnyDiscover, Sticky<AnyStrategy, AnySessions>, Explained<ErrIsFailure>>,
     /// One gate for each endpoint: `health_check`.
     pub health: HealthGateLayer,
     /// One circuit for each endpoint: `circuit_breaker` with the scope `endpoint`.
@@ -79,7 +80,7 @@ pub type Stack<Req, Res, S> = RateLimit<ConcurrencyLimit<Terms<Guarded<Req, Res,
 type Guarded<Req, Res, S> = Fallback<CircuitBreaker<Failover<Chosen<S>>>, Answer<Req, Res>>;
 type Chosen<S> = Balance<
     HealthGate<CircuitBreaker<ConcurrencyLimit<Auth<S>>>>,
-    AnyStrategy,
+    Sticky<AnyStrategy, AnySessions>,
     Explained<ErrIsFailure>,
 >;
 
@@ -133,12 +134,8 @@ impl<Req: Request, Res: Response> Layers<Req, Res> {
             breaker: CircuitBreakerLayer::new(breaker),
             failover: FailoverLayer::new(attempts)
                 .with_budget(Budget::with_config(sections.budget)),
-            balance: BalanceLayer::with_config(
-                endpoints,
-                AnyStrategy::of(balance),
-                balance.config.clone(),
-            )
-            .explained(balance.config.explain),
+            balance: BalanceLayer::with_config(endpoints, sticky(balance), balance.config.clone())
+                .explained(balance.config.explain),
             health: HealthGateLayer::new(check),
             endpoint_breaker: CircuitBreakerLayer::new(endpoint_breaker),
             endpoint_concurrency: ConcurrencyLimitLayer::new(per_endpoint.unwrap_or(UNLIMITED)),

@@ -59,6 +59,7 @@ mod answer;
 mod body;
 mod built_in;
 mod by_name;
+mod call_key;
 mod checks;
 mod connector;
 mod endpoints;
@@ -81,6 +82,7 @@ pub use self::{
     answer::{Answer, AnswerFuture, KeptOf},
     body::{Request, Response},
     by_name::CallFuture,
+    call_key::CallKey,
     connector::{AnyConnector, AnyConnectorService, AnyService},
     endpoints::{AnyDiscover, AnyDiscoverStream},
     factory::Factory,
@@ -88,7 +90,7 @@ pub use self::{
     group::{Group, GroupFuture},
     layers::{Layers, Stack},
     plugins::Plugins,
-    strategy::{AnyStrategy, AnyTable},
+    strategy::{AnySessions, AnyStrategy, AnyTable},
     terms::{Terms, TermsLayer},
     upstream::{InFlight, Upstream, UpstreamFuture},
 };

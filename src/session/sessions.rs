@@ -27,6 +27,24 @@ pub trait Homes: Send + Sync + 'static {
     ///
     /// Asked once for each endpoint of a set, when it joins.
     fn homes(&self, endpoint: &str) -> Vec<Home>;
+
+    /// Returns whether there are any sessions. Default: true.
+    #[inline]
+    fn are_on(&self) -> bool {
+        true
+    }
+}
+
+/// `None` is for no sessions at all.
+impl<B: Homes> Homes for Option<B> {
+    fn homes(&self, endpoint: &str) -> Vec<Home> {
+        self.as_ref().map_or(Vec::new(), |sessions| sessions.homes(endpoint))
+    }
+
+    #[inline]
+    fn are_on(&self) -> bool {
+        self.as_ref().is_some_and(Homes::are_on)
+    }
 }
 
 /// Which endpoint the session of a request belongs to.
@@ -73,6 +91,18 @@ pub trait Sessions<Req>: Homes {
     /// Returns what remembers that the session of `request` belongs to `endpoint`, which is called now; `is_home`
     /// says whether it is the one that [`home`](Self::home) told. `None` if there is nothing to remember.
     fn bind(&self, request: &Req, endpoint: &Arc<str>, is_home: bool) -> Option<Binding>;
+}
+
+impl<Req, B: Sessions<Req>> Sessions<Req> for Option<B> {
+    #[inline]
+    fn home(&self, request: &Req) -> Option<Home> {
+        self.as_ref()?.home(request)
+    }
+
+    #[inline]
+    fn bind(&self, request: &Req, endpoint: &Arc<str>, is_home: bool) -> Option<Binding> {
+        self.as_ref()?.bind(request, endpoint, is_home)
+    }
 }
 
 /// Remembers the endpoint of a session, once that has answered. [`Sessions`] has an example.

@@ -126,7 +126,8 @@ impl<P: Strategy, B: Homes> Strategy for Sticky<P, B> {
     ) -> Self::Table {
         let now = time::now();
         let known = before.map_or(&[][..], |before| &before.named);
-        let named = self.named(all, known, now);
+        let all_named = if self.sessions.are_on() { all } else { &[] };
+        let named = self.named(all_named, known, now);
         let kept = before
             .filter(|_| known.len() == named.len())
             .filter(|before| before.named.iter().zip(&*named).all(|(one, other)| same(one, other)));
@@ -157,7 +158,7 @@ impl<P: Strategy, B: Homes> Strategy for Sticky<P, B> {
 
     /// The second endpoint would not have the session.
     fn hedges(&self) -> bool {
-        false
+        !self.sessions.are_on() && self.strategy.hedges()
     }
 
     fn name(&self) -> &'static str {
@@ -165,7 +166,7 @@ impl<P: Strategy, B: Homes> Strategy for Sticky<P, B> {
     }
 
     fn keeps_sessions(&self) -> bool {
-        true
+        self.sessions.are_on()
     }
 
     fn draw(&self, table: &Self::Table, bound: u32) -> u32 {

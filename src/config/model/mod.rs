@@ -1,5 +1,6 @@
 //! The file as data: the config structs of the parts, composed.
 
+mod affinity;
 mod balance;
 mod breaker;
 mod concurrency;
@@ -16,6 +17,7 @@ mod sections;
 mod security;
 
 pub use self::{
+    affinity::{HashSection, KeySource, SchemeName, StickySection},
     balance::{BalanceSection, StrategyName},
     breaker::{BreakerScope, BreakerSection},
     concurrency::ConcurrencySection,
