@@ -71,6 +71,8 @@ const TABLE: &[(&str, &[&str])] = &[
             "health",
             "limit",
             "retry",
+            // Of which some settings are a part.
+            "rules",
             "transport",
         ],
     ),

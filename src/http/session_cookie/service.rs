@@ -7,9 +7,9 @@ use std::{
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::{future::SessionCookieFuture, layer::SessionCookieLayer, slot::Slot, terms::Terms};
+use super::{future::SessionCookieFuture, slot::Slot, terms::Terms};
 
-/// Service of a [`SessionCookieLayer`].
+/// Service of a [`SessionCookieLayer`](super::SessionCookieLayer).
 #[derive(Clone)]
 pub struct SessionCookie<S> {
     inner: S,
@@ -51,7 +51,7 @@ where
 
     fn call(&mut self, mut request: Request<A>) -> Self::Future {
         let token = self.terms.token(request.headers());
-        let slot = Slot::new(SessionCookieLayer::id(&self.terms), token);
+        let slot = Slot::new(Terms::id(&self.terms), token);
         request.extensions_mut().insert(slot.clone());
         SessionCookieFuture::new(self.inner.call(request), slot, self.terms.clone())
     }

@@ -19,6 +19,11 @@ pub(super) struct Terms {
 const TRIES: usize = 4;
 
 impl Terms {
+    /// What tells the slots of this value and its clones from those of others, while it lives.
+    pub(super) fn id(this: &Arc<Self>) -> usize {
+        Arc::as_ptr(this) as usize
+    }
+
     /// The session of a request, if it has one that is valid.
     pub(super) fn token(&self, headers: &HeaderMap) -> Option<Token> {
         let now = time::unix();
