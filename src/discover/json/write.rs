@@ -190,6 +190,14 @@ mod tests {
         // A newer program may say more.
         let more = go.replace("{\"id\"", "{\"new\":[{}],\"id\"");
         assert_eq!(Instance::from_json(more.as_bytes()).unwrap().to_json(), go);
+        let more = go.replace(
+            "{\"id\"",
+            r#"{"locality":{"zone":"a","rack":"7"},"health_check":{"path":"/x","tls":{"sni":"y"}},"id""#,
+        );
+        let read = Instance::from_json(more.as_bytes()).unwrap();
+        assert_eq!(read.endpoint().locality().zone, "a");
+        assert_eq!(read.endpoint().check().map(EndpointCheck::path), Some("/x"));
+        assert!(!read.to_json().contains("rack"), "{}", read.to_json());
     }
 
     #[test]
