@@ -252,6 +252,10 @@ fn process(plugin: &PluginConfig, sections: &Sections) -> Result<ProcessConfig, 
                     serde_json::from_value(value).map_err(|error| mistake(name, error))?;
                 config = config.with_args(args);
             }
+            "stream_sync_config" => {
+                config.output =
+                    serde_json::from_value(value).map_err(|error| mistake(name, error))?;
+            }
             "env" | "environment" => {
                 let env: BTreeMap<String, String> =
                     serde_json::from_value(value).map_err(|error| mistake(name, error))?;

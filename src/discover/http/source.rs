@@ -10,8 +10,6 @@ use http::HeaderValue;
 
 use super::{
     super::{
-        catalog::Catalog,
-        register::Instance,
         set::EndpointSet,
         watch::{Observation, Source, Watched},
     },
@@ -238,7 +236,7 @@ impl Farp {
     }
 
     /// Polls what is due, or everything.
-    async fn poll_all(&self, is_everything: bool) {
+    pub(super) async fn poll_all(&self, is_everything: bool) {
         let now = time::now();
         let due: Vec<usize> = {
             let records = lock(&self.records);
@@ -250,24 +248,14 @@ impl Farp {
     }
 
     /// Why there is no answer: an error of one seed, if all failed and none is there.
-    fn failed(&self) -> Option<Error> {
+    pub(super) fn failed(&self) -> Option<Error> {
         let records = lock(&self.records);
         let first = records.first()?.error.clone();
         first.filter(|_| records.iter().all(|of| of.error.is_some() && !of.is_there))
     }
 
-    /// What all seeds tell now, for one that asks.
-    async fn ask(&self) -> Result<Vec<Arc<Endpoint>>, Error> {
-        self.poll_all(false).await;
-        let endpoints = self.endpoints();
-        match self.failed() {
-            Some(error) if endpoints.is_empty() => Err(error),
-            _ => Ok(endpoints),
-        }
-    }
-
     /// What all seeds tell. The first of two that tell the same id counts.
-    fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+    pub(super) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
         let mut keys = HashSet::new();
         let mut records = lock(&self.records);
         let kept = records.iter_mut().zip(&self.seeds).filter_map(|(record, seed)| {
@@ -317,26 +305,6 @@ impl Source for Farp {
         }
         state.has_told = true;
         Ok(Observation::of(EndpointSet::new(endpoints, "farp")?).again_after(next))
-    }
-}
-
-impl Catalog for Farp {
-    async fn list_services(&self) -> Result<Vec<String>, BoxError> {
-        let names = self.ask().await?;
-        let names = names.iter().filter_map(|of| of.metadata().get("name").cloned());
-        let mut names: Vec<String> = names.collect();
-        names.sort();
-        names.dedup();
-        Ok(names)
-    }
-
-    async fn find_instance(&self, id: &str) -> Result<Option<Instance>, BoxError> {
-        let found = self.ask().await?.into_iter().find(|of| of.key() == id);
-        let found = found.and_then(|of| {
-            let name = of.metadata().get("name")?.clone();
-            Some(Instance::new(name, (*of).clone()))
-        });
-        Ok(found.transpose()?)
     }
 }
 
