@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{
     balance::HashScheme,
@@ -176,7 +176,8 @@ impl HashSection {
 
 /// `sticky` of a `balance` section: whether calls of a session stay at one endpoint.
 ///
-/// See [`session`](crate::session). A `sticky` that is written is enabled. A cookie is a matter of HTTP servers, which
+/// See [`session`](crate::session). A `sticky` that is written is enabled. A plugin whose config changes begins without
+/// sessions. A cookie is a matter of HTTP servers, which
 /// have `http::SessionCookieLayer`.
 ///
 /// # Example
@@ -194,6 +195,7 @@ pub struct StickySection {
     /// Whether calls of a session stay at one endpoint. Default: true, where there is a `sticky`.
     pub enabled: bool,
     /// Where the key of a session is.
+    #[serde(deserialize_with = "or_default")]
     pub key: KeySource,
     /// After which time without a call a session ends. Default: 30 minutes.
     #[serde(with = "crate::duration::serde")]
@@ -239,4 +241,13 @@ impl StickySection {
             ));
         }
     }
+}
+
+/// A section without any of its keys is the default.
+fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
