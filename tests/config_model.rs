@@ -105,7 +105,7 @@ fn sections_have_the_keys_of_their_part_and_their_own() {
         .with_session_timeout(Duration::from_secs(60))
         .with_max_sessions(5)
         .with_drain_timeout(Duration::from_secs(2));
-    assert_eq!(balance.sticky, Some(sticky));
+    assert_eq!(balance.sticky, sticky);
     assert!(balance.sticky_session);
     assert_eq!(balance.session_timeout, Some(Duration::from_secs(120)));
     let absurd = json!({

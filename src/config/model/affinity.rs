@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     balance::HashScheme,
@@ -44,10 +44,14 @@ impl KeySource {
 
     /// The same, with these names where none is written.
     pub(crate) fn or(&self, header: &str, metadata: &str) -> Self {
-        match self.header.is_empty() && self.metadata.is_empty() {
-            true => Self { header: header.to_owned(), metadata: metadata.to_owned() },
-            false => self.clone(),
+        match self.is_named() {
+            true => self.clone(),
+            false => Self { header: header.to_owned(), metadata: metadata.to_owned() },
         }
+    }
+
+    pub(super) fn is_named(&self) -> bool {
+        !self.header.is_empty() || !self.metadata.is_empty()
     }
 }
 
@@ -176,7 +180,7 @@ impl HashSection {
 
 /// `sticky` of a `balance` section: whether calls of a session stay at one endpoint.
 ///
-/// See [`session`](crate::session). A `sticky` that is written is enabled. A plugin whose config changes begins without
+/// See [`session`](crate::session). It is enabled once a `key` is named. A plugin whose config changes begins without
 /// sessions. A cookie is a matter of HTTP servers, which
 /// have `http::SessionCookieLayer`.
 ///
@@ -185,17 +189,16 @@ impl HashSection {
 /// use tower_upstream::config::BalanceSection;
 /// let balance: BalanceSection =
 ///     serde_json::from_str(r#"{"sticky": {"key": {"header": "X-User"}, "session_timeout": "10m"}}"#)?;
-/// assert!(balance.sticky.enabled);
+/// assert_eq!(balance.sticky.key.header, "X-User");
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, remote = "Self")]
 #[non_exhaustive]
 pub struct StickySection {
-    /// Whether calls of a session stay at one endpoint. Default: true, where there is a `sticky`.
-    pub enabled: bool,
+    /// Whether calls of a session stay at one endpoint. Default: whether a `key` is named.
+    pub enabled: Option<bool>,
     /// Where the key of a session is.
-    #[serde(deserialize_with = "or_default")]
     pub key: KeySource,
     /// After which time without a call a session ends. Default: 30 minutes.
     #[serde(with = "crate::duration::serde")]
@@ -212,7 +215,7 @@ crate::written::names_keys!(StickySection);
 impl Default for StickySection {
     fn default() -> Self {
         Self {
-            enabled: true,
+            enabled: None,
             key: KeySource::default(),
             session_timeout: Duration::from_secs(1_800),
             max_sessions: 100_000,
@@ -223,7 +226,7 @@ impl Default for StickySection {
 
 impl StickySection {
     setters! {
-        with_enabled: enabled = bool;
+        with_enabled: enabled = impl Into<Option<bool>>;
         with_key: key = impl Into<KeySource>;
         with_session_timeout: session_timeout = Duration;
         with_max_sessions: max_sessions = usize;
@@ -241,13 +244,4 @@ impl StickySection {
             ));
         }
     }
-}
-
-/// A section without any of its keys is the default.
-fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de> + Default,
-{
-    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
 }

@@ -143,11 +143,11 @@ pub struct BalanceSection {
     pub regions: Vec<String>,
     /// How `consistent-hash` and `ip-hash` choose.
     pub hash: HashSection,
-    /// Whether calls of a session stay at one endpoint. Default: they do not.
-    pub sticky: Option<StickySection>,
-    /// Go's name for an empty `sticky`. Default: false.
+    /// Whether and how calls of a session stay at one endpoint. Default: they do not.
+    pub sticky: StickySection,
+    /// Whether `sticky` is enabled where that does not say so: a name of Go. Default: false.
     pub sticky_session: bool,
-    /// Go's name for the `session_timeout` of `sticky`, in place of which it is taken. Default: that.
+    /// In place of the `session_timeout` of `sticky`: a name of Go. Default: that.
     #[serde(with = "crate::duration::option")]
     pub session_timeout: Option<Duration>,
     /// Which endpoints it chooses from.
@@ -181,7 +181,7 @@ impl BalanceSection {
     setters! {
         with_strategy: strategy = StrategyName;
         with_hash: hash = impl Into<HashSection>;
-        with_sticky: sticky = impl Into<Option<StickySection>>;
+        with_sticky: sticky = impl Into<StickySection>;
     }
 
     /// Sets [`config`](Self::config).
@@ -198,9 +198,7 @@ impl BalanceSection {
     pub fn validate(&self) -> Result<(), Error> {
         let mut mistakes = Vec::new();
         self.hash.mistakes(&mut mistakes);
-        if let Some(sticky) = self.sessions() {
-            sticky.mistakes(&mut mistakes);
-        }
+        self.sessions().unwrap_or_else(|| self.sticky.clone()).mistakes(&mut mistakes);
         let of_config = self.config.validate();
         if mistakes.is_empty() {
             return of_config;
@@ -215,9 +213,10 @@ impl BalanceSection {
 
     /// What holds for sessions; `None` if there are none.
     pub(crate) fn sessions(&self) -> Option<StickySection> {
-        let of_go = || self.sticky_session.then(StickySection::default);
-        let mut sticky = self.sticky.clone().or_else(of_go).filter(|sticky| sticky.enabled)?;
-        sticky.session_timeout = self.session_timeout.unwrap_or(sticky.session_timeout);
-        Some(sticky)
+        let is_meant = self.sticky_session || self.sticky.key.is_named();
+        self.sticky.enabled.unwrap_or(is_meant).then(|| {
+            let session_timeout = self.session_timeout.unwrap_or(self.sticky.session_timeout);
+            StickySection { session_timeout, ..self.sticky.clone() }
+        })
     }
 }
