@@ -114,6 +114,17 @@ fn every_key_survives_each_format() {
     assert_eq!(config.plugins[0].failover.as_ref().unwrap().timeout, None);
 }
 
+#[test]
+fn null_is_a_value_where_anything_may_be_one() {
+    let text = r#"{"plugins": [{"name": "a", "transport": "http", "endpoint": "http://a",
+        "options": {"x": null, "y": [1, null]},
+        "fallback": {"strategy": "default", "default_response": {"tax": null}}}],
+        "security": {"enabled": false, "auto_update": null}}"#;
+    let config = Config::from_str(text, Format::Json).unwrap();
+    assert_eq!(config.plugins[0].options["y"], json!([1, null]));
+    survives(&config);
+}
+
 /// The pointers of all values without parts.
 fn leaves(value: &Value, pointer: &str, found: &mut Vec<String>) {
     match value {

@@ -14,6 +14,7 @@ use tower_upstream::{
         PluginConfig, Preset, RetrySection, SchemeName, Sections, SecurityConfig, StickySection,
         StrategyName,
     },
+    endpoint::Status,
     health::HealthConfig,
     limit::{ConcurrencyLimitConfig, RateLimitConfig},
     retry::RetryConfig,
@@ -151,13 +152,13 @@ fn sections_have_the_keys_of_their_part_and_their_own() {
 #[test]
 fn a_place_is_text_or_an_object() {
     let whole = json!({
-        "address": "http://a:1", "id": "a", "weight": 3, "tier": 1, "tags": ["blue"],
+        "address": "http://a:1", "id": "a", "weight": 3, "tier": 1, "tags": ["blue"], "status": "degraded",
         "metadata": { "k": "v" }, "region": "eu", "zone": "eu-a", "sub_zone": "r1",
     });
     let endpoint = read::<EndpointConfig>(whole).endpoint().unwrap();
     assert_eq!((endpoint.key(), endpoint.weight(), endpoint.priority()), ("a", 3, 1));
     assert_eq!((endpoint.tags(), &*endpoint.metadata()["k"]), (&["blue".to_owned()][..], "v"));
-    assert_eq!(endpoint.locality().zone, "eu-a");
+    assert_eq!((&*endpoint.locality().zone, endpoint.status()), ("eu-a", Status::Warning));
     let text: EndpointConfig = serde_json::from_value(json!("http://b:1")).unwrap();
     assert_eq!(serde_json::to_value(&text).unwrap(), json!("http://b:1"));
     assert_eq!(text.endpoint().unwrap().key(), "http://b:1");
@@ -303,6 +304,12 @@ fn gos_spelling_in_yaml_is_read_and_no_policy_is_no_list() {
     {
         assert_eq!(security.allow.file, "/w.json");
         assert!(security.allow.audit.log_authorized && security.allow.audit.file == "/a");
+        let off: SecurityConfig = serde_json::from_value(json!({
+            "audit": { "audit_file": "/a", "enabled": false, "max_bytes": 9 }, "policy": "permissive",
+        }))
+        .unwrap();
+        assert_eq!((&*off.allow.audit.file, off.allow.audit.max_bytes, off.is_on()), ("", 9, true));
+        assert_eq!(off.allow.policy, Some(tower_upstream::allow::Policy::Permissive));
     }
 }
 
@@ -406,7 +413,22 @@ fn settings_of_the_failover_manager_are_taken_by_both_of_their_spellings() {
     assert_eq!(sticky.balance.session_timeout, Some(s(1_800)));
     let hashed = go(json!({ "LoadBalancer": { "Algorithm": "consistent-hash", "Sticky": true } }));
     assert_eq!(hashed.unwrap().balance.strategy, StrategyName::ConsistentHash);
+    // Numbers of its own: 2 is unhealthy, where it is degraded for a plugin.
+    let of =
+        |health: Value| json!({ "id": "a", "address": "10.0.0.1", "port": 80, "health": health });
+    let listed = json!({ "Name": "tax", "Endpoints": [of(json!(2)), of(json!(3)), of(json!("unhealthy")),
+        { "address": "b", "protocol": "https", "Priority": 1, "Weight": 5, "LastCheck": "x" }] });
+    let tax = Config::from_failover(&listed).unwrap().plugins.remove(0);
+    assert_eq!((&*tax.name, &*tax.transport), ("tax", "http"));
+    let statuses: Vec<_> = tax.endpoints.iter().map(|of| of.status).collect();
+    let (critical, warning) = (Status::Critical, Status::Warning);
+    assert_eq!(statuses, [critical, warning, critical, Status::Unknown]);
+    let last = tax.endpoints[3].endpoint().unwrap();
+    assert_eq!((last.key(), last.weight(), last.priority()), ("https://b", 5, 1));
+    assert_eq!(tax.endpoints[0].address, "http://10.0.0.1:80");
     for (wrong, text) in [
+        (json!({ "endpoints": [{ "health": 4 }] }), "`health` must be"),
+        (json!({ "endpoints": [{ "adress": "a" }] }), "did you mean `address`?"),
         (json!({ "max_retry": 1 }), "did you mean `max_retries`?"),
         (json!({ "timeout": "soon" }), "`timeout`"),
         (json!({ "circuit_breaker": 5 }), "must be an object"),

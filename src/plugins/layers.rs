@@ -1,4 +1,4 @@
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
@@ -153,12 +153,13 @@ impl<Req: Request, Res: Response> Layers<Req, Res> {
 
     /// Names the layers, for errors and events.
     #[must_use]
-    pub fn named(mut self, name: &str) -> Self {
-        self.rate_limit = self.rate_limit.named(name);
-        self.concurrency = self.concurrency.named(name);
-        self.breaker = self.breaker.named(name);
-        self.endpoint_breaker = self.endpoint_breaker.named(name);
-        self.endpoint_concurrency = self.endpoint_concurrency.named(name);
+    pub fn named(mut self, name: impl Into<Arc<str>>) -> Self {
+        let name = name.into();
+        self.rate_limit = self.rate_limit.named(name.clone());
+        self.concurrency = self.concurrency.named(name.clone());
+        self.breaker = self.breaker.named(name.clone());
+        self.endpoint_breaker = self.endpoint_breaker.named(name.clone());
+        self.endpoint_concurrency = self.endpoint_concurrency.named(name.clone());
         self.health = self.health.named(name);
         self
     }
@@ -175,7 +176,7 @@ where
 
     fn layer(&self, connector: C) -> Self::Service {
         let connector = self.endpoint_concurrency.layer(self.auth.layer(connector));
-        let connector = self.health.layer(self.endpoint_breaker.layer(connector));
+        let connector = self.health.each(self.endpoint_breaker.each(connector));
         let chosen = self.failover.layer(self.balance.layer(connector));
         let guarded = self.fallback.layer(self.breaker.layer(chosen));
         self.rate_limit.layer(self.concurrency.layer(self.terms.layer(guarded)))

@@ -2,11 +2,12 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 use tower_upstream::{
     Call,
-    breaker::CircuitState,
+    breaker::{CircuitBreakerConfig, CircuitState},
     config::{Config, Sections},
     discover,
     error::{Code, Kind},
-    limit::RateLimitConfig,
+    failover::Attempts,
+    limit::{ConcurrencyLimitConfig, RateLimitConfig},
     plugins::{Layers, Plugins},
 };
 
@@ -36,6 +37,62 @@ fn the_layers_are_shown_in_the_order_in_which_a_call_meets_them() {
             "auth"
         ]
     );
+}
+
+#[test]
+fn a_handle_is_shown_with_its_stack_in_that_order() {
+    let shown = format!("{:?}", World::default().tax(json!({})).get("tax").unwrap());
+    let layers = [
+        "Upstream",
+        "RateLimit",
+        "ConcurrencyLimit",
+        "Terms",
+        "Fallback",
+        "CircuitBreaker",
+        "Failover",
+        "Balance",
+    ];
+    let places: Vec<_> = layers.iter().map(|layer| shown.find(*layer)).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?} in {shown}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_enabled_lets_pass_until_it_is_switched_on_in_place() {
+    let world = World::default();
+    world.fail("a", true);
+    let plugins = world.tax(json!({
+        "transport": "checked", "endpoints": ["a"],
+        "retry": { "enabled": false, "idempotent": true },
+        "circuit_breaker": { "enabled": false }, "health_check": { "enabled": false },
+        "concurrency": { "enabled": false, "max": 1 },
+    }));
+    let call = async || plugins.call("tax", Call::new(1)).await.unwrap_err();
+    for _ in 0..50 {
+        assert_eq!((call().await.is_refused(), world.seen().len()), (false, 1));
+    }
+    sleep(ms(60_000)).await;
+    assert_eq!(world.checks(), 0);
+    let layers = plugins.layers("tax").unwrap();
+
+    layers.failover.handle().update(&Attempts::up_to(3)).unwrap();
+    assert_eq!((call().await.attempts(), world.seen().len()), (3, 3));
+
+    world.slow("a", ms(50));
+    let one = ConcurrencyLimitConfig::default().with_max(1).with_pending(0);
+    layers.concurrency.handle().update(&one).unwrap();
+    let both = futures::future::join(call(), call()).await;
+    assert!([both.0.code(), both.1.code()].contains(&Code::RATELIMIT_1502), "{both:?}");
+
+    let circuits = CircuitBreakerConfig::default().with_failures(2);
+    layers.endpoint_breaker.handle().update(&circuits).unwrap();
+    while call().await.code() != Code::CIRCUIT_1401 {}
+    assert_eq!(plugins.breakers()[&("tax".into(), "a".to_owned())], CircuitState::Open);
+
+    let health = layers.health.handle();
+    health.update(&health.config().with_enabled(true)).unwrap();
+    sleep(ms(60_000)).await;
+    assert!(world.checks() > 5, "{}", world.checks());
+    assert_eq!(plugins.list()["tax"].status.as_str(), "unhealthy");
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,13 +8,16 @@ mod config;
 mod discovery;
 mod failover;
 mod fallback;
+mod folded;
 mod from_failover;
+mod listed;
 mod place;
 mod plugin;
 mod retry;
 mod section;
 mod sections;
 mod security;
+mod status;
 
 pub use self::{
     affinity::{HashSection, KeySource, SchemeName, StickySection},

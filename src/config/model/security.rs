@@ -109,7 +109,9 @@ impl<'de> Section<'de> for Written {
             #[cfg(all(feature = "process", unix))]
             "audit" => self.audit = map.next_value()?,
             inert => {
-                self.security.inert.insert(inert.to_owned(), map.next_value()?);
+                if let Some(value) = map.next_value()? {
+                    self.security.inert.insert(inert.to_owned(), value);
+                }
             }
         }
         Ok(())

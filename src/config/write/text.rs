@@ -125,6 +125,9 @@ fn unwritable(format: Format, error: &dyn std::error::Error) -> Error {
     Error::not_sent(Kind::InvalidConfig).message(text)
 }
 
+/// Values of any shape, in which null is a value.
+const FREE: [&str; 3] = ["default_response", "discover", "options"];
+
 /// TOML has no null: a key without a value is left out, unless a default would hold then. `base` has those of
 /// the defaults of the file, which are those of its plugins.
 fn leave_out(config: &mut Value, base: &Value) {
@@ -142,7 +145,7 @@ fn without_null(value: &mut Value, base: &Value) {
     match value {
         Value::Object(members) => {
             members.retain(|key, value| !value.is_null() || has_default(key));
-            for (key, value) in members {
+            for (key, value) in members.iter_mut().filter(|(key, _)| !FREE.contains(&&***key)) {
                 without_null(value, base.get(key).unwrap_or(&Value::Null));
             }
         }

@@ -14,7 +14,7 @@ use crate::{
 impl Farp {
     /// What all seeds tell now.
     async fn ask(&self) -> Result<Vec<Arc<Endpoint>>, Error> {
-        self.poll_all(false).await;
+        self.poll_due().await;
         let endpoints = self.endpoints();
         match self.failed() {
             Some(error) if endpoints.is_empty() => Err(error),

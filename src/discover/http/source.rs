@@ -235,12 +235,16 @@ impl Farp {
         lock(&self.records).get_mut(at).map(change)
     }
 
-    /// Polls what is due, or everything.
-    pub(super) async fn poll_all(&self, is_everything: bool) {
+    /// Polls what is due.
+    pub(super) async fn poll_due(&self) {
         let now = time::now();
+        self.poll_those(|record| record.is_due(now)).await;
+    }
+
+    async fn poll_those(&self, is_wanted: impl Fn(&Record) -> bool) {
         let due: Vec<usize> = {
             let records = lock(&self.records);
-            let due = records.iter().enumerate().filter(|(_, of)| is_everything || of.is_due(now));
+            let due = records.iter().enumerate().filter(|(_, record)| is_wanted(record));
             due.map(|(at, _)| at).collect()
         };
         let polls = stream::iter(due).map(|at| self.poll(at)).buffer_unordered(MAX_POLLS);
@@ -276,6 +280,8 @@ impl Farp {
 #[allow(unnameable_types, reason = "what a source remembers is for the source alone")]
 pub struct FarpState {
     has_told: bool,
+    /// Whether all seeds had failed at the last look.
+    was_silent: bool,
 }
 
 impl Source for Farp {
@@ -293,7 +299,15 @@ impl Source for Farp {
     }
 
     async fn observe(&self, state: &mut FarpState) -> Result<Observation, BoxError> {
-        self.poll_all(!state.has_told).await;
+        match state.has_told {
+            true => self.poll_due().await,
+            false => self.poll_those(|_| true).await,
+        }
+        let was_silent = std::mem::replace(&mut state.was_silent, self.failed().is_some());
+        if was_silent && !state.was_silent {
+            // One is back, and so may the others be: they are not gone because it was asked first.
+            self.poll_those(|record| record.error.is_some()).await;
+        }
         let now = time::now();
         let next = lock(&self.records).iter().filter_map(Record::due).min();
         let next = next.map_or(self.config.interval, |due| due.saturating_duration_since(now));
