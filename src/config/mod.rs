@@ -36,8 +36,9 @@ pub use self::{
     load::{ReadOptions, Unknown},
     model::{
         BalanceSection, BreakerScope, BreakerSection, ConcurrencySection, Config, DiscoverConfig,
-        DiscoveryConfig, EndpointConfig, FailoverSection, FallbackConfig, PluginConfig, Preset,
-        RetrySection, Sections, SecurityConfig, StrategyName,
+        DiscoveryConfig, EndpointConfig, FailoverSection, FallbackConfig, HashSection, KeySource,
+        PluginConfig, Preset, RetrySection, SchemeName, Sections, SecurityConfig, StickySection,
+        StrategyName,
     },
     shape::schema,
     value::Format,

@@ -61,6 +61,7 @@ mod answer_key;
 mod body;
 mod built_in;
 mod by_name;
+mod call_key;
 mod checks;
 mod connector;
 mod endpoints;
@@ -87,6 +88,7 @@ pub use self::{
     answer::{Answer, AnswerFuture, KeptOf},
     body::{Request, Response},
     by_name::CallFuture,
+    call_key::CallKey,
     connector::{AnyConnector, AnyConnectorService, AnyService, TransportService},
     endpoints::{AnyDiscover, AnyDiscoverStream},
     factory::Factory,
@@ -95,7 +97,7 @@ pub use self::{
     layers::{Layers, Stack},
     passage::{InFlight, UpstreamFuture},
     plugins::Plugins,
-    strategy::{AnyStrategy, AnyTable},
+    strategy::{AnySessions, AnyStrategy, AnyTable},
     terms::{Terms, TermsLayer},
     typed::Typed,
     upstream::Upstream,

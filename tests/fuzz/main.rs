@@ -17,6 +17,8 @@ mod allow;
 mod config;
 #[cfg(feature = "consul")]
 mod consul;
+#[cfg(feature = "sticky")]
+mod cookies;
 mod endpoints;
 #[cfg(feature = "etcd")]
 mod etcd;
@@ -265,6 +267,12 @@ fn questions_over_http() {
 #[test]
 fn fields_of_proxies() {
     fuzz("forwarded", fields::forwarded);
+}
+
+#[cfg(feature = "sticky")]
+#[test]
+fn cookies_of_sessions() {
+    fuzz("session_cookie", cookies::session);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use tower_upstream::{
     error::{Code, Kind},
     failover::Attempts,
     limit::{ConcurrencyLimitConfig, RateLimitConfig},
-    plugins::Layers,
+    plugins::{Layers, Plugins},
 };
 
 use crate::world::{World, ms, tax};
@@ -328,4 +328,69 @@ async fn credentials_go_with_each_call_and_wrong_ones_are_a_mistake() {
     let error = world.plugins().apply(wrong).unwrap_err();
     assert_eq!(error.code(), Code::AUTH_1102);
     sleep(ms(1)).await;
+}
+
+/// The endpoints that 30 calls with this header went to.
+async fn places(plugins: &Plugins<u64, String>, world: &World, header: &str, value: &str) -> usize {
+    world.counts();
+    for n in 0..30 {
+        plugins.call("tax", Call::new(n).with_header(header, value)).await.unwrap();
+    }
+    world.counts().len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_with_one_key_go_to_one_endpoint_by_every_scheme_and_by_sessions() {
+    let world = World::default();
+    let schemes = ["maglev", "ring", "libketama", "nginx", "skipper", "rendezvous", "modulo"];
+    let by = |scheme| {
+        json!({ "strategy": "consistent-hash", "hash": {
+            "scheme": scheme, "key": { "header": "X-User" }, "load_factor": 0.0,
+        } })
+    };
+    let session = json!({ "sticky": { "key": { "header": "X-User" } } });
+    let none = json!({ "sticky": { "enabled": false, "key": { "header": "X-User" } } });
+    let sections = schemes.map(|scheme| (by(scheme), true)).into_iter();
+    for (balance, stays) in sections.chain([(session, true), (none, false)]) {
+        let endpoints = ["a:1", "b:1", "c:1", "d:1"];
+        let plugins = world.tax(json!({ "endpoints": endpoints, "balance": balance }));
+        let mut seen = 0;
+        for user in ["ann", "bob", "cid"] {
+            let count = places(&plugins, &world, "x-user", user).await;
+            assert_eq!(count == 1, stays, "{balance}: {count}");
+            seen += count;
+        }
+        assert!(seen >= 3);
+        assert!(places(&plugins, &world, "x-other", "ann").await > 1, "{balance}: no key");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_of_go_choose_by_the_address_of_a_client_and_by_its_session() {
+    let world = World::default();
+    let endpoints = ["a:1", "b:1", "c:1", "d:1"];
+    let balance = json!({ "strategy": "ip_hash", "hash": { "load_factor": 0 } });
+    let plugins = world.tax(json!({ "endpoints": endpoints, "balance": balance }));
+    assert_eq!(places(&plugins, &world, "X-Forwarded-For", "10.1.2.3").await, 1);
+    let mut calls = Vec::new();
+    for proxies in ["", ", 10.0.0.1", " , 10.0.0.2, 10.0.0.3"] {
+        let value = format!("10.1.2.3{proxies}");
+        let call = Call::new(1).with_header("x-forwarded-for", value);
+        plugins.call("tax", call).await.unwrap();
+        calls.extend(world.counts().into_keys());
+    }
+    calls.dedup();
+    assert_eq!(calls.len(), 1, "of what proxies add, nothing counts: {calls:?}");
+
+    let balance = json!({ "strategy": "random", "sticky_session": true, "session_timeout": "1m" });
+    let plugins = world.tax(json!({ "endpoints": endpoints, "balance": balance }));
+    assert_eq!(places(&plugins, &world, "X-Session-ID", "s-1").await, 1);
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..30 {
+        let call = Call::new(1).with_metadata("session_id", "s-1");
+        plugins.call("tax", call).await.unwrap();
+        seen.extend(world.counts().into_keys());
+        tokio::time::advance(std::time::Duration::from_secs(61)).await;
+    }
+    assert!(seen.len() > 1, "a session ends");
 }

@@ -26,13 +26,14 @@ impl Config {
     /// | `max_failures`, `recovery_time` | `balance.outlier`: when an endpoint is ejected, and for how long |
     /// | `circuit_breaker.max_requests`, `HalfOpenMaxCalls` | `circuit_breaker.probes` |
     /// | `load_balancer.max_connections` | `concurrency.per_endpoint` |
+    /// | `load_balancer.sticky_session`, `session_timeout` | those of `balance`: sessions by the header `X-Session-ID` or the metadata `session_id` |
     /// | `endpoints` | one plugin with them, by the `name` that is written, or `failover` |
     /// | `health` of an endpoint, as text or as a number of that library, where 2 is unhealthy | its `status` |
-    /// | `default_provider`, `metadata`, `session_timeout` | nothing |
+    /// | `default_provider`, `metadata` | nothing |
     ///
     /// # Errors
-    /// [`Kind::InvalidConfig`](crate::error::Kind::InvalidConfig) for a key that nothing knows, a value of another type, or a sticky session, which
-    /// is not there yet.
+    /// [`Kind::InvalidConfig`](crate::error::Kind::InvalidConfig) for a key that nothing knows, or a value of another
+    /// type.
     ///
     /// ```
     /// use tower_upstream::config::{Config, StrategyName};
@@ -159,12 +160,8 @@ fn balancer(sections: &mut Sections, value: &Value) -> Result<Option<StrategyNam
             "maxconnections" => sections.concurrency.per_endpoint = Some(read(&key, value)?),
             "connectiontimeout" => sections.connection.connect_timeout = time(&key, value)?,
             "keepalivetimeout" => sections.connection.idle_timeout = time(&key, value)?,
-            "stickysession" | "sticky" if read::<bool>(&key, value)? => {
-                return Err(mistake(
-                    "sticky sessions are not there yet; leave them out".to_owned(),
-                ));
-            }
-            "stickysession" | "sticky" | "sessiontimeout" => {}
+            "stickysession" | "sticky" => sections.balance.sticky_session = read(&key, value)?,
+            "sessiontimeout" => sections.balance.session_timeout = Some(time(&key, value)?),
             _ => return Err(unknown(&key, &BALANCER)),
         }
     }

@@ -1,5 +1,6 @@
 //! The file as data: the config structs of the parts, composed.
 
+mod affinity;
 mod balance;
 mod breaker;
 mod concurrency;
@@ -19,6 +20,7 @@ mod security;
 mod status;
 
 pub use self::{
+    affinity::{HashSection, KeySource, SchemeName, StickySection},
     balance::{BalanceSection, StrategyName},
     breaker::{BreakerScope, BreakerSection},
     concurrency::ConcurrencySection,

@@ -94,6 +94,9 @@ macro_rules! reads_section {
     (@value $map:ident duration) => {
         $map.next_value::<$crate::config::model::section::Time>()?.0
     };
+    (@value $map:ident maybe_duration) => {
+        $map.next_value::<Option<$crate::config::model::section::Time>>()?.map(|time| time.0)
+    };
     ($section:ty: $part:ty as $config:ident, $($key:ident $(: $how:ident)?),+) => {
         impl<'de> $crate::config::model::section::Section<'de> for $section {
             type Part = $part;

@@ -255,7 +255,9 @@ where
     ) -> Option<usize> {
         let mut key = KeyBytes::new();
         self.key.hash(request, &mut key);
-        let hash = key.get().map_or_else(|| candidates.random(), |key| self.scheme.hash(key));
+        // A random number is hashed as well: those of some schemes have 32 bits.
+        let random = || self.scheme.hash(&candidates.random().to_ne_bytes());
+        let hash = key.get().map_or_else(random, |key| self.scheme.hash(key));
         let owner = table.lookup.owner(hash, &table.shares)?;
         let first = match candidates.is_free(owner) {
             true => owner,
