@@ -9,7 +9,7 @@ use super::{
 };
 #[cfg(feature = "tls")]
 use crate::dial::TlsConfig;
-use crate::error::{Code, Error, Kind};
+use crate::error::{Code, Error, Kind, Quoted};
 
 /// How calls prove that they may be made: an `auth` section, by the names of the Go plugin manager.
 ///
@@ -186,7 +186,7 @@ fn or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AuthMethod, D::
         None => Ok(AuthMethod::None),
         Some(Written::Other(text)) if text.is_empty() => Ok(AuthMethod::None),
         Some(Written::Other(text)) => {
-            let shown: String = text.escape_debug().take(64).collect();
+            let shown = Quoted(&text);
             Err(serde::de::Error::custom(format!(
                 "unsupported authentication method `{shown}`; write `none`, `api-key`, `bearer`, \
                  `basic`, `mtls` or `custom`"

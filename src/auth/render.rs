@@ -9,6 +9,7 @@ use http::{
 use zeroize::Zeroizing;
 
 use super::secret::Secret;
+use crate::error::Quoted;
 
 /// A value of these parts, in memory that is overwritten when the last clone drops. `None` if it cannot be
 /// sent, as with a line end.
@@ -51,7 +52,7 @@ where
         [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, TRAILER, TE, CONNECTION, UPGRADE, EXPECT];
     let (mut named, mut mistakes) = (Vec::new(), Vec::new());
     for (name, value) in headers {
-        let shown = || name.as_ref().escape_debug().take(64).collect::<String>();
+        let shown = || Quoted(name.as_ref());
         match name.as_ref().parse::<HeaderName>() {
             Err(_) => mistakes.push(format!("`{}` is no name of a header", shown())),
             Ok(name) if OF_TRANSPORT.contains(&name) => {

@@ -10,7 +10,7 @@ use super::{
     parse::{Parts, parse},
     unix::{over_socket, socket_of, unix_url},
 };
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Quoted};
 
 /// Parsed address: `scheme://host:port/path`, `host:port`, `unix:/path`, `exec:/path` of a program, or HTTP
 /// or gRPC over a Unix socket: `http+unix://%2Frun%2Ftax.sock/path` and `grpc+unix://%2Frun%2Ftax.sock`, with
@@ -128,7 +128,7 @@ impl FromStr for Address {
             // Only a short, printable part, since the text may come from anywhere; and nothing
             // before an `@`, since it may be a secret.
             let shown = text.rsplit_once('@').map_or(text, |(_, host)| host);
-            let shown: String = shown.escape_debug().take(64).collect();
+            let shown = Quoted(shown);
             Error::not_sent(Kind::InvalidConfig).message(format!(
                 "cannot use the address `{shown}`: {problem}; write `http://host:port/path`, \
                  `host:port`, `unix:/path` or `exec:/path`"

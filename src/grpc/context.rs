@@ -13,7 +13,7 @@ use http::{
 
 use super::timeout;
 use crate::{
-    error::{Error, Kind},
+    error::{Error, Kind, Quoted},
     plugin::{
         Call, Reply,
         wire::{Pairs, to_json},
@@ -58,7 +58,7 @@ pub(crate) fn write_call<T>(headers: &mut HeaderMap, call: &Call<T>) -> Result<(
     headers.insert(REQUEST_ID, value("X-Request-Id", &call.id())?);
     for (name, text) in call.headers() {
         let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
-            let name: String = name.escape_debug().take(64).collect();
+            let name = Quoted(name);
             unusable(format!("the call has a header whose name cannot be sent: `{name}`"))
         })?;
         if is_reserved(&parsed) {

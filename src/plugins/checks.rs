@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     config::{PluginConfig, Sections},
-    error::{Code, Error, Kind},
+    error::{Code, Error, Kind, Quoted},
 };
 
 /// Characters that no name of a plugin has.
@@ -18,7 +18,7 @@ pub(super) fn check_name(name: &str) -> Result<(), Error> {
         return mistake("a plugin has no `name`".to_owned());
     }
     if name.contains(char::is_control) || FORBIDDEN.iter().any(|part| name.contains(part)) {
-        let shown: String = name.escape_debug().take(64).collect();
+        let shown = Quoted(name);
         return mistake(format!("a plugin cannot have the name `{shown}`"));
     }
     Ok(())
@@ -29,7 +29,7 @@ pub(super) fn check_version(plugin: &PluginConfig) -> Result<(), Error> {
     if plugin.transport != "exec" || plugin.version.is_empty() || is_semantic(&plugin.version) {
         return Ok(());
     }
-    let shown: String = plugin.version.escape_debug().take(64).collect();
+    let shown = Quoted(&plugin.version);
     let text = format!("plugin `{}`: its version `{shown}` is not such as `1.4.2`", plugin.name);
     Err(Error::not_sent(Kind::InvalidConfig).coded(Some(Code::PLUGIN_1001)).message(text))
 }

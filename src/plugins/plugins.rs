@@ -19,7 +19,7 @@ use crate::{
     connect::connect_fn,
     discover::Discover,
     endpoint::Endpoint,
-    error::{BoxError, Code, Error, Kind},
+    error::{BoxError, Code, Error, Kind, Quoted},
     plugin::{Call, Reply},
     sync::lock,
 };
@@ -258,7 +258,7 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
     pub(super) fn unknown(&self, name: &str) -> Error {
         let names = self.names();
         let hint = did_you_mean(name, &names).map(|hint| format!("; {hint}")).unwrap_or_default();
-        let shown: String = name.escape_debug().take(64).collect();
+        let shown = Quoted(name);
         if self.is_shutdown() {
             return refusal(Code::REGISTRY_1901, "the plugins are shut down".to_owned());
         }

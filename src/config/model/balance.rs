@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     balance::BalanceConfig,
-    error::{Error, Kind},
+    error::{Error, Kind, Quoted},
 };
 
 macro_rules! strategies {
@@ -99,7 +99,7 @@ impl<'de> Deserialize<'de> for StrategyName {
         Self::of(&text).ok_or_else(|| {
             let known: Vec<_> = Self::ALL.iter().map(|name| format!("`{name}`")).collect();
             let known = known.join(", ");
-            let shown: String = text.escape_debug().take(64).collect();
+            let shown = Quoted(&text);
             let has =
                 |names: &[&str]| names.iter().any(|of| text.to_ascii_lowercase().contains(of));
             let why = match () {

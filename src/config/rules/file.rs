@@ -9,7 +9,7 @@ use crate::{
         nearest::did_you_mean,
         value::{Flaws, Node},
     },
-    error::Code,
+    error::{Code, Quoted},
 };
 
 /// A plugin as it was read, and where.
@@ -21,7 +21,7 @@ pub(crate) fn check_file(plugins: &[Placed<'_>], flaws: &mut Flaws) {
     for (plugin, node, path) in plugins {
         let mut checked = Checked { at: At::new(node, path), flaws };
         if !plugin.name.is_empty() && by_name.insert(&*plugin.name, *plugin).is_some() {
-            let shown: String = plugin.name.escape_debug().take(64).collect();
+            let shown = Quoted(&plugin.name);
             let message = format!("there is a plugin `{shown}` already");
             checked.wrong("name", Code::PLUGIN_1010, message);
         }
@@ -44,7 +44,7 @@ fn check_fallback(
     let Some(first) = next(plugin) else { return };
     if !by_name.contains_key(&*first) {
         let names: Vec<_> = by_name.keys().copied().collect();
-        let shown: String = first.escape_debug().take(64).collect();
+        let shown = Quoted(&first);
         let message = format!("there is no plugin `{shown}`");
         let help = did_you_mean(&first, &names);
         return checked.wrong_helped("fallback", Code::CONFIG_1703, message, help);

@@ -9,7 +9,7 @@ use crate::{
         nearest::did_you_mean,
     },
     endpoint::Endpoint,
-    error::Code,
+    error::{Code, Quoted},
 };
 
 pub(crate) const TRANSPORTS: [&str; 6] = ["http", "https", "grpc", "grpc-tls", "unix", "exec"];
@@ -98,7 +98,7 @@ fn check_place(plugin: &PluginConfig, transports: &[String], checked: &mut Check
         other => {
             let known: Vec<&str> =
                 TRANSPORTS.into_iter().chain(transports.iter().map(String::as_str)).collect();
-            let shown: String = other.escape_debug().take(64).collect();
+            let shown = Quoted(other);
             let message = format!("there is no transport `{shown}`, but `{}`", known.join("`, `"));
             let help = did_you_mean(other, &known);
             checked.wrong_helped("transport", Code::PLUGIN_1008, message, help);

@@ -1,7 +1,7 @@
 use std::{fmt, path::Path, str::FromStr};
 
 use super::flaw::Flaw;
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, Quoted};
 
 /// Format of a config file.
 ///
@@ -44,7 +44,7 @@ impl Format {
             "yaml" | "yml" => Self::Yaml,
             "toml" => Self::Toml,
             _ => {
-                let shown: String = name.escape_debug().take(32).collect();
+                let shown = Quoted(name);
                 let message = format!("`{shown}` is no format of a config file");
                 return Err(Flaw::new(Code::CONFIG_1702, Default::default(), message)
                     .helped("use `.json`, `.yaml` or `.toml`".to_owned()));

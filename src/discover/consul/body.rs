@@ -12,7 +12,7 @@ use super::{
 use crate::{
     duration::go_duration,
     endpoint::{Address, Status},
-    error::{Error, Kind},
+    error::{Error, Kind, Quoted},
 };
 
 /// Consul's own limits.
@@ -84,7 +84,7 @@ fn meta(instance: &Instance) -> Result<BTreeMap<String, String>, Error> {
         let legal = key.replace('.', "_");
         let is_legal = |of: char| of.is_ascii_alphanumeric() || of == '_' || of == '-';
         if legal.is_empty() || legal.len() > MAX_KEY || !legal.chars().all(is_legal) {
-            let shown: String = key.escape_debug().take(64).collect();
+            let shown = Quoted(key);
             return Err(refused(format!(
                 "the metadata key `{shown}` must have 1 to {MAX_KEY} letters, digits, `-`, `_` and `.`"
             )));

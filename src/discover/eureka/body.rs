@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     endpoint::Endpoint,
-    error::{Error, Kind},
+    error::{Error, Kind, Quoted},
 };
 
 /// Bounds of our own: a server has none.
@@ -101,7 +101,7 @@ fn meta(instance: &Instance, scheme: &str) -> Result<BTreeMap<String, String>, E
         let is_legal = |of: char| of.is_ascii_alphanumeric() || "._-".contains(of);
         let is_start = |of: char| of.is_ascii_alphabetic() || of == '_';
         if !key.starts_with(is_start) || key.len() > MAX_KEY || !key.chars().all(is_legal) {
-            let shown: String = key.escape_debug().take(64).collect();
+            let shown = Quoted(key);
             return Err(refused(format!(
                 "the metadata key `{shown}` must have 1 to {MAX_KEY} letters, digits, `-`, `_` and `.`, \
                  and begin with a letter or `_`"
@@ -128,7 +128,7 @@ fn meta(instance: &Instance, scheme: &str) -> Result<BTreeMap<String, String>, E
 
 fn own(endpoint: &Endpoint, scheme: &str) -> Result<BTreeMap<&'static str, String>, Error> {
     if let Some(tag) = endpoint.tags().iter().find(|tag| tag.contains(',') || tag.trim() != **tag) {
-        let shown: String = tag.escape_debug().take(64).collect();
+        let shown = Quoted(tag);
         return Err(refused(format!(
             "the tag `{shown}` must have no comma and no white space around it"
         )));

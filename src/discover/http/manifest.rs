@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::{
     endpoint::{Endpoint, EndpointCheck, Locality, Status},
-    error::{Error, Kind},
+    error::{Error, Kind, Quoted},
 };
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -56,7 +56,7 @@ impl Manifest {
         let manifest: Self = serde_json::from_slice(json)
             .map_err(|error| refused("its manifest cannot be read").caused_by(error))?;
         if !is_known(&manifest.version) {
-            let shown: String = manifest.version.escape_debug().take(32).collect();
+            let shown = Quoted(&manifest.version);
             return Err(refused(format!(
                 "its manifest has the version `{shown}`, not one of 1.0 and 1.1"
             )));

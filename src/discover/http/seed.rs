@@ -6,7 +6,7 @@ use super::document::origin;
 use crate::{
     dial::{Dialer, HttpClient},
     endpoint::Address,
-    error::{Error, Kind},
+    error::{Error, Kind, Quoted},
 };
 
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Seed {
     /// It is elsewhere.
     pub(super) fn path_of(&self, url: &str) -> Result<String, Error> {
         let refused = || {
-            let shown: String = url.escape_debug().take(128).collect();
+            let shown = Quoted(url);
             let text = format!("it leads to `{shown}`, which is not at the same host and port");
             Error::failed(Kind::Transport).message(text)
         };

@@ -14,7 +14,11 @@ use super::{
     found::{Found, mistake},
     token::TokenSource,
 };
-use crate::{auth::Secret, dial::GivenTls, error::Error};
+use crate::{
+    auth::Secret,
+    dial::GivenTls,
+    error::{Error, Quoted},
+};
 
 /// Longest file that is read, and most files.
 const MAX_FILE: u64 = 1 << 20;
@@ -209,7 +213,7 @@ fn choose(all: &KubeFile, config: &KubernetesConfig) -> Result<Found, Error> {
         return Err(mistake("the kubeconfig has no `current-context`; set `context`".to_owned()));
     };
     let missing = |what: &str, name: &str, known: Vec<&str>| {
-        let name: String = name.escape_debug().take(64).collect();
+        let name = Quoted(name);
         let known = known.into_iter().take(8).collect::<Vec<_>>().join("`, `");
         mistake(format!("the kubeconfig has no {what} `{name}`; there are `{known}`"))
     };
@@ -298,7 +302,7 @@ fn refuse_others(user: &User) -> Result<(), Error> {
     const INSTEAD: &str = "put a token in a file and set `token_file`, or run `kubectl proxy` and set \
                            `address` to `http://127.0.0.1:8001`";
     let what = if let Some(Exec { command }) = &user.exec {
-        let command: String = command.escape_debug().take(64).collect();
+        let command = Quoted(command);
         format!("by the program `{command}` (`exec`), which this does not run")
     } else if user.auth_provider.is_some() {
         "by an `auth-provider`, which Kubernetes has given up".to_owned()

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     endpoint::Endpoint,
-    error::{Error, Kind},
+    error::{Error, Kind, Quoted},
 };
 
 /// Most bytes of a key, as of an id that a registry takes.
@@ -23,7 +23,7 @@ pub(super) fn endpoint(
     said: &Said,
     ipv6: bool,
 ) -> Result<Endpoint, Error> {
-    let shown = || label.escape_debug().take(64).collect::<String>();
+    let shown = || Quoted(label);
     let unusable = |what: &str| {
         let text = format!("the instance `{}` {what}", shown());
         Error::not_sent(Kind::InvalidConfig).message(text)

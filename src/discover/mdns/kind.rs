@@ -1,6 +1,6 @@
 //! Types of services, and the names of their instances (RFC 6763 §4 and §7, RFC 6335 §5.1).
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Quoted};
 
 /// A type of services over TCP in the domain `local`: `_tax._tcp.local.`
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,7 +24,7 @@ impl ServiceType {
         };
         match mistake {
             Some(mistake) => {
-                let shown: String = text.escape_debug().take(64).collect();
+                let shown = Quoted(text);
                 let text = format!("the service type `{shown}` {mistake}");
                 Err(Error::not_sent(Kind::InvalidConfig).message(text))
             }
@@ -36,7 +36,7 @@ impl ServiceType {
     pub(super) fn of_service(name: &str) -> Result<Self, Error> {
         let name = name.to_ascii_lowercase().replace(['_', ' '], "-");
         Self::parse(&format!("_{name}._tcp")).map_err(|error| {
-            let shown: String = name.escape_debug().take(64).collect();
+            let shown = Quoted(&name);
             error.message(format!(
                 "the service `{shown}` cannot have a service type of its own, since that has at most {MAX_NAME} \
                  letters, digits and single hyphens, and a letter; set a `service_type` that services share"

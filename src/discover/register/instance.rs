@@ -2,7 +2,7 @@ use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
 use crate::{
     endpoint::Endpoint,
-    error::{Error, Kind},
+    error::{Error, Kind, Quoted},
     sync::random,
 };
 
@@ -52,7 +52,7 @@ impl Instance {
             let is_strange = |of: char| of == '/' || of.is_whitespace() || of.is_control();
             let is_path = name.is_empty() || name == "." || name == "..";
             if is_path || name.len() > MAX_NAME || name.contains(is_strange) {
-                let shown: String = name.escape_debug().take(64).collect();
+                let shown = Quoted(name);
                 return Err(invalid(format!(
                     "`{shown}` cannot be the {what}: it must have 1 to 255 bytes, without `/`, white space \
                      and control characters"

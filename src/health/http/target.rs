@@ -7,6 +7,7 @@ use http::Uri;
 use crate::{
     dial::Way,
     endpoint::{Address, Endpoint, HTTP_UNIX, without_user},
+    error::Quoted,
     wire::without_zone,
 };
 
@@ -30,7 +31,8 @@ impl Target {
     /// A path, or a URL that starts with `http://` or `https://`; or what is wrong with it.
     pub(super) fn parse(target: &str) -> Result<Self, String> {
         parse_target(target).map_err(|problem| {
-            let shown: String = without_user(target).escape_debug().take(64).collect();
+            let target = without_user(target);
+            let shown = Quoted(&target);
             format!(
                 "cannot check health at `{shown}`: {problem}; write `/path`, or \
                  `http://host:port/path`"

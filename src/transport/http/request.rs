@@ -18,7 +18,7 @@ use crate::{
     auth::Credentials,
     duration::go_duration,
     endpoint::{Address, HTTP_UNIX, socket_of, without_user},
-    error::{Code, Error, Kind},
+    error::{Code, Error, Kind, Quoted},
     member::Member,
     plugin::{
         Call,
@@ -258,7 +258,7 @@ const NOT_OF_CALLERS: [HeaderName; 16] = [
 fn add_headers<Req>(headers: &mut HeaderMap, call: &Call<Req>) -> Result<(), Error> {
     for (name, value) in call.headers() {
         let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| {
-            let name: String = name.escape_debug().take(64).collect();
+            let name = Quoted(name);
             unusable(format!("the call has a header whose name cannot be sent: `{name}`"))
         })?;
         if NOT_OF_CALLERS.contains(&parsed) {
