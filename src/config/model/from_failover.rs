@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::{
     balance::{BalanceSection, StrategyName},
     config::Config,
-    folded::{members, mistake, read, time, unknown},
+    folded::{members, read, time, unknown},
     listed::plugin,
     retry::RetrySection,
     sections::Sections,
