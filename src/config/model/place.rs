@@ -156,6 +156,7 @@ impl fmt::Debug for EndpointConfig {
 /// | `file` | `path`, `interval`, `watch` |
 /// | `http` | `seeds`, `token`, and those of [`FarpConfig`](crate::discover::FarpConfig), such as `poll_interval` |
 /// | `dns`, `consul`, `etcd`, `eureka` | those of the config of the same name, each with the feature of that name |
+/// | `mdns`, with the feature `mdns` | those of its config, and `interface`; `domain`, `ttl` and `watch_interval` of Go have no effect |
 ///
 /// # Example
 /// ```
