@@ -204,6 +204,7 @@ mod control;
 mod dispatch;
 mod future;
 mod handle;
+mod homes;
 mod kept;
 mod layer;
 mod locality;
@@ -225,7 +226,7 @@ mod task;
 mod waiting;
 
 #[cfg(feature = "hash")]
-pub use self::strategy::{ConsistentHash, ConsistentHashTable, HashScheme};
+pub use self::strategy::{BoundedBy, ConsistentHash, ConsistentHashTable, HashScheme};
 pub use self::{
     config::BalanceConfig,
     future::ResponseFuture,

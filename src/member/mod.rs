@@ -24,6 +24,7 @@
 //! # Ok::<(), tower_upstream::Error>(())
 //! ```
 
+mod busy;
 mod ending;
 mod ends;
 mod failing;

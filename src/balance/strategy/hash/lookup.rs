@@ -15,8 +15,8 @@ pub(super) enum Lookup {
         /// The candidate that each owner of points is, or [`NONE`].
         candidates: Arc<[u32]>,
     },
-    /// A table without newcomers for each wave of them, the newest wave first: it is for the keys that have
-    /// yet to move.
+    /// The table of all, and one more without each wave of newcomers, the newest wave first: for the keys that
+    /// have yet to move.
     Maglev(Arc<[Maglev]>),
     Rendezvous(Arc<Rendezvous>),
     /// The candidates, likewise.
@@ -25,8 +25,29 @@ pub(super) enum Lookup {
 
 pub(super) const NONE: u32 = u32::MAX;
 
-/// How much of its keys each candidate has; empty if all have all.
-pub(super) type Shares = [f64];
+/// How much of its keys each newcomer has. Empty if there are none.
+#[derive(Debug, Default)]
+pub(super) struct Shares {
+    /// Of each candidate.
+    pub(super) of: Box<[f64]>,
+    /// Of each wave, the newest first, so that they grow.
+    pub(super) waves: Box<[f64]>,
+}
+
+impl Shares {
+    /// Whether the candidate has the key, if it is its own.
+    fn has(&self, index: usize, hash: u64) -> bool {
+        self.of.get(index).is_none_or(|&share| share >= 1.0 || FadeIn::has_moved(hash, share))
+    }
+
+    /// The table that is the key's. Those that it moves between differ also where an endpoint that was there
+    /// before gets a key: that is to warm up, too.
+    #[inline]
+    fn table<'a, T>(&self, tables: &'a [T], hash: u64) -> Option<&'a T> {
+        let moved = self.waves.iter().position(|&share| FadeIn::has_moved(hash, share));
+        tables.get(moved.unwrap_or(self.waves.len()))
+    }
+}
 
 impl Lookup {
     /// That of `members` among `universe`, which has their weights; both are ordered by key. `layers` tells for each of the tables which
@@ -106,20 +127,16 @@ impl Lookup {
     #[inline]
     pub(super) fn owner(&self, hash: u64, shares: &Shares) -> Option<usize> {
         match self {
-            Self::Ring { ring, candidates } if shares.is_empty() => {
+            Self::Ring { ring, candidates } if shares.of.is_empty() => {
                 let owner = candidates.get(ring.get(hash)?).copied().filter(|&of| of != NONE);
                 owner.map(|of| of as usize).or_else(|| self.next(hash, shares, 0, |_| true))
             }
             Self::Ring { .. } | Self::Rendezvous(_) => self.next(hash, shares, 0, |_| true),
-            Self::Maglev(tables) => {
-                layered(tables.iter().map(|table| table.get(hash)), hash, shares)
-            }
+            Self::Maglev(tables) => shares.table(tables, hash)?.get(hash),
             Self::Modulo(tables) => {
-                let of = |table: &[u32]| {
-                    let at = hash.checked_rem(table.len() as u64)?;
-                    table.get(at as usize).map(|&index| index as usize)
-                };
-                layered(tables.iter().map(|table| of(table)), hash, shares)
+                let table = shares.table(tables, hash)?;
+                let at = hash.checked_rem(table.len() as u64)?;
+                table.get(at as usize).map(|&index| index as usize)
             }
         }
     }
@@ -132,9 +149,7 @@ impl Lookup {
         len: usize,
         may_be: impl Fn(usize) -> bool,
     ) -> Option<usize> {
-        let has_keys = |index: usize| {
-            shares.get(index).is_none_or(|&share| share >= 1.0 || FadeIn::has_moved(hash, share))
-        };
+        let has_keys = |index: usize| shares.has(index, hash);
         let found = match self {
             Self::Ring { ring, candidates } => ring
                 .walk(hash)
@@ -149,9 +164,9 @@ impl Lookup {
             }
         };
         // A newcomer rather than none.
-        found.or_else(|| match shares {
-            [] => None,
-            _ => self.next(hash, &[], len, may_be),
+        found.or_else(|| match shares.of.is_empty() {
+            true => None,
+            false => self.next(hash, &Shares::default(), len, may_be),
         })
     }
 
@@ -161,24 +176,6 @@ impl Lookup {
         let of = |owner: usize| candidates.get(owner).copied().filter(|&of| of != NONE);
         Some(ring.walk(hash).filter_map(of).map(|of| of as usize))
     }
-}
-
-/// The owner in the first table where it is no newcomer, or one that has the key.
-#[inline]
-fn layered(
-    owners: impl Iterator<Item = Option<usize>>,
-    hash: u64,
-    shares: &Shares,
-) -> Option<usize> {
-    let mut last = None;
-    for owner in owners.flatten() {
-        last = Some(owner);
-        let share = shares.get(owner).copied().unwrap_or(1.0);
-        if share >= 1.0 || FadeIn::has_moved(hash, share) {
-            break;
-        }
-    }
-    last
 }
 
 /// The index of each of `universe` among `members`, both of which are ordered by key.
