@@ -384,6 +384,18 @@ mod simulate {
     }
 
     #[test]
+    fn newcomers_are_cold_unless_they_get_their_keys_little_by_little() {
+        let report = simulated("7", "0.05");
+        let after = |policy| figure(&report, policy, "p99_joined_ms");
+        let (at_once, warm) = ("in flight, at once", "occupancy, fade-in");
+        assert!(after(warm) < after(at_once) / 2.0, "{report:#}");
+        // What bursts have in flight sends keys away from where they are known.
+        let misses = |policy| figure(&report, policy, "miss_rate");
+        assert!(misses(warm) < misses(at_once), "{report:#}");
+        passes(&report);
+    }
+
+    #[test]
     fn failing_fast_attracts_requests_unless_failures_count_as_slow() {
         let report = simulated("3", "0.3");
         let failed = |policy| figure(&report, policy, "failed");

@@ -169,7 +169,7 @@ impl<K: Send + Sync + 'static> Strategy for ConsistentHash<K> {
         let lookup = kept.unwrap_or_else(|| {
             Lookup::new(self.scheme, members, &universe, &layers(&began, &newest_first))
         });
-        let weights = weights(members);
+        let weights = weights(members, &shares);
         let works = self.bound.is_some() && self.bounded_by == BoundedBy::Occupancy;
         let measure = Measure { works, ..Measure::DEFAULT };
         members.iter().for_each(|member| member.set_measure(measure));
@@ -217,9 +217,13 @@ impl<K> ConsistentHash<K> {
     }
 }
 
-/// The share of each in the weight of all.
-fn weights(members: &[Arc<Member>]) -> Box<[f64]> {
-    let weights = members.iter().map(|member| f64::from(member.endpoint().weight()));
+/// The share of each in the weight of all. A newcomer has the weight of the keys that it has: or else the others
+/// would have to do with less before it has taken any of theirs.
+fn weights(members: &[Arc<Member>], shares: &Shares) -> Box<[f64]> {
+    let of = |(index, member): (usize, &Arc<Member>)| {
+        f64::from(member.endpoint().weight()) * shares.of.get(index).copied().unwrap_or(1.0)
+    };
+    let weights = members.iter().enumerate().map(of);
     let total: f64 = weights.clone().sum();
     let even = 1.0 / members.len() as f64;
     weights.map(|weight| if total > 0.0 { weight / total } else { even }).collect()

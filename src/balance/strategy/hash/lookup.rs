@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::scheme::{HashScheme, names};
+use super::{
+    places::Places,
+    scheme::{HashScheme, names},
+};
 use crate::{
     member::Member,
     rules::hash::{FadeIn, Maglev, ProbeOrder, Rendezvous, Ring},
@@ -17,10 +20,8 @@ pub(super) enum Lookup {
     },
     /// The table of all, and one more without each wave of newcomers, the newest wave first: for the keys that
     /// have yet to move.
-    Maglev(Arc<[Maglev]>),
+    Tables(Arc<[Places]>),
     Rendezvous(Arc<Rendezvous>),
-    /// The candidates, likewise.
-    Modulo(Arc<[Box<[u32]>]>),
 }
 
 pub(super) const NONE: u32 = u32::MAX;
@@ -43,7 +44,7 @@ impl Shares {
     /// The table that is the key's. Those that it moves between differ also where an endpoint that was there
     /// before gets a key: that is to warm up, too.
     #[inline]
-    fn table<'a, T>(&self, tables: &'a [T], hash: u64) -> Option<&'a T> {
+    fn table<'a>(&self, tables: &'a [Places], hash: u64) -> Option<&'a Places> {
         let moved = self.waves.iter().position(|&share| FadeIn::has_moved(hash, share));
         tables.get(moved.unwrap_or(self.waves.len()))
     }
@@ -77,14 +78,16 @@ impl Lookup {
                         .map(|(index, _)| index)
                         .collect()
                 };
-                Self::Modulo(layers.iter().map(of).collect())
+                Self::Tables(layers.iter().map(of).collect())
             }
             HashScheme::Maglev { size } => {
                 let table = |layer| {
                     let hosts = of_layer(layer);
-                    Maglev::with_size(&hosts, size).unwrap_or_else(|_| Maglev::new(&hosts))
+                    let table =
+                        Maglev::with_size(&hosts, size).unwrap_or_else(|_| Maglev::new(&hosts));
+                    table.slots().iter().copied().collect()
                 };
-                Self::Maglev(layers.iter().map(table).collect())
+                Self::Tables(layers.iter().map(table).collect())
             }
             _ => Self::of_ring(scheme, members, universe),
         }
@@ -132,12 +135,7 @@ impl Lookup {
                 owner.map(|of| of as usize).or_else(|| self.next(hash, shares, 0, |_| true))
             }
             Self::Ring { .. } | Self::Rendezvous(_) => self.next(hash, shares, 0, |_| true),
-            Self::Maglev(tables) => shares.table(tables, hash)?.get(hash),
-            Self::Modulo(tables) => {
-                let table = shares.table(tables, hash)?;
-                let at = hash.checked_rem(table.len() as u64)?;
-                table.get(at as usize).map(|&index| index as usize)
-            }
+            Self::Tables(tables) => shares.table(tables, hash)?.get(hash),
         }
     }
 
@@ -157,7 +155,7 @@ impl Lookup {
                 .map(|of| of as usize)
                 .find(|&index| has_keys(index) && may_be(index)),
             Self::Rendezvous(rule) => rule.get(hash, |index| has_keys(index) && may_be(index)),
-            Self::Maglev(_) | Self::Modulo(_) => {
+            Self::Tables(_) => {
                 let owner = self.owner(hash, shares).filter(|&owner| may_be(owner));
                 let others = || ProbeOrder::new(hash, len);
                 owner.or_else(|| others().find(|&index| has_keys(index) && may_be(index)))

@@ -9,6 +9,7 @@ mod key_bytes;
 mod lookup;
 #[cfg(all(test, feature = "test-util"))]
 mod occupancy_tests;
+mod places;
 mod scheme;
 #[cfg(test)]
 mod tests;
