@@ -393,6 +393,70 @@ fn a_runtime_that_ends_leaves_nothing_that_does_not_expire() {
     });
 }
 
+#[test]
+fn what_a_runtime_left_behind_is_done_in_the_next_one() {
+    let runtime = || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().start_paused(true).build().unwrap()
+    };
+    for asks in 0..4 {
+        let backend = Backend::default();
+        let registry = Registry::new(backend.clone());
+        let first = runtime();
+        let tax = first.block_on(async {
+            let tax = registry.register("tax", at("1")).unwrap();
+            tax.registered(secs(1)).await.unwrap();
+            tax
+        });
+        drop(first);
+        let calls = backend.calls().len();
+        runtime().block_on(async {
+            match asks {
+                0 => tax.registered(secs(1)).await.unwrap(),
+                1 => tax.deregister(secs(1)).await.unwrap(),
+                2 => registry.deregister_all(secs(1)).await.unwrap(),
+                _ => drop(tax),
+            }
+            settle().await;
+        });
+        let expected: &[&str] = if asks == 0 { &["put 1"] } else { &["remove 1"] };
+        assert_eq!(backend.calls()[calls..], *expected, "{asks}");
+        // Nothing to do, so nothing runs.
+        if asks == 2 {
+            runtime().block_on(registry.deregister_all(secs(1))).unwrap();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_may_look_at_what_it_changes_and_none_is_lost() {
+    let registry = Registry::new(MemoryRegistry::new());
+    let tax = registry.register("tax", at("1")).unwrap();
+    tax.update(|of| of.with_metadata("was", tax.instance().id().to_owned())).unwrap();
+    // One change within another: the outer one is made again.
+    let mut made = 0;
+    tax.update(|of| {
+        made += 1;
+        tax.drain();
+        of.with_weight(7)
+    })
+    .unwrap();
+    let endpoint = tax.instance().endpoint().clone();
+    assert_eq!((made, endpoint.weight(), endpoint.is_draining()), (2, 7, true));
+    assert_eq!(endpoint.metadata().get("was").map(|of| &**of), Some("1"));
+    let add = &|name: &'static str| {
+        for number in 0..200 {
+            tax.update(|of| of.with_metadata(format!("{name}{number}"), "")).unwrap();
+        }
+    };
+    std::thread::scope(|scope| {
+        for name in ["a", "b", "c"] {
+            scope.spawn(move || add(name));
+        }
+    });
+    assert_eq!(tax.instance().endpoint().metadata().len(), 601);
+}
+
 #[tokio::test(start_paused = true)]
 async fn balancers_follow_what_is_announced_in_memory() {
     let backend = MemoryRegistry::new();

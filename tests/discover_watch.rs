@@ -308,6 +308,60 @@ async fn a_quiet_answer_keeps_a_set_fresh() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_quiet_backend_is_asked_anew_before_its_set_is_too_old() {
+    let config = WatchConfig::default().with_max_stale(secs(60));
+    // It announces changes, and there are none; or it has to be polled, and seldom.
+    for poll in [None, Some(secs(600))] {
+        let backend = Backend { poll, ..Backend::polled([Tells(FOUR)]) };
+        let endpoints = Watched::with_config(backend.clone(), config.clone());
+        let mut sets = endpoints.discover();
+        assert_eq!(sets.next().await.unwrap().len(), 4);
+        tokio::time::sleep(secs(1_000)).await;
+        assert!(sets.next().now_or_never().is_none(), "{poll:?}");
+        assert!(endpoints.handle().staleness().unwrap() <= secs(30));
+        assert!((33..=68).contains(&backend.observations()), "{}", backend.observations());
+        // If it fails then, the time is what it was.
+        let answered = Instant::now() - endpoints.handle().staleness().unwrap();
+        backend.script.lock().unwrap().push_back(Fails);
+        backend.script.lock().unwrap().pop_front();
+        assert!(sets.next().await.unwrap().is_empty());
+        assert_eq!(answered.elapsed().as_secs(), 60);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_without_a_user_makes_nothing_too_old() {
+    let config = WatchConfig::default().with_max_stale(secs(60));
+    let backend = Backend::announcing([Tells(FOUR)]);
+    let endpoints = Watched::with_config(backend.clone(), config);
+    for does in [Tells(FOUR), Fails, Hangs] {
+        backend.then(Tells(FOUR));
+        let mut sets = endpoints.discover();
+        while sets.next().await.unwrap().len() < 4 {}
+        drop(sets);
+        settle().await;
+        assert!(backend.is_idle());
+        tokio::time::sleep(secs(600)).await;
+        // Only what is asked and does not answer is too old, within half of the time.
+        backend.then(does.clone());
+        let mut sets = endpoints.discover();
+        let start = Instant::now();
+        assert_eq!(sets.next().await.unwrap().len(), 4);
+        let next = tokio::time::timeout(secs(100), sets.next()).await;
+        let emptied =
+            next.is_ok_and(|set| set.unwrap().is_empty()).then(|| start.elapsed().as_secs());
+        let expected = match does {
+            Fails => Some(0),
+            Hangs => Some(30),
+            _ => None,
+        };
+        assert_eq!(emptied, expected, "{does:?}");
+        drop(sets);
+        settle().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_spins_whatever_the_backend_does() {
     for does in [Tells(FOUR), Same, Fails, Panics, Tells(NONE), Hangs] {
         for first in [Tells(FOUR), does.clone()] {

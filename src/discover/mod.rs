@@ -17,6 +17,8 @@
 //! | `farp` | services that tell over HTTP what they are, with the feature `http` |
 //! | `Etcd` | services in etcd, with the feature `etcd` |
 //! | `consul` | a service in Consul, with the feature `consul` |
+//! | `Mdns` | services in the local network, by multicast DNS, with the feature `mdns` |
+//! | `Eureka` | services in Eureka, with the feature `eureka` |
 //! | `FromChanges` | a `tower::discover::Discover`, with the feature `tower` |
 //! | [`Watched`] | a backend of yours that has to be asked over the network: a [`Source`] |
 //! | [`Discover`] | a source that you write |
@@ -56,6 +58,8 @@
 //! # Ok(()) }
 //! ```
 
+#[cfg(any(feature = "consul", feature = "eureka"))]
+mod answers;
 mod catalog;
 #[cfg(feature = "consul")]
 mod consul;
@@ -63,8 +67,12 @@ mod diff;
 mod discover;
 #[cfg(feature = "dns")]
 mod dns;
+#[cfg(any(feature = "consul", feature = "eureka"))]
+mod encode;
 #[cfg(feature = "etcd")]
 mod etcd;
+#[cfg(feature = "eureka")]
+mod eureka;
 #[cfg(feature = "json")]
 mod file;
 mod filtered;
@@ -73,11 +81,15 @@ mod fixed;
 mod http;
 #[cfg(feature = "json")]
 mod json;
+#[cfg(feature = "mdns")]
+mod mdns;
 mod memory;
 mod memory_registry;
 mod register;
 mod retries;
 mod set;
+#[cfg(any(feature = "consul", feature = "etcd", feature = "eureka"))]
+mod tls_files;
 #[cfg(feature = "tower")]
 mod tower;
 mod watch;
@@ -104,10 +116,16 @@ pub use self::consul::{
 pub use self::dns::{Dns, DnsConfig, DnsService, IpFamily, dns};
 #[cfg(feature = "etcd")]
 pub use self::etcd::{Etcd, EtcdConfig, EtcdRegistrar, EtcdService};
+#[cfg(feature = "eureka")]
+pub use self::eureka::{
+    Eureka, EurekaConfig, EurekaFetch, EurekaRegistrar, EurekaService, EurekaStatus,
+};
 #[cfg(feature = "json")]
 pub use self::file::{File, file};
 #[cfg(feature = "http")]
 pub use self::http::{Farp, FarpConfig, farp};
+#[cfg(feature = "mdns")]
+pub use self::mdns::{Mdns, MdnsConfig, MdnsRegistrar, MdnsService};
 
 pub(crate) use self::diff::{Change, changes};
 

@@ -49,6 +49,28 @@ impl EndpointSet {
         Ok(Self::ordered(endpoints, revision))
     }
 
+    /// The same, but of endpoints with the same key only the first counts; the others are `told`.
+    #[cfg(any(feature = "etcd", feature = "eureka"))]
+    pub(super) fn of_first(
+        endpoints: Vec<Arc<Endpoint>>,
+        revision: impl Into<Arc<str>>,
+        mut told: impl FnMut(&Endpoint),
+    ) -> Self {
+        let (mut keys, mut identities) = (HashSet::new(), HashSet::new());
+        let mut once: Vec<Arc<Endpoint>> = Vec::with_capacity(endpoints.len());
+        for of in &endpoints {
+            if keys.contains(of.key()) || identities.contains(of.identity()) {
+                told(of);
+            } else {
+                keys.insert(of.key());
+                identities.insert(of.identity());
+                once.push(of.clone());
+            }
+        }
+        once.sort_by(|a, b| a.identity().cmp(b.identity()));
+        Self::ordered(once, revision)
+    }
+
     /// Takes over the endpoints of `before` that are equal to those of this set.
     ///
     /// A balancer compares endpoints that it has seen before by their pointer first, so this makes large sets cheap
@@ -120,12 +142,15 @@ impl EndpointSet {
         Self { endpoints: endpoints.into(), revision: revision.into(), observed_at: time::now() }
     }
 
-    /// Returns what the source calls this state.
+    /// Returns what the source called this state when it was first seen. An equal answer makes no new set, whatever
+    /// its revision is.
     pub fn revision(&self) -> &str {
         &self.revision
     }
 
-    /// Returns when the source was last seen in this state.
+    /// Returns when the source was first seen in this state.
+    ///
+    /// For the time since the last answer, see [`WatchHandle::staleness`](super::WatchHandle::staleness).
     pub fn observed_at(&self) -> Instant {
         self.observed_at
     }

@@ -94,4 +94,7 @@ pub use self::{
     error::{BoxError, Error},
     kind::Kind,
 };
-pub(crate) use self::{fault::Fault, text::cut};
+pub(crate) use self::{
+    fault::Fault,
+    text::{Quoted, cut},
+};

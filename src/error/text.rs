@@ -41,6 +41,17 @@ pub(crate) fn cut(text: &str, most: usize) -> &str {
     &text[..end.unwrap_or(0)]
 }
 
+/// Text from outside as an error names it: in one line, and only its start.
+pub(crate) struct Quoted<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let start = cut(self.0, 64);
+        let more = if start.len() < self.0.len() { "…" } else { "" };
+        write!(f, "{}{more}", start.escape_debug())
+    }
+}
+
 /// The start of a text. Full, it ends the writing with an error.
 #[derive(Default)]
 struct Start(String);
@@ -110,6 +121,12 @@ mod tests {
 
     fn of(text: &str) -> String {
         shown(format_args!("{text}"), MAX_SHOWN)
+    }
+
+    #[test]
+    fn text_from_outside_is_named_by_its_start() {
+        assert_eq!(Quoted("tax\n").to_string(), "tax\\n");
+        assert_eq!(Quoted(&"é".repeat(40)).to_string(), format!("{}…", "é".repeat(32)));
     }
 
     #[test]

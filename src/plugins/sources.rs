@@ -21,21 +21,37 @@ struct Backend {
 /// Makes the source for a service by the settings of a backend.
 type Open = fn(&Asked<'_>) -> Result<AnyDiscover, Error>;
 
+/// A row whose function is there with a feature. Without it, the error names the feature.
+macro_rules! backend {
+    ($name:literal, $feature:literal, $open:ident) => {
+        Backend {
+            name: $name,
+            open: {
+                #[cfg(feature = $feature)]
+                {
+                    Ok($open)
+                }
+                #[cfg(not(feature = $feature))]
+                {
+                    Err($feature)
+                }
+            },
+        }
+    };
+}
+
 /// A new backend is one row, and the function that opens it.
 const BACKENDS: &[Backend] = &[
     Backend { name: "memory", open: Ok(memory) },
     Backend { name: "file", open: Ok(file) },
-    #[cfg(feature = "dns")]
-    Backend { name: "dns", open: Ok(dns) },
-    #[cfg(not(feature = "dns"))]
-    Backend { name: "dns", open: Err("dns") },
-    #[cfg(feature = "consul")]
-    Backend { name: "consul", open: Ok(consul) },
-    #[cfg(not(feature = "consul"))]
-    Backend { name: "consul", open: Err("consul") },
+    Backend { name: "http", open: Ok(http) },
+    backend!("dns", "dns", dns),
+    backend!("consul", "consul", consul),
+    backend!("etcd", "etcd", etcd),
+    backend!("eureka", "eureka", eureka),
     // Not there yet.
-    Backend { name: "etcd", open: Err("etcd") },
     Backend { name: "kubernetes", open: Err("kubernetes") },
+    Backend { name: "mdns", open: Err("mdns") },
 ];
 
 /// What a backend is asked for.
@@ -121,6 +137,36 @@ fn file(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
     Ok(AnyDiscover::new(Watched::with_config(file, watch)))
 }
 
+/// Services that tell over HTTP what they are: those with the name.
+fn http(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
+    use crate::{
+        auth::Secret,
+        discover::{Farp, FarpConfig, Filtered},
+    };
+
+    let read = |error: serde_json::Error| mistake(format!("`http`: {error}"));
+    // The seeds, and beside them the settings of how they are polled.
+    let mut settings = asked.settings.clone();
+    let mut own = |key: &str| settings.as_object_mut().and_then(|all| all.remove(key));
+    let (seeds, token) = (own("seeds"), own("token"));
+    let seeds = seeds.unwrap_or_else(|| Value::Array(Vec::new()));
+    let seeds: Vec<String> = serde_json::from_value(seeds).map_err(read)?;
+    if seeds.is_empty() {
+        return Err(mistake("`http` needs `seeds`, such as `http://10.0.0.1:8080`".to_owned()));
+    }
+    let config: FarpConfig = match settings {
+        Value::Null => FarpConfig::default(),
+        settings => serde_json::from_value(settings).map_err(read)?,
+    };
+    let watch = config.watch.clone();
+    watch.validate()?;
+    let mut farp = Farp::new(seeds)?.with_config(config);
+    if let Some(token) = token {
+        farp = farp.with_token(serde_json::from_value::<Secret>(token).map_err(read)?.expose())?;
+    }
+    Ok(AnyDiscover::new(Filtered::service(Watched::with_config(farp, watch), asked.service)))
+}
+
 /// A name, with a port or the name of a service.
 #[cfg(feature = "dns")]
 fn dns(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
@@ -138,4 +184,22 @@ fn consul(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
     let config: ConsulConfig = settings(asked, "consul")?;
     config.validate()?;
     Ok(AnyDiscover::new(Consul::new(config)?.service(asked.service)?))
+}
+
+/// A service of etcd, by the name that it has there.
+#[cfg(feature = "etcd")]
+fn etcd(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
+    use crate::discover::{Etcd, EtcdConfig};
+
+    let config: EtcdConfig = settings(asked, "etcd")?;
+    Ok(AnyDiscover::new(Etcd::new(config)?.service(asked.service)?))
+}
+
+/// An application of Eureka, by its name there, in any case.
+#[cfg(feature = "eureka")]
+fn eureka(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
+    use crate::discover::{Eureka, EurekaConfig};
+
+    let config: EurekaConfig = settings(asked, "eureka")?;
+    Ok(AnyDiscover::new(Eureka::new(config)?.service(asked.service)?))
 }

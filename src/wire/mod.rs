@@ -7,6 +7,7 @@ mod network;
 pub(crate) mod rate_limit;
 pub(crate) mod rpc_status;
 mod time;
+mod unzip;
 
 use std::borrow::Cow;
 
@@ -21,6 +22,7 @@ pub(crate) use self::{
     },
     network::{Network, masked},
     time::{parse_rfc3339, rfc3339, system_time},
+    unzip::unzip,
 };
 
 #[cfg(feature = "grpc")]

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    convert::Infallible,
     net::SocketAddr,
     sync::{Arc, Mutex},
     time::Duration,
@@ -10,18 +9,17 @@ use std::{
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
 use serde_json::{Value, json};
 use tokio::{
-    net::{TcpListener, TcpStream},
     sync::watch,
-    task::JoinSet,
     time::{Instant, sleep, timeout},
 };
 
-use crate::catalog::{Catalog, wait};
+use crate::{
+    catalog::{Catalog, wait},
+    linked::{Answers, Linked, unescape},
+};
 
 /// A request that came.
 #[derive(Debug, Clone)]
@@ -44,16 +42,6 @@ impl Asked {
     }
 }
 
-/// How it is reached.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Link {
-    Up,
-    /// Nothing that is sent arrives.
-    Partitioned,
-    /// It does not run.
-    Stopped,
-}
-
 /// What a token may do.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum May {
@@ -71,6 +59,10 @@ struct State {
     newer: bool,
     /// What is answered instead, to all requests.
     instead: Option<(StatusCode, String)>,
+    /// What is in the paths that no token may write.
+    refused: Option<String>,
+    /// How long it takes to answer a write.
+    slowness: Duration,
     cache: HashMap<String, u64>,
     /// The index of all answers, whatever there is.
     shown_index: Option<String>,
@@ -80,8 +72,7 @@ pub struct Double {
     pub address: SocketAddr,
     state: Arc<Mutex<State>>,
     changes: watch::Sender<u64>,
-    link: watch::Sender<Link>,
-    tasks: JoinSet<()>,
+    link: Linked,
 }
 
 /// What its tasks have.
@@ -89,7 +80,6 @@ pub struct Double {
 struct Server {
     state: Arc<Mutex<State>>,
     changes: watch::Sender<u64>,
-    link: watch::Receiver<Link>,
 }
 
 /// Longest wait for an index.
@@ -99,7 +89,6 @@ const LEADER: Duration = Duration::from_millis(7_070);
 
 impl Double {
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let state = State {
             catalog: Catalog::default(),
             asked: Vec::new(),
@@ -107,29 +96,16 @@ impl Double {
             tokens: None,
             newer: true,
             instead: None,
+            refused: None,
+            slowness: Duration::ZERO,
             cache: HashMap::new(),
             shown_index: None,
         };
-        let (link, _) = watch::channel(Link::Up);
-        let mut double = Self {
-            address: listener.local_addr().unwrap(),
-            state: Arc::new(Mutex::new(state)),
-            changes: watch::Sender::new(0),
-            link,
-            tasks: JoinSet::new(),
-        };
-        let server = double.server();
-        double.tasks.spawn(accept(server.clone(), Some(listener), double.address));
-        double.tasks.spawn(async move { server.clock().await });
-        double
-    }
-
-    fn server(&self) -> Server {
-        Server {
-            state: self.state.clone(),
-            changes: self.changes.clone(),
-            link: self.link.subscribe(),
-        }
+        let server = Server { state: Arc::new(Mutex::new(state)), changes: watch::Sender::new(0) };
+        let mut link = Linked::start(server.clone()).await;
+        let clock = server.clone();
+        link.spawn(async move { clock.clock().await });
+        Self { address: link.address, state: server.state, changes: server.changes, link }
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
@@ -179,34 +155,37 @@ impl Double {
         self.with(|state| state.instead = instead);
     }
 
+    /// Refuses what is written to paths with this in them.
+    pub fn refuses(&self, part: &str) {
+        self.with(|state| state.refused = Some(part.to_owned()));
+    }
+
+    pub fn is_slow(&self, slowness: Duration) {
+        self.with(|state| state.slowness = slowness);
+    }
+
     pub fn shows_index(&self, index: Option<&str>) {
         self.with(|state| state.shown_index = index.map(str::to_owned));
     }
 
     /// Nothing arrives, in either direction.
     pub fn partition(&self) {
-        self.link.send_replace(Link::Partitioned);
+        self.link.partition();
     }
 
     pub fn heal(&self) {
-        self.link.send_replace(Link::Up);
+        self.link.heal();
     }
 
     /// All connections break, and new ones are refused.
     pub async fn stop(&self) {
-        self.link.send_replace(Link::Stopped);
-        while TcpStream::connect(self.address).await.is_ok() {
-            tokio::task::yield_now().await;
-        }
+        self.link.stop().await;
     }
 
     /// Runs again. What it knew is what `catalog` makes of it.
     pub async fn restart(&self, catalog: impl FnOnce(&mut Catalog)) {
         self.catalog(catalog);
-        self.link.send_replace(Link::Up);
-        while TcpStream::connect(self.address).await.is_err() {
-            tokio::task::yield_now().await;
-        }
+        self.link.restart().await;
     }
 
     pub fn asked(&self) -> Vec<Asked> {
@@ -216,40 +195,6 @@ impl Double {
     pub fn asked_of(&self, path: &str) -> Vec<Asked> {
         self.asked().into_iter().filter(|asked| asked.path.starts_with(path)).collect()
     }
-}
-
-async fn accept(server: Server, mut listener: Option<TcpListener>, address: SocketAddr) {
-    let mut link = server.link.clone();
-    let mut connections = JoinSet::new();
-    loop {
-        let now = *link.borrow_and_update();
-        match (now, &listener) {
-            (Link::Stopped, _) => {
-                listener = None;
-                connections = JoinSet::new();
-                if link.changed().await.is_err() {
-                    return;
-                }
-            }
-            (_, None) => listener = TcpListener::bind(address).await.ok(),
-            (_, Some(listener)) => {
-                tokio::select! {
-                    accepted = listener.accept() => if let Ok((stream, _)) = accepted {
-                        connections.spawn(serve(server.clone(), stream));
-                    },
-                    changed = link.changed() => if changed.is_err() { return },
-                }
-            }
-        }
-    }
-}
-
-async fn serve(server: Server, stream: TcpStream) {
-    let service = service_fn(move |request| {
-        let server = server.clone();
-        async move { Ok::<_, Infallible>(server.answer(request).await) }
-    });
-    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
 fn text(status: u16, body: impl Into<String>) -> Response<Full<Bytes>> {
@@ -262,20 +207,10 @@ fn text(status: u16, body: impl Into<String>) -> Response<Full<Bytes>> {
     answer.body(Full::from(body)).unwrap()
 }
 
-fn unescape(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        bytes.push(match byte {
-            b'%' => {
-                let digits = [rest.next().unwrap(), rest.next().unwrap()];
-                u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap()
-            }
-            b'+' => b' ',
-            byte => byte,
-        });
+impl Answers for Server {
+    async fn answer(&self, request: Request<Bytes>) -> Response<Full<Bytes>> {
+        self.asked(request).await
     }
-    String::from_utf8(bytes).unwrap()
 }
 
 impl Server {
@@ -297,7 +232,7 @@ impl Server {
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn asked(&self, request: Request<Bytes>) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         let mut query: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for pair in head.uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty())
@@ -306,7 +241,6 @@ impl Server {
             query.entry(unescape(key)).or_default().push(unescape(value));
         }
         let token = head.headers.get("x-consul-token").map(|of| of.to_str().unwrap().to_owned());
-        let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
         let asked = Asked {
             at: Instant::now(),
             method: head.method,
@@ -315,15 +249,8 @@ impl Server {
             token,
             body: String::from_utf8_lossy(&body).into_owned(),
         };
-        self.arrives().await;
         self.state.lock().unwrap().asked.push(asked.clone());
-        let answer = self.route(&asked).await;
-        self.arrives().await;
-        answer
-    }
-
-    async fn arrives(&self) {
-        let _ = self.link.clone().wait_for(|link| *link != Link::Partitioned).await;
+        self.route(&asked).await
     }
 
     async fn route(&self, asked: &Asked) -> Response<Full<Bytes>> {
@@ -346,6 +273,16 @@ impl Server {
             let allow = format!("OPTIONS,{expected}");
             answer.headers_mut().insert("allow", allow.parse().unwrap());
             return answer;
+        }
+        if expected == Method::PUT {
+            let (refused, slowness) = {
+                let state = self.state.lock().unwrap();
+                (state.refused.clone(), state.slowness)
+            };
+            tokio::time::sleep(slowness).await;
+            if refused.is_some_and(|part| asked.path.contains(&part)) {
+                return text(403, "Permission denied");
+            }
         }
         match &parts[..] {
             ["v1", "health", "service", name] => self.read(asked, name).await,

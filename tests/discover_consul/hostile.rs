@@ -1,7 +1,5 @@
 //! Answers that no Consul gives.
 
-use std::net::SocketAddr;
-
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -11,34 +9,9 @@ use tower_upstream::{
     error::{Error, Kind},
 };
 
-use crate::support::secs;
+use crate::{raw::server, support::secs};
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\nX-Consul-Index: 7\r\nX-Consul-Knownleader: true\r\n";
-
-/// Answers each request with `start`, and then with `again` for as long as it is read.
-async fn server(start: String, again: Vec<u8>) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
-            let (start, again) = (start.clone(), again.clone());
-            tokio::spawn(async move {
-                let mut asked = Vec::new();
-                while !asked.ends_with(b"\r\n\r\n") {
-                    if !matches!(stream.read_buf(&mut asked).await, Ok(1..)) {
-                        return;
-                    }
-                }
-                let mut is_read = stream.write_all(start.as_bytes()).await.is_ok();
-                while is_read && !again.is_empty() {
-                    is_read = stream.write_all(&again).await.is_ok();
-                }
-                let _ = stream.shutdown().await;
-            });
-        }
-    });
-    address
-}
 
 /// What a watch makes of it.
 async fn refused(start: impl Into<String>, again: impl Into<Vec<u8>>) -> Error {

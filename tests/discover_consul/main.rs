@@ -7,8 +7,14 @@
 mod catalog;
 mod double;
 mod hostile;
+#[path = "../support/linked.rs"]
+mod linked;
+#[path = "../support/raw.rs"]
+mod raw;
 mod reading;
 mod real;
+#[path = "../support/real.rs"]
+mod real_servers;
 mod registering;
 #[path = "../support/registry_story.rs"]
 mod registry_story;

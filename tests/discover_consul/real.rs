@@ -1,11 +1,8 @@
 //! The same with real servers, which `tests/real/run` starts and names.
 
-use std::{process::Stdio, time::Duration};
+use std::time::Duration;
 
-use tokio::{
-    process::Command,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 use tower_upstream::{
     Endpoint,
     discover::{
@@ -18,25 +15,10 @@ use tower_upstream::{
 
 use crate::{
     reading::{keys, next},
+    real_servers::{given, script},
     registry_story::{Backend, play},
     support::{ms, secs},
 };
-
-/// What the script says. `None`: it does not run.
-fn given(name: &str) -> Option<String> {
-    let given = std::env::var(name).ok();
-    if given.is_none() {
-        println!("skipped: no `{name}`; TOWER_UPSTREAM_REAL=consul tests/real/run");
-    }
-    given
-}
-
-async fn script(arguments: &[&str]) {
-    let root = env!("CARGO_MANIFEST_DIR");
-    let mut command = Command::new(format!("{root}/tests/real/run"));
-    let status = command.args(arguments).stdin(Stdio::null()).status().await.unwrap();
-    assert!(status.success(), "{arguments:?}");
-}
 
 fn consul_at(address: &str) -> Consul {
     Consul::new(ConsulConfig::default().with_address(address)).unwrap()

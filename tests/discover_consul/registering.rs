@@ -236,6 +236,40 @@ async fn one_that_cannot_be_announced_says_why_and_holds_no_other_up() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_is_refused_lets_no_other_expire() {
+    let double = Double::start().await;
+    let registry = registry(&double);
+    let ids: Vec<String> = (0..40).map(|number| format!("tax-{number:02}")).collect();
+    let mut kept = Vec::new();
+    for id in &ids {
+        kept.push(announce(&registry, tax(id)).await);
+    }
+    double.refuses("update/service:tax-00");
+    tokio::time::sleep(secs(300)).await;
+    let passing = |id: &&String| check(&double, id) == "passing";
+    assert_eq!(ids.iter().filter(passing).count(), ids.len() - 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_agent_hears_of_all_in_turn_and_nothing_is_announced_again() {
+    let double = Double::start().await;
+    let registry = registry(&double);
+    let ids: Vec<String> = (0..80).map(|number| format!("tax-{number:02}")).collect();
+    let mut kept = Vec::new();
+    for id in &ids {
+        kept.push(announce(&registry, tax(id)).await);
+    }
+    let announced = double.asked_of(REGISTER).len();
+    // Ten at a time of eight each: longer than a round may take, and shorter than a TTL.
+    double.is_slow(ms(1_300));
+    for _ in 0..60 {
+        tokio::time::sleep(secs(5)).await;
+        assert!(ids.iter().all(|id| check(&double, id) == "passing"));
+    }
+    assert_eq!(double.asked_of(REGISTER).len(), announced);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_token_that_may_not_write_is_tried_again_after_half_a_minute() {
     let double = Double::start().await;
     double.asks_for_tokens(&[("reads", May::Nothing)]);

@@ -1,21 +1,18 @@
 //! Every key of the config has an effect.
 
 use futures::StreamExt;
-use tokio::{
-    io::copy_bidirectional,
-    net::{TcpListener, TcpStream},
-};
+use tokio::{io::copy_bidirectional, net::TcpStream};
 use tower_upstream::{
     Endpoint,
     discover::{Consul, ConsulCheck, ConsulConfig, Discover, Registry},
-    error::Kind,
+    error::{Code, Kind},
 };
 
 use crate::{
     double::{Double, May},
     reading::{config, next},
     support::secs,
-    tls::{Authority, Files, acceptor},
+    tls::{Files, secured},
 };
 
 fn read(json: &str) -> ConsulConfig {
@@ -25,7 +22,7 @@ fn read(json: &str) -> ConsulConfig {
 #[test]
 fn a_file_says_what_the_builders_say() {
     let config = read(
-        r#"{"address": "10.0.0.1:8500", "token": "s3cret", "datacenter": "dc2", "namespace": "team",
+        r#"{"address": "10.0.0.1:8500", "token": "s3cret", "allow_plaintext": true, "datacenter": "dc2", "namespace": "team",
             "partition": "p", "tls_enabled": true, "tls_ca_file": "/ca.pem", "tls_cert": "/c.pem",
             "tls_key": "/k.pem", "max_response_bytes": 1048576,
             "query": {"consistency": "stale", "max_lag": "5s", "wait": "1m", "min_interval": "1s", "only_passing": true,
@@ -47,6 +44,7 @@ fn a_file_says_what_the_builders_say() {
     let built = ConsulConfig::default()
         .with_address("10.0.0.1:8500")
         .with_token("s3cret")
+        .with_allow_plaintext(true)
         .with_datacenter("dc2")
         .with_namespace("team")
         .with_partition("p")
@@ -100,6 +98,26 @@ fn mistakes_are_named_all_at_once() {
     assert!(consul.service("").is_err());
 }
 
+#[test]
+fn a_token_is_not_sent_in_plain_text_to_another_host() {
+    let to = |address: &str| ConsulConfig::default().with_address(address).with_token("s3cret");
+    for address in ["10.0.0.1:8500", "http://consul:8500", "consul.test:8500"] {
+        let error = to(address).validate().unwrap_err();
+        assert_eq!(error.code(), Code::AUTH_1105, "{address}");
+        let text = error.to_string();
+        assert!(text.contains("allow_plaintext") && !text.contains("s3cret"), "{text}");
+        let of_file = ConsulConfig::default().with_address(address).with_token_file("/run/token");
+        assert!(of_file.validate().is_err(), "{address}");
+        assert!(to(address).with_allow_plaintext(true).validate().is_ok(), "{address}");
+        assert!(ConsulConfig::default().with_address(address).validate().is_ok(), "{address}");
+    }
+    for address in ["127.0.0.1:8500", "http://localhost:8500", "[::1]:8500", "unix:/run/consul"] {
+        assert!(to(address).validate().is_ok(), "{address}");
+    }
+    #[cfg(feature = "tls")]
+    assert!(to("10.0.0.1:8501").with_tls(true).validate().is_ok());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_token_and_the_place_are_sent_with_everything() {
     let double = Double::start().await;
@@ -120,36 +138,12 @@ async fn a_token_and_the_place_are_sent_with_everything() {
     }
 }
 
-/// TLS in front of a double.
-async fn secured(
-    double: &Double,
-    files: &Files,
-) -> (std::net::SocketAddr, std::path::PathBuf, [std::path::PathBuf; 2]) {
-    let (servers, clients) = (Authority::new(), Authority::new());
-    let client = clients.identity("client", |_| ());
-    let acceptor = acceptor(servers.identity("localhost", |_| ()), Some(&clients));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (address, to) = (listener.local_addr().unwrap(), double.address);
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let acceptor = acceptor.clone();
-            tokio::spawn(async move {
-                let Ok(mut stream) = acceptor.accept(stream).await else { return };
-                let mut to = TcpStream::connect(to).await.unwrap();
-                let _ = copy_bidirectional(&mut stream, &mut to).await;
-            });
-        }
-    });
-    let identity = [files.write("cert.pem", &client.pem), files.write("key.pem", &client.key_pem)];
-    (address, files.write("ca.pem", &servers.pem), identity)
-}
-
 #[cfg(feature = "tls")]
 #[tokio::test]
 async fn tls_is_used_with_the_authority_and_the_certificate_that_are_given() {
     let (double, files) = (Double::start().await, Files::new());
     double.up("web", "web-1", 9001);
-    let (address, ca, [cert, key]) = secured(&double, &files).await;
+    let (address, ca, [cert, key]) = secured(double.address, &files).await;
     let plain = format!("localhost:{}", address.port());
     let trusting = ConsulConfig::default().with_tls_ca_file(&ca);
     // Whether it is found, or why it is not.

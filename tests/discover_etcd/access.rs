@@ -125,6 +125,34 @@ async fn a_watch_that_becomes_forbidden_is_tried_with_a_new_token_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_watch_that_stays_forbidden_harms_no_other_service() {
+    let (cluster, member) = guarded().await;
+    let etcd = Etcd::new(config(&[&member]).with_user("tax", SECRET)).unwrap();
+    let (tax, other) = (etcd.service("tax").unwrap(), etcd.service("other").unwrap());
+    cluster.put("/services/other/x", instance("x"));
+    let (mut sets, mut others) = (tax.discover(), other.discover());
+    expect(&mut sets, &["a"]).await;
+    expect(&mut others, &["x"]).await;
+    watched(&cluster).await;
+    cluster.store().user = Some(("tax".into(), SECRET.into(), TAX.into()));
+    member.cut().await;
+    tokio::time::sleep(secs(25)).await;
+    let asked = || ["Authenticate", "Watch", "Created"].map(|name| cluster.asked(name));
+    let before = asked();
+    tokio::time::sleep(secs(600)).await;
+    // It is read, and that is all.
+    assert_eq!(asked(), before);
+    assert!((15..=25).contains(&other.handle().failures()), "{}", other.handle().failures());
+    assert_eq!(other.handle().set().unwrap().len(), 1);
+    add(&cluster, &["b"]);
+    expect(&mut sets, &["a", "b"]).await;
+    // It comes back.
+    cluster.store().user = Some(("tax".into(), SECRET.into(), "/services/".into()));
+    cluster.put("/services/other/y", instance("y"));
+    expect(&mut others, &["x", "y"]).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cluster_without_users_asks_for_none() {
     let cluster = Cluster::new();
     let member = cluster.member().await;

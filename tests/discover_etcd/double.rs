@@ -21,7 +21,10 @@ use tonic::{Code, Request, Response, Status, Streaming, body::Body, server::Grpc
 
 use crate::{
     codec::Codec,
-    messages::{Asked, LeaseRequest, PutRequest, WatchCreateRequest, WatchRequest, WatchResponse},
+    messages::{
+        Asked, LeaseRequest, Operation, PutRequest, TxnRequest, WatchCreateRequest, WatchRequest,
+        WatchResponse,
+    },
     store::Store,
 };
 
@@ -315,6 +318,23 @@ impl Context {
                     self.change(|store| {
                         store.check(token.as_deref(), &asked.key, &asked.range_end)?;
                         store.delete(&asked)
+                    })
+                })
+                .await
+            }
+            "Txn" => {
+                count("Txn");
+                unary(request, move |asked: TxnRequest| {
+                    self.change(|store| {
+                        let written = asked.success.iter().map(|of| match &of.operation {
+                            Some(Operation::Put(of)) => &of.key,
+                            Some(Operation::Delete(of)) => &of.key,
+                            None => panic!("an operation that is none"),
+                        });
+                        for key in asked.compare.iter().map(|of| &of.key).chain(written) {
+                            store.check(token.as_deref(), key, b"")?;
+                        }
+                        store.txn(asked)
                     })
                 })
                 .await

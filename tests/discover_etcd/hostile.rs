@@ -19,9 +19,8 @@ fn header() -> Option<Header> {
 async fn an_answer_beyond_a_bound_is_refused_with_the_backend_and_the_limit() {
     let cluster = Cluster::new();
     let member = cluster.member().await;
-    for number in 0..200 {
-        cluster.put(&key(&format!("{number}")), "x".repeat(60_000));
-    }
+    // It does not fit alone.
+    cluster.put(&key("1"), "x".repeat(5 << 20));
     let tax = tax(&[&member]);
     assert!(tax.first_snapshot(secs(2)).await.is_err());
     let error = tax.handle().last_error().unwrap();

@@ -12,6 +12,8 @@ mod hostile;
 mod messages;
 mod reading;
 mod real;
+#[path = "../support/real.rs"]
+mod real_servers;
 mod recorded;
 mod registering;
 #[path = "../support/registry_story.rs"]

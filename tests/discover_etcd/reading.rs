@@ -317,6 +317,15 @@ async fn a_value_that_cannot_be_read_loses_nothing_else() {
     expect(&mut sets, &["a", "d"]).await;
     add(&cluster, &["c"]);
     expect(&mut sets, &["a", "c", "d"]).await;
+    // What would be a program or a socket of this host, and what has an unknown key in a part of it.
+    for (id, address) in [("x", "exec:/usr/bin/x"), ("y", "unix:/run/y.sock")] {
+        cluster.put(&key(id), format!(r#"{{"address":"{address}","port":0}}"#));
+    }
+    let place = instance("z").replace("\"tags\":null", r#""locality":{"zone":"a","rack":"7"}"#);
+    cluster.put(&key("z"), place);
+    expect(&mut sets, &["a", "c", "d", "z"]).await;
+    cluster.delete(&key("z"));
+    expect(&mut sets, &["a", "c", "d"]).await;
     // Of an unknown key, or without an id.
     let unknown = instance("e").replace("\"tags\":null", "\"created_at\":\"2026\",\"weight\":3");
     cluster.put(&key("e"), unknown);
@@ -386,6 +395,49 @@ async fn a_large_service_is_read_in_pages_of_one_revision() {
         set = next(&mut sets).await;
     }
     assert_eq!((set.len(), cluster.asked("Range")), (2_498, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_has_as_many_values_as_fit_in_a_message() {
+    let cluster = Cluster::new();
+    let member = cluster.member().await;
+    for number in 0..200 {
+        let id = format!("{number}");
+        let value = instance(&id).replace(":\"a\"}", &format!(":\"{}\"}}", "x".repeat(60_000)));
+        cluster.put(&key(&id), value);
+    }
+    let etcd = etcd(&[&member]);
+    let tax = etcd.service("tax").unwrap();
+    assert_eq!(next(&mut tax.discover()).await.len(), 200);
+    // 1,000, 500, 250 and 125 do not fit; 62 do.
+    assert_eq!((cluster.asked("Range"), tax.handle().failures()), (8, 0));
+    // Keys alone are longer here than a message may be.
+    for number in 0..80 {
+        cluster.put(&format!("/services/{}/{number}", "x".repeat(60_000)), "");
+    }
+    assert_eq!(etcd.list_services().await.unwrap().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_replaced_and_cannot_be_read_at_once_is_read_later() {
+    let cluster = Cluster::new();
+    let member = cluster.member().await;
+    add(&cluster, &["a", "b"]);
+    let tax = tax(&[&member]);
+    let mut sets = tax.discover();
+    expect(&mut sets, &["a", "b"]).await;
+    watched(&cluster).await;
+    cluster.change(|store| *store = store::Store::new());
+    cluster.change(|store| store.cluster_id = 8);
+    cluster.put(&key("c"), "x".repeat(5 << 20));
+    member.cut().await;
+    sleep(secs(5)).await;
+    let error = tax.handle().last_error().unwrap().to_string();
+    assert!(error.contains("4194304"), "{error}");
+    cluster.put(&key("c"), instance("c"));
+    expect(&mut sets, &["a", "b", "c"]).await;
+    expect(&mut sets, &["c"]).await;
+    assert!(tax.handle().last_error().is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -472,6 +524,23 @@ async fn the_prefix_of_keys_can_be_chosen() {
     for name in ["", "a/b", "..", "/"] {
         assert!(etcd.service(name).is_err(), "{name}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_registry_is_read_anew_before_its_set_is_too_old() {
+    let cluster = Cluster::new();
+    let member = cluster.member().await;
+    add(&cluster, &["a"]);
+    let watch = WatchConfig::default().with_max_stale(secs(60));
+    let tax = Etcd::new(config(&[&member]).with_watch(watch)).unwrap().service("tax").unwrap();
+    let mut sets = tax.discover();
+    expect(&mut sets, &["a"]).await;
+    sleep(secs(605)).await;
+    assert!(sets.next().now_or_never().is_none());
+    let asked = ["Range", "Created"].map(|name| cluster.asked(name));
+    assert_eq!((asked, member.connections(), tax.handle().failures()), ([21, 21], 1, 0));
+    add(&cluster, &["b"]);
+    assert!(expect(&mut sets, &["a", "b"]).await < secs(1));
 }
 
 #[tokio::test(start_paused = true)]

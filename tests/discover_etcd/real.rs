@@ -13,28 +13,17 @@ use tower_upstream::{
 };
 
 use super::*;
+pub use crate::real_servers::given;
 use crate::{
+    real_servers::script,
     registry_story::{Backend, play},
     support::ms,
 };
-
-/// What the script says. `None`: it does not run.
-pub fn given(name: &str) -> Option<String> {
-    let given = std::env::var(name).ok();
-    if given.is_none() {
-        println!("skipped: no `{name}`; TOWER_UPSTREAM_REAL=etcd tests/real/run");
-    }
-    given
-}
 
 async fn run(program: &str, arguments: &[&str]) {
     let mut command = Command::new(program);
     let status = command.args(arguments).stdin(Stdio::null()).status().await.unwrap();
     assert!(status.success(), "{program} {arguments:?}");
-}
-
-async fn script(arguments: &[&str]) {
-    run(&format!("{}/tests/real/run", env!("CARGO_MANIFEST_DIR")), arguments).await;
 }
 
 fn etcd_at(urls: &[String]) -> Etcd {

@@ -14,11 +14,12 @@ use crate::{
     codec::Codec,
     double::CompactionRequest,
     messages::{
-        Asked, AuthenticateRequest, AuthenticateResponse, DELETED, DeleteRangeRequest,
-        DeleteRangeResponse, Done, Header, LeaseGrantRequest, LeaseGrantResponse,
-        LeaseKeepAliveResponse, LeaseRequest, PutRequest, RangeRequest, RangeResponse,
-        WatchCancelRequest, WatchCreateRequest, WatchRequest, WatchResponse,
+        Asked, AuthenticateRequest, AuthenticateResponse, Compare, DELETED, DeleteRangeRequest,
+        Done, Header, LEASE, LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse,
+        LeaseRequest, Operation, PutRequest, RangeRequest, RangeResponse, RequestOp, TxnRequest,
+        TxnResponse, WatchCancelRequest, WatchCreateRequest, WatchRequest, WatchResponse,
     },
+    store::DeleteRangeResponse,
 };
 
 const RECORDED: &str = include_str!("recordings/etcd-3.4.23.json");
@@ -129,6 +130,21 @@ impl Client {
             step,
             answer,
             |answer| json!({ "deleted": answer.deleted, "revision": revision }),
+        );
+    }
+
+    /// A change of a key if it is under a lease.
+    async fn change(&mut self, step: &str, of: &str, lease: i64, operation: Operation) {
+        let asked = TxnRequest {
+            compare: vec![Compare { target: LEASE, key: key(of), lease }],
+            success: vec![RequestOp { operation: Some(operation) }],
+        };
+        let answer = self.ask::<_, TxnResponse>("/etcdserverpb.KV/Txn", asked).await;
+        let revision = answer.as_ref().map_or(0, |answer| self.revision(&answer.header));
+        self.note(
+            step,
+            answer,
+            |answer| json!({ "succeeded": answer.succeeded, "revision": revision }),
         );
     }
 
@@ -257,6 +273,22 @@ async fn open(url: &str) -> serde_json::Map<String, Value> {
     let who = AuthenticateRequest { name: "tax".into(), password: "s3cret".into() };
     let answer = etcd.ask::<_, AuthenticateResponse>("/etcdserverpb.Auth/Authenticate", who).await;
     etcd.note("a user where none are asked for", answer, |_| json!({}));
+
+    let lease: LeaseGrantResponse =
+        etcd.ask("/etcdserverpb.Lease/LeaseGrant", grant(30)).await.unwrap();
+    let put = |of, lease| Operation::Put(PutRequest { key: key(of), value: "9".into(), lease });
+    let delete =
+        || Operation::Delete(DeleteRangeRequest { key: key("e"), range_end: Bytes::new() });
+    etcd.change("a change of what is not there", "e", 0, put("e", lease.id)).await;
+    etcd.change("a change of what has a lease", "e", 0, put("e", lease.id)).await;
+    etcd.change("a change of what has that lease", "e", lease.id, put("e", lease.id)).await;
+    etcd.change("a change to a lease that is not there", "e", lease.id, put("e", 4_711)).await;
+    etcd.change("a change of what has no lease", "a", 0, put("a", 0)).await;
+    etcd.change("a deletion of what has another lease", "e", 4_711, delete()).await;
+    etcd.change("a deletion of what has that lease", "e", lease.id, delete()).await;
+    etcd.change("a deletion of what is not there", "e", lease.id, delete()).await;
+    etcd.range("a range after the changes", range()).await;
+    etcd.revoke("a lease without keys", lease.id).await;
     etcd.told
 }
 
@@ -288,6 +320,19 @@ async fn guarded(url: &str) -> serde_json::Map<String, Value> {
     let other = RangeRequest { key: "/other/".into(), range_end: "/other0".into(), ..range() };
     etcd.range("a range that is forbidden", other).await;
     etcd.watch("a watch that is forbidden", watch("/other"), 1).await;
+    let of = |key: &'static str| PutRequest { key: key.into(), value: "1".into(), lease: 0 };
+    for (step, compared, written) in [
+        ("a change that is allowed", "/recorded/x", "/recorded/x"),
+        ("a change for what must not be read", "/other/x", "/recorded/x"),
+        ("a change of what must not be written", "/recorded/x", "/other/x"),
+    ] {
+        let asked = TxnRequest {
+            compare: vec![Compare { target: LEASE, key: compared.into(), lease: 1 }],
+            success: vec![RequestOp { operation: Some(Operation::Put(of(written))) }],
+        };
+        let answer = etcd.ask::<_, TxnResponse>("/etcdserverpb.KV/Txn", asked).await;
+        etcd.note(step, answer, |of| json!({ "succeeded": of.succeeded }));
+    }
     etcd.told
 }
 

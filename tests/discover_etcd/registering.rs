@@ -118,6 +118,74 @@ async fn after_a_lease_that_ended_in_a_partition_all_is_there_again_under_a_new_
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_id_is_of_the_process_that_has_announced_it_last() {
+    let cluster = Cluster::new();
+    let member = cluster.member().await;
+    let (old, new) = (registry(&[&member]), registry(&[&member]));
+    let before = announced(&old, "a").await;
+    before.set_status(Status::Warning);
+    before.registered(secs(5)).await.unwrap();
+    // The new process announces itself before the old one, which it replaces, ends.
+    let after = announced(&new, "a").await;
+    let written = cluster.store().value(&key("a")).cloned();
+    before.drain();
+    let error = before.registered(secs(5)).await.unwrap_err().to_string();
+    assert!(error.contains("another process"), "{error}");
+    before.deregister(secs(5)).await.unwrap();
+    assert_eq!(cluster.store().value(&key("a")).cloned(), written);
+    // It stays its own, even if its lease was lost.
+    end_leases(&cluster);
+    until("it is not back", || ids(&cluster) == ["a"]).await;
+    after.drain();
+    after.registered(secs(5)).await.unwrap();
+    after.deregister(secs(5)).await.unwrap();
+    assert!(ids(&cluster).is_empty() && cluster.store().leases.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_id_that_another_process_has_left_can_be_had_again() {
+    let cluster = Cluster::new();
+    let member = cluster.member().await;
+    let (one, other) = (registry(&[&member]), registry(&[&member]));
+    let first = announced(&one, "a").await;
+    let second = announced(&other, "a").await;
+    first.set_status(Status::Critical);
+    assert!(first.registered(secs(5)).await.is_err());
+    second.deregister(secs(5)).await.unwrap();
+    first.registered(secs(60)).await.unwrap();
+    assert_eq!(ids(&cluster), ["a"]);
+    // One that was put without a lease, by whatever, is nobody's.
+    first.deregister(secs(5)).await.unwrap();
+    let again = announced(&one, "a").await;
+    cluster.put(&key("a"), "{}");
+    again.drain();
+    again.registered(secs(5)).await.unwrap();
+    again.deregister(secs(5)).await.unwrap();
+    assert!(ids(&cluster).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_written_in_a_call_that_hung_is_still_its_own() {
+    let cluster = Cluster::new();
+    let member = cluster.member().await;
+    let registry = registry(&[&member]);
+    let a = announced(&registry, "a").await;
+    // Long enough for a session to be given up, and short enough for its lease.
+    member.is(Mood::Frozen);
+    a.drain();
+    sleep(secs(22)).await;
+    member.is(Mood::Well);
+    a.registered(secs(5)).await.unwrap();
+    member.is(Mood::Frozen);
+    let (ended, ()) = tokio::join!(a.deregister(secs(40)), async {
+        sleep(secs(22)).await;
+        member.is(Mood::Well);
+    });
+    ended.unwrap();
+    assert!(ids(&cluster).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lease_that_is_lost_is_noticed_within_a_third_of_its_time() {
     let cluster = Cluster::new();
     let member = cluster.member().await;

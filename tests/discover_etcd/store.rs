@@ -11,10 +11,18 @@ use tokio::time::Instant;
 use tonic::{Code, Status};
 
 use crate::messages::{
-    AuthenticateRequest, AuthenticateResponse, DELETED, DeleteRangeRequest, DeleteRangeResponse,
-    Done, Event, Header, KeyValue, LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse,
-    LeaseRequest, PutRequest, RangeRequest, RangeResponse,
+    AuthenticateRequest, AuthenticateResponse, DELETED, DeleteRangeRequest, Done, Event, Header,
+    KeyValue, LEASE, LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseRequest,
+    Operation, PutRequest, RangeRequest, RangeResponse, TxnRequest, TxnResponse,
 };
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct DeleteRangeResponse {
+    #[prost(message, optional, tag = "1")]
+    pub header: Option<Header>,
+    #[prost(int64, tag = "2")]
+    pub deleted: i64,
+}
 
 pub struct Lease {
     pub ttl: i64,
@@ -187,6 +195,20 @@ impl Store {
         let keys: Vec<_> = keys.cloned().collect();
         let deleted = self.remove(&keys);
         Ok(DeleteRangeResponse { header: Some(self.header()), deleted })
+    }
+
+    pub fn txn(&mut self, asked: TxnRequest) -> Result<TxnResponse, Status> {
+        let is_so = asked.compare.iter().all(|of| {
+            assert_eq!(of.target, LEASE, "nothing else is compared");
+            self.keys.get(&of.key).map_or(0, |kv| kv.lease) == of.lease
+        });
+        for of in asked.success.into_iter().filter(|_| is_so) {
+            match of.operation.unwrap() {
+                Operation::Put(put) => self.put(put).map(|_| ())?,
+                Operation::Delete(delete) => self.delete(&delete).map(|_| ())?,
+            }
+        }
+        Ok(TxnResponse { header: Some(self.header()), succeeded: is_so })
     }
 
     /// All at one revision.

@@ -305,6 +305,39 @@ async fn a_manifest_tells_more_and_is_asked_for_at_the_same_server() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_instance_whose_manifest_cannot_be_had_yet_gets_no_calls() {
+    let (server, other) =
+        (Server::of(&document("1", 80)).await, Server::of(&document("2", 80)).await);
+    let not_yet = r#"{"error":"service not registered","farp_enabled":true,"backend":"memory"}"#;
+    server.does(MANIFEST, Answer::Is(503, &[], not_yet.to_owned()));
+    // This one has none.
+    other.does(MANIFEST, Answer::Is(404, &[], String::new()));
+    let config = FarpConfig::default().with_manifest(true);
+    let mut sets = watch(&[&server, &other], config).discover();
+    assert_eq!(keys(&next(&mut sets).await), ["2"]);
+    tokio::time::sleep(secs(60)).await;
+    assert!(sets.next().now_or_never().is_none());
+    let manifest = r#"{"version":"1.1.0","service_name":"tax","instance_id":"1",
+        "instance":{"address":"10.0.0.1:80","weight":7},"endpoints":{"health":"/health"}}"#;
+    server.does(MANIFEST, Answer::Is(200, &[], manifest.to_owned()));
+    let set = next(&mut sets).await;
+    assert_eq!((keys(&set), set.get("1").unwrap().weight()), (vec!["1", "2"], 7));
+    // What is known stays.
+    server.does(MANIFEST, Answer::Is(503, &[], not_yet.to_owned()));
+    tokio::time::sleep(secs(60)).await;
+    assert!(sets.next().now_or_never().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_is_not_sent_in_plain_text_to_another_host() {
+    let farp = || Farp::new(["http://192.0.2.1:9"]).unwrap().with_token("secret").unwrap();
+    let error = Watched::new(farp()).first_snapshot(secs(2)).await.unwrap_err();
+    let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |of| of.source());
+    let text = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    assert!(text.contains("allow_plaintext") && !text.contains("secret"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_token_is_sent_and_never_shown() {
     let server = Server::of(&document("1", 80)).await;
     let farp = Farp::new([server.url()]).unwrap().with_token("secret").unwrap();
@@ -325,6 +358,15 @@ async fn services_and_instances_can_be_listed() {
     let found = farp.find_instance("7").await.unwrap().unwrap();
     assert_eq!((found.service(), found.endpoint().url("http")), ("orders", orders.url()));
     assert!(farp.find_instance("8").await.unwrap().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_of_services_that_cannot_be_had_is_an_error() {
+    let server = Server::of(&document("1", 80)).await;
+    server.does(DISCOVERY, Answer::Is(500, &[], String::new()));
+    let farp = Farp::new([server.url()]).unwrap();
+    assert!(farp.list_services().await.is_err());
+    assert!(farp.find_instance("1").await.is_err());
 }
 
 #[tokio::test(start_paused = true)]

@@ -20,13 +20,19 @@ mod consul;
 mod endpoints;
 #[cfg(feature = "etcd")]
 mod etcd;
+#[cfg(feature = "eureka")]
+mod eureka;
 mod fields;
 #[cfg(feature = "grpc")]
 mod grpc;
 mod http;
 mod lines;
+#[cfg(feature = "mdns")]
+mod mdns;
 mod memory;
 mod mutate;
+#[cfg(any(feature = "consul", feature = "eureka"))]
+mod replies;
 mod wire;
 
 use std::{
@@ -315,6 +321,18 @@ fn instances_in_consul() {
 #[test]
 fn answers_of_consul() {
     fuzz("consul_http", |bytes| consul::answer(bytes.to_vec()));
+}
+
+#[cfg(feature = "mdns")]
+#[test]
+fn txt_records_of_mdns() {
+    fuzz("mdns_txt", mdns::txt);
+}
+
+#[cfg(feature = "eureka")]
+#[test]
+fn registries_of_eureka() {
+    fuzz("eureka", eureka::applications);
 }
 
 #[test]

@@ -8,7 +8,10 @@ use tower_upstream::{
     plugins::{AnyConnector, Factory, Plugins},
 };
 
-use crate::world::{World, ms, tax};
+use crate::{
+    raw::server,
+    world::{World, ms, tax},
+};
 
 #[tokio::test(start_paused = true)]
 async fn a_factory_is_found_by_the_type_and_then_by_the_transport() {
@@ -126,10 +129,84 @@ async fn endpoints_are_found_in_memory_and_in_a_file() {
         (json!({ "file": {} }), "needs a `path`"),
         (json!({ "file": { "pth": "/x" } }), "unknown field `pth`"),
         (json!({ "memory": {}, "service": "tox" }), "did you mean `tax`?"),
-        (json!({ "kubernetes": {} }), "the Cargo feature `kubernetes`"),
+        (json!({ "http": {} }), "needs `seeds`"),
+        (json!({ "http": { "seeds": ["http://a:1"], "poll": "1s" } }), "unknown field `poll`"),
         (json!({}), "names no backend"),
     ] {
         let error = plugins.apply(discover(section)).unwrap_err();
         assert!(error.to_string().contains(text), "{text}: {error}");
+    }
+}
+
+/// An answer of a registry, whatever it is asked.
+async fn answers(headers: &str, body: &str) -> String {
+    let length = body.len();
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n{headers}\r\n");
+    server(head + body, Vec::new()).await.to_string()
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_backend_of_a_file_finds_the_endpoints_by_its_settings() {
+    let farp = r#"{"service_id":"tax-1","service_name":"tax","port":80}"#;
+    let farp = json!({ "http": { "seeds": [format!("http://{}", answers("", farp).await)],
+        "poll_interval": "30s", "timeout": "1s", "token": "abc" } });
+    let mut sections = vec![farp];
+    #[cfg(feature = "consul")]
+    {
+        let body = r#"[{"Node":{"Address":"10.0.0.1"},"Service":{"ID":"tax-1","Service":"tax","Port":80}}]"#;
+        let address = answers("X-Consul-Index: 7\r\n", body).await;
+        sections.push(json!({ "consul": { "address": address, "datacenter": "dc1" } }));
+    }
+    #[cfg(feature = "eureka")]
+    {
+        let body = r#"{"applications":{"apps__hashcode":"UP_1_","application":{"name":"TAX",
+            "instance":{"instanceId":"tax-1","ipAddr":"10.0.0.1","status":"UP","port":80}}}}"#;
+        let urls = [format!("http://{}/eureka", answers("", body).await)];
+        sections.push(
+            json!({ "eureka": { "urls": urls, "registry_fetch_interval": 30_000_000_000_u64 } }),
+        );
+    }
+    for section in sections {
+        let world = World::default();
+        let plugins = world.plugins();
+        let plugin = tax(json!({ "discover": section }));
+        plugins.apply(Config::default().with_plugin(plugin)).unwrap();
+        plugins.call("tax", Call::new(1)).await.unwrap();
+        assert_eq!(world.counts(), [("tax-1".into(), 1)].into(), "{section}");
+    }
+}
+
+#[tokio::test]
+#[cfg(feature = "etcd")]
+async fn etcd_is_asked_at_the_endpoints_of_a_file() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoints = [listener.local_addr().unwrap().to_string()];
+    let plugins = World::default().plugins();
+    let section =
+        json!({ "etcd": { "endpoints": endpoints, "dial_timeout": "1s", "key_prefix": "/x" } });
+    let plugin = tax(json!({ "discover": section }));
+    plugins.apply(Config::default().with_plugin(plugin)).unwrap();
+    let called = plugins.call("tax", Call::new(1));
+    let ((), _) = tokio::join!(async { drop(listener.accept().await.unwrap()) }, called);
+}
+
+#[tokio::test]
+async fn a_mistake_in_the_settings_of_a_backend_is_named() {
+    let plugins = World::default().plugins();
+    let discover = |section| Config::default().with_plugin(tax(json!({ "discover": section })));
+    for (feature, section, text) in [
+        (cfg!(feature = "etcd"), json!({ "etcd": { "endpoints": [] } }), "`endpoints` is empty"),
+        (cfg!(feature = "eureka"), json!({ "eureka": { "urls": [] } }), "`urls`"),
+        (cfg!(feature = "eureka"), json!({ "eureka": { "url": "x" } }), "unknown field `url`"),
+        (
+            cfg!(feature = "consul"),
+            json!({ "consul": { "adress": "x" } }),
+            "unknown field `adress`",
+        ),
+    ] {
+        let name = section.as_object().unwrap().keys().next().unwrap().clone();
+        let error = plugins.apply(discover(section)).unwrap_err().to_string();
+        let without = format!("the Cargo feature `{name}`");
+        assert!(error.contains(if feature { text } else { &without }), "{text}: {error}");
     }
 }

@@ -8,5 +8,7 @@ mod factories;
 mod fallbacks;
 mod groups;
 mod over_http;
+#[path = "../support/raw.rs"]
+mod raw;
 mod sections;
 mod world;

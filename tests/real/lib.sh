@@ -66,10 +66,10 @@ real_wait() {
     done
 }
 
-# real_package SUITE PACKAGE FOLDER: unpacks a package of Debian, from the mirror that apt uses, with its signature
+# real_package SUITE PACKAGES FOLDER: unpacks packages of Debian, from the mirror that apt uses, with its signature
 # checked, and without installing anything.
 real_package() {
-    local suite=$1 package=$2 folder=$3 mirror work
+    local suite=$1 packages=$2 folder=$3 mirror work
     mirror=$(awk '$1 == "URIs:" { print $2; exit }' /etc/apt/sources.list.d/debian.sources 2>/dev/null || true)
     [ -n "$mirror" ] || mirror=$(awk '$1 == "deb" && /http/ { for (i = 2; i <= NF; i++) if ($i ~ /^http/) { print $i; exit } }' /etc/apt/sources.list 2>/dev/null || true)
     [ -n "$mirror" ] || { echo "apt has no mirror of Debian here"; return 1; }
@@ -83,10 +83,10 @@ real_package() {
     local failed=0
     {
         apt-get "${options[@]}" update &&
-            (cd "$work/packages" && apt-get "${options[@]}" download "$package") &&
-            dpkg-deb -x "$work"/packages/*.deb "$folder"
+            (cd "$work/packages" && apt-get "${options[@]}" download $packages) &&
+            (for file in "$work"/packages/*.deb; do dpkg-deb -x "$file" "$folder" || exit 1; done)
     } || failed=1
     rm -rf "$work"
-    [ $failed = 0 ] || echo "Debian $suite has no package $package to be had"
+    [ $failed = 0 ] || echo "Debian $suite has no $packages to be had"
     return $failed
 }

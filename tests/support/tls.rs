@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     path::PathBuf,
     sync::{
         Arc,
@@ -11,6 +12,10 @@ use std::{
 };
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{
@@ -101,4 +106,26 @@ pub fn acceptor(identity: Identity, clients: Option<&Authority>) -> TlsAcceptor 
     let mut config = builder.with_single_cert(vec![identity.der], identity.key).unwrap();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     TlsAcceptor::from(Arc::new(config))
+}
+
+/// TLS in front of a server, which asks for a certificate: where it is, and the files of the authority, the
+/// certificate and the key.
+pub async fn secured(to: SocketAddr, files: &Files) -> (SocketAddr, PathBuf, [PathBuf; 2]) {
+    let (servers, clients) = (Authority::new(), Authority::new());
+    let client = clients.identity("client", |_| ());
+    let acceptor = acceptor(servers.identity("localhost", |_| ()), Some(&clients));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(mut stream) = acceptor.accept(stream).await else { return };
+                let mut to = TcpStream::connect(to).await.unwrap();
+                let _ = copy_bidirectional(&mut stream, &mut to).await;
+            });
+        }
+    });
+    let identity = [files.write("cert.pem", &client.pem), files.write("key.pem", &client.key_pem)];
+    (address, files.write("ca.pem", &servers.pem), identity)
 }

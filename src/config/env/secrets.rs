@@ -8,7 +8,7 @@ use crate::{
         error::is_secret,
         value::{Flaw, Flaws, Node, Path, Value},
     },
-    error::Code,
+    error::{Code, Quoted},
 };
 
 /// No secret is longer, in bytes.
@@ -36,7 +36,7 @@ pub(super) fn read(node: &mut Node, path: &Path<'_>, options: &EnvOptions, flaws
 fn from_env(name: &str, options: &EnvOptions) -> Result<String, String> {
     match options.variable(name) {
         Some(value) => checked(name, value, options),
-        None => Err(format!("the environment variable `{}` is not set", name.escape_debug())),
+        None => Err(format!("the environment variable `{}` is not set", Quoted(name))),
     }
 }
 

@@ -142,8 +142,14 @@ impl fmt::Debug for EndpointConfig {
 
 /// The `discover` section of a plugin: a backend that finds its endpoints, and what it is asked for.
 ///
-/// The key of the backend holds its settings, by the names of its own config: `memory`, `file`, `dns`,
-/// and those of the registries.
+/// The key of the backend holds its settings, by the names of its own config, which are those of the Go library:
+///
+/// | key | settings |
+/// |---|---|
+/// | `memory` | none: a source that was registered in the program |
+/// | `file` | `path`, `interval`, `watch` |
+/// | `http` | `seeds`, `token`, and those of [`FarpConfig`](crate::discover::FarpConfig), such as `poll_interval` |
+/// | `dns`, `consul`, `etcd`, `eureka` | those of the config of the same name, each with the feature of that name |
 ///
 /// # Example
 /// ```
@@ -187,7 +193,7 @@ impl DiscoverConfig {
         let mut backends = self.backends.iter();
         match (backends.next(), backends.next()) {
             (Some((name, settings)), None) => Ok((name, settings)),
-            (None, _) => Err(mistake("names no backend, such as `file` or `dns`".to_owned())),
+            (None, _) => Err(mistake("names no backend, such as `file` or `consul`".to_owned())),
             (Some(_), Some(_)) => {
                 let names: Vec<_> = self.backends.keys().map(String::as_str).collect();
                 Err(mistake(format!("names `{}`, but must name one", names.join("` and `"))))

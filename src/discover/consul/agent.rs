@@ -5,20 +5,17 @@ use std::{path::PathBuf, time::Duration};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 
-use super::config::ConsulConfig;
+use super::{
+    super::answers::{gives_none, refused},
+    config::ConsulConfig,
+};
 use crate::{
     auth::Secret,
     dial::{HttpClient, Limits},
-    error::{Error, Kind, cut},
-    time,
-    wire::retry_after,
+    error::{Error, Kind},
 };
 
 const TOKEN: HeaderName = HeaderName::from_static("x-consul-token");
-/// When to ask again for what this token must not do.
-const DENIED: Duration = Duration::from_secs(30);
-/// How much of an error text is told on.
-const MAX_TEXT: usize = 256;
 
 /// An agent, with the token that it is asked with.
 pub(super) struct Agent {
@@ -81,42 +78,24 @@ impl Agent {
         }
         let request = request.body(body).map_err(Error::caller)?;
         let answered = self.client.send(request, Limits { timeout, max_body: self.max_body }).await;
-        answered.map_err(|error| {
-            // What the client below says of a connection is not told apart.
-            let kind = Some(error.kind()).filter(|kind| *kind != Kind::Service);
-            self.failed(kind.unwrap_or(Kind::Connection), "gives no answer").caused_by(error)
-        })
+        answered.map_err(|error| gives_none(&self.name(), error))
     }
 
     /// Any answer but a 200 is an error.
     pub(super) fn accept(&self, answer: Response<Bytes>) -> Result<Response<Bytes>, Error> {
-        let (status, body) = (answer.status(), answer.body());
-        if status == StatusCode::OK {
-            return Ok(answer);
+        match answer.status() {
+            StatusCode::OK => Ok(answer),
+            _ => Err(refused(&self.name(), &answer)),
         }
-        let text = String::from_utf8_lossy(&body[..body.len().min(MAX_TEXT)]);
-        let text: String = cut(text.trim(), MAX_TEXT).escape_debug().collect();
-        let what = format!("answers {status}: {text}");
-        Err(match status {
-            StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => {
-                self.failed(Kind::InvalidConfig, &what).retry_in(time::now(), DENIED)
-            }
-            StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => {
-                self.failed(Kind::InvalidConfig, &what)
-            }
-            _ => {
-                let failed = self.failed(Kind::Connection, &what);
-                match retry_after(status, answer.headers()) {
-                    Some(wait) => failed.retry_in(time::now(), wait),
-                    None => failed,
-                }
-            }
-        })
+    }
+
+    fn name(&self) -> String {
+        format!("Consul at `{}`", self.address)
     }
 
     /// An error that names the agent.
     pub(super) fn failed(&self, kind: Kind, what: &str) -> Error {
-        Error::failed(kind).message(format!("Consul at `{}` {what}", self.address))
+        Error::failed(kind).message(format!("{} {what}", self.name()))
     }
 
     /// As it is now: a file is read each time.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::{
-    super::register::Instance,
+    super::register::{Instance, authority, port},
     check::{ConsulCheck, ConsulCheckKind},
     query::Scope,
 };
@@ -29,7 +29,7 @@ pub(super) fn registration(
 ) -> Result<Value, Error> {
     let endpoint = instance.endpoint();
     let address = endpoint.address();
-    let port = port(address)?;
+    let port = port(address).map_err(refused)?;
     let weight = endpoint.weight();
     if !(1..=MAX_WEIGHT).contains(&weight) {
         return Err(refused(format!("the weight is {weight}, but must be from 1 to {MAX_WEIGHT}")));
@@ -62,21 +62,6 @@ pub(super) fn status(status: Status) -> &'static str {
 
 fn refused(why: String) -> Error {
     Error::not_sent(Kind::InvalidConfig).message(format!("cannot be announced in Consul: {why}"))
-}
-
-fn port(address: &Address) -> Result<u16, Error> {
-    if address.host().is_empty() || address.socket_path().is_some() {
-        return Err(refused(format!("`{address}` has no host")));
-    }
-    if !matches!(address.path(), "" | "/") {
-        return Err(refused(format!("`{address}` has a path, for which there is no place")));
-    }
-    let of_scheme = match address.scheme() {
-        Some("http") => Some(80),
-        Some("https") => Some(443),
-        _ => None,
-    };
-    address.port().or(of_scheme).ok_or_else(|| refused(format!("`{address}` has no port")))
 }
 
 /// Metadata, under keys that Consul takes: it refuses dots.
@@ -128,10 +113,7 @@ fn meta(instance: &Instance) -> Result<BTreeMap<String, String>, Error> {
 }
 
 fn checked(address: &Address, port: u16, check: &ConsulCheck) -> Option<Value> {
-    let host = match address.host() {
-        host if host.contains(':') => format!("[{host}]:{port}"),
-        host => format!("{host}:{port}"),
-    };
+    let host = authority(address.host(), port);
     let is_secure =
         matches!(address.scheme(), Some("https" | "grpcs")) || check.tls_server_name.is_some();
     let mut body = Map::new();

@@ -3,15 +3,14 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::watch::WatchConfig,
-    encode::encode,
+    super::{encode::encode, tls_files::TlsFiles, watch::WatchConfig},
     query::{ConsulQuery, Scope},
 };
 use crate::{
-    auth::Secret,
+    auth::{Secret, leads_privately},
     dial::Dialer,
     endpoint::Address,
-    error::{Error, Kind},
+    error::{Code, Error, Kind},
 };
 
 /// Settings of a [`Consul`](super::Consul).
@@ -38,6 +37,8 @@ pub struct ConsulConfig {
     pub token: Secret,
     /// File with the token. It is read again for each request, so a token may be replaced. Default: none.
     pub token_file: Option<PathBuf>,
+    /// Whether the token may be sent in plain text to another host. Default: `false`.
+    pub allow_plaintext: bool,
     /// Datacenter. Default: that of the agent.
     pub datacenter: Option<String>,
     /// Namespace, of Consul Enterprise. Default: that of the token.
@@ -71,6 +72,7 @@ impl Default for ConsulConfig {
             address: "127.0.0.1:8500".to_owned(),
             token: Secret::default(),
             token_file: None,
+            allow_plaintext: false,
             datacenter: None,
             namespace: None,
             partition: None,
@@ -104,6 +106,13 @@ impl ConsulConfig {
     #[must_use]
     pub fn with_token_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.token_file = Some(path.into());
+        self
+    }
+
+    /// Sets [`allow_plaintext`](Self::allow_plaintext).
+    #[must_use]
+    pub fn with_allow_plaintext(mut self, allow: bool) -> Self {
+        self.allow_plaintext = allow;
         self
     }
 
@@ -210,22 +219,31 @@ impl ConsulConfig {
         if http::HeaderValue::from_str(self.token.expose()).is_err() {
             mistakes.push("`token` has characters that no token has".to_owned());
         }
-        match (filled(&self.tls_cert), filled(&self.tls_key)) {
-            (Some(_), None) => mistakes.push("`tls_cert` needs a `tls_key`".to_owned()),
-            (None, Some(_)) => mistakes.push("`tls_key` needs a `tls_cert`".to_owned()),
-            _ => {}
-        }
+        mistakes.extend(self.tls_files().mistake());
         if self.max_response_bytes < MIN_RESPONSE {
             let bytes = self.max_response_bytes;
             mistakes.push(format!("`max_response_bytes` is {bytes}, but must be at least 65536"));
         }
         let parts = [self.query.validate(), self.watch.validate()];
         mistakes.extend(parts.into_iter().filter_map(|of| Some(of.err()?.what().to_owned())));
+        let is_exposed = self.exposes_token();
+        if is_exposed {
+            let text = "the token would be sent in plain text: use `https`, or set `allow_plaintext` if \
+                        it may be read on the way";
+            mistakes.push(text.to_owned());
+        }
         if mistakes.is_empty() {
             return Ok(());
         }
         let text = format!("Consul: {}", mistakes.join("; "));
-        Err(Error::not_sent(Kind::InvalidConfig).message(text))
+        let code = is_exposed.then_some(Code::AUTH_1105);
+        Err(Error::not_sent(Kind::InvalidConfig).coded(code).message(text))
+    }
+
+    fn exposes_token(&self) -> bool {
+        let has_token = !self.token.is_empty() || self.token_file.is_some();
+        let leads_privately = self.place().is_ok_and(|place| leads_privately(&place));
+        has_token && !self.allow_plaintext && !leads_privately
     }
 
     pub(super) fn uses_tls(&self) -> bool {
@@ -247,15 +265,11 @@ impl ConsulConfig {
 
     /// How to connect to it.
     pub(super) fn dialer(&self) -> Dialer {
-        #[cfg_attr(not(feature = "tls"), allow(unused_mut))]
-        let mut dialer = Dialer::default();
-        #[cfg(feature = "tls")]
-        {
-            dialer.config.ca_file = filled(&self.tls_ca_file);
-            dialer.config.cert_file = filled(&self.tls_cert);
-            dialer.config.key_file = filled(&self.tls_key);
-        }
-        dialer
+        self.tls_files().dialer()
+    }
+
+    fn tls_files(&self) -> TlsFiles<'_> {
+        TlsFiles { ca: &self.tls_ca_file, cert: &self.tls_cert, key: &self.tls_key }
     }
 
     pub(super) fn scope(&self) -> Scope {
@@ -265,9 +279,4 @@ impl ConsulConfig {
             partition: self.partition.clone(),
         }
     }
-}
-
-/// As Go writes what is not there.
-fn filled(path: &Option<PathBuf>) -> Option<PathBuf> {
-    path.clone().filter(|path| !path.as_os_str().is_empty())
 }

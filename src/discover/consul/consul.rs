@@ -13,13 +13,13 @@ use http::{Method, StatusCode};
 use super::{
     super::{
         catalog::Catalog,
+        encode::encode,
         register::Instance,
         watch::{Watched, Watches},
     },
     agent::Agent,
     check::ConsulCheck,
     config::ConsulConfig,
-    encode::encode,
     endpoints::{instance, services},
     index::time_limit,
     query::{ConsulQuery, Target},

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{
+    super::register::authority,
     entry::{Check, Entry, Place},
     query::ConsulQuery,
 };
 use crate::{
     endpoint::{Endpoint, Locality, Status},
-    error::{Error, Kind},
+    error::{Error, Kind, Quoted},
 };
 
 /// Reads the answer to a query.
@@ -88,15 +89,20 @@ fn endpoint(entry: Entry, is_unique: bool, query: &ConsulQuery) -> Result<Endpoi
             Some(address) => (address, service.port),
         },
     };
+    let refused = |what: &str| {
+        let (id, name) = (Quoted(&service.id), Quoted(&service.name));
+        let text = format!("the instance `{id}` of `{name}` has {what}");
+        Error::not_sent(Kind::InvalidConfig).message(text)
+    };
+    let port = u16::try_from(port).map_err(|_| refused("a port that is none"))?;
     if port == 0 {
-        return Err(Error::not_sent(Kind::InvalidConfig)
-            .message(format!("the instance `{}` of `{}` has no port", service.id, service.name)));
+        return Err(refused("no port"));
     }
     let protocol = meta.get("protocol").or(query.scheme.as_ref()).filter(|of| !of.is_empty());
-    let authority = match host.contains(':') && !host.starts_with('[') {
-        true => format!("[{host}]:{port}"),
-        false => format!("{host}:{port}"),
-    };
+    if protocol.is_some_and(|of| !is_of_network(of)) {
+        return Err(refused("a protocol that leads to no host"));
+    }
+    let authority = authority(host, port);
     let address = match protocol {
         Some(protocol) => format!("{protocol}://{authority}"),
         None => authority,
@@ -123,8 +129,7 @@ fn endpoint(entry: Entry, is_unique: bool, query: &ConsulQuery) -> Result<Endpoi
             region: region.unwrap_or_default(),
             zone: zone.unwrap_or_default(),
             ..Locality::default()
-        })
-        .with_metadata("name", service.name);
+        });
     for tag in service.tags.unwrap_or_default() {
         endpoint = endpoint.with_tag(tag);
     }
@@ -136,7 +141,18 @@ fn endpoint(entry: Entry, is_unique: bool, query: &ConsulQuery) -> Result<Endpoi
         }
         endpoint = endpoint.with_metadata(key, value);
     }
-    Ok(endpoint)
+    // Last: an instance does not say of itself that it is another service.
+    Ok(endpoint.with_metadata("name", service.name))
+}
+
+/// Whether a scheme is one by which a host and a port are reached. Anything that may register must not lead
+/// to the sockets and programs of this host.
+fn is_of_network(scheme: &str) -> bool {
+    let is_scheme =
+        scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    is_scheme
+        && !scheme.to_ascii_lowercase().ends_with("unix")
+        && !scheme.eq_ignore_ascii_case("exec")
 }
 
 /// The worst of all checks, those of the node included, and whether the instance is under maintenance.

@@ -104,6 +104,34 @@ fn an_address_is_that_of_the_tag_of_the_service_or_of_the_node() {
 }
 
 #[test]
+fn an_instance_with_an_odd_port_or_protocol_costs_no_other_one() {
+    let good = with(orders(), "/Service/ID", "orders-8".into());
+    let keys = |odd: Value| -> Vec<String> {
+        let found = read(&json!([odd, good]), &ConsulQuery::default());
+        found.iter().map(|endpoint| endpoint.key().to_owned()).collect()
+    };
+    for port in [-1_i64, 0, 65_536, 70_000, i64::MAX] {
+        assert_eq!(keys(with(orders(), "/Service/Port", port.into())), ["orders-8"], "{port}");
+    }
+    // What leads to a socket or a program of this host.
+    for protocol in
+        ["unix", "http+unix", "GRPC+UNIX", "exec", "http+unix://%2Frun%2Fa.sock/x", "a b"]
+    {
+        let odd = with(orders(), "/Service/Meta", json!({"protocol": protocol}));
+        assert_eq!(keys(odd), ["orders-8"], "{protocol}");
+    }
+    let mut tagged = orders();
+    tagged["Service"]["TaggedAddresses"] = json!({"wan": {"Address": "192.0.2.1", "Port": 70_000}});
+    assert_eq!(keys(tagged), ["orders-7", "orders-8"], "another address is used");
+}
+
+#[test]
+fn an_instance_does_not_say_that_it_is_another_service() {
+    let named = one(with(orders(), "/Service/Meta", json!({"name": "tax"})));
+    assert_eq!(named.metadata()["name"], "orders");
+}
+
+#[test]
 fn an_id_that_is_not_unique_is_told_apart_by_its_node() {
     let other = with(orders(), "/Node/Node", "host-b".into());
     let keys = |entries: Value| -> Vec<String> {
@@ -144,7 +172,7 @@ fn null_is_the_same_as_nothing_and_anything_else_is_an_error() {
     let empty = json!({"Service": {"ID": "a", "Address": "h", "Port": 1, "Tags": null, "Meta": null,
                        "Weights": null, "TaggedAddresses": null, "Kind": null}, "Checks": null});
     assert_eq!(one(empty).key(), "a");
-    for text in ["", "{}", "[{]", "[1]", &"[".repeat(100_000), r#"[{"Service":{"Port":70000}}]"#] {
+    for text in ["", "{}", "[{]", "[1]", &"[".repeat(100_000), r#"[{"Service":{"Port":"x"}}]"#] {
         let error = endpoints(text.as_bytes(), &ConsulQuery::default()).unwrap_err().to_string();
         assert!(error.contains("Consul") && error.len() < 500, "{error}");
     }

@@ -36,7 +36,8 @@ pub(super) struct Service {
     pub(super) tags: Option<Vec<String>>,
     pub(super) address: Option<String>,
     pub(super) tagged_addresses: Option<BTreeMap<String, TaggedAddress>>,
-    pub(super) port: u16,
+    /// Consul checks no range.
+    pub(super) port: i64,
     pub(super) meta: Option<BTreeMap<String, String>>,
     pub(super) weights: Option<Weights>,
     pub(super) locality: Option<Place>,
@@ -46,7 +47,7 @@ pub(super) struct Service {
 #[serde(default, rename_all = "PascalCase")]
 pub(super) struct TaggedAddress {
     pub(super) address: String,
-    pub(super) port: u16,
+    pub(super) port: i64,
 }
 
 #[derive(Debug, Deserialize)]

@@ -6,7 +6,6 @@ mod body;
 mod check;
 mod config;
 mod consul;
-mod encode;
 mod endpoints;
 mod entry;
 mod env;

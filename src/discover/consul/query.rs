@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::encode::encode;
+use super::super::encode::encode;
 use crate::error::{Error, Kind};
 
 /// Which server of Consul may answer.

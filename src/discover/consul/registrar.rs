@@ -1,16 +1,18 @@
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::stream::{self, StreamExt};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::{
-    super::register::{Instance, Kept, Registrar},
+    super::{
+        encode::encode,
+        register::{Instance, Kept, Registrar},
+    },
     agent::Agent,
     body::{registration, status},
     check::{ConsulCheck, ConsulCheckKind},
-    encode::encode,
     query::{Scope, Target},
 };
 use crate::error::{BoxError, Error, Kind};
@@ -19,6 +21,8 @@ use crate::error::{BoxError, Error, Kind};
 const LIMIT: Duration = Duration::from_secs(5);
 /// How often to look whether the agent still knows the instances that it checks itself.
 const LOOK: Duration = Duration::from_secs(30);
+/// Longest time to tell that all instances are alive.
+const ROUND: Duration = Duration::from_secs(10);
 /// Instances that are kept alive at once.
 const PARALLEL: usize = 8;
 
@@ -69,6 +73,8 @@ pub struct ConsulRegistrar {
 #[allow(unnameable_types, reason = "what a registrar remembers is for the registrar alone")]
 pub struct ConsulSession {
     written: HashMap<String, Written>,
+    /// Which of the instances is told first: a round that ran out of time goes on there.
+    first: usize,
 }
 
 #[derive(Debug)]
@@ -113,6 +119,38 @@ impl ConsulRegistrar {
         }
         self.agent.accept(answer)?;
         Ok(true)
+    }
+
+    /// Tells the status of all: one that is refused keeps no other from being told. Whether the agent
+    /// knows them all.
+    async fn tell_all(
+        &self,
+        session: &mut ConsulSession,
+        instances: &[Instance],
+    ) -> Result<bool, Error> {
+        let mut instances = instances.to_vec();
+        let first = session.first.checked_rem(instances.len()).unwrap_or(0);
+        instances.rotate_left(first);
+        let told = stream::iter(instances).map(|of| async move { self.tell(&of).await });
+        let mut told = std::pin::pin!(told.buffered(PARALLEL));
+        let (mut knows_all, mut failed) = (true, None);
+        let round = async {
+            while let Some(told) = told.next().await {
+                session.first = session.first.wrapping_add(1);
+                match told {
+                    Ok(is_known) => knows_all &= is_known,
+                    Err(error) => drop(failed.get_or_insert(error)),
+                }
+            }
+        };
+        let in_time = tokio::time::timeout(ROUND, round).await;
+        match failed {
+            // An instance that the agent has lost is put again, whatever became of the others.
+            _ if !knows_all => Ok(false),
+            Some(error) => Err(error),
+            None if in_time.is_err() => Err(self.agent.failed(Kind::Timeout, "is slow")),
+            None => Ok(true),
+        }
     }
 
     /// Whether the agent still knows all instances.
@@ -177,14 +215,11 @@ impl Registrar for ConsulRegistrar {
 
     async fn keep_alive(
         &self,
-        _: &mut ConsulSession,
+        session: &mut ConsulSession,
         instances: &[Instance],
     ) -> Result<Kept, BoxError> {
         let knows = if self.check.kind == ConsulCheckKind::Ttl {
-            let instances = stream::iter(instances.to_vec());
-            let told = instances.map(|instance| async move { self.tell(&instance).await });
-            let told: Vec<bool> = told.buffer_unordered(PARALLEL).try_collect().await?;
-            told.into_iter().all(|is_known| is_known)
+            self.tell_all(session, instances).await?
         } else {
             self.knows_all(instances).await?
         };

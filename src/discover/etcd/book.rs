@@ -1,7 +1,7 @@
 //! What is known of the instances of a service.
 
 use std::{
-    collections::{BTreeMap, HashSet, btree_map::Entry as At},
+    collections::{BTreeMap, btree_map::Entry as At},
     sync::Arc,
 };
 
@@ -31,6 +31,7 @@ struct Entry {
 
 #[derive(Debug, Default)]
 pub(super) struct Book {
+    allows_sockets: bool,
     entries: BTreeMap<Bytes, Entry>,
     /// Up to which everything is known.
     pub(super) revision: i64,
@@ -40,6 +41,10 @@ pub(super) struct Book {
 }
 
 impl Book {
+    pub(super) fn new(allows_sockets: bool) -> Self {
+        Self { allows_sockets, ..Self::default() }
+    }
+
     /// Whether a member tells of the same data, and is as far. A member that is behind is not.
     pub(super) fn is_of(&self, header: &Header) -> bool {
         (self.cluster == 0 || header.cluster_id == self.cluster) && header.revision >= self.revision
@@ -104,9 +109,9 @@ impl Book {
             At::Vacant(vacant) => vacant.insert(Entry { revision, endpoint: None }),
         };
         entry.revision = revision;
-        match read(&value, service, &id) {
-            Ok(endpoint) => {
-                entry.endpoint = Some(endpoint);
+        match read(&value, service, &id, self.allows_sockets) {
+            Ok(instance) => {
+                entry.endpoint = Some(instance.endpoint().clone());
                 true
             }
             Err(error) => {
@@ -127,25 +132,10 @@ impl Book {
 
     /// The instances that can be read. Of those with the same key the first counts.
     pub(super) fn set(&self, service: &str) -> EndpointSet {
-        let all = || self.entries.values().filter_map(|entry| entry.endpoint.clone());
-        let revision: Arc<str> = self.revision.to_string().into();
-        if let Ok(set) = EndpointSet::new(all(), revision.clone()) {
-            return set;
-        }
-        let (mut keys, mut identities) = (HashSet::new(), HashSet::new());
-        let once = all().filter(|of| {
-            let is_first = !keys.contains(of.key()) && !identities.contains(&**of.identity());
-            if is_first {
-                keys.insert(of.key().to_owned());
-                identities.insert(of.identity().to_string());
-            } else {
-                tracing::warn!(service, id = of.key(), "two instances in etcd have the same id");
-            }
-            is_first
-        });
-        let once: Vec<_> = once.collect();
-        // Cannot fail: no key is there twice.
-        EndpointSet::new(once, revision).unwrap_or_else(|_| EndpointSet::empty())
+        let all = self.entries.values().filter_map(|entry| entry.endpoint.clone());
+        EndpointSet::of_first(all.collect(), self.revision.to_string(), |of| {
+            tracing::warn!(service, id = of.key(), "two instances in etcd have the same id");
+        })
     }
 }
 
@@ -156,13 +146,25 @@ fn id_of(key: &[u8]) -> String {
 }
 
 /// An instance; what it does not say of itself, its key tells.
-pub(super) fn read(value: &[u8], service: &str, id: &str) -> Result<Arc<Endpoint>, Error> {
+pub(super) fn read(
+    value: &[u8],
+    service: &str,
+    id: &str,
+    allows_sockets: bool,
+) -> Result<Instance, Error> {
+    let invalid = |what: &str| Error::not_sent(Kind::InvalidConfig).message(what.to_owned());
     if value.len() > MAX_VALUE {
-        let too_long = Error::not_sent(Kind::InvalidConfig);
-        return Err(too_long.message("the value is longer than 64 KiB"));
+        return Err(invalid("the value is longer than 64 KiB"));
     }
     let instance = Instance::from_json_at(value, service, id)?;
-    Ok(instance.endpoint().clone())
+    let address = instance.endpoint().address();
+    // Whatever may write to etcd must not start programs of this host, or reach its sockets, by that.
+    match address.scheme() == Some("unix") || address.socket_path().is_some() {
+        true if allows_sockets => Ok(instance),
+        true => Err(invalid("its address is a Unix socket; see `allow_unix_sockets`")),
+        false if address.host().is_empty() => Err(invalid("its address is a program of this host")),
+        false => Ok(instance),
+    }
 }
 
 #[cfg(test)]
@@ -214,6 +216,24 @@ mod tests {
         assert_eq!(ports(&book), [("a".to_owned(), 5)]);
         assert_eq!(book.replace("tax", other, &header(8, 12)), 0);
         assert_eq!(ports(&book), [("a".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn an_address_of_this_host_alone_is_refused_and_a_socket_unless_it_is_allowed() {
+        for (address, is_read) in [
+            ("exec:/usr/bin/x", [false, false]),
+            ("exec:///usr/bin/x", [false, false]),
+            ("unix:/run/x.sock", [false, true]),
+            ("http+unix://%2Frun%2Fx.sock/a", [false, true]),
+            ("GRPC+unix://%2Frun%2Fx.sock", [false, true]),
+            ("https://x.test", [true, true]),
+        ] {
+            let value = format!(r#"{{"address":"{address}","port":0}}"#);
+            let read = |allowed| read(value.as_bytes(), "tax", "a", allowed).is_ok();
+            assert_eq!([false, true].map(read), is_read, "{address}");
+        }
+        let split = r#"{"address":"/usr/bin/x","protocol":"exec"}"#;
+        assert!(read(split.as_bytes(), "tax", "a", true).is_err());
     }
 
     #[test]

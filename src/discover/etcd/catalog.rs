@@ -1,17 +1,17 @@
-//! What there is in etcd, for whoever asks once.
+//! What there is in etcd, asked for once.
 
 use bytes::Bytes;
 
 use super::{
     super::{catalog::Catalog, register::Instance},
+    book::read,
     etcd::Etcd,
     failure::nonsense,
     messages::{KeyValue, RangeRequest, RangeResponse},
+    pages::{PAGE, page},
 };
 use crate::error::{BoxError, Error};
 
-/// Keys of one answer.
-const PAGE: i64 = 1_000;
 /// Most services that are listed, and keys that are looked through.
 const MOST: usize = 100_000;
 
@@ -47,9 +47,10 @@ impl Catalog for Etcd {
         })
         .await?;
         let Some((key, service)) = found else { return Ok(None) };
-        let request = RangeRequest { key, limit: 1, ..RangeRequest::default() };
-        match self.page(request).await?.kvs.first() {
-            Some(kv) => Ok(Some(Instance::from_json_at(&kv.value, &service, id)?)),
+        let request = RangeRequest { key, ..RangeRequest::default() };
+        let allows_sockets = self.client.config.allow_unix_sockets;
+        match self.page(&mut 1, request).await?.kvs.first() {
+            Some(kv) => Ok(Some(read(&kv.value, &service, id, allows_sockets)?)),
             None => Ok(None),
         }
     }
@@ -63,16 +64,15 @@ impl Etcd {
         next: impl Fn(&KeyValue) -> Option<Bytes>,
         mut is_too_much: impl FnMut(&KeyValue) -> bool,
     ) -> Result<(), Error> {
-        let mut keys = self.keys.all();
+        let (mut keys, mut limit) = (self.keys.all(), PAGE);
         loop {
             let request = RangeRequest {
                 key: keys.first.clone(),
                 range_end: keys.end.clone(),
-                limit: PAGE,
-                revision: 0,
                 keys_only: true,
+                ..RangeRequest::default()
             };
-            let RangeResponse { kvs, more, .. } = self.page(request).await?;
+            let RangeResponse { kvs, more, .. } = self.page(&mut limit, request).await?;
             if kvs.iter().any(&mut is_too_much) {
                 return Err(nonsense("", "there are more than 100,000 services or instances"));
             }
@@ -83,8 +83,8 @@ impl Etcd {
         }
     }
 
-    async fn page(&self, request: RangeRequest) -> Result<RangeResponse, Error> {
+    async fn page(&self, limit: &mut i64, request: RangeRequest) -> Result<RangeResponse, Error> {
         let link = self.client.link().await?;
-        self.client.ask(&link, "/etcdserverpb.KV/Range", request).await
+        page(&self.client, &link, limit, request).await
     }
 }

@@ -2,7 +2,7 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::super::watch::WatchConfig;
+use super::super::{tls_files::TlsFiles, watch::WatchConfig};
 #[cfg(feature = "tls")]
 use crate::dial::TlsConfig;
 use crate::{
@@ -49,6 +49,11 @@ pub struct EtcdConfig {
     /// Whether user and password may be sent where they can be read on the way: without TLS, to another
     /// host. Default: `false`.
     pub allow_plaintext: bool,
+    /// Whether the address of an instance may be a Unix socket: `unix:/path`, `http+unix://` or `grpc+unix://`.
+    ///
+    /// If not, whatever may write to etcd cannot lead calls to the sockets of this host. An address that is a program
+    /// (`exec:/path`) is never used. Default: `false`.
+    pub allow_unix_sockets: bool,
     /// Whether to use TLS for `endpoints` without a scheme. Needs the feature `tls`. Default: `false`.
     pub tls_enabled: bool,
     /// PEM file with the certificates of the authorities that are trusted, instead of those of the system.
@@ -66,6 +71,9 @@ pub struct EtcdConfig {
     pub lease_ttl: Duration,
     /// Which answers to doubt. A deletion that is watched takes effect at once, whatever is set here: only
     /// what has left while the watch was interrupted is doubted, since leases may have ended by the same cause.
+    ///
+    /// etcd says every 10 minutes, unless it is set up otherwise, that nothing has changed: with a `max_stale` of less
+    /// than twice that, a quiet service is read anew after half of it.
     /// Default: that of [`WatchConfig`], with an `empty_grace` of 0 and a `removal_grace` of 15 s, within which
     /// an instance whose lease has ended is written again.
     pub watch: WatchConfig,
@@ -89,6 +97,7 @@ impl Default for EtcdConfig {
             username: String::new(),
             password: Secret::default(),
             allow_plaintext: false,
+            allow_unix_sockets: false,
             tls_enabled: false,
             tls_ca_file: None,
             tls_cert: None,
@@ -142,6 +151,7 @@ impl EtcdConfig {
         with_request_timeout: request_timeout = Duration;
         with_key_prefix: key_prefix = impl Into<String>;
         with_allow_plaintext: allow_plaintext = bool;
+        with_allow_unix_sockets: allow_unix_sockets = bool;
         with_tls: tls_enabled = bool;
         with_lease_ttl: lease_ttl = Duration;
         with_watch: watch = impl Into<WatchConfig>;
@@ -169,11 +179,7 @@ impl EtcdConfig {
         if self.username.is_empty() && !self.password.is_empty() {
             mistakes.push("`password` needs a `username`".to_owned());
         }
-        match (filled(&self.tls_cert), filled(&self.tls_key)) {
-            (Some(_), None) => mistakes.push("`tls_cert` needs a `tls_key`".to_owned()),
-            (None, Some(_)) => mistakes.push("`tls_key` needs a `tls_cert`".to_owned()),
-            _ => {}
-        }
+        mistakes.extend(self.tls_files().mistake());
         let ttl = self.lease_ttl;
         if !(MIN_TTL..=MAX_TTL).contains(&ttl) || ttl.subsec_nanos() > 0 {
             let bounds = "must be whole seconds, from 5 s to a day";
@@ -191,17 +197,12 @@ impl EtcdConfig {
 
     #[cfg(feature = "tls")]
     pub(super) fn tls(&self) -> TlsConfig {
-        let mut tls = TlsConfig::default().with_http2(true);
-        tls.ca_file = filled(&self.tls_ca_file);
-        tls.cert_file = filled(&self.tls_cert);
-        tls.key_file = filled(&self.tls_key);
-        tls
+        self.tls_files().config().with_http2(true)
     }
-}
 
-/// As Go writes what is not there.
-fn filled(path: &Option<PathBuf>) -> Option<PathBuf> {
-    path.clone().filter(|path| !path.as_os_str().is_empty())
+    fn tls_files(&self) -> TlsFiles<'_> {
+        TlsFiles { ca: &self.tls_ca_file, cert: &self.tls_cert, key: &self.tls_key }
+    }
 }
 
 #[cfg(test)]

@@ -20,10 +20,12 @@ use crate::error::Error;
 ///   "tags": ["v2"], "metadata": { "zone": "eu-1a" }, "status": "passing", "last_heartbeat": 0 }
 /// ```
 /// It may have the other keys of a [`File`](super::super::File), such as `weight` and `protocol`; keys that are
-/// not known are ignored. An instance without an `id` has that of its key.
+/// not known are ignored. An instance without an `id` has that of its key. An address that is a program of this
+/// host cannot be read, nor can a Unix socket without
+/// [`allow_unix_sockets`](super::EtcdConfig::allow_unix_sockets).
 ///
 /// # What is asked
-/// A service is read once, in pages of one revision, and then watched from the revision after that. All
+/// A service is read once, in pages of one revision and of as many keys as fit in a message, and then watched from the revision after that. All
 /// services of an `Etcd` and its clones share one connection and one watch stream.
 ///
 /// | what happens | the endpoints |
@@ -37,7 +39,7 @@ use crate::error::Error;
 /// | access is denied | stay; asked again after 30 s |
 ///
 /// # Bounds
-/// A service has at most 100,000 instances, a value 64 KiB, a message 4 MiB.
+/// A service has at most 100,000 instances of 256 MiB, a value 64 KiB, a message 4 MiB.
 ///
 /// # Example
 /// ```no_run

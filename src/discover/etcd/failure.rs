@@ -38,6 +38,12 @@ pub(super) fn is_of_lease(error: &Error) -> bool {
     error.what().contains("requested lease not found")
 }
 
+/// Whether an answer is longer than what is read, so that fewer keys may fit.
+pub(super) fn is_too_long(error: &Error) -> bool {
+    let of_length = ["message length too large", "a message of "];
+    of_length.iter().any(|part| error.what().contains(part))
+}
+
 /// Whether another member may do better.
 pub(super) fn is_of_member(status: &Status) -> bool {
     use Code::{Aborted, Cancelled, DeadlineExceeded, Internal, Unavailable, Unknown};

@@ -73,12 +73,49 @@ pub(super) struct DeleteRangeRequest {
     pub(super) range_end: Bytes,
 }
 
+/// What is done at once if all that is compared is so.
 #[derive(Clone, PartialEq, prost::Message)]
-pub(super) struct DeleteRangeResponse {
+pub(super) struct TxnRequest {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) compare: Vec<Compare>,
+    #[prost(message, repeated, tag = "2")]
+    pub(super) success: Vec<RequestOp>,
+}
+
+/// Whether `target` of `key` is equal to that.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Compare {
+    #[prost(int32, tag = "2")]
+    pub(super) target: i32,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(super) key: Bytes,
+    /// 0: it has none, or is not there.
+    #[prost(int64, tag = "8")]
+    pub(super) lease: i64,
+}
+
+pub(super) const LEASE: i32 = 4;
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct RequestOp {
+    #[prost(oneof = "Operation", tags = "2, 3")]
+    pub(super) operation: Option<Operation>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub(super) enum Operation {
+    #[prost(message, tag = "2")]
+    Put(PutRequest),
+    #[prost(message, tag = "3")]
+    Delete(DeleteRangeRequest),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct TxnResponse {
     #[prost(message, optional, tag = "1")]
     pub(super) header: Option<Header>,
-    #[prost(int64, tag = "2")]
-    pub(super) deleted: i64,
+    #[prost(bool, tag = "2")]
+    pub(super) succeeded: bool,
 }
 
 /// An answer that says no more than that it is done: of `Put` and `LeaseRevoke`.

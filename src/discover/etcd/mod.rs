@@ -12,6 +12,7 @@ mod inbox;
 mod keys;
 mod link;
 mod messages;
+mod pages;
 mod registrar;
 mod server;
 mod session;

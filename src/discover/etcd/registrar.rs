@@ -1,5 +1,11 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use bytes::Bytes;
 use futures_util::stream;
 use tokio::sync::mpsc;
 use tonic::Streaming;
@@ -11,13 +17,15 @@ use super::{
     keys::Keys,
     link::Link,
     messages::{
-        DeleteRangeRequest, DeleteRangeResponse, Done, LeaseGrantRequest, LeaseGrantResponse,
-        LeaseKeepAliveResponse, LeaseRequest, PutRequest,
+        Compare, DeleteRangeRequest, Done, LEASE, LeaseGrantRequest, LeaseGrantResponse,
+        LeaseKeepAliveResponse, LeaseRequest, Operation, PutRequest, RequestOp, TxnRequest,
+        TxnResponse,
     },
 };
 use crate::{
     endpoint::Status,
-    error::{BoxError, Error},
+    error::{BoxError, Error, Kind},
+    sync::lock,
 };
 
 /// Announces instances in etcd. Made by [`Etcd::registrar`](super::Etcd::registrar).
@@ -25,6 +33,9 @@ use crate::{
 /// All instances of a [`Registry`](super::super::Registry) have one lease, of
 /// [`lease_ttl`](super::EtcdConfig::lease_ttl). Its end removes them together; if it is lost, they are written
 /// again under a new one. Nothing is ever written without a lease.
+///
+/// An id is of the process that has announced it last: one that had it before, such as that which a restart
+/// replaces, neither changes nor removes it any more. To tell them apart, a user needs to read the keys, too.
 ///
 /// The values are JSON as the [Go library](super::Etcd) writes them. A status that was not set is `passing`.
 ///
@@ -47,7 +58,20 @@ use crate::{
 pub struct EtcdRegistrar {
     client: Arc<Client>,
     keys: Keys,
+    own: Mutex<HashMap<Bytes, Own>>,
 }
+
+/// What this has written of one key.
+#[derive(Default)]
+struct Own {
+    /// Under which it may be there, the newest last: of which it is, an answer that was lost would have told.
+    leases: Vec<i64>,
+    /// Whether it was there.
+    is_taken: bool,
+}
+
+/// Most leases of one key that are tried. The others are over.
+const MAX_LEASES: usize = 4;
 
 /// The lease, and what keeps it.
 #[derive(Default)]
@@ -76,7 +100,7 @@ struct Keeper {
 
 impl EtcdRegistrar {
     pub(super) fn new(client: Arc<Client>, keys: Keys) -> Self {
-        Self { client, keys }
+        Self { client, keys, own: Mutex::default() }
     }
 
     async fn link(&self, session: &mut EtcdSession) -> Result<Arc<Link>, Error> {
@@ -99,6 +123,52 @@ impl EtcdRegistrar {
         }
         session.lease = Some(granted.id);
         Ok(granted.id)
+    }
+
+    /// Does something with a key if it is under one of these leases. Tells whether it was.
+    async fn if_under(
+        &self,
+        link: &Arc<Link>,
+        key: &Bytes,
+        leases: impl IntoIterator<Item = i64>,
+        operation: Operation,
+    ) -> Result<bool, Error> {
+        for lease in leases {
+            let request = TxnRequest {
+                compare: vec![Compare { target: LEASE, key: key.clone(), lease }],
+                success: vec![RequestOp { operation: Some(operation.clone()) }],
+            };
+            let path = "/etcdserverpb.KV/Txn";
+            if self.client.ask::<_, TxnResponse>(link, path, request).await?.succeeded {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn write(&self, link: &Arc<Link>, put: PutRequest) -> Result<(), Error> {
+        let (key, lease) = (put.key.clone(), put.lease);
+        let (leases, is_taken) = {
+            let mut all = lock(&self.own);
+            let own = all.entry(key.clone()).or_default();
+            own.leases.retain(|of| *of != lease);
+            own.leases.push(lease);
+            let over = own.leases.len().saturating_sub(MAX_LEASES);
+            own.leases.drain(..over);
+            (own.leases.clone(), own.is_taken)
+        };
+        if is_taken {
+            // It may have none, or be gone.
+            let leases = leases.into_iter().rev().chain([0]);
+            if !self.if_under(link, &key, leases, Operation::Put(put)).await? {
+                return Err(Error::failed(Kind::InvalidConfig)
+                    .message("another process has announced this id in etcd since"));
+            }
+        } else {
+            self.client.ask::<_, Done>(link, "/etcdserverpb.KV/Put", put).await?;
+        }
+        lock(&self.own).insert(key, Own { leases: vec![lease], is_taken: true });
+        Ok(())
     }
 
     /// Asks for another term. Tells how many seconds there are.
@@ -172,8 +242,8 @@ impl Registrar for EtcdRegistrar {
         let key = self.keys.of_instance(instance.service(), instance.id())?;
         let link = self.link(session).await?;
         let lease = self.lease(session, &link).await?;
-        let request = PutRequest { key, value: written(instance)?.into(), lease };
-        let put = self.client.ask::<_, Done>(&link, "/etcdserverpb.KV/Put", request).await;
+        let put = PutRequest { key, value: written(instance)?.into(), lease };
+        let put = self.write(&link, put).await;
         if put.as_ref().is_err_and(is_of_lease) {
             session.is_lost = true;
         }
@@ -193,14 +263,18 @@ impl Registrar for EtcdRegistrar {
 
     async fn remove(&self, session: &mut EtcdSession, instance: &Instance) -> Result<(), BoxError> {
         let key = self.keys.of_instance(instance.service(), instance.id())?;
+        let leases = lock(&self.own).get(&key).map(|own| own.leases.clone()).unwrap_or_default();
         let link = self.link(session).await?;
-        let request = DeleteRangeRequest { key, range_end: Default::default() };
-        let path = "/etcdserverpb.KV/DeleteRange";
-        self.client.ask::<_, DeleteRangeResponse>(&link, path, request).await?;
+        let delete = DeleteRangeRequest { key: key.clone(), range_end: Bytes::new() };
+        let leases = leases.into_iter().rev();
+        // What is not under one of them is of another process.
+        self.if_under(&link, &key, leases, Operation::Delete(delete)).await?;
+        lock(&self.own).remove(&key);
         Ok(())
     }
 
     async fn end(&self, mut session: EtcdSession) -> Result<(), BoxError> {
+        lock(&self.own).clear();
         let Some(id) = session.lease else { return Ok(()) };
         let link = self.link(&mut session).await?;
         let path = "/etcdserverpb.Lease/LeaseRevoke";

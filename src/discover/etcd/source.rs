@@ -1,24 +1,20 @@
 use std::{
-    collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex},
 };
-
-use bytes::Bytes;
 
 use super::{
     super::watch::{Observation, Source},
     book::Book,
     client::Client,
-    failure::nonsense,
     feed::{Feed, Subscription},
-    inbox::{Change, News},
+    inbox::News,
     keys::KeyRange,
     link::Link,
-    messages::{Header, RangeRequest, RangeResponse},
+    pages::range,
 };
 use crate::{
-    error::{BoxError, Error},
+    error::{BoxError, Error, Kind},
     sync::lock,
     time::{self, Instant},
 };
@@ -44,7 +40,6 @@ pub struct EtcdService {
     known: Mutex<Known>,
 }
 
-#[derive(Default)]
 struct Known {
     book: Book,
     /// Whether the stream broke and nothing else is wrong: what is missed can be had from there on.
@@ -53,11 +48,6 @@ struct Known {
     /// while this was cut off, as they were.
     unsure_until: Option<Instant>,
 }
-
-/// Keys of one answer.
-const PAGE: i64 = 1_000;
-/// Most instances of a service.
-const MAX_INSTANCES: usize = 100_000;
 
 /// The watch that is open.
 #[derive(Default)]
@@ -79,8 +69,12 @@ impl EtcdService {
         client: Arc<Client>,
         feed: Arc<Feed>,
     ) -> Self {
-        let service = service.to_owned();
-        Self { service, range, client, feed, known: Mutex::default() }
+        let known = Known {
+            book: Book::new(client.config.allow_unix_sockets),
+            can_resume: false,
+            unsure_until: None,
+        };
+        Self { service: service.to_owned(), range, client, feed, known: known.into() }
     }
 
     /// Reads all there is.
@@ -166,48 +160,11 @@ impl EtcdService {
                 Ok(Some(self.told(false)))
             }
             News::Ended(error) => {
-                state.subscription = None;
-                lock(&self.known).can_resume = true;
+                // What is forbidden is refused when it is read. A watch would open the stream of all services anew,
+                // each time, since its token could be what is over.
+                lock(&self.known).can_resume = error.kind() != Kind::InvalidConfig;
                 Err(error)
             }
-        }
-    }
-}
-
-/// All keys of a range, and where the store was when they were read.
-pub(super) async fn range(
-    client: &Client,
-    link: &Arc<Link>,
-    keys: KeyRange,
-) -> Result<(BTreeMap<Bytes, Change>, Header), Error> {
-    let (mut all, mut at, mut next) = (BTreeMap::new(), None::<Header>, keys.clone());
-    loop {
-        let request = RangeRequest {
-            key: next.first,
-            range_end: next.end,
-            limit: PAGE,
-            // The same state for all pages.
-            revision: at.as_ref().map_or(0, |header| header.revision),
-            keys_only: false,
-        };
-        let RangeResponse { header, kvs, more, .. } =
-            client.ask(link, "/etcdserverpb.KV/Range", request).await?;
-        let header = header.unwrap_or_default();
-        if header.revision <= 0 {
-            return Err(nonsense(&link.url, "an answer without a revision"));
-        }
-        let at = at.get_or_insert(header);
-        let last = kvs.last().map(|kv| kv.key.clone());
-        for kv in kvs {
-            let change = Change { value: Some(kv.value), revision: kv.mod_revision };
-            all.insert(kv.key, change);
-        }
-        if all.len() > MAX_INSTANCES {
-            return Err(nonsense(&link.url, "a service has more than 100,000 instances"));
-        }
-        match last {
-            Some(last) if more => next = keys.from([&last[..], b"\0"].concat().into()),
-            _ => return Ok((all, std::mem::take(at))),
         }
     }
 }
@@ -220,10 +177,17 @@ impl Source for EtcdService {
     }
 
     async fn observe(&self, state: &mut EtcdState) -> Result<Observation, BoxError> {
-        if state.subscription.is_none() {
-            return Ok(self.begin(state).await?);
+        let observed = match state.subscription {
+            None => self.begin(state).await,
+            Some(_) => {
+                self.next(state).await.map(|told| told.unwrap_or_else(Observation::unchanged))
+            }
+        };
+        // The news that could not be followed are not told again.
+        if observed.is_err() {
+            state.subscription = None;
         }
-        Ok(self.next(state).await?.unwrap_or_else(Observation::unchanged))
+        Ok(observed?)
     }
 }
 

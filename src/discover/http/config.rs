@@ -17,7 +17,7 @@ use super::super::watch::WatchConfig;
 pub struct FarpConfig {
     /// Time from one poll of a seed to the next, 10 % more or less, from 100 ms to a day. A seed may ask for
     /// longer with `Cache-Control` or `Retry-After`, up to 5 min. Default: 10 s.
-    #[serde(with = "crate::duration::serde")]
+    #[serde(with = "crate::duration::serde", alias = "poll_interval")]
     pub interval: Duration,
     /// Time that one poll of a seed may take, with redirects and the manifest, from 10 ms. Default: 5 s.
     #[serde(with = "crate::duration::serde")]
@@ -27,6 +27,9 @@ pub struct FarpConfig {
     /// Whether to ask for the manifest too, which tells the weight, the place, the status and the health
     /// check. Default: `false`.
     pub manifest: bool,
+    /// Whether a [token](super::Farp::with_token) may be sent in plain text to another host. Default:
+    /// `false`.
+    pub allow_plaintext: bool,
     /// Which answers to doubt.
     pub watch: WatchConfig,
 }
@@ -38,6 +41,7 @@ impl Default for FarpConfig {
             timeout: Duration::from_secs(5),
             fall: 3,
             manifest: false,
+            allow_plaintext: false,
             watch: WatchConfig::default(),
         }
     }
@@ -69,6 +73,13 @@ impl FarpConfig {
     #[must_use]
     pub fn with_manifest(mut self, manifest: bool) -> Self {
         self.manifest = manifest;
+        self
+    }
+
+    /// Sets [`allow_plaintext`](Self::allow_plaintext).
+    #[must_use]
+    pub fn with_allow_plaintext(mut self, allow: bool) -> Self {
+        self.allow_plaintext = allow;
         self
     }
 

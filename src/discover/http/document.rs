@@ -74,6 +74,10 @@ impl Document {
         let mut endpoint = endpoint.with_key(id).with_status(Status::Passing);
         let path = seed.path().trim_end_matches('/');
         let manifest = format!("{}{path}/_farp/manifest", origin(seed));
+        for (key, value) in self.metadata.iter().flatten() {
+            endpoint = endpoint.with_metadata(key, value);
+        }
+        // Last: no service says in passing that it is another one.
         let told = [
             ("name", Some(name.to_owned())),
             ("version", self.service_version.clone().filter(|version| !version.is_empty())),
@@ -82,9 +86,6 @@ impl Document {
         ];
         for (key, value) in told {
             endpoint = value.into_iter().fold(endpoint, |of, value| of.with_metadata(key, value));
-        }
-        for (key, value) in self.metadata.iter().flatten() {
-            endpoint = endpoint.with_metadata(key, value);
         }
         let health = self.metadata.as_ref().and_then(|of| of.get("farp.health"));
         let check = health.and_then(|path| EndpointCheck::get(path).ok());
@@ -248,6 +249,12 @@ mod tests {
         assert_eq!(metadata, expected);
         let least = endpoint(r#"{"service_name":"tax","tags":null}"#, "http://a:1/").unwrap();
         assert_eq!(least.key(), "tax@a:1");
+    }
+
+    #[test]
+    fn metadata_does_not_say_that_it_is_another_service() {
+        let json = r#"{"service_name":"orders","metadata":{"name":"tax","farp.enabled":"no"}}"#;
+        assert_eq!(endpoint(json, "http://a:1").unwrap().metadata()["name"], "orders");
     }
 
     #[test]

@@ -15,8 +15,9 @@ use super::{
     seed::Seed,
 };
 use crate::{
+    auth::leads_privately,
     dial::Limits,
-    error::{Error, Kind},
+    error::{Code, Error, Kind},
     time::{self, Instant},
     wire,
 };
@@ -31,6 +32,7 @@ pub(super) struct Fetch<'a> {
     pub(super) token: Option<&'a HeaderValue>,
     pub(super) wants_manifest: bool,
     pub(super) timeout: Duration,
+    pub(super) allow_plaintext: bool,
 }
 
 /// Why a poll brought nothing.
@@ -66,26 +68,28 @@ impl Fetch<'_> {
                 if let Some(wait) = wire::retry_after(status, answer.headers()) {
                     error = error.retry_in(time::now(), wait);
                 }
-                let is_there =
-                    status == StatusCode::SERVICE_UNAVAILABLE && tells_error(answer.body());
-                return Err(Failed { error, is_there });
+                return Err(Failed { error, is_there: is_not_yet(&answer) });
             }
         };
         let manifest = match self.wants_manifest {
-            true => self.manifest(&document.value, manifest, until).await,
+            true => self.manifest(&document.value, manifest, until).await?,
             false => None,
         };
         Ok(Polled { document, manifest, fresh_for })
     }
 
-    /// The manifest, or what is known of it if it cannot be had.
+    /// The manifest, or what is known of it if it cannot be had. `None`: it has none that can be read.
+    ///
+    /// # Errors
+    /// Nothing is known, and it cannot be had: whether the instance is to be called is not known yet.
     async fn manifest(
         &self,
         document: &Document,
         known: Option<Tagged<Manifest>>,
         until: Instant,
-    ) -> Option<Tagged<Manifest>> {
+    ) -> Result<Option<Tagged<Manifest>>, Failed> {
         let known = known.filter(|known| known.value.is_of(document.id()));
+        let mut is_there = false;
         let fetched = async {
             let path = match document.manifest() {
                 Some(url) => self.seed.path_of(url)?,
@@ -104,17 +108,22 @@ impl Fetch<'_> {
                     Ok(Some(manifest))
                 }
                 status => {
+                    is_there = is_not_yet(&answer);
                     let text = format!("it answers {status} for its manifest");
-                    Err(Error::failed(Kind::Transport).message(text))
+                    let kind =
+                        if status.is_server_error() { Kind::Unavailable } else { Kind::Transport };
+                    Err(Error::failed(kind).message(text))
                 }
             }
         };
         match fetched.await {
-            Ok(fetched) => fetched.or(known),
-            Err(error) => {
+            Ok(fetched) => Ok(fetched.or(known)),
+            // What was had, and is of no use, does not become better.
+            Err(error) if known.is_some() || error.kind() == Kind::Transport => {
                 tracing::debug!(seed = %self.seed.address, %error, "no new manifest");
-                known
+                Ok(known)
             }
+            Err(error) => Err(Failed { error, is_there }),
         }
     }
 
@@ -129,6 +138,14 @@ impl Fetch<'_> {
             let mut request = self.seed.client.request(Method::GET, &path);
             request = request.header(ACCEPT, HeaderValue::from_static("application/json"));
             if let Some(token) = self.token {
+                if !self.allow_plaintext && !leads_privately(&self.seed.address) {
+                    return Err(Error::not_sent(Kind::InvalidConfig)
+                        .coded(Some(Code::AUTH_1105))
+                        .message(
+                            "the token would be sent in plain text: use `https`, or set \
+                         `allow_plaintext` if it may be read on the way",
+                        ));
+                }
                 request = request.header(AUTHORIZATION, token.clone());
             }
             if let Some(etag) = &etag {
@@ -159,14 +176,15 @@ impl<T> Tagged<T> {
     }
 }
 
-/// How a service that is not registered yet answers.
-fn tells_error(body: &[u8]) -> bool {
+/// Whether it is the answer of a service that is not registered yet.
+fn is_not_yet(answer: &Response<Bytes>) -> bool {
     #[derive(serde::Deserialize)]
     struct Told {
         #[serde(rename = "error")]
         _error: String,
     }
-    serde_json::from_slice::<Told>(body).is_ok()
+    answer.status() == StatusCode::SERVICE_UNAVAILABLE
+        && serde_json::from_slice::<Told>(answer.body()).is_ok()
 }
 
 fn max_age(headers: &HeaderMap) -> Option<Duration> {

@@ -69,7 +69,7 @@ pub fn farp<U: AsRef<str>>(seeds: impl IntoIterator<Item = U>) -> Result<Watched
 ///
 /// While all seeds fail, all endpoints stay as they were. With [`manifest`](FarpConfig::manifest), the
 /// manifest of a service tells its weight, place, status and health check; an instance that is a shadow, or
-/// stopping, is left out, and a canary gets its part.
+/// stopping, or whose manifest cannot be had yet, is left out, and a canary gets its part.
 ///
 /// # Security
 /// Nothing but the hosts and ports of the seeds is ever asked: redirects and manifests elsewhere are refused.
@@ -84,7 +84,7 @@ pub fn farp<U: AsRef<str>>(seeds: impl IntoIterator<Item = U>) -> Result<Watched
 /// use tower_upstream::discover::{Farp, FarpConfig, Watched};
 ///
 /// let config = FarpConfig::default().with_interval(Duration::from_secs(30)).with_manifest(true);
-/// let farp = Farp::new(["http://10.0.0.1:8080"])?.with_config(config).with_token("abc")?;
+/// let farp = Farp::new(["https://10.0.0.1:8443"])?.with_config(config).with_token("abc")?;
 /// let endpoints = Watched::new(farp);
 /// # let _ = endpoints;
 /// # Ok::<(), tower_upstream::Error>(())
@@ -165,6 +165,9 @@ impl Farp {
 
     /// Sends a bearer token to all seeds. It is never shown.
     ///
+    /// A seed on another host that is not reached over `https` is refused, with `AUTH_1105`, unless
+    /// [`allow_plaintext`](FarpConfig::allow_plaintext) is set.
+    ///
     /// # Errors
     /// [`Kind::InvalidConfig`] for a token that cannot be in a header.
     pub fn with_token(mut self, token: impl AsRef<str>) -> Result<Self, Error> {
@@ -202,6 +205,7 @@ impl Farp {
             token: self.token.as_ref(),
             wants_manifest: self.config.manifest,
             timeout: self.config.timeout,
+            allow_plaintext: self.config.allow_plaintext,
         };
         let polled = fetch.run(document, manifest).await;
         let (now, random) = (time::now(), random_fraction());
@@ -245,6 +249,23 @@ impl Farp {
         polls.for_each(|()| std::future::ready(())).await;
     }
 
+    /// Why there is no answer: an error of one seed, if all failed and none is there.
+    fn failed(&self) -> Option<Error> {
+        let records = lock(&self.records);
+        let first = records.first()?.error.clone();
+        first.filter(|_| records.iter().all(|of| of.error.is_some() && !of.is_there))
+    }
+
+    /// What all seeds tell now, for one that asks.
+    async fn ask(&self) -> Result<Vec<Arc<Endpoint>>, Error> {
+        self.poll_all(false).await;
+        let endpoints = self.endpoints();
+        match self.failed() {
+            Some(error) if endpoints.is_empty() => Err(error),
+            _ => Ok(endpoints),
+        }
+    }
+
     /// What all seeds tell. The first of two that tell the same id counts.
     fn endpoints(&self) -> Vec<Arc<Endpoint>> {
         let mut keys = HashSet::new();
@@ -286,17 +307,10 @@ impl Source for Farp {
     async fn observe(&self, state: &mut FarpState) -> Result<Observation, BoxError> {
         self.poll_all(!state.has_told).await;
         let now = time::now();
-        let (failed, next) = {
-            let records = lock(&self.records);
-            let errors: Vec<Error> = records.iter().filter_map(|of| of.error.clone()).collect();
-            let is_all = !records.is_empty() && errors.len() == records.len();
-            let is_there = records.iter().any(|record| record.is_there);
-            let failed = errors.into_iter().next().filter(|_| is_all && !is_there);
-            let next = records.iter().filter_map(Record::due).min();
-            (failed, next.map_or(self.config.interval, |due| due.saturating_duration_since(now)))
-        };
+        let next = lock(&self.records).iter().filter_map(Record::due).min();
+        let next = next.map_or(self.config.interval, |due| due.saturating_duration_since(now));
         let endpoints = self.endpoints();
-        if let Some(error) = failed {
+        if let Some(error) = self.failed() {
             // While something is known, failures are counted at the pace of the polls.
             let wait = if endpoints.is_empty() { Duration::ZERO } else { next };
             return Err(Error::failed(error.kind()).retry_in(now, wait).caused_by(error).into());
@@ -308,8 +322,7 @@ impl Source for Farp {
 
 impl Catalog for Farp {
     async fn list_services(&self) -> Result<Vec<String>, BoxError> {
-        self.poll_all(false).await;
-        let names = self.endpoints();
+        let names = self.ask().await?;
         let names = names.iter().filter_map(|of| of.metadata().get("name").cloned());
         let mut names: Vec<String> = names.collect();
         names.sort();
@@ -318,8 +331,7 @@ impl Catalog for Farp {
     }
 
     async fn find_instance(&self, id: &str) -> Result<Option<Instance>, BoxError> {
-        self.poll_all(false).await;
-        let found = self.endpoints().into_iter().find(|of| of.key() == id);
+        let found = self.ask().await?.into_iter().find(|of| of.key() == id);
         let found = found.and_then(|of| {
             let name = of.metadata().get("name")?.clone();
             Some(Instance::new(name, (*of).clone()))

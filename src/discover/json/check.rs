@@ -2,12 +2,14 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use crate::{endpoint::EndpointCheck, error::Error};
 
+/// Keys that are not known.
+pub(super) type Unknown = BTreeMap<String, IgnoredAny>;
+
 #[derive(Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Check {
     path: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -23,6 +25,8 @@ pub(super) struct Check {
     /// First and last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expected: Option<(u16, u16)>,
+    #[serde(flatten, skip_serializing)]
+    pub(super) others: Unknown,
 }
 
 impl Check {
@@ -35,6 +39,7 @@ impl Check {
             interval: check.interval(),
             timeout: check.timeout(),
             expected: check.expected().map(|statuses| (*statuses.start(), *statuses.end())),
+            others: Unknown::default(),
         }
     }
 

@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{
     Deserialize, Deserializer, Serialize,
-    de::{self, IgnoredAny, value::MapAccessDeserializer},
+    de::{self, value::MapAccessDeserializer},
 };
 
-use super::check::Check;
+use super::check::{Check, Unknown};
 use crate::{
     endpoint::{Endpoint, Locality, Status},
     error::{Error, Kind},
@@ -37,7 +37,7 @@ pub(super) struct Written {
     /// Whatever maintains a list says by that which instances there are.
     pub(super) last_heartbeat: Option<i64>,
     #[serde(flatten)]
-    others: BTreeMap<String, IgnoredAny>,
+    others: Unknown,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -62,18 +62,19 @@ impl From<Status> for Health {
 }
 
 #[derive(Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Place {
     region: Option<String>,
     zone: Option<String>,
     sub_zone: Option<String>,
+    #[serde(flatten, skip_serializing)]
+    others: Unknown,
 }
 
 impl Place {
     pub(super) fn of(locality: &Locality) -> Self {
         let Locality { region, zone, sub_zone } = locality;
         let [region, zone, sub_zone] = [region, zone, sub_zone].map(|part| Some(part.clone()));
-        Self { region, zone, sub_zone }
+        Self { region, zone, sub_zone, others: Unknown::default() }
     }
 }
 
@@ -83,6 +84,17 @@ fn filled(text: Option<String>) -> Option<String> {
 }
 
 impl Written {
+    /// A key that is not known, of the instance or of a part of it.
+    fn unknown(&self) -> Option<&String> {
+        let of_place = self.locality.as_ref().map(|place| &place.others);
+        let of_check = self.health_check.as_ref().map(|check| &check.others);
+        [Some(&self.others), of_place, of_check]
+            .into_iter()
+            .flatten()
+            .flat_map(Unknown::keys)
+            .next()
+    }
+
     fn address(&self) -> Option<String> {
         let Self { address, port, protocol, .. } = self;
         let address = address.as_ref()?;
@@ -114,7 +126,7 @@ impl Written {
         if let Some(check) = self.health_check {
             endpoint = endpoint.with_check(check.read()?);
         }
-        if let Some(Place { region, zone, sub_zone }) = self.locality {
+        if let Some(Place { region, zone, sub_zone, .. }) = self.locality {
             let [region, zone, sub_zone] = [region, zone, sub_zone].map(Option::unwrap_or_default);
             endpoint = endpoint.with_locality(Locality { region, zone, sub_zone });
         }
@@ -151,7 +163,7 @@ impl<'de> Deserialize<'de> for Listed {
 
             fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Listed, A::Error> {
                 let written = Written::deserialize(MapAccessDeserializer::new(map))?;
-                if let Some(unknown) = written.others.keys().next() {
+                if let Some(unknown) = written.unknown() {
                     return Err(de::Error::custom(format!("unknown field `{unknown}`")));
                 }
                 let endpoint = written.endpoint();
@@ -222,6 +234,8 @@ mod tests {
     fn mistakes_are_named() {
         for (text, named) in [
             (r#"{"adress":"a:1"}"#, "unknown field `adress`"),
+            (r#"{"address":"a:1","locality":{"zoen":"a"}}"#, "unknown field `zoen`"),
+            (r#"{"address":"a:1","health_check":{"path":"/","tls":1}}"#, "unknown field `tls`"),
             (r#"{"port":1}"#, "missing field `address`"),
             (r#"{"address":"a"}"#, "neither a scheme nor a port"),
             (r#"{"address":"a:1","status":"fine"}"#, "unknown variant `fine`"),

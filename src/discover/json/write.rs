@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     endpoint::{Endpoint, Locality},
-    error::{Error, Kind},
+    error::{Error, Kind, Quoted},
 };
 
 #[derive(Serialize)]
@@ -135,9 +135,8 @@ impl Instance {
         let name = filled(written.name.take(), name);
         let id = filled(written.id.take(), id);
         if id.is_empty() {
-            return Err(
-                invalid().message(format!("the instance of `{}` has no id", name.escape_debug()))
-            );
+            let name = Quoted(&name);
+            return Err(invalid().message(format!("the instance of `{name}` has no id")));
         }
         written.id = Some(id);
         let updated_at = written.last_heartbeat.and_then(|at| u64::try_from(at).ok());
@@ -191,6 +190,14 @@ mod tests {
         // A newer program may say more.
         let more = go.replace("{\"id\"", "{\"new\":[{}],\"id\"");
         assert_eq!(Instance::from_json(more.as_bytes()).unwrap().to_json(), go);
+        let more = go.replace(
+            "{\"id\"",
+            r#"{"locality":{"zone":"a","rack":"7"},"health_check":{"path":"/x","tls":{"sni":"y"}},"id""#,
+        );
+        let read = Instance::from_json(more.as_bytes()).unwrap();
+        assert_eq!(read.endpoint().locality().zone, "a");
+        assert_eq!(read.endpoint().check().map(EndpointCheck::path), Some("/x"));
+        assert!(!read.to_json().contains("rack"), "{}", read.to_json());
     }
 
     #[test]

@@ -5,11 +5,15 @@ mod course;
 mod driver;
 mod entry;
 mod instance;
+#[cfg(any(feature = "consul", feature = "eureka"))]
+mod place;
 mod registrar;
 mod registration;
 mod registry;
 mod shared;
 
+#[cfg(any(feature = "consul", feature = "eureka"))]
+pub(super) use self::place::{authority, port};
 pub use self::{
     instance::Instance,
     registrar::{Kept, Registrar},

@@ -75,20 +75,27 @@ impl Registration {
 
     /// Changes what is announced. The key of the endpoint stays.
     ///
-    /// Several changes that come faster than the backend takes them are written together.
+    /// Several changes that come faster than the backend takes them are written together. `change` is called again
+    /// if another change came meanwhile. It may use this registration.
     ///
     /// # Errors
     /// [`InvalidConfig`](crate::error::Kind::InvalidConfig) for an address that
     /// [cannot be announced](Instance::new); then nothing changes.
-    pub fn update(&self, change: impl FnOnce(Endpoint) -> Endpoint) -> Result<(), Error> {
-        // Under the lock, so that no change of another thread is lost.
-        let mut instance = lock(&self.instance);
-        let changed = instance.with_endpoint(change((**instance.endpoint()).clone()))?;
-        if changed.endpoint() != instance.endpoint() {
-            *instance = changed.clone();
-            self.shared.want(|course| course.update(self.number, changed));
+    pub fn update(&self, mut change: impl FnMut(Endpoint) -> Endpoint) -> Result<(), Error> {
+        loop {
+            // Not under the lock, and then no change of another thread may be lost.
+            let before = self.instance();
+            let changed = before.with_endpoint(change((**before.endpoint()).clone()))?;
+            let mut instance = lock(&self.instance);
+            if !Arc::ptr_eq(instance.endpoint(), before.endpoint()) {
+                continue;
+            }
+            if changed.endpoint() != before.endpoint() {
+                *instance = changed.clone();
+                self.shared.want(|course| course.update(self.number, changed));
+            }
+            return Ok(());
         }
-        Ok(())
     }
 
     /// Changes the status that is announced.

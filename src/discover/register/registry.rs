@@ -27,6 +27,7 @@ use crate::{
 /// | the backend fails, panics, hangs | are written again after a wait |
 /// | the session is lost | are written again at once, under the same ids |
 /// | the process is killed | expire, after the time to live of the backend |
+/// | the runtime of the session ends | are written again once something is asked for in another runtime |
 ///
 /// After a failure the next call waits for a random time of up to 250 ms, which doubles with each further
 /// failure up to 30 s, and starts over after a minute without one.
@@ -59,8 +60,10 @@ impl<R: Registrar> Registry<R> {
             keep_alive_every: backend.keep_alive_every(),
             max_backoff: backend.max_backoff(),
         };
-        let shared = Arc::new(Shared::new(backend.name(), pace));
-        Self { shared, backend: Arc::new(backend) }
+        let (name, backend) = (backend.name(), Arc::new(backend));
+        let of_driver = backend.clone();
+        let start = move |runtime: &Handle, shared: &_| driver::start(runtime, shared, &of_driver);
+        Self { shared: Arc::new(Shared::new(name, pace, Box::new(start))), backend }
     }
 
     /// Returns the backend.
@@ -82,10 +85,8 @@ impl<R: Registrar> Registry<R> {
         endpoint: Endpoint,
     ) -> Result<Registration, Error> {
         let instance = Instance::new(service, endpoint)?;
-        let runtime = Handle::try_current().map_err(|_| Error::not_sent(Kind::Unavailable))?;
-        let registration = Registration::announce(&self.shared, instance)?;
-        driver::start(&runtime, &self.shared, &self.backend);
-        Ok(registration)
+        Handle::try_current().map_err(|_| Error::not_sent(Kind::Unavailable))?;
+        Registration::announce(&self.shared, instance)
     }
 
     /// Deregisters everything, and waits for that for at most `timeout`. For a shutdown.

@@ -1,6 +1,7 @@
 //! What the registrations of one registry, and its driver, share.
 
 use std::{
+    fmt,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -16,10 +17,13 @@ use crate::{
     sync::lock,
 };
 
-#[derive(Debug)]
+/// Starts the driver in a runtime, unless it runs.
+pub(super) type Start = dyn Fn(&Handle, &Arc<Shared>) + Send + Sync;
+
 pub(super) struct Shared {
     /// Of the backend.
     pub(super) name: Box<str>,
+    start: Box<Start>,
     state: Mutex<State>,
     /// Wakes the driver.
     wanted: Notify,
@@ -40,10 +44,11 @@ struct Runs {
 }
 
 impl Shared {
-    pub(super) fn new(name: String, pace: Pace) -> Self {
+    pub(super) fn new(name: String, pace: Pace, start: Box<Start>) -> Self {
         let state = State { course: Course::new(pace), runs: Runs::default() };
         Self {
             name: name.into(),
+            start,
             state: Mutex::new(state),
             wanted: Notify::new(),
             progress: watch::Sender::new(()),
@@ -55,10 +60,13 @@ impl Shared {
         at(&lock(&self.state).course)
     }
 
-    /// Wants something else.
-    pub(super) fn want<T>(&self, change: impl FnOnce(&mut Course) -> T) -> T {
+    /// Wants something else. Inside a runtime a driver does it, even if that of the last one has ended.
+    pub(super) fn want<T>(self: &Arc<Self>, change: impl FnOnce(&mut Course) -> T) -> T {
         let result = change(&mut lock(&self.state).course);
         self.wanted.notify_one();
+        if let Ok(runtime) = Handle::try_current() {
+            (self.start)(&runtime, self);
+        }
         result
     }
 
@@ -78,13 +86,12 @@ impl Shared {
     /// # Errors
     /// [`Kind::Unavailable`] outside a runtime.
     pub(super) async fn until(
-        &self,
+        self: &Arc<Self>,
         timeout: Duration,
         is_so: impl Fn(&Course) -> bool,
     ) -> Result<bool, Error> {
-        if Handle::try_current().is_err() {
-            return Err(Error::not_sent(Kind::Unavailable));
-        }
+        let runtime = Handle::try_current().map_err(|_| Error::not_sent(Kind::Unavailable))?;
+        (self.start)(&runtime, self);
         let mut progress = self.progress.subscribe();
         let come = progress.wait_for(|()| self.look(&is_so));
         Ok(matches!(tokio::time::timeout(timeout, come).await, Ok(Ok(_))))
@@ -100,6 +107,13 @@ impl Shared {
     }
 }
 
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, state, .. } = self;
+        f.debug_struct("Shared").field("name", name).field("state", state).finish_non_exhaustive()
+    }
+}
+
 /// The right to drive a registry. There is one at a time.
 #[derive(Debug)]
 pub(super) struct Run {
@@ -108,13 +122,13 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// `None`: another drives.
+    /// `None`: another drives, or there is nothing to do.
     pub(super) fn begin(shared: &Arc<Shared>) -> Option<Self> {
         let mut state = lock(&shared.state);
-        let runs = &mut state.runs;
-        if runs.current.is_some() {
+        if state.runs.current.is_some() || state.course.is_over() {
             return None;
         }
+        let runs = &mut state.runs;
         runs.count += 1;
         runs.current = Some(runs.count);
         Some(Self { shared: shared.clone(), number: runs.count })

@@ -20,7 +20,9 @@ use crate::error::{Error, Kind};
 pub struct WatchConfig {
     /// Time without an answer after which the set is emptied. `None` keeps the last set however old it is.
     ///
-    /// Must be longer than the backend waits for a change. Default: `None`.
+    /// A backend that has been quiet for half of it is asked anew, so a set is emptied only if the backend fails
+    /// or does not answer. Time without a user empties nothing before the backend was asked. At least 1 s.
+    /// Default: `None`.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::option"))]
     pub max_stale: Option<Duration>,
     /// Time for which the backend must have answered that there are no endpoints before the set is

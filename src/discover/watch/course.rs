@@ -35,19 +35,26 @@ pub(super) struct Course {
     thinned_since: Option<Instant>,
     doubt_until: Option<Instant>,
     answered_at: Option<Instant>,
+    /// When this watch began, until its first observation has ended: time without a watch makes nothing too old
+    /// before the backend was asked.
+    began_at: Option<Instant>,
+    /// Whether the last observation failed.
+    is_failing: bool,
     is_expired: bool,
     retries: Retries,
 }
 
 impl Course {
     /// `answered_at` is when a watch before this one had its last answer.
-    pub(super) fn new(config: WatchConfig, answered_at: Option<Instant>) -> Self {
+    pub(super) fn new(config: WatchConfig, answered_at: Option<Instant>, now: Instant) -> Self {
         Self {
             config,
             empty_since: None,
             thinned_since: None,
             doubt_until: None,
             answered_at,
+            began_at: Some(now),
+            is_failing: false,
             is_expired: false,
             retries: Retries::default(),
         }
@@ -55,8 +62,8 @@ impl Course {
 
     /// An answer came that says what the one before it said.
     pub(super) fn confirmed(&mut self, now: Instant) {
-        self.answered_at = Some(now);
-        self.is_expired = false;
+        (self.answered_at, self.began_at) = (Some(now), None);
+        (self.is_failing, self.is_expired) = (false, false);
         self.retries.succeeded(now);
     }
 
@@ -84,6 +91,7 @@ impl Course {
     /// An observation failed. Tells how long to wait before the next one: at most `max`.
     /// `random` is from 0 up to 1.
     pub(super) fn failed(&mut self, max: Duration, random: f64, now: Instant) -> Duration {
+        (self.began_at, self.is_failing) = (None, true);
         self.retries.failed(max, random, now)
     }
 
@@ -92,10 +100,19 @@ impl Course {
         self.doubt_until
     }
 
+    /// When an observation has to start, with nothing remembered, since the backend has been quiet for half of
+    /// the time after which what is known is too old. So only a failure, which that would find, makes it so.
+    pub(super) fn asks_anew_at(&self) -> Option<Instant> {
+        let is_quiet = !self.is_expired && !self.is_failing;
+        let max_stale = self.config.max_stale.filter(|_| is_quiet)?;
+        Some(time::later(self.answered_at?, max_stale / 2))
+    }
+
     /// When what is known is too old.
     pub(super) fn expires_at(&self) -> Option<Instant> {
         let max_stale = self.config.max_stale.filter(|_| !self.is_expired)?;
-        Some(time::later(self.answered_at?, max_stale))
+        let first = self.began_at.map(|began| time::later(began, max_stale / 2));
+        Some(time::later(self.answered_at?, max_stale)).max(first)
     }
 
     /// Whether what is known has just become too old. Then nothing is known.

@@ -66,7 +66,7 @@ proptest! {
     #[test]
     fn an_answer_is_believed_as_a_naive_model_says(config in config(), events in events()) {
         let start = time::now();
-        let mut course = Course::new(config.clone(), None);
+        let mut course = Course::new(config.clone(), None, start);
         let (mut now, mut history) = (0, Vec::new());
         for (wait, event) in events {
             now += wait;
@@ -94,18 +94,23 @@ proptest! {
     #[test]
     fn a_set_is_too_old_when_no_answer_came_for_so_long(
         events in prop::collection::vec((0_u64..8, any::<bool>()), 1..40),
-        max_stale in 1_u64..20,
+        half in 1_u64..10,
+        before in prop::option::of(0_u64..=25),
     ) {
         let start = time::now();
-        let config = WatchConfig::default().with_max_stale(secs(max_stale));
-        let mut course = Course::new(config, None);
-        let (mut now, mut answered, mut expired) = (0, None, false);
+        let config = WatchConfig::default().with_max_stale(secs(2 * half));
+        let (mut now, mut answered, mut expired) = (25, before, false);
+        let mut course = Course::new(config, before.map(|at| start + secs(at)), start + secs(now));
+        let (began, mut has_looked) = (now, false);
         for (wait, is_answer) in events {
             now += wait;
             let at = start + secs(now);
-            let due = answered.is_some_and(|answered| now - answered >= max_stale) && !expired;
+            let is_old = answered.is_some_and(|answered| now - answered >= 2 * half);
+            // At its begin, a watch has the time to look once.
+            let due = is_old && (has_looked || now - began >= half) && !expired;
             prop_assert_eq!(course.expire(at), due);
-            expired |= due;
+            (expired, has_looked) = (expired || due, true);
+            prop_assert!(course.asks_anew_at() < course.expires_at() || answered.is_none() || expired);
             if is_answer {
                 course.confirmed(at);
                 (answered, expired) = (Some(now), false);
@@ -120,7 +125,7 @@ proptest! {
         events in prop::collection::vec((0_u64..90, any::<bool>()), 1..60),
     ) {
         let start = time::now();
-        let mut course = Course::new(WatchConfig::default(), None);
+        let mut course = Course::new(WatchConfig::default(), None, start);
         let (mut now, mut in_a_row, mut well) = (0, 0_u32, None);
         for (wait, is_answer) in events {
             now += wait;

@@ -60,7 +60,7 @@ impl<S: Source> Driver<S> {
         let known = shared.sets.borrow().set.clone();
         let answered_at = lock(&shared.health).answered_at;
         Self {
-            course: Course::new(shared.config.clone(), answered_at),
+            course: Course::new(shared.config.clone(), answered_at, time::now()),
             base: known.unwrap_or_else(EndpointSet::empty),
             name: shared.source.name(),
             run,
@@ -81,8 +81,11 @@ impl<S: Source> Driver<S> {
             let observed = {
                 let observe = async { shared.source.observe(&mut state).await };
                 let observe = pin!(AssertUnwindSafe(observe).catch_unwind());
-                let doubt = self.course.doubt_until().filter(|due| *due > began);
-                match self.until(observe, time::earlier(doubt, self.course.expires_at())).await {
+                // What was due before is done by this observation.
+                let later = |due: Option<Instant>| due.filter(|due| *due > began);
+                let (doubt, quiet) = (self.course.doubt_until(), self.course.asks_anew_at());
+                let anew = time::earlier(later(doubt), later(quiet));
+                match self.until(observe, time::earlier(anew, self.course.expires_at())).await {
                     Wake::Done(observed) => observed,
                     Wake::Due => {
                         self.expire();
@@ -103,7 +106,9 @@ impl<S: Source> Driver<S> {
                 Ok(Err(error)) => self.fail(Error::from_service(error)),
                 Err(_) => self.fail(Error::unsent("the source panicked")),
             };
-            let next = time::later(time::now(), wait).max(time::later(began, PAUSE));
+            let next = time::later(time::now(), wait);
+            let next = self.course.asks_anew_at().map_or(next, |at| at.min(next));
+            let next = next.max(time::later(began, PAUSE));
             let is_stale = self.rest(next).await?;
             let is_doubted = self.course.doubt_until().is_some_and(|due| due <= time::now());
             if is_broken || is_stale || is_doubted {

@@ -48,7 +48,8 @@ impl<S: Source> WatchHandle<S> {
 
     /// Returns the time since the last answer of the backend, or `None` before the first one.
     ///
-    /// While a backend that announces changes is quiet, this grows up to the time for which it waits.
+    /// While a backend that announces changes is quiet, this grows up to the time for which it waits, or half
+    /// of [`max_stale`](super::WatchConfig::max_stale).
     pub fn staleness(&self) -> Option<Duration> {
         self.health().answered_at.map(|at| time::now().saturating_duration_since(at))
     }

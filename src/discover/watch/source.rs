@@ -62,7 +62,8 @@ pub trait Source: Send + Sync + 'static {
     ///
     /// An answer that can be read and has no endpoints is `Ok` with an empty set. Everything else that is
     /// not an answer is an error. The set that is known stays in use then, and the next observation is
-    /// made after a wait that grows, with the same `state`.
+    /// made after a wait that grows, with the same `state`, so an error has to leave nothing half-read in it. After
+    /// a panic it has a default one.
     ///
     /// # Cancel safety
     /// The future may be dropped at any point. The `state` is dropped with it, and the next observation

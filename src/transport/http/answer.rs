@@ -1,10 +1,7 @@
 //! Reads responses of plugins.
 
-use std::io::Read;
-
 use bytes::Bytes;
-use flate2::read::MultiGzDecoder;
-use http::{StatusCode, header::CONTENT_ENCODING};
+use http::StatusCode;
 use serde::de::DeserializeOwned;
 
 use super::exchange::Received;
@@ -115,30 +112,8 @@ fn said(received: &Received) -> Option<String> {
 
 /// Returns the body, decompressed if it came compressed, to at most `max_response_bytes`.
 fn unzip(received: &Received) -> Result<Bytes, Error> {
-    let (body, limit) = (received.body.clone(), received.config.max_response_bytes);
-    let encoding =
-        received.parts.headers.get(CONTENT_ENCODING).map_or(&b""[..], |value| value.as_bytes());
-    if encoding.is_empty() || encoding.eq_ignore_ascii_case(b"identity") {
-        return Ok(body);
-    }
-    if !encoding.eq_ignore_ascii_case(b"gzip") && !encoding.eq_ignore_ascii_case(b"x-gzip") {
-        let encoding = text(encoding);
-        return Err(undecodable(format!(
-            "its encoding is `{}`, not gzip",
-            wire::start(&encoding, 64)
-        )));
-    }
-    let mut unzipped = Vec::new();
-    MultiGzDecoder::new(&body[..])
-        .take((limit as u64).saturating_add(1))
-        .read_to_end(&mut unzipped)
-        .map_err(undecodable)?;
-    if unzipped.len() > limit {
-        return Err(undecodable(format!(
-            "its body has more than {limit} bytes after decompression (`max_response_bytes`)"
-        )));
-    }
-    Ok(unzipped.into())
+    let limit = received.config.max_response_bytes;
+    wire::unzip(&received.body, &received.parts.headers, limit).map_err(undecodable)
 }
 
 #[cfg(test)]

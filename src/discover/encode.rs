@@ -1,7 +1,7 @@
 //! Text in a URL.
 
 /// Percent-encodes all but what stands for itself everywhere (RFC 3986 §2.3).
-pub(super) fn encode(text: &str) -> String {
+pub(in crate::discover) fn encode(text: &str) -> String {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {

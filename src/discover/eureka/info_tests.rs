@@ -1,0 +1,102 @@
+use super::*;
+use crate::endpoint::Status;
+
+fn info(json: &str) -> Info {
+    let whole = format!(
+        r#"{{"instanceId":"tax-1","hostName":"a.example","ipAddr":"10.0.0.1","port":{{"$":80,"@enabled":"true"}},{json}}}"#
+    );
+    serde_json::from_str::<Info>(&whole).unwrap().of_app("tax")
+}
+
+fn read(json: &str) -> Endpoint {
+    info(json).endpoint(Prefer::default()).unwrap()
+}
+
+#[test]
+fn an_address_is_that_of_the_ip_unless_the_name_or_the_secure_port_is_preferred() {
+    let both = r#""securePort":{"$":"443","@enabled":"true"}"#;
+    for (host_name, secure_port, expected) in [
+        (false, false, "http://10.0.0.1:80"),
+        (true, false, "http://a.example:80"),
+        (false, true, "https://10.0.0.1:443"),
+        (true, true, "https://a.example:443"),
+    ] {
+        let endpoint = info(both).endpoint(Prefer { host_name, secure_port }).unwrap();
+        assert_eq!(endpoint.address().as_str(), expected);
+    }
+    let secure = Prefer { secure_port: true, ..Prefer::default() };
+    for (json, expected) in [
+        (r#""securePort":{"$":443,"@enabled":"false"}"#, "http://10.0.0.1:80"),
+        (r#""metadata":{"protocol":"grpc"}"#, "grpc://10.0.0.1:80"),
+    ] {
+        assert_eq!(info(json).endpoint(secure).unwrap().address().as_str(), expected);
+    }
+    let v6: Info =
+        serde_json::from_str(r#"{"hostName":"h","ipAddr":"::1","port":"8080","securePort":{}}"#)
+            .unwrap();
+    let v6 = v6.of_app("tax").endpoint(Prefer::default()).unwrap();
+    assert_eq!((v6.key(), v6.address().as_str()), ("h", "http://[::1]:8080"));
+    let only_secure = r#"{"instanceId":"x","hostName":"h","port":{"$":80,"@enabled":false},"securePort":{"$":443,"@enabled":true}}"#;
+    let only_secure: Info = serde_json::from_str(only_secure).unwrap();
+    let only_secure = only_secure.endpoint(Prefer::default()).unwrap();
+    assert_eq!(only_secure.address().as_str(), "https://h:443");
+}
+
+#[test]
+fn what_cannot_be_reached_says_why() {
+    for (json, why) in [
+        (r#"{"instanceId":"x","hostName":"h","port":{"$":80,"@enabled":"false"}}"#, "no port"),
+        (r#"{"instanceId":"x","hostName":"h","port":{"$":0,"@enabled":"true"}}"#, "no port"),
+        (r#"{"instanceId":"x","port":80}"#, "no address"),
+        (r#"{"ipAddr":"10.0.0.1","port":80}"#, "no id"),
+    ] {
+        let info: Info = serde_json::from_str(json).unwrap();
+        let error = info.endpoint(Prefer::default()).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    }
+}
+
+#[test]
+fn a_status_and_its_override_decide_whether_it_gets_calls() {
+    for (json, status, is_draining) in [
+        (r#""status":"UP""#, Status::Passing, false),
+        (r#""status":"DOWN""#, Status::Critical, false),
+        (r#""status":"STARTING""#, Status::Unknown, true),
+        (r#""status":"OUT_OF_SERVICE""#, Status::Critical, true),
+        (r#""status":"UNKNOWN""#, Status::Unknown, false),
+        (r#""status":"UP","overriddenstatus":"OUT_OF_SERVICE""#, Status::Critical, true),
+        (
+            r#""status":"UP","overriddenStatus":"UNKNOWN","overriddenstatus":"DOWN""#,
+            Status::Critical,
+            false,
+        ),
+        (r#""status":"UP","overriddenStatus":"UNKNOWN""#, Status::Passing, false),
+    ] {
+        let endpoint = read(json);
+        assert_eq!((endpoint.status(), endpoint.is_draining()), (status, is_draining), "{json}");
+    }
+}
+
+#[test]
+fn metadata_tells_weight_tags_and_place() {
+    let endpoint = read(
+        r#""status":"UP","vipAddress":"tax","dataCenterInfo":{"name":"Amazon","metadata":{"availability-zone":"us-1c"}},
+           "metadata":{"@class":"java.util.HashMap","weight":7,"tags":"v2, eu","region":"eu","zone":"eu-1a","version":"2.3.0"}"#,
+    );
+    assert_eq!((endpoint.weight(), endpoint.tags()), (7, &["v2".to_owned(), "eu".to_owned()][..]));
+    assert_eq!((&*endpoint.locality().region, &*endpoint.locality().zone), ("eu", "eu-1a"));
+    let keys: Vec<_> = endpoint.metadata().keys().map(String::as_str).collect();
+    assert_eq!(keys, ["name", "region", "version", "zone"]);
+    assert_eq!(endpoint.metadata()["name"], "tax");
+    let amazon = read(r#""dataCenterInfo":{"metadata":{"availability-zone":"us-1c"}}"#);
+    assert_eq!((&*amazon.locality().zone, &*amazon.metadata()["name"]), ("us-1c", "TAX"));
+    // A weight that is none stays what it is.
+    assert_eq!(read(r#""metadata":{"weight":"much"}"#).metadata()["weight"], "much");
+}
+
+#[test]
+fn a_virtual_address_is_one_of_a_list() {
+    let info = info(r#""vipAddress":"tax, orders","secureVipAddress":"tax-tls""#);
+    assert!(info.is_at("tax", false) && info.is_at("ORDERS", false));
+    assert!(!info.is_at("tax-tls", false) && info.is_at("tax-tls", true));
+}

@@ -1,0 +1,148 @@
+//! The search for the instances of one type, shared by all that want it.
+
+use std::sync::{Arc, Weak};
+
+use mdns_sd::{Receiver, ResolvedService, ScopedIp, ServiceEvent};
+
+use super::{
+    board::Listing,
+    daemon::{Daemon, Heard, failed},
+    entry::endpoint,
+    kind::ServiceType,
+    places::Place,
+    txt::Said,
+};
+use crate::{endpoint::Endpoint, error::Error, time};
+
+/// One user of a search, which ends with the last one.
+#[derive(Debug)]
+pub(super) struct Browse {
+    daemon: Arc<Daemon>,
+    kind: ServiceType,
+    number: u64,
+}
+
+impl Browse {
+    /// Joins the search for a type that runs, or begins one.
+    pub(super) fn begin(daemon: &Arc<Daemon>, kind: &ServiceType) -> Result<Self, Error> {
+        // Under the lock, as is the end of a search: the daemon does one after the other.
+        let begun = daemon.heard.note(|board| match board.join(kind) {
+            Some(number) => Ok((number, None)),
+            None => {
+                let events = daemon.mdns.browse(kind.full())?;
+                Ok((board.begin(kind, time::now()), Some(events)))
+            }
+        });
+        let failed = |error| failed(&format!("`{}` cannot be searched for", kind.short()), error);
+        let (number, events) = begun.map_err(failed)?;
+        if let Some(events) = events {
+            let follower = Follower {
+                heard: Arc::downgrade(&daemon.heard),
+                kind: kind.clone(),
+                number,
+                ipv6: daemon.config.ipv6,
+                max: daemon.config.max_instances,
+                is_full: false,
+            };
+            tokio::spawn(follower.listen(events));
+        }
+        Ok(Self { daemon: daemon.clone(), kind: kind.clone(), number })
+    }
+
+    /// Looks at what is found. `None`: it has ended.
+    pub(super) fn look<T>(&self, at: impl FnOnce(&Listing) -> T) -> Option<T> {
+        let heard = &self.daemon.heard;
+        heard.look(|board| {
+            Some(at(board.listing(&self.kind, self.number).filter(|of| !of.is_over)?))
+        })
+    }
+}
+
+impl Drop for Browse {
+    fn drop(&mut self) {
+        self.daemon.heard.note(|board| {
+            if board.leave(&self.kind, self.number) {
+                let _ = self.daemon.mdns.stop_browse(self.kind.full());
+            }
+        });
+    }
+}
+
+/// Follows what is told of a type.
+struct Follower {
+    heard: Weak<Heard>,
+    kind: ServiceType,
+    number: u64,
+    ipv6: bool,
+    max: usize,
+    is_full: bool,
+}
+
+impl Follower {
+    async fn listen(mut self, events: Receiver<ServiceEvent>) {
+        while let Ok(event) = events.recv_async().await {
+            let Some(heard) = self.heard.upgrade() else { return };
+            let (of, now) = ((&self.kind, self.number), time::now());
+            match event {
+                ServiceEvent::ServiceResolved(found) => match self.read(&found) {
+                    Ok(endpoint) => {
+                        let full = &found.fullname;
+                        let has_room =
+                            heard.note(|board| board.found(of, full, endpoint, self.max, now));
+                        if !has_room && !self.is_full {
+                            let (kind, max) = (self.kind.short(), self.max);
+                            tracing::warn!(
+                                kind,
+                                max,
+                                "more instances than may be; they are ignored"
+                            );
+                        }
+                        self.is_full = !has_room;
+                    }
+                    Err(error) => {
+                        tracing::debug!(%error, "an instance cannot be used");
+                        heard.note(|board| board.gone(of, &found.fullname, now));
+                    }
+                },
+                ServiceEvent::ServiceRemoved(_, full) => {
+                    heard.note(|board| board.gone(of, &full, now));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn read(&self, found: &ResolvedService) -> Result<Endpoint, Error> {
+        let said = Said::read(found.txt_properties.iter().map(|pair| (pair.key(), pair.val())));
+        let label = self.kind.label_of(&found.fullname).unwrap_or_default();
+        // The system is asked for the own addresses only if they decide.
+        let is_needed = found.addresses.len() > 1;
+        let places: Vec<_> = found.addresses.iter().map(|ip| place(ip, is_needed)).collect();
+        endpoint(&label, found.port, &places, &said, self.ipv6)
+    }
+}
+
+/// Also if the runtime ends.
+impl Drop for Follower {
+    fn drop(&mut self) {
+        if let Some(heard) = self.heard.upgrade() {
+            heard.note(|board| board.end(&self.kind, self.number));
+        }
+    }
+}
+
+fn place(address: &ScopedIp, is_needed: bool) -> Place {
+    let ip = address.to_ip_addr();
+    let interfaces = match address {
+        ScopedIp::V4(v4) => v4.interface_ids(),
+        ScopedIp::V6(v6) => std::slice::from_ref(v6.scope_id()),
+        _ => &[],
+    };
+    let scope = address.is_ipv6().then(|| interfaces.first().map(|of| of.name.clone())).flatten();
+    let own = interfaces.iter().filter(|_| is_needed || ip.is_loopback());
+    Place {
+        ip,
+        scope: scope.filter(|scope| !scope.is_empty()),
+        heard_at: own.flat_map(mdns_sd::InterfaceId::get_addrs).collect(),
+    }
+}

@@ -1,0 +1,27 @@
+//! Where an instance is reached, for registries that keep a host and a port.
+
+use crate::endpoint::Address;
+
+/// The port of an address that is a host and a port, and nothing else. `Err`: why it is not.
+pub(in crate::discover) fn port(address: &Address) -> Result<u16, String> {
+    if address.host().is_empty() || address.socket_path().is_some() {
+        return Err(format!("`{address}` has no host"));
+    }
+    if !matches!(address.path(), "" | "/") {
+        return Err(format!("`{address}` has a path, for which there is no place"));
+    }
+    let of_scheme = match address.scheme() {
+        Some("http") => Some(80),
+        Some("https") => Some(443),
+        _ => None,
+    };
+    address.port().or(of_scheme).ok_or_else(|| format!("`{address}` has no port"))
+}
+
+/// A host and a port, as they stand in a URL.
+pub(in crate::discover) fn authority(host: &str, port: u16) -> String {
+    match host.contains(':') && !host.starts_with('[') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    }
+}

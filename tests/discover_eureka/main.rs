@@ -1,0 +1,28 @@
+//! Endpoints in Eureka, against a double in this process that answers as the recorded server did: on a paused
+//! clock.
+#![cfg(feature = "eureka")]
+#![allow(dead_code, unreachable_pub)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
+
+mod double;
+mod hostile;
+#[path = "../support/linked.rs"]
+mod linked;
+#[path = "../support/raw.rs"]
+mod raw;
+mod reading;
+mod real;
+#[path = "../support/real.rs"]
+mod real_servers;
+mod registering;
+mod registry;
+#[path = "../support/registry_story.rs"]
+mod registry_story;
+mod replay;
+mod servers;
+mod settings;
+mod story;
+#[path = "../support/mod.rs"]
+mod support;
+#[path = "../support/tls.rs"]
+mod tls;

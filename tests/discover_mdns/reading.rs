@@ -1,0 +1,265 @@
+//! What is heard, and what becomes of it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use futures::{FutureExt, StreamExt};
+use tokio::{
+    net::TcpListener,
+    time::{Instant, sleep},
+};
+use tower_upstream::{
+    Endpoint,
+    discover::{Discover, Filtered, Mdns},
+    endpoint::Status,
+    error::Kind,
+};
+
+use crate::{
+    free_port, keys, loopback, mdns, ms,
+    responder::{Responder, Service},
+    secs, until, until_keys, until_within,
+};
+
+#[tokio::test]
+async fn a_goodbye_removes_an_instance_after_about_a_second_even_the_last_one() {
+    let port = free_port();
+    let host = Responder::start(port);
+    host.announce(Service::new("_tax._tcp", "tax-1", 1)).await;
+    host.announce(Service::new("_tax._tcp", "tax-2", 2)).await;
+    let endpoints = mdns(port).service("tax").unwrap();
+    let mut sets = endpoints.discover();
+    until_keys(&mut sets, &["tax-1", "tax-2"]).await;
+    for left in [&["tax-2"][..], &[]] {
+        host.goodbye(if left.is_empty() { "tax-2" } else { "tax-1" }).await;
+        let (_, took) = until_within(secs(5), &mut sets, |set| keys(set) == left).await;
+        assert!(took > ms(800) && took < secs(3), "{took:?}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_removed_during_three_ttls_although_each_refresh_is_lost_once() {
+    let port = free_port();
+    let host = Responder::start(port);
+    host.announce(Service::new("_tax._tcp", "tax-1", 1).ttl(3)).await;
+    let endpoints = mdns(port).service("tax").unwrap();
+    let mut sets = endpoints.discover();
+    until_keys(&mut sets, &["tax-1"]).await;
+    let before = host.questions();
+    let end = Instant::now() + secs(10);
+    while Instant::now() < end {
+        host.lose(1);
+        tokio::select! {
+            set = sets.next() => panic!("it flapped: {set:?}"),
+            () = sleep(ms(1_200)) => {}
+        }
+    }
+    assert!(host.questions() >= before + 3, "it is asked for before its records expire");
+    assert!(endpoints.handle().last_error().is_none());
+}
+
+#[tokio::test]
+async fn an_instance_that_falls_silent_is_removed_when_its_records_expire() {
+    let port = free_port();
+    let host = Responder::start(port);
+    host.announce(Service::new("_tax._tcp", "tax-1", 1).ttl(3)).await;
+    host.announce(Service::new("_tax._tcp", "tax-2", 2).ttl(3)).await;
+    let mut sets = mdns(port).service("tax").unwrap().discover();
+    until_keys(&mut sets, &["tax-1", "tax-2"]).await;
+    host.kill("tax-1");
+    let (_, took) = until_within(secs(8), &mut sets, |set| keys(set) == ["tax-2"]).await;
+    assert!(took < secs(6), "{took:?}");
+}
+
+#[tokio::test]
+async fn an_instance_that_is_asked_about_and_does_not_answer_is_removed_early() {
+    let port = free_port();
+    let host = Responder::start(port);
+    host.announce(Service::new("_tax._tcp", "tax-1", 1)).await;
+    host.announce(Service::new("_tax._tcp", "tax-2", 2)).await;
+    let mdns = mdns(port);
+    let mut sets = mdns.service("tax").unwrap().discover();
+    until_keys(&mut sets, &["tax-1", "tax-2"]).await;
+    host.kill("tax-1");
+    for key in ["tax-1", "tax-2", "unknown"] {
+        mdns.reconfirm(key, secs(2)).unwrap();
+    }
+    until_within(secs(8), &mut sets, |set| keys(set) == ["tax-2"]).await;
+}
+
+#[tokio::test]
+async fn an_announcement_is_not_trusted_until_its_check_has_passed() {
+    let port = free_port();
+    let host = Responder::start(port);
+    // Nothing listens there yet.
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = taken.local_addr().unwrap();
+    drop(taken);
+    let good = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    host.announce(Service::new("_tax._tcp", "bad", address.port())).await;
+    host.announce(Service::new("_tax._tcp", "good", good.local_addr().unwrap().port())).await;
+    let config = loopback(port).with_require_health_before_use(true);
+    let mut sets = Mdns::new(config).unwrap().service("tax").unwrap().discover();
+    assert_eq!(keys(&sets.next().await.unwrap()), ["good"]);
+    sleep(ms(500)).await;
+    assert!(sets.next().now_or_never().is_none());
+    let _listener = TcpListener::bind(address).await.unwrap();
+    until_keys(&mut sets, &["bad", "good"]).await;
+}
+
+#[tokio::test]
+async fn an_instance_that_moves_stays_where_it_was_until_it_is_known_to_be_there() {
+    let port = free_port();
+    let host = Responder::start(port);
+    let (passes, asked) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
+    let (of, count) = (passes.clone(), asked.clone());
+    let check = move |_: Arc<Endpoint>| {
+        count.fetch_add(1, SeqCst);
+        std::future::ready(of.load(SeqCst))
+    };
+    let config = loopback(port).with_require_health_before_use(true);
+    let mdns = Mdns::new(config).unwrap().with_check(check);
+    host.announce(Service::new("_tax._tcp", "tax-1", 1)).await;
+    let mut sets = mdns.service("tax").unwrap().discover();
+    until_keys(&mut sets, &["tax-1"]).await;
+    passes.store(false, SeqCst);
+    let before = asked.load(SeqCst);
+    host.announce(Service::new("_tax._tcp", "tax-1", 2)).await;
+    while asked.load(SeqCst) == before {
+        sleep(ms(20)).await;
+    }
+    assert!(sets.next().now_or_never().is_none());
+    passes.store(true, SeqCst);
+    let moved = until(&mut sets, |set| set[0].address().port() == Some(2)).await;
+    assert_eq!(keys(&moved), ["tax-1"]);
+}
+
+#[tokio::test]
+async fn several_types_stand_side_by_side_and_each_id_is_there_once() {
+    let port = free_port();
+    let host = Responder::start(port);
+    host.announce(Service::new("_one._tcp", "a", 1).txt(&["id=a", "name=tax"])).await;
+    host.announce(Service::new("_two._tcp", "a", 2).txt(&["id=a", "name=tax"])).await;
+    host.announce(Service::new("_two._tcp", "b", 3).txt(&["id=b", "name=vat"])).await;
+    let config = loopback(port).with_service_types(["_one._tcp", "_two._tcp", "_none._tcp"]);
+    let all = Mdns::new(config).unwrap().all_types().unwrap();
+    let mut sets = all.discover();
+    let set = until_keys(&mut sets, &["a", "b"]).await;
+    assert_eq!(set.get("a").unwrap().address().port(), Some(1), "the first type counts");
+    let mut of_vat = Filtered::service(all, "vat").discover();
+    assert_eq!(keys(&of_vat.next().await.unwrap()), ["b"]);
+    // One leaves a type, and is still there by the other.
+    host.goodbye("a").await;
+    let set =
+        until(&mut sets, |set| set.get("a").is_some_and(|a| a.address().port() == Some(2))).await;
+    assert_eq!(keys(&set), ["a", "b"]);
+}
+
+#[tokio::test]
+async fn services_that_share_a_type_are_told_apart_by_their_names() {
+    let port = free_port();
+    let host = Responder::start(port);
+    host.announce(Service::new("_farp._tcp", "1", 1).txt(&["name=Tax", "id=tax-1"])).await;
+    host.announce(Service::new("_farp._tcp", "2", 2).txt(&["name=vat", "id=vat-1"])).await;
+    host.announce(Service::new("_farp._tcp", "3", 3).txt(&["id=nameless"])).await;
+    let mdns = Mdns::new(loopback(port).with_service_type("_farp._tcp")).unwrap();
+    let (tax, vat) = (mdns.service("tax").unwrap(), mdns.service("vat").unwrap());
+    let (mut of_tax, mut of_vat) = (tax.discover(), vat.discover());
+    until_keys(&mut of_tax, &["tax-1"]).await;
+    until_keys(&mut of_vat, &["vat-1"]).await;
+    // They share one search, which goes on without either.
+    drop(of_tax);
+    host.announce(Service::new("_farp._tcp", "4", 4).txt(&["name=VAT", "id=vat-2"])).await;
+    until_keys(&mut of_vat, &["vat-1", "vat-2"]).await;
+}
+
+#[tokio::test]
+async fn a_change_of_the_txt_record_is_an_update_at_the_same_address() {
+    let port = free_port();
+    let host = Responder::start(port);
+    host.announce(Service::new("_tax._tcp", "tax-1", 1)).await;
+    let mut sets = mdns(port).service("tax").unwrap().discover();
+    let before = until_keys(&mut sets, &["tax-1"]).await;
+    let strings = ["id=tax-1", "weight=3", "status=warning", "draining=true", "k=1", "k=2"];
+    host.announce(Service::new("_tax._tcp", "tax-1", 1).txt(&strings)).await;
+    let set = until(&mut sets, |set| set.first().is_none_or(|of| of.weight() == 3)).await;
+    assert_eq!(set[0].address(), before[0].address());
+    assert_eq!((set[0].status(), set[0].is_draining()), (Status::Warning, true));
+    assert_eq!(set[0].metadata()["k"], "1");
+}
+
+#[tokio::test]
+async fn an_empty_network_is_an_empty_set_after_the_browse_timeout() {
+    let endpoints = mdns(free_port()).service("tax").unwrap();
+    let start = Instant::now();
+    let set = endpoints.first_snapshot(secs(10)).await.unwrap();
+    assert!(set.is_empty());
+    let took = start.elapsed();
+    assert!(took >= secs(2) && took < secs(6), "{took:?}");
+}
+
+#[tokio::test]
+async fn without_an_interface_there_is_an_error_and_no_empty_set() {
+    let mut config = loopback(free_port()).with_browse_timeout(ms(300));
+    config.interfaces = vec!["no-such-interface".to_owned()];
+    let endpoints = Mdns::new(config).unwrap().service("tax").unwrap();
+    let error = endpoints.first_snapshot(secs(2)).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Timeout);
+    assert!(endpoints.handle().set().is_none());
+    let error = endpoints.handle().last_error().unwrap().to_string();
+    assert!(error.contains("no-such-interface"), "{error}");
+}
+
+#[tokio::test]
+async fn instances_beyond_the_bound_and_on_foreign_loopbacks_are_ignored() {
+    let port = free_port();
+    let host = Responder::start(port);
+    let mut sets = {
+        let config = loopback(port).with_max_instances(3);
+        Mdns::new(config).unwrap().service("tax").unwrap().discover()
+    };
+    host.announce(Service::new("_tax._tcp", "nowhere", 9).ip([0, 0, 0, 0])).await;
+    for at in 1..=5 {
+        host.announce(Service::new("_tax._tcp", &format!("tax-{at}"), at)).await;
+    }
+    let set = until(&mut sets, |set| set.len() == 3).await;
+    assert!(set.get("nowhere").is_none());
+    sleep(ms(500)).await;
+    assert!(sets.next().now_or_never().is_none_or(|set| set.unwrap().len() == 3));
+}
+
+#[tokio::test]
+async fn all_that_ask_for_a_service_share_one_watch_and_nothing_is_asked_without_one() {
+    let port = free_port();
+    let host = Responder::start(port);
+    host.announce(Service::new("_tax._tcp", "tax-1", 1).ttl(2)).await;
+    let mdns = mdns(port);
+    let (one, same) = (mdns.service("tax").unwrap(), mdns.service("tax").unwrap());
+    assert!(std::ptr::eq(one.source(), same.source()));
+    let (mut first, mut second) = (one.discover(), same.discover());
+    until_keys(&mut first, &["tax-1"]).await;
+    until_keys(&mut second, &["tax-1"]).await;
+    drop((first, second));
+    sleep(ms(500)).await;
+    let before = host.questions();
+    sleep(Duration::from_millis(2_500)).await;
+    assert_eq!(host.questions(), before, "the daemon ends with the last user");
+    // And begins again.
+    until_keys(&mut one.discover(), &["tax-1"]).await;
+}
+
+#[test]
+fn a_name_that_is_no_type_is_refused() {
+    let mdns = mdns(free_port());
+    for name in ["", "a-name-that-is-too-long", "t\u{e4}x", "1"] {
+        assert_eq!(mdns.service(name).unwrap_err().kind(), Kind::InvalidConfig, "{name}");
+    }
+    assert_eq!(mdns.all_types().unwrap_err().kind(), Kind::InvalidConfig);
+    let shared = Mdns::new(loopback(1).with_service_type("_farp._tcp")).unwrap();
+    assert!(shared.service("a-name-that-is-too-long").is_ok() && shared.service("").is_err());
+}

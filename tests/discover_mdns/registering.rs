@@ -1,0 +1,158 @@
+//! What is announced: found by another daemon, and as it is on the wire.
+
+use tokio::time::sleep;
+use tower_upstream::{
+    Endpoint,
+    discover::{Discover, Mdns, Registry},
+    endpoint::{Locality, Status},
+    error::Kind,
+};
+
+use crate::{free_port, keys, loopback, mdns, ms, responder::Responder, secs, until, until_keys};
+
+fn tax(id: &str) -> Endpoint {
+    Endpoint::new("http://127.0.0.1:8080/v1").unwrap().with_key(id)
+}
+
+#[tokio::test]
+async fn an_instance_is_found_as_it_was_announced_and_gone_when_it_left() {
+    let port = free_port();
+    let registry = Registry::new(mdns(port).registrar());
+    let endpoint = tax("tax-1.a")
+        .with_weight(3)
+        .with_priority(1)
+        .with_status(Status::Passing)
+        .with_tag("v2")
+        .with_tag("eu")
+        .with_metadata("version", "2")
+        .with_metadata("farp.manifest", "/m")
+        .with_locality(Locality { zone: "a".into(), ..Locality::default() });
+    let registered = registry.register("tax", endpoint.clone()).unwrap();
+    registered.registered(secs(15)).await.unwrap();
+
+    let mut sets = mdns(port).service("tax").unwrap().discover();
+    let set = until_keys(&mut sets, &["tax-1.a"]).await;
+    assert_eq!(*set[0], endpoint.with_metadata("name", "tax"));
+
+    registered.update(|endpoint| endpoint.with_weight(5)).unwrap();
+    until(&mut sets, |set| set[0].weight() == 5).await;
+    let moved = Endpoint::new("http://127.0.0.1:8081/v1").unwrap();
+    registered.update(|_| moved.clone()).unwrap();
+    until(&mut sets, |set| set[0].address() == moved.address()).await;
+    registered.drain();
+    until(&mut sets, |set| set[0].is_draining()).await;
+    registered.deregister(secs(10)).await.unwrap();
+    until_keys(&mut sets, &[]).await;
+}
+
+#[tokio::test]
+async fn a_record_has_the_layout_of_the_go_library_and_a_goodbye_is_said_twice() {
+    let port = free_port();
+    let host = Responder::start(port);
+    let registry = Registry::new(mdns(port).registrar());
+    let endpoint = Endpoint::new("127.0.0.1:8080").unwrap().with_key("tax-7");
+    let endpoint = endpoint.with_metadata("team", "blue").with_tag("v2").with_tag("eu");
+    let registered = registry.register("Tax_API", endpoint).unwrap();
+    registered.registered(secs(15)).await.unwrap();
+    sleep(ms(200)).await;
+    let strings = host.heard("tax-7._tax-api._tcp.local").unwrap();
+    assert_eq!(
+        strings,
+        [
+            "name=Tax_API",
+            "version=",
+            "id=tax-7",
+            "team=blue",
+            "tags=v2,eu",
+            "mdns.service_type=_tax-api._tcp"
+        ]
+    );
+    registry.deregister_all(secs(10)).await.unwrap();
+    sleep(ms(200)).await;
+    let goodbyes = host.goodbyes();
+    assert!(
+        goodbyes.len() >= 2 && goodbyes.iter().all(|of| of.starts_with("tax-7.")),
+        "{goodbyes:?}"
+    );
+}
+
+#[tokio::test]
+async fn instances_of_one_process_leave_alone() {
+    let port = free_port();
+    let mdns_here = mdns(port);
+    let registry = Registry::new(mdns_here.registrar());
+    let one = registry.register("tax", tax("one")).unwrap();
+    let two = registry.register("tax", tax("two")).unwrap();
+    let of_vat = registry.register("vat", tax("one-of-vat")).unwrap();
+    for of in [&one, &two, &of_vat] {
+        of.registered(secs(15)).await.unwrap();
+    }
+    // The same daemon hears itself.
+    let mut here = mdns_here.service("tax").unwrap().discover();
+    let mut there = mdns(port).service("tax").unwrap().discover();
+    until_keys(&mut here, &["one", "two"]).await;
+    until_keys(&mut there, &["one", "two"]).await;
+    drop(one);
+    until_keys(&mut here, &["two"]).await;
+    let set = until_keys(&mut there, &["two"]).await;
+    assert_eq!(keys(&set), ["two"], "its address did not leave with the other");
+    sleep(ms(1_500)).await;
+    let watched = mdns(port).service("tax").unwrap();
+    until_keys(&mut watched.discover(), &["two"]).await;
+    drop(of_vat);
+    two.deregister(secs(10)).await.unwrap();
+    until_keys(&mut there, &[]).await;
+}
+
+#[tokio::test]
+async fn of_two_hosts_with_one_name_both_are_announced_and_one_is_used() {
+    let port = free_port();
+    let (first, second) =
+        (Registry::new(mdns(port).registrar()), Registry::new(mdns(port).registrar()));
+    let one = first.register("tax", tax("tax-1")).unwrap();
+    one.registered(secs(15)).await.unwrap();
+    let other = Endpoint::new("127.0.0.1:9090").unwrap().with_key("tax-1");
+    let two = second.register("tax", other).unwrap();
+    two.registered(secs(15)).await.unwrap();
+    let mut sets = mdns(port).service("tax").unwrap().discover();
+    until_keys(&mut sets, &["tax-1"]).await;
+    one.deregister(secs(10)).await.unwrap();
+    until(&mut sets, |set| set.get("tax-1").is_some_and(|of| of.address().port() == Some(9090)))
+        .await;
+    two.deregister(secs(10)).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_address_outside_of_all_networks_is_an_error_that_says_so() {
+    let registry = Registry::new(mdns(free_port()).registrar());
+    let endpoint = Endpoint::new("192.0.2.1:80").unwrap().with_key("tax-1");
+    let registered = registry.register("tax", endpoint).unwrap();
+    let error = loop {
+        sleep(ms(50)).await;
+        if let Some(error) = registered.last_error() {
+            break error;
+        }
+    };
+    assert!(!registered.is_registered());
+    assert_eq!(error.kind(), Kind::Connection);
+    assert!(error.to_string().contains("network of `192.0.2.1`"), "{error}");
+}
+
+#[tokio::test]
+async fn what_mdns_cannot_announce_is_refused_with_the_reason() {
+    use tower_upstream::discover::Instance;
+    let registrar = Mdns::new(loopback(1)).unwrap().registrar();
+    for (service, address, id, part) in [
+        ("tax", "tax.internal:80", "tax-1", "an IP address"),
+        ("tax", "[::1]:80", "tax-1", "`ipv6` is false"),
+        ("tax", "ftp://127.0.0.1", "tax-1", "no port"),
+        ("a-name-that-is-too-long", "127.0.0.1:80", "tax-1", "`service_type`"),
+        ("tax", "127.0.0.1:80", &"x".repeat(64), "63 bytes"),
+    ] {
+        let endpoint = Endpoint::new(address).unwrap().with_key(id);
+        let instance = Instance::new(service, endpoint).unwrap();
+        let error = registrar.left_out(&instance).unwrap_err();
+        assert_eq!(error.kind(), Kind::InvalidConfig);
+        assert!(error.to_string().contains(part), "{error}");
+    }
+}
