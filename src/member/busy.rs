@@ -3,8 +3,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::member::Member;
-
 /// The time that calls take, added up, and the average over a second of what that grows by.
 #[derive(Debug, Default)]
 pub(super) struct Busy {
@@ -40,11 +38,13 @@ impl Busy {
         (word >> BITS).wrapping_add((word & WAITING).wrapping_mul(now / 1_000)) & MICROS
     }
 
-    fn mean(&self) -> f64 {
+    #[inline]
+    pub(super) fn mean(&self) -> f64 {
         f64::from_bits(self.mean.load(Ordering::Relaxed))
     }
 
-    fn look(&self, now: u64) -> f64 {
+    /// The average as of now.
+    pub(super) fn look(&self, now: u64) -> f64 {
         let (micros, seen_at) = (self.micros(now), self.seen_at.swap(now, Ordering::Relaxed));
         let work = micros.wrapping_sub(self.seen.swap(micros, Ordering::Relaxed)) & MICROS;
         let mean = averaged(self.mean(), work as f64, now.saturating_sub(seen_at) as f64 / 1e3);
@@ -60,26 +60,6 @@ fn averaged(mean: f64, work: f64, elapsed: f64) -> f64 {
     }
     let kept = (-elapsed / WINDOW).exp();
     mean * kept + work / elapsed * (1.0 - kept)
-}
-
-impl Member {
-    /// The calls in flight on average of the last second, as of the last look; those that a strategy did not
-    /// ask to [count](super::Measure) are none.
-    #[inline]
-    pub(crate) fn occupancy(&self) -> f64 {
-        self.load().busy.mean()
-    }
-
-    /// Wakes the task of its set, so that the strategy looks at the load of the members.
-    #[cfg(feature = "hash")]
-    pub(crate) fn watch(&self) {
-        self.signal.watch();
-    }
-
-    /// Looks how much it did since the last look: the average as of `now`.
-    pub(crate) fn look_at_work(&self, now: u64) -> f64 {
-        self.load().busy.look(now)
-    }
 }
 
 #[cfg(test)]

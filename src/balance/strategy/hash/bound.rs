@@ -4,6 +4,7 @@ use super::{
     super::candidates::Candidates,
     bounded_by::BoundedBy,
     lookup::Lookup,
+    portions::Portions,
     scheme::HashScheme,
     total::{Total, load},
 };
@@ -33,7 +34,7 @@ impl Bound {
         place: Place<'_>,
         candidates: &Candidates<'_>,
         total: &Total,
-        weights: &[f64],
+        portions: &Portions,
     ) -> usize {
         let first = place.first;
         let load = candidates.get(first).map_or(0.0, |first| load(self.by, first.member()));
@@ -45,20 +46,22 @@ impl Bound {
             return first;
         }
         let sum = if is_measured { sum } else { total.get(candidates) };
-        let share = weights.get(first).copied().unwrap_or(0.0);
-        if load <= self.room(sum, share, candidates.len()) {
+        if load <= self.room(sum, portions, first) {
             return first;
         }
-        self.spilled(place, candidates, total, weights)
+        self.spilled(place, candidates, total, portions)
     }
 
-    /// What one may have that is this `share` of `len`.
-    fn room(self, sum: f64, share: f64, len: usize) -> f64 {
+    /// What the candidate at `index` may have.
+    fn room(self, sum: f64, portions: &Portions, index: usize) -> f64 {
+        let (share, endpoints) = (portions.of(index), portions.endpoints);
         match (self.by, self.scheme) {
-            (BoundedBy::InFlight, HashScheme::Skipper { .. }) => self.factor.mean(sum as u64, len),
+            (BoundedBy::InFlight, HashScheme::Skipper { .. }) => {
+                self.factor.mean(sum as u64, endpoints)
+            }
             (BoundedBy::InFlight, _) => f64::from(self.factor.slots(sum as u64, share)),
             (BoundedBy::Occupancy, HashScheme::Skipper { .. }) => {
-                self.factor.room(sum, 1.0 / len as f64)
+                self.factor.room(sum, 1.0 / endpoints as f64)
             }
             (BoundedBy::Occupancy, _) => self.factor.room(sum, share),
         }
@@ -70,7 +73,7 @@ impl Bound {
         Place { lookup, hash, first }: Place<'_>,
         candidates: &Candidates<'_>,
         total: &Total,
-        weights: &[f64],
+        portions: &Portions,
     ) -> usize {
         let (sum, len) = (total.renewed(candidates), candidates.len());
         let overload = |index: usize| {
@@ -78,8 +81,7 @@ impl Bound {
             if index != first && !candidates.is_free(index) {
                 return f64::INFINITY;
             }
-            let share = weights.get(index).copied().unwrap_or(0.0);
-            load(self.by, of.member()) / self.room(sum, share, len)
+            load(self.by, of.member()) / self.room(sum, portions, index)
         };
         if let HashScheme::Skipper { .. } = self.scheme {
             let mut along = lookup.walk(hash).into_iter().flatten();

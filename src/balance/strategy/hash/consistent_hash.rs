@@ -9,6 +9,7 @@ use super::{
     bounded_by::BoundedBy,
     key_bytes::KeyBytes,
     lookup::{Lookup, Shares},
+    portions::Portions,
     scheme::HashScheme,
     total::Total,
     waves::Waves,
@@ -127,8 +128,7 @@ pub struct ConsistentHashTable {
     /// When the wave of each of the members began.
     began: Box<[Option<Instant>]>,
     pub(super) shares: Shares,
-    /// What each of the members is of the weight of all.
-    weights: Box<[f64]>,
+    portions: Portions,
     total: Total,
 }
 
@@ -169,13 +169,13 @@ impl<K: Send + Sync + 'static> Strategy for ConsistentHash<K> {
         let lookup = kept.unwrap_or_else(|| {
             Lookup::new(self.scheme, members, &universe, &layers(&began, &newest_first))
         });
-        let weights = weights(members, &shares);
+        let portions = Portions::new(members, &shares);
         let works = self.bound.is_some() && self.bounded_by == BoundedBy::Occupancy;
         let measure = Measure { works, ..Measure::DEFAULT };
         members.iter().for_each(|member| member.set_measure(measure));
         let total = Total::new(self.bounded_by, members);
         let members = members.into();
-        ConsistentHashTable { lookup, members, universe, waves, began, shares, weights, total }
+        ConsistentHashTable { lookup, members, universe, waves, began, shares, portions, total }
     }
 
     fn renew_after(&self, table: &Self::Table) -> Option<Duration> {
@@ -215,18 +215,6 @@ impl<K> ConsistentHash<K> {
             }
         }
     }
-}
-
-/// The share of each in the weight of all. A newcomer has the weight of the keys that it has: or else the others
-/// would have to do with less before it has taken any of theirs.
-fn weights(members: &[Arc<Member>], shares: &Shares) -> Box<[f64]> {
-    let of = |(index, member): (usize, &Arc<Member>)| {
-        f64::from(member.endpoint().weight()) * shares.of.get(index).copied().unwrap_or(1.0)
-    };
-    let weights = members.iter().enumerate().map(of);
-    let total: f64 = weights.clone().sum();
-    let even = 1.0 / members.len() as f64;
-    weights.map(|weight| if total > 0.0 { weight / total } else { even }).collect()
 }
 
 /// When each wave began.
@@ -299,7 +287,7 @@ where
         let Some(factor) = self.bound else { return Some(first) };
         let bound = Bound { factor, by: self.bounded_by, scheme: self.scheme };
         let place = Place { lookup: &table.lookup, hash, first };
-        Some(bound.choose(place, &candidates, &table.total, &table.weights))
+        Some(bound.choose(place, &candidates, &table.total, &table.portions))
     }
 
     fn affinity(&self, request: &Req) -> Option<u64> {

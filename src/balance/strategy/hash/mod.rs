@@ -10,6 +10,7 @@ mod lookup;
 #[cfg(all(test, feature = "test-util"))]
 mod occupancy_tests;
 mod places;
+mod portions;
 mod scheme;
 #[cfg(test)]
 mod tests;

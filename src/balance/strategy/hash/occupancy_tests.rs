@@ -115,3 +115,18 @@ async fn what_all_have_in_flight_is_known_to_the_next_look_and_by_choices_that_s
     assert_eq!(strategy.watch(&table), Some(MS));
     drop(busy);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_newcomer_without_keys_takes_no_room_from_the_others() {
+    for scheme in [HashScheme::default(), HashScheme::Skipper { points: 100 }] {
+        let (strategy, members) = (by(BoundedBy::InFlight, scheme), endpoints(1..16));
+        let first = strategy.table(&members[..5], Some(&strategy.table(&[], None)));
+        let homes = || (0..300).map(|key| choose(&strategy, &first, &members[..5], key));
+        // As much as each may have, or a call less.
+        let _busy: Vec<_> = members[..5].iter().flat_map(|member| calls(member, 7)).collect();
+        let scaled_up = strategy.table(&members, Some(&first));
+        for (key, home) in homes().enumerate() {
+            assert_eq!(choose(&strategy, &scaled_up, &members, key as u64), home, "{scheme:?}");
+        }
+    }
+}
