@@ -114,7 +114,7 @@ where
 
     fn call(&mut self, request: Req) -> BoxUpstreamFuture<Res> {
         let inner = Service::call(self, request);
-        BoxUpstreamFuture { inner: Box::pin(async move { inner.await.map_err(of_inner::<S, _>) }) }
+        BoxUpstreamFuture::new(async move { inner.await.map_err(of_inner::<S, _>) })
     }
 
     fn boxed_clone(&self) -> Box<dyn Boxed<Req, Res>> {
@@ -175,6 +175,12 @@ impl<Req, Res> fmt::Debug for BoxUpstream<Req, Res> {
 #[must_use = "futures do nothing unless polled"]
 pub struct BoxUpstreamFuture<Res> {
     inner: Pin<Box<dyn Future<Output = Result<Res, Error>> + Send>>,
+}
+
+impl<Res> BoxUpstreamFuture<Res> {
+    pub(crate) fn new(inner: impl Future<Output = Result<Res, Error>> + Send + 'static) -> Self {
+        Self { inner: Box::pin(inner) }
+    }
 }
 
 impl<Res> Future for BoxUpstreamFuture<Res> {

@@ -66,6 +66,7 @@ pub mod choose;
 pub mod connect;
 mod course;
 pub mod deadline;
+mod decision;
 #[cfg(feature = "serde")]
 mod duration;
 pub mod endpoint;
@@ -77,6 +78,7 @@ pub mod outcome;
 mod pool;
 pub mod replay;
 pub mod rules;
+pub mod session;
 mod sync;
 pub mod telemetry;
 mod time;

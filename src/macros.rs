@@ -52,7 +52,7 @@ macro_rules! inner_chooses {
 }
 
 /// Setters of settings: what each is called, and the field that it sets, whose type is one that can be
-/// copied, `impl Into` of one, or a list of `each`.
+/// copied, `impl Into` of one, `some` of one, or a list of `each`.
 #[cfg(feature = "http")]
 macro_rules! setters {
     () => {};
@@ -61,6 +61,16 @@ macro_rules! setters {
         #[must_use]
         pub fn $name(mut self, $field: impl Into<$type>) -> Self {
             self.$field = $field.into();
+            self
+        }
+
+        setters! { $($rest)* }
+    };
+    ($name:ident: $field:ident = some $type:ty; $($rest:tt)*) => {
+        #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
+        #[must_use]
+        pub fn $name(mut self, $field: impl Into<$type>) -> Self {
+            self.$field = Some($field.into());
             self
         }
 

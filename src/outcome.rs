@@ -20,9 +20,12 @@
 //! # Example
 //! See [`Classify`].
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
-use crate::error::{Error, Fault, Kind};
+use crate::{
+    decision::{Decision, Explain},
+    error::{Error, Fault, Kind},
+};
 
 /// Verdict on one finished call, as a guard counts it.
 ///
@@ -125,6 +128,42 @@ pub trait Classify<Res, Err> {
     /// Called by layers that repeat calls, once for each attempt.
     fn repeat(&self, _result: Result<&Res, &Err>) -> Repeat {
         Repeat::Yes
+    }
+
+    /// Adds to an answer why it comes from its endpoint. Only [`Explained`] knows how.
+    #[doc(hidden)]
+    fn explain(&self, _answer: &mut Res, _decision: Arc<Decision>) {}
+}
+
+/// Rule that also lets answers carry why they come from their endpoint. Made by
+/// [`BalanceLayer::explained`](crate::BalanceLayer::explained).
+///
+/// ```
+/// use tower_upstream::{BalanceLayer, LeastRequest, Reply, discover, outcome::{ErrIsFailure, Explained}};
+/// let layer = BalanceLayer::new(discover::fixed(["a:1"])?, LeastRequest::new());
+/// let explained: BalanceLayer<_, _, Explained<ErrIsFailure>> = layer.explained(0.01);
+/// # let _ = explained;
+/// # Ok::<(), tower_upstream::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Explained<C>(pub(crate) C);
+
+impl<C, Res, Err> Classify<Res, Err> for Explained<C>
+where
+    C: Classify<Res, Err>,
+    Res: Explain,
+{
+    #[inline]
+    fn classify(&self, result: Result<&Res, &Err>) -> Outcome {
+        self.0.classify(result)
+    }
+
+    fn repeat(&self, result: Result<&Res, &Err>) -> Repeat {
+        self.0.repeat(result)
+    }
+
+    fn explain(&self, answer: &mut Res, decision: Arc<Decision>) {
+        answer.explain(decision);
     }
 }
 

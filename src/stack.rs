@@ -248,7 +248,7 @@ unjudged! {
 
 #[cfg(feature = "http")]
 unjudged! {
-    crate::codec::CodecLayer<Req, Res>, Req, Res;
+    crate::codec::CodecLayer<Req, Res, F>, Req, Res, F;
     crate::http::AnswerLayer<L, M>, L, M;
     crate::http::OriginLayer;
     crate::http::ReplayBodyLayer;

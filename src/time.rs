@@ -15,6 +15,9 @@ use std::{
     time::Duration,
 };
 
+#[cfg(feature = "sticky")]
+use std::time::{SystemTime, UNIX_EPOCH};
+
 pub(crate) use tokio::time::Instant;
 
 use tokio::time::Sleep;
@@ -25,6 +28,21 @@ pub(crate) const FAR: Duration = Duration::from_secs(86_400 * 365 * 30);
 /// The present, for paths that are not hot: this read costs about 23 ns.
 pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+/// Seconds since 1970, for what outlives this process.
+#[cfg(feature = "sticky")]
+pub(crate) fn unix() -> u64 {
+    let since = |at: SystemTime| at.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    #[cfg(not(any(test, feature = "test-util")))]
+    return since(SystemTime::now());
+    #[cfg(any(test, feature = "test-util"))]
+    {
+        static START: OnceLock<SystemTime> = OnceLock::new();
+        let base = process_base();
+        let start = *START.get_or_init(SystemTime::now);
+        since(start) + now().saturating_duration_since(base).as_secs()
+    }
 }
 
 /// `after` from `start`; an absurd wait becomes thirty years instead of an overflow.

@@ -150,7 +150,8 @@ fn attempts() {
 
 #[test]
 fn health() {
-    let config: HealthConfig = read(json!({
+    #[cfg_attr(not(feature = "http"), allow(unused_mut))]
+    let mut health = json!({
         "enabled": false,
         "interval": "10s",
         "interval_unhealthy": "2s",
@@ -161,7 +162,12 @@ fn health() {
         "parallel": 20,
         "parallel_scheduled": 30,
         "jitter": 0.2,
-    }));
+    });
+    #[cfg(feature = "http")]
+    {
+        health["endpoint"] = json!("/ready");
+    }
+    let config: HealthConfig = read(health);
     assert_eq!(config.timeout, Duration::from_millis(500));
     #[cfg(feature = "http")]
     {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tower_upstream::config::{Config, Format, Sections, schema};
+use tower_upstream::config::{Config, Format, PluginConfig, Sections, schema};
 
 fn upstream(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_upstream")).args(arguments).output().unwrap()
@@ -63,7 +63,22 @@ fn the_sample_reads_as_the_defaults() {
         let output = upstream(&["sample", name]);
         assert_eq!(output.status.code(), Some(0));
         let config = Config::from_str(text(&output.stdout), format).unwrap();
-        assert_eq!((config.defaults, config.plugins.len()), (Sections::default(), 1), "{name}");
+        let plugin = PluginConfig::new("example", "https").with_endpoint("https://example.com");
+        assert_eq!(config, Config::default().with_plugin(plugin), "{name}");
+    }
+    // Every key is there, with what it is for.
+    let (schema, sample) = (schema(), Config::sample(Format::Yaml).unwrap());
+    for definition in ["retry", "circuit_breaker", "plugin", "balance", "auth"] {
+        for (key, of) in schema["$defs"][definition]["properties"].as_object().unwrap() {
+            let said = of["description"].as_str().unwrap();
+            let first: String = said.split(' ').take(3).collect::<Vec<_>>().join(" ");
+            let is_other = said.starts_with("Go's name");
+            let has_key = sample.contains(&format!(" {key}:"));
+            assert!(
+                is_other || key == "name" || has_key && sample.contains(&first),
+                "{definition}.{key}"
+            );
+        }
     }
     let directory = directory("sample");
     let path = directory.join("a/b/plugins.yaml");
@@ -80,23 +95,55 @@ fn the_sample_reads_as_the_defaults() {
     fs::remove_dir_all(&directory).unwrap();
 }
 
+#[cfg(unix)]
+#[test]
+fn a_file_that_must_not_be_read_says_so() {
+    use std::os::unix::{fs::PermissionsExt, process::CommandExt};
+
+    let directory = directory("unreadable");
+    let mode = |path: &std::path::Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode(&directory, 0o755);
+    let (program, file) = (directory.join("upstream"), directory.join("plugins.yaml"));
+    fs::copy(env!("CARGO_BIN_EXE_upstream"), &program).unwrap();
+    mode(&program, 0o755);
+    fs::write(&file, "plugins: {a: {transport: http, endpoint: 'http://a'}}\n").unwrap();
+    mode(&file, 0o000);
+    let mut check = Command::new(&program);
+    check.args(["check", "--json"]).arg(&file);
+    // The superuser may read all.
+    if fs::File::open(&file).is_ok() {
+        check.uid(65_534).gid(65_534);
+    }
+    let output = check.output().unwrap();
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["mistakes"][0]["code"], "CONFIG_1707", "{told}");
+    assert_eq!(output.status.code(), Some(1));
+    fs::remove_dir_all(&directory).unwrap();
+}
+
 /// Where a key is in a schema.
-fn at<'s>(schema: &'s Value, path: &[&str]) -> &'s Value {
+fn at<'s>(root: &'s Value, schema: &'s Value, path: &[&str]) -> &'s Value {
     path.iter().fold(schema, |schema, key| {
-        let several = schema["anyOf"].as_array().into_iter().flatten();
-        let mut found = std::iter::once(schema).chain(several).filter_map(|of| match *key {
-            "[]" => of.get("items"),
-            key => of.get("properties")?.get(key),
-        });
-        found.next().unwrap_or_else(|| panic!("{key} of {path:?}: {schema:#}"))
+        let found = match *key {
+            "[]" => schema.get("items"),
+            key => resolved(root, schema)["properties"].get(key),
+        };
+        found.unwrap_or_else(|| panic!("{key} of {path:?}: {schema:#}"))
     })
+}
+
+fn resolved<'s>(root: &'s Value, schema: &'s Value) -> &'s Value {
+    let link = schema["$ref"].as_str().or(schema["else"]["$ref"].as_str());
+    let link = link.map(|link| link.rsplit('/').next().unwrap());
+    link.map_or(schema, |name| &root["$defs"][name])
 }
 
 #[test]
 fn the_schema_has_every_key_with_its_type_and_default() {
     let schema = schema();
-    let plugin = &schema["$defs"]["plugin"];
-    let kind = |path: &[&str]| at(plugin, path)["$ref"].as_str().unwrap().to_owned();
+    let plugin = |path: &[&str]| at(&schema, &schema["$defs"]["plugin"], path);
     for (path, of) in [
         (&["name"][..], "text"),
         (&["enabled"], "bool"),
@@ -105,38 +152,70 @@ fn the_schema_has_every_key_with_its_type_and_default() {
         (&["circuit_breaker", "failure_ratio"], "number"),
         (&["auth", "password"], "secret"),
         (&["budget", "max_tokens"], "natural"),
+        (&["timeout"], "duration"),
     ] {
-        assert_eq!(kind(path), format!("#/$defs/{of}"), "{path:?}");
+        assert_eq!(plugin(path)["$ref"], format!("#/$defs/{of}"), "{path:?}");
     }
-    assert_eq!(at(plugin, &["rate_limit", "burst_size"])["default"], 20);
+    for (path, default) in [
+        (&["rate_limit", "burst_size"][..], json!(20)),
+        (&["retry", "attempts"], json!(3)),
+        (&["retry", "max_retries"], json!(2)),
+        (&["retry", "random_jitter"], json!(true)),
+        (&["circuit_breaker", "window"], json!({ "time": "10s" })),
+    ] {
+        assert_eq!(plugin(path)["default"], default, "{path:?}");
+    }
+    for (path, range) in [
+        (&["retry", "attempts"][..], json!([1, 64, null, null])),
+        (&["retry", "max_retries"], json!([null, 63, null, null])),
+        (&["retry", "multiplier"], json!([1.0, 100.0, null, null])),
+        (&["rate_limit", "requests_per_second"], json!([null, 1e9, 0.0, null])),
+        (&["balance", "panic_threshold"], json!([null, 100, null, null])),
+        (&["balance", "outlier", "consecutive_failures"], json!([null, 65_535, null, null])),
+        (&["health_check", "parallel"], json!([1, 10_000, null, null])),
+        (&["fallback", "max_entries"], json!([1, null, null, null])),
+    ] {
+        let of = plugin(path);
+        let found =
+            ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"].map(|end| &of[end]);
+        assert_eq!(json!(found), range, "{path:?}");
+    }
+    let said = |path: &[&str]| plugin(path)["description"].as_str().unwrap().to_owned();
+    assert_eq!(
+        said(&["retry", "attempts"]),
+        "Number of attempts in all, from 1 to 64. Default: 3."
+    );
+    assert_eq!(said(&["retry", "max_retries"]), "Go's name of `attempts`.");
+    assert!(said(&["circuit_breaker", "window"]).contains(r#"{"calls": 100}"#));
     // Keys of the section, beside those of the part, by both names, and deeper ones.
     for path in [
         &["circuit_breaker", "scope"][..],
         &["circuit_breaker", "failure_threshold"],
         &["circuit_breaker", "window", "calls"],
-        &["retry", "max_retries"],
         &["retry", "idempotent"],
         &["balance", "strategy"],
         &["balance", "outlier", "interval"],
         &["auth", "token"],
         &["endpoints", "[]", "address"],
+        &["failover", "hedge", "quantile"],
         &["budget", "ratio"],
-        &["timeout"],
     ] {
-        at(plugin, path);
+        plugin(path);
     }
-    assert!(at(plugin, &["timeout"])["description"].as_str().unwrap().contains("1m30s"));
-    let strict = |path: &[&str]| at(&schema, path)["additionalProperties"] == false;
-    assert!(strict(&[]) && strict(&["default_retry"]) && plugin["additionalProperties"] == false);
+    for path in [&[][..], &["default_retry"], &["security"], &["security", "audit"], &["defaults"]]
+    {
+        let of = resolved(&schema, at(&schema, &schema, path));
+        assert_eq!(of["additionalProperties"], false, "{path:?}");
+    }
     for key in ["default_circuit_breaker", "defaults", "preset", "security", "discovery"] {
-        at(&schema, &[key]);
+        at(&schema, &schema, &[key]);
     }
-    assert_eq!(at(&schema, &["preset"])["anyOf"][0]["enum"], json!(["go"]));
+    assert_eq!(at(&schema, &schema, &["preset"])["anyOf"][0]["enum"], json!(["go"]));
     // Every key of the defaults is there.
     let defaults = serde_json::to_value(Sections::default()).unwrap();
     for (section, members) in defaults.as_object().unwrap() {
         for key in members.as_object().into_iter().flatten().map(|(key, _)| key.as_str()) {
-            at(plugin, &[section, key]);
+            plugin(&[section, key]);
         }
     }
     let output = upstream(&["schema"]);

@@ -2,6 +2,7 @@
 #![cfg(all(feature = "config", feature = "yaml"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
+use serde_json::{Value, json};
 use tower_upstream::{
     config::{Config, ConfigError, Format, ReadOptions, Unknown, env::EnvOptions},
     error::Code,
@@ -41,6 +42,33 @@ fn tax(members: &str, format: Format) -> String {
             "[[plugins]]\nname = 'tax'\ntransport = 'https'\nendpoint = 'https://tax'\n{members}"
         ),
     }
+}
+
+/// A config in a format, of values.
+fn text(config: &Value, format: Format) -> String {
+    match format {
+        Format::Toml => toml_of(config, ""),
+        // JSON is YAML, too.
+        _ => format!("{config:#}"),
+    }
+}
+
+/// Keys of a table, and then the tables in it.
+fn toml_of(table: &Value, path: &str) -> String {
+    let (mut keys, mut tables) = (String::new(), String::new());
+    for (key, value) in table.as_object().unwrap() {
+        let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        match value {
+            Value::Object(_) => tables += &format!("[{path}]\n{}", toml_of(value, &path)),
+            Value::Array(items) if items.iter().any(Value::is_object) => {
+                for item in items {
+                    tables += &format!("[[{path}]]\n{}", toml_of(item, &path));
+                }
+            }
+            value => keys += &format!("{key} = {value}\n"),
+        }
+    }
+    keys + &tables
 }
 
 #[test]
@@ -188,15 +216,22 @@ fn each_rule_of_go_has_its_code_and_place_in_every_format() {
 
 #[test]
 fn a_name_that_is_given_twice_is_told_at_the_second() {
-    let plugin =
-        |name: &str| format!("- {{name: {name}, transport: http, endpoint: 'http://a'}}\n");
-    let text = format!("plugins:\n{}{}{}", plugin("a"), plugin("b"), plugin("a"));
-    let error = wrong(&text, Format::Yaml);
-    assert_eq!(told(&error), [("PLUGIN_1010", "plugins[2].name", 4, 10)]);
-    assert_eq!(error.code(), Code::PLUGIN_1010);
-    // Its own rules come first.
-    let text = format!("plugins:\n{}- {{name: a, transport: http}}\n", plugin("a"));
-    assert_eq!(wrong(&text, Format::Yaml).code(), Code::PLUGIN_1001);
+    let file = |last: Value| {
+        let plugin =
+            |name: &str| json!({ "endpoint": "http://a", "name": name, "transport": "http" });
+        json!({ "plugins": [plugin("a"), plugin("b"), last] })
+    };
+    let twice = file(json!({ "endpoint": "http://c", "name": "a", "transport": "http" }));
+    for (format, line, column) in
+        [(Format::Json, 15, 15), (Format::Yaml, 15, 15), (Format::Toml, 11, 8)]
+    {
+        let error = wrong(&text(&twice, format), format);
+        assert_eq!(told(&error), [("PLUGIN_1010", "plugins[2].name", line, column)], "{error}");
+        assert_eq!(error.code(), Code::PLUGIN_1010);
+        // Its own rules come first.
+        let of_its_own = text(&file(json!({ "name": "a", "transport": "http" })), format);
+        assert_eq!(wrong(&of_its_own, format).code(), Code::PLUGIN_1001);
+    }
 }
 
 #[test]
@@ -207,29 +242,49 @@ fn a_plugin_that_is_off_is_checked_as_well() {
 
 #[test]
 fn numbers_are_checked_with_the_path_of_their_section() {
-    let text = tax(
-        "  retry: {max_retries: 100, multiplier: 0.5}\n  rate_limit:\n    burst_size: 0\n    \
-         requests_per_second: -1\n  circuit_breaker: {failure_ratio: 2, min_request_threshold: x}\n  \
-         health_check: {timeout: 0s}\n  balance: {outlier: {interval: 0s}, panic_threshold: 200}\n",
-        Format::Yaml,
-    );
-    let error = wrong(&text, Format::Yaml);
-    let paths: Vec<_> = told(&error).into_iter().map(|(_, path, line, _)| (path, line)).collect();
-    assert_eq!(
-        paths,
-        [
-            ("plugins[0].retry.max_retries", 5),
-            ("plugins[0].retry.multiplier", 5),
-            ("plugins[0].rate_limit.burst_size", 7),
-            ("plugins[0].rate_limit.requests_per_second", 8),
-            ("plugins[0].circuit_breaker.failure_ratio", 9),
-            ("plugins[0].circuit_breaker.min_request_threshold", 9),
-            ("plugins[0].health_check.timeout", 10),
-            ("plugins[0].balance.outlier.interval", 11),
-            ("plugins[0].balance.panic_threshold", 11),
-        ],
-        "{error}"
-    );
+    let config = json!({ "plugins": [{
+        "name": "tax", "transport": "https", "endpoint": "https://tax",
+        "retry": { "max_retries": 100, "multiplier": 0.5 },
+        "rate_limit": { "burst_size": 0, "requests_per_second": -1 },
+        "circuit_breaker": { "failure_ratio": 2, "min_request_threshold": "x" },
+        "health_check": { "timeout": "0s" },
+        "balance": { "outlier": { "interval": "0s" }, "panic_threshold": 200 },
+        "failover": { "hedge": { "quantile": 2 } },
+        "concurrency": { "per_endpoint": 0 },
+        "budget": { "rule": "share", "ratio": -1 },
+        "fallback": { "strategy": "cached", "max_entries": 0 },
+    }], "default_connection": { "connection_timeout": "0s" } });
+    for format in ALL {
+        let text = text(&config, format);
+        let error = wrong(&text, format);
+        let mut paths: Vec<_> = told(&error).into_iter().map(|(_, path, ..)| path).collect();
+        paths.sort_unstable();
+        assert_eq!(
+            paths,
+            [
+                "default_connection.connection_timeout",
+                "plugins[0].balance.outlier.interval",
+                "plugins[0].balance.panic_threshold",
+                "plugins[0].budget.ratio",
+                "plugins[0].circuit_breaker.failure_ratio",
+                "plugins[0].circuit_breaker.min_request_threshold",
+                "plugins[0].concurrency.per_endpoint",
+                "plugins[0].failover.hedge.quantile",
+                "plugins[0].fallback.max_entries",
+                "plugins[0].health_check.timeout",
+                "plugins[0].rate_limit.burst_size",
+                "plugins[0].rate_limit.requests_per_second",
+                "plugins[0].retry.max_retries",
+                "plugins[0].retry.multiplier",
+            ],
+            "{error}"
+        );
+        // Each at its own line.
+        for (_, path, line, _) in told(&error) {
+            let key = path.rsplit('.').next().unwrap();
+            assert!(text.lines().nth(line - 1).unwrap().contains(key), "{line}: {error}");
+        }
+    }
 }
 
 #[test]
@@ -238,7 +293,7 @@ fn rules_between_keys_are_checked() {
         ("  endpoint: http://tax\n", "plugins[0].endpoint"),
         ("  endpoints: [https://b]\n", "plugins[0].endpoints"),
         ("  timeout: 1s\n  failover: {timeout: 5s}\n", "plugins[0].failover.timeout"),
-        ("  fallback: nobody\n", "plugins[0].fallback"),
+        ("  fallback: nothing\n", "plugins[0].fallback"),
         ("  fallback: tax\n", "plugins[0].fallback"),
         ("  fallback: graceful\n", "plugins[0].fallback"),
     ] {
@@ -252,6 +307,98 @@ fn rules_between_keys_are_checked() {
     }
     let twice = "plugins: {a: {transport: http, endpoints: [http://a, {address: 'http://b', id: 'http://a'}]}}";
     assert_eq!(wrong(twice, Format::Yaml).mistakes()[0].path, "plugins.a.endpoints[1]");
+    for (transport, endpoint) in
+        [("https", "http://a"), ("grpc-tls", "grpc://a:1"), ("grpc-tls", "http://a:1")]
+    {
+        let text = format!("plugins: {{a: {{transport: {transport}, endpoint: '{endpoint}'}}}}");
+        let error = wrong(&text, Format::Yaml);
+        assert_eq!(told(&error).len(), 1, "{error}");
+        assert!(error.to_string().contains("readable"), "{error}");
+    }
+}
+
+#[test]
+fn endpoints_may_lead_over_several_transports() {
+    let plugin = |places: &str| format!("plugins: {{a: {{transport: http, {places}}}}}");
+    let places = "endpoints: ['http://a', 'unix:/run/a.sock', 'exec:/opt/a', {address: 'tcp://127.0.0.1:1'}]";
+    let config = Config::from_str(&plugin(places), Format::Yaml).unwrap();
+    assert_eq!(config.plugins[0].endpoints.len(), 4);
+    for (places, code, path) in [
+        ("endpoint: 'unix:/run/a.sock'", "PLUGIN_1005", "plugins.a.endpoint"),
+        ("endpoints: ['http://a', 'unix:run/a.sock']", "PLUGIN_1004", "plugins.a.endpoints[1]"),
+        ("endpoints: ['http://a', localhost]", "PLUGIN_1005", "plugins.a.endpoints[1]"),
+    ] {
+        let error = wrong(&plugin(places), Format::Yaml);
+        assert_eq!((told(&error)[0].0, told(&error)[0].1), (code, path), "{error}");
+    }
+    let error = wrong("plugins: {a: {transport: grpc, endpoint: 'a b:1'}}", Format::Yaml);
+    assert_eq!(told(&error)[0].0, "PLUGIN_1004", "{error}");
+}
+
+#[cfg(all(feature = "process", unix))]
+#[test]
+fn mistakes_in_security_are_told_at_their_own_keys() {
+    let config = json!({
+        "plugins": [{ "name": "a", "transport": "http", "endpoint": "http://a" }],
+        "security": {
+            "max_file_size": 0, "policy": "lax", "watchfile": true, "forbiddenpaths": ["tmp"],
+            "audit": { "max_bytes": 0, "log_authorized": "maybe", "logg_authorized": true },
+        },
+    });
+    for format in ALL {
+        let text = text(&config, format);
+        let error = wrong(&text, format);
+        let mut paths: Vec<_> = told(&error).into_iter().map(|(_, path, ..)| path).collect();
+        paths.sort_unstable();
+        assert_eq!(
+            paths,
+            [
+                "security.audit.log_authorized",
+                "security.audit.logg_authorized",
+                "security.audit.max_bytes",
+                "security.forbiddenpaths",
+                "security.max_file_size",
+                "security.policy",
+                "security.watchfile",
+            ],
+            "{error}"
+        );
+        for (_, path, line, _) in told(&error) {
+            let key = path.rsplit('.').next().unwrap();
+            assert!(text.lines().nth(line - 1).unwrap().contains(key), "{line}: {error}");
+        }
+    }
+    // As Go reads JSON, and with what has no effect.
+    let text = r#"{"Security": {"Enabled": true, "Policy": 2, "Auto_Update": true},
+        "plugins": {"a": {"transport": "http", "endpoint": "http://a"}}}"#;
+    let config = Config::from_str(text, Format::Json).unwrap();
+    assert!(config.security.as_ref().unwrap().is_on());
+    assert_eq!(config.notes()[0].path, "security.Auto_Update");
+}
+
+#[test]
+fn options_that_a_transport_does_not_know_are_notes() {
+    let text = "plugins:
+- {name: a, transport: http, endpoint: 'http://a', options: {max_line_bytes: 9}}
+- {name: b, transport: unix, endpoint: /b, options: {max_message_bytes: 9, max_mesage_bytes: 9}}
+- {name: c, transport: mine, options: {anything: 9}}
+- {name: d, type: mine, transport: http, endpoint: 'http://d', options: {anything: 9}}
+- name: e
+  transport: exec
+  executable: /e
+  options: {handshake_config: {}, stream_sync_config: {}, bridge_config: {}, max_calls: 9, work_dir: /x}
+";
+    let options = ReadOptions::default().with_transports(["mine"]);
+    let config = Config::from_str_with(text, Format::Yaml, &options).unwrap();
+    let notes: Vec<_> = config.notes().iter().map(|of| (&*of.path, of.line.unwrap())).collect();
+    let mut expected =
+        vec![("plugins[0].options.max_line_bytes", 2), ("plugins[1].options.max_mesage_bytes", 3)];
+    if cfg!(all(feature = "process", unix)) {
+        expected
+            .extend([("plugins[4].options.bridge_config", 9), ("plugins[4].options.work_dir", 9)]);
+    }
+    assert_eq!(notes, expected);
+    assert_eq!(config.notes()[1].help.as_deref(), Some("did you mean `max_message_bytes`?"));
 }
 
 #[test]
@@ -262,6 +409,16 @@ fn four_hundred_mistakes_are_told_in_one_run() {
             "- name: p{index}\n  transport: htp\n  endpoint: https://a\n  enabld: true\n  \
              retry: {{max_retries: many}}\n  rate_limit: {{burst_size: 0}}\n"
         );
+    }
+    let plugins = (0..100).map(|index| {
+        json!({
+            "name": format!("p{index}"), "transport": "htp", "endpoint": "https://a", "enabld": true,
+            "retry": { "max_retries": "many" }, "rate_limit": { "burst_size": 0 },
+        })
+    });
+    let config = json!({ "plugins": plugins.collect::<Vec<_>>() });
+    for format in [Format::Json, Format::Toml] {
+        assert_eq!(wrong(&self::text(&config, format), format).total(), 400, "{format}");
     }
     let error = wrong(&text, Format::Yaml);
     assert_eq!((error.total(), error.mistakes().len()), (400, 400));
@@ -351,6 +508,93 @@ fn the_path_of_a_file_is_checked_in_the_order_of_go() {
         error.starts_with(&format!("{path}:5:3: [CONFIG_1703] plugins[0].enabld: ")),
         "{error}"
     );
+    std::fs::remove_dir_all(&dir).unwrap();
+}
+
+#[test]
+fn files_that_mean_harm_end_at_a_bound() {
+    let deep = |open: &str, close: &str| open.repeat(10_000) + &close.repeat(10_000);
+    let many = |sign: &str, end: &str| {
+        let keys: Vec<_> = (0..1_000_000).map(|key| format!("k{key}{sign}0")).collect();
+        keys.join(end)
+    };
+    let mut grows = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n".to_owned();
+    for level in 1..9 {
+        let of = vec![format!("*a{}", level - 1); 10].join(",");
+        grows += &format!("a{level}: &a{level} [{of}]\n");
+    }
+    let json = many("\":", ",\"");
+    for (what, text, format) in [
+        ("deep", deep("[", "]"), Format::Json),
+        ("deep", deep("[", "]"), Format::Yaml),
+        ("deep", format!("plugins: {}", deep("{a: ", "}")), Format::Yaml),
+        ("deep", format!("a = {}", deep("[", "]")), Format::Toml),
+        ("deep", format!("a = {}", deep("{a=", "}")), Format::Toml),
+        ("many", format!("{{\"{json}}}"), Format::Json),
+        ("many", many(": ", "\n"), Format::Yaml),
+        ("many", many(" = ", "\n"), Format::Toml),
+        ("grows", grows, Format::Yaml),
+    ] {
+        let error = wrong(&text, format);
+        let says = error.mistakes()[0].message.as_str();
+        // TOML's own parser ends deep ones.
+        let is_bound = says.contains("too much for a config file");
+        assert!(is_bound || (what, format) == ("deep", Format::Toml), "{what}, {format}: {says}");
+        assert!(error.total() < 10, "{what}, {format}: {} mistakes", error.total());
+    }
+}
+
+#[test]
+fn a_config_that_is_cut_anywhere_is_read_or_refused() {
+    for format in ALL {
+        let text = Config::go().to_text(format, Default::default()).unwrap()
+            + if format == Format::Yaml { "x: ü\n" } else { "" };
+        for cut in (0..text.len()).step_by(13).filter(|&cut| text.is_char_boundary(cut)) {
+            for part in [&text[..cut], &text[cut..]] {
+                let error = wrong(part, format);
+                assert!(error.mistakes().iter().all(|of| of.line != Some(0)), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_secret_may_be_in_a_file() {
+    let dir = std::env::temp_dir().join(format!("upstream-secrets-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let path = |name: &str| dir.join(name).to_str().unwrap().to_owned();
+    let read = |name: &str| {
+        let env = format!("  env: {{TOKEN: {{file: '{}'}}}}\n", path(name));
+        Config::from_str(&tax(&env, Format::Yaml), Format::Yaml)
+    };
+    let token = |name: &str| read(name).unwrap().plugins[0].env["TOKEN"].clone();
+    for (written, expected) in
+        [("s3cret", "s3cret"), ("s3cret\n", "s3cret"), ("s3cret\r\n", "s3cret"), ("a\n\n", "a\n")]
+    {
+        // Read anew each time.
+        std::fs::write(path("token"), written).unwrap();
+        assert_eq!(token("token"), expected.into(), "{written:?}");
+    }
+    std::fs::write(path("longest"), "x".repeat(64 << 10)).unwrap();
+    assert_eq!(token("longest"), "x".repeat(64 << 10).into());
+    std::fs::write(path("longer"), "x".repeat((64 << 10) + 1)).unwrap();
+    std::fs::write(path("latin"), b"s3cret\xff").unwrap();
+    for name in ["longer", "latin", "none", ""] {
+        let error = read(name).unwrap_err();
+        let (code, at, line, _) = told(&error)[0];
+        assert_eq!((code, at, line), ("CONFIG_1706", "plugins[0].env.TOKEN", 5), "{error}");
+        assert!(!error.to_string().contains("s3cret"), "{error}");
+    }
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("/dev/zero", path("zero")).unwrap();
+        assert_eq!(told(&read("zero").unwrap_err())[0].0, "CONFIG_1706");
+    }
+    // The same of what is no secret is a mistake, and its file is not read.
+    let endpoint =
+        format!("plugins: {{a: {{transport: http, endpoint: {{file: '{}'}}}}}}", path("token"));
+    let error = wrong(&endpoint, Format::Yaml);
+    assert!(error.to_string().contains("found a map"), "{error}");
     std::fs::remove_dir_all(&dir).unwrap();
 }
 

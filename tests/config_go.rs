@@ -76,7 +76,8 @@ fn what_go_writes_is_read_member_by_member() {
     assert_eq!(cache.endpoint, "/run/plugins/cache.sock");
     assert_eq!((&cache.auth, &cache.circuit_breaker, &cache.rate_limit), (&None, &None, &None));
     let notes: Vec<_> = config.notes().iter().map(|note| note.path.as_str()).collect();
-    assert_eq!(notes, ["metrics_port"]);
+    let options = ["plugins[0].options.retries", "plugins[0].options.nested"];
+    assert_eq!(notes, ["metrics_port", options[0], options[1]]);
 }
 
 #[test]

@@ -10,9 +10,11 @@ use tower_upstream::{
     CircuitBreakerConfig,
     config::{
         BalanceSection, BreakerScope, BreakerSection, ConcurrencySection, Config, DiscoverConfig,
-        DiscoveryConfig, EndpointConfig, FailoverSection, FallbackConfig, PluginConfig, Preset,
-        RetrySection, Sections, SecurityConfig, StrategyName,
+        DiscoveryConfig, EndpointConfig, FailoverSection, FallbackConfig, HashSection, KeySource,
+        PluginConfig, Preset, RetrySection, SchemeName, Sections, SecurityConfig, StickySection,
+        StrategyName,
     },
+    endpoint::Status,
     health::HealthConfig,
     limit::{ConcurrencyLimitConfig, RateLimitConfig},
     retry::RetryConfig,
@@ -78,7 +80,51 @@ fn sections_have_the_keys_of_their_part_and_their_own() {
         "zone": "eu-a",
         "regions": ["us"],
         "panic_threshold": 30,
+        "hash": {
+            "scheme": "nginx", "size": 7, "points": 5, "load_factor": 2.0, "fade_in": "1s",
+            "key": { "header": "X-A", "metadata": "b" },
+        },
+        "sticky": {
+            "enabled": false, "key": { "header": "X-A" }, "session_timeout": "1m",
+            "max_sessions": 5, "drain_timeout": "2s",
+        },
+        "sticky_session": true,
+        "session_timeout": "2m",
     }));
+    let key = KeySource::default().with_header("X-A");
+    let hash = HashSection::default()
+        .with_scheme(SchemeName::Nginx)
+        .with_size(7)
+        .with_points(5)
+        .with_load_factor(2.0)
+        .with_fade_in(Duration::from_secs(1))
+        .with_key(key.clone().with_metadata("b"));
+    assert_eq!(balance.hash, hash);
+    let sticky = StickySection::default()
+        .with_enabled(false)
+        .with_key(key)
+        .with_session_timeout(Duration::from_secs(60))
+        .with_max_sessions(5)
+        .with_drain_timeout(Duration::from_secs(2));
+    assert_eq!(balance.sticky, sticky);
+    assert!(balance.sticky_session);
+    assert_eq!(balance.session_timeout, Some(Duration::from_secs(120)));
+    let absurd = json!({
+        "hash": { "size": 8, "points": 0, "load_factor": 0.5 },
+        "sticky": { "session_timeout": 0, "max_sessions": 0 },
+        "panic_threshold": 101,
+    });
+    let absurd = read::<BalanceSection>(absurd).validate().unwrap_err().to_string();
+    for key in [
+        "hash.size",
+        "hash.points",
+        "hash.load_factor",
+        "sticky.session_timeout",
+        "sticky.max_sessions",
+        "panic_threshold",
+    ] {
+        assert!(absurd.contains(&format!("`{key}`")), "{key}: {absurd}");
+    }
     assert_eq!(balance.config.panic_threshold, 30);
     assert_eq!((balance.strategy, balance.weights["a"]), (StrategyName::Geographic, 2));
 
@@ -106,13 +152,13 @@ fn sections_have_the_keys_of_their_part_and_their_own() {
 #[test]
 fn a_place_is_text_or_an_object() {
     let whole = json!({
-        "address": "http://a:1", "id": "a", "weight": 3, "tier": 1, "tags": ["blue"],
+        "address": "http://a:1", "id": "a", "weight": 3, "tier": 1, "tags": ["blue"], "status": "degraded",
         "metadata": { "k": "v" }, "region": "eu", "zone": "eu-a", "sub_zone": "r1",
     });
     let endpoint = read::<EndpointConfig>(whole).endpoint().unwrap();
     assert_eq!((endpoint.key(), endpoint.weight(), endpoint.priority()), ("a", 3, 1));
     assert_eq!((endpoint.tags(), &*endpoint.metadata()["k"]), (&["blue".to_owned()][..], "v"));
-    assert_eq!(endpoint.locality().zone, "eu-a");
+    assert_eq!((&*endpoint.locality().zone, endpoint.status()), ("eu-a", Status::Warning));
     let text: EndpointConfig = serde_json::from_value(json!("http://b:1")).unwrap();
     assert_eq!(serde_json::to_value(&text).unwrap(), json!("http://b:1"));
     assert_eq!(text.endpoint().unwrap().key(), "http://b:1");
@@ -258,6 +304,12 @@ fn gos_spelling_in_yaml_is_read_and_no_policy_is_no_list() {
     {
         assert_eq!(security.allow.file, "/w.json");
         assert!(security.allow.audit.log_authorized && security.allow.audit.file == "/a");
+        let off: SecurityConfig = serde_json::from_value(json!({
+            "audit": { "audit_file": "/a", "enabled": false, "max_bytes": 9 }, "policy": "permissive",
+        }))
+        .unwrap();
+        assert_eq!((&*off.allow.audit.file, off.allow.audit.max_bytes, off.is_on()), ("", 9, true));
+        assert_eq!(off.allow.policy, Some(tower_upstream::allow::Policy::Permissive));
     }
 }
 
@@ -270,8 +322,13 @@ fn mistakes_name_their_key() {
             json!({ "plugins": [{ "balance": { "strategy": "best" } }] }),
             "there are `least-request`",
         ),
-        (json!({ "plugins": [{ "balance": { "strategy": "consistent-hash" } }] }), "not there yet"),
-        (json!({ "plugins": [{ "balance": { "sticky": { "cookie": "a" } } }] }), "not there yet"),
+        (json!({ "plugins": [{ "balance": { "strategy": "maglev" } }] }), "`hash.scheme`"),
+        (json!({ "plugins": [{ "balance": { "strategy": "sticky" } }] }), "matter of `sticky`"),
+        (json!({ "plugins": [{ "balance": { "sticky": { "cookie": "a" } } }] }), "`cookie`"),
+        (
+            json!({ "plugins": [{ "balance": { "hash": { "scheme": "best" } } }] }),
+            "`plugins[0].balance.hash.scheme`",
+        ),
         (json!({ "plugins": [{ "env": ["A"] }] }), "NAME=value"),
         (json!({ "defaults": { "retri": {} } }), "unknown field `retri`"),
     ] {
@@ -346,10 +403,34 @@ fn settings_of_the_failover_manager_are_taken_by_both_of_their_spellings() {
     .unwrap();
     assert_eq!((docs.retry.config.attempts, docs.balance.weights["a"]), (5, 2));
     assert_eq!(docs.circuit_breaker.config.probes, 6);
+    let sticky = go(json!({
+        "strategy": "ip_hash",
+        "load_balancer": { "sticky_session": true, "session_timeout": 1_800_000_000_000_u64 },
+    }))
+    .unwrap();
+    assert_eq!(sticky.balance.strategy, StrategyName::IpHash);
+    assert!(sticky.balance.sticky_session);
+    assert_eq!(sticky.balance.session_timeout, Some(s(1_800)));
+    let hashed = go(json!({ "LoadBalancer": { "Algorithm": "consistent-hash", "Sticky": true } }));
+    assert_eq!(hashed.unwrap().balance.strategy, StrategyName::ConsistentHash);
+    // Numbers of its own: 2 is unhealthy, where it is degraded for a plugin.
+    let of =
+        |health: Value| json!({ "id": "a", "address": "10.0.0.1", "port": 80, "health": health });
+    let listed = json!({ "Name": "tax", "Endpoints": [of(json!(2)), of(json!(3)), of(json!("unhealthy")),
+        { "address": "b", "protocol": "https", "Priority": 1, "Weight": 5, "LastCheck": "x" }] });
+    let tax = Config::from_failover(&listed).unwrap().plugins.remove(0);
+    assert_eq!((&*tax.name, &*tax.transport), ("tax", "http"));
+    let statuses: Vec<_> = tax.endpoints.iter().map(|of| of.status).collect();
+    let (critical, warning) = (Status::Critical, Status::Warning);
+    assert_eq!(statuses, [critical, warning, critical, Status::Unknown]);
+    let last = tax.endpoints[3].endpoint().unwrap();
+    assert_eq!((last.key(), last.weight(), last.priority()), ("https://b", 5, 1));
+    assert_eq!(tax.endpoints[0].address, "http://10.0.0.1:80");
     for (wrong, text) in [
+        (json!({ "endpoints": [{ "health": 4 }] }), "`health` must be"),
+        (json!({ "endpoints": [{ "adress": "a" }] }), "did you mean `address`?"),
         (json!({ "max_retry": 1 }), "did you mean `max_retries`?"),
         (json!({ "timeout": "soon" }), "`timeout`"),
-        (json!({ "load_balancer": { "sticky_session": true } }), "not there yet"),
         (json!({ "circuit_breaker": 5 }), "must be an object"),
     ] {
         let found = go(wrong).unwrap_err().to_string();

@@ -8,8 +8,8 @@ use tower_upstream::{
     Endpoint, Error, FailoverLayer, HealthGateLayer, LeastRequest, Quota, RateLimitLayer,
     balance::{
         BalanceConfig, Geographic, HealthBased, LeastLatency, LocalityMode, LocalityWeights,
-        PeakEwma, Pick, PickFirst, Priority, Random, RoundRobin, Seeded, Strategy, WeightedRandom,
-        WeightedRoundRobin,
+        PeakEwma, Pick, PickFirst, Priority, Random, RoundRobin, Seeded, Sticky, Strategy,
+        WeightedRandom, WeightedRoundRobin,
     },
     breaker::{CircuitBreaker, Window},
     connect::Connect,
@@ -20,6 +20,7 @@ use tower_upstream::{
     health::{HealthConfig, HealthGate, check_fn, check_upstream},
     limit::ConcurrencyLimit,
     member::Member,
+    session::SessionTable,
 };
 
 use crate::{
@@ -102,6 +103,12 @@ fn of_layers() -> Vec<Case> {
             InTurn::new(COLD, || SharedTwoChoices::new(10_000))
         }),
         Case::ok("balance/least-request/10", || balance(10, LeastRequest::new())).at_most(30.0),
+        Case::ok("balance/least-request, explained: 1 in 1000/10", || explained(0.001)),
+        Case::ok("balance/least-request, explained: all/10", || explained(1.0)),
+        Case::ok("balance/least-request, sticky/10", || {
+            let sessions = SessionTable::by_key(|n: &u64| *n % 1_000);
+            balance(10, Sticky::new(LeastRequest::new(), sessions))
+        }),
         Case::ok("balance/least-request/1000", || balance(1_000, LeastRequest::new()))
             .at_most(35.0),
         Case::ok("balance/least-request/10000", || balance(10_000, LeastRequest::new()))
@@ -259,6 +266,13 @@ where
 }
 
 /// The same with weights from 1 to 4.
+fn explained(share: f64) -> impl Service<u64, Response = u64, Error = Error> + Clone {
+    let config = BalanceConfig::default().with_explain(share);
+    ServiceBuilder::new()
+        .layer(BalanceLayer::with_config(endpoints(10), LeastRequest::new(), config))
+        .service(connect_fn(|_: &Endpoint| Inner))
+}
+
 fn weighted<P>(
     members: usize,
     strategy: P,

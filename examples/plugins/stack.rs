@@ -3,49 +3,13 @@
 use std::{path::Path, sync::OnceLock};
 
 use futures::StreamExt;
-use serde::{Deserialize, Serialize};
-use tower::Service;
 use tower_upstream::{
-    Call, Endpoint, Error, Reply,
-    balance::BalanceHandle,
-    breaker::CircuitBreakerLayer,
+    Endpoint,
     discover::{Discover, Memory},
     plugins::{self, Upstream},
 };
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct TaxRequest {
-    pub(crate) net: u64,
-}
-
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct TaxReply {
-    pub(crate) gross: u64,
-}
-
-/// What a `tower::Service` of ours looks like to its callers.
-pub(crate) trait Plugins:
-    Service<
-        Call<TaxRequest>,
-        Response = Reply<TaxReply>,
-        Error = Error,
-        Future: Future<Output = Result<Reply<TaxReply>, Error>> + Send,
-    > + Clone
-    + Send
-    + Sync
-    + 'static
-{
-}
-
-impl Plugins for Upstream<TaxRequest, TaxReply> {}
-
-#[derive(Clone)]
-pub(crate) struct Stack<S> {
-    pub(crate) plugins: S,
-    /// For the table: which endpoints there are, and what bars them.
-    pub(crate) members: BalanceHandle,
-    pub(crate) breakers: CircuitBreakerLayer,
-}
+use crate::tax::{Plugins, Stack, TaxReply, TaxRequest};
 
 /// What the file says of `tax`, whose endpoints are those of the day.
 static STACK: OnceLock<(Stack<Upstream<TaxRequest, TaxReply>>, Memory)> = OnceLock::new();

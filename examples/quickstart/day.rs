@@ -6,12 +6,7 @@ use tokio::{sync::mpsc, time::Instant};
 use tower::ServiceExt;
 use tower_upstream::{BoxError, Call, Endpoint, discover::Memory};
 
-use crate::{
-    Options, load,
-    plugin::Plugin,
-    report::Report,
-    stack::{self, TaxRequest},
-};
+use crate::{load, options::Options, plugin::Plugin, report::Report, stack, tax::TaxRequest};
 
 const ANY_PORT: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);

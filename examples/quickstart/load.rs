@@ -9,7 +9,7 @@ use tokio::{
 use tower::ServiceExt;
 use tower_upstream::{Call, Error, Reply};
 
-use crate::stack::{Plugins, TaxReply, TaxRequest};
+use crate::tax::{Plugins, TaxReply, TaxRequest};
 
 /// How one call ended.
 pub(crate) struct Done {

@@ -19,7 +19,7 @@ use tokio::{
 use tower::{ServiceExt, service_fn};
 use tower_upstream::{BoxError, Call, Reply, plugin::PluginInfo, serve};
 
-use crate::stack::{TaxReply, TaxRequest};
+use crate::tax::{TaxReply, TaxRequest};
 
 /// A running plugin, as its parent sees it. Dropping it kills the process.
 pub(crate) struct Plugin {

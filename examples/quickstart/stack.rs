@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use tower::{Service, ServiceBuilder};
+use tower::ServiceBuilder;
 use tower_upstream::{
-    Call, Error, HttpCheck, Quota, Reply,
-    balance::{BalanceHandle, BalanceLayer, PeakEwma},
+    HttpCheck, Quota,
+    balance::{BalanceLayer, PeakEwma},
     breaker::{CircuitBreakerConfig, CircuitBreakerLayer},
     discover::Memory,
     failover::{Attempts, FailoverLayer},
@@ -15,49 +14,7 @@ use tower_upstream::{
     transport::HttpTransport,
 };
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct TaxRequest {
-    pub(crate) net: u64,
-}
-
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub(crate) struct TaxReply {
-    pub(crate) gross: u64,
-}
-
-/// What a `tower::Service` of ours looks like to its callers.
-pub(crate) trait Plugins:
-    Service<
-        Call<TaxRequest>,
-        Response = Reply<TaxReply>,
-        Error = Error,
-        Future: Future<Output = Result<Reply<TaxReply>, Error>> + Send,
-    > + Clone
-    + Send
-    + Sync
-    + 'static
-{
-}
-
-impl<S> Plugins for S where
-    S: Service<
-            Call<TaxRequest>,
-            Response = Reply<TaxReply>,
-            Error = Error,
-            Future: Future<Output = Result<Reply<TaxReply>, Error>> + Send,
-        > + Clone
-        + Send
-        + Sync
-        + 'static
-{
-}
-
-pub(crate) struct Stack<S> {
-    pub(crate) plugins: S,
-    /// For the table: who is there, and what bars them.
-    pub(crate) members: BalanceHandle,
-    pub(crate) breakers: CircuitBreakerLayer,
-}
+use crate::tax::{Plugins, Stack, TaxReply, TaxRequest};
 
 pub(crate) fn build(endpoints: Memory) -> Stack<impl Plugins> {
     let breakers = CircuitBreakerLayer::new(

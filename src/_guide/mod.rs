@@ -9,6 +9,7 @@
 //! | balance gRPC calls, and limit a gRPC server | [`tonic`] |
 //! | use reqwest, or any other client, for each endpoint | [`clients`] |
 //! | write a plugin, in any language | [`wire`] |
+//! | look up a key of a config file | [`config`] |
 //! | know which layer goes where, and what it counts there | [`order`] |
 //! | write a guard, a strategy, a transport or a layer above the balancer | [`extending`] |
 //! | read logs, and act on events | [`observing`] |
@@ -23,6 +24,9 @@ pub mod architecture {}
 pub mod clients {}
 #[doc = include_str!("compiler.md")]
 pub mod compiler {}
+#[cfg(feature = "config")]
+#[doc = include_str!("config.md")]
+pub mod config {}
 #[doc = include_str!("extending.md")]
 pub mod extending {}
 #[doc = include_str!("from.md")]

@@ -61,7 +61,6 @@ mod secret;
 )]
 pub(crate) mod shown;
 
-#[cfg(any(feature = "etcd", feature = "eureka"))]
 pub(crate) use self::exposure::leads_privately;
 pub use self::{
     authenticate::Authenticate,

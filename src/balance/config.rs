@@ -47,6 +47,10 @@ pub struct BalanceConfig {
     pub outlier: OutlierConfig,
     /// How the weight of an endpoint grows after it joined or recovered. Default: off.
     pub slow_start: SlowStartConfig,
+    /// Share of the calls that are explained by a [`Decision`](super::Decision), from 0 to 1; further attempts are
+    /// if any are. Where it is not 0, each call costs a little more, and one that is explained allocates. Takes
+    /// effect with the next change of the set, or of these settings. Default: 0.
+    pub explain: f64,
     /// How long changes of discovery are gathered before they take effect together. Default: zero, at most
     /// a minute.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
@@ -68,6 +72,7 @@ impl Default for BalanceConfig {
             locality: LocalityMode::Off,
             outlier: OutlierConfig::default(),
             slow_start: SlowStartConfig::default(),
+            explain: 0.0,
             debounce: Duration::ZERO,
         }
     }
@@ -110,6 +115,13 @@ impl BalanceConfig {
     #[must_use]
     pub fn with_fail_back(mut self, delay: Duration, percent_per_second: u8) -> Self {
         (self.fail_back_delay, self.fail_back_percent) = (delay, percent_per_second);
+        self
+    }
+
+    /// Sets [`explain`](Self::explain).
+    #[must_use]
+    pub fn with_explain(mut self, share: f64) -> Self {
+        self.explain = share;
         self
     }
 
@@ -176,6 +188,9 @@ impl BalanceConfig {
             mistakes
                 .push(format!("`debounce` is {:?}, but must be at most a minute", self.debounce));
         }
+        if !(0.0..=1.0).contains(&self.explain) {
+            mistakes.push(format!("`explain` is {}, but must be from 0 to 1", self.explain));
+        }
         self.locality.mistakes(&mut mistakes);
         self.outlier.mistakes(&mut mistakes);
         self.slow_start.mistakes(&mut mistakes);
@@ -192,6 +207,7 @@ impl BalanceConfig {
         self.overprovisioning_percent = self.overprovisioning_percent.max(100);
         self.fail_back_percent = self.fail_back_percent.min(100);
         self.debounce = self.debounce.min(MINUTE);
+        self.explain = if self.explain.is_nan() { 0.0 } else { self.explain.clamp(0.0, 1.0) };
         self.locality = self.locality.clamped();
         (self.outlier, self.slow_start) = (self.outlier.clamped(), self.slow_start.clamped());
         self
@@ -243,6 +259,7 @@ mod tests {
             locality: LocalityMode::ZoneAware(ZoneAware::default()),
             outlier,
             slow_start,
+            explain: f64::NAN,
             debounce: Duration::MAX,
         };
         let text = absurd.validate().unwrap_err().to_string();
@@ -251,6 +268,7 @@ mod tests {
             "panic_threshold",
             "overprovisioning_percent",
             "fail_back_percent",
+            "explain",
             "debounce",
             "locality.zone_aware.zone",
             "outlier.consecutive_failures",

@@ -8,20 +8,42 @@ use std::{
 use tower_service::Service;
 
 use super::{
+    explain::{Choices, Told},
     future::ResponseFuture,
+    group::{Choice, Connected},
+    marks::Marks,
     set::Set,
-    snapshot::{Choice, Connected, Snapshot},
+    snapshot::Snapshot,
+    state::State,
     strategy::{Pick, Strategy},
     waiting::Waiting,
 };
-use crate::{choose::Tried, error::BoxError, member::Flight};
+use crate::{
+    choose::Tried,
+    decision::Regime,
+    error::BoxError,
+    member::{Flight, Member},
+    sync::random_fraction,
+};
 
 /// A call, and what it takes to make it.
 pub(super) struct Dispatch<'a, S, P: Strategy, C, Req> {
-    pub(super) set: &'a Arc<Set<S, P>>,
-    pub(super) classify: &'a C,
-    pub(super) request: Req,
-    pub(super) tried: &'a Tried,
+    set: &'a Arc<Set<S, P>>,
+    classify: &'a C,
+    request: Req,
+    tried: &'a Tried,
+}
+
+impl<'a, S, P: Strategy, C, Req> Dispatch<'a, S, P, C, Req> {
+    #[inline(always)]
+    pub(super) fn new(
+        set: &'a Arc<Set<S, P>>,
+        classify: &'a C,
+        request: Req,
+        tried: &'a Tried,
+    ) -> Self {
+        Self { set, classify, request, tried }
+    }
 }
 
 impl<S, P, C, Req> Dispatch<'_, S, P, C, Req>
@@ -38,9 +60,12 @@ where
         let (sole, candidates) = (&snapshot.sole, snapshot.candidates(Tried::NONE));
         // Apart, so that a call which is made at once is never put together in memory.
         let Self { set, classify, request, tried } = self;
+        if let Some(home) = set.strategy.home(&sole.table, &request) {
+            return Self { set, classify, request, tried }.at_home(snapshot, home);
+        }
         let index = set.strategy.pick(&sole.table, candidates, &request);
         match index.and_then(|index| sole.candidate(index)) {
-            Some(connected) => Self { set, classify, request, tried }.call(connected),
+            Some(connected) => Self { set, classify, request, tried }.call(connected, false),
             None => Self { set, classify, request, tried }.further(snapshot),
         }
     }
@@ -50,54 +75,113 @@ where
     #[inline(never)]
     fn further(self, snapshot: &Snapshot<S, P::Table>) -> ResponseFuture<S, P, Req, C> {
         let claimed = snapshot.sole.claim(Tried::NONE);
-        let choose = || snapshot.choose(&self.set.strategy, Tried::NONE, &self.request);
+        let choose = || snapshot.choose(&self.set.strategy, Tried::NONE, &self.request, &mut None);
         let choice = claimed.or_else(choose);
-        self.call_choice(choice)
+        self.call_choice(choice, None)
+    }
+
+    /// The call of a session, to the endpoint that it belongs to, if that is free.
+    // Out of line, so that nothing of it is where no strategy has sessions.
+    #[inline(never)]
+    fn at_home(
+        self,
+        snapshot: &Snapshot<S, P::Table>,
+        home: &Arc<Member>,
+    ) -> ResponseFuture<S, P, Req, C> {
+        match snapshot.choose_member(home, Tried::NONE) {
+            Some(Choice { connected, probe: None }) => self.call(connected, true),
+            Some(first) => self.wait(Some(first), None),
+            None => {
+                let strategy = &self.set.strategy;
+                let choice = snapshot.choose(strategy, Tried::NONE, &self.request, &mut None);
+                self.call_choice(choice, None)
+            }
+        }
+    }
+
+    /// The first attempt of a call that is to be explained, or for which there is no endpoint.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn explained(self, state: State) -> ResponseFuture<S, P, Req, C> {
+        let mut told = self.told(random_fraction() < self.set.config().explain);
+        if !state.is_up() {
+            return self.wait_or_fail(told);
+        }
+        let snapshot = self.set.snapshot.load();
+        if told.is_none() {
+            return self.first(&snapshot);
+        }
+        let strategy = &self.set.strategy;
+        let choice = snapshot.choose(strategy, Tried::NONE, &self.request, &mut told);
+        self.call_choice(choice, told)
+    }
+
+    fn told(&self, is_told: bool) -> Told {
+        is_told.then(|| Choices::new(self.set.strategy.name()))
     }
 
     /// Another attempt of a call.
     #[cold]
     #[inline(never)]
     pub(super) fn again(self) -> ResponseFuture<S, P, Req, C> {
-        if !self.set.is_up() {
-            return Self::wait_or_fail(self.set, self.classify, self.request, self.tried);
+        let state = self.set.state.load();
+        let mut told = self.told(state.explains());
+        if !state.is_up() {
+            return self.wait_or_fail(told);
         }
         let snapshot = self.set.snapshot.load();
-        let strategy = &self.set.strategy;
-        let choice = snapshot.choose_again(strategy, self.tried, self.tried, &self.request);
-        self.call_choice(choice)
+        let (strategy, tried) = (&self.set.strategy, self.tried);
+        let choice = snapshot.choose_again(strategy, tried, tried, &self.request, &mut told);
+        self.call_choice(choice, told)
     }
 
     /// Another attempt beside one that is in flight. One that would have to wait is none.
     #[cold]
     pub(super) fn hedge(self) -> Option<ResponseFuture<S, P, Req, C>> {
-        let Self { set, classify, request, tried } = self;
-        if !set.strategy.hedges() || !set.is_up() {
+        let state = self.set.state.load();
+        if !self.set.strategy.hedges() || !state.is_up() {
             return None;
         }
-        let connected = set.snapshot.load().choose_hedge(&set.strategy, tried, &request)?;
+        let mut told = self.told(state.explains());
+        let Self { set, classify, request, tried } = self;
+        let snapshot = set.snapshot.load();
+        let connected = snapshot.choose_hedge(&set.strategy, tried, &request, &mut told)?;
         let mut service = connected.service.clone();
         // Of one that is dead the next call tells.
         let Poll::Ready(Ok(())) = service.poll_ready(&mut Context::from_waker(Waker::noop()))
         else {
             return None;
         };
+        let decide = |told: Box<Choices>| {
+            told.decide(Some(&connected.member), &snapshot.all, tried, Some(Regime::Hedge))
+        };
+        let marks = Marks { decision: told.map(decide), ..Marks::default() };
         let flight = Flight::begin(connected);
-        Some(ResponseFuture::calling(flight, service.call(request), classify.clone()))
+        let inner = service.call(request);
+        Some(match marks.is_empty() {
+            true => ResponseFuture::calling(flight, inner, classify.clone()),
+            false => ResponseFuture::marked(flight, inner, marks, classify.clone()),
+        })
     }
 
     /// Calls what a look beyond the candidates brought, or waits.
-    fn call_choice(self, choice: Option<Choice<S>>) -> ResponseFuture<S, P, Req, C> {
+    fn call_choice(self, choice: Option<Choice<S>>, told: Told) -> ResponseFuture<S, P, Req, C> {
         match choice {
-            Some(Choice { connected, probe: None }) => self.call(connected),
+            Some(Choice { connected, probe: None }) => match told {
+                None => self.call(connected, false),
+                told => self.call_marked(connected, told),
+            },
             // It waits for its readiness as others do that are not ready, and is called then.
-            first => self.wait(first),
+            first => self.wait(first, told),
         }
     }
 
     #[inline(always)]
-    fn call(self, connected: Arc<Connected<S>>) -> ResponseFuture<S, P, Req, C> {
+    fn call(self, connected: Arc<Connected<S>>, is_home: bool) -> ResponseFuture<S, P, Req, C> {
         let Self { set, classify, request, tried } = self;
+        if set.strategy.bind(&request, &connected.member, is_home).is_some() {
+            return Self { set, classify, request, tried }.call_marked(connected, None);
+        }
         let mut service = connected.service.clone();
         let flight = Flight::begin(connected);
         // None to wake: a call that waits asks again, with a waker.
@@ -111,6 +195,24 @@ where
         Self { set, classify, request, tried }.wait_for(flight, service, died)
     }
 
+    /// A call for which there is more to do at its end than for most: its session does not belong to the endpoint
+    /// yet, or it is explained.
+    #[cold]
+    #[inline(never)]
+    fn call_marked(self, connected: Arc<Connected<S>>, told: Told) -> ResponseFuture<S, P, Req, C> {
+        let mut service = connected.service.clone();
+        // None to wake, and one that is dead says so again.
+        let is_ready =
+            service.poll_ready(&mut Context::from_waker(Waker::noop())).map(|ready| ready.is_ok());
+        if is_ready != Poll::Ready(true) {
+            return self.wait(Some(Choice { connected, probe: None }), told);
+        }
+        let marks = Marks::of(self.set, &connected, &self.request, None, told, self.tried);
+        let flight = Flight::begin(connected);
+        let inner = service.call(self.request);
+        ResponseFuture::marked(flight, inner, marks, self.classify.clone())
+    }
+
     /// Waits for `service` that was chosen, and for others.
     #[cold]
     #[inline(never)]
@@ -121,7 +223,7 @@ where
         died: Option<S::Error>,
     ) -> ResponseFuture<S, P, Req, C> {
         let first = Choice { connected: flight.held().clone(), probe: None };
-        let waiting = Waiting::new(self.set.clone(), self.request, self.tried.clone());
+        let waiting = Waiting::new(self.set.clone(), self.request, self.tried.clone(), None);
         let waiting = waiting.with_first(first, service, died);
         ResponseFuture::waiting(Some(flight), waiting, self.classify.clone())
     }
@@ -129,8 +231,8 @@ where
     /// Waits for what was chosen, if anything was, and for others.
     #[cold]
     #[inline(never)]
-    fn wait(self, first: Option<Choice<S>>) -> ResponseFuture<S, P, Req, C> {
-        let mut waiting = Waiting::new(self.set.clone(), self.request, self.tried.clone());
+    fn wait(self, first: Option<Choice<S>>, told: Told) -> ResponseFuture<S, P, Req, C> {
+        let mut waiting = Waiting::new(self.set.clone(), self.request, self.tried.clone(), told);
         if let Some(first) = first {
             let service = first.connected.service.clone();
             waiting = waiting.with_first(first, service, None);
@@ -142,18 +244,21 @@ where
     /// runtime that died, so the call waits for the next.
     #[cold]
     #[inline(never)]
-    pub(super) fn wait_or_fail(
-        set: &Arc<Set<S, P>>,
-        classify: &C,
-        request: Req,
-        tried: &Tried,
-    ) -> ResponseFuture<S, P, Req, C> {
-        if set.is_failing_fast() {
-            return ResponseFuture::refused(set.snapshot.load().refusal.clone(), classify.clone());
+    fn wait_or_fail(self, told: Told) -> ResponseFuture<S, P, Req, C> {
+        if self.set.is_failing_fast() {
+            let snapshot = self.set.snapshot.load();
+            let refusal = match told {
+                Some(told) => {
+                    let decision = told.decide(None, &snapshot.all, self.tried, None);
+                    snapshot.refusal.clone().decided(decision)
+                }
+                None => snapshot.refusal.clone(),
+            };
+            return ResponseFuture::refused(refusal, self.classify.clone());
         }
-        match set.ensure_running() {
-            Ok(()) => Dispatch { set, classify, request, tried }.wait(None),
-            Err(error) => ResponseFuture::refused(error, classify.clone()),
+        match self.set.ensure_running() {
+            Ok(()) => self.wait(None, told),
+            Err(error) => ResponseFuture::refused(error, self.classify.clone()),
         }
     }
 }

@@ -9,8 +9,8 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{
-    probation::Probe,
-    snapshot::Connected,
+    group::Connected,
+    marks::Marks,
     strategy::{Pick, Strategy},
     waiting::Waiting,
 };
@@ -47,10 +47,10 @@ pin_project! {
 /// What few calls are in.
 enum Aside<S: Service<Req>, P: Strategy, Req> {
     Waiting(Waiting<S, P, Req>),
-    /// The call was made, to a member on probation, and has its place.
-    Probing {
+    /// The call was made, and there is more to do at its end than for most.
+    Marked {
         inner: Pin<Box<S::Future>>,
-        probe: Option<Probe>,
+        marks: Marks,
     },
 }
 
@@ -76,6 +76,16 @@ where
         classify: C,
     ) -> Self {
         Self { state: State::Calling { inner }, flight: Some(flight), aside: None, classify }
+    }
+
+    pub(super) fn marked(
+        flight: Flight<Arc<Connected<S>>>,
+        inner: S::Future,
+        marks: Marks,
+        classify: C,
+    ) -> Self {
+        let aside = Some(Box::new(Aside::Marked { inner: Box::pin(inner), marks }));
+        Self { state: State::Aside, flight: Some(flight), aside, classify }
     }
 
     pub(super) fn waiting(
@@ -145,24 +155,24 @@ where
         loop {
             match this.aside.as_deref_mut() {
                 Some(Aside::Waiting(waiting)) => match ready!(waiting.poll_call(this.flight, cx)) {
-                    Ok((inner, None)) => {
+                    Ok((inner, marks)) if marks.is_empty() => {
                         *this.aside = None;
                         this.state.set(State::Calling { inner });
                         return Poll::Ready(None);
                     }
-                    Ok((inner, probe)) => {
+                    Ok((inner, marks)) => {
                         let inner = Box::pin(inner);
-                        *this.aside = Some(Box::new(Aside::Probing { inner, probe }));
+                        *this.aside = Some(Box::new(Aside::Marked { inner, marks }));
                     }
                     Err(error) => {
                         (*this.aside, *this.flight) = (None, None);
                         return Poll::Ready(Some(Err(error)));
                     }
                 },
-                Some(Aside::Probing { inner, probe }) => {
+                Some(Aside::Marked { inner, marks }) => {
                     let Some(flight) = this.flight else { return Poll::Pending };
                     let answer = ready!(flight.poll(inner.as_mut(), cx, this.classify));
-                    Probe::settle(probe.take(), flight.ended());
+                    let answer = marks.settle(answer, flight.ended(), this.classify);
                     return Poll::Ready(Some(answer));
                 }
                 None => return Poll::Pending,
@@ -182,7 +192,7 @@ where
 
     fn is_unsent(&self) -> bool {
         !matches!(self.state, State::Calling { .. })
-            && !matches!(self.aside.as_deref(), Some(Aside::Probing { .. }))
+            && !matches!(self.aside.as_deref(), Some(Aside::Marked { .. }))
     }
 }
 

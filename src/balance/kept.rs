@@ -13,7 +13,7 @@ const MAX_MEMBERS: usize = 1 << 14;
 /// take that of the set takes two atomic exchanges, which is as much as half of a choice.
 ///
 /// A clone may rest for ever. It keeps the lists of members that it saw, but no service: see
-/// [`Connected`](super::snapshot::Connected).
+/// [`Connected`](super::group::Connected).
 pub(super) struct Kept<S, T> {
     /// As the set's was when the snapshot was taken.
     state: State,

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     connect::Connect,
     discover::Discover,
-    outcome::{ErrIsFailure, TypeName},
+    outcome::{ErrIsFailure, Explained, TypeName},
     sync::RandomSource,
     telemetry::{Events, Reporter},
 };
@@ -125,6 +125,25 @@ impl<D, P, C> BalanceLayer<D, P, C> {
     pub fn with_panic_threshold(self, percent: u8) -> Self {
         let config = self.handle().config().with_panic_threshold(percent);
         Self { sets: Sets::new(config), ..self }
+    }
+
+    /// Explains this share of the calls, from 0 to 1, by a [`Decision`](super::Decision) in their answers, which are
+    /// of a type that can [carry](super::Explain) it, and in their errors. Call it after
+    /// [`with_classify`](Self::with_classify), and before you take a handle, which can change the
+    /// [share](BalanceConfig::explain). With the share 0, calls cost what they cost without.
+    ///
+    /// ```
+    /// use tower_upstream::{BalanceLayer, LeastRequest, discover};
+    /// let layer = BalanceLayer::new(discover::fixed(["a:1"])?, LeastRequest::new()).explained(0.001);
+    /// # let _ = layer;
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    #[must_use]
+    pub fn explained(self, share: f64) -> BalanceLayer<D, P, Explained<C>> {
+        let config = self.handle().config().with_explain(share);
+        let Self { discover, strategy, reporter, runtime, seed, classify, .. } = self;
+        let (sets, classify) = (Sets::new(config), Explained(classify));
+        BalanceLayer { discover, strategy, sets, reporter, runtime, seed, classify }
     }
 
     /// Names this balancer in its errors ([`Error::guard`](crate::Error::guard)), events and logs.

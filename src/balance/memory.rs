@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{select::Selector, snapshot::Connected, standing::Follow};
+use super::{group::Connected, select::Selector, standing::Follow};
 use crate::time::Instant;
 
 /// How members stand, by their identity.

@@ -144,6 +144,7 @@
 //! | [`LeastRequest::with_bias`] | the turns of Envoy | a lock, O(log n) | weights |
 //! | [`LeastRequest::with_full_scan`] | a few endpoints, one caller | all members are read | nothing; weights count |
 //! | `ConsistentHash` (feature `hash`) | endpoints that do better with keys that they have seen: caches, shards, sessions | the hash of the key, two reads | a key of the request; weights count |
+//! | [`Sticky`] | an endpoint has what no other has: [sessions](crate::session) | that of another strategy, one lookup | a key of the request, or a cookie |
 //! | [`Seeded`] | simulations and tests | that of another strategy, one atomic addition | a seed |
 //!
 //! [`Strategy`] and [`Pick`] are open for others. The rules of these strategies stand alone in
@@ -152,6 +153,11 @@
 //! Not here yet: probing (Prequal), weights by the load that servers report (ORCA; a strategy of yours can
 //! read [`Candidate::reported`]), and choosing among a subset of many endpoints (rendezvous subsets,
 //! aperture).
+//!
+//! # Why a call went there
+//! [`BalanceLayer::explained`] lets answers and errors carry a [`Decision`]: the endpoint, the strategy, under what
+//! circumstances it was chosen, what the candidates cost, and why the others were passed over. It is recorded where
+//! the choice is made, for all calls or a share of them.
 //!
 //! # Choosing without calling
 //! [`Balance::pick`] chooses an endpoint for a call that another client makes: a database driver, a raw
@@ -200,14 +206,18 @@
 //! ```
 
 mod config;
+mod contender;
 mod control;
 mod dispatch;
+mod explain;
 mod future;
+mod group;
 mod handle;
 mod homes;
 mod kept;
 mod layer;
 mod locality;
+mod marks;
 mod memory;
 mod outlier;
 mod pick;
@@ -239,8 +249,10 @@ pub use self::{
     slow_start::SlowStartConfig,
     strategy::{
         Candidate, Candidates, Geographic, GeographicTable, HealthBased, LatencyTable,
-        LeastLatency, LeastRequest, LeastRequestTable, PeakEwma, Pick, PickFirst, PickFirstTable,
-        Priority, PriorityTable, Random, RoundRobin, RoundRobinTable, Seeded, SeededTable,
-        Strategy, WeightedRandom, WeightedRandomTable, WeightedRoundRobin, WeightedRoundRobinTable,
+        LeastLatency, LeastRequest, LeastRequestTable, Notes, PeakEwma, Pick, PickFirst,
+        PickFirstTable, Priority, PriorityTable, Random, RoundRobin, RoundRobinTable, Seeded,
+        SeededTable, Sticky, StickyTable, Strategy, WeightedRandom, WeightedRandomTable,
+        WeightedRoundRobin, WeightedRoundRobinTable,
     },
 };
+pub use crate::decision::{Considered, Decision, Explain, PassedOver, Regime};

@@ -5,10 +5,11 @@ use std::{fmt, future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration}
 use tokio::{runtime::Handle, time::sleep_until};
 
 use super::{
+    group::{Choice, Connected},
     probation::Probe,
     service::Balance,
     set::Set,
-    snapshot::{Choice, Connected, Snapshot},
+    snapshot::Snapshot,
     strategy::{Pick, Strategy},
 };
 use crate::{
@@ -216,7 +217,7 @@ where
     P: Pick<Req>,
 {
     // A choice that is not free could only be waited for.
-    snapshot.choose(&set.strategy, Tried::NONE, request)
+    snapshot.choose(&set.strategy, Tried::NONE, request, &mut None)
 }
 
 /// A place in the list of those that wait for a set.

@@ -136,13 +136,13 @@ where
         let newest;
         let snapshot = match self.kept.of(state) {
             Some(kept) => kept,
-            None if state.is_up() => {
+            None if state.is_plain() => {
                 newest = self.kept.renew(state, &set.snapshot);
                 &newest
             }
-            None => return Dispatch::wait_or_fail(set, classify, request, Tried::NONE),
+            None => return Dispatch::new(set, classify, request, Tried::NONE).explained(state),
         };
-        Dispatch { set, classify, request, tried: Tried::NONE }.first(snapshot)
+        Dispatch::new(set, classify, request, Tried::NONE).first(snapshot)
     }
 }
 
@@ -179,11 +179,11 @@ where
         if tried.is_empty() {
             return self.call(request);
         }
-        Dispatch { set: &self.set, classify: &self.classify, request, tried }.again()
+        Dispatch::new(&self.set, &self.classify, request, tried).again()
     }
 
     fn call_hedging(&mut self, request: Req, tried: &Tried) -> Option<Self::Choosing> {
-        Dispatch { set: &self.set, classify: &self.classify, request, tried }.hedge()
+        Dispatch::new(&self.set, &self.classify, request, tried).hedge()
     }
 }
 

@@ -14,11 +14,12 @@ use tokio::runtime::Handle;
 
 use super::{
     config::BalanceConfig,
+    group::Connected,
     handle::{Sets, Watched},
     memory::{Follows, Memory},
     retired::Retired,
     select::Selector,
-    snapshot::{Connected, Snapshot},
+    snapshot::Snapshot,
     state::{Availability, SharedState},
     strategy::Strategy,
 };

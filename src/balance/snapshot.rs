@@ -3,14 +3,17 @@
 use std::sync::{Arc, Weak};
 
 use super::{
+    explain::{self, Told},
+    group::{Choice, Connected, Group, is_free},
     homes::{at_home, drawn},
-    probation::{Probation, Probe},
     strategy::{Candidates, Pick, Strategy},
 };
 use crate::{
     choose::Tried,
+    decision::Regime,
     error::Error,
-    member::{Member, OfMember},
+    member::{Member, Reason},
+    time::{Instant, earlier},
 };
 
 pub(super) struct Snapshot<S, T> {
@@ -25,27 +28,13 @@ pub(super) struct Snapshot<S, T> {
     pub(super) shared: Box<[(u32, Group<S, T>)]>,
     /// The other members that nothing bars, the lowest rank first, for calls that have tried all candidates.
     pub(super) reserve: Box<[InReserve<S>]>,
+    /// Those that drain and that nothing else bars, for calls whose session belongs to one. Empty unless the strategy
+    /// keeps sessions.
+    pub(super) draining: Box<[Draining<S>]>,
     /// Whether zones, or hints at them, are ignored since they are not complete.
     pub(super) zones_ignored: bool,
     /// What calls are answered with while there are no candidates, and when that may be over.
     pub(super) refusal: Error,
-}
-
-/// Members that a strategy chooses from.
-pub(super) struct Group<S, T> {
-    /// Which group of the set it is, for the next snapshot: tier and zone.
-    pub(super) id: (u32, u32),
-    /// Whether it is of the caller's zone.
-    pub(super) is_near: bool,
-    /// The candidates, ordered by key. While they are all members, the list is the same.
-    pub(super) members: Arc<[Arc<Member>]>,
-    /// The service of each candidate. One that is on probation has none here: a call that chooses it has to
-    /// claim its place first.
-    pub(super) services: Services<S>,
-    pub(super) probation: Box<[OnProbation<S>]>,
-    pub(super) table: T,
-    /// The bits of a member's word that bar it: less of them in a panic.
-    pub(super) bars: u64,
 }
 
 /// The load of all groups together.
@@ -54,108 +43,8 @@ pub(super) const WHOLE: u32 = 1 << 30;
 /// A member that is no candidate, with its rank and its service.
 pub(super) type InReserve<S> = (u64, Arc<Member>, Weak<Connected<S>>);
 
-/// A member on probation, and its service.
-pub(super) type OnProbation<S> = (Arc<Probation>, Weak<Connected<S>>);
-
-/// One for each member of a list. The set alone keeps them alive: a clone that rests keeps the last
-/// snapshot that it saw, and must keep no service of a member that has left since.
-pub(super) type Services<S> = Arc<[Weak<Connected<S>>]>;
-
-/// A member, and a service of it. Lives until the set lets go of it and the last call has ended.
-#[repr(C)]
-pub(super) struct Connected<S> {
-    pub(super) member: Arc<Member>,
-    pub(super) service: S,
-    /// Keeps the counters of the `Arc`, which each call moves, off the cache line of the next one's.
-    apart: [u64; 4],
-}
-
-impl<S> Connected<S> {
-    pub(super) fn new(member: Arc<Member>, service: S) -> Arc<Self> {
-        Arc::new(Self { member, service, apart: [0; 4] })
-    }
-}
-
-impl<S> OfMember for Arc<Connected<S>> {
-    #[inline]
-    fn member(&self) -> &Arc<Member> {
-        &self.member
-    }
-}
-
-/// What a call goes to.
-pub(super) struct Choice<S> {
-    pub(super) connected: Arc<Connected<S>>,
-    /// If it is on probation: the place of this call.
-    pub(super) probe: Option<Probe>,
-}
-
-impl<S, T> Group<S, T> {
-    pub(super) fn empty(table: T) -> Self {
-        let (members, services) = (Arc::new([]), Arc::new([]));
-        Self {
-            id: (0, 0),
-            is_near: false,
-            members,
-            services,
-            probation: Box::default(),
-            table,
-            bars: u64::MAX,
-        }
-    }
-
-    fn candidates<'a>(&'a self, bars: u64, tried: &'a Tried) -> Candidates<'a> {
-        Candidates::new(&self.members, bars, tried)
-    }
-
-    /// The candidate with this index; `None` also if the set has let go of it since.
-    // One addition to a count that only calls to this member share, and the only one: the call holds it
-    // instead of the member.
-    #[inline]
-    pub(super) fn candidate(&self, index: usize) -> Option<Arc<Connected<S>>> {
-        self.services.get(index)?.upgrade()
-    }
-
-    /// What the strategy chooses of those that `bars` leaves free and that are not `passed_over`. Where that
-    /// is one on probation, any on probation of which the place is free.
-    fn choose<P, Req>(
-        &self,
-        strategy: &P,
-        bars: u64,
-        passed_over: &Tried,
-        request: &Req,
-    ) -> Option<Choice<S>>
-    where
-        P: Pick<Req, Table = T>,
-    {
-        for _ in 0..2 {
-            let candidates = self.candidates(bars, passed_over);
-            let index = strategy.pick(&self.table, candidates, request)?;
-            if !candidates.is_free(index) {
-                return None;
-            }
-            let chosen = self.candidate(index).map(|connected| Choice { connected, probe: None });
-            if let Some(choice) = chosen.or_else(|| self.claim(passed_over)) {
-                return Some(choice);
-            }
-        }
-        None
-    }
-
-    /// Any on probation of which the place is free.
-    pub(super) fn claim(&self, passed_over: &Tried) -> Option<Choice<S>> {
-        let mut untried =
-            self.probation.iter().filter(|(probation, _)| is_free(probation.member(), passed_over));
-        untried.find_map(|(probation, service)| {
-            let connected = service.upgrade()?;
-            Some(Choice { connected, probe: Some(probation.claim()?) })
-        })
-    }
-
-    fn services(&self) -> impl Iterator<Item = &Weak<Connected<S>>> {
-        self.services.iter().chain(self.probation.iter().map(|(_, service)| service))
-    }
-}
+/// A member that drains, and its service.
+pub(super) type Draining<S> = (Arc<Member>, Weak<Connected<S>>);
 
 impl<S, T> Snapshot<S, T> {
     /// That of a set which nothing was found for yet.
@@ -166,6 +55,7 @@ impl<S, T> Snapshot<S, T> {
             sole: Group::empty(table),
             shared: Box::default(),
             reserve: Box::default(),
+            draining: Box::default(),
             zones_ignored: false,
             refusal,
         }
@@ -194,7 +84,8 @@ impl<S, T> Snapshot<S, T> {
     /// Whether `connected` may be chosen.
     pub(super) fn has(&self, connected: &Arc<Connected<S>>) -> bool {
         let reserve = self.reserve.iter().map(|(.., service)| service);
-        let mut all = self.groups().flat_map(Group::services).chain(reserve);
+        let draining = self.draining.iter().map(|(_, service)| service);
+        let mut all = self.groups().flat_map(Group::services).chain(reserve).chain(draining);
         all.any(|service| service.as_ptr() == Arc::as_ptr(connected))
     }
 
@@ -236,12 +127,61 @@ impl<S, T> Snapshot<S, T> {
         strategy: &P,
         passed_over: &Tried,
         request: &Req,
+        told: &mut Told,
     ) -> Option<Choice<S>>
     where
         P: Pick<Req, Table = T>,
     {
-        self.drawn(strategy, request)
-            .find_map(|group| group.choose(strategy, group.bars, passed_over, request))
+        let lowest = self.lowest_tier(told);
+        self.choose_home(strategy, passed_over, request, told).or_else(|| {
+            self.drawn(strategy, request).find_map(|group| {
+                group.choose(strategy, group.bars, passed_over, request, told, lowest)
+            })
+        })
+    }
+
+    /// The first tier of all, which only a call that is explained asks for.
+    fn lowest_tier(&self, told: &Told) -> u32 {
+        let all = self.all.iter().filter(|_| told.is_some());
+        all.map(|member| member.tier()).min().unwrap_or(0)
+    }
+
+    /// The endpoint that the session of the call belongs to, if it is free.
+    fn choose_home<P, Req>(
+        &self,
+        strategy: &P,
+        passed_over: &Tried,
+        request: &Req,
+        told: &mut Told,
+    ) -> Option<Choice<S>>
+    where
+        P: Pick<Req, Table = T>,
+    {
+        let home = strategy.home(&self.sole.table, request)?;
+        let choice = self.choose_member(home, passed_over)?;
+        explain::take(told, home, Regime::Session);
+        Some(choice)
+    }
+
+    /// The call to `member`, if it is free, whatever its rank, also if it drains.
+    pub(super) fn choose_member(
+        &self,
+        member: &Arc<Member>,
+        passed_over: &Tried,
+    ) -> Option<Choice<S>> {
+        if let Some(choice) =
+            self.groups().find_map(|group| group.choose_member(member, passed_over))
+        {
+            return Some(choice);
+        }
+        let open = |member: &Member| member.word() & !Reason::Draining.bits() == 0;
+        if passed_over.contains(member) || !open(member) {
+            return None;
+        }
+        let reserve = self.reserve.iter().map(|(_, of, service)| (of, service));
+        let draining = self.draining.iter().map(|(of, service)| (of, service));
+        let (_, service) = reserve.chain(draining).find(|(of, _)| Arc::ptr_eq(of, member))?;
+        Some(Choice { connected: service.upgrade()?, probe: None })
     }
 
     /// Whether there is a candidate that a hedge may go to: one that nothing bars, and not on probation.
@@ -259,13 +199,14 @@ impl<S, T> Snapshot<S, T> {
         strategy: &P,
         tried: &Tried,
         request: &Req,
+        told: &mut Told,
     ) -> Option<Arc<Connected<S>>>
     where
         P: Pick<Req, Table = T>,
     {
         self.drawn(strategy, request).find_map(|group| {
-            let candidates = group.candidates(u64::MAX, tried);
-            let index = strategy.pick(&group.table, candidates, request)?;
+            let (candidates, regime) = (group.candidates(u64::MAX, tried), Regime::Hedge);
+            let index = explain::pick(told, strategy, &group.table, candidates, request, regime)?;
             group.candidate(Some(index).filter(|&index| candidates.is_free(index))?)
         })
     }
@@ -281,10 +222,15 @@ impl<S, T> Snapshot<S, T> {
         tried: &Tried,
         passed_over: &Tried,
         request: &Req,
+        told: &mut Told,
     ) -> Option<Choice<S>>
     where
         P: Pick<Req, Table = T>,
     {
+        if let Some(choice) = self.choose_home(strategy, passed_over, request, told) {
+            return Some(choice);
+        }
+        let lowest = self.lowest_tier(told);
         let drawn = self.drawn(strategy, request);
         let tier = drawn.clone().next().map(|group| group.id.0);
         let near = self.groups().find(|group| group.is_near && Some(group.id.0) == tier);
@@ -294,12 +240,17 @@ impl<S, T> Snapshot<S, T> {
             |group: &&Group<_, _>| group.candidates(u64::MAX, tried).free_from(0).next().is_some();
         let mut untried = groups.clone().filter(is_untried).peekable();
         if untried.peek().is_some() {
-            return untried
-                .find_map(|group| group.choose(strategy, u64::MAX, passed_over, request));
+            return untried.find_map(|group| {
+                group.choose(strategy, u64::MAX, passed_over, request, told, lowest)
+            });
         }
-        self.choose_of_reserve(strategy, passed_over).or_else(|| {
-            let mut groups = groups;
-            groups.find_map(|group| group.choose(strategy, group.bars, passed_over, request))
+        if let Some(choice) = self.choose_of_reserve(strategy, passed_over) {
+            explain::take(told, &choice.connected.member, Regime::Random);
+            return Some(choice);
+        }
+        let mut groups = groups;
+        groups.find_map(|group| {
+            group.choose(strategy, group.bars, passed_over, request, told, lowest)
         })
     }
 
@@ -328,8 +279,14 @@ impl<S, T> Snapshot<S, T> {
         let connected = meant.find_map(|(_, service)| service.upgrade())?;
         Some(Choice { connected, probe: None })
     }
-}
 
-fn is_free(member: &Member, tried: &Tried) -> bool {
-    member.is_eligible() && !tried.contains(member)
+    /// The earliest moment at which a candidate has a token again, if each was spent until after `time`.
+    pub(super) fn all_spent(&self, time: Instant) -> Option<Instant> {
+        let mut first = None;
+        for member in self.groups().flat_map(|group| group.members.iter()) {
+            let free_at = member.spent_until().filter(|&at| at > time)?;
+            first = earlier(first, Some(free_at));
+        }
+        first
+    }
 }

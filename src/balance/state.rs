@@ -11,6 +11,8 @@ pub(super) enum Availability {
     Up,
     /// There has been none for so long that calls fail at once.
     FailFast,
+    /// Up, and calls are explained.
+    Explains,
 }
 
 /// An availability, and how many were set before it. Each snapshot brings one of its own, so a reader that finds
@@ -19,12 +21,23 @@ pub(super) enum Availability {
 pub(super) struct State(u64);
 
 const AVAILABILITY: u64 = 3;
+const UP: u64 = Availability::Up as u64 & Availability::Explains as u64;
 const NEXT: u64 = AVAILABILITY + 1;
 
 impl State {
     #[inline]
     pub(super) fn is_up(self) -> bool {
+        self.0 & UP != 0
+    }
+
+    /// Whether it is up, and calls are not explained.
+    #[inline]
+    pub(super) fn is_plain(self) -> bool {
         self.0 & AVAILABILITY == Availability::Up as u64
+    }
+
+    pub(super) fn explains(self) -> bool {
+        self.0 & AVAILABILITY == Availability::Explains as u64
     }
 
     pub(super) fn is_failing_fast(self) -> bool {
@@ -68,6 +81,9 @@ mod tests {
             seen.push(shared.load());
         }
         assert!(seen[1].is_up() && seen[2].is_up() && seen[3].is_failing_fast());
+        shared.set(Availability::Explains);
+        assert!(shared.load().is_up() && shared.load().explains() && !shared.load().is_plain());
+        assert!(seen.iter().all(|state| state.is_plain() == state.is_up() && !state.explains()));
     }
 }
 

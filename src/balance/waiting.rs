@@ -1,19 +1,21 @@
 //! A call for which no service is ready yet: it waits for several, and calls whichever is first.
 
 use std::{
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use tokio::{runtime::Handle, time::Sleep};
+use tokio::runtime::Handle;
 use tower_service::Service;
 
 use super::{
-    probation::Probe,
+    contender::{Contender, Timers},
+    explain::Told,
+    group::{Choice, Connected},
+    marks::Marks,
     set::Set,
-    snapshot::{Choice, Connected, Snapshot},
+    snapshot::Snapshot,
     strategy::{Pick, Strategy},
 };
 use crate::{
@@ -32,8 +34,8 @@ const STEP_AFTER: Duration = Duration::from_millis(10);
 /// are asked step by step.
 const ASKED_AT_ONCE: usize = 64;
 
-/// A call that was made, and its place if it goes to a member on probation; or why it was not.
-type Called<F> = Result<(F, Option<Probe>), Error>;
+/// A call that was made, and what is to do at its end; or why it was not.
+type Called<F> = Result<(F, Marks), Error>;
 
 /// The wait of one call. Dropping it leaves nothing behind but connections that are being made.
 pub(super) struct Waiting<S, P: Strategy, Req> {
@@ -49,24 +51,10 @@ pub(super) struct Waiting<S, P: Strategy, Req> {
     timers: Option<Timers>,
     /// Whether there is any left to widen to.
     widening: bool,
+    /// Whether the call waits for the endpoint of its session, and for others only if that takes long.
+    is_loyal: bool,
     last_error: Option<Error>,
-}
-
-struct Contender<S> {
-    connected: Arc<Connected<S>>,
-    /// If it is on probation: the place of this call.
-    probe: Option<Probe>,
-    /// A clone of the one that is shared.
-    service: S,
-    /// It said it is dead.
-    dead: bool,
-}
-
-struct Timers {
-    widen: Pin<Box<Sleep>>,
-    end: Pin<Box<Sleep>>,
-    /// The setting that `end` was made of.
-    fail_fast_after: Duration,
+    told: Told,
 }
 
 impl<S, P, Req> Waiting<S, P, Req>
@@ -75,7 +63,7 @@ where
     S::Error: Into<BoxError> + 'static,
     P: Pick<Req>,
 {
-    pub(super) fn new(set: Arc<Set<S, P>>, request: Req, tried: Tried) -> Self {
+    pub(super) fn new(set: Arc<Set<S, P>>, request: Req, tried: Tried, told: Told) -> Self {
         Self {
             set,
             request: Some(request),
@@ -85,7 +73,9 @@ where
             key: WaitKey::default(),
             timers: None,
             widening: true,
+            is_loyal: false,
             last_error: None,
+            told,
         }
     }
 
@@ -103,8 +93,8 @@ where
         self
     }
 
-    fn add(&mut self, Choice { connected, probe }: Choice<S>, service: S) {
-        self.contenders.push(Contender { connected, probe, service, dead: false });
+    fn add(&mut self, choice: Choice<S>, service: S) {
+        self.contenders.push(Contender::new(choice, service));
     }
 
     /// Waits until one of the contenders is ready, and calls it. From then on its load counts instead of
@@ -126,23 +116,41 @@ where
             }
             self.start();
         }
-        let Contender { connected, mut service, probe, .. } = ready!(self.poll_ready(cx))?;
+        let ready = match ready!(self.poll_ready(cx)) {
+            Ok(ready) => ready,
+            Err(error) => return Poll::Ready(Err(self.decided(error))),
+        };
+        let Contender { connected, mut service, probe, .. } = ready;
         if !flight.as_ref().is_some_and(|flight| Arc::ptr_eq(flight.held(), &connected)) {
-            *flight = Some(Flight::begin(connected));
+            *flight = Some(Flight::begin(connected.clone()));
         }
         match self.request.take() {
             // It is the very value that said it is ready.
-            Some(request) => Poll::Ready(Ok((service.call(request), probe))),
+            Some(request) => {
+                let marks = Marks::of(
+                    &self.set,
+                    &connected,
+                    &request,
+                    probe,
+                    self.told.take(),
+                    &self.tried,
+                );
+                Poll::Ready(Ok((service.call(request), marks)))
+            }
             None => Poll::Pending,
         }
     }
 
     fn start(&mut self) {
-        let (start, fail_fast_after) = (time::now(), self.set.config().fail_fast_after);
-        let sleep = |after| Box::pin(tokio::time::sleep_until(time::later(start, after)));
-        let (widen, end) = (sleep(STEP_AFTER), sleep(fail_fast_after));
-        self.timers = Some(Timers { widen, end, fail_fast_after });
-        self.version = self.set.snapshot.load().version;
+        let fail_fast_after = self.set.config().fail_fast_after;
+        let snapshot = self.set.snapshot.load();
+        self.version = snapshot.version;
+        let table = &snapshot.sole.table;
+        let home = self.request.as_ref().and_then(|of| self.set.strategy.home(table, of));
+        let first = self.contenders.first().map(|first| &first.connected.member);
+        self.is_loyal = home.zip(first).is_some_and(|(home, first)| Arc::ptr_eq(home, first));
+        let widen_after = if self.is_loyal { fail_fast_after / 2 } else { STEP_AFTER };
+        self.timers = Some(Timers::new(widen_after, fail_fast_after));
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<Contender<S>, Error>> {
@@ -155,7 +163,10 @@ where
         if snapshot.version != self.version {
             self.version = snapshot.version;
             self.keep_those_in(&snapshot);
-            self.widen_to(&snapshot);
+            if !self.is_loyal || self.contenders.is_empty() {
+                self.is_loyal = false;
+                self.widen_to(&snapshot);
+            }
         }
         loop {
             if let Some(ready) = self.poll_contenders(cx) {
@@ -172,7 +183,7 @@ where
             }
         }
         if !snapshot.has_candidates() && self.set.is_failing_fast() {
-            return Poll::Ready(Err(self.explain(snapshot.refusal.clone())));
+            return Poll::Ready(Err(self.with_cause(snapshot.refusal.clone())));
         }
         let Some(timers) = &mut self.timers else { return Poll::Pending };
         ready!(timers.end.as_mut().poll(cx));
@@ -215,13 +226,12 @@ where
     /// after this call has to give up.
     fn spent_beyond_end(&self, snapshot: &Snapshot<S, P::Table>) -> Option<Instant> {
         let end = self.timers.as_ref()?.end.deadline();
-        self.are_spent_beyond(end).then(|| all_spent(snapshot, end)).flatten()
+        self.are_spent_beyond(end).then(|| snapshot.all_spent(end)).flatten()
     }
 
     /// Whether those that were asked, at least, are.
     fn are_spent_beyond(&self, end: Instant) -> bool {
-        let is_spent = |member: &Member| member.spent_until().is_some_and(|at| at > end);
-        !self.contenders.is_empty() && self.contenders.iter().all(|c| is_spent(&c.connected.member))
+        !self.contenders.is_empty() && self.contenders.iter().all(|c| c.is_spent_beyond(end))
     }
 
     /// Whether it is time for more, or all contenders are dead, or have no token in time.
@@ -256,17 +266,17 @@ where
 
     /// First what the strategy chooses among the others; then those that are busy, since their
     /// services know when they are not; and if that leaves none, those tried for this call.
-    fn next_choice(&self, snapshot: &Snapshot<S, P::Table>) -> Option<Choice<S>> {
+    fn next_choice(&mut self, snapshot: &Snapshot<S, P::Table>) -> Option<Choice<S>> {
         let request = self.request.as_ref()?;
         let mut passed_over = self.tried.clone();
         for contender in &self.contenders {
             passed_over.insert(contender.connected.member.clone());
         }
-        let strategy = &self.set.strategy;
+        let (strategy, told) = (&self.set.strategy, &mut self.told);
         let chosen = if self.tried.is_empty() {
-            snapshot.choose(strategy, &passed_over, request)
+            snapshot.choose(strategy, &passed_over, request, told)
         } else {
-            snapshot.choose_again(strategy, &self.tried, &passed_over, request)
+            snapshot.choose_again(strategy, &self.tried, &passed_over, request, told)
         };
         let waited_for = |member: &Arc<Member>| {
             self.contenders.iter().any(|c| Arc::ptr_eq(&c.connected.member, member))
@@ -287,7 +297,7 @@ where
             .timers
             .as_ref()
             .and_then(|timers| timers.end.deadline().checked_sub(fail_fast_after));
-        if let Some(free_at) = start.and_then(|start| all_spent(snapshot, start)) {
+        if let Some(free_at) = start.and_then(|start| snapshot.all_spent(start)) {
             return self.spent(free_at);
         }
         let error = if !snapshot.has_candidates() {
@@ -300,7 +310,7 @@ where
             let message = format!("{what} `fail_fast_after`, {fail_fast_after:?}");
             self.set.refusal(Kind::AllEndpointsDown).message(message)
         };
-        self.explain(error)
+        self.with_cause(error)
     }
 
     /// Every endpoint is spent by its own rate limit, until `free_at` at the earliest.
@@ -309,25 +319,25 @@ where
         let now = time::now();
         let wait = free_at.saturating_duration_since(now);
         let refusal = self.set.refusal(Kind::RateLimited).retry_in(now, wait);
-        self.explain(refusal.message("every endpoint is spent by its own rate limit"))
+        self.with_cause(refusal.message("every endpoint is spent by its own rate limit"))
     }
 
-    fn explain(&mut self, error: Error) -> Error {
+    /// The same error, with why there was none to choose, if the call is explained.
+    fn decided(&mut self, error: Error) -> Error {
+        match self.told.take() {
+            Some(told) => {
+                error.decided(told.decide(None, &self.set.snapshot.load().all, &self.tried, None))
+            }
+            None => error,
+        }
+    }
+
+    fn with_cause(&mut self, error: Error) -> Error {
         match self.last_error.take() {
             Some(cause) => error.caused_by(cause),
             None => error,
         }
     }
-}
-
-/// The earliest moment at which a candidate has a token again, if each was spent until after `time`.
-fn all_spent<S, T>(snapshot: &Snapshot<S, T>, time: Instant) -> Option<Instant> {
-    let mut first = None;
-    for member in snapshot.groups().flat_map(|group| group.members.iter()) {
-        let free_at = member.spent_until().filter(|&at| at > time)?;
-        first = time::earlier(first, Some(free_at));
-    }
-    first
 }
 
 impl<S, P: Strategy, Req> Drop for Waiting<S, P, Req> {

@@ -1,7 +1,12 @@
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use tower_layer::Layer;
 
+#[cfg(feature = "config")]
+use super::service::EachCircuitBreaker;
 use super::{
     AtResponse, CircuitBreaker, CircuitBreakerConfig, CircuitBreakerHandle, CircuitHandle,
     KeyedCircuitBreakerLayer,
@@ -32,7 +37,8 @@ use crate::{outcome::TypeName, telemetry::Events};
 #[derive(Clone)]
 pub struct CircuitBreakerLayer<C = AtResponse> {
     circuits: Arc<Circuits>,
-    own: Shared,
+    /// Made where it is used: below a balancer it is not.
+    own: Arc<OnceLock<Shared>>,
     settle: C,
 }
 
@@ -67,7 +73,20 @@ impl Default for CircuitBreakerLayer {
 
 impl<C> CircuitBreakerLayer<C> {
     fn of(circuits: Arc<Circuits>, settle: C) -> Self {
-        Self { own: circuits.own(), circuits, settle }
+        Self { own: Arc::default(), circuits, settle }
+    }
+
+    fn own(&self) -> Shared {
+        self.own.get_or_init(|| self.circuits.own()).clone()
+    }
+
+    /// The connector that [`layer`](Layer::layer) makes of one, without a circuit of its own.
+    #[cfg(feature = "config")]
+    pub(crate) fn each<S>(&self, inner: S) -> EachCircuitBreaker<S, C>
+    where
+        C: Clone,
+    {
+        EachCircuitBreaker { inner, circuits: self.circuits.clone(), settle: self.settle.clone() }
     }
 
     /// Judges calls by `classify`: a [`Classify`](crate::Classify), such as a closure, or `HttpClassify`
@@ -185,7 +204,7 @@ impl<C> CircuitBreakerLayer<C> {
     /// a balancer, or without one. Below a balancer that circuit is not used: see
     /// [`handle_for`](Self::handle_for).
     pub fn handle(&self) -> CircuitBreakerHandle {
-        CircuitBreakerHandle::new(self.own.clone(), self.circuits.clone())
+        CircuitBreakerHandle::new(self.own(), self.circuits.clone())
     }
 
     /// Returns a handle for the circuit of the endpoint with `key`, below a balancer: from the first call
@@ -200,7 +219,7 @@ impl<S, C: Clone> Layer<S> for CircuitBreakerLayer<C> {
     type Service = CircuitBreaker<S, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        CircuitBreaker::new(inner, self.own.clone(), self.settle.clone())
+        CircuitBreaker::new(inner, self.own(), self.settle.clone())
     }
 }
 

@@ -8,6 +8,8 @@ use std::{
 use tokio::time::Sleep;
 use tower_service::Service;
 
+#[cfg(feature = "config")]
+use super::circuit::Circuits;
 use super::{
     AtResponse, ResponseFuture, Settle,
     circuit::{Circuit, Shared},
@@ -241,6 +243,29 @@ where
 
     fn connect(&self, member: &Arc<Member>) -> Self::Service {
         let shared = self.shared.core().circuits().of_member(member);
+        CircuitBreaker::new(self.inner.connect(member), shared, self.settle.clone())
+    }
+
+    fn is_known_client(&self) -> bool {
+        self.inner.is_known_client()
+    }
+}
+
+/// The connector alone, which has no circuit beside those of the members.
+#[cfg(feature = "config")]
+#[derive(Clone)]
+pub(crate) struct EachCircuitBreaker<S, C> {
+    pub(super) inner: S,
+    pub(super) circuits: Arc<Circuits>,
+    pub(super) settle: C,
+}
+
+#[cfg(feature = "config")]
+impl<S: Connect, C: Clone> Connect for EachCircuitBreaker<S, C> {
+    type Service = CircuitBreaker<S::Service, C>;
+
+    fn connect(&self, member: &Arc<Member>) -> Self::Service {
+        let shared = self.circuits.of_member(member);
         CircuitBreaker::new(self.inner.connect(member), shared, self.settle.clone())
     }
 

@@ -1,6 +1,6 @@
 //! All rules side by side, so that another one can take over while calls run.
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 use super::{
     bank::Bank,
@@ -24,13 +24,37 @@ pub(super) struct AllRules {
     current: AtomicU64,
     clock: Clock,
     bank: Bank,
+    /// There with the first config that has one of them.
+    others: OnceLock<Box<Others>>,
+    payments: Padded<Payments>,
+    one_update_at_a_time: Mutex<()>,
+}
+
+/// The rules beside the one by default. Each has cache lines of its own, so together they take much memory.
+struct Others {
     /// Two, so that one with another time to live begins while calls count by the other.
     windows: [TtlWindow; 2],
     throttle: Throttle,
     standard: Standard,
     concurrent: Concurrent,
-    payments: Padded<Payments>,
-    one_update_at_a_time: Mutex<()>,
+}
+
+impl Others {
+    #[cold]
+    fn new() -> Box<Self> {
+        Box::new(Self {
+            windows: [(); 2].map(|()| TtlWindow::new(0.0, 0.0, 1, Duration::ZERO)),
+            throttle: Throttle::new(1, 0.0),
+            standard: Standard::new(StandardBudget::default()),
+            concurrent: Concurrent::new(0.0, 0),
+        })
+    }
+
+    #[inline]
+    fn window(&self, rule: RuleKind) -> &TtlWindow {
+        let [first, second] = &self.windows;
+        if rule == RuleKind::FirstWindow { first } else { second }
+    }
 }
 
 #[derive(Default)]
@@ -85,10 +109,7 @@ impl AllRules {
             current: AtomicU64::new(RuleKind::Bank as u64),
             clock: Clock::new(),
             bank: Bank::new(ratio, floor, capacity),
-            windows: [(); 2].map(|()| TtlWindow::new(0.0, 0.0, 1, Duration::ZERO)),
-            throttle: Throttle::new(1, 0.0),
-            standard: Standard::new(StandardBudget::default()),
-            concurrent: Concurrent::new(0.0, 0),
+            others: OnceLock::new(),
             payments: Padded(Payments::default()),
             one_update_at_a_time: Mutex::new(()),
         }
@@ -141,21 +162,21 @@ impl AllRules {
                 rule
             }
             BudgetConfig::Throttle(ThrottleBudget { max_tokens, token_ratio }) => {
-                self.throttle.set(max_tokens, token_ratio);
+                self.others().throttle.set(max_tokens, token_ratio);
                 if begins(RuleKind::Throttle) {
-                    self.throttle.fill();
+                    self.others().throttle.fill();
                 }
                 RuleKind::Throttle
             }
             BudgetConfig::Standard(config) => {
-                self.standard.set(config);
+                self.others().standard.set(config);
                 if begins(RuleKind::Standard) {
-                    self.standard.fill();
+                    self.others().standard.fill();
                 }
                 RuleKind::Standard
             }
             BudgetConfig::Concurrent(ConcurrentBudget { percent, min }) => {
-                self.concurrent.set(percent, min);
+                self.others().concurrent.set(percent, min);
                 RuleKind::Concurrent
             }
             BudgetConfig::Empty => RuleKind::Empty,
@@ -165,9 +186,13 @@ impl AllRules {
     }
 
     #[inline]
+    fn others(&self) -> &Others {
+        self.others.get_or_init(Others::new)
+    }
+
+    #[inline]
     fn window(&self, rule: RuleKind) -> &TtlWindow {
-        let [first, second] = &self.windows;
-        if rule == RuleKind::FirstWindow { first } else { second }
+        self.others().window(rule)
     }
 
     /// The same as to compare [`rule`](Self::rule), in fewer instructions.
@@ -193,8 +218,8 @@ impl AllRules {
     #[inline]
     pub(super) fn success(&self) {
         match self.rule() {
-            RuleKind::Throttle => self.throttle.success(),
-            RuleKind::Standard => self.standard.success(),
+            RuleKind::Throttle => self.others().throttle.success(),
+            RuleKind::Standard => self.others().standard.success(),
             _ => {}
         }
     }
@@ -212,7 +237,7 @@ impl AllRules {
 
     pub(super) fn failure(&self) {
         if self.is(RuleKind::Throttle) {
-            self.throttle.failure();
+            self.others().throttle.failure();
         }
     }
 
@@ -223,11 +248,11 @@ impl AllRules {
     }
 
     pub(super) fn begin_call(&self) {
-        self.concurrent.begin();
+        self.others().concurrent.begin();
     }
 
     pub(super) fn end_call(&self) {
-        self.concurrent.end();
+        self.others().concurrent.end();
     }
 
     /// By which rule a retry was paid for, and what it has cost.
@@ -238,9 +263,9 @@ impl AllRules {
             RuleKind::FirstWindow | RuleKind::SecondWindow => {
                 self.window(rule).withdraw(self.clock.nanos()).then_some(0)
             }
-            RuleKind::Throttle => self.throttle.allows().then_some(0),
-            RuleKind::Standard => self.standard.withdraw(cause),
-            RuleKind::Concurrent => self.concurrent.take().then_some(1),
+            RuleKind::Throttle => self.others().throttle.allows().then_some(0),
+            RuleKind::Standard => self.others().standard.withdraw(cause),
+            RuleKind::Concurrent => self.others().concurrent.take().then_some(1),
             RuleKind::Empty => None,
             RuleKind::Unlimited => Some(0),
         };
@@ -254,8 +279,8 @@ impl AllRules {
     /// A retry that was paid for by `rule` went well.
     pub(super) fn reward(&self, rule: RuleKind, cost: u32) {
         match rule {
-            RuleKind::Throttle => self.throttle.success(),
-            RuleKind::Standard => self.standard.give_back(cost),
+            RuleKind::Throttle => self.others().throttle.success(),
+            RuleKind::Standard => self.others().standard.give_back(cost),
             _ => {}
         }
     }
@@ -263,7 +288,7 @@ impl AllRules {
     /// A retry that was paid for by `rule` runs no more.
     pub(super) fn give_back(&self, rule: RuleKind) {
         if rule == RuleKind::Concurrent {
-            self.concurrent.give_back();
+            self.others().concurrent.give_back();
         }
     }
 
@@ -274,9 +299,9 @@ impl AllRules {
             RuleKind::FirstWindow | RuleKind::SecondWindow => {
                 self.window(rule).available(self.clock.nanos())
             }
-            RuleKind::Throttle => self.throttle.available(),
-            RuleKind::Standard => self.standard.available(),
-            RuleKind::Concurrent => self.concurrent.available(),
+            RuleKind::Throttle => self.others().throttle.available(),
+            RuleKind::Standard => self.others().standard.available(),
+            RuleKind::Concurrent => self.others().concurrent.available(),
             RuleKind::Empty => 0,
             RuleKind::Unlimited => u32::MAX,
         }
@@ -292,6 +317,6 @@ impl AllRules {
 #[cfg(all(test, feature = "tower", feature = "http"))]
 impl AllRules {
     pub(super) fn throttle(&self) -> Option<&Throttle> {
-        self.is(RuleKind::Throttle).then_some(&self.throttle)
+        self.is(RuleKind::Throttle).then_some(&self.others().throttle)
     }
 }

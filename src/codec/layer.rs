@@ -2,7 +2,7 @@ use std::{fmt, marker::PhantomData};
 
 use tower_layer::Layer;
 
-use super::service::Codec;
+use super::{format::Json, service::Codec};
 
 /// Makes a service of `Call<Encoded>` one of `Call<Req>`, whose replies are `Reply<Res>`.
 ///
@@ -14,7 +14,7 @@ use super::service::Codec;
 ///
 /// # Errors
 /// [`Kind::InvalidConfig`](crate::error::Kind::InvalidConfig), code `RPC_2005`, if the request cannot be
-/// written as JSON. It is not sent.
+/// written in the format `F`. It is not sent.
 ///
 /// # Example
 /// ```
@@ -27,8 +27,8 @@ use super::service::Codec;
 /// assert_eq!(stack.oneshot(Call::new([1, 2])).await?.into_body(), [1, 2]);
 /// # Ok(()) }
 /// ```
-pub struct CodecLayer<Req, Res> {
-    types: PhantomData<fn(Req) -> Res>,
+pub struct CodecLayer<Req, Res, F = Json> {
+    types: PhantomData<fn(Req, F) -> Res>,
 }
 
 impl<Req, Res> CodecLayer<Req, Res> {
@@ -38,8 +38,17 @@ impl<Req, Res> CodecLayer<Req, Res> {
     }
 }
 
-impl<S, Req, Res> Layer<S> for CodecLayer<Req, Res> {
-    type Service = Codec<S, Req, Res>;
+#[cfg(feature = "grpc")]
+impl<Req, Res> CodecLayer<Req, Res, super::format::Protobuf> {
+    /// Creates a layer that writes and reads messages of Protocol Buffers, for a stack over
+    /// [`GrpcTransport::native`](crate::transport::GrpcTransport::native).
+    pub const fn protobuf() -> Self {
+        Self { types: PhantomData }
+    }
+}
+
+impl<S, Req, Res, F> Layer<S> for CodecLayer<Req, Res, F> {
+    type Service = Codec<S, Req, Res, F>;
 
     fn layer(&self, inner: S) -> Self::Service {
         Codec::new(inner)
@@ -52,15 +61,15 @@ impl<Req, Res> Default for CodecLayer<Req, Res> {
     }
 }
 
-impl<Req, Res> Clone for CodecLayer<Req, Res> {
+impl<Req, Res, F> Clone for CodecLayer<Req, Res, F> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<Req, Res> Copy for CodecLayer<Req, Res> {}
+impl<Req, Res, F> Copy for CodecLayer<Req, Res, F> {}
 
-impl<Req, Res> fmt::Debug for CodecLayer<Req, Res> {
+impl<Req, Res, F> fmt::Debug for CodecLayer<Req, Res, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CodecLayer").finish()
     }

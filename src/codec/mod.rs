@@ -28,10 +28,14 @@
 //! # Ok::<(), tower_upstream::Error>(())
 //! ```
 
+mod format;
 mod layer;
 mod service;
 
+#[cfg(feature = "grpc")]
+pub use self::format::Protobuf;
 pub use self::{
+    format::{Json, Reads, Writes},
     layer::CodecLayer,
     service::{Codec, Decode},
 };

@@ -5,9 +5,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use serde::{Serialize, de::DeserializeOwned};
 use tower_service::Service;
 
+use super::format::{Json, Reads, Writes};
 use crate::{
     choose::{Choose, Chooses, Tried},
     connect::Connect,
@@ -29,10 +29,10 @@ use crate::{
 /// let codec: Codec<_, u64, u64> = CodecLayer::new().layer("a service");
 /// assert_eq!(*codec.get_ref(), "a service");
 /// ```
-pub struct Codec<S, Req, Res> {
+pub struct Codec<S, Req, Res, F = Json> {
     inner: S,
-    decode: Decode<Res>,
-    types: PhantomData<fn(Req) -> Res>,
+    decode: Decode<Res, F>,
+    types: PhantomData<fn(Req, F) -> Res>,
 }
 
 /// Decodes a reply. A part of the response future of a [`Codec`].
@@ -44,29 +44,29 @@ pub struct Codec<S, Req, Res> {
 /// type Inner = std::future::Ready<Result<Reply<Encoded>, Infallible>>;
 /// type OfCodec = ResponseFuture<Inner, Decode<u64>>;
 /// ```
-pub struct Decode<Res> {
+pub struct Decode<Res, F = Json> {
     /// Below a balancer, where the type is that of the endpoint.
     of_member: bool,
-    types: PhantomData<fn() -> Res>,
+    types: PhantomData<fn(F) -> Res>,
 }
 
-impl<S, Req, Res> Codec<S, Req, Res> {
+impl<S, Req, Res, F> Codec<S, Req, Res, F> {
     pub(super) fn new(inner: S) -> Self {
         Self::with(inner, Decode { of_member: false, types: PhantomData })
     }
 
-    fn with(inner: S, decode: Decode<Res>) -> Self {
+    fn with(inner: S, decode: Decode<Res, F>) -> Self {
         Self { inner, decode, types: PhantomData }
     }
 
     inner_service!();
 
-    fn pass<P>(&mut self, call: Call<Req>, way: P) -> ResponseFuture<P::Future, Decode<Res>>
+    fn pass<P>(&mut self, call: Call<Req>, way: P) -> ResponseFuture<P::Future, Decode<Res, F>>
     where
         P: Pass<S, Call<Encoded>>,
-        Req: Serialize,
+        F: Writes<Req>,
     {
-        match Encoded::encode(call.body()) {
+        match F::write(call.body()) {
             Ok(body) => {
                 let inner = way.pass(&mut self.inner, call.map(|_| body));
                 ResponseFuture::holding(self.decode, inner)
@@ -76,16 +76,15 @@ impl<S, Req, Res> Codec<S, Req, Res> {
     }
 }
 
-impl<S, Req, Res> Service<Call<Req>> for Codec<S, Req, Res>
+impl<S, Req, Res, F> Service<Call<Req>> for Codec<S, Req, Res, F>
 where
     S: Service<Call<Encoded>, Response = Reply<Encoded>>,
     S::Error: Into<BoxError> + 'static,
-    Req: Serialize,
-    Res: DeserializeOwned,
+    F: Writes<Req> + Reads<Res>,
 {
     type Response = Reply<Res>;
     type Error = Error;
-    type Future = ResponseFuture<S::Future, Decode<Res>>;
+    type Future = ResponseFuture<S::Future, Decode<Res, F>>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -97,14 +96,13 @@ where
     }
 }
 
-impl<S, Req, Res> Choose<Call<Req>> for Codec<S, Req, Res>
+impl<S, Req, Res, F> Choose<Call<Req>> for Codec<S, Req, Res, F>
 where
     S: Choose<Call<Encoded>, Response = Reply<Encoded>>,
     S::Error: Into<BoxError> + 'static,
-    Req: Serialize,
-    Res: DeserializeOwned,
+    F: Writes<Req> + Reads<Res>,
 {
-    type Choosing = ResponseFuture<S::Choosing, Decode<Res>>;
+    type Choosing = ResponseFuture<S::Choosing, Decode<Res, F>>;
 
     fn call_avoiding(&mut self, call: Call<Req>, tried: &Tried) -> Self::Choosing {
         self.pass(call, Avoiding(tried))
@@ -115,12 +113,12 @@ where
     }
 }
 
-impl<S: Chooses, Req, Res> Chooses for Codec<S, Req, Res> {
+impl<S: Chooses, Req, Res, F> Chooses for Codec<S, Req, Res, F> {
     inner_chooses!();
 }
 
-impl<C: Connect, Req, Res> Connect for Codec<C, Req, Res> {
-    type Service = Codec<C::Service, Req, Res>;
+impl<C: Connect, Req, Res, F> Connect for Codec<C, Req, Res, F> {
+    type Service = Codec<C::Service, Req, Res, F>;
 
     fn connect(&self, member: &Arc<Member>) -> Self::Service {
         let decode = Decode { of_member: true, types: PhantomData };
@@ -132,23 +130,23 @@ impl<C: Connect, Req, Res> Connect for Codec<C, Req, Res> {
     }
 }
 
-impl<Res, E> Hold<Reply<Encoded>, E> for Decode<Res>
+impl<Res, F, E> Hold<Reply<Encoded>, E> for Decode<Res, F>
 where
-    Res: DeserializeOwned,
+    F: Reads<Res>,
     E: Into<BoxError> + 'static,
 {
     type Response = Reply<Res>;
 
     fn settle(&mut self, result: Result<Reply<Encoded>, E>) -> Result<Reply<Res>, Error> {
         let reply = result.map_err(Error::from_service)?;
-        match reply.body().read() {
+        match F::read(reply.body()) {
             Ok(body) => Ok(reply.map(|_| body)),
             Err(error) => Err(self.blame(error, &reply)),
         }
     }
 }
 
-impl<Res> Decode<Res> {
+impl<Res, F> Decode<Res, F> {
     #[cold]
     fn blame(self, error: Error, reply: &Reply<Encoded>) -> Error {
         let error = if self.of_member { error } else { error.without_blame() };
@@ -159,27 +157,27 @@ impl<Res> Decode<Res> {
     }
 }
 
-impl<S: Clone, Req, Res> Clone for Codec<S, Req, Res> {
+impl<S: Clone, Req, Res, F> Clone for Codec<S, Req, Res, F> {
     fn clone(&self) -> Self {
         Self::with(self.inner.clone(), self.decode)
     }
 }
 
-impl<Res> Clone for Decode<Res> {
+impl<Res, F> Clone for Decode<Res, F> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<Res> Copy for Decode<Res> {}
+impl<Res, F> Copy for Decode<Res, F> {}
 
-impl<S: fmt::Debug, Req, Res> fmt::Debug for Codec<S, Req, Res> {
+impl<S: fmt::Debug, Req, Res, F> fmt::Debug for Codec<S, Req, Res, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Codec").field("inner", &self.inner).finish()
     }
 }
 
-impl<Res> fmt::Debug for Decode<Res> {
+impl<Res, F> fmt::Debug for Decode<Res, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Decode").field("of_member", &self.of_member).finish()
     }

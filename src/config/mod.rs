@@ -1,5 +1,7 @@
 //! Upstreams that are written down: the file of a program, as data.
 //!
+//! Guide: [every key of the file](../_guide/config/index.html).
+//!
 //! # When to use
 //! If the upstreams of a program belong into a file rather than into its code. A [`Config`] is what the
 //! file says; [`Plugins`](crate::plugins::Plugins) makes the stacks of it.
@@ -34,8 +36,9 @@ pub use self::{
     load::{ReadOptions, Unknown},
     model::{
         BalanceSection, BreakerScope, BreakerSection, ConcurrencySection, Config, DiscoverConfig,
-        DiscoveryConfig, EndpointConfig, FailoverSection, FallbackConfig, PluginConfig, Preset,
-        RetrySection, Sections, SecurityConfig, StrategyName,
+        DiscoveryConfig, EndpointConfig, FailoverSection, FallbackConfig, HashSection, KeySource,
+        PluginConfig, Preset, RetrySection, SchemeName, Sections, SecurityConfig, StickySection,
+        StrategyName,
     },
     shape::schema,
     value::Format,

@@ -1,7 +1,8 @@
 //! The names of Go for what has another name here, and what Go writes of each section.
 
 /// Go's name of a key, and ours. Both are read.
-const ALIASES: [(&str, &str); 10] = [
+const ALIASES: [(&str, &str); 13] = [
+    ("audit_file", "file"),
     ("burst_size", "burst"),
     ("connection_timeout", "connect_timeout"),
     ("failure_limit", "fall"),
@@ -12,6 +13,26 @@ const ALIASES: [(&str, &str); 10] = [
     ("random_jitter", "jitter"),
     ("recovery_timeout", "open_for"),
     ("success_threshold", "successes"),
+    ("watch_config", "watch"),
+    ("whitelist_file", "file"),
+];
+
+/// Names that Go has in the YAML of a section for which it declares none.
+const JOINED: [(&str, &str); 14] = [
+    ("whitelistfile", "whitelist_file"),
+    ("autoupdate", "auto_update"),
+    ("hashalgorithm", "hash_algorithm"),
+    ("validateonstart", "validate_on_start"),
+    ("maxfilesize", "max_file_size"),
+    ("allowedtypes", "allowed_types"),
+    ("forbiddenpaths", "forbidden_paths"),
+    ("auditconfig", "audit"),
+    ("watchconfig", "watch_config"),
+    ("reloaddelay", "reload_delay"),
+    ("auditfile", "audit_file"),
+    ("logunauthorized", "log_unauthorized"),
+    ("logauthorized", "log_authorized"),
+    ("logconfigchanges", "log_config_changes"),
 ];
 
 /// The members that Go writes of a section whatever their values.
@@ -44,8 +65,18 @@ const ALWAYS: [(&str, &[&str]); 6] = [
     ("auth", &["method"]),
 ];
 
+/// The name of a key that Go may write in one word, in any case.
+pub(crate) fn in_snake_case(key: String) -> String {
+    joined(&key).map_or_else(|| key.to_ascii_lowercase(), str::to_owned)
+}
+
+fn joined(key: &str) -> Option<&'static str> {
+    JOINED.iter().find(|(joined, _)| joined.eq_ignore_ascii_case(key)).map(|(_, snake)| *snake)
+}
+
 /// Our name of a key that may have another in Go.
 pub(crate) fn ours(key: &str) -> &str {
+    let key = joined(key).unwrap_or(key);
     ALIASES.iter().find(|(go, _)| go.eq_ignore_ascii_case(key)).map_or(key, |(_, ours)| ours)
 }
 
@@ -75,6 +106,18 @@ mod tests {
         values.iter().any(|value| serde_json::from_value::<T>(json!({ key: value })).is_ok())
     }
 
+    #[cfg(all(feature = "process", unix))]
+    fn is_allowed(value: Value) -> bool {
+        use crate::allow::{AllowConfig, AuditConfig};
+        serde_json::from_value::<AllowConfig>(value.clone()).is_ok()
+            || serde_json::from_value::<AuditConfig>(value).is_ok()
+    }
+
+    #[cfg(not(all(feature = "process", unix)))]
+    fn is_allowed(_: Value) -> bool {
+        false
+    }
+
     #[test]
     fn both_names_are_of_one_field() {
         for (go, ours) in ALIASES {
@@ -86,7 +129,8 @@ mod tests {
                     || serde_json::from_value::<HealthConfig>(both.clone()).is_ok()
                     || serde_json::from_value::<RateLimitConfig>(both.clone()).is_ok()
                     || serde_json::from_value::<RetryConfig>(both.clone()).is_ok()
-                    || serde_json::from_value::<HttpConfig>(both).is_ok()
+                    || serde_json::from_value::<HttpConfig>(both.clone()).is_ok()
+                    || is_allowed(both)
             };
             assert!(!values.iter().any(read), "`{go}` and `{ours}` are two fields");
         }

@@ -44,7 +44,7 @@ pub enum Hedge {
 
 /// Reads one, or `null`.
 #[cfg(feature = "serde")]
-pub(super) fn read<'de, D>(deserializer: D) -> Result<Option<Hedge>, D::Error>
+pub(crate) fn read<'de, D>(deserializer: D) -> Result<Option<Hedge>, D::Error>
 where
     D: serde::Deserializer<'de>,
 {

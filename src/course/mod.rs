@@ -10,6 +10,8 @@ mod rule;
 
 use std::{sync::Arc, time::Duration};
 
+#[cfg(feature = "serde")]
+pub(crate) use self::hedge::read as read_hedge;
 pub use self::{attempts::Attempts, hedge::Hedge};
 pub(crate) use self::{
     attempts::limit_mistake,

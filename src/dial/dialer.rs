@@ -40,6 +40,12 @@ impl Dialer {
         Self { config, tls: Arc::default() }
     }
 
+    /// The same, with what there is beside files.
+    #[cfg(feature = "kubernetes")]
+    pub(crate) fn with_given_tls(config: TlsConfig, given: super::tls::GivenTls) -> Self {
+        Self { config, tls: Arc::new(Tls::with(given)) }
+    }
+
     /// For HTTP/1.1, or HTTP/2. The caller bounds it: by `limit`, of which each address gets a share.
     pub(crate) async fn connect(
         &self,

@@ -40,6 +40,8 @@ mod tls;
 mod users;
 mod way;
 
+#[cfg(feature = "kubernetes")]
+pub(crate) use self::tls::GivenTls;
 #[cfg(feature = "tls")]
 pub(crate) use self::tls::{ServerTls, Tls};
 #[cfg(feature = "tls")]

@@ -17,6 +17,7 @@
 //! | `farp` | services that tell over HTTP what they are, with the feature `http` |
 //! | `Etcd` | services in etcd, with the feature `etcd` |
 //! | `consul` | a service in Consul, with the feature `consul` |
+//! | `Kubernetes` | services in Kubernetes, by their EndpointSlices, with the feature `kubernetes` |
 //! | `Mdns` | services in the local network, by multicast DNS, with the feature `mdns` |
 //! | `Eureka` | services in Eureka, with the feature `eureka` |
 //! | `FromChanges` | a `tower::discover::Discover`, with the feature `tower` |
@@ -25,7 +26,8 @@
 //! | [`Filtered`] | some endpoints of another source: those with a tag, or of one service |
 //!
 //! A server announces itself with a [`Registry`] over a backend that can be written to, a [`Registrar`] such
-//! as [`MemoryRegistry`]: the [`Registration`] keeps it announced.
+//! as [`MemoryRegistry`]: the [`Registration`] keeps it announced. A [`Provider`] is both in one, of one service, for
+//! programs that manage endpoints at run time.
 //!
 //! # Differences from tower's
 //! A `tower::discover::Discover` is a stream of changes, and of services that are made already. A
@@ -58,7 +60,7 @@
 //! # Ok(()) }
 //! ```
 
-#[cfg(any(feature = "consul", feature = "eureka"))]
+#[cfg(any(feature = "consul", feature = "eureka", feature = "kubernetes"))]
 mod answers;
 mod catalog;
 #[cfg(feature = "consul")]
@@ -67,7 +69,7 @@ mod diff;
 mod discover;
 #[cfg(feature = "dns")]
 mod dns;
-#[cfg(any(feature = "consul", feature = "eureka"))]
+#[cfg(any(feature = "consul", feature = "eureka", feature = "kubernetes"))]
 mod encode;
 #[cfg(feature = "etcd")]
 mod etcd;
@@ -81,14 +83,17 @@ mod fixed;
 mod http;
 #[cfg(feature = "json")]
 mod json;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 #[cfg(feature = "mdns")]
 mod mdns;
 mod memory;
 mod memory_registry;
+mod providers;
 mod register;
 mod retries;
 mod set;
-#[cfg(any(feature = "consul", feature = "etcd", feature = "eureka"))]
+#[cfg(any(feature = "consul", feature = "etcd", feature = "eureka", feature = "kubernetes"))]
 mod tls_files;
 #[cfg(feature = "tower")]
 mod tower;
@@ -102,6 +107,10 @@ pub use self::{
     fixed::{Fixed, FixedStream, fixed},
     memory::{Memory, MemoryStream},
     memory_registry::{MemoryRegistry, MemoryService},
+    providers::{
+        ConnectionInfo, Provider, ProviderEvent, ProviderEventKind, ProviderFeature, ProviderStats,
+        ProviderStream, Providers,
+    },
     register::{Instance, Kept, Registrar, Registration, Registry},
     set::EndpointSet,
     watch::{Observation, Source, WatchConfig, WatchHandle, WatchStream, Watched, Watches},
@@ -124,6 +133,10 @@ pub use self::eureka::{
 pub use self::file::{File, file};
 #[cfg(feature = "http")]
 pub use self::http::{Farp, FarpConfig, farp};
+#[cfg(feature = "kubernetes")]
+pub use self::kubernetes::{
+    Kubernetes, KubernetesConfig, KubernetesFamily, KubernetesQuery, KubernetesService,
+};
 #[cfg(feature = "mdns")]
 pub use self::mdns::{Mdns, MdnsConfig, MdnsRegistrar, MdnsService};
 

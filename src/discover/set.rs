@@ -50,7 +50,6 @@ impl EndpointSet {
     }
 
     /// The same, but of endpoints with the same key only the first counts; the others are `told`.
-    #[cfg(any(feature = "etcd", feature = "eureka"))]
     pub(super) fn of_first(
         endpoints: Vec<Arc<Endpoint>>,
         revision: impl Into<Arc<str>>,

@@ -3,7 +3,10 @@
 use std::{error::Error as StdError, sync::Arc, time::Duration};
 
 use super::{code::Code, kind::Kind, word::Word};
-use crate::time::{self, Instant};
+use crate::{
+    decision::Decision,
+    time::{self, Instant},
+};
 
 /// Any error, boxed: what layers of tower that refuse answer with.
 ///
@@ -79,6 +82,7 @@ pub(super) struct Rest {
     pub(super) attempts: u32,
     pub(super) duration: Option<Duration>,
     pub(super) history: Box<[Error]>,
+    pub(super) decision: Option<Arc<Decision>>,
 }
 
 impl Error {
@@ -193,6 +197,12 @@ impl Error {
     /// Returns the error of each attempt in order, if there were several.
     pub fn history(&self) -> &[Self] {
         self.rest.as_ref().map_or(&[], |rest| &rest.history)
+    }
+
+    /// Returns why the call went to the endpoint that failed, or to none, if the balancer
+    /// [explains](crate::balance::BalanceConfig::explain) it; of several attempts, that of the last.
+    pub fn decision(&self) -> Option<&Decision> {
+        self.rest.as_ref()?.decision.as_deref()
     }
 
     /// What happened, without where and why.

@@ -10,7 +10,10 @@ use super::{
     kind::Kind,
     word::Word,
 };
-use crate::time::{self, Instant};
+use crate::{
+    decision::Decision,
+    time::{self, Instant},
+};
 
 impl Error {
     /// Gives it a rarer code than its kind has.
@@ -116,6 +119,12 @@ impl Error {
         self
     }
 
+    /// Notes why the call went where it failed.
+    pub(crate) fn decided(mut self, decision: Arc<Decision>) -> Self {
+        self.rest_mut().decision = Some(decision);
+        self
+    }
+
     /// Notes the errors of earlier attempts.
     pub(crate) fn with_history(mut self, earlier: Vec<Self>) -> Self {
         if !earlier.iter().all(Self::is_unsent) {
@@ -129,6 +138,7 @@ impl Error {
     pub(crate) fn exhausted(earlier: Vec<Self>, last: Self) -> Self {
         let endpoint = last.endpoint_key().cloned();
         let last_retry = last.retry_instant();
+        let decision = last.rest.as_ref().and_then(|rest| rest.decision.clone());
         let mut all = earlier;
         all.push(last);
         let mut error = Self::failed(Kind::RetryExhausted);
@@ -148,7 +158,7 @@ impl Error {
             error = error.retry_at(at);
         }
         let rest = error.rest_mut();
-        rest.endpoint = endpoint;
+        (rest.endpoint, rest.decision) = (endpoint, decision);
         rest.history = all.into();
         error
     }

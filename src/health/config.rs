@@ -100,7 +100,6 @@ pub struct HealthConfig {
     /// `http://`, and is requested as it is. An empty text is the default. Checks of other kinds ignore
     /// this. Default: `None`, which stands for `/health`.
     #[cfg(feature = "http")]
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
 }
 

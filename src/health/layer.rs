@@ -3,6 +3,8 @@ use std::{fmt, sync::Arc};
 use tokio::runtime::Handle;
 use tower_layer::Layer;
 
+#[cfg(feature = "config")]
+use super::service::EachHealthGate;
 use super::{
     check::{Check, always},
     config::HealthConfig,
@@ -202,6 +204,14 @@ impl HealthGateLayer {
     pub fn handle_for(&self, key: &str) -> Option<HealthHandle> {
         let watch = self.gates.family.get(key)?;
         Some(HealthHandle::new(self.gates.clone(), watch.gate.clone()))
+    }
+}
+
+#[cfg(feature = "config")]
+impl HealthGateLayer {
+    /// The connector that [`layer`](Layer::layer) makes of one, without a gate of its own.
+    pub(crate) fn each<S>(&self, inner: S) -> EachHealthGate<S> {
+        EachHealthGate { inner, gates: self.gates.clone() }
     }
 }
 

@@ -8,7 +8,7 @@ use tower_service::Service;
 
 use super::{
     gate::{IDLE, MISUSED, NAMED, NO_RUNTIME, UNHEALTHY},
-    gates::Watch,
+    gates::{Gates, Watch},
 };
 use crate::{
     choose::{Choose, Chooses, Tried},
@@ -115,17 +115,47 @@ impl<S: Clone> Clone for HealthGate<S> {
     }
 }
 
-impl<S: Connect> Connect for HealthGate<S> {
-    type Service = HealthGate<S::Service>;
-
-    fn connect(&self, member: &Arc<Member>) -> Self::Service {
-        let watch = self.watch.gates.watch_member(member);
-        let gate = HealthGate::new(self.inner.connect(member), watch);
+impl<S> HealthGate<S> {
+    fn of_member<C>(connector: &C, gates: &Arc<Gates>, member: &Arc<Member>) -> Self
+    where
+        C: Connect<Service = S>,
+    {
+        let watch = gates.watch_member(member);
+        let gate = Self::new(connector.connect(member), watch);
         let word = gate.watch.gate.word();
         if word != 0 {
             gate.look(word);
         }
         gate
+    }
+}
+
+/// The connector alone, which has no gate beside those of the members.
+#[cfg(feature = "config")]
+#[derive(Clone)]
+pub(crate) struct EachHealthGate<S> {
+    pub(super) inner: S,
+    pub(super) gates: Arc<Gates>,
+}
+
+#[cfg(feature = "config")]
+impl<S: Connect> Connect for EachHealthGate<S> {
+    type Service = HealthGate<S::Service>;
+
+    fn connect(&self, member: &Arc<Member>) -> Self::Service {
+        HealthGate::of_member(&self.inner, &self.gates, member)
+    }
+
+    fn is_known_client(&self) -> bool {
+        self.inner.is_known_client()
+    }
+}
+
+impl<S: Connect> Connect for HealthGate<S> {
+    type Service = HealthGate<S::Service>;
+
+    fn connect(&self, member: &Arc<Member>) -> Self::Service {
+        HealthGate::of_member(&self.inner, &self.watch.gates, member)
     }
 
     fn is_known_client(&self) -> bool {

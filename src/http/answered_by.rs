@@ -1,6 +1,9 @@
 use std::sync::Arc;
 
-use crate::connect::AtEndpoint;
+use crate::{
+    connect::AtEndpoint,
+    decision::{Decision, Explain},
+};
 
 /// Extension of an `http::Response`: the key of the endpoint that it comes from.
 ///
@@ -18,5 +21,11 @@ impl<B> AtEndpoint for http::Response<B> {
     fn at_endpoint(mut self, key: &Arc<str>) -> Self {
         self.extensions_mut().insert(AnsweredBy(key.clone()));
         self
+    }
+}
+
+impl<B> Explain for http::Response<B> {
+    fn explain(&mut self, decision: Arc<Decision>) {
+        self.extensions_mut().insert(decision);
     }
 }

@@ -17,6 +17,7 @@
 //! | say that a `POST` may be sent again, or until when an answer is of use | [`Idempotent`], [`Deadline`] | extensions of a request |
 //! | limit each client address | [`ClientIp`] | `by_key` of a limit or breaker |
 //! | forward requests as a reverse proxy: hop-by-hop fields, `X-Forwarded-For`, upgrades | [`ReverseProxyLayer`] | above the failover |
+//! | keep a client at one endpoint, by a cookie | `SessionCookieLayer` (feature `sticky`) | above the failover |
 //! | answer refusals with 429 and 503 | [`AnswerLayer`] | outermost, in a server |
 //!
 //! # Differences from tower-http's
@@ -65,10 +66,14 @@ mod held_body;
 mod origin;
 mod replay;
 mod reverse_proxy;
+#[cfg(feature = "sticky")]
+mod session_cookie;
 mod track;
 
 #[cfg(feature = "grpc")]
 pub(crate) use self::classify::{of_grpc, repeat_grpc};
+#[cfg(feature = "sticky")]
+pub use self::session_cookie::{SessionCookie, SessionCookieFuture, SessionCookieLayer};
 pub use self::{
     answer::{
         Answer, AnswerFuture, AnswerLayer, BodyFn, DefaultBody, EmptyBody, NoFields, Reports,

@@ -124,6 +124,15 @@ impl Encoded {
         }
     }
 
+    /// A message of Protocol Buffers, where the endpoint is what has chosen the type.
+    #[cfg(feature = "grpc")]
+    pub(crate) fn read_message<T: prost::Message + Default>(&self) -> Result<T, Error> {
+        match &self.0 {
+            Body::Json(_) => Err(misread("it is JSON, not a protobuf message")),
+            Body::Protobuf(message) => T::decode(&**message).map_err(misread),
+        }
+    }
+
     /// Returns its format.
     pub fn format(&self) -> Format {
         match &self.0 {

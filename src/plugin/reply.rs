@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::call::Call;
-use crate::connect::AtEndpoint;
+use crate::{
+    connect::AtEndpoint,
+    decision::{Decision, Explain},
+};
 
 /// Typed answer of a plugin, with its context.
 ///
@@ -21,6 +24,7 @@ pub struct Reply<T> {
     endpoint: Option<Arc<str>>,
     attempts: u32,
     duration: Duration,
+    decision: Option<Arc<Decision>>,
 }
 
 impl<T> Reply<T> {
@@ -33,6 +37,7 @@ impl<T> Reply<T> {
             endpoint: None,
             attempts: 1,
             duration: Duration::ZERO,
+            decision: None,
         }
     }
 
@@ -67,6 +72,7 @@ impl<T> Reply<T> {
             endpoint: self.endpoint,
             attempts: self.attempts,
             duration: self.duration,
+            decision: self.decision,
         }
     }
 
@@ -98,6 +104,12 @@ impl<T> Reply<T> {
     /// Returns the time from the creation of the call to this answer, with all attempts and waits.
     pub fn duration(&self) -> Duration {
         self.duration
+    }
+
+    /// Returns why this endpoint was called, if the balancer explains it: see
+    /// [`Decision`](crate::balance::Decision).
+    pub fn decision(&self) -> Option<&Decision> {
+        self.decision.as_deref()
     }
 
     /// Records which endpoint answered, and the attempts and the duration of `call`. For transports.
@@ -140,5 +152,11 @@ impl<T> Reply<T> {
 impl<T> AtEndpoint for Reply<T> {
     fn at_endpoint(self, key: &Arc<str>) -> Self {
         self.at_endpoint(key.clone())
+    }
+}
+
+impl<T> Explain for Reply<T> {
+    fn explain(&mut self, decision: Arc<Decision>) {
+        self.decision = Some(decision);
     }
 }

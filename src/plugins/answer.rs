@@ -1,5 +1,5 @@
 use std::{
-    fmt, io,
+    fmt,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -7,7 +7,10 @@ use std::{
 use pin_project_lite::pin_project;
 use serde_json::Value;
 
-use super::body::{Request, Response};
+use super::{
+    answer_key::{of_call, weight},
+    body::{Request, Response},
+};
 use crate::{
     boxed::BoxUpstream,
     config::FallbackConfig,
@@ -19,6 +22,10 @@ use crate::{
 /// What answers in place of a plugin, by its `fallback` section.
 ///
 /// The reply has `fallback: true` among its metadata.
+///
+/// With `cached` it is the last good answer to a call with the same body, headers and
+/// [credentials](Call::with_credentials), so that no caller gets what was meant for another one. The headers
+/// `traceparent`, `tracestate`, `baggage` and `x-request-id`, and the metadata, make no difference.
 ///
 /// # Example
 /// ```
@@ -72,7 +79,7 @@ impl<Req: Request, Res: Response> Answer<Req, Res> {
         let how = match (config.enabled, config.strategy.as_str(), config.plugin(), plugin) {
             (true, "default", ..) => How::Default(Reply::new(default(&config.default_response)?)),
             (true, "cached", ..) => How::Last(
-                Last::new(key as fn(&_) -> _, weight as fn(&_) -> _)
+                Last::new(of_call as fn(&_) -> _, weight as fn(&_) -> _)
                     .with_max_age(config.cache_duration)
                     .with_max_entries(config.max_entries)
                     .with_max_bytes(config.max_bytes),
@@ -96,35 +103,6 @@ fn default<Res: Response>(written: &Value) -> Result<Res, Error> {
             .coded(Some(Code::RPC_2005))
             .message(format!("fallback: `default_response` is no reply of this plugin: {error}"))
     })
-}
-
-fn key<Req: Request>(call: &Call<Req>) -> Option<Vec<u8>> {
-    serde_json::to_vec(call.body()).ok()
-}
-
-fn weight<Res: Response>(reply: &Reply<Res>) -> usize {
-    struct Count(usize);
-
-    impl io::Write for Count {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0 += bytes.len();
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    let mut count = Count(size_of::<Reply<Res>>());
-    // What cannot be written is not kept.
-    match serde_json::to_writer(&mut count, reply.body()) {
-        Ok(()) => {
-            let metadata = reply.metadata().iter().map(|(key, value)| key.len() + value.len());
-            count.0 + metadata.sum::<usize>()
-        }
-        Err(_) => usize::MAX,
-    }
 }
 
 impl<Req: Request, Res: Response> Substitute<Call<Req>> for Answer<Req, Res> {

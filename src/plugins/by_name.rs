@@ -1,20 +1,21 @@
 use std::{
     fmt,
     pin::Pin,
-    task::{Context, Poll, ready},
+    sync::Arc,
+    task::{Context, Poll},
 };
-
-use pin_project_lite::pin_project;
-use tower_service::Service;
 
 use super::{
     body::{Request, Response},
-    upstream::{Upstream, UpstreamFuture},
+    passage::{Passage, UpstreamFuture},
+    slot::Slot,
 };
 use crate::{
     error::Error,
     plugin::{Call, Reply},
+    sync::Lease,
 };
+use pin_project_lite::pin_project;
 
 pin_project! {
     /// Response of [`Plugins::call`](super::Plugins::call).
@@ -36,16 +37,24 @@ pin_project! {
     #[project = StateProj]
     enum State<Req, Res, F> {
         // The call is here until the plugin is ready.
-        Readying { upstream: Upstream<Req, Res>, call: Option<Call<Req>> },
+        Readying {
+            place: Found<Req, Res>,
+            passage: Option<Box<Passage<Req, Res>>>,
+            call: Option<Call<Req>>,
+        },
         Calling { #[pin] inner: F },
         Failed { error: Option<Error> },
     }
 }
 
+/// The place of a plugin, for one call.
+pub(super) type Found<Req, Res> = Arc<Lease<Arc<Slot<Req, Res>>, ()>>;
+
 impl<Req: Request, Res: Response> CallFuture<Req, Res> {
-    pub(super) fn new(upstream: Result<Upstream<Req, Res>, Error>, call: Call<Req>) -> Self {
-        let state = match upstream {
-            Ok(upstream) => State::Readying { upstream, call: Some(call) },
+    #[inline]
+    pub(super) fn new(found: Result<Found<Req, Res>, Error>, call: Call<Req>) -> Self {
+        let state = match found {
+            Ok(place) => State::Readying { place, passage: None, call: Some(call) },
             Err(error) => State::Failed { error: Some(error) },
         };
         Self { state }
@@ -59,10 +68,17 @@ impl<Req: Request, Res: Response> Future for CallFuture<Req, Res> {
         let mut state = self.project().state;
         loop {
             match state.as_mut().project() {
-                StateProj::Readying { upstream, call } => {
-                    ready!(upstream.poll_ready(cx))?;
+                StateProj::Readying { place, passage: at, call } => {
+                    let slot = place.core();
+                    let mut passage = at.take().unwrap_or_else(|| slot.borrow());
+                    slot.renew(&mut passage);
+                    if passage.poll_ready(cx)?.is_pending() {
+                        *at = Some(passage);
+                        return Poll::Pending;
+                    }
                     let Some(call) = call.take() else { return Poll::Pending };
-                    let inner = upstream.call(call);
+                    let inner = passage.call(call);
+                    slot.give_back(passage);
                     state.set(State::Calling { inner });
                 }
                 StateProj::Calling { inner } => return inner.poll(cx),

@@ -42,7 +42,7 @@ pub struct AnyConnector<Req, Res> {
 
 enum Way<Req, Res> {
     BuiltIn(BuiltIn<Req, Res>),
-    Any { make: Make<Req, Res>, has_health: bool, name: &'static str },
+    Any { make: Make<Req, Res>, has_health: bool, is_built_in: bool, name: &'static str },
 }
 
 type Make<Req, Res> = Arc<dyn Fn(&Arc<Member>) -> AnyService<Req, Res> + Send + Sync>;
@@ -62,7 +62,8 @@ impl<Req: Request, Res: Response> AnyConnector<Req, Res> {
             AnyService { service, health: None }
         };
         let name = type_name::<C>();
-        Self { way: Way::Any { make: Arc::new(make), has_health: false, name } }
+        let (has_health, is_built_in) = (false, false);
+        Self { way: Way::Any { make: Arc::new(make), has_health, is_built_in, name } }
     }
 
     /// Takes a connector whose services report their health, which is checked as the `health_check` section
@@ -95,11 +96,29 @@ impl<Req: Request, Res: Response> AnyConnector<Req, Res> {
             AnyService { service: BoxUpstream::new(service), health: Some(Arc::new(ask)) }
         };
         let name = type_name::<C>();
-        Self { way: Way::Any { make: Arc::new(make), has_health: true, name } }
+        let (has_health, is_built_in) = (true, false);
+        Self { way: Way::Any { make: Arc::new(make), has_health, is_built_in, name } }
     }
 
     pub(super) fn built_in(transports: BuiltIn<Req, Res>) -> Self {
         Self { way: Way::BuiltIn(transports) }
+    }
+
+    /// One of this crate's, whose endpoints have the scheme of the `transport`.
+    #[cfg(feature = "grpc")]
+    pub(super) fn into_built_in(mut self) -> Self {
+        if let Way::Any { is_built_in, .. } = &mut self.way {
+            *is_built_in = true;
+        }
+        self
+    }
+
+    /// Whether a transport of this crate reaches the endpoints.
+    pub(super) fn is_built_in(&self) -> bool {
+        match &self.way {
+            Way::BuiltIn(_) => true,
+            Way::Any { is_built_in, .. } => *is_built_in,
+        }
     }
 
     /// Returns whether the health of its services can be checked.
@@ -112,14 +131,15 @@ impl<Req: Request, Res: Response> AnyConnector<Req, Res> {
 }
 
 /// The service of an [`AnyConnector`] for one endpoint.
-pub type AnyConnectorService<Req, Res> = OneOf<BuiltInService<Req, Res>, AnyService<Req, Res>>;
+pub type AnyConnectorService<Req, Res> =
+    OneOf<TransportService<BuiltInService<Req, Res>>, AnyService<Req, Res>>;
 
 impl<Req, Res> Connect for AnyConnector<Req, Res> {
     type Service = AnyConnectorService<Req, Res>;
 
     fn connect(&self, member: &Arc<Member>) -> Self::Service {
         match &self.way {
-            Way::BuiltIn(transports) => OneOf::First(transports.connect(member)),
+            Way::BuiltIn(transports) => OneOf::First(TransportService(transports.connect(member))),
             Way::Any { make, .. } => OneOf::Second(make(member)),
         }
     }
@@ -137,8 +157,8 @@ impl<Req, Res> Clone for AnyConnector<Req, Res> {
     fn clone(&self) -> Self {
         let way = match &self.way {
             Way::BuiltIn(transports) => Way::BuiltIn(transports.clone()),
-            Way::Any { make, has_health, name } => {
-                Way::Any { make: make.clone(), has_health: *has_health, name }
+            &Way::Any { ref make, has_health, is_built_in, name } => {
+                Way::Any { make: make.clone(), has_health, is_built_in, name }
             }
         };
         Self { way }
@@ -151,6 +171,42 @@ impl<Req, Res> fmt::Debug for AnyConnector<Req, Res> {
             Way::BuiltIn(transports) => transports.fmt(f),
             Way::Any { name, .. } => f.debug_tuple("AnyConnector").field(name).finish(),
         }
+    }
+}
+
+/// Service of a transport of this crate, whose response futures are on the heap: they are large, and every layer
+/// above would move them.
+///
+/// ```
+/// use tower_upstream::{plugins::TransportService, transport::HttpService};
+/// type OverHttp = TransportService<HttpService<u64, u64>>;
+/// ```
+#[derive(Debug, Clone)]
+pub struct TransportService<S>(S);
+
+impl<S, Req, Res> Service<Call<Req>> for TransportService<S>
+where
+    S: Service<Call<Req>, Response = Reply<Res>, Error = Error>,
+    S::Future: Send + 'static,
+{
+    type Response = Reply<Res>;
+    type Error = Error;
+    type Future = BoxUpstreamFuture<Reply<Res>>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    #[inline]
+    fn call(&mut self, call: Call<Req>) -> Self::Future {
+        BoxUpstreamFuture::new(self.0.call(call))
+    }
+}
+
+impl<S: PluginHealth + Sync> PluginHealth for TransportService<S> {
+    fn health(&self) -> impl Future<Output = HealthStatus> + Send {
+        self.0.health()
     }
 }
 

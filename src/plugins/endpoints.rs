@@ -1,7 +1,14 @@
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use futures_util::stream::{self, BoxStream, StreamExt};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::{
     config::BalanceSection,
@@ -21,7 +28,25 @@ use crate::{
 #[derive(Clone)]
 pub struct AnyDiscover {
     open: Arc<dyn Fn() -> Sets + Send + Sync>,
-    retired: Arc<watch::Sender<bool>>,
+    retired: Arc<Retired>,
+}
+
+/// Whether the source is used no more.
+#[derive(Default)]
+struct Retired {
+    is: AtomicBool,
+    told: Notify,
+}
+
+impl Retired {
+    async fn wait(&self) {
+        let mut told = pin!(self.told.notified());
+        // Listens first: what is told after the look is heard.
+        told.as_mut().enable();
+        if !self.is.load(Ordering::Acquire) {
+            told.await;
+        }
+    }
 }
 
 type Sets = BoxStream<'static, EndpointSet>;
@@ -29,10 +54,7 @@ type Sets = BoxStream<'static, EndpointSet>;
 impl AnyDiscover {
     /// Takes any source.
     pub fn new(source: impl Discover) -> Self {
-        Self {
-            open: Arc::new(move || source.discover().boxed()),
-            retired: Arc::new(watch::Sender::new(false)),
-        }
+        Self { open: Arc::new(move || source.discover().boxed()), retired: Arc::default() }
     }
 
     /// Changes each endpoint that the source finds; `None` leaves it out.
@@ -87,7 +109,8 @@ impl AnyDiscover {
     /// Ends what watches for this source, and lets go of all endpoints. For a stack that another one has
     /// replaced, which a handle that is not used may keep for long.
     pub(super) fn retire(&self) {
-        self.retired.send_replace(true);
+        self.retired.is.store(true, Ordering::Release);
+        self.retired.told.notify_waiters();
     }
 }
 
@@ -95,13 +118,8 @@ impl Discover for AnyDiscover {
     type Stream = AnyDiscoverStream;
 
     fn discover(&self) -> AnyDiscoverStream {
-        let mut retired = self.retired.subscribe();
-        let ended = async move {
-            // It is gone with the last handle to the source, which ends no stream.
-            if retired.wait_for(|retired| *retired).await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        };
+        let retired = self.retired.clone();
+        let ended = async move { retired.wait().await };
         let sets = (self.open)().chain(stream::pending()).take_until(Box::pin(ended));
         let none = stream::iter(EndpointSet::new(Vec::<Arc<Endpoint>>::new(), "retired").ok());
         AnyDiscoverStream { sets: sets.chain(none).boxed() }

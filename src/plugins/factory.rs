@@ -112,15 +112,15 @@ impl<Req: Request, Res: Response> Factories<Req, Res> {
     }
 
     /// Whether a transport of this crate reaches the plugin.
-    pub(super) fn is_built_in(&self, plugin: &PluginConfig) -> bool {
+    fn is_built_in(&self, plugin: &PluginConfig) -> bool {
         self.of(plugin).is_none() && built_in::names().any(|name| name == plugin.transport)
     }
 
-    /// Makes the connector of a plugin, all of whose sections are there.
+    /// Makes the connector of a plugin.
     pub(super) fn connector(
         &self,
-        plugin: &PluginConfig,
-        sections: &Sections,
+        plugin: &Arc<PluginConfig>,
+        defaults: &Arc<Sections>,
         settings: &built_in::Settings,
     ) -> Result<AnyConnector<Req, Res>, Error> {
         let known = self.names();
@@ -132,14 +132,15 @@ impl<Req: Request, Res: Response> Factories<Req, Res> {
                 ("", kind) => Err(of_factory(format!("no factory for the type `{kind}`"), &known)),
                 (transport, _) if self.is_built_in(plugin) => {
                     let _ = transport;
-                    BuiltIn::new(plugin, sections, settings).map(AnyConnector::built_in)
+                    BuiltIn::new(plugin, defaults, settings).map(AnyConnector::built_in)
                 }
                 (transport, _) => Err(built_in::unknown(transport, &known)),
             };
         };
-        factory.validate(plugin)?;
+        let whole = PluginConfig::clone(plugin).with_sections(&plugin.sections(defaults));
+        factory.validate(&whole)?;
         // Code of others, and its panic is no reason to take the program down.
-        match catch_unwind(AssertUnwindSafe(|| factory.create(plugin))) {
+        match catch_unwind(AssertUnwindSafe(|| factory.create(&whole))) {
             Ok(Ok(connector)) => Ok(connector),
             Ok(Err(error)) => Err(failed(&plugin.name, error)),
             Err(panic) => {

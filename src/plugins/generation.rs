@@ -10,7 +10,7 @@ use super::{
     layers::{Layers, Stack},
 };
 use crate::{
-    config::{PluginConfig, Sections},
+    config::{BreakerScope, PluginConfig, Sections},
     error::{Code, Error, Kind},
     health::PluginCheck,
     sync::{Leases, shards},
@@ -25,7 +25,8 @@ pub(super) type Held<Req, Res> = Leases<Generation<Req, Res>, ()>;
 /// A plugin as its config has made it.
 pub(super) struct Generation<Req, Res> {
     pub(super) plugin: Arc<PluginConfig>,
-    pub(super) sections: Sections,
+    /// For the sections that the plugin leaves out.
+    pub(super) defaults: Arc<Sections>,
     /// What calls go to; or why there is nothing.
     pub(super) stack: Result<Made<Req, Res>, Error>,
     /// Another one has taken its place.
@@ -37,6 +38,7 @@ pub(super) struct Generation<Req, Res> {
 pub(super) struct Made<Req, Res> {
     pub(super) layers: Layers<Req, Res>,
     pub(super) service: PluginStack<Req, Res>,
+    pub(super) scope: BreakerScope,
     endpoints: AnyDiscover,
 }
 
@@ -54,18 +56,18 @@ impl<Req: Request, Res: Response> Made<Req, Res> {
         let (check, has_health) = (PluginCheck::new(connector.clone()), connector.has_health());
         let layers = layers.checked(sections, check, has_health).named(name);
         let service = layers.layer(connector);
-        Ok(Self { layers, service, endpoints })
+        Ok(Self { layers, service, scope: sections.circuit_breaker.scope, endpoints })
     }
 }
 
 impl<Req, Res> Generation<Req, Res> {
     pub(super) fn new(
-        plugin: PluginConfig,
-        sections: Sections,
+        plugin: Arc<PluginConfig>,
+        defaults: Arc<Sections>,
         stack: Result<Made<Req, Res>, Error>,
     ) -> Held<Req, Res> {
         let (is_replaced, is_retired) = Default::default();
-        let of = Self { plugin: Arc::new(plugin), sections, stack, is_replaced, is_retired };
+        let of = Self { plugin, defaults, stack, is_replaced, is_retired };
         // Several, or what is taken is not known.
         Leases::new(of, shards().max(2))
     }
@@ -73,13 +75,24 @@ impl<Req, Res> Generation<Req, Res> {
     /// In place of a plugin that is there no more, or not yet.
     pub(super) fn gone(name: &str) -> Held<Req, Res> {
         let error = refusal(Code::PLUGIN_1201, format!("there is no plugin `{name}` any more"));
-        Self::new(PluginConfig::new(name, ""), Sections::default(), Err(error))
+        Self::refusing(name, error)
     }
 
     /// In place of all plugins once the program is done with them.
     pub(super) fn shut_down(name: &str) -> Held<Req, Res> {
         let error = refusal(Code::REGISTRY_1901, "the plugins are shut down".to_owned());
-        Self::new(PluginConfig::new(name, ""), Sections::default(), Err(error))
+        Self::refusing(name, error)
+    }
+
+    fn refusing(name: &str, error: Error) -> Held<Req, Res> {
+        let plugin = PluginConfig::new(name, "");
+        Self::new(Arc::new(plugin), Arc::default(), Err(error))
+    }
+
+    /// Whether a plugin of this config is the same.
+    pub(super) fn is_of(&self, plugin: &PluginConfig, defaults: &Arc<Sections>) -> bool {
+        let are_same = || self.plugin.sections(&self.defaults) == plugin.sections(defaults);
+        *self.plugin == *plugin && (Arc::ptr_eq(&self.defaults, defaults) || are_same())
     }
 
     pub(super) fn made(&self) -> Option<&Made<Req, Res>> {

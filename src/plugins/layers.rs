@@ -1,4 +1,4 @@
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tower_layer::Layer;
 
@@ -6,12 +6,12 @@ use super::{
     answer::Answer,
     body::{Request, Response},
     endpoints::AnyDiscover,
-    strategy::AnyStrategy,
+    strategy::{AnySessions, AnyStrategy, sticky},
     terms::{Terms, TermsLayer},
 };
 use crate::{
     auth::{Auth, AuthLayer},
-    balance::{Balance, BalanceLayer},
+    balance::{Balance, BalanceLayer, Sticky},
     breaker::{CircuitBreaker, CircuitBreakerLayer},
     budget::Budget,
     config::{BreakerScope, Sections},
@@ -22,6 +22,7 @@ use crate::{
     fallback::{Fallback, FallbackLayer},
     health::{Check, HealthGate, HealthGateLayer},
     limit::{ConcurrencyLimit, ConcurrencyLimitLayer, RateLimit, RateLimitLayer, Wait},
+    outcome::{ErrIsFailure, Explained},
 };
 
 /// The layers that the sections of a plugin make, in the order in which a call meets them.
@@ -61,7 +62,8 @@ pub struct Layers<Req, Res> {
     /// Attempts: `retry`, `failover` and `budget`.
     pub failover: FailoverLayer,
     /// Which endpoint: `balance`.
-    pub balance: BalanceLayer<AnyDiscover, AnyStrategy>,
+    pub balance:
+        BalanceLayer<AnyDiscover, Sticky<AnyStrategy, AnySessions>, Explained<ErrIsFailure>>,
     /// One gate for each endpoint: `health_check`.
     pub health: HealthGateLayer,
     /// One circuit for each endpoint: `circuit_breaker` with the scope `endpoint`.
@@ -76,7 +78,11 @@ pub struct Layers<Req, Res> {
 pub type Stack<Req, Res, S> = RateLimit<ConcurrencyLimit<Terms<Guarded<Req, Res, S>>, Wait>>;
 
 type Guarded<Req, Res, S> = Fallback<CircuitBreaker<Failover<Chosen<S>>>, Answer<Req, Res>>;
-type Chosen<S> = Balance<HealthGate<CircuitBreaker<ConcurrencyLimit<Auth<S>>>>, AnyStrategy>;
+type Chosen<S> = Balance<
+    HealthGate<CircuitBreaker<ConcurrencyLimit<Auth<S>>>>,
+    Sticky<AnyStrategy, AnySessions>,
+    Explained<ErrIsFailure>,
+>;
 
 /// More than there can be.
 const UNLIMITED: u32 = i32::MAX as u32;
@@ -128,11 +134,8 @@ impl<Req: Request, Res: Response> Layers<Req, Res> {
             breaker: CircuitBreakerLayer::new(breaker),
             failover: FailoverLayer::new(attempts)
                 .with_budget(Budget::with_config(sections.budget)),
-            balance: BalanceLayer::with_config(
-                endpoints,
-                AnyStrategy::of(balance),
-                balance.config.clone(),
-            ),
+            balance: BalanceLayer::with_config(endpoints, sticky(balance), balance.config.clone())
+                .explained(balance.config.explain),
             health: HealthGateLayer::new(check),
             endpoint_breaker: CircuitBreakerLayer::new(endpoint_breaker),
             endpoint_concurrency: ConcurrencyLimitLayer::new(per_endpoint.unwrap_or(UNLIMITED)),
@@ -150,12 +153,13 @@ impl<Req: Request, Res: Response> Layers<Req, Res> {
 
     /// Names the layers, for errors and events.
     #[must_use]
-    pub fn named(mut self, name: &str) -> Self {
-        self.rate_limit = self.rate_limit.named(name);
-        self.concurrency = self.concurrency.named(name);
-        self.breaker = self.breaker.named(name);
-        self.endpoint_breaker = self.endpoint_breaker.named(name);
-        self.endpoint_concurrency = self.endpoint_concurrency.named(name);
+    pub fn named(mut self, name: impl Into<Arc<str>>) -> Self {
+        let name = name.into();
+        self.rate_limit = self.rate_limit.named(name.clone());
+        self.concurrency = self.concurrency.named(name.clone());
+        self.breaker = self.breaker.named(name.clone());
+        self.endpoint_breaker = self.endpoint_breaker.named(name.clone());
+        self.endpoint_concurrency = self.endpoint_concurrency.named(name.clone());
         self.health = self.health.named(name);
         self
     }
@@ -172,7 +176,7 @@ where
 
     fn layer(&self, connector: C) -> Self::Service {
         let connector = self.endpoint_concurrency.layer(self.auth.layer(connector));
-        let connector = self.health.layer(self.endpoint_breaker.layer(connector));
+        let connector = self.health.each(self.endpoint_breaker.each(connector));
         let chosen = self.failover.layer(self.balance.layer(connector));
         let guarded = self.fallback.layer(self.breaker.layer(chosen));
         self.rate_limit.layer(self.concurrency.layer(self.terms.layer(guarded)))

@@ -131,7 +131,7 @@ fn health<Req, Res>(of: &Generation<Req, Res>) -> HealthStatus {
 fn breakers<Req, Res>(of: &Generation<Req, Res>) -> BTreeMap<String, CircuitState> {
     let Some(made) = of.made() else { return BTreeMap::new() };
     let layers = &made.layers;
-    match of.sections.circuit_breaker.scope {
+    match made.scope {
         BreakerScope::Upstream => {
             BTreeMap::from([(String::new(), layers.breaker.handle().state())])
         }

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use tokio::sync::watch;
 
-use super::slot::Slot;
+use super::{by_name::Found, slot::Slot};
 use crate::sync::{Leases, lock, shards};
 
 /// The place of a plugin, as each handle to it holds it.
@@ -35,6 +35,12 @@ impl<Req, Res> Names<Req, Res> {
     #[inline]
     pub(super) fn get(&self, name: &str) -> Option<Place<Req, Res>> {
         self.map.load().get(name).cloned()
+    }
+
+    /// The place of that name, for the time of one call.
+    #[inline]
+    pub(super) fn find(&self, name: &str) -> Option<Found<Req, Res>> {
+        self.map.load().get(name).map(Leases::take)
     }
 
     /// All, in the order of their names.

@@ -1,7 +1,5 @@
 use std::{fmt, path::Path, sync::Arc};
 
-use serde::{Serialize, de::DeserializeOwned};
-use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
@@ -17,20 +15,19 @@ use super::{
     upstream::Upstream,
 };
 use crate::{
-    codec::{Codec, CodecLayer},
     config::{Config, PluginConfig, ReadOptions, nearest::did_you_mean},
     connect::connect_fn,
     discover::Discover,
     endpoint::Endpoint,
     error::{BoxError, Code, Error, Kind},
-    plugin::{Call, Encoded, Reply},
+    plugin::{Call, Reply},
     sync::lock,
 };
 
 /// The plugins of a program, by their names.
 ///
 /// Clones are handles to the same plugins. `Req` and `Res` are the bodies of calls and replies; with
-/// [`Encoded`] for both, plugins of different types stand beside each other, see [`typed`](Self::typed).
+/// [`Encoded`](crate::plugin::Encoded) for both, plugins of different types stand beside each other, see [`typed`](Self::typed).
 ///
 /// Making plugins connects to nothing and starts no process: that comes with the first call.
 ///
@@ -143,8 +140,9 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
     ///
     /// # Errors
     /// `PLUGIN_1201`, with the nearest name, if there is no such plugin; otherwise those of [`Upstream`].
+    #[inline]
     pub fn call(&self, name: &str, call: Call<Req>) -> CallFuture<Req, Res> {
-        CallFuture::new(self.get(name).ok_or_else(|| self.unknown(name)), call)
+        CallFuture::new(self.program.names.find(name).ok_or_else(|| self.unknown(name)), call)
     }
 
     /// Returns the plugins of one `type`, as one service that balances over them.
@@ -200,7 +198,7 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
         plugin: PluginConfig,
         connector: AnyConnector<Req, Res>,
     ) -> Result<(), Error> {
-        self.program.register(plugin, Some(connector))
+        self.program.register(plugin, Some(Box::new(|_, _| Ok(connector))))
     }
 
     /// Registers a plugin by its config, as one of a file is made.
@@ -257,7 +255,7 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
     }
 
     #[cold]
-    fn unknown(&self, name: &str) -> Error {
+    pub(super) fn unknown(&self, name: &str) -> Error {
         let names = self.names();
         let hint = did_you_mean(name, &names).map(|hint| format!("; {hint}")).unwrap_or_default();
         let shown: String = name.escape_debug().take(64).collect();
@@ -271,29 +269,6 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
     pub fn shutdown(&self) {
         self.program.shut_down();
         self.program.sweep_later();
-    }
-}
-
-impl Plugins<Encoded, Encoded> {
-    /// Returns the plugin of that name, as a service of bodies of these types: they are encoded before its
-    /// stack, and decoded after it. All types share its circuits, connections and endpoints.
-    ///
-    /// ```
-    /// use tower_upstream::{config::{Config, PluginConfig}, plugin::Encoded, plugins::Plugins};
-    /// let tax = PluginConfig::new("tax", "http").with_endpoint("http://a:80");
-    /// let plugins =
-    ///     Plugins::<Encoded, Encoded>::from_config(Config::default().with_plugin(tax))?;
-    /// let rates = plugins.typed::<String, Vec<f64>>("tax");
-    /// let total = plugins.typed::<u64, u64>("tax");
-    /// assert!(rates.is_some() && total.is_some());
-    /// # Ok::<(), tower_upstream::Error>(())
-    /// ```
-    pub fn typed<A, B>(&self, name: &str) -> Option<Codec<Upstream<Encoded, Encoded>, A, B>>
-    where
-        A: Serialize,
-        B: DeserializeOwned,
-    {
-        self.get(name).map(|upstream| CodecLayer::new().layer(upstream))
     }
 }
 

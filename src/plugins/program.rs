@@ -15,7 +15,7 @@ use super::{
     answer::Answer,
     body::{Request, Response},
     built_in::Settings,
-    checks::{all_of, check, check_name, of_plugin},
+    checks::{all_of, check, check_name, check_version, of_plugin},
     connector::AnyConnector,
     endpoints::AnyDiscover,
     factory::Factories,
@@ -58,7 +58,7 @@ impl<Req, Res> Drop for Sweeping<Req, Res> {
 
 /// What the last config said, and what became of the one before.
 struct Written<Req, Res> {
-    defaults: Sections,
+    defaults: Arc<Sections>,
     settings: Settings,
     log_level: String,
     /// Names of the plugins of the config; others were registered in code.
@@ -67,13 +67,17 @@ struct Written<Req, Res> {
     leaving: Vec<Held<Req, Res>>,
 }
 
+/// Makes the connector of a plugin that was registered in code.
+pub(super) type Make<Req, Res> =
+    Box<dyn FnOnce(&PluginConfig, &Sections) -> Result<AnyConnector<Req, Res>, Error>>;
+
 /// Another plugin, for a fallback.
 type Other<Req, Res> = BoxUpstream<Call<Req>, Reply<Res>>;
 
 impl<Req: Request, Res: Response> Program<Req, Res> {
     pub(super) fn new() -> Self {
         let written = Written {
-            defaults: Sections::default(),
+            defaults: Arc::default(),
             settings: Settings::default(),
             log_level: String::new(),
             names: BTreeSet::new(),
@@ -101,9 +105,10 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
     pub(super) fn register(
         &self,
         plugin: PluginConfig,
-        connector: Option<AnyConnector<Req, Res>>,
+        connector: Option<Make<Req, Res>>,
     ) -> Result<(), Error> {
         check_name(&plugin.name)?;
+        check_version(&plugin)?;
         let mut written = lock(&self.changing);
         self.check_open()?;
         if self.names.get(&plugin.name).is_some() {
@@ -112,11 +117,11 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
                 .coded(Some(Code::REGISTRY_1901))
                 .message(text));
         }
-        let sections = plugin.sections(&written.defaults);
         let place = self.names.place(&plugin.name);
         let find = |name: &str| self.names.get(name);
-        let made = self.make(&plugin, &sections, &written.settings, connector, &find)?;
-        written.leaving.push(place.core().put(Generation::new(plugin, sections, made)));
+        let (plugin, defaults) = (Arc::new(plugin), written.defaults.clone());
+        let made = self.make(&plugin, &defaults, &written.settings, connector, &find)?;
+        written.leaving.push(place.core().put(Generation::new(plugin, defaults, made)));
         self.names.publish(vec![place], &[]);
         written.sweep();
         Ok(())
@@ -142,6 +147,8 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
         let Config { defaults, plugins, log_level, security, .. } = config;
         check(&plugins, &defaults)?;
         let (settings, is_secured_anew) = self.settings(security, &written)?;
+        let is_same = *written.defaults == defaults;
+        let defaults = if is_same { written.defaults.clone() } else { Arc::new(defaults) };
         let places: BTreeMap<&str, Place<Req, Res>> =
             plugins.iter().map(|plugin| (&*plugin.name, self.names.place(&plugin.name))).collect();
         let find = |name: &str| places.get(name).cloned().or_else(|| self.names.get(name));
@@ -155,17 +162,14 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
                 mistakes.push(of_plugin(&plugin.name, error.message(text)));
                 continue;
             }
-            let sections = plugin.sections(&defaults);
-            let is_same = known.as_ref().is_some_and(|known| {
-                let known = known.core();
-                *known.plugin == *plugin && known.sections == sections
-            });
+            let is_same = known.is_some_and(|known| known.core().is_of(plugin, &defaults));
             if is_same && !(is_secured_anew && plugin.transport == "exec") {
                 continue;
             }
-            match self.make(plugin, &sections, &settings, None, &find) {
+            let plugin = Arc::new(plugin.clone());
+            match self.make(&plugin, &defaults, &settings, None, &find) {
                 Ok(stack) => {
-                    let next = Generation::new(plugin.clone(), sections, stack);
+                    let next = Generation::new(plugin, defaults.clone(), stack);
                     made.push((place.clone(), next));
                 }
                 Err(error) => mistakes.push(error),
@@ -245,10 +249,10 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
     /// Makes the stack of a plugin. Connects to nothing.
     fn make(
         &self,
-        plugin: &PluginConfig,
-        sections: &Sections,
+        plugin: &Arc<PluginConfig>,
+        defaults: &Arc<Sections>,
         settings: &Settings,
-        connector: Option<AnyConnector<Req, Res>>,
+        connector: Option<Make<Req, Res>>,
         find: &dyn Fn(&str) -> Option<Place<Req, Res>>,
     ) -> Result<Result<Made<Req, Res>, Error>, Error> {
         let name = &plugin.name;
@@ -257,18 +261,17 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
             return Ok(Err(refusal(Code::PLUGIN_1202, text)));
         }
         let made = || {
+            let sections = plugin.sections(defaults);
             sections.validate()?;
-            let whole = plugin.clone().with_sections(sections);
-            let is_built_in = connector.is_none() && lock(&self.factories).is_built_in(plugin);
             let connector = match connector {
-                Some(connector) => connector,
-                None => lock(&self.factories).connector(&whole, sections, settings)?,
+                Some(make) => make(plugin, &sections)?,
+                None => lock(&self.factories).connector(plugin, defaults, settings)?,
             };
-            let endpoints = places::of(plugin, is_built_in, &lock(&self.sources))?;
+            let endpoints = places::of(plugin, connector.is_built_in(), &lock(&self.sources))?;
             let other: Option<Other<Req, Res>> =
                 sections.fallback.plugin().and_then(find).map(Upstream::new).map(BoxUpstream::new);
             let fallback = Answer::of(&sections.fallback, other)?;
-            Made::new(name, sections, endpoints, connector, fallback)
+            Made::new(name, &sections, endpoints, connector, fallback)
         };
         made().map(Ok).map_err(|error| of_plugin(name, error))
     }

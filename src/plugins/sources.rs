@@ -49,9 +49,8 @@ const BACKENDS: &[Backend] = &[
     backend!("consul", "consul", consul),
     backend!("etcd", "etcd", etcd),
     backend!("eureka", "eureka", eureka),
-    // Not there yet.
-    Backend { name: "kubernetes", open: Err("kubernetes") },
-    Backend { name: "mdns", open: Err("mdns") },
+    backend!("kubernetes", "kubernetes", kubernetes),
+    backend!("mdns", "mdns", mdns),
 ];
 
 /// What a backend is asked for.
@@ -101,6 +100,19 @@ fn settings<T: DeserializeOwned + Default>(asked: &Asked<'_>, name: &str) -> Res
     }
 }
 
+/// The value of a key that the config of a backend does not have, and its settings without that.
+fn without(asked: &Asked<'_>, key: &str) -> (Value, Value) {
+    let mut settings = asked.settings.clone();
+    let value = settings.as_object_mut().and_then(|settings| settings.remove(key));
+    (value.unwrap_or_default(), settings)
+}
+
+/// The same as a value of its type.
+fn value<T: DeserializeOwned + Default>(value: Value, name: &str) -> Result<T, Error> {
+    let read = Option::<T>::deserialize(value);
+    Ok(read.map_err(|error| mistake(format!("`{name}`: {error}")))?.unwrap_or_default())
+}
+
 /// Of this program: a source that it has registered under the name of the service.
 fn memory(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
     asked.known.get(asked.service).cloned().ok_or_else(|| {
@@ -144,25 +156,21 @@ fn http(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
         discover::{Farp, FarpConfig, Filtered},
     };
 
-    let read = |error: serde_json::Error| mistake(format!("`http`: {error}"));
     // The seeds, and beside them the settings of how they are polled.
-    let mut settings = asked.settings.clone();
-    let mut own = |key: &str| settings.as_object_mut().and_then(|all| all.remove(key));
-    let (seeds, token) = (own("seeds"), own("token"));
-    let seeds = seeds.unwrap_or_else(|| Value::Array(Vec::new()));
-    let seeds: Vec<String> = serde_json::from_value(seeds).map_err(read)?;
+    let (seeds, rest) = without(asked, "seeds");
+    let (token, rest) = without(&Asked { settings: &rest, ..*asked }, "token");
+    let asked = &Asked { settings: &rest, ..*asked };
+    let seeds: Vec<String> = value(seeds, "http")?;
     if seeds.is_empty() {
         return Err(mistake("`http` needs `seeds`, such as `http://10.0.0.1:8080`".to_owned()));
     }
-    let config: FarpConfig = match settings {
-        Value::Null => FarpConfig::default(),
-        settings => serde_json::from_value(settings).map_err(read)?,
-    };
+    let config: FarpConfig = settings(asked, "http")?;
     let watch = config.watch.clone();
     watch.validate()?;
     let mut farp = Farp::new(seeds)?.with_config(config);
-    if let Some(token) = token {
-        farp = farp.with_token(serde_json::from_value::<Secret>(token).map_err(read)?.expose())?;
+    let token: Secret = value(token, "http")?;
+    if !token.is_empty() {
+        farp = farp.with_token(token.expose())?;
     }
     Ok(AnyDiscover::new(Filtered::service(Watched::with_config(farp, watch), asked.service)))
 }
@@ -202,4 +210,51 @@ fn eureka(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
 
     let config: EurekaConfig = settings(asked, "eureka")?;
     Ok(AnyDiscover::new(Eureka::new(config)?.service(asked.service)?))
+}
+
+/// A service in the local network, by its own type or by that which all share.
+#[cfg(feature = "mdns")]
+fn mdns(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
+    use crate::discover::{Filtered, Mdns, MdnsConfig};
+
+    // As Go calls them. It forgets the last two: a watch is told of changes, and a record has the time to live that
+    // its sender gave it.
+    let mut rest = asked.settings.clone();
+    let mut taken = [Value::Null, Value::Null, Value::Null, Value::Null];
+    for (of, key) in taken.iter_mut().zip(["domain", "interface", "watch_interval", "ttl"]) {
+        (*of, rest) = without(&Asked { settings: &rest, ..*asked }, key);
+    }
+    let [domain, interface, interval, ttl] = taken;
+    let domain: String = value(domain, "mdns")?;
+    if !matches!(domain.trim_end_matches('.'), "" | "local") {
+        return Err(mistake("`mdns`: `domain` is `local.`: multicast DNS has no other".to_owned()));
+    }
+    if !interval.is_null() || !ttl.is_null() {
+        tracing::info!("discover: `watch_interval` and `ttl` of `mdns` have no effect");
+    }
+    let mut config: MdnsConfig = settings(&Asked { settings: &rest, ..*asked }, "mdns")?;
+    let interface: String = value(interface, "mdns")?;
+    config.interfaces.extend(Some(interface).filter(|name| !name.is_empty()));
+    let has_types = !config.service_types.is_empty();
+    let mdns = Mdns::new(config)?;
+    Ok(match has_types {
+        true => AnyDiscover::new(Filtered::service(mdns.all_types()?, asked.service)),
+        false => AnyDiscover::new(mdns.service(asked.service)?),
+    })
+}
+
+/// A Service of Kubernetes, as `NAME` or `NAMESPACE/NAME`.
+#[cfg(feature = "kubernetes")]
+fn kubernetes(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
+    use crate::discover::{Kubernetes, KubernetesConfig};
+
+    let mut own = asked.settings.clone();
+    // The Go library reads it, and then forgets it: endpoints are the same for every type.
+    if own.as_object_mut().and_then(|all| all.remove("service_type")).is_some() {
+        tracing::info!(
+            "`kubernetes.service_type` has no effect: all types of Services are read alike"
+        );
+    }
+    let config: KubernetesConfig = settings(&Asked { settings: &own, ..*asked }, "kubernetes")?;
+    Ok(AnyDiscover::new(Kubernetes::new(config)?.service(asked.service)?))
 }

@@ -1,17 +1,21 @@
 use std::{sync::Arc, time::Duration};
 
+use super::call_key::{CallKey, FORWARDED};
 use crate::{
     balance::{
-        Candidates, Geographic, HealthBased, LeastLatency, LeastRequest, PeakEwma, Pick, PickFirst,
-        Priority, Random, RoundRobin, Strategy, WeightedRandom, WeightedRoundRobin,
+        Candidates, ConsistentHash, Geographic, HealthBased, LeastLatency, LeastRequest, Notes,
+        PeakEwma, Pick, PickFirst, Priority, Random, RoundRobin, Sticky, Strategy, WeightedRandom,
+        WeightedRoundRobin,
     },
-    config::{BalanceSection, StrategyName},
+    config::{BalanceSection, SchemeName, StrategyName},
     endpoint::Locality,
     member::Member,
+    plugin::Call,
+    session::SessionTable,
 };
 
 macro_rules! strategies {
-    ($($strategy:ident,)+) => {
+    ($($strategy:ident: $type:ty,)+) => {
         /// Any strategy of this crate, by the name that a `balance` section has.
         ///
         /// ```
@@ -23,14 +27,14 @@ macro_rules! strategies {
         #[non_exhaustive]
         #[allow(missing_docs, reason = "each is the strategy of its name")]
         pub enum AnyStrategy {
-            $($strategy($strategy),)+
+            $($strategy($type),)+
         }
 
         /// State of an [`AnyStrategy`]: that of the strategy which it is.
         #[non_exhaustive]
         #[allow(missing_docs, reason = "each is the table of the strategy of its name")]
         pub enum AnyTable {
-            $($strategy(<$strategy as Strategy>::Table),)+
+            $($strategy(<$type as Strategy>::Table),)+
         }
 
         impl std::fmt::Debug for AnyTable {
@@ -83,9 +87,24 @@ macro_rules! strategies {
                 }
             }
 
+            fn watch(&self, table: &AnyTable) -> Option<Duration> {
+                match (self, table) {
+                    $((Self::$strategy(strategy), AnyTable::$strategy(table)) => {
+                        strategy.watch(table)
+                    })+
+                    _ => None,
+                }
+            }
+
             fn hedges(&self) -> bool {
                 match self {
                     $(Self::$strategy(strategy) => strategy.hedges(),)+
+                }
+            }
+
+            fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$strategy(strategy) => strategy.name(),)+
                 }
             }
 
@@ -99,17 +118,38 @@ macro_rules! strategies {
             }
         }
 
-        impl<Req: ?Sized> Pick<Req> for AnyStrategy {
+        impl<T> Pick<Call<T>> for AnyStrategy {
             #[inline]
             fn pick(
                 &self,
                 table: &AnyTable,
                 candidates: Candidates<'_>,
-                request: &Req,
+                request: &Call<T>,
             ) -> Option<usize> {
                 match (self, table) {
                     $((Self::$strategy(strategy), AnyTable::$strategy(table)) => {
                         strategy.pick(table, candidates, request)
+                    })+
+                    _ => None,
+                }
+            }
+
+            fn affinity(&self, request: &Call<T>) -> Option<u64> {
+                match self {
+                    $(Self::$strategy(strategy) => strategy.affinity(request),)+
+                }
+            }
+
+            fn explain(
+                &self,
+                table: &AnyTable,
+                candidates: Candidates<'_>,
+                request: &Call<T>,
+                notes: &Notes,
+            ) -> Option<usize> {
+                match (self, table) {
+                    $((Self::$strategy(strategy), AnyTable::$strategy(table)) => {
+                        strategy.explain(table, candidates, request, notes)
                     })+
                     _ => None,
                 }
@@ -119,17 +159,18 @@ macro_rules! strategies {
 }
 
 strategies! {
-    LeastRequest,
-    PeakEwma,
-    LeastLatency,
-    HealthBased,
-    RoundRobin,
-    WeightedRoundRobin,
-    Random,
-    WeightedRandom,
-    Geographic,
-    Priority,
-    PickFirst,
+    LeastRequest: LeastRequest,
+    PeakEwma: PeakEwma,
+    LeastLatency: LeastLatency,
+    HealthBased: HealthBased,
+    RoundRobin: RoundRobin,
+    WeightedRoundRobin: WeightedRoundRobin,
+    Random: Random,
+    WeightedRandom: WeightedRandom,
+    Geographic: Geographic,
+    Priority: Priority,
+    PickFirst: PickFirst,
+    ConsistentHash: ConsistentHash<CallKey>,
 }
 
 impl AnyStrategy {
@@ -162,6 +203,38 @@ impl AnyStrategy {
             }
             StrategyName::Priority => Self::Priority(Priority::new()),
             StrategyName::PickFirst => Self::PickFirst(PickFirst::new()),
+            StrategyName::ConsistentHash => Self::by_hash(balance, SESSION_KEY, SchemeName::Maglev),
+            StrategyName::IpHash => {
+                Self::by_hash(balance, (FORWARDED, "client_ip"), SchemeName::Rendezvous)
+            }
         }
     }
+
+    fn by_hash(balance: &BalanceSection, key: (&str, &str), scheme: SchemeName) -> Self {
+        let hash = &balance.hash;
+        let strategy = ConsistentHash::by_key(CallKey::from(hash.key.or(key.0, key.1)));
+        Self::ConsistentHash(
+            strategy
+                .with_scheme(hash.scheme(scheme))
+                .with_bounded_load(hash.bounded_load())
+                .with_fade_in(hash.fade_in()),
+        )
+    }
+}
+
+/// Where the key of a session is, unless something else is written.
+const SESSION_KEY: (&str, &str) = ("X-Session-ID", "session_id");
+
+/// The sessions of a plugin, if it has any, by what its `balance` section says.
+pub type AnySessions = Option<SessionTable<CallKey>>;
+
+/// The strategy of a `balance` section, and its sessions.
+pub(super) fn sticky(balance: &BalanceSection) -> Sticky<AnyStrategy, AnySessions> {
+    let strategy = AnyStrategy::of(balance);
+    let Some(sticky) = balance.sessions() else { return Sticky::new(strategy, None) };
+    let key = CallKey::from(sticky.key.or(SESSION_KEY.0, SESSION_KEY.1));
+    let sessions = SessionTable::by_key(key)
+        .with_session_timeout(sticky.session_timeout)
+        .with_max_sessions(sticky.max_sessions);
+    Sticky::new(strategy, Some(sessions)).with_drain_timeout(sticky.drain_timeout)
 }

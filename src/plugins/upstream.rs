@@ -1,21 +1,20 @@
 use std::{
     fmt,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use tower_service::Service;
 
 use super::{
     body::{Request, Response},
-    generation::{Generation, Held, PluginStack, retire_if_done},
+    passage::{Passage, UpstreamFuture},
     slot::Slot,
 };
 use crate::{
     error::Error,
-    guard::{Hold, ResponseFuture},
     plugin::{Call, Reply},
-    sync::{Lease, Leases},
+    sync::Leases,
 };
 
 /// One plugin by its name, whatever becomes of it.
@@ -46,42 +45,13 @@ use crate::{
 /// ```
 pub struct Upstream<Req, Res> {
     slot: Leases<Arc<Slot<Req, Res>>, ()>,
-    epoch: u64,
-    generation: Held<Req, Res>,
-    service: Result<PluginStack<Req, Res>, Error>,
-    /// From readiness to the call.
-    ready: InFlight<Req, Res>,
-}
-
-/// Response of an [`Upstream`].
-pub type UpstreamFuture<Req, Res> =
-    ResponseFuture<<PluginStack<Req, Res> as Service<Call<Req>>>::Future, InFlight<Req, Res>>;
-
-/// Holds the generation of a plugin for one call. A part of an [`UpstreamFuture`].
-///
-/// ```
-/// use tower_upstream::{guard::ResponseFuture, plugins::InFlight};
-/// type Future<F> = ResponseFuture<F, InFlight<u64, u64>>;
-/// ```
-pub struct InFlight<Req, Res> {
-    lease: Option<Arc<Lease<Generation<Req, Res>, ()>>>,
+    passage: Passage<Req, Res>,
 }
 
 impl<Req: Request, Res: Response> Upstream<Req, Res> {
     pub(super) fn new(slot: Leases<Arc<Slot<Req, Res>>, ()>) -> Self {
-        let epoch = slot.core().epoch();
-        let generation = slot.core().current();
-        let service = service_of(generation.core());
-        Self { slot, epoch, generation, service, ready: InFlight { lease: None } }
-    }
-
-    /// Goes to what stands in the place of the plugin now.
-    #[cold]
-    fn renew(&mut self) {
-        self.ready = InFlight { lease: None };
-        self.epoch = self.slot.core().epoch();
-        self.generation = self.slot.core().current();
-        self.service = service_of(self.generation.core());
+        let passage = slot.core().passage();
+        Self { slot, passage }
     }
 }
 
@@ -92,12 +62,6 @@ impl<Req, Res> Upstream<Req, Res> {
     }
 }
 
-fn service_of<Req: Request, Res: Response>(
-    of: &Generation<Req, Res>,
-) -> Result<PluginStack<Req, Res>, Error> {
-    of.stack.as_ref().map(|made| made.service.clone()).map_err(Error::clone)
-}
-
 impl<Req: Request, Res: Response> Service<Call<Req>> for Upstream<Req, Res> {
     type Response = Reply<Res>;
     type Error = Error;
@@ -105,67 +69,20 @@ impl<Req: Request, Res: Response> Service<Call<Req>> for Upstream<Req, Res> {
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if self.slot.core().epoch() != self.epoch {
-            self.renew();
-        }
-        let Ok(service) = &mut self.service else {
-            // It is the call that fails.
-            return Poll::Ready(Ok(()));
-        };
-        ready!(service.poll_ready(cx))?;
-        if self.ready.lease.is_none() {
-            self.ready.lease = Some(self.generation.take());
-        }
-        Poll::Ready(Ok(()))
+        self.slot.core().renew(&mut self.passage);
+        self.passage.poll_ready(cx)
     }
 
     #[inline]
     fn call(&mut self, call: Call<Req>) -> Self::Future {
-        let held = InFlight { lease: self.ready.lease.take() };
-        match &mut self.service {
-            Ok(service) => ResponseFuture::holding(held, service.call(call)),
-            Err(error) => ResponseFuture::refused_with(held, error.clone()),
-        }
+        self.passage.call(call)
     }
-}
-
-impl<Req, Res> Hold<Reply<Res>, Error> for InFlight<Req, Res> {
-    type Response = Reply<Res>;
-
-    #[inline]
-    fn settle(&mut self, result: Result<Reply<Res>, Error>) -> Result<Reply<Res>, Error> {
-        result
-    }
-}
-
-impl<Req, Res> Drop for InFlight<Req, Res> {
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(lease) = self.lease.take() {
-            if lease.core().is_replaced() {
-                last_of(lease);
-            }
-        }
-    }
-}
-
-/// The last call of a generation that was replaced ends it.
-#[cold]
-fn last_of<Req, Res>(lease: Arc<Lease<Generation<Req, Res>, ()>>) {
-    let held = Held::of(lease);
-    retire_if_done(&held);
 }
 
 /// A clone starts unready.
 impl<Req: Request, Res: Response> Clone for Upstream<Req, Res> {
     fn clone(&self) -> Self {
-        Self {
-            slot: self.slot.clone(),
-            epoch: self.epoch,
-            generation: self.generation.clone(),
-            service: self.service.clone(),
-            ready: InFlight { lease: None },
-        }
+        Self { slot: self.slot.clone(), passage: self.passage.clone() }
     }
 }
 
@@ -173,16 +90,7 @@ impl<Req, Res> fmt::Debug for Upstream<Req, Res> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Upstream");
         debug.field("name", &self.name());
-        match &self.service {
-            Ok(stack) => debug.field("stack", stack),
-            Err(error) => debug.field("error", error),
-        };
+        self.passage.show(&mut debug);
         debug.finish()
-    }
-}
-
-impl<Req, Res> fmt::Debug for InFlight<Req, Res> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InFlight").field("held", &self.lease.is_some()).finish()
     }
 }

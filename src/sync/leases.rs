@@ -1,5 +1,5 @@
 use std::sync::{
-    Arc, Mutex,
+    Arc, Mutex, OnceLock,
     atomic::{AtomicUsize, Ordering},
 };
 
@@ -15,7 +15,8 @@ use super::{Padded, lock, thread_number};
 /// one for each group of threads, each with counters of its own, and a call clones the one of its
 /// thread.
 ///
-/// The leases know each other, which is a cycle. It is cut when the last handle drops.
+/// The leases know each other, which is a cycle. It is cut when the last handle drops. Each is made when a
+/// thread of its group first asks, so that what is idle takes the memory of one.
 pub(crate) struct Leases<T, L> {
     lease: Arc<Lease<T, L>>,
 }
@@ -26,7 +27,7 @@ pub(crate) struct Lease<T, L> {
     shared: Padded<Shared<T, L>>,
 }
 
-type Siblings<T, L> = Box<[Arc<Lease<T, L>>]>;
+type Siblings<T, L> = Box<[OnceLock<Arc<Lease<T, L>>>]>;
 
 /// What one group of threads writes.
 struct Local<L> {
@@ -47,7 +48,7 @@ struct Shared<T, L> {
 impl<T, L: Default> Leases<T, L> {
     /// As many shards as asked for, or up to twice as many.
     pub(crate) fn new(core: T, shards: usize) -> Self {
-        Self::of(Lease::first(core, shards))
+        Self::of(Lease::one(core, shards))
     }
 }
 
@@ -57,21 +58,70 @@ impl<T, L: Default> Lease<T, L> {
         Self::new(Arc::new(core), 0, 1, Arc::default())
     }
 
-    /// The first of as many leases as asked for, or up to twice as many. Make a handle of it before
-    /// anything else: the cycle is cut when the last handle drops.
+    /// The first of as many leases as asked for, or up to twice as many, all of which are made. Make a handle
+    /// of it before anything else: the cycle is cut when the last handle drops.
     pub(crate) fn first(core: T, shards: usize) -> Arc<Self> {
+        let first = Self::one(core, shards);
+        (1..first.shared.shards).for_each(|index| drop(first.sibling(index)));
+        first
+    }
+
+    /// The same, of which only this one is made.
+    fn one(core: T, shards: usize) -> Arc<Self> {
         let shards = shards.max(1).next_power_of_two();
-        let (core, cut) = (Arc::new(core), Arc::<Mutex<()>>::default());
-        let lease = |index| Arc::new(Self::new(core.clone(), index, shards, cut.clone()));
-        let leases: Siblings<T, L> = (0..shards).map(lease).collect();
-        let first = leases[0].clone();
-        if leases.len() > 1 {
-            let siblings = Arc::new(leases);
-            for lease in siblings.iter() {
-                lease.shared.siblings.store(Some(siblings.clone()));
-            }
+        let first = Arc::new(Self::new(Arc::new(core), 0, shards, Arc::default()));
+        if shards > 1 {
+            let siblings: Siblings<T, L> = (0..shards).map(|_| OnceLock::new()).collect();
+            let _ = siblings[0].set(first.clone());
+            first.shared.siblings.store(Some(Arc::new(siblings)));
         }
         first
+    }
+
+    #[inline]
+    fn take(self: &Arc<Self>) -> Arc<Self> {
+        if !self.is_sharded() {
+            return self.clone();
+        }
+        let index = thread_number() & (self.shared.shards - 1);
+        if index == self.shared.index {
+            return self.clone();
+        }
+        self.take_other(index)
+    }
+
+    /// For a handle that was made on another thread.
+    #[inline(never)]
+    fn take_other(self: &Arc<Self>, index: usize) -> Arc<Self> {
+        self.sibling(index)
+    }
+
+    /// The lease with this number, or this one after the cut.
+    #[inline]
+    fn sibling(self: &Arc<Self>, index: usize) -> Arc<Self> {
+        match self.shared.siblings.load().as_ref() {
+            None => self.clone(),
+            Some(all) => match all[index].get() {
+                Some(lease) => lease.clone(),
+                None => self.make(index),
+            },
+        }
+    }
+
+    #[cold]
+    fn make(self: &Arc<Self>, index: usize) -> Arc<Self> {
+        // Not while the cycle is cut: it would be whole again.
+        let _one_at_a_time = lock(&self.shared.cut);
+        let Some(all) = self.shared.siblings.load_full() else {
+            return self.clone();
+        };
+        let lease = all[index].get_or_init(|| {
+            let Shared { core, shards, cut, .. } = &*self.shared;
+            let lease = Self::new(core.clone(), index, *shards, cut.clone());
+            lease.shared.siblings.store(Some(all.clone()));
+            Arc::new(lease)
+        });
+        lease.clone()
     }
 
     fn new(core: Arc<T>, index: usize, shards: usize, cut: Arc<Mutex<()>>) -> Self {
@@ -79,6 +129,14 @@ impl<T, L: Default> Lease<T, L> {
         let siblings = ArcSwapOption::empty();
         let shared = Shared { core, index, shards, siblings, cut };
         Self { local: Padded(local), shared: Padded(shared) }
+    }
+}
+
+impl<T, L: Default> Leases<T, L> {
+    /// The lease of the thread that asks, for the time of a call.
+    #[inline]
+    pub(crate) fn take(&self) -> Arc<Lease<T, L>> {
+        self.lease.take()
     }
 }
 
@@ -91,12 +149,6 @@ impl<T, L> Leases<T, L> {
             lease.local.handles.fetch_add(1, Ordering::Relaxed);
         }
         Self { lease }
-    }
-
-    /// The lease of the thread that asks, for the time of a call.
-    #[inline]
-    pub(crate) fn take(&self) -> Arc<Lease<T, L>> {
-        self.lease.take()
     }
 
     #[inline]
@@ -115,6 +167,7 @@ impl<T, L> Leases<T, L> {
     pub(crate) fn taken(&self) -> usize {
         let siblings = self.lease.shared.siblings.load();
         let all = siblings.as_deref().into_iter().flat_map(|siblings| siblings.iter());
+        let all = all.filter_map(OnceLock::get);
         // Beside the handles, the list itself holds each lease.
         let taken = all.map(|lease| {
             let others = 1 + lease.local.handles.load(Ordering::Acquire);
@@ -137,7 +190,7 @@ impl<T, L> Leases<T, L> {
     }
 }
 
-impl<T, L> Clone for Leases<T, L> {
+impl<T, L: Default> Clone for Leases<T, L> {
     #[inline]
     fn clone(&self) -> Self {
         Self::of(self.lease.take())
@@ -171,32 +224,13 @@ impl<T, L> Lease<T, L> {
         self.shared.shards > 1
     }
 
-    #[inline]
-    fn take(self: &Arc<Self>) -> Arc<Self> {
-        if !self.is_sharded() {
-            return self.clone();
-        }
-        let index = thread_number() & (self.shared.shards - 1);
-        if index == self.shared.index {
-            return self.clone();
-        }
-        self.take_other(index)
-    }
-
-    /// For a handle that was made on another thread.
-    #[inline(never)]
-    fn take_other(self: &Arc<Self>, index: usize) -> Arc<Self> {
-        self.shared
-            .siblings
-            .load()
-            .as_deref()
-            .map_or_else(|| self.clone(), |all| all[index].clone())
-    }
-
     pub(crate) fn sum(&self, count: impl Fn(&L) -> u64) -> u64 {
         match self.shared.siblings.load().as_deref() {
             None => count(&self.local.counters),
-            Some(siblings) => siblings.iter().map(|lease| count(&lease.local.counters)).sum(),
+            Some(siblings) => {
+                let made = siblings.iter().filter_map(OnceLock::get);
+                made.map(|lease| count(&lease.local.counters)).sum()
+            }
         }
     }
 
@@ -210,8 +244,9 @@ impl<T, L> Lease<T, L> {
         let Some(siblings) = self.shared.siblings.load_full() else {
             return;
         };
-        if siblings.iter().all(|lease| lease.local.handles.load(Ordering::Acquire) == 0) {
-            siblings.iter().for_each(|lease| lease.shared.siblings.store(None));
+        let made = || siblings.iter().filter_map(OnceLock::get);
+        if made().all(|lease| lease.local.handles.load(Ordering::Acquire) == 0) {
+            made().for_each(|lease| lease.shared.siblings.store(None));
         }
     }
 }
@@ -248,6 +283,24 @@ mod tests {
         assert_eq!(leases.taken(), 8);
         drop((others, taken));
         assert_eq!(leases.taken(), 0);
+    }
+
+    #[test]
+    fn a_lease_is_made_for_the_first_thread_that_asks() {
+        let made = |leases: &Leases<u32, AtomicUsize>| {
+            let siblings = leases.lease.shared.siblings.load();
+            siblings.as_deref().map(|all| all.iter().filter(|one| one.get().is_some()).count())
+        };
+        let leases = Leases::<u32, AtomicUsize>::new(7, 4);
+        assert_eq!(made(&leases), Some(1));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| drop(leases.take()));
+            }
+        });
+        assert!(made(&leases).is_some_and(|made| made > 1));
+        let whole = Leases::of(Lease::<u32, AtomicUsize>::first(7, 4));
+        assert_eq!(made(&whole), Some(4));
     }
 
     #[test]

@@ -125,6 +125,8 @@ pub enum EventKind {
         /// How long the set waits before it connects.
         delay: Duration,
     },
+    /// A session belongs to the endpoint of the event from now on, since its own could not take a call.
+    SessionMoved,
     /// A call began to wait for its turn at a limit.
     #[non_exhaustive]
     Queue {
@@ -149,6 +151,7 @@ impl EventKind {
             Self::Ejection { .. } => "ejection",
             Self::ZonesIgnored { .. } => "zones_ignored",
             Self::Reconnect { .. } => "reconnect",
+            Self::SessionMoved => "sticky_rebind",
             Self::Queue { .. } => "queue",
         }
     }

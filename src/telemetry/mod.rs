@@ -14,7 +14,7 @@
 //! | circuit breaker | [`Circuit`](EventKind::Circuit) |
 //! | health gate | [`Health`](EventKind::Health) |
 //! | failover, retry | [`Attempt`](EventKind::Attempt), [`Hedge`](EventKind::Hedge), [`Wait`](EventKind::Wait), [`BudgetEmpty`](EventKind::BudgetEmpty), [`Timeout`](EventKind::Timeout) |
-//! | balance | [`Members`](EventKind::Members), [`HealthIgnored`](EventKind::HealthIgnored), [`ZonesIgnored`](EventKind::ZonesIgnored), [`Ejection`](EventKind::Ejection), [`Reconnect`](EventKind::Reconnect) |
+//! | balance | [`Members`](EventKind::Members), [`HealthIgnored`](EventKind::HealthIgnored), [`ZonesIgnored`](EventKind::ZonesIgnored), [`Ejection`](EventKind::Ejection), [`Reconnect`](EventKind::Reconnect), [`SessionMoved`](EventKind::SessionMoved) |
 //! | rate and concurrency limit | [`Queue`](EventKind::Queue) |
 //!
 //! # Example

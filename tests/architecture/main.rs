@@ -18,6 +18,8 @@ const WORDS: &[&str] = &[
     "duration",
     "wire",
     "key",
+    "decision",
+    "session",
     "deadline",
     "backoff",
     "telemetry",
@@ -69,6 +71,8 @@ const TABLE: &[(&str, &[&str])] = &[
             "health",
             "limit",
             "retry",
+            // Of which some settings are a part.
+            "rules",
             "transport",
         ],
     ),
@@ -145,6 +149,9 @@ const TABLE: &[(&str, &[&str])] = &[
     ("duration", &[]),
     ("wire", &[]),
     ("key", &[]),
+    // What is said of a choice, and which calls belong together.
+    ("decision", &[]),
+    ("session", &[]),
     ("deadline", &[]),
     ("backoff", &[]),
     // The rules of choosing, as arithmetic.

@@ -9,6 +9,7 @@ mod double;
 mod hostile;
 #[path = "../support/linked.rs"]
 mod linked;
+mod providers;
 #[path = "../support/raw.rs"]
 mod raw;
 mod reading;

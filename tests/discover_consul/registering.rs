@@ -254,13 +254,13 @@ async fn one_that_is_refused_lets_no_other_expire() {
 async fn a_slow_agent_hears_of_all_in_turn_and_nothing_is_announced_again() {
     let double = Double::start().await;
     let registry = registry(&double);
-    let ids: Vec<String> = (0..80).map(|number| format!("tax-{number:02}")).collect();
+    let ids: Vec<String> = (0..150).map(|number| format!("tax-{number:03}")).collect();
     let mut kept = Vec::new();
     for id in &ids {
         kept.push(announce(&registry, tax(id)).await);
     }
     let announced = double.asked_of(REGISTER).len();
-    // Ten at a time of eight each: longer than a round may take, and shorter than a TTL.
+    // One after another it would take longer than a TTL.
     double.is_slow(ms(1_300));
     for _ in 0..60 {
         tokio::time::sleep(secs(5)).await;

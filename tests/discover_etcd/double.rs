@@ -353,6 +353,10 @@ impl Context {
                 count("LeaseGrant");
                 unary(request, move |asked| self.change(|store| store.grant(&asked))).await
             }
+            "LeaseTimeToLive" => {
+                count("LeaseTimeToLive");
+                unary(request, move |asked| Ok(self.store().time_to_live(&asked))).await
+            }
             "LeaseRevoke" => {
                 count("LeaseRevoke");
                 unary(request, move |asked| self.change(|store| store.revoke(&asked))).await

@@ -16,8 +16,9 @@ use crate::{
     messages::{
         Asked, AuthenticateRequest, AuthenticateResponse, Compare, DELETED, DeleteRangeRequest,
         Done, Header, LEASE, LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse,
-        LeaseRequest, Operation, PutRequest, RangeRequest, RangeResponse, RequestOp, TxnRequest,
-        TxnResponse, WatchCancelRequest, WatchCreateRequest, WatchRequest, WatchResponse,
+        LeaseRequest, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, Operation, PutRequest,
+        RangeRequest, RangeResponse, RequestOp, TxnRequest, TxnResponse, WatchCancelRequest,
+        WatchCreateRequest, WatchRequest, WatchResponse,
     },
     store::DeleteRangeResponse,
 };
@@ -154,6 +155,16 @@ impl Client {
         self.note(step, answer, |_| json!({}));
     }
 
+    async fn keys_of_lease(&mut self, step: &str, id: i64) {
+        let asked = LeaseTimeToLiveRequest { id, keys: true };
+        let path = "/etcdserverpb.Lease/LeaseTimeToLive";
+        let answer = self.ask::<_, LeaseTimeToLiveResponse>(path, asked).await;
+        self.note(step, answer, |answer| {
+            let keys: Vec<_> = answer.keys.iter().map(text).collect();
+            json!({ "is_there": answer.ttl > 0, "keys": keys })
+        });
+    }
+
     async fn keep_alive(&mut self, step: &str, id: i64) {
         let path = "/etcdserverpb.Lease/LeaseKeepAlive";
         let answer = match self.streaming(path, vec![LeaseRequest { id }]).await {
@@ -285,7 +296,10 @@ async fn open(url: &str) -> serde_json::Map<String, Value> {
     etcd.change("a change to a lease that is not there", "e", lease.id, put("e", 4_711)).await;
     etcd.change("a change of what has no lease", "a", 0, put("a", 0)).await;
     etcd.change("a deletion of what has another lease", "e", 4_711, delete()).await;
+    etcd.keys_of_lease("the keys of a lease", lease.id).await;
     etcd.change("a deletion of what has that lease", "e", lease.id, delete()).await;
+    etcd.keys_of_lease("the keys of a lease without any", lease.id).await;
+    etcd.keys_of_lease("the keys of a lease that is not there", 4_711).await;
     etcd.change("a deletion of what is not there", "e", lease.id, delete()).await;
     etcd.range("a range after the changes", range()).await;
     etcd.revoke("a lease without keys", lease.id).await;

@@ -143,6 +143,23 @@ async fn an_id_is_of_the_process_that_has_announced_it_last() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_something_else_deletes_comes_back_within_a_third_of_the_lease() {
+    let cluster = Cluster::new();
+    let member = cluster.member().await;
+    let registry = registry(&[&member]);
+    let all = [announced(&registry, "a").await, announced(&registry, "b").await];
+    sleep(secs(100)).await;
+    assert_eq!(cluster.asked("LeaseGrant"), 1);
+    cluster.delete(&key("a"));
+    let start = Instant::now();
+    until("it is not back", || ids(&cluster) == ["a", "b"]).await;
+    assert!(start.elapsed() <= secs(10) + ms(100), "{:?}", start.elapsed());
+    until("they are not in one lease", || leases(&cluster).len() == 1).await;
+    drop(all);
+    until("something is left", || ids(&cluster).is_empty()).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_id_that_another_process_has_left_can_be_had_again() {
     let cluster = Cluster::new();
     let member = cluster.member().await;

@@ -13,7 +13,8 @@ use tonic::{Code, Status};
 use crate::messages::{
     AuthenticateRequest, AuthenticateResponse, DELETED, DeleteRangeRequest, Done, Event, Header,
     KeyValue, LEASE, LeaseGrantRequest, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseRequest,
-    Operation, PutRequest, RangeRequest, RangeResponse, TxnRequest, TxnResponse,
+    LeaseTimeToLiveRequest, LeaseTimeToLiveResponse, Operation, PutRequest, RangeRequest,
+    RangeResponse, TxnRequest, TxnResponse,
 };
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -217,6 +218,7 @@ impl Store {
         if keys.is_empty() {
             return 0;
         }
+        self.leases.values_mut().for_each(|lease| lease.keys.retain(|key| !keys.contains(&key)));
         self.revision += 1;
         for key in &keys {
             let kv = KeyValue {
@@ -286,6 +288,16 @@ impl Store {
             lease.ttl
         });
         LeaseKeepAliveResponse { header: Some(self.header()), id: asked.id, ttl }
+    }
+
+    pub fn time_to_live(&self, asked: &LeaseTimeToLiveRequest) -> LeaseTimeToLiveResponse {
+        let header = Some(self.header());
+        let Some(lease) = self.leases.get(&asked.id) else {
+            return LeaseTimeToLiveResponse { header, ttl: -1, keys: vec![] };
+        };
+        let ttl = lease.expires.saturating_duration_since(Instant::now()).as_secs() as i64;
+        let keys = lease.keys.iter().filter(|_| asked.keys).cloned().collect();
+        LeaseTimeToLiveResponse { header, ttl, keys }
     }
 
     /// The whole cluster stops, or begins again: then each lease has its whole time.

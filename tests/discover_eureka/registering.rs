@@ -191,6 +191,22 @@ async fn draining_that_ends_while_the_server_is_away_ends_there_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn draining_that_ends_after_the_session_was_lost_ends_at_the_server_too() {
+    let double = Double::start().await;
+    let registration = announce(&registry(&double), tax("tax-1")).await;
+    registration.drain();
+    registration.registered(secs(5)).await.unwrap();
+    // It is lost to the registrar, and not to the server.
+    double.answers("/apps/TAX/tax-1", 404, "");
+    tokio::time::sleep(secs(40)).await;
+    assert!(!registration.is_registered());
+    registration.update(|endpoint| endpoint.with_draining(false)).unwrap();
+    double.answers_itself();
+    registration.registered(secs(60)).await.unwrap();
+    assert_eq!(double.status("tax", "tax-1"), "UP");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_override_of_others_stays() {
     let double = Double::start().await;
     let registration = announce(&registry(&double), tax("tax-1")).await;

@@ -128,6 +128,30 @@ async fn while_all_seeds_fail_all_endpoints_stay_and_no_call_fails() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn seeds_that_come_back_together_lose_none_of_them() {
+    let mut servers = Vec::new();
+    for id in ["1", "2", "3"] {
+        servers.push((Server::of(&document(id, 80)).await, id));
+    }
+    let seeds: Vec<&Server> = servers.iter().map(|(server, _)| server).collect();
+    let endpoints = watch(&seeds, FarpConfig::default());
+    let mut sets = endpoints.discover();
+    assert_eq!(next(&mut sets).await.len(), 3);
+    for silence in [secs(100), secs(101), secs(103), secs(107)] {
+        for server in &seeds {
+            server.does(DISCOVERY, Answer::Closes);
+        }
+        tokio::time::sleep(silence).await;
+        for (server, id) in &servers {
+            server.tells(&document(id, 80));
+        }
+        tokio::time::sleep(secs(60)).await;
+        assert!(endpoints.handle().last_error().is_none());
+        assert!(sets.next().now_or_never().is_none(), "another set after {silence:?} of silence");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_the_same_is_not_sent_again() {
     let server = Server::start().await;
     server.does(DISCOVERY, Answer::Tagged("\"a\"", document("1", 80)));

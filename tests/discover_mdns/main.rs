@@ -1,7 +1,7 @@
 //! Endpoints in the local network by multicast DNS: over loopback alone, with a port for each test, so that
 //! nothing leaves this host and no test hears another. On the real clock, since the daemon has a thread of its
 //! own; its rules are tested where they are written.
-#![cfg(all(feature = "mdns", feature = "dns"))]
+#![cfg(all(unix, feature = "mdns", feature = "dns"))]
 #![allow(dead_code, unreachable_pub)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 

@@ -15,7 +15,7 @@ use tokio::{
 };
 use tower_upstream::{
     Endpoint,
-    discover::{Discover, Filtered, Mdns},
+    discover::{Catalog, Discover, Filtered, Mdns},
     endpoint::Status,
     error::Kind,
 };
@@ -251,6 +251,23 @@ async fn all_that_ask_for_a_service_share_one_watch_and_nothing_is_asked_without
     assert_eq!(host.questions(), before, "the daemon ends with the last user");
     // And begins again.
     until_keys(&mut one.discover(), &["tax-1"]).await;
+}
+
+#[tokio::test]
+async fn services_and_instances_are_listed_without_a_watch() {
+    let port = free_port();
+    let host = Responder::start(port);
+    host.announce(Service::new("_farp._tcp", "1", 1).txt(&["name=vat", "id=vat-1"])).await;
+    host.announce(Service::new("_tax._tcp", "2", 2).txt(&["name=tax", "id=tax-1"])).await;
+    host.announce(Service::new("_tax._tcp", "3", 3).txt(&["id=nameless"])).await;
+    let config = loopback(port).with_service_type("_farp._tcp").with_service_types(["_tax._tcp"]);
+    let mdns = Mdns::new(config.with_browse_timeout(ms(700))).unwrap();
+    let (services, found) = tokio::join!(mdns.list_services(), mdns.find_instance("tax-1"));
+    assert_eq!(services.unwrap(), ["tax", "vat"]);
+    let found = found.unwrap().unwrap();
+    assert_eq!((found.service(), found.endpoint().address().port()), ("tax", Some(2)));
+    assert!(mdns.find_instance("unknown").await.unwrap().is_none());
+    assert!(crate::mdns(port).list_services().await.is_err(), "it has no types to look for");
 }
 
 #[test]

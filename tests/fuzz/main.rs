@@ -17,6 +17,8 @@ mod allow;
 mod config;
 #[cfg(feature = "consul")]
 mod consul;
+#[cfg(feature = "sticky")]
+mod cookies;
 mod endpoints;
 #[cfg(feature = "etcd")]
 mod etcd;
@@ -26,6 +28,8 @@ mod fields;
 #[cfg(feature = "grpc")]
 mod grpc;
 mod http;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod lines;
 #[cfg(feature = "mdns")]
 mod mdns;
@@ -78,7 +82,7 @@ const LIMIT: usize = 512;
 /// Most bytes that one input may take, with all that a connection has.
 const MOST: usize = 512 << 10;
 /// The same of a file, of which up to 1,000 mistakes are told, each with its line.
-#[cfg(feature = "yaml")]
+#[cfg(any(feature = "kubernetes", feature = "yaml"))]
 const MOST_OF_FILE: usize = 4 << 20;
 
 /// Reads a stream as a connection does, and each message in it.
@@ -194,6 +198,8 @@ fn most(name: &str) -> usize {
     match name {
         #[cfg(feature = "yaml")]
         "config_json" | "config_toml" | "config_yaml" => MOST_OF_FILE,
+        #[cfg(feature = "kubernetes")]
+        "kubeconfig" => MOST_OF_FILE,
         _ => MOST,
     }
 }
@@ -263,6 +269,12 @@ fn fields_of_proxies() {
     fuzz("forwarded", fields::forwarded);
 }
 
+#[cfg(feature = "sticky")]
+#[test]
+fn cookies_of_sessions() {
+    fuzz("session_cookie", cookies::session);
+}
+
 #[test]
 fn wishes_of_endpoints() {
     fuzz("wishes", fields::wishes);
@@ -321,6 +333,24 @@ fn instances_in_consul() {
 #[test]
 fn answers_of_consul() {
     fuzz("consul_http", |bytes| consul::answer(bytes.to_vec()));
+}
+
+#[cfg(feature = "kubernetes")]
+#[test]
+fn lists_of_kubernetes() {
+    fuzz("kubernetes_list", kubernetes::list);
+}
+
+#[cfg(feature = "kubernetes")]
+#[test]
+fn events_of_kubernetes() {
+    fuzz("kubernetes_watch", kubernetes::watch);
+}
+
+#[cfg(feature = "kubernetes")]
+#[test]
+fn files_of_kubectl() {
+    fuzz("kubeconfig", kubernetes::kubeconfig);
 }
 
 #[cfg(feature = "mdns")]

@@ -80,6 +80,56 @@ async fn no_call_is_lost_while_plugins_are_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_replaced_is_let_go_with_its_last_call() {
+    use std::sync::{Arc, Mutex, Weak};
+
+    use tower::service_fn;
+    use tower_upstream::{
+        BoxError, Endpoint, Reply, connect_fn,
+        plugins::{AnyConnector, Plugins},
+    };
+
+    let made = Arc::new(Mutex::new(Vec::<Weak<()>>::new()));
+    let (plugins, noted) = (Plugins::<u64, u64>::new(), made.clone());
+    let factory = move |_: &PluginConfig| {
+        let of_it = Arc::new(());
+        noted.lock().unwrap().push(Arc::downgrade(&of_it));
+        Ok(AnyConnector::new(connect_fn(move |_: &Endpoint| {
+            let of_it = of_it.clone();
+            service_fn(move |call: Call<u64>| {
+                let of_it = of_it.clone();
+                async move {
+                    sleep(ms(call.into_body())).await;
+                    drop(of_it);
+                    Ok::<_, BoxError>(Reply::new(7))
+                }
+            })
+        })))
+    };
+    plugins.register_factory("noted", factory).unwrap();
+    let config = |at: &str| {
+        Config::default().with_plugin(PluginConfig::new("tax", "noted").with_endpoint(at))
+    };
+    let alive = || -> Vec<bool> {
+        made.lock().unwrap().iter().map(|of_it| of_it.strong_count() > 0).collect()
+    };
+    plugins.apply(config("a:1")).unwrap();
+    // By name, so that what these calls leave for others is let go as well.
+    plugins.call("tax", Call::new(1)).await.unwrap();
+    let last = tokio::spawn(plugins.call("tax", Call::new(500)));
+    sleep(ms(100)).await;
+    plugins.apply(config("b:1")).unwrap();
+    plugins.call("tax", Call::new(1)).await.unwrap();
+    assert_eq!(alive(), [true, true]);
+    last.await.unwrap().unwrap();
+    sleep(ms(5_000)).await;
+    assert_eq!(alive(), [false, true]);
+    plugins.unregister("tax").unwrap();
+    sleep(ms(5_000)).await;
+    assert_eq!(alive(), [false, false]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_has_not_changed_keeps_what_it_has_learned() {
     let world = World::default();
     let both = |vat: &str| config("a").with_plugin(tax(json!({ "name": "vat", "endpoint": vat })));
@@ -131,71 +181,20 @@ async fn what_was_registered_in_code_stays_and_keeps_its_name() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_replaced_ends_its_checks_though_a_handle_is_kept() {
-    use std::sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    };
-
-    use tower::service_fn;
-    use tower_upstream::{
-        BoxError, Endpoint, Reply, connect_fn,
-        plugin::{HealthStatus, PluginHealth},
-        plugins::{AnyConnector, Plugins},
-    };
-
-    #[derive(Clone)]
-    struct Checked<S>(S, Arc<AtomicUsize>);
-
-    impl<S: Service<Call<u64>>> Service<Call<u64>> for Checked<S> {
-        type Response = S::Response;
-        type Error = S::Error;
-        type Future = S::Future;
-
-        fn poll_ready(
-            &mut self,
-            cx: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Result<(), S::Error>> {
-            self.0.poll_ready(cx)
-        }
-
-        fn call(&mut self, call: Call<u64>) -> S::Future {
-            self.0.call(call)
-        }
-    }
-
-    impl<S: Sync> PluginHealth for Checked<S> {
-        async fn health(&self) -> HealthStatus {
-            self.1.fetch_add(1, Relaxed);
-            HealthStatus::healthy()
-        }
-    }
-
-    let (checks, plugins) = (Arc::new(AtomicUsize::new(0)), Plugins::<u64, u64>::new());
-    let counted = checks.clone();
-    plugins
-        .register_factory("checked", move |_: &PluginConfig| {
-            let counted = counted.clone();
-            Ok(AnyConnector::with_health(connect_fn(move |_: &Endpoint| {
-                let echo = service_fn(async |call: Call<u64>| {
-                    Ok::<_, BoxError>(Reply::new(call.into_body()))
-                });
-                Checked(echo, counted.clone())
-            })))
-        })
-        .unwrap();
+    let world = World::default();
     let config = |at: &str| {
-        Config::default().with_plugin(PluginConfig::new("tax", "checked").with_endpoint(at))
+        Config::default().with_plugin(tax(json!({ "transport": "checked", "endpoint": at })))
     };
-    plugins.apply(config("a:1")).unwrap();
+    let plugins = world.with(config("a"));
     let handle = plugins.get("tax").unwrap();
     handle.clone().oneshot(Call::new(1)).await.unwrap();
     sleep(ms(60_000)).await;
-    assert!(checks.load(Relaxed) >= 10, "{checks:?}");
+    assert!(world.checks() >= 10, "{}", world.checks());
     assert_eq!(plugins.list()["tax"].status.as_str(), "healthy");
-    plugins.apply(config("b:1")).unwrap();
+    plugins.apply(config("b")).unwrap();
     sleep(ms(1_000)).await;
-    let before = checks.load(Relaxed);
+    let before = world.checks();
     sleep(ms(60_000)).await;
-    assert_eq!(checks.load(Relaxed), before, "nothing was called since");
+    assert_eq!(world.checks(), before, "nothing was called since");
     drop(handle);
 }

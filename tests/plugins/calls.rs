@@ -8,11 +8,12 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 use tower::{Service, ServiceExt, service_fn};
 use tower_upstream::{
-    BoxError, Call, Reply,
+    BoxError, Call, Endpoint, Reply,
     config::{Config, PluginConfig},
+    connect_fn,
     error::Code,
     plugin::{Encoded, PluginStatus},
-    plugins::{Plugins, Upstream},
+    plugins::{AnyConnector, Plugins, Upstream},
 };
 
 use crate::world::{World, ms, tax};
@@ -175,6 +176,42 @@ async fn plugins_of_different_types_share_one_stack() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_typed_body_is_written_once_and_read_once() {
+    static WRITTEN: AtomicUsize = AtomicUsize::new(0);
+    static READ: AtomicUsize = AtomicUsize::new(0);
+
+    struct Counted;
+
+    impl serde::Serialize for Counted {
+        fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+            WRITTEN.fetch_add(1, Ordering::Relaxed);
+            to.serialize_u64(7)
+        }
+    }
+
+    impl<'de> serde::Deserialize<'de> for Counted {
+        fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+            READ.fetch_add(1, Ordering::Relaxed);
+            u64::deserialize(from).map(|_| Self)
+        }
+    }
+
+    let calls = Arc::new(AtomicUsize::new(0));
+    let fails_once = service_fn(move |call: Call<Encoded>| {
+        let is_first = calls.fetch_add(1, Ordering::Relaxed) == 0;
+        async move { if is_first { Err("again") } else { Ok(Reply::new(call.into_body())) } }
+    });
+    let plugins = Plugins::<Encoded, Encoded>::new();
+    // A fallback that keeps answers looks at the bytes.
+    let config = tax(json!({ "fallback": { "strategy": "cached" }, "endpoint": "a:1" }));
+    let connector = AnyConnector::new(connect_fn(move |_: &Endpoint| fails_once.clone()));
+    plugins.register_with(config, connector).unwrap();
+    let typed = plugins.typed::<Counted, Counted>("tax").unwrap();
+    typed.oneshot(Call::new(Counted).idempotent()).await.unwrap();
+    assert_eq!((WRITTEN.load(Ordering::Relaxed), READ.load(Ordering::Relaxed)), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn labels_annotations_and_the_level_of_logs_are_there() {
     let world = World::default();
     let mut config = Config::default()
@@ -204,4 +241,48 @@ async fn ten_thousand_calls_at_once_all_get_their_own_answer() {
     }
     assert!(start.elapsed() < ms(1_000));
     assert_eq!(plugins.in_flight("tax"), Some(0));
+}
+
+#[test]
+fn plugins_of_a_file_are_called_and_what_is_wrong_with_it_is_told() {
+    let path = std::env::temp_dir().join(format!("plugins-file-{}.json", std::process::id()));
+    let write = |text: &str| std::fs::write(&path, text).unwrap();
+    write(r#"{"plugins": {"tax": {"transport": "http", "endpoint": "http://127.0.0.1:1"}}}"#);
+    let plugins = Plugins::<u64, u64>::from_file(&path).unwrap();
+    assert_eq!(plugins.names(), ["tax".into()]);
+    write(r#"{"plugins": {"tax": {"transport": "htpp", "endpoint": "http://127.0.0.1:1"}}}"#);
+    let error = plugins.apply_file(&path).unwrap_err();
+    assert_eq!(error.code(), Code::PLUGIN_1001);
+    for part in [":1:", "PLUGIN_1008", "did you mean `http`?"] {
+        assert!(error.to_string().contains(part), "{part}: {error}");
+    }
+    assert!(plugins.get("tax").is_some(), "nothing has changed");
+    write(r#"{"plugins": {"vat": {"transport": "http", "endpoint": "http://127.0.0.1:1"}}}"#);
+    plugins.apply_file(&path).unwrap();
+    assert_eq!(plugins.names(), ["vat".into()]);
+    std::fs::remove_file(&path).unwrap();
+    let error = Plugins::<u64, u64>::from_file(&path).unwrap_err();
+    assert_eq!(error.code(), Code::CONFIG_1701);
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_by_name_take_turns_with_one_copy_of_the_stack() {
+    let world = World::default();
+    world.slow("a", ms(10));
+    let plugins = world.tax(json!({ "concurrency": { "max": 2, "wait": "1s" } }));
+    // Some wait for their turn, some are dropped while they do, and some run at once.
+    for round in 0..5 {
+        let mut calls: Vec<_> =
+            (0..6).map(|n| Box::pin(plugins.call("tax", Call::new(n)))).collect();
+        for call in &mut calls {
+            assert!(futures::poll!(call).is_pending());
+        }
+        calls.truncate(4);
+        for (n, reply) in futures::future::join_all(calls).await.into_iter().enumerate() {
+            assert_eq!(reply.unwrap().into_body(), format!("a {n}"), "{round}");
+        }
+        assert_eq!(plugins.in_flight("tax"), Some(0));
+    }
+    let layers = plugins.layers("tax").unwrap();
+    assert_eq!((layers.concurrency.handle().in_flight(), world.connected()), (0, 1));
 }

@@ -210,3 +210,18 @@ async fn a_mistake_in_the_settings_of_a_backend_is_named() {
         assert!(error.contains(if feature { text } else { &without }), "{text}: {error}");
     }
 }
+
+#[tokio::test]
+#[cfg(feature = "mdns")]
+async fn mdns_is_read_by_the_names_of_go() {
+    let plugins = World::default().plugins();
+    for settings in [
+        json!({ "domain": "local.", "service_type": "_farp._tcp", "watch_interval": "30s", "browse_timeout": "3s",
+            "ttl": 120, "ipv6": false, "interface": "127.0.0.1" }),
+        json!({ "service_types": ["_farp._tcp", "_http._tcp"], "interfaces": ["127.0.0.1"] }),
+        json!({ "interfaces": ["127.0.0.1"] }),
+    ] {
+        let plugin = tax(json!({ "discover": { "mdns": settings } }));
+        plugins.apply(Config::default().with_plugin(plugin)).unwrap();
+    }
+}

@@ -1,6 +1,6 @@
 use serde_json::json;
 use tokio::time::sleep;
-use tower_upstream::{Call, config::Config, error::Code, plugins::Plugins};
+use tower_upstream::{Call, auth::Credentials, config::Config, error::Code, plugins::Plugins};
 
 use crate::world::{World, ms, tax};
 
@@ -47,6 +47,39 @@ async fn the_last_good_answer_to_the_same_request_is_kept_for_a_time() {
     assert!(answer(&plugins, 4).await.is_err());
     sleep(ms(60_001)).await;
     assert!(answer(&plugins, 3).await.is_err(), "too old");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kept_answer_is_for_callers_with_the_same_headers_and_credentials() {
+    let world = World::default();
+    let plugins = world.tax(json!({
+        "fallback": { "strategy": "cached" }, "circuit_breaker": { "enabled": false },
+        "retry": { "max_retries": 0 },
+    }));
+    let callers = [
+        Call::new(1),
+        Call::new(1).with_header("x-tenant", "blue"),
+        Call::new(1).with_header("x-tenant", "red"),
+        Call::new(1).with_header("x-tenan", "tblue"),
+        Call::new(1).with_credentials(Credentials::none()),
+        Call::new(1).with_credentials(Credentials::bearer("a")),
+        Call::new(1).with_credentials(Credentials::bearer("b")),
+        Call::new(1).with_credentials(Credentials::api_key("a")),
+        Call::new(1).with_credentials(Credentials::basic("a", "b")),
+        Call::new(1).with_credentials(Credentials::basic("a", "c")),
+    ];
+    for (told, caller) in callers.iter().enumerate() {
+        world.fail("a", false);
+        plugins.call("tax", caller.clone()).await.unwrap();
+        world.fail("a", true);
+        for (other, call) in callers.iter().enumerate() {
+            let is_kept = plugins.call("tax", call.clone()).await.is_ok();
+            assert_eq!(is_kept, other <= told, "{other} after {told}");
+        }
+    }
+    // What names the call, and what goes along with it, is not who asks.
+    let call = callers[1].clone().with_header("Traceparent", "00-1").with_metadata("trace", "t-9");
+    plugins.call("tax", call.with_id("r-7")).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,6 +7,8 @@ mod calls;
 mod factories;
 mod fallbacks;
 mod groups;
+#[cfg(feature = "grpc")]
+mod messages;
 mod over_http;
 #[path = "../support/raw.rs"]
 mod raw;

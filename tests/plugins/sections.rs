@@ -2,12 +2,13 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 use tower_upstream::{
     Call,
-    breaker::CircuitState,
+    breaker::{CircuitBreakerConfig, CircuitState},
     config::{Config, Sections},
     discover,
     error::{Code, Kind},
-    limit::RateLimitConfig,
-    plugins::Layers,
+    failover::Attempts,
+    limit::{ConcurrencyLimitConfig, RateLimitConfig},
+    plugins::{Layers, Plugins},
 };
 
 use crate::world::{World, ms, tax};
@@ -36,6 +37,62 @@ fn the_layers_are_shown_in_the_order_in_which_a_call_meets_them() {
             "auth"
         ]
     );
+}
+
+#[test]
+fn a_handle_is_shown_with_its_stack_in_that_order() {
+    let shown = format!("{:?}", World::default().tax(json!({})).get("tax").unwrap());
+    let layers = [
+        "Upstream",
+        "RateLimit",
+        "ConcurrencyLimit",
+        "Terms",
+        "Fallback",
+        "CircuitBreaker",
+        "Failover",
+        "Balance",
+    ];
+    let places: Vec<_> = layers.iter().map(|layer| shown.find(*layer)).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?} in {shown}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_enabled_lets_pass_until_it_is_switched_on_in_place() {
+    let world = World::default();
+    world.fail("a", true);
+    let plugins = world.tax(json!({
+        "transport": "checked", "endpoints": ["a"],
+        "retry": { "enabled": false, "idempotent": true },
+        "circuit_breaker": { "enabled": false }, "health_check": { "enabled": false },
+        "concurrency": { "enabled": false, "max": 1 },
+    }));
+    let call = async || plugins.call("tax", Call::new(1)).await.unwrap_err();
+    for _ in 0..50 {
+        assert_eq!((call().await.is_refused(), world.seen().len()), (false, 1));
+    }
+    sleep(ms(60_000)).await;
+    assert_eq!(world.checks(), 0);
+    let layers = plugins.layers("tax").unwrap();
+
+    layers.failover.handle().update(&Attempts::up_to(3)).unwrap();
+    assert_eq!((call().await.attempts(), world.seen().len()), (3, 3));
+
+    world.slow("a", ms(50));
+    let one = ConcurrencyLimitConfig::default().with_max(1).with_pending(0);
+    layers.concurrency.handle().update(&one).unwrap();
+    let both = futures::future::join(call(), call()).await;
+    assert!([both.0.code(), both.1.code()].contains(&Code::RATELIMIT_1502), "{both:?}");
+
+    let circuits = CircuitBreakerConfig::default().with_failures(2);
+    layers.endpoint_breaker.handle().update(&circuits).unwrap();
+    while call().await.code() != Code::CIRCUIT_1401 {}
+    assert_eq!(plugins.breakers()[&("tax".into(), "a".to_owned())], CircuitState::Open);
+
+    let health = layers.health.handle();
+    health.update(&health.config().with_enabled(true)).unwrap();
+    sleep(ms(60_000)).await;
+    assert!(world.checks() > 5, "{}", world.checks());
+    assert_eq!(plugins.list()["tax"].status.as_str(), "unhealthy");
 }
 
 #[tokio::test(start_paused = true)]
@@ -271,4 +328,69 @@ async fn credentials_go_with_each_call_and_wrong_ones_are_a_mistake() {
     let error = world.plugins().apply(wrong).unwrap_err();
     assert_eq!(error.code(), Code::AUTH_1102);
     sleep(ms(1)).await;
+}
+
+/// The endpoints that 30 calls with this header went to.
+async fn places(plugins: &Plugins<u64, String>, world: &World, header: &str, value: &str) -> usize {
+    world.counts();
+    for n in 0..30 {
+        plugins.call("tax", Call::new(n).with_header(header, value)).await.unwrap();
+    }
+    world.counts().len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_with_one_key_go_to_one_endpoint_by_every_scheme_and_by_sessions() {
+    let world = World::default();
+    let schemes = ["maglev", "ring", "libketama", "nginx", "skipper", "rendezvous", "modulo"];
+    let by = |scheme| {
+        json!({ "strategy": "consistent-hash", "hash": {
+            "scheme": scheme, "key": { "header": "X-User" }, "load_factor": 0.0,
+        } })
+    };
+    let session = json!({ "sticky": { "key": { "header": "X-User" } } });
+    let none = json!({ "sticky": { "enabled": false, "key": { "header": "X-User" } } });
+    let sections = schemes.map(|scheme| (by(scheme), true)).into_iter();
+    for (balance, stays) in sections.chain([(session, true), (none, false)]) {
+        let endpoints = ["a:1", "b:1", "c:1", "d:1"];
+        let plugins = world.tax(json!({ "endpoints": endpoints, "balance": balance }));
+        let mut seen = 0;
+        for user in ["ann", "bob", "cid"] {
+            let count = places(&plugins, &world, "x-user", user).await;
+            assert_eq!(count == 1, stays, "{balance}: {count}");
+            seen += count;
+        }
+        assert!(seen >= 3);
+        assert!(places(&plugins, &world, "x-other", "ann").await > 1, "{balance}: no key");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn names_of_go_choose_by_the_address_of_a_client_and_by_its_session() {
+    let world = World::default();
+    let endpoints = ["a:1", "b:1", "c:1", "d:1"];
+    let balance = json!({ "strategy": "ip_hash", "hash": { "load_factor": 0 } });
+    let plugins = world.tax(json!({ "endpoints": endpoints, "balance": balance }));
+    assert_eq!(places(&plugins, &world, "X-Forwarded-For", "10.1.2.3").await, 1);
+    let mut calls = Vec::new();
+    for proxies in ["", ", 10.0.0.1", " , 10.0.0.2, 10.0.0.3"] {
+        let value = format!("10.1.2.3{proxies}");
+        let call = Call::new(1).with_header("x-forwarded-for", value);
+        plugins.call("tax", call).await.unwrap();
+        calls.extend(world.counts().into_keys());
+    }
+    calls.dedup();
+    assert_eq!(calls.len(), 1, "of what proxies add, nothing counts: {calls:?}");
+
+    let balance = json!({ "strategy": "random", "sticky_session": true, "session_timeout": "1m" });
+    let plugins = world.tax(json!({ "endpoints": endpoints, "balance": balance }));
+    assert_eq!(places(&plugins, &world, "X-Session-ID", "s-1").await, 1);
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..30 {
+        let call = Call::new(1).with_metadata("session_id", "s-1");
+        plugins.call("tax", call).await.unwrap();
+        seen.extend(world.counts().into_keys());
+        tokio::time::advance(std::time::Duration::from_secs(61)).await;
+    }
+    assert!(seen.len() > 1, "a session ends");
 }

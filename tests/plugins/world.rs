@@ -3,15 +3,18 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
+    task::{Context, Poll},
     time::Duration,
 };
 
+use futures::future::BoxFuture;
 use tokio::time::sleep;
-use tower::service_fn;
+use tower::Service;
 use tower_upstream::{
     BoxError, Call, Endpoint, Reply,
     config::{Config, PluginConfig},
     connect_fn,
+    plugin::{HealthStatus, PluginHealth},
     plugins::{AnyConnector, Plugins},
 };
 
@@ -28,6 +31,7 @@ struct State {
     slow: BTreeMap<String, Duration>,
     seen: Vec<Seen>,
     connected: usize,
+    checks: usize,
 }
 
 /// A call that reached an endpoint.
@@ -69,16 +73,25 @@ impl World {
         self.0.lock().unwrap().connected
     }
 
+    /// How often the health of an endpoint was asked for.
+    pub(crate) fn checks(&self) -> usize {
+        self.0.lock().unwrap().checks
+    }
+
+    fn at(&self, endpoint: &Endpoint) -> At {
+        self.0.lock().unwrap().connected += 1;
+        At { world: self.clone(), key: endpoint.key().to_owned() }
+    }
+
     pub(crate) fn connector(&self) -> AnyConnector<u64, String> {
         let world = self.clone();
-        AnyConnector::new(connect_fn(move |endpoint: &Endpoint| {
-            let (world, key) = (world.clone(), endpoint.key().to_owned());
-            world.0.lock().unwrap().connected += 1;
-            service_fn(move |call: Call<u64>| {
-                let (world, key) = (world.clone(), key.clone());
-                async move { world.answer(key, call).await }
-            })
-        }))
+        AnyConnector::new(connect_fn(move |endpoint: &Endpoint| world.at(endpoint)))
+    }
+
+    /// The same, whose endpoints report their health.
+    pub(crate) fn checked(&self) -> AnyConnector<u64, String> {
+        let world = self.clone();
+        AnyConnector::with_health(connect_fn(move |endpoint: &Endpoint| world.at(endpoint)))
     }
 
     async fn answer(&self, key: String, call: Call<u64>) -> Result<Reply<String>, BoxError> {
@@ -99,10 +112,11 @@ impl World {
         }
     }
 
-    /// Plugins whose transport `world` leads here.
+    /// Plugins whose transport `world` leads here, and `checked` as well.
     pub(crate) fn plugins(&self) -> Plugins<u64, String> {
-        let (plugins, world) = (Plugins::new(), self.clone());
+        let (plugins, world, checked) = (Plugins::new(), self.clone(), self.clone());
         plugins.register_factory("world", move |_: &PluginConfig| Ok(world.connector())).unwrap();
+        plugins.register_factory("checked", move |_: &PluginConfig| Ok(checked.checked())).unwrap();
         plugins
     }
 
@@ -115,6 +129,39 @@ impl World {
     /// One plugin, `tax`, which is written in JSON.
     pub(crate) fn tax(&self, sections: serde_json::Value) -> Plugins<u64, String> {
         self.with(Config::default().with_plugin(tax(sections)))
+    }
+}
+
+/// The service of one endpoint.
+#[derive(Clone)]
+struct At {
+    world: World,
+    key: String,
+}
+
+impl Service<Call<u64>> for At {
+    type Response = Reply<String>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Reply<String>, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, call: Call<u64>) -> Self::Future {
+        let At { world, key } = self.clone();
+        Box::pin(async move { world.answer(key, call).await })
+    }
+}
+
+impl PluginHealth for At {
+    async fn health(&self) -> HealthStatus {
+        let mut state = self.world.0.lock().unwrap();
+        state.checks += 1;
+        match state.failing.contains(&self.key) {
+            true => HealthStatus::unhealthy("it fails"),
+            false => HealthStatus::healthy(),
+        }
     }
 }
 

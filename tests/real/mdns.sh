@@ -89,7 +89,7 @@ mdns_run() {
     MDNS_NET=tu$$m
     if why=$(mdns_network); then
         MDNS_PEER="ip netns exec ${MDNS_NET}1 $peer 10.77.0.1" MDNS_OWN=10.77.0.9 \
-            ip netns exec "${MDNS_NET}9" "$test" real::a_foreign --test-threads=1 --nocapture || code=$?
+            MDNS_LINK=eth0 ip netns exec "${MDNS_NET}9" "$test" real::a --test-threads=1 --nocapture || code=$?
         if [ -n "$MDNS_AVAHI" ]; then
             mdns_avahi
             MDNS_AVAHI_ON=10.77.0.9 ip netns exec "${MDNS_NET}9" "$test" real::avahi --test-threads=1 --nocapture || code=$?

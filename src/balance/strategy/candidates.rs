@@ -104,7 +104,7 @@ pub struct Candidate<'a> {
 }
 
 impl<'a> Candidate<'a> {
-    pub(super) fn member(&self) -> &'a Member {
+    pub(in crate::balance) fn member(&self) -> &'a Member {
         self.member
     }
 

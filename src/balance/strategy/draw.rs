@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::candidates::{Candidate, Candidates};
+use super::{
+    candidates::{Candidate, Candidates},
+    notes::Note,
+};
 use crate::{
     member::Member,
     rules::{AliasTable, Choices, Rng, fewest, full_scan},
@@ -37,42 +40,57 @@ impl Default for Look {
     }
 }
 
-/// The better one of two that are drawn of `len`, which are more than one.
+/// The cheaper one of two that are drawn of `len`, which are more than one.
 #[inline(always)]
-pub(super) fn better_of_two(
+pub(super) fn better_of_two<T: Cost>(
     candidates: Candidates<'_>,
     len: u32,
-    is_better: impl Fn(Candidate<'_>, Candidate<'_>) -> bool,
+    cost: impl Fn(Candidate<'_>) -> T,
+    note: &impl Note,
 ) -> Option<usize> {
-    better(candidates, draw_two(random(), len), is_better)
+    better(candidates, draw_two(random(), len), cost, note)
 }
+
+/// What two candidates are compared by.
+pub(super) trait Cost: PartialOrd + Into<f64> + Copy {}
+
+impl<T: PartialOrd + Into<f64> + Copy> Cost for T {}
 
 /// The better one of two whose lines are read at once, not one after the other.
 #[inline(always)]
-pub(super) fn better(
+pub(super) fn better<T: Cost>(
     candidates: Candidates<'_>,
     (one, two): (usize, usize),
-    is_better: impl Fn(Candidate<'_>, Candidate<'_>) -> bool,
+    cost: impl Fn(Candidate<'_>) -> T,
+    note: &impl Note,
 ) -> Option<usize> {
     let (first, second) = (candidates.get(one)?, candidates.get(two)?);
     if candidates.are_free(first, second) {
-        return Some(if is_better(second, first) { two } else { one });
+        return Some(cheaper((one, cost(first)), (two, cost(second)), note));
     }
-    better_that_is_free(candidates, one, two, is_better)
+    better_that_is_free(candidates, (one, two), cost, note)
+}
+
+#[inline(always)]
+fn cheaper<T: Cost>(one: (usize, T), two: (usize, T), note: &impl Note) -> usize {
+    note.cost(one.0, one.1);
+    note.cost(two.0, two.1);
+    if two.1 < one.1 { two.0 } else { one.0 }
 }
 
 /// One of the two is barred, or was tried.
 #[cold]
 #[inline(never)]
-fn better_that_is_free(
+fn better_that_is_free<T: Cost>(
     candidates: Candidates<'_>,
-    one: usize,
-    two: usize,
-    is_better: impl Fn(Candidate<'_>, Candidate<'_>) -> bool,
+    (one, two): (usize, usize),
+    cost: impl Fn(Candidate<'_>) -> T,
+    note: &impl Note,
 ) -> Option<usize> {
     match (candidates.is_free(one), candidates.is_free(two)) {
         (true, true) => {
-            Some(if is_better(candidates.get(two)?, candidates.get(one)?) { two } else { one })
+            let (first, second) = (candidates.get(one)?, candidates.get(two)?);
+            Some(cheaper((one, cost(first)), (two, cost(second)), note))
         }
         (true, false) => Some(one),
         (false, true) => Some(two),
@@ -101,9 +119,14 @@ pub(super) fn least(
     look: Look,
     mut draw: impl FnMut() -> usize,
     cost: impl Fn(Candidate<'_>) -> f64,
+    note: &impl Note,
 ) -> Option<usize> {
     let cost = |index: usize| match candidates.get(index) {
-        Some(candidate) if candidates.is_free(index) => cost(candidate),
+        Some(candidate) if candidates.is_free(index) => {
+            let cost = cost(candidate);
+            note.cost(index, cost);
+            cost
+        }
         _ => f64::NAN,
     };
     let len = candidates.len();

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::{
     candidates::Candidates,
     draw::any_free,
+    notes::{Note, Notes},
     strategy::{Pick, Strategy},
 };
 use crate::{
@@ -143,23 +144,42 @@ fn stay(usable: u64, all: u64, threshold: u8) -> u64 {
 impl<Req: ?Sized> Pick<Req> for Geographic {
     #[inline]
     fn pick(&self, table: &GeographicTable, candidates: Candidates<'_>, _: &Req) -> Option<usize> {
-        let stays = |level: &&Level| (random() >> 32) < level.stay;
-        let level = table.levels.iter().find(stays)?;
-        level
-            .less_loaded(&candidates)
-            .or_else(|| table.levels.iter().find_map(|level| level.less_loaded(&candidates)))
-            .or_else(|| any_free(&candidates))
+        choose(table, &candidates, &())
+    }
+
+    fn explain(
+        &self,
+        table: &GeographicTable,
+        candidates: Candidates<'_>,
+        _: &Req,
+        notes: &Notes,
+    ) -> Option<usize> {
+        choose(table, &candidates, notes)
     }
 }
 
+#[inline]
+fn choose(table: &GeographicTable, candidates: &Candidates<'_>, note: &impl Note) -> Option<usize> {
+    let stays = |level: &&Level| (random() >> 32) < level.stay;
+    let level = table.levels.iter().find(stays)?;
+    level
+        .less_loaded(candidates, note)
+        .or_else(|| table.levels.iter().find_map(|level| level.less_loaded(candidates, note)))
+        .or_else(|| any_free(candidates))
+}
+
 impl Level {
-    fn less_loaded(&self, candidates: &Candidates<'_>) -> Option<usize> {
+    fn less_loaded(&self, candidates: &Candidates<'_>, note: &impl Note) -> Option<usize> {
         let len = u32::try_from(self.usable.len()).ok()?;
         let one = random_below(len);
         let two = (one + 1 + random_below(len.saturating_sub(1))).checked_rem(len)?;
         let drawn = [one, two].map(|drawn| self.usable.get(drawn as usize).copied());
         let drawn = drawn.into_iter().flatten().filter(|&index| candidates.is_free(index));
-        let load = |&index: &usize| candidates.get(index).map(|candidate| candidate.load());
+        let load = |&index: &usize| {
+            let load = candidates.get(index).map(|candidate| candidate.load());
+            note.cost(index, load.unwrap_or(0));
+            load
+        };
         // Both are barred: any other of this level.
         drawn
             .min_by_key(load)

@@ -4,6 +4,7 @@ use super::{
     candidates::{Candidate, Candidates},
     draw::{any, any_free},
     latencies::LatencyTable,
+    notes::{Note, Notes},
     strategy::{Pick, Strategy},
 };
 use crate::{
@@ -46,6 +47,28 @@ impl Strategy for HealthBased {
 impl<Req: ?Sized> Pick<Req> for HealthBased {
     #[inline]
     fn pick(&self, table: &LatencyTable, candidates: Candidates<'_>, _: &Req) -> Option<usize> {
+        self.choose(table, candidates, &())
+    }
+
+    fn explain(
+        &self,
+        table: &LatencyTable,
+        candidates: Candidates<'_>,
+        _: &Req,
+        notes: &Notes,
+    ) -> Option<usize> {
+        self.choose(table, candidates, notes)
+    }
+}
+
+impl HealthBased {
+    #[inline]
+    fn choose(
+        &self,
+        table: &LatencyTable,
+        candidates: Candidates<'_>,
+        note: &impl Note,
+    ) -> Option<usize> {
         let len = candidates.len();
         let one = any(len);
         let two = (one + 1 + any(len.saturating_sub(1))).checked_rem(len)?;
@@ -57,6 +80,8 @@ impl<Req: ?Sized> Pick<Req> for HealthBased {
             table.latency(of, now).max(1_000.0) / succeeds
         };
         let (first, second) = (badness(candidates.get(one)?), badness(candidates.get(two)?));
+        note.cost(one, first);
+        note.cost(two, second);
         let (chosen, other) = match random_fraction() * (first + second) < second {
             true => (one, two),
             false => (two, one),

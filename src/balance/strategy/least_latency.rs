@@ -4,6 +4,7 @@ use super::{
     candidates::{Candidate, Candidates},
     draw::{Look, any, better_of_two, least},
     latencies::LatencyTable,
+    notes::{Note, Notes},
     strategy::{Pick, Strategy},
 };
 use crate::member::{Measure, Member};
@@ -67,14 +68,34 @@ impl Strategy for LeastLatency {
 impl<Req: ?Sized> Pick<Req> for LeastLatency {
     #[inline(always)]
     fn pick(&self, table: &LatencyTable, candidates: Candidates<'_>, _: &Req) -> Option<usize> {
+        self.choose(table, candidates, &())
+    }
+
+    fn explain(
+        &self,
+        table: &LatencyTable,
+        candidates: Candidates<'_>,
+        _: &Req,
+        notes: &Notes,
+    ) -> Option<usize> {
+        self.choose(table, candidates, notes)
+    }
+}
+
+impl LeastLatency {
+    #[inline(always)]
+    fn choose(
+        &self,
+        table: &LatencyTable,
+        candidates: Candidates<'_>,
+        note: &impl Note,
+    ) -> Option<usize> {
         let now = table.now();
-        if table.two_of > 0 {
-            return better_of_two(candidates, table.two_of, |one, other| {
-                table.latency(one, now) < table.latency(other, now)
-            });
-        }
         let latency = |candidate: Candidate<'_>| table.latency(candidate, now);
-        least(&candidates, self.look, || any(candidates.len()), latency)
+        if table.two_of > 0 {
+            return better_of_two(candidates, table.two_of, latency, note);
+        }
+        least(&candidates, self.look, || any(candidates.len()), latency, note)
     }
 }
 

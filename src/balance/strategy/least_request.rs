@@ -1,8 +1,12 @@
-use std::sync::{Arc, Mutex};
+use std::{
+    cmp::Ordering,
+    sync::{Arc, Mutex},
+};
 
 use super::{
     candidates::{Candidate, Candidates},
     draw::{Look, another, any, any_free, better, better_of_two, least, uneven},
+    notes::{Note, Notes},
     strategy::{Pick, Strategy},
 };
 use crate::{
@@ -142,38 +146,58 @@ impl<Req: ?Sized> Pick<Req> for LeastRequest {
         candidates: Candidates<'_>,
         _: &Req,
     ) -> Option<usize> {
-        if table.two_of > 0 {
-            return better_of_two(candidates, table.two_of, |one, other| one.load() < other.load());
-        }
-        self.pick_otherwise(table, &candidates)
+        self.choose(table, candidates, &())
+    }
+
+    fn explain(
+        &self,
+        table: &LeastRequestTable,
+        candidates: Candidates<'_>,
+        _: &Req,
+        notes: &Notes,
+    ) -> Option<usize> {
+        self.choose(table, candidates, notes)
     }
 }
 
 impl LeastRequest {
+    #[inline(always)]
+    fn choose(
+        &self,
+        table: &LeastRequestTable,
+        candidates: Candidates<'_>,
+        note: &impl Note,
+    ) -> Option<usize> {
+        if table.two_of > 0 {
+            return better_of_two(candidates, table.two_of, |of| of.load(), note);
+        }
+        self.choose_otherwise(table, &candidates, note)
+    }
+
     #[inline(never)]
-    fn pick_otherwise(
+    fn choose_otherwise(
         &self,
         table: &LeastRequestTable,
         candidates: &Candidates<'_>,
+        note: &impl Note,
     ) -> Option<usize> {
         match &table.weights {
             Weights::Alike => {
                 let load = |candidate: Candidate<'_>| f64::from(candidate.load());
-                least(candidates, self.look, || any(candidates.len()), load)
+                least(candidates, self.look, || any(candidates.len()), load, note)
             }
             Weights::Drawn(drawn) if self.look == Look::TWO => {
                 let one = drawn.pick(random());
                 let two = another(candidates.len(), one, || drawn.pick(random()));
-                let product = |load: Candidate<'_>, weight: Candidate<'_>| {
-                    u64::from(load.load()) * u64::from(weight.weight())
-                };
-                better(*candidates, (one, two), |one, two| product(one, two) < product(two, one))
+                let load =
+                    |of: Candidate<'_>| ForItsWeight { load: of.load(), weight: of.weight() };
+                better(*candidates, (one, two), load, note)
             }
             Weights::Drawn(drawn) => {
                 let load = |candidate: Candidate<'_>| {
                     f64::from(candidate.load()) / f64::from(candidate.weight())
                 };
-                least(candidates, self.look, || drawn.pick(random()), load)
+                least(candidates, self.look, || drawn.pick(random()), load, note)
             }
             Weights::Scheduled { turns, .. } => {
                 self.pick_in_turn(turns, candidates).or_else(|| any_free(candidates))
@@ -193,6 +217,37 @@ impl LeastRequest {
         (0..candidates.len().min(MAX_TURNS))
             .map_while(|_| turns.pick(weight))
             .find(|&index| candidates.is_free(index))
+    }
+}
+
+/// Calls in flight in proportion to a weight, which are compared without a division.
+#[derive(Clone, Copy)]
+struct ForItsWeight {
+    load: u32,
+    weight: u32,
+}
+
+impl ForItsWeight {
+    fn times(self, weight: u32) -> u64 {
+        u64::from(self.load) * u64::from(weight)
+    }
+}
+
+impl PartialEq for ForItsWeight {
+    fn eq(&self, other: &Self) -> bool {
+        self.times(other.weight) == other.times(self.weight)
+    }
+}
+
+impl PartialOrd for ForItsWeight {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.times(other.weight).cmp(&other.times(self.weight)))
+    }
+}
+
+impl From<ForItsWeight> for f64 {
+    fn from(of: ForItsWeight) -> Self {
+        Self::from(of.load) / Self::from(of.weight.max(1))
     }
 }
 

@@ -9,12 +9,14 @@ mod health_based;
 mod latencies;
 mod least_latency;
 mod least_request;
+mod notes;
 mod peak_ewma;
 mod pick_first;
 mod priority;
 mod random;
 mod round_robin;
 mod seeded;
+mod sticky;
 mod strategy;
 #[cfg(test)]
 mod tests;
@@ -31,12 +33,14 @@ pub use self::{
     latencies::LatencyTable,
     least_latency::LeastLatency,
     least_request::{LeastRequest, LeastRequestTable},
+    notes::Notes,
     peak_ewma::PeakEwma,
     pick_first::{PickFirst, PickFirstTable},
     priority::{Priority, PriorityTable},
     random::Random,
     round_robin::{RoundRobin, RoundRobinTable},
     seeded::{Seeded, SeededTable},
+    sticky::{Sticky, StickyTable},
     strategy::{Pick, Strategy},
     weighted_random::{WeightedRandom, WeightedRandomTable},
     weighted_round_robin::{WeightedRoundRobin, WeightedRoundRobinTable},

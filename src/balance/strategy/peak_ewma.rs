@@ -4,6 +4,7 @@ use super::{
     candidates::Candidates,
     draw::{Look, better_of_two, least},
     latencies::LatencyTable,
+    notes::{Note, Notes},
     strategy::{Pick, Strategy},
 };
 use crate::member::{Measure, Member};
@@ -110,19 +111,42 @@ impl Strategy for PeakEwma {
 impl<Req: ?Sized> Pick<Req> for PeakEwma {
     #[inline(always)]
     fn pick(&self, table: &LatencyTable, candidates: Candidates<'_>, _: &Req) -> Option<usize> {
-        if table.two_of > 0 {
-            let now = table.now();
-            return better_of_two(candidates, table.two_of, |one, other| {
-                table.cost(one, now) < table.cost(other, now)
-            });
-        }
-        self.pick_otherwise(table, &candidates)
+        self.choose(table, candidates, &())
+    }
+
+    fn explain(
+        &self,
+        table: &LatencyTable,
+        candidates: Candidates<'_>,
+        _: &Req,
+        notes: &Notes,
+    ) -> Option<usize> {
+        self.choose(table, candidates, notes)
     }
 }
 
 impl PeakEwma {
+    #[inline(always)]
+    fn choose(
+        &self,
+        table: &LatencyTable,
+        candidates: Candidates<'_>,
+        note: &impl Note,
+    ) -> Option<usize> {
+        if table.two_of > 0 {
+            let now = table.now();
+            return better_of_two(candidates, table.two_of, |of| table.cost(of, now), note);
+        }
+        self.choose_otherwise(table, &candidates, note)
+    }
+
     #[inline(never)]
-    fn pick_otherwise(&self, table: &LatencyTable, candidates: &Candidates<'_>) -> Option<usize> {
+    fn choose_otherwise(
+        &self,
+        table: &LatencyTable,
+        candidates: &Candidates<'_>,
+        note: &impl Note,
+    ) -> Option<usize> {
         let now = table.now();
         least(
             candidates,
@@ -134,6 +158,7 @@ impl PeakEwma {
                 }
                 table.weighed_cost(candidate, now)
             },
+            note,
         )
     }
 }

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::{
     candidates::Candidates,
+    notes::Notes,
     strategy::{Pick, Strategy},
 };
 use crate::{member::Member, sync::random_below};
@@ -44,5 +45,16 @@ impl<Req: ?Sized> Pick<Req> for Random {
         // From another random place, so that the neighbour of one that is barred does not get
         // twice the calls.
         candidates.free_from(random_below(len) as usize).next()
+    }
+
+    fn explain(
+        &self,
+        table: &(),
+        candidates: Candidates<'_>,
+        request: &Req,
+        notes: &Notes,
+    ) -> Option<usize> {
+        notes.random();
+        self.pick(table, candidates, request)
     }
 }

@@ -2,10 +2,12 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     candidates::Candidates,
+    notes::Notes,
     strategy::{Pick, Strategy},
 };
 use crate::{
     member::Member,
+    session::Binding,
     sync::{Seed, random_below},
 };
 
@@ -76,6 +78,14 @@ impl<P: Strategy> Strategy for Seeded<P> {
         self.strategy.hedges()
     }
 
+    fn name(&self) -> &'static str {
+        self.strategy.name()
+    }
+
+    fn keeps_sessions(&self) -> bool {
+        self.strategy.keeps_sessions()
+    }
+
     fn draw(&self, table: &Self::Table, bound: u32) -> u32 {
         table.seed.scope(|| random_below(bound))
     }
@@ -94,6 +104,26 @@ impl<P: Pick<Req>, Req: ?Sized> Pick<Req> for Seeded<P> {
 
     fn affinity(&self, request: &Req) -> Option<u64> {
         self.strategy.affinity(request)
+    }
+
+    fn explain(
+        &self,
+        table: &Self::Table,
+        candidates: Candidates<'_>,
+        request: &Req,
+        notes: &Notes,
+    ) -> Option<usize> {
+        table.seed.scope(|| self.strategy.explain(&table.table, candidates, request, notes))
+    }
+
+    #[inline]
+    fn home<'t>(&self, table: &'t Self::Table, request: &Req) -> Option<&'t Arc<Member>> {
+        self.strategy.home(&table.table, request)
+    }
+
+    #[inline]
+    fn bind(&self, request: &Req, member: &Member, is_home: bool) -> Option<Binding> {
+        self.strategy.bind(request, member, is_home)
     }
 }
 

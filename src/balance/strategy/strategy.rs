@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
-use super::candidates::Candidates;
-use crate::{member::Member, sync::random_below};
+use super::{candidates::Candidates, notes::Notes};
+use crate::{member::Member, session::Binding, sync::random_below};
 
 /// A way to choose endpoints: the part that does not depend on the request.
 ///
@@ -85,6 +85,16 @@ pub trait Strategy: Send + Sync + 'static {
         true
     }
 
+    /// Returns the name that a [`Decision`](super::super::Decision) has. Default: that of the type.
+    fn name(&self) -> &'static str {
+        short_name::<Self>()
+    }
+
+    /// Returns whether calls may go to an endpoint that drains, since it is their [home](Pick::home). Default: no.
+    fn keeps_sessions(&self) -> bool {
+        false
+    }
+
     /// Draws a number below `bound`, for what the balancer chooses by itself, such as an endpoint of another
     /// tier. [`Seeded`](super::Seeded) overrides it.
     fn draw(&self, table: &Self::Table, bound: u32) -> u32 {
@@ -115,4 +125,46 @@ pub trait Pick<Req: ?Sized>: Strategy {
         let _ = request;
         None
     }
+
+    /// Chooses as [`pick`](Self::pick) does, and notes what was compared, for a call that is explained.
+    ///
+    /// This is the choice of that call, so it must not differ. [`Notes`] has an example. Default: that of `pick`,
+    /// without notes.
+    fn explain(
+        &self,
+        table: &Self::Table,
+        candidates: Candidates<'_>,
+        request: &Req,
+        notes: &Notes,
+    ) -> Option<usize> {
+        let _ = notes;
+        self.pick(table, candidates, request)
+    }
+
+    /// Returns the member that the session of `request` belongs to. It gets the call while it is free, also if it
+    /// is in no priority or zone that has load, and if it drains, where the strategy
+    /// [keeps sessions](Strategy::keeps_sessions). Otherwise [`pick`](Self::pick) chooses. Default: none.
+    ///
+    /// `table` is one that was made of all members.
+    #[inline]
+    fn home<'t>(&self, table: &'t Self::Table, request: &Req) -> Option<&'t Arc<Member>> {
+        let _ = (table, request);
+        None
+    }
+
+    /// Returns what remembers that the session of `request` belongs to `member`, which is called now, once that
+    /// has answered; `is_home` says whether it is its [`home`](Self::home). `None` if there is nothing to remember.
+    /// Default: nothing.
+    #[inline]
+    fn bind(&self, request: &Req, member: &Member, is_home: bool) -> Option<Binding> {
+        let _ = (request, member, is_home);
+        None
+    }
+}
+
+/// The name of a type, without its path and its parameters.
+fn short_name<T: ?Sized>() -> &'static str {
+    let path = std::any::type_name::<T>();
+    let path = path.split('<').next().unwrap_or(path);
+    path.rsplit("::").next().unwrap_or(path)
 }

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::{
     candidates::Candidates,
     draw::{any, any_free, uneven},
+    notes::Notes,
     strategy::{Pick, Strategy},
 };
 use crate::{member::Member, rules::AliasTable, sync::random};
@@ -67,6 +68,17 @@ impl<Req: ?Sized> Pick<Req> for WeightedRandom {
             .map(|_| draw())
             .find(|&index| candidates.is_free(index))
             .or_else(|| any_free(&candidates))
+    }
+
+    fn explain(
+        &self,
+        table: &WeightedRandomTable,
+        candidates: Candidates<'_>,
+        request: &Req,
+        notes: &Notes,
+    ) -> Option<usize> {
+        notes.random();
+        self.pick(table, candidates, request)
     }
 }
 

@@ -10,10 +10,11 @@ use std::{
 use super::{
     super::{
         config::BalanceConfig,
+        group::{Connected, OnProbation, Services},
         memory::Follows,
         outlier::OutlierConfig,
         select::Candidacy,
-        snapshot::{Connected, OnProbation, Services, Snapshot},
+        snapshot::Snapshot,
         standing::{Follow, Judge},
     },
     entry::Entry,

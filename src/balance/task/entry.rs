@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::super::{select::Candidacy, snapshot::Connected, standing::Follow};
+use super::super::{group::Connected, select::Candidacy, standing::Follow};
 use crate::{
     backoff::{Backoff, Jitter},
     member::{Member, Reason, Veto},

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use super::{super::snapshot::Services, entry::Entry};
+use super::{super::group::Services, entry::Entry};
 use crate::member::Member;
 
 pub(super) struct Lists<S> {

@@ -8,9 +8,10 @@ use std::{
 
 use super::{
     super::{
+        group::{Connected, Group},
         select::{Selection, Selector, Share},
         set::Set,
-        snapshot::{Group, Snapshot, WHOLE},
+        snapshot::{Draining, Snapshot, WHOLE},
         spread::spread,
         standing::Judge,
         state::Availability,
@@ -80,6 +81,7 @@ where
 
     let fails_at = down_since.map(|since| time::later(since, config.fail_fast_after));
     set.state.set(match fails_at {
+        None if config.explain > 0.0 => Availability::Explains,
         None => Availability::Up,
         Some(at) if at <= now => Availability::FailFast,
         Some(_) => Availability::Waiting,
@@ -155,12 +157,27 @@ where
         sole,
         shared,
         reserve: reserve.collect(),
+        draining: match set.strategy.keeps_sessions() {
+            true => draining(all, services),
+            false => Box::default(),
+        },
         zones_ignored: selection.zones_ignored,
         refusal: match retry_at {
             Some(at) => refusal.retry_in(now, wait(at)),
             None => refusal,
         },
     }
+}
+
+/// Those that drain and that nothing else keeps out of the snapshot.
+fn draining<S>(all: &[Arc<Member>], services: &[Weak<Connected<S>>]) -> Box<[Draining<S>]> {
+    let (draining, slow) = (Reason::Draining.bits(), Reason::IN_SNAPSHOT);
+    let is_draining = |member: &Member| {
+        let word = member.word();
+        word & draining != 0 && word & slow & !draining == 0
+    };
+    let both = all.iter().zip(services).filter(|(member, _)| is_draining(member));
+    both.map(|(member, service)| (member.clone(), service.clone())).collect()
 }
 
 fn group<C, S, P>(

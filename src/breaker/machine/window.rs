@@ -182,7 +182,8 @@ pub(in crate::breaker) struct Buckets {
     length: u64,
     /// Up to when all calls are counted. Never goes back, also if a call comes late with an older time.
     seen: u64,
-    buckets: Box<[Bucket; BUCKETS as usize]>,
+    /// None before the first call.
+    buckets: Box<[Bucket]>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -209,6 +210,9 @@ impl Buckets {
     }
 
     fn bucket(&mut self, number: u64) -> &mut Bucket {
+        if self.buckets.is_empty() {
+            self.buckets = Box::new([Bucket::default(); BUCKETS as usize]);
+        }
         let bucket = &mut self.buckets[(number % BUCKETS) as usize];
         if bucket.number != number {
             *bucket = Bucket { number, ..Bucket::default() };
@@ -275,7 +279,7 @@ impl Buckets {
             return;
         }
         let last = resized.seen / resized.length;
-        for Bucket { number, tally, slow_good } in *self.buckets {
+        for Bucket { number, tally, slow_good } in self.buckets.iter().copied() {
             let end = (number + 1).saturating_mul(self.length).min(resized.seen);
             let number = end / resized.length;
             if tally.calls > 0 && number + BUCKETS > last {

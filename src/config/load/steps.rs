@@ -37,7 +37,7 @@ pub(super) fn load(
     fill_in(&mut root, &base(preset));
 
     let mut reading = Reading::new(format);
-    let mut found = notes(&root, preset);
+    let mut found = notes(&root, preset, &options.transports);
     let config = read(&mut root, &mut reading, options, &mut flaws);
     for unknown in reading.found.unknown.sorted() {
         match note_of(&unknown) {

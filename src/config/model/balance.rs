@@ -1,12 +1,15 @@
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{self, Error as _},
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+use super::{
+    affinity::{HashSection, StickySection},
+    section::reads_section,
 };
-
-use super::section::reads_section;
-use crate::{balance::BalanceConfig, error::Error};
+use crate::{
+    balance::BalanceConfig,
+    error::{Error, Kind},
+};
 
 macro_rules! strategies {
     ($($(#[$doc:meta])+ $variant:ident = $name:literal $(| $alias:literal)*;)+) => {
@@ -71,6 +74,11 @@ strategies! {
     Priority = "priority";
     /// `pick-first`: [`PickFirst`](crate::balance::PickFirst).
     PickFirst = "pick-first";
+    /// `consistent-hash`: [`ConsistentHash`](crate::balance::ConsistentHash), as `hash` says.
+    ConsistentHash = "consistent-hash";
+    /// `ip-hash`: the same, by the address of the client, and by default with
+    /// [`Rendezvous`](crate::balance::HashScheme::Rendezvous).
+    IpHash = "ip-hash";
 }
 
 impl fmt::Display for StrategyName {
@@ -92,9 +100,15 @@ impl<'de> Deserialize<'de> for StrategyName {
             let known: Vec<_> = Self::ALL.iter().map(|name| format!("`{name}`")).collect();
             let known = known.join(", ");
             let shown: String = text.escape_debug().take(64).collect();
-            let hashes = ["hash", "maglev", "ring", "sticky"];
-            let is_hash = hashes.iter().any(|hash| text.to_ascii_lowercase().contains(hash));
-            let why = if is_hash { ": choosing by a hash is not there yet" } else { "" };
+            let has =
+                |names: &[&str]| names.iter().any(|of| text.to_ascii_lowercase().contains(of));
+            let why = match () {
+                () if has(&["sticky", "session"]) => ": sessions are a matter of `sticky`",
+                () if has(&["hash", "maglev", "ring", "ketama", "rendezvous"]) => {
+                    ": a scheme of `consistent-hash` is a matter of `hash.scheme`"
+                }
+                () => "",
+            };
             D::Error::custom(format!("unknown strategy `{shown}`{why}; there are {known}"))
         })
     }
@@ -127,9 +141,15 @@ pub struct BalanceSection {
     pub zone: String,
     /// Regions that come after the own one, for `geographic`, the nearest first. Default: none.
     pub regions: Vec<String>,
-    /// Not there yet, and so always nothing.
-    #[serde(skip)]
-    sticky: Sticky,
+    /// How `consistent-hash` and `ip-hash` choose.
+    pub hash: HashSection,
+    /// Whether and how calls of a session stay at one endpoint. Default: they do not.
+    pub sticky: StickySection,
+    /// Whether `sticky` is enabled where that does not say so: a name of Go. Default: false.
+    pub sticky_session: bool,
+    /// In place of the `session_timeout` of `sticky`: a name of Go. Default: that.
+    #[serde(with = "crate::duration::option")]
+    pub session_timeout: Option<Duration>,
     /// Which endpoints it chooses from.
     #[serde(flatten)]
     pub config: BalanceConfig,
@@ -137,7 +157,8 @@ pub struct BalanceSection {
 
 reads_section!(
     BalanceSection: BalanceConfig as config,
-    strategy, weights, choices, full_scan, region, zone, regions, sticky
+    strategy, weights, choices, full_scan, region, zone, regions, hash, sticky, sticky_session,
+    session_timeout: maybe_duration
 );
 
 impl From<StrategyName> for BalanceSection {
@@ -159,6 +180,8 @@ impl BalanceSection {
 
     setters! {
         with_strategy: strategy = StrategyName;
+        with_hash: hash = impl Into<HashSection>;
+        with_sticky: sticky = impl Into<StickySection>;
     }
 
     /// Sets [`config`](Self::config).
@@ -171,21 +194,29 @@ impl BalanceSection {
     /// Checks every value.
     ///
     /// # Errors
-    /// Those of [`BalanceConfig::validate`].
+    /// Those of [`BalanceConfig::validate`], and of values of `hash` and `sticky`.
     pub fn validate(&self) -> Result<(), Error> {
-        self.config.validate()
-    }
-}
-
-/// The key of sessions, which have to wait for choosing by a hash.
-#[derive(Debug, Clone, Default, PartialEq)]
-struct Sticky;
-
-impl<'de> Deserialize<'de> for Sticky {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Option::<de::IgnoredAny>::deserialize(deserializer)? {
-            None => Ok(Self),
-            Some(_) => Err(D::Error::custom("sticky sessions are not there yet; leave it out")),
+        let mut mistakes = Vec::new();
+        self.hash.mistakes(&mut mistakes);
+        self.sessions().unwrap_or_else(|| self.sticky.clone()).mistakes(&mut mistakes);
+        let of_config = self.config.validate();
+        if mistakes.is_empty() {
+            return of_config;
         }
+        let text = match &of_config {
+            Ok(()) => "balance: ".to_owned(),
+            Err(error) => format!("{}; ", error.what()),
+        };
+        let message = text + &mistakes.join("; ");
+        Err(Error::not_sent(Kind::InvalidConfig).message(message))
+    }
+
+    /// What holds for sessions; `None` if there are none.
+    pub(crate) fn sessions(&self) -> Option<StickySection> {
+        let is_meant = self.sticky_session || self.sticky.key.is_named();
+        self.sticky.enabled.unwrap_or(is_meant).then(|| {
+            let session_timeout = self.session_timeout.unwrap_or(self.sticky.session_timeout);
+            StickySection { session_timeout, ..self.sticky.clone() }
+        })
     }
 }

@@ -35,6 +35,7 @@ pub struct FailoverSection {
     pub wait_for_endpoint: Option<Duration>,
     /// When a call without an answer is also sent to another endpoint. See [`Attempts::hedge`]. Default:
     /// never.
+    #[serde(deserialize_with = "crate::course::read_hedge")]
     pub hedge: Option<Hedge>,
 }
 

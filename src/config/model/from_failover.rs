@@ -1,22 +1,16 @@
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
     balance::{BalanceSection, StrategyName},
     config::Config,
+    folded::{members, mistake, read, time, unknown},
+    listed::plugin,
     retry::RetrySection,
-    section::Time,
     sections::Sections,
 };
-use crate::{
-    backoff::Jitter,
-    breaker::Window,
-    config::nearest::did_you_mean,
-    error::{Code, Error, Kind},
-    retry::RetryConfig,
-};
+use crate::{backoff::Jitter, breaker::Window, error::Error, retry::RetryConfig};
 
 impl Config {
     /// Takes the settings of the Go failover manager: its `FailoverConfig`, its `ManagerConfig`, or both in one
@@ -32,11 +26,14 @@ impl Config {
     /// | `max_failures`, `recovery_time` | `balance.outlier`: when an endpoint is ejected, and for how long |
     /// | `circuit_breaker.max_requests`, `HalfOpenMaxCalls` | `circuit_breaker.probes` |
     /// | `load_balancer.max_connections` | `concurrency.per_endpoint` |
-    /// | `default_provider`, `metadata`, `name`, `session_timeout` | nothing |
+    /// | `load_balancer.sticky_session`, `session_timeout` | those of `balance`: sessions by the header `X-Session-ID` or the metadata `session_id` |
+    /// | `endpoints` | one plugin with them, by the `name` that is written, or `failover` |
+    /// | `health` of an endpoint, as text or as a number of that library, where 2 is unhealthy | its `status` |
+    /// | `default_provider`, `metadata` | nothing |
     ///
     /// # Errors
-    /// [`Kind::InvalidConfig`] for a key that nothing knows, a value of another type, or a sticky session, which
-    /// is not there yet.
+    /// [`Kind::InvalidConfig`](crate::error::Kind::InvalidConfig) for a key that nothing knows, or a value of another
+    /// type.
     ///
     /// ```
     /// use tower_upstream::config::{Config, StrategyName};
@@ -52,9 +49,11 @@ impl Config {
     pub fn from_failover(settings: &Value) -> Result<Self, Error> {
         let mut sections = defaults();
         // The algorithm comes before the strategy, whichever is written first.
-        let mut algorithm = None;
+        let (mut algorithm, mut name, mut endpoints) = (None, String::new(), None);
         for (key, value) in members("", settings)? {
             match &*key {
+                "name" => name = read(&key, value)?,
+                "endpoints" => endpoints = Some(value),
                 "circuitbreaker" => breaker(&mut sections, value)?,
                 "loadbalancer" => algorithm = balancer(&mut sections, value)?,
                 _ => top(&mut sections, &key, value)?,
@@ -64,7 +63,11 @@ impl Config {
             sections.balance.strategy = algorithm;
         }
         sections.validate()?;
-        Ok(Self::default().with_defaults(sections))
+        let config = Self::default().with_defaults(sections);
+        match endpoints {
+            Some(endpoints) => Ok(config.with_plugin(plugin(name, endpoints)?)),
+            None => Ok(config),
+        }
     }
 }
 
@@ -122,7 +125,7 @@ fn top(sections: &mut Sections, key: &str, value: &Value) -> Result<(), Error> {
         }
         // An answer of another plugin takes its name, which is in no file of that library.
         "fallbackenabled" => sections.fallback.enabled = read(key, value)?,
-        "name" | "metadata" | "defaultprovider" => {}
+        "metadata" | "defaultprovider" => {}
         _ => return Err(unknown(key, &TOP)),
     }
     Ok(())
@@ -157,20 +160,17 @@ fn balancer(sections: &mut Sections, value: &Value) -> Result<Option<StrategyNam
             "maxconnections" => sections.concurrency.per_endpoint = Some(read(&key, value)?),
             "connectiontimeout" => sections.connection.connect_timeout = time(&key, value)?,
             "keepalivetimeout" => sections.connection.idle_timeout = time(&key, value)?,
-            "stickysession" | "sticky" if read::<bool>(&key, value)? => {
-                return Err(mistake(
-                    "sticky sessions are not there yet; leave them out".to_owned(),
-                ));
-            }
-            "stickysession" | "sticky" | "sessiontimeout" => {}
+            "stickysession" | "sticky" => sections.balance.sticky_session = read(&key, value)?,
+            "sessiontimeout" => sections.balance.session_timeout = Some(time(&key, value)?),
             _ => return Err(unknown(&key, &BALANCER)),
         }
     }
     Ok(algorithm)
 }
 
-const TOP: [&str; 16] = [
+const TOP: [&str; 17] = [
     "name",
+    "endpoints",
     "strategy",
     "health_check",
     "health_check_interval",
@@ -206,33 +206,3 @@ const BALANCER: [&str; 7] = [
     "sticky_session",
     "session_timeout",
 ];
-
-/// The members of a section, by their names without case and `_`: those of the code and of the documentation.
-fn members<'v>(section: &str, value: &'v Value) -> Result<BTreeMap<String, &'v Value>, Error> {
-    let Some(members) = value.as_object() else {
-        return Err(mistake(format!("`{section}` must be an object")));
-    };
-    let folded = |key: &str| key.replace(['_', '-'], "").to_lowercase();
-    Ok(members.iter().map(|(key, value)| (folded(key), value)).collect())
-}
-
-fn read<'v, T: Deserialize<'v>>(key: &str, value: &'v Value) -> Result<T, Error> {
-    T::deserialize(value).map_err(|error| mistake(format!("`{key}`: {error}")))
-}
-
-fn time(key: &str, value: &Value) -> Result<Duration, Error> {
-    read::<Time>(key, value).map(|Time(time)| time)
-}
-
-#[cold]
-fn unknown(key: &str, known: &[&str]) -> Error {
-    let hint = did_you_mean(key, known).unwrap_or_default();
-    mistake(format!("unknown key `{key}`; {hint} there are `{}`", known.join("`, `")))
-}
-
-#[cold]
-fn mistake(text: String) -> Error {
-    Error::not_sent(Kind::InvalidConfig)
-        .coded(Some(Code::CONFIG_1703))
-        .message(format!("failover config: {text}"))
-}

@@ -1,5 +1,6 @@
 //! The file as data: the config structs of the parts, composed.
 
+mod affinity;
 mod balance;
 mod breaker;
 mod concurrency;
@@ -7,15 +8,19 @@ mod config;
 mod discovery;
 mod failover;
 mod fallback;
+mod folded;
 mod from_failover;
+mod listed;
 mod place;
 mod plugin;
 mod retry;
 mod section;
 mod sections;
 mod security;
+mod status;
 
 pub use self::{
+    affinity::{HashSection, KeySource, SchemeName, StickySection},
     balance::{BalanceSection, StrategyName},
     breaker::{BreakerScope, BreakerSection},
     concurrency::ConcurrencySection,

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::section::reads_section;
 use crate::{
-    endpoint::{Endpoint, Locality, without_user},
+    endpoint::{Endpoint, Locality, Status, without_user},
     error::{Error, Kind},
 };
 
@@ -46,6 +46,10 @@ pub struct EndpointConfig {
     /// Metadata. Default: none.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
+    /// Health, as whatever lists the endpoints knows it: `passing`, `warning`, `critical` or `unknown`, or in the
+    /// words of plugins `healthy`, `degraded` or `unhealthy`. Default: unknown.
+    #[serde(with = "super::status", skip_serializing_if = "super::status::is_unknown")]
+    pub status: Status,
     /// Region. Default: unknown.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub region: String,
@@ -67,6 +71,7 @@ impl EndpointConfig {
         with_id: id = impl Into<String>;
         with_weight: weight = impl Into<Option<u32>>;
         with_tier: tier = u32;
+        with_status: status = Status;
     }
 
     /// Returns the endpoint.
@@ -78,6 +83,7 @@ impl EndpointConfig {
         let mut endpoint = Endpoint::new(&self.address)?
             .with_weight(self.weight.unwrap_or(1))
             .with_priority(self.tier)
+            .with_status(self.status)
             .with_locality(Locality { region, zone, sub_zone });
         if !self.id.is_empty() {
             endpoint = endpoint.with_key(self.id.as_str());
@@ -150,6 +156,7 @@ impl fmt::Debug for EndpointConfig {
 /// | `file` | `path`, `interval`, `watch` |
 /// | `http` | `seeds`, `token`, and those of [`FarpConfig`](crate::discover::FarpConfig), such as `poll_interval` |
 /// | `dns`, `consul`, `etcd`, `eureka` | those of the config of the same name, each with the feature of that name |
+/// | `mdns`, with the feature `mdns` | those of its config, and `interface`; `domain`, `ttl` and `watch_interval` of Go have no effect |
 ///
 /// # Example
 /// ```

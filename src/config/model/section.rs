@@ -19,6 +19,11 @@ pub(super) trait Section<'de>: Default {
     fn read<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error>;
 
     fn with_part(self, part: Self::Part) -> Self;
+
+    /// The name of a key that has other spellings.
+    fn name(key: String) -> String {
+        key
+    }
 }
 
 /// Reads a section, with errors that name the key.
@@ -63,7 +68,7 @@ impl<'de, A: MapAccess<'de>, S: Section<'de>> MapAccess<'de> for Rest<'_, A, S> 
         &mut self,
         seed: K,
     ) -> Result<Option<K::Value>, A::Error> {
-        while let Some(key) = self.map.next_key::<String>()? {
+        while let Some(key) = self.map.next_key::<String>()?.map(S::name) {
             if !S::OWN.contains(&&*key) {
                 return seed.deserialize(key.into_deserializer()).map(Some);
             }
@@ -88,6 +93,9 @@ macro_rules! reads_section {
     };
     (@value $map:ident duration) => {
         $map.next_value::<$crate::config::model::section::Time>()?.0
+    };
+    (@value $map:ident maybe_duration) => {
+        $map.next_value::<Option<$crate::config::model::section::Time>>()?.map(|time| time.0)
     };
     ($section:ty: $part:ty as $config:ident, $($key:ident $(: $how:ident)?),+) => {
         impl<'de> $crate::config::model::section::Section<'de> for $section {

@@ -1,14 +1,15 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{
     Deserialize, Deserializer, Serialize,
-    de::{Error as _, IntoDeserializer},
+    de::{self, IntoDeserializer, MapAccess},
 };
 use serde_json::Value;
 
+use super::section::{Section, section};
 #[cfg(all(feature = "process", unix))]
-use crate::allow::AllowConfig;
-use crate::error::Error;
+use crate::allow::{AllowConfig, AuditConfig};
+use crate::{config::names::in_snake_case, error::Error};
 
 /// The `security` section: which programs may run as plugins.
 ///
@@ -43,31 +44,6 @@ pub struct SecurityConfig {
     pub allow: BTreeMap<String, Value>,
 }
 
-const INERT: [&str; 4] = ["auto_update", "hash_algorithm", "validate_on_start", "reload_delay"];
-
-/// Names of Go's in YAML, where it declares none.
-const JOINED: [(&str, &str); 14] = [
-    ("whitelistfile", "whitelist_file"),
-    ("autoupdate", "auto_update"),
-    ("hashalgorithm", "hash_algorithm"),
-    ("validateonstart", "validate_on_start"),
-    ("maxfilesize", "max_file_size"),
-    ("allowedtypes", "allowed_types"),
-    ("forbiddenpaths", "forbidden_paths"),
-    ("auditconfig", "audit"),
-    ("watchconfig", "watch_config"),
-    ("reloaddelay", "reload_delay"),
-    ("auditfile", "audit_file"),
-    ("logunauthorized", "log_unauthorized"),
-    ("logauthorized", "log_authorized"),
-    ("logconfigchanges", "log_config_changes"),
-];
-
-fn snake(key: String) -> String {
-    let joined = JOINED.iter().find(|(joined, _)| *joined == key);
-    joined.map_or(key, |(_, snake)| (*snake).to_owned())
-}
-
 impl Default for SecurityConfig {
     fn default() -> Self {
         Self { enabled: true, inert: BTreeMap::new(), allow: Default::default() }
@@ -100,35 +76,159 @@ impl SecurityConfig {
     }
 }
 
-impl<'de> Deserialize<'de> for SecurityConfig {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut rest = serde_json::Map::new();
-        let mut security = Self::default();
-        for (key, mut value) in BTreeMap::<String, Value>::deserialize(deserializer)? {
-            let key = snake(key);
-            match key.as_str() {
-                "enabled" => {
-                    security.enabled = bool::deserialize(value).map_err(D::Error::custom)?;
-                }
-                // No policy in Go's words, which is no list.
-                "policy" if value == 0 || value == "disabled" => security.enabled = false,
-                inert if INERT.contains(&inert) => {
-                    security.inert.insert(key, value);
-                }
-                _ => {
-                    if let (true, Value::Object(audit)) = (key == "audit", &mut value) {
-                        audit.remove("enabled");
-                        *audit = std::mem::take(audit)
-                            .into_iter()
-                            .map(|(key, value)| (snake(key), value))
-                            .collect();
-                    }
-                    rest.insert(key, value);
+/// A section as it is written.
+#[derive(Default)]
+struct Written {
+    security: SecurityConfig,
+    policy: Policy,
+    #[cfg(all(feature = "process", unix))]
+    audit: Option<Audit>,
+}
+
+impl<'de> Section<'de> for Written {
+    #[cfg(all(feature = "process", unix))]
+    type Part = AllowConfig;
+    #[cfg(not(all(feature = "process", unix)))]
+    type Part = BTreeMap<String, Value>;
+
+    const OWN: &'static [&'static str] = &[
+        "enabled",
+        "policy",
+        #[cfg(all(feature = "process", unix))]
+        "audit",
+        "auto_update",
+        "hash_algorithm",
+        "validate_on_start",
+        "reload_delay",
+    ];
+
+    fn read<A: MapAccess<'de>>(&mut self, key: &str, map: &mut A) -> Result<(), A::Error> {
+        match key {
+            "enabled" => self.security.enabled = map.next_value()?,
+            "policy" => self.policy = map.next_value()?,
+            #[cfg(all(feature = "process", unix))]
+            "audit" => self.audit = map.next_value()?,
+            inert => {
+                if let Some(value) = map.next_value()? {
+                    self.security.inert.insert(inert.to_owned(), value);
                 }
             }
         }
-        let rest = Value::Object(rest).into_deserializer();
-        security.allow = Deserialize::deserialize(rest).map_err(D::Error::custom)?;
-        Ok(security)
+        Ok(())
+    }
+
+    fn with_part(mut self, part: Self::Part) -> Self {
+        self.security.allow = part;
+        self
+    }
+
+    fn name(key: String) -> String {
+        in_snake_case(key)
+    }
+}
+
+/// What `policy` says, in Go's words and numbers: a policy, or that there is none, which is no list.
+#[derive(Default)]
+enum Policy {
+    #[default]
+    Unset,
+    Off,
+    #[cfg(all(feature = "process", unix))]
+    Some(crate::allow::Policy),
+    #[cfg(not(all(feature = "process", unix)))]
+    Some(Value),
+}
+
+impl<'de> Deserialize<'de> for Policy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl de::Visitor<'_> for Visitor {
+            type Value = Policy;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`strict`, `permissive`, `audit-only` or `disabled`")
+            }
+
+            fn visit_unit<E: de::Error>(self) -> Result<Policy, E> {
+                Ok(Policy::Unset)
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Policy, E> {
+                match number {
+                    0 => Ok(Policy::Off),
+                    _ => Deserialize::deserialize(number.into_deserializer()).map(Policy::Some),
+                }
+            }
+
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<Policy, E> {
+                match word {
+                    "disabled" => Ok(Policy::Off),
+                    _ => Deserialize::deserialize(word.into_deserializer()).map(Policy::Some),
+                }
+            }
+        }
+
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+/// The `audit` section as it is written.
+#[cfg(all(feature = "process", unix))]
+#[derive(Default)]
+struct Audit {
+    config: AuditConfig,
+    is_off: bool,
+}
+
+#[cfg(all(feature = "process", unix))]
+impl<'de> Section<'de> for Audit {
+    type Part = AuditConfig;
+
+    const OWN: &'static [&'static str] = &["enabled"];
+
+    fn read<A: MapAccess<'de>>(&mut self, _: &str, map: &mut A) -> Result<(), A::Error> {
+        self.is_off = !map.next_value::<bool>()?;
+        Ok(())
+    }
+
+    fn with_part(mut self, part: AuditConfig) -> Self {
+        self.config = part;
+        if self.is_off {
+            self.config.file.clear();
+        }
+        self
+    }
+
+    fn name(key: String) -> String {
+        in_snake_case(key)
+    }
+}
+
+#[cfg(all(feature = "process", unix))]
+impl<'de> Deserialize<'de> for Audit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        section(deserializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for SecurityConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut written: Written = section(deserializer)?;
+        match written.policy {
+            Policy::Unset => {}
+            Policy::Off => written.security.enabled = false,
+            #[cfg(all(feature = "process", unix))]
+            Policy::Some(policy) => written.security.allow.policy = Some(policy),
+            #[cfg(not(all(feature = "process", unix)))]
+            Policy::Some(policy) => {
+                written.security.allow.insert("policy".to_owned(), policy);
+            }
+        }
+        #[cfg(all(feature = "process", unix))]
+        if let Some(Audit { config, .. }) = written.audit {
+            written.security.allow.audit = config;
+        }
+        Ok(written.security)
     }
 }

@@ -106,10 +106,10 @@ impl Checked<'_> {
 }
 
 /// What follows a key in the words of a part. In other words it is a value that is meant.
-const SAYS: [&str; 4] = [" is ", " must ", " (", ": "];
+const SAYS: [&str; 6] = [" is ", " must ", " (", ": ", " holds ", " has one "];
 
 /// The mistakes in what `validate` of a part says: `part: `key` is 0, but ..; `other` is 1, but ..`.
-fn mistakes(text: &str) -> Vec<(Option<&str>, String)> {
+pub(crate) fn mistakes(text: &str) -> Vec<(Option<&str>, String)> {
     let text = match text.split_once(": ") {
         Some((part, rest)) if !part.contains('`') => rest,
         _ => text,

@@ -1,9 +1,11 @@
 //! Keys that the Go plugin manager reads, and that have no effect here.
 
+use super::given;
 use crate::{
     config::{
         merge::find,
         model::Preset,
+        names::in_snake_case,
         value::{Flaw, Flaws, Member, Node},
     },
     error::Code,
@@ -16,23 +18,14 @@ const NOWHERE: [&str; 4] = ["cache_ttl", "enable_cache", "network_interfaces", "
 const FILE: [&str; 2] = ["metrics_port", "discovery"];
 
 /// Keys of `security` that have none.
-const SECURITY: [&str; 8] = [
-    "auto_update",
-    "autoupdate",
-    "hash_algorithm",
-    "hashalgorithm",
-    "validate_on_start",
-    "validateonstart",
-    "reload_delay",
-    "reloaddelay",
-];
+const SECURITY: [&str; 4] = ["auto_update", "hash_algorithm", "validate_on_start", "reload_delay"];
 
-/// What is said of the keys of a file that have no effect.
-pub(crate) fn notes(root: &Node, preset: Option<Preset>) -> Flaws {
+/// What is said of the keys of a file that have no effect; `own` are the names of the program's factories.
+pub(crate) fn notes(root: &Node, preset: Option<Preset>, own: &[String]) -> Flaws {
     let mut notes = Flaws::default();
     let mut list = |members: &[Member], section: &str, keys: &[&str]| {
         for member in members {
-            let key = member.key.to_ascii_lowercase();
+            let key = in_snake_case(member.key.clone());
             if keys.contains(&&*key) && !member.node.value.is_zero() {
                 notes.push(note(member, &format!("{section}{}", member.key)));
             }
@@ -40,6 +33,7 @@ pub(crate) fn notes(root: &Node, preset: Option<Preset>) -> Flaws {
     };
     list(root.members(), "", &FILE);
     list(find(root, "security").map(Node::members).unwrap_or_default(), "security.", &SECURITY);
+    given::notes(root, own, &mut notes);
     if preset == Some(Preset::Go) && !says_idempotent(root) {
         let message = "calls are sent again only if they were not sent, or are idempotent by the caller's word";
         let place = find(root, "preset").map(|node| node.place.clone()).unwrap_or_default();

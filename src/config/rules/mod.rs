@@ -2,14 +2,15 @@
 
 mod checked;
 mod file;
+mod given;
 mod inert;
 mod plugin;
 mod sections;
 
 pub(crate) use self::{
-    checked::{At, Checked},
+    checked::{At, Checked, mistakes},
     file::check_file,
     inert::{note_of, notes},
-    plugin::check_plugin,
+    plugin::{TRANSPORTS, check_plugin},
     sections::check_defaults,
 };

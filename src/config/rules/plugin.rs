@@ -12,7 +12,11 @@ use crate::{
     error::Code,
 };
 
-const TRANSPORTS: [&str; 6] = ["http", "https", "grpc", "grpc-tls", "unix", "exec"];
+pub(crate) const TRANSPORTS: [&str; 6] = ["http", "https", "grpc", "grpc-tls", "unix", "exec"];
+
+/// What addresses begin with that lead over another transport than HTTP. Among `endpoints` they are reached by it.
+const OTHERS: [&str; 7] =
+    ["unix:", "exec:", "tcp://", "grpc://", "grpc-tls://", "grpcs://", "grpc+unix://"];
 
 /// What no name of a plugin holds.
 const FORBIDDEN: [&str; 16] =
@@ -66,11 +70,25 @@ fn check_place(plugin: &PluginConfig, transports: &[String], checked: &mut Check
         "http" | "https" => {
             needs(checked, Code::PLUGIN_1003, "an `endpoint`, such as `https://tax.example`");
             for (key, address) in addresses(plugin) {
-                check_url(transport, &key, address, checked);
+                let is_elsewhere = OTHERS.iter().any(|scheme| address.starts_with(scheme));
+                if key != "endpoint" && is_elsewhere {
+                    check_address(&key, address, checked);
+                } else {
+                    check_url(&key, address, checked);
+                }
+                check_private(transport, &key, address, checked);
             }
         }
         "grpc" | "grpc-tls" => {
             needs(checked, Code::PLUGIN_1003, "an `endpoint`, such as `tax.example:50051`");
+            for (key, address) in addresses(plugin) {
+                let whole = match address.contains(':') {
+                    true => address.to_owned(),
+                    false => format!("grpc://{address}"),
+                };
+                check_address(&key, &whole, checked);
+                check_private(transport, &key, address, checked);
+            }
         }
         "unix" => needs(checked, Code::PLUGIN_1006, "the path of its socket as `endpoint`"),
         "exec" if plugin.executable.is_empty() => {
@@ -97,24 +115,38 @@ fn addresses(plugin: &PluginConfig) -> Vec<(String, &str)> {
     one.into_iter().chain(more).collect()
 }
 
-fn check_url(transport: &str, key: &str, address: &str, checked: &mut Checked<'_>) {
-    let Some((scheme, rest)) = address.split_once("://") else {
-        let message = "the address lacks its scheme or host, as in `https://tax.example`";
-        return checked.wrong(key, Code::PLUGIN_1005, message);
-    };
+fn check_url(key: &str, address: &str, checked: &mut Checked<'_>) {
+    let (scheme, rest) = address.split_once("://").unwrap_or_default();
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host = host.rsplit('@').next().unwrap_or_default();
     if scheme.is_empty() || host.is_empty() || host.starts_with(':') {
         let message = "the address lacks its scheme or host, as in `https://tax.example`";
         checked.wrong(key, Code::PLUGIN_1005, message);
-    } else if let Err(error) = Endpoint::new(address) {
-        checked.wrong(key, Code::PLUGIN_1004, error.what().to_owned());
-    } else if scheme.eq_ignore_ascii_case("http") && transport == "https" {
-        let message =
-            "the transport is `https`, but the address is `http://`: calls would be readable";
-        let help = "write `https://`, or the transport `http`".to_owned();
-        checked.wrong_helped(key, Code::CONFIG_1703, message, help);
+    } else {
+        check_address(key, address, checked);
     }
+}
+
+fn check_address(key: &str, address: &str, checked: &mut Checked<'_>) {
+    if let Err(error) = Endpoint::new(address) {
+        checked.wrong(key, Code::PLUGIN_1004, error.what().to_owned());
+    }
+}
+
+/// Calls of a transport with TLS do not leave without it.
+fn check_private(transport: &str, key: &str, address: &str, checked: &mut Checked<'_>) {
+    let scheme = address.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    let (private, open) = match (transport, scheme.as_deref()) {
+        ("https", Some("http")) => ("https", "http"),
+        ("grpc-tls", Some("http" | "grpc")) => ("grpc-tls", "grpc"),
+        _ => return,
+    };
+    let message = format!(
+        "the transport is `{transport}`, but the address is `{}://`: calls would be readable",
+        scheme.unwrap_or_default()
+    );
+    let help = format!("write `{private}://`, or the transport `{open}`");
+    checked.wrong_helped(key, Code::CONFIG_1703, message, help);
 }
 
 fn check_twice(plugin: &PluginConfig, checked: &mut Checked<'_>) {

@@ -2,48 +2,109 @@
 
 use serde_json::{Map, Value, json};
 
-use super::ask::{Shape, shape};
-use crate::config::{
-    error::is_secret,
-    model::{Config, PluginConfig, Sections},
-    names::ours,
-    value::Path,
+use super::{
+    ask::shape,
+    demands::{of_auth, of_plugin},
+    docs::OTHER_NAME,
+    written::{Writer, defined},
+};
+use crate::{
+    auth::AuthMethod,
+    config::{
+        model::{Config, PluginConfig, Sections, SecurityConfig, StrategyName},
+        names::always,
+        rules::TRANSPORTS,
+        value::Path,
+    },
 };
 
-/// Returns the JSON Schema of a config file: an editor that has it completes the keys, and marks unknown
-/// ones and values of a wrong type.
+/// Returns the JSON Schema of a config file: an editor that has it completes the keys, shows what each is for
+/// and its default, and marks unknown keys, and values of a wrong type or out of range.
 ///
-/// It is made from the structs that read the file. Ranges, and rules between keys, are not in it:
+/// It is made from the structs that read the file. Most rules between keys are not in it:
 /// [`Config::from_file`] checks them.
 ///
 /// ```
 /// let schema = tower_upstream::config::schema();
 /// assert_eq!(schema["properties"]["log_level"]["$ref"], "#/$defs/text");
+/// assert_eq!(schema["$defs"]["retry"]["properties"]["attempts"]["maximum"], 64);
 /// assert_eq!(schema["additionalProperties"], false);
 /// ```
 pub fn schema() -> Value {
-    let mut defaults = serde_json::to_value(Config::default()).unwrap_or_default();
-    let sections = serde_json::to_value(Sections::default()).unwrap_or_default();
-    let mut plugin = serde_json::to_value(PluginConfig::default()).unwrap_or_default();
-    for (of, section) in sections.as_object().into_iter().flatten() {
-        plugin[of] = section.clone();
-        defaults[format!("default_{of}")] = section.clone();
+    let sections = to_value(&Sections::default());
+    let writer = Writer { sections: &sections };
+    let names: Vec<&String> = sections.as_object().into_iter().flat_map(Map::keys).collect();
+
+    let mut config = to_value(&Config::default());
+    config["security"] = to_value(&SecurityConfig::default());
+    let mut root = writer.write(&shape::<Config>(), &Path::Root, Some(&config));
+    let mut all = writer.write(&shape::<Sections>(), &Path::Root, Some(&sections));
+    let plugins = Path::Root.key("plugins");
+    let mut plugin =
+        writer.write(&shape::<PluginConfig>(), &plugins, Some(&to_value(&PluginConfig::default())));
+
+    let mut definitions = definitions();
+    for name in names {
+        let section = all["properties"][name].take();
+        if section.get("$ref").is_some() {
+            plugin["properties"][name] = section.clone();
+            all["properties"][name] = section;
+            continue;
+        }
+        let mut link = but_for_zeros(name);
+        if let Some(of_go) = root["properties"].get_mut(format!("default_{name}")) {
+            *of_go = link.clone();
+            of_go["description"] = json!(format!("{OTHER_NAME}`defaults.{name}`."));
+        }
+        link["description"] = section["description"].clone();
+        plugin["properties"][name] = link.clone();
+        all["properties"][name] = link;
+        definitions[name] = section;
     }
-    let mut schema = written(&shape::<Config>(), &Path::Root, Some(&defaults));
-    let one = written(&shape::<PluginConfig>(), &Path::Root.key("plugins"), Some(&plugin));
-    let of_plugin = || json!({ "$ref": "#/$defs/plugin" });
-    schema["properties"]["plugins"] = json!({
-        "description": "a list of plugins, or an object of plugins by name",
-        "anyOf": [
-            { "type": "array", "items": of_plugin() },
-            { "type": "object", "additionalProperties": of_plugin() },
-        ],
+    // Read in a way of its own, since Go writes an empty one.
+    let auth = Path::Root.key("auth");
+    let mut method =
+        writer.write(&shape::<AuthMethod>(), &auth.key("method"), Some(&json!("none")));
+    if let Some(methods) = method["anyOf"][0]["enum"].as_array_mut() {
+        methods.push(json!(""));
+    }
+    definitions["auth"]["properties"]["method"] = method;
+    // Names that other factories, and other spellings, may add to.
+    plugin["properties"]["transport"]["examples"] = json!(TRANSPORTS);
+    let strategies: Vec<_> = StrategyName::ALL.iter().map(|name| name.as_str()).collect();
+    definitions["balance"]["properties"]["strategy"]["examples"] = json!(strategies);
+
+    of_plugin(&mut plugin);
+    definitions["plugin"] = plugin;
+    of_auth(&mut root, &mut definitions);
+    let said = |root: &Value, key: &str| root["properties"][key]["description"].clone();
+    all["description"] = said(&root, "defaults");
+    root["properties"]["defaults"] = all;
+    root["properties"]["plugins"] = json!({
+        "description": said(&root, "plugins"),
+        "type": ["array", "object", "null"],
+        "items": defined("listed"),
+        "minItems": 1,
+        "additionalProperties": defined("plugin"),
+        "minProperties": 1,
     });
-    schema["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
-    schema["title"] = json!("Plugins of a program");
-    schema["$defs"] = definitions();
-    schema["$defs"]["plugin"] = one;
-    schema
+    definitions["listed"] = json!({ "allOf": [defined("plugin"), { "required": ["name"] }] });
+    root["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
+    root["title"] = json!("Plugins of a program");
+    root["$defs"] = definitions;
+    root
+}
+
+/// A section, which Go may write with zeros for one that is not there.
+fn but_for_zeros(name: &str) -> Value {
+    let Some(members) = always(name) else { return defined(name) };
+    let zero = |member: &&str| ((*member).to_owned(), json!({ "enum": [0, false, "", "0s"] }));
+    let zeros: Map<_, _> = members.iter().map(zero).collect();
+    json!({ "if": { "type": "object", "required": members, "properties": zeros }, "else": defined(name) })
+}
+
+fn to_value(of: &impl serde::Serialize) -> Value {
+    serde_json::to_value(of).unwrap_or_default()
 }
 
 /// Values without parts. Each may be a variable, too, and null, which leaves a value as it is.
@@ -56,6 +117,17 @@ fn definitions() -> Value {
         "natural": scalar(json!({ "type": "integer", "minimum": 0 })),
         "number": scalar(json!({ "type": "number" })),
         "text": { "type": ["string", "null"] },
+        "duration": {
+            "description": "a duration such as `1m30s`, or whole nanoseconds",
+            "anyOf": [
+                {
+                    "type": "string",
+                    "pattern": "^\\+?(0|(([0-9]+(\\.[0-9]*)?|\\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$|\\$\\{",
+                },
+                { "type": "integer", "minimum": 0 },
+                { "type": "null" },
+            ],
+        },
         "secret": {
             "description": "a text, or the environment variable or the file that has it",
             "anyOf": [
@@ -75,48 +147,4 @@ fn definitions() -> Value {
             "pattern": "^\\$\\{[A-Za-z_][A-Za-z0-9_]*(:-[^}]*)?\\}$",
         },
     })
-}
-
-/// A shape as a schema; `default` is what holds where nothing is written.
-fn written(shape: &Shape, path: &Path<'_>, default: Option<&Value>) -> Value {
-    let scalar = |name: &str| json!({ "$ref": format!("#/$defs/{name}") });
-    let mut schema = match shape {
-        Shape::Bool => scalar("bool"),
-        Shape::Integer { is_signed: true } => scalar("integer"),
-        Shape::Integer { is_signed: false } => scalar("natural"),
-        Shape::Fraction => scalar("number"),
-        Shape::Text if is_secret(path) => scalar("secret"),
-        Shape::Text => scalar("text"),
-        Shape::Choice(choices) => {
-            json!({ "anyOf": [{ "enum": choices }, scalar("variable"), { "type": "null" }] })
-        }
-        Shape::List(item) => json!({ "type": "array", "items": written(item, path, None) }),
-        Shape::Map(of) => {
-            json!({ "type": "object", "additionalProperties": written(of, path, None) })
-        }
-        Shape::Struct { fields, is_open } => {
-            let property = |(name, shape): &(&'static str, Shape)| {
-                let of = default.and_then(|of| of.get(name).or_else(|| of.get(ours(name))));
-                ((*name).to_owned(), written(shape, &path.key(name), of))
-            };
-            let properties: Map<String, Value> = fields.iter().map(property).collect();
-            json!({
-                "type": "object",
-                "properties": properties,
-                "additionalProperties": is_open,
-            })
-        }
-        Shape::One(shapes, said) => {
-            let kinds = shapes.iter().map(|shape| written(shape, path, None));
-            json!({ "description": said, "anyOf": kinds.collect::<Vec<_>>() })
-        }
-        Shape::Anything => json!({}),
-    };
-    match default {
-        Some(value) if !value.is_object() && !value.is_null() && !is_secret(path) => {
-            schema["default"] = value.clone();
-        }
-        _ => {}
-    }
-    schema
 }

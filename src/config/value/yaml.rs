@@ -51,11 +51,16 @@ fn flaw(source: &Source, error: &Error) -> Flaw {
     while let Error::AliasError { error, .. } = cause {
         cause = &**error;
     }
-    match cause {
+    let is_bound = matches!(
+        cause,
         Error::Budget { .. }
-        | Error::AliasReplayLimitExceeded { .. }
-        | Error::AliasExpansionLimitExceeded { .. }
-        | Error::AliasReplayStackDepthExceeded { .. } => Flaw::new(
+            | Error::AliasReplayLimitExceeded { .. }
+            | Error::AliasExpansionLimitExceeded { .. }
+            | Error::AliasReplayStackDepthExceeded { .. }
+    );
+    match cause {
+        // What its scanner says of maps in maps has no name.
+        _ if is_bound || what.starts_with("recursion limit") => Flaw::new(
             Code::CONFIG_1706,
             place,
             format!(

@@ -1,18 +1,34 @@
 //! A file to begin with.
 
-use std::{fs, io::Write, path::Path};
+use std::{fmt::Write as _, fs, io::Write as _, path::Path};
+
+use serde_json::{Map, Value, json};
 
 use super::text::Secrets;
 use crate::{
     config::{
         model::{Config, PluginConfig},
+        shape::{OTHER_NAME, schema},
         value::Format,
     },
     error::{Code, Error, Kind},
 };
 
+/// What the sample is about.
+const ABOUT: &str = "\
+# Plugins of a program. Every key is here with its default, and those without one behind a `#`.
+# Values may be \"${NAME}\" or \"${NAME:-default}\", of the environment.
+";
+
+/// No line of a comment is longer, if its words let it.
+const WIDTH: usize = 100;
+
+/// Sections that have an effect if they are there, whatever they say.
+const OFF: [&str; 3] = ["discover", "discovery", "security"];
+
 impl Config {
-    /// Returns a file with every section and its defaults, and one plugin, to begin with.
+    /// Returns a file to begin with: every key with its default and what it is for, and one plugin. In JSON,
+    /// which has no comments, the keys that have a default.
     ///
     /// It is made from the structs that read it, and reading it gives the defaults.
     ///
@@ -21,21 +37,31 @@ impl Config {
     ///
     /// ```
     /// use tower_upstream::config::{Config, Format, Sections};
-    /// let config = Config::from_str(&Config::sample(Format::Toml)?, Format::Toml)?;
-    /// assert_eq!(config.defaults, Sections::default());
+    /// let sample = Config::sample(Format::Toml)?;
+    /// assert!(sample.contains("\n# Number of attempts in all, from 1 to 64. Default: 3.\nattempts = 3\n"));
+    /// assert_eq!(Config::from_str(&sample, Format::Toml)?.defaults, Sections::default());
     /// # Ok::<(), tower_upstream::BoxError>(())
     /// ```
     pub fn sample(format: Format) -> Result<String, Error> {
-        let plugin = PluginConfig::new("example", "https").with_endpoint("https://example.com");
-        let text = Self::default().with_plugin(plugin).to_text(format, Secrets::Masked)?;
-        let about = match format {
-            Format::Json => return Ok(text),
-            Format::Yaml | Format::Toml => {
-                "# Plugins of a program, and with their defaults all sections that a plugin may have, too.\n\
-                 # Values may be \"${NAME}\" or \"${NAME:-default}\", of the environment.\n\n"
-            }
-        };
-        Ok(format!("{about}{text}"))
+        if format == Format::Json {
+            let plugin = PluginConfig::new("example", "https").with_endpoint("https://example.com");
+            return Self::default().with_plugin(plugin).to_text(format, Secrets::Masked);
+        }
+        let schema = schema();
+        let mut sample = Sample { schema: &schema, format, text: ABOUT.to_owned() };
+        let file = sample.properties(&schema);
+        sample.keys(&file, "", false);
+        let sections = sample.properties(&schema["properties"]["defaults"]);
+        let mut plugin = sample.properties(&schema["$defs"]["plugin"]);
+        plugin.retain(|key, _| key != "name" && !sections.contains_key(key));
+        for (key, value) in [("transport", "https"), ("endpoint", "https://example.com")] {
+            plugin[key]["default"] = json!(value);
+        }
+        sample.header("plugins", &schema["properties"]["plugins"], false);
+        let about = json!({ "description": "It may have each section of `defaults`, too." });
+        sample.header("plugins.example", &about, false);
+        sample.keys(&plugin, "plugins.example", false);
+        Ok(sample.text)
     }
 
     /// Writes the [sample](Self::sample) to a new file, in the format of its extension. Only the user may
@@ -52,6 +78,114 @@ impl Config {
             let failed = Error::not_sent(Kind::InvalidConfig).coded(Some(Code::CONFIG_1706));
             failed.message(text).caused_by(error)
         })
+    }
+}
+
+/// A file as far as it is written.
+struct Sample<'s> {
+    schema: &'s Value,
+    format: Format,
+    text: String,
+}
+
+impl Sample<'_> {
+    fn resolved<'v>(&'v self, of: &'v Value) -> &'v Value {
+        // But for one of zeros.
+        let link = of["$ref"].as_str().or(of["else"]["$ref"].as_str());
+        let link = link.and_then(|link| link.strip_prefix("#/$defs/"));
+        link.map_or(of, |name| &self.schema["$defs"][name])
+    }
+
+    /// The keys of a section, by our names. None if it is a value.
+    fn properties(&self, of: &Value) -> Map<String, Value> {
+        let mut properties =
+            self.resolved(of)["properties"].as_object().cloned().unwrap_or_default();
+        let said = |of: &Value| of["description"].as_str().unwrap_or_default().to_owned();
+        properties.retain(|_, of| !said(of).starts_with(OTHER_NAME));
+        properties
+    }
+
+    /// Writes keys, and then sections. What is off would have an effect, and is a comment.
+    fn keys(&mut self, keys: &Map<String, Value>, path: &str, is_off: bool) {
+        let depth = self.depth(path);
+        let mut sections = Vec::new();
+        for (key, of) in keys.iter().filter(|(key, _)| !path.is_empty() || *key != "plugins") {
+            let own = self.properties(of);
+            if !own.is_empty() && self.resolved(of)["type"] == "object" {
+                sections.push((key, of, own));
+                continue;
+            }
+            self.comment(of, depth);
+            let default = of.get("default").unwrap_or(&self.resolved(of)["default"]);
+            let (value, is_set) = match default {
+                Value::Null => (String::new(), false),
+                value => (format!(" {}", inline(value, self.format)), !is_off),
+            };
+            let sign = if self.format == Format::Yaml { ":" } else { " =" };
+            self.line(depth, is_set, &format!("{key}{sign}{value}"));
+        }
+        for (key, of, own) in sections {
+            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            let is_off = is_off || OFF.contains(&&**key);
+            self.header(&path, of, is_off);
+            self.keys(&own, &path, is_off);
+        }
+    }
+
+    /// Begins a section.
+    fn header(&mut self, path: &str, of: &Value, is_off: bool) {
+        let (parent, key) = path.rsplit_once('.').unwrap_or(("", path));
+        let depth = self.depth(parent);
+        self.text.push('\n');
+        self.comment(of, depth);
+        match self.format {
+            Format::Yaml => self.line(depth, !is_off, &format!("{key}:")),
+            // Each plugin is a table.
+            _ if path == "plugins" => {}
+            _ => self.line(depth, !is_off, &format!("[{path}]")),
+        }
+    }
+
+    /// How far the keys of a section stand to the right.
+    fn depth(&self, path: &str) -> usize {
+        match self.format {
+            Format::Yaml if !path.is_empty() => 1 + path.matches('.').count(),
+            _ => 0,
+        }
+    }
+
+    /// Writes what a key is for.
+    fn comment(&mut self, of: &Value, depth: usize) {
+        let words = of["description"].as_str().unwrap_or_default().split(' ');
+        let mut line = String::new();
+        for word in words.filter(|word| !word.is_empty()) {
+            if !line.is_empty() && line.len() + word.len() > WIDTH {
+                self.line(depth, false, &line);
+                line.clear();
+            }
+            line.push_str(if line.is_empty() { "" } else { " " });
+            line.push_str(word);
+        }
+        if !line.is_empty() {
+            self.line(depth, false, &line);
+        }
+    }
+
+    fn line(&mut self, depth: usize, is_set: bool, text: &str) {
+        let mark = if is_set { "" } else { "# " };
+        let _ = writeln!(self.text, "{:1$}{mark}{text}", "", 2 * depth);
+    }
+}
+
+/// A value in one line.
+fn inline(value: &Value, format: Format) -> String {
+    match value {
+        Value::Object(members) if format == Format::Toml => {
+            let members = members.iter().filter(|(_, value)| !value.is_null());
+            let members = members.map(|(key, value)| format!("{key} = {}", inline(value, format)));
+            format!("{{ {} }}", members.collect::<Vec<_>>().join(", "))
+        }
+        value => value.to_string(),
     }
 }
 

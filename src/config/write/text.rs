@@ -3,7 +3,10 @@ use serde_json::Value;
 use super::{go, yaml::to_yaml};
 use crate::{
     auth::shown::{Shown, showing},
-    config::{model::Config, value::Format},
+    config::{
+        model::{Config, Preset, Sections},
+        value::Format,
+    },
     error::{Error, Kind},
 };
 
@@ -29,9 +32,6 @@ pub enum Secrets {
     /// As they are. What is read again is equal.
     Written,
 }
-
-/// Keys whose default is not none, so that none is written where the format has no null.
-const NONE_COUNTS: [&str; 1] = ["failure_ratio"];
 
 impl Config {
     /// Returns the config as JSON; secrets are `"***"`.
@@ -96,7 +96,12 @@ impl Config {
             Format::Json => pretty(&value),
             Format::Yaml => Ok(to_yaml(&value)),
             Format::Toml => {
-                without_null(&mut value);
+                let sections = match self.preset {
+                    Some(Preset::Go) => Sections::go(),
+                    None => Sections::default(),
+                };
+                let base = showing(shown(secrets), || serde_json::to_value(sections));
+                leave_out(&mut value, &base.map_err(|error| unwritable(format, &error))?);
                 toml::to_string_pretty(&Toml(&value)).map_err(|error| unwritable(format, &error))
             }
         }
@@ -120,16 +125,33 @@ fn unwritable(format: Format, error: &dyn std::error::Error) -> Error {
     Error::not_sent(Kind::InvalidConfig).message(text)
 }
 
-/// TOML has no null: a key without a value is left out.
-fn without_null(value: &mut Value) {
+/// Values of any shape, in which null is a value.
+const FREE: [&str; 3] = ["default_response", "discover", "options"];
+
+/// TOML has no null: a key without a value is left out, unless a default would hold then. `base` has those of
+/// the defaults of the file, which are those of its plugins.
+fn leave_out(config: &mut Value, base: &Value) {
+    let [mut defaults, mut plugins] = ["defaults", "plugins"].map(|key| config[key].take());
+    for plugin in plugins.as_array_mut().into_iter().flatten() {
+        without_null(plugin, &defaults);
+    }
+    without_null(&mut defaults, base);
+    without_null(config, &Value::Null);
+    (config["defaults"], config["plugins"]) = (defaults, plugins);
+}
+
+fn without_null(value: &mut Value, base: &Value) {
+    let has_default = |key: &str| base.get(key).is_some_and(|default| !default.is_null());
     match value {
         Value::Object(members) => {
-            members.retain(|key, value| !value.is_null() || NONE_COUNTS.contains(&&**key));
-            members.values_mut().for_each(without_null);
+            members.retain(|key, value| !value.is_null() || has_default(key));
+            for (key, value) in members.iter_mut().filter(|(key, _)| !FREE.contains(&&***key)) {
+                without_null(value, base.get(key).unwrap_or(&Value::Null));
+            }
         }
         Value::Array(items) => {
             items.retain(|item| !item.is_null());
-            items.iter_mut().for_each(without_null);
+            items.iter_mut().for_each(|item| without_null(item, &Value::Null));
         }
         _ => {}
     }

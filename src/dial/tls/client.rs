@@ -8,7 +8,7 @@ use tokio_rustls::{
     rustls::{ClientConfig, pki_types::ServerName},
 };
 
-use super::{config::TlsConfig, files::load, reload::Reload};
+use super::{config::TlsConfig, files::load, given::GivenTls, reload::Reload};
 use crate::{
     dial::{connection::Connection, error::ConnectError},
     error::BoxError,
@@ -19,9 +19,17 @@ type Secured = TokioIo<TlsStream<TokioIo<Connection>>>;
 
 /// What was read of the files of one transport, for all its members: with it, sessions are resumed.
 #[derive(Default)]
-pub(crate) struct Tls(Reload<TlsConfig, ClientConfig>);
+pub(crate) struct Tls {
+    loaded: Reload<TlsConfig, ClientConfig>,
+    given: GivenTls,
+}
 
 impl Tls {
+    #[cfg(feature = "kubernetes")]
+    pub(crate) fn with(given: GivenTls) -> Self {
+        Self { loaded: Reload::default(), given }
+    }
+
     /// Agrees with `host` on TLS over `connection`. Returns whether they agreed on HTTP/2 too.
     pub(crate) async fn secure(
         self: &Arc<Self>,
@@ -32,6 +40,7 @@ impl Tls {
         let (tls, config) = (self.clone(), config.clone());
         let client = spawn_blocking(move || tls.client(&config)).await;
         let client = client.map_err(ConnectError::failed)?.map_err(ConnectError::of_config)?;
+        let host = self.given.server_name.as_deref().unwrap_or(host);
         let host = host.strip_prefix('[').map_or(host, |host| host.trim_end_matches(']'));
         let name = ServerName::try_from(host.to_owned()).map_err(ConnectError::failed)?;
         let secured = TlsConnector::from(client).connect(name, TokioIo::new(connection)).await;
@@ -42,7 +51,7 @@ impl Tls {
 
     fn client(&self, config: &TlsConfig) -> Result<Arc<ClientConfig>, BoxError> {
         let files = [&config.ca_file, &config.cert_file, &config.key_file];
-        self.0.get(config, files, || load(config))
+        self.loaded.get(config, files, || load(config, &self.given))
     }
 }
 

@@ -3,8 +3,10 @@
 mod client;
 mod config;
 mod files;
+mod given;
 mod reload;
 mod server;
+mod unverified;
 
 pub use self::config::{ServerTlsConfig, TlsConfig};
-pub(crate) use self::{client::Tls, server::ServerTls};
+pub(crate) use self::{client::Tls, given::GivenTls, server::ServerTls};

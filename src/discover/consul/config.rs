@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -58,13 +58,16 @@ pub struct ConsulConfig {
     pub max_response_bytes: usize,
     /// How to read services that are asked for without a query of their own.
     pub query: ConsulQuery,
-    /// Which answers to doubt.
+    /// Which answers to doubt. A [`max_stale`](WatchConfig::max_stale) is at least 5 s here, since the first query of
+    /// a watch may wait for a second; with one of less than twice [`wait`](ConsulQuery::wait), a quiet service is asked
+    /// for more often than that.
     pub watch: WatchConfig,
 }
 
 crate::written::names_keys!(ConsulConfig);
 
 const MIN_RESPONSE: usize = 64 << 10;
+const MIN_STALE: Duration = Duration::from_secs(5);
 
 impl Default for ConsulConfig {
     fn default() -> Self {
@@ -224,6 +227,9 @@ impl ConsulConfig {
             let bytes = self.max_response_bytes;
             mistakes.push(format!("`max_response_bytes` is {bytes}, but must be at least 65536"));
         }
+        if let Some(value) = self.watch.max_stale.filter(|stale| *stale < MIN_STALE) {
+            mistakes.push(format!("`max_stale` is {value:?}, but must be at least 5 s"));
+        }
         let parts = [self.query.validate(), self.watch.validate()];
         mistakes.extend(parts.into_iter().filter_map(|of| Some(of.err()?.what().to_owned())));
         let is_exposed = self.exposes_token();
@@ -277,6 +283,19 @@ impl ConsulConfig {
             datacenter: self.datacenter.clone(),
             namespace: self.namespace.clone(),
             partition: self.partition.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_may_not_be_too_old_before_the_first_query_is_made() {
+        for (secs, is_right) in [(4, false), (5, true)] {
+            let watch = WatchConfig::default().with_max_stale(Duration::from_secs(secs));
+            assert_eq!(ConsulConfig::default().with_watch(watch).validate().is_ok(), is_right);
         }
     }
 }

@@ -22,9 +22,9 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// How often to look whether the agent still knows the instances that it checks itself.
 const LOOK: Duration = Duration::from_secs(30);
 /// Longest time to tell that all instances are alive.
-const ROUND: Duration = Duration::from_secs(10);
+const ROUND: Duration = Duration::from_secs(14);
 /// Instances that are kept alive at once.
-const PARALLEL: usize = 8;
+const PARALLEL: usize = 32;
 
 /// Announces instances to a Consul agent. Made by [`Consul::registrar`](super::Consul::registrar).
 ///

@@ -230,6 +230,26 @@ pub(super) struct LeaseKeepAliveResponse {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct LeaseTimeToLiveRequest {
+    #[prost(int64, tag = "1")]
+    pub(super) id: i64,
+    /// Whether its keys are told, too.
+    #[prost(bool, tag = "2")]
+    pub(super) keys: bool,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct LeaseTimeToLiveResponse {
+    #[prost(message, optional, tag = "1")]
+    pub(super) header: Option<Header>,
+    /// -1: the lease is over.
+    #[prost(int64, tag = "3")]
+    pub(super) ttl: i64,
+    #[prost(bytes = "bytes", repeated, tag = "5")]
+    pub(super) keys: Vec<Bytes>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
 #[prost(skip_debug)]
 pub(super) struct AuthenticateRequest {
     #[prost(string, tag = "1")]

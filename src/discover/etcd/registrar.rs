@@ -1,5 +1,5 @@
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
     sync::{Arc, Mutex},
     time::Duration,
@@ -18,8 +18,8 @@ use super::{
     link::Link,
     messages::{
         Compare, DeleteRangeRequest, Done, LEASE, LeaseGrantRequest, LeaseGrantResponse,
-        LeaseKeepAliveResponse, LeaseRequest, Operation, PutRequest, RequestOp, TxnRequest,
-        TxnResponse,
+        LeaseKeepAliveResponse, LeaseRequest, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
+        Operation, PutRequest, RequestOp, TxnRequest, TxnResponse,
     },
 };
 use crate::{
@@ -32,7 +32,7 @@ use crate::{
 ///
 /// All instances of a [`Registry`](super::super::Registry) have one lease, of
 /// [`lease_ttl`](super::EtcdConfig::lease_ttl). Its end removes them together; if it is lost, they are written
-/// again under a new one. Nothing is ever written without a lease.
+/// again under a new one, as is everything if one of the keys was deleted. Nothing is ever written without a lease.
 ///
 /// An id is of the process that has announced it last: one that had it before, such as that which a restart
 /// replaces, neither changes nor removes it any more. To tell them apart, a user needs to read the keys, too.
@@ -254,11 +254,23 @@ impl Registrar for EtcdRegistrar {
     async fn keep_alive(
         &self,
         session: &mut EtcdSession,
-        _: &[Instance],
+        instances: &[Instance],
     ) -> Result<Kept, BoxError> {
-        let Some(lease) = session.lease.filter(|_| !session.is_lost) else { return Ok(Kept::Lost) };
-        let ttl = self.renew(session, lease).await?;
-        Ok(if ttl > 0 { Kept::Alive } else { Kept::Lost })
+        let Some(id) = session.lease.filter(|_| !session.is_lost) else { return Ok(Kept::Lost) };
+        if self.renew(session, id).await? <= 0 {
+            return Ok(Kept::Lost);
+        }
+        // What something else has deleted, or written over, is under no lease of this any more.
+        let link = self.link(session).await?;
+        let path = "/etcdserverpb.Lease/LeaseTimeToLive";
+        let request = LeaseTimeToLiveRequest { id, keys: true };
+        let LeaseTimeToLiveResponse { keys, .. } = self.client.ask(&link, path, request).await?;
+        let keys: HashSet<_> = keys.into_iter().collect();
+        let is_there = |of: &Instance| {
+            let key = self.keys.of_instance(of.service(), of.id());
+            key.is_ok_and(|key| keys.contains(&key))
+        };
+        Ok(if instances.iter().all(is_there) { Kept::Alive } else { Kept::Lost })
     }
 
     async fn remove(&self, session: &mut EtcdSession, instance: &Instance) -> Result<(), BoxError> {

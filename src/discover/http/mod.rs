@@ -1,5 +1,6 @@
 //! Endpoints that are asked what they are: polling of `/_farp/discovery` over HTTP.
 
+mod catalog;
 mod config;
 mod document;
 mod fetch;

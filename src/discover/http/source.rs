@@ -10,8 +10,6 @@ use http::HeaderValue;
 
 use super::{
     super::{
-        catalog::Catalog,
-        register::Instance,
         set::EndpointSet,
         watch::{Observation, Source, Watched},
     },
@@ -237,12 +235,16 @@ impl Farp {
         lock(&self.records).get_mut(at).map(change)
     }
 
-    /// Polls what is due, or everything.
-    async fn poll_all(&self, is_everything: bool) {
+    /// Polls what is due.
+    pub(super) async fn poll_due(&self) {
         let now = time::now();
+        self.poll_those(|record| record.is_due(now)).await;
+    }
+
+    async fn poll_those(&self, is_wanted: impl Fn(&Record) -> bool) {
         let due: Vec<usize> = {
             let records = lock(&self.records);
-            let due = records.iter().enumerate().filter(|(_, of)| is_everything || of.is_due(now));
+            let due = records.iter().enumerate().filter(|(_, record)| is_wanted(record));
             due.map(|(at, _)| at).collect()
         };
         let polls = stream::iter(due).map(|at| self.poll(at)).buffer_unordered(MAX_POLLS);
@@ -250,24 +252,14 @@ impl Farp {
     }
 
     /// Why there is no answer: an error of one seed, if all failed and none is there.
-    fn failed(&self) -> Option<Error> {
+    pub(super) fn failed(&self) -> Option<Error> {
         let records = lock(&self.records);
         let first = records.first()?.error.clone();
         first.filter(|_| records.iter().all(|of| of.error.is_some() && !of.is_there))
     }
 
-    /// What all seeds tell now, for one that asks.
-    async fn ask(&self) -> Result<Vec<Arc<Endpoint>>, Error> {
-        self.poll_all(false).await;
-        let endpoints = self.endpoints();
-        match self.failed() {
-            Some(error) if endpoints.is_empty() => Err(error),
-            _ => Ok(endpoints),
-        }
-    }
-
     /// What all seeds tell. The first of two that tell the same id counts.
-    fn endpoints(&self) -> Vec<Arc<Endpoint>> {
+    pub(super) fn endpoints(&self) -> Vec<Arc<Endpoint>> {
         let mut keys = HashSet::new();
         let mut records = lock(&self.records);
         let kept = records.iter_mut().zip(&self.seeds).filter_map(|(record, seed)| {
@@ -288,6 +280,8 @@ impl Farp {
 #[allow(unnameable_types, reason = "what a source remembers is for the source alone")]
 pub struct FarpState {
     has_told: bool,
+    /// Whether all seeds had failed at the last look.
+    was_silent: bool,
 }
 
 impl Source for Farp {
@@ -305,7 +299,15 @@ impl Source for Farp {
     }
 
     async fn observe(&self, state: &mut FarpState) -> Result<Observation, BoxError> {
-        self.poll_all(!state.has_told).await;
+        match state.has_told {
+            true => self.poll_due().await,
+            false => self.poll_those(|_| true).await,
+        }
+        let was_silent = std::mem::replace(&mut state.was_silent, self.failed().is_some());
+        if was_silent && !state.was_silent {
+            // One is back, and so may the others be: they are not gone because it was asked first.
+            self.poll_those(|record| record.error.is_some()).await;
+        }
         let now = time::now();
         let next = lock(&self.records).iter().filter_map(Record::due).min();
         let next = next.map_or(self.config.interval, |due| due.saturating_duration_since(now));
@@ -317,26 +319,6 @@ impl Source for Farp {
         }
         state.has_told = true;
         Ok(Observation::of(EndpointSet::new(endpoints, "farp")?).again_after(next))
-    }
-}
-
-impl Catalog for Farp {
-    async fn list_services(&self) -> Result<Vec<String>, BoxError> {
-        let names = self.ask().await?;
-        let names = names.iter().filter_map(|of| of.metadata().get("name").cloned());
-        let mut names: Vec<String> = names.collect();
-        names.sort();
-        names.dedup();
-        Ok(names)
-    }
-
-    async fn find_instance(&self, id: &str) -> Result<Option<Instance>, BoxError> {
-        let found = self.ask().await?.into_iter().find(|of| of.key() == id);
-        let found = found.and_then(|of| {
-            let name = of.metadata().get("name")?.clone();
-            Some(Instance::new(name, (*of).clone()))
-        });
-        Ok(found.transpose()?)
     }
 }
 

@@ -1,10 +1,15 @@
-use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use mdns_sd::TxtProperties;
 
 use super::{
-    super::watch::{Watched, Watches},
+    super::{
+        catalog::Catalog,
+        register::Instance,
+        set::EndpointSet,
+        watch::{Watched, Watches},
+    },
     check::{self, Check},
     config::MdnsConfig,
     daemon::{Daemons, failed},
@@ -17,7 +22,7 @@ use super::{
 };
 use crate::{
     endpoint::Endpoint,
-    error::{Error, Kind},
+    error::{BoxError, Error, Kind},
 };
 
 /// Multicast DNS (RFC 6762) with DNS-SD (RFC 6763): services in the local network, without a server.
@@ -152,6 +157,20 @@ impl Mdns {
         Ok(self.watch("\n", None, kinds, false))
     }
 
+    /// All instances of the types that are known, unchecked.
+    async fn all(&self) -> Result<EndpointSet, Error> {
+        let config = &self.daemons.config;
+        let types = config.service_type.iter().chain(&config.service_types);
+        let kinds = types.map(|of| ServiceType::parse(of)).collect::<Result<Vec<_>, _>>()?;
+        if kinds.is_empty() {
+            let text = "mDNS: there is no `service_type` to look for";
+            return Err(Error::not_sent(Kind::InvalidConfig).message(text));
+        }
+        let source = MdnsService::new(self.daemons.clone(), None, kinds, false, None).thorough();
+        let all = Watched::with_config(source, config.watch.clone());
+        all.first_snapshot(config.browse_timeout + SPARE).await
+    }
+
     fn watch(
         &self,
         key: &str,
@@ -225,7 +244,27 @@ impl Mdns {
     }
 }
 
+/// Beside the time of a search.
+const SPARE: Duration = Duration::from_secs(5);
 const RECONFIRM: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
+
+/// Of the [`service_type`](MdnsConfig::service_type) and the [`service_types`](MdnsConfig::service_types): each
+/// call looks for their instances for the [`browse_timeout`](MdnsConfig::browse_timeout), and checks none.
+impl Catalog for Mdns {
+    async fn list_services(&self) -> Result<Vec<String>, BoxError> {
+        let all = self.all().await?;
+        let names = all.iter().filter_map(|of| of.metadata().get("name").cloned());
+        let names: BTreeSet<_> = names.collect();
+        Ok(names.into_iter().collect())
+    }
+
+    async fn find_instance(&self, id: &str) -> Result<Option<Instance>, BoxError> {
+        let all = self.all().await?;
+        let Some(found) = all.get(id) else { return Ok(None) };
+        let service = found.metadata().get("name").map_or(id, String::as_str);
+        Ok(Some(Instance::new(service, (**found).clone())?))
+    }
+}
 
 impl fmt::Debug for Mdns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -76,6 +76,11 @@ impl MdnsService {
         Self { daemons, name, kinds, is_shared, check, trust, has_told }
     }
 
+    /// Looks for the whole time before it tells anything.
+    pub(super) fn thorough(self) -> Self {
+        Self { has_told: AtomicBool::new(true), ..self }
+    }
+
     /// Returns the name of the service, or `None` for all services of some types.
     pub fn service(&self) -> Option<&str> {
         self.name.as_deref()
@@ -195,6 +200,24 @@ impl MdnsService {
     }
 }
 
+impl MdnsService {
+    /// The next news.
+    async fn next(&self, watching: &mut Watching) -> Result<Observation, Error> {
+        loop {
+            watching.news.mark_unchanged();
+            match self.look(watching, time::now())? {
+                Ok(observation) => return Ok(observation),
+                Err(due) => {
+                    if let Some((endpoint, passed)) = watching.wait(due).await {
+                        let now = time::now();
+                        lock(&self.trust).ended(&endpoint, passed, random_fraction(), now);
+                    }
+                }
+            }
+        }
+    }
+}
+
 impl Watching {
     /// Waits until something was heard, a check has ended, or it is due. Tells what a check has shown.
     async fn wait(&mut self, due: Option<Instant>) -> Option<(Arc<Endpoint>, bool)> {
@@ -233,18 +256,12 @@ impl Source for MdnsService {
             Some(watching) => watching,
             none => none.insert(self.begin(time::now())?),
         };
-        loop {
-            watching.news.mark_unchanged();
-            match self.look(watching, time::now())? {
-                Ok(observation) => return Ok(observation),
-                Err(due) => {
-                    if let Some((endpoint, passed)) = watching.wait(due).await {
-                        let now = time::now();
-                        lock(&self.trust).ended(&endpoint, passed, random_fraction(), now);
-                    }
-                }
-            }
+        let told = self.next(watching).await;
+        if told.is_err() {
+            // Of what was heard before, nothing may be true any more.
+            state.watching = None;
         }
+        Ok(told?)
     }
 }
 

@@ -53,6 +53,12 @@ impl<S> BySchemeService<S> {
         let is_client = route.as_ref().is_ok_and(|&(_, is_client)| is_client);
         Self { route: route.map(|(service, _)| service), judge: Judge { is_client } }
     }
+
+    /// For an endpoint to which there is no way.
+    #[cfg(feature = "config")]
+    pub(crate) fn refusing(error: Error) -> Self {
+        Self::new(Err(error))
+    }
 }
 
 impl Judge {

@@ -278,7 +278,9 @@ where
         candidates: Candidates<'_>,
         request: &Req,
     ) -> Option<usize> {
-        let hash = self.hash(request).unwrap_or_else(|| candidates.random());
+        // A random number is hashed as well: those of some schemes have 32 bits.
+        let random = || self.scheme.hash(&candidates.random().to_ne_bytes());
+        let hash = self.hash(request).unwrap_or_else(random);
         let owner = table.lookup.owner(hash, &table.shares)?;
         let first = match candidates.is_free(owner) {
             true => owner,

@@ -1,0 +1,81 @@
+//! Options of a plugin that its transport does not know.
+
+use serde::Serialize;
+
+#[cfg(feature = "grpc")]
+use crate::transport::GrpcConfig;
+#[cfg(all(feature = "process", unix))]
+use crate::transport::ProcessConfig;
+use crate::{
+    config::{
+        merge::find,
+        nearest::did_you_mean,
+        value::{Flaw, Flaws, Member, Node, Path, Value},
+    },
+    error::Code,
+    transport::SocketConfig,
+};
+
+/// What is said of the options that have no effect. `own` are the names of the program's own factories, which
+/// know theirs.
+pub(super) fn notes(root: &Node, own: &[String], notes: &mut Flaws) {
+    let plugins = Path::Root.key("plugins");
+    match find(root, "plugins").map(|node| &node.value) {
+        Some(Value::List(nodes)) => {
+            let nodes = nodes.iter().enumerate();
+            nodes.for_each(|(index, node)| of_plugin(node, &plugins.index(index), own, notes));
+        }
+        Some(Value::Map(members)) => {
+            let members = members.iter();
+            members.for_each(|Member { key, node, .. }| {
+                of_plugin(node, &plugins.key(key), own, notes);
+            });
+        }
+        _ => {}
+    }
+}
+
+fn of_plugin(plugin: &Node, path: &Path<'_>, own: &[String], notes: &mut Flaws) {
+    let text = |key: &str| find(plugin, key).and_then(Node::text).unwrap_or_default();
+    let is_own = |name: &str| own.iter().any(|own| own == name);
+    let transport = text("transport");
+    if is_own(text("type")) || is_own(transport) {
+        return;
+    }
+    let options = find(plugin, "options").map(Node::members).unwrap_or_default();
+    let Some(known) = (!options.is_empty()).then(|| known(transport)).flatten() else { return };
+    for Member { key, key_place, .. } in options {
+        if !known.contains(key) {
+            let note = Flaw::new(Code::CONFIG_1703, key_place.clone(), "this option has no effect");
+            let note = note.at(path.key("options").key(key));
+            notes.push(note.helped(did_you_mean(key, &known)));
+        }
+    }
+}
+
+/// The options that a transport of this crate knows, if there is such a transport.
+fn known(transport: &str) -> Option<Vec<String>> {
+    match transport {
+        "http" | "https" => Some(Vec::new()),
+        "unix" => Some(keys(&SocketConfig::default())),
+        #[cfg(feature = "grpc")]
+        "grpc" | "grpc-tls" => Some(keys(&GrpcConfig::default())),
+        #[cfg(all(feature = "process", unix))]
+        "exec" => {
+            let mut known = keys(&ProcessConfig::default());
+            // Those have keys of their own, or are Go's in another form.
+            known.retain(|key| !["request_timeout", "work_dir", "handshake"].contains(&&**key));
+            let of_go = ["env", "environment", "handshake_config", "stream_sync_config"];
+            known.extend(of_go.map(str::to_owned));
+            Some(known)
+        }
+        _ => None,
+    }
+}
+
+fn keys(config: &impl Serialize) -> Vec<String> {
+    match serde_json::to_value(config) {
+        Ok(serde_json::Value::Object(members)) => members.into_iter().map(|(key, _)| key).collect(),
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,67 @@
+//! Rules between keys that a schema can say.
+
+use serde_json::{Value, json};
+
+/// What a plugin needs, by its transport.
+pub(super) fn of_plugin(plugin: &mut Value) {
+    let needs = |keys: &[&str]| {
+        let keys: Vec<_> = keys.iter().map(|key| json!({ "required": [key] })).collect();
+        json!({ "anyOf": keys })
+    };
+    let is = |transports: &[&str]| {
+        // A factory of the program's own may need nothing of the kind.
+        json!({
+            "properties": { "transport": { "enum": transports } },
+            "required": ["transport"],
+            "not": { "required": ["type"] },
+        })
+    };
+    let in_text = |pattern: &str| json!({ "properties": { "endpoint": { "pattern": pattern } } });
+    // A variable may be anything.
+    let url = in_text("^[A-Za-z][A-Za-z0-9+.-]*://[^/?#:]|\\$\\{");
+    let places = ["endpoint", "endpoints", "discover"];
+    let places_and_program = ["executable", "endpoint", "endpoints", "discover"];
+    plugin["allOf"] = json!([
+        needs(&["transport", "type"]),
+        { "if": is(&["http", "https", "grpc", "grpc-tls", "unix"]), "then": needs(&places) },
+        { "if": is(&["exec"]), "then": needs(&places_and_program) },
+        { "if": is(&["http", "https"]), "then": url },
+        { "if": is(&["https"]), "then": in_text("^(?![hH][tT][tT][pP]://)") },
+    ]);
+    plugin["properties"]["name"]["minLength"] = json!(1);
+    plugin["properties"]["transport"]["minLength"] = json!(1);
+}
+
+/// What each method of `auth` needs, unless defaults may have it.
+pub(super) fn of_auth(root: &mut Value, definitions: &mut Value) {
+    let needs = |method: &str, keys: &[&str]| {
+        json!({
+            "if": { "properties": { "method": { "const": method } }, "required": ["method"] },
+            "then": {
+                "required": keys,
+                "properties": keys
+                    .iter()
+                    .map(|key| ((*key).to_owned(), json!({ "not": { "enum": ["", null] } })))
+                    .collect::<serde_json::Map<_, _>>(),
+            },
+        })
+    };
+    definitions["whole_auth"] = json!({
+        "properties": { "auth": { "allOf": [
+            needs("api-key", &["api_key"]),
+            needs("bearer", &["token"]),
+            needs("basic", &["username", "password"]),
+            needs("mtls", &["cert_file", "key_file"]),
+        ] } },
+    });
+    let whole = json!({ "$ref": "#/$defs/whole_auth" });
+    root["if"] = json!({ "not": { "anyOf": [
+        { "required": ["default_auth"] },
+        { "properties": { "defaults": { "required": ["auth"] } }, "required": ["defaults"] },
+    ] } });
+    root["then"] = json!({ "properties": { "plugins": {
+        "if": { "type": "array" },
+        "then": { "items": whole },
+        "else": { "additionalProperties": whole },
+    } } });
+}

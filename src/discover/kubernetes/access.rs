@@ -1,0 +1,81 @@
+//! Where the API server is, and what to show there: of the settings, of the cluster that this runs in, or of a
+//! kubeconfig.
+
+use super::{
+    cluster,
+    config::KubernetesConfig,
+    found::{Found, mistake},
+    kubeconfig,
+    token::TokenSource,
+};
+use crate::{
+    auth::leads_privately,
+    dial::{Dialer, TlsConfig},
+    endpoint::Address,
+    error::{Code, Error},
+};
+
+#[derive(Debug)]
+pub(super) struct Access {
+    pub(super) address: Address,
+    pub(super) dialer: Dialer,
+    pub(super) token: TokenSource,
+    pub(super) namespace: String,
+}
+
+impl Access {
+    /// As the settings say. Reads files.
+    pub(super) fn of(config: &KubernetesConfig) -> Result<Self, Error> {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let found = match (&config.address, &config.kubeconfig_path) {
+            (Some(address), _) => Found { address: address.clone(), ..Found::default() },
+            (None, Some(path)) => kubeconfig::read(std::slice::from_ref(path), config)?,
+            (None, None) => match config.in_cluster {
+                Some(true) => cluster::find(&variable)?,
+                None if cluster::is_here(&variable) => cluster::find(&variable)?,
+                _ => kubeconfig::read(&kubeconfig::usual(&variable)?, config)?,
+            },
+        };
+        Self::new(found, config)
+    }
+
+    /// What is found, and what the settings say instead.
+    fn new(found: Found, config: &KubernetesConfig) -> Result<Self, Error> {
+        let Found { address, namespace, token, ca_file, cert_file, key_file, mut given } = found;
+        let text = if address.contains("://") { address } else { format!("https://{address}") };
+        let address: Address = text.parse()?;
+        if !matches!(address.scheme(), Some("http" | "https" | "http+unix")) {
+            return Err(mistake(format!("`{address}` is no URL of HTTP")));
+        }
+        let token = match &config.token_file {
+            Some(path) => TokenSource::File(path.clone()),
+            None if !config.token.is_empty() => TokenSource::Text(config.token.clone()),
+            None => token,
+        };
+        let is_open = token != TokenSource::None && !config.allow_plaintext;
+        if is_open && !leads_privately(&address) {
+            return Err(mistake(format!(
+                "`{address}` would be sent the token in plain text: use `https`, or set \
+                 `allow_plaintext` if it may be read on the way"
+            ))
+            .coded(Some(Code::AUTH_1105)));
+        }
+        let mut tls = TlsConfig { ca_file, cert_file, key_file, ..TlsConfig::default() };
+        let own = config.tls_files().config();
+        if own.ca_file.is_some() {
+            (tls.ca_file, given.ca) = (own.ca_file, None);
+        }
+        if own.cert_file.is_some() {
+            (tls.cert_file, given.cert) = (own.cert_file, None);
+            (tls.key_file, given.key) = (own.key_file, None);
+        }
+        given.trusts_all |= config.allow_insecure_tls && config.address.is_some();
+        let namespace = config.namespace.clone().or(namespace);
+        Ok(Self {
+            address,
+            dialer: Dialer::with_given_tls(tls, given),
+            token,
+            namespace: namespace.unwrap_or_else(|| "default".to_owned()),
+        })
+    }
+}

@@ -1,0 +1,116 @@
+//! The slices of a Service that are known, and the endpoints that they make, as arithmetic: events in, the state and
+//! the set out.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use super::{
+    super::set::EndpointSet,
+    object::{EndpointSlice, Metadata},
+    query::KubernetesQuery,
+    slice::{Availability, Candidate, Candidates, candidates},
+};
+use crate::{
+    endpoint::{Address, Endpoint, Status},
+    error::Error,
+};
+
+/// Most slices of a Service, and most endpoints in them.
+const MAX_SLICES: usize = 10_000;
+const MAX_ENDPOINTS: usize = 100_000;
+
+#[derive(Debug, Default)]
+pub(super) struct Book {
+    slices: BTreeMap<String, Candidates>,
+    /// How many endpoints all slices have.
+    count: usize,
+}
+
+/// There is more than may be kept.
+#[derive(Debug, PartialEq)]
+pub(super) struct TooMany;
+
+impl Book {
+    pub(super) fn is_empty(&self) -> bool {
+        self.slices.is_empty()
+    }
+
+    /// A slice is there now, in place of what was there by its name. Tells whether that changes anything.
+    pub(super) fn put(
+        &mut self,
+        slice: EndpointSlice,
+        query: &KubernetesQuery,
+    ) -> Result<bool, TooMany> {
+        let name = slice.metadata.name.clone().unwrap_or_default();
+        let new = candidates(slice, query);
+        let before = self.slices.get(&name);
+        if before == Some(&new) {
+            return Ok(false);
+        }
+        let of_before = before.map_or(0, |before| before.all.len());
+        let count = self.count - of_before + new.all.len();
+        let slices = self.slices.len() + usize::from(before.is_none());
+        if count > MAX_ENDPOINTS || slices > MAX_SLICES {
+            return Err(TooMany);
+        }
+        self.count = count;
+        self.slices.insert(name, new);
+        Ok(true)
+    }
+
+    /// A slice is gone. Tells whether it was there.
+    pub(super) fn delete(&mut self, slice: &Metadata) -> bool {
+        let gone = self.slices.remove(slice.name.as_deref().unwrap_or_default());
+        self.count -= gone.as_ref().map_or(0, |gone| gone.all.len());
+        gone.is_some()
+    }
+
+    /// Why there is no endpoint, if there should be some.
+    pub(super) fn problem(&self) -> Option<&str> {
+        if self.count > 0 {
+            return None;
+        }
+        self.slices.values().find_map(|of| of.problem.as_deref())
+    }
+
+    /// The endpoints of all slices, each once: by its key, and by its address. The best of several counts.
+    ///
+    /// Those that end are draining while others are ready, and used if none is.
+    pub(super) fn set(&self, version: &str) -> Result<EndpointSet, Error> {
+        let mut by_key = HashMap::<&str, &Candidate>::with_capacity(self.count);
+        for of in self.slices.values().flat_map(|slice| &slice.all) {
+            let best = by_key.entry(of.endpoint.key()).or_insert(of);
+            if rating(of) < rating(best) {
+                *best = of;
+            }
+        }
+        let mut by_address = HashMap::<&Address, &Candidate>::with_capacity(by_key.len());
+        for of in by_key.into_values() {
+            let best = by_address.entry(of.endpoint.address()).or_insert(of);
+            if (rating(of), of.endpoint.key()) < (rating(best), best.endpoint.key()) {
+                *best = of;
+            }
+        }
+        let is_ready = |of: &&Candidate| of.availability == Availability::Ready;
+        let has_ready = by_address.values().any(is_ready);
+        let endpoints = by_address.into_values().map(|of| match of.availability {
+            Availability::Terminating if !has_ready => {
+                let endpoint = Endpoint::clone(&of.endpoint);
+                Arc::new(endpoint.with_draining(false).with_status(Status::Warning))
+            }
+            _ => of.endpoint.clone(),
+        });
+        EndpointSet::new(endpoints, version)
+    }
+}
+
+/// The least is the best.
+fn rating(of: &Candidate) -> (Availability, u8, &str) {
+    (of.availability, of.rank, of.endpoint.address().as_str())
+}
+
+#[cfg(test)]
+#[path = "book_tests.rs"]
+mod tests;

@@ -1,0 +1,70 @@
+//! What is known of a Service, and what is told of it.
+
+use super::{
+    super::{set::EndpointSet, watch::Observation},
+    book::{Book, TooMany},
+    event::Event,
+    query::KubernetesQuery,
+};
+use crate::{
+    endpoint::Endpoint,
+    error::{Error, Kind},
+    time::{self, Instant},
+};
+
+#[derive(Default)]
+pub(super) struct Known {
+    pub(super) book: Book,
+    /// The name that the Service stands for, if it has no slices.
+    pub(super) external: Option<Endpoint>,
+    /// Up to which all is known. Only the server knows what it means.
+    pub(super) version: String,
+    /// Whether the watch broke and nothing else is wrong: what is missed can be had from `version` on.
+    pub(super) can_resume: bool,
+    /// Until then a set may lack endpoints since the cluster is not well, as after it was cut off.
+    pub(super) unsure_until: Option<Instant>,
+}
+
+impl Known {
+    /// Takes over an event. Tells whether that changes anything.
+    pub(super) fn take(&mut self, event: Event, query: &KubernetesQuery) -> Result<bool, TooMany> {
+        let (version, is_new) = match event {
+            Event::Put(mut slice) => {
+                let version = slice.metadata.resource_version.take();
+                self.external = None;
+                (version, self.book.put(*slice, query)?)
+            }
+            Event::Deleted(of) => {
+                let is_new = self.book.delete(&of);
+                (of.resource_version, is_new)
+            }
+            Event::Bookmark(of) => (of.resource_version, false),
+            _ => (None, false),
+        };
+        if let Some(version) = version.filter(|version| !version.is_empty()) {
+            self.version = version;
+        }
+        Ok(is_new)
+    }
+
+    /// What is known, as an answer. After events it is certain, unless something else is not.
+    pub(super) fn told(&mut self, is_by_events: bool) -> Result<Observation, Error> {
+        if let Some(problem) = self.book.problem() {
+            let text = format!("no endpoint of the Service can be used: {problem}");
+            return Err(Error::failed(Kind::InvalidConfig).message(text));
+        }
+        let set = match &self.external {
+            Some(external) if self.book.is_empty() => {
+                EndpointSet::new([external.clone()], &*self.version)?
+            }
+            _ => self.book.set(&self.version)?,
+        };
+        let now = time::now();
+        self.unsure_until = self.unsure_until.filter(|until| now < *until);
+        let observation = Observation::of(set);
+        Ok(match is_by_events && self.unsure_until.is_none() {
+            true => observation.certain(),
+            false => observation,
+        })
+    }
+}

@@ -1,0 +1,325 @@
+//! Files of `kubectl`: which cluster, which user, which namespace.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use super::{
+    config::KubernetesConfig,
+    found::{Found, mistake},
+    token::TokenSource,
+};
+use crate::{auth::Secret, dial::GivenTls, error::Error};
+
+/// Longest file that is read, and most files.
+const MAX_FILE: u64 = 1 << 20;
+const MAX_FILES: usize = 32;
+/// Most values in one.
+const MAX_NODES: usize = 50_000;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+struct KubeFile {
+    current_context: Option<String>,
+    contexts: Option<Vec<NamedContext>>,
+    clusters: Option<Vec<NamedCluster>>,
+    users: Option<Vec<NamedUser>>,
+}
+
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(default)]
+struct NamedContext {
+    name: String,
+    context: Option<Context>,
+}
+
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(default)]
+struct Context {
+    cluster: String,
+    user: Option<String>,
+    namespace: Option<String>,
+}
+
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(default)]
+struct NamedCluster {
+    name: String,
+    cluster: Option<Cluster>,
+}
+
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+struct Cluster {
+    server: String,
+    certificate_authority: Option<PathBuf>,
+    certificate_authority_data: Option<String>,
+    insecure_skip_tls_verify: Option<bool>,
+    tls_server_name: Option<String>,
+    proxy_url: Option<String>,
+}
+
+#[derive(Default, Clone, Deserialize)]
+#[serde(default)]
+struct NamedUser {
+    name: String,
+    user: Option<User>,
+}
+
+#[derive(Default, Clone, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+struct User {
+    token: Option<Secret>,
+    #[serde(rename = "tokenFile")]
+    token_file: Option<PathBuf>,
+    client_certificate: Option<PathBuf>,
+    client_certificate_data: Option<String>,
+    client_key: Option<PathBuf>,
+    client_key_data: Option<Secret>,
+    username: Option<String>,
+    #[serde(rename = "as")]
+    impersonated: Option<String>,
+    exec: Option<Exec>,
+    auth_provider: Option<serde::de::IgnoredAny>,
+}
+
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(default)]
+struct Exec {
+    command: String,
+}
+
+impl std::fmt::Debug for NamedUser {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NamedUser").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Where `kubectl` looks: the files of `KUBECONFIG`, or `~/.kube/config`.
+pub(super) fn usual(variable: &dyn Fn(&str) -> Option<String>) -> Result<Vec<PathBuf>, Error> {
+    if let Some(list) = variable("KUBECONFIG") {
+        let paths: Vec<PathBuf> =
+            std::env::split_paths(&list).filter(|path| !path.as_os_str().is_empty()).collect();
+        return match paths.len() {
+            1..=MAX_FILES => Ok(paths),
+            _ => Err(mistake(format!("`KUBECONFIG` must name 1 to {MAX_FILES} files"))),
+        };
+    }
+    let home = variable("HOME").or(variable("USERPROFILE"));
+    let home = home.ok_or_else(|| {
+        mistake("there is neither a cluster around this, `KUBECONFIG`, nor `HOME`".to_owned())
+    })?;
+    Ok(vec![Path::new(&home).join(".kube/config")])
+}
+
+/// Reads files. What the first of them says of a name counts, as for `kubectl`.
+pub(super) fn read(paths: &[PathBuf], config: &KubernetesConfig) -> Result<Found, Error> {
+    let mut all = KubeFile::default();
+    let mut last = None;
+    for path in paths {
+        match read_file(path) {
+            Ok(file) => merge(&mut all, file),
+            // One of a list need not be there.
+            Err(Unread::Missing(error)) => last = Some(error),
+            Err(Unread::Wrong(error)) => return Err(error),
+        }
+    }
+    match last {
+        Some(error) if all.contexts.is_none() && all.clusters.is_none() => Err(error),
+        _ => choose(&all, config),
+    }
+}
+
+enum Unread {
+    Missing(Error),
+    Wrong(Error),
+}
+
+fn read_file(path: &Path) -> Result<KubeFile, Unread> {
+    use std::io::Read;
+    let unreadable = |error: std::io::Error| {
+        let told = mistake(format!("the kubeconfig `{}` cannot be read", path.display()));
+        match error.kind() {
+            std::io::ErrorKind::NotFound => Unread::Missing(told.caused_by(error)),
+            _ => Unread::Wrong(told.caused_by(error)),
+        }
+    };
+    let mut bytes = Zeroizing::new(Vec::new());
+    let file = fs::File::open(path).map_err(unreadable)?;
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > MAX_FILE {
+        let text = format!("the kubeconfig `{}` has more than {MAX_FILE} bytes", path.display());
+        return Err(Unread::Wrong(mistake(text)));
+    }
+    let mut file = parse(&bytes).map_err(|what| {
+        Unread::Wrong(mistake(format!(
+            "the kubeconfig `{}` cannot be used: {what}",
+            path.display()
+        )))
+    })?;
+    // Files beside it.
+    let beside = |of: &mut Option<PathBuf>| {
+        if let (Some(path), Some(folder)) = (of.as_mut(), path.parent()) {
+            *path = folder.join(&*path);
+        }
+    };
+    for cluster in file.clusters.iter_mut().flatten().filter_map(|of| of.cluster.as_mut()) {
+        beside(&mut cluster.certificate_authority);
+    }
+    for user in file.users.iter_mut().flatten().filter_map(|of| of.user.as_mut()) {
+        beside(&mut user.client_certificate);
+        beside(&mut user.client_key);
+        beside(&mut user.token_file);
+    }
+    Ok(file)
+}
+
+/// Tells no value of the file, since each may be a secret.
+fn parse(bytes: &[u8]) -> Result<KubeFile, String> {
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! { max_depth: 64, flow_nesting_limit: 64, max_nodes: MAX_NODES },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MAX_NODES },
+        with_snippet: false,
+    };
+    serde_saphyr::from_slice_with_options::<KubeFile>(bytes, options).map_err(|error| {
+        match error.location() {
+            Some(at) => format!("line {}, column {} is not as expected", at.line(), at.column()),
+            None => "it is no YAML".to_owned(),
+        }
+    })
+}
+
+fn merge(all: &mut KubeFile, file: KubeFile) {
+    let first = all.current_context.take().filter(|of| !of.is_empty());
+    all.current_context = first.or(file.current_context);
+    // The first of a name is found first.
+    all.contexts.get_or_insert_default().extend(file.contexts.unwrap_or_default());
+    all.clusters.get_or_insert_default().extend(file.clusters.unwrap_or_default());
+    all.users.get_or_insert_default().extend(file.users.unwrap_or_default());
+}
+
+fn choose(all: &KubeFile, config: &KubernetesConfig) -> Result<Found, Error> {
+    let current = all.current_context.as_deref().filter(|of| !of.is_empty());
+    let Some(name) = config.context.as_deref().or(current) else {
+        return Err(mistake("the kubeconfig has no `current-context`; set `context`".to_owned()));
+    };
+    let missing = |what: &str, name: &str, known: Vec<&str>| {
+        let name: String = name.escape_debug().take(64).collect();
+        let known = known.into_iter().take(8).collect::<Vec<_>>().join("`, `");
+        mistake(format!("the kubeconfig has no {what} `{name}`; there are `{known}`"))
+    };
+    let contexts = all.contexts.as_deref().unwrap_or_default();
+    let context = contexts.iter().find(|of| of.name == name).and_then(|of| of.context.as_ref());
+    let context = context
+        .ok_or_else(|| missing("context", name, contexts.iter().map(|of| &*of.name).collect()))?;
+    let clusters = all.clusters.as_deref().unwrap_or_default();
+    let cluster =
+        clusters.iter().find(|of| of.name == context.cluster).and_then(|of| of.cluster.as_ref());
+    let cluster = cluster.ok_or_else(|| {
+        missing("cluster", &context.cluster, clusters.iter().map(|of| &*of.name).collect())
+    })?;
+    let users = all.users.as_deref().unwrap_or_default();
+    let user = match context.user.as_deref().filter(|name| !name.is_empty()) {
+        None => User::default(),
+        Some(name) => {
+            let user = users.iter().find(|of| of.name == name);
+            let user = user
+                .ok_or_else(|| missing("user", name, users.iter().map(|of| &*of.name).collect()))?;
+            user.user.clone().unwrap_or_default()
+        }
+    };
+    found(context, cluster, user, config)
+}
+
+fn found(
+    context: &Context,
+    cluster: &Cluster,
+    user: User,
+    config: &KubernetesConfig,
+) -> Result<Found, Error> {
+    if cluster.server.is_empty() {
+        return Err(mistake("the cluster of the kubeconfig has no `server`".to_owned()));
+    }
+    if cluster.proxy_url.as_ref().is_some_and(|url| !url.is_empty()) {
+        return Err(mistake(
+            "`proxy-url` is not supported: run `kubectl proxy`, and set `address` to it".to_owned(),
+        ));
+    }
+    let trusts_all = cluster.insecure_skip_tls_verify.unwrap_or(false);
+    if trusts_all && !config.allow_insecure_tls {
+        return Err(mistake(
+            "the kubeconfig says `insecure-skip-tls-verify`: give it the `certificate-authority` of \
+             the server, or set `allow_insecure_tls` if it may be another"
+                .to_owned(),
+        ));
+    }
+    let has_token = user.token.is_some() || user.token_file.is_some();
+    let overrides = !config.token.is_empty() || config.token_file.is_some();
+    if !has_token && !overrides {
+        refuse_others(&user)?;
+    }
+    if user.impersonated.is_some() {
+        return Err(mistake(
+            "the user of the kubeconfig acts `as` another, which is not supported".to_owned(),
+        ));
+    }
+    let token = match (user.token_file, user.token) {
+        (Some(path), _) => TokenSource::File(path),
+        (None, Some(token)) if !token.is_empty() => TokenSource::Text(token),
+        _ => TokenSource::None,
+    };
+    let ca = data("certificate-authority-data", cluster.certificate_authority_data.as_deref())?;
+    let cert = data("client-certificate-data", user.client_certificate_data.as_deref())?;
+    let key = data("client-key-data", user.client_key_data.as_ref().map(Secret::expose))?;
+    Ok(Found {
+        address: cluster.server.clone(),
+        namespace: context.namespace.clone().filter(|of| !of.is_empty()),
+        token,
+        ca_file: cluster.certificate_authority.clone(),
+        cert_file: user.client_certificate,
+        key_file: user.client_key,
+        given: GivenTls {
+            ca: ca.map(|ca| ca.to_vec()),
+            cert: cert.map(|cert| cert.to_vec()),
+            key,
+            server_name: cluster.tls_server_name.clone().filter(|of| !of.is_empty()),
+            trusts_all,
+        },
+    })
+}
+
+/// What proves a user otherwise than by a token or a certificate.
+fn refuse_others(user: &User) -> Result<(), Error> {
+    const INSTEAD: &str = "put a token in a file and set `token_file`, or run `kubectl proxy` and set \
+                           `address` to `http://127.0.0.1:8001`";
+    let what = if let Some(Exec { command }) = &user.exec {
+        let command: String = command.escape_debug().take(64).collect();
+        format!("by the program `{command}` (`exec`), which this does not run")
+    } else if user.auth_provider.is_some() {
+        "by an `auth-provider`, which Kubernetes has given up".to_owned()
+    } else if user.username.is_some() {
+        "by a password, which Kubernetes has given up".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(mistake(format!("the user of the kubeconfig proves itself {what}: {INSTEAD}")))
+}
+
+fn data(key: &str, text: Option<&str>) -> Result<Option<Zeroizing<Vec<u8>>>, Error> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
+    let text: Zeroizing<String> =
+        Zeroizing::new(text.chars().filter(|of| !of.is_ascii_whitespace()).collect());
+    match BASE64_STANDARD.decode(&*text) {
+        Ok(bytes) => Ok(Some(Zeroizing::new(bytes))),
+        Err(_) => Err(mistake(format!("`{key}` of the kubeconfig is no base64"))),
+    }
+}
+
+#[cfg(test)]
+#[path = "kubeconfig_tests.rs"]
+mod tests;

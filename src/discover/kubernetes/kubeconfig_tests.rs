@@ -1,0 +1,147 @@
+use super::*;
+
+const FILE: &str = r#"
+apiVersion: v1
+kind: Config
+current-context: dev
+contexts:
+- name: dev
+  context: {cluster: here, user: me, namespace: shop}
+- {name: other, context: {cluster: there, user: cert}}
+- {name: cloud, context: {cluster: here, user: program}}
+- {name: loose, context: {cluster: blind, user: me}}
+- {name: lost, context: {cluster: nowhere}}
+- {name: userless, context: {cluster: here, user: missing}}
+- {name: open, context: {cluster: here}}
+- {name: proxied, context: {cluster: proxied}}
+- {name: acting, context: {cluster: here, user: acting}}
+clusters:
+- name: here
+  cluster: {server: "https://10.0.0.1:6443", certificate-authority: ca.pem}
+- name: there
+  cluster:
+    server: https://[fd00::1]:6443
+    certificate-authority-data: Y2E=
+    tls-server-name: kubernetes
+- {name: blind, cluster: {server: "https://10.0.0.1", insecure-skip-tls-verify: true}}
+- {name: proxied, cluster: {server: "https://10.0.0.1", proxy-url: "http://proxy"}}
+users:
+- name: me
+  user: {token: s3cret, tokenFile: token}
+- name: cert
+  user:
+    client-certificate-data: |
+      Y2Vy
+      dA==
+    client-key-data: a2V5
+- name: program
+  user:
+    exec: {apiVersion: client.authentication.k8s.io/v1, command: aws, args: [eks, get-token]}
+- name: acting
+  user: {token: s3cret, as: admin}
+extensions: []
+"#;
+
+fn folder(name: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("kubeconfig-{name}-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn of(name: &str, text: &str, config: &KubernetesConfig) -> Result<Found, String> {
+    let path = folder(name).join("config");
+    fs::write(&path, text).unwrap();
+    read(&[path], config).map_err(|error| format!("{error:#}"))
+}
+
+fn context(name: &str) -> KubernetesConfig {
+    KubernetesConfig::default().with_context(name)
+}
+
+#[test]
+fn a_context_leads_to_its_cluster_and_its_user() {
+    let found = of("a", FILE, &KubernetesConfig::default()).unwrap();
+    assert_eq!(
+        (&*found.address, found.namespace.as_deref()),
+        ("https://10.0.0.1:6443", Some("shop"))
+    );
+    // Paths are those beside the file.
+    let beside = folder("a");
+    assert_eq!(found.ca_file, Some(beside.join("ca.pem")));
+    assert_eq!(found.token, TokenSource::File(beside.join("token")));
+
+    let found = of("a", FILE, &context("other")).unwrap();
+    let given = &found.given;
+    assert_eq!(given.ca.as_deref(), Some(&b"ca"[..]));
+    assert_eq!(given.cert.as_deref(), Some(&b"cert"[..]));
+    assert_eq!(given.key.as_deref().map(|key| &**key), Some(&b"key"[..]));
+    assert_eq!(given.server_name.as_deref(), Some("kubernetes"));
+    assert_eq!((found.token, found.namespace), (TokenSource::None, None));
+    assert!(of("a", FILE, &context("open")).is_ok());
+}
+
+#[test]
+fn what_cannot_be_used_is_told_with_what_to_do() {
+    for (name, parts) in [
+        ("none", &["context `none`", "`dev`"][..]),
+        ("lost", &["cluster `nowhere`", "`here`"][..]),
+        ("userless", &["user `missing`"][..]),
+        ("loose", &["insecure-skip-tls-verify", "allow_insecure_tls"][..]),
+        ("cloud", &["`aws`", "`exec`", "token_file", "kubectl proxy"][..]),
+        ("proxied", &["proxy-url"][..]),
+        ("acting", &["`as`"][..]),
+    ] {
+        let error = of("b", FILE, &context(name)).unwrap_err();
+        for part in parts {
+            assert!(error.contains(part), "{name}: {part}: {error}");
+        }
+        assert!(!error.contains("s3cret"), "{error}");
+    }
+    let found = of("b", FILE, &context("loose").with_allow_insecure_tls(true)).unwrap();
+    assert!(found.given.trusts_all);
+    // A token of the settings takes the place of the program.
+    assert!(of("b", FILE, &context("cloud").with_token_file("/token")).is_ok());
+    for (text, part) in [
+        ("current-context: a\ncontexts: [", "line"),
+        ("clusters: []", "current-context"),
+        ("users: [{name: me, user: {token: [s3cret]}}]", "line 1"),
+        ("", "current-context"),
+    ] {
+        let error = of("c", text, &KubernetesConfig::default()).unwrap_err();
+        assert!(error.contains(part) && !error.contains("s3cret"), "{text}: {error}");
+    }
+    let wrong = FILE.replace("Y2E=", "no*base64");
+    assert!(of("d", &wrong, &context("other")).unwrap_err().contains("base64"));
+    let long = format!("# {}", "x".repeat(MAX_FILE as usize));
+    assert!(of("e", &long, &KubernetesConfig::default()).unwrap_err().contains("1048576"));
+    assert!(read(&[folder("f").join("none")], &KubernetesConfig::default()).is_err());
+}
+
+#[test]
+fn of_several_files_the_first_that_says_something_counts() {
+    let folder = folder("list");
+    let (one, two) = (folder.join("one"), folder.join("two"));
+    let first = "current-context: mine\ncontexts:\n- {name: mine, context: {cluster: here}}\n";
+    fs::write(&one, format!("{first}clusters: [{{name: here, cluster: {{server: 'https://a'}}}}]"))
+        .unwrap();
+    fs::write(&two, FILE).unwrap();
+    let list = [folder.join("missing"), one, two];
+    let found = read(&list, &KubernetesConfig::default()).unwrap();
+    assert_eq!(found.address, "https://a");
+    // The cluster of the first, and a user of the second.
+    let found = read(&list, &context("dev")).unwrap();
+    assert_eq!((&*found.address, found.token != TokenSource::None), ("https://a", true));
+}
+
+#[test]
+fn the_usual_files_are_those_of_kubectl() {
+    let variable = |name: &str| match name {
+        "HOME" => Some("/home/me".to_owned()),
+        _ => None,
+    };
+    assert_eq!(usual(&variable).unwrap(), [PathBuf::from("/home/me/.kube/config")]);
+    let list = std::env::join_paths(["/a", "", "/b"]).unwrap().into_string().unwrap();
+    let variable = |name: &str| (name == "KUBECONFIG").then(|| list.clone());
+    assert_eq!(usual(&variable).unwrap(), [PathBuf::from("/a"), PathBuf::from("/b")]);
+    assert!(usual(&|_| None).is_err());
+}

@@ -1,0 +1,155 @@
+use std::{fmt, sync::Arc};
+
+use super::{
+    super::watch::{Watched, Watches},
+    access::Access,
+    config::KubernetesConfig,
+    query::{KubernetesQuery, NAME, is_name},
+    server::Server,
+    source::KubernetesService,
+};
+use crate::error::{Error, Kind};
+
+/// A cluster of Kubernetes, in which Services are found by their EndpointSlices.
+///
+/// # Endpoints
+/// | of an endpoint in a slice | becomes |
+/// |---|---|
+/// | `targetRef.uid` of a pod | the key; of anything else, address and port |
+/// | the first of `addresses`, and a port of the slice, as [`port`](super::KubernetesQuery::port) says | the address |
+/// | `appProtocol` of the port: `http`, `https`, `grpc` | the scheme |
+/// | `ready`, or not told | [passing](crate::endpoint::Status::Passing) |
+/// | not `ready`, but `serving` and `terminating` | [draining](crate::Endpoint::is_draining): no new calls, unless no endpoint is ready |
+/// | not `ready` otherwise | left out, or [critical](crate::endpoint::Status::Critical): see [`only_passing`](super::KubernetesQuery::only_passing) |
+/// | `zone` | the zone of the locality |
+/// | `hints.forZones` | the [zone hints](crate::Endpoint::with_zone_hints) |
+/// | the pod, its node, its namespace, the port and its protocol | metadata: `pod`, `node`, `namespace`, `port`, `protocol`; the Service as `name` |
+///
+/// An endpoint that is in two slices, as while it moves from one to the other, or with an IPv4 and an IPv6
+/// address, is one endpoint: the most available one counts, and of those the one with the
+/// [preferred](super::KubernetesFamily) address. A Service of the type `ExternalName` is one endpoint with that
+/// name; it is looked at again when a watch ends.
+///
+/// # Changes
+/// A Service is listed once, in pages, and then watched from there on: one connection for each Service that is
+/// used. Clones of this value share the watches.
+///
+/// | what happens | the endpoints |
+/// |---|---|
+/// | an endpoint leaves a slice, or a slice is deleted | that endpoint leaves at once |
+/// | the server ends the watch, as it does every few minutes | stay; the watch goes on where it stood |
+/// | the connection breaks, the server does not answer, or answers an error | stay; the watch goes on where it stood |
+/// | the version is not kept any more (410) | stay; they are listed anew, and only differences are told. If more than half are missing, they stay for [`removal_grace`](super::super::WatchConfig::removal_grace) |
+/// | the token is refused (401) | stay; the file is read again |
+/// | access is denied (403) | stay; asked again after 30 s |
+///
+/// # What it needs
+/// Kubernetes of version 1.21 or later, and a role that may `get`, `list` and `watch` `endpointslices` of the API
+/// group `discovery.k8s.io`; for Services of the type `ExternalName` also `get` `services`.
+///
+/// # Differences from kube
+/// This is a client for two requests, list and watch, not one for all of Kubernetes: it brings no type of
+/// `k8s-openapi`, of which a program has to choose one version for all its parts. Users that are proven by
+/// a program (`exec` in a kubeconfig), proxies and HTTP/2 are not supported.
+///
+/// # Bounds
+/// A Service has at most 10,000 slices and 100,000 endpoints. An answer or an event has at most
+/// [`max_response_bytes`](KubernetesConfig::max_response_bytes). Redirects are not followed.
+///
+/// # Example
+/// ```no_run
+/// use tower_upstream::{
+///     BalanceLayer, LeastRequest,
+///     discover::{Kubernetes, KubernetesConfig},
+/// };
+///
+/// let kubernetes = Kubernetes::new(KubernetesConfig::default())?;
+/// let layer = BalanceLayer::new(kubernetes.service("tax")?, LeastRequest::new());
+/// # let _ = layer;
+/// # Ok::<(), tower_upstream::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Kubernetes {
+    pub(super) server: Arc<Server>,
+    pub(super) config: Arc<KubernetesConfig>,
+    /// That of Services that are asked for without one.
+    pub(super) namespace: Arc<str>,
+    watches: Watches<KubernetesService>,
+}
+
+impl Kubernetes {
+    /// Creates a value for a cluster. Reads the kubeconfig, if there is one; nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidConfig`]: see [`KubernetesConfig::validate`]; and if there is neither a cluster around
+    /// this nor a kubeconfig that can be used.
+    pub fn new(config: KubernetesConfig) -> Result<Self, Error> {
+        config.validate()?;
+        let access = Access::of(&config)?;
+        let namespace = access.namespace.as_str().into();
+        let server = Server::new(access, config.request_timeout, config.max_response_bytes);
+        let watches = Watches::new(config.watch.clone());
+        Ok(Self { server: Arc::new(server), config: Arc::new(config), namespace, watches })
+    }
+
+    /// Returns the watch of a Service, read as [`KubernetesConfig::query`] says. `NAMESPACE/NAME` is one in
+    /// another namespace.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidConfig`] for what is no name of a Service.
+    pub fn service(&self, name: &str) -> Result<Watched<KubernetesService>, Error> {
+        self.service_with(name, self.config.query.clone())
+    }
+
+    /// Returns the watch of a Service, read as `query` says. All that ask for the same Service in the same way
+    /// share one.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidConfig`] for what is no name of a Service, or a query with a value out of range.
+    ///
+    /// ```
+    /// use tower_upstream::discover::{Kubernetes, KubernetesConfig, KubernetesQuery};
+    /// let config = KubernetesConfig::default().with_address("http://127.0.0.1:8001");
+    /// let kubernetes = Kubernetes::new(config)?;
+    /// let query = KubernetesQuery::default().with_namespace("shop");
+    /// let (one, same) = (kubernetes.service("shop/tax")?, kubernetes.service_with("tax", query)?);
+    /// assert!(std::ptr::eq(one.source(), same.source()), "one watch for both");
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    pub fn service_with(
+        &self,
+        name: &str,
+        mut query: KubernetesQuery,
+    ) -> Result<Watched<KubernetesService>, Error> {
+        query.validate()?;
+        let (namespace, name) = match name.split_once('/') {
+            Some((namespace, name)) => (namespace.to_owned(), name),
+            None => (query.namespace.take().unwrap_or_else(|| self.namespace.to_string()), name),
+        };
+        if !is_name(name) || !is_name(&namespace) {
+            let text = format!(
+                "a Service is `{}/{}`, {NAME}",
+                crate::wire::start(&namespace, 64).escape_debug(),
+                crate::wire::start(name, 64).escape_debug()
+            );
+            return Err(Error::not_sent(Kind::InvalidConfig).message(text));
+        }
+        query.namespace = Some(namespace.clone());
+        query.label_selector = query.label_selector.or(self.config.label_selector.clone());
+        let key = format!("{namespace}/{name}\n{query:?}");
+        Ok(self.watches.watch(&key, || {
+            let unsure = self.config.watch.removal_grace.max(self.config.watch.empty_grace);
+            KubernetesService::new(self.server.clone(), name, query, unsure)
+        }))
+    }
+}
+
+impl fmt::Debug for Kubernetes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kubernetes")
+            .field("server", &self.server.url())
+            .field("config", &self.config)
+            .field("watches", &self.watches)
+            .finish()
+    }
+}

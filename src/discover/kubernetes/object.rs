@@ -1,0 +1,127 @@
+//! What is read of the objects of Kubernetes. What is not there and `null` are the same.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// `discovery.k8s.io/v1 EndpointSlice`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct EndpointSlice {
+    pub(super) metadata: Metadata,
+    pub(super) address_type: Option<String>,
+    pub(super) ports: Option<Vec<Port>>,
+    pub(super) endpoints: Option<Vec<Endpoint>>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Metadata {
+    pub(super) name: Option<String>,
+    pub(super) namespace: Option<String>,
+    pub(super) resource_version: Option<String>,
+    pub(super) labels: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Port {
+    pub(super) name: Option<String>,
+    pub(super) port: Option<i64>,
+    pub(super) protocol: Option<String>,
+    pub(super) app_protocol: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Endpoint {
+    pub(super) addresses: Option<Vec<String>>,
+    pub(super) conditions: Option<Conditions>,
+    pub(super) node_name: Option<String>,
+    pub(super) zone: Option<String>,
+    pub(super) hints: Option<Hints>,
+    pub(super) target_ref: Option<TargetRef>,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Conditions {
+    pub(super) ready: Option<bool>,
+    pub(super) serving: Option<bool>,
+    pub(super) terminating: Option<bool>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Hints {
+    pub(super) for_zones: Option<Vec<Zone>>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Zone {
+    pub(super) name: String,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct TargetRef {
+    pub(super) kind: Option<String>,
+    pub(super) name: Option<String>,
+    pub(super) uid: Option<String>,
+}
+
+/// A page of a list.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct SliceList {
+    pub(super) metadata: ListMetadata,
+    pub(super) items: Option<Vec<EndpointSlice>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct ListMetadata {
+    pub(super) resource_version: Option<String>,
+    #[serde(rename = "continue")]
+    pub(super) next: Option<String>,
+}
+
+/// `v1 Service`, as far as one may stand for a name elsewhere.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Service {
+    pub(super) spec: Option<ServiceSpec>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct ServiceSpec {
+    #[serde(rename = "type")]
+    pub(super) kind: Option<String>,
+    pub(super) external_name: Option<String>,
+    pub(super) ports: Option<Vec<Port>>,
+}
+
+/// `v1 Status`: what an answer is that is none.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Status {
+    pub(super) message: Option<String>,
+    pub(super) reason: Option<String>,
+    pub(super) code: Option<i64>,
+    pub(super) details: Option<Details>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Details {
+    pub(super) retry_after_seconds: Option<u64>,
+}
+
+impl Status {
+    /// Whether what was asked for is not kept any more.
+    pub(super) fn is_expired(&self) -> bool {
+        self.code == Some(410) || matches!(self.reason.as_deref(), Some("Expired" | "Gone"))
+    }
+}

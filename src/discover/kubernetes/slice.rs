@@ -1,0 +1,237 @@
+//! What a slice says of its endpoints, as arithmetic.
+
+use std::sync::Arc;
+
+use super::{
+    object::{self, Conditions, EndpointSlice, Port},
+    query::{KubernetesFamily, KubernetesQuery, SERVICE},
+};
+use crate::{
+    endpoint::{Endpoint, Locality, Status},
+    error::{Error, Kind},
+};
+
+/// Whether an endpoint may be called, the best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Availability {
+    Ready,
+    /// It ends, and still serves.
+    Terminating,
+    NotReady,
+}
+
+/// An endpoint of a slice, of which another slice may have a better one.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Candidate {
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) availability: Availability,
+    /// How much its address is wanted, the least first.
+    pub(super) rank: u8,
+}
+
+/// What a slice has.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Candidates {
+    pub(super) all: Vec<Candidate>,
+    /// Why an endpoint that was there cannot be used.
+    pub(super) problem: Option<String>,
+}
+
+/// The endpoints of a slice that can be used, as `query` says.
+pub(super) fn candidates(slice: EndpointSlice, query: &KubernetesQuery) -> Candidates {
+    let mut found = Candidates::default();
+    let endpoints = slice.endpoints.unwrap_or_default();
+    let kind = slice.address_type.as_deref().unwrap_or("IPv4");
+    let Some(rank) = rank(kind, query.family) else { return found };
+    if endpoints.is_empty() {
+        return found;
+    }
+    let ports = slice.ports.unwrap_or_default();
+    let (port, number) = match choose(&ports, query.port.as_deref()) {
+        Ok(chosen) => chosen,
+        Err(problem) => {
+            found.problem = Some(problem);
+            return found;
+        }
+    };
+    let of_slice = OfSlice {
+        service: slice.metadata.labels.as_ref().and_then(|labels| labels.get(SERVICE)),
+        namespace: slice.metadata.namespace.as_deref(),
+        labels: match query.label_prefix.as_deref() {
+            None => Vec::new(),
+            Some(prefix) => {
+                let labels = slice.metadata.labels.iter().flatten();
+                labels.filter(|(key, _)| key.starts_with(prefix)).collect()
+            }
+        },
+        scheme: scheme(port.app_protocol.as_deref()).or(query.scheme.as_deref()),
+        port,
+        number,
+    };
+    for endpoint in endpoints {
+        let availability = availability(endpoint.conditions.unwrap_or_default());
+        if availability == Availability::NotReady && query.only_passing {
+            continue;
+        }
+        match of_slice.endpoint(endpoint, availability) {
+            Ok(endpoint) => {
+                let endpoint = Arc::new(endpoint);
+                found.all.push(Candidate { endpoint, availability, rank });
+            }
+            Err(error) => {
+                tracing::debug!(slice = slice.metadata.name, %error, "an endpoint cannot be used");
+                found.problem.get_or_insert_with(|| error.to_string());
+            }
+        }
+    }
+    found
+}
+
+/// What the conditions mean. `null` of `ready` is true, of `serving` the same as `ready`.
+pub(super) fn availability(conditions: Conditions) -> Availability {
+    let ready = conditions.ready.unwrap_or(true);
+    let serving = conditions.serving.unwrap_or(ready);
+    match (ready, serving, conditions.terminating.unwrap_or(false)) {
+        (true, _, _) => Availability::Ready,
+        (false, true, true) => Availability::Terminating,
+        (false, _, _) => Availability::NotReady,
+    }
+}
+
+/// `None`: such addresses are not wanted.
+fn rank(kind: &str, family: KubernetesFamily) -> Option<u8> {
+    use KubernetesFamily::{OnlyIpv4, OnlyIpv6, PreferIpv4, PreferIpv6};
+    match (kind, family) {
+        ("IPv4", PreferIpv4 | OnlyIpv4) | ("IPv6", PreferIpv6 | OnlyIpv6) => Some(0),
+        ("IPv4", PreferIpv6) | ("IPv6", PreferIpv4) => Some(1),
+        ("FQDN", _) => Some(2),
+        _ => None,
+    }
+}
+
+/// The port to call: the one that is wanted, else the only one, else `http`, else the first.
+pub(super) fn choose<'a>(
+    ports: &'a [Port],
+    wanted: Option<&str>,
+) -> Result<(&'a Port, u16), String> {
+    // Without a number it is any port, and without a protocol TCP.
+    let is_tcp = |port: &Port| matches!(port.protocol.as_deref(), None | Some("TCP" | ""));
+    let number = |port: &Port| u16::try_from(port.port?).ok().filter(|of| *of > 0);
+    let usable: Vec<_> = ports
+        .iter()
+        .filter(|port| is_tcp(port))
+        .filter_map(|port| Some((port, number(port)?)))
+        .collect();
+    let named = |name: &str| {
+        usable.iter().find(|(port, _)| port.name.as_deref().unwrap_or_default() == name)
+    };
+    let chosen = match wanted {
+        None => named("http").or(usable.first()),
+        Some(wanted) => match wanted.parse::<u16>() {
+            Ok(wanted) => usable.iter().find(|(_, number)| *number == wanted),
+            Err(_) => named(wanted),
+        },
+    };
+    chosen.copied().ok_or_else(|| {
+        let known = usable.iter().take(8).map(|(port, number)| match port.name.as_deref() {
+            None | Some("") => format!("{number}"),
+            Some(name) => format!("`{}` ({number})", crate::wire::start(name, 64).escape_debug()),
+        });
+        let known: Vec<_> = known.collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        match wanted {
+            Some(wanted) => format!("there is no port `{wanted}` of TCP; there are: {known}"),
+            None => "there is no port of TCP".to_owned(),
+        }
+    })
+}
+
+/// The scheme that an `appProtocol` means, if it means one.
+pub(super) fn scheme(app_protocol: Option<&str>) -> Option<&'static str> {
+    match app_protocol?.to_ascii_lowercase().as_str() {
+        "http" | "kubernetes.io/ws" => Some("http"),
+        "https" | "kubernetes.io/wss" => Some("https"),
+        "grpc" => Some("grpc"),
+        _ => None,
+    }
+}
+
+/// An address with what belongs in front of it and behind it.
+pub(super) fn url(scheme: Option<&str>, host: &str, port: Option<u16>) -> String {
+    let host = match host.contains(':') && !host.starts_with('[') {
+        true => format!("[{host}]"),
+        false => host.to_owned(),
+    };
+    let authority = match port {
+        Some(port) => format!("{host}:{port}"),
+        None => host,
+    };
+    match scheme {
+        Some(scheme) => format!("{scheme}://{authority}"),
+        None => authority,
+    }
+}
+
+/// What all endpoints of a slice have in common.
+struct OfSlice<'a> {
+    service: Option<&'a String>,
+    namespace: Option<&'a str>,
+    labels: Vec<(&'a String, &'a String)>,
+    scheme: Option<&'a str>,
+    port: &'a Port,
+    number: u16,
+}
+
+impl OfSlice<'_> {
+    fn endpoint(
+        &self,
+        of: object::Endpoint,
+        availability: Availability,
+    ) -> Result<Endpoint, Error> {
+        // All lead to the same place.
+        let host = of.addresses.as_ref().and_then(|of| of.first()).map_or("", String::as_str);
+        if host.is_empty() {
+            return Err(Error::not_sent(Kind::InvalidConfig).message("it has no address"));
+        }
+        let mut endpoint = Endpoint::new(url(self.scheme, host, Some(self.number)))?;
+        let target = of.target_ref.unwrap_or_default();
+        let is_pod = target.kind.as_deref() == Some("Pod");
+        let uid = target.uid.filter(|uid| is_pod && !uid.is_empty());
+        endpoint = match uid {
+            Some(uid) => endpoint.with_key(uid),
+            None => {
+                // Without the scheme, which is no part of what it is.
+                let key = url(None, host, Some(self.number));
+                endpoint.with_key(key)
+            }
+        };
+        let mut pairs = vec![
+            ("name", self.service.cloned()),
+            ("namespace", self.namespace.map(str::to_owned)),
+            ("pod", target.name.filter(|_| is_pod)),
+            ("node", of.node_name),
+            ("port", self.port.name.clone()),
+            ("protocol", self.port.app_protocol.clone()),
+        ];
+        pairs.extend(self.labels.iter().map(|(key, value)| (key.as_str(), Some((*value).clone()))));
+        for (key, value) in pairs {
+            if let Some(value) = value.filter(|value| !value.is_empty()) {
+                endpoint = endpoint.with_metadata(key, value);
+            }
+        }
+        if let Some(zone) = of.zone.filter(|zone| !zone.is_empty()) {
+            endpoint = endpoint.with_locality(Locality::of_zone(zone));
+        }
+        let hints = of.hints.and_then(|hints| hints.for_zones).unwrap_or_default();
+        let endpoint = endpoint.with_zone_hints(hints.into_iter().map(|zone| zone.name));
+        Ok(match availability {
+            Availability::Ready => endpoint.with_status(Status::Passing),
+            Availability::Terminating => endpoint.with_status(Status::Passing).with_draining(true),
+            Availability::NotReady => endpoint.with_status(Status::Critical),
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "slice_tests.rs"]
+mod tests;

@@ -1,0 +1,353 @@
+//! The guide's page of all keys of a config file: it says of each what the comment of its field says.
+#![cfg(all(feature = "cli", feature = "grpc", feature = "process", feature = "tls", unix))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    fs,
+    path::Path,
+};
+
+use serde_json::Value;
+use tower_upstream::config::schema;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+const ABOUT: &str = "\
+# Keys of a config file
+
+Every key of the file that [`Config::from_file`](crate::config::Config::from_file) reads. The sections of
+`defaults` hold for all plugins; each plugin may have them, too, and takes the keys that it leaves out from there.
+
+Durations are text such as `1m30s`, or nanoseconds. Any text may have `${NAME}` or `${NAME:-default}` in it, of the
+[environment](crate::config::env), and so may a number or a bool that is one such text. Secrets may also be
+`{env: NAME}` or `{file: /run/secrets/name}`. Other names are those of the Go plugin manager, and are read as well; in
+JSON, names are read in any case.
+";
+
+/// A field, or a variant of an enum.
+#[derive(Debug, Default, Clone)]
+struct Field {
+    name: String,
+    others: Vec<String>,
+    doc: String,
+    kind: String,
+    is_flat: bool,
+}
+
+/// Structs and enums by their names, which several may have.
+type Types = BTreeMap<String, Vec<Vec<Field>>>;
+
+fn types() -> Types {
+    let mut types = Types::new();
+    let mut folders = vec![Path::new(ROOT).join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|of| of == "rs") {
+                read(&fs::read_to_string(path).unwrap(), &mut types);
+            }
+        }
+    }
+    types
+}
+
+/// Reads the fields of the types in one file, by its lines.
+fn read(source: &str, types: &mut Types) {
+    let mut lines = source.lines();
+    while let Some(line) = lines.next() {
+        let words: Vec<_> = line.split_whitespace().collect();
+        let name = match words[..] {
+            [.., "struct" | "enum", name, "{"] => name,
+            ["sections!", "{"] => "Sections",
+            _ => continue,
+        };
+        let end = line.len() - line.trim_start().len();
+        let (mut fields, mut field) = (Vec::new(), Field::default());
+        let (mut has_doc, mut in_attribute) = (false, false);
+        for line in lines.by_ref() {
+            if line.starts_with(&format!("{}}}", " ".repeat(end))) {
+                break;
+            }
+            let line = line.trim();
+            if let Some(doc) = line.strip_prefix("///") {
+                // The first paragraph alone.
+                has_doc |= doc.is_empty();
+                if !has_doc {
+                    field.doc += doc;
+                }
+            } else if line.starts_with("#[") || in_attribute {
+                in_attribute = !line.ends_with(']');
+                field.is_flat |= line.contains("flatten");
+                for part in line.split("alias = \"").skip(1) {
+                    field.others.push(part.split('"').next().unwrap().to_owned());
+                }
+                if let Some((_, name)) = line.split_once("rename = \"") {
+                    field.name = name.split('"').next().unwrap().to_owned();
+                }
+            } else if !line.starts_with("//") {
+                let line = line.trim_start_matches("pub(super) ").trim_start_matches("pub ");
+                let end =
+                    line.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(line.len());
+                let (name, rest) = line.split_at(end);
+                let is_field =
+                    !name.is_empty() && [":", "(", ","].iter().any(|of| rest.starts_with(of));
+                if is_field {
+                    if field.name.is_empty() {
+                        field.name = snake(name);
+                    }
+                    rest.trim_matches([':', ',', ' ']).clone_into(&mut field.kind);
+                    fields.push(std::mem::take(&mut field));
+                } else {
+                    field = Field::default();
+                }
+                has_doc = false;
+            }
+        }
+        types.entry(name.to_owned()).or_default().push(fields);
+    }
+}
+
+fn snake(name: &str) -> String {
+    let mut snake = String::new();
+    for c in name.chars() {
+        if c.is_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.extend(c.to_lowercase());
+    }
+    snake
+}
+
+/// The names of the types in one.
+fn parts(kind: &str) -> impl Iterator<Item = &str> {
+    kind.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|part| !part.is_empty())
+}
+
+/// The fields of a type that have a name, or another name. Those of a part that is flat, or of a variant,
+/// are its own.
+fn fields(types: &Types, kind: &str, name: &str, depth: usize) -> Vec<Field> {
+    let of = parts(kind).filter_map(|part| types.get(part)).flatten();
+    let mut found = Vec::new();
+    for field in of.flatten() {
+        if field.name == name || field.others.iter().any(|other| other == name) {
+            found.push(field.clone());
+        } else if depth > 0 && (field.is_flat || field.kind.starts_with('(')) {
+            found.extend(fields(types, &field.kind, name, depth - 1));
+        }
+    }
+    found
+}
+
+/// Keys of Go that one field of ours has in another form.
+const FORMS: [(&str, &str); 2] = [("max_retries", "attempts"), ("random_jitter", "jitter")];
+
+/// Keys that are read and have no effect.
+const INERT: [&str; 6] = [
+    "discovery.",
+    "security.auto_update",
+    "security.hash_algorithm",
+    "security.validate_on_start",
+    "security.reload_delay",
+    "metrics_port",
+];
+
+/// What is said of keys that no field has.
+const OWN: [(&str, &str); 2] = [
+    ("budget.rule", "Rule, which decides what the other keys are."),
+    ("security.audit.enabled", "Whether decisions are written. Default: true."),
+];
+
+fn field_of(types: &Types, path: &str) -> Option<Field> {
+    let (mut kind, mut found) = ("Config Sections".to_owned(), None);
+    for name in path.split('.') {
+        let all = fields(types, &kind, name, 2);
+        let docs: BTreeSet<_> =
+            all.iter().map(|field| field.doc.trim()).filter(|doc| !doc.is_empty()).collect();
+        let mut field = all.first()?.clone();
+        field.doc = docs.into_iter().collect::<Vec<_>>().join(" Or: ");
+        kind = all.iter().map(|field| field.kind.as_str()).collect::<Vec<_>>().join(" ");
+        found = Some(field);
+    }
+    found
+}
+
+/// Without links, which lead nowhere in a file.
+fn plain(doc: &str) -> String {
+    let (mut text, mut rest) = (String::new(), doc.trim());
+    while let Some((before, link)) = rest.split_once('[') {
+        let Some((inner, after)) = link.split_once(']') else { break };
+        text += before;
+        text += inner;
+        rest = match after.strip_prefix('(').and_then(|target| target.split_once(')')) {
+            Some((_, after)) => after,
+            None => after,
+        };
+    }
+    text += rest;
+    text.replace('|', "\\|")
+}
+
+/// A key as the schema has it.
+struct Key<'s> {
+    path: String,
+    schema: &'s Value,
+}
+
+/// The definition that a schema refers to; that of a section but for one of zeros.
+fn link(of: &Value) -> Option<&str> {
+    let link = of["$ref"].as_str().or(of["else"]["$ref"].as_str());
+    link.and_then(|link| link.strip_prefix("#/$defs/"))
+}
+
+/// All keys of a section, and of those in it.
+fn walk<'s>(root: &'s Value, of: &'s Value, path: &str, found: &mut Vec<Key<'s>>) {
+    let link = link(of);
+    let of = link.map_or(of, |name| &root["$defs"][name]);
+    for (name, schema) in of["properties"].as_object().into_iter().flatten() {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        found.push(Key { path: path.clone(), schema });
+        walk(root, schema, &path, found);
+    }
+    let more = of["anyOf"].as_array().into_iter().flatten().chain(of.get("items"));
+    if !["secret", "duration"].map(Some).contains(&link) {
+        more.for_each(|of| walk(root, of, path, found));
+    }
+}
+
+fn kind(root: &Value, schema: &Value) -> String {
+    let range = {
+        let ends = |inclusive: &str, exclusive: &str| match (&schema[inclusive], &schema[exclusive])
+        {
+            (Value::Null, Value::Null) => None,
+            (end, Value::Null) => Some((false, end.clone())),
+            (_, end) => Some((true, end.clone())),
+        };
+        let ends = |inclusive: &str, exclusive: &str| {
+            ends(inclusive, exclusive).map(|(is_out, end)| (is_out, end.as_f64().unwrap()))
+        };
+        let least = ends("minimum", "exclusiveMinimum").map(|(is_out, end)| match is_out {
+            true => format!("above {end}"),
+            false => format!("from {end}"),
+        });
+        let most =
+            ends("maximum", "exclusiveMaximum").filter(|(_, end)| *end != f64::from(u32::MAX));
+        let most =
+            most.map(|(is_out, end)| format!("{}{end}", if is_out { "below " } else { "to " }));
+        least.into_iter().chain(most).collect::<Vec<_>>().join(" ")
+    };
+    let link = link(schema);
+    let of = link.map_or(schema, |name| &root["$defs"][name]);
+    let types: Vec<_> =
+        of["type"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let is_one = types.contains(&"object");
+    let base = match link {
+        Some("natural") => "number".to_owned(),
+        Some("number") => "fraction".to_owned(),
+        Some("integer") => "number, also below 0".to_owned(),
+        Some(name) if !of["properties"].is_object() => name.to_owned(),
+        _ if is_one && types.contains(&"string") => "text or section".to_owned(),
+        _ if is_one && types.contains(&"array") => "list or map".to_owned(),
+        _ if types.contains(&"integer") => "text or number".to_owned(),
+        _ if of["properties"].is_object() => "section".to_owned(),
+        _ => match (of["type"].as_str(), of["anyOf"][0]["enum"].as_array()) {
+            (Some("array"), _) => "list".to_owned(),
+            (Some(_), _) => "map".to_owned(),
+            (None, Some(choices)) => {
+                let choices: Vec<_> = choices.iter().filter_map(Value::as_str).collect();
+                format!("`{}`", choices.join("`, `"))
+            }
+            _ => "any".to_owned(),
+        },
+    };
+    if range.is_empty() { base } else { format!("{base}, {range}") }
+}
+
+fn page() -> String {
+    let (schema, types) = (schema(), types());
+    let mut keys = Vec::new();
+    walk(&schema, &schema, "", &mut keys);
+    let plugins = &schema["$defs"]["plugin"];
+    walk(&schema, plugins, "plugins", &mut keys);
+    let sections = schema["properties"]["defaults"]["properties"].as_object().unwrap();
+    // Those of `defaults` are told by their names alone, and once.
+    keys.retain(|key| {
+        let mut parts = key.path.split('.');
+        match (parts.next().unwrap(), parts.next()) {
+            ("defaults", Some(_)) => false,
+            ("plugins", Some(section)) => !sections.contains_key(section),
+            (first, _) => !first.starts_with("default_"),
+        }
+    });
+    walk(&schema, &schema["properties"]["defaults"], "", &mut keys);
+    let mut seen = BTreeSet::new();
+    keys.retain(|key| seen.insert(key.path.clone()));
+
+    let (mut page, mut wanting) = (ABOUT.to_owned(), Vec::new());
+    let is_section = |path: &str| sections.contains_key(path.split('.').next().unwrap());
+    let is_plugin = |path: &str| path.starts_with("plugins.");
+    for (title, is_in) in [
+        (
+            "The file",
+            &(|path: &str| !is_section(path) && !is_plugin(path)) as &dyn Fn(&str) -> bool,
+        ),
+        ("A plugin", &is_plugin),
+        ("The sections of a plugin, and of `defaults`", &is_section),
+    ] {
+        write!(page, "\n# {title}\n\n| key | type | default | other names | what it is |\n|---|---|---|---|---|\n").unwrap();
+        for Key { path, schema: of } in keys.iter().filter(|key| is_in(&key.path)) {
+            let name = path.rsplit('.').next().unwrap();
+            let is_form = FORMS.iter().any(|(go, _)| *go == name);
+            let mut field = field_of(&types, path).unwrap_or_default();
+            if let Some((_, doc)) = OWN.iter().find(|(key, _)| key == path) {
+                (*doc).clone_into(&mut field.doc);
+            }
+            if is_form || field.others.iter().any(|other| other == name) {
+                continue;
+            }
+            let mut others = field.others.clone();
+            let forms = FORMS.iter().filter(|(_, ours)| path == &format!("retry.{ours}"));
+            others.extend(forms.map(|(go, _)| (*go).to_owned()));
+            others.extend(
+                schema["properties"]
+                    .get(format!("default_{path}"))
+                    .map(|_| format!("default_{path}")),
+            );
+            let others: Vec<_> = others.into_iter().map(|other| format!("`{other}`")).collect();
+            let doc = match INERT.iter().any(|key| path.starts_with(key)) {
+                true => "A key of the Go plugin manager, without effect.".to_owned(),
+                false => plain(&field.doc),
+            };
+            if doc.is_empty() {
+                wanting.push(path.clone());
+            }
+            let link = link(of);
+            let default = link.map_or(*of, |name| &schema["$defs"][name]);
+            let default = match of.get("default").unwrap_or(&default["default"]) {
+                Value::Null => String::new(),
+                value => format!("`{value}`"),
+            };
+            let (kind, others) = (kind(&schema, of), others.join(", "));
+            writeln!(page, "| `{path}` | {kind} | {default} | {others} | {doc} |").unwrap();
+        }
+    }
+    assert!(wanting.is_empty(), "no comment is found for {wanting:?}");
+    page
+}
+
+#[test]
+fn the_page_of_the_guide_has_every_key_and_what_its_field_says() {
+    let path = format!("{ROOT}/src/_guide/config.md");
+    let page = page();
+    if std::env::var_os("WRITE_KEYS").is_some() {
+        fs::write(&path, &page).unwrap();
+    }
+    let committed = fs::read_to_string(&path).unwrap();
+    assert!(
+        committed == page,
+        "run this test again with WRITE_KEYS=1, and those of the schema after it"
+    );
+}

@@ -1,0 +1,57 @@
+//! A provider over Consul, for those that manage endpoints at run time.
+
+use tower_upstream::{
+    Endpoint,
+    discover::{Consul, ConsulCheck, Provider, ProviderFeature, Providers, Registry},
+    endpoint::Status,
+};
+
+use crate::{
+    double::Double,
+    reading::{config, keys},
+    support::secs,
+};
+
+fn provider(double: &Double) -> Provider {
+    let consul = Consul::new(config(double).with_token("s3cret")).unwrap();
+    let registry = Registry::new(consul.registrar(ConsulCheck::default()));
+    Provider::watching(consul.service("tax").unwrap()).with_registry("tax", registry)
+}
+
+#[tokio::test(start_paused = true)]
+async fn endpoints_of_consul_are_registered_listed_judged_and_deregistered() {
+    let double = Double::start().await;
+    double.up("tax", "tax-1", 1);
+    let providers = Providers::new();
+    providers.add("consul", provider(&double)).unwrap();
+    let tax = providers.get("consul").unwrap();
+    assert!(tax.features().contains(&ProviderFeature::Announce));
+    assert_eq!(keys(&tax.list(secs(5)).await.unwrap()), ["tax-1"]);
+
+    let endpoint = Endpoint::new("10.0.0.2:80").unwrap().with_key("tax-2");
+    tax.register(endpoint.clone().with_tag("v2")).unwrap();
+    // At once here, and soon for others.
+    assert_eq!(keys(&tax.list(secs(5)).await.unwrap()), ["tax-1", "tax-2"]);
+    tokio::time::sleep(secs(1)).await;
+    assert!(double.catalog(|catalog| catalog.instances.contains_key("tax-2")));
+    // The health is what the backend says, also of an own one.
+    tax.update(endpoint.with_status(Status::Critical)).unwrap();
+    let _user = tower_upstream::discover::Discover::discover(&tax);
+    tokio::time::sleep(secs(5)).await;
+    let health = tax.health_all(secs(5)).await.unwrap();
+    assert_eq!(health["tax-2"], Status::Critical);
+    assert_eq!(tax.health("tax-3", secs(5)).await.unwrap(), None);
+
+    let info = tax.connection_info();
+    assert!(info.source.contains("`tax` in Consul") && info.registry.is_some());
+    assert!(!format!("{providers:?}{info:?}").contains("s3cret"));
+    providers.close(secs(5)).await.unwrap();
+    assert!(!double.catalog(|catalog| catalog.instances.contains_key("tax-2")));
+    // One that does not answer is named.
+    double.partition();
+    tax.register(Endpoint::new("10.0.0.3:80").unwrap().with_key("tax-3")).unwrap();
+    tokio::time::sleep(secs(1)).await;
+    let error = providers.close(secs(5)).await.unwrap_err().to_string();
+    assert!(error.contains("the provider `consul`"), "{error}");
+    assert_eq!(providers.stats()["consul"].failed, 1);
+}

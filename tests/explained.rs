@@ -1,0 +1,296 @@
+//! Decisions that explain themselves: where a call went, why, and where it could have gone.
+#![cfg(feature = "test-util")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::sleep;
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_upstream::{
+    Attempts, BalanceLayer, BoxError, Call, Endpoint, Error, FailoverLayer, LeastRequest, Reply,
+    balance::{
+        BalanceConfig, BalanceHandle, Considered, Decision, PassedOver, PeakEwma, Random, Regime,
+        RoundRobin, Strategy,
+    },
+    connect_fn,
+    discover::{self, Memory},
+    endpoint::Status,
+};
+
+type Asked = Result<Reply<String>, Error>;
+
+/// What an endpoint does, by the first letter of its key.
+async fn answer(key: String, call: Call<u64>) -> Result<Reply<String>, BoxError> {
+    match &key[..1] {
+        "f" => return Err("broken".into()),
+        "s" => sleep(Duration::from_millis(*call.body())).await,
+        _ => {}
+    }
+    Ok(Reply::new(key.clone()).answering(&call, key))
+}
+
+macro_rules! over {
+    ($balance:expr $(, $above:expr)?) => {
+        ServiceBuilder::new()
+            $(.layer($above))?
+            .layer($balance)
+            .service(connect_fn(|endpoint: &Endpoint| {
+                let key = endpoint.key().to_owned();
+                service_fn(move |call: Call<u64>| answer(key.clone(), call))
+            }))
+    };
+}
+
+async fn ask<S>(stack: &mut S, body: u64) -> Asked
+where
+    S: Service<Call<u64>, Response = Reply<String>, Error = Error>,
+{
+    stack.ready().await.unwrap().call(Call::new(body).idempotent()).await
+}
+
+/// The decision of an answer, which must be about the endpoint that gave it.
+fn of(reply: &Reply<String>) -> &Decision {
+    let decision = reply.decision().expect("explained");
+    assert_eq!(decision.endpoint(), Some(&**reply.body()));
+    let first = &decision.candidates()[0];
+    assert_eq!((first.key(), first.passed_over()), (&**reply.body(), None));
+    assert!(decision.candidates()[1..].iter().all(|of| of.passed_over().is_some()), "{decision}");
+    decision
+}
+
+fn find<'d>(decision: &'d Decision, key: &str) -> &'d Considered {
+    decision.candidates().iter().find(|of| of.key() == key).expect(key)
+}
+
+fn fixed(keys: &[&str]) -> discover::Fixed {
+    discover::fixed(keys.iter().copied()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_tells_what_was_compared_and_the_least_cost_won() {
+    async fn check<P: Strategy + Clone + tower_upstream::balance::Pick<Call<u64>>>(
+        strategy: P,
+        name: &str,
+        compared: usize,
+    ) {
+        let mut stack =
+            over!(BalanceLayer::new(fixed(&["a:1", "b:1", "c:1", "d:1"]), strategy).explained(1.0));
+        for _ in 0..50 {
+            let reply = ask(&mut stack, 0).await.unwrap();
+            let decision = of(&reply);
+            assert_eq!((decision.strategy(), decision.members()), (name, 4));
+            assert_eq!(decision.candidates().len(), 4);
+            let costs: Vec<_> = decision.candidates().iter().filter_map(Considered::cost).collect();
+            assert_eq!(costs.len(), compared, "{decision}");
+            assert!(costs.iter().all(|&cost| cost >= costs[0]), "{decision}");
+            let why = |why| {
+                decision.candidates().iter().filter(|of| of.passed_over() == Some(why)).count()
+            };
+            assert_eq!(why(PassedOver::Costlier), compared.saturating_sub(1), "{decision}");
+            assert_eq!(why(PassedOver::NotDrawn), 4 - compared.max(1), "{decision}");
+        }
+    }
+    check(LeastRequest::new(), "LeastRequest", 2).await;
+    check(LeastRequest::new().with_full_scan(), "LeastRequest", 4).await;
+    check(PeakEwma::new(), "PeakEwma", 2).await;
+    check(RoundRobin::new(), "RoundRobin", 0).await;
+    check(tower_upstream::balance::Seeded::new(PeakEwma::new(), 7), "PeakEwma", 2).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn load_is_what_it_costs_for_each_unit_of_weight() {
+    let endpoints = [Endpoint::new("s:1").unwrap().with_weight(4), Endpoint::new("s:2").unwrap()];
+    let layer = BalanceLayer::new(discover::fixed(endpoints).unwrap(), LeastRequest::new());
+    let mut stack = over!(layer.explained(1.0));
+    let handle = stack.handle();
+    ask(&mut stack, 0).await.unwrap();
+    let member = |key: &str| handle.members().into_iter().find(|of| of.key() == key).unwrap();
+    let _flights: Vec<_> = (0..2).map(|_| member("s:1").begin()).collect();
+    let _one = member("s:2").begin();
+    let reply = ask(&mut stack, 0).await.unwrap();
+    let decision = of(&reply);
+    assert_eq!(decision.endpoint(), Some("s:1"));
+    assert_eq!(find(decision, "s:1").cost(), Some(0.5));
+    assert_eq!(find(decision, "s:2").cost(), Some(1.0));
+    assert_eq!(
+        decision.to_string(),
+        "s:1 by LeastRequest (normal), cost 0.5; not s:2: costlier, cost 1"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn none_is_explained_unless_asked_for_and_a_share_is_one() {
+    let layer = BalanceLayer::new(fixed(&["a:1", "b:1"]), LeastRequest::new()).explained(0.0);
+    let mut stack = over!(layer);
+    let handle: BalanceHandle = stack.handle();
+    let mut explained = async |calls: u32| {
+        let mut count = 0;
+        for _ in 0..calls {
+            count += u32::from(ask(&mut stack, 0).await.unwrap().decision().is_some());
+        }
+        count
+    };
+    assert_eq!(explained(100).await, 0);
+    handle.update(&BalanceConfig::default().with_explain(0.25)).unwrap();
+    tokio::task::yield_now().await;
+    tokio::task::yield_now().await;
+    let count = explained(4_000).await;
+    assert!(count.abs_diff(1_000) < 150, "{count}");
+    handle.update(&BalanceConfig::default()).unwrap();
+    tokio::task::yield_now().await;
+    tokio::task::yield_now().await;
+    assert_eq!(explained(100).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_tells_and_a_further_attempt_tells_what_was_tried() {
+    let mut stack = over!(BalanceLayer::new(fixed(&["f:1"]), LeastRequest::new()).explained(1.0));
+    let error = ask(&mut stack, 0).await.unwrap_err();
+    let decision = error.decision().unwrap();
+    assert_eq!((decision.endpoint(), decision.regime()), (Some("f:1"), Regime::Normal));
+
+    let failover = || FailoverLayer::new(Attempts::up_to(3));
+    let config = BalanceConfig::default().with_explain(1.0);
+    let layer = || {
+        BalanceLayer::with_config(fixed(&["a:1", "f:1", "f:2"]), RoundRobin::new(), config.clone())
+            .explained(1.0)
+    };
+    let mut stack = over!(layer(), failover());
+    let mut seen = [0; 3];
+    for _ in 0..30 {
+        let reply = ask(&mut stack, 0).await.unwrap();
+        let decision = of(&reply);
+        let tried =
+            decision.candidates().iter().filter(|of| of.passed_over() == Some(PassedOver::Tried));
+        let tried = tried.count();
+        seen[tried] += 1;
+        let regime = if tried == 0 { Regime::Normal } else { Regime::Failover };
+        assert_eq!(
+            (decision.regime(), reply.attempts() as usize),
+            (regime, tried + 1),
+            "{decision}"
+        );
+    }
+    assert!(seen[0] > 0 && seen[1] + seen[2] > 0, "{seen:?}");
+
+    let mut stack = over!(
+        BalanceLayer::new(fixed(&["f:1", "f:2"]), RoundRobin::new()).explained(1.0),
+        failover()
+    );
+    let error = ask(&mut stack, 0).await.unwrap_err();
+    let decision = error.decision().unwrap();
+    assert_eq!((decision.endpoint(), decision.regime()), (error.endpoint(), Regime::Failover));
+    assert_eq!(error.history()[0].decision().unwrap().regime(), Regime::Normal);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_tells_what_bars_each_endpoint() {
+    let endpoints = Memory::new(["a:1", "b:1"]).unwrap();
+    let config = BalanceConfig::default().with_fail_fast_after(Duration::from_millis(50));
+    let layer = BalanceLayer::with_config(endpoints, LeastRequest::new(), config).explained(1.0);
+    let mut stack = over!(layer);
+    let handle = stack.handle();
+    ask(&mut stack, 0).await.unwrap();
+    handle.disable("a:1");
+    handle.drain("b:1");
+    tokio::task::yield_now().await;
+    for _ in 0..2 {
+        // It waits, and then fails at once.
+        let error = stack.ready().await.unwrap().call(Call::new(0)).await.unwrap_err();
+        let decision = error.decision().expect("explained");
+        assert_eq!(decision.endpoint(), None);
+        assert_eq!(find(decision, "a:1").passed_over(), Some(PassedOver::Disabled));
+        assert_eq!(find(decision, "b:1").passed_over(), Some(PassedOver::Draining));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_a_spill_a_draw_and_a_probation_are_told() {
+    let endpoint = |key: &str| Endpoint::new(key).unwrap();
+    let sick = |key: &str| endpoint(key).with_status(Status::Critical);
+    let layer = |endpoints: Vec<Endpoint>| {
+        BalanceLayer::new(discover::fixed(endpoints).unwrap(), LeastRequest::new()).explained(1.0)
+    };
+    let mut panic = over!(layer(vec![endpoint("a:1"), sick("b:1"), sick("c:1")]));
+    let reply = ask(&mut panic, 0).await.unwrap();
+    assert_eq!(of(&reply).regime(), Regime::Panic);
+
+    let mut spills = over!(layer(vec![
+        endpoint("a:1"),
+        sick("a:2"),
+        sick("a:3"),
+        endpoint("b:1").with_priority(1),
+        endpoint("b:2").with_priority(1),
+        endpoint("b:3").with_priority(1),
+    ]));
+    let mut seen = [false; 2];
+    for _ in 0..60 {
+        let reply = ask(&mut spills, 0).await.unwrap();
+        let decision = of(&reply);
+        let spilled = reply.body().starts_with('b');
+        seen[usize::from(spilled)] = true;
+        let regime = if spilled { Regime::Spill } else { Regime::Normal };
+        assert_eq!(decision.regime(), regime, "{decision}");
+        assert_eq!(find(decision, "a:2").passed_over(), Some(PassedOver::Unhealthy));
+    }
+    assert_eq!(seen, [true; 2]);
+
+    let drawn = BalanceLayer::new(fixed(&["a:1", "b:1"]), Random::new()).explained(1.0);
+    assert_eq!(of(&ask(&mut over!(drawn), 0).await.unwrap()).regime(), Regime::Random);
+
+    let mut config = BalanceConfig::default();
+    config.outlier.consecutive_failures = 1;
+    let layer = BalanceLayer::with_config(fixed(&["a:1", "f:1"]), RoundRobin::new(), config);
+    let mut stack = over!(layer.explained(1.0));
+    let mut regimes = Vec::new();
+    for _ in 0..60 {
+        let answer = ask(&mut stack, 0).await;
+        let decision = match &answer {
+            Ok(reply) => of(reply).clone(),
+            Err(error) => error.decision().unwrap().clone(),
+        };
+        if decision.endpoint() == Some("f:1") {
+            regimes.push(decision.regime());
+        }
+        sleep(Duration::from_secs(2)).await;
+    }
+    assert_eq!(regimes[..2], [Regime::Normal, Regime::Probation], "{regimes:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hedge_is_told() {
+    let attempts = Attempts::up_to(2).hedge(Duration::from_millis(10));
+    let layer = BalanceLayer::new(fixed(&["s:1", "a:1"]), RoundRobin::new()).explained(1.0);
+    let mut stack = over!(layer, FailoverLayer::new(attempts));
+    let mut hedged = 0;
+    for _ in 0..4 {
+        let reply = ask(&mut stack, 1_000).await.unwrap();
+        hedged += usize::from(of(&reply).regime() == Regime::Hedge);
+        assert_eq!(reply.body(), "a:1");
+    }
+    assert!(hedged > 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_most_64_candidates_are_listed_and_all_are_counted() {
+    let keys: Vec<_> = (1..300).map(|port| format!("a:{port}")).collect();
+    let layer =
+        BalanceLayer::new(discover::fixed(keys).unwrap(), LeastRequest::new().with_full_scan());
+    let reply = ask(&mut over!(layer.explained(1.0)), 0).await.unwrap();
+    let decision = of(&reply);
+    assert_eq!((decision.candidates().len(), decision.members()), (64, 299));
+    assert!(decision.to_string().ends_with("and 235 more"), "{decision}");
+}
+
+#[cfg(feature = "http")]
+#[tokio::test(start_paused = true)]
+async fn a_response_has_it_as_an_extension() {
+    let stack = BalanceLayer::new(fixed(&["a:1"]), LeastRequest::new()).explained(1.0).layer(
+        connect_fn(|_: &Endpoint| {
+            service_fn(async |_: http::Request<()>| Ok::<_, BoxError>(http::Response::new(())))
+        }),
+    );
+    let response = stack.oneshot(http::Request::new(())).await.unwrap();
+    let decision = response.extensions().get::<Arc<Decision>>().unwrap();
+    assert_eq!((decision.endpoint(), decision.regime()), (Some("a:1"), Regime::Normal));
+}

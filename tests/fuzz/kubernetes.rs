@@ -1,0 +1,114 @@
+//! What an API server of Kubernetes tells, and what a kubeconfig says.
+
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    runtime::{Builder, Runtime},
+};
+use tower_upstream::{
+    discover::{Kubernetes, KubernetesConfig, KubernetesQuery, KubernetesService, Source},
+    error::{Error, Kind},
+};
+
+/// Answers lists and watches with bytes, and closes.
+struct Server {
+    runtime: Runtime,
+    answers: Arc<Mutex<(Vec<u8>, Vec<u8>)>>,
+    config: KubernetesConfig,
+}
+
+const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n";
+const LIST: &[u8] = br#"{"metadata":{"resourceVersion":"7"},"items":[{"metadata":{"name":"a"},"ports":[{"port":80}],
+    "endpoints":[{"addresses":["10.0.0.1"]}]}]}"#;
+
+impl Server {
+    fn start() -> Self {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let answers = Arc::new(Mutex::new((Vec::new(), Vec::new())));
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        let told = answers.clone();
+        runtime.spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let (list, watch) = told.lock().unwrap().clone();
+                tokio::spawn(async move {
+                    let mut asked = Vec::new();
+                    while !asked.ends_with(b"\r\n\r\n") {
+                        if !matches!(stream.read_buf(&mut asked).await, Ok(1..)) {
+                            return;
+                        }
+                    }
+                    let is_watch = asked.windows(10).any(|part| part == b"watch=true");
+                    let _ = stream.write_all(if is_watch { &watch } else { &list }).await;
+                    let _ = stream.shutdown().await;
+                });
+            }
+        });
+        let query = KubernetesQuery::default().with_only_passing(false).with_label_prefix("a");
+        let config = KubernetesConfig::default()
+            .with_address(address)
+            .with_max_response_bytes(64 << 10)
+            .with_query(query);
+        Self { runtime, answers, config }
+    }
+
+    /// Asks so many times.
+    fn observe(&self, list: Vec<u8>, watch: Vec<u8>, times: usize) {
+        *self.answers.lock().unwrap() = (list, watch);
+        let service = Kubernetes::new(self.config.clone()).unwrap().service("web").unwrap();
+        let mut state = <KubernetesService as Source>::State::default();
+        for _ in 0..times {
+            if let Err(error) = self.runtime.block_on(service.source().observe(&mut state)) {
+                let text = format!("{:#}", Error::from_service(error));
+                assert!(text.len() < 4_096, "{text}");
+                return;
+            }
+        }
+    }
+}
+
+thread_local! {
+    static SERVER: Server = Server::start();
+}
+
+fn body(bytes: &[u8]) -> Vec<u8> {
+    let head = format!("{HEAD}Content-Length: {}\r\n\r\n", bytes.len());
+    [head.as_bytes(), bytes].concat()
+}
+
+/// A list of slices; with none of them, the same is what the Service is.
+pub fn list(bytes: &[u8]) {
+    SERVER.with(|server| server.observe(body(bytes), body(b""), 1));
+}
+
+/// The events of a watch.
+pub fn watch(bytes: &[u8]) {
+    SERVER.with(|server| server.observe(body(LIST), body(bytes), 3));
+}
+
+thread_local! {
+    static FILE: PathBuf = {
+        let name = format!("fuzz-kubeconfig-{}", std::process::id());
+        std::env::temp_dir().join(name)
+    };
+}
+
+/// A file of `kubectl`.
+pub fn kubeconfig(bytes: &[u8]) {
+    FILE.with(|file| {
+        fs::write(file, bytes).unwrap();
+        let config = KubernetesConfig::default().with_kubeconfig_path(file.clone());
+        if let Err(error) = Kubernetes::new(config) {
+            assert_eq!(error.kind(), Kind::InvalidConfig);
+            let text = format!("{error:#}");
+            assert!(text.len() < 4_096 && !text.contains("s3cret"), "{text}");
+        }
+        let _ = fs::remove_file(file);
+    });
+}

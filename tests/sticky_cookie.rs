@@ -1,0 +1,207 @@
+//! The cookie of sessions: what it is like, that no other is believed, and that it outlives restarts and secrets.
+#![cfg(all(feature = "sticky", feature = "test-util"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
+
+use std::time::Duration;
+
+use http::{
+    Request, Response, StatusCode,
+    header::{COOKIE, SET_COOKIE},
+};
+use tokio::time::advance;
+use tower::{Service, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneSyncService};
+use tower_upstream::{
+    Attempts, BalanceLayer, BoxError, Endpoint, Error, FailoverLayer,
+    balance::{RoundRobin, Sticky},
+    connect_fn,
+    discover::Memory,
+    error::Kind,
+    http::{HttpClassify, SessionCookieLayer},
+};
+
+const OLD: &str = "an old secret of 16 bytes";
+const NEW: &str = "a new secret of 16 bytes";
+const KEYS: [&str; 3] = ["http://10.0.0.1:80", "http://10.0.0.2:80", "http://10.0.0.3:80"];
+
+/// A process.
+struct Proxy {
+    stack: BoxCloneSyncService<Request<()>, Response<String>, Error>,
+    endpoints: Memory,
+}
+
+/// What an endpoint answered, and the cookie that came with it.
+struct Answered {
+    by: String,
+    set: Option<String>,
+}
+
+impl Answered {
+    /// What a client sends back.
+    fn pair(&self) -> String {
+        self.set.as_deref().expect("a cookie").split(';').next().unwrap().to_owned()
+    }
+}
+
+impl Proxy {
+    fn new(cookie: SessionCookieLayer) -> Self {
+        let endpoints = Memory::new(KEYS).unwrap();
+        let strategy = Sticky::new(RoundRobin::new(), cookie.clone());
+        let stack = ServiceBuilder::new()
+            .layer(cookie)
+            .layer(FailoverLayer::new(Attempts::up_to(3)).with_classify(HttpClassify))
+            .layer(BalanceLayer::new(endpoints.clone(), strategy).with_classify(HttpClassify))
+            .service(connect_fn(|endpoint: &Endpoint| {
+                let key = endpoint.key().to_owned();
+                service_fn(move |request: Request<()>| {
+                    let mut response = Response::new(key.clone());
+                    if request.headers().get("fail").is_some_and(|of| *of == *key) {
+                        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+                    }
+                    std::future::ready(Ok::<_, BoxError>(response))
+                })
+            }));
+        Self { stack: BoxCloneSyncService::new(stack), endpoints }
+    }
+
+    fn of(secrets: &[&str]) -> Self {
+        Self::new(SessionCookieLayer::new(secrets).unwrap())
+    }
+
+    async fn ask(&mut self, cookies: &[&str]) -> Answered {
+        self.ask_failing(cookies, "").await
+    }
+
+    async fn ask_failing(&mut self, cookies: &[&str], fails: &str) -> Answered {
+        let mut request = Request::get("/").header("fail", fails);
+        for cookie in cookies {
+            request = request.header(COOKIE, *cookie);
+        }
+        let request = request.body(()).unwrap();
+        let response = self.stack.ready().await.unwrap().call(request).await.unwrap();
+        let mut set = response.headers().get_all(SET_COOKIE).iter();
+        let first = set.next().map(|value| value.to_str().unwrap().to_owned());
+        assert!(set.next().is_none());
+        Answered { set: first, by: response.into_body() }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_stays_where_its_cookie_says_and_the_cookie_tells_no_one_else() {
+    let mut proxy = Proxy::of(&[NEW]);
+    for _ in 0..6 {
+        let first = proxy.ask(&[]).await;
+        let cookie = first.set.clone().unwrap();
+        let (value, rest) = cookie.split_once(';').unwrap();
+        assert_eq!(rest, " Path=/; Max-Age=1912; HttpOnly; SameSite=Lax; Secure");
+        assert!(value.starts_with("__upstream=") && cookie.len() < 160, "{cookie}");
+        assert!(!cookie.contains("10.0"));
+        for _ in 0..5 {
+            let other = format!("a=b; {value}; c=d");
+            for sent in [&[value][..], &[&other], &["__upstream=x", value]] {
+                let next = proxy.ask(sent).await;
+                assert_eq!((next.by, next.set), (first.by.clone(), None));
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn its_name_and_whether_it_is_for_tls_alone_can_be_set() {
+    let layer = SessionCookieLayer::new([NEW]).unwrap().with_name("at;\r\n=x").with_secure(false);
+    let mut proxy = Proxy::new(layer.with_session_timeout(Duration::from_secs(160)));
+    let set = proxy.ask(&[]).await.set.unwrap();
+    assert!(
+        set.starts_with("atx=") && set.ends_with("; Max-Age=170; HttpOnly; SameSite=Lax"),
+        "{set}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_survives_a_restart_and_each_proxy_with_the_secret_knows_it() {
+    let first = Proxy::of(&[NEW]).ask(&[]).await;
+    for _ in 0..4 {
+        let next = Proxy::of(&[NEW]).ask(&[&first.pair()]).await;
+        assert_eq!((next.by, next.set), (first.by.clone(), None));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_is_changed_without_the_loss_of_a_session() {
+    let first = Proxy::of(&[OLD]).ask(&[]).await;
+    // One that does not sign with it yet, and one that does.
+    let next = Proxy::of(&[OLD, NEW]).ask(&[&first.pair()]).await;
+    assert_eq!((next.by, next.set), (first.by.clone(), None));
+    let next = Proxy::of(&[NEW, OLD]).ask(&[&first.pair()]).await;
+    assert_eq!(next.by, first.by);
+    let last = Proxy::of(&[NEW]).ask(&[&next.pair()]).await;
+    assert_eq!((last.by, last.set), (first.by, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_signed_is_no_session_and_no_error() {
+    let first = Proxy::of(&[OLD]).ask(&[]).await.pair();
+    let mut proxy = Proxy::of(&[NEW]);
+    let many = ["__upstream=AAAA"; 100].join("; ");
+    let mut seen = Vec::new();
+    for sent in [&*first, "__upstream=", "__upstream", "=", ";;;", &"x".repeat(10_000), &many] {
+        let answered = proxy.ask(&[sent]).await;
+        assert!(answered.set.is_some(), "{sent}");
+        seen.push(answered.by);
+    }
+    assert!(KEYS.iter().all(|key| seen.iter().any(|by| by == key)), "in turn: {seen:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_lasts_from_its_last_call_on() {
+    let cookie =
+        SessionCookieLayer::new([NEW]).unwrap().with_session_timeout(Duration::from_secs(160));
+    let mut proxy = Proxy::new(cookie);
+    let first = proxy.ask(&[]).await;
+    let (mut pair, mut renewed) = (first.pair(), 0);
+    for _ in 0..20 {
+        advance(Duration::from_secs(7)).await;
+        let next = proxy.ask(&[&pair]).await;
+        assert_eq!(next.by, first.by);
+        if next.set.is_some() {
+            (pair, renewed) = (next.pair(), renewed + 1);
+        }
+    }
+    assert_eq!(renewed, 10, "not with each answer");
+    for (after, stays) in [(160, true), (180, false)] {
+        let next = proxy.ask(&[&pair]).await;
+        pair = if next.set.is_some() { next.pair() } else { pair };
+        let by = next.by;
+        advance(Duration::from_secs(after)).await;
+        let next = proxy.ask(&[&pair]).await;
+        assert_eq!((next.set.is_some(), next.by == by), (true, stays));
+        pair = next.pair();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_moves_with_what_answers() {
+    let mut proxy = Proxy::of(&[NEW]);
+    let first = proxy.ask(&[]).await;
+    let next = proxy.ask_failing(&[&first.pair()], &first.by).await;
+    assert_ne!(next.by, first.by);
+    for _ in 0..4 {
+        assert_eq!(proxy.ask(&[&next.pair()]).await.by, next.by);
+    }
+    // Its endpoint is gone.
+    assert!(proxy.endpoints.remove(&next.by));
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    let last = proxy.ask(&[&next.pair()]).await;
+    assert_ne!(last.by, next.by);
+    assert_eq!(proxy.ask(&[&last.pair()]).await.by, last.by);
+}
+
+#[test]
+fn secrets_that_can_be_guessed_are_refused_and_none_is_shown() {
+    for secrets in [&[][..], &["short"], &[NEW, "short"]] {
+        assert_eq!(SessionCookieLayer::new(secrets).unwrap_err().kind(), Kind::InvalidConfig);
+    }
+    let shown = format!("{:?}", SessionCookieLayer::new([NEW]).unwrap());
+    assert!(!shown.contains("secret"), "{shown}");
+}
