@@ -9,8 +9,12 @@ use tokio::time::sleep;
 use tower::{Layer, Service, ServiceExt};
 use tower_upstream::{
     Attempts, BalanceLayer, Error, FailoverLayer,
-    balance::{BalanceConfig, ConsistentHash, HashScheme, OutlierConfig},
+    balance::{
+        BalanceConfig, BoundedBy, ConsistentHash, HashScheme, LocalityMode, LocalityWeights,
+        OutlierConfig,
+    },
     discover::{self, Memory},
+    endpoint::{Endpoint, Locality, Status},
     rules::hash::{FadeIn, Maglev, xxh64},
 };
 
@@ -122,4 +126,76 @@ async fn an_endpoint_that_joins_gets_its_keys_over_the_window_without_any_other_
     let rebuilds = handle.rebuilds();
     sleep(secs(60)).await;
     assert_eq!(handle.rebuilds(), rebuilds, "nothing is renewed any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hot_key_that_is_work_goes_on_once_that_is_known_and_comes_home() {
+    let (farm, keys) = (Farm::default(), keys(1..11));
+    farm.answers(Answer::Good);
+    let strategy = by_number().with_bounded_by(BoundedBy::Occupancy);
+    let service = BalanceLayer::new(discover::fixed(&keys).unwrap(), strategy).layer(farm.clone());
+    let home = service.clone().oneshot(Ask::new(7)).await.unwrap();
+    farm.answers(Answer::GoodAfter(secs(1)));
+    let (mut calls, mut at_home) = (Vec::new(), 0);
+    for step in 0..1_000 {
+        calls.push(tokio::spawn(service.clone().oneshot(Ask::new(7))));
+        sleep(ms(20)).await;
+        at_home += if step < 500 { 0 } else { farm.get(&home).running() };
+    }
+    // On average 1.5 times the mean of 5, and not all of 50.
+    assert!((2_500..6_000).contains(&at_home), "{at_home} in 500 looks");
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    sleep(secs(10)).await;
+    assert_eq!(service.oneshot(Ask::new(7)).await.unwrap(), home, "it comes home");
+}
+
+#[tokio::test(start_paused = true)]
+async fn zones_have_the_keys_of_their_weight_and_health_and_the_difference_alone_moves() {
+    let farm = Farm::default();
+    farm.answers(Answer::Good);
+    let endpoint = |zone: &str, number: u32| {
+        let endpoint = Endpoint::new(format!("{zone}{number}:80")).unwrap();
+        endpoint.with_locality(Locality::of_zone(zone))
+    };
+    let all = ["a", "b", "c"].into_iter().flat_map(|zone| (0..4).map(move |of| (zone, of)));
+    for scheme in [HashScheme::default(), HashScheme::Nginx, HashScheme::Rendezvous] {
+        let endpoints = Memory::new(all.clone().map(|(zone, of)| endpoint(zone, of))).unwrap();
+        let weights = LocalityWeights::from_iter([("a", 2), ("b", 1), ("c", 1)]);
+        let config = BalanceConfig::default().with_locality(LocalityMode::Weighted(weights));
+        let strategy = by_number().with_scheme(scheme);
+        let service =
+            BalanceLayer::with_config(endpoints.clone(), strategy, config).layer(farm.clone());
+        let of_zone =
+            |homes: &[String], zone| homes.iter().filter(|home| home.starts_with(zone)).count();
+        let before = homes(&service).await;
+        assert_eq!(homes(&service).await, before, "{scheme:?}: a key stays in its zone");
+        assert!(
+            of_zone(&before, "a").abs_diff(500) < 50 && of_zone(&before, "b").abs_diff(250) < 50
+        );
+
+        // Half of zone a is down: with 1.4 times its healthy half it weighs 1.4 rather than 2.
+        for of in 0..2 {
+            endpoints.insert(endpoint("a", of).with_status(Status::Critical)).unwrap();
+        }
+        settle().await;
+        let after = homes(&service).await;
+        assert!(of_zone(&after, "a").abs_diff(412) < 50, "{scheme:?}: {}", of_zone(&after, "a"));
+        for (before, after) in before.iter().zip(&after) {
+            let was_down = ["a0:80", "a1:80"].contains(&before.as_str());
+            let is_moved = before.starts_with('a') && (was_down || !after.starts_with('a'));
+            assert!(
+                before == after
+                    || is_moved
+                    || scheme == HashScheme::default() && before.starts_with('a'),
+                "{scheme:?}: from {before} to {after}"
+            );
+        }
+        for of in 0..2 {
+            endpoints.insert(endpoint("a", of)).unwrap();
+        }
+        settle().await;
+        assert_eq!(homes(&service).await, before, "{scheme:?}: they come back");
+    }
 }

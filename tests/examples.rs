@@ -383,6 +383,17 @@ mod simulate {
         assert!(figure(&report, bounded, "affinity_after") > 0.7, "{report:#}");
     }
 
+    /// At so small a scale caches never fill: what is shown is that it is judged, also by another's figure.
+    #[test]
+    fn a_fleet_that_is_scaled_up_is_judged_by_its_slowest_batches() {
+        let report = simulated("7", "0.05");
+        passes(&report);
+        let limits = report["limits"].as_array().unwrap();
+        let of_another = limits.iter().find(|limit| limit["policy"].is_string()).unwrap();
+        let its = figure(&report, of_another["policy"].as_str().unwrap(), "worst_to_steady");
+        assert_eq!(of_another["value"].as_f64(), Some(its), "{report:#}");
+    }
+
     #[test]
     fn failing_fast_attracts_requests_unless_failures_count_as_slow() {
         let report = simulated("3", "0.3");

@@ -1,10 +1,14 @@
-//! Choosing by keys of 16 bytes, each another one.
+//! Choosing by keys of 16 bytes, each another one, and making what that takes.
 
-use std::cell::Cell;
+use std::{
+    cell::Cell,
+    hint::black_box,
+    time::{Duration, Instant},
+};
 
 use tower_upstream::{
     balance::{ConsistentHash, HashScheme},
-    rules::hash::{BoundedLoad, Maglev, RingSize},
+    rules::hash::{BoundedLoad, Maglev, Rendezvous, Ring, RingSize},
 };
 
 use crate::{cases::balance, harness::Case};
@@ -30,6 +34,36 @@ pub(crate) fn all() -> Vec<Case> {
         Case::ok("hash/ring of a million, bounded/10000", bounded(10_000, ring)),
         Case::ok("hash/rendezvous/10", unbounded(10, HashScheme::Rendezvous)),
     ]
+}
+
+/// How long it takes to make each table and ring anew, if the command line asks for it.
+pub(crate) fn rebuilds() {
+    if !std::env::args().any(|arg| arg == "rebuild") {
+        return;
+    }
+    let hosts = |count: u32| -> Vec<_> {
+        (0..count).map(|n| (format!("10.{}.{}.1:80", n / 256, n % 256), 1)).collect()
+    };
+    let (few, many) = (hosts(10), hosts(10_000));
+    let names: Vec<_> = many.iter().map(|(host, _)| host).collect();
+    print_rebuild("maglev of 65,537/10", || Maglev::new(&few));
+    print_rebuild("maglev of 1,000,003/10000", || Maglev::with_size(&many, 1_000_003));
+    print_rebuild("ring of Envoy/10", || Ring::envoy(&few, RingSize::default()));
+    print_rebuild("ring of Skipper, a million/10000", || Ring::skipper(&names, POINTS));
+    print_rebuild("ring of nginx, 1,600,000/10000", || Ring::nginx(&many));
+    print_rebuild("ring of libketama, 1,600,000/10000", || Ring::libketama(&many));
+    print_rebuild("rendezvous/10000", || Rendezvous::new(&many));
+}
+
+/// The quickest of some, since others are at work, too.
+fn print_rebuild<T>(name: &str, make: impl Fn() -> T) {
+    let took = |_| {
+        let start = Instant::now();
+        black_box(make());
+        start.elapsed()
+    };
+    let took = (0..7).map(took).min().unwrap_or(Duration::ZERO);
+    println!("rebuild/{name:<36} {:>10.3} ms", took.as_secs_f64() * 1e3);
 }
 
 fn by_key(

@@ -7,6 +7,8 @@
 //! cargo bench -- --instructions                 also counts instructions, if valgrind is there
 //! cargo bench -- --json                         a JSON object per line
 //! cargo bench --features config -- plugins      plugins by name
+//! cargo bench --features hash -- hash           by a key
+//! cargo bench --features hash -- rebuild        how long its tables and rings take to make
 //! ```
 //! A line that begins with "floor" is a lower bound, written by hand: what the layer below it cannot
 //! do without. Compare with it rather than with the times of another machine, since atomics may
@@ -40,4 +42,6 @@ fn main() {
         crowds.extend(plugins::crowds());
     }
     harness::run(&cases, &crowds);
+    #[cfg(feature = "hash")]
+    hashing::rebuilds();
 }

@@ -23,9 +23,9 @@ struct Options {
 }
 
 const USAGE: &str =
-    "usage: simulate --sim 1|3|4|6 [--seed SEED] [--scale SCALE] [--json] [--svg FOLDER]
+    "usage: simulate --sim 1|3|4|6|7 [--seed SEED] [--scale SCALE] [--json] [--svg FOLDER]
   --sim    1: a server goes slow; 3: a server fails fast; 4: a cold server joins;
-           6: hot keys, and a server leaves
+           6: hot keys, and a server leaves; 7: servers with caches join and leave
   --seed   default 1
   --scale  above 0, at most 1, for a small run; default 1
   --json   print one JSON object, and nothing else
@@ -61,7 +61,7 @@ pub(crate) fn main(others: &'static [Policy]) -> ExitCode {
     let options = Options::parse(std::env::args().skip(1));
     let asked = options.and_then(|options| {
         let simulation = sims::simulation(options.sim, options.scale);
-        Ok((simulation.ok_or("--sim takes 1, 3, 4 or 6")?, options))
+        Ok((simulation.ok_or("--sim takes 1, 3, 4, 6 or 7")?, options))
     });
     let (simulation, options) = match asked {
         Ok(asked) => asked,

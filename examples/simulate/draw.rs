@@ -82,6 +82,10 @@ pub(crate) fn draw(
         Chart::Failed => {
             (over_time("Failed requests so far"), lines(&|trace| failed(trace, length)))
         }
+        Chart::Batches => {
+            let title = "The slowest batch but one in a hundred of each second, in ms";
+            (over_time(title), lines(&|trace| batches(trace, length)))
+        }
         Chart::InFlight => {
             let lines = lines(&|trace| in_flight(trace, server, length));
             (over_time("Requests that the server has"), lines)
@@ -157,6 +161,15 @@ fn failed(trace: &Trace, length: f64) -> Vec<(f64, f64)> {
         (second + 1.0, so_far as f64)
     };
     seconds(length).map(&mut until).collect()
+}
+
+/// The 99th percentile of each second.
+fn batches(trace: &Trace, length: f64) -> Vec<(f64, f64)> {
+    let slowest = |from: f64| {
+        let took = trace.batches(from..from + 1.0).into_iter().map(|(took, _)| took);
+        (from + 0.5, quantile(&took.collect::<Vec<_>>(), 0.99).as_secs_f64() * 1e3)
+    };
+    seconds(length).map(slowest).collect()
 }
 
 /// The most in each tenth of a second.

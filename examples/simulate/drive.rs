@@ -27,8 +27,10 @@ pub(crate) fn run(scenario: &Scenario, policy: &Policy, seed: u64) -> Result<Tra
 
 async fn drive(scenario: &Scenario, policy: &Policy, seed: u64) -> Result<Vec<Done>, BoxError> {
     let world = World::new(scenario);
-    let (mut joins_at, mut leaves_at) = (scenario.joins_at, scenario.leaves_at);
-    let first = scenario.servers - usize::from(joins_at.is_some());
+    let mut changes = scenario.changes.iter().peekable();
+    let joins_later =
+        |server| scenario.changes.iter().any(|of| of.joins && of.servers.contains(&server));
+    let first = (0..scenario.servers).filter(|server| !joins_later(*server));
     let fleet = Fleet::new(world.clone(), first, scenario.slow_start)?;
     // Not a number that the requests are drawn from.
     let mut seeds = Random::new(seed, 1);
@@ -46,7 +48,8 @@ async fn drive(scenario: &Scenario, policy: &Policy, seed: u64) -> Result<Vec<Do
         // A policy that holds a request back has a timer for it, which only tokio knows.
         let is_held_back = under_way.len() > world.alarms();
         let timer_at = is_held_back.then(|| world.now() + Duration::from_millis(1));
-        let moments = [world.next_at(), joins_at, leaves_at, request_at, timer_at];
+        let change_at = changes.peek().map(|change| change.at);
+        let moments = [world.next_at(), change_at, request_at, timer_at];
         let Some(next) = moments.into_iter().flatten().min() else {
             return Ok(done);
         };
@@ -54,15 +57,8 @@ async fn drive(scenario: &Scenario, policy: &Policy, seed: u64) -> Result<Vec<Do
         // Of one moment first what ends, so that a balancer knows it.
         world.wake_due();
         take_done(&mut under_way, &mut done);
-        let joins = joins_at.take_if(|at| *at <= next).is_some();
-        let leaves = leaves_at.take_if(|at| *at <= next).is_some();
-        if joins {
-            fleet.insert(scenario.servers - 1)?;
-        }
-        if leaves {
-            fleet.remove(scenario.servers - 1)?;
-        }
-        if joins || leaves {
+        if let Some(change) = changes.next_if(|change| change.at <= next) {
+            fleet.change(change)?;
             // Each client's own task hears of it.
             for _ in 0..=scenario.clients {
                 yield_now().await;
@@ -73,12 +69,13 @@ async fn drive(scenario: &Scenario, policy: &Policy, seed: u64) -> Result<Vec<Do
             let world = world.clone();
             under_way.push(async move {
                 let succeeded = call.await.is_ok();
-                let server = world.served_by(request.number);
+                let served = world.served(request.number);
                 Done {
                     sent: request.at,
                     key: request.key,
                     took: world.now() - request.at,
-                    server,
+                    server: served.map(|served| served.server),
+                    missed: served.is_some_and(|served| served.missed),
                     succeeded,
                 }
             });

@@ -1,6 +1,6 @@
 //! What a policy of choosing is worth when something goes wrong.
 //!
-//! Four simulations of a fleet of servers, each with every policy: ours, and those of tower's balancer.
+//! Five simulations of a fleet of servers, each with every policy: ours, and those of tower's balancer.
 //!
 //! | | what happens |
 //! |---|---|
@@ -8,6 +8,7 @@
 //! | 3 | one of 10 servers answers an error after 1 ms, from 10 s to 40 s |
 //! | 4 | a 21st server joins at a fifth of the speed of the others, and is warm ten seconds later |
 //! | 6 | requests have keys, one in seven the same, and one of 20 servers leaves at 30 s |
+//! | 7 | servers remember keys, a hundred of which are asked for at once; 5 join 20, 5 more 10 s later, and 3 leave |
 //!
 //! ```text
 //! cargo run --release --all-features --example simulate -- --sim 1
@@ -32,6 +33,7 @@
 //! each client. So what is printed is the same, byte for byte, for a seed: on one machine, since `ln` and
 //! `cos` may differ in the last bit from one to another.
 
+mod cache;
 mod cli;
 mod draw;
 mod drive;

@@ -13,18 +13,18 @@ use tower_layer::Layer;
 use tower_upstream::{
     BalanceLayer, BoxError, Endpoint, Error, LeastRequest,
     balance::{
-        BalanceConfig, ConsistentHash, LeastLatency, OutlierConfig, PeakEwma, Pick, Random,
-        RoundRobin, SlowStartConfig, Strategy,
+        BalanceConfig, BoundedBy, ConsistentHash, LeastLatency, OutlierConfig, PeakEwma, Pick,
+        Random, RoundRobin, SlowStartConfig, Strategy,
     },
     connect::Connect,
     connect_fn,
     discover::{Memory, ToChanges},
-    rules::hash::BoundedLoad,
+    rules::hash::{BoundedLoad, FadeIn},
 };
 
 use crate::{
     random,
-    scenario::Request,
+    scenario::{Change, Request},
     world::{Server, World},
 };
 
@@ -74,6 +74,33 @@ pub(crate) const TWO_CHOICES: &str = "LeastRequest";
 /// The default of `ConsistentHash`.
 pub(crate) const HASH_DEFAULT: &str = "ConsistentHash, 1.5";
 
+/// Those that are compared where servers remember keys, and come and go.
+pub(crate) const BY_CACHED_KEY: &[Policy] = &[
+    Policy::ours(AT_ONCE, |fleet, seed| {
+        balance(fleet, seed, by_cached_key(BoundedBy::InFlight, NO_FADE_IN))
+    }),
+    Policy::ours("in flight, fade-in", |fleet, seed| {
+        balance(fleet, seed, by_cached_key(BoundedBy::InFlight, FadeIn::default()))
+    }),
+    Policy::ours("occupancy, at once", |fleet, seed| {
+        balance(fleet, seed, by_cached_key(BoundedBy::Occupancy, NO_FADE_IN))
+    }),
+    Policy::ours(WARM, |fleet, seed| {
+        balance(fleet, seed, by_cached_key(BoundedBy::Occupancy, FadeIn::default()))
+    }),
+];
+
+/// Bounds what is in flight at a moment, and gives newcomers all their keys at once, as others do.
+pub(crate) const AT_ONCE: &str = "in flight, at once";
+/// What there is for servers that remember keys.
+pub(crate) const WARM: &str = "occupancy, fade-in";
+
+const NO_FADE_IN: FadeIn = FadeIn { window: Duration::ZERO, exponent: 1.0 };
+
+fn by_cached_key(by: BoundedBy, fade_in: FadeIn) -> ConsistentHash<fn(&Request) -> u64> {
+    by_key(Some(1.5)).with_bounded_by(by).with_fade_in(fade_in)
+}
+
 fn by_key(factor: Option<f64>) -> ConsistentHash<fn(&Request) -> u64> {
     let key: fn(&Request) -> u64 = |request| request.key;
     ConsistentHash::by_key(key).with_bounded_load(factor.map(BoundedLoad::new))
@@ -114,24 +141,26 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// Finds the first so many servers.
+    /// Finds these servers.
     pub(crate) fn new(
         world: Arc<World>,
-        servers: usize,
+        servers: impl Iterator<Item = usize>,
         slow_start: Duration,
     ) -> Result<Self, BoxError> {
-        let found = (0..servers).map(endpoint).collect::<Result<Vec<_>, _>>()?;
+        let found = servers.map(endpoint).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { world, found: Memory::new(found)?, slow_start })
     }
 
-    /// Finds another.
-    pub(crate) fn insert(&self, server: usize) -> Result<(), BoxError> {
-        Ok(self.found.insert(endpoint(server)?)?)
-    }
-
-    /// Finds one of them no more.
-    pub(crate) fn remove(&self, server: usize) -> Result<(), BoxError> {
-        self.found.remove(endpoint(server)?.key());
+    /// Finds others, or some of them no more.
+    pub(crate) fn change(&self, change: &Change) -> Result<(), BoxError> {
+        for server in change.servers.clone() {
+            let endpoint = endpoint(server)?;
+            if change.joins {
+                self.found.insert(endpoint)?;
+            } else {
+                self.found.remove(endpoint.key());
+            }
+        }
         Ok(())
     }
 

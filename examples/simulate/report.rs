@@ -68,18 +68,17 @@ impl Report {
                 figure.map_or(f64::NAN, |&(_, value)| value)
             };
             let judged = limits.iter().map(|&limit| {
+                let is_of =
+                    |row: &&Row, policy| row.policy.name == policy && row.clients == clients;
                 let of_policy = |policy| {
-                    let row = self
-                        .rows
-                        .iter()
-                        .find(|row| row.policy.name == policy && row.clients == clients);
+                    let row = self.rows.iter().find(|row| is_of(row, policy));
                     row.map_or(f64::NAN, |row| of(&row.figures, limit.figure))
                 };
                 let bound = limit.bound.times(limit.of.map_or(1.0, of_policy));
                 Judged {
                     clients,
                     limit: Limit { bound, ..limit },
-                    value: of(&figures, limit.figure),
+                    value: limit.policy.map_or_else(|| of(&figures, limit.figure), of_policy),
                 }
             });
             self.judged.extend(judged);
@@ -140,6 +139,7 @@ impl Judged {
         let (word, bound) = self.bound();
         json!({
             "clients": self.clients,
+            "policy": self.limit.policy,
             "figure": self.limit.figure,
             word: bound,
             "value": self.value,
@@ -178,7 +178,8 @@ impl fmt::Display for Report {
             let (figure, clients) = (judged.limit.figure, judged.clients);
             let (word, met) = (word.replace('_', " "), judged.passes());
             let (value, met) = (judged.value, if met { "met" } else { "NOT MET" });
-            writeln!(f, "  {figure} {word} {bound} (clients: {clients}): {value}, {met}")?;
+            let of = judged.limit.policy.map(|of| format!(" of {of}")).unwrap_or_default();
+            writeln!(f, "  {figure}{of} {word} {bound} (clients: {clients}): {value}, {met}")?;
         }
         write!(f, "pass: {}", self.passes())
     }

@@ -1,6 +1,11 @@
 //! What became of each request, and the figures that can be told from it.
 
-use std::{cmp::Reverse, collections::BinaryHeap, ops::Range, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+    ops::Range,
+    time::Duration,
+};
 
 use crate::scenario::Scenario;
 
@@ -17,6 +22,8 @@ pub(crate) struct Done {
     pub(crate) took: Duration,
     /// `None`: the balancer answered itself.
     pub(crate) server: Option<usize>,
+    /// The server had to learn the answer.
+    pub(crate) missed: bool,
     pub(crate) succeeded: bool,
 }
 
@@ -99,6 +106,20 @@ impl Trace {
         let mut latencies: Vec<_> = self.sent_in(window).map(|done| done.took).collect();
         latencies.sort_unstable();
         latencies
+    }
+
+    /// The batches of a window, the quickest first: how long the slowest request of each took, and how many had
+    /// to be learnt.
+    pub(crate) fn batches(&self, window: Window) -> Vec<(Duration, usize)> {
+        let mut batches = BTreeMap::<Duration, (Duration, usize)>::new();
+        for done in self.sent_in(window) {
+            let (took, missed) = batches.entry(done.sent).or_default();
+            *took = done.took.max(*took);
+            *missed += usize::from(done.missed);
+        }
+        let mut batches: Vec<_> = batches.into_values().collect();
+        batches.sort_unstable();
+        batches
     }
 
     /// The requests that `server` has, after each change and with its moment.

@@ -19,7 +19,10 @@ use std::{
 use tokio::time::Instant;
 use tower::Service;
 
-use crate::scenario::{Condition, Request, Scenario};
+use crate::{
+    cache::Known,
+    scenario::{Condition, Request, Scenario},
+};
 
 pub(crate) struct World {
     scenario: Scenario,
@@ -34,8 +37,17 @@ struct State {
     turns: u64,
     /// When each worker of each server is free; empty where their number has no limit.
     workers: Vec<BinaryHeap<Reverse<Duration>>>,
-    /// Which server got each request, by its number.
-    served_by: Vec<usize>,
+    /// What each server remembers, if that matters.
+    known: Vec<Known>,
+    /// What became of each request, by its number.
+    served: Vec<Option<Served>>,
+}
+
+/// Which server got a request, and whether it had to learn the answer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Served {
+    pub(crate) server: usize,
+    pub(crate) missed: bool,
 }
 
 impl World {
@@ -43,7 +55,8 @@ impl World {
     pub(crate) fn new(scenario: &Scenario) -> Arc<Self> {
         let free = || (0..scenario.workers.unwrap_or(0)).map(|_| Reverse(Duration::ZERO)).collect();
         let workers = (0..scenario.servers).map(|_| free()).collect();
-        let state = Mutex::new(State { workers, ..State::default() });
+        let known = (0..scenario.servers).map(|_| Known::default()).collect();
+        let state = Mutex::new(State { workers, known, ..State::default() });
         Arc::new(Self { scenario: scenario.clone(), began: Instant::now(), state })
     }
 
@@ -72,24 +85,29 @@ impl World {
         }
     }
 
-    pub(crate) fn served_by(&self, request: usize) -> Option<usize> {
-        self.state().served_by.get(request).copied()
+    pub(crate) fn served(&self, request: usize) -> Option<Served> {
+        self.state().served.get(request).copied().flatten()
     }
 
     fn accept(&self, server: usize, request: &Request) -> (Duration, Result<(), Broken>) {
         let now = self.now();
         let mut state = self.state();
-        if state.served_by.len() <= request.number {
-            state.served_by.resize(request.number + 1, usize::MAX);
-        }
-        state.served_by[request.number] = server;
         let free_at = state.workers[server].pop().map(|Reverse(free_at)| free_at);
         let begins_at = free_at.unwrap_or(now).max(now);
         let (took, result) = match (self.scenario.condition)(&self.scenario, server, begins_at) {
             Condition::Speed(speed) => (request.work.div_f64(speed), Ok(())),
             Condition::FailsAfter(took) => (took, Err(Broken)),
         };
-        let ends_at = begins_at + took;
+        let miss = self
+            .scenario
+            .cache
+            .as_ref()
+            .and_then(|cache| state.known[server].miss(cache, request.key, begins_at));
+        if state.served.len() <= request.number {
+            state.served.resize(request.number + 1, None);
+        }
+        state.served[request.number] = Some(Served { server, missed: miss.is_some() });
+        let ends_at = begins_at + miss.map_or(took, |miss| miss.max(took));
         if free_at.is_some() {
             state.workers[server].push(Reverse(ends_at));
         }

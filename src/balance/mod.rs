@@ -213,6 +213,7 @@ mod explain;
 mod future;
 mod group;
 mod handle;
+mod homes;
 mod kept;
 mod layer;
 mod locality;
@@ -235,7 +236,7 @@ mod task;
 mod waiting;
 
 #[cfg(feature = "hash")]
-pub use self::strategy::{ConsistentHash, ConsistentHashTable, HashScheme};
+pub use self::strategy::{BoundedBy, ConsistentHash, ConsistentHashTable, HashScheme};
 pub use self::{
     config::BalanceConfig,
     future::ResponseFuture,

@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use super::{
     explain::{self, Told},
     group::{Choice, Connected, Group, is_free},
+    homes::{at_home, drawn},
     strategy::{Candidates, Pick, Strategy},
 };
 use crate::{
@@ -97,18 +98,25 @@ impl<S, T> Snapshot<S, T> {
     }
 
     /// The groups, the one first that a call goes to.
-    fn drawn<P>(&self, strategy: &P) -> impl Iterator<Item = &Group<S, T>> + Clone
+    fn drawn<P, Req>(
+        &self,
+        strategy: &P,
+        request: &Req,
+    ) -> impl Iterator<Item = &Group<S, T>> + Clone + use<'_, S, T, P, Req>
     where
-        P: Strategy<Table = T>,
+        P: Pick<Req, Table = T>,
     {
-        let drawn = match self.shared.is_empty() {
+        let loads = || self.shared.iter().map(|(until, group)| (group.id, *until));
+        let first = match self.shared.is_empty() {
             true => 0,
-            false => strategy.draw(&self.sole.table, WHOLE),
+            false => match strategy.affinity(request) {
+                Some(hash) => at_home(hash, loads()),
+                None => drawn(strategy.draw(&self.sole.table, WHOLE), loads()),
+            },
         };
-        let first = self.shared.iter().position(|&(until, _)| drawn < until).unwrap_or(0);
-        let drawn = self.groups().skip(first).take(1);
+        let first_of_all = self.groups().skip(first).take(1);
         let others = self.groups().enumerate().filter(move |&(index, _)| index != first);
-        drawn.chain(others.map(|(_, group)| group))
+        first_of_all.chain(others.map(|(_, group)| group))
     }
 
     /// The choice for a first attempt, and for one that waits, where a mere pick of the candidates brings
@@ -126,7 +134,7 @@ impl<S, T> Snapshot<S, T> {
     {
         let lowest = self.lowest_tier(told);
         self.choose_home(strategy, passed_over, request, told).or_else(|| {
-            self.drawn(strategy).find_map(|group| {
+            self.drawn(strategy, request).find_map(|group| {
                 group.choose(strategy, group.bars, passed_over, request, told, lowest)
             })
         })
@@ -196,7 +204,7 @@ impl<S, T> Snapshot<S, T> {
     where
         P: Pick<Req, Table = T>,
     {
-        self.drawn(strategy).find_map(|group| {
+        self.drawn(strategy, request).find_map(|group| {
             let (candidates, regime) = (group.candidates(u64::MAX, tried), Regime::Hedge);
             let index = explain::pick(told, strategy, &group.table, candidates, request, regime)?;
             group.candidate(Some(index).filter(|&index| candidates.is_free(index))?)
@@ -223,7 +231,7 @@ impl<S, T> Snapshot<S, T> {
             return Some(choice);
         }
         let lowest = self.lowest_tier(told);
-        let drawn = self.drawn(strategy);
+        let drawn = self.drawn(strategy, request);
         let tier = drawn.clone().next().map(|group| group.id.0);
         let near = self.groups().find(|group| group.is_near && Some(group.id.0) == tier);
         // It comes twice; the second time it has nothing more.

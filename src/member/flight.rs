@@ -87,14 +87,16 @@ impl OfMember for Arc<Member> {
 /// readable when it has landed.
 pub(crate) struct Flight<M: OfMember = Arc<Member>> {
     held: M,
-    /// When the call was first pending, in nanoseconds of the member's clock, above two bits for the batch
-    /// that it waits in.
+    /// When the call was first pending, in nanoseconds of the member's clock, above a bit for whether its time is
+    /// added up, and two for the batch that it waits in.
     began: u64,
 }
 
 /// Not pending yet: a call that is ready at once never reads a clock.
 const NOT_YET: u64 = 0;
 const LANDED: u64 = u64::MAX;
+const MARKS: u32 = 3;
+const WORKS: u64 = 4;
 // Beside it, for those that ended otherwise.
 const FAILED: u64 = LANDED - 1;
 const THROTTLED: u64 = LANDED - 2;
@@ -157,14 +159,16 @@ impl<M: OfMember> Flight<M> {
 
     #[inline(never)]
     fn wait(&mut self) {
-        // 146 years, so that it is never `LANDED`.
-        let now = self.member().nanos().clamp(1, LANDED >> 3);
-        let batch = match self.member().load().wait(now) {
+        // 36 years, so that it is never `LANDED`.
+        let now = self.member().nanos().clamp(1, LANDED >> (MARKS + 1));
+        let load = self.member().load();
+        let batch = match load.wait(now) {
             None => 0,
             Some(Batch::First) => 1,
             Some(Batch::Second) => 2,
         };
-        self.began = now << 2 | batch;
+        let works = if load.work(now) { WORKS } else { 0 };
+        self.began = now << MARKS | works | batch;
     }
 
     #[inline]
@@ -189,10 +193,14 @@ impl<M: OfMember> Flight<M> {
             2 => self.member().load().wait_no_more(Batch::Second),
             _ => {}
         }
-        match self.began {
-            NOT_YET => Duration::ZERO,
-            began => Duration::from_nanos(self.member().nanos().saturating_sub(began >> 2)),
+        if self.began == NOT_YET {
+            return Duration::ZERO;
         }
+        let now = self.member().nanos();
+        if self.began & WORKS != 0 {
+            self.member().load().busy.end(now);
+        }
+        Duration::from_nanos(now.saturating_sub(self.began >> MARKS))
     }
 
     #[cold]

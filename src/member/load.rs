@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    busy::Busy,
     ends::Begun,
     failing::Failing,
     measure::Measure,
@@ -32,6 +33,7 @@ pub(super) struct Load {
     /// How the latency is estimated.
     measure: AtomicU64,
     typical: Typical,
+    pub(super) busy: Busy,
     /// A value reported by the endpoint itself, as the bits of a float.
     reported: AtomicU64,
     /// Calls that have ended, and are in flight until the end of their body.
@@ -57,6 +59,7 @@ impl Load {
             failing: Failing::default(),
             measure: AtomicU64::new(Measure::DEFAULT.pack()),
             typical: Typical::default(),
+            busy: Busy::default(),
             reported: AtomicU64::new(f64::NAN.to_bits()),
             tracked: AtomicU64::new(0),
         }
@@ -104,6 +107,15 @@ impl Load {
     /// A call that had to wait has ended.
     pub(super) fn wait_no_more(&self, batch: Batch) {
         self.oldest.leave(batch);
+    }
+
+    /// A call in flight has to wait: whether the time that it takes is added up.
+    pub(super) fn work(&self, now: u64) -> bool {
+        let works = self.measure().works;
+        if works {
+            self.busy.begin(now);
+        }
+        works
     }
 
     /// The age of the oldest call that waits, in nanoseconds, if that is measured, or a little less.

@@ -24,6 +24,7 @@
 //! # Ok::<(), tower_upstream::Error>(())
 //! ```
 
+mod busy;
 mod ending;
 mod ends;
 mod failing;
@@ -45,6 +46,8 @@ mod stats;
 mod typical;
 mod veto;
 mod weight;
+#[cfg(feature = "hash")]
+mod work;
 
 pub(crate) use self::{
     ending::{Ending, attempt_timed_out},

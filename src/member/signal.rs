@@ -23,6 +23,8 @@ pub(crate) struct Signal {
     noted: Mutex<Noted>,
     /// How many failures in a row of one member it is told of; 0 is never.
     row: AtomicU32,
+    /// It is to look at the load of the members again.
+    is_watched: AtomicBool,
     /// It is told of the next failure, whichever that is.
     awaits_failure: AtomicBool,
     task: AtomicWaker,
@@ -58,6 +60,19 @@ impl Signal {
     /// Whether something changed since the last time this was asked, or members are noted that are news.
     pub(crate) fn take(&self) -> bool {
         self.changed.swap(false, Ordering::Acquire) | lock(&self.noted).is_news
+    }
+
+    /// The strategy is to look at the load of the members again.
+    #[cfg(feature = "hash")]
+    pub(super) fn watch(&self) {
+        self.is_watched.store(true, Ordering::Release);
+        self.task.wake();
+    }
+
+    /// Whether that is so since the last time this was asked.
+    pub(crate) fn take_watch(&self) -> bool {
+        // A load first: it is asked each time the task wakes.
+        self.is_watched.load(Ordering::Relaxed) && self.is_watched.swap(false, Ordering::Acquire)
     }
 
     /// The task is to look at `member`. What changed of it was changed before.

@@ -87,6 +87,15 @@ macro_rules! strategies {
                 }
             }
 
+            fn watch(&self, table: &AnyTable) -> Option<Duration> {
+                match (self, table) {
+                    $((Self::$strategy(strategy), AnyTable::$strategy(table)) => {
+                        strategy.watch(table)
+                    })+
+                    _ => None,
+                }
+            }
+
             fn hedges(&self) -> bool {
                 match self {
                     $(Self::$strategy(strategy) => strategy.hedges(),)+
@@ -122,6 +131,12 @@ macro_rules! strategies {
                         strategy.pick(table, candidates, request)
                     })+
                     _ => None,
+                }
+            }
+
+            fn affinity(&self, request: &Call<T>) -> Option<u64> {
+                match self {
+                    $(Self::$strategy(strategy) => strategy.affinity(request),)+
                 }
             }
 

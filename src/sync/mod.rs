@@ -18,7 +18,9 @@ use std::{
 pub(crate) use self::{
     event_queue::EventQueue,
     leases::{Lease, Leases},
-    random::{RandomSource, Seed, fraction, random, random_below, random_fraction, scale, wyrand},
+    random::{
+        RandomSource, Seed, fraction, random, random_below, random_fraction, scale, weighed, wyrand,
+    },
     wait_list::{WaitKey, WaitList},
 };
 

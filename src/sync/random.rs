@@ -56,6 +56,15 @@ pub(crate) fn fraction(random: u64) -> f64 {
     (random >> 11) as f64 / (1_u64 << 53) as f64
 }
 
+/// The number with which one of this weight takes part where the highest wins: each wins as often as its weight is
+/// of all, and a change of one moves as few as can be. Source: Schindelhauer and Schomaker, "Weighted Distributed
+/// Hash Tables" (2005).
+pub(crate) fn weighed(random: u64, weight: f64) -> f64 {
+    // Above 0 and below 1, so that the logarithm is a number.
+    let fraction = ((random >> 12) as f64 + 0.5) / (1_u64 << 52) as f64;
+    weight / -fraction.ln()
+}
+
 /// Numbers that a seed determines, for any number of threads.
 #[derive(Debug)]
 pub(crate) struct Seed(AtomicU64);

@@ -39,6 +39,7 @@ mod cases;
 mod floors;
 mod harness;
 mod inner;
+mod ketama;
 #[cfg(feature = "pingora")]
 mod pingora;
 mod traffic;

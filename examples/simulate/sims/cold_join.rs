@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Chart, Figures, Limit, Run, Simulation, millis};
 use crate::{
     policy::{DEFAULT, POLICIES},
-    scenario::{Condition, Scenario, Work},
+    scenario::{Change, Condition, Scenario, Work},
     trace::Trace,
 };
 
@@ -18,15 +18,16 @@ pub(super) fn simulation(scale: f64) -> Simulation {
     let servers = scaled(20.0);
     let scenario = Scenario {
         servers: servers as usize + 1,
-        joins_at: Some(Duration::from_secs_f64(JOINS_AT)),
-        leaves_at: None,
+        changes: vec![Change::joins(JOINS_AT, servers as usize..servers as usize + 1)],
         slow_start: Duration::from_secs_f64(WARM_AT - JOINS_AT),
         workers: Some(8),
         clients: scaled(100.0) as usize,
         rate: 4_000.0 * servers / 20.0,
+        batch: 1,
         length: Duration::from_secs(30),
         work: Work::LogNormal { median: Duration::from_millis(20), sigma: 0.25 },
         keys: None,
+        cache: None,
         condition: |scenario, server, at| {
             let warm = (at.as_secs_f64() - JOINS_AT) / (WARM_AT - JOINS_AT);
             let joined = server + 1 == scenario.servers;

@@ -7,7 +7,7 @@ use tower_upstream::rules::hash::{Maglev, xxh64};
 use super::{Chart, Figures, Limit, Run, Simulation, millis};
 use crate::{
     policy::{BY_KEY, HASH_DEFAULT, TWO_CHOICES, endpoint},
-    scenario::{Condition, Scenario, Work, Zipf},
+    scenario::{Change, Condition, Scenario, Work, Zipf},
     trace::Trace,
 };
 
@@ -20,16 +20,17 @@ pub(super) fn simulation(scale: f64) -> Simulation {
     let workers = (10.0 * scale).round().max(2.0);
     let scenario = Scenario {
         servers: SERVERS,
-        joins_at: None,
-        leaves_at: Some(Duration::from_secs_f64(LEAVES_AT)),
+        changes: vec![Change::leaves(LEAVES_AT, SERVERS - 1..SERVERS)],
         slow_start: Duration::ZERO,
         workers: Some(workers as usize),
         clients: 1,
         rate: 200.0 * workers,
+        batch: 1,
         length: Duration::from_secs(40),
         work: Work::Exponential { mean: Duration::from_millis(50) },
         // The hottest key is 15 % of the requests, three times what a server gets.
         keys: Some(Zipf { keys: KEYS, exponent: 1.1 }),
+        cache: None,
         condition: |_, _, _| Condition::Speed(1.0),
     };
     let limits = vec![

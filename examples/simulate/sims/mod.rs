@@ -2,6 +2,7 @@
 
 mod cold_join;
 mod hot_keys;
+mod scale_up;
 mod sink_hole;
 mod slow_server;
 
@@ -43,6 +44,8 @@ pub(crate) struct Limit {
     pub(crate) bound: Bound,
     /// The bound is this often the figure of that policy, which comes earlier.
     pub(crate) of: Option<&'static str>,
+    /// Whose figure it is; `None`: of our default. Others come earlier.
+    pub(crate) policy: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +73,8 @@ pub(crate) enum Chart {
     Failed,
     /// Requests in flight on the server.
     InFlight,
+    /// The slowest batches of each window.
+    Batches,
 }
 
 /// The simulation with this number.
@@ -79,26 +84,32 @@ pub(crate) fn simulation(number: u8, scale: f64) -> Option<Simulation> {
         3 => Some(sink_hole::simulation(scale)),
         4 => Some(cold_join::simulation(scale)),
         6 => Some(hot_keys::simulation(scale)),
+        7 => Some(scale_up::simulation(scale)),
         _ => None,
     }
 }
 
 impl Limit {
     fn at_least(figure: &'static str, bound: f64) -> Self {
-        Self { figure, bound: Bound::AtLeast(bound), of: None }
+        Self { figure, bound: Bound::AtLeast(bound), of: None, policy: None }
     }
 
     fn at_most(figure: &'static str, bound: f64) -> Self {
-        Self { figure, bound: Bound::AtMost(bound), of: None }
+        Self { figure, bound: Bound::AtMost(bound), of: None, policy: None }
     }
 
     /// As [`at_most`](Self::at_most), but in times of what `policy` has.
     fn at_most_of(figure: &'static str, times: f64, policy: &'static str) -> Self {
-        Self { figure, bound: Bound::AtMost(times), of: Some(policy) }
+        Self { figure, bound: Bound::AtMost(times), of: Some(policy), policy: None }
+    }
+
+    /// As [`at_least`](Self::at_least), but of `policy` rather than of our default.
+    fn of_at_least(policy: &'static str, figure: &'static str, bound: f64) -> Self {
+        Self { policy: Some(policy), ..Self::at_least(figure, bound) }
     }
 
     fn below(figure: &'static str, bound: f64) -> Self {
-        Self { figure, bound: Bound::Below(bound), of: None }
+        Self { figure, bound: Bound::Below(bound), of: None, policy: None }
     }
 }
 

@@ -13,15 +13,16 @@ use crate::{
 pub(super) fn simulation(scale: f64) -> Simulation {
     let scenario = |clients| Scenario {
         servers: 10,
-        joins_at: None,
-        leaves_at: None,
+        changes: Vec::new(),
         slow_start: Duration::ZERO,
         workers: None,
         clients,
         rate: 500.0 * scale,
+        batch: 1,
         length: Duration::from_secs(90),
         work: Work::LogNormal { median: Duration::from_millis(50), sigma: 0.3 },
         keys: None,
+        cache: None,
         condition: |_, server, at| {
             if server == 0 && (10.0..40.0).contains(&at.as_secs_f64()) {
                 return Condition::FailsAfter(Duration::from_millis(1));

@@ -14,18 +14,19 @@ use crate::{
 pub(super) fn simulation(scale: f64) -> Simulation {
     let scenario = |clients| Scenario {
         servers: 11,
-        joins_at: None,
-        leaves_at: None,
+        changes: Vec::new(),
         slow_start: Duration::ZERO,
         workers: None,
         clients,
         rate: 1_000.0 * scale,
+        batch: 1,
         length: Duration::from_secs(75),
         work: Work::Normal {
             mean: Duration::from_millis(167),
             deviation: Duration::from_millis(5),
         },
         keys: None,
+        cache: None,
         condition: |_, server, at| {
             let is_slow = server == 0 && (15.0..45.0).contains(&at.as_secs_f64());
             Condition::Speed(if is_slow { 1.0 / 12.0 } else { 1.0 })

@@ -25,7 +25,7 @@ mod weighted_random;
 mod weighted_round_robin;
 
 #[cfg(feature = "hash")]
-pub use self::hash::{ConsistentHash, ConsistentHashTable, HashScheme};
+pub use self::hash::{BoundedBy, ConsistentHash, ConsistentHashTable, HashScheme};
 pub use self::{
     candidates::{Candidate, Candidates},
     geographic::{Geographic, GeographicTable},

@@ -70,6 +70,10 @@ impl<P: Strategy> Strategy for Seeded<P> {
         self.strategy.renew_after(&table.table)
     }
 
+    fn watch(&self, table: &Self::Table) -> Option<Duration> {
+        self.strategy.watch(&table.table)
+    }
+
     fn hedges(&self) -> bool {
         self.strategy.hedges()
     }
@@ -96,6 +100,10 @@ impl<P: Pick<Req>, Req: ?Sized> Pick<Req> for Seeded<P> {
         request: &Req,
     ) -> Option<usize> {
         table.seed.scope(|| self.strategy.pick(&table.table, candidates, request))
+    }
+
+    fn affinity(&self, request: &Req) -> Option<u64> {
+        self.strategy.affinity(request)
     }
 
     fn explain(

@@ -156,6 +156,10 @@ impl<P: Strategy, B: Homes> Strategy for Sticky<P, B> {
         self.strategy.renew_after(&table.table).into_iter().chain(ends).min()
     }
 
+    fn watch(&self, table: &Self::Table) -> Option<Duration> {
+        self.strategy.watch(&table.table)
+    }
+
     /// The second endpoint would not have the session.
     fn hedges(&self) -> bool {
         !self.sessions.are_on() && self.strategy.hedges()
@@ -197,6 +201,10 @@ where
         notes: &Notes,
     ) -> Option<usize> {
         self.strategy.explain(&table.table, candidates, request, notes)
+    }
+
+    fn affinity(&self, request: &Req) -> Option<u64> {
+        self.strategy.affinity(request)
     }
 
     #[inline]

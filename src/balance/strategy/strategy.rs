@@ -66,6 +66,18 @@ pub trait Strategy: Send + Sync + 'static {
         None
     }
 
+    /// Looks at the members of `table` while calls go on, such as to add up what they have in flight. Returns after
+    /// which time to look again, or `None`: not before the next snapshot. Default: `None`.
+    ///
+    /// Runs on the task of the set, after each snapshot and then as often as it says.
+    ///
+    /// # Bounds
+    /// At least 1 ms.
+    fn watch(&self, table: &Self::Table) -> Option<Duration> {
+        let _ = table;
+        None
+    }
+
     /// Returns whether a call that takes long may be sent to a second endpoint beside the first; see
     /// [`Attempts::hedge`](crate::Attempts::hedge). Default: yes, to the one that [`Pick::pick`] chooses of the
     /// others.
@@ -104,6 +116,15 @@ pub trait Pick<Req: ?Sized>: Strategy {
     /// A panic of this method is one of the call, and unwinds through its caller.
     fn pick(&self, table: &Self::Table, candidates: Candidates<'_>, request: &Req)
     -> Option<usize>;
+
+    /// Returns a hash of what `request` is sent by, if it is to go where equal ones do. Default: `None`.
+    ///
+    /// Where several priorities or [zones](crate::balance#zones) share the load, equal hashes go to the same one,
+    /// and as few as can be move when the shares change.
+    fn affinity(&self, request: &Req) -> Option<u64> {
+        let _ = request;
+        None
+    }
 
     /// Chooses as [`pick`](Self::pick) does, and notes what was compared, for a call that is explained.
     ///

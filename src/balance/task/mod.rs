@@ -21,7 +21,11 @@ use futures_core::Stream;
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::Sleep;
 
-use self::{entries::Entries, entry::RECONNECT, publish::publish};
+use self::{
+    entries::Entries,
+    entry::RECONNECT,
+    publish::{SOONEST, publish},
+};
 use super::{
     memory::Memory,
     select::Selector,
@@ -72,6 +76,7 @@ where
                         selector,
                         held: None,
                         sweep: None,
+                        watch: None,
                     };
                     task.run(set.clone()).await;
                 };
@@ -105,6 +110,8 @@ struct Task<Sets, C, S> {
     /// A set of endpoints that waits for more, and until when.
     held: Option<(EndpointSet, Pin<Box<Sleep>>)>,
     sweep: Option<Pin<Box<Sleep>>>,
+    /// When the strategy looks at the load of the members again.
+    watch: Option<Pin<Box<Sleep>>>,
 }
 
 /// The next task goes on with what this one knows.
@@ -123,6 +130,7 @@ enum Wake {
     Signal,
     Due,
     Sweep,
+    Watch,
     SourceEnded,
 }
 
@@ -159,6 +167,9 @@ where
                 if is_due(self.sweep.as_mut(), cx) {
                     return Poll::Ready(Some(Wake::Sweep));
                 }
+                if signal.take_watch() || is_due(self.watch.as_mut(), cx) {
+                    return Poll::Ready(Some(Wake::Watch));
+                }
                 if signal.take() {
                     return Poll::Ready(Some(Wake::Signal));
                 }
@@ -169,6 +180,10 @@ where
             });
             let Some(wake) = wake.await else { return };
             let Some(set) = set.upgrade() else { return };
+            if let Wake::Watch = wake {
+                self.watch(&set);
+                continue;
+            }
             let config = set.config();
             debounce = config.debounce;
             let judge = self.entries.judge(&config);
@@ -191,7 +206,7 @@ where
                     // A member that it ejects signals that.
                     continue;
                 }
-                Wake::Signal | Wake::Due => {}
+                Wake::Signal | Wake::Due | Wake::Watch => {}
             }
             timer = self.publish(set);
             // Changes that never cease must not keep a worker thread.
@@ -216,7 +231,19 @@ where
         let Self { entries, selector, down_since, .. } = self;
         let next = set.random.scope(|| publish(&set, entries, selector, down_since, &judge));
         set.signal.wakes_at(next);
+        self.watch(&set);
         next.map(|at| Box::pin(tokio::time::sleep_until(at)))
+    }
+
+    /// Lets the strategy look at the members.
+    fn watch<P: Strategy>(&mut self, set: &Set<S, P>) {
+        let snapshot = set.snapshot.load();
+        let after = snapshot.groups().filter_map(|group| set.strategy.watch(&group.table)).min();
+        let again = after.map(|after| time::later(time::now(), after.max(SOONEST)));
+        match (&mut self.watch, again) {
+            (Some(sleep), Some(at)) => sleep.as_mut().reset(at),
+            (watch, at) => *watch = at.map(|at| Box::pin(tokio::time::sleep_until(at))),
+        }
     }
 
     fn sweep_later(&mut self, judge: &Judge) {

@@ -102,8 +102,8 @@ where
     [due_at, moves_at, renewed_at, fails_at].into_iter().flatten().min()
 }
 
-/// After what time a strategy may have its table made anew.
-const SOONEST: Duration = Duration::from_millis(1);
+/// After what time a strategy may have its table made anew, or look again.
+pub(super) const SOONEST: Duration = Duration::from_millis(1);
 
 /// How often load moves while it comes back to a better priority.
 const STEP: Duration = Duration::from_millis(500);

@@ -71,6 +71,21 @@ impl BoundedLoad {
         (all * share).ceil().max(1.0) as u32
     }
 
+    /// Returns how much work an endpoint with `share` of the weight may have, while all have so many `seconds` of
+    /// it for each second: at least 1.
+    ///
+    /// The same as [`slots`](Self::slots), of an average rather than of calls at one moment.
+    ///
+    /// ```
+    /// use tower_upstream::rules::hash::BoundedLoad;
+    /// assert_eq!(BoundedLoad::new(1.5).room(40.0, 0.125), 7.5);
+    /// assert_eq!(BoundedLoad::new(1.5).room(0.1, 0.125), 1.0);
+    /// ```
+    #[inline]
+    pub fn room(&self, seconds: f64, share: f64) -> f64 {
+        (seconds * self.factor() * share).max(1.0)
+    }
+
     /// Returns what one of `endpoints` may have in Skipper: the factor times the mean of `active` calls and
     /// one more. One with more is passed by, along the [ring](super::Ring::walk).
     ///

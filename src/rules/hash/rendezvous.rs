@@ -1,5 +1,5 @@
 use super::functions::xxh64;
-use crate::sync::wyrand;
+use crate::sync::{weighed, wyrand};
 
 /// The endpoint with the highest number for a key: of those that are left, each keeps its keys.
 ///
@@ -44,9 +44,7 @@ impl Rendezvous {
             if self.is_even {
                 return number as f64;
             }
-            // Above 0 and below 1, so that the logarithm is a number.
-            let fraction = ((number >> 12) as f64 + 0.5) / (1_u64 << 52) as f64;
-            f64::from(weight) / -fraction.ln()
+            weighed(number, f64::from(weight))
         };
         let numbers = self.endpoints.iter().enumerate().filter(|(index, _)| may_be(*index));
         let numbers = numbers.map(|(index, endpoint)| (number(endpoint), index));

@@ -15,13 +15,32 @@ use std::fmt;
 #[derive(Clone)]
 pub struct Ring {
     points: Box<[(u64, u32)]>,
-    /// For each value of the top bits of a hash, the first point at or after the lowest hash with it.
-    starts: Box<[u32]>,
+    /// For each value of the top bits of a hash, what lies there.
+    lines: Box<[Line]>,
+    /// Bits of a hash below those.
     shift: u32,
 }
 
-/// Buckets of the index at most: 16 MiB.
-const MAX_BUCKETS: usize = 1 << 22;
+/// A cache line of the index: the first points at or after the lowest hash with some top bits. All but few lookups
+/// read nothing else.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line {
+    /// The number of the first of them.
+    start: u32,
+    /// The bits of each that follow the top bits. The point after the last one with these top bits counts as if it
+    /// had the highest, and so do places that are left.
+    heads: [u32; IN_LINE],
+    /// The owner of each, or [`ELSEWHERE`].
+    owners: [u16; IN_LINE],
+}
+
+const IN_LINE: usize = 10;
+const ELSEWHERE: u16 = u16::MAX;
+/// Points that a line is meant for.
+const MEANT: usize = 4;
+/// Lines of the index at most: 64 MiB.
+const MAX_LINES: usize = 1 << 20;
 
 impl Ring {
     /// Creates a ring of `points`, in any order, each with the index of its owner. `bits` is the width of
@@ -31,18 +50,17 @@ impl Ring {
     pub(super) fn of(mut points: Vec<(u64, u32)>, bits: u32) -> Self {
         points.sort_unstable();
         points.truncate(u32::MAX as usize);
-        let buckets = points.len().next_power_of_two().min(MAX_BUCKETS);
-        let shift = bits - buckets.trailing_zeros();
-        let mut starts = Vec::with_capacity(buckets);
-        for (at, &(hash, _)) in points.iter().enumerate() {
-            // What lies in buckets up to this one begins here.
-            let bucket = hash.checked_shr(shift).unwrap_or(0) as usize;
-            while starts.len() <= bucket {
-                starts.push(at as u32);
-            }
+        let count = (points.len() / MEANT).next_power_of_two().min(MAX_LINES);
+        let shift = bits - count.trailing_zeros();
+        let mut lines = Vec::with_capacity(count);
+        let mut start = 0;
+        for top in 0..count as u64 {
+            let of_top = |of: &&(u64, u32)| top_of(of.0, shift) == top;
+            let len = points[start..].iter().take_while(of_top).count();
+            lines.push(Line::of(&points, start, len, shift));
+            start += len;
         }
-        starts.resize(buckets.max(starts.len()), points.len() as u32);
-        Self { points: points.into(), starts: starts.into(), shift }
+        Self { points: points.into(), lines: lines.into(), shift }
     }
 
     /// Returns the owner of the first point at or after `hash`, or of the first of all; `None` if there is
@@ -55,8 +73,11 @@ impl Ring {
     /// ```
     #[inline]
     pub fn get(&self, hash: u64) -> Option<usize> {
-        let at = self.position(hash);
-        self.points.get(at).or_else(|| self.points.first()).map(|&(_, owner)| owner as usize)
+        let line = self.lines.get(top_of(hash, self.shift) as usize);
+        match line.and_then(|line| line.owner(head_of(hash, self.shift))) {
+            Some(owner) => Some(owner.into()),
+            None => self.walk(hash).next(),
+        }
     }
 
     /// Returns the owners of all points, from the first at or after `hash` on and around. Owners come again.
@@ -84,11 +105,45 @@ impl Ring {
 
     #[inline]
     fn position(&self, hash: u64) -> usize {
-        let bucket = hash.checked_shr(self.shift).unwrap_or(0) as usize;
-        let Some(&start) = self.starts.get(bucket) else { return self.points.len() };
-        let after = self.points.get(start as usize..).unwrap_or_default();
-        start as usize + after.iter().take_while(|&&(point, _)| point < hash).count()
+        let Some(line) = self.lines.get(top_of(hash, self.shift) as usize) else { return 0 };
+        let after = self.points.get(line.start as usize..).unwrap_or_default();
+        line.start as usize + after.iter().take_while(|&&(point, _)| point < hash).count()
     }
+}
+
+impl Line {
+    /// That of `len` points from `start` on.
+    fn of(points: &[(u64, u32)], start: usize, len: usize, shift: u32) -> Self {
+        let mut line =
+            Self { start: start as u32, heads: [u32::MAX; IN_LINE], owners: [ELSEWHERE; IN_LINE] };
+        let after = points.get(start + len).or(points.first());
+        let last = after.map(|&(_, owner)| (u32::MAX, owner));
+        let here = points[start..start + len].iter();
+        let all = here.map(|&(hash, owner)| (head_of(hash, shift), owner)).chain(last);
+        for ((head, owner), (into, of)) in all.zip(line.heads.iter_mut().zip(&mut line.owners)) {
+            (*into, *of) = (head, u16::try_from(owner).unwrap_or(ELSEWHERE));
+        }
+        line
+    }
+
+    /// `None` if there are too many points, or it takes more bits to tell.
+    #[inline]
+    fn owner(&self, head: u32) -> Option<u16> {
+        let at = self.heads.iter().position(|&of| of >= head)?;
+        let is_beyond = self.heads.get(at).is_some_and(|&of| of > head);
+        self.owners.get(at).copied().filter(|&owner| is_beyond && owner != ELSEWHERE)
+    }
+}
+
+#[inline]
+fn top_of(hash: u64, shift: u32) -> u64 {
+    hash.checked_shr(shift).unwrap_or(0)
+}
+
+#[inline]
+fn head_of(hash: u64, shift: u32) -> u32 {
+    // Without the top bits, from the highest bit on; of narrow hashes there are fewer.
+    ((hash << (64 - shift)) >> 32) as u32
 }
 
 impl fmt::Debug for Ring {
@@ -106,7 +161,10 @@ mod tests {
     proptest! {
         #[test]
         fn a_key_goes_to_the_first_point_at_or_after_it(
-            hashes in proptest::collection::vec(any::<u64>(), 0..80),
+            hashes in proptest::collection::vec(
+                prop_oneof![any::<u64>(), 0..64_u64, (0..64_u64).prop_map(|hash| hash << 32)],
+                0..200,
+            ),
             narrow in any::<bool>(),
             key in any::<u64>(),
         ) {

@@ -7,6 +7,8 @@
 //! example. Of the peers there are only those that look at load: tower-resilience's router and pingora
 //! choose as `RoundRobin` and `Random` do, whatever happens to a server.
 
+#[path = "../../../../examples/simulate/cache.rs"]
+mod cache;
 #[path = "../../../../examples/simulate/cli.rs"]
 mod cli;
 #[path = "../../../../examples/simulate/draw.rs"]

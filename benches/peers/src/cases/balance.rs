@@ -126,10 +126,10 @@ const DECAY_NANOS: f64 = 10e9;
 /// The weight of each member, by its number.
 type Weight = fn(usize) -> u32;
 
-const EQUAL: Weight = |_| 1;
+pub(super) const EQUAL: Weight = |_| 1;
 const ONE_TO_FOUR: Weight = |member| 1 + member as u32 % 4;
 
-fn ours<P>(
+pub(super) fn ours<P>(
     members: usize,
     weight: Weight,
     strategy: P,

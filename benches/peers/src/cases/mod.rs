@@ -2,6 +2,7 @@
 
 mod balance;
 mod breaker;
+mod hashing;
 mod limit;
 mod retry;
 mod stack;
@@ -11,8 +12,9 @@ use std::{num::NonZeroU32, time::Duration};
 use crate::harness::Workload;
 
 pub(crate) fn all() -> Vec<Workload> {
-    let groups = [balance::all(), breaker::all(), limit::all(), retry::all(), stack::all()];
-    groups.into_iter().flatten().collect()
+    let choosing = [balance::all(), hashing::all()];
+    let groups = [breaker::all(), limit::all(), retry::all(), stack::all()];
+    choosing.into_iter().chain(groups).flatten().collect()
 }
 
 const DAY: Duration = Duration::from_secs(86_400);

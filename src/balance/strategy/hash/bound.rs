@@ -1,81 +1,93 @@
-//! How much each candidate may have in flight.
+//! How much each candidate may have, and where a key goes on to.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use super::{super::candidates::Candidates, lookup::Lookup, scheme::HashScheme};
+use super::{
+    super::candidates::Candidates,
+    bounded_by::BoundedBy,
+    lookup::Lookup,
+    portions::Portions,
+    scheme::HashScheme,
+    total::{Total, load},
+};
 use crate::rules::hash::BoundedLoad;
 
-/// Candidates up to which all are counted for each choice.
-const FEW: usize = 8;
-
-/// The calls in flight of all candidates together.
-///
-/// One of about as many choices as there are candidates counts them, so that a choice costs the same whatever
-/// their number, and reads no clock.
-#[derive(Debug, Default)]
-pub(super) struct Total(AtomicU64);
-
-impl Total {
-    pub(super) fn get(&self, candidates: &Candidates<'_>) -> u64 {
-        let len = candidates.len();
-        // As in `scale`, but of both halves.
-        let is_drawn = || (u128::from(candidates.random()) * len as u128) >> 64 == 0;
-        if len > FEW && !is_drawn() {
-            return self.0.load(Ordering::Relaxed);
-        }
-        let all = (0..len).filter_map(|index| candidates.get(index));
-        let total = all.map(|candidate| u64::from(candidate.load())).sum();
-        self.0.store(total, Ordering::Relaxed);
-        total
-    }
+/// A bound, and what it is a bound to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bound {
+    pub(super) factor: BoundedLoad,
+    pub(super) by: BoundedBy,
+    pub(super) scheme: HashScheme,
 }
 
-/// The candidate that a key goes to whose own is `first`, which is free: another one that is free, if that has
-/// more than its share.
-#[inline]
-pub(super) fn bounded(
-    bound: BoundedLoad,
-    scheme: HashScheme,
-    (lookup, hash, first): (&Lookup, u64, usize),
-    candidates: &Candidates<'_>,
-    total: &Total,
-    weights: &[f64],
-) -> usize {
-    let load = |index| candidates.get(index).map_or(0, |candidate| candidate.load());
-    // Nothing is above what each may have at least.
-    if load(first) <= 1 {
-        return first;
-    }
-    let active = total.get(candidates);
-    if let HashScheme::Skipper { .. } = scheme {
-        let most = bound.mean(active, candidates.len());
-        if f64::from(load(first)) <= most {
+/// A key, and the candidate that it goes to, which is free.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) lookup: &'a Lookup,
+    pub(super) hash: u64,
+    pub(super) first: usize,
+}
+
+impl Bound {
+    /// The candidate that a key goes to: its own, or another one that is free if that has more than its share.
+    #[inline]
+    pub(super) fn choose(
+        self,
+        place: Place<'_>,
+        candidates: &Candidates<'_>,
+        total: &Total,
+        portions: &Portions,
+    ) -> usize {
+        let first = place.first;
+        let load = candidates.get(first).map_or(0.0, |first| load(self.by, first.member()));
+        let is_measured = self.by == BoundedBy::Occupancy;
+        // Averages are made only while they are read.
+        let sum = if is_measured { total.get(candidates) } else { 0.0 };
+        // Nothing is above what each may have at least.
+        if load <= 1.0 {
             return first;
         }
-        let mut others = lookup.walk(hash).into_iter().flatten();
-        let has_room =
-            |index: &usize| f64::from(load(*index)) <= most && candidates.is_free(*index);
-        return others.find(has_room).unwrap_or(first);
+        let sum = if is_measured { sum } else { total.get(candidates) };
+        if load <= self.room(sum, portions, first) {
+            return first;
+        }
+        self.spilled(place, candidates, total, portions)
     }
-    let overload = |index: usize| {
-        let share = weights.get(index).copied().unwrap_or(0.0);
-        f64::from(load(index)) / f64::from(bound.slots(active, share))
-    };
-    if overload(first) <= 1.0 {
-        return first;
-    }
-    spilled(hash, first, candidates, overload)
-}
 
-#[cold]
-fn spilled(
-    hash: u64,
-    first: usize,
-    candidates: &Candidates<'_>,
-    overload: impl Fn(usize) -> f64,
-) -> usize {
-    let free = |index: usize| {
-        if index == first || candidates.is_free(index) { overload(index) } else { f64::INFINITY }
-    };
-    BoundedLoad::choose(hash, first, candidates.len(), free)
+    /// What the candidate at `index` may have.
+    fn room(self, sum: f64, portions: &Portions, index: usize) -> f64 {
+        let (share, endpoints) = (portions.of(index), portions.endpoints);
+        match (self.by, self.scheme) {
+            (BoundedBy::InFlight, HashScheme::Skipper { .. }) => {
+                self.factor.mean(sum as u64, endpoints)
+            }
+            (BoundedBy::InFlight, _) => f64::from(self.factor.slots(sum as u64, share)),
+            (BoundedBy::Occupancy, HashScheme::Skipper { .. }) => {
+                self.factor.room(sum, 1.0 / endpoints as f64)
+            }
+            (BoundedBy::Occupancy, _) => self.factor.room(sum, share),
+        }
+    }
+
+    #[cold]
+    fn spilled(
+        self,
+        Place { lookup, hash, first }: Place<'_>,
+        candidates: &Candidates<'_>,
+        total: &Total,
+        portions: &Portions,
+    ) -> usize {
+        let (sum, len) = (total.renewed(candidates), candidates.len());
+        let overload = |index: usize| {
+            let Some(of) = candidates.get(index) else { return f64::INFINITY };
+            if index != first && !candidates.is_free(index) {
+                return f64::INFINITY;
+            }
+            load(self.by, of.member()) / self.room(sum, portions, index)
+        };
+        if let HashScheme::Skipper { .. } = self.scheme {
+            let mut along = lookup.walk(hash).into_iter().flatten();
+            let has_room = |index: &usize| overload(*index) <= 1.0;
+            return if has_room(&first) { first } else { along.find(has_room).unwrap_or(first) };
+        }
+        BoundedLoad::choose(hash, first, len, overload)
+    }
 }

@@ -5,15 +5,18 @@ use super::{
         candidates::Candidates,
         strategy::{Pick, Strategy},
     },
-    bound::{Total, bounded},
+    bound::{Bound, Place},
+    bounded_by::BoundedBy,
     key_bytes::KeyBytes,
-    lookup::Lookup,
+    lookup::{Lookup, Shares},
+    portions::Portions,
     scheme::HashScheme,
+    total::Total,
     waves::Waves,
 };
 use crate::{
     key::Key,
-    member::Member,
+    member::{Measure, Member},
     rules::hash::{BoundedLoad, FadeIn},
     time::{self, Instant},
 };
@@ -29,6 +32,11 @@ use crate::{
 ///
 /// *Bounded load.* A key goes on to another endpoint while its own has more calls in flight than
 /// [`factor`](BoundedLoad::factor) times its share: always to the same, while that has room. Default: 1.5 times.
+/// Where calls are short and come in bursts, bound their [occupancy](BoundedBy::Occupancy) instead.
+///
+/// *Priorities and zones.* Where several [share the load](crate::balance#zones), a key has its own of them as well:
+/// each gets the keys of its share, which is that of its weight and of its health, and when that changes, the
+/// keys of the difference alone move.
 ///
 /// *Fade-in.* An endpoint that joins gets its keys [little by little](FadeIn), so that its cache is warm when it
 /// has all of them; those that have yet to move stay where they were. Endpoints that leave are gone at once. The
@@ -38,7 +46,9 @@ use crate::{
 /// slow start of the balancer does not count.
 ///
 /// # Bounds
-/// A choice allocates nothing if the key is text of at most 64 bytes and its endpoint has room. Of newcomers that
+/// A choice allocates nothing if the key is text of at most 64 bytes and its endpoint has room. What all have in
+/// flight is as of 1 to 2 ms ago, and averages of 50 ms ago; the task of the set adds them up, while some endpoint
+/// has more than one call. Of newcomers that
 /// join within an eighth of the window of [`FadeIn`], the later ones have the shares of the first.
 ///
 /// # Example
@@ -62,6 +72,7 @@ pub struct ConsistentHash<K> {
     key: K,
     scheme: HashScheme,
     bound: Option<BoundedLoad>,
+    bounded_by: BoundedBy,
     fade_in: FadeIn,
 }
 
@@ -72,6 +83,7 @@ impl<K> ConsistentHash<K> {
             key,
             scheme: HashScheme::default(),
             bound: Some(BoundedLoad::default()),
+            bounded_by: BoundedBy::default(),
             fade_in: FadeIn::default(),
         }
     }
@@ -87,6 +99,13 @@ impl<K> ConsistentHash<K> {
     #[must_use]
     pub fn with_bounded_load(mut self, bound: impl Into<Option<BoundedLoad>>) -> Self {
         self.bound = bound.into();
+        self
+    }
+
+    /// Sets what the bound is a bound to. Default: [`BoundedBy::InFlight`].
+    #[must_use]
+    pub fn with_bounded_by(mut self, by: BoundedBy) -> Self {
+        self.bounded_by = by;
         self
     }
 
@@ -108,10 +127,8 @@ pub struct ConsistentHashTable {
     waves: Waves,
     /// When the wave of each of the members began.
     began: Box<[Option<Instant>]>,
-    /// How much of its keys each of the members has. Empty if all have all.
-    shares: Box<[f64]>,
-    /// What each of the members is of the weight of all.
-    weights: Box<[f64]>,
+    pub(super) shares: Shares,
+    portions: Portions,
     total: Total,
 }
 
@@ -138,30 +155,35 @@ impl<K: Send + Sync + 'static> Strategy for ConsistentHash<K> {
             // There is nothing that keys could stay at.
             began.fill(None);
         }
-        let shares = match began.iter().any(Option::is_some) {
-            true => began.iter().map(|began| self.share(*began, now)).collect(),
-            false => Box::default(),
+        let newest_first = newest_first(&began);
+        let share = |began: &Instant| self.fade_in.share(now.saturating_duration_since(*began));
+        let shares = match newest_first.is_empty() {
+            true => Shares::default(),
+            false => Shares {
+                of: began.iter().map(|began| began.as_ref().map_or(1.0, share)).collect(),
+                waves: newest_first.iter().map(share).collect(),
+            },
         };
         let universe = self.universe(members, all);
         let kept = before.and_then(|before| before.kept(members, &universe, &began));
-        let lookup =
-            kept.unwrap_or_else(|| Lookup::new(self.scheme, members, &universe, &layers(&began)));
-        let weights = weights(members);
+        let lookup = kept.unwrap_or_else(|| {
+            Lookup::new(self.scheme, members, &universe, &layers(&began, &newest_first))
+        });
+        let portions = Portions::new(members, &shares);
+        let works = self.bound.is_some() && self.bounded_by == BoundedBy::Occupancy;
+        let measure = Measure { works, ..Measure::DEFAULT };
+        members.iter().for_each(|member| member.set_measure(measure));
+        let total = Total::new(self.bounded_by, members);
         let members = members.into();
-        ConsistentHashTable {
-            lookup,
-            members,
-            universe,
-            waves,
-            began,
-            shares,
-            weights,
-            total: Total::default(),
-        }
+        ConsistentHashTable { lookup, members, universe, waves, began, shares, portions, total }
     }
 
     fn renew_after(&self, table: &Self::Table) -> Option<Duration> {
         table.waves.has_newcomers().then_some(self.fade_in.window / STEPS)
+    }
+
+    fn watch(&self, table: &Self::Table) -> Option<Duration> {
+        table.total.look(&table.members)
     }
 }
 
@@ -169,8 +191,15 @@ impl<K: Send + Sync + 'static> Strategy for ConsistentHash<K> {
 const STEPS: u32 = 32;
 
 impl<K> ConsistentHash<K> {
-    fn share(&self, began: Option<Instant>, now: Instant) -> f64 {
-        began.map_or(1.0, |began| self.fade_in.share(now.saturating_duration_since(began)))
+    /// `None` if the request has no key.
+    #[inline]
+    fn hash<Req>(&self, request: &Req) -> Option<u64>
+    where
+        K: Key<Req>,
+    {
+        let mut key = KeyBytes::new();
+        self.key.hash(request, &mut key);
+        key.get().map(|key| self.scheme.hash(key))
     }
 
     /// A ring has the points of those that are out of use as well, which are passed by: so nothing is placed
@@ -188,25 +217,21 @@ impl<K> ConsistentHash<K> {
     }
 }
 
-/// The share of each in the weight of all.
-fn weights(members: &[Arc<Member>]) -> Box<[f64]> {
-    let weights = members.iter().map(|member| f64::from(member.endpoint().weight()));
-    let total: f64 = weights.clone().sum();
-    let even = 1.0 / members.len() as f64;
-    weights.map(|weight| if total > 0.0 { weight / total } else { even }).collect()
+/// When each wave began.
+fn newest_first(began: &[Option<Instant>]) -> Vec<Instant> {
+    let mut waves: Vec<_> = began.iter().copied().flatten().collect();
+    waves.sort_unstable_by(|one, other| other.cmp(one));
+    waves.dedup();
+    waves
 }
 
-/// For each table, the newest first, which members are in it: all of them, then without the newest wave, and
-/// at last without any.
-fn layers(began: &[Option<Instant>]) -> Vec<Vec<bool>> {
-    let mut waves: Vec<_> = began.iter().copied().flatten().collect();
-    waves.sort_unstable();
-    waves.dedup();
+/// For each table which members are in it: all of them, then without the newest wave, and at last without any.
+fn layers(began: &[Option<Instant>], newest_first: &[Instant]) -> Vec<Vec<bool>> {
     let without = |wave: &Instant| {
         began.iter().map(|began| began.is_none_or(|began| began < *wave)).collect()
     };
     let all = vec![true; began.len()];
-    std::iter::once(all).chain(waves.iter().rev().map(without)).collect()
+    std::iter::once(all).chain(newest_first.iter().map(without)).collect()
 }
 
 impl ConsistentHashTable {
@@ -253,18 +278,21 @@ where
         candidates: Candidates<'_>,
         request: &Req,
     ) -> Option<usize> {
-        let mut key = KeyBytes::new();
-        self.key.hash(request, &mut key);
         // A random number is hashed as well: those of some schemes have 32 bits.
         let random = || self.scheme.hash(&candidates.random().to_ne_bytes());
-        let hash = key.get().map_or_else(random, |key| self.scheme.hash(key));
+        let hash = self.hash(request).unwrap_or_else(random);
         let owner = table.lookup.owner(hash, &table.shares)?;
         let first = match candidates.is_free(owner) {
             true => owner,
             false => table.next(hash, &candidates)?,
         };
-        let Some(bound) = self.bound else { return Some(first) };
-        let place = (&table.lookup, hash, first);
-        Some(bounded(bound, self.scheme, place, &candidates, &table.total, &table.weights))
+        let Some(factor) = self.bound else { return Some(first) };
+        let bound = Bound { factor, by: self.bounded_by, scheme: self.scheme };
+        let place = Place { lookup: &table.lookup, hash, first };
+        Some(bound.choose(place, &candidates, &table.total, &table.portions))
+    }
+
+    fn affinity(&self, request: &Req) -> Option<u64> {
+        self.hash(request)
     }
 }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::scheme::{HashScheme, names};
+use super::{
+    places::Places,
+    scheme::{HashScheme, names},
+};
 use crate::{
     member::Member,
     rules::hash::{FadeIn, Maglev, ProbeOrder, Rendezvous, Ring},
@@ -15,18 +18,37 @@ pub(super) enum Lookup {
         /// The candidate that each owner of points is, or [`NONE`].
         candidates: Arc<[u32]>,
     },
-    /// A table without newcomers for each wave of them, the newest wave first: it is for the keys that have
-    /// yet to move.
-    Maglev(Arc<[Maglev]>),
+    /// The table of all, and one more without each wave of newcomers, the newest wave first: for the keys that
+    /// have yet to move.
+    Tables(Arc<[Places]>),
     Rendezvous(Arc<Rendezvous>),
-    /// The candidates, likewise.
-    Modulo(Arc<[Box<[u32]>]>),
 }
 
 pub(super) const NONE: u32 = u32::MAX;
 
-/// How much of its keys each candidate has; empty if all have all.
-pub(super) type Shares = [f64];
+/// How much of its keys each newcomer has. Empty if there are none.
+#[derive(Debug, Default)]
+pub(super) struct Shares {
+    /// Of each candidate.
+    pub(super) of: Box<[f64]>,
+    /// Of each wave, the newest first, so that they grow.
+    pub(super) waves: Box<[f64]>,
+}
+
+impl Shares {
+    /// Whether the candidate has the key, if it is its own.
+    fn has(&self, index: usize, hash: u64) -> bool {
+        self.of.get(index).is_none_or(|&share| share >= 1.0 || FadeIn::has_moved(hash, share))
+    }
+
+    /// The table that is the key's. Those that it moves between differ also where an endpoint that was there
+    /// before gets a key: that is to warm up, too.
+    #[inline]
+    fn table<'a>(&self, tables: &'a [Places], hash: u64) -> Option<&'a Places> {
+        let moved = self.waves.iter().position(|&share| FadeIn::has_moved(hash, share));
+        tables.get(moved.unwrap_or(self.waves.len()))
+    }
+}
 
 impl Lookup {
     /// That of `members` among `universe`, which has their weights; both are ordered by key. `layers` tells for each of the tables which
@@ -56,14 +78,16 @@ impl Lookup {
                         .map(|(index, _)| index)
                         .collect()
                 };
-                Self::Modulo(layers.iter().map(of).collect())
+                Self::Tables(layers.iter().map(of).collect())
             }
             HashScheme::Maglev { size } => {
                 let table = |layer| {
                     let hosts = of_layer(layer);
-                    Maglev::with_size(&hosts, size).unwrap_or_else(|_| Maglev::new(&hosts))
+                    let table =
+                        Maglev::with_size(&hosts, size).unwrap_or_else(|_| Maglev::new(&hosts));
+                    table.slots().iter().copied().collect()
                 };
-                Self::Maglev(layers.iter().map(table).collect())
+                Self::Tables(layers.iter().map(table).collect())
             }
             _ => Self::of_ring(scheme, members, universe),
         }
@@ -106,21 +130,12 @@ impl Lookup {
     #[inline]
     pub(super) fn owner(&self, hash: u64, shares: &Shares) -> Option<usize> {
         match self {
-            Self::Ring { ring, candidates } if shares.is_empty() => {
+            Self::Ring { ring, candidates } if shares.of.is_empty() => {
                 let owner = candidates.get(ring.get(hash)?).copied().filter(|&of| of != NONE);
                 owner.map(|of| of as usize).or_else(|| self.next(hash, shares, 0, |_| true))
             }
             Self::Ring { .. } | Self::Rendezvous(_) => self.next(hash, shares, 0, |_| true),
-            Self::Maglev(tables) => {
-                layered(tables.iter().map(|table| table.get(hash)), hash, shares)
-            }
-            Self::Modulo(tables) => {
-                let of = |table: &[u32]| {
-                    let at = hash.checked_rem(table.len() as u64)?;
-                    table.get(at as usize).map(|&index| index as usize)
-                };
-                layered(tables.iter().map(|table| of(table)), hash, shares)
-            }
+            Self::Tables(tables) => shares.table(tables, hash)?.get(hash),
         }
     }
 
@@ -132,9 +147,7 @@ impl Lookup {
         len: usize,
         may_be: impl Fn(usize) -> bool,
     ) -> Option<usize> {
-        let has_keys = |index: usize| {
-            shares.get(index).is_none_or(|&share| share >= 1.0 || FadeIn::has_moved(hash, share))
-        };
+        let has_keys = |index: usize| shares.has(index, hash);
         let found = match self {
             Self::Ring { ring, candidates } => ring
                 .walk(hash)
@@ -142,16 +155,16 @@ impl Lookup {
                 .map(|of| of as usize)
                 .find(|&index| has_keys(index) && may_be(index)),
             Self::Rendezvous(rule) => rule.get(hash, |index| has_keys(index) && may_be(index)),
-            Self::Maglev(_) | Self::Modulo(_) => {
+            Self::Tables(_) => {
                 let owner = self.owner(hash, shares).filter(|&owner| may_be(owner));
                 let others = || ProbeOrder::new(hash, len);
                 owner.or_else(|| others().find(|&index| has_keys(index) && may_be(index)))
             }
         };
         // A newcomer rather than none.
-        found.or_else(|| match shares {
-            [] => None,
-            _ => self.next(hash, &[], len, may_be),
+        found.or_else(|| match shares.of.is_empty() {
+            true => None,
+            false => self.next(hash, &Shares::default(), len, may_be),
         })
     }
 
@@ -161,24 +174,6 @@ impl Lookup {
         let of = |owner: usize| candidates.get(owner).copied().filter(|&of| of != NONE);
         Some(ring.walk(hash).filter_map(of).map(|of| of as usize))
     }
-}
-
-/// The owner in the first table where it is no newcomer, or one that has the key.
-#[inline]
-fn layered(
-    owners: impl Iterator<Item = Option<usize>>,
-    hash: u64,
-    shares: &Shares,
-) -> Option<usize> {
-    let mut last = None;
-    for owner in owners.flatten() {
-        last = Some(owner);
-        let share = shares.get(owner).copied().unwrap_or(1.0);
-        if share >= 1.0 || FadeIn::has_moved(hash, share) {
-            break;
-        }
-    }
-    last
 }
 
 /// The index of each of `universe` among `members`, both of which are ordered by key.

@@ -29,13 +29,13 @@ const SCHEMES: [HashScheme; 7] = [
     HashScheme::Modulo,
 ];
 
-fn endpoints(range: std::ops::Range<usize>) -> Vec<Arc<Member>> {
+pub(super) fn endpoints(range: std::ops::Range<usize>) -> Vec<Arc<Member>> {
     of(range.map(|index| {
         Endpoint::new(format!("10.0.0.{index:03}:80").replace(".0.0.0", ".0.0.")).unwrap()
     }))
 }
 
-fn choose<K>(
+pub(super) fn choose<K>(
     strategy: &ConsistentHash<K>,
     table: &ConsistentHashTable,
     members: &[Arc<Member>],
