@@ -95,6 +95,7 @@ fn balance() {
         "slow_start": slow_start,
         "locality": { "weighted": { "weights": { "eu-a": 2, "eu-b": 1 }, "others": 3 } },
         "debounce": "20ms",
+        "explain": 0.01,
     }));
     assert_eq!(config.fail_fast_after, Duration::from_millis(250));
     let near = ZoneAware::from("eu-a").with_callers([("eu-a", 1), ("eu-a", 1), ("eu-b", 3)]);

@@ -10,7 +10,7 @@ mod rule;
 
 use std::{sync::Arc, time::Duration};
 
-#[cfg(feature = "serde")]
+#[cfg(feature = "config")]
 pub(crate) use self::hedge::read as read_hedge;
 pub use self::{attempts::Attempts, hedge::Hedge};
 pub(crate) use self::{

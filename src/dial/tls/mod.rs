@@ -9,4 +9,6 @@ mod server;
 mod unverified;
 
 pub use self::config::{ServerTlsConfig, TlsConfig};
-pub(crate) use self::{client::Tls, given::GivenTls, server::ServerTls};
+#[cfg(feature = "kubernetes")]
+pub(crate) use self::given::GivenTls;
+pub(crate) use self::{client::Tls, server::ServerTls};
