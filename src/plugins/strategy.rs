@@ -215,9 +215,9 @@ impl AnyStrategy {
         let strategy = ConsistentHash::by_key(CallKey::from(hash.key.or(key.0, key.1)));
         Self::ConsistentHash(
             strategy
-                .with_scheme(hash.scheme(scheme))
+                .with_scheme(hash.scheme_or(scheme))
                 .with_bounded_load(hash.bounded_load())
-                .with_fade_in(hash.fade_in()),
+                .with_fade_in(hash.curve()),
         )
     }
 }

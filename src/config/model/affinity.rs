@@ -157,7 +157,7 @@ impl HashSection {
     }
 
     /// With `default` where no scheme is written.
-    pub(crate) fn scheme(&self, default: SchemeName) -> HashScheme {
+    pub(crate) fn scheme_or(&self, default: SchemeName) -> HashScheme {
         match self.scheme.unwrap_or(default) {
             SchemeName::Maglev => HashScheme::Maglev { size: self.size },
             SchemeName::Ring => HashScheme::Ring(RingSize::default()),
@@ -173,7 +173,7 @@ impl HashSection {
         (self.load_factor >= 1.0).then(|| BoundedLoad::new(self.load_factor))
     }
 
-    pub(crate) fn fade_in(&self) -> FadeIn {
+    pub(crate) fn curve(&self) -> FadeIn {
         FadeIn { window: self.fade_in, ..FadeIn::default() }
     }
 }
