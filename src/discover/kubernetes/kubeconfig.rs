@@ -25,6 +25,8 @@ const MAX_FILE: u64 = 1 << 20;
 const MAX_FILES: usize = 32;
 /// Most values in one.
 const MAX_NODES: usize = 50_000;
+/// Most values that come of aliases, which `kubectl` does not write.
+const MAX_REPLAYED: usize = 1_000;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
@@ -187,7 +189,7 @@ fn read_file(path: &Path) -> Result<KubeFile, Unread> {
 fn parse(bytes: &[u8]) -> Result<KubeFile, String> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! { max_depth: 64, flow_nesting_limit: 64, max_nodes: MAX_NODES },
-        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MAX_NODES },
+        alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: MAX_REPLAYED },
         with_snippet: false,
     };
     serde_saphyr::from_slice_with_options::<KubeFile>(bytes, options).map_err(|error| {
