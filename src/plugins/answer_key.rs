@@ -13,7 +13,8 @@ use crate::plugin::{Call, Encoded, Reply};
 /// Headers that name a call rather than its caller.
 const OF_ONE_CALL: [&str; 4] = ["traceparent", "tracestate", "baggage", "x-request-id"];
 
-/// The bytes of the body, and what tells callers apart: calls with other credentials or headers have answers of their own.
+/// The bytes of the body, and what tells callers apart: calls with other credentials or headers have answers
+/// of their own.
 pub(super) fn of_call<Req: Request>(call: &Call<Req>) -> Option<Vec<u8>> {
     let mut key = match encoded(call.body()) {
         Some(body) => body.as_bytes().to_vec(),

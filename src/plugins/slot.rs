@@ -80,9 +80,15 @@ impl<Req: Request, Res: Response> Slot<Req, Res> {
     /// Takes back a passage that has made its call.
     #[inline]
     pub(super) fn give_back(&self, passage: Box<Passage<Req, Res>>) {
-        // One of a generation that has gone would keep it.
-        if passage.epoch == self.epoch() {
+        // One of a generation that has gone would keep it, and lead the next call there.
+        let epoch = passage.epoch;
+        if epoch == self.epoch() {
             self.idle.put(passage);
+            // It may have gone meanwhile, and what was idle have been cleared before this one came. By the
+            // lock of its place, that was so only if the new number is seen here.
+            if epoch != self.epoch() {
+                self.idle.clear();
+            }
         }
     }
 }
