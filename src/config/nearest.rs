@@ -20,40 +20,66 @@ pub(crate) fn nearest<'n>(
         let folded = folded(name);
         let is_part = given.len().min(folded.len()) > 3
             && (folded.starts_with(&given) || folded.ends_with(&given) || given.ends_with(&folded));
-        let distance = distance(&given, &folded);
+        let distance = distance(&given, &folded, far);
         let score = if is_part { distance.min(far) } else { distance };
         (score <= far).then_some((score, name))
     });
     scored.min_by_key(|(score, _)| *score).map(|(_, name)| name)
 }
 
-/// Whether `given` is `name` with a slip.
+/// Whether `given` is `name` with a slip; both in small letters and digits.
 pub(crate) fn is_slip(given: &str, name: &str) -> bool {
-    let (given, name) = (folded(given), folded(name));
-    given.len().abs_diff(name.len()) <= name.len() / 4 && distance(&given, &name) <= name.len() / 4
+    let far = name.len() / 4;
+    // Most are told apart by that. Of bytes, there are as many as letters or more.
+    if given.len() + far < name.len() || given.len() > 4 * (name.len() + far) {
+        return false;
+    }
+    let letters = |text: &str| -> Vec<char> { text.chars().take(MAX_LETTERS).collect() };
+    distance(&letters(given), &letters(name), far) <= far
 }
+
+/// No name is compared beyond.
+const MAX_LETTERS: usize = 80;
 
 /// Its letters and digits: `maxRetries`, `max-retries` and `max_retries` are one name.
 fn folded(name: &str) -> Vec<char> {
-    name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).take(80).collect()
+    let letters = name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase);
+    letters.take(MAX_LETTERS).collect()
 }
 
-/// How many letters were left out, put in, changed, or swapped with the next.
-fn distance(a: &[char], b: &[char]) -> usize {
-    let mut before = vec![0; b.len() + 1];
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut next = vec![i + 1; b.len() + 1];
-        for (j, y) in b.iter().enumerate() {
-            let change = row[j] + usize::from(x != y);
-            next[j + 1] = change.min(row[j + 1] + 1).min(next[j] + 1);
-            if i > 0 && j > 0 && *x == b[j - 1] && a[i - 1] == *y {
-                next[j + 1] = next[j + 1].min(before[j - 1] + 1);
-            }
-        }
-        before = std::mem::replace(&mut row, next);
+/// How many letters were left out, put in, changed, or swapped with the next; if they are more than `far`, any
+/// number above it.
+fn distance(a: &[char], b: &[char], far: usize) -> usize {
+    if a.len().abs_diff(b.len()) > far {
+        return far + 1;
     }
-    row[b.len()]
+    // The row before the last one, the last one, and the next.
+    let mut rows = [[0_u8; MAX_LETTERS + 1]; 3];
+    let (mut before, mut row, mut next) = (0, 1, 2);
+    for (cell, index) in rows[row].iter_mut().zip(0..) {
+        *cell = index;
+    }
+    let mut least = 0;
+    for ((i, x), step) in a.iter().enumerate().zip(1..) {
+        rows[next][0] = step;
+        let mut least_now = step;
+        for (j, y) in b.iter().enumerate() {
+            let change = rows[row][j] + u8::from(x != y);
+            let mut cell = change.min(rows[row][j + 1] + 1).min(rows[next][j] + 1);
+            if i > 0 && j > 0 && *x == b[j - 1] && a[i - 1] == *y {
+                cell = cell.min(rows[before][j - 1] + 1);
+            }
+            rows[next][j + 1] = cell;
+            least_now = least_now.min(cell);
+        }
+        // A cell comes from one of the two rows before it.
+        if usize::from(least.min(least_now)) > far {
+            return far + 1;
+        }
+        least = least_now;
+        (before, row, next) = (row, next, before);
+    }
+    rows[row][b.len()].into()
 }
 
 #[cfg(test)]

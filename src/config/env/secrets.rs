@@ -17,8 +17,9 @@ const MAX_SECRET: u64 = 64 << 10;
 /// Puts the secret in place of what says where it is.
 pub(super) fn read(node: &mut Node, path: &Path<'_>, options: &EnvOptions, flaws: &mut Flaws) {
     let [member] = node.members() else { return };
-    let (Some(name), true) = (member.node.text(), is_secret(path)) else { return };
+    let Some(name) = member.node.text() else { return };
     let read = match &*member.key {
+        "env" | "file" if !is_secret(path) => return,
         "env" => from_env(name, options).map_err(|wrong| (Code::CONFIG_1703, wrong)),
         "file" => from_file(name).map_err(|wrong| (Code::CONFIG_1706, wrong)),
         _ => return,

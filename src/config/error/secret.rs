@@ -1,8 +1,12 @@
 //! Which values are never shown.
 
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+
 use crate::config::{
     nearest::is_slip,
-    value::{Node, Path, Place, Value},
+    value::{Member, Node, Path, Place, Value},
 };
 
 /// Parts of the names of secrets, without what joins their words.
@@ -26,10 +30,18 @@ const OPEN: [&str; 5] = ["method", "allowplaintext", "enabled", "maxtokens", "to
 
 /// Whether the value at a path is one that is never shown.
 pub(crate) fn is_secret(path: &Path<'_>) -> bool {
-    let Path::Key(_, key) = path else { return path.any(&is_secret_key) };
+    let is_below = path.any(&is_secret_key);
+    match path {
+        Path::Key(_, key) => is_below && !is_open(key),
+        _ => is_below,
+    }
+}
+
+/// Whether the value of a key is none, whatever it is in.
+fn is_open(key: &str) -> bool {
     let key = folded(key);
     // Of the files with them, the names are no secrets.
-    !key.ends_with("file") && !OPEN.contains(&&*key) && path.any(&is_secret_key)
+    key.ends_with("file") || OPEN.contains(&&*key)
 }
 
 fn is_secret_key(key: &str) -> bool {
@@ -46,24 +58,38 @@ fn folded(key: &str) -> String {
 
 /// The places of all secrets of a file, in its order.
 pub(super) fn places(root: &Node) -> Vec<(usize, usize)> {
-    let mut places = Vec::new();
-    collect(root, &Path::Root, &mut places);
-    places.sort_unstable();
-    places
+    let mut secrets = Secrets::default();
+    secrets.collect(root, false, false);
+    secrets.places.sort_unstable();
+    secrets.places
 }
 
-fn collect(node: &Node, path: &Path<'_>, places: &mut Vec<(usize, usize)>) {
-    match &node.value {
-        Value::List(nodes) => nodes.iter().for_each(|node| collect(node, path, places)),
-        Value::Map(members) => {
-            for member in members {
-                collect(&member.node, &path.key(&member.key), places);
+#[derive(Default)]
+struct Secrets<'t> {
+    places: Vec<(usize, usize)>,
+    /// Whether a key is a secret one, and whether it is open: the plugins of a file have the same keys.
+    keys: HashMap<&'t str, (bool, bool), RandomState>,
+}
+
+impl<'t> Secrets<'t> {
+    /// Those of a value, which is in a secret section or not, and has an open key or not.
+    fn collect(&mut self, node: &'t Node, is_below: bool, is_open: bool) {
+        match &node.value {
+            Value::List(nodes) => {
+                nodes.iter().for_each(|node| self.collect(node, is_below, is_open));
             }
-        }
-        Value::Null | Value::Bool(_) => {}
-        _ => {
-            if let (true, Place::File { start, end }) = (is_secret(path), &node.place) {
-                places.push((*start as usize, *end as usize));
+            Value::Map(members) => {
+                for Member { key, node, .. } in members {
+                    let known = self.keys.entry(key);
+                    let of = *known.or_insert_with(|| (is_secret_key(key), self::is_open(key)));
+                    self.collect(node, is_below || of.0, of.1);
+                }
+            }
+            Value::Null | Value::Bool(_) => {}
+            _ => {
+                if let (true, Place::File { start, end }) = (is_below && !is_open, &node.place) {
+                    self.places.push((*start as usize, *end as usize));
+                }
             }
         }
     }
@@ -72,6 +98,7 @@ fn collect(node: &Node, path: &Path<'_>, places: &mut Vec<(usize, usize)>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::value::{Format, Source, parse};
 
     #[test]
     fn secrets_are_known_by_their_names() {
@@ -86,5 +113,30 @@ mod tests {
         }
         assert!(!is_secret(&Path::Root.key("auth").key("method")));
         assert!(!is_secret(&Path::Root.key("auth").key("cert_file")));
+    }
+
+    #[test]
+    fn the_places_are_those_of_the_paths() {
+        fn of_paths(node: &Node, path: &Path<'_>, places: &mut Vec<(usize, usize)>) {
+            match &node.value {
+                Value::List(nodes) => nodes.iter().for_each(|of| of_paths(of, path, places)),
+                Value::Map(members) => {
+                    members.iter().for_each(|of| of_paths(&of.node, &path.key(&of.key), places));
+                }
+                Value::Text(_) if is_secret(path) => {
+                    let Place::File { start, end } = node.place else { panic!("{node:?}") };
+                    places.push((start as usize, end as usize));
+                }
+                _ => {}
+            }
+        }
+        let text = r#"{"auth": {"method": "basic", "token_file": "a", "x": ["b", {"method": "c"}],
+            "y": {"z": "d"}}, "env": {"auth": {"enabled": "e"}}, "a": {"pasword": "f", "g": ["g"]}, "x": "h"}"#;
+        let (root, _) = parse(&Source::new(text), Format::Json).unwrap();
+        let mut expected = Vec::new();
+        of_paths(&root, &Path::Root, &mut expected);
+        assert_eq!(places(&root), expected);
+        let shown: String = expected.iter().map(|(start, end)| &text[*start..*end]).collect();
+        assert_eq!(shown, r#""b""d""f""#);
     }
 }

@@ -14,7 +14,7 @@ use super::{
     fallback::FallbackConfig,
     place::{DiscoverConfig, EndpointConfig},
     retry::RetrySection,
-    sections::{Sections, Written},
+    sections::Sections,
 };
 use crate::{
     auth::{AuthConfig, Secret, shown::is_hidden},
@@ -227,25 +227,17 @@ impl PluginConfig {
     /// assert_eq!(tax.retry.config.attempts, 4);
     /// ```
     pub fn sections(&self, defaults: &Sections) -> Sections {
-        let Self { auth, retry, circuit_breaker, health_check, connection, .. } = self.clone();
-        let Self { rate_limit, balance, failover, budget, concurrency, fallback, .. } =
-            self.clone();
-        let timeout = self.timeout;
-        let written = Written {
-            auth,
-            retry,
-            circuit_breaker,
-            health_check,
-            connection,
-            rate_limit,
-            balance,
-            failover,
-            budget,
-            concurrency,
-            fallback,
-            timeout,
-        };
-        written.over(defaults.clone())
+        macro_rules! sections {
+            ($($section:ident)+) => {
+                Sections {
+                    $($section: self.$section.as_ref().unwrap_or(&defaults.$section).clone(),)+
+                }
+            };
+        }
+        sections!(
+            auth retry circuit_breaker health_check connection rate_limit balance failover budget
+            concurrency fallback timeout
+        )
     }
 
     /// With all of `sections` in place of its own.

@@ -182,8 +182,7 @@ fn check_auth(plugin: &PluginConfig, checked: &mut Checked<'_>) {
 /// A time that ends before one inside it could.
 fn check_times(plugin: &PluginConfig, defaults: &Sections, checked: &mut Checked<'_>) {
     let Some(whole) = plugin.timeout.filter(|timeout| !timeout.is_zero()) else { return };
-    let sections = plugin.sections(defaults);
-    let attempt = plugin.failover.as_ref().and(sections.failover.timeout);
+    let attempt = plugin.failover.as_ref().and_then(|failover| failover.timeout);
     let request = plugin.connection.as_ref().map(|connection| connection.request_timeout);
     for (key, inner) in [("failover.timeout", attempt), ("connection.request_timeout", request)] {
         // A default that is longer is cut off, which is what a shorter `timeout` is for.
