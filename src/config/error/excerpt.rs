@@ -1,6 +1,6 @@
 //! The line of a file that a mistake is in, without secrets.
 
-use std::path::PathBuf;
+use std::{ops::Range, path::PathBuf};
 
 use super::secret;
 use crate::config::value::{Flaw, Node, Place, Position, Source};
@@ -57,18 +57,19 @@ impl Context {
         };
         let (start, end) = (*start as usize, *end as usize);
         let line = source.position(start).line;
-        let (from, text) = source.line(line);
-        let (from, text) = around(from, text, start);
+        // As much of it as may be shown, or tells what may not.
+        let (from, text) = source.line(start, 10 * SHOWN);
         let mark =
             start.saturating_sub(from).min(text.len())..(end.saturating_sub(from)).min(text.len());
         let mut shown = Shown { mark: mark.start..mark.end.max(mark.start), ..Shown::default() };
+        let mut hidden = if flaw.is_syntax { contents(text) } else { users(text) }.peekable();
+        let mut hidden_to = 0;
         for (at, c) in text.char_indices() {
-            let is_hidden = if flaw.is_syntax {
-                is_content(text, at)
-            } else {
-                self.is_secret(from + at) || is_user(text, at)
-            };
-            shown.push(at, c, is_hidden);
+            while let Some(next) = hidden.next_if(|next| next.start <= at) {
+                hidden_to = hidden_to.max(next.end);
+            }
+            let is_secret = !flaw.is_syntax && self.is_secret(from + at);
+            shown.push(at, c, is_secret || at < hidden_to);
         }
         Some(shown.cropped(line))
     }
@@ -80,42 +81,38 @@ impl Context {
     }
 }
 
-/// The part of a long line that is near enough to be shown, or to tell what is.
-fn around(from: usize, text: &str, at: usize) -> (usize, &str) {
-    let near = |at: usize| (at..text.len()).find(|&at| text.is_char_boundary(at));
-    let start = near((at - from).saturating_sub(10 * SHOWN)).unwrap_or(text.len());
-    let end = near(at - from + 10 * SHOWN).unwrap_or(text.len());
-    (from + start, &text[start..end])
-}
-
-/// Whether it may be part of a value, in a line that was not understood.
-fn is_content(text: &str, at: usize) -> bool {
+/// What may be part of a value, in a line that was not understood.
+fn contents(text: &str) -> Box<dyn Iterator<Item = Range<usize>> + '_> {
     let is_word = |c: char| !(c.is_whitespace() || "{}[]()<>,:=\"'#&*|".contains(c));
-    if !text[at..].starts_with(is_word) {
-        return false;
-    }
-    let rest = text[at..].trim_start_matches(is_word);
-    // A key is shown, if it is the first word of its line or in quotes.
-    let is_key = rest.trim_start_matches(['"', '\'']).trim_start().starts_with([':', '=']);
-    let before = text[..at].trim_end_matches(is_word);
-    let is_first = before.trim_start_matches(['-', ' ', '\t']).is_empty();
-    !(is_key && (is_first || before.ends_with(['"', '\''])))
+    let mut end = 0;
+    let words = std::iter::from_fn(move || {
+        let start = end + text[end..].find(is_word)?;
+        end = text[start..].find(|c| !is_word(c)).map_or(text.len(), |length| start + length);
+        Some(start..end)
+    });
+    let indent = text.len() - text.trim_start_matches(['-', ' ', '\t']).len();
+    Box::new(words.filter(move |word| {
+        // A key is shown, if it is the first word of its line or in quotes.
+        let (before, rest) = (&text[..word.start], &text[word.end..]);
+        let is_key = rest.trim_start_matches(['"', '\'']).trim_start().starts_with([':', '=']);
+        !(is_key && (word.start <= indent || before.ends_with(['"', '\''])))
+    }))
 }
 
-/// Whether it is of the user and the password of a URL.
-fn is_user(text: &str, at: usize) -> bool {
+/// The user and the password of each URL.
+fn users(text: &str) -> Box<dyn Iterator<Item = Range<usize>> + '_> {
     let is_end = |c: char| c.is_whitespace() || "\"'<>,".contains(c);
-    let Some(scheme) = text[..at].rfind("://") else { return false };
-    let start = scheme + 3;
-    let end = text[start..].find(is_end).map_or(text.len(), |end| start + end);
-    let user = text[start..end].rfind('@').map_or(start, |user| start + user);
-    (start..user).contains(&at)
+    Box::new(text.match_indices("://").filter_map(move |(scheme, between)| {
+        let start = scheme + between.len();
+        let end = text[start..].find(is_end).map_or(text.len(), |end| start + end);
+        Some(start..start + text[start..end].rfind('@')?)
+    }))
 }
 
 #[derive(Default)]
 struct Shown {
     /// What is meant, in bytes of the line.
-    mark: std::ops::Range<usize>,
+    mark: Range<usize>,
     text: String,
     hides: bool,
     /// The same in bytes of the text.

@@ -7,7 +7,7 @@ use crate::config::{
     error::{ConfigError, Context},
     file,
     model::Config,
-    value::{Flaw, Flaws, Format, Place, Source},
+    value::{Flaw, Format, Place, Source},
 };
 use crate::error::Code;
 
@@ -18,7 +18,8 @@ impl Config {
     /// Everything that is wrong with the file, with its places.
     ///
     /// # Bounds
-    /// A file has at most 10 MiB and 200,000 values, nested 32 levels deep.
+    /// A file has at most 10 MiB, 200,000 values, nested 32 levels deep, and 10,000 plugins. As many values again may be
+    /// filled in from its defaults, and 10 MiB from the environment.
     ///
     /// ```
     /// use tower_upstream::{config::Config, error::Code};
@@ -51,15 +52,11 @@ impl Config {
         });
         match read {
             Ok((text, format)) => {
-                let source = Source::new(&text);
+                let source = Source::new(text);
                 let context = Context::new(Some(path.to_owned()), source.clone());
                 load(source, context, format, options)
             }
-            Err(flaw) => {
-                let mut flaws = Flaws::default();
-                flaws.push(flaw);
-                Err(ConfigError::new(flaws, &Context::of_file(path.to_owned())))
-            }
+            Err(flaw) => Err(ConfigError::new(flaw.into(), &Context::of_file(path.to_owned()))),
         }
     }
 

@@ -74,6 +74,12 @@ pub(crate) struct Flaws {
 /// No more are kept.
 pub(crate) const MAX_KEPT: usize = 10_000;
 
+impl From<Flaw> for Flaws {
+    fn from(flaw: Flaw) -> Self {
+        Self { flaws: vec![flaw] }
+    }
+}
+
 impl Flaws {
     pub(crate) fn push(&mut self, flaw: Flaw) {
         if self.flaws.len() < MAX_KEPT {

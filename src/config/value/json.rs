@@ -1,99 +1,172 @@
 //! JSON, as `serde_json` reads it, with the place of each value.
 
-use std::fmt;
-
-use serde::{
-    Deserializer,
-    de::{MapAccess, SeqAccess, Visitor},
-};
-use serde_json::value::RawValue;
+use serde::de::IgnoredAny;
 
 use super::{
+    bounds::Bounds,
     flaw::Flaw,
     source::Source,
-    tree::{MAX_DEPTH, MAX_VALUES, Member, Node, Place, Value},
+    tree::{Member, Node, Place, Value},
 };
 use crate::error::Code;
 
 /// The values of a file.
 ///
-/// `serde_json` says what is JSON, and hands out the text of each value as a slice of the file's: so its
-/// place is known. Each level is read again for the level below it, which is why the depth is bounded.
+/// `serde_json` says what is JSON, and what the texts in it are. Where they are it does not say, so they are
+/// looked for in what is known to be JSON.
 pub(super) fn read(source: &Source) -> Result<Node, Flaw> {
     let text = source.text();
-    let root: &RawValue = serde_json::from_str(text).map_err(|error| {
+    serde_json::from_str::<IgnoredAny>(text).map_err(|error| {
         let at = source.at(error.line(), error.column());
-        let said = error.to_string();
-        let what = said.split(" at line ").next().unwrap_or(&said);
-        Flaw::new(Code::PLUGIN_1011, Place::file(at, at), format!("no JSON: {what}")).syntax()
+        wrong(Place::file(at, at), &error)
     })?;
-    Reader { text, left: MAX_VALUES }.node(root, 0)
+    check(text)?;
+    Reader { text, at: 0 }.node()
 }
 
+#[cold]
+fn wrong(place: Place, error: &serde_json::Error) -> Flaw {
+    let said = error.to_string();
+    let what = said.split(" at line ").next().unwrap_or(&said);
+    Flaw::new(Code::PLUGIN_1011, place, format!("no JSON: {what}")).syntax()
+}
+
+/// Whether it has no more values, and is nested no deeper, than a file may.
+fn check(text: &str) -> Result<(), Flaw> {
+    let mut bounds = Bounds::default();
+    // Whether what comes next is a value, or the key of one, if it does not end a list or a map.
+    let mut is_next = true;
+    let mut bytes = text.bytes().enumerate();
+    while let Some((at, byte)) = bytes.next() {
+        let place = || Place::file(at, at + 1);
+        if byte.is_ascii_whitespace() {
+            continue;
+        }
+        if std::mem::take(&mut is_next) && !matches!(byte, b']' | b'}') {
+            bounds.value(place)?;
+        }
+        match byte {
+            b'"' => {
+                while let Some((_, byte)) = bytes.next().filter(|(_, byte)| *byte != b'"') {
+                    if byte == b'\\' {
+                        bytes.next();
+                    }
+                }
+            }
+            b'[' | b'{' => {
+                bounds.open(place)?;
+                is_next = true;
+            }
+            b']' | b'}' => bounds.close(),
+            b',' => is_next = true,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Goes through JSON that is neither too large nor too deep.
 struct Reader<'t> {
     text: &'t str,
-    left: usize,
+    at: usize,
 }
 
 impl<'t> Reader<'t> {
-    fn node(&mut self, raw: &'t RawValue, depth: usize) -> Result<Node, Flaw> {
-        let raw = raw.get();
-        let start = raw.as_ptr() as usize - self.text.as_ptr() as usize;
-        let place = Place::file(start, start + raw.len());
-        if depth > MAX_DEPTH {
-            return Err(Flaw::too_deep(place));
-        }
-        self.left = self.left.checked_sub(1).ok_or_else(|| Flaw::too_many(place.clone()))?;
-        let wrong = |error: serde_json::Error| {
-            let said = error.to_string();
-            let what = said.split(" at line ").next().unwrap_or(&said);
-            Flaw::new(Code::PLUGIN_1011, place.clone(), format!("no JSON: {what}")).syntax()
-        };
-        let mut deserializer = serde_json::Deserializer::from_str(raw);
-        let value = match raw.as_bytes().first() {
+    fn rest(&self) -> &'t str {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    /// The first byte of what comes next.
+    fn peek(&mut self) -> Option<u8> {
+        let rest = self.rest();
+        self.at += rest.len() - rest.trim_ascii_start().len();
+        self.rest().bytes().next()
+    }
+
+    /// Goes over that byte, if it is the next.
+    fn skip(&mut self, byte: u8) -> bool {
+        let is_next = self.peek() == Some(byte);
+        self.at += usize::from(is_next);
+        is_next
+    }
+
+    fn node(&mut self) -> Result<Node, Flaw> {
+        let first = self.peek();
+        let start = self.at;
+        let value = match first {
             Some(b'{') => {
-                let parts = deserializer.deserialize_map(Parts(self.left)).map_err(wrong)?;
-                self.check(&parts, &place)?;
-                let members = parts.into_iter().map(|(key, raw)| {
-                    let key_place = self.key_place(raw);
-                    Ok(Member { key, key_place, node: self.node(raw, depth + 1)? })
-                });
-                Value::Map(members.collect::<Result<_, Flaw>>()?)
+                self.at += 1;
+                let mut members = Vec::new();
+                while !self.skip(b'}') {
+                    members.push(self.member()?);
+                    self.skip(b',');
+                }
+                Value::Map(members)
             }
             Some(b'[') => {
-                let parts = deserializer.deserialize_seq(Parts(self.left)).map_err(wrong)?;
-                self.check(&parts, &place)?;
-                let nodes = parts.into_iter().map(|(_, raw)| self.node(raw, depth + 1));
-                Value::List(nodes.collect::<Result<_, Flaw>>()?)
+                self.at += 1;
+                let mut nodes = Vec::new();
+                while !self.skip(b']') {
+                    nodes.push(self.node()?);
+                    self.skip(b',');
+                }
+                Value::List(nodes)
             }
-            Some(b'"') => Value::text(serde_json::from_str::<String>(raw).map_err(wrong)?),
-            Some(b't') => Value::Bool(true),
-            Some(b'f') => Value::Bool(false),
-            Some(b'n') => Value::Null,
-            _ => number(raw).ok_or_else(|| {
-                Flaw::new(Code::PLUGIN_1011, place.clone(), "no JSON: number out of range")
-            })?,
+            Some(b'"') => Value::text(self.string()?),
+            _ => self.scalar()?,
         };
-        Ok(Node { place, value })
+        Ok(Node { place: Place::file(start, self.at), value })
     }
 
-    fn check(&self, parts: &[(String, &RawValue)], place: &Place) -> Result<(), Flaw> {
-        if parts.len() > self.left { Err(Flaw::too_many(place.clone())) } else { Ok(()) }
+    fn member(&mut self) -> Result<Member, Flaw> {
+        self.peek();
+        let start = self.at;
+        let key = self.string()?;
+        let key_place = Place::file(start, self.at);
+        self.skip(b':');
+        Ok(Member { key, key_place, node: self.node()? })
     }
 
-    /// The key before `raw`: between two quotes, of which none that is inside ends it.
-    fn key_place(&self, raw: &RawValue) -> Place {
-        let start = raw.get().as_ptr() as usize - self.text.as_ptr() as usize;
-        let end = self.text[..start].rfind('"').unwrap_or(0);
-        let mut open = end;
-        while let Some(quote) = self.text[..open].rfind('"') {
-            open = quote;
-            let before = self.text.as_bytes()[..quote].iter().rev();
-            if before.take_while(|&&byte| byte == b'\\').count() % 2 == 0 {
-                break;
+    fn string(&mut self) -> Result<String, Flaw> {
+        let rest = self.rest();
+        let mut bytes = rest.bytes().enumerate().skip(1);
+        let (mut is_plain, mut length) = (true, rest.len());
+        while let Some((at, byte)) = bytes.next() {
+            match byte {
+                b'"' => {
+                    length = at + 1;
+                    break;
+                }
+                b'\\' => {
+                    is_plain = false;
+                    bytes.next();
+                }
+                _ => {}
             }
         }
-        Place::file(open, end + 1)
+        let place = Place::file(self.at, self.at + length);
+        self.at += length;
+        let raw = rest.get(..length).unwrap_or_default();
+        match raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"')) {
+            Some(text) if is_plain => Ok(text.to_owned()),
+            // Escapes, of which some stand for no text.
+            _ => serde_json::from_str(raw).map_err(|error| wrong(place, &error)),
+        }
+    }
+
+    fn scalar(&mut self) -> Result<Value, Flaw> {
+        let rest = self.rest();
+        let is_end = |c: char| c.is_ascii_whitespace() || matches!(c, ',' | ']' | '}');
+        let raw = rest.split(is_end).next().unwrap_or_default();
+        let place = Place::file(self.at, self.at + raw.len());
+        self.at += raw.len();
+        match raw {
+            "true" => Ok(Value::Bool(true)),
+            "false" => Ok(Value::Bool(false)),
+            "null" => Ok(Value::Null),
+            _ => number(raw)
+                .ok_or_else(|| Flaw::new(Code::PLUGIN_1011, place, "no JSON: number out of range")),
+        }
     }
 }
 
@@ -105,35 +178,4 @@ fn number(raw: &str) -> Option<Value> {
         return Some(Value::Signed(value));
     }
     raw.parse().ok().filter(|value: &f64| value.is_finite()).map(Value::Float)
-}
-
-/// The parts of a map or a list; one more than allowed at most.
-struct Parts(usize);
-
-impl<'de> Visitor<'de> for Parts {
-    type Value = Vec<(String, &'de RawValue)>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a map or a list")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut parts = Vec::new();
-        while let Some(part) = map.next_entry()? {
-            if parts.len() <= self.0 {
-                parts.push(part);
-            }
-        }
-        Ok(parts)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let mut parts = Vec::new();
-        while let Some(part) = list.next_element()? {
-            if parts.len() <= self.0 {
-                parts.push((String::new(), part));
-            }
-        }
-        Ok(parts)
-    }
 }

@@ -1,5 +1,6 @@
 //! A file as a tree of values, each with its place: what every step that follows works on.
 
+mod bounds;
 mod flaw;
 mod format;
 mod json;
@@ -20,5 +21,5 @@ pub(crate) use self::{
     parse::parse,
     path::Path,
     source::{Position, Source},
-    tree::{Member, Node, Place, Text, Value},
+    tree::{MAX_VALUES, Member, Node, Place, Text, Value},
 };

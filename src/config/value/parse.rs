@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 use super::{
     flaw::{Flaw, Flaws},
     format::Format,
@@ -15,23 +17,18 @@ use crate::error::Code;
 
 /// The values of a file, and its keys that were given twice, of which the first counts.
 pub(crate) fn parse(source: &Source, format: Format) -> Result<(Node, Flaws), Flaws> {
-    let one = |flaw| {
-        let mut flaws = Flaws::default();
-        flaws.push(flaw);
-        flaws
-    };
     if source.text().trim().is_empty() {
-        return Err(one(Flaw::new(Code::CONFIG_1706, Place::Nowhere, "the file has no content")));
+        return Err(Flaw::new(Code::CONFIG_1706, Place::Nowhere, "the file has no content").into());
     }
     let mut root = match format {
-        Format::Json => json::read(source).map_err(one)?,
+        Format::Json => json::read(source)?,
         Format::Toml => toml::read(source)?,
         #[cfg(feature = "yaml")]
-        Format::Yaml => super::yaml::read(source).map_err(one)?,
+        Format::Yaml => super::yaml::read(source)?,
         #[cfg(not(feature = "yaml"))]
         Format::Yaml => {
             let message = "YAML needs the feature `yaml` of this crate";
-            return Err(one(Flaw::new(Code::CONFIG_1702, Place::Nowhere, message)));
+            return Err(Flaw::new(Code::CONFIG_1702, Place::Nowhere, message).into());
         }
     };
     let mut flaws = Flaws::default();
@@ -58,7 +55,12 @@ fn once(node: &mut Node, path: &Path<'_>, flaws: &mut Flaws) {
 }
 
 fn once_each(members: &mut Vec<Member>, path: &Path<'_>, flaws: &mut Flaws) {
-    let mut seen = HashMap::with_capacity(members.len());
+    // Of a few, each is compared with those before it.
+    let is_new = |(index, of): (usize, &Member)| members[..index].iter().all(|at| at.key != of.key);
+    if members.len() <= 16 && members.iter().enumerate().all(is_new) {
+        return;
+    }
+    let mut seen = HashMap::with_capacity_and_hasher(members.len(), RandomState::default());
     let twice: Vec<bool> = members
         .iter()
         .enumerate()

@@ -7,8 +7,9 @@ fn read(text: &str, format: Format) -> Result<(Node, Flaws), Flaws> {
     parse(&Source::new(text), format)
 }
 
-fn values(text: &str, format: Format) -> Node {
-    let (root, flaws) = read(text, format).unwrap_or_else(|flaws| panic!("{text}: {flaws:?}"));
+fn values_of(text: &str, format: Format) -> Node {
+    let start = || text.chars().take(80).collect::<String>();
+    let (root, flaws) = read(text, format).unwrap_or_else(|of| panic!("{}: {of:?}", start()));
     assert!(flaws.is_empty(), "{flaws:?}");
     root
 }
@@ -47,7 +48,7 @@ fn places(text: &str, format: Format) -> Vec<Placed> {
         }
     }
     let mut found = Vec::new();
-    walk(&Source::new(text), &values(text, format), &Path::Root, &mut found);
+    walk(&Source::new(text), &values_of(text, format), &Path::Root, &mut found);
     found
 }
 
@@ -116,16 +117,16 @@ fn the_same_values_come_from_every_format() {
         };
         Node { place: Place::Nowhere, value }
     }
-    let expected = plain(&values(json, Format::Json));
-    assert_eq!(plain(&values(yaml, Format::Yaml)), expected);
-    assert_eq!(plain(&values(toml, Format::Toml)), expected);
+    let expected = plain(&values_of(json, Format::Json));
+    assert_eq!(plain(&values_of(yaml, Format::Yaml)), expected);
+    assert_eq!(plain(&values_of(toml, Format::Toml)), expected);
     // A raw U+007F is JSON, too.
-    assert_eq!(values("\"\u{7f}\"", Format::Json).text(), Some("\u{7f}"));
+    assert_eq!(values_of("\"\u{7f}\"", Format::Json).text(), Some("\u{7f}"));
 }
 
 #[test]
 fn words_of_yaml_1_1_are_texts() {
-    let root = values("a: yes\nb: 0x10\nc: '1'\nd: true\n1: x\n", Format::Yaml);
+    let root = values_of("a: yes\nb: 0x10\nc: '1'\nd: true\n1: x\n", Format::Yaml);
     let kinds: Vec<_> = root.members().iter().map(|of| (&*of.key, of.node.kind())).collect();
     assert_eq!(
         kinds,
@@ -186,8 +187,15 @@ fn hostile_files_end_at_a_bound() {
     for depth in [70, 10_000] {
         read(&deep("[", "]", depth), Format::Yaml).unwrap_err();
         read(&deep("- ", "", depth), Format::Yaml).unwrap_err();
-        read(&format!("a = {}", deep("[", "]", depth)), Format::Toml).unwrap_err();
-        read(&format!("{}a = 1", "a.".repeat(depth)), Format::Toml).unwrap_err();
+        for text in [
+            format!("a = {}", deep("[", "]", depth)),
+            format!("a = {}", "[".repeat(depth)),
+            format!("a = {}", "{a = ".repeat(depth)),
+            format!("{}a = 1", "a.".repeat(depth)),
+            format!("[{}a]", "a.".repeat(depth)),
+        ] {
+            assert_eq!(code(&text, Format::Toml), Code::CONFIG_1706, "{}", &text[..20]);
+        }
     }
     let many: Vec<_> = (0..200_001).map(|key| format!("\"k{key}\": 0")).collect();
     assert_eq!(code(&format!("{{{}}}", many.join(",")), Format::Json), Code::CONFIG_1706);
@@ -208,10 +216,47 @@ fn a_file_that_is_cut_anywhere_is_read_or_refused() {
         ("a: [1, 'ü']\nb:\n  c: |\n    x\n    y\n  d: &x 1\ne: *x\n", Format::Yaml),
         ("a = [1, 'ü']\n[b]\nc = '''\nx\n'''\n[[d]]\ne.f = 1979-05-27T07:32:00Z\n", Format::Toml),
     ] {
-        values(text, format);
+        values_of(text, format);
         for cut in (0..text.len()).filter(|&at| text.is_char_boundary(at)) {
             let _ = read(&text[..cut], format);
             let _ = read(&text[cut..], format);
         }
+    }
+}
+
+#[test]
+fn as_many_values_and_as_deep_as_may_be_are_read() {
+    let list = |values: usize| format!("[{}]", vec!["0"; values].join(","));
+    // The root is one, but in TOML.
+    for (format, start, values) in
+        [(Format::Json, "", 199_999), (Format::Yaml, "", 199_999), (Format::Toml, "a = ", 199_999)]
+    {
+        values_of(&format!("{start}{}", list(values)), format);
+        let text = format!("{start}{}", list(values + 1));
+        assert_eq!(code(&text, format), Code::CONFIG_1706, "{format}");
+    }
+    for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+        let deep = |depth: usize| open.repeat(depth) + "\"[[{{\"" + &close.repeat(depth);
+        values_of(&deep(32), Format::Json);
+        assert_eq!(code(&deep(33), Format::Json), Code::CONFIG_1706);
+    }
+    // Neither a bracket nor a comma that is in a text or in a comment counts, nor does a table twice.
+    let tables = "[[x]]\nk = 1\n".repeat(99_997);
+    let signs = "[,=.".repeat(100);
+    let text = format!(
+        "a = \"{signs}\"\n# {signs}\nb = [ '{signs}', # {signs}\n]\nc = \"\"\"{signs}\n\"\"\"\n{tables}"
+    );
+    assert_eq!(values_of(&text, Format::Toml).members().len(), 4);
+}
+
+#[test]
+fn what_no_value_is_ends_at_a_bound_too() {
+    let lines = "\n".repeat(1_600_000);
+    assert_eq!(code(&format!("a = 1{lines}"), Format::Toml), Code::CONFIG_1706);
+    // Of some mistakes all are told, of many the first.
+    for (mistakes, told) in [(10_000, 10_000), (100_000, 1)] {
+        let flaws = read(&"}\n".repeat(mistakes), Format::Toml).unwrap_err().sorted();
+        assert_eq!(flaws.len(), told);
+        assert!(flaws.iter().all(|flaw| flaw.code == Code::CONFIG_1702));
     }
 }

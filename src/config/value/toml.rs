@@ -7,16 +7,32 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
+use toml_parser::lexer::TokenKind;
+
 use super::{
+    bounds::Bounds,
     flaw::{Flaw, Flaws},
     source::Source,
     tree::{MAX_DEPTH, MAX_VALUES, Member, Node, Place, Value},
 };
 use crate::error::Code;
 
+/// More words and signs than the values of a file need. The parser keeps all of them.
+const MAX_TOKENS: usize = 8 * MAX_VALUES;
+
+/// In a file of more, only the first mistake of its syntax is told: the parser keeps all of them as well.
+const MAX_TOLD: usize = 100_000;
+
 /// The values of a file. All mistakes of its syntax are told at once.
 pub(super) fn read(source: &Source) -> Result<Node, Flaws> {
-    let (table, errors) = DeTable::parse_recoverable(source.text());
+    let parsed = check(source.text()).map(|tokens| match tokens <= MAX_TOLD {
+        true => DeTable::parse_recoverable(source.text()),
+        false => match DeTable::parse(source.text()) {
+            Ok(table) => (table, Vec::new()),
+            Err(error) => (Spanned::new(0..0, DeTable::new()), vec![error]),
+        },
+    });
+    let (table, errors) = parsed.map_err(Flaws::from)?;
     let mut flaws = Flaws::default();
     flaws.extend(errors.iter().map(|error| {
         let end = source.text().len();
@@ -35,6 +51,62 @@ pub(super) fn read(source: &Source) -> Result<Node, Flaws> {
         }
     }
     Err(flaws)
+}
+
+/// Whether it has no more values, and is nested no deeper, than a file may, as far as its words and signs tell
+/// without what they mean; then how many those are.
+fn check(text: &str) -> Result<usize, Flaw> {
+    let mut bounds = Bounds::default();
+    // For each list or table that is open, whether it is a list; the innermost last.
+    let mut lists = 0_u64;
+    let (mut is_start, mut is_header, mut is_next) = (true, false, false);
+    let (mut tokens, mut dots) = (0, 0);
+    for token in toml_parser::Source::new(text).lex() {
+        let (kind, span) = (token.kind(), token.span());
+        let place = || Place::file(span.start(), span.end());
+        tokens += 1;
+        if tokens > MAX_TOKENS {
+            let message =
+                format!("too much for a config file: more than {MAX_TOKENS} words and signs");
+            return Err(Flaw::new(Code::CONFIG_1706, place(), message));
+        }
+        if matches!(kind, TokenKind::Whitespace | TokenKind::Comment) {
+            continue;
+        }
+        // `[table]`, or a value in a list or after a `=`.
+        let is_table = is_start && kind == TokenKind::LeftSquareBracket && bounds.depth() == 0;
+        is_header |= is_table;
+        let is_end = matches!(kind, TokenKind::RightSquareBracket | TokenKind::Newline);
+        if is_table || (is_next && !is_end) {
+            bounds.value(place)?;
+        }
+        is_next &= kind == TokenKind::Newline;
+        is_start = kind == TokenKind::Newline;
+        is_header &= !is_start;
+        dots = match kind {
+            TokenKind::Dot => dots + 1,
+            TokenKind::Equals | TokenKind::Comma | TokenKind::Newline => 0,
+            _ => dots,
+        };
+        if dots > MAX_DEPTH {
+            return Err(Flaw::too_deep(place()));
+        }
+        match kind {
+            TokenKind::Equals => is_next = true,
+            TokenKind::Comma => is_next = lists & 1 == 1,
+            TokenKind::LeftSquareBracket | TokenKind::LeftCurlyBracket if !is_header => {
+                bounds.open(place)?;
+                is_next = kind == TokenKind::LeftSquareBracket;
+                lists = lists << 1 | u64::from(is_next);
+            }
+            TokenKind::RightSquareBracket | TokenKind::RightCurlyBracket if !is_header => {
+                bounds.close();
+                lists >>= 1;
+            }
+            _ => {}
+        }
+    }
+    Ok(tokens)
 }
 
 fn place(span: Range<usize>) -> Place {

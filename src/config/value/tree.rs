@@ -79,6 +79,16 @@ impl Node {
         }
     }
 
+    /// How many values it is, with those in it.
+    pub(crate) fn count(&self) -> usize {
+        let inner: usize = match &self.value {
+            Value::List(nodes) => nodes.iter().map(Self::count).sum(),
+            Value::Map(members) => members.iter().map(|member| member.node.count()).sum(),
+            _ => 0,
+        };
+        1 + inner
+    }
+
     pub(crate) fn text(&self) -> Option<&str> {
         match &self.value {
             Value::Text(text) => Some(&text.text),
