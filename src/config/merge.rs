@@ -1,12 +1,18 @@
 //! Sections that a plugin leaves out in part, or altogether, before they are read.
 
+use std::collections::{HashMap, HashSet};
+
 use super::{
-    names::{always, is_same},
-    value::{Member, Node, Value},
+    names::{always, is_same, of_field},
+    value::{Flaw, MAX_VALUES, Member, Node, Value},
 };
+use crate::error::Code;
 
 /// Go's names of the sections of `defaults`, at the top of the file.
 const PREFIX: &str = "default_";
+
+/// A file has no more plugins.
+const MAX_PLUGINS: usize = 10_000;
 
 /// Sections of which a default does not fill in what is left out, since one key decides what the others are.
 const WHOLE: [&str; 2] = ["budget", "discover"];
@@ -40,14 +46,19 @@ fn is_absent(node: &Node, always: &[&str]) -> bool {
 
 /// Fills in what the sections of plugins leave out from the defaults of the file, and what those leave out
 /// from `base`: member by member.
-pub(crate) fn fill_in(root: &mut Node, base: &Node) {
+///
+/// # Errors
+/// If that would be more values than a file may have.
+pub(crate) fn fill_in(root: &mut Node, base: &Node) -> Result<(), Flaw> {
+    let mut filling = Filling { left: MAX_VALUES };
+    let base = by_name(base.members());
     let mut defaults = Vec::new();
     for Member { key, node, .. } in root.members_mut().into_iter().flatten() {
         if key.eq_ignore_ascii_case("defaults") {
-            fill_sections(node, base.members());
+            filling.sections(node, &base)?;
             defaults.extend(node.members().iter().cloned());
         } else if let Some(section) = go_section(key) {
-            fill_section(section, node, base.members());
+            filling.section(section, node, &base)?;
             defaults.push(Member {
                 key: section.to_owned(),
                 key_place: node.place.clone(),
@@ -55,9 +66,61 @@ pub(crate) fn fill_in(root: &mut Node, base: &Node) {
             });
         }
     }
-    defaults.extend(base.members().iter().cloned());
-    for plugin in plugins_mut(root) {
-        fill_sections(plugin, &defaults);
+    let mut all = by_name(&defaults);
+    base.into_iter().for_each(|(name, default)| {
+        all.entry(name).or_insert(default);
+    });
+    plugins_mut(root).into_iter().try_for_each(|plugin| filling.sections(plugin, &all))
+}
+
+/// Sections by the names of their fields; of several for one the first holds.
+type ByName<'d> = HashMap<String, &'d Member>;
+
+fn by_name(sections: &[Member]) -> ByName<'_> {
+    let mut by_name = ByName::with_capacity(sections.len());
+    for section in sections {
+        by_name.entry(of_field(&section.key)).or_insert(section);
+    }
+    by_name
+}
+
+struct Filling {
+    /// How many values may be filled in yet: a few defaults may be those of many plugins.
+    left: usize,
+}
+
+impl Filling {
+    fn sections(&mut self, sections: &mut Node, defaults: &ByName<'_>) -> Result<(), Flaw> {
+        let mut members = sections.members_mut().into_iter().flatten();
+        members.try_for_each(|Member { key, node, .. }| self.section(key, node, defaults))
+    }
+
+    fn section(
+        &mut self,
+        name: &str,
+        section: &mut Node,
+        defaults: &ByName<'_>,
+    ) -> Result<(), Flaw> {
+        let Value::Map(members) = &mut section.value else { return Ok(()) };
+        let Some(Member { key, node: default, .. }) = defaults.get(&of_field(name)) else {
+            return Ok(());
+        };
+        if WHOLE.contains(&&**key) || default.members().is_empty() {
+            return Ok(());
+        }
+        let given: HashSet<_> = members.iter().map(|member| of_field(&member.key)).collect();
+        for default in default.members() {
+            // Without this one, a section that is written is enabled.
+            if default.key.eq_ignore_ascii_case("enabled")
+                || given.contains(&of_field(&default.key))
+            {
+                continue;
+            }
+            let left = self.left.checked_sub(default.node.count());
+            self.left = left.ok_or_else(|| Flaw::too_many(default.key_place.clone()))?;
+            members.push(default.clone());
+        }
+        Ok(())
     }
 }
 
@@ -65,31 +128,6 @@ pub(crate) fn fill_in(root: &mut Node, base: &Node) {
 fn go_section(key: &str) -> Option<&str> {
     let (prefix, section) = key.split_at_checked(PREFIX.len())?;
     prefix.eq_ignore_ascii_case(PREFIX).then_some(section)
-}
-
-fn fill_sections(sections: &mut Node, defaults: &[Member]) {
-    for Member { key, node, .. } in sections.members_mut().into_iter().flatten() {
-        fill_section(key, node, defaults);
-    }
-}
-
-/// Of several defaults for a section the first holds.
-fn fill_section(name: &str, section: &mut Node, defaults: &[Member]) {
-    let default = defaults.iter().find(|default| is_same(&default.key, name));
-    let Some(Member { key, node: default, .. }) = default else { return };
-    let (Value::Map(members), Value::Map(defaults)) = (&mut section.value, &default.value) else {
-        return;
-    };
-    if WHOLE.contains(&&**key) {
-        return;
-    }
-    let missing = defaults.iter().filter(|default| {
-        let is_given = members.iter().any(|member| is_same(&member.key, &default.key));
-        // Without this one, a section that is written is enabled.
-        !is_given && !default.key.eq_ignore_ascii_case("enabled")
-    });
-    let missing: Vec<_> = missing.cloned().collect();
-    members.extend(missing);
 }
 
 /// The member of a map, in any case.
@@ -100,6 +138,20 @@ pub(crate) fn find<'n>(node: &'n Node, key: &str) -> Option<&'n Node> {
 pub(crate) fn find_mut<'n>(node: &'n mut Node, key: &str) -> Option<&'n mut Node> {
     let mut members = node.members_mut()?.iter_mut();
     members.find(|member| is_same(&member.key, key)).map(|member| &mut member.node)
+}
+
+/// Whether there are no more plugins than a file may have. Each is far larger than what may be written of it.
+pub(crate) fn check_plugins(root: &Node) -> Result<(), Flaw> {
+    let Some(plugins) = find(root, "plugins") else { return Ok(()) };
+    let count = match &plugins.value {
+        Value::List(nodes) => nodes.len(),
+        _ => plugins.members().len(),
+    };
+    if count <= MAX_PLUGINS {
+        return Ok(());
+    }
+    let message = format!("too much for a config file: more than {MAX_PLUGINS} plugins");
+    Err(Flaw::new(Code::CONFIG_1706, plugins.place.clone(), message).at("plugins"))
 }
 
 /// The plugins of a file: a list, or a map by name.

@@ -31,6 +31,7 @@ mod shape;
 mod value;
 mod write;
 
+pub(crate) use self::rules::on_circles;
 pub use self::{
     error::{ConfigError, Mistake},
     load::{ReadOptions, Unknown},

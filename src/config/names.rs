@@ -82,7 +82,12 @@ pub(crate) fn ours(key: &str) -> &str {
 
 /// Whether two keys are those of one field.
 pub(crate) fn is_same(a: &str, b: &str) -> bool {
-    ours(a).eq_ignore_ascii_case(ours(b))
+    a.eq_ignore_ascii_case(b) || ours(a).eq_ignore_ascii_case(ours(b))
+}
+
+/// The name that all keys of one field have in common.
+pub(crate) fn of_field(key: &str) -> String {
+    ours(key).to_ascii_lowercase()
 }
 
 /// The members that Go always writes of a section, if it has it.

@@ -1,9 +1,9 @@
 //! What holds of the names of plugins and between them, and how mistakes are told.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use crate::{
-    config::{PluginConfig, Sections},
+    config::{PluginConfig, Sections, on_circles},
     error::{Code, Error, Kind, Quoted},
 };
 
@@ -53,26 +53,28 @@ fn is_semantic(version: &str) -> bool {
 
 /// What holds between plugins.
 pub(super) fn check(plugins: &[PluginConfig], defaults: &Sections) -> Result<(), Error> {
-    let mut fallbacks = BTreeMap::new();
-    for plugin in plugins {
+    let mut by_name = HashMap::with_capacity(plugins.len());
+    for (index, plugin) in plugins.iter().enumerate() {
         check_name(&plugin.name)?;
         check_version(plugin)?;
-        let fallback = plugin.sections(defaults).fallback.plugin().map(str::to_owned);
-        if fallbacks.insert(&*plugin.name, fallback).is_some() {
+        if by_name.insert(&*plugin.name, index).is_some() {
             let text = format!("two plugins have the name `{}`", plugin.name);
             let error = Error::not_sent(Kind::InvalidConfig).coded(Some(Code::PLUGIN_1010));
             return Err(error.message(text));
         }
     }
-    for &name in fallbacks.keys() {
-        let next = |name: &str| fallbacks.get(name).and_then(Option::as_deref);
-        let way = std::iter::successors(next(name), |name| next(name));
-        if way.take(plugins.len()).any(|on_the_way| on_the_way == name) {
+    let on_circle = on_circles(plugins.len(), |index| {
+        let fallback = plugins[index].fallback.as_ref().unwrap_or(&defaults.fallback);
+        by_name.get(fallback.plugin()?).copied()
+    });
+    let mut on_circle = plugins.iter().zip(on_circle).filter(|(_, is_on_circle)| *is_on_circle);
+    match on_circle.next() {
+        Some((PluginConfig { name, .. }, _)) => {
             let text = format!("the fallback of plugin `{name}` leads back to it");
-            return Err(Error::not_sent(Kind::InvalidConfig).message(text));
+            Err(Error::not_sent(Kind::InvalidConfig).message(text))
         }
+        None => Ok(()),
     }
-    Ok(())
 }
 
 #[cold]

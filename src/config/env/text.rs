@@ -8,6 +8,24 @@ use crate::error::{Error, Kind};
 /// No value of a variable is longer, in bytes.
 const MAX_VALUE: usize = 4_096;
 
+/// Values of variables are in all no longer, in bytes: one may be asked for often.
+const MAX_VALUES: usize = 10 << 20;
+
+/// How many bytes the values of variables may have yet.
+pub(super) struct Room(usize);
+
+impl Room {
+    pub(super) fn new() -> Self {
+        Self(MAX_VALUES)
+    }
+
+    fn take(&mut self, value: &str) -> Result<(), String> {
+        let left = self.0.checked_sub(value.len());
+        self.0 = left.ok_or("the values of the environment variables are longer than 10 MiB")?;
+        Ok(())
+    }
+}
+
 /// Replaces the placeholders of a text; see [the module](crate::config::env).
 ///
 /// # Errors
@@ -23,7 +41,7 @@ const MAX_VALUE: usize = 4_096;
 /// # Ok::<(), tower_upstream::Error>(())
 /// ```
 pub fn expand(text: &str, options: &EnvOptions) -> Result<String, Error> {
-    match replaced(text, options) {
+    match replaced(text, options, &mut Room::new()) {
         Ok(Replaced { text, .. }) => Ok(text.into_owned()),
         Err(wrong) => Err(Error::not_sent(Kind::InvalidConfig).message(wrong)),
     }
@@ -37,12 +55,18 @@ pub(super) struct Replaced<'t> {
 }
 
 /// Replaces the placeholders of a text, or says which variable is wrong.
-pub(super) fn replaced<'t>(text: &'t str, options: &EnvOptions) -> Result<Replaced<'t>, String> {
+pub(super) fn replaced<'t>(
+    text: &'t str,
+    options: &EnvOptions,
+    room: &mut Room,
+) -> Result<Replaced<'t>, String> {
     if !text.contains("${") {
         return Ok(Replaced { text: text.into(), is_one: false });
     }
     let (mut made, mut rest) = (String::with_capacity(text.len()), text);
     let mut is_one = false;
+    // What is behind the last end of any.
+    let after = text.len() - text.rfind('}').map_or(0, |end| end + 1);
     while let Some(at) = rest.find("${") {
         let (before, found) = rest.split_at(at);
         if let Some(before) = before.strip_suffix('$') {
@@ -50,10 +74,12 @@ pub(super) fn replaced<'t>(text: &'t str, options: &EnvOptions) -> Result<Replac
             made.push_str(before);
             made.push_str("${");
             rest = &found[2..];
-        } else if let Some(placeholder) = Placeholder::at(found) {
+        } else if let Some(placeholder) = Placeholder::at(found, after) {
             is_one = placeholder.length == text.len();
+            let value = placeholder.value(options)?;
+            room.take(&value)?;
             made.push_str(before);
-            made.push_str(&placeholder.value(options)?);
+            made.push_str(&value);
             rest = &found[placeholder.length..];
         } else {
             made.push_str(before);
@@ -72,16 +98,27 @@ struct Placeholder<'t> {
 }
 
 impl<'t> Placeholder<'t> {
-    /// The placeholder that `text` begins with.
-    fn at(text: &'t str) -> Option<Self> {
+    /// The placeholder that `text` begins with; in the last `after` bytes of the text none ends.
+    fn at(text: &'t str, after: usize) -> Option<Self> {
+        // Else, of many that have no end, each would be looked for to the end of the text.
+        if text.len() <= after {
+            return None;
+        }
         let inner = text.strip_prefix("${")?;
-        let inner = &inner[..inner.find('}')?];
-        let length = inner.len() + 3;
-        let (name, default) = match inner.split_once(":-") {
-            Some((name, default)) => (name, Some(default)),
-            None => (inner, None),
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let rest = inner.trim_start_matches(is_name);
+        let name = &inner[..inner.len() - rest.len()];
+        if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) {
+            return None;
+        }
+        let (default, rest) = match rest.strip_prefix(":-") {
+            Some(rest) => {
+                let (default, rest) = rest.split_once('}')?;
+                (Some(default), rest)
+            }
+            None => (None, rest.strip_prefix('}')?),
         };
-        is_name(name).then_some(Self { name, default, length })
+        Some(Self { name, default, length: text.len() - rest.len() })
     }
 
     fn value(&self, options: &EnvOptions) -> Result<String, String> {
@@ -117,7 +154,36 @@ pub(super) fn checked(name: &str, value: String, options: &EnvOptions) -> Result
     Err(format!("the value of the environment variable `{name}` {wrong}"))
 }
 
-fn is_name(name: &str) -> bool {
-    let is_start = |c: char| c.is_ascii_alphabetic() || c == '_';
-    name.starts_with(is_start) && name.chars().all(|c| is_start(c) || c.is_ascii_digit())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_placeholder_is_a_name_and_an_end() {
+        let options = EnvOptions::default().with_variables([("A", "1"), ("_b2", "2")]);
+        for (text, expected) in [
+            ("${A}${_b2}", "12"),
+            ("${A:-x}${C:-x}${C:-}${C}", "1x"),
+            ("${C:-:-$} }", ":-$ }"),
+            ("${C:-${A}}", "${A}"),
+            ("$${A} $A ${A.B} ${A:x} ${2} ${} ${A", "${A} $A ${A.B} ${A:x} ${2} ${} ${A"),
+            ("}${A ${A}${A:-", "}${A 1${A:-"),
+        ] {
+            assert_eq!(expand(text, &options).unwrap(), expected, "{text}");
+        }
+        // Looked through once, not once for each.
+        let text = "${A:-".repeat(400_000);
+        assert_eq!(expand(&text, &options).unwrap(), text);
+        let text = "${A ".repeat(400_000) + "}";
+        assert_eq!(expand(&text, &options).unwrap(), text);
+    }
+
+    #[test]
+    fn the_values_of_a_text_have_a_bound_together() {
+        let options = EnvOptions::default().with_variables([("A", "x".repeat(4_096))]);
+        let long = (10 << 20) / 4_096;
+        assert_eq!(expand(&"${A}".repeat(long), &options).unwrap().len(), 10 << 20);
+        let error = expand(&"${A}".repeat(long + 1), &options).unwrap_err();
+        assert!(error.to_string().contains("10 MiB"), "{error}");
+    }
 }

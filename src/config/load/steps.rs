@@ -5,7 +5,7 @@ use crate::{
     config::{
         env::{expand_all, override_all},
         error::{ConfigError, Context, Mistake},
-        merge::{drop_absent, fill_in, find, find_mut},
+        merge::{check_plugins, drop_absent, fill_in, find, find_mut},
         model::{Config, PluginConfig, Preset, Sections},
         read::Reading,
         rules::{At, Checked, check_defaults, check_file, check_plugin, note_of, notes},
@@ -29,12 +29,19 @@ pub(super) fn load(
         flaws.push(Flaw::new(Code::CONFIG_1703, root.place.clone(), message));
         return Err(ConfigError::new(flaws, &context));
     }
+    if let Err(flaw) = check_plugins(&root) {
+        flaws.push(flaw);
+        return Err(ConfigError::new(flaws, &context));
+    }
     expand_all(&mut root, &Path::Root, &options.env, &mut flaws);
     override_all(&mut root, &options.env, &mut flaws);
     drop_absent(&mut root);
     let preset = find(&root, "preset").and_then(Node::text).filter(|text| *text == "go");
     let preset = preset.map(|_| Preset::Go);
-    fill_in(&mut root, &base(preset));
+    if let Err(flaw) = fill_in(&mut root, &base(preset)) {
+        flaws.push(flaw);
+        return Err(ConfigError::new(flaws, &context));
+    }
 
     let mut reading = Reading::new(format);
     let mut found = notes(&root, preset, &options.transports);

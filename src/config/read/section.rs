@@ -15,9 +15,12 @@ use crate::{
     error::Code,
 };
 
-/// How many values the passes over a section look at in all. A section of a person has a thousandth of
-/// it; in a hostile one, some mistakes are told only after others are corrected.
+/// How many values the passes over the sections of a file look at in all. A file of a person has a hundredth
+/// of it; in a hostile one, some mistakes are told only after others are corrected.
 const MAX_LOOKS: usize = 4_000_000;
+
+/// For no more mistakes of a file the key that was meant is looked for.
+const MAX_HINTS: usize = 1_000;
 
 /// What is found while sections are read.
 #[derive(Debug, Default)]
@@ -26,6 +29,8 @@ pub(crate) struct Found {
     pub(crate) flaws: Flaws,
     /// Keys that nothing knows.
     pub(crate) unknown: Flaws,
+    /// For how many the key that was meant was looked for.
+    hints: usize,
 }
 
 /// Reads sections of one file.
@@ -33,11 +38,13 @@ pub(crate) struct Found {
 pub(crate) struct Reading {
     format: Format,
     pub(crate) found: Found,
+    /// How many values were looked at.
+    pub(super) looks: usize,
 }
 
 impl Reading {
     pub(crate) fn new(format: Format) -> Self {
-        Self { format, found: Found::default() }
+        Self { format, found: Found::default(), looks: 0 }
     }
 
     /// Reads a section, and lists everything in it that is wrong.
@@ -51,10 +58,21 @@ impl Reading {
         path: &Path<'_>,
     ) -> Option<T> {
         let pass = Pass::new(self.format);
+        let read = self.read_all(node, path, &pass);
+        self.looks += pass.looked_at();
+        read
+    }
+
+    fn read_all<'t, T: Deserialize<'t>>(
+        &mut self,
+        node: &'t Node,
+        path: &Path<'_>,
+        pass: &Pass<'t>,
+    ) -> Option<T> {
         let is_root = |out: &Node| std::ptr::eq(out, node);
         let mut told = 0;
         loop {
-            let read = T::deserialize(Reader { node, path, pass: &pass });
+            let read = T::deserialize(Reader { node, path, pass });
             match pass.watch(read, node, &node.place, path) {
                 Ok(value) => return Some(value),
                 Err(_) => {
@@ -69,7 +87,7 @@ impl Reading {
                         told += usize::from(self.found.add(&ended, is_root(ended.out)));
                     }
                     let goes_on = pass.leave_out(ended.out) && !is_root(ended.out);
-                    if !goes_on || pass.looked_at() > MAX_LOOKS {
+                    if !goes_on || self.looks + pass.looked_at() > MAX_LOOKS {
                         return None;
                     }
                 }
@@ -83,7 +101,10 @@ impl Found {
     fn add(&mut self, ended: &Ended<'_>, is_root: bool) -> bool {
         let Ended { out, place, path, refused } = ended;
         let help = match &refused.why {
-            Why::Key { given, known } | Why::Choice { given, known } => did_you_mean(given, known),
+            Why::Key { given, known } | Why::Choice { given, known } if self.hints < MAX_HINTS => {
+                self.hints += 1;
+                did_you_mean(given, known)
+            }
             // In Go, null leaves a value as it is.
             Why::Type if out.value == Value::Null && !is_root => return false,
             _ => None,

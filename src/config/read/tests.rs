@@ -157,6 +157,23 @@ fn a_hostile_section_is_not_read_for_ever() {
 }
 
 #[test]
+fn what_the_sections_of_a_file_look_at_has_a_bound_together() {
+    let (root, _) = parse(&Source::new("[1, x, x, x]"), Format::Yaml).unwrap();
+    let mut reading = Reading::new(Format::Yaml);
+    let mut told = |looks: usize| {
+        let before = reading.found.flaws.clone().sorted().len();
+        reading.looks = looks;
+        let value = reading.read::<Vec<u8>>(&root, &Path::Root);
+        let told = reading.found.flaws.clone().sorted().len() - before;
+        (value, told, reading.looks - looks)
+    };
+    // Once it is spent, the first mistake of each is told.
+    assert_eq!(told(4_000_000), (None, 1, 2));
+    // Two passes more, since the first mistake was told already.
+    assert_eq!(told(0), (Some(vec![1]), 2, 2 + 3 + 4 + 4));
+}
+
+#[test]
 fn a_variable_may_stand_for_a_number() {
     let mut node = Node::from(serde_json::json!(
         { "failures": "3", "open_for": "5000000000", "enabled": "false", "open_growth": "1.5" }

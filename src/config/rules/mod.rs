@@ -1,6 +1,7 @@
 //! What makes a config wrong beyond the types of its values.
 
 mod checked;
+mod circle;
 mod file;
 mod given;
 mod inert;
@@ -9,6 +10,7 @@ mod sections;
 
 pub(crate) use self::{
     checked::{At, Checked, mistakes},
+    circle::on_circles,
     file::check_file,
     inert::{note_of, notes},
     plugin::{TRANSPORTS, check_plugin},
