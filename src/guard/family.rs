@@ -108,6 +108,10 @@ impl<T: Configured<S> + 'static, S: 'static> Family<T, S> {
         {
             let mut others = lock(&self.others);
             others.retain(|of| of.strong_count() > 0);
+            if others.is_empty() {
+                // Mostly there is but this one.
+                others.reserve_exact(1);
+            }
             others.push(weak);
         }
         self.catch_up(&own, &made_by);

@@ -4,6 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc,
+        OnceLock,
         // Not those of the models: these numbers order nothing.
         atomic::{AtomicU64, Ordering},
     },
@@ -24,9 +25,8 @@ pub(super) struct Setup {
 
 /// What one state tells.
 pub(super) struct Telemetry {
-    /// What a refusal looks like, but for the moment to come back. `None` if it says no more than its
-    /// kind: then it is made on the spot, which is faster than a copy.
-    refusal: Option<Error>,
+    /// Whether a refusal says more than its kind. If not, it is made on the spot, which is faster than a copy.
+    has_names: bool,
     /// Apart from what calls that pass read.
     told: Box<Told>,
 }
@@ -34,43 +34,39 @@ pub(super) struct Telemetry {
 struct Told {
     setup: Setup,
     endpoint: Option<Arc<str>>,
+    /// What a refusal looks like, but for the moment to come back. Made for the first.
+    refusal: OnceLock<Error>,
     refused: AtomicU64,
     waited: AtomicU64,
 }
 
 impl Telemetry {
-    /// Refusals are of this `kind`.
-    pub(super) fn new(kind: Kind, setup: Setup, member: Option<&Arc<Member>>) -> Self {
+    pub(super) fn new(setup: Setup, member: Option<&Arc<Member>>) -> Self {
         let endpoint = member.map(|member| member.shared_key().clone());
-        let refusal = Error::refused(kind).by(setup.name.as_ref());
-        let refusal = match &endpoint {
-            Some(endpoint) => Some(refusal.at_endpoint(endpoint)),
-            None => setup.name.is_some().then_some(refusal),
-        };
+        let has_names = setup.name.is_some() || endpoint.is_some();
         let (refused, waited) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { refusal, told: Box::new(Told { setup, endpoint, refused, waited }) }
+        let told = Told { setup, endpoint, refusal: OnceLock::new(), refused, waited };
+        Self { has_names, told: Box::new(told) }
     }
 
     pub(super) fn setup(&self) -> &Setup {
         &self.told.setup
     }
 
-    /// Refuses a call. `kind` is that of [`new`](Self::new), once more, so that the compiler knows it.
+    /// Refuses a call. `kind` is the same each time.
     #[inline(always)]
     pub(super) fn refuse(&self, kind: Kind) -> Error {
-        match &self.refusal {
-            None => Error::refused(kind),
-            Some(refusal) => self.told.refuse(refusal),
-        }
+        if self.has_names { self.told.refuse(kind) } else { Error::refused(kind) }
     }
 
     /// The same, to come back at the moment of `stamp`. Each of the two is whole at once: put together
     /// afterwards, both would go through memory.
     #[inline(always)]
     pub(super) fn refuse_until(&self, kind: Kind, stamp: i64) -> Error {
-        match &self.refusal {
-            None => Error::refused(kind).retry_at_stamp(stamp),
-            Some(refusal) => self.told.refuse_until(refusal, stamp),
+        if self.has_names {
+            self.told.refuse_until(kind, stamp)
+        } else {
+            Error::refused(kind).retry_at_stamp(stamp)
         }
     }
 
@@ -110,17 +106,24 @@ impl Telemetry {
 impl Told {
     #[cold]
     #[inline(never)]
-    fn refuse(&self, refusal: &Error) -> Error {
+    fn refuse(&self, kind: Kind) -> Error {
         if self.setup.name.is_some() {
             self.refused.fetch_add(1, Ordering::Relaxed);
         }
+        let refusal = self.refusal.get_or_init(|| {
+            let refusal = Error::refused(kind).by(self.setup.name.as_ref());
+            match &self.endpoint {
+                Some(endpoint) => refusal.at_endpoint(endpoint),
+                None => refusal,
+            }
+        });
         refusal.clone()
     }
 
     #[cold]
     #[inline(never)]
-    fn refuse_until(&self, refusal: &Error, stamp: i64) -> Error {
-        self.refuse(refusal).retry_at_stamp(stamp)
+    fn refuse_until(&self, kind: Kind, stamp: i64) -> Error {
+        self.refuse(kind).retry_at_stamp(stamp)
     }
 }
 

@@ -117,12 +117,13 @@ impl<Req, Res> BuiltIn<Req, Res> {
     pub(super) fn new(
         plugin: &Arc<PluginConfig>,
         defaults: &Arc<Sections>,
+        sections: &Sections,
         settings: &Settings,
     ) -> Result<Self, Error> {
         let (plugin, defaults, settings) = (plugin.clone(), defaults.clone(), settings.clone());
         let of = Of { plugin, defaults, settings, transports: OnceLock::new() };
         // A mistake is told now.
-        of.make()?;
+        of.make_by(sections)?;
         if let Some(text) = settings::without_effect(&of.plugin) {
             tracing::warn!(plugin = %of.plugin.name, "{text}");
         }
@@ -132,23 +133,28 @@ impl<Req, Res> BuiltIn<Req, Res> {
 
 impl<Req, Res> Of<Req, Res> {
     fn make(&self) -> Result<ByScheme<All<Req, Res>>, Error> {
-        let (plugin, sections) = (&*self.plugin, self.plugin.sections(&self.defaults));
+        self.make_by(&self.plugin.sections(&self.defaults))
+    }
+
+    /// By the sections of the plugin.
+    fn make_by(&self, sections: &Sections) -> Result<ByScheme<All<Req, Res>>, Error> {
+        let plugin = &*self.plugin;
         let credentials = sections.auth.credentials()?;
         let transports = ByScheme::new(
             ["http", "https", "http+unix"],
-            HttpTransport::with_config(settings::http(&sections))
+            HttpTransport::with_config(settings::http(sections))
                 .with_credentials(credentials.clone()),
         )
-        .or(["unix", "tcp"], SocketTransport::with_config(settings::socket(plugin, &sections)?));
+        .or(["unix", "tcp"], SocketTransport::with_config(settings::socket(plugin, sections)?));
         #[cfg(feature = "grpc")]
         let transports = transports.or(
             ["grpc", "grpc-tls", "grpcs"],
-            GrpcTransport::with_config(settings::grpc(plugin, &sections)?)
+            GrpcTransport::with_config(settings::grpc(plugin, sections)?)
                 .with_credentials(credentials),
         );
         #[cfg(all(feature = "process", unix))]
         let transports = {
-            let process = ProcessTransport::with_config(settings::process(plugin, &sections)?);
+            let process = ProcessTransport::with_config(settings::process(plugin, sections)?);
             let process = match &self.settings.allowed {
                 Some(list) => process.with_allow_list(list.clone()),
                 None => process,

@@ -121,6 +121,7 @@ impl<Req: Request, Res: Response> Factories<Req, Res> {
         &self,
         plugin: &Arc<PluginConfig>,
         defaults: &Arc<Sections>,
+        sections: &Sections,
         settings: &built_in::Settings,
     ) -> Result<AnyConnector<Req, Res>, Error> {
         let known = self.names();
@@ -132,12 +133,12 @@ impl<Req: Request, Res: Response> Factories<Req, Res> {
                 ("", kind) => Err(of_factory(format!("no factory for the type `{kind}`"), &known)),
                 (transport, _) if self.is_built_in(plugin) => {
                     let _ = transport;
-                    BuiltIn::new(plugin, defaults, settings).map(AnyConnector::built_in)
+                    BuiltIn::new(plugin, defaults, sections, settings).map(AnyConnector::built_in)
                 }
                 (transport, _) => Err(built_in::unknown(transport, &known)),
             };
         };
-        let whole = PluginConfig::clone(plugin).with_sections(&plugin.sections(defaults));
+        let whole = PluginConfig::clone(plugin).with_sections(sections);
         factory.validate(&whole)?;
         // Code of others, and its panic is no reason to take the program down.
         match catch_unwind(AssertUnwindSafe(|| factory.create(&whole))) {

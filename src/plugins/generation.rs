@@ -1,5 +1,5 @@
 use std::sync::{
-    Arc,
+    Arc, LazyLock,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -52,9 +52,9 @@ impl<Req: Request, Res: Response> Made<Req, Res> {
     ) -> Result<Self, Error> {
         use tower_layer::Layer;
 
-        let layers = Layers::of(sections, endpoints.clone(), fallback)?;
         let (check, has_health) = (PluginCheck::new(connector.clone()), connector.has_health());
-        let layers = layers.checked(sections, check, has_health).named(name);
+        let layers = Layers::of(sections, endpoints.clone(), fallback, check, has_health)?;
+        let layers = layers.named(name);
         let service = layers.layer(connector);
         Ok(Self { layers, service, scope: sections.circuit_breaker.scope, endpoints })
     }
@@ -85,8 +85,11 @@ impl<Req, Res> Generation<Req, Res> {
     }
 
     fn refusing(name: &str, error: Error) -> Held<Req, Res> {
+        /// Nothing is taken from them, so they are made once.
+        static DEFAULTS: LazyLock<Arc<Sections>> = LazyLock::new(Arc::default);
+
         let plugin = PluginConfig::new(name, "");
-        Self::new(Arc::new(plugin), Arc::default(), Err(error))
+        Self::new(Arc::new(plugin), DEFAULTS.clone(), Err(error))
     }
 
     /// Whether a plugin of this config is the same.

@@ -99,14 +99,16 @@ impl<Req: Request, Res: Response> Layers<Req, Res> {
             None => Answer::of(&sections.fallback, None)?,
         };
         let check = crate::health::check_fn(|_| async { true });
-        Ok(Self::of(sections, AnyDiscover::new(endpoints), fallback)?
-            .checked(sections, check, false))
+        Self::of(sections, AnyDiscover::new(endpoints), fallback, check, false)
     }
 
+    /// With a check of health, which is made if the section and `is_checked` say so.
     pub(super) fn of(
         sections: &Sections,
         endpoints: AnyDiscover,
         fallback: Answer<Req, Res>,
+        check: impl Check,
+        is_checked: bool,
     ) -> Result<Self, Error> {
         let Sections { retry, circuit_breaker, balance, concurrency, .. } = sections;
         let (mut breaker, mut endpoint_breaker) =
@@ -125,7 +127,8 @@ impl<Req: Request, Res: Response> Layers<Req, Res> {
         }
         let attempts = sections.failover.on(retry.attempts());
         let endpoints = endpoints.weighted(balance);
-        let check = crate::health::check_fn(|_| async { true });
+        let mut health = sections.health_check.clone();
+        health.enabled &= is_checked;
         Ok(Self {
             rate_limit: RateLimitLayer::with_config(sections.rate_limit.clone()),
             concurrency: ConcurrencyLimitLayer::with_config(limit).wait(wait),
@@ -136,19 +139,11 @@ impl<Req: Request, Res: Response> Layers<Req, Res> {
                 .with_budget(Budget::with_config(sections.budget)),
             balance: BalanceLayer::with_config(endpoints, sticky(balance), balance.config.clone())
                 .explained(balance.config.explain),
-            health: HealthGateLayer::new(check),
+            health: HealthGateLayer::with_config(check, health),
             endpoint_breaker: CircuitBreakerLayer::new(endpoint_breaker),
             endpoint_concurrency: ConcurrencyLimitLayer::new(per_endpoint.unwrap_or(UNLIMITED)),
             auth: AuthLayer::new(sections.auth.credentials()?),
         })
-    }
-
-    /// With a check of health, which is made if the section and `is_on` say so.
-    pub(super) fn checked(mut self, sections: &Sections, check: impl Check, is_on: bool) -> Self {
-        let mut config = sections.health_check.clone();
-        config.enabled &= is_on;
-        self.health = HealthGateLayer::with_config(check, config);
-        self
     }
 
     /// Names the layers, for errors and events.

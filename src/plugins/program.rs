@@ -147,6 +147,7 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
         let Config { defaults, plugins, log_level, security, .. } = config;
         check(&plugins, &defaults)?;
         let (settings, is_secured_anew) = self.settings(security, &written)?;
+        let plugins: Vec<_> = plugins.into_iter().map(Arc::new).collect();
         let is_same = *written.defaults == defaults;
         let defaults = if is_same { written.defaults.clone() } else { Arc::new(defaults) };
         let places: BTreeMap<&str, Place<Req, Res>> =
@@ -166,10 +167,9 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
             if is_same && !(is_secured_anew && plugin.transport == "exec") {
                 continue;
             }
-            let plugin = Arc::new(plugin.clone());
-            match self.make(&plugin, &defaults, &settings, None, &find) {
+            match self.make(plugin, &defaults, &settings, None, &find) {
                 Ok(stack) => {
-                    let next = Generation::new(plugin, defaults.clone(), stack);
+                    let next = Generation::new(plugin.clone(), defaults.clone(), stack);
                     made.push((place.clone(), next));
                 }
                 Err(error) => mistakes.push(error),
@@ -265,7 +265,7 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
             sections.validate()?;
             let connector = match connector {
                 Some(make) => make(plugin, &sections)?,
-                None => lock(&self.factories).connector(plugin, defaults, settings)?,
+                None => lock(&self.factories).connector(plugin, defaults, &sections, settings)?,
             };
             let endpoints = places::of(plugin, connector.is_built_in(), &lock(&self.sources))?;
             let other: Option<Other<Req, Res>> =

@@ -64,7 +64,7 @@ impl State {
     ) -> Self {
         Self {
             word: AtomicU64::new(Word::new(config.max).0),
-            telemetry: Telemetry::new(REFUSED, setup, member),
+            telemetry: Telemetry::new(setup, member),
             member: member.cloned(),
             queue: Queue::default(),
             most_pending: AtomicUsize::new(config.pending as usize),

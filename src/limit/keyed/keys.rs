@@ -56,7 +56,7 @@ impl Keys {
                 Tables::One(Table::new(max_keys))
             },
             max_keys,
-            telemetry: Telemetry::new(rate::REFUSED, setup, None),
+            telemetry: Telemetry::new(setup, None),
         }
     }
 

@@ -27,7 +27,7 @@ struct Turnstile {
 
 impl Default for Turnstile {
     fn default() -> Self {
-        let telemetry = Telemetry::new(Kind::Overloaded, Setup::default(), None);
+        let telemetry = Telemetry::new(Setup::default(), None);
         Self { queue: Queue::default(), telemetry }
     }
 }

@@ -93,7 +93,7 @@ impl State {
             clock: Clock::new(),
             anchor: Anchor::new(),
             queue: Queue::default(),
-            telemetry: Telemetry::new(REFUSED, setup, member),
+            telemetry: Telemetry::new(setup, member),
             member: member.map(AtMember::new),
             family: family.clone(),
         }
