@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{
     names::{always, is_same, of_field},
-    value::{Flaw, MAX_VALUES, Member, Node, Value},
+    value::{Flaw, Member, Node, Value},
 };
 use crate::error::Code;
 
@@ -13,6 +13,9 @@ const PREFIX: &str = "default_";
 
 /// A file has no more plugins.
 const MAX_PLUGINS: usize = 10_000;
+
+/// No more values of defaults are filled in.
+const MAX_FILLED: usize = 100_000;
 
 /// Sections of which a default does not fill in what is left out, since one key decides what the others are.
 const WHOLE: [&str; 2] = ["budget", "discover"];
@@ -48,40 +51,43 @@ fn is_absent(node: &Node, always: &[&str]) -> bool {
 /// from `base`: member by member.
 ///
 /// # Errors
-/// If that would be more values than a file may have.
+/// If those are too many.
 pub(crate) fn fill_in(root: &mut Node, base: &Node) -> Result<(), Flaw> {
-    let mut filling = Filling { left: MAX_VALUES };
-    let base = by_name(base.members());
-    let mut defaults = Vec::new();
+    let mut filling = Filling { left: MAX_FILLED };
+    let mut all = ByName::new();
+    add(&mut all, base.members());
     for Member { key, node, .. } in root.members_mut().into_iter().flatten() {
         if key.eq_ignore_ascii_case("defaults") {
-            filling.sections(node, &base)?;
-            defaults.extend(node.members().iter().cloned());
+            filling.sections(node, &all)?;
         } else if let Some(section) = go_section(key) {
-            filling.section(section, node, &base)?;
-            defaults.push(Member {
-                key: section.to_owned(),
-                key_place: node.place.clone(),
-                node: node.clone(),
-            });
+            filling.section(section, node, &all)?;
         }
     }
-    let mut all = by_name(&defaults);
-    base.into_iter().for_each(|(name, default)| {
-        all.entry(name).or_insert(default);
-    });
-    plugins_mut(root).into_iter().try_for_each(|plugin| filling.sections(plugin, &all))
+    let Some(plugins) = find_mut(root, "plugins") else { return Ok(()) };
+    let mut plugins = std::mem::replace(&mut plugins.value, Value::Null);
+    let mut all = ByName::new();
+    for Member { key, node, .. } in root.members() {
+        if key.eq_ignore_ascii_case("defaults") {
+            add(&mut all, node.members());
+        } else if let Some(section) = go_section(key) {
+            all.entry(of_field(section)).or_insert(node);
+        }
+    }
+    add(&mut all, base.members());
+    each_mut(&mut plugins).try_for_each(|plugin| filling.sections(plugin, &all))?;
+    if let Some(node) = find_mut(root, "plugins") {
+        node.value = plugins;
+    }
+    Ok(())
 }
 
 /// Sections by the names of their fields; of several for one the first holds.
-type ByName<'d> = HashMap<String, &'d Member>;
+type ByName<'d> = HashMap<String, &'d Node>;
 
-fn by_name(sections: &[Member]) -> ByName<'_> {
-    let mut by_name = ByName::with_capacity(sections.len());
+fn add<'d>(all: &mut ByName<'d>, sections: &'d [Member]) {
     for section in sections {
-        by_name.entry(of_field(&section.key)).or_insert(section);
+        all.entry(of_field(&section.key)).or_insert(&section.node);
     }
-    by_name
 }
 
 struct Filling {
@@ -102,10 +108,9 @@ impl Filling {
         defaults: &ByName<'_>,
     ) -> Result<(), Flaw> {
         let Value::Map(members) = &mut section.value else { return Ok(()) };
-        let Some(Member { key, node: default, .. }) = defaults.get(&of_field(name)) else {
-            return Ok(());
-        };
-        if WHOLE.contains(&&**key) || default.members().is_empty() {
+        let name = of_field(name);
+        let Some(default) = defaults.get(&name) else { return Ok(()) };
+        if WHOLE.contains(&&*name) || default.members().is_empty() {
             return Ok(());
         }
         let given: HashSet<_> = members.iter().map(|member| of_field(&member.key)).collect();
@@ -117,11 +122,19 @@ impl Filling {
                 continue;
             }
             let left = self.left.checked_sub(default.node.count());
-            self.left = left.ok_or_else(|| Flaw::too_many(default.key_place.clone()))?;
+            self.left = left.ok_or_else(|| too_many(default))?;
             members.push(default.clone());
         }
         Ok(())
     }
+}
+
+#[cold]
+fn too_many(default: &Member) -> Flaw {
+    let message = format!(
+        "too much for a config file: defaults fill in more than {MAX_FILLED} values of its plugins"
+    );
+    Flaw::new(Code::CONFIG_1706, default.key_place.clone(), message)
 }
 
 /// `retry` of `default_retry`.
@@ -155,10 +168,14 @@ pub(crate) fn check_plugins(root: &Node) -> Result<(), Flaw> {
 }
 
 /// The plugins of a file: a list, or a map by name.
-fn plugins_mut(root: &mut Node) -> Vec<&mut Node> {
-    match find_mut(root, "plugins").map(|node| &mut node.value) {
-        Some(Value::List(nodes)) => nodes.iter_mut().collect(),
-        Some(Value::Map(members)) => members.iter_mut().map(|member| &mut member.node).collect(),
-        _ => Vec::new(),
+fn plugins_mut(root: &mut Node) -> impl Iterator<Item = &mut Node> {
+    find_mut(root, "plugins").into_iter().flat_map(|node| each_mut(&mut node.value))
+}
+
+fn each_mut(value: &mut Value) -> Box<dyn Iterator<Item = &mut Node> + '_> {
+    match value {
+        Value::List(nodes) => Box::new(nodes.iter_mut()),
+        Value::Map(members) => Box::new(members.iter_mut().map(|member| &mut member.node)),
+        _ => Box::new(std::iter::empty()),
     }
 }

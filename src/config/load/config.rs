@@ -18,7 +18,7 @@ impl Config {
     /// Everything that is wrong with the file, with its places.
     ///
     /// # Bounds
-    /// A file has at most 10 MiB, 200,000 values, nested 32 levels deep, and 10,000 plugins. As many values again may be
+    /// A file has at most 10 MiB and 200,000 values, nested 32 levels deep, and 10,000 plugins. At most 100,000 values are
     /// filled in from its defaults, and 10 MiB from the environment.
     ///
     /// ```

@@ -21,5 +21,5 @@ pub(crate) use self::{
     parse::parse,
     path::Path,
     source::{Position, Source},
-    tree::{MAX_VALUES, Member, Node, Place, Text, Value},
+    tree::{Member, Node, Place, Text, Value},
 };
