@@ -121,7 +121,8 @@ impl Considered {
     /// compares nothing.
     ///
     /// [`LeastRequest`](crate::LeastRequest) compares the calls in flight, for each unit of weight where weights
-    /// differ; [`PeakEwma`](crate::PeakEwma) nanoseconds of latency, for all calls that are in flight there.
+    /// differ; [`PeakEwma`](crate::PeakEwma) nanoseconds of latency, for all calls that are in flight there;
+    /// `ConsistentHash`, where a key goes on to another endpoint, the part that each has of its bound.
     pub fn cost(&self) -> Option<f64> {
         self.cost
     }

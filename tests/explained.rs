@@ -7,7 +7,8 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::{
-    Attempts, BalanceLayer, BoxError, Call, Endpoint, Error, FailoverLayer, LeastRequest, Reply,
+    Attempts, BalanceLayer, BoxError, Call, Endpoint, Error, FailoverLayer, LeastRequest, Outcome,
+    Reply,
     balance::{
         BalanceConfig, BalanceHandle, Considered, Decision, PassedOver, PeakEwma, Random, Regime,
         RoundRobin, Strategy,
@@ -15,6 +16,8 @@ use tower_upstream::{
     connect_fn,
     discover::{self, Memory},
     endpoint::Status,
+    outcome::ErrIsFailure,
+    stack::WithClassify,
 };
 
 type Asked = Result<Reply<String>, Error>;
@@ -152,7 +155,9 @@ async fn an_error_tells_and_a_further_attempt_tells_what_was_tried() {
     let failover = || FailoverLayer::new(Attempts::up_to(3));
     let config = BalanceConfig::default().with_explain(1.0);
     let layer = || {
-        BalanceLayer::with_config(fixed(&["a:1", "f:1", "f:2"]), RoundRobin::new(), config.clone())
+        // The first call goes well, and from then on each one fails before.
+        let strategy = RoundRobin::starting_at(0);
+        BalanceLayer::with_config(fixed(&["a:1", "f:1", "f:2"]), strategy, config.clone())
             .explained(1.0)
     };
     let mut stack = over!(layer(), failover());
@@ -280,6 +285,88 @@ async fn at_most_64_candidates_are_listed_and_all_are_counted() {
     let decision = of(&reply);
     assert_eq!((decision.candidates().len(), decision.members()), (64, 299));
     assert!(decision.to_string().ends_with("and 235 more"), "{decision}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_chosen_one_of_ten_thousand_tells_its_cost() {
+    let keys: Vec<_> = (0..10_000).map(|number| format!("a-{number:05}:1")).collect();
+    let strategy = LeastRequest::new().with_full_scan();
+    let mut stack =
+        over!(BalanceLayer::new(discover::fixed(keys).unwrap(), strategy).explained(1.0));
+    let handle = stack.handle();
+    ask(&mut stack, 0).await.unwrap();
+    for best in ["a-09999:1", "a-00063:1", "a-00064:1", "a-00000:1"] {
+        let busy = handle.members().into_iter().filter(|member| member.key() != best);
+        let _flights: Vec<_> = busy.map(|member| member.begin()).collect();
+        let reply = ask(&mut stack, 0).await.unwrap();
+        let decision = of(&reply);
+        assert_eq!((decision.endpoint(), decision.members()), (Some(best), 10_000));
+        assert_eq!((decision.candidates().len(), find(decision, best).cost()), (64, Some(0.0)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_share_that_is_none_is_0_and_one_beyond_is_all() {
+    for (share, is_explained) in
+        [(f64::NAN, false), (-1.0, false), (0.0, false), (1.0, true), (7.0, true)]
+    {
+        let layer = BalanceLayer::new(fixed(&["a:1"]), LeastRequest::new()).explained(share);
+        let mut stack = over!(layer);
+        for _ in 0..100 {
+            let reply = ask(&mut stack, 0).await.unwrap();
+            assert_eq!(reply.decision().is_some(), is_explained, "{share}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_makes_no_difference_whether_the_rule_is_set_before_or_after() {
+    fn all_fail(_: Result<&Reply<String>, &BoxError>) -> Outcome {
+        Outcome::Failure
+    }
+    let layer = || BalanceLayer::new(fixed(&["a:1", "b:1"]), LeastRequest::new());
+    macro_rules! check {
+        ($layer:expr, $failures:expr) => {
+            let mut stack = over!($layer);
+            let handle = stack.handle();
+            assert!(ask(&mut stack, 0).await.unwrap().decision().is_some());
+            let failures: u64 = handle.members().iter().map(|member| member.failures()).sum();
+            assert_eq!(failures, $failures);
+        };
+    }
+    check!(layer().with_classify(all_fail).explained(1.0), 1);
+    check!(layer().explained(1.0).with_classify(all_fail), 1);
+    check!(layer().with_seed(7).explained(1.0).with_classify(all_fail).with_seed(8), 1);
+    check!(layer().with_classify(all_fail).explained(1.0).with_classify(ErrIsFailure), 0);
+    check!(WithClassify::with_classify(layer().explained(1.0), all_fail), 1);
+}
+
+#[cfg(feature = "hash")]
+#[tokio::test(start_paused = true)]
+async fn a_key_that_goes_on_and_a_call_without_one_are_told() {
+    use tower_upstream::{balance::ConsistentHash, key};
+    let key = key::optional(|call: &Call<u64>| (*call.body() < 100).then(|| *call.body()));
+    let layer =
+        BalanceLayer::new(fixed(&["a:1", "b:1", "c:1", "d:1"]), ConsistentHash::by_key(key));
+    let mut stack = over!(layer.explained(1.0));
+    let handle = stack.handle();
+    let reply = ask(&mut stack, 7).await.unwrap();
+    let decision = of(&reply);
+    assert_eq!((decision.strategy(), decision.regime()), ("ConsistentHash", Regime::Normal));
+    let home = reply.body().clone();
+    let reply = ask(&mut stack, 100).await.unwrap();
+    assert_eq!(of(&reply).regime(), Regime::Random);
+
+    let member = handle.members().into_iter().find(|of| *of.key() == *home).unwrap();
+    let flights: Vec<_> = (0..50).map(|_| member.begin()).collect();
+    let reply = ask(&mut stack, 7).await.unwrap();
+    let decision = of(&reply);
+    assert_eq!(decision.regime(), Regime::Spill, "{decision}");
+    let (first, chosen) = (find(decision, &home), find(decision, reply.body()));
+    assert_eq!((first.passed_over(), chosen.passed_over()), (Some(PassedOver::Costlier), None));
+    assert!(first.cost() > Some(1.0) && chosen.cost() <= Some(1.0), "{decision}");
+    drop(flights);
+    assert_eq!(*ask(&mut stack, 7).await.unwrap().body(), home);
 }
 
 #[cfg(feature = "http")]

@@ -16,7 +16,7 @@ pub(super) struct Choices {
     strategy: &'static str,
     /// Of the last choice.
     regime: Regime,
-    /// Those that were chosen have no reason yet.
+    /// The last ones, no more than are listed. Those that were chosen have no reason yet.
     considered: Vec<Considered>,
 }
 
@@ -72,7 +72,11 @@ impl Choices {
     /// The last word counts of what is considered again.
     fn consider(&mut self, member: &Member, cost: Option<f64>, passed_over: Option<PassedOver>) {
         let key = member.shared_key();
-        self.considered.retain(|of| of.key != *key);
+        let before = self.considered.iter().position(|of| of.key == *key);
+        let full = (self.considered.len() >= Decision::MOST).then_some(0);
+        if let Some(at) = before.or(full) {
+            self.considered.remove(at);
+        }
         self.considered.push(Considered { key: key.clone(), cost, passed_over });
     }
 
@@ -92,7 +96,7 @@ impl Choices {
         let at = self.considered.iter().position(|of| Some(&of.key) == endpoint.as_ref());
         let mut candidates = Vec::new();
         if let Some(key) = &endpoint {
-            let cost = at.and_then(|at| self.considered.swap_remove(at).cost);
+            let cost = at.and_then(|at| self.considered.remove(at).cost);
             candidates.push(Considered { key: key.clone(), cost, passed_over: None });
         }
         for mut of in self.considered {
@@ -153,4 +157,28 @@ fn barred(member: &Member) -> Option<PassedOver> {
         Reason::Draining => PassedOver::Draining,
         Reason::Disabled => PassedOver::Disabled,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::Endpoint;
+
+    #[test]
+    fn a_call_that_considers_many_remembers_the_last_ones() {
+        let member = |number: usize| Member::new(Endpoint::new(format!("a:{number}")).unwrap());
+        let members: Vec<_> = (1..=1_000).map(member).collect();
+        let mut choices = Choices::new("any");
+        for member in &members {
+            choices.consider(member, Some(1.0), Some(PassedOver::Costlier));
+            assert!(choices.considered.len() <= Decision::MOST);
+        }
+        choices.consider(&members[990], Some(2.0), None);
+        assert_eq!(choices.considered.len(), Decision::MOST);
+        let decision = choices.decide(Some(&*members[990]), &members, Tried::NONE, None);
+        let listed = decision.candidates();
+        assert_eq!((listed.len(), decision.members()), (Decision::MOST, 1_000));
+        assert_eq!((listed[0].key(), listed[0].cost()), ("a:991", Some(2.0)));
+        assert_eq!((listed[1].key(), listed[63].key()), ("a:937", "a:1000"));
+    }
 }

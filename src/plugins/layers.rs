@@ -63,7 +63,7 @@ pub struct Layers<Req, Res> {
     pub failover: FailoverLayer,
     /// Which endpoint: `balance`.
     pub balance:
-        BalanceLayer<AnyDiscover, Sticky<AnyStrategy, AnySessions>, Explained<ErrIsFailure>>,
+        BalanceLayer<AnyDiscover, Sticky<AnyStrategy, AnySessions>, ErrIsFailure, Explained>,
     /// One gate for each endpoint: `health_check`.
     pub health: HealthGateLayer,
     /// One circuit for each endpoint: `circuit_breaker` with the scope `endpoint`.

@@ -10,7 +10,7 @@ use crate::decision::Decision;
 /// What [`Pick::explain`](super::Pick::explain) notes of a choice.
 ///
 /// # Bounds
-/// It keeps the first 64 costs.
+/// It keeps 64 costs: the first ones, and the lowest.
 ///
 /// # Example
 /// ```
@@ -54,11 +54,15 @@ impl Notes {
     /// Notes what the candidate at `index` costs, which the strategy compares; the lower cost wins.
     pub fn cost(&self, index: usize, cost: f64) {
         // No call of this one comes from within another.
-        if let Ok(mut costs) = self.costs.try_borrow_mut() {
-            if costs.len() < Decision::MOST && !costs.iter().any(|&(of, _)| of == index) {
-                costs.push((index, cost));
-            }
+        let Ok(mut costs) = self.costs.try_borrow_mut() else { return };
+        // If full, the lowest of all is among the others, or comes to be the last.
+        let is_full = costs.len() >= Decision::MOST;
+        let is_worse = costs.last().is_some_and(|last| last.1.total_cmp(&cost).is_le());
+        if is_full && is_worse || costs.iter().any(|&(of, _)| of == index) {
+            return;
         }
+        costs.truncate(Decision::MOST - 1);
+        costs.push((index, cost));
     }
 
     /// Notes that the candidate was drawn, and nothing was compared.

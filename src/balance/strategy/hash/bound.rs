@@ -67,6 +67,18 @@ impl Bound {
         }
     }
 
+    /// The part that the candidate at `index` has of what it may have.
+    pub(super) fn part(
+        self,
+        index: usize,
+        candidates: &Candidates<'_>,
+        sum: f64,
+        portions: &Portions,
+    ) -> f64 {
+        let of = candidates.get(index);
+        of.map_or(f64::INFINITY, |of| load(self.by, of.member()) / self.room(sum, portions, index))
+    }
+
     #[cold]
     fn spilled(
         self,
@@ -77,11 +89,10 @@ impl Bound {
     ) -> usize {
         let (sum, len) = (total.renewed(candidates), candidates.len());
         let overload = |index: usize| {
-            let Some(of) = candidates.get(index) else { return f64::INFINITY };
             if index != first && !candidates.is_free(index) {
                 return f64::INFINITY;
             }
-            load(self.by, of.member()) / self.room(sum, portions, index)
+            self.part(index, candidates, sum, portions)
         };
         if let HashScheme::Skipper { .. } = self.scheme {
             let mut along = lookup.walk(hash).into_iter().flatten();

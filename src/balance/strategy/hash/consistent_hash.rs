@@ -3,6 +3,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     super::{
         candidates::Candidates,
+        notes::Notes,
         strategy::{Pick, Strategy},
     },
     bound::{Bound, Place},
@@ -202,6 +203,18 @@ impl<K> ConsistentHash<K> {
         key.get().map(|key| self.scheme.hash(key))
     }
 
+    /// Of a request without a key.
+    // A random number is hashed as well: those of some schemes have 32 bits.
+    fn any_hash(&self, candidates: &Candidates<'_>) -> u64 {
+        self.scheme.hash(&candidates.random().to_ne_bytes())
+    }
+
+    #[inline]
+    fn bound(&self) -> Option<Bound> {
+        let (by, scheme) = (self.bounded_by, self.scheme);
+        self.bound.map(|factor| Bound { factor, by, scheme })
+    }
+
     /// A ring has the points of those that are out of use as well, which are passed by: so nothing is placed
     /// anew, and nothing comes back to another place.
     fn universe(&self, members: &[Arc<Member>], all: &[Arc<Member>]) -> Box<[(Arc<Member>, u32)]> {
@@ -261,6 +274,16 @@ impl ConsistentHashTable {
         }
     }
 
+    /// The candidate that a key goes to, whatever that has.
+    #[inline]
+    fn first(&self, hash: u64, candidates: &Candidates<'_>) -> Option<usize> {
+        let owner = self.lookup.owner(hash, &self.shares)?;
+        match candidates.is_free(owner) {
+            true => Some(owner),
+            false => self.next(hash, candidates),
+        }
+    }
+
     #[cold]
     fn next(&self, hash: u64, candidates: &Candidates<'_>) -> Option<usize> {
         self.lookup.next(hash, &self.shares, candidates.len(), |index| candidates.is_free(index))
@@ -278,18 +301,36 @@ where
         candidates: Candidates<'_>,
         request: &Req,
     ) -> Option<usize> {
-        // A random number is hashed as well: those of some schemes have 32 bits.
-        let random = || self.scheme.hash(&candidates.random().to_ne_bytes());
-        let hash = self.hash(request).unwrap_or_else(random);
-        let owner = table.lookup.owner(hash, &table.shares)?;
-        let first = match candidates.is_free(owner) {
-            true => owner,
-            false => table.next(hash, &candidates)?,
-        };
-        let Some(factor) = self.bound else { return Some(first) };
-        let bound = Bound { factor, by: self.bounded_by, scheme: self.scheme };
+        let hash = self.hash(request).unwrap_or_else(|| self.any_hash(&candidates));
+        let first = table.first(hash, &candidates)?;
+        let Some(bound) = self.bound() else { return Some(first) };
         let place = Place { lookup: &table.lookup, hash, first };
         Some(bound.choose(place, &candidates, &table.total, &table.portions))
+    }
+
+    fn explain(
+        &self,
+        table: &ConsistentHashTable,
+        candidates: Candidates<'_>,
+        request: &Req,
+        notes: &Notes,
+    ) -> Option<usize> {
+        let hash = self.hash(request).unwrap_or_else(|| {
+            notes.random();
+            self.any_hash(&candidates)
+        });
+        let first = table.first(hash, &candidates)?;
+        let Some(bound) = self.bound() else { return Some(first) };
+        let place = Place { lookup: &table.lookup, hash, first };
+        let chosen = bound.choose(place, &candidates, &table.total, &table.portions);
+        if chosen != first {
+            notes.spilled();
+            let sum = table.total.get(&candidates);
+            for index in [first, chosen] {
+                notes.cost(index, bound.part(index, &candidates, sum, &table.portions));
+            }
+        }
+        Some(chosen)
     }
 
     fn affinity(&self, request: &Req) -> Option<u64> {
