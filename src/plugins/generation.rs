@@ -8,6 +8,7 @@ use super::{
     connector::{AnyConnector, AnyConnectorService},
     endpoints::AnyDiscover,
     layers::{Layers, Stack},
+    strategy::Sessions,
 };
 use crate::{
     config::{BreakerScope, PluginConfig, Sections},
@@ -39,6 +40,8 @@ pub(super) struct Made<Req, Res> {
     pub(super) layers: Layers<Req, Res>,
     pub(super) service: PluginStack<Req, Res>,
     pub(super) scope: BreakerScope,
+    /// What the next generation goes on with.
+    pub(super) sessions: Sessions,
     endpoints: AnyDiscover,
 }
 
@@ -49,14 +52,15 @@ impl<Req: Request, Res: Response> Made<Req, Res> {
         endpoints: AnyDiscover,
         connector: AnyConnector<Req, Res>,
         fallback: super::answer::Answer<Req, Res>,
+        sessions: Sessions,
     ) -> Result<Self, Error> {
         use tower_layer::Layer;
 
-        let layers = Layers::of(sections, endpoints.clone(), fallback)?;
+        let layers = Layers::of(sections, endpoints.clone(), fallback, &sessions)?;
         let (check, has_health) = (PluginCheck::new(connector.clone()), connector.has_health());
         let layers = layers.checked(sections, check, has_health).named(name);
         let service = layers.layer(connector);
-        Ok(Self { layers, service, scope: sections.circuit_breaker.scope, endpoints })
+        Ok(Self { layers, service, scope: sections.circuit_breaker.scope, sessions, endpoints })
     }
 }
 

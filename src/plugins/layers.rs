@@ -6,7 +6,7 @@ use super::{
     answer::Answer,
     body::{Request, Response},
     endpoints::AnyDiscover,
-    strategy::{AnySessions, AnyStrategy, sticky},
+    strategy::{AnySessions, AnyStrategy, Sessions},
     terms::{Terms, TermsLayer},
 };
 use crate::{
@@ -99,7 +99,8 @@ impl<Req: Request, Res: Response> Layers<Req, Res> {
             None => Answer::of(&sections.fallback, None)?,
         };
         let check = crate::health::check_fn(|_| async { true });
-        Ok(Self::of(sections, AnyDiscover::new(endpoints), fallback)?
+        let sessions = Sessions::of(&sections.balance, None);
+        Ok(Self::of(sections, AnyDiscover::new(endpoints), fallback, &sessions)?
             .checked(sections, check, false))
     }
 
@@ -107,6 +108,7 @@ impl<Req: Request, Res: Response> Layers<Req, Res> {
         sections: &Sections,
         endpoints: AnyDiscover,
         fallback: Answer<Req, Res>,
+        sessions: &Sessions,
     ) -> Result<Self, Error> {
         let Sections { retry, circuit_breaker, balance, concurrency, .. } = sections;
         let (mut breaker, mut endpoint_breaker) =
@@ -134,8 +136,12 @@ impl<Req: Request, Res: Response> Layers<Req, Res> {
             breaker: CircuitBreakerLayer::new(breaker),
             failover: FailoverLayer::new(attempts)
                 .with_budget(Budget::with_config(sections.budget)),
-            balance: BalanceLayer::with_config(endpoints, sticky(balance), balance.config.clone())
-                .explained(balance.config.explain),
+            balance: BalanceLayer::with_config(
+                endpoints,
+                sessions.strategy(balance),
+                balance.config.clone(),
+            )
+            .explained(balance.config.explain),
             health: HealthGateLayer::new(check),
             endpoint_breaker: CircuitBreakerLayer::new(endpoint_breaker),
             endpoint_concurrency: ConcurrencyLimitLayer::new(per_endpoint.unwrap_or(UNLIMITED)),

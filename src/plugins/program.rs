@@ -22,6 +22,7 @@ use super::{
     generation::{Generation, Held, Made, refusal, retire_if_done},
     names::{Names, Place},
     places,
+    strategy::Sessions,
     upstream::Upstream,
 };
 use crate::{
@@ -271,7 +272,10 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
             let other: Option<Other<Req, Res>> =
                 sections.fallback.plugin().and_then(find).map(Upstream::new).map(BoxUpstream::new);
             let fallback = Answer::of(&sections.fallback, other)?;
-            Made::new(name, &sections, endpoints, connector, fallback)
+            let before = self.names.get(name).map(|place| place.core().current());
+            let before = before.as_ref().and_then(|before| before.core().made());
+            let sessions = Sessions::of(&sections.balance, before.map(|before| &before.sessions));
+            Made::new(name, &sections, endpoints, connector, fallback, sessions)
         };
         made().map(Ok).map_err(|error| of_plugin(name, error))
     }
