@@ -24,6 +24,7 @@ mod turn;
 mod weighted_random;
 mod weighted_round_robin;
 
+pub(crate) use self::notes::Noted;
 #[cfg(feature = "hash")]
 pub use self::hash::{BoundedBy, ConsistentHash, ConsistentHashTable, HashScheme};
 pub use self::{
