@@ -24,9 +24,9 @@ mod turn;
 mod weighted_random;
 mod weighted_round_robin;
 
-pub(crate) use self::notes::Noted;
 #[cfg(feature = "hash")]
 pub use self::hash::{BoundedBy, ConsistentHash, ConsistentHashTable, HashScheme};
+pub(crate) use self::notes::Noted;
 pub use self::{
     candidates::{Candidate, Candidates},
     geographic::{Geographic, GeographicTable},

@@ -29,8 +29,8 @@ const ASLEEP: u8 = 0;
 const MADE: u8 = 1;
 const READ: u8 = 2;
 
-/// Candidates of which a choice may make the sum itself.
-const FEW: usize = 8;
+/// Candidates of which a choice may make the sum itself: it takes less than to find another one of them.
+const FEW: usize = 64;
 
 impl Total {
     pub(super) fn new(of: BoundedBy, members: &[Arc<Member>]) -> Self {
