@@ -342,31 +342,133 @@ async fn it_makes_no_difference_whether_the_rule_is_set_before_or_after() {
 }
 
 #[cfg(feature = "hash")]
-#[tokio::test(start_paused = true)]
-async fn a_key_that_goes_on_and_a_call_without_one_are_told() {
-    use tower_upstream::{balance::ConsistentHash, key};
-    let key = key::optional(|call: &Call<u64>| (*call.body() < 100).then(|| *call.body()));
-    let layer =
-        BalanceLayer::new(fixed(&["a:1", "b:1", "c:1", "d:1"]), ConsistentHash::by_key(key));
-    let mut stack = over!(layer.explained(1.0));
-    let handle = stack.handle();
-    let reply = ask(&mut stack, 7).await.unwrap();
-    let decision = of(&reply);
-    assert_eq!((decision.strategy(), decision.regime()), ("ConsistentHash", Regime::Normal));
-    let home = reply.body().clone();
-    let reply = ask(&mut stack, 100).await.unwrap();
-    assert_eq!(of(&reply).regime(), Regime::Random);
+mod by_a_key {
+    use tower_upstream::{
+        balance::{BoundedBy, ConsistentHash, HashScheme},
+        key,
+        rules::hash::{BoundedLoad, FadeIn},
+    };
 
-    let member = handle.members().into_iter().find(|of| *of.key() == *home).unwrap();
-    let flights: Vec<_> = (0..50).map(|_| member.begin()).collect();
-    let reply = ask(&mut stack, 7).await.unwrap();
-    let decision = of(&reply);
-    assert_eq!(decision.regime(), Regime::Spill, "{decision}");
-    let (first, chosen) = (find(decision, &home), find(decision, reply.body()));
-    assert_eq!((first.passed_over(), chosen.passed_over()), (Some(PassedOver::Costlier), None));
-    assert!(first.cost() > Some(1.0) && chosen.cost() <= Some(1.0), "{decision}");
-    drop(flights);
-    assert_eq!(*ask(&mut stack, 7).await.unwrap().body(), home);
+    use super::*;
+
+    const SCHEMES: [HashScheme; 4] = [
+        HashScheme::Maglev { size: 65_537 },
+        HashScheme::Nginx,
+        HashScheme::Skipper { points: 100 },
+        HashScheme::Rendezvous,
+    ];
+
+    fn by_body(scheme: HashScheme) -> ConsistentHash<fn(&Call<u64>) -> u64> {
+        let key: fn(&Call<u64>) -> u64 = |call| *call.body();
+        ConsistentHash::by_key(key).with_scheme(scheme)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_tells_that_its_endpoint_has_too_much_and_which_one_it_went_on_to() {
+        for scheme in SCHEMES {
+            let endpoints = fixed(&["a:1", "a:2", "a:3", "a:4", "a:5"]);
+            let mut stack = over!(BalanceLayer::new(endpoints, by_body(scheme)).explained(1.0));
+            let handle = stack.handle();
+            let home = ask(&mut stack, 7).await.unwrap();
+            let decision = of(&home);
+            assert_eq!(decision.regime(), Regime::Normal, "{scheme:?}: {decision}");
+            // None is in flight; the most are 1.5 times a fifth of one, as a whole number but for Skipper.
+            let bound = if scheme == SCHEMES[2] { 0.3 } else { 1.0 };
+            let chosen = &decision.candidates()[0];
+            assert_eq!(chosen.cost(), Some(0.0));
+            assert!((chosen.bound().unwrap() - bound).abs() < 1e-9, "{scheme:?}: {decision}");
+            assert!(
+                decision.candidates()[1..].iter().all(|of| of.passed_over()
+                    == Some(PassedOver::NotDrawn)
+                    && of.bound().is_none())
+            );
+
+            let member =
+                |key: &str| handle.members().into_iter().find(|of| of.key() == key).unwrap();
+            let home = home.into_body();
+            let _flights: Vec<_> = (0..5).map(|_| member(&home).begin()).collect();
+            let reply = ask(&mut stack, 7).await.unwrap();
+            let decision = of(&reply);
+            assert_ne!(reply.body(), &home);
+            assert_eq!(decision.regime(), Regime::Spill, "{scheme:?}: {decision}");
+            let over = find(decision, &home);
+            // 1.5 times a fifth of 6 calls.
+            let bound = if scheme == SCHEMES[2] { 1.8 } else { 2.0 };
+            assert_eq!((over.passed_over(), over.cost()), (Some(PassedOver::OverBound), Some(5.0)));
+            assert!((over.bound().unwrap() - bound).abs() < 1e-9, "{scheme:?}: {decision}");
+            assert_eq!(decision.candidates()[0].cost(), Some(0.0));
+            if scheme == SCHEMES[0] {
+                let text = decision.to_string();
+                let (chosen, home) = (reply.body(), &home);
+                let told = format!(
+                    "{chosen} by ConsistentHash (spill), cost 0 of 2; not {home}: over its bound, cost 5 of 2; not "
+                );
+                assert!(text.starts_with(&told), "{text}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_is_told_as_well_and_no_bound_is_none() {
+        let strategy = by_body(HashScheme::default()).with_bounded_by(BoundedBy::Occupancy);
+        let layer = BalanceLayer::new(fixed(&["s:1", "s:2"]), strategy);
+        let mut stack = over!(layer.explained(1.0));
+        for _ in 0..10 {
+            ask(&mut stack, 500).await.unwrap();
+        }
+        let reply = ask(&mut stack, 500).await.unwrap();
+        let chosen = &of(&reply).candidates()[0];
+        assert!(chosen.cost().is_some_and(|of| of > 0.5 && of <= 1.0), "{:?}", of(&reply));
+        assert_eq!(chosen.bound(), Some(1.0));
+
+        let strategy = by_body(HashScheme::default()).with_bounded_load(None);
+        let layer = BalanceLayer::new(fixed(&["a:1", "a:2"]), strategy);
+        let reply = ask(&mut over!(layer.explained(1.0)), 7).await.unwrap();
+        let chosen = &of(&reply).candidates()[0];
+        assert_eq!((chosen.cost(), chosen.bound()), (None, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_newcomer_is_told_that_will_have_the_key() {
+        for scheme in SCHEMES {
+            let endpoints = Memory::new(["a:1", "a:2", "a:3"]).unwrap();
+            let fade_in = FadeIn { window: Duration::from_secs(30), exponent: 1.0 };
+            let strategy =
+                by_body(scheme).with_fade_in(fade_in).with_bounded_load(BoundedLoad::new(1.25));
+            let mut stack = over!(BalanceLayer::new(endpoints.clone(), strategy).explained(1.0));
+            ask(&mut stack, 0).await.unwrap();
+            endpoints.insert("a:4").unwrap();
+            sleep(Duration::from_secs(15)).await;
+            let (mut told, mut moved) = (Vec::new(), 0);
+            for key in 0..200 {
+                let reply = ask(&mut stack, key).await.unwrap();
+                let decision = of(&reply);
+                assert_eq!(decision.regime(), Regime::Normal, "{decision}");
+                moved += usize::from(reply.body() == "a:4");
+                let fading = |of: &&Considered| of.passed_over() == Some(PassedOver::FadingIn);
+                if let Some(newcomer) = decision.candidates().iter().find(fading) {
+                    assert_ne!(newcomer.key(), reply.body());
+                    told.push((key, newcomer.key().to_owned()));
+                }
+            }
+            assert!(moved > 5 && told.len() > 5, "{scheme:?}: {moved}, {}", told.len());
+            sleep(Duration::from_secs(20)).await;
+            for (key, newcomer) in told {
+                let reply = ask(&mut stack, key).await.unwrap();
+                assert_eq!(*reply.body(), newcomer, "{scheme:?}: as it was told");
+                let fades = |of: &Considered| of.passed_over() == Some(PassedOver::FadingIn);
+                assert!(!of(&reply).candidates().iter().any(fades));
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_without_a_key_is_told_to_be_drawn() {
+        let strategy = ConsistentHash::by_key(key::optional(|_: &Call<u64>| None::<u64>));
+        let layer = BalanceLayer::new(fixed(&["a:1", "a:2"]), strategy);
+        let reply = ask(&mut over!(layer.explained(1.0)), 7).await.unwrap();
+        assert_eq!(of(&reply).regime(), Regime::Random);
+    }
 }
 
 #[cfg(feature = "http")]
