@@ -165,6 +165,50 @@ async fn a_server_that_never_counts_right_or_tells_no_changes_is_read_whole() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_warms_up_is_asked_for_changes_again_afterwards() {
+    let double = Double::start().await;
+    double.up("tax", "tax-1", 1);
+    let mut sets = tax(&eureka(&double));
+    expect(&mut sets, &["tax-1"]).await;
+    // It tells nothing at all, and of that not the least.
+    double.answers("/apps", 403, "");
+    quiet(&mut sets, secs(100)).await;
+    double.answers_itself();
+    quiet(&mut sets, secs(35)).await;
+    double.take_asked();
+    double.up("tax", "tax-2", 2);
+    expect(&mut sets, &["tax-1", "tax-2"]).await;
+    quiet(&mut sets, secs(100)).await;
+    let asked = double.take_asked();
+    assert!(asked.len() >= 3 && asked.iter().all(|asked| asked == DELTA), "{asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_cannot_be_read_costs_no_other_and_no_changes() {
+    let double = Double::start().await;
+    double.up("tax", "tax-1", 1);
+    double.put("tax", "tax-2", json!({"metadata": ["x"]}));
+    double.put("vat", "vat-1", json!({"securePort": [7]}));
+    let eureka = eureka(&double);
+    let mut sets = tax(&eureka);
+    expect(&mut sets, &["tax-1"]).await;
+    // A service of such alone says why.
+    let vat = eureka.service("vat").unwrap();
+    let error = vat.first_snapshot(secs(5)).await.unwrap_err();
+    assert!(format!("{error:#}").contains("`vat-1` of `VAT` cannot be read"), "{error:#}");
+    double.take_asked();
+    double.put("tax", "tax-3", json!({"port": [3]}));
+    double.up("tax", "tax-4", 4);
+    expect(&mut sets, &["tax-1", "tax-4"]).await;
+    double.up("tax", "tax-3", 3);
+    double.cancel("tax", "tax-2");
+    expect(&mut sets, &["tax-1", "tax-3", "tax-4"]).await;
+    // It counts as it does there.
+    let asked = double.take_asked();
+    assert!(asked.iter().all(|asked| asked == DELTA), "{asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_three_minutes_without_an_answer_changes_are_not_enough() {
     let double = Double::start().await;
     double.up("tax", "tax-1", 1);
