@@ -8,6 +8,9 @@ mod access;
 mod double;
 mod hostile;
 mod objects;
+#[cfg(feature = "config")]
+mod plugins;
+mod providers;
 mod reading;
 #[path = "../support/registry_story.rs"]
 mod registry_story;
@@ -18,3 +21,6 @@ mod story;
 mod support;
 #[path = "../support/tls.rs"]
 mod tls;
+#[cfg(feature = "config")]
+#[path = "../plugins/world.rs"]
+mod world;

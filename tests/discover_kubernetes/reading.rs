@@ -234,6 +234,114 @@ async fn a_version_that_is_over_is_listed_anew_and_only_differences_are_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_watch_that_is_refused_with_410_before_it_begins_is_listed_anew() {
+    let double = Double::start().await;
+    double.web("web-1", &[("a", Pod::Ready), ("b", Pod::Ready), ("c", Pod::Ready)]);
+    let endpoints = kubernetes(&double).service("web").unwrap();
+    let (mut sets, handle) = (endpoints.discover(), endpoints.handle());
+    let before = next(&mut sets).await;
+    tokio::time::sleep(secs(70)).await;
+    // It goes on neither after an end nor after a break, and what has changed is only in the list.
+    for (number, cut) in [false, true].into_iter().enumerate() {
+        double.refuses_watches(Some((410, "Expired")));
+        if cut {
+            double.cuts_watches()
+        } else {
+            double.ends_watches()
+        }
+        tokio::time::sleep(secs(5)).await;
+        double.refuses_watches(None);
+        let uid = format!("d{number}");
+        double.web("web-2", &[(&uid, Pod::Ready)]);
+        let after = loop {
+            let set = next(&mut sets).await;
+            assert!(["a", "b", "c"].iter().all(|of| set.get(of).is_some()), "{set:?}");
+            if set.get(&uid).is_some() {
+                break set;
+            }
+        };
+        assert!(diff(&before, &after).all(|of| !matches!(of, Difference::Remove(_))));
+        tokio::time::sleep(secs(70)).await;
+        assert!(handle.last_error().is_none());
+    }
+    // One that refuses all of them is not asked all the time.
+    double.refuses_watches(Some((410, "Gone")));
+    double.ends_watches();
+    let asked = double.asked().len();
+    quiet(&mut sets, secs(600)).await;
+    let asked = double.asked().len() - asked;
+    assert!((40..=200).contains(&asked), "{asked}");
+    let error = loop {
+        match handle.last_error() {
+            Some(error) => break error.to_string(),
+            None => tokio::time::sleep(ms(10)).await,
+        }
+    };
+    assert!(error.contains("(410)"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_is_refused_is_not_asked_for_again() {
+    let double = Double::start().await;
+    double.web("web-1", &[("a", Pod::Ready)]);
+    let endpoints = kubernetes(&double).service("web").unwrap();
+    let (mut sets, handle) = (endpoints.discover(), endpoints.handle());
+    expect(&mut sets, &["a"]).await;
+    let mut lists = 1;
+    for (code, is_new) in [(500, true), (400, true), (503, false), (504, false), (429, false)] {
+        for is_event in [false, true] {
+            tokio::time::sleep(secs(70)).await;
+            let object = json!({"code": code, "message": "this watch ends"});
+            if is_event {
+                double.tells_watches(&json!({"type": "ERROR", "object": object}).to_string());
+            } else {
+                double.refuses_watches(Some((code, "InternalError")));
+                double.ends_watches();
+            }
+            tokio::time::sleep(secs(1)).await;
+            double.refuses_watches(None);
+            tokio::time::sleep(secs(65)).await;
+            assert!(handle.last_error().is_none(), "{code}");
+            // The version that the list tells is refused once more within the second, if there was time for that.
+            let listed = double.lists() - lists;
+            assert_eq!(listed > 0, is_new, "{code}: {listed} lists");
+            lists += listed;
+        }
+    }
+    assert_eq!(keys(&handle.set().unwrap()), ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slice_that_cannot_be_read_costs_neither_its_endpoints_nor_the_others() {
+    let double = Double::start().await;
+    double.web("web-1", &[("a", Pod::Ready)]);
+    double.web("web-2", &[("b", Pod::Ready)]);
+    let endpoints = kubernetes(&double).service("web").unwrap();
+    let (mut sets, handle) = (endpoints.discover(), endpoints.handle());
+    expect(&mut sets, &["a", "b"]).await;
+    tokio::time::sleep(secs(10)).await;
+    let mut bad = slice("web", "web-2", 9001, Vec::new());
+    bad["endpoints"] = json!([{"addresses": "10.0.0.1"}]);
+    double.objects(|objects| objects.put(bad));
+    double.web("web-3", &[("c", Pod::Ready)]);
+    expect(&mut sets, &["a", "b", "c"]).await;
+    // Also in a list.
+    double.expires_watches();
+    double.web("web-1", &[("d", Pod::Ready)]);
+    loop {
+        let set = next(&mut sets).await;
+        assert!(set.get("b").is_some(), "{set:?}");
+        if keys(&set) == ["b", "c", "d"] {
+            break;
+        }
+    }
+    assert!(double.lists() > 1 && handle.last_error().is_none());
+    // And it is what it says as soon as it can be read.
+    double.web("web-2", &[("e", Pod::Ready)]);
+    expect(&mut sets, &["c", "d", "e"]).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_list_that_lacks_most_endpoints_removes_them_only_when_it_is_confirmed() {
     let double = Double::start().await;
     double.web("web-1", &[("a", Pod::Ready), ("b", Pod::Ready), ("c", Pod::Ready)]);
@@ -376,6 +484,28 @@ async fn a_list_comes_in_pages_and_at_once_if_they_are_over() {
     assert_eq!(next(&mut sets).await.len(), 1_200);
     let last = double.asked().into_iter().rfind(|asked| !asked.is_watch()).unwrap();
     assert!(last.one("limit").is_none() && last.one("continue").is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_asked_for_at_once_may_come_in_pages_all_the_same() {
+    let double = Arc::new(Double::start().await);
+    for (name, uid) in [("web-1", "a"), ("web-2", "b"), ("web-3", "c")] {
+        double.web(name, &[(uid, Pod::Ready)]);
+    }
+    double.pages_have(2);
+    double.lists_take(secs(4));
+    let compacts = double.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(secs(6)).await;
+        compacts.objects(Objects::compact);
+        compacts.web("web-3", &[("c", Pod::Ready)]);
+    });
+    let mut sets = web(&double);
+    expect(&mut sets, &["a", "b", "c"]).await;
+    let asked: Vec<_> = double.asked().into_iter().filter(|asked| !asked.is_watch()).collect();
+    let asked = asked.iter().map(|of| (of.one("limit").is_some(), of.one("continue").is_some()));
+    let asked: Vec<_> = asked.collect();
+    assert_eq!(asked, [(true, false), (true, true), (false, false), (false, true)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -565,14 +695,39 @@ async fn an_external_name_is_one_endpoint_until_the_service_has_slices() {
     expect(&mut sets, &["a"]).await;
     // One that must not be seen is one without endpoints.
     let double = Double::start().await;
+    double.is(Access::OnlySlices);
     let mut sets = web(&double);
     assert!(next(&mut sets).await.is_empty());
+    double.is(Access::Open);
     let service = json!({"spec": {"type": "ExternalName", "externalName": "db.example.com"}});
     double.objects(|objects| objects.put_service("default", "web", service));
     let handle = kubernetes(&double);
     let query = KubernetesQuery::default().with_port("5432");
     let mut sets = handle.service_with("web", query).unwrap().discover();
     assert_eq!(next(&mut sets).await[0].address().as_str(), "db.example.com:5432");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_external_name_that_must_not_be_seen_for_a_moment_stays_until_it_is_gone() {
+    let double = Double::start().await;
+    let service = json!({"spec": {"type": "ExternalName", "externalName": "db.example.com", "ports": [{"port": 5432}]}});
+    double.objects(|objects| objects.put_service("default", "web", service));
+    let endpoints = kubernetes(&double).service("web").unwrap();
+    let (mut sets, handle) = (endpoints.discover(), endpoints.handle());
+    let name = ["db.example.com:5432"];
+    expect(&mut sets, &name).await;
+    // As while a server starts.
+    tokio::time::sleep(secs(70)).await;
+    double.is(Access::OnlySlices);
+    double.ends_watches();
+    quiet(&mut sets, secs(600)).await;
+    assert!(handle.last_error().unwrap().to_string().contains("403"));
+    double.is(Access::Open);
+    quiet(&mut sets, secs(600)).await;
+    assert!(handle.last_error().is_none());
+    double.objects(|objects| objects.services.clear());
+    double.ends_watches();
+    expect(&mut sets, &[]).await;
 }
 
 #[tokio::test(start_paused = true)]
