@@ -9,14 +9,17 @@ use crate::{
     time::{self, Instant},
 };
 
-/// When to search again for a type that could not be searched for.
+/// Between the beginnings of two searches for a type: one that cannot begin, or ends at once, must not make this spin.
 const RETRY: Duration = Duration::from_secs(1);
 
 pub(super) struct Search {
     kind: ServiceType,
     /// `None`: it cannot be searched for now.
     browse: Option<Browse>,
+    /// When it began, or was tried to.
     began: Instant,
+    /// When it may begin again.
+    again_at: Instant,
     found: Vec<Arc<Endpoint>>,
     pub(super) changed_at: Instant,
     /// Instances that left: of this search, and of those before it.
@@ -33,6 +36,7 @@ impl Search {
             kind: kind.clone(),
             browse: None,
             began: now,
+            again_at: now,
             found: Vec::new(),
             changed_at: now,
             removals: (0, 0),
@@ -68,10 +72,16 @@ impl Search {
         timeout: Duration,
         now: Instant,
     ) -> Result<(), Error> {
-        let seen = |of: &Listing| (of.instances().cloned().collect(), of.changed_at, of.removals);
-        let seen = self.browse.as_ref().map(|browse| browse.look(seen));
-        if let Some(Some((found, changed_at, removals))) = seen {
-            (self.found, self.changed_at, self.removals.0) = (found, changed_at, removals);
+        let seen = self.browse.as_ref().map(|browse| {
+            browse.look(|of: &Listing| {
+                let found = of.instances().cloned().collect();
+                (self.found, self.changed_at, self.removals.0) =
+                    (found, of.changed_at, of.removals);
+                of.is_over
+            })
+        });
+        // Another user may have begun again already.
+        if seen.is_some_and(|is_over| is_over == Some(false)) {
             if self.keeps_until(timeout).is_some_and(|until| until <= now) {
                 self.kept.clear();
                 self.breaks += 1;
@@ -82,7 +92,10 @@ impl Search {
         self.kept.append(&mut self.found);
         let (of_this, before) = self.removals;
         (self.removals, self.browse, self.began) = ((0, before + of_this), None, now);
-        self.browse = Some(Browse::begin(daemon, &self.kind)?);
+        if now >= self.again_at {
+            self.again_at = time::later(now, RETRY);
+            self.browse = Some(Browse::begin(daemon, &self.kind)?);
+        }
         Ok(())
     }
 
@@ -90,7 +103,7 @@ impl Search {
     pub(super) fn due(&self, timeout: Duration, now: Instant) -> Option<Instant> {
         match self.browse {
             Some(_) => self.keeps_until(timeout),
-            None => Some(time::later(now, RETRY)),
+            None => Some(self.again_at.max(now)),
         }
     }
 }
