@@ -10,6 +10,8 @@ mod double;
 mod hostile;
 #[path = "../../src/discover/etcd/messages.rs"]
 mod messages;
+#[cfg(feature = "config")]
+mod plugins;
 mod reading;
 mod real;
 #[path = "../support/real.rs"]
@@ -25,6 +27,9 @@ mod support;
 #[cfg(feature = "tls")]
 #[path = "../support/tls.rs"]
 mod tls;
+#[cfg(feature = "config")]
+#[path = "../plugins/world.rs"]
+mod world;
 
 use std::time::Duration;
 
