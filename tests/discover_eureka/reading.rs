@@ -2,22 +2,21 @@
 
 use std::time::Duration;
 
-use futures::StreamExt;
 use serde_json::json;
-use tokio::time::Instant;
-use tower::{ServiceBuilder, ServiceExt, service_fn};
+use tower::ServiceExt;
 use tower_upstream::{
-    BalanceLayer, BoxError, Endpoint,
-    balance::RoundRobin,
-    connect_fn,
     discover::{
-        Catalog, Discover, EndpointSet, Eureka, EurekaConfig, EurekaFetch, EurekaStatus,
-        WatchConfig, WatchStream,
+        Catalog, Discover, Eureka, EurekaConfig, EurekaFetch, EurekaStatus, WatchConfig,
+        WatchStream,
     },
     endpoint::Status,
 };
 
-use crate::{double::Double, support::secs};
+use crate::{
+    double::Double,
+    sets::{calls, expect, keys, next, quiet},
+    support::secs,
+};
 
 pub fn config(double: &Double) -> EurekaConfig {
     EurekaConfig::default().with_urls([double.url()])
@@ -35,26 +34,6 @@ fn trusting(double: &Double) -> Eureka {
 
 fn tax(eureka: &Eureka) -> WatchStream {
     eureka.service("tax").unwrap().discover()
-}
-
-pub fn keys(set: &EndpointSet) -> Vec<&str> {
-    set.iter().map(|endpoint| endpoint.key()).collect()
-}
-
-pub async fn next(sets: &mut WatchStream) -> EndpointSet {
-    tokio::time::timeout(secs(900), sets.next()).await.expect("no news").unwrap()
-}
-
-pub async fn expect(sets: &mut WatchStream, expected: &[&str]) -> Duration {
-    let start = Instant::now();
-    assert_eq!(keys(&next(sets).await), expected);
-    start.elapsed()
-}
-
-pub async fn quiet(sets: &mut WatchStream, time: Duration) {
-    if let Ok(news) = tokio::time::timeout(time, sets.next()).await {
-        panic!("news: {news:?}");
-    }
 }
 
 const WHOLE: &str = "GET /apps";
@@ -261,12 +240,7 @@ async fn an_error_or_silence_takes_no_endpoint_away_and_none_reaches_the_balance
     double.up("tax", "tax-1", 1);
     let endpoints = eureka(&double).service("tax").unwrap();
     let handle = endpoints.handle();
-    let service = ServiceBuilder::new()
-        .layer(BalanceLayer::new(endpoints, RoundRobin::new()))
-        .service(connect_fn(|endpoint: &Endpoint| {
-            let key = endpoint.key().to_owned();
-            service_fn(move |_: ()| std::future::ready(Ok::<_, BoxError>(key.clone())))
-        }));
+    let service = calls(endpoints);
     let call = || service.clone().oneshot(());
     assert_eq!(call().await.unwrap(), "tax-1");
     for (status, body) in [

@@ -12,7 +12,8 @@ use tower_upstream::{
 
 use crate::{
     double::{Asked, Double},
-    reading::{config, eureka, next},
+    reading::{config, eureka},
+    sets::next,
     support::{ms, secs},
 };
 

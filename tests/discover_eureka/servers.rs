@@ -9,7 +9,7 @@ use tower_upstream::{
 
 use crate::{
     double::Double,
-    reading::{expect, next, quiet},
+    sets::{expect, next, quiet},
     support::secs,
 };
 

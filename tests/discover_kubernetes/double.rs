@@ -96,6 +96,8 @@ struct State {
     instead: Option<Instead>,
     /// What is answered instead to those that watch.
     instead_of_watches: Option<(u16, &'static str)>,
+    /// The same for the next one.
+    instead_of_a_watch: Option<(u16, &'static str)>,
     /// Most slices of a page, whatever is asked for.
     most: Option<usize>,
     /// How long a list takes.
@@ -134,6 +136,7 @@ impl Double {
             access: Access::Open,
             instead: None,
             instead_of_watches: None,
+            instead_of_a_watch: None,
             most: None,
             slowness: Duration::ZERO,
             bookmarks: true,
@@ -208,6 +211,10 @@ impl Double {
     /// Answers watches with an error before they begin, or as they are again.
     pub fn refuses_watches(&self, with: Option<(u16, &'static str)>) {
         self.with(|state| state.instead_of_watches = with);
+    }
+
+    pub fn refuses_watches_once(&self, with: (u16, &'static str)) {
+        self.with(|state| state.instead_of_a_watch = Some(with));
     }
 
     /// No page has more slices.
@@ -420,8 +427,11 @@ impl Server {
 
     async fn route(&self, asked: &Asked) -> Response<Body> {
         let (instead, tokens, access, slowness, of_watch) = {
-            let state = self.state.lock().unwrap();
-            let of_watch = state.instead_of_watches.filter(|_| asked.is_watch());
+            let mut state = self.state.lock().unwrap();
+            let of_watch = match asked.is_watch() {
+                true => state.instead_of_a_watch.take().or(state.instead_of_watches),
+                false => None,
+            };
             (state.instead.clone(), state.tokens.clone(), state.access, state.slowness, of_watch)
         };
         if let Some(Instead { status, body, header }) = instead {

@@ -12,7 +12,8 @@ use tower_upstream::{
 use crate::{
     double::Double,
     objects::Pod,
-    reading::{config, keys},
+    reading::config,
+    sets::keys,
     support::{ms, secs},
 };
 
