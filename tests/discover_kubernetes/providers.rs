@@ -79,7 +79,7 @@ async fn of_several_clusters_the_one_that_fails_is_named_and_keeps_what_it_had()
     assert_eq!(keys(listed["here"].as_ref().unwrap()), ["a"], "the last set stays");
     let error = format!("{:#}", listed["there"].as_ref().unwrap_err());
     assert!(error.contains("`shop/web` in Kubernetes"), "{error}");
-    let failed: Vec<_> = providers.stats().into_iter().map(|(_, stats)| stats.failed).collect();
+    let failed: Vec<_> = providers.stats().into_values().map(|stats| stats.failed).collect();
     assert_eq!(failed, [0, 0, 1], "here, list, there");
     let events = providers.events(100);
     let failed: Vec<_> =
