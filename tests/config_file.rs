@@ -402,6 +402,46 @@ fn options_that_a_transport_does_not_know_are_notes() {
 }
 
 #[test]
+fn settings_of_a_backend_that_go_forgets_are_notes() {
+    let text = "plugins:
+  a:
+    transport: http
+    discover:
+      mdns: {domain: local., ttl: 120, browse_timeout: 3s}
+      service: tax
+  b:
+    transport: http
+    discover:
+      mdns:
+        interface: eth0
+        watch_interval: 30s
+        ttl: 0
+  c:
+    transport: http
+    discover:
+      kubernetes:
+        namespace: shop
+        service_type: ClusterIP
+  d:
+    transport: http
+    discover: {kubernetes: {service_type: ''}}
+  e:
+    transport: http
+    discover: {memory: {ttl: 7}}
+";
+    let config = Config::from_str(text, Format::Yaml).unwrap();
+    let notes: Vec<_> = config.notes().iter().map(|of| (&*of.path, of.line.unwrap())).collect();
+    let expected = [
+        ("plugins.a.discover.mdns.ttl", 5),
+        ("plugins.b.discover.mdns.watch_interval", 12),
+        ("plugins.c.discover.kubernetes.service_type", 19),
+    ];
+    assert_eq!(notes, expected);
+    let note = config.notes()[2].to_string();
+    assert!(note.contains("no effect") && note.contains("read alike"), "{note}");
+}
+
+#[test]
 fn four_hundred_mistakes_are_told_in_one_run() {
     let mut text = "plugins:\n".to_owned();
     for index in 0..100 {

@@ -156,7 +156,10 @@ impl fmt::Debug for EndpointConfig {
 /// | `file` | `path`, `interval`, `watch` |
 /// | `http` | `seeds`, `token`, and those of [`FarpConfig`](crate::discover::FarpConfig), such as `poll_interval` |
 /// | `dns`, `consul`, `etcd`, `eureka` | those of the config of the same name, each with the feature of that name |
+/// | `kubernetes`, with the feature `kubernetes` | those of its config; the service is `NAME` or `NAMESPACE/NAME`; `service_type` of Go has no effect |
 /// | `mdns`, with the feature `mdns` | those of its config, and `interface`; `domain`, `ttl` and `watch_interval` of Go have no effect |
+///
+/// Of what has no effect [`Config::notes`](super::Config::notes) tells, with its line.
 ///
 /// # Example
 /// ```

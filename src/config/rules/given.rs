@@ -19,17 +19,20 @@ use crate::{
 /// What is said of the options that have no effect. `own` are the names of the program's own factories, which
 /// know theirs.
 pub(super) fn notes(root: &Node, own: &[String], notes: &mut Flaws) {
+    each_plugin(root, |plugin, path| of_plugin(plugin, path, own, notes));
+}
+
+/// Each plugin of a file: of a list, or of a map by name.
+pub(super) fn each_plugin(root: &Node, mut see: impl FnMut(&Node, &Path<'_>)) {
     let plugins = Path::Root.key("plugins");
     match find(root, "plugins").map(|node| &node.value) {
         Some(Value::List(nodes)) => {
             let nodes = nodes.iter().enumerate();
-            nodes.for_each(|(index, node)| of_plugin(node, &plugins.index(index), own, notes));
+            nodes.for_each(|(index, node)| see(node, &plugins.index(index)));
         }
         Some(Value::Map(members)) => {
             let members = members.iter();
-            members.for_each(|Member { key, node, .. }| {
-                of_plugin(node, &plugins.key(key), own, notes);
-            });
+            members.for_each(|Member { key, node, .. }| see(node, &plugins.key(key)));
         }
         _ => {}
     }

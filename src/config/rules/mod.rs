@@ -2,6 +2,7 @@
 
 mod checked;
 mod file;
+mod found;
 mod given;
 mod inert;
 mod plugin;
