@@ -60,8 +60,7 @@ fn a_factory_may_look_at_the_plugins_and_change_none_of_them() {
         plugins.register("own", service).unwrap();
         plugins.apply(one("own")).unwrap();
         assert_eq!(plugins.names(), ["own".into(), "tax".into()]);
-        let codes = told.lock().unwrap().clone();
-        codes
+        told.lock().unwrap().clone()
     });
     assert_eq!(codes, [Code::REGISTRY_1901; 3]);
 }
