@@ -42,6 +42,8 @@ pub(super) struct Made<Req, Res> {
     pub(super) scope: BreakerScope,
     /// What the next generation goes on with.
     pub(super) sessions: Sessions,
+    /// Whether its transport is one of this crate.
+    pub(super) is_built_in: bool,
     endpoints: AnyDiscover,
 }
 
@@ -59,8 +61,9 @@ impl<Req: Request, Res: Response> Made<Req, Res> {
         let layers = Layers::of(sections, endpoints.clone(), fallback, &sessions)?;
         let (check, has_health) = (PluginCheck::new(connector.clone()), connector.has_health());
         let layers = layers.checked(sections, check, has_health).named(name);
+        let (scope, is_built_in) = (sections.circuit_breaker.scope, connector.is_built_in());
         let service = layers.layer(connector);
-        Ok(Self { layers, service, scope: sections.circuit_breaker.scope, sessions, endpoints })
+        Ok(Self { layers, service, scope, sessions, is_built_in, endpoints })
     }
 }
 
@@ -99,13 +102,24 @@ impl<Req, Res> Generation<Req, Res> {
         *self.plugin == *plugin && (Arc::ptr_eq(&self.defaults, defaults) || are_same())
     }
 
+    /// Which plugin answers for it after a failure.
+    pub(super) fn fallback(&self) -> Option<String> {
+        let of = self.plugin.fallback.as_ref().unwrap_or(&self.defaults.fallback);
+        of.plugin().map(str::to_owned)
+    }
+
     pub(super) fn made(&self) -> Option<&Made<Req, Res>> {
         self.stack.as_ref().ok()
     }
 
     pub(super) fn is_replaced(&self) -> bool {
-        // Relaxed: a call that misses it is followed by another look.
-        self.is_replaced.load(Ordering::Relaxed)
+        // Acquire: the number of what took its place is there. A call that misses it is followed by another look.
+        self.is_replaced.load(Ordering::Acquire)
+    }
+
+    /// Whether it has ended.
+    pub(super) fn is_retired(&self) -> bool {
+        self.is_retired.load(Ordering::Acquire)
     }
 }
 
@@ -118,10 +132,10 @@ pub(super) fn replace<Req, Res>(held: &Held<Req, Res>) {
 /// Ends the checks and connections of a generation that was replaced and has no call left. A handle that is
 /// not used may keep what is left of it for long.
 #[cold]
-pub(super) fn retire_if_done<Req, Res>(held: &Held<Req, Res>) -> bool {
+pub(super) fn retire_if_done<Req, Res>(held: &Held<Req, Res>) {
     let of = held.core();
     if held.taken() > 0 || !of.is_replaced() {
-        return false;
+        return;
     }
     if !of.is_retired.swap(true, Ordering::AcqRel) {
         if let Ok(made) = &of.stack {
@@ -131,7 +145,6 @@ pub(super) fn retire_if_done<Req, Res>(held: &Held<Req, Res>) -> bool {
             let _ = health.update(&health.config().with_enabled(false));
         }
     }
-    true
 }
 
 #[cold]

@@ -40,7 +40,8 @@ impl Context {
 
     /// Now it is known where the secrets are.
     pub(crate) fn with_secrets_of(mut self, root: &Node) -> Self {
-        self.secrets = secret::places(root);
+        let text = self.source.as_ref().map_or("", Source::text);
+        self.secrets = secret::places(root, text);
         self
     }
 
@@ -64,7 +65,7 @@ impl Context {
         let mut shown = Shown { mark: mark.start..mark.end.max(mark.start), ..Shown::default() };
         for (at, c) in text.char_indices() {
             let is_hidden = if flaw.is_syntax {
-                is_content(text, at)
+                is_content(text, at, !flaw.is_lost)
             } else {
                 self.is_secret(from + at) || is_user(text, at)
             };
@@ -89,7 +90,7 @@ fn around(from: usize, text: &str, at: usize) -> (usize, &str) {
 }
 
 /// Whether it may be part of a value, in a line that was not understood.
-fn is_content(text: &str, at: usize) -> bool {
+fn is_content(text: &str, at: usize, has_keys: bool) -> bool {
     let is_word = |c: char| !(c.is_whitespace() || "{}[]()<>,:=\"'#&*|".contains(c));
     if !text[at..].starts_with(is_word) {
         return false;
@@ -99,7 +100,7 @@ fn is_content(text: &str, at: usize) -> bool {
     let is_key = rest.trim_start_matches(['"', '\'']).trim_start().starts_with([':', '=']);
     let before = text[..at].trim_end_matches(is_word);
     let is_first = before.trim_start_matches(['-', ' ', '\t']).is_empty();
-    !(is_key && (is_first || before.ends_with(['"', '\''])))
+    !(has_keys && is_key && (is_first || before.ends_with(['"', '\''])))
 }
 
 /// Whether it is of the user and the password of a URL.
@@ -133,7 +134,8 @@ impl Shown {
             true => self.text.push_str(HIDDEN),
             // What would break the line, or turn its direction.
             false if c.is_control() => self.text.push(' '),
-            false if matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => {
+            false if matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
+            {
                 self.text.push('\u{fffd}');
             }
             false => self.text.push(c),

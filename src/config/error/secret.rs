@@ -44,29 +44,40 @@ fn folded(key: &str) -> String {
     key.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// The places of all secrets of a file, in its order.
-pub(super) fn places(root: &Node) -> Vec<(usize, usize)> {
+/// The places of all secrets of a file, in its order: values with such names, and users in addresses.
+pub(super) fn places(root: &Node, text: &str) -> Vec<(usize, usize)> {
     let mut places = Vec::new();
-    collect(root, &Path::Root, &mut places);
+    collect(root, &Path::Root, text, &mut places);
     places.sort_unstable();
     places
 }
 
-fn collect(node: &Node, path: &Path<'_>, places: &mut Vec<(usize, usize)>) {
+fn collect(node: &Node, path: &Path<'_>, text: &str, places: &mut Vec<(usize, usize)>) {
     match &node.value {
-        Value::List(nodes) => nodes.iter().for_each(|node| collect(node, path, places)),
+        Value::List(nodes) => nodes.iter().for_each(|node| collect(node, path, text, places)),
         Value::Map(members) => {
             for member in members {
-                collect(&member.node, &path.key(&member.key), places);
+                collect(&member.node, &path.key(&member.key), text, places);
             }
         }
         Value::Null | Value::Bool(_) => {}
         _ => {
-            if let (true, Place::File { start, end }) = (is_secret(path), &node.place) {
-                places.push((*start as usize, *end as usize));
+            let Place::File { start, end } = node.place else { return };
+            let (start, end) = (start as usize, end as usize);
+            if is_secret(path) {
+                places.push((start, end));
+            } else if let Some(user) = text.get(start..end).and_then(user) {
+                places.push((start + user.start, start + user.end));
             }
         }
     }
+}
+
+/// Where the user and the password of an address are: to the last `@`, since a password may hold anything.
+fn user(written: &str) -> Option<std::ops::Range<usize>> {
+    let start = written.find("://")? + 3;
+    let end = start + written[start..].rfind('@')?;
+    Some(start..end)
 }
 
 #[cfg(test)]

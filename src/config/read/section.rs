@@ -30,14 +30,16 @@ pub(crate) struct Found {
 
 /// Reads sections of one file.
 #[derive(Debug)]
-pub(crate) struct Reading {
+pub(crate) struct Reading<'s> {
     format: Format,
+    /// The file.
+    text: &'s str,
     pub(crate) found: Found,
 }
 
-impl Reading {
-    pub(crate) fn new(format: Format) -> Self {
-        Self { format, found: Found::default() }
+impl<'s> Reading<'s> {
+    pub(crate) fn new(format: Format, text: &'s str) -> Self {
+        Self { format, text, found: Found::default() }
     }
 
     /// Reads a section, and lists everything in it that is wrong.
@@ -49,8 +51,11 @@ impl Reading {
         &mut self,
         node: &'t Node,
         path: &Path<'_>,
-    ) -> Option<T> {
-        let pass = Pass::new(self.format);
+    ) -> Option<T>
+    where
+        's: 't,
+    {
+        let pass = Pass::new(self.format, self.text);
         let is_root = |out: &Node| std::ptr::eq(out, node);
         let mut told = 0;
         loop {
@@ -83,7 +88,8 @@ impl Found {
     fn add(&mut self, ended: &Ended<'_>, is_root: bool) -> bool {
         let Ended { out, place, path, refused } = ended;
         let help = match &refused.why {
-            Why::Key { given, known } | Why::Choice { given, known } => did_you_mean(given, known),
+            Why::Key { given, known } => did_you_mean(given, known),
+            Why::Choice { given, known } => did_you_mean(given, known),
             // In Go, null leaves a value as it is.
             Why::Type if out.value == Value::Null && !is_root => return false,
             _ => None,

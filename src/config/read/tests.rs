@@ -22,7 +22,7 @@ struct All<T> {
 fn read<T: for<'de> Deserialize<'de>>(text: &str, format: Format) -> All<T> {
     let source = Source::new(text);
     let (root, _) = parse(&source, format).unwrap();
-    let mut reading = Reading::new(format);
+    let mut reading = Reading::new(format, source.text());
     let value = reading.read(&root, &Path::Root);
     let told = |flaws: crate::config::value::Flaws| {
         let told = flaws.sorted().into_iter().map(|flaw| {
@@ -166,7 +166,7 @@ fn a_variable_may_stand_for_a_number() {
             text.is_loose = true;
         }
     }
-    let mut reading = Reading::new(Format::Json);
+    let mut reading = Reading::new(Format::Json, "");
     let config: CircuitBreakerConfig = reading.read(&node, &Path::Root).unwrap();
     assert!(reading.found.flaws.is_empty());
     assert_eq!((config.failures, config.enabled), (3, false));

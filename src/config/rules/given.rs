@@ -46,7 +46,8 @@ fn of_plugin(plugin: &Node, path: &Path<'_>, own: &[String], notes: &mut Flaws) 
         return;
     }
     let options = find(plugin, "options").map(Node::members).unwrap_or_default();
-    let Some(known) = (!options.is_empty()).then(|| known(transport)).flatten() else { return };
+    let known = (!options.is_empty()).then(|| known_options(transport)).flatten();
+    let Some(known) = known else { return };
     for Member { key, key_place, .. } in options {
         if !known.contains(key) {
             let note = Flaw::new(Code::CONFIG_1703, key_place.clone(), "this option has no effect");
@@ -56,20 +57,23 @@ fn of_plugin(plugin: &Node, path: &Path<'_>, own: &[String], notes: &mut Flaws) 
     }
 }
 
-/// The options that a transport of this crate knows, if there is such a transport.
-fn known(transport: &str) -> Option<Vec<String>> {
+/// The options that a transport of this crate knows; `None` for one of others.
+pub(crate) fn known_options(transport: &str) -> Option<Vec<String>> {
+    let but = |config: Vec<String>, others: &[&str]| -> Vec<String> {
+        config.into_iter().filter(|key| !others.contains(&&**key)).collect()
+    };
     match transport {
         "http" | "https" => Some(Vec::new()),
-        "unix" => Some(keys(&SocketConfig::default())),
+        // Those that are left out have keys of their own.
+        "unix" => Some(but(keys(&SocketConfig::default()), &["token"])),
         #[cfg(feature = "grpc")]
         "grpc" | "grpc-tls" => Some(keys(&GrpcConfig::default())),
         #[cfg(all(feature = "process", unix))]
         "exec" => {
-            let mut known = keys(&ProcessConfig::default());
-            // Those have keys of their own, or are Go's in another form.
-            known.retain(|key| !["request_timeout", "work_dir", "handshake"].contains(&&**key));
-            let of_go = ["env", "environment", "handshake_config", "stream_sync_config"];
+            let mut known = but(keys(&ProcessConfig::default()), &["request_timeout", "work_dir"]);
+            let of_go = ["args", "env", "environment", "handshake_config", "stream_sync_config"];
             known.extend(of_go.map(str::to_owned));
+            known.push("stream_sync".to_owned());
             Some(known)
         }
         _ => None,
