@@ -107,6 +107,7 @@ mod tests {
     use super::{
         super::{
             answer::Answer, connector::AnyConnector, endpoints::AnyDiscover, generation::Made,
+            strategy::Sessions,
         },
         *,
     };
@@ -126,7 +127,8 @@ mod tests {
         }));
         let fallback = Answer::of(&Default::default(), None).unwrap();
         let sections = Sections::default();
-        let made = Made::new("tax", &sections, AnyDiscover::new(endpoints), connector, fallback);
+        let (endpoints, sessions) = (AnyDiscover::new(endpoints), Sessions::default());
+        let made = Made::new("tax", &sections, endpoints, connector, fallback, sessions);
         let plugin = PluginConfig::new("tax", "own");
         Generation::new(Arc::new(plugin), Arc::default(), Ok(made.unwrap()))
     }
