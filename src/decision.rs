@@ -80,9 +80,10 @@ impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let endpoint = self.endpoint().unwrap_or("none");
         write!(f, "{endpoint} by {} ({})", self.strategy, self.regime)?;
-        let cost = |f: &mut fmt::Formatter<'_>, of: &Considered| match of.cost {
-            Some(cost) => write!(f, ", cost {cost}"),
-            None => Ok(()),
+        let cost = |f: &mut fmt::Formatter<'_>, of: &Considered| match (of.cost, of.bound) {
+            (Some(cost), Some(bound)) => write!(f, ", cost {cost} of {bound}"),
+            (Some(cost), None) => write!(f, ", cost {cost}"),
+            (None, _) => Ok(()),
         };
         let (chosen, others): (Vec<_>, Vec<_>) =
             self.candidates.iter().partition(|of| of.passed_over.is_none());
@@ -108,6 +109,7 @@ impl fmt::Display for Decision {
 pub struct Considered {
     pub(crate) key: Arc<str>,
     pub(crate) cost: Option<f64>,
+    pub(crate) bound: Option<f64>,
     pub(crate) passed_over: Option<PassedOver>,
 }
 
@@ -121,9 +123,15 @@ impl Considered {
     /// compares nothing.
     ///
     /// [`LeastRequest`](crate::LeastRequest) compares the calls in flight, for each unit of weight where weights
-    /// differ; [`PeakEwma`](crate::PeakEwma) nanoseconds of latency, for all calls that are in flight there.
+    /// differ; [`PeakEwma`](crate::PeakEwma) nanoseconds of latency, for all calls that are in flight there;
+    /// `ConsistentHash` the calls in flight, or the seconds of work per second, with a [bound](Self::bound).
     pub fn cost(&self) -> Option<f64> {
         self.cost
+    }
+
+    /// Returns the highest [`cost`](Self::cost) at which it gets the call, where the strategy bounds that.
+    pub fn bound(&self) -> Option<f64> {
+        self.bound
     }
 
     /// Returns why the call did not go there; `None` of the chosen one.
@@ -135,8 +143,8 @@ impl Considered {
 impl PartialEq for Considered {
     fn eq(&self, other: &Self) -> bool {
         let bits = |cost: Option<f64>| cost.map(f64::to_bits);
-        (&self.key, bits(self.cost), self.passed_over)
-            == (&other.key, bits(other.cost), other.passed_over)
+        (&self.key, bits(self.cost), bits(self.bound), self.passed_over)
+            == (&other.key, bits(other.cost), bits(other.bound), other.passed_over)
     }
 }
 
@@ -206,6 +214,10 @@ named! {
     PassedOver {
         /// The strategy compared it, and another one was better.
         Costlier = "costlier",
+        /// It has more than its [bound](Considered::bound).
+        OverBound = "over its bound",
+        /// The key of the call will belong to it, once endpoints that have joined have all of their keys.
+        FadingIn = "fading in",
         /// The strategy did not look at it, or its priority or zone did not get this call.
         NotDrawn = "not drawn",
         /// It was chosen, but another one was ready first.

@@ -152,7 +152,22 @@ pub(crate) mod serde {
         }
 
         fn visit_u64<E: de::Error>(self, nanos: u64) -> Result<Duration, E> {
+            // As long as a text may say.
+            if u128::from(nanos) > super::MAX_NANOS {
+                return Err(E::invalid_value(de::Unexpected::Unsigned(nanos), &self));
+            }
             Ok(Duration::from_nanos(nanos))
+        }
+
+        /// `3e10`, as Go's files may say.
+        fn visit_f64<E: de::Error>(self, nanos: f64) -> Result<Duration, E> {
+            /// Above, it may be another one.
+            const MAX: f64 = 9_007_199_254_740_992.0;
+            if nanos.fract() == 0.0 && (0.0..=MAX).contains(&nanos) {
+                Ok(Duration::from_nanos(nanos as u64))
+            } else {
+                Err(E::invalid_value(de::Unexpected::Float(nanos), &self))
+            }
         }
 
         fn visit_i64<E: de::Error>(self, nanos: i64) -> Result<Duration, E> {

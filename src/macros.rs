@@ -52,7 +52,7 @@ macro_rules! inner_chooses {
 }
 
 /// Setters of settings: what each is called, and the field that it sets, whose type is one that can be
-/// copied, `impl Into` of one, `some` of one, or a list of `each`.
+/// copied, `impl Into` of one, `some` of one, or a list of `each`; or the two fields that belong together.
 #[cfg(feature = "http")]
 macro_rules! setters {
     () => {};
@@ -71,6 +71,17 @@ macro_rules! setters {
         #[must_use]
         pub fn $name(mut self, $field: impl Into<$type>) -> Self {
             self.$field = Some($field.into());
+            self
+        }
+
+        setters! { $($rest)* }
+    };
+    ($name:ident: ($first:ident = some $one:ty, $second:ident = some $other:ty); $($rest:tt)*) => {
+        #[doc = concat!("Sets [`", stringify!($first), "`](Self::", stringify!($first), ") and [`",
+            stringify!($second), "`](Self::", stringify!($second), ").")]
+        #[must_use]
+        pub fn $name(mut self, $first: impl Into<$one>, $second: impl Into<$other>) -> Self {
+            (self.$first, self.$second) = (Some($first.into()), Some($second.into()));
             self
         }
 

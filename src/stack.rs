@@ -164,8 +164,8 @@ impl<B, C> WithClassify<C> for CircuitBreakerLayer<crate::http::AtBodyEnd<B>> {
     }
 }
 
-impl<D, P, B, C> WithClassify<C> for BalanceLayer<D, P, B> {
-    type Layer = BalanceLayer<D, P, C>;
+impl<D, P, B, C, E> WithClassify<C> for BalanceLayer<D, P, B, E> {
+    type Layer = BalanceLayer<D, P, C, E>;
 
     fn with_classify(self, classify: C) -> Self::Layer {
         self.with_classify(classify)

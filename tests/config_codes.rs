@@ -56,6 +56,7 @@ const RAISED: &[(Code, &str, &str)] = &[
         "tests/health.rs",
         "a_gate_above_refuses_after_three_failures_and_opens_after_two_successes",
     ),
+    (Code::HEALTH_1602, HERE, "a_gate_that_a_check_without_an_answer_has_shut_has_its_code"),
     (Code::LOADBALANCER_1701, "tests/named.rs", NO_ENDPOINT),
     (Code::LOADBALANCER_1702, "tests/named.rs", NO_ENDPOINT),
     (Code::CONFIG_1701, FILE, PATHS),
@@ -101,14 +102,13 @@ const RAISED: &[(Code, &str, &str)] = &[
 const SILENT: &[(Code, &str)] = &[
     (
         Code::CIRCUIT_1402,
-        "a call that outlasts its time has PLUGIN_1204, with or without a breaker around it",
+        "Go has it for nothing: a call that outlasts its time has PLUGIN_1204, with or without a breaker around it, \
+         and a breaker that is open refuses at once",
     ),
     (
-        Code::HEALTH_1602,
-        "a check that outlasts its time is a failed check like any other; only a gate that is shut refuses calls, \
-         with HEALTH_1601",
+        Code::CONFIG_1704,
+        "a config file is not watched yet; an allow-list that is cannot fail at it, as it looks by time",
     ),
-    (Code::CONFIG_1704, "a config file is not watched yet"),
     (
         Code::REGISTRY_1902,
         "there is no isolation manager: its breaker, its limits and its fallback are layers with codes of their own",
@@ -121,7 +121,10 @@ const SILENT: &[(Code, &str)] = &[
         Code::REGISTRY_1908,
         "there is no manager of subprocesses beside their transport, which has REGISTRY_1903 and TRANSPORT_1304",
     ),
-    (Code::RPC_2001, "Go's net/rpc: what it would be said of is TRANSPORT_1302 or RPC_2003"),
+    (
+        Code::RPC_2001,
+        "Go has it for its net/rpc, which is gone there too: over gRPC it is TRANSPORT_1302, else RPC_2003",
+    ),
 ];
 
 const FILE: &str = "tests/config_file.rs";
@@ -212,5 +215,60 @@ fn a_backend_that_cannot_be_asked_has_its_code() {
         let config = Config::from_str(&text, Format::Yaml).unwrap();
         let error = Plugins::<u64, u64>::from_config(config).unwrap_err();
         assert_eq!(error.code(), Code::REGISTRY_1906, "{discover}: {error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_that_a_check_without_an_answer_has_shut_has_its_code() {
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+        },
+        time::Duration,
+    };
+
+    use tower::{Layer, Service, ServiceExt, service_fn};
+    use tower_upstream::{
+        BoxError, HealthGateLayer,
+        health::{HealthConfig, check_upstream},
+    };
+
+    for name in [None, Some("tax")] {
+        let is_late = Arc::new(AtomicBool::new(true));
+        let late = is_late.clone();
+        let check = check_upstream(move || {
+            let is_late = late.load(Ordering::Relaxed);
+            async move {
+                if is_late {
+                    std::future::pending::<()>().await;
+                }
+                false
+            }
+        });
+        let times = Duration::from_millis(100);
+        let config = HealthConfig::default()
+            .with_interval(times)
+            .with_interval_unhealthy(times)
+            .with_timeout(times)
+            .with_fall(1)
+            .with_jitter(0.0);
+        let layer = HealthGateLayer::with_config(check, config);
+        let layer = name.into_iter().fold(layer, |layer, name| layer.named(name));
+        let mut gate = layer.layer(service_fn(async |n: u64| Ok::<_, BoxError>(n)));
+        gate.ready().await.unwrap().call(1).await.unwrap();
+        let mut refused = async || {
+            tokio::time::sleep(10 * times).await;
+            let error = gate.ready().await.unwrap().call(1).await.unwrap_err();
+            assert_eq!((error.kind(), error.is_refused()), (Kind::Unhealthy, true));
+            assert_eq!(error.to_string().contains("`tax`"), name.is_some(), "{error}");
+            error.code()
+        };
+        // HEALTH_1602 as long as checks run into their time limit; otherwise they fail.
+        assert_eq!(refused().await, Code::HEALTH_1602);
+        is_late.store(false, Ordering::Relaxed);
+        assert_eq!(refused().await, Code::HEALTH_1601);
+        is_late.store(true, Ordering::Relaxed);
+        assert_eq!(refused().await, Code::HEALTH_1602);
     }
 }

@@ -306,6 +306,24 @@ fn the_schema_marks_what_reading_refuses_at_the_same_place() {
             json!({ "default_retry": { "attempts": 65 }, "plugins": [plugin()] }),
             "/default_retry/attempts",
         ),
+        (with(json!({ "health_check": { "timeout": "0s" } })), "/plugins/0/health_check/timeout"),
+        (
+            with(json!({ "health_check": { "interval": "25h" } })),
+            "/plugins/0/health_check/interval",
+        ),
+        (
+            with(json!({ "health_check": { "interval": 999_999 } })),
+            "/plugins/0/health_check/interval",
+        ),
+        (
+            with(json!({ "balance": { "outlier": { "interval": "0" } } })),
+            "/plugins/0/balance/outlier/interval",
+        ),
+        (
+            with(json!({ "circuit_breaker": { "open_for": "00ms" } })),
+            "/plugins/0/circuit_breaker/open_for",
+        ),
+        (with(json!({ "timeout": 9_223_372_036_854_775_808_u64 })), "/plugins/0/timeout"),
         // Rules of a plugin.
         (json!({ "plugins": [] }), "/plugins"),
         (without("name"), "/plugins/0"),

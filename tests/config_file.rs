@@ -402,6 +402,46 @@ fn options_that_a_transport_does_not_know_are_notes() {
 }
 
 #[test]
+fn settings_of_a_backend_that_go_forgets_are_notes() {
+    let text = "plugins:
+  a:
+    transport: http
+    discover:
+      mdns: {domain: local., ttl: 120, browse_timeout: 3s}
+      service: tax
+  b:
+    transport: http
+    discover:
+      mdns:
+        interface: eth0
+        watch_interval: 30s
+        ttl: 0
+  c:
+    transport: http
+    discover:
+      kubernetes:
+        namespace: shop
+        service_type: ClusterIP
+  d:
+    transport: http
+    discover: {kubernetes: {service_type: ''}}
+  e:
+    transport: http
+    discover: {memory: {ttl: 7}}
+";
+    let config = Config::from_str(text, Format::Yaml).unwrap();
+    let notes: Vec<_> = config.notes().iter().map(|of| (&*of.path, of.line.unwrap())).collect();
+    let expected = [
+        ("plugins.a.discover.mdns.ttl", 5),
+        ("plugins.b.discover.mdns.watch_interval", 12),
+        ("plugins.c.discover.kubernetes.service_type", 19),
+    ];
+    assert_eq!(notes, expected);
+    let note = config.notes()[2].to_string();
+    assert!(note.contains("no effect") && note.contains("read alike"), "{note}");
+}
+
+#[test]
 fn four_hundred_mistakes_are_told_in_one_run() {
     let mut text = "plugins:\n".to_owned();
     for index in 0..100 {
@@ -715,4 +755,142 @@ fn a_variable_sets_a_value_by_its_path() {
     }
     let error = set(&[("MYAPP_PLUGINS__TAX__RATE_LIMIT__BURST", "many")], &text).unwrap_err();
     assert_eq!(error.mistakes()[0].path, "plugins[0].rate_limit.burst");
+}
+
+#[test]
+fn what_finds_the_endpoints_is_one_backend() {
+    for (members, column) in [
+        ("discover: {}", 3),
+        ("discover: {service: tax, tags: [blue]}", 3),
+        ("discover: {file: {path: /a}, memory: {}}", 3),
+    ] {
+        let text = format!("plugins:\n- name: tax\n  transport: http\n  {members}\n");
+        let error = wrong(&text, Format::Yaml);
+        let place = told(&error)[0];
+        let at = if members.contains("{}") && !members.contains(',') { 13 } else { column };
+        assert_eq!(place, ("CONFIG_1703", "plugins[0].discover", 4, at), "{error}");
+    }
+    for (text, format, line, column) in [
+        (
+            "{\"plugins\": [{\"name\": \"tax\", \"transport\": \"http\",\n\"discover\": {\"dns\": {}, \"file\": {}}}]}",
+            Format::Json,
+            2,
+            1,
+        ),
+        (
+            "[[plugins]]\nname = 'tax'\ntransport = 'http'\n[plugins.discover]\nservice = 'x'\n",
+            Format::Toml,
+            4,
+            10,
+        ),
+    ] {
+        let error = wrong(text, format);
+        assert_eq!(told(&error), [("CONFIG_1703", "plugins[0].discover", line, column)], "{error}");
+    }
+    let error =
+        wrong("plugins: {a: {transport: http, discover: {dns: {}, file: {}}}}", Format::Yaml);
+    assert!(error.to_string().contains("names `dns` and `file`"), "{error}");
+}
+
+#[test]
+fn the_version_of_a_program_is_a_semantic_one() {
+    let file = |version: &str| {
+        json!({ "plugins": [
+        { "executable": "/opt/tax", "name": "tax", "transport": "exec", "version": version },
+    ] })
+    };
+    for (format, line, column) in
+        [(Format::Json, 7, 18), (Format::Yaml, 7, 18), (Format::Toml, 5, 11)]
+    {
+        let error = wrong(&text(&file("1.2"), format), format);
+        assert_eq!(told(&error), [("PLUGIN_1001", "plugins[0].version", line, column)], "{error}");
+        assert!(error.to_string().contains("`1.4.2`"), "{error}");
+        Config::from_str(&text(&file("1.2.0-rc.1+x"), format), format).unwrap();
+    }
+}
+
+#[test]
+fn a_name_is_one_that_can_be_registered() {
+    let file = |name: &str| {
+        let plugin = json!({ "name": name, "transport": "http", "endpoint": "http://a" });
+        json!({ "plugins": [plugin] }).to_string()
+    };
+    for name in ["a\u{7}", "a\u{85}b", "a\n", "a..b", "a/b", "a`b", "$a"] {
+        let error = wrong(&file(name), Format::Json);
+        assert_eq!(error.mistakes()[0].code, Code::PLUGIN_1001, "{name:?}: {error}");
+        // As building says.
+        let plugin = serde_json::from_str::<Value>(&file(name)).unwrap()["plugins"][0].clone();
+        let plugin = serde_json::from_value(plugin).unwrap();
+        let plugins = tower_upstream::plugins::Plugins::<u64, u64>::new();
+        assert_eq!(plugins.register_config(plugin).unwrap_err().code(), Code::PLUGIN_1001);
+    }
+}
+
+#[test]
+fn a_fallback_of_all_plugins_is_checked_as_well() {
+    let file = |fallback: &str, own: &str| {
+        format!(
+            "defaults:\n  fallback: {fallback}\nplugins:\n  a: {{transport: http, endpoint: 'http://a'}}\n  \
+             b: {{transport: http, endpoint: 'http://b'{own}}}\n"
+        )
+    };
+    let error = wrong(&file("c", ""), Format::Yaml);
+    assert_eq!(told(&error), [("CONFIG_1703", "defaults.fallback", 2, 13)], "{error}");
+    let error = wrong(&file("b", ""), Format::Yaml);
+    assert_eq!(told(&error).len(), 1, "{error}");
+    assert_eq!((told(&error)[0].1, told(&error)[0].2), ("plugins.b.fallback", 5), "{error}");
+    assert!(error.to_string().contains("in a circle: `b`, `b`"), "{error}");
+    Config::from_str(&file("b", ", fallback: none"), Format::Yaml).unwrap();
+    // Each circle once, also if it is long.
+    let names: Vec<_> = (0..5_000).collect();
+    let plugins = names.iter().map(|at| {
+        format!("{{\"name\": \"p{at}\", \"transport\": \"unix\", \"endpoint\": \"/a\", \"fallback\": \"p{}\"}}", (at + 1) % 5_000)
+    });
+    let text = format!("{{\"plugins\": [{}]}}", plugins.collect::<Vec<_>>().join(",\n"));
+    let error = wrong(&text, Format::Json);
+    assert_eq!(error.total(), 1);
+    assert!(
+        error.to_string().len() < 1_000 && error.to_string().contains("`p7`, …, `p0`"),
+        "{error}"
+    );
+    // As many that lead nowhere.
+    let error = wrong(&text.replace("\"fallback\": \"p", "\"fallback\": \"q"), Format::Json);
+    assert_eq!(error.total(), 5_000);
+    assert_eq!(error.mistakes()[0].help.as_deref(), Some("did you mean `p1`?"));
+}
+
+#[test]
+fn the_check_of_an_endpoint_is_checked() {
+    let file = |transport: &str, check: &str| {
+        format!(
+            "plugins:\n- name: tax\n  transport: {transport}\n  endpoints:\n  - address: 'tax.example:443'\n    \
+             health_check: {check}\n"
+        )
+    };
+    let path = "plugins[0].endpoints[0].health_check";
+    for (check, keys) in [
+        ("{path: ready, interval: 10ms}", &["interval", "path"][..]),
+        ("{interval: 2h, timeout: 0s}", &["interval", "timeout"]),
+        ("{path: '/a b', method: CONNECT, headers: {'a b': c}}", &["headers", "method", "path"]),
+        ("{expected: [300, 200]}", &["expected"]),
+        ("{expected: [0, 200]}", &["expected"]),
+        ("{pth: /a, interval: soon}", &["interval", "pth"]),
+    ] {
+        let text = file("http", check).replace("'tax", "'http://tax");
+        let error = wrong(&text, Format::Yaml);
+        let mut paths: Vec<_> = told(&error).into_iter().map(|(_, path, ..)| path).collect();
+        paths.sort_unstable();
+        let wanted: Vec<_> = keys.iter().map(|key| format!("{path}.{key}")).collect();
+        assert_eq!(paths, wanted, "{error}");
+        assert!(
+            told(&error).iter().all(|(.., line, column)| (*line, *column) > (6, 18)),
+            "{error}"
+        );
+    }
+    // Over other transports there is no path.
+    let error = wrong(&file("grpc", "{path: /ready}"), Format::Yaml);
+    assert_eq!(told(&error), [("CONFIG_1703", path, 6, 5)], "{error}");
+    Config::from_str(&file("grpc", "{interval: 1s, timeout: 1s}"), Format::Yaml).unwrap();
+    let empty = wrong(&file("unix", "{}").replace("'tax.example:443'", "''"), Format::Yaml);
+    assert_eq!(told(&empty), [("PLUGIN_1003", "plugins[0].endpoints[0]", 5, 5)], "{empty}");
 }

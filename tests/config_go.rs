@@ -195,3 +195,235 @@ fn a_mistake_in_a_default_is_told_once() {
     let paths: Vec<_> = error.mistakes().iter().map(|mistake| mistake.path.as_str()).collect();
     assert_eq!(paths, ["default_rate_limit.burst_size"]);
 }
+
+#[test]
+fn a_program_of_go_is_read_member_by_member() {
+    let config = sample("exec.yaml", &[]);
+    assert_eq!(config.log_level, "debug");
+    let tax = &config.plugins[0];
+    assert_eq!((&*tax.name, &*tax.kind, &*tax.version, tax.priority), ("tax", "exec", "2.1.0", 5));
+    assert_eq!(
+        (&*tax.transport, &*tax.executable, &*tax.endpoint),
+        ("exec", "/opt/plugins/tax/bin/tax", "/opt/plugins/tax/bin/tax")
+    );
+    assert_eq!(
+        (&tax.args[..], &*tax.work_dir),
+        (&["--mode".to_owned(), "plugin".to_owned()][..], "/opt/plugins/tax")
+    );
+    let env = ["EMPTY", "LOG", "PAIR"].map(|name| tax.env[name].clone());
+    assert_eq!(env, ["".into(), "debug".into(), "a=b".into()]);
+    assert_eq!(tax.auth.as_ref().unwrap().method, AuthMethod::None);
+    let retry = &tax.retry.as_ref().unwrap().config;
+    assert_eq!((retry.attempts, retry.multiplier, retry.jitter), (3, 1.5, Jitter::TenPercent));
+    assert_eq!((retry.initial_interval.as_millis(), retry.max_interval.as_secs()), (250, 2));
+    let breaker = &tax.circuit_breaker.as_ref().unwrap().config;
+    assert!(breaker.enabled);
+    assert_eq!((breaker.failures, breaker.failures_min_calls, breaker.successes), (4, 2, 1));
+    assert_eq!(breaker.open_for, Duration::from_secs(45));
+    let health = tax.health_check.as_ref().unwrap();
+    assert_eq!((health.interval.as_secs(), health.timeout.as_secs(), health.fall), (20, 3, 2));
+    let connection = tax.connection.as_ref().unwrap();
+    assert_eq!((connection.max_connections, connection.max_idle_connections), (Some(4), 2));
+    assert_eq!((connection.idle_timeout.as_secs(), connection.connect_timeout.as_secs()), (60, 4));
+    assert_eq!(connection.request_timeout, Duration::from_secs(15));
+    assert!(connection.keep_alive && connection.disable_compression);
+    let rate = tax.rate_limit.as_ref().unwrap();
+    assert_eq!((rate.enabled, rate.requests_per_second, rate.burst), (true, 12.5, 25));
+    assert_eq!(rate.time_window, Duration::from_secs(2));
+    let handshake = json!({ "protocolversion": 1, "magiccookiekey": "AGILIRA_PLUGIN_MAGIC_COOKIE", "magiccookievalue": "agilira-go-plugins-v1" });
+    assert_eq!(tax.options["handshake_config"], handshake);
+    assert_eq!(tax.options["stream_sync_config"]["output_prefix"], "[tax]");
+    assert_eq!(tax.options["bridge_config"]["max_channels"], 100);
+    assert_eq!(
+        (&*tax.labels["tier"], &*tax.labels["critical"], &*tax.labels["team"]),
+        ("1", "true", "payments")
+    );
+    assert_eq!(
+        (&*tax.annotations["owner"], &*tax.annotations["env_REGION"]),
+        ("a@b.example", "eu")
+    );
+    let notes: Vec<_> = config.notes().iter().map(|note| note.path.as_str()).collect();
+    let wanted: &[&str] = if cfg!(all(feature = "process", unix)) {
+        &["plugins[0].options.bridge_config"]
+    } else {
+        &[]
+    };
+    assert_eq!(notes, wanted);
+}
+
+#[cfg(all(feature = "process", unix))]
+#[test]
+fn the_security_of_go_is_read_in_both_spellings() {
+    use tower_upstream::allow::Policy;
+
+    for (name, policy, file) in [
+        ("security.yaml", Policy::Strict, "/var/log/plugins/audit.jsonl"),
+        // Its audit is off.
+        ("security.json", Policy::AuditOnly, ""),
+    ] {
+        let config = sample(name, &[]);
+        let security = config.security.as_ref().unwrap();
+        let allow = &security.allow;
+        assert!(security.is_on() && allow.watch, "{name}");
+        assert_eq!(allow.policy, Some(policy), "{name}");
+        assert_eq!(allow.file, "/etc/plugins/allowed.json");
+        assert_eq!(allow.max_file_size, 100 << 20);
+        assert_eq!(
+            (&allow.allowed_types[..], allow.forbidden_paths.len()),
+            (&["exec".to_owned()][..], 1)
+        );
+        let audit = &allow.audit;
+        assert_eq!(audit.file, file, "{name}");
+        assert_eq!((audit.log_unauthorized, audit.log_authorized), (true, false));
+        assert_eq!((audit.log_config_changes, audit.include_metadata), (true, false));
+        let inert: Vec<_> = security.inert.keys().map(String::as_str).collect();
+        assert_eq!(inert, ["auto_update", "hash_algorithm", "reload_delay", "validate_on_start"]);
+    }
+    let discovery = sample("security.json", &[]).discovery.unwrap();
+    assert!(discovery.enabled && discovery.watch_mode);
+    assert_eq!(
+        (&discovery.directories[..], &discovery.patterns[..]),
+        (&["/opt/plugins".to_owned()][..], &["*.so".to_owned()][..])
+    );
+    assert_eq!((discovery.max_depth, discovery.follow_symlinks), (Some(3), Some(false)));
+    assert_eq!(discovery.discovery_timeout, Some(Duration::from_secs(10)));
+    assert_eq!(discovery.allowed_transports, ["grpc", "exec"]);
+    assert_eq!((discovery.required_capabilities.len(), discovery.exclude_paths.len()), (1, 1));
+    assert_eq!((discovery.search_paths.len(), discovery.file_patterns.len()), (1, 1));
+    assert_eq!((discovery.network_interfaces.len(), discovery.validate_manifests), (1, Some(true)));
+}
+
+fn file(name: &str) -> serde_json::Value {
+    let path = format!("{}/tests/config/go/{name}", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[test]
+fn the_options_of_its_environment_are_read() {
+    let options: EnvOptions = serde_json::from_value(file("env.json")).unwrap();
+    let expected = EnvOptions::default().with_default("REGION", "eu").with_override("TIER", "1");
+    assert_eq!(options, expected);
+}
+
+#[test]
+fn the_configs_of_the_failover_library_are_read_member_by_member() {
+    use tower_upstream::{breaker::Window, config::StrategyName, endpoint::Status};
+
+    let config = Config::from_failover(&file("failover.json")).unwrap();
+    let sections = &config.defaults;
+    assert_eq!(sections.balance.strategy, StrategyName::RoundRobin, "the algorithm comes first");
+    let (health, outlier) = (&sections.health_check, &sections.balance.config.outlier);
+    assert_eq!((health.interval.as_secs(), health.timeout.as_secs(), health.fall), (30, 5, 3));
+    assert_eq!((outlier.consecutive_failures, outlier.base_ejection.as_secs()), (3, 60));
+    let retry = &sections.retry.config;
+    assert_eq!(
+        (retry.attempts, retry.initial_interval, retry.max_interval),
+        (3, Duration::from_secs(1), Duration::from_secs(1))
+    );
+    assert_eq!((retry.multiplier, retry.jitter), (1.0, Jitter::None));
+    assert_eq!(sections.timeout, Duration::from_secs(30));
+    let breaker = &sections.circuit_breaker.config;
+    assert_eq!(
+        (breaker.enabled, breaker.failures, breaker.successes, breaker.probes),
+        (true, 5, 3, 10)
+    );
+    assert_eq!(
+        (breaker.open_for.as_secs(), breaker.window),
+        (60, Window::Time(Duration::from_secs(10)))
+    );
+    assert_eq!(sections.balance.session_timeout, Some(Duration::from_secs(1_800)));
+    assert!(!sections.balance.sticky_session);
+    assert_eq!(sections.concurrency.per_endpoint, Some(1_000));
+    assert_eq!(sections.connection.connect_timeout, Duration::from_secs(10));
+    assert_eq!(sections.connection.idle_timeout, Duration::from_secs(30));
+    let tax = &config.plugins[0];
+    let [first, second] = &tax.endpoints[..] else { panic!("{tax:?}") };
+    assert_eq!((&*tax.name, &*tax.transport), ("tax", "http"));
+    assert_eq!(
+        (&*first.id, &*first.address, first.weight),
+        ("tax-1", "http://10.0.0.1:8080", Some(3))
+    );
+    assert_eq!(
+        (first.tier, first.status, &first.tags[..]),
+        (1, Status::Passing, &["eu".to_owned()][..])
+    );
+    assert_eq!(first.metadata["zone"], "eu-1a");
+    // 3 is degraded there.
+    assert_eq!((second.status, second.weight), (Status::Warning, Some(100)));
+
+    let config = Config::from_failover(&file("failover_guide.json")).unwrap();
+    let sections = &config.defaults;
+    assert_eq!(sections.balance.strategy, StrategyName::WeightedRoundRobin);
+    assert_eq!((sections.balance.weights["tax-1"], sections.balance.sticky_session), (7, true));
+    assert_eq!(
+        (sections.retry.config.attempts, sections.retry.config.initial_interval.as_millis()),
+        (3, 500)
+    );
+    assert_eq!((sections.timeout.as_secs(), sections.health_check.enabled), (10, true));
+    let breaker = &sections.circuit_breaker.config;
+    assert_eq!(
+        (breaker.failures, breaker.successes, breaker.probes, breaker.open_for.as_secs()),
+        (4, 2, 6, 45)
+    );
+    let endpoint = &config.plugins[0].endpoints[0];
+    assert_eq!(
+        (&*endpoint.address, endpoint.status, endpoint.tier),
+        ("https://10.0.0.1:8443", Status::Critical, 2)
+    );
+    let check = endpoint.health_check.as_ref().unwrap();
+    assert_eq!((&*check.path, &*check.method, &check.body), ("/ready", "POST", &"up?".into()));
+    assert_eq!(
+        (check.interval, check.timeout),
+        (Some(Duration::from_secs(15)), Some(Duration::from_secs(2)))
+    );
+    assert_eq!(check.headers["X-Probe"], "1".into());
+    assert_eq!(config.plugins[0].transport, "https");
+
+    let config = Config::from_failover(&file("failover_manager.json")).unwrap();
+    let sections = &config.defaults;
+    assert_eq!((sections.retry.config.attempts, sections.timeout.as_secs()), (3, 30));
+    assert!(sections.fallback.enabled && config.plugins.is_empty());
+    for (health_check, told) in [
+        (json!({ "path": "ready" }), "`path`"),
+        (json!({ "interval": 1 }), "`interval`"),
+        (json!({ "pth": "/x" }), "did you mean `path`?"),
+        (json!(7), "must be an object"),
+    ] {
+        let endpoints = json!({ "endpoints": [{ "address": "a", "health_check": health_check }] });
+        let error = Config::from_failover(&endpoints).unwrap_err().to_string();
+        assert!(error.contains(told), "{told}: {error}");
+    }
+}
+
+#[test]
+fn the_settings_of_its_backends_are_taken_by_each() {
+    use tower_upstream::{discover::Memory, plugins::Plugins};
+
+    let config = sample("discover.yaml", &[]);
+    let settings = |name: &str| {
+        let plugin = config.plugins.iter().find(|plugin| plugin.name == name).unwrap();
+        let (backend, settings) = plugin.discover.as_ref().unwrap().backend().unwrap();
+        assert_eq!(backend, name);
+        settings
+    };
+    assert_eq!(settings("consul")["datacenter"], "dc1");
+    assert_eq!(settings("etcd")["endpoints"], json!(["127.0.0.1:2379"]));
+    assert_eq!(settings("etcd")["key_prefix"], "/services");
+    assert_eq!(settings("eureka")["registry_fetch_interval"], "30s");
+    assert_eq!(settings("http")["seeds"], json!(["http://127.0.0.1:8080"]));
+    for plugin in &config.plugins {
+        let plugins = Plugins::<u64, u64>::new();
+        plugins.register_source("memory", Memory::new(["a:1"]).unwrap());
+        let registered = plugins.register_config(plugin.clone());
+        let has = match plugin.name.as_str() {
+            "consul" => cfg!(feature = "consul"),
+            "etcd" => cfg!(feature = "etcd"),
+            "eureka" => cfg!(feature = "eureka"),
+            _ => true,
+        };
+        let error = registered.as_ref().err().map(ToString::to_string);
+        assert_eq!(registered.is_ok(), has, "{}: {error:?}", plugin.name);
+        let feature = format!("the Cargo feature `{}`", plugin.name);
+        assert!(error.is_none_or(|error| error.contains(&feature)), "{}", plugin.name);
+    }
+}

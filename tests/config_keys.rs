@@ -218,7 +218,18 @@ fn walk<'s>(root: &'s Value, of: &'s Value, path: &str, found: &mut Vec<Key<'s>>
     }
 }
 
+/// Nanoseconds, as one writes them.
+fn in_units(nanos: f64) -> String {
+    let units = [(3.6e12, "h"), (6e10, "m"), (1e9, "s"), (1e6, "ms"), (1e3, "µs")];
+    match units.iter().find(|(of, _)| nanos >= *of && nanos % of == 0.0) {
+        Some((of, unit)) => format!("`{}{unit}`", nanos / of),
+        None => format!("`{nanos}ns`"),
+    }
+}
+
 fn kind(root: &Value, schema: &Value) -> String {
+    let is_duration = link(schema) == Some("duration");
+    let shown = |end: f64| if is_duration { in_units(end) } else { end.to_string() };
     let range = {
         let ends = |inclusive: &str, exclusive: &str| match (&schema[inclusive], &schema[exclusive])
         {
@@ -230,13 +241,14 @@ fn kind(root: &Value, schema: &Value) -> String {
             ends(inclusive, exclusive).map(|(is_out, end)| (is_out, end.as_f64().unwrap()))
         };
         let least = ends("minimum", "exclusiveMinimum").map(|(is_out, end)| match is_out {
-            true => format!("above {end}"),
-            false => format!("from {end}"),
+            true => format!("above {}", shown(end)),
+            false => format!("from {}", shown(end)),
         });
         let most =
             ends("maximum", "exclusiveMaximum").filter(|(_, end)| *end != f64::from(u32::MAX));
-        let most =
-            most.map(|(is_out, end)| format!("{}{end}", if is_out { "below " } else { "to " }));
+        let most = most.map(|(is_out, end)| {
+            format!("{}{}", if is_out { "below " } else { "to " }, shown(end))
+        });
         least.into_iter().chain(most).collect::<Vec<_>>().join(" ")
     };
     let link = link(schema);

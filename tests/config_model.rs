@@ -10,9 +10,9 @@ use tower_upstream::{
     CircuitBreakerConfig,
     config::{
         BalanceSection, BreakerScope, BreakerSection, ConcurrencySection, Config, DiscoverConfig,
-        DiscoveryConfig, EndpointConfig, FailoverSection, FallbackConfig, HashSection, KeySource,
-        PluginConfig, Preset, RetrySection, SchemeName, Sections, SecurityConfig, StickySection,
-        StrategyName,
+        DiscoveryConfig, EndpointCheckConfig, EndpointConfig, FailoverSection, FallbackConfig,
+        HashSection, KeySource, LocalityConfig, PluginConfig, Preset, RetrySection, SchemeName,
+        Sections, SecurityConfig, StickySection, StrategyName,
     },
     endpoint::Status,
     health::HealthConfig,
@@ -153,12 +153,38 @@ fn sections_have_the_keys_of_their_part_and_their_own() {
 fn a_place_is_text_or_an_object() {
     let whole = json!({
         "address": "http://a:1", "id": "a", "weight": 3, "tier": 1, "tags": ["blue"], "status": "degraded",
-        "metadata": { "k": "v" }, "region": "eu", "zone": "eu-a", "sub_zone": "r1",
+        "metadata": { "k": "v" }, "locality": { "region": "eu", "zone": "eu-a", "sub_zone": "r1" },
+        "health_check": { "endpoint": "/ready", "interval": "10s", "expected": [200, 204] },
     });
     let endpoint = read::<EndpointConfig>(whole).endpoint().unwrap();
     assert_eq!((endpoint.key(), endpoint.weight(), endpoint.priority()), ("a", 3, 1));
     assert_eq!((endpoint.tags(), &*endpoint.metadata()["k"]), (&["blue".to_owned()][..], "v"));
     assert_eq!((&*endpoint.locality().zone, endpoint.status()), ("eu-a", Status::Warning));
+    let check = endpoint.check().unwrap();
+    assert_eq!((check.path(), check.interval()), ("/ready", Some(Duration::from_secs(10))));
+    assert_eq!((check.expected(), check.timeout(), check.method()), (Some(200..=204), None, None));
+    read::<LocalityConfig>(json!({ "region": "eu", "zone": "eu-a", "sub_zone": "r1" }));
+    let check = json!({
+        "path": "/ready", "interval": "10s", "timeout": "1s", "method": "POST", "headers": { "x-probe": "1" },
+        "body": "are you?", "expected": [200, 204],
+    });
+    let check: EndpointCheckConfig = serde_json::from_value(check).unwrap();
+    let expected = EndpointCheckConfig::default()
+        .with_path("/ready")
+        .with_interval(Duration::from_secs(10))
+        .with_timeout(Duration::from_secs(1))
+        .with_method("POST")
+        .with_header("x-probe", "1")
+        .with_body("are you?")
+        .with_expected((200, 204));
+    assert_eq!(check, expected);
+    let endpoint = EndpointConfig::new("a:1").with_health_check(check).endpoint().unwrap();
+    let check = endpoint.check().unwrap();
+    assert_eq!((check.method(), check.body()), (Some("POST"), Some("are you?")));
+    assert_eq!(
+        (&*check.headers()["x-probe"], check.timeout()),
+        ("1", Some(Duration::from_secs(1)))
+    );
     let text: EndpointConfig = serde_json::from_value(json!("http://b:1")).unwrap();
     assert_eq!(serde_json::to_value(&text).unwrap(), json!("http://b:1"));
     assert_eq!(text.endpoint().unwrap().key(), "http://b:1");

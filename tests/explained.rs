@@ -7,7 +7,8 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_upstream::{
-    Attempts, BalanceLayer, BoxError, Call, Endpoint, Error, FailoverLayer, LeastRequest, Reply,
+    Attempts, BalanceLayer, BoxError, Call, Endpoint, Error, FailoverLayer, LeastRequest, Outcome,
+    Reply,
     balance::{
         BalanceConfig, BalanceHandle, Considered, Decision, PassedOver, PeakEwma, Random, Regime,
         RoundRobin, Strategy,
@@ -15,6 +16,8 @@ use tower_upstream::{
     connect_fn,
     discover::{self, Memory},
     endpoint::Status,
+    outcome::ErrIsFailure,
+    stack::WithClassify,
 };
 
 type Asked = Result<Reply<String>, Error>;
@@ -152,7 +155,9 @@ async fn an_error_tells_and_a_further_attempt_tells_what_was_tried() {
     let failover = || FailoverLayer::new(Attempts::up_to(3));
     let config = BalanceConfig::default().with_explain(1.0);
     let layer = || {
-        BalanceLayer::with_config(fixed(&["a:1", "f:1", "f:2"]), RoundRobin::new(), config.clone())
+        // The first call goes well, and from then on each one fails before.
+        let strategy = RoundRobin::starting_at(0);
+        BalanceLayer::with_config(fixed(&["a:1", "f:1", "f:2"]), strategy, config.clone())
             .explained(1.0)
     };
     let mut stack = over!(layer(), failover());
@@ -280,6 +285,190 @@ async fn at_most_64_candidates_are_listed_and_all_are_counted() {
     let decision = of(&reply);
     assert_eq!((decision.candidates().len(), decision.members()), (64, 299));
     assert!(decision.to_string().ends_with("and 235 more"), "{decision}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_chosen_one_of_ten_thousand_tells_its_cost() {
+    let keys: Vec<_> = (0..10_000).map(|number| format!("a-{number:05}:1")).collect();
+    let strategy = LeastRequest::new().with_full_scan();
+    let mut stack =
+        over!(BalanceLayer::new(discover::fixed(keys).unwrap(), strategy).explained(1.0));
+    let handle = stack.handle();
+    ask(&mut stack, 0).await.unwrap();
+    for best in ["a-09999:1", "a-00063:1", "a-00064:1", "a-00000:1"] {
+        let busy = handle.members().into_iter().filter(|member| member.key() != best);
+        let _flights: Vec<_> = busy.map(|member| member.begin()).collect();
+        let reply = ask(&mut stack, 0).await.unwrap();
+        let decision = of(&reply);
+        assert_eq!((decision.endpoint(), decision.members()), (Some(best), 10_000));
+        assert_eq!((decision.candidates().len(), find(decision, best).cost()), (64, Some(0.0)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_share_that_is_none_is_0_and_one_beyond_is_all() {
+    for (share, is_explained) in
+        [(f64::NAN, false), (-1.0, false), (0.0, false), (1.0, true), (7.0, true)]
+    {
+        let layer = BalanceLayer::new(fixed(&["a:1"]), LeastRequest::new()).explained(share);
+        let mut stack = over!(layer);
+        for _ in 0..100 {
+            let reply = ask(&mut stack, 0).await.unwrap();
+            assert_eq!(reply.decision().is_some(), is_explained, "{share}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_makes_no_difference_whether_the_rule_is_set_before_or_after() {
+    fn all_fail(_: Result<&Reply<String>, &BoxError>) -> Outcome {
+        Outcome::Failure
+    }
+    let layer = || BalanceLayer::new(fixed(&["a:1", "b:1"]), LeastRequest::new());
+    macro_rules! check {
+        ($layer:expr, $failures:expr) => {
+            let mut stack = over!($layer);
+            let handle = stack.handle();
+            assert!(ask(&mut stack, 0).await.unwrap().decision().is_some());
+            let failures: u64 = handle.members().iter().map(|member| member.failures()).sum();
+            assert_eq!(failures, $failures);
+        };
+    }
+    check!(layer().with_classify(all_fail).explained(1.0), 1);
+    check!(layer().explained(1.0).with_classify(all_fail), 1);
+    check!(layer().with_seed(7).explained(1.0).with_classify(all_fail).with_seed(8), 1);
+    check!(layer().with_classify(all_fail).explained(1.0).with_classify(ErrIsFailure), 0);
+    check!(WithClassify::with_classify(layer().explained(1.0), all_fail), 1);
+}
+
+#[cfg(feature = "hash")]
+mod by_a_key {
+    use tower_upstream::{
+        balance::{BoundedBy, ConsistentHash, HashScheme},
+        key,
+        rules::hash::{BoundedLoad, FadeIn},
+    };
+
+    use super::*;
+
+    const SCHEMES: [HashScheme; 4] = [
+        HashScheme::Maglev { size: 65_537 },
+        HashScheme::Nginx,
+        HashScheme::Skipper { points: 100 },
+        HashScheme::Rendezvous,
+    ];
+
+    fn by_body(scheme: HashScheme) -> ConsistentHash<fn(&Call<u64>) -> u64> {
+        let key: fn(&Call<u64>) -> u64 = |call| *call.body();
+        ConsistentHash::by_key(key).with_scheme(scheme)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_tells_that_its_endpoint_has_too_much_and_which_one_it_went_on_to() {
+        for scheme in SCHEMES {
+            let endpoints = fixed(&["a:1", "a:2", "a:3", "a:4", "a:5"]);
+            let mut stack = over!(BalanceLayer::new(endpoints, by_body(scheme)).explained(1.0));
+            let handle = stack.handle();
+            let home = ask(&mut stack, 7).await.unwrap();
+            let decision = of(&home);
+            assert_eq!(decision.regime(), Regime::Normal, "{scheme:?}: {decision}");
+            // None is in flight; the most are 1.5 times a fifth of one, as a whole number but for Skipper.
+            let bound = if scheme == SCHEMES[2] { 0.3 } else { 1.0 };
+            let chosen = &decision.candidates()[0];
+            assert_eq!(chosen.cost(), Some(0.0));
+            assert!((chosen.bound().unwrap() - bound).abs() < 1e-9, "{scheme:?}: {decision}");
+            assert!(
+                decision.candidates()[1..].iter().all(|of| of.passed_over()
+                    == Some(PassedOver::NotDrawn)
+                    && of.bound().is_none())
+            );
+
+            let member =
+                |key: &str| handle.members().into_iter().find(|of| of.key() == key).unwrap();
+            let home = home.into_body();
+            let _flights: Vec<_> = (0..5).map(|_| member(&home).begin()).collect();
+            let reply = ask(&mut stack, 7).await.unwrap();
+            let decision = of(&reply);
+            assert_ne!(reply.body(), &home);
+            assert_eq!(decision.regime(), Regime::Spill, "{scheme:?}: {decision}");
+            let over = find(decision, &home);
+            // 1.5 times a fifth of 6 calls.
+            let bound = if scheme == SCHEMES[2] { 1.8 } else { 2.0 };
+            assert_eq!((over.passed_over(), over.cost()), (Some(PassedOver::OverBound), Some(5.0)));
+            assert!((over.bound().unwrap() - bound).abs() < 1e-9, "{scheme:?}: {decision}");
+            assert_eq!(decision.candidates()[0].cost(), Some(0.0));
+            if scheme == SCHEMES[0] {
+                let text = decision.to_string();
+                let (chosen, home) = (reply.body(), &home);
+                let told = format!(
+                    "{chosen} by ConsistentHash (spill), cost 0 of 2; not {home}: over its bound, cost 5 of 2; not "
+                );
+                assert!(text.starts_with(&told), "{text}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_is_told_as_well_and_no_bound_is_none() {
+        let strategy = by_body(HashScheme::default()).with_bounded_by(BoundedBy::Occupancy);
+        let layer = BalanceLayer::new(fixed(&["s:1", "s:2"]), strategy);
+        let mut stack = over!(layer.explained(1.0));
+        for _ in 0..10 {
+            ask(&mut stack, 500).await.unwrap();
+        }
+        let reply = ask(&mut stack, 500).await.unwrap();
+        let chosen = &of(&reply).candidates()[0];
+        assert!(chosen.cost().is_some_and(|of| of > 0.5 && of <= 1.0), "{:?}", of(&reply));
+        assert_eq!(chosen.bound(), Some(1.0));
+
+        let strategy = by_body(HashScheme::default()).with_bounded_load(None);
+        let layer = BalanceLayer::new(fixed(&["a:1", "a:2"]), strategy);
+        let reply = ask(&mut over!(layer.explained(1.0)), 7).await.unwrap();
+        let chosen = &of(&reply).candidates()[0];
+        assert_eq!((chosen.cost(), chosen.bound()), (None, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_newcomer_is_told_that_will_have_the_key() {
+        for scheme in SCHEMES {
+            let endpoints = Memory::new(["a:1", "a:2", "a:3"]).unwrap();
+            let fade_in = FadeIn { window: Duration::from_secs(30), exponent: 1.0 };
+            let strategy =
+                by_body(scheme).with_fade_in(fade_in).with_bounded_load(BoundedLoad::new(1.25));
+            let mut stack = over!(BalanceLayer::new(endpoints.clone(), strategy).explained(1.0));
+            ask(&mut stack, 0).await.unwrap();
+            endpoints.insert("a:4").unwrap();
+            sleep(Duration::from_secs(15)).await;
+            let (mut told, mut moved) = (Vec::new(), 0);
+            for key in 0..200 {
+                let reply = ask(&mut stack, key).await.unwrap();
+                let decision = of(&reply);
+                assert_eq!(decision.regime(), Regime::Normal, "{decision}");
+                moved += usize::from(reply.body() == "a:4");
+                let fading = |of: &&Considered| of.passed_over() == Some(PassedOver::FadingIn);
+                if let Some(newcomer) = decision.candidates().iter().find(fading) {
+                    assert_ne!(newcomer.key(), reply.body());
+                    told.push((key, newcomer.key().to_owned()));
+                }
+            }
+            assert!(moved > 5 && told.len() > 5, "{scheme:?}: {moved}, {}", told.len());
+            sleep(Duration::from_secs(20)).await;
+            for (key, newcomer) in told {
+                let reply = ask(&mut stack, key).await.unwrap();
+                assert_eq!(*reply.body(), newcomer, "{scheme:?}: as it was told");
+                let fades = |of: &Considered| of.passed_over() == Some(PassedOver::FadingIn);
+                assert!(!of(&reply).candidates().iter().any(fades));
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_without_a_key_is_told_to_be_drawn() {
+        let strategy = ConsistentHash::by_key(key::optional(|_: &Call<u64>| None::<u64>));
+        let layer = BalanceLayer::new(fixed(&["a:1", "a:2"]), strategy);
+        let reply = ask(&mut over!(layer.explained(1.0)), 7).await.unwrap();
+        assert_eq!(of(&reply).regime(), Regime::Random);
+    }
 }
 
 #[cfg(feature = "http")]

@@ -4,13 +4,16 @@
 
 mod support;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
 use support::{Answer, Ask, Farm, Probe, Readiness, ms, secs, settle};
 use tokio::time::{Instant, advance, sleep};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_upstream::{
-    Attempts, BalanceLayer, Endpoint, Error, FailoverLayer,
+    Attempts, BalanceLayer, BoxError, Endpoint, Error, FailoverLayer, Outcome,
     balance::{Balance, BalanceConfig, BalanceHandle, Regime, RoundRobin, Sticky},
     discover::Memory,
     endpoint::Status,
@@ -225,16 +228,22 @@ async fn after_a_failure_it_belongs_to_what_answered() {
 
 #[tokio::test(start_paused = true)]
 async fn a_session_is_remembered_once_it_was_answered() {
-    let story = Story::new(&THREE);
+    let sessions = table();
+    let endpoints = THREE.map(|key| Endpoint::new(key).unwrap());
+    let story = Story::of(endpoints.into(), sessions.clone());
+    story.ask(1_000).await;
     story.farm.answers(Answer::Never);
     let call = tokio::spawn(story.set.clone().oneshot(Ask::new(7)));
     settle().await;
+    assert!(!call.is_finished());
     call.abort();
     settle().await;
     story.farm.answers(Answer::Fails);
     assert!(story.set.clone().oneshot(Ask::new(7)).await.is_err());
+    assert!(sessions.is_empty());
     story.farm.answers(Answer::Good);
     story.home(7).await;
+    assert_eq!(sessions.len(), 1);
     assert_eq!(story.moves(), [""; 0], "it never had another");
 }
 
@@ -323,12 +332,138 @@ async fn calls_of_sessions_are_not_hedged_and_their_decisions_say_why() {
         .layer(FailoverLayer::new(Attempts::up_to(2).hedge(ms(5))))
         .layer(BalanceLayer::with_config(endpoints, strategy, config))
         .service(farm.clone());
-    farm.answers(Answer::GoodAfter(ms(100)));
+    THREE.iter().for_each(|key| farm.get(key).answers(Answer::GoodAfter(ms(100))));
     let home = set.ready().await.unwrap().call(Ask::new(7)).await.unwrap();
-    assert_eq!(farm.calls(), 1);
+    assert_eq!(set.ready().await.unwrap().call(Ask::new(7)).await.unwrap(), home);
+    assert_eq!(farm.calls(), 2, "one each");
     farm.all().iter().for_each(|inner| inner.answers(Answer::Fails));
     let error = set.ready().await.unwrap().call(Ask::new(7)).await.unwrap_err();
     let first = error.history()[0].decision().unwrap();
     assert_eq!((first.endpoint(), first.regime()), (Some(&*home), Regime::Session));
     assert_eq!(error.decision().unwrap().regime(), Regime::Failover);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_calls_at_once_the_first_answer_decides_and_later_ones_move_nothing() {
+    let story = Story::new(&THREE);
+    story.ask(1_000).await;
+    for (key, after) in THREE.iter().zip([10, 20, 30]) {
+        story.farm.get(key).answers(Answer::GoodAfter(ms(after)));
+    }
+    for session in 0..6 {
+        let call = || tokio::spawn(story.set.clone().oneshot(Ask::new(session)));
+        let (one, other) = (call(), call());
+        let answers = [one.await.unwrap().unwrap(), other.await.unwrap().unwrap()];
+        assert_ne!(answers[0], answers[1]);
+        assert_eq!(Some(&story.home(session).await), answers.iter().min());
+    }
+    assert_eq!(story.moves(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_counts_as_a_failure_begins_and_moves_no_session() {
+    let (farm, sessions) = (Farm::default(), table());
+    let fails = Arc::new(AtomicBool::new(true));
+    let judged = fails.clone();
+    let layer = BalanceLayer::new(
+        Memory::new(THREE).unwrap(),
+        Sticky::new(RoundRobin::new(), sessions.clone()),
+    )
+    .with_classify(move |_: Result<&String, &BoxError>| match judged.load(Ordering::SeqCst) {
+        true => Outcome::Failure,
+        false => Outcome::Success,
+    });
+    let handle = layer.handle();
+    let set = layer.layer(farm);
+    let ask = async || set.clone().oneshot(Ask::new(7)).await.unwrap();
+    let mut seen = [ask().await, ask().await, ask().await];
+    seen.sort();
+    assert_eq!(seen, THREE, "in turn");
+    assert!(sessions.is_empty());
+    fails.store(false, Ordering::SeqCst);
+    let home = ask().await;
+    assert_eq!(ask().await, home);
+    fails.store(true, Ordering::SeqCst);
+    let veto = handle.members().iter().find(|of| of.key() == home).unwrap().veto(Reason::Ejected);
+    veto.raise();
+    settle().await;
+    assert_ne!(ask().await, home);
+    veto.clear();
+    settle().await;
+    assert_eq!(ask().await, home, "nothing else has answered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_choice_for_a_call_elsewhere_is_remembered_once_that_went_well() {
+    let story = Story::new(&THREE);
+    story.ask(1_000).await;
+    let pick = || story.set.pick(&Ask::new(7)).unwrap();
+    let mut seen = Vec::new();
+    for end in [Some(Outcome::Failure), Some(Outcome::Ignored), None] {
+        let picked = pick();
+        seen.push(picked.endpoint().key().to_owned());
+        if let Some(outcome) = end {
+            picked.report(outcome);
+        }
+    }
+    seen.sort();
+    assert_eq!(seen, THREE, "in turn");
+    let first = pick();
+    let home = first.endpoint().key().to_owned();
+    first.report(Outcome::Success);
+    for _ in 0..5 {
+        assert_eq!(pick().endpoint().key(), home);
+    }
+    assert_eq!(story.home(7).await, home);
+    assert_eq!(story.moves(), [""; 0]);
+    let veto = story.member(&home).veto(Reason::Ejected);
+    veto.raise();
+    settle().await;
+    let next = pick();
+    let moved_to = next.endpoint().key().to_owned();
+    next.report(Outcome::Success);
+    assert_eq!(story.moves(), [moved_to]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_all_endpoints_drain_they_keep_their_sessions_until_their_time_is_over() {
+    let story = Story::new(&THREE);
+    let home = story.home(7).await;
+    THREE.iter().for_each(|key| assert!(story.handle.drain(key)));
+    settle().await;
+    let ask = |number| tokio::spawn(story.set.clone().oneshot(Ask::new(number)));
+    assert_eq!(ask(7).await.unwrap().unwrap(), home, "at once");
+    assert!(ask(1_000).await.unwrap().is_err(), "no others");
+    for _ in 0..7 {
+        assert_eq!(story.home(7).await, home, "also once others fail fast");
+        assert_eq!(story.set.pick(&Ask::new(7)).unwrap().endpoint().key(), home);
+        assert!(story.set.pick(&Ask::new(1_000)).is_err());
+        sleep(secs(2)).await;
+    }
+    // It is waited for as ever.
+    story.farm.get(&home).is(Readiness::Pending);
+    let call = ask(7);
+    sleep(ms(300)).await;
+    story.farm.get(&home).is(Readiness::Ready);
+    assert_eq!(call.await.unwrap().unwrap(), home);
+    sleep(secs(8)).await;
+    assert!(ask(7).await.unwrap().is_err());
+    assert!(story.set.pick(&Ask::new(7)).is_err());
+    assert_eq!(story.moves(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_takes_longer_than_a_session_lasts_moves_it_all_the_same() {
+    let endpoints = THREE.map(|key| Endpoint::new(key).unwrap());
+    let story = Story::of(endpoints.into(), table().with_session_timeout(secs(60)));
+    let home = story.home(7).await;
+    let veto = story.member(&home).veto(Reason::Ejected);
+    veto.raise();
+    settle().await;
+    story.farm.answers(Answer::GoodAfter(secs(100)));
+    let next = story.ask(7).await;
+    assert_ne!(next, home);
+    story.farm.answers(Answer::Good);
+    assert_eq!(story.home(7).await, next);
+    assert_eq!(story.moves(), [next]);
 }

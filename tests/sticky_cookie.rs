@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::{
     Request, Response, StatusCode,
-    header::{COOKIE, SET_COOKIE},
+    header::{CACHE_CONTROL, COOKIE, SET_COOKIE},
 };
 use tokio::time::advance;
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneSyncService};
@@ -44,8 +44,12 @@ impl Answered {
 
 impl Proxy {
     fn new(cookie: SessionCookieLayer) -> Self {
+        Self::with(cookie.clone(), cookie)
+    }
+
+    fn with(cookie: SessionCookieLayer, sessions: SessionCookieLayer) -> Self {
         let endpoints = Memory::new(KEYS).unwrap();
-        let strategy = Sticky::new(RoundRobin::new(), cookie.clone());
+        let strategy = Sticky::new(RoundRobin::new(), sessions);
         let stack = ServiceBuilder::new()
             .layer(cookie)
             .layer(FailoverLayer::new(Attempts::up_to(3)).with_classify(HttpClassify))
@@ -54,8 +58,15 @@ impl Proxy {
                 let key = endpoint.key().to_owned();
                 service_fn(move |request: Request<()>| {
                     let mut response = Response::new(key.clone());
-                    if request.headers().get("fail").is_some_and(|of| *of == *key) {
+                    if request.headers().get("fail").is_some_and(|of| *of == *key || of == "all") {
                         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+                    }
+                    if request.uri().path() == "/own" {
+                        for own in ["a=1; Path=/", "__upstream=2"] {
+                            response.headers_mut().append(SET_COOKIE, own.parse().unwrap());
+                        }
+                        let public = "public, max-age=60".parse().unwrap();
+                        response.headers_mut().insert(CACHE_CONTROL, public);
                     }
                     std::future::ready(Ok::<_, BoxError>(response))
                 })
@@ -204,4 +215,91 @@ fn secrets_that_can_be_guessed_are_refused_and_none_is_shown() {
     }
     let shown = format!("{:?}", SessionCookieLayer::new([NEW]).unwrap());
     assert!(!shown.contains("secret"), "{shown}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_that_promises_something_has_what_browsers_ask_for() {
+    for (name, rest) in [
+        ("__Host-a", "Path=/; Max-Age=1912; HttpOnly; SameSite=Lax; Secure"),
+        ("__HOST-a", "Path=/; Max-Age=1912; HttpOnly; SameSite=Lax; Secure"),
+        ("__Secure-a", "Path=/b/c; Max-Age=1912; HttpOnly; SameSite=Lax; Secure"),
+        ("__Hostess", "Path=/b/c; Max-Age=1912; HttpOnly; SameSite=Lax"),
+    ] {
+        let cookie = SessionCookieLayer::new([NEW]).unwrap().with_name(name).with_secure(false);
+        let mut proxy = Proxy::new(cookie.with_path("b /;c\r\n"));
+        let first = proxy.ask(&[]).await;
+        assert!(first.set.as_ref().unwrap().ends_with(rest), "{:?}", first.set);
+        assert_eq!(proxy.ask(&[&first.pair()]).await.by, first.by);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_is_of_one_name_and_path_and_is_nothing_to_others() {
+    let of = |name: &str, path: &str| {
+        let cookie = SessionCookieLayer::new([NEW]).unwrap().with_name(name).with_path(path);
+        Proxy::new(cookie)
+    };
+    let first = of("a", "/x").ask(&[]).await;
+    let value = first.pair()[2..].to_owned();
+    for (name, path, is_valid) in [("a", "/x", true), ("b", "/x", false), ("a", "/y", false)] {
+        let next = of(name, path).ask(&[&format!("{name}={value}")]).await;
+        assert_eq!(next.set.is_none(), is_valid, "{name} {path}");
+    }
+    // Two groups on one host.
+    let (mut one, mut other) = (of("a", "/"), of("b", "/"));
+    let (at_one, at_other) = (one.ask(&[]).await, other.ask(&[]).await);
+    let both = format!("{}; {}", at_one.pair(), at_other.pair());
+    for _ in 0..4 {
+        let (next, next_other) = (one.ask(&[&both]).await, other.ask(&[&both]).await);
+        assert_eq!((next.by, next.set), (at_one.by.clone(), None));
+        assert_eq!((next_other.by, next_other.set), (at_other.by.clone(), None));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_set_after_a_clone_was_given_away_counts() {
+    let cookie = SessionCookieLayer::new([NEW]).unwrap();
+    let sessions = cookie.clone();
+    let timeout = Duration::from_secs(160);
+    let mut proxy = Proxy::with(cookie.with_secure(false).with_session_timeout(timeout), sessions);
+    let first = proxy.ask(&[]).await;
+    let set = first.set.clone().unwrap();
+    assert!(set.ends_with("; Max-Age=170; HttpOnly; SameSite=Lax"), "{set}");
+    for after in [5, 6] {
+        let next = proxy.ask(&[&first.pair()]).await;
+        assert_eq!((next.by, next.set), (first.by.clone(), None));
+        advance(Duration::from_secs(after)).await;
+    }
+    let next = proxy.ask(&[&first.pair()]).await;
+    assert_eq!((next.by, next.set.is_some()), (first.by, true), "it goes by the layer");
+}
+
+#[tokio::test(start_paused = true)]
+async fn cookies_of_the_endpoint_stay_and_no_shared_cache_keeps_ours() {
+    let mut proxy = Proxy::of(&[NEW]);
+    let mut ask = async |cookie: &str| {
+        let request = Request::head("/own").header(COOKIE, cookie).body(()).unwrap();
+        let response = proxy.stack.ready().await.unwrap().call(request).await.unwrap();
+        let all = |name| {
+            let values = response.headers().get_all(name).iter();
+            values.map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        (all(SET_COOKIE), all(CACHE_CONTROL))
+    };
+    let (cookies, caching) = ask("").await;
+    assert_eq!(cookies[..2], ["a=1; Path=/", "__upstream=2"]);
+    assert!(cookies.len() == 3 && cookies[2].starts_with("__upstream="), "{cookies:?}");
+    assert_eq!(caching, ["public, max-age=60", "private"]);
+    let pair = cookies[2].split(';').next().unwrap();
+    let (cookies, caching) = ask(pair).await;
+    assert_eq!((cookies.len(), &*caching), (2, &["public, max-age=60".to_owned()][..]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_a_failure_sets_no_cookie() {
+    let mut proxy = Proxy::of(&[NEW]);
+    assert_eq!(proxy.ask_failing(&[], "all").await.set, None);
+    let first = proxy.ask(&[]).await;
+    assert_eq!(proxy.ask_failing(&[&first.pair()], "all").await.set, None);
+    assert_eq!(proxy.ask(&[&first.pair()]).await.by, first.by);
 }

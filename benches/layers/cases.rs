@@ -240,7 +240,7 @@ const PLENTY: Quota = Quota::per_second(1_000_000_000);
 const KEYS: u64 = 100_000;
 
 /// So many sets of 10,000 members are more than the caches hold.
-const COLD: usize = 8;
+pub(crate) const COLD: usize = 8;
 
 pub(crate) fn keyed()
 -> impl Service<u64, Response = u64, Error = Error, Future: Send> + Clone + Send + 'static {

@@ -200,6 +200,44 @@ impl Drop for Counted {
     }
 }
 
+/// One of `members` that a random place of a table of `slots` names, with a counter of calls in flight: what a choice
+/// by a key reads, whatever it does beside. A place takes two bytes.
+#[derive(Clone)]
+pub(crate) struct SharedSlots {
+    slots: Arc<[u16]>,
+    counters: Arc<[Arc<Padded<AtomicU32>>]>,
+}
+
+impl SharedSlots {
+    pub(crate) fn new(slots: usize, members: u16) -> Self {
+        let counter = |_| Arc::new(Padded(AtomicU32::new(0)));
+        let slot = |_| (random() % u64::from(members)) as u16;
+        Self {
+            slots: (0..slots).map(slot).collect(),
+            counters: (0..members).map(counter).collect(),
+        }
+    }
+}
+
+impl Service<u64> for SharedSlots {
+    type Response = u64;
+    type Error = Infallible;
+    type Future = Counted;
+
+    #[inline]
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    #[inline]
+    fn call(&mut self, request: u64) -> Counted {
+        let at = (u128::from(random()) * self.slots.len() as u128) >> 64;
+        let counter = self.counters[usize::from(self.slots[at as usize])].clone();
+        counter.0.fetch_add(1, Ordering::Relaxed);
+        Counted { counter, request }
+    }
+}
+
 #[inline]
 fn random() -> u64 {
     thread_local! {

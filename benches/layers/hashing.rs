@@ -7,14 +7,22 @@ use std::{
 };
 
 use tower_upstream::{
-    balance::{ConsistentHash, HashScheme},
+    balance::{ConsistentHash, HashScheme, Random},
     rules::hash::{BoundedLoad, Maglev, Rendezvous, Ring, RingSize},
 };
 
-use crate::{cases::balance, harness::Case};
+use crate::{
+    cases::{COLD, balance},
+    floors::SharedSlots,
+    harness::Case,
+    services::InTurn,
+};
 
 /// Points that make 10,000 endpoints a ring of a million.
 const POINTS: u32 = 100;
+
+/// So many calls that nearly all of a table has been read.
+const WARMING: u64 = 400_000;
 
 pub(crate) fn all() -> Vec<Case> {
     let maglev = |size| HashScheme::Maglev { size };
@@ -24,16 +32,37 @@ pub(crate) fn all() -> Vec<Case> {
     let unbounded = |members, scheme| move || balance(members, by_key(scheme, None));
     let bounded =
         |members, scheme| move || balance(members, by_key(scheme, Some(BoundedLoad::default())));
-    vec![
+    let few = vec![
         Case::ok("hash/maglev/10", unbounded(10, small)),
         Case::ok("hash/maglev, bounded/10", bounded(10, small)),
-        Case::ok("hash/maglev/10000", unbounded(10_000, large)),
-        Case::ok("hash/maglev, bounded/10000", bounded(10_000, large)),
         Case::ok("hash/ring of Envoy/10", unbounded(10, envoy)),
-        Case::ok("hash/ring of a million/10000", unbounded(10_000, ring)),
-        Case::ok("hash/ring of a million, bounded/10000", bounded(10_000, ring)),
         Case::ok("hash/rendezvous/10", unbounded(10, HashScheme::Rendezvous)),
-    ]
+    ];
+    // What each reads at random: 20 kB, 131 kB, 2 MB, 8 MB.
+    let floor = |slots| move || SharedSlots::new(slots, 10_000);
+    let many = [
+        Case::ok("floor: hash, a slot of 10,000/10000", floor(10_000)),
+        Case::ok("floor: hash, a slot of 65,537/10000", floor(65_537)),
+        Case::ok("floor: hash, a slot of 1,000,003/10000", floor(1_000_003)),
+        Case::ok("floor: hash, a slot of 4,194,304/10000", floor(1 << 22)),
+        Case::ok("hash/no table: random/10000", || balance(10_000, Random::new())),
+        Case::ok("hash/maglev/10000", unbounded(10_000, small)).at_most(60.0),
+        Case::ok("hash/maglev, bounded/10000", bounded(10_000, small)).at_most(60.0),
+        Case::ok("hash/maglev of a million/10000", unbounded(10_000, large)).at_most(60.0),
+        Case::ok("hash/maglev of a million, bounded/10000", bounded(10_000, large)).at_most(60.0),
+        Case::ok("hash/ring of a million/10000", unbounded(10_000, ring)).at_most(60.0),
+        Case::ok("hash/ring of a million, bounded/10000", bounded(10_000, ring)).at_most(60.0),
+    ];
+    let cold = [
+        Case::ok("floor: hash, a slot of 1,000,003, cold/10000", move || {
+            InTurn::new(COLD, floor(1_000_003))
+        }),
+        Case::ok("hash/maglev of a million, cold/10000", move || {
+            InTurn::new(COLD, unbounded(10_000, large))
+        }),
+    ];
+    let many = many.into_iter().map(|case| case.warmed_by(WARMING));
+    few.into_iter().chain(many).chain(cold).collect()
 }
 
 /// How long it takes to make each table and ring anew, if the command line asks for it.

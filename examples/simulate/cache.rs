@@ -10,6 +10,8 @@ use std::{
 pub(crate) struct Cache {
     pub(crate) keys: usize,
     pub(crate) miss: Duration,
+    /// Until then it takes no time, so that a simulation begins with caches that are filled.
+    pub(crate) filled_at: Duration,
 }
 
 /// The keys of one server, of which it forgets the one that was not asked for longest.
@@ -35,7 +37,7 @@ impl Known {
                 *since
             }
             None => {
-                let since = now + cache.miss;
+                let since = if now < cache.filled_at { now } else { now + cache.miss };
                 self.keys.insert(key, (since, self.turn));
                 since
             }

@@ -57,31 +57,40 @@ impl Trace {
         self.sent_in(window).filter(|done| is_so(done)).count() as f64 / all.max(1) as f64
     }
 
-    /// How much more the fullest server has in flight than all on average: the mean over the requests
-    /// of a window, when they are sent.
-    pub(crate) fn worst_to_mean(&self, window: Window) -> f64 {
-        let mut changes: Vec<_> =
+    /// Tells `tell` of each request that a server got, in the order in which they were sent, and what each server had
+    /// in flight before.
+    pub(crate) fn with_loads(&self, mut tell: impl FnMut(&Done, usize, &[u32])) {
+        let mut sent: Vec<_> =
             self.done.iter().filter_map(|done| Some((done, done.server?))).collect();
-        changes.sort_by_key(|(done, _)| done.sent);
+        sent.sort_by_key(|(done, _)| done.sent);
         let mut ends = BinaryHeap::<Reverse<(Duration, usize)>>::new();
         let mut loads = vec![0_u32; self.scenario.servers];
-        let (mut sum, mut count) = (0.0, 0_u32);
-        for (done, server) in changes {
+        for (done, server) in sent {
             while let Some(Reverse((_, ended))) =
                 ends.peek().copied().filter(|Reverse((at, _))| *at <= done.sent)
             {
                 loads[ended] -= 1;
                 ends.pop();
             }
+            tell(done, server, &loads);
             loads[server] += 1;
             ends.push(Reverse((done.sent + done.took, server)));
+        }
+    }
+
+    /// How much more the fullest server has in flight than all on average: the mean over the requests
+    /// of a window, when they are sent.
+    pub(crate) fn worst_to_mean(&self, window: Window) -> f64 {
+        let (mut sum, mut count) = (0.0, 0_u32);
+        self.with_loads(|done, server, loads| {
             if window.contains(&done.sent.as_secs_f64()) {
-                let total: u32 = loads.iter().sum();
-                let most = loads.iter().max().copied().unwrap_or(0);
-                sum += f64::from(most) * loads.len() as f64 / f64::from(total);
+                let with_it = |(of, load): (usize, &u32)| load + u32::from(of == server);
+                let loads = loads.iter().enumerate().map(with_it);
+                let most = loads.clone().max().unwrap_or(0);
+                sum += f64::from(most) * loads.len() as f64 / f64::from(loads.sum::<u32>());
                 count += 1;
             }
-        }
+        });
         sum / f64::from(count.max(1))
     }
 

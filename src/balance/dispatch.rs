@@ -105,7 +105,7 @@ where
     pub(super) fn explained(self, state: State) -> ResponseFuture<S, P, Req, C> {
         let mut told = self.told(random_fraction() < self.set.config().explain);
         if !state.is_up() {
-            return self.wait_or_fail(told);
+            return self.without_candidates(told);
         }
         let snapshot = self.set.snapshot.load();
         if told.is_none() {
@@ -127,7 +127,7 @@ where
         let state = self.set.state.load();
         let mut told = self.told(state.explains());
         if !state.is_up() {
-            return self.wait_or_fail(told);
+            return self.without_candidates(told);
         }
         let snapshot = self.set.snapshot.load();
         let (strategy, tried) = (&self.set.strategy, self.tried);
@@ -238,6 +238,19 @@ where
             waiting = waiting.with_first(first, service, None);
         }
         ResponseFuture::waiting(None, waiting, self.classify.clone())
+    }
+
+    /// None to choose, unless the endpoint of the call's session only drains.
+    #[cold]
+    #[inline(never)]
+    fn without_candidates(self, mut told: Told) -> ResponseFuture<S, P, Req, C> {
+        let choice = self.set.homes().and_then(|homes| {
+            homes.choose_home(&self.set.strategy, self.tried, &self.request, &mut told)
+        });
+        match choice {
+            None => self.wait_or_fail(told),
+            choice => self.call_choice(choice, told),
+        }
     }
 
     /// None to choose: for long already, or may the call wait? What the last snapshot has may be of a

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::strategy::{Candidates, Notes, Pick};
+use super::strategy::{Candidates, Noted, Notes, Pick};
 use crate::{
     choose::Tried,
     decision::{Considered, Decision, PassedOver, Regime},
@@ -16,7 +16,7 @@ pub(super) struct Choices {
     strategy: &'static str,
     /// Of the last choice.
     regime: Regime,
-    /// Those that were chosen have no reason yet.
+    /// The last ones, no more than are listed. Those that were chosen have no reason yet.
     considered: Vec<Considered>,
 }
 
@@ -45,20 +45,20 @@ impl Choices {
             Regime::Normal if notes.is_random() => Regime::Random,
             regime => regime,
         };
-        let mut compared = notes.into_costs();
-        if let Some(picked) = picked.filter(|&index| compared.iter().all(|&(of, _)| of != index)) {
-            compared.push((picked, f64::NAN));
+        let mut noted = notes.into_noted();
+        if let Some(picked) = picked.filter(|&index| noted.iter().all(|of| of.index != index)) {
+            noted.push(Noted::new(picked, PassedOver::NotDrawn));
         }
-        for (index, cost) in compared {
-            let Some(candidate) = candidates.get(index) else { continue };
-            let cost = Some(cost).filter(|cost| !cost.is_nan());
+        for of in noted {
+            let Some(candidate) = candidates.get(of.index) else { continue };
             let member = candidate.member();
-            let why = match picked == Some(index) {
+            let why = match picked == Some(of.index) {
                 true => None,
-                false if candidates.is_free(index) => Some(PassedOver::Costlier),
+                false if candidates.is_free(of.index) => Some(of.passed_over),
                 false => Some(barred(member).unwrap_or(PassedOver::Tried)),
             };
-            self.consider(member, cost, why);
+            let number = |of: Option<f64>| of.filter(|of| !of.is_nan());
+            self.consider(member, number(of.cost), number(of.bound), why);
         }
         picked
     }
@@ -66,14 +66,24 @@ impl Choices {
     /// It was chosen without a strategy.
     fn take(&mut self, member: &Member, regime: Regime) {
         self.regime = regime;
-        self.consider(member, None, None);
+        self.consider(member, None, None, None);
     }
 
     /// The last word counts of what is considered again.
-    fn consider(&mut self, member: &Member, cost: Option<f64>, passed_over: Option<PassedOver>) {
+    fn consider(
+        &mut self,
+        member: &Member,
+        cost: Option<f64>,
+        bound: Option<f64>,
+        passed_over: Option<PassedOver>,
+    ) {
         let key = member.shared_key();
-        self.considered.retain(|of| of.key != *key);
-        self.considered.push(Considered { key: key.clone(), cost, passed_over });
+        let before = self.considered.iter().position(|of| of.key == *key);
+        let full = (self.considered.len() >= Decision::MOST).then_some(0);
+        if let Some(at) = before.or(full) {
+            self.considered.remove(at);
+        }
+        self.considered.push(Considered { key: key.clone(), cost, bound, passed_over });
     }
 
     /// The decision, once the call is made to `chosen`, or to none. `all` are the members of the set; `beside`
@@ -92,8 +102,9 @@ impl Choices {
         let at = self.considered.iter().position(|of| Some(&of.key) == endpoint.as_ref());
         let mut candidates = Vec::new();
         if let Some(key) = &endpoint {
-            let cost = at.and_then(|at| self.considered.swap_remove(at).cost);
-            candidates.push(Considered { key: key.clone(), cost, passed_over: None });
+            let of = at.map(|at| self.considered.remove(at));
+            let (cost, bound) = of.map_or((None, None), |of| (of.cost, of.bound));
+            candidates.push(Considered { key: key.clone(), cost, bound, passed_over: None });
         }
         for mut of in self.considered {
             of.passed_over.get_or_insert(PassedOver::NotReady);
@@ -109,7 +120,8 @@ impl Choices {
             }
             let why = if tried.contains(member) { Some(PassedOver::Tried) } else { barred(member) };
             let passed_over = Some(why.unwrap_or(PassedOver::NotDrawn));
-            candidates.push(Considered { key: key.clone(), cost: None, passed_over });
+            let key = key.clone();
+            candidates.push(Considered { key, cost: None, bound: None, passed_over });
         }
         candidates.truncate(Decision::MOST);
         let (strategy, members) = (self.strategy, all.len());
@@ -153,4 +165,28 @@ fn barred(member: &Member) -> Option<PassedOver> {
         Reason::Draining => PassedOver::Draining,
         Reason::Disabled => PassedOver::Disabled,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::Endpoint;
+
+    #[test]
+    fn a_call_that_considers_many_remembers_the_last_ones() {
+        let member = |number: usize| Member::new(Endpoint::new(format!("a:{number}")).unwrap());
+        let members: Vec<_> = (1..=1_000).map(member).collect();
+        let mut choices = Choices::new("any");
+        for member in &members {
+            choices.consider(member, Some(1.0), None, Some(PassedOver::Costlier));
+            assert!(choices.considered.len() <= Decision::MOST);
+        }
+        choices.consider(&members[990], Some(2.0), None, None);
+        assert_eq!(choices.considered.len(), Decision::MOST);
+        let decision = choices.decide(Some(&*members[990]), &members, Tried::NONE, None);
+        let listed = decision.candidates();
+        assert_eq!((listed.len(), decision.members()), (Decision::MOST, 1_000));
+        assert_eq!((listed[0].key(), listed[0].cost()), ("a:991", Some(2.0)));
+        assert_eq!((listed[1].key(), listed[63].key()), ("a:937", "a:1000"));
+    }
 }

@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, marker::PhantomData, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 use tower_layer::Layer;
@@ -14,7 +14,7 @@ use super::{
 use crate::{
     connect::Connect,
     discover::Discover,
-    outcome::{ErrIsFailure, Explained, TypeName},
+    outcome::{ErrIsFailure, Explained, Explains, TypeName},
     sync::RandomSource,
     telemetry::{Events, Reporter},
 };
@@ -47,7 +47,7 @@ use crate::{
 /// assert!(answer.starts_with("7 by http://10.0.0."));
 /// # Ok(()) }
 /// ```
-pub struct BalanceLayer<D, P, C = ErrIsFailure> {
+pub struct BalanceLayer<D, P, C = ErrIsFailure, E = ()> {
     discover: Arc<D>,
     strategy: P,
     sets: Arc<Sets>,
@@ -55,6 +55,7 @@ pub struct BalanceLayer<D, P, C = ErrIsFailure> {
     runtime: Option<Handle>,
     seed: Option<u64>,
     classify: C,
+    explains: PhantomData<E>,
 }
 
 impl<D: Discover, P: Strategy> BalanceLayer<D, P> {
@@ -84,11 +85,12 @@ impl<D: Discover, P: Strategy> BalanceLayer<D, P> {
             runtime: None,
             seed: None,
             classify: ErrIsFailure,
+            explains: PhantomData,
         }
     }
 }
 
-impl<D, P: Strategy, C> BalanceLayer<D, P, C> {
+impl<D, P: Strategy, C, E> BalanceLayer<D, P, C, E> {
     /// Chooses with random numbers that `seed` determines, see [`Seeded`], and draws from them for how long
     /// endpoints are ejected. Default: other numbers each time.
     ///
@@ -99,7 +101,7 @@ impl<D, P: Strategy, C> BalanceLayer<D, P, C> {
     /// # Ok::<(), tower_upstream::Error>(())
     /// ```
     #[must_use]
-    pub fn with_seed(self, seed: u64) -> BalanceLayer<D, Seeded<P>, C> {
+    pub fn with_seed(self, seed: u64) -> BalanceLayer<D, Seeded<P>, C, E> {
         BalanceLayer {
             discover: self.discover,
             strategy: Seeded::new(self.strategy, seed),
@@ -108,11 +110,12 @@ impl<D, P: Strategy, C> BalanceLayer<D, P, C> {
             runtime: self.runtime,
             seed: Some(seed),
             classify: self.classify,
+            explains: PhantomData,
         }
     }
 }
 
-impl<D, P, C> BalanceLayer<D, P, C> {
+impl<D, P, C, E> BalanceLayer<D, P, C, E> {
     /// Sets [`fail_fast_after`](BalanceConfig::fail_fast_after). Set it before you take a handle.
     #[must_use]
     pub fn with_fail_fast_after(self, fail_fast_after: Duration) -> Self {
@@ -128,9 +131,8 @@ impl<D, P, C> BalanceLayer<D, P, C> {
     }
 
     /// Explains this share of the calls, from 0 to 1, by a [`Decision`](super::Decision) in their answers, which are
-    /// of a type that can [carry](super::Explain) it, and in their errors. Call it after
-    /// [`with_classify`](Self::with_classify), and before you take a handle, which can change the
-    /// [share](BalanceConfig::explain). With the share 0, calls cost what they cost without.
+    /// of a type that can [carry](super::Explain) it, and in their errors. Call it before you take a handle, which
+    /// can change the [share](BalanceConfig::explain). With the share 0, calls cost what they cost without.
     ///
     /// ```
     /// use tower_upstream::{BalanceLayer, LeastRequest, discover};
@@ -139,11 +141,11 @@ impl<D, P, C> BalanceLayer<D, P, C> {
     /// # Ok::<(), tower_upstream::Error>(())
     /// ```
     #[must_use]
-    pub fn explained(self, share: f64) -> BalanceLayer<D, P, Explained<C>> {
-        let config = self.handle().config().with_explain(share);
+    pub fn explained(self, share: f64) -> BalanceLayer<D, P, C, Explained> {
+        let sets = Sets::new(self.handle().config().with_explain(share));
         let Self { discover, strategy, reporter, runtime, seed, classify, .. } = self;
-        let (sets, classify) = (Sets::new(config), Explained(classify));
-        BalanceLayer { discover, strategy, sets, reporter, runtime, seed, classify }
+        let explains = PhantomData;
+        BalanceLayer { discover, strategy, sets, reporter, runtime, seed, classify, explains }
     }
 
     /// Names this balancer in its errors ([`Error::guard`](crate::Error::guard)), events and logs.
@@ -241,9 +243,9 @@ impl<D, P, C> BalanceLayer<D, P, C> {
     /// # Ok::<(), tower_upstream::Error>(())
     /// ```
     #[must_use]
-    pub fn with_classify<J>(self, classify: J) -> BalanceLayer<D, P, J> {
-        let Self { discover, strategy, sets, reporter, runtime, seed, .. } = self;
-        BalanceLayer { discover, strategy, sets, reporter, runtime, seed, classify }
+    pub fn with_classify<J>(self, classify: J) -> BalanceLayer<D, P, J, E> {
+        let Self { discover, strategy, sets, reporter, runtime, seed, explains, .. } = self;
+        BalanceLayer { discover, strategy, sets, reporter, runtime, seed, classify, explains }
     }
 
     /// Returns the handle of all sets that this layer value and its clones make.
@@ -262,15 +264,16 @@ impl<D, P, C> BalanceLayer<D, P, C> {
     }
 }
 
-impl<D, P, C, K> Layer<K> for BalanceLayer<D, P, C>
+impl<D, P, C, E, K> Layer<K> for BalanceLayer<D, P, C, E>
 where
     D: Discover,
     P: Strategy + Clone,
     C: Clone,
+    E: Explains,
     K: Connect + Send + Sync + 'static,
     K::Service: Clone + Send + Sync + 'static,
 {
-    type Service = Balance<K::Service, P, C>;
+    type Service = Balance<K::Service, P, E::Rule<C>>;
 
     fn layer(&self, connect: K) -> Self::Service {
         let starter = Starter { discover: self.discover.clone(), connect: Arc::new(connect) };
@@ -282,11 +285,11 @@ where
             RandomSource::of(self.seed),
             Box::new(starter),
         );
-        Balance::new(set, self.classify.clone())
+        Balance::new(set, E::rule(self.classify.clone()))
     }
 }
 
-impl<D, P: Clone, C: Clone> Clone for BalanceLayer<D, P, C> {
+impl<D, P: Clone, C: Clone, E> Clone for BalanceLayer<D, P, C, E> {
     fn clone(&self) -> Self {
         Self {
             discover: self.discover.clone(),
@@ -296,11 +299,12 @@ impl<D, P: Clone, C: Clone> Clone for BalanceLayer<D, P, C> {
             runtime: self.runtime.clone(),
             seed: self.seed,
             classify: self.classify.clone(),
+            explains: PhantomData,
         }
     }
 }
 
-impl<D: fmt::Debug, P: fmt::Debug, C> fmt::Debug for BalanceLayer<D, P, C> {
+impl<D: fmt::Debug, P: fmt::Debug, C, E> fmt::Debug for BalanceLayer<D, P, C, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BalanceLayer")
             .field("discover", &self.discover)

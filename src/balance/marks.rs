@@ -7,6 +7,7 @@ use super::{
     group::Connected,
     probation::Probe,
     set::Set,
+    snapshot::Snapshot,
     strategy::Pick,
 };
 use crate::{
@@ -53,10 +54,7 @@ impl Marks {
     {
         let member = &connected.member;
         let snapshot = set.snapshot.load();
-        let home = set.strategy.home(&snapshot.sole.table, request);
-        let is_home = home.is_some_and(|home| Arc::ptr_eq(home, member));
-        let binding = set.strategy.bind(request, member, is_home);
-        let binding = binding.map(|binding| Bound::new(binding, &set.reporter, member));
+        let binding = Bound::of(set, &snapshot, member, request);
         let beside = probe.is_some().then_some(Regime::Probation);
         let decide = |told: Box<Choices>| told.decide(Some(member), &snapshot.all, tried, beside);
         Self { binding, decision: told.map(decide), probe }
@@ -77,11 +75,9 @@ impl Marks {
         C: Classify<T, E>,
     {
         Probe::settle(self.probe.take(), ended);
+        Bound::settle(self.binding.take(), ended, answer.is_ok());
         match answer {
             Ok(mut answer) => {
-                if let Some(bound) = self.binding.take() {
-                    bound.answered();
-                }
                 if let Some(decision) = self.decision.take() {
                     classify.explain(&mut answer, decision);
                 }
@@ -96,16 +92,34 @@ impl Marks {
 }
 
 impl Bound {
-    fn new(binding: Binding, reporter: &Reporter, member: &Member) -> Self {
-        let (reporter, endpoint) = (reporter.clone(), member.shared_key().clone());
-        Self { binding, reporter, endpoint }
+    /// Of a call that is made to `member` now; `None` if there is nothing to remember.
+    pub(super) fn of<S, P, Req>(
+        set: &Set<S, P>,
+        snapshot: &Snapshot<S, P::Table>,
+        member: &Arc<Member>,
+        request: &Req,
+    ) -> Option<Self>
+    where
+        P: Pick<Req>,
+    {
+        let home = set.strategy.home(&snapshot.sole.table, request);
+        let is_home = home.is_some_and(|home| Arc::ptr_eq(home, member));
+        let binding = set.strategy.bind(request, member, is_home)?;
+        let (reporter, endpoint) = (set.reporter.clone(), member.shared_key().clone());
+        Some(Self { binding, reporter, endpoint })
     }
 
-    fn answered(self) {
-        let moves = self.binding.moves();
-        self.binding.answered();
-        if moves {
-            self.reporter.emit(Some(&self.endpoint), || EventKind::SessionMoved);
+    /// The call has `ended`. No session is to belong to an endpoint that failed, whatever that said; an error may
+    /// be the answer of one that did its work.
+    pub(super) fn settle(this: Option<Self>, ended: Option<CallEnd>, is_ok: bool) {
+        let Some(this) = this else { return };
+        let has_answered = match ended {
+            Some(CallEnd::Failed | CallEnd::Throttled) => false,
+            Some(CallEnd::Succeeded) => true,
+            Some(CallEnd::Ignored) | None => is_ok,
+        };
+        if has_answered && this.binding.answered() {
+            this.reporter.emit(Some(&this.endpoint), || EventKind::SessionMoved);
         }
     }
 }

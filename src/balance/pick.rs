@@ -6,6 +6,7 @@ use tokio::{runtime::Handle, time::sleep_until};
 
 use super::{
     group::{Choice, Connected},
+    marks::Bound,
     probation::Probe,
     service::Balance,
     set::Set,
@@ -41,11 +42,13 @@ pub struct Picked<S> {
     flight: Flight<Arc<Connected<S>>>,
     /// If the endpoint is on probation: the place of this call.
     probe: Option<Probe>,
+    /// If the session of the call is not known to belong to the endpoint.
+    binding: Option<Bound>,
 }
 
 impl<S> Picked<S> {
-    fn new(Choice { connected, probe }: Choice<S>) -> Self {
-        Self { flight: Flight::begin_elsewhere(connected), probe }
+    fn new(Choice { connected, probe }: Choice<S>, binding: Option<Bound>) -> Self {
+        Self { flight: Flight::begin_elsewhere(connected), probe, binding }
     }
 
     /// Returns what discovery says of the endpoint now.
@@ -70,11 +73,13 @@ impl<S> Picked<S> {
     /// Tells the balancer how the call ended: its latency, or its failure, counts as that of a call through
     /// the balancer does.
     ///
-    /// [`Outcome::Ignored`] counts as nothing. Where the response has a body, report at the end of it if
+    /// [`Outcome::Ignored`] counts as nothing. With a strategy that keeps [sessions](crate::session), the session of
+    /// the request belongs to the endpoint from a success on. Where the response has a body, report at the end of it if
     /// the call is to be in flight until then.
     pub fn report(mut self, outcome: Outcome) {
         self.flight.settle(outcome);
         Probe::settle(self.probe.take(), self.flight.ended());
+        Bound::settle(self.binding.take(), self.flight.ended(), false);
     }
 }
 
@@ -128,15 +133,18 @@ where
     where
         P: Pick<Req>,
     {
-        if !self.set().is_up() {
-            return Err(self.nothing_to_pick());
+        let set = self.set();
+        if !set.is_up() {
+            let picked = set.homes().and_then(|homes| {
+                let choice = homes.choose_home(&set.strategy, Tried::NONE, request, &mut None)?;
+                Some(picked(set, &homes, choice, request))
+            });
+            return picked.ok_or_else(|| self.nothing_to_pick());
         }
-        let kept = self.kept().and_then(|snapshot| choose(self.set(), snapshot, request));
-        match kept.or_else(|| choose(self.set(), &self.set().snapshot.load(), request)) {
-            Some(choice) => Ok(Picked::new(choice)),
-            None => {
-                Err(self.set().refusal(Kind::AllEndpointsDown).message("all endpoints are busy"))
-            }
+        let kept = self.kept().and_then(|snapshot| choose(set, snapshot, request));
+        match kept.or_else(|| choose(set, &set.snapshot.load(), request)) {
+            Some(picked) => Ok(picked),
+            None => Err(set.refusal(Kind::AllEndpointsDown).message("all endpoints are busy")),
         }
     }
 
@@ -212,12 +220,26 @@ fn choose<S, P, Req>(
     set: &Set<S, P>,
     snapshot: &Snapshot<S, P::Table>,
     request: &Req,
-) -> Option<Choice<S>>
+) -> Option<Picked<S>>
 where
     P: Pick<Req>,
 {
     // A choice that is not free could only be waited for.
-    snapshot.choose(&set.strategy, Tried::NONE, request, &mut None)
+    let choice = snapshot.choose(&set.strategy, Tried::NONE, request, &mut None)?;
+    Some(picked(set, snapshot, choice, request))
+}
+
+fn picked<S, P, Req>(
+    set: &Set<S, P>,
+    snapshot: &Snapshot<S, P::Table>,
+    choice: Choice<S>,
+    request: &Req,
+) -> Picked<S>
+where
+    P: Pick<Req>,
+{
+    let binding = Bound::of(set, snapshot, &choice.connected.member, request);
+    Picked::new(choice, binding)
 }
 
 /// A place in the list of those that wait for a set.

@@ -124,8 +124,8 @@ where
         if self.set.is_up() {
             return Poll::Ready(Ok(()));
         }
-        // Who fails fast has a task.
-        self.poll_candidate(cx, Set::is_failing_fast).map(Ok)
+        // A set that fails fast has a task, and one that drains has sessions.
+        self.poll_candidate(cx, |set| set.is_failing_fast() || set.homes().is_some()).map(Ok)
     }
 
     // Always: on its own its response goes through memory twice.

@@ -138,6 +138,15 @@ where
         Err(self.refusal(Kind::Unavailable))
     }
 
+    /// What there is for calls of sessions while there are no candidates: endpoints that drain. `None` without them,
+    /// and without a task, when what there is may be of a runtime that has died.
+    #[cold]
+    pub(super) fn homes(&self) -> Option<Arc<Snapshot<S, P::Table>>> {
+        let snapshot = self.snapshot.load_full();
+        let has_homes = !snapshot.draining.is_empty() && *lock(&self.running);
+        has_homes.then_some(snapshot)
+    }
+
     pub(super) fn report_dead(&self, connected: Arc<Connected<S>>) {
         let mut dead = lock(&self.dead);
         if !dead.iter().any(|dead| Arc::ptr_eq(dead, &connected)) {

@@ -20,6 +20,8 @@ pub(super) struct Snapshot<S, T> {
     pub(super) version: u64,
     /// All members of the set, ordered by key.
     pub(super) all: Arc<[Arc<Member>]>,
+    /// The first tier of all.
+    pub(super) lowest: u32,
     /// The candidates. Empty if several groups share the load: a call that finds none here looks there,
     /// so that the others pay nothing.
     pub(super) sole: Group<S, T>,
@@ -52,6 +54,7 @@ impl<S, T> Snapshot<S, T> {
         Self {
             version: 0,
             all: Arc::new([]),
+            lowest: 0,
             sole: Group::empty(table),
             shared: Box::default(),
             reserve: Box::default(),
@@ -132,22 +135,15 @@ impl<S, T> Snapshot<S, T> {
     where
         P: Pick<Req, Table = T>,
     {
-        let lowest = self.lowest_tier(told);
         self.choose_home(strategy, passed_over, request, told).or_else(|| {
             self.drawn(strategy, request).find_map(|group| {
-                group.choose(strategy, group.bars, passed_over, request, told, lowest)
+                group.choose(strategy, group.bars, passed_over, request, told, self.lowest)
             })
         })
     }
 
-    /// The first tier of all, which only a call that is explained asks for.
-    fn lowest_tier(&self, told: &Told) -> u32 {
-        let all = self.all.iter().filter(|_| told.is_some());
-        all.map(|member| member.tier()).min().unwrap_or(0)
-    }
-
     /// The endpoint that the session of the call belongs to, if it is free.
-    fn choose_home<P, Req>(
+    pub(super) fn choose_home<P, Req>(
         &self,
         strategy: &P,
         passed_over: &Tried,
@@ -230,7 +226,7 @@ impl<S, T> Snapshot<S, T> {
         if let Some(choice) = self.choose_home(strategy, passed_over, request, told) {
             return Some(choice);
         }
-        let lowest = self.lowest_tier(told);
+        let lowest = self.lowest;
         let drawn = self.drawn(strategy, request);
         let tier = drawn.clone().next().map(|group| group.id.0);
         let near = self.groups().find(|group| group.is_near && Some(group.id.0) == tier);

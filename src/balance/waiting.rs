@@ -182,7 +182,8 @@ where
                 timers.widen.as_mut().reset(time::later(time::now(), STEP_AFTER));
             }
         }
-        if !snapshot.has_candidates() && self.set.is_failing_fast() {
+        let waits_for_none = self.contenders.iter().all(|contender| contender.dead);
+        if !snapshot.has_candidates() && waits_for_none && self.set.is_failing_fast() {
             return Poll::Ready(Err(self.with_cause(snapshot.refusal.clone())));
         }
         let Some(timers) = &mut self.timers else { return Poll::Pending };

@@ -26,20 +26,19 @@ mod model;
 mod names;
 pub(crate) mod nearest;
 mod read;
-mod rules;
+pub(crate) mod rules;
 mod shape;
 mod value;
 mod write;
 
-pub(crate) use self::rules::on_circles;
 pub use self::{
     error::{ConfigError, Mistake},
     load::{ReadOptions, Unknown},
     model::{
         BalanceSection, BreakerScope, BreakerSection, ConcurrencySection, Config, DiscoverConfig,
-        DiscoveryConfig, EndpointConfig, FailoverSection, FallbackConfig, HashSection, KeySource,
-        PluginConfig, Preset, RetrySection, SchemeName, Sections, SecurityConfig, StickySection,
-        StrategyName,
+        DiscoveryConfig, EndpointCheckConfig, EndpointConfig, FailoverSection, FallbackConfig,
+        HashSection, KeySource, LocalityConfig, PluginConfig, Preset, RetrySection, SchemeName,
+        Sections, SecurityConfig, StickySection, StrategyName,
     },
     shape::schema,
     value::Format,

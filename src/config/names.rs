@@ -18,7 +18,7 @@ const ALIASES: [(&str, &str); 13] = [
 ];
 
 /// Names that Go has in the YAML of a section for which it declares none.
-const JOINED: [(&str, &str); 14] = [
+const JOINED: [(&str, &str); 15] = [
     ("whitelistfile", "whitelist_file"),
     ("autoupdate", "auto_update"),
     ("hashalgorithm", "hash_algorithm"),
@@ -33,6 +33,7 @@ const JOINED: [(&str, &str); 14] = [
     ("logunauthorized", "log_unauthorized"),
     ("logauthorized", "log_authorized"),
     ("logconfigchanges", "log_config_changes"),
+    ("includemetadata", "include_metadata"),
 ];
 
 /// The members that Go writes of a section whatever their values.

@@ -79,6 +79,8 @@ mod eureka;
 mod file;
 mod filtered;
 mod fixed;
+#[cfg(any(feature = "consul", feature = "eureka", feature = "kubernetes", feature = "mdns"))]
+mod host;
 #[cfg(feature = "http")]
 mod http;
 #[cfg(feature = "json")]

@@ -5,7 +5,7 @@ use crate::error::{Error, Kind};
 /// How the health of one endpoint is checked over HTTP, as its source reports it.
 ///
 /// `HttpCheck` (feature `http`) obeys it in place of its own settings. What is not set here stays as the
-/// check has it.
+/// check has it; the default sets nothing.
 ///
 /// # Example
 /// ```
@@ -20,7 +20,7 @@ use crate::error::{Error, Kind};
 /// assert_eq!(endpoint.check().map(|check| check.path()), Some("/ready"));
 /// # Ok::<(), tower_upstream::Error>(())
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct EndpointCheck {
     path: String,
     method: Option<String>,
@@ -56,15 +56,7 @@ impl EndpointCheck {
         if !path.starts_with('/') || path.len() > 2_048 || !path.bytes().all(is_good) {
             return Err(invalid("its path has to begin with `/`, without white space and `#`"));
         }
-        Ok(Self {
-            path,
-            method: None,
-            headers: BTreeMap::new(),
-            body: None,
-            interval: None,
-            timeout: None,
-            expected: None,
-        })
+        Ok(Self { path, ..Self::default() })
     }
 
     /// Sets the method, such as `POST`.
@@ -133,7 +125,7 @@ impl EndpointCheck {
         self
     }
 
-    /// Returns the path.
+    /// Returns the path; empty if it was not set.
     pub fn path(&self) -> &str {
         &self.path
     }

@@ -33,6 +33,7 @@
 //!
 //! | code | error |
 //! |---|---|
+//! | `HEALTH_1602` | a gate above a balancer, or alone, whose last failed check ran into its time limit |
 //! | `TRANSPORT_1303` | an answer over a Unix socket that breaks the protocol |
 //! | `RPC_2002` | a plugin does not accept the token; one that is a process refuses the handshake, or says nothing to it in time |
 //! | `RPC_2003` | an answer over TCP that breaks the protocol; the answer to another question |

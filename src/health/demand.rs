@@ -7,7 +7,7 @@ use tokio::time::{sleep, timeout_at};
 
 use super::{
     check::{AnyCheck, Verdict},
-    probe::probe,
+    probe::{Probed, probe},
     report::Checked,
 };
 use crate::{
@@ -131,7 +131,7 @@ pub(super) async fn check_one(
     if let Some(checked) = impossible(&check, &endpoint) {
         return checked;
     }
-    let (verdict, latency) = probe(check, endpoint.clone(), limit).await;
+    let Probed { verdict, latency, .. } = probe(check, endpoint.clone(), limit).await;
     Checked { endpoint, verdict, latency }
 }
 
@@ -212,7 +212,7 @@ pub(super) async fn check_with_retry(
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(time::now()));
         let limit = left.map_or(limit, |left| left.min(limit));
-        let (verdict, latency) = probe(check.clone(), endpoint.clone(), limit).await;
+        let Probed { verdict, latency, .. } = probe(check.clone(), endpoint.clone(), limit).await;
         let mut checked = Checked { endpoint: endpoint.clone(), verdict, latency };
         if matches!(checked.verdict, Verdict::Healthy | Verdict::Degraded(_)) {
             return checked;

@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     time::SystemTime,
 };
@@ -13,14 +13,15 @@ use super::{
     check::{AnyCheck, Verdict},
     config::HealthConfig,
     pace::Pace,
-    probe::probe,
+    probe::{Probed, probe},
     record::{Change, Finding, Record},
     report::HealthState,
     setup::Setup,
+    word::{IDLE, LATE, MISUSED, Refusals, UNHEALTHY, is_open},
 };
 use crate::{
     endpoint::Endpoint,
-    error::{Error, Kind},
+    error::Error,
     guard::{Configured, Newest},
     member::{Member, Reason, Veto},
     plugin::HealthStatus,
@@ -33,10 +34,7 @@ use crate::{
 pub(super) struct Gate {
     /// Why a call has to look closer; zero where it has not. Follows the state, under its lock.
     word: AtomicU32,
-    /// Calls that were refused, where the layer has a name.
-    refused: AtomicU64,
-    /// What a refusal looks like, where the layer has a name.
-    named: Option<Error>,
+    refusals: Refusals,
     /// That of its endpoint; empty above a balancer, or without one.
     pub(super) key: Arc<str>,
     /// `None` above a balancer, or without one.
@@ -55,21 +53,6 @@ struct State {
     veto: Option<Veto>,
 }
 
-pub(super) const UNHEALTHY: u32 = 1;
-/// It is to be checked, and no task does: not started yet, or the runtime ended.
-pub(super) const IDLE: u32 = 2;
-/// It is to be checked, and never can be.
-pub(super) const MISUSED: u32 = 4;
-/// Beside [`UNHEALTHY`]: a refusal says the name of the layer, and is counted.
-pub(super) const NAMED: u32 = 8;
-/// It is to be checked, and there is no runtime to do it in. Never in the word: only a call finds out.
-pub(super) const NO_RUNTIME: u32 = 16;
-
-/// Whether calls may pass, by the word.
-fn is_open(word: u32) -> bool {
-    word & (UNHEALTHY | MISUSED) == 0
-}
-
 impl State {
     fn word(&self, shut: u32) -> u32 {
         if self.record.is_misused() {
@@ -77,7 +60,8 @@ impl State {
             return MISUSED;
         }
         let idle = if self.record.is_to_be_checked() && !self.enlisted { IDLE } else { 0 };
-        if self.record.is_open() { idle } else { idle | shut }
+        let late = if self.record.is_late() { LATE } else { 0 };
+        if self.record.is_open() { idle } else { idle | shut | late }
     }
 }
 
@@ -90,24 +74,18 @@ impl Gate {
         let key = member.as_ref().map_or_else(|| "".into(), |member| member.shared_key().clone());
         let record = Record::new(config, time::now());
         let state = State { record, watches: 0, enlisted: false, veto: None };
-        let name = setup.name.as_ref();
         let gate = Self {
             word: AtomicU32::new(0),
-            refused: AtomicU64::new(0),
-            named: name.map(|name| Error::refused(Kind::Unhealthy).by(Some(name))),
+            refusals: Refusals::new(setup.name.as_ref()),
             key,
             member,
             setup: setup.clone(),
             state: Mutex::new(state),
         };
         // How it begins is not told.
-        gate.word.store(lock(&gate.state).word(gate.shut()), Ordering::Relaxed);
+        let shut = gate.refusals.shut();
+        gate.word.store(lock(&gate.state).word(shut), Ordering::Relaxed);
         Arc::new(gate)
-    }
-
-    /// What the word says of a gate that is shut.
-    fn shut(&self) -> u32 {
-        if self.named.is_some() { UNHEALTHY | NAMED } else { UNHEALTHY }
     }
 
     #[inline]
@@ -159,20 +137,8 @@ impl Gate {
     /// Refuses a call because of a bit, where that is not [`UNHEALTHY`] alone.
     #[cold]
     pub(super) fn refuse(&self, bit: u32) -> Error {
-        if self.named.is_some() {
-            // Relaxed: nothing is published with it.
-            self.refused.fetch_add(1, Ordering::Relaxed);
-        }
-        let error = match (bit, &self.named) {
-            (MISUSED, _) => {
-                let problem = lock(&self.state).record.problem().unwrap_or_default().to_owned();
-                Error::refused(Kind::InvalidConfig).message(problem)
-            }
-            (NO_RUNTIME, _) => Error::refused(Kind::Unavailable),
-            (_, Some(named)) => return named.clone(),
-            (_, None) => Error::refused(Kind::Unhealthy),
-        };
-        let error = error.by(self.setup.name.as_ref());
+        let problem = || lock(&self.state).record.problem().unwrap_or_default().to_owned();
+        let error = self.refusals.refuse(bit, problem);
         match &self.member {
             Some(member) => error.at_endpoint(member.shared_key()),
             None => error,
@@ -180,8 +146,7 @@ impl Gate {
     }
 
     pub(super) fn stats(&self) -> Stats {
-        let refused = self.named.as_ref().map(|_| self.refused.load(Ordering::Relaxed));
-        Stats { refused, ..Stats::default() }
+        Stats { refused: self.refusals.count(), ..Stats::default() }
     }
 
     /// Changes the state. The word, the veto and the event follow under the same lock: what comes last
@@ -189,7 +154,7 @@ impl Gate {
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = lock(&self.state);
         let changed = change(&mut state);
-        let word = state.word(self.shut());
+        let word = state.word(self.refusals.shut());
         let before = self.word.swap(word, Ordering::Relaxed);
         if is_open(before) != is_open(word) {
             self.note(&state, is_open(word));
@@ -287,8 +252,11 @@ impl Gate {
         };
         let (check, endpoint) = (self.check(&config), self.endpoint());
         async move {
-            let (verdict, latency) = probe(check, endpoint, config.timeout).await;
-            Finding { verdict, latency, generation, at: time::now(), date: SystemTime::now() }
+            let own = endpoint.as_ref().and_then(|endpoint| endpoint.check()?.timeout());
+            let limit = own.map_or(config.timeout, |own| own.min(config.timeout));
+            let Probed { verdict, latency, is_late } = probe(check, endpoint, limit).await;
+            let (at, date) = (time::now(), SystemTime::now());
+            Finding { verdict, latency, is_late, generation, at, date }
         }
     }
 
@@ -297,7 +265,8 @@ impl Gate {
     pub(super) fn finding(&self, verdict: Verdict) -> Finding {
         let generation = lock(&self.state).record.generation();
         let (at, date) = (time::now(), SystemTime::now());
-        Finding { verdict, latency: std::time::Duration::ZERO, generation, at, date }
+        let latency = std::time::Duration::ZERO;
+        Finding { verdict, latency, is_late: false, generation, at, date }
     }
 
     /// Counts what a check found, and opens or shuts if that is enough.

@@ -11,10 +11,10 @@ use crate::{
         Verdict,
         check::{always, check_upstream},
         config::Initial,
-        gate::UNHEALTHY,
         record::Change,
         roster::Orders,
         schedule::{SWEEP, Schedule},
+        word::UNHEALTHY,
     },
     time,
 };

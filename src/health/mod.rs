@@ -114,6 +114,7 @@ mod run;
 mod schedule;
 mod service;
 mod setup;
+mod word;
 
 #[cfg(feature = "grpc")]
 mod grpc;

@@ -25,19 +25,28 @@ pub(super) fn limit() -> Duration {
     LIMIT.try_with(|limit| *limit).unwrap_or_else(|_| super::HealthConfig::default().timeout)
 }
 
+/// What one check found.
+#[derive(Debug)]
+pub(super) struct Probed {
+    pub(super) verdict: Verdict,
+    pub(super) latency: Duration,
+    /// Whether it ran into its time limit.
+    pub(super) is_late: bool,
+}
+
 /// One check, with how long it took. It never takes longer than `limit`, and never panics.
 pub(super) async fn probe(
     check: Arc<dyn AnyCheck>,
     endpoint: Option<Arc<Endpoint>>,
     limit: Duration,
-) -> (Verdict, Duration) {
+) -> Probed {
     let began = time::now();
     let check = Caught(catch_unwind(AssertUnwindSafe(|| check.begin(endpoint))).ok());
-    let verdict = match timeout(limit, LIMIT.scope(limit, check)).await {
-        Ok(verdict) => verdict,
-        Err(_) => Verdict::Unhealthy(format!("no answer within {limit:?}").into()),
+    let (verdict, is_late) = match timeout(limit, LIMIT.scope(limit, check)).await {
+        Ok(verdict) => (verdict, false),
+        Err(_) => (Verdict::Unhealthy(format!("no answer within {limit:?}").into()), true),
     };
-    (verdict, time::now().saturating_duration_since(began))
+    Probed { verdict, latency: time::now().saturating_duration_since(began), is_late }
 }
 
 /// A check that panics neither when it is polled nor when it is dropped. `None` if it panicked.
@@ -73,8 +82,8 @@ mod tests {
     async fn a_check_knows_how_long_it_may_take() {
         let wanted = Duration::from_millis(1_234);
         let check = super::super::check_upstream(move || std::future::ready(limit() == wanted));
-        let (verdict, _) = probe(Arc::new(check), None, wanted).await;
-        assert_eq!(verdict, Verdict::Healthy);
+        let probed = probe(Arc::new(check), None, wanted).await;
+        assert_eq!((probed.verdict, probed.is_late), (Verdict::Healthy, false));
         assert!(!limit().is_zero(), "outside of one");
     }
 }

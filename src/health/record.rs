@@ -29,6 +29,8 @@ pub(super) struct Record {
     checks: u64,
     failed: u64,
     last_error: Option<String>,
+    /// The last failed check ran into its time limit.
+    is_late: bool,
     last_latency: Option<Duration>,
     last_check: Option<SystemTime>,
     since: Instant,
@@ -40,6 +42,8 @@ pub(super) struct Record {
 pub(super) struct Finding {
     pub(super) verdict: Verdict,
     pub(super) latency: Duration,
+    /// Whether it ran into its time limit.
+    pub(super) is_late: bool,
     /// Of the record, when the check began.
     pub(super) generation: u64,
     pub(super) at: Instant,
@@ -67,6 +71,7 @@ impl Record {
             checks: 0,
             failed: 0,
             last_error: None,
+            is_late: false,
             last_latency: None,
             last_check: None,
             since: now,
@@ -151,7 +156,7 @@ impl Record {
             self.degraded = reason;
         } else {
             self.failed += 1;
-            (self.degraded, self.last_error) = (None, reason);
+            (self.degraded, self.last_error, self.is_late) = (None, reason, finding.is_late);
         }
         let (rule, was_open) = (self.rule(), self.is_open());
         if rule.count(&mut self.streak, success) {
@@ -170,6 +175,11 @@ impl Record {
     /// Why calls may not pass.
     pub(super) fn reason(&self) -> Option<&str> {
         self.problem.as_deref().or(self.last_error.as_deref())
+    }
+
+    /// Whether the last failed check ran into its time limit.
+    pub(super) fn is_late(&self) -> bool {
+        self.is_late
     }
 
     pub(super) fn since(&self) -> Instant {

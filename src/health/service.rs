@@ -7,8 +7,8 @@ use std::{
 use tower_service::Service;
 
 use super::{
-    gate::{IDLE, MISUSED, NAMED, NO_RUNTIME, UNHEALTHY},
     gates::{Gates, Watch},
+    word::{IDLE, LATE, MISUSED, NAMED, NO_RUNTIME, UNHEALTHY},
 };
 use crate::{
     choose::{Choose, Chooses, Tried},
@@ -86,7 +86,7 @@ impl<S> HealthGate<S> {
         match self.watch.gate.member {
             // What stands above says that there is no runtime.
             Some(_) => 0,
-            None if is_checked => word & (UNHEALTHY | NAMED),
+            None if is_checked => word & (UNHEALTHY | NAMED | LATE),
             None => NO_RUNTIME,
         }
     }

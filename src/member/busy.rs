@@ -46,11 +46,18 @@ impl Busy {
     /// The average as of now.
     pub(super) fn look(&self, now: u64) -> f64 {
         let (micros, seen_at) = (self.micros(now), self.seen_at.swap(now, Ordering::Relaxed));
-        let work = micros.wrapping_sub(self.seen.swap(micros, Ordering::Relaxed)) & MICROS;
+        let work = grown(micros.wrapping_sub(self.seen.swap(micros, Ordering::Relaxed)));
         let mean = averaged(self.mean(), work as f64, now.saturating_sub(seen_at) as f64 / 1e3);
         self.mean.store(mean.to_bits(), Ordering::Relaxed);
         mean
     }
+}
+
+/// By how much a sum grew, of which the low 40 bits count. Less than nothing is nothing: a call may have begun after
+/// `now` was read. The next look has that part.
+fn grown(difference: u64) -> u64 {
+    let difference = difference & MICROS;
+    if difference > MICROS / 2 { 0 } else { difference }
 }
 
 /// The average once so much `work` was done within `elapsed`: what is a second old counts 1/e.
@@ -85,6 +92,19 @@ mod tests {
         assert!((busy.mean() - 2.0).abs() < 0.02, "{}", busy.mean());
         assert!(busy.look(now + 1_000 * MS) < 0.74, "a second later");
         assert!(busy.look(now + 20_000 * MS) < 1e-6);
+    }
+
+    /// A look that others come in between of: its moment is earlier than what it sees.
+    #[test]
+    fn a_call_that_begins_after_the_moment_of_a_look_is_no_work() {
+        let busy = Busy::default();
+        busy.look(10 * MS);
+        busy.begin(60 * MS + 7_000);
+        assert_eq!(busy.look(60 * MS), 0.0);
+        let mean = busy.look(1_060 * MS);
+        assert!((0.6..0.7).contains(&mean), "{mean}: a call for a second");
+        busy.end(1_060 * MS);
+        assert!(busy.look(1_110 * MS) < 0.7);
     }
 
     #[test]

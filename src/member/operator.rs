@@ -6,6 +6,7 @@ use super::{
     member::Member,
     reason::{Reason, bit},
 };
+use crate::sync::lock;
 
 impl Member {
     /// Gives it this share of the load, or with `None` that of discovery.
@@ -13,6 +14,11 @@ impl Member {
         self.weigh(|of| of.own = own);
         // The task weighs it anew.
         self.note(true);
+    }
+
+    /// Its share of the load by the word of discovery or an operator, whatever a slow start leaves of it.
+    pub(crate) fn nominal_weight(&self) -> u32 {
+        lock(&self.weighing).nominal()
     }
 
     /// Bars it for `reason` by the word of an operator, or ends that. Other words stay.

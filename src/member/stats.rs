@@ -6,7 +6,6 @@ use std::{
 };
 
 use super::{member::Member, reason::Reason};
-use crate::sync::lock;
 
 /// What one endpoint has counted since it is in its set. Made by [`Member::stats`].
 ///
@@ -60,7 +59,7 @@ impl Member {
         let ago = self.load().sampled(self.nanos()).filter(|_| self.calls() > 0);
         MemberStats {
             plugin_name: self.shared_key().clone(),
-            weight: lock(&self.weighing).nominal(),
+            weight: self.nominal_weight(),
             priority: endpoint.priority(),
             enabled: !self.is_barred_by(Reason::Disabled),
             active_connections: self.in_flight(),

@@ -8,18 +8,28 @@ use std::{
 };
 
 use super::body::{Request, Response};
-use crate::plugin::{Call, Encoded, Reply};
+use crate::plugin::{Call, Encoded, Format, Reply};
 
 /// Headers that name a call rather than its caller.
 const OF_ONE_CALL: [&str; 4] = ["traceparent", "tracestate", "baggage", "x-request-id"];
 
+const JSON: u8 = 0;
+const PROTOBUF: u8 = 1;
+const OF_CALLER: u8 = 2;
+
 /// The bytes of the body, and what tells callers apart: calls with other credentials or headers have answers
 /// of their own.
 pub(super) fn of_call<Req: Request>(call: &Call<Req>) -> Option<Vec<u8>> {
-    let mut key = match encoded(call.body()) {
-        Some(body) => body.as_bytes().to_vec(),
-        None => serde_json::to_vec(call.body()).ok()?,
-    };
+    // First what the bytes are, and whether more than those of the body follow: bytes of one kind are no key of
+    // another.
+    let mut key = vec![JSON];
+    match encoded(call.body()) {
+        Some(body) => {
+            key[0] = if body.format() == Format::Json { JSON } else { PROTOBUF };
+            key.extend_from_slice(body.as_bytes());
+        }
+        None => serde_json::to_writer(&mut key, call.body()).ok()?,
+    }
     let is_its = |name: &str| !OF_ONE_CALL.iter().any(|of| of.eq_ignore_ascii_case(name));
     let headers: Vec<_> = call.headers().iter().filter(|(name, _)| is_its(name)).collect();
     let shown = match call.credentials() {
@@ -39,8 +49,7 @@ pub(super) fn of_call<Req: Request>(call: &Call<Req>) -> Option<Vec<u8>> {
             shown.is_some().hash(&mut hasher);
             key.extend(hasher.finish().to_ne_bytes());
         }
-        // No body ends like this.
-        key.push(b'\n');
+        key[0] |= OF_CALLER;
     }
     Some(key)
 }
@@ -73,4 +82,23 @@ pub(super) fn weight<Res: Response>(reply: &Reply<Res>) -> usize {
     }
     let metadata = reply.metadata().iter().map(|(key, value)| key.len() + value.len());
     size_of::<Reply<Res>>() + body.0 + metadata.sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_of_one_kind_are_no_key_of_another() {
+        let json = Call::new(Encoded::json("7").unwrap());
+        let message = Call::new(Encoded::protobuf(&b"7"[..]));
+        let key = |call: &Call<Encoded>| of_call(call).unwrap();
+        assert_eq!(key(&json), of_call(&Call::new(7)).unwrap(), "the same JSON");
+        assert_ne!(key(&json), key(&message));
+        let told = json.clone().with_header("x-tenant", "blue");
+        assert_eq!((key(&told)[0], &key(&told)[1..2]), (JSON | OF_CALLER, &b"7"[..]));
+        // Nor is a body that looks like that of a caller.
+        let forged = Call::new(Encoded::protobuf(key(&told)[1..].to_vec()));
+        assert_ne!(key(&forged), key(&told));
+    }
 }

@@ -124,9 +124,6 @@ impl<Req, Res> BuiltIn<Req, Res> {
         let of = Of { plugin, defaults, settings, transports: OnceLock::new() };
         // A mistake is told now.
         of.make_by(sections)?;
-        if let Some(text) = settings::without_effect(&of.plugin) {
-            tracing::warn!(plugin = %of.plugin.name, "{text}");
-        }
         Ok(Self { of: Arc::new(of) })
     }
 }

@@ -5,6 +5,9 @@ use std::{
     task::{Context, Poll},
 };
 
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
 use super::{
     body::{Request, Response},
     passage::{Passage, UpstreamFuture},
@@ -13,9 +16,8 @@ use super::{
 use crate::{
     error::Error,
     plugin::{Call, Reply},
-    sync::Lease,
+    sync::{Lease, Leases},
 };
-use pin_project_lite::pin_project;
 
 pin_project! {
     /// Response of [`Plugins::call`](super::Plugins::call).
@@ -71,8 +73,7 @@ impl<Req: Request, Res: Response> Future for CallFuture<Req, Res> {
                 StateProj::Readying { place, passage: at, call } => {
                     let slot = place.core();
                     let mut passage = at.take().unwrap_or_else(|| slot.borrow());
-                    slot.renew(&mut passage);
-                    if passage.poll_ready(cx)?.is_pending() {
+                    if slot.poll_ready(&mut passage, cx)?.is_pending() {
                         *at = Some(passage);
                         return Poll::Pending;
                     }
@@ -93,5 +94,37 @@ impl<Req: Request, Res: Response> Future for CallFuture<Req, Res> {
 impl<Req: Request, Res: Response> fmt::Debug for CallFuture<Req, Res> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CallFuture").finish_non_exhaustive()
+    }
+}
+
+/// The plugin of a place, which each call finds anew: it keeps nothing of one that was replaced.
+pub(super) struct ByName<Req, Res>(Place<Req, Res>);
+
+/// The place of a plugin, as each handle to it holds it.
+pub(super) type Place<Req, Res> = Leases<Arc<Slot<Req, Res>>, ()>;
+
+impl<Req, Res> ByName<Req, Res> {
+    pub(super) fn new(place: Place<Req, Res>) -> Self {
+        Self(place)
+    }
+}
+
+impl<Req: Request, Res: Response> Service<Call<Req>> for ByName<Req, Res> {
+    type Response = Reply<Res>;
+    type Error = Error;
+    type Future = CallFuture<Req, Res>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, call: Call<Req>) -> CallFuture<Req, Res> {
+        CallFuture::new(Ok(self.0.take()), call)
+    }
+}
+
+impl<Req, Res> Clone for ByName<Req, Res> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
     }
 }

@@ -4,7 +4,8 @@ use std::hash::{Hash, Hasher};
 
 use crate::{config::KeySource, key::Key, plugin::Call};
 
-/// Finds the key of a call, for [`AnyStrategy`](super::AnyStrategy): in a header, or in its metadata.
+/// Finds the key of a call, for [`AnyStrategy`](super::AnyStrategy): in a header, or in its metadata. An empty text is
+/// no key.
 ///
 /// ```
 /// use tower_upstream::{config::KeySource, plugins::CallKey, session::SessionTable};
@@ -31,7 +32,10 @@ impl CallKey {
             true => of.split(',').next().unwrap_or(of).trim(),
             false => of,
         });
-        found.or_else(|| call.metadata().get(metadata).map(String::as_str))
+        // An empty one is none: all calls that have it would go to one endpoint.
+        let is_key = |of: &&str| !of.is_empty();
+        let in_metadata = || call.metadata().get(metadata).map(String::as_str);
+        found.filter(is_key).or_else(in_metadata).filter(is_key)
     }
 }
 

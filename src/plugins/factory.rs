@@ -21,6 +21,9 @@ use crate::{
 /// It is looked up by the `type` of a plugin, and then by its `transport`. A closure
 /// `Fn(&PluginConfig) -> Result<AnyConnector<_, _>, BoxError>` is a factory.
 ///
+/// It may look at the [`Plugins`](super::Plugins) that it makes one for, and shut them down. All other changes of them are
+/// `REGISTRY_1901` as long as it runs, since changes come one after the other.
+///
 /// # Example
 /// ```
 /// use tower::service_fn;
@@ -83,11 +86,9 @@ pub(super) struct Factories<Req, Res> {
 impl<Req: Request, Res: Response> Factories<Req, Res> {
     pub(super) fn register(
         &mut self,
-        name: &str,
+        names: Vec<String>,
         factory: Arc<dyn Factory<Req, Res>>,
     ) -> Result<(), Error> {
-        let names: Vec<String> =
-            [name.to_owned()].into_iter().chain(factory.transports()).collect();
         let known = self.names();
         if let Some(twice) = names.iter().find(|name| known.contains(name)) {
             return Err(of_factory(format!("there is a factory `{twice}` already"), &known));
@@ -139,16 +140,24 @@ impl<Req: Request, Res: Response> Factories<Req, Res> {
             };
         };
         let whole = PluginConfig::clone(plugin).with_sections(sections);
-        factory.validate(&whole)?;
         // Code of others, and its panic is no reason to take the program down.
-        match catch_unwind(AssertUnwindSafe(|| factory.create(&whole))) {
-            Ok(Ok(connector)) => Ok(connector),
-            Ok(Err(error)) => Err(failed(&plugin.name, error)),
+        let made = catch_unwind(AssertUnwindSafe(|| {
+            factory.validate(&whole)?;
+            factory.create(&whole).map_err(|error| failed(&plugin.name, error))
+        }));
+        match made {
+            Ok(made) => made,
             Err(panic) => {
                 let text = format!("the factory panicked: {}", said(&*panic));
                 Err(failed(&plugin.name, text.into()))
             }
         }
+    }
+}
+
+impl<Req, Res> Clone for Factories<Req, Res> {
+    fn clone(&self) -> Self {
+        Self { by_name: self.by_name.clone() }
     }
 }
 

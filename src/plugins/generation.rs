@@ -8,6 +8,7 @@ use super::{
     connector::{AnyConnector, AnyConnectorService},
     endpoints::AnyDiscover,
     layers::{Layers, Stack},
+    strategy::Sessions,
 };
 use crate::{
     config::{BreakerScope, PluginConfig, Sections},
@@ -39,6 +40,10 @@ pub(super) struct Made<Req, Res> {
     pub(super) layers: Layers<Req, Res>,
     pub(super) service: PluginStack<Req, Res>,
     pub(super) scope: BreakerScope,
+    /// What the next generation goes on with.
+    pub(super) sessions: Sessions,
+    /// Whether its transport is one of this crate.
+    pub(super) is_built_in: bool,
     endpoints: AnyDiscover,
 }
 
@@ -49,14 +54,17 @@ impl<Req: Request, Res: Response> Made<Req, Res> {
         endpoints: AnyDiscover,
         connector: AnyConnector<Req, Res>,
         fallback: super::answer::Answer<Req, Res>,
+        sessions: Sessions,
     ) -> Result<Self, Error> {
         use tower_layer::Layer;
 
         let (check, has_health) = (PluginCheck::new(connector.clone()), connector.has_health());
-        let layers = Layers::of(sections, endpoints.clone(), fallback, check, has_health)?;
+        let layers =
+            Layers::of(sections, endpoints.clone(), fallback, &sessions, check, has_health)?;
         let layers = layers.named(name);
+        let (scope, is_built_in) = (sections.circuit_breaker.scope, connector.is_built_in());
         let service = layers.layer(connector);
-        Ok(Self { layers, service, scope: sections.circuit_breaker.scope, endpoints })
+        Ok(Self { layers, service, scope, sessions, is_built_in, endpoints })
     }
 }
 
@@ -98,13 +106,24 @@ impl<Req, Res> Generation<Req, Res> {
         *self.plugin == *plugin && (Arc::ptr_eq(&self.defaults, defaults) || are_same())
     }
 
+    /// Which plugin answers for it after a failure.
+    pub(super) fn fallback(&self) -> Option<String> {
+        let of = self.plugin.fallback.as_ref().unwrap_or(&self.defaults.fallback);
+        of.plugin().map(str::to_owned)
+    }
+
     pub(super) fn made(&self) -> Option<&Made<Req, Res>> {
         self.stack.as_ref().ok()
     }
 
     pub(super) fn is_replaced(&self) -> bool {
-        // Relaxed: a call that misses it is followed by another look.
-        self.is_replaced.load(Ordering::Relaxed)
+        // Acquire: the number of what took its place is there. A call that misses it is followed by another look.
+        self.is_replaced.load(Ordering::Acquire)
+    }
+
+    /// Whether it has ended.
+    pub(super) fn is_retired(&self) -> bool {
+        self.is_retired.load(Ordering::Acquire)
     }
 }
 
@@ -117,10 +136,10 @@ pub(super) fn replace<Req, Res>(held: &Held<Req, Res>) {
 /// Ends the checks and connections of a generation that was replaced and has no call left. A handle that is
 /// not used may keep what is left of it for long.
 #[cold]
-pub(super) fn retire_if_done<Req, Res>(held: &Held<Req, Res>) -> bool {
+pub(super) fn retire_if_done<Req, Res>(held: &Held<Req, Res>) {
     let of = held.core();
     if held.taken() > 0 || !of.is_replaced() {
-        return false;
+        return;
     }
     if !of.is_retired.swap(true, Ordering::AcqRel) {
         if let Ok(made) = &of.stack {
@@ -130,7 +149,6 @@ pub(super) fn retire_if_done<Req, Res>(held: &Held<Req, Res>) -> bool {
             let _ = health.update(&health.config().with_enabled(false));
         }
     }
-    true
 }
 
 #[cold]

@@ -6,7 +6,7 @@ use super::{
     answer::Answer,
     body::{Request, Response},
     endpoints::AnyDiscover,
-    strategy::{AnySessions, AnyStrategy, sticky},
+    strategy::{AnySessions, AnyStrategy, Sessions},
     terms::{Terms, TermsLayer},
 };
 use crate::{
@@ -63,7 +63,7 @@ pub struct Layers<Req, Res> {
     pub failover: FailoverLayer,
     /// Which endpoint: `balance`.
     pub balance:
-        BalanceLayer<AnyDiscover, Sticky<AnyStrategy, AnySessions>, Explained<ErrIsFailure>>,
+        BalanceLayer<AnyDiscover, Sticky<AnyStrategy, AnySessions>, ErrIsFailure, Explained>,
     /// One gate for each endpoint: `health_check`.
     pub health: HealthGateLayer,
     /// One circuit for each endpoint: `circuit_breaker` with the scope `endpoint`.
@@ -99,7 +99,8 @@ impl<Req: Request, Res: Response> Layers<Req, Res> {
             None => Answer::of(&sections.fallback, None)?,
         };
         let check = crate::health::check_fn(|_| async { true });
-        Self::of(sections, AnyDiscover::new(endpoints), fallback, check, false)
+        let sessions = Sessions::of(&sections.balance, None);
+        Self::of(sections, AnyDiscover::new(endpoints), fallback, &sessions, check, false)
     }
 
     /// With a check of health, which is made if the section and `is_checked` say so.
@@ -107,6 +108,7 @@ impl<Req: Request, Res: Response> Layers<Req, Res> {
         sections: &Sections,
         endpoints: AnyDiscover,
         fallback: Answer<Req, Res>,
+        sessions: &Sessions,
         check: impl Check,
         is_checked: bool,
     ) -> Result<Self, Error> {
@@ -137,8 +139,12 @@ impl<Req: Request, Res: Response> Layers<Req, Res> {
             breaker: CircuitBreakerLayer::new(breaker),
             failover: FailoverLayer::new(attempts)
                 .with_budget(Budget::with_config(sections.budget)),
-            balance: BalanceLayer::with_config(endpoints, sticky(balance), balance.config.clone())
-                .explained(balance.config.explain),
+            balance: BalanceLayer::with_config(
+                endpoints,
+                sessions.strategy(balance),
+                balance.config.clone(),
+            )
+            .explained(balance.config.explain),
             health: HealthGateLayer::with_config(check, health),
             endpoint_breaker: CircuitBreakerLayer::new(endpoint_breaker),
             endpoint_concurrency: ConcurrencyLimitLayer::new(per_endpoint.unwrap_or(UNLIMITED)),

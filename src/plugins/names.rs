@@ -7,11 +7,11 @@ use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 use tokio::sync::watch;
 
-use super::{by_name::Found, slot::Slot};
+use super::{
+    by_name::{Found, Place},
+    slot::Slot,
+};
 use crate::sync::{Leases, lock, shards};
-
-/// The place of a plugin, as each handle to it holds it.
-pub(super) type Place<Req, Res> = Leases<Arc<Slot<Req, Res>>, ()>;
 
 type Map<Req, Res> = HashMap<Arc<str>, Place<Req, Res>, RandomState>;
 
@@ -56,8 +56,17 @@ impl<Req, Res> Names<Req, Res> {
         if let Some(place) = self.get(name) {
             return place;
         }
-        let known = lock(&self.gone).get(name).and_then(Weak::upgrade);
-        let slot = known.unwrap_or_else(|| Slot::new(&Arc::from(name)));
+        let mut gone = lock(&self.gone);
+        // It may be there by now.
+        if let Some(place) = self.get(name) {
+            return place;
+        }
+        let slot = gone.get(name).and_then(Weak::upgrade).unwrap_or_else(|| {
+            let slot = Slot::new(&Arc::from(name));
+            gone.retain(|_, slot| slot.strong_count() > 0);
+            gone.insert(slot.name.clone(), Arc::downgrade(&slot));
+            slot
+        });
         Leases::new(slot, shards())
     }
 
@@ -75,11 +84,12 @@ impl<Req, Res> Names<Req, Res> {
             gone.remove(&name);
             map.insert(name, place);
         }
-        // Those to which there is no handle are gone for good.
         let before = self.map.swap(Arc::new(map));
-        drop(before);
+        // Those to which there is no handle are gone for good.
         gone.retain(|_, slot| slot.strong_count() > 0);
         drop(gone);
+        // It may hold what is the user's.
+        drop(before);
         self.tell();
     }
 
@@ -90,5 +100,29 @@ impl<Req, Res> Names<Req, Res> {
 
     pub(super) fn watch(&self) -> watch::Receiver<u64> {
         self.changed.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_same(a: &Place<u64, u64>, b: &Place<u64, u64>) -> bool {
+        Arc::ptr_eq(a.core().as_ref(), b.core().as_ref())
+    }
+
+    #[test]
+    fn handles_to_a_name_without_a_plugin_lead_to_the_one_that_comes() {
+        let names = Names::<u64, u64>::new();
+        let (early, late) = (names.place("tax"), names.place("tax"));
+        assert!(is_same(&early, &late) && names.get("tax").is_none());
+        names.publish(vec![late], &[]);
+        assert!(names.get("tax").is_some_and(|place| is_same(&place, &early)));
+        names.publish(vec![], &["tax".into()]);
+        assert!(is_same(&names.place("tax"), &early), "there is a handle");
+        // Without one, nothing is kept.
+        drop(early);
+        names.publish(vec![], &[]);
+        assert!(lock(&names.gone).is_empty());
     }
 }

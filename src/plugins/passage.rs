@@ -48,17 +48,24 @@ impl<Req: Request, Res: Response> Passage<Req, Res> {
         Self { epoch, generation, service, ready: InFlight { lease: None } }
     }
 
+    /// Whether the generation waits for the call. One that was replaced before it was told of the call does not.
     #[inline]
-    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, Error>> {
         let Ok(service) = &mut self.service else {
             // It is the call that fails.
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(Ok(true));
         };
         ready!(service.poll_ready(cx))?;
         if self.ready.lease.is_none() {
-            self.ready.lease = Some(self.generation.take());
+            let ready = InFlight { lease: Some(self.generation.take()) };
+            // Looked at after it was told: what replaces it does so in the other order, so one of the two sees
+            // the other.
+            if self.generation.core().is_replaced() {
+                return Poll::Ready(Ok(false));
+            }
+            self.ready = ready;
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(Ok(true))
     }
 
     #[inline]

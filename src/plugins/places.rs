@@ -74,6 +74,7 @@ fn reached_by(transport: &str, endpoint: &Arc<Endpoint>) -> Arc<Endpoint> {
         .with_zone_hints(endpoint.zone_hints().iter().map(String::as_str))
         .with_status(endpoint.status())
         .with_draining(endpoint.is_draining());
+    other = endpoint.check().cloned().into_iter().fold(other, Endpoint::with_check);
     other = endpoint.tags().iter().fold(other, Endpoint::with_tag);
     let metadata = endpoint.metadata().iter();
     Arc::new(metadata.fold(other, |other, (key, value)| other.with_metadata(key, value)))
@@ -89,4 +90,34 @@ fn nowhere(plugin: &PluginConfig) -> Error {
     Error::not_sent(Kind::InvalidConfig)
         .coded(Some(code))
         .message(format!("plugin `{}`: {text}", plugin.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::{EndpointCheck, Locality, Status};
+
+    #[test]
+    fn an_endpoint_that_was_found_is_reached_over_the_transport_and_stays_as_it_is() {
+        let at = |address: &str| {
+            let locality = Locality { region: "eu".into(), ..Locality::of_zone("a") };
+            Arc::new(
+                Endpoint::new(address)
+                    .unwrap()
+                    .with_key("tax-1")
+                    .with_weight(3)
+                    .with_priority(2)
+                    .with_locality(locality)
+                    .with_zone_hints(["a"])
+                    .with_status(Status::Warning)
+                    .with_draining(true)
+                    .with_check(EndpointCheck::get("/up").unwrap())
+                    .with_tag("blue")
+                    .with_metadata("k", "v"),
+            )
+        };
+        assert_eq!(*reached_by("https", &at("tax:1")), *at("https://tax:1"));
+        let same = at("http://tax:1");
+        assert!(Arc::ptr_eq(&reached_by("https", &same), &same), "what says its scheme has it");
+    }
 }

@@ -78,7 +78,8 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
         Ok(plugins)
     }
 
-    /// Reads a file, and [applies](Self::apply) it. What the file says without effect is logged, once each.
+    /// Reads a file, and [applies](Self::apply) it. A `fallback` of the file may name a plugin that was registered in
+    /// code. If the file says what has no effect, one warning is logged, with the first of it.
     ///
     /// # Errors
     /// [`Kind::InvalidConfig`](crate::error::Kind::InvalidConfig) with everything that is wrong with the file; a
@@ -90,15 +91,14 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
     /// assert_eq!(error.code(), Code::CONFIG_1701);
     /// ```
     pub fn apply_file(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        let options = ReadOptions::default().with_transports(lock(&self.program.factories).own());
+        let options = ReadOptions::default()
+            .with_transports(lock(&self.program.factories).own())
+            .with_plugins(self.program.own_names()?);
         let config = Config::from_file_with(path, &options).map_err(|error| {
             let code = Some(error.code());
             let text = error.to_string();
             Error::not_sent(Kind::InvalidConfig).coded(code).message(text).caused_by(error)
         })?;
-        for note in config.notes() {
-            tracing::warn!(line = note.line, "`{}`: {}", note.path, note.message);
-        }
         self.apply(config)
     }
 
@@ -125,9 +125,7 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
     /// # Ok::<(), tower_upstream::Error>(())
     /// ```
     pub fn apply(&self, config: Config) -> Result<(), Error> {
-        let applied = self.program.apply(config);
-        self.program.sweep_later();
-        applied
+        self.program.apply(config)
     }
 
     /// Returns the plugin of that name, as a service.
@@ -213,11 +211,9 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
     /// Takes a plugin out. Calls that are in flight end where they began.
     ///
     /// # Errors
-    /// `PLUGIN_1201`, with the nearest name, if there is no such plugin.
+    /// `PLUGIN_1201`, with the nearest name, if there is no such plugin; `REGISTRY_1901` if a factory calls this.
     pub fn unregister(&self, name: &str) -> Result<(), Error> {
-        let is_gone = self.program.unregister(name);
-        self.program.sweep_later();
-        if is_gone { Ok(()) } else { Err(self.unknown(name)) }
+        if self.program.unregister(name)? { Ok(()) } else { Err(self.unknown(name)) }
     }
 
     /// Registers a factory for a `type` or a `transport` of this name, and for those that it serves.
@@ -229,7 +225,9 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
         name: &str,
         factory: impl Factory<Req, Res>,
     ) -> Result<(), Error> {
-        lock(&self.program.factories).register(name, Arc::new(factory))
+        // Asked before anything is locked: it is code of others.
+        let names = [name.to_owned()].into_iter().chain(factory.transports()).collect();
+        Arc::make_mut(&mut *lock(&self.program.factories)).register(names, Arc::new(factory))
     }
 
     /// Registers a source of endpoints, for `discover: {memory: {}, service: name}`. One that is registered
@@ -268,7 +266,6 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
     /// Refuses all calls from now on. Calls that are in flight end.
     pub fn shutdown(&self) {
         self.program.shut_down();
-        self.program.sweep_later();
     }
 }
 

@@ -3,26 +3,27 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
-        Arc, Mutex, Weak,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
-
-use tokio::runtime::Handle;
 
 use super::{
     answer::Answer,
     body::{Request, Response},
     built_in::Settings,
-    checks::{all_of, check, check_name, check_version, of_plugin},
+    by_name::{ByName, Place},
+    changes::Changes,
+    checks::{all_of, check, of_plugin},
     connector::AnyConnector,
     endpoints::AnyDiscover,
     factory::Factories,
-    generation::{Generation, Held, Made, refusal, retire_if_done},
-    names::{Names, Place},
+    generation::{Generation, Made, refusal},
+    leaving::Leaving,
+    names::Names,
     places,
-    upstream::Upstream,
+    settings::without_effect,
+    strategy::Sessions,
 };
 use crate::{
     boxed::BoxUpstream,
@@ -34,37 +35,23 @@ use crate::{
 
 pub(super) struct Program<Req, Res> {
     pub(super) names: Names<Req, Res>,
-    pub(super) factories: Mutex<Factories<Req, Res>>,
+    /// Copied before one is asked: they are code of others.
+    pub(super) factories: Mutex<Arc<Factories<Req, Res>>>,
     pub(super) sources: Mutex<BTreeMap<String, AnyDiscover>>,
+    pub(super) leaving: Arc<Leaving<Req, Res>>,
     /// Changes come one after the other.
-    changing: Mutex<Written<Req, Res>>,
+    changes: Changes<Written>,
+    log_level: Mutex<String>,
     is_shut_down: AtomicBool,
-    is_sweeping: AtomicBool,
 }
 
-/// Between two looks at what is leaving.
-const PAUSE: Duration = Duration::from_secs(1);
-
-/// One task at a time looks at what is leaving.
-struct Sweeping<Req, Res>(Weak<Program<Req, Res>>);
-
-impl<Req, Res> Drop for Sweeping<Req, Res> {
-    fn drop(&mut self) {
-        if let Some(program) = self.0.upgrade() {
-            program.is_sweeping.store(false, Ordering::Release);
-        }
-    }
-}
-
-/// What the last config said, and what became of the one before.
-struct Written<Req, Res> {
+/// What the last config said.
+#[derive(Default)]
+struct Written {
     defaults: Arc<Sections>,
     settings: Settings,
-    log_level: String,
     /// Names of the plugins of the config; others were registered in code.
     names: BTreeSet<Arc<str>>,
-    /// Generations that were replaced and have calls still.
-    leaving: Vec<Held<Req, Res>>,
 }
 
 /// Makes the connector of a plugin that was registered in code.
@@ -76,20 +63,14 @@ type Other<Req, Res> = BoxUpstream<Call<Req>, Reply<Res>>;
 
 impl<Req: Request, Res: Response> Program<Req, Res> {
     pub(super) fn new() -> Self {
-        let written = Written {
-            defaults: Arc::default(),
-            settings: Settings::default(),
-            log_level: String::new(),
-            names: BTreeSet::new(),
-            leaving: Vec::new(),
-        };
         Self {
             names: Names::new(),
             factories: Mutex::default(),
             sources: Mutex::default(),
-            changing: Mutex::new(written),
+            leaving: Leaving::new(),
+            changes: Changes::default(),
+            log_level: Mutex::default(),
             is_shut_down: AtomicBool::new(false),
-            is_sweeping: AtomicBool::new(false),
         }
     }
 
@@ -98,7 +79,7 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
     }
 
     pub(super) fn log_level(&self) -> String {
-        lock(&self.changing).log_level.clone()
+        lock(&self.log_level).clone()
     }
 
     /// Puts one plugin into its place, which must be free.
@@ -107,68 +88,88 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
         plugin: PluginConfig,
         connector: Option<Make<Req, Res>>,
     ) -> Result<(), Error> {
-        check_name(&plugin.name)?;
-        check_version(&plugin)?;
-        let mut written = lock(&self.changing);
-        self.check_open()?;
-        if self.names.get(&plugin.name).is_some() {
-            let text = format!("there is a plugin `{}` already", plugin.name);
-            return Err(Error::not_sent(Kind::InvalidConfig)
-                .coded(Some(Code::REGISTRY_1901))
-                .message(text));
-        }
-        let place = self.names.place(&plugin.name);
-        let find = |name: &str| self.names.get(name);
-        let (plugin, defaults) = (Arc::new(plugin), written.defaults.clone());
-        let made = self.make(&plugin, &defaults, &written.settings, connector, &find)?;
-        written.leaving.push(place.core().put(Generation::new(plugin, defaults, made)));
-        self.names.publish(vec![place], &[]);
-        written.sweep();
-        Ok(())
+        self.change(|written| {
+            if self.names.get(&plugin.name).is_some() {
+                let text = format!("there is a plugin `{}` already", plugin.name);
+                return Err(Error::not_sent(Kind::InvalidConfig)
+                    .coded(Some(Code::REGISTRY_1901))
+                    .message(text));
+            }
+            let find = |name: &str| self.names.get(name);
+            check(std::slice::from_ref(&plugin), &written.defaults, |name| {
+                fallback_of(find(name))
+            })?;
+            let place = self.names.place(&plugin.name);
+            let (plugin, defaults) = (Arc::new(plugin), written.defaults.clone());
+            let made = self.make(&plugin, &defaults, &written.settings, connector, &find)?;
+            tell_without_effect(&plugin, &made);
+            self.leaving.push(place.core().put(Generation::new(plugin, defaults, made)));
+            self.names.publish(vec![place], &[]);
+            Ok(())
+        })
+    }
+
+    /// Names of the plugins that were registered in code.
+    pub(super) fn own_names(&self) -> Result<Vec<String>, Error> {
+        let written = self.changes.begin()?;
+        let all = self.names.all().into_iter().map(|slot| slot.name.clone());
+        Ok(all
+            .filter(|name| !written.names.contains(name))
+            .map(|name| (*name).to_owned())
+            .collect())
     }
 
     /// Takes a plugin out. `false`: there is none of that name.
-    pub(super) fn unregister(&self, name: &str) -> bool {
-        let mut written = lock(&self.changing);
-        let Some(place) = self.names.get(name) else { return false };
+    pub(super) fn unregister(&self, name: &str) -> Result<bool, Error> {
+        let mut written = self.changes.begin()?;
+        let Some(place) = self.names.get(name) else { return Ok(false) };
         let slot = place.core();
         written.names.remove(&slot.name);
         self.names.publish(vec![], std::slice::from_ref(&slot.name));
-        written.leaving.push(slot.put(Generation::gone(name)));
-        written.sweep();
-        true
+        self.leaving.push(slot.put(Generation::gone(name)));
+        drop(written);
+        self.sweep();
+        Ok(true)
     }
 
     /// Replaces the plugins of the config before with those of `config`. All are made before the first is
     /// replaced, so that a mistake changes nothing.
     pub(super) fn apply(&self, config: Config) -> Result<(), Error> {
-        let mut written = lock(&self.changing);
-        self.check_open()?;
+        self.change(|written| self.replace(written, config))
+    }
+
+    fn replace(&self, written: &mut Written, config: Config) -> Result<(), Error> {
+        let is_told = config.is_read();
         let Config { defaults, plugins, log_level, security, .. } = config;
-        check(&plugins, &defaults)?;
-        let (settings, is_secured_anew) = self.settings(security, &written)?;
+        // What was registered in code; all else is in the config, or leaves.
+        let own = |name: &str| self.names.get(name).filter(|_| !written.names.contains(name));
+        check(&plugins, &defaults, |name| fallback_of(own(name)))?;
+        let (settings, is_secured_anew) = self.settings(security, written)?;
         let plugins: Vec<_> = plugins.into_iter().map(Arc::new).collect();
         let is_same = *written.defaults == defaults;
         let defaults = if is_same { written.defaults.clone() } else { Arc::new(defaults) };
         let places: BTreeMap<&str, Place<Req, Res>> =
             plugins.iter().map(|plugin| (&*plugin.name, self.names.place(&plugin.name))).collect();
-        let find = |name: &str| places.get(name).cloned().or_else(|| self.names.get(name));
+        let find = |name: &str| places.get(name).cloned().or_else(|| own(name));
         let (mut made, mut mistakes) = (Vec::new(), Vec::new());
         for plugin in &plugins {
             let Some(place) = places.get(&*plugin.name) else { continue };
-            let known = self.names.get(&plugin.name).map(|place| place.core().current());
-            if known.is_some() && !written.names.contains(&*plugin.name) {
+            if own(&plugin.name).is_some() {
                 let text = "a plugin of that name was registered in code";
                 let error = Error::not_sent(Kind::InvalidConfig).coded(Some(Code::REGISTRY_1901));
                 mistakes.push(of_plugin(&plugin.name, error.message(text)));
                 continue;
             }
+            let known = self.names.get(&plugin.name).map(|place| place.core().current());
             let is_same = known.is_some_and(|known| known.core().is_of(plugin, &defaults));
             if is_same && !(is_secured_anew && plugin.transport == "exec") {
                 continue;
             }
             match self.make(plugin, &defaults, &settings, None, &find) {
                 Ok(stack) => {
+                    if !is_told {
+                        tell_without_effect(plugin, &stack);
+                    }
                     let next = Generation::new(plugin.clone(), defaults.clone(), stack);
                     made.push((place.clone(), next));
                 }
@@ -178,65 +179,68 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
         if let Some(error) = all_of(mistakes) {
             return Err(error);
         }
+        // A factory may have ended it all.
+        self.check_open()?;
         let names: BTreeSet<Arc<str>> =
             places.values().map(|place| place.core().name.clone()).collect();
         let removed: Vec<_> = written.names.difference(&names).cloned().collect();
         let left: Vec<_> = removed.iter().filter_map(|name| self.names.get(name)).collect();
         let added = made.iter().map(|(place, _)| place.clone()).collect();
         for (place, next) in made {
-            let before = place.core().put(next);
-            written.leaving.push(before);
+            self.leaving.push(place.core().put(next));
         }
         self.names.publish(added, &removed);
         for place in left {
             let gone = Generation::gone(&place.core().name);
-            written.leaving.push(place.core().put(gone));
+            self.leaving.push(place.core().put(gone));
         }
-        (written.defaults, written.settings, written.log_level) = (defaults, settings, log_level);
-        written.names = names;
-        written.sweep();
+        *written = Written { defaults, settings, names };
+        *lock(&self.log_level) = log_level;
         Ok(())
     }
 
     pub(super) fn shut_down(&self) {
-        let mut written = lock(&self.changing);
         if self.is_shut_down.swap(true, Ordering::AcqRel) {
             return;
         }
-        for slot in self.names.all() {
-            written.leaving.push(slot.put(Generation::shut_down(&slot.name)));
+        // If this comes out of a change, the change does it at its end.
+        if let Ok(change) = self.changes.begin() {
+            self.close();
+            drop(change);
+            self.sweep();
         }
-        written.sweep();
+    }
+
+    fn close(&self) {
+        for slot in self.names.all() {
+            self.leaving.push(slot.put(Generation::shut_down(&slot.name)));
+        }
         self.names.tell();
     }
 
     /// How many calls are in flight at generations that were replaced.
     pub(super) fn leaving(&self) -> usize {
-        let mut written = lock(&self.changing);
-        written.sweep();
-        written.leaving.iter().map(Held::taken).sum()
+        self.leaving.sweep();
+        self.leaving.taken()
     }
 
-    /// Looks again at what is leaving until there is nothing: two calls that end at once may each take the
-    /// other for one that is still there.
-    pub(super) fn sweep_later(self: &Arc<Self>) {
-        let Ok(runtime) = Handle::try_current() else { return };
-        if lock(&self.changing).leaving.is_empty() || self.is_sweeping.swap(true, Ordering::AcqRel)
-        {
-            return;
+    fn sweep(&self) {
+        self.leaving.sweep();
+        self.leaving.sweep_later();
+    }
+
+    /// Changes the plugins, unless they are shut down.
+    fn change(&self, change: impl FnOnce(&mut Written) -> Result<(), Error>) -> Result<(), Error> {
+        let mut written = self.changes.begin()?;
+        self.check_open()?;
+        let changed = change(&mut written);
+        if self.is_shut_down() {
+            self.close();
         }
-        let sweeping = Sweeping(Arc::downgrade(self));
-        runtime.spawn(async move {
-            loop {
-                tokio::time::sleep(PAUSE).await;
-                let Some(program) = sweeping.0.upgrade() else { return };
-                let mut written = lock(&program.changing);
-                written.sweep();
-                if written.leaving.is_empty() {
-                    return;
-                }
-            }
-        });
+        drop(written);
+        // Not in the change: what is let go of may be the user's.
+        self.sweep();
+        changed
     }
 
     fn check_open(&self) -> Result<(), Error> {
@@ -265,13 +269,19 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
             sections.validate()?;
             let connector = match connector {
                 Some(make) => make(plugin, &sections)?,
-                None => lock(&self.factories).connector(plugin, defaults, &sections, settings)?,
+                None => {
+                    let factories = lock(&self.factories).clone();
+                    factories.connector(plugin, defaults, &sections, settings)?
+                }
             };
             let endpoints = places::of(plugin, connector.is_built_in(), &lock(&self.sources))?;
             let other: Option<Other<Req, Res>> =
-                sections.fallback.plugin().and_then(find).map(Upstream::new).map(BoxUpstream::new);
+                sections.fallback.plugin().and_then(find).map(ByName::new).map(BoxUpstream::new);
             let fallback = Answer::of(&sections.fallback, other)?;
-            Made::new(name, &sections, endpoints, connector, fallback)
+            let before = self.names.get(name).map(|place| place.core().current());
+            let before = before.as_ref().and_then(|before| before.core().made());
+            let sessions = Sessions::of(&sections.balance, before.map(|before| &before.sessions));
+            Made::new(name, &sections, endpoints, connector, fallback, sessions)
         };
         made().map(Ok).map_err(|error| of_plugin(name, error))
     }
@@ -281,7 +291,7 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
     fn settings(
         &self,
         security: Option<crate::config::SecurityConfig>,
-        written: &Written<Req, Res>,
+        written: &Written,
     ) -> Result<(Settings, bool), Error> {
         use crate::allow::AllowList;
 
@@ -302,15 +312,21 @@ impl<Req: Request, Res: Response> Program<Req, Res> {
     fn settings(
         &self,
         _: Option<crate::config::SecurityConfig>,
-        _: &Written<Req, Res>,
+        _: &Written,
     ) -> Result<(Settings, bool), Error> {
         Ok((Settings::default(), false))
     }
 }
 
-impl<Req, Res> Written<Req, Res> {
-    /// Lets go of generations whose last call has ended.
-    fn sweep(&mut self) {
-        self.leaving.retain(|held| !retire_if_done(held));
+/// Whether there is a plugin in that place, and which one answers for it.
+fn fallback_of<Req, Res>(place: Option<Place<Req, Res>>) -> Option<Option<String>> {
+    place.map(|place| place.core().current().core().fallback())
+}
+
+/// A file says it of itself.
+fn tell_without_effect<Req, Res>(plugin: &PluginConfig, made: &Result<Made<Req, Res>, Error>) {
+    let is_built_in = made.as_ref().is_ok_and(|made| made.is_built_in);
+    if let Some(text) = is_built_in.then(|| without_effect(plugin)).flatten() {
+        tracing::warn!(plugin = %plugin.name, "{text}");
     }
 }

@@ -13,7 +13,7 @@ use crate::transport::GrpcConfig;
 #[cfg(all(feature = "process", unix))]
 use crate::{auth::Secret, plugin::Handshake, transport::ProcessConfig};
 use crate::{
-    config::{PluginConfig, Sections, nearest::did_you_mean},
+    config::{PluginConfig, Sections, nearest::did_you_mean, rules::known_options},
     error::{Error, Kind},
     transport::{HttpConfig, SocketConfig},
 };
@@ -90,21 +90,12 @@ fn mistake(option: &str, error: serde_json::Error) -> Error {
     Error::not_sent(Kind::InvalidConfig).message(format!("options{dot}{option}: {error}"))
 }
 
-/// What is said of the options of a plugin that its transport does not know: they have no effect.
+/// What is said of options that its transport does not know.
 pub(super) fn without_effect(plugin: &PluginConfig) -> Option<String> {
-    let mut known = match &*plugin.transport {
-        "unix" => names(SocketConfig::default()),
-        #[cfg(feature = "grpc")]
-        "grpc" | "grpc-tls" => names(GrpcConfig::default()),
-        #[cfg(all(feature = "process", unix))]
-        "exec" => names(ProcessConfig::default()),
-        _ => Vec::new(),
-    };
-    if plugin.transport == "exec" {
-        known.extend(
-            OF_EXEC.iter().chain(ALIASES.iter().map(|(go, _)| go)).map(|of| (*of).to_owned()),
-        );
+    if plugin.options.is_empty() {
+        return None;
     }
+    let known = known_options(&plugin.transport)?;
     let unknown: Vec<_> = plugin.options.keys().filter(|name| !known.contains(name)).collect();
     let first = *unknown.first()?;
     let hint = did_you_mean(first, &known).map(|hint| format!("; {hint}")).unwrap_or_default();
@@ -114,11 +105,6 @@ pub(super) fn without_effect(plugin: &PluginConfig) -> Option<String> {
         plugin.transport,
         names.join(", ")
     ))
-}
-
-fn names(settings: impl Serialize) -> Vec<String> {
-    let settings = serde_json::to_value(settings).unwrap_or_default();
-    settings.as_object().map(|known| known.keys().cloned().collect()).unwrap_or_default()
 }
 
 pub(super) fn socket(plugin: &PluginConfig, sections: &Sections) -> Result<SocketConfig, Error> {

@@ -1,6 +1,9 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, ready},
 };
 
 use arc_swap::ArcSwap;
@@ -11,6 +14,7 @@ use super::{
     idle::Idle,
     passage::Passage,
 };
+use crate::error::Error;
 
 /// The place of a plugin, whichever generation stands there. Handles keep it, so they stay valid.
 pub(super) struct Slot<Req, Res> {
@@ -58,11 +62,21 @@ impl<Req: Request, Res: Response> Slot<Req, Res> {
         Passage::new(epoch, self.current())
     }
 
-    /// Leads `passage` through the generation that stands here now.
+    /// Leads `passage` through the generation that stands here now, and makes it ready for a call there.
     #[inline]
-    pub(super) fn renew(&self, passage: &mut Passage<Req, Res>) {
-        if passage.epoch != self.epoch() {
-            self.lead(passage);
+    pub(super) fn poll_ready(
+        &self,
+        passage: &mut Passage<Req, Res>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>> {
+        loop {
+            if passage.epoch != self.epoch() {
+                self.lead(passage);
+            }
+            // One that was replaced before it knew of the call may have ended.
+            if ready!(passage.poll_ready(cx))? {
+                return Poll::Ready(Ok(()));
+            }
         }
     }
 
@@ -80,15 +94,83 @@ impl<Req: Request, Res: Response> Slot<Req, Res> {
     /// Takes back a passage that has made its call.
     #[inline]
     pub(super) fn give_back(&self, passage: Box<Passage<Req, Res>>) {
-        // One of a generation that has gone would keep it, and lead the next call there.
+        // One of a generation that has gone would keep it.
         let epoch = passage.epoch;
-        if epoch == self.epoch() {
-            self.idle.put(passage);
-            // It may have gone meanwhile, and what was idle have been cleared before this one came. By the
-            // lock of its place, that was so only if the new number is seen here.
-            if epoch != self.epoch() {
-                self.idle.clear();
-            }
-        }
+        self.idle.put(passage, || epoch == self.epoch());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::{
+        super::{
+            answer::Answer, connector::AnyConnector, endpoints::AnyDiscover, generation::Made,
+            strategy::Sessions,
+        },
+        *,
+    };
+    use crate::{
+        config::{PluginConfig, Sections},
+        connect::connect_fn,
+        discover,
+        endpoint::Endpoint,
+        error::BoxError,
+        plugin::{Call, Reply},
+    };
+
+    fn generation() -> Held<u64, u64> {
+        let endpoints = discover::fixed([Endpoint::new("a:1").unwrap()]).unwrap();
+        let connector = AnyConnector::new(connect_fn(|_: &Endpoint| {
+            tower::service_fn(async |call: Call<u64>| Ok::<_, BoxError>(Reply::new(*call.body())))
+        }));
+        let fallback = Answer::of(&Default::default(), None).unwrap();
+        let sections = Sections::default();
+        let (endpoints, sessions) = (AnyDiscover::new(endpoints), Sessions::default());
+        let made = Made::new("tax", &sections, endpoints, connector, fallback, sessions);
+        let plugin = PluginConfig::new("tax", "own");
+        Generation::new(Arc::new(plugin), Arc::default(), Ok(made.unwrap()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_way_through_what_was_replaced_meanwhile_is_not_ready() {
+        let slot = Slot::new(&"tax".into());
+        slot.put(generation());
+        let first = slot.current();
+        let mut passage = slot.passage();
+        poll_fn(|cx| slot.poll_ready(&mut passage, cx)).await.unwrap();
+        assert_eq!(first.taken(), 1);
+        passage.call(Call::new(1)).await.unwrap();
+        // The number was looked at, and then it is replaced, before it knows of the next call.
+        slot.put(generation());
+        assert!(first.core().is_retired());
+        let is_ready = poll_fn(|cx| passage.poll_ready(cx)).await.unwrap();
+        assert_eq!((is_ready, first.taken()), (false, 0));
+        poll_fn(|cx| slot.poll_ready(&mut passage, cx)).await.unwrap();
+        assert_eq!((first.taken(), slot.current().taken()), (0, 1));
+        // One that was ready before waits for its call.
+        let second = slot.current();
+        slot.put(generation());
+        assert!(!second.core().is_retired());
+        assert_eq!(passage.call(Call::new(2)).await.unwrap().into_body(), 2);
+        assert!(second.core().is_retired());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_way_that_comes_back_after_its_plugin_was_replaced_is_not_kept() {
+        let slot = Slot::new(&"tax".into());
+        slot.put(generation());
+        let passage = slot.borrow();
+        slot.give_back(passage);
+        assert!(slot.idle.take().is_some(), "as long as it stands there");
+        let passage = slot.borrow();
+        slot.give_back(passage);
+        slot.put(generation());
+        assert!(slot.idle.take().is_none(), "without another call");
+        let passage = slot.borrow();
+        slot.put(generation());
+        slot.give_back(passage);
+        assert!(slot.idle.take().is_none());
     }
 }

@@ -107,6 +107,17 @@ fn without(asked: &Asked<'_>, key: &str) -> (Value, Value) {
     (value.unwrap_or_default(), settings)
 }
 
+/// The settings as the Go library writes them: with texts that are empty where nothing was set, and with keys that
+/// it forgets, of which a note of the config tells.
+#[cfg(any(feature = "kubernetes", feature = "mdns"))]
+fn of_go(asked: &Asked<'_>, forgotten: &[&str]) -> Value {
+    let mut settings = asked.settings.clone();
+    if let Some(all) = settings.as_object_mut() {
+        all.retain(|key, value| !forgotten.contains(&&**key) && value.as_str() != Some(""));
+    }
+    settings
+}
+
 /// The same as a value of its type.
 fn value<T: DeserializeOwned + Default>(value: Value, name: &str) -> Result<T, Error> {
     let read = Option::<T>::deserialize(value);
@@ -217,20 +228,12 @@ fn eureka(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
 fn mdns(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
     use crate::discover::{Filtered, Mdns, MdnsConfig};
 
-    // As Go calls them. It forgets the last two: a watch is told of changes, and a record has the time to live that
-    // its sender gave it.
-    let mut rest = asked.settings.clone();
-    let mut taken = [Value::Null, Value::Null, Value::Null, Value::Null];
-    for (of, key) in taken.iter_mut().zip(["domain", "interface", "watch_interval", "ttl"]) {
-        (*of, rest) = without(&Asked { settings: &rest, ..*asked }, key);
-    }
-    let [domain, interface, interval, ttl] = taken;
+    let rest = of_go(asked, &["watch_interval", "ttl"]);
+    let (domain, rest) = without(&Asked { settings: &rest, ..*asked }, "domain");
+    let (interface, rest) = without(&Asked { settings: &rest, ..*asked }, "interface");
     let domain: String = value(domain, "mdns")?;
     if !matches!(domain.trim_end_matches('.'), "" | "local") {
         return Err(mistake("`mdns`: `domain` is `local.`: multicast DNS has no other".to_owned()));
-    }
-    if !interval.is_null() || !ttl.is_null() {
-        tracing::info!("discover: `watch_interval` and `ttl` of `mdns` have no effect");
     }
     let mut config: MdnsConfig = settings(&Asked { settings: &rest, ..*asked }, "mdns")?;
     let interface: String = value(interface, "mdns")?;
@@ -248,13 +251,7 @@ fn mdns(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
 fn kubernetes(asked: &Asked<'_>) -> Result<AnyDiscover, Error> {
     use crate::discover::{Kubernetes, KubernetesConfig};
 
-    let mut own = asked.settings.clone();
-    // The Go library reads it, and then forgets it: endpoints are the same for every type.
-    if own.as_object_mut().and_then(|all| all.remove("service_type")).is_some() {
-        tracing::info!(
-            "`kubernetes.service_type` has no effect: all types of Services are read alike"
-        );
-    }
+    let own = of_go(asked, &["service_type"]);
     let config: KubernetesConfig = settings(&Asked { settings: &own, ..*asked }, "kubernetes")?;
     Ok(AnyDiscover::new(Kubernetes::new(config)?.service(asked.service)?))
 }

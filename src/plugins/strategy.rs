@@ -7,7 +7,7 @@ use crate::{
         PeakEwma, Pick, PickFirst, Priority, Random, RoundRobin, Sticky, Strategy, WeightedRandom,
         WeightedRoundRobin,
     },
-    config::{BalanceSection, SchemeName, StrategyName},
+    config::{BalanceSection, SchemeName, StickySection, StrategyName},
     endpoint::Locality,
     member::Member,
     plugin::Call,
@@ -228,13 +228,39 @@ const SESSION_KEY: (&str, &str) = ("X-Session-ID", "session_id");
 /// The sessions of a plugin, if it has any, by what its `balance` section says.
 pub type AnySessions = Option<SessionTable<CallKey>>;
 
-/// The strategy of a `balance` section, and its sessions.
-pub(super) fn sticky(balance: &BalanceSection) -> Sticky<AnyStrategy, AnySessions> {
-    let strategy = AnyStrategy::of(balance);
-    let Some(sticky) = balance.sessions() else { return Sticky::new(strategy, None) };
-    let key = CallKey::from(sticky.key.or(SESSION_KEY.0, SESSION_KEY.1));
-    let sessions = SessionTable::by_key(key)
-        .with_session_timeout(sticky.session_timeout)
-        .with_max_sessions(sticky.max_sessions);
-    Sticky::new(strategy, Some(sessions)).with_drain_timeout(sticky.drain_timeout)
+/// The sessions of a plugin, and what was written of them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sessions(Option<(StickySection, SessionTable<CallKey>)>);
+
+impl Sessions {
+    /// Those of a `balance` section: the ones of `before` go on, if they are told apart in the same way.
+    pub(super) fn of(balance: &BalanceSection, before: Option<&Self>) -> Self {
+        Self(balance.sessions().map(|sticky| {
+            let is_same = |(of, _): &&(StickySection, _)| {
+                of.key == sticky.key && of.max_sessions == sticky.max_sessions
+            };
+            let known = before.and_then(|before| before.0.as_ref()).filter(is_same);
+            let table = match known {
+                Some((_, table)) => table.clone(),
+                None => {
+                    let key = sticky.key.or(SESSION_KEY.0, SESSION_KEY.1);
+                    SessionTable::by_key(key.into()).with_max_sessions(sticky.max_sessions)
+                }
+            };
+            let table = table.with_session_timeout(sticky.session_timeout);
+            (sticky, table)
+        }))
+    }
+
+    /// The strategy of a `balance` section, with these.
+    pub(super) fn strategy(&self, balance: &BalanceSection) -> Sticky<AnyStrategy, AnySessions> {
+        let strategy = AnyStrategy::of(balance);
+        match &self.0 {
+            None => Sticky::new(strategy, None),
+            Some((sticky, table)) => {
+                let drain_timeout = sticky.drain_timeout;
+                Sticky::new(strategy, Some(table.clone())).with_drain_timeout(drain_timeout)
+            }
+        }
+    }
 }

@@ -69,8 +69,7 @@ impl<Req: Request, Res: Response> Service<Call<Req>> for Upstream<Req, Res> {
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.slot.core().renew(&mut self.passage);
-        self.passage.poll_ready(cx)
+        self.slot.core().poll_ready(&mut self.passage, cx)
     }
 
     #[inline]

@@ -11,18 +11,24 @@
 //! | a key of the request: [`SessionTable`] | in a table of this process | no |
 //!
 //! Both are given to [`Sticky`](crate::balance::Sticky), which chooses as another strategy does where a call has no
-//! session yet.
+//! session yet. Each group of endpoints needs a table of its own, or a cookie with a name or path of its own.
 //!
 //! # How it works
-//! A session belongs to the endpoint that last answered a call of it. A call goes there while that endpoint may get
+//! A session belongs to the endpoint that first answered a call of it. Calls go there while that endpoint may get
 //! calls, whatever its priority and its load. If it is gone, unhealthy, ejected or switched off, if its circuit is
 //! open, or if the call has tried it already, the strategy chooses anew, and the session moves to the endpoint that
-//! answers; the event is [`SessionMoved`](crate::telemetry::EventKind::SessionMoved). An endpoint that drains keeps
-//! its sessions for [`drain_timeout`](crate::balance::Sticky::with_drain_timeout) and gets no new ones.
+//! answers, and stays there; the event is [`SessionMoved`](crate::telemetry::EventKind::SessionMoved). An endpoint
+//! that drains keeps its sessions for [`drain_timeout`](crate::balance::Sticky::with_drain_timeout), also where no
+//! other is left, and gets no new ones.
+//!
+//! An answer that [counts](crate::outcome) as a failure is none here: no session begins with it, and none moves. Put a
+//! [`FailoverLayer`](crate::FailoverLayer) above, by which a session moves with the first call that fails; without one,
+//! it stays until its endpoint is ejected or its circuit opens. Of several calls at once, the first answer decides in
+//! a [`SessionTable`], and the last one at a browser.
 //!
 //! While the endpoint of a session is not ready, a call waits for it alone for half of
-//! [`fail_fast_after`](crate::balance::BalanceConfig::fail_fast_after), and then for others as well. Calls of
-//! sessions are not hedged.
+//! [`fail_fast_after`](crate::balance::BalanceConfig::fail_fast_after), and then for others as well. A balancer that
+//! keeps sessions hedges no calls.
 //!
 //! # Example
 //! See [`Sticky`](crate::balance::Sticky).

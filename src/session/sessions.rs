@@ -108,35 +108,32 @@ impl<Req, B: Sessions<Req>> Sessions<Req> for Option<B> {
 /// Remembers the endpoint of a session, once that has answered. [`Sessions`] has an example.
 #[must_use = "a session is remembered once its endpoint has answered"]
 pub struct Binding {
-    moves: bool,
-    remember: Box<dyn FnOnce() + Send + Sync>,
+    remember: Box<dyn FnOnce() -> bool + Send + Sync>,
 }
 
 impl Binding {
-    /// Makes it of what is to be done. `moves` tells whether the session belonged to another endpoint before.
+    /// Makes it of what is to be done, which returns whether the session moves: it belonged to another endpoint before.
     ///
     /// ```
     /// use tower_upstream::session::Binding;
-    /// let binding = Binding::new(false, || println!("a new session"));
-    /// binding.answered();
+    /// let binding = Binding::new(|| {
+    ///     println!("a new session");
+    ///     false
+    /// });
+    /// assert!(!binding.answered());
     /// ```
-    pub fn new(moves: bool, remember: impl FnOnce() + Send + Sync + 'static) -> Self {
-        Self { moves, remember: Box::new(remember) }
+    pub fn new(remember: impl FnOnce() -> bool + Send + Sync + 'static) -> Self {
+        Self { remember: Box::new(remember) }
     }
 
-    /// Returns whether the session belonged to another endpoint before.
-    pub fn moves(&self) -> bool {
-        self.moves
-    }
-
-    /// Remembers it. For the balancer.
-    pub fn answered(self) {
-        (self.remember)();
+    /// Remembers it, and returns whether the session moves. For the balancer.
+    pub fn answered(self) -> bool {
+        (self.remember)()
     }
 }
 
 impl fmt::Debug for Binding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Binding").field("moves", &self.moves).finish_non_exhaustive()
+        f.debug_struct("Binding").finish_non_exhaustive()
     }
 }

@@ -18,7 +18,7 @@ use crate::{
 /// Remembers which endpoint the session of each key belongs to. Clones share one table.
 ///
 /// The key is a closure that returns something hashable, such as a header, or a [`Key`]. A request without a key,
-/// by [`key::optional`](crate::key::optional), has no session. A session ends once there has been no call of it for
+/// by [`key::optional`](crate::key::optional), has no session. A session ends once no call of it has begun for
 /// [`session_timeout`](Self::with_session_timeout). The table does not survive a restart; for one that does, see
 /// `http::SessionCookieLayer` (feature `sticky`).
 ///
@@ -74,10 +74,17 @@ impl Shared {
         lock(shard).get(session, self.clock.nanos(), time::nanos(timeout))
     }
 
-    fn set(&self, session: u64, home: u64, timeout: Duration) {
-        if let Some(shard) = self.shard(session) {
-            lock(shard).set(session, home, self.clock.nanos(), time::nanos(timeout));
+    /// Sets the home of a session, unless another call has done so since it was `known`. Returns whether it moves.
+    fn replace(&self, session: u64, known: Option<u64>, home: u64, timeout: Duration) -> bool {
+        let Some(shard) = self.shard(session) else { return false };
+        let (now, lasts) = (self.clock.nanos(), time::nanos(timeout));
+        let mut sessions = lock(shard);
+        let current = sessions.get(session, now, lasts);
+        if current.is_some() && current != known {
+            return false;
         }
+        sessions.set(session, home, now, lasts);
+        known.is_some()
     }
 
     fn name(&self, endpoint: &str) -> u64 {
@@ -91,7 +98,7 @@ impl<K> SessionTable<K> {
         Self { key, shared: Shared::new(100_000), timeout: Duration::from_secs(1_800) }
     }
 
-    /// Sets after which time without a call a session ends. Default: 30 minutes.
+    /// Sets after which time, in which no call of it has begun, a session ends. Default: 30 minutes.
     #[must_use]
     pub fn with_session_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -151,7 +158,7 @@ where
             return None;
         }
         let shared = self.shared.clone();
-        Some(Binding::new(known.is_some(), move || shared.set(session, home, timeout)))
+        Some(Binding::new(move || shared.replace(session, known, home, timeout)))
     }
 }
 

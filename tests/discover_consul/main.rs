@@ -20,6 +20,8 @@ mod registering;
 #[path = "../support/registry_story.rs"]
 mod registry_story;
 mod replay;
+#[path = "../support/sets.rs"]
+mod sets;
 mod settings;
 mod story;
 #[path = "../support/mod.rs"]

@@ -6,11 +6,7 @@ use tower_upstream::{
     endpoint::Status,
 };
 
-use crate::{
-    double::Double,
-    reading::{config, keys},
-    support::secs,
-};
+use crate::{double::Double, reading::config, sets::keys, support::secs};
 
 fn provider(double: &Double) -> Provider {
     let consul = Consul::new(config(double).with_token("s3cret")).unwrap();

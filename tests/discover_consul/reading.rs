@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use futures::StreamExt;
 use serde_json::json;
 use tokio::time::Instant;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
@@ -11,14 +10,15 @@ use tower_upstream::{
     balance::RoundRobin,
     connect_fn,
     discover::{
-        Catalog, Consul, ConsulConfig, ConsulConsistency, ConsulQuery, Discover, EndpointSet,
-        Source, WatchConfig, WatchStream,
+        Catalog, Consul, ConsulConfig, ConsulConsistency, ConsulQuery, Discover, Source,
+        WatchConfig, WatchStream,
     },
     endpoint::Status,
 };
 
 use crate::{
     double::{Asked, Double, May},
+    sets::{calls, expect, keys, next, quiet},
     support::{ms, secs},
 };
 
@@ -34,26 +34,6 @@ pub fn consul(double: &Double) -> Consul {
 
 fn web(double: &Double, query: ConsulQuery) -> WatchStream {
     consul(double).service_with("web", query).unwrap().discover()
-}
-
-pub fn keys(set: &EndpointSet) -> Vec<&str> {
-    set.iter().map(|endpoint| endpoint.key()).collect()
-}
-
-pub async fn next(sets: &mut WatchStream) -> EndpointSet {
-    tokio::time::timeout(secs(900), sets.next()).await.expect("no news").unwrap()
-}
-
-async fn expect(sets: &mut WatchStream, expected: &[&str]) -> Duration {
-    let start = Instant::now();
-    assert_eq!(keys(&next(sets).await), expected);
-    start.elapsed()
-}
-
-async fn quiet(sets: &mut WatchStream, time: Duration) {
-    if let Ok(news) = tokio::time::timeout(time, sets.next()).await {
-        panic!("news: {news:?}");
-    }
 }
 
 fn index(asked: &Asked) -> Option<u64> {
@@ -235,12 +215,7 @@ async fn an_error_or_silence_takes_no_endpoint_away_and_none_reaches_the_balance
     double.up("web", "web-1", 9001);
     let endpoints = consul(&double).service("web").unwrap();
     let handle = endpoints.handle();
-    let service = ServiceBuilder::new()
-        .layer(BalanceLayer::new(endpoints, RoundRobin::new()))
-        .service(connect_fn(|endpoint: &Endpoint| {
-            let key = endpoint.key().to_owned();
-            service_fn(move |_: ()| std::future::ready(Ok::<_, BoxError>(key.clone())))
-        }));
+    let service = calls(endpoints);
     let call = || service.clone().oneshot(());
     assert_eq!(call().await.unwrap(), "web-1");
     for (status, body) in [(500, "No cluster leader"), (429, ""), (503, ""), (200, "{"), (200, "")]

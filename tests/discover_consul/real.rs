@@ -14,9 +14,9 @@ use tower_upstream::{
 };
 
 use crate::{
-    reading::{keys, next},
     real_servers::{given, script},
     registry_story::{Backend, play},
+    sets::{keys, next},
     support::{ms, secs},
 };
 

@@ -15,7 +15,8 @@ use tower_upstream::{
 
 use crate::{
     double::{Double, May},
-    reading::{config, consul, keys, next},
+    reading::{config, consul},
+    sets::{keys, next},
     support::{ms, secs},
 };
 

@@ -10,7 +10,8 @@ use tower_upstream::{
 
 use crate::{
     double::{Double, May},
-    reading::{config, next},
+    reading::config,
+    sets::next,
     support::secs,
     tls::{Files, secured},
 };

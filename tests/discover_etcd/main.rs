@@ -10,6 +10,8 @@ mod double;
 mod hostile;
 #[path = "../../src/discover/etcd/messages.rs"]
 mod messages;
+#[cfg(feature = "config")]
+mod plugins;
 mod reading;
 mod real;
 #[path = "../support/real.rs"]
@@ -18,6 +20,8 @@ mod recorded;
 mod registering;
 #[path = "../support/registry_story.rs"]
 mod registry_story;
+#[path = "../support/sets.rs"]
+mod sets;
 mod store;
 mod story;
 #[path = "../support/mod.rs"]
@@ -25,11 +29,15 @@ mod support;
 #[cfg(feature = "tls")]
 #[path = "../support/tls.rs"]
 mod tls;
+#[cfg(feature = "config")]
+#[path = "../plugins/world.rs"]
+mod world;
 
 use std::time::Duration;
 
 use double::{Cluster, Member};
 use futures::StreamExt;
+use sets::{expect, keys, next};
 use support::secs;
 use tower_upstream::discover::{EndpointSet, Etcd, EtcdConfig, EtcdService, WatchStream, Watched};
 
@@ -66,14 +74,6 @@ fn add(cluster: &Cluster, ids: &[&str]) {
     }
 }
 
-fn keys(set: &EndpointSet) -> Vec<&str> {
-    set.iter().map(|endpoint| endpoint.key()).collect()
-}
-
-async fn next(sets: &mut WatchStream) -> EndpointSet {
-    tokio::time::timeout(secs(600), sets.next()).await.expect("no news").unwrap()
-}
-
 /// Waits until something is so, for at most five minutes of the paused clock.
 async fn until(what: &str, is_so: impl Fn() -> bool) {
     let start = tokio::time::Instant::now();
@@ -86,10 +86,4 @@ async fn until(what: &str, is_so: impl Fn() -> bool) {
 /// Waits until all that was read is watched, too.
 async fn watched(cluster: &Cluster) {
     until("no watch", || cluster.asked("Created") >= cluster.asked("Watch").max(1)).await;
-}
-
-async fn expect(sets: &mut WatchStream, expected: &[&str]) -> Duration {
-    let start = tokio::time::Instant::now();
-    assert_eq!(keys(&next(sets).await), expected);
-    start.elapsed()
 }

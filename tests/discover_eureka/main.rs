@@ -20,6 +20,8 @@ mod registry;
 mod registry_story;
 mod replay;
 mod servers;
+#[path = "../support/sets.rs"]
+mod sets;
 mod settings;
 mod story;
 #[path = "../support/mod.rs"]

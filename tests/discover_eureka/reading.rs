@@ -2,22 +2,21 @@
 
 use std::time::Duration;
 
-use futures::StreamExt;
 use serde_json::json;
-use tokio::time::Instant;
-use tower::{ServiceBuilder, ServiceExt, service_fn};
+use tower::ServiceExt;
 use tower_upstream::{
-    BalanceLayer, BoxError, Endpoint,
-    balance::RoundRobin,
-    connect_fn,
     discover::{
-        Catalog, Discover, EndpointSet, Eureka, EurekaConfig, EurekaFetch, EurekaStatus,
-        WatchConfig, WatchStream,
+        Catalog, Discover, Eureka, EurekaConfig, EurekaFetch, EurekaStatus, WatchConfig,
+        WatchStream,
     },
     endpoint::Status,
 };
 
-use crate::{double::Double, support::secs};
+use crate::{
+    double::Double,
+    sets::{calls, expect, keys, next, quiet},
+    support::secs,
+};
 
 pub fn config(double: &Double) -> EurekaConfig {
     EurekaConfig::default().with_urls([double.url()])
@@ -35,26 +34,6 @@ fn trusting(double: &Double) -> Eureka {
 
 fn tax(eureka: &Eureka) -> WatchStream {
     eureka.service("tax").unwrap().discover()
-}
-
-pub fn keys(set: &EndpointSet) -> Vec<&str> {
-    set.iter().map(|endpoint| endpoint.key()).collect()
-}
-
-pub async fn next(sets: &mut WatchStream) -> EndpointSet {
-    tokio::time::timeout(secs(900), sets.next()).await.expect("no news").unwrap()
-}
-
-pub async fn expect(sets: &mut WatchStream, expected: &[&str]) -> Duration {
-    let start = Instant::now();
-    assert_eq!(keys(&next(sets).await), expected);
-    start.elapsed()
-}
-
-pub async fn quiet(sets: &mut WatchStream, time: Duration) {
-    if let Ok(news) = tokio::time::timeout(time, sets.next()).await {
-        panic!("news: {news:?}");
-    }
 }
 
 const WHOLE: &str = "GET /apps";
@@ -165,6 +144,50 @@ async fn a_server_that_never_counts_right_or_tells_no_changes_is_read_whole() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_warms_up_is_asked_for_changes_again_afterwards() {
+    let double = Double::start().await;
+    double.up("tax", "tax-1", 1);
+    let mut sets = tax(&eureka(&double));
+    expect(&mut sets, &["tax-1"]).await;
+    // It tells nothing at all, and of that not the least.
+    double.answers("/apps", 403, "");
+    quiet(&mut sets, secs(100)).await;
+    double.answers_itself();
+    quiet(&mut sets, secs(35)).await;
+    double.take_asked();
+    double.up("tax", "tax-2", 2);
+    expect(&mut sets, &["tax-1", "tax-2"]).await;
+    quiet(&mut sets, secs(100)).await;
+    let asked = double.take_asked();
+    assert!(asked.len() >= 3 && asked.iter().all(|asked| asked == DELTA), "{asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_cannot_be_read_costs_no_other_and_no_changes() {
+    let double = Double::start().await;
+    double.up("tax", "tax-1", 1);
+    double.put("tax", "tax-2", json!({"metadata": ["x"]}));
+    double.put("vat", "vat-1", json!({"securePort": [7]}));
+    let eureka = eureka(&double);
+    let mut sets = tax(&eureka);
+    expect(&mut sets, &["tax-1"]).await;
+    // A service of such alone says why.
+    let vat = eureka.service("vat").unwrap();
+    let error = vat.first_snapshot(secs(5)).await.unwrap_err();
+    assert!(format!("{error:#}").contains("`vat-1` of `VAT` cannot be read"), "{error:#}");
+    double.take_asked();
+    double.put("tax", "tax-3", json!({"port": [3]}));
+    double.up("tax", "tax-4", 4);
+    expect(&mut sets, &["tax-1", "tax-4"]).await;
+    double.up("tax", "tax-3", 3);
+    double.cancel("tax", "tax-2");
+    expect(&mut sets, &["tax-1", "tax-3", "tax-4"]).await;
+    // It counts as it does there.
+    let asked = double.take_asked();
+    assert!(asked.iter().all(|asked| asked == DELTA), "{asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_three_minutes_without_an_answer_changes_are_not_enough() {
     let double = Double::start().await;
     double.up("tax", "tax-1", 1);
@@ -217,12 +240,7 @@ async fn an_error_or_silence_takes_no_endpoint_away_and_none_reaches_the_balance
     double.up("tax", "tax-1", 1);
     let endpoints = eureka(&double).service("tax").unwrap();
     let handle = endpoints.handle();
-    let service = ServiceBuilder::new()
-        .layer(BalanceLayer::new(endpoints, RoundRobin::new()))
-        .service(connect_fn(|endpoint: &Endpoint| {
-            let key = endpoint.key().to_owned();
-            service_fn(move |_: ()| std::future::ready(Ok::<_, BoxError>(key.clone())))
-        }));
+    let service = calls(endpoints);
     let call = || service.clone().oneshot(());
     assert_eq!(call().await.unwrap(), "tax-1");
     for (status, body) in [

@@ -18,9 +18,9 @@ use tower_upstream::{
 
 use crate::{
     double::Double,
-    reading::{keys, next},
     real_servers::{given, script},
     registry_story::{Backend, play},
+    sets::{keys, next},
     story::fast,
     support::{ms, secs},
 };

@@ -12,7 +12,8 @@ use tower_upstream::{
 
 use crate::{
     double::{Asked, Double},
-    reading::{config, eureka, next},
+    reading::{config, eureka},
+    sets::next,
     support::{ms, secs},
 };
 
@@ -117,6 +118,30 @@ async fn a_heartbeat_that_is_answered_with_404_announces_again_under_the_same_id
     let ids = double.registry(|of| of.ids().into_iter().map(str::to_owned).collect::<Vec<_>>());
     assert_eq!(ids, ["tax-1", "tax-2"]);
     assert!(one.is_registered() && two.is_registered());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_is_refused_ends_no_lease_of_another() {
+    let double = Double::start().await;
+    let registry = registry(&double);
+    let ids: Vec<_> = (0..30).map(|number| format!("tax-{number:02}")).collect();
+    let mut all = Vec::new();
+    for id in &ids {
+        all.push(announce(&registry, tax(id)).await);
+    }
+    double.answers("/apps/TAX/tax-00", 400, "");
+    let start = Instant::now();
+    while start.elapsed() < secs(900) {
+        tokio::time::sleep(secs(10)).await;
+        for id in &ids[1..] {
+            assert_eq!(double.status("tax", id), "UP", "{id} after {:?}", start.elapsed());
+        }
+    }
+    // What is lost is announced again all the same.
+    double.registry(|registry| registry.cancel("tax", "tax-29"));
+    tokio::time::sleep(secs(62)).await;
+    assert_eq!(double.status("tax", "tax-29"), "UP");
+    assert!(all.iter().filter(|of| of.is_registered()).count() >= 29);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,12 +4,12 @@ use futures::StreamExt;
 use tokio::time::Instant;
 use tower_upstream::{
     Endpoint,
-    discover::{Discover, Eureka, EurekaConfig, Registry},
+    discover::{Discover, Eureka, EurekaConfig, EurekaFetch, Registry},
 };
 
 use crate::{
     double::Double,
-    reading::{expect, next, quiet},
+    sets::{expect, next, quiet},
     support::secs,
 };
 
@@ -55,6 +55,24 @@ async fn one_that_hangs_is_unwell_or_warms_up_is_left_at_once() {
         next(&mut eureka.service("tax").unwrap().discover()).await;
         assert!(start.elapsed() < secs(3), "{how}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_warms_up_is_left_also_by_those_that_ask_for_one_application() {
+    let (one, other, config) = two().await;
+    one.answers("/apps/TAX", 403, "");
+    one.answers("/vips/tax", 403, "");
+    let eureka = Eureka::new(config.with_fetch(EurekaFetch::Application)).unwrap();
+    let start = Instant::now();
+    let tax = eureka.service("tax").unwrap();
+    let mut sets = tax.discover();
+    expect(&mut sets, &["tax-1"]).await;
+    expect(&mut eureka.vip("tax").unwrap().discover(), &["tax-1"]).await;
+    assert!(start.elapsed() < secs(3));
+    // If all say so, it is an error as any other.
+    other.answers("/apps/TAX", 403, "");
+    quiet(&mut sets, secs(600)).await;
+    assert!(tax.handle().last_error().unwrap().to_string().contains("403"));
 }
 
 #[tokio::test(start_paused = true)]

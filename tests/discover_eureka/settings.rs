@@ -10,7 +10,8 @@ use tower_upstream::{
 
 use crate::{
     double::Double,
-    reading::{config, next},
+    reading::config,
+    sets::next,
     support::{ms, secs},
     tls::{Files, secured},
 };

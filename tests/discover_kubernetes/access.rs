@@ -13,7 +13,8 @@ use tower_upstream::discover::{Discover, Kubernetes, KubernetesConfig};
 use crate::{
     double::Double,
     objects::Pod,
-    reading::{config, keys, next},
+    reading::config,
+    sets::{keys, next},
     support::{ms, secs},
     tls::{Authority, Files, Identity, acceptor},
 };

@@ -75,6 +75,8 @@ pub enum Access {
     Open,
     /// One that is not logged in may nothing.
     Forbidden,
+    /// Services must not be seen, and slices may.
+    OnlySlices,
 }
 
 #[derive(Clone)]
@@ -92,6 +94,12 @@ struct State {
     access: Access,
     /// What is answered instead, to all requests.
     instead: Option<Instead>,
+    /// What is answered instead to those that watch.
+    instead_of_watches: Option<(u16, &'static str)>,
+    /// The same for the next one.
+    instead_of_a_watch: Option<(u16, &'static str)>,
+    /// Most slices of a page, whatever is asked for.
+    most: Option<usize>,
     /// How long a list takes.
     slowness: Duration,
     bookmarks: bool,
@@ -127,6 +135,9 @@ impl Double {
             tokens: None,
             access: Access::Open,
             instead: None,
+            instead_of_watches: None,
+            instead_of_a_watch: None,
+            most: None,
             slowness: Duration::ZERO,
             bookmarks: true,
             orders: (0, Order::None),
@@ -195,6 +206,20 @@ impl Double {
     pub fn answers_with(&self, status: u16, header: (&'static str, &'static str)) {
         let instead = Instead { status, body: String::new(), header: Some(header) };
         self.with(|state| state.instead = Some(instead));
+    }
+
+    /// Answers watches with an error before they begin, or as they are again.
+    pub fn refuses_watches(&self, with: Option<(u16, &'static str)>) {
+        self.with(|state| state.instead_of_watches = with);
+    }
+
+    pub fn refuses_watches_once(&self, with: (u16, &'static str)) {
+        self.with(|state| state.instead_of_a_watch = Some(with));
+    }
+
+    /// No page has more slices.
+    pub fn pages_have(&self, most: usize) {
+        self.with(|state| state.most = Some(most));
     }
 
     pub fn lists_take(&self, time: Duration) {
@@ -401,9 +426,13 @@ impl Server {
     }
 
     async fn route(&self, asked: &Asked) -> Response<Body> {
-        let (instead, tokens, access, slowness) = {
-            let state = self.state.lock().unwrap();
-            (state.instead.clone(), state.tokens.clone(), state.access, state.slowness)
+        let (instead, tokens, access, slowness, of_watch) = {
+            let mut state = self.state.lock().unwrap();
+            let of_watch = match asked.is_watch() {
+                true => state.instead_of_a_watch.take().or(state.instead_of_watches),
+                false => None,
+            };
+            (state.instead.clone(), state.tokens.clone(), state.access, state.slowness, of_watch)
         };
         if let Some(Instead { status, body, header }) = instead {
             let mut answer = Response::builder().status(status);
@@ -418,8 +447,12 @@ impl Server {
             (Some(_), None) => return self.forbidden(asked),
             (None, _) => {}
         }
-        if access == Access::Forbidden {
+        let is_slice = asked.path.contains("/endpointslices");
+        if access == Access::Forbidden || access == Access::OnlySlices && !is_slice {
             return self.forbidden(asked);
+        }
+        if let Some((code, reason)) = of_watch {
+            return status(code, Some(reason), "this watch does not begin");
         }
         let parts: Vec<&str> = asked.path.split('/').skip(1).collect();
         match &parts[..] {
@@ -531,6 +564,7 @@ impl Server {
             };
             revision = objects.slices.values().map(of).max().unwrap_or(revision);
         }
+        limit = state.most.filter(|most| limit == 0 || *most < limit).unwrap_or(limit);
         let page = objects.page(namespace, selector, &from, limit);
         let mut metadata = json!({"continue": "", "resourceVersion": revision.to_string()});
         if let Some((start, left)) = page.next {

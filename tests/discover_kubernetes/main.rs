@@ -8,13 +8,21 @@ mod access;
 mod double;
 mod hostile;
 mod objects;
+#[cfg(feature = "config")]
+mod plugins;
+mod providers;
 mod reading;
 #[path = "../support/registry_story.rs"]
 mod registry_story;
 mod replay;
+#[path = "../support/sets.rs"]
+mod sets;
 mod settings;
 mod story;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/tls.rs"]
 mod tls;
+#[cfg(feature = "config")]
+#[path = "../plugins/world.rs"]
+mod world;

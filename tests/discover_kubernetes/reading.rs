@@ -11,7 +11,7 @@ use tower_upstream::{
     balance::RoundRobin,
     connect_fn,
     discover::{
-        Catalog, Difference, Discover, EndpointSet, Kubernetes, KubernetesConfig, KubernetesFamily,
+        Catalog, Difference, Discover, Kubernetes, KubernetesConfig, KubernetesFamily,
         KubernetesQuery, WatchStream, diff,
     },
     endpoint::Status,
@@ -20,6 +20,7 @@ use tower_upstream::{
 use crate::{
     double::{Access, Double, expired},
     objects::{Objects, Pod, pod, slice},
+    sets::{calls, expect, keys, next, quiet},
     support::{ms, secs},
 };
 
@@ -37,27 +38,6 @@ fn web(double: &Double) -> WatchStream {
 
 fn web_with(double: &Double, query: KubernetesQuery) -> WatchStream {
     kubernetes(double).service_with("web", query).unwrap().discover()
-}
-
-pub fn keys(set: &EndpointSet) -> Vec<&str> {
-    set.iter().map(|endpoint| endpoint.key()).collect()
-}
-
-pub async fn next(sets: &mut WatchStream) -> EndpointSet {
-    tokio::time::timeout(secs(900), sets.next()).await.expect("no news").unwrap()
-}
-
-async fn expect(sets: &mut WatchStream, expected: &[&str]) -> Duration {
-    let start = Instant::now();
-    let set = next(sets).await;
-    assert_eq!(keys(&set), expected, "{set:?}");
-    start.elapsed()
-}
-
-async fn quiet(sets: &mut WatchStream, time: Duration) {
-    if let Ok(news) = tokio::time::timeout(time, sets.next()).await {
-        panic!("news: {news:?}");
-    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -195,12 +175,7 @@ async fn a_version_that_is_over_is_listed_anew_and_only_differences_are_told() {
         double.web("web-1", &[("a", Pod::Ready), ("b", Pod::Ready), ("c", Pod::Ready)]);
         let endpoints = kubernetes(&double).service("web").unwrap();
         let (mut sets, handle) = (endpoints.discover(), endpoints.handle());
-        let service = ServiceBuilder::new()
-            .layer(BalanceLayer::new(endpoints, RoundRobin::new()))
-            .service(connect_fn(|endpoint: &Endpoint| {
-                let key = endpoint.key().to_owned();
-                service_fn(move |_: ()| std::future::ready(Ok::<_, BoxError>(key.clone())))
-            }));
+        let service = calls(endpoints);
         let call = || service.clone().oneshot(());
         assert!(call().await.is_ok());
         let before = next(&mut sets).await;
@@ -234,6 +209,120 @@ async fn a_version_that_is_over_is_listed_anew_and_only_differences_are_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_watch_that_is_refused_with_410_before_it_begins_is_listed_anew() {
+    let double = Double::start().await;
+    double.web("web-1", &[("a", Pod::Ready), ("b", Pod::Ready), ("c", Pod::Ready)]);
+    let endpoints = kubernetes(&double).service("web").unwrap();
+    let (mut sets, handle) = (endpoints.discover(), endpoints.handle());
+    let before = next(&mut sets).await;
+    tokio::time::sleep(secs(70)).await;
+    // Once it is no failure.
+    double.refuses_watches_once((410, "Expired"));
+    double.ends_watches();
+    tokio::time::sleep(secs(1)).await;
+    assert_eq!((double.lists(), handle.failures()), (2, 0));
+    tokio::time::sleep(secs(70)).await;
+    // It goes on neither after an end nor after a break, and what has changed is only in the list.
+    for (number, cut) in [false, true].into_iter().enumerate() {
+        double.refuses_watches(Some((410, "Expired")));
+        if cut {
+            double.cuts_watches()
+        } else {
+            double.ends_watches()
+        }
+        tokio::time::sleep(secs(5)).await;
+        double.refuses_watches(None);
+        let uid = format!("d{number}");
+        double.web("web-2", &[(&uid, Pod::Ready)]);
+        let after = loop {
+            let set = next(&mut sets).await;
+            assert!(["a", "b", "c"].iter().all(|of| set.get(of).is_some()), "{set:?}");
+            if set.get(&uid).is_some() {
+                break set;
+            }
+        };
+        assert!(diff(&before, &after).all(|of| !matches!(of, Difference::Remove(_))));
+        tokio::time::sleep(secs(70)).await;
+        assert!(handle.last_error().is_none());
+    }
+    // One that refuses all of them is not asked all the time.
+    double.refuses_watches(Some((410, "Gone")));
+    double.ends_watches();
+    let asked = double.asked().len();
+    quiet(&mut sets, secs(600)).await;
+    let asked = double.asked().len() - asked;
+    assert!((40..=200).contains(&asked), "{asked}");
+    let error = loop {
+        match handle.last_error() {
+            Some(error) => break error.to_string(),
+            None => tokio::time::sleep(ms(10)).await,
+        }
+    };
+    assert!(error.contains("(410)"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_is_refused_is_not_asked_for_again() {
+    let double = Double::start().await;
+    double.web("web-1", &[("a", Pod::Ready)]);
+    let endpoints = kubernetes(&double).service("web").unwrap();
+    let (mut sets, handle) = (endpoints.discover(), endpoints.handle());
+    expect(&mut sets, &["a"]).await;
+    let mut lists = 1;
+    for (code, is_new) in [(500, true), (400, true), (503, false), (504, false), (429, false)] {
+        for is_event in [false, true] {
+            tokio::time::sleep(secs(70)).await;
+            let object = json!({"code": code, "message": "this watch ends"});
+            if is_event {
+                double.tells_watches(&json!({"type": "ERROR", "object": object}).to_string());
+            } else {
+                double.refuses_watches(Some((code, "InternalError")));
+                double.ends_watches();
+            }
+            tokio::time::sleep(secs(1)).await;
+            double.refuses_watches(None);
+            tokio::time::sleep(secs(65)).await;
+            assert!(handle.last_error().is_none(), "{code}");
+            // The version that the list tells is refused once more within the second, if there was time for that.
+            let listed = double.lists() - lists;
+            assert_eq!(listed > 0, is_new, "{code}: {listed} lists");
+            lists += listed;
+        }
+    }
+    assert_eq!(keys(&handle.set().unwrap()), ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slice_that_cannot_be_read_costs_neither_its_endpoints_nor_the_others() {
+    let double = Double::start().await;
+    double.web("web-1", &[("a", Pod::Ready)]);
+    double.web("web-2", &[("b", Pod::Ready)]);
+    let endpoints = kubernetes(&double).service("web").unwrap();
+    let (mut sets, handle) = (endpoints.discover(), endpoints.handle());
+    expect(&mut sets, &["a", "b"]).await;
+    tokio::time::sleep(secs(10)).await;
+    let mut bad = slice("web", "web-2", 9001, Vec::new());
+    bad["endpoints"] = json!([{"addresses": "10.0.0.1"}]);
+    double.objects(|objects| objects.put(bad));
+    double.web("web-3", &[("c", Pod::Ready)]);
+    expect(&mut sets, &["a", "b", "c"]).await;
+    // Also in a list.
+    double.expires_watches();
+    double.web("web-1", &[("d", Pod::Ready)]);
+    loop {
+        let set = next(&mut sets).await;
+        assert!(set.get("b").is_some(), "{set:?}");
+        if keys(&set) == ["b", "c", "d"] {
+            break;
+        }
+    }
+    assert!(double.lists() > 1 && handle.last_error().is_none());
+    // And it is what it says as soon as it can be read.
+    double.web("web-2", &[("e", Pod::Ready)]);
+    expect(&mut sets, &["c", "d", "e"]).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_list_that_lacks_most_endpoints_removes_them_only_when_it_is_confirmed() {
     let double = Double::start().await;
     double.web("web-1", &[("a", Pod::Ready), ("b", Pod::Ready), ("c", Pod::Ready)]);
@@ -254,6 +343,49 @@ async fn a_list_that_lacks_most_endpoints_removes_them_only_when_it_is_confirmed
         assert!(["a", "b", "c", "d"].iter().any(|of| set.get(of).is_some()));
     }
     assert!(took <= secs(10), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_leaves_just_after_the_cluster_was_not_well_leaves_once_that_is_confirmed() {
+    for is_over in [true, false] {
+        let double = Double::start().await;
+        double.web("web-1", &[("a", Pod::Ready), ("b", Pod::Ready), ("c", Pod::Ready)]);
+        let mut sets = web(&double);
+        expect(&mut sets, &["a", "b", "c"]).await;
+        tokio::time::sleep(secs(30)).await;
+        if is_over {
+            double.expires_watches()
+        } else {
+            double.cuts_watches()
+        }
+        tokio::time::sleep(secs(2)).await;
+        let pods = |is| [("a", is), ("b", Pod::NotReady), ("c", Pod::NotReady)];
+        double.web("web-1", &pods(Pod::Ready));
+        let took = expect(&mut sets, &["a"]).await;
+        assert!(took > secs(4) && took < secs(12), "{is_over}: {took:?}");
+        // Later it is seen how they leave.
+        tokio::time::sleep(secs(30)).await;
+        double.web("web-1", &pods(Pod::NotReady));
+        assert!(expect(&mut sets, &[]).await < ms(200));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_is_silent_beyond_its_time_is_given_up() {
+    let double = Double::start().await;
+    double.web("web-1", &[("a", Pod::Ready)]);
+    let endpoints = kubernetes(&double).service("web").unwrap();
+    let (mut sets, handle) = (endpoints.discover(), endpoints.handle());
+    expect(&mut sets, &["a"]).await;
+    tokio::time::sleep(secs(1)).await;
+    double.partition();
+    quiet(&mut sets, secs(235)).await;
+    assert_eq!((handle.failures(), double.watches()), (0, 1));
+    quiet(&mut sets, secs(90)).await;
+    assert!(handle.failures() > 0 && handle.last_error().unwrap().is_timeout());
+    double.heal();
+    double.web("web-2", &[("b", Pod::Ready)]);
+    assert!(expect(&mut sets, &["a", "b"]).await < secs(60));
 }
 
 #[tokio::test(start_paused = true)]
@@ -289,6 +421,25 @@ async fn a_watch_that_ends_is_opened_at_once_where_it_stood() {
     assert!(expect(&mut sets, &["a", "b"]).await < ms(200));
     tokio::time::sleep(secs(1)).await;
     assert_eq!((double.lists(), double.watches(), handle.failures()), (1, 2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bookmark_moves_the_place_from_which_a_watch_goes_on() {
+    let double = Double::start().await;
+    double.web("web-1", &[("a", Pod::Ready)]);
+    let mut sets = web(&double);
+    expect(&mut sets, &["a"]).await;
+    tokio::time::sleep(secs(10)).await;
+    // What changes elsewhere is told by bookmarks alone.
+    double.objects(|objects| objects.put(slice("tax", "tax-1", 80, Vec::new())));
+    tokio::time::sleep(secs(60)).await;
+    double.objects(Objects::compact);
+    double.ends_watches();
+    tokio::time::sleep(secs(5)).await;
+    double.web("web-1", &[("b", Pod::Ready)]);
+    expect(&mut sets, &["b"]).await;
+    assert_eq!((double.lists(), double.watches()), (1, 2));
+    assert_eq!(double.asked().last().unwrap().one("resourceVersion"), Some("184"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -379,17 +530,34 @@ async fn a_list_comes_in_pages_and_at_once_if_they_are_over() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_asked_for_at_once_may_come_in_pages_all_the_same() {
+    let double = Arc::new(Double::start().await);
+    for (name, uid) in [("web-1", "a"), ("web-2", "b"), ("web-3", "c")] {
+        double.web(name, &[(uid, Pod::Ready)]);
+    }
+    double.pages_have(2);
+    double.lists_take(secs(4));
+    let compacts = double.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(secs(6)).await;
+        compacts.objects(Objects::compact);
+        compacts.web("web-3", &[("c", Pod::Ready)]);
+    });
+    let mut sets = web(&double);
+    expect(&mut sets, &["a", "b", "c"]).await;
+    let asked: Vec<_> = double.asked().into_iter().filter(|asked| !asked.is_watch()).collect();
+    let asked = asked.iter().map(|of| (of.one("limit").is_some(), of.one("continue").is_some()));
+    let asked: Vec<_> = asked.collect();
+    assert_eq!(asked, [(true, false), (true, true), (false, false), (false, true)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn errors_take_no_endpoint_away_and_none_reaches_the_balancer() {
     let double = Double::start().await;
     double.web("web-1", &[("a", Pod::Ready)]);
     let endpoints = kubernetes(&double).service("web").unwrap();
     let handle = endpoints.handle();
-    let service = ServiceBuilder::new()
-        .layer(BalanceLayer::new(endpoints, RoundRobin::new()))
-        .service(connect_fn(|endpoint: &Endpoint| {
-            let key = endpoint.key().to_owned();
-            service_fn(move |_: ()| std::future::ready(Ok::<_, BoxError>(key.clone())))
-        }));
+    let service = calls(endpoints);
     let call = || service.clone().oneshot(());
     assert_eq!(call().await.unwrap(), "a");
     for (status, body) in [
@@ -418,7 +586,7 @@ async fn errors_take_no_endpoint_away_and_none_reaches_the_balancer() {
     tokio::time::sleep(secs(60)).await;
     assert!(handle.last_error().is_none());
     // An error that is told within a watch.
-    double.tells_watches(r#"{"type":"ERROR","object":{"code":500,"message":"no leader"}}"#);
+    double.tells_watches(r#"{"type":"ERROR","object":{"code":503,"message":"no leader"}}"#);
     tokio::time::sleep(ms(50)).await;
     assert!(handle.last_error().unwrap().to_string().contains("no leader"));
     tokio::time::sleep(secs(60)).await;
@@ -563,16 +731,45 @@ async fn an_external_name_is_one_endpoint_until_the_service_has_slices() {
     quiet(&mut sets, secs(600)).await;
     double.web("web-1", &[("a", Pod::Ready)]);
     expect(&mut sets, &["a"]).await;
+    // Without them it may be anything, which is looked at when the watch ends.
+    double.delete("web-1");
+    expect(&mut sets, &[]).await;
+    expect(&mut sets, &["db.example.com:5432"]).await;
     // One that must not be seen is one without endpoints.
     let double = Double::start().await;
+    double.is(Access::OnlySlices);
     let mut sets = web(&double);
     assert!(next(&mut sets).await.is_empty());
+    double.is(Access::Open);
     let service = json!({"spec": {"type": "ExternalName", "externalName": "db.example.com"}});
     double.objects(|objects| objects.put_service("default", "web", service));
     let handle = kubernetes(&double);
     let query = KubernetesQuery::default().with_port("5432");
     let mut sets = handle.service_with("web", query).unwrap().discover();
     assert_eq!(next(&mut sets).await[0].address().as_str(), "db.example.com:5432");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_external_name_that_must_not_be_seen_for_a_moment_stays_until_it_is_gone() {
+    let double = Double::start().await;
+    let service = json!({"spec": {"type": "ExternalName", "externalName": "db.example.com", "ports": [{"port": 5432}]}});
+    double.objects(|objects| objects.put_service("default", "web", service));
+    let endpoints = kubernetes(&double).service("web").unwrap();
+    let (mut sets, handle) = (endpoints.discover(), endpoints.handle());
+    let name = ["db.example.com:5432"];
+    expect(&mut sets, &name).await;
+    // As while a server starts.
+    tokio::time::sleep(secs(70)).await;
+    double.is(Access::OnlySlices);
+    double.ends_watches();
+    quiet(&mut sets, secs(600)).await;
+    assert!(handle.last_error().unwrap().to_string().contains("403"));
+    double.is(Access::Open);
+    quiet(&mut sets, secs(600)).await;
+    assert!(handle.last_error().is_none());
+    double.objects(|objects| objects.services.clear());
+    double.ends_watches();
+    expect(&mut sets, &[]).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,7 +12,8 @@ use tower_upstream::{
 use crate::{
     double::Double,
     objects::{Pod, pod, slice},
-    reading::{config, keys, next},
+    reading::config,
+    sets::{keys, next},
     support::secs,
 };
 
@@ -159,7 +160,10 @@ async fn a_namespace_a_selector_and_a_query_have_their_effect() {
     assert_eq!(keys(&next(&mut shop.service("web").unwrap().discover()).await), ["s"]);
     let team = Kubernetes::new(config(&double).with_label_selector("example.com/team")).unwrap();
     assert_eq!(keys(&next(&mut team.service("web").unwrap().discover()).await), ["a"]);
-    let query = KubernetesQuery::default().with_only_passing(false).with_label_selector("!old");
+    let all = KubernetesQuery::default().with_only_passing(false);
+    let set = next(&mut team.service_with("web", all.clone()).unwrap().discover()).await;
+    assert_eq!(keys(&set), ["a"], "the selector of the config is for all queries");
+    let query = all.with_label_selector("!old");
     assert!(next(&mut team.service_with("web", query).unwrap().discover()).await.is_empty());
     // The time of a request, and how long a watch is left open.
     double.lists_take(secs(3));

@@ -43,6 +43,27 @@ async fn a_goodbye_removes_an_instance_after_about_a_second_even_the_last_one() 
 }
 
 #[tokio::test]
+async fn an_instance_for_which_there_was_no_room_is_used_once_there_is() {
+    let port = free_port();
+    let host = Responder::start(port);
+    for (label, number) in [("tax-1", 1), ("tax-2", 2)] {
+        host.announce(Service::new("_tax._tcp", label, number)).await;
+    }
+    let config = loopback(port).with_max_instances(2);
+    let mut sets = Mdns::new(config).unwrap().service("tax").unwrap().discover();
+    until_keys(&mut sets, &["tax-1", "tax-2"]).await;
+    host.announce(Service::new("_tax._tcp", "tax-3", 3)).await;
+    sleep(ms(500)).await;
+    assert!(sets.next().now_or_never().is_none());
+    host.goodbye("tax-1").await;
+    let (set, _) = until_within(secs(5), &mut sets, |set| keys(set) == ["tax-2", "tax-3"]).await;
+    assert_eq!(set.len(), 2);
+    // Nor does one that came when there was room leave for that.
+    sleep(secs(3)).await;
+    assert!(sets.next().now_or_never().is_none());
+}
+
+#[tokio::test]
 async fn nothing_is_removed_during_three_ttls_although_each_refresh_is_lost_once() {
     let port = free_port();
     let host = Responder::start(port);
@@ -125,18 +146,21 @@ async fn an_instance_that_moves_stays_where_it_was_until_it_is_known_to_be_there
     let config = loopback(port).with_require_health_before_use(true);
     let mdns = Mdns::new(config).unwrap().with_check(check);
     host.announce(Service::new("_tax._tcp", "tax-1", 1)).await;
+    host.announce(Service::new("_tax._tcp", "tax-2", 9)).await;
     let mut sets = mdns.service("tax").unwrap().discover();
-    until_keys(&mut sets, &["tax-1"]).await;
+    until_keys(&mut sets, &["tax-1", "tax-2"]).await;
     passes.store(false, SeqCst);
     let before = asked.load(SeqCst);
     host.announce(Service::new("_tax._tcp", "tax-1", 2)).await;
     while asked.load(SeqCst) == before {
         sleep(ms(20)).await;
     }
+    // Nothing is told, also once it was waited for what comes together.
+    sleep(ms(300)).await;
     assert!(sets.next().now_or_never().is_none());
     passes.store(true, SeqCst);
     let moved = until(&mut sets, |set| set[0].address().port() == Some(2)).await;
-    assert_eq!(keys(&moved), ["tax-1"]);
+    assert_eq!(keys(&moved), ["tax-1", "tax-2"]);
 }
 
 #[tokio::test]

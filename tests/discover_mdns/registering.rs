@@ -4,7 +4,7 @@ use futures::{FutureExt, StreamExt};
 use tokio::time::sleep;
 use tower_upstream::{
     Endpoint,
-    discover::{Discover, EndpointSet, Mdns, Registry},
+    discover::{Discover, EndpointSet, Instance, Mdns, MdnsRegistrar, Registrar, Registry},
     endpoint::{Locality, Status},
     error::Kind,
 };
@@ -129,6 +129,25 @@ async fn of_two_hosts_with_one_name_both_are_announced_and_one_is_used() {
 }
 
 #[tokio::test]
+async fn what_a_session_has_announced_ends_with_it_though_the_thread_has_other_users() {
+    let port = free_port();
+    let mdns = mdns(port);
+    let registrar = mdns.registrar();
+    let mut others = mdns.service("vat").unwrap().discover();
+    until_keys(&mut others, &[]).await;
+    let mut found = Mdns::new(loopback(port)).unwrap().service("tax").unwrap().discover();
+    let mut session = <MdnsRegistrar as Registrar>::Session::default();
+    for id in ["tax-1", "tax-2"] {
+        let instance = Instance::new("tax", tax(id)).unwrap();
+        registrar.put(&mut session, &instance).await.unwrap();
+    }
+    until_keys(&mut found, &["tax-1", "tax-2"]).await;
+    drop(session);
+    until_keys(&mut found, &[]).await;
+    assert!(others.next().now_or_never().is_none());
+}
+
+#[tokio::test]
 async fn an_address_outside_of_all_networks_is_an_error_that_says_so() {
     let registry = Registry::new(mdns(free_port()).registrar());
     let endpoint = Endpoint::new("192.0.2.1:80").unwrap().with_key("tax-1");
@@ -146,7 +165,6 @@ async fn an_address_outside_of_all_networks_is_an_error_that_says_so() {
 
 #[tokio::test]
 async fn what_mdns_cannot_announce_is_refused_with_the_reason() {
-    use tower_upstream::discover::Instance;
     let registrar = Mdns::new(loopback(1)).unwrap().registrar();
     for (service, address, id, part) in [
         ("tax", "tax.internal:80", "tax-1", "an IP address"),

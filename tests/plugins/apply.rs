@@ -198,3 +198,38 @@ async fn what_was_replaced_ends_its_checks_though_a_handle_is_kept() {
     assert_eq!(world.checks(), before, "nothing was called since");
     drop(handle);
 }
+
+#[tokio::test(start_paused = true)]
+async fn sessions_outlive_a_change_of_what_does_not_tell_them_apart() {
+    let world = World::default();
+    let config = |timeout: &str, sticky: serde_json::Value| {
+        Config::default().with_plugin(tax(json!({
+            "endpoints": ["a:1", "b:1", "c:1", "d:1"], "timeout": timeout,
+            "balance": { "strategy": "random", "sticky": sticky },
+        })))
+    };
+    let by = |header: &str| json!({ "key": { "header": header } });
+    let plugins = world.with(config("5s", by("X-A")));
+    let places = async || {
+        let mut places = Vec::new();
+        for session in 0..16 {
+            let call = Call::new(session).with_header("X-A", format!("s-{session}"));
+            let call = call.with_header("X-B", format!("s-{session}"));
+            plugins.call("tax", call).await.unwrap();
+            places.extend(world.counts().into_keys());
+        }
+        places
+    };
+    let homes = places().await;
+    let longer =
+        json!({ "key": { "header": "X-A" }, "session_timeout": "1h", "drain_timeout": "1s" });
+    for (timeout, sticky) in [("5s", by("X-A")), ("6s", by("X-A")), ("6s", longer)] {
+        plugins.apply(config(timeout, sticky)).unwrap();
+        assert_eq!(places().await, homes);
+    }
+    plugins.apply(config("6s", by("X-B"))).unwrap();
+    assert_ne!(places().await, homes, "another key");
+    plugins.apply(Config::default()).unwrap();
+    plugins.apply(config("6s", by("X-A"))).unwrap();
+    assert_ne!(places().await, homes, "another plugin");
+}

@@ -166,6 +166,18 @@ async fn each_backend_of_a_file_finds_the_endpoints_by_its_settings() {
             json!({ "eureka": { "urls": urls, "registry_fetch_interval": 30_000_000_000_u64 } }),
         );
     }
+    #[cfg(feature = "kubernetes")]
+    {
+        // What every request is answered: a list, which is no event of a watch.
+        let body = r#"{"metadata":{"resourceVersion":"7"},"items":[{"metadata":{"name":"tax-x"},"addressType":"IPv4",
+            "ports":[{"name":"http","port":80}],"endpoints":[{"addresses":["10.0.0.1"],
+            "targetRef":{"kind":"Pod","uid":"tax-1"}}]}]}"#;
+        let address = format!("http://{}", answers("", body).await);
+        sections.push(
+            json!({ "kubernetes": { "address": address, "namespace": "shop", "kubeconfig_path": "",
+            "label_selector": "", "service_type": "ClusterIP" }, "service": "team/tax" }),
+        );
+    }
     for section in sections {
         let world = World::default();
         let plugins = world.plugins();
@@ -199,6 +211,17 @@ async fn a_mistake_in_the_settings_of_a_backend_is_named() {
         (cfg!(feature = "eureka"), json!({ "eureka": { "urls": [] } }), "`urls`"),
         (cfg!(feature = "eureka"), json!({ "eureka": { "url": "x" } }), "unknown field `url`"),
         (
+            cfg!(feature = "kubernetes"),
+            json!({ "kubernetes": { "adress": "x" } }),
+            "unknown field `adress`",
+        ),
+        (
+            cfg!(feature = "kubernetes"),
+            json!({ "kubernetes": { "address": "x:1", "namespace": "A" } }),
+            "`namespace`",
+        ),
+        (cfg!(feature = "mdns"), json!({ "mdns": { "domain": "example.org" } }), "`domain`"),
+        (
             cfg!(feature = "consul"),
             json!({ "consul": { "adress": "x" } }),
             "unknown field `adress`",
@@ -218,6 +241,7 @@ async fn mdns_is_read_by_the_names_of_go() {
     for settings in [
         json!({ "domain": "local.", "service_type": "_farp._tcp", "watch_interval": "30s", "browse_timeout": "3s",
             "ttl": 120, "ipv6": false, "interface": "127.0.0.1" }),
+        json!({ "domain": "", "service_type": "", "interface": "", "interfaces": ["127.0.0.1"] }),
         json!({ "service_types": ["_farp._tcp", "_http._tcp"], "interfaces": ["127.0.0.1"] }),
         json!({ "interfaces": ["127.0.0.1"] }),
     ] {

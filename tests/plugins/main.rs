@@ -10,7 +10,9 @@ mod groups;
 #[cfg(feature = "grpc")]
 mod messages;
 mod over_http;
+mod races;
 #[path = "../support/raw.rs"]
 mod raw;
 mod sections;
+mod told;
 mod world;

@@ -159,3 +159,108 @@ done
     plugins.shutdown();
     std::fs::remove_dir_all(dir).unwrap();
 }
+
+/// A plugin over HTTP: the calls that it gets it answers, and of what else it is asked it keeps the head and the body.
+async fn asked() -> (String, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let kept = asked.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let kept = kept.clone();
+            tokio::spawn(async move {
+                let mut bytes = Vec::new();
+                loop {
+                    let text = String::from_utf8_lossy(&bytes).to_lowercase();
+                    let length = text.split("content-length: ").nth(1);
+                    let length = length.and_then(|rest| rest.split("\r\n").next()?.parse().ok());
+                    let head = text.find("\r\n\r\n").map(|end| end + 4);
+                    if let Some(whole) = head.map(|head| head + length.unwrap_or(0usize)) {
+                        if bytes.len() >= whole {
+                            let request: Vec<u8> = bytes.drain(..whole).collect();
+                            let request = String::from_utf8(request).unwrap();
+                            let is_call = request.starts_with("POST / ");
+                            let answer = if is_call {
+                                "HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{\"data\":42}"
+                            } else {
+                                kept.lock().unwrap().push(request);
+                                "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+                            };
+                            if stream.write_all(answer.as_bytes()).await.is_err() {
+                                return;
+                            }
+                            continue;
+                        }
+                    }
+                    if !matches!(stream.read_buf(&mut bytes).await, Ok(1..)) {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    (address, asked)
+}
+
+#[tokio::test]
+async fn an_endpoint_is_checked_as_it_says_itself() {
+    let (own, asked_own) = asked().await;
+    let (other, asked_other) = asked().await;
+    let plugins = plugins::<u64>(json!([{
+        "name": "tax", "transport": "http", "balance": { "strategy": "round-robin" },
+        "health_check": { "interval": "50ms", "interval_unhealthy": "50ms", "timeout": "50ms", "endpoint": "/up" },
+        "endpoints": [
+            { "address": format!("http://{own}"), "id": "own", "health_check": {
+                "path": "/ready?deep=1", "method": "PUT", "headers": { "x-probe": "s3cret" }, "body": "are you?",
+                "expected": [404, 404], "interval": "100ms",
+            } },
+            { "address": format!("http://{other}"), "id": "other", "health_check": { "timeout": "40ms" } },
+        ],
+    }]));
+    for _ in 0..4 {
+        assert_eq!(plugins.call("tax", Call::new(1)).await.unwrap().into_body(), 42);
+    }
+    let states = async || {
+        let layers = plugins.layers("tax").unwrap();
+        for _ in 0..500 {
+            let states = layers.health.monitor().statuses();
+            let wanted = [("other", false), ("own", true)];
+            let now: Vec<_> =
+                states.iter().map(|(key, of)| (&**key, of.status.is_usable())).collect();
+            if now == wanted && states.values().all(|of| of.status != PluginStatus::Unknown) {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{:?}", layers.health.monitor().statuses());
+    };
+    assert!(states().await);
+    let first = |asked: &std::sync::Mutex<Vec<String>>| asked.lock().unwrap()[0].clone();
+    let request = first(&asked_own);
+    assert!(request.starts_with("PUT /ready?deep=1 HTTP/1.1\r\n"), "{request}");
+    assert!(
+        request.to_lowercase().contains("x-probe: s3cret\r\n")
+            && request.ends_with("\r\n\r\nare you?"),
+        "{request}"
+    );
+    let request = first(&asked_other);
+    assert!(request.starts_with("GET /up HTTP/1.1\r\n"), "{request}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_is_checked_as_often_and_for_as_long_as_it_says_itself() {
+    use crate::world::{World, ms, tax};
+
+    let world = World::default();
+    let plugins = world.with(Config::default().with_plugin(tax(json!({
+        "transport": "checked",
+        "health_check": { "interval": "10s", "jitter": 0.0, "timeout": "5s" },
+        "endpoints": [{ "address": "a:1", "id": "a", "health_check": { "interval": "1s" } }],
+    }))));
+    plugins.call("tax", Call::new(1)).await.unwrap();
+    tokio::time::sleep(ms(30_000)).await;
+    assert!((25..=35).contains(&world.checks()), "{}", world.checks());
+}

@@ -394,3 +394,74 @@ async fn names_of_go_choose_by_the_address_of_a_client_and_by_its_session() {
     }
     assert!(seen.len() > 1, "a session ends");
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_key_is_none() {
+    let world = World::default();
+    let endpoints = ["a:1", "b:1", "c:1", "d:1"];
+    for balance in [
+        json!({ "strategy": "consistent-hash", "hash": { "load_factor": 0 } }),
+        json!({ "strategy": "ip_hash", "hash": { "load_factor": 0 } }),
+        json!({ "sticky_session": true }),
+    ] {
+        let plugins = world.tax(json!({ "endpoints": endpoints, "balance": balance }));
+        for header in ["X-Session-ID", "X-Forwarded-For"] {
+            assert!(places(&plugins, &world, header, "").await > 1, "{balance}");
+        }
+        assert!(places(&plugins, &world, "X-Forwarded-For", " , 10.0.0.1").await > 1, "{balance}");
+    }
+    // Then the other place of the key counts.
+    let balance = json!({ "sticky_session": true });
+    let plugins = world.tax(json!({ "endpoints": endpoints, "balance": balance }));
+    for n in 0..30 {
+        let call = Call::new(n).with_header("X-Session-ID", "").with_metadata("session_id", "s-1");
+        plugins.call("tax", call).await.unwrap();
+    }
+    assert_eq!(world.counts().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_of_the_failover_manager_of_go_keep_a_session_at_one_endpoint() {
+    let world = World::default();
+    let plugins = |balancer: serde_json::Value| {
+        let settings = json!({ "strategy": "round_robin", "load_balancer": balancer });
+        let config = Config::from_failover(&settings).unwrap();
+        let endpoints = json!({ "endpoints": ["a:1", "b:1", "c:1", "d:1"] });
+        world.with(config.with_plugin(tax(endpoints)))
+    };
+    let session = async |plugins: &_| places(plugins, &world, "X-Session-ID", "s-1").await;
+    let minute = json!({ "sticky_session": true, "session_timeout": "1m" });
+    assert_eq!(session(&plugins(minute.clone())).await, 1);
+    assert_eq!(session(&plugins(json!({ "sticky_session": false }))).await, 4);
+    assert_eq!(session(&plugins(json!({ "session_timeout": "1m" }))).await, 4);
+    for (algorithm, header) in [
+        ("consistent-hash", "X-Session-ID"),
+        ("consistent_hash", "X-Session-ID"),
+        ("ip_hash", "X-Forwarded-For"),
+    ] {
+        let plugins = plugins(json!({ "algorithm": algorithm }));
+        assert_eq!(places(&plugins, &world, header, "10.1.2.3").await, 1, "{algorithm}");
+    }
+    // Without a call for a minute, it is over, and the next one is in turn.
+    for (after, ended) in [(59, false), (61, true)] {
+        let plugins = plugins(minute.clone());
+        for _ in 0..8 {
+            let call = Call::new(1).with_header("X-Session-ID", "s-1");
+            plugins.call("tax", call).await.unwrap();
+            tokio::time::advance(std::time::Duration::from_secs(after)).await;
+        }
+        assert_eq!(world.counts().len() > 1, ended, "{after}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_are_explained_if_a_section_says_so() {
+    let world = World::default();
+    for (balance, is_explained) in [(json!({ "explain": 1 }), true), (json!({}), false)] {
+        let plugins = world.tax(json!({ "endpoints": ["a:1", "b:1"], "balance": balance }));
+        let reply = plugins.call("tax", Call::new(1)).await.unwrap();
+        let decision = reply.decision();
+        assert_eq!(decision.is_some(), is_explained);
+        assert!(decision.is_none_or(|of| of.strategy() == "LeastRequest" && of.members() == 2));
+    }
+}

@@ -13,6 +13,8 @@ use tower_upstream::{BoxError, Error, error::Kind};
 pub(crate) struct Case {
     name: &'static str,
     target: Option<f64>,
+    /// Calls before each sample, which are not timed.
+    warming: u64,
     prepare: Box<dyn Fn() -> Box<dyn Subject>>,
 }
 
@@ -65,13 +67,24 @@ impl Case {
             stack.warm_up(refusal);
             Box::new(stack) as Box<dyn Subject>
         };
-        Self { name, target: None, prepare: Box::new(prepare) }
+        Self { name, target: None, warming: 0, prepare: Box::new(prepare) }
     }
 
     /// How many nanoseconds over the bare loop it may take.
     pub(crate) fn at_most(mut self, target: f64) -> Self {
         self.target = Some(target);
         self
+    }
+
+    /// Makes so many calls before each sample, so that what a large table needs is in the caches again, as far as
+    /// they hold it: other cases have had them in between.
+    pub(crate) fn warmed_by(mut self, calls: u64) -> Self {
+        self.warming = calls;
+        self
+    }
+
+    pub(crate) fn warming(&self) -> u64 {
+        self.warming
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -136,8 +149,8 @@ pub(crate) async fn call<S: Service<u64>>(service: &mut S, calls: u64) -> u64 {
 }
 
 /// Medians of interleaved rounds, each of which begins with another one, so that what else the
-/// machine does falls on all alike.
-pub(crate) fn nanos_per_call(subjects: &mut [Box<dyn Subject>]) -> Vec<f64> {
+/// machine does falls on all alike. `warming` are the calls before each sample of a subject.
+pub(crate) fn nanos_per_call(subjects: &mut [Box<dyn Subject>], warming: &[u64]) -> Vec<f64> {
     const ROUNDS: usize = 41;
     const SAMPLE: Duration = Duration::from_millis(2);
     let calls: Vec<u64> =
@@ -146,6 +159,7 @@ pub(crate) fn nanos_per_call(subjects: &mut [Box<dyn Subject>]) -> Vec<f64> {
     for round in 0..ROUNDS {
         for turn in 0..subjects.len() {
             let index = (round + turn) % subjects.len();
+            subjects[index].run(warming[index]);
             let start = Instant::now();
             subjects[index].run(calls[index]);
             samples[index].push(start.elapsed().as_nanos() as f64 / calls[index] as f64);

@@ -40,7 +40,8 @@ fn measure(cases: &[Case], crowds: &[Crowd], options: &Options) {
         .map(|(_, case)| case)
         .collect();
     let mut subjects: Vec<Box<dyn Subject>> = chosen.iter().map(|case| case.prepare()).collect();
-    let times = case::nanos_per_call(&mut subjects);
+    let warming: Vec<u64> = chosen.iter().map(|case| case.warming()).collect();
+    let times = case::nanos_per_call(&mut subjects, &warming);
     let rows: Vec<CaseRow> = chosen
         .iter()
         .zip(&mut subjects)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tower_upstream::rules::hash::{Maglev, xxh64};
+use tower_upstream::rules::hash::{BoundedLoad, Maglev, ProbeOrder, xxh64};
 
 use super::{Chart, Figures, Limit, Run, Simulation, millis};
 use crate::{
@@ -38,6 +38,7 @@ pub(super) fn simulation(scale: f64) -> Simulation {
         Limit::at_most("worst_to_mean", 1.9),
         Limit::at_most_of("p99_ms", 1.05, TWO_CHOICES),
         Limit::at_most("moved_others", 0.006),
+        Limit::at_least("same_spill", 0.99),
     ];
     Simulation {
         number: 6,
@@ -51,13 +52,41 @@ pub(super) fn simulation(scale: f64) -> Simulation {
     }
 }
 
+/// Of the requests that went on while the server that their key goes on to first had room, the part that went there;
+/// room by the bound of our default. `homes` are the servers of all keys.
+fn same_spill(trace: &Trace, homes: &[Option<usize>]) -> f64 {
+    let bound = BoundedLoad::default();
+    let second = |(key, home): (u64, &Option<usize>)| {
+        ProbeOrder::new(hash(key), SERVERS).find(|server| Some(*server) != *home)
+    };
+    let seconds: Vec<_> = (0..).zip(homes).map(second).collect();
+    let (mut same, mut all) = (0_u32, 0_u32);
+    trace.with_loads(|done, server, loads| {
+        let (home, second) = (homes[done.key as usize], seconds[done.key as usize]);
+        if done.sent.as_secs_f64() >= LEAVES_AT || home == Some(server) {
+            return;
+        }
+        let active = loads.iter().map(|load| u64::from(*load)).sum();
+        let has_room = |of: usize| loads[of] <= bound.slots(active, 1.0 / SERVERS as f64);
+        if second.is_some_and(has_room) {
+            all += 1;
+            same += u32::from(second == Some(server));
+        }
+    });
+    f64::from(same) / f64::from(all.max(1))
+}
+
+fn hash(key: u64) -> u64 {
+    xxh64(&key.to_ne_bytes(), 0)
+}
+
 /// Where each key is at home, with so many servers.
 fn homes(servers: usize) -> Vec<Option<usize>> {
     let hosts: Vec<_> = (0..servers)
         .filter_map(|server| Some((endpoint(server).ok()?.address().authority().to_owned(), 1)))
         .collect();
     let table = Maglev::new(&hosts);
-    (0..KEYS as u64).map(|key| table.get(xxh64(&key.to_ne_bytes(), 0))).collect()
+    (0..KEYS as u64).map(|key| table.get(hash(key))).collect()
 }
 
 fn figures(trace: &Trace) -> Figures {
@@ -74,6 +103,7 @@ fn figures(trace: &Trace) -> Figures {
         ("worst_to_mean", trace.worst_to_mean(0.0..LEAVES_AT)),
         ("p99_ms", millis(&trace.latencies(0.0..LEAVES_AT), 0.99)),
         ("p99_after_ms", millis(&trace.latencies(LEAVES_AT..40.0), 0.99)),
+        ("same_spill", same_spill(trace, &before)),
         ("moved_others", (stay - kept) as f64 / KEYS as f64),
     ]
 }

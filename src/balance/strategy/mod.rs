@@ -26,6 +26,7 @@ mod weighted_round_robin;
 
 #[cfg(feature = "hash")]
 pub use self::hash::{BoundedBy, ConsistentHash, ConsistentHashTable, HashScheme};
+pub(crate) use self::notes::Noted;
 pub use self::{
     candidates::{Candidate, Candidates},
     geographic::{Geographic, GeographicTable},

@@ -5,12 +5,12 @@ use std::{
     fmt,
 };
 
-use crate::decision::Decision;
+use crate::decision::{Decision, PassedOver};
 
 /// What [`Pick::explain`](super::Pick::explain) notes of a choice.
 ///
 /// # Bounds
-/// It keeps the first 64 costs.
+/// It keeps what is noted of 64 candidates: the first ones, and the one of the lowest cost.
 ///
 /// # Example
 /// ```
@@ -45,20 +45,69 @@ use crate::decision::Decision;
 /// ```
 #[derive(Default)]
 pub struct Notes {
-    costs: RefCell<Vec<(usize, f64)>>,
+    noted: RefCell<Vec<Noted>>,
     is_random: Cell<bool>,
     is_spilled: Cell<bool>,
+}
+
+/// What is noted of a candidate.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Noted {
+    pub(crate) index: usize,
+    pub(crate) cost: Option<f64>,
+    pub(crate) bound: Option<f64>,
+    /// Why it does not get the call, if it does not.
+    pub(crate) passed_over: PassedOver,
 }
 
 impl Notes {
     /// Notes what the candidate at `index` costs, which the strategy compares; the lower cost wins.
     pub fn cost(&self, index: usize, cost: f64) {
+        self.note(Noted { cost: Some(cost), ..Noted::new(index, PassedOver::Costlier) });
+    }
+
+    /// Notes what the candidate at `index` has, and the most that it may have: with more, the call goes elsewhere.
+    ///
+    /// ```
+    /// use tower_upstream::balance::{Candidates, Notes};
+    ///
+    /// /// The first that has at most 10 calls in flight.
+    /// fn first_with_room(candidates: &Candidates<'_>, notes: &Notes) -> Option<usize> {
+    ///     let load = |index| candidates.get(index).map_or(0, |candidate| candidate.load());
+    ///     let mut free = candidates.free_from(0).inspect(|&index| {
+    ///         notes.bound(index, load(index).into(), 10.0);
+    ///     });
+    ///     let first = free.next()?;
+    ///     if load(first) <= 10 {
+    ///         return Some(first);
+    ///     }
+    ///     notes.spilled();
+    ///     free.find(|&index| load(index) <= 10)
+    /// }
+    /// ```
+    pub fn bound(&self, index: usize, has: f64, bound: f64) {
+        let passed_over = if has > bound { PassedOver::OverBound } else { PassedOver::Costlier };
+        let (cost, bound) = (Some(has), Some(bound));
+        self.note(Noted { cost, bound, ..Noted::new(index, passed_over) });
+    }
+
+    /// Notes that the key of the call will belong to the candidate at `index`, once endpoints that have joined
+    /// have all of their keys.
+    pub fn fades_in(&self, index: usize) {
+        self.note(Noted::new(index, PassedOver::FadingIn));
+    }
+
+    fn note(&self, of: Noted) {
         // No call of this one comes from within another.
-        if let Ok(mut costs) = self.costs.try_borrow_mut() {
-            if costs.len() < Decision::MOST && !costs.iter().any(|&(of, _)| of == index) {
-                costs.push((index, cost));
-            }
+        let Ok(mut noted) = self.noted.try_borrow_mut() else { return };
+        // If full, the lowest of all is among the others, or comes to be the last.
+        let is_full = noted.len() >= Decision::MOST;
+        let is_worse = noted.last().is_some_and(|last| !of.is_cheaper(last));
+        if is_full && is_worse || noted.iter().any(|before| before.index == of.index) {
+            return;
         }
+        noted.truncate(Decision::MOST - 1);
+        noted.push(of);
     }
 
     /// Notes that the candidate was drawn, and nothing was compared.
@@ -66,7 +115,7 @@ impl Notes {
         self.is_random.set(true);
     }
 
-    /// Notes that the candidate that would have got the call has too much.
+    /// Notes that the candidate that would have got the call has too much, and another one gets it.
     pub fn spilled(&self) {
         self.is_spilled.set(true);
     }
@@ -79,29 +128,80 @@ impl Notes {
         self.is_spilled.get()
     }
 
-    pub(crate) fn into_costs(self) -> Vec<(usize, f64)> {
-        self.costs.into_inner()
+    pub(crate) fn into_noted(self) -> Vec<Noted> {
+        self.noted.into_inner()
+    }
+}
+
+impl Noted {
+    pub(crate) fn new(index: usize, passed_over: PassedOver) -> Self {
+        Self { index, cost: None, bound: None, passed_over }
+    }
+
+    /// One without a cost is as dear as can be.
+    fn is_cheaper(&self, than: &Self) -> bool {
+        let cost = |of: &Self| of.cost.unwrap_or(f64::INFINITY);
+        cost(self).total_cmp(&cost(than)).is_lt()
     }
 }
 
 impl fmt::Debug for Notes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Notes").field(&self.costs).finish()
+        f.debug_tuple("Notes").field(&self.noted).finish()
     }
 }
 
 /// Is told what a choice compares. `()` is for one that is not explained, and costs nothing.
 pub(super) trait Note {
+    /// Whether to find out what only an explanation needs.
+    const TELLS: bool;
+
     fn cost(&self, index: usize, cost: impl Into<f64>);
+    fn bound(&self, index: usize, has: f64, bound: f64);
+    fn fades_in(&self, index: usize);
+    fn random(&self);
+    fn spilled(&self);
 }
 
 impl Note for () {
+    const TELLS: bool = false;
+
     #[inline(always)]
     fn cost(&self, _: usize, _: impl Into<f64>) {}
+
+    #[inline(always)]
+    fn bound(&self, _: usize, _: f64, _: f64) {}
+
+    #[inline(always)]
+    fn fades_in(&self, _: usize) {}
+
+    #[inline(always)]
+    fn random(&self) {}
+
+    #[inline(always)]
+    fn spilled(&self) {}
 }
 
 impl Note for Notes {
+    const TELLS: bool = true;
+
     fn cost(&self, index: usize, cost: impl Into<f64>) {
         Self::cost(self, index, cost.into());
+    }
+
+    fn bound(&self, index: usize, has: f64, bound: f64) {
+        Self::bound(self, index, has, bound);
+    }
+
+    fn fades_in(&self, index: usize) {
+        Self::fades_in(self, index);
+    }
+
+    fn random(&self) {
+        Self::random(self);
+    }
+
+    fn spilled(&self) {
+        Self::spilled(self);
     }
 }

@@ -71,7 +71,9 @@ where
     let zones = (before.zones_ignored != next.zones_ignored).then_some(next.zones_ignored);
     drop(before);
     set.signal.know(&next.all);
-    let renewals = next.groups().filter_map(|group| set.strategy.renew_after(&group.table));
+    // Also of no candidates: it knows when sessions end.
+    let tables = next.shared.iter().map(|(_, group)| &group.table).chain([&next.sole.table]);
+    let renewals = tables.filter_map(|table| set.strategy.renew_after(table));
     let renewed_at = renewals.min().map(|after| time::later(now, after.max(SOONEST)));
     *down_since = if next.has_candidates() { None } else { down_since.or(Some(now)) };
     let last = set.snapshot.swap(Arc::new(next));
@@ -154,6 +156,7 @@ where
     Snapshot {
         version: before.version + 1,
         all: all.clone(),
+        lowest: all.iter().map(|member| member.tier()).min().unwrap_or(0),
         sole,
         shared,
         reserve: reserve.collect(),

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// assert_eq!(env::expand("${REGION}", &options)?, "eu");
 /// # Ok::<(), tower_upstream::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, remote = "Self")]
 #[non_exhaustive]
 pub struct EnvOptions {
@@ -118,5 +118,20 @@ impl EnvOptions {
         };
         found.sort();
         found
+    }
+}
+
+/// Leaves out the values, which may be secrets.
+impl fmt::Debug for EnvOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EnvOptions")
+            .field("prefix", &self.prefix)
+            .field("fail_on_missing", &self.fail_on_missing)
+            .field("validate_values", &self.validate_values)
+            .field("allow_overrides", &self.allow_overrides)
+            .field("defaults", &self.defaults.keys())
+            .field("overrides", &self.overrides.keys())
+            .field("override_prefix", &self.override_prefix)
+            .finish_non_exhaustive()
     }
 }

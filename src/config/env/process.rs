@@ -45,7 +45,7 @@ pub fn process<T: Serialize + DeserializeOwned>(
     let mut root = Node::from(written.map_err(Error::caller)?);
     expand_all(&mut root, &Path::Root, options, &mut flaws);
     override_all(&mut root, options, &mut flaws);
-    let mut reading = Reading::new(Format::Toml);
+    let mut reading = Reading::new(Format::Toml, "");
     let read = reading.read::<T>(&root, &Path::Root);
     flaws.extend(reading.found.flaws.sorted());
     flaws.extend(reading.found.unknown.sorted());

@@ -40,7 +40,8 @@ impl Context {
 
     /// Now it is known where the secrets are.
     pub(crate) fn with_secrets_of(mut self, root: &Node) -> Self {
-        self.secrets = secret::places(root);
+        let text = self.source.as_ref().map_or("", Source::text);
+        self.secrets = secret::places(root, text);
         self
     }
 
@@ -62,7 +63,8 @@ impl Context {
         let mark =
             start.saturating_sub(from).min(text.len())..(end.saturating_sub(from)).min(text.len());
         let mut shown = Shown { mark: mark.start..mark.end.max(mark.start), ..Shown::default() };
-        let mut hidden = if flaw.is_syntax { contents(text) } else { users(text) }.peekable();
+        let hidden = if flaw.is_syntax { contents(text, !flaw.is_lost) } else { users(text) };
+        let mut hidden = hidden.peekable();
         let mut hidden_to = 0;
         for (at, c) in text.char_indices() {
             while let Some(next) = hidden.next_if(|next| next.start <= at) {
@@ -82,7 +84,7 @@ impl Context {
 }
 
 /// What may be part of a value, in a line that was not understood.
-fn contents(text: &str) -> Box<dyn Iterator<Item = Range<usize>> + '_> {
+fn contents(text: &str, has_keys: bool) -> Box<dyn Iterator<Item = Range<usize>> + '_> {
     let is_word = |c: char| !(c.is_whitespace() || "{}[]()<>,:=\"'#&*|".contains(c));
     let mut end = 0;
     let words = std::iter::from_fn(move || {
@@ -95,7 +97,7 @@ fn contents(text: &str) -> Box<dyn Iterator<Item = Range<usize>> + '_> {
         // A key is shown, if it is the first word of its line or in quotes.
         let (before, rest) = (&text[..word.start], &text[word.end..]);
         let is_key = rest.trim_start_matches(['"', '\'']).trim_start().starts_with([':', '=']);
-        !(is_key && (word.start <= indent || before.ends_with(['"', '\''])))
+        !(has_keys && is_key && (word.start <= indent || before.ends_with(['"', '\''])))
     }))
 }
 
@@ -130,7 +132,8 @@ impl Shown {
             true => self.text.push_str(HIDDEN),
             // What would break the line, or turn its direction.
             false if c.is_control() => self.text.push(' '),
-            false if matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => {
+            false if matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
+            {
                 self.text.push('\u{fffd}');
             }
             false => self.text.push(c),

@@ -56,16 +56,16 @@ fn folded(key: &str) -> String {
     key.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// The places of all secrets of a file, in its order.
-pub(super) fn places(root: &Node) -> Vec<(usize, usize)> {
-    let mut secrets = Secrets::default();
+/// The places of all secrets of a file, in its order: values with such names, and users in addresses.
+pub(super) fn places<'t>(root: &'t Node, text: &'t str) -> Vec<(usize, usize)> {
+    let mut secrets = Secrets { text, places: Vec::new(), keys: HashMap::default() };
     secrets.collect(root, false, false);
     secrets.places.sort_unstable();
     secrets.places
 }
 
-#[derive(Default)]
 struct Secrets<'t> {
+    text: &'t str,
     places: Vec<(usize, usize)>,
     /// Whether a key is a secret one, and whether it is open: the plugins of a file have the same keys.
     keys: HashMap<&'t str, (bool, bool), RandomState>,
@@ -87,12 +87,23 @@ impl<'t> Secrets<'t> {
             }
             Value::Null | Value::Bool(_) => {}
             _ => {
-                if let (true, Place::File { start, end }) = (is_below && !is_open, &node.place) {
-                    self.places.push((*start as usize, *end as usize));
+                let Place::File { start, end } = node.place else { return };
+                let (start, end) = (start as usize, end as usize);
+                if is_below && !is_open {
+                    self.places.push((start, end));
+                } else if let Some(user) = self.text.get(start..end).and_then(user) {
+                    self.places.push((start + user.start, start + user.end));
                 }
             }
         }
     }
+}
+
+/// Where the user and the password of an address are: to the last `@`, since a password may hold anything.
+fn user(written: &str) -> Option<std::ops::Range<usize>> {
+    let start = written.find("://")? + 3;
+    let end = start + written[start..].rfind('@')?;
+    Some(start..end)
 }
 
 #[cfg(test)]
@@ -135,7 +146,7 @@ mod tests {
         let (root, _) = parse(&Source::new(text), Format::Json).unwrap();
         let mut expected = Vec::new();
         of_paths(&root, &Path::Root, &mut expected);
-        assert_eq!(places(&root), expected);
+        assert_eq!(places(&root, text), expected);
         let shown: String = expected.iter().map(|(start, end)| &text[*start..*end]).collect();
         assert_eq!(shown, r#""b""d""f""#);
     }

@@ -45,6 +45,8 @@ pub struct ReadOptions {
     pub unknown: Unknown,
     /// Transports, or types, of the program's own factories. Default: none.
     pub transports: Vec<String>,
+    /// Names of plugins that the program registers in code, which a `fallback` may name. Default: none.
+    pub plugins: Vec<String>,
 }
 
 impl ReadOptions {
@@ -60,6 +62,12 @@ impl ReadOptions {
         transports: impl IntoIterator<Item = T>,
     ) -> Self {
         self.transports.extend(transports.into_iter().map(Into::into));
+        self
+    }
+    /// Adds names of plugins that the program registers in code.
+    #[must_use]
+    pub fn with_plugins<T: Into<String>>(mut self, plugins: impl IntoIterator<Item = T>) -> Self {
+        self.plugins.extend(plugins.into_iter().map(Into::into));
         self
     }
 }

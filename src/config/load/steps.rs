@@ -8,7 +8,7 @@ use crate::{
         merge::{check_plugins, drop_absent, fill_in, find, find_mut},
         model::{Config, PluginConfig, Preset, Sections},
         read::Reading,
-        rules::{At, Checked, check_defaults, check_file, check_plugin, note_of, notes},
+        rules::{At, Checked, Common, check_defaults, check_file, check_plugin, note_of, notes},
         value::{Flaw, Flaws, Format, Member, Node, Path, Source, Value, parse},
     },
     error::Code,
@@ -43,7 +43,7 @@ pub(super) fn load(
         return Err(ConfigError::new(flaws, &context));
     }
 
-    let mut reading = Reading::new(format);
+    let mut reading = Reading::new(format, source.text());
     let mut found = notes(&root, preset, &options.transports);
     let config = read(&mut root, &mut reading, options, &mut flaws);
     for unknown in reading.found.unknown.sorted() {
@@ -91,7 +91,7 @@ struct Placed<'n> {
 /// the rules.
 fn read(
     root: &mut Node,
-    reading: &mut Reading,
+    reading: &mut Reading<'_>,
     options: &ReadOptions,
     flaws: &mut Flaws,
 ) -> Option<Config> {
@@ -118,16 +118,18 @@ fn read(
     let readable = placed.iter().filter_map(|Placed { plugin, node, path }| {
         plugin.as_ref().map(|plugin| (plugin, *node, path.as_str()))
     });
-    check_file(&readable.collect::<Vec<_>>(), flaws);
+    let common =
+        Common { at: At::new(root, ""), fallback: &defaults.fallback, others: &options.plugins };
+    check_file(&readable.collect::<Vec<_>>(), &common, flaws);
     let mut config = config?;
     config.plugins = placed.into_iter().map(|placed| placed.plugin).collect::<Option<_>>()?;
     Some(config)
 }
 
 /// A list of plugins, or a map of plugins by name.
-fn read_plugins<'n>(
+fn read_plugins<'n, 's: 'n>(
     plugins: &'n Node,
-    reading: &mut Reading,
+    reading: &mut Reading<'s>,
     flaws: &mut Flaws,
 ) -> Vec<Placed<'n>> {
     let parent = Path::Root.key("plugins");

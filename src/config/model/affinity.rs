@@ -12,7 +12,8 @@ use crate::{
 /// Where the key of a call is, for `hash` and `sticky` of a `balance` section: in a header, or in the metadata.
 ///
 /// If both are named, the header comes first. A header is named in any case; of `X-Forwarded-For`, the key is the
-/// first address. If neither is named: the header `X-Session-ID` or the metadata `session_id`, and with the strategy
+/// first address, which a client can write itself unless a proxy in front replaces it. A call of which the key is
+/// missing or empty goes to any endpoint. If neither is named: the header `X-Session-ID` or the metadata `session_id`, and with the strategy
 /// `ip-hash` the header `X-Forwarded-For` or the metadata `client_ip`.
 ///
 /// # Example
@@ -180,9 +181,9 @@ impl HashSection {
 
 /// `sticky` of a `balance` section: whether calls of a session stay at one endpoint.
 ///
-/// See [`session`](crate::session). It is enabled once a `key` is named. A plugin whose config changes begins without
-/// sessions. A cookie is a matter of HTTP servers, which
-/// have `http::SessionCookieLayer`.
+/// See [`session`](crate::session). It is enabled once a `key` is named. A plugin whose config changes keeps its
+/// sessions, unless its `key` or `max_sessions` changes, or it is disabled meanwhile. A cookie is a matter of HTTP
+/// servers, which have `http::SessionCookieLayer`.
 ///
 /// # Example
 /// ```

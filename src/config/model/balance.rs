@@ -15,7 +15,7 @@ macro_rules! strategies {
     ($($(#[$doc:meta])+ $variant:ident = $name:literal $(| $alias:literal)*;)+) => {
         /// Name of a strategy that chooses among the endpoints of a plugin.
         ///
-        /// Read in any case, with `-` or `_`.
+        /// Read in any case, with `-`, `_` or neither.
         ///
         /// ```
         /// use tower_upstream::config::StrategyName;
@@ -41,10 +41,13 @@ macro_rules! strategies {
             }
 
             fn of(text: &str) -> Option<Self> {
-                match text.to_ascii_lowercase().replace('_', "-").as_str() {
-                    $($name $(| $alias)* => Some(Self::$variant),)+
-                    _ => None,
-                }
+                const NAMES: &[(&str, StrategyName)] = &[
+                    $(($name, StrategyName::$variant), $(($alias, StrategyName::$variant),)*)+
+                ];
+                let folded = |name: &str| name.replace(['-', '_'], "").to_ascii_lowercase();
+                let text = folded(text);
+                let found = NAMES.iter().find(|(name, _)| folded(name) == text);
+                found.map(|(_, strategy)| *strategy)
             }
         }
     };

@@ -57,7 +57,11 @@ pub struct Config {
 
 /// What is said of a file beside what it says: no part of the config.
 #[derive(Debug, Clone, Default)]
-struct Notes(Vec<Mistake>);
+struct Notes {
+    all: Vec<Mistake>,
+    /// Whether there was a file, and what it says without effect was told.
+    is_read: bool,
+}
 
 impl PartialEq for Notes {
     fn eq(&self, _: &Self) -> bool {
@@ -107,11 +111,16 @@ impl Config {
     /// # Ok::<(), tower_upstream::config::ConfigError>(())
     /// ```
     pub fn notes(&self) -> &[Mistake] {
-        &self.notes.0
+        &self.notes.all
     }
 
     pub(in crate::config) fn set_notes(&mut self, notes: impl Iterator<Item = Mistake>) {
-        self.notes.0 = notes.collect();
+        self.notes = Notes { all: notes.collect(), is_read: true };
+    }
+
+    /// Whether it was read of a file or a text, and not written in code.
+    pub(crate) fn is_read(&self) -> bool {
+        self.notes.is_read
     }
 
     /// Adds a plugin.

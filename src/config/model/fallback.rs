@@ -64,7 +64,7 @@ impl Default for FallbackConfig {
     }
 }
 
-const OURS: [&str; 4] = ["", "none", "default", "cached"];
+const OURS: [&str; 5] = ["", "none", "default", "cached", "graceful"];
 
 impl FallbackConfig {
     /// Creates a section by the name of its strategy, or of another plugin.

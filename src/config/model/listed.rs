@@ -3,19 +3,32 @@
 use serde_json::Value;
 
 use super::{
-    folded::{members, mistake, read, unknown},
+    check::EndpointCheckConfig,
+    folded::{members, mistake, read, time, unknown},
     place::EndpointConfig,
     plugin::PluginConfig,
 };
 use crate::{endpoint::Status, error::Error};
 
-const KEYS: [&str; 10] = [
-    "id", "name", "address", "port", "protocol", "health", "weight", "priority", "tags", "metadata",
+const KEYS: [&str; 11] = [
+    "id",
+    "name",
+    "address",
+    "port",
+    "protocol",
+    "health",
+    "health_check",
+    "weight",
+    "priority",
+    "tags",
+    "metadata",
 ];
 
+const CHECK: [&str; 6] = ["path", "interval", "timeout", "method", "headers", "body"];
+
 /// What that library has counted of an endpoint, and what it knows of it beside.
-const COUNTED: [&str; 7] =
-    ["lastcheck", "responsetime", "failures", "successes", "createdat", "updatedat", "healthcheck"];
+const COUNTED: [&str; 6] =
+    ["lastcheck", "responsetime", "failures", "successes", "createdat", "updatedat"];
 
 /// A plugin with those endpoints, over the transport of the first.
 pub(super) fn plugin(name: String, endpoints: &Value) -> Result<PluginConfig, Error> {
@@ -43,6 +56,7 @@ fn endpoint(value: &Value) -> Result<EndpointConfig, Error> {
             "port" => port = Some(read::<u16>(&key, value)?).filter(|port| *port != 0),
             "protocol" => protocol = read(&key, value)?,
             "health" => endpoint.status = status(value)?,
+            "healthcheck" => endpoint.health_check = check(value)?,
             "weight" => endpoint.weight = Some(read(&key, value)?),
             "priority" => endpoint.tier = read(&key, value)?,
             "tags" => endpoint.tags = read(&key, value)?,
@@ -56,6 +70,27 @@ fn endpoint(value: &Value) -> Result<EndpointConfig, Error> {
     let port = port.map(|port| format!(":{port}")).unwrap_or_default();
     endpoint.address = format!("{protocol}://{host}{port}");
     Ok(endpoint)
+}
+
+/// How it is checked, by the names of the documentation of that library.
+fn check(value: &Value) -> Result<Option<EndpointCheckConfig>, Error> {
+    if value.is_null() {
+        return Ok(None);
+    }
+    let mut check = EndpointCheckConfig::default();
+    for (key, value) in members("health_check", value)? {
+        match &*key {
+            "path" => check.path = read(&key, value)?,
+            "interval" => check.interval = Some(time(&key, value)?),
+            "timeout" => check.timeout = Some(time(&key, value)?),
+            "method" => check.method = read(&key, value)?,
+            "headers" => check.headers = read(&key, value)?,
+            "body" => check.body = read(&key, value)?,
+            _ => return Err(unknown(&key, &CHECK)),
+        }
+    }
+    check.validate()?;
+    Ok(Some(check))
 }
 
 /// By the numbers of that library, which are others than those of plugins.

@@ -3,6 +3,7 @@
 mod affinity;
 mod balance;
 mod breaker;
+mod check;
 mod concurrency;
 mod config;
 mod discovery;
@@ -11,6 +12,7 @@ mod fallback;
 mod folded;
 mod from_failover;
 mod listed;
+mod masked;
 mod place;
 mod plugin;
 mod retry;
@@ -19,10 +21,12 @@ mod sections;
 mod security;
 mod status;
 
+pub(super) use self::masked::{all as masked_values, shown_address};
 pub use self::{
     affinity::{HashSection, KeySource, SchemeName, StickySection},
     balance::{BalanceSection, StrategyName},
     breaker::{BreakerScope, BreakerSection},
+    check::{EndpointCheckConfig, LocalityConfig},
     concurrency::ConcurrencySection,
     config::{Config, Preset},
     discovery::DiscoveryConfig,

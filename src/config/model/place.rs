@@ -6,7 +6,11 @@ use serde::{
 };
 use serde_json::Value;
 
-use super::section::reads_section;
+use super::{
+    check::{EndpointCheckConfig, LocalityConfig},
+    masked::shown_address,
+    section::reads_section,
+};
 use crate::{
     endpoint::{Endpoint, Locality, Status, without_user},
     error::{Error, Kind},
@@ -29,6 +33,7 @@ use crate::{
 #[non_exhaustive]
 pub struct EndpointConfig {
     /// Address; see [`Address`](crate::endpoint::Address).
+    #[serde(serialize_with = "super::masked::address")]
     pub address: String,
     /// Key, which stays while everything else may change. Default: the address.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -50,15 +55,12 @@ pub struct EndpointConfig {
     /// words of plugins `healthy`, `degraded` or `unhealthy`. Default: unknown.
     #[serde(with = "super::status", skip_serializing_if = "super::status::is_unknown")]
     pub status: Status,
-    /// Region. Default: unknown.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub region: String,
-    /// Zone. Default: unknown.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub zone: String,
-    /// Part of the zone. Default: unknown.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub sub_zone: String,
+    /// Where it is. Default: unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub locality: Option<LocalityConfig>,
+    /// What differs from the `health_check` of the plugin. Default: nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health_check: Option<EndpointCheckConfig>,
 }
 
 impl EndpointConfig {
@@ -72,14 +74,16 @@ impl EndpointConfig {
         with_weight: weight = impl Into<Option<u32>>;
         with_tier: tier = u32;
         with_status: status = Status;
+        with_locality: locality = impl Into<Option<LocalityConfig>>;
+        with_health_check: health_check = impl Into<Option<EndpointCheckConfig>>;
     }
 
     /// Returns the endpoint.
     ///
     /// # Errors
-    /// [`Kind::InvalidConfig`] if the address cannot be used.
+    /// [`Kind::InvalidConfig`] if the address or the check cannot be used.
     pub fn endpoint(&self) -> Result<Endpoint, Error> {
-        let Self { region, zone, sub_zone, .. } = self.clone();
+        let LocalityConfig { region, zone, sub_zone } = self.locality.clone().unwrap_or_default();
         let mut endpoint = Endpoint::new(&self.address)?
             .with_weight(self.weight.unwrap_or(1))
             .with_priority(self.tier)
@@ -87,6 +91,9 @@ impl EndpointConfig {
             .with_locality(Locality { region, zone, sub_zone });
         if !self.id.is_empty() {
             endpoint = endpoint.with_key(self.id.as_str());
+        }
+        if let Some(check) = &self.health_check {
+            endpoint = endpoint.with_check(check.check()?);
         }
         endpoint = self.tags.iter().fold(endpoint, Endpoint::with_tag);
         let metadata = self.metadata.iter();
@@ -104,7 +111,7 @@ impl<T: Into<String>> From<T> for EndpointConfig {
 impl Serialize for EndpointConfig {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if *self == Self::new(&*self.address) {
-            return serializer.serialize_str(&self.address);
+            return serializer.serialize_str(&shown_address(&self.address));
         }
         Self::serialize(self, serializer)
     }
@@ -156,7 +163,10 @@ impl fmt::Debug for EndpointConfig {
 /// | `file` | `path`, `interval`, `watch` |
 /// | `http` | `seeds`, `token`, and those of [`FarpConfig`](crate::discover::FarpConfig), such as `poll_interval` |
 /// | `dns`, `consul`, `etcd`, `eureka` | those of the config of the same name, each with the feature of that name |
+/// | `kubernetes`, with the feature `kubernetes` | those of its config; the service is `NAME` or `NAMESPACE/NAME`; `service_type` of Go has no effect |
 /// | `mdns`, with the feature `mdns` | those of its config, and `interface`; `domain`, `ttl` and `watch_interval` of Go have no effect |
+///
+/// Of what has no effect [`Config::notes`](super::Config::notes) tells, with its line.
 ///
 /// # Example
 /// ```
@@ -176,7 +186,7 @@ pub struct DiscoverConfig {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     /// The backend by its name, and its settings. Exactly one.
-    #[serde(flatten)]
+    #[serde(flatten, serialize_with = "super::masked::values")]
     pub backends: BTreeMap<String, Value>,
 }
 

@@ -57,7 +57,7 @@ pub struct PluginConfig {
     /// How it is reached: `http`, `https`, `grpc`, `grpc-tls`, `unix`, `exec`, or the name of a factory.
     pub transport: String,
     /// Its address: a URL, `host:port`, the path of a socket, or that of a program.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", serialize_with = "super::masked::address")]
     pub endpoint: String,
     /// Several addresses, in place of `endpoint`. Default: none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -120,7 +120,7 @@ pub struct PluginConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fallback: Option<FallbackConfig>,
     /// Settings of its transport, or of its factory, by their own names. Default: none.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", serialize_with = "super::masked::values")]
     pub options: BTreeMap<String, Value>,
     /// Labels, by which plugins are looked for. Default: none.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]

@@ -4,7 +4,10 @@ use std::{fmt, marker::PhantomData, time::Duration};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeSeed, IntoDeserializer, MapAccess, Visitor, value::MapAccessDeserializer},
+    de::{
+        DeserializeSeed, Error as _, IntoDeserializer, MapAccess, Visitor,
+        value::MapAccessDeserializer,
+    },
 };
 
 use crate::written::at_key;
@@ -49,7 +52,7 @@ impl<'de, S: Section<'de>> Visitor<'de> for Keys<S> {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<S, A::Error> {
         let mut section = S::default();
-        let rest = Rest { map, section: &mut section };
+        let rest = Rest { map, section: &mut section, read: Vec::new() };
         let part = S::Part::deserialize(MapAccessDeserializer::new(rest))?;
         Ok(section.with_part(part))
     }
@@ -59,6 +62,8 @@ impl<'de, S: Section<'de>> Visitor<'de> for Keys<S> {
 struct Rest<'s, A, S> {
     map: A,
     section: &'s mut S,
+    /// Its own keys that were read.
+    read: Vec<&'static str>,
 }
 
 impl<'de, A: MapAccess<'de>, S: Section<'de>> MapAccess<'de> for Rest<'_, A, S> {
@@ -69,10 +74,14 @@ impl<'de, A: MapAccess<'de>, S: Section<'de>> MapAccess<'de> for Rest<'_, A, S> 
         seed: K,
     ) -> Result<Option<K::Value>, A::Error> {
         while let Some(key) = self.map.next_key::<String>()?.map(S::name) {
-            if !S::OWN.contains(&&*key) {
+            let Some(own) = S::OWN.iter().copied().find(|own| *own == key) else {
                 return seed.deserialize(key.into_deserializer()).map(Some);
+            };
+            if self.read.contains(&own) {
+                return Err(A::Error::duplicate_field(own));
             }
-            self.section.read(&key, &mut self.map)?;
+            self.read.push(own);
+            self.section.read(own, &mut self.map)?;
         }
         Ok(None)
     }

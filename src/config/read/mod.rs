@@ -3,6 +3,7 @@
 mod pass;
 mod reader;
 mod refused;
+mod scalar;
 mod section;
 #[cfg(all(test, feature = "yaml"))]
 mod tests;

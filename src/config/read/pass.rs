@@ -11,6 +11,8 @@ use crate::config::value::{Format, Member, Node, Path, Place, Value};
 /// How the passes over a section see its values.
 pub(super) struct Pass<'t> {
     pub(super) format: Format,
+    /// The file.
+    pub(super) text: &'t str,
     /// What was not taken in earlier passes.
     left_out: RefCell<HashSet<*const Node>>,
     /// Keys that are written in another case than the field, by their values.
@@ -34,9 +36,10 @@ pub(super) struct Ended<'t> {
 }
 
 impl<'t> Pass<'t> {
-    pub(super) fn new(format: Format) -> Self {
+    pub(super) fn new(format: Format, text: &'t str) -> Self {
         Self {
             format,
+            text,
             left_out: RefCell::default(),
             renamed: RefCell::default(),
             ended: RefCell::default(),

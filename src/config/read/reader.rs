@@ -11,8 +11,12 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-use super::{pass::Pass, refused::Refused};
-use crate::config::value::{Format, Member, Node, Path, Text, Value};
+use super::{
+    pass::Pass,
+    refused::Refused,
+    scalar::{bool_of, not_finite, scalar, whole},
+};
+use crate::config::value::{Format, Member, Node, Path, Place, Value};
 
 /// A value on its way into a type.
 #[derive(Clone, Copy)]
@@ -20,30 +24,6 @@ pub(super) struct Reader<'t, 'p> {
     pub(super) node: &'t Node,
     pub(super) path: &'p Path<'p>,
     pub(super) pass: &'p Pass<'t>,
-}
-
-/// What the value of an environment variable stands for where a number or a bool is wanted.
-fn scalar(text: &Text) -> Option<Value> {
-    let text = text.is_loose.then(|| text.text.trim())?;
-    let is_number = text.starts_with(|c: char| c.is_ascii_digit() || c == '-');
-    if let Ok(value) = text.parse() {
-        Some(Value::Unsigned(value))
-    } else if let Ok(value) = text.parse() {
-        Some(Value::Signed(value))
-    } else if let Some(value) = is_number.then(|| text.parse().ok()).flatten() {
-        Some(Value::Float(value))
-    } else {
-        bool_of(text).map(Value::Bool)
-    }
-}
-
-/// What Go's YAML reads as a bool where a bool is wanted.
-fn bool_of(text: &str) -> Option<bool> {
-    match &*text.to_ascii_lowercase() {
-        "true" | "yes" | "on" => Some(true),
-        "false" | "no" | "off" => Some(false),
-        _ => None,
-    }
 }
 
 impl<'t> Reader<'t, '_> {
@@ -73,6 +53,11 @@ impl<'t> Reader<'t, '_> {
     /// A number or a bool, which the value of a variable may be as well.
     fn loose<V: Visitor<'t>>(self, visitor: V) -> Result<V::Value, Refused> {
         match &self.node.value {
+            // TOML has no null, but no number is none, too.
+            Value::Float(value) if value.is_nan() && self.pass.format != Format::Yaml => {
+                visitor.visit_unit()
+            }
+            Value::Float(value) if !value.is_finite() => Err(not_finite(*value, &visitor)),
             Value::Text(text) => match scalar(text) {
                 Some(scalar) => Self::scalar(&scalar, visitor),
                 None => visitor.visit_borrowed_str(&text.text),
@@ -80,6 +65,46 @@ impl<'t> Reader<'t, '_> {
             value => self.value(value, visitor),
         }
     }
+
+    /// A whole number.
+    fn integer<V: Visitor<'t>>(self, visitor: V) -> Result<V::Value, Refused> {
+        let loose = match &self.node.value {
+            Value::Text(text) => scalar(text),
+            _ => None,
+        };
+        match loose.as_ref().unwrap_or(&self.node.value) {
+            Value::Float(value) => {
+                Self::scalar(&whole(*value).unwrap_or(Value::Float(*value)), visitor)
+            }
+            _ => self.loose(visitor),
+        }
+    }
+
+    /// A text. In YAML that is a number or a bool as well, as it is written: Go reads `version: 1.10` so.
+    fn text<V: Visitor<'t>>(self, visitor: V) -> Result<V::Value, Refused> {
+        let is_word = matches!(
+            self.node.value,
+            Value::Bool(_) | Value::Unsigned(_) | Value::Signed(_) | Value::Float(_)
+        );
+        match self.node.place {
+            Place::File { start, end } if is_word && self.pass.format == Format::Yaml => {
+                match self.pass.text.get(start as usize..end as usize) {
+                    Some(text) => visitor.visit_borrowed_str(text.trim()),
+                    None => self.value(&self.node.value, visitor),
+                }
+            }
+            _ => self.value(&self.node.value, visitor),
+        }
+    }
+}
+
+/// Whole numbers of every width.
+macro_rules! integers {
+    ($($method:ident)+) => {
+        $(fn $method<V: Visitor<'t>>(self, visitor: V) -> Result<V::Value, Refused> {
+            self.integer(visitor)
+        })+
+    };
 }
 
 impl<'t> Deserializer<'t> for Reader<'t, '_> {
@@ -99,17 +124,41 @@ impl<'t> Deserializer<'t> for Reader<'t, '_> {
     }
 
     fn deserialize_str<V: Visitor<'t>>(self, visitor: V) -> Result<V::Value, Refused> {
-        self.value(&self.node.value, visitor)
+        self.text(visitor)
     }
 
     fn deserialize_string<V: Visitor<'t>>(self, visitor: V) -> Result<V::Value, Refused> {
-        self.value(&self.node.value, visitor)
+        self.text(visitor)
+    }
+
+    fn deserialize_f64<V: Visitor<'t>>(self, visitor: V) -> Result<V::Value, Refused> {
+        match self.node.value {
+            Value::Float(value) if value.is_nan() => Err(not_finite(value, &visitor)),
+            _ => self.loose(visitor),
+        }
+    }
+
+    integers! {
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_u8 deserialize_u16
+        deserialize_u32 deserialize_u64
+    }
+
+    fn deserialize_struct<V: Visitor<'t>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Refused> {
+        // By their places, its fields could be written as a list.
+        if let Value::List(_) = self.node.value {
+            return Err(de::Error::invalid_type(de::Unexpected::Seq, &visitor));
+        }
+        self.loose(visitor).map_err(|refused| refused.also_knows(fields))
     }
 
     fn deserialize_option<V: Visitor<'t>>(self, visitor: V) -> Result<V::Value, Refused> {
         match self.node.value {
             Value::Null => visitor.visit_none(),
-            // TOML has no null, but no number is none, too.
             Value::Float(value) if value.is_nan() => visitor.visit_none(),
             _ => visitor.visit_some(self),
         }
@@ -151,8 +200,7 @@ impl<'t> Deserializer<'t> for Reader<'t, '_> {
 
     forward_to_deserialize_any! {
         <V: Visitor<'t>>
-        i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map struct identifier
+        i128 u128 f32 char bytes byte_buf unit unit_struct seq tuple tuple_struct map identifier
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) enum Why {
     /// A key that is none of these.
     Key {
         given: String,
-        known: &'static [&'static str],
+        known: Vec<&'static str>,
     },
     /// A text that is none of these.
     Choice {
@@ -34,6 +34,15 @@ impl Refused {
     /// Whether it is said of the key that was read last, by the struct that has no such key.
     pub(super) fn is_of_key(&self) -> bool {
         matches!(self.why, Why::Twice | Why::Key { .. })
+    }
+
+    /// Of a key that its struct does not know: the struct has others, beside those of its part.
+    pub(super) fn also_knows(mut self, fields: &[&'static str]) -> Self {
+        if let Why::Key { known, .. } = &mut self.why {
+            let more: Vec<_> = fields.iter().filter(|field| !known.contains(field)).collect();
+            known.extend(more);
+        }
+        self
     }
 
     fn new(message: impl Into<String>, why: Why) -> Self {
@@ -68,7 +77,8 @@ impl de::Error for Refused {
 
     fn unknown_field(given: &str, known: &'static [&'static str]) -> Self {
         // As parts that name their keys know it.
-        Self::new("unknown field", Why::Key { given: given.to_owned(), known })
+        let why = Why::Key { given: given.to_owned(), known: known.to_vec() };
+        Self::new("unknown field", why)
     }
 
     fn missing_field(field: &'static str) -> Self {

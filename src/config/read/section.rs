@@ -35,16 +35,18 @@ pub(crate) struct Found {
 
 /// Reads sections of one file.
 #[derive(Debug)]
-pub(crate) struct Reading {
+pub(crate) struct Reading<'s> {
     format: Format,
+    /// The file.
+    text: &'s str,
     pub(crate) found: Found,
     /// How many values were looked at.
     pub(super) looks: usize,
 }
 
-impl Reading {
-    pub(crate) fn new(format: Format) -> Self {
-        Self { format, found: Found::default(), looks: 0 }
+impl<'s> Reading<'s> {
+    pub(crate) fn new(format: Format, text: &'s str) -> Self {
+        Self { format, text, found: Found::default(), looks: 0 }
     }
 
     /// Reads a section, and lists everything in it that is wrong.
@@ -56,8 +58,11 @@ impl Reading {
         &mut self,
         node: &'t Node,
         path: &Path<'_>,
-    ) -> Option<T> {
-        let pass = Pass::new(self.format);
+    ) -> Option<T>
+    where
+        's: 't,
+    {
+        let pass = Pass::new(self.format, self.text);
         let read = self.read_all(node, path, &pass);
         self.looks += pass.looked_at();
         read
@@ -101,10 +106,8 @@ impl Found {
     fn add(&mut self, ended: &Ended<'_>, is_root: bool) -> bool {
         let Ended { out, place, path, refused } = ended;
         let help = match &refused.why {
-            Why::Key { given, known } | Why::Choice { given, known } if self.hints < MAX_HINTS => {
-                self.hints += 1;
-                did_you_mean(given, known)
-            }
+            Why::Key { given, known } => self.hint(given, known),
+            Why::Choice { given, known } => self.hint(given, known),
             // In Go, null leaves a value as it is.
             Why::Type if out.value == Value::Null && !is_root => return false,
             _ => None,
@@ -115,5 +118,10 @@ impl Found {
         };
         list.push(Flaw::new(Code::CONFIG_1703, place.clone(), message).at(path).helped(help));
         true
+    }
+
+    fn hint<N: AsRef<str>>(&mut self, given: &str, known: &[N]) -> Option<String> {
+        self.hints += 1;
+        (self.hints <= MAX_HINTS).then(|| did_you_mean(given, known)).flatten()
     }
 }

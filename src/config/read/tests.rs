@@ -22,7 +22,7 @@ struct All<T> {
 fn read<T: for<'de> Deserialize<'de>>(text: &str, format: Format) -> All<T> {
     let source = Source::new(text);
     let (root, _) = parse(&source, format).unwrap();
-    let mut reading = Reading::new(format);
+    let mut reading = Reading::new(format, source.text());
     let value = reading.read(&root, &Path::Root);
     let told = |flaws: crate::config::value::Flaws| {
         let told = flaws.sorted().into_iter().map(|flaw| {
@@ -158,8 +158,9 @@ fn a_hostile_section_is_not_read_for_ever() {
 
 #[test]
 fn what_the_sections_of_a_file_look_at_has_a_bound_together() {
-    let (root, _) = parse(&Source::new("[1, x, x, x]"), Format::Yaml).unwrap();
-    let mut reading = Reading::new(Format::Yaml);
+    let text = "[1, x, x, x]";
+    let (root, _) = parse(&Source::new(text), Format::Yaml).unwrap();
+    let mut reading = Reading::new(Format::Yaml, text);
     let mut told = |looks: usize| {
         let before = reading.found.flaws.clone().sorted().len();
         reading.looks = looks;
@@ -183,7 +184,7 @@ fn a_variable_may_stand_for_a_number() {
             text.is_loose = true;
         }
     }
-    let mut reading = Reading::new(Format::Json);
+    let mut reading = Reading::new(Format::Json, "");
     let config: CircuitBreakerConfig = reading.read(&node, &Path::Root).unwrap();
     assert!(reading.found.flaws.is_empty());
     assert_eq!((config.failures, config.enabled), (3, false));

@@ -33,20 +33,24 @@ impl<'c> At<'c> {
         let (mut node, mut place) = (self.node, &self.node.place);
         let mut path = self.path.to_owned();
         let mut parts = key.split('.').filter(|part| !part.is_empty()).peekable();
-        while let Some(member) = parts.peek().and_then(|part| member(node, part)) {
+        while let Some(part) = parts.peek() {
+            // `endpoints[1]` is one part.
+            let (name, index) = part.split_once('[').map_or((*part, None), |(name, index)| {
+                (name, index.trim_end_matches(']').parse::<usize>().ok())
+            });
+            let Some(member) = member(node, name) else { break };
             node = &member.node;
             // A map begins at its key, as one sees it.
             place = if node.members().is_empty() { &node.place } else { &member.key_place };
             push(&mut path, &member.key);
-            parts.next();
-        }
-        // `endpoints[1]` is one part.
-        if let Some((list, index)) = parts.peek().and_then(|part| part.split_once('[')) {
-            let index = index.trim_end_matches(']').parse::<usize>().ok();
-            let nodes = find(node, list).map(|node| &node.value);
-            if let (Some(Value::List(nodes)), Some(index)) = (nodes, index) {
-                place = nodes.get(index).map_or(place, |node| &node.place);
+            if let Some(index) = index {
+                path += &format!("[{index}]");
+                if let Value::List(nodes) = &node.value {
+                    node = nodes.get(index).unwrap_or(node);
+                    place = &node.place;
+                }
             }
+            parts.next();
         }
         parts.for_each(|part| push(&mut path, part));
         (place.clone(), path)

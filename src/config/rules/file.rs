@@ -1,14 +1,11 @@
 //! The rules between plugins.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::{
-    checked::{At, Checked},
-    circle::on_circles,
-};
+use super::checked::{At, Checked};
 use crate::{
     config::{
-        model::PluginConfig,
+        model::{FallbackConfig, PluginConfig},
         nearest::did_you_mean,
         value::{Flaws, Node},
     },
@@ -18,82 +15,135 @@ use crate::{
 /// A plugin as it was read, and where.
 pub(crate) type Placed<'c> = (&'c PluginConfig, &'c Node, &'c str);
 
-/// No more names are compared in all to find those that were meant.
-const MAX_COMPARED: usize = 100_000;
-
-/// No more plugins of a circle are named.
-const MAX_NAMED: usize = 16;
+/// What holds for all plugins.
+pub(crate) struct Common<'c> {
+    pub(crate) at: At<'c>,
+    /// The fallback of plugins that write none.
+    pub(crate) fallback: &'c FallbackConfig,
+    /// Plugins that the program registers.
+    pub(crate) others: &'c [String],
+}
 
 /// Checks names and fallbacks.
-pub(crate) fn check_file(plugins: &[Placed<'_>], flaws: &mut Flaws) {
-    let mut by_name = HashMap::with_capacity(plugins.len());
-    for (index, (plugin, node, path)) in plugins.iter().enumerate() {
-        if !plugin.name.is_empty() && by_name.insert(&*plugin.name, index).is_some() {
+pub(crate) fn check_file(plugins: &[Placed<'_>], common: &Common<'_>, flaws: &mut Flaws) {
+    let mut by_name = HashMap::new();
+    for placed @ (plugin, node, path) in plugins {
+        let mut checked = Checked { at: At::new(node, path), flaws };
+        if !plugin.name.is_empty() && by_name.insert(&*plugin.name, placed).is_some() {
             let shown = Quoted(&plugin.name);
             let message = format!("there is a plugin `{shown}` already");
-            let mut checked = Checked { at: At::new(node, path), flaws };
             checked.wrong("name", Code::PLUGIN_1010, message);
         }
     }
-    let name = |index: usize| plugins[index].0.name.as_str();
-    let fallback = |index: usize| {
-        let name = plugins[index].0.fallback.as_ref()?.plugin()?;
-        (name != "graceful").then_some(name)
-    };
-    let next = |index: usize| by_name.get(fallback(index)?).copied();
-    let on_circle = on_circles(plugins.len(), next);
-    let mut hints = MAX_COMPARED / by_name.len().max(1);
-    for (index, (_, node, path)) in plugins.iter().enumerate() {
-        let mut checked = Checked { at: At::new(node, path), flaws };
-        match (fallback(index), next(index)) {
-            (Some(other), None) => {
-                let help = hints.checked_sub(1).and_then(|left| {
-                    hints = left;
-                    did_you_mean(other, &by_name.keys().collect::<Vec<_>>())
-                });
-                let message = format!("there is no plugin `{}`", Quoted(other));
-                checked.wrong_helped("fallback", Code::CONFIG_1703, message, help);
-            }
-            _ if on_circle[index] => {
-                let way =
-                    std::iter::successors(next(index), |&at| next(at).filter(|_| at != index));
-                let way = [index].into_iter().chain(way).take(MAX_NAMED + 1).map(name);
-                let mut way: Vec<_> = way.collect();
-                if let Some(beyond) = way.get_mut(MAX_NAMED) {
-                    *beyond = "…";
-                }
-                let message = format!("this fallback leads in a circle: `{}`", way.join("`, `"));
-                checked.wrong("fallback", Code::CONFIG_1703, message);
-            }
-            _ => {}
+    let others = common.others.iter().map(String::as_str);
+    let mut names = Names::new(plugins.iter().map(|(plugin, ..)| &*plugin.name).chain(others));
+    if plugins.iter().any(|(plugin, ..)| plugin.fallback.is_none()) {
+        let mut checked = Checked { at: common.at, flaws };
+        names.check("defaults.fallback", common.fallback, &mut checked);
+    }
+    for (plugin, node, path) in plugins {
+        if let Some(fallback) = &plugin.fallback {
+            let mut checked = Checked { at: At::new(node, path), flaws };
+            names.check("fallback", fallback, &mut checked);
         }
     }
+    let next = |name: &str| {
+        let (plugin, ..) = by_name.get(name)?;
+        let fallback = plugin.fallback.as_ref().unwrap_or(common.fallback);
+        fallback.plugin().map(str::to_owned)
+    };
+    for circle in circles(plugins.iter().map(|(plugin, ..)| &*plugin.name), next) {
+        let Some((_, node, path)) = circle.first().and_then(|name| by_name.get(&**name)) else {
+            continue;
+        };
+        let mut shown = circle[..circle.len().min(MAX_SHOWN)].join("`, `");
+        shown += if circle.len() > MAX_SHOWN { "`, …, `" } else { "`, `" };
+        let message = format!("this fallback leads in a circle: `{shown}{}`", circle[0]);
+        Checked { at: At::new(node, path), flaws }.wrong("fallback", Code::CONFIG_1703, message);
+    }
+}
+
+/// So many names of a circle are shown.
+const MAX_SHOWN: usize = 8;
+
+/// So often the nearest name is looked for, among so many.
+const MAX_HINTS: usize = 100;
+
+/// The names of all plugins.
+struct Names<'c> {
+    all: HashSet<&'c str>,
+    /// Those among which the nearest is looked for.
+    first: Vec<&'c str>,
+    /// How often the nearest may still be looked for.
+    hints: usize,
+}
+
+impl<'c> Names<'c> {
+    fn new(names: impl Iterator<Item = &'c str> + Clone) -> Self {
+        let first = names.clone().take(10 * MAX_HINTS).collect();
+        Self { all: names.collect(), first, hints: MAX_HINTS }
+    }
+
+    fn check(&mut self, key: &str, fallback: &FallbackConfig, checked: &mut Checked<'_>) {
+        let Some(name) = fallback.plugin().filter(|name| !self.all.contains(name)) else { return };
+        let help = (self.hints > 0).then(|| did_you_mean(name, &self.first)).flatten();
+        self.hints = self.hints.saturating_sub(1);
+        let message = format!("there is no plugin `{}`", Quoted(name));
+        checked.wrong_helped(key, Code::CONFIG_1703, message, help);
+    }
+}
+
+/// The names in each circle that `next` leads in, from one of `names` on.
+pub(crate) fn circles<'n>(
+    names: impl IntoIterator<Item = &'n str>,
+    next: impl Fn(&str) -> Option<String>,
+) -> Vec<Vec<String>> {
+    // Each name, and the walk that first came by.
+    let mut seen = HashMap::new();
+    let mut found = Vec::new();
+    for (walk, start) in names.into_iter().enumerate() {
+        let (mut way, mut at) = (Vec::new(), Some(start.to_owned()));
+        while let Some(name) = at.take() {
+            match seen.get(&name) {
+                None => {
+                    seen.insert(name.clone(), walk);
+                    at = next(&name);
+                    way.push(name);
+                }
+                Some(by) if *by == walk => {
+                    let begin = way.iter().position(|of| *of == name).unwrap_or_default();
+                    found.push(way.split_off(begin));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    found
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{
-        model::FallbackConfig,
-        value::{Place, Value},
-    };
 
     #[test]
-    fn a_long_circle_is_told_in_short() {
-        let (count, node) = (5_000, Node { place: Place::Nowhere, value: Value::Null });
-        let plugins: Vec<_> = (0..count)
-            .map(|at| {
-                let plugin = PluginConfig::new(format!("p{at}"), "http");
-                plugin.with_fallback(FallbackConfig::new(format!("p{}", (at + 1) % count)))
-            })
-            .collect();
-        let paths: Vec<_> = (0..count).map(|at| format!("plugins[{at}]")).collect();
-        let placed = plugins.iter().zip(&paths).map(|(plugin, path)| (plugin, &node, &**path));
-        let mut flaws = Flaws::default();
-        check_file(&placed.collect::<Vec<_>>(), &mut flaws);
-        let flaws = flaws.sorted();
-        assert_eq!(flaws.len(), count);
-        assert!(flaws.iter().all(|flaw| flaw.message.len() < 200), "{:?}", flaws[0]);
-        assert!(flaws[0].message.starts_with("this fallback leads in a circle: `p0`, `p1`"));
+    fn each_circle_is_found_once_wherever_the_ways_begin() {
+        let circles = |ways: &[(&str, &str)]| {
+            let next = |name: &str| {
+                let found = ways.iter().find(|(from, _)| *from == name);
+                found.map(|(_, to)| (*to).to_owned())
+            };
+            let found = circles(ways.iter().map(|(from, _)| *from), next);
+            found.into_iter().map(|circle| circle.join(" ")).collect::<Vec<_>>()
+        };
+        assert_eq!(circles(&[("a", "b"), ("b", "c"), ("d", "c")]), [""; 0]);
+        assert_eq!(circles(&[("a", "a")]), ["a"]);
+        assert_eq!(circles(&[("x", "a"), ("a", "b"), ("b", "a"), ("y", "b")]), ["a b"]);
+        assert_eq!(circles(&[("b", "a"), ("c", "d"), ("a", "b"), ("d", "c")]), ["b a", "c d"]);
+        // As many as a file may have, one after the other.
+        let names: Vec<_> = (0..50_000).map(|at: u32| at.to_string()).collect();
+        let next =
+            |name: &str| Some((name.parse::<u32>().ok()? + 1) % 50_000).map(|at| at.to_string());
+        let found = super::circles(names.iter().map(String::as_str), next);
+        assert_eq!(found.iter().map(Vec::len).collect::<Vec<_>>(), [50_000]);
     }
 }

@@ -19,17 +19,20 @@ use crate::{
 /// What is said of the options that have no effect. `own` are the names of the program's own factories, which
 /// know theirs.
 pub(super) fn notes(root: &Node, own: &[String], notes: &mut Flaws) {
+    each_plugin(root, |plugin, path| of_plugin(plugin, path, own, notes));
+}
+
+/// Each plugin of a file: of a list, or of a map by name.
+pub(super) fn each_plugin(root: &Node, mut see: impl FnMut(&Node, &Path<'_>)) {
     let plugins = Path::Root.key("plugins");
     match find(root, "plugins").map(|node| &node.value) {
         Some(Value::List(nodes)) => {
             let nodes = nodes.iter().enumerate();
-            nodes.for_each(|(index, node)| of_plugin(node, &plugins.index(index), own, notes));
+            nodes.for_each(|(index, node)| see(node, &plugins.index(index)));
         }
         Some(Value::Map(members)) => {
             let members = members.iter();
-            members.for_each(|Member { key, node, .. }| {
-                of_plugin(node, &plugins.key(key), own, notes);
-            });
+            members.for_each(|Member { key, node, .. }| see(node, &plugins.key(key)));
         }
         _ => {}
     }
@@ -43,7 +46,8 @@ fn of_plugin(plugin: &Node, path: &Path<'_>, own: &[String], notes: &mut Flaws) 
         return;
     }
     let options = find(plugin, "options").map(Node::members).unwrap_or_default();
-    let Some(known) = (!options.is_empty()).then(|| known(transport)).flatten() else { return };
+    let known = (!options.is_empty()).then(|| known_options(transport)).flatten();
+    let Some(known) = known else { return };
     for Member { key, key_place, .. } in options {
         if !known.contains(key) {
             let note = Flaw::new(Code::CONFIG_1703, key_place.clone(), "this option has no effect");
@@ -53,20 +57,23 @@ fn of_plugin(plugin: &Node, path: &Path<'_>, own: &[String], notes: &mut Flaws) 
     }
 }
 
-/// The options that a transport of this crate knows, if there is such a transport.
-fn known(transport: &str) -> Option<Vec<String>> {
+/// The options that a transport of this crate knows; `None` for one of others.
+pub(crate) fn known_options(transport: &str) -> Option<Vec<String>> {
+    let but = |config: Vec<String>, others: &[&str]| -> Vec<String> {
+        config.into_iter().filter(|key| !others.contains(&&**key)).collect()
+    };
     match transport {
         "http" | "https" => Some(Vec::new()),
-        "unix" => Some(keys(&SocketConfig::default())),
+        // Those that are left out have keys of their own.
+        "unix" => Some(but(keys(&SocketConfig::default()), &["token"])),
         #[cfg(feature = "grpc")]
         "grpc" | "grpc-tls" => Some(keys(&GrpcConfig::default())),
         #[cfg(all(feature = "process", unix))]
         "exec" => {
-            let mut known = keys(&ProcessConfig::default());
-            // Those have keys of their own, or are Go's in another form.
-            known.retain(|key| !["request_timeout", "work_dir", "handshake"].contains(&&**key));
-            let of_go = ["env", "environment", "handshake_config", "stream_sync_config"];
+            let mut known = but(keys(&ProcessConfig::default()), &["request_timeout", "work_dir"]);
+            let of_go = ["args", "env", "environment", "handshake_config", "stream_sync_config"];
             known.extend(of_go.map(str::to_owned));
+            known.push("stream_sync".to_owned());
             Some(known)
         }
         _ => None,

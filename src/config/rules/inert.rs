@@ -1,6 +1,6 @@
 //! Keys that the Go plugin manager reads, and that have no effect here.
 
-use super::given;
+use super::{found, given};
 use crate::{
     config::{
         merge::find,
@@ -34,6 +34,7 @@ pub(crate) fn notes(root: &Node, preset: Option<Preset>, own: &[String]) -> Flaw
     list(root.members(), "", &FILE);
     list(find(root, "security").map(Node::members).unwrap_or_default(), "security.", &SECURITY);
     given::notes(root, own, &mut notes);
+    found::notes(root, &mut notes);
     if preset == Some(Preset::Go) && !says_idempotent(root) {
         let message = "calls are sent again only if they were not sent, or are idempotent by the caller's word";
         let place = find(root, "preset").map(|node| node.place.clone()).unwrap_or_default();

@@ -1,11 +1,14 @@
 //! The rules of the Go plugin manager for one plugin, in its order, and ours.
 
-use std::collections::HashSet;
-
-use super::{checked::Checked, sections::check_sections};
+use super::{
+    checked::Checked,
+    endpoints::check_endpoints,
+    identity::{mistake_in_name, mistake_in_version},
+    sections::check_sections,
+};
 use crate::{
     config::{
-        model::{PluginConfig, Sections},
+        model::{DiscoverConfig, PluginConfig, Sections},
         nearest::did_you_mean,
     },
     endpoint::Endpoint,
@@ -17,10 +20,6 @@ pub(crate) const TRANSPORTS: [&str; 6] = ["http", "https", "grpc", "grpc-tls", "
 /// What addresses begin with that lead over another transport than HTTP. Among `endpoints` they are reached by it.
 const OTHERS: [&str; 7] =
     ["unix:", "exec:", "tcp://", "grpc://", "grpc-tls://", "grpcs://", "grpc+unix://"];
-
-/// What no name of a plugin holds.
-const FORBIDDEN: [&str; 16] =
-    ["..", "/", "\\", "<", ">", "|", "&", ";", "`", "$", "*", "?", "\n", "\r", "\t", "\0"];
 
 /// Checks one plugin; `transports` are those of the program's own factories.
 pub(crate) fn check_plugin(
@@ -37,11 +36,12 @@ pub(crate) fn check_plugin(
 }
 
 fn check_name(plugin: &PluginConfig, checked: &mut Checked<'_>) {
-    if plugin.name.is_empty() {
-        checked.wrong("name", Code::PLUGIN_1001, "a plugin needs a `name`");
-    } else if let Some(part) = FORBIDDEN.iter().find(|&&part| plugin.name.contains(part)) {
-        let message = format!("a name must not hold `{}`", part.escape_debug());
-        checked.wrong("name", Code::PLUGIN_1001, message);
+    let mistakes =
+        [("name", mistake_in_name(&plugin.name)), ("version", mistake_in_version(plugin))];
+    for (key, mistake) in mistakes {
+        if let Some(mistake) = mistake {
+            checked.wrong(key, Code::PLUGIN_1001, mistake);
+        }
     }
 }
 
@@ -104,7 +104,12 @@ fn check_place(plugin: &PluginConfig, transports: &[String], checked: &mut Check
             checked.wrong_helped("transport", Code::PLUGIN_1008, message, help);
         }
     }
-    check_twice(plugin, checked);
+    if let Some(Err(error)) = plugin.discover.as_ref().map(DiscoverConfig::backend) {
+        let what = error.what();
+        let message = what.strip_prefix("discover: ").unwrap_or(what).to_owned();
+        checked.wrong("discover", error.code(), message);
+    }
+    check_endpoints(plugin, is_made, checked);
 }
 
 /// Each address, by its key.
@@ -147,17 +152,6 @@ fn check_private(transport: &str, key: &str, address: &str, checked: &mut Checke
     );
     let help = format!("write `{private}://`, or the transport `{open}`");
     checked.wrong_helped(key, Code::CONFIG_1703, message, help);
-}
-
-fn check_twice(plugin: &PluginConfig, checked: &mut Checked<'_>) {
-    let mut seen = HashSet::new();
-    for (index, endpoint) in plugin.endpoints.iter().enumerate() {
-        let id = if endpoint.id.is_empty() { &endpoint.address } else { &endpoint.id };
-        if !seen.insert(id) {
-            let key = format!("endpoints[{index}]");
-            checked.wrong(&key, Code::CONFIG_1703, "this endpoint is given twice");
-        }
-    }
 }
 
 fn check_auth(plugin: &PluginConfig, checked: &mut Checked<'_>) {

@@ -3,6 +3,7 @@
 mod ask;
 mod demands;
 mod docs;
+mod durations;
 mod probe;
 mod range;
 mod schema;

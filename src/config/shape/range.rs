@@ -20,7 +20,7 @@ const CHOICES: [(&str, &str, &[&str]); 2] = [
 ];
 
 /// A number of a section, such as `balance.outlier.interval`.
-struct Number<'p> {
+pub(super) struct Number<'p> {
     section: &'p str,
     keys: Vec<&'p str>,
     /// The section, with a place for the number.
@@ -29,7 +29,7 @@ struct Number<'p> {
 
 impl<'p> Number<'p> {
     /// Finds a section in which the key may have one of some values, and that value.
-    fn new<T: Copy + Into<Value>>(
+    pub(super) fn new<T: Copy + Into<Value>>(
         path: &'p str,
         sections: &Value,
         tried: &[T],
@@ -52,7 +52,7 @@ impl<'p> Number<'p> {
     }
 
     /// Whether the section takes a value, or says that it is another key which is wrong then.
-    fn fits(&self, value: Value) -> bool {
+    pub(super) fn fits(&self, value: Value) -> bool {
         let mut section = self.base.clone();
         let mut at = &mut section;
         for key in &self.keys {
@@ -90,7 +90,7 @@ pub(super) fn naturals(path: &str, sections: &Value) -> Range<u64> {
 }
 
 /// The last good value on the way from a good one to a bad one.
-fn turn(mut bad: u64, mut good: u64, fits: &impl Fn(u64) -> bool) -> u64 {
+pub(super) fn turn(mut bad: u64, mut good: u64, fits: &impl Fn(u64) -> bool) -> u64 {
     while bad.abs_diff(good) > 1 {
         let between = bad.min(good) + bad.abs_diff(good) / 2;
         *if fits(between) { &mut good } else { &mut bad } = between;

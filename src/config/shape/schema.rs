@@ -124,7 +124,7 @@ fn definitions() -> Value {
                     "type": "string",
                     "pattern": "^\\+?(0|(([0-9]+(\\.[0-9]*)?|\\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$|\\$\\{",
                 },
-                { "type": "integer", "minimum": 0 },
+                { "type": "integer", "minimum": 0, "maximum": i64::MAX },
                 { "type": "null" },
             ],
         },

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{
     ask::Shape,
     docs::doc,
+    durations,
     range::{Range, fractions, naturals},
 };
 use crate::config::{error::is_secret, names::ours, value::Path};
@@ -37,7 +38,9 @@ impl Writer<'_> {
                 json!({ "type": "object", "additionalProperties": self.write(of, path, None) })
             }
             Shape::Struct { fields, is_open } => self.fields(fields, *is_open, path, default),
-            Shape::One(_, said) if said.starts_with(DURATION) => defined("duration"),
+            Shape::One(_, said) if said.starts_with(DURATION) => {
+                durations::limited(defined("duration"), durations::durations(&at, self.sections))
+            }
             Shape::One(shapes, _) => self.one(shapes, path),
             Shape::Anything => json!({}),
         };

@@ -16,12 +16,22 @@ pub(crate) struct Flaw {
     pub(crate) help: Option<String>,
     /// Whether the text around it may be anything, a secret too, since it was not understood.
     pub(crate) is_syntax: bool,
+    /// Beside that: what stands there like a key may be part of a value.
+    pub(crate) is_lost: bool,
 }
 
 impl Flaw {
     pub(crate) fn new(code: Code, place: Place, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { code, path: String::new(), place, message, help: None, is_syntax: false }
+        Self {
+            code,
+            path: String::new(),
+            place,
+            message,
+            help: None,
+            is_syntax: false,
+            is_lost: false,
+        }
     }
 
     pub(crate) fn at(mut self, path: impl ToString) -> Self {
@@ -48,6 +58,13 @@ impl Flaw {
             place,
             format!("too much for a config file: more than {MAX_VALUES} values"),
         )
+    }
+
+    /// Of a scanner that has lost its way.
+    #[cfg(feature = "yaml")]
+    pub(crate) fn lost(mut self) -> Self {
+        self.is_lost = true;
+        self
     }
 
     /// What the parser of the format did not understand.

@@ -121,7 +121,7 @@ impl Value {
             Self::Null => true,
             Self::Bool(value) => !value,
             Self::Unsigned(value) => *value == 0,
-            Self::Signed(_) => false,
+            Self::Signed(value) => *value == 0,
             Self::Float(value) => *value == 0.0,
             Self::Text(text) => matches!(&*text.text, "" | "0" | "0s"),
             Self::List(list) => list.is_empty(),

@@ -34,6 +34,12 @@ fn options() -> Options {
         duplicate_keys: serde_saphyr::options::DuplicateKeyPolicy::PassThrough,
         alias_limits: limits(),
         strict_booleans: true,
+        // 15 in Go and older YAML, 17 in newer: a mistake where it is a number.
+        leading_zero_numbers_as_strings: true,
+        // Told for all of them, too.
+        non_finite_float_policy: serde_saphyr::options::NonFiniteFloatPolicy::PassThrough,
+        // `!vault x` is not `x`.
+        reject_unsupported_tags: true,
         with_snippet: false,
     }
 }
@@ -71,8 +77,16 @@ fn flaw(source: &Source, error: &Error) -> Flaw {
         _ => {
             // The end of the file is where the parser ran out of it.
             let end = source.text().len();
-            let place = if place == Place::Nowhere { Place::file(end, end) } else { place };
-            Flaw::new(Code::CONFIG_1702, place, format!("no YAML: {what}")).syntax()
+            let is_lost = place == Place::Nowhere;
+            let (what, at) = match (what.rsplit_once(NO_KEY), what.rsplit_once(AT_LINE)) {
+                (Some((_, at)), _) => ("a key must be a text", at.parse().ok()),
+                (_, Some((said, at))) if is_lost => (said, position(source, at)),
+                _ => (what, None),
+            };
+            let at = at.unwrap_or(end);
+            let place = if is_lost { Place::file(at, at) } else { place };
+            let flaw = Flaw::new(Code::CONFIG_1702, place, format!("no YAML: {what}")).syntax();
+            if is_lost { flaw.lost() } else { flaw }
         }
     }
 }
@@ -90,6 +104,25 @@ fn place(location: &Location) -> Place {
 fn node(raw: Spanned<Raw>) -> Node {
     // What an alias stands for is wrong where it is written, not where it is used.
     Node { place: place(&raw.defined), value: raw.value.0 }
+}
+
+/// What is said of a key that is no text, before its place: that of errors of ours is not known.
+const NO_KEY: &str = "a key must be a text; it begins at byte ";
+
+/// What its scanner says before the place, which is not known otherwise.
+const AT_LINE: &str = " at line ";
+
+/// The place that is written as `2, column 7`.
+fn position(source: &Source, written: &str) -> Option<usize> {
+    let (line, column) = written.split_once(", column ")?;
+    Some(source.at(line.parse().ok()?, column.parse().ok()?))
+}
+
+fn start(place: &Place) -> u32 {
+    match place {
+        Place::File { start, .. } => *start,
+        _ => 0,
+    }
 }
 
 struct Raw(Value);
@@ -161,7 +194,7 @@ impl<'de> Visitor<'de> for Values {
                 Value::Text(text) => text.text,
                 Value::Unsigned(key) => key.to_string(),
                 Value::Bool(key) => key.to_string(),
-                _ => return Err(A::Error::custom("a key must be a text")),
+                _ => return Err(A::Error::custom(format!("{NO_KEY}{}", start(&key_place)))),
             };
             members.push(Member { key, key_place, node: node(raw) });
         }

@@ -9,7 +9,7 @@ use crate::{
     auth::{AuthConfig, Secret},
     backoff::Jitter,
     breaker::CircuitBreakerConfig,
-    config::model::{Config, PluginConfig, SecurityConfig},
+    config::model::{Config, PluginConfig, SecurityConfig, masked_values, shown_address},
     health::HealthConfig,
     limit::RateLimitConfig,
     retry::RetryConfig,
@@ -43,7 +43,7 @@ fn plugin(plugin: &PluginConfig) -> Value {
     put("type", json!(plugin.kind));
     put("version", json!(plugin.version));
     put("transport", json!(plugin.transport));
-    put("endpoint", json!(plugin.endpoint));
+    put("endpoint", json!(shown_address(&plugin.endpoint)));
     put("priority", json!(plugin.priority));
     put("enabled", json!(plugin.enabled));
     let env: Vec<_> =
@@ -59,7 +59,7 @@ fn plugin(plugin: &PluginConfig) -> Value {
     put("health_check", health(plugin.health_check.as_ref()));
     put("connection", connection(plugin.connection.as_ref()));
     put("rate_limit", rate(plugin.rate_limit.as_ref()));
-    put("options", json!(plugin.options));
+    put("options", json!(masked_values(&plugin.options)));
     put("labels", json!(plugin.labels));
     put("annotations", json!(plugin.annotations));
     omit_empty(

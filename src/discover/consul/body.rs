@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::{
-    super::register::{Instance, authority, port},
+    super::{
+        host::authority,
+        register::{Instance, port},
+    },
     check::{ConsulCheck, ConsulCheckKind},
     query::Scope,
 };

@@ -91,100 +91,20 @@ impl Default for ConsulConfig {
 }
 
 impl ConsulConfig {
-    /// Sets [`address`](Self::address).
-    #[must_use]
-    pub fn with_address(mut self, address: impl Into<String>) -> Self {
-        self.address = address.into();
-        self
-    }
-
-    /// Sets [`token`](Self::token).
-    #[must_use]
-    pub fn with_token(mut self, token: impl Into<Secret>) -> Self {
-        self.token = token.into();
-        self
-    }
-
-    /// Sets [`token_file`](Self::token_file).
-    #[must_use]
-    pub fn with_token_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.token_file = Some(path.into());
-        self
-    }
-
-    /// Sets [`allow_plaintext`](Self::allow_plaintext).
-    #[must_use]
-    pub fn with_allow_plaintext(mut self, allow: bool) -> Self {
-        self.allow_plaintext = allow;
-        self
-    }
-
-    /// Sets [`datacenter`](Self::datacenter).
-    #[must_use]
-    pub fn with_datacenter(mut self, datacenter: impl Into<String>) -> Self {
-        self.datacenter = Some(datacenter.into());
-        self
-    }
-
-    /// Sets [`namespace`](Self::namespace).
-    #[must_use]
-    pub fn with_namespace(mut self, namespace: impl Into<String>) -> Self {
-        self.namespace = Some(namespace.into());
-        self
-    }
-
-    /// Sets [`partition`](Self::partition).
-    #[must_use]
-    pub fn with_partition(mut self, partition: impl Into<String>) -> Self {
-        self.partition = Some(partition.into());
-        self
-    }
-
-    /// Sets [`tls_enabled`](Self::tls_enabled).
-    #[must_use]
-    pub fn with_tls(mut self, enabled: bool) -> Self {
-        self.tls_enabled = enabled;
-        self
-    }
-
-    /// Sets [`tls_ca_file`](Self::tls_ca_file).
-    #[must_use]
-    pub fn with_tls_ca_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.tls_ca_file = Some(path.into());
-        self
-    }
-
-    /// Sets [`tls_cert`](Self::tls_cert) and [`tls_key`](Self::tls_key).
-    #[must_use]
-    pub fn with_tls_certificate(
-        mut self,
-        certificate: impl Into<PathBuf>,
-        key: impl Into<PathBuf>,
-    ) -> Self {
-        self.tls_cert = Some(certificate.into());
-        self.tls_key = Some(key.into());
-        self
-    }
-
-    /// Sets [`max_response_bytes`](Self::max_response_bytes).
-    #[must_use]
-    pub fn with_max_response_bytes(mut self, bytes: usize) -> Self {
-        self.max_response_bytes = bytes;
-        self
-    }
-
-    /// Sets [`query`](Self::query).
-    #[must_use]
-    pub fn with_query(mut self, query: ConsulQuery) -> Self {
-        self.query = query;
-        self
-    }
-
-    /// Sets [`watch`](Self::watch).
-    #[must_use]
-    pub fn with_watch(mut self, watch: WatchConfig) -> Self {
-        self.watch = watch;
-        self
+    setters! {
+        with_address: address = impl Into<String>;
+        with_token: token = impl Into<Secret>;
+        with_token_file: token_file = some PathBuf;
+        with_allow_plaintext: allow_plaintext = bool;
+        with_datacenter: datacenter = some String;
+        with_namespace: namespace = some String;
+        with_partition: partition = some String;
+        with_tls: tls_enabled = bool;
+        with_tls_ca_file: tls_ca_file = some PathBuf;
+        with_tls_certificate: (tls_cert = some PathBuf, tls_key = some PathBuf);
+        with_max_response_bytes: max_response_bytes = usize;
+        with_query: query = impl Into<ConsulQuery>;
+        with_watch: watch = impl Into<WatchConfig>;
     }
 
     /// Returns an error if it cannot be used.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{
-    super::register::authority,
+    super::host::endpoint_at,
     entry::{Check, Entry, Place},
     query::ConsulQuery,
 };
@@ -99,14 +99,6 @@ fn endpoint(entry: Entry, is_unique: bool, query: &ConsulQuery) -> Result<Endpoi
         return Err(refused("no port"));
     }
     let protocol = meta.get("protocol").or(query.scheme.as_ref()).filter(|of| !of.is_empty());
-    if protocol.is_some_and(|of| !is_of_network(of)) {
-        return Err(refused("a protocol that leads to no host"));
-    }
-    let authority = authority(host, port);
-    let address = match protocol {
-        Some(protocol) => format!("{protocol}://{authority}"),
-        None => authority,
-    };
     // Ids are unique on their node, and that of a service that was given none is its name.
     let key = match is_unique && service.id != service.name {
         true => service.id.clone(),
@@ -120,7 +112,7 @@ fn endpoint(entry: Entry, is_unique: bool, query: &ConsulQuery) -> Result<Endpoi
     };
     let region = place(|place| &place.region, "region").or(node.datacenter.clone());
     let zone = place(|place| &place.zone, "zone");
-    let mut endpoint = Endpoint::new(address)?
+    let mut endpoint = endpoint_at(protocol.map(String::as_str), host, Some(port), "")?
         .with_key(key)
         .with_weight(weight)
         .with_status(status)
@@ -143,16 +135,6 @@ fn endpoint(entry: Entry, is_unique: bool, query: &ConsulQuery) -> Result<Endpoi
     }
     // Last: an instance does not say of itself that it is another service.
     Ok(endpoint.with_metadata("name", service.name))
-}
-
-/// Whether a scheme is one by which a host and a port are reached. Anything that may register must not lead
-/// to the sockets and programs of this host.
-fn is_of_network(scheme: &str) -> bool {
-    let is_scheme =
-        scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
-    is_scheme
-        && !scheme.to_ascii_lowercase().ends_with("unix")
-        && !scheme.eq_ignore_ascii_case("exec")
 }
 
 /// The worst of all checks, those of the node included, and whether the instance is under maintenance.

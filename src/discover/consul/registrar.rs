@@ -1,14 +1,13 @@
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::stream::{self, StreamExt};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::{
     super::{
         encode::encode,
-        register::{Instance, Kept, Registrar},
+        register::{Instance, Kept, Registrar, Round},
     },
     agent::Agent,
     body::{registration, status},
@@ -73,8 +72,7 @@ pub struct ConsulRegistrar {
 #[allow(unnameable_types, reason = "what a registrar remembers is for the registrar alone")]
 pub struct ConsulSession {
     written: HashMap<String, Written>,
-    /// Which of the instances is told first: a round that ran out of time goes on there.
-    first: usize,
+    round: Round,
 }
 
 #[derive(Debug)]
@@ -119,38 +117,6 @@ impl ConsulRegistrar {
         }
         self.agent.accept(answer)?;
         Ok(true)
-    }
-
-    /// Tells the status of all: one that is refused keeps no other from being told. Whether the agent
-    /// knows them all.
-    async fn tell_all(
-        &self,
-        session: &mut ConsulSession,
-        instances: &[Instance],
-    ) -> Result<bool, Error> {
-        let mut instances = instances.to_vec();
-        let first = session.first.checked_rem(instances.len()).unwrap_or(0);
-        instances.rotate_left(first);
-        let told = stream::iter(instances).map(|of| async move { self.tell(&of).await });
-        let mut told = std::pin::pin!(told.buffered(PARALLEL));
-        let (mut knows_all, mut failed) = (true, None);
-        let round = async {
-            while let Some(told) = told.next().await {
-                session.first = session.first.wrapping_add(1);
-                match told {
-                    Ok(is_known) => knows_all &= is_known,
-                    Err(error) => drop(failed.get_or_insert(error)),
-                }
-            }
-        };
-        let in_time = tokio::time::timeout(ROUND, round).await;
-        match failed {
-            // An instance that the agent has lost is put again, whatever became of the others.
-            _ if !knows_all => Ok(false),
-            Some(error) => Err(error),
-            None if in_time.is_err() => Err(self.agent.failed(Kind::Timeout, "is slow")),
-            None => Ok(true),
-        }
     }
 
     /// Whether the agent still knows all instances.
@@ -218,12 +184,13 @@ impl Registrar for ConsulRegistrar {
         session: &mut ConsulSession,
         instances: &[Instance],
     ) -> Result<Kept, BoxError> {
-        let knows = if self.check.kind == ConsulCheckKind::Ttl {
-            self.tell_all(session, instances).await?
-        } else {
-            self.knows_all(instances).await?
-        };
-        Ok(if knows { Kept::Alive } else { Kept::Lost })
+        if self.check.kind == ConsulCheckKind::Ttl {
+            let tell = |of: Instance| async move { self.tell(&of).await };
+            let slow = || self.agent.failed(Kind::Timeout, "is slow");
+            return Ok(session.round.run(instances, (PARALLEL, ROUND), tell, slow).await?);
+        }
+        let knows_all = self.knows_all(instances).await?;
+        Ok(if knows_all { Kept::Alive } else { Kept::Lost })
     }
 
     async fn remove(

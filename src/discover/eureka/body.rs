@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use serde_json::{Value, json};
 
 use super::{
-    super::register::{Instance, authority, port},
+    super::{
+        host::authority,
+        register::{Instance, port},
+    },
     info::{PROTOCOL, REGION, SUB_ZONE, TAGS, WEIGHT, ZONE},
     status::EurekaStatus,
 };

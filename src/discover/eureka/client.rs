@@ -26,6 +26,8 @@ use crate::{
 
 /// Of all applications.
 pub(super) const APPS: &str = "/apps";
+/// Of what has changed in them.
+pub(super) const DELTA: &str = "/apps/delta";
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 pub(super) struct Client {
@@ -83,7 +85,7 @@ impl Client {
         let mut failed = Error::not_sent(Kind::InvalidConfig);
         for index in (0..self.servers.len()).map(|of| (first + of) % self.servers.len()) {
             match self.ask_at(index, method.clone(), path, body.clone()).await {
-                Ok(answer) if !answer.is_of_an_unwell_server(path) => {
+                Ok(answer) if !answer.is_of_an_unwell_server(&method, path) => {
                     self.current.store(index, Ordering::Relaxed);
                     return Ok(answer);
                 }
@@ -134,12 +136,14 @@ impl Answer {
         self.response.status()
     }
 
-    /// Whether another server may do better. One that has just started does not tell of all applications yet.
-    fn is_of_an_unwell_server(&self, path: &str) -> bool {
+    /// Whether another server may do better. One that has just started tells of no application yet. (It tells of
+    /// no changes either; but so does one that never does.)
+    fn is_of_an_unwell_server(&self, method: &Method, path: &str) -> bool {
         let status = self.status();
+        let is_read = method == Method::GET && path != DELTA;
         status.is_server_error()
             || status == StatusCode::TOO_MANY_REQUESTS
-            || status == StatusCode::FORBIDDEN && path == APPS
+            || status == StatusCode::FORBIDDEN && is_read
     }
 
     fn refused(&self) -> Error {

@@ -162,25 +162,9 @@ impl EurekaConfig {
         self
     }
 
-    /// Sets [`tls_ca_file`](Self::tls_ca_file).
-    #[must_use]
-    pub fn with_tls_ca_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.tls_ca_file = Some(path.into());
-        self
-    }
-
-    /// Sets [`tls_cert`](Self::tls_cert) and [`tls_key`](Self::tls_key).
-    #[must_use]
-    pub fn with_tls_certificate(
-        mut self,
-        certificate: impl Into<PathBuf>,
-        key: impl Into<PathBuf>,
-    ) -> Self {
-        (self.tls_cert, self.tls_key) = (Some(certificate.into()), Some(key.into()));
-        self
-    }
-
     setters! {
+        with_tls_ca_file: tls_ca_file = some PathBuf;
+        with_tls_certificate: (tls_cert = some PathBuf, tls_key = some PathBuf);
         with_shuffle: shuffle = bool;
         with_registry_fetch_interval: registry_fetch_interval = Duration;
         with_instance_info_replication_interval: instance_info_replication_interval = Duration;

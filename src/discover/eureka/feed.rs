@@ -7,7 +7,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use super::{
     book::Book,
-    client::{APPS, Client},
+    client::{APPS, Client, DELTA},
     document::Told,
 };
 use crate::{
@@ -40,6 +40,15 @@ pub(super) struct State {
     /// Whether it does not tell of changes.
     refuses_deltas: bool,
     failed: Option<(Instant, Error)>,
+}
+
+/// What became of the changes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Followed {
+    Yes,
+    No,
+    /// The server does not tell of them.
+    Refused,
 }
 
 impl State {
@@ -85,43 +94,44 @@ impl Feed {
         let is_recent = |at: Instant| time::now().saturating_duration_since(at) <= DELTA_WINDOW;
         let can_follow = state.counts_alike && !state.refuses_deltas;
         let can_follow = can_follow && state.read_at.is_some_and(is_recent);
-        if can_follow && self.follow(state).await? {
+        let followed = if can_follow { self.follow(state).await? } else { Followed::No };
+        if followed == Followed::Yes {
             return Ok(());
         }
         let answer = self.client.get(APPS).await?.accept()?;
         let told = answer.json(Told::applications)?;
         state.counts_alike = state.book.replace(told).map_err(|what| self.too_much(&what))?;
-        // Another server may do what the one before does not.
-        state.refuses_deltas &= answer.server == state.server;
+        // One that tells of no application either has just started, and another may do what this one does not.
+        let is_same = answer.server == state.server;
+        state.refuses_deltas = is_same && (state.refuses_deltas || followed == Followed::Refused);
         state.server = answer.server;
         Ok(())
     }
 
-    /// Applies what has changed. `false`: it has to be read whole.
-    async fn follow(&self, state: &mut State) -> Result<bool, Error> {
-        let answer = self.client.get("/apps/delta").await?;
+    /// Applies what has changed. Otherwise it has to be read whole.
+    async fn follow(&self, state: &mut State) -> Result<Followed, Error> {
+        let answer = self.client.get(DELTA).await?;
         if matches!(answer.status(), StatusCode::FORBIDDEN | StatusCode::NOT_FOUND) {
             tracing::debug!(server = %self.client.name(), "Eureka does not tell of changes");
-            state.refuses_deltas = true;
-            return Ok(false);
+            return Ok(Followed::Refused);
         }
         let answer = answer.accept()?;
         // Changes of one are no changes of another.
         if answer.server != state.server {
-            return Ok(false);
+            return Ok(Followed::No);
         }
         let told = answer.json(Told::applications)?;
         // Not to be used, should reading it whole fail.
         let read_at = state.read_at.take();
         if state.book.apply(told).map_err(|what| self.too_much(&what))? {
             state.read_at = read_at;
-            return Ok(true);
+            return Ok(Followed::Yes);
         }
         tracing::debug!(
             server = %self.client.name(), own = state.book.hash(),
             "Eureka counts other instances; the registry is read whole"
         );
-        Ok(false)
+        Ok(Followed::No)
     }
 
     fn too_much(&self, what: &str) -> Error {

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{
-    super::register::authority,
+    super::host::endpoint_at,
     lenient::{Port, Text, pairs},
     status::EurekaStatus,
 };
 use crate::{
     endpoint::{Endpoint, Locality},
-    error::{Error, Kind},
+    error::{Error, Kind, Quoted},
     wire::start,
 };
 
@@ -44,6 +45,37 @@ pub(super) struct Info {
     metadata: BTreeMap<String, String>,
     pub(super) last_dirty_timestamp: Text,
     pub(super) action_type: Text,
+    /// Why the rest of it is not known.
+    #[serde(skip)]
+    problem: Option<String>,
+}
+
+/// The same of an instance that cannot be read: what it is called, and what the server counts.
+#[derive(Debug)]
+pub(super) struct Unread(Info);
+
+impl From<Unread> for Info {
+    fn from(Unread(info): Unread) -> Self {
+        info
+    }
+}
+
+/// What counts of such an instance, each of which is read whatever it is.
+const COUNTED: [&str; 5] = ["instanceId", "hostName", "app", "status", "actionType"];
+
+impl<'de> Deserialize<'de> for Unread {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut value = Value::deserialize(deserializer)?;
+        let problem = match Info::deserialize(&value) {
+            Ok(info) => return Ok(Self(info)),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(all) = value.as_object_mut() {
+            all.retain(|key, _| COUNTED.contains(&&**key));
+        }
+        let info = Info::deserialize(value).unwrap_or_default();
+        Ok(Self(Info { problem, ..info }))
+    }
 }
 
 #[derive(Debug, Default, PartialEq, Deserialize)]
@@ -109,6 +141,9 @@ impl Info {
             let text = format!("the instance `{id}` of `{app}` {why}");
             Error::not_sent(Kind::InvalidConfig).message(text)
         };
+        if let Some(problem) = &self.problem {
+            return Err(unusable(&format!("cannot be read: {}", Quoted(problem))));
+        }
         let hosts = [&self.ip_addr, &self.host_name];
         let first = usize::from(prefer.host_name);
         let host = hosts[first].get().or(hosts[1 - first].get());
@@ -133,7 +168,7 @@ impl Info {
         let zone = of_meta(ZONE).or(self.data_center_info.metadata.get("availability-zone"));
         let text = |of: Option<&String>| of.cloned().unwrap_or_default();
         let (status, is_draining) = self.effective().meaning();
-        let mut endpoint = Endpoint::new(format!("{scheme}://{}", authority(host, port)))?
+        let mut endpoint = endpoint_at(Some(scheme), host, Some(port), "")?
             .with_key(self.id())
             .with_status(status)
             .with_draining(is_draining)
@@ -141,8 +176,7 @@ impl Info {
                 region: text(of_meta(REGION)),
                 zone: text(zone),
                 sub_zone: text(of_meta(SUB_ZONE)),
-            })
-            .with_metadata("name", self.service());
+            });
         for (key, value) in &self.metadata {
             endpoint = match (&**key, value.trim().parse()) {
                 (WEIGHT, Ok(weight)) => endpoint.with_weight(weight),
@@ -150,7 +184,8 @@ impl Info {
                 _ => endpoint.with_metadata(key, value),
             };
         }
-        Ok(endpoint)
+        // Last: an instance does not say of itself that it is another service.
+        Ok(endpoint.with_metadata("name", self.service()))
     }
 }
 

@@ -90,6 +90,8 @@ fn metadata_tells_weight_tags_and_place() {
     assert_eq!(endpoint.metadata()["name"], "tax");
     let amazon = read(r#""dataCenterInfo":{"metadata":{"availability-zone":"us-1c"}}"#);
     assert_eq!((&*amazon.locality().zone, &*amazon.metadata()["name"]), ("us-1c", "TAX"));
+    // It does not make itself another service.
+    assert_eq!(read(r#""metadata":{"name":"vat"}"#).metadata()["name"], "TAX");
     // A weight that is none stays what it is.
     assert_eq!(read(r#""metadata":{"weight":"much"}"#).metadata()["weight"], "much");
 }
@@ -99,4 +101,23 @@ fn a_virtual_address_is_one_of_a_list() {
     let info = info(r#""vipAddress":"tax, orders","secureVipAddress":"tax-tls""#);
     assert!(info.is_at("tax", false) && info.is_at("ORDERS", false));
     assert!(!info.is_at("tax-tls", false) && info.is_at("tax-tls", true));
+}
+
+#[test]
+fn an_instance_leads_to_no_socket_no_program_and_no_path() {
+    for (host, protocol) in [
+        ("10.0.0.1", "exec:/bin/sh"),
+        ("10.0.0.1", "unix:/run/a.sock"),
+        ("%2Frun%2Fa.sock/", "http+unix"),
+        ("10.0.0.1/admin", "http"),
+        ("10.0.0.1:22/", "http"),
+        ("10.0.0.1", "http://10.0.0.9:80/x"),
+    ] {
+        let json = format!(
+            r#"{{"instanceId":"x","ipAddr":"{host}","port":80,"metadata":{{"protocol":"{protocol}"}}}}"#
+        );
+        let info: Info = serde_json::from_str(&json).unwrap();
+        let endpoint = info.endpoint(Prefer::default());
+        assert!(endpoint.is_err(), "{host} {protocol}: {endpoint:?}");
+    }
 }

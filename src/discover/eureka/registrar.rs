@@ -9,12 +9,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::stream::{self, StreamExt, TryStreamExt};
 use http::{Method, StatusCode};
 use serde_json::Value;
 
 use super::{
-    super::register::{Instance, Kept, Registrar},
+    super::register::{Instance, Kept, Registrar, Round},
     body::{Lease, at, registration},
     client::Client,
     config::EurekaConfig,
@@ -23,7 +22,7 @@ use super::{
     wanted::{of_app, of_instance},
 };
 use crate::{
-    error::{BoxError, Error},
+    error::{BoxError, Error, Kind},
     sync::lock,
     time::{self, Instant},
 };
@@ -83,6 +82,7 @@ pub struct EurekaRegistrar {
 pub struct EurekaSession {
     written: HashMap<String, Written>,
     looked_at: Option<Instant>,
+    round: Round,
 }
 
 #[derive(Debug)]
@@ -224,19 +224,22 @@ impl Registrar for EurekaRegistrar {
         instances: &[Instance],
     ) -> Result<Kept, BoxError> {
         let now = time::now();
-        let looked_at = *session.looked_at.get_or_insert(now);
-        let looks = now.saturating_duration_since(looked_at) >= self.replication;
-        let time = |of: &Instance| session.written.get(of.id()).map(|written| written.time);
-        let all: Vec<_> = instances.iter().map(|of| (of.clone(), time(of))).collect();
-        let kept = stream::iter(all).map(|(instance, time)| async move {
-            let is_known = self.beat(&instance, time).await?;
-            Ok::<_, Error>(is_known && (!looks || self.has(&instance, time).await?))
-        });
-        let kept: Vec<bool> = kept.buffer_unordered(PARALLEL).try_collect().await?;
+        let EurekaSession { written, looked_at, round } = session;
+        let last = *looked_at.get_or_insert(now);
+        let looks = now.saturating_duration_since(last) >= self.replication;
         if looks {
-            session.looked_at = Some(now);
+            *looked_at = Some(now);
         }
-        Ok(if kept.into_iter().all(|kept| kept) { Kept::Alive } else { Kept::Lost })
+        let tell = |instance: Instance| {
+            let time = written.get(instance.id()).map(|written| written.time);
+            async move {
+                let is_known = self.beat(&instance, time).await?;
+                Ok(is_known && (!looks || self.has(&instance, time).await?))
+            }
+        };
+        let limit = self.client.longest() * 2;
+        let slow = || Error::failed(Kind::Timeout).message(format!("{} is slow", self.name()));
+        Ok(round.run(instances, (PARALLEL, limit), tell, slow).await?)
     }
 
     async fn remove(

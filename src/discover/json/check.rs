@@ -11,6 +11,7 @@ pub(super) type Unknown = BTreeMap<String, IgnoredAny>;
 
 #[derive(Deserialize, Serialize)]
 pub(super) struct Check {
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     path: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     method: Option<String>,
@@ -44,7 +45,10 @@ impl Check {
     }
 
     pub(super) fn read(self) -> Result<EndpointCheck, Error> {
-        let mut check = EndpointCheck::get(self.path)?;
+        let mut check = match self.path {
+            path if path.is_empty() => EndpointCheck::default(),
+            path => EndpointCheck::get(path)?,
+        };
         if let Some(method) = self.method {
             check = check.with_method(method)?;
         }

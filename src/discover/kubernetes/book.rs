@@ -44,8 +44,15 @@ impl Book {
         query: &KubernetesQuery,
     ) -> Result<bool, TooMany> {
         let name = slice.metadata.name.clone().unwrap_or_default();
-        let new = candidates(slice, query);
         let before = self.slices.get(&name);
+        let new = match slice.problem {
+            Some(problem) => {
+                tracing::warn!(slice = name, problem, "a slice cannot be read; its endpoints stay");
+                let all = before.map(|before| before.all.clone()).unwrap_or_default();
+                Candidates { all, problem: Some(problem), is_unread: true }
+            }
+            None => candidates(slice, query),
+        };
         if before == Some(&new) {
             return Ok(false);
         }
@@ -58,6 +65,17 @@ impl Book {
         self.count = count;
         self.slices.insert(name, new);
         Ok(true)
+    }
+
+    /// Takes over what a list of `before` had of the slices that cannot be read in this one.
+    pub(super) fn keep_unread(&mut self, before: &Self) {
+        for (name, of) in self.slices.iter_mut().filter(|(_, of)| of.is_unread) {
+            let Some(known) = before.slices.get(name) else { continue };
+            if self.count + known.all.len() <= MAX_ENDPOINTS {
+                self.count += known.all.len();
+                of.all = known.all.clone();
+            }
+        }
     }
 
     /// A slice is gone. Tells whether it was there.

@@ -3,8 +3,8 @@
 use std::{fs, path::Path};
 
 use super::{
+    super::host::authority,
     found::{Found, mistake},
-    slice::url,
     token::TokenSource,
 };
 use crate::error::Error;
@@ -39,7 +39,7 @@ fn find_at(account: &Path, variable: Variable<'_>) -> Result<Found, Error> {
     let namespace = fs::read_to_string(account.join("namespace")).ok();
     let namespace = namespace.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
     Ok(Found {
-        address: url(Some("https"), &host, Some(port)),
+        address: format!("https://{}", authority(&host, port)),
         namespace,
         token: TokenSource::File(account.join("token")),
         ca_file: Some(account.join("ca.crt")),

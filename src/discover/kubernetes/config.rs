@@ -129,22 +129,12 @@ impl KubernetesConfig {
         with_allow_plaintext: allow_plaintext = bool;
         with_allow_insecure_tls: allow_insecure_tls = bool;
         with_tls_ca_file: tls_ca_file = some PathBuf;
+        with_tls_certificate: (tls_cert = some PathBuf, tls_key = some PathBuf);
         with_request_timeout: request_timeout = Duration;
         with_max_response_bytes: max_response_bytes = usize;
         with_label_selector: label_selector = some String;
         with_query: query = impl Into<KubernetesQuery>;
         with_watch: watch = impl Into<WatchConfig>;
-    }
-
-    /// Sets [`tls_cert`](Self::tls_cert) and [`tls_key`](Self::tls_key).
-    #[must_use]
-    pub fn with_tls_certificate(
-        mut self,
-        certificate: impl Into<PathBuf>,
-        key: impl Into<PathBuf>,
-    ) -> Self {
-        (self.tls_cert, self.tls_key) = (Some(certificate.into()), Some(key.into()));
-        self
     }
 
     pub(super) fn tls_files(&self) -> TlsFiles<'_> {

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::object::{EndpointSlice, Metadata, Status};
+use super::object::{EndpointSlice, Metadata, NamedSlice, Status};
 
 #[derive(Debug)]
 pub(super) enum Event {
@@ -40,7 +40,10 @@ impl Event {
         let object = object.get();
         let named = || serde_json::from_str::<Named>(object).map(|named| named.metadata);
         Ok(match &*kind {
-            "ADDED" | "MODIFIED" => Self::Put(serde_json::from_str(object)?),
+            "ADDED" | "MODIFIED" => Self::Put(match serde_json::from_str(object) {
+                Ok(slice) => slice,
+                Err(_) => Box::new(serde_json::from_str::<NamedSlice>(object)?.into()),
+            }),
             "DELETED" => Self::Deleted(named()?),
             "BOOKMARK" => Self::Bookmark(named()?),
             "ERROR" => match serde_json::from_str::<Status>(object)? {
@@ -70,6 +73,9 @@ mod tests {
         let line =
             r#"{"object":{"metadata":{"name":"a","labels":null},"endpoints":7},"type":"DELETED"}"#;
         assert!(matches!(read(line), Event::Deleted(of) if of.name.as_deref() == Some("a")));
+        let line = r#"{"type":"ADDED","object":{"metadata":{"name":"a"},"endpoints":7}}"#;
+        let Event::Put(slice) = read(line) else { panic!("{line}") };
+        assert_eq!((slice.metadata.name.as_deref(), slice.problem.is_some()), (Some("a"), true));
         let line = r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"7"}}}"#;
         assert!(
             matches!(read(line), Event::Bookmark(of) if of.resource_version.as_deref() == Some("7"))

@@ -1,28 +1,31 @@
 //! A Service that stands for a name elsewhere: the type `ExternalName`.
 
 use super::{
-    super::encode::encode,
+    super::{encode::encode, host::endpoint_at},
     object::{Service, ServiceSpec},
     query::KubernetesQuery,
     server::Server,
-    slice::{choose, scheme, url},
+    slice::{choose, scheme},
 };
 use crate::{
     endpoint::{Endpoint, Status},
     error::{Error, Kind},
 };
 
-/// The endpoint of a Service without slices. `None`: it stands for no name, is not there, or must not be seen.
+/// The endpoint of a Service without slices. `None`: it stands for no name, is not there, or must not be seen,
+/// unless it `was_seen` before.
 pub(super) async fn external(
     server: &Server,
     namespace: &str,
     name: &str,
     query: &KubernetesQuery,
+    was_seen: bool,
 ) -> Result<Option<Endpoint>, Error> {
     let target = format!("/api/v1/namespaces/{}/services/{}", encode(namespace), encode(name));
     let body = match server.get(&target).await {
         Ok(body) => body,
-        Err(failure) if failure.is_hidden() => {
+        // A server that has just started denies all for a moment.
+        Err(failure) if failure.is_missing() || failure.is_denied() && !was_seen => {
             tracing::debug!(namespace, name, error = %failure.error, "a Service without slices cannot be seen");
             return Ok(None);
         }
@@ -57,7 +60,7 @@ fn endpoint(spec: ServiceSpec, query: &KubernetesQuery) -> Result<Option<Endpoin
             )));
         }
     };
-    let endpoint = Endpoint::new(url(scheme, host, port))?;
+    let endpoint = endpoint_at(scheme, host, port, "")?;
     Ok(Some(endpoint.with_status(Status::Passing)))
 }
 

@@ -216,7 +216,8 @@ fn choose(all: &KubeFile, config: &KubernetesConfig) -> Result<Found, Error> {
     };
     let missing = |what: &str, name: &str, known: Vec<&str>| {
         let name = Quoted(name);
-        let known = known.into_iter().take(8).collect::<Vec<_>>().join("`, `");
+        let known = known.into_iter().take(8).map(|known| Quoted(known).to_string());
+        let known = known.collect::<Vec<_>>().join("`, `");
         mistake(format!("the kubeconfig has no {what} `{name}`; there are `{known}`"))
     };
     let contexts = all.contexts.as_deref().unwrap_or_default();

@@ -145,3 +145,14 @@ fn the_usual_files_are_those_of_kubectl() {
     assert_eq!(usual(&variable).unwrap(), [PathBuf::from("/a"), PathBuf::from("/b")]);
     assert!(usual(&|_| None).is_err());
 }
+
+#[test]
+fn names_in_a_kubeconfig_are_told_in_part_and_in_one_line() {
+    let long = "x".repeat(100_000);
+    let text = format!(
+        "current-context: a\ncontexts: [{{name: \"\\e[31m{long}\"}}, {{name: \"b\\nc\"}}]\n"
+    );
+    let error = of("names", &text, &KubernetesConfig::default()).unwrap_err();
+    assert!(error.contains("context `a`") && error.len() < 1_000, "{error}");
+    assert!(!error.contains(['\n', '\u{1b}']), "{error:?}");
+}

@@ -40,6 +40,7 @@ use crate::error::{Error, Kind};
 /// | the server ends the watch, as it does every few minutes | stay; the watch goes on where it stood |
 /// | the connection breaks, the server does not answer, or answers an error | stay; the watch goes on where it stood |
 /// | the version is not kept any more (410) | stay; they are listed anew, and only differences are told. If more than half are missing, they stay for [`removal_grace`](super::super::WatchConfig::removal_grace) |
+/// | a slice cannot be read | its endpoints stay as they were; those of other slices follow |
 /// | the token is refused (401) | stay; the file is read again |
 /// | access is denied (403) | stay; asked again after 30 s |
 ///
@@ -50,7 +51,8 @@ use crate::error::{Error, Kind};
 /// # Differences from kube
 /// This is a client for two requests, list and watch, not one for all of Kubernetes: it brings no type of
 /// `k8s-openapi`, of which a program has to choose one version for all its parts. Users that are proven by
-/// a program (`exec` in a kubeconfig), proxies and HTTP/2 are not supported.
+/// a program (`exec` in a kubeconfig), proxies (`proxy-url`) and HTTP/2 are not supported: run `kubectl proxy`, and set
+/// [`address`](KubernetesConfig::address) to `http://127.0.0.1:8001`.
 ///
 /// # Bounds
 /// A Service has at most 10,000 slices and 100,000 endpoints. An answer or an event has at most

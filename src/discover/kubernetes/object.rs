@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error};
+use serde_json::Value;
 
 /// `discovery.k8s.io/v1 EndpointSlice`.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -12,6 +13,37 @@ pub(super) struct EndpointSlice {
     pub(super) address_type: Option<String>,
     pub(super) ports: Option<Vec<Port>>,
     pub(super) endpoints: Option<Vec<Endpoint>>,
+    /// Why the rest of it is not known.
+    #[serde(skip)]
+    pub(super) problem: Option<String>,
+}
+
+/// The same, of which at least the name can be read.
+#[derive(Debug)]
+pub(super) struct NamedSlice(pub(super) EndpointSlice);
+
+impl<'de> Deserialize<'de> for NamedSlice {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let error = match EndpointSlice::deserialize(&value) {
+            Ok(slice) => return Ok(Self(slice)),
+            Err(error) => error,
+        };
+        let metadata = Metadata::deserialize(&value["metadata"]).unwrap_or_default();
+        match metadata.name {
+            None => Err(D::Error::custom(error)),
+            Some(_) => {
+                let problem = Some(error.to_string());
+                Ok(Self(EndpointSlice { metadata, problem, ..EndpointSlice::default() }))
+            }
+        }
+    }
+}
+
+impl From<NamedSlice> for EndpointSlice {
+    fn from(NamedSlice(slice): NamedSlice) -> Self {
+        slice
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -72,11 +104,25 @@ pub(super) struct TargetRef {
 }
 
 /// A page of a list.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct SliceList {
+#[derive(Debug, Deserialize)]
+#[serde(bound = "S: Deserialize<'de>")]
+pub(super) struct SliceList<S> {
+    #[serde(default)]
     pub(super) metadata: ListMetadata,
-    pub(super) items: Option<Vec<EndpointSlice>>,
+    #[serde(default = "Option::default")]
+    pub(super) items: Option<Vec<S>>,
+}
+
+impl SliceList<EndpointSlice> {
+    /// Reads it. A slice that cannot be read costs no other; that is looked for only if there is one, since it takes
+    /// longer.
+    pub(super) fn read(json: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(json).or_else(|_| {
+            let SliceList::<NamedSlice> { metadata, items } = serde_json::from_slice(json)?;
+            let items = items.map(|items| items.into_iter().map(EndpointSlice::from).collect());
+            Ok(Self { metadata, items })
+        })
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -190,18 +190,11 @@ impl Target {
         Self { base }
     }
 
-    /// A page: the first one, or that of a token.
-    pub(super) fn page(&self, next: Option<&str>) -> String {
-        let page = format!("{}&limit={PAGE}", self.base);
-        match next {
-            Some(next) => format!("{page}&continue={}", encode(next)),
-            None => page,
-        }
-    }
-
-    /// All pages at once.
-    pub(super) fn whole(&self) -> String {
-        self.base.clone()
+    /// A page: the first one, or that of a token. Without a limit it is all, unless the server says otherwise.
+    pub(super) fn page(&self, is_limited: bool, next: Option<&str>) -> String {
+        let limit = if is_limited { format!("&limit={PAGE}") } else { String::new() };
+        let next = next.map(|next| format!("&continue={}", encode(next)));
+        format!("{}{limit}{}", self.base, next.unwrap_or_default())
     }
 
     pub(super) fn watch(&self, version: &str, wait: Duration) -> String {
@@ -223,13 +216,15 @@ mod tests {
         let target = Target::new("shop", Some("tax"), Some("team=a,!old"));
         let base = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices?labelSelector=\
                     kubernetes.io%2Fservice-name%3Dtax%2Cteam%3Da%2C%21old";
-        assert_eq!(target.page(None), format!("{base}&limit=500"));
-        assert_eq!(target.page(Some("a+/=")), format!("{base}&limit=500&continue=a%2B%2F%3D"));
+        assert_eq!(target.page(true, None), format!("{base}&limit=500"));
+        let next = format!("{base}&limit=500&continue=a%2B%2F%3D");
+        assert_eq!(target.page(true, Some("a+/=")), next);
+        assert_eq!(target.page(false, Some("a")), format!("{base}&continue=a"));
         let watch = format!(
             "{base}&watch=true&resourceVersion=7&allowWatchBookmarks=true&timeoutSeconds=240"
         );
         assert_eq!(target.watch("7", Duration::from_secs(240)), watch);
-        let all = Target::new("shop", None, None).whole();
+        let all = Target::new("shop", None, None).page(false, None);
         assert!(all.ends_with("?labelSelector=kubernetes.io%2Fservice-name"), "{all}");
     }
 

@@ -53,10 +53,25 @@ impl Failure {
         self.status == Some(StatusCode::GONE)
     }
 
-    /// Whether there is nothing, or nothing that may be seen.
-    pub(super) fn is_hidden(&self) -> bool {
-        matches!(self.status, Some(StatusCode::NOT_FOUND | StatusCode::FORBIDDEN))
+    /// Whether there is no such thing.
+    pub(super) fn is_missing(&self) -> bool {
+        self.status == Some(StatusCode::NOT_FOUND)
     }
+
+    /// Whether it must not be seen.
+    pub(super) fn is_denied(&self) -> bool {
+        self.status == Some(StatusCode::FORBIDDEN)
+    }
+
+    /// Whether the same may be answered later: there is no answer, or one that is not about what was asked for.
+    pub(super) fn may_pass(&self) -> bool {
+        self.status.is_none_or(|status| may_pass(status.as_u16().into()))
+    }
+}
+
+/// Whether an error with this code is about the moment, or those that ask, and not about what was asked for.
+pub(super) fn may_pass(code: i64) -> bool {
+    matches!(code, 401 | 403 | 429 | 502..=504)
 }
 
 impl From<Error> for Failure {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{
+    super::host::{authority, endpoint_at},
     object::{self, Conditions, EndpointSlice, Port},
     query::{KubernetesFamily, KubernetesQuery, SERVICE},
 };
@@ -35,6 +36,8 @@ pub(super) struct Candidates {
     pub(super) all: Vec<Candidate>,
     /// Why an endpoint that was there cannot be used.
     pub(super) problem: Option<String>,
+    /// Whether it could not be read, so that these are those of before.
+    pub(super) is_unread: bool,
 }
 
 /// The endpoints of a slice that can be used, as `query` says.
@@ -156,22 +159,6 @@ pub(super) fn scheme(app_protocol: Option<&str>) -> Option<&'static str> {
     }
 }
 
-/// An address with what belongs in front of it and behind it.
-pub(super) fn url(scheme: Option<&str>, host: &str, port: Option<u16>) -> String {
-    let host = match host.contains(':') && !host.starts_with('[') {
-        true => format!("[{host}]"),
-        false => host.to_owned(),
-    };
-    let authority = match port {
-        Some(port) => format!("{host}:{port}"),
-        None => host,
-    };
-    match scheme {
-        Some(scheme) => format!("{scheme}://{authority}"),
-        None => authority,
-    }
-}
-
 /// What all endpoints of a slice have in common.
 struct OfSlice<'a> {
     service: Option<&'a String>,
@@ -193,7 +180,7 @@ impl OfSlice<'_> {
         if host.is_empty() {
             return Err(Error::not_sent(Kind::InvalidConfig).message("it has no address"));
         }
-        let mut endpoint = Endpoint::new(url(self.scheme, host, Some(self.number)))?;
+        let mut endpoint = endpoint_at(self.scheme, host, Some(self.number), "")?;
         let target = of.target_ref.unwrap_or_default();
         let is_pod = target.kind.as_deref() == Some("Pod");
         let uid = target.uid.filter(|uid| is_pod && !uid.is_empty());
@@ -201,11 +188,10 @@ impl OfSlice<'_> {
             Some(uid) => endpoint.with_key(uid),
             None => {
                 // Without the scheme, which is no part of what it is.
-                let key = url(None, host, Some(self.number));
-                endpoint.with_key(key)
+                endpoint.with_key(authority(host, self.number))
             }
         };
-        let mut pairs = vec![
+        let pairs = [
             ("name", self.service.cloned()),
             ("namespace", self.namespace.map(str::to_owned)),
             ("pod", target.name.filter(|_| is_pod)),
@@ -213,8 +199,10 @@ impl OfSlice<'_> {
             ("port", self.port.name.clone()),
             ("protocol", self.port.app_protocol.clone()),
         ];
-        pairs.extend(self.labels.iter().map(|(key, value)| (key.as_str(), Some((*value).clone()))));
-        for (key, value) in pairs {
+        let labels = self.labels.iter();
+        let labels = labels.map(|(key, value)| (key.as_str(), Some((*value).clone())));
+        // Labels first: none of them says that it is another Service.
+        for (key, value) in labels.chain(pairs) {
             if let Some(value) = value.filter(|value| !value.is_empty()) {
                 endpoint = endpoint.with_metadata(key, value);
             }

@@ -170,3 +170,25 @@ fn what_is_not_ready_is_left_out_or_critical() {
     let all = found(value, &KubernetesQuery::default());
     assert!(all[0].endpoint.is_draining() && all[0].availability == Availability::Terminating);
 }
+
+#[test]
+fn an_address_that_would_lead_elsewhere_is_left_out() {
+    for host in ["10.1.4.9/admin", "10.1.4.9:22/", "unix:/run/a.sock", "a@10.1.4.9", "a b", "[::1"]
+    {
+        let mut value = orders();
+        value["endpoints"][0]["addresses"] = json!([host]);
+        assert!(found(value, &KubernetesQuery::default()).is_empty(), "{host}");
+    }
+}
+
+#[test]
+fn a_label_makes_no_other_service_of_an_endpoint() {
+    let mut value = orders();
+    value["metadata"]["labels"]["name"] = json!("vat");
+    value["metadata"]["labels"]["node"] = json!("elsewhere");
+    value["metadata"]["labels"]["note"] = json!("x");
+    let all = found(value, &KubernetesQuery::default().with_label_prefix("n"));
+    let metadata = all[0].endpoint.metadata();
+    assert_eq!((&*metadata["name"], &*metadata["note"]), ("orders", "x"));
+    assert_ne!(metadata["node"], "elsewhere");
+}

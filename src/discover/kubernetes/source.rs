@@ -14,7 +14,7 @@ use super::{
     known::Known,
     pages::all,
     query::{KubernetesQuery, Target},
-    server::{Failure, Server},
+    server::{Failure, Server, may_pass},
     stream::{After, Broken, EventStream},
 };
 use crate::{
@@ -120,13 +120,17 @@ impl KubernetesService {
         state.phase = Phase::Begin;
         lock(&self.known).can_resume = false;
         let put = |book: &mut Book, slice| book.put(slice, &self.query).map(drop);
-        let (book, version) = all(&self.server, &self.target, put).await?;
+        let (mut book, version) = all(&self.server, &self.target, put).await?;
+        let was_seen = lock(&self.known).external.is_some();
         let external = match book.is_empty() {
-            true => external(&self.server, &self.namespace, &self.name, &self.query).await?,
+            true => {
+                external(&self.server, &self.namespace, &self.name, &self.query, was_seen).await?
+            }
             false => None,
         };
         let mut known = lock(&self.known);
         let is_first = known.version.is_empty();
+        book.keep_unread(&known.book);
         (known.book, known.external, known.version) = (book, external, version);
         if !is_first {
             known.unsure_until = Some(time::later(time::now(), self.unsure));
@@ -175,7 +179,7 @@ impl KubernetesService {
             match event {
                 Event::Expired => return Ok(Read::Expired),
                 Event::Failed(status) => {
-                    known.can_resume = true;
+                    known.can_resume = status.code.is_some_and(may_pass);
                     return Err(self.server.ended(&status));
                 }
                 event => {
@@ -247,7 +251,8 @@ impl KubernetesService {
                 }
                 Err(failure) if failure.is_expired() => return self.list(state).await,
                 Err(failure) => {
-                    lock(&self.known).can_resume = true;
+                    // Otherwise it may be about the version, which would be asked for without an end.
+                    lock(&self.known).can_resume = failure.may_pass();
                     return Err(failure.into());
                 }
             }

@@ -83,13 +83,20 @@ impl Board {
         has_room
     }
 
-    /// An instance has left, or can no longer be reached.
-    pub(super) fn gone(&mut self, (kind, number): (&ServiceType, u64), full: &str, now: Instant) {
-        let Some(listing) = self.get(kind, number) else { return };
-        if listing.instances.remove(&full.to_lowercase()).is_some() {
+    /// An instance has left, or can no longer be reached. Tells whether it was there.
+    pub(super) fn gone(
+        &mut self,
+        (kind, number): (&ServiceType, u64),
+        full: &str,
+        now: Instant,
+    ) -> bool {
+        let Some(listing) = self.get(kind, number) else { return false };
+        let was_there = listing.instances.remove(&full.to_lowercase()).is_some();
+        if was_there {
             listing.removals += 1;
             listing.changed_at = now;
         }
+        was_there
     }
 
     /// A search has ended. What it found stays.

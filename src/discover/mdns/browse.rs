@@ -42,19 +42,17 @@ impl Browse {
                 number,
                 ipv6: daemon.config.ipv6,
                 max: daemon.config.max_instances,
-                is_full: false,
+                has_ignored: false,
             };
             tokio::spawn(follower.listen(events));
         }
         Ok(Self { daemon: daemon.clone(), kind: kind.clone(), number })
     }
 
-    /// Looks at what is found. `None`: it has ended.
+    /// Looks at what is found. `None`: it has ended, and another has begun.
     pub(super) fn look<T>(&self, at: impl FnOnce(&Listing) -> T) -> Option<T> {
         let heard = &self.daemon.heard;
-        heard.look(|board| {
-            Some(at(board.listing(&self.kind, self.number).filter(|of| !of.is_over)?))
-        })
+        heard.look(|board| board.listing(&self.kind, self.number).map(at))
     }
 }
 
@@ -75,7 +73,8 @@ struct Follower {
     number: u64,
     ipv6: bool,
     max: usize,
-    is_full: bool,
+    /// Whether there was an instance for which there was no room.
+    has_ignored: bool,
 }
 
 impl Follower {
@@ -83,13 +82,14 @@ impl Follower {
         while let Ok(event) = events.recv_async().await {
             let Some(heard) = self.heard.upgrade() else { return };
             let (of, now) = ((&self.kind, self.number), time::now());
+            let mut has_left = false;
             match event {
                 ServiceEvent::ServiceResolved(found) => match self.read(&found) {
                     Ok(endpoint) => {
                         let full = &found.fullname;
                         let has_room =
                             heard.note(|board| board.found(of, full, endpoint, self.max, now));
-                        if !has_room && !self.is_full {
+                        if !has_room && !self.has_ignored {
                             let (kind, max) = (self.kind.short(), self.max);
                             tracing::warn!(
                                 kind,
@@ -97,17 +97,21 @@ impl Follower {
                                 "more instances than may be; they are ignored"
                             );
                         }
-                        self.is_full = !has_room;
+                        self.has_ignored |= !has_room;
                     }
                     Err(error) => {
                         tracing::debug!(%error, "an instance cannot be used");
-                        heard.note(|board| board.gone(of, &found.fullname, now));
+                        has_left = heard.note(|board| board.gone(of, &found.fullname, now));
                     }
                 },
                 ServiceEvent::ServiceRemoved(_, full) => {
-                    heard.note(|board| board.gone(of, &full, now));
+                    has_left = heard.note(|board| board.gone(of, &full, now));
                 }
                 _ => {}
+            }
+            // There is room again for one that was ignored, which is told only to those that begin to search.
+            if has_left && self.has_ignored {
+                return;
             }
         }
     }

@@ -40,7 +40,7 @@ pub struct MdnsConfig {
     /// Default: 5 s.
     #[cfg_attr(feature = "serde", serde(with = "crate::duration::serde"))]
     pub browse_timeout: Duration,
-    /// Most instances of a service, from 1. Further ones are ignored. Default: 1,024.
+    /// Most instances of a service, from 1. Further ones are ignored until there is room. Default: 1,024.
     pub max_instances: usize,
     /// Whether an instance is used only after a check of it has passed, since any host in the network can
     /// announce anything. See [`Mdns::with_check`](super::Mdns::with_check). Default: `true`.

@@ -1,6 +1,7 @@
 //! What becomes of an instance that was found.
 
 use super::{
+    super::host::endpoint_at,
     places::{Place, best},
     txt::Said,
 };
@@ -32,17 +33,8 @@ pub(super) fn endpoint(
         return Err(unusable("has no port"));
     }
     let place = best(places, ipv6).ok_or_else(|| unusable("has no address that can be used"))?;
-    let authority = format!("{}:{port}", place.host());
     let path = said.path().unwrap_or_default();
-    let address = match said.scheme() {
-        Some(scheme) => format!("{scheme}://{authority}{path}"),
-        None => format!("{authority}{path}"),
-    };
-    let endpoint = Endpoint::new(address)?;
-    // A scheme of another kind, such as that of a program, is none that an authority follows.
-    if endpoint.address().port() != Some(port) {
-        return Err(unusable("has a `protocol` that is none of the network"));
-    }
+    let endpoint = endpoint_at(said.scheme(), &place.host(), Some(port), path)?;
     let key = said.id().unwrap_or(label);
     if key.len() > MAX_KEY || key.contains(char::is_control) {
         return Err(unusable("has an id that cannot be used"));

@@ -9,14 +9,17 @@ use crate::{
     time::{self, Instant},
 };
 
-/// When to search again for a type that could not be searched for.
+/// Between the beginnings of two searches for a type: one that cannot begin, or ends at once, must not make this spin.
 const RETRY: Duration = Duration::from_secs(1);
 
 pub(super) struct Search {
     kind: ServiceType,
     /// `None`: it cannot be searched for now.
     browse: Option<Browse>,
+    /// When it began, or was tried to.
     began: Instant,
+    /// When it may begin again.
+    again_at: Instant,
     found: Vec<Arc<Endpoint>>,
     pub(super) changed_at: Instant,
     /// Instances that left: of this search, and of those before it.
@@ -33,6 +36,7 @@ impl Search {
             kind: kind.clone(),
             browse: None,
             began: now,
+            again_at: now,
             found: Vec::new(),
             changed_at: now,
             removals: (0, 0),
@@ -68,10 +72,16 @@ impl Search {
         timeout: Duration,
         now: Instant,
     ) -> Result<(), Error> {
-        let seen = |of: &Listing| (of.instances().cloned().collect(), of.changed_at, of.removals);
-        let seen = self.browse.as_ref().map(|browse| browse.look(seen));
-        if let Some(Some((found, changed_at, removals))) = seen {
-            (self.found, self.changed_at, self.removals.0) = (found, changed_at, removals);
+        let seen = self.browse.as_ref().map(|browse| {
+            browse.look(|of: &Listing| {
+                let found = of.instances().cloned().collect();
+                (self.found, self.changed_at, self.removals.0) =
+                    (found, of.changed_at, of.removals);
+                of.is_over
+            })
+        });
+        // Another user may have begun again already.
+        if seen.is_some_and(|is_over| is_over == Some(false)) {
             if self.keeps_until(timeout).is_some_and(|until| until <= now) {
                 self.kept.clear();
                 self.breaks += 1;
@@ -82,7 +92,10 @@ impl Search {
         self.kept.append(&mut self.found);
         let (of_this, before) = self.removals;
         (self.removals, self.browse, self.began) = ((0, before + of_this), None, now);
-        self.browse = Some(Browse::begin(daemon, &self.kind)?);
+        if now >= self.again_at {
+            self.again_at = time::later(now, RETRY);
+            self.browse = Some(Browse::begin(daemon, &self.kind)?);
+        }
         Ok(())
     }
 
@@ -90,7 +103,65 @@ impl Search {
     pub(super) fn due(&self, timeout: Duration, now: Instant) -> Option<Instant> {
         match self.browse {
             Some(_) => self.keeps_until(timeout),
-            None => Some(time::later(now, RETRY)),
+            None => Some(self.again_at.max(now)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{config::MdnsConfig, daemon::Daemons},
+        *,
+    };
+
+    #[tokio::test]
+    async fn what_a_search_has_found_stays_until_the_next_one_had_its_time() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        drop(socket);
+        let config = MdnsConfig::default().with_interface("127.0.0.1").with_port(port);
+        let daemon = Daemons::new(config).get().unwrap();
+        let kind = ServiceType::of_service("tax").unwrap();
+        let start = time::now();
+        let after = |millis| time::later(start, Duration::from_millis(millis));
+        let mut search = Search::new(&kind, start);
+        let mut follow = |millis| {
+            search.follow(&daemon, Duration::from_secs(5), after(millis)).unwrap();
+            let keys: Vec<_> = search.found().map(|of| of.key().to_owned()).collect();
+            let due = search.due(Duration::from_secs(5), after(millis));
+            (search.is_on(), keys.join(" "), search.removals(), search.breaks, due)
+        };
+        let is = |is_on, keys: &str, removals, breaks, due: Option<u64>| {
+            (is_on, keys.to_owned(), removals, breaks, due.map(after))
+        };
+        let found = |number, key: &str| {
+            let endpoint = Endpoint::new("a:1").unwrap().with_key(key);
+            daemon.heard.note(|board| board.found((&kind, number), key, endpoint, 9, start));
+        };
+        assert_eq!(follow(0), is(true, "", 0, 0, None));
+        found(1, "a");
+        found(1, "b");
+        assert_eq!(follow(1_000), is(true, "a b", 0, 0, None));
+        // It ends, and what it told last counts.
+        daemon.heard.note(|board| {
+            board.gone((&kind, 1), "b", start);
+            board.end(&kind, 1);
+        });
+        assert_eq!(follow(2_000), is(true, "a", 1, 1, Some(7_000)));
+        // The next one ends at once: another one takes its time to begin.
+        daemon.heard.note(|board| board.end(&kind, 2));
+        for millis in [2_100, 2_999] {
+            let (is_on, keys, ..) = follow(millis);
+            assert_eq!((is_on, &*keys), (false, "a"));
+        }
+        assert_eq!(follow(2_999).4, Some(after(3_000)));
+        let (is_on, keys, _, breaks, _) = follow(3_000);
+        assert_eq!((is_on, &*keys, breaks), (true, "a", 2));
+        found(3, "c");
+        assert_eq!(follow(7_999).1, "c a");
+        // What it has not found in its time is gone, as is known to be no goodbye.
+        let (_, keys, removals, breaks, due) = follow(8_000);
+        assert_eq!((&*keys, removals, breaks, due), ("c", 1, 3, None));
     }
 }

@@ -279,3 +279,62 @@ impl fmt::Debug for MdnsState {
         f.debug_struct("MdnsState").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{net::Ipv4Addr, time::Duration};
+
+    use super::{super::config::MdnsConfig, *};
+
+    /// Of some types, on loopback alone. What follows a search, or the interfaces, has no turn before the test waits.
+    fn source<const N: usize>(kinds: [&str; N]) -> (MdnsService, [ServiceType; N]) {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        drop(socket);
+        let config = MdnsConfig::default().with_interface("127.0.0.1").with_port(port);
+        let kinds = kinds.map(|name| ServiceType::of_service(name).unwrap());
+        let daemons = Arc::new(Daemons::new(config));
+        (MdnsService::new(daemons, None, kinds.to_vec(), false, None), kinds)
+    }
+
+    #[tokio::test]
+    async fn a_type_that_cannot_be_searched_for_takes_nothing_from_the_others() {
+        let (source, kinds) = source(["one", "two"]);
+        let start = time::now();
+        let after = |seconds| time::later(start, Duration::from_secs(seconds));
+        let mut watching = source.begin(start).unwrap();
+        assert!(source.found(&mut watching, start).unwrap().is_empty());
+        let daemon = watching.daemon.clone();
+        let endpoint = Endpoint::new("a:1").unwrap();
+        daemon.heard.note(|board| board.found((&kinds[0], 1), "a", endpoint, 9, start));
+        // The second one ends, and cannot begin again.
+        daemon.heard.note(|board| board.end(&kinds[1], 2));
+        let _ = daemon.mdns.shutdown();
+        while let Ok(_) | Err(mdns_sd::Error::Again) = daemon.mdns.browse("_x._tcp.local.") {
+            std::thread::yield_now();
+        }
+        assert_eq!(source.found(&mut watching, after(2)).unwrap().len(), 1);
+        // Once none can be searched for, it is an error.
+        daemon.heard.note(|board| board.end(&kinds[0], 1));
+        assert!(source.found(&mut watching, after(4)).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_begins_again_gathers_for_the_whole_time() {
+        let (source, [kind]) = source(["tax"]);
+        let start = time::now();
+        let after = |millis| time::later(start, Duration::from_millis(millis));
+        for (has_told, told_after) in [(false, 300), (true, 5_000)] {
+            source.has_told.store(has_told, Ordering::Relaxed);
+            let mut watching = source.begin(start).unwrap();
+            let heard = watching.daemon.heard.clone();
+            heard.note(|board| board.own.insert(Ipv4Addr::LOCALHOST.into()));
+            let mut look = |millis| source.look(&mut watching, after(millis)).unwrap();
+            assert!(look(0).is_err());
+            let endpoint = Endpoint::new("a:1").unwrap();
+            heard.note(|board| board.found((&kind, 1), "a", endpoint, 9, start));
+            assert_eq!(look(told_after - 1).unwrap_err(), Some(after(told_after)));
+            assert!(look(told_after).is_ok());
+        }
+    }
+}

@@ -10,13 +10,15 @@ mod place;
 mod registrar;
 mod registration;
 mod registry;
+#[cfg(any(feature = "consul", feature = "eureka"))]
+mod round;
 mod shared;
 
-#[cfg(any(feature = "consul", feature = "eureka"))]
-pub(super) use self::place::{authority, port};
 pub use self::{
     instance::Instance,
     registrar::{Kept, Registrar},
     registration::Registration,
     registry::Registry,
 };
+#[cfg(any(feature = "consul", feature = "eureka"))]
+pub(super) use self::{place::port, round::Round};

@@ -17,11 +17,3 @@ pub(in crate::discover) fn port(address: &Address) -> Result<u16, String> {
     };
     address.port().or(of_scheme).ok_or_else(|| format!("`{address}` has no port"))
 }
-
-/// A host and a port, as they stand in a URL.
-pub(in crate::discover) fn authority(host: &str, port: u16) -> String {
-    match host.contains(':') && !host.starts_with('[') {
-        true => format!("[{host}]:{port}"),
-        false => format!("{host}:{port}"),
-    }
-}

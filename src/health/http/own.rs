@@ -15,7 +15,9 @@ impl HttpCheck {
     pub(super) fn with_own(&self, own: Option<&EndpointCheck>) -> Cow<'_, Self> {
         let Some(own) = own else { return Cow::Borrowed(self) };
         let mut check = self.clone();
-        check.target = Target::Path(own.path().to_owned());
+        if !own.path().is_empty() {
+            check.target = Target::Path(own.path().to_owned());
+        }
         check = own.method().into_iter().fold(check, Self::method);
         check = own.headers().iter().fold(check, |check, (name, value)| check.header(name, value));
         check = own.body().into_iter().fold(check, |check, body| check.body(body.to_owned()));

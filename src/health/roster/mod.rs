@@ -14,8 +14,9 @@ use tokio::sync::Notify;
 pub(super) use self::task::Orders;
 use super::{
     config::HealthConfig,
-    gate::{Gate, IDLE},
+    gate::Gate,
     report::{HealthRound, HealthySet},
+    word::IDLE,
 };
 use crate::sync::lock;
 

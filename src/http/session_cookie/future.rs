@@ -1,14 +1,17 @@
 use std::{
     fmt,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll, ready},
 };
 
-use http::{Response, header::SET_COOKIE};
+use http::{
+    HeaderValue, Response,
+    header::{CACHE_CONTROL, SET_COOKIE},
+};
 use pin_project_lite::pin_project;
 
-use super::{slot::Slot, terms::Terms};
+use super::slot::Slot;
+use crate::time;
 
 pin_project! {
     /// Response future of a [`SessionCookie`](super::SessionCookie).
@@ -20,13 +23,12 @@ pin_project! {
         #[pin]
         inner: F,
         slot: Slot,
-        terms: Arc<Terms>,
     }
 }
 
 impl<F> SessionCookieFuture<F> {
-    pub(super) fn new(inner: F, slot: Slot, terms: Arc<Terms>) -> Self {
-        Self { inner, slot, terms }
+    pub(super) fn new(inner: F, slot: Slot) -> Self {
+        Self { inner, slot }
     }
 }
 
@@ -39,8 +41,12 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut response = ready!(this.inner.poll(cx))?;
-        if let Some(cookie) = this.slot.bound().and_then(|home| this.terms.set_cookie(home)) {
-            response.headers_mut().append(SET_COOKIE, cookie);
+        let set_cookie = |home| this.slot.terms.set_cookie(home, time::unix());
+        if let Some(cookie) = this.slot.bound().and_then(set_cookie) {
+            let headers = response.headers_mut();
+            headers.append(SET_COOKIE, cookie);
+            // A shared cache would give the session of one client to all others.
+            headers.append(CACHE_CONTROL, HeaderValue::from_static("private"));
         }
         Poll::Ready(Ok(response))
     }

@@ -15,6 +15,13 @@ struct Key {
     names: HmacSha256,
 }
 
+/// Which cookie it is: its value is valid for no other.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Scope<'a> {
+    pub(super) name: &'a str,
+    pub(super) path: &'a str,
+}
+
 /// What a valid cookie says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Token {
@@ -45,8 +52,8 @@ impl Keys {
         self.0.iter().map(|key| key.name(endpoint))
     }
 
-    /// The value of a cookie called `cookie`; `home` is the name of an endpoint by the first secret.
-    pub(super) fn seal(&self, cookie: &str, home: u64, expires: u64) -> String {
+    /// The value of a cookie; `home` is the name of an endpoint by the first secret.
+    pub(super) fn seal(&self, cookie: Scope<'_>, home: u64, expires: u64) -> String {
         let mut content = [VERSION; SIGNED];
         content[1..9].copy_from_slice(&expires.to_be_bytes());
         content[9..CONTENT].copy_from_slice(&home.to_be_bytes());
@@ -58,9 +65,8 @@ impl Keys {
     }
 
     /// What a value says that one of the secrets signed, and that has not ended `now`.
-    pub(super) fn open(&self, cookie: &str, value: &[u8], now: u64) -> Option<Token> {
-        // Nothing else is worth a hash.
-        if value.len() != TEXT {
+    pub(super) fn open(&self, cookie: Scope<'_>, value: &[u8], now: u64) -> Option<Token> {
+        if !may_open(value) {
             return None;
         }
         let mut content = [0; SIGNED + 2];
@@ -75,6 +81,11 @@ impl Keys {
         let is_valid = *version == VERSION && expires > now;
         is_valid.then_some(Token { home, expires, is_old: by > 0 })
     }
+}
+
+/// Whether a value is worth a hash.
+pub(super) fn may_open(value: &[u8]) -> bool {
+    value.len() == TEXT
 }
 
 impl Key {
@@ -96,11 +107,13 @@ impl Key {
         name.first_chunk().map_or(0, |name| u64::from_be_bytes(*name))
     }
 
-    /// Of a cookie called so. No name has a zero in it.
-    fn signature(&self, cookie: &str, content: &[u8]) -> HmacSha256 {
+    /// No name, and no path, has a zero in it.
+    fn signature(&self, cookie: Scope<'_>, content: &[u8]) -> HmacSha256 {
         let mut signature = self.signs.clone();
-        signature.update(cookie.as_bytes());
-        signature.update(&[0]);
+        for part in [cookie.name, cookie.path] {
+            signature.update(part.as_bytes());
+            signature.update(&[0]);
+        }
         signature.update(content);
         signature
     }
@@ -116,6 +129,7 @@ mod tests {
         Keys::new(secrets.iter().map(|secret| secret.as_bytes())).unwrap()
     }
 
+    const A: Scope<'_> = Scope { name: "a", path: "/" };
     const OLD: &str = "an old secret of 16 bytes";
     const NEW: &str = "a new secret of 16 bytes";
 
@@ -123,13 +137,15 @@ mod tests {
     fn what_one_secret_sealed_others_open_while_they_know_it() {
         let (old, both, new) = (keys(&[OLD]), keys(&[NEW, OLD]), keys(&[NEW]));
         let home = old.names("http://10.0.0.1:80").next().unwrap();
-        let value = old.seal("a", home, 100);
+        let value = old.seal(A, home, 100);
         let token = |is_old| Some(Token { home, expires: 100, is_old });
-        assert_eq!(old.open("a", value.as_bytes(), 99), token(false));
-        assert_eq!(both.open("a", value.as_bytes(), 99), token(true));
-        assert_eq!(new.open("a", value.as_bytes(), 99), None);
-        assert_eq!(old.open("a", value.as_bytes(), 100), None, "it has ended");
-        assert_eq!(old.open("b", value.as_bytes(), 99), None, "of another cookie");
+        assert_eq!(old.open(A, value.as_bytes(), 99), token(false));
+        assert_eq!(both.open(A, value.as_bytes(), 99), token(true));
+        assert_eq!(new.open(A, value.as_bytes(), 99), None);
+        assert_eq!(old.open(A, value.as_bytes(), 100), None, "it has ended");
+        for other in [Scope { name: "b", ..A }, Scope { path: "/b", ..A }] {
+            assert_eq!(old.open(other, value.as_bytes(), 99), None, "of another cookie");
+        }
         let names: Vec<_> = both.names("http://10.0.0.1:80").collect();
         assert_eq!(names[1], home);
         assert_ne!(names[0], home);
@@ -138,7 +154,7 @@ mod tests {
     #[test]
     fn it_tells_nothing_of_the_endpoint() {
         let keys = keys(&[NEW]);
-        let value = keys.seal("a", keys.names("http://10.0.0.1:80").next().unwrap(), 100);
+        let value = keys.seal(A, keys.names("http://10.0.0.1:80").next().unwrap(), 100);
         let bytes = URL_SAFE_NO_PAD.decode(&value).unwrap();
         assert!(
             !bytes.windows(4).any(|part| b"http://10.0.0.1:80".windows(4).any(|of| of == part))
@@ -157,12 +173,12 @@ mod tests {
         #[test]
         fn no_other_value_opens(home: u64, expires in 1_u64.., at in 0..TEXT, to in "[A-Za-z0-9_=-]") {
             let keys = keys(&[NEW, OLD]);
-            let mut value = keys.seal("a", home, expires).into_bytes();
+            let mut value = keys.seal(A, home, expires).into_bytes();
             let token = Token { home, expires, is_old: false };
-            prop_assert_eq!(keys.open("a", &value, 0), Some(token));
+            prop_assert_eq!(keys.open(A, &value, 0), Some(token));
             let before = value[at];
             value[at] = to.as_bytes()[0];
-            prop_assert_eq!(keys.open("a", &value, 0).is_some(), value[at] == before);
+            prop_assert_eq!(keys.open(A, &value, 0).is_some(), value[at] == before);
         }
     }
 }

@@ -11,20 +11,28 @@ use crate::{
 
 /// Keeps a client at one endpoint, by a cookie that it sets.
 ///
-/// Put it above the failover, and give a clone of it to [`Sticky`](crate::balance::Sticky), which chooses by it. The
-/// clone and the layer must be of one value. [`session`](crate::session) has the rules of sessions.
+/// Put it above the failover, and give a clone of it to [`Sticky`](crate::balance::Sticky), which chooses by it.
+/// Set the [name](Self::with_name) and the [path](Self::with_path) before you clone it: a clone with another of them
+/// is about another cookie. [`session`](crate::session) has the rules of sessions.
 ///
 /// The cookie is `HttpOnly` and `SameSite=Lax`, and by default `Secure`. It holds a hash of the key of an endpoint, by
-/// which that cannot be told, and when the session ends; and it is signed by HMAC-SHA256. Nothing is kept in this
-/// process, so sessions survive a restart, and several proxies with the same secret share them.
+/// which that cannot be told, and when the session ends; and it is signed by HMAC-SHA256, together with its name and
+/// its path. Nothing is kept in this process, so sessions survive a restart, and several proxies with the same secret
+/// share them. A response that sets the cookie gets `Cache-Control: private` as well, so that no shared cache gives
+/// the session of one client to others.
+///
+/// *Several groups of endpoints.* On one host, each needs a name or a path of its own: with the same, each group
+/// replaces the cookie of the others. So does each of two proxies of which one calls the other. A client can send its
+/// cookie with any call, and so chooses which endpoint it calls, but learns nothing of it.
 ///
 /// *Secrets.* The first one signs, and all of them verify. To change the secret, put the new one in front of the old one
 /// everywhere, and take the old one out after [`session_timeout`](Self::with_session_timeout). In a fleet, add the new
 /// one behind the old one first. A cookie of the old one is replaced with the next answer.
 ///
 /// # Bounds
-/// A cookie is about 160 bytes. Of the cookies of a request with the same name, four are verified. One that is not valid
-/// is ignored: the call has no session, and its answer sets a new one.
+/// A cookie is about 160 bytes. Of the cookies of a request with this name and the length of ours, four are verified.
+/// One that is not valid is ignored: the call has no session, and its answer sets a new one. A sibling domain can set
+/// cookies that come before ours; it cannot with a name that begins with `__Host-`.
 ///
 /// # Example
 /// ```
@@ -67,11 +75,14 @@ impl SessionCookieLayer {
             Error::not_sent(Kind::InvalidConfig).message(mistake)
         })?;
         let (name, timeout) = ("__upstream".to_owned(), Duration::from_secs(1_800));
-        let terms = Terms { keys: Arc::new(keys), name, timeout, secure: true };
+        let path = "/".to_owned();
+        let terms = Terms { keys: Arc::new(keys), name, path, timeout, secure: true };
         Ok(Self { terms: Arc::new(terms) })
     }
 
-    /// Sets the name of the cookie. Characters that a name cannot have are left out. Default: `__upstream`.
+    /// Sets the name of the cookie. Characters that a name cannot have are left out. A cookie of which the name begins
+    /// with `__Host-` or `__Secure-` is `Secure`, and with `__Host-` has the path `/`, or browsers would not keep it.
+    /// Default: `__upstream`.
     #[must_use]
     pub fn with_name(self, name: &str) -> Self {
         let is_token = |c: &char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(*c);
@@ -79,7 +90,25 @@ impl SessionCookieLayer {
         if name.is_empty() { self } else { self.with(|terms| terms.name = name) }
     }
 
-    /// Sets after which time without a call a session ends, at least a second. Default: 30 minutes.
+    /// Sets below which path clients send the cookie. Characters that a path cannot have are left out. Default: `/`.
+    ///
+    /// ```
+    /// use tower_upstream::http::SessionCookieLayer;
+    /// let secrets = ["a secret of 16 bytes or more"];
+    /// let shop = SessionCookieLayer::new(secrets)?.with_path("/shop");
+    /// let search = SessionCookieLayer::new(secrets)?.with_path("/search");
+    /// # let _ = (shop, search);
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_path(self, path: &str) -> Self {
+        let path = path.trim_start_matches('/').chars();
+        let path = path.filter(|c| c.is_ascii_graphic() && *c != ';');
+        let path = std::iter::once('/').chain(path).collect();
+        self.with(|terms| terms.path = path)
+    }
+
+    /// Sets after which time without a call a session ends, from a second to a year. Default: 30 minutes.
     #[must_use]
     pub fn with_session_timeout(self, timeout: Duration) -> Self {
         self.with(|terms| terms.timeout = timeout)
@@ -99,7 +128,7 @@ impl SessionCookieLayer {
 
     fn slot<'r, B>(&self, request: &'r Request<B>) -> Option<&'r Slot> {
         let slot = request.extensions().get::<Slot>()?;
-        (slot.of == Terms::id(&self.terms)).then_some(slot)
+        slot.terms.is_alike(&self.terms).then_some(slot)
     }
 }
 
@@ -124,13 +153,15 @@ impl<B> Sessions<Request<B>> for SessionCookieLayer {
 
     fn bind(&self, request: &Request<B>, endpoint: &Arc<str>, is_home: bool) -> Option<Binding> {
         let slot = self.slot(request)?;
-        // One that is about to end is set anew.
-        if is_home && !slot.token.is_some_and(|token| self.terms.is_to_renew(token)) {
+        if is_home && slot.is_settled() {
             return None;
         }
         let home = self.terms.keys.names(endpoint).next()?;
         let (moves, slot) = (slot.token.is_some() && !is_home, slot.clone());
-        Some(Binding::new(moves, move || slot.bind(home)))
+        Some(Binding::new(move || {
+            slot.bind(home);
+            moves
+        }))
     }
 }
 
@@ -138,6 +169,7 @@ impl fmt::Debug for SessionCookieLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionCookieLayer")
             .field("name", &self.terms.name)
+            .field("path", &self.terms.path)
             .field("timeout", &self.terms.timeout)
             .field("secure", &self.terms.secure)
             .finish_non_exhaustive()

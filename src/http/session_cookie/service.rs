@@ -8,6 +8,7 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use super::{future::SessionCookieFuture, slot::Slot, terms::Terms};
+use crate::time;
 
 /// Service of a [`SessionCookieLayer`](super::SessionCookieLayer).
 #[derive(Clone)]
@@ -50,10 +51,10 @@ where
     }
 
     fn call(&mut self, mut request: Request<A>) -> Self::Future {
-        let token = self.terms.token(request.headers());
-        let slot = Slot::new(Terms::id(&self.terms), token);
+        let token = self.terms.token(request.headers(), time::unix());
+        let slot = Slot::new(self.terms.clone(), token);
         request.extensions_mut().insert(slot.clone());
-        SessionCookieFuture::new(self.inner.call(request), slot, self.terms.clone())
+        SessionCookieFuture::new(self.inner.call(request), slot)
     }
 }
 

@@ -5,14 +5,15 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use super::keys::Token;
+use super::{keys::Token, terms::Terms};
+use crate::time;
 
 /// Copies of a request share it.
 #[derive(Clone)]
 pub(super) struct Slot {
     pub(super) token: Option<Token>,
-    /// Of which layer it is: it means nothing to another one.
-    pub(super) of: usize,
+    /// Those of its layer: it means nothing to one of another cookie.
+    pub(super) terms: Arc<Terms>,
     bound: Arc<Bound>,
 }
 
@@ -23,8 +24,13 @@ struct Bound {
 }
 
 impl Slot {
-    pub(super) fn new(of: usize, token: Option<Token>) -> Self {
-        Self { token, of, bound: Arc::default() }
+    pub(super) fn new(terms: Arc<Terms>, token: Option<Token>) -> Self {
+        Self { token, terms, bound: Arc::default() }
+    }
+
+    /// Whether the client keeps its cookie, which is of the endpoint that it comes to.
+    pub(super) fn is_settled(&self) -> bool {
+        self.token.is_some_and(|token| !self.terms.is_to_renew(token, time::unix()))
     }
 
     /// An endpoint of this name has answered.

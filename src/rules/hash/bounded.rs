@@ -132,7 +132,8 @@ impl BoundedLoad {
 
 /// The order in which a key looks for another endpoint: that of Envoy, a shuffle that the hash determines.
 ///
-/// So a key goes on to the same endpoint each time, and the keys of one endpoint to different ones.
+/// So a key goes on to the same endpoint each time, and the keys of one endpoint to different ones. The first few
+/// take as much memory as they are; from the 33rd on it is four bytes for each endpoint.
 ///
 /// ```
 /// use tower_upstream::rules::hash::ProbeOrder;
@@ -142,20 +143,50 @@ pub struct ProbeOrder {
     numbers: Box<Mt19937>,
     len: u32,
     at: u32,
-    /// What stands at places other than its own, of those that were swapped.
-    moved: Vec<(u32, u32)>,
+    moved: Moved,
+}
+
+/// What stands at places other than its own, of those that were swapped.
+enum Moved {
+    Few(Vec<(u32, u32)>),
+    All(Box<[u32]>),
+}
+
+/// So many are looked through.
+const FEW: usize = 32;
+
+impl Moved {
+    /// Puts what stands at `other` behind all that was looked at, and returns it.
+    fn take(&mut self, at: u32, other: u32, len: u32) -> u32 {
+        let few = match self {
+            Self::All(places) => {
+                places.swap(at as usize, other as usize);
+                return places[at as usize];
+            }
+            Self::Few(few) => few,
+        };
+        let of = |place| few.iter().find(|(at, _)| *at == place).map_or(place, |&(_, of)| of);
+        let (here, there) = (of(at), of(other));
+        // What is behind is not looked at again.
+        few.retain(|&(place, _)| place != other && place != at);
+        if other != at {
+            few.push((other, here));
+        }
+        if few.len() > FEW {
+            let mut places: Box<[u32]> = (0..len).collect();
+            few.iter().for_each(|&(place, of)| places[place as usize] = of);
+            *self = Self::All(places);
+        }
+        there
+    }
 }
 
 impl ProbeOrder {
     /// Creates the order of `endpoints`, of which there are at most 2³²-1, for a hash.
     pub fn new(hash: u64, endpoints: usize) -> Self {
         let numbers = Box::new(Mt19937::new(hash as u32));
-        Self {
-            numbers,
-            len: u32::try_from(endpoints).unwrap_or(u32::MAX),
-            at: 0,
-            moved: Vec::new(),
-        }
+        let len = u32::try_from(endpoints).unwrap_or(u32::MAX);
+        Self { numbers, len, at: 0, moved: Moved::Few(Vec::new()) }
     }
 
     fn below(&mut self, bound: u32) -> u32 {
@@ -175,16 +206,7 @@ impl Iterator for ProbeOrder {
     fn next(&mut self) -> Option<usize> {
         let left = self.len.checked_sub(self.at).filter(|left| *left > 0)?;
         let other = self.at + self.below(left);
-        let of = |moved: &[(u32, u32)], place| {
-            moved.iter().find(|(at, _)| *at == place).map_or(place, |&(_, value)| value)
-        };
-        let (here, there) = (of(&self.moved, self.at), of(&self.moved, other));
-        // What is behind is not looked at again.
-        let at = self.at;
-        self.moved.retain(|&(place, _)| place != other && place != at);
-        if other != at {
-            self.moved.push((other, here));
-        }
+        let there = self.moved.take(self.at, other, self.len);
         self.at += 1;
         Some(there as usize)
     }
@@ -193,5 +215,69 @@ impl Iterator for ProbeOrder {
 impl std::fmt::Debug for ProbeOrder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ProbeOrder").field("left", &(self.len - self.at)).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// As it is where all are shuffled in memory.
+        #[test]
+        fn an_order_is_that_of_a_whole_shuffle(hash: u64, endpoints in 1_usize..300) {
+            let mut numbers = ProbeOrder::new(hash, endpoints);
+            let mut places: Vec<_> = (0..endpoints).collect();
+            for at in 0..endpoints {
+                let other = at + numbers.below((endpoints - at) as u32) as usize;
+                places.swap(at, other);
+            }
+            prop_assert_eq!(ProbeOrder::new(hash, endpoints).collect::<Vec<_>>(), places);
+        }
+
+        #[test]
+        fn whatever_is_asked_there_is_a_bound(
+            factor in prop_oneof![any::<f64>(), Just(f64::NAN), Just(f64::INFINITY), -1.0..3.0],
+            active in prop_oneof![any::<u64>(), 0..1_000_u64],
+            share in prop_oneof![any::<f64>(), 0.0..1.0],
+            seconds in prop_oneof![any::<f64>(), 0.0..1_000.0],
+            endpoints: usize,
+        ) {
+            let bound = BoundedLoad::new(factor);
+            prop_assert!(bound.factor() >= 1.0);
+            prop_assert!(bound.slots(active, share) >= 1);
+            prop_assert!(bound.room(seconds, share) >= 1.0);
+            prop_assert!(bound.mean(active, endpoints) > 0.0);
+        }
+
+        /// All that are in flight have a place, where each is as much of them as its share: so one has room.
+        #[test]
+        fn all_slots_are_more_than_all_calls(
+            active in 0..100_000_u64,
+            weights in prop::collection::vec(1..1_000_u32, 1..50),
+            factor in 1.0..3.0,
+        ) {
+            let total: f64 = weights.iter().copied().map(f64::from).sum();
+            let slots = |weight: &u32| u64::from(BoundedLoad::new(factor).slots(active, f64::from(*weight) / total));
+            prop_assert!(weights.iter().map(slots).sum::<u64>() > active);
+        }
+
+        #[test]
+        fn the_first_with_room_has_it_or_the_least_overloaded(
+            hash: u64,
+            overloads in prop::collection::vec(prop_oneof![0.0..3.0, Just(f64::INFINITY)], 1..20),
+            first: prop::sample::Index,
+        ) {
+            let first = first.index(overloads.len());
+            let found = BoundedLoad::choose(hash, first, overloads.len(), |index| overloads[index]);
+            let others = ProbeOrder::new(hash, overloads.len()).filter(|&other| other != first);
+            let mut order = std::iter::once(first).chain(others);
+            match order.find(|&index| overloads[index] <= 1.0) {
+                Some(has_room) => prop_assert_eq!(found, has_room),
+                None => prop_assert!(overloads.iter().all(|&of| of >= overloads[found])),
+            }
+        }
     }
 }

@@ -139,7 +139,8 @@ impl Ring {
     ///
     /// 160 points for each unit of weight: the CRC-32 of the host, a zero byte, the port, and the point
     /// before. A key is placed by [`crc32`](super::crc32). Pingora writes IPv6 addresses without
-    /// brackets.
+    /// brackets. Weights that would make more than 16,777,216 points are scaled down, and keys are not where
+    /// nginx has them.
     ///
     /// ```
     /// use tower_upstream::rules::hash::{Ring, crc32};
@@ -158,7 +159,8 @@ impl Ring {
             };
             format!("{host}\0{port}")
         };
-        chained(servers.iter().map(|(server, weight)| (id(server.as_ref()), *weight)))
+        let ids: Vec<_> = servers.iter().map(|(of, weight)| (id(of.as_ref()), *weight)).collect();
+        chained(&ids)
     }
 
     /// Creates the ring of lua-resty-chash: as that of nginx, of ids that are taken as they are written.
@@ -169,7 +171,7 @@ impl Ring {
     /// assert_eq!(resty.points(), nginx.points());
     /// ```
     pub fn resty<S: AsRef<str>>(ids: &[(S, u32)]) -> Self {
-        chained(ids.iter().map(|(id, weight)| (id.as_ref(), *weight)))
+        chained(ids)
     }
 
     /// Creates the ring of Skipper: of hosts as they are written, with `points` for each.
@@ -209,11 +211,10 @@ fn numbered(text: &mut String, number: u32) -> &[u8] {
 }
 
 /// Points of which each is the CRC-32 of an id and the point before.
-fn chained(ids: impl Iterator<Item = (impl AsRef<str>, u32)>) -> Ring {
+fn chained<S: AsRef<str>>(ids: &[(S, u32)]) -> Ring {
     let mut points = Vec::new();
-    for (index, (id, weight)) in (0_u32..).zip(ids) {
-        let left = MAX_POINTS.saturating_sub(points.len() as u32);
-        let count = NGINX_POINTS.saturating_mul(weight).min(left);
+    let counts = counts(ids.iter().map(|(_, weight)| *weight));
+    for (index, ((id, _), count)) in (0_u32..).zip(ids.iter().zip(counts)) {
         let mut base = crc32fast::Hasher::new();
         base.update(id.as_ref().as_bytes());
         let mut before = 0_u32;
@@ -227,4 +228,45 @@ fn chained(ids: impl Iterator<Item = (impl AsRef<str>, u32)>) -> Ring {
     points.sort_unstable();
     points.dedup_by_key(|(point, _)| *point);
     Ring::of(points, 32)
+}
+
+/// How many points nginx places for each weight; where that is more than a ring may have, its share of those, and at
+/// least one.
+fn counts(weights: impl Iterator<Item = u32> + Clone) -> impl Iterator<Item = u64> {
+    let due = |weight: u32| u64::from(NGINX_POINTS) * u64::from(weight);
+    let (total, most) = (weights.clone().map(due).fold(0, u64::saturating_add), MAX_POINTS.into());
+    let scaled = move |due: u64| (u128::from(due) * u128::from(most) / u128::from(total)) as u64;
+    weights.map(due).map(move |due| match total > most {
+        true if due > 0 => scaled(due).max(1),
+        _ => due,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_has_its_share_of_the_most_points_where_weights_would_make_more() {
+        let of = |weights: &[u32]| counts(weights.iter().copied()).collect::<Vec<_>>();
+        assert_eq!(of(&[1, 0, 3]), [160, 0, 480]);
+        assert_eq!(of(&[104_857]), [16_777_120], "just below");
+        let most = u64::from(MAX_POINTS);
+        assert_eq!(of(&[150_000, 150_000]), [most / 2, most / 2]);
+        assert_eq!(of(&[u32::MAX, 0, 1]), [most - 1, 0, 1]);
+    }
+
+    #[test]
+    fn whatever_weights_there_are_a_ring_has_a_bound_and_may_be_empty() {
+        let hosts = [("a:80", u32::MAX), ("b:80", 1), ("c:80", 0)];
+        let size = RingSize { max: 4_096, ..RingSize::default() };
+        let owned = |ring: &Ring| ring.points().iter().filter(|(_, owner)| *owner == 0).count();
+        let (envoy, libketama) = (Ring::envoy(&hosts, size), Ring::libketama(&hosts));
+        assert_eq!((owned(&envoy), envoy.points().len()), (4_096, 4_096));
+        assert!((400..=480).contains(&owned(&libketama)), "{libketama:?}");
+        let none = [("a:80", 0)];
+        for ring in [Ring::envoy(&none, size), Ring::libketama(&none), Ring::nginx(&none)] {
+            assert_eq!((ring.get(7), ring.points().len()), (None, 0));
+        }
+    }
 }

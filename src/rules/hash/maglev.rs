@@ -1,6 +1,9 @@
 use std::fmt;
 
-use super::functions::xxh64;
+use super::{
+    filling::{EMPTY, fill},
+    functions::xxh64,
+};
 use crate::error::{Error, Kind};
 
 /// A table of endpoints, in which each has its share of the places: a key goes to the one at its hash.
@@ -37,8 +40,6 @@ pub enum MaglevTurns {
     /// One whenever its weights have added up to the greatest, as in katran's second version.
     AddedUp,
 }
-
-const EMPTY: u32 = u32::MAX;
 
 impl Maglev {
     /// Number of places, unless another is given.
@@ -180,65 +181,6 @@ impl Iterator for Walk {
         }
         Some(at)
     }
-}
-
-/// Each endpoint takes the place that it wants most of those left, turn by turn. Empty if some cannot be
-/// filled.
-fn fill<W: Iterator<Item = usize>>(
-    size: usize,
-    mut wanted: Vec<W>,
-    weights: &[u32],
-    turns: MaglevTurns,
-) -> Vec<u32> {
-    let weight = |index: usize| weights.get(index).copied().unwrap_or(1);
-    let total: f64 = (0..wanted.len()).map(|index| f64::from(weight(index))).sum();
-    let greatest = (0..wanted.len()).map(weight).max().unwrap_or(0);
-    if greatest == 0 {
-        return Vec::new();
-    }
-    let mut table = vec![EMPTY; size];
-    let (mut left, mut round) = (size, 0_u64);
-    let (mut due, mut sums) = (vec![0.0; wanted.len()], vec![0_u64; wanted.len()]);
-    while left > 0 {
-        round += 1;
-        let before = left;
-        let mut has_turn = false;
-        for (index, wanted) in wanted.iter_mut().enumerate() {
-            let weight = weight(index);
-            let count = match turns {
-                _ if weight == 0 => 0,
-                MaglevTurns::Proportional => {
-                    let is_due = round as f64 * (f64::from(weight) / total) >= due[index];
-                    if is_due {
-                        due[index] += f64::from(greatest) / total;
-                    }
-                    u32::from(is_due)
-                }
-                MaglevTurns::FirstRound if round == 1 => weight,
-                MaglevTurns::FirstRound => 1,
-                MaglevTurns::AddedUp => {
-                    sums[index] += u64::from(weight);
-                    let is_due = sums[index] >= u64::from(greatest);
-                    sums[index] -= if is_due { u64::from(greatest) } else { 0 };
-                    u32::from(is_due)
-                }
-            };
-            has_turn |= count > 0;
-            for _ in 0..count {
-                let Some(at) = wanted.find(|&at| table[at] == EMPTY) else { break };
-                table[at] = index as u32;
-                left -= 1;
-                if left == 0 {
-                    return table;
-                }
-            }
-        }
-        // The orders have ended.
-        if has_turn && left == before {
-            return Vec::new();
-        }
-    }
-    table
 }
 
 fn is_prime(number: usize) -> bool {

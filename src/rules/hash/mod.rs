@@ -17,6 +17,7 @@
 mod bounded;
 mod dialects;
 mod fade_in;
+mod filling;
 mod functions;
 mod maglev;
 mod mt19937;

@@ -17,6 +17,8 @@ pub struct Ring {
     points: Box<[(u64, u32)]>,
     /// For each value of the top bits of a hash, what lies there.
     lines: Box<[Line]>,
+    /// For each of these the number of the first point at or after its lowest hash.
+    starts: Box<[u32]>,
     /// Bits of a hash below those.
     shift: u32,
 }
@@ -26,21 +28,19 @@ pub struct Ring {
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 struct Line {
-    /// The number of the first of them.
-    start: u32,
     /// The bits of each that follow the top bits. The point after the last one with these top bits counts as if it
     /// had the highest, and so do places that are left.
-    heads: [u32; IN_LINE],
+    heads: [u16; IN_LINE],
     /// The owner of each, or [`ELSEWHERE`].
     owners: [u16; IN_LINE],
 }
 
-const IN_LINE: usize = 10;
+const IN_LINE: usize = 16;
 const ELSEWHERE: u16 = u16::MAX;
-/// Points that a line is meant for.
-const MEANT: usize = 4;
-/// Lines of the index at most: 64 MiB.
-const MAX_LINES: usize = 1 << 20;
+/// Points that a line is meant for: of random ones, so that more than it has places for come once in a hundred lines.
+const MEANT: usize = 8;
+/// Lines of the index at most: 128 MiB, for 256 MiB of points.
+const MAX_LINES: usize = 1 << 21;
 
 impl Ring {
     /// Creates a ring of `points`, in any order, each with the index of its owner. `bits` is the width of
@@ -50,17 +50,18 @@ impl Ring {
     pub(super) fn of(mut points: Vec<(u64, u32)>, bits: u32) -> Self {
         points.sort_unstable();
         points.truncate(u32::MAX as usize);
-        let count = (points.len() / MEANT).next_power_of_two().min(MAX_LINES);
+        let count = points.len().div_ceil(MEANT).next_power_of_two().min(MAX_LINES);
         let shift = bits - count.trailing_zeros();
-        let mut lines = Vec::with_capacity(count);
+        let (mut lines, mut starts) = (Vec::with_capacity(count), Vec::with_capacity(count));
         let mut start = 0;
         for top in 0..count as u64 {
             let of_top = |of: &&(u64, u32)| top_of(of.0, shift) == top;
             let len = points[start..].iter().take_while(of_top).count();
             lines.push(Line::of(&points, start, len, shift));
+            starts.push(start as u32);
             start += len;
         }
-        Self { points: points.into(), lines: lines.into(), shift }
+        Self { points: points.into(), lines: lines.into(), starts: starts.into(), shift }
     }
 
     /// Returns the owner of the first point at or after `hash`, or of the first of all; `None` if there is
@@ -105,19 +106,19 @@ impl Ring {
 
     #[inline]
     fn position(&self, hash: u64) -> usize {
-        let Some(line) = self.lines.get(top_of(hash, self.shift) as usize) else { return 0 };
-        let after = self.points.get(line.start as usize..).unwrap_or_default();
-        line.start as usize + after.iter().take_while(|&&(point, _)| point < hash).count()
+        let start = self.starts.get(top_of(hash, self.shift) as usize);
+        let Some(start) = start.map(|&start| start as usize) else { return 0 };
+        let after = self.points.get(start..).unwrap_or_default();
+        start + after.iter().take_while(|&&(point, _)| point < hash).count()
     }
 }
 
 impl Line {
     /// That of `len` points from `start` on.
     fn of(points: &[(u64, u32)], start: usize, len: usize, shift: u32) -> Self {
-        let mut line =
-            Self { start: start as u32, heads: [u32::MAX; IN_LINE], owners: [ELSEWHERE; IN_LINE] };
+        let mut line = Self { heads: [u16::MAX; IN_LINE], owners: [ELSEWHERE; IN_LINE] };
         let after = points.get(start + len).or(points.first());
-        let last = after.map(|&(_, owner)| (u32::MAX, owner));
+        let last = after.map(|&(_, owner)| (u16::MAX, owner));
         let here = points[start..start + len].iter();
         let all = here.map(|&(hash, owner)| (head_of(hash, shift), owner)).chain(last);
         for ((head, owner), (into, of)) in all.zip(line.heads.iter_mut().zip(&mut line.owners)) {
@@ -128,10 +129,12 @@ impl Line {
 
     /// `None` if there are too many points, or it takes more bits to tell.
     #[inline]
-    fn owner(&self, head: u32) -> Option<u16> {
-        let at = self.heads.iter().position(|&of| of >= head)?;
-        let is_beyond = self.heads.get(at).is_some_and(|&of| of > head);
-        self.owners.get(at).copied().filter(|&owner| is_beyond && owner != ELSEWHERE)
+    fn owner(&self, head: u16) -> Option<u16> {
+        // All of them at once, rather than one after the other.
+        let at = self.heads.iter().map(|&of| u16::from(of < head)).sum::<u16>();
+        let is_beyond = self.heads.get(usize::from(at)).is_some_and(|&of| of > head);
+        let owner = self.owners.get(usize::from(at)).copied();
+        owner.filter(|&owner| is_beyond && owner != ELSEWHERE)
     }
 }
 
@@ -141,9 +144,9 @@ fn top_of(hash: u64, shift: u32) -> u64 {
 }
 
 #[inline]
-fn head_of(hash: u64, shift: u32) -> u32 {
+fn head_of(hash: u64, shift: u32) -> u16 {
     // Without the top bits, from the highest bit on; of narrow hashes there are fewer.
-    ((hash << (64 - shift)) >> 32) as u32
+    ((hash << (64 - shift)) >> 48) as u16
 }
 
 impl fmt::Debug for Ring {

@@ -26,9 +26,9 @@ pub(super) fn read<Res: DeserializeOwned>(received: &Received) -> Result<Reply<R
 }
 
 /// Returns the health that the plugin reports, or that of its status if it reports none.
-pub(super) fn health(received: &Received) -> HealthStatus {
+pub(super) fn health(received: &Received, is_expected: bool) -> HealthStatus {
     let status = received.parts.status;
-    if !status.is_success() {
+    if !is_expected {
         let mut message = format!("Health check failed with status {}", status.as_u16());
         if let Some(said) = said(received) {
             message.push_str(": ");

@@ -60,7 +60,7 @@ impl Pool {
 
     /// The pool for `page`: this one, or one for a single call if that is on another host or socket.
     pub(super) fn reaching(self: &Arc<Self>, page: &Page) -> Arc<Self> {
-        let Page { url, socket } = page;
+        let Page { url, socket, .. } = page;
         let is_here =
             (url.scheme(), url.authority()) == (self.host.scheme(), self.host.authority());
         if is_here && (socket.is_none() || *socket == self.socket) {

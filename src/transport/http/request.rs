@@ -4,7 +4,7 @@ use std::{fmt::Display, sync::Arc};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri,
     header::{
         ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST,
         IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, RANGE, TE,
@@ -17,7 +17,7 @@ use super::{bounds::has_user, config::HttpConfig};
 use crate::{
     auth::Credentials,
     duration::go_duration,
-    endpoint::{Address, HTTP_UNIX, socket_of, without_user},
+    endpoint::{Address, EndpointCheck, HTTP_UNIX, socket_of, without_user},
     error::{Code, Error, Kind, Quoted},
     member::Member,
     plugin::{
@@ -35,22 +35,40 @@ pub(super) struct Target {
     /// Of what carries none of its own.
     credentials: Credentials,
     pub(super) info: Description,
+    /// How the endpoint says that its health is asked for.
+    check: Option<EndpointCheck>,
     /// Or why calls cannot be sent there.
     uri: Result<Uri, Error>,
 }
 
 impl Target {
     pub(super) fn new(member: &Member, counts: Arc<Counts>, credentials: Credentials) -> Self {
-        let (key, address) = (member.shared_key().clone(), member.endpoint().address().clone());
+        let endpoint = member.endpoint();
+        let (key, address) = (member.shared_key().clone(), endpoint.address().clone());
+        let check = endpoint.check().cloned();
         let uri = usable_socket(&address).and_then(|()| usable(&absolute(&address)));
-        Self { key, uri, address, counts, credentials, info: Description::default() }
+        Self { key, uri, address, counts, credentials, info: Description::default(), check }
     }
 
-    /// Makes the request of a `GET`.
-    pub(super) fn get(&self, url: Uri, config: &HttpConfig) -> Result<Request<()>, Error> {
+    /// Makes the request of a page: a `GET`, unless the endpoint says otherwise.
+    pub(super) fn get(&self, page: &Page, config: &HttpConfig) -> Result<Request<()>, Error> {
         let mut headers = headers(config);
+        let mut method = Method::GET;
+        if let Some(check) = &page.check {
+            for (name, value) in check.headers() {
+                let parsed = HeaderName::from_bytes(name.as_bytes());
+                let parsed = parsed.map_err(|error| unusable(error.to_string()))?;
+                let mut value = header_value(name, value)?;
+                value.set_sensitive(true);
+                insert(&mut headers, parsed, value)?;
+            }
+            if let Some(own) = check.method() {
+                let own = Method::from_bytes(own.as_bytes());
+                method = own.map_err(|error| unusable(error.to_string()))?;
+            }
+        }
         add_credentials(&mut headers, &self.credentials)?;
-        Ok(request(Method::GET, url, headers))
+        Ok(request(method, page.url.clone(), headers))
     }
 
     /// What a call shows to be let in.
@@ -117,9 +135,11 @@ impl Target {
     }
 
     pub(super) fn health(&self, config: &HttpConfig) -> Result<Page, Error> {
+        let own = self.check.as_ref().map_or("", EndpointCheck::path);
         let path = match config.health_path.as_str() {
+            _ if !own.is_empty() => below(&self.address, own.trim_start_matches('/')),
             "" => below(&self.address, "health"),
-            url if url.contains("://") => return Page::elsewhere(url),
+            url if url.contains("://") => return Ok(Page::elsewhere(url)?.checked(&self.check)),
             path if path.starts_with('/') => {
                 let address = absolute(&self.address);
                 let root = &address[..address.len() - self.address.path().len()];
@@ -127,7 +147,7 @@ impl Target {
             }
             path => below(&self.address, path),
         };
-        usable(&path).map(Page::here)
+        Ok(usable(&path).map(Page::here)?.checked(&self.check))
     }
 }
 
@@ -136,11 +156,30 @@ pub(super) struct Page {
     pub(super) url: Uri,
     /// The path of another socket.
     pub(super) socket: Option<Arc<str>>,
+    /// What the endpoint says of how it is asked, and of its answer.
+    check: Option<EndpointCheck>,
 }
 
 impl Page {
     fn here(url: Uri) -> Self {
-        Self { url, socket: None }
+        Self { url, socket: None, check: None }
+    }
+
+    fn checked(self, check: &Option<EndpointCheck>) -> Self {
+        Self { check: check.clone(), ..self }
+    }
+
+    pub(super) fn body(&self) -> Bytes {
+        let body = self.check.as_ref().and_then(EndpointCheck::body);
+        body.map(|body| Bytes::copy_from_slice(body.as_bytes())).unwrap_or_default()
+    }
+
+    /// Whether an answer with that status is good.
+    pub(super) fn expects(&self, status: StatusCode) -> bool {
+        match self.check.as_ref().and_then(EndpointCheck::expected) {
+            Some(expected) => expected.contains(&status.as_u16()),
+            None => status.is_success(),
+        }
     }
 
     /// The host of a URL cannot be the path of a socket, which thus stands apart.
@@ -154,7 +193,7 @@ impl Page {
         })?;
         usable_path(&socket)?;
         let url = usable(&format!("{HTTP_UNIX}://localhost{path}"))?;
-        Ok(Self { url, socket: Some(socket.into()) })
+        Ok(Self { url, socket: Some(socket.into()), check: None })
     }
 }
 

@@ -8,7 +8,6 @@ use std::{
     time::SystemTime,
 };
 
-use bytes::Bytes;
 use pin_project_lite::pin_project;
 use serde::{Serialize, de::DeserializeOwned};
 use tower_service::Service;
@@ -92,11 +91,11 @@ impl<Req, Res> HttpService<Req, Res> {
             Err(error) => {
                 HealthStatus::unhealthy(format!("Failed to create health check request: {error}"))
             }
-            Ok(page) => match get(&self.pool, &self.target, page, config).await {
+            Ok(page) => match get(&self.pool, &self.target, &page, config).await {
                 Err(error) => {
                     HealthStatus::unhealthy(format!("Health check request failed: {error}"))
                 }
-                Ok(received) => answer::health(&received),
+                Ok(received) => answer::health(&received, page.expects(received.parts.status)),
             },
         };
         health.checked_at(SystemTime::now(), time::now().saturating_duration_since(start))
@@ -118,7 +117,7 @@ impl<Req, Res> HttpService<Req, Res> {
         let (pool, target) = (self.pool.clone(), self.target.clone());
         let ask = || async move {
             let asked =
-                async { answer::info(&get(&pool, &target, target.info()?, pool.config()).await?) };
+                async { answer::info(&get(&pool, &target, &target.info()?, pool.config()).await?) };
             asked.await.map_err(|error| error.at_endpoint(&target.key))
         };
         self.target.info.get_or_ask(ask).await
@@ -128,14 +127,14 @@ impl<Req, Res> HttpService<Req, Res> {
 async fn get(
     pool: &Arc<Pool>,
     target: &Target,
-    page: Page,
+    page: &Page,
     config: Arc<HttpConfig>,
 ) -> Result<Received, Error> {
     let received = async {
-        let head = |config: &_| target.get(page.url.clone(), config);
-        let request = head(&config)?.map(|()| Bytes::new());
+        let head = |config: &_| target.get(page, config);
+        let request = head(&config)?.map(|()| page.body());
         let terms = Terms { deadline: None, idempotent: true };
-        let pool = pool.reaching(&page);
+        let pool = pool.reaching(page);
         let mut exchange =
             pin!(Exchange::begin(pool, config, request, terms)?.kept_private(target.is_private()));
         poll_fn(|cx| exchange.as_mut().poll_exchange(cx, head)).await

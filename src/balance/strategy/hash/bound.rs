@@ -1,7 +1,7 @@
 //! How much each candidate may have, and where a key goes on to.
 
 use super::{
-    super::candidates::Candidates,
+    super::{candidates::Candidates, notes::Note},
     bounded_by::BoundedBy,
     lookup::Lookup,
     portions::Portions,
@@ -28,28 +28,36 @@ pub(super) struct Place<'a> {
 
 impl Bound {
     /// The candidate that a key goes to: its own, or another one that is free if that has more than its share.
-    #[inline]
-    pub(super) fn choose(
+    #[inline(always)]
+    pub(super) fn choose<N: Note>(
         self,
         place: Place<'_>,
         candidates: &Candidates<'_>,
         total: &Total,
         portions: &Portions,
+        note: &N,
     ) -> usize {
         let first = place.first;
         let load = candidates.get(first).map_or(0.0, |first| load(self.by, first.member()));
-        let is_measured = self.by == BoundedBy::Occupancy;
-        // Averages are made only while they are read.
-        let sum = if is_measured { total.get(candidates) } else { 0.0 };
-        // Nothing is above what each may have at least.
-        if load <= 1.0 {
+        // Averages are made only while they are read; calls are counted anyway.
+        let needs_sum = N::TELLS || self.by == BoundedBy::Occupancy;
+        if load <= self.least() && !needs_sum {
             return first;
         }
-        let sum = if is_measured { sum } else { total.get(candidates) };
-        if load <= self.room(sum, portions, first) {
+        let room = self.room(total.get(candidates), portions, first);
+        if load <= room {
+            note.bound(first, load, room);
             return first;
         }
-        self.spilled(place, candidates, total, portions)
+        self.spilled(place, candidates, total, portions, note)
+    }
+
+    /// What each may have at least.
+    fn least(self) -> f64 {
+        match (self.by, self.scheme) {
+            (BoundedBy::InFlight, HashScheme::Skipper { .. }) => 0.0,
+            _ => 1.0,
+        }
     }
 
     /// What the candidate at `index` may have.
@@ -70,24 +78,55 @@ impl Bound {
     #[cold]
     fn spilled(
         self,
-        Place { lookup, hash, first }: Place<'_>,
+        place: Place<'_>,
         candidates: &Candidates<'_>,
         total: &Total,
         portions: &Portions,
+        note: &impl Note,
     ) -> usize {
-        let (sum, len) = (total.renewed(candidates), candidates.len());
+        let goes_to = |sum| self.first_with_room(place, candidates, sum, portions, note);
+        let chosen = match goes_to(total.renewed(candidates)) {
+            (chosen, true) => chosen,
+            // Of all that there is each has its share, and some less: there is more than there was.
+            _ => goes_to(total.made(candidates)).0,
+        };
+        if chosen != place.first {
+            note.spilled();
+        }
+        chosen
+    }
+
+    /// The first candidate along the way of a key that has room while all have `sum`, and whether it has; if none
+    /// has, one of them.
+    fn first_with_room(
+        self,
+        Place { lookup, hash, first }: Place<'_>,
+        candidates: &Candidates<'_>,
+        sum: f64,
+        portions: &Portions,
+        note: &impl Note,
+    ) -> (usize, bool) {
         let overload = |index: usize| {
             let Some(of) = candidates.get(index) else { return f64::INFINITY };
             if index != first && !candidates.is_free(index) {
                 return f64::INFINITY;
             }
-            load(self.by, of.member()) / self.room(sum, portions, index)
+            let (load, room) = (load(self.by, of.member()), self.room(sum, portions, index));
+            note.bound(index, load, room);
+            load / room
         };
-        if let HashScheme::Skipper { .. } = self.scheme {
-            let mut along = lookup.walk(hash).into_iter().flatten();
-            let has_room = |index: &usize| overload(*index) <= 1.0;
-            return if has_room(&first) { first } else { along.find(has_room).unwrap_or(first) };
-        }
-        BoundedLoad::choose(hash, first, len, overload)
+        let len = candidates.len();
+        let chosen = match self.scheme {
+            HashScheme::Skipper { .. } => {
+                let along = lookup.walk(hash).into_iter().flatten().take(len * LOOKS);
+                let mut all = std::iter::once(first).chain(along);
+                all.find(|&index| overload(index) <= 1.0).unwrap_or(first)
+            }
+            _ => BoundedLoad::choose(hash, first, len, overload),
+        };
+        (chosen, overload(chosen) <= 1.0)
     }
 }
+
+/// Points of a ring that are looked at, for each candidate: any that has room is among them.
+const LOOKS: usize = 64;

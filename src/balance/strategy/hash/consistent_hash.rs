@@ -3,6 +3,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     super::{
         candidates::Candidates,
+        notes::{Note, Notes},
         strategy::{Pick, Strategy},
     },
     bound::{Bound, Place},
@@ -12,7 +13,7 @@ use super::{
     portions::Portions,
     scheme::HashScheme,
     total::Total,
-    waves::Waves,
+    waves::{Waves, layers, newest_first},
 };
 use crate::{
     key::Key,
@@ -42,8 +43,11 @@ use crate::{
 /// has all of them; those that have yet to move stay where they were. Endpoints that leave are gone at once. The
 /// first endpoints of a set are no newcomers. Default: within 30 s.
 ///
-/// A further attempt goes to the next endpoint that the key would go to. Weights are those of the endpoints; a
-/// slow start of the balancer does not count.
+/// A further attempt goes to the next endpoint that the key would go to. Weights are those of the endpoints, or an
+/// operator's; a slow start of the balancer does not count.
+///
+/// *Why.* A call that is [explained](crate::BalanceLayer::explained) tells what its endpoint has and may have, which
+/// endpoints had more, and which one will have its key when that has faded in.
 ///
 /// # Bounds
 /// A choice allocates nothing if the key is text of at most 64 bytes and its endpoint has room. What all have in
@@ -205,9 +209,11 @@ impl<K> ConsistentHash<K> {
     /// A ring has the points of those that are out of use as well, which are passed by: so nothing is placed
     /// anew, and nothing comes back to another place.
     fn universe(&self, members: &[Arc<Member>], all: &[Arc<Member>]) -> Box<[(Arc<Member>, u32)]> {
-        // That of the endpoint, and not of the moment: a weight that grows would move keys all the time.
-        let weighted = |member: &Arc<Member>| (member.clone(), member.endpoint().weight());
-        match members.first().filter(|_| self.scheme.is_ring()) {
+        // Not that of the moment: a weight that grows would move keys all the time.
+        let weighted = |member: &Arc<Member>| (member.clone(), member.nominal_weight());
+        // Those of weight 0 have no points beside others.
+        let has_weight = |member: &Arc<Member>| member.nominal_weight() > 0;
+        match members.first().filter(|_| self.scheme.is_ring() && members.iter().any(has_weight)) {
             None => members.iter().map(weighted).collect(),
             Some(first) => {
                 let is_near = |member: &&Arc<Member>| member.tier() == first.tier();
@@ -215,23 +221,6 @@ impl<K> ConsistentHash<K> {
             }
         }
     }
-}
-
-/// When each wave began.
-fn newest_first(began: &[Option<Instant>]) -> Vec<Instant> {
-    let mut waves: Vec<_> = began.iter().copied().flatten().collect();
-    waves.sort_unstable_by(|one, other| other.cmp(one));
-    waves.dedup();
-    waves
-}
-
-/// For each table which members are in it: all of them, then without the newest wave, and at last without any.
-fn layers(began: &[Option<Instant>], newest_first: &[Instant]) -> Vec<Vec<bool>> {
-    let without = |wave: &Instant| {
-        began.iter().map(|began| began.is_none_or(|began| began < *wave)).collect()
-    };
-    let all = vec![true; began.len()];
-    std::iter::once(all).chain(newest_first.iter().map(without)).collect()
 }
 
 impl ConsistentHashTable {
@@ -265,6 +254,52 @@ impl ConsistentHashTable {
     fn next(&self, hash: u64, candidates: &Candidates<'_>) -> Option<usize> {
         self.lookup.next(hash, &self.shares, candidates.len(), |index| candidates.is_free(index))
     }
+
+    /// Notes which one `hash` will belong to, if that is another than its `owner` now.
+    #[inline(always)]
+    fn note_newcomer<N: Note>(&self, hash: u64, owner: usize, note: &N) {
+        if N::TELLS && !self.shares.of.is_empty() {
+            let at_last = self.lookup.owner(hash, &Shares::default());
+            if let Some(newcomer) = at_last.filter(|&index| index != owner) {
+                note.fades_in(newcomer);
+            }
+        }
+    }
+}
+
+impl<K> ConsistentHash<K> {
+    #[inline(always)]
+    fn choose<Req>(
+        &self,
+        table: &ConsistentHashTable,
+        candidates: Candidates<'_>,
+        request: &Req,
+        note: &impl Note,
+    ) -> Option<usize>
+    where
+        K: Key<Req>,
+    {
+        let hash = self.hash(request).unwrap_or_else(|| {
+            note.random();
+            // A random number is hashed as well: those of some schemes have 32 bits.
+            self.scheme.hash(&candidates.random().to_ne_bytes())
+        });
+        let owner = table.lookup.owner(hash, &table.shares)?;
+        let first = match candidates.is_free(owner) {
+            true => owner,
+            false => table.next(hash, &candidates)?,
+        };
+        let chosen = match self.bound {
+            None => first,
+            Some(factor) => {
+                let bound = Bound { factor, by: self.bounded_by, scheme: self.scheme };
+                let place = Place { lookup: &table.lookup, hash, first };
+                bound.choose(place, &candidates, &table.total, &table.portions, note)
+            }
+        };
+        table.note_newcomer(hash, owner, note);
+        Some(chosen)
+    }
 }
 
 impl<Req, K> Pick<Req> for ConsistentHash<K>
@@ -278,18 +313,17 @@ where
         candidates: Candidates<'_>,
         request: &Req,
     ) -> Option<usize> {
-        // A random number is hashed as well: those of some schemes have 32 bits.
-        let random = || self.scheme.hash(&candidates.random().to_ne_bytes());
-        let hash = self.hash(request).unwrap_or_else(random);
-        let owner = table.lookup.owner(hash, &table.shares)?;
-        let first = match candidates.is_free(owner) {
-            true => owner,
-            false => table.next(hash, &candidates)?,
-        };
-        let Some(factor) = self.bound else { return Some(first) };
-        let bound = Bound { factor, by: self.bounded_by, scheme: self.scheme };
-        let place = Place { lookup: &table.lookup, hash, first };
-        Some(bound.choose(place, &candidates, &table.total, &table.portions))
+        self.choose(table, candidates, request, &())
+    }
+
+    fn explain(
+        &self,
+        table: &ConsistentHashTable,
+        candidates: Candidates<'_>,
+        request: &Req,
+        notes: &Notes,
+    ) -> Option<usize> {
+        self.choose(table, candidates, request, notes)
     }
 
     fn affinity(&self, request: &Req) -> Option<u64> {

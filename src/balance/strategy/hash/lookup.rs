@@ -15,8 +15,7 @@ use crate::{
 pub(super) enum Lookup {
     Ring {
         ring: Arc<Ring>,
-        /// The candidate that each owner of points is, or [`NONE`].
-        candidates: Arc<[u32]>,
+        candidates: Owners,
     },
     /// The table of all, and one more without each wave of newcomers, the newest wave first: for the keys that
     /// have yet to move.
@@ -24,7 +23,16 @@ pub(super) enum Lookup {
     Rendezvous(Arc<Rendezvous>),
 }
 
-pub(super) const NONE: u32 = u32::MAX;
+/// The candidate that each owner of points is.
+#[derive(Debug, Clone)]
+pub(super) enum Owners {
+    /// All are candidates, in the same order.
+    All,
+    /// [`NONE`] is none.
+    Some(Arc<[u32]>),
+}
+
+const NONE: u32 = u32::MAX;
 
 /// How much of its keys each newcomer has. Empty if there are none.
 #[derive(Debug, Default)]
@@ -109,7 +117,7 @@ impl Lookup {
             }
             _ => Ring::envoy(&hosts, Default::default()),
         };
-        Self::Ring { ring: Arc::new(ring), candidates: candidates_of(universe, members) }
+        Self::Ring { ring: Arc::new(ring), candidates: Owners::new(universe, members) }
     }
 
     /// The same ring for other candidates.
@@ -119,7 +127,7 @@ impl Lookup {
         members: &[Arc<Member>],
     ) -> Option<Self> {
         let Self::Ring { ring, .. } = self else { return None };
-        Some(Self::Ring { ring: ring.clone(), candidates: candidates_of(universe, members) })
+        Some(Self::Ring { ring: ring.clone(), candidates: Owners::new(universe, members) })
     }
 
     pub(super) fn is_ring(&self) -> bool {
@@ -131,8 +139,8 @@ impl Lookup {
     pub(super) fn owner(&self, hash: u64, shares: &Shares) -> Option<usize> {
         match self {
             Self::Ring { ring, candidates } if shares.of.is_empty() => {
-                let owner = candidates.get(ring.get(hash)?).copied().filter(|&of| of != NONE);
-                owner.map(|of| of as usize).or_else(|| self.next(hash, shares, 0, |_| true))
+                let owner = candidates.get(ring.get(hash)?);
+                owner.or_else(|| self.next(hash, shares, 0, |_| true))
             }
             Self::Ring { .. } | Self::Rendezvous(_) => self.next(hash, shares, 0, |_| true),
             Self::Tables(tables) => shares.table(tables, hash)?.get(hash),
@@ -151,8 +159,7 @@ impl Lookup {
         let found = match self {
             Self::Ring { ring, candidates } => ring
                 .walk(hash)
-                .filter_map(|owner| candidates.get(owner).copied().filter(|&of| of != NONE))
-                .map(|of| of as usize)
+                .filter_map(|owner| candidates.get(owner))
                 .find(|&index| has_keys(index) && may_be(index)),
             Self::Rendezvous(rule) => rule.get(hash, |index| has_keys(index) && may_be(index)),
             Self::Tables(_) => {
@@ -171,16 +178,31 @@ impl Lookup {
     /// The candidates in the order of the ring, if there is one; they come again.
     pub(super) fn walk(&self, hash: u64) -> Option<impl Iterator<Item = usize> + '_> {
         let Self::Ring { ring, candidates } = self else { return None };
-        let of = |owner: usize| candidates.get(owner).copied().filter(|&of| of != NONE);
-        Some(ring.walk(hash).filter_map(of).map(|of| of as usize))
+        Some(ring.walk(hash).filter_map(|owner| candidates.get(owner)))
     }
 }
 
-/// The index of each of `universe` among `members`, both of which are ordered by key.
-fn candidates_of(universe: &[(Arc<Member>, u32)], members: &[Arc<Member>]) -> Arc<[u32]> {
-    let mut members = (0_u32..).zip(members).peekable();
-    let index = |(of, _): &(Arc<Member>, u32)| {
-        members.next_if(|(_, member)| Arc::ptr_eq(member, of)).map_or(NONE, |(index, _)| index)
-    };
-    universe.iter().map(index).collect()
+impl Owners {
+    /// Those of `universe` among `members`, both of which are ordered by key.
+    fn new(universe: &[(Arc<Member>, u32)], members: &[Arc<Member>]) -> Self {
+        let mut left = (0_u32..).zip(members).peekable();
+        let index = |(of, _): &(Arc<Member>, u32)| {
+            left.next_if(|(_, member)| Arc::ptr_eq(member, of)).map_or(NONE, |(index, _)| index)
+        };
+        let indices: Arc<[u32]> = universe.iter().map(index).collect();
+        match indices.contains(&NONE) {
+            true => Self::Some(indices),
+            false => Self::All,
+        }
+    }
+
+    #[inline]
+    fn get(&self, owner: usize) -> Option<usize> {
+        match self {
+            Self::All => Some(owner),
+            Self::Some(indices) => {
+                indices.get(owner).copied().filter(|&of| of != NONE).map(|of| of as usize)
+            }
+        }
+    }
 }

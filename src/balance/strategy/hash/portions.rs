@@ -17,9 +17,8 @@ pub(super) struct Portions {
 impl Portions {
     pub(super) fn new(members: &[Arc<Member>], shares: &Shares) -> Self {
         let of = |index| shares.of.get(index).copied().unwrap_or(1.0);
-        let weight = |(index, member): (usize, &Arc<Member>)| {
-            f64::from(member.endpoint().weight()) * of(index)
-        };
+        let weight =
+            |(index, member): (usize, &Arc<Member>)| f64::from(member.nominal_weight()) * of(index);
         let weights = members.iter().enumerate().map(weight);
         let total: f64 = weights.clone().sum();
         let even = 1.0 / members.len() as f64;

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use crate::{
     member::Member,
@@ -71,7 +71,8 @@ impl HashScheme {
     }
 }
 
-/// What other systems call each: `host:port` as it is written, if no other has the same; with its weight.
+/// What other systems call each: `host:port` as it is written, if no other has the same, or else its key. All by
+/// their keys if that makes two alike; with its weight.
 pub(super) fn names(members: &[(Arc<Member>, u32)]) -> Vec<(String, u32)> {
     let authority = |(member, _): &(Arc<Member>, u32)| {
         let endpoint = member.endpoint();
@@ -82,12 +83,60 @@ pub(super) fn names(members: &[(Arc<Member>, u32)]) -> Vec<(String, u32)> {
         }
     };
     let mut names: Vec<_> = members.iter().map(authority).collect();
-    let mut sorted: Vec<_> = names.iter().map(String::as_str).collect();
-    sorted.sort_unstable();
-    if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
+    let alike = repeated(&names);
+    for (name, (member, _)) in names.iter_mut().zip(members) {
+        if alike.contains(name) {
+            member.key().clone_into(name);
+        }
+    }
+    if !alike.is_empty() && !repeated(&names).is_empty() {
         names = members.iter().map(|(member, _)| member.key().to_owned()).collect();
     }
     let is_nothing = members.iter().all(|(_, weight)| *weight == 0);
     let weight = |&(_, weight): &(_, u32)| if is_nothing { 1 } else { weight };
     names.into_iter().zip(members.iter().map(weight)).collect()
+}
+
+/// Those that more than one has.
+fn repeated(names: &[String]) -> HashSet<String> {
+    let mut sorted: Vec<_> = names.iter().collect();
+    sorted.sort_unstable();
+    let pairs = sorted.windows(2).filter(|pair| pair[0] == pair[1]);
+    pairs.map(|pair| pair[0].clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::super::tests::of, *};
+    use crate::endpoint::Endpoint;
+
+    fn named(endpoints: &[(&str, &str)]) -> Vec<String> {
+        let endpoint =
+            |&(key, address): &(&str, &str)| Endpoint::new(address).unwrap().with_key(key);
+        let members = of(endpoints.iter().map(endpoint));
+        let weighted: Vec<_> = members.into_iter().map(|member| (member, 1)).collect();
+        names(&weighted).into_iter().map(|(name, _)| name).collect()
+    }
+
+    #[test]
+    fn those_that_share_an_address_go_by_their_keys_and_leave_the_others_alone() {
+        let (one, two, twin) =
+            (("k1", "http://a:80"), ("k2", "http://b:80"), ("k3", "https://b:80"));
+        assert_eq!(named(&[one, two]), ["a:80", "b:80"]);
+        assert_eq!(named(&[one, two, twin]), ["a:80", "k2", "k3"]);
+        // A key that is the address of another.
+        assert_eq!(named(&[one, two, ("a:80", "https://b:80")]), ["k1", "k2", "a:80"]);
+    }
+
+    #[test]
+    fn one_of_weight_0_keeps_it_unless_all_have() {
+        let members = of([0, 0].into_iter().enumerate().map(|(index, weight)| {
+            Endpoint::new(format!("a:{}", index + 1)).unwrap().with_weight(weight)
+        }));
+        let weights = |weights: [u32; 2]| {
+            let weighted: Vec<_> = members.iter().cloned().zip(weights).collect();
+            names(&weighted).into_iter().map(|(_, weight)| weight).collect::<Vec<_>>()
+        };
+        assert_eq!((weights([0, 0]), weights([0, 3])), (vec![1, 1], vec![0, 3]));
+    }
 }

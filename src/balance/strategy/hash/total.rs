@@ -29,8 +29,8 @@ const ASLEEP: u8 = 0;
 const MADE: u8 = 1;
 const READ: u8 = 2;
 
-/// Candidates of which a choice may make the sum itself.
-const FEW: usize = 8;
+/// Candidates of which a choice may make the sum itself: it takes less than to find another one of them.
+const FEW: usize = 64;
 
 impl Total {
     pub(super) fn new(of: BoundedBy, members: &[Arc<Member>]) -> Self {
@@ -101,9 +101,15 @@ impl Total {
     pub(super) fn renewed(&self, candidates: &Candidates<'_>) -> f64 {
         let len = candidates.len();
         let is_drawn = || (u128::from(candidates.random()) * (len / FEW) as u128) >> 64 == 0;
-        if self.of == BoundedBy::InFlight && (len <= FEW || is_drawn()) {
-            self.make(candidates);
+        match self.of == BoundedBy::InFlight && (len <= FEW || is_drawn()) {
+            true => self.made(candidates),
+            false => f64::from_bits(self.sum.load(Ordering::Relaxed)),
         }
+    }
+
+    /// What it is now.
+    pub(super) fn made(&self, candidates: &Candidates<'_>) -> f64 {
+        self.make(candidates);
         f64::from_bits(self.sum.load(Ordering::Relaxed))
     }
 

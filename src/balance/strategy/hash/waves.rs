@@ -57,3 +57,20 @@ impl Waves {
         self.members.iter().any(|(_, began)| began.is_some())
     }
 }
+
+/// When each wave began.
+pub(super) fn newest_first(began: &[Option<Instant>]) -> Vec<Instant> {
+    let mut waves: Vec<_> = began.iter().copied().flatten().collect();
+    waves.sort_unstable_by(|one, other| other.cmp(one));
+    waves.dedup();
+    waves
+}
+
+/// For each table which members are in it: all of them, then without the newest wave, and at last without any.
+pub(super) fn layers(began: &[Option<Instant>], newest_first: &[Instant]) -> Vec<Vec<bool>> {
+    let without = |wave: &Instant| {
+        began.iter().map(|began| began.is_none_or(|began| began < *wave)).collect()
+    };
+    let all = vec![true; began.len()];
+    std::iter::once(all).chain(newest_first.iter().map(without)).collect()
+}

@@ -1,29 +1,7 @@
-//! The verdict on one finished call, the same for every layer that needs one.
-//!
-//! Guides: [extending](../_guide/extending/index.html), [the order of layers](../_guide/order/index.html).
-//!
-//! # When to use
-//! Every balancer, breaker, failover, retry and fallback judges calls by a [`Classify`]. Pass one of your own, or
-//! `http::HttpClassify` (feature `http`), where an answer may be a failure, too.
-//!
-//! # How each layer uses it
-//! | verdict | balancer | breaker | failover and retry | retry budget |
-//! |---|---|---|---|---|
-//! | [`Outcome::Success`] | its latency counts | good | returned | rewarded |
-//! | [`Outcome::Slow`] | its latency counts | good, but counts for `slow_ratio` | returned | rewarded |
-//! | [`Outcome::Failure`] | a failure, and a slow call however fast it was | counts against the endpoint | sent again, if the request may be | counts |
-//! | [`Outcome::Overload`] | a failure, but not one in a row; in place of that slow call, one that took `retry_after` | the same, and stays open for `retry_after` | the same, after `retry_after` | counts |
-//! | [`Outcome::Ignored`] | nothing | nothing | returned | rewarded, if it is an answer |
-//! | [`Repeat::No`] | | | returned | not rewarded |
-//! | [`Repeat::After`] | | | sent again after this time, if the request may be | not rewarded |
-//!
-//! # Example
-//! See [`Classify`].
-
 use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
-    decision::{Decision, Explain},
+    decision::Decision,
     error::{Error, Fault, Kind},
 };
 
@@ -130,41 +108,9 @@ pub trait Classify<Res, Err> {
         Repeat::Yes
     }
 
-    /// Adds to an answer why it comes from its endpoint. Only [`Explained`] knows how.
+    /// Adds to an answer why it comes from its endpoint. Only [`Explained`](super::Explained) knows how.
     #[doc(hidden)]
     fn explain(&self, _answer: &mut Res, _decision: Arc<Decision>) {}
-}
-
-/// Rule that also lets answers carry why they come from their endpoint. Made by
-/// [`BalanceLayer::explained`](crate::BalanceLayer::explained).
-///
-/// ```
-/// use tower_upstream::{BalanceLayer, LeastRequest, Reply, discover, outcome::{ErrIsFailure, Explained}};
-/// let layer = BalanceLayer::new(discover::fixed(["a:1"])?, LeastRequest::new());
-/// let explained: BalanceLayer<_, _, Explained<ErrIsFailure>> = layer.explained(0.01);
-/// # let _ = explained;
-/// # Ok::<(), tower_upstream::Error>(())
-/// ```
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Explained<C>(pub(crate) C);
-
-impl<C, Res, Err> Classify<Res, Err> for Explained<C>
-where
-    C: Classify<Res, Err>,
-    Res: Explain,
-{
-    #[inline]
-    fn classify(&self, result: Result<&Res, &Err>) -> Outcome {
-        self.0.classify(result)
-    }
-
-    fn repeat(&self, result: Result<&Res, &Err>) -> Repeat {
-        self.0.repeat(result)
-    }
-
-    fn explain(&self, answer: &mut Res, decision: Arc<Decision>) {
-        answer.explain(decision);
-    }
 }
 
 impl<F, Res, Err> Classify<Res, Err> for F
