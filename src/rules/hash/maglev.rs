@@ -1,7 +1,7 @@
 use std::fmt;
 
 use super::{
-    filling::{EMPTY, fill},
+    filling::{EMPTY, MaglevTurns, fill},
     functions::xxh64,
 };
 use crate::error::{Error, Kind};
@@ -22,23 +22,6 @@ use crate::error::{Error, Kind};
 #[derive(Clone, PartialEq, Eq)]
 pub struct Maglev {
     slots: Box<[u32]>,
-}
-
-/// How many turns an endpoint has while a table is filled.
-///
-/// ```
-/// use tower_upstream::rules::hash::MaglevTurns;
-/// assert_eq!(MaglevTurns::default(), MaglevTurns::Proportional);
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum MaglevTurns {
-    /// In proportion to its weight, as in Envoy.
-    #[default]
-    Proportional,
-    /// As many as its weight in the first round, one in each that follows, as in katran's first version.
-    FirstRound,
-    /// One whenever its weights have added up to the greatest, as in katran's second version.
-    AddedUp,
 }
 
 impl Maglev {
@@ -185,4 +168,20 @@ impl Iterator for Walk {
 
 fn is_prime(number: usize) -> bool {
     number >= 2 && (2..).take_while(|of| of * of <= number).all(|of| number % of != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Looked at in each round, the others would take minutes.
+    #[test]
+    fn one_that_weighs_far_more_takes_no_look_at_the_others_in_each_round() {
+        let light = (1..10_000).map(|of| (format!("10.0.{}.{}:80", of / 256, of % 256), 1));
+        let heavy = std::iter::once(("10.9.9.9:80".to_owned(), 1_000_000_000));
+        let hosts: Vec<_> = heavy.chain(light).collect();
+        let table = Maglev::with_size(&hosts, 1_000_003).unwrap();
+        let heavy = table.slots().iter().filter(|owner| **owner == 0).count();
+        assert_eq!(heavy, 1_000_003 - 9_999, "each of the others has one");
+    }
 }

@@ -28,8 +28,9 @@ pub use self::{
     bounded::{BoundedLoad, ProbeOrder},
     dialects::{HashFunction, RingSize},
     fade_in::FadeIn,
+    filling::MaglevTurns,
     functions::{crc32, fnv1a_32, ketama, murmur2, xxh64},
-    maglev::{Maglev, MaglevTurns},
+    maglev::Maglev,
     rendezvous::Rendezvous,
     ring::Ring,
 };
