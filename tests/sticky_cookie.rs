@@ -2,7 +2,11 @@
 #![cfg(all(feature = "sticky", feature = "test-util"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
-use std::time::Duration;
+use std::{
+    fmt::Debug,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use http::{
     Request, Response, StatusCode,
@@ -18,6 +22,43 @@ use tower_upstream::{
     error::Kind,
     http::{HttpClassify, SessionCookieLayer},
 };
+use tracing::{
+    Event, Level, Metadata, Subscriber,
+    field::{Field, Visit},
+    span,
+};
+
+/// Keeps what warnings say.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Visit for Log {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.0.lock().unwrap().push(format!("{field}={value:?}"));
+    }
+}
+
+impl Subscriber for Log {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() == Level::WARN && metadata.target().contains("session_cookie")
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut self.clone());
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
 
 const OLD: &str = "an old secret of 16 bytes";
 const NEW: &str = "a new secret of 16 bytes";
@@ -94,6 +135,24 @@ impl Proxy {
         assert!(set.next().is_none());
         Answered { set: first, by: response.into_body() }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn sessions_that_never_begin_are_told_once() {
+    let log = Log::default();
+    let _default = tracing::subscriber::set_default(log.clone());
+    let layer = || SessionCookieLayer::new([NEW]).unwrap();
+    Proxy::new(layer()).ask(&[]).await;
+    assert!(log.0.lock().unwrap().is_empty());
+    // Of another value, whose secrets are the same.
+    let mut proxy = Proxy::with(layer(), layer().with_name("tax"));
+    for _ in 0..3 {
+        assert!(proxy.ask(&[]).await.set.is_none());
+    }
+    let said = std::mem::take(&mut *log.0.lock().unwrap());
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said.iter().any(|of| of.contains("`SessionCookieLayer`")), "{said:?}");
+    assert!(said.contains(&r#"cookie="tax""#.to_owned()), "{said:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,15 +1,21 @@
 //! What an error says.
 
-use std::fmt;
+use std::{error::Error as StdError, fmt};
 
 use super::{
     causes::{causes, root},
+    code::Code,
     error::Error,
+    kind::Kind,
     text::{self, MAX_SHOWN},
 };
 
 /// How much of a text of another crate stands in a `Debug`, in bytes.
 const MAX_DEBUG: usize = 4_096;
+
+/// How much of the message of a status tells whether it was said, in bytes.
+#[cfg(feature = "grpc")]
+const MAX_STATUS: usize = 64;
 
 /// What is written of an error.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -43,6 +49,19 @@ impl Error {
         Summary(self).to_string()
     }
 
+    /// What its code and its kind mean, in words of this crate alone.
+    pub(crate) fn meaning(&self) -> &'static str {
+        match (self.kind(), self.code()) {
+            (Kind::Unavailable, Code::PLUGIN_1201) => "there is no plugin of that name",
+            (Kind::Unavailable, Code::PLUGIN_1202) => "the plugin is not enabled",
+            // For want of a runtime, it has no message of its own.
+            (Kind::Unavailable, _) if self.what() != self.kind().text() => {
+                "the service is not available"
+            }
+            (kind, _) => kind.text(),
+        }
+    }
+
     /// Where, then what, then why. The cause comes last, and what it says itself is not said before.
     fn write(&self, f: &mut fmt::Formatter<'_>, words: Words) -> fmt::Result {
         let source = self.cause();
@@ -55,7 +74,7 @@ impl Error {
         if let Some(endpoint) = self.endpoint().filter(|_| !says_endpoint) {
             write!(f, "endpoint `{endpoint}`: ")?;
         }
-        let what = if words == Words::All { self.what() } else { self.kind().text() };
+        let what = if words == Words::All { self.what() } else { self.meaning() };
         match self.attempts() {
             attempts @ 2.. if self.last().is_some() => write!(f, "all {attempts} attempts failed")?,
             attempts @ 2.. => write!(f, "after {attempts} attempts: {what}")?,
@@ -75,11 +94,26 @@ impl Error {
             }
             (None, Some(source)) if words == Words::All => {
                 let cause = text::shown(format_args!("{}", root(source)), MAX_SHOWN);
-                if what.contains(&cause) { Ok(()) } else { write!(f, ": {cause}") }
+                let is_said = what.contains(&cause) || says_status(what, root(source));
+                if is_said { Ok(()) } else { write!(f, ": {cause}") }
             }
             _ => Ok(()),
         }
     }
+}
+
+/// Whether `what` was made of this status of gRPC, and so has its message.
+#[cfg(feature = "grpc")]
+fn says_status(what: &str, source: &(dyn StdError + 'static)) -> bool {
+    source.downcast_ref::<tonic::Status>().is_some_and(|status| {
+        let (_, said) = Code::split_off(status.message());
+        !said.is_empty() && what.contains(&format!(": {}", text::cut(said, MAX_STATUS)))
+    })
+}
+
+#[cfg(not(feature = "grpc"))]
+const fn says_status(_: &str, _: &(dyn StdError + 'static)) -> bool {
+    false
 }
 
 impl fmt::Display for Error {
@@ -111,10 +145,7 @@ mod tests {
     use std::{io, time::Duration};
 
     use super::*;
-    use crate::{
-        error::{BoxError, Kind},
-        time,
-    };
+    use crate::{error::BoxError, time};
 
     /// An error of another crate, around one of ours.
     #[derive(Debug)]
@@ -176,6 +207,12 @@ mod tests {
             .at_endpoint(&"a:1".into());
         let by = |error: Error| error.by(Some(&"tenant quota".into()));
         assert_eq!(secret.summary(), "[PLUGIN_1206] endpoint `a:1`: plugin error");
+        let unknown = Error::refused(Kind::Unavailable).coded(Some(Code::PLUGIN_1201));
+        let unknown = unknown.message("there is no plugin `secret`");
+        assert_eq!(unknown.summary(), "[PLUGIN_1201] there is no plugin of that name");
+        let shut = Error::refused(Kind::Unavailable).message("secret");
+        assert_eq!(shut.summary(), "[REGISTRY_1901] the service is not available");
+        assert!(Error::refused(Kind::Unavailable).summary().contains("no runtime"));
         let inside = by(Error::refused(Kind::Overloaded)).caused_by(secret.after_attempts(3, None));
         assert_eq!(
             inside.summary(),

@@ -29,6 +29,8 @@ impl Error {
             _ if !self.word.has(Word::BLAMELESS) => Fault::Endpoint,
             Kind::Connection => Fault::Connection,
             Kind::Timeout if !self.is_unsent() => Fault::Cancelled,
+            // That of the last attempt: none of them is evidence.
+            Kind::RetryExhausted => self.last().map_or(Fault::Caller, Self::fault),
             _ => Fault::Caller,
         }
     }
@@ -87,6 +89,22 @@ impl Error {
         error.message("an idle connection had broken").caused_by(source)
     }
 
+    /// Makes the error of a config that cannot work, which `text` says in the words of a program, such as
+    /// `"`module` is not set"`.
+    ///
+    /// For a [`Factory`](crate::plugins::Factory) of your own. The kind is [`Kind::InvalidConfig`], and
+    /// [`is_unsent`](Self::is_unsent) is true. Does not count against an endpoint.
+    ///
+    /// ```
+    /// use tower_upstream::error::{Error, Kind};
+    /// let error = Error::invalid_config("`module` is not set");
+    /// assert!(error.kind() == Kind::InvalidConfig && error.is_unsent());
+    /// assert_eq!(error.to_string(), "[CONFIG_1703] `module` is not set");
+    /// ```
+    pub fn invalid_config(text: impl Into<String>) -> Self {
+        Self::not_sent(Kind::InvalidConfig).message(text.into())
+    }
+
     /// Makes the error of a call that failed because of what its caller sent, such as a body that
     /// broke off.
     ///
@@ -110,6 +128,7 @@ mod tests {
     #[test]
     fn every_error_is_somebodys_fault() {
         let timeout = Error::failed(Kind::Timeout);
+        let exhausted = |last| Error::exhausted(vec![Error::connection("reset")], last);
         for (error, fault) in [
             (Error::refused(Kind::RateLimited), Fault::Guard),
             (Error::failed(Kind::RateLimited), Fault::Endpoint),
@@ -122,6 +141,10 @@ mod tests {
             (timeout.clone(), Fault::Endpoint),
             (timeout.without_blame(), Fault::Cancelled),
             (Error::blameless(Kind::Timeout), Fault::Caller),
+            (exhausted(Error::connection("reset")), Fault::Connection),
+            (exhausted(Error::refused(Kind::CircuitOpen)), Fault::Guard),
+            (exhausted(Error::caller("too long")), Fault::Caller),
+            (exhausted(Error::unsent("refused")), Fault::Endpoint),
         ] {
             assert_eq!(error.fault(), fault, "{error:?}");
         }

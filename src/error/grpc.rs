@@ -85,15 +85,23 @@ impl Error {
 
     /// What tonic finds in an error of ours that has no cause: or else it would call it `UNKNOWN`.
     pub(super) fn as_status(&self) -> &'static Status {
-        static STATUSES: LazyLock<Vec<Status>> = LazyLock::new(|| {
-            let of_kind = |&kind| {
-                let error = Error::failed(kind);
-                Status::new(Code::from(i32::from(error.grpc_code())), error.public_text())
+        static STATUSES: LazyLock<Vec<(&str, Status)>> = LazyLock::new(|| {
+            let unavailable = || Error::failed(Kind::Unavailable);
+            let coded = |code| unavailable().coded(Some(code));
+            let rarer = [
+                coded(super::Code::PLUGIN_1201),
+                coded(super::Code::PLUGIN_1202),
+                unavailable().message(""),
+            ];
+            let of = |error: Error| {
+                let code = Code::from(i32::from(error.grpc_code()));
+                (error.meaning(), Status::new(code, error.public_text()))
             };
-            Kind::ALL.iter().map(of_kind).collect()
+            Kind::ALL.iter().map(|&kind| Error::failed(kind)).chain(rarer).map(of).collect()
         });
         static UNKNOWN: LazyLock<Status> = LazyLock::new(|| Status::unknown(""));
-        let index = Kind::ALL.iter().position(|&kind| kind == self.kind());
-        index.and_then(|index| STATUSES.get(index)).unwrap_or(&UNKNOWN)
+        let meaning = self.meaning();
+        let known = STATUSES.iter().find(|(of, _)| *of == meaning);
+        known.map_or(&*UNKNOWN, |(_, status)| status)
     }
 }

@@ -22,7 +22,7 @@
 //! | [`Service`](Kind::Service) | `PLUGIN_1207` | 502 | sent | look at the source, or take it out: [`downcast`](Error::downcast) |
 //! | [`RetryExhausted`](Kind::RetryExhausted) | `PLUGIN_1203` | that of the last attempt | as its attempts were | look at [`history`](Error::history) |
 //! | [`InvalidConfig`](Kind::InvalidConfig) | `CONFIG_1703` | 500 | not sent | correct the config; the text names the key |
-//! | [`Unavailable`](Kind::Unavailable) | `REGISTRY_1901` | 503 | refused, or not sent | make the first call inside a tokio runtime |
+//! | [`Unavailable`](Kind::Unavailable) | `REGISTRY_1901` | 503 | refused, or not sent | make the first call inside a tokio runtime; of [`Plugins`](crate::plugins::Plugins), read the text |
 //! | [`InvalidRequest`](Kind::InvalidRequest) | `PLUGIN_1208` | 400 | not evidence against the endpoint | correct the request |
 //!
 //! A refused call was never sent, so it may be repeated whatever it does, and it counts against no
@@ -44,6 +44,7 @@
 //! | `SECURITY_1802`, `SECURITY_1806` | an allow-list with mistakes; an audit file that cannot be opened |
 //! | `SECURITY_1804` | the path of a socket leads out of its directory, or through a link |
 //! | `PLUGIN_1004`, `PLUGIN_1006` | a URL, or the path of a socket, that cannot be used |
+//! | `PLUGIN_1201`, `PLUGIN_1202` | a name that no plugin has, over HTTP 404; a plugin that is not enabled |
 //! | `PLUGIN_1008` | no transport for the scheme of an address |
 //!
 //! # Example

@@ -100,6 +100,16 @@ impl<S: Choose<Req>, Req> Journey<S, Req> {
         time::now().saturating_duration_since(self.start)
     }
 
+    /// What ended the call: the limit of the settings, or the deadline that it came with.
+    pub(super) fn time_is_over(&self) -> String {
+        match self.course.attempts.overall {
+            Some(overall) if self.until == Some(time::later(self.start, overall)) => {
+                format!("the call took longer than {overall:?}")
+            }
+            _ => "the deadline of the call passed".to_owned(),
+        }
+    }
+
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(until) = self.until else {
             return Poll::Pending;
@@ -278,7 +288,7 @@ impl<S: Choose<Req>, Req> Journey<S, Req> {
         let failed = |error| Poll::Ready(Err(End::Badly(Err(error))));
         let plan = &ticket.reserve().plan;
         if self.poll_end(cx).is_ready() {
-            let message = format!("the call took longer than {:?}", self.took());
+            let message = self.time_is_over();
             let is_unsent = self.course.is_unsent() && !self.hedging.is_in_flight();
             let error = if is_unsent { Error::not_sent } else { Error::failed };
             let mut error = error(Kind::Timeout).without_blame().message(message);

@@ -1,9 +1,6 @@
 //! What ends an attempt that has no answer: its time, that of the call, and a hedge.
 
-use std::{
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::task::{Context, Poll, ready};
 
 use super::{
     journey::{End, Journey},
@@ -28,9 +25,9 @@ pub(super) enum Late<T> {
 }
 
 /// Says that a call took too long, which `inner` was an attempt of.
-fn late(inner: &impl Chosen, what: &str, limit: Duration) -> Error {
+fn late(inner: &impl Chosen, message: String) -> Error {
     let error = if inner.is_unsent() { Error::not_sent } else { Error::failed };
-    let error = error(Kind::Timeout).message(format!("{what} took longer than {limit:?}"));
+    let error = error(Kind::Timeout).message(message);
     match inner.chosen() {
         Some(member) => error.at_endpoint(member.shared_key()),
         None => error,
@@ -79,7 +76,7 @@ where
                 self.course.deposit_first(&plan.budget);
             }
             // The caller's time is over, which says nothing about the endpoint.
-            let error = late(inner, "the call", self.took()).without_blame();
+            let error = late(inner, self.time_is_over()).without_blame();
             let took = self.took();
             let error = self.course.too_late(error, took, plan);
             return Poll::Ready(Late::Call(End::Badly(Err(error))));
@@ -88,7 +85,8 @@ where
     }
 
     fn late_attempt(&self, inner: &S::Choosing) -> Error {
-        let error = late(inner, "the attempt", self.course.attempts.timeout.unwrap_or_default());
+        let limit = self.course.attempts.timeout.unwrap_or_default();
+        let error = late(inner, format!("the attempt took longer than {limit:?}"));
         if self.is_impatient { error.without_blame() } else { error }
     }
 

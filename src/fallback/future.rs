@@ -107,14 +107,15 @@ where
 }
 
 /// Whether the substitute answers for a call that ended in `error`. Rules judge what an endpoint did, here
-/// as elsewhere. Of a refusal, of a call cut short and of a dead connection no answer came; and what the
-/// caller did would be wrong for the substitute, too.
+/// as elsewhere. Of a refusal, of a call whose time was over and of a dead connection no answer came; and what
+/// else the caller did would be wrong for the substitute, too.
 #[cold]
 fn falls_back<T, E: 'static>(error: &E, classify: &impl Classify<T, E>) -> bool {
     match fault(error) {
         Fault::Guard | Fault::Connection | Fault::Cancelled => true,
         Fault::Endpoint => classify.classify(Err(error)).is_failure(),
-        Fault::Caller => false,
+        // Whether its time passed before anything was sent, or on the way, makes no difference to its caller.
+        Fault::Caller => Error::find(error).is_some_and(Error::is_timeout),
     }
 }
 

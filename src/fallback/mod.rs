@@ -31,14 +31,19 @@
 //! | result of the call | answered by |
 //! |---|---|
 //! | a refusal of a guard, no endpoint, or all endpoints down | the substitute |
-//! | a call that its deadline or [`Attempts::overall`](crate::failover::Attempts::overall) ended; a dead idle connection | the substitute |
+//! | a call that its deadline or [`Attempts::overall`](crate::failover::Attempts::overall) ended, before anything was sent or after; a dead idle connection | the substitute |
 //! | an error or an answer that the [`Classify`](crate::outcome::Classify) rule counts as a failure | the substitute |
-//! | an error that the caller caused: an invalid request, a misused client, a deadline that had passed before the call | the service: the error passes |
+//! | an error that the caller caused: an invalid request, a misused client | the service: the error passes |
 //! | any other error or answer | the service |
 //!
 //! The default rule is [`ErrIsFailure`](crate::outcome::ErrIsFailure): every `Err` is a failure, unless a
 //! plugin answered it; every response is a success. So plain HTTP responses need `HttpClassify` (feature
 //! `http`), or a 500 passes. A closure sees each error before it answers, and may return it instead.
+//!
+//! # When it answers
+//! Once the service has ended. A service that is not ready is waited for: above a balancer none of whose endpoints
+//! can be used, that takes up to [`fail_fast_after`](crate::balance::BalanceConfig::fail_fast_after), a second
+//! by default, also for a call whose deadline is earlier.
 //!
 //! # Where it stands
 //! Above a balancer, or over one client. Between failover and balancer it compiles, and it passes

@@ -230,7 +230,8 @@ where
 
 /// Whose fault `error` is.
 pub(crate) fn fault<E: 'static>(error: &E) -> Fault {
-    Error::outline(error).fault()
+    // Of ours by all that it knows.
+    Error::find(error).map_or_else(|| Error::outline(error).fault(), Error::fault)
 }
 
 /// Whether `error` is what a plugin answered.

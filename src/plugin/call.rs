@@ -41,7 +41,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Call<T> {
     body: T,
-    created: Instant,
+    pub(crate) created: Instant,
     number: u64,
     attempt: u32,
     idempotent: bool,

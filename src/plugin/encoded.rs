@@ -11,6 +11,10 @@ use serde_json::value::RawValue;
 use super::wire::{data, misread, to_json, unwritable};
 use crate::error::Error;
 
+/// Why a message is not sent where JSON is.
+const NOT_JSON: &str = "it is a protobuf message, and this plugin takes JSON (for messages there are \
+                        `Plugins::register_grpc` and `GrpcTransport::native`)";
+
 /// Body of a [`Call`](super::Call) or [`Reply`](super::Reply) that is encoded already, with its format.
 ///
 /// A stack over `Call<Encoded>` serves plugins of any types: they share its connections, breakers and sets.
@@ -167,7 +171,7 @@ impl Serialize for Encoded {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &self.0 {
             Body::Json(raw) => raw.serialize(serializer),
-            Body::Protobuf(_) => Err(S::Error::custom("it is a protobuf message")),
+            Body::Protobuf(_) => Err(S::Error::custom(NOT_JSON)),
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use super::call::Call;
+#[cfg(feature = "config")]
+use crate::time::{self, Instant};
 use crate::{
     connect::AtEndpoint,
     decision::{Decision, Explain},
@@ -81,12 +83,14 @@ impl<T> Reply<T> {
         &self.request_id
     }
 
-    /// Returns the metadata, sorted by key.
+    /// Returns the metadata, sorted by key. A reply of [plugins](crate::plugins) that a `fallback` gave has
+    /// `fallback: true` among it.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata
     }
 
-    /// Returns the key of the endpoint that answered.
+    /// Returns the key of the endpoint that answered; `None` if none did, as for a value or a kept reply that a
+    /// `fallback` gave.
     pub fn endpoint(&self) -> Option<&str> {
         self.endpoint.as_deref()
     }
@@ -96,7 +100,7 @@ impl<T> Reply<T> {
         self.endpoint.as_ref()
     }
 
-    /// Returns the number of attempts that were made.
+    /// Returns the number of attempts that were made; 0 if a `fallback` answered before the first.
     pub fn attempts(&self) -> u32 {
         self.attempts
     }
@@ -127,6 +131,17 @@ impl<T> Reply<T> {
         self
     }
 
+    /// Records that it stands for the answer of an endpoint: what it tells is of the call that got it, made
+    /// `attempts` times since `created`.
+    #[cfg(feature = "config")]
+    pub(crate) fn instead(mut self, attempts: u32, created: Instant) -> Self {
+        (self.endpoint, self.decision) = (None, None);
+        self.request_id = String::new();
+        self.attempts = attempts;
+        self.duration = time::now().saturating_duration_since(created);
+        self
+    }
+
     /// Records the key of the endpoint that answered. For transports.
     ///
     /// A [`NameEndpointLayer`](crate::connect::NameEndpointLayer) does it for any service.
@@ -150,8 +165,9 @@ impl<T> Reply<T> {
 }
 
 impl<T> AtEndpoint for Reply<T> {
+    /// What was noted nearer to the endpoint stays.
     fn at_endpoint(self, key: &Arc<str>) -> Self {
-        self.at_endpoint(key.clone())
+        if self.endpoint.is_some() { self } else { self.at_endpoint(key.clone()) }
     }
 }
 

@@ -81,7 +81,7 @@ impl HealthStatus {
     ///
     /// Unhealthy if one of them is unhealthy or offline; otherwise degraded if one is; otherwise healthy,
     /// also if there are none, or none was checked yet. The message is `All components healthy`, or
-    /// `Issues detected: ` and the messages of those that are not healthy.
+    /// `Issues detected: ` and the messages of those that are not healthy. `last_check` is the latest of all.
     ///
     /// # Bounds
     /// At most 32 messages are joined; of the rest the message tells the number.
@@ -101,7 +101,9 @@ impl HealthStatus {
         /// So that the message of a large set can be read, and is bounded.
         const MAX_ISSUES: usize = 32;
         let (mut status, mut messages, mut issues) = (PluginStatus::Healthy, Vec::new(), 0);
+        let mut last_check = None;
         for part in parts {
+            last_check = last_check.max(part.last_check);
             match part.status {
                 PluginStatus::Unknown | PluginStatus::Healthy => continue,
                 PluginStatus::Degraded if status == PluginStatus::Unhealthy => {}
@@ -123,7 +125,7 @@ impl HealthStatus {
                 format!("Issues detected: {}; and {more} more", messages.join("; "))
             }
         };
-        Self::new(status).with_message(message)
+        Self { last_check, ..Self::new(status).with_message(message) }
     }
 
     /// Reads the answer of a plugin. `None` if it has no status; a status is a number or a name. Other
@@ -305,6 +307,12 @@ mod tests {
                 (PluginStatus::Unhealthy, format!("Issues detected: {0}; cold; {0}", one.message))
             );
         }
+        let at = |seconds| {
+            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+            HealthStatus::healthy().checked_at(time, Duration::ZERO)
+        };
+        let last = HealthStatus::overall([&at(1), &at(3), &at(2), &unknown]).last_check;
+        assert_eq!(last, at(3).last_check);
         let many = vec![&ill; 10_000];
         let (_, message) = overall(&many);
         assert!(message.ends_with("ill; and 9968 more") && message.len() < 500, "{message}");

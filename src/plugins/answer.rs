@@ -17,11 +17,13 @@ use crate::{
     error::{Code, Error, Kind},
     fallback::{Backup, BackupFuture, Cached, Substitute},
     plugin::{Call, Reply},
+    time::Instant,
 };
 
 /// What answers in place of a plugin, by its `fallback` section.
 ///
-/// The reply has `fallback: true` among its metadata.
+/// The reply has `fallback: true` among its metadata. Its attempts and its duration are those of the call that gets
+/// it. A default and a kept reply come from no [endpoint](Reply::endpoint).
 ///
 /// With `cached` it is the last good answer to a call with the same body, headers and
 /// [credentials](Call::with_credentials), so that no caller gets what was meant for another one. The headers
@@ -62,7 +64,9 @@ type Last<Req, Res> =
 /// What is kept of a call.
 enum Kept<Req> {
     Nothing,
-    Key(Option<Vec<u8>>),
+    /// When it was created.
+    Time(Instant),
+    Key(Option<Vec<u8>>, Instant),
     Copy(Option<Call<Req>>),
 }
 
@@ -113,24 +117,29 @@ impl<Req: Request, Res: Response> Substitute<Call<Req>> for Answer<Req, Res> {
     #[inline]
     fn keep(&self, call: &Call<Req>) -> KeptOf<Req> {
         KeptOf(match &self.how {
-            How::None | How::Default(_) => Kept::Nothing,
-            How::Last(last) => Kept::Key(last.keep(call)),
+            How::None => Kept::Nothing,
+            How::Default(_) => Kept::Time(call.created),
+            How::Last(last) => Kept::Key(last.keep(call), call.created),
             How::Plugin(plugin) => Kept::Copy(plugin.keep(call)),
         })
     }
 
     #[inline]
     fn observe(&self, kept: KeptOf<Req>, reply: &Reply<Res>) {
-        if let (How::Last(last), Kept::Key(key)) = (&self.how, kept.0) {
+        if let (How::Last(last), Kept::Key(key, _)) = (&self.how, kept.0) {
             last.observe(key, reply);
         }
     }
 
     fn substitute(&self, kept: KeptOf<Req>, error: Error) -> AnswerFuture<Req, Res> {
+        let attempts = error.attempts();
         let of = match (&self.how, kept.0) {
-            (How::Default(reply), _) => Of::Ready { result: Some(Ok(reply.clone())) },
-            (How::Last(last), Kept::Key(key)) => {
-                Of::Ready { result: Some(last.substitute(key, error).into_inner()) }
+            (How::Default(reply), Kept::Time(created)) => {
+                Of::Ready { result: Some(Ok(reply.clone().instead(attempts, created))) }
+            }
+            (How::Last(last), Kept::Key(key, created)) => {
+                let result = last.substitute(key, error).into_inner();
+                Of::Ready { result: Some(result.map(|reply| reply.instead(attempts, created))) }
             }
             (How::Plugin(plugin), Kept::Copy(copy)) => {
                 Of::Plugin { inner: plugin.substitute(copy, error) }
@@ -141,7 +150,7 @@ impl<Req: Request, Res: Response> Substitute<Call<Req>> for Answer<Req, Res> {
     }
 }
 
-/// What an [`Answer`] keeps of a call: nothing, its key, or a copy of it.
+/// What an [`Answer`] keeps of a call: nothing, when it was created, its key, or a copy of it.
 pub struct KeptOf<Req>(Kept<Req>);
 
 pin_project! {
@@ -211,7 +220,8 @@ impl<Req> fmt::Debug for KeptOf<Req> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
             Kept::Nothing => "KeptOf(nothing)",
-            Kept::Key(_) => "KeptOf(key)",
+            Kept::Time(_) => "KeptOf(time)",
+            Kept::Key(..) => "KeptOf(key)",
             Kept::Copy(_) => "KeptOf(copy)",
         })
     }

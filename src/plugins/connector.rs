@@ -7,6 +7,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
+use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::{
     boxed::{BoxUpstream, BoxUpstreamFuture},
-    connect::Connect,
+    connect::{Connect, NameEndpointLayer},
     error::{BoxError, Error},
     member::Member,
     plugin::{Call, HealthStatus, PluginHealth, PluginStatus, Reply},
@@ -24,7 +25,7 @@ use crate::{
 
 /// How the endpoints of a plugin are reached: by a transport of this crate, or by any connector.
 ///
-/// What a [`Factory`](super::Factory) makes.
+/// What a [`Factory`](super::Factory) makes. Replies that do not name their endpoint get its key.
 ///
 /// # Example
 /// ```
@@ -57,6 +58,7 @@ impl<Req: Request, Res: Response> AnyConnector<Req, Res> {
         <C::Service as Service<Call<Req>>>::Error: Into<BoxError> + 'static,
         <C::Service as Service<Call<Req>>>::Future: Send + 'static,
     {
+        let connector = NameEndpointLayer::new().layer(connector);
         let make = move |member: &Arc<Member>| {
             let service = BoxUpstream::new(connector.connect(member));
             AnyService { service, health: None }
@@ -86,9 +88,10 @@ impl<Req: Request, Res: Response> AnyConnector<Req, Res> {
         <C::Service as Service<Call<Req>>>::Error: Into<BoxError> + 'static,
         <C::Service as Service<Call<Req>>>::Future: Send + 'static,
     {
+        let connector = NameEndpointLayer::new().layer(connector);
         let make = move |member: &Arc<Member>| {
             let service = connector.connect(member);
-            let asked = service.clone();
+            let asked = service.get_ref().clone();
             let ask = move || -> BoxFuture<'static, HealthStatus> {
                 let asked = asked.clone();
                 Box::pin(async move { asked.health().await })
@@ -119,6 +122,12 @@ impl<Req: Request, Res: Response> AnyConnector<Req, Res> {
             Way::BuiltIn(_) => true,
             Way::Any { is_built_in, .. } => *is_built_in,
         }
+    }
+
+    /// Whether its messages are Protocol Buffers.
+    #[cfg(feature = "grpc")]
+    pub(super) fn is_native(&self) -> bool {
+        matches!(&self.way, Way::Any { is_built_in: true, .. })
     }
 
     /// Returns whether the health of its services can be checked.

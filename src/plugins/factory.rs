@@ -18,7 +18,9 @@ use crate::{
 
 /// Makes the connector of a plugin, by its config.
 ///
-/// It is looked up by the `type` of a plugin, and then by its `transport`. A closure
+/// It is looked up by the `type` of a plugin, and then by its `transport`. Of a transport of its own, the text of
+/// an endpoint is its [`key`](crate::Endpoint::key): what is no URL or `host:port`, such as `tax.wasm`, has the
+/// [`address`](crate::Endpoint::address) `in-process:1`, which means nothing. A closure
 /// `Fn(&PluginConfig) -> Result<AnyConnector<_, _>, BoxError>` is a factory.
 ///
 /// It may look at the [`Plugins`](super::Plugins) that it makes one for, and shut them down. All other changes of them are
@@ -56,7 +58,7 @@ pub trait Factory<Req, Res>: Send + Sync + 'static {
     /// Checks the config of a plugin, before it is made. Default: every config is fine.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// What is wrong with it, such as an [`Error::invalid_config`].
     fn validate(&self, plugin: &PluginConfig) -> Result<(), Error> {
         let _ = plugin;
         Ok(())
@@ -91,7 +93,8 @@ impl<Req: Request, Res: Response> Factories<Req, Res> {
     ) -> Result<(), Error> {
         let known = self.names();
         if let Some(twice) = names.iter().find(|name| known.contains(name)) {
-            return Err(of_factory(format!("there is a factory `{twice}` already"), &known));
+            let text = format!("there is a factory `{twice}` already");
+            return Err(of_factory(text, "", &known));
         }
         self.by_name.extend(names.into_iter().map(|name| (name, factory.clone())));
         Ok(())
@@ -131,7 +134,9 @@ impl<Req: Request, Res: Response> Factories<Req, Res> {
                 ("", "") => Err(Error::not_sent(Kind::InvalidConfig)
                     .coded(Some(Code::PLUGIN_1002))
                     .message(format!("no `transport`: there are `{}`", known.join("`, `")))),
-                ("", kind) => Err(of_factory(format!("no factory for the type `{kind}`"), &known)),
+                ("", kind) => {
+                    Err(of_factory(format!("no factory for the type `{kind}`"), kind, &known))
+                }
                 (transport, _) if self.is_built_in(plugin) => {
                     let _ = transport;
                     BuiltIn::new(plugin, defaults, sections, settings).map(AnyConnector::built_in)
@@ -173,12 +178,11 @@ fn said(panic: &(dyn Any + Send)) -> &str {
 }
 
 #[cold]
-fn of_factory(what: String, known: &[String]) -> Error {
-    let wanted = what.rsplit('`').nth(1).unwrap_or_default();
-    let hint = did_you_mean(wanted, known).unwrap_or_default();
+fn of_factory(what: String, wanted: &str, known: &[String]) -> Error {
+    let hint = did_you_mean(wanted, known).map(|hint| format!("{hint} ")).unwrap_or_default();
     Error::not_sent(Kind::InvalidConfig)
         .coded(Some(Code::REGISTRY_1904))
-        .message(format!("{what}; {hint} there are `{}`", known.join("`, `")))
+        .message(format!("{what}; {hint}there are `{}`", known.join("`, `")))
 }
 
 #[cold]

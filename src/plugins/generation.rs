@@ -44,6 +44,9 @@ pub(super) struct Made<Req, Res> {
     pub(super) sessions: Sessions,
     /// Whether its transport is one of this crate.
     pub(super) is_built_in: bool,
+    /// Whether its messages are Protocol Buffers.
+    #[cfg(feature = "grpc")]
+    pub(super) is_native: bool,
     endpoints: AnyDiscover,
 }
 
@@ -63,8 +66,19 @@ impl<Req: Request, Res: Response> Made<Req, Res> {
             Layers::of(sections, endpoints.clone(), fallback, &sessions, check, has_health)?;
         let layers = layers.named(name);
         let (scope, is_built_in) = (sections.circuit_breaker.scope, connector.is_built_in());
+        #[cfg(feature = "grpc")]
+        let is_native = connector.is_native();
         let service = layers.layer(connector);
-        Ok(Self { layers, service, scope, sessions, is_built_in, endpoints })
+        Ok(Self {
+            layers,
+            service,
+            scope,
+            sessions,
+            is_built_in,
+            #[cfg(feature = "grpc")]
+            is_native,
+            endpoints,
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! What there is to see of a plugin.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use super::{
     body::{Request, Response},
@@ -38,11 +38,7 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
     /// Returns the health of all plugins together, that of the worst.
     pub fn health(&self) -> HealthStatus {
         let all = self.list();
-        let named = all.into_iter().map(|(name, status)| {
-            let message = format!("{name}: {}", status.message);
-            status.with_message(message)
-        });
-        HealthStatus::overall(&named.collect::<Vec<_>>())
+        together(&all)
     }
 
     /// Returns the state of each circuit, by the name of its plugin and the key of its endpoint, which is empty
@@ -115,6 +111,15 @@ impl<Req: Request, Res: Response> Plugins<Req, Res> {
     }
 }
 
+/// Of several, each with its name.
+fn together<K: fmt::Display>(statuses: &BTreeMap<K, HealthStatus>) -> HealthStatus {
+    let named = statuses.iter().map(|(name, status)| {
+        let message = format!("{name}: {}", status.message);
+        status.clone().with_message(message)
+    });
+    HealthStatus::overall(&named.collect::<Vec<_>>())
+}
+
 fn health<Req, Res>(of: &Generation<Req, Res>) -> HealthStatus {
     match &of.stack {
         Err(error) => HealthStatus::new(PluginStatus::Offline).with_message(error.what()),
@@ -122,7 +127,7 @@ fn health<Req, Res>(of: &Generation<Req, Res>) -> HealthStatus {
             let statuses = made.layers.health.monitor().statuses();
             match statuses.values().all(|status| status.status == PluginStatus::Unknown) {
                 true => HealthStatus::new(PluginStatus::Unknown).with_message("not checked yet"),
-                false => HealthStatus::overall(statuses.values()),
+                false => together(&statuses),
             }
         }
     }

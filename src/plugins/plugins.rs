@@ -28,6 +28,8 @@ use crate::{
 ///
 /// Clones are handles to the same plugins. `Req` and `Res` are the bodies of calls and replies; with
 /// [`Encoded`](crate::plugin::Encoded) for both, plugins of different types stand beside each other, see [`typed`](Self::typed).
+/// `Req` must be `Serialize + Clone`, and `Res` must be `Serialize + DeserializeOwned + Clone`: a `cached` fallback
+/// counts its bytes and gives it again. [`Request`](super::Request) and [`Response`](super::Response) have all bounds.
 ///
 /// Making plugins connects to nothing and starts no process: that comes with the first call.
 ///

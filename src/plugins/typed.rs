@@ -10,7 +10,7 @@ use super::{plugins::Plugins, upstream::Upstream};
 use crate::{
     codec::Protobuf,
     config::{PluginConfig, Sections},
-    error::Error,
+    error::{Code, Error, Quoted},
     transport::GrpcTransport,
 };
 use crate::{
@@ -87,11 +87,13 @@ impl Plugins<Encoded, Encoded> {
     {
         let name = plugin.name.clone();
         self.program.register(plugin, Some(Box::new(native)))?;
-        self.typed_grpc(&name).ok_or_else(|| self.unknown(&name))
+        self.get(&name)
+            .map(|upstream| CodecLayer::protobuf().layer(upstream))
+            .ok_or_else(|| self.unknown(&name))
     }
 
     /// Returns the plugin of that name, which was registered with [`register_grpc`](Self::register_grpc), as a
-    /// service of these messages.
+    /// service of these messages; `None` if there is none, or if it speaks JSON, as all plugins from a file do.
     ///
     /// ```
     /// use tower_upstream::{plugin::Encoded, plugins::Plugins};
@@ -104,6 +106,13 @@ impl Plugins<Encoded, Encoded> {
         A: prost::Message,
         B: prost::Message + Default,
     {
+        let place = self.program.names.get(name)?;
+        let current = place.core().current();
+        let speaks_json = current.core().made().is_some_and(|made| !made.is_native);
+        drop((place, current));
+        if speaks_json {
+            return None;
+        }
         self.get(name).map(|upstream| CodecLayer::protobuf().layer(upstream))
     }
 }
@@ -114,9 +123,16 @@ fn native(
     plugin: &PluginConfig,
     sections: &Sections,
 ) -> Result<AnyConnector<Encoded, Encoded>, Error> {
-    if !plugin.transport.starts_with("grpc")
-        || built_in::missing_feature(&plugin.transport).is_some()
-    {
+    if !["grpc", "grpc-tls"].contains(&&*plugin.transport) {
+        let transport = Quoted(&plugin.transport);
+        let text = format!(
+            "plugin `{}`: its messages are Protocol Buffers, so its `transport` must be `grpc` or `grpc-tls`, \
+             not `{transport}`",
+            plugin.name
+        );
+        return Err(Error::invalid_config(text).coded(Some(Code::PLUGIN_1008)));
+    }
+    if built_in::missing_feature(&plugin.transport).is_some() {
         let names = built_in::names().filter(|name| name.starts_with("grpc"));
         return Err(built_in::unknown(
             &plugin.transport,

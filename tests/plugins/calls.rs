@@ -41,6 +41,9 @@ async fn an_unknown_name_is_answered_with_the_nearest_one() {
         let error = plugins.call(name, Call::new(1)).await.unwrap_err();
         assert_eq!((error.code(), error.is_unsent()), (Code::PLUGIN_1201, true));
         assert!(error.to_string().contains("did you mean `tax`?"), "{error}");
+        let response: http::Response<String> = error.into_response();
+        assert_eq!(response.status(), 404);
+        assert_eq!(response.body(), "[PLUGIN_1201] there is no plugin of that name");
     }
     let error = plugins.unregister("insurance").unwrap_err();
     assert_eq!(error.code(), Code::PLUGIN_1201);

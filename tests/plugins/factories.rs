@@ -26,7 +26,7 @@ async fn a_factory_is_found_by_the_type_and_then_by_the_transport() {
             // Every section is there.
             assert!(plugin.retry.is_some() && plugin.fallback.is_some());
             if plugin.options.is_empty() {
-                Err(Error::from_service("no options".to_owned()))
+                Err(Error::invalid_config("no options"))
             } else {
                 Ok(())
             }
@@ -52,13 +52,20 @@ async fn a_factory_is_found_by_the_type_and_then_by_the_transport() {
         plugins.call(name, Call::new(1)).await.unwrap();
     }
     assert_eq!((own.seen().len(), other.seen().len()), (3, 0));
-    let refused = Config::default().with_plugin(tax(json!({ "transport": "pipe" })));
-    assert!(plugins.apply(refused).unwrap_err().to_string().contains("no options"));
+    // Each of them says what is wrong.
+    let refused = ["tax", "vat"].into_iter().fold(Config::default(), |config, name| {
+        config.with_plugin(tax(json!({ "name": name, "transport": "pipe" })))
+    });
+    let said = plugins.apply(refused).unwrap_err().to_string();
+    assert_eq!(said, "[CONFIG_1703] plugin `tax`: no options; plugin `vat`: no options");
+    // What a reply does not say of its endpoint is known.
+    assert_eq!(plugins.call("a", Call::new(1)).await.unwrap().endpoint(), Some("a"));
     for taken in ["own", "pipe", "http"] {
         let again = |_: &PluginConfig| Err("never".into());
         let error = plugins.register_factory(taken, again).unwrap_err();
         assert_eq!(error.code(), Code::REGISTRY_1904);
         assert!(error.to_string().contains("`world`"), "{error}");
+        assert!(!error.to_string().contains("did you mean"), "{error}");
     }
 }
 

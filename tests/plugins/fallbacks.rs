@@ -1,6 +1,12 @@
 use serde_json::json;
-use tokio::time::sleep;
-use tower_upstream::{Call, auth::Credentials, config::Config, error::Code, plugins::Plugins};
+use tokio::time::{Instant, sleep};
+use tower_upstream::{
+    Call,
+    auth::Credentials,
+    config::Config,
+    error::{Code, Kind},
+    plugins::Plugins,
+};
 
 use crate::world::{World, ms, tax};
 
@@ -47,6 +53,44 @@ async fn the_last_good_answer_to_the_same_request_is_kept_for_a_time() {
     assert!(answer(&plugins, 4).await.is_err());
     sleep(ms(60_001)).await;
     assert!(answer(&plugins, 3).await.is_err(), "too old");
+}
+
+/// Plugins with two endpoints, and an answer that is kept of one of them.
+async fn cut_off(world: &World) -> Plugins<u64, String> {
+    let plugins = world.tax(json!({
+        "endpoints": ["a", "b"], "fallback": "cached", "timeout": "500ms",
+        "circuit_breaker": { "failures": 1 }, "retry": { "attempts": 3, "initial_interval": "10ms" },
+    }));
+    let reply = plugins.call("tax", Call::new(1).with_id("r-1")).await.unwrap();
+    assert!(reply.metadata().is_empty() && reply.endpoint().is_some());
+    for key in ["a", "b"] {
+        world.cut_off(key);
+    }
+    plugins
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_whose_time_is_over_before_it_reached_an_endpoint_has_a_substitute() {
+    let world = World::default();
+    let plugins = cut_off(&world).await;
+    // Both circuits open, so the third attempt waits for an endpoint until the deadline.
+    let error = plugins.call("tax", Call::new(2)).await.unwrap_err();
+    assert_eq!((error.kind(), error.attempts(), error.is_unsent()), (Kind::Timeout, 3, true));
+    assert!(error.to_string().contains("the deadline of the call passed"), "{error}");
+    let world = World::default();
+    let plugins = cut_off(&world).await;
+    // The first call finds closed circuits, the second one waits until its time is over.
+    for attempts in [3, 0] {
+        let before = Instant::now();
+        let reply = plugins.call("tax", Call::new(1)).await.unwrap();
+        let took = before.elapsed();
+        assert!(reply.metadata()["fallback"] == "true" && took >= ms(500), "{took:?}");
+        assert!(["a 1", "b 1"].contains(&&**reply.body()));
+        // It tells of this call, and that no endpoint answered.
+        let told = (reply.endpoint(), reply.attempts(), reply.duration());
+        assert_eq!(told, (None, attempts, took));
+        assert!(reply.request_id().is_empty() && reply.decision().is_none());
+    }
 }
 
 #[tokio::test(start_paused = true)]

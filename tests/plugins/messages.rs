@@ -135,6 +135,7 @@ async fn one_call_registers_a_client_of_the_messages_of_a_tonic_server() {
     assert_eq!(reply.body().gross, 0);
     let error = registered.oneshot(Call::new(Ask { net: 13 })).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Plugin);
+    assert_eq!(error.to_string().matches("thirteen").count(), 1, "{error}");
     assert_eq!(error.downcast::<Status>().unwrap().message(), "thirteen");
 
     // By its name, and with what a reload leaves alone.
@@ -142,6 +143,15 @@ async fn one_call_registers_a_client_of_the_messages_of_a_tonic_server() {
     let by_name = plugins.typed_grpc::<Ask, Answer>("tax").unwrap();
     assert_eq!(by_name.oneshot(Call::new(Ask { net: 4 })).await.unwrap().body().gross, 8);
     assert!(plugins.typed_grpc::<Ask, Answer>("vat").is_none());
+    // One of a file speaks JSON, and says what to do about a message.
+    let vat = tax(json!({
+        "name": "vat", "transport": "grpc", "endpoint": server.address.to_string(),
+    }));
+    plugins.apply(Config::default().with_plugin(vat)).unwrap();
+    assert!(plugins.typed_grpc::<Ask, Answer>("vat").is_none());
+    let message = Call::new(Encoded::protobuf(&b"7"[..]));
+    let error = plugins.call("vat", message).await.unwrap_err();
+    assert!(error.is_unsent() && error.to_string().contains("`Plugins::register_grpc`"), "{error}");
     assert_eq!(
         plugins.register_grpc::<Ask, Answer>(config).unwrap_err().code(),
         Code::REGISTRY_1901
@@ -163,7 +173,8 @@ async fn another_type_is_the_callers_mistake() {
     let error = json.oneshot(Call::new(1)).await.unwrap_err();
     assert!(error.is_unsent() && error.to_string().contains("JSON"), "{error}");
     registered.oneshot(Call::new(Ask { net: 1 })).await.unwrap();
-    for (transport, known) in [("http", "`grpc`"), ("", "`grpc`")] {
+    for (transport, known) in [("http", "must be `grpc` or `grpc-tls`, not `http`"), ("", "`grpc`")]
+    {
         let config = tax(json!({ "name": "vat", "transport": transport }));
         let error = plugins.register_grpc::<Ask, Answer>(config).unwrap_err();
         assert_eq!(error.code(), Code::PLUGIN_1008);

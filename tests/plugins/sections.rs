@@ -92,7 +92,10 @@ async fn what_is_not_enabled_lets_pass_until_it_is_switched_on_in_place() {
     health.update(&health.config().with_enabled(true)).unwrap();
     sleep(ms(60_000)).await;
     assert!(world.checks() > 5, "{}", world.checks());
-    assert_eq!(plugins.list()["tax"].status.as_str(), "unhealthy");
+    let found = &plugins.list()["tax"];
+    assert_eq!(found.status.as_str(), "unhealthy");
+    assert!(found.message.starts_with("Issues detected: a: "), "{}", found.message);
+    assert!(found.last_check.is_some());
 }
 
 #[tokio::test(start_paused = true)]

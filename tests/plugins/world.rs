@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use tokio::time::sleep;
 use tower::Service;
 use tower_upstream::{
-    BoxError, Call, Endpoint, Reply,
+    BoxError, Call, Endpoint, Error, Reply,
     config::{Config, PluginConfig},
     connect_fn,
     plugin::{HealthStatus, PluginHealth},
@@ -28,6 +28,7 @@ pub(crate) struct World(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     failing: BTreeSet<String>,
+    unreachable: BTreeSet<String>,
     slow: BTreeMap<String, Duration>,
     seen: Vec<Seen>,
     connected: usize,
@@ -51,6 +52,11 @@ impl World {
         } else {
             failing.remove(key)
         };
+    }
+
+    /// Nothing is sent to it any more.
+    pub(crate) fn cut_off(&self, key: &str) {
+        self.0.lock().unwrap().unreachable.insert(key.to_owned());
     }
 
     pub(crate) fn slow(&self, key: &str, time: Duration) {
@@ -97,6 +103,9 @@ impl World {
     async fn answer(&self, key: String, call: Call<u64>) -> Result<Reply<String>, BoxError> {
         let (fails, slow) = {
             let mut state = self.0.lock().unwrap();
+            if state.unreachable.contains(&key) {
+                return Err(Error::unsent("refused").into());
+            }
             let (body, attempt) = (*call.body(), call.attempt());
             let seen = Seen { key: key.clone(), body, attempt, timeout: call.timeout() };
             state.seen.push(seen);

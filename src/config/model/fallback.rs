@@ -18,6 +18,10 @@ use crate::error::{Error, Kind};
 /// | `cached` | the last good answer to the same request, at most `cache_duration` old |
 /// | any other text | what the plugin of that name answers |
 ///
+/// It answers once the call has ended. While no endpoint can be used, such as when all circuits are open, a call first
+/// waits for one, for up to `fail_fast_after` of the `balance` section, a second by default. The reply has
+/// `fallback: true` among its [metadata](crate::Reply::metadata).
+///
 /// # Example
 /// ```
 /// use tower_upstream::config::FallbackConfig;

@@ -149,10 +149,13 @@ enum Unread {
 fn read_file(path: &Path) -> Result<KubeFile, Unread> {
     use std::io::Read;
     let unreadable = |error: std::io::Error| {
-        let told = mistake(format!("the kubeconfig `{}` cannot be read", path.display()));
+        let told = format!("the kubeconfig `{}` cannot be read", path.display());
         match error.kind() {
-            std::io::ErrorKind::NotFound => Unread::Missing(told.caused_by(error)),
-            _ => Unread::Wrong(told.caused_by(error)),
+            std::io::ErrorKind::NotFound => {
+                let told = told + " (without one, set `address`, or in a cluster `in_cluster`)";
+                Unread::Missing(mistake(told).caused_by(error))
+            }
+            _ => Unread::Wrong(mistake(told).caused_by(error)),
         }
     };
     let mut bytes = Zeroizing::new(Vec::new());

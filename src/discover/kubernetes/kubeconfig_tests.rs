@@ -114,7 +114,8 @@ fn what_cannot_be_used_is_told_with_what_to_do() {
     assert!(of("d", &wrong, &context("other")).unwrap_err().contains("base64"));
     let long = format!("# {}", "x".repeat(MAX_FILE as usize));
     assert!(of("e", &long, &KubernetesConfig::default()).unwrap_err().contains("1048576"));
-    assert!(read(&[folder("f").join("none")], &KubernetesConfig::default()).is_err());
+    let none = read(&[folder("f").join("none")], &KubernetesConfig::default()).unwrap_err();
+    assert!(none.to_string().contains("set `address`, or in a cluster `in_cluster`"), "{none}");
 }
 
 #[test]

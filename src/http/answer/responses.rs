@@ -6,7 +6,7 @@ use http::{
 };
 
 use crate::{
-    error::{Error, Kind},
+    error::{Code, Error, Kind},
     wire::{self, GRPC_MESSAGE, GRPC_PUSHBACK, GRPC_STATUS},
 };
 
@@ -19,6 +19,7 @@ impl Error {
     /// | 503 | every other refusal, and no endpoint that can take the call |
     /// | 504 | a deadline |
     /// | 502 | an endpoint that failed |
+    /// | 404 | a name that no plugin has, code `PLUGIN_1201` |
     /// | 400 | a request that cannot be sent as it is |
     /// | 500 | a config that cannot work |
     ///
@@ -50,12 +51,13 @@ impl Error {
 
     /// What every client may know.
     pub(crate) fn public_text(&self) -> String {
-        format!("[{}] {}", self.code(), self.kind().text())
+        format!("[{}] {}", self.code(), self.meaning())
     }
 
     pub(crate) fn http_status(&self) -> StatusCode {
         match self.kind() {
             Kind::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+            _ if self.is_of_no_plugin() => StatusCode::NOT_FOUND,
             _ if self.is_refused() => StatusCode::SERVICE_UNAVAILABLE,
             Kind::NoEndpoints
             | Kind::AllEndpointsDown
@@ -74,6 +76,11 @@ impl Error {
         }
     }
 
+    /// Whether it asks for a plugin that there is not.
+    fn is_of_no_plugin(&self) -> bool {
+        self.kind() == Kind::Unavailable && self.code() == Code::PLUGIN_1201
+    }
+
     /// The code of gRPC.
     pub(crate) fn grpc_code(&self) -> u16 {
         const UNKNOWN: u16 = 2;
@@ -81,6 +88,7 @@ impl Error {
         const DEADLINE_EXCEEDED: u16 = 4;
         const RESOURCE_EXHAUSTED: u16 = 8;
         const INTERNAL: u16 = 13;
+        const UNIMPLEMENTED: u16 = 12;
         const UNAVAILABLE: u16 = 14;
         match self.kind() {
             Kind::RateLimited | Kind::Overloaded => RESOURCE_EXHAUSTED,
@@ -90,6 +98,7 @@ impl Error {
             // What the last attempt says, since it is the latest news.
             Kind::RetryExhausted => self.last().map_or(UNAVAILABLE, Self::grpc_code),
             Kind::Plugin | Kind::Service | Kind::Transport => UNKNOWN,
+            _ if self.is_of_no_plugin() => UNIMPLEMENTED,
             _ => UNAVAILABLE,
         }
     }
@@ -128,6 +137,9 @@ mod tests {
             (Error::failed(Kind::RateLimited), 429, 8),
             (Error::refused(Kind::CircuitOpen), 503, 14),
             (Error::refused(Kind::Overloaded), 503, 8),
+            (Error::refused(Kind::Unavailable).coded(Some(Code::PLUGIN_1201)), 404, 12),
+            (Error::refused(Kind::Unavailable).coded(Some(Code::PLUGIN_1202)), 503, 14),
+            (Error::refused(Kind::Unavailable), 503, 14),
             (Error::refused(Kind::Timeout), 503, 4),
             (Error::not_sent(Kind::NoEndpoints), 503, 14),
             (Error::failed(Kind::Timeout), 504, 4),

@@ -1,4 +1,11 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use http::Request;
 use tower_layer::Layer;
@@ -13,7 +20,8 @@ use crate::{
 ///
 /// Put it above the failover, and give a clone of it to [`Sticky`](crate::balance::Sticky), which chooses by it.
 /// Set the [name](Self::with_name) and the [path](Self::with_path) before you clone it: a clone with another of them
-/// is about another cookie. [`session`](crate::session) has the rules of sessions.
+/// is about another cookie. A call that comes to the balancer without the layer, or through one of another cookie, has
+/// no session, and one warning is logged. [`session`](crate::session) has the rules of sessions.
 ///
 /// The cookie is `HttpOnly` and `SameSite=Lax`, and by default `Secure`. It holds a hash of the key of an endpoint, by
 /// which that cannot be told, and when the session ends; and it is signed by HMAC-SHA256, together with its name and
@@ -61,6 +69,8 @@ use crate::{
 #[derive(Clone)]
 pub struct SessionCookieLayer {
     terms: Arc<Terms>,
+    /// Whether it was told that calls come without it.
+    is_told: Arc<AtomicBool>,
 }
 
 impl SessionCookieLayer {
@@ -77,7 +87,7 @@ impl SessionCookieLayer {
         let (name, timeout) = ("__upstream".to_owned(), Duration::from_secs(1_800));
         let path = "/".to_owned();
         let terms = Terms { keys: Arc::new(keys), name, path, timeout, secure: true };
-        Ok(Self { terms: Arc::new(terms) })
+        Ok(Self { terms: Arc::new(terms), is_told: Arc::default() })
     }
 
     /// Sets the name of the cookie. Characters that a name cannot have are left out. A cookie of which the name begins
@@ -114,7 +124,8 @@ impl SessionCookieLayer {
         self.with(|terms| terms.timeout = timeout)
     }
 
-    /// Sets whether clients send the cookie over TLS only. Browsers do not keep such a cookie of a site without TLS.
+    /// Sets whether clients send the cookie over TLS only. Browsers do not keep such a cookie of a site without TLS, so
+    /// a proxy that its clients reach by `http://` needs `with_secure(false)`.
     /// Default: true.
     #[must_use]
     pub fn with_secure(self, secure: bool) -> Self {
@@ -129,6 +140,18 @@ impl SessionCookieLayer {
     fn slot<'r, B>(&self, request: &'r Request<B>) -> Option<&'r Slot> {
         let slot = request.extensions().get::<Slot>()?;
         slot.terms.is_alike(&self.terms).then_some(slot)
+    }
+
+    /// Sessions that never begin are noticed late, so it is told, once.
+    #[cold]
+    fn tell_missing(&self) {
+        // Relaxed: it decides of nothing else.
+        if !self.is_told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                cookie = self.terms.name,
+                "calls have no session: put a clone of this `SessionCookieLayer` above the balancer"
+            );
+        }
     }
 }
 
@@ -152,7 +175,10 @@ impl<B> Sessions<Request<B>> for SessionCookieLayer {
     }
 
     fn bind(&self, request: &Request<B>, endpoint: &Arc<str>, is_home: bool) -> Option<Binding> {
-        let slot = self.slot(request)?;
+        let Some(slot) = self.slot(request) else {
+            self.tell_missing();
+            return None;
+        };
         if is_home && slot.is_settled() {
             return None;
         }

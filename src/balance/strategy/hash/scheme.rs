@@ -30,6 +30,10 @@ pub enum HashScheme {
     /// The ring of libketama; weights are the memory of its servers.
     Libketama,
     /// The ring of nginx's `hash ... consistent`, and of pingora.
+    ///
+    /// To share keys with nginx, a key must be the same text. `hash $request_uri` is the path and query as the client
+    /// sent them, `uri().path_and_query()`. `hash $uri` is the path once nginx has decoded `%41`, resolved `..` and
+    /// joined slashes, and so is `uri().path()` only where there is none of these.
     Nginx,
     /// The ring of Skipper. A call goes on along the ring while an endpoint has more than the
     /// [mean](crate::rules::hash::BoundedLoad::mean). Weights do not count.
