@@ -31,8 +31,11 @@ pub(crate) fn expand_all(
             }
         }
         Value::Text(Text { text, is_loose }) => match replaced(text, options) {
-            Ok(Replaced { text: made, is_one }) => {
+            Ok(Replaced { text: made, is_one, unset }) => {
                 *is_loose = is_one;
+                if let Some(name) = unset {
+                    flaws.unset(path, name);
+                }
                 let made = made.into_owned();
                 *text = made;
             }

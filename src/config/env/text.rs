@@ -34,15 +34,17 @@ pub(super) struct Replaced<'t> {
     pub(super) text: Cow<'t, str>,
     /// Whether all of it was one placeholder, so that it may stand for a number, too.
     pub(super) is_one: bool,
+    /// A variable that is not set, and has no default: nothing stands in its place.
+    pub(super) unset: Option<&'t str>,
 }
 
 /// Replaces the placeholders of a text, or says which variable is wrong.
 pub(super) fn replaced<'t>(text: &'t str, options: &EnvOptions) -> Result<Replaced<'t>, String> {
     if !text.contains("${") {
-        return Ok(Replaced { text: text.into(), is_one: false });
+        return Ok(Replaced { text: text.into(), is_one: false, unset: None });
     }
     let (mut made, mut rest) = (String::with_capacity(text.len()), text);
-    let mut is_one = false;
+    let (mut is_one, mut unset) = (false, None);
     while let Some(at) = rest.find("${") {
         let (before, found) = rest.split_at(at);
         if let Some(before) = before.strip_suffix('$') {
@@ -53,7 +55,11 @@ pub(super) fn replaced<'t>(text: &'t str, options: &EnvOptions) -> Result<Replac
         } else if let Some(placeholder) = Placeholder::at(found) {
             is_one = placeholder.length == text.len();
             made.push_str(before);
-            made.push_str(&placeholder.value(options)?);
+            let value = placeholder.value(options)?;
+            if value.is_empty() && placeholder.default.is_none() {
+                unset = unset.or(Some(placeholder.name));
+            }
+            made.push_str(&value);
             rest = &found[placeholder.length..];
         } else {
             made.push_str(before);
@@ -62,7 +68,7 @@ pub(super) fn replaced<'t>(text: &'t str, options: &EnvOptions) -> Result<Replac
         }
     }
     made.push_str(rest);
-    Ok(Replaced { text: made.into(), is_one })
+    Ok(Replaced { text: made.into(), is_one, unset })
 }
 
 struct Placeholder<'t> {
