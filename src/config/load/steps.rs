@@ -7,9 +7,10 @@ use crate::{
         error::{ConfigError, Context, Mistake},
         merge::{drop_absent, fill_in, find, find_mut},
         model::{Config, PluginConfig, Preset, Sections},
+        names::is_same,
         read::Reading,
         rules::{At, Checked, Common, check_defaults, check_file, check_plugin, note_of, notes},
-        value::{Flaw, Flaws, Format, Member, Node, Path, Source, Value, parse},
+        value::{Flaw, Flaws, Format, Member, Node, Path, Place, Source, Value, parse},
     },
     error::Code,
 };
@@ -32,6 +33,7 @@ pub(super) fn load(
     expand_all(&mut root, &Path::Root, &options.env, &mut flaws);
     override_all(&mut root, &options.env, &mut flaws);
     drop_absent(&mut root);
+    set_preset(&mut root, options.preset);
     let preset = find(&root, "preset").and_then(Node::text).filter(|text| *text == "go");
     let preset = preset.map(|_| Preset::Go);
     fill_in(&mut root, &base(preset));
@@ -65,6 +67,17 @@ pub(super) fn load(
         }
         _ => Err(ConfigError::new(flaws, &context)),
     }
+}
+
+/// Writes the preset of the program into a file without one.
+fn set_preset(root: &mut Node, preset: Option<Preset>) {
+    let is_written = find(root, "preset").is_some_and(|node| node.value != Value::Null);
+    let (Some(Preset::Go), false, Some(members)) = (preset, is_written, root.members_mut()) else {
+        return;
+    };
+    members.retain(|member| !is_same(&member.key, "preset"));
+    let node = Node { place: Place::Nowhere, value: Value::text("go") };
+    members.push(Member { key: "preset".to_owned(), key_place: Place::Nowhere, node });
 }
 
 /// The sections of `preset`, which hold where the file has none.
