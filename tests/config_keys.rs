@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde_json::Value;
-use tower_upstream::config::schema;
+use tower_upstream::config::{Config, Format, ReadOptions, env::EnvOptions, schema};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -38,7 +38,7 @@ plugins:
     auth: { method: bearer, token: \"${TAX_TOKEN}\" }
     balance: { strategy: peak-ewma }
     circuit_breaker: { failures: 5, open_for: 5s }
-    health_check: { path: /health, interval: 5s }
+    health_check: { endpoint: /health, interval: 5s }
     rate_limit: { requests_per_second: 1000, burst: 200 }
     fallback: tax-archive
   tax-archive:
@@ -421,4 +421,15 @@ fn the_page_of_the_guide_has_every_key_and_what_its_field_says() {
         committed == page,
         "run this test again with WRITE_KEYS=1, and those of the schema after it"
     );
+}
+
+#[test]
+fn the_example_of_the_page_is_a_file_without_mistakes_and_notes() {
+    let page = fs::read_to_string(Path::new(ROOT).join("src/_guide/config.md")).unwrap();
+    let (_, example) = page.split_once("```yaml\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let env = EnvOptions::default().with_variables([("TAX_TOKEN", "t")]);
+    let options = ReadOptions::default().with_env(env);
+    let config = Config::from_str_with(example, Format::Yaml, &options).unwrap();
+    assert_eq!((config.plugins.len(), config.notes().len()), (2, 0), "{:?}", config.notes());
 }

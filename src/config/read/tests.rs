@@ -105,8 +105,10 @@ fn mistakes_below_a_section_have_their_whole_path() {
         paths(&all),
         ["outlier.interval", "outlier.jitter_percent", "slow_start", "locality"]
     );
-    let all =
-        read::<BudgetConfig>("{\"rule\": \"share\", \"ratio\": \"x\", \"ttl\": 1}", Format::Json);
+    let all = read::<BudgetConfig>(
+        "{\"rule\": \"share\", \"ratio\": \"x\", \"ttl\": \"1s\"}",
+        Format::Json,
+    );
     assert_eq!(paths(&all), ["ratio"]);
     assert!(matches!(all.value, Some(BudgetConfig::Share(_))));
     let all = read::<BudgetConfig>("{\"ratio\": 1}", Format::Json);
