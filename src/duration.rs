@@ -5,6 +5,9 @@ use std::time::{Duration, SystemTime};
 /// Longest Go duration, 292 years.
 const MAX_NANOS: u128 = i64::MAX as u128;
 
+/// A number of nanoseconds below it, a millisecond, is one of another unit.
+pub(crate) const MIN_NUMBER: u64 = 1_000_000;
+
 /// `1m30s`, `1.5µs`, `0s`: what Go's `Duration.String` gives. At most 292 years.
 pub(crate) fn go_duration(duration: Duration) -> String {
     const SECOND: u64 = 1_000_000_000;
@@ -156,6 +159,13 @@ pub(crate) mod serde {
             if u128::from(nanos) > super::MAX_NANOS {
                 return Err(E::invalid_value(de::Unexpected::Unsigned(nanos), &self));
             }
+            if (1..super::MIN_NUMBER).contains(&nanos) {
+                let unit = if nanos < 1_000 { "s" } else { "ms" };
+                return Err(E::custom(format_args!(
+                    "a number is nanoseconds, but {nanos} of them are less than a millisecond; did you mean \
+                     `{nanos}{unit}`?"
+                )));
+            }
             Ok(Duration::from_nanos(nanos))
         }
 
@@ -164,16 +174,17 @@ pub(crate) mod serde {
             /// Above, it may be another one.
             const MAX: f64 = 9_007_199_254_740_992.0;
             if nanos.fract() == 0.0 && (0.0..=MAX).contains(&nanos) {
-                Ok(Duration::from_nanos(nanos as u64))
+                self.visit_u64(nanos as u64)
             } else {
                 Err(E::invalid_value(de::Unexpected::Float(nanos), &self))
             }
         }
 
         fn visit_i64<E: de::Error>(self, nanos: i64) -> Result<Duration, E> {
-            u64::try_from(nanos)
-                .map(Duration::from_nanos)
-                .map_err(|_| E::invalid_value(de::Unexpected::Signed(nanos), &self))
+            match u64::try_from(nanos) {
+                Ok(nanos) => self.visit_u64(nanos),
+                Err(_) => Err(E::invalid_value(de::Unexpected::Signed(nanos), &self)),
+            }
         }
     }
 }

@@ -337,7 +337,7 @@ fn mistakes_name_their_key_and_what_may_stand_there() {
             "invalid type: string \"share\", expected a budget such as `{\"rule\": \"share\", \"ratio\": 0.2}`",
         ),
         (budget, r#"{"rule": "shar"}"#, "`rule`: unknown variant `shar`"),
-        (budget, r#"{"ratio": 0.2}"#, "missing field `rule`"),
+        (budget, r#"{"ratio": 0.2}"#, "needs a `rule`: `share`, `throttle`"),
         (budget, r#"{"rule": "share", "ratio": "x"}"#, "`ratio`: invalid type: string \"x\""),
         (
             budget,
@@ -365,7 +365,7 @@ fn mistakes_name_their_key_and_what_may_stand_there() {
         (
             balance,
             r#"{"slow_start": {"window": 1.5}}"#,
-            "`slow_start.window`: invalid type: floating point `1.5`",
+            "`slow_start.window`: invalid value: floating point `1.5`",
         ),
         (attempts, r#"{"hedge": {"after": "x"}}"#, "`hedge.after`: invalid value: string \"x\""),
         (retry, r#"{"jitter": "x"}"#, "`jitter`: unknown variant `x`"),

@@ -4,8 +4,9 @@
 
 use std::{
     fs,
+    io::Write as _,
     path::PathBuf,
-    process::{Command, Output},
+    process::{Command, Output, Stdio},
 };
 
 use serde_json::{Value, json};
@@ -41,6 +42,7 @@ fn files_are_checked() {
     assert!(
         text(&output.stdout).contains("1:1: [CONFIG_1703] metrics_port: this key has no effect")
     );
+    assert!(text(&output.stdout).ends_with(&format!("{good}: no mistakes, 1 note\n")));
     let output = upstream(&["check", good, bad]);
     assert_eq!(output.status.code(), Some(1));
     assert!(
@@ -55,6 +57,68 @@ fn files_are_checked() {
         assert_eq!(upstream(wrong).status.code(), Some(2), "{wrong:?}");
     }
     fs::remove_dir_all(&directory).unwrap();
+}
+
+fn piped(arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_upstream"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn a_text_from_the_standard_input_is_checked_with_what_the_program_has() {
+    let own = "plugins: {a: {transport: wasm, endpoint: x, fallback: b}}\n";
+    let output = piped(&["check", "-"], own);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = text(&output.stdout);
+    assert!(said.contains("1:26: [PLUGIN_1008] plugins.a.transport: "), "{said}");
+    assert!(said.contains("`Plugins::register_factory`"), "{said}");
+    for arguments in [
+        &["check", "--transport", "wasm", "--plugin", "b", "-"][..],
+        &["check", "--transport=wasm", "--plugin=b", "--format=yaml", "-"],
+    ] {
+        let output = piped(arguments, own);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        assert_eq!(text(&output.stdout), "-: no mistakes\n");
+    }
+    let json = r#"{"plugins": {"a": {"Transport": "http", "ENDPOINT": "http://a"}}}"#;
+    let output = piped(&["check", "--format", "json", "-"], json);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[test]
+fn an_option_that_there_is_not_is_no_file() {
+    for (arguments, said) in [
+        (&["check", "--nonsense", "a.yaml"][..], "there is no option `--nonsense`"),
+        (&["check", "-x"], "there is no option `-x`"),
+        (&["check", "--json=1", "a.yaml"], "there is no option `--json`"),
+        (&["check", "--transport"], "`--transport` needs a value"),
+        (&["check", "--format", "ini", "-"], "[CONFIG_1702]"),
+        (&["--nonsense"], "`--nonsense` is not understood here"),
+        (&[], "it is not said what to do"),
+    ] {
+        let output = upstream(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(text(&output.stderr).starts_with(said), "{arguments:?}: {output:?}");
+        assert!(text(&output.stderr).contains("usage: upstream check"), "{arguments:?}");
+    }
+    for arguments in [&["--help"][..], &["check", "--help"], &["check", "a.yaml", "-h"], &["help"]]
+    {
+        let output = upstream(arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(text(&output.stdout).starts_with("usage: upstream check"), "{arguments:?}");
+    }
+    // After `--` all are files.
+    let output = upstream(&["check", "--", "--help"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let version = format!("upstream {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(text(&upstream(&["--version"]).stdout), version);
 }
 
 #[test]
@@ -106,7 +170,10 @@ fn a_file_that_must_not_be_read_says_so() {
     };
     mode(&directory, 0o755);
     let (program, file) = (directory.join("upstream"), directory.join("plugins.yaml"));
-    fs::copy(env!("CARGO_BIN_EXE_upstream"), &program).unwrap();
+    // By a process of its own: a child that another test starts just now would hold the copy open for writing, and
+    // what is open for writing cannot run.
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_upstream")).arg(&program).status();
+    assert!(copied.unwrap().success());
     mode(&program, 0o755);
     fs::write(&file, "plugins: {a: {transport: http, endpoint: 'http://a'}}\n").unwrap();
     mode(&file, 0o000);

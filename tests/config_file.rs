@@ -661,6 +661,52 @@ fn keys_without_effect_are_notes() {
 }
 
 #[test]
+fn what_is_hardly_meant_is_a_note() {
+    let text = "log_level: inof
+plugins:
+  a:
+    transport: http
+    endpoints: [{address: 'http://10.0.0.1', id: tax-1}, 'http://10.0.0.2:80']
+    balance: {weights: {tax-1: 2, 'http://10.0.0.2:80': 3, tax-7: 1}}
+    auth: {method: bearer, token: t}
+  b: {transport: http, endpoint: 'http://localhost:1', auth: {method: bearer, token: t}}
+  c: {transport: https, endpoint: 'https://c', auth: {method: bearer, token: t}}
+  d: {transport: http, endpoint: 'http://d', auth: {method: bearer, token: t, allow_plaintext: true}}
+  e: {transport: grpc, endpoint: 'e:50051', auth: {method: api-key, api_key: k}}
+  f: {transport: grpc-tls, endpoint: 'f:50051', auth: {method: api-key, api_key: k}}
+  g: {transport: http, discover: {dns: {}, service: 'http://g'}, balance: {weights: {x: 1}}}
+  h: {transport: wasm, endpoint: 'http://h', auth: {method: bearer, token: t}, balance: {weights: {x: 1}}}
+";
+    let options = ReadOptions::default().with_transports(["wasm"]);
+    let config = Config::from_str_with(text, Format::Yaml, &options).unwrap();
+    let notes: Vec<_> = config
+        .notes()
+        .iter()
+        .map(|of| (of.code.as_str(), &*of.path, of.line.unwrap(), of.help.as_deref().unwrap()))
+        .collect();
+    let plaintext = "use TLS, or set `auth.allow_plaintext` if they may be read";
+    assert_eq!(
+        notes,
+        [
+            ("CONFIG_1703", "log_level", 1, "did you mean `info`?"),
+            ("AUTH_1105", "plugins.a.endpoints", 5, plaintext),
+            ("CONFIG_1703", "plugins.a.balance.weights", 6, "did you mean `tax-1`?"),
+            ("AUTH_1105", "plugins.e.endpoint", 11, plaintext),
+        ]
+    );
+}
+
+#[test]
+fn a_client_that_trusts_every_certificate_is_refused_with_the_reason() {
+    for key in ["insecure_skip_verify", "insecure_skip_tls_verify"] {
+        let text = tax(&format!("  connection: {{{key}: true}}\n"), Format::Yaml);
+        let error = wrong(&text, Format::Yaml);
+        let help = error.mistakes()[0].help.as_deref().unwrap();
+        assert!(help.starts_with("it is refused on purpose"), "{error}");
+    }
+}
+
+#[test]
 fn transports_of_the_program_are_known() {
     let text = "plugins: {a: {transport: wasm}, b: {type: mine, transport: any}}";
     assert_eq!(wrong(text, Format::Yaml).total(), 2);

@@ -8,7 +8,10 @@ use serde_json::json;
 use tower_upstream::{
     auth::AuthMethod,
     backoff::Jitter,
-    config::{BreakerScope, Config, Format, PluginConfig, ReadOptions, Sections, env::EnvOptions},
+    config::{
+        BreakerScope, Config, Format, PluginConfig, Preset, ReadOptions, Secrets, Sections,
+        env::EnvOptions,
+    },
 };
 
 fn sample(name: &str, variables: &[(&str, &str)]) -> Config {
@@ -179,6 +182,25 @@ fn the_preset_holds_for_what_the_file_leaves_out() {
     // Without it, ours hold.
     let ours = tax("", "  health_check: {timeout: 1s}\n").health_check.unwrap();
     assert_eq!(ours.interval, Sections::default().health_check.interval);
+}
+
+#[test]
+fn a_program_may_say_the_preset_of_a_file_without_one() {
+    let text =
+        "plugins: {tax: {transport: http, endpoint: 'http://tax', retry: {max_retries: 1}}}\n";
+    let options = ReadOptions::default().with_preset(Preset::Go);
+    let config = Config::from_str_with(text, Format::Yaml, &options).unwrap();
+    let written = Config::from_str(&format!("preset: go\n{text}"), Format::Yaml).unwrap();
+    assert_eq!(config.preset, Some(Preset::Go));
+    assert_eq!((&config.defaults, &config.plugins), (&written.defaults, &written.plugins));
+    assert_ne!(config.defaults, Config::from_str(text, Format::Yaml).unwrap().defaults);
+    let null = Config::from_str_with(&format!("preset:\n{text}"), Format::Yaml, &options).unwrap();
+    assert_eq!(null.defaults, written.defaults);
+    // What is written of it reads the same without the program's word.
+    for format in [Format::Json, Format::Yaml, Format::Toml] {
+        let text = config.to_text(format, Secrets::Written).unwrap();
+        assert_eq!(Config::from_str(&text, format).unwrap(), config, "{text}");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::{
 };
 
 use serde_json::Value;
-use tower_upstream::config::schema;
+use tower_upstream::config::{Config, Format, ReadOptions, env::EnvOptions, schema};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -20,10 +20,69 @@ const ABOUT: &str = "\
 Every key of the file that [`Config::from_file`](crate::config::Config::from_file) reads. The sections of
 `defaults` hold for all plugins; each plugin may have them, too, and takes the keys that it leaves out from there.
 
-Durations are text such as `1m30s`, or nanoseconds. Any text may have `${NAME}` or `${NAME:-default}` in it, of the
+Durations are text such as `1m30s`, or whole nanoseconds: 0, or at least a millisecond of them, since fewer are meant in
+another unit. Any text may have `${NAME}` or `${NAME:-default}` in it, of the
 [environment](crate::config::env), and so may a number or a bool that is one such text. Secrets may also be
 `{env: NAME}` or `{file: /run/secrets/name}`. Other names are those of the Go plugin manager, and are read as well; in
 JSON, names are read in any case.
+
+```yaml
+# yaml-language-server: $schema=plugins.schema.json
+defaults:
+  timeout: 5s
+  retry: { attempts: 3 }
+plugins:
+  tax:
+    transport: https
+    endpoints: [https://tax-1.example, { address: https://tax-2.example, weight: 3 }]
+    auth: { method: bearer, token: \"${TAX_TOKEN}\" }
+    balance: { strategy: peak-ewma }
+    circuit_breaker: { failures: 5, open_for: 5s }
+    health_check: { endpoint: /health, interval: 5s }
+    rate_limit: { requests_per_second: 1000, burst: 200 }
+    fallback: tax-archive
+  tax-archive:
+    transport: unix
+    endpoint: /run/tax-archive.sock
+```
+
+# The program `upstream`
+
+`cargo install --path . --features cli`, in a checkout of this crate, installs the program `upstream`.
+
+| command | what it does |
+|---|---|
+| `upstream check plugins.yaml` | tells every mistake and every note at its line, and ends with 1 if there are mistakes; `-` is the standard input |
+| `upstream check --transport wasm --plugin audit plugins.yaml` | the same for a program with a factory `wasm` and a plugin `audit` of its own |
+| `upstream sample` | prints a file with every key and its default |
+| `upstream schema > plugins.schema.json` | prints the JSON Schema |
+
+An editor that has the schema completes the keys and marks mistakes: the first line of the example names it for YAML, and in
+JSON settings of the editor do, since a key `$schema` is unknown.
+
+# Files of the Go plugin manager
+
+They are read as they are. Keys that have no effect here are told by
+[`Config::notes`](crate::config::Config::notes). `insecure_skip_verify` is unknown on purpose: a
+certificate is always checked; trust your own authority by `auth.ca_file`. What a file leaves out has our defaults, unless it says
+`preset: go`, or the program
+[does](crate::config::ReadOptions::with_preset):
+
+| key | ours | with `preset: go` |
+|---|---|---|
+| `timeout` | `0s`, which is none | `30s` |
+| `balance.strategy` | `least-request` | `round-robin` |
+| `circuit_breaker.scope` | `endpoint` | `upstream` |
+| `circuit_breaker.failure_ratio`, `failures_min_calls` | 0.5, 0 | none, 3 |
+| `circuit_breaker.open_for`, `open_growth`, `open_jitter` | `5s`, 1.5, 0.1 | `30s`, 1, 0 |
+| `circuit_breaker.probes`, `successes`, `probe_failures` | 4, 3, 1 | 2, 2, 0 |
+| `connection.connect_timeout`, `idle_timeout` | `5s`, `1m30s` | `10s`, `30s` |
+| `connection.max_connections`, `max_idle_connections` | no limit, 64 | 10, 5 |
+| `failover.enabled` | `true` | `false` |
+| `health_check.interval`, `interval_unhealthy`, `jitter` | `5s`, `1s`, 0.1 | `30s`, `30s`, 0 |
+| `health_check.timeout`, `rise` | `2s`, 2 | `5s`, 1 |
+| `retry.attempts`, `jitter` | 3, `full` | 4, `ten_percent` |
+| `retry.initial_interval`, `max_interval` | `50ms`, `10s` | `100ms`, `5s` |
 ";
 
 /// A field, or a variant of an enum.
@@ -362,4 +421,15 @@ fn the_page_of_the_guide_has_every_key_and_what_its_field_says() {
         committed == page,
         "run this test again with WRITE_KEYS=1, and those of the schema after it"
     );
+}
+
+#[test]
+fn the_example_of_the_page_is_a_file_without_mistakes_and_notes() {
+    let page = fs::read_to_string(Path::new(ROOT).join("src/_guide/config.md")).unwrap();
+    let (_, example) = page.split_once("```yaml\n").unwrap();
+    let (example, _) = example.split_once("```").unwrap();
+    let env = EnvOptions::default().with_variables([("TAX_TOKEN", "t")]);
+    let options = ReadOptions::default().with_env(env);
+    let config = Config::from_str_with(example, Format::Yaml, &options).unwrap();
+    assert_eq!((config.plugins.len(), config.notes().len()), (2, 0), "{:?}", config.notes());
 }

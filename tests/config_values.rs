@@ -255,6 +255,125 @@ fn a_duration_is_at_most_that_of_go_in_every_form() {
     }
 }
 
+#[test]
+fn a_number_of_nanoseconds_that_is_meant_in_another_unit_is_told() {
+    for (number, meant) in
+        [("5", "5s"), ("30", "30s"), ("500", "500s"), ("5000", "5000ms"), ("999999", "999999ms")]
+    {
+        for key in [
+            "timeout",
+            "connection.connect_timeout",
+            "retry.max_interval",
+            "balance.slow_start.window",
+        ] {
+            let value = key
+                .split('.')
+                .rev()
+                .fold(number.to_owned(), |inner, key| format!("{{{key}: {inner}}}"));
+            let members = value.trim_start_matches('{').strip_suffix('}').unwrap().to_owned();
+            let error = wrong(&tax_of_yaml(&members), Format::Yaml);
+            assert_eq!(error.mistakes()[0].path, format!("plugins[0].{key}"), "{error}");
+            assert!(
+                error.mistakes()[0].message.ends_with(&format!("did you mean `{meant}`?")),
+                "{error}"
+            );
+        }
+    }
+    // A variable as well, and what Go takes for a whole number.
+    for members in ["timeout: \"${UNSET_TIMEOUT:-5}\"", "timeout: 5.0", "timeout: 5e3"] {
+        let error = wrong(&tax_of_yaml(members), Format::Yaml);
+        assert!(error.mistakes()[0].message.contains("did you mean `5"), "{error}");
+    }
+    // Zero says nothing, a unit says what is meant, and a millisecond is one.
+    for (members, nanos) in
+        [("timeout: 0", 0), ("timeout: 5ns", 5), ("timeout: 1000000", 1_000_000)]
+    {
+        assert_eq!(
+            read(members, Format::Yaml).timeout,
+            Some(Duration::from_nanos(nanos)),
+            "{members}"
+        );
+    }
+}
+
+#[test]
+fn what_is_wrong_for_want_of_a_variable_names_it() {
+    let env = EnvOptions::default().with_variables([("SET", "x")]);
+    let options = ReadOptions::default().with_env(env);
+    let text = "plugins:\n- name: tax\n  transport: http\n  endpoint: ${TAX_URL}\n  priority: ${TAX_PRIORITY}\n  \
+                rate_limit: {requests_per_second: \"${TAX_RPS}\", burst: \"${SET}\"}\n  \
+                auth: {method: bearer, token: \"${TAX_TOKEN}\"}\n  work_dir: ${TAX_DIR}\n- transport: http\n  \
+                endpoint: \"${TAX_HOST:-}\"\n  name: ${TAX_NAME}\n";
+    let error = Config::from_str_with(text, Format::Yaml, &options).unwrap_err();
+    let helps: Vec<_> = error
+        .mistakes()
+        .iter()
+        .map(|mistake| (mistake.path.as_str(), mistake.help.clone().unwrap_or_default()))
+        .collect();
+    let unset = |name: &str| format!("the environment variable `{name}` is not set");
+    assert_eq!(
+        helps,
+        [
+            ("plugins[0].endpoint", unset("TAX_URL")),
+            ("plugins[0].priority", unset("TAX_PRIORITY")),
+            ("plugins[0].rate_limit.requests_per_second", unset("TAX_RPS")),
+            ("plugins[0].rate_limit.burst", String::new()),
+            ("plugins[0].auth", unset("TAX_TOKEN")),
+            // A default that is empty is what the file says.
+            ("plugins[1].endpoint", String::new()),
+            ("plugins[1].name", unset("TAX_NAME")),
+        ],
+        "{error}"
+    );
+}
+
+#[test]
+fn a_mistake_says_what_may_stand_there_in_words_of_a_file() {
+    for (members, path, said) in [
+        ("retry: {attempts: 0}", "retry.attempts", "0, but must be from 1 to 64"),
+        (
+            "retry: {max_retries: 64}",
+            "retry.max_retries",
+            "65, but must be from 1 to 64; `attempts` is one more than `max_retries`",
+        ),
+        (
+            "retry: {attempts: many}",
+            "retry.attempts",
+            "expected a whole number, not negative, found a text",
+        ),
+        ("priority: high", "priority", "expected a whole number, found a text"),
+        (
+            "rate_limit: {requests_per_second: many}",
+            "rate_limit.requests_per_second",
+            "expected a number, found a text",
+        ),
+        ("enabled: maybe", "enabled", "expected `true` or `false`, found a text"),
+        ("retries: 3", "retries", "unknown key; did you mean `retry`?"),
+        (
+            "balance: {strategy: weighted-robin}",
+            "balance.strategy",
+            "did you mean `weighted-round-robin`?",
+        ),
+        (
+            "fallback: cache",
+            "fallback",
+            "and a fallback without a plugin is `none`, `default`, `cached`; did you mean `cached`?",
+        ),
+        (
+            "budget: {ratio: 0.5}",
+            "budget",
+            "needs a `rule`: `share`, `throttle`, `standard`, `concurrent`, `empty` or `unlimited`",
+        ),
+        ("priority: 1,\n  priority: 2", "priority", "this key is given twice, first at line 3"),
+    ] {
+        let error = wrong(&tax_of_yaml(members), Format::Yaml);
+        let mistake = &error.mistakes()[0];
+        let help = mistake.help.as_ref().map(|help| format!("; {help}")).unwrap_or_default();
+        assert_eq!(mistake.path, format!("plugins[0].{path}"), "{error}");
+        assert!(format!("{}{help}", mistake.message).ends_with(said), "{said}: {error}");
+    }
+}
+
 /// The pointers of all fractions of a value.
 fn fractions(value: &Value, at: &str, found: &mut Vec<String>) {
     match value {

@@ -18,7 +18,7 @@ impl<'de> Deserialize<'de> for BudgetConfig {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, remote = "Self")]
 struct Written {
-    rule: Rule,
+    rule: Option<Rule>,
     ratio: Option<f64>,
     floor: Option<f64>,
     capacity: Option<u32>,
@@ -74,7 +74,10 @@ impl Written {
             ("percent", self.percent.is_some()),
             ("min", self.min.is_some()),
         ];
-        let keys = self.rule.keys();
+        let Some(rule) = self.rule else {
+            return Err("needs a `rule`: `share`, `throttle`, `standard`, `concurrent`, `empty` or `unlimited`".to_owned());
+        };
+        let keys = rule.keys();
         let foreign = given.iter().find(|(key, is_given)| *is_given && !keys.contains(key));
         if let Some((key, _)) = foreign {
             let of = match keys {
@@ -83,7 +86,7 @@ impl Written {
             };
             return Err(format!("`{key}` is no key of this `rule`, {of}"));
         }
-        Ok(match self.rule {
+        Ok(match rule {
             Rule::Share => {
                 let default = ShareBudget::default();
                 BudgetConfig::Share(ShareBudget {

@@ -2,7 +2,28 @@
 
 /// `did you mean `burst_size`?`, if one of the names is near enough.
 pub(crate) fn did_you_mean<N: AsRef<str>>(given: &str, known: &[N]) -> Option<String> {
-    nearest(given, known.iter().map(AsRef::as_ref)).map(|name| format!("did you mean `{name}`?"))
+    let known = || known.iter().map(AsRef::as_ref);
+    let name = nearest(given, known()).or_else(|| by_words(given, known()))?;
+    Some(format!("did you mean `{name}`?"))
+}
+
+/// The first of the names that has all words of `given`, which may be plural: `weighted-robin`, `retries`. One word
+/// is a name, and not a part of one.
+fn by_words<'n>(given: &str, mut known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+    let words = |name: &str| -> Vec<String> {
+        let words = name.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+        words.map(str::to_lowercase).collect()
+    };
+    let given = Some(given).filter(|given| given.len() <= 64).map(words)?;
+    let is = |word: &str, of: &String| {
+        let singular = word.strip_suffix("ies").map(|stem| format!("{stem}y"));
+        of == word || singular.as_ref() == Some(of) || word.strip_suffix('s') == Some(of)
+    };
+    known.find(|name| {
+        let name = words(name);
+        let is_known = |word: &String| name.iter().any(|of| is(word, of));
+        !given.is_empty() && (given.len() > 1 || name.len() == 1) && given.iter().all(is_known)
+    })
 }
 
 /// The nearest of the names, if it is near enough to be meant.
@@ -102,6 +123,12 @@ mod tests {
             assert_eq!(nearest(given, known), meant, "{given}");
         }
         assert_eq!(did_you_mean("x", &known), None);
+        let known_of =
+            |given| did_you_mean(given, &["retry", "round-robin", "weighted-round-robin"]);
+        assert_eq!(known_of("retries").as_deref(), Some("did you mean `retry`?"));
+        let weighted = known_of("weighted-robin");
+        assert_eq!(weighted.as_deref(), Some("did you mean `weighted-round-robin`?"));
+        assert_eq!(known_of("robin-hood"), None);
         let text = did_you_mean("enalbed", &known);
         assert_eq!(text.as_deref(), Some("did you mean `enabled`?"));
     }

@@ -94,7 +94,9 @@ impl Error {
             }
             (None, Some(source)) if words == Words::All => {
                 let cause = text::shown(format_args!("{}", root(source)), MAX_SHOWN);
-                let is_said = what.contains(&cause) || says_status(what, root(source));
+                // A long text is said in full, or in the words of its cause, which are cut.
+                let is_cut = || text::shown(format_args!("{what}"), MAX_SHOWN) == cause;
+                let is_said = what.contains(&cause) || is_cut() || says_status(what, root(source));
                 if is_said { Ok(()) } else { write!(f, ": {cause}") }
             }
             _ => Ok(()),
@@ -174,6 +176,9 @@ mod tests {
         );
         let error = Error::failed(Kind::Transport).message("it is cut: EOF").caused_by("EOF");
         assert_eq!(error.to_string(), "[TRANSPORT_1301] it is cut: EOF");
+        let long = "line\n".repeat(200);
+        let error = Error::failed(Kind::InvalidConfig).message(&*long).caused_by(long.clone());
+        assert_eq!(error.to_string(), format!("[CONFIG_1703] {long}"));
         let wrapped = Error::from_service(io::Error::other(io::Error::other("disk full")));
         assert_eq!(wrapped.to_string(), "[PLUGIN_1207] the service failed: disk full");
     }

@@ -138,8 +138,8 @@ impl RetryConfig {
         let mut mistakes = Vec::new();
         let attempts = self.attempts;
         if !(1..=MAX_ATTEMPTS).contains(&attempts) {
-            let text = "`attempts` (one more than `max_retries`)";
-            mistakes.push(format!("{text} is {attempts}, but must be from 1 to {MAX_ATTEMPTS}"));
+            mistakes
+                .push(format!("`attempts` is {attempts}, but must be from 1 to {MAX_ATTEMPTS}"));
         }
         let waits = Backoff {
             first: self.initial_interval,

@@ -43,8 +43,11 @@ fn expand(
             }
         }
         Value::Text(Text { text, is_loose }) => match replaced(text, options, room) {
-            Ok(Replaced { text: made, is_one }) => {
+            Ok(Replaced { text: made, is_one, unset }) => {
                 *is_loose = is_one;
+                if let Some(name) = unset {
+                    flaws.unset(path, name);
+                }
                 // Most have no placeholder.
                 if let Cow::Owned(made) = made {
                     *text = made;

@@ -52,6 +52,8 @@ pub(super) struct Replaced<'t> {
     pub(super) text: Cow<'t, str>,
     /// Whether all of it was one placeholder, so that it may stand for a number, too.
     pub(super) is_one: bool,
+    /// A variable that is not set, and has no default: nothing stands in its place.
+    pub(super) unset: Option<&'t str>,
 }
 
 /// Replaces the placeholders of a text, or says which variable is wrong.
@@ -61,10 +63,10 @@ pub(super) fn replaced<'t>(
     room: &mut Room,
 ) -> Result<Replaced<'t>, String> {
     if !text.contains("${") {
-        return Ok(Replaced { text: text.into(), is_one: false });
+        return Ok(Replaced { text: text.into(), is_one: false, unset: None });
     }
     let (mut made, mut rest) = (String::with_capacity(text.len()), text);
-    let mut is_one = false;
+    let (mut is_one, mut unset) = (false, None);
     // What is behind the last end of any.
     let after = text.len() - text.rfind('}').map_or(0, |end| end + 1);
     while let Some(at) = rest.find("${") {
@@ -79,6 +81,9 @@ pub(super) fn replaced<'t>(
             let value = placeholder.value(options)?;
             room.take(&value)?;
             made.push_str(before);
+            if value.is_empty() && placeholder.default.is_none() {
+                unset = unset.or(Some(placeholder.name));
+            }
             made.push_str(&value);
             rest = &found[placeholder.length..];
         } else {
@@ -88,7 +93,7 @@ pub(super) fn replaced<'t>(
         }
     }
     made.push_str(rest);
-    Ok(Replaced { text: made.into(), is_one })
+    Ok(Replaced { text: made.into(), is_one, unset })
 }
 
 struct Placeholder<'t> {

@@ -1,4 +1,4 @@
-use crate::config::env::EnvOptions;
+use crate::config::{env::EnvOptions, model::Preset};
 
 /// What is done with a key that nothing knows.
 ///
@@ -43,6 +43,10 @@ pub struct ReadOptions {
     pub env: EnvOptions,
     /// What is done with a key that nothing knows. Default: it is a mistake.
     pub unknown: Unknown,
+    /// Whose defaults hold for what a file leaves out, if the file has no `preset`. Default: ours.
+    ///
+    /// Files of the Go plugin manager, which know no `preset`, are read with `Preset::Go` as Go reads them.
+    pub preset: Option<Preset>,
     /// Transports, or types, of the program's own factories. Default: none.
     pub transports: Vec<String>,
     /// Names of plugins that the program registers in code, which a `fallback` may name. Default: none.
@@ -53,6 +57,7 @@ impl ReadOptions {
     setters! {
         with_env: env = impl Into<EnvOptions>;
         with_unknown: unknown = Unknown;
+        with_preset: preset = impl Into<Option<Preset>>;
     }
 
     /// Adds transports, or types, of the program's own factories.

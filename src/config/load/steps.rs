@@ -7,9 +7,13 @@ use crate::{
         error::{ConfigError, Context, Mistake},
         merge::{check_plugins, drop_absent, fill_in, find, find_mut},
         model::{Config, PluginConfig, Preset, Sections},
+        names::is_same,
         read::Reading,
-        rules::{At, Checked, Common, check_defaults, check_file, check_plugin, note_of, notes},
-        value::{Flaw, Flaws, Format, Member, Node, Path, Source, Value, parse},
+        rules::{
+            At, Checked, Common, check_defaults, check_file, check_plugin, doubt_level,
+            doubt_plugin, helped, note_of, notes,
+        },
+        value::{Flaw, Flaws, Format, Member, Node, Path, Place, Source, Value, parse},
     },
     error::Code,
 };
@@ -36,6 +40,7 @@ pub(super) fn load(
     expand_all(&mut root, &Path::Root, &options.env, &mut flaws);
     override_all(&mut root, &options.env, &mut flaws);
     drop_absent(&mut root);
+    set_preset(&mut root, options.preset);
     let preset = find(&root, "preset").and_then(Node::text).filter(|text| *text == "go");
     let preset = preset.map(|_| Preset::Go);
     if let Err(flaw) = fill_in(&mut root, &base(preset)) {
@@ -45,12 +50,12 @@ pub(super) fn load(
 
     let mut reading = Reading::new(format, source.text());
     let mut found = notes(&root, preset, &options.transports);
-    let config = read(&mut root, &mut reading, options, &mut flaws);
+    let config = read(&mut root, &mut reading, options, &mut flaws, &mut found);
     for unknown in reading.found.unknown.sorted() {
         match note_of(&unknown) {
             Some(note) => found.push(note),
             None if options.unknown == Unknown::Note => found.push(unknown),
-            None => flaws.push(unknown),
+            None => flaws.push(helped(unknown)),
         }
     }
     flaws.extend(reading.found.flaws.sorted().into_iter().map(|flaw| Flaw {
@@ -62,16 +67,23 @@ pub(super) fn load(
             config.set_notes(found.sorted().into_iter().map(|note| Mistake::new(note, &context)));
             if let Some(first) = config.notes().first() {
                 let notes = config.notes().len();
-                tracing::warn!(
-                    notes,
-                    "a config says what has no effect, such as {}",
-                    first.title()
-                );
+                tracing::warn!(notes, "a config has notes, such as {}", first.title());
             }
             Ok(config)
         }
         _ => Err(ConfigError::new(flaws, &context)),
     }
+}
+
+/// Writes the preset of the program into a file without one.
+fn set_preset(root: &mut Node, preset: Option<Preset>) {
+    let is_written = find(root, "preset").is_some_and(|node| node.value != Value::Null);
+    let (Some(Preset::Go), false, Some(members)) = (preset, is_written, root.members_mut()) else {
+        return;
+    };
+    members.retain(|member| !is_same(&member.key, "preset"));
+    let node = Node { place: Place::Nowhere, value: Value::text("go") };
+    members.push(Member { key: "preset".to_owned(), key_place: Place::Nowhere, node });
 }
 
 /// The sections of `preset`, which hold where the file has none.
@@ -94,6 +106,7 @@ fn read(
     reading: &mut Reading<'_>,
     options: &ReadOptions,
     flaws: &mut Flaws,
+    notes: &mut Flaws,
 ) -> Option<Config> {
     let nowhere = Node { place: root.place.clone(), value: Value::Null };
     let empty = || Node { value: Value::Null, ..nowhere.clone() };
@@ -108,11 +121,19 @@ fn read(
         Checked { at: At::new(root, ""), flaws }.section("security", checked);
     }
 
+    if let Some(config) = &config {
+        doubt_level(&config.log_level, &mut Checked { at: At::new(root, ""), flaws: notes });
+    }
+
     let placed = read_plugins(&plugins, reading, flaws);
     for Placed { plugin, node, path } in &placed {
         if let Some(plugin) = plugin {
-            let mut checked = Checked { at: At::new(node, path), flaws };
-            check_plugin(plugin, &defaults, &options.transports, &mut checked);
+            let at = At::new(node, path);
+            check_plugin(plugin, &defaults, &options.transports, &mut Checked { at, flaws });
+            let is_own = |name: &String| *name == plugin.transport || *name == plugin.kind;
+            if !options.transports.iter().any(is_own) {
+                doubt_plugin(plugin, &defaults, &mut Checked { at, flaws: notes });
+            }
         }
     }
     let readable = placed.iter().filter_map(|Placed { plugin, node, path }| {

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     balance::BalanceConfig,
+    config::nearest::did_you_mean,
     error::{Error, Kind, Quoted},
 };
 
@@ -105,6 +106,8 @@ impl<'de> Deserialize<'de> for StrategyName {
             let shown = Quoted(&text);
             let has =
                 |names: &[&str]| names.iter().any(|of| text.to_ascii_lowercase().contains(of));
+            let names: Vec<_> = Self::ALL.iter().map(|name| name.as_str()).collect();
+            let hint = || did_you_mean(&text, &names).map(|hint| format!("; {hint}"));
             let why = match () {
                 () if has(&["sticky", "session"]) => ": sessions are a matter of `sticky`",
                 () if has(&["hash", "maglev", "ring", "ketama", "rendezvous"]) => {
@@ -112,7 +115,8 @@ impl<'de> Deserialize<'de> for StrategyName {
                 }
                 () => "",
             };
-            D::Error::custom(format!("unknown strategy `{shown}`{why}; there are {known}"))
+            let hint = if why.is_empty() { hint().unwrap_or_default() } else { String::new() };
+            D::Error::custom(format!("unknown strategy `{shown}`{why}; there are {known}{hint}"))
         })
     }
 }

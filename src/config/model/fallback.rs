@@ -71,6 +71,9 @@ impl Default for FallbackConfig {
 const OURS: [&str; 5] = ["", "none", "default", "cached", "graceful"];
 
 impl FallbackConfig {
+    /// The strategies that are there, beside the names of plugins.
+    pub(crate) const NAMED: [&str; 3] = ["none", "default", "cached"];
+
     /// Creates a section by the name of its strategy, or of another plugin.
     pub fn new(strategy: impl Into<String>) -> Self {
         Self { strategy: strategy.into(), ..Self::default() }

@@ -56,7 +56,7 @@ impl de::Error for Refused {
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::new(format!("expected {expected}, found {}", kind(found)), Why::Type)
+        Self::new(format!("expected {}, found {}", wanted(expected), kind(found)), Why::Type)
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -66,7 +66,7 @@ impl de::Error for Refused {
             Unexpected::Float(value) => format!("{value}"),
             found => kind(found).to_owned(),
         };
-        Self::new(format!("expected {expected}, found {found}"), Why::Other)
+        Self::new(format!("expected {}, found {found}", wanted(expected)), Why::Other)
     }
 
     fn unknown_variant(given: &str, choices: &'static [&'static str]) -> Self {
@@ -88,6 +88,21 @@ impl de::Error for Refused {
     fn duplicate_field(field: &'static str) -> Self {
         Self::new(format!("`{field}` is given already, by another of its names"), Why::Twice)
     }
+}
+
+/// What a type expects: those of Rust in the words of a config file.
+fn wanted(expected: &dyn Expected) -> String {
+    let said = expected.to_string();
+    let words = match &*said {
+        "u8" | "u16" | "u32" | "u64" | "usize" | "nonzero u32" => "a whole number, not negative",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a boolean" => "`true` or `false`",
+        "a string" => "a text",
+        "a sequence" => "a list",
+        _ => return said,
+    };
+    words.to_owned()
 }
 
 /// In the words of a config file.

@@ -70,7 +70,7 @@ fn every_wrong_member_is_told_and_the_others_are_read() {
         assert_eq!(paths(&all), ["failures", "open_for", "window.calls", "cancelled"]);
         let at = all.wrong.iter().chain(&all.unknown).map(|(_, line, column, ..)| (*line, *column));
         assert_eq!(at.collect::<Vec<_>>(), places, "{format}");
-        assert_eq!(all.wrong[0].3, "expected u32, found a text");
+        assert_eq!(all.wrong[0].3, "expected a whole number, not negative, found a text");
         assert_eq!(all.wrong[3].4.as_deref(), Some("did you mean `failure`?"));
         assert_eq!(all.unknown.len(), 1);
         assert_eq!(all.unknown[0].0, "burst");
@@ -105,12 +105,20 @@ fn mistakes_below_a_section_have_their_whole_path() {
         paths(&all),
         ["outlier.interval", "outlier.jitter_percent", "slow_start", "locality"]
     );
-    let all =
-        read::<BudgetConfig>("{\"rule\": \"share\", \"ratio\": \"x\", \"ttl\": 1}", Format::Json);
+    let all = read::<BudgetConfig>(
+        "{\"rule\": \"share\", \"ratio\": \"x\", \"ttl\": \"1s\"}",
+        Format::Json,
+    );
     assert_eq!(paths(&all), ["ratio"]);
     assert!(matches!(all.value, Some(BudgetConfig::Share(_))));
     let all = read::<BudgetConfig>("{\"ratio\": 1}", Format::Json);
-    assert_eq!((all.value, &*all.wrong[0].3), (None, "needs `rule`"));
+    assert_eq!(
+        (all.value, &*all.wrong[0].3),
+        (
+            None,
+            "needs a `rule`: `share`, `throttle`, `standard`, `concurrent`, `empty` or `unlimited`"
+        )
+    );
     let all = read::<RetryConfig>("{\"attempts\": 2, \"multiplier\": []}", Format::Json);
     assert_eq!(paths(&all), ["multiplier"]);
 }
@@ -145,7 +153,7 @@ fn lists_and_maps_lose_only_what_is_wrong() {
     let expected = BTreeMap::from([("a".to_owned(), true), ("c".to_owned(), false)]);
     assert_eq!(all.value.unwrap(), expected);
     let all = read::<bool>("\"yes\"", Format::Json);
-    assert_eq!(all.wrong[0].3, "expected a boolean, found a text");
+    assert_eq!(all.wrong[0].3, "expected `true` or `false`, found a text");
 }
 
 #[test]

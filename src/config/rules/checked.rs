@@ -92,6 +92,10 @@ impl Checked<'_> {
         help: impl Into<Option<String>>,
     ) {
         let (place, path) = self.at.resolve(key);
+        // The number that is told is ours, not the one that stands there.
+        let is_of_go = path.to_ascii_lowercase().ends_with("max_retries");
+        let by_go = || is_of_go.then(|| "`attempts` is one more than `max_retries`".to_owned());
+        let help = help.into().or_else(by_go);
         self.flaws.push(Flaw::new(code, place, message).at(path).helped(help));
     }
 

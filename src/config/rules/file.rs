@@ -80,7 +80,8 @@ struct Names<'c> {
 
 impl<'c> Names<'c> {
     fn new(names: impl Iterator<Item = &'c str> + Clone) -> Self {
-        let first = names.clone().take(10 * MAX_HINTS).collect();
+        let ours = FallbackConfig::NAMED.into_iter();
+        let first = ours.chain(names.clone().take(10 * MAX_HINTS)).collect();
         Self { all: names.collect(), first, hints: MAX_HINTS }
     }
 
@@ -88,7 +89,11 @@ impl<'c> Names<'c> {
         let Some(name) = fallback.plugin().filter(|name| !self.all.contains(name)) else { return };
         let help = (self.hints > 0).then(|| did_you_mean(name, &self.first)).flatten();
         self.hints = self.hints.saturating_sub(1);
-        let message = format!("there is no plugin `{}`", Quoted(name));
+        let message = format!(
+            "there is no plugin `{}`, and a fallback without a plugin is `{}`",
+            Quoted(name),
+            FallbackConfig::NAMED.join("`, `")
+        );
         checked.wrong_helped(key, Code::CONFIG_1703, message, help);
     }
 }

@@ -54,6 +54,21 @@ pub(crate) fn note_of(unknown: &Flaw) -> Option<Flaw> {
     })
 }
 
+/// Keys that other programs have for a client that trusts every certificate, without what joins their words.
+const TRUSTING: [&str; 4] =
+    ["insecureskipverify", "insecureskiptlsverify", "tlsskipverify", "insecure"];
+
+/// A key that nothing knows, with the reason why there is none if it is a known one of others.
+pub(crate) fn helped(unknown: Flaw) -> Flaw {
+    let key = unknown.path.rsplit('.').next().unwrap_or_default();
+    let key = key.replace(['_', '-'], "").to_ascii_lowercase();
+    if !TRUSTING.contains(&&*key) {
+        return unknown;
+    }
+    let why = "it is refused on purpose: certificates are always checked, by your own authority with `auth.ca_file`";
+    unknown.helped(why.to_owned())
+}
+
 fn note(member: &Member, path: &str) -> Flaw {
     Flaw::new(Code::CONFIG_1703, member.key_place.clone(), "this key has no effect").at(path)
 }

@@ -68,7 +68,11 @@ fn check_place(plugin: &PluginConfig, transports: &[String], checked: &mut Check
         _ if is_made => {}
         "" => checked.wrong("transport", Code::PLUGIN_1002, "a plugin needs a `transport`"),
         "http" | "https" => {
-            needs(checked, Code::PLUGIN_1003, "an `endpoint`, such as `https://tax.example`");
+            needs(
+                checked,
+                Code::PLUGIN_1003,
+                "an `endpoint`, such as `https://tax.example`, or `endpoints`, or `discover`",
+            );
             for (key, address) in addresses(plugin) {
                 let is_elsewhere = OTHERS.iter().any(|scheme| address.starts_with(scheme));
                 if key != "endpoint" && is_elsewhere {
@@ -80,7 +84,11 @@ fn check_place(plugin: &PluginConfig, transports: &[String], checked: &mut Check
             }
         }
         "grpc" | "grpc-tls" => {
-            needs(checked, Code::PLUGIN_1003, "an `endpoint`, such as `tax.example:50051`");
+            needs(
+                checked,
+                Code::PLUGIN_1003,
+                "an `endpoint`, such as `tax.example:50051`, or `endpoints`, or `discover`",
+            );
             for (key, address) in addresses(plugin) {
                 let whole = match address.contains(':') {
                     true => address.to_owned(),
@@ -100,7 +108,9 @@ fn check_place(plugin: &PluginConfig, transports: &[String], checked: &mut Check
                 TRANSPORTS.into_iter().chain(transports.iter().map(String::as_str)).collect();
             let shown = Quoted(other);
             let message = format!("there is no transport `{shown}`, but `{}`", known.join("`, `"));
-            let help = did_you_mean(other, &known);
+            let own =
+                "a transport of your own needs `Plugins::register_factory` before the file is read";
+            let help = did_you_mean(other, &known).unwrap_or_else(|| own.to_owned());
             checked.wrong_helped("transport", Code::PLUGIN_1008, message, help);
         }
     }

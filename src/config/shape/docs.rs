@@ -5,6 +5,10 @@ const PAGE: &str = include_str!("../../_guide/config.md");
 
 /// What is said of a key, such as `retry.attempts`. A section is named as in `defaults`.
 pub(super) fn doc(path: &str) -> Option<String> {
+    // The whole file is no key.
+    if path.is_empty() {
+        return None;
+    }
     let (parent, name) = path.rsplit_once('.').unwrap_or(("", path));
     let mut rows = PAGE.lines().filter_map(cells);
     rows.find_map(|[key, _, _, other, doc]| {

@@ -1,8 +1,11 @@
 //! The least and the greatest duration of a key, and how a schema says so.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::range::{Number, Range, turn};
+use crate::duration::go_duration;
 
 /// The longest that a duration may be, in nanoseconds: what Go has.
 const MAX: u64 = i64::MAX as u64;
@@ -22,7 +25,8 @@ pub(super) fn durations(path: &str, sections: &Value) -> Range<u64> {
     let second = 1_000_000_000;
     let tried = [second, second / 10, second / 1_000, 10 * second, 60 * second, 3_600 * second];
     let Some((number, good)) = Number::new(path, sections, &tried) else { return Range::default() };
-    let fits = |value: u64| number.fits(value.into());
+    // As texts: of numbers, the least are those of no key.
+    let fits = |value: u64| number.fits(go_duration(Duration::from_nanos(value)).into());
     Range {
         min: (!fits(0)).then(|| turn(0, good, &fits)),
         max: (!fits(MAX)).then(|| turn(MAX, good, &fits)),
@@ -108,8 +112,6 @@ fn any(digits: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::duration::parse_go_duration;
 

@@ -16,6 +16,7 @@ use crate::{
         rules::TRANSPORTS,
         value::Path,
     },
+    duration::MIN_NUMBER,
 };
 
 /// Returns the JSON Schema of a config file: an editor that has it completes the keys, shows what each is for
@@ -91,6 +92,7 @@ pub fn schema() -> Value {
     definitions["listed"] = json!({ "allOf": [defined("plugin"), { "required": ["name"] }] });
     root["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
     root["title"] = json!("Plugins of a program");
+    root["description"] = json!("Config file of the crate `tower-upstream`.");
     root["$defs"] = definitions;
     root
 }
@@ -124,7 +126,8 @@ fn definitions() -> Value {
                     "type": "string",
                     "pattern": "^\\+?(0|(([0-9]+(\\.[0-9]*)?|\\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$|\\$\\{",
                 },
-                { "type": "integer", "minimum": 0, "maximum": i64::MAX },
+                { "const": 0 },
+                { "type": "integer", "minimum": MIN_NUMBER, "maximum": i64::MAX },
                 { "type": "null" },
             ],
         },

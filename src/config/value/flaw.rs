@@ -1,8 +1,11 @@
 //! What is wrong, before it is told: by places, not yet by lines.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
-use super::tree::{MAX_DEPTH, MAX_VALUES, Place};
+use super::{
+    path::Path,
+    tree::{MAX_DEPTH, MAX_VALUES, Place},
+};
 use crate::error::{Code, Error, Kind};
 
 /// One mistake.
@@ -86,6 +89,8 @@ impl From<Flaw> for Error {
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Flaws {
     flaws: Vec<Flaw>,
+    /// Variables that are not set, by the paths of the texts that name them.
+    unset: BTreeMap<String, String>,
 }
 
 /// No more are kept.
@@ -108,14 +113,36 @@ impl Flaws {
         flaws.into_iter().for_each(|flaw| self.push(flaw));
     }
 
+    /// Remembers a variable that is not set: whatever is wrong at this path comes of it.
+    pub(crate) fn unset(&mut self, path: &Path<'_>, name: &str) {
+        self.unset.insert(path.to_string(), name.to_owned());
+    }
+
+    /// The variable that a flaw comes of. A flaw of credentials may be that of one of them.
+    fn variable_of(&self, flaw: &Flaw) -> Option<&str> {
+        let inside = format!("{}.", flaw.path);
+        let first = || self.unset.range(inside.clone()..).next();
+        let of_part = || first().filter(|(path, _)| path.starts_with(&inside));
+        let is_auth = flaw.code.category() == "AUTH";
+        let found = self.unset.get_key_value(&flaw.path).or_else(|| of_part().filter(|_| is_auth));
+        found.map(|(_, name)| name.as_str())
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.flaws.is_empty()
     }
 
     /// In the order of the file, each once: a default is wrong once, however many plugins have it.
-    pub(crate) fn sorted(self) -> Vec<Flaw> {
+    pub(crate) fn sorted(mut self) -> Vec<Flaw> {
         let mut seen = HashSet::new();
-        let mut flaws = self.flaws;
+        let mut flaws = std::mem::take(&mut self.flaws);
+        if !self.unset.is_empty() {
+            for flaw in &mut flaws {
+                if let Some(name) = self.variable_of(flaw) {
+                    flaw.help = Some(format!("the environment variable `{name}` is not set"));
+                }
+            }
+        }
         flaws.retain(|flaw| {
             let by_path = matches!(flaw.place, Place::Nowhere).then(|| flaw.path.clone());
             seen.insert((flaw.place.clone(), by_path, flaw.code, flaw.message.clone()))

@@ -32,45 +32,55 @@ pub(crate) fn parse(source: &Source, format: Format) -> Result<(Node, Flaws), Fl
         }
     };
     let mut flaws = Flaws::default();
-    once(&mut root, &Path::Root, &mut flaws);
+    once(&mut root, &Path::Root, source, &mut flaws);
     Ok((root, flaws))
 }
 
 /// Leaves of each key the first.
-fn once(node: &mut Node, path: &Path<'_>, flaws: &mut Flaws) {
+fn once(node: &mut Node, path: &Path<'_>, source: &Source, flaws: &mut Flaws) {
     match &mut node.value {
         Value::List(nodes) => {
             for (index, node) in nodes.iter_mut().enumerate() {
-                once(node, &path.index(index), flaws);
+                once(node, &path.index(index), source, flaws);
             }
         }
         Value::Map(members) => {
-            once_each(members, path, flaws);
+            once_each(members, path, source, flaws);
             for Member { key, node, .. } in members {
-                once(node, &path.key(key), flaws);
+                once(node, &path.key(key), source, flaws);
             }
         }
         _ => {}
     }
 }
 
-fn once_each(members: &mut Vec<Member>, path: &Path<'_>, flaws: &mut Flaws) {
+fn once_each(members: &mut Vec<Member>, path: &Path<'_>, source: &Source, flaws: &mut Flaws) {
     // Of a few, each is compared with those before it.
     let is_new = |(index, of): (usize, &Member)| members[..index].iter().all(|at| at.key != of.key);
     if members.len() <= 16 && members.iter().enumerate().all(is_new) {
         return;
     }
     let mut seen = HashMap::with_capacity_and_hasher(members.len(), RandomState::default());
-    let twice: Vec<bool> = members
+    // Of each, the one before it with the same key.
+    let before: Vec<Option<usize>> = members
         .iter()
         .enumerate()
-        .map(|(index, member)| *seen.entry(member.key.as_str()).or_insert(index) != index)
+        .map(|(index, member)| {
+            Some(*seen.entry(member.key.as_str()).or_insert(index)).filter(|&first| first != index)
+        })
         .collect();
-    for member in members.iter().zip(&twice).filter(|(_, twice)| **twice).map(|(of, _)| of) {
-        let message = "this key is given twice";
+    for (member, first) in members.iter().zip(&before) {
+        let Some(first) = first.map(|first| &members[first]) else { continue };
+        let line = match &first.key_place {
+            Place::File { start, .. } => {
+                format!(", first at line {}", source.position(*start as usize).line)
+            }
+            _ => String::new(),
+        };
+        let message = format!("this key is given twice{line}");
         let flaw = Flaw::new(Code::CONFIG_1703, member.key_place.clone(), message);
         flaws.push(flaw.at(path.key(&member.key)));
     }
-    let mut twice = twice.into_iter();
-    members.retain(|_| !twice.next().unwrap_or_default());
+    let mut before = before.into_iter();
+    members.retain(|_| before.next().flatten().is_none());
 }

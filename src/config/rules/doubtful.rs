@@ -1,0 +1,83 @@
+//! What can be meant, but hardly is: it is told, and read.
+
+use std::collections::BTreeSet;
+
+use super::checked::Checked;
+use crate::{
+    auth::leads_privately,
+    config::{
+        model::{PluginConfig, Sections},
+        nearest::did_you_mean,
+    },
+    endpoint::Endpoint,
+    error::{Code, Quoted},
+};
+
+/// Levels of logs, by the names that loggers of Go and of Rust have for them.
+const LEVELS: [&str; 10] =
+    ["trace", "debug", "info", "warn", "warning", "error", "fatal", "panic", "off", "none"];
+
+/// What is said of the level of logs.
+pub(crate) fn doubt_level(level: &str, notes: &mut Checked<'_>) {
+    if !level.is_empty() && !LEVELS.iter().any(|of| of.eq_ignore_ascii_case(level)) {
+        let message = format!("no level of logs is called `{}`", Quoted(level));
+        let help = did_you_mean(level, &LEVELS);
+        notes.wrong_helped("log_level", Code::CONFIG_1703, message, help);
+    }
+}
+
+/// What is said of a plugin over HTTP or gRPC: factories of a program may do as they like.
+pub(crate) fn doubt_plugin(plugin: &PluginConfig, defaults: &Sections, notes: &mut Checked<'_>) {
+    if matches!(&*plugin.transport, "http" | "https" | "grpc" | "grpc-tls") {
+        doubt_credentials(plugin, defaults, notes);
+        doubt_weights(plugin, defaults, notes);
+    }
+}
+
+/// Each address that the plugin has, and the id there.
+fn addresses(plugin: &PluginConfig) -> impl Iterator<Item = (&str, &str)> {
+    let one = Some(("", &*plugin.endpoint)).filter(|(_, address)| !address.is_empty());
+    one.into_iter().chain(plugin.endpoints.iter().map(|of| (&*of.id, &*of.address)))
+}
+
+/// Credentials that no call can take along, since all would be refused.
+fn doubt_credentials(plugin: &PluginConfig, defaults: &Sections, notes: &mut Checked<'_>) {
+    let credentials = plugin.auth.as_ref().unwrap_or(&defaults.auth).credentials();
+    let Ok(credentials) = credentials else { return };
+    let is_grpc = plugin.transport.starts_with("grpc");
+    let is_private =
+        if is_grpc { credentials.is_private_over_grpc() } else { credentials.is_private() };
+    let is_open = |address: &str| {
+        let is_over_tls = plugin.transport == "grpc-tls" && !address.contains("://");
+        !is_over_tls && address.parse().is_ok_and(|address| !leads_privately(&address))
+    };
+    if is_private && addresses(plugin).any(|(_, address)| is_open(address)) {
+        let message = "calls to another host without TLS are refused, since the credentials could be read on \
+                       the way";
+        let help = "use TLS, or set `auth.allow_plaintext` if they may be read".to_owned();
+        let key = if plugin.endpoint.is_empty() { "endpoints" } else { "endpoint" };
+        notes.wrong_helped(key, Code::AUTH_1105, message, help);
+    }
+}
+
+/// Weights of endpoints that the plugin does not have. Those of all plugins may be of another one, and what a
+/// backend finds is not known.
+fn doubt_weights(plugin: &PluginConfig, defaults: &Sections, notes: &mut Checked<'_>) {
+    let Some(balance) = plugin.balance.as_ref().filter(|_| plugin.discover.is_none()) else {
+        return;
+    };
+    if balance.weights.is_empty() || balance.weights == defaults.balance.weights {
+        return;
+    }
+    let mut keys = BTreeSet::new();
+    for (id, address) in addresses(plugin) {
+        keys.extend([id, address].map(str::to_owned));
+        keys.extend(Endpoint::new(address).ok().map(|endpoint| endpoint.key().to_owned()));
+    }
+    let keys: Vec<_> = keys.into_iter().filter(|key| !key.is_empty()).collect();
+    for weighted in balance.weights.keys().filter(|key| keys.binary_search(key).is_err()) {
+        let message = format!("no endpoint of this plugin has the key `{}`", Quoted(weighted));
+        let help = did_you_mean(weighted, &keys);
+        notes.wrong_helped("balance.weights", Code::CONFIG_1703, message, help);
+    }
+}
