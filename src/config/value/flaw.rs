@@ -98,7 +98,7 @@ pub(crate) const MAX_KEPT: usize = 10_000;
 
 impl From<Flaw> for Flaws {
     fn from(flaw: Flaw) -> Self {
-        Self { flaws: vec![flaw] }
+        Self { flaws: vec![flaw], ..Self::default() }
     }
 }
 
@@ -115,7 +115,9 @@ impl Flaws {
 
     /// Remembers a variable that is not set: whatever is wrong at this path comes of it.
     pub(crate) fn unset(&mut self, path: &Path<'_>, name: &str) {
-        self.unset.insert(path.to_string(), name.to_owned());
+        if self.unset.len() < MAX_KEPT {
+            self.unset.insert(path.to_string(), name.to_owned());
+        }
     }
 
     /// The variable that a flaw comes of. A flaw of credentials may be that of one of them.
