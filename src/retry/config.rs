@@ -284,7 +284,6 @@ mod tests {
             let text = absurd.validate().unwrap_err().to_string();
             for name in [
                 "`attempts`",
-                "`max_retries`",
                 "`initial_interval` is 1",
                 "`max_interval` is",
                 "`multiplier`",
