@@ -2,10 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-#[cfg(any(test, feature = "http"))]
-#[cfg(any(test, feature = "http"))]
-use super::code::Code;
 use super::{
+    code::Code,
     error::{BoxError, Error, Rest},
     kind::Kind,
     word::Word,
@@ -17,7 +15,6 @@ use crate::{
 
 impl Error {
     /// Gives it a rarer code than its kind has.
-    #[cfg(any(test, feature = "http"))]
     pub(crate) fn coded(mut self, code: Option<Code>) -> Self {
         if code.is_some_and(|code| code != self.code()) {
             self.rest_mut().code = code;

@@ -152,6 +152,10 @@ impl fmt::Debug for Notes {
 }
 
 /// Is told what a choice compares. `()` is for one that is not explained, and costs nothing.
+#[cfg_attr(
+    not(feature = "hash"),
+    allow(dead_code, reason = "choices by a key tell more than others")
+)]
 pub(super) trait Note {
     /// Whether to find out what only an explanation needs.
     const TELLS: bool;
