@@ -202,12 +202,14 @@ impl Drop for Counted {
 
 /// One of `members` that a random place of a table of `slots` names, with a counter of calls in flight: what a choice
 /// by a key reads, whatever it does beside. A place takes two bytes.
+#[cfg(feature = "hash")]
 #[derive(Clone)]
 pub(crate) struct SharedSlots {
     slots: Arc<[u16]>,
     counters: Arc<[Arc<Padded<AtomicU32>>]>,
 }
 
+#[cfg(feature = "hash")]
 impl SharedSlots {
     pub(crate) fn new(slots: usize, members: u16) -> Self {
         let counter = |_| Arc::new(Padded(AtomicU32::new(0)));
@@ -219,6 +221,7 @@ impl SharedSlots {
     }
 }
 
+#[cfg(feature = "hash")]
 impl Service<u64> for SharedSlots {
     type Response = u64;
     type Error = Infallible;

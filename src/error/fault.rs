@@ -92,7 +92,7 @@ impl Error {
     /// Makes the error of a config that cannot work, which `text` says in the words of a program, such as
     /// `"`module` is not set"`.
     ///
-    /// For a [`Factory`](crate::plugins::Factory) of your own. The kind is [`Kind::InvalidConfig`], and
+    /// For a `plugins::Factory` of your own (feature `config`). The kind is [`Kind::InvalidConfig`], and
     /// [`is_unsent`](Self::is_unsent) is true. Does not count against an endpoint.
     ///
     /// ```

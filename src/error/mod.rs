@@ -22,7 +22,7 @@
 //! | [`Service`](Kind::Service) | `PLUGIN_1207` | 502 | sent | look at the source, or take it out: [`downcast`](Error::downcast) |
 //! | [`RetryExhausted`](Kind::RetryExhausted) | `PLUGIN_1203` | that of the last attempt | as its attempts were | look at [`history`](Error::history) |
 //! | [`InvalidConfig`](Kind::InvalidConfig) | `CONFIG_1703` | 500 | not sent | correct the config; the text names the key |
-//! | [`Unavailable`](Kind::Unavailable) | `REGISTRY_1901` | 503 | refused, or not sent | make the first call inside a tokio runtime; of [`Plugins`](crate::plugins::Plugins), read the text |
+//! | [`Unavailable`](Kind::Unavailable) | `REGISTRY_1901` | 503 | refused, or not sent | make the first call inside a tokio runtime; of `Plugins`, read the text |
 //! | [`InvalidRequest`](Kind::InvalidRequest) | `PLUGIN_1208` | 400 | not evidence against the endpoint | correct the request |
 //!
 //! A refused call was never sent, so it may be repeated whatever it does, and it counts against no

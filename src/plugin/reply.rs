@@ -83,7 +83,7 @@ impl<T> Reply<T> {
         &self.request_id
     }
 
-    /// Returns the metadata, sorted by key. A reply of [plugins](crate::plugins) that a `fallback` gave has
+    /// Returns the metadata, sorted by key. A reply of `plugins::Plugins` that a `fallback` gave has
     /// `fallback: true` among it.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata

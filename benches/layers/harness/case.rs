@@ -78,6 +78,7 @@ impl Case {
 
     /// Makes so many calls before each sample, so that what a large table needs is in the caches again, as far as
     /// they hold it: other cases have had them in between.
+    #[cfg(feature = "hash")]
     pub(crate) fn warmed_by(mut self, calls: u64) -> Self {
         self.warming = calls;
         self
