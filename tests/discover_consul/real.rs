@@ -199,7 +199,9 @@ async fn three_real_servers_lose_their_leader_and_their_quorum_and_no_endpoint_g
     };
     let one = announce("tax-1");
     one.registered(secs(30)).await.unwrap();
-    let endpoints = consul.service("tax").unwrap();
+    // A leader without a quorum breaks off no query that waits: it tells at the end of the wait.
+    let query = ConsulQuery::default().with_wait(secs(5));
+    let endpoints = consul.service_with("tax", query).unwrap();
     let (mut sets, handle) = (endpoints.discover(), endpoints.handle());
     until(&mut sets, |set| set.len() == 1).await;
 
