@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::{Response, StatusCode, header::LOCATION};
 
 use crate::{
     error::{Error, Kind, cut},
@@ -21,6 +21,16 @@ pub(super) fn refused(name: &str, answer: &Response<Bytes>) -> Error {
     let (status, body) = (answer.status(), answer.body());
     let text = String::from_utf8_lossy(&body[..body.len().min(MAX_TEXT)]);
     let text: String = cut(text.trim(), MAX_TEXT).escape_debug().collect();
+    let text = match answer.headers().get(LOCATION).filter(|_| status.is_redirection()) {
+        Some(to) => {
+            let to = String::from_utf8_lossy(to.as_bytes());
+            let to = cut(&to, MAX_TEXT).escape_debug().to_string();
+            format!(
+                "it leads to `{to}`, but redirects are not followed: name the server that is meant"
+            )
+        }
+        None => text,
+    };
     let failed = |kind| Error::failed(kind).message(format!("{name} answers {status}: {text}"));
     match status {
         StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => {

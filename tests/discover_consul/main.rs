@@ -7,6 +7,8 @@
 mod catalog;
 mod double;
 mod hostile;
+#[path = "../support/hostile.rs"]
+mod hostile_http;
 #[path = "../support/linked.rs"]
 mod linked;
 mod providers;

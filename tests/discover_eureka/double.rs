@@ -38,6 +38,8 @@ struct State {
     instead: BTreeMap<String, (u16, &'static str, String)>,
     /// Whether ids are looked for as they are written in the path.
     keeps_encoded: bool,
+    /// Whether it tells nothing of what it has, as one that warms up.
+    forbids_reads: bool,
 }
 
 /// What its tasks have.
@@ -147,6 +149,10 @@ impl Double {
         self.server.with(|state| state.keeps_encoded = true);
     }
 
+    pub fn forbids_reads(&self) {
+        self.server.with(|state| state.forbids_reads = true);
+    }
+
     pub fn partition(&self) {
         self.link.partition();
     }
@@ -193,7 +199,9 @@ impl Answers for Server {
         };
         let (status, kind, body) = self.with(|state| {
             state.asked.push(asked.clone());
-            let instead = state.instead.iter().find(|(path, _)| asked.path.starts_with(*path));
+            // The longest that fits.
+            let mut instead = state.instead.iter().rev();
+            let instead = instead.find(|(path, _)| asked.path.starts_with(*path));
             match instead {
                 Some((_, instead)) => instead.clone(),
                 None => {
@@ -270,6 +278,7 @@ impl State {
         let parts = parts.strip_prefix(&["v2"]).unwrap_or(&parts);
         let value = asked.query.get("value").map(String::as_str);
         match (asked.method.as_str(), parts) {
+            ("GET", _) if self.forbids_reads => (403, None),
             ("GET", ["apps"]) => (200, Some(registry.applications(|_| true))),
             ("GET", ["apps", "delta"]) => (200, Some(registry.delta())),
             ("GET", ["apps", app]) => found(registry.application(app)),

@@ -6,6 +6,8 @@
 
 mod double;
 mod hostile;
+#[path = "../support/hostile.rs"]
+mod hostile_http;
 #[path = "../support/linked.rs"]
 mod linked;
 #[path = "../support/raw.rs"]

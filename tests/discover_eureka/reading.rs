@@ -119,6 +119,36 @@ async fn a_change_with_the_right_count_is_no_reason_to_read_all_and_one_with_a_w
 }
 
 #[tokio::test(start_paused = true)]
+async fn changes_in_a_wrong_order_are_not_told_before_the_registry_is_read_whole() {
+    let double = Double::start().await;
+    for (id, port) in [("tax-1", 1), ("tax-2", 2)] {
+        double.up("tax", id, port);
+    }
+    let mut sets = tax(&trusting(&double));
+    expect(&mut sets, &["tax-1", "tax-2"]).await;
+    // It left, and came back: in the other order it would be gone.
+    let told = |action: &str| {
+        let mut info = double.registry(|of| of.get("tax", "tax-1").unwrap().clone());
+        info["actionType"] = action.into();
+        info
+    };
+    let instances = json!([told("ADDED"), told("DELETED")]);
+    let delta = json!({"applications": {
+        "apps__hashcode": "UP_2_", "application": {"name": "TAX", "instance": instances},
+    }});
+    double.answers("/apps/delta", 200, &delta.to_string());
+    double.take_asked();
+    quiet(&mut sets, secs(65)).await;
+    assert_eq!(double.take_asked(), [DELTA, WHOLE, DELTA, WHOLE]);
+    // Also if it cannot be read just then.
+    double.answers("/apps", 503, "");
+    double.answers("/apps/delta", 200, &delta.to_string());
+    quiet(&mut sets, secs(65)).await;
+    double.answers_itself();
+    quiet(&mut sets, secs(65)).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_never_counts_right_or_tells_no_changes_is_read_whole() {
     for refuses in [None, Some(403), Some(404)] {
         let double = Double::start().await;

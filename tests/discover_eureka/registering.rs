@@ -13,7 +13,7 @@ use tower_upstream::{
 use crate::{
     double::{Asked, Double},
     reading::{config, eureka},
-    sets::next,
+    sets::{is_as_announced, next},
     support::{ms, secs},
 };
 
@@ -60,12 +60,8 @@ async fn what_is_announced_is_found_as_it_was() {
     let mut sets = eureka(&double).service("tax").unwrap().discover();
     let set = next(&mut sets).await;
     let found = &set[0];
-    assert_eq!((found.key(), found.address()), ("tax-1", endpoint.address()));
-    assert_eq!((found.weight(), found.tags()), (7, endpoint.tags()));
-    assert_eq!((found.status(), found.locality()), (Status::Passing, endpoint.locality()));
-    for (key, value) in endpoint.metadata() {
-        assert_eq!(found.metadata().get(key), Some(value));
-    }
+    assert_eq!((found.key(), found.weight()), ("tax-1", 7));
+    is_as_announced(found, &endpoint);
     // What was found may be announced as it is.
     let _again = announce(&registry, (**found).clone().with_key("tax-2")).await;
     let set = next(&mut sets).await;
@@ -289,14 +285,54 @@ async fn what_the_server_has_in_an_older_form_is_announced_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_announced_replaces_what_the_server_has_whatever_its_date() {
+    let double = Double::start().await;
+    // Of a process whose clock was ahead.
+    let later = json!({"lastDirtyTimestamp": "8000000000000", "ipAddr": "10.0.0.9"});
+    double.put("tax", "tax-1", later);
+    let registration = announce(&registry(&double), tax("tax-1")).await;
+    let has = |what: &str| double.registry(|of| of.get("tax", "tax-1").unwrap()[what].clone());
+    assert_eq!((has("ipAddr"), has("metadata")), (json!("10.0.0.1"), json!({})));
+    registration.update(|endpoint| endpoint.with_weight(7)).unwrap();
+    registration.registered(secs(5)).await.unwrap();
+    assert_eq!(has("metadata"), json!({"weight": "7"}));
+    tokio::time::sleep(secs(300)).await;
+    assert_eq!(posts(&double).len(), 2, "it is what the server has");
+    // A server that does not tell what it has, since it warms up, takes it all the same.
+    double.cancel("tax", "tax-1");
+    double.forbids_reads();
+    tokio::time::sleep(secs(31)).await;
+    assert_eq!(has("metadata"), json!({"weight": "7"}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_override_of_others_that_leaves_no_status_ends_although_the_server_dates_it() {
+    let double = Double::start().await;
+    let registration = announce(&registry(&double), tax("tax-1")).await;
+    double.registry(|registry| {
+        let status = "OUT_OF_SERVICE";
+        assert!(registry.set_override("tax", "tax-1", Some(status), status));
+        assert!(registry.set_override("tax", "tax-1", None, "UNKNOWN"));
+        let info = registry.get_mut("tax", "tax-1").unwrap();
+        info["lastDirtyTimestamp"] = "8000000000000".into();
+    });
+    // With the next heartbeat.
+    tokio::time::sleep(secs(31)).await;
+    assert_eq!(double.status("tax", "tax-1"), "UP");
+    assert!(registration.is_registered());
+}
+
+#[tokio::test(start_paused = true)]
 async fn how_often_the_server_is_looked_at_is_up_to_the_replication_interval() {
     for (interval, least, most) in [(30, 9, 20), (300, 1, 2)] {
         let double = Double::start().await;
         let config = config(&double).with_instance_info_replication_interval(secs(interval));
         let registry = Registry::new(Eureka::new(config).unwrap().registrar());
         let _registration = announce(&registry, tax("tax-1")).await;
+        let looks = || asked(&double, "GET", "/apps/TAX/tax-1").len();
+        assert_eq!(looks(), 1, "before it is announced");
         tokio::time::sleep(secs(620)).await;
-        let looks = asked(&double, "GET", "/apps/TAX/tax-1").len();
+        let looks = looks() - 1;
         assert!((least..=most).contains(&looks), "{interval}: {looks}");
     }
 }

@@ -118,6 +118,10 @@ impl Registry {
     pub fn renew(&mut self, app: &str, id: &str, dirty: Option<u64>) -> bool {
         let key = Self::key(app, id);
         let Some(info) = self.get(app, id) else { return false };
+        if text(info, "status") == "UNKNOWN" {
+            // What an override has left without a status is announced again.
+            return false;
+        }
         let known = text(info, "lastDirtyTimestamp").parse::<u64>();
         if known.is_ok_and(|known| dirty.is_some_and(|dirty| dirty > known)) {
             return false;

@@ -76,6 +76,46 @@ async fn one_that_warms_up_is_left_also_by_those_that_ask_for_one_application() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_whose_answer_is_no_registry_is_left_and_not_gone_back_to() {
+    for (status, kind, body) in [
+        // A proxy in front of it, another program, a wrong path.
+        (200, "text/html", "<html>Log in</html>"),
+        (200, "application/xml", "<applications/>"),
+        (200, "application/json", "{\"applications\":"),
+        (200, "application/json", "{}"),
+        (200, "application/json", ""),
+        (302, "text/html", ""),
+        (401, "text/html", ""),
+        (404, "text/html", "<html>Not found</html>"),
+    ] {
+        let (one, other, config) = two().await;
+        one.answers_as("/", status, kind, body);
+        let eureka = Eureka::new(config).unwrap();
+        let start = Instant::now();
+        let mut sets = eureka.service("tax").unwrap().discover();
+        expect(&mut sets, &["tax-1"]).await;
+        assert!(start.elapsed() < secs(3), "{status} {body}");
+        other.up("tax", "tax-2", 2);
+        expect(&mut sets, &["tax-1", "tax-2"]).await;
+        assert_eq!(one.take_asked().len(), 1, "{status} {body}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_whose_changes_cannot_be_read_is_left() {
+    for (status, body) in [(200, "<html/>"), (200, "{"), (401, "")] {
+        let (one, other, config) = two().await;
+        let mut sets = Eureka::new(config).unwrap().service("tax").unwrap().discover();
+        expect(&mut sets, &["tax-1"]).await;
+        one.answers("/apps/delta", status, body);
+        one.take_asked();
+        other.up("tax", "tax-2", 2);
+        assert!(expect(&mut sets, &["tax-1", "tax-2"]).await < secs(35), "{status} {body}");
+        assert_eq!(one.take_asked(), ["GET /apps/delta"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_none_answers_they_are_asked_with_growing_waits_and_the_error_names_one() {
     let (one, other, config) = two().await;
     let eureka = Eureka::new(config).unwrap();

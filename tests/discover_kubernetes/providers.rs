@@ -1,6 +1,9 @@
 //! A provider over Kubernetes, for those that manage endpoints at run time. Kubernetes itself is only read.
 
+use std::collections::BTreeSet;
+
 use futures::StreamExt;
+use tower::ServiceExt;
 use tower_upstream::{
     Endpoint,
     discover::{
@@ -13,7 +16,7 @@ use crate::{
     double::Double,
     objects::Pod,
     reading::config,
-    sets::keys,
+    sets::{calls, keys},
     support::{ms, secs},
 };
 
@@ -37,17 +40,32 @@ async fn endpoints_of_kubernetes_are_listed_and_judged_and_own_ones_are_known_he
     let stats = web.stats();
     assert_eq!((stats.endpoints, stats.usable, stats.passing, stats.own), (2, 1, 2, 0));
 
+    // Its calls go where the cluster says: not to the one that ends.
+    let service = calls(web.clone());
+    let called = async || {
+        let mut called = BTreeSet::new();
+        for _ in 0..6 {
+            called.insert(service.clone().oneshot(()).await.unwrap());
+        }
+        Vec::from_iter(called)
+    };
+    assert_eq!(called().await, ["a"]);
+
     let mut sets = web.discover();
     sets.next().await.unwrap();
     let own = Endpoint::new("10.9.0.9:80").unwrap().with_key("own").with_status(Status::Warning);
     web.register(own.clone()).unwrap();
     assert_eq!(keys(&sets.next().await.unwrap()), ["a", "b", "own"]);
+    tokio::time::sleep(secs(1)).await;
+    assert!(called().await.contains(&"own".to_owned()), "it gets calls at once");
     assert_eq!(web.health("own", secs(5)).await.unwrap(), Some(Status::Warning));
     web.update(own.with_status(Status::Critical)).unwrap();
     assert_eq!(sets.next().await.unwrap().get("own").unwrap().status(), Status::Critical);
     // What changes in the cluster is told beside it.
     double.web("web-1", &[("a", Pod::Ready), ("c", Pod::Ready)]);
     assert_eq!(keys(&sets.next().await.unwrap()), ["a", "c", "own"]);
+    tokio::time::sleep(secs(1)).await;
+    assert_eq!(called().await, ["a", "c"], "the own one is critical");
     web.close(secs(5)).await.unwrap();
     assert_eq!(keys(&sets.next().await.unwrap()), ["a", "c"]);
     assert!(double.asked().iter().all(|asked| !asked.path.ends_with("/own")));

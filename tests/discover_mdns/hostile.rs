@@ -46,3 +46,22 @@ async fn packets_that_are_none_take_nothing_away() {
     assert_eq!(set.iter().find(|of| of.weight() == 4).unwrap().key(), "\u{1f980} a.b\\");
     assert!(set.get("tax-1").is_some());
 }
+
+#[tokio::test]
+async fn what_is_listed_under_a_type_and_is_none_of_it_is_ignored() {
+    let port = free_port();
+    let host = Responder::start(port);
+    let mut sets = mdns(port).service("tax").unwrap().discover();
+    for label in ["vat-1", "nameless"] {
+        let other = Service::new("_vat._tcp", label, 9);
+        let other = if label == "nameless" { other.txt(&["weight=2"]) } else { other };
+        host.lists_under("_tax._tcp", &other).await;
+    }
+    host.announce(Service::new("_tax._tcp", "tax-1", 1)).await;
+    let set = until(&mut sets, |set| set.get("tax-1").is_some()).await;
+    assert_eq!(set.len(), 1, "{set:?}");
+    // Nor does it come later.
+    host.announce(Service::new("_tax._tcp", "tax-2", 2)).await;
+    let set = until(&mut sets, |set| set.get("tax-2").is_some()).await;
+    assert_eq!(set.len(), 2, "{set:?}");
+}

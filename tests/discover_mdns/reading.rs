@@ -15,7 +15,7 @@ use tokio::{
 };
 use tower_upstream::{
     Endpoint,
-    discover::{Catalog, Discover, Filtered, Mdns},
+    discover::{Catalog, Discover, EndpointSet, Filtered, Mdns},
     endpoint::Status,
     error::Kind,
 };
@@ -95,6 +95,23 @@ async fn an_instance_that_falls_silent_is_removed_when_its_records_expire() {
     host.kill("tax-1");
     let (_, took) = until_within(secs(8), &mut sets, |set| keys(set) == ["tax-2"]).await;
     assert!(took < secs(6), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_host_that_falls_silent_takes_its_instance_along_and_brings_it_back() {
+    let port = free_port();
+    let host = Responder::start(port);
+    // The name of an instance lives longer than what says where it is (RFC 6762 §10).
+    let tax = || Service::new("_tax._tcp", "tax-1", 1).ttl(4_500).host_ttl(3);
+    host.announce(tax()).await;
+    let mut sets = mdns(port).service("tax").unwrap().discover();
+    until_keys(&mut sets, &["tax-1"]).await;
+    host.kill("tax-1");
+    let (_, took) = until_within(secs(8), &mut sets, |set| set.is_empty()).await;
+    assert!(took < secs(6), "{took:?}");
+    host.announce(tax()).await;
+    let (_, took) = until_within(secs(8), &mut sets, |set| set.len() == 1).await;
+    assert!(took < secs(3), "{took:?}");
 }
 
 #[tokio::test]
@@ -185,6 +202,19 @@ async fn several_types_stand_side_by_side_and_each_id_is_there_once() {
 }
 
 #[tokio::test]
+async fn a_type_is_found_in_the_spelling_in_which_it_is_announced() {
+    let port = free_port();
+    let host = Responder::start(port);
+    host.announce(Service::new("_shipPairing._tcp", "1", 1)).await;
+    host.announce(Service::new("_shippairing._tcp", "2", 2)).await;
+    let config = loopback(port).with_service_types(["_shipPairing._tcp"]);
+    let mut all = Mdns::new(config).unwrap().all_types().unwrap().discover();
+    until_keys(&mut all, &["1", "2"]).await;
+    host.goodbye("1").await;
+    until_keys(&mut all, &["2"]).await;
+}
+
+#[tokio::test]
 async fn services_that_share_a_type_are_told_apart_by_their_names() {
     let port = free_port();
     let host = Responder::start(port);
@@ -200,6 +230,37 @@ async fn services_that_share_a_type_are_told_apart_by_their_names() {
     drop(of_tax);
     host.announce(Service::new("_farp._tcp", "4", 4).txt(&["name=VAT", "id=vat-2"])).await;
     until_keys(&mut of_vat, &["vat-1", "vat-2"]).await;
+}
+
+#[tokio::test]
+async fn a_host_that_is_back_within_a_second_of_its_goodbye_was_never_away() {
+    let port = free_port();
+    let host = Responder::start(port);
+    host.announce(Service::new("_tax._tcp", "tax-1", 1)).await;
+    host.announce(Service::new("_tax._tcp", "tax-2", 2)).await;
+    let mut sets = mdns(port).service("tax").unwrap().discover();
+    until_keys(&mut sets, &["tax-1", "tax-2"]).await;
+    host.goodbye("tax-1").await;
+    host.announce(Service::new("_tax._tcp", "tax-1", 1)).await;
+    // The one that only says goodbye is gone by then.
+    host.goodbye("tax-2").await;
+    until_keys(&mut sets, &["tax-1"]).await;
+    sleep(secs(1)).await;
+    assert!(sets.next().now_or_never().is_none());
+}
+
+#[tokio::test]
+async fn another_address_of_a_host_takes_the_place_of_the_one_before() {
+    let port = free_port();
+    let host = Responder::start(port);
+    host.announce(Service::new("_tax._tcp", "tax-1", 1)).await;
+    let mut sets = mdns(port).service("tax").unwrap().discover();
+    let at = |set: &EndpointSet| set[0].address().host().to_owned();
+    assert_eq!(at(&until_keys(&mut sets, &["tax-1"]).await), "127.0.0.1");
+    // Of the addresses of a host, only those older than a second are replaced (RFC 6762 §10.2).
+    sleep(ms(1_200)).await;
+    host.announce(Service::new("_tax._tcp", "tax-1", 1).ip([127, 0, 0, 2])).await;
+    until(&mut sets, |set| at(set) == "127.0.0.2").await;
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! What is announced: found by another daemon, and as it is on the wire.
 
+use std::sync::Arc;
+
 use futures::{FutureExt, StreamExt};
 use tokio::time::sleep;
 use tower_upstream::{
@@ -78,6 +80,23 @@ async fn a_record_has_the_layout_of_the_go_library_and_a_goodbye_is_said_twice()
 }
 
 #[tokio::test]
+async fn a_type_is_announced_in_the_spelling_that_others_share() {
+    let port = free_port();
+    let host = Responder::start(port);
+    let here = Mdns::new(loopback(port).with_service_type("_shipPairing._tcp")).unwrap();
+    let registry = Registry::new(here.registrar());
+    let registered = registry.register("tax", tax("tax-1")).unwrap();
+    registered.registered(secs(15)).await.unwrap();
+    sleep(ms(200)).await;
+    let strings = host.heard("tax-1._shipPairing._tcp.local").unwrap();
+    assert!(strings.contains(&"mdns.service_type=_shipPairing._tcp".to_owned()), "{strings:?}");
+    let mut sets = here.service("tax").unwrap().discover();
+    until_keys(&mut sets, &["tax-1"]).await;
+    registered.deregister(secs(10)).await.unwrap();
+    until_keys(&mut sets, &[]).await;
+}
+
+#[tokio::test]
 async fn instances_of_one_process_leave_alone() {
     let port = free_port();
     let mdns_here = mdns(port);
@@ -122,10 +141,14 @@ async fn of_two_hosts_with_one_name_both_are_announced_and_one_is_used() {
     two.registered(secs(15)).await.unwrap();
     let mut sets = mdns(port).service("tax").unwrap().discover();
     until_keys(&mut sets, &["tax-1"]).await;
+    // The other one goes on under the name that it has got.
+    two.update(|endpoint| endpoint.with_weight(5)).unwrap();
+    two.registered(secs(15)).await.unwrap();
     one.deregister(secs(10)).await.unwrap();
-    until(&mut sets, |set| set.get("tax-1").is_some_and(|of| of.address().port() == Some(9090)))
-        .await;
+    let is_other = |of: &Arc<Endpoint>| (of.address().port(), of.weight()) == (Some(9090), 5);
+    until(&mut sets, |set| set.get("tax-1").is_some_and(is_other)).await;
     two.deregister(secs(10)).await.unwrap();
+    until_keys(&mut sets, &[]).await;
 }
 
 #[tokio::test]

@@ -31,8 +31,10 @@ pub struct Service {
     pub port: u16,
     pub ip: Ipv4Addr,
     pub txt: Vec<String>,
-    /// Of all its records, in seconds.
+    /// Of its records, in seconds.
     pub ttl: u32,
+    /// Of those that name its host.
+    pub host_ttl: Option<u32>,
     /// It answers until then.
     pub lives_until: Option<Instant>,
 }
@@ -46,12 +48,17 @@ impl Service {
             ip: Ipv4Addr::LOCALHOST,
             txt: vec![format!("id={label}")],
             ttl: 120,
+            host_ttl: None,
             lives_until: None,
         }
     }
 
     pub fn ttl(self, ttl: u32) -> Self {
         Self { ttl, ..self }
+    }
+
+    pub fn host_ttl(self, ttl: u32) -> Self {
+        Self { host_ttl: Some(ttl), ..self }
     }
 
     pub fn txt(self, txt: &[&str]) -> Self {
@@ -76,7 +83,8 @@ impl Service {
 
     fn records(&self, ttl: u32) -> Vec<Record> {
         let txt = TXT::from_bytes(self.txt.iter().map(|text| text.as_bytes()).collect());
-        let unique = |name: Name, data: RData| {
+        let of_host = if ttl == 0 { 0 } else { self.host_ttl.unwrap_or(ttl) };
+        let unique = |name: Name, ttl: u32, data: RData| {
             let mut record = Record::from_rdata(name, ttl, data);
             // Of the internet, and the only one of its kind (RFC 6762 §10.2).
             record.set_dns_class(DNSClass::Unknown(0x8001));
@@ -84,9 +92,9 @@ impl Service {
         };
         vec![
             Record::from_rdata(self.kind_name(), ttl, RData::PTR(PTR(self.name()))),
-            unique(self.name(), RData::SRV(SRV::new(0, 0, self.port, self.host()))),
-            unique(self.name(), RData::TXT(txt)),
-            unique(self.host(), RData::A(A(self.ip))),
+            unique(self.name(), of_host, RData::SRV(SRV::new(0, 0, self.port, self.host()))),
+            unique(self.name(), ttl, RData::TXT(txt)),
+            unique(self.host(), of_host, RData::A(A(self.ip))),
         ]
     }
 
@@ -166,6 +174,14 @@ impl Responder {
         let key = (service.kind, service.label.clone());
         self.state.services.lock().unwrap().insert(key, service.clone());
         self.tell(&service, service.ttl).await;
+    }
+
+    /// Says of an instance of one type that it is one of another, too.
+    pub async fn lists_under(&self, kind: &str, service: &Service) {
+        let kind = Name::from_ascii(format!("{kind}.local.")).unwrap();
+        let pointer = Record::from_rdata(kind, service.ttl, RData::PTR(PTR(service.name())));
+        let records = [vec![pointer], service.records(service.ttl)].concat();
+        self.send(&message(records)).await;
     }
 
     fn take(&self, label: &str) -> Option<Service> {

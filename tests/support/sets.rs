@@ -11,6 +11,7 @@ use tower_upstream::{
     balance::RoundRobin,
     connect_fn,
     discover::{Discover, EndpointSet, WatchStream},
+    endpoint::Status,
 };
 
 pub fn keys(set: &EndpointSet) -> Vec<&str> {
@@ -28,6 +29,16 @@ pub async fn expect(sets: &mut WatchStream, expected: &[&str]) -> Duration {
     let set = next(sets).await;
     assert_eq!(keys(&set), expected, "{set:?}");
     start.elapsed()
+}
+
+/// An endpoint was found as it was announced, and is well.
+pub fn is_as_announced(found: &Endpoint, announced: &Endpoint) {
+    assert_eq!((found.key(), found.address()), (announced.key(), announced.address()));
+    assert_eq!((found.weight(), found.tags()), (announced.weight(), announced.tags()));
+    assert_eq!((found.status(), found.locality()), (Status::Passing, announced.locality()));
+    for (key, value) in announced.metadata() {
+        assert_eq!(found.metadata().get(key), Some(value));
+    }
 }
 
 /// There is no news for that time.

@@ -68,7 +68,7 @@ impl Client {
         }
     }
 
-    pub(super) async fn get(&self, path: &str) -> Result<Answer, Error> {
+    pub(super) async fn get(&self, path: &str) -> Result<Answer<'_>, Error> {
         self.ask(Method::GET, path, Bytes::new()).await
     }
 
@@ -79,7 +79,7 @@ impl Client {
         method: Method,
         path: &str,
         body: Bytes,
-    ) -> Result<Answer, Error> {
+    ) -> Result<Answer<'_>, Error> {
         // Only a hint where to begin: no order is needed.
         let first = self.current.load(Ordering::Relaxed);
         let mut failed = Error::not_sent(Kind::InvalidConfig);
@@ -103,7 +103,7 @@ impl Client {
         method: Method,
         path: &str,
         body: Bytes,
-    ) -> Result<Answer, Error> {
+    ) -> Result<Answer<'_>, Error> {
         let server = &self.servers[index];
         let mut request = server.client.request(method, path).header(ACCEPT, JSON);
         request = request.header(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
@@ -120,18 +120,27 @@ impl Client {
         let body = unzip(&body, &head.headers, self.limits.max_body).map_err(|problem| {
             Error::failed(Kind::Transport).message(format!("{name}: {problem}"))
         })?;
-        Ok(Answer { server: index, name, response: Response::from_parts(head, body) })
+        let response = Response::from_parts(head, body);
+        Ok(Answer { client: self, server: index, name, response })
+    }
+
+    /// What a server answers cannot be read: the next question is for the next one.
+    fn leave(&self, server: usize) {
+        let next = (server + 1) % self.servers.len();
+        // As for `ask`. Another may have left it before.
+        let _ = self.current.compare_exchange(server, next, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 
 /// An answer of one of the servers.
-pub(super) struct Answer {
+pub(super) struct Answer<'a> {
+    client: &'a Client,
     pub(super) server: usize,
     name: String,
     response: Response<Bytes>,
 }
 
-impl Answer {
+impl Answer<'_> {
     pub(super) fn status(&self) -> StatusCode {
         self.response.status()
     }
@@ -140,10 +149,14 @@ impl Answer {
     /// no changes either; but so does one that never does.)
     fn is_of_an_unwell_server(&self, method: &Method, path: &str) -> bool {
         let status = self.status();
-        let is_read = method == Method::GET && path != DELTA;
-        status.is_server_error()
-            || status == StatusCode::TOO_MANY_REQUESTS
-            || status == StatusCode::FORBIDDEN && is_read
+        let is_unwell = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
+        match status {
+            _ if method != Method::GET => is_unwell,
+            StatusCode::FORBIDDEN => path != DELTA,
+            // Otherwise there is no such thing.
+            StatusCode::NOT_FOUND => path == APPS,
+            _ => !status.is_success(),
+        }
     }
 
     fn refused(&self) -> Error {
@@ -166,8 +179,10 @@ impl Answer {
         read: impl FnOnce(&[u8]) -> Result<T, serde_json::Error>,
     ) -> Result<T, Error> {
         let (head, body) = (self.response.headers(), self.response.body());
-        let failed =
-            |what: &str| Error::failed(Kind::Transport).message(format!("{} {what}", self.name));
+        let failed = |what: &str| {
+            self.client.leave(self.server);
+            Error::failed(Kind::Transport).message(format!("{} {what}", self.name))
+        };
         let kind = head.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let start = body.iter().find(|byte| !byte.is_ascii_whitespace());
         if kind.to_ascii_lowercase().contains("xml") || start == Some(&b'<') {

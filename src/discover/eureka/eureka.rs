@@ -53,7 +53,7 @@ use crate::error::{BoxError, Error, Kind};
 ///
 /// | answer | the endpoints |
 /// |---|---|
-/// | an error, no answer, XML | stay as they were; the next server is asked |
+/// | an error, no answer, XML or something else that is no registry | stay as they were; the next server is asked |
 /// | an instance that cannot be read | is left out; the others follow |
 /// | fewer than half of the instances | stay for [`removal_grace`](super::super::WatchConfig::removal_grace); new ones are added at once |
 /// | no instances | stay for [`empty_grace`](super::super::WatchConfig::empty_grace) |

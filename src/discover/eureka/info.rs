@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     super::host::endpoint_at,
-    lenient::{Port, Text, pairs},
+    lenient::{Port, Text, or_nothing, pairs},
     status::EurekaStatus,
 };
 use crate::{
@@ -40,10 +40,11 @@ pub(super) struct Info {
     secure_port: Port,
     vip_address: Text,
     secure_vip_address: Text,
+    #[serde(deserialize_with = "or_nothing")]
     data_center_info: DataCenter,
     #[serde(deserialize_with = "pairs")]
     metadata: BTreeMap<String, String>,
-    pub(super) last_dirty_timestamp: Text,
+    last_dirty_timestamp: Text,
     pub(super) action_type: Text,
     /// Why the rest of it is not known.
     #[serde(skip)]
@@ -104,8 +105,16 @@ impl Info {
         self
     }
 
+    /// What the server calls it.
     pub(super) fn id(&self) -> &str {
-        self.instance_id.get().or(self.host_name.get()).unwrap_or_default()
+        let of_center = || self.data_center_info.metadata.get("instance-id").map(String::as_str);
+        let of_center = || of_center().filter(|id| !id.is_empty());
+        self.instance_id.get().or_else(of_center).or(self.host_name.get()).unwrap_or_default()
+    }
+
+    /// When it was written, in milliseconds.
+    pub(super) fn written_at(&self) -> Option<u64> {
+        self.last_dirty_timestamp.number::<i64>()?.try_into().ok()
     }
 
     /// What the server counts.

@@ -97,6 +97,59 @@ fn metadata_tells_weight_tags_and_place() {
 }
 
 #[test]
+fn an_instance_without_an_id_has_that_of_the_server() {
+    for (json, id) in [
+        (
+            r#"{"instanceId":"a","hostName":"h","dataCenterInfo":{"metadata":{"instance-id":"i-1"}}}"#,
+            "a",
+        ),
+        (
+            r#"{"instanceId":"","hostName":"h","dataCenterInfo":{"metadata":{"instance-id":"i-1"}}}"#,
+            "i-1",
+        ),
+        (
+            r#"{"hostName":"h","dataCenterInfo":{"name":"Amazon","metadata":{"instance-id":""}}}"#,
+            "h",
+        ),
+        (r#"{"instanceId":null,"hostName":"h","dataCenterInfo":null}"#, "h"),
+        (r#"{"instanceId":7,"hostName":"h","dataCenterInfo":""}"#, "7"),
+    ] {
+        assert_eq!(serde_json::from_str::<Info>(json).unwrap().id(), id, "{json}");
+    }
+}
+
+#[test]
+fn what_says_nothing_costs_no_instance() {
+    // As servers and clients in several languages write it.
+    for json in [
+        r#""metadata":"","dataCenterInfo":"","leaseInfo":{"renewalIntervalInSecs":0,"durationInSecs":0}"#,
+        r#""metadata":null,"dataCenterInfo":null,"leaseInfo":null,"securePort":null,"vipAddress":null"#,
+        r#""metadata":{"a":null},"dataCenterInfo":{"metadata":null},"overriddenstatus":"","securePort":"""#,
+        r#""statusPageUrl":["x"],"countryId":"1","isCoordinatingDiscoveryServer":{},"lastUpdatedTimestamp":true"#,
+        r#""status":"UP","overriddenStatus":"UNKNOWN","overriddenstatus":"UNKNOWN","lastDirtyTimestamp":-1"#,
+    ] {
+        let endpoint = read(json);
+        assert_eq!(endpoint.address().as_str(), "http://10.0.0.1:80", "{json}");
+        assert!(!endpoint.is_draining(), "{json}");
+    }
+}
+
+#[test]
+fn an_address_of_ipv6_is_put_in_brackets_however_it_is_written() {
+    for (ip, host) in [
+        ("2001:db8::1", "[2001:db8::1]"),
+        // As Java writes it.
+        ("2001:db8:0:0:0:0:0:1", "[2001:db8:0:0:0:0:0:1]"),
+        ("[2001:db8::1]", "[2001:db8::1]"),
+    ] {
+        let json = format!(r#"{{"instanceId":"x","ipAddr":"{ip}","port":80}}"#);
+        let info: Info = serde_json::from_str(&json).unwrap();
+        let endpoint = info.endpoint(Prefer::default()).unwrap();
+        assert_eq!(endpoint.address().host(), host);
+    }
+}
+
+#[test]
 fn a_virtual_address_is_one_of_a_list() {
     let info = info(r#""vipAddress":"tax, orders","secureVipAddress":"tax-tls""#);
     assert!(info.is_at("tax", false) && info.is_at("ORDERS", false));

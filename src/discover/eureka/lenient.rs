@@ -76,6 +76,43 @@ impl<'de> de::Visitor<'de> for TextVisitor {
     }
 }
 
+/// An object, or nothing, also in the way in which an empty element of XML is written.
+pub(super) fn or_nothing<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    struct OrNothing<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de> + Default> de::Visitor<'de> for OrNothing<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map))
+        }
+
+        fn visit_unit<E>(self) -> Result<T, E> {
+            Ok(T::default())
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+            empty(text, &self).map(|()| T::default())
+        }
+    }
+
+    deserializer.deserialize_any(OrNothing(PhantomData))
+}
+
+/// An element of XML without anything in it is written as an empty text.
+fn empty<E: de::Error>(text: &str, expected: &dyn de::Expected) -> Result<(), E> {
+    match text {
+        "" => Ok(()),
+        text => Err(E::invalid_type(de::Unexpected::Str(text), expected)),
+    }
+}
+
 /// A list, the one thing that would be in it, or nothing.
 pub(super) fn many<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
@@ -105,12 +142,8 @@ pub(super) fn many<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
             Ok(Vec::new())
         }
 
-        // How an empty list of XML is written.
         fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<T>, E> {
-            match text {
-                "" => Ok(Vec::new()),
-                _ => Err(E::invalid_type(de::Unexpected::Str(text), &self)),
-            }
+            empty(text, &self).map(|()| Vec::new())
         }
     }
 
@@ -121,7 +154,7 @@ pub(super) fn many<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 pub(super) fn pairs<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<BTreeMap<String, String>, D::Error> {
-    let pairs = Option::<BTreeMap<String, Text>>::deserialize(deserializer)?.unwrap_or_default();
+    let pairs: BTreeMap<String, Text> = or_nothing(deserializer)?;
     let pairs = pairs.into_iter().filter(|(key, _)| key != "@class");
     Ok(pairs.filter_map(|(key, value)| Some((key, value.0?))).collect())
 }
@@ -230,7 +263,11 @@ mod tests {
         let one: One = serde_json::from_str(json).unwrap();
         let read: Vec<_> = one.metadata.iter().map(|(key, value)| (&**key, &**value)).collect();
         assert_eq!(read, [("a", "1"), ("b", "true"), ("c", "x"), ("g", "1.5")]);
-        let none: One = serde_json::from_str(r#"{"metadata":null}"#).unwrap();
-        assert!(none.metadata.is_empty());
+        for json in [r#"{"metadata":null}"#, r#"{"metadata":""}"#, "{}"] {
+            assert!(serde_json::from_str::<One>(json).unwrap().metadata.is_empty(), "{json}");
+        }
+        for json in [r#"{"metadata":"x"}"#, r#"{"metadata":["x"]}"#, r#"{"metadata":7}"#] {
+            assert!(serde_json::from_str::<One>(json).is_err(), "{json}");
+        }
     }
 }

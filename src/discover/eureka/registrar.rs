@@ -18,6 +18,7 @@ use super::{
     client::Client,
     config::EurekaConfig,
     document,
+    info::Info,
     status::EurekaStatus,
     wanted::{of_app, of_instance},
 };
@@ -43,8 +44,9 @@ const PARALLEL: usize = 8;
 ///
 /// The service is the application, in capital letters, and the virtual address, as it is written.
 ///
-/// What the servers have lost, or have in an older form, is announced again. An override that this registrar has
-/// not set stays as it is, and ends once the instance is deregistered or expires.
+/// What the servers have lost, or have in an older form, is announced again. What they have in a form that has a later
+/// date, such as of a process whose clock was ahead, is replaced too. An override that this registrar has not set
+/// stays as it is, and ends once the instance is deregistered or expires.
 ///
 /// # Bounds
 /// 128 pairs of metadata, keys of 128 and values of 4,096 bytes. Tags have no commas. The address must have a host
@@ -151,13 +153,18 @@ impl EurekaRegistrar {
         Ok(answer.accept_some()?.is_some())
     }
 
+    /// What a server has of the instance.
+    async fn known(&self, instance: &Instance) -> Result<Option<Info>, Error> {
+        let path = of_instance(instance.service(), instance.id());
+        let answer = self.client.get(&path).await?.accept_some()?;
+        answer.map(|answer| answer.json(document::instance)).transpose()
+    }
+
     /// Whether a server has the instance as it was written at `time`, or newer.
     async fn has(&self, instance: &Instance, time: Option<u64>) -> Result<bool, Error> {
-        let path = of_instance(instance.service(), instance.id());
-        let Some(answer) = self.client.get(&path).await?.accept_some()? else { return Ok(false) };
-        let info = answer.json(document::instance)?;
+        let Some(info) = self.known(instance).await? else { return Ok(false) };
         let older = |(has, wrote): (u64, u64)| has < wrote;
-        Ok(!info.last_dirty_timestamp.number().zip(time).is_some_and(older))
+        Ok(!info.written_at().zip(time).is_some_and(older))
     }
 }
 
@@ -185,7 +192,7 @@ impl Registrar for EurekaRegistrar {
     }
 
     fn timeout(&self) -> Duration {
-        self.client.longest() * 3
+        self.client.longest() * 4
     }
 
     async fn put(&self, session: &mut EurekaSession, instance: &Instance) -> Result<(), BoxError> {
@@ -195,7 +202,11 @@ impl Registrar for EurekaRegistrar {
         if session.written.get(id).is_none_or(|written| written.body != body) {
             // What it is known to have is unknown until this has succeeded.
             session.written.remove(id);
-            let time = self.stamp(instance);
+            // A server keeps what it has if that is newer: written by a clock that was ahead, or dated by itself. One
+            // that does not tell what it has may take an instance all the same.
+            let known = self.known(instance).await.ok().flatten();
+            let known = known.and_then(|info| info.written_at()).unwrap_or(0);
+            let time = self.stamp(instance).max(known);
             if is_draining {
                 lock(&self.overridden).insert(id.to_owned());
             }

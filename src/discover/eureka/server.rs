@@ -22,7 +22,12 @@ impl Server {
     }
 
     fn new(url: &str, config: &EurekaConfig) -> Result<Self, Error> {
-        let address: Address = url.parse()?;
+        let address: Address = url.parse().map_err(|error: Error| {
+            let of_user = "; a user is told by `username` and `password`";
+            let hint = if url.contains('@') { of_user } else { "" };
+            let text = format!("Eureka: {}{hint}", error.what());
+            error.message(text)
+        })?;
         let mistake = |what: &str| {
             let text = format!("Eureka's URL `{address}` {what}");
             Error::not_sent(Kind::InvalidConfig).message(text)
@@ -62,6 +67,7 @@ mod tests {
             ("ftp://a:1", "neither"),
             ("unix:/run/a", "neither"),
             ("http://user:s3cret@a:1/eureka", "a user name"),
+            ("http://user:s3cret@a:1/eureka", "told by `username` and `password`"),
             ("eureka", "neither a scheme nor a port"),
         ] {
             let error = server(url, EurekaConfig::default()).unwrap_err();

@@ -12,7 +12,11 @@ use super::{
     places::Place,
     txt::Said,
 };
-use crate::{endpoint::Endpoint, error::Error, time};
+use crate::{
+    endpoint::Endpoint,
+    error::{Error, Kind, Quoted},
+    time,
+};
 
 /// One user of a search, which ends with the last one.
 #[derive(Debug)]
@@ -60,7 +64,7 @@ impl Drop for Browse {
     fn drop(&mut self) {
         self.daemon.heard.note(|board| {
             if board.leave(&self.kind, self.number) {
-                let _ = self.daemon.mdns.stop_browse(self.kind.full());
+                self.daemon.order(|mdns| mdns.stop_browse(self.kind.full()));
             }
         });
     }
@@ -118,7 +122,12 @@ impl Follower {
 
     fn read(&self, found: &ResolvedService) -> Result<Endpoint, Error> {
         let said = Said::read(found.txt_properties.iter().map(|pair| (pair.key(), pair.val())));
-        let label = self.kind.label_of(&found.fullname).unwrap_or_default();
+        // Anything may stand in the list of the instances of a type.
+        let label = self.kind.label_of(&found.fullname).ok_or_else(|| {
+            let (shown, kind) = (Quoted(&found.fullname), self.kind.short());
+            let text = format!("`{shown}` is no instance of `{kind}`");
+            Error::not_sent(Kind::InvalidConfig).message(text)
+        })?;
         // The system is asked for the own addresses only if they decide.
         let is_needed = found.addresses.len() > 1;
         let places: Vec<_> = found.addresses.iter().map(|ip| place(ip, is_needed)).collect();

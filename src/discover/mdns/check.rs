@@ -31,3 +31,36 @@ pub(super) async fn run(check: Check, endpoint: Arc<Endpoint>) -> (Arc<Endpoint>
     let passed = timeout(LIMIT, check(endpoint.clone())).await.unwrap_or(false);
     (endpoint, passed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_check_has_five_seconds() {
+        for (millis, passes) in [(0, true), (4_999, true), (5_001, false), (u64::MAX, false)] {
+            let takes = Duration::from_millis(millis);
+            let check: Check = Arc::new(move |_| {
+                async move {
+                    tokio::time::sleep(takes).await;
+                    true
+                }
+                .boxed()
+            });
+            let (endpoint, start) = (Arc::new(Endpoint::new("a:1").unwrap()), time::now());
+            let (checked, passed) = run(check, endpoint.clone()).await;
+            assert_eq!((checked, passed), (endpoint, passes), "{millis}");
+            let took = time::now().saturating_duration_since(start);
+            assert_eq!(took, takes.min(Duration::from_secs(5)));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_says_no_or_has_no_port_has_not_passed() {
+        let refuses: Check = Arc::new(|_| std::future::ready(false).boxed());
+        let endpoint = Arc::new(Endpoint::new("http://127.0.0.1").unwrap());
+        assert!(!run(refuses, endpoint.clone()).await.1);
+        assert!(!run(listens(), endpoint).await.1);
+    }
+}

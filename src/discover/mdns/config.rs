@@ -21,11 +21,12 @@ use crate::error::{Error, Kind};
 #[non_exhaustive]
 pub struct MdnsConfig {
     /// Service type that all services share, such as `_farp._tcp`. An instance belongs to the service whose
-    /// name it gives as `name`, without regard to case. Default: `None`, which gives each service a type of
-    /// its own: `_NAME._tcp`.
+    /// name it gives as `name`, without regard to case. It is announced as it is written, and searched for in lower
+    /// case, too. Default: `None`, which gives each service a type of its own: `_NAME._tcp`.
     pub service_type: Option<String>,
     /// Service types of [`Mdns::all_types`](super::Mdns::all_types), in the order in which they count: of
-    /// instances with the same id, the one of the first type is used. At most 64. Default: none.
+    /// instances with the same id, the one of the first type is used. Each is searched for in lower case, and as it
+    /// is written. At most 64. Default: none.
     pub service_types: Vec<String>,
     /// Interfaces to use, each by its name or by one of its addresses. One that is not there is used once it
     /// is. Default: all.

@@ -3,6 +3,8 @@
 use std::{
     fmt,
     sync::{Arc, Mutex, Weak},
+    thread,
+    time::Duration,
 };
 
 use mdns_sd::{DaemonEvent, IfKind, IfPredicate, Receiver, ServiceDaemon};
@@ -13,6 +15,10 @@ use crate::{
     error::{Error, Kind},
     sync::lock,
 };
+
+/// How often a full queue is tried, and how long each time: it has room again as soon as the thread has a turn.
+const TRIES: u32 = 100;
+const WAIT: Duration = Duration::from_millis(1);
 
 /// What all users of a daemon share, and the tasks that listen to it.
 #[derive(Debug, Default)]
@@ -62,6 +68,18 @@ impl Daemon {
         Ok(daemon)
     }
 
+    /// Gives the thread a command that must not get lost: its queue may be full for a moment. Tells whether it has
+    /// it, or needs none any more.
+    pub(super) fn order<T>(&self, command: impl Fn(&ServiceDaemon) -> mdns_sd::Result<T>) -> bool {
+        for _ in 0..TRIES {
+            match command(&self.mdns) {
+                Err(mdns_sd::Error::Again) => thread::sleep(WAIT),
+                _ => return true,
+            }
+        }
+        false
+    }
+
     /// Sees what comes from now on.
     pub(super) fn news(&self) -> watch::Receiver<()> {
         self.heard.news.subscribe()
@@ -70,13 +88,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // Its queue may be full for a moment.
-        for _ in 0..1_000 {
-            match self.mdns.shutdown() {
-                Err(mdns_sd::Error::Again) => std::thread::yield_now(),
-                _ => return,
-            }
-        }
+        self.order(ServiceDaemon::shutdown);
     }
 }
 
@@ -142,5 +154,42 @@ impl Daemons {
 impl fmt::Debug for Daemon {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Daemon").field("heard", &self.heard).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+
+    /// On loopback alone, with a port of its own.
+    pub(in super::super) fn loopback() -> Arc<Daemons> {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let config = MdnsConfig::default().with_interface("127.0.0.1").with_port(port);
+        Arc::new(Daemons::new(config))
+    }
+
+    #[tokio::test]
+    async fn an_own_address_that_is_lost_counts_and_one_that_was_not_used_does_not() {
+        let daemon = loopback().get().unwrap();
+        let mut news = daemon.news();
+        let mut until = async |expected: (usize, u64)| {
+            let seen = || daemon.heard.look(|board| (board.own.len(), board.lost));
+            let so = async {
+                while seen() != expected {
+                    news.changed().await.unwrap();
+                }
+            };
+            let in_time = tokio::time::timeout(Duration::from_secs(20), so).await;
+            assert!(in_time.is_ok(), "{:?}", seen());
+        };
+        // It begins with all interfaces of the host, and leaves all but one.
+        until((1, 0)).await;
+        daemon.order(|mdns| mdns.disable_interface(IfKind::LoopbackV4));
+        until((0, 1)).await;
+        daemon.order(|mdns| mdns.enable_interface(IfKind::LoopbackV4));
+        until((1, 1)).await;
     }
 }

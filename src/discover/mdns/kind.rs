@@ -6,18 +6,19 @@ use crate::error::{Error, Kind, Quoted};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct ServiceType(String);
 
+const PROTOCOL: &str = "._tcp";
 const DOMAIN: &str = ".local.";
 const MAX_NAME: usize = 15;
 /// Most bytes of the name of an instance (RFC 6763 §4.1.1).
 pub(super) const MAX_LABEL: usize = 63;
 
 impl ServiceType {
-    /// Reads a type, with or without the domain.
+    /// Reads a type, with or without the domain, in lower case.
     pub(super) fn parse(text: &str) -> Result<Self, Error> {
         let lower = text.to_ascii_lowercase();
         let kind = lower.strip_suffix('.').unwrap_or(&lower);
         let kind = kind.strip_suffix(".local").unwrap_or(kind);
-        let name = kind.strip_prefix('_').and_then(|kind| kind.strip_suffix("._tcp"));
+        let name = kind.strip_prefix('_').and_then(|kind| kind.strip_suffix(PROTOCOL));
         let mistake = match name {
             None => Some("must be written as `_name._tcp`, in the domain `local`".to_owned()),
             Some(name) => mistake(name),
@@ -30,6 +31,16 @@ impl ServiceType {
             }
             None => Ok(Self(format!("{kind}{DOMAIN}"))),
         }
+    }
+
+    /// A type in the spellings to search for, that in lower case first. Case does not count in a name (RFC 6762 §16),
+    /// but what is heard is found only in the spelling that was asked for.
+    pub(super) fn spellings(text: &str) -> Result<Vec<Self>, Error> {
+        let lower = Self::parse(text)?;
+        let name = lower.short().len() - PROTOCOL.len();
+        let written = text.get(..name).map(|name| Self(format!("{name}{PROTOCOL}{DOMAIN}")));
+        let written = written.filter(|written| *written != lower);
+        Ok([lower].into_iter().chain(written).collect())
     }
 
     /// The type of a service that has one of its own. White space and `_` become `-`.
@@ -111,6 +122,20 @@ mod tests {
             let error = ServiceType::parse(text).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_type_is_looked_for_as_it_is_written_too() {
+        for (text, expected) in [
+            ("_tax._tcp", &["_tax._tcp.local."][..]),
+            ("_tax._tcp.LOCAL.", &["_tax._tcp.local."]),
+            ("_shipPairing._tcp", &["_shippairing._tcp.local.", "_shipPairing._tcp.local."]),
+            ("_TAX._TCP.Local", &["_tax._tcp.local.", "_TAX._tcp.local."]),
+        ] {
+            let kinds = ServiceType::spellings(text).unwrap();
+            assert_eq!(kinds.iter().map(ServiceType::full).collect::<Vec<_>>(), expected);
+        }
+        assert!(ServiceType::spellings("Tax").is_err());
     }
 
     #[test]

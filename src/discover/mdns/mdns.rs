@@ -60,7 +60,9 @@ use crate::{
 ///
 /// # Bounds
 /// At most [`max_instances`](MdnsConfig::max_instances) of a type; 16 checks run at once, for 5 s each. The domain is
-/// `local`, and types are of TCP. All watches and registries share one thread, which ends with the last one.
+/// `local`, and types are of TCP. All watches and registries share one thread, which ends with the last one. It keeps
+/// what hosts say of the types that are watched, without a limit, until that expires: the network of the link is
+/// trusted that far (RFC 6762 §21).
 ///
 /// # Example
 /// ```
@@ -119,16 +121,16 @@ impl Mdns {
     /// [`Kind::InvalidConfig`] for a name that is no service type, if services share none: one of more than
     /// 15 characters, or of others than letters, digits, hyphens, `_` and spaces.
     pub fn service(&self, name: &str) -> Result<Watched<MdnsService>, Error> {
-        let shared = self.shared();
-        let kind = match &shared {
-            Some(_) if name.is_empty() => {
+        let shared = self.shared()?;
+        let is_shared = !shared.is_empty();
+        let kinds = match is_shared {
+            true if name.is_empty() => {
                 return Err(Error::not_sent(Kind::InvalidConfig).message("a service has a name"));
             }
-            Some(kind) => kind.clone(),
-            None => ServiceType::of_service(name)?,
+            true => shared,
+            false => vec![ServiceType::of_service(name)?],
         };
-        let of = name.to_owned();
-        Ok(self.watch(name, Some(of), vec![kind], shared.is_some()))
+        Ok(self.watch(name, Some(name.to_owned()), kinds, is_shared))
     }
 
     /// Returns the watch of all instances of all [`service_types`](MdnsConfig::service_types), whatever their
@@ -147,8 +149,7 @@ impl Mdns {
     /// # Ok::<(), tower_upstream::Error>(())
     /// ```
     pub fn all_types(&self) -> Result<Watched<MdnsService>, Error> {
-        let types = self.daemons.config.service_types.iter();
-        let kinds = types.map(|of| ServiceType::parse(of)).collect::<Result<Vec<_>, _>>()?;
+        let kinds = spellings(&self.daemons.config.service_types)?;
         if kinds.is_empty() {
             let text = "mDNS: there are no `service_types` to watch";
             return Err(Error::not_sent(Kind::InvalidConfig).message(text));
@@ -160,8 +161,7 @@ impl Mdns {
     /// All instances of the types that are known, unchecked.
     async fn all(&self) -> Result<EndpointSet, Error> {
         let config = &self.daemons.config;
-        let types = config.service_type.iter().chain(&config.service_types);
-        let kinds = types.map(|of| ServiceType::parse(of)).collect::<Result<Vec<_>, _>>()?;
+        let kinds = spellings(config.service_type.iter().chain(&config.service_types))?;
         if kinds.is_empty() {
             let text = "mDNS: there is no `service_type` to look for";
             return Err(Error::not_sent(Kind::InvalidConfig).message(text));
@@ -183,14 +183,16 @@ impl Mdns {
         })
     }
 
-    fn shared(&self) -> Option<ServiceType> {
-        let shared = self.daemons.config.service_type.as_ref();
-        shared.and_then(|of| ServiceType::parse(of).ok())
+    /// The type that services share. None: they have types of their own.
+    fn shared(&self) -> Result<Vec<ServiceType>, Error> {
+        spellings(&self.daemons.config.service_type)
     }
 
     /// Returns what announces instances in the local network, for a [`Registry`](super::super::Registry).
     pub fn registrar(&self) -> MdnsRegistrar {
-        MdnsRegistrar::new(self.daemons.clone(), self.shared())
+        // As it is written, which is how others have it that share it. The config is known to be good.
+        let shared = self.shared().ok().and_then(|kinds| kinds.into_iter().last());
+        MdnsRegistrar::new(self.daemons.clone(), shared)
     }
 
     /// Asks whether the instance with `key` is still there, for a program that cannot reach it: without an
@@ -242,6 +244,12 @@ impl Mdns {
         let places: Vec<_> = addresses.iter().map(place).collect();
         endpoint(name, port, &places, &said, true)
     }
+}
+
+/// Some types in all their spellings.
+fn spellings<'a>(types: impl IntoIterator<Item = &'a String>) -> Result<Vec<ServiceType>, Error> {
+    let all = types.into_iter().map(|of| ServiceType::spellings(of));
+    Ok(all.collect::<Result<Vec<_>, _>>()?.concat())
 }
 
 /// Beside the time of a search.

@@ -237,9 +237,8 @@ impl Registrar for MdnsRegistrar {
 impl Drop for MdnsSession {
     fn drop(&mut self) {
         if let Some(daemon) = &self.daemon {
-            for full in &self.announced {
-                let _ = daemon.mdns.unregister(full);
-            }
+            // One command that is not taken, and no other is.
+            let _ = self.announced.iter().all(|full| daemon.order(|mdns| mdns.unregister(full)));
         }
     }
 }
@@ -247,5 +246,32 @@ impl Drop for MdnsSession {
 impl fmt::Debug for MdnsRegistrar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MdnsRegistrar").field("config", &self.daemons.config).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mdns_sd::UnregisterStatus;
+
+    use super::{super::daemon::tests::loopback, *};
+
+    #[tokio::test]
+    async fn all_that_a_session_has_announced_ends_with_it_although_the_thread_is_busy() {
+        let daemon = loopback().get().unwrap();
+        let mut session = MdnsSession { daemon: Some(daemon.clone()), announced: BTreeSet::new() };
+        // More than its queue holds.
+        for number in 0..300 {
+            let (id, host) = (format!("tax-{number}"), format!("host-{number}.local."));
+            let info = ServiceInfo::new("_tax._tcp.local.", &id, &host, "127.0.0.1", 80, None);
+            let info = info.unwrap();
+            session.announced.insert(info.get_fullname().to_owned());
+            assert!(daemon.order(|mdns| mdns.register(info.clone())));
+        }
+        let announced = session.announced.clone();
+        drop(session);
+        for full in announced {
+            let status = daemon.mdns.unregister(&full).unwrap().recv_async().await.unwrap();
+            assert!(matches!(status, UnregisterStatus::NotFound), "{full}");
+        }
     }
 }

@@ -110,18 +110,11 @@ impl Search {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::{config::MdnsConfig, daemon::Daemons},
-        *,
-    };
+    use super::{super::daemon::tests::loopback, *};
 
     #[tokio::test]
     async fn what_a_search_has_found_stays_until_the_next_one_had_its_time() {
-        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        let port = socket.local_addr().unwrap().port();
-        drop(socket);
-        let config = MdnsConfig::default().with_interface("127.0.0.1").with_port(port);
-        let daemon = Daemons::new(config).get().unwrap();
+        let daemon = loopback().get().unwrap();
         let kind = ServiceType::of_service("tax").unwrap();
         let start = time::now();
         let after = |millis| time::later(start, Duration::from_millis(millis));
