@@ -13,7 +13,7 @@ use super::{
     portions::Portions,
     scheme::HashScheme,
     total::Total,
-    waves::{Waves, layers, newest_first},
+    waves::{Waves, layers, newest_first, since},
 };
 use crate::{
     key::Key,
@@ -40,8 +40,9 @@ use crate::{
 /// keys of the difference alone move.
 ///
 /// *Fade-in.* An endpoint that joins gets its keys [little by little](FadeIn), so that its cache is warm when it
-/// has all of them; those that have yet to move stay where they were. Endpoints that leave are gone at once. The
-/// first endpoints of a set are no newcomers. Default: within 30 s.
+/// has all of them; those that have yet to move stay where they were, and those that it has no room for by the bound go
+/// back there. Endpoints that leave are gone at once. The first endpoints of a set are no newcomers. Default: within
+/// 30 s.
 ///
 /// A further attempt goes to the next endpoint that the key would go to. Weights are those of the endpoints, or an
 /// operator's; a slow start of the balancer does not count.
@@ -154,11 +155,7 @@ impl<K: Send + Sync + 'static> Strategy for ConsistentHash<K> {
             Some(before) => before.waves.next(all, window, now),
             None => Waves::default().next(all, window, now),
         };
-        let mut began = waves.of(members);
-        if began.iter().all(Option::is_some) {
-            // There is nothing that keys could stay at.
-            began.fill(None);
-        }
+        let began = since(&waves, members);
         let newest_first = newest_first(&began);
         let share = |began: &Instant| self.fade_in.share(now.saturating_duration_since(*began));
         let shares = match newest_first.is_empty() {
@@ -293,7 +290,8 @@ impl<K> ConsistentHash<K> {
             None => first,
             Some(factor) => {
                 let bound = Bound { factor, by: self.bounded_by, scheme: self.scheme };
-                let place = Place { lookup: &table.lookup, hash, first };
+                let (lookup, shares) = (&table.lookup, &table.shares);
+                let place = Place { lookup, shares, hash, first };
                 bound.choose(place, &candidates, &table.total, &table.portions, note)
             }
         };
