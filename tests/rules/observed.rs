@@ -75,7 +75,8 @@ fn keys_go_where_the_programs_sent_them() {
         }
         assert!(!keys.is_empty() || !list(&case["also"]).is_empty(), "{name} compares nothing");
         for pair in case["also"].as_array().into_iter().flatten() {
-            let found = lookup(text(&pair[0]).as_bytes());
+            let key = text(&pair[0]).repeat(pair[2].as_u64().unwrap_or(1) as usize);
+            let found = lookup(key.as_bytes());
             assert_eq!(found, Some(number(&pair[1]) as usize), "{name}: {}", pair[0]);
         }
     }

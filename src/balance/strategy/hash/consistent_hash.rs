@@ -129,7 +129,7 @@ pub struct ConsistentHashTable {
     members: Box<[Arc<Member>]>,
     /// Those that have a part of the lookup, with their weights.
     universe: Box<[(Arc<Member>, u32)]>,
-    waves: Waves,
+    pub(super) waves: Waves,
     /// When the wave of each of the members began.
     began: Box<[Option<Instant>]>,
     pub(super) shares: Shares,
@@ -247,9 +247,12 @@ impl ConsistentHashTable {
         }
     }
 
+    /// Where `hash` goes on to, since its `owner` is not free: back, if that is a newcomer.
     #[cold]
-    fn next(&self, hash: u64, candidates: &Candidates<'_>) -> Option<usize> {
-        self.lookup.next(hash, &self.shares, candidates.len(), |index| candidates.is_free(index))
+    fn next(&self, hash: u64, owner: usize, candidates: &Candidates<'_>) -> Option<usize> {
+        let is_free = |index: usize| candidates.is_free(index);
+        let warm = self.lookup.before(hash, &self.shares, owner).filter(|&index| is_free(index));
+        warm.or_else(|| self.lookup.next(hash, &self.shares, candidates.len(), is_free))
     }
 
     /// Notes which one `hash` will belong to, if that is another than its `owner` now.
@@ -284,7 +287,7 @@ impl<K> ConsistentHash<K> {
         let owner = table.lookup.owner(hash, &table.shares)?;
         let first = match candidates.is_free(owner) {
             true => owner,
-            false => table.next(hash, &candidates)?,
+            false => table.next(hash, owner, &candidates)?,
         };
         let chosen = match self.bound {
             None => first,
