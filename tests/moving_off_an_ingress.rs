@@ -17,7 +17,8 @@ use tower_upstream::{
 
 /// What the ingress logs: the endpoint of each key.
 fn logged(hosts: &[&str]) -> BTreeMap<String, String> {
-    let ring = Ring::skipper(hosts, 100);
+    let urls: Vec<_> = hosts.iter().map(|host| format!("http://{host}")).collect();
+    let ring = Ring::skipper(&urls, 100);
     let keys = (0..2_000).map(|number| format!("tenant-{number}"));
     keys.map(|key| (key.clone(), hosts[ring.get(xxh64(key.as_bytes(), 0)).unwrap()].to_owned()))
         .collect()

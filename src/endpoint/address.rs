@@ -114,6 +114,13 @@ impl Address {
         self.parts.port
     }
 
+    /// The port that is meant if none is written: that of its scheme.
+    pub(crate) fn default_port(&self) -> Option<u16> {
+        let scheme = self.scheme()?;
+        let known = [("http", 80), ("https", 443)].into_iter();
+        known.filter(|(of, _)| scheme.eq_ignore_ascii_case(of)).map(|(_, port)| port).next()
+    }
+
     /// Returns what follows the authority. Empty if nothing does.
     pub fn path(&self) -> &str {
         &self.text[self.parts.authority.1..]
@@ -199,11 +206,7 @@ fn canonical(address: &Address) -> String {
         return format!("{scheme}:{path}");
     }
     let scheme = address.scheme().map_or("http".to_owned(), str::to_ascii_lowercase);
-    let port = address.port().or(match scheme.as_str() {
-        "http" => Some(80),
-        "https" => Some(443),
-        _ => None,
-    });
+    let port = address.port().or_else(|| address.default_port());
     let port = port.map_or(String::new(), |port| format!(":{port}"));
     match scheme.as_str() {
         "http" => format!("{host}{port}{path}"),

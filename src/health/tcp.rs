@@ -87,13 +87,10 @@ impl TcpCheck {
         }
         let address = self.to.as_ref().or(endpoint.map(Endpoint::address));
         let address = address.ok_or(NO_ENDPOINT)?;
-        let known = match address.scheme() {
-            Some("http") => Some(80),
-            Some("https") => Some(443),
-            Some("unix") => return Err(format!("`TcpCheck` cannot reach `{address}`")),
-            _ => None,
-        };
-        match self.port.or(address.port()).or(known) {
+        if address.scheme() == Some("unix") {
+            return Err(format!("`TcpCheck` cannot reach `{address}`"));
+        }
+        match self.port.or(address.port()).or(address.default_port()) {
             Some(port) => Ok((address.host().to_owned(), port)),
             None => Err(format!("`TcpCheck` needs a port, and `{address}` has none; give `port`")),
         }

@@ -345,7 +345,8 @@ async fn places(plugins: &Plugins<u64, String>, world: &World, header: &str, val
 #[tokio::test(start_paused = true)]
 async fn calls_with_one_key_go_to_one_endpoint_by_every_scheme_and_by_sessions() {
     let world = World::default();
-    let schemes = ["maglev", "ring", "libketama", "nginx", "skipper", "rendezvous", "modulo"];
+    let schemes =
+        ["maglev", "ring", "libketama", "libmemcached", "nginx", "skipper", "rendezvous", "modulo"];
     let by = |scheme| {
         json!({ "strategy": "consistent-hash", "hash": {
             "scheme": scheme, "key": { "header": "X-User" }, "load_factor": 0.0,

@@ -5,6 +5,8 @@ mod choosing;
 #[cfg(feature = "hash")]
 mod hashing;
 mod latency;
+#[cfg(feature = "hash")]
+mod observed;
 mod outliers;
 mod spreading;
 mod theory;

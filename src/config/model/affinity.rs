@@ -75,6 +75,8 @@ pub enum SchemeName {
     /// `libketama`: [`HashScheme::Libketama`].
     #[serde(alias = "ketama")]
     Libketama,
+    /// `libmemcached`: [`HashScheme::Libmemcached`].
+    Libmemcached,
     /// `nginx`: [`HashScheme::Nginx`].
     Nginx,
     /// `skipper`: [`HashScheme::Skipper`].
@@ -163,6 +165,7 @@ impl HashSection {
             SchemeName::Maglev => HashScheme::Maglev { size: self.size },
             SchemeName::Ring => HashScheme::Ring(RingSize::default()),
             SchemeName::Libketama => HashScheme::Libketama,
+            SchemeName::Libmemcached => HashScheme::Libmemcached,
             SchemeName::Nginx => HashScheme::Nginx,
             SchemeName::Skipper => HashScheme::Skipper { points: self.points },
             SchemeName::Rendezvous => HashScheme::Rendezvous,

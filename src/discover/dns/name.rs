@@ -34,11 +34,7 @@ impl ServiceName {
             )));
         }
         let scheme = address.scheme().filter(|_| !is_bare_srv).map(str::to_owned);
-        let of_scheme = match scheme.as_deref() {
-            Some("http") => Some(80),
-            Some("https") => Some(443),
-            _ => None,
-        };
+        let of_scheme = address.default_port();
         let port = match (host.starts_with('_'), address.port()) {
             (true, None) => None,
             (true, Some(_)) => {

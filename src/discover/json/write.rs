@@ -51,13 +51,8 @@ impl<'a> Shown<'a> {
         let endpoint: &Endpoint = instance.endpoint();
         let address = endpoint.address();
         let (scheme, host) = (address.scheme(), address.host());
-        let known = match scheme {
-            Some("https") => Some(443),
-            Some("http") => Some(80),
-            _ => None,
-        };
-        let port =
-            address.port().or(known).filter(|_| !host.is_empty() && address.path().is_empty());
+        let port = address.port().or_else(|| address.default_port());
+        let port = port.filter(|_| !host.is_empty() && address.path().is_empty());
         // What has no port, or more than that, is told as a whole.
         let (address, port, protocol) = match port {
             Some(port) => (host, port, scheme),

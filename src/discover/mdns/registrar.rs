@@ -115,12 +115,8 @@ impl MdnsRegistrar {
         if ip.is_ipv6() && !self.daemons.config.ipv6 {
             return Err(refused("it has an IPv6 address, and `ipv6` is false"));
         }
-        let known = match address.scheme() {
-            Some("http") => Some(80),
-            Some("https") => Some(443),
-            _ => None,
-        };
-        let port = address.port().or(known).ok_or_else(|| refused("it has no port"))?;
+        let port = address.port().or_else(|| address.default_port());
+        let port = port.ok_or_else(|| refused("it has no port"))?;
         let written = txt::write(instance, &kind)?;
         let host = host_of(id, &kind);
         let info = ServiceInfo::new(kind.full(), id, &host, ip, port, &written.pairs[..]);

@@ -10,10 +10,6 @@ pub(in crate::discover) fn port(address: &Address) -> Result<u16, String> {
     if !matches!(address.path(), "" | "/") {
         return Err(format!("`{address}` has a path, for which there is no place"));
     }
-    let of_scheme = match address.scheme() {
-        Some("http") => Some(80),
-        Some("https") => Some(443),
-        _ => None,
-    };
-    address.port().or(of_scheme).ok_or_else(|| format!("`{address}` has no port"))
+    let port = address.port().or_else(|| address.default_port());
+    port.ok_or_else(|| format!("`{address}` has no port"))
 }

@@ -1,7 +1,7 @@
 //! Where other systems place the points of their rings.
 
 use super::{
-    functions::{md5_words, murmur2, xxh64},
+    functions::{murmur2, xxh64},
     ring::Ring,
 };
 
@@ -18,7 +18,7 @@ pub struct RingSize {
     pub min: u32,
     /// Most points. The default is that of Envoy; that of gRPC is 4,096. Default: 8,388,608.
     pub max: u32,
-    /// What places the points. Default: [`HashFunction::XxHash64`].
+    /// What places the points; keys are placed by [`xxh64`] with either. Default: [`HashFunction::XxHash64`].
     pub function: HashFunction,
 }
 
@@ -28,7 +28,7 @@ impl Default for RingSize {
     }
 }
 
-/// A hash function of Envoy's ring.
+/// A hash function that places the points of Envoy's ring.
 ///
 /// ```
 /// use tower_upstream::rules::hash::{HashFunction, xxh64};
@@ -61,15 +61,15 @@ impl HashFunction {
 /// Points that nginx, lua-resty-chash and pingora place for each unit of weight.
 const NGINX_POINTS: u32 = 160;
 /// Points of a ring at most.
-const MAX_POINTS: u32 = 16 << 20;
+pub(super) const MAX_POINTS: u32 = 16 << 20;
 
 impl Ring {
     /// Creates the ring of Envoy, and of gRPC with its [`RingSize`]: of hosts as they are written, with
     /// weights.
     ///
     /// A host has points in proportion to its weight, the lightest at least a whole number: the hashes of
-    /// `<host>_0`, `<host>_1` and so on. Hosts of weight 0 have none. A key is placed by the hash function
-    /// of the ring, too.
+    /// `<host>_0`, `<host>_1` and so on. Hosts of weight 0 have none. A key is placed by [`xxh64`], whatever
+    /// places the points.
     ///
     /// ```
     /// use tower_upstream::rules::hash::{Ring, RingSize};
@@ -104,36 +104,6 @@ impl Ring {
         Self::of(points, 64)
     }
 
-    /// Creates the ring of libketama: of servers as they are written, with their memory.
-    ///
-    /// Four points for each MD5 of `<server>-0`, `<server>-1` and so on; a server has 40 of these for its
-    /// share of all memory times the number of servers. A key is placed by [`ketama`](super::ketama).
-    ///
-    /// ```
-    /// use tower_upstream::rules::hash::{Ring, ketama};
-    /// let ring = Ring::libketama(&[("10.0.1.1:11211", 600), ("10.0.1.2:11211", 300)]);
-    /// assert!(ring.get(ketama(b"user-1").into()).is_some());
-    /// ```
-    pub fn libketama<S: AsRef<str>>(servers: &[(S, u32)]) -> Self {
-        let total: u64 = servers.iter().map(|(_, memory)| u64::from(*memory)).sum();
-        let count = servers.len().min((MAX_POINTS / NGINX_POINTS) as usize);
-        let mut points = Vec::with_capacity(count * NGINX_POINTS as usize);
-        let mut text = String::new();
-        for (index, (server, memory)) in (0_u32..).zip(&servers[..count]) {
-            // In the precision of the original.
-            let share = f64::from(*memory as f32 / total as f32);
-            let groups = ((share * 40.0 * count as f64) as f32).floor() as u32;
-            text.clear();
-            text.push_str(server.as_ref());
-            text.push('-');
-            for number in 0..groups {
-                let words = md5_words(numbered(&mut text, number));
-                points.extend(words.map(|word| (word.into(), index)));
-            }
-        }
-        Self::of(points, 32)
-    }
-
     /// Creates the ring of nginx's `hash ... consistent`, and of pingora: of servers as they are written,
     /// with weights.
     ///
@@ -150,14 +120,11 @@ impl Ring {
     pub fn nginx<S: AsRef<str>>(servers: &[(S, u32)]) -> Self {
         let id = |server: &str| {
             let unix = server.get(..5).filter(|prefix| prefix.eq_ignore_ascii_case("unix:"));
-            let (host, port) = match (unix, server.rsplit_once(':')) {
-                (Some(_), _) => (&server[5..], ""),
-                (None, Some((host, port))) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
-                    (host, port)
-                }
-                (None, _) => (server, ""),
+            let (host, port) = match unix {
+                Some(_) => (&server[5..], None),
+                None => host_and_port(server),
             };
-            format!("{host}\0{port}")
+            format!("{host}\0{}", port.unwrap_or_default())
         };
         let ids: Vec<_> = servers.iter().map(|(of, weight)| (id(of.as_ref()), *weight)).collect();
         chained(&ids)
@@ -174,22 +141,23 @@ impl Ring {
         chained(ids)
     }
 
-    /// Creates the ring of Skipper: of hosts as they are written, with `points` for each.
+    /// Creates the ring of Skipper: of endpoints as its routes have them, with `points` for each.
     ///
-    /// The [`xxh64`] of `<host:port>-0`, `<host:port>-1` and so on, by which a key is placed, too. Skipper has
-    /// 100 points for each.
+    /// The [`xxh64`] of `http://<host:port>-0`, `http://<host:port>-1` and so on, by which a key is placed, too.
+    /// Skipper has 100 points for each.
     ///
     /// ```
     /// use tower_upstream::rules::hash::Ring;
-    /// assert_eq!(Ring::skipper(&["10.0.0.1:80", "10.0.0.2:80"], 100).points().len(), 200);
+    /// let ring = Ring::skipper(&["http://10.0.0.1:80", "http://10.0.0.2:80"], 100);
+    /// assert_eq!(ring.points().len(), 200);
     /// ```
-    pub fn skipper<S: AsRef<str>>(hosts: &[S], points: u32) -> Self {
-        let each = points.min(MAX_POINTS / (hosts.len().clamp(1, MAX_POINTS as usize) as u32));
+    pub fn skipper<S: AsRef<str>>(endpoints: &[S], points: u32) -> Self {
+        let each = points.min(MAX_POINTS / (endpoints.len().clamp(1, MAX_POINTS as usize) as u32));
         let mut text = String::new();
-        let mut placed = Vec::with_capacity(hosts.len() * each as usize);
-        for (index, host) in (0_u32..).zip(hosts) {
+        let mut placed = Vec::with_capacity(endpoints.len() * each as usize);
+        for (index, endpoint) in (0_u32..).zip(endpoints) {
             text.clear();
-            text.push_str(host.as_ref());
+            text.push_str(endpoint.as_ref());
             text.push('-');
             placed.extend((0..each).map(|number| (xxh64(numbered(&mut text, number), 0), index)));
         }
@@ -197,8 +165,16 @@ impl Ring {
     }
 }
 
+/// The host of a server, and what stands behind its last colon, if that is a port.
+pub(super) fn host_and_port(server: &str) -> (&str, Option<&str>) {
+    match server.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (host, Some(port)),
+        _ => (server, None),
+    }
+}
+
 /// `text` with `number` behind it. `text` keeps what it was up to its last separator.
-fn numbered(text: &mut String, number: u32) -> &[u8] {
+pub(super) fn numbered(text: &mut String, number: u32) -> &[u8] {
     use std::fmt::Write;
 
     let end = text.trim_end_matches(|c: char| c.is_ascii_digit()).len();
@@ -261,11 +237,10 @@ mod tests {
         let hosts = [("a:80", u32::MAX), ("b:80", 1), ("c:80", 0)];
         let size = RingSize { max: 4_096, ..RingSize::default() };
         let owned = |ring: &Ring| ring.points().iter().filter(|(_, owner)| *owner == 0).count();
-        let (envoy, libketama) = (Ring::envoy(&hosts, size), Ring::libketama(&hosts));
+        let envoy = Ring::envoy(&hosts, size);
         assert_eq!((owned(&envoy), envoy.points().len()), (4_096, 4_096));
-        assert!((400..=480).contains(&owned(&libketama)), "{libketama:?}");
         let none = [("a:80", 0)];
-        for ring in [Ring::envoy(&none, size), Ring::libketama(&none), Ring::nginx(&none)] {
+        for ring in [Ring::envoy(&none, size), Ring::nginx(&none)] {
             assert_eq!((ring.get(7), ring.points().len()), (None, 0));
         }
     }

@@ -15,7 +15,8 @@ use std::time::Duration;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FadeIn {
-    /// How long it takes until it has all of its keys. Zero is at once. Default: 30 s.
+    /// How long it takes until it has all of its keys. Zero is at once. At the end it gets `exponent / window` of them in
+    /// a second, 8 % with the defaults: it must be able to learn as many beside its load. Default: 30 s.
     pub window: Duration,
     /// Above 1, it gets few keys at first and many at the end; 1 is evenly. Not above 0 is taken for 1.
     /// Default: 2.5.

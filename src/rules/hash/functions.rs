@@ -13,7 +13,8 @@ pub fn xxh64(bytes: &[u8], seed: u64) -> u64 {
     twox_hash::XxHash64::oneshot(seed, bytes)
 }
 
-/// Returns the MurmurHash64A of `bytes` with the seed of GNU's `std::hash`, which Envoy offers for its ring.
+/// Returns the MurmurHash64A of `bytes` with the seed of GNU's `std::hash`, which Envoy offers for the points of its
+/// ring.
 ///
 /// ```
 /// use tower_upstream::rules::hash::murmur2;
@@ -58,7 +59,7 @@ pub fn crc32(bytes: &[u8]) -> u32 {
     crc32fast::hash(bytes)
 }
 
-/// Returns the hash of a key in libketama: the first four bytes of its MD5.
+/// Returns the hash of a key in libketama and libmemcached: the first four bytes of its MD5.
 ///
 /// ```
 /// use tower_upstream::rules::hash::ketama;

@@ -7,7 +7,7 @@
 //! | rule | what it is | of a change of one in n, beside the keys of that | cost of a lookup |
 //! |---|---|---|---|
 //! | [`Maglev`] | a table of endpoints, filled in turns | moves below 1 % of the others | one read |
-//! | [`Ring`] | points on a circle, as Envoy, gRPC, libketama, nginx, pingora, lua-resty-chash or Skipper place them | moves none; a few with Envoy and gRPC, where the number of an endpoint's points depends on that of the others | an index and a step |
+//! | [`Ring`] | points on a circle, as Envoy, gRPC, libketama, libmemcached, nginx, pingora, lua-resty-chash or Skipper place them | moves none; a few with Envoy and gRPC, where the number of an endpoint's points depends on that of the others | an index and a step |
 //! | [`Rendezvous`] | the highest of a number for each endpoint | moves none | O(n) |
 //! | [`BoundedLoad`] | goes on to another endpoint where one has more than its share | | |
 //! | [`FadeIn`] | gives a newcomer its keys little by little | | |
@@ -20,6 +20,7 @@ mod fade_in;
 mod filling;
 mod functions;
 mod maglev;
+mod memcached;
 mod mt19937;
 mod rendezvous;
 mod ring;

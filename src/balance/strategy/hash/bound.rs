@@ -3,7 +3,7 @@
 use super::{
     super::{candidates::Candidates, notes::Note},
     bounded_by::BoundedBy,
-    lookup::Lookup,
+    lookup::{Lookup, Shares},
     portions::Portions,
     scheme::HashScheme,
     total::{Total, load},
@@ -22,6 +22,7 @@ pub(super) struct Bound {
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
     pub(super) lookup: &'a Lookup,
+    pub(super) shares: &'a Shares,
     pub(super) hash: u64,
     pub(super) first: usize,
 }
@@ -100,7 +101,7 @@ impl Bound {
     /// has, one of them.
     fn first_with_room(
         self,
-        Place { lookup, hash, first }: Place<'_>,
+        Place { lookup, shares, hash, first }: Place<'_>,
         candidates: &Candidates<'_>,
         sum: f64,
         portions: &Portions,
@@ -116,6 +117,12 @@ impl Bound {
             load / room
         };
         let len = candidates.len();
+        // A key that has moved to a newcomer is warm where it was, and nowhere else.
+        let warm = || lookup.before(hash, shares, first).filter(|&index| overload(index) <= 1.0);
+        let is_full = overload(first) > 1.0;
+        if let Some(warm) = is_full.then(warm).flatten() {
+            return (warm, true);
+        }
         let chosen = match self.scheme {
             HashScheme::Skipper { .. } => {
                 let along = lookup.walk(hash).into_iter().flatten().take(len * LOOKS);

@@ -13,7 +13,7 @@ use super::{
     portions::Portions,
     scheme::HashScheme,
     total::Total,
-    waves::{Waves, layers, newest_first},
+    waves::{Waves, layers, newest_first, since},
 };
 use crate::{
     key::Key,
@@ -40,8 +40,9 @@ use crate::{
 /// keys of the difference alone move.
 ///
 /// *Fade-in.* An endpoint that joins gets its keys [little by little](FadeIn), so that its cache is warm when it
-/// has all of them; those that have yet to move stay where they were. Endpoints that leave are gone at once. The
-/// first endpoints of a set are no newcomers. Default: within 30 s.
+/// has all of them; those that have yet to move stay where they were, and those that it has no room for by the bound go
+/// back there. Endpoints that leave are gone at once. The first endpoints of a set are no newcomers. Default: within
+/// 30 s.
 ///
 /// A further attempt goes to the next endpoint that the key would go to. Weights are those of the endpoints, or an
 /// operator's; a slow start of the balancer does not count.
@@ -128,7 +129,7 @@ pub struct ConsistentHashTable {
     members: Box<[Arc<Member>]>,
     /// Those that have a part of the lookup, with their weights.
     universe: Box<[(Arc<Member>, u32)]>,
-    waves: Waves,
+    pub(super) waves: Waves,
     /// When the wave of each of the members began.
     began: Box<[Option<Instant>]>,
     pub(super) shares: Shares,
@@ -154,11 +155,7 @@ impl<K: Send + Sync + 'static> Strategy for ConsistentHash<K> {
             Some(before) => before.waves.next(all, window, now),
             None => Waves::default().next(all, window, now),
         };
-        let mut began = waves.of(members);
-        if began.iter().all(Option::is_some) {
-            // There is nothing that keys could stay at.
-            began.fill(None);
-        }
+        let began = since(&waves, members);
         let newest_first = newest_first(&began);
         let share = |began: &Instant| self.fade_in.share(now.saturating_duration_since(*began));
         let shares = match newest_first.is_empty() {
@@ -250,9 +247,12 @@ impl ConsistentHashTable {
         }
     }
 
+    /// Where `hash` goes on to, since its `owner` is not free: back, if that is a newcomer.
     #[cold]
-    fn next(&self, hash: u64, candidates: &Candidates<'_>) -> Option<usize> {
-        self.lookup.next(hash, &self.shares, candidates.len(), |index| candidates.is_free(index))
+    fn next(&self, hash: u64, owner: usize, candidates: &Candidates<'_>) -> Option<usize> {
+        let is_free = |index: usize| candidates.is_free(index);
+        let warm = self.lookup.before(hash, &self.shares, owner).filter(|&index| is_free(index));
+        warm.or_else(|| self.lookup.next(hash, &self.shares, candidates.len(), is_free))
     }
 
     /// Notes which one `hash` will belong to, if that is another than its `owner` now.
@@ -287,13 +287,14 @@ impl<K> ConsistentHash<K> {
         let owner = table.lookup.owner(hash, &table.shares)?;
         let first = match candidates.is_free(owner) {
             true => owner,
-            false => table.next(hash, &candidates)?,
+            false => table.next(hash, owner, &candidates)?,
         };
         let chosen = match self.bound {
             None => first,
             Some(factor) => {
                 let bound = Bound { factor, by: self.bounded_by, scheme: self.scheme };
-                let place = Place { lookup: &table.lookup, hash, first };
+                let (lookup, shares) = (&table.lookup, &table.shares);
+                let place = Place { lookup, shares, hash, first };
                 bound.choose(place, &candidates, &table.total, &table.portions, note)
             }
         };

@@ -16,8 +16,8 @@ use crate::{
     time::{self, Instant},
 };
 
-type Members = Vec<std::sync::Arc<Member>>;
-type ByNumber = ConsistentHash<fn(&u64) -> u64>;
+pub(super) type Members = Vec<std::sync::Arc<Member>>;
+pub(super) type ByNumber = ConsistentHash<fn(&u64) -> u64>;
 
 /// Those of which the part of an endpoint depends on no other, but for a few places of the table.
 const SCHEMES: [HashScheme; 4] = [
@@ -27,9 +27,9 @@ const SCHEMES: [HashScheme; 4] = [
     HashScheme::Rendezvous,
 ];
 const KEYS: u64 = 300;
-const WINDOW: Duration = Duration::from_secs(32);
+pub(super) const WINDOW: Duration = Duration::from_secs(32);
 
-fn by_number(scheme: HashScheme, fade_in: FadeIn) -> ByNumber {
+pub(super) fn by_number(scheme: HashScheme, fade_in: FadeIn) -> ByNumber {
     let key: fn(&u64) -> u64 = |number| *number;
     ConsistentHash::by_key(key).with_scheme(scheme).with_bounded_load(None).with_fade_in(fade_in)
 }
@@ -65,7 +65,9 @@ impl<'a> World<'a> {
     }
 }
 
-fn paused(test: impl Future<Output = Result<(), TestCaseError>>) -> Result<(), TestCaseError> {
+pub(super) fn paused(
+    test: impl Future<Output = Result<(), TestCaseError>>,
+) -> Result<(), TestCaseError> {
     Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(test)
 }
 
@@ -78,7 +80,7 @@ fn since(start: Instant) -> Duration {
 }
 
 /// Members whose keys are in any order among each other.
-fn scattered(counts: [usize; 3], order: u64) -> [Members; 3] {
+pub(super) fn scattered(counts: [usize; 3], order: u64) -> [Members; 3] {
     let mut all = endpoints(1..counts.iter().sum::<usize>() + 1);
     all.sort_by_key(|member| crate::rules::hash::xxh64(member.key().as_bytes(), order));
     counts.map(|count| {

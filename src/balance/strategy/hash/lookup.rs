@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{
-    places::Places,
-    scheme::{HashScheme, names},
-};
+use super::{names::names, places::Places, scheme::HashScheme};
 use crate::{
     member::Member,
     rules::hash::{FadeIn, Maglev, ProbeOrder, Rendezvous, Ring},
@@ -49,6 +46,11 @@ impl Shares {
         self.of.get(index).is_none_or(|&share| share >= 1.0 || FadeIn::has_moved(hash, share))
     }
 
+    /// How much of its keys the candidate has.
+    fn share(&self, index: usize) -> f64 {
+        self.of.get(index).copied().unwrap_or(1.0)
+    }
+
     /// The table that is the key's. Those that it moves between differ also where an endpoint that was there
     /// before gets a key: that is to warm up, too.
     #[inline]
@@ -70,7 +72,7 @@ impl Lookup {
         if scheme.is_ring() {
             return Self::of_ring(scheme, members, universe);
         }
-        let names = names(universe);
+        let names = names(scheme, universe);
         let of_layer = |layer: &Vec<bool>| -> Vec<_> {
             let weight = |is_in: bool, weight| if is_in { weight } else { 0 };
             let hosts = names.iter().zip(layer);
@@ -106,10 +108,11 @@ impl Lookup {
         members: &[Arc<Member>],
         universe: &[(Arc<Member>, u32)],
     ) -> Self {
-        let hosts = names(universe);
+        let hosts = names(scheme, universe);
         let ring = match scheme {
             HashScheme::Ring(size) => Ring::envoy(&hosts, size),
             HashScheme::Libketama => Ring::libketama(&hosts),
+            HashScheme::Libmemcached => Ring::libmemcached(&hosts),
             HashScheme::Nginx => Ring::nginx(&hosts),
             HashScheme::Skipper { points } => {
                 let hosts: Vec<_> = hosts.iter().map(|(host, _)| host).collect();
@@ -173,6 +176,25 @@ impl Lookup {
             true => None,
             false => self.next(hash, &Shares::default(), len, may_be),
         })
+    }
+
+    /// The candidate that had `hash` before the wave came that `newcomer` is of; `None` if it is no newcomer.
+    pub(super) fn before(&self, hash: u64, shares: &Shares, newcomer: usize) -> Option<usize> {
+        let share = Some(shares.share(newcomer)).filter(|&share| share < 1.0)?;
+        // Earlier waves have more.
+        let had_it = |index: usize| shares.share(index) > share && shares.has(index, hash);
+        match self {
+            Self::Ring { ring, candidates } => {
+                let mut owners = ring.walk(hash).filter_map(|owner| candidates.get(owner));
+                owners.find(|&index| had_it(index))
+            }
+            Self::Rendezvous(rule) => rule.get(hash, had_it),
+            Self::Tables(tables) => {
+                let had_it = |&of: &f64| of > share && FadeIn::has_moved(hash, of);
+                let wave = shares.waves.iter().position(had_it).unwrap_or(shares.waves.len());
+                tables.get(wave)?.get(hash)
+            }
+        }
     }
 
     /// The candidates in the order of the ring, if there is one; they come again.

@@ -11,18 +11,17 @@ use crate::{
     choose::Tried,
     endpoint::Endpoint,
     member::Member,
-    rules::hash::{BoundedLoad, FadeIn, Ring, RingSize, xxh64},
+    rules::hash::{
+        BoundedLoad, FadeIn, HashFunction, Maglev, Ring, RingSize, crc32, ketama, xxh64,
+    },
     time,
 };
 
-const SCHEMES: [HashScheme; 7] = [
+const SCHEMES: [HashScheme; 8] = [
     HashScheme::Maglev { size: 65_537 },
-    HashScheme::Ring(RingSize {
-        min: 1_024,
-        max: 8 << 20,
-        function: crate::rules::hash::HashFunction::Murmur2,
-    }),
+    HashScheme::Ring(RingSize { min: 1_024, max: 8 << 20, function: HashFunction::Murmur2 }),
     HashScheme::Libketama,
+    HashScheme::Libmemcached,
     HashScheme::Nginx,
     HashScheme::Skipper { points: 100 },
     HashScheme::Rendezvous,
@@ -73,8 +72,11 @@ fn a_key_stays_where_it_is_and_keys_of_one_that_leaves_alone_move() {
             let before = choose(&strategy, &table, &all, key);
             assert_eq!(choose(&strategy, &table, &all, key), before);
             let after = choose(&strategy, &out, &left, key);
-            if scheme != HashScheme::Libketama && !matches!(scheme, HashScheme::Ring(_)) {
-                // Where points depend on how many there are, it may differ.
+            let depends_on_all = matches!(
+                scheme,
+                HashScheme::Libketama | HashScheme::Libmemcached | HashScheme::Ring(_)
+            );
+            if !depends_on_all {
                 assert_eq!(choose(&strategy, &gone, &left, key), after, "{scheme:?}");
             }
             if before == 6 {
@@ -93,16 +95,37 @@ fn a_key_stays_where_it_is_and_keys_of_one_that_leaves_alone_move() {
     }
 }
 
+type Hash = fn(&[u8]) -> u64;
+type Peer = Box<dyn Fn(&[u8]) -> Option<usize>>;
+
 #[test]
 fn a_text_goes_where_other_systems_send_it() {
-    let members = endpoints(1..6);
-    let strategy = ConsistentHash::by_key(|key: &u64| format!("user-{key}"));
-    let table = strategy.table(&members, None);
+    let members = endpoints(1..26);
     let hosts: Vec<_> = members.iter().map(|member| (member.key().to_owned(), 1)).collect();
-    let maglev = crate::rules::hash::Maglev::new(&hosts);
-    for key in 0..1_000 {
-        let expected = maglev.get(xxh64(format!("user-{key}").as_bytes(), 0));
-        assert_eq!(Some(choose(&strategy, &table, &members, key)), expected);
+    let urls: Vec<_> = members.iter().map(|member| format!("http://{}", member.key())).collect();
+    let murmur = RingSize { function: HashFunction::Murmur2, ..RingSize::default() };
+    let maglev = Maglev::new(&hosts);
+    let by_xxh64: Hash = |key| xxh64(key, 0);
+    let by_crc32: Hash = |key| crc32(key).into();
+    let by_md5: Hash = |key| ketama(key).into();
+    let ring = |ring: Ring, hash: Hash| -> Peer { Box::new(move |key| ring.get(hash(key))) };
+    let peers = [
+        (HashScheme::default(), Box::new(move |key: &[u8]| maglev.get(by_xxh64(key))) as Peer),
+        (HashScheme::Ring(murmur), ring(Ring::envoy(&hosts, murmur), by_xxh64)),
+        (HashScheme::Libketama, ring(Ring::libketama(&hosts), by_md5)),
+        (HashScheme::Libmemcached, ring(Ring::libmemcached(&hosts), by_md5)),
+        (HashScheme::Nginx, ring(Ring::nginx(&hosts), by_crc32)),
+        (HashScheme::Skipper { points: 100 }, ring(Ring::skipper(&urls, 100), by_xxh64)),
+    ];
+    for (scheme, peer) in peers {
+        let strategy =
+            ConsistentHash::by_key(|key: &u64| format!("user-{key}")).with_scheme(scheme);
+        let table = strategy.table(&members, None);
+        for key in 0..1_000 {
+            let expected = peer(format!("user-{key}").as_bytes());
+            let chosen = choose(&strategy, &table, &members, key);
+            assert_eq!(Some(chosen), expected, "{scheme:?}: {key}");
+        }
     }
 }
 
@@ -183,7 +206,8 @@ fn no_endpoint_has_more_than_its_bound_and_a_spilled_key_spills_to_the_same() {
         let table = strategy.table(&members, None);
         let first = choose(&strategy, &table, &members, 7);
         let hash = Pick::affinity(&strategy, &7).unwrap();
-        let hosts: Vec<_> = members.iter().map(|member| member.key()).collect();
+        let urls: Vec<_> =
+            members.iter().map(|member| format!("http://{}", member.key())).collect();
         let mut flights = Vec::new();
         let mut counts = [0_u32; 5];
         for call in 1..=50_u32 {
@@ -193,7 +217,7 @@ fn no_endpoint_has_more_than_its_bound_and_a_spilled_key_spills_to_the_same() {
                 HashScheme::Skipper { points } => {
                     let mean = bound.mean(active, 5);
                     let has_room = |of: &usize| f64::from(counts[*of]) <= mean;
-                    Ring::skipper(&hosts, points).walk(hash).find(has_room).unwrap()
+                    Ring::skipper(&urls, points).walk(hash).find(has_room).unwrap()
                 }
                 _ => BoundedLoad::choose(hash, first, 5, |of| {
                     f64::from(counts[of]) / f64::from(bound.slots(active, 0.2))
@@ -273,7 +297,8 @@ fn a_key_stays_where_none_has_room_by_a_sum_that_is_older_than_the_calls() {
 
 #[test]
 fn one_that_is_out_of_use_moves_its_own_keys_alone_where_points_depend_on_all_weights() {
-    let schemes = [HashScheme::Libketama, HashScheme::Ring(RingSize::default())];
+    let schemes =
+        [HashScheme::Libketama, HashScheme::Libmemcached, HashScheme::Ring(RingSize::default())];
     for scheme in schemes {
         let strategy = ConsistentHash::by_key(|key: &u64| *key).with_scheme(scheme);
         let endpoint = |index: u32| {

@@ -45,7 +45,7 @@ impl Waves {
     }
 
     /// When the wave of each of `members` began, which are some of these in the same order.
-    pub(super) fn of(&self, members: &[Arc<Member>]) -> Box<[Option<Instant>]> {
+    fn of(&self, members: &[Arc<Member>]) -> Box<[Option<Instant>]> {
         let mut known = self.members.iter();
         let began = |member: &Arc<Member>| {
             known.find(|(other, _)| Arc::ptr_eq(other, member)).and_then(|(_, began)| *began)
@@ -56,6 +56,17 @@ impl Waves {
     pub(super) fn has_newcomers(&self) -> bool {
         self.members.iter().any(|(_, began)| began.is_some())
     }
+}
+
+/// When the wave of each of `members` began, of those that are newcomers to the others: if there are no others, the
+/// oldest wave is none, since keys can stay nowhere else.
+pub(super) fn since(waves: &Waves, members: &[Arc<Member>]) -> Box<[Option<Instant>]> {
+    let mut began = waves.of(members);
+    if began.iter().all(Option::is_some) {
+        let oldest = began.iter().copied().min().flatten();
+        began.iter_mut().filter(|began| **began == oldest).for_each(|began| *began = None);
+    }
+    began
 }
 
 /// When each wave began.
