@@ -209,7 +209,7 @@ named! {
         Panic = "panic",
         /// The session of the call belongs to it.
         Session = "session",
-        /// The call has failed elsewhere before.
+        /// It is a further attempt: the call has failed before, as a rule elsewhere.
         Failover = "failover",
         /// It is on probation, and this call is its test.
         Probation = "probation",

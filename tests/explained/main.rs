@@ -46,6 +46,8 @@ macro_rules! over {
     };
 }
 
+use over;
+
 async fn ask<S>(stack: &mut S, body: u64) -> Asked
 where
     S: Service<Call<u64>, Response = Reply<String>, Error = Error>,

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use tower::limit::ConcurrencyLimitLayer;
 use tower_upstream::{
-    balance::{Geographic, HealthBased, LeastLatency, OutlierConfig, Pick, Sticky, WeightedRandom},
+    balance::{
+        Geographic, HealthBased, LeastLatency, OutlierConfig, Pick, Sticky, Strategy,
+        WeightedRandom,
+    },
     connect::EachLayer,
     endpoint::Locality,
     key,
@@ -285,18 +288,21 @@ where
     let is_panic = handle.is_health_ignored();
     for _ in 0..8 {
         let answer = ask(&mut stack, 0).await;
-        let (last, before, endpoint) = match &answer {
-            Ok(reply) => (reply.decision(), Vec::new(), reply.endpoint()),
+        let (told, endpoint): (Vec<_>, _) = match &answer {
+            Ok(reply) => (vec![(reply.decision(), reply.attempts() > 1)], reply.endpoint()),
             Err(error) => {
-                let before: Vec<_> = error.history().iter().filter_map(Error::decision).collect();
-                (error.decision(), before, error.endpoint())
+                let attempts = error.history().iter().chain([error]).enumerate();
+                let told = attempts.map(|(number, error)| (error.decision(), number > 0));
+                (told.collect(), error.endpoint())
             }
         };
-        let last = last.expect("explained");
-        assert_eq!(last.endpoint(), endpoint, "{last}");
-        for decision in before.into_iter().chain([last]) {
+        let told = told.into_iter().map(|(of, is_further)| (of.expect("explained"), is_further));
+        for (decision, is_further) in told.clone() {
+            assert_eq!(decision.regime() == Regime::Failover, is_further, "{decision}");
             check(decision, &members, is_panic, costs);
         }
+        let last = told.last().map(|(decision, _)| decision);
+        assert_eq!(last.and_then(Decision::endpoint), endpoint);
     }
 }
 
@@ -351,10 +357,7 @@ fn check(
         (Regime::Random, _) => {
             assert!(["HealthBased", "WeightedRandom"].contains(&decision.strategy()), "{decision}");
         }
-        (Regime::Failover, _) => assert!(
-            decision.candidates().iter().any(|of| of.passed_over() == Some(PassedOver::Tried)),
-            "{decision}"
-        ),
+        (Regime::Failover, _) => {}
         (Regime::Normal | Regime::Spill, None) => {}
         (regime, _) => panic!("{regime}: {decision}"),
     }

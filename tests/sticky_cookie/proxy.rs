@@ -14,36 +14,37 @@ use tower_upstream::{
     http::{HttpClassify, SessionCookieLayer},
 };
 
-pub const OLD: &str = "an old secret of 16 bytes";
-pub const NEW: &str = "a new secret of 16 bytes";
-pub const KEYS: [&str; 3] = ["http://10.0.0.1:80", "http://10.0.0.2:80", "http://10.0.0.3:80"];
+pub(crate) const OLD: &str = "an old secret of 16 bytes";
+pub(crate) const NEW: &str = "a new secret of 16 bytes";
+pub(crate) const KEYS: [&str; 3] =
+    ["http://10.0.0.1:80", "http://10.0.0.2:80", "http://10.0.0.3:80"];
 
 /// A process.
-pub struct Proxy {
-    pub stack: BoxCloneSyncService<Request<()>, Response<String>, Error>,
-    pub endpoints: Memory,
-    pub handle: BalanceHandle,
+pub(crate) struct Proxy {
+    pub(crate) stack: BoxCloneSyncService<Request<()>, Response<String>, Error>,
+    pub(crate) endpoints: Memory,
+    pub(crate) handle: BalanceHandle,
 }
 
 /// What an endpoint answered, and the cookie that came with it.
-pub struct Answered {
-    pub by: String,
-    pub set: Option<String>,
+pub(crate) struct Answered {
+    pub(crate) by: String,
+    pub(crate) set: Option<String>,
 }
 
 impl Answered {
     /// What a client sends back.
-    pub fn pair(&self) -> String {
+    pub(crate) fn pair(&self) -> String {
         self.set.as_deref().expect("a cookie").split(';').next().unwrap().to_owned()
     }
 }
 
 impl Proxy {
-    pub fn new(cookie: SessionCookieLayer) -> Self {
+    pub(crate) fn new(cookie: SessionCookieLayer) -> Self {
         Self::with(cookie.clone(), cookie)
     }
 
-    pub fn with(cookie: SessionCookieLayer, sessions: SessionCookieLayer) -> Self {
+    pub(crate) fn with(cookie: SessionCookieLayer, sessions: SessionCookieLayer) -> Self {
         let endpoints = Memory::new(KEYS).unwrap();
         let strategy = Sticky::new(RoundRobin::new(), sessions);
         let balance = BalanceLayer::new(endpoints.clone(), strategy).with_classify(HttpClassify);
@@ -75,15 +76,15 @@ impl Proxy {
         Self { stack: BoxCloneSyncService::new(stack), endpoints, handle }
     }
 
-    pub fn of(secrets: &[&str]) -> Self {
+    pub(crate) fn of(secrets: &[&str]) -> Self {
         Self::new(SessionCookieLayer::new(secrets).unwrap())
     }
 
-    pub async fn ask(&mut self, cookies: &[&str]) -> Answered {
+    pub(crate) async fn ask(&mut self, cookies: &[&str]) -> Answered {
         self.ask_failing(cookies, "").await
     }
 
-    pub async fn ask_failing(&mut self, cookies: &[&str], fails: &str) -> Answered {
+    pub(crate) async fn ask_failing(&mut self, cookies: &[&str], fails: &str) -> Answered {
         let mut request = Request::get("/").header("fail", fails);
         for cookie in cookies {
             request = request.header(COOKIE, *cookie);
@@ -91,12 +92,12 @@ impl Proxy {
         self.send(request).await
     }
 
-    pub async fn respond(&mut self, request: request::Builder) -> Response<String> {
+    pub(crate) async fn respond(&mut self, request: request::Builder) -> Response<String> {
         let request = request.body(()).unwrap();
         self.stack.ready().await.unwrap().call(request).await.unwrap()
     }
 
-    pub async fn send(&mut self, request: request::Builder) -> Answered {
+    pub(crate) async fn send(&mut self, request: request::Builder) -> Answered {
         let response = self.respond(request).await;
         let mut set = response.headers().get_all(SET_COOKIE).iter();
         let first = set.next().map(|value| value.to_str().unwrap().to_owned());
@@ -106,6 +107,6 @@ impl Proxy {
 }
 
 /// Lets the tasks do what they have to do.
-pub async fn settle() {
+pub(crate) async fn settle() {
     tokio::time::sleep(std::time::Duration::from_millis(1)).await;
 }
