@@ -119,17 +119,23 @@ impl Considered {
         &self.key
     }
 
-    /// Returns what the strategy compared: the lower one wins. `None` if it did not look at this endpoint, or
-    /// compares nothing.
+    /// Returns what the strategy compared: the lower one wins, unless the endpoint was [drawn](Regime::Random) or its
+    /// cost has a [bound](Self::bound). `None` if the strategy did not look at this endpoint, or compares nothing.
     ///
-    /// [`LeastRequest`](crate::LeastRequest) compares the calls in flight, for each unit of weight where weights
-    /// differ; [`PeakEwma`](crate::PeakEwma) nanoseconds of latency, for all calls that are in flight there;
-    /// `ConsistentHash` the calls in flight, or the seconds of work per second, with a [bound](Self::bound).
+    /// | strategy | cost |
+    /// |---|---|
+    /// | [`LeastRequest`](crate::LeastRequest) | calls in flight, for each unit of weight where weights differ |
+    /// | [`PeakEwma`](crate::PeakEwma) | nanoseconds of latency, for all calls that are in flight there and one more |
+    /// | `LeastLatency` | nanoseconds of latency |
+    /// | `HealthBased` | nanoseconds of latency for each call that succeeds; a lower one has the better chance |
+    /// | `Geographic` | calls in flight |
+    /// | `ConsistentHash` | calls in flight, or seconds of work per second |
     pub fn cost(&self) -> Option<f64> {
         self.cost
     }
 
-    /// Returns the highest [`cost`](Self::cost) at which it gets the call, where the strategy bounds that.
+    /// Returns the highest [`cost`](Self::cost) at which it gets the call, where the strategy bounds that. If all have
+    /// more, one of them gets the call all the same.
     pub fn bound(&self) -> Option<f64> {
         self.bound
     }
@@ -137,6 +143,13 @@ impl Considered {
     /// Returns why the call did not go there; `None` of the chosen one.
     pub fn passed_over(&self) -> Option<PassedOver> {
         self.passed_over
+    }
+}
+
+impl Considered {
+    /// One that no strategy looked at.
+    pub(crate) fn unseen(key: &Arc<str>, passed_over: Option<PassedOver>) -> Self {
+        Self { key: key.clone(), cost: None, bound: None, passed_over }
     }
 }
 
@@ -186,16 +199,17 @@ named! {
     Regime {
         /// The strategy chose it of the endpoints that are to have the load.
         Normal = "normal",
-        /// It was drawn, and nothing was compared: it is of no priority that has the load, or the strategy drew
-        /// it, such as for a request without a key.
+        /// It was drawn: the strategy draws, as `Random` and `HealthBased` do, and `ConsistentHash` for a request
+        /// without a key; or it was the next one to wait for, or of no priority that has the load.
         Random = "random",
-        /// The first priority cannot carry all of the load, or the endpoint of a key has too much.
+        /// The first priority or the nearest endpoints cannot carry all of the load, or the endpoint of a key has too
+        /// much.
         Spill = "spill",
         /// Health is ignored, because too few endpoints are healthy.
         Panic = "panic",
         /// The session of the call belongs to it.
         Session = "session",
-        /// The call has failed elsewhere before.
+        /// It is a further attempt: the call has failed before, as a rule elsewhere.
         Failover = "failover",
         /// It is on probation, and this call is its test.
         Probation = "probation",
@@ -218,9 +232,10 @@ named! {
         OverBound = "over its bound",
         /// The key of the call will belong to it, once endpoints that have joined have all of their keys.
         FadingIn = "fading in",
-        /// The strategy did not look at it, or its priority or zone did not get this call.
+        /// The strategy did not look at it, or another one was drawn; or its priority or zone did not get this call, or
+        /// it has no weight.
         NotDrawn = "not drawn",
-        /// It was chosen, but another one was ready first.
+        /// It was chosen, but another one was ready first, or none in time.
         NotReady = "not ready",
         /// The call has tried it before.
         Tried = "tried",

@@ -2,13 +2,11 @@
 #![cfg(feature = "test-util")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/log.rs"]
+mod log;
 mod support;
 
-use std::{
-    fmt::Debug,
-    sync::{Arc, Mutex},
-};
-
+use log::Log;
 use support::{Answer, Ask, Farm, secs};
 use tokio::time::sleep;
 use tower::{ServiceBuilder, ServiceExt};
@@ -17,52 +15,11 @@ use tower_upstream::{
     balance::{BalanceLayer, RoundRobin},
     discover,
 };
-use tracing::{
-    Event, Level, Metadata, Subscriber,
-    field::{Field, Visit},
-    span,
-};
-
-/// Keeps the events of circuits: level and fields.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<(Level, String)>>>);
-
-struct Fields(String);
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.0 += &format!("{field}={value:?} ");
-    }
-}
-
-impl Subscriber for Log {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target().starts_with("tower_upstream::breaker")
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        let mut fields = Fields(String::new());
-        event.record(&mut fields);
-        self.0.lock().unwrap().push((*event.metadata().level(), fields.0));
-    }
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
-}
+use tracing::Level;
 
 #[tokio::test(start_paused = true)]
 async fn circuits_that_open_are_a_warning_and_those_that_close_news() {
-    let log = Log::default();
-    let _default = tracing::subscriber::set_default(log.clone());
+    let (log, _guard) = Log::of("tower_upstream::breaker");
     let farm = Farm::default();
     let inner = farm.get("a:1");
     let config = CircuitBreakerConfig::consecutive(1).with_successes(1).with_open_jitter(0.0);
@@ -80,7 +37,7 @@ async fn circuits_that_open_are_a_warning_and_those_that_close_news() {
     layer.handle().metrics_only();
     layer.handle().reset();
     layer.handle().reset();
-    let log = log.0.lock().unwrap().clone();
+    let log = log.take();
     let levels: Vec<_> = log.iter().map(|(level, _)| *level).collect();
     let (warn, info, debug) = (Level::WARN, Level::INFO, Level::DEBUG);
     assert_eq!(levels, [warn, debug, info, warn, debug, info, debug], "{log:?}");

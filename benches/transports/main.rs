@@ -23,6 +23,7 @@
 )]
 #![allow(clippy::disallowed_types, reason = "what is measured is real time")]
 
+#[path = "../../tests/support/allocations.rs"]
 mod allocations;
 mod client;
 #[cfg(all(feature = "process", unix))]

@@ -152,10 +152,9 @@ where
         else {
             return None;
         };
-        let decide = |told: Box<Choices>| {
-            told.decide(Some(&connected.member), &snapshot.all, tried, Some(Regime::Hedge))
-        };
-        let marks = Marks { decision: told.map(decide), ..Marks::default() };
+        let (member, beside) = (Some(&*connected.member), Some(Regime::Hedge));
+        let decision = told.map(|told| snapshot.decide(told, member, tried, beside));
+        let marks = Marks { decision, ..Marks::default() };
         let flight = Flight::begin(connected);
         let inner = service.call(request);
         Some(match marks.is_empty() {
@@ -262,7 +261,7 @@ where
             let snapshot = self.set.snapshot.load();
             let refusal = match told {
                 Some(told) => {
-                    let decision = told.decide(None, &snapshot.all, self.tried, None);
+                    let decision = snapshot.decide(told, None, self.tried, None);
                     snapshot.refusal.clone().decided(decision)
                 }
                 None => snapshot.refusal.clone(),

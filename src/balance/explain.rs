@@ -14,16 +14,14 @@ pub(super) type Told = Option<Box<Choices>>;
 
 pub(super) struct Choices {
     strategy: &'static str,
-    /// Of the last choice.
-    regime: Regime,
-    /// The last ones, no more than are listed. Those that were chosen have no reason yet.
-    considered: Vec<Considered>,
+    /// The last ones, no more than are listed, each with the circumstances. Those that were chosen have no reason yet.
+    considered: Vec<(Considered, Regime)>,
 }
 
 impl Choices {
     #[cold]
     pub(super) fn new(strategy: &'static str) -> Box<Self> {
-        Box::new(Self { strategy, regime: Regime::Normal, considered: Vec::new() })
+        Box::new(Self { strategy, considered: Vec::new() })
     }
 
     /// What the strategy picks, with what it compares.
@@ -40,7 +38,7 @@ impl Choices {
     {
         let notes = Notes::default();
         let picked = strategy.explain(table, candidates, request, &notes);
-        self.regime = match regime {
+        let regime = match regime {
             Regime::Normal if notes.is_spilled() => Regime::Spill,
             Regime::Normal if notes.is_random() => Regime::Random,
             regime => regime,
@@ -49,45 +47,41 @@ impl Choices {
         if let Some(picked) = picked.filter(|&index| noted.iter().all(|of| of.index != index)) {
             noted.push(Noted::new(picked, PassedOver::NotDrawn));
         }
-        for of in noted {
+        // The others could not be had: the end of the call tells why.
+        for of in noted.into_iter().filter(|of| candidates.is_free(of.index)) {
             let Some(candidate) = candidates.get(of.index) else { continue };
-            let member = candidate.member();
-            let why = match picked == Some(of.index) {
-                true => None,
-                false if candidates.is_free(of.index) => Some(of.passed_over),
-                false => Some(barred(member).unwrap_or(PassedOver::Tried)),
-            };
             let number = |of: Option<f64>| of.filter(|of| !of.is_nan());
-            self.consider(member, number(of.cost), number(of.bound), why);
+            let passed_over = (picked != Some(of.index)).then_some(of.passed_over);
+            let (cost, bound) = (number(of.cost), number(of.bound));
+            let key = candidate.member().shared_key().clone();
+            self.consider(Considered { key, cost, bound, passed_over }, regime);
         }
         picked
     }
 
     /// It was chosen without a strategy.
     fn take(&mut self, member: &Member, regime: Regime) {
-        self.regime = regime;
-        self.consider(member, None, None, None);
+        self.consider(Considered::unseen(member.shared_key(), None), regime);
     }
 
     /// The last word counts of what is considered again.
-    fn consider(
-        &mut self,
-        member: &Member,
-        cost: Option<f64>,
-        bound: Option<f64>,
-        passed_over: Option<PassedOver>,
-    ) {
-        let key = member.shared_key();
-        let before = self.considered.iter().position(|of| of.key == *key);
-        let full = (self.considered.len() >= Decision::MOST).then_some(0);
+    fn consider(&mut self, of: Considered, regime: Regime) {
+        let before = self.considered.iter().position(|(before, _)| before.key == of.key);
+        // Not one that was chosen: the call may go there yet.
+        let least = || {
+            let is_over = |(before, _): &(Considered, _)| before.passed_over.is_some();
+            self.considered.iter().position(is_over).unwrap_or(0)
+        };
+        let full = (self.considered.len() >= Decision::MOST).then(least);
         if let Some(at) = before.or(full) {
             self.considered.remove(at);
         }
-        self.considered.push(Considered { key: key.clone(), cost, bound, passed_over });
+        self.considered.push((of, regime));
     }
 
     /// The decision, once the call is made to `chosen`, or to none. `all` are the members of the set; `beside`
-    /// says more of the call than the choice knew.
+    /// says more of the call than the choice knew, and `bars` what bars a member: for a call that looks at what nothing
+    /// bars first, or for any.
     #[cold]
     pub(super) fn decide(
         mut self,
@@ -95,18 +89,24 @@ impl Choices {
         all: &[Arc<Member>],
         tried: &Tried,
         beside: Option<Regime>,
+        bars: impl Fn(&Member, bool) -> Option<PassedOver>,
     ) -> Arc<Decision> {
-        let again = (!tried.is_empty()).then_some(Regime::Failover);
-        let regime = beside.or(again).unwrap_or(self.regime);
         let endpoint = chosen.map(|member| member.shared_key().clone());
-        let at = self.considered.iter().position(|of| Some(&of.key) == endpoint.as_ref());
+        let at = self.considered.iter().position(|(of, _)| Some(&of.key) == endpoint.as_ref());
+        let first = at.map(|at| self.considered.remove(at));
+        let last = self.considered.last().map(|(_, regime)| *regime);
+        let made = first.as_ref().map(|(_, regime)| *regime).or(last).unwrap_or(Regime::Normal);
+        let again = (!tried.is_empty()).then_some(Regime::Failover);
+        let regime = beside.or(again).unwrap_or(made);
+        // A further attempt looks at what nothing bars first, also in a panic.
+        let is_strict = !tried.is_empty() && made != Regime::Panic;
+
         let mut candidates = Vec::new();
         if let Some(key) = &endpoint {
-            let of = at.map(|at| self.considered.remove(at));
-            let (cost, bound) = of.map_or((None, None), |of| (of.cost, of.bound));
-            candidates.push(Considered { key: key.clone(), cost, bound, passed_over: None });
+            let first = first.map_or_else(|| Considered::unseen(key, None), |(of, _)| of);
+            candidates.push(Considered { passed_over: None, ..first });
         }
-        for mut of in self.considered {
+        for (mut of, _) in self.considered {
             of.passed_over.get_or_insert(PassedOver::NotReady);
             candidates.push(of);
         }
@@ -118,10 +118,11 @@ impl Choices {
             if candidates.iter().any(|of| of.key == *key) {
                 continue;
             }
-            let why = if tried.contains(member) { Some(PassedOver::Tried) } else { barred(member) };
-            let passed_over = Some(why.unwrap_or(PassedOver::NotDrawn));
-            let key = key.clone();
-            candidates.push(Considered { key, cost: None, bound: None, passed_over });
+            let why = match tried.contains(member) {
+                true => PassedOver::Tried,
+                false => bars(member, is_strict).unwrap_or(PassedOver::NotDrawn),
+            };
+            candidates.push(Considered::unseen(key, Some(why)));
         }
         candidates.truncate(Decision::MOST);
         let (strategy, members) = (self.strategy, all.len());
@@ -155,9 +156,9 @@ pub(super) fn take(told: &mut Told, member: &Member, regime: Regime) {
     }
 }
 
-/// Why a member can get no call at present.
-fn barred(member: &Member) -> Option<PassedOver> {
-    member.reasons().next().map(|reason| match reason {
+/// Why a member can get no call at present, by those of the `bars` that it has.
+pub(super) fn barred(member: &Member, bars: u64) -> Option<PassedOver> {
+    member.reasons().find(|reason| reason.bits() & bars != 0).map(|reason| match reason {
         Reason::Unhealthy => PassedOver::Unhealthy,
         Reason::CircuitOpen => PassedOver::CircuitOpen,
         Reason::Busy => PassedOver::Busy,
@@ -177,16 +178,31 @@ mod tests {
         let member = |number: usize| Member::new(Endpoint::new(format!("a:{number}")).unwrap());
         let members: Vec<_> = (1..=1_000).map(member).collect();
         let mut choices = Choices::new("any");
-        for member in &members {
-            choices.consider(member, Some(1.0), None, Some(PassedOver::Costlier));
+        let considered = |member: &Member, cost, passed_over| {
+            let key = member.shared_key().clone();
+            Considered { key, cost: Some(cost), bound: None, passed_over }
+        };
+        choices.consider(considered(&members[0], 3.0, None), Regime::Spill);
+        for member in &members[1..] {
+            let of = considered(member, 1.0, Some(PassedOver::Costlier));
+            choices.consider(of, Regime::Normal);
             assert!(choices.considered.len() <= Decision::MOST);
         }
-        choices.consider(&members[990], Some(2.0), None, None);
+        choices.consider(considered(&members[990], 2.0, None), Regime::Normal);
         assert_eq!(choices.considered.len(), Decision::MOST);
-        let decision = choices.decide(Some(&*members[990]), &members, Tried::NONE, None);
+        let decide = |choices: Choices, chosen: &Arc<Member>| {
+            choices.decide(Some(&**chosen), &members, Tried::NONE, None, |_, _| None)
+        };
+        let before = Choices { considered: choices.considered.clone(), ..*choices };
+        let decision = decide(before, &members[0]);
+        let first = &decision.candidates()[0];
+        assert_eq!((first.key(), first.cost()), ("a:1", Some(3.0)), "it was chosen first");
+        assert_eq!(decision.regime(), Regime::Spill, "as it was then");
+        let decision = decide(*choices, &members[990]);
         let listed = decision.candidates();
         assert_eq!((listed.len(), decision.members()), (Decision::MOST, 1_000));
         assert_eq!((listed[0].key(), listed[0].cost()), ("a:991", Some(2.0)));
-        assert_eq!((listed[1].key(), listed[63].key()), ("a:937", "a:1000"));
+        assert_eq!((listed[1].key(), listed[1].passed_over()), ("a:1", Some(PassedOver::NotReady)));
+        assert_eq!((listed[2].key(), listed[63].key()), ("a:938", "a:1000"));
     }
 }

@@ -108,13 +108,14 @@ impl<S, T> Group<S, T> {
     {
         for _ in 0..2 {
             let candidates = self.candidates(bars, passed_over);
-            let regime = self.regime(lowest);
+            let regime = self.regime(bars, lowest);
             let index = explain::pick(told, strategy, &self.table, candidates, request, regime)?;
             if !candidates.is_free(index) {
                 return None;
             }
             let chosen = self.candidate(index).map(|connected| Choice { connected, probe: None });
-            if let Some(choice) = chosen.or_else(|| self.claim(passed_over)) {
+            let claimed = || self.claim_place(self.members.get(index)?);
+            if let Some(choice) = chosen.or_else(claimed).or_else(|| self.claim(passed_over)) {
                 return Some(choice);
             }
         }
@@ -122,12 +123,19 @@ impl<S, T> Group<S, T> {
     }
 
     /// Under what circumstances one of these is chosen, where `lowest` is the first tier.
-    fn regime(&self, lowest: u32) -> Regime {
-        match self.bars {
+    fn regime(&self, bars: u64, lowest: u32) -> Regime {
+        match bars {
             u64::MAX if self.id.0 > lowest => Regime::Spill,
             u64::MAX => Regime::Normal,
             _ => Regime::Panic,
         }
+    }
+
+    /// Which of the candidates `member` is.
+    pub(super) fn index_of(&self, member: &Member) -> Option<usize> {
+        let index = self.members.binary_search_by(|of| of.key().cmp(member.key())).ok()?;
+        let of = self.members.get(index)?;
+        std::ptr::eq(Arc::as_ptr(of), member).then_some(index)
     }
 
     /// The call to `member`, if it is one of these and free.
@@ -136,14 +144,18 @@ impl<S, T> Group<S, T> {
         member: &Arc<Member>,
         passed_over: &Tried,
     ) -> Option<Choice<S>> {
-        let index = self.members.binary_search_by(|of| of.key().cmp(member.key())).ok()?;
-        let is_it = self.members.get(index).is_some_and(|of| Arc::ptr_eq(of, member));
-        if !is_it || !self.candidates(self.bars, passed_over).is_free(index) {
+        let index = self.index_of(member)?;
+        if !self.candidates(self.bars, passed_over).is_free(index) {
             return None;
         }
         if let Some(connected) = self.candidate(index) {
             return Some(Choice { connected, probe: None });
         }
+        self.claim_place(member)
+    }
+
+    /// The place of `member`, if it is on probation and nothing has the place.
+    fn claim_place(&self, member: &Arc<Member>) -> Option<Choice<S>> {
         let (probation, service) =
             self.probation.iter().find(|(of, _)| Arc::ptr_eq(of.member(), member))?;
         let connected = service.upgrade()?;

@@ -3,12 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    explain::{Choices, Told},
-    group::Connected,
-    probation::Probe,
-    set::Set,
-    snapshot::Snapshot,
-    strategy::Pick,
+    explain::Told, group::Connected, probation::Probe, set::Set, snapshot::Snapshot, strategy::Pick,
 };
 use crate::{
     choose::Tried,
@@ -56,8 +51,8 @@ impl Marks {
         let snapshot = set.snapshot.load();
         let binding = Bound::of(set, &snapshot, member, request);
         let beside = probe.is_some().then_some(Regime::Probation);
-        let decide = |told: Box<Choices>| told.decide(Some(member), &snapshot.all, tried, beside);
-        Self { binding, decision: told.map(decide), probe }
+        let decision = told.map(|told| snapshot.decide(told, Some(member), tried, beside));
+        Self { binding, decision, probe }
     }
 
     pub(super) fn is_empty(&self) -> bool {

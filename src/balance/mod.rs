@@ -211,6 +211,7 @@ mod control;
 mod dispatch;
 mod explain;
 mod future;
+mod given_up;
 mod group;
 mod handle;
 mod homes;

@@ -3,14 +3,14 @@
 use std::sync::{Arc, Weak};
 
 use super::{
-    explain::{self, Told},
+    explain::{self, Choices, Told},
     group::{Choice, Connected, Group, is_free},
     homes::{at_home, drawn},
     strategy::{Candidates, Pick, Strategy},
 };
 use crate::{
     choose::Tried,
-    decision::Regime,
+    decision::{Decision, Regime},
     error::Error,
     member::{Member, Reason},
     time::{Instant, earlier},
@@ -98,6 +98,30 @@ impl<S, T> Snapshot<S, T> {
             |group: &Group<_, _>| group.candidates(group.bars, tried).free_from(0).next().is_some();
         self.groups().any(has_free)
             || self.reserve.iter().any(|(_, member, _)| is_free(member, tried))
+    }
+
+    /// Why a call goes to `chosen`, or to none, after those `tried`; `beside` says more of it than the choice knew.
+    pub(super) fn decide(
+        &self,
+        told: Box<Choices>,
+        chosen: Option<&Member>,
+        tried: &Tried,
+        beside: Option<Regime>,
+    ) -> Arc<Decision> {
+        told.decide(chosen, &self.all, tried, beside, |member, is_strict| {
+            let bars = if is_strict { u64::MAX } else { self.bars(member) };
+            let is_candidate = || self.groups().any(|group| group.index_of(member).is_some());
+            // In a panic, all that is left to bar one that is no candidate is its health, or that it has no weight.
+            let by_health = || member.weight() > 0 && !is_candidate();
+            explain::barred(member, bars)
+                .or_else(|| by_health().then(|| explain::barred(member, u64::MAX)).flatten())
+        })
+    }
+
+    /// The bits that bar a member of this priority: less of them in a panic.
+    fn bars(&self, member: &Member) -> u64 {
+        let is_its = |group: &&Group<_, _>| group.id.0 / 2 == member.tier() / 2;
+        self.groups().find(is_its).map_or(u64::MAX, |group| group.bars)
     }
 
     /// The groups, the one first that a call goes to.

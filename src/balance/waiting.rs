@@ -11,7 +11,7 @@ use tower_service::Service;
 
 use super::{
     contender::{Contender, Timers},
-    explain::Told,
+    explain::{self, Told},
     group::{Choice, Connected},
     marks::Marks,
     set::Set,
@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     choose::Tried,
+    decision::Regime,
     error::{BoxError, Error, Kind},
     member::{Flight, Member},
     sync::WaitKey,
@@ -39,22 +40,22 @@ type Called<F> = Result<(F, Marks), Error>;
 
 /// The wait of one call. Dropping it leaves nothing behind but connections that are being made.
 pub(super) struct Waiting<S, P: Strategy, Req> {
-    set: Arc<Set<S, P>>,
+    pub(super) set: Arc<Set<S, P>>,
     request: Option<Req>,
-    tried: Tried,
+    pub(super) tried: Tried,
     /// Those waited for. At first the one that was chosen, which was not ready.
-    contenders: Vec<Contender<S>>,
+    pub(super) contenders: Vec<Contender<S>>,
     /// Of the snapshot that the contenders are of.
     version: u64,
     key: WaitKey,
     /// `None` before the first poll.
-    timers: Option<Timers>,
+    pub(super) timers: Option<Timers>,
     /// Whether there is any left to widen to.
     widening: bool,
     /// Whether the call waits for the endpoint of its session, and for others only if that takes long.
     is_loyal: bool,
-    last_error: Option<Error>,
-    told: Told,
+    pub(super) last_error: Option<Error>,
+    pub(super) told: Told,
 }
 
 impl<S, P, Req> Waiting<S, P, Req>
@@ -145,12 +146,25 @@ where
         let fail_fast_after = self.set.config().fail_fast_after;
         let snapshot = self.set.snapshot.load();
         self.version = snapshot.version;
+        let first = self.contenders.first().map(|first| &first.connected.member);
+        self.is_loyal = first.is_some_and(|first| self.is_home(&snapshot, first));
+        self.timers = Some(Timers::new(STEP_AFTER, fail_fast_after));
+        self.widen_later();
+    }
+
+    /// Whether the session of the call belongs to `member`.
+    fn is_home(&self, snapshot: &Snapshot<S, P::Table>, member: &Arc<Member>) -> bool {
         let table = &snapshot.sole.table;
         let home = self.request.as_ref().and_then(|of| self.set.strategy.home(table, of));
-        let first = self.contenders.first().map(|first| &first.connected.member);
-        self.is_loyal = home.zip(first).is_some_and(|(home, first)| Arc::ptr_eq(home, first));
-        let widen_after = if self.is_loyal { fail_fast_after / 2 } else { STEP_AFTER };
-        self.timers = Some(Timers::new(widen_after, fail_fast_after));
+        home.is_some_and(|home| Arc::ptr_eq(home, member))
+    }
+
+    fn widen_later(&mut self) {
+        let is_alone = self.is_loyal && self.contenders.len() == 1;
+        if let Some(timers) = &mut self.timers {
+            let after = if is_alone { timers.fail_fast_after / 2 } else { STEP_AFTER };
+            timers.widen.as_mut().reset(time::later(time::now(), after));
+        }
     }
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<Contender<S>, Error>> {
@@ -164,8 +178,8 @@ where
             self.version = snapshot.version;
             self.keep_those_in(&snapshot);
             if !self.is_loyal || self.contenders.is_empty() {
-                self.is_loyal = false;
                 self.widen_to(&snapshot);
+                self.widen_later();
             }
         }
         loop {
@@ -178,9 +192,7 @@ where
             if !(self.is_to_widen(cx) && self.widen_to(&snapshot)) {
                 break;
             }
-            if let Some(timers) = &mut self.timers {
-                timers.widen.as_mut().reset(time::later(time::now(), STEP_AFTER));
-            }
+            self.widen_later();
         }
         let waits_for_none = self.contenders.iter().all(|contender| contender.dead);
         if !snapshot.has_candidates() && waits_for_none && self.set.is_failing_fast() {
@@ -246,7 +258,7 @@ where
                 && end.is_some_and(|end| self.are_spent_beyond(end))
     }
 
-    /// Waits for up to [`STEP`] more. `false` if there are no more.
+    /// Waits for up to [`STEP`] more, or at first for the endpoint of its session alone. `false` if there are no more.
     fn widen_to(&mut self, snapshot: &Snapshot<S, P::Table>) -> bool {
         // Without a task the snapshot is of the past, and so may be its connections. A change of
         // that wakes this call, so there is no timer to look again by.
@@ -259,8 +271,14 @@ where
                 self.widening = false;
                 return added > 0;
             };
+            let is_first = self.contenders.is_empty();
+            self.is_loyal &= !is_first;
+            self.is_loyal |= is_first && self.is_home(snapshot, &choice.connected.member);
             let service = choice.connected.service.clone();
             self.add(choice, service);
+            if is_first && self.is_loyal {
+                break;
+            }
         }
         true
     }
@@ -282,62 +300,16 @@ where
         let waited_for = |member: &Arc<Member>| {
             self.contenders.iter().any(|c| Arc::ptr_eq(&c.connected.member, member))
         };
-        chosen
-            .filter(|choice| !passed_over.contains(&choice.connected.member))
-            .or_else(|| snapshot.any_candidate(|busy| !passed_over.contains(busy)))
-            .or_else(|| {
-                let none = self.contenders.iter().all(|contender| contender.dead);
-                snapshot.any_candidate(|member| none && !waited_for(member))
-            })
-    }
-
-    #[cold]
-    fn too_late(&mut self, snapshot: &Snapshot<S, P::Table>, fail_fast_after: Duration) -> Error {
-        // Spent at any time of this wait: it waited for tokens, and others got them.
-        let start = self
-            .timers
-            .as_ref()
-            .and_then(|timers| timers.end.deadline().checked_sub(fail_fast_after));
-        if let Some(free_at) = start.and_then(|start| snapshot.all_spent(start)) {
-            return self.spent(free_at);
+        let chosen = chosen.filter(|choice| !passed_over.contains(&choice.connected.member));
+        if chosen.is_some() {
+            return chosen;
         }
-        let error = if !snapshot.has_candidates() {
-            snapshot.refusal.clone()
-        } else {
-            let what = match self.contenders.len() {
-                0 => "all endpoints were busy for".to_owned(),
-                tried => format!("none of {tried} endpoints got ready within"),
-            };
-            let message = format!("{what} `fail_fast_after`, {fail_fast_after:?}");
-            self.set.refusal(Kind::AllEndpointsDown).message(message)
-        };
-        self.with_cause(error)
-    }
-
-    /// Every endpoint is spent by its own rate limit, until `free_at` at the earliest.
-    #[cold]
-    fn spent(&mut self, free_at: Instant) -> Error {
-        let now = time::now();
-        let wait = free_at.saturating_duration_since(now);
-        let refusal = self.set.refusal(Kind::RateLimited).retry_in(now, wait);
-        self.with_cause(refusal.message("every endpoint is spent by its own rate limit"))
-    }
-
-    /// The same error, with why there was none to choose, if the call is explained.
-    fn decided(&mut self, error: Error) -> Error {
-        match self.told.take() {
-            Some(told) => {
-                error.decided(told.decide(None, &self.set.snapshot.load().all, &self.tried, None))
-            }
-            None => error,
-        }
-    }
-
-    fn with_cause(&mut self, error: Error) -> Error {
-        match self.last_error.take() {
-            Some(cause) => error.caused_by(cause),
-            None => error,
-        }
+        let next = snapshot.any_candidate(|busy| !passed_over.contains(busy)).or_else(|| {
+            let none = self.contenders.iter().all(|contender| contender.dead);
+            snapshot.any_candidate(|member| none && !waited_for(member))
+        })?;
+        explain::take(told, &next.connected.member, Regime::Random);
+        Some(next)
     }
 }
 

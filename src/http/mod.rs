@@ -73,7 +73,7 @@ mod track;
 #[cfg(feature = "grpc")]
 pub(crate) use self::classify::{of_grpc, repeat_grpc};
 #[cfg(feature = "sticky")]
-pub use self::session_cookie::{SessionCookie, SessionCookieFuture, SessionCookieLayer};
+pub use self::session_cookie::{SameSite, SessionCookie, SessionCookieFuture, SessionCookieLayer};
 pub use self::{
     answer::{
         Answer, AnswerFuture, AnswerLayer, BodyFn, DefaultBody, EmptyBody, NoFields, Reports,

@@ -16,7 +16,7 @@
 //! # How it works
 //! A session belongs to the endpoint that first answered a call of it. Calls go there while that endpoint may get
 //! calls, whatever its priority and its load. If it is gone, unhealthy, ejected or switched off, if its circuit is
-//! open, or if the call has tried it already, the strategy chooses anew, and the session moves to the endpoint that
+//! open or its weight 0, or if the call has tried it already, the strategy chooses anew, and the session moves to the endpoint that
 //! answers, and stays there; the event is [`SessionMoved`](crate::telemetry::EventKind::SessionMoved). An endpoint
 //! that drains keeps its sessions for [`drain_timeout`](crate::balance::Sticky::with_drain_timeout), also where no
 //! other is left, and gets no new ones.

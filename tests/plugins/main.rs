@@ -7,6 +7,8 @@ mod calls;
 mod factories;
 mod fallbacks;
 mod groups;
+#[path = "../support/log.rs"]
+mod log;
 #[cfg(feature = "grpc")]
 mod messages;
 mod over_http;

@@ -437,11 +437,17 @@ async fn settings_of_the_failover_manager_of_go_keep_a_session_at_one_endpoint()
     let minute = json!({ "sticky_session": true, "session_timeout": "1m" });
     assert_eq!(session(&plugins(minute.clone())).await, 1);
     assert_eq!(session(&plugins(json!({ "sticky_session": false }))).await, 4);
+    // The names of its documentation.
+    let documented = json!({ "Algorithm": "WeightedRoundRobin", "Sticky": true });
+    assert_eq!(session(&plugins(documented)).await, 1);
+    let documented = json!({ "Algorithm": "WeightedRoundRobin", "Sticky": false });
+    assert_eq!(session(&plugins(documented)).await, 4);
     assert_eq!(session(&plugins(json!({ "session_timeout": "1m" }))).await, 4);
     for (algorithm, header) in [
         ("consistent-hash", "X-Session-ID"),
         ("consistent_hash", "X-Session-ID"),
         ("ip_hash", "X-Forwarded-For"),
+        ("IPHash", "X-Forwarded-For"),
     ] {
         let plugins = plugins(json!({ "algorithm": algorithm }));
         assert_eq!(places(&plugins, &world, header, "10.1.2.3").await, 1, "{algorithm}");

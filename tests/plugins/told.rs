@@ -1,62 +1,17 @@
 //! What the log is told of a config.
 
-use std::{
-    fmt::Debug,
-    sync::{Arc, Mutex},
-};
-
 use serde_json::json;
 use tower_upstream::{
     config::{Config, Format, PluginConfig},
     plugins::Plugins,
 };
-use tracing::{
-    Event, Level, Metadata, Subscriber,
-    field::{Field, Visit},
-    span,
-};
 
-/// Keeps the warnings.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
-
-struct Fields(String);
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.0 += &format!("{field}={value:?} ");
-    }
-}
-
-impl Subscriber for Log {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() == Level::WARN && metadata.target().starts_with("tower_upstream")
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        let mut fields = Fields(String::new());
-        event.record(&mut fields);
-        self.0.lock().unwrap().push(fields.0);
-    }
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
-}
+use crate::log::Log;
 
 #[test]
 fn an_option_without_effect_is_told_once() {
-    let log = Log::default();
-    let _default = tracing::subscriber::set_default(log.clone());
-    let told = || std::mem::take(&mut *log.0.lock().unwrap());
+    let (log, _guard) = Log::of("tower_upstream");
+    let told = || log.warnings();
     let plugin = json!({ "name": "tax", "transport": "unix", "endpoint": "/run/tax.sock",
         "options": { "ping_aftr": "7s", "token": "x" } });
     let text = json!({ "plugins": [plugin] }).to_string();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{
     candidates::{Candidate, Candidates},
-    notes::Note,
+    note::Note,
 };
 use crate::{
     member::Member,
@@ -114,12 +114,12 @@ pub(super) fn uneven(members: &[Arc<Member>]) -> Option<AliasTable> {
 }
 
 /// The one of least cost among those looked at. `draw` draws an index.
-pub(super) fn least(
+pub(super) fn least<N: Note>(
     candidates: &Candidates<'_>,
     look: Look,
     mut draw: impl FnMut() -> usize,
     cost: impl Fn(Candidate<'_>) -> f64,
-    note: &impl Note,
+    note: &N,
 ) -> Option<usize> {
     let cost = |index: usize| match candidates.get(index) {
         Some(candidate) if candidates.is_free(index) => {
@@ -141,7 +141,14 @@ pub(super) fn least(
             fewest(drawn, cost)
         }
     }?;
-    if candidates.is_free(best) { Some(best) } else { any_free(candidates) }
+    if !candidates.is_free(best) {
+        return any_free(candidates);
+    }
+    if N::TELLS {
+        // Last, so that it is told of many that cost the same.
+        cost(best);
+    }
+    Some(best)
 }
 
 /// Draws another one than the last, if there is one.

@@ -3,8 +3,8 @@ use std::sync::Arc;
 use super::{
     candidates::Candidates,
     draw::any_free,
-    notes::{Note, Notes},
-    strategy::{Pick, Strategy},
+    note::{Note, picks},
+    strategy::Strategy,
 };
 use crate::{
     endpoint::Locality,
@@ -97,6 +97,8 @@ struct Level {
     all: u64,
     /// Of 2^32 calls that come to this level, so many stay.
     stay: u64,
+    /// Whether there is a nearer one, which cannot have all calls.
+    is_farther: bool,
 }
 
 impl Strategy for Geographic {
@@ -123,6 +125,8 @@ impl Strategy for Geographic {
         for (index, member) in members.iter().enumerate() {
             levels[level(member)].usable.push(index);
         }
+        let nearest = levels.iter().position(|level| level.all > 0).unwrap_or(0);
+        levels.iter_mut().skip(nearest + 1).for_each(|level| level.is_farther = true);
         levels.retain(|level| !level.usable.is_empty());
         for level in &mut levels {
             level.stay = stay(level.usable.len() as u64, level.all, self.threshold);
@@ -141,31 +145,23 @@ fn stay(usable: u64, all: u64, threshold: u8) -> u64 {
     ((usable * 100) << 32).checked_div(enough).map_or(1 << 32, |share| share.min(1 << 32))
 }
 
-impl<Req: ?Sized> Pick<Req> for Geographic {
-    #[inline]
-    fn pick(&self, table: &GeographicTable, candidates: Candidates<'_>, _: &Req) -> Option<usize> {
-        choose(table, &candidates, &())
-    }
+picks!(Geographic);
 
-    fn explain(
+impl Geographic {
+    #[inline]
+    fn choose(
         &self,
         table: &GeographicTable,
         candidates: Candidates<'_>,
-        _: &Req,
-        notes: &Notes,
+        note: &impl Note,
     ) -> Option<usize> {
-        choose(table, &candidates, notes)
+        let stays = |level: &&Level| (random() >> 32) < level.stay;
+        let level = table.levels.iter().find(stays)?;
+        level
+            .less_loaded(&candidates, note)
+            .or_else(|| table.levels.iter().find_map(|level| level.less_loaded(&candidates, note)))
+            .or_else(|| any_free(&candidates))
     }
-}
-
-#[inline]
-fn choose(table: &GeographicTable, candidates: &Candidates<'_>, note: &impl Note) -> Option<usize> {
-    let stays = |level: &&Level| (random() >> 32) < level.stay;
-    let level = table.levels.iter().find(stays)?;
-    level
-        .less_loaded(candidates, note)
-        .or_else(|| table.levels.iter().find_map(|level| level.less_loaded(candidates, note)))
-        .or_else(|| any_free(candidates))
 }
 
 impl Level {
@@ -181,9 +177,13 @@ impl Level {
             load
         };
         // Both are barred: any other of this level.
-        drawn
+        let chosen = drawn
             .min_by_key(load)
-            .or_else(|| self.usable.iter().copied().find(|&index| candidates.is_free(index)))
+            .or_else(|| self.usable.iter().copied().find(|&index| candidates.is_free(index)))?;
+        if self.is_farther {
+            note.spilled();
+        }
+        Some(chosen)
     }
 }
 

@@ -4,8 +4,8 @@ use super::{
     candidates::{Candidate, Candidates},
     draw::{any, any_free},
     latencies::LatencyTable,
-    notes::{Note, Notes},
-    strategy::{Pick, Strategy},
+    note::{Note, picks},
+    strategy::Strategy,
 };
 use crate::{
     member::{Measure, Member},
@@ -44,22 +44,7 @@ impl Strategy for HealthBased {
     }
 }
 
-impl<Req: ?Sized> Pick<Req> for HealthBased {
-    #[inline]
-    fn pick(&self, table: &LatencyTable, candidates: Candidates<'_>, _: &Req) -> Option<usize> {
-        self.choose(table, candidates, &())
-    }
-
-    fn explain(
-        &self,
-        table: &LatencyTable,
-        candidates: Candidates<'_>,
-        _: &Req,
-        notes: &Notes,
-    ) -> Option<usize> {
-        self.choose(table, candidates, notes)
-    }
-}
+picks!(HealthBased);
 
 impl HealthBased {
     #[inline]
@@ -80,8 +65,9 @@ impl HealthBased {
             table.latency(of, now).max(1_000.0) / succeeds
         };
         let (first, second) = (badness(candidates.get(one)?), badness(candidates.get(two)?));
-        note.cost(one, first);
-        note.cost(two, second);
+        note.random();
+        note.drawn(one, first);
+        note.drawn(two, second);
         let (chosen, other) = match random_fraction() * (first + second) < second {
             true => (one, two),
             false => (two, one),

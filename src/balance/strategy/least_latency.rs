@@ -4,8 +4,8 @@ use super::{
     candidates::{Candidate, Candidates},
     draw::{Look, any, better_of_two, least},
     latencies::LatencyTable,
-    notes::{Note, Notes},
-    strategy::{Pick, Strategy},
+    note::{Note, picks},
+    strategy::Strategy,
 };
 use crate::member::{Measure, Member};
 
@@ -65,22 +65,7 @@ impl Strategy for LeastLatency {
     }
 }
 
-impl<Req: ?Sized> Pick<Req> for LeastLatency {
-    #[inline(always)]
-    fn pick(&self, table: &LatencyTable, candidates: Candidates<'_>, _: &Req) -> Option<usize> {
-        self.choose(table, candidates, &())
-    }
-
-    fn explain(
-        &self,
-        table: &LatencyTable,
-        candidates: Candidates<'_>,
-        _: &Req,
-        notes: &Notes,
-    ) -> Option<usize> {
-        self.choose(table, candidates, notes)
-    }
-}
+picks!(LeastLatency);
 
 impl LeastLatency {
     #[inline(always)]

@@ -6,8 +6,8 @@ use std::{
 use super::{
     candidates::{Candidate, Candidates},
     draw::{Look, another, any, any_free, better, better_of_two, least, uneven},
-    notes::{Note, Notes},
-    strategy::{Pick, Strategy},
+    note::{Note, picks},
+    strategy::Strategy,
 };
 use crate::{
     member::Member,
@@ -138,27 +138,7 @@ fn scheduled(members: &[Arc<Member>], before: Option<&LeastRequestTable>) -> Wei
     Weights::Scheduled { turns: Mutex::new(turns), weights }
 }
 
-impl<Req: ?Sized> Pick<Req> for LeastRequest {
-    #[inline(always)]
-    fn pick(
-        &self,
-        table: &LeastRequestTable,
-        candidates: Candidates<'_>,
-        _: &Req,
-    ) -> Option<usize> {
-        self.choose(table, candidates, &())
-    }
-
-    fn explain(
-        &self,
-        table: &LeastRequestTable,
-        candidates: Candidates<'_>,
-        _: &Req,
-        notes: &Notes,
-    ) -> Option<usize> {
-        self.choose(table, candidates, notes)
-    }
-}
+picks!(LeastRequest);
 
 impl LeastRequest {
     #[inline(always)]

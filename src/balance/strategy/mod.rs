@@ -9,6 +9,7 @@ mod health_based;
 mod latencies;
 mod least_latency;
 mod least_request;
+mod note;
 mod notes;
 mod peak_ewma;
 mod pick_first;

@@ -9,8 +9,11 @@ use crate::decision::{Decision, PassedOver};
 
 /// What [`Pick::explain`](super::Pick::explain) notes of a choice.
 ///
+/// What is noted of a candidate last counts.
+///
 /// # Bounds
-/// It keeps what is noted of 64 candidates: the first ones, and the one of the lowest cost.
+/// It keeps what is noted of 64 candidates: the first ones, and of all others the best, which is one within its
+/// bound, of the lowest cost.
 ///
 /// # Example
 /// ```
@@ -66,6 +69,25 @@ impl Notes {
         self.note(Noted { cost: Some(cost), ..Noted::new(index, PassedOver::Costlier) });
     }
 
+    /// Notes what the candidate at `index` costs, where chance decides, and a lower cost only has the better one.
+    ///
+    /// ```
+    /// use tower_upstream::balance::{Candidates, Notes};
+    ///
+    /// /// One of the first two: the load of each is the chance of the other.
+    /// fn of_two(candidates: &Candidates<'_>, notes: &Notes) -> Option<usize> {
+    ///     let load = |index| f64::from(candidates.get(index).map_or(0, |candidate| candidate.load()));
+    ///     let mut free = candidates.free_from(0).inspect(|&index| notes.drawn(index, load(index)));
+    ///     notes.random();
+    ///     let (one, two) = (free.next()?, free.next());
+    ///     let draw = candidates.random() as f64 / u64::MAX as f64;
+    ///     Some(two.filter(|&two| draw * (load(one) + load(two)) < load(one)).unwrap_or(one))
+    /// }
+    /// ```
+    pub fn drawn(&self, index: usize, cost: f64) {
+        self.note(Noted { cost: Some(cost), ..Noted::new(index, PassedOver::NotDrawn) });
+    }
+
     /// Notes what the candidate at `index` has, and the most that it may have: with more, the call goes elsewhere.
     ///
     /// ```
@@ -100,17 +122,29 @@ impl Notes {
     fn note(&self, of: Noted) {
         // No call of this one comes from within another.
         let Ok(mut noted) = self.noted.try_borrow_mut() else { return };
-        // If full, the lowest of all is among the others, or comes to be the last.
+        if let Some(before) = noted.iter_mut().find(|before| before.index == of.index) {
+            if of.cost.is_some() {
+                *before = of;
+            }
+            return;
+        }
+        // If full, the best of all is among the others, or comes to be the last.
         let is_full = noted.len() >= Decision::MOST;
-        let is_worse = noted.last().is_some_and(|last| !of.is_cheaper(last));
-        if is_full && is_worse || noted.iter().any(|before| before.index == of.index) {
+        if is_full && noted.last().is_some_and(|last| last.is_better(&of)) {
             return;
         }
         noted.truncate(Decision::MOST - 1);
         noted.push(of);
     }
 
-    /// Notes that the candidate was drawn, and nothing was compared.
+    /// Forgets what was noted of candidates: the strategy looks at them anew.
+    pub(super) fn anew(&self) {
+        if let Ok(mut noted) = self.noted.try_borrow_mut() {
+            noted.clear();
+        }
+    }
+
+    /// Notes that the candidate is drawn, whatever was compared.
     pub fn random(&self) {
         self.is_random.set(true);
     }
@@ -138,74 +172,20 @@ impl Noted {
         Self { index, cost: None, bound: None, passed_over }
     }
 
-    /// One without a cost is as dear as can be.
-    fn is_cheaper(&self, than: &Self) -> bool {
+    /// One without a cost is as dear as can be, and one over its bound is dearer than any within.
+    fn is_better(&self, than: &Self) -> bool {
+        let (is_over, other_is) = (self.is_over_bound(), than.is_over_bound());
         let cost = |of: &Self| of.cost.unwrap_or(f64::INFINITY);
-        cost(self).total_cmp(&cost(than)).is_lt()
+        is_over.cmp(&other_is).then(cost(self).total_cmp(&cost(than))).is_lt()
+    }
+
+    fn is_over_bound(&self) -> bool {
+        self.passed_over == PassedOver::OverBound
     }
 }
 
 impl fmt::Debug for Notes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Notes").field(&self.noted).finish()
-    }
-}
-
-/// Is told what a choice compares. `()` is for one that is not explained, and costs nothing.
-#[cfg_attr(
-    not(feature = "hash"),
-    allow(dead_code, reason = "choices by a key tell more than others")
-)]
-pub(super) trait Note {
-    /// Whether to find out what only an explanation needs.
-    const TELLS: bool;
-
-    fn cost(&self, index: usize, cost: impl Into<f64>);
-    fn bound(&self, index: usize, has: f64, bound: f64);
-    fn fades_in(&self, index: usize);
-    fn random(&self);
-    fn spilled(&self);
-}
-
-impl Note for () {
-    const TELLS: bool = false;
-
-    #[inline(always)]
-    fn cost(&self, _: usize, _: impl Into<f64>) {}
-
-    #[inline(always)]
-    fn bound(&self, _: usize, _: f64, _: f64) {}
-
-    #[inline(always)]
-    fn fades_in(&self, _: usize) {}
-
-    #[inline(always)]
-    fn random(&self) {}
-
-    #[inline(always)]
-    fn spilled(&self) {}
-}
-
-impl Note for Notes {
-    const TELLS: bool = true;
-
-    fn cost(&self, index: usize, cost: impl Into<f64>) {
-        Self::cost(self, index, cost.into());
-    }
-
-    fn bound(&self, index: usize, has: f64, bound: f64) {
-        Self::bound(self, index, has, bound);
-    }
-
-    fn fades_in(&self, index: usize) {
-        Self::fades_in(self, index);
-    }
-
-    fn random(&self) {
-        Self::random(self);
-    }
-
-    fn spilled(&self) {
-        Self::spilled(self);
     }
 }

@@ -4,8 +4,8 @@ use super::{
     candidates::Candidates,
     draw::{Look, better_of_two, least},
     latencies::LatencyTable,
-    notes::{Note, Notes},
-    strategy::{Pick, Strategy},
+    note::{Note, picks},
+    strategy::Strategy,
 };
 use crate::member::{Measure, Member};
 
@@ -108,22 +108,7 @@ impl Strategy for PeakEwma {
     }
 }
 
-impl<Req: ?Sized> Pick<Req> for PeakEwma {
-    #[inline(always)]
-    fn pick(&self, table: &LatencyTable, candidates: Candidates<'_>, _: &Req) -> Option<usize> {
-        self.choose(table, candidates, &())
-    }
-
-    fn explain(
-        &self,
-        table: &LatencyTable,
-        candidates: Candidates<'_>,
-        _: &Req,
-        notes: &Notes,
-    ) -> Option<usize> {
-        self.choose(table, candidates, notes)
-    }
-}
+picks!(PeakEwma);
 
 impl PeakEwma {
     #[inline(always)]

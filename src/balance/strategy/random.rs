@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use super::{
     candidates::Candidates,
-    notes::Notes,
-    strategy::{Pick, Strategy},
+    note::{Note, picks},
+    strategy::Strategy,
 };
 use crate::{member::Member, sync::random_below};
 
@@ -34,9 +34,12 @@ impl Strategy for Random {
     fn table(&self, _: &[Arc<Member>], _: Option<&()>) {}
 }
 
-impl<Req: ?Sized> Pick<Req> for Random {
+picks!(Random);
+
+impl Random {
     #[inline(always)]
-    fn pick(&self, _: &(), candidates: Candidates<'_>, _: &Req) -> Option<usize> {
+    fn choose(&self, _: &(), candidates: Candidates<'_>, note: &impl Note) -> Option<usize> {
+        note.random();
         let len = u32::try_from(candidates.len()).ok().filter(|&len| len > 0)?;
         let index = random_below(len) as usize;
         if candidates.is_free(index) {
@@ -45,16 +48,5 @@ impl<Req: ?Sized> Pick<Req> for Random {
         // From another random place, so that the neighbour of one that is barred does not get
         // twice the calls.
         candidates.free_from(random_below(len) as usize).next()
-    }
-
-    fn explain(
-        &self,
-        table: &(),
-        candidates: Candidates<'_>,
-        request: &Req,
-        notes: &Notes,
-    ) -> Option<usize> {
-        notes.random();
-        self.pick(table, candidates, request)
     }
 }

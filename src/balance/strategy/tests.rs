@@ -2,8 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{candidates::Candidates, strategy::Pick};
-use crate::{choose::Tried, endpoint::Endpoint, member::Member};
+use super::{candidates::Candidates, notes::Notes, strategy::Pick};
+use crate::{
+    choose::Tried,
+    decision::PassedOver,
+    endpoint::Endpoint,
+    member::{Member, Reason},
+    sync::{Seed, random_below},
+};
 
 /// Members of one set with these weights, ordered by key.
 pub(super) fn members(weights: &[u32]) -> Vec<Arc<Member>> {
@@ -54,8 +60,7 @@ pub(super) fn counts<P: Pick<()>>(
 
 /// What each strategy must do with members that are barred or tried, with one, and with none.
 pub(super) fn obeys<P: Pick<()>>(strategy: &P) {
-    use crate::member::Reason;
-
+    explains(strategy);
     let table = strategy.table(&[], None);
     assert_eq!(pick(strategy, &table, &[]), None, "none");
     let one = members(&[3]);
@@ -77,6 +82,46 @@ pub(super) fn obeys<P: Pick<()>>(strategy: &P) {
         for fewer in 0..4 {
             let picked = pick(strategy, &table, &members[..fewer]);
             assert!(picked.is_none_or(|index| index < fewer));
+        }
+    }
+}
+
+/// What is explained is the choice that would have been made otherwise, and the costs that are told lead to it.
+fn explains<P: Pick<()>>(strategy: &P) {
+    for weights in [&[1, 1, 1, 1, 1][..], &[3, 1, 7, 2], &[0, 0], &[1; 100], &[1, 2].repeat(50)[..]]
+    {
+        let members = members(weights);
+        let (plain, told) = (Seed::new(7), Seed::new(7));
+        let table = plain.scope(|| strategy.table(&members, None));
+        let other = told.scope(|| strategy.table(&members, None));
+        let mut in_flight = Vec::new();
+        for _ in 0..50 {
+            let any = || &members[random_below(members.len() as u32) as usize];
+            in_flight.extend((0..3).map(|_| any().begin()));
+            let veto = any().veto(Reason::Busy);
+            veto.raise();
+            let mut tried = Tried::default();
+            tried.insert(any().clone());
+            let candidates = Candidates::new(&members, u64::MAX, &tried);
+            // As the task of a set does.
+            strategy.watch(&table);
+            strategy.watch(&other);
+            let notes = Notes::default();
+            let picked = plain.scope(|| strategy.pick(&table, candidates, &()));
+            let explained = told.scope(|| strategy.explain(&other, candidates, &(), &notes));
+            assert_eq!(explained, picked, "{weights:?}");
+            let noted = notes.into_noted();
+            let free = noted.iter().filter(|of| candidates.is_free(of.index));
+            let compared = || free.clone().filter(|of| of.passed_over == PassedOver::Costlier);
+            let chosen = noted.iter().find(|of| Some(of.index) == picked);
+            assert!(chosen.is_some() || compared().next().is_none(), "{weights:?}: {noted:?}");
+            for of in compared() {
+                let least = chosen.and_then(|chosen| chosen.cost);
+                assert!(of.bound.is_some() || of.cost >= least, "{weights:?}: {noted:?}");
+            }
+            for of in noted.iter().filter(|of| of.passed_over == PassedOver::OverBound) {
+                assert!(of.cost > of.bound, "{weights:?}: {noted:?}");
+            }
         }
     }
 }

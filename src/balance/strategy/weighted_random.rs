@@ -3,8 +3,8 @@ use std::sync::Arc;
 use super::{
     candidates::Candidates,
     draw::{any, any_free, uneven},
-    notes::Notes,
-    strategy::{Pick, Strategy},
+    note::{Note, picks},
+    strategy::Strategy,
 };
 use crate::{member::Member, rules::AliasTable, sync::random};
 
@@ -51,14 +51,17 @@ impl Strategy for WeightedRandom {
 /// Draws until one is given up that is free, and any that is free is taken.
 const DRAWS: usize = 8;
 
-impl<Req: ?Sized> Pick<Req> for WeightedRandom {
+picks!(WeightedRandom);
+
+impl WeightedRandom {
     #[inline]
-    fn pick(
+    fn choose(
         &self,
         table: &WeightedRandomTable,
         candidates: Candidates<'_>,
-        _: &Req,
+        note: &impl Note,
     ) -> Option<usize> {
+        note.random();
         let draw = || match &table.drawn {
             Some(drawn) => drawn.pick(random()),
             None => any(candidates.len()),
@@ -68,17 +71,6 @@ impl<Req: ?Sized> Pick<Req> for WeightedRandom {
             .map(|_| draw())
             .find(|&index| candidates.is_free(index))
             .or_else(|| any_free(&candidates))
-    }
-
-    fn explain(
-        &self,
-        table: &WeightedRandomTable,
-        candidates: Candidates<'_>,
-        request: &Req,
-        notes: &Notes,
-    ) -> Option<usize> {
-        notes.random();
-        self.pick(table, candidates, request)
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
 };
 
 use http::{
-    HeaderValue, Response,
+    HeaderMap, HeaderName, HeaderValue, Response,
     header::{CACHE_CONTROL, SET_COOKIE},
 };
 use pin_project_lite::pin_project;
@@ -45,10 +45,19 @@ where
         if let Some(cookie) = this.slot.bound().and_then(set_cookie) {
             let headers = response.headers_mut();
             headers.append(SET_COOKIE, cookie);
-            // A shared cache would give the session of one client to all others.
-            headers.append(CACHE_CONTROL, HeaderValue::from_static("private"));
+            keep_private(headers);
         }
         Poll::Ready(Ok(response))
+    }
+}
+
+/// A shared cache would give the session of one client to all others. What is said to certain caches comes before what
+/// is said to all of them (RFC 9213).
+fn keep_private(headers: &mut HeaderMap) {
+    let is_for_some = |name: &&HeaderName| name.as_str().ends_with("-cache-control");
+    let for_some: Vec<_> = headers.keys().filter(is_for_some).cloned().collect();
+    for name in for_some.into_iter().chain([CACHE_CONTROL]) {
+        headers.append(name, HeaderValue::from_static("private"));
     }
 }
 

@@ -10,7 +10,10 @@ use std::{
 use http::Request;
 use tower_layer::Layer;
 
-use super::{keys::Keys, service::SessionCookie, slot::Slot, terms::Terms};
+use super::{
+    keys::Keys, path::cookie_path, same_site::SameSite, service::SessionCookie, slot::Slot,
+    terms::Terms,
+};
 use crate::{
     error::{Error, Kind},
     session::{Binding, Home, Homes, Sessions},
@@ -23,11 +26,12 @@ use crate::{
 /// is about another cookie. A call that comes to the balancer without the layer, or through one of another cookie, has
 /// no session, and one warning is logged. [`session`](crate::session) has the rules of sessions.
 ///
-/// The cookie is `HttpOnly` and `SameSite=Lax`, and by default `Secure`. It holds a hash of the key of an endpoint, by
+/// The cookie is `HttpOnly`, and by default `Secure` and `SameSite=Lax`. It holds a hash of the key of an endpoint, by
 /// which that cannot be told, and when the session ends; and it is signed by HMAC-SHA256, together with its name and
 /// its path. Nothing is kept in this process, so sessions survive a restart, and several proxies with the same secret
 /// share them. A response that sets the cookie gets `Cache-Control: private` as well, so that no shared cache gives
-/// the session of one client to others.
+/// the session of one client to others; and so does each field for certain caches that it has, such as
+/// `CDN-Cache-Control`.
 ///
 /// *Several groups of endpoints.* On one host, each needs a name or a path of its own: with the same, each group
 /// replaces the cookie of the others. So does each of two proxies of which one calls the other. A client can send its
@@ -85,22 +89,28 @@ impl SessionCookieLayer {
             Error::not_sent(Kind::InvalidConfig).message(mistake)
         })?;
         let (name, timeout) = ("__upstream".to_owned(), Duration::from_secs(1_800));
-        let path = "/".to_owned();
-        let terms = Terms { keys: Arc::new(keys), name, path, timeout, secure: true };
+        let (path, same_site) = ("/".to_owned(), SameSite::default());
+        let terms = Terms { keys: Arc::new(keys), name, path, timeout, secure: true, same_site };
         Ok(Self { terms: Arc::new(terms), is_told: Arc::default() })
     }
 
-    /// Sets the name of the cookie. Characters that a name cannot have are left out. A cookie of which the name begins
-    /// with `__Host-` or `__Secure-` is `Secure`, and with `__Host-` has the path `/`, or browsers would not keep it.
-    /// Default: `__upstream`.
+    /// Sets the name of the cookie. Characters that a name cannot have are left out, and so are those beyond 256. A
+    /// cookie of which the name begins with `__Host-`, `__Secure-` or `__Http-` is `Secure`, and with `__Host-` has the
+    /// path `/`, or browsers would not keep it. Default: `__upstream`.
     #[must_use]
     pub fn with_name(self, name: &str) -> Self {
         let is_token = |c: &char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(*c);
-        let name: String = name.chars().filter(is_token).collect();
+        let name: String = name.chars().filter(is_token).take(256).collect();
         if name.is_empty() { self } else { self.with(|terms| terms.name = name) }
     }
 
-    /// Sets below which path clients send the cookie. Characters that a path cannot have are left out. Default: `/`.
+    /// Sets below which path clients send the cookie. Default: `/`.
+    ///
+    /// Text is written as browsers do, `/café` as `/caf%C3%A9`. What a cookie cannot have is left out, and of a path of
+    /// more than 1,024 bytes the last parts.
+    ///
+    /// Let only calls below this path come to the layer: the client sends no cookie with others, so each of those begins
+    /// a session anew, whose cookie replaces the one that the client has.
     ///
     /// ```
     /// use tower_upstream::http::SessionCookieLayer;
@@ -112,10 +122,7 @@ impl SessionCookieLayer {
     /// ```
     #[must_use]
     pub fn with_path(self, path: &str) -> Self {
-        let path = path.trim_start_matches('/').chars();
-        let path = path.filter(|c| c.is_ascii_graphic() && *c != ';');
-        let path = std::iter::once('/').chain(path).collect();
-        self.with(|terms| terms.path = path)
+        self.with(|terms| terms.path = cookie_path(path))
     }
 
     /// Sets after which time without a call a session ends, from a second to a year. Default: 30 minutes.
@@ -130,6 +137,20 @@ impl SessionCookieLayer {
     #[must_use]
     pub fn with_secure(self, secure: bool) -> Self {
         self.with(|terms| terms.secure = secure)
+    }
+
+    /// Sets on which calls browsers send the cookie that come from pages of other sites. Default: [`SameSite::Lax`].
+    ///
+    /// ```
+    /// use tower_upstream::http::{SameSite, SessionCookieLayer};
+    /// let cookie = SessionCookieLayer::new(["a secret of 16 bytes or more"])?;
+    /// let in_frames = cookie.with_same_site(SameSite::None);
+    /// # let _ = in_frames;
+    /// # Ok::<(), tower_upstream::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_same_site(self, same_site: SameSite) -> Self {
+        self.with(|terms| terms.same_site = same_site)
     }
 
     fn with(mut self, change: impl FnOnce(&mut Terms)) -> Self {
@@ -198,6 +219,7 @@ impl fmt::Debug for SessionCookieLayer {
             .field("path", &self.terms.path)
             .field("timeout", &self.terms.timeout)
             .field("secure", &self.terms.secure)
+            .field("same_site", &self.terms.same_site)
             .finish_non_exhaustive()
     }
 }

@@ -3,8 +3,13 @@
 mod future;
 mod keys;
 mod layer;
+mod path;
+mod same_site;
 mod service;
 mod slot;
 mod terms;
 
-pub use self::{future::SessionCookieFuture, layer::SessionCookieLayer, service::SessionCookie};
+pub use self::{
+    future::SessionCookieFuture, layer::SessionCookieLayer, same_site::SameSite,
+    service::SessionCookie,
+};

@@ -28,9 +28,11 @@ impl Slot {
         Self { token, terms, bound: Arc::default() }
     }
 
-    /// Whether the client keeps its cookie, which is of the endpoint that it comes to.
+    /// Whether the client keeps its cookie, which is of the endpoint that it comes to: not if another one has answered
+    /// before, by which it would get a new one.
     pub(super) fn is_settled(&self) -> bool {
-        self.token.is_some_and(|token| !self.terms.is_to_renew(token, time::unix()))
+        let is_kept = |token| !self.terms.is_to_renew(token, time::unix());
+        self.token.is_some_and(is_kept) && self.bound().is_none()
     }
 
     /// An endpoint of this name has answered.

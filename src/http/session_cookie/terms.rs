@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, header::COOKIE};
 
-use super::keys::{Keys, Scope, Token, may_open};
+use super::{
+    keys::{Keys, Scope, Token, may_open},
+    same_site::SameSite,
+};
 
 #[derive(Clone)]
 pub(super) struct Terms {
@@ -13,6 +16,7 @@ pub(super) struct Terms {
     pub(super) path: String,
     pub(super) timeout: Duration,
     pub(super) secure: bool,
+    pub(super) same_site: SameSite,
 }
 
 /// Cookies of our name that are verified.
@@ -36,9 +40,11 @@ impl Terms {
         if has_prefix(&self.name, "__Host-") { "/" } else { &self.path }
     }
 
-    /// Whether clients send it over TLS only. Browsers keep no other cookie with such a name.
+    /// Whether clients send it over TLS only. Browsers keep no other cookie with such a name, or for other sites.
     fn is_secure(&self) -> bool {
-        self.secure || has_prefix(&self.name, "__Host-") || has_prefix(&self.name, "__Secure-")
+        let is_for_others = self.same_site == SameSite::None;
+        let promises = ["__Host-", "__Secure-", "__Http-"];
+        self.secure || is_for_others || promises.iter().any(|of| has_prefix(&self.name, of))
     }
 
     /// The session of a request, if it has one that is valid `now`.
@@ -78,9 +84,10 @@ impl Terms {
         let (lasts, scope) = (self.lasts(), self.scope());
         let value = self.keys.seal(scope, home, now.saturating_add(lasts));
         let secure = if self.is_secure() { "; Secure" } else { "" };
-        let Scope { name, path } = scope;
-        let cookie =
-            format!("{name}={value}; Path={path}; Max-Age={lasts}; HttpOnly; SameSite=Lax{secure}");
+        let (Scope { name, path }, same_site) = (scope, self.same_site.as_str());
+        let cookie = format!(
+            "{name}={value}; Path={path}; Max-Age={lasts}; HttpOnly; SameSite={same_site}{secure}"
+        );
         HeaderValue::from_str(&cookie).ok()
     }
 }
@@ -102,7 +109,8 @@ mod tests {
     fn terms() -> Terms {
         let keys = Keys::new([&b"a secret of 16 bytes"[..]]).unwrap();
         let (name, path) = ("a".to_owned(), "/".to_owned());
-        Terms { keys: Arc::new(keys), name, path, timeout: Duration::from_secs(160), secure: true }
+        let (timeout, same_site) = (Duration::from_secs(160), SameSite::Lax);
+        Terms { keys: Arc::new(keys), name, path, timeout, secure: true, same_site }
     }
 
     fn header(cookie: &HeaderValue) -> HeaderMap {

@@ -1,7 +1,7 @@
 //! How much each candidate may have, and where a key goes on to.
 
 use super::{
-    super::{candidates::Candidates, notes::Note},
+    super::{candidates::Candidates, note::Note},
     bounded_by::BoundedBy,
     lookup::{Lookup, Shares},
     portions::Portions,
@@ -85,7 +85,10 @@ impl Bound {
         portions: &Portions,
         note: &impl Note,
     ) -> usize {
-        let goes_to = |sum| self.first_with_room(place, candidates, sum, portions, note);
+        let goes_to = |sum| {
+            note.anew();
+            self.first_with_room(place, candidates, sum, portions, note)
+        };
         let chosen = match goes_to(total.renewed(candidates)) {
             (chosen, true) => chosen,
             // Of all that there is each has its share, and some less: there is more than there was.

@@ -3,7 +3,8 @@ use std::{sync::Arc, time::Duration};
 use super::{
     super::{
         candidates::Candidates,
-        notes::{Note, Notes},
+        note::Note,
+        notes::Notes,
         strategy::{Pick, Strategy},
     },
     bound::{Bound, Place},

@@ -2,6 +2,8 @@
 #![cfg(feature = "test-util")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
+mod cases;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::sync::{
@@ -14,7 +16,7 @@ use tokio::time::{Instant, advance, sleep};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt};
 use tower_upstream::{
     Attempts, BalanceLayer, BoxError, Endpoint, Error, FailoverLayer, Outcome,
-    balance::{Balance, BalanceConfig, BalanceHandle, Regime, RoundRobin, Sticky},
+    balance::{Balance, BalanceConfig, BalanceHandle, Regime, RoundRobin, Seeded, Sticky},
     discover::Memory,
     endpoint::Status,
     key,

@@ -2,6 +2,8 @@
 #![cfg(feature = "test-util")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
+mod truth;
+
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
@@ -43,6 +45,8 @@ macro_rules! over {
             }))
     };
 }
+
+use over;
 
 async fn ask<S>(stack: &mut S, body: u64) -> Asked
 where

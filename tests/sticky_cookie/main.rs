@@ -2,157 +2,41 @@
 #![cfg(all(feature = "sticky", feature = "test-util"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
-use std::{
-    fmt::Debug,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+mod answers;
+mod attributes;
+#[path = "../support/log.rs"]
+mod log;
+mod moves;
+mod proxy;
+mod syntax;
 
-use http::{
-    Request, Response, StatusCode,
-    header::{CACHE_CONTROL, COOKIE, SET_COOKIE},
-};
+use std::time::Duration;
+
 use tokio::time::advance;
-use tower::{Service, ServiceBuilder, ServiceExt, service_fn, util::BoxCloneSyncService};
-use tower_upstream::{
-    Attempts, BalanceLayer, BoxError, Endpoint, Error, FailoverLayer,
-    balance::{RoundRobin, Sticky},
-    connect_fn,
-    discover::Memory,
-    error::Kind,
-    http::{HttpClassify, SessionCookieLayer},
+use tower_upstream::{error::Kind, http::SessionCookieLayer};
+
+use self::{
+    log::Log,
+    proxy::{KEYS, NEW, OLD, Proxy},
 };
-use tracing::{
-    Event, Level, Metadata, Subscriber,
-    field::{Field, Visit},
-    span,
-};
-
-/// Keeps what warnings say.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
-
-impl Visit for Log {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.0.lock().unwrap().push(format!("{field}={value:?}"));
-    }
-}
-
-impl Subscriber for Log {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() == Level::WARN && metadata.target().contains("session_cookie")
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        event.record(&mut self.clone());
-    }
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
-}
-
-const OLD: &str = "an old secret of 16 bytes";
-const NEW: &str = "a new secret of 16 bytes";
-const KEYS: [&str; 3] = ["http://10.0.0.1:80", "http://10.0.0.2:80", "http://10.0.0.3:80"];
-
-/// A process.
-struct Proxy {
-    stack: BoxCloneSyncService<Request<()>, Response<String>, Error>,
-    endpoints: Memory,
-}
-
-/// What an endpoint answered, and the cookie that came with it.
-struct Answered {
-    by: String,
-    set: Option<String>,
-}
-
-impl Answered {
-    /// What a client sends back.
-    fn pair(&self) -> String {
-        self.set.as_deref().expect("a cookie").split(';').next().unwrap().to_owned()
-    }
-}
-
-impl Proxy {
-    fn new(cookie: SessionCookieLayer) -> Self {
-        Self::with(cookie.clone(), cookie)
-    }
-
-    fn with(cookie: SessionCookieLayer, sessions: SessionCookieLayer) -> Self {
-        let endpoints = Memory::new(KEYS).unwrap();
-        let strategy = Sticky::new(RoundRobin::new(), sessions);
-        let stack = ServiceBuilder::new()
-            .layer(cookie)
-            .layer(FailoverLayer::new(Attempts::up_to(3)).with_classify(HttpClassify))
-            .layer(BalanceLayer::new(endpoints.clone(), strategy).with_classify(HttpClassify))
-            .service(connect_fn(|endpoint: &Endpoint| {
-                let key = endpoint.key().to_owned();
-                service_fn(move |request: Request<()>| {
-                    let mut response = Response::new(key.clone());
-                    if request.headers().get("fail").is_some_and(|of| *of == *key || of == "all") {
-                        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-                    }
-                    if request.uri().path() == "/own" {
-                        for own in ["a=1; Path=/", "__upstream=2"] {
-                            response.headers_mut().append(SET_COOKIE, own.parse().unwrap());
-                        }
-                        let public = "public, max-age=60".parse().unwrap();
-                        response.headers_mut().insert(CACHE_CONTROL, public);
-                    }
-                    std::future::ready(Ok::<_, BoxError>(response))
-                })
-            }));
-        Self { stack: BoxCloneSyncService::new(stack), endpoints }
-    }
-
-    fn of(secrets: &[&str]) -> Self {
-        Self::new(SessionCookieLayer::new(secrets).unwrap())
-    }
-
-    async fn ask(&mut self, cookies: &[&str]) -> Answered {
-        self.ask_failing(cookies, "").await
-    }
-
-    async fn ask_failing(&mut self, cookies: &[&str], fails: &str) -> Answered {
-        let mut request = Request::get("/").header("fail", fails);
-        for cookie in cookies {
-            request = request.header(COOKIE, *cookie);
-        }
-        let request = request.body(()).unwrap();
-        let response = self.stack.ready().await.unwrap().call(request).await.unwrap();
-        let mut set = response.headers().get_all(SET_COOKIE).iter();
-        let first = set.next().map(|value| value.to_str().unwrap().to_owned());
-        assert!(set.next().is_none());
-        Answered { set: first, by: response.into_body() }
-    }
-}
 
 #[tokio::test(start_paused = true)]
 async fn sessions_that_never_begin_are_told_once() {
-    let log = Log::default();
-    let _default = tracing::subscriber::set_default(log.clone());
+    let (log, _guard) = Log::of("tower_upstream::http::session_cookie");
     let layer = || SessionCookieLayer::new([NEW]).unwrap();
     Proxy::new(layer()).ask(&[]).await;
-    assert!(log.0.lock().unwrap().is_empty());
+    assert!(log.take().is_empty());
     // Of another value, whose secrets are the same.
     let mut proxy = Proxy::with(layer(), layer().with_name("tax"));
     for _ in 0..3 {
         assert!(proxy.ask(&[]).await.set.is_none());
     }
-    let said = std::mem::take(&mut *log.0.lock().unwrap());
-    assert_eq!(said.len(), 2, "{said:?}");
-    assert!(said.iter().any(|of| of.contains("`SessionCookieLayer`")), "{said:?}");
-    assert!(said.contains(&r#"cookie="tax""#.to_owned()), "{said:?}");
+    let said = log.warnings();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(
+        said[0].contains("`SessionCookieLayer`") && said[0].contains(r#"cookie="tax""#),
+        "{said:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -282,10 +166,11 @@ async fn a_name_that_promises_something_has_what_browsers_ask_for() {
         ("__Host-a", "Path=/; Max-Age=1912; HttpOnly; SameSite=Lax; Secure"),
         ("__HOST-a", "Path=/; Max-Age=1912; HttpOnly; SameSite=Lax; Secure"),
         ("__Secure-a", "Path=/b/c; Max-Age=1912; HttpOnly; SameSite=Lax; Secure"),
+        ("__Http-a", "Path=/b/c; Max-Age=1912; HttpOnly; SameSite=Lax; Secure"),
         ("__Hostess", "Path=/b/c; Max-Age=1912; HttpOnly; SameSite=Lax"),
     ] {
         let cookie = SessionCookieLayer::new([NEW]).unwrap().with_name(name).with_secure(false);
-        let mut proxy = Proxy::new(cookie.with_path("b /;c\r\n"));
+        let mut proxy = Proxy::new(cookie.with_path("b/;c\r\n"));
         let first = proxy.ask(&[]).await;
         assert!(first.set.as_ref().unwrap().ends_with(rest), "{:?}", first.set);
         assert_eq!(proxy.ask(&[&first.pair()]).await.by, first.by);
@@ -331,27 +216,6 @@ async fn what_is_set_after_a_clone_was_given_away_counts() {
     }
     let next = proxy.ask(&[&first.pair()]).await;
     assert_eq!((next.by, next.set.is_some()), (first.by, true), "it goes by the layer");
-}
-
-#[tokio::test(start_paused = true)]
-async fn cookies_of_the_endpoint_stay_and_no_shared_cache_keeps_ours() {
-    let mut proxy = Proxy::of(&[NEW]);
-    let mut ask = async |cookie: &str| {
-        let request = Request::head("/own").header(COOKIE, cookie).body(()).unwrap();
-        let response = proxy.stack.ready().await.unwrap().call(request).await.unwrap();
-        let all = |name| {
-            let values = response.headers().get_all(name).iter();
-            values.map(|value| value.to_str().unwrap().to_owned()).collect::<Vec<_>>()
-        };
-        (all(SET_COOKIE), all(CACHE_CONTROL))
-    };
-    let (cookies, caching) = ask("").await;
-    assert_eq!(cookies[..2], ["a=1; Path=/", "__upstream=2"]);
-    assert!(cookies.len() == 3 && cookies[2].starts_with("__upstream="), "{cookies:?}");
-    assert_eq!(caching, ["public, max-age=60", "private"]);
-    let pair = cookies[2].split(';').next().unwrap();
-    let (cookies, caching) = ask(pair).await;
-    assert_eq!((cookies.len(), &*caching), (2, &["public, max-age=60".to_owned()][..]));
 }
 
 #[tokio::test(start_paused = true)]
