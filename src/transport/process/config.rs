@@ -49,7 +49,8 @@ pub struct ProcessConfig {
     pub inherit_env: Vec<String>,
     /// Directory in which the program runs. Default: empty, which is that of this process.
     pub work_dir: String,
-    /// Variables that tell the program that it is a plugin.
+    /// Variables that tell the program that it is a plugin. `handshake_config` in Go.
+    #[serde(alias = "handshake_config")]
     pub handshake: Handshake,
     /// Whether several calls are sent at once. Default: if the plugin announces it.
     pub multiplex: Multiplex,
