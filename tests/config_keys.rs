@@ -262,6 +262,13 @@ fn field_of(types: &Types, of: &str, path: &str) -> Option<Field> {
 fn plain(doc: &str) -> String {
     let (mut text, mut rest) = (String::new(), doc.trim());
     while let Some((before, link)) = rest.split_once('[') {
+        // In code, a bracket is one.
+        if (text.matches('`').count() + before.matches('`').count()) % 2 == 1 {
+            text += before;
+            text.push('[');
+            rest = link;
+            continue;
+        }
         let Some((inner, after)) = link.split_once(']') else { break };
         text += before;
         text += inner;
@@ -491,7 +498,8 @@ fn options(types: &Types, wanting: &mut Vec<String>) -> String {
                 {
                     "duration"
                 }
-                Value::String(_) | Value::Null => "text",
+                Value::String(_) => "text",
+                Value::Null if path.ends_with("_file") => "text",
                 _ => "number",
             };
             let default = if default.is_null() { String::new() } else { format!("`{default}`") };

@@ -473,6 +473,8 @@ fn a_file_in_another_encoding_says_so() {
         }
         let error = read(name, good.replacen("/a", "/\0", 1).as_bytes()).unwrap_err();
         assert_eq!((error.code(), error.mistakes()[0].line.is_some()), (code, true), "{error}");
+        let error = read(name, format!("\u{feff}\u{feff}{good}").as_bytes()).unwrap_err();
+        assert_eq!((error.code(), error.mistakes()[0].line), (code, Some(1)), "{error}");
         // Nothing, in every form.
         for nothing in ["", "\u{feff}", " \n\t\r\n", "\u{feff}\n"] {
             let error = read(name, nothing.as_bytes()).unwrap_err();

@@ -193,15 +193,13 @@ fn check<T: Serialize + DeserializeOwned>(
     for (key, message) in mistakes(error.what()) {
         let key = key.unwrap_or_default();
         let first = key.split('.').next().unwrap_or_default();
-        // What is wrong with another section is told there.
+        // What is wrong with another section is told there, unless it is so for an option.
         if let Some(name) = given(first) {
             let key = format!("options.{name}{}", &key[first.len()..]);
             checked.wrong(&key, error.code(), message);
-        } else if let Some(name) = given("handshake").filter(|_| OF_HANDSHAKE.contains(&key)) {
-            checked.wrong(&format!("options.{name}.{key}"), error.code(), message);
+        } else if let Some(name) = message.split('`').skip(1).step_by(2).find_map(given) {
+            let message = format!("`{key}` is {message}");
+            checked.wrong(&format!("options.{name}"), error.code(), message);
         }
     }
 }
-
-/// What a handshake calls itself if it is wrong: without a key, all of it.
-const OF_HANDSHAKE: [&str; 4] = ["", "protocol_version", "magic_cookie_key", "magic_cookie_value"];

@@ -284,6 +284,13 @@ impl ProcessConfig {
             .filter(|(_, is_wrong)| *is_wrong)
             .map(|(name, _)| format!("`{name}` holds what no program can get"));
         let handshake = self.handshake.validate().err().map(|error| error.what().to_owned());
+        let handshake = handshake.iter().flat_map(|text| {
+            let text = text.strip_prefix("handshake: ").unwrap_or(text);
+            text.split("; ").map(|said| match said.strip_prefix('`') {
+                Some(rest) => format!("`handshake.{rest}"),
+                None => format!("`handshake`: {said}"),
+            })
+        });
         let mistakes: Vec<_> = zeros.chain(delays).chain(texts).chain(handshake).collect();
         if mistakes.is_empty() {
             return Ok(());
