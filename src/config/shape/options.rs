@@ -33,7 +33,9 @@ fn rule<T: Default + Serialize + DeserializeOwned>(
     writer: &Writer<'_>,
 ) -> Value {
     let default = serde_json::to_value(T::default()).unwrap_or_default();
-    let written = writer.write(&shape::<T>(), &Path::Root.key("options"), Some(&default));
+    let options = Path::Root.key("options");
+    let path = options.key(transports.first().copied().unwrap_or_default());
+    let written = writer.write(&shape::<T>(), &path, Some(&default));
     let known: Vec<_> = transports.iter().filter_map(|of| known_options(of)).flatten().collect();
     let mut properties = written["properties"].as_object().cloned().unwrap_or_default();
     // `args` of a program is what it is elsewhere; its variables have two forms.
